@@ -1,0 +1,1 @@
+//! Typed, shaped views of regions, and why their aliasing is sound.

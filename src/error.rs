@@ -1,0 +1,377 @@
+//! What can go wrong: one variant per remedy, each with its values.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::io;
+use std::ops::Range;
+use std::time::Duration;
+
+use crate::exit::ExitReason;
+use crate::shape::Shape;
+
+/// The result of every fallible call of this crate.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// Why a call failed.
+///
+/// A variant stands for a remedy: match on it to decide what to do next. The message carries the
+/// values and, where there is one, the next step.
+///
+/// # Examples
+///
+/// ```
+/// use brigade::{Error, SharedArray};
+/// let refused = SharedArray::<f64>::zeroed([1 << 31, 1 << 26]);
+/// assert!(matches!(refused, Err(Error::NoSpace { .. })));
+/// ```
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The memory asked for is not there. Ask for less, free arrays, or raise the limit named.
+    #[error(
+        "no space for {asked_bytes} bytes: {free_bytes} bytes are free, limited by {limited_by}; \
+         free arrays or raise that limit"
+    )]
+    NoSpace {
+        /// What was asked for, in bytes.
+        asked_bytes: u64,
+        /// What could have been granted, in bytes.
+        free_bytes: u64,
+        /// Which limit it was.
+        limited_by: Limit,
+    },
+    /// A region of this name exists already. Choose another name, or attach to it.
+    #[error("the name {name:?} is taken; choose another, attach to it, or reclaim it if stale")]
+    NameTaken {
+        /// The name asked for.
+        name: String,
+    },
+    /// Nothing of this name exists.
+    #[error("nothing named {name:?} was found in {place}; check the name, or create it first")]
+    NotFound {
+        /// The name or path asked for.
+        name: String,
+        /// Where it was looked for.
+        place: &'static str,
+    },
+    /// The name cannot be one.
+    #[error(
+        "{name:?} is not a name for a region: {reason}; \
+         use 1 to 100 of A-Z a-z 0-9 _ . - without a leading dot"
+    )]
+    BadName {
+        /// The name given.
+        name: String,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
+    /// An argument lies outside its range.
+    #[error("{what} is {value}, but must be {expected}")]
+    InvalidArgument {
+        /// Which argument.
+        what: &'static str,
+        /// The value given.
+        value: String,
+        /// What would have been accepted.
+        expected: Cow<'static, str>,
+    },
+    /// Bytes do not have the layout expected of them: dtype, shape, order or header.
+    #[error("{place}: found {found}, but expected {expected}")]
+    Layout {
+        /// The file, region or value read.
+        place: String,
+        /// What is there.
+        found: String,
+        /// What should be there.
+        expected: String,
+    },
+    /// Two shapes do not fit each other.
+    #[error("{operation}: shapes {left} and {right} do not fit: {rule}")]
+    ShapeMismatch {
+        /// The operation asked for.
+        operation: &'static str,
+        /// Shape of the left operand.
+        left: Shape,
+        /// Shape of the right operand.
+        right: Shape,
+        /// The rule that they break.
+        rule: &'static str,
+    },
+    /// The fork server found threads that a library started before `main`.
+    #[error(
+        "the fork server has {threads} threads, but may fork only with one: a linked library \
+         starts threads when it is loaded; load it later, or use Start::InProcess"
+    )]
+    MultiThreaded {
+        /// How many threads it found.
+        threads: usize,
+    },
+    /// A process of the engine could not be started.
+    #[error("could not start {what}: {reason}")]
+    Spawn {
+        /// Which process.
+        what: &'static str,
+        /// What happened.
+        reason: String,
+    },
+    /// The pool or channel was shut down.
+    #[error("{what} is closed; build another")]
+    Closed {
+        /// What was closed.
+        what: &'static str,
+    },
+    /// There is no room now.
+    #[error("{what} is full ({capacity}); take something out, or wait")]
+    Full {
+        /// What is full.
+        what: &'static str,
+        /// Its capacity, with its unit.
+        capacity: String,
+    },
+    /// There is nothing to take now.
+    #[error("{what} is empty; put something in, or wait")]
+    Empty {
+        /// What is empty.
+        what: &'static str,
+    },
+    /// It can never fit.
+    #[error("{what} of {size_bytes} bytes exceeds the limit of {limit_bytes} bytes")]
+    TooLarge {
+        /// What was to be stored.
+        what: &'static str,
+        /// Its size.
+        size_bytes: u64,
+        /// The largest that fits.
+        limit_bytes: u64,
+    },
+    /// Shared bytes break their own rules: another process wrote over them.
+    #[error("{what} is corrupt: {found}; something wrote over shared memory, make it anew")]
+    Corrupt {
+        /// Which structure.
+        what: &'static str,
+        /// The values that cannot be.
+        found: String,
+    },
+    /// It cannot go on: a barrier whose member died, a pool whose workers do not start.
+    #[error("{what} is broken: {cause}")]
+    Broken {
+        /// What is broken.
+        what: &'static str,
+        /// Why.
+        cause: String,
+    },
+    /// The other side lives in another pid namespace, so its death could not be noticed.
+    #[error(
+        "{what} belongs to pid namespace {theirs}, but this process is in {ours}; \
+         share the namespace"
+    )]
+    PidNamespace {
+        /// What was attached to.
+        what: String,
+        /// Inode of its namespace.
+        theirs: u64,
+        /// Inode of ours.
+        ours: u64,
+    },
+    /// The time given was over before the answer came.
+    #[error("{what} did not finish within {after:?}; wait again, cancel it, or kill it")]
+    TimedOut {
+        /// What was waited for.
+        what: &'static str,
+        /// How long.
+        after: Duration,
+    },
+    /// A task did not return a value.
+    #[error(transparent)]
+    Task(#[from] TaskError),
+    /// A call to the operating system failed.
+    #[error("{call} failed for {subject}")]
+    Os {
+        /// The call.
+        call: &'static str,
+        /// What it was called for.
+        subject: String,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+impl Error {
+    /// Whether the same call may succeed later without a change to its arguments.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use brigade::Error;
+    /// assert!(Error::Empty { what: "the queue" }.is_retryable());
+    /// assert!(!Error::Closed { what: "the queue" }.is_retryable());
+    /// ```
+    #[must_use]
+    pub fn is_retryable(&self) -> bool {
+        matches!(
+            self,
+            Error::NoSpace { .. } | Error::Full { .. } | Error::Empty { .. } | Error::TimedOut { .. }
+        )
+    }
+
+    /// The death of a worker, if that is what this error reports.
+    #[must_use]
+    pub fn death(&self) -> Option<&Death> {
+        match self {
+            Error::Task(TaskError::Died(death)) => Some(death),
+            _ => None,
+        }
+    }
+
+    /// An argument outside its range.
+    pub(crate) fn invalid(
+        what: &'static str,
+        value: impl fmt::Display,
+        expected: impl Into<Cow<'static, str>>,
+    ) -> Error {
+        Error::InvalidArgument { what, value: value.to_string(), expected: expected.into() }
+    }
+
+    /// A failed system call.
+    pub(crate) fn os(
+        call: &'static str,
+        subject: impl Into<String>,
+        source: impl Into<io::Error>,
+    ) -> Error {
+        Error::Os { call, subject: subject.into(), source: source.into() }
+    }
+}
+
+/// The limit that a request for memory ran into.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Limit {
+    /// Memory that the machine has available (`MemAvailable`).
+    Machine,
+    /// The memory limit of this process's cgroup.
+    Cgroup,
+    /// The cap that the caller set.
+    Caller,
+    /// The size of the arena, fixed when it was made.
+    Arena,
+    /// The kernel's commit limit (`vm.overcommit_memory` is 2).
+    Commit,
+    /// The file system that holds the region or file.
+    FileSystem,
+}
+
+impl fmt::Display for Limit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Limit::Machine => "the machine's available memory",
+            Limit::Cgroup => "the cgroup's memory limit",
+            Limit::Caller => "the cap set by the program",
+            Limit::Arena => "the size of the arena",
+            Limit::Commit => "the kernel's commit limit",
+            Limit::FileSystem => "the file system",
+        })
+    }
+}
+
+/// Why a task has no value.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum TaskError {
+    /// The function panicked; its worker lives on.
+    #[error("the task panicked at {location}: {message}")]
+    Panicked {
+        /// The panic's message, or a note that its payload was no text.
+        message: String,
+        /// `file:line:column`.
+        location: String,
+    },
+    /// Its worker died while it ran.
+    #[error("{0}")]
+    Died(Box<Death>),
+    /// It ran longer than its timeout; its worker was killed.
+    #[error("the task ran longer than its timeout of {after:?}; its worker was killed")]
+    TimedOut {
+        /// The timeout.
+        after: Duration,
+    },
+    /// It was cancelled before it started, or killed on request.
+    #[error("the task was cancelled")]
+    Cancelled,
+    /// An argument or a result could not be encoded or decoded.
+    #[error("the task's {what} could not be {action}: {reason}")]
+    Codec {
+        /// `argument` or `result`.
+        what: &'static str,
+        /// `encoded` or `decoded`.
+        action: &'static str,
+        /// What the codec said.
+        reason: String,
+    },
+}
+
+/// What is known of a worker that died in the middle of a task.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct Death {
+    /// The worker's process id.
+    pub pid: u32,
+    /// The worker's index in its pool, from 0.
+    pub worker: usize,
+    /// How it ended.
+    pub reason: ExitReason,
+    /// Whether the kernel's out-of-memory killer is the likely cause: it was SIGKILL, and the
+    /// cgroup's count of such kills rose while the task ran.
+    pub out_of_memory: bool,
+    /// Its largest resident set, in bytes, if the fork server could read it.
+    pub peak_rss_bytes: Option<u64>,
+    /// The task: the type name of its function.
+    pub task: &'static str,
+    /// How far the task had come.
+    pub phase: Phase,
+    /// Element ranges of the output whose contents are unspecified now (loops only).
+    pub torn: Vec<Range<usize>>,
+    /// What the worker's panic hook or overflow handler left behind, if anything.
+    pub last_words: Option<String>,
+}
+
+impl fmt::Display for Death {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Death { pid, worker, reason, task, phase, .. } = self;
+        write!(f, "worker {worker} (pid {pid}) {reason} while {phase} {task}")?;
+        if self.out_of_memory {
+            f.write_str(", out of memory")?;
+        }
+        if let Some(rss) = self.peak_rss_bytes {
+            write!(f, ", peak {} MiB resident", rss >> 20)?;
+        }
+        if !self.torn.is_empty() {
+            write!(f, ", torn output {:?}", self.torn)?;
+        }
+        if let Some(words) = &self.last_words {
+            write!(f, ", last words: {words}")?;
+        }
+        Ok(())
+    }
+}
+
+/// How far a task had come when its worker died.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Phase {
+    /// Decoding the argument.
+    Decoding,
+    /// Running the function.
+    Running,
+    /// Encoding or writing the result.
+    Publishing,
+}
+
+impl fmt::Display for Phase {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Phase::Decoding => "decoding the argument of",
+            Phase::Running => "running",
+            Phase::Publishing => "publishing the result of",
+        })
+    }
+}

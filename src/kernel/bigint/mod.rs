@@ -1,0 +1,1 @@
+//! Natural numbers as little-endian slices of 64-bit limbs.

@@ -1,0 +1,1 @@
+//! Matrix product of strided slices.

@@ -1,0 +1,4 @@
+//! Pure arithmetic on slices: no operating system, nothing shared, correct against naive oracles.
+
+pub mod bigint;
+pub mod matmul;

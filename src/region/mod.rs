@@ -1,0 +1,1 @@
+//! Regions: spans of shared memory, and who unlinks what, in each ending.

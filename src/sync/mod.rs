@@ -1,0 +1,1 @@
+//! Locks, events and rings over memory handed in.

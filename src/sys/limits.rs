@@ -1,0 +1,1 @@
+//! What the machine, the cgroup and the rlimits allow.

@@ -1,0 +1,1 @@
+//! Anonymous memory files and their seals.

@@ -1,0 +1,1 @@
+//! Mappings: reserved windows, files, page population.

@@ -1,0 +1,1 @@
+//! Named files under /dev/shm.
