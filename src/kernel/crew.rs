@@ -1,0 +1,88 @@
+//! The workers that compute one job together, as a kernel sees them.
+//!
+//! A kernel that several processes run at once takes its work from shared counters and meets at
+//! barriers. What those are made of is the caller's business: [`Solo`] is the trivial crew of
+//! one, tests use threads, `compute/` uses shared memory.
+
+use std::cell::Cell;
+
+/// Counters that a crew has, numbered from 0.
+pub const COUNTERS: usize = 16;
+
+/// A member died, so that a barrier can never be complete: give up and return.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Deserted;
+
+/// A view of the crew by one of its members.
+///
+/// Whoever is in the crew when the first barrier completes is in it to the end; before that
+/// barrier [`members`](Crew::members) may still grow and [`rank`](Crew::rank) is not known, so
+/// work up to there must be taken from counters, never divided into shares.
+pub trait Crew {
+    /// How many members there are, at least 1. Final from the first barrier on.
+    fn members(&self) -> usize;
+
+    /// This member's number, from 0 to `members() - 1`. Final from the first barrier on.
+    fn rank(&self) -> usize;
+
+    /// Adds `count` to counter `counter` and returns its value before: the first of `count`
+    /// units of work that nobody else gets. Counters start at zero.
+    ///
+    /// # Panics
+    ///
+    /// If `counter >= COUNTERS`.
+    fn take(&self, counter: usize, count: usize) -> usize;
+
+    /// Sets a counter to zero. Call it only between two barriers among which no member takes
+    /// from this counter, by one member.
+    ///
+    /// # Panics
+    ///
+    /// If `counter >= COUNTERS`.
+    fn reset(&self, counter: usize);
+
+    /// Waits until every member is here. All that members wrote before is visible after.
+    ///
+    /// # Errors
+    ///
+    /// [`Deserted`] if a member died, now and at every later barrier.
+    fn barrier(&self) -> Result<(), Deserted>;
+}
+
+/// A crew of one, for a kernel that runs alone.
+///
+/// # Examples
+///
+/// ```
+/// use brigade::kernel::{Crew, Solo};
+/// let crew = Solo::default();
+/// assert_eq!((crew.take(0, 4), crew.take(0, 4), crew.members()), (0, 4, 1));
+/// ```
+#[derive(Debug, Default)]
+pub struct Solo {
+    counters: [Cell<usize>; COUNTERS],
+}
+
+impl Crew for Solo {
+    fn members(&self) -> usize {
+        1
+    }
+
+    fn rank(&self) -> usize {
+        0
+    }
+
+    fn take(&self, counter: usize, count: usize) -> usize {
+        let first = self.counters[counter].get();
+        self.counters[counter].set(first + count);
+        first
+    }
+
+    fn reset(&self, counter: usize) {
+        self.counters[counter].set(0);
+    }
+
+    fn barrier(&self) -> Result<(), Deserted> {
+        Ok(())
+    }
+}
