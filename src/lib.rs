@@ -7,6 +7,7 @@ mod shape;
 
 pub mod kernel;
 mod array;
+mod process;
 mod region;
 pub mod sync;
 mod sys;

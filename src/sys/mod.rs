@@ -1,7 +1,12 @@
 //! Every call to the operating system, behind thin safe faces.
 
 pub(crate) mod futex;
+pub(crate) mod image;
 pub(crate) mod limits;
 pub(crate) mod memfd;
 pub(crate) mod mmap;
+pub(crate) mod poll;
+pub(crate) mod process;
 pub(crate) mod shm;
+pub(crate) mod signal;
+pub(crate) mod socket;

@@ -1,0 +1,436 @@
+//! A worker's lane: its task slots, result slots and byte rings in shared memory.
+//!
+//! Every worker has a lane of its own and writes to no other, so what a dying or stray worker
+//! spoils is its own lane, which is made anew with its replacement. All words are atomics: no
+//! `&T` to plain data is ever made of control memory.
+
+use std::mem::offset_of;
+
+use crate::atomics::{AtomicU32, AtomicU64, Ordering};
+use crate::error::{Error, Result};
+
+/// Tasks that one worker can be offered ahead; a power of two.
+pub(super) const SLOTS: u64 = 256;
+/// Bytes that travel inside a task slot.
+pub(super) const TASK_INLINE_BYTES: usize = TASK_INLINE_WORDS * 8;
+/// Bytes that travel inside a result slot.
+pub(super) const RESULT_INLINE_BYTES: usize = RESULT_INLINE_WORDS * 8;
+/// Payloads above this travel in a span of the arena.
+pub(super) const RING_PAYLOAD_BYTES_MAX: usize = 64 << 10;
+/// Capacity of each byte ring: a payload of the largest size fits behind any other.
+pub(super) const RING_BYTES: usize = 2 * RING_PAYLOAD_BYTES_MAX;
+/// Bytes that a dying worker can leave.
+pub(super) const LAST_WORDS_BYTES: usize = 1016;
+
+const TASK_INLINE_WORDS: usize = 12;
+const RESULT_INLINE_WORDS: usize = 5;
+
+/// What a worker and its host share beside slots and rings.
+///
+/// | field        | written by         | read by | guard                      | if the writer dies |
+/// |--------------|--------------------|---------|----------------------------|--------------------|
+/// | `wake_at`    | host, under mutex  | worker  | Dekker with `Board::driver`| all end with host  |
+/// | `bytes_read` | host, under mutex  | worker  | Release / Acquire          | all end with host  |
+/// | `stop`       | host, once         | worker  | Release / Acquire          | all end with host  |
+/// | `parked`     | worker; host to 0  | both    | Dekker with the claim word | lane is made anew  |
+/// | `ready`      | worker, once       | host    | Release / Acquire          | 0: died in start-up|
+/// | `phase`      | worker             | host    | none; read after its death | tells where it died|
+/// | `started_ns` | worker             | host    | `phase` of the same task   | lane is made anew  |
+/// | `waiting`    | worker             | host    | Dekker with `bytes_read`   | lane is made anew  |
+/// | `words_len`  | worker             | host    | read after its death       | 0: no last words   |
+/// | `words`      | worker             | host    | `words_len`                | as above           |
+#[repr(C, align(64))]
+pub(super) struct Header {
+    /// Ring the driver when the result of this sequence number, or a later one, is committed.
+    pub(super) wake_at: AtomicU64,
+    /// Position in the result ring up to which the host has copied everything out.
+    pub(super) bytes_read: AtomicU64,
+    /// 1: leave when nothing is offered.
+    pub(super) stop: AtomicU32,
+    _host: [u32; 11],
+    /// 1: the worker sleeps on this word, or is about to.
+    pub(super) parked: AtomicU32,
+    _parked: [u32; 15],
+    /// 1: start-up is over, initializer included.
+    pub(super) ready: AtomicU32,
+    /// 1: the worker waits for room in the result ring.
+    pub(super) waiting: AtomicU32,
+    /// Sequence number and [`Stage`] of the task that runs: `seq << 2 | stage`.
+    pub(super) phase: AtomicU64,
+    /// When it started: CLOCK_MONOTONIC, in nanoseconds.
+    pub(super) started_ns: AtomicU64,
+    _worker: [u64; 5],
+    /// Bytes of `words` that count.
+    pub(super) words_len: AtomicU64,
+    /// What the panic hook or the fault handler wrote last.
+    pub(super) words: [AtomicU64; LAST_WORDS_BYTES / 8],
+}
+
+/// How far a worker has come with the task that `phase` names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Stage {
+    Decoding = 0,
+    Running = 1,
+    Publishing = 2,
+}
+
+/// One task, offered to one worker.
+///
+/// | field      | written by                 | read by | guard    | if the writer dies             |
+/// |------------|----------------------------|---------|----------|--------------------------------|
+/// | `claim`    | host; both by CAS          | both    | `claim.rs` | OFFERED: given to another worker; CLAIMED: the task died |
+/// | the others | host, before it is offered | worker  | `claim`  | the host's record is the truth |
+#[repr(C, align(128))]
+pub(super) struct TaskSlot {
+    pub(super) claim: AtomicU64,
+    /// Trampoline: a [`FunctionOffset`](crate::process::function::FunctionOffset).
+    pub(super) function: AtomicU64,
+    /// Packed [`TaskMeta`].
+    pub(super) meta: AtomicU64,
+    /// Where the payload is: position in the task ring, or offset in the arena.
+    pub(super) place: AtomicU64,
+    pub(super) inline: [AtomicU64; TASK_INLINE_WORDS],
+}
+
+/// The result of the task in the task slot of the same index.
+///
+/// | field      | written by       | read by | guard             | if the writer dies            |
+/// |------------|------------------|---------|-------------------|-------------------------------|
+/// | `seq`      | worker, last     | host    | Release / Acquire | unset: not committed, ignored |
+/// | the others | worker, before   | host    | `seq`             | as above                      |
+#[repr(C, align(64))]
+pub(super) struct ResultSlot {
+    /// The task's sequence number: storing it is the only commit.
+    pub(super) seq: AtomicU64,
+    /// Packed [`ResultMeta`].
+    pub(super) meta: AtomicU64,
+    /// Where the payload is: position in the result ring, or offset in the arena.
+    pub(super) place: AtomicU64,
+    pub(super) inline: [AtomicU64; RESULT_INLINE_WORDS],
+}
+
+/// A lane, as it lies in the arena. All-zero bytes are a new one.
+#[repr(C)]
+pub(super) struct Lane {
+    pub(super) header: Header,
+    pub(super) tasks: [TaskSlot; SLOTS as usize],
+    pub(super) results: [ResultSlot; SLOTS as usize],
+    pub(super) task_bytes: ByteRing,
+    pub(super) result_bytes: ByteRing,
+}
+
+/// What all workers of a pool share with the host.
+///
+/// | field    | written by                        | read by | guard                 | if the writer dies |
+/// |----------|-----------------------------------|---------|-----------------------|--------------------|
+/// | `driver` | host; a ringing worker swaps to 0 | all     | Dekker with the commit| a ringer that dies after its swap: the supervisor hears of the death itself |
+/// | `hungry` | host, under mutex                 | workers | Dekker with `parked`  | all end with host  |
+#[repr(C, align(64))]
+pub(super) struct Board {
+    /// Who is to be woken: one of the constants in [`driver`].
+    pub(super) driver: AtomicU32,
+    _driver: [u32; 15],
+    /// 1: a worker that runs out of offers should ring, because others have some to spare.
+    pub(super) hungry: AtomicU32,
+    _hungry: [u32; 15],
+}
+
+/// Values of [`Board::driver`].
+pub(super) mod driver {
+    /// Somebody looks at the results without being told.
+    pub(in crate::pool) const AWAKE: u32 = 0;
+    /// A joining thread sleeps on the word.
+    pub(in crate::pool) const JOINER: u32 = 1;
+    /// The supervisor sleeps on its eventfd.
+    pub(in crate::pool) const SUPERVISOR: u32 = 2;
+}
+
+const _: () = {
+    assert!(SLOTS.is_power_of_two());
+    assert!(size_of::<TaskSlot>() == 128);
+    assert!(size_of::<ResultSlot>() == 64);
+    assert!(offset_of!(Header, parked) == 64);
+    assert!(offset_of!(Header, ready) == 128);
+    assert!(offset_of!(Header, words_len) == 192);
+    assert!(size_of::<Header>() == 192 + 1024);
+    assert!(offset_of!(Lane, tasks) % 128 == 0);
+    assert!(offset_of!(Board, hungry) == 64);
+    assert!(RING_BYTES.is_power_of_two());
+};
+
+/// Where a payload lies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Place {
+    /// In the slot.
+    Inline,
+    /// In the byte ring, at this position.
+    Ring(u64),
+    /// In the arena, at this offset.
+    Span(u64),
+}
+
+impl Place {
+    fn pack(self) -> (u64, u64) {
+        match self {
+            Place::Inline => (0, 0),
+            Place::Ring(position) => (1, position),
+            Place::Span(offset) => (2, offset),
+        }
+    }
+
+    fn unpack(kind: u64, value: u64) -> Option<Place> {
+        match kind {
+            0 => Some(Place::Inline),
+            1 => Some(Place::Ring(value)),
+            2 => Some(Place::Span(value)),
+            _ => None,
+        }
+    }
+}
+
+/// What a task slot says about its payload.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct TaskMeta {
+    /// Payload bytes, the lease table in front included.
+    pub(super) len: usize,
+    /// Leases in that table.
+    pub(super) leases: usize,
+    pub(super) place: Place,
+}
+
+impl TaskMeta {
+    /// `(meta, place)` words. Bits 0..40 length, 40..44 place, 44..64 leases.
+    pub(super) fn pack(self) -> (u64, u64) {
+        let (kind, value) = self.place.pack();
+        (self.len as u64 | kind << 40 | (self.leases as u64) << 44, value)
+    }
+
+    pub(super) fn unpack(meta: u64, place: u64) -> Result<TaskMeta> {
+        let corrupt = || Error::Corrupt { what: "a task slot", found: format!("{meta:#x}") };
+        let len = usize::try_from(meta & ((1 << 40) - 1)).map_err(|_| corrupt())?;
+        let leases = usize::try_from(meta >> 44).map_err(|_| corrupt())?;
+        let place = Place::unpack(meta >> 40 & 0xf, place).ok_or_else(corrupt)?;
+        Ok(TaskMeta { len, leases, place })
+    }
+}
+
+/// How a task ended, as its worker saw it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Status {
+    /// The payload is the value.
+    Value,
+    /// The payload is a message and a location.
+    Panicked,
+    /// The payload says why the argument could not be decoded.
+    ArgumentCodec,
+    /// The payload says why the result could not be encoded.
+    ResultCodec,
+    /// The task was recalled: the worker has passed it.
+    Skipped,
+}
+
+/// What a result slot says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct ResultMeta {
+    pub(super) status: Status,
+    /// The worker exits now, by itself, and will not look at its other offers.
+    pub(super) leaving: bool,
+    /// How long the function ran, in units of 64 ns, at most `ELAPSED_MAX`.
+    pub(super) elapsed: u32,
+    pub(super) len: usize,
+    pub(super) place: Place,
+}
+
+/// Largest `elapsed` (about one second): longer ones count as this.
+pub(super) const ELAPSED_MAX: u32 = (1 << 24) - 1;
+
+impl ResultMeta {
+    /// `(meta, place)` words. Bits 0..32 length, 32..56 elapsed, 56..59 status, 59 leaving,
+    /// 60..64 place.
+    pub(super) fn pack(self) -> (u64, u64) {
+        let (kind, value) = self.place.pack();
+        let status = match self.status {
+            Status::Value => 0u64,
+            Status::Panicked => 1,
+            Status::ArgumentCodec => 2,
+            Status::ResultCodec => 3,
+            Status::Skipped => 4,
+        };
+        let elapsed = u64::from(self.elapsed.min(ELAPSED_MAX));
+        let meta = self.len as u64
+            | elapsed << 32
+            | status << 56
+            | u64::from(self.leaving) << 59
+            | kind << 60;
+        (meta, value)
+    }
+
+    pub(super) fn unpack(meta: u64, place: u64) -> Result<ResultMeta> {
+        let corrupt = || Error::Corrupt { what: "a result slot", found: format!("{meta:#x}") };
+        let status = match meta >> 56 & 7 {
+            0 => Status::Value,
+            1 => Status::Panicked,
+            2 => Status::ArgumentCodec,
+            3 => Status::ResultCodec,
+            4 => Status::Skipped,
+            _ => return Err(corrupt()),
+        };
+        let len = usize::try_from(meta & 0xffff_ffff).map_err(|_| corrupt())?;
+        let elapsed = u32::try_from(meta >> 32 & u64::from(ELAPSED_MAX)).map_err(|_| corrupt())?;
+        let place = Place::unpack(meta >> 60, place).ok_or_else(corrupt)?;
+        Ok(ResultMeta { status, leaving: meta >> 59 & 1 == 1, elapsed, len, place })
+    }
+}
+
+/// Bytes on their way in one direction, kept by positions that only grow.
+///
+/// | field   | written by                     | read by    | guard               | if the writer dies |
+/// |---------|--------------------------------|------------|---------------------|--------------------|
+/// | `words` | the one writer of the direction| the reader | claim or commit word| never committed    |
+///
+/// A payload never wraps: one that would not fit before the end starts at the next multiple of
+/// [`RING_BYTES`]. Writer and reader know positions from slots, so the ring has no head or tail.
+#[repr(C, align(64))]
+pub(super) struct ByteRing {
+    words: [AtomicU64; RING_BYTES / 8],
+}
+
+impl ByteRing {
+    /// Where a payload of `len` bytes goes if the next free position is `head` and everything
+    /// before `tail` is read: its position and the next head, or `None` if there is no room.
+    pub(super) fn place(head: u64, tail: u64, len: usize) -> Option<(u64, u64)> {
+        let ring = RING_BYTES as u64;
+        let len = (len as u64).next_multiple_of(8);
+        let start = if head % ring + len > ring { head.next_multiple_of(ring) } else { head };
+        let end = start + len;
+        (len <= ring && end - tail <= ring).then_some((start, end))
+    }
+
+    /// Writes `bytes` at `position`, where [`ByteRing::place`] found room.
+    pub(super) fn write(&self, position: u64, bytes: &[u8]) {
+        let first = Self::index(position);
+        store_words(&self.words[first..], bytes);
+    }
+
+    /// Copies `len` bytes at `position` to the end of `out`.
+    pub(super) fn read(&self, position: u64, len: usize, out: &mut Vec<u8>) -> Result<()> {
+        let first = Self::index(position);
+        if position % 8 != 0 || len.div_ceil(8) > self.words.len() - first {
+            let found = format!("{len} bytes at {position}");
+            return Err(Error::Corrupt { what: "a position in a byte ring", found });
+        }
+        load_words(&self.words[first..], len, out);
+        Ok(())
+    }
+
+    fn index(position: u64) -> usize {
+        // Lossless: the remainder is below RING_BYTES.
+        (position % RING_BYTES as u64) as usize / 8
+    }
+}
+
+/// Stores `bytes` into as many words as they need.
+pub(super) fn store_words(words: &[AtomicU64], bytes: &[u8]) {
+    let mut chunks = bytes.chunks_exact(8);
+    let mut words = words.iter();
+    for (chunk, word) in chunks.by_ref().zip(words.by_ref()) {
+        let value = u64::from_ne_bytes(chunk.try_into().unwrap_or_default());
+        // Relaxed: published by the claim or commit word that follows.
+        word.store(value, Ordering::Relaxed);
+    }
+    let rest = chunks.remainder();
+    if let (false, Some(word)) = (rest.is_empty(), words.next()) {
+        let mut last = [0u8; 8];
+        last[..rest.len()].copy_from_slice(rest);
+        word.store(u64::from_ne_bytes(last), Ordering::Relaxed);
+    }
+}
+
+/// Appends the first `len` bytes of `words` to `out`; `words` must hold that many.
+pub(super) fn load_words(words: &[AtomicU64], len: usize, out: &mut Vec<u8>) {
+    out.reserve(len.next_multiple_of(8));
+    let start = out.len();
+    for word in &words[..len.div_ceil(8)] {
+        // Relaxed: made visible by the claim or commit word that was read before.
+        out.extend_from_slice(&word.load(Ordering::Relaxed).to_ne_bytes());
+    }
+    out.truncate(start + len);
+}
+
+impl Lane {
+    pub(super) fn task(&self, seq: u64) -> &TaskSlot {
+        &self.tasks[slot_index(seq)]
+    }
+
+    pub(super) fn result(&self, seq: u64) -> &ResultSlot {
+        &self.results[slot_index(seq)]
+    }
+}
+
+fn slot_index(seq: u64) -> usize {
+    // Lossless: the remainder is below SLOTS.
+    (seq % SLOTS) as usize
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn places() -> impl Strategy<Value = Place> {
+        prop_oneof![
+            Just(Place::Inline),
+            any::<u64>().prop_map(Place::Ring),
+            any::<u64>().prop_map(Place::Span)
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn packed_words_say_what_was_packed(
+            place in places(), len in 0usize..1 << 32, leases in 0usize..1 << 20,
+            elapsed in 0..=ELAPSED_MAX, leaving: bool, status in 0usize..5,
+        ) {
+            let task = TaskMeta { len, leases, place };
+            let (meta, at) = task.pack();
+            prop_assert_eq!(TaskMeta::unpack(meta, at).unwrap(), task);
+            let status = [Status::Value, Status::Panicked, Status::ArgumentCodec,
+                Status::ResultCodec, Status::Skipped][status];
+            let result = ResultMeta { status, leaving, elapsed, len: len & 0xffff_ffff, place };
+            let (meta, at) = result.pack();
+            prop_assert_eq!(ResultMeta::unpack(meta, at).unwrap(), result);
+        }
+
+        #[test]
+        fn a_payload_in_a_ring_neither_wraps_nor_meets_unread_bytes(
+            tail in 0u64..1 << 40, used in 0u64..RING_BYTES as u64, len in 0..=RING_PAYLOAD_BYTES_MAX,
+        ) {
+            let (tail, used) = (tail & !7, used & !7);
+            if let Some((start, end)) = ByteRing::place(tail + used, tail, len) {
+                prop_assert!(start >= tail + used && end >= start + len as u64);
+                prop_assert!(end - tail <= RING_BYTES as u64);
+                prop_assert!(start % RING_BYTES as u64 + (len as u64) <= RING_BYTES as u64);
+            } else {
+                prop_assert!(used > 0, "an empty ring takes the largest payload");
+            }
+        }
+
+        #[test]
+        fn hostile_words_are_refused_or_harmless(meta: u64, place: u64) {
+            let _ = TaskMeta::unpack(meta, place);
+            let _ = ResultMeta::unpack(meta, place);
+        }
+    }
+
+    #[test]
+    fn bytes_survive_the_way_through_words() {
+        let words: Vec<AtomicU64> = (0..4).map(|_| AtomicU64::new(u64::MAX)).collect();
+        for len in 0..=32usize {
+            let bytes: Vec<u8> = (1..=u8::try_from(len).unwrap()).collect();
+            store_words(&words, &bytes);
+            let mut out = vec![99];
+            load_words(&words, len, &mut out);
+            assert_eq!(out[1..], bytes[..]);
+        }
+    }
+}

@@ -1,0 +1,49 @@
+//! What a forked child does before its work begins, and how it leaves.
+
+use std::os::fd::{AsRawFd, OwnedFd};
+
+use crate::process::message::CHILD_WORDS;
+use crate::sys::process;
+use crate::sys::signal::{self, Signal};
+
+/// What a child has from the host: the argument of its entry function.
+#[derive(Debug)]
+pub(crate) struct Child {
+    /// The descriptors that the host sent for it, in its order.
+    pub(crate) fds: Vec<OwnedFd>,
+    /// The words that the host sent for it.
+    pub(crate) words: [u64; CHILD_WORDS - 1],
+}
+
+/// The function that a child runs. If it returns, the child exits with code 0.
+pub(crate) type Entry = fn(Child);
+
+/// Exit code of a child that could not set itself up.
+pub(crate) const EXIT_SETUP: i32 = 125;
+
+/// Makes a freshly forked process a proper child and runs `entry` in it.
+///
+/// Order matters: the parent-death signal first, then the check whether the parent died before
+/// it was set; signals are unblocked last, when their dispositions are right.
+pub(super) fn run(entry: Entry, child: Child, name: &str, server_pid: u32) -> ! {
+    if set_up(&child, name, server_pid).is_err() {
+        process::exit_now(EXIT_SETUP);
+    }
+    entry(child);
+    process::exit_now(0)
+}
+
+fn set_up(child: &Child, name: &str, server_pid: u32) -> std::io::Result<()> {
+    process::die_with_parent()?;
+    if process::parent_pid() != server_pid {
+        process::exit_now(EXIT_SETUP);
+    }
+    let mut keep: Vec<i32> = child.fds.iter().map(AsRawFd::as_raw_fd).collect();
+    keep.sort_unstable();
+    process::close_all_but(3, &keep)?;
+    // SIGINT stays ignored, as it is in the server: Ctrl-C reaches the whole foreground group, and
+    // what becomes of the work is the host's decision. An entry that wants it otherwise says so.
+    signal::default(&[Signal::SIGTERM, Signal::SIGHUP, Signal::SIGQUIT])?;
+    process::set_name(name)?;
+    signal::unblock_all()
+}

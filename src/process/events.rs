@@ -1,0 +1,189 @@
+//! The supervisor: one thread that waits for descriptors and deadlines.
+//!
+//! It lives while anyone holds the [`Supervisor`]; with the last holder it ends. All signals are
+//! blocked on it, so that the host's handlers run on the host's threads. Layers above register
+//! [`Handler`]s; no code of the user runs here.
+
+use std::collections::HashMap;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::thread::{self, JoinHandle};
+use std::time::Instant;
+
+use crate::error::{Error, Result};
+use crate::sys::poll::{Epoll, EventFd};
+use crate::sys::signal;
+
+/// Something that the supervisor waits for.
+pub(crate) trait Handler: Send + Sync {
+    /// The descriptor to wait for.
+    fn fd(&self) -> BorrowedFd<'_>;
+
+    /// Called when the descriptor is readable or hung up on: read what is there, or remove it.
+    fn readable(&self);
+
+    /// Called once when the deadline set with [`Supervisor::set_deadline`] has passed.
+    fn deadline(&self);
+}
+
+/// A registered handler, for [`Supervisor::remove`] and [`Supervisor::set_deadline`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct Token(u64);
+
+/// Key of the eventfd that wakes the loop itself; tokens start above it.
+const WAKE_KEY: u64 = 0;
+
+#[derive(Default)]
+struct Registry {
+    handlers: HashMap<u64, Arc<dyn Handler>>,
+    deadlines: HashMap<u64, Instant>,
+    last_key: u64,
+    stopping: bool,
+}
+
+struct Shared {
+    epoll: Epoll,
+    wake: EventFd,
+    registry: Mutex<Registry>,
+}
+
+impl Shared {
+    fn registry(&self) -> MutexGuard<'_, Registry> {
+        // Nothing under this lock panics half-way through a change.
+        self.registry.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The supervisor of this process.
+pub(crate) struct Supervisor {
+    shared: Arc<Shared>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Supervisor {
+    /// The supervisor of this process, started if it is not running.
+    pub(crate) fn current() -> Result<Arc<Supervisor>> {
+        static CURRENT: Mutex<Weak<Supervisor>> = Mutex::new(Weak::new());
+        let mut current = CURRENT.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(running) = current.upgrade() {
+            return Ok(running);
+        }
+        let started = Arc::new(Supervisor::start()?);
+        *current = Arc::downgrade(&started);
+        Ok(started)
+    }
+
+    fn start() -> Result<Supervisor> {
+        let epoll = Epoll::new().map_err(|e| Error::os("epoll_create1", "the supervisor", e))?;
+        let wake = EventFd::new().map_err(|e| Error::os("eventfd", "the supervisor", e))?;
+        epoll
+            .add(wake.as_fd(), WAKE_KEY)
+            .map_err(|e| Error::os("epoll_ctl", "the supervisor", e))?;
+        let shared = Arc::new(Shared { epoll, wake, registry: Mutex::default() });
+        let for_thread = Arc::clone(&shared);
+        let thread = thread::Builder::new()
+            .name("brigade-watch".into())
+            .spawn(move || run(&for_thread))
+            .map_err(|e| Error::os("clone", "the supervisor's thread", e))?;
+        Ok(Supervisor { shared, thread: Some(thread) })
+    }
+
+    /// Has `handler` called from now on.
+    pub(crate) fn add(&self, handler: Arc<dyn Handler>) -> Result<Token> {
+        let mut registry = self.shared.registry();
+        registry.last_key += 1;
+        let key = registry.last_key;
+        self.shared
+            .epoll
+            .add(handler.fd(), key)
+            .map_err(|e| Error::os("epoll_ctl", "a descriptor to watch", e))?;
+        registry.handlers.insert(key, handler);
+        Ok(Token(key))
+    }
+
+    /// Stops calling a handler; a call that is under way goes on. Harmless if it was removed.
+    pub(crate) fn remove(&self, token: Token) {
+        let mut registry = self.shared.registry();
+        registry.deadlines.remove(&token.0);
+        if let Some(handler) = registry.handlers.remove(&token.0) {
+            // A descriptor that cannot be removed was never added; both are fine here.
+            let _ = self.shared.epoll.remove(handler.fd());
+        }
+    }
+
+    /// Has the handler's `deadline` called once at `at`, instead of any earlier request.
+    pub(crate) fn set_deadline(&self, token: Token, at: Instant) {
+        let mut registry = self.shared.registry();
+        let earliest = registry.deadlines.values().min().copied();
+        registry.deadlines.insert(token.0, at);
+        if earliest.is_none_or(|earliest| at < earliest) {
+            self.shared.wake.ring();
+        }
+    }
+}
+
+impl Drop for Supervisor {
+    fn drop(&mut self) {
+        self.shared.registry().stopping = true;
+        self.shared.wake.ring();
+        let Some(thread) = self.thread.take() else { return };
+        // The last holder may be a handler, on the thread itself; that then ends on its own.
+        if thread.thread().id() != thread::current().id() {
+            let _ = thread.join();
+        }
+    }
+}
+
+fn run(shared: &Shared) {
+    // A failure here leaves the host's handlers to run on this thread too, which harms nobody.
+    let _ = signal::block_all();
+    loop {
+        let next = {
+            let registry = shared.registry();
+            if registry.stopping {
+                return;
+            }
+            registry.deadlines.values().min().copied()
+        };
+        let timeout = next.map(|at| at.saturating_duration_since(Instant::now()));
+        // A failed wait (out of memory) is tried again; the next one may work.
+        let ready = shared.epoll.wait(timeout).unwrap_or_default();
+        for key in ready {
+            if key == WAKE_KEY {
+                shared.wake.quiet();
+                continue;
+            }
+            let handler = shared.registry().handlers.get(&key).cloned();
+            if let Some(handler) = handler {
+                handler.readable();
+            }
+        }
+        call_due(shared);
+    }
+}
+
+fn call_due(shared: &Shared) {
+    let now = Instant::now();
+    let due: Vec<Arc<dyn Handler>> = {
+        let mut registry = shared.registry();
+        let keys: Vec<u64> =
+            registry.deadlines.iter().filter(|(_, at)| **at <= now).map(|(key, _)| *key).collect();
+        keys.iter()
+            .filter_map(|key| {
+                registry.deadlines.remove(key);
+                registry.handlers.get(key).cloned()
+            })
+            .collect()
+    };
+    for handler in due {
+        handler.deadline();
+    }
+}
+
+impl std::fmt::Debug for Supervisor {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Supervisor")
+            .field("handlers", &self.shared.registry().handlers.len())
+            .finish_non_exhaustive()
+    }
+}

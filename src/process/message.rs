@@ -1,0 +1,185 @@
+//! What host and fork server say to each other: one fixed record, both ways.
+
+use bytemuck::{Pod, Zeroable};
+
+use crate::error::{Error, Result};
+use crate::exit::ExitReason;
+
+/// Words that the host may hand to a child beside its descriptors.
+pub(crate) const CHILD_WORDS: usize = 6;
+
+/// First word of every record, so that a stray writer is noticed.
+const MAGIC: u64 = u64::from_le_bytes(*b"brigade1");
+
+/// A message, in words. Private to the two programs on one socket, which run the same image.
+#[derive(Debug, Clone, Copy, Pod, Zeroable)]
+#[repr(C)]
+pub(crate) struct Record {
+    magic: u64,
+    kind: u64,
+    id: u64,
+    words: [u64; CHILD_WORDS],
+    name: [u8; 16],
+}
+
+pub(crate) const RECORD_BYTES: usize = size_of::<Record>();
+
+/// A request of the host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Request {
+    /// First of all; carries the host's pidfd. The token proves that both mean each other.
+    Hello { token: u64 },
+    /// Fork a child; carries the child's descriptors.
+    Spawn { id: u64, entry: u64, words: [u64; CHILD_WORDS - 1], name: [u8; 16] },
+}
+
+/// A report of the fork server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Report {
+    /// It may fork; carries its own pidfd.
+    Ready { token: u64 },
+    /// It may not: it has this many threads.
+    MultiThreaded { threads: u64 },
+    /// The child runs; carries its pidfd.
+    Started { id: u64, pid: u32 },
+    /// The child could not be forked.
+    Failed { id: u64, errno: i32 },
+    /// The child has ended and was reaped.
+    Ended { id: u64, pid: u32, reason: ExitReason, peak_rss_bytes: u64 },
+}
+
+impl Record {
+    fn new(kind: u64, id: u64, words: [u64; CHILD_WORDS], name: [u8; 16]) -> Record {
+        Record { magic: MAGIC, kind, id, words, name }
+    }
+
+    /// Reads a record from the bytes of a message.
+    fn parse(bytes: &[u8]) -> Result<Record> {
+        let record: Record = bytemuck::try_pod_read_unaligned(bytes).map_err(|_| corrupt(bytes))?;
+        if record.magic == MAGIC { Ok(record) } else { Err(corrupt(bytes)) }
+    }
+}
+
+fn corrupt(bytes: &[u8]) -> Error {
+    let shown = &bytes[..bytes.len().min(24)];
+    Error::Corrupt {
+        what: "a message between host and fork server",
+        found: format!("{} bytes starting with {shown:02x?}", bytes.len()),
+    }
+}
+
+impl Request {
+    /// The message as it is sent.
+    pub(crate) fn record(self) -> Record {
+        match self {
+            Request::Hello { token } => Record::new(1, token, [0; CHILD_WORDS], [0; 16]),
+            Request::Spawn { id, entry, words, name } => {
+                let mut all = [entry; CHILD_WORDS];
+                all[1..].copy_from_slice(&words);
+                Record::new(2, id, all, name)
+            }
+        }
+    }
+
+    /// Reads a received message.
+    pub(crate) fn parse(bytes: &[u8]) -> Result<Request> {
+        let record = Record::parse(bytes)?;
+        match record.kind {
+            1 => Ok(Request::Hello { token: record.id }),
+            2 => {
+                let mut words = [0; CHILD_WORDS - 1];
+                words.copy_from_slice(&record.words[1..]);
+                let (id, entry, name) = (record.id, record.words[0], record.name);
+                Ok(Request::Spawn { id, entry, words, name })
+            }
+            _ => Err(corrupt(bytes)),
+        }
+    }
+}
+
+impl Report {
+    /// The message as it is sent.
+    pub(crate) fn record(self) -> Record {
+        let (kind, id, words) = match self {
+            Report::Ready { token } => (1, token, [0; 4]),
+            Report::MultiThreaded { threads } => (2, threads, [0; 4]),
+            Report::Started { id, pid } => (3, id, [u64::from(pid), 0, 0, 0]),
+            Report::Failed { id, errno } => (4, id, [u64::from(errno.cast_unsigned()), 0, 0, 0]),
+            Report::Ended { id, pid, reason, peak_rss_bytes } => {
+                let (how, value) = match reason {
+                    ExitReason::Code(code) => (0, code),
+                    ExitReason::Signal(signal) => (1, signal),
+                    ExitReason::Unknown => (2, 0),
+                };
+                (5, id, [u64::from(pid), how, u64::from(value.cast_unsigned()), peak_rss_bytes])
+            }
+        };
+        let mut all = [0; CHILD_WORDS];
+        all[..4].copy_from_slice(&words);
+        Record::new(kind, id, all, [0; 16])
+    }
+
+    /// Reads a received message.
+    pub(crate) fn parse(bytes: &[u8]) -> Result<Report> {
+        let record = Record::parse(bytes)?;
+        let [first, how, value, peak_rss_bytes, ..] = record.words;
+        let id = record.id;
+        let narrow = |word: u64| u32::try_from(word).map_err(|_| corrupt(bytes));
+        Ok(match record.kind {
+            1 => Report::Ready { token: id },
+            2 => Report::MultiThreaded { threads: id },
+            3 => Report::Started { id, pid: narrow(first)? },
+            4 => Report::Failed { id, errno: narrow(first)?.cast_signed() },
+            5 => {
+                let value = narrow(value)?.cast_signed();
+                let reason = match how {
+                    0 => ExitReason::Code(value),
+                    1 => ExitReason::Signal(value),
+                    _ => ExitReason::Unknown,
+                };
+                Report::Ended { id, pid: narrow(first)?, reason, peak_rss_bytes }
+            }
+            _ => return Err(corrupt(bytes)),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_message_survives_the_way_through_bytes() {
+        let requests = [
+            Request::Hello { token: 7 },
+            Request::Spawn { id: 1, entry: 2, words: [3, 4, 5, 6, 7], name: *b"0123456789abcdef" },
+        ];
+        for request in requests {
+            let record = request.record();
+            assert_eq!(Request::parse(bytemuck::bytes_of(&record)).unwrap(), request);
+        }
+        let ended = |reason| Report::Ended { id: 9, pid: 10, reason, peak_rss_bytes: 11 };
+        let reports = [
+            Report::Ready { token: 7 },
+            Report::MultiThreaded { threads: 3 },
+            Report::Started { id: 1, pid: 2 },
+            Report::Failed { id: 1, errno: 11 },
+            ended(ExitReason::Code(3)),
+            ended(ExitReason::Signal(9)),
+            ended(ExitReason::Unknown),
+        ];
+        for report in reports {
+            let record = report.record();
+            assert_eq!(Report::parse(bytemuck::bytes_of(&record)).unwrap(), report);
+        }
+    }
+
+    #[test]
+    fn bytes_that_are_no_message_are_refused() {
+        let good = Report::Ready { token: 7 }.record();
+        let bytes = bytemuck::bytes_of(&good);
+        assert!(matches!(Report::parse(&bytes[1..]), Err(Error::Corrupt { .. })));
+        assert!(matches!(Report::parse(&[0; RECORD_BYTES]), Err(Error::Corrupt { .. })));
+        assert!(matches!(Report::parse(b""), Err(Error::Corrupt { .. })));
+    }
+}

@@ -1,0 +1,31 @@
+//! Processes of the engine: fork server, its children, and the thread that watches them.
+//!
+//! ```text
+//! host --(clone VM|VFORK, posix_spawn)--> fork server --(fork)--> worker
+//!                                                     --(fork)--> worker
+//! ```
+//!
+//! What a process has from the one that started it:
+//!
+//! | | fork server | worker |
+//! |---|---|---|
+//! | made by | `posix_spawn` of `/proc/self/exe`, adopted by init | `fork` of the server |
+//! | memory | its own, fresh | the server's: nothing but the image after its constructors ran |
+//! | threads | exactly one, checked | one |
+//! | descriptors | 0, 1, 2, and its socket | 0, 1, 2, and what the host sent for it |
+//! | signal mask | empty | empty |
+//! | dispositions | default; ignores INT, TERM, HUP, QUIT, PIPE | default; ignores INT, PIPE |
+//! | environment | the host's, with `OMP_NUM_THREADS` and its kin at 1 | the same |
+//! | ends with | the host (pidfd, or end of file on the socket) | the server (`PR_SET_PDEATHSIG`) |
+//! | is reaped by | init (by the host, if that adopted it) | the server |
+//!
+//! Nothing here knows of pools or tasks: a child is started with an entry function, descriptors
+//! and a few words, and its end is reported to whoever asked for it.
+
+pub(crate) mod child;
+pub(crate) mod events;
+pub(crate) mod function;
+mod hook;
+pub(crate) mod launch;
+mod message;
+mod server;

@@ -1,0 +1,223 @@
+//! The fork server: forks children on request, reaps them, reports how they ended.
+//!
+//! One thread, one loop. It waits for its socket, its children's pidfds and the host's pidfd;
+//! it ends, and its children with it, when the host has ended or closed the socket.
+
+use std::collections::VecDeque;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use crate::process::child::{self, Child, Entry};
+use crate::process::function::FunctionOffset;
+use crate::process::message::{CHILD_WORDS, RECORD_BYTES, Report, Request};
+use crate::sys::poll::{Interest, wait_any};
+use crate::sys::process::{self, Forked};
+use crate::sys::signal::{self, Signal};
+use crate::sys::socket::{Received, Socket};
+
+/// A child that has not been reaped.
+struct Running {
+    id: u64,
+    pid: u32,
+    pidfd: OwnedFd,
+}
+
+/// Why the server stops.
+enum Stop {
+    /// The host has ended, or closed the socket.
+    HostGone,
+    /// A call failed that must not.
+    Failed,
+}
+
+struct Server {
+    socket: Socket,
+    host: Option<OwnedFd>,
+    token: u64,
+    children: Vec<Running>,
+    /// Reports that the socket had no room for.
+    unsent: VecDeque<(Report, Option<OwnedFd>)>,
+}
+
+/// Serves until the host is gone, then ends this process.
+pub(super) fn serve(socket: Socket, token: u64) -> ! {
+    let mut server =
+        Server { socket, host: None, token, children: Vec::new(), unsent: VecDeque::new() };
+    let stop = match server.set_up() {
+        Ok(()) => loop {
+            if let Err(stop) = server.turn() {
+                break stop;
+            }
+        },
+        Err(_) => Stop::Failed,
+    };
+    server.end_children();
+    process::exit_now(match stop {
+        Stop::HostGone => 0,
+        Stop::Failed => child::EXIT_SETUP,
+    })
+}
+
+impl Server {
+    fn set_up(&mut self) -> std::io::Result<()> {
+        process::open_missing_stdio()?;
+        let own = std::os::fd::AsRawFd::as_raw_fd(&self.socket.as_fd());
+        process::close_all_but(3, &[own])?;
+        signal::ignore(&signal::GROUP)?;
+        signal::ignore(&[Signal::SIGPIPE])?;
+        process::become_subreaper()?;
+        process::set_name("brigade-server")
+    }
+
+    /// Waits for something to do, and does it.
+    fn turn(&mut self) -> Result<(), Stop> {
+        let ready = {
+            let mut interests: Vec<Interest<'_>> = Vec::with_capacity(self.children.len() + 2);
+            let writable = !self.unsent.is_empty();
+            interests.push(Interest { fd: self.socket.as_fd(), writable });
+            for child in &self.children {
+                interests.push(Interest { fd: child.pidfd.as_fd(), writable: false });
+            }
+            if let Some(host) = &self.host {
+                interests.push(Interest { fd: host.as_fd(), writable: false });
+            }
+            wait_any(&interests, None).map_err(|_| Stop::Failed)?
+        };
+        let count = self.children.len();
+        if ready.get(count + 1) == Some(&true) {
+            return Err(Stop::HostGone);
+        }
+        if ready[1..=count].contains(&true) {
+            self.reap(&ready[1..=count]);
+        }
+        self.send_unsent()?;
+        if ready[0] { self.receive() } else { Ok(()) }
+    }
+
+    /// Reaps the children whose pidfds are readable, and what they left behind.
+    fn reap(&mut self, ended: &[bool]) {
+        for index in (0..ended.len()).rev() {
+            if !ended[index] {
+                continue;
+            }
+            if let Ok(Some(reaped)) = process::try_reap(self.children[index].pid) {
+                let Running { id, pid, .. } = self.children.remove(index);
+                let peak_rss_bytes = reaped.peak_rss_bytes;
+                let report = Report::Ended { id, pid, reason: reaped.reason, peak_rss_bytes };
+                self.unsent.push_back((report, None));
+            }
+        }
+        self.end_adopted();
+    }
+
+    /// Kills and reaps descendants that were adopted when their parent ended.
+    fn end_adopted(&self) {
+        let Ok(children) = process::children() else { return };
+        for pid in children {
+            if self.children.iter().any(|child| child.pid == pid) {
+                continue;
+            }
+            // It is our unreaped child, so the number cannot have passed to a stranger.
+            let _ = process::kill_child(pid);
+            while let Ok(None) = process::try_reap(pid) {
+                if let Ok(pidfd) = process::pidfd_open(pid) {
+                    let _ = wait_any(&[Interest { fd: pidfd.as_fd(), writable: false }], None);
+                }
+            }
+        }
+    }
+
+    fn send_unsent(&mut self) -> Result<(), Stop> {
+        while let Some((report, fd)) = self.unsent.front() {
+            let fds: Vec<BorrowedFd<'_>> = fd.iter().map(AsFd::as_fd).collect();
+            let record = report.record();
+            match self.socket.try_send(bytemuck::bytes_of(&record), &fds) {
+                Ok(true) => drop(self.unsent.pop_front()),
+                Ok(false) => return Ok(()),
+                Err(_) => return Err(Stop::HostGone),
+            }
+        }
+        Ok(())
+    }
+
+    fn receive(&mut self) -> Result<(), Stop> {
+        let mut buffer = [0u8; RECORD_BYTES];
+        match self.socket.try_receive(&mut buffer) {
+            Ok(Received::Message(len, fds)) => {
+                let request = Request::parse(&buffer[..len]).map_err(|_| Stop::Failed)?;
+                self.answer(request, fds)
+            }
+            Ok(Received::Nothing) => Ok(()),
+            Ok(Received::Closed) | Err(_) => Err(Stop::HostGone),
+        }
+    }
+
+    fn answer(&mut self, request: Request, mut fds: Vec<OwnedFd>) -> Result<(), Stop> {
+        match request {
+            Request::Hello { token } if token == self.token => {
+                self.host = fds.pop();
+                let threads = process::thread_count().map_err(|_| Stop::Failed)?;
+                let pidfd = process::pidfd_open(process::pid()).map_err(|_| Stop::Failed)?;
+                let report = match threads {
+                    1 => Report::Ready { token },
+                    _ => Report::MultiThreaded { threads: threads as u64 },
+                };
+                self.unsent.push_back((report, Some(pidfd)));
+            }
+            Request::Hello { .. } => return Err(Stop::Failed),
+            Request::Spawn { id, entry, words, name } => self.spawn(id, entry, words, name, fds),
+        }
+        self.send_unsent()
+    }
+
+    fn spawn(
+        &mut self,
+        id: u64,
+        entry: u64,
+        words: [u64; CHILD_WORDS - 1],
+        name: [u8; 16],
+        fds: Vec<OwnedFd>,
+    ) {
+        let report = match self.fork(entry, words, name, fds) {
+            Ok(pid) => process::pidfd_open(pid).and_then(|pidfd| {
+                let for_host = pidfd.try_clone()?;
+                self.children.push(Running { id, pid, pidfd });
+                Ok((Report::Started { id, pid }, Some(for_host)))
+            }),
+            Err(error) => Err(error),
+        };
+        self.unsent.push_back(report.unwrap_or_else(|error| {
+            (Report::Failed { id, errno: process::errno_of(&error) }, None)
+        }));
+    }
+
+    #[allow(unsafe_code)]
+    fn fork(
+        &self,
+        entry: u64,
+        words: [u64; CHILD_WORDS - 1],
+        name: [u8; 16],
+        fds: Vec<OwnedFd>,
+    ) -> std::io::Result<u32> {
+        let invalid = |_| std::io::Error::from(std::io::ErrorKind::InvalidInput);
+        let address = FunctionOffset::address(entry).map_err(invalid)?;
+        // SAFETY: the host made `entry` from an `Entry` of the same image, which this process runs.
+        let entry = unsafe { std::mem::transmute::<*const (), Entry>(address) };
+        let server_pid = process::pid();
+        // SAFETY: `answer` refused to serve unless this process had exactly one thread, and it
+        // has started none since.
+        match unsafe { process::fork() }? {
+            Forked::Parent(pid) => Ok(pid),
+            Forked::Child => {
+                let len = name.iter().position(|&byte| byte == 0).unwrap_or(name.len());
+                let name = String::from_utf8_lossy(&name[..len]);
+                child::run(entry, Child { fds, words }, &name, server_pid)
+            }
+        }
+    }
+
+    /// Kills and reaps all children.
+    fn end_children(&mut self) {
+        self.children.clear();
+        self.end_adopted();
+    }
+}

@@ -1,0 +1,373 @@
+//! Starting, naming, signalling and reaping processes.
+#![allow(unsafe_code)]
+
+use std::ffi::{CStr, CString};
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::ptr;
+
+use nix::errno::Errno;
+use nix::sys::signal::Signal;
+use rustix::process::{Pid, PidfdFlags};
+
+use crate::exit::ExitReason;
+
+/// The id of this process.
+pub(crate) fn pid() -> u32 {
+    std::process::id()
+}
+
+/// The id of this process's parent; 0 if it lives in another pid namespace.
+pub(crate) fn parent_pid() -> u32 {
+    nix::unistd::getppid().as_raw().cast_unsigned()
+}
+
+/// Which side of a [`fork`] this is.
+pub(crate) enum Forked {
+    /// The new process.
+    Child,
+    /// The old one, with the id of the new.
+    Parent(u32),
+}
+
+/// Duplicates this process.
+///
+/// # Safety
+///
+/// - The process has exactly one thread, so that no lock can be held by a thread that the child
+///   lacks.
+pub(crate) unsafe fn fork() -> io::Result<Forked> {
+    // SAFETY: single-threaded, by this function's contract; so the child may do what it likes.
+    match unsafe { nix::unistd::fork() }? {
+        nix::unistd::ForkResult::Child => Ok(Forked::Child),
+        nix::unistd::ForkResult::Parent { child } => {
+            Ok(Forked::Parent(child.as_raw().cast_unsigned()))
+        }
+    }
+}
+
+/// Ends this process at once: no destructors, no `atexit`, no flushing of buffers.
+pub(crate) fn exit_now(code: i32) -> ! {
+    // SAFETY: `_exit` touches no memory of ours and does not return.
+    unsafe { libc::_exit(code) }
+}
+
+/// Ends this process by SIGABRT.
+pub(crate) fn abort() -> ! {
+    std::process::abort()
+}
+
+/// A descriptor for the process `pid`, readable once that process has ended. It is closed on exec.
+pub(crate) fn pidfd_open(pid: u32) -> io::Result<OwnedFd> {
+    let pid = Pid::from_raw(pid.cast_signed()).ok_or(Errno::ESRCH)?;
+    Ok(rustix::process::pidfd_open(pid, PidfdFlags::empty())?)
+}
+
+/// Sends a signal by number to the process behind `pidfd`; `Ok(false)` if it has been reaped.
+pub(crate) fn pidfd_signal(pidfd: BorrowedFd<'_>, signal: i32) -> io::Result<bool> {
+    let signal = Signal::try_from(signal)?;
+    // The number comes from nix's own list of named signals, which rustix names alike.
+    let signal = rustix::process::Signal::from_named_raw(signal as i32).ok_or(Errno::EINVAL)?;
+    match rustix::process::pidfd_send_signal(pidfd, signal) {
+        Ok(()) => Ok(true),
+        Err(rustix::io::Errno::SRCH) => Ok(false),
+        Err(errno) => Err(errno.into()),
+    }
+}
+
+/// Sends SIGKILL to the process behind `pidfd`; `Ok(false)` if it has been reaped.
+pub(crate) fn pidfd_kill(pidfd: BorrowedFd<'_>) -> io::Result<bool> {
+    pidfd_signal(pidfd, libc::SIGKILL)
+}
+
+/// How a reaped child ended, and what it used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Reaped {
+    pub(crate) pid: u32,
+    pub(crate) reason: ExitReason,
+    pub(crate) peak_rss_bytes: u64,
+}
+
+/// Reaps the child `pid` if it has ended. `None`: it lives.
+pub(crate) fn try_reap(pid: u32) -> io::Result<Option<Reaped>> {
+    reap(pid.cast_signed(), libc::WNOHANG)
+}
+
+/// Reaps any one child that has ended. `None`: all live, or there is none.
+pub(crate) fn try_reap_any() -> io::Result<Option<Reaped>> {
+    match reap(-1, libc::WNOHANG) {
+        Err(error) if error.raw_os_error() == Some(libc::ECHILD) => Ok(None),
+        other => other,
+    }
+}
+
+fn reap(pid: i32, options: i32) -> io::Result<Option<Reaped>> {
+    let mut status = 0;
+    // SAFETY: `rusage` is a plain struct of integers, for which all-zero bytes are a value.
+    let mut usage: libc::rusage = unsafe { std::mem::zeroed() };
+    let got = loop {
+        // SAFETY: both pointers are to locals of the right types, live across the call.
+        let got = unsafe { libc::wait4(pid, &raw mut status, options, &raw mut usage) };
+        match Errno::result(got) {
+            Err(Errno::EINTR) => {}
+            other => break other?,
+        }
+    };
+    if got == 0 {
+        return Ok(None);
+    }
+    let reason = if libc::WIFEXITED(status) {
+        ExitReason::Code(libc::WEXITSTATUS(status))
+    } else {
+        ExitReason::Signal(libc::WTERMSIG(status))
+    };
+    let peak_rss_bytes = usage.ru_maxrss.cast_unsigned().saturating_mul(1024);
+    Ok(Some(Reaped { pid: got.cast_unsigned(), reason, peak_rss_bytes }))
+}
+
+/// Ids of this process's own children, as the kernel lists them for its first thread.
+pub(crate) fn children() -> io::Result<Vec<u32>> {
+    let path = format!("/proc/self/task/{}/children", pid());
+    let text = std::fs::read_to_string(path)?;
+    Ok(text.split_ascii_whitespace().filter_map(|word| word.parse().ok()).collect())
+}
+
+/// Sends SIGKILL to a child of this process that it has not yet reaped.
+pub(crate) fn kill_child(pid: u32) -> io::Result<()> {
+    nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid.cast_signed()), Signal::SIGKILL)?;
+    Ok(())
+}
+
+/// How many threads this process has.
+pub(crate) fn thread_count() -> io::Result<usize> {
+    Ok(std::fs::read_dir("/proc/self/task")?.count())
+}
+
+/// Asks the kernel to send SIGKILL to this process when the thread that made it ends.
+pub(crate) fn die_with_parent() -> io::Result<()> {
+    Ok(nix::sys::prctl::set_pdeathsig(Signal::SIGKILL)?)
+}
+
+/// Makes this process the one that adopts the orphans among its descendants.
+pub(crate) fn become_subreaper() -> io::Result<()> {
+    Ok(nix::sys::prctl::set_child_subreaper(true)?)
+}
+
+/// Sets the name that `/proc/PID/comm` and `ps` show; at most 15 bytes of it are kept.
+pub(crate) fn set_name(name: &str) -> io::Result<()> {
+    let name: Vec<u8> = name.bytes().filter(|&byte| byte != 0).take(15).collect();
+    let name = CString::new(name).unwrap_or_default();
+    Ok(nix::sys::prctl::set_name(&name)?)
+}
+
+/// Closes every descriptor from `first` on, but those in `keep` (sorted, all at least `first`).
+pub(crate) fn close_all_but(first: RawFd, keep: &[RawFd]) -> io::Result<()> {
+    let mut from = first;
+    for &kept in keep {
+        if kept > from {
+            close_range(from, kept - 1)?;
+        }
+        from = kept + 1;
+    }
+    close_range(from, RawFd::MAX)
+}
+
+fn close_range(first: RawFd, last: RawFd) -> io::Result<()> {
+    // SAFETY: callers hold no descriptor in the range, by their own contract: a process that has
+    // just been forked or exec'ed and owns only what it keeps.
+    let done = unsafe { libc::close_range(first.cast_unsigned(), last.cast_unsigned(), 0) };
+    Errno::result(done).map(drop).map_err(io::Error::from)
+}
+
+/// Opens `/dev/null` on each of the descriptors 0, 1 and 2 that is closed.
+pub(crate) fn open_missing_stdio() -> io::Result<()> {
+    for fd in 0..3 {
+        // SAFETY: F_GETFD reads a flag of a descriptor number and takes no pointer.
+        let flags = unsafe { libc::fcntl(fd, libc::F_GETFD) };
+        if flags == -1 {
+            // SAFETY: the path is a C string literal; the lowest free number, `fd`, is used.
+            let opened = unsafe { libc::open(c"/dev/null".as_ptr(), libc::O_RDWR) };
+            Errno::result(opened)?;
+        }
+    }
+    Ok(())
+}
+
+/// Takes over the descriptor number `fd`, which this process was started with.
+///
+/// # Safety
+///
+/// - `fd` is open, and nothing else in this process owns it.
+pub(crate) unsafe fn inherited(fd: RawFd) -> OwnedFd {
+    // SAFETY: open and not owned by anyone, by this function's contract.
+    unsafe { OwnedFd::from_raw_fd(fd) }
+}
+
+/// Whether this process runs with privileges that its caller lacks (set-uid and the like).
+pub(crate) fn is_privileged_exec() -> bool {
+    // SAFETY: `getauxval` reads a table that the kernel left for this process.
+    unsafe { libc::getauxval(libc::AT_SECURE) != 0 }
+}
+
+/// Removes a variable from the environment.
+///
+/// # Safety
+///
+/// - The process has exactly one thread.
+pub(crate) unsafe fn remove_env(name: &str) {
+    // SAFETY: nobody else can be reading the environment, by this function's contract.
+    unsafe { std::env::remove_var(name) }
+}
+
+/// What [`spawn_orphan`] runs.
+struct Orphan<'a> {
+    path: &'a CStr,
+    argv: Vec<*mut libc::c_char>,
+    envp: Vec<*mut libc::c_char>,
+    actions: libc::posix_spawn_file_actions_t,
+    attributes: libc::posix_spawnattr_t,
+    /// Written by the intermediate process, read here after it has ended: the two share memory.
+    outcome: i32,
+}
+
+/// Runs `path` in a process that is not a child of this one, with `fd` as its descriptor 3.
+///
+/// An intermediate process that shares this one's memory (`CLONE_VM | CLONE_VFORK`, no exit
+/// signal) calls `posix_spawn` and ends, so that the new process is adopted by the nearest
+/// subreaper or by init. No page table is copied, whatever the size of this process; no SIGCHLD
+/// is sent, and a plain `wait` never sees the intermediate.
+///
+/// The new process starts with an empty signal mask and default dispositions.
+pub(crate) fn spawn_orphan(
+    path: &CStr,
+    args: &[CString],
+    env: &[CString],
+    fd: BorrowedFd<'_>,
+) -> io::Result<()> {
+    let pointers = |strings: &[CString]| -> Vec<*mut libc::c_char> {
+        strings.iter().map(|s| s.as_ptr().cast_mut()).chain([ptr::null_mut()]).collect()
+    };
+    // SAFETY: both are plain C structs, initialised by the calls right below before any use.
+    let (actions, attributes) = unsafe { std::mem::zeroed() };
+    let mut orphan = Orphan {
+        path,
+        argv: pointers(args),
+        envp: pointers(env),
+        actions,
+        attributes,
+        outcome: libc::EAGAIN,
+    };
+    // SAFETY: the pointer is to a live local.
+    check(unsafe { libc::posix_spawn_file_actions_init(&raw mut orphan.actions) })?;
+    // SAFETY: the pointer is to a live local.
+    let made = check(unsafe { libc::posix_spawnattr_init(&raw mut orphan.attributes) });
+    let spawned = made.and_then(|()| {
+        let spawned = prepare(&mut orphan, fd.as_raw_fd()).and_then(|()| run_intermediate(&mut orphan));
+        // SAFETY: initialised above, not used after.
+        unsafe { libc::posix_spawnattr_destroy(&raw mut orphan.attributes) };
+        spawned
+    });
+    // SAFETY: initialised above, not used after.
+    unsafe { libc::posix_spawn_file_actions_destroy(&raw mut orphan.actions) };
+    spawned
+}
+
+fn check(errno: i32) -> io::Result<()> {
+    if errno == 0 { Ok(()) } else { Err(io::Error::from_raw_os_error(errno)) }
+}
+
+fn prepare(orphan: &mut Orphan<'_>, fd: RawFd) -> io::Result<()> {
+    // A dup2 onto itself would leave the close-on-exec flag set; glibc clears it then.
+    // SAFETY: the actions were initialised by the caller.
+    check(unsafe { libc::posix_spawn_file_actions_adddup2(&raw mut orphan.actions, fd, 3) })?;
+    // SAFETY: an all-zero set is a valid one, and is emptied or filled right below.
+    let (mut none, mut all): (libc::sigset_t, libc::sigset_t) = unsafe { std::mem::zeroed() };
+    // SAFETY: the pointer is to a live local.
+    unsafe { libc::sigemptyset(&raw mut none) };
+    // SAFETY: the pointer is to a live local.
+    unsafe { libc::sigfillset(&raw mut all) };
+    let attributes = &raw mut orphan.attributes;
+    // SAFETY: the attributes were initialised by the caller; the set is a live local.
+    check(unsafe { libc::posix_spawnattr_setsigmask(attributes, &raw const none) })?;
+    // SAFETY: as above.
+    check(unsafe { libc::posix_spawnattr_setsigdefault(attributes, &raw const all) })?;
+    let flags = libc::POSIX_SPAWN_SETSIGMASK | libc::POSIX_SPAWN_SETSIGDEF;
+    let flags = libc::c_short::try_from(flags).map_err(|_| Errno::EINVAL)?;
+    // SAFETY: as above.
+    check(unsafe { libc::posix_spawnattr_setflags(attributes, flags) })
+}
+
+/// The body of the intermediate process. It shares memory and thread-local storage with a thread
+/// that is suspended meanwhile; `posix_spawn` is made for exactly that.
+extern "C" fn intermediate(argument: *mut libc::c_void) -> libc::c_int {
+    let orphan = argument.cast::<Orphan<'_>>();
+    // SAFETY: `run_intermediate` passes a pointer to an `Orphan` that it holds exclusively and
+    // does not touch before this process has ended.
+    let orphan = unsafe { &mut *orphan };
+    let mut pid = 0;
+    // SAFETY: `prepare` set up actions and attributes; argv and envp end with a null pointer and
+    // point into strings that the caller of `spawn_orphan` holds.
+    orphan.outcome = unsafe {
+        libc::posix_spawn(
+            &raw mut pid,
+            orphan.path.as_ptr(),
+            &raw const orphan.actions,
+            &raw const orphan.attributes,
+            orphan.argv.as_ptr(),
+            orphan.envp.as_ptr(),
+        )
+    };
+    0
+}
+
+fn run_intermediate(orphan: &mut Orphan<'_>) -> io::Result<()> {
+    const STACK_BYTES: usize = 64 << 10;
+    let mut stack = vec![0u128; STACK_BYTES / size_of::<u128>()];
+    let top = stack.as_mut_ptr_range().end.cast::<libc::c_void>();
+    let argument = ptr::from_mut(orphan).cast::<libc::c_void>();
+    // SAFETY: the stack is 16-byte aligned, large enough for `posix_spawn` (which runs its own
+    // child on a stack of its own), and outlives the intermediate: CLONE_VFORK suspends us until
+    // it has ended.
+    let pid = unsafe {
+        libc::clone(intermediate, top, libc::CLONE_VM | libc::CLONE_VFORK, argument)
+    };
+    let pid = Errno::result(pid)?;
+    // It has ended; without __WCLONE no wait would find it. A host that ignores SIGCHLD has it
+    // reaped by the kernel, hence ECHILD is fine.
+    loop {
+        // SAFETY: a null status pointer is allowed.
+        let got = unsafe { libc::waitpid(pid, ptr::null_mut(), libc::__WCLONE) };
+        match Errno::result(got) {
+            Err(Errno::EINTR) => {}
+            _ => break,
+        }
+    }
+    check(orphan.outcome)
+}
+
+/// Reaps the process behind `pidfd` if it happens to be a child of ours (a host that is init or a
+/// subreaper adopts what it starts); otherwise does nothing.
+pub(crate) fn reap_if_adopted(pidfd: BorrowedFd<'_>) {
+    use rustix::process::{WaitId, WaitIdOptions, waitid};
+    // ECHILD is the usual answer: it was never ours.
+    let _ = waitid(WaitId::PidFd(pidfd), WaitIdOptions::EXITED | WaitIdOptions::NOHANG);
+}
+
+/// The environment of this process as `NAME=value` strings, without those that `skip` accepts.
+pub(crate) fn environment(skip: impl Fn(&str) -> bool) -> Vec<CString> {
+    use std::os::unix::ffi::OsStrExt;
+    std::env::vars_os()
+        .filter(|(name, _)| !name.to_str().is_some_and(&skip))
+        .filter_map(|(name, value)| {
+            let mut entry = name.as_bytes().to_vec();
+            entry.push(b'=');
+            entry.extend_from_slice(value.as_bytes());
+            CString::new(entry).ok()
+        })
+        .collect()
+}
+
+/// The number of an error of the system; EINVAL for one that has none.
+pub(crate) fn errno_of(error: &io::Error) -> i32 {
+    error.raw_os_error().unwrap_or(Errno::EINVAL as i32)
+}

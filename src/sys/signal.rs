@@ -1,0 +1,146 @@
+//! Signal masks, dispositions, and the handler that names a fatal fault.
+#![allow(unsafe_code)]
+
+use std::cell::Cell;
+use std::io;
+use std::ptr;
+use std::sync::atomic::{AtomicPtr, Ordering};
+
+pub(crate) use nix::sys::signal::Signal;
+use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, SigmaskHow};
+
+/// Blocks every signal for the calling thread.
+pub(crate) fn block_all() -> io::Result<()> {
+    Ok(nix::sys::signal::pthread_sigmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::all()), None)?)
+}
+
+/// Unblocks every signal for the calling thread.
+pub(crate) fn unblock_all() -> io::Result<()> {
+    Ok(nix::sys::signal::pthread_sigmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None)?)
+}
+
+/// Ignores `signals`, in this process and in those it forks.
+pub(crate) fn ignore(signals: &[Signal]) -> io::Result<()> {
+    set(signals, SigHandler::SigIgn)
+}
+
+/// Gives `signals` their default effect.
+pub(crate) fn default(signals: &[Signal]) -> io::Result<()> {
+    set(signals, SigHandler::SigDfl)
+}
+
+fn set(signals: &[Signal], handler: SigHandler) -> io::Result<()> {
+    let action = SigAction::new(handler, SaFlags::empty(), SigSet::empty());
+    for &signal in signals {
+        // SAFETY: ignoring and default are no handlers, so no code of ours runs.
+        unsafe { nix::sys::signal::sigaction(signal, &action) }?;
+    }
+    Ok(())
+}
+
+/// Signals that a terminal, or whoever ends a session, sends to a whole group.
+pub(crate) const GROUP: [Signal; 4] =
+    [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP, Signal::SIGQUIT];
+
+/// What a fatal fault was, for [`catch_faults`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Fault {
+    /// The stack ran out.
+    StackOverflow,
+    /// A forbidden access to this mapped address.
+    Protected(usize),
+    /// An access to this address, where nothing is mapped, or past the end of a file.
+    Unmapped(usize),
+}
+
+/// What the handler calls. Async-signal-safe: it may touch atomics and raw memory, no more.
+static ON_FAULT: AtomicPtr<()> = AtomicPtr::new(ptr::null_mut());
+/// A fault this close to the stack pointer, in bytes, is an overflow: the compiler touches each
+/// page of a frame in turn, so the first forbidden one is met near it.
+const OVERFLOW_REACH_BYTES: usize = 1 << 20;
+
+const ALTERNATE_STACK_BYTES: usize = 64 << 10;
+
+thread_local! {
+    static ALTERNATE_STACK: Cell<Option<Box<[u8]>>> = const { Cell::new(None) };
+}
+
+/// Has `on_fault` told of a SIGSEGV or SIGBUS of this process before the signal ends it.
+///
+/// After the call an overflow of the stack ends the process by SIGABRT, as it does in Rust's own
+/// handler; every other fault by its own signal. Runs on an alternate stack, for this thread only.
+pub(crate) fn catch_faults(on_fault: fn(Fault)) -> io::Result<()> {
+    let mut stack = vec![0u8; ALTERNATE_STACK_BYTES].into_boxed_slice();
+    let description = libc::stack_t {
+        ss_sp: stack.as_mut_ptr().cast(),
+        ss_flags: 0,
+        ss_size: ALTERNATE_STACK_BYTES,
+    };
+    // SAFETY: the memory is kept by `ALTERNATE_STACK` until the thread ends; a process that calls
+    // this ends by `_exit` on this very thread.
+    let done = unsafe { libc::sigaltstack(&raw const description, ptr::null_mut()) };
+    nix::errno::Errno::result(done)?;
+    ALTERNATE_STACK.set(Some(stack));
+    ON_FAULT.store(on_fault as *mut (), Ordering::Release);
+    let flags = SaFlags::SA_SIGINFO | SaFlags::SA_ONSTACK;
+    let action = SigAction::new(SigHandler::SigAction(handle_fault), flags, SigSet::empty());
+    for signal in [Signal::SIGSEGV, Signal::SIGBUS] {
+        // SAFETY: `handle_fault` does only what is async-signal-safe.
+        unsafe { nix::sys::signal::sigaction(signal, &action) }?;
+    }
+    Ok(())
+}
+
+extern "C" fn handle_fault(
+    signal: libc::c_int,
+    info: *mut libc::siginfo_t,
+    context: *mut libc::c_void,
+) {
+    // SAFETY: with SA_SIGINFO the kernel passes a valid `siginfo_t`.
+    let code = unsafe { (*info).si_code };
+    // SAFETY: `si_addr` is valid for SIGSEGV and SIGBUS, the only signals handled here.
+    let address = unsafe { (*info).si_addr() } as usize;
+    let overflowed = signal == libc::SIGSEGV
+        && code > 0
+        && address.abs_diff(stack_pointer(context)) <= OVERFLOW_REACH_BYTES;
+    let fault = if overflowed {
+        Fault::StackOverflow
+    } else if code == SEGV_ACCERR && signal == libc::SIGSEGV {
+        Fault::Protected(address)
+    } else {
+        Fault::Unmapped(address)
+    };
+    let on_fault = ON_FAULT.load(Ordering::Acquire);
+    if !on_fault.is_null() {
+        // SAFETY: only `catch_faults` stores here, and stores a `fn(Fault)`.
+        let on_fault = unsafe { std::mem::transmute::<*mut (), fn(Fault)>(on_fault) };
+        on_fault(fault);
+    }
+    if overflowed {
+        // SAFETY: a plain libc call, async-signal-safe.
+        unsafe { libc::signal(libc::SIGABRT, libc::SIG_DFL) };
+        std::process::abort();
+    }
+    // SAFETY: as above. On return the faulting instruction runs again and meets the default.
+    unsafe { libc::signal(signal, libc::SIG_DFL) };
+    if code <= 0 {
+        // Sent by a process: nothing will run into it again, so send it on.
+        // SAFETY: a plain libc call, async-signal-safe.
+        unsafe { libc::raise(signal) };
+    }
+}
+
+/// `si_code` of an access that the mapping's protection forbids.
+const SEGV_ACCERR: libc::c_int = 2;
+
+/// The stack pointer of the code that was interrupted.
+fn stack_pointer(context: *mut libc::c_void) -> usize {
+    let context = context.cast::<libc::ucontext_t>();
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: the kernel passes a valid `ucontext_t` to a handler with SA_SIGINFO.
+    let pointer = unsafe { (*context).uc_mcontext.gregs[libc::REG_RSP as usize] }.cast_unsigned();
+    #[cfg(target_arch = "aarch64")]
+    // SAFETY: the kernel passes a valid `ucontext_t` to a handler with SA_SIGINFO.
+    let pointer = unsafe { (*context).uc_mcontext.sp };
+    usize::try_from(pointer).unwrap_or(usize::MAX)
+}
