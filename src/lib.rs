@@ -5,8 +5,9 @@ mod error;
 mod exit;
 mod shape;
 
-pub mod kernel;
 mod array;
+pub mod kernel;
+mod pool;
 mod process;
 mod region;
 pub mod sync;
@@ -14,4 +15,5 @@ mod sys;
 
 pub use error::{Death, Error, Limit, Phase, Result, TaskError};
 pub use exit::ExitReason;
+pub use region::{set_arena_size, set_memory_limit};
 pub use shape::{DIMENSIONS_MAX, Shape};

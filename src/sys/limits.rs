@@ -1,1 +1,96 @@
-//! What the machine, the cgroup and the rlimits allow.
+//! What the machine, the rlimits and the affinity mask allow.
+
+use std::fs;
+
+use nix::sys::resource::Resource;
+
+use crate::error::{Error, Result};
+
+/// The lines of `/proc/meminfo` that matter here, in bytes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct MemInfo {
+    /// All memory of the machine.
+    pub(crate) total_bytes: u64,
+    /// What can be had without swapping.
+    pub(crate) available_bytes: u64,
+    /// What may be promised in all, if the kernel keeps to it.
+    pub(crate) commit_limit_bytes: u64,
+    /// What has been promised.
+    pub(crate) committed_bytes: u64,
+}
+
+/// Reads `/proc/meminfo`.
+pub(crate) fn memory() -> Result<MemInfo> {
+    let path = "/proc/meminfo";
+    let text = fs::read_to_string(path).map_err(|e| Error::os("read", path, e))?;
+    Ok(parse_meminfo(&text))
+}
+
+fn parse_meminfo(text: &str) -> MemInfo {
+    let field = |name: &str| {
+        let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?;
+        let kib: u64 = line.trim().trim_end_matches("kB").trim().parse().ok()?;
+        kib.checked_mul(1024)
+    };
+    MemInfo {
+        total_bytes: field("MemTotal").unwrap_or(0),
+        available_bytes: field("MemAvailable").or_else(|| field("MemFree")).unwrap_or(0),
+        commit_limit_bytes: field("CommitLimit").unwrap_or(u64::MAX),
+        committed_bytes: field("Committed_AS").unwrap_or(0),
+    }
+}
+
+/// Whether the kernel never promises more memory than it has (`vm.overcommit_memory` is 2).
+pub(crate) fn commits_strictly() -> bool {
+    fs::read_to_string("/proc/sys/vm/overcommit_memory").is_ok_and(|text| text.trim() == "2")
+}
+
+/// The largest file this process may make, in bytes; `u64::MAX` if there is no limit.
+pub(crate) fn file_size_bytes_max() -> u64 {
+    soft_limit(Resource::RLIMIT_FSIZE)
+}
+
+/// The most address space this process may have, in bytes; `u64::MAX` if there is no limit.
+pub(crate) fn address_space_bytes_max() -> u64 {
+    soft_limit(Resource::RLIMIT_AS)
+}
+
+fn soft_limit(resource: Resource) -> u64 {
+    // RLIM_INFINITY is u64::MAX on every Linux of this crate.
+    nix::sys::resource::getrlimit(resource).map_or(u64::MAX, |(soft, _hard)| soft)
+}
+
+/// How many processors this thread may run on; at least 1.
+pub(crate) fn affinity_count() -> usize {
+    let this_thread = nix::unistd::Pid::from_raw(0);
+    let Ok(set) = nix::sched::sched_getaffinity(this_thread) else { return 1 };
+    (0..nix::sched::CpuSet::count()).filter(|&cpu| set.is_set(cpu).unwrap_or(false)).count().max(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn meminfo_is_read_in_bytes() {
+        let text = "MemTotal:       24000 kB\nMemFree: 1 kB\nMemAvailable:   12000 kB\n\
+                    CommitLimit:     500 kB\nCommitted_AS:    20 kB\n";
+        let info = parse_meminfo(text);
+        assert_eq!(info.total_bytes, 24_000 << 10);
+        assert_eq!(info.available_bytes, 12_000 << 10);
+        assert_eq!((info.commit_limit_bytes, info.committed_bytes), (500 << 10, 20 << 10));
+    }
+
+    #[test]
+    fn missing_and_garbled_lines_grant_nothing() {
+        let info = parse_meminfo("MemTotal: many kB\nMemFree: 99999999999999999999 kB\n");
+        assert_eq!((info.total_bytes, info.available_bytes), (0, 0));
+    }
+
+    #[test]
+    fn this_machine_has_memory_and_a_processor() {
+        assert!(memory().unwrap().available_bytes > 0);
+        assert!(affinity_count() >= 1);
+        assert!(file_size_bytes_max() > 0 && address_space_bytes_max() > 0);
+    }
+}

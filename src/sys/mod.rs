@@ -1,5 +1,6 @@
 //! Every call to the operating system, behind thin safe faces.
 
+pub(crate) mod cgroup;
 pub(crate) mod futex;
 pub(crate) mod image;
 pub(crate) mod limits;

@@ -1,0 +1,4 @@
+//! Who runs what, and what happens when a worker dies.
+
+mod claim;
+mod lane;

@@ -1,0 +1,380 @@
+//! The host's one anonymous memory file, and its spans.
+//!
+//! Every anonymous array, task payload and control block of a host is a [`Span`] of one sparse
+//! memory file, named by its offset. The file has no name, so nothing of it outlives its
+//! processes. Its size is fixed and sealed; what it costs is the pages that were touched.
+//!
+//! Guarantees: two live spans never overlap; a span given out as zeroed reads as zeros; a
+//! request is refused with [`Error::NoSpace`] before it could end in SIGBUS or in the
+//! out-of-memory killer; a span that is dropped in a forked child changes nothing.
+
+#![allow(unsafe_code)]
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::ptr::NonNull;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+
+use crate::error::{Error, Limit, Result};
+use crate::region::budget::Inputs;
+use crate::region::spans::{BLOCK_BYTES, Found, LARGE_BYTES, Run, Spans, blocks_for};
+use crate::sys::mmap::{Access, HUGE_BYTES, Window};
+use crate::sys::{limits, memfd};
+
+/// Spans above this size are zeroed by two threads and more, in bytes.
+const PARALLEL_ZERO_BYTES: usize = 32 << 20;
+
+/// No limit was set.
+const UNSET: u64 = u64::MAX;
+
+/// The cap of [`set_memory_limit`], in bytes.
+static MEMORY_LIMIT_BYTES: AtomicU64 = AtomicU64::new(UNSET);
+
+/// The size asked for by [`set_arena_size`], in bytes.
+static ARENA_SIZE_BYTES: AtomicU64 = AtomicU64::new(UNSET);
+
+/// Caps what this process's anonymous arrays may occupy together, in bytes.
+///
+/// The default is no cap: only the machine, the cgroup and the kernel's commit limit count, of
+/// which a tenth is always left alone. Memory is given out in blocks of 2 MiB. A cap below what
+/// is occupied already takes nothing away; it refuses what comes next. `u64::MAX` lifts it.
+///
+/// # Examples
+///
+/// ```
+/// use brigade::{Error, Limit, SharedArray};
+/// brigade::set_memory_limit(64 << 20);
+/// let refused = SharedArray::<u8>::zeroed(100 << 20);
+/// assert!(matches!(refused, Err(Error::NoSpace { limited_by: Limit::Caller, .. })));
+/// brigade::set_memory_limit(u64::MAX);
+/// ```
+pub fn set_memory_limit(bytes: u64) {
+    // Relaxed: a number on its own, it publishes nothing.
+    MEMORY_LIMIT_BYTES.store(bytes, Ordering::Relaxed);
+}
+
+/// Sets the size of the next arena, in bytes of address space; it costs no memory.
+///
+/// An arena is made with the first array or pool and lives while any of them does. The default
+/// is four times the machine's memory. Both are cut down to the limit on file sizes
+/// (`RLIMIT_FSIZE`) and to a quarter of the limit on address space (`RLIMIT_AS`), and rounded
+/// down to 2 MiB. `u64::MAX` restores the default.
+///
+/// # Examples
+///
+/// ```
+/// brigade::set_arena_size(1 << 30);
+/// assert!(brigade::SharedArray::<u8>::zeroed(2 << 30).is_err());
+/// brigade::set_arena_size(u64::MAX);
+/// ```
+pub fn set_arena_size(bytes: u64) {
+    // Relaxed: a number on its own, it publishes nothing.
+    ARENA_SIZE_BYTES.store(bytes, Ordering::Relaxed);
+}
+
+/// What a new span must hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Contents {
+    /// Zeros.
+    Zeroed,
+    /// Anything initialised: zeros, or what an earlier owner left.
+    Stale,
+}
+
+/// The memory file, the host's read-write window on it, and the map of its spans.
+#[derive(Debug)]
+pub(crate) struct Arena {
+    id: u64,
+    pid: u32,
+    fd: OwnedFd,
+    window: Window,
+    commits_strictly: bool,
+    /// Free runs keep their pages up to this many bytes in all.
+    cache_bytes_max: u64,
+    spans: Mutex<Spans>,
+}
+
+impl Arena {
+    /// This process's arena: made on first use, shared while anyone holds it.
+    pub(crate) fn host() -> Result<Arc<Arena>> {
+        static HOST: Mutex<Weak<Arena>> = Mutex::new(Weak::new());
+        let mut host = HOST.lock().unwrap_or_else(PoisonError::into_inner);
+        // A forked child has the parent's record of an arena that it did not inherit.
+        if let Some(arena) = host.upgrade().filter(|arena| arena.is_ours()) {
+            return Ok(arena);
+        }
+        let arena = Arc::new(Arena::new()?);
+        *host = Arc::downgrade(&arena);
+        Ok(arena)
+    }
+
+    fn new() -> Result<Arena> {
+        let total_bytes = limits::memory()?.total_bytes;
+        // Relaxed: see `set_arena_size`.
+        let wish_bytes = match ARENA_SIZE_BYTES.load(Ordering::Relaxed) {
+            UNSET => total_bytes.saturating_mul(4),
+            bytes => bytes,
+        };
+        let size_bytes = wish_bytes
+            .min(limits::file_size_bytes_max())
+            .min(limits::address_space_bytes_max() / 4)
+            .min(1 << 46);
+        let blocks = size_bytes / BLOCK_BYTES;
+        if blocks == 0 {
+            let (asked_bytes, limited_by) = (BLOCK_BYTES, Limit::Arena);
+            return Err(Error::NoSpace { asked_bytes, free_bytes: size_bytes, limited_by });
+        }
+        let size_bytes = blocks * BLOCK_BYTES;
+        let fd = memfd::create_sealed("brigade-arena", size_bytes)?;
+        let window_bytes = usize::try_from(size_bytes)
+            .map_err(|_| Error::invalid("the size of the arena", size_bytes, "a usize"))?;
+        Ok(Arena {
+            id: memfd::random_u64()?,
+            pid: std::process::id(),
+            window: Window::map(fd.as_fd(), window_bytes, Access::ReadWrite)?,
+            fd,
+            commits_strictly: limits::commits_strictly(),
+            cache_bytes_max: (total_bytes / 8).max(256 << 20),
+            spans: Mutex::new(Spans::new(blocks)),
+        })
+    }
+
+    /// A random number that tells this arena from every other.
+    pub(crate) fn id(&self) -> u64 {
+        self.id
+    }
+
+    /// The memory file, for handing to workers.
+    pub(crate) fn fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+
+    /// The size of the memory file in bytes, all of it address space, little of it memory.
+    pub(crate) fn size_bytes(&self) -> usize {
+        self.window.len_bytes()
+    }
+
+    /// The first byte of the host's read-write window.
+    pub(crate) fn base(&self) -> *mut u8 {
+        self.window.base()
+    }
+
+    /// The host's read-write window.
+    pub(crate) fn window(&self) -> &Window {
+        &self.window
+    }
+
+    /// Bytes of spans given out, and of free spans kept for reuse, in whole blocks.
+    pub(crate) fn reserved_bytes(&self) -> u64 {
+        self.lock().reserved_bytes()
+    }
+
+    /// Reserves `len_bytes`, aligned to a cache line, or to 2 MiB if they are many.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoSpace`] if there is not that much memory, or no such gap in the arena.
+    pub(crate) fn reserve(self: &Arc<Self>, len_bytes: usize, contents: Contents) -> Result<Span> {
+        let (offset, found) = if len_bytes >= LARGE_BYTES {
+            let (run, found) = self.take_run(len_bytes, blocks_for(len_bytes))?;
+            (run.offset(), found)
+        } else {
+            self.take_small(len_bytes)?
+        };
+        let span = Span { arena: Arc::clone(self), offset, len_bytes };
+        if contents == Contents::Zeroed && found == Found::Leftovers {
+            span.zero();
+        }
+        Ok(span)
+    }
+
+    fn take_small(&self, len_bytes: usize) -> Result<(u64, Found)> {
+        loop {
+            if let Some(slot) = self.lock().take_slot(len_bytes) {
+                return Ok(slot);
+            }
+            let (block, found) = self.take_run(len_bytes, 1)?;
+            let mut spans = self.lock();
+            spans.cut(block, len_bytes, found);
+            // Another thread may take the new slab's last slot first: then around again.
+            if let Some(slot) = spans.take_slot(len_bytes) {
+                return Ok(slot);
+            }
+        }
+    }
+
+    /// A run of blocks: one that has its pages already, or a clean one if the budget allows.
+    fn take_run(&self, asked_bytes: usize, count: u64) -> Result<(Run, Found)> {
+        if let Some(run) = self.lock().take_dirty(count) {
+            return Ok((run, Found::Leftovers));
+        }
+        let run = match self.take_clean(asked_bytes, count) {
+            // What is cached counts as reserved, and may be what stands in the way.
+            Err(Error::NoSpace { .. }) if self.trim(0) => self.take_clean(asked_bytes, count)?,
+            other => other?,
+        };
+        if self.commits_strictly {
+            // The kernel fails a fault past its commit limit with SIGBUS: pages now, or never.
+            if let Err(error) = memfd::allocate(self.fd(), run.offset(), run.len_bytes()) {
+                self.punch(run);
+                return Err(match error {
+                    Error::NoSpace { free_bytes, .. } => Error::NoSpace {
+                        asked_bytes: asked_bytes as u64,
+                        free_bytes,
+                        limited_by: Limit::Commit,
+                    },
+                    other => other,
+                });
+            }
+        }
+        Ok((run, Found::Zeros))
+    }
+
+    fn take_clean(&self, asked_bytes: usize, count: u64) -> Result<Run> {
+        let asked_bytes = asked_bytes as u64;
+        // One lock from measuring to taking: two threads must not be promised the same bytes.
+        let mut spans = self.lock();
+        let (_, touched_bytes) = memfd::size_and_use_bytes(self.fd())?;
+        // Relaxed: see `set_memory_limit`.
+        let cap_bytes =
+            Some(MEMORY_LIMIT_BYTES.load(Ordering::Relaxed)).filter(|&cap| cap != UNSET);
+        let reserved_bytes = spans.reserved_bytes();
+        let measured = Inputs::measure(self.commits_strictly)?;
+        Inputs { cap_bytes, reserved_bytes, touched_bytes, ..measured }
+            .grant(asked_bytes, count.saturating_mul(BLOCK_BYTES))?;
+        spans.take_clean(count).ok_or(Error::NoSpace {
+            asked_bytes,
+            free_bytes: spans.largest_bytes(),
+            limited_by: Limit::Arena,
+        })
+    }
+
+    /// Punches out cached runs until at most `keep_bytes` are cached; whether it did any.
+    fn trim(&self, keep_bytes: u64) -> bool {
+        let mut any = false;
+        loop {
+            let mut spans = self.lock();
+            let excess = spans.cached_bytes().saturating_sub(keep_bytes).div_ceil(BLOCK_BYTES);
+            if excess == 0 {
+                return any;
+            }
+            let Some(run) = spans.take_largest_dirty(excess) else { return any };
+            drop(spans);
+            if !self.punch(run) {
+                return any;
+            }
+            any = true;
+        }
+    }
+
+    /// Frees the pages of a run that nobody else has, and the run; whether the kernel did it.
+    fn punch(&self, run: Run) -> bool {
+        let done = memfd::punch_hole(self.fd(), run.offset(), run.len_bytes()).is_ok();
+        let mut spans = self.lock();
+        if done {
+            spans.give_clean(run);
+        } else {
+            spans.give_dirty(run);
+        }
+        done
+    }
+
+    fn give(&self, offset: u64, len_bytes: usize) {
+        if len_bytes < LARGE_BYTES {
+            self.lock().give_slot(offset);
+            return;
+        }
+        let run = Run { first: offset / BLOCK_BYTES, count: blocks_for(len_bytes) };
+        self.lock().give_dirty(run);
+        self.trim(self.cache_bytes_max);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Spans> {
+        // A panic inside is an assertion about the map itself; the map is still consistent
+        // enough to go on with, because each operation checks before it changes anything.
+        self.spans.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether this process made the arena, as against a child that was forked from it.
+    pub(crate) fn is_ours(&self) -> bool {
+        self.pid == std::process::id()
+    }
+}
+
+/// The only owner of `len_bytes` bytes of the arena, which go back when it is dropped.
+#[derive(Debug)]
+pub(crate) struct Span {
+    arena: Arc<Arena>,
+    offset: u64,
+    len_bytes: usize,
+}
+
+impl Span {
+    /// Where the span begins in the arena, in bytes.
+    pub(crate) fn offset(&self) -> u64 {
+        self.offset
+    }
+
+    /// The size asked for, in bytes.
+    pub(crate) fn len_bytes(&self) -> usize {
+        self.len_bytes
+    }
+
+    /// The first byte in the host's window; aligned to a cache line, never null.
+    pub(crate) fn as_ptr(&self) -> *mut u8 {
+        self.start().as_ptr()
+    }
+
+    /// The arena it belongs to.
+    pub(crate) fn arena(&self) -> &Arc<Arena> {
+        &self.arena
+    }
+
+    /// Puts memory behind the span, in huge pages if it is large; contents stay.
+    pub(crate) fn populate(&self) -> Result<()> {
+        if self.len_bytes < HUGE_BYTES {
+            return Ok(());
+        }
+        self.arena.window.populate(self.offset, self.len_bytes)
+    }
+
+    fn start(&self) -> NonNull<u8> {
+        self.arena.window.at(self.offset, self.len_bytes).expect("a span lies inside its arena")
+    }
+
+    /// Writes zeros over the span, which nobody else has seen yet.
+    fn zero(&self) {
+        let threads = std::thread::available_parallelism().map_or(1, usize::from).min(4);
+        if self.len_bytes < PARALLEL_ZERO_BYTES || threads == 1 {
+            zero(self.as_ptr(), self.len_bytes);
+            return;
+        }
+        let part_bytes = self.len_bytes.div_ceil(threads).next_multiple_of(HUGE_BYTES);
+        std::thread::scope(|scope| {
+            for start in (0..self.len_bytes).step_by(part_bytes) {
+                let len = part_bytes.min(self.len_bytes - start);
+                scope.spawn(move || zero(self.as_ptr().wrapping_add(start), len));
+            }
+        });
+    }
+}
+
+/// Zeroes bytes of a span that is not given out yet.
+fn zero(start: *mut u8, len_bytes: usize) {
+    // SAFETY: private to this file; `Span::zero` passes parts, disjoint and inside (`at`
+    // checked it), of a span that it alone has.
+    unsafe { start.write_bytes(0, len_bytes) };
+}
+
+impl Drop for Span {
+    fn drop(&mut self) {
+        // A forked child has a copy of this handle, but neither the mapping nor a say.
+        if self.arena.is_ours() {
+            self.arena.give(self.offset, self.len_bytes);
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "arena_tests.rs"]
+mod tests;

@@ -1,0 +1,147 @@
+//! Whether there is memory for a request: arithmetic on measured limits.
+//!
+//! Asking the kernel is no way to find out: a memory file takes any size, and the bill comes as
+//! SIGBUS, or as the out-of-memory killer, when the pages are touched. So requests are compared
+//! with what is there before anything is reserved.
+
+use crate::error::{Error, Limit, Result};
+use crate::sys::{cgroup, limits};
+
+/// What a request is compared with, all in bytes.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Inputs {
+    /// Memory that the machine can give without swapping.
+    pub(crate) available_bytes: u64,
+    /// What the cgroups still allow, if they limit it.
+    pub(crate) cgroup_bytes: Option<u64>,
+    /// What the kernel may still promise, if it never promises more than it has.
+    pub(crate) commit_bytes: Option<u64>,
+    /// What the program allows the arena to hold in all, if it set a cap.
+    pub(crate) cap_bytes: Option<u64>,
+    /// What the arena has given out or keeps for reuse.
+    pub(crate) reserved_bytes: u64,
+    /// How much of that has memory behind it, and is therefore missing from the first three.
+    pub(crate) touched_bytes: u64,
+}
+
+impl Inputs {
+    /// Asks the system. `commits_strictly` is [`limits::commits_strictly`], read once.
+    pub(crate) fn measure(commits_strictly: bool) -> Result<Inputs> {
+        let memory = limits::memory()?;
+        let commit = memory.commit_limit_bytes.saturating_sub(memory.committed_bytes);
+        Ok(Inputs {
+            available_bytes: memory.available_bytes,
+            cgroup_bytes: cgroup::memory_free_bytes(),
+            commit_bytes: commits_strictly.then_some(commit),
+            ..Inputs::default()
+        })
+    }
+
+    /// The most that can be granted, in bytes, and which limit says so.
+    ///
+    /// A tenth of what the system has stays untouched; of that the program was promised by
+    /// earlier reservations and has not touched yet, nothing is promised twice. A cap is exact.
+    pub(crate) fn free(&self) -> (u64, Limit) {
+        let promised = self.reserved_bytes.saturating_sub(self.touched_bytes);
+        let of_system = |bytes: u64| (bytes - bytes / 10).saturating_sub(promised);
+        let mut least = (of_system(self.available_bytes), Limit::Machine);
+        let others = [
+            (self.cgroup_bytes.map(of_system), Limit::Cgroup),
+            (self.commit_bytes.map(of_system), Limit::Commit),
+            (self.cap_bytes.map(|cap| cap.saturating_sub(self.reserved_bytes)), Limit::Caller),
+        ];
+        for (bytes, limit) in others {
+            if let Some(bytes) = bytes.filter(|&bytes| bytes < least.0) {
+                least = (bytes, limit);
+            }
+        }
+        least
+    }
+
+    /// Refuses what does not fit. `asked_bytes` is what the message names, `needed_bytes` what
+    /// it takes, rounded up to whole blocks.
+    pub(crate) fn grant(&self, asked_bytes: u64, needed_bytes: u64) -> Result<()> {
+        let (free_bytes, limited_by) = self.free();
+        if needed_bytes <= free_bytes {
+            return Ok(());
+        }
+        Err(Error::NoSpace { asked_bytes, free_bytes, limited_by })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const GIB: u64 = 1 << 30;
+
+    fn machine(available_bytes: u64) -> Inputs {
+        Inputs { available_bytes, ..Inputs::default() }
+    }
+
+    #[test]
+    fn a_tenth_of_the_machine_is_left_alone() {
+        let inputs = machine(10 * GIB);
+        assert!(inputs.grant(9 * GIB, 9 * GIB).is_ok());
+        assert!(inputs.grant(9 * GIB + 1, 9 * GIB + 1).is_err());
+    }
+
+    #[test]
+    fn absurd_sizes_are_refused_without_asking_the_kernel() {
+        for asked in [1 << 62, u64::MAX, u64::MAX - 1] {
+            let refused = machine(10 * GIB).grant(asked, asked);
+            assert!(matches!(
+                refused,
+                Err(Error::NoSpace { asked_bytes, free_bytes, limited_by: Limit::Machine })
+                    if asked_bytes == asked && free_bytes == 9 * GIB
+            ));
+        }
+        assert!(machine(u64::MAX).grant(u64::MAX, u64::MAX).is_err());
+    }
+
+    #[test]
+    fn what_is_promised_but_untouched_is_not_promised_again() {
+        let inputs = Inputs { reserved_bytes: 5 * GIB, touched_bytes: GIB, ..machine(10 * GIB) };
+        assert_eq!(inputs.free(), (5 * GIB, Limit::Machine));
+    }
+
+    #[test]
+    fn the_smallest_limit_is_the_one_named() {
+        let all = Inputs {
+            cgroup_bytes: Some(8 * GIB),
+            commit_bytes: Some(7 * GIB),
+            cap_bytes: Some(GIB),
+            ..machine(10 * GIB)
+        };
+        assert_eq!(all.free(), (GIB, Limit::Caller));
+        assert_eq!(Inputs { cap_bytes: None, ..all }.free().1, Limit::Commit);
+        assert_eq!(Inputs { cap_bytes: None, commit_bytes: None, ..all }.free().1, Limit::Cgroup);
+    }
+
+    #[test]
+    fn a_cap_is_exact_and_counts_all_that_is_reserved() {
+        let inputs = Inputs { cap_bytes: Some(GIB), ..machine(100 * GIB) };
+        assert!(inputs.grant(GIB, GIB).is_ok());
+        let used = Inputs { reserved_bytes: GIB / 2, touched_bytes: GIB / 2, ..inputs };
+        assert_eq!(used.free(), (GIB / 2, Limit::Caller));
+    }
+
+    proptest! {
+        #[test]
+        fn no_inputs_overflow_and_a_grant_never_exceeds_what_is_free(
+            available in any::<u64>(), cgroup in any::<Option<u64>>(),
+            commit in any::<Option<u64>>(), cap in any::<Option<u64>>(),
+            reserved in any::<u64>(), touched in any::<u64>(), asked in any::<u64>(),
+        ) {
+            let inputs = Inputs {
+                available_bytes: available, cgroup_bytes: cgroup, commit_bytes: commit,
+                cap_bytes: cap, reserved_bytes: reserved, touched_bytes: touched,
+            };
+            let granted = inputs.grant(asked, asked).is_ok();
+            prop_assert_eq!(granted, asked <= inputs.free().0);
+            prop_assert!(inputs.free().0 <= available);
+        }
+    }
+}

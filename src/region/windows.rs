@@ -1,0 +1,101 @@
+//! A worker's view of the arena: one window to read, one to write.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
+
+use crate::error::{Error, Result};
+use crate::region::arena::Arena;
+use crate::sys::memfd;
+use crate::sys::mmap::{Access, Window};
+
+/// Two windows on one arena; a clone is a handle on the same windows.
+///
+/// Inputs are reached through the read-only window, so that a stray write into one is a
+/// segmentation fault of the worker and the data stays intact.
+#[derive(Debug, Clone)]
+pub(crate) struct Windows(Arc<View>);
+
+#[derive(Debug)]
+enum View {
+    /// Mappings of a worker's own.
+    Attached { id: u64, read: Window, write: Window },
+    /// The host's window for both, when tasks run inside the host.
+    Host(Arc<Arena>),
+}
+
+impl Windows {
+    /// Maps the arena twice and closes the descriptor.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Corrupt`] if the file does not have the size stated, or could be resized.
+    pub(crate) fn attach(memfd: OwnedFd, id: u64, size_bytes: usize) -> Result<Windows> {
+        let (actual_bytes, _) = memfd::size_and_use_bytes(memfd.as_fd())?;
+        if actual_bytes != size_bytes as u64 || !memfd::size_is_sealed(memfd.as_fd()) {
+            let found = format!("{actual_bytes} bytes instead of {size_bytes}, sealed");
+            return Err(Error::Corrupt { what: "the arena's memory file", found });
+        }
+        let read = Window::map(memfd.as_fd(), size_bytes, Access::ReadOnly)?;
+        let write = Window::map(memfd.as_fd(), size_bytes, Access::ReadWrite)?;
+        Ok(Windows(Arc::new(View::Attached { id, read, write })))
+    }
+
+    /// The host's own window in both roles, for tasks that run inside the host.
+    pub(crate) fn of_host(arena: &Arc<Arena>) -> Windows {
+        Windows(Arc::new(View::Host(Arc::clone(arena))))
+    }
+
+    /// The arena's random number.
+    pub(crate) fn id(&self) -> u64 {
+        match &*self.0 {
+            View::Attached { id, .. } => *id,
+            View::Host(arena) => arena.id(),
+        }
+    }
+
+    /// Where to read `len_bytes` from `offset` on.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Corrupt`] if they are not inside the arena.
+    pub(crate) fn read(&self, offset: u64, len_bytes: usize) -> Result<*const u8> {
+        let window = match &*self.0 {
+            View::Attached { read, .. } => read,
+            View::Host(arena) => arena.window(),
+        };
+        Ok(inside(window, offset, len_bytes)?.cast_const())
+    }
+
+    /// Where to write `len_bytes` from `offset` on.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Corrupt`] if they are not inside the arena.
+    pub(crate) fn write(&self, offset: u64, len_bytes: usize) -> Result<*mut u8> {
+        inside(self.writable(), offset, len_bytes)
+    }
+
+    /// Puts memory behind a range, in huge pages if the kernel has them; contents stay.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidArgument`] outside the arena, [`Error::Os`] without memory.
+    pub(crate) fn populate(&self, offset: u64, len_bytes: usize) -> Result<()> {
+        self.writable().populate(offset, len_bytes)
+    }
+
+    fn writable(&self) -> &Window {
+        match &*self.0 {
+            View::Attached { write, .. } => write,
+            View::Host(arena) => arena.window(),
+        }
+    }
+}
+
+fn inside(window: &Window, offset: u64, len_bytes: usize) -> Result<*mut u8> {
+    let start = window.at(offset, len_bytes).ok_or_else(|| Error::Corrupt {
+        what: "an offset into the arena",
+        found: format!("{offset} + {len_bytes} of {} bytes", window.len_bytes()),
+    })?;
+    Ok(start.as_ptr())
+}

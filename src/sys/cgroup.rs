@@ -1,0 +1,173 @@
+//! What this process's control group allows, versions 1 and 2.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+
+/// The directories of this process's cgroup, from its own up to the root of the mount.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Directories {
+    /// Version 2 (one hierarchy for everything).
+    unified: Vec<PathBuf>,
+    /// Version 1, memory controller.
+    memory: Vec<PathBuf>,
+    /// Version 1, cpu controller.
+    cpu: Vec<PathBuf>,
+}
+
+/// Found once: a process that is moved to another group later keeps the limits of the first.
+fn directories() -> &'static Directories {
+    static FOUND: OnceLock<Directories> = OnceLock::new();
+    FOUND.get_or_init(|| {
+        let groups = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
+        let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+        find_directories(&groups, &mounts)
+    })
+}
+
+/// How many bytes this process's cgroups still allow it, or `None` if they set no limit.
+///
+/// Page cache that the kernel would drop at need counts as free.
+pub(crate) fn memory_free_bytes() -> Option<u64> {
+    let found = directories();
+    let unified = found
+        .unified
+        .iter()
+        .filter_map(|dir| free_bytes_in(dir, "memory.max", "memory.current", "inactive_file"));
+    let version1 = found.memory.iter().filter_map(|dir| {
+        let (limit, usage) = ("memory.limit_in_bytes", "memory.usage_in_bytes");
+        free_bytes_in(dir, limit, usage, "total_inactive_file")
+    });
+    unified.chain(version1).min()
+}
+
+/// How many processors' time this process's cgroups allow it, or `None` if they set no limit.
+pub(crate) fn cpu_quota() -> Option<f64> {
+    let found = directories();
+    let unified = found.unified.iter().filter_map(|dir| {
+        let text = fs::read_to_string(dir.join("cpu.max")).ok()?;
+        let (quota, period) = text.trim().split_once(' ')?;
+        quota_of(quota, period)
+    });
+    let version1 = found.cpu.iter().filter_map(|dir| {
+        let quota = fs::read_to_string(dir.join("cpu.cfs_quota_us")).ok()?;
+        let period = fs::read_to_string(dir.join("cpu.cfs_period_us")).ok()?;
+        quota_of(quota.trim(), period.trim())
+    });
+    unified.chain(version1).min_by(f64::total_cmp)
+}
+
+fn quota_of(quota_us: &str, period_us: &str) -> Option<f64> {
+    // No limit is "max" in version 2 and -1 in version 1; neither is a u32.
+    let quota: u32 = quota_us.parse().ok()?;
+    let period: u32 = period_us.parse().ok()?;
+    (period > 0).then(|| f64::from(quota) / f64::from(period))
+}
+
+fn free_bytes_in(dir: &Path, limit: &str, usage: &str, reclaimable: &str) -> Option<u64> {
+    let number = |name: &str| fs::read_to_string(dir.join(name)).ok()?.trim().parse::<u64>().ok();
+    let limit = number(limit)?;
+    let usage = number(usage)?;
+    let stat = fs::read_to_string(dir.join("memory.stat")).unwrap_or_default();
+    let cache = stat
+        .lines()
+        .find_map(|line| line.strip_prefix(reclaimable)?.strip_prefix(' ')?.parse::<u64>().ok())
+        .unwrap_or(0);
+    Some(limit.saturating_sub(usage.saturating_sub(cache)))
+}
+
+/// Joins `/proc/self/cgroup` (which group) with `/proc/self/mountinfo` (where it is mounted).
+fn find_directories(groups: &str, mounts: &str) -> Directories {
+    let mut found = Directories::default();
+    for line in groups.lines() {
+        let mut fields = line.splitn(3, ':');
+        let (Some(_id), Some(controllers), Some(group)) =
+            (fields.next(), fields.next(), fields.next())
+        else {
+            continue;
+        };
+        let has = |name: &str| controllers.split(',').any(|controller| controller == name);
+        if controllers.is_empty() {
+            found.unified = climb(mounts, "cgroup2", None, group);
+        } else if has("memory") {
+            found.memory = climb(mounts, "cgroup", Some("memory"), group);
+        }
+        if has("cpu") {
+            found.cpu = climb(mounts, "cgroup", Some("cpu"), group);
+        }
+    }
+    found
+}
+
+/// The directory of `group` and all above it, up to where its hierarchy is mounted.
+fn climb(mounts: &str, fs_type: &str, controller: Option<&str>, group: &str) -> Vec<PathBuf> {
+    for line in mounts.lines() {
+        // "36 35 98:0 /root /mount/point options - type source super,options"
+        let Some((left, right)) = line.split_once(" - ") else { continue };
+        let mut right = right.split(' ');
+        let (kind, super_options) = (right.next(), right.nth(1).unwrap_or_default());
+        let wanted = controller.is_none_or(|c| super_options.split(',').any(|o| o == c));
+        if kind != Some(fs_type) || !wanted {
+            continue;
+        }
+        let mut left = left.split(' ').skip(3);
+        let (Some(root), Some(point)) = (left.next(), left.next()) else { continue };
+        // A container may see a group's path that its mount does not show: then its mount's
+        // root is the group.
+        let below = Path::new(group).strip_prefix(root).unwrap_or(Path::new(""));
+        let point = Path::new(point);
+        return point
+            .join(below)
+            .ancestors()
+            .take_while(|dir| dir.starts_with(point))
+            .map(Path::to_path_buf)
+            .collect();
+    }
+    Vec::new()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_nested_group_is_climbed_to_its_mount() {
+        let mounts = "24 1 0:21 / /sys/fs/cgroup rw - cgroup2 cgroup rw,nsdelegate";
+        let found = find_directories("0::/user/job\n", mounts);
+        let expected = ["/sys/fs/cgroup/user/job", "/sys/fs/cgroup/user", "/sys/fs/cgroup"];
+        assert_eq!(found.unified, expected.map(PathBuf::from));
+    }
+
+    #[test]
+    fn a_version_1_container_reads_its_mount_point() {
+        let mounts = "30 1 0:2 /docker/abc /sys/fs/cgroup/memory ro - cgroup cgroup rw,memory\n\
+                      31 1 0:3 /docker/abc /sys/fs/cgroup/cpu ro - cgroup cgroup rw,cpu,cpuacct";
+        let groups = "5:memory:/docker/abc\n6:cpu,cpuacct:/elsewhere\nnonsense\n";
+        let found = find_directories(groups, mounts);
+        assert_eq!(found.memory, [PathBuf::from("/sys/fs/cgroup/memory/")]);
+        assert_eq!(found.cpu, [PathBuf::from("/sys/fs/cgroup/cpu/")]);
+        assert!(found.unified.is_empty());
+    }
+
+    #[test]
+    fn a_quota_is_a_ratio_and_max_is_none() {
+        assert_eq!(quota_of("150000", "100000"), Some(1.5));
+        assert_eq!(quota_of("max", "100000"), None);
+        assert_eq!(quota_of("-1", "100000"), None);
+        assert_eq!(quota_of("100000", "0"), None);
+    }
+
+    #[test]
+    fn free_memory_counts_reclaimable_cache() {
+        let dir = std::env::temp_dir().join(format!("brigade-cgroup-{}", std::process::id()));
+        fs::create_dir(&dir).unwrap();
+        fs::write(dir.join("memory.max"), "1000\n").unwrap();
+        fs::write(dir.join("memory.current"), "800\n").unwrap();
+        fs::write(dir.join("memory.stat"), "anon 5\ninactive_file 300\n").unwrap();
+        let free = free_bytes_in(&dir, "memory.max", "memory.current", "inactive_file");
+        fs::write(dir.join("memory.max"), "max\n").unwrap();
+        let unlimited = free_bytes_in(&dir, "memory.max", "memory.current", "inactive_file");
+        fs::remove_dir_all(&dir).unwrap();
+        assert_eq!((free, unlimited), (Some(500), None));
+    }
+}
