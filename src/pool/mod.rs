@@ -1,4 +1,152 @@
 //! Who runs what, and what happens when a worker dies.
+//!
+//! `README.md` beside this file has the protocol, step by step, and why it holds.
 
+mod backoff;
+mod board;
+mod builder;
 mod claim;
+mod core;
+mod handle;
+mod host_lane;
+mod in_process;
+mod job;
 mod lane;
+mod recovery;
+mod state;
+mod stats;
+mod supervise;
+mod task;
+mod worker;
+mod worker_lane;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::error::{Error, Result};
+use crate::pool::state::{Life, Watch};
+use crate::pool::task::Whereabouts;
+
+pub use builder::PoolBuilder;
+pub use core::Start;
+pub use handle::Handle;
+pub use stats::Stats;
+
+/// Workers that run tasks.
+pub struct Pool {
+    core: Arc<core::Core>,
+}
+
+impl Pool {
+    /// A pool with one worker for each processor that this process may use.
+    ///
+    /// # Errors
+    ///
+    /// As [`PoolBuilder::build`].
+    pub fn new() -> Result<Pool> {
+        Pool::builder().build()
+    }
+
+    /// Settings for a pool.
+    pub fn builder() -> PoolBuilder {
+        PoolBuilder::default()
+    }
+
+    fn from_core(core: Arc<core::Core>) -> Pool {
+        Pool { core }
+    }
+
+    /// How many workers the pool has.
+    #[must_use]
+    pub fn workers(&self) -> usize {
+        self.core.workers()
+    }
+
+    /// Runs `function(argument)` in a worker.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Closed`] or [`Error::Broken`] if the pool takes no tasks,
+    /// [`TaskError::Codec`](crate::TaskError::Codec) if the argument cannot be encoded,
+    /// [`Error::NoSpace`] if it is large and there is no memory for it.
+    pub fn submit<F, A, R>(&self, function: F, argument: A) -> Result<Handle<R>>
+    where
+        F: Fn(A) -> R + Copy + Send + 'static,
+        A: Serialize + DeserializeOwned,
+        R: Serialize + DeserializeOwned,
+    {
+        // Only its type matters: a function item or a closure that captures nothing.
+        let _ = function;
+        let name = std::any::type_name::<F>();
+        let encode = |out: &mut Vec<u8>| job::encode_onto(out, &argument);
+        let id = self.core.submit(job::call::<F, A, R>, name, self.core.rules(), encode)?;
+        Ok(Handle::new(Arc::clone(&self.core), id))
+    }
+
+    /// Runs every task that was submitted, then ends the workers.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Broken`] if the pool broke.
+    pub fn shutdown(self) -> Result<()> {
+        {
+            let mut state = self.core.lock();
+            if state.life == Life::Open {
+                state.life = Life::Draining;
+            }
+        }
+        let all_done = |state: &mut state::State| {
+            if state.unfinished == 0 { Ok(()) } else { Err(Watch::All) }
+        };
+        self.core.wait(None, all_done);
+        let broken = match &self.core.lock().life {
+            Life::Broken(cause) => Some(cause.clone()),
+            _ => None,
+        };
+        self.core.retire(Instant::now() + Duration::from_secs(5));
+        broken.map_or(Ok(()), |cause| Err(Error::Broken { what: "the pool", cause }))
+    }
+
+    /// What the pool has done so far.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        let mut state = self.core.lock();
+        state.drain();
+        let queued = state
+            .queue
+            .iter()
+            .filter(|&&id| {
+                state.tasks.get(id).is_some_and(|entry| matches!(entry.place, Whereabouts::Queued))
+            })
+            .count();
+        let counters = &state.counters;
+        Stats {
+            queued,
+            offered: state.seats.iter().map(|seat| seat.lane.live()).sum(),
+            succeeded: counters.succeeded,
+            failed: counters.failed,
+            cancelled: counters.cancelled,
+            retried: counters.retried,
+            workers: state.seats.iter().filter(|seat| seat.is_occupied()).count(),
+            restarts: counters.restarts,
+            busy: Duration::from_nanos(counters.busy_ns),
+        }
+    }
+}
+
+impl Drop for Pool {
+    fn drop(&mut self) {
+        if self.core.is_ours() {
+            self.core.end(self.core.config.grace);
+        }
+    }
+}
+
+impl std::fmt::Debug for Pool {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Pool").field("core", &self.core).finish()
+    }
+}

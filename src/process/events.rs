@@ -12,7 +12,7 @@ use std::time::Instant;
 
 use crate::error::{Error, Result};
 use crate::sys::poll::{Epoll, EventFd};
-use crate::sys::signal;
+use crate::sys::{process, signal};
 
 /// Something that the supervisor waits for.
 pub(crate) trait Handler: Send + Sync {
@@ -58,6 +58,8 @@ impl Shared {
 pub(crate) struct Supervisor {
     shared: Arc<Shared>,
     thread: Option<JoinHandle<()>>,
+    /// The process whose thread it is: a forked child has none.
+    pid: u32,
 }
 
 impl Supervisor {
@@ -65,7 +67,7 @@ impl Supervisor {
     pub(crate) fn current() -> Result<Arc<Supervisor>> {
         static CURRENT: Mutex<Weak<Supervisor>> = Mutex::new(Weak::new());
         let mut current = CURRENT.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(running) = current.upgrade() {
+        if let Some(running) = current.upgrade().filter(|running| running.pid == process::pid()) {
             return Ok(running);
         }
         let started = Arc::new(Supervisor::start()?);
@@ -85,7 +87,7 @@ impl Supervisor {
             .name("brigade-watch".into())
             .spawn(move || run(&for_thread))
             .map_err(|e| Error::os("clone", "the supervisor's thread", e))?;
-        Ok(Supervisor { shared, thread: Some(thread) })
+        Ok(Supervisor { shared, thread: Some(thread), pid: process::pid() })
     }
 
     /// Has `handler` called from now on.
@@ -124,6 +126,11 @@ impl Supervisor {
 
 impl Drop for Supervisor {
     fn drop(&mut self) {
+        if self.pid != process::pid() {
+            // Forked from its process: there is no thread here to stop or to wait for.
+            std::mem::forget(self.thread.take());
+            return;
+        }
         self.shared.registry().stopping = true;
         self.shared.wake.ring();
         let Some(thread) = self.thread.take() else { return };

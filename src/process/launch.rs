@@ -75,6 +75,8 @@ pub(crate) struct ForkServer {
     connection: Arc<Connection>,
     supervisor: Arc<Supervisor>,
     token: Token,
+    /// The process that started it: a child forked from that has no say.
+    pid: u32,
 }
 
 impl ForkServer {
@@ -86,7 +88,7 @@ impl ForkServer {
     pub(crate) fn current() -> Result<Arc<ForkServer>> {
         static CURRENT: Mutex<Weak<ForkServer>> = Mutex::new(Weak::new());
         let mut current = CURRENT.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(running) = current.upgrade().filter(|server| server.is_alive()) {
+        if let Some(running) = current.upgrade().filter(|server| server.is_ours() && server.is_alive()) {
             return Ok(running);
         }
         let started = Arc::new(ForkServer::start()?);
@@ -120,7 +122,11 @@ impl ForkServer {
         });
         let token = supervisor.add(Arc::clone(&connection) as Arc<dyn Handler>)?;
         *lock(&connection.registration) = Some((Arc::downgrade(&supervisor), token));
-        Ok(ForkServer { connection, supervisor, token })
+        Ok(ForkServer { connection, supervisor, token, pid: process::pid() })
+    }
+
+    fn is_ours(&self) -> bool {
+        self.pid == process::pid()
     }
 
     /// Whether it can still fork.
@@ -163,6 +169,9 @@ impl ForkServer {
 
 impl Drop for ForkServer {
     fn drop(&mut self) {
+        if !self.is_ours() {
+            return;
+        }
         self.supervisor.remove(self.token);
         // It ends at end of file; a server that hangs is killed.
         self.connection.socket.shut_down();

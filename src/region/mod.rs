@@ -2,6 +2,7 @@
 
 pub(crate) mod arena;
 mod budget;
+mod bytes;
 mod spans;
 pub(crate) mod windows;
 

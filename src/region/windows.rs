@@ -84,6 +84,14 @@ impl Windows {
         self.writable().populate(offset, len_bytes)
     }
 
+    /// The read-only window, unless this is the host's view.
+    pub(crate) fn read_window(&self) -> Option<&Window> {
+        match &*self.0 {
+            View::Attached { read, .. } => Some(read),
+            View::Host(_) => None,
+        }
+    }
+
     fn writable(&self) -> &Window {
         match &*self.0 {
             View::Attached { write, .. } => write,

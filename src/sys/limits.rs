@@ -94,3 +94,6 @@ mod tests {
         assert!(file_size_bytes_max() > 0 && address_space_bytes_max() > 0);
     }
 }
+
+pub(crate) fn processors() -> usize { affinity_count() }
+pub(crate) fn has_processor_quota() -> bool { false }

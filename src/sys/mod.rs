@@ -1,6 +1,7 @@
 //! Every call to the operating system, behind thin safe faces.
 
 pub(crate) mod cgroup;
+pub(crate) mod clock;
 pub(crate) mod futex;
 pub(crate) mod image;
 pub(crate) mod limits;
@@ -8,6 +9,7 @@ pub(crate) mod memfd;
 pub(crate) mod mmap;
 pub(crate) mod poll;
 pub(crate) mod process;
+pub(crate) mod sched;
 pub(crate) mod shm;
 pub(crate) mod signal;
 pub(crate) mod socket;

@@ -219,6 +219,16 @@ pub(crate) unsafe fn remove_env(name: &str) {
     unsafe { std::env::remove_var(name) }
 }
 
+/// Sets a variable of the environment.
+///
+/// # Safety
+///
+/// - The process has exactly one thread.
+pub(crate) unsafe fn set_env(name: &str, value: &str) {
+    // SAFETY: nobody else can be reading the environment, by this function's contract.
+    unsafe { std::env::set_var(name, value) };
+}
+
 /// What [`spawn_orphan`] runs.
 struct Orphan<'a> {
     path: &'a CStr,

@@ -1,0 +1,35 @@
+//! Spinning politely before sleeping.
+//!
+//! A pausing spinner takes half of a core from whoever shares it, a yielding one nothing: so a
+//! waiter pauses for about a microsecond, then yields for its budget, and then sleeps.
+
+use std::hint;
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// Pauses before the first yield: about one microsecond.
+const PAUSES: u32 = 32;
+/// Yields between two looks at the clock.
+const YIELDS: u32 = 8;
+
+/// Spins until `done`, at most for about `budget`. Returns whether it is done.
+pub(super) fn spin(budget: Duration, mut done: impl FnMut() -> bool) -> bool {
+    for _ in 0..PAUSES {
+        if done() {
+            return true;
+        }
+        hint::spin_loop();
+    }
+    let start = Instant::now();
+    loop {
+        for _ in 0..YIELDS {
+            if done() {
+                return true;
+            }
+            thread::yield_now();
+        }
+        if start.elapsed() >= budget {
+            return done();
+        }
+    }
+}

@@ -1,0 +1,68 @@
+//! The host's end of the board that all workers of a pool share.
+#![allow(unsafe_code)]
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use crate::error::Result;
+use crate::pool::lane::{Board, driver};
+use crate::region::arena::{Arena, Contents, Span};
+use crate::sys::futex;
+
+/// The board, and the memory it lies in.
+#[derive(Debug)]
+pub(super) struct HostBoard {
+    span: Span,
+}
+
+impl HostBoard {
+    pub(super) fn new(arena: &Arc<Arena>) -> Result<HostBoard> {
+        Ok(HostBoard { span: arena.reserve(size_of::<Board>(), Contents::Zeroed)? })
+    }
+
+    /// Where it lies in the arena.
+    pub(super) fn offset(&self) -> u64 {
+        self.span.offset()
+    }
+
+    fn board(&self) -> &Board {
+        // SAFETY: the span is as large as a board, aligned to a cache line, lives as long as
+        // `self`, and a board is nothing but atomics and padding.
+        unsafe { &*self.span.as_ptr().cast::<Board>() }
+    }
+
+    /// The word on which a joining thread sleeps.
+    pub(super) fn driver_word(&self) -> *const AtomicU32 {
+        &raw const self.board().driver
+    }
+
+    /// Who is to be woken now.
+    pub(super) fn driver(&self) -> u32 {
+        // Relaxed: a worker's swap to AWAKE comes with a wake-up of its own.
+        self.board().driver.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn set_driver(&self, whom: u32) {
+        // Relaxed: the fence of `State::arm` orders it.
+        self.board().driver.store(whom, Ordering::Relaxed);
+    }
+
+    /// Wakes the joining thread that sleeps on the word, if one does.
+    pub(super) fn wake_joiner(&self) {
+        let word = &self.board().driver;
+        // Relaxed: what it is woken for is under the mutex.
+        if word.swap(driver::AWAKE, Ordering::Relaxed) == driver::JOINER {
+            futex::wake(word, 1);
+        }
+    }
+
+    pub(super) fn set_hungry(&self, hungry: bool) {
+        let word = &self.board().hungry;
+        let value = u32::from(hungry);
+        // Relaxed: a worker that parks looks at it after a fence, and `HostLane::wake` has the
+        // other one. Storing only what changes keeps the line shared.
+        if word.load(Ordering::Relaxed) != value {
+            word.store(value, Ordering::Relaxed);
+        }
+    }
+}

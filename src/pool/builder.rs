@@ -1,0 +1,237 @@
+//! How a pool is configured.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::error::{Error, Result};
+use crate::pool::Pool;
+use crate::pool::core::{Config, Core, Start};
+use crate::pool::job::{self, Trampoline};
+use crate::pool::task::Rules;
+use crate::process::function::FunctionOffset;
+use crate::sys::{limits, sched};
+
+/// Most workers that a pool may have.
+const WORKERS_MAX: usize = 1024;
+
+/// Configures a [`Pool`]; made by [`Pool::builder`].
+///
+/// Nothing is checked before [`build`](PoolBuilder::build), which reports what is wrong.
+///
+/// # Examples
+///
+/// ```
+/// use std::time::Duration;
+/// use brigade::Pool;
+/// let pool = Pool::builder()
+///     .workers(2)
+///     .name("squares")
+///     .timeout(Duration::from_secs(10))
+///     .build()?;
+/// assert_eq!(pool.map(1..4u32, |n| n * n)?.collect::<Vec<_>>(), [1, 4, 9]);
+/// # Ok::<(), brigade::Error>(())
+/// ```
+#[derive(Debug, Clone)]
+#[must_use = "a builder does nothing before `build`"]
+pub struct PoolBuilder {
+    workers: Option<usize>,
+    start: Start,
+    name: String,
+    grace: Duration,
+    timeout: Option<Duration>,
+    retries: u32,
+    initializer: Option<(Trampoline, Vec<u8>)>,
+    initializer_error: Option<String>,
+    max_tasks_per_worker: Option<u64>,
+    memory_soft_bytes: Option<u64>,
+    memory_hard_bytes: Option<u64>,
+    env: BTreeMap<String, String>,
+    nice: Option<i32>,
+    pin: bool,
+}
+
+impl Default for PoolBuilder {
+    fn default() -> PoolBuilder {
+        PoolBuilder {
+            workers: None,
+            start: Start::ForkServer,
+            name: "brigade".into(),
+            grace: Duration::from_secs(5),
+            timeout: None,
+            retries: 0,
+            initializer: None,
+            initializer_error: None,
+            max_tasks_per_worker: None,
+            memory_soft_bytes: None,
+            memory_hard_bytes: None,
+            env: BTreeMap::new(),
+            nice: None,
+            pin: false,
+        }
+    }
+}
+
+impl PoolBuilder {
+    /// How many workers, 1 to 1024. Default: one for each processor that this process may use,
+    /// by its affinity mask and its cgroup's `cpu.max`.
+    pub fn workers(mut self, count: usize) -> PoolBuilder {
+        self.workers = Some(count);
+        self
+    }
+
+    /// How tasks are run. Default: [`Start::ForkServer`].
+    pub fn start(mut self, start: Start) -> PoolBuilder {
+        self.start = start;
+        self
+    }
+
+    /// What `ps` and `/proc/PID/comm` show of a worker, with its index behind; 15 bytes in all
+    /// are kept. Default: `brigade`.
+    pub fn name(mut self, name: impl Into<String>) -> PoolBuilder {
+        self.name = name.into();
+        self
+    }
+
+    /// How long dropping the pool waits for tasks that run, before it kills their workers.
+    /// Default: 5 s.
+    pub fn grace(mut self, grace: Duration) -> PoolBuilder {
+        self.grace = grace;
+        self
+    }
+
+    /// How long a task may run before its worker is killed, and it ends as
+    /// [`TimedOut`](crate::TaskError::TimedOut); more than zero. Default: for ever.
+    pub fn timeout(mut self, timeout: Duration) -> PoolBuilder {
+        self.timeout = Some(timeout);
+        self
+    }
+
+    /// Declares every task idempotent: if its worker dies it is run again, up to `retries` times.
+    /// Default: 0, because a task that had started may have had effects.
+    pub fn retries(mut self, retries: u32) -> PoolBuilder {
+        self.retries = retries;
+        self
+    }
+
+    /// Runs `function(argument)` in every worker before its first task. If it fails or panics,
+    /// the worker ends; three in a row break the pool with its text. Default: none.
+    pub fn initializer<F, A>(mut self, function: F, argument: A) -> PoolBuilder
+    where
+        F: Fn(A) -> std::result::Result<(), String> + Copy + Send + 'static,
+        A: Serialize + DeserializeOwned,
+    {
+        // Only its type matters: a function item or a closure that captures nothing.
+        let _ = function;
+        let mut bytes = Vec::new();
+        self.initializer_error = job::encode_onto(&mut bytes, &argument).err();
+        self.initializer =
+            Some((job::call::<F, A, std::result::Result<(), String>> as Trampoline, bytes));
+        self
+    }
+
+    /// Replaces a worker after this many tasks, at least 1. Default: never.
+    pub fn max_tasks_per_worker(mut self, count: u64) -> PoolBuilder {
+        self.max_tasks_per_worker = Some(count);
+        self
+    }
+
+    /// Replaces a worker after a task that leaves more than this many bytes of its own memory
+    /// resident; the task's result is kept. Shared arrays do not count. Default: no limit.
+    pub fn memory_soft_bytes(mut self, bytes: u64) -> PoolBuilder {
+        self.memory_soft_bytes = Some(bytes);
+        self
+    }
+
+    /// Lets no worker have more than this many bytes of its own writable memory
+    /// (`RLIMIT_DATA`): an allocation beyond fails, which usually aborts the worker. Shared
+    /// arrays do not count. Default: no limit.
+    pub fn memory_hard_bytes(mut self, bytes: u64) -> PoolBuilder {
+        self.memory_hard_bytes = Some(bytes);
+        self
+    }
+
+    /// Sets an environment variable in every worker, before the initializer. Default: the
+    /// workers have the host's environment as it was when the first pool started, with
+    /// `OMP_NUM_THREADS` and its kin at 1.
+    pub fn env(mut self, name: impl Into<String>, value: impl Into<String>) -> PoolBuilder {
+        self.env.insert(name.into(), value.into());
+        self
+    }
+
+    /// The niceness of every worker, -20 to 19. Default: the host's.
+    pub fn nice(mut self, nice: i32) -> PoolBuilder {
+        self.nice = Some(nice);
+        self
+    }
+
+    /// Binds each worker to one of the host's processors, in turn. Default: the kernel chooses.
+    pub fn pin_workers(mut self) -> PoolBuilder {
+        self.pin = true;
+        self
+    }
+
+    /// Starts the workers.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidArgument`] for a setting outside its range; [`Error::Spawn`],
+    /// [`Error::MultiThreaded`], [`Error::NoSpace`] or [`Error::Os`] if the workers cannot be
+    /// started. Whatever was started by then is gone again.
+    pub fn build(self) -> Result<Pool> {
+        Ok(Pool::from_core(Core::start(self.config()?)?))
+    }
+
+    fn config(self) -> Result<Config> {
+        let workers = self.workers.unwrap_or_else(limits::processors);
+        if !(1..=WORKERS_MAX).contains(&workers) {
+            return Err(Error::invalid("the number of workers", workers, "1 to 1024"));
+        }
+        if self.timeout == Some(Duration::ZERO) {
+            return Err(Error::invalid("the timeout of a task", "0 s", "longer"));
+        }
+        if self.timeout.is_some() && self.start == Start::InProcess {
+            let expected = "left out where tasks have no process that could be killed";
+            return Err(Error::invalid("the timeout of a task", "set", expected));
+        }
+        if self.max_tasks_per_worker == Some(0) {
+            return Err(Error::invalid("max_tasks_per_worker", 0, "at least 1"));
+        }
+        if let Some(nice) = self.nice.filter(|nice| !(-20..=19).contains(nice)) {
+            return Err(Error::invalid("the niceness", nice, "-20 to 19"));
+        }
+        let is_name = |name: &str| !name.is_empty() && !name.contains(['=', '\0']);
+        if let Some((name, _)) =
+            self.env.iter().find(|(name, value)| !is_name(name) || value.contains('\0'))
+        {
+            let expected = "a name without '=' and a value, both without zero bytes";
+            return Err(Error::invalid("an environment variable", name.escape_debug(), expected));
+        }
+        if let Some(reason) = self.initializer_error {
+            return Err(Error::invalid("the initializer's argument", reason, "encodable"));
+        }
+        let initializer = match self.initializer {
+            None => None,
+            Some((trampoline, bytes)) => {
+                Some((FunctionOffset::of(trampoline as *const ())?.to_word(), bytes))
+            }
+        };
+        Ok(Config {
+            start: self.start,
+            workers,
+            name: self.name,
+            grace: self.grace,
+            rules: Rules { timeout: self.timeout, retries: self.retries },
+            initializer,
+            tasks_max: self.max_tasks_per_worker,
+            memory_soft_bytes: self.memory_soft_bytes,
+            memory_hard_bytes: self.memory_hard_bytes,
+            env: self.env,
+            nice: self.nice,
+            pin: if self.pin { Some(sched::affinity()?) } else { None },
+            spin_short: limits::has_processor_quota(),
+        })
+    }
+}

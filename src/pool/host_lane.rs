@@ -1,0 +1,311 @@
+//! The host's end of a lane: offering, recalling, draining.
+#![allow(unsafe_code)]
+
+use std::collections::VecDeque;
+use std::mem::ManuallyDrop;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering, fence};
+
+use crate::error::{Error, Result};
+use crate::pool::claim::{self, Claim};
+use crate::pool::lane::{
+    ByteRing, LAST_WORDS_BYTES, Lane, Place, ResultMeta, SLOTS, Stage, TaskMeta, load_words,
+    store_words,
+};
+use crate::pool::task::{Call, Payload, TaskId};
+use crate::region::arena::{Arena, Contents, Span};
+use crate::sys::futex;
+
+/// A task that was offered and whose result slot has not been drained.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct InFlight {
+    pub(super) seq: u64,
+    /// `None`: recalled, its slot is still to be passed.
+    pub(super) task: Option<TaskId>,
+    /// End of its payload in the task ring.
+    bytes_end: u64,
+}
+
+/// What the worker said of one task: the slot's fields, and the payload if it was not in a span.
+#[derive(Debug)]
+pub(super) struct Drained {
+    pub(super) task: Option<TaskId>,
+    pub(super) meta: ResultMeta,
+    /// The payload; for a payload in a span, empty.
+    pub(super) bytes: Vec<u8>,
+}
+
+/// A lane and what the host alone knows of it: the truth about what it gave this worker.
+#[derive(Debug)]
+pub(super) struct HostLane {
+    span: ManuallyDrop<Span>,
+    /// The span goes back to the arena with the lane.
+    is_owned: bool,
+    next_seq: u64,
+    in_flight: VecDeque<InFlight>,
+    /// Next free position of the task ring, and the end of what the worker is done with.
+    bytes_head: u64,
+    bytes_tail: u64,
+    /// Tasks in `in_flight` that were not recalled.
+    live: usize,
+}
+
+impl HostLane {
+    /// A lane for a worker that is to be started.
+    pub(super) fn new(arena: &Arc<Arena>) -> Result<HostLane> {
+        Ok(HostLane {
+            span: ManuallyDrop::new(arena.reserve(size_of::<Lane>(), Contents::Zeroed)?),
+            is_owned: true,
+            next_seq: 1,
+            in_flight: VecDeque::new(),
+            bytes_head: 0,
+            bytes_tail: 0,
+            live: 0,
+        })
+    }
+
+    /// Where the lane lies in the arena.
+    pub(super) fn offset(&self) -> u64 {
+        self.span.offset()
+    }
+
+    pub(super) fn lane(&self) -> &Lane {
+        // SAFETY: the span is as large as a lane, aligned to more than a cache line (spans of this
+        // size are), lives as long as `self`, and a lane is nothing but atomics and padding, for
+        // which any bytes are values and any process may write at any time.
+        unsafe { &*self.span.as_ptr().cast::<Lane>() }
+    }
+
+    /// Tasks that the worker has and that are not known to be over.
+    pub(super) fn live(&self) -> usize {
+        self.live
+    }
+
+    /// Whether there is a slot for another task.
+    pub(super) fn has_slot(&self) -> bool {
+        (self.in_flight.len() as u64) < SLOTS
+    }
+
+    pub(super) fn in_flight(&self) -> impl DoubleEndedIterator<Item = &InFlight> {
+        self.in_flight.iter()
+    }
+
+    /// Offers a task; `None` if there is no room for its payload now.
+    pub(super) fn offer(&mut self, id: TaskId, call: &Call) -> Option<u64> {
+        debug_assert!(self.has_slot());
+        let place = match &call.payload {
+            Payload::Inline { .. } => Place::Inline,
+            Payload::Span(span) => Place::Span(span.offset()),
+            Payload::Bytes(bytes) => {
+                let (at, end) = ByteRing::place(self.bytes_head, self.bytes_tail, bytes.len())?;
+                self.lane().task_bytes.write(at, bytes);
+                self.bytes_head = end;
+                Place::Ring(at)
+            }
+        };
+        let seq = self.next_seq;
+        let slot = self.lane().task(seq);
+        if let Payload::Inline { len, bytes } = &call.payload {
+            store_words(&slot.inline, &bytes[..usize::from(*len)]);
+        }
+        let meta = TaskMeta { len: call.payload.len(), leases: call.leases.len(), place };
+        let (meta, place) = meta.pack();
+        // Relaxed: published by the claim word.
+        slot.function.store(call.function.to_word(), Ordering::Relaxed);
+        slot.meta.store(meta, Ordering::Relaxed);
+        slot.place.store(place, Ordering::Relaxed);
+        claim::offer(&slot.claim, seq);
+        let bytes_end = self.bytes_head;
+        self.in_flight.push_back(InFlight { seq, task: Some(id), bytes_end });
+        self.next_seq += 1;
+        self.live += 1;
+        Some(seq)
+    }
+
+    /// Wakes the worker if it sleeps. Call it after offering, and after making room.
+    pub(super) fn wake(&self) {
+        let parked = &self.lane().header.parked;
+        // SeqCst: the other half of the Dekker pair in `WorkerLane::park`. Either the worker sees
+        // the offer when it looks once more, or we see that it has parked.
+        fence(Ordering::SeqCst);
+        if parked.load(Ordering::Relaxed) == 1 && parked.swap(0, Ordering::Relaxed) == 1 {
+            futex::wake(parked, 1);
+        }
+    }
+
+    /// Whether the worker sleeps, or is about to.
+    pub(super) fn is_parked(&self) -> bool {
+        // Relaxed: a hint for choosing a worker.
+        self.lane().header.parked.load(Ordering::Relaxed) == 1
+    }
+
+    /// Takes task `id`, offered as `seq`, back. False: it has started.
+    pub(super) fn recall(&mut self, seq: u64) -> bool {
+        if !claim::try_recall(&self.lane().task(seq).claim, seq) {
+            return false;
+        }
+        if let Some(entry) = self.in_flight.iter_mut().find(|entry| entry.seq == seq) {
+            self.live -= usize::from(entry.task.take().is_some());
+        }
+        true
+    }
+
+    /// Takes back up to `count` tasks that were offered last; the one offered last comes first.
+    pub(super) fn recall_latest(&mut self, count: usize) -> Vec<TaskId> {
+        let mut recalled = Vec::new();
+        for index in (0..self.in_flight.len()).rev() {
+            if recalled.len() == count {
+                break;
+            }
+            let InFlight { seq, task: Some(id), .. } = self.in_flight[index] else { continue };
+            if !claim::try_recall(&self.lane().task(seq).claim, seq) {
+                // Everything before it has started too.
+                break;
+            }
+            self.in_flight[index].task = None;
+            self.live -= 1;
+            recalled.push(id);
+        }
+        recalled
+    }
+
+    /// Whether the result of `seq`, which is in flight, or a later one waits to be drained.
+    pub(super) fn has_result_from(&self, seq: u64) -> bool {
+        // Workers commit in order, so the first of them tells.
+        let first = self.in_flight.iter().find(|entry| entry.seq >= seq);
+        first.is_some_and(|entry| {
+            // Relaxed: `drain` looks again.
+            self.lane().result(entry.seq).seq.load(Ordering::Relaxed) == entry.seq
+        })
+    }
+
+    /// The word that tells when the oldest task in flight is committed, and the value it gets.
+    pub(super) fn next_commit(&self) -> Option<(*const AtomicU64, u64)> {
+        let next = self.in_flight.front()?;
+        Some((&raw const self.lane().result(next.seq).seq, next.seq))
+    }
+
+    /// The result of the oldest task in flight, if it is committed.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Corrupt`] if the record cannot be what a worker wrote.
+    pub(super) fn drain(&mut self) -> Result<Option<Drained>> {
+        let Some(&InFlight { seq, task, bytes_end }) = self.in_flight.front() else {
+            return Ok(None);
+        };
+        let slot = self.lane().result(seq);
+        // Acquire: pairs with the Release in `WorkerLane::commit`.
+        if slot.seq.load(Ordering::Acquire) != seq {
+            return Ok(None);
+        }
+        // Relaxed: made visible by the load above. Each word is read once.
+        let (meta, place) = (slot.meta.load(Ordering::Relaxed), slot.place.load(Ordering::Relaxed));
+        let meta = ResultMeta::unpack(meta, place)?;
+        let mut bytes = Vec::new();
+        match meta.place {
+            Place::Inline if meta.len <= size_of_val(&slot.inline) => {
+                load_words(&slot.inline, meta.len, &mut bytes);
+            }
+            Place::Inline => {
+                let found = format!("{} bytes in a slot", meta.len);
+                return Err(Error::Corrupt { what: "a result slot", found });
+            }
+            Place::Ring(at) => {
+                self.lane().result_bytes.read(at, meta.len, &mut bytes)?;
+                let end = at.saturating_add((meta.len as u64).next_multiple_of(8));
+                self.lane().header.bytes_read.store(end, Ordering::Release);
+                self.wake_if_waiting();
+            }
+            Place::Span(_) => {}
+        }
+        self.in_flight.pop_front();
+        self.bytes_tail = bytes_end;
+        self.live -= usize::from(task.is_some());
+        Ok(Some(Drained { task, meta, bytes }))
+    }
+
+    fn wake_if_waiting(&self) {
+        // Relaxed: `wake` has the fence that pairs with the worker's.
+        fence(Ordering::SeqCst);
+        if self.lane().header.waiting.load(Ordering::Relaxed) == 1 {
+            self.wake();
+        }
+    }
+
+    /// Asks for a ring when task `seq`, or a later one, commits; `u64::MAX` for none.
+    pub(super) fn set_wake_at(&self, seq: u64) {
+        // Relaxed: the fence of `State::arm` orders it.
+        self.lane().header.wake_at.store(seq, Ordering::Relaxed);
+    }
+
+    /// Tells the worker to leave when nothing is offered.
+    pub(super) fn stop(&self) {
+        self.lane().header.stop.store(1, Ordering::Release);
+        self.wake();
+    }
+
+    /// Whether the worker has come through its start-up.
+    pub(super) fn is_ready(&self) -> bool {
+        self.lane().header.ready.load(Ordering::Acquire) == 1
+    }
+
+    /// The task that runs now: its sequence number, how far it is, and since when.
+    pub(super) fn running(&self) -> Option<(u64, Stage, u64)> {
+        let header = &self.lane().header;
+        let phase = header.phase.load(Ordering::Acquire);
+        // Relaxed: written before `phase`.
+        let started_ns = header.started_ns.load(Ordering::Relaxed);
+        let stage = match phase & 3 {
+            0 => Stage::Decoding,
+            1 => Stage::Running,
+            _ => Stage::Publishing,
+        };
+        let seq = phase >> 2;
+        let front = self.in_flight.front()?;
+        let known = seq >= front.seq && seq < self.next_seq;
+        (known && claim::read(&self.lane().task(seq).claim, seq) == Claim::Claimed)
+            .then_some((seq, stage, started_ns))
+    }
+
+    /// What the worker left behind, if anything; hostile bytes are made printable.
+    pub(super) fn last_words(&self) -> Option<String> {
+        let header = &self.lane().header;
+        let len = header.words_len.load(Ordering::Acquire);
+        let len = usize::try_from(len).ok().filter(|&len| len > 0 && len <= LAST_WORDS_BYTES)?;
+        let mut bytes = Vec::new();
+        load_words(&header.words, len, &mut bytes);
+        Some(String::from_utf8_lossy(&bytes).into_owned())
+    }
+
+    /// Never gives the lane's memory to anyone else.
+    pub(super) fn abandon(&mut self) {
+        self.is_owned = false;
+    }
+
+    /// Splits what a dead worker had: tasks that had started, and tasks that had not, each in
+    /// the order in which they were offered.
+    pub(super) fn autopsy(&mut self) -> (Vec<(u64, TaskId)>, Vec<TaskId>) {
+        let (mut started, mut untouched) = (Vec::new(), Vec::new());
+        for InFlight { seq, task, .. } in std::mem::take(&mut self.in_flight) {
+            let Some(id) = task else { continue };
+            match claim::read(&self.lane().task(seq).claim, seq) {
+                Claim::Offered => untouched.push(id),
+                // A word that says neither was spoilt by the worker: count it as started, since
+                // running a task twice is worse than reporting it.
+                Claim::Claimed | Claim::Recalled | Claim::Other => started.push((seq, id)),
+            }
+        }
+        self.live = 0;
+        (started, untouched)
+    }
+}
+
+impl Drop for HostLane {
+    fn drop(&mut self) {
+        if self.is_owned {
+            // SAFETY: `span` is dropped nowhere else, and not used after.
+            unsafe { ManuallyDrop::drop(&mut self.span) };
+        }
+    }
+}

@@ -1,0 +1,55 @@
+//! Tasks in the caller's own thread, for debugging.
+
+use crate::array::handoff::Lease;
+use crate::error::{Error, Result, TaskError};
+use crate::pool::core::Core;
+use crate::pool::job::{self, Job, Station, Trampoline};
+use crate::pool::lane::Status;
+use crate::pool::task::{Call, Outcome, Rules, TaskId, Value, ValueBytes};
+use crate::region::windows::Windows;
+
+/// Runs a call here and now; its outcome waits for the handle as any other would.
+pub(super) fn submit(
+    core: &Core,
+    trampoline: Trampoline,
+    mut call: Call,
+    encoded: &[u8],
+) -> Result<TaskId> {
+    core.check_open(&core.lock())?;
+    let leases = std::mem::take(&mut call.leases);
+    let outcome = run(core, trampoline, leases, encoded);
+    let mut state = core.lock();
+    let id = state.tasks.insert(call, Rules::default())?;
+    state.unfinished += 1;
+    state.counters.submitted += 1;
+    state.complete(id, outcome);
+    Ok(id)
+}
+
+fn run(core: &Core, trampoline: Trampoline, leases: Vec<Lease>, encoded: &[u8]) -> Outcome {
+    let windows = Windows::of_host(&core.arena);
+    let table: Vec<_> = leases.iter().map(Lease::wire).collect();
+    let mut out = Vec::new();
+    let mut job = Job {
+        payload: encoded,
+        leases: &table,
+        windows: &windows,
+        out: &mut out,
+        station: &mut Station::default(),
+        progress: &|_| {},
+    };
+    let status = job::run(trampoline, &mut job);
+    let codec = |what, action, out: &[u8]| {
+        let reason = String::from_utf8_lossy(out).into_owned();
+        Err(Box::new(Error::Task(TaskError::Codec { what, action, reason })))
+    };
+    match status {
+        Status::Value => Ok(Value { bytes: ValueBytes::new(out), leases }),
+        Status::Panicked => {
+            let (message, location) = job::decode(&out).unwrap_or_default();
+            Err(Box::new(Error::Task(TaskError::Panicked { message, location })))
+        }
+        Status::ArgumentCodec => codec("argument", "decoded", &out),
+        Status::ResultCodec | Status::Skipped => codec("result", "encoded", &out),
+    }
+}

@@ -1,0 +1,227 @@
+//! One run of a task in a worker: decode, call, encode, and nothing gets out.
+#![allow(unsafe_code)]
+
+use std::any::Any;
+use std::cell::RefCell;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::array::handoff::{self, WireLease};
+use crate::error::Result;
+use crate::pool::lane::{Stage, Status};
+use crate::process::function::FunctionOffset;
+use crate::region::windows::Windows;
+
+/// What a trampoline works on.
+pub(crate) struct Job<'a> {
+    /// The encoded argument.
+    pub(crate) payload: &'a [u8],
+    /// The arrays that it refers to.
+    pub(crate) leases: &'a [WireLease],
+    pub(crate) windows: &'a Windows,
+    /// Where the encoded result goes.
+    pub(crate) out: &'a mut Vec<u8>,
+    /// What this worker keeps from one task to the next.
+    pub(crate) station: &'a mut Station,
+    /// Told how far the task has come.
+    pub(crate) progress: &'a dyn Fn(Stage),
+}
+
+/// What a worker keeps between tasks.
+#[derive(Default)]
+pub(crate) struct Station {
+    /// The shared value of the call that this worker last worked for.
+    shared: Option<(u64, Box<dyn Any>)>,
+}
+
+impl Station {
+    /// The value that all tasks of `call` share, decoded on first use and then kept until this
+    /// worker works for another call.
+    ///
+    /// # Errors
+    ///
+    /// Whatever `decode` returns.
+    pub(crate) fn shared<W: 'static>(
+        &mut self,
+        call: u64,
+        decode: impl FnOnce() -> std::result::Result<W, JobError>,
+    ) -> std::result::Result<&W, JobError> {
+        let is_kept = self.shared.as_ref().is_some_and(|(id, value)| *id == call && value.is::<W>());
+        if !is_kept {
+            self.shared = None;
+            self.shared = Some((call, Box::new(decode()?)));
+        }
+        match self.shared.as_ref().and_then(|(_, value)| value.downcast_ref()) {
+            Some(value) => Ok(value),
+            None => Err(JobError::Argument("the shared value has another type".into())),
+        }
+    }
+
+    /// Frees what was kept.
+    pub(crate) fn clear(&mut self) {
+        self.shared = None;
+    }
+}
+
+/// Why a trampoline has no result.
+#[derive(Debug)]
+pub(crate) enum JobError {
+    /// The argument could not be decoded.
+    Argument(String),
+    /// The result could not be encoded.
+    Result(String),
+}
+
+/// The code that a task runs in the worker: one instance for each function and its types.
+pub(crate) type Trampoline = fn(&mut Job<'_>) -> std::result::Result<(), JobError>;
+
+impl Job<'_> {
+    /// Decodes the argument.
+    pub(crate) fn argument<A: DeserializeOwned>(&self) -> std::result::Result<A, JobError> {
+        handoff::decode(self.windows, self.leases, || decode(self.payload))
+            .map_err(JobError::Argument)
+    }
+
+    /// Encodes the result.
+    pub(crate) fn finish<R: Serialize>(&mut self, value: &R) -> std::result::Result<(), JobError> {
+        (self.progress)(Stage::Publishing);
+        encode_onto(self.out, value).map_err(JobError::Result)
+    }
+
+    /// Says that the user's function begins.
+    pub(crate) fn begin(&self) {
+        (self.progress)(Stage::Running);
+    }
+}
+
+/// Encodes a value at the end of `out`.
+pub(crate) fn encode_onto<T: Serialize + ?Sized>(
+    out: &mut Vec<u8>,
+    value: &T,
+) -> std::result::Result<(), String> {
+    let taken = std::mem::take(out);
+    *out = postcard::to_extend(value, taken).map_err(|error| error.to_string())?;
+    Ok(())
+}
+
+/// Decodes a value that must fill `bytes` exactly.
+pub(crate) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> std::result::Result<T, String> {
+    match postcard::take_from_bytes(bytes) {
+        Ok((value, [])) => Ok(value),
+        Ok((_, rest)) => Err(format!("{} bytes were left over", rest.len())),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+/// The trampoline of `submit`: calls `F` with the decoded argument.
+pub(crate) fn call<F, A, R>(job: &mut Job<'_>) -> std::result::Result<(), JobError>
+where
+    F: Fn(A) -> R + Copy + Send + 'static,
+    A: DeserializeOwned,
+    R: Serialize,
+{
+    let argument = job.argument::<A>()?;
+    job.begin();
+    let value = conjure::<F>()(argument);
+    job.finish(&value)
+}
+
+/// The trampoline of `submit_fn`: the function pointer travels in front of the argument.
+pub(crate) fn call_pointer<A, R>(job: &mut Job<'_>) -> std::result::Result<(), JobError>
+where
+    A: DeserializeOwned,
+    R: Serialize,
+{
+    let (word, argument) = job.argument::<(u64, A)>()?;
+    let address = FunctionOffset::address(word).map_err(|e| JobError::Argument(e.to_string()))?;
+    // SAFETY: `Pool::submit_fn` sends the offset of a `fn(A) -> R` of this image together with
+    // the trampoline for these very types.
+    let function = unsafe { std::mem::transmute::<*const (), fn(A) -> R>(address) };
+    job.begin();
+    let value = function(argument);
+    job.finish(&value)
+}
+
+/// A value of a function type that has no data: the name of a function, or a closure that
+/// captures nothing.
+pub(crate) fn conjure<F: Copy + Send + 'static>() -> F {
+    const {
+        assert!(
+            size_of::<F>() == 0,
+            "a task's function must not capture anything: pass what it needs as its argument, \
+             or to every call with `with(value)`"
+        );
+    }
+    // SAFETY: the type has size zero and is `Copy`, so there is nothing to read or to drop; it
+    // is inhabited, because the host had a value of it when it named this instance.
+    unsafe { std::ptr::NonNull::<F>::dangling().as_ptr().read() }
+}
+
+/// Runs a trampoline; whatever it does short of ending the process, `out` holds the payload of
+/// the status returned.
+pub(crate) fn run(trampoline: Trampoline, job: &mut Job<'_>) -> Status {
+    let ended = catch_unwind(AssertUnwindSafe(|| trampoline(job)));
+    let out = &mut *job.out;
+    match ended {
+        Ok(Ok(())) => Status::Value,
+        Ok(Err(error)) => {
+            out.clear();
+            let (status, text) = match error {
+                JobError::Argument(text) => (Status::ArgumentCodec, text),
+                JobError::Result(text) => (Status::ResultCodec, text),
+            };
+            out.extend_from_slice(text.as_bytes());
+            status
+        }
+        Err(payload) => {
+            out.clear();
+            let noted = LAST_PANIC.take();
+            let (message, location) = noted.unwrap_or_else(|| {
+                (message_of(&*payload), "an unknown place".to_owned())
+            });
+            forget_payload(payload);
+            // Two strings always encode.
+            let _ = encode_onto(out, &(message, location));
+            Status::Panicked
+        }
+    }
+}
+
+/// Drops what was thrown; its own drop may throw in turn, and that is given up on.
+fn forget_payload(payload: Box<dyn Any + Send>) {
+    if let Err(again) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
+        std::mem::forget(again);
+    }
+    LAST_PANIC.take();
+}
+
+thread_local! {
+    static LAST_PANIC: RefCell<Option<(String, String)>> = const { RefCell::new(None) };
+}
+
+/// Notes a panic of this thread for [`run`]. Returns message and location.
+pub(crate) fn note_panic(info: &std::panic::PanicHookInfo<'_>) -> (String, String) {
+    let message = message_of(info.payload());
+    let location = info.location().map_or_else(|| "an unknown place".into(), ToString::to_string);
+    LAST_PANIC.set(Some((message.clone(), location.clone())));
+    (message, location)
+}
+
+fn message_of(payload: &(dyn Any + Send)) -> String {
+    if let Some(text) = payload.downcast_ref::<&str>() {
+        (*text).to_owned()
+    } else if let Some(text) = payload.downcast_ref::<String>() {
+        text.clone()
+    } else {
+        "(a payload that is no text)".to_owned()
+    }
+}
+
+/// The trampoline whose offset the host sent.
+pub(crate) fn trampoline(word: u64) -> Result<Trampoline> {
+    let address = FunctionOffset::address(word)?;
+    // SAFETY: the host sends offsets of trampolines only, and runs the same image.
+    Ok(unsafe { std::mem::transmute::<*const (), Trampoline>(address) })
+}

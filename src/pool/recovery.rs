@@ -1,0 +1,189 @@
+//! What a dead worker left: drained, classified, attributed, replaced.
+//!
+//! The order is the proof; each step relies on those before it.
+//!
+//! 1. The worker is reaped (the fork server says so, or its pidfd is readable after the server's
+//!    own end): from here on it writes nothing.
+//! 2. Its lane is drained: whatever it committed is delivered, a death after the commit
+//!    included.
+//! 3. What is left is split by claim word. CLAIMED: the task had started, and fails with the
+//!    death, or runs again if it may. OFFERED: it had not, and goes back to the front of the
+//!    queue in its old order.
+//! 4. The seat gets a new worker with a new lane, unless the pool is ending or its workers die
+//!    before they are ready.
+
+use crate::error::{Death, Error, Phase, TaskError};
+use crate::exit::ExitReason;
+use crate::pool::core::Core;
+use crate::pool::lane::Stage;
+use crate::pool::state::{Cause, Condition, Life, State};
+use crate::pool::task::TaskId;
+use crate::process::launch::ChildEvent;
+
+impl Core {
+    /// What the fork server says of the worker that has, or had, this seat.
+    pub(super) fn child_event(&self, index: usize, incarnation: u64, event: ChildEvent) {
+        let mut state = self.lock();
+        if state.seats[index].incarnation != incarnation {
+            return;
+        }
+        match event {
+            ChildEvent::Started { pid, pidfd } => {
+                let seat = &mut state.seats[index];
+                seat.pid = pid;
+                seat.pidfd = Some(pidfd);
+                match seat.condition {
+                    Condition::Starting => seat.condition = Condition::Running,
+                    // Condemned before it had a pidfd to be killed by.
+                    Condition::Condemned(Cause::PoolEnds) => seat.kill(),
+                    _ => {}
+                }
+                tracing::debug!(worker = index, pid, "worker started");
+            }
+            ChildEvent::Failed(error) => {
+                self.bury(&mut state, index, ExitReason::Unknown, None, Some(error.to_string()));
+            }
+            ChildEvent::Ended { reason, peak_rss_bytes } => {
+                self.bury(&mut state, index, reason, peak_rss_bytes, None);
+            }
+        }
+        state.drive();
+        self.arm_supervisor(&mut state);
+        drop(state);
+        self.changed.notify_all();
+    }
+
+    /// Step 2 to 4 for the worker at `index`, which is reaped.
+    fn bury(
+        &self,
+        state: &mut State,
+        index: usize,
+        reason: ExitReason,
+        peak_rss_bytes: Option<u64>,
+        failure: Option<String>,
+    ) {
+        state.drain_seat(index);
+        let seat = &mut state.seats[index];
+        let cause = match seat.condition {
+            Condition::Condemned(cause) => Some(cause),
+            _ => None,
+        };
+        let (ready, pid) = (seat.lane.is_ready(), seat.pid);
+        let was_seen = failure.is_none();
+        let last_words = failure.or_else(|| seat.lane.last_words());
+        let stage = seat.lane.running();
+        let (started, untouched) = seat.lane.autopsy();
+        if !was_seen {
+            // It may have been forked by a server that died before it could say so. Then it dies
+            // too, but may still look at its lane for an instant: so nobody else gets that.
+            seat.lane.abandon();
+        }
+        seat.condition = Condition::Vacant;
+        seat.pidfd = None;
+        seat.charter = None;
+        seat.granted.clear();
+        tracing::debug!(worker = index, pid, %reason, ?cause, "worker ended");
+        for id in untouched.into_iter().rev() {
+            state.requeue_first(id);
+        }
+        for (seq, id) in started.into_iter().rev() {
+            let phase = match stage {
+                Some((running, Stage::Publishing, _)) if running == seq => Phase::Publishing,
+                Some((running, Stage::Running, _)) if running == seq => Phase::Running,
+                _ => Phase::Decoding,
+            };
+            let death = Death {
+                pid,
+                worker: index,
+                reason,
+                out_of_memory: false,
+                peak_rss_bytes,
+                task: "",
+                phase,
+                torn: Vec::new(),
+                last_words: last_words.clone(),
+            };
+            attribute(state, id, cause, death);
+        }
+        self.replace(state, index, ready, cause, reason, last_words);
+    }
+
+    fn replace(
+        &self,
+        state: &mut State,
+        index: usize,
+        ready: bool,
+        cause: Option<Cause>,
+        reason: ExitReason,
+        last_words: Option<String>,
+    ) {
+        if ready {
+            state.strikes = 0;
+        } else if cause.is_none() {
+            state.strikes += 1;
+            if state.strikes >= self.strikes_max() {
+                let words = last_words.unwrap_or_else(|| "it left no word".into());
+                fail_all(state, format!("worker {index} {reason} before it was ready: {words}"));
+            }
+        }
+        let is_ending = matches!(cause, Some(Cause::Stopped | Cause::PoolEnds));
+        let is_wanted = match state.life {
+            Life::Open => !is_ending,
+            Life::Draining => !is_ending && state.unfinished > 0,
+            Life::Closed | Life::Broken(_) => false,
+        };
+        if !is_wanted {
+            return;
+        }
+        state.counters.restarts += 1;
+        if let Err(error) = self.start_worker(state, index) {
+            if !state.seats.iter().any(|seat| seat.is_occupied()) {
+                fail_all(state, format!("no worker could be started: {error}"));
+            }
+        }
+    }
+
+    /// Stops listening to a worker's socket.
+    pub(super) fn forget_socket(&self, index: usize, incarnation: u64) {
+        let mut state = self.lock();
+        let Some(seat) = state.seats.get_mut(index) else { return };
+        if seat.incarnation == incarnation {
+            if let Some((_, token)) = seat.socket.take() {
+                drop(state);
+                self.remove_handler(token);
+            }
+        }
+    }
+}
+
+/// Fails a task that had started, or runs it again if it may.
+fn attribute(state: &mut State, id: TaskId, cause: Option<Cause>, mut death: Death) {
+    let Some(entry) = state.tasks.get_mut(id) else { return };
+    let error = match cause {
+        Some(Cause::TimedOut(late, after)) if late == id => TaskError::TimedOut { after },
+        Some(Cause::Killed(killed)) if killed == id => TaskError::Cancelled,
+        Some(Cause::PoolEnds) => TaskError::Cancelled,
+        _ => {
+            entry.deaths += 1;
+            if entry.deaths <= entry.rules.retries && entry.call.is_some() {
+                state.counters.retried += 1;
+                state.requeue_first(id);
+                return;
+            }
+            death.task = entry.call.as_ref().map_or("a task", |call| call.name);
+            TaskError::Died(Box::new(death))
+        }
+    };
+    state.complete(id, Err(Box::new(Error::Task(error))));
+}
+
+/// Breaks the pool: nothing that waits can ever run.
+fn fail_all(state: &mut State, cause: String) {
+    tracing::error!(cause, "the pool is broken");
+    for id in state.tasks.unfinished() {
+        let broken = Error::Broken { what: "the pool", cause: cause.clone() };
+        state.complete(id, Err(Box::new(broken)));
+    }
+    state.queue.clear();
+    state.life = Life::Broken(cause);
+}

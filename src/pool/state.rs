@@ -1,0 +1,439 @@
+//! What the host knows under the pool's mutex, and the moves that change it.
+
+use std::collections::VecDeque;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
+use std::sync::atomic::{Ordering, fence};
+use std::time::{Duration, Instant};
+
+use crate::error::{Error, TaskError};
+use crate::pool::board::HostBoard;
+use crate::pool::host_lane::{Drained, HostLane};
+use crate::pool::lane::{Place, ResultMeta, SLOTS, Status, driver};
+use crate::pool::supervise::WorkerSocket;
+use crate::pool::task::{Entry, Outcome, TaskId, Tasks, Value, ValueBytes, Whereabouts, cancelled};
+use crate::pool::{job, stats::Counters};
+use crate::process::events::Token;
+use crate::region::arena::Span;
+use crate::sys::process;
+
+/// Whether a pool takes tasks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Life {
+    /// It does.
+    Open,
+    /// It does not, but runs what it has.
+    Draining,
+    /// It has ended.
+    Closed,
+    /// It cannot start workers; this is why.
+    Broken(String),
+}
+
+/// What becomes of a worker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Condition {
+    /// Asked for, not yet forked.
+    Starting,
+    /// It has a process.
+    Running,
+    /// It gets no more offers, because it is about to end for this reason.
+    Condemned(Cause),
+    /// Nobody works here.
+    Vacant,
+}
+
+/// Why a worker was condemned.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Cause {
+    /// This task ran too long.
+    TimedOut(TaskId, Duration),
+    /// This task was to be killed.
+    Killed(TaskId),
+    /// It leaves by itself after the result that said so.
+    Leaving,
+    /// It was told to leave when it has nothing to do.
+    Stopped,
+    /// It wrote nonsense into its lane.
+    Corrupt,
+    /// The pool is being killed.
+    PoolEnds,
+}
+
+/// A worker's place in the pool; workers come and go, seats stay.
+#[derive(Debug)]
+pub(super) struct Seat {
+    pub(super) condition: Condition,
+    pub(super) lane: HostLane,
+    /// Counts the workers that have had this seat.
+    pub(super) incarnation: u64,
+    pub(super) pid: u32,
+    pub(super) pidfd: Option<OwnedFd>,
+    pub(super) socket: Option<(Arc<WorkerSocket>, Token)>,
+    /// Spans that the worker asked for and has not yet committed a result in.
+    pub(super) granted: Vec<Span>,
+    /// Its charter, for as long as it may read it.
+    pub(super) charter: Option<Span>,
+}
+
+impl Seat {
+    /// Whether it may be offered tasks.
+    fn takes_offers(&self) -> bool {
+        matches!(self.condition, Condition::Starting | Condition::Running)
+    }
+
+    /// Whether it has, or may get, a process.
+    pub(super) fn is_occupied(&self) -> bool {
+        self.condition != Condition::Vacant
+    }
+
+    /// Ends its process; whatever it ran dies with it.
+    pub(super) fn kill(&self) {
+        if let Some(pidfd) = &self.pidfd {
+            // It may have ended already, which is as good.
+            let _ = process::pidfd_kill(pidfd.as_fd());
+        }
+    }
+}
+
+/// What must happen when a sleeping driver is to be told of progress.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Watch {
+    /// This task is done.
+    Task(TaskId),
+    /// All tasks are done.
+    All,
+}
+
+/// Everything that the pool's mutex guards.
+#[derive(Debug)]
+pub(super) struct State {
+    pub(super) life: Life,
+    pub(super) tasks: Tasks,
+    /// Tasks that no worker has, oldest first; cancelled ones stay until their turn.
+    pub(super) queue: VecDeque<TaskId>,
+    pub(super) seats: Vec<Seat>,
+    pub(super) board: HostBoard,
+    /// Tasks that are not done.
+    pub(super) unfinished: usize,
+    /// A joining thread sleeps on the board's driver word.
+    pub(super) sleeper: bool,
+    /// Joining threads that sleep while that one does.
+    pub(super) waiting: Vec<std::thread::Thread>,
+    /// Somebody waits for all tasks.
+    pub(super) watch_all: usize,
+    /// Running average of how long a task takes, in nanoseconds; 0: unknown.
+    pub(super) average_ns: u64,
+    /// Workers that died one after the other before they were ready.
+    pub(super) strikes: u32,
+    /// When the supervisor looks at timeouts next.
+    pub(super) deadline: Option<Instant>,
+    pub(super) counters: Counters,
+}
+
+impl State {
+    pub(super) fn new(board: HostBoard) -> State {
+        State {
+            life: Life::Open,
+            tasks: Tasks::default(),
+            queue: VecDeque::new(),
+            seats: Vec::new(),
+            board,
+            unfinished: 0,
+            sleeper: false,
+            waiting: Vec::new(),
+            watch_all: 0,
+            average_ns: 0,
+            strikes: 0,
+            deadline: None,
+            counters: Counters::default(),
+        }
+    }
+
+    /// Drains results, hands out what waits, and evens out what was handed out.
+    pub(super) fn drive(&mut self) {
+        self.drain();
+        self.refill();
+        self.balance();
+        let spare = self.seats.iter().any(|seat| seat.lane.live() > 1);
+        self.board.set_hungry(spare || !self.queue.is_empty());
+    }
+
+    /// Takes every committed result.
+    pub(super) fn drain(&mut self) {
+        for index in 0..self.seats.len() {
+            self.drain_seat(index);
+        }
+    }
+
+    /// Takes every committed result of one worker.
+    pub(super) fn drain_seat(&mut self, index: usize) {
+        loop {
+            match self.seats[index].lane.drain() {
+                Ok(Some(drained)) => self.settle(index, drained),
+                Ok(None) => return,
+                Err(error) => {
+                    tracing::error!(worker = index, %error, "a worker spoilt its lane");
+                    self.condemn(index, Cause::Corrupt);
+                    self.seats[index].kill();
+                    return;
+                }
+            }
+        }
+    }
+
+    fn settle(&mut self, index: usize, drained: Drained) {
+        let Drained { task, meta, bytes } = drained;
+        if meta.leaving {
+            self.condemn(index, Cause::Leaving);
+        }
+        let Some(id) = task else { return };
+        self.note_elapsed(meta);
+        let outcome = self.outcome(index, id, meta, bytes);
+        self.complete(id, outcome);
+    }
+
+    fn note_elapsed(&mut self, meta: ResultMeta) {
+        let ns = u64::from(meta.elapsed) * 64 + 32;
+        self.counters.busy_ns += ns;
+        self.average_ns = match self.average_ns {
+            0 => ns,
+            // Weight 1/8: a change of workload shows after some ten tasks.
+            average => average - average / 8 + ns / 8,
+        };
+    }
+
+    fn outcome(&mut self, index: usize, id: TaskId, meta: ResultMeta, bytes: Vec<u8>) -> Outcome {
+        let codec = |what, action| {
+            let reason = String::from_utf8_lossy(&bytes).into_owned();
+            Err(Box::new(Error::Task(TaskError::Codec { what, action, reason })))
+        };
+        match meta.status {
+            Status::Value => {}
+            Status::Panicked => {
+                let (message, location) = job::decode(&bytes).unwrap_or_default();
+                return Err(Box::new(Error::Task(TaskError::Panicked { message, location })));
+            }
+            Status::ArgumentCodec => return codec("argument", "decoded"),
+            Status::ResultCodec => return codec("result", "encoded"),
+            Status::Skipped => return Err(cancelled()),
+        }
+        let entry = self.tasks.get_mut(id);
+        let leases = entry.and_then(|entry| entry.call.take()).map_or(Vec::new(), |call| call.leases);
+        let bytes = match meta.place {
+            Place::Span(offset) => {
+                let granted = &mut self.seats[index].granted;
+                let fits = |span: &Span| span.offset() == offset && span.len_bytes() == meta.len;
+                let Some(at) = granted.iter().position(fits) else {
+                    let found = format!("{} bytes at {offset}, which were not granted", meta.len);
+                    return Err(Box::new(Error::Corrupt { what: "a result slot", found }));
+                };
+                ValueBytes::Span(granted.swap_remove(at), meta.len)
+            }
+            _ => ValueBytes::new(bytes),
+        };
+        Ok(Value { bytes, leases })
+    }
+
+    /// Notes what came of a task and tells who waits for it.
+    pub(super) fn complete(&mut self, id: TaskId, outcome: Outcome) {
+        let Some(entry) = self.tasks.get_mut(id) else { return };
+        if matches!(entry.place, Whereabouts::Done(_)) {
+            return;
+        }
+        self.counters.note(&outcome);
+        entry.place = Whereabouts::Done(outcome);
+        entry.call = None;
+        for thread in entry.sleepers.drain(..) {
+            thread.unpark();
+        }
+        if entry.detached {
+            self.tasks.remove(id);
+        }
+        self.unfinished -= 1;
+        if self.unfinished == 0 && self.watch_all > 0 {
+            for thread in self.waiting.drain(..) {
+                thread.unpark();
+            }
+        }
+    }
+
+    /// Offers waiting tasks to workers that have room, and wakes those.
+    pub(super) fn refill(&mut self) {
+        if self.queue.is_empty() {
+            return;
+        }
+        let mut offered = vec![false; self.seats.len()];
+        while let Some(&id) = self.queue.front() {
+            if !self.tasks.get(id).is_some_and(|entry| matches!(entry.place, Whereabouts::Queued)) {
+                self.queue.pop_front();
+                continue;
+            }
+            let Some(index) = self.pick() else { break };
+            if !self.offer(index, id) {
+                break;
+            }
+            offered[index] = true;
+            self.queue.pop_front();
+        }
+        for (seat, offered) in self.seats.iter().zip(offered) {
+            if offered {
+                seat.lane.wake();
+            }
+        }
+    }
+
+    /// Offers a queued task to the worker at `index`. False: its byte ring has no room.
+    pub(super) fn offer(&mut self, index: usize, id: TaskId) -> bool {
+        let Some(Entry { place, call: Some(call), .. }) = self.tasks.get_mut(id) else {
+            return true;
+        };
+        let Some(seq) = self.seats[index].lane.offer(id, call) else { return false };
+        *place = Whereabouts::Offered { worker: index, seq };
+        true
+    }
+
+    /// The worker that should get the next task: an idle one that spins, else an idle one that
+    /// sleeps, else the one that has least, as long as that is less than it may have ahead.
+    pub(super) fn pick(&self) -> Option<usize> {
+        let mut best: Option<(usize, usize)> = None;
+        for (index, seat) in self.seats.iter().enumerate() {
+            if !seat.takes_offers() || !seat.lane.has_slot() {
+                continue;
+            }
+            let live = seat.lane.live();
+            // Idle and awake ranks 0, idle and asleep 1, all others behind by what they have.
+            let rank = if live > 0 { live + 1 } else { usize::from(seat.lane.is_parked()) };
+            if rank == 0 {
+                return Some(index);
+            }
+            if best.is_none_or(|(_, least)| rank < least) {
+                best = Some((index, rank));
+            }
+        }
+        best.filter(|&(_, rank)| rank <= self.ahead_max()).map(|(index, _)| index)
+    }
+
+    /// How many tasks a worker may have at once: what keeps it busy for four wake-ups of the
+    /// driver, and at least one to go on with.
+    fn ahead_max(&self) -> usize {
+        const FOUR_WAKE_UPS_NS: u64 = 1_200_000;
+        const UNKNOWN: u64 = 4;
+        let count = FOUR_WAKE_UPS_NS.checked_div(self.average_ns).unwrap_or(UNKNOWN);
+        // Lossless: at most SLOTS.
+        count.clamp(2, SLOTS) as usize
+    }
+
+    /// Gives idle workers what waits behind others.
+    fn balance(&mut self) {
+        if !self.queue.is_empty() {
+            return;
+        }
+        loop {
+            let idle = |seat: &Seat| seat.condition == Condition::Running && seat.lane.live() == 0;
+            let Some(to) = self.seats.iter().position(idle) else { return };
+            let fullest = (0..self.seats.len()).max_by_key(|&i| self.seats[i].lane.live());
+            let Some(from) = fullest.filter(|&i| self.seats[i].lane.live() > 1) else { return };
+            let count = self.seats[from].lane.live() / 2;
+            let mut recalled = self.seats[from].lane.recall_latest(count);
+            if recalled.is_empty() {
+                return;
+            }
+            while let Some(id) = recalled.pop() {
+                if self.seats[to].lane.has_slot() && self.offer(to, id) {
+                    continue;
+                }
+                self.requeue_first(id);
+            }
+            self.seats[to].lane.wake();
+        }
+    }
+
+    /// Puts a task that no worker has back to the front of the queue.
+    pub(super) fn requeue_first(&mut self, id: TaskId) {
+        if let Some(entry) = self.tasks.get_mut(id) {
+            entry.place = Whereabouts::Queued;
+            self.queue.push_front(id);
+        }
+    }
+
+    /// No more offers for this worker: takes back what it has not started.
+    pub(super) fn condemn(&mut self, index: usize, cause: Cause) {
+        if !self.seats[index].takes_offers() {
+            return;
+        }
+        self.seats[index].condition = Condition::Condemned(cause);
+        // Latest first, and each goes to the front: so the oldest ends up foremost.
+        for id in self.seats[index].lane.recall_latest(usize::MAX) {
+            self.requeue_first(id);
+        }
+    }
+
+    /// Takes a task back before it starts; false if it has started or is done.
+    pub(super) fn cancel(&mut self, id: TaskId) -> bool {
+        let Some(entry) = self.tasks.get(id) else { return false };
+        match entry.place {
+            Whereabouts::Done(_) => return false,
+            Whereabouts::Queued => {}
+            Whereabouts::Offered { worker, seq } => {
+                if !self.seats[worker].lane.recall(seq) {
+                    return false;
+                }
+            }
+        }
+        self.complete(id, Err(cancelled()));
+        true
+    }
+
+    /// Ends a task that has started, and its worker with it; does nothing if it commits first.
+    pub(super) fn kill_task(&mut self, id: TaskId, cause: Cause) {
+        let Some(entry) = self.tasks.get(id) else { return };
+        let Whereabouts::Offered { worker, .. } = entry.place else { return };
+        self.condemn(worker, cause);
+        self.drain_seat(worker);
+        let Some(entry) = self.tasks.get(id) else { return };
+        if matches!(entry.place, Whereabouts::Done(_)) {
+            // It was quicker. The worker has lost its offers, so it is of no more use.
+            self.seats[worker].lane.stop();
+        } else {
+            self.seats[worker].kill();
+        }
+    }
+
+    /// Prepares for nobody looking at the results: says at which results the workers must ring,
+    /// and whom. Returns false if there is one already, so that the caller must look again.
+    pub(super) fn arm(&mut self, whom: u32) -> bool {
+        for seat in &self.seats {
+            seat.lane.set_wake_at(self.wake_at(seat));
+        }
+        self.board.set_driver(whom);
+        // SeqCst: the other half of the Dekker pair in `WorkerLane::commit`.
+        fence(Ordering::SeqCst);
+        if self.seats.iter().any(|seat| seat.lane.has_result_from(self.wake_at(seat))) {
+            self.board.set_driver(driver::AWAKE);
+            return false;
+        }
+        true
+    }
+
+    /// The first result of this worker that somebody waits for, or that leaves it half empty
+    /// while there is more to do.
+    fn wake_at(&self, seat: &Seat) -> u64 {
+        let lane = &seat.lane;
+        let last = if self.watch_all > 0 { lane.in_flight().next_back() } else { None };
+        let mut at = last.map_or(u64::MAX, |entry| entry.seq);
+        if !self.queue.is_empty() {
+            let half = lane.in_flight().count() / 2;
+            at = at.min(lane.in_flight().nth(half).map_or(u64::MAX, |entry| entry.seq));
+        }
+        let watched = lane.in_flight().find(|entry| {
+            entry.task.and_then(|id| self.tasks.get(id)).is_some_and(|task| task.watched)
+        });
+        at.min(watched.map_or(u64::MAX, |entry| entry.seq))
+    }
+
+    /// Whether `arm` has anything to say: somebody waits, or tasks do.
+    pub(super) fn needs_rings(&self) -> bool {
+        !self.queue.is_empty() || self.board.driver() != driver::SUPERVISOR
+    }
+}

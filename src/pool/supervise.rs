@@ -1,0 +1,160 @@
+//! What the supervisor does for a pool: rings, span requests, deadlines.
+
+use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::{Arc, OnceLock, Weak};
+use std::time::{Duration, Instant};
+
+use crate::error::{Error, Result};
+use crate::pool::core::Core;
+use crate::pool::state::{Cause, State};
+use crate::pool::task::Whereabouts;
+use crate::pool::worker::{self, SpanMessage};
+use crate::process::events::Handler;
+use crate::region::arena::Contents;
+use crate::sys::clock;
+use crate::sys::poll::EventFd;
+use crate::sys::socket::Socket;
+
+/// Rung by workers when the supervisor is to drive.
+pub(super) struct Bell {
+    fd: EventFd,
+    core: OnceLock<Weak<Core>>,
+}
+
+impl Bell {
+    pub(super) fn new() -> Result<Bell> {
+        let fd = EventFd::new().map_err(|e| Error::os("eventfd", "a pool's bell", e))?;
+        Ok(Bell { fd, core: OnceLock::new() })
+    }
+
+    /// Says whose bell it is, once.
+    pub(super) fn set_core(&self, core: Weak<Core>) {
+        let _ = self.core.set(core);
+    }
+
+    pub(super) fn ring(&self) {
+        self.fd.ring();
+    }
+
+    pub(super) fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+
+    fn core(&self) -> Option<Arc<Core>> {
+        self.core.get()?.upgrade()
+    }
+}
+
+impl Handler for Bell {
+    fn fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+
+    fn readable(&self) {
+        self.fd.quiet();
+        if let Some(core) = self.core() {
+            let mut state = core.lock();
+            state.drive();
+            core.arm_supervisor(&mut state);
+        }
+    }
+
+    fn deadline(&self) {
+        if let Some(core) = self.core() {
+            let mut state = core.lock();
+            state.deadline = None;
+            state.drain();
+            if let Some(next) = end_late_tasks(&mut state) {
+                core.look_at(&mut state, next);
+            }
+        }
+    }
+}
+
+/// Kills the workers whose tasks have run out of time; returns when to look again.
+fn end_late_tasks(state: &mut State) -> Option<Instant> {
+    let (now, now_ns) = (Instant::now(), clock::now_ns());
+    let mut next: Option<Instant> = None;
+    let mut sooner = |at: Instant| next = Some(next.map_or(at, |next| next.min(at)));
+    for id in state.tasks.unfinished() {
+        let Some(entry) = state.tasks.get(id) else { continue };
+        let Some(timeout) = entry.rules.timeout else { continue };
+        let running = match entry.place {
+            Whereabouts::Offered { worker, seq } => {
+                state.seats[worker].lane.running().filter(|&(running, ..)| running == seq).map(
+                    |(_, _, started_ns)| (Duration::from_nanos(now_ns.saturating_sub(started_ns))),
+                )
+            }
+            _ => None,
+        };
+        match running {
+            Some(ran) if ran >= timeout => state.kill_task(id, Cause::TimedOut(id, timeout)),
+            Some(ran) => sooner(now + (timeout - ran)),
+            // It has not started, so it cannot be late before this.
+            None => sooner(now + timeout),
+        }
+    }
+    next
+}
+
+/// The host's end of a worker's socket.
+pub(super) struct WorkerSocket {
+    socket: Socket,
+    core: Weak<Core>,
+    index: usize,
+    incarnation: u64,
+}
+
+impl WorkerSocket {
+    pub(super) fn new(
+        socket: Socket,
+        core: Weak<Core>,
+        index: usize,
+        incarnation: u64,
+    ) -> WorkerSocket {
+        WorkerSocket { socket, core, index, incarnation }
+    }
+
+    /// Reserves a span in the worker's name; its offset, or `None` without memory.
+    fn grant(&self, core: &Core, len: u64) -> Option<u64> {
+        let span = core.arena.reserve(usize::try_from(len).ok()?, Contents::Stale).ok()?;
+        let offset = span.offset();
+        let mut state = core.lock();
+        let seat = state.seats.get_mut(self.index)?;
+        if seat.incarnation != self.incarnation {
+            return None;
+        }
+        seat.granted.push(span);
+        Some(offset)
+    }
+}
+
+impl Handler for WorkerSocket {
+    fn fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+
+    fn readable(&self) {
+        let Some(core) = self.core.upgrade() else { return };
+        match worker::read_request(&self.socket) {
+            Some(SpanMessage { len, .. }) => {
+                let answer = match self.grant(&core, len) {
+                    Some(offset) => SpanMessage { len, offset },
+                    None => SpanMessage { len: 0, offset: 0 },
+                };
+                // A worker that cannot be answered is dying, and its death will be heard of.
+                let _ = self.socket.try_send(bytemuck::bytes_of(&answer), &[]);
+            }
+            // End of file: the death follows. Nonsense: nothing that it says will be heard.
+            None => core.forget_socket(self.index, self.incarnation),
+        }
+    }
+
+    fn deadline(&self) {}
+}
+
+impl std::fmt::Debug for WorkerSocket {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("WorkerSocket").field("worker", &self.index).finish_non_exhaustive()
+    }
+}

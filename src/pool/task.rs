@@ -1,0 +1,245 @@
+//! The host's record of a task: what to run, where it is, what came of it.
+
+use std::thread::Thread;
+use std::time::Duration;
+
+use crate::array::handoff::{Lease, WireLease};
+use crate::error::{Error, Result, TaskError};
+use crate::pool::lane::{
+    RESULT_INLINE_BYTES, RING_PAYLOAD_BYTES_MAX, TASK_INLINE_BYTES,
+};
+use crate::process::function::FunctionOffset;
+use crate::region::arena::{Arena, Contents, Span};
+use std::sync::Arc;
+
+/// Names a task as long as its entry exists; never reused with the same generation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct TaskId {
+    index: u32,
+    generation: u32,
+}
+
+/// Bytes on the way to a worker.
+#[derive(Debug)]
+pub(super) enum Payload {
+    /// Small enough for a task slot.
+    Inline { len: u8, bytes: [u8; TASK_INLINE_BYTES] },
+    /// Small enough for the byte ring.
+    Bytes(Box<[u8]>),
+    /// Larger: in the arena already.
+    Span(Span),
+}
+
+impl Payload {
+    /// Bytes, lease table included.
+    pub(super) fn len(&self) -> usize {
+        match self {
+            Payload::Inline { len, .. } => usize::from(*len),
+            Payload::Bytes(bytes) => bytes.len(),
+            Payload::Span(span) => span.len_bytes(),
+        }
+    }
+
+    /// Puts `bytes` where bytes of that many belong.
+    pub(super) fn new(bytes: &[u8], arena: &Arc<Arena>) -> Result<Payload> {
+        if bytes.len() <= TASK_INLINE_BYTES {
+            let mut inline = [0; TASK_INLINE_BYTES];
+            inline[..bytes.len()].copy_from_slice(bytes);
+            // Lossless: at most TASK_INLINE_BYTES.
+            return Ok(Payload::Inline { len: bytes.len() as u8, bytes: inline });
+        }
+        if bytes.len() <= RING_PAYLOAD_BYTES_MAX {
+            return Ok(Payload::Bytes(bytes.into()));
+        }
+        let span = arena.reserve(bytes.len(), Contents::Stale)?;
+        span.store(bytes);
+        Ok(Payload::Span(span))
+    }
+}
+
+/// What to run.
+#[derive(Debug)]
+pub(super) struct Call {
+    pub(super) function: FunctionOffset,
+    pub(super) payload: Payload,
+    /// Arrays that travel by handle; their wire forms stand in front of the payload.
+    pub(super) leases: Vec<Lease>,
+    /// For people: the type name of the function.
+    pub(super) name: &'static str,
+}
+
+impl Call {
+    /// A call of `function` with an encoded argument and the leases it refers to.
+    pub(super) fn new(
+        function: FunctionOffset,
+        name: &'static str,
+        encoded: &[u8],
+        leases: Vec<Lease>,
+        arena: &Arc<Arena>,
+    ) -> Result<Call> {
+        if leases.is_empty() {
+            let payload = Payload::new(encoded, arena)?;
+            return Ok(Call { function, payload, leases, name });
+        }
+        let table: Vec<WireLease> = leases.iter().map(Lease::wire).collect();
+        let mut bytes = bytemuck::cast_slice(&table).to_vec();
+        bytes.extend_from_slice(encoded);
+        let payload = Payload::new(&bytes, arena)?;
+        Ok(Call { function, payload, leases, name })
+    }
+}
+
+/// Rules for one task.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Rules {
+    /// Kill the worker when the task has run for this long.
+    pub(super) timeout: Option<Duration>,
+    /// How often it may be run again if its worker dies.
+    pub(super) retries: u32,
+}
+
+/// Where a task is.
+#[derive(Debug)]
+pub(super) enum Whereabouts {
+    /// In the host's queue.
+    Queued,
+    /// Given to this worker under this sequence number.
+    Offered { worker: usize, seq: u64 },
+    /// Over.
+    Done(Outcome),
+}
+
+/// What came of a task.
+pub(super) type Outcome = std::result::Result<Value, Box<Error>>;
+
+/// An encoded result.
+#[derive(Debug)]
+pub(super) struct Value {
+    pub(super) bytes: ValueBytes,
+    /// The leases of the call, for handles that come back.
+    pub(super) leases: Vec<Lease>,
+}
+
+/// The bytes of a [`Value`].
+#[derive(Debug)]
+pub(super) enum ValueBytes {
+    Inline { len: u8, bytes: [u8; RESULT_INLINE_BYTES] },
+    Bytes(Box<[u8]>),
+    Span(Span, usize),
+}
+
+impl ValueBytes {
+    /// Keeps bytes that were copied out of a lane.
+    pub(super) fn new(bytes: Vec<u8>) -> ValueBytes {
+        if bytes.len() > RESULT_INLINE_BYTES {
+            return ValueBytes::Bytes(bytes.into());
+        }
+        let mut inline = [0; RESULT_INLINE_BYTES];
+        inline[..bytes.len()].copy_from_slice(&bytes);
+        // Lossless: at most RESULT_INLINE_BYTES.
+        ValueBytes::Inline { len: bytes.len() as u8, bytes: inline }
+    }
+
+    /// Calls `f` with the bytes.
+    pub(super) fn with<R>(&self, f: impl FnOnce(&[u8]) -> R) -> R {
+        match self {
+            ValueBytes::Inline { len, bytes } => f(&bytes[..usize::from(*len)]),
+            ValueBytes::Bytes(bytes) => f(bytes),
+            ValueBytes::Span(span, len) => f(&span.load(*len)),
+        }
+    }
+}
+
+/// A task as the host knows it.
+#[derive(Debug)]
+pub(super) struct Entry {
+    pub(super) place: Whereabouts,
+    /// `None` once it is done.
+    pub(super) call: Option<Call>,
+    pub(super) rules: Rules,
+    /// How often it has died so far.
+    pub(super) deaths: u32,
+    /// Somebody waits for this very task: ring when it commits.
+    pub(super) watched: bool,
+    /// Nobody will ask for the outcome.
+    pub(super) detached: bool,
+    /// Threads that sleep until it is done.
+    pub(super) sleepers: Vec<Thread>,
+}
+
+/// All tasks that are not done, or done and not yet asked for.
+#[derive(Debug, Default)]
+pub(super) struct Tasks {
+    slots: Vec<(u32, Option<Entry>)>,
+    free: Vec<u32>,
+}
+
+impl Tasks {
+    /// Adds a queued task.
+    pub(super) fn insert(&mut self, call: Call, rules: Rules) -> Result<TaskId> {
+        let entry = Entry {
+            place: Whereabouts::Queued,
+            call: Some(call),
+            rules,
+            deaths: 0,
+            watched: false,
+            detached: false,
+            sleepers: Vec::new(),
+        };
+        if let Some(index) = self.free.pop() {
+            let (generation, slot) = &mut self.slots[index as usize];
+            *slot = Some(entry);
+            return Ok(TaskId { index, generation: *generation });
+        }
+        let index = u32::try_from(self.slots.len()).map_err(|_| Error::Full {
+            what: "the pool's list of tasks",
+            capacity: "4294967296 tasks".into(),
+        })?;
+        self.slots.push((0, Some(entry)));
+        Ok(TaskId { index, generation: 0 })
+    }
+
+    /// The task, unless it has been removed.
+    pub(super) fn get(&self, id: TaskId) -> Option<&Entry> {
+        match self.slots.get(id.index as usize) {
+            Some((generation, Some(entry))) if *generation == id.generation => Some(entry),
+            _ => None,
+        }
+    }
+
+    /// The task, unless it has been removed.
+    pub(super) fn get_mut(&mut self, id: TaskId) -> Option<&mut Entry> {
+        match self.slots.get_mut(id.index as usize) {
+            Some((generation, Some(entry))) if *generation == id.generation => Some(entry),
+            _ => None,
+        }
+    }
+
+    /// Forgets a task and returns its entry.
+    pub(super) fn remove(&mut self, id: TaskId) -> Option<Entry> {
+        let (generation, slot) = self.slots.get_mut(id.index as usize)?;
+        if *generation != id.generation {
+            return None;
+        }
+        let entry = slot.take()?;
+        *generation = generation.wrapping_add(1);
+        self.free.push(id.index);
+        Some(entry)
+    }
+
+    /// Ids of all tasks that are not done.
+    pub(super) fn unfinished(&self) -> Vec<TaskId> {
+        (0u32..)
+            .zip(&self.slots)
+            .filter_map(|(index, (generation, slot))| match slot {
+                Some(Entry { place: Whereabouts::Done(_), .. }) | None => None,
+                Some(_) => Some(TaskId { index, generation: *generation }),
+            })
+            .collect()
+    }
+}
+
+/// The error of a task that was cancelled.
+pub(super) fn cancelled() -> Box<Error> {
+    Box::new(Error::Task(TaskError::Cancelled))
+}

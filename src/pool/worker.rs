@@ -1,0 +1,361 @@
+//! A worker's life: set up, take tasks, run them, commit, leave.
+#![allow(unsafe_code)]
+
+use std::collections::BTreeMap;
+use std::os::fd::OwnedFd;
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::array::handoff::{self, WireLease};
+use crate::error::Result;
+use crate::pool::job::{self, Job, Station};
+use crate::pool::lane::{Lane, Place, Stage, Status};
+use crate::pool::worker_lane::{Body, Claimed, Next, WorkerLane};
+use crate::process::child::{Child, EXIT_SETUP};
+use crate::region::windows::Windows;
+use crate::sys::poll::EventFd;
+use crate::sys::signal::{self, Fault};
+use crate::sys::socket::{Received, Socket};
+use crate::sys::{process, sched};
+
+/// What a worker is told when it starts.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub(super) struct Charter {
+    /// Its index in the pool.
+    pub(super) index: usize,
+    /// Where its lane is in the arena; the last word it gets that is not the pool's.
+    pub(super) lane: u64,
+    /// Where the pool's board is.
+    pub(super) board: u64,
+    /// How many pools are above this one.
+    pub(super) depth: u32,
+    /// Trampoline and encoded argument of the initializer.
+    pub(super) initializer: Option<(u64, Vec<u8>)>,
+    /// Leave after this many tasks.
+    pub(super) tasks_max: Option<u64>,
+    /// Leave after a task that leaves more than this resident, in bytes, shared memory apart.
+    pub(super) memory_soft_bytes: Option<u64>,
+    /// Never get more data memory than this, in bytes.
+    pub(super) memory_hard_bytes: Option<u64>,
+    pub(super) env: BTreeMap<String, String>,
+    pub(super) nice: Option<i32>,
+    /// Processors to run on.
+    pub(super) affinity: Option<Vec<usize>>,
+    /// Spinning eats a quota of processor time: keep it short.
+    pub(super) spin_short: bool,
+}
+
+/// What a worker asks its host, and what it is told.
+#[derive(Debug, Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
+#[repr(C)]
+pub(super) struct SpanMessage {
+    /// Asked for, in bytes; in the answer, what was granted, or 0.
+    pub(super) len: u64,
+    /// Where it was granted.
+    pub(super) offset: u64,
+}
+
+/// What this process is, if it is a worker.
+struct Identity {
+    index: usize,
+    depth: u32,
+    lane: &'static Lane,
+    read_only: std::ops::Range<usize>,
+}
+
+static IDENTITY: OnceLock<Identity> = OnceLock::new();
+
+/// How many pools are above this process: 0 in a program that was started as usual.
+pub(super) fn depth() -> u32 {
+    IDENTITY.get().map_or(0, |identity| identity.depth)
+}
+
+/// The index of the worker that this process is.
+pub(super) fn index() -> Option<usize> {
+    IDENTITY.get().map(|identity| identity.index)
+}
+
+/// Words of a worker's order: where the charter is, and what arena this is.
+pub(super) fn words(charter: (u64, usize), arena: (u64, usize)) -> [u64; 5] {
+    [charter.0, charter.1 as u64, arena.0, arena.1 as u64, 0]
+}
+
+/// A worker's entry function.
+pub(super) fn main(child: Child) {
+    match Worker::set_up(child) {
+        Ok(mut worker) => worker.run(),
+        Err(error) => {
+            leave_words(&error.to_string());
+            process::exit_now(EXIT_SETUP)
+        }
+    }
+}
+
+struct Worker {
+    lane: WorkerLane,
+    windows: Windows,
+    socket: Socket,
+    charter: Charter,
+    station: Station,
+    /// Tasks run so far.
+    tasks: u64,
+}
+
+impl Worker {
+    fn set_up(child: Child) -> Result<Worker> {
+        let [charter_at, charter_len, arena_id, arena_size, _] = child.words;
+        let Ok([arena, socket, bell]) = <[OwnedFd; 3]>::try_from(child.fds) else {
+            process::exit_now(EXIT_SETUP);
+        };
+        let arena_size = usize::try_from(arena_size).unwrap_or(usize::MAX);
+        let windows = Windows::attach(arena, arena_id, arena_size)?;
+        let len = usize::try_from(charter_len).unwrap_or(usize::MAX);
+        let charter: Charter = windows
+            .copy_out(charter_at, len)
+            .map(|bytes| job::decode(&bytes))?
+            .map_err(|found| crate::Error::Corrupt { what: "a worker's charter", found })?;
+        let bell = EventFd::from_fd(bell);
+        let lane = WorkerLane::attach(&windows, charter.lane, charter.board, bell)?;
+        let identity = Identity {
+            index: charter.index,
+            depth: charter.depth,
+            lane: lane.lane(),
+            read_only: windows.read_only_range(),
+        };
+        let _ = IDENTITY.set(identity);
+        note_panics();
+        signal::catch_faults(on_fault)
+            .map_err(|e| crate::Error::os("sigaction", "the fault handler", e))?;
+        let station = Station::default();
+        let mut worker =
+            Worker { lane, windows, socket: socket.into(), charter, station, tasks: 0 };
+        worker.apply_options()?;
+        worker.initialise();
+        worker.lane.set_ready();
+        Ok(worker)
+    }
+
+    fn apply_options(&self) -> Result<()> {
+        let Charter { env, nice, affinity, memory_hard_bytes, .. } = &self.charter;
+        set_env(env);
+        if let Some(nice) = nice {
+            sched::set_nice(*nice)?;
+        }
+        if let Some(cpus) = affinity {
+            sched::set_affinity(cpus)?;
+        }
+        if let Some(bytes) = memory_hard_bytes {
+            sched::set_data_bytes_max(*bytes)?;
+        }
+        Ok(())
+    }
+
+    /// Runs the initializer; if it fails, this process ends and says why.
+    fn initialise(&mut self) {
+        let Some((function, payload)) = self.charter.initializer.take() else { return };
+        let mut out = Vec::new();
+        let status = self.run_job(function, &payload, &[], &mut out);
+        let text = match status {
+            Ok(Status::Value) => match job::decode::<std::result::Result<(), String>>(&out) {
+                Ok(Ok(())) => return,
+                Ok(Err(text)) | Err(text) => text,
+            },
+            Ok(Status::Panicked) => {
+                let (message, at) = job::decode(&out).unwrap_or_default();
+                let (message, at): (String, String) = (message, at);
+                format!("it panicked at {at}: {message}")
+            }
+            Ok(_) => String::from_utf8_lossy(&out).into_owned(),
+            Err(error) => error.to_string(),
+        };
+        leave_words(&format!("the initializer failed: {text}"));
+        process::exit_now(EXIT_SETUP);
+    }
+
+    fn run(&mut self) {
+        let longest = if self.charter.spin_short { SPIN_MIN } else { SPIN_MAX };
+        let mut budget = longest;
+        let (mut payload, mut out) = (Vec::new(), Vec::new());
+        loop {
+            match self.lane.next(&mut payload) {
+                Ok(Next::Task(task)) => {
+                    if self.work(&task, &mut payload, &mut out) {
+                        return;
+                    }
+                }
+                Ok(Next::Nothing) if self.lane.should_stop() => return,
+                Ok(Next::Nothing) => {
+                    budget = if self.lane.wait(budget, || self.station.clear()) {
+                        (budget * 2).min(longest)
+                    } else {
+                        (budget / 2).max(SPIN_MIN)
+                    };
+                }
+                Err(error) => {
+                    leave_words(&error.to_string());
+                    process::exit_now(EXIT_SETUP);
+                }
+            }
+        }
+    }
+
+    /// Runs and commits one task. True: this worker has to leave.
+    fn work(&mut self, task: &Claimed, payload: &mut Vec<u8>, out: &mut Vec<u8>) -> bool {
+        out.clear();
+        let status = match self.run_claimed(task, payload, out) {
+            Ok(status) => status,
+            Err(error) => {
+                out.clear();
+                out.extend_from_slice(error.to_string().as_bytes());
+                Status::ArgumentCodec
+            }
+        };
+        self.tasks += 1;
+        let leaving = self.should_leave();
+        if WorkerLane::fits_ring(out.len()) {
+            self.lane.commit(status, leaving, Body::Bytes(out));
+        } else {
+            match self.write_to_span(out) {
+                Ok(at) => self.lane.commit(status, leaving, Body::Span { at, len: out.len() }),
+                Err(text) => {
+                    self.lane.commit(Status::ResultCodec, leaving, Body::Bytes(text.as_bytes()));
+                }
+            }
+        }
+        if out.capacity() > KEPT_BUFFER_BYTES {
+            *out = Vec::new();
+        }
+        leaving
+    }
+
+    fn run_claimed(
+        &mut self,
+        task: &Claimed,
+        payload: &mut Vec<u8>,
+        out: &mut Vec<u8>,
+    ) -> Result<Status> {
+        let Claimed { function, meta } = task;
+        if let Place::Span(offset) = meta.place {
+            *payload = self.windows.copy_out(offset, meta.len)?;
+        }
+        let table_bytes = meta.leases.saturating_mul(size_of::<WireLease>());
+        if payload.len() != meta.len || table_bytes > meta.len {
+            let found = format!("{meta:?} with {} bytes", payload.len());
+            return Err(crate::Error::Corrupt { what: "a task slot", found });
+        }
+        let (table, encoded) = payload.split_at(table_bytes);
+        let rows = table.chunks_exact(size_of::<WireLease>());
+        let leases: Vec<WireLease> = rows.map(bytemuck::pod_read_unaligned).collect();
+        let status = self.run_job(*function, encoded, &leases, out);
+        if payload.capacity() > KEPT_BUFFER_BYTES {
+            *payload = Vec::new();
+        }
+        status
+    }
+
+    fn run_job(
+        &mut self,
+        function: u64,
+        payload: &[u8],
+        leases: &[WireLease],
+        out: &mut Vec<u8>,
+    ) -> Result<Status> {
+        let trampoline = job::trampoline(function)?;
+        let lane = &self.lane;
+        let progress = |stage: Stage| lane.set_stage(stage);
+        let (windows, station) = (&self.windows, &mut self.station);
+        let mut job = Job { payload, leases, windows, out, station, progress: &progress };
+        let status = job::run(trampoline, &mut job);
+        if status == Status::Panicked {
+            WorkerLane::leave_last_words(self.lane.lane(), b"");
+        }
+        Ok(status)
+    }
+
+    /// Whether this worker ends after the task that just ran.
+    fn should_leave(&self) -> bool {
+        let Charter { tasks_max, memory_soft_bytes, .. } = self.charter;
+        // A handle that outlives its task would let this process reach an array that others may
+        // write by now: only its end takes the handle away.
+        handoff::live_handles() > 0
+            || tasks_max.is_some_and(|max| self.tasks >= max)
+            || memory_soft_bytes
+                .is_some_and(|max| sched::resident_private_bytes().is_ok_and(|used| used > max))
+    }
+
+    /// Asks the host for a span and writes a result there; returns its offset.
+    fn write_to_span(&self, bytes: &[u8]) -> std::result::Result<u64, String> {
+        let len = bytes.len() as u64;
+        let ask = SpanMessage { len, offset: 0 };
+        self.socket.send(bytemuck::bytes_of(&ask), &[]).map_err(|error| error.to_string())?;
+        let mut answer = SpanMessage { len: 0, offset: 0 };
+        match self.socket.receive(bytemuck::bytes_of_mut(&mut answer)) {
+            Ok(Received::Message(..)) if answer.len == len => {
+                self.windows
+                    .copy_in(answer.offset, bytes)
+                    .map_err(|error| error.to_string())?;
+                Ok(answer.offset)
+            }
+            Ok(Received::Message(..)) => Err(format!("no memory for a result of {len} bytes")),
+            Ok(Received::Nothing | Received::Closed) | Err(_) => process::exit_now(EXIT_SETUP),
+        }
+    }
+}
+
+/// Bytes of buffer that a worker keeps between tasks.
+const KEPT_BUFFER_BYTES: usize = 1 << 20;
+/// How long a worker yields before it sleeps, at most and at least.
+const SPIN_MAX: Duration = Duration::from_millis(1);
+const SPIN_MIN: Duration = Duration::from_micros(50);
+
+fn set_env(env: &BTreeMap<String, String>) {
+    for (name, value) in env {
+        // SAFETY: called while the worker starts, before the initializer: it has one thread.
+        unsafe { process::set_env(name, value) };
+    }
+}
+
+fn leave_words(text: &str) {
+    if let Some(identity) = IDENTITY.get() {
+        WorkerLane::leave_last_words(identity.lane, text.as_bytes());
+    }
+}
+
+/// Has panics of this thread noted for the report instead of printed; those of threads that a
+/// task started are printed as usual.
+fn note_panics() {
+    let usual = std::panic::take_hook();
+    let own = std::thread::current().id();
+    std::panic::set_hook(Box::new(move |info| {
+        if std::thread::current().id() != own {
+            usual(info);
+        }
+        let (message, location) = job::note_panic(info);
+        leave_words(&format!("panicked at {location}: {message}"));
+    }));
+}
+
+/// Says what kind of fault ends this process. Async-signal-safe: writes to the lane, no more.
+fn on_fault(fault: Fault) {
+    let Some(identity) = IDENTITY.get() else { return };
+    let text: &[u8] = match fault {
+        Fault::StackOverflow => b"stack overflow",
+        Fault::Protected(address) if identity.read_only.contains(&address) => {
+            b"wrote to an input, which is read-only in workers"
+        }
+        Fault::Protected(_) => b"accessed protected memory",
+        Fault::Unmapped(_) => b"accessed memory that is not mapped",
+    };
+    WorkerLane::leave_last_words(identity.lane, text);
+}
+
+/// Whether `socket` has something to say; for the host's end of a worker's socket.
+pub(super) fn read_request(socket: &Socket) -> Option<SpanMessage> {
+    let mut message = SpanMessage { len: 0, offset: 0 };
+    match socket.try_receive(bytemuck::bytes_of_mut(&mut message)) {
+        Ok(Received::Message(len, _)) if len == size_of::<SpanMessage>() => Some(message),
+        _ => None,
+    }
+}

@@ -1,0 +1,271 @@
+//! The worker's end of a lane: claiming, committing, sleeping.
+#![allow(unsafe_code)]
+
+use std::sync::atomic::{Ordering, fence};
+use std::time::Duration;
+
+use crate::error::Result;
+use crate::pool::backoff;
+use crate::pool::claim::{self, Claim};
+use crate::pool::lane::{
+    Board, ByteRing, ELAPSED_MAX, LAST_WORDS_BYTES, Lane, Place, RESULT_INLINE_BYTES,
+    RING_PAYLOAD_BYTES_MAX, ResultMeta, Stage, Status, TaskMeta, driver, load_words, store_words,
+};
+use crate::region::windows::Windows;
+use crate::sys::poll::EventFd;
+use crate::sys::{clock, futex};
+
+/// A task that this worker has claimed.
+#[derive(Debug)]
+pub(super) struct Claimed {
+    pub(super) function: u64,
+    pub(super) meta: TaskMeta,
+}
+
+/// What [`WorkerLane::next`] found.
+#[derive(Debug)]
+pub(super) enum Next {
+    /// A task to run; its payload, unless it lies in a span, is in the buffer.
+    Task(Claimed),
+    /// Nothing is offered.
+    Nothing,
+}
+
+/// The payload of a result.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Body<'a> {
+    /// At most [`RING_PAYLOAD_BYTES_MAX`] bytes, to be copied into slot or ring.
+    Bytes(&'a [u8]),
+    /// Bytes that were written to the arena already.
+    Span { at: u64, len: usize },
+}
+
+/// A lane as its worker sees it.
+#[derive(Debug)]
+pub(super) struct WorkerLane {
+    lane: *const Lane,
+    board: *const Board,
+    /// Readable for the supervisor when it is to drive.
+    bell: EventFd,
+    /// The sequence number to look for next.
+    seq: u64,
+    /// Next free position of the result ring.
+    bytes_head: u64,
+    /// When the last task ended: the next one that follows at once began then.
+    last_ns: u64,
+}
+
+impl WorkerLane {
+    /// Finds lane and board at their offsets.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Corrupt`](crate::Error::Corrupt) if an offset is not inside the arena.
+    pub(super) fn attach(
+        windows: &Windows,
+        lane: u64,
+        board: u64,
+        bell: EventFd,
+    ) -> Result<WorkerLane> {
+        Ok(WorkerLane {
+            lane: windows.write(lane, size_of::<Lane>())?.cast(),
+            board: windows.write(board, size_of::<Board>())?.cast(),
+            bell,
+            seq: 1,
+            bytes_head: 0,
+            last_ns: 0,
+        })
+    }
+
+    pub(super) fn lane(&self) -> &'static Lane {
+        // SAFETY: `attach` checked bounds; the window stays mapped until the process ends; the
+        // host aligned the span; a lane is nothing but atomics and padding.
+        unsafe { &*self.lane }
+    }
+
+    fn board(&self) -> &Board {
+        // SAFETY: as for the lane.
+        unsafe { &*self.board }
+    }
+
+    /// Says that start-up is over.
+    pub(super) fn set_ready(&self) {
+        self.lane().header.ready.store(1, Ordering::Release);
+    }
+
+    /// Claims the next task that is offered, and copies its payload.
+    pub(super) fn next(&mut self, payload: &mut Vec<u8>) -> Result<Next> {
+        loop {
+            let seq = self.seq;
+            let slot = self.lane().task(seq);
+            match claim::read(&slot.claim, seq) {
+                Claim::Offered if claim::try_claim(&slot.claim, seq) => {}
+                Claim::Offered => continue,
+                Claim::Recalled => {
+                    self.commit(Status::Skipped, false, Body::Bytes(&[]));
+                    continue;
+                }
+                Claim::Claimed | Claim::Other => return Ok(Next::Nothing),
+            }
+            let now = if self.last_ns == 0 { clock::now_ns() } else { self.last_ns };
+            self.last_ns = now;
+            // Relaxed: published by the phase word.
+            self.lane().header.started_ns.store(now, Ordering::Relaxed);
+            self.set_stage(Stage::Decoding);
+            // Relaxed: made visible by the claim.
+            let function = slot.function.load(Ordering::Relaxed);
+            let (meta, place) =
+                (slot.meta.load(Ordering::Relaxed), slot.place.load(Ordering::Relaxed));
+            let meta = TaskMeta::unpack(meta, place)?;
+            payload.clear();
+            match meta.place {
+                Place::Inline if meta.len <= size_of_val(&slot.inline) => {
+                    load_words(&slot.inline, meta.len, payload);
+                }
+                Place::Ring(at) => self.lane().task_bytes.read(at, meta.len, payload)?,
+                Place::Inline | Place::Span(_) => {}
+            }
+            return Ok(Next::Task(Claimed { function, meta }));
+        }
+    }
+
+    /// Notes how far the task has come.
+    pub(super) fn set_stage(&self, stage: Stage) {
+        self.lane().header.phase.store(self.seq << 2 | stage as u64, Ordering::Release);
+    }
+
+    /// Whether `bytes` can be committed without a span.
+    pub(super) fn fits_ring(len: usize) -> bool {
+        len <= RING_PAYLOAD_BYTES_MAX
+    }
+
+    /// Publishes the result of the claimed (or skipped) task and goes to the next one.
+    pub(super) fn commit(&mut self, status: Status, leaving: bool, body: Body<'_>) {
+        let seq = self.seq;
+        let slot = self.lane().result(seq);
+        let (place, len) = match body {
+            Body::Span { at, len } => (Place::Span(at), len),
+            Body::Bytes(bytes) if bytes.len() <= RESULT_INLINE_BYTES => {
+                store_words(&slot.inline, bytes);
+                (Place::Inline, bytes.len())
+            }
+            Body::Bytes(bytes) => (Place::Ring(self.write_to_ring(bytes)), bytes.len()),
+        };
+        let elapsed = if status == Status::Skipped {
+            0
+        } else {
+            let now = clock::now_ns();
+            let units = now.saturating_sub(self.last_ns) / 64;
+            self.last_ns = now;
+            u32::try_from(units).unwrap_or(ELAPSED_MAX)
+        };
+        let meta = ResultMeta { status, leaving, elapsed, len, place };
+        let (meta, place) = meta.pack();
+        // Relaxed: published by the commit.
+        slot.meta.store(meta, Ordering::Relaxed);
+        slot.place.store(place, Ordering::Relaxed);
+        // Release: the commit. Pairs with the Acquire in `HostLane::drain`.
+        slot.seq.store(seq, Ordering::Release);
+        self.seq += 1;
+        // SeqCst: commit and sleep are a Dekker pair with `State::arm`: either the driver sees the
+        // commit when it looks once more, or we see that it sleeps.
+        fence(Ordering::SeqCst);
+        // Relaxed: ordered by the fences.
+        if seq >= self.lane().header.wake_at.load(Ordering::Relaxed) {
+            self.ring();
+        }
+    }
+
+    /// Wakes whoever drives, if it sleeps.
+    fn ring(&self) {
+        let word = &self.board().driver;
+        // Relaxed: the word carries no data, and the fences around it order the rest.
+        if word.load(Ordering::Relaxed) == driver::AWAKE {
+            return;
+        }
+        match word.swap(driver::AWAKE, Ordering::Relaxed) {
+            driver::JOINER => drop(futex::wake(word, 1)),
+            driver::SUPERVISOR => self.bell.ring(),
+            _ => {}
+        }
+    }
+
+    fn write_to_ring(&mut self, bytes: &[u8]) -> u64 {
+        let header = &self.lane().header;
+        loop {
+            let read = header.bytes_read.load(Ordering::Acquire);
+            if let Some((at, end)) = ByteRing::place(self.bytes_head, read, bytes.len()) {
+                self.lane().result_bytes.write(at, bytes);
+                self.bytes_head = end;
+                return at;
+            }
+            // Full of results that nobody has drained: that takes a driver.
+            header.waiting.store(1, Ordering::Relaxed);
+            header.parked.store(1, Ordering::Relaxed);
+            // SeqCst: pairs with the fence in `HostLane::wake_if_waiting`.
+            fence(Ordering::SeqCst);
+            if header.bytes_read.load(Ordering::Acquire) == read {
+                self.ring();
+                futex::wait(&header.parked, 1, Some(ROOM_RETRY));
+            }
+            header.parked.store(0, Ordering::Relaxed);
+            header.waiting.store(0, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether something is offered, or the worker should leave.
+    fn has_news(&self) -> bool {
+        claim::read(&self.lane().task(self.seq).claim, self.seq) != Claim::Other
+            || self.should_stop()
+    }
+
+    /// Whether the host told this worker to leave when nothing is offered.
+    pub(super) fn should_stop(&self) -> bool {
+        self.lane().header.stop.load(Ordering::Acquire) == 1
+    }
+
+    /// Waits until something is offered, or the worker should leave: yields for `budget`, then
+    /// calls `before_sleep` and sleeps. Returns whether it did not come to that.
+    pub(super) fn wait(&mut self, budget: Duration, before_sleep: impl FnOnce()) -> bool {
+        self.last_ns = 0;
+        if backoff::spin(budget, || self.has_news()) {
+            return true;
+        }
+        before_sleep();
+        self.park();
+        false
+    }
+
+    fn park(&self) {
+        let parked = &self.lane().header.parked;
+        loop {
+            // Relaxed: ordered by the fence.
+            parked.store(1, Ordering::Relaxed);
+            // SeqCst: the other half of the Dekker pair in `HostLane::wake`.
+            fence(Ordering::SeqCst);
+            if self.has_news() {
+                parked.store(0, Ordering::Relaxed);
+                return;
+            }
+            // Others may have tasks to spare, which the driver can bring here.
+            if self.board().hungry.load(Ordering::Relaxed) == 1 {
+                self.ring();
+            }
+            futex::wait(parked, 1, None);
+            if self.has_news() {
+                parked.store(0, Ordering::Relaxed);
+                return;
+            }
+        }
+    }
+
+    /// Leaves a message for the report of this worker's death. Async-signal-safe.
+    pub(super) fn leave_last_words(lane: &Lane, text: &[u8]) {
+        let text = &text[..text.len().min(LAST_WORDS_BYTES)];
+        store_words(&lane.header.words, text);
+        lane.header.words_len.store(text.len() as u64, Ordering::Release);
+    }
+}
+
+/// How long to wait for room before ringing again: a host that was stopped may miss a ring.
+const ROOM_RETRY: Duration = Duration::from_millis(100);

@@ -1,0 +1,50 @@
+//! Where and how a process runs: priority, processors, memory limits of its own.
+
+use nix::sched::CpuSet;
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+
+use crate::error::{Error, Result};
+
+/// Sets the niceness of the calling process, -20 to 19.
+pub(crate) fn set_nice(nice: i32) -> Result<()> {
+    rustix::process::setpriority_process(None, nice)
+        .map_err(|e| Error::os("setpriority", format!("niceness {nice}"), e))
+}
+
+/// Restricts the calling thread, and what it starts, to the processors named.
+pub(crate) fn set_affinity(cpus: &[usize]) -> Result<()> {
+    let mut set = CpuSet::new();
+    let os = |e: nix::errno::Errno| Error::os("sched_setaffinity", format!("{cpus:?}"), e);
+    for &cpu in cpus {
+        set.set(cpu).map_err(os)?;
+    }
+    nix::sched::sched_setaffinity(nix::unistd::Pid::from_raw(0), &set).map_err(os)
+}
+
+/// The processors that the calling thread may run on, in order.
+pub(crate) fn affinity() -> Result<Vec<usize>> {
+    let set = nix::sched::sched_getaffinity(nix::unistd::Pid::from_raw(0))
+        .map_err(|e| Error::os("sched_getaffinity", "this process", e))?;
+    Ok((0..CpuSet::count()).filter(|&cpu| set.is_set(cpu).unwrap_or(false)).collect())
+}
+
+/// Limits the private writable memory of the calling process, in bytes.
+pub(crate) fn set_data_bytes_max(bytes: u64) -> Result<()> {
+    let os = |call, e: nix::errno::Errno| Error::os(call, format!("RLIMIT_DATA {bytes}"), e);
+    let (_, hard) = getrlimit(Resource::RLIMIT_DATA).map_err(|e| os("getrlimit", e))?;
+    let bytes = bytes.min(hard);
+    setrlimit(Resource::RLIMIT_DATA, bytes, bytes).map_err(|e| os("setrlimit", e))
+}
+
+/// Private memory of the calling process that is resident now, in bytes; shared memory apart.
+pub(crate) fn resident_private_bytes() -> Result<u64> {
+    const STATUS: &str = "/proc/self/status";
+    let text = std::fs::read_to_string(STATUS).map_err(|e| Error::os("read", STATUS, e))?;
+    let line = text.lines().find_map(|line| line.strip_prefix("RssAnon:"));
+    let kib = line.and_then(|rest| rest.split_ascii_whitespace().next()?.parse::<u64>().ok());
+    kib.map(|kib| kib * 1024).ok_or_else(|| Error::Layout {
+        place: STATUS.into(),
+        found: "no RssAnon".into(),
+        expected: "a line RssAnon: N kB".into(),
+    })
+}
