@@ -210,7 +210,10 @@ impl Error {
     pub fn is_retryable(&self) -> bool {
         matches!(
             self,
-            Error::NoSpace { .. } | Error::Full { .. } | Error::Empty { .. } | Error::TimedOut { .. }
+            Error::NoSpace { .. }
+                | Error::Full { .. }
+                | Error::Empty { .. }
+                | Error::TimedOut { .. }
         )
     }
 

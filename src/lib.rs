@@ -16,5 +16,5 @@ mod sys;
 pub use error::{Death, Error, Limit, Phase, Result, TaskError};
 pub use exit::ExitReason;
 pub use pool::{Handle, Pool, PoolBuilder, Start, Stats};
-pub use region::{set_arena_size, set_memory_limit};
+pub use region::{Dtype, reclaim, set_arena_size, set_memory_limit};
 pub use shape::{DIMENSIONS_MAX, Shape};

@@ -72,6 +72,27 @@ pub fn set_arena_size(bytes: u64) {
     ARENA_SIZE_BYTES.store(bytes, Ordering::Relaxed);
 }
 
+/// This process's arena, while anyone holds it.
+static HOST: Mutex<Weak<Arena>> = Mutex::new(Weak::new());
+
+/// Refuses memory outside the arena that the system does not have, in bytes.
+///
+/// What the arena promised and has not touched counts as taken; its cap does not apply.
+///
+/// # Errors
+///
+/// [`Error::NoSpace`].
+pub(crate) fn grant_outside(bytes: u64) -> Result<()> {
+    let host = HOST.lock().unwrap_or_else(PoisonError::into_inner).upgrade();
+    let measured = Inputs::measure(limits::commits_strictly())?;
+    let Some(arena) = host.filter(|arena| arena.is_ours()) else {
+        return measured.grant(bytes, bytes);
+    };
+    let (_, touched_bytes) = memfd::size_and_use_bytes(arena.fd())?;
+    let reserved_bytes = arena.reserved_bytes();
+    Inputs { reserved_bytes, touched_bytes, ..measured }.grant(bytes, bytes)
+}
+
 /// What a new span must hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Contents {
@@ -97,7 +118,6 @@ pub(crate) struct Arena {
 impl Arena {
     /// This process's arena: made on first use, shared while anyone holds it.
     pub(crate) fn host() -> Result<Arc<Arena>> {
-        static HOST: Mutex<Weak<Arena>> = Mutex::new(Weak::new());
         let mut host = HOST.lock().unwrap_or_else(PoisonError::into_inner);
         // A forked child has the parent's record of an arena that it did not inherit.
         if let Some(arena) = host.upgrade().filter(|arena| arena.is_ours()) {

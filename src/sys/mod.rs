@@ -2,6 +2,7 @@
 
 pub(crate) mod cgroup;
 pub(crate) mod clock;
+pub(crate) mod file;
 pub(crate) mod futex;
 pub(crate) mod image;
 pub(crate) mod limits;

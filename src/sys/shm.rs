@@ -1,1 +1,185 @@
 //! Named files under /dev/shm.
+
+#![allow(unsafe_code)]
+
+use std::fs::{self, File};
+use std::io;
+use std::os::fd::AsFd;
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use shared_memory::{Shmem, ShmemConf, ShmemError};
+
+use crate::error::{Error, Limit, Result};
+use crate::sys::file::{self, FileId, Hold};
+use crate::sys::memfd;
+
+/// Where named regions live.
+pub(crate) const DIRECTORY: &str = "/dev/shm";
+
+/// Set on a region that shall outlive its creator; on a regular file Linux ignores this bit.
+const KEPT_MODE: u32 = 0o1600;
+
+/// The path of a region, whose name the caller has checked.
+pub(crate) fn path_of(name: &str) -> PathBuf {
+    Path::new(DIRECTORY).join(name)
+}
+
+/// Makes a region that begins with `header`, and only then gives it its name.
+///
+/// The descriptor holds a shared lock for as long as it, or a copy of it, is open. Until the
+/// last step there is nothing to see and nothing to clean up.
+///
+/// # Errors
+///
+/// [`Error::NoSpace`] if the file system has no room, [`Error::NameTaken`], [`Error::Os`].
+pub(crate) fn create(name: &str, size_bytes: u64, header: &[u8]) -> Result<File> {
+    let file = file::unnamed_in(Path::new(DIRECTORY))?;
+    if !file::try_lock(&file, Hold::Shared, name)? {
+        return Err(Error::os("flock", name, io::Error::from(io::ErrorKind::WouldBlock)));
+    }
+    let free_bytes = file::free_bytes(&file, DIRECTORY)?;
+    if size_bytes > free_bytes {
+        let (asked_bytes, limited_by) = (size_bytes, Limit::FileSystem);
+        return Err(Error::NoSpace { asked_bytes, free_bytes, limited_by });
+    }
+    memfd::allocate(file.as_fd(), 0, size_bytes)?;
+    file.write_all_at(header, 0).map_err(|e| Error::os("pwrite", name, e))?;
+    if file::link(&file, &path_of(name))? {
+        return Ok(file);
+    }
+    Err(Error::NameTaken { name: name.to_owned() })
+}
+
+/// Opens a region, if it is a file of this user's that nobody else may touch.
+///
+/// The descriptor holds a shared lock, like its creator's.
+///
+/// # Errors
+///
+/// [`Error::NotFound`]; [`Error::Layout`] if it is a link, no regular file, or someone else's.
+pub(crate) fn open(name: &str) -> Result<File> {
+    let not_found = || Error::NotFound { name: name.to_owned(), place: DIRECTORY };
+    let file = open_unfollowed(name, true).map_err(|e| match e.raw_os_error() {
+        Some(libc::ENOENT) => not_found(),
+        Some(libc::ELOOP) => strange(name, "a symbolic link"),
+        Some(libc::EISDIR) => strange(name, "a directory"),
+        Some(libc::ENXIO) => strange(name, "a socket or a FIFO"),
+        _ => Error::os("open", path_of(name).display().to_string(), e),
+    })?;
+    let metadata = file.metadata().map_err(|e| Error::os("fstat", name, e))?;
+    if let Some(what) = why_not_ours(&metadata) {
+        return Err(strange(name, what));
+    }
+    // Somebody holds it exclusively: it is being reclaimed at this moment.
+    if file::try_lock(&file, Hold::Shared, name)? { Ok(file) } else { Err(not_found()) }
+}
+
+fn open_unfollowed(name: &str, write: bool) -> io::Result<File> {
+    File::options()
+        .read(true)
+        .write(write)
+        .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK | libc::O_NOCTTY)
+        .open(path_of(name))
+}
+
+fn why_not_ours(metadata: &fs::Metadata) -> Option<&'static str> {
+    if !metadata.is_file() {
+        return Some("no regular file");
+    }
+    if metadata.uid() != rustix::process::geteuid().as_raw() {
+        return Some("a file of another user");
+    }
+    (metadata.mode() & 0o077 != 0).then_some("a file that other users may open")
+}
+
+fn strange(name: &str, found: &str) -> Error {
+    let place = path_of(name).display().to_string();
+    let expected = "a region of this user's, mode 600".to_owned();
+    Error::Layout { place, found: found.to_owned(), expected }
+}
+
+/// Whether `name` still means the file that `id` says.
+pub(crate) fn names(name: &str, id: FileId) -> bool {
+    fs::symlink_metadata(path_of(name))
+        .is_ok_and(|found| FileId { device: found.dev(), inode: found.ino() } == id)
+}
+
+/// Marks a region to be left by [`lock_stale`].
+pub(crate) fn keep(file: &File, name: &str) -> Result<()> {
+    file::set_mode(file, KEPT_MODE, name)
+}
+
+/// A region of this user's that nobody holds and that was not kept, now locked exclusively.
+///
+/// `None` for everything else, and wherever a doubt remains.
+pub(crate) fn lock_stale(name: &str) -> Option<File> {
+    let file = open_unfollowed(name, false).ok()?;
+    let metadata = file.metadata().ok()?;
+    if why_not_ours(&metadata).is_some() || metadata.mode() & 0o7777 != 0o600 {
+        return None;
+    }
+    let locked = file::try_lock(&file, Hold::Exclusive, name).unwrap_or(false);
+    // It may have been kept while we looked.
+    let unchanged = file.metadata().is_ok_and(|now| now.mode() == metadata.mode());
+    (locked && unchanged).then_some(file)
+}
+
+/// Removes a name.
+///
+/// # Errors
+///
+/// [`Error::NotFound`], [`Error::Os`].
+pub(crate) fn unlink(name: &str) -> Result<()> {
+    fs::remove_file(path_of(name)).map_err(|e| match e.kind() {
+        io::ErrorKind::NotFound => Error::NotFound { name: name.to_owned(), place: DIRECTORY },
+        _ => Error::os("unlink", path_of(name).display().to_string(), e),
+    })
+}
+
+/// A named region, opened and mapped by the `shared_memory` crate, which does not own it.
+pub(crate) struct NamedMapping(Shmem);
+
+// SAFETY: the mapping is an address range that the process owns, valid on every thread; nothing
+// in `Shmem` depends on the thread that made it, and its drop unmaps and closes, no more.
+unsafe impl Send for NamedMapping {}
+
+// SAFETY: as for `Send`; a shared reference gives out the address and the length, both constant.
+unsafe impl Sync for NamedMapping {}
+
+impl NamedMapping {
+    /// Maps the region that `name` means, read-write.
+    ///
+    /// The caller has opened it with [`open`] or [`create`], so that the checks are done, and
+    /// the directory's sticky bit keeps other users from replacing a file of this one's.
+    pub(crate) fn map(name: &str) -> Result<NamedMapping> {
+        let fail = |call, number: u32| {
+            let source = io::Error::from_raw_os_error(i32::try_from(number).unwrap_or(libc::EIO));
+            Error::os(call, path_of(name).display().to_string(), source)
+        };
+        match ShmemConf::new().os_id(name).open() {
+            Ok(region) => Ok(NamedMapping(region)),
+            Err(ShmemError::MapOpenFailed(number)) if number == libc::ENOENT.unsigned_abs() => {
+                Err(Error::NotFound { name: name.to_owned(), place: DIRECTORY })
+            }
+            Err(ShmemError::MapOpenFailed(number) | ShmemError::UnknownOsError(number)) => {
+                Err(fail("shm_open or mmap", number))
+            }
+            Err(_) => Err(fail("shm_open", libc::EIO.unsigned_abs())),
+        }
+    }
+
+    pub(crate) fn as_ptr(&self) -> *mut u8 {
+        self.0.as_ptr()
+    }
+
+    pub(crate) fn len_bytes(&self) -> usize {
+        self.0.len()
+    }
+}
+
+impl std::fmt::Debug for NamedMapping {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("NamedMapping").field("name", &self.0.get_os_id()).finish_non_exhaustive()
+    }
+}

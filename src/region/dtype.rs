@@ -1,0 +1,106 @@
+//! The element types that NumPy and this crate both know.
+
+use std::fmt;
+
+/// What the elements of an array are, in NumPy's terms.
+///
+/// # Examples
+///
+/// ```
+/// use brigade::{Dtype, Element};
+/// assert_eq!(f64::DTYPE.to_string(), "<f8");
+/// assert_eq!(u8::DTYPE.to_string(), "|u1");
+/// assert_eq!(Dtype::COMPLEX64.size_bytes(), 8);
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Dtype {
+    kind: u8,
+    size_bytes: u8,
+    /// What is reversed when the byte order is: half a complex number, else all of it.
+    unit_bytes: u8,
+}
+
+impl Dtype {
+    /// `f32`.
+    pub const F32: Dtype = Dtype::new(b'f', 4, 4);
+    /// `f64`.
+    pub const F64: Dtype = Dtype::new(b'f', 8, 8);
+    /// `i8`.
+    pub const I8: Dtype = Dtype::new(b'i', 1, 1);
+    /// `i16`.
+    pub const I16: Dtype = Dtype::new(b'i', 2, 2);
+    /// `i32`.
+    pub const I32: Dtype = Dtype::new(b'i', 4, 4);
+    /// `i64`.
+    pub const I64: Dtype = Dtype::new(b'i', 8, 8);
+    /// `u8`.
+    pub const U8: Dtype = Dtype::new(b'u', 1, 1);
+    /// `u16`.
+    pub const U16: Dtype = Dtype::new(b'u', 2, 2);
+    /// `u32`.
+    pub const U32: Dtype = Dtype::new(b'u', 4, 4);
+    /// `u64`.
+    pub const U64: Dtype = Dtype::new(b'u', 8, 8);
+    /// `[f32; 2]`, real part first.
+    pub const COMPLEX64: Dtype = Dtype::new(b'c', 8, 4);
+    /// `[f64; 2]`, real part first.
+    pub const COMPLEX128: Dtype = Dtype::new(b'c', 16, 8);
+
+    const fn new(kind: u8, size_bytes: u8, unit_bytes: u8) -> Dtype {
+        Dtype { kind, size_bytes, unit_bytes }
+    }
+
+    /// The size of one element, in bytes.
+    #[must_use]
+    pub const fn size_bytes(self) -> usize {
+        self.size_bytes as usize
+    }
+
+    /// The part of an element whose bytes are reversed in the other byte order, in bytes.
+    pub(crate) const fn unit_bytes(self) -> usize {
+        self.unit_bytes as usize
+    }
+
+    /// The dtype and whether its bytes are in this machine's order, if `text` is one of them.
+    pub(crate) fn parse(text: &str) -> Option<(Dtype, bool)> {
+        let all = [
+            Dtype::F32,
+            Dtype::F64,
+            Dtype::I8,
+            Dtype::I16,
+            Dtype::I32,
+            Dtype::I64,
+            Dtype::U8,
+            Dtype::U16,
+            Dtype::U32,
+            Dtype::U64,
+            Dtype::COMPLEX64,
+            Dtype::COMPLEX128,
+        ];
+        let (&order, rest) = text.as_bytes().split_first()?;
+        let dtype = all.into_iter().find(|dtype| dtype.code().as_bytes() == rest)?;
+        let native = match order {
+            b'=' => true,
+            b'|' if dtype.unit_bytes == 1 => true,
+            b'<' => dtype.unit_bytes == 1 || cfg!(target_endian = "little"),
+            b'>' => dtype.unit_bytes == 1 || cfg!(target_endian = "big"),
+            _ => return None,
+        };
+        Some((dtype, native))
+    }
+
+    fn code(self) -> String {
+        format!("{}{}", char::from(self.kind), self.size_bytes)
+    }
+}
+
+impl fmt::Display for Dtype {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let order = match self.unit_bytes {
+            1 => '|',
+            _ if cfg!(target_endian = "big") => '>',
+            _ => '<',
+        };
+        write!(f, "{order}{}", self.code())
+    }
+}

@@ -1,0 +1,54 @@
+//! What dead programs left behind: names that nobody holds.
+
+use std::fs;
+
+use crate::error::{Error, Result};
+use crate::region::name::Name;
+use crate::region::npy;
+use crate::sys::{file, shm};
+
+/// Removes named regions whose programs are gone, and returns their names.
+///
+/// A program that is killed cannot remove the names of its regions. This removes each region
+/// under `/dev/shm` that belongs to this user, was made by this crate, was not [kept], and that
+/// no living process holds. In doubt a name stays. It is safe to call at any time, by any number
+/// of programs at once.
+///
+/// [kept]: crate::NamedArray::keep
+///
+/// # Errors
+///
+/// [`Error::Os`] if `/dev/shm` cannot be listed. What cannot be examined is left alone.
+///
+/// # Examples
+///
+/// ```
+/// use brigade::SharedArray;
+/// let name = format!("reclaim-doc-{}", std::process::id());
+/// let held = SharedArray::<f64>::named(&name, [10])?;
+/// assert!(!brigade::reclaim()?.contains(&name));
+/// # Ok::<(), brigade::Error>(())
+/// ```
+pub fn reclaim() -> Result<Vec<String>> {
+    let entries =
+        fs::read_dir(shm::DIRECTORY).map_err(|e| Error::os("readdir", shm::DIRECTORY, e))?;
+    let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+    let valid = names.filter(|name| Name::new(name).is_ok());
+    let mut removed: Vec<String> = valid.filter(|name| reclaim_one(name).is_some()).collect();
+    removed.sort();
+    Ok(removed)
+}
+
+/// Removes one name, if it is stale beyond doubt.
+fn reclaim_one(name: &str) -> Option<()> {
+    let file = shm::lock_stale(name)?;
+    let (id, file_bytes) = file::identity(&file, name).ok()?;
+    let header = npy::read(&file, file_bytes, name).ok()?;
+    let is_ours = header.data_offset == npy::DATA_OFFSET
+        && file_bytes == (header.data_offset + header.data_bytes) as u64;
+    // From here to the end the exclusive lock keeps this crate's programs from attaching.
+    if !is_ours || !shm::names(name, id) {
+        return None;
+    }
+    shm::unlink(name).ok()
+}

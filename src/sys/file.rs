@@ -1,0 +1,148 @@
+//! Files: identity, shared mappings, links without a name.
+
+#![allow(unsafe_code)]
+
+use std::fs::File;
+use std::io;
+use std::os::fd::AsFd;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::Path;
+
+use memmap2::{MmapOptions, MmapRaw};
+
+use crate::error::{Error, Result};
+use crate::sys::mmap::Access;
+
+/// Which file it is, whatever it is called.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct FileId {
+    pub(crate) device: u64,
+    pub(crate) inode: u64,
+}
+
+/// Opens a regular file; a symbolic link is followed, anything else is refused.
+///
+/// # Errors
+///
+/// [`Error::NotFound`], [`Error::Layout`] for what is no regular file, [`Error::Os`].
+pub(crate) fn open(path: &Path, access: Access) -> Result<File> {
+    let shown = path.display().to_string();
+    let file = File::options()
+        .read(true)
+        .write(access == Access::ReadWrite)
+        // A FIFO would block until someone opens its other end.
+        .custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY)
+        .open(path)
+        .map_err(|e| match e.kind() {
+            io::ErrorKind::NotFound => {
+                Error::NotFound { name: shown.clone(), place: "the file system" }
+            }
+            _ => Error::os("open", shown.clone(), e),
+        })?;
+    let metadata = file.metadata().map_err(|e| Error::os("fstat", shown.clone(), e))?;
+    if !metadata.is_file() {
+        let found = "no regular file".to_owned();
+        return Err(Error::Layout { place: shown, found, expected: "a .npy file".to_owned() });
+    }
+    Ok(file)
+}
+
+/// The identity and the size in bytes of an open file.
+pub(crate) fn identity(file: &File, shown: &str) -> Result<(FileId, u64)> {
+    let metadata = file.metadata().map_err(|e| Error::os("fstat", shown, e))?;
+    let id = FileId { device: metadata.dev(), inode: metadata.ino() };
+    Ok((id, metadata.len()))
+}
+
+/// A shared mapping of the beginning of a file.
+#[derive(Debug)]
+pub(crate) struct FileMapping(MmapRaw);
+
+impl FileMapping {
+    /// Maps the first `len_bytes`, not zero, of a file that has at least as many.
+    pub(crate) fn map(file: &File, len_bytes: usize, access: Access) -> Result<FileMapping> {
+        let mut options = MmapOptions::new();
+        options.len(len_bytes);
+        let mapped = match access {
+            Access::ReadOnly => options.map_raw_read_only(file),
+            Access::ReadWrite => options.map_raw(file),
+        };
+        let what = || format!("{len_bytes} bytes of a file");
+        mapped.map(FileMapping).map_err(|e| Error::os("mmap", what(), e))
+    }
+
+    pub(crate) fn as_ptr(&self) -> *mut u8 {
+        self.0.as_mut_ptr()
+    }
+
+    pub(crate) fn len_bytes(&self) -> usize {
+        self.0.len()
+    }
+}
+
+/// Makes a file without a name in `directory`, readable and writable for its owner alone.
+pub(crate) fn unnamed_in(directory: &Path) -> Result<File> {
+    let shown = || directory.display().to_string();
+    let file = File::options()
+        .read(true)
+        .write(true)
+        .mode(0o600)
+        .custom_flags(libc::O_TMPFILE)
+        .open(directory)
+        .map_err(|e| Error::os("open with O_TMPFILE", shown(), e))?;
+    // The umask may have taken bits away.
+    set_mode(&file, 0o600, &shown())?;
+    Ok(file)
+}
+
+/// Sets the permission bits of an open file.
+pub(crate) fn set_mode(file: &File, mode: u32, shown: &str) -> Result<()> {
+    rustix::fs::fchmod(file.as_fd(), rustix::fs::Mode::from_raw_mode(mode))
+        .map_err(|e| Error::os("fchmod", shown, e))
+}
+
+/// Gives a file made by [`unnamed_in`] its name; `Ok(false)` if the name is taken.
+pub(crate) fn link(file: &File, path: &Path) -> Result<bool> {
+    use std::os::fd::AsRawFd;
+    let from = format!("/proc/self/fd/{}", file.as_raw_fd());
+    let here = rustix::fs::CWD;
+    match rustix::fs::linkat(here, from, here, path, rustix::fs::AtFlags::SYMLINK_FOLLOW) {
+        Ok(()) => Ok(true),
+        Err(rustix::io::Errno::EXIST) => Ok(false),
+        Err(e) => Err(Error::os("linkat", path.display().to_string(), e)),
+    }
+}
+
+/// What a lock on a file keeps others from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Hold {
+    /// Others from locking it exclusively.
+    Shared,
+    /// Others from locking it at all.
+    Exclusive,
+}
+
+/// Locks an open file without waiting; false if someone else's lock is in the way.
+///
+/// The lock goes when the last copy of the descriptor is closed; it is never released by hand,
+/// because that would release it for every copy.
+pub(crate) fn try_lock(file: &File, hold: Hold, shown: &str) -> Result<bool> {
+    let operation = match hold {
+        Hold::Shared => rustix::fs::FlockOperation::NonBlockingLockShared,
+        Hold::Exclusive => rustix::fs::FlockOperation::NonBlockingLockExclusive,
+    };
+    loop {
+        match rustix::fs::flock(file.as_fd(), operation) {
+            Ok(()) => return Ok(true),
+            Err(rustix::io::Errno::WOULDBLOCK) => return Ok(false),
+            Err(rustix::io::Errno::INTR) => {}
+            Err(e) => return Err(Error::os("flock", shown, e)),
+        }
+    }
+}
+
+/// Bytes that a user of this file system may still write there.
+pub(crate) fn free_bytes(file: &File, shown: &str) -> Result<u64> {
+    let stat = rustix::fs::fstatvfs(file.as_fd()).map_err(|e| Error::os("fstatvfs", shown, e))?;
+    Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
+}
