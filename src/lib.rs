@@ -13,6 +13,9 @@ mod region;
 pub mod sync;
 mod sys;
 
+pub use array::{
+    Element, Frozen, MappedArray, MappedArrayMut, NamedArray, OwnedChunk, Refused, SharedArray,
+};
 pub use error::{Death, Error, Limit, Phase, Result, TaskError};
 pub use exit::ExitReason;
 pub use pool::{Handle, Pool, PoolBuilder, Start, Stats};

@@ -1,13 +1,450 @@
-//! stub
-use crate::error::Result;
+//! How handles cross from host to worker and back.
+//!
+//! A handle is serialised as a [`Ticket`]: the index of a *lease* in a table that travels beside
+//! the payload, with offset, shape and type for a check. Which bytes that means is in the table
+//! alone, and the host reads only its own copy of it, so no payload can invent a range.
+//!
+//! 1. Host, [`encode`]: each handle met leaves a [`Lease`] here and its slot in the payload.
+//! 2. Worker, [`decode`]: each slot becomes a handle on the worker's windows, frozen ones any
+//!    number of times, owned ones once.
+//! 3. Worker, [`encode_back`]: a handle of this task becomes its slot again, and is dead.
+//! 4. Host, [`redeem`]: a slot becomes the handle that step 1 took, owned ones once.
+//!
+//! Outside of these calls a handle refuses to be serialised. Dropping a lease means that no
+//! worker has the bytes any more: a chunk's right returns to the handle that it left, if that
+//! still exists. In a pool without processes, step 2 is a [`redeem`] and step 3 an [`encode`].
+
+use std::cell::RefCell;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, PoisonError};
+
+use bytemuck::{Pod, Zeroable};
+use serde::{Deserialize, Serialize};
+
+use crate::array::checked_size;
+use crate::array::chunk::{Home, Owner, Part};
+use crate::region::arena::Span;
 use crate::region::windows::Windows;
+use crate::shape::{DIMENSIONS_MAX, Shape};
+
+/// Why a handle could not cross, in words for the codec's error.
+type Refusal = String;
+
+/// Handles made by [`decode`] in this process that are still alive.
+static LIVE_HANDLES: AtomicUsize = AtomicUsize::new(0);
+
+/// The number of the latest [`decode`] of this process.
+static TASK: AtomicU64 = AtomicU64::new(0);
+
+thread_local! {
+    static CONTEXT: RefCell<Option<Context>> = const { RefCell::new(None) };
+}
+
+/// Which of the four calls this thread is in.
+enum Context {
+    Encode(Vec<Lease>),
+    Decode { windows: Windows, leases: Vec<WireLease>, is_taken: Vec<bool>, task: u64 },
+    EncodeBack { task: u64 },
+    Redeem(Vec<Lease>),
+}
+
+/// What a worker may read or write, kept by the host until the worker cannot any more.
 #[derive(Debug)]
-pub(crate) struct Lease;
-#[derive(Debug, Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
+pub(crate) struct Lease {
+    right: Option<Right>,
+    element_bytes: u32,
+}
+
+#[derive(Debug)]
+enum Right {
+    Frozen(Arc<Span>),
+    Owned { part: Part, home: Home },
+}
+
+/// A lease as a worker sees it.
+///
+/// | field           | written by | read by        | guard              | if the writer dies   |
+/// |-----------------|------------|----------------|--------------------|----------------------|
+/// | `arena_id`      | host       | worker, checks | the task slot's    | worker ends with the |
+/// | `offset`        | host       | worker, checks | publication, after | host                 |
+/// | `len_bytes`     | host       | worker, checks | which nobody       |                      |
+/// | `element_bytes` | host       | worker, checks | writes it          |                      |
+/// | `kind`          | host       | worker, checks |                    |                      |
+///
+/// The host never reads it back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Pod, Zeroable)]
 #[repr(C)]
-pub(crate) struct WireLease { pub(crate) arena: u64, pub(crate) offset: u64, pub(crate) len_bytes: u64, pub(crate) kind: u64 }
-impl Lease { pub(crate) fn wire(&self) -> WireLease { WireLease { arena: 0, offset: 0, len_bytes: 0, kind: 0 } } }
-pub(crate) fn encode<R>(f: impl FnOnce() -> R) -> (R, Vec<Lease>) { (f(), Vec::new()) }
-pub(crate) fn decode<R>(_w: &Windows, _l: &[WireLease], f: impl FnOnce() -> R) -> R { f() }
-pub(crate) fn redeem<R>(_l: Vec<Lease>, f: impl FnOnce() -> R) -> R { f() }
-pub(crate) fn live_handles() -> usize { 0 }
+pub(crate) struct WireLease {
+    /// The arena that `offset` counts in.
+    arena_id: u64,
+    /// The first byte, in bytes from the beginning of the arena.
+    offset: u64,
+    /// How many bytes.
+    len_bytes: u64,
+    /// The size of one element, in bytes.
+    element_bytes: u32,
+    /// [`KIND_FROZEN`] or [`KIND_OWNED`].
+    kind: u32,
+}
+
+const _: () = assert!(size_of::<WireLease>() == 32);
+const _: () = assert!(std::mem::offset_of!(WireLease, kind) == 28);
+
+const KIND_FROZEN: u32 = 1;
+const KIND_OWNED: u32 = 2;
+
+impl Lease {
+    /// The lease as a worker is to see it.
+    pub(crate) fn wire(&self) -> WireLease {
+        let right = self.right.as_ref().expect("a lease has its right until it is redeemed");
+        let (span, offset_bytes, len_bytes, kind) = match right {
+            Right::Frozen(span) => (&**span, 0, span.len_bytes(), KIND_FROZEN),
+            Right::Owned { part, .. } => {
+                (&part.parent.span, part.offset_bytes, part.len_bytes, KIND_OWNED)
+            }
+        };
+        WireLease {
+            arena_id: span.arena().id(),
+            offset: span.offset() + offset_bytes as u64,
+            len_bytes: len_bytes as u64,
+            element_bytes: self.element_bytes,
+            kind,
+        }
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        if let Some(Right::Owned { part, home }) = self.right.take() {
+            let mut home = home.lock().unwrap_or_else(PoisonError::into_inner);
+            *home = Some(Owner::Host(part));
+        }
+    }
+}
+
+/// A worker's access to leased bytes, for the length of a task; counts as a live handle.
+#[derive(Debug)]
+pub(crate) struct Loan {
+    /// Keeps the mapping under `start`.
+    windows: Windows,
+    start: *mut u8,
+    slot: u32,
+    task: u64,
+}
+
+#[expect(unsafe_code, reason = "a raw pointer is neither Send nor Sync by itself")]
+// SAFETY: the pointer leads into a mapping that `windows` keeps, valid on every thread; what
+// may be done with the bytes is the business of the handle that owns the loan.
+unsafe impl Send for Loan {}
+
+#[expect(unsafe_code, reason = "a raw pointer is neither Send nor Sync by itself")]
+// SAFETY: as for `Send`; a shared loan gives out nothing but the pointer.
+unsafe impl Sync for Loan {}
+
+impl Loan {
+    fn new(windows: &Windows, start: *mut u8, slot: u32, task: u64) -> Loan {
+        // Relaxed: read by the same thread after the task, see `live_handles`.
+        LIVE_HANDLES.fetch_add(1, Ordering::Relaxed);
+        Loan { windows: windows.clone(), start, slot, task }
+    }
+
+    pub(crate) fn as_ptr(&self) -> *mut u8 {
+        self.start
+    }
+}
+
+impl Drop for Loan {
+    fn drop(&mut self) {
+        // Release: pairs with the Acquire in `live_handles`, so that whoever sees the count
+        // fall also has all accesses through this handle behind it.
+        LIVE_HANDLES.fetch_sub(1, Ordering::Release);
+    }
+}
+
+/// How many handles of tasks are alive in this process: after a task and its result, none but
+/// those that it hid.
+pub(crate) fn live_handles() -> usize {
+    LIVE_HANDLES.load(Ordering::Acquire)
+}
+
+/// Host: runs `encoder`; each handle that it serialises leaves its lease.
+///
+/// If it fails or panics, every chunk is back in its handle.
+///
+/// # Errors
+///
+/// Those of `encoder`.
+pub(crate) fn encode<R, E>(encoder: impl FnOnce() -> Result<R, E>) -> Result<(R, Vec<Lease>), E> {
+    let (result, context) = within(Context::Encode(Vec::new()), encoder);
+    match context {
+        Context::Encode(leases) => Ok((result?, leases)),
+        _ => unreachable!("a context keeps its kind"),
+    }
+}
+
+/// Worker: runs `decoder`, whose handles see the leased bytes through `windows`.
+pub(crate) fn decode<R>(windows: &Windows, leases: &[WireLease], decoder: impl FnOnce() -> R) -> R {
+    // Relaxed: a number that only has to be new.
+    let task = TASK.fetch_add(1, Ordering::Relaxed) + 1;
+    let (leases, is_taken) = (leases.to_vec(), vec![false; leases.len()]);
+    within(Context::Decode { windows: windows.clone(), leases, is_taken, task }, decoder).0
+}
+
+/// Worker: runs `encoder`, which may serialise handles of the latest [`decode`].
+pub(crate) fn encode_back<R>(encoder: impl FnOnce() -> R) -> R {
+    // Relaxed: the number was made by this worker's own `decode`, earlier in its program.
+    within(Context::EncodeBack { task: TASK.load(Ordering::Relaxed) }, encoder).0
+}
+
+/// Host: runs `decoder`, whose handles are those that left `leases`.
+///
+/// What it does not take is given up as by dropping the leases.
+pub(crate) fn redeem<R>(leases: Vec<Lease>, decoder: impl FnOnce() -> R) -> R {
+    within(Context::Redeem(leases), decoder).0
+}
+
+/// Runs `body` with this thread in `context`, and then in the one before, come what may.
+fn within<R>(context: Context, body: impl FnOnce() -> R) -> (R, Context) {
+    /// Restores the earlier context when a panic passes through.
+    struct Restore(Option<Context>);
+    impl Drop for Restore {
+        fn drop(&mut self) {
+            // Dropped after the borrow: a lease takes locks when it goes.
+            let _ours = CONTEXT.replace(self.0.take());
+        }
+    }
+    let mut restore = Restore(CONTEXT.replace(Some(context)));
+    let result = body();
+    let ours = CONTEXT.replace(restore.0.take());
+    std::mem::forget(restore);
+    (result, ours.expect("the context set above is there until it is replaced here"))
+}
+
+fn outside() -> Refusal {
+    "arrays and chunks can only be part of a task's argument or result; \
+     copy the elements out to serialise them elsewhere"
+        .to_owned()
+}
+
+fn made_inside() -> Refusal {
+    "an array that was made inside a task cannot be its result; return its elements".to_owned()
+}
+
+fn from_another_task() -> Refusal {
+    "this array or chunk belongs to another task, or to another pool's arena".to_owned()
+}
+
+fn push(leases: &mut Vec<Lease>, right: Right, element_bytes: usize) -> Result<u32, Refusal> {
+    let slot = u32::try_from(leases.len()).map_err(|_| "too many arrays in one task")?;
+    let element_bytes = u32::try_from(element_bytes).map_err(|_| "elements above 4 GiB")?;
+    leases.push(Lease { right: Some(right), element_bytes });
+    Ok(slot)
+}
+
+/// Leases a host's frozen span; the same one twice has one slot.
+pub(crate) fn lend_frozen(span: &Arc<Span>, element_bytes: usize) -> Result<u32, Refusal> {
+    CONTEXT.with_borrow_mut(|context| match context {
+        Some(Context::Encode(leases)) => {
+            let is_same = |lease: &Lease| {
+                matches!(&lease.right, Some(Right::Frozen(other)) if Arc::ptr_eq(other, span))
+            };
+            match leases.iter().position(is_same) {
+                Some(slot) => u32::try_from(slot).map_err(|e| e.to_string()),
+                None => push(leases, Right::Frozen(Arc::clone(span)), element_bytes),
+            }
+        }
+        Some(Context::EncodeBack { .. }) => Err(made_inside()),
+        _ => Err(outside()),
+    })
+}
+
+/// The slot of a worker's frozen array, on its way back.
+pub(crate) fn return_frozen(loan: &Loan) -> Result<u32, Refusal> {
+    return_slot(loan)
+}
+
+/// Moves a chunk out of its handle: into a lease in the host, back to its slot in a worker.
+pub(crate) fn move_chunk(home: &Home, element_bytes: usize) -> Result<u32, Refusal> {
+    let mut owner = home.lock().unwrap_or_else(PoisonError::into_inner);
+    match owner.take() {
+        None => Err("this chunk was moved into a task already".to_owned()),
+        Some(Owner::Worker(loan)) => {
+            let slot = return_slot(&loan);
+            if slot.is_err() {
+                *owner = Some(Owner::Worker(loan));
+            }
+            slot
+        }
+        Some(Owner::Host(part)) => CONTEXT.with_borrow_mut(|context| match context {
+            Some(Context::Encode(leases)) => {
+                push(leases, Right::Owned { part, home: Arc::clone(home) }, element_bytes)
+            }
+            other => {
+                *owner = Some(Owner::Host(part));
+                let is_back = matches!(other, Some(Context::EncodeBack { .. }));
+                Err(if is_back { made_inside() } else { outside() })
+            }
+        }),
+    }
+}
+
+fn return_slot(loan: &Loan) -> Result<u32, Refusal> {
+    CONTEXT.with_borrow(|context| match context {
+        Some(Context::EncodeBack { task }) if *task == loan.task => Ok(loan.slot),
+        Some(Context::EncodeBack { .. } | Context::Encode(_)) => Err(from_another_task()),
+        _ => Err(outside()),
+    })
+}
+
+/// What a slot gives: the host's own record, or a worker's loan.
+pub(crate) enum Taken<H, W> {
+    Host(H),
+    Worker(W),
+}
+
+/// Turns a frozen slot into what a handle needs.
+pub(crate) fn take_frozen<T: Pod>(
+    ticket: &Ticket,
+    len: usize,
+) -> Result<Taken<Arc<Span>, Arc<Loan>>, Refusal> {
+    CONTEXT.with_borrow_mut(|context| match context {
+        Some(Context::Redeem(leases)) => {
+            let lease = ticket.find(leases)?;
+            match &lease.right {
+                Some(Right::Frozen(span)) => {
+                    fits::<T>(lease.element_bytes, span.len_bytes() as u64, len)?;
+                    Ok(Taken::Host(Arc::clone(span)))
+                }
+                _ => Err(wrong_kind()),
+            }
+        }
+        Some(Context::Decode { .. }) => {
+            let loan = borrow_lease::<T>(context, ticket, len, KIND_FROZEN)?;
+            Ok(Taken::Worker(Arc::new(loan)))
+        }
+        _ => Err(outside()),
+    })
+}
+
+/// Turns an owned slot into what a handle needs, once.
+pub(crate) fn take_chunk<T: Pod>(
+    ticket: &Ticket,
+    len: usize,
+) -> Result<Taken<Part, Loan>, Refusal> {
+    CONTEXT.with_borrow_mut(|context| match context {
+        Some(Context::Redeem(leases)) => {
+            let lease = ticket.find(leases)?;
+            let Some(Right::Owned { part, .. }) = &lease.right else { return Err(wrong_kind()) };
+            fits::<T>(lease.element_bytes, part.len_bytes as u64, len)?;
+            match lease.right.take() {
+                Some(Right::Owned { part, .. }) => Ok(Taken::Host(part)),
+                _ => unreachable!("matched three lines above"),
+            }
+        }
+        Some(Context::Decode { .. }) => {
+            borrow_lease::<T>(context, ticket, len, KIND_OWNED).map(Taken::Worker)
+        }
+        _ => Err(outside()),
+    })
+}
+
+fn wrong_kind() -> Refusal {
+    "its slot was taken already, or is of another kind".to_owned()
+}
+
+/// Whether `len` elements of `T` are exactly what was leased.
+fn fits<T>(element_bytes: u32, len_bytes: u64, len: usize) -> Result<(), Refusal> {
+    let asked = (len as u64).checked_mul(size_of::<T>() as u64);
+    if element_bytes as usize == size_of::<T>() && asked == Some(len_bytes) {
+        return Ok(());
+    }
+    let (size, have) = (size_of::<T>(), element_bytes);
+    Err(format!("{len} elements of {size} bytes are not the {len_bytes} leased, {have} each"))
+}
+
+/// Worker: checks a lease and makes a loan of it.
+fn borrow_lease<T: Pod>(
+    context: &mut Option<Context>,
+    ticket: &Ticket,
+    len: usize,
+    kind: u32,
+) -> Result<Loan, Refusal> {
+    let Some(Context::Decode { windows, leases, is_taken, task }) = context else {
+        return Err(outside());
+    };
+    let lease = *ticket.find(leases)?;
+    let is_taken = ticket.find(is_taken)?;
+    if lease.kind != kind || *is_taken {
+        return Err(wrong_kind());
+    }
+    if lease.arena_id != windows.id() {
+        return Err(from_another_task());
+    }
+    fits::<T>(lease.element_bytes, lease.len_bytes, len)?;
+    let len_bytes = usize::try_from(lease.len_bytes).map_err(|e| e.to_string())?;
+    let start = match kind {
+        KIND_OWNED => windows.write(lease.offset, len_bytes),
+        _ => windows.read(lease.offset, len_bytes).map(<*const u8>::cast_mut),
+    }
+    .map_err(|e| e.to_string())?;
+    if !start.addr().is_multiple_of(align_of::<T>()) {
+        return Err(format!("offset {} is not aligned for its elements", lease.offset));
+    }
+    *is_taken = kind == KIND_OWNED;
+    Ok(Loan::new(windows, start, ticket.slot, *task))
+}
+
+/// What a handle is in a payload.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Ticket {
+    /// Index into the table of leases.
+    slot: u32,
+    /// Where a chunk begins in its array, in elements; a hint for display.
+    offset: u64,
+    dims: Vec<u64>,
+    /// A number made from the name of the element type.
+    type_tag: u64,
+}
+
+impl Ticket {
+    pub(crate) fn new<T>(slot: u32, offset: usize, dims: &[usize]) -> Ticket {
+        let dims = dims.iter().map(|&extent| extent as u64).collect();
+        Ticket { slot, offset: offset as u64, dims, type_tag: type_tag::<T>() }
+    }
+
+    /// Checks type and shape by themselves: the shape and its number of elements.
+    pub(crate) fn check<T>(&self) -> Result<(Shape, usize), Refusal> {
+        if self.type_tag != type_tag::<T>() {
+            let wanted = std::any::type_name::<T>();
+            return Err(format!("an array of other elements, instead of {wanted}"));
+        }
+        if self.dims.len() > DIMENSIONS_MAX {
+            return Err(format!("an array of {} dimensions", self.dims.len()));
+        }
+        let dims: Result<Vec<usize>, _> = self.dims.iter().map(|&d| usize::try_from(d)).collect();
+        let shape = Shape::from(dims.map_err(|e| e.to_string())?);
+        let (len, _) = checked_size::<T>(&shape).map_err(|e| e.to_string())?;
+        Ok((shape, len))
+    }
+
+    /// Where the chunk begins in its array, in elements, for display.
+    pub(crate) fn offset(&self) -> usize {
+        usize::try_from(self.offset).unwrap_or(usize::MAX)
+    }
+
+    fn find<'a, S>(&self, slots: &'a mut [S]) -> Result<&'a mut S, Refusal> {
+        let count = slots.len();
+        let found = usize::try_from(self.slot).ok().and_then(|slot| slots.get_mut(slot));
+        found.ok_or_else(|| format!("slot {} of {count}", self.slot))
+    }
+}
+
+/// FNV-1a of the type's name: host and worker run the same program, so the names agree.
+fn type_tag<T>() -> u64 {
+    let step = |hash: u64, &byte: &u8| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3);
+    std::any::type_name::<T>().as_bytes().iter().fold(0xcbf2_9ce4_8422_2325, step)
+}
+
+#[cfg(test)]
+#[path = "handoff_tests.rs"]
+mod tests;

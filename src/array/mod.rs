@@ -1,2 +1,101 @@
 //! Typed, shaped views of regions, and why their aliasing is sound.
+//!
+//! | type               | bytes live in   | who may write                    | safe slices          |
+//! |--------------------|-----------------|----------------------------------|----------------------|
+//! | [`SharedArray`]    | the arena       | its owner                        | yes                  |
+//! | [`Frozen`]         | the arena       | nobody                           | yes, read-only       |
+//! | [`OwnedChunk`]     | the arena       | its owner, host or one worker    | yes, exclusive       |
+//! | [`NamedArray`]     | `/dev/shm`      | any program of this user         | no: copies, `unsafe` |
+//! | [`MappedArray`]    | a file          | by contract nobody               | by contract          |
+//! | [`MappedArrayMut`] | a file          | by contract only the handle      | by contract          |
+//!
+//! # The aliasing argument
+//!
+//! A `&[T]` or `&mut [T]` is sound if, for as long as it lives, nobody writes, respectively
+//! nobody else touches, its bytes; whether in this process or in another.
+//!
+//! 1. *Spans are disjoint.* The arena gives each byte to at most one live `Span`
+//!    (`region/spans.rs`, checked by a property test), and its memory file has no name: who has
+//!    it is this host and the workers that it gave it to. Others, who could reach it through
+//!    `/proc`, act outside of what any process can defend against.
+//! 2. *A span has one owner.* `SharedArray` is neither `Clone` nor `Serialize`, so its slices
+//!    follow the borrow checker within the host. Workers reach its bytes only through a lease.
+//! 3. *A loop's lease* is part of a borrow of the array that lasts for the whole call: the call
+//!    returns only when each lease is returned or its holder is dead (`pool/`).
+//! 4. *`Frozen`* has no way to write. Its span is kept by every handle and every lease, so it is
+//!    neither written nor reused before the last of them is gone; `thaw` gives write access back
+//!    only to the sole owner. Workers see it through a window in which a write is a fault.
+//! 5. *`OwnedChunk`* is exclusive by construction: the right to the bytes is one value, moved
+//!    from handle to lease to handle. A codec sees the handle by shared reference only
+//!    (`Serialize` takes `&self`, and safe code may serialise through an `Rc`, an `Arc` or a
+//!    plain reference), so two rules make the move real. Access, *even to read*, takes
+//!    `&mut self`: while any slice of the chunk lives, nobody can serialise it, and while it is
+//!    being serialised no slice lives. And serialising takes the right out of the handle, under
+//!    its lock: a second attempt finds none and is an error, a later access panics. Chunks of
+//!    one array are disjoint ranges, made by `into_chunks`, which consumes the array.
+//! 6. *In a worker* a handle is made only by decoding a lease: an owned one at most once, a
+//!    frozen one any number of times. A handle counts as live until it is dropped or serialised
+//!    back. A worker with live handles after its task exits, and the host ends their leases
+//!    only when it is dead, so a handle hidden in a `static` never sees bytes of a later owner.
+//!    A handle leaked with `mem::forget` counts as live for ever.
+//! 7. *What comes back* from a worker is only a slot number. The host looks it up among the
+//!    leases of that task and rebuilds the handle from its own record, never from an offset
+//!    that another process wrote.
+//! 8. *Every bit pattern is a value*: elements are [`Pod`](bytemuck::Pod), so that whatever a
+//!    worker left, half-written or wild, is initialised memory of the type.
+//!
+//! Named arrays and mapped files have writers that no borrow checker sees. Named arrays are read
+//! and written by relaxed atomic copies, which may mix old and new elements but are not
+//! undefined; slices of them are `unsafe`, with exclusion as the caller's contract. Mapping a
+//! file is `unsafe` once, when it is mapped.
+
+mod chunk;
+mod element;
+mod frozen;
 pub(crate) mod handoff;
+mod mapped;
+mod named;
+mod npy_file;
+mod refused;
+mod shared;
+pub(crate) mod source;
+#[cfg(feature = "ndarray")]
+mod view;
+
+pub use chunk::OwnedChunk;
+pub use element::Element;
+pub use frozen::Frozen;
+pub use mapped::{MappedArray, MappedArrayMut};
+pub use named::NamedArray;
+pub use refused::Refused;
+pub use shared::SharedArray;
+
+use crate::error::{Error, Result};
+use crate::shape::{DIMENSIONS_MAX, Shape};
+
+/// Checks a shape for elements of type `T`: its number of elements, and their size in bytes.
+///
+/// # Errors
+///
+/// [`Error::InvalidArgument`] if there are too many dimensions, or if the extents other than
+/// zero multiply to more bytes than can be addressed.
+fn checked_size<T>(shape: &Shape) -> Result<(usize, usize)> {
+    const {
+        // Spans are aligned to a cache line.
+        assert!(align_of::<T>() <= crate::region::ALIGN_BYTES, "T is aligned too strictly");
+    }
+    if shape.ndim() > DIMENSIONS_MAX {
+        let expected = format!("at most {DIMENSIONS_MAX}");
+        return Err(Error::invalid("the number of dimensions", shape.ndim(), expected));
+    }
+    // A zero extent hides an overflow of the others, which views would stumble over.
+    let ones: Vec<usize> = shape.dims().iter().map(|&extent| extent.max(1)).collect();
+    let fits = Shape::from(ones).size_bytes(size_of::<T>().max(1)).is_some();
+    match (shape.len_elements(), shape.size_bytes(size_of::<T>())) {
+        (Some(len), Some(bytes)) if fits => Ok((len, bytes)),
+        _ => {
+            let expected = format!("at most {} bytes of elements", isize::MAX);
+            Err(Error::invalid("the shape", shape, expected))
+        }
+    }
+}

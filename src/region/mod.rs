@@ -28,3 +28,4 @@ pub(crate) mod windows;
 pub use arena::{set_arena_size, set_memory_limit};
 pub use dtype::Dtype;
 pub use reclaim::reclaim;
+pub(crate) use spans::ALIGN_BYTES;

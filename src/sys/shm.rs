@@ -12,7 +12,7 @@ use shared_memory::{Shmem, ShmemConf, ShmemError};
 
 use crate::error::{Error, Limit, Result};
 use crate::sys::file::{self, FileId, Hold};
-use crate::sys::memfd;
+use crate::sys::{limits, memfd};
 
 /// Where named regions live.
 pub(crate) const DIRECTORY: &str = "/dev/shm";
@@ -38,7 +38,8 @@ pub(crate) fn create(name: &str, size_bytes: u64, header: &[u8]) -> Result<File>
     if !file::try_lock(&file, Hold::Shared, name)? {
         return Err(Error::os("flock", name, io::Error::from(io::ErrorKind::WouldBlock)));
     }
-    let free_bytes = file::free_bytes(&file, DIRECTORY)?;
+    // Past the limit on file sizes there would be a signal instead of an error.
+    let free_bytes = file::free_bytes(&file, DIRECTORY)?.min(limits::file_size_bytes_max());
     if size_bytes > free_bytes {
         let (asked_bytes, limited_by) = (size_bytes, Limit::FileSystem);
         return Err(Error::NoSpace { asked_bytes, free_bytes, limited_by });

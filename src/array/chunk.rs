@@ -1,0 +1,225 @@
+//! A part of an array that moves into a task and back.
+
+#![allow(unsafe_code)]
+
+use std::fmt;
+use std::marker::PhantomData;
+use std::slice;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bytemuck::Pod;
+use serde::de::Error as _;
+use serde::ser::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use crate::array::handoff::{self, Loan, Taken, Ticket};
+use crate::array::refused::Refused;
+use crate::error::Error;
+use crate::region::arena::Span;
+use crate::shape::Shape;
+
+/// The array that chunks were cut from.
+#[derive(Debug)]
+pub(crate) struct Parent {
+    pub(crate) span: Span,
+    pub(crate) shape: Shape,
+}
+
+/// The right to one chunk's bytes. It is a value that exists once: not `Clone`, made by `cut`.
+#[derive(Debug)]
+pub(crate) struct Part {
+    pub(crate) parent: Arc<Parent>,
+    pub(crate) offset_bytes: usize,
+    pub(crate) len_bytes: usize,
+}
+
+/// Where the right to a chunk is when its handle has it.
+#[derive(Debug)]
+pub(crate) enum Owner {
+    /// In the process that made it.
+    Host(Part),
+    /// In a worker, for the length of a task.
+    Worker(Loan),
+}
+
+/// The place that a right leaves when its chunk is serialised, and may be put back to.
+pub(crate) type Home = Arc<Mutex<Option<Owner>>>;
+
+/// A chunk of an array that one task at a time owns: it moves into a task, and back with the
+/// task's result.
+///
+/// Reading takes `&mut self` as writing does: that is what keeps a chunk from being read here
+/// while a task writes it there.
+///
+/// Passing a chunk to a task moves it, even if the task was given a reference: after that the
+/// handle is empty. If the task fails, or keeps the chunk, the handle has it again, contents
+/// unspecified; without a handle the chunk is lost, and with it the array's wholeness.
+///
+/// # Examples
+///
+/// ```
+/// use brigade::SharedArray;
+/// let mut chunks = SharedArray::<u64>::zeroed([100])?.into_chunks(30)?;
+/// assert_eq!((chunks.len(), chunks[3].offset(), chunks[3].len()), (4, 90, 10));
+/// chunks[3].as_mut_slice().fill(7);
+/// assert_eq!(SharedArray::from_chunks(chunks)?[[99]], 7);
+/// # Ok::<(), brigade::Error>(())
+/// ```
+pub struct OwnedChunk<T> {
+    home: Home,
+    offset: usize,
+    len: usize,
+    elements: PhantomData<T>,
+}
+
+impl<T: Pod> OwnedChunk<T> {
+    /// A chunk of `len` elements from `offset` on; no two chunks of a parent may overlap.
+    pub(crate) fn cut(parent: &Arc<Parent>, offset: usize, len: usize) -> OwnedChunk<T> {
+        let (offset_bytes, len_bytes) = (offset * size_of::<T>(), len * size_of::<T>());
+        assert!(offset_bytes + len_bytes <= parent.span.len_bytes(), "a chunk is a part");
+        let part = Part { parent: Arc::clone(parent), offset_bytes, len_bytes };
+        OwnedChunk::of(Owner::Host(part), offset, len)
+    }
+
+    fn of(owner: Owner, offset: usize, len: usize) -> OwnedChunk<T> {
+        let home = Arc::new(Mutex::new(Some(owner)));
+        OwnedChunk { home, offset, len, elements: PhantomData }
+    }
+
+    /// Where the chunk begins in its array, in elements.
+    #[must_use]
+    pub fn offset(&self) -> usize {
+        self.offset
+    }
+
+    /// How many elements it has.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether it has no elements.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Whether the chunk was moved into a task, so that this handle is empty.
+    #[must_use]
+    pub fn is_moved(&self) -> bool {
+        self.home.lock().unwrap_or_else(PoisonError::into_inner).is_none()
+    }
+
+    /// The elements.
+    ///
+    /// # Panics
+    ///
+    /// If the chunk was moved into a task.
+    #[must_use]
+    pub fn as_slice(&mut self) -> &[T] {
+        self.as_mut_slice()
+    }
+
+    /// The elements, to be changed.
+    ///
+    /// # Panics
+    ///
+    /// If the chunk was moved into a task.
+    #[must_use]
+    pub fn as_mut_slice(&mut self) -> &mut [T] {
+        let owner = self.home.lock().unwrap_or_else(PoisonError::into_inner);
+        let start = match owner.as_ref() {
+            Some(Owner::Host(part)) => part.parent.span.as_ptr().wrapping_add(part.offset_bytes),
+            Some(Owner::Worker(loan)) => loan.as_ptr(),
+            None => panic!("this chunk was moved into a task; use the one that the task returned"),
+        };
+        drop(owner);
+        // SAFETY: the part has `len` elements inside its span (asserted in `cut`), aligned for
+        // `T` (spans are, and the offset is a multiple of its size; in a worker, checked by
+        // `handoff::take`). The right to it is in `home`, and stays there while `self` is
+        // borrowed exclusively: point 5 of the argument in `array/mod.rs`.
+        unsafe { slice::from_raw_parts_mut(start.cast(), self.len) }
+    }
+
+    /// Takes the parent out of a complete set of its chunks.
+    pub(crate) fn join(
+        mut chunks: Vec<OwnedChunk<T>>,
+    ) -> std::result::Result<Parent, Refused<Vec<OwnedChunk<T>>>> {
+        chunks.sort_by_key(|chunk| (chunk.offset, chunk.len));
+        match common_parent(&chunks) {
+            Err(found) => {
+                let expected = "all chunks of one array, each once";
+                Err(Refused::new(chunks, Error::invalid("the set of chunks", found, expected)))
+            }
+            Ok(parent) => {
+                // The set is complete, so the last reference but ours goes with it.
+                drop(chunks);
+                Ok(Arc::into_inner(parent).expect("no part is outside of the complete set"))
+            }
+        }
+    }
+}
+
+/// The parent of chunks that are sorted and cover it, or what is wrong with them.
+///
+/// Each part holds one reference to its parent and nothing else does, so that the set is
+/// complete exactly if there are no references but the chunks' and the one returned.
+fn common_parent<T: Pod>(chunks: &[OwnedChunk<T>]) -> std::result::Result<Arc<Parent>, String> {
+    let mut parent: Option<Arc<Parent>> = None;
+    let mut covered_bytes = 0;
+    for chunk in chunks {
+        let owner = chunk.home.lock().unwrap_or_else(PoisonError::into_inner);
+        let part = match owner.as_ref() {
+            Some(Owner::Host(part)) => part,
+            Some(Owner::Worker(_)) => return Err("a chunk inside a task".to_owned()),
+            None => return Err(format!("a moved chunk at {}", chunk.offset)),
+        };
+        let first = parent.get_or_insert_with(|| Arc::clone(&part.parent));
+        if !Arc::ptr_eq(first, &part.parent) {
+            return Err("chunks of different arrays".to_owned());
+        }
+        if part.offset_bytes != covered_bytes {
+            return Err(format!("a gap before element {}", chunk.offset));
+        }
+        covered_bytes += part.len_bytes;
+    }
+    let parent = parent.ok_or_else(|| "empty".to_owned())?;
+    // Elements of no size cover nothing, so the chunks are counted as well.
+    let is_whole = Arc::strong_count(&parent) == chunks.len() + 1;
+    if covered_bytes != parent.span.len_bytes() || !is_whole {
+        return Err("a gap at the end".to_owned());
+    }
+    Ok(parent)
+}
+
+impl<T> fmt::Debug for OwnedChunk<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let end = self.offset.saturating_add(self.len);
+        write!(f, "OwnedChunk<{}>[{}..{end}]", std::any::type_name::<T>(), self.offset)
+    }
+}
+
+/// Inside the codec of a task only; moves the chunk.
+impl<T: Pod> Serialize for OwnedChunk<T> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+        let slot = handoff::move_chunk(&self.home, size_of::<T>()).map_err(S::Error::custom)?;
+        Ticket::new::<T>(slot, self.offset, &[self.len]).serialize(serializer)
+    }
+}
+
+/// Inside the codec of a task only.
+impl<'de, T: Pod> Deserialize<'de> for OwnedChunk<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
+        let ticket = Ticket::deserialize(deserializer)?;
+        let (_, len) = ticket.check::<T>().map_err(D::Error::custom)?;
+        let taken = handoff::take_chunk::<T>(&ticket, len).map_err(D::Error::custom)?;
+        let (owner, offset) = match taken {
+            Taken::Host(part) => {
+                let offset = part.offset_bytes.checked_div(size_of::<T>()).unwrap_or(0);
+                (Owner::Host(part), offset)
+            }
+            Taken::Worker(loan) => (Owner::Worker(loan), ticket.offset()),
+        };
+        Ok(OwnedChunk::of(owner, offset, len))
+    }
+}

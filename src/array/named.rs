@@ -1,0 +1,248 @@
+//! The array in a named region, which other programs may write.
+
+#![allow(unsafe_code)]
+
+use std::fmt;
+use std::marker::PhantomData;
+use std::slice;
+
+use crate::array::element::{Element, dtype_of};
+use crate::array::mapped::check_header;
+use crate::array::shared::SharedArray;
+use crate::array::{checked_size, source::Source};
+use crate::error::{Error, Result};
+use crate::region::name::Name;
+use crate::region::named::NamedRegion;
+use crate::region::npy::Header;
+use crate::region::racy;
+use crate::shape::Shape;
+
+/// An array under a name in `/dev/shm`, shared with any program of this user.
+///
+/// Its bytes are a NumPy `.npy` file: `numpy.load("/dev/shm/NAME", mmap_mode="r+")` is a view
+/// of the same memory. Because other programs may write at any time, elements are copied in and
+/// out; a copy may mix old and new elements, but no element of up to 8 bytes is torn. Slices are
+/// `unsafe`.
+///
+/// The name goes when the creator's handle is dropped or [`unlink`](NamedArray::unlink) is
+/// called, unless it was [kept](NamedArray::keep); the memory goes with the last program that
+/// has it mapped. What a killed program leaves, [`reclaim`](crate::reclaim) removes. A program
+/// that truncates the file makes those that access it die of SIGBUS.
+///
+/// # Examples
+///
+/// ```
+/// use brigade::SharedArray;
+/// let name = format!("doc-named-{}", std::process::id());
+/// let mut ours = SharedArray::<f64>::named(&name, [2, 2])?;
+/// ours.copy_from_slice(&[1.0, 2.0, 3.0, 4.0])?;
+/// let theirs = SharedArray::<f64>::attach(&name)?;
+/// assert_eq!(theirs.get([1, 0]), Some(3.0));
+/// # Ok::<(), brigade::Error>(())
+/// ```
+pub struct NamedArray<T> {
+    region: NamedRegion,
+    shape: Shape,
+    len: usize,
+    data_offset: usize,
+    elements: PhantomData<T>,
+}
+
+impl<T: Element> SharedArray<T> {
+    /// Makes an array of zeros under a name in `/dev/shm`, with mode 600.
+    ///
+    /// Nobody sees the name before the array is complete.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::BadName`]; [`Error::NameTaken`]; [`Error::NoSpace`] if memory or `/dev/shm` has
+    /// no room; [`Error::InvalidArgument`] if the shape overflows.
+    pub fn named(name: &str, shape: impl Into<Shape>) -> Result<NamedArray<T>> {
+        let (name, shape) = (Name::new(name)?, shape.into());
+        let (_, bytes) = checked_size::<T>(&shape)?;
+        let (region, header) = NamedRegion::create(name, dtype_of::<T>(), &shape, bytes)?;
+        NamedArray::new(region, header)
+    }
+
+    /// Opens an array that this or another program made under a name.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::BadName`]; [`Error::NotFound`]; [`Error::Layout`] if it is another user's, not
+    /// private, no `.npy`, of another dtype, not row-major, or in the other byte order.
+    pub fn attach(name: &str) -> Result<NamedArray<T>> {
+        let (region, header) = NamedRegion::attach(Name::new(name)?)?;
+        NamedArray::new(region, header)
+    }
+}
+
+impl<T: Element> NamedArray<T> {
+    fn new(region: NamedRegion, header: Header) -> Result<NamedArray<T>> {
+        check_header::<T>(&header, region.name())?;
+        let (len, _) = checked_size::<T>(&header.shape)?;
+        let Header { shape, data_offset, .. } = header;
+        Ok(NamedArray { region, shape, len, data_offset, elements: PhantomData })
+    }
+
+    /// The name, without `/dev/shm/`.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        self.region.name()
+    }
+
+    /// The extents, outermost first.
+    #[must_use]
+    pub fn shape(&self) -> &Shape {
+        &self.shape
+    }
+
+    /// How many elements there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether there are no elements.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// A copy of the element at `index`, or `None` if it lies outside or has the wrong
+    /// dimensions.
+    #[must_use]
+    pub fn get<const N: usize>(&self, index: [usize; N]) -> Option<T> {
+        let offset = self.shape.offset(&index)?;
+        let mut element = T::zeroed();
+        self.copy_out(offset, slice::from_mut(&mut element));
+        Some(element)
+    }
+
+    /// Overwrites the element at `index`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidArgument`] if it lies outside or has the wrong dimensions.
+    pub fn set<const N: usize>(&mut self, index: [usize; N], element: T) -> Result<()> {
+        let Some(offset) = self.shape.offset(&index) else {
+            let expected = format!("inside of shape {}", self.shape);
+            return Err(Error::invalid("the index", format!("{index:?}"), expected));
+        };
+        self.copy_in(offset, slice::from_ref(&element));
+        Ok(())
+    }
+
+    /// A copy of all elements, in row-major order.
+    #[must_use]
+    pub fn copy_to_vec(&self) -> Vec<T> {
+        let mut copy = vec![T::zeroed(); self.len];
+        self.copy_out(0, &mut copy);
+        copy
+    }
+
+    /// A copy of the array in anonymous memory, with safe slices.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoSpace`].
+    pub fn copy_to_array(&self) -> Result<SharedArray<T>> {
+        let mut copy = SharedArray::for_overwrite(&self.shape)?;
+        self.copy_out(0, copy.as_mut_slice());
+        Ok(copy)
+    }
+
+    /// Overwrites all elements.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::ShapeMismatch`] if there is another number of them.
+    pub fn copy_from_slice(&mut self, elements: &[T]) -> Result<()> {
+        if elements.len() != self.len {
+            return Err(Error::ShapeMismatch {
+                operation: "copy_from_slice",
+                left: self.shape.clone(),
+                right: Shape::from(elements.len()),
+                rule: "both must have the same number of elements",
+            });
+        }
+        self.copy_in(0, elements);
+        Ok(())
+    }
+
+    /// The elements in row-major order.
+    ///
+    /// # Safety
+    ///
+    /// - For as long as the slice lives, no program, this one included, writes to the array.
+    /// - For as long, no program truncates its file.
+    #[must_use]
+    pub unsafe fn as_slice(&self) -> &[T] {
+        // SAFETY: the mapping has `len` elements from `start` on (`Mapping::of_region`),
+        // aligned (`check_header`); that nobody writes them is the caller's contract.
+        unsafe { slice::from_raw_parts(self.start().cast(), self.len) }
+    }
+
+    /// The elements in row-major order, to be changed.
+    ///
+    /// # Safety
+    ///
+    /// - For as long as the slice lives, no program, this one included, accesses the array by
+    ///   any other way.
+    /// - For as long, no program truncates its file.
+    #[must_use]
+    pub unsafe fn as_mut_slice(&mut self) -> &mut [T] {
+        // SAFETY: as in `as_slice`; exclusion is the caller's contract.
+        unsafe { slice::from_raw_parts_mut(self.start().cast(), self.len) }
+    }
+
+    /// Removes the name. The array stays usable for all that have it.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotFound`] if the name is gone, or means something else by now.
+    pub fn unlink(&mut self) -> Result<()> {
+        self.region.unlink()
+    }
+
+    /// Lets the name outlive this handle and its program, until someone unlinks it.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Os`].
+    pub fn keep(&mut self) -> Result<()> {
+        self.region.keep()
+    }
+
+    /// What a worker needs to find the elements.
+    pub(crate) fn source(&self) -> Source {
+        Source::of_mapping(self.region.mapping(), self.data_offset, self.len * size_of::<T>())
+    }
+
+    fn start(&self) -> *mut u8 {
+        self.region.mapping().base().wrapping_add(self.data_offset)
+    }
+
+    /// Copies `target.len()` elements out, from element `offset` on.
+    fn copy_out(&self, offset: usize, target: &mut [T]) {
+        assert!(offset + target.len() <= self.len, "callers stay inside of the array");
+        let start = self.start().wrapping_add(offset * size_of::<T>());
+        // SAFETY: the range is inside of the mapping (asserted above; `Mapping::of_region` checked
+        // that the mapping has all elements), which is read-write and lives as long as `self`.
+        unsafe { racy::copy_out(start, bytemuck::cast_slice_mut(target)) };
+    }
+
+    /// Copies elements in, from element `offset` on.
+    fn copy_in(&mut self, offset: usize, source: &[T]) {
+        assert!(offset + source.len() <= self.len, "callers stay inside of the array");
+        let start = self.start().wrapping_add(offset * size_of::<T>());
+        // SAFETY: as in `copy_out`.
+        unsafe { racy::copy_in(start, bytemuck::cast_slice(source)) };
+    }
+}
+
+impl<T> fmt::Debug for NamedArray<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let element = std::any::type_name::<T>();
+        write!(f, "NamedArray<{element}>{} {:?}", self.shape, self.region.name())
+    }
+}

@@ -1,0 +1,55 @@
+//! A refused value, given back with the reason.
+
+use std::fmt;
+
+use crate::error::Error;
+
+/// A value that a call would have consumed, given back because the call failed.
+///
+/// `?` turns it into the [`Error`] alone, in functions that return that.
+///
+/// # Examples
+///
+/// ```
+/// use brigade::SharedArray;
+/// let array = SharedArray::from_slice(&[1, 2, 3])?;
+/// let refused = array.into_chunks(0).unwrap_err();
+/// assert_eq!(refused.value.as_slice(), [1, 2, 3]);
+/// # Ok::<(), brigade::Error>(())
+/// ```
+pub struct Refused<V> {
+    /// What was to be consumed, unchanged.
+    pub value: V,
+    /// Why it was not; boxed, so that the success is not as large as the failure.
+    pub error: Box<Error>,
+}
+
+impl<V> Refused<V> {
+    pub(crate) fn new(value: V, error: Error) -> Refused<V> {
+        Refused { value, error: Box::new(error) }
+    }
+}
+
+impl<V> fmt::Debug for Refused<V> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Refused").field("error", &self.error).finish_non_exhaustive()
+    }
+}
+
+impl<V> fmt::Display for Refused<V> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.error, f)
+    }
+}
+
+impl<V> std::error::Error for Refused<V> {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.error.source()
+    }
+}
+
+impl<V> From<Refused<V>> for Error {
+    fn from(refused: Refused<V>) -> Error {
+        *refused.error
+    }
+}

@@ -1,0 +1,131 @@
+//! What a loop or a product tells its workers about an operand.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Result};
+use crate::region::arena::Span;
+use crate::region::mapping::{Address, Mapping};
+use crate::region::windows::Windows;
+use crate::sys::file::FileId;
+use crate::sys::mmap::Access;
+
+/// Mappings that a worker keeps for later tasks at most.
+const CACHED_MAX: usize = 64;
+
+/// Where the elements of an operand are, for any process of the pool.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Source {
+    /// In the arena.
+    Arena { id: u64, offset: u64, len_bytes: u64 },
+    /// In a file or named region, which each worker maps by itself.
+    Mapped { address: Address, device: u64, inode: u64, offset: u64, len_bytes: u64 },
+}
+
+impl Source {
+    pub(crate) fn of_span(span: &Span) -> Source {
+        let (id, offset) = (span.arena().id(), span.offset());
+        Source::Arena { id, offset, len_bytes: span.len_bytes() as u64 }
+    }
+
+    /// `len_bytes` of a mapping, from `offset` on.
+    pub(crate) fn of_mapping(mapping: &Mapping, offset: usize, len_bytes: usize) -> Source {
+        Source::Mapped {
+            address: mapping.address().clone(),
+            device: mapping.id().device,
+            inode: mapping.id().inode,
+            offset: offset as u64,
+            len_bytes: len_bytes as u64,
+        }
+    }
+}
+
+/// An operand's first byte, and what keeps it mapped.
+#[derive(Debug)]
+pub(crate) struct Resolved {
+    start: *mut u8,
+    /// Never read: holding it is its purpose. `None` where the arena's windows stay anyway.
+    _mapping: Option<Arc<Mapping>>,
+}
+
+impl Resolved {
+    /// The first byte; to be written only if it was resolved for that.
+    pub(crate) fn as_ptr(&self) -> *mut u8 {
+        self.start
+    }
+}
+
+/// A worker's mappings of files and named regions, made on first use.
+#[derive(Debug, Default)]
+pub(crate) struct Resolver {
+    cache: Mutex<HashMap<(FileId, bool), Arc<Mapping>>>,
+}
+
+impl Resolver {
+    /// Finds an operand's bytes.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Corrupt`] if they are not in the arena of `windows`; [`Error::NotFound`],
+    /// [`Error::Layout`] or [`Error::Os`] if the file is not what it was.
+    pub(crate) fn resolve(
+        &self,
+        windows: &Windows,
+        source: &Source,
+        access: Access,
+    ) -> Result<Resolved> {
+        match source {
+            Source::Arena { id, offset, len_bytes } => {
+                let len_bytes = usize::try_from(*len_bytes).unwrap_or(usize::MAX);
+                if *id != windows.id() {
+                    let found = format!("arena {id:#x} instead of {:#x}", windows.id());
+                    return Err(Error::Corrupt { what: "an operand", found });
+                }
+                let start = match access {
+                    Access::ReadOnly => windows.read(*offset, len_bytes)?.cast_mut(),
+                    Access::ReadWrite => windows.write(*offset, len_bytes)?,
+                };
+                Ok(Resolved { start, _mapping: None })
+            }
+            Source::Mapped { address, device, inode, offset, len_bytes } => {
+                let id = FileId { device: *device, inode: *inode };
+                let mapping = self.mapping(address, id, access)?;
+                let end = offset.checked_add(*len_bytes);
+                let start = usize::try_from(*offset).ok();
+                match (start, end) {
+                    (Some(start), Some(end)) if end <= mapping.len_bytes() as u64 => {
+                        let start = mapping.base().wrapping_add(start);
+                        Ok(Resolved { start, _mapping: Some(mapping) })
+                    }
+                    _ => Err(Error::Layout {
+                        place: format!("{address:?}"),
+                        found: format!("{} bytes", mapping.len_bytes()),
+                        expected: format!("{len_bytes} bytes at {offset}"),
+                    }),
+                }
+            }
+        }
+    }
+
+    /// The file `id`, mapped now or before. A mapping keeps its inode, so the number means the
+    /// same file for as long as it is cached.
+    fn mapping(&self, address: &Address, id: FileId, access: Access) -> Result<Arc<Mapping>> {
+        let mut cache = self.cache.lock().unwrap_or_else(PoisonError::into_inner);
+        let key = (id, access == Access::ReadWrite);
+        if let Some(mapping) = cache.get(&key) {
+            return Ok(Arc::clone(mapping));
+        }
+        let mapping = Arc::new(Mapping::again(address, id, access)?);
+        if cache.len() >= CACHED_MAX {
+            cache.clear();
+        }
+        cache.insert(key, Arc::clone(&mapping));
+        Ok(mapping)
+    }
+}
+
+#[cfg(test)]
+#[path = "source_tests.rs"]
+mod tests;

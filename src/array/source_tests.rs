@@ -1,0 +1,68 @@
+//! Claims about operands that workers look up by themselves.
+
+use super::*;
+use crate::array::SharedArray;
+use crate::region::arena::Arena;
+
+fn windows() -> Windows {
+    let arena = Arena::host().unwrap();
+    let fd = arena.fd().try_clone_to_owned().unwrap();
+    Windows::attach(fd, arena.id(), arena.size_bytes()).unwrap()
+}
+
+#[expect(unsafe_code, reason = "reads what was resolved, as a worker does")]
+fn read(resolved: &Resolved, len: usize) -> Vec<f64> {
+    // SAFETY: the tests resolve `len` elements of f64, which nobody writes meanwhile.
+    unsafe { std::slice::from_raw_parts(resolved.as_ptr().cast::<f64>(), len) }.to_vec()
+}
+
+#[test]
+fn an_operand_is_found_in_the_arena_and_in_a_named_region() {
+    let array = SharedArray::from_slice(&[1.0, 2.0]).unwrap();
+    let (windows, resolver) = (windows(), Resolver::default());
+    let found = resolver.resolve(&windows, &array.source(), Access::ReadOnly).unwrap();
+    assert_eq!(read(&found, 2), [1.0, 2.0]);
+    let name = format!("brigade-test-source-{}", std::process::id());
+    let mut named = SharedArray::<f64>::named(&name, [2]).unwrap();
+    named.copy_from_slice(&[3.0, 4.0]).unwrap();
+    let wire = postcard::to_allocvec(&named.source()).unwrap();
+    let source: Source = postcard::from_bytes(&wire).unwrap();
+    let found = resolver.resolve(&windows, &source, Access::ReadWrite).unwrap();
+    assert_eq!(read(&found, 2), [3.0, 4.0]);
+    // Found before, it is found again although the name is gone.
+    named.unlink().unwrap();
+    assert!(resolver.resolve(&windows, &source, Access::ReadWrite).is_ok());
+    let refused = Resolver::default().resolve(&windows, &source, Access::ReadWrite);
+    assert!(matches!(refused, Err(Error::NotFound { .. })));
+}
+
+#[test]
+fn a_name_that_means_another_file_by_now_is_refused() {
+    let name = format!("brigade-test-replaced-{}", std::process::id());
+    let mut first = SharedArray::<f64>::named(&name, [2]).unwrap();
+    let source = first.source();
+    first.unlink().unwrap();
+    let _second = SharedArray::<f64>::named(&name, [2]).unwrap();
+    let refused = Resolver::default().resolve(&windows(), &source, Access::ReadOnly);
+    assert!(matches!(refused, Err(Error::Layout { .. })), "{refused:?}");
+}
+
+#[test]
+fn operands_out_of_bounds_or_of_another_arena_are_refused() {
+    let (windows, resolver) = (windows(), Resolver::default());
+    let elsewhere = Source::Arena { id: windows.id() ^ 1, offset: 0, len_bytes: 8 };
+    let outside = Source::Arena { id: windows.id(), offset: u64::MAX, len_bytes: 8 };
+    for source in [elsewhere, outside] {
+        let refused = resolver.resolve(&windows, &source, Access::ReadOnly);
+        assert!(matches!(refused, Err(Error::Corrupt { .. })), "{refused:?}");
+    }
+    let name = format!("brigade-test-bounds-{}", std::process::id());
+    let named = SharedArray::<f64>::named(&name, [2]).unwrap();
+    let Source::Mapped { address, device, inode, offset, .. } = named.source() else {
+        panic!("a named array is mapped")
+    };
+    let len_bytes = u64::MAX - offset;
+    let too_long = Source::Mapped { address, device, inode, offset, len_bytes };
+    let refused = resolver.resolve(&windows, &too_long, Access::ReadOnly);
+    assert!(matches!(refused, Err(Error::Layout { .. })), "{refused:?}");
+}
