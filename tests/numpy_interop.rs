@@ -1,0 +1,105 @@
+//! Python and NumPy see named arrays and files without any binding.
+//!
+//! The interpreter is `$BRIGADE_PYTHON`, or `python3`. Without one, or without NumPy in it, these
+//! tests say that they were skipped.
+
+mod common;
+
+use std::process::Command;
+
+use brigade::SharedArray;
+use common::{Directory, LeakCheck, skipped, unique};
+
+/// The interpreter, if it has what is needed.
+fn python(import: &str) -> Option<String> {
+    let python = std::env::var("BRIGADE_PYTHON").unwrap_or_else(|_| "python3".to_owned());
+    let probe = Command::new(&python).args(["-c", import]).output();
+    if probe.is_ok_and(|output| output.status.success()) {
+        return Some(python);
+    }
+    skipped(&format!("{python} cannot `{import}`; set BRIGADE_PYTHON to one that can"));
+    None
+}
+
+/// Runs a script, which must succeed, and returns what it printed.
+fn run(python: &str, script: &str, arguments: &[&str]) -> String {
+    let output = Command::new(python).args(["-c", script]).args(arguments).output().unwrap();
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{errors}");
+    String::from_utf8(output.stdout).unwrap().trim().to_owned()
+}
+
+#[test]
+fn numpy_maps_a_named_array_and_writes_into_it() {
+    let _check = LeakCheck::new();
+    let Some(python) = python("import numpy") else { return };
+    let name = unique("numpy");
+    let mut array = SharedArray::<f64>::named(&name, [2, 3]).unwrap();
+    array.copy_from_slice(&[1.0, 2.0, 3.0, 4.0, 5.0, 6.0]).unwrap();
+    let script = "import numpy, sys
+a = numpy.load('/dev/shm/' + sys.argv[1], mmap_mode='r+')
+assert a.shape == (2, 3) and a.dtype == numpy.float64 and a.flags.c_contiguous
+assert a[1, 0] == 4.0
+a[0, 1] = 42.0
+print(float(a.sum()))";
+    assert_eq!(run(&python, script, &[&name]), "61.0");
+    assert_eq!(array.get([0, 1]), Some(42.0));
+}
+
+#[test]
+fn pythons_shared_memory_attaches_a_named_array() {
+    let _check = LeakCheck::new();
+    let Some(python) = python("from multiprocessing import shared_memory") else { return };
+    let name = unique("python");
+    let mut array = SharedArray::<i32>::named(&name, [4]).unwrap();
+    array.copy_from_slice(&[10, 20, 30, 40]).unwrap();
+    // Before 3.13 Python believes that it owns what it attaches, and removes it when it exits.
+    let script = "import struct, sys
+from multiprocessing import resource_tracker, shared_memory
+if sys.version_info >= (3, 13):
+    m = shared_memory.SharedMemory(sys.argv[1], track=False)
+else:
+    m = shared_memory.SharedMemory(sys.argv[1])
+    resource_tracker.unregister(m._name, 'shared_memory')
+assert bytes(m.buf[:6]) == b'\\x93NUMPY'
+print(struct.unpack_from('<4i', m.buf, 4096))
+struct.pack_into('<i', m.buf, 4096 + 4, 21)
+m.close()";
+    assert_eq!(run(&python, script, &[&name]), "(10, 20, 30, 40)");
+    assert_eq!(array.copy_to_vec(), [10, 21, 30, 40]);
+    assert!(SharedArray::<i32>::attach(&name).is_ok(), "the name is still there");
+}
+
+#[test]
+fn arrays_that_numpy_publishes_are_attached() {
+    let _check = LeakCheck::new();
+    let Some(python) = python("import numpy") else { return };
+    let name = unique("from-numpy");
+    let script = "import numpy, os, sys
+path = '/dev/shm/' + sys.argv[1]
+os.umask(0o077)
+with open(path, 'wb') as f: numpy.save(f, numpy.arange(6, dtype='u2').reshape(3, 2))";
+    run(&python, script, &[&name]);
+    let mut array = SharedArray::<u16>::attach(&name).unwrap();
+    assert_eq!((array.get([2, 1]), array.shape().dims()), (Some(5), &[3, 2][..]));
+    array.unlink().unwrap();
+}
+
+#[test]
+fn files_go_both_ways() {
+    let (_check, directory) = (LeakCheck::new(), Directory::new());
+    let Some(python) = python("import numpy") else { return };
+    let (ours, theirs) = (directory.0.join("ours.npy"), directory.0.join("theirs.npy"));
+    SharedArray::from_fn([2, 2, 2], |[i, j, k]| [i as f32, (j + k) as f32])
+        .unwrap()
+        .to_npy(&ours)
+        .unwrap();
+    let script = "import numpy, sys
+a = numpy.load(sys.argv[1])
+assert a.dtype == numpy.complex64 and a[1, 1, 1] == 1 + 2j
+numpy.save(sys.argv[2], numpy.asfortranarray(numpy.arange(6.).reshape(2, 3).astype('>f8')))";
+    run(&python, script, &[ours.to_str().unwrap(), theirs.to_str().unwrap()]);
+    let read = SharedArray::<f64>::from_npy(&theirs).unwrap();
+    assert_eq!(read.as_slice(), [0.0, 1.0, 2.0, 3.0, 4.0, 5.0]);
+    assert_eq!(read.shape().dims(), [2, 3]);
+}
