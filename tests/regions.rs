@@ -1,5 +1,7 @@
 //! Named regions: who sees a name, and who removes it.
 
+#![allow(unsafe_code)]
+
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -236,6 +238,26 @@ fn a_child_plays_its_part() {
             assert!(resident_kib < 256 << 10, "{resident_kib} KiB are resident");
             println!("as it should be");
         }
+        ("fork", name) => {
+            let array = SharedArray::from_slice(&[1u8, 2, 3]).unwrap();
+            let named = SharedArray::<u8>::named(name, [4]).unwrap();
+            // SAFETY: the child drops two handles, which locks nothing that another thread of
+            // this process could have held, and ends without running anything else.
+            match unsafe { nix::unistd::fork() }.unwrap() {
+                nix::unistd::ForkResult::Child => {
+                    drop((array, named));
+                    // SAFETY: ends the process and returns to nobody.
+                    unsafe { nix::libc::_exit(0) }
+                }
+                nix::unistd::ForkResult::Parent { child } => {
+                    let status = nix::sys::wait::waitpid(child, None).unwrap();
+                    assert_eq!(status, nix::sys::wait::WaitStatus::Exited(child, 0));
+                }
+            }
+            assert!(path_of(name).exists());
+            assert_eq!((array.as_slice(), named.len()), (&[1, 2, 3][..], 4));
+            println!("as it should be");
+        }
         (other, _) => panic!("no such part: {other}"),
     }
 }
@@ -289,4 +311,10 @@ fn memory_that_is_to_be_locked_does_not_fill_the_arena() {
     }
     let child = child(&[], "locked");
     succeeds(child);
+}
+
+#[test]
+fn a_forked_childs_handles_remove_nothing() {
+    let _check = LeakCheck::new();
+    succeeds(child(&[], &format!("fork {}", unique("forked"))));
 }

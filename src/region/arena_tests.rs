@@ -169,3 +169,24 @@ fn many_threads_reserve_and_free_without_overlap() {
         }
     });
 }
+
+#[test]
+fn where_the_kernel_commits_strictly_pages_are_there_at_once() {
+    let mut arena = Arena::new().unwrap();
+    arena.commits_strictly = true;
+    let arena = Arc::new(arena);
+    let _span = arena.reserve(6 << 20, Contents::Zeroed).unwrap();
+    let (_, touched_bytes) = memfd::size_and_use_bytes(arena.fd()).unwrap();
+    assert_eq!((touched_bytes, arena.reserved_bytes()), (6 << 20, 6 << 20));
+}
+
+#[test]
+fn populating_a_span_touches_it_all_and_no_more() {
+    let arena = arena();
+    let _before = arena.reserve(2 << 20, Contents::Zeroed).unwrap();
+    let span = arena.reserve(5 << 20, Contents::Zeroed).unwrap();
+    span.populate().unwrap();
+    let (_, touched_bytes) = memfd::size_and_use_bytes(arena.fd()).unwrap();
+    assert_eq!(touched_bytes, 6 << 20);
+    assert!(is_all(&span, 0));
+}
