@@ -66,7 +66,14 @@ fn large_payloads_travel_both_ways() {
 #[test]
 fn a_task_past_its_timeout_is_killed_and_only_it() {
     let pool = Pool::builder().workers(1).timeout(Duration::from_millis(50)).build().unwrap();
-    let endless = pool.submit(|()| loop { std::hint::spin_loop() }, ()).unwrap();
+    let endless = pool
+        .submit(
+            |()| loop {
+                std::hint::spin_loop()
+            },
+            (),
+        )
+        .unwrap();
     let next = pool.submit(square, 5).unwrap();
     let error = endless.join().map(|()| ()).unwrap_err();
     assert!(matches!(error, Error::Task(TaskError::TimedOut { .. })), "{error}");
@@ -76,5 +83,8 @@ fn a_task_past_its_timeout_is_killed_and_only_it() {
 #[test]
 fn tasks_run_in_process_on_request() {
     let pool = Pool::builder().workers(2).start(Start::InProcess).build().unwrap();
-    assert_eq!(pool.submit(|()| std::process::id(), ()).unwrap().join().unwrap(), std::process::id());
+    assert_eq!(
+        pool.submit(|()| std::process::id(), ()).unwrap().join().unwrap(),
+        std::process::id()
+    );
 }

@@ -9,7 +9,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::array::handoff;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, TaskError};
 use crate::pool::backoff;
 use crate::pool::board::HostBoard;
 use crate::pool::host_lane::HostLane;
@@ -18,7 +18,7 @@ use crate::pool::job::{self, Trampoline};
 use crate::pool::lane::driver;
 use crate::pool::state::{Cause, Condition, Life, Seat, State, Watch};
 use crate::pool::supervise::{Bell, WorkerSocket};
-use crate::pool::task::{Call, Rules, TaskId, Whereabouts};
+use crate::pool::task::{Call, Outcome, Rules, TaskId, Whereabouts, cancelled};
 use crate::pool::worker::{self, Charter};
 use crate::process::events::{Supervisor, Token};
 use crate::process::function::FunctionOffset;
@@ -287,8 +287,8 @@ impl Core {
     ) -> Result<TaskId> {
         let function = FunctionOffset::of(trampoline as *const ())?;
         let mut bytes = Vec::new();
-        let (encoded, leases) = handoff::encode(|| encode(&mut bytes));
-        encoded.map_err(|reason| crate::TaskError::Codec {
+        let encoded = handoff::encode(|| encode(&mut bytes));
+        let ((), leases) = encoded.map_err(|reason| TaskError::Codec {
             what: "argument",
             action: "encoded",
             reason,
@@ -337,9 +337,7 @@ impl Core {
         match &state.life {
             Life::Open => Ok(()),
             Life::Draining | Life::Closed => Err(Error::Closed { what: "the pool" }),
-            Life::Broken(cause) => {
-                Err(Error::Broken { what: "the pool", cause: cause.clone() })
-            }
+            Life::Broken(cause) => Err(Error::Broken { what: "the pool", cause: cause.clone() }),
         }
     }
 
@@ -585,8 +583,8 @@ impl Core {
     }
 
     /// Takes the outcome of a task that is done, and forgets the task.
-    pub(super) fn take(state: &mut State, id: TaskId) -> std::result::Result<crate::pool::task::Outcome, Watch> {
-        let Some(entry) = state.tasks.get(id) else { return Ok(Err(crate::pool::task::cancelled())) };
+    pub(super) fn take(state: &mut State, id: TaskId) -> std::result::Result<Outcome, Watch> {
+        let Some(entry) = state.tasks.get(id) else { return Ok(Err(cancelled())) };
         if !matches!(entry.place, Whereabouts::Done(_)) {
             return Err(Watch::Task(id));
         }

@@ -3,7 +3,7 @@
 use crate::array::handoff::Lease;
 use crate::error::{Error, Result, TaskError};
 use crate::pool::core::Core;
-use crate::pool::job::{self, Job, Station, Trampoline};
+use crate::pool::job::{self, Job, Leases, Station, Trampoline};
 use crate::pool::lane::Status;
 use crate::pool::task::{Call, Outcome, Rules, TaskId, Value, ValueBytes};
 use crate::region::windows::Windows;
@@ -26,13 +26,12 @@ pub(super) fn submit(
     Ok(id)
 }
 
-fn run(core: &Core, trampoline: Trampoline, leases: Vec<Lease>, encoded: &[u8]) -> Outcome {
+fn run(core: &Core, trampoline: Trampoline, mut leases: Vec<Lease>, encoded: &[u8]) -> Outcome {
     let windows = Windows::of_host(&core.arena);
-    let table: Vec<_> = leases.iter().map(Lease::wire).collect();
     let mut out = Vec::new();
     let mut job = Job {
         payload: encoded,
-        leases: &table,
+        leases: Leases::Host(&mut leases),
         windows: &windows,
         out: &mut out,
         station: &mut Station::default(),

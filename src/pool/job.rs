@@ -8,7 +8,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::array::handoff::{self, WireLease};
+use crate::array::handoff::{self, Lease, WireLease};
 use crate::error::Result;
 use crate::pool::lane::{Stage, Status};
 use crate::process::function::FunctionOffset;
@@ -19,7 +19,7 @@ pub(crate) struct Job<'a> {
     /// The encoded argument.
     pub(crate) payload: &'a [u8],
     /// The arrays that it refers to.
-    pub(crate) leases: &'a [WireLease],
+    pub(crate) leases: Leases<'a>,
     pub(crate) windows: &'a Windows,
     /// Where the encoded result goes.
     pub(crate) out: &'a mut Vec<u8>,
@@ -27,6 +27,14 @@ pub(crate) struct Job<'a> {
     pub(crate) station: &'a mut Station,
     /// Told how far the task has come.
     pub(crate) progress: &'a dyn Fn(Stage),
+}
+
+/// The arrays that a task's argument refers to by slot.
+pub(crate) enum Leases<'a> {
+    /// In a worker: as the host's table has them.
+    Wire(&'a [WireLease]),
+    /// In the host itself: the rights, which the argument takes and the result gives back.
+    Host(&'a mut Vec<Lease>),
 }
 
 /// What a worker keeps between tasks.
@@ -48,7 +56,8 @@ impl Station {
         call: u64,
         decode: impl FnOnce() -> std::result::Result<W, JobError>,
     ) -> std::result::Result<&W, JobError> {
-        let is_kept = self.shared.as_ref().is_some_and(|(id, value)| *id == call && value.is::<W>());
+        let is_kept =
+            self.shared.as_ref().is_some_and(|(id, value)| *id == call && value.is::<W>());
         if !is_kept {
             self.shared = None;
             self.shared = Some((call, Box::new(decode()?)));
@@ -78,16 +87,28 @@ pub(crate) enum JobError {
 pub(crate) type Trampoline = fn(&mut Job<'_>) -> std::result::Result<(), JobError>;
 
 impl Job<'_> {
-    /// Decodes the argument.
-    pub(crate) fn argument<A: DeserializeOwned>(&self) -> std::result::Result<A, JobError> {
-        handoff::decode(self.windows, self.leases, || decode(self.payload))
-            .map_err(JobError::Argument)
+    /// Decodes the argument; once, since it takes what the leases give.
+    pub(crate) fn argument<A: DeserializeOwned>(&mut self) -> std::result::Result<A, JobError> {
+        let payload = self.payload;
+        match &mut self.leases {
+            Leases::Wire([]) => decode(payload),
+            Leases::Wire(leases) => handoff::decode(self.windows, leases, || decode(payload)),
+            Leases::Host(leases) => handoff::redeem(std::mem::take(*leases), || decode(payload)),
+        }
+        .map_err(JobError::Argument)
     }
 
     /// Encodes the result.
     pub(crate) fn finish<R: Serialize>(&mut self, value: &R) -> std::result::Result<(), JobError> {
         (self.progress)(Stage::Publishing);
-        encode_onto(self.out, value).map_err(JobError::Result)
+        let out = &mut *self.out;
+        match &mut self.leases {
+            Leases::Wire(_) => handoff::encode_back(|| encode_onto(out, value)),
+            Leases::Host(leases) => {
+                handoff::encode(|| encode_onto(out, value)).map(|((), back)| **leases = back)
+            }
+        }
+        .map_err(JobError::Result)
     }
 
     /// Says that the user's function begins.
@@ -178,9 +199,8 @@ pub(crate) fn run(trampoline: Trampoline, job: &mut Job<'_>) -> Status {
         Err(payload) => {
             out.clear();
             let noted = LAST_PANIC.take();
-            let (message, location) = noted.unwrap_or_else(|| {
-                (message_of(&*payload), "an unknown place".to_owned())
-            });
+            let (message, location) =
+                noted.unwrap_or_else(|| (message_of(&*payload), "an unknown place".to_owned()));
             forget_payload(payload);
             // Two strings always encode.
             let _ = encode_onto(out, &(message, location));

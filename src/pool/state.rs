@@ -219,7 +219,8 @@ impl State {
             Status::Skipped => return Err(cancelled()),
         }
         let entry = self.tasks.get_mut(id);
-        let leases = entry.and_then(|entry| entry.call.take()).map_or(Vec::new(), |call| call.leases);
+        let leases =
+            entry.and_then(|entry| entry.call.take()).map_or(Vec::new(), |call| call.leases);
         let bytes = match meta.place {
             Place::Span(offset) => {
                 let granted = &mut self.seats[index].granted;

@@ -5,9 +5,7 @@ use std::time::Duration;
 
 use crate::array::handoff::{Lease, WireLease};
 use crate::error::{Error, Result, TaskError};
-use crate::pool::lane::{
-    RESULT_INLINE_BYTES, RING_PAYLOAD_BYTES_MAX, TASK_INLINE_BYTES,
-};
+use crate::pool::lane::{RESULT_INLINE_BYTES, RING_PAYLOAD_BYTES_MAX, TASK_INLINE_BYTES};
 use crate::process::function::FunctionOffset;
 use crate::region::arena::{Arena, Contents, Span};
 use std::sync::Arc;

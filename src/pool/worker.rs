@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::array::handoff::{self, WireLease};
 use crate::error::Result;
-use crate::pool::job::{self, Job, Station};
+use crate::pool::job::{self, Job, Leases, Station};
 use crate::pool::lane::{Lane, Place, Stage, Status};
 use crate::pool::worker_lane::{Body, Claimed, Next, WorkerLane};
 use crate::process::child::{Child, EXIT_SETUP};
@@ -266,6 +266,7 @@ impl Worker {
         let lane = &self.lane;
         let progress = |stage: Stage| lane.set_stage(stage);
         let (windows, station) = (&self.windows, &mut self.station);
+        let leases = Leases::Wire(leases);
         let mut job = Job { payload, leases, windows, out, station, progress: &progress };
         let status = job::run(trampoline, &mut job);
         if status == Status::Panicked {
@@ -293,9 +294,7 @@ impl Worker {
         let mut answer = SpanMessage { len: 0, offset: 0 };
         match self.socket.receive(bytemuck::bytes_of_mut(&mut answer)) {
             Ok(Received::Message(..)) if answer.len == len => {
-                self.windows
-                    .copy_in(answer.offset, bytes)
-                    .map_err(|error| error.to_string())?;
+                self.windows.copy_in(answer.offset, bytes).map_err(|error| error.to_string())?;
                 Ok(answer.offset)
             }
             Ok(Received::Message(..)) => Err(format!("no memory for a result of {len} bytes")),

@@ -13,8 +13,8 @@ use crate::exit::ExitReason;
 use crate::process::child::Entry;
 use crate::process::events::{Handler, Supervisor, Token};
 use crate::process::function::FunctionOffset;
-use crate::process::message::{CHILD_WORDS, RECORD_BYTES, Report, Request};
 use crate::process::hook;
+use crate::process::message::{CHILD_WORDS, RECORD_BYTES, Report, Request};
 use crate::sys::poll::{Interest, wait_any};
 use crate::sys::process;
 use crate::sys::socket::{Received, Socket};
@@ -88,7 +88,9 @@ impl ForkServer {
     pub(crate) fn current() -> Result<Arc<ForkServer>> {
         static CURRENT: Mutex<Weak<ForkServer>> = Mutex::new(Weak::new());
         let mut current = CURRENT.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(running) = current.upgrade().filter(|server| server.is_ours() && server.is_alive()) {
+        if let Some(running) =
+            current.upgrade().filter(|server| server.is_ours() && server.is_alive())
+        {
             return Ok(running);
         }
         let started = Arc::new(ForkServer::start()?);

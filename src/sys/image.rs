@@ -45,7 +45,8 @@ extern "C" fn visit(
     // SAFETY: the loader passes a valid description.
     let info = unsafe { &*info };
     // SAFETY: the loader's array of `dlpi_phnum` program headers stays mapped with the object.
-    let headers = unsafe { std::slice::from_raw_parts(info.dlpi_phdr, usize::from(info.dlpi_phnum)) };
+    let headers =
+        unsafe { std::slice::from_raw_parts(info.dlpi_phdr, usize::from(info.dlpi_phnum)) };
     let base = usize::try_from(info.dlpi_addr).unwrap_or(0);
     image.base = base;
     for header in headers {

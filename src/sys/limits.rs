@@ -5,6 +5,7 @@ use std::fs;
 use nix::sys::resource::Resource;
 
 use crate::error::{Error, Result};
+use crate::sys::cgroup;
 
 /// The lines of `/proc/meminfo` that matter here, in bytes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -95,5 +96,18 @@ mod tests {
     }
 }
 
-pub(crate) fn processors() -> usize { affinity_count() }
-pub(crate) fn has_processor_quota() -> bool { false }
+/// Processors that this process can keep busy: its affinity mask, cut down to its cgroup's quota.
+pub(crate) fn processors() -> usize {
+    let count = affinity_count();
+    match cgroup::cpu_quota() {
+        // Lossless: clamped to the count before, and never negative.
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped")]
+        Some(quota) => quota.ceil().clamp(1.0, count as f64) as usize,
+        None => count,
+    }
+}
+
+/// Whether the cgroup limits processor time, so that spinning costs work.
+pub(crate) fn has_processor_quota() -> bool {
+    cgroup::cpu_quota().is_some()
+}

@@ -31,8 +31,9 @@ pub(crate) fn wait_any(
     let timeout = match timeout {
         None => PollTimeout::NONE,
         // Rounded up, so that a wait never ends before its time.
-        Some(left) => PollTimeout::try_from(left.as_millis().saturating_add(1))
-            .unwrap_or(PollTimeout::MAX),
+        Some(left) => {
+            PollTimeout::try_from(left.as_millis().saturating_add(1)).unwrap_or(PollTimeout::MAX)
+        }
     };
     match nix::poll::poll(&mut fds, timeout) {
         Ok(_) => Ok(fds.iter().map(|fd| fd.any().unwrap_or(true)).collect()),

@@ -272,7 +272,8 @@ pub(crate) fn spawn_orphan(
     // SAFETY: the pointer is to a live local.
     let made = check(unsafe { libc::posix_spawnattr_init(&raw mut orphan.attributes) });
     let spawned = made.and_then(|()| {
-        let spawned = prepare(&mut orphan, fd.as_raw_fd()).and_then(|()| run_intermediate(&mut orphan));
+        let spawned =
+            prepare(&mut orphan, fd.as_raw_fd()).and_then(|()| run_intermediate(&mut orphan));
         // SAFETY: initialised above, not used after.
         unsafe { libc::posix_spawnattr_destroy(&raw mut orphan.attributes) };
         spawned
@@ -338,9 +339,8 @@ fn run_intermediate(orphan: &mut Orphan<'_>) -> io::Result<()> {
     // SAFETY: the stack is 16-byte aligned, large enough for `posix_spawn` (which runs its own
     // child on a stack of its own), and outlives the intermediate: CLONE_VFORK suspends us until
     // it has ended.
-    let pid = unsafe {
-        libc::clone(intermediate, top, libc::CLONE_VM | libc::CLONE_VFORK, argument)
-    };
+    let pid =
+        unsafe { libc::clone(intermediate, top, libc::CLONE_VM | libc::CLONE_VFORK, argument) };
     let pid = Errno::result(pid)?;
     // It has ended; without __WCLONE no wait would find it. A host that ignores SIGCHLD has it
     // reaped by the kernel, hence ECHILD is fine.

@@ -32,12 +32,8 @@ pub(crate) enum Received {
 impl Socket {
     /// A connected pair, closed on exec.
     pub(crate) fn pair() -> io::Result<(Socket, Socket)> {
-        let (a, b) = socketpair(
-            AddressFamily::Unix,
-            SockType::SeqPacket,
-            None,
-            SockFlag::SOCK_CLOEXEC,
-        )?;
+        let (a, b) =
+            socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC)?;
         Ok((Socket(a), Socket(b)))
     }
 
@@ -51,12 +47,7 @@ impl Socket {
         self.send_with(bytes, fds, MsgFlags::empty()).map(drop)
     }
 
-    fn send_with(
-        &self,
-        bytes: &[u8],
-        fds: &[BorrowedFd<'_>],
-        flags: MsgFlags,
-    ) -> io::Result<bool> {
+    fn send_with(&self, bytes: &[u8], fds: &[BorrowedFd<'_>], flags: MsgFlags) -> io::Result<bool> {
         let raw: Vec<RawFd> = fds.iter().map(AsRawFd::as_raw_fd).collect();
         let rights = [ControlMessage::ScmRights(&raw)];
         let control = if raw.is_empty() { &rights[..0] } else { &rights[..] };
