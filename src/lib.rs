@@ -18,6 +18,9 @@ pub use array::{
 };
 pub use error::{Death, Error, Limit, Phase, Result, TaskError};
 pub use exit::ExitReason;
-pub use pool::{Handle, Pool, PoolBuilder, Start, Stats};
+pub use pool::{
+    Body, Chunks, Described, Enumerated, Given, Handle, In, Lent, Nothing, Operand, Out, ParChunks,
+    ParMap, Plain, Pool, PoolBuilder, SharedValue, Sharing, Start, Stats,
+};
 pub use region::{Dtype, reclaim, set_arena_size, set_memory_limit};
 pub use shape::{DIMENSIONS_MAX, Shape};

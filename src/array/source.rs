@@ -30,6 +30,13 @@ impl Source {
         Source::Arena { id, offset, len_bytes: span.len_bytes() as u64 }
     }
 
+    /// How many bytes.
+    pub(crate) fn len_bytes(&self) -> u64 {
+        match self {
+            Source::Arena { len_bytes, .. } | Source::Mapped { len_bytes, .. } => *len_bytes,
+        }
+    }
+
     /// `len_bytes` of a mapping, from `offset` on.
     pub(crate) fn of_mapping(mapping: &Mapping, offset: usize, len_bytes: usize) -> Source {
         Source::Mapped {

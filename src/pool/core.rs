@@ -368,25 +368,22 @@ impl Core {
 
     /// Waits until `poll` returns a value, driving meanwhile; `None` after `deadline`.
     ///
-    /// `poll` is asked under the mutex, after every step; when it has no value it says what has
-    /// to happen first.
+    /// `poll` is asked under the mutex, after every step; what it waits for is in `watch`.
     pub(crate) fn wait<T>(
         &self,
         deadline: Option<Instant>,
-        mut poll: impl FnMut(&mut State) -> std::result::Result<T, Watch>,
+        watch: Watch<'_>,
+        mut poll: impl FnMut(&mut State) -> Option<T>,
     ) -> Option<T> {
         let spin = if self.config.spin_short { JOIN_SPIN_SHORT } else { JOIN_SPIN };
         let mut progressed = true;
         loop {
             let mut state = self.lock();
             state.drive();
-            let watch = match poll(&mut state) {
-                Ok(value) => {
-                    self.leave(state);
-                    return Some(value);
-                }
-                Err(watch) => watch,
-            };
+            if let Some(value) = poll(&mut state) {
+                self.leave(state);
+                return Some(value);
+            }
             if deadline.is_some_and(|at| Instant::now() >= at) {
                 self.leave(state);
                 return None;
@@ -426,7 +423,7 @@ impl Core {
     fn sleep<'a>(
         &'a self,
         mut state: MutexGuard<'a, State>,
-        watch: Watch,
+        watch: Watch<'_>,
         deadline: Option<Instant>,
     ) {
         let left = || deadline.map(|at| at.saturating_duration_since(Instant::now()));
@@ -462,27 +459,29 @@ impl Core {
         self.stop_watching(&mut state, watch);
     }
 
-    fn start_watching(&self, state: &mut State, watch: Watch) {
-        match watch {
-            Watch::All => state.watch_all += 1,
-            Watch::Task(id) => {
-                if let Some(entry) = state.tasks.get_mut(id) {
-                    entry.watched = true;
-                    entry.sleepers.push(thread::current());
-                }
+    fn start_watching(&self, state: &mut State, watch: Watch<'_>) {
+        let Watch::Tasks(tasks) = watch else {
+            state.watch_all += 1;
+            return;
+        };
+        for &id in tasks {
+            if let Some(entry) = state.tasks.get_mut(id) {
+                entry.watched = true;
+                entry.sleepers.push(thread::current());
             }
         }
     }
 
-    fn stop_watching(&self, state: &mut State, watch: Watch) {
-        match watch {
-            Watch::All => state.watch_all -= 1,
-            Watch::Task(id) => {
-                let me = thread::current().id();
-                if let Some(entry) = state.tasks.get_mut(id) {
-                    entry.sleepers.retain(|thread| thread.id() != me);
-                    entry.watched = !entry.sleepers.is_empty();
-                }
+    fn stop_watching(&self, state: &mut State, watch: Watch<'_>) {
+        let Watch::Tasks(tasks) = watch else {
+            state.watch_all -= 1;
+            return;
+        };
+        let me = thread::current().id();
+        for &id in tasks {
+            if let Some(entry) = state.tasks.get_mut(id) {
+                entry.sleepers.retain(|thread| thread.id() != me);
+                entry.watched = !entry.sleepers.is_empty();
             }
         }
     }
@@ -524,10 +523,7 @@ impl Core {
                 state.cancel(id);
             }
         }
-        let all_done = |state: &mut State| {
-            if state.unfinished == 0 { Ok(()) } else { Err(Watch::All) }
-        };
-        self.wait(Some(deadline), all_done);
+        self.wait(Some(deadline), Watch::All, |state| (state.unfinished == 0).then_some(()));
         let mut state = self.lock();
         for index in 0..state.seats.len() {
             if state.seats[index].lane.live() > 0 || state.unfinished > 0 {
@@ -583,14 +579,14 @@ impl Core {
     }
 
     /// Takes the outcome of a task that is done, and forgets the task.
-    pub(super) fn take(state: &mut State, id: TaskId) -> std::result::Result<Outcome, Watch> {
-        let Some(entry) = state.tasks.get(id) else { return Ok(Err(cancelled())) };
+    pub(super) fn take(state: &mut State, id: TaskId) -> Option<Outcome> {
+        let Some(entry) = state.tasks.get(id) else { return Some(Err(cancelled())) };
         if !matches!(entry.place, Whereabouts::Done(_)) {
-            return Err(Watch::Task(id));
+            return None;
         }
-        match state.tasks.remove(id).map(|entry| entry.place) {
-            Some(Whereabouts::Done(outcome)) => Ok(outcome),
-            _ => Err(Watch::Task(id)),
+        match state.tasks.remove(id)?.place {
+            Whereabouts::Done(outcome) => Some(outcome),
+            _ => None,
         }
     }
 }

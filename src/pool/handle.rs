@@ -10,7 +10,7 @@ use crate::array::handoff;
 use crate::error::{Error, Result, TaskError};
 use crate::pool::core::{Core, Start};
 use crate::pool::job;
-use crate::pool::state::Cause;
+use crate::pool::state::{Cause, Watch};
 use crate::pool::task::{Outcome, TaskId, Value, Whereabouts};
 
 /// A task that was submitted to a [`Pool`](crate::Pool), and the way to its result.
@@ -49,7 +49,7 @@ impl<R: DeserializeOwned> Handle<R> {
     /// killed or timed out; [`Error::Broken`] or [`Error::Closed`] if the pool ended first.
     pub fn join(mut self) -> Result<R> {
         let Some(id) = self.id else { return Err(Error::Closed { what: "the handle" }) };
-        match self.core.wait(None, |state| Core::take(state, id)) {
+        match self.core.wait(None, Watch::Tasks(&[id]), |state| Core::take(state, id)) {
             Some(outcome) => {
                 self.id = None;
                 open(outcome)
@@ -68,7 +68,7 @@ impl<R: DeserializeOwned> Handle<R> {
     pub fn join_timeout(&mut self, timeout: Duration) -> Result<R> {
         let Some(id) = self.id else { return Err(Error::Closed { what: "the handle" }) };
         let deadline = Instant::now().checked_add(timeout);
-        match self.core.wait(deadline, |state| Core::take(state, id)) {
+        match self.core.wait(deadline, Watch::Tasks(&[id]), |state| Core::take(state, id)) {
             Some(outcome) => {
                 self.id = None;
                 open(outcome)

@@ -9,6 +9,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::array::handoff::{self, Lease, WireLease};
+use crate::array::source::Resolver;
 use crate::error::Result;
 use crate::pool::lane::{Stage, Status};
 use crate::process::function::FunctionOffset;
@@ -42,6 +43,8 @@ pub(crate) enum Leases<'a> {
 pub(crate) struct Station {
     /// The shared value of the call that this worker last worked for.
     shared: Option<(u64, Box<dyn Any>)>,
+    /// Files and named regions that this worker has mapped.
+    pub(crate) resolver: Resolver,
 }
 
 impl Station {

@@ -3,8 +3,10 @@
 //! `README.md` beside this file has the protocol, step by step, and why it holds.
 
 mod backoff;
+mod blocks;
 mod board;
 mod builder;
+mod chunks;
 mod claim;
 mod core;
 mod handle;
@@ -12,6 +14,8 @@ mod host_lane;
 mod in_process;
 mod job;
 mod lane;
+mod loops;
+mod operand;
 mod recovery;
 mod state;
 mod stats;
@@ -31,8 +35,10 @@ use crate::pool::state::{Life, Watch};
 use crate::pool::task::Whereabouts;
 
 pub use builder::PoolBuilder;
+pub use chunks::{Body, Given, Nothing, ParChunks, ParMap, Plain, SharedValue, Sharing};
 pub use core::Start;
 pub use handle::Handle;
+pub use operand::{Chunks, Described, Enumerated, In, Lent, Operand, Out};
 pub use stats::Stats;
 
 /// Workers that run tasks.
@@ -98,10 +104,7 @@ impl Pool {
                 state.life = Life::Draining;
             }
         }
-        let all_done = |state: &mut state::State| {
-            if state.unfinished == 0 { Ok(()) } else { Err(Watch::All) }
-        };
-        self.core.wait(None, all_done);
+        self.core.wait(None, Watch::All, |state| (state.unfinished == 0).then_some(()));
         let broken = match &self.core.lock().life {
             Life::Broken(cause) => Some(cause.clone()),
             _ => None,

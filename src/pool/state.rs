@@ -96,12 +96,12 @@ impl Seat {
     }
 }
 
-/// What must happen when a sleeping driver is to be told of progress.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Watch {
-    /// This task is done.
-    Task(TaskId),
-    /// All tasks are done.
+/// What a waiting thread waits for.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Watch<'a> {
+    /// Any of these tasks to be done.
+    Tasks(&'a [TaskId]),
+    /// All tasks to be done.
     All,
 }
 
@@ -245,6 +245,7 @@ impl State {
         self.counters.note(&outcome);
         entry.place = Whereabouts::Done(outcome);
         entry.call = None;
+        let mut is_awaited = !entry.sleepers.is_empty();
         for thread in entry.sleepers.drain(..) {
             thread.unpark();
         }
@@ -253,9 +254,14 @@ impl State {
         }
         self.unfinished -= 1;
         if self.unfinished == 0 && self.watch_all > 0 {
+            is_awaited = true;
             for thread in self.waiting.drain(..) {
                 thread.unpark();
             }
+        }
+        if is_awaited && self.sleeper {
+            // It sleeps on the board's word, where unparking does not reach it.
+            self.board.wake_joiner();
         }
     }
 

@@ -1,0 +1,561 @@
+//! Parallel loops over chunks of arrays: `par_chunks`, `zip`, `with`, `for_each`, `reduce`.
+
+use std::marker::PhantomData;
+use std::time::Duration;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::array::source::Source;
+use crate::error::{Error, Result, TaskError};
+use crate::pool::Pool;
+use crate::pool::handle;
+use crate::pool::job::{self, Job, JobError, Trampoline};
+use crate::pool::loops::{Extent, Orders, Plan, Walk};
+use crate::pool::operand::{Chunks, Described, Enumerated, Operand};
+use crate::pool::task::{Rules, Value};
+use crate::shape::Shape;
+
+/// A loop over the chunks of one array, or of several in step; see [`Pool::par_chunks`].
+///
+/// Nothing runs before [`for_each`](ParChunks::for_each), [`try_for_each`](ParChunks::try_for_each)
+/// or what follows [`map`](ParChunks::map). The function that they get runs in the workers and
+/// must capture nothing; what it needs beside its chunk is given by [`with`](ParChunks::with).
+///
+/// Which worker gets which chunk is decided while the loop runs. A chunk is given out once: if
+/// its worker dies, the call fails with a [`Death`](crate::Death) that lists the elements whose
+/// contents are unspecified now, while all other chunks are complete; unless the loop was
+/// declared repeatable with [`retries`](ParChunks::retries).
+#[must_use = "a loop does nothing before `for_each`, `try_for_each`, `reduce` or `collect`"]
+pub struct ParChunks<'p, P, S = Nothing> {
+    pool: &'p Pool,
+    described: Result<(Vec<Source>, Shape, usize)>,
+    chunk_len: usize,
+    rules: Rules,
+    shared: S,
+    /// Holds the borrows of the arrays until the loop has run.
+    operands: PhantomData<(&'p mut (), fn() -> P)>,
+}
+
+/// No shared value.
+#[derive(Debug, Clone, Copy)]
+pub struct Nothing;
+
+/// A shared value.
+#[derive(Debug, Clone, Copy)]
+pub struct Given<W>(W);
+
+impl Pool {
+    /// A loop over `array` in chunks of `chunk_len` elements, which the workers read. The last
+    /// chunk may be shorter. `array` is a `&SharedArray`, `&Frozen` or `&MappedArray`; its
+    /// elements are taken in row-major order, whatever its shape.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use brigade::{Pool, SharedArray};
+    /// let pool = Pool::builder().workers(2).build()?;
+    /// let x = SharedArray::from_fn([1000], |[i]| i as f64)?;
+    /// let sum = pool.par_chunks(&x, 64).map(|x| x.iter().sum::<f64>()).reduce(0.0, |a, b| a + b)?;
+    /// assert_eq!(sum, 499_500.0);
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
+    pub fn par_chunks<'p, A: Operand<'p>>(
+        &'p self,
+        array: A,
+        chunk_len: usize,
+    ) -> ParChunks<'p, A::Chunks> {
+        let described =
+            array.describe().map(|Described { source, shape, len }| (vec![source], shape, len));
+        let rules = self.core.rules();
+        let (shared, operands) = (Nothing, PhantomData);
+        ParChunks { pool: self, described, chunk_len, rules, shared, operands }
+    }
+
+    /// A loop over `array` in chunks of `chunk_len` elements, each of which one worker has for
+    /// itself. `array` is a `&mut SharedArray` or `&mut MappedArrayMut`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use brigade::{Pool, SharedArray};
+    /// let pool = Pool::builder().workers(2).build()?;
+    /// let mut x = SharedArray::<u32>::zeroed([100])?;
+    /// pool.par_chunks_mut(&mut x, 7).enumerate().for_each(|(i, x)| x.fill(i as u32))?;
+    /// assert_eq!((x[[0]], x[[6]], x[[7]], x[[99]]), (0, 0, 1, 14));
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
+    pub fn par_chunks_mut<'p, A: Operand<'p>>(
+        &'p self,
+        array: A,
+        chunk_len: usize,
+    ) -> ParChunks<'p, A::Chunks> {
+        self.par_chunks(array, chunk_len)
+    }
+}
+
+impl<'p, P: Chunks, S> ParChunks<'p, P, S> {
+    /// Takes chunks of `other` in step: the function gets a pair. Both must have as many elements;
+    /// the loop fails with [`Error::ShapeMismatch`] otherwise.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use brigade::{Pool, SharedArray};
+    /// let pool = Pool::builder().workers(2).build()?;
+    /// let x = SharedArray::from_fn([10], |[i]| i as f32)?;
+    /// let mut y = SharedArray::<f32>::zeroed([10])?;
+    /// pool.par_chunks_mut(&mut y, 4).zip(&x).with(2.5f32).for_each(|alpha, (y, x)| {
+    ///     y.iter_mut().zip(x).for_each(|(y, x)| *y += alpha * x)
+    /// })?;
+    /// assert_eq!(y[[9]], 22.5);
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
+    pub fn zip<A: Operand<'p>>(self, other: A) -> ParChunks<'p, (P, A::Chunks), S> {
+        let described = self.described.and_then(|(mut sources, shape, len)| {
+            let other = other.describe()?;
+            if other.len != len {
+                return Err(Error::ShapeMismatch {
+                    operation: "zip",
+                    left: shape,
+                    right: other.shape,
+                    rule: "both must have as many elements",
+                });
+            }
+            sources.push(other.source);
+            Ok((sources, shape, len))
+        });
+        let ParChunks { pool, chunk_len, rules, shared, .. } = self;
+        ParChunks { pool, described, chunk_len, rules, shared, operands: PhantomData }
+    }
+
+    /// Gives the function the number of each chunk, from 0, in front of it.
+    pub fn enumerate(self) -> ParChunks<'p, Enumerated<P>, S> {
+        let ParChunks { pool, described, chunk_len, rules, shared, .. } = self;
+        ParChunks { pool, described, chunk_len, rules, shared, operands: PhantomData }
+    }
+
+    /// Declares the loop repeatable: chunks that a dying worker had are computed again, up to
+    /// `retries` deaths. Default: the pool's. The function must then give the same result when
+    /// it is run again over a chunk that it has partly, or fully, processed.
+    pub fn retries(mut self, retries: u32) -> Self {
+        self.rules.retries = retries;
+        self
+    }
+
+    /// Kills a worker that is busy with this loop for longer than `timeout`. Default: the
+    /// pool's.
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.rules.timeout = Some(timeout);
+        self
+    }
+
+    fn run<W: Serialize>(
+        self,
+        trampoline: Trampoline,
+        name: &'static str,
+        group: usize,
+        shared: &W,
+    ) -> Result<Vec<Value>> {
+        let (sources, _, len) = self.described?;
+        let extent = Extent::new(len, self.chunk_len)?;
+        let extent = extent.with_block_chunks(extent.chunks() / group);
+        let core = &*self.pool.core;
+        let plan = Plan { core, extent, sources, rules: self.rules, name };
+        plan.run(trampoline, |out| job::encode_onto(out, shared))
+    }
+}
+
+/// Blocks that results are grouped in at most, when each block has one.
+const RESULT_GROUPS: usize = 1024;
+
+impl<'p, P: Chunks> ParChunks<'p, P, Nothing> {
+    /// Gives the function `value` by reference in front of each chunk: what a closure would have
+    /// captured.
+    pub fn with<W>(self, value: W) -> ParChunks<'p, P, Given<W>>
+    where
+        W: Serialize + DeserializeOwned + 'static,
+    {
+        let ParChunks { pool, described, chunk_len, rules, .. } = self;
+        let (shared, operands) = (Given(value), PhantomData);
+        ParChunks { pool, described, chunk_len, rules, shared, operands }
+    }
+
+    /// Runs `function` for every chunk.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Task`] if it panicked or its worker died, [`Error::ShapeMismatch`] from `zip`,
+    /// [`Error::InvalidArgument`] for chunks of no elements, or what `submit` fails with.
+    pub fn for_each<F>(self, function: F) -> Result<()>
+    where
+        F: for<'a> Fn(P::Item<'a>) + Copy + Send + 'static,
+    {
+        let _ = function;
+        self.run(for_each::<P, Plain<F, ()>>, name::<F>(), BLOCKS, &()).map(drop)
+    }
+
+    /// Runs `function` for every chunk, until it fails for one: no further chunks are given out.
+    ///
+    /// # Errors
+    ///
+    /// The outer error as [`for_each`](ParChunks::for_each); the inner one is the function's, of
+    /// the first chunk in order among those that failed.
+    pub fn try_for_each<F, E>(self, function: F) -> Result<std::result::Result<(), E>>
+    where
+        F: for<'a> Fn(P::Item<'a>) -> std::result::Result<(), E> + Copy + Send + 'static,
+        E: Serialize + DeserializeOwned + 'static,
+    {
+        let _ = function;
+        let run = try_for_each::<P, Plain<F, std::result::Result<(), E>>, E>;
+        first_failure(self.run(run, name::<F>(), BLOCKS, &())?)
+    }
+
+    /// Runs `function` for every chunk and has its results reduced or collected.
+    pub fn map<F, R>(self, function: F) -> ParMap<'p, P, Nothing, Plain<F, R>>
+    where
+        F: for<'a> Fn(P::Item<'a>) -> R + Copy + Send + 'static,
+        R: Serialize + DeserializeOwned + 'static,
+    {
+        let _ = function;
+        ParMap { chunks: self, name: name::<F>(), body: PhantomData }
+    }
+}
+
+impl<'p, P: Chunks, W: Serialize + DeserializeOwned + 'static> ParChunks<'p, P, Given<W>> {
+    /// Runs `function(&value, chunk)` for every chunk.
+    ///
+    /// # Errors
+    ///
+    /// As without a value.
+    pub fn for_each<F>(self, function: F) -> Result<()>
+    where
+        F: for<'w, 'a> Fn(&'w W, P::Item<'a>) + Copy + Send + 'static,
+    {
+        let _ = function;
+        let (rest, Given(value)) = self.split();
+        rest.run(for_each::<P, Sharing<F, W, ()>>, name::<F>(), BLOCKS, &value).map(drop)
+    }
+
+    /// Runs `function(&value, chunk)` for every chunk, until it fails for one.
+    ///
+    /// # Errors
+    ///
+    /// As without a value.
+    pub fn try_for_each<F, E>(self, function: F) -> Result<std::result::Result<(), E>>
+    where
+        F: for<'w, 'a> Fn(&'w W, P::Item<'a>) -> std::result::Result<(), E> + Copy + Send + 'static,
+        E: Serialize + DeserializeOwned + 'static,
+    {
+        let _ = function;
+        let (rest, Given(value)) = self.split();
+        let run = try_for_each::<P, Sharing<F, W, std::result::Result<(), E>>, E>;
+        first_failure(rest.run(run, name::<F>(), BLOCKS, &value)?)
+    }
+
+    /// Runs `function(&value, chunk)` for every chunk and has its results reduced or collected.
+    pub fn map<F, R>(self, function: F) -> ParMap<'p, P, Given<W>, Sharing<F, W, R>>
+    where
+        F: for<'w, 'a> Fn(&'w W, P::Item<'a>) -> R + Copy + Send + 'static,
+        R: Serialize + DeserializeOwned + 'static,
+    {
+        let _ = function;
+        ParMap { chunks: self, name: name::<F>(), body: PhantomData }
+    }
+
+    fn split(self) -> (ParChunks<'p, P, Nothing>, Given<W>) {
+        let ParChunks { pool, described, chunk_len, rules, shared, operands } = self;
+        (ParChunks { pool, described, chunk_len, rules, shared: Nothing, operands }, shared)
+    }
+}
+
+/// Blocks of a loop without results: as many as there may be.
+const BLOCKS: usize = usize::MAX;
+
+/// A loop whose function returns a value for each chunk; see [`ParChunks::map`].
+#[must_use = "a loop does nothing before `reduce` or `collect`"]
+pub struct ParMap<'p, P, S, B> {
+    chunks: ParChunks<'p, P, S>,
+    name: &'static str,
+    body: PhantomData<fn() -> B>,
+}
+
+/// What shared values look like to a loop.
+pub trait SharedValue {
+    /// What is encoded.
+    type Value: Serialize + DeserializeOwned;
+    /// It, or nothing.
+    #[doc(hidden)]
+    fn value(self) -> Self::Value;
+}
+
+impl SharedValue for Nothing {
+    type Value = ();
+    fn value(self) {}
+}
+
+impl<W: Serialize + DeserializeOwned> SharedValue for Given<W> {
+    type Value = W;
+    fn value(self) -> W {
+        self.0
+    }
+}
+
+impl<P, S, B> ParMap<'_, P, S, B>
+where
+    P: Chunks,
+    S: SharedValue,
+    B: Body<P, Shared = S::Value>,
+    B::Output: Serialize + DeserializeOwned + 'static,
+{
+    /// Combines the results of all chunks by `operation`, which must be associative; `identity`
+    /// is the result where there are no chunks.
+    ///
+    /// The tree of combinations depends on the array's length and the chunk length alone, so the
+    /// bits of a floating-point sum are the same for any number of workers, on every run.
+    ///
+    /// # Errors
+    ///
+    /// As [`ParChunks::for_each`].
+    pub fn reduce<O>(self, identity: B::Output, operation: O) -> Result<B::Output>
+    where
+        O: Fn(B::Output, B::Output) -> B::Output + Copy + Send + 'static,
+    {
+        let _ = operation;
+        let ParMap { chunks, name, .. } = self;
+        let pool = chunks.pool;
+        let (rest, value) = chunks.take_shared();
+        let parts = rest.run(reduce::<P, B, O>, name, RESULT_GROUPS, &value)?;
+        let mut partial = in_order::<B::Output>(parts)?;
+        match partial.len() {
+            0 => Ok(identity),
+            1 => Ok(partial.remove(0)),
+            _ => pool.submit(combine::<B::Output, O>, partial)?.join(),
+        }
+    }
+
+    /// The results of all chunks, in order.
+    ///
+    /// # Errors
+    ///
+    /// As [`ParChunks::for_each`].
+    pub fn collect(self) -> Result<Vec<B::Output>> {
+        let ParMap { chunks, name, .. } = self;
+        let (rest, value) = chunks.take_shared();
+        let parts = rest.run(collect::<P, B>, name, RESULT_GROUPS, &value)?;
+        Ok(in_order::<Vec<B::Output>>(parts)?.into_iter().flatten().collect())
+    }
+}
+
+impl<'p, P: Chunks, S: SharedValue> ParChunks<'p, P, S> {
+    fn take_shared(self) -> (ParChunks<'p, P, Nothing>, S::Value) {
+        let ParChunks { pool, described, chunk_len, rules, shared, operands } = self;
+        let rest = ParChunks { pool, described, chunk_len, rules, shared: Nothing, operands };
+        (rest, shared.value())
+    }
+}
+
+/// What runs for each chunk: a function of the chunk, or of the shared value and the chunk.
+pub trait Body<P: Chunks>: 'static {
+    /// The value of `with`, `()` without.
+    type Shared: Serialize + DeserializeOwned;
+    /// What it returns.
+    type Output;
+
+    /// Runs it.
+    #[doc(hidden)]
+    fn call(shared: &Self::Shared, item: P::Item<'_>) -> Self::Output;
+}
+
+/// A function of the chunk.
+#[derive(Debug)]
+pub struct Plain<F, R>(PhantomData<(F, fn() -> R)>);
+
+/// A function of the shared value and the chunk.
+#[derive(Debug)]
+pub struct Sharing<F, W, R>(PhantomData<(F, fn() -> (W, R))>);
+
+impl<P, F, R> Body<P> for Plain<F, R>
+where
+    P: Chunks,
+    F: for<'a> Fn(P::Item<'a>) -> R + Copy + Send + 'static,
+    R: 'static,
+{
+    type Shared = ();
+    type Output = R;
+
+    fn call((): &(), item: P::Item<'_>) -> R {
+        job::conjure::<F>()(item)
+    }
+}
+
+impl<P, F, W, R> Body<P> for Sharing<F, W, R>
+where
+    P: Chunks,
+    F: for<'w, 'a> Fn(&'w W, P::Item<'a>) -> R + Copy + Send + 'static,
+    W: Serialize + DeserializeOwned + 'static,
+    R: 'static,
+{
+    type Shared = W;
+    type Output = R;
+
+    fn call(shared: &W, item: P::Item<'_>) -> R {
+        job::conjure::<F>()(shared, item)
+    }
+}
+
+fn name<F>() -> &'static str {
+    std::any::type_name::<F>()
+}
+
+type Ran = std::result::Result<(), JobError>;
+
+fn attach<P: Chunks, B: Body<P>>(
+    job: &mut Job<'_>,
+) -> std::result::Result<(Walk<P>, B::Shared), JobError> {
+    let (orders, shared) = job.argument::<(Orders, B::Shared)>()?;
+    let walk = Walk::new(job, orders)?;
+    job.begin();
+    Ok((walk, shared))
+}
+
+fn for_each<P: Chunks, B: Body<P, Output = ()>>(job: &mut Job<'_>) -> Ran {
+    let (walk, shared) = attach::<P, B>(job)?;
+    walk.run(|_, chunks| {
+        chunks.for_each(|chunk| B::call(&shared, chunk));
+        true
+    });
+    job.finish(&())
+}
+
+fn try_for_each<P, B, E>(job: &mut Job<'_>) -> Ran
+where
+    P: Chunks,
+    B: Body<P, Output = std::result::Result<(), E>>,
+    E: Serialize,
+{
+    let (walk, shared) = attach::<P, B>(job)?;
+    let mut failed: Option<(u64, u64, E)> = None;
+    walk.run(|block, chunks| {
+        for (index, chunk) in (0u64..).zip(chunks) {
+            if let Err(error) = B::call(&shared, chunk) {
+                failed = Some((block as u64, index, error));
+                return false;
+            }
+        }
+        true
+    });
+    job.finish(&failed)
+}
+
+fn reduce<P, B, O>(job: &mut Job<'_>) -> Ran
+where
+    P: Chunks,
+    B: Body<P>,
+    B::Output: Serialize,
+    O: Fn(B::Output, B::Output) -> B::Output + Copy + Send + 'static,
+{
+    let (walk, shared) = attach::<P, B>(job)?;
+    let mut partial: Vec<(u64, B::Output)> = Vec::new();
+    walk.run(|block, chunks| {
+        let leaves: Vec<B::Output> = chunks.map(|chunk| B::call(&shared, chunk)).collect();
+        let value = tree(leaves, job::conjure::<O>());
+        partial.extend(value.map(|value| (block as u64, value)));
+        true
+    });
+    job.finish(&partial)
+}
+
+fn collect<P, B>(job: &mut Job<'_>) -> Ran
+where
+    P: Chunks,
+    B: Body<P>,
+    B::Output: Serialize,
+{
+    let (walk, shared) = attach::<P, B>(job)?;
+    let mut parts: Vec<(u64, Vec<B::Output>)> = Vec::new();
+    walk.run(|block, chunks| {
+        parts.push((block as u64, chunks.map(|chunk| B::call(&shared, chunk)).collect()));
+        true
+    });
+    job.finish(&parts)
+}
+
+/// Combines neighbours, then neighbours of those, and so on: a tree of this shape is the same
+/// whether its leaves are combined at once, or first in aligned groups of a power of two.
+fn tree<R>(mut values: Vec<R>, operation: impl Fn(R, R) -> R) -> Option<R> {
+    while values.len() > 1 {
+        let mut next = Vec::with_capacity(values.len().div_ceil(2));
+        let mut rest = values.into_iter();
+        while let Some(left) = rest.next() {
+            next.push(match rest.next() {
+                Some(right) => operation(left, right),
+                None => left,
+            });
+        }
+        values = next;
+    }
+    values.pop()
+}
+
+/// The last levels of a reduction, in a worker.
+fn combine<R, O: Fn(R, R) -> R + Copy + Send + 'static>(partial: Vec<R>) -> R {
+    match tree(partial, job::conjure::<O>()) {
+        Some(value) => value,
+        None => unreachable!("`reduce` has this run for two values and more"),
+    }
+}
+
+/// Decodes what the tasks of a loop brought for their blocks, and sorts it by block.
+fn in_order<R: DeserializeOwned>(parts: Vec<Value>) -> Result<Vec<R>> {
+    let mut all: Vec<(u64, R)> = Vec::new();
+    for part in parts {
+        all.extend(handle::open::<Vec<(u64, R)>>(Ok(part))?);
+    }
+    all.sort_by_key(|(block, _)| *block);
+    Ok(all.into_iter().map(|(_, value)| value).collect())
+}
+
+fn first_failure<E: DeserializeOwned>(parts: Vec<Value>) -> Result<std::result::Result<(), E>> {
+    let mut first: Option<(u64, u64, E)> = None;
+    for part in parts {
+        if let Some(failed) = handle::open::<Option<(u64, u64, E)>>(Ok(part))? {
+            if first.as_ref().is_none_or(|(b, i, _)| (failed.0, failed.1) < (*b, *i)) {
+                first = Some(failed);
+            }
+        }
+    }
+    Ok(first.map_or(Ok(()), |(_, _, error)| Err(error)))
+}
+
+impl<P, S> std::fmt::Debug for ParChunks<'_, P, S> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ParChunks").field("chunk_len", &self.chunk_len).finish_non_exhaustive()
+    }
+}
+
+impl<P, S, B> std::fmt::Debug for ParMap<'_, P, S, B> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ParMap").field("chunks", &self.chunks).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn grouping_leaves_by_a_power_of_two_does_not_change_the_tree(
+            count in 0usize..200, power in 0u32..6,
+        ) {
+            let leaves: Vec<String> = (0..count).map(|i| i.to_string()).collect();
+            let join = |a: String, b: String| format!("({a} {b})");
+            let whole = tree(leaves.clone(), join);
+            let groups: Vec<String> =
+                leaves.chunks(1 << power).filter_map(|group| tree(group.to_vec(), join)).collect();
+            prop_assert_eq!(tree(groups, join), whole);
+        }
+    }
+}

@@ -1,0 +1,123 @@
+//! Parallel loops over arrays.
+
+use brigade::{Error, Pool, SharedArray, Start, TaskError};
+
+fn pool(workers: usize) -> Pool {
+    Pool::builder().workers(workers).build().unwrap()
+}
+
+#[test]
+fn every_chunk_is_written_once() {
+    let pool = pool(3);
+    for len in [0usize, 1, 5, 64, 1000, 70_000] {
+        let mut x = SharedArray::<u32>::zeroed([len]).unwrap();
+        pool.par_chunks_mut(&mut x, 3)
+            .enumerate()
+            .for_each(|(i, x)| x.iter_mut().for_each(|x| *x += u32::try_from(i).unwrap() + 1))
+            .unwrap();
+        assert!(x.as_slice().iter().zip(0u32..).all(|(&x, i)| x == i / 3 + 1), "{len}");
+    }
+}
+
+#[test]
+fn operands_are_taken_in_step() {
+    let pool = pool(2);
+    let x = SharedArray::from_fn([1000], |[i]| i as f32).unwrap();
+    let mut y = SharedArray::from_fn([1000], |[i]| 2.0 * i as f32).unwrap();
+    pool.par_chunks_mut(&mut y, 17)
+        .zip(&x)
+        .with(10.0f32)
+        .for_each(|a, (y, x)| y.iter_mut().zip(x).for_each(|(y, x)| *y += a * x))
+        .unwrap();
+    assert!(y.as_slice().iter().zip(0u16..).all(|(&y, i)| y == 12.0 * f32::from(i)));
+    let short = SharedArray::<f32>::zeroed([999]).unwrap();
+    let error = pool.par_chunks(&x, 4).zip(&short).for_each(|_| ()).unwrap_err();
+    assert!(matches!(error, Error::ShapeMismatch { .. }), "{error}");
+    assert!(matches!(pool.par_chunks(&x, 0).for_each(|_| ()), Err(Error::InvalidArgument { .. })));
+}
+
+#[test]
+fn a_reduction_has_the_same_bits_for_any_number_of_workers() {
+    let x = SharedArray::from_fn([100_003], |[i]| 1.0 / (i as f64 + 0.1)).unwrap();
+    let sum = |pool: &Pool| {
+        pool.par_chunks(&x, 7).map(|x| x.iter().sum::<f64>()).reduce(0.0, |a, b| a + b).unwrap()
+    };
+    let bits: Vec<u64> = [1, 2, 3, 5].map(|n| sum(&pool(n)).to_bits()).to_vec();
+    let own = Pool::builder().workers(2).start(Start::InProcess).build().unwrap();
+    assert_eq!(bits, [sum(&own).to_bits(); 4]);
+}
+
+#[test]
+fn results_are_collected_in_order() {
+    let pool = pool(2);
+    let x = SharedArray::from_fn([5000], |[i]| i as u64).unwrap();
+    let firsts = pool.par_chunks(&x, 10).map(|x| x[0]).collect().unwrap();
+    assert!(firsts.iter().copied().eq((0..500).map(|i| i * 10)));
+    let empty = SharedArray::<u64>::zeroed([0]).unwrap();
+    assert_eq!(pool.par_chunks(&empty, 10).map(|x| x[0]).collect().unwrap(), []);
+    assert_eq!(pool.par_chunks(&empty, 10).map(|x| x[0]).reduce(7, |a, b| a + b).unwrap(), 7);
+}
+
+#[test]
+fn the_first_failure_comes_back_untouched() {
+    let pool = pool(2);
+    let x = SharedArray::from_fn([1000], |[i]| i as u64).unwrap();
+    let failed = pool
+        .par_chunks(&x, 10)
+        .try_for_each(|x| if x.contains(&505) { Err(format!("at {}", x[0])) } else { Ok(()) })
+        .unwrap();
+    assert_eq!(failed, Err("at 500".to_owned()));
+    assert_eq!(pool.par_chunks(&x, 10).try_for_each(|_| Ok::<(), ()>(())).unwrap(), Ok(()));
+}
+
+#[test]
+fn a_panic_in_a_chunk_fails_the_call_and_the_workers_live_on() {
+    let pool = pool(2);
+    let x = SharedArray::from_fn([1000], |[i]| i as u64).unwrap();
+    let error =
+        pool.par_chunks(&x, 10).for_each(|x| assert!(x[0] != 500, "five hundred")).unwrap_err();
+    match error {
+        Error::Task(TaskError::Panicked { message, .. }) => assert_eq!(message, "five hundred"),
+        other => panic!("{other}"),
+    }
+    assert_eq!(pool.stats().restarts, 0);
+}
+
+#[test]
+fn a_death_in_a_loop_names_the_torn_range_and_keeps_the_rest() {
+    let pool = pool(3);
+    let mut x = SharedArray::<u64>::zeroed([1000]).unwrap();
+    let error = pool
+        .par_chunks_mut(&mut x, 10)
+        .enumerate()
+        .for_each(|(i, x)| {
+            if i == 50 {
+                std::process::abort();
+            }
+            x.fill(i as u64 + 1);
+        })
+        .unwrap_err();
+    let death = error.death().expect("a death");
+    assert_eq!(death.torn, vec![500..510], "{error}");
+    for (i, &x) in x.as_slice().iter().enumerate() {
+        assert!((500..510).contains(&i) || x == i as u64 / 10 + 1, "{i}: {x}");
+    }
+}
+
+#[test]
+fn a_repeatable_loop_survives_a_death() {
+    let pool = pool(2);
+    let mut x = SharedArray::<u64>::zeroed([1000]).unwrap();
+    let flag = SharedArray::<u64>::zeroed([1]).unwrap();
+    // The first worker that comes to chunk 50 finds it untouched, marks it and dies.
+    let run = pool.par_chunks_mut(&mut x, 10).enumerate().retries(3).for_each(|(i, x)| {
+        if i == 50 && x[0] == 0 {
+            x[0] = 1;
+            std::process::abort();
+        }
+        x.fill(i as u64 + 1);
+    });
+    run.unwrap();
+    drop(flag);
+    assert!(x.as_slice().iter().zip(0u64..).all(|(&x, i)| x == i / 10 + 1));
+}
