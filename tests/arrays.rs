@@ -104,6 +104,14 @@ fn an_incomplete_set_of_chunks_is_given_back() {
 }
 
 #[test]
+fn a_set_of_which_a_chunk_was_dropped_is_incomplete() {
+    let _check = LeakCheck::new();
+    let mut chunks = SharedArray::from_slice(&[1, 2, 3, 4, 5]).unwrap().into_chunks(2).unwrap();
+    drop(chunks.remove(1));
+    assert_eq!(SharedArray::from_chunks(chunks).unwrap_err().value.len(), 2);
+}
+
+#[test]
 fn thawing_copies_while_another_handle_reads() {
     let _check = LeakCheck::new();
     let frozen = SharedArray::from_fn([2, 2], |[i, j]| i + j).unwrap().freeze();

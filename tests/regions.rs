@@ -104,9 +104,13 @@ fn attaching_checks_what_it_finds() {
         let found = SharedArray::<f64>::attach(&name);
         assert!(matches!(found, Err(Error::Layout { .. })), "{what}: {found:?}");
     };
-    fs::write(&path, b"no array").unwrap();
+    let mode = |mode| fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+    SharedArray::<f64>::named(&name, [4]).unwrap().keep().unwrap();
+    mode(0o640);
     refused("open to others");
-    fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+    mode(0o600);
+    assert!(SharedArray::<f64>::attach(&name).is_ok());
+    fs::write(&path, b"no array").unwrap();
     refused("no .npy");
     fs::remove_file(&path).unwrap();
     symlink("/etc/passwd", &path).unwrap();
@@ -233,13 +237,20 @@ fn a_child_plays_its_part() {
             let mut array = SharedArray::<u8>::zeroed([3 << 20]).unwrap();
             array.as_mut_slice().fill(1);
             let status = fs::read_to_string("/proc/self/status").unwrap();
-            let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
-            let resident_kib: u64 = resident.trim().trim_end_matches(" kB").parse().unwrap();
-            assert!(resident_kib < 256 << 10, "{resident_kib} KiB are resident");
+            for field in ["VmRSS:", "VmLck:"] {
+                let value = status.lines().find_map(|line| line.strip_prefix(field)).unwrap();
+                let kib: u64 = value.trim().trim_end_matches(" kB").parse().unwrap();
+                assert!(kib < 256 << 10, "{field} {kib} KiB");
+            }
             println!("as it should be");
         }
         ("fork", name) => {
-            let array = SharedArray::from_slice(&[1u8, 2, 3]).unwrap();
+            // So large that giving it back would punch a hole at its end; only a page is used.
+            let available = fs::read_to_string("/proc/meminfo").unwrap();
+            let available = available.lines().find_map(|l| l.strip_prefix("MemAvailable:"));
+            let kib: usize = available.unwrap().trim().trim_end_matches(" kB").parse().unwrap();
+            let mut array = SharedArray::<u8>::for_overwrite([kib * 1024 / 2]).unwrap();
+            *array.as_mut_slice().last_mut().unwrap() = 7;
             let named = SharedArray::<u8>::named(name, [4]).unwrap();
             // SAFETY: the child drops two handles, which locks nothing that another thread of
             // this process could have held, and ends without running anything else.
@@ -255,7 +266,7 @@ fn a_child_plays_its_part() {
                 }
             }
             assert!(path_of(name).exists());
-            assert_eq!((array.as_slice(), named.len()), (&[1, 2, 3][..], 4));
+            assert_eq!((array.as_slice().last(), named.len()), (Some(&7), 4));
             println!("as it should be");
         }
         (other, _) => panic!("no such part: {other}"),

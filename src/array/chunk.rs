@@ -143,9 +143,8 @@ impl<T: Pod> OwnedChunk<T> {
 
     /// Takes the parent out of a complete set of its chunks.
     pub(crate) fn join(
-        mut chunks: Vec<OwnedChunk<T>>,
+        chunks: Vec<OwnedChunk<T>>,
     ) -> std::result::Result<Parent, Refused<Vec<OwnedChunk<T>>>> {
-        chunks.sort_by_key(|chunk| (chunk.offset, chunk.len));
         match common_parent(&chunks) {
             Err(found) => {
                 let expected = "all chunks of one array, each once";
@@ -160,10 +159,11 @@ impl<T: Pod> OwnedChunk<T> {
     }
 }
 
-/// The parent of chunks that are sorted and cover it, or what is wrong with them.
+/// The parent of a complete set of chunks, or what is wrong with the set.
 ///
-/// Each part holds one reference to its parent and nothing else does, so that the set is
-/// complete exactly if there are no references but the chunks' and the one returned.
+/// Parts exist once and are disjoint, so their sizes add up to the parent's only if none was
+/// lost. Each holds one reference to the parent and nothing else does, so no part is elsewhere if
+/// there are no references but theirs and the one returned.
 fn common_parent<T: Pod>(chunks: &[OwnedChunk<T>]) -> std::result::Result<Arc<Parent>, String> {
     let mut parent: Option<Arc<Parent>> = None;
     let mut covered_bytes = 0;
@@ -178,16 +178,14 @@ fn common_parent<T: Pod>(chunks: &[OwnedChunk<T>]) -> std::result::Result<Arc<Pa
         if !Arc::ptr_eq(first, &part.parent) {
             return Err("chunks of different arrays".to_owned());
         }
-        if part.offset_bytes != covered_bytes {
-            return Err(format!("a gap before element {}", chunk.offset));
-        }
         covered_bytes += part.len_bytes;
     }
     let parent = parent.ok_or_else(|| "empty".to_owned())?;
-    // Elements of no size cover nothing, so the chunks are counted as well.
+    // Elements of no size add up to nothing, so the references count as well.
     let is_whole = Arc::strong_count(&parent) == chunks.len() + 1;
     if covered_bytes != parent.span.len_bytes() || !is_whole {
-        return Err("a gap at the end".to_owned());
+        let total_bytes = parent.span.len_bytes();
+        return Err(format!("{} chunks with {covered_bytes} of {total_bytes} bytes", chunks.len()));
     }
     Ok(parent)
 }

@@ -74,12 +74,14 @@ fn free_spans_are_punched_out_above_the_limit() {
 
 #[test]
 fn cached_spans_are_punched_out_before_a_request_is_refused() {
-    let arena = arena();
-    let half = usize::try_from(limits::memory().unwrap().available_bytes / 2).unwrap();
-    // Two spans of half of what there is fit only one after the other; none of it is touched.
-    for extra in 0..4 {
-        drop(arena.reserve(half + extra * HUGE_BYTES, Contents::Stale).unwrap());
-    }
+    let mut arena = Arena::new().unwrap();
+    arena.cache_bytes_max = u64::MAX;
+    let arena = Arc::new(arena);
+    let most = usize::try_from(limits::memory().unwrap().available_bytes / 10 * 6).unwrap();
+    // Two of them fit only one after the other; none of it is touched.
+    drop(arena.reserve(most, Contents::Stale).unwrap());
+    assert!(arena.reserved_bytes() >= most as u64, "the first one is cached");
+    drop(arena.reserve(most + HUGE_BYTES, Contents::Stale).unwrap());
 }
 
 #[test]

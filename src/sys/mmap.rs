@@ -52,7 +52,6 @@ impl Window {
         }
         // From here on the drop of `window` unmaps, whichever step fails.
         let window = Window::reserve(len_bytes)?;
-        window.munlock();
         let address = window.base.as_ptr().cast();
         let flags = libc::MAP_SHARED | libc::MAP_FIXED;
         // SAFETY: the range replaced is the reservation just made, which nothing else knows.
