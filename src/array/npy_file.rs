@@ -128,9 +128,11 @@ fn in_parts<T: Pod>(
 
 /// How to cut `len_bytes` for several threads; `None` if one should do it.
 fn part_bytes(len_bytes: usize) -> Option<usize> {
+    if len_bytes < PARALLEL_BYTES {
+        return None;
+    }
     let threads = std::thread::available_parallelism().map_or(1, usize::from).min(8);
-    let is_worth_it = len_bytes >= PARALLEL_BYTES && threads > 1;
-    is_worth_it.then(|| len_bytes.div_ceil(threads).next_multiple_of(HUGE_BYTES))
+    (threads > 1).then(|| len_bytes.div_ceil(threads).next_multiple_of(HUGE_BYTES))
 }
 
 /// A row-major copy of elements whose first index runs fastest.

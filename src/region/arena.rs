@@ -364,11 +364,12 @@ impl Span {
 
     /// Writes zeros over the span, which nobody else has seen yet.
     fn zero(&self) {
-        let threads = std::thread::available_parallelism().map_or(1, usize::from).min(4);
-        if self.len_bytes < PARALLEL_ZERO_BYTES || threads == 1 {
+        if self.len_bytes < PARALLEL_ZERO_BYTES {
             zero(self.as_ptr(), self.len_bytes);
             return;
         }
+        // Asked only now: the answer takes tens of microseconds.
+        let threads = std::thread::available_parallelism().map_or(1, usize::from).min(4);
         let part_bytes = self.len_bytes.div_ceil(threads).next_multiple_of(HUGE_BYTES);
         std::thread::scope(|scope| {
             for start in (0..self.len_bytes).step_by(part_bytes) {
