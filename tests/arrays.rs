@@ -152,10 +152,13 @@ proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..Default::default() })]
     #[test]
     fn chunks_in_any_order_make_the_array_again(
-        elements in prop::collection::vec(any::<u32>(), 0..200), chunk_len in 1usize..250, swap in any::<u64>()
+        elements in prop::collection::vec(any::<u32>(), 0..200),
+        chunk_len in 1usize..250,
+        swap in any::<u64>()
     ) {
         let _check = LeakCheck::new();
-        let mut chunks = SharedArray::from_slice(&elements).unwrap().into_chunks(chunk_len).unwrap();
+        let array = SharedArray::from_slice(&elements).unwrap();
+        let mut chunks = array.into_chunks(chunk_len).unwrap();
         let oracle: Vec<Vec<u32>> = elements.chunks(chunk_len).map(<[u32]>::to_vec).collect();
         for (chunk, oracle) in chunks.iter_mut().zip(&oracle) {
             prop_assert_eq!(chunk.as_slice(), &oracle[..]);

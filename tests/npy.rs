@@ -136,7 +136,9 @@ fn a_mapped_file_is_read_and_written_in_place() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..Default::default() })]
+    #![proptest_config(ProptestConfig {
+        cases: 64, failure_persistence: None, ..Default::default()
+    })]
     #[test]
     fn fortran_files_of_any_shape_equal_a_naive_transposition(
         dims in prop::collection::vec(0usize..7, 0..5)

@@ -125,15 +125,15 @@ impl Drop for Lease {
 /// A worker's access to leased bytes, for the length of a task; counts as a live handle.
 #[derive(Debug)]
 pub(crate) struct Loan {
-    /// Keeps the mapping under `start`.
-    windows: Windows,
+    /// Never read: it keeps the mapping under `start`.
+    _windows: Windows,
     start: *mut u8,
     slot: u32,
     task: u64,
 }
 
 #[expect(unsafe_code, reason = "a raw pointer is neither Send nor Sync by itself")]
-// SAFETY: the pointer leads into a mapping that `windows` keeps, valid on every thread; what
+// SAFETY: the pointer leads into a mapping that `_windows` keeps, valid on every thread; what
 // may be done with the bytes is the business of the handle that owns the loan.
 unsafe impl Send for Loan {}
 
@@ -145,7 +145,7 @@ impl Loan {
     fn new(windows: &Windows, start: *mut u8, slot: u32, task: u64) -> Loan {
         // Relaxed: read by the same thread after the task, see `live_handles`.
         LIVE_HANDLES.fetch_add(1, Ordering::Relaxed);
-        Loan { windows: windows.clone(), start, slot, task }
+        Loan { _windows: windows.clone(), start, slot, task }
     }
 
     pub(crate) fn as_ptr(&self) -> *mut u8 {

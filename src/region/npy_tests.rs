@@ -85,7 +85,9 @@ fn every_other_header_is_a_layout_error() {
 
 proptest! {
     #[test]
-    fn no_bytes_panic_or_give_anything_but_layout(bytes in prop::collection::vec(any::<u8>(), 0..99)) {
+    fn no_bytes_panic_or_give_anything_but_layout(
+        bytes in prop::collection::vec(any::<u8>(), 0..99)
+    ) {
         let mut prefixed = b"\x93NUMPY\x01\x00".to_vec();
         prefixed.extend_from_slice(&bytes);
         for bytes in [&bytes, &prefixed] {
@@ -101,7 +103,8 @@ proptest! {
         let mut bytes = encode(Dtype::I32, &Shape::from(dims)).unwrap();
         bytes[position] = byte;
         if let Ok(header) = parse(&bytes) {
-            prop_assert!(header.shape.size_bytes(header.dtype.size_bytes()) == Some(header.data_bytes));
+            let size_bytes = header.shape.size_bytes(header.dtype.size_bytes());
+            prop_assert_eq!(size_bytes, Some(header.data_bytes));
         }
     }
 }
