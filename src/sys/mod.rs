@@ -5,6 +5,7 @@ pub(crate) mod clock;
 pub(crate) mod file;
 pub(crate) mod futex;
 pub(crate) mod image;
+pub(crate) mod identity;
 pub(crate) mod limits;
 pub(crate) mod memfd;
 pub(crate) mod mmap;

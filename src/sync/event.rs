@@ -1,0 +1,299 @@
+//! An event word: set, reset, and wait until it is set.
+//!
+//! A manual-reset event stays set until [`reset`](Event::reset), and a [`set`](Event::set)
+//! releases everybody who was waiting at that time even if a reset follows at once. An auto-reset
+//! event releases one waiter a `set`; two sets before a waiter comes are one.
+//!
+//! | WAITERS (bit 31) | sets (bits 30-2) | AUTO (bit 1) | SET (bit 0) | state                         |
+//! |------------------|------------------|--------------|-------------|-------------------------------|
+//! | 0                | any              | frozen       | 0           | not set, nobody sleeps        |
+//! | 1                | any              | frozen       | 0           | not set, somebody may sleep   |
+//! | 0                | any              | frozen       | 1           | set; its setter wakes, if it  |
+//! |                  |                  |              |             | found WAITERS                 |
+//! | 1                | any              | frozen       | 1           | never written; taken as set   |
+//!
+//! A sleeper sleeps only while the word is the one in which it set WAITERS, and each `set` changes
+//! the word and takes WAITERS out: so either the sleeper sees that and does not sleep, or the
+//! setter saw WAITERS and wakes it. An event has no owner. If a setter dies between its store and
+//! its wake-up, the sweep wakes the sleepers, and each finds the event set.
+#![allow(unsafe_code)]
+
+use std::fmt;
+use std::ptr::NonNull;
+use std::time::Duration;
+
+use super::directory::WordKind;
+use super::owner::OwnerTable;
+use super::patience::{Backoff, Patience, Watch};
+use crate::atomics::{AtomicU32, Ordering};
+use crate::error::{Error, Result};
+use crate::sys::futex;
+
+const SET: u32 = 1;
+const AUTO: u32 = 2;
+const ONE_SET: u32 = 4;
+const WAITERS: u32 = 1 << 31;
+const SETS: u32 = !(SET | AUTO | WAITERS);
+
+/// What ends the set state of an event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reset {
+    /// The one waiter that was released by it.
+    Auto,
+    /// A call to [`Event::reset`].
+    Manual,
+}
+
+/// An event in shared memory: four bytes.
+///
+/// | field | written by                 | read by  | guard            | if the writer dies           |
+/// |-------|----------------------------|----------|------------------|------------------------------|
+/// | word  | setters, resetters, waiters| the same | compare-and-swap | sleepers are woken by sweeps |
+#[repr(transparent)]
+#[derive(Debug)]
+pub struct EventWord(AtomicU32);
+
+#[cfg(not(loom))]
+const _: () = assert!(size_of::<EventWord>() == 4);
+
+impl EventWord {
+    /// An event that is not set.
+    #[must_use]
+    pub fn new(reset: Reset) -> EventWord {
+        EventWord(AtomicU32::new(match reset {
+            Reset::Auto => AUTO,
+            Reset::Manual => 0,
+        }))
+    }
+}
+
+/// An event as one process sees it.
+#[derive(Clone)]
+pub struct Event {
+    word: NonNull<EventWord>,
+    watch: Watch,
+}
+
+// SAFETY: the word is an atomic, valid wherever the event goes by the contract of `new`.
+unsafe impl Send for Event {}
+// SAFETY: as for `Send`.
+unsafe impl Sync for Event {}
+
+impl Event {
+    /// A handle on the event at `word`.
+    ///
+    /// # Safety
+    ///
+    /// - `word` points to an initialised [`EventWord`] that stays valid while the handle or a
+    ///   clone of it exists.
+    #[must_use]
+    pub unsafe fn new(word: NonNull<EventWord>, watch: Watch) -> Event {
+        Event { word, watch }
+    }
+
+    /// Enters the event into a table's directory, so that sweeps wake its sleepers.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Full`] if the directory is; [`Error::InvalidArgument`] if the word is not in the
+    /// table's region.
+    pub fn register(&self, table: &OwnerTable) -> Result<()> {
+        table.register(WordKind::Wait, self.word.cast(), 1)
+    }
+
+    /// Takes the event out of the directory, before its memory serves something else.
+    pub fn unregister(&self, table: &OwnerTable) {
+        table.unregister(WordKind::Wait, self.word.cast(), 1);
+    }
+
+    fn word(&self) -> &AtomicU32 {
+        // SAFETY: valid while `self` exists, by the contract of `new`.
+        unsafe { &self.word.as_ref().0 }
+    }
+
+    /// Sets the event. What was written before is visible to whoever it releases.
+    pub fn set(&self) {
+        let word = self.word();
+        let mut seen = word.load(Ordering::Relaxed);
+        loop {
+            let sets = seen.wrapping_add(ONE_SET) & SETS;
+            let set = sets | (seen & AUTO) | SET;
+            // Release pairs with the Acquire in `attempt`.
+            match word.compare_exchange(seen, set, Ordering::Release, Ordering::Relaxed) {
+                Ok(_) => break,
+                Err(now) => seen = now,
+            }
+        }
+        if seen & WAITERS != 0 {
+            // All, though an auto-reset event releases one: the one might die on its way.
+            futex::wake(word, futex::ALL);
+        }
+    }
+
+    /// Resets the event. Returns whether it was set.
+    pub fn reset(&self) -> bool {
+        // Relaxed: nothing is passed on by an event that is not set.
+        self.word().fetch_and(!SET, Ordering::Relaxed) & SET != 0
+    }
+
+    /// Whether the event is set. It may be reset before the caller has looked at the answer.
+    #[must_use]
+    pub fn is_set(&self) -> bool {
+        self.word().load(Ordering::Acquire) & SET != 0
+    }
+
+    /// Waits for the event, without a bound.
+    pub fn wait(&self) {
+        let released = self.wait_within(Patience::Endless);
+        debug_assert!(released, "a wait without an end ends with the event");
+    }
+
+    /// Takes the event if it is set. Never waits.
+    #[must_use]
+    pub fn try_wait(&self) -> bool {
+        self.wait_within(Patience::Never)
+    }
+
+    /// Waits for the event at most for `timeout`, by CLOCK_MONOTONIC.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::TimedOut`] if it was not set in that time.
+    pub fn wait_timeout(&self, timeout: Duration) -> Result<()> {
+        if self.wait_within(Patience::lasting(timeout)) {
+            return Ok(());
+        }
+        Err(Error::TimedOut { what: "the event", after: timeout })
+    }
+
+    fn wait_within(&self, patience: Patience) -> bool {
+        let word = self.word();
+        let mut backoff = Backoff::default();
+        let sets_at_entry = word.load(Ordering::Acquire) & SETS;
+        loop {
+            let seen = match self.attempt(sets_at_entry) {
+                Ok(()) => return true,
+                Err(seen) => seen,
+            };
+            if !matches!(patience, Patience::Never) && seen & WAITERS == 0 && backoff.pass() {
+                continue;
+            }
+            let Some(sleep) = patience.next_sleep(self.watch) else { return false };
+            let waiting = seen | WAITERS;
+            // Relaxed: setting the bit passes nothing on.
+            let (success, failure) = (Ordering::Relaxed, Ordering::Relaxed);
+            if seen != waiting && word.compare_exchange(seen, waiting, success, failure).is_err() {
+                continue;
+            }
+            futex::wait(word, waiting, sleep);
+        }
+    }
+
+    /// Takes the event if it is set, or (manual reset) was set since the wait began.
+    fn attempt(&self, sets_at_entry: u32) -> std::result::Result<(), u32> {
+        let mut seen = self.word().load(Ordering::Acquire);
+        loop {
+            if seen & AUTO == 0 {
+                let released = seen & SET != 0 || seen & SETS != sets_at_entry;
+                return if released { Ok(()) } else { Err(seen) };
+            }
+            if seen & SET == 0 {
+                return Err(seen);
+            }
+            // Acquire pairs with the Release in `set`.
+            let (success, failure) = (Ordering::Acquire, Ordering::Acquire);
+            match self.word().compare_exchange(seen, seen & !SET, success, failure) {
+                Ok(_) => return Ok(()),
+                Err(now) => seen = now,
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Event {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let word = self.word().load(Ordering::Relaxed);
+        f.debug_struct("Event")
+            .field("set", &(word & SET != 0))
+            .field("auto_reset", &(word & AUTO != 0))
+            .field("waiters", &(word & WAITERS != 0))
+            .finish()
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    fn with_event(reset: Reset, test: impl FnOnce(&Event)) {
+        let word = EventWord::new(reset);
+        // SAFETY: the word outlives the handle.
+        test(&unsafe { Event::new(NonNull::from(&word), Watch::Supervisor) });
+    }
+
+    #[test]
+    fn a_manual_event_stays_set_until_it_is_reset() {
+        with_event(Reset::Manual, |event| {
+            assert!(!event.try_wait());
+            event.set();
+            assert!(event.try_wait() && event.try_wait() && event.is_set());
+            assert!(event.reset());
+            assert!(!event.reset() && !event.try_wait());
+        });
+    }
+
+    #[test]
+    fn an_auto_event_releases_one_waiter_a_set() {
+        with_event(Reset::Auto, |event| {
+            event.set();
+            event.set();
+            assert!(event.try_wait());
+            assert!(!event.try_wait());
+        });
+    }
+
+    #[test]
+    fn a_wait_for_an_event_that_is_not_set_times_out() {
+        with_event(Reset::Auto, |event| {
+            let outcome = event.wait_timeout(Duration::from_millis(1));
+            assert!(matches!(outcome, Err(Error::TimedOut { what: "the event", .. })));
+            event.set();
+            assert!(event.wait_timeout(Duration::ZERO).is_ok());
+        });
+    }
+
+    #[test]
+    fn a_pulse_releases_who_was_waiting() {
+        with_event(Reset::Manual, |event| {
+            std::thread::scope(|scope| {
+                let waiter = scope.spawn(|| event.wait());
+                while event.word().load(Ordering::Relaxed) & WAITERS == 0 {
+                    std::thread::yield_now();
+                }
+                event.set();
+                event.reset();
+                waiter.join().unwrap();
+            });
+        });
+    }
+
+    #[test]
+    fn two_threads_hand_a_turn_back_and_forth() {
+        with_event(Reset::Auto, |ping| {
+            with_event(Reset::Auto, |pong| {
+                std::thread::scope(|scope| {
+                    scope.spawn(|| {
+                        for _ in 0..2000 {
+                            ping.wait();
+                            pong.set();
+                        }
+                    });
+                    for _ in 0..2000 {
+                        ping.set();
+                        pong.wait();
+                    }
+                });
+            });
+        });
+    }
+}

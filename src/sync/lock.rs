@@ -1,0 +1,387 @@
+//! The lock: a 32-bit futex word that holds its owner.
+//!
+//! It excludes processes and threads from each other, costs two compare-and-swaps when nobody
+//! contends, and outlives its owner's death: the next locker gets a guard that says
+//! [`recovered`](LockGuard::recovered). It is not fair, and not reentrant: a thread that locks
+//! twice waits for itself.
+//!
+//! | WAITERS (bit 31) | OWNER_DIED (bit 30) | token (bits 29-0) | state                              |
+//! |------------------|---------------------|-------------------|------------------------------------|
+//! | 0                | 0                   | 0                 | free                               |
+//! | 0                | 0                   | t                 | held by t, nobody sleeps           |
+//! | 1                | 0                   | t                 | held by t, somebody may sleep      |
+//! | 0 or 1           | 1                   | 0                 | free, but its last owner died      |
+//! | 1                | 0                   | 0                 | free, somebody may sleep: left by  |
+//! |                  |                     |                   | a waiter that gave up              |
+//! | 0 or 1           | 1                   | t                 | never written; taken as held by t  |
+//!
+//! Steps, and what a death after each leaves:
+//!
+//! 1. lock: CAS `0 -> t`. Before it, nothing; after it, the sweep finds `t`.
+//! 2. wait: CAS to set WAITERS, then sleep while the word is that. A spurious WAITERS costs its
+//!    unlocker one system call.
+//! 3. unlock: CAS `t -> 0`. After it, if WAITERS was set, a sleeper must be woken, but the word
+//!    no longer names us. So a sweep wakes the sleepers of every word, whatever it holds.
+//! 4. wake one. The woken may die before it takes the lock: the same unconditional wake.
+//!
+//! The sleeper is safe against losing its wake-up because the kernel compares the word under the
+//! lock of the futex's bucket: either it sees the unlocker's CAS and does not sleep, or the
+//! unlocker's CAS comes later, sees WAITERS, and wakes it. A sleeper that has slept takes the
+//! lock with WAITERS set, since it cannot know that it was the only one; one that gives up
+//! passes a wake-up that it may have consumed on to the next.
+#![allow(unsafe_code)]
+
+use std::fmt;
+use std::ptr::NonNull;
+use std::time::Duration;
+
+use super::directory::WordKind;
+use super::owner::{Owner, Token, mark_word};
+use super::patience::{Backoff, Patience, Watch};
+use crate::atomics::{AtomicU32, Ordering};
+use crate::error::{Error, Result};
+use crate::sys::futex;
+
+/// Somebody may sleep on the word.
+pub(super) const WAITERS: u32 = 1 << 31;
+/// The last owner died while it held the lock.
+pub(super) const OWNER_DIED: u32 = 1 << 30;
+/// The owner's token, 0 if there is none.
+pub(super) const TOKEN: u32 = OWNER_DIED - 1;
+
+/// A lock in shared memory: four bytes, zero when free.
+///
+/// | field | written by                                 | read by  | guard            | if the writer dies     |
+/// |-------|--------------------------------------------|----------|------------------|------------------------|
+/// | word  | lockers, waiters, its owner, sweepers      | the same | compare-and-swap | see the truth table    |
+#[repr(transparent)]
+#[derive(Debug)]
+pub struct LockWord(pub(super) AtomicU32);
+
+#[cfg(not(loom))]
+const _: () = assert!(size_of::<LockWord>() == 4);
+
+impl LockWord {
+    /// A free lock.
+    #[must_use]
+    pub fn new() -> LockWord {
+        LockWord(AtomicU32::new(0))
+    }
+}
+
+impl Default for LockWord {
+    fn default() -> LockWord {
+        LockWord::new()
+    }
+}
+
+/// A lock as one owner sees it.
+#[derive(Clone)]
+pub struct RobustLock {
+    word: NonNull<LockWord>,
+    token: Token,
+    owner: Owner,
+}
+
+// SAFETY: the word is an atomic, valid wherever the lock goes by the contract of `new`.
+unsafe impl Send for RobustLock {}
+// SAFETY: as for `Send`.
+unsafe impl Sync for RobustLock {}
+
+impl RobustLock {
+    /// A handle on the lock at `word`, which takes it in the name of `owner`.
+    ///
+    /// # Safety
+    ///
+    /// - `word` points to an initialised [`LockWord`] that stays valid while the handle, a clone
+    ///   or a guard of it exists, and `owner` as well;
+    /// - the word was [registered](RobustLock::register) with the table of `owner`, or
+    ///   nobody who could die uses it.
+    #[must_use]
+    pub unsafe fn new(word: NonNull<LockWord>, owner: &Owner) -> RobustLock {
+        RobustLock { word, token: owner.token(), owner: owner.clone() }
+    }
+
+    /// Enters the lock into the directory of its owner's table. Once, by its creator, before
+    /// anybody locks it.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Full`] if the directory is; [`Error::InvalidArgument`] if the word is not in the
+    /// table's region.
+    pub fn register(&self) -> Result<()> {
+        self.owner.table().register(WordKind::Lock, self.word.cast(), 1)
+    }
+
+    /// Takes the lock out of the directory, before its memory serves something else.
+    pub fn unregister(&self) {
+        self.owner.table().unregister(WordKind::Lock, self.word.cast(), 1);
+    }
+
+    /// Waits for the lock, without a bound.
+    ///
+    /// If its last owner died while it held it, the guard says so.
+    #[inline]
+    pub fn lock(&self) -> LockGuard<'_> {
+        loop {
+            // Endless patience ends with the lock; the loop is for the compiler.
+            if let Some(guard) = self.lock_within(Patience::Endless) {
+                return guard;
+            }
+        }
+    }
+
+    /// Takes the lock if nobody holds it. Never waits.
+    #[inline]
+    pub fn try_lock(&self) -> Option<LockGuard<'_>> {
+        self.lock_within(Patience::Never)
+    }
+
+    /// Waits for the lock at most for `timeout`, by CLOCK_MONOTONIC.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::TimedOut`] if it was held all the time.
+    pub fn lock_timeout(&self, timeout: Duration) -> Result<LockGuard<'_>> {
+        self.lock_within(Patience::lasting(timeout))
+            .ok_or(Error::TimedOut { what: "the lock", after: timeout })
+    }
+
+    #[inline]
+    pub(super) fn lock_within(&self, patience: Patience) -> Option<LockGuard<'_>> {
+        let recovered = if self.lock_free() { false } else { self.lock_contended(patience)? };
+        Some(LockGuard { lock: self, recovered })
+    }
+
+    #[inline]
+    fn word(&self) -> &AtomicU32 {
+        // SAFETY: valid while `self` exists, by the contract of `new`.
+        unsafe { &self.word.as_ref().0 }
+    }
+
+    #[inline]
+    fn lock_free(&self) -> bool {
+        // Acquire pairs with the Release in `unlock` and `unlock_contended`.
+        let (success, failure) = (Ordering::Acquire, Ordering::Relaxed);
+        self.word().compare_exchange(0, self.token.bits(), success, failure).is_ok()
+    }
+
+    /// Some(recovered) once the lock is ours, None when patience ends.
+    #[cold]
+    fn lock_contended(&self, patience: Patience) -> Option<bool> {
+        let word = self.word();
+        let mut backoff = Backoff::default();
+        let mut slept = 0;
+        loop {
+            let seen = word.load(Ordering::Relaxed);
+            if seen & TOKEN == 0 {
+                let taken = self.token.bits() | (seen & WAITERS) | slept;
+                // Acquire pairs with the Release in `unlock`, `unlock_contended`, `mark_word`.
+                let (success, failure) = (Ordering::Acquire, Ordering::Relaxed);
+                if word.compare_exchange(seen, taken, success, failure).is_ok() {
+                    return Some(seen & OWNER_DIED != 0);
+                }
+                continue;
+            }
+            if !matches!(patience, Patience::Never) && seen & WAITERS == 0 && backoff.pass() {
+                continue;
+            }
+            let Some(sleep) = patience.next_sleep(self.owner.watch()) else {
+                if slept != 0 {
+                    self.pass_wake_up_on();
+                }
+                return None;
+            };
+            let waiting = seen | WAITERS;
+            // Relaxed: setting the bit passes nothing on.
+            let (success, failure) = (Ordering::Relaxed, Ordering::Relaxed);
+            if seen != waiting && word.compare_exchange(seen, waiting, success, failure).is_err() {
+                continue;
+            }
+            slept = WAITERS;
+            futex::wait(word, waiting, sleep);
+            if self.owner.watch() == Watch::Waiters {
+                self.check_owner(waiting);
+            }
+        }
+    }
+
+    /// Gives up after having slept: a wake-up may have come for us, and others may sleep.
+    fn pass_wake_up_on(&self) {
+        // Relaxed: as for setting the bit in `lock_contended`.
+        if self.word().fetch_or(WAITERS, Ordering::Relaxed) & TOKEN == 0 {
+            futex::wake(self.word(), 1);
+        }
+    }
+
+    /// If the word has not changed during a slice, asks whether its owner lives.
+    fn check_owner(&self, waiting: u32) {
+        let Some(holder) = Token::from_bits(waiting & TOKEN) else { return };
+        if self.word().load(Ordering::Relaxed) != waiting || holder == self.token {
+            return;
+        }
+        let table = self.owner.table();
+        if !table.lives(holder) {
+            // SAFETY: it has ended; a token that was in the word all the time and is not in the
+            // table belongs to an owner that is gone, or to nobody.
+            unsafe { table.sweep(holder) };
+            // The word itself may be missing from the directory if that was overwritten.
+            if mark_word(self.word(), holder) {
+                futex::wake(self.word(), futex::ALL);
+            }
+        }
+    }
+
+    #[inline]
+    fn unlock(&self) {
+        // Release pairs with the Acquire in `lock_free` and `lock_contended`.
+        let (success, failure) = (Ordering::Release, Ordering::Relaxed);
+        if self.word().compare_exchange(self.token.bits(), 0, success, failure).is_err() {
+            self.unlock_contended();
+        }
+    }
+
+    #[cold]
+    fn unlock_contended(&self) {
+        let word = self.word();
+        let mut seen = word.load(Ordering::Relaxed);
+        // A word without our token was overwritten: what is there now is not ours to free.
+        while seen & TOKEN == self.token.bits() {
+            // Release pairs with the Acquire in `lock_free` and `lock_contended`.
+            match word.compare_exchange(seen, 0, Ordering::Release, Ordering::Relaxed) {
+                Ok(_) => {
+                    if seen & WAITERS != 0 {
+                        futex::wake(word, 1);
+                    }
+                    return;
+                }
+                Err(now) => seen = now,
+            }
+        }
+    }
+}
+
+impl fmt::Debug for RobustLock {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let word = self.word().load(Ordering::Relaxed);
+        f.debug_struct("RobustLock")
+            .field("holder", &Token::from_bits(word & TOKEN))
+            .field("owner_died", &(word & OWNER_DIED != 0))
+            .field("waiters", &(word & WAITERS != 0))
+            .finish()
+    }
+}
+
+/// The lock, held. Dropping it unlocks.
+#[must_use = "the lock is given up at once if the guard is not kept"]
+#[derive(Debug)]
+pub struct LockGuard<'a> {
+    lock: &'a RobustLock,
+    recovered: bool,
+}
+
+impl LockGuard<'_> {
+    /// Whether the last owner died while it held the lock, so that what it guards may be half
+    /// written. Said once: whoever locks next finds an ordinary lock, unless this owner dies too.
+    #[must_use]
+    pub fn recovered(&self) -> bool {
+        self.recovered
+    }
+}
+
+impl Drop for LockGuard<'_> {
+    #[inline]
+    fn drop(&mut self) {
+        self.lock.unlock();
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+    use crate::sync::arena::Arena;
+
+    #[test]
+    fn a_free_lock_is_taken_and_given_up() {
+        let arena = Arena::new();
+        let lock = arena.lock(&arena.owner());
+        assert!(!lock.lock().recovered());
+        assert!(lock.try_lock().is_some());
+        assert_eq!(arena.word(), 0);
+    }
+
+    #[test]
+    fn a_held_lock_is_refused_and_times_out() {
+        let arena = Arena::new();
+        let (holder, other) = (arena.lock(&arena.owner()), arena.lock(&arena.owner()));
+        let guard = holder.lock();
+        assert!(other.try_lock().is_none());
+        let refused = other.lock_timeout(Duration::from_millis(1));
+        assert!(matches!(refused, Err(Error::TimedOut { what: "the lock", .. })));
+        drop(guard);
+        assert_eq!(arena.word(), 0, "the WAITERS of the waiter that gave up is gone");
+        assert!(!other.try_lock().unwrap().recovered());
+        assert!(other.lock_timeout(Duration::MAX).is_ok());
+    }
+
+    #[test]
+    fn threads_exclude_each_other() {
+        const ROUNDS: u64 = 20_000;
+        let arena = Arena::new();
+        let owner = arena.owner();
+        let count = AtomicU32::new(0);
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                let lock = arena.lock(&owner);
+                let count = &count;
+                scope.spawn(move || {
+                    for _ in 0..ROUNDS {
+                        let _guard = lock.lock();
+                        // Not a fetch_add: two holders would lose counts.
+                        count.store(count.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+                    }
+                });
+            }
+        });
+        assert_eq!(u64::from(count.load(Ordering::Relaxed)), 4 * ROUNDS);
+    }
+
+    #[test]
+    fn a_lock_whose_owner_is_gone_without_a_sweep_is_recovered_by_its_waiter() {
+        let arena = Arena::new();
+        let dead = arena.dead_owner();
+        std::mem::forget(arena.lock(&dead).lock());
+        let guard = arena.lock(&arena.owner()).lock_timeout(Duration::from_secs(60)).map(drop);
+        assert!(guard.is_ok(), "the waiter swept after its first slice");
+    }
+
+    #[test]
+    fn a_token_that_nobody_has_is_treated_as_a_dead_owner() {
+        let arena = Arena::new();
+        arena.overwrite(12345);
+        let lock = arena.lock(&arena.owner());
+        assert!(lock.lock_timeout(Duration::from_secs(60)).unwrap().recovered());
+    }
+
+    #[test]
+    fn unlocking_an_overwritten_word_leaves_it_alone() {
+        let arena = Arena::new();
+        let lock = arena.lock(&arena.owner());
+        let guard = lock.lock();
+        arena.overwrite(12345);
+        drop(guard);
+        assert_eq!(arena.word(), 12345);
+    }
+
+    #[test]
+    fn recovery_is_said_once() {
+        let arena = Arena::new();
+        let (dead, owner) = (arena.owner(), arena.owner());
+        std::mem::forget(arena.lock(&dead).lock());
+        // SAFETY: the forgotten guard is never used again.
+        assert_eq!(unsafe { arena.table().sweep(dead.token()) }, 1);
+        let lock = arena.lock(&owner);
+        assert!(lock.try_lock().unwrap().recovered());
+        assert!(!lock.try_lock().unwrap().recovered());
+    }
+}

@@ -1,0 +1,633 @@
+//! The owner table: which process a lock's token stands for.
+//!
+//! Each process claims an entry before its first lock, and gets a token that no other process of
+//! this table ever had or will have. A lock word holds the token of its owner, so that taking a
+//! lock and saying who took it are one store. After a death, [`OwnerTable::sweep`] finds the
+//! words that the dead process held.
+//!
+//! What it does not do: tell threads of one process apart (a lock does exclude them from each
+//! other), or follow a `fork` (the child must claim an entry of its own).
+#![allow(unsafe_code)]
+
+use std::fmt;
+use std::num::NonZeroU32;
+use std::ptr::NonNull;
+use std::sync::Arc;
+
+use super::directory::{Directory, WordKind};
+use super::lock::{OWNER_DIED, TOKEN, WAITERS};
+use super::patience::Watch;
+use crate::atomics::{AtomicU32, AtomicU64, Ordering};
+use crate::error::{Error, Result};
+use crate::sys::identity::{self, Identity};
+use crate::sys::{futex, futex::ALL};
+
+/// What stands for one owner in a lock word: 1 to 2^30 - 1, never used twice in a table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Token(NonZeroU32);
+
+impl Token {
+    /// The token of this number, if it can be one: to pass a token through a message.
+    #[must_use]
+    pub fn from_bits(bits: u32) -> Option<Token> {
+        NonZeroU32::new(bits).filter(|token| token.get() <= TOKEN).map(Token)
+    }
+
+    /// The token's number.
+    #[must_use]
+    pub fn bits(self) -> u32 {
+        self.0.get()
+    }
+}
+
+/// Start of an owner table in shared memory.
+///
+/// | field           | written by       | read by   | guard                 | if the writer dies     |
+/// |-----------------|------------------|-----------|-----------------------|------------------------|
+/// | `magic`         | creator, last    | attachers | Release / Acquire     | table is not published |
+/// | `pid_namespace` | creator, once    | attachers | `magic`               | the same               |
+/// | `owners`        | creator, once    | attachers | `magic`               | the same               |
+/// | `entries`       | creator, once    | attachers | `magic`               | the same               |
+/// | `last_token`    | each claimer     | claimers  | compare-and-swap      | a token is lost        |
+///
+/// `owners` times [`OwnerEntry`] follow it, then `entries` times an `AtomicU64`.
+#[repr(C)]
+#[derive(Debug)]
+pub(super) struct TableHeader {
+    magic: AtomicU64,
+    pid_namespace: AtomicU64,
+    owners: AtomicU32,
+    entries: AtomicU32,
+    last_token: AtomicU32,
+    reserved: AtomicU32,
+}
+
+/// One owner.
+///
+/// | field      | written by                   | read by             | guard            | if the writer dies |
+/// |------------|------------------------------|---------------------|------------------|--------------------|
+/// | `identity` | claimer 0 -> pid and token;  | claimers, sweepers, | compare-and-swap | swept as any owner |
+/// |            | sweeper of the token -> 0    | waiters             |                  |                    |
+/// | `start`    | claimer, after `identity`    | whoever asks if it  | carries low bits | pid alone decides  |
+/// |            |                              | lives               | of the token     |                    |
+#[repr(C)]
+#[derive(Debug)]
+pub(super) struct OwnerEntry {
+    identity: AtomicU64,
+    start: AtomicU64,
+}
+
+#[cfg(not(loom))]
+const _: () = {
+    assert!(size_of::<TableHeader>() == 32);
+    assert!(size_of::<OwnerEntry>() == 16);
+};
+
+const MAGIC: u64 = u64::from_le_bytes(*b"brigown1");
+
+/// Most owners and directory entries of one table.
+const COUNT_MAX: u32 = 1 << 20;
+
+/// Bits of a start time in [`OwnerEntry::start`]: five years of ticks. The token is above them.
+const START_BITS: u32 = 34;
+const START_MASK: u64 = (1 << START_BITS) - 1;
+
+fn pack_identity(pid: u32, token: Token) -> u64 {
+    u64::from(pid) << 32 | u64::from(token.bits())
+}
+
+fn unpack_identity(identity: u64) -> Option<(u32, Token)> {
+    let pid = u32::try_from(identity >> 32).ok()?;
+    let token = Token::from_bits(u32::try_from(identity & u64::from(u32::MAX)).ok()?)?;
+    Some((pid, token))
+}
+
+fn pack_start(token: Token, start_ticks: u64) -> u64 {
+    u64::from(token.bits()) << START_BITS | (start_ticks & START_MASK)
+}
+
+impl TableHeader {
+    pub(super) fn new(owners: u32, entries: u32, pid_namespace: u64) -> TableHeader {
+        TableHeader {
+            magic: AtomicU64::new(MAGIC),
+            pid_namespace: AtomicU64::new(pid_namespace),
+            owners: AtomicU32::new(owners),
+            entries: AtomicU32::new(entries),
+            last_token: AtomicU32::new(0),
+            reserved: AtomicU32::new(0),
+        }
+    }
+}
+
+impl OwnerEntry {
+    pub(super) fn free() -> OwnerEntry {
+        OwnerEntry { identity: AtomicU64::new(0), start: AtomicU64::new(0) }
+    }
+}
+
+/// A view of an owner table: entries in shared memory, geometry in ours.
+#[derive(Debug, Clone, Copy)]
+pub struct OwnerTable {
+    header: NonNull<TableHeader>,
+    owners: NonNull<[OwnerEntry]>,
+    directory: Directory,
+}
+
+// SAFETY: all that the pointers reach are atomics, by the contract of `create` and `attach`.
+unsafe impl Send for OwnerTable {}
+// SAFETY: as for `Send`.
+unsafe impl Sync for OwnerTable {}
+
+impl OwnerTable {
+    /// The alignment that a table needs, in bytes.
+    pub const ALIGN: usize = 64;
+
+    /// The size of a table for this many owners and directory entries, in bytes.
+    ///
+    /// A lock takes one entry, a ring two, an event one.
+    #[must_use]
+    pub const fn size_bytes(owners: u32, entries: u32) -> usize {
+        size_of::<TableHeader>()
+            + owners as usize * size_of::<OwnerEntry>()
+            + entries as usize * size_of::<AtomicU64>()
+    }
+
+    /// Writes a new table at `place` for the locks of the `region_bytes` bytes at `region`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidArgument`] if `owners` or `entries` is 0 or above 2^20; [`Error::Os`] if
+    /// the pid namespace cannot be read.
+    ///
+    /// # Safety
+    ///
+    /// - `place` is aligned to [`OwnerTable::ALIGN`] and valid for
+    ///   [`OwnerTable::size_bytes`]`(owners, entries)` bytes, for as long as any copy of the
+    ///   table, an [`Owner`] or a lock of it is used;
+    /// - nobody else uses those bytes until this returns, and afterwards only through tables;
+    /// - `region` is aligned to 4 and valid for `region_bytes` bytes for as long.
+    #[cfg(not(loom))]
+    pub unsafe fn create(
+        place: NonNull<u8>,
+        owners: u32,
+        entries: u32,
+        region: NonNull<u8>,
+        region_bytes: usize,
+    ) -> Result<OwnerTable> {
+        check_counts(owners, entries)?;
+        let namespace = identity::pid_namespace()?;
+        let header = place.cast::<TableHeader>();
+        let body_bytes = Self::size_bytes(owners, entries) - size_of::<TableHeader>();
+        // SAFETY: within the `size_bytes` bytes at `place` that the caller vouches for.
+        let body = unsafe { header.add(1) }.cast::<u8>();
+        // SAFETY: the same bytes, unused by others until this returns, by the caller's promise.
+        unsafe { body.write_bytes(0, body_bytes) };
+        let fresh = TableHeader::new(owners, entries, namespace);
+        fresh.magic.store(0, Ordering::Relaxed);
+        // SAFETY: aligned and valid for a header, unused by others, by the caller's promise.
+        unsafe { header.write(fresh) };
+        // SAFETY: as the caller promises.
+        let table = unsafe { Self::over(place, owners, entries, region, region_bytes) };
+        // Release pairs with the Acquire in `attach`.
+        table.header().magic.store(MAGIC, Ordering::Release);
+        Ok(table)
+    }
+
+    /// Uses the table that another process created at `place`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Layout`] if there is no table there, or it does not fit into `place_bytes`;
+    /// [`Error::PidNamespace`] if it belongs to processes that this one cannot see.
+    ///
+    /// # Safety
+    ///
+    /// - `place` is aligned to [`OwnerTable::ALIGN`] and valid for `place_bytes` bytes, for as
+    ///   long as any copy of the table, an [`Owner`] or a lock of it is used;
+    /// - whoever else uses those bytes does so by atomics: through tables, or hostile;
+    /// - `region` is aligned to 4 and valid for `region_bytes` bytes for as long, and is the
+    ///   region that the creator named.
+    #[cfg(not(loom))]
+    pub unsafe fn attach(
+        place: NonNull<u8>,
+        place_bytes: usize,
+        region: NonNull<u8>,
+        region_bytes: usize,
+    ) -> Result<OwnerTable> {
+        let layout = |found: String, expected: String| Error::Layout {
+            place: "owner table".to_owned(),
+            found,
+            expected,
+        };
+        if place_bytes < size_of::<TableHeader>() {
+            return Err(layout(format!("{place_bytes} bytes"), "a header of 32".to_owned()));
+        }
+        // SAFETY: valid for a header, checked above, and atomic to all, by the caller's promise.
+        let header = unsafe { place.cast::<TableHeader>().as_ref() };
+        // Acquire pairs with the Release in `create`.
+        let magic = header.magic.load(Ordering::Acquire);
+        if magic != MAGIC {
+            return Err(layout(format!("magic {magic:#018x}"), format!("{MAGIC:#018x}")));
+        }
+        let owners = header.owners.load(Ordering::Relaxed);
+        let entries = header.entries.load(Ordering::Relaxed);
+        if check_counts(owners, entries).is_err() || Self::size_bytes(owners, entries) > place_bytes
+        {
+            let found = format!("{owners} owners and {entries} entries");
+            return Err(layout(found, format!("a table within {place_bytes} bytes")));
+        }
+        let theirs = header.pid_namespace.load(Ordering::Relaxed);
+        let ours = identity::pid_namespace()?;
+        if theirs != ours {
+            return Err(Error::PidNamespace { what: "the owner table".to_owned(), theirs, ours });
+        }
+        // SAFETY: the size was checked against `place_bytes`; the rest the caller promises.
+        Ok(unsafe { Self::over(place, owners, entries, region, region_bytes) })
+    }
+
+    /// # Safety
+    ///
+    /// As for `create`, but for the initialisation.
+    #[cfg(not(loom))]
+    unsafe fn over(
+        place: NonNull<u8>,
+        owners: u32,
+        entries: u32,
+        region: NonNull<u8>,
+        region_bytes: usize,
+    ) -> OwnerTable {
+        let header = place.cast::<TableHeader>();
+        // SAFETY: within `size_bytes(owners, entries)`, valid by the contract.
+        let first_owner = unsafe { header.add(1) }.cast::<OwnerEntry>();
+        // SAFETY: the same.
+        let first_slot = unsafe { first_owner.add(owners as usize) }.cast::<AtomicU64>();
+        let owners = NonNull::slice_from_raw_parts(first_owner, owners as usize);
+        let slots = NonNull::slice_from_raw_parts(first_slot, entries as usize);
+        // SAFETY: all three parts are valid, by the contract.
+        unsafe { Self::from_parts(header, owners, slots, region, region_bytes) }
+    }
+
+    /// # Safety
+    ///
+    /// The parts are valid and initialised for as long as the table is used, and `region` is
+    /// aligned for `AtomicU32` and valid for `region_bytes`.
+    pub(super) unsafe fn from_parts(
+        header: NonNull<TableHeader>,
+        owners: NonNull<[OwnerEntry]>,
+        slots: NonNull<[AtomicU64]>,
+        region: NonNull<u8>,
+        region_bytes: usize,
+    ) -> OwnerTable {
+        // SAFETY: the caller's promise.
+        let directory = unsafe { Directory::new(slots, region, region_bytes) };
+        OwnerTable { header, owners, directory }
+    }
+
+    fn header(&self) -> &TableHeader {
+        // SAFETY: valid and all atomics while the table is used: contract of `from_parts`.
+        unsafe { self.header.as_ref() }
+    }
+
+    fn owners(&self) -> &[OwnerEntry] {
+        // SAFETY: valid and all atomics while the table is used: contract of `from_parts`.
+        unsafe { self.owners.as_ref() }
+    }
+
+    /// Enters futex words into the directory, so that sweeps find them.
+    pub(super) fn register(
+        &self,
+        kind: WordKind,
+        first: NonNull<AtomicU32>,
+        words: usize,
+    ) -> Result<()> {
+        self.directory.register(kind, first, words)
+    }
+
+    /// Takes words out of the directory, before their memory serves something else.
+    pub(super) fn unregister(&self, kind: WordKind, first: NonNull<AtomicU32>, words: usize) {
+        self.directory.unregister(kind, first, words);
+    }
+
+    /// Counts up `last_token`. Tokens are never reused: the counter stops at its end.
+    fn next_token(&self) -> Result<Token> {
+        let counter = &self.header().last_token;
+        let mut last = counter.load(Ordering::Relaxed);
+        loop {
+            let Some(token) = last.checked_add(1).and_then(Token::from_bits) else {
+                let cause = format!("all {TOKEN} tokens have been used; make the region anew");
+                return Err(Error::Broken { what: "the owner table", cause });
+            };
+            // Relaxed: only the number itself must be unique.
+            let (success, failure) = (Ordering::Relaxed, Ordering::Relaxed);
+            match counter.compare_exchange(last, token.bits(), success, failure) {
+                Ok(_) => return Ok(token),
+                Err(now) => last = now,
+            }
+        }
+    }
+
+    /// Claims an entry for a process.
+    pub(super) fn claim_for(&self, who: Identity) -> Result<Token> {
+        let token = self.next_token()?;
+        if self.claim_entry(who, token) {
+            return Ok(token);
+        }
+        self.sweep_dead();
+        if self.claim_entry(who, token) {
+            return Ok(token);
+        }
+        let capacity = format!("{} owners", self.owners.len());
+        Err(Error::Full { what: "the owner table", capacity })
+    }
+
+    fn claim_entry(&self, who: Identity, token: Token) -> bool {
+        self.owners().iter().any(|entry| {
+            let claim = pack_identity(who.pid, token);
+            // One CAS makes the claim and says whose it is. AcqRel: Acquire pairs with the
+            // Release of `free_entry`; Release with the Acquire in `lives`.
+            let (success, failure) = (Ordering::AcqRel, Ordering::Relaxed);
+            if entry.identity.compare_exchange(0, claim, success, failure).is_err() {
+                return false;
+            }
+            // Relaxed: carries its token, so that a stale one is recognised.
+            entry.start.store(pack_start(token, who.start_ticks), Ordering::Relaxed);
+            true
+        })
+    }
+
+    /// Whether the owner of `token` lives. One that is not in the table does not: it claimed an
+    /// entry before its first lock, and lost it only after a sweep.
+    pub(super) fn lives(&self, token: Token) -> bool {
+        self.owners().iter().any(|entry| {
+            match unpack_identity(entry.identity.load(Ordering::Acquire)) {
+                Some((pid, claimed)) if claimed == token => entry_lives(entry, pid, token),
+                _ => false,
+            }
+        })
+    }
+
+    /// Takes the locks of a dead owner away from it and wakes everybody who may wait for it,
+    /// then frees its entry. Returns how many locks it held.
+    ///
+    /// The three steps are [`mark_dead`](OwnerTable::mark_dead),
+    /// [`wake_all`](OwnerTable::wake_all) and the freeing, in this order; a sweeper that dies
+    /// between them leaves the entry, and the next sweep of the token repeats them all. Several
+    /// sweeps of one token may run at once.
+    ///
+    /// # Safety
+    ///
+    /// - The process that claimed `dead` has ended (its pidfd is readable, or it was waited for),
+    ///   or will never use a lock or guard of this table again. A sweep of one that goes on
+    ///   would let two owners into one lock.
+    pub unsafe fn sweep(&self, dead: Token) -> usize {
+        // SAFETY: the caller's promise.
+        let marked = unsafe { self.mark_dead(dead) };
+        self.wake_all();
+        self.free_entry(dead);
+        marked
+    }
+
+    /// First step of a sweep: swaps the dead owner's token to OWNER_DIED in each lock word.
+    /// Returns how many there were.
+    ///
+    /// This step alone is not a sweep: an owner that died between giving a lock up and waking the
+    /// next in line has left no token, but a sleeper.
+    ///
+    /// # Safety
+    ///
+    /// - As for [`sweep`](OwnerTable::sweep).
+    pub unsafe fn mark_dead(&self, dead: Token) -> usize {
+        let mut marked = 0;
+        self.directory.for_each(|kind, word| {
+            if kind == WordKind::Lock && mark_word(word, dead) {
+                marked += 1;
+            }
+        });
+        marked
+    }
+
+    /// Second step of a sweep: wakes the sleepers of every word, to look again.
+    pub fn wake_all(&self) {
+        self.directory.for_each(|_, word| {
+            futex::wake(word, ALL);
+        });
+    }
+
+    /// Sweeps every owner whose process has ended. Returns how many there were.
+    ///
+    /// Costs some 10 us an owner: for programs without a supervisor, and for reclaiming.
+    pub fn sweep_dead(&self) -> usize {
+        let mut swept = 0;
+        for entry in self.owners() {
+            let claimed = unpack_identity(entry.identity.load(Ordering::Acquire));
+            let Some((pid, token)) = claimed else { continue };
+            if !entry_lives(entry, pid, token) {
+                // SAFETY: its process has ended: its pidfd is readable, its number is free, or
+                // the number was given to a process of another start time.
+                unsafe { self.sweep(token) };
+                swept += 1;
+            }
+        }
+        swept
+    }
+
+    /// Frees the entry of `token`, if nobody did yet.
+    fn free_entry(&self, token: Token) {
+        for entry in self.owners() {
+            let identity = entry.identity.load(Ordering::Relaxed);
+            if unpack_identity(identity).is_some_and(|(_, claimed)| claimed == token) {
+                // Release pairs with the Acquire of `claim_entry`. A failure means that another
+                // sweeper was here.
+                let (success, failure) = (Ordering::Release, Ordering::Relaxed);
+                let _ = entry.identity.compare_exchange(identity, 0, success, failure);
+            }
+        }
+    }
+}
+
+/// Swaps `dead` to OWNER_DIED in one word.
+pub(super) fn mark_word(word: &AtomicU32, dead: Token) -> bool {
+    let mut seen = word.load(Ordering::Relaxed);
+    while seen & TOKEN == dead.bits() {
+        let marked = (seen & WAITERS) | OWNER_DIED;
+        // AcqRel: Release pairs with the Acquire of the next locker; Acquire so that what the
+        // dead wrote before it took the lock is ours to pass on.
+        match word.compare_exchange(seen, marked, Ordering::AcqRel, Ordering::Relaxed) {
+            Ok(_) => return true,
+            Err(now) => seen = now,
+        }
+    }
+    false
+}
+
+fn entry_lives(entry: &OwnerEntry, pid: u32, token: Token) -> bool {
+    let start = entry.start.load(Ordering::Relaxed);
+    identity::lives(pid, |start_ticks| {
+        let is_written = start >> START_BITS == u64::from(token.bits());
+        !is_written || start == pack_start(token, start_ticks)
+    })
+}
+
+#[cfg(not(loom))]
+fn check_counts(owners: u32, entries: u32) -> Result<()> {
+    for (what, count) in [("owners", owners), ("directory entries", entries)] {
+        if !(1..=COUNT_MAX).contains(&count) {
+            return Err(Error::invalid(what, count, format!("1 to {COUNT_MAX}")));
+        }
+    }
+    Ok(())
+}
+
+/// One process's claim on a table: what its locks are taken in the name of.
+///
+/// Clones are the same owner. When the last one is dropped, locks still held (by forgotten
+/// guards) come free as if the owner had died, and the entry is freed. In a forked child a clone
+/// is inert when dropped, and must not be used: locks would be taken in the parent's name.
+#[derive(Clone)]
+pub struct Owner(Arc<Claim>);
+
+struct Claim {
+    table: OwnerTable,
+    token: Token,
+    watch: Watch,
+    pid: u32,
+}
+
+impl Owner {
+    /// Claims an entry for the calling process.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Full`] if every entry belongs to a process that lives; [`Error::Broken`] if all
+    /// 2^30 - 1 tokens have been used; [`Error::Os`] if `/proc` cannot be read.
+    pub fn claim(table: &OwnerTable, watch: Watch) -> Result<Owner> {
+        Owner::claim_as(table, watch, Identity::current()?)
+    }
+
+    pub(super) fn claim_as(table: &OwnerTable, watch: Watch, who: Identity) -> Result<Owner> {
+        let token = table.claim_for(who)?;
+        Ok(Owner(Arc::new(Claim { table: *table, token, watch, pid: std::process::id() })))
+    }
+
+    /// The token that stands for this owner in lock words.
+    #[must_use]
+    pub fn token(&self) -> Token {
+        self.0.token
+    }
+
+    /// The table in which it is claimed.
+    #[must_use]
+    pub fn table(&self) -> &OwnerTable {
+        &self.0.table
+    }
+
+    /// Who notices the deaths of other owners.
+    #[must_use]
+    pub fn watch(&self) -> Watch {
+        self.0.watch
+    }
+}
+
+impl fmt::Debug for Owner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Owner").field("token", &self.0.token).field("watch", &self.0.watch).finish()
+    }
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        if self.pid == std::process::id() {
+            // SAFETY: locks and guards of this owner hold a clone or borrow from one, so none is
+            // left but forgotten ones, which are never used again.
+            unsafe { self.table.sweep(self.token) };
+        }
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+    use crate::sync::arena::{Arena, OWNERS};
+
+    #[test]
+    fn tokens_are_never_used_twice() {
+        let arena = Arena::new();
+        let first = arena.owner().token();
+        assert_eq!(arena.owner().token().bits(), first.bits() + 1, "though its entry was freed");
+    }
+
+    #[test]
+    fn running_out_of_tokens_is_an_error() {
+        let arena = Arena::new();
+        arena.table().header().last_token.store(TOKEN - 1, Ordering::Relaxed);
+        let last = Owner::claim(&arena.table(), Watch::Supervisor).unwrap();
+        assert_eq!(last.token().bits(), TOKEN);
+        for _ in 0..2 {
+            let refused = Owner::claim(&arena.table(), Watch::Supervisor);
+            assert!(matches!(refused, Err(Error::Broken { what: "the owner table", .. })));
+        }
+    }
+
+    #[test]
+    fn a_full_table_is_an_error_and_a_dead_owner_makes_room() {
+        let arena = Arena::new();
+        let mut owners: Vec<Owner> = (1..OWNERS).map(|_| arena.owner()).collect();
+        let _dead = arena.dead_owner();
+        owners.push(arena.owner());
+        let refused = Owner::claim(&arena.table(), Watch::Waiters);
+        assert!(matches!(refused, Err(Error::Full { what: "the owner table", .. })));
+    }
+
+    #[test]
+    fn the_last_clone_of_an_owner_gives_up_what_was_forgotten() {
+        let arena = Arena::new();
+        let owner = arena.owner();
+        std::mem::forget(arena.lock(&owner.clone()).lock());
+        assert_eq!(arena.word(), owner.token().bits());
+        // The forgotten guard borrowed a lock that was dropped with its clone of the owner.
+        let token = owner.token();
+        drop(owner);
+        assert_eq!(arena.word(), OWNER_DIED);
+        assert!(!arena.table().lives(token));
+    }
+
+    #[test]
+    fn an_attached_table_is_the_same_table() {
+        let arena = Arena::new();
+        let owner = arena.owner();
+        let attached = arena.attach().unwrap();
+        assert!(attached.lives(owner.token()));
+        assert!(!attached.lives(Token::from_bits(TOKEN).unwrap()));
+    }
+
+    #[test]
+    fn attaching_to_other_bytes_is_a_layout_error() {
+        let arena = Arena::new();
+        let table = arena.table();
+        let header = table.header();
+        header.magic.fetch_add(1, Ordering::Relaxed);
+        assert!(matches!(arena.attach(), Err(Error::Layout { .. })));
+        header.magic.store(MAGIC, Ordering::Relaxed);
+        for (owners, entries) in [(0, 1), (u32::MAX, u32::MAX), (COUNT_MAX, 1), (1, COUNT_MAX)] {
+            header.owners.store(owners, Ordering::Relaxed);
+            header.entries.store(entries, Ordering::Relaxed);
+            assert!(matches!(arena.attach(), Err(Error::Layout { .. })), "{owners} {entries}");
+        }
+    }
+
+    #[test]
+    fn attaching_from_another_pid_namespace_is_refused() {
+        let arena = Arena::new();
+        arena.table().header().pid_namespace.fetch_add(1, Ordering::Relaxed);
+        assert!(matches!(arena.attach(), Err(Error::PidNamespace { .. })));
+    }
+
+    #[test]
+    fn a_sweep_of_garbage_in_the_directory_touches_nothing() {
+        let arena = Arena::new();
+        let owner = arena.owner();
+        arena.overwrite_directory(u64::MAX);
+        // SAFETY: this owner takes no lock.
+        assert_eq!(unsafe { arena.table().sweep(owner.token()) }, 0);
+    }
+}

@@ -1,0 +1,131 @@
+//! How long a wait may last, and how it passes the time.
+
+use std::time::{Duration, Instant};
+
+/// Who notices that a process died.
+///
+/// A death is noticed by whoever calls [`OwnerTable::sweep`](super::OwnerTable::sweep). Programs
+/// that share nothing but a name have nobody for that, so their waits look for themselves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum Watch {
+    /// Every waiter: it wakes up each 50 ms to look at the word again and to check that the
+    /// owner it waits for lives, and sweeps if it does not.
+    #[default]
+    Waiters,
+    /// A supervisor that is told of each death and then sweeps. Waits sleep until woken.
+    Supervisor,
+}
+
+/// How long a sleep may last under [`Watch::Waiters`]. Long enough to cost nothing (a wake-up is
+/// some 5 us), short enough that a death does not look like a hang.
+const SLICE: Duration = Duration::from_millis(50);
+
+/// Pauses before the first `sched_yield`: about 1 us. A pause is some 40 ns on the processors
+/// of the last years.
+const PAUSES: u32 = if cfg!(loom) { 0 } else { 24 };
+
+/// How long to yield before sleeping. A yielding spinner costs a neighbour on its core nothing,
+/// while a wake-up of a halted core costs 30 to 70 us.
+const YIELD_TIME: Duration = Duration::from_micros(if cfg!(loom) { 0 } else { 100 });
+
+/// The end of a wait.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Patience {
+    /// It is over before it began: one attempt.
+    Never,
+    /// It ends at this time.
+    Until(Instant),
+    /// It has no end.
+    Endless,
+}
+
+impl Patience {
+    /// A wait of this length from now. One that the clock cannot represent has no end.
+    pub(super) fn lasting(timeout: Duration) -> Patience {
+        Instant::now().checked_add(timeout).map_or(Patience::Endless, Patience::Until)
+    }
+
+    /// How long the next sleep may last: `None` if the wait is over, `Some(None)` for any time.
+    pub(super) fn next_sleep(self, watch: Watch) -> Option<Option<Duration>> {
+        let slice = match watch {
+            Watch::Waiters => Some(SLICE),
+            Watch::Supervisor => None,
+        };
+        match self {
+            Patience::Never => None,
+            Patience::Endless => Some(slice),
+            Patience::Until(end) => {
+                let left = end.saturating_duration_since(Instant::now());
+                if left.is_zero() {
+                    return None;
+                }
+                Some(Some(slice.map_or(left, |slice| slice.min(left))))
+            }
+        }
+    }
+
+    /// Whether the wait is over.
+    pub(super) fn is_over(self) -> bool {
+        match self {
+            Patience::Never => true,
+            Patience::Until(end) => Instant::now() >= end,
+            Patience::Endless => false,
+        }
+    }
+}
+
+/// The part of a wait before the sleep: pause for 1 us, then give the core away.
+#[derive(Debug, Default)]
+pub(super) struct Backoff {
+    pauses: u32,
+    yields_until: Option<Instant>,
+}
+
+impl Backoff {
+    /// Passes a moment, or returns false when it is time to sleep.
+    #[inline]
+    pub(super) fn pass(&mut self) -> bool {
+        if self.pauses < PAUSES {
+            self.pauses += 1;
+            std::hint::spin_loop();
+            return true;
+        }
+        self.pass_slow()
+    }
+
+    #[cold]
+    fn pass_slow(&mut self) -> bool {
+        if YIELD_TIME.is_zero() {
+            return false;
+        }
+        let now = Instant::now();
+        if now >= *self.yields_until.get_or_insert(now + YIELD_TIME) {
+            return false;
+        }
+        std::thread::yield_now();
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wait_longer_than_the_clock_has_no_end() {
+        assert!(matches!(Patience::lasting(Duration::MAX), Patience::Endless));
+    }
+
+    #[test]
+    fn a_supervised_wait_sleeps_in_one_piece() {
+        assert_eq!(Patience::Endless.next_sleep(Watch::Supervisor), Some(None));
+        assert_eq!(Patience::Endless.next_sleep(Watch::Waiters), Some(Some(SLICE)));
+    }
+
+    #[test]
+    fn a_wait_that_is_over_does_not_sleep() {
+        assert_eq!(Patience::Never.next_sleep(Watch::Waiters), None);
+        assert_eq!(Patience::lasting(Duration::ZERO).next_sleep(Watch::Supervisor), None);
+    }
+}

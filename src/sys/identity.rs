@@ -1,0 +1,99 @@
+//! Who a process is, and whether it still lives.
+
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
+
+use crate::error::{Error, Result};
+
+/// A process, told apart from a later one that was given the same number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Identity {
+    /// Its number in the pid namespace of whoever looks.
+    pub(crate) pid: u32,
+    /// When it started, in clock ticks since boot.
+    pub(crate) start_ticks: u64,
+}
+
+impl Identity {
+    /// The calling process.
+    pub(crate) fn current() -> Result<Identity> {
+        let pid = std::process::id();
+        let start_ticks = start_ticks("/proc/self/stat")?;
+        Ok(Identity { pid, start_ticks })
+    }
+}
+
+/// The inode of the calling process's pid namespace.
+pub(crate) fn pid_namespace() -> Result<u64> {
+    let path = "/proc/self/ns/pid";
+    let namespace = fs::metadata(path).map_err(|source| Error::os("stat", path, source))?;
+    Ok(namespace.ino())
+}
+
+/// Whether process `pid` lives, and is the one that started at `start_ticks` if that is known.
+///
+/// A process whose main thread has ended lives as long as any of its threads does; a zombie does
+/// not. Where the answer cannot be had, it is yes.
+pub(crate) fn lives(pid: u32, is_start: impl FnOnce(u64) -> bool) -> bool {
+    let Some(number) = i32::try_from(pid).ok().and_then(Pid::from_raw) else { return false };
+    match pidfd_open(number, PidfdFlags::empty()) {
+        Err(Errno::SRCH) => return false,
+        Err(_) => return true,
+        Ok(pidfd) => {
+            let mut watched = [PollFd::new(&pidfd, PollFlags::IN)];
+            let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
+            if poll(&mut watched, Some(&at_once)) == Ok(1) {
+                return false;
+            }
+        }
+    }
+    // Read after the descriptor was opened: it names some process of this number, and the start
+    // time says which.
+    start_ticks(&format!("/proc/{pid}/stat")).map_or(true, is_start)
+}
+
+/// Field 22 of a `/proc/PID/stat`. The command in field 2 may contain anything, so fields are
+/// counted from the last parenthesis.
+fn start_ticks(path: &str) -> Result<u64> {
+    let stat = fs::read_to_string(path).map_err(|source| Error::os("read", path, source))?;
+    let fields = stat.rsplit_once(')').map_or("", |(_, fields)| fields);
+    fields.split_ascii_whitespace().nth(19).and_then(|field| field.parse().ok()).ok_or_else(|| {
+        Error::Layout {
+            place: path.to_owned(),
+            found: stat.clone(),
+            expected: "22 fields, the last a number".to_owned(),
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_that_runs_lives() {
+        let me = Identity::current().unwrap();
+        assert!(lives(me.pid, |start| start == me.start_ticks));
+    }
+
+    #[test]
+    fn a_process_of_another_start_time_is_another_process() {
+        let me = Identity::current().unwrap();
+        assert!(!lives(me.pid, |start| start == me.start_ticks + 1));
+    }
+
+    #[test]
+    fn a_zombie_and_a_reaped_process_do_not_live() {
+        let mut child = std::process::Command::new("/bin/true").spawn().unwrap();
+        let pid = Pid::from_raw(i32::try_from(child.id()).unwrap()).unwrap();
+        let pidfd = pidfd_open(pid, PidfdFlags::empty()).unwrap();
+        poll(&mut [PollFd::new(&pidfd, PollFlags::IN)], None).unwrap();
+        assert!(!lives(child.id(), |_| true), "a zombie");
+        child.wait().unwrap();
+        assert!(!lives(child.id(), |_| true), "a reaped one");
+    }
+}
