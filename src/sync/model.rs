@@ -1,4 +1,4 @@
-//! Loom models of the lock, the event and the death sweep.
+//! Loom models of the lock, the event, the ring and the death sweep.
 #![allow(unsafe_code)]
 
 use std::ptr::NonNull;
@@ -12,6 +12,7 @@ use super::event::{Event, EventWord, Reset};
 use super::lock::{LockWord, RobustLock};
 use super::owner::{Owner, OwnerEntry, OwnerTable, TableHeader};
 use super::patience::Watch;
+use super::ring::{LockKind, Ring, RingHeader};
 use crate::atomics::{AtomicU32, AtomicU64, Ordering, mortal::live_for};
 use crate::sys::identity::Identity;
 
@@ -19,12 +20,17 @@ use crate::sys::identity::Identity;
 struct Shared {
     header: TableHeader,
     owners: [OwnerEntry; 3],
-    slots: [AtomicU64; 4],
+    slots: [AtomicU64; 6],
     lock: LockWord,
     event: EventWord,
     value: AtomicU32,
     guarded: UnsafeCell<u32>,
+    ring: RingHeader,
+    data: [AtomicU64; DATA_WORDS],
 }
+
+/// Room for one message of up to eight bytes.
+const DATA_WORDS: usize = 2;
 
 // SAFETY: atomics, and a cell that loom watches.
 unsafe impl Sync for Shared {}
@@ -34,17 +40,20 @@ unsafe impl Send for Shared {}
 impl Shared {
     fn new(reset: Reset) -> Arc<Shared> {
         let shared = Arc::new(Shared {
-            header: TableHeader::new(3, 4, 0),
+            header: TableHeader::new(3, 6, 0),
             owners: std::array::from_fn(|_| OwnerEntry::free()),
             slots: std::array::from_fn(|_| AtomicU64::new(0)),
             lock: LockWord::new(),
             event: EventWord::new(reset),
             value: AtomicU32::new(0),
             guarded: UnsafeCell::new(0),
+            ring: RingHeader::new(8 * DATA_WORDS as u64, LockKind::Robust),
+            data: std::array::from_fn(|_| AtomicU64::new(0)),
         });
         let owner = shared.owner();
         shared.lock(&owner).register().unwrap();
         shared.event().register(owner.table()).unwrap();
+        shared.ring(&owner).register(&owner).unwrap();
         shared
     }
 
@@ -71,6 +80,12 @@ impl Shared {
     fn event(&self) -> Event {
         // SAFETY: the model keeps the words until its end.
         unsafe { Event::new(NonNull::from(&self.event), Watch::Supervisor) }
+    }
+
+    fn ring(&self, owner: &Owner) -> Ring {
+        let data = (NonNull::from(&self.data[0]), DATA_WORDS);
+        // SAFETY: the model keeps header and data until its end.
+        unsafe { Ring::robust(NonNull::from(&self.ring), data, owner) }
     }
 
     /// Two at once would make loom fail.
@@ -208,25 +223,20 @@ fn loom_a_pulse_of_a_manual_event_releases_no_later_than_the_next() {
 }
 
 #[test]
-fn loom_two_waiters_of_an_auto_event_share_two_sets() {
+fn loom_an_auto_event_goes_from_waiter_to_waiter() {
     check(|| {
         let shared = Shared::new(Reset::Auto);
         let waiters = [0, 1].map(|_| {
             let shared = Arc::clone(&shared);
-            thread::spawn(move || shared.event().wait())
+            thread::spawn(move || {
+                shared.event().wait();
+                shared.critical_section();
+                shared.event().set();
+            })
         });
         shared.event().set();
-        let [first, second] = waiters;
-        // One of them has taken it or will; the other needs a set of its own, but two sets may
-        // have fallen together, so the third is what makes it certain.
-        while !shared.event().is_set() {
-            shared.event().set();
-        }
-        first.join().unwrap();
-        while !shared.event().is_set() {
-            shared.event().set();
-        }
-        second.join().unwrap();
+        waiters.map(|waiter| waiter.join().unwrap());
+        assert!(shared.event().try_wait());
     });
 }
 
@@ -252,6 +262,148 @@ fn loom_a_death_at_any_operation_of_a_setter_loses_no_wake_up() {
             shared.event().set();
         }
         waiter.join().unwrap();
+        died
+    });
+}
+
+#[test]
+fn loom_a_ring_hands_messages_over_in_order_and_wakes_both_sides() {
+    check(|| {
+        let shared = Shared::new(Reset::Manual);
+        let (producer, consumer) = (shared.owner(), shared.owner());
+        let producing = {
+            let (shared, ring) = (Arc::clone(&shared), shared.ring(&producer));
+            thread::spawn(move || {
+                // The second waits for the room of the first.
+                ring.push([1; 5]).unwrap();
+                ring.push([2; 8]).unwrap();
+                drop(shared);
+            })
+        };
+        let ring = shared.ring(&consumer);
+        assert_eq!(ring.pop().unwrap(), [1; 5]);
+        assert_eq!(ring.pop().unwrap(), [2; 8]);
+        producing.join().unwrap();
+    });
+}
+
+#[test]
+fn loom_two_producers_lose_no_message() {
+    check(|| {
+        let shared = Shared::new(Reset::Manual);
+        let owner = shared.owner();
+        let producers = [1u8, 2].map(|number| {
+            let (shared, ring) = (Arc::clone(&shared), shared.ring(&owner));
+            thread::spawn(move || {
+                ring.push([number; 4]).unwrap();
+                drop(shared);
+            })
+        });
+        let ring = shared.ring(&owner);
+        let mut taken = [ring.pop().unwrap(), ring.pop().unwrap()];
+        taken.sort();
+        assert_eq!(taken, [[1; 4], [2; 4]]);
+        producers.map(|producer| producer.join().unwrap());
+    });
+}
+
+#[test]
+fn loom_a_message_pushed_before_the_closing_is_taken() {
+    check(|| {
+        let shared = Shared::new(Reset::Manual);
+        let owner = shared.owner();
+        let producer = {
+            let (shared, ring) = (Arc::clone(&shared), shared.ring(&owner));
+            thread::spawn(move || {
+                let pushed = ring.try_push([1; 4]).is_ok();
+                drop(shared);
+                pushed
+            })
+        };
+        let closer = {
+            let (shared, ring) = (Arc::clone(&shared), shared.ring(&owner));
+            thread::spawn(move || {
+                ring.close().unwrap();
+                drop(shared);
+            })
+        };
+        let taken = shared.ring(&owner).pop().is_ok();
+        assert_eq!(producer.join().unwrap(), taken);
+        closer.join().unwrap();
+    });
+}
+
+#[test]
+fn loom_a_death_at_any_operation_of_a_push_leaves_a_message_or_none() {
+    check_deaths(|operations| {
+        let shared = Shared::new(Reset::Manual);
+        let (doomed, heir) = (shared.owner(), shared.owner());
+        let victim = {
+            let (shared, ring) = (Arc::clone(&shared), shared.ring(&doomed));
+            thread::spawn(move || {
+                let survived = live_for(operations, || ring.push([1; 8]).unwrap());
+                drop(shared);
+                survived.is_none()
+            })
+        };
+        let consumer = {
+            let (shared, ring) = (Arc::clone(&shared), shared.ring(&heir));
+            thread::spawn(move || {
+                let first = ring.pop().unwrap();
+                drop(shared);
+                first
+            })
+        };
+        let died = victim.join().unwrap();
+        // SAFETY: the victim is dead, or has dropped its guard.
+        unsafe { shared.table().sweep(doomed.token()) };
+        shared.ring(&heir).push([2; 8]).unwrap();
+        let first = consumer.join().unwrap();
+        if first == [1; 8] {
+            assert_eq!(shared.ring(&heir).try_pop().unwrap(), [2; 8]);
+        } else {
+            assert!(died);
+            assert_eq!(first, [2; 8]);
+            assert!(shared.ring(&heir).is_empty());
+        }
+        died
+    });
+}
+
+#[test]
+fn loom_a_death_at_any_operation_of_a_pop_takes_one_message_or_none() {
+    check_deaths(|operations| {
+        let shared = Shared::new(Reset::Manual);
+        let (doomed, heir) = (shared.owner(), shared.owner());
+        shared.ring(&heir).push([1; 8]).unwrap();
+        let victim = {
+            let (shared, ring) = (Arc::clone(&shared), shared.ring(&doomed));
+            thread::spawn(move || {
+                let survived = live_for(operations, || ring.pop().unwrap());
+                drop(shared);
+                survived.is_none()
+            })
+        };
+        let producer = {
+            let (shared, ring) = (Arc::clone(&shared), shared.ring(&heir));
+            thread::spawn(move || {
+                ring.push([2; 8]).unwrap();
+                drop(shared);
+            })
+        };
+        let died = victim.join().unwrap();
+        // SAFETY: the victim is dead, or has dropped its guard.
+        unsafe { shared.table().sweep(doomed.token()) };
+        let ring = shared.ring(&heir);
+        let first = ring.pop().unwrap();
+        if first == [1; 8] {
+            assert!(died);
+            assert_eq!(ring.pop().unwrap(), [2; 8]);
+        } else {
+            assert_eq!(first, [2; 8]);
+        }
+        producer.join().unwrap();
+        assert!(ring.is_empty());
         died
     });
 }

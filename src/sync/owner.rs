@@ -119,6 +119,7 @@ impl TableHeader {
     }
 }
 
+#[cfg(all(test, loom))]
 impl OwnerEntry {
     pub(super) fn free() -> OwnerEntry {
         OwnerEntry { identity: AtomicU64::new(0), start: AtomicU64::new(0) }
@@ -144,7 +145,7 @@ impl OwnerTable {
 
     /// The size of a table for this many owners and directory entries, in bytes.
     ///
-    /// A lock takes one entry, a ring two, an event one.
+    /// A lock or an event takes one entry, a ring three.
     #[must_use]
     pub const fn size_bytes(owners: u32, entries: u32) -> usize {
         size_of::<TableHeader>()

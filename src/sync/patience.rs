@@ -64,15 +64,6 @@ impl Patience {
             }
         }
     }
-
-    /// Whether the wait is over.
-    pub(super) fn is_over(self) -> bool {
-        match self {
-            Patience::Never => true,
-            Patience::Until(end) => Instant::now() >= end,
-            Patience::Endless => false,
-        }
-    }
 }
 
 /// The part of a wait before the sleep: pause for 1 us, then give the core away.

@@ -1,0 +1,107 @@
+//! A word to sleep on until a condition that is kept elsewhere may hold.
+//!
+//! | SLEEPERS (bit 31) | notifications (bits 30-0) | state                                      |
+//! |-------------------|---------------------------|--------------------------------------------|
+//! | 0                 | n                         | nobody sleeps                              |
+//! | 1                 | n                         | somebody sleeps, or is about to            |
+//!
+//! 1. The sleeper sets SLEEPERS, then a SeqCst fence, then tests the condition once more, then
+//!    sleeps while the word is what step 1 left.
+//! 2. The notifier makes the condition true, then a SeqCst fence, then reads the word. If SLEEPERS
+//!    is set it takes it out, counts up, and wakes all.
+//!
+//! Of the two fences one comes first: either the sleeper's test sees the condition true, or the
+//! notifier's read sees SLEEPERS. The count makes a word from before a notification different
+//! from one after it, so that a late sleeper does not sleep. A notifier that dies before its
+//! wake-up is made up for by a sweep; a sleeper that dies leaves a SLEEPERS behind that costs
+//! one system call.
+
+use super::patience::{Backoff, Patience, Watch};
+use crate::atomics::{AtomicU32, Ordering, fence};
+use crate::sys::futex;
+
+const SLEEPERS: u32 = 1 << 31;
+
+/// The word, zero at first.
+///
+/// | field | written by              | read by  | guard            | if the writer dies              |
+/// |-------|-------------------------|----------|------------------|---------------------------------|
+/// | word  | sleepers and notifiers  | the same | compare-and-swap | sweeps wake the sleepers        |
+#[repr(transparent)]
+#[derive(Debug)]
+pub(super) struct EventCount(AtomicU32);
+
+impl EventCount {
+    pub(super) fn new() -> EventCount {
+        EventCount(AtomicU32::new(0))
+    }
+
+    /// Calls `attempt` until it returns something or patience ends; sleeps between calls until
+    /// notified.
+    #[inline]
+    pub(super) fn wait_for<T>(
+        &self,
+        patience: Patience,
+        watch: Watch,
+        mut attempt: impl FnMut() -> Option<T>,
+    ) -> Option<T> {
+        let first = attempt();
+        if first.is_some() || matches!(patience, Patience::Never) {
+            return first;
+        }
+        self.wait_for_slow(patience, watch, attempt)
+    }
+
+    #[cold]
+    fn wait_for_slow<T>(
+        &self,
+        patience: Patience,
+        watch: Watch,
+        mut attempt: impl FnMut() -> Option<T>,
+    ) -> Option<T> {
+        let mut backoff = Backoff::default();
+        loop {
+            while backoff.pass() {
+                if let Some(outcome) = attempt() {
+                    return Some(outcome);
+                }
+            }
+            // Relaxed: the fence orders it before the attempt.
+            let seen = self.0.fetch_or(SLEEPERS, Ordering::Relaxed) | SLEEPERS;
+            // SeqCst: pairs with the fence in `notify`, see the head of this file.
+            fence(Ordering::SeqCst);
+            if let Some(outcome) = attempt() {
+                return Some(outcome);
+            }
+            let sleep = patience.next_sleep(watch)?;
+            futex::wait(&self.0, seen, sleep);
+        }
+    }
+
+    /// Wakes the sleepers. Called after the condition was made true.
+    #[inline]
+    pub(super) fn notify(&self) {
+        // SeqCst: pairs with the fence in `wait_for_slow`, see the head of this file.
+        fence(Ordering::SeqCst);
+        if self.0.load(Ordering::Relaxed) & SLEEPERS != 0 {
+            self.notify_sleepers();
+        }
+    }
+
+    #[cold]
+    fn notify_sleepers(&self) {
+        let mut seen = self.0.load(Ordering::Relaxed);
+        while seen & SLEEPERS != 0 {
+            let counted = seen.wrapping_add(1) & !SLEEPERS;
+            // Relaxed: what the condition guards is published by the condition's own store.
+            match self.0.compare_exchange(seen, counted, Ordering::Relaxed, Ordering::Relaxed) {
+                Ok(_) => {
+                    // All: one that is woken alone might die before it acts.
+                    futex::wake(&self.0, futex::ALL);
+                    return;
+                }
+                Err(now) => seen = now,
+            }
+        }
+    }
+}

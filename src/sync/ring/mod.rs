@@ -1,0 +1,549 @@
+//! A lock-protected ring of messages: many producers, many consumers.
+//!
+//! Messages are byte strings of any length up to the ring's capacity, and come out in the order
+//! in which they went in. Producers exclude each other by one lock and consumers by another, so
+//! the two sides never wait for each other but for room and for messages.
+//!
+//! Guarantees: a message is committed by one store. If a producer dies before it, the message
+//! never was; after it, the message is there. If a consumer dies before it has stored the new
+//! head, the next consumer gets the message; after it, the message is gone. So a ring needs no
+//! repair after a death, only that its locks come free, which is what a sweep does. Whatever
+//! somebody writes over its shared words, a call returns a message of the length it was pushed
+//! with, or [`Error::Corrupt`], and neither crashes nor spins for ever.
+//!
+//! It does not tell what a dead consumer did with a message that it had taken, and a process that
+//! overwrites shared words can of course make messages vanish or change their bytes.
+//!
+//! # Design
+//!
+//! `head` and `tail` count bytes ever consumed and produced, from 0 up, in multiples of 8. The
+//! bytes `head..tail` (modulo the size) hold records: a word with the length, then the message,
+//! padded to 8 (see `record.rs`). One may wrap around the end.
+//!
+//! 1. A producer takes the push lock, reads `tail`, and checks `tail - head` against the room it
+//!    needs, by its private copy of `head` first: an old `head` only makes the ring look fuller.
+//! 2. It writes the record beyond `tail`, where no consumer reads.
+//! 3. It stores the new `tail` (Release): the commit.
+//! 4. It unlocks, and notifies `filled` if consumers sleep.
+//! 5. A consumer takes the pop lock, reads `head`, then `tail` (Acquire, pairs with 3) unless its
+//!    private copy shows a message already. Position, word and length are checked against private
+//!    geometry before the message is copied.
+//! 6. It copies the message, then stores the new `head` (Release, pairs with 1): the room is free.
+//! 7. It unlocks, and notifies `drained` if producers sleep.
+//!
+//! A death in 1-2 or 5-6 leaves a lock behind, in 3-4 or 6-7 perhaps a sleeper: the sweep frees
+//! the one and wakes the other.
+#![allow(unsafe_code)]
+
+mod pop;
+mod push;
+mod record;
+mod span;
+#[cfg(all(test, not(loom)))]
+mod tests;
+
+use std::fmt;
+use std::ptr::NonNull;
+use std::time::{Duration, Instant};
+
+pub use pop::{Batch, Message};
+pub use push::{BatchError, PushError, Reserved};
+use span::Span;
+
+use super::directory::WordKind;
+use super::eventcount::EventCount;
+use super::lock::{LockGuard, LockWord, RobustLock};
+use super::owner::Owner;
+use super::patience::{Patience, Watch};
+use crate::atomics::{AtomicU32, AtomicU64, Ordering};
+use crate::error::{Error, Result};
+
+/// A lock that can protect a side of a ring.
+///
+/// A lock that fails to exclude costs messages, but not soundness: the ring treats all it reads
+/// as hostile.
+pub trait RingLock: Send + Sync {
+    /// Holds the lock until it is dropped.
+    type Guard<'a>
+    where
+        Self: 'a;
+
+    /// Takes the lock if nobody holds it.
+    ///
+    /// # Errors
+    ///
+    /// Whatever keeps the lock from working.
+    fn try_acquire(&self) -> Result<Option<Self::Guard<'_>>>;
+
+    /// Waits for the lock, up to `deadline` if there is one.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::TimedOut`] if it was held all the time; whatever keeps the lock from working.
+    fn acquire(&self, deadline: Option<Instant>) -> Result<Self::Guard<'_>>;
+}
+
+impl RingLock for RobustLock {
+    type Guard<'a> = LockGuard<'a>;
+
+    #[inline]
+    fn try_acquire(&self) -> Result<Option<LockGuard<'_>>> {
+        Ok(self.try_lock())
+    }
+
+    #[cold]
+    fn acquire(&self, deadline: Option<Instant>) -> Result<LockGuard<'_>> {
+        let start = Instant::now();
+        let patience = deadline.map_or(Patience::Endless, Patience::Until);
+        self.lock_within(patience)
+            .ok_or_else(|| Error::TimedOut { what: "the ring's lock", after: start.elapsed() })
+    }
+}
+
+/// One cache line and its neighbour, which the prefetcher fetches along.
+#[repr(C, align(128))]
+#[derive(Debug)]
+struct Line<T>(T);
+
+/// Words of a [`LockPlace`] after our lock's. A model has only our lock.
+const PLACE_REST: usize = if cfg!(loom) { 0 } else { 15 };
+
+/// Room for a lock of either kind: 64 bytes, of which ours takes the first four.
+#[repr(C, align(64))]
+#[derive(Debug)]
+pub(super) struct LockPlace {
+    word: LockWord,
+    rest: [AtomicU32; PLACE_REST],
+}
+
+/// What both sides read often and hardly anybody writes.
+#[repr(C)]
+#[derive(Debug)]
+struct Rare {
+    magic: AtomicU64,
+    data_bytes: AtomicU64,
+    lock_kind: AtomicU32,
+    closed: AtomicU32,
+    filled: EventCount,
+    drained: EventCount,
+}
+
+/// Start of a ring in shared memory; `data_bytes` of data follow.
+///
+/// | field             | written by            | read by   | guard             | if the writer dies      |
+/// |-------------------|-----------------------|-----------|-------------------|-------------------------|
+/// | `rare.magic`      | creator, last         | attachers | Release / Acquire | ring is not published   |
+/// | `rare.data_bytes` | creator, once         | attachers | `magic`           | the same                |
+/// | `rare.lock_kind`  | creator, once         | attachers | `magic`           | the same                |
+/// | `rare.closed`     | closers, only upwards | all       | push lock (drain) | the ring stays open     |
+/// | `rare.filled`     | see `EventCount`      | all       | compare-and-swap  | sweeps wake consumers   |
+/// | `rare.drained`    | see `EventCount`      | all       | compare-and-swap  | sweeps wake producers   |
+/// | `push_lock`       | producers             | producers | see the lock      | a sweep frees it        |
+/// | `tail`            | producers             | all       | push lock         | message was committed,  |
+/// |                   |                       |           |                   | or never was            |
+/// | `pop_lock`        | consumers             | consumers | see the lock      | a sweep frees it        |
+/// | `head`            | consumers             | all       | pop lock          | message was consumed,   |
+/// |                   |                       |           |                   | or is still there       |
+///
+/// Invariant: `head` and `tail` are multiples of 8, and `tail - head <= data_bytes` (wrapping).
+#[repr(C)]
+#[derive(Debug)]
+pub(super) struct RingHeader {
+    rare: Line<Rare>,
+    push_lock: Line<LockPlace>,
+    tail: Line<AtomicU64>,
+    pop_lock: Line<LockPlace>,
+    head: Line<AtomicU64>,
+}
+
+#[cfg(not(loom))]
+const _: () = {
+    assert!(size_of::<LockPlace>() == 64);
+    assert!(size_of::<RingHeader>() == 640);
+    assert!(std::mem::offset_of!(RingHeader, tail) == 256);
+    assert!(std::mem::offset_of!(RingHeader, head) == 512);
+};
+
+const MAGIC: u64 = u64::from_le_bytes(*b"brigrng1");
+
+/// States of `closed`. It only grows, and any larger number counts as the last.
+const OPEN: u32 = 0;
+const DRAINING: u32 = 1;
+const CLOSED: u32 = 2;
+
+/// What protects a ring's sides, as its header says it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum LockKind {
+    Robust = 1,
+    #[cfg_attr(any(loom, not(feature = "raw-sync")), expect(dead_code, reason = "needs raw_sync"))]
+    RawSync = 2,
+}
+
+/// How long a `try_` call waits for a lock that somebody holds for the length of a copy.
+const TRY_LOCK_TIME: Duration = Duration::from_millis(10);
+
+impl RingHeader {
+    pub(super) fn new(data_bytes: u64, kind: LockKind) -> RingHeader {
+        let place = || {
+            let rest = std::array::from_fn(|_| AtomicU32::new(0));
+            Line(LockPlace { word: LockWord::new(), rest })
+        };
+        RingHeader {
+            rare: Line(Rare {
+                magic: AtomicU64::new(0),
+                data_bytes: AtomicU64::new(data_bytes),
+                lock_kind: AtomicU32::new(kind as u32),
+                closed: AtomicU32::new(OPEN),
+                filled: EventCount::new(),
+                drained: EventCount::new(),
+            }),
+            push_lock: place(),
+            tail: Line(AtomicU64::new(0)),
+            pop_lock: place(),
+            head: Line(AtomicU64::new(0)),
+        }
+    }
+}
+
+/// A ring as one process sees it: header and data in shared memory, geometry in ours.
+///
+/// Threads may share it. Its lock is a [`RobustLock`] unless said otherwise.
+pub struct Ring<L: RingLock = RobustLock> {
+    header: NonNull<RingHeader>,
+    span: Span,
+    data_bytes: u64,
+    watch: Watch,
+    push_lock: L,
+    pop_lock: L,
+    /// A `head` that was read under the push lock. The real one may be further.
+    seen_head: Line<AtomicU64>,
+    /// A `tail` that was read under the pop lock. The real one may be further.
+    seen_tail: Line<AtomicU64>,
+}
+
+// SAFETY: header and data are atomics, valid wherever the ring goes by the contract of
+// `from_parts`; the locks are `Send`.
+unsafe impl<L: RingLock> Send for Ring<L> {}
+// SAFETY: as for `Send`; the locks are `Sync`.
+unsafe impl<L: RingLock> Sync for Ring<L> {}
+
+impl<L: RingLock> fmt::Debug for Ring<L> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (head, tail) = self.positions();
+        f.debug_struct("Ring")
+            .field("capacity_bytes", &self.capacity_bytes())
+            .field("head", &head)
+            .field("tail", &tail)
+            .field("closed", &self.is_closed())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Ring<RobustLock> {
+    /// The alignment that a ring needs, in bytes.
+    pub const ALIGN: usize = align_of::<RingHeader>();
+
+    /// The size of a ring for messages of up to `capacity_bytes` bytes, in bytes.
+    ///
+    /// The data is rounded up to a power of two, so a ring may take longer messages, or several.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidArgument`] if `capacity_bytes` is 0 or above 2^31.
+    pub fn size_bytes(capacity_bytes: usize) -> Result<usize> {
+        if !(1..=1 << 31).contains(&capacity_bytes) {
+            return Err(Error::invalid(
+                "the capacity of a ring",
+                capacity_bytes,
+                "1 to 2^31 bytes",
+            ));
+        }
+        let data_bytes = record::record_bytes(capacity_bytes as u64).next_power_of_two();
+        let data_bytes = usize::try_from(data_bytes).map_err(|_| {
+            Error::invalid("the capacity of a ring", capacity_bytes, "within the address space")
+        })?;
+        Ok(size_of::<RingHeader>() + data_bytes)
+    }
+
+    /// Writes a new ring at `place`, and enters its words into the directory of `owner`'s table.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidArgument`] if `capacity_bytes` is 0 or above 2^31, or if `place` is not in
+    /// the table's region; [`Error::Full`] if the table's directory is.
+    ///
+    /// # Safety
+    ///
+    /// - `place` is aligned to [`Ring::ALIGN`] and valid for [`Ring::size_bytes`]`(capacity_bytes)`
+    ///   bytes, for as long as the ring is used;
+    /// - nobody else uses those bytes until this returns, and afterwards only through rings.
+    #[cfg(not(loom))]
+    pub unsafe fn create(place: NonNull<u8>, capacity_bytes: usize, owner: &Owner) -> Result<Self> {
+        // SAFETY: the caller's promise.
+        let header = unsafe { write_header(place, capacity_bytes, LockKind::Robust) }?;
+        // SAFETY: written above; the data follows it, by the caller's promise.
+        let ring = unsafe { Ring::robust(header, data_of(header), owner) };
+        ring.register(owner)?;
+        ring.publish();
+        Ok(ring)
+    }
+
+    /// Uses the ring that another process created at `place`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Layout`] if there is no ring there, it does not fit into `place_bytes`, or it has
+    /// locks of another kind.
+    ///
+    /// # Safety
+    ///
+    /// - `place` is aligned to [`Ring::ALIGN`] and valid for `place_bytes` bytes, for as long as
+    ///   the ring is used;
+    /// - whoever else uses those bytes does so by atomics: through rings, or hostile;
+    /// - `owner` belongs to the table that the creator of the ring used.
+    #[cfg(not(loom))]
+    pub unsafe fn attach(place: NonNull<u8>, place_bytes: usize, owner: &Owner) -> Result<Self> {
+        // SAFETY: the caller's promise.
+        let header = unsafe { check_header(place, place_bytes, LockKind::Robust) }?;
+        // SAFETY: checked above: header and data lie within `place_bytes`.
+        Ok(unsafe { Ring::robust(header.0, (data_of(header.0).0, header.1), owner) })
+    }
+
+    /// # Safety
+    ///
+    /// As for `from_parts`.
+    pub(super) unsafe fn robust(
+        header: NonNull<RingHeader>,
+        data: (NonNull<AtomicU64>, usize),
+        owner: &Owner,
+    ) -> Self {
+        // SAFETY: valid, by the contract.
+        let shared = unsafe { header.as_ref() };
+        let [push_lock, pop_lock] =
+            [&shared.push_lock.0.word, &shared.pop_lock.0.word].map(|word| {
+                // SAFETY: in the header, valid as long as the ring is.
+                unsafe { RobustLock::new(NonNull::from(word), owner) }
+            });
+        // SAFETY: the contract.
+        unsafe { Ring::from_parts(header, data, owner.watch(), push_lock, pop_lock) }
+    }
+
+    pub(super) fn register(&self, owner: &Owner) -> Result<()> {
+        self.push_lock.register()?;
+        self.pop_lock.register()?;
+        let words = NonNull::from(&self.header().rare.0.filled).cast();
+        owner.table().register(WordKind::Wait, words, 2)
+    }
+
+    /// Takes the ring's words out of the directory of `owner`'s table, before its memory serves
+    /// something else. Once, when no other process uses the ring any more.
+    pub fn unregister(&self, owner: &Owner) {
+        self.push_lock.unregister();
+        self.pop_lock.unregister();
+        let words = NonNull::from(&self.header().rare.0.filled).cast();
+        owner.table().unregister(WordKind::Wait, words, 2);
+    }
+}
+
+/// Writes an unpublished header at `place`.
+///
+/// # Safety
+///
+/// As for [`Ring::create`].
+#[cfg(not(loom))]
+pub(super) unsafe fn write_header(
+    place: NonNull<u8>,
+    capacity_bytes: usize,
+    kind: LockKind,
+) -> Result<NonNull<RingHeader>> {
+    let data_bytes = Ring::size_bytes(capacity_bytes)? - size_of::<RingHeader>();
+    let header = place.cast::<RingHeader>();
+    // SAFETY: aligned and valid for a header, unused by others: contract.
+    unsafe { header.write(RingHeader::new(data_bytes as u64, kind)) };
+    Ok(header)
+}
+
+/// Where the data of a new ring is, and how many words.
+#[cfg(not(loom))]
+pub(super) fn data_of(header: NonNull<RingHeader>) -> (NonNull<AtomicU64>, usize) {
+    // SAFETY: a valid header, which the callers have written or checked.
+    let data_bytes = unsafe { header.as_ref() }.rare.0.data_bytes.load(Ordering::Relaxed);
+    // SAFETY: the data follows the header in one span.
+    let data = unsafe { header.add(1) }.cast();
+    (data, usize::try_from(data_bytes / record::WORD_BYTES).unwrap_or(0))
+}
+
+/// The header at `place` and its words of data, checked against `place_bytes`.
+///
+/// # Safety
+///
+/// As for [`Ring::attach`].
+#[cfg(not(loom))]
+pub(super) unsafe fn check_header(
+    place: NonNull<u8>,
+    place_bytes: usize,
+    kind: LockKind,
+) -> Result<(NonNull<RingHeader>, usize)> {
+    let layout = |found: String, expected: String| {
+        Err(Error::Layout { place: "ring".to_owned(), found, expected })
+    };
+    let Some(room) = place_bytes.checked_sub(size_of::<RingHeader>()) else {
+        return layout(format!("{place_bytes} bytes"), "a header of 640".to_owned());
+    };
+    let header = place.cast::<RingHeader>();
+    // SAFETY: aligned by the contract, valid for a header as checked above, and all atomics.
+    let rare = &unsafe { header.as_ref() }.rare.0;
+    // Acquire pairs with the Release in `publish`.
+    let magic = rare.magic.load(Ordering::Acquire);
+    if magic != MAGIC {
+        return layout(format!("magic {magic:#018x}"), format!("{MAGIC:#018x}"));
+    }
+    let found_kind = rare.lock_kind.load(Ordering::Relaxed);
+    if found_kind != kind as u32 {
+        return layout(format!("lock kind {found_kind}"), format!("{} ({kind:?})", kind as u32));
+    }
+    let data_bytes = rare.data_bytes.load(Ordering::Relaxed);
+    if data_bytes < 16 || !data_bytes.is_power_of_two() || data_bytes > room as u64 {
+        return layout(
+            format!("{data_bytes} bytes of data"),
+            format!("a power of two from 16 to {room}"),
+        );
+    }
+    let words = usize::try_from(data_bytes / record::WORD_BYTES).expect("at most `room`");
+    Ok((header, words))
+}
+
+impl<L: RingLock> Ring<L> {
+    /// # Safety
+    ///
+    /// - `header` points to an initialised header, `data` to so many initialised words, a power
+    ///   of two and at least two; both stay valid while the ring is used, and are written by
+    ///   atomics only.
+    pub(super) unsafe fn from_parts(
+        header: NonNull<RingHeader>,
+        (data, words): (NonNull<AtomicU64>, usize),
+        watch: Watch,
+        push_lock: L,
+        pop_lock: L,
+    ) -> Self {
+        // SAFETY: the contract.
+        let span = unsafe { Span::new(data, words) };
+        let seen = || Line(AtomicU64::new(0));
+        Ring {
+            header,
+            span,
+            data_bytes: words as u64 * record::WORD_BYTES,
+            watch,
+            push_lock,
+            pop_lock,
+            seen_head: seen(),
+            seen_tail: seen(),
+        }
+    }
+
+    pub(super) fn publish(&self) {
+        // Release pairs with the Acquire in `check_header`.
+        self.header().rare.0.magic.store(MAGIC, Ordering::Release);
+    }
+
+    #[inline]
+    fn header(&self) -> &RingHeader {
+        // SAFETY: valid and all atomics while `self` exists: contract of `from_parts`.
+        unsafe { self.header.as_ref() }
+    }
+
+    /// The longest message that the ring takes, in bytes.
+    #[must_use]
+    pub fn capacity_bytes(&self) -> u64 {
+        (self.data_bytes - record::WORD_BYTES).min(record::LENGTH_MAX)
+    }
+
+    /// Whether there is no message. One may arrive before the caller has looked at the answer.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        let (head, tail) = self.positions();
+        head == tail
+    }
+
+    /// Closes the ring for producers. What is in it can still be taken; then consumers get
+    /// [`Error::Closed`] too. Every push that has returned will be taken.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::TimedOut`] if producers held their lock for a second, which a lock that is not
+    /// robust may do for ever. Try again, or [`close_now`](Ring::close_now).
+    pub fn close(&self) -> Result<()> {
+        // Under the lock, so that no producer is between its look at `closed` and its commit.
+        let deadline = Instant::now() + Duration::from_secs(1);
+        let guard = self.push_lock.acquire(Some(deadline))?;
+        self.close_as(DRAINING);
+        drop(guard);
+        self.notify_all();
+        Ok(())
+    }
+
+    /// Closes the ring for all, at once. Messages in it are lost.
+    pub fn close_now(&self) {
+        self.close_as(CLOSED);
+        self.notify_all();
+    }
+
+    fn close_as(&self, state: u32) {
+        // Release pairs with the Acquire in `state`.
+        self.header().rare.0.closed.fetch_max(state, Ordering::Release);
+    }
+
+    fn notify_all(&self) {
+        self.header().rare.0.filled.notify();
+        self.header().rare.0.drained.notify();
+    }
+
+    /// Whether the ring was closed, in either way.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.state() != OPEN
+    }
+
+    #[inline]
+    fn state(&self) -> u32 {
+        self.header().rare.0.closed.load(Ordering::Acquire)
+    }
+
+    fn positions(&self) -> (u64, u64) {
+        let head = self.header().head.0.load(Ordering::Relaxed);
+        (head, self.header().tail.0.load(Ordering::Relaxed))
+    }
+
+    /// The bytes between two positions, if they can be positions of this ring.
+    #[inline]
+    fn distance(&self, head: u64, tail: u64) -> Result<u64> {
+        let used = tail.wrapping_sub(head);
+        if used > self.data_bytes || !(head | tail).is_multiple_of(record::WORD_BYTES) {
+            return Err(self.corrupt_positions(head, tail));
+        }
+        Ok(used)
+    }
+
+    #[cold]
+    fn corrupt_positions(&self, head: u64, tail: u64) -> Error {
+        let found = format!("head {head} and tail {tail} with {} bytes of data", self.data_bytes);
+        Error::Corrupt { what: "the ring", found }
+    }
+
+    #[inline]
+    fn acquire<'a>(&self, lock: &'a L, patience: Patience) -> Result<L::Guard<'a>> {
+        match lock.try_acquire()? {
+            Some(guard) => Ok(guard),
+            None => lock.acquire(match patience {
+                Patience::Never => Some(Instant::now() + TRY_LOCK_TIME),
+                Patience::Until(end) => Some(end),
+                Patience::Endless => None,
+            }),
+        }
+    }
+}
+
+#[cold]
+fn closed() -> Error {
+    Error::Closed { what: "the ring" }
+}

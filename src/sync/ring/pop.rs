@@ -1,0 +1,411 @@
+//! The consumers' side of the ring.
+#![allow(unsafe_code)]
+
+use std::fmt;
+use std::time::Duration;
+
+use super::{CLOSED, DRAINING, Patience, Ring, RingLock, closed, record};
+use crate::atomics::Ordering;
+use crate::error::{Error, Result};
+
+/// Messages that were taken together, in private memory.
+///
+/// Reuse one: it keeps its memory.
+#[derive(Debug, Default, Clone)]
+pub struct Batch {
+    bytes: Vec<u8>,
+    ends: Vec<usize>,
+}
+
+impl Batch {
+    /// An empty batch.
+    #[must_use]
+    pub fn new() -> Batch {
+        Batch::default()
+    }
+
+    /// How many messages it holds.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.ends.len()
+    }
+
+    /// Whether it holds no message.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.ends.is_empty()
+    }
+
+    /// The messages, in the order in which they were pushed.
+    pub fn iter(&self) -> impl Iterator<Item = &[u8]> {
+        let starts = std::iter::once(0).chain(self.ends.iter().copied());
+        starts.zip(&self.ends).map(|(start, &end)| &self.bytes[start..end])
+    }
+
+    fn clear(&mut self) {
+        self.bytes.clear();
+        self.ends.clear();
+    }
+}
+
+/// The pop lock, held, with a message of `length` bytes at `head` and records up to `tail`.
+struct Popping<'a, L: RingLock + 'a> {
+    ring: &'a Ring<L>,
+    guard: L::Guard<'a>,
+    head: u64,
+    tail: u64,
+    length: usize,
+}
+
+impl<L: RingLock> Popping<'_, L> {
+    /// Frees everything up to `head` and gives the lock up.
+    #[inline]
+    fn commit(self, head: u64) {
+        let header = self.ring.header();
+        // Release pairs with the Acquire in `Ring::has_room`: we have done reading.
+        header.head.0.store(head, Ordering::Release);
+        drop(self.guard);
+        header.rare.0.drained.notify();
+    }
+
+    fn start(&self) -> u64 {
+        self.head.wrapping_add(record::WORD_BYTES)
+    }
+}
+
+impl<L: RingLock> Ring<L> {
+    /// Takes the oldest message; waits for one, without a bound.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Closed`] if the ring is closed and (unless that was at once) empty;
+    /// [`Error::Corrupt`].
+    pub fn pop(&self) -> Result<Vec<u8>> {
+        let mut message = Vec::new();
+        self.pop_within(&mut message, Patience::Endless, empty)?;
+        Ok(message)
+    }
+
+    /// Takes the oldest message if there is one.
+    ///
+    /// It never waits for one, and at most 10 ms for a lock that another consumer holds.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Empty`], and as for [`pop`](Ring::pop); [`Error::TimedOut`] if the lock was held
+    /// all the time.
+    pub fn try_pop(&self) -> Result<Vec<u8>> {
+        let mut message = Vec::new();
+        self.pop_within(&mut message, Patience::Never, empty)?;
+        Ok(message)
+    }
+
+    /// Takes the oldest message; waits for one at most for `timeout`, by CLOCK_MONOTONIC.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::TimedOut`], and as for [`pop`](Ring::pop).
+    pub fn pop_timeout(&self, timeout: Duration) -> Result<Vec<u8>> {
+        let mut message = Vec::new();
+        self.pop_within(&mut message, Patience::lasting(timeout), || timed_out(timeout))?;
+        Ok(message)
+    }
+
+    /// As [`pop`](Ring::pop), into memory that can be reused: `message` is cleared first.
+    ///
+    /// # Errors
+    ///
+    /// As for [`pop`](Ring::pop).
+    #[inline]
+    pub fn pop_into(&self, message: &mut Vec<u8>) -> Result<()> {
+        self.pop_within(message, Patience::Endless, empty)
+    }
+
+    /// As [`try_pop`](Ring::try_pop), into memory that can be reused: `message` is cleared first.
+    ///
+    /// # Errors
+    ///
+    /// As for [`try_pop`](Ring::try_pop).
+    #[inline]
+    pub fn try_pop_into(&self, message: &mut Vec<u8>) -> Result<()> {
+        self.pop_within(message, Patience::Never, empty)
+    }
+
+    /// As [`pop_timeout`](Ring::pop_timeout), into memory that can be reused: `message` is
+    /// cleared first.
+    ///
+    /// # Errors
+    ///
+    /// As for [`pop_timeout`](Ring::pop_timeout).
+    pub fn pop_into_timeout(&self, message: &mut Vec<u8>, timeout: Duration) -> Result<()> {
+        self.pop_within(message, Patience::lasting(timeout), || timed_out(timeout))
+    }
+
+    #[inline]
+    fn pop_within(
+        &self,
+        message: &mut Vec<u8>,
+        patience: Patience,
+        refusal: impl FnOnce() -> Error,
+    ) -> Result<()> {
+        message.clear();
+        let Some(popping) = self.message(patience)? else { return Err(refusal()) };
+        self.span.append(popping.start(), popping.length, message);
+        let next = popping.head.wrapping_add(record::record_bytes(popping.length as u64));
+        popping.commit(next);
+        Ok(())
+    }
+
+    /// Takes the oldest messages in one step, at most `messages_max`; waits for the first,
+    /// without a bound. `batch` is cleared first.
+    ///
+    /// # Errors
+    ///
+    /// As for [`pop`](Ring::pop).
+    pub fn pop_batch(&self, batch: &mut Batch, messages_max: usize) -> Result<()> {
+        self.pop_some(batch, messages_max, Patience::Endless, empty)
+    }
+
+    /// As [`pop_batch`](Ring::pop_batch), but never waits.
+    ///
+    /// # Errors
+    ///
+    /// As for [`try_pop`](Ring::try_pop).
+    pub fn try_pop_batch(&self, batch: &mut Batch, messages_max: usize) -> Result<()> {
+        self.pop_some(batch, messages_max, Patience::Never, empty)
+    }
+
+    /// As [`pop_batch`](Ring::pop_batch), but waits at most for `timeout`.
+    ///
+    /// # Errors
+    ///
+    /// As for [`pop_timeout`](Ring::pop_timeout).
+    pub fn pop_batch_timeout(
+        &self,
+        batch: &mut Batch,
+        messages_max: usize,
+        timeout: Duration,
+    ) -> Result<()> {
+        self.pop_some(batch, messages_max, Patience::lasting(timeout), || timed_out(timeout))
+    }
+
+    fn pop_some(
+        &self,
+        batch: &mut Batch,
+        messages_max: usize,
+        patience: Patience,
+        refusal: impl FnOnce() -> Error,
+    ) -> Result<()> {
+        batch.clear();
+        if messages_max == 0 {
+            return Ok(());
+        }
+        let Some(popping) = self.message(patience)? else { return Err(refusal()) };
+        let (mut head, mut tail, mut length) = (popping.head, popping.tail, popping.length);
+        loop {
+            self.span.append(head.wrapping_add(record::WORD_BYTES), length, &mut batch.bytes);
+            batch.ends.push(batch.bytes.len());
+            head = head.wrapping_add(record::record_bytes(length as u64));
+            if batch.len() == messages_max {
+                break;
+            }
+            // What was taken is sound: if a fault comes next, the next call will meet it first.
+            match self.next_length(head, &mut tail) {
+                Ok(Some(next)) => length = next,
+                Ok(None) | Err(_) => break,
+            }
+        }
+        popping.commit(head);
+        Ok(())
+    }
+
+    /// Opens the oldest message to be read in place; waits for one, without a bound. Other
+    /// consumers wait until it is consumed or dropped.
+    ///
+    /// # Errors
+    ///
+    /// As for [`pop`](Ring::pop).
+    pub fn read(&self) -> Result<Message<'_, L>> {
+        self.read_within(Patience::Endless, empty)
+    }
+
+    /// As [`read`](Ring::read), but never waits for a message.
+    ///
+    /// # Errors
+    ///
+    /// As for [`try_pop`](Ring::try_pop).
+    pub fn try_read(&self) -> Result<Message<'_, L>> {
+        self.read_within(Patience::Never, empty)
+    }
+
+    /// As [`read`](Ring::read), but waits at most for `timeout`.
+    ///
+    /// # Errors
+    ///
+    /// As for [`pop_timeout`](Ring::pop_timeout).
+    pub fn read_timeout(&self, timeout: Duration) -> Result<Message<'_, L>> {
+        self.read_within(Patience::lasting(timeout), || timed_out(timeout))
+    }
+
+    fn read_within(
+        &self,
+        patience: Patience,
+        refusal: impl FnOnce() -> Error,
+    ) -> Result<Message<'_, L>> {
+        let popping = self.message(patience)?.ok_or_else(refusal)?;
+        Ok(Message { popping })
+    }
+
+    /// Takes the pop lock when there is a message; `None` if patience ended.
+    #[inline]
+    fn message(&self, patience: Patience) -> Result<Option<Popping<'_, L>>> {
+        let mut is_first = true;
+        let attempt = || {
+            let look_first = !std::mem::take(&mut is_first);
+            self.attempt_message(patience, look_first).transpose()
+        };
+        self.header().rare.0.filled.wait_for(patience, self.watch, attempt).transpose()
+    }
+
+    #[inline]
+    fn attempt_message(
+        &self,
+        patience: Patience,
+        look_first: bool,
+    ) -> Result<Option<Popping<'_, L>>> {
+        // Before the look for messages: a producer that pushed before the closing has committed
+        // by the time that we see it closed.
+        let state = self.state();
+        if state >= CLOSED {
+            return Err(closed());
+        }
+        // A waiter looks before it takes the lock, so as not to disturb those who work.
+        if look_first && state < DRAINING && self.is_empty() {
+            return Ok(None);
+        }
+        let guard = self.acquire(&self.pop_lock, patience)?;
+        // Relaxed: written under the lock that we hold.
+        let head = self.header().head.0.load(Ordering::Relaxed);
+        let tail = self.arrived(head)?;
+        if head == tail {
+            return if state >= DRAINING { Err(closed()) } else { Ok(None) };
+        }
+        let length = self.length_at(head, tail)?;
+        Ok(Some(Popping { ring: self, guard, head, tail, length }))
+    }
+
+    /// A `tail` that shows a message at `head`, or the present one. Under the pop lock.
+    #[inline]
+    fn arrived(&self, head: u64) -> Result<u64> {
+        // Relaxed: written under the lock that we hold.
+        let seen = self.seen_tail.0.load(Ordering::Relaxed);
+        let ahead = seen.wrapping_sub(head);
+        if ahead != 0 && ahead <= self.data_bytes && head.is_multiple_of(record::WORD_BYTES) {
+            return Ok(seen);
+        }
+        // Acquire pairs with the Release in `Pushing::commit`.
+        let tail = self.header().tail.0.load(Ordering::Acquire);
+        self.distance(head, tail)?;
+        self.seen_tail.0.store(tail, Ordering::Relaxed);
+        Ok(tail)
+    }
+
+    /// The length of the message at `head`, if there is one; looks for a new `tail` at the old.
+    #[inline]
+    fn next_length(&self, head: u64, tail: &mut u64) -> Result<Option<usize>> {
+        if head == *tail {
+            *tail = self.arrived(head)?;
+            if head == *tail {
+                return Ok(None);
+            }
+        }
+        self.length_at(head, *tail).map(Some)
+    }
+
+    /// The length of the message at `head`, of which records up to `tail` are there.
+    #[inline]
+    fn length_at(&self, head: u64, tail: u64) -> Result<usize> {
+        let word = self.span.load(head);
+        let length = record::unpack(word, head)
+            .filter(|&length| record::record_bytes(length) <= tail.wrapping_sub(head));
+        match length.and_then(|length| usize::try_from(length).ok()) {
+            Some(length) => Ok(length),
+            None => Err(corrupt_record(word, head)),
+        }
+    }
+}
+
+/// A message in its place in the ring.
+///
+/// Dropping it without [`consume`](Message::consume) leaves it in the ring; so does the death of
+/// its process.
+pub struct Message<'a, L: RingLock + 'a> {
+    popping: Popping<'a, L>,
+}
+
+impl<L: RingLock> fmt::Debug for Message<'_, L> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Message").field("length", &self.popping.length).finish_non_exhaustive()
+    }
+}
+
+impl<'a, L: RingLock> Message<'a, L> {
+    /// Its length, in bytes.
+    #[must_use]
+    pub fn length(&self) -> usize {
+        self.popping.length
+    }
+
+    /// Copies out the bytes from `offset` on, as many as `into` takes.
+    ///
+    /// # Panics
+    ///
+    /// If `offset + into.len()` exceeds the length.
+    pub fn read_at(&self, offset: usize, into: &mut [u8]) {
+        let length = self.popping.length;
+        let fits = offset.checked_add(into.len()).is_some_and(|end| end <= length);
+        assert!(fits, "{} bytes at {offset} exceed a message of {length}", into.len());
+        self.popping.ring.span.read(self.popping.start().wrapping_add(offset as u64), into);
+    }
+
+    /// The message's bytes in place: two parts, the second empty unless it wraps around the
+    /// ring's end.
+    ///
+    /// # Safety
+    ///
+    /// - No other process writes the ring's bytes but through rings: no hostile one, that is.
+    #[cfg(not(loom))]
+    #[must_use]
+    pub unsafe fn as_slices(&self) -> (&[u8], &[u8]) {
+        let [first, second] =
+            self.popping.ring.span.parts(self.popping.start(), self.popping.length);
+        // SAFETY: in the ring's data, between `head` and `tail` where nobody writes while we hold
+        // the pop lock; that nobody else does the caller promises.
+        let first = unsafe { first.as_ref() };
+        // SAFETY: as for the first part.
+        (first, unsafe { second.as_ref() })
+    }
+
+    /// Takes the message out of the ring.
+    pub fn consume(self) {
+        let length = self.popping.length as u64;
+        let next = self.popping.head.wrapping_add(record::record_bytes(length));
+        self.popping.commit(next);
+    }
+}
+
+#[cold]
+fn corrupt_record(word: u64, position: u64) -> Error {
+    let found = format!("{word:#018x} is no record's first word at position {position}");
+    Error::Corrupt { what: "the ring", found }
+}
+
+#[cold]
+fn empty() -> Error {
+    Error::Empty { what: "the ring" }
+}
+
+#[cold]
+fn timed_out(after: Duration) -> Error {
+    Error::TimedOut { what: "a message in the ring", after }
+}
