@@ -8,11 +8,14 @@ use crate::error::{Error, Result};
 
 /// What a sweep does with a registered word.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum WordKind {
+pub(super) enum WordKind {
     /// It may hold a token: a dead owner's is replaced by OWNER_DIED, then its sleepers woken.
     Lock,
-    /// It holds none: its sleepers are woken to look again.
+    /// It is itself what its sleepers wait for: they are woken to look again.
     Wait,
+    /// It is an `EventCount`, whose condition is elsewhere: a notification is made up for. A
+    /// wake-up alone would miss a waiter that has looked and is about to sleep.
+    Count,
 }
 
 /// A run of futex words, as one 64-bit directory entry. Zero is a free entry.
@@ -40,6 +43,7 @@ impl Run {
         let kind = match self.kind {
             WordKind::Lock => 1,
             WordKind::Wait => 2,
+            WordKind::Count => 3,
         };
         self.offset << 16 | self.words << 2 | kind
     }
@@ -50,6 +54,7 @@ impl Run {
         let kind = match entry & 3 {
             1 => WordKind::Lock,
             2 => WordKind::Wait,
+            3 => WordKind::Count,
             _ => return None,
         };
         let run = Run { kind, words: entry >> 2 & RUN_WORDS_MAX as u64, offset: entry >> 16 };

@@ -12,9 +12,14 @@
 //!
 //! Of the two fences one comes first: either the sleeper's test sees the condition true, or the
 //! notifier's read sees SLEEPERS. The count makes a word from before a notification different
-//! from one after it, so that a late sleeper does not sleep. A notifier that dies before its
-//! wake-up is made up for by a sweep; a sleeper that dies leaves a SLEEPERS behind that costs
-//! one system call.
+//! from one after it, so that a late sleeper does not sleep.
+//!
+//! If a notifier dies after it made the condition true, the sweep makes up for the rest of step 2.
+//! A bare wake-up would not do: a sleeper that has tested the condition and not yet slept would
+//! find the word as it left it. If it dies between its change of the word and its wake-up, the
+//! flag is gone, but then a sleeper that sleeps already is woken by the sweep's second wake-up,
+//! and one that does not sees the word changed. A sleeper that dies leaves a SLEEPERS behind,
+//! which costs one system call.
 
 use super::patience::{Backoff, Patience, Watch};
 use crate::atomics::{AtomicU32, Ordering, fence};
@@ -81,27 +86,33 @@ impl EventCount {
     /// Wakes the sleepers. Called after the condition was made true.
     #[inline]
     pub(super) fn notify(&self) {
-        // SeqCst: pairs with the fence in `wait_for_slow`, see the head of this file.
-        fence(Ordering::SeqCst);
-        if self.0.load(Ordering::Relaxed) & SLEEPERS != 0 {
-            self.notify_sleepers();
-        }
+        notify(&self.0);
     }
+}
 
-    #[cold]
-    fn notify_sleepers(&self) {
-        let mut seen = self.0.load(Ordering::Relaxed);
-        while seen & SLEEPERS != 0 {
-            let counted = seen.wrapping_add(1) & !SLEEPERS;
-            // Relaxed: what the condition guards is published by the condition's own store.
-            match self.0.compare_exchange(seen, counted, Ordering::Relaxed, Ordering::Relaxed) {
-                Ok(_) => {
-                    // All: one that is woken alone might die before it acts.
-                    futex::wake(&self.0, futex::ALL);
-                    return;
-                }
-                Err(now) => seen = now,
+/// Wakes the sleepers of an event count: of one's own, or in a sweep.
+#[inline]
+pub(super) fn notify(word: &AtomicU32) {
+    // SeqCst: pairs with the fence in `wait_for_slow`, see the head of this file.
+    fence(Ordering::SeqCst);
+    if word.load(Ordering::Relaxed) & SLEEPERS != 0 {
+        notify_sleepers(word);
+    }
+}
+
+#[cold]
+fn notify_sleepers(word: &AtomicU32) {
+    let mut seen = word.load(Ordering::Relaxed);
+    while seen & SLEEPERS != 0 {
+        let counted = seen.wrapping_add(1) & !SLEEPERS;
+        // Relaxed: what the condition guards is published by the condition's own store.
+        match word.compare_exchange(seen, counted, Ordering::Relaxed, Ordering::Relaxed) {
+            Ok(_) => {
+                // All: one that is woken alone might die before it acts.
+                futex::wake(word, futex::ALL);
+                return;
             }
+            Err(now) => seen = now,
         }
     }
 }

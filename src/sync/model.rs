@@ -129,7 +129,9 @@ fn loom_a_lock_excludes_and_wakes_whoever_waits() {
                 shared.critical_section();
             })
         });
-        threads.map(|thread| thread.join().unwrap());
+        for thread in threads {
+            thread.join().unwrap();
+        }
     });
 }
 
@@ -235,7 +237,9 @@ fn loom_an_auto_event_goes_from_waiter_to_waiter() {
             })
         });
         shared.event().set();
-        waiters.map(|waiter| waiter.join().unwrap());
+        for waiter in waiters {
+            waiter.join().unwrap();
+        }
         assert!(shared.event().try_wait());
     });
 }
@@ -303,7 +307,9 @@ fn loom_two_producers_lose_no_message() {
         let mut taken = [ring.pop().unwrap(), ring.pop().unwrap()];
         taken.sort();
         assert_eq!(taken, [[1; 4], [2; 4]]);
-        producers.map(|producer| producer.join().unwrap());
+        for producer in producers {
+            producer.join().unwrap();
+        }
     });
 }
 

@@ -15,6 +15,7 @@ use std::ptr::NonNull;
 use std::sync::Arc;
 
 use super::directory::{Directory, WordKind};
+use super::eventcount;
 use super::lock::{OWNER_DIED, TOKEN, WAITERS};
 use super::patience::Watch;
 use crate::atomics::{AtomicU32, AtomicU64, Ordering};
@@ -409,7 +410,10 @@ impl OwnerTable {
 
     /// Second step of a sweep: wakes the sleepers of every word, to look again.
     pub fn wake_all(&self) {
-        self.directory.for_each(|_, word| {
+        self.directory.for_each(|kind, word| {
+            if kind == WordKind::Count {
+                eventcount::notify(word);
+            }
             futex::wake(word, ALL);
         });
     }

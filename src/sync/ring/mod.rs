@@ -332,7 +332,7 @@ impl Ring<RobustLock> {
         self.push_lock.register()?;
         self.pop_lock.register()?;
         let words = NonNull::from(&self.header().rare.0.filled).cast();
-        owner.table().register(WordKind::Wait, words, 2)
+        owner.table().register(WordKind::Count, words, 2)
     }
 
     /// Takes the ring's words out of the directory of `owner`'s table, before its memory serves
@@ -341,7 +341,7 @@ impl Ring<RobustLock> {
         self.push_lock.unregister();
         self.pop_lock.unregister();
         let words = NonNull::from(&self.header().rare.0.filled).cast();
-        owner.table().unregister(WordKind::Wait, words, 2);
+        owner.table().unregister(WordKind::Count, words, 2);
     }
 }
 
@@ -371,6 +371,14 @@ pub(super) fn data_of(header: NonNull<RingHeader>) -> (NonNull<AtomicU64>, usize
     // SAFETY: the data follows the header in one span.
     let data = unsafe { header.add(1) }.cast();
     (data, usize::try_from(data_bytes / record::WORD_BYTES).unwrap_or(0))
+}
+
+/// The places of the push lock and the pop lock.
+#[cfg(all(feature = "raw-sync", not(loom)))]
+pub(super) fn lock_places(header: NonNull<RingHeader>) -> [NonNull<LockPlace>; 2] {
+    // SAFETY: a valid header, which the callers have written or checked.
+    let shared = unsafe { header.as_ref() };
+    [NonNull::from(&shared.push_lock.0), NonNull::from(&shared.pop_lock.0)]
 }
 
 /// The header at `place` and its words of data, checked against `place_bytes`.

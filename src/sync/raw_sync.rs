@@ -1,0 +1,325 @@
+//! The adapter between this crate's primitives and raw_sync's.
+//!
+//! Programs that already use raw_sync can protect a ring with its `Mutex`, and use our event
+//! through its traits. What raw_sync 0.1.5 gets wrong, and what is done about it here:
+//!
+//! - its mutex is not robust: after its holder was killed, every attempt to take it times out,
+//!   for ever. Nothing can be done; so it is not the default, and waits with no bound can hang.
+//! - its timeouts add nanoseconds without a carry, and fail with EINVAL when they pass a second's
+//!   end. Each attempt here is cut at that end, and repeated.
+//! - its timeouts are points of CLOCK_REALTIME, so a step of that clock can lengthen one attempt
+//!   by as much. The bound on the whole wait is ours, by CLOCK_MONOTONIC, between attempts.
+//! - its errors are strings. The number at the end of one is the error code.
+//! - its `Event::new` writes more bytes than its `size_of` says. Ours takes what it says.
+#![allow(unsafe_code)]
+
+use std::fmt;
+use std::io;
+use std::ptr::NonNull;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use raw_sync::events::{EventImpl, EventInit, EventState};
+use raw_sync::locks::{LockGuard, LockImpl, LockInit, Mutex};
+
+use super::event::{Event, EventWord, Reset};
+use super::patience::Watch;
+use super::ring::{self, LockKind, LockPlace, Ring, RingLock};
+use crate::error::{Error, Result};
+
+/// What raw_sync's functions return.
+type RawResult<T> = std::result::Result<T, Box<dyn std::error::Error>>;
+
+/// raw_sync's `Mutex` as the lock of a ring.
+pub struct RawSyncLock(Box<dyn LockImpl>);
+
+// SAFETY: always a raw_sync `Mutex`, see `create` and `attach`: a process-shared pthread mutex,
+// which any thread may lock, and a data pointer that nobody uses. Its guards stay on their thread.
+unsafe impl Send for RawSyncLock {}
+// SAFETY: as for `Send`.
+unsafe impl Sync for RawSyncLock {}
+
+impl fmt::Debug for RawSyncLock {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("RawSyncLock").field(&self.0.as_raw()).finish()
+    }
+}
+
+impl RawSyncLock {
+    /// # Safety
+    ///
+    /// `place` is valid while the lock is used, and nobody else uses it until this returns.
+    unsafe fn create(place: NonNull<LockPlace>) -> Result<RawSyncLock> {
+        let no_data = std::ptr::null_mut();
+        // SAFETY: 64 bytes, aligned to 64: what a pthread mutex needs, as asserted below.
+        let made = unsafe { Mutex::new(place.as_ptr().cast(), no_data) };
+        made.map(|(lock, _)| RawSyncLock(lock)).map_err(|error| os_error(&*error))
+    }
+
+    /// # Safety
+    ///
+    /// `place` was given to `create`, and is valid while the lock is used.
+    unsafe fn attach(place: NonNull<LockPlace>) -> Result<RawSyncLock> {
+        let no_data = std::ptr::null_mut();
+        // SAFETY: a mutex is there, by the contract.
+        let found = unsafe { Mutex::from_existing(place.as_ptr().cast(), no_data) };
+        found.map(|(lock, _)| RawSyncLock(lock)).map_err(|error| os_error(&*error))
+    }
+}
+
+/// The code of `pthread_mutex_timedlock` for a lock that was held all the time.
+const ETIMEDOUT: i32 = 110;
+/// Its code for a time that it cannot read: raw_sync's missing carry.
+const EINVAL: i32 = 22;
+
+/// How long one attempt may last: up to the end of the present second of CLOCK_REALTIME, less a
+/// margin for the time until raw_sync reads that clock.
+fn cut_at_second(wanted: Duration) -> Duration {
+    const MARGIN: Duration = Duration::from_millis(1);
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let to_second = Duration::from_nanos(1_000_000_000 - u64::from(now.subsec_nanos()));
+    wanted.min(to_second.saturating_sub(MARGIN))
+}
+
+fn error_code(error: &dyn std::error::Error) -> Option<i32> {
+    error.to_string().rsplit(' ').next().and_then(|code| code.parse().ok())
+}
+
+fn os_error(error: &dyn std::error::Error) -> Error {
+    let source = match error_code(error) {
+        Some(code) => io::Error::from_raw_os_error(code),
+        None => io::Error::other(error.to_string()),
+    };
+    Error::os("pthread_mutex_lock", "raw_sync's mutex", source)
+}
+
+impl RingLock for RawSyncLock {
+    type Guard<'a> = LockGuard<'a>;
+
+    fn try_acquire(&self) -> Result<Option<LockGuard<'_>>> {
+        match self.0.try_lock(raw_sync::Timeout::Val(Duration::ZERO)) {
+            Ok(guard) => Ok(Some(guard)),
+            Err(error) if error_code(&*error) == Some(ETIMEDOUT) => Ok(None),
+            Err(error) => Err(os_error(&*error)),
+        }
+    }
+
+    fn acquire(&self, deadline: Option<Instant>) -> Result<LockGuard<'_>> {
+        let start = Instant::now();
+        let Some(deadline) = deadline else {
+            return self.0.lock().map_err(|error| os_error(&*error));
+        };
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            match self.0.try_lock(raw_sync::Timeout::Val(cut_at_second(left))) {
+                Ok(guard) => return Ok(guard),
+                Err(error) => match error_code(&*error) {
+                    Some(ETIMEDOUT | EINVAL) => {}
+                    _ => return Err(os_error(&*error)),
+                },
+            }
+            if left.is_zero() {
+                return Err(Error::TimedOut { what: "the ring's lock", after: start.elapsed() });
+            }
+        }
+    }
+}
+
+const _: () = assert!(size_of::<LockPlace>() >= 40 && align_of::<LockPlace>() >= 8);
+
+impl Ring<RawSyncLock> {
+    /// Writes a new ring at `place` whose sides are protected by raw_sync's `Mutex`.
+    ///
+    /// Its waits for room and for messages look again every 50 ms, since no sweep reaches it.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidArgument`] if `capacity_bytes` is 0 or above 2^31; [`Error::Os`] if a
+    /// mutex cannot be made.
+    ///
+    /// # Safety
+    ///
+    /// - `place` is aligned to [`Ring::ALIGN`] and valid for [`Ring::size_bytes`]`(capacity_bytes)`
+    ///   bytes, for as long as the ring is used;
+    /// - nobody else uses those bytes until this returns, and afterwards only through rings: a
+    ///   pthread mutex that is overwritten is undefined behaviour.
+    pub unsafe fn create_raw_sync(place: NonNull<u8>, capacity_bytes: usize) -> Result<Self> {
+        // SAFETY: the caller's promise.
+        let header = unsafe { ring::write_header(place, capacity_bytes, LockKind::RawSync) }?;
+        let [push_place, pop_place] = ring::lock_places(header);
+        // SAFETY: in the header, used by nobody else yet.
+        let push_lock = unsafe { RawSyncLock::create(push_place) }?;
+        // SAFETY: the same.
+        let pop_lock = unsafe { RawSyncLock::create(pop_place) }?;
+        let data = ring::data_of(header);
+        // SAFETY: the header was written above, and the data follows it.
+        let ring = unsafe { Ring::from_parts(header, data, Watch::Waiters, push_lock, pop_lock) };
+        ring.publish();
+        Ok(ring)
+    }
+
+    /// Uses the ring that another process created with
+    /// [`create_raw_sync`](Ring::create_raw_sync).
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Layout`] if there is no ring there, it does not fit into `place_bytes`, or it has
+    /// locks of another kind.
+    ///
+    /// # Safety
+    ///
+    /// - `place` is aligned to [`Ring::ALIGN`] and valid for `place_bytes` bytes, for as long as
+    ///   the ring is used;
+    /// - whoever else uses those bytes does so through rings.
+    pub unsafe fn attach_raw_sync(place: NonNull<u8>, place_bytes: usize) -> Result<Self> {
+        // SAFETY: the caller's promise.
+        let (header, words) = unsafe { ring::check_header(place, place_bytes, LockKind::RawSync) }?;
+        let [push_place, pop_place] = ring::lock_places(header);
+        // SAFETY: a published ring of this kind has a mutex there.
+        let push_lock = unsafe { RawSyncLock::attach(push_place) }?;
+        // SAFETY: the same.
+        let pop_lock = unsafe { RawSyncLock::attach(pop_place) }?;
+        let data = (ring::data_of(header).0, words);
+        // SAFETY: checked: header and data lie within `place_bytes`.
+        Ok(unsafe { Ring::from_parts(header, data, Watch::Waiters, push_lock, pop_lock) })
+    }
+}
+
+/// The bytes of padding that bring `memory` to the alignment of an event.
+fn padding(memory: *mut u8) -> usize {
+    memory.addr().next_multiple_of(align_of::<EventWord>()) - memory.addr()
+}
+
+/// Our event through raw_sync's traits: `<Event as EventInit>::new(memory, auto_reset)`.
+///
+/// An event takes 4 bytes, and up to 3 before them for its alignment; `size_of(None)` counts them.
+impl EventInit for Event {
+    fn size_of(addr: Option<*mut u8>) -> usize {
+        addr.map_or(align_of::<EventWord>() - 1, padding) + size_of::<EventWord>()
+    }
+
+    unsafe fn new(mem: *mut u8, auto_reset: bool) -> RawResult<(Box<dyn EventImpl>, usize)> {
+        let reset = if auto_reset { Reset::Auto } else { Reset::Manual };
+        // SAFETY: the caller has handed in `size_of(Some(mem))` bytes.
+        let place = unsafe { mem.add(padding(mem)) }.cast::<EventWord>();
+        // SAFETY: aligned by the padding, and the caller's to write.
+        unsafe { place.write(EventWord::new(reset)) };
+        // SAFETY: a word was written there.
+        unsafe { <Event as EventInit>::from_existing(mem) }
+    }
+
+    unsafe fn from_existing(mem: *mut u8) -> RawResult<(Box<dyn EventImpl>, usize)> {
+        // SAFETY: the caller has handed in `size_of(Some(mem))` bytes.
+        let place = unsafe { mem.add(padding(mem)) }.cast::<EventWord>();
+        let word = NonNull::new(place).ok_or("an event cannot be at address 0")?;
+        // SAFETY: the caller says that an event is there; any bits are one.
+        let event = unsafe { Event::new(word, Watch::Waiters) };
+        Ok((Box::new(event), <Event as EventInit>::size_of(Some(mem))))
+    }
+}
+
+impl EventImpl for Event {
+    fn wait(&self, timeout: raw_sync::Timeout) -> RawResult<()> {
+        match timeout {
+            raw_sync::Timeout::Infinite => Event::wait(self),
+            raw_sync::Timeout::Val(timeout) => self.wait_timeout(timeout)?,
+        }
+        Ok(())
+    }
+
+    fn set(&self, state: EventState) -> RawResult<()> {
+        match state {
+            EventState::Clear => {
+                self.reset();
+            }
+            EventState::Signaled => Event::set(self),
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Memory for a ring, never freed: what a mutex of raw_sync's points to must stay.
+    fn ring_memory(capacity_bytes: usize) -> NonNull<u8> {
+        let bytes = Ring::size_bytes(capacity_bytes).unwrap();
+        let memory = vec![0u8; bytes + Ring::ALIGN].leak().as_mut_ptr();
+        // SAFETY: less than `ALIGN` bytes on, which were added to the size.
+        NonNull::new(unsafe { memory.add(memory.align_offset(Ring::ALIGN)) }).unwrap()
+    }
+
+    #[test]
+    fn a_ring_over_raw_sync_carries_messages_between_threads() {
+        let place = ring_memory(64);
+        // SAFETY: aligned, large enough and never freed.
+        let ring = unsafe { Ring::create_raw_sync(place, 64) }.unwrap();
+        // SAFETY: the same.
+        let other = unsafe { Ring::attach_raw_sync(place, Ring::size_bytes(64).unwrap()) }.unwrap();
+        std::thread::scope(|scope| {
+            scope.spawn(|| (0..1000u32).for_each(|n| ring.push(n.to_le_bytes()).unwrap()));
+            for number in 0..1000u32 {
+                assert_eq!(other.pop().unwrap(), number.to_le_bytes());
+            }
+        });
+    }
+
+    #[test]
+    fn a_raw_sync_lock_that_stays_held_times_out_after_the_time_asked_for() {
+        let place = ring_memory(64);
+        // SAFETY: aligned, large enough and never freed.
+        let ring = unsafe { Ring::create_raw_sync(place, 64) }.unwrap();
+        let _held = ring.reserve(1).unwrap();
+        for timeout_ms in [1, 20, 1100] {
+            let (start, timeout) = (Instant::now(), Duration::from_millis(timeout_ms));
+            let refused = ring.push_timeout([0], timeout).unwrap_err();
+            assert!(matches!(refused.error, Error::TimedOut { .. }), "{refused:?}");
+            assert!(start.elapsed() >= timeout, "not before its time");
+        }
+    }
+
+    #[test]
+    fn an_attempt_never_crosses_a_second_of_the_clock() {
+        for wanted_ms in [0, 1, 400, 999, 1000, 5000] {
+            let cut = cut_at_second(Duration::from_millis(wanted_ms));
+            assert!(cut <= Duration::from_millis(wanted_ms.min(999)));
+        }
+    }
+
+    #[test]
+    fn a_ring_of_one_lock_kind_is_not_attached_as_another() {
+        let place = ring_memory(64);
+        let bytes = Ring::size_bytes(64).unwrap();
+        // SAFETY: aligned, large enough and never freed.
+        let _ring = unsafe { Ring::create_raw_sync(place, 64) }.unwrap();
+        // SAFETY: the same.
+        let refused = unsafe { ring::check_header(place, bytes, LockKind::Robust) };
+        assert!(matches!(refused, Err(Error::Layout { .. })));
+    }
+
+    #[test]
+    fn our_event_works_through_raw_syncs_traits_and_takes_the_bytes_it_says() {
+        for (offset, auto_reset) in [(0, false), (1, true), (2, false), (3, true)] {
+            let mut memory = [0xa5u8; 32];
+            // SAFETY: within the array.
+            let place = unsafe { memory.as_mut_ptr().add(offset) };
+            let size = <Event as EventInit>::size_of(Some(place));
+            assert!(size <= <Event as EventInit>::size_of(None));
+            // SAFETY: the array has room for it.
+            let (event, used) = unsafe { <Event as EventInit>::new(place, auto_reset) }.unwrap();
+            assert_eq!(used, size);
+            let short = || raw_sync::Timeout::Val(Duration::from_millis(1));
+            assert!(event.wait(short()).is_err());
+            event.set(EventState::Signaled).unwrap();
+            // SAFETY: an event is there.
+            let (same, used) = unsafe { <Event as EventInit>::from_existing(place) }.unwrap();
+            assert_eq!(used, size);
+            same.wait(raw_sync::Timeout::Infinite).unwrap();
+            assert_eq!(event.wait(short()).is_ok(), !auto_reset, "auto reset took it");
+            event.set(EventState::Clear).unwrap();
+            assert!(same.wait(short()).is_err());
+            drop((event, same));
+            assert!(memory[offset + size..].iter().all(|byte| *byte == 0xa5), "not a byte more");
+        }
+    }
+}
