@@ -96,8 +96,13 @@ impl Shared {
 }
 
 fn check(model: impl Fn() + Send + Sync + 'static) {
+    check_preempted(3, model);
+}
+
+/// Checks all schedules in which threads are preempted at most `preemptions` times.
+fn check_preempted(preemptions: usize, model: impl Fn() + Send + Sync + 'static) {
     let mut builder = loom::model::Builder::new();
-    builder.preemption_bound = Some(3);
+    builder.preemption_bound = Some(preemptions);
     builder.check(model);
 }
 
@@ -107,7 +112,7 @@ fn check_deaths(model: impl Fn(usize) -> bool + Send + Sync + Clone + 'static) {
     for operations in 0.. {
         let someone_died = Arc::new(AtomicBool::new(false));
         let (seen, model) = (Arc::clone(&someone_died), model.clone());
-        check(move || {
+        check_preempted(2, move || {
             seen.fetch_or(model(operations), StdOrdering::Relaxed);
         });
         if !someone_died.load(StdOrdering::Relaxed) {

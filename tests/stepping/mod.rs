@@ -1,0 +1,250 @@
+//! Kills a process after its k-th machine instruction, and sees what the living can still do.
+//!
+//! A victim is forked, traced, and stopped just before the section under test. It is stepped k
+//! instructions and killed; then the test sweeps and checks. `for_each_kill_point` does that for
+//! every k until the section ends. Executables of Rust are linked without lazy binding, so that
+//! the sections contain our code, libc's and the kernel's, but not the dynamic loader.
+#![allow(unsafe_code)]
+
+use std::num::NonZeroUsize;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::ptr::NonNull;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use brigade::sync::{
+    Event, EventWord, LockWord, Owner, OwnerTable, Reset, Ring, RobustLock, Watch,
+};
+use nix::sys::mman::{MapFlags, ProtFlags, mmap_anonymous, munmap};
+use nix::sys::prctl::set_pdeathsig;
+use nix::sys::ptrace;
+use nix::sys::signal::{Signal, kill, raise};
+use nix::sys::wait::{WaitStatus, waitpid};
+use nix::unistd::{ForkResult, Pid, alarm, fork};
+use rustix::thread::futex;
+
+const PAGE_BYTES: usize = 1 << 14;
+const DONE_OFFSET: usize = 2048;
+const LOCK_OFFSET: usize = 2112;
+const EVENT_OFFSET: usize = 2176;
+const RING_OFFSET: usize = 4096;
+
+/// A section with more instructions than this runs in circles.
+const INSTRUCTIONS_MAX: usize = 100_000;
+
+/// Shared memory with an owner table, a lock, an event, a ring, and a word that a sleeper sets
+/// when it is through.
+pub(crate) struct Stage {
+    memory: NonNull<u8>,
+    table: OwnerTable,
+}
+
+impl Stage {
+    pub(crate) fn new() -> Stage {
+        let length = NonZeroUsize::new(PAGE_BYTES).unwrap();
+        let access = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
+        // SAFETY: a new mapping, which replaces none.
+        let memory = unsafe { mmap_anonymous(None, length, access, MapFlags::MAP_SHARED) };
+        let memory = memory.unwrap().cast::<u8>();
+        assert!(OwnerTable::size_bytes(8, 16) <= DONE_OFFSET);
+        // SAFETY: the mapping is aligned and large enough, and lives as long as the stage.
+        let table = unsafe { OwnerTable::create(memory, 8, 16, memory, PAGE_BYTES) }.unwrap();
+        let stage = Stage { memory, table };
+        let owner = stage.owner();
+        stage.lock(&owner).register().unwrap();
+        stage.event().register(&stage.table).unwrap();
+        stage
+    }
+
+    fn at<T>(&self, offset: usize) -> NonNull<T> {
+        // SAFETY: all offsets are within the mapping.
+        unsafe { self.memory.add(offset) }.cast()
+    }
+
+    pub(crate) fn table(&self) -> &OwnerTable {
+        &self.table
+    }
+
+    /// An owner that the test may sweep. Claimed before the fork, so that both sides know it.
+    pub(crate) fn owner(&self) -> Owner {
+        Owner::claim(&self.table, Watch::Supervisor).unwrap()
+    }
+
+    pub(crate) fn lock(&self, owner: &Owner) -> RobustLock {
+        // SAFETY: zero bytes are a free lock, which lives as long as the stage.
+        unsafe { RobustLock::new(self.at::<LockWord>(LOCK_OFFSET), owner) }
+    }
+
+    pub(crate) fn event(&self) -> Event {
+        // SAFETY: zero bytes are a manual event, which lives as long as the stage.
+        unsafe { Event::new(self.at::<EventWord>(EVENT_OFFSET), Watch::Supervisor) }
+    }
+
+    /// Makes the event one that resets itself. Before anybody uses it.
+    pub(crate) fn with_auto_event(self) -> Stage {
+        // SAFETY: in the mapping, and not used yet.
+        unsafe { self.at::<EventWord>(EVENT_OFFSET).write(EventWord::new(Reset::Auto)) };
+        self
+    }
+
+    pub(crate) fn ring(&self, owner: &Owner, capacity_bytes: usize) -> Ring {
+        // SAFETY: in the mapping, which lives as long as the stage.
+        unsafe { Ring::create(self.at(RING_OFFSET), capacity_bytes, owner) }.unwrap()
+    }
+
+    pub(crate) fn attach_ring(&self, owner: &Owner) -> Ring {
+        let room = PAGE_BYTES - RING_OFFSET;
+        // SAFETY: in the mapping, which lives as long as the stage.
+        unsafe { Ring::attach(self.at(RING_OFFSET), room, owner) }.unwrap()
+    }
+
+    fn word(&self, offset: usize) -> &AtomicU32 {
+        // SAFETY: in the mapping, and an atomic to all who use it.
+        unsafe { self.at::<AtomicU32>(offset).as_ref() }
+    }
+
+    pub(crate) fn lock_word(&self) -> u32 {
+        self.word(LOCK_OFFSET).load(Ordering::Relaxed)
+    }
+
+    /// Says that the sleeper is through.
+    pub(crate) fn done(&self) {
+        let done = self.word(DONE_OFFSET);
+        done.store(1, Ordering::Release);
+        futex::wake(done, futex::Flags::empty(), 1).unwrap();
+    }
+
+    /// Whether the sleeper gets through within `bound`.
+    pub(crate) fn is_done_within(&self, bound: Duration) -> bool {
+        let (done, end) = (self.word(DONE_OFFSET), Instant::now() + bound);
+        while done.load(Ordering::Acquire) == 0 {
+            let left = end.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return false;
+            }
+            let left = left.try_into().unwrap();
+            let _ = futex::wait(done, futex::Flags::empty(), 0, Some(&left));
+        }
+        true
+    }
+}
+
+impl Drop for Stage {
+    fn drop(&mut self) {
+        // SAFETY: mapped in `new`, and whatever points into it is gone or never used again.
+        unsafe { munmap(self.memory.cast(), PAGE_BYTES) }.unwrap();
+    }
+}
+
+/// A forked process, killed and reaped when dropped.
+pub(crate) struct Child(Pid);
+
+impl Child {
+    /// Forks a process that runs `body` and exits. It ends with this thread, and after 30 s.
+    pub(crate) fn fork(body: impl FnOnce()) -> Child {
+        // SAFETY: the child runs test code that takes no lock of the parent's but malloc's, which
+        // glibc keeps usable over a fork.
+        match unsafe { fork() }.unwrap() {
+            ForkResult::Parent { child } => Child(child),
+            ForkResult::Child => {
+                set_pdeathsig(Signal::SIGKILL).unwrap();
+                alarm::set(30);
+                let code = i32::from(catch_unwind(AssertUnwindSafe(body)).is_err());
+                // SAFETY: ends the process, without the parent's exit handlers.
+                unsafe { libc::_exit(code) }
+            }
+        }
+    }
+
+    /// Waits until the process sleeps in the kernel.
+    pub(crate) fn wait_until_asleep(&self) {
+        let stat = format!("/proc/{}/stat", self.0);
+        loop {
+            let stat = std::fs::read_to_string(&stat).unwrap();
+            let state = stat.rsplit_once(") ").unwrap().1;
+            assert!(!state.starts_with('Z'), "the sleeper ended instead");
+            if state.starts_with('S') {
+                return;
+            }
+            std::thread::yield_now();
+        }
+    }
+
+    /// Waits for its end, which must be an orderly one.
+    pub(crate) fn join(self) {
+        assert_eq!(waitpid(self.0, None), Ok(WaitStatus::Exited(self.0, 0)));
+        std::mem::forget(self);
+    }
+
+    pub(crate) fn kill(self) {
+        kill(self.0, Signal::SIGKILL).unwrap();
+        let status = waitpid(self.0, None).unwrap();
+        assert!(matches!(status, WaitStatus::Signaled(_, Signal::SIGKILL, _)), "{status:?}");
+        std::mem::forget(self);
+    }
+
+    /// Steps a stopped process. False if it has come to the end of its section.
+    fn step(&self) -> bool {
+        ptrace::step(self.0, None).unwrap();
+        match waitpid(self.0, None).unwrap() {
+            WaitStatus::Stopped(_, Signal::SIGTRAP) => true,
+            WaitStatus::Stopped(_, Signal::SIGSTOP) => false,
+            other => panic!("the victim is {other:?}"),
+        }
+    }
+}
+
+impl Drop for Child {
+    fn drop(&mut self) {
+        let _ = kill(self.0, Signal::SIGKILL);
+        let _ = waitpid(self.0, None);
+    }
+}
+
+/// A traced process: runs `prepare`, stops, and goes through `section` with its outcome.
+pub(crate) fn victim<T>(prepare: impl FnOnce() -> T, section: impl FnOnce(T)) -> Child {
+    let child = Child::fork(|| {
+        ptrace::traceme().unwrap();
+        let prepared = prepare();
+        raise(Signal::SIGSTOP).unwrap();
+        section(prepared);
+        raise(Signal::SIGSTOP).unwrap();
+    });
+    let stopped = waitpid(child.0, None).unwrap();
+    assert_eq!(stopped, WaitStatus::Stopped(child.0, Signal::SIGSTOP));
+    child
+}
+
+/// Calls `scene` for k = 0, 1, 2, ...: it sets a stage, makes a victim, has it killed at
+/// `KillPoint`, and checks what is left. Ends when the victim came to the end of its section.
+/// Returns how many points there were.
+pub(crate) fn for_each_kill_point(mut scene: impl FnMut(&mut KillPoint)) -> usize {
+    for instructions in 0..INSTRUCTIONS_MAX {
+        let mut point = KillPoint { instructions, has_ended: false };
+        scene(&mut point);
+        if point.has_ended {
+            assert!(instructions > 10, "a section of {instructions} instructions is none");
+            return instructions;
+        }
+    }
+    panic!("the section does not end");
+}
+
+/// Where a victim is killed.
+pub(crate) struct KillPoint {
+    instructions: usize,
+    has_ended: bool,
+}
+
+impl KillPoint {
+    /// Steps the victim to this point, and kills it.
+    pub(crate) fn kill(&mut self, victim: Child) {
+        for _ in 0..self.instructions {
+            if !victim.step() {
+                self.has_ended = true;
+                break;
+            }
+        }
+        victim.kill();
+    }
+}
