@@ -6,7 +6,12 @@ mod exit;
 mod shape;
 
 mod array;
+/// The one part of `pool/` that loom models; the rest lies over raw shared memory.
+#[cfg(loom)]
+#[path = "pool/claim.rs"]
+mod claim;
 pub mod kernel;
+#[cfg(not(loom))]
 mod pool;
 mod process;
 mod region;
@@ -18,6 +23,7 @@ pub use array::{
 };
 pub use error::{Death, Error, Limit, Phase, Result, TaskError};
 pub use exit::ExitReason;
+#[cfg(not(loom))]
 pub use pool::{
     Body, Chunks, Described, Enumerated, Given, Handle, In, Lent, Nothing, Operand, Out, ParChunks,
     ParMap, Plain, Pool, PoolBuilder, SharedValue, Sharing, Start, Stats,

@@ -6,7 +6,7 @@
 
 use std::mem::offset_of;
 
-use crate::atomics::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use crate::error::{Error, Result};
 
 /// Tasks that one worker can be offered ahead; a power of two.
