@@ -25,8 +25,8 @@ pub use error::{Death, Error, Limit, Phase, Result, TaskError};
 pub use exit::ExitReason;
 #[cfg(not(loom))]
 pub use pool::{
-    Body, Chunks, Described, Enumerated, Given, Handle, In, Lent, Nothing, Operand, Out, ParChunks,
-    ParMap, Plain, Pool, PoolBuilder, SharedValue, Sharing, Start, Stats,
+    Body, Chunks, Described, Enumerated, Given, Handle, Imap, In, Lent, Nothing, Operand, Options,
+    Out, ParChunks, ParMap, Plain, Pool, PoolBuilder, SharedValue, Sharing, Start, Stats,
 };
 pub use region::{Dtype, reclaim, set_arena_size, set_memory_limit};
 pub use shape::{DIMENSIONS_MAX, Shape};

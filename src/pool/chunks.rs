@@ -45,6 +45,12 @@ pub struct Nothing;
 #[derive(Debug, Clone, Copy)]
 pub struct Given<W>(W);
 
+impl<W> Given<W> {
+    pub(super) fn new(value: W) -> Given<W> {
+        Given(value)
+    }
+}
+
 impl Pool {
     /// A loop over `array` in chunks of `chunk_len` elements, which the workers read. The last
     /// chunk may be shorter. `array` is a `&SharedArray`, `&Frozen` or `&MappedArray`; its
@@ -161,6 +167,7 @@ impl<'p, P: Chunks, S> ParChunks<'p, P, S> {
         let extent = Extent::new(len, self.chunk_len)?;
         let extent = extent.with_block_chunks(extent.chunks() / group);
         let core = &*self.pool.core;
+        core.check(self.rules)?;
         let plan = Plan { core, extent, sources, rules: self.rules, name };
         plan.run(trampoline, |out| job::encode_onto(out, shared))
     }

@@ -23,7 +23,7 @@ use crate::pool::worker::{self, Charter};
 use crate::process::events::{Supervisor, Token};
 use crate::process::function::FunctionOffset;
 use crate::process::launch::{ForkServer, Order};
-use crate::region::arena::{Arena, Contents};
+use crate::region::arena::{Arena, Contents, Span};
 use crate::sys::socket::Socket;
 use crate::sys::{futex, process};
 
@@ -277,12 +277,36 @@ impl Core {
         self.config.rules
     }
 
+    /// An error if this pool cannot keep the rules.
+    pub(super) fn check(&self, rules: Rules) -> Result<()> {
+        match rules.timeout {
+            Some(Duration::ZERO) => Err(Error::invalid("the timeout of a task", "0 s", "longer")),
+            Some(_) if self.config.start == Start::InProcess => {
+                let expected = "left out where tasks have no process that could be killed";
+                Err(Error::invalid("the timeout of a task", "set", expected))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Submits a call of `trampoline`, whose argument `encode` appends to a buffer.
     pub(crate) fn submit(
         &self,
         trampoline: Trampoline,
         name: &'static str,
         rules: Rules,
+        encode: impl FnOnce(&mut Vec<u8>) -> std::result::Result<(), String>,
+    ) -> Result<TaskId> {
+        self.submit_keeping(trampoline, name, rules, None, encode)
+    }
+
+    /// The same for an argument that refers to a span, which is kept until the task is over.
+    pub(super) fn submit_keeping(
+        &self,
+        trampoline: Trampoline,
+        name: &'static str,
+        rules: Rules,
+        keeps: Option<Arc<Span>>,
         encode: impl FnOnce(&mut Vec<u8>) -> std::result::Result<(), String>,
     ) -> Result<TaskId> {
         let function = FunctionOffset::of(trampoline as *const ())?;
@@ -293,7 +317,8 @@ impl Core {
             action: "encoded",
             reason,
         })?;
-        let call = Call::new(function, name, &bytes, leases, &self.arena)?;
+        let mut call = Call::new(function, name, &bytes, leases, &self.arena)?;
+        call.keeps = keeps;
         if self.config.start == Start::InProcess {
             return in_process::submit(self, trampoline, call, &bytes);
         }
@@ -576,6 +601,19 @@ impl Core {
     /// How often workers may die before they are ready.
     pub(super) fn strikes_max(&self) -> u32 {
         STRIKES_MAX
+    }
+
+    /// Gives up a task whose outcome nobody wants; it runs all the same.
+    pub(super) fn detach(&self, id: TaskId) {
+        if !self.is_ours() {
+            return;
+        }
+        let mut state = self.lock();
+        let Some(entry) = state.tasks.get_mut(id) else { return };
+        entry.detached = true;
+        if matches!(entry.place, Whereabouts::Done(_)) {
+            state.tasks.remove(id);
+        }
     }
 
     /// Takes the outcome of a task that is done, and forgets the task.

@@ -129,7 +129,7 @@ impl<R> Handle<R> {
 
 /// Decodes an outcome.
 pub(super) fn open<R: DeserializeOwned>(outcome: Outcome) -> Result<R> {
-    let Value { bytes, leases } = outcome.map_err(|error| *error)?;
+    let Value { bytes, leases, .. } = outcome.map_err(|error| *error)?;
     let decoded = handoff::redeem(leases, || bytes.with(job::decode));
     decoded.map_err(|reason| {
         Error::Task(TaskError::Codec { what: "result", action: "decoded", reason })
@@ -138,12 +138,8 @@ pub(super) fn open<R: DeserializeOwned>(outcome: Outcome) -> Result<R> {
 
 impl<R> Drop for Handle<R> {
     fn drop(&mut self) {
-        let Some(id) = self.id.filter(|_| self.core.is_ours()) else { return };
-        let mut state = self.core.lock();
-        let Some(entry) = state.tasks.get_mut(id) else { return };
-        entry.detached = true;
-        if matches!(entry.place, Whereabouts::Done(_)) {
-            state.tasks.remove(id);
+        if let Some(id) = self.id {
+            self.core.detach(id);
         }
     }
 }

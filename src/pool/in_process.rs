@@ -43,7 +43,7 @@ fn run(core: &Core, trampoline: Trampoline, mut leases: Vec<Lease>, encoded: &[u
         Err(Box::new(Error::Task(TaskError::Codec { what, action, reason })))
     };
     match status {
-        Status::Value => Ok(Value { bytes: ValueBytes::new(out), leases }),
+        Status::Value => Ok(Value { bytes: ValueBytes::new(out), leases, elapsed_ns: 0 }),
         Status::Panicked => {
             let (message, location) = job::decode(&out).unwrap_or_default();
             Err(Box::new(Error::Task(TaskError::Panicked { message, location })))

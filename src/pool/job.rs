@@ -101,6 +101,39 @@ impl Job<'_> {
         .map_err(JobError::Argument)
     }
 
+    /// Decodes arguments that follow a count, as [`Batch`] wrote them; once, as `argument`.
+    pub(crate) fn arguments<A: DeserializeOwned>(
+        &mut self,
+    ) -> std::result::Result<Vec<A>, JobError> {
+        let payload = self.payload;
+        let all = || {
+            let short = || "a batch without its count".to_owned();
+            let (count, mut rest) = payload.split_first_chunk::<8>().ok_or_else(short)?;
+            let count = u64::from_le_bytes(*count);
+            let mut items = Vec::new();
+            for _ in 0..count {
+                let (item, tail) = postcard::take_from_bytes(rest).map_err(|e| e.to_string())?;
+                items.push(item);
+                rest = tail;
+            }
+            Ok(items)
+        };
+        match &mut self.leases {
+            Leases::Wire([]) => all(),
+            Leases::Wire(leases) => handoff::decode(self.windows, leases, all),
+            Leases::Host(leases) => handoff::redeem(std::mem::take(*leases), all),
+        }
+        .map_err(JobError::Argument)
+    }
+
+    /// Decodes a value without handles in front of the arguments, and steps over it.
+    pub(crate) fn leading<A: DeserializeOwned>(&mut self) -> std::result::Result<A, JobError> {
+        let (value, rest) = postcard::take_from_bytes(self.payload)
+            .map_err(|error| JobError::Argument(error.to_string()))?;
+        self.payload = rest;
+        Ok(value)
+    }
+
     /// Encodes the result.
     pub(crate) fn finish<R: Serialize>(&mut self, value: &R) -> std::result::Result<(), JobError> {
         (self.progress)(Stage::Publishing);
@@ -117,6 +150,36 @@ impl Job<'_> {
     /// Says that the user's function begins.
     pub(crate) fn begin(&self) {
         (self.progress)(Stage::Running);
+    }
+}
+
+/// Items on their way into a payload, with their count in front.
+pub(crate) struct Batch<'a> {
+    out: &'a mut Vec<u8>,
+    /// Where the count stands.
+    start: usize,
+    count: u64,
+}
+
+impl<'a> Batch<'a> {
+    /// A batch at the end of `out`.
+    pub(crate) fn new(out: &'a mut Vec<u8>) -> Batch<'a> {
+        let start = out.len();
+        out.extend_from_slice(&[0; 8]);
+        Batch { out, start, count: 0 }
+    }
+
+    /// Adds an item.
+    pub(crate) fn push<A: Serialize>(&mut self, item: &A) -> std::result::Result<(), String> {
+        encode_onto(self.out, item)?;
+        self.count += 1;
+        self.out[self.start..self.start + 8].copy_from_slice(&self.count.to_le_bytes());
+        Ok(())
+    }
+
+    /// Bytes so far.
+    pub(crate) fn len(&self) -> usize {
+        self.out.len() - self.start
     }
 }
 

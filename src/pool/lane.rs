@@ -6,8 +6,8 @@
 
 use std::mem::offset_of;
 
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use crate::error::{Error, Result};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 /// Tasks that one worker can be offered ahead; a power of two.
 pub(super) const SLOTS: u64 = 256;

@@ -15,6 +15,7 @@ mod in_process;
 mod job;
 mod lane;
 mod loops;
+mod map;
 mod operand;
 mod recovery;
 mod state;
@@ -32,12 +33,14 @@ use serde::de::DeserializeOwned;
 
 use crate::error::{Error, Result};
 use crate::pool::state::{Life, Watch};
-use crate::pool::task::Whereabouts;
+use crate::pool::task::{Rules, Whereabouts};
+use crate::process::function::FunctionOffset;
 
 pub use builder::PoolBuilder;
 pub use chunks::{Body, Given, Nothing, ParChunks, ParMap, Plain, SharedValue, Sharing};
 pub use core::Start;
 pub use handle::Handle;
+pub use map::{Imap, Options};
 pub use operand::{Chunks, Described, Enumerated, In, Lent, Operand, Out};
 pub use stats::Stats;
 
@@ -84,11 +87,52 @@ impl Pool {
         A: Serialize + DeserializeOwned,
         R: Serialize + DeserializeOwned,
     {
+        self.submit_by(self.core.rules(), function, argument)
+    }
+
+    fn submit_by<F, A, R>(&self, rules: Rules, function: F, argument: A) -> Result<Handle<R>>
+    where
+        F: Fn(A) -> R + Copy + Send + 'static,
+        A: Serialize + DeserializeOwned,
+        R: Serialize + DeserializeOwned,
+    {
         // Only its type matters: a function item or a closure that captures nothing.
         let _ = function;
         let name = std::any::type_name::<F>();
         let encode = |out: &mut Vec<u8>| job::encode_onto(out, &argument);
-        let id = self.core.submit(job::call::<F, A, R>, name, self.core.rules(), encode)?;
+        let id = self.core.submit(job::call::<F, A, R>, name, rules, encode)?;
+        Ok(Handle::new(Arc::clone(&self.core), id))
+    }
+
+    /// Runs `function(argument)` in a worker, for a function that is known only at run time.
+    ///
+    /// # Errors
+    ///
+    /// As [`Pool::submit`], and [`Error::InvalidArgument`] for a function that is not part of the
+    /// program's executable.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use brigade::Pool;
+    /// let pool = Pool::builder().workers(1).build()?;
+    /// let functions: [fn(f64) -> f64; 2] = [f64::sqrt, f64::abs];
+    /// let handles: Vec<_> =
+    ///     functions.iter().map(|&f| pool.submit_fn(f, 16.0)).collect::<Result<_, _>>()?;
+    /// let values: Vec<f64> = handles.into_iter().map(|h| h.join()).collect::<Result<_, _>>()?;
+    /// assert_eq!(values, [4.0, 16.0]);
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
+    pub fn submit_fn<A, R>(&self, function: fn(A) -> R, argument: A) -> Result<Handle<R>>
+    where
+        A: Serialize + DeserializeOwned,
+        R: Serialize + DeserializeOwned,
+    {
+        let word = FunctionOffset::of(function as *const ())?.to_word();
+        let name = std::any::type_name::<fn(A) -> R>();
+        let encode = |out: &mut Vec<u8>| job::encode_onto(out, &(word, &argument));
+        let trampoline = job::call_pointer::<A, R>;
+        let id = self.core.submit(trampoline, name, self.core.rules(), encode)?;
         Ok(Handle::new(Arc::clone(&self.core), id))
     }
 

@@ -233,7 +233,7 @@ impl State {
             }
             _ => ValueBytes::new(bytes),
         };
-        Ok(Value { bytes, leases })
+        Ok(Value { bytes, leases, elapsed_ns: u64::from(meta.elapsed) * 64 })
     }
 
     /// Notes what came of a task and tells who waits for it.

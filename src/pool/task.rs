@@ -64,6 +64,8 @@ pub(super) struct Call {
     pub(super) leases: Vec<Lease>,
     /// For people: the type name of the function.
     pub(super) name: &'static str,
+    /// What the argument refers to in the arena beside its leases.
+    pub(super) keeps: Option<Arc<Span>>,
 }
 
 impl Call {
@@ -77,13 +79,13 @@ impl Call {
     ) -> Result<Call> {
         if leases.is_empty() {
             let payload = Payload::new(encoded, arena)?;
-            return Ok(Call { function, payload, leases, name });
+            return Ok(Call { function, payload, leases, name, keeps: None });
         }
         let table: Vec<WireLease> = leases.iter().map(Lease::wire).collect();
         let mut bytes = bytemuck::cast_slice(&table).to_vec();
         bytes.extend_from_slice(encoded);
         let payload = Payload::new(&bytes, arena)?;
-        Ok(Call { function, payload, leases, name })
+        Ok(Call { function, payload, leases, name, keeps: None })
     }
 }
 
@@ -116,6 +118,8 @@ pub(super) struct Value {
     pub(super) bytes: ValueBytes,
     /// The leases of the call, for handles that come back.
     pub(super) leases: Vec<Lease>,
+    /// How long the worker took for it, in nanoseconds; 0: unknown.
+    pub(super) elapsed_ns: u64,
 }
 
 /// The bytes of a [`Value`].
