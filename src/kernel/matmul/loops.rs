@@ -1,0 +1,426 @@
+//! The five loops around the micro-kernel, over packed operands.
+//!
+//! ```text
+//! LOOP 5  jc over n by NC       a panel of B, KC x NC, is packed for the third-level cache
+//! LOOP 4  pc over k by KC
+//! LOOP 3  ic over m by MC       a block of A, MC x KC, is packed for the second-level cache
+//! LOOP 2  jr over NC by NR      a micropanel of B, KC x NR, stays in the first-level cache
+//! LOOP 1  ir over MC by MR      a micropanel of A, MR x KC, streams through
+//!         micro-kernel: C[MR x NR] += A[MR x KC] * B[KC x NR]
+//! ```
+//!
+//! Packed block of A (MR = 4, rows a..i, numbers are columns; the last micropanel is as narrow
+//! as its vectors allow, padded with zeros) and packed panel of B (NR = 3):
+//!
+//! ```text
+//! A: a0 b0 c0 d0 | a1 b1 c1 d1 | a2 ...      micropanel 0, KC steps of MR
+//!    e0 f0 g0 h0 | e1 f1 g1 h1 | e2 ...      micropanel 1
+//!    i0  0       | i1  0       | i2 ...      micropanel 2, one vector wide
+//!
+//! B: 0a 0b 0c | 1a 1b 1c | 2a ...            micropanel 0, KC steps of NR
+//!    0d 0e  0 | 1d 1e  0 | 2d ...            micropanel 1, padded
+//! ```
+//!
+//! # Several members
+//!
+//! All members walk through the same panels of B in the same order. In each:
+//!
+//! 1. A member packs its home block of A (the first block that it took, kept for all panels),
+//!    then takes micropanels of B from a counter; it packs each just before it multiplies its
+//!    home block by it, so that packing hides behind the arithmetic of the one before.
+//! 2. A barrier: the panel is complete.
+//! 3. It multiplies its home block by the micropanels that others packed, then takes further
+//!    blocks of A from a counter.
+//!
+//! No barrier is needed at the end, because the next panel goes to the other of two buffers,
+//! and step 1 writes no part of C but the home block, which nobody else ever touches. A buffer is
+//! packed again two panels later, when the barrier in between has shown that all have done with
+//! it. The order in which one element of C is summed is that of LOOP 4 and of the micro-kernel,
+//! whoever does it: the bits do not depend on the members.
+#![allow(unsafe_code)]
+
+use std::ops::Range;
+
+use super::buffer::Buffer;
+use super::element::Element;
+use super::micro::{Pack, Tile};
+use super::params::{self, balanced};
+use super::tiles::{Gemm, run_tile};
+use crate::kernel::{Crew, Deserted};
+
+/// Counter of home blocks.
+const HOME: usize = 1;
+/// Counters of blocks of A beyond the homes, in even and odd panels.
+const BLOCKS: [usize; 2] = [2, 3];
+/// Counters of micropanels of B, in even and odd panels.
+const MICROPANELS: [usize; 2] = [4, 5];
+
+/// Block sizes for one product, in elements.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Plan {
+    /// Rows of a block of A.
+    mc: usize,
+    /// Columns of a panel of B.
+    nc: usize,
+    /// Steps of k in both.
+    kc: usize,
+}
+
+impl Plan {
+    /// The sizes for an `m` x `k` by `k` x `n` product by at most `members` members.
+    pub(super) fn new<T: Element>(gemm: &Gemm<T>, members: usize) -> Plan {
+        let (m, n, k) = gemm.sizes();
+        let (rows, columns) = (gemm.table.rows(), gemm.table.columns);
+        let most = params::MC_BYTES / size_of::<T>();
+        // As many blocks as make equal shares, if there are tiles enough.
+        let blocks = m.div_ceil(most).next_multiple_of(members).min(m.div_ceil(rows)).max(1);
+        let mc = m.div_ceil(blocks).next_multiple_of(rows);
+        Plan { mc, nc: balanced(n, params::NC, columns), kc: depth(k) }
+    }
+
+    /// Bytes of one packed block of A.
+    fn block_bytes<T>(&self) -> usize {
+        (self.mc * self.kc * size_of::<T>()).next_multiple_of(params::ALIGN_BYTES)
+    }
+
+    /// Bytes of one packed panel of B.
+    fn panel_bytes<T>(&self) -> usize {
+        panel_bytes::<T>(self.nc, self.kc)
+    }
+}
+
+/// Steps of k in one pass over C: the same for every instruction set and number of members.
+pub(super) fn depth(k: usize) -> usize {
+    balanced(k, params::KC, 8)
+}
+
+fn panel_bytes<T>(nc: usize, kc: usize) -> usize {
+    (nc * kc * size_of::<T>()).next_multiple_of(params::ALIGN_BYTES)
+}
+
+/// Bytes that two panels of B take at most, in either orientation and on any instruction set.
+pub(super) fn scratch_bytes<T>(m: usize, n: usize, k: usize) -> usize {
+    let nc = balanced(m, params::NC, 8).max(balanced(n, params::NC, 8));
+    2 * panel_bytes::<T>(nc, depth(k))
+}
+
+/// The product by one member of a crew of at most `members`.
+///
+/// # Errors
+///
+/// [`Deserted`] if a member died; C is then unspecified.
+///
+/// # Safety
+///
+/// - The operands are valid and C is written by the members of this crew only.
+/// - `scratch` is null and `members` is 1, or it is the same memory for all members,
+///   [`scratch_bytes`] long, aligned to [`params::ALIGN_BYTES`] and used for nothing else.
+/// - All members pass the same arguments.
+pub(super) unsafe fn multiply<T: Element, W: Crew>(
+    gemm: &Gemm<T>,
+    scratch: *mut u8,
+    members: usize,
+    crew: &W,
+) -> Result<(), Deserted> {
+    let plan = Plan::new(gemm, members);
+    let block_bytes = plan.block_bytes::<T>();
+    let private_panel = if members == 1 { plan.panel_bytes::<T>() } else { 0 };
+    let buffer = Buffer::of_bytes(block_bytes + private_panel);
+    let block = buffer.start();
+    let (panels, panel_step) = if members == 1 {
+        (block.wrapping_add(block_bytes), 0)
+    } else {
+        (scratch, plan.panel_bytes::<T>())
+    };
+    let blocks = gemm.sizes().0.div_ceil(plan.mc);
+    let home = crew.take(HOME, 1);
+    let mut member = Member { gemm, plan, block: block.cast::<T>(), crew, home, blocks, members: 0 };
+    let mut number = 0;
+    let (_, n, k) = gemm.sizes();
+    let mut outcome = Ok(());
+    // LOOP 5
+    'panels: for jc in (0..n).step_by(plan.nc) {
+        // LOOP 4
+        for pc in (0..k).step_by(plan.kc) {
+            let panel = Panel {
+                columns: jc..n.min(jc + plan.nc),
+                steps: pc..k.min(pc + plan.kc),
+                packed: panels.wrapping_add(number % 2 * panel_step).cast::<T>(),
+                beta: if pc == 0 { gemm.beta } else { T::ONE },
+                parity: number % 2,
+            };
+            // SAFETY: the caller's conditions; the panel lies within the operands and its packed
+            // copy within the buffer or the scratch memory.
+            outcome = unsafe { member.panel(&panel) };
+            if outcome.is_err() {
+                break 'panels;
+            }
+            number += 1;
+        }
+    }
+    buffer.keep();
+    outcome
+}
+
+/// A panel of B, and the pass over C that it makes.
+#[derive(Debug)]
+struct Panel<T> {
+    columns: Range<usize>,
+    steps: Range<usize>,
+    /// Where it is packed.
+    packed: *mut T,
+    /// Factor of C in this pass.
+    beta: T,
+    /// Which pair of counters it uses.
+    parity: usize,
+}
+
+/// One member's part of a product.
+#[derive(Debug)]
+struct Member<'g, T: 'static, W> {
+    gemm: &'g Gemm<T>,
+    plan: Plan,
+    /// Where it packs blocks of A.
+    block: *mut T,
+    crew: &'g W,
+    /// Its home block; it has none if this is not below `blocks`.
+    home: usize,
+    blocks: usize,
+    /// The crew's number, known after the first barrier.
+    members: usize,
+}
+
+/// Micropanels that a member packed itself.
+type Packed = [u64; (params::NC / params::NR_MIN).div_ceil(64)];
+
+impl<T: Element, W: Crew> Member<'_, T, W> {
+    /// Packs one panel together with the others and multiplies by it.
+    ///
+    /// # Safety
+    ///
+    /// - As [`multiply`], and `panel` is this crew's next.
+    unsafe fn panel(&mut self, panel: &Panel<T>) -> Result<(), Deserted> {
+        let count = panel.columns.len().div_ceil(self.gemm.table.columns);
+        let mut packed: Packed = [0; _];
+        if self.home < self.blocks {
+            // SAFETY: the home block exists, and `block` has room for any.
+            unsafe { self.pack_block(panel, self.home) };
+        }
+        let mut next = self.crew.take(MICROPANELS[panel.parity], 1);
+        while next < count {
+            let jr = next;
+            next = self.crew.take(MICROPANELS[panel.parity], 1);
+            packed[jr / 64] |= 1 << (jr % 64);
+            // SAFETY: jr < count, and the counter gave it to this member alone.
+            unsafe { self.pack_micropanel(panel, jr) };
+            if self.home < self.blocks {
+                let ahead = if next < count { self.source(panel, next) } else { Ahead::None };
+                // SAFETY: the micropanel is packed, the home block too.
+                unsafe { self.multiply_micropanel(panel, self.home, jr, ahead) };
+            }
+        }
+        self.crew.barrier()?;
+        self.members = self.crew.members();
+        if self.crew.rank() == 0 {
+            // Nobody takes from these two until the next barrier: the first was in use before
+            // this one and is wanted after the next, the second since the last barrier before.
+            self.crew.reset(MICROPANELS[panel.parity]);
+            self.crew.reset(BLOCKS[1 - panel.parity]);
+        }
+        if self.home < self.blocks {
+            for jr in (0..count).filter(|jr| packed[jr / 64] >> (jr % 64) & 1 == 0) {
+                let ahead = self.packed_after(panel, jr, count);
+                // SAFETY: the barrier has shown that the panel is packed, the home block is too.
+                unsafe { self.multiply_micropanel(panel, self.home, jr, ahead) };
+            }
+        }
+        loop {
+            let block = self.members + self.crew.take(BLOCKS[panel.parity], 1);
+            if block >= self.blocks {
+                return Ok(());
+            }
+            // LOOP 3
+            // SAFETY: the block exists, and the counter gave it to this member alone.
+            unsafe { self.pack_block(panel, block) };
+            // LOOP 2
+            for jr in 0..count {
+                let ahead = self.packed_after(panel, jr, count);
+                // SAFETY: the panel and the block are packed.
+                unsafe { self.multiply_micropanel(panel, block, jr, ahead) };
+            }
+        }
+    }
+
+    fn block_rows(&self, block: usize) -> Range<usize> {
+        let first = block * self.plan.mc;
+        first..self.gemm.sizes().0.min(first + self.plan.mc)
+    }
+
+    fn micropanel(&self, panel: &Panel<T>, jr: usize) -> *mut T {
+        panel.packed.wrapping_add(jr * self.gemm.table.columns * panel.steps.len())
+    }
+
+    fn micropanel_columns(&self, panel: &Panel<T>, jr: usize) -> Range<usize> {
+        let first = panel.columns.start + jr * self.gemm.table.columns;
+        first..panel.columns.end.min(first + self.gemm.table.columns)
+    }
+
+    /// Packs a block of A.
+    ///
+    /// # Safety
+    ///
+    /// - `block < self.blocks`, and A is valid.
+    unsafe fn pack_block(&self, panel: &Panel<T>, block: usize) {
+        let rows = self.block_rows(block);
+        // SAFETY: rows and steps lie within A, and `self.block` has room for mc x kc elements.
+        unsafe { pack_rows(self.gemm, rows, panel.steps.clone(), self.block) };
+    }
+
+    /// Packs a micropanel of B.
+    ///
+    /// # Safety
+    ///
+    /// - `jr` is one of the panel's micropanels, and nobody else reads or writes its packed copy.
+    unsafe fn pack_micropanel(&self, panel: &Panel<T>, jr: usize) {
+        let b = &self.gemm.b;
+        let columns = self.micropanel_columns(panel, jr);
+        let pack = Pack {
+            from: b.at(panel.steps.start, columns.start),
+            minor: b.col_stride,
+            major: b.row_stride,
+            count: columns.len(),
+            width: self.gemm.table.columns,
+            k: panel.steps.len(),
+            to: self.micropanel(panel, jr),
+        };
+        // SAFETY: steps and columns lie within B; the table is of this machine; the packed panel
+        // has room for `columns` times `steps` elements for each micropanel.
+        unsafe { (self.gemm.table.pack)(&pack) };
+    }
+
+    /// What to fetch for packing micropanel `jr`.
+    fn source(&self, panel: &Panel<T>, jr: usize) -> Ahead<T> {
+        let b = &self.gemm.b;
+        let columns = self.micropanel_columns(panel, jr);
+        Ahead::Source {
+            from: b.at(panel.steps.start, columns.start),
+            columns: columns.len(),
+            column_step: b.col_stride,
+            row_step: b.row_stride,
+        }
+    }
+
+    /// What to fetch for multiplying by the micropanel after `jr`.
+    fn packed_after(&self, panel: &Panel<T>, jr: usize, count: usize) -> Ahead<T> {
+        if jr + 1 < count { Ahead::Packed(self.micropanel(panel, jr + 1)) } else { Ahead::None }
+    }
+
+    /// LOOP 1: the packed block by one packed micropanel.
+    ///
+    /// # Safety
+    ///
+    /// - `block` is packed in `self.block`, micropanel `jr` in the panel.
+    /// - Nobody else writes or reads these rows of C in these columns meanwhile.
+    unsafe fn multiply_micropanel(
+        &self,
+        panel: &Panel<T>,
+        block: usize,
+        jr: usize,
+        ahead: Ahead<T>,
+    ) {
+        let table = self.gemm.table;
+        let rows = self.block_rows(block);
+        let columns = self.micropanel_columns(panel, jr);
+        let k = panel.steps.len();
+        let count = rows.len().div_ceil(table.rows());
+        let mut tile = Tile {
+            k,
+            a: self.block,
+            a_step: 0,
+            b: self.micropanel(panel, jr),
+            b_step: 0,
+            b_next: 0,
+            alpha: self.gemm.alpha,
+            beta: panel.beta,
+            c: self.block,
+            c_next: 0,
+            rows_last: table.lanes,
+            ahead: self.block,
+            ahead_step: 0,
+        };
+        for (index, ir) in rows.clone().step_by(table.rows()).enumerate() {
+            let height = (rows.end - ir).min(table.rows());
+            (tile.ahead, tile.ahead_step) = ahead.slice(index, count, k, table.columns);
+            tile.a = self.block.wrapping_add(index * table.rows() * k);
+            let c = self.gemm.c.part(ir..ir + height, columns.clone());
+            // SAFETY: A's micropanel `index` and B's micropanel are packed with k steps; the
+            // part of C exists and is this member's.
+            unsafe { run_tile(table, &table.packed, &mut tile, c) };
+        }
+    }
+}
+
+/// Packs rows of A as micropanels, the last as narrow as its vectors allow.
+///
+/// # Safety
+///
+/// - `rows` and `steps` lie within A, and `to` has room for them, rows rounded up to MR.
+pub(super) unsafe fn pack_rows<T: Element>(
+    gemm: &Gemm<T>,
+    rows: Range<usize>,
+    steps: Range<usize>,
+    to: *mut T,
+) {
+    let table = gemm.table;
+    for (index, ir) in rows.clone().step_by(table.rows()).enumerate() {
+        let count = (rows.end - ir).min(table.rows());
+        let pack = Pack {
+            from: gemm.a.at(ir, steps.start),
+            minor: gemm.a.row_stride,
+            major: gemm.a.col_stride,
+            count,
+            width: count.next_multiple_of(table.lanes),
+            k: steps.len(),
+            to: to.wrapping_add(index * table.rows() * steps.len()),
+        };
+        // SAFETY: rows and steps lie within A, the table is of this machine, and the caller
+        // vouches for the room.
+        unsafe { (table.pack)(&pack) };
+    }
+}
+
+/// What the next turn of LOOP 2 will read.
+#[derive(Debug, Clone, Copy)]
+enum Ahead<T> {
+    None,
+    /// A micropanel of B where it lies, to be packed.
+    Source { from: *mut T, columns: usize, column_step: isize, row_step: isize },
+    /// A packed micropanel.
+    Packed(*mut T),
+}
+
+impl<T> Ahead<T> {
+    /// The part to prefetch during tile `index` of `count`: first address, and the elements to
+    /// step at every fourth of `k` products.
+    fn slice(&self, index: usize, count: usize, k: usize, width: usize) -> (*const T, isize) {
+        match *self {
+            Ahead::None => (std::ptr::null(), 0),
+            Ahead::Packed(next) => {
+                let step = (4 * width).div_ceil(count);
+                (next.wrapping_add(index * (k / 4) * step), step as isize)
+            }
+            Ahead::Source { from, columns, column_step, row_step: 1 } => {
+                // One column a tile; the rest, if tiles are few, the packing has to wait for.
+                let column = index.min(columns - 1) as isize;
+                (from.wrapping_offset(column * column_step), 4)
+            }
+            Ahead::Source { from, columns, column_step, row_step } => {
+                // A quarter of the rows a tile: their first elements, then their last.
+                let row = (index % 4 * (k / 4)) as isize;
+                let column = if index < 4 { 0 } else { columns - 1 } as isize;
+                let offset = row.wrapping_mul(row_step).wrapping_add(column * column_step);
+                (from.wrapping_offset(offset), row_step)
+            }
+        }
+    }
+}

@@ -1,0 +1,91 @@
+//! Matrix times vector, at the speed of memory.
+#![allow(unsafe_code)]
+
+use std::borrow::Cow;
+use std::ops::Range;
+use std::slice;
+
+use super::element::Element;
+use super::tiles::Gemm;
+use crate::kernel::Crew;
+
+/// Counter of row blocks.
+const ROWS: usize = 1;
+
+/// Rows whose sums are kept at a time: 16 KiB of f64, a third of a 48 KiB first-level cache.
+const SUMS: usize = 2048;
+
+/// Columns copied at a time when neither rows nor columns are contiguous.
+const GATHERED: usize = 8;
+
+/// The product by one member, where B and C have one column.
+///
+/// # Safety
+///
+/// - The operands are valid, and C is written by the members of this crew only.
+/// - All members pass the same arguments.
+pub(super) unsafe fn multiply<T: Element, W: Crew>(gemm: &Gemm<T>, members: usize, crew: &W) {
+    let (m, _, k) = gemm.sizes();
+    let b = &gemm.b;
+    let x = if b.row_stride == 1 || k == 1 {
+        // SAFETY: B is valid and its k rows are contiguous; nobody writes it meanwhile.
+        Cow::Borrowed(unsafe { slice::from_raw_parts(b.data.cast_const(), k) })
+    } else {
+        // SAFETY: p < k, and B is valid.
+        (0..k).map(|p| unsafe { b.at(p, 0).read() }).collect()
+    };
+    // Long blocks keep the streams of columns long; with company, several blocks a member.
+    let pieces = if members == 1 { 1 } else { 4 * members };
+    let block = m.div_ceil(pieces).next_multiple_of(64).min(SUMS);
+    loop {
+        let first = crew.take(ROWS, 1) * block;
+        if first >= m {
+            return;
+        }
+        // SAFETY: the rows exist, and the counter gave them to this member alone.
+        unsafe { rows(gemm, first..m.min(first + block), &x) };
+    }
+}
+
+/// `C = alpha * A * x + beta * C` for at most [`SUMS`] rows.
+///
+/// # Safety
+///
+/// - The operands are valid, and nobody else writes these rows of C.
+unsafe fn rows<T: Element>(gemm: &Gemm<T>, rows: Range<usize>, x: &[T]) {
+    let mut sums = [T::ZERO; SUMS];
+    let sums = &mut sums[..rows.len()];
+    let a = gemm.a.part(rows.clone(), 0..x.len());
+    if a.row_stride == 1 {
+        // SAFETY: rows are contiguous, columns are x.len(), and the table is of this machine.
+        unsafe { (gemm.table.matvec_columns)(sums, a.data, a.col_stride, x) };
+    } else if a.col_stride == 1 {
+        // SAFETY: columns are contiguous, rows are sums.len(), and the table is of this machine.
+        unsafe { (gemm.table.matvec_dots)(sums, a.data, a.row_stride, x) };
+    } else {
+        let mut copy = vec![T::ZERO; GATHERED * rows.len()];
+        for (number, x) in x.chunks(GATHERED).enumerate() {
+            for j in 0..x.len() {
+                for i in 0..rows.len() {
+                    // SAFETY: the element exists, and A is valid.
+                    copy[j * rows.len() + i] = unsafe { a.at(i, number * GATHERED + j).read() };
+                }
+            }
+            let step = rows.len() as isize;
+            // SAFETY: the copy has x.len() columns of sums.len() contiguous rows.
+            unsafe { (gemm.table.matvec_columns)(sums, copy.as_ptr(), step, x) };
+        }
+    }
+    for (i, &sum) in rows.zip(&*sums) {
+        let at = gemm.c.at(i, 0);
+        let product = gemm.alpha * sum;
+        let value = if gemm.beta == T::ZERO {
+            product
+        } else {
+            // SAFETY: the row exists, and nobody else writes it.
+            product + gemm.beta * unsafe { at.read() }
+        };
+        // SAFETY: as above.
+        unsafe { at.write(value) };
+    }
+}

@@ -1,0 +1,42 @@
+//! Block sizes of the matrix product, each with its reason and measurement.
+//!
+//! Letters as in the BLIS papers: C (m x n) = A (m x k) * B (k x n); MR x NR is the tile of C
+//! that one micro-kernel call holds in registers, MC x KC the block of A that stays in L2,
+//! KC x NR the micropanel of B that stays in L1, KC x NC the panel of B that stays in L3.
+//!
+//! Measurements: AMD EPYC Zen 5 (L1d 48 KiB, L2 1 MiB, L3 32 MiB, one core), GFLOP/s, f64,
+//! n = 2048 unless stated otherwise.
+
+/// LOOP 4 cuts k into pieces of at most this, all but the last equal.
+///
+/// It must be the same for every instruction set: the sum over one piece is rounded into C, so
+/// this constant decides the bits of the result.
+pub(super) const KC: usize = 512;
+
+/// LOOP 3 cuts m into pieces of at most this many bytes a column of A's packed block.
+pub(super) const MC_BYTES: usize = 192 * 8;
+
+/// LOOP 5 cuts n into pieces of at most this many columns.
+pub(super) const NC: usize = 4096;
+
+/// Columns that the narrowest micro-kernel computes: bounds the micropanels of a panel.
+pub(super) const NR_MIN: usize = 4;
+
+/// The product needs no packing while A and B together stay within this, in bytes.
+pub(super) const WIDE: usize = 2;
+
+/// Strips a member, when strips are shared.
+pub(super) const STRIPS_A_MEMBER: usize = 4;
+
+/// X
+pub(super) const DIRECT_BYTES: usize = 768 * 1024;
+
+/// Packed buffers begin at a multiple of this, in bytes: a page, so that no two share one.
+pub(super) const ALIGN_BYTES: usize = 4096;
+
+/// The size of the equal pieces when `total` is cut into the fewest of at most `most`, rounded
+/// up to a multiple of `unit` (the last piece may be shorter).
+pub(super) fn balanced(total: usize, most: usize, unit: usize) -> usize {
+    let pieces = total.div_ceil(most).max(1);
+    total.div_ceil(pieces).next_multiple_of(unit).max(unit)
+}

@@ -1,0 +1,86 @@
+//! What a micro-kernel needs of an instruction set.
+#![allow(unsafe_code)]
+
+use super::element::Element;
+use super::micro::{Pack, Tile};
+
+/// Vectors of one instruction set, and the micro-kernels compiled for it.
+///
+/// # Safety
+///
+/// Every `unsafe` method here has these conditions:
+/// - the processor has the instruction set;
+/// - pointers are valid for the lanes that are read or written (no alignment is needed).
+///
+/// The small methods are `inline(always)` without a target feature, so that they melt into the
+/// generic bodies of `micro.rs`, and these into the entry points, which have the feature.
+pub(super) trait Simd: Copy + 'static {
+    /// The element type, `f32` or `f64`.
+    type Elem: Element;
+    /// A vector of `LANES` elements.
+    type Vector: Copy;
+    /// Which lanes take part in a masked load or store.
+    type Mask: Copy;
+
+    /// Elements a vector.
+    const LANES: usize;
+    /// Vectors that make up MR, the height of the tile.
+    const VECTORS: usize;
+    /// NR, the width of the tile.
+    const COLUMNS: usize;
+
+    /// The mask of the first `count` lanes, all of them from `LANES` on.
+    unsafe fn mask(count: usize) -> Self::Mask;
+    /// All lanes zero.
+    unsafe fn zero() -> Self::Vector;
+    /// All lanes `x`.
+    unsafe fn splat(x: Self::Elem) -> Self::Vector;
+    /// Reads `LANES` elements.
+    unsafe fn load(from: *const Self::Elem) -> Self::Vector;
+    /// Writes `LANES` elements.
+    unsafe fn store(to: *mut Self::Elem, v: Self::Vector);
+    /// Reads the lanes of the mask, zero in the others.
+    unsafe fn load_masked(from: *const Self::Elem, mask: Self::Mask) -> Self::Vector;
+    /// Writes the lanes of the mask.
+    unsafe fn store_masked(to: *mut Self::Elem, mask: Self::Mask, v: Self::Vector);
+    /// `a * b`
+    unsafe fn mul(a: Self::Vector, b: Self::Vector) -> Self::Vector;
+    /// `a * b + c`, rounded once where the instruction set can.
+    unsafe fn fma(a: Self::Vector, b: Self::Vector, c: Self::Vector) -> Self::Vector;
+    /// Asks for the cache line at `at`, which need not be valid.
+    fn prefetch(at: *const Self::Elem);
+
+    /// Transposes 8 rows, `from_step` elements apart, of `LANES` elements each into `LANES` rows
+    /// of 8 elements, `to_step` elements apart.
+    #[inline(always)]
+    unsafe fn transpose8(
+        from: *const Self::Elem,
+        from_step: isize,
+        to: *mut Self::Elem,
+        to_step: usize,
+    ) {
+        for row in 0..8 {
+            // SAFETY: row < 8, and the caller's pointer is valid for 8 rows.
+            let source = unsafe { from.offset(row as isize * from_step) };
+            for lane in 0..Self::LANES {
+                // SAFETY: lane < LANES, and each source row is valid for LANES elements.
+                let x = unsafe { source.add(lane).read() };
+                // SAFETY: `to` is valid for LANES rows of 8 elements, to_step apart.
+                unsafe { to.add(lane * to_step + row).write(x) };
+            }
+        }
+    }
+
+    /// [`micro::tile`](super::micro::tile) on packed operands.
+    unsafe fn tile_packed<const MV: usize, const NR: usize>(tile: &Tile<Self::Elem>);
+    /// [`micro::tile`](super::micro::tile) on operands where they lie.
+    unsafe fn tile_direct<const MV: usize, const NR: usize, const MASKED: bool>(
+        tile: &Tile<Self::Elem>,
+    );
+    /// [`micro::pack`](super::micro::pack)
+    unsafe fn pack(pack: &Pack<Self::Elem>);
+    /// [`micro_vector::columns`](super::micro_vector::columns)
+    unsafe fn columns(sum: &mut [Self::Elem], a: *const Self::Elem, a_step: isize, x: &[Self::Elem]);
+    /// [`micro_vector::dots`](super::micro_vector::dots)
+    unsafe fn dots(sum: &mut [Self::Elem], a: *const Self::Elem, a_step: isize, x: &[Self::Elem]);
+}
