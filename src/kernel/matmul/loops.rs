@@ -59,11 +59,11 @@ const MICROPANELS: [usize; 2] = [4, 5];
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Plan {
     /// Rows of a block of A.
-    mc: usize,
+    pub(super) mc: usize,
     /// Columns of a panel of B.
-    nc: usize,
+    pub(super) nc: usize,
     /// Steps of k in both.
-    kc: usize,
+    pub(super) kc: usize,
 }
 
 impl Plan {
@@ -84,7 +84,7 @@ impl Plan {
     }
 
     /// Bytes of one packed panel of B.
-    fn panel_bytes<T>(&self) -> usize {
+    pub(super) fn panel_bytes<T>(&self) -> usize {
         panel_bytes::<T>(self.nc, self.kc)
     }
 }
@@ -115,14 +115,16 @@ pub(super) fn scratch_bytes<T>(m: usize, n: usize, k: usize) -> usize {
 /// - The operands are valid and C is written by the members of this crew only.
 /// - `scratch` is null and `members` is 1, or it is the same memory for all members,
 ///   [`scratch_bytes`] long, aligned to [`params::ALIGN_BYTES`] and used for nothing else.
-/// - All members pass the same arguments.
+/// - All members pass the same arguments. In the plan, `mc` is a multiple of MR, `nc` of NR and at
+///   most [`params::NC`], and two panels fit the scratch memory.
 pub(super) unsafe fn multiply<T: Element, W: Crew>(
     gemm: &Gemm<T>,
+    plan: &Plan,
     scratch: *mut u8,
     members: usize,
     crew: &W,
 ) -> Result<(), Deserted> {
-    let plan = Plan::new(gemm, members);
+    let plan = *plan;
     let block_bytes = plan.block_bytes::<T>();
     let private_panel = if members == 1 { plan.panel_bytes::<T>() } else { 0 };
     let buffer = Buffer::of_bytes(block_bytes + private_panel);

@@ -42,6 +42,7 @@ mod matvec;
 mod micro;
 mod micro_vector;
 
+mod naive;
 mod params;
 mod portable;
 mod simd;
@@ -49,9 +50,13 @@ mod table;
 mod tiles;
 mod view;
 
+#[cfg(test)]
+mod tests;
+
 use std::ops::Range;
 
 pub use element::Element;
+pub use naive::naive;
 
 pub use table::{KERNEL_VARIABLE, Kernel};
 pub use view::{MatMut, MatRef, Strided};
@@ -59,6 +64,7 @@ pub use view::{MatMut, MatRef, Strided};
 use crate::error::{Error, Result};
 use crate::kernel::{Crew, Deserted, Solo};
 use crate::shape::Shape;
+use loops::Plan;
 use tiles::Gemm;
 
 /// Counter of strips, where a product is shared without packing together.
@@ -265,33 +271,51 @@ pub unsafe fn multiply<T: Element, W: Crew>(
     if c.rows == 0 || c.cols == 0 {
         return Ok(());
     }
-    let mut gemm = Gemm { table: T::table(kernel), alpha, a, b, beta, c };
-    gemm = if c.rows == 1 && c.cols > 1 { gemm.transposed() } else { gemm.oriented() };
-    match Path::of(&gemm, members) {
+    let gemm = Gemm { table: T::table(kernel), alpha, a, b, beta, c }.oriented();
+    let path = Path::of(&gemm, members);
+    // SAFETY: the caller's conditions are those of the callee.
+    unsafe { follow(path, &gemm, scratch, members, crew) }
+}
+
+/// One member's part of a product along `path`.
+///
+/// # Safety
+///
+/// - As [`multiply`]; [`Path::Matvec`] only for one column.
+unsafe fn follow<T: Element, W: Crew>(
+    path: Path,
+    gemm: &Gemm<T>,
+    scratch: *mut u8,
+    members: usize,
+    crew: &W,
+) -> std::result::Result<(), Deserted> {
+    match path {
         Path::Scale => {
             // SAFETY: the caller's conditions.
-            strips(&gemm, 1, crew, |strip| unsafe { scale(strip) });
+            strips(gemm, 1, crew, |strip| unsafe { scale(strip) });
         }
         Path::Matvec => {
             // SAFETY: the caller's conditions; C has one column.
-            unsafe { matvec::multiply(&gemm, members, crew) };
+            unsafe { matvec::multiply(gemm, members, crew) };
         }
         Path::Direct => {
             // SAFETY: the caller's conditions; the counter gives each strip to one member.
-            strips(&gemm, members, crew, |strip| unsafe { direct::multiply(strip) });
+            strips(gemm, members, crew, |strip| unsafe { direct::multiply(strip) });
         }
         Path::Strips => {
-            strips(&gemm, members, crew, |strip| {
-                let alone = Solo::default();
+            strips(gemm, members, crew, |strip| {
+                let (plan, alone) = (Plan::new(strip, 1), Solo::default());
                 // SAFETY: the caller's conditions; the counter gives each strip to one member,
                 // who computes it alone and needs no scratch memory.
-                let outcome = unsafe { loops::multiply(strip, std::ptr::null_mut(), 1, &alone) };
+                let outcome =
+                    unsafe { loops::multiply(strip, &plan, std::ptr::null_mut(), 1, &alone) };
                 outcome.expect("a crew of one deserts nobody");
             });
         }
         Path::Panels => {
-            // SAFETY: the caller's conditions.
-            unsafe { loops::multiply(&gemm, scratch, members, crew)? };
+            let plan = Plan::new(gemm, members);
+            // SAFETY: the caller's conditions; the plan fits the scratch memory.
+            unsafe { loops::multiply(gemm, &plan, scratch, members, crew)? };
         }
     }
     Ok(())

@@ -33,12 +33,17 @@ impl<T: Element> Gemm<T> {
         }
     }
 
-    /// The same product with the rows of C contiguous, if either its rows or columns are; else
-    /// with those of A, if possible. An element's sum is the same in both orientations.
+    /// The same product turned as the micro-kernel wants it: a single row becomes a column;
+    /// else rows of C are contiguous, if either its rows or columns are; else those of A, if
+    /// possible. An element's sum is the same in both orientations.
     pub(super) fn oriented(self) -> Gemm<T> {
         let by_rows = self.c.col_stride == 1;
         let by_columns = self.c.row_stride == 1;
-        if by_columns || (!by_rows && self.a.row_stride == 1) {
+        if self.c.cols == 1 {
+            self
+        } else if self.c.rows == 1 {
+            self.transposed()
+        } else if by_columns || (!by_rows && self.a.row_stride == 1) {
             self
         } else if by_rows || self.b.col_stride == 1 {
             self.transposed()

@@ -254,7 +254,8 @@ impl<'a, T: Element> MatMut<'a, T> {
             ((col_stride, cols), (row_stride, rows))
         };
         let reach = extent.saturating_sub(1).saturating_mul(short);
-        if (extent > 1 && short == 0) || (extent > 0 && count > 1 && long <= reach) {
+        let exists = rows > 0 && cols > 0;
+        if exists && ((extent > 1 && short == 0) || (count > 1 && long <= reach)) {
             return Err(Error::invalid(
                 "strides of a matrix to write",
                 format_args!("{row_stride} and {col_stride} for {rows} x {cols}"),
@@ -293,6 +294,15 @@ impl<'a, T: Element> MatMut<'a, T> {
     #[must_use]
     pub fn shape(&self) -> [usize; 2] {
         [self.raw.rows, self.raw.cols]
+    }
+
+    /// The element in this row and column, if there is one.
+    #[must_use]
+    pub fn get_mut(&mut self, row: usize, col: usize) -> Option<&mut T> {
+        let exists = row < self.raw.rows && col < self.raw.cols;
+        // SAFETY: the element exists, every element lies within the slice borrowed exclusively
+        // for 'a, checked in `new`, and the reference borrows the view.
+        exists.then(|| unsafe { &mut *self.raw.at(row, col) })
     }
 
     /// Rows and columns exchanged; nothing is copied.
