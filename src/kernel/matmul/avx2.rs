@@ -17,8 +17,8 @@ impl Simd for F64x4 {
     type Mask = __m256i;
 
     const LANES: usize = 4;
-    const VECTORS: usize = 3;
-    const COLUMNS: usize = 4;
+    const VECTORS: usize = 2;
+    const COLUMNS: usize = 6;
 
     #[inline(always)]
     unsafe fn mask(count: usize) -> __m256i {
@@ -126,8 +126,8 @@ impl Simd for F32x8 {
     type Mask = __m256i;
 
     const LANES: usize = 8;
-    const VECTORS: usize = 3;
-    const COLUMNS: usize = 4;
+    const VECTORS: usize = 2;
+    const COLUMNS: usize = 6;
 
     #[inline(always)]
     unsafe fn mask(count: usize) -> __m256i {

@@ -2,19 +2,38 @@
 //!
 //! ```text
 //! LOOP 4  pc over k by KC
+//! LOOP 3  ic over m by what fits the second-level cache
 //! LOOP 2  jr over n by NR, columns divided evenly: 20 are 7 + 7 + 6, not 8 + 8 + 4
 //! LOOP 1  ir over m by MR, vectors divided evenly
 //! ```
 #![allow(unsafe_code)]
 
-use std::ops::Range;
-
 use super::buffer::Buffer;
 use super::element::Element;
 use super::loops::{depth, pack_rows};
 use super::micro::Tile;
-use super::params::ALIGN_BYTES;
+use super::params::{self, balanced};
 use super::tiles::{Gemm, run_tile};
+
+/// Whether the micro-kernel may read B where it lies: contiguous along k, or within so few bytes
+/// that the rows of a micropanel stay in the cache whatever their distance.
+pub(super) fn reads_well<T: Element>(gemm: &Gemm<T>) -> bool {
+    let (m, n, k) = gemm.sizes();
+    let deep = depth(k) * size_of::<T>();
+    let b_span = gemm.b.row_stride.unsigned_abs().saturating_mul(deep);
+    let b_is_close = gemm.b.row_stride == 1 || b_span <= params::DIRECT_B_BYTES;
+    b_is_close && (m.saturating_mul(deep) <= params::DIRECT_A_BYTES || n <= params::DIRECT_COLUMNS)
+}
+
+/// Whether the micro-kernel may read A, whose rows are contiguous, where it lies: columns at
+/// multiples of a large power of two compete for the same places in the caches.
+fn a_reads_well<T: Element>(gemm: &Gemm<T>, kc: usize) -> bool {
+    let step_bytes = gemm.a.col_stride.unsigned_abs().saturating_mul(size_of::<T>());
+    let (span, n) = (step_bytes.saturating_mul(kc), gemm.c.cols);
+    let even_step = step_bytes.is_multiple_of(params::UNEVEN_BYTES);
+    let most = if even_step { params::DIRECT_SPAN_BYTES } else { 4 * params::DIRECT_SPAN_BYTES };
+    span <= most || n <= params::DIRECT_COLUMNS_FAR
+}
 
 /// The product, by one process.
 ///
@@ -22,39 +41,58 @@ use super::tiles::{Gemm, run_tile};
 ///
 /// - The operands are valid, and nobody else writes C.
 pub(super) unsafe fn multiply<T: Element>(gemm: &Gemm<T>) {
-    let (m, _, k) = gemm.sizes();
-    if gemm.a.row_stride == 1 {
-        for pc in (0..k).step_by(depth(k)) {
-            let steps = pc..k.min(pc + depth(k));
-            let (a, a_step) = (gemm.a.at(0, pc), gemm.a.col_stride);
-            // SAFETY: the caller's conditions; A lies where it lies.
-            unsafe { pass(gemm, &steps, |row, _| (a.wrapping_add(row), a_step)) };
+    let (m, n, k) = gemm.sizes();
+    let kc = depth(k);
+    let most = params::DIRECT_A_BYTES / (kc * size_of::<T>());
+    let mc = balanced(m, most, gemm.table.rows());
+    let in_place = gemm.a.row_stride == 1 && a_reads_well(gemm, kc);
+    let buffer = Buffer::of_bytes(if in_place { 0 } else { mc * kc * size_of::<T>() });
+    for pc in (0..k).step_by(kc) {
+        let steps = pc..k.min(pc + kc);
+        // LOOP 3
+        for ic in (0..m).step_by(mc) {
+            let rows = ic..m.min(ic + mc);
+            let part = Gemm {
+                a: gemm.a.part(rows.clone(), steps.clone()),
+                b: gemm.b.part(steps.clone(), 0..n),
+                c: gemm.c.part(rows, 0..n),
+                beta: if pc == 0 { gemm.beta } else { T::ONE },
+                ..*gemm
+            };
+            if in_place {
+                let (a, a_step) = (part.a.data, part.a.col_stride);
+                // SAFETY: the caller's conditions; A lies where it lies.
+                unsafe { pass(&part, |row, _| (a.wrapping_add(row), a_step)) };
+            } else {
+                // SAFETY: the caller's conditions; the buffer has room for mc x kc elements.
+                unsafe { packed_pass(&part, buffer.start().cast::<T>()) };
+            }
         }
-        return;
-    }
-    let rows = gemm.table.rows();
-    let bytes = m.next_multiple_of(rows) * depth(k) * size_of::<T>();
-    let buffer = Buffer::of_bytes(bytes.next_multiple_of(ALIGN_BYTES));
-    let packed = buffer.start().cast::<T>();
-    for pc in (0..k).step_by(depth(k)) {
-        let steps = pc..k.min(pc + depth(k));
-        let mut first = 0;
-        for height in heights(m, gemm) {
-            let to = packed.wrapping_add(first * steps.len());
-            // SAFETY: the rows lie within A, and the buffer has room for all of m.
-            unsafe { pack_rows(gemm, first..first + height, steps.clone(), to) };
-            first += height;
-        }
-        let k = steps.len();
-        let lanes = gemm.table.lanes;
-        let place = |row: usize, height: usize| {
-            let width = height.next_multiple_of(lanes);
-            (packed.wrapping_add(row * k), width as isize)
-        };
-        // SAFETY: the caller's conditions; A is packed in the same heights.
-        unsafe { pass(gemm, &steps, place) };
     }
     buffer.keep();
+}
+
+/// One pass over C with A packed to `packed`.
+///
+/// # Safety
+///
+/// - The operands are valid, nobody else writes C, and `packed` has room for A, rows rounded up
+///   to whole vectors.
+unsafe fn packed_pass<T: Element>(gemm: &Gemm<T>, packed: *mut T) {
+    let (m, _, k) = gemm.sizes();
+    let mut first = 0;
+    for height in heights(m, gemm) {
+        let to = packed.wrapping_add(first * k);
+        // SAFETY: the rows lie within A, and the caller vouches for the room.
+        unsafe { pack_rows(gemm, first..first + height, 0..k, to) };
+        first += height;
+    }
+    let lanes = gemm.table.lanes;
+    let place = |row: usize, height: usize| {
+        (packed.wrapping_add(row * k), height.next_multiple_of(lanes) as isize)
+    };
+    // SAFETY: the caller's conditions; A is packed in the same heights.
+    unsafe { pass(gemm, place) };
 }
 
 /// Heights of tiles that make up `m` rows: equal but for one vector.
@@ -75,28 +113,27 @@ fn even(total: usize, most: usize) -> impl Iterator<Item = usize> {
     (0..pieces).map(move |i| (total * (i + 1)) / pieces - (total * i) / pieces)
 }
 
-/// One pass over C, with the steps of k that `place` says where to find in A: for the tile at a
-/// row with a height, its address and the elements to step.
+/// One pass over C, where `place` says where to find a tile's rows of A: for a first row and a
+/// height, their address and the elements to step.
 ///
 /// # Safety
 ///
 /// - The operands are valid, nobody else writes C, and `place` is right.
 unsafe fn pass<T: Element>(
     gemm: &Gemm<T>,
-    steps: &Range<usize>,
     place: impl Fn(usize, usize) -> (*mut T, isize),
 ) {
     let table = gemm.table;
-    let (m, n, _) = gemm.sizes();
+    let (m, n, k) = gemm.sizes();
     let mut tile = Tile {
-        k: steps.len(),
+        k,
         a: gemm.a.data,
         a_step: 0,
         b: gemm.b.data,
         b_step: gemm.b.row_stride,
         b_next: gemm.b.col_stride,
         alpha: gemm.alpha,
-        beta: if steps.start == 0 { gemm.beta } else { T::ONE },
+        beta: gemm.beta,
         c: gemm.c.data,
         c_next: 0,
         rows_last: table.lanes,
@@ -106,7 +143,7 @@ unsafe fn pass<T: Element>(
     let mut jr = 0;
     // LOOP 2
     for width in even(n, table.columns) {
-        tile.b = gemm.b.at(steps.start, jr);
+        tile.b = gemm.b.at(0, jr);
         let mut ir = 0;
         // LOOP 1
         for height in heights(m, gemm) {

@@ -374,20 +374,26 @@ pub(super) unsafe fn pack_rows<T: Element>(
     to: *mut T,
 ) {
     let table = gemm.table;
-    for (index, ir) in rows.clone().step_by(table.rows()).enumerate() {
-        let count = (rows.end - ir).min(table.rows());
-        let pack = Pack {
-            from: gemm.a.at(ir, steps.start),
-            minor: gemm.a.row_stride,
-            major: gemm.a.col_stride,
-            count,
-            width: count.next_multiple_of(table.lanes),
-            k: steps.len(),
-            to: to.wrapping_add(index * table.rows() * steps.len()),
-        };
-        // SAFETY: rows and steps lie within A, the table is of this machine, and the caller
-        // vouches for the room.
-        unsafe { (table.pack)(&pack) };
+    // Where rows are contiguous, one column is one page: few of them at a time for all rows.
+    let pages = if gemm.a.row_stride == 1 { params::PACK_STEPS } else { steps.len() };
+    for pc in steps.clone().step_by(pages) {
+        for (index, ir) in rows.clone().step_by(table.rows()).enumerate() {
+            let count = (rows.end - ir).min(table.rows());
+            let width = count.next_multiple_of(table.lanes);
+            let place = index * table.rows() * steps.len() + (pc - steps.start) * width;
+            let pack = Pack {
+                from: gemm.a.at(ir, pc),
+                minor: gemm.a.row_stride,
+                major: gemm.a.col_stride,
+                count,
+                width,
+                k: pages.min(steps.end - pc),
+                to: to.wrapping_add(place),
+            };
+            // SAFETY: rows and steps lie within A, the table is of this machine, and the caller
+            // vouches for the room.
+            unsafe { (table.pack)(&pack) };
+        }
     }
 }
 

@@ -5,6 +5,7 @@
 #![allow(unsafe_code)]
 
 use super::element::Element;
+use super::params;
 use super::simd::Simd;
 
 /// One call of the micro-kernel: a tile of C, at most MR x NR.
@@ -251,7 +252,9 @@ unsafe fn pack_rows<S: Simd>(t: &Pack<S::Elem>) {
     for p in 0..t.k {
         let from = t.from.wrapping_offset(p as isize * t.major);
         let to = t.to.wrapping_add(p * t.width);
+        let ahead = from.wrapping_offset(params::PACK_AHEAD * t.major);
         for r in (0..whole).step_by(S::LANES) {
+            S::prefetch(ahead.wrapping_add(r));
             // SAFETY: r + LANES <= count.
             let v = unsafe { S::load(from.wrapping_add(r)) };
             // SAFETY: r + LANES <= count <= width.

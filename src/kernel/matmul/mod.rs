@@ -226,12 +226,11 @@ enum Path {
 impl Path {
     fn of<T: Element>(gemm: &Gemm<T>, members: usize) -> Path {
         let (m, n, k) = gemm.sizes();
-        let bytes = (m + n).saturating_mul(k).saturating_mul(size_of::<T>());
         if k == 0 || gemm.alpha == T::ZERO {
             Path::Scale
         } else if n == 1 {
             Path::Matvec
-        } else if bytes <= params::DIRECT_BYTES {
+        } else if direct::reads_well(gemm) {
             Path::Direct
         } else if members > 1 && n >= params::WIDE * m {
             Path::Strips

@@ -172,6 +172,8 @@ const fn packed<S: Simd, const MV: usize>() -> [TileFn<S::Elem>; COLUMNS_MAX] {
     if S::COLUMNS > 4 {
         tiles[4] = S::tile_packed::<MV, 5>;
         tiles[5] = S::tile_packed::<MV, 6>;
+    }
+    if S::COLUMNS > 6 {
         tiles[6] = S::tile_packed::<MV, 7>;
         tiles[7] = S::tile_packed::<MV, 8>;
     }
@@ -187,6 +189,8 @@ const fn direct<S: Simd, const MV: usize, const MASKED: bool>() -> [TileFn<S::El
     if S::COLUMNS > 4 {
         tiles[4] = S::tile_direct::<MV, 5, MASKED>;
         tiles[5] = S::tile_direct::<MV, 6, MASKED>;
+    }
+    if S::COLUMNS > 6 {
         tiles[6] = S::tile_direct::<MV, 7, MASKED>;
         tiles[7] = S::tile_direct::<MV, 8, MASKED>;
     }
