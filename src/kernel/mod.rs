@@ -4,5 +4,4 @@ pub mod bigint;
 mod crew;
 pub mod matmul;
 
-
 pub use crew::{COUNTERS, Crew, Deserted, Solo};

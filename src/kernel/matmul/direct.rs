@@ -119,10 +119,7 @@ fn even(total: usize, most: usize) -> impl Iterator<Item = usize> {
 /// # Safety
 ///
 /// - The operands are valid, nobody else writes C, and `place` is right.
-unsafe fn pass<T: Element>(
-    gemm: &Gemm<T>,
-    place: impl Fn(usize, usize) -> (*mut T, isize),
-) {
+unsafe fn pass<T: Element>(gemm: &Gemm<T>, place: impl Fn(usize, usize) -> (*mut T, isize)) {
     let table = gemm.table;
     let (m, n, k) = gemm.sizes();
     let mut tile = Tile {

@@ -136,7 +136,8 @@ pub(super) unsafe fn multiply<T: Element, W: Crew>(
     };
     let blocks = gemm.sizes().0.div_ceil(plan.mc);
     let home = crew.take(HOME, 1);
-    let mut member = Member { gemm, plan, block: block.cast::<T>(), crew, home, blocks, members: 0 };
+    let mut member =
+        Member { gemm, plan, block: block.cast::<T>(), crew, home, blocks, members: 0 };
     let mut number = 0;
     let (_, n, k) = gemm.sizes();
     let mut outcome = Ok(());
@@ -402,7 +403,12 @@ pub(super) unsafe fn pack_rows<T: Element>(
 enum Ahead<T> {
     None,
     /// A micropanel of B where it lies, to be packed.
-    Source { from: *mut T, columns: usize, column_step: isize, row_step: isize },
+    Source {
+        from: *mut T,
+        columns: usize,
+        column_step: isize,
+        row_step: isize,
+    },
     /// A packed micropanel.
     Packed(*mut T),
 }

@@ -56,12 +56,7 @@ pub(super) struct Tile<T> {
 /// - For p < k, rows r < (MV - 1) * LANES + rows_last (or MV * LANES without LOAD_MASKED) and
 ///   columns j < NR: `a`, `b` and `c` are valid for reading, `c` for writing, at the steps given.
 #[inline(always)]
-pub(super) unsafe fn tile<
-    S: Simd,
-    const MV: usize,
-    const NR: usize,
-    const LOAD_MASKED: bool,
->(
+pub(super) unsafe fn tile<S: Simd, const MV: usize, const NR: usize, const LOAD_MASKED: bool>(
     t: &Tile<S::Elem>,
     a_step: isize,
     b_step: isize,

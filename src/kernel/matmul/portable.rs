@@ -1,8 +1,8 @@
 //! Vectors that the compiler makes of arrays, for every processor.
 #![allow(unsafe_code)]
 
-use super::micro_vector;
 use super::micro::{self, Pack, Tile};
+use super::micro_vector;
 use super::simd::Simd;
 
 /// Whether `mul_add` is one instruction here: on others it is a slow library call.
@@ -60,7 +60,7 @@ impl Simd for PortableF64 {
         let mut v = [0.0; LANES_F64];
         for (lane, x) in v.iter_mut().enumerate().take(mask) {
             // SAFETY: the caller vouches for the lanes of the mask.
-            *x = unsafe { from.add(lane).read() };
+            *x = unsafe { from.wrapping_add(lane).read() };
         }
         v
     }
@@ -69,7 +69,7 @@ impl Simd for PortableF64 {
     unsafe fn store_masked(to: *mut f64, mask: usize, v: Self::Vector) {
         for (lane, x) in v.into_iter().enumerate().take(mask) {
             // SAFETY: the caller vouches for the lanes of the mask.
-            unsafe { to.add(lane).write(x) };
+            unsafe { to.wrapping_add(lane).write(x) };
         }
     }
 
@@ -166,7 +166,7 @@ impl Simd for PortableF32 {
         let mut v = [0.0; LANES_F32];
         for (lane, x) in v.iter_mut().enumerate().take(mask) {
             // SAFETY: the caller vouches for the lanes of the mask.
-            *x = unsafe { from.add(lane).read() };
+            *x = unsafe { from.wrapping_add(lane).read() };
         }
         v
     }
@@ -175,7 +175,7 @@ impl Simd for PortableF32 {
     unsafe fn store_masked(to: *mut f32, mask: usize, v: Self::Vector) {
         for (lane, x) in v.into_iter().enumerate().take(mask) {
             // SAFETY: the caller vouches for the lanes of the mask.
-            unsafe { to.add(lane).write(x) };
+            unsafe { to.wrapping_add(lane).write(x) };
         }
     }
 

@@ -60,13 +60,12 @@ pub(super) trait Simd: Copy + 'static {
         to_step: usize,
     ) {
         for row in 0..8 {
-            // SAFETY: row < 8, and the caller's pointer is valid for 8 rows.
-            let source = unsafe { from.offset(row as isize * from_step) };
+            let source = from.wrapping_offset(row as isize * from_step);
             for lane in 0..Self::LANES {
-                // SAFETY: lane < LANES, and each source row is valid for LANES elements.
-                let x = unsafe { source.add(lane).read() };
+                // SAFETY: row < 8 and lane < LANES, which the caller vouches for.
+                let x = unsafe { source.wrapping_add(lane).read() };
                 // SAFETY: `to` is valid for LANES rows of 8 elements, to_step apart.
-                unsafe { to.add(lane * to_step + row).write(x) };
+                unsafe { to.wrapping_add(lane * to_step + row).write(x) };
             }
         }
     }
@@ -80,7 +79,12 @@ pub(super) trait Simd: Copy + 'static {
     /// [`micro::pack`](super::micro::pack)
     unsafe fn pack(pack: &Pack<Self::Elem>);
     /// [`micro_vector::columns`](super::micro_vector::columns)
-    unsafe fn columns(sum: &mut [Self::Elem], a: *const Self::Elem, a_step: isize, x: &[Self::Elem]);
+    unsafe fn columns(
+        sum: &mut [Self::Elem],
+        a: *const Self::Elem,
+        a_step: isize,
+        x: &[Self::Elem],
+    );
     /// [`micro_vector::dots`](super::micro_vector::dots)
     unsafe fn dots(sum: &mut [Self::Elem], a: *const Self::Elem, a_step: isize, x: &[Self::Elem]);
 }

@@ -136,15 +136,15 @@ fn assert_product<T: Real>(
     let mut expected = before.data.clone();
     for i in 0..before.rows {
         for j in 0..before.cols {
-            let pairs = (0..a.cols)
-                .map(|p| (av.get(i, p).unwrap().wide(), bv.get(p, j).unwrap().wide()));
+            let pairs =
+                (0..a.cols).map(|p| (av.get(i, p).unwrap().wide(), bv.get(p, j).unwrap().wide()));
             let (dot, magnitude) = exact_dot(pairs);
-            let old = if beta == T::ZERO { 0.0 } else { cv.get(i, j).unwrap().wide() * beta.wide() };
+            let old =
+                if beta == T::ZERO { 0.0 } else { cv.get(i, j).unwrap().wide() * beta.wide() };
             let value = alpha.wide().mul_add(dot, old);
             let got = after.view().get(i, j).unwrap();
-            let bound = T::EPSILON
-                * (a.cols + 4) as f64
-                * (alpha.wide().abs() * magnitude + old.abs());
+            let bound =
+                T::EPSILON * (a.cols + 4) as f64 * (alpha.wide().abs() * magnitude + old.abs());
             assert!(
                 (got.wide() - value).abs() <= bound,
                 "({i}, {j}): {got:?}, but {value} within {bound}"
@@ -362,8 +362,7 @@ fn bits_by<T: Real>(kernel: Kernel, path: Path, case: &Case, members: usize) -> 
 
 fn assert_same_bits<T: Real>() {
     let rows = Layout::Rows { padding: 0 };
-    let case =
-        Case { sizes: (131, 77, 530), layouts: (rows, rows, rows), alpha: 2.5, beta: -1.0 };
+    let case = Case { sizes: (131, 77, 530), layouts: (rows, rows, rows), alpha: 2.5, beta: -1.0 };
     for kernel in Kernel::all() {
         let alone = bits_by::<T>(kernel, Path::Panels, &case, 1);
         for members in [1, 2, 3, 5] {
@@ -383,8 +382,7 @@ fn the_bits_do_not_depend_on_members_or_path() {
 
 #[test]
 fn the_bits_do_not_depend_on_the_layout() {
-    let layouts =
-        [Layout::Rows { padding: 1 }, Layout::Columns { padding: 0 }, Layout::Scattered];
+    let layouts = [Layout::Rows { padding: 1 }, Layout::Columns { padding: 0 }, Layout::Scattered];
     for kernel in Kernel::all() {
         let mut seen = Vec::new();
         for of_a in layouts {
@@ -433,7 +431,8 @@ fn instruction_sets_with_fused_multiply_add_give_the_same_bits() {
 fn matrix_times_vector_is_shared_without_changing_a_bit() {
     let rows = Layout::Rows { padding: 0 };
     for layout in [rows, Layout::Columns { padding: 0 }, Layout::Scattered] {
-        let case = Case { sizes: (700, 1, 45), layouts: (layout, rows, rows), alpha: 1.0, beta: 2.0 };
+        let case =
+            Case { sizes: (700, 1, 45), layouts: (layout, rows, rows), alpha: 1.0, beta: 2.0 };
         for kernel in Kernel::all() {
             let alone = bits_by::<f64>(kernel, Path::Matvec, &case, 1);
             for members in [2, 3] {

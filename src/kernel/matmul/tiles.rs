@@ -25,12 +25,7 @@ impl<T: Element> Gemm<T> {
 
     /// The same product as `C^T = alpha * B^T * A^T + beta * C^T`.
     pub(super) fn transposed(self) -> Gemm<T> {
-        Gemm {
-            a: self.b.transposed(),
-            b: self.a.transposed(),
-            c: self.c.transposed(),
-            ..self
-        }
+        Gemm { a: self.b.transposed(), b: self.a.transposed(), c: self.c.transposed(), ..self }
     }
 
     /// The same product turned as the micro-kernel wants it: a single row becomes a column;

@@ -188,11 +188,8 @@ impl<'a, T: Element> MatRef<'a, T> {
     #[must_use]
     pub fn rows_reversed(self) -> MatRef<'a, T> {
         let last = self.raw.rows.saturating_sub(1);
-        let raw = Strided {
-            data: self.raw.at(last, 0),
-            row_stride: -self.raw.row_stride,
-            ..self.raw
-        };
+        let raw =
+            Strided { data: self.raw.at(last, 0), row_stride: -self.raw.row_stride, ..self.raw };
         MatRef { raw, life: PhantomData }
     }
 
