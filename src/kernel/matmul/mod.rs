@@ -22,6 +22,8 @@
 //! | `loops` | the five loops over packed operands, by one or several members |
 //! | `direct` | small products without packing |
 //! | `matvec` | one row or one column |
+//! | `gram`, `batch` | A times its transpose; many small products |
+//! | `tiles`, `buffer` | one tile of C in any layout; memory for packed blocks |
 //! | `micro`, `micro_vector` | what the loops call, generic over the instruction set |
 //! | `simd`, `avx512`, `avx2`, `portable` | instruction sets |
 //! | `table` | the choice among them |
@@ -34,9 +36,11 @@
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
+mod batch;
 mod buffer;
 mod direct;
 mod element;
+mod gram;
 mod loops;
 mod matvec;
 mod micro;
@@ -55,7 +59,9 @@ mod tests;
 
 use std::ops::Range;
 
+pub use batch::multiply_batch;
 pub use element::Element;
+pub use gram::{gram, multiply_gram};
 pub use naive::naive;
 
 pub use table::{KERNEL_VARIABLE, Kernel};
@@ -208,6 +214,26 @@ pub fn scratch_bytes<T: Element>(m: usize, n: usize, k: usize, members: usize) -
     if members <= 1 { 0 } else { loops::scratch_bytes::<T>(m, n, k) }
 }
 
+/// Whether a crew of two at hand finishes a product sooner than its caller alone.
+///
+/// An estimate from the operations and the bytes that it takes at least.
+///
+/// # Examples
+///
+/// ```
+/// use brigade::kernel::matmul::worth_sharing;
+/// assert!(!worth_sharing::<f64>(64, 64, 64));
+/// assert!(worth_sharing::<f64>(512, 512, 512));
+/// assert!(worth_sharing::<f32>(4096, 1, 4096));
+/// ```
+#[must_use]
+pub fn worth_sharing<T: Element>(m: usize, n: usize, k: usize) -> bool {
+    let (m, n, k, size) = (m as f64, n as f64, k as f64, size_of::<T>() as f64);
+    let arithmetic_ns = 2.0 * m * n * k * size * params::NS_A_FLOP_BYTE;
+    let memory_ns = (m * k + k * n + m * n) * size * params::NS_A_BYTE;
+    arithmetic_ns.max(memory_ns) >= params::SHARED_NS
+}
+
 /// How a product is computed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Path {
@@ -243,8 +269,8 @@ impl Path {
 /// One member's part of a product that a crew computes together.
 ///
 /// When every member has returned `Ok`, C is complete. Members take work from the crew's
-/// counters 0 to 5, which must be zero at the start, and meet at its barriers; the bits do not depend on how
-/// many there are.
+/// counters 0 to 5, which must be zero at the start, and meet at its barriers; the bits do not
+/// depend on how many there are.
 ///
 /// # Errors
 ///

@@ -9,7 +9,7 @@ use super::loops::{self, Plan};
 use super::tiles::Gemm;
 use super::{
     Element, Kernel, MatMut, MatRef, Path, Product, SCRATCH_ALIGN_BYTES, Strided, follow, gemm,
-    gemm_with, multiply, naive, scratch_bytes,
+    gemm_with, multiply, multiply_batch, multiply_gram, naive, scratch_bytes,
 };
 use crate::error::Error;
 use crate::kernel::{COUNTERS, Crew, Deserted, Solo};
@@ -309,13 +309,13 @@ impl Case {
         if m == 0 || n == 0 || k == 0 {
             return;
         }
-        let plan = Plan { mc: gemm.table.rows(), nc: 2 * gemm.table.columns, kc: 8 };
+        let plan = Plan { mc: gemm.table.rows(), nc: 2 * gemm.table.columns, kc: 24 };
         let (_memory, scratch) = scratch(2 * SCRATCH_ALIGN_BYTES);
         let shared = Shared((gemm, scratch));
         let outcomes = with_threads(members, usize::MAX, |hand| {
             let Shared((gemm, scratch)) = { &shared };
             // SAFETY: the matrices outlive the threads, C is written by this crew only, and a
-            // panel takes at most 16 * 8 * 8 bytes of the page that it has.
+            // panel takes at most 16 * 24 * 8 bytes of the page that it has.
             unsafe { loops::multiply(gemm, &plan, *scratch, members, hand) }
         });
         assert_eq!(outcomes, vec![Ok(()); members]);
@@ -597,6 +597,72 @@ fn views_refuse_what_lies_outside_or_twice() {
     assert!(MatMut::new(&mut data, 3, 3, 1, 2).is_err());
     assert!(MatMut::new(&mut data, 2, 4, 1, 3).is_ok());
     assert!(MatMut::new(&mut data, 12, 1, 1, 0).is_ok());
+}
+
+#[test]
+fn a_matrix_times_its_transpose_is_symmetric_and_right_for_any_crew() {
+    for (layout, members) in [
+        (Layout::Rows { padding: 2 }, 1),
+        (Layout::Columns { padding: 0 }, 2),
+        (Layout::Scattered, 3),
+    ] {
+        for size in [1, 70, 200] {
+            let a = Matrix::<f64>::new(size, 37, layout, 5);
+            let mut c = Matrix::<f64>::new(size, size, layout, 7);
+            let mut expected = c.clone();
+            for i in 0..size {
+                for j in 0..i {
+                    let below = expected.view().get(i, j).unwrap();
+                    *expected.view_mut().get_mut(j, i).unwrap() = below;
+                }
+            }
+            let (raw_a, raw_c) = (a.view().as_strided(), c.view_mut().as_strided());
+            let product = Product {
+                kernel: Kernel::best(),
+                alpha: 2.0,
+                a: raw_a,
+                b: raw_a.transposed(),
+                beta: -1.0,
+                c: raw_c,
+            };
+            let shared = Shared(product);
+            with_threads(members, usize::MAX, |hand| {
+                let Shared(product) = { &shared };
+                // SAFETY: the matrices outlive the threads, and C is written by this crew only.
+                unsafe { multiply_gram(product, members, hand) }
+            });
+            let b = a.view().transposed();
+            gemm(2.0, a.view(), b, -1.0, expected.view_mut()).unwrap();
+            assert_eq!(c.bits(), expected.bits());
+        }
+    }
+}
+
+#[test]
+fn every_product_of_a_batch_is_computed_once() {
+    let (count, n) = (23, 6);
+    let a: Vec<f64> = (0..count * n * n).map(|i| (i % 11) as f64 - 5.0).collect();
+    let mut c = vec![1.0; count * n * n];
+    let mut expected = c.clone();
+    for i in 0..count {
+        let block = i * n * n..(i + 1) * n * n;
+        let a = MatRef::row_major(&a[block.clone()], n, n).unwrap();
+        naive(1.0, a, a, 1.0, MatMut::row_major(&mut expected[block], n, n).unwrap()).unwrap();
+    }
+    let whole_a = MatRef::row_major(&a, count * n, n).unwrap().as_strided();
+    let whole_c = MatMut::row_major(&mut c, count * n, n).unwrap().as_strided();
+    let shared = Shared((whole_a, whole_c));
+    with_threads(3, usize::MAX, |hand| {
+        let Shared((a, c)) = { &shared };
+        let product = |i: usize| {
+            let (a, c) = (a.part(i * n..(i + 1) * n, 0..n), c.part(i * n..(i + 1) * n, 0..n));
+            Product { kernel: Kernel::best(), alpha: 1.0, a, b: a, beta: 1.0, c }
+        };
+        // SAFETY: the matrices outlive the threads, and the blocks of C are disjoint.
+        unsafe { multiply_batch(count, product, hand) };
+        Ok(())
+    });
+    assert_eq!(c, expected);
 }
 
 #[test]

@@ -111,6 +111,11 @@ pub struct MatRef<'a, T> {
     life: PhantomData<&'a [T]>,
 }
 
+// SAFETY: it stands for a `&[T]`, whose elements are only read through it.
+unsafe impl<T: Sync> Send for MatRef<'_, T> {}
+// SAFETY: as above.
+unsafe impl<T: Sync> Sync for MatRef<'_, T> {}
+
 impl<'a, T: Element> MatRef<'a, T> {
     /// A view whose element (i, j) is `data[i * row_stride + j * col_stride]`.
     ///
@@ -229,6 +234,11 @@ pub struct MatMut<'a, T> {
     raw: Strided<T>,
     life: PhantomData<&'a mut [T]>,
 }
+
+// SAFETY: it stands for a `&mut [T]`, of which it is the only user.
+unsafe impl<T: Send> Send for MatMut<'_, T> {}
+// SAFETY: a shared reference to it only tells its shape.
+unsafe impl<T: Sync> Sync for MatMut<'_, T> {}
 
 impl<'a, T: Element> MatMut<'a, T> {
     /// A view whose element (i, j) is `data[i * row_stride + j * col_stride]`.
