@@ -20,7 +20,8 @@ const PRODUCTS: usize = 8;
 ///
 /// - The shapes fit: see [`check_shapes`](super::check_shapes).
 /// - A, B and C are valid at their strides, for reading and C for writing; no two elements of the
-///   Cs coincide; nobody but this crew writes any of them or reads a C meanwhile.
+///   Cs coincide, and none is one of an A or B; nobody but this crew writes any of them or reads
+///   a C meanwhile.
 ///
 /// # Examples
 ///

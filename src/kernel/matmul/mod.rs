@@ -280,7 +280,8 @@ impl Path {
 ///
 /// - The shapes fit: see [`check_shapes`].
 /// - A, B and C are valid at their strides, for reading and C for writing; no two elements of C
-///   coincide; nobody but this crew writes any of them or reads C meanwhile.
+///   coincide, and none is one of A or B; nobody but this crew writes any of them or reads C
+///   meanwhile.
 /// - `members` is at least the number of members that the crew will have.
 /// - `scratch` is [`scratch_bytes`] long for this product and `members`, aligned to
 ///   [`SCRATCH_ALIGN_BYTES`], the same memory for all members, and used for nothing else until

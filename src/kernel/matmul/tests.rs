@@ -9,7 +9,7 @@ use super::loops::{self, Plan};
 use super::tiles::Gemm;
 use super::{
     Element, Kernel, MatMut, MatRef, Path, Product, SCRATCH_ALIGN_BYTES, Strided, follow, gemm,
-    gemm_with, multiply, multiply_batch, multiply_gram, naive, scratch_bytes,
+    gemm_with, multiply, multiply_batch, multiply_gram, naive, scratch_bytes, worth_sharing,
 };
 use crate::error::Error;
 use crate::kernel::{COUNTERS, Crew, Deserted, Solo};
@@ -663,6 +663,35 @@ fn every_product_of_a_batch_is_computed_once() {
         Ok(())
     });
     assert_eq!(c, expected);
+}
+
+#[test]
+fn each_shape_takes_the_path_made_for_it() {
+    let rows = Layout::Rows { padding: 0 };
+    let path = |sizes, alpha, members| {
+        let case = Case { sizes, layouts: (rows, rows, rows), alpha, beta: 0.0 };
+        let (a, b, mut c) = case.matrices::<f64>();
+        Path::of(&inner(Kernel::best(), alpha, &a, &b, 0.0, &mut c), members)
+    };
+    assert_eq!(path((5, 9, 7), 0.0, 1), Path::Scale);
+    assert_eq!(path((5, 9, 0), 1.0, 1), Path::Scale);
+    assert_eq!(path((1, 9, 7), 1.0, 1), Path::Matvec);
+    assert_eq!(path((9, 1, 7), 1.0, 1), Path::Matvec);
+    assert_eq!(path((256, 256, 256), 1.0, 1), Path::Direct);
+    assert_eq!(path((400, 400, 400), 1.0, 1), Path::Panels);
+    assert_eq!(path((900, 400, 400), 1.0, 1), Path::Panels);
+    // The rows of C are contiguous, so that its rows are the columns of the micro-kernel.
+    assert_eq!(path((900, 400, 400), 1.0, 2), Path::Strips);
+}
+
+#[test]
+fn only_a_product_that_takes_longer_than_a_wake_up_is_worth_sharing() {
+    assert!(!worth_sharing::<f64>(100, 100, 100));
+    assert!(worth_sharing::<f64>(200, 200, 200));
+    assert!(!worth_sharing::<f32>(100, 100, 100));
+    assert!(worth_sharing::<f32>(1, 4096, 4096));
+    assert!(!worth_sharing::<f32>(1, 64, 4096));
+    assert!(!worth_sharing::<f64>(0, 0, 0));
 }
 
 #[test]
