@@ -1,1 +1,8 @@
-//! Natural numbers as little-endian slices of 64-bit limbs.
+//! Big natural numbers: limb slices in, limb slices out.
+
+mod limbs;
+mod ntt;
+mod params;
+
+pub use limbs::add_limb;
+pub use ntt::Backend;

@@ -1,0 +1,167 @@
+//! From residues to limbs: remainders joined, digits overlapped, carries rippled, bytes packed.
+//!
+//! Each coefficient `c < p1 p2 p3` of the product is rebuilt in mixed radix (Garner): with
+//! canonical residues `r1, r2, r3`, `c = r1 + p1 t2 + p1 p2 t3`, `t2 = (r2 - r1) / p1 mod p2`,
+//! `t3 = ((r3 - r1) / p1 - t2) / p2 mod p3`, also canonical. It has 147 bits, in digits of `D`
+//! bits `c = d0 + d1 2^D + d2 2^(2D)`, `d2 < 2^27`. Digit `i` of the number is then
+//! `d0[i] + d1[i-1] + d2[i-2] + carry < 2^(D+1) + 2^27 + 4 < 2^64`.
+//!
+//! The carries out of these sums are at most 2. They are first added one lane up, which leaves
+//! digits of at most `2^D + 1`, with carries of at most 1 that [`Lanes::ripple`] sends on.
+
+use super::field::{Factor, PRIMES, WORD_BITS, WORD_MASK};
+use super::lanes::{LANES, Lanes};
+use super::net::Field;
+use super::plan::{Line, Plan, padded};
+
+/// `1 / p1 mod p2`.
+const P1_IN_P2: Factor = PRIMES[1].factor(PRIMES[1].inverse(PRIMES[0].p % PRIMES[1].p));
+/// `1 / p1 mod p3`.
+const P1_IN_P3: Factor = PRIMES[2].factor(PRIMES[2].inverse(PRIMES[0].p % PRIMES[2].p));
+/// `1 / p2 mod p3`.
+const P2_IN_P3: Factor = PRIMES[2].factor(PRIMES[2].inverse(PRIMES[1].p % PRIMES[2].p));
+/// `p1 p2` in words of 52 bits.
+const P1_P2: [u64; 2] = {
+    let product = PRIMES[0].p as u128 * PRIMES[1].p as u128;
+    #[expect(clippy::cast_possible_truncation, reason = "98 bits in words of 52")]
+    let words = [product as u64 & WORD_MASK, (product >> WORD_BITS) as u64];
+    words
+};
+
+/// What to multiply the transform's results by: `2^52 / lines`, for each prime.
+fn scales(plan: Plan) -> [Factor; 3] {
+    PRIMES.map(|prime| {
+        let odd = plan.odd as u64;
+        // 1 / odd is the multiple of p, plus one, that odd divides.
+        let multiple = (0..odd).find(|k| (k * (prime.p % odd) + 1).is_multiple_of(odd));
+        let inverse = prime.mul(multiple.unwrap_or(0), 1) as u128 * u128::from(prime.p) + 1;
+        let inverse = u64::try_from(inverse / u128::from(odd)).unwrap_or(0);
+        prime.factor(prime.mul(inverse, (1 << (WORD_BITS - plan.log)) % prime.p))
+    })
+}
+
+/// Joins lines of residues into digits.
+struct Joiner<'a, L> {
+    fields: [Field<L>; 3],
+    scales: [Factor; 3],
+    residues: [*const Line; 3],
+    plan: &'a Plan,
+}
+
+impl<L: Lanes> Joiner<'_, L> {
+    /// The digits `d0, d1, d2` of the eight coefficients of line `line`; zeros past the end.
+    ///
+    /// # Safety
+    ///
+    /// - Line `line`, if it is below the plan's, is readable for each prime.
+    #[inline(always)]
+    unsafe fn digits<const D: u32>(&self, line: usize) -> [L; 3] {
+        let [f1, f2, f3] = &self.fields;
+        if line >= self.plan.lines() {
+            return [f1.splat(0); 3];
+        }
+        let place = padded(line);
+        let residue = |i: usize| {
+            // SAFETY: readable by this function's contract.
+            let x = unsafe { L::load(self.residues[i].wrapping_add(place).cast()) };
+            self.fields[i].mul_canonical(x, self.fields[i].spread(&self.scales[i]))
+        };
+        let (r1, r2, r3) = (residue(0), residue(1), residue(2));
+
+        let two_p2 = f2.splat(2 * f2.prime.p);
+        let two_p3 = f3.splat(2 * f3.prime.p);
+        let t2 = f2.mul_canonical(r2.sub(r1).add(two_p2), f2.spread(&P1_IN_P2));
+        let s3 = f3.mul_canonical(r3.sub(r1).add(two_p3), f3.spread(&P1_IN_P3));
+        let t3 = f3.mul_canonical(s3.sub(t2).add(two_p3), f3.spread(&P2_IN_P3));
+
+        // r1 + p1 t2 + (p1 p2) t3 in words of 52 bits; each sum has at most four terms.
+        let [low, high] = P1_P2.map(|word| f1.splat(word));
+        let mask = f1.splat(WORD_MASK);
+        let w0 = r1.add_low(f1.p, t2).add_low(low, t3);
+        let w1 = w0.shift_right::<WORD_BITS>().add_high(f1.p, t2);
+        let w1 = w1.add_high(low, t3).add_low(high, t3);
+        let w2 = w1.shift_right::<WORD_BITS>().add_high(high, t3);
+        let (w0, w1) = (w0.and(mask), w1.and(mask));
+        split::<L, D>(f1, w0, w1, w2)
+    }
+}
+
+/// `w0 + w1 2^52 + w2 2^104` in digits of `D` bits.
+#[inline(always)]
+fn split<L: Lanes, const D: u32>(field: &Field<L>, w0: L, w1: L, w2: L) -> [L; 3] {
+    let max = field.splat((1 << D) - 1);
+    let d0 = w0.or(w1.shift_left::<WORD_BITS>()).and(max);
+    let (d1, d2) = match D {
+        62 => (w1.shift_right::<10>().or(w2.shift_left::<42>()), w2.shift_right::<20>()),
+        _ => (w1.shift_right::<8>().or(w2.shift_left::<44>()), w2.shift_right::<16>()),
+    };
+    [d0, d1.and(max), d2]
+}
+
+/// Lines `lines` of the product as `digit_bits` bytes each, at `digit_bits * line` in `out`, up
+/// to its end, as if the lines below gave no carry; returns the carry out of the last line.
+///
+/// # Safety
+///
+/// - The processor has what `L` needs.
+/// - The residues of `lines` and of the line below, where the plan has them, are readable.
+/// - Bytes `D * lines` of `out` are this thread's to write, up to its end, `out_bytes`.
+#[inline(always)]
+pub(super) unsafe fn compose<L: Lanes, const D: u32>(
+    residues: [*const Line; 3],
+    plan: &Plan,
+    lines: std::ops::Range<usize>,
+    out: *mut u8,
+    out_bytes: usize,
+) -> u64 {
+    const { assert!(D == 62 || D == 60) };
+    // SAFETY: by this function's contract.
+    let fields = [0, 1, 2].map(|i| unsafe { Field::<L>::new(i) });
+    let joiner = Joiner { fields, scales: scales(*plan), residues, plan };
+    let field = &joiner.fields[0];
+    let max = field.splat((1 << D) - 1);
+    let zero = field.splat(0);
+
+    let (mut below1, mut below2) = (zero, zero);
+    if lines.start > 0 {
+        // SAFETY: the line below is readable, by this function's contract.
+        [_, below1, below2] = unsafe { joiner.digits::<D>(lines.start - 1) };
+    }
+    let (mut below_carries, mut carry) = (zero, 0);
+    let end_byte = (lines.end * D as usize).min(out_bytes);
+    for line in lines {
+        // SAFETY: the line is readable, by this function's contract.
+        let [d0, d1, d2] = unsafe { joiner.digits::<D>(line) };
+        let sum = d0.add(d1.align::<7>(below1)).add(d2.align::<6>(below2));
+        let carries = if D == 62 { sum.shift_right::<62>() } else { sum.shift_right::<60>() };
+        let digits = sum.and(max).add(carries.align::<7>(below_carries));
+        (below1, below2, below_carries) = (d1, d2, carries);
+        let (digits, out_carry) = digits.ripple::<D>(carry);
+        carry = out_carry;
+
+        let at = line * D as usize;
+        let packed = digits.pack::<D>();
+        if at + 64 <= end_byte {
+            // SAFETY: the 64 bytes lie below `end_byte`, ours by this function's contract.
+            unsafe { packed.store(out.wrapping_add(at).cast()) };
+        } else {
+            // SAFETY: bytes from `at` to `end_byte` are ours, by this function's contract.
+            unsafe { store_some(packed, out.wrapping_add(at), end_byte.saturating_sub(at).min(D as usize)) };
+        }
+    }
+    below_carries.last() + u64::from(carry)
+}
+
+/// Writes the first `bytes` bytes of a line.
+///
+/// # Safety
+///
+/// - `bytes` bytes at `target` are writable, at most 64.
+#[inline(never)]
+unsafe fn store_some<L: Lanes>(line: L, target: *mut u8, bytes: usize) {
+    let mut limbs = [0u64; LANES];
+    // SAFETY: the array is 64 bytes.
+    unsafe { line.store(limbs.as_mut_ptr()) };
+    // SAFETY: `bytes` are writable, and readable in the array, by this function's contract.
+    unsafe { target.copy_from_nonoverlapping(limbs.as_ptr().cast(), bytes) };
+}

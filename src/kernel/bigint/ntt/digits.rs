@@ -1,0 +1,69 @@
+//! A number in limbs, read as digits of 62 or 60 bits, eight at a time.
+
+use super::lanes::{LANES, Lanes};
+use super::net::Field;
+
+/// An operand: limbs, least significant first.
+#[derive(Clone, Copy)]
+pub(super) struct Digits<'a> {
+    limbs: &'a [u64],
+    /// Lines that can be read by one load of 64 bytes.
+    whole: usize,
+    /// Lines that have a digit other than zero.
+    lines: usize,
+}
+
+impl<'a> Digits<'a> {
+    /// The digits of `limbs`, each of `digit_bits`. A line is `digit_bits` bytes.
+    pub(super) fn new(limbs: &'a [u64], digit_bits: u32) -> Self {
+        let bytes = size_of_val(limbs);
+        let line_bytes = digit_bits as usize;
+        let whole = if bytes < 64 { 0 } else { (bytes - 64) / line_bytes + 1 };
+        Self { limbs, whole, lines: bytes.div_ceil(line_bytes) }
+    }
+
+    /// The eight digits of line `line`; zeros past the end.
+    #[inline(always)]
+    pub(super) fn line<L: Lanes, const D: u32>(&self, field: &Field<L>, line: usize) -> L {
+        if line < self.whole {
+            let bytes = self.limbs.as_ptr().cast::<u8>().wrapping_add(line * D as usize);
+            // SAFETY: `line < whole`, so `line * D + 64` bytes are within the limbs (`new`); the
+            // processor was vouched for in `Field::new`.
+            unsafe { L::load(bytes.cast()) }.unpack::<D>()
+        } else if line < self.lines {
+            self.last_lines::<L>(line * D as usize).unpack::<D>()
+        } else {
+            field.splat(0)
+        }
+    }
+
+    /// The bytes from `first_byte` on, and zeros after them.
+    #[cold]
+    fn last_lines<L: Lanes>(&self, first_byte: usize) -> L {
+        let mut lanes = [0; LANES];
+        let (skip, shift) = (first_byte / 8, first_byte % 8 * 8);
+        let rest = &self.limbs[skip.min(self.limbs.len())..];
+        for (i, lane) in lanes.iter_mut().enumerate() {
+            let low = rest.get(i).map_or(0, |limb| limb >> shift);
+            let high = rest.get(i + 1).map_or(0, |limb| limb << 1 << (63 - shift));
+            *lane = low | high;
+        }
+        // SAFETY: the array is 64 bytes. A `Field<L>` exists in `line`, the only caller, and
+        // proves that the processor has what `L` needs.
+        unsafe { L::load(lanes.as_ptr()) }
+    }
+
+    /// Whether line `line` and all after it are zero.
+    #[inline(always)]
+    pub(super) fn ends_before(&self, line: usize) -> bool {
+        line >= self.lines
+    }
+}
+
+/// A residue of a digit `x < 2^62`, in `[0, 3p)`: `x mod 2^49 + floor(x / 2^49) * gap`, where the
+/// second term is below `2^13 * 2^36.7 < 1.7 * 2^49`.
+#[inline(always)]
+pub(super) fn residue<L: Lanes>(field: &Field<L>, digits: L) -> L {
+    let low = digits.and(field.splat((1 << 49) - 1));
+    low.add_low(digits.shift_right::<49>(), field.splat(field.prime.gap()))
+}

@@ -1,0 +1,146 @@
+//! From a plan's numbers to the passes compiled for them.
+#![expect(
+    clippy::multiple_unsafe_ops_per_block,
+    reason = "each match makes one call; its arms differ in constants alone, and a pointer to the \
+              function instead would keep it from being compiled with its caller's instructions"
+)]
+
+use std::ops::Range;
+
+use super::compose as composing;
+use super::digits::Digits;
+use super::lanes::Lanes;
+use super::pass;
+use super::plan::{Line, Node, Plan};
+use super::table::Table;
+
+/// See [`pass::first`].
+///
+/// # Safety
+///
+/// - As for [`pass::first`].
+#[inline(always)]
+pub(super) unsafe fn first<L: Lanes>(
+    data: *mut Line,
+    operand: Digits<'_>,
+    plan: Plan,
+    chunk: usize,
+    table: &Table,
+) {
+    // SAFETY: by this function's contract.
+    unsafe {
+        match (plan.odd, plan.digit_bits) {
+            (3, 62) => pass::first::<L, 3, 12, 62>(data, operand, plan, chunk, table),
+            (5, 62) => pass::first::<L, 5, 10, 62>(data, operand, plan, chunk, table),
+            (7, 62) => pass::first::<L, 7, 14, 62>(data, operand, plan, chunk, table),
+            (9, 62) => pass::first::<L, 9, 9, 62>(data, operand, plan, chunk, table),
+            (15, 62) => pass::first::<L, 15, 15, 62>(data, operand, plan, chunk, table),
+            (_, 62) => pass::first::<L, 1, 16, 62>(data, operand, plan, chunk, table),
+            (3, _) => pass::first::<L, 3, 12, 60>(data, operand, plan, chunk, table),
+            (5, _) => pass::first::<L, 5, 10, 60>(data, operand, plan, chunk, table),
+            (7, _) => pass::first::<L, 7, 14, 60>(data, operand, plan, chunk, table),
+            (9, _) => pass::first::<L, 9, 9, 60>(data, operand, plan, chunk, table),
+            (15, _) => pass::first::<L, 15, 15, 60>(data, operand, plan, chunk, table),
+            _ => pass::first::<L, 1, 16, 60>(data, operand, plan, chunk, table),
+        }
+    }
+}
+
+/// See [`pass::forward`]; `layers` is 1 to 4.
+///
+/// # Safety
+///
+/// - As for [`pass::forward`].
+#[inline(always)]
+pub(super) unsafe fn forward<L: Lanes>(
+    data: *mut Line,
+    node: Node,
+    nodes: usize,
+    layers: u32,
+    phase: usize,
+    table: &Table,
+) {
+    // SAFETY: by this function's contract.
+    unsafe {
+        match (layers, phase) {
+            (1, 0) => pass::forward::<L, 2, 0>(data, node, nodes, table),
+            (1, 1) => pass::forward::<L, 2, 1>(data, node, nodes, table),
+            (1, _) => pass::forward::<L, 2, 2>(data, node, nodes, table),
+            (2, 0) => pass::forward::<L, 4, 0>(data, node, nodes, table),
+            (2, 1) => pass::forward::<L, 4, 1>(data, node, nodes, table),
+            (2, _) => pass::forward::<L, 4, 2>(data, node, nodes, table),
+            (3, 0) => pass::forward::<L, 8, 0>(data, node, nodes, table),
+            (3, 1) => pass::forward::<L, 8, 1>(data, node, nodes, table),
+            (3, _) => pass::forward::<L, 8, 2>(data, node, nodes, table),
+            (_, 0) => pass::forward::<L, 16, 0>(data, node, nodes, table),
+            (_, 1) => pass::forward::<L, 16, 1>(data, node, nodes, table),
+            _ => pass::forward::<L, 16, 2>(data, node, nodes, table),
+        }
+    }
+}
+
+/// See [`pass::inverse`]; `layers` is 1 to 4.
+///
+/// # Safety
+///
+/// - As for [`pass::inverse`].
+#[inline(always)]
+pub(super) unsafe fn inverse<L: Lanes>(
+    data: *mut Line,
+    node: Node,
+    nodes: usize,
+    layers: u32,
+    table: &Table,
+) {
+    // SAFETY: by this function's contract.
+    unsafe {
+        match layers {
+            1 => pass::inverse::<L, 2>(data, node, nodes, table),
+            2 => pass::inverse::<L, 4>(data, node, nodes, table),
+            3 => pass::inverse::<L, 8>(data, node, nodes, table),
+            _ => pass::inverse::<L, 16>(data, node, nodes, table),
+        }
+    }
+}
+
+/// See [`pass::last`].
+///
+/// # Safety
+///
+/// - As for [`pass::last`].
+#[inline(always)]
+pub(super) unsafe fn last<L: Lanes>(data: *mut Line, plan: Plan, chunk: usize, table: &Table) {
+    // SAFETY: by this function's contract.
+    unsafe {
+        match plan.odd {
+            3 => pass::last::<L, 3, 12>(data, plan, chunk, table),
+            5 => pass::last::<L, 5, 10>(data, plan, chunk, table),
+            7 => pass::last::<L, 7, 14>(data, plan, chunk, table),
+            9 => pass::last::<L, 9, 9>(data, plan, chunk, table),
+            15 => pass::last::<L, 15, 15>(data, plan, chunk, table),
+            _ => pass::last::<L, 1, 16>(data, plan, chunk, table),
+        }
+    }
+}
+
+/// See [`composing::compose`].
+///
+/// # Safety
+///
+/// - As for [`composing::compose`].
+#[inline(always)]
+pub(super) unsafe fn compose<L: Lanes>(
+    residues: [*const Line; 3],
+    plan: &Plan,
+    lines: Range<usize>,
+    out: *mut u8,
+    out_bytes: usize,
+) -> u64 {
+    // SAFETY: by this function's contract.
+    unsafe {
+        match plan.digit_bits {
+            62 => composing::compose::<L, 62>(residues, plan, lines, out, out_bytes),
+            _ => composing::compose::<L, 60>(residues, plan, lines, out, out_bytes),
+        }
+    }
+}

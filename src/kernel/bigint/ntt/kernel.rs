@@ -1,0 +1,208 @@
+//! The passes compiled for each kind of processor, and the choice between them.
+
+use std::ops::Range;
+use std::sync::OnceLock;
+
+use super::digits::Digits;
+use super::dispatch;
+use super::lanes::Portable;
+use super::pass;
+use super::plan::{Line, Node, Plan};
+use super::table::Table;
+#[cfg(target_arch = "x86_64")]
+use super::zmm::Zmm;
+
+/// Which instructions the transform uses. The product has the same limbs with each.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Backend {
+    /// 64-bit integer multiplications; any processor.
+    Portable,
+    /// AVX-512 F, BW, DQ, VL, IFMA and VBMI2: 52-bit multiplications in eight lanes.
+    Ifma,
+}
+
+impl Backend {
+    /// Every backend that this processor has, fastest last.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use brigade::kernel::bigint::Backend;
+    /// assert_eq!(Backend::all()[0], Backend::Portable);
+    /// ```
+    #[must_use]
+    pub fn all() -> &'static [Self] {
+        if has_ifma() { &[Self::Portable, Self::Ifma] } else { &[Self::Portable] }
+    }
+
+    /// The fastest that this processor has, or the one that the environment variable
+    /// `BRIGADE_BIGINT` (`portable` or `ifma`) names, if the processor has it. Read once.
+    #[must_use]
+    pub fn detect() -> Self {
+        static BACKEND: OnceLock<Backend> = OnceLock::new();
+        *BACKEND.get_or_init(|| match std::env::var("BRIGADE_BIGINT") {
+            Ok(name) if name == "portable" => Self::Portable,
+            _ => Self::all().last().copied().unwrap_or(Self::Portable),
+        })
+    }
+
+    /// Whether this processor has what the backend needs.
+    #[must_use]
+    pub fn is_available(self) -> bool {
+        Self::all().contains(&self)
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+fn has_ifma() -> bool {
+    is_x86_feature_detected!("avx512f")
+        && is_x86_feature_detected!("avx512bw")
+        && is_x86_feature_detected!("avx512dq")
+        && is_x86_feature_detected!("avx512vl")
+        && is_x86_feature_detected!("avx512ifma")
+        && is_x86_feature_detected!("avx512vbmi2")
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+const fn has_ifma() -> bool {
+    false
+}
+
+/// Whole passes, each compiled with the instructions of one backend.
+///
+/// # Safety
+///
+/// Every function: the processor has what the backend needs, and what the function of the same
+/// name in [`pass`] or [`super::compose`] asks of its memory.
+pub(super) trait Kernel {
+    /// See [`pass::first`].
+    unsafe fn first(data: *mut Line, operand: Digits<'_>, plan: Plan, chunk: usize, table: &Table);
+    /// See [`pass::forward`]; `layers` is 1 to 4.
+    unsafe fn forward(
+        data: *mut Line,
+        node: Node,
+        nodes: usize,
+        layers: u32,
+        phase: usize,
+        table: &Table,
+    );
+    /// See [`pass::leaves`].
+    unsafe fn leaves(a: *mut Line, b: *const Line, leaf: Node, leaves: usize, table: &Table);
+    /// See [`pass::inverse`]; `layers` is 1 to 4.
+    unsafe fn inverse(data: *mut Line, node: Node, nodes: usize, layers: u32, table: &Table);
+    /// See [`pass::last`].
+    unsafe fn last(data: *mut Line, plan: Plan, chunk: usize, table: &Table);
+    /// See [`super::compose::compose`].
+    unsafe fn compose(
+        residues: [*const Line; 3],
+        plan: &Plan,
+        lines: Range<usize>,
+        out: *mut u8,
+        out_bytes: usize,
+    ) -> u64;
+}
+
+/// The kernel of [`Backend::Portable`].
+pub(super) struct PortableKernel;
+
+impl Kernel for PortableKernel {
+    unsafe fn first(data: *mut Line, operand: Digits<'_>, plan: Plan, chunk: usize, table: &Table) {
+        // SAFETY: any processor will do; the rest by this function's contract.
+        unsafe { dispatch::first::<Portable>(data, operand, plan, chunk, table) }
+    }
+
+    unsafe fn forward(
+        data: *mut Line,
+        node: Node,
+        nodes: usize,
+        layers: u32,
+        phase: usize,
+        table: &Table,
+    ) {
+        // SAFETY: any processor will do; the rest by this function's contract.
+        unsafe { dispatch::forward::<Portable>(data, node, nodes, layers, phase, table) }
+    }
+
+    unsafe fn leaves(a: *mut Line, b: *const Line, leaf: Node, leaves: usize, table: &Table) {
+        // SAFETY: any processor will do; the rest by this function's contract.
+        unsafe { pass::leaves::<Portable>(a, b, leaf, leaves, table) }
+    }
+
+    unsafe fn inverse(data: *mut Line, node: Node, nodes: usize, layers: u32, table: &Table) {
+        // SAFETY: any processor will do; the rest by this function's contract.
+        unsafe { dispatch::inverse::<Portable>(data, node, nodes, layers, table) }
+    }
+
+    unsafe fn last(data: *mut Line, plan: Plan, chunk: usize, table: &Table) {
+        // SAFETY: any processor will do; the rest by this function's contract.
+        unsafe { dispatch::last::<Portable>(data, plan, chunk, table) }
+    }
+
+    unsafe fn compose(
+        residues: [*const Line; 3],
+        plan: &Plan,
+        lines: Range<usize>,
+        out: *mut u8,
+        out_bytes: usize,
+    ) -> u64 {
+        // SAFETY: any processor will do; the rest by this function's contract.
+        unsafe { dispatch::compose::<Portable>(residues, plan, lines, out, out_bytes) }
+    }
+}
+
+/// The kernel of [`Backend::Ifma`].
+#[cfg(target_arch = "x86_64")]
+pub(super) struct IfmaKernel;
+
+#[cfg(target_arch = "x86_64")]
+impl Kernel for IfmaKernel {
+    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512ifma,avx512vbmi2,bmi2")]
+    unsafe fn first(data: *mut Line, operand: Digits<'_>, plan: Plan, chunk: usize, table: &Table) {
+        // SAFETY: by this function's contract.
+        unsafe { dispatch::first::<Zmm>(data, operand, plan, chunk, table) }
+    }
+
+    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512ifma,avx512vbmi2,bmi2")]
+    unsafe fn forward(
+        data: *mut Line,
+        node: Node,
+        nodes: usize,
+        layers: u32,
+        phase: usize,
+        table: &Table,
+    ) {
+        // SAFETY: by this function's contract.
+        unsafe { dispatch::forward::<Zmm>(data, node, nodes, layers, phase, table) }
+    }
+
+    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512ifma,avx512vbmi2,bmi2")]
+    unsafe fn leaves(a: *mut Line, b: *const Line, leaf: Node, leaves: usize, table: &Table) {
+        // SAFETY: by this function's contract.
+        unsafe { pass::leaves::<Zmm>(a, b, leaf, leaves, table) }
+    }
+
+    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512ifma,avx512vbmi2,bmi2")]
+    unsafe fn inverse(data: *mut Line, node: Node, nodes: usize, layers: u32, table: &Table) {
+        // SAFETY: by this function's contract.
+        unsafe { dispatch::inverse::<Zmm>(data, node, nodes, layers, table) }
+    }
+
+    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512ifma,avx512vbmi2,bmi2")]
+    unsafe fn last(data: *mut Line, plan: Plan, chunk: usize, table: &Table) {
+        // SAFETY: by this function's contract.
+        unsafe { dispatch::last::<Zmm>(data, plan, chunk, table) }
+    }
+
+    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512ifma,avx512vbmi2,bmi2")]
+    unsafe fn compose(
+        residues: [*const Line; 3],
+        plan: &Plan,
+        lines: Range<usize>,
+        out: *mut u8,
+        out_bytes: usize,
+    ) -> u64 {
+        // SAFETY: by this function's contract.
+        unsafe { dispatch::compose::<Zmm>(residues, plan, lines, out, out_bytes) }
+    }
+}

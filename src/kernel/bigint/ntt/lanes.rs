@@ -1,0 +1,230 @@
+//! Eight lanes of 64 bits: the operations that a processor must offer.
+
+use super::field::{WORD_BITS, WORD_MASK};
+
+/// Lanes in a vector, coefficients in a leaf of the transform.
+pub(super) const LANES: usize = 8;
+
+/// A vector of eight 64-bit lanes in registers.
+///
+/// Whoever holds a value has proved that the processor can compute with it, because every value
+/// comes, in the end, from one of the four unsafe constructors.
+pub(super) trait Lanes: Copy {
+    /// All lanes equal to `x`.
+    ///
+    /// # Safety
+    ///
+    /// - The processor has what this type needs.
+    unsafe fn splat(x: u64) -> Self;
+
+    /// Eight lanes from memory, aligned to 8 bytes or less.
+    ///
+    /// # Safety
+    ///
+    /// - The processor has what this type needs.
+    /// - 64 bytes at `source` are readable.
+    unsafe fn load(source: *const u64) -> Self;
+
+    /// All lanes equal to what `source` points to.
+    ///
+    /// # Safety
+    ///
+    /// - The processor has what this type needs.
+    /// - `source` is readable and aligned.
+    unsafe fn splat_from(source: *const u64) -> Self;
+
+    /// Writes eight lanes to memory, aligned to 8 bytes or less.
+    ///
+    /// # Safety
+    ///
+    /// - 64 bytes at `target` are writable.
+    unsafe fn store(self, target: *mut u64);
+
+    /// `self + other`, modulo 2^64.
+    fn add(self, other: Self) -> Self;
+
+    /// `self - other`, modulo 2^64.
+    fn sub(self, other: Self) -> Self;
+
+    /// Bitwise and.
+    fn and(self, other: Self) -> Self;
+
+    /// Bitwise or.
+    fn or(self, other: Self) -> Self;
+
+    /// The smaller of two lanes, unsigned.
+    fn min(self, other: Self) -> Self;
+
+    /// Logical shift to the right by `N < 64` bits.
+    fn shift_right<const N: u32>(self) -> Self;
+
+    /// Shift to the left by `N < 64` bits.
+    fn shift_left<const N: u32>(self) -> Self;
+
+    /// `self + (x * y mod 2^52)` of the low 52 bits of `x` and `y`, modulo 2^64.
+    fn add_low(self, x: Self, y: Self) -> Self;
+
+    /// `self + floor(x * y / 2^52)` of the low 52 bits of `x` and `y`, modulo 2^64.
+    fn add_high(self, x: Self, y: Self) -> Self;
+
+    /// Lanes `N..N+8` of the sixteen lanes `low`, `self`.
+    fn align<const N: i32>(self, low: Self) -> Self;
+
+    /// The eight `D`-bit digits of the low `8 D` bits of a 512-bit number.
+    fn unpack<const D: u32>(self) -> Self;
+
+    /// The number, of `8 D` bits, whose digits are the lanes, each below 2^D.
+    fn pack<const D: u32>(self) -> Self;
+
+    /// Adds `carry` (0 or 1) to the number whose digits are the lanes, each at most
+    /// `max + 1 + 2^32` where `max = 2^D - 1`; returns digits of at most `max`, and the carry out.
+    fn ripple<const D: u32>(self, carry: u32) -> (Self, u32);
+
+    /// The highest lane.
+    fn last(self) -> u64;
+}
+
+/// Eight lanes in an array, for any processor.
+#[derive(Clone, Copy)]
+pub(super) struct Portable([u64; LANES]);
+
+impl Portable {
+    #[inline(always)]
+    fn map(self, f: impl Fn(usize, u64) -> u64) -> Self {
+        let mut lanes = self.0;
+        for (i, lane) in lanes.iter_mut().enumerate() {
+            *lane = f(i, *lane);
+        }
+        Self(lanes)
+    }
+}
+
+impl Lanes for Portable {
+    #[inline(always)]
+    unsafe fn splat(x: u64) -> Self {
+        Self([x; LANES])
+    }
+
+    #[inline(always)]
+    unsafe fn load(source: *const u64) -> Self {
+        // SAFETY: 64 bytes are readable, by this function's contract.
+        Self(unsafe { source.cast::<[u64; LANES]>().read_unaligned() })
+    }
+
+    #[inline(always)]
+    unsafe fn splat_from(source: *const u64) -> Self {
+        // SAFETY: readable and aligned, by this function's contract.
+        Self([unsafe { source.read() }; LANES])
+    }
+
+    #[inline(always)]
+    unsafe fn store(self, target: *mut u64) {
+        // SAFETY: 64 bytes are writable, by this function's contract.
+        unsafe { target.cast::<[u64; LANES]>().write_unaligned(self.0) }
+    }
+
+    #[inline(always)]
+    fn add(self, other: Self) -> Self {
+        self.map(|i, x| x.wrapping_add(other.0[i]))
+    }
+
+    #[inline(always)]
+    fn sub(self, other: Self) -> Self {
+        self.map(|i, x| x.wrapping_sub(other.0[i]))
+    }
+
+    #[inline(always)]
+    fn and(self, other: Self) -> Self {
+        self.map(|i, x| x & other.0[i])
+    }
+
+    #[inline(always)]
+    fn or(self, other: Self) -> Self {
+        self.map(|i, x| x | other.0[i])
+    }
+
+    #[inline(always)]
+    fn min(self, other: Self) -> Self {
+        self.map(|i, x| x.min(other.0[i]))
+    }
+
+    #[inline(always)]
+    fn shift_right<const N: u32>(self) -> Self {
+        self.map(|_, x| x >> N)
+    }
+
+    #[inline(always)]
+    fn shift_left<const N: u32>(self) -> Self {
+        self.map(|_, x| x << N)
+    }
+
+    #[inline(always)]
+    fn add_low(self, x: Self, y: Self) -> Self {
+        self.map(|i, sum| sum.wrapping_add(x.0[i].wrapping_mul(y.0[i]) & WORD_MASK))
+    }
+
+    #[inline(always)]
+    fn add_high(self, x: Self, y: Self) -> Self {
+        // Shifting one multiplicand up drops its bits from 52 on and puts the high half at 64.
+        self.map(|i, sum| {
+            let (_, high) = (x.0[i] << (64 - WORD_BITS)).carrying_mul_halves(y.0[i] & WORD_MASK);
+            sum.wrapping_add(high)
+        })
+    }
+
+    #[inline(always)]
+    fn align<const N: i32>(self, low: Self) -> Self {
+        let n = N.unsigned_abs() as usize;
+        self.map(|i, _| if i + n < LANES { low.0[i + n] } else { self.0[i + n - LANES] })
+    }
+
+    #[inline(always)]
+    fn unpack<const D: u32>(self) -> Self {
+        let step = 64 - D as usize;
+        self.map(|i, limb| {
+            let below = if i == 0 { 0 } else { self.0[i - 1] >> (64 - step * i) };
+            (limb << (step * i) | below) & ((1 << D) - 1)
+        })
+    }
+
+    #[inline(always)]
+    fn pack<const D: u32>(self) -> Self {
+        let step = 64 - D as usize;
+        self.map(|i, digit| {
+            let above = if i + 1 == LANES { 0 } else { self.0[i + 1] << (64 - step * (i + 1)) };
+            digit >> (step * i) | above
+        })
+    }
+
+    #[inline(always)]
+    fn ripple<const D: u32>(self, carry: u32) -> (Self, u32) {
+        let mut lanes = self.0;
+        let mut carry = u64::from(carry);
+        for lane in &mut lanes {
+            let sum = *lane + carry;
+            *lane = sum & ((1 << D) - 1);
+            carry = sum >> D;
+        }
+        (Self(lanes), u32::from(carry != 0))
+    }
+
+    #[inline(always)]
+    fn last(self) -> u64 {
+        self.0[LANES - 1]
+    }
+}
+
+/// Both halves of a product of limbs.
+pub(in crate::kernel::bigint) trait Halves {
+    /// The low and the high 64 bits of `self * other`.
+    fn carrying_mul_halves(self, other: u64) -> (u64, u64);
+}
+
+impl Halves for u64 {
+    #[inline(always)]
+    #[expect(clippy::cast_possible_truncation, reason = "the two halves are what is asked for")]
+    fn carrying_mul_halves(self, other: u64) -> (u64, u64) {
+        let product = u128::from(self) * u128::from(other);
+        (product as u64, (product >> 64) as u64)
+    }
+}

@@ -1,0 +1,306 @@
+//! Butterfly nets on vectors in registers, each value inside a proven window.
+//!
+//! A residue is held as an integer modulo 2^52 in the low 52 bits of a lane; what lies above is
+//! never read. The *true value* of a lane is the integer in `0..2^52` with these bits, and the
+//! windows below say where it lies, in units of `p`; `8 p < 2^52`, so nothing in `[0, 8)` wraps.
+//! `e` stands for at most `2^-8`.
+//!
+//! | operation            | needs            | gives                                            |
+//! |----------------------|------------------|--------------------------------------------------|
+//! | [`Field::mul_add`]   | `x` in `[0, 8)`  | `acc + r`, `r = x w (mod p)`, `r` in `[-1, 1)`   |
+//! | [`Field::reduce`]    | `x` in `[0, 8)`  | `[3, 4 + e)`                                     |
+//! | forward butterfly    | `a` in `[1, 7)`  | both results one wider than `a` on either side   |
+//! | inverse radix 4      | all in `[3, 5]`  | all in `[3, 5]`                                  |
+//! | odd transform        | all in `[0, 8)`  | all in `[3 - e, 5 + e]`                          |
+//!
+//! *Shoup's bound*: with `W = floor(w 2^52 / p)` and `q = floor(x W / 2^52)`, `x w / p - q` lies in
+//! `[0, 1 + x / 2^52)`, so `x w - q p` is in `[0, 2p)`, and one more `p` off centres it.
+//! *Reduction*: `q = floor(x / 2^49)`, `x - q p = (x mod 2^49) + q gap < 2^49 + 7 gap`.
+//! *Forward*: after a reduction `[3, 4 + e)`, three layers give `[0, 7 + e)`; so the
+//! multiplicand `a` is reduced in every third layer, counted by `phase`, through all passes.
+//! *Inverse*: `u + v - 4p` doubles the distance from 4: 1, 2, 4; the products are back at 1, the
+//! two sums are reduced.
+
+use super::field::{Factor, PRIMES, Prime, WORD_MASK};
+use super::lanes::Lanes;
+use super::table::OddFactors;
+
+/// A factor, spread over the lanes: the multiplier and its quotient.
+pub(super) type Spread<L> = (L, L);
+
+/// The constants of one prime in registers; proof that the processor has what `L` needs.
+#[derive(Clone, Copy)]
+pub(super) struct Field<L> {
+    pub(super) prime: Prime,
+    pub(super) p: L,
+    minus_p: L,
+    three_p: L,
+    four_p: L,
+    one: L,
+    minus_three: L,
+    eight: L,
+}
+
+impl<L: Lanes> Field<L> {
+    /// The constants of prime `index`.
+    ///
+    /// # Safety
+    ///
+    /// - The processor has what `L` needs.
+    #[inline(always)]
+    pub(super) unsafe fn new(index: usize) -> Self {
+        let prime = PRIMES[index];
+        // SAFETY: the processor has what `L` needs, by this function's contract.
+        let splat = |x| unsafe { L::splat(x) };
+        Self {
+            prime,
+            p: splat(prime.p),
+            minus_p: splat(prime.p.wrapping_neg() & WORD_MASK),
+            three_p: splat(3 * prime.p),
+            four_p: splat(4 * prime.p),
+            one: splat(1),
+            minus_three: splat(3u64.wrapping_neg()),
+            eight: splat(8),
+        }
+    }
+
+    /// All lanes equal to `x`.
+    #[inline(always)]
+    pub(super) fn splat(&self, x: u64) -> L {
+        // SAFETY: `Field::new` was told that the processor has what `L` needs.
+        unsafe { L::splat(x) }
+    }
+
+    /// A factor from memory.
+    #[inline(always)]
+    pub(super) fn spread(&self, factor: &Factor) -> Spread<L> {
+        // SAFETY: a reference is readable; the processor was vouched for in `Field::new`.
+        let w = unsafe { L::splat_from(&raw const factor.w) };
+        // SAFETY: as above.
+        let quotient = unsafe { L::splat_from(&raw const factor.quotient) };
+        (w, quotient)
+    }
+
+    /// `acc + r` with `r = x w (mod p)` in `[-p, p)`, for a true `x` in `[0, 2^52)`.
+    #[inline(always)]
+    pub(super) fn mul_add(&self, acc: L, x: L, (w, quotient): Spread<L>) -> L {
+        let q = self.one.add_high(x, quotient);
+        acc.add_low(x, w).add_low(q, self.minus_p)
+    }
+
+    /// A value congruent to `x` in `[3p, 4p + 7 gap)`.
+    #[inline(always)]
+    pub(super) fn reduce(&self, x: L) -> L {
+        x.add_low(self.minus_three.add_high(x, self.eight), self.minus_p)
+    }
+
+    /// `x w mod p` in `[0, p)`, for a true `x` in `[0, 2^52)`.
+    #[inline(always)]
+    pub(super) fn mul_canonical(&self, x: L, w: Spread<L>) -> L {
+        let product = self.mul_add(self.p, x, w).and(self.splat(WORD_MASK));
+        product.min(product.sub(self.p))
+    }
+
+    /// `(a + x w, a - x w)`.
+    #[inline(always)]
+    fn forward(&self, a: L, x: L, w: Spread<L>, reduce: bool) -> (L, L) {
+        let a = if reduce { self.reduce(a) } else { a };
+        let sum = self.mul_add(a, x, w);
+        (sum, a.add(a).sub(sum))
+    }
+
+    /// `(u + v, (v - u) w)`: undoes [`Field::forward`], up to a factor 2, if `w` is the negated
+    /// inverse of its factor.
+    #[inline(always)]
+    fn inverse(&self, u: L, v: L, w: Spread<L>) -> (L, L) {
+        let u = u.sub(self.four_p);
+        (v.add(u), self.mul_add(self.four_p, v.sub(u), w))
+    }
+}
+
+/// Two layers, from layer `d` at its node `t`, on the elements `at` of `x`.
+#[inline(always)]
+fn forward4<L: Lanes>(
+    field: &Field<L>,
+    x: &mut [L],
+    at: [usize; 4],
+    (d, t): (usize, usize),
+    phase: usize,
+    twiddle: &impl Fn(usize, usize) -> Spread<L>,
+) {
+    let [i0, i1, i2, i3] = at;
+    let w = twiddle(d, t);
+    let reduce = (phase + d).is_multiple_of(3);
+    let (x0, x2) = field.forward(x[i0], x[i2], w, reduce);
+    let (x1, x3) = field.forward(x[i1], x[i3], w, reduce);
+    let reduce = (phase + d + 1).is_multiple_of(3);
+    (x[i0], x[i1]) = field.forward(x0, x1, twiddle(d + 1, 2 * t), reduce);
+    (x[i2], x[i3]) = field.forward(x2, x3, twiddle(d + 1, 2 * t + 1), reduce);
+}
+
+/// All `log2(R)` layers of a forward pass; `twiddle(d, t)` is the factor of node `t` of layer
+/// `d`, and the layer is `phase + d` layers after a reduction.
+#[inline(always)]
+pub(super) fn forward<L: Lanes, const R: usize>(
+    field: &Field<L>,
+    x: &mut [L; R],
+    phase: usize,
+    twiddle: impl Fn(usize, usize) -> Spread<L>,
+) {
+    const { assert!(R == 1 || R == 2 || R == 4 || R == 8 || R == 16) };
+    if R == 2 || R == 8 {
+        let half = R / 2;
+        let w = twiddle(0, 0);
+        for i in 0..half {
+            (x[i], x[i + half]) =
+                field.forward(x[i], x[i + half], w, phase.is_multiple_of(3));
+        }
+    }
+    if R == 8 {
+        forward4(field, x, [0, 1, 2, 3], (1, 0), phase, &twiddle);
+        forward4(field, x, [4, 5, 6, 7], (1, 1), phase, &twiddle);
+    }
+    if R == 4 {
+        forward4(field, x, [0, 1, 2, 3], (0, 0), phase, &twiddle);
+    }
+    if R == 16 {
+        for i in 0..4 {
+            forward4(field, x, [i, i + 4, i + 8, i + 12], (0, 0), phase, &twiddle);
+        }
+        for t in 0..4 {
+            let i = 4 * t;
+            forward4(field, x, [i, i + 1, i + 2, i + 3], (2, t), phase, &twiddle);
+        }
+    }
+}
+
+/// Undoes two layers, down to layer `d` at its node `t`, on the elements `at` of `x`.
+#[inline(always)]
+fn inverse4<L: Lanes>(
+    field: &Field<L>,
+    x: &mut [L],
+    at: [usize; 4],
+    (d, t): (usize, usize),
+    twiddle: &impl Fn(usize, usize) -> Spread<L>,
+) {
+    let [i0, i1, i2, i3] = at;
+    let (x0, x1) = field.inverse(x[i0], x[i1], twiddle(d + 1, 2 * t));
+    let (x2, x3) = field.inverse(x[i2], x[i3], twiddle(d + 1, 2 * t + 1));
+    let w = twiddle(d, t);
+    let (x0, x2) = field.inverse(x0, x2, w);
+    let (x1, x3) = field.inverse(x1, x3, w);
+    x[i0] = field.reduce(x0);
+    x[i1] = field.reduce(x1);
+    x[i2] = x2;
+    x[i3] = x3;
+}
+
+/// Undoes [`forward`], up to a factor `R`; `twiddle(d, t)` is the negated inverse of its factor.
+#[inline(always)]
+pub(super) fn inverse<L: Lanes, const R: usize>(
+    field: &Field<L>,
+    x: &mut [L; R],
+    twiddle: impl Fn(usize, usize) -> Spread<L>,
+) {
+    const { assert!(R == 1 || R == 2 || R == 4 || R == 8 || R == 16) };
+    if R == 16 {
+        for t in 0..4 {
+            let i = 4 * t;
+            inverse4(field, x, [i, i + 1, i + 2, i + 3], (2, t), &twiddle);
+        }
+        for i in 0..4 {
+            inverse4(field, x, [i, i + 4, i + 8, i + 12], (0, 0), &twiddle);
+        }
+    }
+    if R == 4 {
+        inverse4(field, x, [0, 1, 2, 3], (0, 0), &twiddle);
+    }
+    if R == 8 {
+        inverse4(field, x, [0, 1, 2, 3], (1, 0), &twiddle);
+        inverse4(field, x, [4, 5, 6, 7], (1, 1), &twiddle);
+    }
+    if R == 2 || R == 8 {
+        let half = R / 2;
+        let w = twiddle(0, 0);
+        for i in 0..half {
+            let (sum, difference) = field.inverse(x[i], x[i + half], w);
+            (x[i], x[i + half]) = (field.reduce(sum), difference);
+        }
+    }
+}
+
+/// `y[e] = sum_t x[t] w^(e t)` for `w` of odd order `M`.
+#[inline(always)]
+pub(super) fn odd<L: Lanes, const M: usize>(
+    field: &Field<L>,
+    factors: &OddFactors,
+    x: [L; M],
+) -> [L; M] {
+    match M {
+        1 => x,
+        9 => odd_composite::<L, 3, 3, M>(field, factors, x),
+        15 => odd_composite::<L, 3, 5, M>(field, factors, x),
+        _ => odd_prime(field, factors, 0, x),
+    }
+}
+
+/// Of prime order `M <= 7`: with `u = x[t] + x[M-t]`, `v = x[t] - x[M-t]` for `t` in `1..=M/2`,
+/// `y[e]` and `y[M-e]` are `x[0] + sum u cos(e t) +- sum v sin(e t)`.
+///
+/// Windows, with `T = M / 2 <= 3` terms: `u` in `[3, 5 + e)`, `v` in `[2 - e, 4 + e)`; the two
+/// sums in `[3 - T, 4 + e + T)` and `[3 - T, 3 + T)`.
+#[inline(always)]
+fn odd_prime<L: Lanes, const M: usize>(
+    field: &Field<L>,
+    factors: &OddFactors,
+    set: usize,
+    x: [L; M],
+) -> [L; M] {
+    const { assert!(M % 2 == 1 && M <= 7 || M == 9 || M == 15) };
+    let (cos, sin) = (&factors.cos[set], &factors.sin[set]);
+    let x = x.map(|x| field.reduce(x));
+    let mut u = x;
+    let mut v = x;
+    let mut y = x;
+    for t in 1..=M / 2 {
+        u[t] = x[t].add(x[M - t]).sub(field.three_p);
+        v[t] = x[t].sub(x[M - t]).add(field.three_p);
+        y[0] = field.reduce(y[0].add(u[t]).sub(field.three_p));
+    }
+    for e in 1..=M / 2 {
+        let mut even = x[0];
+        let mut odd = field.three_p;
+        for t in 1..=M / 2 {
+            even = field.mul_add(even, u[t], field.spread(&cos[e * t % M]));
+            odd = field.mul_add(odd, v[t], field.spread(&sin[e * t % M]));
+        }
+        let (even, odd) = (field.reduce(even), field.reduce(odd));
+        y[e] = even.add(odd).sub(field.three_p);
+        y[M - e] = even.sub(odd).add(field.four_p);
+    }
+    y
+}
+
+/// Of order `M = A B`, by Cooley and Tukey: `t = B a + b`, `e = e1 + A e2`.
+#[inline(always)]
+fn odd_composite<L: Lanes, const A: usize, const B: usize, const M: usize>(
+    field: &Field<L>,
+    factors: &OddFactors,
+    mut x: [L; M],
+) -> [L; M] {
+    for b in 0..B {
+        let inner = odd_prime::<L, A>(field, factors, 0, std::array::from_fn(|a| x[B * a + b]));
+        for e in 0..A {
+            let twist = field.spread(&factors.twist[b * A + e]);
+            x[B * e + b] = field.mul_add(field.four_p, inner[e], twist);
+        }
+    }
+    let mut y = x;
+    for e1 in 0..A {
+        let outer = odd_prime::<L, B>(field, factors, 1, std::array::from_fn(|b| x[B * e1 + b]));
+        for e2 in 0..B {
+            y[e1 + A * e2] = outer[e2];
+        }
+    }
+    y
+}

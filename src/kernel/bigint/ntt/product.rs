@@ -1,0 +1,293 @@
+//! One product by the transform, run by a crew: the order of the passes.
+//!
+//! For each prime: split and transform the columns of both operands (*first*); for each block,
+//! finish both transforms, multiply the leaves, and undo (*middle*: depth first, in cache);
+//! undo the columns (*last*). Then join the residues of the three primes into limbs. The
+//! second operand's memory serves all primes; the results of each prime stay until they are
+//! joined. A barrier lies wherever a member may read what another wrote:
+//!
+//! ```text
+//! first 1 | middle 1 | last 1, first 2 | middle 2 | last 2, first 3 | middle 3 | last 3 | join | carries
+//! ```
+
+use crate::kernel::crew::{COUNTERS, Crew, Deserted};
+
+use crate::kernel::bigint::limbs::add_limb;
+
+use super::digits::Digits;
+use super::kernel::Kernel;
+use super::plan::{Line, Node, Plan};
+use super::table::{Table, tables};
+
+/// Nodes of at most this logarithm of lines are finished layer by layer: both operands fit well
+/// into the first-level cache.
+const TILE_LOG: u32 = 6;
+
+/// Most stretches into which the last step is divided, each with a carry of its own.
+const STRETCHES_MAX: usize = 64;
+
+/// Lines of which a stretch is a multiple: with 62 or 60 bits, it begins on a limb.
+const STRETCH_UNIT: usize = 4;
+
+/// Steps of a product that take their work from a counter of the crew, one each: first, middle
+/// and last for each prime, and the joining.
+const STEPS: usize = 10;
+
+const _: () = assert!(STEPS <= COUNTERS);
+
+/// Memory of a product, all shared by the crew.
+#[derive(Clone, Copy)]
+struct Memory {
+    /// The first operand modulo each prime, then the product.
+    residues: [*mut Line; 3],
+    /// The second operand, modulo one prime at a time; `None` for a square.
+    other: Option<*mut Line>,
+    /// A carry for each stretch.
+    carries: *mut u64,
+}
+
+/// Lines of scratch memory for a plan.
+pub(super) const fn scratch_lines(plan: Plan, square: bool) -> usize {
+    let arrays = if square { 3 } else { 4 };
+    arrays * plan.memory_lines() + STRETCHES_MAX.div_ceil(8)
+}
+
+/// The product of `a` and `b`, or the square of `a`, into `out`, of `out_limbs` limbs.
+pub(super) struct Product<'a> {
+    pub(super) plan: Plan,
+    pub(super) a: &'a [u64],
+    /// `None` for a square.
+    pub(super) b: Option<&'a [u64]>,
+    pub(super) out: *mut u64,
+    pub(super) out_limbs: usize,
+    pub(super) scratch: *mut Line,
+}
+
+impl Product<'_> {
+    fn memory(&self) -> Memory {
+        let lines = self.plan.memory_lines();
+        let array = |i: usize| self.scratch.wrapping_add(i * lines);
+        let arrays = if self.b.is_some() { 4 } else { 3 };
+        Memory {
+            residues: [array(0), array(1), array(2)],
+            other: self.b.map(|_| array(3)),
+            carries: array(arrays).cast(),
+        }
+    }
+
+    /// This member's part of the product.
+    ///
+    /// # Errors
+    ///
+    /// [`Deserted`] if another member died; `out` then holds anything.
+    ///
+    /// # Safety
+    ///
+    /// - The processor has what `K` needs.
+    /// - `out` is valid for `out_limbs` limbs, `scratch` for [`scratch_lines`], both are for the
+    ///   crew alone until all its members have returned, and neither overlaps the other or an
+    ///   operand.
+    /// - All members call with the same memory and the same plan.
+    pub(super) unsafe fn run<K: Kernel>(&self, crew: &impl Crew) -> Result<(), Deserted> {
+        let tables = tables(self.plan);
+        let memory = self.memory();
+        for prime in 0..3 {
+            // SAFETY: the chunks that this member takes are its own until the barrier; the last
+            // pass over the prime before reads other memory than this prime's first pass writes,
+            // except `other`, which its middle, before the barrier, was the last to read.
+            unsafe { self.first::<K>(crew, memory, &tables[prime]) };
+            crew.barrier()?;
+            // SAFETY: the barrier has made all columns visible, and each block is one member's.
+            unsafe { self.middle::<K>(crew, memory, &tables[prime]) };
+            crew.barrier()?;
+            // SAFETY: the barrier has made all blocks visible, and each chunk is one member's.
+            unsafe { self.last::<K>(crew, memory, &tables[prime]) };
+        }
+        crew.barrier()?;
+        // SAFETY: the barrier has made all residues visible, and each stretch is one member's.
+        unsafe { self.join::<K>(crew, memory) };
+        crew.barrier()?;
+        if crew.rank() == 0 {
+            // SAFETY: the barrier has made all limbs visible, and only one member has rank 0.
+            unsafe { self.add_carries(crew.members(), memory) };
+            (0..STEPS).for_each(|counter| crew.reset(counter));
+        }
+        crew.barrier()
+    }
+
+    /// The first pass of this member's chunks, on both operands.
+    ///
+    /// # Safety
+    ///
+    /// - As for [`Product::run`], and no other step works on this prime or on `other`.
+    unsafe fn first<K: Kernel>(&self, crew: &impl Crew, memory: Memory, table: &Table) {
+        let plan = self.plan;
+        let a = Digits::new(self.a, plan.digit_bits);
+        let b = self.b.map(|b| Digits::new(b, plan.digit_bits));
+        take(crew, 3 * table.prime, plan.chunks(), |chunk| {
+            // SAFETY: by this function's contract; only this member has the chunk.
+            unsafe { K::first(memory.residues[table.prime], a, plan, chunk, table) };
+            if let (Some(b), Some(other)) = (b, memory.other) {
+                // SAFETY: as above.
+                unsafe { K::first(other, b, plan, chunk, table) };
+            }
+        });
+    }
+
+    /// The middle of this member's blocks.
+    ///
+    /// # Safety
+    ///
+    /// - As for [`Product::run`], and the first pass over this prime is done.
+    unsafe fn middle<K: Kernel>(&self, crew: &impl Crew, memory: Memory, table: &Table) {
+        let (a, b) = (memory.residues[table.prime], memory.other);
+        let phase = self.plan.middle_phase();
+        take(crew, 3 * table.prime + 1, self.plan.columns(), |block| {
+            // SAFETY: by this function's contract; only this member has the block.
+            unsafe { middle::<K>(a, b, self.plan.block(block), phase, table) };
+        });
+    }
+
+    /// The last pass of this member's chunks.
+    ///
+    /// # Safety
+    ///
+    /// - As for [`Product::run`], and the middle of this prime is done.
+    unsafe fn last<K: Kernel>(&self, crew: &impl Crew, memory: Memory, table: &Table) {
+        take(crew, 3 * table.prime + 2, self.plan.chunks(), |chunk| {
+            // SAFETY: by this function's contract; only this member has the chunk.
+            unsafe { K::last(memory.residues[table.prime], self.plan, chunk, table) };
+        });
+    }
+
+    /// The joining of this member's stretches.
+    ///
+    /// # Safety
+    ///
+    /// - As for [`Product::run`], and the last pass over every prime is done.
+    unsafe fn join<K: Kernel>(&self, crew: &impl Crew, memory: Memory) {
+        let residues = memory.residues.map(<*mut Line>::cast_const);
+        let (stretch, count) = self.stretches(crew.members());
+        let bytes = self.out_limbs * size_of::<u64>();
+        take(crew, STEPS - 1, count, |i| {
+            let lines = i * stretch..((i + 1) * stretch).min(self.out_lines());
+            // SAFETY: by this function's contract; the stretch begins on a limb and only this
+            // member has it.
+            let carry = unsafe { K::compose(residues, &self.plan, lines, self.out.cast(), bytes) };
+            // SAFETY: there is a carry for each of `STRETCHES_MAX` stretches (`scratch_lines`).
+            unsafe { memory.carries.wrapping_add(i).write(carry) };
+        });
+    }
+
+    /// Lines that the result's digits fill.
+    fn out_lines(&self) -> usize {
+        (self.out_limbs * size_of::<u64>()).div_ceil(self.plan.digit_bits as usize)
+    }
+
+    /// The lines of a stretch, and how many stretches there are.
+    fn stretches(&self, members: usize) -> (usize, usize) {
+        let lines = self.out_lines();
+        let parts = if members == 1 { 1 } else { STRETCHES_MAX };
+        let stretch = lines.div_ceil(parts).next_multiple_of(STRETCH_UNIT);
+        (stretch, lines.div_ceil(stretch))
+    }
+
+    /// Adds the carry out of each stretch to the next.
+    ///
+    /// # Safety
+    ///
+    /// - As for [`Product::run`], all stretches are joined, and only one member calls.
+    unsafe fn add_carries(&self, members: usize, memory: Memory) {
+        let (stretch, count) = self.stretches(members);
+        // SAFETY: `out` is valid for its limbs and, now, this member's alone.
+        let out = unsafe { std::slice::from_raw_parts_mut(self.out, self.out_limbs) };
+        for i in 1..count {
+            // SAFETY: the carry of each stretch was written in `join`.
+            let carry = unsafe { memory.carries.wrapping_add(i - 1).read() };
+            let limb = i * stretch * self.plan.digit_bits as usize / size_of::<u64>();
+            add_limb(&mut out[limb..], carry);
+        }
+    }
+}
+
+/// Calls `work` for each of `units` that this member gets, from the counter of step `step`.
+fn take(crew: &impl Crew, step: usize, units: usize, mut work: impl FnMut(usize)) {
+    loop {
+        let unit = crew.take(step, 1);
+        if unit >= units {
+            return;
+        }
+        work(unit);
+    }
+}
+
+/// Forward transforms of `node` at `a` and `b`, product of their leaves, inverse transform at `a`,
+/// depth first. Without `b`, the square.
+///
+/// # Safety
+///
+/// - The processor has what `K` needs.
+/// - The lines of `node` at `a` and at `b` are this thread's to read and write.
+unsafe fn middle<K: Kernel>(
+    a: *mut Line,
+    b: Option<*mut Line>,
+    node: Node,
+    phase: usize,
+    table: &Table,
+) {
+    if node.log <= TILE_LOG {
+        // SAFETY: by this function's contract.
+        return unsafe { tile::<K>(a, b, node, phase, table) };
+    }
+    let layers = (node.log - 4).min(4);
+    for data in [Some(a), b].into_iter().flatten() {
+        // SAFETY: by this function's contract.
+        unsafe { K::forward(data, node, 1, layers, phase % 3, table) };
+    }
+    let child = node.first_child(layers, table.odd);
+    for n in 0..1 << layers {
+        // SAFETY: the child's lines are among the node's.
+        unsafe { middle::<K>(a, b, child.sibling(n), phase + layers as usize, table) };
+    }
+    // SAFETY: by this function's contract.
+    unsafe { K::inverse(a, node, 1, layers, table) };
+}
+
+/// [`middle`] for a small node, layer by layer in at most two passes.
+///
+/// # Safety
+///
+/// - As for [`middle`].
+unsafe fn tile<K: Kernel>(
+    a: *mut Line,
+    b: Option<*mut Line>,
+    node: Node,
+    phase: usize,
+    table: &Table,
+) {
+    let upper = node.log - node.log.min(4).min(node.log.div_ceil(2).max(3));
+    let lower = node.log - upper;
+    let (child, children) = (node.first_child(upper, table.odd), 1 << upper);
+    for data in [Some(a), b].into_iter().flatten() {
+        if upper > 0 {
+            // SAFETY: by this function's contract.
+            unsafe { K::forward(data, node, 1, upper, phase % 3, table) };
+        }
+        if lower > 0 {
+            let phase = (phase + upper as usize) % 3;
+            // SAFETY: by this function's contract.
+            unsafe { K::forward(data, child, children, lower, phase, table) };
+        }
+    }
+    let leaf = node.first_child(node.log, table.odd);
+    // SAFETY: by this function's contract.
+    unsafe { K::leaves(a, b.unwrap_or(a), leaf, 1 << node.log, table) };
+    if lower > 0 {
+        // SAFETY: by this function's contract.
+        unsafe { K::inverse(a, child, children, lower, table) };
+    }
+    if upper > 0 {
+        // SAFETY: by this function's contract.
+        unsafe { K::inverse(a, node, 1, upper, table) };
+    }
+}
