@@ -1,6 +1,15 @@
 //! Carries and borrows: sums and differences of limb slices.
 
-/// Adds `limb` to `number`; returns the carry out, 0 or 1 unless `number` is empty.
+/// `number += limb`; returns the carry out.
+///
+/// # Examples
+///
+/// ```
+/// use brigade::kernel::bigint::add_limb;
+/// let mut number = [u64::MAX, 7];
+/// assert_eq!(add_limb(&mut number, 2), 0);
+/// assert_eq!(number, [1, 8]);
+/// ```
 pub fn add_limb(number: &mut [u64], limb: u64) -> u64 {
     let mut carry = limb;
     for limb in number {
@@ -12,4 +21,85 @@ pub fn add_limb(number: &mut [u64], limb: u64) -> u64 {
         carry = u64::from(overflow);
     }
     carry
+}
+
+/// `number -= limb`; returns the borrow.
+pub fn sub_limb(number: &mut [u64], limb: u64) -> u64 {
+    let mut borrow = limb;
+    for limb in number {
+        if borrow == 0 {
+            return 0;
+        }
+        let (difference, overflow) = limb.overflowing_sub(borrow);
+        *limb = difference;
+        borrow = u64::from(overflow);
+    }
+    borrow
+}
+
+/// `number += other`, which is no longer; returns the carry out, 0 or 1.
+///
+/// # Panics
+///
+/// If `other` is longer than `number`.
+pub fn add_assign(number: &mut [u64], other: &[u64]) -> u64 {
+    let (low, high) = number.split_at_mut(other.len());
+    let mut carry = false;
+    for (x, &y) in low.iter_mut().zip(other) {
+        (*x, carry) = add_with_carry(*x, y, carry);
+    }
+    add_limb(high, u64::from(carry))
+}
+
+/// `number -= other`, which is no longer; returns the borrow, 0 or 1.
+///
+/// # Panics
+///
+/// If `other` is longer than `number`.
+pub fn sub_assign(number: &mut [u64], other: &[u64]) -> u64 {
+    let (low, high) = number.split_at_mut(other.len());
+    let mut borrow = false;
+    for (x, &y) in low.iter_mut().zip(other) {
+        (*x, borrow) = sub_with_borrow(*x, y, borrow);
+    }
+    sub_limb(high, u64::from(borrow))
+}
+
+/// `number *= limb`, plus `carry`; returns the limb that is carried out.
+pub fn mul_limb(number: &mut [u64], limb: u64, carry: u64) -> u64 {
+    let mut carry = carry;
+    for x in number {
+        (*x, carry) = mul_add(*x, limb, carry, 0);
+    }
+    carry
+}
+
+/// `x + y + carry`, and the carry out.
+#[inline(always)]
+pub(super) const fn add_with_carry(x: u64, y: u64, carry: bool) -> (u64, bool) {
+    let (sum, first) = x.overflowing_add(y);
+    let (sum, second) = sum.overflowing_add(carry as u64);
+    (sum, first | second)
+}
+
+/// `x - y - borrow`, and the borrow out.
+#[inline(always)]
+pub(super) const fn sub_with_borrow(x: u64, y: u64, borrow: bool) -> (u64, bool) {
+    let (difference, first) = x.overflowing_sub(y);
+    let (difference, second) = difference.overflowing_sub(borrow as u64);
+    (difference, first | second)
+}
+
+/// The low and high limb of `x y + a + b`, which is at most `2^128 - 1`.
+#[inline(always)]
+#[expect(clippy::cast_possible_truncation, reason = "the two halves are what is asked for")]
+pub(super) const fn mul_add(x: u64, y: u64, a: u64, b: u64) -> (u64, u64) {
+    let sum = x as u128 * y as u128 + a as u128 + b as u128;
+    (sum as u64, (sum >> 64) as u64)
+}
+
+/// `number` without the zero limbs at its end.
+pub fn trim(number: &[u64]) -> &[u64] {
+    let zeros = number.iter().rev().take_while(|&&limb| limb == 0).count();
+    &number[..number.len() - zeros]
 }

@@ -1,8 +1,12 @@
 //! Big natural numbers: limb slices in, limb slices out.
 
+mod karatsuba;
 mod limbs;
+mod mul;
 mod ntt;
 mod params;
+mod school;
 
-pub use limbs::add_limb;
+pub use limbs::{add_assign, add_limb, mul_limb, sub_assign, sub_limb, trim};
+pub use mul::{mul, mul_scratch_limbs, square, square_scratch_limbs};
 pub use ntt::Backend;

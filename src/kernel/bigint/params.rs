@@ -5,3 +5,15 @@
 
 /// Cost of a line of the transform for each odd part 1, 3, 5, 7, 9, 15, relative to 100.
 pub(super) const LENGTH_COSTS: [usize; 6] = [100, 100, 100, 100, 100, 100];
+
+/// Below: schoolbook; from here: Karatsuba.
+pub(super) const KARATSUBA_MIN: usize = 32;
+
+/// The same for squares.
+pub(super) const KARATSUBA_SQUARE_MIN: usize = 48;
+
+/// From here: the transform.
+pub(super) const TRANSFORM_MIN: usize = 200;
+
+/// The same for squares.
+pub(super) const TRANSFORM_SQUARE_MIN: usize = 200;

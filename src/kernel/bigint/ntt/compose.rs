@@ -61,12 +61,14 @@ impl<L: Lanes> Joiner<'_, L> {
             return [f1.splat(0); 3];
         }
         let place = padded(line);
-        let residue = |i: usize| {
+        let mut residues = [f1.p; 3];
+        for i in 0..3 {
+            let field = &self.fields[i];
             // SAFETY: readable by this function's contract.
             let x = unsafe { L::load(self.residues[i].wrapping_add(place).cast()) };
-            self.fields[i].mul_canonical(x, self.fields[i].spread(&self.scales[i]))
-        };
-        let (r1, r2, r3) = (residue(0), residue(1), residue(2));
+            residues[i] = field.mul_canonical(x, field.spread(&self.scales[i]));
+        }
+        let [r1, r2, r3] = residues;
 
         let two_p2 = f2.splat(2 * f2.prime.p);
         let two_p3 = f3.splat(2 * f3.prime.p);

@@ -28,6 +28,12 @@ use super::table::OddFactors;
 /// A factor, spread over the lanes: the multiplier and its quotient.
 pub(super) type Spread<L> = (L, L);
 
+/// The factors of a pass: of node `t < 2^d` of its layer `d`.
+pub(super) trait Twiddles {
+    /// The factor by which the upper half of node `t` of layer `d` is multiplied.
+    fn factor(&self, d: usize, t: usize) -> &Factor;
+}
+
 /// The constants of one prime in registers; proof that the processor has what `L` needs.
 #[derive(Clone, Copy)]
 pub(super) struct Field<L> {
@@ -126,50 +132,50 @@ fn forward4<L: Lanes>(
     at: [usize; 4],
     (d, t): (usize, usize),
     phase: usize,
-    twiddle: &impl Fn(usize, usize) -> Spread<L>,
+    twiddles: &impl Twiddles,
 ) {
     let [i0, i1, i2, i3] = at;
-    let w = twiddle(d, t);
+    let w = field.spread(twiddles.factor(d, t));
     let reduce = (phase + d).is_multiple_of(3);
     let (x0, x2) = field.forward(x[i0], x[i2], w, reduce);
     let (x1, x3) = field.forward(x[i1], x[i3], w, reduce);
     let reduce = (phase + d + 1).is_multiple_of(3);
-    (x[i0], x[i1]) = field.forward(x0, x1, twiddle(d + 1, 2 * t), reduce);
-    (x[i2], x[i3]) = field.forward(x2, x3, twiddle(d + 1, 2 * t + 1), reduce);
+    (x[i0], x[i1]) = field.forward(x0, x1, field.spread(twiddles.factor(d + 1, 2 * t)), reduce);
+    (x[i2], x[i3]) = field.forward(x2, x3, field.spread(twiddles.factor(d + 1, 2 * t + 1)), reduce);
 }
 
-/// All `log2(R)` layers of a forward pass; `twiddle(d, t)` is the factor of node `t` of layer
+/// All `log2(R)` layers of a forward pass; `twiddles.factor(d, t)` is the factor of node `t` of layer
 /// `d`, and the layer is `phase + d` layers after a reduction.
 #[inline(always)]
 pub(super) fn forward<L: Lanes, const R: usize>(
     field: &Field<L>,
     x: &mut [L; R],
     phase: usize,
-    twiddle: impl Fn(usize, usize) -> Spread<L>,
+    twiddles: &impl Twiddles,
 ) {
     const { assert!(R == 1 || R == 2 || R == 4 || R == 8 || R == 16) };
     if R == 2 || R == 8 {
         let half = R / 2;
-        let w = twiddle(0, 0);
+        let w = field.spread(twiddles.factor(0, 0));
         for i in 0..half {
             (x[i], x[i + half]) =
                 field.forward(x[i], x[i + half], w, phase.is_multiple_of(3));
         }
     }
     if R == 8 {
-        forward4(field, x, [0, 1, 2, 3], (1, 0), phase, &twiddle);
-        forward4(field, x, [4, 5, 6, 7], (1, 1), phase, &twiddle);
+        forward4(field, x, [0, 1, 2, 3], (1, 0), phase, twiddles);
+        forward4(field, x, [4, 5, 6, 7], (1, 1), phase, twiddles);
     }
     if R == 4 {
-        forward4(field, x, [0, 1, 2, 3], (0, 0), phase, &twiddle);
+        forward4(field, x, [0, 1, 2, 3], (0, 0), phase, twiddles);
     }
     if R == 16 {
         for i in 0..4 {
-            forward4(field, x, [i, i + 4, i + 8, i + 12], (0, 0), phase, &twiddle);
+            forward4(field, x, [i, i + 4, i + 8, i + 12], (0, 0), phase, twiddles);
         }
         for t in 0..4 {
             let i = 4 * t;
-            forward4(field, x, [i, i + 1, i + 2, i + 3], (2, t), phase, &twiddle);
+            forward4(field, x, [i, i + 1, i + 2, i + 3], (2, t), phase, twiddles);
         }
     }
 }
@@ -181,12 +187,12 @@ fn inverse4<L: Lanes>(
     x: &mut [L],
     at: [usize; 4],
     (d, t): (usize, usize),
-    twiddle: &impl Fn(usize, usize) -> Spread<L>,
+    twiddles: &impl Twiddles,
 ) {
     let [i0, i1, i2, i3] = at;
-    let (x0, x1) = field.inverse(x[i0], x[i1], twiddle(d + 1, 2 * t));
-    let (x2, x3) = field.inverse(x[i2], x[i3], twiddle(d + 1, 2 * t + 1));
-    let w = twiddle(d, t);
+    let (x0, x1) = field.inverse(x[i0], x[i1], field.spread(twiddles.factor(d + 1, 2 * t)));
+    let (x2, x3) = field.inverse(x[i2], x[i3], field.spread(twiddles.factor(d + 1, 2 * t + 1)));
+    let w = field.spread(twiddles.factor(d, t));
     let (x0, x2) = field.inverse(x0, x2, w);
     let (x1, x3) = field.inverse(x1, x3, w);
     x[i0] = field.reduce(x0);
@@ -195,33 +201,33 @@ fn inverse4<L: Lanes>(
     x[i3] = x3;
 }
 
-/// Undoes [`forward`], up to a factor `R`; `twiddle(d, t)` is the negated inverse of its factor.
+/// Undoes [`forward`], up to a factor `R`; `twiddles.factor(d, t)` is the negated inverse of its factor.
 #[inline(always)]
 pub(super) fn inverse<L: Lanes, const R: usize>(
     field: &Field<L>,
     x: &mut [L; R],
-    twiddle: impl Fn(usize, usize) -> Spread<L>,
+    twiddles: &impl Twiddles,
 ) {
     const { assert!(R == 1 || R == 2 || R == 4 || R == 8 || R == 16) };
     if R == 16 {
         for t in 0..4 {
             let i = 4 * t;
-            inverse4(field, x, [i, i + 1, i + 2, i + 3], (2, t), &twiddle);
+            inverse4(field, x, [i, i + 1, i + 2, i + 3], (2, t), twiddles);
         }
         for i in 0..4 {
-            inverse4(field, x, [i, i + 4, i + 8, i + 12], (0, 0), &twiddle);
+            inverse4(field, x, [i, i + 4, i + 8, i + 12], (0, 0), twiddles);
         }
     }
     if R == 4 {
-        inverse4(field, x, [0, 1, 2, 3], (0, 0), &twiddle);
+        inverse4(field, x, [0, 1, 2, 3], (0, 0), twiddles);
     }
     if R == 8 {
-        inverse4(field, x, [0, 1, 2, 3], (1, 0), &twiddle);
-        inverse4(field, x, [4, 5, 6, 7], (1, 1), &twiddle);
+        inverse4(field, x, [0, 1, 2, 3], (1, 0), twiddles);
+        inverse4(field, x, [4, 5, 6, 7], (1, 1), twiddles);
     }
     if R == 2 || R == 8 {
         let half = R / 2;
-        let w = twiddle(0, 0);
+        let w = field.spread(twiddles.factor(0, 0));
         for i in 0..half {
             let (sum, difference) = field.inverse(x[i], x[i + half], w);
             (x[i], x[i + half]) = (field.reduce(sum), difference);
@@ -258,7 +264,10 @@ fn odd_prime<L: Lanes, const M: usize>(
 ) -> [L; M] {
     const { assert!(M % 2 == 1 && M <= 7 || M == 9 || M == 15) };
     let (cos, sin) = (&factors.cos[set], &factors.sin[set]);
-    let x = x.map(|x| field.reduce(x));
+    let mut x = x;
+    for t in 0..M {
+        x[t] = field.reduce(x[t]);
+    }
     let mut u = x;
     let mut v = x;
     let mut y = x;
@@ -289,7 +298,11 @@ fn odd_composite<L: Lanes, const A: usize, const B: usize, const M: usize>(
     mut x: [L; M],
 ) -> [L; M] {
     for b in 0..B {
-        let inner = odd_prime::<L, A>(field, factors, 0, std::array::from_fn(|a| x[B * a + b]));
+        let mut inner = [field.p; A];
+        for a in 0..A {
+            inner[a] = x[B * a + b];
+        }
+        let inner = odd_prime(field, factors, 0, inner);
         for e in 0..A {
             let twist = field.spread(&factors.twist[b * A + e]);
             x[B * e + b] = field.mul_add(field.four_p, inner[e], twist);
@@ -297,7 +310,11 @@ fn odd_composite<L: Lanes, const A: usize, const B: usize, const M: usize>(
     }
     let mut y = x;
     for e1 in 0..A {
-        let outer = odd_prime::<L, B>(field, factors, 1, std::array::from_fn(|b| x[B * e1 + b]));
+        let mut outer = [field.p; B];
+        for b in 0..B {
+            outer[b] = x[B * e1 + b];
+        }
+        let outer = odd_prime(field, factors, 1, outer);
         for e2 in 0..B {
             y[e1 + A * e2] = outer[e2];
         }

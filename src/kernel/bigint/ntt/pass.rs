@@ -1,30 +1,27 @@
 //! Passes over lines in memory: each loads, runs a net in registers, and stores.
 
 use super::digits::{Digits, residue};
-use super::field::PRIMES;
+use super::field::{Factor, PRIMES};
 use super::lanes::{LANES, Lanes};
-use super::net::{self, Field};
+use super::net::{self, Field, Twiddles};
 use super::plan::{Line, Node, PAGE_LINES, Plan, halve, padded};
 use super::table::{Table, mirror};
 
-/// Calls `each` with the addresses of the `R` columns of the node that begins at line `start`,
-/// `stride` lines apart, and the number of lines that follow without a gap.
+/// The addresses of `R` columns, `stride` lines apart, from line `start` on: of as many lines as
+/// follow without a gap, which is a page, or all of them in a node that fits into one.
 #[inline(always)]
-fn columns<const R: usize>(
-    data: *mut Line,
-    start: usize,
-    stride: usize,
-    mut each: impl FnMut(&[*mut Line; R], usize),
-) {
+fn columns<const R: usize>(data: *mut Line, start: usize, stride: usize) -> [*mut Line; R] {
+    let mut columns = [data.wrapping_add(padded(start)); R];
     if R * stride <= PAGE_LINES {
-        let base = data.wrapping_add(padded(start));
-        each(&std::array::from_fn(|i| base.wrapping_add(i * stride)), stride);
-        return;
+        for (i, column) in columns.iter_mut().enumerate() {
+            *column = column.wrapping_add(i * stride);
+        }
+    } else {
+        for (i, column) in columns.iter_mut().enumerate() {
+            *column = data.wrapping_add(padded(start + i * stride));
+        }
     }
-    for chunk in (0..stride).step_by(PAGE_LINES) {
-        let column = |i| data.wrapping_add(padded(start + i * stride + chunk));
-        each(&std::array::from_fn(column), stride.min(PAGE_LINES));
-    }
+    columns
 }
 
 /// Line `i` of each column.
@@ -34,10 +31,13 @@ fn columns<const R: usize>(
 /// - Line `i` of each column is readable, and the processor has what `L` needs.
 #[inline(always)]
 unsafe fn load<L: Lanes, const R: usize>(columns: &[*mut Line; R], i: usize) -> [L; R] {
-    std::array::from_fn(|column| {
+    // SAFETY: the processor has what `L` needs, by this function's contract.
+    let mut x = [unsafe { L::splat(0) }; R];
+    for column in 0..R {
         // SAFETY: line `i` of the column is readable, by this function's contract.
-        unsafe { L::load(columns[column].wrapping_add(i).cast()) }
-    })
+        x[column] = unsafe { L::load(columns[column].wrapping_add(i).cast()) };
+    }
+    x
 }
 
 /// Writes line `i` of each column.
@@ -68,27 +68,78 @@ pub(super) unsafe fn forward<L: Lanes, const R: usize, const PHASE: usize>(
 ) {
     // SAFETY: by this function's contract.
     let field = unsafe { Field::<L>::new(table.prime) };
-    let layers = R.trailing_zeros() as usize;
-    let mut row = node.row;
-    let rows = [0, 1, 2, 3].map(|_| {
-        row = halve(row, table.odd);
-        table.row(row)
-    });
+    let rows = rows(node.row, table.odd);
     let stride = (1usize << node.log) / R;
     for n in 0..nodes {
         let node = node.sibling(n);
-        let at: [_; 4] = std::array::from_fn(|d| {
-            if d < layers { &rows[d][node.index << d..][..1 << d] } else { &[] }
-        });
-        columns::<R>(data, node.line, stride, |columns, lines| {
-            for i in 0..lines {
+        let twiddles = Forward::new::<R>(table, rows, node.index);
+        for start in (0..stride).step_by(PAGE_LINES) {
+            let columns = columns::<R>(data, node.line + start, stride);
+            for i in 0..stride.min(PAGE_LINES) {
                 // SAFETY: the line is the node's, ours by this function's contract.
-                let mut x = unsafe { load::<L, R>(columns, i) };
-                net::forward(&field, &mut x, PHASE, |d, t| field.spread(&at[d][t]));
+                let mut x = unsafe { load::<L, R>(&columns, i) };
+                net::forward(&field, &mut x, PHASE, &twiddles);
                 // SAFETY: as above.
-                unsafe { store(columns, i, x) };
+                unsafe { store(&columns, i, x) };
             }
-        });
+        }
+    }
+}
+
+/// The rows of the table for the four layers below a node in row `row`.
+#[inline(always)]
+fn rows(row: usize, odd: usize) -> [usize; 4] {
+    let mut rows = [halve(row, odd); 4];
+    for d in 1..4 {
+        rows[d] = halve(rows[d - 1], odd);
+    }
+    rows
+}
+
+/// The factors of a forward pass: layer `d` of node `index` has `2^d`, one after another.
+struct Forward<'a>([&'a [Factor]; 4]);
+
+impl<'a> Forward<'a> {
+    #[inline(always)]
+    fn new<const R: usize>(table: &'a Table, rows: [usize; 4], index: usize) -> Self {
+        let mut layers: [&[Factor]; 4] = [&[]; 4];
+        for d in 0..R.ilog2() as usize {
+            layers[d] = &table.row(rows[d])[index << d..][..1 << d];
+        }
+        Self(layers)
+    }
+}
+
+impl Twiddles for Forward<'_> {
+    #[inline(always)]
+    fn factor(&self, d: usize, t: usize) -> &Factor {
+        &self.0[d][t]
+    }
+}
+
+/// The factors of an inverse pass: layer `d` of node `index` has `2^d`, the last one first.
+struct Inverse<'a>([&'a [Factor]; 4]);
+
+impl<'a> Inverse<'a> {
+    #[inline(always)]
+    fn new<const R: usize>(table: &'a Table, rows: [usize; 4], index: usize) -> Self {
+        let mut layers: [&[Factor]; 4] = [&[]; 4];
+        for d in 0..R.ilog2() as usize {
+            layers[d] = if index == 0 {
+                &table.inverses(rows[d])[1 << d..2 << d]
+            } else {
+                let row = table.row(if rows[d] == 0 { 0 } else { table.odd - rows[d] });
+                &row[mirror(index) << d..][..1 << d]
+            };
+        }
+        Self(layers)
+    }
+}
+
+impl Twiddles for Inverse<'_> {
+    #[inline(always)]
+    fn factor(&self, d: usize, t: usize) -> &Factor {
+        &self.0[d][(1 << d) - 1 - t]
     }
 }
 
@@ -107,35 +158,21 @@ pub(super) unsafe fn inverse<L: Lanes, const R: usize>(
 ) {
     // SAFETY: by this function's contract.
     let field = unsafe { Field::<L>::new(table.prime) };
-    let layers = R.trailing_zeros() as usize;
-    let mut row = node.row;
-    let rows = [0, 1, 2, 3].map(|_| {
-        row = halve(row, table.odd);
-        row
-    });
+    let rows = rows(node.row, table.odd);
     let stride = (1usize << node.log) / R;
     for n in 0..nodes {
         let node = node.sibling(n);
-        // Layer d's factors in reverse order: entry `t` is the last but `t`.
-        let at: [_; 4] = std::array::from_fn(|d| {
-            if d >= layers {
-                &[][..]
-            } else if node.index == 0 {
-                &table.inverses(rows[d])[1 << d..2 << d]
-            } else {
-                let row = table.row((table.odd - rows[d]) % table.odd);
-                &row[mirror(node.index) << d..][..1 << d]
-            }
-        });
-        columns::<R>(data, node.line, stride, |columns, lines| {
-            for i in 0..lines {
+        let twiddles = Inverse::new::<R>(table, rows, node.index);
+        for start in (0..stride).step_by(PAGE_LINES) {
+            let columns = columns::<R>(data, node.line + start, stride);
+            for i in 0..stride.min(PAGE_LINES) {
                 // SAFETY: the line is the node's, ours by this function's contract.
-                let mut x = unsafe { load::<L, R>(columns, i) };
-                net::inverse(&field, &mut x, |d, t| field.spread(&at[d][(1 << d) - 1 - t]));
+                let mut x = unsafe { load::<L, R>(&columns, i) };
+                net::inverse(&field, &mut x, &twiddles);
                 // SAFETY: as above.
-                unsafe { store(columns, i, x) };
+                unsafe { store(&columns, i, x) };
             }
-        });
+        }
     }
 }
 
@@ -159,64 +196,51 @@ pub(super) unsafe fn first<L: Lanes, const M: usize, const R: usize, const D: u3
     // SAFETY: by this function's contract.
     let field = unsafe { Field::<L>::new(table.prime) };
     let stride = 1usize << plan.column_log();
-    let lines = stride.min(PAGE_LINES);
     let start = chunk * PAGE_LINES;
-    let out: [_; R] =
-        std::array::from_fn(|c| data.wrapping_add(padded(c * stride + start)));
-    for i in start..start + lines {
-        let mut x: [L; R] = std::array::from_fn(|c| {
-            residue(&field, operand.line::<L, D>(&field, c * stride + i))
-        });
+    let columns = columns::<R>(data, start, stride);
+    for i in 0..stride.min(PAGE_LINES) {
+        let mut x = [field.p; R];
+        for c in 0..R {
+            let digits = operand.line::<L, D>(&field, c * stride + start + i);
+            x[c] = residue(&field, digits);
+        }
         for c in 0..R / M {
-            let column = std::array::from_fn(|t| x[t * (R / M) + c]);
-            let column: [L; M] = net::odd(&field, &table.odd_factors, column);
+            let mut column = [field.p; M];
+            for t in 0..M {
+                column[t] = x[t * (R / M) + c];
+            }
+            let column = net::odd(&field, &table.odd_factors, column);
             for t in 0..M {
                 x[t * (R / M) + c] = column[t];
             }
         }
         for e in 0..M {
-            head_forward::<L, M, R>(&field, table, e, &mut x);
+            match R / M {
+                16 => head_forward::<L, M, 16>(&field, table, e, &mut x),
+                4 => head_forward::<L, M, 4>(&field, table, e, &mut x),
+                2 => head_forward::<L, M, 2>(&field, table, e, &mut x),
+                _ => {}
+            }
         }
         // SAFETY: the line belongs to this chunk, ours by this function's contract.
-        unsafe { store(&out, i - start, x) };
+        unsafe { store(&columns, i, x) };
     }
 }
 
-/// The binary layers of the first pass on the elements of `x` modulo `y^(R/M) - omega^e`.
+/// The binary layers of the first pass on elements `e N..(e + 1) N`, modulo `y^N - omega^e`.
 #[inline(always)]
-fn head_forward<L: Lanes, const M: usize, const R: usize>(
+fn head_forward<L: Lanes, const M: usize, const N: usize>(
     field: &Field<L>,
     table: &Table,
     e: usize,
-    x: &mut [L; R],
+    x: &mut [L],
 ) {
-    let twiddle = |d, t| field.spread(&table.row(head_row::<M>(e, d))[t]);
-    let phase = usize::from(M > 1);
-    match R / M {
-        16 => part::<L, 16>(x, e, |x| net::forward(field, x, phase, twiddle)),
-        4 => part::<L, 4>(x, e, |x| net::forward(field, x, phase, twiddle)),
-        2 => part::<L, 2>(x, e, |x| net::forward(field, x, phase, twiddle)),
-        _ => {}
+    let mut y = [field.p; N];
+    for i in 0..N {
+        y[i] = x[e * N + i];
     }
-}
-
-/// The row of layer `d` in block `e` of the first pass.
-#[inline(always)]
-const fn head_row<const M: usize>(e: usize, d: usize) -> usize {
-    let mut row = halve(e, M);
-    let mut layer = 0;
-    while layer < d {
-        row = halve(row, M);
-        layer += 1;
-    }
-    row
-}
-
-/// Runs `net` on elements `e N..(e + 1) N` of `x`.
-#[inline(always)]
-fn part<L: Lanes, const N: usize>(x: &mut [L], e: usize, net: impl FnOnce(&mut [L; N])) {
-    let mut y: [L; N] = std::array::from_fn(|i| x[e * N + i]);
-    net(&mut y);
+    let twiddles = Forward::new::<N>(table, rows(e, M), 0);
+    net::forward(field, &mut y, usize::from(M > 1), &twiddles);
     for i in 0..N {
         x[e * N + i] = y[i];
     }
@@ -239,42 +263,50 @@ pub(super) unsafe fn last<L: Lanes, const M: usize, const R: usize>(
     let field = unsafe { Field::<L>::new(table.prime) };
     let stride = 1usize << plan.column_log();
     let start = chunk * PAGE_LINES;
-    let out: [_; R] =
-        std::array::from_fn(|c| data.wrapping_add(padded(c * stride + start)));
+    let columns = columns::<R>(data, start, stride);
     for i in 0..stride.min(PAGE_LINES) {
         // SAFETY: the line belongs to this chunk, ours by this function's contract.
-        let mut x = unsafe { load::<L, R>(&out, i) };
+        let mut x = unsafe { load::<L, R>(&columns, i) };
         for e in 0..M {
-            head_inverse::<L, M, R>(&field, table, e, &mut x);
+            match R / M {
+                16 => head_inverse::<L, M, 16>(&field, table, e, &mut x),
+                4 => head_inverse::<L, M, 4>(&field, table, e, &mut x),
+                2 => head_inverse::<L, M, 2>(&field, table, e, &mut x),
+                _ => {}
+            }
         }
         for c in 0..R / M {
-            let column = std::array::from_fn(|t| x[t * (R / M) + c]);
-            let column: [L; M] = net::odd(&field, &table.odd_factors, column);
+            let mut column = [field.p; M];
+            for t in 0..M {
+                column[t] = x[t * (R / M) + c];
+            }
+            let column = net::odd(&field, &table.odd_factors, column);
             for t in 0..M {
                 // The inverse transform is the transform with its results in the other order.
                 x[(M - t) % M * (R / M) + c] = column[t];
             }
         }
         // SAFETY: as above.
-        unsafe { store(&out, i, x) };
+        unsafe { store(&columns, i, x) };
     }
 }
 
-/// Undoes [`head_forward`], up to a factor `R / M`.
+/// Undoes [`head_forward`], up to a factor `N`.
 #[inline(always)]
-fn head_inverse<L: Lanes, const M: usize, const R: usize>(
+fn head_inverse<L: Lanes, const M: usize, const N: usize>(
     field: &Field<L>,
     table: &Table,
     e: usize,
-    x: &mut [L; R],
+    x: &mut [L],
 ) {
-    let twiddle =
-        |d: usize, t| field.spread(&table.inverses(head_row::<M>(e, d))[(2 << d) - 1 - t]);
-    match R / M {
-        16 => part::<L, 16>(x, e, |x| net::inverse(field, x, twiddle)),
-        4 => part::<L, 4>(x, e, |x| net::inverse(field, x, twiddle)),
-        2 => part::<L, 2>(x, e, |x| net::inverse(field, x, twiddle)),
-        _ => {}
+    let mut y = [field.p; N];
+    for i in 0..N {
+        y[i] = x[e * N + i];
+    }
+    let twiddles = Inverse::new::<N>(table, rows(e, M), 0);
+    net::inverse(field, &mut y, &twiddles);
+    for i in 0..N {
+        x[e * N + i] = y[i];
     }
 }
 
