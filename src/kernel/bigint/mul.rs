@@ -3,11 +3,19 @@
 
 use crate::kernel::crew::{Crew, Deserted, Solo};
 
-use super::limbs::{add_assign, trim};
+use super::limbs::add_assign;
 use super::params::{KARATSUBA_MIN, TRANSFORM_MIN, TRANSFORM_SQUARE_MIN};
 use super::{Backend, karatsuba, ntt, school};
 
-/// Limbs of scratch memory that [`mul`] needs for operands of these lengths, in either order.
+/// Most limbs in the shorter factor of a product: about 117 million, 7.5 thousand million bits.
+pub const SHORTER_LIMBS_MAX: usize = ntt::SHORTER_LIMBS_MAX;
+
+/// Limbs of scratch memory that [`mul`] needs for factors of these lengths, in either order.
+///
+/// # Panics
+///
+/// If the shorter one has more than [`SHORTER_LIMBS_MAX`] limbs, or both more than fifteen times
+/// that.
 ///
 /// # Examples
 ///
@@ -27,17 +35,21 @@ pub fn mul_scratch_limbs(a_limbs: usize, b_limbs: usize) -> usize {
         Method::School => 0,
         // The product of a piece, and what is needed to make it.
         Method::Karatsuba => 2 * short + karatsuba::scratch_limbs(short),
-        Method::Transform => ntt::scratch_limbs(long, Some(short)).unwrap_or(usize::MAX),
+        Method::Transform => ntt::scratch_limbs(long, Some(short)),
     }
 }
 
 /// Limbs of scratch memory that [`square`] needs.
+///
+/// # Panics
+///
+/// If `limbs` is more than [`SHORTER_LIMBS_MAX`].
 #[must_use]
 pub fn square_scratch_limbs(limbs: usize) -> usize {
     if limbs < TRANSFORM_SQUARE_MIN {
         karatsuba::scratch_limbs(limbs)
     } else {
-        ntt::scratch_limbs(limbs, None).unwrap_or(usize::MAX)
+        ntt::scratch_limbs(limbs, None)
     }
 }
 
@@ -59,45 +71,148 @@ fn method(short: usize) -> Method {
 ///
 /// # Panics
 ///
-/// If `out` has not as many limbs as `a` and `b` together, or `scratch` fewer than
-/// [`mul_scratch_limbs`] says.
+/// If `out` has not as many limbs as `a` and `b` together, `scratch` fewer than
+/// [`mul_scratch_limbs`] says, or a factor is too long for that.
 pub fn mul(out: &mut [u64], a: &[u64], b: &[u64], scratch: &mut [u64]) {
+    mul_by(Backend::detect(), out, a, b, scratch);
+}
+
+/// [`mul`] by a stated backend of the transform.
+///
+/// # Panics
+///
+/// As [`mul`], or if the processor lacks the backend.
+pub fn mul_by(backend: Backend, out: &mut [u64], a: &[u64], b: &[u64], scratch: &mut [u64]) {
     assert_eq!(out.len(), a.len() + b.len(), "a product has the limbs of both its factors");
-    let (a, b) = if a.len() >= b.len() { (a, b) } else { (b, a) };
-    match method(b.len()) {
-        Method::School => school::mul(out, a, b),
-        Method::Karatsuba => mul_in_pieces(out, a, b, scratch),
-        Method::Transform => {
-            assert!(scratch.len() >= mul_scratch_limbs(a.len(), b.len()), "scratch is too short");
-            let (crew, backend) = (Solo::default(), Backend::detect());
-            let (out, scratch) = (out.as_mut_ptr(), scratch.as_mut_ptr());
-            // SAFETY: `out` and `scratch` are exclusive borrows, as long as asserted.
-            let done = unsafe { ntt::multiply(&crew, out, a, Some(b), scratch, backend) };
-            done.expect("a crew of one is never deserted");
-        }
-    }
+    assert!(scratch.len() >= mul_scratch_limbs(a.len(), b.len()), "scratch is too short");
+    let crew = Solo::default();
+    // SAFETY: `out` and `scratch` are exclusive borrows, as long as asserted.
+    let done = unsafe { mul_crew(&crew, backend, out.as_mut_ptr(), a, b, scratch.as_mut_ptr()) };
+    done.expect("a crew of one is never deserted");
 }
 
 /// `out = a^2`.
 ///
 /// # Panics
 ///
-/// If `out` has not twice as many limbs as `a`, or `scratch` fewer than
-/// [`square_scratch_limbs`] says.
+/// If `out` has not twice as many limbs as `a`, `scratch` fewer than [`square_scratch_limbs`]
+/// says, or `a` is too long for that.
+///
+/// # Examples
+///
+/// ```
+/// use brigade::kernel::bigint::{square, square_scratch_limbs};
+/// let mut out = [0; 4];
+/// square(&mut out, &[u64::MAX, 1], &mut vec![0; square_scratch_limbs(2)]);
+/// assert_eq!(out, [1, u64::MAX - 3, 3, 0]); // (2^65 - 1)^2
+/// ```
 pub fn square(out: &mut [u64], a: &[u64], scratch: &mut [u64]) {
+    square_by(Backend::detect(), out, a, scratch);
+}
+
+/// [`square`] by a stated backend of the transform.
+///
+/// # Panics
+///
+/// As [`square`], or if the processor lacks the backend.
+pub fn square_by(backend: Backend, out: &mut [u64], a: &[u64], scratch: &mut [u64]) {
     assert_eq!(out.len(), 2 * a.len(), "a square has twice the limbs of its root");
-    if a.len() < TRANSFORM_SQUARE_MIN {
-        return karatsuba::square(out, a, scratch);
-    }
     assert!(scratch.len() >= square_scratch_limbs(a.len()), "scratch is too short");
-    let (crew, backend) = (Solo::default(), Backend::detect());
-    let (out, scratch) = (out.as_mut_ptr(), scratch.as_mut_ptr());
+    let crew = Solo::default();
     // SAFETY: `out` and `scratch` are exclusive borrows, as long as asserted.
-    let done = unsafe { ntt::multiply(&crew, out, a, None, scratch, backend) };
+    let done = unsafe { square_crew(&crew, backend, out.as_mut_ptr(), a, scratch.as_mut_ptr()) };
     done.expect("a crew of one is never deserted");
 }
 
-/// `out = a b` by pieces of `a` as long as `b`, each by Karatsuba's method.
+/// `out = a b`, by the members of a crew that share the memory: each calls this, with a view of
+/// its own. The limbs are the same for any number of members. A product too small for the
+/// transform is made by one of them.
+///
+/// `a` and `b` have been visible to all members before the call; the product is when it returns.
+///
+/// # Errors
+///
+/// [`Deserted`] if a member died; `out` and `scratch` then hold anything.
+///
+/// # Panics
+///
+/// If the processor lacks the backend, or a factor is too long for [`mul_scratch_limbs`].
+///
+/// # Safety
+///
+/// - `out` is valid for reads and writes of as many limbs as `a` and `b` have together, `scratch`
+///   for [`mul_scratch_limbs`]; neither overlaps the other, `a` or `b`.
+/// - Both are for the crew alone until every member has returned or is dead.
+/// - All members call with the same factors, memory and backend. The crew's counters are at zero
+///   (as they are again when all have returned).
+pub unsafe fn mul_crew(
+    crew: &impl Crew,
+    backend: Backend,
+    out: *mut u64,
+    a: &[u64],
+    b: &[u64],
+    scratch: *mut u64,
+) -> Result<(), Deserted> {
+    let (a, b) = if a.len() >= b.len() { (a, b) } else { (b, a) };
+    if let Method::Transform = method(b.len()) {
+        // SAFETY: by this function's contract.
+        return unsafe { ntt::multiply(crew, out, a, Some(b), scratch, backend) };
+    }
+    crew.barrier()?;
+    if crew.rank() == 0 {
+        let limbs = a.len() + b.len();
+        // SAFETY: valid by this function's contract, and only one member has rank 0.
+        let out = unsafe { std::slice::from_raw_parts_mut(out, limbs) };
+        let limbs = mul_scratch_limbs(a.len(), b.len());
+        // SAFETY: as above.
+        let scratch = unsafe { std::slice::from_raw_parts_mut(scratch, limbs) };
+        match method(b.len()) {
+            Method::School => school::mul(out, a, b),
+            _ => mul_in_pieces(out, a, b, scratch),
+        }
+    }
+    crew.barrier()
+}
+
+/// `out = a^2`, by the members of a crew: as [`mul_crew`].
+///
+/// # Errors
+///
+/// [`Deserted`] if a member died; `out` and `scratch` then hold anything.
+///
+/// # Panics
+///
+/// If the processor lacks the backend, or `a` is too long for [`square_scratch_limbs`].
+///
+/// # Safety
+///
+/// - As for [`mul_crew`], with `out` of `2 a.len()` limbs and `scratch` of
+///   [`square_scratch_limbs`].
+pub unsafe fn square_crew(
+    crew: &impl Crew,
+    backend: Backend,
+    out: *mut u64,
+    a: &[u64],
+    scratch: *mut u64,
+) -> Result<(), Deserted> {
+    if a.len() >= TRANSFORM_SQUARE_MIN {
+        // SAFETY: by this function's contract.
+        return unsafe { ntt::multiply(crew, out, a, None, scratch, backend) };
+    }
+    crew.barrier()?;
+    if crew.rank() == 0 {
+        // SAFETY: valid by this function's contract, and only one member has rank 0.
+        let out = unsafe { std::slice::from_raw_parts_mut(out, 2 * a.len()) };
+        let limbs = square_scratch_limbs(a.len());
+        // SAFETY: as above.
+        let scratch = unsafe { std::slice::from_raw_parts_mut(scratch, limbs) };
+        karatsuba::square(out, a, scratch);
+    }
+    crew.barrier()
+}
+
+/// `out = a b` by pieces of `a` as long as `b`, each by Karatsuba's method; the last, shorter
+/// piece by the method that suits it.
 fn mul_in_pieces(out: &mut [u64], a: &[u64], b: &[u64], scratch: &mut [u64]) {
     let n = b.len();
     let (first, rest) = a.split_at(n);
@@ -108,8 +223,10 @@ fn mul_in_pieces(out: &mut [u64], a: &[u64], b: &[u64], scratch: &mut [u64]) {
         let product = &mut product[..piece.len() + n];
         if piece.len() == n {
             karatsuba::mul(product, piece, b, scratch);
+        } else if piece.len() < KARATSUBA_MIN {
+            school::mul(product, b, piece);
         } else {
-            mul(product, b, piece, scratch);
+            mul_in_pieces(product, b, piece, scratch);
         }
         add_assign(&mut out[(i + 1) * n..], product);
     }

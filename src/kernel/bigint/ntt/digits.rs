@@ -52,12 +52,6 @@ impl<'a> Digits<'a> {
         // proves that the processor has what `L` needs.
         unsafe { L::load(lanes.as_ptr()) }
     }
-
-    /// Whether line `line` and all after it are zero.
-    #[inline(always)]
-    pub(super) fn ends_before(&self, line: usize) -> bool {
-        line >= self.lines
-    }
 }
 
 /// A residue of a digit `x < 2^62`, in `[0, 3p)`: `x mod 2^49 + floor(x / 2^49) * gap`, where the

@@ -1,5 +1,7 @@
 //! Eight lanes of 64 bits: the operations that a processor must offer.
 
+use crate::kernel::bigint::limbs::mul_add;
+
 use super::field::{WORD_BITS, WORD_MASK};
 
 /// Lanes in a vector, coefficients in a leaf of the transform.
@@ -167,7 +169,7 @@ impl Lanes for Portable {
     fn add_high(self, x: Self, y: Self) -> Self {
         // Shifting one multiplicand up drops its bits from 52 on and puts the high half at 64.
         self.map(|i, sum| {
-            let (_, high) = (x.0[i] << (64 - WORD_BITS)).carrying_mul_halves(y.0[i] & WORD_MASK);
+            let (_, high) = mul_add(x.0[i] << (64 - WORD_BITS), y.0[i] & WORD_MASK, 0, 0);
             sum.wrapping_add(high)
         })
     }
@@ -211,20 +213,5 @@ impl Lanes for Portable {
     #[inline(always)]
     fn last(self) -> u64 {
         self.0[LANES - 1]
-    }
-}
-
-/// Both halves of a product of limbs.
-pub(in crate::kernel::bigint) trait Halves {
-    /// The low and the high 64 bits of `self * other`.
-    fn carrying_mul_halves(self, other: u64) -> (u64, u64);
-}
-
-impl Halves for u64 {
-    #[inline(always)]
-    #[expect(clippy::cast_possible_truncation, reason = "the two halves are what is asked for")]
-    fn carrying_mul_halves(self, other: u64) -> (u64, u64) {
-        let product = u128::from(self) * u128::from(other);
-        (product as u64, (product >> 64) as u64)
     }
 }

