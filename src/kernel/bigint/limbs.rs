@@ -103,3 +103,20 @@ pub fn trim(number: &[u64]) -> &[u64] {
     let zeros = number.iter().rev().take_while(|&&limb| limb == 0).count();
     &number[..number.len() - zeros]
 }
+
+/// `number *= 2^bits`; what goes beyond the end is lost.
+pub fn shift_left(number: &mut [u64], bits: u64) {
+    let limbs = usize::try_from(bits / 64).unwrap_or(usize::MAX).min(number.len());
+    let kept = number.len() - limbs;
+    number.copy_within(..kept, limbs);
+    number[..limbs].fill(0);
+    let shift = bits % 64;
+    if shift > 0 {
+        let mut below = 0;
+        for limb in &mut number[limbs..] {
+            let high = *limb >> (64 - shift);
+            *limb = *limb << shift | below;
+            below = high;
+        }
+    }
+}

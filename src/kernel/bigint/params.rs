@@ -17,3 +17,12 @@ pub(super) const TRANSFORM_MIN: usize = 200;
 
 /// The same for squares.
 pub(super) const TRANSFORM_SQUARE_MIN: usize = 200;
+
+/// From here on, n! is put together from the exponents of its primes; below, from odd numbers.
+pub(super) const FACTORIAL_PRIMES_MIN: u64 = 1000;
+
+/// Fewest numbers in a segment of primes.
+pub(super) const FACTORIAL_SEGMENT_MIN: u64 = 1 << 16;
+
+/// Most segments of primes.
+pub(super) const FACTORIAL_SEGMENTS_MAX: u64 = 1024;
