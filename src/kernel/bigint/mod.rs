@@ -1,5 +1,7 @@
 //! Big natural numbers: limb slices in, limb slices out.
 
+#[cfg(target_arch = "x86_64")]
+mod adx;
 mod factorial;
 mod karatsuba;
 mod limbs;

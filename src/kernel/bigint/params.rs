@@ -4,7 +4,7 @@
 //! AVX-512 IFMA), one core.
 
 /// Cost of a line of the transform for each odd part 1, 3, 5, 7, 9, 15, relative to 100.
-pub(super) const LENGTH_COSTS: [usize; 6] = [100, 100, 100, 100, 100, 100];
+pub(super) const LENGTH_COSTS: [usize; 6] = [100, 106, 106, 115, 115, 125];
 
 /// Below: schoolbook; from here: Karatsuba.
 pub(super) const KARATSUBA_MIN: usize = 32;
@@ -13,10 +13,10 @@ pub(super) const KARATSUBA_MIN: usize = 32;
 pub(super) const KARATSUBA_SQUARE_MIN: usize = 48;
 
 /// From here: the transform.
-pub(super) const TRANSFORM_MIN: usize = 200;
+pub(super) const TRANSFORM_MIN: usize = 118;
 
 /// The same for squares.
-pub(super) const TRANSFORM_SQUARE_MIN: usize = 200;
+pub(super) const TRANSFORM_SQUARE_MIN: usize = 100;
 
 /// From here on, n! is put together from the exponents of its primes; below, from odd numbers.
 pub(super) const FACTORIAL_PRIMES_MIN: u64 = 1000;

@@ -13,7 +13,10 @@ pub fn product_scratch_limbs(factors: usize) -> usize {
         return 0;
     }
     let half = factors.div_ceil(2);
-    factors + product_scratch_limbs(half).max(mul_scratch_limbs(half, half))
+    // A shorter product may take a longer transform, of a length that costs less: by no more than
+    // the largest ratio of the costs of lengths, 5 / 4.
+    let mul = mul_scratch_limbs(half, half) / 4 * 5 + 5;
+    factors + product_scratch_limbs(half).max(mul)
 }
 
 /// The product of `factors` into `out`; returns its limbs, without zeros at the end. The product of

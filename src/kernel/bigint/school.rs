@@ -1,100 +1,71 @@
-//! Schoolbook products: four rows at a time, so that four carries run side by side.
+//! Schoolbook products: row by row.
+#![allow(unsafe_code)]
 
-use super::limbs::{add_limb, add_with_carry, mul_add};
-
-/// Rows that are added together.
-const ROWS: usize = 4;
-
-/// `out = a b`, of `a.len() + b.len()` limbs.
-pub(super) fn mul(out: &mut [u64], a: &[u64], b: &[u64]) {
-    debug_assert_eq!(out.len(), a.len() + b.len());
-    out.fill(0);
-    add_product(out, a, b);
-}
-
-/// `out += a b`, where the sum has no more than `out.len() >= a.len() + b.len()` limbs, and the
-/// limbs of `out` from `a.len()` on are zero.
-fn add_product(out: &mut [u64], a: &[u64], b: &[u64]) {
-    let n = a.len();
-    let mut groups = b.chunks_exact(ROWS);
-    let mut at = 0;
-    for group in &mut groups {
-        let rows: &[u64; ROWS] = group.try_into().expect("a chunk has `ROWS` limbs");
-        let carries = add_rows(&mut out[at..at + n + ROWS - 1], a, rows);
-        out[at + n + ROWS - 1] = carries;
-        at += ROWS;
-    }
-    for &limb in groups.remainder() {
-        out[at + n] = add_row(&mut out[at..at + n], a, limb);
-        at += 1;
-    }
-}
+use super::limbs::{add_with_carry, mul_add};
 
 /// `out += a b` for one limb `b` and `out` as long as `a`; returns the carry.
+type AddRow = fn(&mut [u64], &[u64], u64) -> u64;
+
+/// The fastest row for this processor.
+fn add_row() -> AddRow {
+    #[cfg(target_arch = "x86_64")]
+    if is_x86_feature_detected!("bmi2") && is_x86_feature_detected!("adx") {
+        return add_row_adx;
+    }
+    add_row_portable
+}
+
+#[cfg(target_arch = "x86_64")]
+fn add_row_adx(out: &mut [u64], a: &[u64], b: u64) -> u64 {
+    let rounds = a.len() & !3;
+    let (out, out_rest) = out.split_at_mut(rounds);
+    let (a, a_rest) = a.split_at(rounds);
+    // SAFETY: `add_row` returns this function only where BMI2 and ADX were detected.
+    let carry = unsafe { super::adx::add_rounds(out, a, b) };
+    add_row_from(out_rest, a_rest, b, carry)
+}
+
+fn add_row_portable(out: &mut [u64], a: &[u64], b: u64) -> u64 {
+    add_row_from(out, a, b, 0)
+}
+
+/// `out += a b + carry`; returns the carry.
 #[inline]
-fn add_row(out: &mut [u64], a: &[u64], b: u64) -> u64 {
-    let mut carry = 0;
+fn add_row_from(out: &mut [u64], a: &[u64], b: u64, carry: u64) -> u64 {
+    let mut carry = carry;
     for (out, &a) in out.iter_mut().zip(a) {
         (*out, carry) = mul_add(a, b, *out, carry);
     }
     carry
 }
 
-/// `out += a b` for `out` of `a.len() + ROWS - 1` limbs; returns the limb carried out, which has
-/// to fit: the caller's sum is less than `2^64` times the place after `out`.
-///
-/// Row `r` is at limb `i + r` when row 0 is at limb `i`, and takes what row `r + 1` left there a
-/// step before; so no step waits for all rows, and each limb of `out` is touched once.
-#[inline]
-fn add_rows(out: &mut [u64], a: &[u64], b: &[u64; ROWS]) -> u64 {
-    let [b0, b1, b2, b3] = *b;
-    let (mut w0, mut w1, mut w2) = (out[0], out[1], out[2]);
-    let (mut c0, mut c1, mut c2, mut c3) = (0, 0, 0, 0);
-    for (i, &a) in a.iter().enumerate() {
-        let low;
-        (low, c0) = mul_add(a, b0, w0, c0);
-        (w0, c1) = mul_add(a, b1, w1, c1);
-        (w1, c2) = mul_add(a, b2, w2, c2);
-        (w2, c3) = mul_add(a, b3, out.get(i + ROWS - 1).copied().unwrap_or(0), c3);
-        out[i] = low;
-    }
-    // The four carries belong to the places where each row would go on.
+/// `out = a b`, of `a.len() + b.len()` limbs.
+pub(super) fn mul(out: &mut [u64], a: &[u64], b: &[u64]) {
+    debug_assert_eq!(out.len(), a.len() + b.len());
+    mul_with(add_row(), out, a, b);
+}
+
+fn mul_with(add_row: AddRow, out: &mut [u64], a: &[u64], b: &[u64]) {
     let n = a.len();
-    let (x0, carry) = w0.overflowing_add(c0);
-    out[n] = x0;
-    let (x1, carry) = add_with_carry(w1, c1, carry);
-    out[n + 1] = x1;
-    let (x2, carry) = add_with_carry(w2, c2, carry);
-    out[n + 2] = x2;
-    c3 + u64::from(carry)
+    out[..n].fill(0);
+    for (i, &limb) in b.iter().enumerate() {
+        out[i + n] = add_row(&mut out[i..i + n], a, limb);
+    }
 }
 
 /// `out = a^2`, of `2 a.len()` limbs: the products of different limbs once, doubled, and the
 /// squares.
 pub(super) fn square(out: &mut [u64], a: &[u64]) {
     debug_assert_eq!(out.len(), 2 * a.len());
+    square_with(add_row(), out, a);
+}
+
+fn square_with(add_row: AddRow, out: &mut [u64], a: &[u64]) {
     out.fill(0);
-    let n = a.len();
-    let mut i = 0;
-    while i + ROWS < n {
-        let rows: &[u64; ROWS] = a[i..i + ROWS].try_into().expect("`ROWS` limbs");
-        // Among the four limbs themselves.
-        for r in 0..ROWS - 1 {
-            let row = &a[i + r + 1..i + ROWS];
-            let carry = add_row(&mut out[2 * (i + r) + 1..][..row.len()], row, a[i + r]);
-            add_limb(&mut out[2 * (i + r) + 1 + row.len()..], carry);
-        }
-        // With the limbs after them.
-        let rest = &a[i + ROWS..];
-        let at = 2 * i + ROWS;
-        let carry = add_rows(&mut out[at..at + rest.len() + ROWS - 1], rest, rows);
-        out[at + rest.len() + ROWS - 1] = carry;
-        i += ROWS;
-    }
-    for i in i..n {
-        let row = &a[i + 1..];
-        let carry = add_row(&mut out[2 * i + 1..][..row.len()], row, a[i]);
-        add_limb(&mut out[2 * i + 1 + row.len()..], carry);
+    for (i, &limb) in a.iter().enumerate() {
+        let rest = &a[i + 1..];
+        let at = 2 * i + 1;
+        out[at + rest.len()] = add_row(&mut out[at..at + rest.len()], rest, limb);
     }
     double_and_add_squares(out, a);
 }
@@ -108,5 +79,28 @@ fn double_and_add_squares(out: &mut [u64], a: &[u64]) {
         above = pair[1] >> 63;
         (pair[0], carry) = add_with_carry(doubled[0], low, carry);
         (pair[1], carry) = add_with_carry(doubled[1], high, carry);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_kind_of_row_gives_the_same_products() {
+        for n in 0..23 {
+            let a: Vec<u64> = (0..n).map(|i: u64| u64::MAX.wrapping_mul(i * i + 1)).collect();
+            let b: Vec<u64> = a.iter().map(|x| x ^ 0xff00_ff00).chain([u64::MAX]).collect();
+            let mut fast = vec![5; a.len() + b.len()];
+            let mut portable = fast.clone();
+            mul_with(add_row(), &mut fast, &a, &b);
+            mul_with(add_row_portable, &mut portable, &a, &b);
+            assert_eq!(fast, portable);
+            let mut fast = vec![5; 2 * a.len()];
+            let mut portable = fast.clone();
+            square_with(add_row(), &mut fast, &a);
+            mul_with(add_row_portable, &mut portable, &a, &a);
+            assert_eq!(fast, portable);
+        }
     }
 }

@@ -37,6 +37,12 @@ impl<'a> Digits<'a> {
         }
     }
 
+    /// Lines that have a digit other than zero, and all before them.
+    #[inline(always)]
+    pub(super) fn lines(&self) -> usize {
+        self.lines
+    }
+
     /// The bytes from `first_byte` on, and zeros after them.
     #[cold]
     fn last_lines<L: Lanes>(&self, first_byte: usize) -> L {

@@ -180,6 +180,26 @@ pub(super) fn forward<L: Lanes, const R: usize>(
     }
 }
 
+/// [`forward`] where the upper half of `x` is zero: both results of a butterfly of the first layer
+/// are then its `a`. For 16 elements and phase 0.
+#[inline(always)]
+pub(super) fn forward_half<L: Lanes>(field: &Field<L>, x: &mut [L], twiddles: &impl Twiddles) {
+    for i in 0..8 {
+        x[i] = field.reduce(x[i]);
+        x[i + 8] = x[i];
+    }
+    for i in 0..4 {
+        for t in 0..2 {
+            let (at, w) = (i + 8 * t, field.spread(twiddles.factor(1, t)));
+            (x[at], x[at + 4]) = field.forward(x[at], x[at + 4], w, false);
+        }
+    }
+    for t in 0..4 {
+        let i = 4 * t;
+        forward4(field, x, [i, i + 1, i + 2, i + 3], (2, t), 0, twiddles);
+    }
+}
+
 /// Undoes two layers, down to layer `d` at its node `t`, on the elements `at` of `x`.
 #[inline(always)]
 fn inverse4<L: Lanes>(

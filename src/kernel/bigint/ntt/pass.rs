@@ -198,9 +198,12 @@ pub(super) unsafe fn first<L: Lanes, const M: usize, const R: usize, const D: u3
     let stride = 1usize << plan.column_log();
     let start = chunk * PAGE_LINES;
     let columns = columns::<R>(data, start, stride);
+    let zero = field.splat(0);
+    // The columns after these are zero.
+    let live = operand.lines().div_ceil(stride).min(R);
     for i in 0..stride.min(PAGE_LINES) {
-        let mut x = [field.p; R];
-        for c in 0..R {
+        let mut x = [zero; R];
+        for c in 0..live {
             let digits = operand.line::<L, D>(&field, c * stride + start + i);
             x[c] = residue(&field, digits);
         }
@@ -216,9 +219,10 @@ pub(super) unsafe fn first<L: Lanes, const M: usize, const R: usize, const D: u3
         }
         for e in 0..M {
             match R / M {
-                16 => head_forward::<L, M, 16>(&field, table, e, &mut x),
-                4 => head_forward::<L, M, 4>(&field, table, e, &mut x),
-                2 => head_forward::<L, M, 2>(&field, table, e, &mut x),
+                16 if live <= 8 => head_forward::<L, M, 16, true>(&field, table, e, &mut x),
+                16 => head_forward::<L, M, 16, false>(&field, table, e, &mut x),
+                4 => head_forward::<L, M, 4, false>(&field, table, e, &mut x),
+                2 => head_forward::<L, M, 2, false>(&field, table, e, &mut x),
                 _ => {}
             }
         }
@@ -227,9 +231,10 @@ pub(super) unsafe fn first<L: Lanes, const M: usize, const R: usize, const D: u3
     }
 }
 
-/// The binary layers of the first pass on elements `e N..(e + 1) N`, modulo `y^N - omega^e`.
+/// The binary layers of the first pass on elements `e N..(e + 1) N`, modulo `y^N - omega^e`; if
+/// `HALF`, the upper half of them is zero.
 #[inline(always)]
-fn head_forward<L: Lanes, const M: usize, const N: usize>(
+fn head_forward<L: Lanes, const M: usize, const N: usize, const HALF: bool>(
     field: &Field<L>,
     table: &Table,
     e: usize,
@@ -240,7 +245,11 @@ fn head_forward<L: Lanes, const M: usize, const N: usize>(
         y[i] = x[e * N + i];
     }
     let twiddles = Forward::new::<N>(table, rows(e, M), 0);
-    net::forward(field, &mut y, usize::from(M > 1), &twiddles);
+    if HALF {
+        net::forward_half(field, &mut y, &twiddles);
+    } else {
+        net::forward(field, &mut y, usize::from(M > 1), &twiddles);
+    }
     for i in 0..N {
         x[e * N + i] = y[i];
     }
@@ -365,14 +374,16 @@ unsafe fn leaf_product<L: Lanes>(field: &Field<L>, a: *mut u64, y: L, ry: L) {
         y.align::<2>(ry),
         y.align::<1>(ry),
     ];
-    let (mut high, mut low) = (zero, zero);
+    // Even and odd rows apart: two chains of additions, each half as long.
+    let (mut high, mut low) = ([zero; 2], [zero; 2]);
     for i in 0..LANES {
         // SAFETY: lane `i < 8` of the line, readable by this function's contract.
         let x = unsafe { L::splat_from(a.wrapping_add(i)) };
-        low = low.add_low(x, rows[i]);
-        high = high.add_high(x, rows[i]);
+        low[i % 2] = low[i % 2].add_low(x, rows[i]);
+        high[i % 2] = high[i % 2].add_high(x, rows[i]);
     }
-    let high = high.add(low.shift_right::<52>()).add(field.p);
+    let low = low[0].add(low[1]);
+    let high = high[0].add(high[1]).add(low.shift_right::<52>()).add(field.p);
     let q = zero.add_low(low, field.splat(const_inverse(field.prime.p)));
     let sum = high.sub(zero.add_high(q, field.p));
     let folded = sum.and(field.splat((1 << 49) - 1)).add(field.splat(3 * field.prime.p));
