@@ -3,11 +3,10 @@
 //! Each coefficient `c < p1 p2 p3` of the product is rebuilt in mixed radix (Garner): with
 //! canonical residues `r1, r2, r3`, `c = r1 + p1 t2 + p1 p2 t3`, `t2 = (r2 - r1) / p1 mod p2`,
 //! `t3 = ((r3 - r1) / p1 - t2) / p2 mod p3`, also canonical. It has 147 bits, in digits of `D`
-//! bits `c = d0 + d1 2^D + d2 2^(2D)`, `d2 < 2^27`. Digit `i` of the number is then
-//! `d0[i] + d1[i-1] + d2[i-2] + carry < 2^(D+1) + 2^27 + 4 < 2^64`.
-//!
-//! The carries out of these sums are at most 2. They are first added one lane up, which leaves
-//! digits of at most `2^D + 1`, with carries of at most 1 that [`Lanes::ripple`] sends on.
+//! bits `c = d0 + d1 2^D + d2 2^(2D)`, `d2 < 2^27`. Digit `i` of the number is the sum of `d0[i]`,
+//! `d1[i-1]`, `d2[i-2]` and a carry. `d0 + d1 < 2^(D+1) <= 2^64` carries 0 or 1; without it, and
+//! with `d2` and the carry of the digit below, what is left is at most `2^D - 1 + 2^27 + 1`, with
+//! a carry of 0 or 1 that [`Lanes::ripple`] sends on.
 
 use super::field::{Factor, PRIMES, WORD_BITS, WORD_MASK};
 use super::lanes::{LANES, Lanes};
@@ -94,10 +93,21 @@ fn split<L: Lanes, const D: u32>(field: &Field<L>, w0: L, w1: L, w2: L) -> [L; 3
     let max = field.splat((1 << D) - 1);
     let d0 = w0.or(w1.shift_left::<WORD_BITS>()).and(max);
     let (d1, d2) = match D {
+        63 => (w1.shift_right::<11>().or(w2.shift_left::<41>()), w2.shift_right::<22>()),
         62 => (w1.shift_right::<10>().or(w2.shift_left::<42>()), w2.shift_right::<20>()),
         _ => (w1.shift_right::<8>().or(w2.shift_left::<44>()), w2.shift_right::<16>()),
     };
     [d0, d1.and(max), d2]
+}
+
+/// `x / 2^D`.
+#[inline(always)]
+fn shift_right_by<L: Lanes, const D: u32>(x: L) -> L {
+    match D {
+        63 => x.shift_right::<63>(),
+        62 => x.shift_right::<62>(),
+        _ => x.shift_right::<60>(),
+    }
 }
 
 /// Lines `lines` of the product as `digit_bits` bytes each, at `digit_bits * line` in `out`, up
@@ -116,7 +126,7 @@ pub(super) unsafe fn compose<L: Lanes, const D: u32>(
     out: *mut u8,
     out_bytes: usize,
 ) -> u64 {
-    const { assert!(D == 62 || D == 60) };
+    const { assert!(D == 63 || D == 62 || D == 60) };
     // SAFETY: by this function's contract.
     let fields = [0, 1, 2].map(|i| unsafe { Field::<L>::new(i) });
     let joiner = Joiner { fields, scales: scales(*plan), residues, plan };
@@ -134,9 +144,9 @@ pub(super) unsafe fn compose<L: Lanes, const D: u32>(
     for line in lines {
         // SAFETY: the line is readable, by this function's contract.
         let [d0, d1, d2] = unsafe { joiner.digits::<D>(line) };
-        let sum = d0.add(d1.align::<7>(below1)).add(d2.align::<6>(below2));
-        let carries = if D == 62 { sum.shift_right::<62>() } else { sum.shift_right::<60>() };
-        let digits = sum.and(max).add(carries.align::<7>(below_carries));
+        let sum = d0.add(d1.align::<7>(below1));
+        let carries = shift_right_by::<L, D>(sum);
+        let digits = sum.and(max).add(d2.align::<6>(below2)).add(carries.align::<7>(below_carries));
         (below1, below2, below_carries) = (d1, d2, carries);
         let (digits, out_carry) = digits.ripple::<D>(carry);
         carry = out_carry;

@@ -1,12 +1,47 @@
-//! A number in limbs, read as digits of 62 or 60 bits, eight at a time.
+//! A number in limbs, read as digits of 60 to 63 bits, eight at a time.
 
 use super::lanes::{LANES, Lanes};
 use super::net::Field;
+
+/// `0, step, 2 step, ...`
+pub(super) const fn multiples(step: u32) -> [u64; LANES] {
+    let mut lanes = [0; LANES];
+    let mut i = 1;
+    while i < LANES {
+        lanes[i] = lanes[i - 1] + step as u64;
+        i += 1;
+    }
+    lanes
+}
+
+/// How eight digits are taken from as many bytes as a digit has bits: digit `i` is the upper half
+/// of limbs `i` and `i - 1` shifted left by `i (64 - bits)`, and masked.
+#[derive(Clone, Copy)]
+pub(super) struct Split<L> {
+    counts: L,
+    mask: L,
+}
+
+impl<L: Lanes> Split<L> {
+    #[inline(always)]
+    pub(super) fn new(field: &Field<L>, digit_bits: u32) -> Self {
+        let counts = multiples(64 - digit_bits);
+        // SAFETY: the array is 64 bytes; the processor was vouched for in `Field::new`.
+        let counts = unsafe { L::load(counts.as_ptr()) };
+        Self { counts, mask: field.splat((1 << digit_bits) - 1) }
+    }
+
+    #[inline(always)]
+    fn digits(&self, limbs: L) -> L {
+        limbs.shift_apart(self.counts).and(self.mask)
+    }
+}
 
 /// An operand: limbs, least significant first.
 #[derive(Clone, Copy)]
 pub(super) struct Digits<'a> {
     limbs: &'a [u64],
+    line_bytes: usize,
     /// Lines that can be read by one load of 64 bytes.
     whole: usize,
     /// Lines that have a digit other than zero.
@@ -19,21 +54,19 @@ impl<'a> Digits<'a> {
         let bytes = size_of_val(limbs);
         let line_bytes = digit_bits as usize;
         let whole = if bytes < 64 { 0 } else { (bytes - 64) / line_bytes + 1 };
-        Self { limbs, whole, lines: bytes.div_ceil(line_bytes) }
+        Self { limbs, line_bytes, whole, lines: bytes.div_ceil(line_bytes) }
     }
 
     /// The eight digits of line `line`; zeros past the end.
     #[inline(always)]
-    pub(super) fn line<L: Lanes, const D: u32>(&self, field: &Field<L>, line: usize) -> L {
+    pub(super) fn line<L: Lanes>(&self, split: &Split<L>, line: usize) -> L {
         if line < self.whole {
-            let bytes = self.limbs.as_ptr().cast::<u8>().wrapping_add(line * D as usize);
-            // SAFETY: `line < whole`, so `line * D + 64` bytes are within the limbs (`new`); the
-            // processor was vouched for in `Field::new`.
-            unsafe { L::load(bytes.cast()) }.unpack::<D>()
-        } else if line < self.lines {
-            self.last_lines::<L>(line * D as usize).unpack::<D>()
+            let bytes = self.limbs.as_ptr().cast::<u8>().wrapping_add(line * self.line_bytes);
+            // SAFETY: `line < whole`, so `line * line_bytes + 64` bytes are within the limbs (`new`); the
+            // processor was vouched for in `Field::new`, before `split`.
+            split.digits(unsafe { L::load(bytes.cast()) })
         } else {
-            field.splat(0)
+            split.digits(self.last_lines(line * self.line_bytes))
         }
     }
 
@@ -54,14 +87,14 @@ impl<'a> Digits<'a> {
             let high = rest.get(i + 1).map_or(0, |limb| limb << 1 << (63 - shift));
             *lane = low | high;
         }
-        // SAFETY: the array is 64 bytes. A `Field<L>` exists in `line`, the only caller, and
+        // SAFETY: the array is 64 bytes. A `Split<L>` exists in `line`, the only caller, and
         // proves that the processor has what `L` needs.
         unsafe { L::load(lanes.as_ptr()) }
     }
 }
 
-/// A residue of a digit `x < 2^62`, in `[0, 3p)`: `x mod 2^49 + floor(x / 2^49) * gap`, where the
-/// second term is below `2^13 * 2^36.7 < 1.7 * 2^49`.
+/// A residue of a digit `x < 2^63`, in `[0, 5p)`: `x mod 2^49 + floor(x / 2^49) * gap`, where the
+/// second term is below `2^14 * 2^36.7 < 3.3 * 2^49`.
 #[inline(always)]
 pub(super) fn residue<L: Lanes>(field: &Field<L>, digits: L) -> L {
     let low = digits.and(field.splat((1 << 49) - 1));

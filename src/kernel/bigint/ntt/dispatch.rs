@@ -29,19 +29,13 @@ pub(super) unsafe fn first<L: Lanes>(
 ) {
     // SAFETY: by this function's contract.
     unsafe {
-        match (plan.odd, plan.digit_bits) {
-            (3, 62) => pass::first::<L, 3, 12, 62>(data, operand, plan, chunk, table),
-            (5, 62) => pass::first::<L, 5, 10, 62>(data, operand, plan, chunk, table),
-            (7, 62) => pass::first::<L, 7, 14, 62>(data, operand, plan, chunk, table),
-            (9, 62) => pass::first::<L, 9, 9, 62>(data, operand, plan, chunk, table),
-            (15, 62) => pass::first::<L, 15, 15, 62>(data, operand, plan, chunk, table),
-            (_, 62) => pass::first::<L, 1, 16, 62>(data, operand, plan, chunk, table),
-            (3, _) => pass::first::<L, 3, 12, 60>(data, operand, plan, chunk, table),
-            (5, _) => pass::first::<L, 5, 10, 60>(data, operand, plan, chunk, table),
-            (7, _) => pass::first::<L, 7, 14, 60>(data, operand, plan, chunk, table),
-            (9, _) => pass::first::<L, 9, 9, 60>(data, operand, plan, chunk, table),
-            (15, _) => pass::first::<L, 15, 15, 60>(data, operand, plan, chunk, table),
-            _ => pass::first::<L, 1, 16, 60>(data, operand, plan, chunk, table),
+        match plan.odd {
+            3 => pass::first::<L, 3, 12>(data, operand, plan, chunk, table),
+            5 => pass::first::<L, 5, 10>(data, operand, plan, chunk, table),
+            7 => pass::first::<L, 7, 14>(data, operand, plan, chunk, table),
+            9 => pass::first::<L, 9, 9>(data, operand, plan, chunk, table),
+            15 => pass::first::<L, 15, 15>(data, operand, plan, chunk, table),
+            _ => pass::first::<L, 1, 16>(data, operand, plan, chunk, table),
         }
     }
 }
@@ -139,6 +133,7 @@ pub(super) unsafe fn compose<L: Lanes>(
     // SAFETY: by this function's contract.
     unsafe {
         match plan.digit_bits {
+            63 => composing::compose::<L, 63>(residues, plan, lines, out, out_bytes),
             62 => composing::compose::<L, 62>(residues, plan, lines, out, out_bytes),
             _ => composing::compose::<L, 60>(residues, plan, lines, out, out_bytes),
         }

@@ -72,14 +72,15 @@ pub(super) trait Lanes: Copy {
     /// Lanes `N..N+8` of the sixteen lanes `low`, `self`.
     fn align<const N: i32>(self, low: Self) -> Self;
 
-    /// The eight `D`-bit digits of the low `8 D` bits of a 512-bit number.
-    fn unpack<const D: u32>(self) -> Self;
+    /// Lane `i` of a 512-bit number shifted left by lane `i < 64` of `counts`, the bits that leave
+    /// a lane entering the next.
+    fn shift_apart(self, counts: Self) -> Self;
 
     /// The number, of `8 D` bits, whose digits are the lanes, each below 2^D.
     fn pack<const D: u32>(self) -> Self;
 
     /// Adds `carry` (0 or 1) to the number whose digits are the lanes, each at most
-    /// `max + 1 + 2^32` where `max = 2^D - 1`; returns digits of at most `max`, and the carry out.
+    /// `max + 2^32` where `max = 2^D - 1`; returns digits of at most `max`, and the carry out.
     fn ripple<const D: u32>(self, carry: u32) -> (Self, u32);
 
     /// The highest lane.
@@ -181,11 +182,10 @@ impl Lanes for Portable {
     }
 
     #[inline(always)]
-    fn unpack<const D: u32>(self) -> Self {
-        let step = 64 - D as usize;
+    fn shift_apart(self, counts: Self) -> Self {
         self.map(|i, limb| {
-            let below = if i == 0 { 0 } else { self.0[i - 1] >> (64 - step * i) };
-            (limb << (step * i) | below) & ((1 << D) - 1)
+            let below = if i == 0 { 0 } else { self.0[i - 1] };
+            limb << counts.0[i] | below >> 1 >> (63 - counts.0[i])
         })
     }
 

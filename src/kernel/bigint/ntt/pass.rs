@@ -1,6 +1,6 @@
 //! Passes over lines in memory: each loads, runs a net in registers, and stores.
 
-use super::digits::{Digits, residue};
+use super::digits::{Digits, Split, residue};
 use super::field::{Factor, PRIMES};
 use super::lanes::{LANES, Lanes};
 use super::net::{self, Field, Twiddles};
@@ -179,14 +179,14 @@ pub(super) unsafe fn inverse<L: Lanes, const R: usize>(
 /// Chunk `chunk` of the first pass: splits the operand into digits, transforms the columns
 /// modulo `x^(8 odd) - 1`, and does the plan's first binary layers. `R = M << J`.
 ///
-/// Windows: from `[0, 3)`; an odd transform leaves `[3 - e, 5 + e]`, one layer from a reduction.
+/// Windows: from `[0, 5)`; an odd transform leaves `[3 - e, 5 + e]`, one layer from a reduction.
 ///
 /// # Safety
 ///
 /// - The processor has what `L` needs.
 /// - Memory for the plan at `data`, of which this chunk's lines are this thread's to write.
 #[inline(always)]
-pub(super) unsafe fn first<L: Lanes, const M: usize, const R: usize, const D: u32>(
+pub(super) unsafe fn first<L: Lanes, const M: usize, const R: usize>(
     data: *mut Line,
     operand: Digits<'_>,
     plan: Plan,
@@ -198,13 +198,14 @@ pub(super) unsafe fn first<L: Lanes, const M: usize, const R: usize, const D: u3
     let stride = 1usize << plan.column_log();
     let start = chunk * PAGE_LINES;
     let columns = columns::<R>(data, start, stride);
+    let split = Split::new(&field, plan.digit_bits);
     let zero = field.splat(0);
     // The columns after these are zero.
     let live = operand.lines().div_ceil(stride).min(R);
     for i in 0..stride.min(PAGE_LINES) {
         let mut x = [zero; R];
         for c in 0..live {
-            let digits = operand.line::<L, D>(&field, c * stride + start + i);
+            let digits = operand.line(&split, c * stride + start + i);
             x[c] = residue(&field, digits);
         }
         for c in 0..R / M {

@@ -23,16 +23,16 @@ pub(super) struct Plan {
     pub(super) odd: usize,
     /// The logarithm of the rest, in lines.
     pub(super) log: u32,
-    /// Bits of one coefficient of an operand: 62 or 60.
+    /// Bits of one coefficient of an operand: 63, 62 or 60.
     pub(super) digit_bits: u32,
 }
 
 /// The odd parts, each with the binary layers that its first pass does in the same registers.
 pub(super) const ODD_PARTS: [(usize, u32); 6] = [(1, 4), (3, 2), (5, 1), (7, 1), (9, 0), (15, 0)];
 
-/// The two widths of digits. Every coefficient of the product is less than
+/// The widths of digits, the best first. Every coefficient of the product is less than
 /// `min(digits) * 2^(2 * width)`, and must be less than the product of the primes.
-const WIDTHS: [u32; 2] = [62, 60];
+const WIDTHS: [u32; 3] = [63, 62, 60];
 
 /// Most digits of `width` bits in the shorter operand: `floor(p1 p2 p3 / 2^(2 width))`.
 const fn digits_max(width: u32) -> usize {

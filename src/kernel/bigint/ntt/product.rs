@@ -26,8 +26,8 @@ const TILE_LOG: u32 = 6;
 /// Most stretches into which the last step is divided, each with a carry of its own.
 const STRETCHES_MAX: usize = 64;
 
-/// Lines of which a stretch is a multiple: with 62 or 60 bits, it begins on a limb.
-const STRETCH_UNIT: usize = 4;
+/// Lines of which a stretch is a multiple: whatever the width of digits, it begins on a limb.
+const STRETCH_UNIT: usize = 8;
 
 /// Steps of a product that take their work from a counter of the crew, one each: first, middle
 /// and last for each prime, and the joining.

@@ -2,6 +2,7 @@
 
 use std::arch::x86_64::*;
 
+use super::digits::multiples;
 use super::lanes::Lanes;
 
 /// Eight lanes in a register of 512 bits.
@@ -10,19 +11,6 @@ use super::lanes::Lanes;
 /// has them; so each intrinsic below may be called, because a `Zmm` is at hand.
 #[derive(Clone, Copy)]
 pub(super) struct Zmm(__m512i);
-
-/// For lane `i`, `(i + offset) * step`.
-const fn ramp(step: i64, offset: i64) -> [i64; 8] {
-    let mut lanes = [0; 8];
-    let mut i = 0;
-    let mut value = step * offset;
-    while i < 8 {
-        lanes[i] = value;
-        value += step;
-        i += 1;
-    }
-    lanes
-}
 
 impl Lanes for Zmm {
     #[inline(always)]
@@ -112,18 +100,10 @@ impl Lanes for Zmm {
     }
 
     #[inline(always)]
-    fn unpack<const D: u32>(self) -> Self {
-        const { assert!(D < 64 && 8 * (64 - D) <= 64) };
-        // Digit i is the upper half of (limb i, limb i - 1) shifted left by i * (64 - D).
-        let zero = self.sub(self);
-        let below = self.align::<7>(zero);
-        let counts = const { ramp(64 - D as i64, 0) };
-        // SAFETY: the array is 64 bytes; AVX-512 F, by the type's contract.
-        let counts = unsafe { Self::load(counts.as_ptr().cast()) };
+    fn shift_apart(self, counts: Self) -> Self {
+        let below = self.align::<7>(self.sub(self));
         // SAFETY: AVX-512 VBMI2, by the type's contract.
-        let digits = Self(unsafe { _mm512_shldv_epi64(self.0, below.0, counts.0) });
-        // SAFETY: AVX-512 F, by the type's contract.
-        digits.and(unsafe { Self::splat((1 << D) - 1) })
+        Self(unsafe { _mm512_shldv_epi64(self.0, below.0, counts.0) })
     }
 
     #[inline(always)]
@@ -133,9 +113,9 @@ impl Lanes for Zmm {
         // Limb i is digit i shifted right by i * step, and digit i + 1 above it.
         let zero = self.sub(self);
         let above = zero.align::<1>(self);
-        let down = const { ramp(64 - D as i64, 0) };
+        let down = const { multiples(64 - D) };
         // SAFETY: the array is 64 bytes; AVX-512 F, by the type's contract.
-        let down = unsafe { Self::load(down.as_ptr().cast()) };
+        let down = unsafe { Self::load(down.as_ptr()) };
         // SAFETY: AVX-512 F, by the type's contract.
         let up = unsafe { Self::splat(u64::from(64 - step)) }.sub(down);
         // SAFETY: AVX-512 F, by the type's contract.
