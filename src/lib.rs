@@ -10,6 +10,8 @@ mod array;
 #[cfg(loom)]
 #[path = "pool/claim.rs"]
 mod claim;
+#[cfg(not(loom))]
+mod compute;
 pub mod kernel;
 #[cfg(not(loom))]
 mod pool;
@@ -21,6 +23,8 @@ mod sys;
 pub use array::{
     Element, Frozen, MappedArray, MappedArrayMut, NamedArray, OwnedChunk, Refused, SharedArray,
 };
+#[cfg(not(loom))]
+pub use compute::{Matrix, Product, Scalar};
 pub use error::{Death, Error, Limit, Phase, Result, TaskError};
 pub use exit::ExitReason;
 #[cfg(not(loom))]

@@ -267,6 +267,11 @@ impl Core {
         self.last_call.fetch_add(1, Ordering::Relaxed) + 1
     }
 
+    /// The arena that the pool's arrays and payloads are in.
+    pub(crate) fn arena(&self) -> &Arc<Arena> {
+        &self.arena
+    }
+
     /// How many workers there are, or may be.
     pub(crate) fn workers(&self) -> usize {
         self.config.workers

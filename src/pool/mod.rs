@@ -22,6 +22,7 @@ mod state;
 mod stats;
 mod supervise;
 mod task;
+mod team;
 mod worker;
 mod worker_lane;
 
@@ -33,7 +34,7 @@ use serde::de::DeserializeOwned;
 
 use crate::error::{Error, Result};
 use crate::pool::state::{Life, Watch};
-use crate::pool::task::{Rules, Whereabouts};
+use crate::pool::task::Whereabouts;
 use crate::process::function::FunctionOffset;
 
 pub use builder::PoolBuilder;
@@ -43,6 +44,10 @@ pub use handle::Handle;
 pub use map::{Imap, Options};
 pub use operand::{Chunks, Described, Enumerated, In, Lent, Operand, Out};
 pub use stats::Stats;
+
+pub(crate) use job::{Job, JobError, encode_onto};
+pub(crate) use task::Rules;
+pub(crate) use team::{TeamJob, TeamOrders, take_part};
 
 /// Workers that run tasks.
 pub struct Pool {
@@ -66,6 +71,20 @@ impl Pool {
 
     fn from_core(core: Arc<core::Core>) -> Pool {
         Pool { core }
+    }
+
+    pub(crate) fn core(&self) -> &core::Core {
+        &self.core
+    }
+
+    /// The rules for tasks that say nothing else.
+    pub(crate) fn rules(&self) -> Rules {
+        self.core.rules()
+    }
+
+    /// Whether tasks run in processes of their own.
+    pub(crate) fn has_workers(&self) -> bool {
+        self.core.config.start == Start::ForkServer
     }
 
     /// How many workers the pool has.

@@ -91,11 +91,11 @@ impl Call {
 
 /// Rules for one task.
 #[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Rules {
+pub(crate) struct Rules {
     /// Kill the worker when the task has run for this long.
-    pub(super) timeout: Option<Duration>,
+    pub(crate) timeout: Option<Duration>,
     /// How often it may be run again if its worker dies.
-    pub(super) retries: u32,
+    pub(crate) retries: u32,
 }
 
 /// Where a task is.

@@ -11,7 +11,7 @@
 
 use super::limbs::{shift_left, trim};
 use super::mul::{mul, mul_scratch_limbs, square, square_scratch_limbs};
-use super::params::{FACTORIAL_PRIMES_MIN, FACTORIAL_SEGMENTS_MAX, FACTORIAL_SEGMENT_MIN};
+use super::params::{FACTORIAL_PRIMES_MIN, FACTORIAL_SEGMENT_MIN, FACTORIAL_SEGMENTS_MAX};
 use super::primes::{Sieve, factorial_exponent};
 use super::product::{product, product_scratch_limbs};
 
@@ -318,9 +318,10 @@ mod tests {
             let (product, after) = rest.split_at(limbs);
             rest = after;
             Sieve::new(n).for_each_odd(3, n + 1, |p| {
-                let residue = product.iter().rev().fold(0, |r: u128, &limb| {
-                    (r << 64 | u128::from(limb)) % u128::from(p)
-                });
+                let residue = product
+                    .iter()
+                    .rev()
+                    .fold(0, |r: u128, &limb| (r << 64 | u128::from(limb)) % u128::from(p));
                 if limbs > 0 && residue == 0 {
                     *exponents.entry(p).or_insert(0) += 1u64 << level;
                 }

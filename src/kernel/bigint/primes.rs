@@ -122,10 +122,7 @@ mod tests {
         for n in [0, 1, 2, 6, 7, 48, 49, 50, 100] {
             for p in [2, 3, 7] {
                 let count = |mut k: u64| {
-                    std::iter::from_fn(|| {
-                        k.is_multiple_of(p).then(|| k /= p)
-                    })
-                    .count() as u64
+                    std::iter::from_fn(|| k.is_multiple_of(p).then(|| k /= p)).count() as u64
                 };
                 assert_eq!(factorial_exponent(n, p), (1..=n).map(count).sum(), "{n} {p}");
             }

@@ -158,7 +158,13 @@ pub(super) unsafe fn compose<L: Lanes, const D: u32>(
             unsafe { packed.store(out.wrapping_add(at).cast()) };
         } else {
             // SAFETY: bytes from `at` to `end_byte` are ours, by this function's contract.
-            unsafe { store_some(packed, out.wrapping_add(at), end_byte.saturating_sub(at).min(D as usize)) };
+            unsafe {
+                store_some(
+                    packed,
+                    out.wrapping_add(at),
+                    end_byte.saturating_sub(at).min(D as usize),
+                )
+            };
         }
     }
     below_carries.last() + u64::from(carry)

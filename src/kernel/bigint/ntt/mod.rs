@@ -42,9 +42,8 @@ pub(in crate::kernel::bigint) fn scratch_limbs(a_limbs: usize, b_limbs: Option<u
 }
 
 fn plan(a_limbs: usize, b_limbs: Option<usize>) -> Plan {
-    Plan::new(a_limbs, b_limbs.unwrap_or(a_limbs)).unwrap_or_else(|| {
-        panic!("{a_limbs} by {b_limbs:?} limbs are too many for one product")
-    })
+    Plan::new(a_limbs, b_limbs.unwrap_or(a_limbs))
+        .unwrap_or_else(|| panic!("{a_limbs} by {b_limbs:?} limbs are too many for one product"))
 }
 
 /// `a b`, or `a^2` when `b` is `None`, into `out`, by the members of a crew.

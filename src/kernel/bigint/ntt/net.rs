@@ -158,8 +158,7 @@ pub(super) fn forward<L: Lanes, const R: usize>(
         let half = R / 2;
         let w = field.spread(twiddles.factor(0, 0));
         for i in 0..half {
-            (x[i], x[i + half]) =
-                field.forward(x[i], x[i + half], w, phase.is_multiple_of(3));
+            (x[i], x[i + half]) = field.forward(x[i], x[i + half], w, phase.is_multiple_of(3));
         }
     }
     if R == 8 {

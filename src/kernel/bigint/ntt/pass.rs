@@ -396,11 +396,8 @@ unsafe fn leaf_product<L: Lanes>(field: &Field<L>, a: *mut u64, y: L, ry: L) {
 /// `1 / p mod 2^52` for one of the primes.
 #[inline(always)]
 fn const_inverse(p: u64) -> u64 {
-    const INVERSES: [u64; 3] = [
-        PRIMES[0].inverse_of_p(),
-        PRIMES[1].inverse_of_p(),
-        PRIMES[2].inverse_of_p(),
-    ];
+    const INVERSES: [u64; 3] =
+        [PRIMES[0].inverse_of_p(), PRIMES[1].inverse_of_p(), PRIMES[2].inverse_of_p()];
     if p == PRIMES[0].p {
         INVERSES[0]
     } else if p == PRIMES[1].p {

@@ -1,0 +1,362 @@
+//! A team: the workers that have claimed one cooperative job, their counters and barrier.
+//!
+//! 1. The host makes a control block and offers one task to each worker.
+//! 2. A task that starts sets its bit in the roster, unless that is closed: then it returns.
+//! 3. Who comes to the first barrier waits a little for the others, then closes the roster.
+//!    From there on the members are fixed, and every barrier waits for exactly them.
+//! 4. If a member dies, the host, which is told by the fork server, breaks the barrier: all who
+//!    wait, or come later, get [`Deserted`].
+//!
+//! Nobody ever waits for a task that has not set its bit, so two jobs at once cannot wait for
+//! each other's workers.
+#![allow(unsafe_code)]
+
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Result, TaskError};
+use crate::kernel::{COUNTERS, Crew, Deserted};
+use crate::pool::backoff;
+use crate::pool::core::Core;
+use crate::pool::handle;
+use crate::pool::job::{self, Job, JobError, Trampoline};
+use crate::pool::state::{State, Watch};
+use crate::pool::task::{Outcome, Rules, TaskId, Whereabouts};
+use crate::region::arena::{Contents, Span};
+use crate::region::windows::Windows;
+use crate::sys::futex;
+
+/// Most members of a team: bits of the roster, less the one that closes it.
+const MEMBERS_MAX: usize = 63;
+/// Set in the roster once the members are fixed.
+const CLOSED: u64 = 1 << 63;
+/// How long the first at the first barrier waits for workers that are still waking up.
+const GATHER: Duration = Duration::from_micros(300);
+/// How long a member yields at a barrier before it sleeps.
+const BARRIER_SPIN: Duration = Duration::from_millis(1);
+/// How long it sleeps at a stretch; a wake-up makes it shorter.
+const BARRIER_SLEEP: Duration = Duration::from_millis(200);
+
+/// A counter on a cache line of its own.
+#[repr(C, align(64))]
+struct Counter(AtomicU64);
+
+/// What the members of a team share beside the job's own data.
+///
+/// | field        | written by            | read by | guard              | if the writer dies     |
+/// |--------------|-----------------------|---------|--------------------|------------------------|
+/// | `roster`     | members, by CAS       | all     | the word itself    | its bit stays; host sets `broken` |
+/// | `arrived`    | members, by adding    | members | `generation`       | host sets `broken`     |
+/// | `generation` | last to arrive        | members | Release / Acquire  | host sets `broken`     |
+/// | `broken`     | host, once, to 1      | members | Release / Acquire  | all end with the host  |
+/// | `counters`   | members, by adding    | members | barriers           | host sets `broken`     |
+#[repr(C)]
+struct Control {
+    roster: AtomicU64,
+    _roster: [u64; 7],
+    arrived: AtomicU32,
+    _arrived: [u32; 15],
+    generation: AtomicU32,
+    broken: AtomicU32,
+    _generation: [u32; 14],
+    counters: [Counter; COUNTERS],
+}
+
+const _: () = assert!(size_of::<Control>() == 192 + 64 * COUNTERS);
+
+/// What each task of a job is told of its team, before the job's own argument.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+pub(crate) struct TeamOrders {
+    control: u64,
+    /// The task's bit.
+    ordinal: usize,
+    /// How many tasks there are.
+    pub(crate) members_max: usize,
+}
+
+/// What became of one task of a job.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Took {
+    /// It did its part to the end.
+    Part,
+    /// It came when the members were fixed.
+    None,
+    /// Another member died.
+    Deserted,
+}
+
+/// A team as one of its members sees it.
+pub(crate) struct Member {
+    control: *const Control,
+    ordinal: usize,
+    expected: usize,
+}
+
+impl Member {
+    /// Joins the team; `None` if its members are fixed.
+    ///
+    /// # Errors
+    ///
+    /// A control block that is not inside the arena.
+    pub(crate) fn join(
+        windows: &Windows,
+        orders: TeamOrders,
+    ) -> std::result::Result<Option<Member>, JobError> {
+        let refuse = |text: String| JobError::Argument(text);
+        if orders.ordinal >= MEMBERS_MAX || orders.control % 64 != 0 {
+            return Err(refuse(format!("a team of another kind: {orders:?}")));
+        }
+        let control = windows
+            .write(orders.control, size_of::<Control>())
+            .map_err(|error| refuse(error.to_string()))?
+            .cast::<Control>();
+        let member = Member { control, ordinal: orders.ordinal, expected: orders.members_max };
+        let bit = 1u64 << orders.ordinal;
+        let joined = member.control().roster.fetch_update(
+            // AcqRel: what members do after joining is ordered by the barriers.
+            Ordering::AcqRel,
+            Ordering::Acquire,
+            |roster| (roster & CLOSED == 0).then_some(roster | bit),
+        );
+        Ok(joined.is_ok().then_some(member))
+    }
+
+    fn control(&self) -> &Control {
+        // SAFETY: `join` checked bounds and alignment; the host keeps the span until no task of
+        // the job is left; it is nothing but atomics and padding.
+        unsafe { &*self.control }
+    }
+
+    /// Closes the roster, after waiting a little for those that are on their way.
+    fn close(&self) {
+        let roster = &self.control().roster;
+        let all = self.expected.min(MEMBERS_MAX);
+        backoff::spin(GATHER, || {
+            let seen = roster.load(Ordering::Relaxed);
+            seen & CLOSED != 0 || (seen.count_ones() as usize) >= all
+        });
+        roster.fetch_or(CLOSED, Ordering::AcqRel);
+    }
+
+    fn is_broken(&self) -> bool {
+        self.control().broken.load(Ordering::Acquire) == 1
+    }
+}
+
+impl Crew for Member {
+    fn members(&self) -> usize {
+        let roster = self.control().roster.load(Ordering::Acquire);
+        (roster & !CLOSED).count_ones() as usize
+    }
+
+    fn rank(&self) -> usize {
+        let roster = self.control().roster.load(Ordering::Acquire);
+        (roster & ((1 << self.ordinal) - 1)).count_ones() as usize
+    }
+
+    fn take(&self, counter: usize, count: usize) -> usize {
+        // Relaxed: it gives out numbers; the barriers order the work.
+        let first = self.control().counters[counter].0.fetch_add(count as u64, Ordering::Relaxed);
+        usize::try_from(first).unwrap_or(usize::MAX)
+    }
+
+    fn reset(&self, counter: usize) {
+        // Relaxed: the barriers on both sides order it, by `Crew::reset`'s contract.
+        self.control().counters[counter].0.store(0, Ordering::Relaxed);
+    }
+
+    fn barrier(&self) -> std::result::Result<(), Deserted> {
+        let control = self.control();
+        if control.roster.load(Ordering::Acquire) & CLOSED == 0 {
+            self.close();
+        }
+        let generation = control.generation.load(Ordering::Acquire);
+        if self.is_broken() {
+            return Err(Deserted);
+        }
+        // AcqRel: the last to arrive has seen what all others did before.
+        let arrived = control.arrived.fetch_add(1, Ordering::AcqRel) as usize + 1;
+        if arrived == self.members() {
+            // Relaxed: published by the generation.
+            control.arrived.store(0, Ordering::Relaxed);
+            // Release: pairs with the Acquire of those who wait below.
+            control.generation.fetch_add(1, Ordering::Release);
+            futex::wake(&control.generation, futex::ALL);
+            return Ok(());
+        }
+        let is_over =
+            || control.generation.load(Ordering::Acquire) != generation || self.is_broken();
+        while !backoff::spin(BARRIER_SPIN, is_over) {
+            futex::wait(&control.generation, generation, Some(BARRIER_SLEEP));
+        }
+        // A barrier that was complete counts, even if somebody died after it.
+        if control.generation.load(Ordering::Acquire) == generation {
+            Err(Deserted)
+        } else {
+            Ok(())
+        }
+    }
+}
+
+/// A job for a team.
+pub(crate) struct TeamJob<'a> {
+    pub(crate) core: &'a Core,
+    pub(crate) name: &'static str,
+    /// Workers to ask at most.
+    pub(crate) members_max: usize,
+    pub(crate) rules: Rules,
+}
+
+impl TeamJob<'_> {
+    /// How many tasks there will be.
+    pub(crate) fn members_max(&self) -> usize {
+        self.members_max.min(self.core.workers()).clamp(1, MEMBERS_MAX)
+    }
+
+    /// Runs the job; `encode` appends its argument behind the orders, and is asked again if the
+    /// job is repeated after a death.
+    ///
+    /// # Errors
+    ///
+    /// The death of a member, or another failure of a task; what the job wrote is unspecified.
+    pub(crate) fn run(
+        &self,
+        trampoline: Trampoline,
+        encode: impl Fn(&mut Vec<u8>) -> std::result::Result<(), String>,
+    ) -> Result<()> {
+        let mut repeats_left = self.rules.retries;
+        loop {
+            match self.run_once(trampoline, &encode) {
+                Err(Error::Task(TaskError::Died(_))) if repeats_left > 0 => repeats_left -= 1,
+                other => return other,
+            }
+        }
+    }
+
+    fn run_once(
+        &self,
+        trampoline: Trampoline,
+        encode: &impl Fn(&mut Vec<u8>) -> std::result::Result<(), String>,
+    ) -> Result<()> {
+        let control = HostControl(self.core.arena.reserve(size_of::<Control>(), Contents::Zeroed)?);
+        let rules = Rules { retries: 0, ..self.rules };
+        let members_max = self.members_max();
+        let mut ids = Vec::with_capacity(members_max);
+        let mut refused = None;
+        for ordinal in 0..members_max {
+            let orders = TeamOrders { control: control.0.offset(), ordinal, members_max };
+            let submitted = self.core.submit(trampoline, self.name, rules, |out| {
+                job::encode_onto(out, &orders)?;
+                encode(out)
+            });
+            match submitted {
+                Ok(id) => ids.push(id),
+                Err(error) => {
+                    refused = Some(error);
+                    break;
+                }
+            }
+        }
+        if let (true, Some(error)) = (ids.is_empty(), refused) {
+            return Err(error);
+        }
+        conclude(self.settle(&control, &ids))
+    }
+
+    /// Waits until no worker has any of the tasks, and breaks the barrier if a member dies.
+    fn settle(&self, control: &HostControl, ids: &[TaskId]) -> Vec<Outcome> {
+        let poll = |state: &mut State| {
+            let (mut done, mut failed) = (0, false);
+            for (ordinal, &id) in ids.iter().enumerate() {
+                let Some(entry) = state.tasks.get(id) else { continue };
+                if let Whereabouts::Done(outcome) = &entry.place {
+                    done += 1;
+                    failed |= outcome.is_err() && control.has_joined(ordinal);
+                }
+            }
+            if failed {
+                control.break_up();
+            }
+            if done > 0 && done < ids.len() {
+                for &id in ids {
+                    state.cancel(id);
+                }
+            }
+            let is_done = |state: &State, id: TaskId| {
+                state.tasks.get(id).is_none_or(|entry| matches!(entry.place, Whereabouts::Done(_)))
+            };
+            if !ids.iter().all(|&id| is_done(state, id)) {
+                return None;
+            }
+            Some(ids.iter().filter_map(|&id| Core::take(state, id)).collect())
+        };
+        self.core.wait(None, Watch::Tasks(ids), poll).unwrap_or_default()
+    }
+}
+
+/// What the outcomes of a job's tasks mean for the job.
+fn conclude(outcomes: Vec<Outcome>) -> Result<()> {
+    let (mut parts, mut is_deserted) = (0, false);
+    let mut failure: Option<Error> = None;
+    for outcome in outcomes {
+        match handle::open::<Took>(outcome) {
+            Ok(Took::Part) => parts += 1,
+            Ok(Took::None) => {}
+            Ok(Took::Deserted) => is_deserted = true,
+            Err(Error::Task(TaskError::Cancelled)) => {}
+            Err(error) => failure = failure.or(Some(error)),
+        }
+    }
+    if parts > 0 && !is_deserted {
+        // A task that failed without being a member took nothing with it.
+        return Ok(());
+    }
+    Err(failure.unwrap_or(Error::Task(TaskError::Cancelled)))
+}
+
+/// The control block as the host has it.
+struct HostControl(Span);
+
+impl HostControl {
+    fn control(&self) -> &Control {
+        // SAFETY: the span is as large as a control block, aligned to a cache line, lives as long
+        // as `self`, and is nothing but atomics and padding.
+        unsafe { &*self.0.as_ptr().cast::<Control>() }
+    }
+
+    fn has_joined(&self, ordinal: usize) -> bool {
+        self.control().roster.load(Ordering::Acquire) >> ordinal & 1 == 1
+    }
+
+    /// Sends all members home.
+    fn break_up(&self) {
+        let control = self.control();
+        if control.broken.swap(1, Ordering::Release) == 0 {
+            futex::wake(&control.generation, futex::ALL);
+        }
+    }
+}
+
+/// Runs one member's part in a trampoline: joins, works, says what it took.
+pub(crate) fn take_part(
+    job: &mut Job<'_>,
+    orders: TeamOrders,
+    work: impl FnOnce(
+        &Job<'_>,
+        &Member,
+    ) -> std::result::Result<std::result::Result<(), Deserted>, JobError>,
+) -> std::result::Result<(), JobError> {
+    let took = match Member::join(job.windows, orders)? {
+        None => Took::None,
+        Some(member) => {
+            job.begin();
+            match work(job, &member)? {
+                Ok(()) => Took::Part,
+                Err(Deserted) => Took::Deserted,
+            }
+        }
+    };
+    job.finish(&took)
+}
