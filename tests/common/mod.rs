@@ -2,6 +2,9 @@
 
 #![allow(dead_code, reason = "each test binary compiles all of this and uses its part")]
 
+pub(crate) mod alone;
+pub(crate) mod processes;
+
 use std::collections::BTreeSet;
 use std::fs;
 use std::io::Write;
