@@ -56,6 +56,13 @@ impl HostBoard {
         }
     }
 
+    /// Wakes the joining thread that sleeps on the word, whatever the word says: a worker that
+    /// was killed in the middle of ringing has changed it and woken nobody.
+    pub(super) fn wake_sleeper(&self) {
+        self.set_driver(driver::AWAKE);
+        futex::wake(&self.board().driver, 1);
+    }
+
     pub(super) fn set_hungry(&self, hungry: bool) {
         let word = &self.board().hungry;
         let value = u32::from(hungry);

@@ -48,6 +48,8 @@ impl Core {
             }
         }
         state.drive();
+        // It may have died between changing the driver word and waking who sleeps on it.
+        state.wake_sleeper();
         self.arm_supervisor(&mut state);
         drop(state);
         self.changed.notify_all();

@@ -259,9 +259,17 @@ impl State {
                 thread.unpark();
             }
         }
-        if is_awaited && self.sleeper {
-            // It sleeps on the board's word, where unparking does not reach it.
-            self.board.wake_joiner();
+        if is_awaited {
+            self.wake_sleeper();
+        }
+    }
+
+    /// Has the joining thread that sleeps on the board look again. Workers ring for what they
+    /// commit; this is for everything else: a death, a timeout, a cancellation, and a result
+    /// that another thread drained before its worker could ring.
+    pub(super) fn wake_sleeper(&self) {
+        if self.sleeper {
+            self.board.wake_sleeper();
         }
     }
 
