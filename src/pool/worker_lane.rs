@@ -259,6 +259,15 @@ impl WorkerLane {
         }
     }
 
+    /// Takes back what was left, since this worker lives on.
+    pub(super) fn take_back_words(&self) {
+        let len = &self.lane().header.words_len;
+        // Relaxed: only this process writes it. Loading first keeps the line shared.
+        if len.load(Ordering::Relaxed) != 0 {
+            len.store(0, Ordering::Release);
+        }
+    }
+
     /// Leaves a message for the report of this worker's death. Async-signal-safe.
     pub(super) fn leave_last_words(lane: &Lane, text: &[u8]) {
         let text = &text[..text.len().min(LAST_WORDS_BYTES)];
