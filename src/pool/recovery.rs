@@ -34,9 +34,11 @@ impl Core {
                 seat.pidfd = Some(pidfd);
                 match seat.condition {
                     Condition::Starting => seat.condition = Condition::Running,
+                    // They leave by themselves.
+                    Condition::Condemned(Cause::Leaving | Cause::Stopped) => {}
                     // Condemned before it had a pidfd to be killed by.
-                    Condition::Condemned(Cause::PoolEnds) => seat.kill(),
-                    _ => {}
+                    Condition::Condemned(_) => seat.kill(),
+                    Condition::Running | Condition::Vacant => {}
                 }
                 tracing::debug!(worker = index, pid, "worker started");
             }
