@@ -289,11 +289,13 @@ impl HostLane {
         let (mut started, mut untouched) = (Vec::new(), Vec::new());
         for InFlight { seq, task, .. } in std::mem::take(&mut self.in_flight) {
             let Some(id) = task else { continue };
-            match claim::read(&self.lane().task(seq).claim, seq) {
-                Claim::Offered => untouched.push(id),
-                // A word that says neither was spoilt by the worker: count it as started, since
-                // running a task twice is worse than reporting it.
-                Claim::Claimed | Claim::Recalled | Claim::Other => started.push((seq, id)),
+            // By compare-and-swap, so that a worker whose end is only inferred cannot start it
+            // after all. A word that is neither offered nor claimed was spoilt by the worker:
+            // count it as started, since running a task twice is worse than reporting it.
+            if claim::try_recall(&self.lane().task(seq).claim, seq) {
+                untouched.push(id);
+            } else {
+                started.push((seq, id));
             }
         }
         self.live = 0;

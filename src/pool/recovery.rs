@@ -3,14 +3,18 @@
 //! The order is the proof; each step relies on those before it.
 //!
 //! 1. The worker is reaped (the fork server says so, or its pidfd is readable after the server's
-//!    own end): from here on it writes nothing.
+//!    own end): from here on it writes nothing. A worker that a dying server forked and never
+//!    spoke of has no pidfd here; its end is the end of file on its socket, which the kernel
+//!    closes after it has taken the worker's memory away.
 //! 2. Its lane is drained: whatever it committed is delivered, a death after the commit
 //!    included.
 //! 3. What is left is split by claim word. CLAIMED: the task had started, and fails with the
-//!    death, or runs again if it may. OFFERED: it had not, and goes back to the front of the
-//!    queue in its old order.
+//!    death, or runs again if it may. OFFERED: it had not, is recalled, and goes back to the
+//!    front of the queue in its old order.
 //! 4. The seat gets a new worker with a new lane, unless the pool is ending or its workers die
 //!    before they are ready.
+
+use std::time::Duration;
 
 use crate::error::{Death, Error, Phase, TaskError};
 use crate::exit::ExitReason;
@@ -66,6 +70,8 @@ impl Core {
         peak_rss_bytes: Option<u64>,
         failure: Option<String>,
     ) {
+        let was_seen = failure.is_none();
+        let is_gone = was_seen || state.seats[index].await_hangup(HANGUP);
         state.drain_seat(index);
         let seat = &mut state.seats[index];
         let cause = match seat.condition {
@@ -73,13 +79,13 @@ impl Core {
             _ => None,
         };
         let (ready, pid) = (seat.lane.is_ready(), seat.pid);
-        let was_seen = failure.is_none();
         let last_words = failure.or_else(|| seat.lane.last_words());
         let stage = seat.lane.running();
         let (started, untouched) = seat.lane.autopsy();
-        if !was_seen {
-            // It may have been forked by a server that died before it could say so. Then it dies
-            // too, but may still look at its lane for an instant: so nobody else gets that.
+        if !is_gone {
+            // Somebody holds its socket, and that may be it: it gets no work and leaves, and its
+            // lane is never given to another.
+            seat.lane.stop();
             seat.lane.abandon();
         }
         seat.condition = Condition::Vacant;
@@ -159,6 +165,9 @@ impl Core {
         }
     }
 }
+
+/// How long to wait for the end of a worker that the fork server never spoke of.
+const HANGUP: Duration = Duration::from_secs(1);
 
 /// Fails a task that had started, or runs it again if it may.
 fn attribute(state: &mut State, id: TaskId, cause: Option<Cause>, mut death: Death) {

@@ -87,6 +87,11 @@ impl Seat {
         self.condition != Condition::Vacant
     }
 
+    /// Waits until nobody has the worker's end of its socket; false if somebody still has.
+    pub(super) fn await_hangup(&self, patience: Duration) -> bool {
+        self.socket.as_ref().is_none_or(|(socket, _)| socket.await_hangup(patience))
+    }
+
     /// Ends its process; whatever it ran dies with it.
     pub(super) fn kill(&self) {
         if let Some(pidfd) = &self.pidfd {

@@ -12,8 +12,8 @@ use crate::pool::worker::{self, SpanMessage};
 use crate::process::events::Handler;
 use crate::region::arena::Contents;
 use crate::sys::clock;
-use crate::sys::poll::EventFd;
-use crate::sys::socket::Socket;
+use crate::sys::poll::{EventFd, Interest, wait_any};
+use crate::sys::socket::{Received, Socket};
 
 /// Rung by workers when the supervisor is to drive.
 pub(super) struct Bell {
@@ -113,6 +113,22 @@ impl WorkerSocket {
         incarnation: u64,
     ) -> WorkerSocket {
         WorkerSocket { socket, core, index, incarnation }
+    }
+
+    /// Waits for the end of file, and throws away what comes before; false if it does not come.
+    pub(super) fn await_hangup(&self, patience: Duration) -> bool {
+        let deadline = Instant::now() + patience;
+        let interest = [Interest { fd: self.socket.as_fd(), writable: false }];
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            match self.socket.try_receive(&mut [0; size_of::<SpanMessage>()]) {
+                Ok(Received::Closed) | Err(_) => return true,
+                Ok(_) if left.is_zero() => return false,
+                Ok(Received::Message(..)) => {}
+                // A failed wait is a shorter one.
+                Ok(Received::Nothing) => drop(wait_any(&interest, Some(left))),
+            }
+        }
     }
 
     /// Reserves a span in the worker's name; its offset, or `None` without memory.
