@@ -48,7 +48,7 @@ impl<R: DeserializeOwned> Handle<R> {
     /// [`Error::Task`] if the function panicked, its worker died, or the task was cancelled,
     /// killed or timed out; [`Error::Broken`] or [`Error::Closed`] if the pool ended first.
     pub fn join(mut self) -> Result<R> {
-        let Some(id) = self.id else { return Err(Error::Closed { what: "the handle" }) };
+        let id = self.usable()?;
         match self.core.wait(None, Watch::Tasks(&[id]), |state| Core::take(state, id)) {
             Some(outcome) => {
                 self.id = None;
@@ -66,7 +66,7 @@ impl<R: DeserializeOwned> Handle<R> {
     /// asked again. Otherwise as [`join`](Handle::join); the outcome can be had only once, and
     /// every later call is [`Error::Closed`].
     pub fn join_timeout(&mut self, timeout: Duration) -> Result<R> {
-        let Some(id) = self.id else { return Err(Error::Closed { what: "the handle" }) };
+        let id = self.usable()?;
         let deadline = Instant::now().checked_add(timeout);
         match self.core.wait(deadline, Watch::Tasks(&[id]), |state| Core::take(state, id)) {
             Some(outcome) => {
@@ -79,12 +79,23 @@ impl<R: DeserializeOwned> Handle<R> {
 }
 
 impl<R> Handle<R> {
+    /// The task's id, if its outcome can be had: it was not taken before, and this is the
+    /// process that submitted it. In a child that was forked from that, the pool's lock may be
+    /// held by a thread that the child lacks, and its memory is not mapped.
+    fn usable(&self) -> Result<TaskId> {
+        if !self.core.is_ours() {
+            return Err(Error::Closed { what: "a task of the process that this one forked from" });
+        }
+        self.id.ok_or(Error::Closed { what: "the handle" })
+    }
+
     /// Whether the task is over: its outcome is there, or was taken.
     ///
-    /// False may be out of date by the time it is returned; true stays true.
+    /// False may be out of date by the time it is returned; true stays true. In a process that
+    /// was forked from the submitter's it is true: there is nothing to wait for.
     #[must_use]
     pub fn is_finished(&self) -> bool {
-        let Some(id) = self.id else { return true };
+        let Ok(id) = self.usable() else { return true };
         let mut state = self.core.lock();
         state.drain();
         state.tasks.get(id).is_none_or(|entry| matches!(entry.place, Whereabouts::Done(_)))
@@ -104,7 +115,7 @@ impl<R> Handle<R> {
     /// # Ok::<(), brigade::Error>(())
     /// ```
     pub fn cancel(&self) -> bool {
-        self.id.is_some_and(|id| self.core.lock().cancel(id))
+        self.usable().is_ok_and(|id| self.core.lock().cancel(id))
     }
 
     /// Ends the task, started or not: cancels it, or kills the worker that runs it, which is
@@ -112,16 +123,19 @@ impl<R> Handle<R> {
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidArgument`] in a pool without processes ([`Start::InProcess`]).
+    /// [`Error::InvalidArgument`] in a pool without processes ([`Start::InProcess`]);
+    /// [`Error::Closed`] in a process that was forked from the submitter's.
     pub fn kill(&self) -> Result<()> {
         if self.core.config.start == Start::InProcess {
             return Err(Error::invalid("kill", "called", "asked of a pool that has workers"));
         }
-        if let Some(id) = self.id {
-            let mut state = self.core.lock();
-            if !state.cancel(id) {
-                state.kill_task(id, Cause::Killed(id));
-            }
+        if self.id.is_none() {
+            return Ok(());
+        }
+        let id = self.usable()?;
+        let mut state = self.core.lock();
+        if !state.cancel(id) {
+            state.kill_task(id, Cause::Killed(id));
         }
         Ok(())
     }
