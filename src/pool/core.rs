@@ -478,11 +478,17 @@ impl Core {
         state.sleeper = true;
         let word = state.board.driver_word();
         if state.arm(driver::JOINER) {
+            let unbegun = state.unbegun();
+            let slice = (!unbegun.is_empty()).then_some(BEGIN);
+            let asleep = Instant::now();
             drop(state);
             // SAFETY: the board lives as long as the state, and that as long as `self`.
             let word = unsafe { &*word };
-            futex::wait(word, driver::JOINER, left());
+            futex::wait(word, driver::JOINER, left().into_iter().chain(slice).min());
             state = self.lock();
+            if asleep.elapsed() >= BEGIN {
+                state.rescue(&unbegun);
+            }
         }
         state.sleeper = false;
         state.board.set_driver(driver::AWAKE);
@@ -633,6 +639,9 @@ impl Core {
         }
     }
 }
+
+/// How long a worker may leave a task unbegun before another that is idle gets it.
+const BEGIN: Duration = Duration::from_millis(50);
 
 /// How long workers with nothing to do may take to leave.
 const LEAVE: Duration = Duration::from_secs(5);

@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use std::mem::ManuallyDrop;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering, fence};
+use std::time::Instant;
 
 use crate::error::{Error, Result};
 use crate::pool::claim::{self, Claim};
@@ -48,6 +49,8 @@ pub(super) struct HostLane {
     bytes_tail: u64,
     /// Tasks in `in_flight` that were not recalled.
     live: usize,
+    /// A task that was the worker's next, though nothing ran, and when that was first seen.
+    stuck: Option<(u64, Instant)>,
 }
 
 impl HostLane {
@@ -61,6 +64,7 @@ impl HostLane {
             bytes_head: 0,
             bytes_tail: 0,
             live: 0,
+            stuck: None,
         })
     }
 
@@ -266,6 +270,29 @@ impl HostLane {
         let known = seq >= front.seq && seq < self.next_seq;
         (known && claim::read(&self.lane().task(seq).claim, seq) == Claim::Claimed)
             .then_some((seq, stage, started_ns))
+    }
+
+    /// The oldest task of a worker that has begun none of what it has: stopped, or starting.
+    pub(super) fn unbegun(&self) -> Option<u64> {
+        let next = self.in_flight.iter().find(|entry| entry.task.is_some())?.seq;
+        (claim::read(&self.lane().task(next).claim, next) == Claim::Offered).then_some(next)
+    }
+
+    /// Since when `seq` has been this worker's next task although the worker says of none that
+    /// it runs; `None` if that is not so, or the worker is still starting. Counts from the first
+    /// call that found it so.
+    pub(super) fn stuck_since(&mut self, seq: u64, now: Instant) -> Option<Instant> {
+        let next = self.in_flight.iter().find(|entry| entry.task.is_some())?.seq;
+        if next != seq || self.running().is_some() || !self.is_ready() {
+            return None;
+        }
+        match self.stuck {
+            Some((stuck, since)) if stuck == seq => Some(since),
+            _ => {
+                self.stuck = Some((seq, now));
+                Some(now)
+            }
+        }
     }
 
     /// What the worker left behind, if anything; hostile bytes are made printable.

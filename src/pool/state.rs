@@ -82,6 +82,11 @@ impl Seat {
         matches!(self.condition, Condition::Starting | Condition::Running)
     }
 
+    /// Whether it has a process with nothing to do, not even slots to pass.
+    fn is_idle(&self) -> bool {
+        self.condition == Condition::Running && self.lane.in_flight().next().is_none()
+    }
+
     /// Whether it has, or may get, a process.
     pub(super) fn is_occupied(&self) -> bool {
         self.condition != Condition::Vacant
@@ -322,8 +327,13 @@ impl State {
                 continue;
             }
             let live = seat.lane.live();
-            // Idle and awake ranks 0, idle and asleep 1, all others behind by what they have.
-            let rank = if live > 0 { live + 1 } else { usize::from(seat.lane.is_parked()) };
+            // Idle and awake ranks 0, idle and asleep 1, all others behind by what they have; one
+            // that has not passed what was taken back from it does not count as idle.
+            let rank = match live {
+                0 if seat.lane.in_flight().next().is_some() => 2,
+                0 => usize::from(seat.lane.is_parked()),
+                _ => live + 1,
+            };
             if rank == 0 {
                 return Some(index);
             }
@@ -350,8 +360,7 @@ impl State {
             return;
         }
         loop {
-            let idle = |seat: &Seat| seat.condition == Condition::Running && seat.lane.live() == 0;
-            let Some(to) = self.seats.iter().position(idle) else { return };
+            let Some(to) = self.seats.iter().position(Seat::is_idle) else { return };
             let fullest = (0..self.seats.len()).max_by_key(|&i| self.seats[i].lane.live());
             let Some(from) = fullest.filter(|&i| self.seats[i].lane.live() > 1) else { return };
             let count = self.seats[from].lane.live() / 2;
@@ -366,6 +375,27 @@ impl State {
                 self.requeue_first(id);
             }
             self.seats[to].lane.wake();
+        }
+    }
+
+    /// The workers that have tasks and have begun none, each with the first of those.
+    pub(super) fn unbegun(&self) -> Vec<(usize, u64)> {
+        let seats = self.seats.iter().enumerate();
+        seats.filter_map(|(index, seat)| Some((index, seat.lane.unbegun()?))).collect()
+    }
+
+    /// Takes back the tasks of workers that have still not begun what they had not begun
+    /// `before`, if another worker is idle: one of them is stopped, or is slow to start.
+    pub(super) fn rescue(&mut self, before: &[(usize, u64)]) {
+        if !self.seats.iter().any(Seat::is_idle) {
+            return;
+        }
+        for (index, seq) in self.unbegun() {
+            if before.contains(&(index, seq)) {
+                for id in self.seats[index].lane.recall_latest(usize::MAX) {
+                    self.requeue_first(id);
+                }
+            }
         }
     }
 

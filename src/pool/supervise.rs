@@ -81,9 +81,18 @@ fn end_late_tasks(state: &mut State) -> Option<Instant> {
         let Some(timeout) = entry.rules.timeout else { continue };
         let running = match entry.place {
             Whereabouts::Offered { worker, seq } => {
-                state.seats[worker].lane.running().filter(|&(running, ..)| running == seq).map(
-                    |(_, _, started_ns)| (Duration::from_nanos(now_ns.saturating_sub(started_ns))),
-                )
+                let lane = &mut state.seats[worker].lane;
+                match lane.running() {
+                    Some((running, _, started_ns)) if running == seq => {
+                        Some(Duration::from_nanos(now_ns.saturating_sub(started_ns)))
+                    }
+                    // A worker that was stopped before it could say that it runs: without this
+                    // its task would have no end.
+                    // Waking up takes time too, on a busy machine, and is not the task's.
+                    _ => lane
+                        .stuck_since(seq, now)
+                        .map(|since| now.saturating_duration_since(since).saturating_sub(WAKE)),
+                }
             }
             _ => None,
         };
@@ -96,6 +105,9 @@ fn end_late_tasks(state: &mut State) -> Option<Instant> {
     }
     next
 }
+
+/// How long a worker that was offered a task may take to wake up, if the machine is busy.
+const WAKE: Duration = Duration::from_secs(1);
 
 /// The host's end of a worker's socket.
 pub(super) struct WorkerSocket {
