@@ -14,6 +14,9 @@ use crate::sys::process::{self, Forked};
 use crate::sys::signal::{self, Signal};
 use crate::sys::socket::{Received, Socket};
 
+/// Rounds of killing what was adopted: a task that forks faster than it is killed wins.
+const GENERATIONS_MAX: usize = 1000;
+
 /// A child that has not been reaped.
 struct Running {
     id: u64,
@@ -109,15 +112,25 @@ impl Server {
         self.end_adopted();
     }
 
-    /// Kills and reaps descendants that were adopted when their parent ended.
+    /// Kills and reaps descendants that were adopted when their parent ended, and those that
+    /// are adopted when these end, until there are none.
     fn end_adopted(&self) {
-        let Ok(children) = process::children() else { return };
-        for pid in children {
-            if self.children.iter().any(|child| child.pid == pid) {
-                continue;
+        for _ in 0..GENERATIONS_MAX {
+            let Ok(mut strangers) = process::children() else { return };
+            strangers.retain(|&pid| self.children.iter().all(|child| child.pid != pid));
+            if strangers.is_empty() {
+                return;
             }
-            // It is our unreaped child, so the number cannot have passed to a stranger.
+            self.end_strangers(strangers);
+        }
+    }
+
+    fn end_strangers(&self, strangers: Vec<u32>) {
+        for &pid in &strangers {
+            // It is our unreaped child, so the number cannot have passed to another process.
             let _ = process::kill_child(pid);
+        }
+        for pid in strangers {
             while let Ok(None) = process::try_reap(pid) {
                 if let Ok(pidfd) = process::pidfd_open(pid) {
                     let _ = wait_any(&[Interest { fd: pidfd.as_fd(), writable: false }], None);
@@ -178,16 +191,23 @@ impl Server {
         fds: Vec<OwnedFd>,
     ) {
         let report = match self.fork(entry, words, name, fds) {
-            Ok(pid) => process::pidfd_open(pid).and_then(|pidfd| {
-                let for_host = pidfd.try_clone()?;
-                self.children.push(Running { id, pid, pidfd });
-                Ok((Report::Started { id, pid }, Some(for_host)))
+            Ok(pid) => self.admit(id, pid).inspect_err(|_| {
+                // Nobody will hear of it, so it must not be. It is our unreaped child.
+                self.end_strangers(vec![pid]);
             }),
             Err(error) => Err(error),
         };
         self.unsent.push_back(report.unwrap_or_else(|error| {
             (Report::Failed { id, errno: process::errno_of(&error) }, None)
         }));
+    }
+
+    /// Takes note of a child that was forked; the report of its start.
+    fn admit(&mut self, id: u64, pid: u32) -> std::io::Result<(Report, Option<OwnedFd>)> {
+        let pidfd = process::pidfd_open(pid)?;
+        let for_host = pidfd.try_clone()?;
+        self.children.push(Running { id, pid, pidfd });
+        Ok((Report::Started { id, pid }, Some(for_host)))
     }
 
     #[allow(unsafe_code)]
@@ -217,6 +237,10 @@ impl Server {
 
     /// Kills and reaps all children.
     fn end_children(&mut self) {
+        for child in &self.children {
+            // All at once; without /proc, nothing below finds them. The kernel would, later.
+            let _ = process::pidfd_kill(child.pidfd.as_fd());
+        }
         self.children.clear();
         self.end_adopted();
     }
