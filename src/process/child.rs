@@ -1,6 +1,7 @@
 //! What a forked child does before its work begins, and how it leaves.
 
 use std::os::fd::{AsRawFd, OwnedFd};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::process::message::CHILD_WORDS;
 use crate::sys::process;
@@ -13,6 +14,14 @@ pub(crate) struct Child {
     pub(crate) fds: Vec<OwnedFd>,
     /// The words that the host sent for it.
     pub(crate) words: [u64; CHILD_WORDS - 1],
+}
+
+static IS_CHILD: AtomicBool = AtomicBool::new(false);
+
+/// Whether this process is a fork server's child, or was forked from one.
+pub(super) fn is_child() -> bool {
+    // Relaxed: set before anything else happens in a child.
+    IS_CHILD.load(Ordering::Relaxed)
 }
 
 /// The function that a child runs. If it returns, the child exits with code 0.
@@ -34,6 +43,7 @@ pub(super) fn run(entry: Entry, child: Child, name: &str, server_pid: u32) -> ! 
 }
 
 fn set_up(child: &Child, name: &str, server_pid: u32) -> std::io::Result<()> {
+    IS_CHILD.store(true, Ordering::Relaxed);
     process::die_with_parent()?;
     if process::parent_pid() != server_pid {
         process::exit_now(EXIT_SETUP);

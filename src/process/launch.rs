@@ -10,13 +10,13 @@ use std::time::{Duration, Instant};
 
 use crate::error::{Error, Result};
 use crate::exit::ExitReason;
-use crate::process::child::Entry;
+use crate::process::child::{self, Entry};
 use crate::process::events::{Handler, Supervisor, Token};
 use crate::process::function::FunctionOffset;
 use crate::process::hook;
 use crate::process::message::{CHILD_WORDS, RECORD_BYTES, Report, Request};
 use crate::sys::poll::{Interest, wait_any};
-use crate::sys::process;
+use crate::sys::process::{self, Kinship};
 use crate::sys::socket::{Received, Socket};
 
 /// How long a fork server may take from exec to its first word.
@@ -112,7 +112,9 @@ impl ForkServer {
         let token = rand_token();
         let env = server_environment(token);
         let args = [c"brigade-server".to_owned()];
-        process::spawn_orphan(c"/proc/self/exe", &args, &env, theirs.as_fd())
+        // The fork server above a worker kills whatever it adopts when any worker ends.
+        let kinship = if child::is_child() { Kinship::Child } else { Kinship::Orphan };
+        process::spawn(kinship, c"/proc/self/exe", &args, &env, theirs.as_fd())
             .map_err(os("posix_spawn"))?;
         drop(theirs);
         let pidfd = handshake(&socket, token)?;

@@ -7,7 +7,7 @@ use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::ptr;
 
 use nix::errno::Errno;
-use nix::sys::signal::Signal;
+use nix::sys::signal::{SigSet, SigmaskHow, Signal, pthread_sigmask};
 use rustix::process::{Pid, PidfdFlags};
 
 use crate::exit::ExitReason;
@@ -229,7 +229,19 @@ pub(crate) unsafe fn set_env(name: &str, value: &str) {
     unsafe { std::env::set_var(name, value) };
 }
 
-/// What [`spawn_orphan`] runs.
+/// Whose child a spawned process is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kinship {
+    /// Not this process's: the nearest subreaper or init adopts it. An intermediate process that
+    /// shares this one's memory (`CLONE_VM | CLONE_VFORK`, no exit signal) spawns it and ends. No
+    /// page table is copied, whatever the size of this process; no SIGCHLD is sent, and a plain
+    /// `wait` never sees the intermediate.
+    Orphan,
+    /// This process's own.
+    Child,
+}
+
+/// What [`spawn`] runs.
 struct Orphan<'a> {
     path: &'a CStr,
     argv: Vec<*mut libc::c_char>,
@@ -240,15 +252,11 @@ struct Orphan<'a> {
     outcome: i32,
 }
 
-/// Runs `path` in a process that is not a child of this one, with `fd` as its descriptor 3.
+/// Runs `path` in a new process, with `fd` as its descriptor 3.
 ///
-/// An intermediate process that shares this one's memory (`CLONE_VM | CLONE_VFORK`, no exit
-/// signal) calls `posix_spawn` and ends, so that the new process is adopted by the nearest
-/// subreaper or by init. No page table is copied, whatever the size of this process; no SIGCHLD
-/// is sent, and a plain `wait` never sees the intermediate.
-///
-/// The new process starts with an empty signal mask and default dispositions.
-pub(crate) fn spawn_orphan(
+/// It starts with an empty signal mask and default dispositions.
+pub(crate) fn spawn(
+    kinship: Kinship,
     path: &CStr,
     args: &[CString],
     env: &[CString],
@@ -273,7 +281,13 @@ pub(crate) fn spawn_orphan(
     let made = check(unsafe { libc::posix_spawnattr_init(&raw mut orphan.attributes) });
     let spawned = made.and_then(|()| {
         let spawned =
-            prepare(&mut orphan, fd.as_raw_fd()).and_then(|()| run_intermediate(&mut orphan));
+            prepare(&mut orphan, fd.as_raw_fd()).and_then(|()| match kinship {
+                Kinship::Orphan => run_intermediate(&mut orphan),
+                Kinship::Child => {
+                    intermediate((&raw mut orphan).cast());
+                    check(orphan.outcome)
+                }
+            });
         // SAFETY: initialised above, not used after.
         unsafe { libc::posix_spawnattr_destroy(&raw mut orphan.attributes) };
         spawned
@@ -308,16 +322,16 @@ fn prepare(orphan: &mut Orphan<'_>, fd: RawFd) -> io::Result<()> {
     check(unsafe { libc::posix_spawnattr_setflags(attributes, flags) })
 }
 
-/// The body of the intermediate process. It shares memory and thread-local storage with a thread
-/// that is suspended meanwhile; `posix_spawn` is made for exactly that.
+/// Spawns what its argument says; as the body of an intermediate process it shares memory and
+/// thread-local storage with a thread that is suspended meanwhile, which `posix_spawn` is made for.
 extern "C" fn intermediate(argument: *mut libc::c_void) -> libc::c_int {
     let orphan = argument.cast::<Orphan<'_>>();
-    // SAFETY: `run_intermediate` passes a pointer to an `Orphan` that it holds exclusively and
-    // does not touch before this process has ended.
+    // SAFETY: `spawn` and `run_intermediate` pass a pointer to an `Orphan` that they hold
+    // exclusively and do not touch before this call, or the process that makes it, has ended.
     let orphan = unsafe { &mut *orphan };
     let mut pid = 0;
     // SAFETY: `prepare` set up actions and attributes; argv and envp end with a null pointer and
-    // point into strings that the caller of `spawn_orphan` holds.
+    // point into strings that the caller of `spawn` holds.
     orphan.outcome = unsafe {
         libc::posix_spawn(
             &raw mut pid,
@@ -336,12 +350,19 @@ fn run_intermediate(orphan: &mut Orphan<'_>) -> io::Result<()> {
     let mut stack = vec![0u128; STACK_BYTES / size_of::<u128>()];
     let top = stack.as_mut_ptr_range().end.cast::<libc::c_void>();
     let argument = ptr::from_mut(orphan).cast::<libc::c_void>();
+    // It has this thread's mask and handlers: a signal to the whole group, Ctrl-C say, would run
+    // the host's handler once more, in memory that it shares.
+    let mut usual = SigSet::empty();
+    pthread_sigmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::all()), Some(&mut usual))?;
     // SAFETY: the stack is 16-byte aligned, large enough for `posix_spawn` (which runs its own
     // child on a stack of its own), and outlives the intermediate: CLONE_VFORK suspends us until
     // it has ended.
     let pid =
         unsafe { libc::clone(intermediate, top, libc::CLONE_VM | libc::CLONE_VFORK, argument) };
-    let pid = Errno::result(pid)?;
+    let pid = Errno::result(pid);
+    // Cannot fail: `usual` was the mask a moment ago.
+    let _ = pthread_sigmask(SigmaskHow::SIG_SETMASK, Some(&usual), None);
+    let pid = pid?;
     // It has ended; without __WCLONE no wait would find it. A host that ignores SIGCHLD has it
     // reaped by the kernel, hence ECHILD is fine.
     loop {
