@@ -15,7 +15,7 @@ use crate::process::events::{Handler, Supervisor, Token};
 use crate::process::function::FunctionOffset;
 use crate::process::hook;
 use crate::process::message::{CHILD_WORDS, RECORD_BYTES, Report, Request};
-use crate::sys::poll::{Interest, wait_any};
+use crate::sys::poll::{Interest, is_readable, wait_any};
 use crate::sys::process::{self, Kinship};
 use crate::sys::socket::{Received, Socket};
 
@@ -55,26 +55,46 @@ pub(crate) struct Order<'a> {
     pub(crate) name: &'a str,
 }
 
+/// How long the server may owe a report before it is looked after.
+const PROMPT: Duration = Duration::from_millis(500);
+/// How often it is told to continue before it is given up, `PROMPT` apart.
+const REMINDERS_MAX: u32 = 40;
+
 struct Watched {
     watcher: Arc<Watcher>,
-    /// Its pid and a descriptor for it, from when it has started.
-    started: Option<OwnedFd>,
+    has_started: bool,
+    /// A descriptor for it and its registration, from when it has started.
+    end: Option<(Arc<ChildEnd>, Token)>,
 }
+
+/// The end of a child, seen without the server: which may be stopped, and then does not report.
+struct ChildEnd {
+    pidfd: OwnedFd,
+    connection: Weak<Connection>,
+}
+
+/// The end of the server, seen by its pidfd: a process that the host forked at the wrong moment
+/// may keep the other end of the socket open.
+struct ServerEnd(Weak<Connection>, OwnedFd);
 
 struct Connection {
     socket: Socket,
     pidfd: OwnedFd,
     /// `None` once the server is gone.
     children: Mutex<Option<HashMap<u64, Watched>>>,
-    /// For removing itself when the server is gone.
-    registration: Mutex<Option<(Weak<Supervisor>, Token)>>,
+    own: Weak<Connection>,
+    supervisor: Weak<Supervisor>,
+    /// What is registered with the supervisor: this, and the server's end.
+    tokens: Mutex<Vec<Token>>,
+    /// How often the server was reminded of what it owes; `None` while it is not known to owe.
+    reminders: Mutex<Option<u32>>,
 }
 
 /// A running fork server; it ends, and its children with it, when this is dropped.
 pub(crate) struct ForkServer {
     connection: Arc<Connection>,
-    supervisor: Arc<Supervisor>,
-    token: Token,
+    /// Kept while there is a server to hear from.
+    _supervisor: Arc<Supervisor>,
     /// The process that started it: a child forked from that has no say.
     pid: u32,
 }
@@ -118,15 +138,28 @@ impl ForkServer {
             .map_err(os("posix_spawn"))?;
         drop(theirs);
         let pidfd = handshake(&socket, token)?;
-        let connection = Arc::new(Connection {
+        let end = pidfd.try_clone().map_err(os("dup"))?;
+        let connection = Arc::new_cyclic(|own: &Weak<Connection>| Connection {
+            own: own.clone(),
             socket,
             pidfd,
             children: Mutex::new(Some(HashMap::new())),
-            registration: Mutex::new(None),
+            supervisor: Arc::downgrade(&supervisor),
+            tokens: Mutex::default(),
+            reminders: Mutex::new(None),
         });
-        let token = supervisor.add(Arc::clone(&connection) as Arc<dyn Handler>)?;
-        *lock(&connection.registration) = Some((Arc::downgrade(&supervisor), token));
-        Ok(ForkServer { connection, supervisor, token, pid: process::pid() })
+        let server = ForkServer {
+            connection: Arc::clone(&connection),
+            _supervisor: Arc::clone(&supervisor),
+            pid: process::pid(),
+        };
+        let end = Arc::new(ServerEnd(Arc::downgrade(&connection), end));
+        // Held while adding: a handler that is called at once finds all tokens.
+        let mut tokens = lock(&connection.tokens);
+        tokens.push(supervisor.add(Arc::clone(&connection) as Arc<dyn Handler>)?);
+        tokens.push(supervisor.add(end)?);
+        drop(tokens);
+        Ok(server)
     }
 
     fn is_ours(&self) -> bool {
@@ -158,7 +191,8 @@ impl ForkServer {
             let Some(children) = children.as_mut() else {
                 return Err(spawn_error("the fork server has ended"));
             };
-            children.insert(id, Watched { watcher: Arc::new(watcher), started: None });
+            children
+                .insert(id, Watched { watcher: Arc::new(watcher), has_started: false, end: None });
         }
         let sent = self.connection.socket.send(bytemuck::bytes_of(&record), order.fds);
         if let Err(error) = sent {
@@ -167,6 +201,7 @@ impl ForkServer {
             }
             return Err(spawn_error(format!("the fork server does not listen: {error}")));
         }
+        self.connection.await_report();
         Ok(())
     }
 }
@@ -176,7 +211,7 @@ impl Drop for ForkServer {
         if !self.is_ours() {
             return;
         }
-        self.supervisor.remove(self.token);
+        self.connection.unregister();
         // It ends at end of file; a server that hangs is killed.
         self.connection.socket.shut_down();
         let exited = [Interest { fd: self.connection.pidfd.as_fd(), writable: false }];
@@ -212,11 +247,6 @@ impl Handler for Connection {
             match report {
                 Some((report, fds)) => self.deliver(report, fds),
                 None => {
-                    if let Some((supervisor, token)) = lock(&self.registration).take() {
-                        if let Some(supervisor) = supervisor.upgrade() {
-                            supervisor.remove(token);
-                        }
-                    }
                     self.server_gone();
                     return;
                 }
@@ -224,15 +254,114 @@ impl Handler for Connection {
         }
     }
 
+    /// The server owes a report: if it still does, it is stopped, or worse.
+    fn deadline(&self) {
+        self.readable();
+        let owes = lock(&self.children).as_ref().is_some_and(|children| {
+            children.values().any(|child| match &child.end {
+                None => !child.has_started,
+                Some((end, _)) => is_readable(end.pidfd.as_fd()),
+            })
+        });
+        let mut reminders = lock(&self.reminders);
+        let Some(count) = reminders.filter(|_| owes) else {
+            *reminders = None;
+            return;
+        };
+        *reminders = Some(count + 1);
+        drop(reminders);
+        // Counted in looks, not in time, so that a host that was stopped itself blames nobody.
+        let _ = if count < REMINDERS_MAX {
+            process::pidfd_continue(self.pidfd.as_fd())
+        } else {
+            process::pidfd_kill(self.pidfd.as_fd())
+        };
+        self.look_again();
+    }
+}
+
+impl Handler for ChildEnd {
+    fn fd(&self) -> BorrowedFd<'_> {
+        self.pidfd.as_fd()
+    }
+
+    fn readable(&self) {
+        if let Some(connection) = self.connection.upgrade() {
+            connection.child_ended(self);
+        }
+    }
+
+    fn deadline(&self) {}
+}
+
+impl Handler for ServerEnd {
+    fn fd(&self) -> BorrowedFd<'_> {
+        self.1.as_fd()
+    }
+
+    fn readable(&self) {
+        if let Some(connection) = self.0.upgrade() {
+            // What it said before it ended comes first.
+            connection.readable();
+            connection.server_gone();
+        }
+    }
+
     fn deadline(&self) {}
 }
 
 impl Connection {
+    /// From now on the server owes a report.
+    fn await_report(&self) {
+        let mut reminders = lock(&self.reminders);
+        if reminders.is_none() {
+            *reminders = Some(0);
+            drop(reminders);
+            self.look_again();
+        }
+    }
+
+    fn look_again(&self) {
+        let token = lock(&self.tokens).first().copied();
+        if let (Some(supervisor), Some(token)) = (self.supervisor.upgrade(), token) {
+            supervisor.set_deadline(token, Instant::now() + PROMPT);
+        }
+    }
+
+    /// A child has ended, which the server is to report.
+    fn child_ended(&self, end: &ChildEnd) {
+        let token = lock(&self.children).as_ref().and_then(|children| {
+            let mut ends = children.values().filter_map(|child| child.end.as_ref());
+            ends.find(|(other, _)| std::ptr::eq(&**other, end)).map(|(_, token)| *token)
+        });
+        if let (Some(token), Some(supervisor)) = (token, self.supervisor.upgrade()) {
+            supervisor.remove(token);
+            self.await_report();
+        }
+    }
+
+    /// Has the supervisor watch for the end of a child.
+    fn watch(&self, pidfd: &OwnedFd) -> Option<(Arc<ChildEnd>, Token)> {
+        let pidfd = pidfd.try_clone().ok()?;
+        let end = Arc::new(ChildEnd { pidfd, connection: self.own.clone() });
+        let token = self.supervisor.upgrade()?.add(Arc::clone(&end) as Arc<dyn Handler>).ok()?;
+        Some((end, token))
+    }
+
+    /// Stops listening to the server.
+    fn unregister(&self) {
+        let tokens = std::mem::take(&mut *lock(&self.tokens));
+        if let Some(supervisor) = self.supervisor.upgrade() {
+            tokens.into_iter().for_each(|token| supervisor.remove(token));
+        }
+    }
+
     fn deliver(&self, report: Report, mut fds: Vec<OwnedFd>) {
         let (id, event) = match report {
             Report::Started { id, pid } => match fds.pop() {
                 Some(pidfd) => (id, ChildEvent::Started { pid, pidfd }),
-                None => return,
+                // This process has no descriptor to spare, so the kernel dropped the pidfd.
+                None => (id, ChildEvent::Failed(process::no_more_descriptors())),
             },
             Report::Failed { id, errno } => {
                 (id, ChildEvent::Failed(io::Error::from_raw_os_error(errno)))
@@ -242,31 +371,55 @@ impl Connection {
             }
             Report::Ready { .. } | Report::MultiThreaded { .. } => return,
         };
-        let watcher = {
-            let mut children = lock(&self.children);
-            let Some(children) = children.as_mut() else { return };
-            let Some(watched) = children.get_mut(&id) else { return };
-            let watcher = Arc::clone(&watched.watcher);
-            match &event {
-                ChildEvent::Started { pidfd, .. } => watched.started = pidfd.try_clone().ok(),
-                ChildEvent::Failed(_) | ChildEvent::Ended { .. } => drop(children.remove(&id)),
+        let watcher = match &event {
+            ChildEvent::Started { pidfd, .. } => {
+                let end = self.watch(pidfd);
+                let mut children = lock(&self.children);
+                children.as_mut().and_then(|children| children.get_mut(&id)).map(|watched| {
+                    watched.has_started = true;
+                    watched.end = end;
+                    Arc::clone(&watched.watcher)
+                })
             }
-            watcher
+            ChildEvent::Failed(_) | ChildEvent::Ended { .. } => {
+                let ended = lock(&self.children).as_mut().and_then(|all| all.remove(&id));
+                ended.map(|watched| self.forget(watched).0)
+            }
         };
-        watcher(event);
+        if let Some(watcher) = watcher {
+            watcher(event);
+        }
+    }
+
+    /// Stops watching for the end of a child; who is to hear of it, and its pidfd.
+    fn forget(&self, watched: Watched) -> (Arc<Watcher>, Option<Arc<ChildEnd>>) {
+        let Watched { watcher, end, .. } = watched;
+        let end = end.map(|(end, token)| {
+            if let Some(supervisor) = self.supervisor.upgrade() {
+                supervisor.remove(token);
+            }
+            end
+        });
+        (watcher, end)
     }
 
     /// The server has ended, so its children end too: waits for each, and tells its watcher.
     fn server_gone(&self) {
+        self.unregister();
         let Some(children) = lock(&self.children).take() else { return };
-        for (_, Watched { watcher, started }) in children {
-            let Some(pidfd) = started else {
+        let ends: Vec<_> = children.into_values().map(|child| self.forget(child)).collect();
+        for (_, end) in &ends {
+            if let Some(end) = end {
+                // The kernel sends SIGKILL with the server's end; a task may have disabled that.
+                let _ = process::pidfd_kill(end.pidfd.as_fd());
+            }
+        }
+        for (watcher, end) in ends {
+            let Some(end) = end else {
                 watcher(ChildEvent::Failed(io::Error::from(io::ErrorKind::BrokenPipe)));
                 continue;
             };
-            // The kernel sends it SIGKILL with the server's end; a task may have disabled that.
-            let _ = process::pidfd_kill(pidfd.as_fd());
-            let interest = [Interest { fd: pidfd.as_fd(), writable: false }];
+            let interest = [Interest { fd: end.pidfd.as_fd(), writable: false }];
             while !wait_any(&interest, None).is_ok_and(|ready| ready[0]) {}
             watcher(ChildEvent::Ended { reason: ExitReason::Unknown, peak_rss_bytes: None });
         }

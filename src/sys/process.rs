@@ -80,6 +80,11 @@ pub(crate) fn pidfd_kill(pidfd: BorrowedFd<'_>) -> io::Result<bool> {
     pidfd_signal(pidfd, libc::SIGKILL)
 }
 
+/// Has the process behind `pidfd` go on if it was stopped; `Ok(false)` if it has been reaped.
+pub(crate) fn pidfd_continue(pidfd: BorrowedFd<'_>) -> io::Result<bool> {
+    pidfd_signal(pidfd, libc::SIGCONT)
+}
+
 /// How a reaped child ended, and what it used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Reaped {
@@ -280,14 +285,13 @@ pub(crate) fn spawn(
     // SAFETY: the pointer is to a live local.
     let made = check(unsafe { libc::posix_spawnattr_init(&raw mut orphan.attributes) });
     let spawned = made.and_then(|()| {
-        let spawned =
-            prepare(&mut orphan, fd.as_raw_fd()).and_then(|()| match kinship {
-                Kinship::Orphan => run_intermediate(&mut orphan),
-                Kinship::Child => {
-                    intermediate((&raw mut orphan).cast());
-                    check(orphan.outcome)
-                }
-            });
+        let spawned = prepare(&mut orphan, fd.as_raw_fd()).and_then(|()| match kinship {
+            Kinship::Orphan => run_intermediate(&mut orphan),
+            Kinship::Child => {
+                intermediate((&raw mut orphan).cast());
+                check(orphan.outcome)
+            }
+        });
         // SAFETY: initialised above, not used after.
         unsafe { libc::posix_spawnattr_destroy(&raw mut orphan.attributes) };
         spawned
@@ -396,6 +400,11 @@ pub(crate) fn environment(skip: impl Fn(&str) -> bool) -> Vec<CString> {
             CString::new(entry).ok()
         })
         .collect()
+}
+
+/// The error of a process that has all the descriptors that it may have.
+pub(crate) fn no_more_descriptors() -> io::Error {
+    io::Error::from(Errno::EMFILE)
 }
 
 /// The number of an error of the system; EINVAL for one that has none.
