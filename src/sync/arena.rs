@@ -1,8 +1,9 @@
-//! A small region on the heap with an owner table and one lock, for tests.
+//! A small region on the heap with an owner table, a lock, and room, for tests.
 #![allow(unsafe_code)]
 
 use std::ptr::NonNull;
 
+use super::barrier::Barrier;
 use super::lock::{LockWord, RobustLock};
 use super::owner::{Owner, OwnerTable};
 use super::patience::Watch;
@@ -14,6 +15,7 @@ pub(super) const OWNERS: u32 = 4;
 const ENTRIES: u32 = 8;
 const BYTES: usize = 4096;
 const LOCK_OFFSET: usize = 1024;
+const PLACE_OFFSET: usize = 2048;
 
 #[repr(C, align(64))]
 struct Page([u8; BYTES]);
@@ -54,6 +56,17 @@ impl Arena {
         let mut who = Identity::current().unwrap();
         who.start_ticks += 1;
         Owner::claim_as(&self.table, Watch::Waiters, who).unwrap()
+    }
+
+    pub(super) fn attach_barrier(&self, owner: &Owner) -> Barrier {
+        // SAFETY: the rest of the page is the barrier's, which lives as long as the arena.
+        unsafe { Barrier::attach(self.place(), BYTES - PLACE_OFFSET, owner) }.unwrap()
+    }
+
+    /// The second half of the page, for the primitive under test.
+    pub(super) fn place(&self) -> NonNull<u8> {
+        // SAFETY: within the page.
+        unsafe { self.page.cast::<u8>().add(PLACE_OFFSET) }
     }
 
     fn lock_word(&self) -> NonNull<LockWord> {

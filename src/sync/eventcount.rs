@@ -21,11 +21,24 @@
 //! and one that does not sees the word changed. A sleeper that dies leaves a SLEEPERS behind,
 //! which costs one system call.
 
+use std::time::Duration;
+
 use super::patience::{Backoff, Patience, Watch};
 use crate::atomics::{AtomicU32, Ordering, fence};
 use crate::sys::futex;
 
 const SLEEPERS: u32 = 1 << 31;
+
+/// How far a wait has come when it makes an attempt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Moment {
+    /// It is the first attempt.
+    First,
+    /// The wait passes the time, and attempts often.
+    Passing,
+    /// The next thing is to sleep: time to look into what is wrong. Again after each slice.
+    BeforeSleep,
+}
 
 /// The word, zero at first.
 ///
@@ -48,9 +61,9 @@ impl EventCount {
         &self,
         patience: Patience,
         watch: Watch,
-        mut attempt: impl FnMut() -> Option<T>,
+        mut attempt: impl FnMut(Moment) -> Option<T>,
     ) -> Option<T> {
-        let first = attempt();
+        let first = attempt(Moment::First);
         if first.is_some() || matches!(patience, Patience::Never) {
             return first;
         }
@@ -62,25 +75,36 @@ impl EventCount {
         &self,
         patience: Patience,
         watch: Watch,
-        mut attempt: impl FnMut() -> Option<T>,
+        mut attempt: impl FnMut(Moment) -> Option<T>,
     ) -> Option<T> {
         let mut backoff = Backoff::default();
         loop {
             while backoff.pass() {
-                if let Some(outcome) = attempt() {
+                if let Some(outcome) = attempt(Moment::Passing) {
                     return Some(outcome);
                 }
             }
-            // Relaxed: the fence orders it before the attempt.
-            let seen = self.0.fetch_or(SLEEPERS, Ordering::Relaxed) | SLEEPERS;
-            // SeqCst: pairs with the fence in `notify`, see the head of this file.
-            fence(Ordering::SeqCst);
-            if let Some(outcome) = attempt() {
+            let seen = self.announce();
+            if let Some(outcome) = attempt(Moment::BeforeSleep) {
                 return Some(outcome);
             }
             let sleep = patience.next_sleep(watch)?;
-            futex::wait(&self.0, seen, sleep);
+            self.sleep(seen, sleep);
         }
+    }
+
+    /// First half of step 1. Returns what [`sleep`](EventCount::sleep) needs to know.
+    pub(super) fn announce(&self) -> u32 {
+        // Relaxed: the fence orders it before the test of the condition.
+        let seen = self.0.fetch_or(SLEEPERS, Ordering::Relaxed) | SLEEPERS;
+        // SeqCst: pairs with the fence in `notify`, see the head of this file.
+        fence(Ordering::SeqCst);
+        seen
+    }
+
+    /// Sleeps, unless there was a notification since [`announce`](EventCount::announce).
+    pub(super) fn sleep(&self, seen: u32, timeout: Option<Duration>) {
+        futex::wait(&self.0, seen, timeout);
     }
 
     /// Wakes the sleepers. Called after the condition was made true.
@@ -93,7 +117,7 @@ impl EventCount {
 /// Wakes the sleepers of an event count: of one's own, or in a sweep.
 #[inline]
 pub(super) fn notify(word: &AtomicU32) {
-    // SeqCst: pairs with the fence in `wait_for_slow`, see the head of this file.
+    // SeqCst: pairs with the fence in `announce`, see the head of this file.
     fence(Ordering::SeqCst);
     if word.load(Ordering::Relaxed) & SLEEPERS != 0 {
         notify_sleepers(word);

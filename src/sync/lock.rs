@@ -280,7 +280,12 @@ pub struct LockGuard<'a> {
     recovered: bool,
 }
 
-impl LockGuard<'_> {
+impl<'a> LockGuard<'a> {
+    /// The lock that it holds, which outlives it.
+    pub(super) fn lock(&self) -> &'a RobustLock {
+        self.lock
+    }
+
     /// Whether the last owner died while it held the lock, so that what it guards may be half
     /// written. Said once: whoever locks next finds an ordinary lock, unless this owner dies too.
     #[must_use]

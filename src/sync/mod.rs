@@ -1,23 +1,70 @@
 //! Locks, events and rings over memory handed in.
+//!
+//! Everything here works between processes that share a mapping, between threads, and on the heap
+//! under loom. The parts of a primitive that are shared are atomics in memory that the caller
+//! hands in by an `unsafe` constructor; a handle keeps the geometry in private memory and is safe
+//! to use. What is read from shared memory is loaded once, checked, copied, and only then used.
+//!
+//! | primitive      | words                          | written by            | if a participant dies                                  |
+//! |----------------|--------------------------------|-----------------------|--------------------------------------------------------|
+//! | [`OwnerTable`] | an entry an owner, a directory | claimers, sweepers    | its entry stays until it is swept                      |
+//! | [`RobustLock`] | one: token, WAITERS, DIED      | lockers, sweepers     | holder: the next gets a guard that says `recovered`;   |
+//! |                |                                |                       | waiter: nothing                                        |
+//! | [`Event`]      | one: set, count, WAITERS       | setters, waiters      | setter: it is set and all wake, or it is not set       |
+//! | [`Ring`]       | head, tail, two locks, two     | producers, consumers  | producer: the message is there, or never was;          |
+//! |                | counts                         |                       | consumer: it is gone, or is there for the next         |
+//! | [`Barrier`]    | state, a count, a slot a member| members, sweepers     | it breaks for all, at the latest in the next phase     |
+//! | [`Semaphore`]  | a count, a slot a permit       | holders, sweepers     | its permits come free, and say `recovered`             |
+//! | [`Once`]       | done, a lock                   | the first caller      | the next caller runs the function again, and is told   |
+//! | [`Condvar`]    | a count                        | notifiers, waiters    | notifier: a sweep notifies in its place;               |
+//! |                |                                |                       | waiter: nothing                                        |
+//! | `RawSyncLock`  | a pthread mutex                | lockers               | holder: every attempt times out, for ever              |
+//!
+//! # How a death is noticed
+//!
+//! 1. A process claims an entry of the owner table ([`Owner::claim`]) and gets a token.
+//! 2. Locks and slots hold the token of their owner: taking one and saying who took it are one
+//!    store, so there is no instant at which a lock is held by nobody known.
+//! 3. Each futex word is in the table's directory from before its first use.
+//! 4. When the process is certainly dead, [`OwnerTable::sweep`] swaps its tokens to OWNER_DIED,
+//!    then wakes the sleepers of every word in the directory: the dead may have been about to.
+//!    For a word whose condition is elsewhere it also changes the word, since a waiter may have
+//!    tested the condition and not yet slept.
+//! 5. Only then the entry is free again. A token never is.
+//!
+//! Why that suffices: a process changes shared memory by single stores. Before the store that
+//! commits, the others see the old state and a lock or slot with a token, which step 4 frees.
+//! After it, they see the new state, and all that can be missing is a wake-up, which step 4 gives
+//! to all. A sweeper that dies leaves the entry, and whoever sweeps next does it all again; two
+//! sweepers at once do the same things twice, which changes nothing.
 
 #[cfg(all(test, not(loom)))]
 mod arena;
+mod barrier;
+mod condvar;
 mod directory;
 mod event;
 mod eventcount;
 mod lock;
 #[cfg(all(test, loom))]
 mod model;
+mod once;
 mod owner;
 mod patience;
 #[cfg(all(feature = "raw-sync", not(loom)))]
 mod raw_sync;
 mod ring;
+mod semaphore;
+mod slots;
 
+pub use barrier::{Barrier, Member, PARTIES_MAX};
+pub use condvar::{Condvar, CondvarWord};
 pub use event::{Event, EventWord, Reset};
 pub use lock::{LockGuard, LockWord, RobustLock};
+pub use once::{Once, OnceWords};
 pub use owner::{Owner, OwnerTable, Token};
 pub use patience::Watch;
 #[cfg(all(feature = "raw-sync", not(loom)))]
 pub use raw_sync::RawSyncLock;
 pub use ring::{Batch, BatchError, Message, PushError, Reserved, Ring, RingLock};
+pub use semaphore::{PERMITS_MAX, Permit, Semaphore};

@@ -1,4 +1,4 @@
-//! Loom models of the lock, the event, the ring and the death sweep.
+//! Loom models of lock, event, ring, barrier and the death sweep.
 #![allow(unsafe_code)]
 
 use std::ptr::NonNull;
@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering as StdOrdering};
 use loom::cell::UnsafeCell;
 use loom::thread;
 
+use super::barrier::{Barrier, BarrierHeader};
 use super::event::{Event, EventWord, Reset};
 use super::lock::{LockWord, RobustLock};
 use super::owner::{Owner, OwnerEntry, OwnerTable, TableHeader};
@@ -20,13 +21,15 @@ use crate::sys::identity::Identity;
 struct Shared {
     header: TableHeader,
     owners: [OwnerEntry; 3],
-    slots: [AtomicU64; 6],
+    slots: [AtomicU64; 8],
     lock: LockWord,
     event: EventWord,
     value: AtomicU32,
     guarded: UnsafeCell<u32>,
     ring: RingHeader,
     data: [AtomicU64; DATA_WORDS],
+    barrier: BarrierHeader,
+    members: [AtomicU32; 2],
 }
 
 /// Room for one message of up to eight bytes.
@@ -40,7 +43,7 @@ unsafe impl Send for Shared {}
 impl Shared {
     fn new(reset: Reset) -> Arc<Shared> {
         let shared = Arc::new(Shared {
-            header: TableHeader::new(3, 6, 0),
+            header: TableHeader::new(3, 8, 0),
             owners: std::array::from_fn(|_| OwnerEntry::free()),
             slots: std::array::from_fn(|_| AtomicU64::new(0)),
             lock: LockWord::new(),
@@ -49,11 +52,14 @@ impl Shared {
             guarded: UnsafeCell::new(0),
             ring: RingHeader::new(8 * DATA_WORDS as u64, LockKind::Robust),
             data: std::array::from_fn(|_| AtomicU64::new(0)),
+            barrier: BarrierHeader::new(2),
+            members: std::array::from_fn(|_| AtomicU32::new(0)),
         });
         let owner = shared.owner();
         shared.lock(&owner).register().unwrap();
         shared.event().register(owner.table()).unwrap();
         shared.ring(&owner).register(&owner).unwrap();
+        shared.barrier(&owner).register().unwrap();
         shared
     }
 
@@ -86,6 +92,12 @@ impl Shared {
         let data = (NonNull::from(&self.data[0]), DATA_WORDS);
         // SAFETY: the model keeps header and data until its end.
         unsafe { Ring::robust(NonNull::from(&self.ring), data, owner) }
+    }
+
+    fn barrier(&self, owner: &Owner) -> Barrier {
+        let members = NonNull::from(&self.members[..]);
+        // SAFETY: the model keeps header and members until its end.
+        unsafe { Barrier::from_parts(NonNull::from(&self.barrier), members, owner) }
     }
 
     /// Two at once would make loom fail.
@@ -415,6 +427,62 @@ fn loom_a_death_at_any_operation_of_a_pop_takes_one_message_or_none() {
         }
         producer.join().unwrap();
         assert!(ring.is_empty());
+        died
+    });
+}
+
+#[test]
+fn loom_a_barrier_shows_what_its_members_wrote_before() {
+    check(|| {
+        let shared = Shared::new(Reset::Manual);
+        let owner = shared.owner();
+        let other = {
+            let (shared, barrier) = (Arc::clone(&shared), shared.barrier(&owner));
+            thread::spawn(move || {
+                shared.value.store(7, Ordering::Relaxed);
+                let is_last = barrier.join().unwrap().wait().unwrap();
+                drop(shared);
+                is_last
+            })
+        };
+        let is_last = shared.barrier(&owner).join().unwrap().wait().unwrap();
+        assert_eq!(shared.value.load(Ordering::Relaxed), 7);
+        assert!(is_last ^ other.join().unwrap());
+    });
+}
+
+#[test]
+fn loom_a_death_at_any_operation_of_a_wait_breaks_the_barrier_or_comes_after_it() {
+    check_deaths(|operations| {
+        let shared = Shared::new(Reset::Manual);
+        let (doomed, heir) = (shared.owner(), shared.owner());
+        let victim = {
+            let (shared, barrier) = (Arc::clone(&shared), shared.barrier(&doomed));
+            thread::spawn(move || {
+                let mut member = barrier.join().unwrap();
+                let survived = live_for(operations, || {
+                    member.wait().unwrap();
+                });
+                if survived.is_none() {
+                    std::mem::forget(member);
+                }
+                drop(shared);
+                survived.is_none()
+            })
+        };
+        let waiter = {
+            let (shared, barrier) = (Arc::clone(&shared), shared.barrier(&heir));
+            thread::spawn(move || {
+                let outcome = barrier.join().unwrap().wait();
+                drop(shared);
+                outcome.is_ok()
+            })
+        };
+        let died = victim.join().unwrap();
+        // SAFETY: the victim is dead, or has left the barrier.
+        unsafe { shared.table().sweep(doomed.token()) };
+        let passed = waiter.join().unwrap();
+        assert!(passed || died);
         died
     });
 }

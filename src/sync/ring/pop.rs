@@ -4,6 +4,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use super::super::eventcount::Moment;
 use super::{CLOSED, DRAINING, Patience, Ring, RingLock, closed, record};
 use crate::atomics::Ordering;
 use crate::error::{Error, Result};
@@ -259,9 +260,8 @@ impl<L: RingLock> Ring<L> {
     /// Takes the pop lock when there is a message; `None` if patience ended.
     #[inline]
     fn message(&self, patience: Patience) -> Result<Option<Popping<'_, L>>> {
-        let mut is_first = true;
-        let attempt = || {
-            let look_first = !std::mem::take(&mut is_first);
+        let attempt = |moment| {
+            let look_first = moment != Moment::First;
             self.attempt_message(patience, look_first).transpose()
         };
         self.header().rare.0.filled.wait_for(patience, self.watch, attempt).transpose()

@@ -4,6 +4,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use super::super::eventcount::Moment;
 use super::{OPEN, Patience, Ring, RingLock, closed, record};
 use crate::atomics::Ordering;
 use crate::error::{Error, Result};
@@ -270,9 +271,8 @@ impl<L: RingLock> Ring<L> {
     /// Takes the push lock when there is room for a record of `bytes`; `None` if patience ended.
     #[inline]
     fn room(&self, bytes: u64, patience: Patience) -> Result<Option<Pushing<'_, L>>> {
-        let mut is_first = true;
-        let attempt = || {
-            let look_first = !std::mem::take(&mut is_first);
+        let attempt = |moment| {
+            let look_first = moment != Moment::First;
             self.attempt_room(bytes, patience, look_first).transpose()
         };
         self.header().rare.0.drained.wait_for(patience, self.watch, attempt).transpose()

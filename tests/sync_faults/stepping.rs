@@ -4,22 +4,20 @@
 //! instructions and killed; then the test sweeps and checks. `for_each_kill_point` does that for
 //! every k until the section ends. Executables of Rust are linked without lazy binding, so that
 //! the sections contain our code, libc's and the kernel's, but not the dynamic loader.
-#![allow(unsafe_code)]
-
 use std::num::NonZeroUsize;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr::NonNull;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use brigade::sync::{
-    Event, EventWord, LockWord, Owner, OwnerTable, Reset, Ring, RobustLock, Watch,
+    Barrier, Event, EventWord, LockWord, Owner, OwnerTable, Reset, Ring, RobustLock, Watch,
 };
 use nix::sys::mman::{MapFlags, ProtFlags, mmap_anonymous, munmap};
 use nix::sys::prctl::set_pdeathsig;
 use nix::sys::ptrace;
 use nix::sys::signal::{Signal, kill, raise};
-use nix::sys::wait::{WaitStatus, waitpid};
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::{ForkResult, Pid, alarm, fork};
 use rustix::thread::futex;
 
@@ -27,6 +25,8 @@ const PAGE_BYTES: usize = 1 << 14;
 const DONE_OFFSET: usize = 2048;
 const LOCK_OFFSET: usize = 2112;
 const EVENT_OFFSET: usize = 2176;
+const SUM_OFFSET: usize = 2240;
+const PLACE_OFFSET: usize = 3072;
 const RING_OFFSET: usize = 4096;
 
 /// A section with more instructions than this runs in circles.
@@ -96,6 +96,45 @@ impl Stage {
         let room = PAGE_BYTES - RING_OFFSET;
         // SAFETY: in the mapping, which lives as long as the stage.
         unsafe { Ring::attach(self.at(RING_OFFSET), room, owner) }.unwrap()
+    }
+
+    pub(crate) fn barrier(&self, owner: &Owner, parties: u32) -> Barrier {
+        // SAFETY: in the mapping, which lives as long as the stage.
+        unsafe { Barrier::create(self.at(PLACE_OFFSET), parties, owner) }.unwrap()
+    }
+
+    pub(crate) fn attach_barrier(&self, owner: &Owner) -> Barrier {
+        let room = RING_OFFSET - PLACE_OFFSET;
+        // SAFETY: in the mapping, which lives as long as the stage.
+        unsafe { Barrier::attach(self.at(PLACE_OFFSET), room, owner) }.unwrap()
+    }
+
+    /// Adds to a sum that all processes share.
+    pub(crate) fn add(&self, value: u64) {
+        self.sum_word().fetch_add(value, Ordering::Relaxed);
+    }
+
+    pub(crate) fn sum(&self) -> u64 {
+        self.sum_word().load(Ordering::Relaxed)
+    }
+
+    fn sum_word(&self) -> &AtomicU64 {
+        // SAFETY: in the mapping, and an atomic to all who use it.
+        unsafe { self.at::<AtomicU64>(SUM_OFFSET).as_ref() }
+    }
+
+    /// Empties the ring and frees its locks, whatever is in its words.
+    pub(crate) fn reset_ring_positions(&self) {
+        for offset in [128, 256, 384, 512] {
+            // SAFETY: in the mapping, and an atomic to all who use it.
+            let word = unsafe { self.at::<AtomicU64>(RING_OFFSET + offset).as_ref() };
+            word.store(0, Ordering::Relaxed);
+        }
+    }
+
+    /// Where the ring is, and how much room there is for it.
+    pub(crate) fn ring_place(&self) -> (NonNull<u8>, usize) {
+        (self.at(RING_OFFSET), PAGE_BYTES - RING_OFFSET)
     }
 
     fn word(&self, offset: usize) -> &AtomicU32 {
@@ -176,8 +215,19 @@ impl Child {
         std::mem::forget(self);
     }
 
+    pub(crate) fn signal(&self, signal: Signal) {
+        kill(self.0, signal).unwrap();
+    }
+
+    /// Waits until the process is stopped.
+    pub(crate) fn wait_until_stopped(&self) {
+        let status = waitpid(self.0, Some(WaitPidFlag::WUNTRACED));
+        assert_eq!(status, Ok(WaitStatus::Stopped(self.0, Signal::SIGSTOP)));
+    }
+
+    /// Kills the process and waits for its end.
     pub(crate) fn kill(self) {
-        kill(self.0, Signal::SIGKILL).unwrap();
+        self.signal(Signal::SIGKILL);
         let status = waitpid(self.0, None).unwrap();
         assert!(matches!(status, WaitStatus::Signaled(_, Signal::SIGKILL, _)), "{status:?}");
         std::mem::forget(self);
@@ -218,8 +268,14 @@ pub(crate) fn victim<T>(prepare: impl FnOnce() -> T, section: impl FnOnce(T)) ->
 /// Calls `scene` for k = 0, 1, 2, ...: it sets a stage, makes a victim, has it killed at
 /// `KillPoint`, and checks what is left. Ends when the victim came to the end of its section.
 /// Returns how many points there were.
-pub(crate) fn for_each_kill_point(mut scene: impl FnMut(&mut KillPoint)) -> usize {
-    for instructions in 0..INSTRUCTIONS_MAX {
+pub(crate) fn for_each_kill_point(scene: impl FnMut(&mut KillPoint)) -> usize {
+    for_each_nth_kill_point(1, scene)
+}
+
+/// As [`for_each_kill_point`], for k = 0, n, 2n, ...: the effort grows with the square of the
+/// number of instructions.
+pub(crate) fn for_each_nth_kill_point(n: usize, mut scene: impl FnMut(&mut KillPoint)) -> usize {
+    for instructions in (0..INSTRUCTIONS_MAX).step_by(n) {
         let mut point = KillPoint { instructions, has_ended: false };
         scene(&mut point);
         if point.has_ended {

@@ -1,14 +1,10 @@
 //! A process killed at any instruction of a lock, event or ring harms nobody else.
 
-#![allow(unsafe_code)]
-
-mod stepping;
-
 use std::time::Duration;
 
+use super::stepping::{Child, Stage, for_each_kill_point, for_each_nth_kill_point, victim};
 use brigade::Error;
-use brigade::sync::Owner;
-use stepping::{Child, Stage, for_each_kill_point, victim};
+use brigade::sync::{Member, Owner};
 
 /// Far more than a wake-up takes, so that a test fails for a hang only.
 const LONG: Duration = Duration::from_secs(10);
@@ -250,7 +246,8 @@ fn a_message_is_taken_or_still_there_whenever_its_consumer_is_killed() {
 
 #[test]
 fn a_batch_is_pushed_whole_or_not_at_all_by_a_producer_that_is_killed() {
-    for_each_kill_point(|point| {
+    // Every instruction of a single push has its test above.
+    for_each_nth_kill_point(5, |point| {
         let stage = Stage::new();
         let (doomed, heir) = (stage.owner(), stage.owner());
         let ring = stage.ring(&heir, 100);
@@ -267,4 +264,34 @@ fn a_batch_is_pushed_whole_or_not_at_all_by_a_producer_that_is_killed() {
         }
         assert!(ring.is_empty());
     });
+}
+
+#[test]
+fn a_barrier_breaks_or_completes_whenever_a_member_is_killed() {
+    let (mut completed, mut broken) = (0, 0);
+    for_each_kill_point(|point| {
+        let stage = Stage::new();
+        let (doomed, heir) = (stage.owner(), stage.owner());
+        let barrier = stage.barrier(&heir, 2);
+        let theirs = stage.attach_barrier(&doomed);
+        let sleeper = Child::fork(|| {
+            match barrier.join().unwrap().wait() {
+                Ok(_) => stage.add(1),
+                Err(error) => assert!(matches!(error, Error::Broken { .. })),
+            }
+            stage.done();
+        });
+        sleeper.wait_until_asleep();
+        let come = |mut member: Member| {
+            member.wait().unwrap();
+            std::mem::forget(member);
+        };
+        point.kill(victim(|| theirs.join().unwrap(), come));
+        sweep(&stage, &doomed);
+        assert!(stage.is_done_within(LONG), "the other member hangs");
+        sleeper.join();
+        assert!(barrier.is_broken(), "one of its members is dead");
+        if stage.sum() == 1 { completed += 1 } else { broken += 1 }
+    });
+    assert!(completed > 0 && broken > 0, "{completed} completed, {broken} broken");
 }

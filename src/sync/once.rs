@@ -1,0 +1,196 @@
+//! A function that runs once among all processes, whoever comes first.
+//!
+//! If the process that runs it dies or panics in the middle, the next caller runs it again, and
+//! is told that somebody tried before: what the function writes may be half written.
+#![allow(unsafe_code)]
+
+use std::fmt;
+use std::ptr::NonNull;
+
+use super::lock::{LockWord, RobustLock};
+use super::owner::Owner;
+use crate::atomics::{AtomicU32, Ordering};
+use crate::error::Result;
+
+/// A `Once` in shared memory: eight bytes, zero at first.
+///
+/// | field   | written by                       | read by | guard             | if the writer dies      |
+/// |---------|----------------------------------|---------|-------------------|-------------------------|
+/// | `lock`  | callers until it is done         | callers | see the lock      | a sweep frees it        |
+/// | `state` | who runs the function: TRIED     | callers | `lock`            | the next caller is told |
+/// |         | before, DONE after               |         | Release / Acquire |                         |
+#[repr(C)]
+#[derive(Debug)]
+pub struct OnceWords {
+    lock: LockWord,
+    /// 0, TRIED or DONE.
+    state: AtomicU32,
+}
+
+#[cfg(not(loom))]
+const _: () = assert!(size_of::<OnceWords>() == 8);
+
+const TRIED: u32 = 1;
+const DONE: u32 = 2;
+
+impl OnceWords {
+    /// One whose function has not run.
+    #[must_use]
+    pub fn new() -> OnceWords {
+        OnceWords { lock: LockWord::new(), state: AtomicU32::new(0) }
+    }
+}
+
+impl Default for OnceWords {
+    fn default() -> OnceWords {
+        OnceWords::new()
+    }
+}
+
+/// A `Once` as one owner sees it.
+#[derive(Clone)]
+pub struct Once {
+    words: NonNull<OnceWords>,
+    lock: RobustLock,
+}
+
+// SAFETY: the words are atomics, valid wherever the handle goes by the contract of `new`.
+unsafe impl Send for Once {}
+// SAFETY: as for `Send`.
+unsafe impl Sync for Once {}
+
+impl fmt::Debug for Once {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Once").field("done", &self.is_done()).finish_non_exhaustive()
+    }
+}
+
+impl Once {
+    /// A handle on the `Once` at `words`.
+    ///
+    /// # Safety
+    ///
+    /// - `words` points to initialised [`OnceWords`] that stay valid while the handle exists, and
+    ///   `owner` as well;
+    /// - the words were [registered](Once::register) with the table of `owner`, or nobody who
+    ///   could die uses them.
+    #[must_use]
+    pub unsafe fn new(words: NonNull<OnceWords>, owner: &Owner) -> Once {
+        // SAFETY: valid, by the contract.
+        let lock_word = NonNull::from(unsafe { &words.as_ref().lock });
+        // SAFETY: part of the words, valid by the contract.
+        let lock = unsafe { RobustLock::new(lock_word, owner) };
+        Once { words, lock }
+    }
+
+    /// Enters the words into the directory of the owner's table. Once, by their creator.
+    ///
+    /// # Errors
+    ///
+    /// As for [`RobustLock::register`].
+    pub fn register(&self) -> Result<()> {
+        self.lock.register()
+    }
+
+    /// Takes the words out of the directory, before their memory serves something else.
+    pub fn unregister(&self) {
+        self.lock.unregister();
+    }
+
+    fn state(&self) -> &AtomicU32 {
+        // SAFETY: valid while `self` exists, by the contract of `new`.
+        unsafe { &self.words.as_ref().state }
+    }
+
+    /// Whether the function has run to its end. What it wrote is visible then.
+    #[must_use]
+    #[inline]
+    pub fn is_done(&self) -> bool {
+        // Acquire pairs with the Release in `call_first`.
+        self.state().load(Ordering::Acquire) == DONE
+    }
+
+    /// Runs `function` if nobody has; waits for it if somebody does. `function` is told whether
+    /// it was begun before, and not ended.
+    #[inline]
+    pub fn call(&self, function: impl FnOnce(bool)) {
+        if !self.is_done() {
+            self.call_first(function);
+        }
+    }
+
+    #[cold]
+    fn call_first(&self, function: impl FnOnce(bool)) {
+        let _guard = self.lock.lock();
+        // Relaxed: written under the lock that we hold.
+        let state = self.state().load(Ordering::Relaxed);
+        if state == DONE {
+            return;
+        }
+        // Relaxed: read under the lock only.
+        self.state().store(TRIED, Ordering::Relaxed);
+        function(state == TRIED);
+        // Release pairs with the Acquire in `is_done`.
+        self.state().store(DONE, Ordering::Release);
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+    use crate::sync::arena::Arena;
+
+    fn once(arena: &Arena, owner: &Owner) -> Once {
+        // SAFETY: zero bytes are a `Once`, and the place lives as long as the arena.
+        unsafe { Once::new(arena.place().cast(), owner) }
+    }
+
+    #[test]
+    fn a_function_runs_once_and_all_wait_for_its_end() {
+        let arena = Arena::new();
+        let owner = arena.owner();
+        let (runs, value) = (AtomicU32::new(0), AtomicU32::new(0));
+        std::thread::scope(|scope| {
+            let once = once(&arena, &owner);
+            for _ in 0..4 {
+                let (once, runs, value) = (once.clone(), &runs, &value);
+                scope.spawn(move || {
+                    once.call(|begun_before| {
+                        assert!(!begun_before);
+                        runs.fetch_add(1, Ordering::Relaxed);
+                        std::thread::yield_now();
+                        value.store(7, Ordering::Relaxed);
+                    });
+                    assert_eq!(value.load(Ordering::Relaxed), 7);
+                });
+            }
+        });
+        assert_eq!(runs.load(Ordering::Relaxed), 1);
+    }
+
+    #[test]
+    fn a_function_that_panics_is_run_again_by_the_next_who_is_told() {
+        let arena = Arena::new();
+        let once = once(&arena, &arena.owner());
+        let attempt = std::panic::AssertUnwindSafe(|| once.call(|_| panic!("half-way")));
+        assert!(std::panic::catch_unwind(attempt).is_err());
+        assert!(!once.is_done());
+        let mut told = false;
+        once.call(|begun_before| told = begun_before);
+        assert!(told && once.is_done());
+    }
+
+    #[test]
+    fn a_function_whose_process_dies_is_run_again_by_the_next_who_is_told() {
+        let arena = Arena::new();
+        let dead = arena.dead_owner();
+        let theirs = once(&arena, &dead);
+        theirs.register().unwrap();
+        // What a process leaves that dies in the function: the lock and TRIED.
+        std::mem::forget(theirs.lock.lock());
+        theirs.state().store(TRIED, Ordering::Relaxed);
+        let mut told = false;
+        once(&arena, &arena.owner()).call(|begun_before| told = begun_before);
+        assert!(told);
+    }
+}

@@ -1,0 +1,93 @@
+//! A row of words, each free or held by an owner: members, readers, permits.
+#![allow(unsafe_code)]
+
+use std::ptr::NonNull;
+
+use super::directory::WordKind;
+use super::lock::{OWNER_DIED, TOKEN};
+use super::owner::{OwnerTable, Token};
+use crate::atomics::{AtomicU32, Ordering};
+use crate::error::Result;
+
+/// The row: words in shared memory, geometry in ours.
+///
+/// | field   | written by                        | read by | guard            | if the writer dies  |
+/// |---------|-----------------------------------|---------|------------------|---------------------|
+/// | a word  | claimer 0 -> token, its owner     | all     | compare-and-swap | a sweep makes it    |
+/// |         | token -> 0, sweeper -> OWNER_DIED |         |                  | OWNER_DIED          |
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Slots(NonNull<[AtomicU32]>);
+
+impl Slots {
+    /// # Safety
+    ///
+    /// The words are initialised, stay valid while the row is used, and are atomics to all.
+    pub(super) unsafe fn new(words: NonNull<[AtomicU32]>) -> Slots {
+        Slots(words)
+    }
+
+    #[inline]
+    fn words(&self) -> &[AtomicU32] {
+        // SAFETY: valid and atomic while the row is used, by the contract of `new`.
+        unsafe { self.0.as_ref() }
+    }
+
+    pub(super) fn count(&self) -> usize {
+        self.0.len()
+    }
+
+    pub(super) fn register(&self, table: &OwnerTable) -> Result<()> {
+        table.register(WordKind::Lock, self.0.cast(), self.count())
+    }
+
+    pub(super) fn unregister(&self, table: &OwnerTable) {
+        table.unregister(WordKind::Lock, self.0.cast(), self.count());
+    }
+
+    /// Claims a slot that is free, and was not left by a dead owner.
+    pub(super) fn claim_free(&self, token: Token) -> Option<usize> {
+        (0..self.count()).find(|&index| self.try_claim(index, 0, token))
+    }
+
+    /// Claims a slot that no living owner holds, and says whether a dead one left it.
+    pub(super) fn claim_any(&self, token: Token) -> Option<(usize, bool)> {
+        (0..self.count()).find_map(|index| {
+            let seen = self.words()[index].load(Ordering::Relaxed);
+            let is_ours = seen & TOKEN == 0 && self.try_claim(index, seen, token);
+            is_ours.then_some((index, seen & OWNER_DIED != 0))
+        })
+    }
+
+    fn try_claim(&self, index: usize, seen: u32, token: Token) -> bool {
+        // Acquire pairs with the Release in `release`, and with the sweeper's.
+        let (success, failure) = (Ordering::Acquire, Ordering::Relaxed);
+        self.words()[index].compare_exchange(seen, token.bits(), success, failure).is_ok()
+    }
+
+    /// Gives a slot up. One that does not hold `token` any more was overwritten, and is left.
+    #[inline]
+    pub(super) fn release(&self, index: usize, token: Token) {
+        // Release pairs with the Acquire in `try_claim`.
+        let (success, failure) = (Ordering::Release, Ordering::Relaxed);
+        let _ = self.words()[index].compare_exchange(token.bits(), 0, success, failure);
+    }
+
+    /// Whether an owner died while it held a slot.
+    pub(super) fn has_dead(&self) -> bool {
+        self.words().iter().any(|word| word.load(Ordering::Relaxed) & OWNER_DIED != 0)
+    }
+
+    /// Frees the slots that dead owners left.
+    pub(super) fn bury_dead(&self) {
+        for word in self.words() {
+            // Relaxed: who claims the slot next learns nothing from the dead.
+            let (success, failure) = (Ordering::Relaxed, Ordering::Relaxed);
+            let _ = word.compare_exchange(OWNER_DIED, 0, success, failure);
+        }
+    }
+
+    /// How many slots no living owner holds.
+    pub(super) fn unheld(&self) -> usize {
+        self.words().iter().filter(|word| word.load(Ordering::Relaxed) & TOKEN == 0).count()
+    }
+}

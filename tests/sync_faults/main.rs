@@ -1,0 +1,7 @@
+//! What locks, events and rings do when processes are killed, stopped, or hostile.
+
+#![allow(unsafe_code)]
+
+mod process;
+mod step;
+mod stepping;
