@@ -138,7 +138,7 @@ impl Condvar {
         timeout: Duration,
         mut condition: impl FnMut(&LockGuard<'a>) -> bool,
     ) -> Result<LockGuard<'a>> {
-        let patience = Patience::lasting(timeout);
+        let mut patience = Patience::lasting(timeout);
         let timed_out = || Error::TimedOut { what: "the condition", after: timeout };
         while condition(&guard) {
             let (lock, seen) = (guard.lock(), self.count().announce());

@@ -166,7 +166,7 @@ impl Event {
         Err(Error::TimedOut { what: "the event", after: timeout })
     }
 
-    fn wait_within(&self, patience: Patience) -> bool {
+    fn wait_within(&self, mut patience: Patience) -> bool {
         let word = self.word();
         let mut backoff = Backoff::default();
         let sets_at_entry = word.load(Ordering::Acquire) & SETS;

@@ -73,7 +73,7 @@ impl EventCount {
     #[cold]
     fn wait_for_slow<T>(
         &self,
-        patience: Patience,
+        mut patience: Patience,
         watch: Watch,
         mut attempt: impl FnMut(Moment) -> Option<T>,
     ) -> Option<T> {

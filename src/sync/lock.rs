@@ -168,7 +168,7 @@ impl RobustLock {
 
     /// Some(recovered) once the lock is ours, None when patience ends.
     #[cold]
-    fn lock_contended(&self, patience: Patience) -> Option<bool> {
+    fn lock_contended(&self, mut patience: Patience) -> Option<bool> {
         let word = self.word();
         let mut backoff = Backoff::default();
         let mut slept = 0;

@@ -12,7 +12,7 @@ use super::barrier::{Barrier, BarrierHeader};
 use super::event::{Event, EventWord, Reset};
 use super::lock::{LockWord, RobustLock};
 use super::owner::{Owner, OwnerEntry, OwnerTable, TableHeader};
-use super::patience::Watch;
+use super::patience::{Patience, Watch};
 use super::ring::{LockKind, Ring, RingHeader};
 use crate::atomics::{AtomicU32, AtomicU64, Ordering, mortal::live_for};
 use crate::sys::identity::Identity;
@@ -20,7 +20,7 @@ use crate::sys::identity::Identity;
 /// Everything that the processes of a model share.
 struct Shared {
     header: TableHeader,
-    owners: [OwnerEntry; 3],
+    owners: [OwnerEntry; 4],
     slots: [AtomicU64; 8],
     lock: LockWord,
     event: EventWord,
@@ -43,7 +43,7 @@ unsafe impl Send for Shared {}
 impl Shared {
     fn new(reset: Reset) -> Arc<Shared> {
         let shared = Arc::new(Shared {
-            header: TableHeader::new(3, 8, 0),
+            header: TableHeader::new(4, 8, 0),
             owners: std::array::from_fn(|_| OwnerEntry::free()),
             slots: std::array::from_fn(|_| AtomicU64::new(0)),
             lock: LockWord::new(),
@@ -187,19 +187,23 @@ fn loom_a_death_at_any_operation_of_a_lock_frees_it_and_is_reported_once() {
 }
 
 #[test]
-fn loom_a_waiter_that_gives_up_takes_no_wake_up_with_it() {
-    check(|| {
+fn loom_a_waiter_that_gives_up_passes_the_wake_up_on() {
+    check_preempted(2, || {
         let shared = Shared::new(Reset::Manual);
-        let owners = [shared.owner(), shared.owner()];
+        let owners = [shared.owner(), shared.owner(), shared.owner()];
+        let holder = shared.lock(&owners[2]);
+        let guard = holder.lock();
         let impatient = {
             let lock = shared.lock(&owners[0]);
-            thread::spawn(move || drop(lock.try_lock()))
+            thread::spawn(move || drop(lock.lock_within(Patience::Sleeps(1))))
         };
         let patient = {
             let lock = shared.lock(&owners[1]);
             thread::spawn(move || drop(lock.lock()))
         };
-        drop(shared.lock(&owners[0]).lock());
+        drop(guard);
+        // Takes the lock from under a waiter that was woken, and then sees none in the word.
+        drop(holder.lock());
         impatient.join().unwrap();
         patient.join().unwrap();
     });

@@ -38,6 +38,9 @@ pub(super) enum Patience {
     Until(Instant),
     /// It has no end.
     Endless,
+    /// It ends after so many sleeps: for models, in which time does not pass.
+    #[cfg(all(test, loom))]
+    Sleeps(u32),
 }
 
 impl Patience {
@@ -47,14 +50,19 @@ impl Patience {
     }
 
     /// How long the next sleep may last: `None` if the wait is over, `Some(None)` for any time.
-    pub(super) fn next_sleep(self, watch: Watch) -> Option<Option<Duration>> {
+    pub(super) fn next_sleep(&mut self, watch: Watch) -> Option<Option<Duration>> {
         let slice = match watch {
             Watch::Waiters => Some(SLICE),
             Watch::Supervisor => None,
         };
-        match self {
+        match *self {
             Patience::Never => None,
             Patience::Endless => Some(slice),
+            #[cfg(all(test, loom))]
+            Patience::Sleeps(ref mut left) => {
+                *left = left.checked_sub(1)?;
+                Some(Some(Duration::ZERO))
+            }
             Patience::Until(end) => {
                 let left = end.saturating_duration_since(Instant::now());
                 if left.is_zero() {
@@ -110,13 +118,15 @@ mod tests {
 
     #[test]
     fn a_supervised_wait_sleeps_in_one_piece() {
-        assert_eq!(Patience::Endless.next_sleep(Watch::Supervisor), Some(None));
-        assert_eq!(Patience::Endless.next_sleep(Watch::Waiters), Some(Some(SLICE)));
+        let mut endless = Patience::Endless;
+        assert_eq!(endless.next_sleep(Watch::Supervisor), Some(None));
+        assert_eq!(endless.next_sleep(Watch::Waiters), Some(Some(SLICE)));
     }
 
     #[test]
     fn a_wait_that_is_over_does_not_sleep() {
-        assert_eq!(Patience::Never.next_sleep(Watch::Waiters), None);
-        assert_eq!(Patience::lasting(Duration::ZERO).next_sleep(Watch::Supervisor), None);
+        let (mut never, mut over) = (Patience::Never, Patience::lasting(Duration::ZERO));
+        assert_eq!(never.next_sleep(Watch::Waiters), None);
+        assert_eq!(over.next_sleep(Watch::Supervisor), None);
     }
 }

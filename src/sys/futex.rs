@@ -38,8 +38,9 @@ mod kernel {
 /// The kernel's futex as loom sees it: one lock, under which a waiter compares and falls asleep.
 ///
 /// The kernel takes the lock of a hash bucket where this takes the one mutex, so both order a
-/// wake-up against the comparison. Time does not pass in a model: a wait with a timeout is a
-/// wait without.
+/// wake-up against the comparison; sleepers are woken in the order in which they came. Time does
+/// not pass in a model: a wait with a timeout is one that may end at once, though it may have been
+/// given a wake-up by then.
 #[cfg(loom)]
 mod model {
     use std::time::Duration;
@@ -48,29 +49,60 @@ mod model {
 
     use crate::atomics::{AtomicU32, mortal};
 
-    loom::lazy_static! {
-        static ref BUCKET: (Mutex<u64>, Condvar) = (Mutex::new(0), Condvar::new());
+    #[derive(Default)]
+    struct Bucket {
+        tickets: u64,
+        /// Address of the word, and the sleeper's ticket.
+        sleepers: Vec<(usize, u64)>,
     }
 
-    pub(crate) fn wait(word: &AtomicU32, expected: u32, _timeout: Option<Duration>) {
+    loom::lazy_static! {
+        static ref BUCKET: (Mutex<Bucket>, Condvar) = Default::default();
+    }
+
+    const UNPOISONED: &str = "no model thread dies with the bucket";
+
+    fn address(word: &AtomicU32) -> usize {
+        std::ptr::from_ref(word).addr()
+    }
+
+    pub(crate) fn wait(word: &AtomicU32, expected: u32, timeout: Option<Duration>) {
         if !mortal::step() {
             return;
         }
-        let wakes = BUCKET.0.lock().expect("no model thread dies with the bucket");
+        let mut bucket = BUCKET.0.lock().expect(UNPOISONED);
         if word.peek() != expected {
             return;
         }
-        // One condition variable for all words: a wake-up of another word is a spurious one.
-        drop(BUCKET.1.wait(wakes).expect("no model thread dies with the bucket"));
+        bucket.tickets += 1;
+        let ticket = bucket.tickets;
+        bucket.sleepers.push((address(word), ticket));
+        if timeout.is_some() {
+            drop(bucket);
+            loom::thread::yield_now();
+            bucket = BUCKET.0.lock().expect(UNPOISONED);
+            bucket.sleepers.retain(|(_, sleeper)| *sleeper != ticket);
+            return;
+        }
+        while bucket.sleepers.iter().any(|(_, sleeper)| *sleeper == ticket) {
+            bucket = BUCKET.1.wait(bucket).expect(UNPOISONED);
+        }
     }
 
-    pub(crate) fn wake(_word: &AtomicU32, _count: u32) -> usize {
+    pub(crate) fn wake(word: &AtomicU32, count: u32) -> usize {
         if !mortal::step() {
             return 0;
         }
-        let mut wakes = BUCKET.0.lock().expect("no model thread dies with the bucket");
-        *wakes += 1;
+        let mut bucket = BUCKET.0.lock().expect(UNPOISONED);
+        let before = bucket.sleepers.len();
+        for _ in 0..count {
+            let Some(first) = bucket.sleepers.iter().position(|(at, _)| *at == address(word))
+            else {
+                break;
+            };
+            bucket.sleepers.remove(first);
+        }
         BUCKET.1.notify_all();
-        0
+        before - bucket.sleepers.len()
     }
 }

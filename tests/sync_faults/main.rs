@@ -1,5 +1,6 @@
 //! What locks, events and rings do when processes are killed, stopped, or hostile.
 
+#![cfg(not(loom))]
 #![allow(unsafe_code)]
 
 mod process;

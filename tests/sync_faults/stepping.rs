@@ -11,7 +11,8 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use brigade::sync::{
-    Barrier, Event, EventWord, LockWord, Owner, OwnerTable, Reset, Ring, RobustLock, Watch,
+    Barrier, Condvar, CondvarWord, Event, EventWord, LockWord, Once, OnceWords, Owner, OwnerTable,
+    Reset, Ring, RobustLock, Semaphore, Watch,
 };
 use nix::sys::mman::{MapFlags, ProtFlags, mmap_anonymous, munmap};
 use nix::sys::prctl::set_pdeathsig;
@@ -107,6 +108,29 @@ impl Stage {
         let room = RING_OFFSET - PLACE_OFFSET;
         // SAFETY: in the mapping, which lives as long as the stage.
         unsafe { Barrier::attach(self.at(PLACE_OFFSET), room, owner) }.unwrap()
+    }
+
+    pub(crate) fn semaphore(&self, owner: &Owner, permits: u32) -> Semaphore {
+        // SAFETY: in the mapping, which lives as long as the stage.
+        unsafe { Semaphore::create(self.at(PLACE_OFFSET), permits, owner) }.unwrap()
+    }
+
+    pub(crate) fn attach_semaphore(&self, owner: &Owner) -> Semaphore {
+        let room = RING_OFFSET - PLACE_OFFSET;
+        // SAFETY: in the mapping, which lives as long as the stage.
+        unsafe { Semaphore::attach(self.at(PLACE_OFFSET), room, owner) }.unwrap()
+    }
+
+    /// A condition variable in a place of its own, not registered.
+    pub(crate) fn condvar(&self) -> Condvar {
+        // SAFETY: zero bytes are one, which lives as long as the stage.
+        unsafe { Condvar::new(self.at::<CondvarWord>(PLACE_OFFSET), Watch::Supervisor) }
+    }
+
+    /// A `Once` in a place of its own, not registered.
+    pub(crate) fn once(&self, owner: &Owner) -> Once {
+        // SAFETY: zero bytes are one, which lives as long as the stage.
+        unsafe { Once::new(self.at::<OnceWords>(PLACE_OFFSET), owner) }
     }
 
     /// Adds to a sum that all processes share.

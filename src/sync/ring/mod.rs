@@ -35,6 +35,7 @@
 //! the one and wakes the other.
 #![allow(unsafe_code)]
 
+mod header;
 mod pop;
 mod push;
 mod record;
@@ -46,16 +47,21 @@ use std::fmt;
 use std::ptr::NonNull;
 use std::time::{Duration, Instant};
 
+use header::{CLOSED, DRAINING, Line, MAGIC, OPEN};
+pub(super) use header::{LockKind, RingHeader};
+#[cfg(all(feature = "raw-sync", not(loom)))]
+pub(super) use header::{LockPlace, lock_places};
+#[cfg(not(loom))]
+pub(super) use header::{check_header, data_of, write_header};
 pub use pop::{Batch, Message};
 pub use push::{BatchError, PushError, Reserved};
 use span::Span;
 
 use super::directory::WordKind;
-use super::eventcount::EventCount;
-use super::lock::{LockGuard, LockWord, RobustLock};
+use super::lock::{LockGuard, RobustLock};
 use super::owner::Owner;
 use super::patience::{Patience, Watch};
-use crate::atomics::{AtomicU32, AtomicU64, Ordering};
+use crate::atomics::{AtomicU64, Ordering};
 use crate::error::{Error, Result};
 
 /// A lock that can protect a side of a ring.
@@ -100,110 +106,8 @@ impl RingLock for RobustLock {
     }
 }
 
-/// One cache line and its neighbour, which the prefetcher fetches along.
-#[repr(C, align(128))]
-#[derive(Debug)]
-struct Line<T>(T);
-
-/// Words of a [`LockPlace`] after our lock's. A model has only our lock.
-const PLACE_REST: usize = if cfg!(loom) { 0 } else { 15 };
-
-/// Room for a lock of either kind: 64 bytes, of which ours takes the first four.
-#[repr(C, align(64))]
-#[derive(Debug)]
-pub(super) struct LockPlace {
-    word: LockWord,
-    rest: [AtomicU32; PLACE_REST],
-}
-
-/// What both sides read often and hardly anybody writes.
-#[repr(C)]
-#[derive(Debug)]
-struct Rare {
-    magic: AtomicU64,
-    data_bytes: AtomicU64,
-    lock_kind: AtomicU32,
-    closed: AtomicU32,
-    filled: EventCount,
-    drained: EventCount,
-}
-
-/// Start of a ring in shared memory; `data_bytes` of data follow.
-///
-/// | field             | written by            | read by   | guard             | if the writer dies      |
-/// |-------------------|-----------------------|-----------|-------------------|-------------------------|
-/// | `rare.magic`      | creator, last         | attachers | Release / Acquire | ring is not published   |
-/// | `rare.data_bytes` | creator, once         | attachers | `magic`           | the same                |
-/// | `rare.lock_kind`  | creator, once         | attachers | `magic`           | the same                |
-/// | `rare.closed`     | closers, only upwards | all       | push lock (drain) | the ring stays open     |
-/// | `rare.filled`     | see `EventCount`      | all       | compare-and-swap  | sweeps wake consumers   |
-/// | `rare.drained`    | see `EventCount`      | all       | compare-and-swap  | sweeps wake producers   |
-/// | `push_lock`       | producers             | producers | see the lock      | a sweep frees it        |
-/// | `tail`            | producers             | all       | push lock         | message was committed,  |
-/// |                   |                       |           |                   | or never was            |
-/// | `pop_lock`        | consumers             | consumers | see the lock      | a sweep frees it        |
-/// | `head`            | consumers             | all       | pop lock          | message was consumed,   |
-/// |                   |                       |           |                   | or is still there       |
-///
-/// Invariant: `head` and `tail` are multiples of 8, and `tail - head <= data_bytes` (wrapping).
-#[repr(C)]
-#[derive(Debug)]
-pub(super) struct RingHeader {
-    rare: Line<Rare>,
-    push_lock: Line<LockPlace>,
-    tail: Line<AtomicU64>,
-    pop_lock: Line<LockPlace>,
-    head: Line<AtomicU64>,
-}
-
-#[cfg(not(loom))]
-const _: () = {
-    assert!(size_of::<LockPlace>() == 64);
-    assert!(size_of::<RingHeader>() == 640);
-    assert!(std::mem::offset_of!(RingHeader, tail) == 256);
-    assert!(std::mem::offset_of!(RingHeader, head) == 512);
-};
-
-const MAGIC: u64 = u64::from_le_bytes(*b"brigrng1");
-
-/// States of `closed`. It only grows, and any larger number counts as the last.
-const OPEN: u32 = 0;
-const DRAINING: u32 = 1;
-const CLOSED: u32 = 2;
-
-/// What protects a ring's sides, as its header says it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum LockKind {
-    Robust = 1,
-    #[cfg_attr(any(loom, not(feature = "raw-sync")), expect(dead_code, reason = "needs raw_sync"))]
-    RawSync = 2,
-}
-
 /// How long a `try_` call waits for a lock that somebody holds for the length of a copy.
 const TRY_LOCK_TIME: Duration = Duration::from_millis(10);
-
-impl RingHeader {
-    pub(super) fn new(data_bytes: u64, kind: LockKind) -> RingHeader {
-        let place = || {
-            let rest = std::array::from_fn(|_| AtomicU32::new(0));
-            Line(LockPlace { word: LockWord::new(), rest })
-        };
-        RingHeader {
-            rare: Line(Rare {
-                magic: AtomicU64::new(0),
-                data_bytes: AtomicU64::new(data_bytes),
-                lock_kind: AtomicU32::new(kind as u32),
-                closed: AtomicU32::new(OPEN),
-                filled: EventCount::new(),
-                drained: EventCount::new(),
-            }),
-            push_lock: place(),
-            tail: Line(AtomicU64::new(0)),
-            pop_lock: place(),
-            head: Line(AtomicU64::new(0)),
-        }
-    }
-}
 
 /// A ring as one process sees it: header and data in shared memory, geometry in ours.
 ///
@@ -345,82 +249,6 @@ impl Ring<RobustLock> {
     }
 }
 
-/// Writes an unpublished header at `place`.
-///
-/// # Safety
-///
-/// As for [`Ring::create`].
-#[cfg(not(loom))]
-pub(super) unsafe fn write_header(
-    place: NonNull<u8>,
-    capacity_bytes: usize,
-    kind: LockKind,
-) -> Result<NonNull<RingHeader>> {
-    let data_bytes = Ring::size_bytes(capacity_bytes)? - size_of::<RingHeader>();
-    let header = place.cast::<RingHeader>();
-    // SAFETY: aligned and valid for a header, unused by others: contract.
-    unsafe { header.write(RingHeader::new(data_bytes as u64, kind)) };
-    Ok(header)
-}
-
-/// Where the data of a new ring is, and how many words.
-#[cfg(not(loom))]
-pub(super) fn data_of(header: NonNull<RingHeader>) -> (NonNull<AtomicU64>, usize) {
-    // SAFETY: a valid header, which the callers have written or checked.
-    let data_bytes = unsafe { header.as_ref() }.rare.0.data_bytes.load(Ordering::Relaxed);
-    // SAFETY: the data follows the header in one span.
-    let data = unsafe { header.add(1) }.cast();
-    (data, usize::try_from(data_bytes / record::WORD_BYTES).unwrap_or(0))
-}
-
-/// The places of the push lock and the pop lock.
-#[cfg(all(feature = "raw-sync", not(loom)))]
-pub(super) fn lock_places(header: NonNull<RingHeader>) -> [NonNull<LockPlace>; 2] {
-    // SAFETY: a valid header, which the callers have written or checked.
-    let shared = unsafe { header.as_ref() };
-    [NonNull::from(&shared.push_lock.0), NonNull::from(&shared.pop_lock.0)]
-}
-
-/// The header at `place` and its words of data, checked against `place_bytes`.
-///
-/// # Safety
-///
-/// As for [`Ring::attach`].
-#[cfg(not(loom))]
-pub(super) unsafe fn check_header(
-    place: NonNull<u8>,
-    place_bytes: usize,
-    kind: LockKind,
-) -> Result<(NonNull<RingHeader>, usize)> {
-    let layout = |found: String, expected: String| {
-        Err(Error::Layout { place: "ring".to_owned(), found, expected })
-    };
-    let Some(room) = place_bytes.checked_sub(size_of::<RingHeader>()) else {
-        return layout(format!("{place_bytes} bytes"), "a header of 640".to_owned());
-    };
-    let header = place.cast::<RingHeader>();
-    // SAFETY: aligned by the contract, valid for a header as checked above, and all atomics.
-    let rare = &unsafe { header.as_ref() }.rare.0;
-    // Acquire pairs with the Release in `publish`.
-    let magic = rare.magic.load(Ordering::Acquire);
-    if magic != MAGIC {
-        return layout(format!("magic {magic:#018x}"), format!("{MAGIC:#018x}"));
-    }
-    let found_kind = rare.lock_kind.load(Ordering::Relaxed);
-    if found_kind != kind as u32 {
-        return layout(format!("lock kind {found_kind}"), format!("{} ({kind:?})", kind as u32));
-    }
-    let data_bytes = rare.data_bytes.load(Ordering::Relaxed);
-    if data_bytes < 16 || !data_bytes.is_power_of_two() || data_bytes > room as u64 {
-        return layout(
-            format!("{data_bytes} bytes of data"),
-            format!("a power of two from 16 to {room}"),
-        );
-    }
-    let words = usize::try_from(data_bytes / record::WORD_BYTES).expect("at most `room`");
-    Ok((header, words))
-}
-
 impl<L: RingLock> Ring<L> {
     /// # Safety
     ///
@@ -546,6 +374,8 @@ impl<L: RingLock> Ring<L> {
                 Patience::Never => Some(Instant::now() + TRY_LOCK_TIME),
                 Patience::Until(end) => Some(end),
                 Patience::Endless => None,
+                #[cfg(all(test, loom))]
+                Patience::Sleeps(_) => None,
             }),
         }
     }

@@ -7,6 +7,7 @@ use std::sync::atomic::AtomicBool;
 use proptest::prelude::*;
 
 use super::*;
+use crate::atomics::AtomicU32;
 use crate::sync::OwnerTable;
 
 const TABLE_BYTES: usize = 1024;

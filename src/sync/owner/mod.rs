@@ -9,17 +9,20 @@
 //! other), or follow a `fork` (the child must claim an entry of its own).
 #![allow(unsafe_code)]
 
-use std::fmt;
+mod claim;
+#[cfg(all(test, not(loom)))]
+mod tests;
+
 use std::num::NonZeroU32;
 use std::ptr::NonNull;
-use std::sync::Arc;
 
-use super::directory::{Directory, WordKind};
-use super::eventcount;
-use super::lock::{OWNER_DIED, TOKEN, WAITERS};
-use super::patience::Watch;
+pub use claim::Owner;
+
 use crate::atomics::{AtomicU32, AtomicU64, Ordering};
 use crate::error::{Error, Result};
+use crate::sync::directory::{Directory, WordKind};
+use crate::sync::eventcount;
+use crate::sync::lock::{OWNER_DIED, TOKEN, WAITERS};
 use crate::sys::identity::{self, Identity};
 use crate::sys::{futex, futex::ALL};
 
@@ -54,7 +57,7 @@ impl Token {
 /// `owners` times [`OwnerEntry`] follow it, then `entries` times an `AtomicU64`.
 #[repr(C)]
 #[derive(Debug)]
-pub(super) struct TableHeader {
+pub(in crate::sync) struct TableHeader {
     magic: AtomicU64,
     pid_namespace: AtomicU64,
     owners: AtomicU32,
@@ -73,7 +76,7 @@ pub(super) struct TableHeader {
 /// |            |                              | lives               | of the token     |                    |
 #[repr(C)]
 #[derive(Debug)]
-pub(super) struct OwnerEntry {
+pub(in crate::sync) struct OwnerEntry {
     identity: AtomicU64,
     start: AtomicU64,
 }
@@ -108,7 +111,7 @@ fn pack_start(token: Token, start_ticks: u64) -> u64 {
 }
 
 impl TableHeader {
-    pub(super) fn new(owners: u32, entries: u32, pid_namespace: u64) -> TableHeader {
+    pub(in crate::sync) fn new(owners: u32, entries: u32, pid_namespace: u64) -> TableHeader {
         TableHeader {
             magic: AtomicU64::new(MAGIC),
             pid_namespace: AtomicU64::new(pid_namespace),
@@ -122,7 +125,7 @@ impl TableHeader {
 
 #[cfg(all(test, loom))]
 impl OwnerEntry {
-    pub(super) fn free() -> OwnerEntry {
+    pub(in crate::sync) fn free() -> OwnerEntry {
         OwnerEntry { identity: AtomicU64::new(0), start: AtomicU64::new(0) }
     }
 }
@@ -273,7 +276,7 @@ impl OwnerTable {
     ///
     /// The parts are valid and initialised for as long as the table is used, and `region` is
     /// aligned for `AtomicU32` and valid for `region_bytes`.
-    pub(super) unsafe fn from_parts(
+    pub(in crate::sync) unsafe fn from_parts(
         header: NonNull<TableHeader>,
         owners: NonNull<[OwnerEntry]>,
         slots: NonNull<[AtomicU64]>,
@@ -296,7 +299,7 @@ impl OwnerTable {
     }
 
     /// Enters futex words into the directory, so that sweeps find them.
-    pub(super) fn register(
+    pub(in crate::sync) fn register(
         &self,
         kind: WordKind,
         first: NonNull<AtomicU32>,
@@ -306,7 +309,12 @@ impl OwnerTable {
     }
 
     /// Takes words out of the directory, before their memory serves something else.
-    pub(super) fn unregister(&self, kind: WordKind, first: NonNull<AtomicU32>, words: usize) {
+    pub(in crate::sync) fn unregister(
+        &self,
+        kind: WordKind,
+        first: NonNull<AtomicU32>,
+        words: usize,
+    ) {
         self.directory.unregister(kind, first, words);
     }
 
@@ -329,7 +337,7 @@ impl OwnerTable {
     }
 
     /// Claims an entry for a process.
-    pub(super) fn claim_for(&self, who: Identity) -> Result<Token> {
+    pub(in crate::sync) fn claim_for(&self, who: Identity) -> Result<Token> {
         let token = self.next_token()?;
         if self.claim_entry(who, token) {
             return Ok(token);
@@ -359,7 +367,7 @@ impl OwnerTable {
 
     /// Whether the owner of `token` lives. One that is not in the table does not: it claimed an
     /// entry before its first lock, and lost it only after a sweep.
-    pub(super) fn lives(&self, token: Token) -> bool {
+    pub(in crate::sync) fn lives(&self, token: Token) -> bool {
         self.owners().iter().any(|entry| {
             match unpack_identity(entry.identity.load(Ordering::Acquire)) {
                 Some((pid, claimed)) if claimed == token => entry_lives(entry, pid, token),
@@ -451,7 +459,7 @@ impl OwnerTable {
 }
 
 /// Swaps `dead` to OWNER_DIED in one word.
-pub(super) fn mark_word(word: &AtomicU32, dead: Token) -> bool {
+pub(in crate::sync) fn mark_word(word: &AtomicU32, dead: Token) -> bool {
     let mut seen = word.load(Ordering::Relaxed);
     while seen & TOKEN == dead.bits() {
         let marked = (seen & WAITERS) | OWNER_DIED;
@@ -481,158 +489,4 @@ fn check_counts(owners: u32, entries: u32) -> Result<()> {
         }
     }
     Ok(())
-}
-
-/// One process's claim on a table: what its locks are taken in the name of.
-///
-/// Clones are the same owner. When the last one is dropped, locks still held (by forgotten
-/// guards) come free as if the owner had died, and the entry is freed. In a forked child a clone
-/// is inert when dropped, and must not be used: locks would be taken in the parent's name.
-#[derive(Clone)]
-pub struct Owner(Arc<Claim>);
-
-struct Claim {
-    table: OwnerTable,
-    token: Token,
-    watch: Watch,
-    pid: u32,
-}
-
-impl Owner {
-    /// Claims an entry for the calling process.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Full`] if every entry belongs to a process that lives; [`Error::Broken`] if all
-    /// 2^30 - 1 tokens have been used; [`Error::Os`] if `/proc` cannot be read.
-    pub fn claim(table: &OwnerTable, watch: Watch) -> Result<Owner> {
-        Owner::claim_as(table, watch, Identity::current()?)
-    }
-
-    pub(super) fn claim_as(table: &OwnerTable, watch: Watch, who: Identity) -> Result<Owner> {
-        let token = table.claim_for(who)?;
-        Ok(Owner(Arc::new(Claim { table: *table, token, watch, pid: std::process::id() })))
-    }
-
-    /// The token that stands for this owner in lock words.
-    #[must_use]
-    pub fn token(&self) -> Token {
-        self.0.token
-    }
-
-    /// The table in which it is claimed.
-    #[must_use]
-    pub fn table(&self) -> &OwnerTable {
-        &self.0.table
-    }
-
-    /// Who notices the deaths of other owners.
-    #[must_use]
-    pub fn watch(&self) -> Watch {
-        self.0.watch
-    }
-}
-
-impl fmt::Debug for Owner {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Owner").field("token", &self.0.token).field("watch", &self.0.watch).finish()
-    }
-}
-
-impl Drop for Claim {
-    fn drop(&mut self) {
-        if self.pid == std::process::id() {
-            // SAFETY: locks and guards of this owner hold a clone or borrow from one, so none is
-            // left but forgotten ones, which are never used again.
-            unsafe { self.table.sweep(self.token) };
-        }
-    }
-}
-
-#[cfg(all(test, not(loom)))]
-mod tests {
-    use super::*;
-    use crate::sync::arena::{Arena, OWNERS};
-
-    #[test]
-    fn tokens_are_never_used_twice() {
-        let arena = Arena::new();
-        let first = arena.owner().token();
-        assert_eq!(arena.owner().token().bits(), first.bits() + 1, "though its entry was freed");
-    }
-
-    #[test]
-    fn running_out_of_tokens_is_an_error() {
-        let arena = Arena::new();
-        arena.table().header().last_token.store(TOKEN - 1, Ordering::Relaxed);
-        let last = Owner::claim(&arena.table(), Watch::Supervisor).unwrap();
-        assert_eq!(last.token().bits(), TOKEN);
-        for _ in 0..2 {
-            let refused = Owner::claim(&arena.table(), Watch::Supervisor);
-            assert!(matches!(refused, Err(Error::Broken { what: "the owner table", .. })));
-        }
-    }
-
-    #[test]
-    fn a_full_table_is_an_error_and_a_dead_owner_makes_room() {
-        let arena = Arena::new();
-        let mut owners: Vec<Owner> = (1..OWNERS).map(|_| arena.owner()).collect();
-        let _dead = arena.dead_owner();
-        owners.push(arena.owner());
-        let refused = Owner::claim(&arena.table(), Watch::Waiters);
-        assert!(matches!(refused, Err(Error::Full { what: "the owner table", .. })));
-    }
-
-    #[test]
-    fn the_last_clone_of_an_owner_gives_up_what_was_forgotten() {
-        let arena = Arena::new();
-        let owner = arena.owner();
-        std::mem::forget(arena.lock(&owner.clone()).lock());
-        assert_eq!(arena.word(), owner.token().bits());
-        // The forgotten guard borrowed a lock that was dropped with its clone of the owner.
-        let token = owner.token();
-        drop(owner);
-        assert_eq!(arena.word(), OWNER_DIED);
-        assert!(!arena.table().lives(token));
-    }
-
-    #[test]
-    fn an_attached_table_is_the_same_table() {
-        let arena = Arena::new();
-        let owner = arena.owner();
-        let attached = arena.attach().unwrap();
-        assert!(attached.lives(owner.token()));
-        assert!(!attached.lives(Token::from_bits(TOKEN).unwrap()));
-    }
-
-    #[test]
-    fn attaching_to_other_bytes_is_a_layout_error() {
-        let arena = Arena::new();
-        let table = arena.table();
-        let header = table.header();
-        header.magic.fetch_add(1, Ordering::Relaxed);
-        assert!(matches!(arena.attach(), Err(Error::Layout { .. })));
-        header.magic.store(MAGIC, Ordering::Relaxed);
-        for (owners, entries) in [(0, 1), (u32::MAX, u32::MAX), (COUNT_MAX, 1), (1, COUNT_MAX)] {
-            header.owners.store(owners, Ordering::Relaxed);
-            header.entries.store(entries, Ordering::Relaxed);
-            assert!(matches!(arena.attach(), Err(Error::Layout { .. })), "{owners} {entries}");
-        }
-    }
-
-    #[test]
-    fn attaching_from_another_pid_namespace_is_refused() {
-        let arena = Arena::new();
-        arena.table().header().pid_namespace.fetch_add(1, Ordering::Relaxed);
-        assert!(matches!(arena.attach(), Err(Error::PidNamespace { .. })));
-    }
-
-    #[test]
-    fn a_sweep_of_garbage_in_the_directory_touches_nothing() {
-        let arena = Arena::new();
-        let owner = arena.owner();
-        arena.overwrite_directory(u64::MAX);
-        // SAFETY: this owner takes no lock.
-        assert_eq!(unsafe { arena.table().sweep(owner.token()) }, 0);
-    }
 }

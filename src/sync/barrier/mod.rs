@@ -22,17 +22,20 @@
 //! up for that; those who wait find the phase started, and the next phase broken.
 #![allow(unsafe_code)]
 
+#[cfg(all(test, not(loom)))]
+mod tests;
+
 use std::fmt;
 use std::ptr::NonNull;
 use std::time::Duration;
 
-use super::directory::WordKind;
-use super::eventcount::{EventCount, Moment};
-use super::owner::Owner;
-use super::patience::{Patience, Watch};
-use super::slots::Slots;
 use crate::atomics::{AtomicU32, AtomicU64, Ordering};
 use crate::error::{Error, Result};
+use crate::sync::directory::WordKind;
+use crate::sync::eventcount::{EventCount, Moment};
+use crate::sync::owner::Owner;
+use crate::sync::patience::{Patience, Watch};
+use crate::sync::slots::Slots;
 
 const ARRIVED: u64 = (1 << 16) - 1;
 const BROKEN: u64 = 1 << 16;
@@ -54,7 +57,7 @@ pub const PARTIES_MAX: u32 = (1 << 14) - 1;
 /// | `state`   | members, resetters  | the same  | compare-and-swap  | the barrier breaks          |
 #[repr(C)]
 #[derive(Debug)]
-pub(super) struct BarrierHeader {
+pub(in crate::sync) struct BarrierHeader {
     magic: AtomicU64,
     parties: AtomicU32,
     moved: EventCount,
@@ -67,7 +70,7 @@ const _: () = assert!(size_of::<BarrierHeader>() == 24);
 const MAGIC: u64 = u64::from_le_bytes(*b"brigbar1");
 
 impl BarrierHeader {
-    pub(super) fn new(parties: u32) -> BarrierHeader {
+    pub(in crate::sync) fn new(parties: u32) -> BarrierHeader {
         BarrierHeader {
             magic: AtomicU64::new(0),
             parties: AtomicU32::new(parties),
@@ -185,7 +188,7 @@ impl Barrier {
     ///
     /// Header and slots are initialised, stay valid while the barrier or a member of it is used,
     /// and are atomics to all.
-    pub(super) unsafe fn from_parts(
+    pub(in crate::sync) unsafe fn from_parts(
         header: NonNull<BarrierHeader>,
         slots: NonNull<[AtomicU32]>,
         owner: &Owner,
@@ -195,7 +198,7 @@ impl Barrier {
         Barrier { header, slots, owner: owner.clone() }
     }
 
-    pub(super) fn register(&self) -> Result<()> {
+    pub(in crate::sync) fn register(&self) -> Result<()> {
         let table = self.owner.table();
         self.slots.register(table)?;
         table.register(WordKind::Count, NonNull::from(&self.header().moved).cast(), 1)
@@ -387,137 +390,5 @@ impl Member<'_> {
 impl Drop for Member<'_> {
     fn drop(&mut self) {
         self.barrier.slots.release(self.slot, self.barrier.owner.token());
-    }
-}
-
-#[cfg(all(test, not(loom)))]
-mod tests {
-    use super::*;
-    use crate::sync::arena::Arena;
-
-    fn with_barrier(parties: u32, test: impl FnOnce(&Arena, &Barrier)) {
-        let arena = Arena::new();
-        // SAFETY: the place is the arena's, aligned and large enough for a few members.
-        let barrier = unsafe { Barrier::create(arena.place(), parties, &arena.owner()) };
-        test(&arena, &barrier.unwrap());
-    }
-
-    #[test]
-    fn nobody_goes_on_before_all_have_come() {
-        with_barrier(3, |_, barrier| {
-            let arrivals = AtomicU32::new(0);
-            let leaders = AtomicU32::new(0);
-            std::thread::scope(|scope| {
-                for _ in 0..3 {
-                    scope.spawn(|| {
-                        let mut member = barrier.join().unwrap();
-                        for phase in 1..=2000 {
-                            arrivals.fetch_add(1, Ordering::Relaxed);
-                            if member.wait().unwrap() {
-                                leaders.fetch_add(1, Ordering::Relaxed);
-                            }
-                            assert!(arrivals.load(Ordering::Relaxed) >= 3 * phase);
-                        }
-                    });
-                }
-            });
-            assert_eq!(leaders.load(Ordering::Relaxed), 2000, "one is the last of each phase");
-        });
-    }
-
-    #[test]
-    fn a_barrier_of_one_holds_nobody_up() {
-        with_barrier(1, |_, barrier| assert!(barrier.join().unwrap().wait().unwrap()));
-    }
-
-    #[test]
-    fn a_full_barrier_takes_no_member_until_one_leaves() {
-        with_barrier(1, |_, barrier| {
-            let member = barrier.join().unwrap();
-            assert!(matches!(barrier.join(), Err(Error::Full { .. })));
-            drop(member);
-            assert!(barrier.join().is_ok());
-        });
-    }
-
-    #[test]
-    fn a_member_that_gives_up_breaks_the_barrier_until_it_is_reset() {
-        with_barrier(2, |_, barrier| {
-            let (mut one, mut two) = (barrier.join().unwrap(), barrier.join().unwrap());
-            let refused = one.wait_timeout(Duration::from_millis(1));
-            assert!(matches!(refused, Err(Error::TimedOut { .. })));
-            assert!(barrier.is_broken());
-            assert!(matches!(two.wait(), Err(Error::Broken { .. })));
-            barrier.reset();
-            std::thread::scope(|scope| {
-                scope.spawn(|| one.wait().unwrap());
-                two.wait().unwrap();
-            });
-        });
-    }
-
-    #[test]
-    fn aborting_and_resetting_release_who_waits_with_an_error() {
-        for reset in [false, true] {
-            with_barrier(2, |_, barrier| {
-                std::thread::scope(|scope| {
-                    let waiter = scope.spawn(|| barrier.join().unwrap().wait());
-                    while barrier.header().state.load(Ordering::Relaxed) & ARRIVED == 0 {
-                        std::thread::yield_now();
-                    }
-                    if reset {
-                        barrier.reset()
-                    } else {
-                        barrier.abort()
-                    }
-                    assert!(matches!(waiter.join().unwrap(), Err(Error::Broken { .. })));
-                    assert_eq!(barrier.is_broken(), !reset);
-                });
-            });
-        }
-    }
-
-    #[test]
-    fn a_dead_member_breaks_the_barrier_and_a_reset_makes_room_for_another() {
-        with_barrier(2, |arena, barrier| {
-            let dead = arena.dead_owner();
-            let theirs = arena.attach_barrier(&dead);
-            std::mem::forget(theirs.join().unwrap());
-            let mut member = barrier.join().unwrap();
-            assert!(matches!(member.wait(), Err(Error::Broken { .. })), "found by the waiter");
-            assert!(matches!(barrier.join(), Err(Error::Full { .. })));
-            barrier.reset();
-            let mut other = barrier.join().unwrap();
-            std::thread::scope(|scope| {
-                scope.spawn(|| other.wait().unwrap());
-                member.wait().unwrap();
-            });
-        });
-    }
-
-    #[test]
-    fn a_phase_counter_that_wraps_is_a_phase_counter() {
-        with_barrier(1, |_, barrier| {
-            barrier.header().state.store(PHASES, Ordering::Relaxed);
-            let mut member = barrier.join().unwrap();
-            assert!(member.wait().unwrap() && member.wait().unwrap());
-            assert_eq!(barrier.header().state.load(Ordering::Relaxed), ONE_PHASE);
-        });
-    }
-
-    #[test]
-    fn attaching_to_other_bytes_is_a_layout_error() {
-        with_barrier(2, |arena, barrier| {
-            let owner = arena.owner();
-            let attach = |room| {
-                // SAFETY: the place is the arena's, and has that much room.
-                unsafe { Barrier::attach(arena.place(), room, &owner) }
-            };
-            assert_eq!(attach(32).unwrap().parties(), 2);
-            assert!(matches!(attach(31), Err(Error::Layout { .. })));
-            assert!(matches!(attach(8), Err(Error::Layout { .. })));
-            barrier.header().parties.store(u32::MAX, Ordering::Relaxed);
-            assert!(matches!(attach(64), Err(Error::Layout { .. })));
-        });
     }
 }

@@ -1,0 +1,131 @@
+//! Tests of the barrier: phases, breaking, deaths, and bytes that are none.
+#![allow(unsafe_code)]
+
+use super::*;
+use crate::sync::arena::Arena;
+
+fn with_barrier(parties: u32, test: impl FnOnce(&Arena, &Barrier)) {
+    let arena = Arena::new();
+    // SAFETY: the place is the arena's, aligned and large enough for a few members.
+    let barrier = unsafe { Barrier::create(arena.place(), parties, &arena.owner()) };
+    test(&arena, &barrier.unwrap());
+}
+
+#[test]
+fn nobody_goes_on_before_all_have_come() {
+    with_barrier(3, |_, barrier| {
+        let arrivals = AtomicU32::new(0);
+        let leaders = AtomicU32::new(0);
+        std::thread::scope(|scope| {
+            for _ in 0..3 {
+                scope.spawn(|| {
+                    let mut member = barrier.join().unwrap();
+                    for phase in 1..=2000 {
+                        arrivals.fetch_add(1, Ordering::Relaxed);
+                        if member.wait().unwrap() {
+                            leaders.fetch_add(1, Ordering::Relaxed);
+                        }
+                        assert!(arrivals.load(Ordering::Relaxed) >= 3 * phase);
+                    }
+                });
+            }
+        });
+        assert_eq!(leaders.load(Ordering::Relaxed), 2000, "one is the last of each phase");
+    });
+}
+
+#[test]
+fn a_barrier_of_one_holds_nobody_up() {
+    with_barrier(1, |_, barrier| assert!(barrier.join().unwrap().wait().unwrap()));
+}
+
+#[test]
+fn a_full_barrier_takes_no_member_until_one_leaves() {
+    with_barrier(1, |_, barrier| {
+        let member = barrier.join().unwrap();
+        assert!(matches!(barrier.join(), Err(Error::Full { .. })));
+        drop(member);
+        assert!(barrier.join().is_ok());
+    });
+}
+
+#[test]
+fn a_member_that_gives_up_breaks_the_barrier_until_it_is_reset() {
+    with_barrier(2, |_, barrier| {
+        let (mut one, mut two) = (barrier.join().unwrap(), barrier.join().unwrap());
+        let refused = one.wait_timeout(Duration::from_millis(1));
+        assert!(matches!(refused, Err(Error::TimedOut { .. })));
+        assert!(barrier.is_broken());
+        assert!(matches!(two.wait(), Err(Error::Broken { .. })));
+        barrier.reset();
+        std::thread::scope(|scope| {
+            scope.spawn(|| one.wait().unwrap());
+            two.wait().unwrap();
+        });
+    });
+}
+
+#[test]
+fn aborting_and_resetting_release_who_waits_with_an_error() {
+    for reset in [false, true] {
+        with_barrier(2, |_, barrier| {
+            std::thread::scope(|scope| {
+                let waiter = scope.spawn(|| barrier.join().unwrap().wait());
+                while barrier.header().state.load(Ordering::Relaxed) & ARRIVED == 0 {
+                    std::thread::yield_now();
+                }
+                if reset {
+                    barrier.reset()
+                } else {
+                    barrier.abort()
+                }
+                assert!(matches!(waiter.join().unwrap(), Err(Error::Broken { .. })));
+                assert_eq!(barrier.is_broken(), !reset);
+            });
+        });
+    }
+}
+
+#[test]
+fn a_dead_member_breaks_the_barrier_and_a_reset_makes_room_for_another() {
+    with_barrier(2, |arena, barrier| {
+        let dead = arena.dead_owner();
+        let theirs = arena.attach_barrier(&dead);
+        std::mem::forget(theirs.join().unwrap());
+        let mut member = barrier.join().unwrap();
+        assert!(matches!(member.wait(), Err(Error::Broken { .. })), "found by the waiter");
+        assert!(matches!(barrier.join(), Err(Error::Full { .. })));
+        barrier.reset();
+        let mut other = barrier.join().unwrap();
+        std::thread::scope(|scope| {
+            scope.spawn(|| other.wait().unwrap());
+            member.wait().unwrap();
+        });
+    });
+}
+
+#[test]
+fn a_phase_counter_that_wraps_is_a_phase_counter() {
+    with_barrier(1, |_, barrier| {
+        barrier.header().state.store(PHASES, Ordering::Relaxed);
+        let mut member = barrier.join().unwrap();
+        assert!(member.wait().unwrap() && member.wait().unwrap());
+        assert_eq!(barrier.header().state.load(Ordering::Relaxed), ONE_PHASE);
+    });
+}
+
+#[test]
+fn attaching_to_other_bytes_is_a_layout_error() {
+    with_barrier(2, |arena, barrier| {
+        let owner = arena.owner();
+        let attach = |room| {
+            // SAFETY: the place is the arena's, and has that much room.
+            unsafe { Barrier::attach(arena.place(), room, &owner) }
+        };
+        assert_eq!(attach(32).unwrap().parties(), 2);
+        assert!(matches!(attach(31), Err(Error::Layout { .. })));
+        assert!(matches!(attach(8), Err(Error::Layout { .. })));
+        barrier.header().parties.store(u32::MAX, Ordering::Relaxed);
+        assert!(matches!(attach(64), Err(Error::Layout { .. })));
+    });
+}

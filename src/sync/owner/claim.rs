@@ -1,0 +1,80 @@
+//! One process's claim on an owner table.
+#![allow(unsafe_code)]
+
+use std::fmt;
+use std::sync::Arc;
+
+use super::{OwnerTable, Token};
+use crate::error::Result;
+use crate::sync::patience::Watch;
+use crate::sys::identity::Identity;
+
+/// One process's claim on a table: what its locks are taken in the name of.
+///
+/// Clones are the same owner. When the last one is dropped, locks still held (by forgotten
+/// guards) come free as if the owner had died, and the entry is freed. In a forked child a clone
+/// is inert when dropped, and must not be used: locks would be taken in the parent's name.
+#[derive(Clone)]
+pub struct Owner(Arc<Claim>);
+
+struct Claim {
+    table: OwnerTable,
+    token: Token,
+    watch: Watch,
+    pid: u32,
+}
+
+impl Owner {
+    /// Claims an entry for the calling process.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Full`] if every entry belongs to a process that lives; [`Error::Broken`] if all
+    /// 2^30 - 1 tokens have been used; [`Error::Os`] if `/proc` cannot be read.
+    pub fn claim(table: &OwnerTable, watch: Watch) -> Result<Owner> {
+        Owner::claim_as(table, watch, Identity::current()?)
+    }
+
+    pub(in crate::sync) fn claim_as(
+        table: &OwnerTable,
+        watch: Watch,
+        who: Identity,
+    ) -> Result<Owner> {
+        let token = table.claim_for(who)?;
+        Ok(Owner(Arc::new(Claim { table: *table, token, watch, pid: std::process::id() })))
+    }
+
+    /// The token that stands for this owner in lock words.
+    #[must_use]
+    pub fn token(&self) -> Token {
+        self.0.token
+    }
+
+    /// The table in which it is claimed.
+    #[must_use]
+    pub fn table(&self) -> &OwnerTable {
+        &self.0.table
+    }
+
+    /// Who notices the deaths of other owners.
+    #[must_use]
+    pub fn watch(&self) -> Watch {
+        self.0.watch
+    }
+}
+
+impl fmt::Debug for Owner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Owner").field("token", &self.0.token).field("watch", &self.0.watch).finish()
+    }
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        if self.pid == std::process::id() {
+            // SAFETY: locks and guards of this owner hold a clone or borrow from one, so none is
+            // left but forgotten ones, which are never used again.
+            unsafe { self.table.sweep(self.token) };
+        }
+    }
+}
