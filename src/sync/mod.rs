@@ -20,6 +20,30 @@
 //! |                |                                |                       | waiter: nothing                                        |
 //! | `RawSyncLock`  | a pthread mutex                | lockers               | holder: every attempt times out, for ever              |
 //!
+//! # Examples
+//!
+//! A table and a ring, here in memory of this process; between processes the same bytes lie in a
+//! shared mapping, and each process attaches with an owner of its own.
+//!
+//! ```
+//! use std::ptr::NonNull;
+//! use brigade::sync::{Owner, OwnerTable, Ring, Watch};
+//!
+//! #[repr(C, align(128))]
+//! struct Region([u8; 4096]);
+//! let place = NonNull::from(Box::leak(Box::new(Region([0; 4096])))).cast::<u8>();
+//!
+//! // SAFETY: the region is aligned, large enough, never freed, and used for nothing else.
+//! let table = unsafe { OwnerTable::create(place, 8, 8, place, 4096) }?;
+//! let owner = Owner::claim(&table, Watch::Waiters)?;
+//! // SAFETY: as above; the table takes less than 1024 bytes.
+//! let ring = unsafe { Ring::create(place.add(1024), 100, &owner) }?;
+//!
+//! ring.push("to whom it may concern")?;
+//! assert_eq!(ring.pop()?, b"to whom it may concern");
+//! # Ok::<(), brigade::Error>(())
+//! ```
+//!
 //! # How a death is noticed
 //!
 //! 1. A process claims an entry of the owner table ([`Owner::claim`]) and gets a token.
