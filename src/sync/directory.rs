@@ -66,9 +66,9 @@ impl Run {
 
 /// The directory: entries in shared memory, geometry in ours.
 ///
-/// | field   | written by                | read by  | guard            | if the writer dies      |
-/// |---------|---------------------------|----------|------------------|-------------------------|
-/// | `slots` | who makes or ends a lock  | sweepers | one CAS an entry | it is there, or it is not |
+/// | field   | written by               | read by  | guard            | if the writer dies        |
+/// |---------|--------------------------|----------|------------------|---------------------------|
+/// | `slots` | who makes or ends a lock | sweepers | one CAS an entry | it is there, or it is not |
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Directory {
     slots: NonNull<[AtomicU64]>,

@@ -4,13 +4,13 @@
 //! releases everybody who was waiting at that time even if a reset follows at once. An auto-reset
 //! event releases one waiter a `set`; two sets before a waiter comes are one.
 //!
-//! | WAITERS (bit 31) | sets (bits 30-2) | AUTO (bit 1) | SET (bit 0) | state                         |
-//! |------------------|------------------|--------------|-------------|-------------------------------|
-//! | 0                | any              | frozen       | 0           | not set, nobody sleeps        |
-//! | 1                | any              | frozen       | 0           | not set, somebody may sleep   |
-//! | 0                | any              | frozen       | 1           | set; its setter wakes, if it  |
-//! |                  |                  |              |             | found WAITERS                 |
-//! | 1                | any              | frozen       | 1           | never written; taken as set   |
+//! | WAITERS (bit 31) | sets (bits 30-2) | AUTO (bit 1) | SET (bit 0) | state |
+//! |---|---|---|---|---|
+//! | 0 | any | frozen | 0 | not set, nobody sleeps |
+//! | 1 | any | frozen | 0 | not set, somebody may sleep |
+//! | 0 | any | frozen | 1 | set; its setter wakes, if it |
+//! |  |  |  |  | found WAITERS |
+//! | 1 | any | frozen | 1 | never written; taken as set |
 //!
 //! A sleeper sleeps only while the word is the one in which it set WAITERS, and each `set` changes
 //! the word and takes WAITERS out: so either the sleeper sees that and does not sleep, or the
@@ -46,9 +46,9 @@ pub enum Reset {
 
 /// An event in shared memory: four bytes.
 ///
-/// | field | written by                 | read by  | guard            | if the writer dies           |
-/// |-------|----------------------------|----------|------------------|------------------------------|
-/// | word  | setters, resetters, waiters| the same | compare-and-swap | sleepers are woken by sweeps |
+/// | field | written by | read by | guard | if the writer dies |
+/// |---|---|---|---|---|
+/// | word | setters, resetters, waiters | the same | compare-and-swap | sweeps wake sleepers |
 #[repr(transparent)]
 #[derive(Debug)]
 pub struct EventWord(AtomicU32);

@@ -42,9 +42,9 @@ pub(super) enum Moment {
 
 /// The word, zero at first.
 ///
-/// | field | written by              | read by  | guard            | if the writer dies              |
-/// |-------|-------------------------|----------|------------------|---------------------------------|
-/// | word  | sleepers and notifiers  | the same | compare-and-swap | sweeps wake the sleepers        |
+/// | field | written by             | read by  | guard            | if the writer dies       |
+/// |-------|------------------------|----------|------------------|--------------------------|
+/// | word  | sleepers and notifiers | the same | compare-and-swap | sweeps wake the sleepers |
 #[repr(transparent)]
 #[derive(Debug)]
 pub(super) struct EventCount(AtomicU32);

@@ -5,15 +5,15 @@
 //! [`recovered`](LockGuard::recovered). It is not fair, and not reentrant: a thread that locks
 //! twice waits for itself.
 //!
-//! | WAITERS (bit 31) | OWNER_DIED (bit 30) | token (bits 29-0) | state                              |
-//! |------------------|---------------------|-------------------|------------------------------------|
-//! | 0                | 0                   | 0                 | free                               |
-//! | 0                | 0                   | t                 | held by t, nobody sleeps           |
-//! | 1                | 0                   | t                 | held by t, somebody may sleep      |
-//! | 0 or 1           | 1                   | 0                 | free, but its last owner died      |
-//! | 1                | 0                   | 0                 | free, somebody may sleep: left by  |
-//! |                  |                     |                   | a waiter that gave up              |
-//! | 0 or 1           | 1                   | t                 | never written; taken as held by t  |
+//! | WAITERS (bit 31) | OWNER_DIED (bit 30) | token (bits 29-0) | state |
+//! |---|---|---|---|
+//! | 0 | 0 | 0 | free |
+//! | 0 | 0 | t | held by t, nobody sleeps |
+//! | 1 | 0 | t | held by t, somebody may sleep |
+//! | 0 or 1 | 1 | 0 | free, but its last owner died |
+//! | 1 | 0 | 0 | free, somebody may sleep: left by |
+//! |  |  |  | a waiter that gave up |
+//! | 0 or 1 | 1 | t | never written; taken as held by t |
 //!
 //! Steps, and what a death after each leaves:
 //!
@@ -51,9 +51,9 @@ pub(super) const TOKEN: u32 = OWNER_DIED - 1;
 
 /// A lock in shared memory: four bytes, zero when free.
 ///
-/// | field | written by                                 | read by  | guard            | if the writer dies     |
-/// |-------|--------------------------------------------|----------|------------------|------------------------|
-/// | word  | lockers, waiters, its owner, sweepers      | the same | compare-and-swap | see the truth table    |
+/// | field | written by | read by | guard | if the writer dies |
+/// |---|---|---|---|---|
+/// | word | lockers, waiters, sweepers | the same | compare-and-swap | see the truth table |
 #[repr(transparent)]
 #[derive(Debug)]
 pub struct LockWord(pub(super) AtomicU32);

@@ -5,20 +5,17 @@
 //! hands in by an `unsafe` constructor; a handle keeps the geometry in private memory and is safe
 //! to use. What is read from shared memory is loaded once, checked, copied, and only then used.
 //!
-//! | primitive      | words                          | written by            | if a participant dies                                  |
-//! |----------------|--------------------------------|-----------------------|--------------------------------------------------------|
-//! | [`OwnerTable`] | an entry an owner, a directory | claimers, sweepers    | its entry stays until it is swept                      |
-//! | [`RobustLock`] | one: token, WAITERS, DIED      | lockers, sweepers     | holder: the next gets a guard that says `recovered`;   |
-//! |                |                                |                       | waiter: nothing                                        |
-//! | [`Event`]      | one: set, count, WAITERS       | setters, waiters      | setter: it is set and all wake, or it is not set       |
-//! | [`Ring`]       | head, tail, two locks, two     | producers, consumers  | producer: the message is there, or never was;          |
-//! |                | counts                         |                       | consumer: it is gone, or is there for the next         |
-//! | [`Barrier`]    | state, a count, a slot a member| members, sweepers     | it breaks for all, at the latest in the next phase     |
-//! | [`Semaphore`]  | a count, a slot a permit       | holders, sweepers     | its permits come free, and say `recovered`             |
-//! | [`Once`]       | done, a lock                   | the first caller      | the next caller runs the function again, and is told   |
-//! | [`Condvar`]    | a count                        | notifiers, waiters    | notifier: a sweep notifies in its place;               |
-//! |                |                                |                       | waiter: nothing                                        |
-//! | `RawSyncLock`  | a pthread mutex                | lockers               | holder: every attempt times out, for ever              |
+//! | primitive | shared words | writer | if a participant dies |
+//! |---|---|---|---|
+//! | [`OwnerTable`] | owners, directory | claimers, sweepers | its entry stays until swept |
+//! | [`RobustLock`] | token and two flags | lockers | the next guard says `recovered` |
+//! | [`Event`] | set, count, WAITERS | setters, waiters | it is set and all wake, or not set |
+//! | [`Ring`] | head, tail, two locks | both sides | a message is there whole, or it is not |
+//! | [`Barrier`] | state, a slot a member | members | it breaks, at the latest in the next phase |
+//! | [`Semaphore`] | a slot a permit | holders | its permits come free, say `recovered` |
+//! | [`Once`] | a lock, the state | first caller | the next runs it again, and is told |
+//! | [`Condvar`] | a count | both sides | a sweep notifies in the dead notifier's place |
+//! | `RawSyncLock` | a pthread mutex | lockers | every attempt times out, for ever |
 //!
 //! # Examples
 //!

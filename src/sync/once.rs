@@ -14,11 +14,11 @@ use crate::error::Result;
 
 /// A `Once` in shared memory: eight bytes, zero at first.
 ///
-/// | field   | written by                       | read by | guard             | if the writer dies      |
-/// |---------|----------------------------------|---------|-------------------|-------------------------|
-/// | `lock`  | callers until it is done         | callers | see the lock      | a sweep frees it        |
-/// | `state` | who runs the function: TRIED     | callers | `lock`            | the next caller is told |
-/// |         | before, DONE after               |         | Release / Acquire |                         |
+/// | field | written by | read by | guard | if the writer dies |
+/// |---|---|---|---|---|
+/// | `lock` | callers until it is done | callers | see the lock | a sweep frees it |
+/// | `state` | who runs the function: TRIED | callers | `lock` | the next caller is told |
+/// |  | before, DONE after |  | Release / Acquire |  |
 #[repr(C)]
 #[derive(Debug)]
 pub struct OnceWords {

@@ -11,10 +11,10 @@ use crate::error::Result;
 
 /// The row: words in shared memory, geometry in ours.
 ///
-/// | field   | written by                        | read by | guard            | if the writer dies  |
-/// |---------|-----------------------------------|---------|------------------|---------------------|
-/// | a word  | claimer 0 -> token, its owner     | all     | compare-and-swap | a sweep makes it    |
-/// |         | token -> 0, sweeper -> OWNER_DIED |         |                  | OWNER_DIED          |
+/// | field  | written by                        | read by | guard            | if the writer dies |
+/// |--------|-----------------------------------|---------|------------------|--------------------|
+/// | a word | claimer 0 -> token, its owner     | all     | compare-and-swap | a sweep makes it   |
+/// |        | token -> 0, sweeper -> OWNER_DIED |         |                  | OWNER_DIED         |
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Slots(NonNull<[AtomicU32]>);
 

@@ -49,12 +49,12 @@ pub const PARTIES_MAX: u32 = (1 << 14) - 1;
 
 /// Start of a barrier in shared memory; `parties` slots of four bytes follow.
 ///
-/// | field     | written by          | read by   | guard             | if the writer dies          |
-/// |-----------|---------------------|-----------|-------------------|-----------------------------|
-/// | `magic`   | creator, last       | attachers | Release / Acquire | barrier is not published    |
-/// | `parties` | creator, once       | attachers | `magic`           | the same                    |
-/// | `moved`   | see `EventCount`    | members   | compare-and-swap  | sweeps wake all             |
-/// | `state`   | members, resetters  | the same  | compare-and-swap  | the barrier breaks          |
+/// | field     | written by         | read by   | guard             | if the writer dies       |
+/// |-----------|--------------------|-----------|-------------------|--------------------------|
+/// | `magic`   | creator, last      | attachers | Release / Acquire | barrier is not published |
+/// | `parties` | creator, once      | attachers | `magic`           | the same                 |
+/// | `moved`   | see `EventCount`   | members   | compare-and-swap  | sweeps wake all          |
+/// | `state`   | members, resetters | the same  | compare-and-swap  | the barrier breaks       |
 #[repr(C)]
 #[derive(Debug)]
 pub(in crate::sync) struct BarrierHeader {

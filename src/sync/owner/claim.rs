@@ -29,8 +29,12 @@ impl Owner {
     ///
     /// # Errors
     ///
-    /// [`Error::Full`](crate::Error::Full) if every entry belongs to a process that lives; [`Error::Broken`](crate::Error::Broken) if all
-    /// 2^30 - 1 tokens have been used; [`Error::Os`](crate::Error::Os) if `/proc` cannot be read.
+    /// [`Error::Full`] if every entry belongs to a process that lives; [`Error::Broken`] if all
+    /// 2^30 - 1 tokens have been used; [`Error::Os`] if `/proc` cannot be read.
+    ///
+    /// [`Error::Full`]: crate::Error::Full
+    /// [`Error::Broken`]: crate::Error::Broken
+    /// [`Error::Os`]: crate::Error::Os
     pub fn claim(table: &OwnerTable, watch: Watch) -> Result<Owner> {
         Owner::claim_as(table, watch, Identity::current()?)
     }

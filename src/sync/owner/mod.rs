@@ -46,13 +46,13 @@ impl Token {
 
 /// Start of an owner table in shared memory.
 ///
-/// | field           | written by       | read by   | guard                 | if the writer dies     |
-/// |-----------------|------------------|-----------|-----------------------|------------------------|
-/// | `magic`         | creator, last    | attachers | Release / Acquire     | table is not published |
-/// | `pid_namespace` | creator, once    | attachers | `magic`               | the same               |
-/// | `owners`        | creator, once    | attachers | `magic`               | the same               |
-/// | `entries`       | creator, once    | attachers | `magic`               | the same               |
-/// | `last_token`    | each claimer     | claimers  | compare-and-swap      | a token is lost        |
+/// | field           | written by    | read by   | guard             | if the writer dies     |
+/// |-----------------|---------------|-----------|-------------------|------------------------|
+/// | `magic`         | creator, last | attachers | Release / Acquire | table is not published |
+/// | `pid_namespace` | creator, once | attachers | `magic`           | the same               |
+/// | `owners`        | creator, once | attachers | `magic`           | the same               |
+/// | `entries`       | creator, once | attachers | `magic`           | the same               |
+/// | `last_token`    | each claimer  | claimers  | compare-and-swap  | a token is lost        |
 ///
 /// `owners` times [`OwnerEntry`] follow it, then `entries` times an `AtomicU64`.
 #[repr(C)]
@@ -68,12 +68,11 @@ pub(in crate::sync) struct TableHeader {
 
 /// One owner.
 ///
-/// | field      | written by                   | read by             | guard            | if the writer dies |
-/// |------------|------------------------------|---------------------|------------------|--------------------|
-/// | `identity` | claimer 0 -> pid and token;  | claimers, sweepers, | compare-and-swap | swept as any owner |
-/// |            | sweeper of the token -> 0    | waiters             |                  |                    |
-/// | `start`    | claimer, after `identity`    | whoever asks if it  | carries low bits | pid alone decides  |
-/// |            |                              | lives               | of the token     |                    |
+/// | field | written by | read by | guard | if the writer dies |
+/// |---|---|---|---|---|
+/// | `identity` | claimer: 0 to pid and token | all | compare-and-swap | swept as any owner |
+/// | | sweeper of the token: to 0 | | | the next sweeper does it |
+/// | `start` | claimer, after `identity` | all | has the token in it | pid alone decides |
 #[repr(C)]
 #[derive(Debug)]
 pub(in crate::sync) struct OwnerEntry {

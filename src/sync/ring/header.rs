@@ -39,20 +39,20 @@ pub(super) struct Rare {
 
 /// Start of a ring in shared memory; `data_bytes` of data follow.
 ///
-/// | field             | written by            | read by   | guard             | if the writer dies      |
-/// |-------------------|-----------------------|-----------|-------------------|-------------------------|
-/// | `rare.magic`      | creator, last         | attachers | Release / Acquire | ring is not published   |
-/// | `rare.data_bytes` | creator, once         | attachers | `magic`           | the same                |
-/// | `rare.lock_kind`  | creator, once         | attachers | `magic`           | the same                |
-/// | `rare.closed`     | closers, only upwards | all       | push lock (drain) | the ring stays open     |
-/// | `rare.filled`     | see `EventCount`      | all       | compare-and-swap  | sweeps wake consumers   |
-/// | `rare.drained`    | see `EventCount`      | all       | compare-and-swap  | sweeps wake producers   |
-/// | `push_lock`       | producers             | producers | see the lock      | a sweep frees it        |
-/// | `tail`            | producers             | all       | push lock         | message was committed,  |
-/// |                   |                       |           |                   | or never was            |
-/// | `pop_lock`        | consumers             | consumers | see the lock      | a sweep frees it        |
-/// | `head`            | consumers             | all       | pop lock          | message was consumed,   |
-/// |                   |                       |           |                   | or is still there       |
+/// | field | written by | read by | guard | if the writer dies |
+/// |---|---|---|---|---|
+/// | `rare.magic` | creator, last | attachers | Release / Acquire | ring is not published |
+/// | `rare.data_bytes` | creator, once | attachers | `magic` | the same |
+/// | `rare.lock_kind` | creator, once | attachers | `magic` | the same |
+/// | `rare.closed` | closers, only upwards | all | push lock (drain) | the ring stays open |
+/// | `rare.filled` | see `EventCount` | all | compare-and-swap | sweeps wake consumers |
+/// | `rare.drained` | see `EventCount` | all | compare-and-swap | sweeps wake producers |
+/// | `push_lock` | producers | producers | see the lock | a sweep frees it |
+/// | `tail` | producers | all | push lock | message was committed, |
+/// |  |  |  |  | or never was |
+/// | `pop_lock` | consumers | consumers | see the lock | a sweep frees it |
+/// | `head` | consumers | all | pop lock | message was consumed, |
+/// |  |  |  |  | or is still there |
 ///
 /// Invariant: `head` and `tail` are multiples of 8, and `tail - head <= data_bytes` (wrapping).
 #[repr(C)]

@@ -56,7 +56,9 @@ mod tests {
         }
 
         #[test]
-        fn a_word_with_a_flipped_bit_is_refused(length in 0..=LENGTH_MAX, position: u64, bit in 0..64) {
+        fn a_word_with_a_flipped_bit_is_refused(
+            length in 0..=LENGTH_MAX, position: u64, bit in 0..64,
+        ) {
             prop_assert_eq!(unpack(pack(length, position) ^ (1u64 << bit), position), None);
         }
 

@@ -172,7 +172,8 @@ proptest! {
         let (_fixture, ring) = Fixture::new(capacity);
         // Start anywhere, so that positions wrap around 2^64 too.
         let start = lap & !7;
-        for position in [&ring.header().head, &ring.header().tail, &ring.seen_head, &ring.seen_tail] {
+        let (head, tail) = (&ring.header().head, &ring.header().tail);
+        for position in [head, tail, &ring.seen_head, &ring.seen_tail] {
             position.0.store(start, Ordering::Relaxed);
         }
         let mut oracle = Oracle { messages: VecDeque::new(), data_bytes: ring.data_bytes };
@@ -213,7 +214,8 @@ proptest! {
             // SAFETY: within the header and its first 512 bytes of data.
             let word = unsafe { words.add(index) };
             // SAFETY: all atomics.
-            unsafe { word.as_ref() }.store(if is_small { value % 1024 } else { value }, Ordering::Relaxed);
+            let word = unsafe { word.as_ref() };
+            word.store(if is_small { value % 1024 } else { value }, Ordering::Relaxed);
         }
         let mut outcome = Ok(Vec::new());
         let mut popped = 0;
@@ -225,7 +227,8 @@ proptest! {
             }
             popped += 1;
         }
-        prop_assert!(matches!(outcome, Err(Error::Empty { .. } | Error::Corrupt { .. })), "{outcome:?}");
+        let is_known = matches!(outcome, Err(Error::Empty { .. } | Error::Corrupt { .. }));
+        prop_assert!(is_known, "{outcome:?}");
         let refused = ring.try_push([0; 400]);
         let is_known = match &refused {
             Ok(()) => true,
