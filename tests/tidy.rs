@@ -1,0 +1,285 @@
+//! The habits of this repository, held by a test.
+
+use std::collections::BTreeSet;
+use std::fs;
+
+#[path = "tidy/source.rs"]
+mod source;
+use source::{Source, Token, closing, files, is_word, root, sources, tokens};
+
+/// Which modules of `src/` stand on which line. A module uses only modules on a lower one.
+const LAYERS: [&[&str]; 7] = [
+    &["atomics", "exit", "shape"],
+    &["error"],
+    &["kernel", "sys"],
+    &["process", "region", "sync"],
+    &["array", "telemetry"],
+    &["channel", "pool"],
+    &["compute"],
+];
+
+/// Crates that only `src/sys/` names.
+const SYSTEM_CRATES: [&str; 5] = ["libc", "nix", "rustix", "memmap2", "shared_memory"];
+
+const ALL: [&str; 4] = ["src", "tests", "examples", "benches"];
+
+/// Fails with one line for each thing found.
+fn assert_none(found: Vec<String>, rule: &str) {
+    assert!(found.is_empty(), "{rule}\n{}\n{} in all", found.join("\n"), found.len());
+}
+
+/// The line a module stands on; those that may use anything have none.
+fn layer(module: &str) -> Option<usize> {
+    LAYERS.iter().position(|modules| modules.contains(&module))
+}
+
+/// The top module that a file of `src/` belongs to, and how many modules deep it lies.
+fn place(path: &str) -> (&str, usize) {
+    let inside = path.strip_prefix("src/").unwrap().strip_suffix(".rs").unwrap();
+    let inside = inside.strip_suffix("/mod").unwrap_or(inside);
+    (inside.split('/').next().unwrap(), inside.split('/').count())
+}
+
+/// What a file uses of the crate's root: the first name of each such path, and its line.
+fn uses(source: &Source) -> Vec<(String, usize)> {
+    let tokens = tokens(&source.code);
+    let (_, depth) = place(&source.path);
+    let mut inline_ends = Vec::new();
+    let mut found = Vec::new();
+    for at in 0..tokens.len() {
+        inline_ends.retain(|&end| end > at);
+        let text = |offset: usize| tokens.get(at + offset).map_or("", |token| token.text);
+        if text(0) == "mod" && text(2) == "{" {
+            inline_ends.extend(closing(&tokens, at + 2));
+        }
+        let after = match text(0) {
+            "crate" => Some(at + 1),
+            "super" if at < 2 || tokens[at - 2].text != ":" || tokens[at - 1].text != ":" => {
+                let supers = tokens[at..].chunks(3).take_while(|t| t[0].text == "super").count();
+                // Paths relative to the crate's root, however they are spelled.
+                (supers == depth + inline_ends.len()).then_some(at + 3 * supers - 2)
+            }
+            _ => None,
+        };
+        if let Some(after) = after.filter(|&after| is_path(&tokens, after)) {
+            names_of_group(&tokens, after + 2, &mut found);
+        }
+    }
+    found
+}
+
+fn is_path(tokens: &[Token<'_>], at: usize) -> bool {
+    tokens.len() > at + 2 && tokens[at].text == ":" && tokens[at + 1].text == ":"
+}
+
+/// The name at `at`, or the first names of the paths in a group there.
+fn names_of_group(tokens: &[Token<'_>], at: usize, found: &mut Vec<(String, usize)>) {
+    if tokens[at].text != "{" {
+        found.push((tokens[at].text.to_owned(), tokens[at].line));
+        return;
+    }
+    let end = closing(tokens, at).expect("braces that match");
+    let mut depth = 0;
+    for inner in at..end {
+        match tokens[inner].text {
+            "{" => depth += 1,
+            "}" => depth -= 1,
+            text if depth == 1 && is_word(text) && matches!(tokens[inner - 1].text, "{" | ",") => {
+                found.push((text.to_owned(), tokens[inner].line));
+            }
+            _ => {}
+        }
+    }
+}
+
+/// The uses of a file that do not point down.
+fn upward(source: &Source) -> Vec<String> {
+    let (module, _) = place(&source.path);
+    let Some(own) = layer(module) else { return Vec::new() };
+    let is_down = |name: &str| name == module || layer(name).is_some_and(|line| line < own);
+    uses(source)
+        .into_iter()
+        .filter(|(name, _)| !is_down(name))
+        .map(|(name, line)| format!("{}:{line}: {module} uses {name}", source.path))
+        .collect()
+}
+
+#[test]
+fn modules_use_only_modules_on_a_lower_line() {
+    let found = sources(&["src"]).iter().flat_map(upward).collect();
+    assert_none(found, "a module uses only modules on a lower line (ARCHITECTURE.md):");
+}
+
+#[test]
+fn every_module_has_a_line() {
+    let top = sources(&["src"]).into_iter().map(|source| place(&source.path).0.to_owned());
+    let unknown = top.filter(|name| layer(name).is_none());
+    let unknown = unknown.filter(|name| name != "lib" && name != "bin").collect::<BTreeSet<_>>();
+    assert_none(unknown.into_iter().collect(), "modules that tests/tidy.rs gives no line:");
+}
+
+#[test]
+fn a_use_that_points_up_is_noticed() {
+    let up = |path, text| upward(&Source::new(path, text)).len();
+    assert_eq!(up("src/sys/mmap.rs", "use crate::error::Error;"), 0);
+    assert_eq!(up("src/sys/mmap.rs", "use crate::region::Arena;"), 1);
+    assert_eq!(up("src/sys/mmap.rs", "use crate::Error;"), 1);
+    assert_eq!(up("src/sys/mmap.rs", "use super::super::pool::Pool;"), 1);
+    assert_eq!(up("src/sys/mmap.rs", "use super::shm::Shm; mod tests { use super::super::*; }"), 0);
+    assert_eq!(up("src/region/mod.rs", "use crate::{error::Error, sync::{self, Lock}, sys};"), 1);
+    assert_eq!(up("src/region/mod.rs", "// crate::pool\nfn f() { crate::process::start() }"), 1);
+    assert_eq!(up("src/error.rs", "mod tests { use super::*; use super::super::pool; }"), 1);
+}
+
+#[test]
+fn only_sys_names_the_crates_that_call_the_system() {
+    let mut found = Vec::new();
+    for source in sources(&["src"]) {
+        for token in tokens(&source.code) {
+            let is_system = SYSTEM_CRATES.contains(&token.text) && !source.path.contains("/sys/");
+            let is_raw = token.text == "raw_sync" && !source.path.starts_with("src/sync/");
+            if is_system || is_raw {
+                found.push(format!("{}:{}: {}", source.path, token.line, token.text));
+            }
+        }
+    }
+    assert_none(found, "only src/sys/ names these crates, and only src/sync/ raw_sync:");
+}
+
+#[test]
+fn files_are_small() {
+    let mut found = Vec::new();
+    for source in sources(&ALL) {
+        let lines_max = if source.path.starts_with("src/kernel/") { 800 } else { 500 };
+        let lines = source.text.lines().count();
+        if lines > lines_max {
+            found.push(format!("{}: {lines} lines, at most {lines_max}", source.path));
+        }
+    }
+    assert_none(found, "files have at most 500 lines, kernels 800:");
+}
+
+#[test]
+fn functions_are_short() {
+    let mut found = Vec::new();
+    for source in sources(&ALL) {
+        let long = source.functions().into_iter().filter(|&(_, lines)| lines > 70);
+        found.extend(long.map(|(at, lines)| format!("{}:{at}: {lines} lines", source.path)));
+    }
+    assert_none(found, "functions have at most 70 lines:");
+}
+
+#[test]
+fn lines_fit_and_are_ascii() {
+    let mut found = Vec::new();
+    for source in sources(&ALL) {
+        for (at, line) in (1..).zip(source.text.lines()) {
+            // The row of a table cannot be broken.
+            let is_row = ["/// |", "//! |"].iter().any(|row| line.trim_start().starts_with(row));
+            let columns_max = if is_row { 120 } else { 100 };
+            if line.len() > columns_max || !line.is_ascii() {
+                found.push(format!("{}:{at}: {} bytes", source.path, line.len()));
+            }
+        }
+    }
+    for path in files(&["."], "md") {
+        let text = fs::read_to_string(root().join(&path)).unwrap();
+        let wide = (1..).zip(text.lines()).filter(|(_, line)| !line.is_ascii());
+        found.extend(wide.map(|(at, _)| format!("{path}:{at}: not ASCII")));
+    }
+    assert_none(found, "lines have at most 100 characters, all of them ASCII:");
+}
+
+#[test]
+fn every_file_begins_by_saying_what_it_is() {
+    let mut found = Vec::new();
+    for source in sources(&ALL) {
+        let first = source.text.lines().next().unwrap_or_default();
+        let words = first.strip_prefix("//! ").map(|text| text.split_whitespace().count());
+        if !words.is_some_and(|words| words < 12) {
+            found.push(format!("{}: {first}", source.path));
+        }
+    }
+    assert_none(found, "the first line is `//!` and says in under 12 words what the file is:");
+}
+
+#[test]
+fn no_module_is_a_drawer_for_what_belongs_nowhere() {
+    let drawers = ["util", "utils", "common", "helper", "helpers", "misc"];
+    let is_drawer =
+        |path: &String| path.trim_end_matches(".rs").split('/').any(|part| drawers.contains(&part));
+    let found = files(&["src"], "rs").into_iter().filter(is_drawer).collect();
+    assert_none(found, "name a module for what is in it:");
+}
+
+#[test]
+fn nothing_is_left_for_later() {
+    let mut found = Vec::new();
+    let marks = [concat!("TO", "DO"), concat!("FIX", "ME"), concat!("XX", "X")];
+    for source in sources(&ALL) {
+        for (at, line) in (1..).zip(source.text.lines()) {
+            if marks.iter().any(|mark| line.contains(mark)) {
+                found.push(format!("{}:{at}: {}", source.path, line.trim()));
+            }
+        }
+    }
+    assert_none(found, "finish it, or leave it out:");
+}
+
+#[test]
+fn nobody_sleeps_to_synchronise() {
+    let mut found = Vec::new();
+    for source in sources(&ALL) {
+        for pair in tokens(&source.code).windows(3) {
+            let [before, _, token] = pair else { continue };
+            let is_call = token.text == "sleep" && before.text == ":";
+            if is_call || ["usleep", "nanosleep", "sleep_ms"].contains(&token.text) {
+                found.push(format!("{}:{}", source.path, token.line));
+            }
+        }
+    }
+    assert_none(found, "wait for what is to happen, not for time to pass:");
+}
+
+/// How many places of a file are unsafe, and how many say why they are sound.
+fn unsafe_sites(source: &Source) -> (usize, usize) {
+    let tokens = tokens(&source.code);
+    let sites = tokens
+        .windows(2)
+        .filter(|pair| pair[0].text == "unsafe" && matches!(pair[1].text, "{" | "impl" | "("))
+        .count();
+    let reasons = source.text.lines().filter(|line| {
+        let comment = line.trim_start().strip_prefix("// ");
+        comment.is_some_and(|comment| comment.starts_with(concat!("SAFE", "TY:")))
+    });
+    (sites, reasons.count())
+}
+
+#[test]
+fn every_unsafe_site_says_why_it_is_sound() {
+    let mut found = Vec::new();
+    for source in sources(&ALL) {
+        let (sites, reasons) = unsafe_sites(&source);
+        if sites != reasons {
+            found.push(format!("{}: {sites} sites, {reasons} reasons", source.path));
+        }
+    }
+    assert_none(found, "each unsafe block and impl has one comment of its own:");
+}
+
+#[test]
+fn files_with_unsafe_code_are_listed_and_no_others() {
+    let sources = sources(&["src"]);
+    let is_unsafe = |source: &Source| tokens(&source.code).iter().any(|t| t.text == "unsafe");
+    let needless = sources.iter().filter(|s| s.code.contains("(unsafe_code") && !is_unsafe(s));
+    let needless = needless.map(|source| format!("{}: allows what it does not use", source.path));
+    let needing = sources.iter().filter(|source| is_unsafe(source));
+    let needing: BTreeSet<String> = needing.map(|source| source.path.clone()).collect();
+    let text = fs::read_to_string(root().join("docs/safety.md")).unwrap();
+    let listed = text.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next());
+    let listed: BTreeSet<String> = listed.map(|path| format!("src/{path}")).collect();
+    let missing = needing.difference(&listed).map(|path| format!("{path}: not listed"));
+    let extra = listed.difference(&needing).map(|path| format!("{path}: has no unsafe code"));
+    let found = missing.chain(extra).chain(needless).collect();
+    assert_none(found, "docs/safety.md lists every file that may:");
+}
