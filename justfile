@@ -1,0 +1,58 @@
+# What `.ci/run` does, step by step, and what takes longer. `just --list` shows all of it.
+
+# Everything that CI runs.
+check:
+    .ci/run
+
+# The README's test command.
+test:
+    cargo test
+
+fmt:
+    cargo fmt --check
+
+clippy:
+    cargo clippy --all-targets --all-features -- -D warnings
+
+doc:
+    RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --all-features
+
+# Every benchmark, each measurement run once: do they still work?
+bench-check:
+    cargo test --benches
+
+# Every benchmark, measured; takes long and wants an idle machine.
+bench:
+    cargo bench
+
+test-release:
+    cargo test --release
+
+# Models of the lock, the event, the ring and the claim word, over all interleavings.
+loom:
+    RUSTFLAGS="--cfg loom" CARGO_TARGET_DIR=target/loom cargo test --release --lib loom_
+
+# Tests that stop, kill or fail a process at a named point of a protocol.
+failpoints:
+    cargo test --features failpoints
+
+# Without the optional adapters.
+minimal:
+    cargo test --no-default-features --lib
+
+# The main job, as a user runs it.
+matmul *arguments:
+    cargo run --release --example matmul -- {{arguments}}
+
+# Everything that uses processes, over and over, until something breaks or `rounds` are over.
+soak rounds="50":
+    cargo test --release --no-run
+    for round in $(seq {{rounds}}); do cargo test --release -q || exit 1; done
+
+# Unsafe code without system calls, under Miri; needs `rustup +nightly component add miri`.
+miri:
+    MIRIFLAGS=-Zmiri-permissive-provenance cargo +nightly miri test --lib kernel:: shape:: sync::ring
+
+# Licences, advisories and duplicates; needs cargo-deny.
+deny:
+    cargo deny check
