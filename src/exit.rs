@@ -39,6 +39,13 @@ impl ExitReason {
     }
 }
 
+impl ExitReason {
+    /// Whether others may have ended the process: by SIGKILL, SIGTERM, or nobody knows how.
+    pub(crate) fn is_from_outside(self) -> bool {
+        matches!(self, ExitReason::Signal(9 | 15) | ExitReason::Unknown)
+    }
+}
+
 impl fmt::Display for ExitReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match *self {

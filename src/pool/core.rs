@@ -57,8 +57,6 @@ pub(super) struct Config {
     pub(super) spin_short: bool,
 }
 
-/// Workers that may die one after the other before they are ready.
-const STRIKES_MAX: u32 = 3;
 /// How long a joining thread yields before it sleeps, after the last progress it saw.
 const JOIN_SPIN: Duration = Duration::from_micros(500);
 /// The same where spinning eats a quota.
@@ -129,12 +127,13 @@ impl Core {
                 socket: None,
                 granted: Vec::new(),
                 charter: None,
+                strikes: 0,
             });
             self.start_worker(&mut state, index)
         });
         let failed = |state: &State| match &state.life {
             Life::Broken(cause) => Some(cause.clone()),
-            _ => None,
+            _ => state.vacancy.clone(),
         };
         while started.is_ok()
             && failed(&state).is_none()
@@ -204,6 +203,7 @@ impl Core {
             self.supervisor.remove(token);
             return Err(error);
         }
+        let strikes = state.seats[index].strikes;
         let old = std::mem::replace(
             &mut state.seats[index],
             Seat {
@@ -215,6 +215,7 @@ impl Core {
                 socket: Some((socket, token)),
                 granted: Vec::new(),
                 charter: Some(span),
+                strikes,
             },
         );
         if let Some((_, token)) = old.socket {
@@ -534,9 +535,12 @@ impl Core {
         self.arm_supervisor(&mut state);
     }
 
-    /// Has the workers ring the supervisor from now on.
+    /// Has the workers ring the supervisor from now on, unless a joining thread sleeps: that is
+    /// woken then, to look at what this thread has changed. Tasks may have been offered of which
+    /// it does not know, and a worker may have died between changing the driver word and waking.
     pub(super) fn arm_supervisor(&self, state: &mut State) {
         if state.sleeper {
+            state.wake_sleeper();
             return;
         }
         if !state.arm(driver::SUPERVISOR) {
@@ -607,11 +611,6 @@ impl Core {
     /// Stops listening to a handler.
     pub(super) fn remove_handler(&self, token: Token) {
         self.supervisor.remove(token);
-    }
-
-    /// How often workers may die before they are ready.
-    pub(super) fn strikes_max(&self) -> u32 {
-        STRIKES_MAX
     }
 
     /// Gives up a task whose outcome nobody wants; it runs all the same.

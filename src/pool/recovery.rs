@@ -14,13 +14,14 @@
 //! 4. The seat gets a new worker with a new lane, unless the pool is ending or its workers die
 //!    before they are ready.
 
-use std::time::Duration;
+use std::io;
+use std::time::{Duration, Instant};
 
 use crate::error::{Death, Error, Phase, TaskError};
 use crate::exit::ExitReason;
 use crate::pool::core::Core;
 use crate::pool::lane::Stage;
-use crate::pool::state::{Cause, Condition, Life, State};
+use crate::pool::state::{Cause, Condition, Life, Seat, State};
 use crate::pool::task::TaskId;
 use crate::process::launch::ChildEvent;
 
@@ -47,15 +48,13 @@ impl Core {
                 tracing::debug!(worker = index, pid, "worker started");
             }
             ChildEvent::Failed(error) => {
-                self.bury(&mut state, index, ExitReason::Unknown, None, Some(error.to_string()));
+                self.bury(&mut state, index, ExitReason::Unknown, None, Some(error));
             }
             ChildEvent::Ended { reason, peak_rss_bytes } => {
                 self.bury(&mut state, index, reason, peak_rss_bytes, None);
             }
         }
         state.drive();
-        // It may have died between changing the driver word and waking who sleeps on it.
-        state.wake_sleeper();
         self.arm_supervisor(&mut state);
         drop(state);
         self.changed.notify_all();
@@ -68,7 +67,7 @@ impl Core {
         index: usize,
         reason: ExitReason,
         peak_rss_bytes: Option<u64>,
-        failure: Option<String>,
+        failure: Option<io::Error>,
     ) {
         let was_seen = failure.is_none();
         let is_gone = was_seen || state.seats[index].await_hangup(HANGUP);
@@ -79,7 +78,10 @@ impl Core {
             _ => None,
         };
         let (ready, pid) = (seat.lane.is_ready(), seat.pid);
-        let last_words = failure.or_else(|| seat.lane.last_words());
+        let last_words = seat.lane.last_words().or(failure.as_ref().map(io::Error::to_string));
+        // A server that was killed before it could answer says nothing about the next one.
+        let failure = failure.filter(|error| error.kind() != io::ErrorKind::BrokenPipe);
+        let failure = failure.map(|error| error.to_string());
         let stage = seat.lane.running();
         let (started, untouched) = seat.lane.autopsy();
         if !is_gone {
@@ -115,40 +117,61 @@ impl Core {
             };
             attribute(state, id, cause, death);
         }
-        self.replace(state, index, ready, cause, reason, last_words);
+        self.replace(state, index, &End { ready, cause, reason, failure, last_words });
     }
 
-    fn replace(
-        &self,
-        state: &mut State,
-        index: usize,
-        ready: bool,
-        cause: Option<Cause>,
-        reason: ExitReason,
-        last_words: Option<String>,
-    ) {
-        if ready {
-            state.strikes = 0;
+    fn replace(&self, state: &mut State, index: usize, end: &End) {
+        let End { ready, cause, reason, failure, last_words } = end;
+        let is_alone = !state.seats.iter().any(Seat::is_occupied);
+        let seat = &mut state.seats[index];
+        if *ready {
+            seat.strikes = 0;
         } else if cause.is_none() {
-            state.strikes += 1;
-            if state.strikes >= self.strikes_max() {
-                let words = last_words.unwrap_or_else(|| "it left no word".into());
+            let is_own = failure.is_some() || !reason.is_from_outside();
+            seat.strikes += if is_own { STRIKE } else { 1 };
+            if seat.strikes >= STRIKES_MAX {
+                let words = last_words.as_deref().unwrap_or("it left no word");
                 fail_all(state, format!("worker {index} {reason} before it was ready: {words}"));
             }
         }
         let is_ending = matches!(cause, Some(Cause::Stopped | Cause::PoolEnds));
-        let is_wanted = match state.life {
-            Life::Open => !is_ending,
-            Life::Draining => !is_ending && state.unfinished > 0,
-            Life::Closed | Life::Broken(_) => false,
-        };
-        if !is_wanted {
+        if is_ending || !is_wanted(state) {
             return;
         }
         state.counters.restarts += 1;
+        match failure {
+            // Others work; the system may have room for another process later.
+            Some(cause) if !is_alone => self.leave_vacant(state, cause),
+            _ => self.fill(state, index),
+        }
+    }
+
+    /// Starts a worker on an empty seat; without any worker that could do its work, breaks the
+    /// pool if that fails.
+    fn fill(&self, state: &mut State, index: usize) {
         if let Err(error) = self.start_worker(state, index) {
-            if !state.seats.iter().any(|seat| seat.is_occupied()) {
+            if state.seats.iter().any(Seat::is_occupied) {
+                self.leave_vacant(state, &error.to_string());
+            } else {
                 fail_all(state, format!("no worker could be started: {error}"));
+            }
+        }
+    }
+
+    fn leave_vacant(&self, state: &mut State, cause: &str) {
+        tracing::warn!(cause, "a worker could not be started");
+        state.vacancy = Some(cause.to_owned());
+        self.look_at(state, Instant::now() + VACANT);
+    }
+
+    /// Tries again to start the workers that could not be started.
+    pub(super) fn fill_vacant(&self, state: &mut State) {
+        if state.vacancy.take().is_none() || !is_wanted(state) {
+            return;
+        }
+        for index in 0..state.seats.len() {
+            if state.seats[index].condition == Condition::Vacant {
+                self.fill(state, index);
             }
         }
     }
@@ -166,6 +189,34 @@ impl Core {
     }
 }
 
+/// How a worker ended, as far as its successor is concerned.
+struct End {
+    /// It had come through its start-up.
+    ready: bool,
+    /// Why it was condemned.
+    cause: Option<Cause>,
+    reason: ExitReason,
+    /// It did not even start, or nobody saw it, because of this.
+    failure: Option<String>,
+    last_words: Option<String>,
+}
+
+/// Whether the pool needs workers still.
+fn is_wanted(state: &State) -> bool {
+    match state.life {
+        Life::Open => true,
+        Life::Draining => state.unfinished > 0,
+        Life::Closed | Life::Broken(_) => false,
+    }
+}
+
+/// What the death of a worker before it is ready counts for if it did that to itself; one that
+/// others may have killed counts for 1.
+const STRIKE: u32 = 4;
+/// Three deaths of the first kind on one seat in a row, or a dozen of the second: the pool breaks.
+const STRIKES_MAX: u32 = 3 * STRIKE;
+/// How long a seat stays empty before another attempt to fill it.
+const VACANT: Duration = Duration::from_secs(1);
 /// How long to wait for the end of a worker that the fork server never spoke of.
 const HANGUP: Duration = Duration::from_secs(1);
 

@@ -74,6 +74,8 @@ pub(super) struct Seat {
     pub(super) granted: Vec<Span>,
     /// Its charter, for as long as it may read it.
     pub(super) charter: Option<Span>,
+    /// What workers that died here before they were ready count for, since one was.
+    pub(super) strikes: u32,
 }
 
 impl Seat {
@@ -134,8 +136,8 @@ pub(super) struct State {
     pub(super) watch_all: usize,
     /// Running average of how long a task takes, in nanoseconds; 0: unknown.
     pub(super) average_ns: u64,
-    /// Workers that died one after the other before they were ready.
-    pub(super) strikes: u32,
+    /// Why some seat is empty, until the next attempt to fill it.
+    pub(super) vacancy: Option<String>,
     /// When the supervisor looks at timeouts next.
     pub(super) deadline: Option<Instant>,
     pub(super) counters: Counters,
@@ -154,7 +156,7 @@ impl State {
             waiting: Vec::new(),
             watch_all: 0,
             average_ns: 0,
-            strikes: 0,
+            vacancy: None,
             deadline: None,
             counters: Counters::default(),
         }

@@ -64,9 +64,13 @@ impl Handler for Bell {
             let mut state = core.lock();
             state.deadline = None;
             state.drain();
+            core.fill_vacant(&mut state);
             if let Some(next) = end_late_tasks(&mut state) {
                 core.look_at(&mut state, next);
             }
+            // What the killed had not begun can go to others now.
+            state.drive();
+            core.arm_supervisor(&mut state);
         }
     }
 }
