@@ -95,6 +95,8 @@ impl Core {
         seat.charter = None;
         seat.granted.clear();
         tracing::debug!(worker = index, pid, %reason, ?cause, "worker ended");
+        let is_killed = reason == ExitReason::Signal(SIGKILL) && cause.is_none();
+        let out_of_memory = is_killed && state.ran_out_of_memory();
         for id in untouched.into_iter().rev() {
             state.requeue_first(id);
         }
@@ -108,7 +110,7 @@ impl Core {
                 pid,
                 worker: index,
                 reason,
-                out_of_memory: false,
+                out_of_memory,
                 peak_rss_bytes,
                 task: "",
                 phase,
@@ -188,6 +190,9 @@ impl Core {
         }
     }
 }
+
+/// What the kernel sends to a process when there is no memory left.
+const SIGKILL: i32 = 9;
 
 /// How a worker ended, as far as its successor is concerned.
 struct End {

@@ -15,7 +15,7 @@ use crate::pool::task::{Entry, Outcome, TaskId, Tasks, Value, ValueBytes, Wherea
 use crate::pool::{job, stats::Counters};
 use crate::process::events::Token;
 use crate::region::arena::Span;
-use crate::sys::process;
+use crate::sys::{cgroup, process};
 
 /// Whether a pool takes tasks.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -138,6 +138,8 @@ pub(super) struct State {
     pub(super) average_ns: u64,
     /// Why some seat is empty, until the next attempt to fill it.
     pub(super) vacancy: Option<String>,
+    /// How many processes the kernel had killed for want of memory at the last look.
+    oom_kills: u64,
     /// When the supervisor looks at timeouts next.
     pub(super) deadline: Option<Instant>,
     pub(super) counters: Counters,
@@ -157,6 +159,7 @@ impl State {
             watch_all: 0,
             average_ns: 0,
             vacancy: None,
+            oom_kills: cgroup::oom_kills().unwrap_or(0),
             deadline: None,
             counters: Counters::default(),
         }
@@ -419,6 +422,13 @@ impl State {
         for id in self.seats[index].lane.recall_latest(usize::MAX) {
             self.requeue_first(id);
         }
+    }
+
+    /// Whether the kernel has killed a process for want of memory since the last look.
+    pub(super) fn ran_out_of_memory(&mut self) -> bool {
+        let before = self.oom_kills;
+        self.oom_kills = cgroup::oom_kills().unwrap_or(before);
+        self.oom_kills > before
     }
 
     /// Takes a task back before it starts; false if it has started or is done.

@@ -57,6 +57,21 @@ pub(crate) fn cpu_quota() -> Option<f64> {
     unified.chain(version1).min_by(f64::total_cmp)
 }
 
+/// How many processes of this process's cgroup the kernel has killed for want of memory; of the
+/// machine, where the cgroup does not count them.
+pub(crate) fn oom_kills() -> Option<u64> {
+    let found = directories();
+    let unified = found.unified.first().map(|dir| dir.join("memory.events"));
+    let version1 = found.memory.first().map(|dir| dir.join("memory.oom_control"));
+    let files = version1.into_iter().chain(unified).chain([PathBuf::from("/proc/vmstat")]);
+    files.into_iter().find_map(|path| oom_kills_in(&path))
+}
+
+fn oom_kills_in(path: &Path) -> Option<u64> {
+    let text = fs::read_to_string(path).ok()?;
+    text.lines().find_map(|line| line.strip_prefix("oom_kill ")?.trim().parse().ok())
+}
+
 fn quota_of(quota_us: &str, period_us: &str) -> Option<f64> {
     // No limit is "max" in version 2 and -1 in version 1; neither is a u32.
     let quota: u32 = quota_us.parse().ok()?;
@@ -155,6 +170,22 @@ mod tests {
         assert_eq!(quota_of("max", "100000"), None);
         assert_eq!(quota_of("-1", "100000"), None);
         assert_eq!(quota_of("100000", "0"), None);
+    }
+
+    #[test]
+    fn out_of_memory_kills_are_read_in_all_three_formats() {
+        let path = std::env::temp_dir().join(format!("brigade-oom-{}", std::process::id()));
+        let texts = [
+            "low 0\nhigh 0\nmax 7\noom 2\noom_kill 3\noom_group_kill 0\n",
+            "oom_kill_disable 0\nunder_oom 0\noom_kill 3\n",
+            "drop_pagecache 0\noom_kill 3\nnuma_pte_updates 0\n",
+        ];
+        for text in texts {
+            fs::write(&path, text).unwrap();
+            assert_eq!(oom_kills_in(&path), Some(3), "{text}");
+        }
+        fs::remove_file(&path).unwrap();
+        assert_eq!(oom_kills_in(&path), None);
     }
 
     #[test]
