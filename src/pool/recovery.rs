@@ -95,7 +95,8 @@ impl Core {
         seat.charter = None;
         seat.granted.clear();
         tracing::debug!(worker = index, pid, %reason, ?cause, "worker ended");
-        let is_killed = reason == ExitReason::Signal(SIGKILL) && cause.is_none();
+        let is_killed =
+            reason == ExitReason::Signal(SIGKILL) && matches!(cause, None | Some(Cause::Leaving));
         let out_of_memory = is_killed && state.ran_out_of_memory();
         for id in untouched.into_iter().rev() {
             state.requeue_first(id);
@@ -183,7 +184,17 @@ impl Core {
         let mut state = self.lock();
         let Some(seat) = state.seats.get_mut(index) else { return };
         if seat.incarnation == incarnation {
-            if let Some((_, token)) = seat.socket.take() {
+            let is_ready = seat.lane.is_ready();
+            let socket = seat.socket.take();
+            if is_ready {
+                // It dies, or its task has closed descriptors that are not its own: then it
+                // can neither ring nor ask for spans, and is replaced after the task.
+                state.condemn(index, Cause::Leaving);
+                state.seats[index].lane.stop();
+                state.drive();
+                self.arm_supervisor(&mut state);
+            }
+            if let Some((_, token)) = socket {
                 drop(state);
                 self.remove_handler(token);
             }

@@ -415,6 +415,12 @@ impl State {
     /// No more offers for this worker: takes back what it has not started.
     pub(super) fn condemn(&mut self, index: usize, cause: Cause) {
         if !self.seats[index].takes_offers() {
+            // One that was to leave by itself may still be killed, and why matters then.
+            let is_leaving = |cause| matches!(cause, Cause::Leaving | Cause::Stopped);
+            match &mut self.seats[index].condition {
+                Condition::Condemned(old) if is_leaving(*old) && !is_leaving(cause) => *old = cause,
+                _ => {}
+            }
             return;
         }
         self.seats[index].condition = Condition::Condemned(cause);
