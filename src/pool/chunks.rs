@@ -7,7 +7,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::array::source::Source;
-use crate::error::{Error, Result, TaskError};
+use crate::error::{Error, Result};
 use crate::pool::Pool;
 use crate::pool::handle;
 use crate::pool::job::{self, Job, JobError, Trampoline};

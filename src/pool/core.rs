@@ -296,7 +296,7 @@ impl Core {
     }
 
     /// Submits a call of `trampoline`, whose argument `encode` appends to a buffer.
-    pub(crate) fn submit(
+    pub(super) fn submit(
         &self,
         trampoline: Trampoline,
         name: &'static str,
@@ -400,7 +400,7 @@ impl Core {
     /// Waits until `poll` returns a value, driving meanwhile; `None` after `deadline`.
     ///
     /// `poll` is asked under the mutex, after every step; what it waits for is in `watch`.
-    pub(crate) fn wait<T>(
+    pub(super) fn wait<T>(
         &self,
         deadline: Option<Instant>,
         watch: Watch<'_>,

@@ -27,7 +27,7 @@ pub(crate) struct Job<'a> {
     /// What this worker keeps from one task to the next.
     pub(crate) station: &'a mut Station,
     /// Told how far the task has come.
-    pub(crate) progress: &'a dyn Fn(Stage),
+    pub(super) progress: &'a dyn Fn(Stage),
 }
 
 /// The arrays that a task's argument refers to by slot.

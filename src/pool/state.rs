@@ -110,7 +110,7 @@ impl Seat {
 
 /// What a waiting thread waits for.
 #[derive(Debug, Clone, Copy)]
-pub(crate) enum Watch<'a> {
+pub(super) enum Watch<'a> {
     /// Any of these tasks to be done.
     Tasks(&'a [TaskId]),
     /// All tasks to be done.

@@ -59,7 +59,6 @@ pub(super) struct SpanMessage {
 
 /// What this process is, if it is a worker.
 struct Identity {
-    index: usize,
     depth: u32,
     lane: &'static Lane,
     read_only: std::ops::Range<usize>,
@@ -70,11 +69,6 @@ static IDENTITY: OnceLock<Identity> = OnceLock::new();
 /// How many pools are above this process: 0 in a program that was started as usual.
 pub(super) fn depth() -> u32 {
     IDENTITY.get().map_or(0, |identity| identity.depth)
-}
-
-/// The index of the worker that this process is.
-pub(super) fn index() -> Option<usize> {
-    IDENTITY.get().map(|identity| identity.index)
 }
 
 /// Words of a worker's order: where the charter is, and what arena this is.
@@ -119,7 +113,6 @@ impl Worker {
         let bell = EventFd::from_fd(bell);
         let lane = WorkerLane::attach(&windows, charter.lane, charter.board, bell)?;
         let identity = Identity {
-            index: charter.index,
             depth: charter.depth,
             lane: lane.lane(),
             read_only: windows.read_only_range(),

@@ -52,11 +52,6 @@ pub(crate) fn exit_now(code: i32) -> ! {
     unsafe { libc::_exit(code) }
 }
 
-/// Ends this process by SIGABRT.
-pub(crate) fn abort() -> ! {
-    std::process::abort()
-}
-
 /// A descriptor for the process `pid`, readable once that process has ended. It is closed on exec.
 pub(crate) fn pidfd_open(pid: u32) -> io::Result<OwnedFd> {
     let pid = Pid::from_raw(pid.cast_signed()).ok_or(Errno::ESRCH)?;
@@ -96,14 +91,6 @@ pub(crate) struct Reaped {
 /// Reaps the child `pid` if it has ended. `None`: it lives.
 pub(crate) fn try_reap(pid: u32) -> io::Result<Option<Reaped>> {
     reap(pid.cast_signed(), libc::WNOHANG)
-}
-
-/// Reaps any one child that has ended. `None`: all live, or there is none.
-pub(crate) fn try_reap_any() -> io::Result<Option<Reaped>> {
-    match reap(-1, libc::WNOHANG) {
-        Err(error) if error.raw_os_error() == Some(libc::ECHILD) => Ok(None),
-        other => other,
-    }
 }
 
 fn reap(pid: i32, options: i32) -> io::Result<Option<Reaped>> {

@@ -124,7 +124,8 @@ mod tests {
                 let count = |mut k: u64| {
                     std::iter::from_fn(|| k.is_multiple_of(p).then(|| k /= p)).count() as u64
                 };
-                assert_eq!(factorial_exponent(n, p), (1..=n).map(count).sum(), "{n} {p}");
+                let all: u64 = (1..=n).map(count).sum();
+                assert_eq!(factorial_exponent(n, p), all, "{n} {p}");
             }
         }
     }

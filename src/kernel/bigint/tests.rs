@@ -101,9 +101,9 @@ fn products_agree_with_the_naive_oracle_at_every_small_size() {
 
 #[test]
 fn products_of_nothing_are_zero() {
-    assert_eq!(product(Backend::detect(), &[], &[]), []);
+    assert!(product(Backend::detect(), &[], &[]).is_empty());
     assert_eq!(product(Backend::detect(), &[5, 6], &[]), [0, 0]);
-    assert_eq!(squared(Backend::detect(), &[]), []);
+    assert!(squared(Backend::detect(), &[]).is_empty());
 }
 
 #[test]
