@@ -6,10 +6,10 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::slice;
 
+use crate::array::checked_size;
 use crate::array::element::{Element, dtype_of};
 use crate::array::mapped::check_header;
 use crate::array::shared::SharedArray;
-use crate::array::{checked_size, source::Source};
 use crate::error::{Error, Result};
 use crate::region::name::Name;
 use crate::region::named::NamedRegion;
@@ -211,11 +211,6 @@ impl<T: Element> NamedArray<T> {
     /// [`Error::Os`].
     pub fn keep(&mut self) -> Result<()> {
         self.region.keep()
-    }
-
-    /// What a worker needs to find the elements.
-    pub(crate) fn source(&self) -> Source {
-        Source::of_mapping(self.region.mapping(), self.data_offset, self.len * size_of::<T>())
     }
 
     fn start(&self) -> *mut u8 {

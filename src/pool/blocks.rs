@@ -16,11 +16,11 @@ const TAKE_MAX: u64 = 16;
 
 /// What stands in front of a loop's block words.
 ///
-/// | field     | written by          | read by | guard                    | if the writer dies        |
-/// |-----------|---------------------|---------|--------------------------|---------------------------|
-/// | `hint`    | workers, by adding  | workers | none: only a hint        | blocks it skipped stay free, and the host hands them out |
-/// | `stopped` | workers, to 1       | workers | none: stops early        | as if it had not stopped  |
-/// | words     | host, before; then workers by CAS | all | the word itself | claimed by the dead: torn |
+/// | field     | written by         | read by | guard           | if the writer dies        |
+/// |-----------|--------------------|---------|-----------------|---------------------------|
+/// | `hint`    | workers, by adding | workers | none: a hint    | what it skipped stays free|
+/// | `stopped` | workers, to 1      | workers | none            | as if it had not stopped  |
+/// | words     | host, workers (CAS)| all     | the word itself | claimed by the dead: torn |
 ///
 /// A block word holds the loop's number (bits 63..24), the claimer (bits 23..2) and a state (bits
 /// 1..0). Only the claimer stores DONE, so a block that is claimed by a dead worker stays so.

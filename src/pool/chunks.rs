@@ -13,6 +13,7 @@ use crate::pool::handle;
 use crate::pool::job::{self, Job, JobError, Trampoline};
 use crate::pool::loops::{Extent, Orders, Plan, Walk};
 use crate::pool::operand::{Chunks, Described, Enumerated, Operand};
+use crate::pool::reduction::ParMap;
 use crate::pool::task::{Rules, Value};
 use crate::shape::Shape;
 
@@ -28,7 +29,7 @@ use crate::shape::Shape;
 /// declared repeatable with [`retries`](ParChunks::retries).
 #[must_use = "a loop does nothing before `for_each`, `try_for_each`, `reduce` or `collect`"]
 pub struct ParChunks<'p, P, S = Nothing> {
-    pool: &'p Pool,
+    pub(super) pool: &'p Pool,
     described: Result<(Vec<Source>, Shape, usize)>,
     chunk_len: usize,
     rules: Rules,
@@ -156,7 +157,7 @@ impl<'p, P: Chunks, S> ParChunks<'p, P, S> {
         self
     }
 
-    fn run<W: Serialize>(
+    pub(super) fn run<W: Serialize>(
         self,
         trampoline: Trampoline,
         name: &'static str,
@@ -172,9 +173,6 @@ impl<'p, P: Chunks, S> ParChunks<'p, P, S> {
         plan.run(trampoline, |out| job::encode_onto(out, shared))
     }
 }
-
-/// Blocks that results are grouped in at most, when each block has one.
-const RESULT_GROUPS: usize = 1024;
 
 impl<'p, P: Chunks> ParChunks<'p, P, Nothing> {
     /// Gives the function `value` by reference in front of each chunk: what a closure would have
@@ -225,7 +223,7 @@ impl<'p, P: Chunks> ParChunks<'p, P, Nothing> {
         R: Serialize + DeserializeOwned + 'static,
     {
         let _ = function;
-        ParMap { chunks: self, name: name::<F>(), body: PhantomData }
+        ParMap::new(self, name::<F>())
     }
 }
 
@@ -267,7 +265,7 @@ impl<'p, P: Chunks, W: Serialize + DeserializeOwned + 'static> ParChunks<'p, P, 
         R: Serialize + DeserializeOwned + 'static,
     {
         let _ = function;
-        ParMap { chunks: self, name: name::<F>(), body: PhantomData }
+        ParMap::new(self, name::<F>())
     }
 
     fn split(self) -> (ParChunks<'p, P, Nothing>, Given<W>) {
@@ -278,14 +276,6 @@ impl<'p, P: Chunks, W: Serialize + DeserializeOwned + 'static> ParChunks<'p, P, 
 
 /// Blocks of a loop without results: as many as there may be.
 const BLOCKS: usize = usize::MAX;
-
-/// A loop whose function returns a value for each chunk; see [`ParChunks::map`].
-#[must_use = "a loop does nothing before `reduce` or `collect`"]
-pub struct ParMap<'p, P, S, B> {
-    chunks: ParChunks<'p, P, S>,
-    name: &'static str,
-    body: PhantomData<fn() -> B>,
-}
 
 /// What shared values look like to a loop.
 pub trait SharedValue {
@@ -308,54 +298,8 @@ impl<W: Serialize + DeserializeOwned> SharedValue for Given<W> {
     }
 }
 
-impl<P, S, B> ParMap<'_, P, S, B>
-where
-    P: Chunks,
-    S: SharedValue,
-    B: Body<P, Shared = S::Value>,
-    B::Output: Serialize + DeserializeOwned + 'static,
-{
-    /// Combines the results of all chunks by `operation`, which must be associative; `identity`
-    /// is the result where there are no chunks.
-    ///
-    /// The tree of combinations depends on the array's length and the chunk length alone, so the
-    /// bits of a floating-point sum are the same for any number of workers, on every run.
-    ///
-    /// # Errors
-    ///
-    /// As [`ParChunks::for_each`].
-    pub fn reduce<O>(self, identity: B::Output, operation: O) -> Result<B::Output>
-    where
-        O: Fn(B::Output, B::Output) -> B::Output + Copy + Send + 'static,
-    {
-        let _ = operation;
-        let ParMap { chunks, name, .. } = self;
-        let pool = chunks.pool;
-        let (rest, value) = chunks.take_shared();
-        let parts = rest.run(reduce::<P, B, O>, name, RESULT_GROUPS, &value)?;
-        let mut partial = in_order::<B::Output>(parts)?;
-        match partial.len() {
-            0 => Ok(identity),
-            1 => Ok(partial.remove(0)),
-            _ => pool.submit(combine::<B::Output, O>, partial)?.join(),
-        }
-    }
-
-    /// The results of all chunks, in order.
-    ///
-    /// # Errors
-    ///
-    /// As [`ParChunks::for_each`].
-    pub fn collect(self) -> Result<Vec<B::Output>> {
-        let ParMap { chunks, name, .. } = self;
-        let (rest, value) = chunks.take_shared();
-        let parts = rest.run(collect::<P, B>, name, RESULT_GROUPS, &value)?;
-        Ok(in_order::<Vec<B::Output>>(parts)?.into_iter().flatten().collect())
-    }
-}
-
 impl<'p, P: Chunks, S: SharedValue> ParChunks<'p, P, S> {
-    fn take_shared(self) -> (ParChunks<'p, P, Nothing>, S::Value) {
+    pub(super) fn take_shared(self) -> (ParChunks<'p, P, Nothing>, S::Value) {
         let ParChunks { pool, described, chunk_len, rules, shared, operands } = self;
         let rest = ParChunks { pool, described, chunk_len, rules, shared: Nothing, operands };
         (rest, shared.value())
@@ -415,9 +359,9 @@ fn name<F>() -> &'static str {
     std::any::type_name::<F>()
 }
 
-type Ran = std::result::Result<(), JobError>;
+pub(super) type Ran = std::result::Result<(), JobError>;
 
-fn attach<P: Chunks, B: Body<P>>(
+pub(super) fn attach<P: Chunks, B: Body<P>>(
     job: &mut Job<'_>,
 ) -> std::result::Result<(Walk<P>, B::Shared), JobError> {
     let (orders, shared) = job.argument::<(Orders, B::Shared)>()?;
@@ -455,74 +399,6 @@ where
     job.finish(&failed)
 }
 
-fn reduce<P, B, O>(job: &mut Job<'_>) -> Ran
-where
-    P: Chunks,
-    B: Body<P>,
-    B::Output: Serialize,
-    O: Fn(B::Output, B::Output) -> B::Output + Copy + Send + 'static,
-{
-    let (walk, shared) = attach::<P, B>(job)?;
-    let mut partial: Vec<(u64, B::Output)> = Vec::new();
-    walk.run(|block, chunks| {
-        let leaves: Vec<B::Output> = chunks.map(|chunk| B::call(&shared, chunk)).collect();
-        let value = tree(leaves, job::conjure::<O>());
-        partial.extend(value.map(|value| (block as u64, value)));
-        true
-    });
-    job.finish(&partial)
-}
-
-fn collect<P, B>(job: &mut Job<'_>) -> Ran
-where
-    P: Chunks,
-    B: Body<P>,
-    B::Output: Serialize,
-{
-    let (walk, shared) = attach::<P, B>(job)?;
-    let mut parts: Vec<(u64, Vec<B::Output>)> = Vec::new();
-    walk.run(|block, chunks| {
-        parts.push((block as u64, chunks.map(|chunk| B::call(&shared, chunk)).collect()));
-        true
-    });
-    job.finish(&parts)
-}
-
-/// Combines neighbours, then neighbours of those, and so on: a tree of this shape is the same
-/// whether its leaves are combined at once, or first in aligned groups of a power of two.
-fn tree<R>(mut values: Vec<R>, operation: impl Fn(R, R) -> R) -> Option<R> {
-    while values.len() > 1 {
-        let mut next = Vec::with_capacity(values.len().div_ceil(2));
-        let mut rest = values.into_iter();
-        while let Some(left) = rest.next() {
-            next.push(match rest.next() {
-                Some(right) => operation(left, right),
-                None => left,
-            });
-        }
-        values = next;
-    }
-    values.pop()
-}
-
-/// The last levels of a reduction, in a worker.
-fn combine<R, O: Fn(R, R) -> R + Copy + Send + 'static>(partial: Vec<R>) -> R {
-    match tree(partial, job::conjure::<O>()) {
-        Some(value) => value,
-        None => unreachable!("`reduce` has this run for two values and more"),
-    }
-}
-
-/// Decodes what the tasks of a loop brought for their blocks, and sorts it by block.
-fn in_order<R: DeserializeOwned>(parts: Vec<Value>) -> Result<Vec<R>> {
-    let mut all: Vec<(u64, R)> = Vec::new();
-    for part in parts {
-        all.extend(handle::open::<Vec<(u64, R)>>(Ok(part))?);
-    }
-    all.sort_by_key(|(block, _)| *block);
-    Ok(all.into_iter().map(|(_, value)| value).collect())
-}
-
 fn first_failure<E: DeserializeOwned>(parts: Vec<Value>) -> Result<std::result::Result<(), E>> {
     let mut first: Option<(u64, u64, E)> = None;
     for part in parts {
@@ -538,31 +414,5 @@ fn first_failure<E: DeserializeOwned>(parts: Vec<Value>) -> Result<std::result::
 impl<P, S> std::fmt::Debug for ParChunks<'_, P, S> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("ParChunks").field("chunk_len", &self.chunk_len).finish_non_exhaustive()
-    }
-}
-
-impl<P, S, B> std::fmt::Debug for ParMap<'_, P, S, B> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("ParMap").field("chunks", &self.chunks).finish_non_exhaustive()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    proptest! {
-        #[test]
-        fn grouping_leaves_by_a_power_of_two_does_not_change_the_tree(
-            count in 0usize..200, power in 0u32..6,
-        ) {
-            let leaves: Vec<String> = (0..count).map(|i| i.to_string()).collect();
-            let join = |a: String, b: String| format!("({a} {b})");
-            let whole = tree(leaves.clone(), join);
-            let groups: Vec<String> =
-                leaves.chunks(1 << power).filter_map(|group| tree(group.to_vec(), join)).collect();
-            prop_assert_eq!(tree(groups, join), whole);
-        }
     }
 }

@@ -76,10 +76,11 @@ pub(super) enum Stage {
 
 /// One task, offered to one worker.
 ///
-/// | field      | written by                 | read by | guard    | if the writer dies             |
-/// |------------|----------------------------|---------|----------|--------------------------------|
-/// | `claim`    | host; both by CAS          | both    | `claim.rs` | OFFERED: given to another worker; CLAIMED: the task died |
-/// | the others | host, before it is offered | worker  | `claim`  | the host's record is the truth |
+/// | field      | written by           | read by | guard      | if the writer dies           |
+/// |------------|----------------------|---------|------------|------------------------------|
+/// | `claim`    | host; both by CAS    | both    | `claim.rs` | OFFERED: goes to another     |
+/// |            |                      |         |            | worker; CLAIMED: task died   |
+/// | the others | host, before `claim` | worker  | `claim`    | host's record is the truth   |
 #[repr(C, align(128))]
 pub(super) struct TaskSlot {
     pub(super) claim: AtomicU64,
@@ -121,10 +122,11 @@ pub(super) struct Lane {
 
 /// What all workers of a pool share with the host.
 ///
-/// | field    | written by                        | read by | guard                 | if the writer dies |
-/// |----------|-----------------------------------|---------|-----------------------|--------------------|
-/// | `driver` | host; a ringing worker swaps to 0 | all     | Dekker with the commit| a ringer that dies after its swap: the supervisor hears of the death itself |
-/// | `hungry` | host, under mutex                 | workers | Dekker with `parked`  | all end with host  |
+/// | field    | written by             | read by | guard                  | if the writer dies    |
+/// |----------|------------------------|---------|------------------------|-----------------------|
+/// | `driver` | host; ringing workers, | all     | Dekker with the commit | its death is heard of |
+/// |          | to 0                   |         |                        | and drives            |
+/// | `hungry` | host, under mutex      | workers | Dekker with `parked`   | all end with host     |
 #[repr(C, align(64))]
 pub(super) struct Board {
     /// Who is to be woken: one of the constants in [`driver`].
@@ -403,7 +405,9 @@ mod tests {
 
         #[test]
         fn a_payload_in_a_ring_neither_wraps_nor_meets_unread_bytes(
-            tail in 0u64..1 << 40, used in 0u64..RING_BYTES as u64, len in 0..=RING_PAYLOAD_BYTES_MAX,
+            tail in 0u64..1 << 40,
+            used in 0u64..RING_BYTES as u64,
+            len in 0..=RING_PAYLOAD_BYTES_MAX,
         ) {
             let (tail, used) = (tail & !7, used & !7);
             if let Some((start, end)) = ByteRing::place(tail + used, tail, len) {

@@ -9,7 +9,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::array::handoff::{self, WireLease};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::pool::job::{self, Job, Leases, Station};
 use crate::pool::lane::{Lane, Place, Stage, Status};
 use crate::pool::worker_lane::{Body, Claimed, Next, WorkerLane};
@@ -109,7 +109,7 @@ impl Worker {
         let charter: Charter = windows
             .copy_out(charter_at, len)
             .map(|bytes| job::decode(&bytes))?
-            .map_err(|found| crate::Error::Corrupt { what: "a worker's charter", found })?;
+            .map_err(|found| Error::Corrupt { what: "a worker's charter", found })?;
         let bell = EventFd::from_fd(bell);
         let lane = WorkerLane::attach(&windows, charter.lane, charter.board, bell)?;
         let identity = Identity {
@@ -120,7 +120,7 @@ impl Worker {
         let _ = IDENTITY.set(identity);
         note_panics();
         signal::catch_faults(on_fault)
-            .map_err(|e| crate::Error::os("sigaction", "the fault handler", e))?;
+            .map_err(|e| Error::os("sigaction", "the fault handler", e))?;
         let station = Station::default();
         let mut worker =
             Worker { lane, windows, socket: socket.into(), charter, station, tasks: 0 };
@@ -236,7 +236,7 @@ impl Worker {
         let table_bytes = meta.leases.saturating_mul(size_of::<WireLease>());
         if payload.len() != meta.len || table_bytes > meta.len {
             let found = format!("{meta:?} with {} bytes", payload.len());
-            return Err(crate::Error::Corrupt { what: "a task slot", found });
+            return Err(Error::Corrupt { what: "a task slot", found });
         }
         let (table, encoded) = payload.split_at(table_bytes);
         let rows = table.chunks_exact(size_of::<WireLease>());

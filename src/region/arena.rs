@@ -174,11 +174,6 @@ impl Arena {
         self.window.len_bytes()
     }
 
-    /// The first byte of the host's read-write window.
-    pub(crate) fn base(&self) -> *mut u8 {
-        self.window.base()
-    }
-
     /// The host's read-write window.
     pub(crate) fn window(&self) -> &Window {
         &self.window

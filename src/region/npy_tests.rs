@@ -98,7 +98,9 @@ proptest! {
 
     #[test]
     fn a_damaged_header_never_panics(
-        position in 0usize..120, byte in any::<u8>(), dims in prop::collection::vec(0usize..50, 0..5)
+        position in 0usize..120,
+        byte in any::<u8>(),
+        dims in prop::collection::vec(0usize..50, 0..5),
     ) {
         let mut bytes = encode(Dtype::I32, &Shape::from(dims)).unwrap();
         bytes[position] = byte;

@@ -1,0 +1,316 @@
+//! Items on their way through the workers, in batches sized by measured time.
+
+use std::collections::VecDeque;
+use std::marker::PhantomData;
+use std::sync::Arc;
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Result, TaskError};
+use crate::pool::core::Core;
+use crate::pool::handle;
+use crate::pool::job::{self, Batch, Job, JobError, Trampoline};
+use crate::pool::lane::Stage;
+use crate::pool::state::{State, Watch};
+use crate::pool::task::{Outcome, Rules, TaskId, Whereabouts};
+use crate::region::arena::{Contents, Span};
+
+/// How long a batch should keep a worker busy: long beside a dispatch, short beside a second.
+const BATCH_NS: u64 = 250_000;
+/// Items in a batch at most.
+const BATCH_ITEMS_MAX: usize = 1 << 16;
+/// A batch is closed when its encoded items reach this, in bytes.
+const BATCH_BYTES: usize = 256 << 10;
+/// Batches under way at once, for each worker.
+pub(super) const BATCHES_PER_WORKER: usize = 4;
+
+/// A shared value, encoded, in the arena.
+#[derive(Debug, Clone)]
+pub(super) struct Shared {
+    span: Arc<Span>,
+    place: SharedPlace,
+}
+
+/// Where a worker finds the shared value of a call.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+struct SharedPlace {
+    call: u64,
+    offset: u64,
+    len: usize,
+}
+
+impl Shared {
+    pub(super) fn new<W: Serialize>(core: &Core, value: &W) -> Result<Shared> {
+        let mut bytes = Vec::new();
+        // Outside of `handoff::encode`, so that handles are refused: workers keep the value
+        // longer than a task, and a handle must not outlive its task.
+        job::encode_onto(&mut bytes, value).map_err(|reason| {
+            Error::Task(TaskError::Codec { what: "shared value", action: "encoded", reason })
+        })?;
+        let span = core.arena.reserve(bytes.len().max(1), Contents::Stale)?;
+        span.store(&bytes);
+        let place = SharedPlace { call: core.next_call(), offset: span.offset(), len: bytes.len() };
+        Ok(Shared { span: Arc::new(span), place })
+    }
+}
+
+/// Which batch comes next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Order {
+    /// The one submitted first.
+    AsGiven,
+    /// The one that is done first.
+    AsDone,
+}
+
+/// How many batches there are at once, and how large they are.
+pub(super) struct Pace {
+    pub(super) batches_max: usize,
+    pub(super) batch_items: usize,
+    /// Size the batches by how long they take.
+    pub(super) is_adaptive: bool,
+}
+
+/// Items on their way through the workers, in batches.
+pub(super) struct Pipeline<I: Iterator, R> {
+    core: Arc<Core>,
+    /// `None` once it has ended, or has panicked.
+    items: Option<I>,
+    /// Batches under way and how many items each has, oldest first.
+    batches: VecDeque<(TaskId, usize)>,
+    pace: Pace,
+    order: Order,
+    trampoline: Trampoline,
+    name: &'static str,
+    rules: Rules,
+    shared: Option<Shared>,
+    results: PhantomData<fn() -> R>,
+}
+
+impl<I: Iterator, R> Pipeline<I, R> {
+    pub(super) fn new(
+        core: Arc<Core>,
+        items: I,
+        pace: Pace,
+        trampoline: Trampoline,
+        name: &'static str,
+        rules: Rules,
+        shared: Option<Shared>,
+    ) -> Pipeline<I, R> {
+        Pipeline {
+            core,
+            items: Some(items),
+            batches: VecDeque::new(),
+            pace,
+            order: Order::AsGiven,
+            trampoline,
+            name,
+            rules,
+            shared,
+            results: PhantomData,
+        }
+    }
+}
+
+impl<I, R> Pipeline<I, R>
+where
+    I: Iterator,
+    I::Item: Serialize,
+    R: DeserializeOwned,
+{
+    /// All results, or the first failure in order.
+    pub(super) fn run(mut self) -> Result<std::vec::IntoIter<R>> {
+        let mut results = Vec::new();
+        while let Some(batch) = self.next_batch() {
+            match batch {
+                Ok(batch) => results.extend(batch),
+                Err(error) => {
+                    self.abandon();
+                    return Err(error);
+                }
+            }
+        }
+        Ok(results.into_iter())
+    }
+
+    /// The results of the next batch; `None` after the last.
+    fn next_batch(&mut self) -> Option<Result<Vec<R>>> {
+        if let Err(error) = self.fill() {
+            self.items = None;
+            return Some(Err(error));
+        }
+        if self.batches.is_empty() {
+            return None;
+        }
+        let (at, outcome) = self.wait()?;
+        let (_, items) = self.batches.remove(at)?;
+        let elapsed_ns = outcome.as_ref().map_or(0, |value| value.elapsed_ns);
+        let results = handle::open::<Vec<R>>(outcome);
+        self.adapt(items, elapsed_ns);
+        Some(results)
+    }
+
+    /// Submits batches until enough are under way.
+    fn fill(&mut self) -> Result<()> {
+        while self.batches.len() < self.pace.batches_max {
+            // Taken out while it runs: an iterator that panics is not asked again.
+            let Some(mut items) = self.items.take() else { return Ok(()) };
+            let Some(first) = items.next() else { return Ok(()) };
+            let (items_max, shared) = (self.pace.batch_items, self.shared.as_ref());
+            let mut count = 1;
+            let encode = |out: &mut Vec<u8>| {
+                if let Some(shared) = shared {
+                    job::encode_onto(out, &shared.place)?;
+                }
+                let mut batch = Batch::new(out);
+                batch.push(&first)?;
+                while count < items_max && batch.len() < BATCH_BYTES {
+                    let Some(item) = items.next() else { break };
+                    batch.push(&item)?;
+                    count += 1;
+                }
+                Ok(())
+            };
+            let keeps = shared.map(|shared| Arc::clone(&shared.span));
+            let (trampoline, name, rules) = (self.trampoline, self.name, self.rules);
+            let id = self.core.submit_keeping(trampoline, name, rules, keeps, encode)?;
+            self.batches.push_back((id, count));
+            self.items = Some(items);
+        }
+        Ok(())
+    }
+
+    /// Waits for the next batch; its position and what came of it.
+    fn wait(&self) -> Option<(usize, Outcome)> {
+        let count = if self.order == Order::AsGiven { 1 } else { self.batches.len() };
+        let ids: Vec<TaskId> = self.batches.iter().take(count).map(|&(id, _)| id).collect();
+        self.core.wait(None, Watch::Tasks(&ids), |state| {
+            (0..).zip(&ids).find_map(|(at, &id)| Some((at, Core::take(state, id)?)))
+        })
+    }
+
+    /// Sizes the batches to come by how long this one took.
+    fn adapt(&mut self, items: usize, elapsed_ns: u64) {
+        if !self.pace.is_adaptive || elapsed_ns == 0 {
+            return;
+        }
+        let per_batch = BATCH_NS.saturating_mul(items as u64) / elapsed_ns;
+        let wanted = usize::try_from(per_batch).unwrap_or(BATCH_ITEMS_MAX);
+        // Grown by steps: the first item may have been an easy one.
+        self.pace.batch_items = wanted.clamp(1, BATCH_ITEMS_MAX).min(self.pace.batch_items * 8);
+    }
+
+    /// Cancels what has not started and waits for the rest.
+    fn abandon(&mut self) {
+        let ids: Vec<TaskId> = self.batches.drain(..).map(|(id, _)| id).collect();
+        let is_done = |state: &State, id: TaskId| {
+            state.tasks.get(id).is_none_or(|entry| matches!(entry.place, Whereabouts::Done(_)))
+        };
+        self.core.wait(None, Watch::Tasks(&ids), |state| {
+            for &id in &ids {
+                state.cancel(id);
+            }
+            ids.iter().all(|&id| is_done(state, id)).then_some(())
+        });
+        for id in ids {
+            self.core.detach(id);
+        }
+    }
+}
+
+impl<I: Iterator, R> Drop for Pipeline<I, R> {
+    fn drop(&mut self) {
+        for (id, _) in self.batches.drain(..) {
+            if self.core.is_ours() {
+                self.core.lock().cancel(id);
+            }
+            self.core.detach(id);
+        }
+    }
+}
+
+/// Results as they arrive; see [`Pool::imap`].
+///
+/// Dropping it cancels what has not started; what runs, runs to its end.
+#[must_use = "dropping it cancels what has not started"]
+pub struct Imap<I: Iterator, R> {
+    pipeline: Pipeline<I, R>,
+    /// What is left of the batch that is being delivered.
+    ready: std::vec::IntoIter<R>,
+}
+
+impl<I: Iterator, R> Imap<I, R> {
+    pub(super) fn new(pipeline: Pipeline<I, R>) -> Imap<I, R> {
+        Imap { pipeline, ready: Vec::new().into_iter() }
+    }
+
+    /// The same in the order in which batches are done.
+    pub(super) fn as_done(mut self) -> Imap<I, R> {
+        self.pipeline.order = Order::AsDone;
+        self
+    }
+}
+
+impl<I, R> Iterator for Imap<I, R>
+where
+    I: Iterator,
+    I::Item: Serialize,
+    R: DeserializeOwned,
+{
+    type Item = Result<R>;
+
+    fn next(&mut self) -> Option<Result<R>> {
+        loop {
+            if let Some(result) = self.ready.next() {
+                return Some(Ok(result));
+            }
+            match self.pipeline.next_batch()? {
+                Ok(batch) => self.ready = batch.into_iter(),
+                Err(error) => return Some(Err(error)),
+            }
+        }
+    }
+}
+
+impl<I: Iterator, R> std::fmt::Debug for Imap<I, R> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Imap").field("ready", &self.ready.len()).finish_non_exhaustive()
+    }
+}
+
+/// The trampoline of `map`.
+pub(super) fn plain<F, A, R>(job: &mut Job<'_>) -> std::result::Result<(), JobError>
+where
+    F: Fn(A) -> R + Copy + Send + 'static,
+    A: DeserializeOwned,
+    R: Serialize,
+{
+    let items = job.arguments::<A>()?;
+    job.begin();
+    let results: Vec<R> = items.into_iter().map(job::conjure::<F>()).collect();
+    job.finish(&results)
+}
+
+/// The same with a shared value, whose place stands before the items.
+pub(super) fn sharing<F, W, A, R>(job: &mut Job<'_>) -> std::result::Result<(), JobError>
+where
+    F: Fn(&W, A) -> R + Copy + Send + 'static,
+    W: DeserializeOwned + 'static,
+    A: DeserializeOwned,
+    R: Serialize,
+{
+    let place = job.leading::<SharedPlace>()?;
+    let items = job.arguments::<A>()?;
+    let windows = job.windows;
+    let shared = job.station.shared::<W>(place.call, || {
+        let bytes = windows
+            .copy_out(place.offset, place.len)
+            .map_err(|error| JobError::Argument(error.to_string()))?;
+        job::decode(&bytes).map_err(JobError::Argument)
+    })?;
+    (job.progress)(Stage::Running);
+    let function = job::conjure::<F>();
+    let results: Vec<R> = items.into_iter().map(|item| function(shared, item)).collect();
+    job.finish(&results)
+}
