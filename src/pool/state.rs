@@ -404,9 +404,11 @@ impl State {
         }
     }
 
-    /// Puts a task that no worker has back to the front of the queue.
+    /// Puts a task that no worker has back to the front of the queue, unless it is over: when
+    /// a pool breaks, tasks end that workers still have.
     pub(super) fn requeue_first(&mut self, id: TaskId) {
-        if let Some(entry) = self.tasks.get_mut(id) {
+        let entry = self.tasks.get_mut(id);
+        if let Some(entry) = entry.filter(|entry| !matches!(entry.place, Whereabouts::Done(_))) {
             entry.place = Whereabouts::Queued;
             self.queue.push_front(id);
         }
