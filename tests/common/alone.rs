@@ -275,7 +275,10 @@ pub(crate) fn progress() {
 
 /// Starts the watchdog of this process: ends it, with a report, when it makes no progress.
 fn watch() {
-    let watchdog = || {
+    // A thread names itself: it must have, before anybody counts threads by name.
+    let (named, is_named) = std::sync::mpsc::channel();
+    let watchdog = move || {
+        named.send(()).unwrap();
         let mut seen = PROGRESS.load(Ordering::Relaxed);
         loop {
             let start = Instant::now();
@@ -291,6 +294,7 @@ fn watch() {
         }
     };
     thread::Builder::new().name("watchdog".into()).spawn(watchdog).unwrap();
+    is_named.recv().unwrap();
 }
 
 /// What every process of the test does now.
