@@ -1,0 +1,44 @@
+//! A list of factorials mapped over workers: one call, ordered results.
+
+mod support;
+
+use std::process::ExitCode;
+
+use dashu_int::UBig;
+use support::arguments::{Arguments, Stop, run};
+
+const USAGE: &str = "\
+factorial_list: 0!, 1!, 2!, ... each by some worker
+
+  --count N           how many [300]
+  --workers N         worker processes [one for each processor]
+  --start KIND        forkserver or inprocess [forkserver]";
+
+fn main() -> ExitCode {
+    run(USAGE, list)
+}
+
+/// Runs in a worker. Nothing special about it: any function will do.
+fn factorial(n: u32) -> String {
+    (1..=n).fold(UBig::ONE, |product, factor| product * factor).to_string()
+}
+
+fn list(arguments: Arguments) -> Result<(), Stop> {
+    let count = arguments.number("count", 1)?.unwrap_or(300);
+    let (pool, _) = arguments.pool()?;
+    let numbers: Vec<String> = pool.map(0..count, factorial)?.collect();
+
+    let mut expected = UBig::ONE;
+    for (n, number) in (0..count).zip(&numbers) {
+        expected *= n.max(1);
+        assert_eq!(*number, expected.to_string(), "{n}!");
+    }
+    assert_eq!(numbers.len(), usize::try_from(count).unwrap_or(usize::MAX));
+    for (n, number) in numbers.iter().enumerate().take(11) {
+        println!("{n:>3}! = {number}");
+    }
+    if let Some((last, number)) = numbers.iter().enumerate().skip(11).last() {
+        println!("...\n{last:>3}! = {:.20}... ({} digits)", number, number.len());
+    }
+    Ok(())
+}

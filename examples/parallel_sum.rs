@@ -1,0 +1,59 @@
+//! The sum of a large array: filled and added up by workers, where it lies.
+
+mod support;
+
+use std::process::ExitCode;
+
+use brigade::SharedArray;
+use support::arguments::{Arguments, Stop, run};
+use support::report;
+use support::timing::Timing;
+
+const USAGE: &str = "\
+parallel_sum: fills an array and adds it up, in chunks
+
+  --size-mib N        size of the array [1024]
+  --workers N         worker processes [one for each processor]
+  --start KIND        forkserver or inprocess [forkserver]
+  --repeat N          how often to add [5]";
+
+/// Elements a worker takes at once: 1 MiB.
+const CHUNK: usize = 1 << 17;
+
+fn main() -> ExitCode {
+    run(USAGE, sum)
+}
+
+fn sum(arguments: Arguments) -> Result<(), Stop> {
+    let size_mib = arguments.number("size-mib", 0usize)?.unwrap_or(1024);
+    let repeat = arguments.number("repeat", 1)?.unwrap_or(5);
+    let Some(len) = size_mib.checked_mul(CHUNK) else {
+        return Err(Stop::usage(format!(
+            "--size-mib is {size_mib}, more than there are addresses"
+        )));
+    };
+    let (pool, _) = arguments.pool()?;
+
+    let mut x = SharedArray::<f64>::for_overwrite([len])?;
+    let ((), filling) = Timing::of(1, || {
+        pool.par_chunks_mut(&mut x, CHUNK).enumerate().for_each(|(i, x)| {
+            // Small whole numbers, so that every order of adding them gives the same sum.
+            for (j, x) in x.iter_mut().enumerate() {
+                *x = ((i + j) % 1000) as f64;
+            }
+        })
+    })?;
+    let (sum, adding) = Timing::of(repeat, || {
+        pool.par_chunks(&x, CHUNK).map(|x| x.iter().sum::<f64>()).reduce(0.0, |a, b| a + b)
+    })?;
+    let (alone, one) = Timing::of(repeat, || Ok::<f64, Stop>(x.as_slice().iter().sum()))?;
+    assert_eq!(sum.to_bits(), alone.to_bits(), "{sum} by workers, {alone} by one process");
+
+    let rate = |s: f64| format!("{:.1}", (len * 8) as f64 / s / 1e9);
+    println!("{size_mib} MiB of f64, sum {sum}\n");
+    println!("{}", report::heading("GB/s"));
+    println!("{}", report::row("filling, new pages", &filling, rate));
+    println!("{}", report::row("adding, one process", &one, rate));
+    println!("{}", report::row(&report::counted(pool.workers(), "worker"), &adding, rate));
+    Ok(())
+}

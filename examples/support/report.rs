@@ -1,0 +1,33 @@
+//! What an example shows: a progress bar on a terminal, a table for people.
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+use super::timing::Timing;
+
+/// A bar over `steps` on standard error, if people look at it there and want one.
+pub(crate) fn bar(steps: usize, wanted: bool) -> ProgressBar {
+    // Hidden by itself where standard error is no terminal.
+    let target = if wanted { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
+    let bar = ProgressBar::with_draw_target(Some(steps as u64), target);
+    bar.set_style(ProgressStyle::default_bar());
+    if let Ok(style) = ProgressStyle::with_template("{bar:30} {pos}/{len} {msg}") {
+        bar.set_style(style);
+    }
+    bar
+}
+
+/// One row of the table of times: what ran, how long, and its rate.
+pub(crate) fn row(what: &str, timing: &Timing, rate: impl Fn(f64) -> String) -> String {
+    let (best, median) = (timing.best_s(), timing.median_s());
+    format!("{what:<22} {best:>10.4} {median:>10.4}   {}", rate(best))
+}
+
+/// The heading of the table of times.
+pub(crate) fn heading(rate: &str) -> String {
+    format!("{:<22} {:>10} {:>10}   {rate}", "", "best [s]", "median [s]")
+}
+
+/// "1 worker", "2 workers".
+pub(crate) fn counted(count: usize, noun: &str) -> String {
+    if count == 1 { format!("1 {noun}") } else { format!("{count} {noun}s") }
+}

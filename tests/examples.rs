@@ -1,0 +1,205 @@
+//! The examples: their checks catch mistakes, and so do they.
+
+use std::path::PathBuf;
+use std::process::{Command, Output};
+
+use dashu_int::UBig;
+use proptest::prelude::*;
+
+#[path = "../examples/support/mod.rs"]
+mod support;
+use support::arguments::{Arguments, Stop};
+use support::freivalds::{self, Verdict};
+use support::modular;
+use support::random::Random;
+
+mod common;
+use common::{Directory, skipped};
+
+/// An example as cargo built it beside this test, if it did.
+fn example(name: &str, arguments: &[&str]) -> Option<Output> {
+    let mut path: PathBuf = std::env::current_exe().unwrap();
+    path.pop();
+    path.pop();
+    let path = path.join("examples").join(name);
+    if !path.exists() {
+        skipped("no examples were built; `cargo test` builds them");
+        return None;
+    }
+    Some(Command::new(path).args(arguments).output().unwrap())
+}
+
+/// Fails unless the example refuses these arguments with one line that contains `hint`.
+fn refuses(name: &str, arguments: &[&str], hint: &str) {
+    let Some(output) = example(name, arguments) else { return };
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{name} {arguments:?}: {text}");
+    assert!(output.stdout.is_empty(), "{name} {arguments:?}");
+    assert!(text.lines().count() == 1 && text.contains(hint), "{name} {arguments:?}: {text}");
+}
+
+/// The one line of JSON that an example prints.
+fn json(name: &str, arguments: &[&str]) -> Option<serde_json::Value> {
+    let output = example(name, arguments)?;
+    let text = String::from_utf8(output.stdout).unwrap();
+    let trouble = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{name} {arguments:?}: {trouble}");
+    assert_eq!(text.lines().count(), 1, "{text}");
+    Some(serde_json::from_str(&text).unwrap())
+}
+
+#[test]
+fn bad_input_is_one_line_and_exit_code_2() {
+    refuses("matmul", &["--workers", "0"], "--workers");
+    refuses("matmul", &["--size", "many"], "whole number");
+    refuses("matmul", &["--size", "-1"], "whole number");
+    refuses("matmul", &["--sise", "10"], "--sise");
+    refuses("matmul", &["10"], "--help");
+    refuses("matmul", &["--size"], "value");
+    refuses("matmul", &["--m", "3"], "--k");
+    refuses("matmul", &["--dtype", "i8"], "f32");
+    refuses("matmul", &["--start", "spawn"], "forkserver");
+    refuses("matmul", &["--a", "no-such.npy", "--b", "no-such.npy"], "no-such.npy");
+    refuses("matmul", &["--a", "no-such.npy"], "--b");
+    refuses("matmul", &["--size", "1000000000"], "space");
+    refuses("matmul", &["--size", "18446744073709551615"], "shape");
+    refuses("parallel_sum", &["--size-mib", "1000000000"], "space");
+    refuses("parallel_sum", &["--size-mib", "18446744073709551615"], "--size-mib");
+    refuses("factorial_list", &["--count", "0"], "--count");
+    refuses("named_region", &["--name", "a/b"], "a/b");
+    refuses("named_region", &["--attach", "brigade-no-such"], "brigade-no-such");
+}
+
+#[test]
+fn files_that_do_not_fit_are_refused() {
+    let directory = Directory::new();
+    let path = |name: &str| directory.0.join(name).to_str().unwrap().to_owned();
+    let (a, b, other, text) = (path("a.npy"), path("b.npy"), path("i.npy"), path("text.npy"));
+    brigade::SharedArray::<f64>::zeroed([3, 4]).unwrap().to_npy(&a).unwrap();
+    brigade::SharedArray::<f64>::zeroed([3, 2]).unwrap().to_npy(&b).unwrap();
+    brigade::SharedArray::<i32>::zeroed([4, 2]).unwrap().to_npy(&other).unwrap();
+    std::fs::write(&text, "no array").unwrap();
+    refuses("matmul", &["--a", &a, "--b", &b], "[3, 4]");
+    refuses("matmul", &["--a", &a, "--b", &other], "i4");
+    refuses("matmul", &["--a", &a, "--b", &a, "--dtype", "f32"], "f8");
+    refuses("matmul", &["--a", &text, "--b", &b], "text.npy");
+}
+
+#[test]
+fn a_product_of_files_is_written_and_told_in_json() {
+    let directory = Directory::new();
+    let path = |name: &str| directory.0.join(name).to_str().unwrap().to_owned();
+    let (a, b, c) = (path("a.npy"), path("b.npy"), path("c.npy"));
+    let ones = brigade::SharedArray::from_fn([5, 7], |_| 1f32).unwrap();
+    ones.to_npy(&a).unwrap();
+    brigade::SharedArray::from_fn([7, 3], |[i, j]| (i * j) as f32).unwrap().to_npy(&b).unwrap();
+    let arguments = ["--a", &a, "--b", &b, "--out", &c, "--workers", "2", "--json"];
+    let Some(line) = json("matmul", &arguments) else { return };
+    assert_eq!((&line["m"], &line["k"], &line["n"]), (&5.into(), &7.into(), &3.into()));
+    assert_eq!((&line["dtype"], &line["checked"]), (&"f32".into(), &true.into()));
+    assert_eq!((&line["op"], &line["start"]), (&"matmul".into(), &"forkserver".into()));
+    let product = brigade::SharedArray::<f32>::from_npy(&c).unwrap();
+    assert_eq!(product.as_slice(), [0.0, 21.0, 42.0].repeat(5));
+}
+
+#[test]
+fn small_examples_run() {
+    for (name, arguments) in [
+        ("parallel_sum", &["--size-mib", "3", "--workers", "2", "--repeat", "1"][..]),
+        ("factorial_list", &["--count", "40", "--workers", "2"]),
+        ("named_region", &[]),
+        ("crash_survived", &[]),
+        ("matmul", &["--m", "30", "--k", "0", "--n", "20", "--start", "inprocess"]),
+    ] {
+        let Some(output) = example(name, arguments) else { continue };
+        let trouble = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{name}: {trouble}");
+    }
+}
+
+#[test]
+fn options_are_taken_with_and_without_an_equals_sign() {
+    let parse = |words: &[&str]| {
+        Arguments::parse("x: y [--a N] --b", words.iter().map(|&word| word.to_owned()))
+    };
+    let given = parse(&["--a=3", "--b"]).unwrap();
+    assert!(given.has("b") && given.number("a", 0u32).unwrap() == Some(3));
+    assert!(matches!(given.number("a", 4u32), Err(Stop::Usage(_))));
+    assert!(matches!(parse(&["--help"]), Err(Stop::Help)));
+    for wrong in [&["--a"][..], &["--b=1"], &["--c"], &["--a", "1", "--a", "2"], &["--N", "1"]] {
+        assert!(matches!(parse(wrong), Err(Stop::Usage(_))), "{wrong:?}");
+    }
+}
+
+/// Random matrices and their product, each element rounded once.
+fn product([m, k, n]: [usize; 3], seed: u64) -> [Vec<f32>; 3] {
+    let mut random = Random::new(seed);
+    let a: Vec<f32> = (0..m * k).map(|_| random.uniform()).collect();
+    let b: Vec<f32> = (0..k * n).map(|_| random.uniform()).collect();
+    let element = |i: usize, j: usize| -> f64 {
+        (0..k).map(|l| f64::from(a[i * k + l]) * f64::from(b[l * n + j])).sum()
+    };
+    let c = (0..m * n).map(|at| element(at / n, at % n) as f32).collect();
+    [a, b, c]
+}
+
+/// Half an ulp of 1 in `f32`.
+const UNIT: f64 = f32::EPSILON as f64 / 2.0;
+
+proptest! {
+    #[test]
+    fn a_right_product_holds_and_one_wrong_element_does_not(
+        dims in [1usize..30, 1..60, 1..40], seed: u64, at: usize, wrong in 0.1f32..10.0,
+    ) {
+        let [a, b, mut c] = product(dims, seed);
+        prop_assert_eq!(freivalds::test(dims, &a, &b, &c, UNIT), Verdict::Holds);
+        let at = at % c.len();
+        c[at] += wrong;
+        let verdict = freivalds::test(dims, &a, &b, &c, UNIT);
+        prop_assert!(
+            matches!(verdict, Verdict::Fails { row, .. } if row == at / dims[2]), "{:?}", verdict
+        );
+    }
+
+    #[test]
+    fn residues_and_digits_are_those_of_another_library(limbs in prop::collection::vec(any::<u64>(), 1..9)) {
+        let bytes: Vec<u8> = limbs.iter().flat_map(|limb| limb.to_le_bytes()).collect();
+        let number = UBig::from_le_bytes(&bytes);
+        let mut limbs = limbs;
+        while limbs.last() == Some(&0) {
+            limbs.pop();
+        }
+        let residue = UBig::from(modular::residue(&limbs));
+        prop_assert_eq!(residue, &number % UBig::from((1u64 << 61) - 1));
+        prop_assert_eq!(modular::decimal_digits(&limbs), number.to_string().len() as u64);
+    }
+}
+
+#[test]
+fn empty_products_hold_and_numbers_that_are_none_are_told() {
+    for dims in [[0, 0, 0], [3, 0, 2], [0, 4, 2], [3, 4, 0]] {
+        let [a, b, c] = product(dims, 1);
+        assert_eq!(freivalds::test(dims, &a, &b, &c, UNIT), Verdict::Holds, "{dims:?}");
+    }
+    let [mut a, b, c] = product([3, 4, 5], 1);
+    let wrong = freivalds::test([3, 4, 5], &a, &b, &[f32::NAN; 15], UNIT);
+    assert!(matches!(wrong, Verdict::Fails { .. }));
+    a[0] = f32::INFINITY;
+    assert_eq!(freivalds::test([3, 4, 5], &a, &b, &c, UNIT), Verdict::NotFinite);
+}
+
+#[test]
+fn factorials_are_known_by_residue_twos_and_digits() {
+    let mut number = UBig::ONE;
+    for n in 0u64..600 {
+        number *= n.max(1);
+        let bytes = number.to_le_bytes();
+        let limbs: Vec<u64> = bytes
+            .chunks(8)
+            .map(|bytes| bytes.iter().rev().fold(0, |limb, &byte| limb << 8 | u64::from(byte)))
+            .collect();
+        assert_eq!(modular::residue(&limbs), modular::factorial_residue(n), "{n}");
+        assert_eq!(modular::twos(&limbs), modular::factorial_twos(n), "{n}");
+        assert_eq!(modular::decimal_digits(&limbs), number.to_string().len() as u64, "{n}");
+    }
+}
