@@ -77,7 +77,7 @@ fn open_flint(arguments: &Arguments) -> &'static Library {
     // SAFETY: `void flint_set_num_threads(int)` in flint.h.
     let set: unsafe extern "C" fn(c_int) = unsafe { function(library, "flint_set_num_threads") };
     // SAFETY: nothing else uses the library yet.
-    unsafe { set(arguments.number("threads")) };
+    unsafe { set(arguments.number("workers")) };
     library
 }
 

@@ -81,7 +81,7 @@ pub(crate) fn faer(arguments: &Arguments) -> Repetition {
 }
 
 fn faer_typed<T: Scalar>(arguments: &Arguments) -> Repetition {
-    let parallelism = match arguments.number("threads") {
+    let parallelism = match arguments.number("workers") {
         1 => Par::Seq,
         threads => Par::rayon(threads),
     };
@@ -100,7 +100,7 @@ pub(crate) fn gemm(arguments: &Arguments) -> Repetition {
 
 #[rustfmt::skip]
 fn gemm_typed<T: Scalar>(arguments: &Arguments) -> Repetition {
-    let parallelism = match arguments.number("threads") {
+    let parallelism = match arguments.number("workers") {
         1 => ::gemm::Parallelism::None,
         threads => ::gemm::Parallelism::Rayon(threads),
     };

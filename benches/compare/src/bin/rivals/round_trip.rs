@@ -7,7 +7,12 @@ use brigade_compare::protocol::{Arguments, Repetition};
 use brigade_compare::stopwatch::seconds_a_call;
 use iceoryx2::port::publisher::Publisher;
 use iceoryx2::port::subscriber::Subscriber;
-use iceoryx2::prelude::{NodeBuilder, ipc};
+use iceoryx2::prelude::{Config, FileName, NodeBuilder, Path, SemanticString, ipc};
+
+/// Where iceoryx2 keeps its books, and what its files in `/dev/shm` begin with: it leaves some, and
+/// `compare.py` removes them.
+const ROOT: &[u8] = b"/tmp/brigade-compare-iceoryx2";
+const PREFIX: &[u8] = b"brigade-compare-";
 
 /// A message that tells the other side to leave.
 const LEAVE: u64 = u64::MAX;
@@ -45,7 +50,10 @@ pub(crate) fn iceoryx2(arguments: &Arguments) -> Repetition {
 
 impl Side {
     fn open(to: &str, from: &str) -> Side {
-        let node = NodeBuilder::new().create::<ipc::Service>().expect("a node");
+        let mut config = Config::default();
+        config.global.set_root_path(&Path::new(ROOT).expect("a valid path"));
+        config.global.prefix = FileName::new(PREFIX).expect("a valid name");
+        let node = NodeBuilder::new().config(&config).create::<ipc::Service>().expect("a node");
         let service = |name: &str| {
             let name = name.try_into().expect("a valid name");
             let builder = node.service_builder(&name).publish_subscribe::<u64>();

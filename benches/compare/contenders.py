@@ -1,0 +1,183 @@
+"""How each contender is built, started, stopped, and which version it is."""
+
+import json
+import os
+import platform
+import select
+import signal
+import subprocess
+import sys
+import tempfile
+import tomllib
+from functools import cache
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+VENV = HERE / ".venv"
+PYTHON = VENV / "bin" / "python"
+PACKAGES = ("numpy", "mkl", "scipy-openblas64", "gmpy2", "python-flint", "loky")
+
+# Where a rival that is no crate comes from: its Python package, and its library inside the venv.
+LIBRARIES = {
+    "mkl": ("mkl", "lib/libmkl_rt.so*"),
+    "numpy-mkl": ("mkl", "lib/libmkl_rt.so*"),
+    "openblas": ("scipy-openblas64", "lib/python*/site-packages/scipy_openblas64/lib/*.so"),
+    "gmp": ("gmpy2", "lib/python*/site-packages/gmpy2.libs/libgmp-*"),
+    "flint": ("python-flint", "lib/python*/site-packages/python_flint.libs/libflint-*"),
+}
+IN_PYTHON = {
+    "executor-fork", "executor-forkserver", "executor-spawn", "pool-fork", "multiprocessing",
+    "loky", "cpython", "numpy", "numpy-mkl",
+}  # fmt: skip
+
+# Libraries that the caller built, by the rival's name: they go before those of the wheels.
+OWN_LIBRARIES: dict[str, str] = {}
+
+EXIT_NO_SUCH_WORKLOAD = 3
+ANSWER_LIMIT_S = 600
+LEAVE_LIMIT_S = 15
+
+
+class Unavailable(Exception):
+    """A contender that cannot take part, and why."""
+
+
+def set_up() -> None:
+    """Makes the virtual environment that the rivals from PyPI live in."""
+    if not PYTHON.exists():
+        subprocess.run([sys.executable, "-m", "venv", VENV], check=True)
+    for package in PACKAGES:
+        # One by one: a rival that has no wheel for this machine is a gap, not the end.
+        subprocess.run([PYTHON, "-m", "pip", "install", "--quiet", package], check=False)
+
+
+def build() -> None:
+    """Builds the rivals in Rust, and ours."""
+    subprocess.run(["cargo", "build", "--release", "--quiet"], cwd=HERE, check=True)
+
+
+def version(name: str) -> str:
+    """The version of a contender, as far as its registry knows one."""
+    if name == "brigade":
+        command = ["git", "describe", "--always", "--dirty", "--exclude=*"]
+        return subprocess.run(command, cwd=HERE, capture_output=True, text=True).stdout.strip()
+    if name in OWN_LIBRARIES:
+        return OWN_LIBRARIES[name]
+    if name == "std":
+        command = ["rustc", "--version"]
+        return subprocess.run(command, capture_output=True, text=True).stdout.strip()
+    package = LIBRARIES.get(name, (name, None))[0]
+    found = wheels().get(package) or crates().get(package)
+    return f"{package} {found}" if found else f"Python {platform.python_version()}"
+
+
+@cache
+def wheels() -> dict[str, str]:
+    if not PYTHON.exists():
+        return {}
+    command = [PYTHON, "-m", "pip", "list", "--format", "json"]
+    listing = subprocess.run(command, capture_output=True, text=True).stdout
+    return {package["name"]: package["version"] for package in json.loads(listing or "[]")}
+
+
+@cache
+def crates() -> dict[str, str]:
+    lock = tomllib.loads((HERE / "Cargo.lock").read_text())
+    return {package["name"]: package["version"] for package in lock["package"]}
+
+
+def library_of(name: str) -> str:
+    if name in OWN_LIBRARIES:
+        return OWN_LIBRARIES[name]
+    package, pattern = LIBRARIES[name]
+    found = sorted(VENV.glob(pattern))
+    if not found:
+        raise Unavailable(f"{package} is not installed; see --setup")
+    return str(found[0])
+
+
+def command_of(name: str, workload: str) -> list[str]:
+    release = HERE / "target" / "release"
+    if name == "brigade":
+        return [str(release / "ours"), workload]
+    if name in IN_PYTHON:
+        return [str(PYTHON), str(HERE / "rivals.py"), f"{name}/{workload}"]
+    return [str(release / "rivals"), f"{name}/{workload}"]
+
+
+def environment(workers: int) -> dict[str, str]:
+    """Threads for those who read them here; and MKL's threads sleep as soon as they are idle."""
+    names = ("OMP", "MKL", "OPENBLAS", "RAYON", "MATMUL")
+    threads = {f"{name}_NUM_THREADS": str(workers) for name in names}
+    return os.environ | threads | {"KMP_BLOCKTIME": "1", "MKL_DYNAMIC": "FALSE"}
+
+
+class Contender:
+    """A process that repeats one workload on request, and is stopped in between.
+
+    It leads a process group, so that what it forked is stopped with it. The group stays in the
+    driver's session: if the driver is killed, the kernel continues and hangs up what is stopped.
+    """
+
+    def __init__(self, name: str, workload: str, parameters: dict) -> None:
+        self.name = name
+        if name in LIBRARIES:
+            parameters = parameters | {"library": library_of(name)}
+        self.complaints = tempfile.TemporaryFile("w+")
+        if not Path(command_of(name, workload)[0]).exists():
+            raise Unavailable("has no virtual environment; see --setup")
+        self.process = subprocess.Popen(
+            command_of(name, workload) + [f"{key}={value}" for key, value in parameters.items()],
+            env=environment(parameters.get("workers", 1)),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self.complaints,
+            process_group=0,
+            text=True,
+        )
+        try:
+            self.answer()
+        except Unavailable:
+            self.leave()
+            raise
+        self.signal(signal.SIGSTOP)
+
+    def repeat(self) -> dict[str, float]:
+        """One repetition's figures."""
+        self.signal(signal.SIGCONT)
+        print("run", file=self.process.stdin, flush=True)
+        figures = json.loads(self.answer())
+        self.signal(signal.SIGSTOP)
+        return figures
+
+    def answer(self) -> str:
+        # A contender writes one line at a time, so a readable pipe has exactly this one.
+        readable, _, _ = select.select([self.process.stdout], [], [], ANSWER_LIMIT_S)
+        line = self.process.stdout.readline() if readable else ""
+        if line:
+            return line
+        if not readable:
+            raise Unavailable(f"no answer in {ANSWER_LIMIT_S} s")
+        code = self.process.wait()
+        if code == EXIT_NO_SUCH_WORKLOAD:
+            raise Unavailable("does not have it")
+        self.complaints.seek(0)
+        last_words = self.complaints.read().strip().splitlines()
+        raise Unavailable(f"exit code {code}: {last_words[-1] if last_words else 'silent'}")
+
+    def leave(self) -> None:
+        """Ends the process, and kills its group if it does not end by itself."""
+        self.signal(signal.SIGCONT)
+        self.process.stdin.close()
+        try:
+            self.process.wait(LEAVE_LIMIT_S)
+        except subprocess.TimeoutExpired:
+            self.signal(signal.SIGKILL)
+            self.process.wait()
+        self.process.stdout.close()
+        self.complaints.close()
+
+    def signal(self, number: signal.Signals) -> None:
+        # Unreaped, so that the group's number is still its own.
+        if self.process.returncode is None:
+            os.killpg(self.process.pid, number)

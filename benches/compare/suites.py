@@ -1,0 +1,137 @@
+"""What is compared with whom, and at which sizes."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Case:
+    """One workload at one size. Brigade takes part in each, if it has the workload."""
+
+    workload: str
+    parameters: dict[str, Any]
+    rivals: tuple[str, ...]
+
+    def title(self) -> str:
+        return " ".join([self.workload, *(f"{k}={v}" for k, v in self.parameters.items())])
+
+
+# Figure -> whether more is better. Its name ends in its unit.
+FIGURES = {
+    "gflops": True,
+    "files_ms": False,
+    "product_ms": False,
+    "factorial_ms": False,
+    "decimal_ms": False,
+    "start_ms": False,
+    "submit_join_p50_us": False,
+    "submit_join_p99_us": False,
+    "submit_join_idle_p50_us": False,
+    "tasks_per_s": True,
+    "map_items_per_s": True,
+    "fork_join_us": False,
+    "loop_overhead_ns_per_chunk": False,
+    "loop_call_us": False,
+    "sum_gbps": True,
+    "axpy_gbps": True,
+    "alloc_gib_s": True,
+    "array_handoff_us": False,
+    "messages_per_s": True,
+    "round_trip_us": False,
+    "lock_unlock_ns": False,
+}
+
+EXECUTORS = ("executor-fork", "executor-forkserver", "executor-spawn")
+
+
+def matmul(quick: bool, workers: int) -> Iterator[Case]:
+    """C = A*B for squares of all sizes, and for odd and skinny shapes."""
+    crates = ("faer", "gemm", "matrixmultiply")
+    team = [512] if quick else [512, 777, 1000, 1024, 2048, 4096]
+    alone = [48, 256] if quick else [48, 64, 96, 128, 192, 256, 384, *team]
+    skinny = [
+        (100, 1000, 257), (777, 333, 511), (4096, 64, 4096), (64, 4096, 64),
+        (10000, 10, 10000), (1, 4096, 4096), (4096, 4096, 1),
+    ]  # fmt: skip
+
+    def case(dtype: str, m: int, k: int, n: int, workers: int, rivals: tuple[str, ...]) -> Case:
+        return Case("matmul", dict(dtype=dtype, m=m, k=k, n=n, workers=workers), rivals)
+
+    for dtype in ("f64", "f32"):
+        for n in team:
+            yield case(dtype, n, n, n, workers, ("mkl", "openblas", *crates))
+        for n in alone:
+            yield case(dtype, n, n, n, 1, ("mkl", "openblas", "faer"))
+        for m, k, n in skinny[:2] if quick else skinny:
+            yield case(dtype, m, k, n, workers, ("mkl", "openblas"))
+    n = 512 if quick else 4096
+    yield Case("matmul-files", dict(n=n, workers=workers), ("numpy", "numpy-mkl"))
+
+
+def bigint(quick: bool, workers: int) -> Iterator[Case]:
+    """Products of given limbs, factorials and their decimal digits."""
+    sizes = [(10**e, 10**e) for e in (range(1, 5) if quick else range(1, 7))]
+    if not quick:
+        sizes += [(3 * 10**6, 3 * 10**6), (10**6, 10**4)]
+    for a, b in sizes:
+        alone = ["gmp", "flint"]
+        if a <= 10**6:
+            alone += ["dashu-int"]
+        if a <= 10**5:
+            alone += ["num-bigint", "malachite-nz"]
+        yield Case("product", dict(a=a, b=b, workers=1), tuple(alone))
+        if b >= 10**4:
+            yield Case("product", dict(a=a, b=b, workers=workers), ("gmp", "flint"))
+    for exponent in range(4, 6 if quick else 8):
+        slow = ("malachite-nz", "cpython") if exponent <= 5 else ()
+        case = dict(n=10**exponent, workers=workers)
+        yield Case("factorial", case, ("gmp", "flint", *slow))
+        yield Case("decimal", case, ("gmp", "flint"))
+
+
+def tasks(quick: bool, workers: int) -> Iterator[Case]:
+    """What it costs to have a task run, a loop run, and a pool started."""
+
+    def case(workload: str, rivals: tuple[str, ...], **parameters: int) -> Case:
+        return Case(workload, dict(workers=workers, **parameters), rivals)
+
+    yield case("start", ("rayon", *EXECUTORS, "loky"))
+    yield case("submit", ("rayon", *EXECUTORS, "loky"))
+    for idle_ms in [10] if quick else [10, 1000]:
+        yield case("submit-idle", ("rayon", "executor-fork"), idle_ms=idle_ms)
+    burst = ("rayon", *EXECUTORS, "loky")
+    yield case("burst", burst, tasks=10_000 if quick else 1_000_000)
+    for count in [4] if quick else [2, 4, 8, 16]:
+        yield case("fork-join", ("rayon",), tasks=count)
+    mappers = ("rayon", "executor-fork", "pool-fork")
+    yield case("map", mappers, items=100_000 if quick else 10_000_000)
+    yield case("loop", ("rayon",), chunks=65_536)
+
+
+def channels(quick: bool, workers: int) -> Iterator[Case]:
+    """Messages between two parties, and the lock that guards them."""
+    del workers
+    count = 20_000 if quick else 2_000_000
+    senders = ("crossbeam-channel", "rtrb", "ipc-channel", "multiprocessing")
+    yield Case("messages", dict(messages=count), senders)
+    yield Case("round-trip", {}, ("iceoryx2", "multiprocessing"))
+    yield Case("lock", {}, ("std",))
+
+
+def memory(quick: bool, workers: int) -> Iterator[Case]:
+    """Streaming through big arrays, getting them, and handing them over."""
+    size = dict(workers=workers, mib=64 if quick else 1024)
+    for workload in ("sum", "axpy", "alloc"):
+        yield Case(workload, size, ("rayon",))
+    handoff = dict(workers=workers, mib=8 if quick else 64)
+    yield Case("handoff", handoff, ("rayon", "executor-fork", "executor-forkserver"))
+
+
+SUITES = {
+    "matmul": matmul,
+    "bigint": bigint,
+    "tasks": tasks,
+    "channels": channels,
+    "memory": memory,
+}
