@@ -62,10 +62,9 @@ def measure(case: Case, budget_ms: int, rounds: int) -> Samples:
 def rows_of(suite: str, case: Case, samples: Samples) -> list[Row]:
     """One row a contender and figure; `ahead` is how many times better ours is."""
     rows: list[Row] = []
-    figures = {figure for repetitions in samples.values() for figure in repetitions[0]}
-    for figure in sorted(figures):
-        values = {name: [r[figure] for r in taken if figure in r] for name, taken in samples.items()}
-        medians = {name: statistics.median(taken) for name, taken in values.items() if taken}
+    for figure in sorted({figure for taken in samples.values() for r in taken for figure in r}):
+        values = {name: [r[figure] for r in taken] for name, taken in samples.items() if taken}
+        medians = {name: statistics.median(taken) for name, taken in values.items()}
         for name, median in medians.items():
             ahead = None
             if name != OURS and OURS in medians:

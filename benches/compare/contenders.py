@@ -33,6 +33,9 @@ IN_PYTHON = {
 # Libraries that the caller built, by the rival's name: they go before those of the wheels.
 OWN_LIBRARIES: dict[str, str] = {}
 
+# MKL takes all its threads, and they sleep as soon as they are idle; a panic ends with its message.
+FIXED = {"KMP_BLOCKTIME": "1", "MKL_DYNAMIC": "FALSE", "RUST_BACKTRACE": "0"}
+
 EXIT_NO_SUCH_WORKLOAD = 3
 ANSWER_LIMIT_S = 600
 LEAVE_LIMIT_S = 15
@@ -106,10 +109,10 @@ def command_of(name: str, workload: str) -> list[str]:
 
 
 def environment(workers: int) -> dict[str, str]:
-    """Threads for those who read them here; and MKL's threads sleep as soon as they are idle."""
+    """Threads for those who read their number here, and what is the same for all."""
     names = ("OMP", "MKL", "OPENBLAS", "RAYON", "MATMUL")
     threads = {f"{name}_NUM_THREADS": str(workers) for name in names}
-    return os.environ | threads | {"KMP_BLOCKTIME": "1", "MKL_DYNAMIC": "FALSE"}
+    return os.environ | threads | FIXED
 
 
 class Contender:
@@ -162,7 +165,8 @@ class Contender:
         if code == EXIT_NO_SUCH_WORKLOAD:
             raise Unavailable("does not have it")
         self.complaints.seek(0)
-        last_words = self.complaints.read().strip().splitlines()
+        lines = self.complaints.read().strip().splitlines()
+        last_words = [line for line in lines if not line.startswith("note: ")]
         raise Unavailable(f"exit code {code}: {last_words[-1] if last_words else 'silent'}")
 
     def leave(self) -> None:
