@@ -35,6 +35,8 @@ OWN_LIBRARIES: dict[str, str] = {}
 
 # MKL takes all its threads, and they sleep as soon as they are idle; a panic ends with its message.
 FIXED = {"KMP_BLOCKTIME": "1", "MKL_DYNAMIC": "FALSE", "RUST_BACKTRACE": "0"}
+# What the shell may hold and no contender inherits: OPENBLAS_CORETYPE, say, picks a kernel.
+STEERING = ("OPENBLAS_", "GOTO_", "MKL_", "OMP_", "KMP_", "RAYON_", "MATMUL_", "BRIGADE_")
 
 EXIT_NO_SUCH_WORKLOAD = 3
 ANSWER_LIMIT_S = 600
@@ -112,7 +114,8 @@ def environment(workers: int) -> dict[str, str]:
     """Threads for those who read their number here, and what is the same for all."""
     names = ("OMP", "MKL", "OPENBLAS", "RAYON", "MATMUL")
     threads = {f"{name}_NUM_THREADS": str(workers) for name in names}
-    return os.environ | threads | FIXED
+    inherited = {key: text for key, text in os.environ.items() if not key.startswith(STEERING)}
+    return inherited | threads | FIXED
 
 
 class Contender:
