@@ -40,7 +40,7 @@ fn squared(backend: Backend, a: &[u64]) -> Vec<u64> {
 ///
 /// (Not by another library alone: dashu-int 0.6.2 is one bit wrong for 4960 limbs of ones times
 /// `awkward(4960, 2)`, which is how this function came about.)
-fn is_product(product: &[u64], a: &[u64], b: &[u64]) -> bool {
+pub(super) fn is_product(product: &[u64], a: &[u64], b: &[u64]) -> bool {
     if a.len() * b.len() < 1 << 20 {
         return product == mul_naive(a, b);
     }
@@ -66,7 +66,7 @@ fn noise(limbs: usize, seed: u64) -> Vec<u64> {
 }
 
 /// Numbers that have broken products before: all ones, one bit, few bits, noise.
-fn awkward(limbs: usize, seed: u64) -> Vec<u64> {
+pub(super) fn awkward(limbs: usize, seed: u64) -> Vec<u64> {
     match seed % 5 {
         0 => vec![u64::MAX; limbs],
         1 => {

@@ -84,3 +84,8 @@ pub(in crate::kernel::bigint) unsafe fn multiply(
         _ => unsafe { product.run::<PortableKernel>(crew) },
     }
 }
+
+#[cfg(test)]
+mod tests;
+#[cfg(test)]
+mod windows;

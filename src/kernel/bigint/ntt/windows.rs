@@ -1,0 +1,309 @@
+//! Proof by computation that every value stays inside its window.
+//!
+//! The nets are run on [`Span`]s: linear forms over intervals, so that `2 a - (a + r)` is known to
+//! be `a - r`. Whatever goes into a multiplication must lie in `[0, 2^52)` for all values of the
+//! intervals at once. So this holds for all inputs, not only for those of a test.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+
+use super::field::{PRIMES, WORD_MASK};
+use super::lanes::Lanes;
+use super::net::{self, Field, Twiddles};
+use super::plan::{ODD_PARTS, Plan};
+use super::table::tables;
+
+/// What is known of a lane: the place of a [`Form`] in the arena of this thread.
+#[derive(Clone, Copy)]
+struct Span(usize);
+
+#[derive(Clone, Debug, Default)]
+struct Form {
+    constant: i128,
+    /// Coefficients of the unknowns, by number.
+    terms: BTreeMap<usize, i128>,
+    /// `x w`, added modulo 2^52 to the low half: the form of `x`, and `w`.
+    pending: Option<(usize, i128)>,
+    /// This is `constant + floor(x * factor / 2^52)`: the form of `x`, and the factor.
+    quotient: Option<(usize, i128)>,
+}
+
+thread_local! {
+    static FORMS: RefCell<Vec<Form>> = const { RefCell::new(Vec::new()) };
+    /// The interval of each unknown, both ends included.
+    static UNKNOWNS: RefCell<Vec<(i128, i128)>> = const { RefCell::new(Vec::new()) };
+}
+
+impl Span {
+    fn new(form: Form) -> Self {
+        FORMS.with_borrow_mut(|forms| {
+            forms.push(form);
+            Self(forms.len() - 1)
+        })
+    }
+
+    fn form(self) -> Form {
+        FORMS.with_borrow(|forms| forms[self.0].clone())
+    }
+
+    /// A new unknown between `low` and `high`.
+    fn unknown(low: i128, high: i128) -> Self {
+        let number = UNKNOWNS.with_borrow_mut(|unknowns| {
+            unknowns.push((low, high));
+            unknowns.len() - 1
+        });
+        Self::new(Form { terms: BTreeMap::from([(number, 1)]), ..Form::default() })
+    }
+
+    fn window(self) -> (i128, i128) {
+        let form = self.form();
+        assert!(form.pending.is_none() && form.quotient.is_none(), "not a value: {form:?}");
+        UNKNOWNS.with_borrow(|unknowns| {
+            form.terms.iter().fold((form.constant, form.constant), |(low, high), (&n, &k)| {
+                let (a, b) = unknowns[n];
+                (low + (k * a).min(k * b), high + (k * a).max(k * b))
+            })
+        })
+    }
+
+    /// The window of a multiplicand, which must be a true value.
+    fn multiplicand(self) -> (i128, i128) {
+        let (low, high) = self.window();
+        assert!(low >= 0 && high <= i128::from(WORD_MASK), "{low}..={high} wraps");
+        (low, high)
+    }
+
+    fn combine(self, other: Self, sign: i128) -> Self {
+        let (mut form, other) = (self.form(), other.form());
+        assert!(form.pending.is_none() && other.pending.is_none(), "half a product");
+        form.constant += sign * other.constant;
+        for (n, k) in other.terms {
+            *form.terms.entry(n).or_insert(0) += sign * k;
+        }
+        Self::new(form)
+    }
+
+    fn constant(self) -> i128 {
+        let form = self.form();
+        assert!(form.terms.is_empty(), "not a constant: {form:?}");
+        form.constant
+    }
+}
+
+impl Lanes for Span {
+    unsafe fn splat(x: u64) -> Self {
+        Self::new(Form { constant: x.into(), ..Form::default() })
+    }
+
+    unsafe fn splat_from(source: *const u64) -> Self {
+        // SAFETY: readable, by this function's contract; any processor will do.
+        unsafe { Self::splat(source.read()) }
+    }
+
+    fn add(self, other: Self) -> Self {
+        self.combine(other, 1)
+    }
+
+    fn sub(self, other: Self) -> Self {
+        self.combine(other, -1)
+    }
+
+    fn add_high(self, x: Self, y: Self) -> Self {
+        x.multiplicand();
+        // A constant near 2^64 is negative.
+        let constant = (self.constant() << 64) as i64 as i128 + self.constant();
+        let constant = if constant > i128::from(u64::MAX) / 2 {
+            constant - i128::from(u64::MAX) - 1
+        } else {
+            constant
+        };
+        Self::new(Form { constant, quotient: Some((x.0, y.constant())), ..Form::default() })
+    }
+
+    fn add_low(self, x: Self, y: Self) -> Self {
+        let mut form = self.form();
+        let Some((multiplicand, factor)) = x.form().quotient else {
+            x.multiplicand();
+            assert!(form.pending.is_none(), "two products at once");
+            form.pending = Some((x.0, y.constant()));
+            return Self::new(form);
+        };
+        let p = i128::from(WORD_MASK) + 1 - y.constant();
+        let more = -x.form().constant * p;
+        let (_, high) = Self(multiplicand).multiplicand();
+        if let Some((product_of, w)) = form.pending.take() {
+            assert_eq!((product_of, factor), (multiplicand, (w << 52) / p), "another's quotient");
+            // Shoup: x w - floor(x W / 2^52) p is in [0, p + x p / 2^52).
+            let remainder = Self::unknown(more, more + p + (high * p >> 52));
+            return Self::new(form).combine(remainder, 1);
+        }
+        // A reduction: x - floor(x / 2^49) p = (x mod 2^49) + floor(x / 2^49) gap.
+        assert_eq!((multiplicand, factor), (self.0, 8), "a reduction of something else");
+        let gap = (1 << 49) - p;
+        Self::unknown(more, more + (1 << 49) - 1 + (high >> 49) * gap)
+    }
+
+    unsafe fn load(_: *const u64) -> Self {
+        unimplemented!("nets do not touch memory")
+    }
+
+    unsafe fn store(self, _: *mut u64) {
+        unimplemented!("nets do not touch memory")
+    }
+
+    fn and(self, _: Self) -> Self {
+        unimplemented!("nets do not mask")
+    }
+
+    fn or(self, _: Self) -> Self {
+        unimplemented!("nets do not mask")
+    }
+
+    fn min(self, _: Self) -> Self {
+        unimplemented!("nets do not compare")
+    }
+
+    fn shift_right<const N: u32>(self) -> Self {
+        unimplemented!("nets do not shift")
+    }
+
+    fn shift_left<const N: u32>(self) -> Self {
+        unimplemented!("nets do not shift")
+    }
+
+    fn align<const N: i32>(self, _: Self) -> Self {
+        unimplemented!("nets do not mix lanes")
+    }
+
+    fn shift_apart(self, _: Self) -> Self {
+        unimplemented!("nets do not shift")
+    }
+
+    fn pack<const D: u32>(self) -> Self {
+        unimplemented!("nets do not pack")
+    }
+
+    fn ripple<const D: u32>(self, _: u32) -> (Self, u32) {
+        unimplemented!("nets do not carry")
+    }
+
+    fn last(self) -> u64 {
+        unimplemented!("nets do not store")
+    }
+}
+
+/// Some factors: their values do not matter to the bounds.
+struct AnyFactors<'a>(&'a [super::field::Factor]);
+
+impl Twiddles for AnyFactors<'_> {
+    fn factor(&self, d: usize, t: usize) -> &super::field::Factor {
+        &self.0[(1 << d) + t]
+    }
+}
+
+fn plan(odd: usize) -> Plan {
+    Plan { odd, log: 6, digit_bits: 63 }
+}
+
+/// Where values may lie that are `phase` layers from a reduction, in units of p and with a slack
+/// of p / 256: `[0, 8)`, `[2, 5 + e]`, `[1, 6 + e]`.
+fn phase_window(phase: usize, p: i128) -> (i128, i128) {
+    match phase % 3 {
+        0 => (0, 1 << 52),
+        1 => (2 * p, 5 * p + p / 256),
+        _ => (p, 6 * p + p / 256),
+    }
+}
+
+fn assert_inside(x: &[Span], (low, high): (i128, i128), what: &str) {
+    for x in x {
+        let (a, b) = x.window();
+        assert!(low <= a && b <= high, "{what}: {a}..={b} leaves {low}..={high}");
+    }
+}
+
+/// Runs `check` with the constants of each prime and factors for it.
+fn for_each_prime(check: impl Fn(&Field<Span>, i128, AnyFactors<'_>)) {
+    for index in 0..3 {
+        // SAFETY: spans need no processor.
+        let field = unsafe { Field::<Span>::new(index) };
+        check(&field, PRIMES[index].p.into(), AnyFactors(tables(plan(1))[index].row(0)));
+    }
+}
+
+fn forward_stays_inside<const R: usize>() {
+    for_each_prime(|field, p, factors| {
+        for phase in 0..3 {
+            let (low, high) = phase_window(phase, p);
+            let mut x = [(); R].map(|()| Span::unknown(low, high.min(8 * p)));
+            net::forward(field, &mut x, phase, &factors);
+            let after = phase + R.ilog2() as usize;
+            // From phase 0 on, one layer more is at `[0, 7 + e]`, which phase 0 then reduces.
+            let window = if after.is_multiple_of(3) { (0, 8 * p) } else { phase_window(after, p) };
+            assert_inside(&x, window, "forward");
+        }
+    });
+}
+
+#[test]
+fn forward_nets_stay_inside_their_windows() {
+    forward_stays_inside::<2>();
+    forward_stays_inside::<4>();
+    forward_stays_inside::<8>();
+    forward_stays_inside::<16>();
+    for_each_prime(|field, p, factors| {
+        let mut x = [(); 16].map(|()| Span::unknown(0, 8 * p));
+        net::forward_half(field, &mut x, &factors);
+        assert_inside(&x, phase_window(1, p), "forward half");
+    });
+}
+
+fn inverse_stays_inside<const R: usize>() {
+    for_each_prime(|field, p, factors| {
+        let mut x = [(); R].map(|()| Span::unknown(3 * p, 5 * p));
+        net::inverse(field, &mut x, &factors);
+        assert_inside(&x, (3 * p, 5 * p), "inverse");
+    });
+}
+
+#[test]
+fn inverse_nets_stay_inside_their_window() {
+    inverse_stays_inside::<2>();
+    inverse_stays_inside::<4>();
+    inverse_stays_inside::<8>();
+    inverse_stays_inside::<16>();
+}
+
+fn odd_stays_inside<const M: usize>() {
+    assert!(ODD_PARTS.iter().any(|&(odd, _)| odd == M));
+    for index in 0..3 {
+        // SAFETY: spans need no processor.
+        let field = unsafe { Field::<Span>::new(index) };
+        let p = i128::from(PRIMES[index].p);
+        let x = [(); M].map(|()| Span::unknown(0, 8 * p));
+        let y = net::odd(&field, &tables(plan(M))[index].odd_factors, x);
+        assert_inside(&y, phase_window(1, p), "odd");
+    }
+}
+
+#[test]
+fn odd_nets_stay_inside_their_windows() {
+    odd_stays_inside::<3>();
+    odd_stays_inside::<5>();
+    odd_stays_inside::<7>();
+    odd_stays_inside::<9>();
+    odd_stays_inside::<15>();
+}
+
+#[test]
+fn the_digits_of_both_ends_stay_inside_the_first_window() {
+    for prime in PRIMES {
+        let largest = ((1u64 << 49) - 1) + ((1 << 14) - 1) * prime.gap();
+        assert!(largest < 5 * prime.p, "a digit of 63 bits, folded once");
+        // Leaves: high and low halves of eight products of values below 2^52 fit into 64 bits,
+        // and the Montgomery step leaves less than 2^55 + 8 + p, folded into [3p, 5p].
+        let sum = (1u64 << 55) + 8 + prime.p;
+        let folded = 3 * prime.p + ((1 << 49) - 1) + (sum >> 49) * prime.gap();
+        assert!(folded <= 5 * prime.p);
+    }
+}
