@@ -18,9 +18,6 @@ pub(super) const TRANSFORM_MIN: usize = 118;
 /// The same for squares.
 pub(super) const TRANSFORM_SQUARE_MIN: usize = 100;
 
-/// From here on, n! is put together from the exponents of its primes; below, from odd numbers.
-pub(super) const FACTORIAL_PRIMES_MIN: u64 = 1000;
-
 /// Fewest numbers in a segment of primes.
 pub(super) const FACTORIAL_SEGMENT_MIN: u64 = 1 << 16;
 

@@ -41,8 +41,9 @@ impl Sieve {
     /// ```
     pub fn for_each_odd(&self, from: u64, to: u64, mut each: impl FnMut(u64)) {
         assert!(to <= self.limit + 1, "primes below {to} asked of a sieve up to {}", self.limit);
-        let mut composite = vec![false; usize::try_from(SPAN / 2).unwrap_or(0)];
         let mut first = from.max(3) | 1;
+        let longest = SPAN.min(to.saturating_sub(first)).div_ceil(2);
+        let mut composite = vec![false; usize::try_from(longest).unwrap_or(0)];
         while first < to {
             let end = to.min(first.saturating_add(SPAN));
             let odds = usize::try_from((end - first).div_ceil(2)).unwrap_or(0);
