@@ -2,6 +2,7 @@
 
 #[cfg(target_arch = "x86_64")]
 mod adx;
+mod decimal;
 mod factorial;
 mod karatsuba;
 mod limbs;
@@ -10,8 +11,10 @@ mod ntt;
 mod params;
 mod primes;
 mod product;
+mod reciprocal;
 mod school;
 
+pub use decimal::{DecimalPlan, to_decimal};
 pub use factorial::{FACTORIAL_LEVELS_MAX, FactorialPlan, factorial};
 pub use limbs::{add_assign, add_limb, mul_limb, shift_left, sub_assign, sub_limb, trim};
 pub use mul::{

@@ -23,3 +23,9 @@ pub(super) const FACTORIAL_SEGMENT_MIN: u64 = 1 << 16;
 
 /// Most segments of primes.
 pub(super) const FACTORIAL_SEGMENTS_MAX: u64 = 1024;
+
+/// Limbs from which on decimal digits are made by a tree.
+pub(super) const DECIMAL_TREE_MIN: usize = 30;
+
+/// Fewest blocks of 19 digits in a leaf of that tree; it has less than twice as many.
+pub(super) const DECIMAL_BLOCKS_MIN: usize = 16;
