@@ -140,7 +140,7 @@ impl DecimalPlan {
         let digits = leaf_blocks * BLOCK_DIGITS;
         let mut five = vec![1];
         for _ in 0..leaf_blocks {
-            let carry = mul_limb(&mut five, 5u64.pow(BLOCK_DIGITS as u32), 0);
+            let carry = mul_limb(&mut five, BLOCK >> BLOCK_DIGITS, 0);
             if carry > 0 {
                 five.push(carry);
             }
@@ -319,10 +319,8 @@ fn by_division(x: &[u64]) -> Vec<u8> {
         let mut rest = 0;
         for limb in x.iter_mut().rev() {
             let dividend = u128::from(rest) << 64 | u128::from(*limb);
-            (*limb, rest) = (
-                low_limb(dividend / u128::from(BLOCK)),
-                low_limb(dividend % u128::from(BLOCK)),
-            );
+            (*limb, rest) =
+                (low_limb(dividend / u128::from(BLOCK)), low_limb(dividend % u128::from(BLOCK)));
         }
         blocks.push(rest);
         x.truncate(trim(&x).len());

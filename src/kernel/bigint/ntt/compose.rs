@@ -7,6 +7,7 @@
 //! `d1[i-1]`, `d2[i-2]` and a carry. `d0 + d1 < 2^(D+1) <= 2^64` carries 0 or 1; without it, and
 //! with `d2` and the carry of the digit below, what is left is at most `2^D - 1 + 2^27 + 1`, with
 //! a carry of 0 or 1 that [`Lanes::ripple`] sends on.
+#![allow(unsafe_code)]
 
 use super::field::{Factor, PRIMES, WORD_BITS, WORD_MASK};
 use super::lanes::{LANES, Lanes};
@@ -61,11 +62,11 @@ impl<L: Lanes> Joiner<'_, L> {
         }
         let place = padded(line);
         let mut residues = [f1.p; 3];
-        for i in 0..3 {
+        for (i, residue) in residues.iter_mut().enumerate() {
             let field = &self.fields[i];
             // SAFETY: readable by this function's contract.
             let x = unsafe { L::load(self.residues[i].wrapping_add(place).cast()) };
-            residues[i] = field.mul_canonical(x, field.spread(&self.scales[i]));
+            *residue = field.mul_canonical(x, field.spread(&self.scales[i]));
         }
         let [r1, r2, r3] = residues;
 
@@ -137,7 +138,8 @@ pub(super) unsafe fn compose<L: Lanes, const D: u32>(
     let (mut below1, mut below2) = (zero, zero);
     if lines.start > 0 {
         // SAFETY: the line below is readable, by this function's contract.
-        [_, below1, below2] = unsafe { joiner.digits::<D>(lines.start - 1) };
+        let below = unsafe { joiner.digits::<D>(lines.start - 1) };
+        [_, below1, below2] = below;
     }
     let (mut below_carries, mut carry) = (zero, 0);
     let end_byte = (lines.end * D as usize).min(out_bytes);

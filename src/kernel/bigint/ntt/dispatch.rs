@@ -1,4 +1,5 @@
 //! From a plan's numbers to the passes compiled for them.
+#![allow(unsafe_code)]
 #![expect(
     clippy::multiple_unsafe_ops_per_block,
     reason = "each match makes one call; its arms differ in constants alone, and a pointer to the \

@@ -1,4 +1,5 @@
 //! The passes compiled for each kind of processor, and the choice between them.
+#![allow(unsafe_code)]
 
 use std::ops::Range;
 use std::sync::OnceLock;

@@ -1,4 +1,5 @@
 //! Eight lanes of 64 bits: the operations that a processor must offer.
+#![allow(unsafe_code)]
 
 use crate::kernel::bigint::limbs::mul_add;
 

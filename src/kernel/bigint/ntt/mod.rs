@@ -1,4 +1,55 @@
 //! Products by a number-theoretic transform modulo three primes.
+//!
+//! # Method
+//!
+//! The factors are split into digits of `D = 63`, 62 or 60 bits, which are the coefficients of two
+//! polynomials; their product modulo `x^N - 1`, where `N` is at least its length, is computed
+//! modulo three primes just below 2^49, the coefficients are joined, and `x = 2^D` is put in.
+//!
+//! Modulo a prime that has roots of unity of order `N / 8`, `N = 8 m 2^k`, `x^N - 1` splits into
+//! `x^(N/m) - omega^e` for `e < m`, and these by square roots, `x^(2n) - c^2 = (x^n - c) (x^n + c)`,
+//! down to `x^8 - rho`, where the polynomials are multiplied as such: eight coefficients are one
+//! vector, and these products cost less than three more levels. A butterfly is one product by a
+//! constant, `(a, x) -> (a + c x, a - c x)`. The order of the leaves is that in which the splitting
+//! leaves them, and the inverse undoes the splitting, so nothing is ever permuted. The roots of all
+//! levels are one list (`table`), because the nodes of a level are a beginning of it.
+//!
+//! Several levels are done in registers at a time (`net`, `pass`): the odd level and some binary
+//! ones together with the splitting into digits, then four at a time, depth first, so that a block
+//! goes through both transforms, the product and the inverse while it is in cache (`product`).
+//!
+//! | module     | what                                                       |
+//! |------------|------------------------------------------------------------|
+//! | `field`    | the primes, scalar arithmetic, constants                   |
+//! | `lanes`    | eight lanes: the seam between processors; `zmm` is AVX-512 |
+//! | `net`      | butterflies in registers, with their windows               |
+//! | `pass`     | nets over memory, leaf products                            |
+//! | `digits`   | limbs to residues; `compose`, residues to limbs            |
+//! | `plan`     | lengths, nodes, padding; `table`, the roots                |
+//! | `kernel`   | passes compiled per processor, by `dispatch`               |
+//! | `product`  | the order of passes, for a crew                            |
+//!
+//! # Why it is right
+//!
+//! 1. *Nothing wraps.* A coefficient is a sum of at most `min(digits)` products below `2^(2D)`. It
+//!    is less than `p1 p2 p3` if `min(digits) < p1 p2 p3 / 2^(2D)`, which chooses `D` (`plan`):
+//!    2.0 million limbs for 63 bits, 8.1 million for 62, 117 million for 60.
+//! 2. *Every residue is inside its window.* Residues are lazily reduced integers modulo 2^52; the
+//!    bounds are in `net`, and a test (`windows`) runs the nets on intervals, which proves them for
+//!    all inputs.
+//! 3. *Leaf products fit.* Eight products below `2^104` in halves of 52 bits add up to less than
+//!    `2^55` in either half; the reduction is in `pass`.
+//! 4. *The joining is exact*: canonical remainders in mixed radix, sums of digits below `2^64`,
+//!    one carry of 0 or 1 at a time (`compose`).
+//! 5. *Members of a crew do not meet.* Each unit of work touches lines of its own, and each step
+//!    that reads what others wrote comes after a barrier (`product`).
+//!
+//! # Sources
+//!
+//! D. Harvey, "Faster arithmetic for number-theoretic transforms" (2014), for the lazy butterflies;
+//! F. Johansson's `fft_small` in FLINT, for primes near 2^50, the depth-first order and the leaves
+//! of several coefficients; V. Shoup's NTL, for products with a quotient at hand; D. Bernstein,
+//! "Multidigit multiplication for mathematicians" (2001), for the view of transforms as splitting.
 #![allow(unsafe_code)]
 
 mod compose;

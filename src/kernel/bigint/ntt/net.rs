@@ -20,6 +20,7 @@
 //! multiplicand `a` is reduced in every third layer, counted by `phase`, through all passes.
 //! *Inverse*: `u + v - 4p` doubles the distance from 4: 1, 2, 4; the products are back at 1, the
 //! two sums are reduced.
+#![allow(unsafe_code)]
 
 use super::field::{Factor, PRIMES, Prime, WORD_MASK};
 use super::lanes::Lanes;
@@ -284,8 +285,8 @@ fn odd_prime<L: Lanes, const M: usize>(
     const { assert!(M % 2 == 1 && M <= 7 || M == 9 || M == 15) };
     let (cos, sin) = (&factors.cos[set], &factors.sin[set]);
     let mut x = x;
-    for t in 0..M {
-        x[t] = field.reduce(x[t]);
+    for x in &mut x {
+        *x = field.reduce(*x);
     }
     let mut u = x;
     let mut v = x;

@@ -1,4 +1,5 @@
 //! Passes over lines in memory: each loads, runs a net in registers, and stores.
+#![allow(unsafe_code)]
 
 use super::digits::{Digits, Split, residue};
 use super::field::{Factor, PRIMES};
@@ -204,9 +205,9 @@ pub(super) unsafe fn first<L: Lanes, const M: usize, const R: usize>(
     let live = operand.lines().div_ceil(stride).min(R);
     for i in 0..stride.min(PAGE_LINES) {
         let mut x = [zero; R];
-        for c in 0..live {
+        for (c, x) in x.iter_mut().enumerate().take(live) {
             let digits = operand.line(&split, c * stride + start + i);
-            x[c] = residue(&field, digits);
+            *x = residue(&field, digits);
         }
         for c in 0..R / M {
             let mut column = [field.p; M];

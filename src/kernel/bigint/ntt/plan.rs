@@ -39,9 +39,7 @@ const fn digits_max(width: u32) -> usize {
     // In steps, so that 128 bits suffice; each step rounds down.
     let pair = (PRIMES[0].p as u128 * PRIMES[1].p as u128) >> 50;
     let all = (pair * PRIMES[2].p as u128) >> (2 * width - 50);
-    #[expect(clippy::cast_possible_truncation, reason = "below 2^28")]
-    let all = all as usize;
-    all
+    all as usize
 }
 
 /// Most limbs in the shorter operand of one product; a longer one has to be split.

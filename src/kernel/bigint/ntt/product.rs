@@ -9,6 +9,7 @@
 //! ```text
 //! first 1 | middle 1 | last 1, first 2 | middle 2 | last 2, first 3 | middle 3 | last 3 | join | carries
 //! ```
+#![allow(unsafe_code)]
 
 use crate::kernel::crew::{COUNTERS, Crew, Deserted};
 
@@ -89,19 +90,18 @@ impl Product<'_> {
     ///   operand.
     /// - All members call with the same memory and the same plan.
     pub(super) unsafe fn run<K: Kernel>(&self, crew: &impl Crew) -> Result<(), Deserted> {
-        let tables = tables(self.plan);
         let memory = self.memory();
-        for prime in 0..3 {
+        for table in tables(self.plan) {
             // SAFETY: the chunks that this member takes are its own until the barrier; the last
             // pass over the prime before reads other memory than this prime's first pass writes,
             // except `other`, which its middle, before the barrier, was the last to read.
-            unsafe { self.first::<K>(crew, memory, &tables[prime]) };
+            unsafe { self.first::<K>(crew, memory, table) };
             crew.barrier()?;
             // SAFETY: the barrier has made all columns visible, and each block is one member's.
-            unsafe { self.middle::<K>(crew, memory, &tables[prime]) };
+            unsafe { self.middle::<K>(crew, memory, table) };
             crew.barrier()?;
             // SAFETY: the barrier has made all blocks visible, and each chunk is one member's.
-            unsafe { self.last::<K>(crew, memory, &tables[prime]) };
+            unsafe { self.last::<K>(crew, memory, table) };
         }
         crew.barrier()?;
         // SAFETY: the barrier has made all residues visible, and each stretch is one member's.

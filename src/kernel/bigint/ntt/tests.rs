@@ -1,4 +1,5 @@
 //! The transform of every shape, width of digits and backend, against the naive oracle.
+#![allow(unsafe_code)]
 
 use super::*;
 use crate::kernel::bigint::tests::{awkward, is_product};
@@ -13,8 +14,8 @@ fn multiply_by(plan: Plan, backend: Backend, a: &[u64], b: &[u64]) -> Vec<u64> {
     let scratch = scratch.as_mut_ptr();
     let product = Product { plan, a, b: Some(b), out: out.as_mut_ptr(), out_limbs, scratch };
     let crew = Solo::default();
-    // SAFETY: the vectors are as long as is asked for, and the backend is one of `all`.
     let done = match backend {
+        // SAFETY: the vectors are as long as is asked for, and the backend is one of `all`.
         Backend::Portable => unsafe { product.run::<PortableKernel>(&crew) },
         #[cfg(target_arch = "x86_64")]
         // SAFETY: as above.

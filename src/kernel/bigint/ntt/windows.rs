@@ -3,6 +3,7 @@
 //! The nets are run on [`Span`]s: linear forms over intervals, so that `2 a - (a + r)` is known to
 //! be `a - r`. Whatever goes into a multiplication must lie in `[0, 2^52)` for all values of the
 //! intervals at once. So this holds for all inputs, not only for those of a test.
+#![allow(unsafe_code)]
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -96,8 +97,10 @@ impl Lanes for Span {
     }
 
     unsafe fn splat_from(source: *const u64) -> Self {
-        // SAFETY: readable, by this function's contract; any processor will do.
-        unsafe { Self::splat(source.read()) }
+        // SAFETY: readable, by this function's contract.
+        let x = unsafe { source.read() };
+        // SAFETY: spans need no processor.
+        unsafe { Self::splat(x) }
     }
 
     fn add(self, other: Self) -> Self {
@@ -111,12 +114,9 @@ impl Lanes for Span {
     fn add_high(self, x: Self, y: Self) -> Self {
         x.multiplicand();
         // A constant near 2^64 is negative.
-        let constant = (self.constant() << 64) as i64 as i128 + self.constant();
-        let constant = if constant > i128::from(u64::MAX) / 2 {
-            constant - i128::from(u64::MAX) - 1
-        } else {
-            constant
-        };
+        let constant = self.constant();
+        let wrap = if constant > i128::from(i64::MAX) { 1 << 64 } else { 0 };
+        let constant = constant - wrap;
         Self::new(Form { constant, quotient: Some((x.0, y.constant())), ..Form::default() })
     }
 
@@ -134,7 +134,7 @@ impl Lanes for Span {
         if let Some((product_of, w)) = form.pending.take() {
             assert_eq!((product_of, factor), (multiplicand, (w << 52) / p), "another's quotient");
             // Shoup: x w - floor(x W / 2^52) p is in [0, p + x p / 2^52).
-            let remainder = Self::unknown(more, more + p + (high * p >> 52));
+            let remainder = Self::unknown(more, more + p + ((high * p) >> 52));
             return Self::new(form).combine(remainder, 1);
         }
         // A reduction: x - floor(x / 2^49) p = (x mod 2^49) + floor(x / 2^49) gap.
@@ -224,10 +224,10 @@ fn assert_inside(x: &[Span], (low, high): (i128, i128), what: &str) {
 
 /// Runs `check` with the constants of each prime and factors for it.
 fn for_each_prime(check: impl Fn(&Field<Span>, i128, AnyFactors<'_>)) {
-    for index in 0..3 {
+    for (index, prime) in PRIMES.iter().enumerate() {
         // SAFETY: spans need no processor.
         let field = unsafe { Field::<Span>::new(index) };
-        check(&field, PRIMES[index].p.into(), AnyFactors(tables(plan(1))[index].row(0)));
+        check(&field, prime.p.into(), AnyFactors(tables(plan(1))[index].row(0)));
     }
 }
 
@@ -276,10 +276,10 @@ fn inverse_nets_stay_inside_their_window() {
 
 fn odd_stays_inside<const M: usize>() {
     assert!(ODD_PARTS.iter().any(|&(odd, _)| odd == M));
-    for index in 0..3 {
+    for (index, prime) in PRIMES.iter().enumerate() {
         // SAFETY: spans need no processor.
         let field = unsafe { Field::<Span>::new(index) };
-        let p = i128::from(PRIMES[index].p);
+        let p = i128::from(prime.p);
         let x = [(); M].map(|()| Span::unknown(0, 8 * p));
         let y = net::odd(&field, &tables(plan(M))[index].odd_factors, x);
         assert_inside(&y, phase_window(1, p), "odd");

@@ -1,4 +1,5 @@
 //! Eight lanes in an AVX-512 register, multiplied by IFMA.
+#![allow(unsafe_code)]
 
 use std::arch::x86_64::*;
 
