@@ -5,6 +5,7 @@ use std::arch::x86_64::*;
 
 use super::micro::{self, Pack, Tile};
 use super::micro_vector;
+use super::params;
 use super::simd::Simd;
 
 /// 4 lanes of `f64` in a 256-bit register.
@@ -17,8 +18,8 @@ impl Simd for F64x4 {
     type Mask = __m256i;
 
     const LANES: usize = 4;
-    const VECTORS: usize = 2;
-    const COLUMNS: usize = 6;
+    const VECTORS: usize = params::AVX2_TILE.0;
+    const COLUMNS: usize = params::AVX2_TILE.1;
 
     #[inline(always)]
     unsafe fn mask(count: usize) -> __m256i {
@@ -126,8 +127,8 @@ impl Simd for F32x8 {
     type Mask = __m256i;
 
     const LANES: usize = 8;
-    const VECTORS: usize = 2;
-    const COLUMNS: usize = 6;
+    const VECTORS: usize = params::AVX2_TILE.0;
+    const COLUMNS: usize = params::AVX2_TILE.1;
 
     #[inline(always)]
     unsafe fn mask(count: usize) -> __m256i {

@@ -5,6 +5,7 @@ use std::arch::x86_64::*;
 
 use super::micro::{self, Pack, Tile};
 use super::micro_vector;
+use super::params;
 use super::simd::Simd;
 
 /// 8 lanes of `f64` in a 512-bit register.
@@ -17,8 +18,8 @@ impl Simd for F64x8 {
     type Mask = __mmask8;
 
     const LANES: usize = 8;
-    const VECTORS: usize = 3;
-    const COLUMNS: usize = 8;
+    const VECTORS: usize = params::AVX512_TILE.0;
+    const COLUMNS: usize = params::AVX512_TILE.1;
 
     #[inline(always)]
     unsafe fn mask(count: usize) -> __mmask8 {
@@ -138,8 +139,8 @@ impl Simd for F32x16 {
     type Mask = __mmask16;
 
     const LANES: usize = 16;
-    const VECTORS: usize = 3;
-    const COLUMNS: usize = 8;
+    const VECTORS: usize = params::AVX512_TILE.0;
+    const COLUMNS: usize = params::AVX512_TILE.1;
 
     #[inline(always)]
     unsafe fn mask(count: usize) -> __mmask16 {

@@ -3,14 +3,11 @@
 
 use super::micro::{self, Pack, Tile};
 use super::micro_vector;
+use super::params;
 use super::simd::Simd;
 
 /// Whether `mul_add` is one instruction here: on others it is a slow library call.
 const FUSED: bool = cfg!(any(target_arch = "aarch64", target_feature = "fma"));
-
-/// Vectors a tile is high: 2 by 4 columns fill the 16 registers of SSE2 with room for operands,
-/// 3 by 4 the 32 of NEON.
-const VECTORS: usize = if cfg!(target_arch = "aarch64") { 3 } else { 2 };
 
 /// 16 bytes of `f64`: a register of SSE2 or NEON.
 #[derive(Debug, Clone, Copy)]
@@ -25,8 +22,8 @@ impl Simd for PortableF64 {
     type Mask = usize;
 
     const LANES: usize = LANES_F64;
-    const VECTORS: usize = VECTORS;
-    const COLUMNS: usize = 4;
+    const VECTORS: usize = params::PORTABLE_TILE.0;
+    const COLUMNS: usize = params::PORTABLE_TILE.1;
 
     #[inline(always)]
     unsafe fn mask(count: usize) -> usize {
@@ -131,8 +128,8 @@ impl Simd for PortableF32 {
     type Mask = usize;
 
     const LANES: usize = LANES_F32;
-    const VECTORS: usize = VECTORS;
-    const COLUMNS: usize = 4;
+    const VECTORS: usize = params::PORTABLE_TILE.0;
+    const COLUMNS: usize = params::PORTABLE_TILE.1;
 
     #[inline(always)]
     unsafe fn mask(count: usize) -> usize {
