@@ -11,7 +11,7 @@ const PRODUCTS: usize = 8;
 /// One member's part of `count` products: each is computed by one member alone.
 ///
 /// For products that are too small to share; a large one is better shared by
-/// [`multiply`](super::multiply). Uses the crew's counter 8, which must be zero at the start, no
+/// [`multiply`]. Uses the crew's counter 8, which must be zero at the start, no
 /// barrier and no scratch memory. When every member has returned, all products are complete.
 ///
 /// # Safety
