@@ -1,6 +1,7 @@
 //! What pool, handles and supervisor share: the state, and the ways to wait for it.
 #![allow(unsafe_code)]
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -57,10 +58,20 @@ pub(super) struct Config {
     pub(super) spin_short: bool,
 }
 
+/// Submits to a full pool between two looks at what its workers have finished.
+const SUBMITS_PER_LOOK: usize = 16;
 /// How long a joining thread yields before it sleeps, after the last progress it saw.
 const JOIN_SPIN: Duration = Duration::from_micros(500);
 /// The same where spinning eats a quota.
 const JOIN_SPIN_SHORT: Duration = Duration::from_micros(50);
+
+/// Bytes of encoding buffer that a submitting thread keeps.
+const SCRATCH_BYTES_MAX: usize = 64 << 10;
+
+thread_local! {
+    /// Where arguments are encoded before they are put where they belong.
+    static SCRATCH: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+}
 
 /// A pool without its user's face.
 pub(crate) struct Core {
@@ -316,7 +327,8 @@ impl Core {
         encode: impl FnOnce(&mut Vec<u8>) -> std::result::Result<(), String>,
     ) -> Result<TaskId> {
         let function = FunctionOffset::of(trampoline as *const ())?;
-        let mut bytes = Vec::new();
+        let mut bytes = SCRATCH.take();
+        bytes.clear();
         let encoded = handoff::encode(|| encode(&mut bytes));
         let ((), leases) = encoded.map_err(|reason| TaskError::Codec {
             what: "argument",
@@ -327,6 +339,9 @@ impl Core {
         call.keeps = keeps;
         if self.config.start == Start::InProcess {
             return in_process::submit(self, trampoline, call, &bytes);
+        }
+        if bytes.capacity() <= SCRATCH_BYTES_MAX {
+            SCRATCH.set(bytes);
         }
         self.admit(call, rules)
     }
@@ -353,9 +368,12 @@ impl Core {
         }
         let had_queue = !state.queue.is_empty();
         state.queue.push_back(id);
-        state.drive();
-        if !had_queue && !state.queue.is_empty() {
-            self.rearm(&mut state);
+        // Workers that run low ring; looking more often would cost more than it hastens.
+        if !had_queue || state.queue.len() % SUBMITS_PER_LOOK == 0 {
+            state.drive();
+            if !state.queue.is_empty() {
+                self.rearm(&mut state);
+            }
         }
         Ok(id)
     }
@@ -407,6 +425,9 @@ impl Core {
         mut poll: impl FnMut(&mut State) -> Option<T>,
     ) -> Option<T> {
         let spin = if self.config.spin_short { JOIN_SPIN_SHORT } else { JOIN_SPIN };
+        if let Some(value) = poll(&mut self.lock()) {
+            return Some(value);
+        }
         let mut progressed = true;
         loop {
             let mut state = self.lock();
@@ -501,6 +522,7 @@ impl Core {
             state.watch_all += 1;
             return;
         };
+        state.watchers += 1;
         for &id in tasks {
             if let Some(entry) = state.tasks.get_mut(id) {
                 entry.watched = true;
@@ -514,6 +536,7 @@ impl Core {
             state.watch_all -= 1;
             return;
         };
+        state.watchers -= 1;
         let me = thread::current().id();
         for &id in tasks {
             if let Some(entry) = state.tasks.get_mut(id) {

@@ -13,7 +13,7 @@ use crate::pool::lane::{
     ByteRing, LAST_WORDS_BYTES, Lane, Place, ResultMeta, SLOTS, Stage, TaskMeta, load_words,
     store_words,
 };
-use crate::pool::task::{Call, Payload, TaskId};
+use crate::pool::task::{Call, Payload, TaskId, ValueBytes};
 use crate::region::arena::{Arena, Contents, Span};
 use crate::sys::futex;
 
@@ -33,7 +33,7 @@ pub(super) struct Drained {
     pub(super) task: Option<TaskId>,
     pub(super) meta: ResultMeta,
     /// The payload; for a payload in a span, empty.
-    pub(super) bytes: Vec<u8>,
+    pub(super) bytes: ValueBytes,
 }
 
 /// A lane and what the host alone knows of it: the truth about what it gave this worker.
@@ -126,6 +126,11 @@ impl HostLane {
         Some(seq)
     }
 
+    /// The sequence number in the middle of what is in flight.
+    pub(super) fn half_way(&self) -> Option<u64> {
+        self.in_flight.get(self.in_flight.len() / 2).map(|entry| entry.seq)
+    }
+
     /// Wakes the worker if it sleeps. Call it after offering, and after making room.
     pub(super) fn wake(&self) {
         let parked = &self.lane().header.parked;
@@ -206,23 +211,25 @@ impl HostLane {
         // Relaxed: made visible by the load above. Each word is read once.
         let (meta, place) = (slot.meta.load(Ordering::Relaxed), slot.place.load(Ordering::Relaxed));
         let meta = ResultMeta::unpack(meta, place)?;
-        let mut bytes = Vec::new();
-        match meta.place {
+        let bytes = match meta.place {
             Place::Inline if meta.len <= size_of_val(&slot.inline) => {
-                load_words(&slot.inline, meta.len, &mut bytes);
+                // Relaxed: as above.
+                ValueBytes::inline(meta.len, |word| slot.inline[word].load(Ordering::Relaxed))
             }
             Place::Inline => {
                 let found = format!("{} bytes in a slot", meta.len);
                 return Err(Error::Corrupt { what: "a result slot", found });
             }
             Place::Ring(at) => {
+                let mut bytes = Vec::new();
                 self.lane().result_bytes.read(at, meta.len, &mut bytes)?;
                 let end = at.saturating_add((meta.len as u64).next_multiple_of(8));
                 self.lane().header.bytes_read.store(end, Ordering::Release);
                 self.wake_if_waiting();
+                ValueBytes::new(bytes)
             }
-            Place::Span(_) => {}
-        }
+            Place::Span(_) => ValueBytes::new(Vec::new()),
+        };
         self.in_flight.pop_front();
         self.bytes_tail = bytes_end;
         self.live -= usize::from(task.is_some());

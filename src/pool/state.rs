@@ -132,8 +132,10 @@ pub(super) struct State {
     pub(super) sleeper: bool,
     /// Joining threads that sleep while that one does.
     pub(super) waiting: Vec<std::thread::Thread>,
-    /// Somebody waits for all tasks.
+    /// Threads that sleep until all tasks are done.
     pub(super) watch_all: usize,
+    /// Threads that sleep until certain tasks are done.
+    pub(super) watchers: usize,
     /// Running average of how long a task takes, in nanoseconds; 0: unknown.
     pub(super) average_ns: u64,
     /// Why some seat is empty, until the next attempt to fill it.
@@ -143,6 +145,8 @@ pub(super) struct State {
     /// When the supervisor looks at timeouts next.
     pub(super) deadline: Option<Instant>,
     pub(super) counters: Counters,
+    /// Whom `refill` has to wake; kept for its memory.
+    touched: Vec<bool>,
 }
 
 impl State {
@@ -157,11 +161,13 @@ impl State {
             sleeper: false,
             waiting: Vec::new(),
             watch_all: 0,
+            watchers: 0,
             average_ns: 0,
             vacancy: None,
             oom_kills: cgroup::oom_kills().unwrap_or(0),
             deadline: None,
             counters: Counters::default(),
+            touched: Vec::new(),
         }
     }
 
@@ -218,15 +224,21 @@ impl State {
         };
     }
 
-    fn outcome(&mut self, index: usize, id: TaskId, meta: ResultMeta, bytes: Vec<u8>) -> Outcome {
+    fn outcome(
+        &mut self,
+        index: usize,
+        id: TaskId,
+        meta: ResultMeta,
+        bytes: ValueBytes,
+    ) -> Outcome {
         let codec = |what, action| {
-            let reason = String::from_utf8_lossy(&bytes).into_owned();
+            let reason = bytes.with(|bytes| String::from_utf8_lossy(bytes).into_owned());
             Err(Box::new(Error::Task(TaskError::Codec { what, action, reason })))
         };
         match meta.status {
             Status::Value => {}
             Status::Panicked => {
-                let (message, location) = job::decode(&bytes).unwrap_or_default();
+                let (message, location) = bytes.with(job::decode).unwrap_or_default();
                 return Err(Box::new(Error::Task(TaskError::Panicked { message, location })));
             }
             Status::ArgumentCodec => return codec("argument", "decoded"),
@@ -246,7 +258,7 @@ impl State {
                 };
                 ValueBytes::Span(granted.swap_remove(at), meta.len)
             }
-            _ => ValueBytes::new(bytes),
+            _ => bytes,
         };
         Ok(Value { bytes, leases, elapsed_ns: u64::from(meta.elapsed) * 64 })
     }
@@ -293,7 +305,9 @@ impl State {
         if self.queue.is_empty() {
             return;
         }
-        let mut offered = vec![false; self.seats.len()];
+        let mut offered = std::mem::take(&mut self.touched);
+        offered.clear();
+        offered.resize(self.seats.len(), false);
         while let Some(&id) = self.queue.front() {
             if !self.tasks.get(id).is_some_and(|entry| matches!(entry.place, Whereabouts::Queued)) {
                 self.queue.pop_front();
@@ -306,11 +320,12 @@ impl State {
             offered[index] = true;
             self.queue.pop_front();
         }
-        for (seat, offered) in self.seats.iter().zip(offered) {
+        for (seat, &offered) in self.seats.iter().zip(&offered) {
             if offered {
                 seat.lane.wake();
             }
         }
+        self.touched = offered;
     }
 
     /// Offers a queued task to the worker at `index`. False: its byte ring has no room.
@@ -490,11 +505,15 @@ impl State {
     /// while there is more to do.
     fn wake_at(&self, seat: &Seat) -> u64 {
         let lane = &seat.lane;
-        let last = if self.watch_all > 0 { lane.in_flight().next_back() } else { None };
-        let mut at = last.map_or(u64::MAX, |entry| entry.seq);
+        let mut at = u64::MAX;
+        if self.watch_all > 0 {
+            at = lane.in_flight().next_back().map_or(at, |entry| entry.seq);
+        }
         if !self.queue.is_empty() {
-            let half = lane.in_flight().count() / 2;
-            at = at.min(lane.in_flight().nth(half).map_or(u64::MAX, |entry| entry.seq));
+            at = at.min(lane.half_way().unwrap_or(u64::MAX));
+        }
+        if self.watchers == 0 {
+            return at;
         }
         let watched = lane.in_flight().find(|entry| {
             entry.task.and_then(|id| self.tasks.get(id)).is_some_and(|task| task.watched)
@@ -502,8 +521,9 @@ impl State {
         at.min(watched.map_or(u64::MAX, |entry| entry.seq))
     }
 
-    /// Whether `arm` has anything to say: somebody waits, or tasks do.
+    /// Whether nobody would be woken now. (An armed supervisor stays armed: what has been offered
+    /// since then only makes the workers ring earlier than they need to.)
     pub(super) fn needs_rings(&self) -> bool {
-        !self.queue.is_empty() || self.board.driver() != driver::SUPERVISOR
+        self.board.driver() != driver::SUPERVISOR
     }
 }

@@ -131,6 +131,16 @@ pub(super) enum ValueBytes {
 }
 
 impl ValueBytes {
+    /// The first `len` bytes of a result slot's words; at most [`RESULT_INLINE_BYTES`].
+    pub(super) fn inline(len: usize, word: impl Fn(usize) -> u64) -> ValueBytes {
+        let mut bytes = [0; RESULT_INLINE_BYTES];
+        for (index, chunk) in bytes.chunks_exact_mut(8).take(len.div_ceil(8)).enumerate() {
+            chunk.copy_from_slice(&word(index).to_ne_bytes());
+        }
+        // Lossless: at most RESULT_INLINE_BYTES.
+        ValueBytes::Inline { len: len as u8, bytes }
+    }
+
     /// Keeps bytes that were copied out of a lane.
     pub(super) fn new(bytes: Vec<u8>) -> ValueBytes {
         if bytes.len() > RESULT_INLINE_BYTES {

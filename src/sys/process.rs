@@ -3,18 +3,47 @@
 
 use std::ffi::{CStr, CString};
 use std::io;
+use std::num::NonZeroUsize;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::ptr;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use nix::errno::Errno;
+use nix::sys::mman::{MapFlags, ProtFlags};
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, pthread_sigmask};
 use rustix::process::{Pid, PidfdFlags};
 
 use crate::exit::ExitReason;
 
 /// The id of this process.
+///
+/// The system is asked once: the answer is kept in a page that the kernel wipes in whatever is
+/// forked from this process, so a child asks again.
 pub(crate) fn pid() -> u32 {
-    std::process::id()
+    static PAGE: OnceLock<Option<usize>> = OnceLock::new();
+    let page = PAGE.get_or_init(|| {
+        let flags = MapFlags::MAP_PRIVATE | MapFlags::MAP_ANONYMOUS;
+        let (access, len) = (ProtFlags::PROT_READ | ProtFlags::PROT_WRITE, NonZeroUsize::MIN);
+        // SAFETY: a new mapping, at an address of the kernel's choice.
+        let page = unsafe { nix::sys::mman::mmap_anonymous(None, len, access, flags) }.ok()?;
+        // SAFETY: the page was mapped above and is nobody else's.
+        let wiped = unsafe { libc::madvise(page.as_ptr(), 1, libc::MADV_WIPEONFORK) };
+        (wiped == 0).then_some(page.as_ptr() as usize)
+    });
+    let Some(page) = *page else { return std::process::id() };
+    // SAFETY: the page stays mapped for ever, is aligned and zero at first, and holds nothing but
+    // this word.
+    let word = unsafe { &*(page as *const AtomicU32) };
+    // Relaxed: every thread would store the same number.
+    match word.load(Ordering::Relaxed) {
+        0 => {
+            let pid = std::process::id();
+            word.store(pid, Ordering::Relaxed);
+            pid
+        }
+        pid => pid,
+    }
 }
 
 /// The id of this process's parent; 0 if it lives in another pid namespace.
