@@ -430,7 +430,12 @@ fn handshake(socket: &Socket, token: u64) -> Result<OwnedFd> {
     let os = |call| move |error: io::Error| Error::os(call, "the fork server", error);
     let own = process::pidfd_open(process::pid()).map_err(os("pidfd_open"))?;
     let hello = Request::Hello { token }.record();
-    socket.send(bytemuck::bytes_of(&hello), &[own.as_fd()]).map_err(os("sendmsg"))?;
+    socket.send(bytemuck::bytes_of(&hello), &[own.as_fd()]).map_err(|error| {
+        match error.kind() {
+            io::ErrorKind::BrokenPipe => spawn_error("it ended before it was greeted"),
+            _ => os("sendmsg")(error),
+        }
+    })?;
     let deadline = Instant::now() + HANDSHAKE;
     let interest = [Interest { fd: socket.as_fd(), writable: false }];
     loop {

@@ -67,6 +67,8 @@ impl Server {
         process::close_all_but(3, &[own])?;
         signal::ignore(&signal::GROUP)?;
         signal::ignore(&[Signal::SIGPIPE])?;
+        // The host starts it with all of them blocked.
+        signal::unblock_all()?;
         process::become_subreaper()?;
         process::set_name("brigade-server")
     }

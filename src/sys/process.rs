@@ -275,7 +275,8 @@ struct Orphan<'a> {
 
 /// Runs `path` in a new process, with `fd` as its descriptor 3.
 ///
-/// It starts with an empty signal mask and default dispositions.
+/// It starts with default dispositions and every signal blocked, so that nothing ends it before
+/// it has said what it ignores.
 pub(crate) fn spawn(
     kinship: Kinship,
     path: &CStr,
@@ -325,15 +326,13 @@ fn prepare(orphan: &mut Orphan<'_>, fd: RawFd) -> io::Result<()> {
     // A dup2 onto itself would leave the close-on-exec flag set; glibc clears it then.
     // SAFETY: the actions were initialised by the caller.
     check(unsafe { libc::posix_spawn_file_actions_adddup2(&raw mut orphan.actions, fd, 3) })?;
-    // SAFETY: an all-zero set is a valid one, and is emptied or filled right below.
-    let (mut none, mut all): (libc::sigset_t, libc::sigset_t) = unsafe { std::mem::zeroed() };
-    // SAFETY: the pointer is to a live local.
-    unsafe { libc::sigemptyset(&raw mut none) };
+    // SAFETY: an all-zero set is a valid one, and is filled right below.
+    let mut all: libc::sigset_t = unsafe { std::mem::zeroed() };
     // SAFETY: the pointer is to a live local.
     unsafe { libc::sigfillset(&raw mut all) };
     let attributes = &raw mut orphan.attributes;
     // SAFETY: the attributes were initialised by the caller; the set is a live local.
-    check(unsafe { libc::posix_spawnattr_setsigmask(attributes, &raw const none) })?;
+    check(unsafe { libc::posix_spawnattr_setsigmask(attributes, &raw const all) })?;
     // SAFETY: as above.
     check(unsafe { libc::posix_spawnattr_setsigdefault(attributes, &raw const all) })?;
     let flags = libc::POSIX_SPAWN_SETSIGMASK | libc::POSIX_SPAWN_SETSIGDEF;
