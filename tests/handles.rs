@@ -1,0 +1,233 @@
+//! What the handle of a task does in each state of the task.
+
+mod common;
+
+use std::sync::Barrier;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use brigade::{Error, Handle, Pool, Start, TaskError};
+use common::alone::alone;
+use common::processes::wait_for;
+
+fn one() -> Pool {
+    Pool::builder().workers(1).build().unwrap()
+}
+
+fn forever() {
+    loop {
+        thread::park();
+    }
+}
+
+/// A task that runs, and one that waits behind it.
+fn running_and_queued(pool: &Pool) -> (Handle<()>, Handle<u8>) {
+    let path = std::env::temp_dir().join(common::unique("runs"));
+    let marks = |path: std::path::PathBuf| {
+        std::fs::write(path, "").unwrap();
+        forever();
+    };
+    let running = pool.submit(marks, path.clone()).unwrap();
+    wait_for(|| path.exists());
+    std::fs::remove_file(path).unwrap();
+    (running, pool.submit(|n: u8| n, 7).unwrap())
+}
+
+fn is_cancelled<R: std::fmt::Debug>(outcome: Result<R, Error>) -> bool {
+    matches!(outcome, Err(Error::Task(TaskError::Cancelled)))
+}
+
+#[test]
+fn what_has_not_started_can_be_cancelled_and_what_has_cannot() {
+    alone(|| {
+        let pool = one();
+        let (running, queued) = running_and_queued(&pool);
+        assert!(!running.cancel());
+        assert!(queued.cancel());
+        assert!(!queued.cancel(), "cancelled twice");
+        assert!(queued.is_finished() && !running.is_finished());
+        assert!(is_cancelled(queued.join()));
+        running.kill().unwrap();
+        assert!(is_cancelled(running.join()));
+        let done = pool.submit(|n: u8| n, 7).unwrap();
+        wait_for(|| done.is_finished());
+        assert!(!done.cancel());
+        done.kill().unwrap();
+        assert_eq!(done.join().unwrap(), 7);
+    });
+}
+
+#[test]
+fn a_wait_of_no_time_says_whether_the_task_is_over() {
+    alone(|| {
+        let pool = one();
+        let (mut running, mut queued) = running_and_queued(&pool);
+        for _ in 0..3 {
+            let now = Duration::ZERO;
+            assert!(matches!(running.join_timeout(now), Err(Error::TimedOut { .. })));
+            assert!(matches!(queued.join_timeout(now), Err(Error::TimedOut { .. })));
+        }
+        running.kill().unwrap();
+        assert_eq!(queued.join_timeout(Duration::MAX).unwrap(), 7);
+        assert!(matches!(queued.join_timeout(Duration::ZERO), Err(Error::Closed { .. })));
+        assert!(is_cancelled(running.join_timeout(Duration::from_secs(60))));
+    });
+}
+
+#[test]
+fn a_wait_lasts_as_long_as_it_was_told() {
+    alone(|| {
+        let pool = one();
+        let (mut running, _queued) = running_and_queued(&pool);
+        for millis in [1, 20, 120] {
+            let (start, timeout) = (Instant::now(), Duration::from_millis(millis));
+            assert!(running.join_timeout(timeout).is_err());
+            assert!(start.elapsed() >= timeout);
+        }
+        drop(running);
+    });
+}
+
+// The joiner that drives sleeps on another word than the one that was unparked.
+#[test]
+fn a_joiner_hears_when_another_thread_cancels_or_kills_its_task() {
+    alone(|| {
+        for _ in 0..10 {
+            let pool = one();
+            let (running, queued) = running_and_queued(&pool);
+            thread::scope(|scope| {
+                let (running, queued) = (&running, &queued);
+                // Two joiners: one sleeps as the driver, one does not.
+                let waits = |outcome: bool| assert!(outcome);
+                let first = scope.spawn(move || waits(wait_cancelled(queued)));
+                let second = scope.spawn(move || waits(wait_cancelled(running)));
+                thread::park_timeout(Duration::from_millis(5));
+                assert!(queued.cancel());
+                first.join().unwrap();
+                running.kill().unwrap();
+                second.join().unwrap();
+            });
+        }
+    });
+}
+
+/// Waits for the end of a task through a shared handle.
+fn wait_cancelled<R>(handle: &Handle<R>) -> bool {
+    wait_for(|| handle.is_finished());
+    true
+}
+
+#[test]
+fn joiners_that_sleep_hear_of_every_end_that_others_bring_about() {
+    alone(|| {
+        let pool = Pool::builder().workers(2).build().unwrap();
+        for round in 0..20u32 {
+            let (running, _) = running_and_queued(&pool);
+            let (other, _) = running_and_queued(&pool);
+            let queued: Vec<_> = (0..4u32).map(|n| pool.submit(|n: u32| n, n).unwrap()).collect();
+            let pids = common::alone::workers();
+            thread::scope(|scope| {
+                let joins: Vec<_> =
+                    queued.into_iter().map(|handle| scope.spawn(|| handle.join())).collect();
+                let first = scope.spawn(|| running.join());
+                let second = scope.spawn(|| other.join());
+                thread::park_timeout(Duration::from_millis(u64::from(round % 4)));
+                for pid in pids {
+                    common::processes::send(pid.pid, nix::sys::signal::Signal::SIGKILL);
+                }
+                assert!(first.join().unwrap().unwrap_err().death().is_some());
+                assert!(second.join().unwrap().unwrap_err().death().is_some());
+                for (n, join) in (0..).zip(joins) {
+                    assert_eq!(join.join().unwrap().unwrap(), n);
+                }
+            });
+            common::alone::progress();
+        }
+    });
+}
+
+#[test]
+fn a_killed_task_is_cancelled_and_costs_the_others_nothing() {
+    alone(|| {
+        let pool = Pool::builder().workers(2).build().unwrap();
+        for _ in 0..10 {
+            let (running, queued) = running_and_queued(&pool);
+            running.kill().unwrap();
+            running.kill().unwrap();
+            assert!(is_cancelled(running.join()));
+            assert_eq!(queued.join().unwrap(), 7);
+        }
+        assert_eq!((pool.stats().cancelled, pool.stats().failed), (10, 0));
+    });
+}
+
+// A worker that is not known to have started has no pidfd to be killed by.
+#[test]
+fn a_task_can_be_killed_while_its_worker_is_still_starting() {
+    alone(|| {
+        let pool = one();
+        for _ in 0..50 {
+            let dies = |()| std::process::exit(1);
+            let died: Handle<()> = pool.submit(dies, ()).unwrap();
+            died.join().unwrap_err();
+            // Its worker has just been asked for.
+            let endless = pool.submit(|()| forever(), ()).unwrap();
+            endless.kill().unwrap();
+            assert!(is_cancelled(endless.join()));
+        }
+        assert_eq!(pool.submit(|n: u8| n, 7).unwrap().join().unwrap(), 7);
+    });
+}
+
+#[test]
+fn a_dropped_handle_detaches_its_task() {
+    alone(|| {
+        let pool = one();
+        for _ in 0..100 {
+            drop(pool.submit(|n: u8| n, 7).unwrap());
+        }
+        let (running, queued) = running_and_queued(&pool);
+        drop(queued);
+        running.kill().unwrap();
+        drop(running);
+        assert_eq!(pool.submit(|n: u8| n, 7).unwrap().join().unwrap(), 7);
+        wait_for(|| pool.stats().succeeded == 102);
+        pool.shutdown().unwrap();
+    });
+}
+
+#[test]
+fn ten_threads_share_a_pool_and_each_gets_its_own() {
+    alone(|| {
+        let pool = Pool::builder().workers(3).build().unwrap();
+        let barrier = Barrier::new(10);
+        thread::scope(|scope| {
+            for thread in 0..10u64 {
+                let (pool, barrier) = (&pool, &barrier);
+                scope.spawn(move || {
+                    barrier.wait();
+                    for n in 0..300u64 {
+                        let kept = pool.submit(|(a, b): (u64, u64)| a * 1000 + b, (thread, n));
+                        let other = pool.submit(|()| (), ()).unwrap();
+                        let was_cancelled = other.cancel();
+                        assert_eq!(is_cancelled(other.join()), was_cancelled);
+                        assert_eq!(kept.unwrap().join().unwrap(), thread * 1000 + n);
+                    }
+                });
+            }
+        });
+        assert_eq!((pool.stats().failed, pool.stats().restarts), (0, 0));
+    });
+}
+
+#[test]
+fn in_process_nothing_can_be_killed_and_that_is_an_error() {
+    let pool = Pool::builder().start(Start::InProcess).build().unwrap();
+    let handle = pool.submit(|n: u8| n, 7).unwrap();
+    assert!(matches!(handle.kill(), Err(Error::InvalidArgument { .. })));
+    assert!(!handle.cancel());
+    assert!(handle.is_finished());
+    assert_eq!(handle.join().unwrap(), 7);
+    let refused = Pool::builder().start(Start::InProcess).timeout(Duration::from_secs(1)).build();
+    assert!(matches!(refused, Err(Error::InvalidArgument { .. })));
+}

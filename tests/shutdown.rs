@@ -1,0 +1,253 @@
+//! How pools end, and what becomes of what they had.
+
+mod common;
+
+use std::sync::Barrier;
+use std::thread;
+use std::time::Duration;
+
+use brigade::{Error, Handle, Pool, TaskError};
+use common::alone::{alone, own_processes, progress, server, workers};
+use common::processes::{send, wait_for};
+use nix::sys::signal::Signal;
+
+fn forever() {
+    loop {
+        thread::park();
+    }
+}
+
+/// Keeps a worker busy for some time.
+fn works(millis: u64) -> u64 {
+    thread::park_timeout(Duration::from_millis(millis));
+    millis
+}
+
+#[test]
+fn shutdown_runs_what_was_submitted() {
+    alone(|| {
+        let pool = Pool::builder().workers(2).build().unwrap();
+        let handles: Vec<_> = (0..50u64).map(|n| pool.submit(|n: u64| n, n).unwrap()).collect();
+        pool.shutdown().unwrap();
+        assert!(own_processes().is_empty(), "{:?}", own_processes());
+        for (n, handle) in (0..).zip(handles) {
+            assert!(handle.is_finished());
+            assert_eq!(handle.join().unwrap(), n);
+        }
+    });
+}
+
+#[test]
+fn shutdown_after_a_cancellation_returns() {
+    alone(|| {
+        let pool = Pool::builder().workers(1).build().unwrap();
+        let running = pool.submit(works, 50).unwrap();
+        let queued = pool.submit(works, 50).unwrap();
+        let was_cancelled = queued.cancel();
+        pool.shutdown().unwrap();
+        assert_eq!(running.join().unwrap(), 50);
+        assert_eq!(queued.join().is_err(), was_cancelled);
+    });
+}
+
+#[test]
+fn a_worker_that_dies_during_shutdown_fails_its_task_alone() {
+    alone(|| {
+        let pool = Pool::builder().workers(2).build().unwrap();
+        let endless: Vec<_> = (0..2).map(|_| pool.submit(|()| forever(), ()).unwrap()).collect();
+        let queued: Vec<_> = (0..20u64).map(|n| pool.submit(|n: u64| n, n).unwrap()).collect();
+        let killer = thread::spawn(|| {
+            thread::park_timeout(Duration::from_millis(50));
+            workers().iter().for_each(|worker| send(worker.pid, Signal::SIGKILL));
+        });
+        pool.shutdown().unwrap();
+        killer.join().unwrap();
+        for handle in endless {
+            assert!(handle.join().unwrap_err().death().is_some());
+        }
+        for (n, handle) in (0..).zip(queued) {
+            assert_eq!(handle.join().unwrap(), n);
+        }
+    });
+}
+
+#[test]
+fn dropping_a_pool_cancels_what_waits_and_ends_what_runs_after_the_grace() {
+    alone(|| {
+        let grace = Duration::from_millis(200);
+        let pool = Pool::builder().workers(1).grace(grace).build().unwrap();
+        let endless = pool.submit(|()| forever(), ()).unwrap();
+        let queued: Vec<_> = (0..50).map(|_| pool.submit(|()| (), ()).unwrap()).collect();
+        drop(pool);
+        assert!(own_processes().is_empty());
+        for handle in queued.into_iter().chain([endless]) {
+            let error = handle.join().unwrap_err();
+            assert!(matches!(error, Error::Task(TaskError::Cancelled)), "{error}");
+        }
+    });
+}
+
+#[test]
+fn dropping_a_pool_lets_what_runs_finish_within_the_grace() {
+    alone(|| {
+        let pool = Pool::builder().workers(1).build().unwrap();
+        let running = pool.submit(works, 30).unwrap();
+        wait_for(|| !running.cancel() || pool.stats().cancelled > 0);
+        drop(pool);
+        let outcome = running.join();
+        assert!(matches!(outcome, Ok(30) | Err(Error::Task(TaskError::Cancelled))), "{outcome:?}");
+    });
+}
+
+#[test]
+fn a_pool_may_be_dropped_while_others_join_its_tasks() {
+    alone(|| {
+        for _ in 0..10 {
+            let pool = Pool::builder().workers(2).grace(Duration::ZERO).build().unwrap();
+            let handles: Vec<_> =
+                (0..6).map(|_| pool.submit(|()| forever(), ()).unwrap()).collect();
+            thread::scope(|scope| {
+                let joins: Vec<_> =
+                    handles.into_iter().map(|handle| scope.spawn(|| handle.join())).collect();
+                drop(pool);
+                for join in joins {
+                    assert!(join.join().unwrap().is_err());
+                }
+            });
+            progress();
+        }
+    });
+}
+
+#[test]
+fn the_thread_that_owns_the_handles_may_drop_the_pool() {
+    alone(|| {
+        let pool = Pool::builder().workers(2).build().unwrap();
+        let handles: Vec<Handle<u64>> = (0..50).map(|_| pool.submit(works, 1).unwrap()).collect();
+        let owner = thread::spawn(move || {
+            let mut pool = Some(pool);
+            let mut outcomes = Vec::new();
+            for (index, handle) in handles.into_iter().enumerate() {
+                if index == 10 {
+                    drop(pool.take());
+                }
+                outcomes.push(handle.join().is_ok());
+            }
+            outcomes
+        });
+        let outcomes = owner.join().unwrap();
+        assert!(outcomes[..10].iter().all(|&done| done));
+    });
+}
+
+#[test]
+fn a_pool_whose_processes_are_all_dead_ends() {
+    alone(|| {
+        for _ in 0..5 {
+            let pool = Pool::builder().workers(2).build().unwrap();
+            let mut victims = workers();
+            victims.extend(server());
+            victims.iter().for_each(|process| send(process.pid, Signal::SIGKILL));
+            pool.shutdown().unwrap();
+            progress();
+        }
+    });
+}
+
+#[test]
+fn a_pool_whose_processes_are_all_stopped_ends() {
+    alone(|| {
+        let pool = Pool::builder().workers(2).grace(Duration::ZERO).build().unwrap();
+        drop(pool.submit(|()| forever(), ()).unwrap());
+        let mut victims = workers();
+        victims.extend(server());
+        victims.iter().for_each(|process| send(process.pid, Signal::SIGSTOP));
+        drop(pool);
+    });
+}
+
+#[test]
+fn pools_come_and_go_on_many_threads_at_once() {
+    alone(|| {
+        let barrier = Barrier::new(6);
+        thread::scope(|scope| {
+            for thread in 0..6u64 {
+                let barrier = &barrier;
+                scope.spawn(move || {
+                    barrier.wait();
+                    for round in 0..8 {
+                        let count = 1 + usize::try_from((thread + round) % 3).unwrap();
+                        let pool = Pool::builder().workers(count).build().unwrap();
+                        let handles: Vec<_> =
+                            (0..20u64).map(|n| pool.submit(|n: u64| n, n).unwrap()).collect();
+                        for (n, handle) in (0..).zip(handles) {
+                            assert_eq!(handle.join().unwrap(), n);
+                        }
+                        if round % 2 == 0 {
+                            pool.shutdown().unwrap();
+                        }
+                        progress();
+                    }
+                });
+            }
+        });
+    });
+}
+
+#[test]
+fn pools_come_and_go_while_servers_are_killed() {
+    alone(|| {
+        let over = std::sync::atomic::AtomicBool::new(false);
+        thread::scope(|scope| {
+            let pools: Vec<_> = (0..3u64)
+                .map(|_| {
+                    scope.spawn(|| {
+                        for _ in 0..15 {
+                            // A server that dies while a pool is built is an error that says so.
+                            let Ok(pool) = Pool::builder().workers(2).build() else { continue };
+                            let handles: Vec<_> = (0..20u64)
+                                .filter_map(|n| Some((n, pool.submit(|n: u64| n, n).ok()?)))
+                                .collect();
+                            for (n, handle) in handles {
+                                match handle.join() {
+                                    Ok(value) => assert_eq!(value, n),
+                                    Err(error) => assert!(
+                                        error.death().is_some()
+                                            || matches!(error, Error::Broken { .. }),
+                                        "{error}"
+                                    ),
+                                }
+                            }
+                            progress();
+                        }
+                    })
+                })
+                .collect();
+            scope.spawn(|| {
+                while !over.load(std::sync::atomic::Ordering::Relaxed) {
+                    if let Some(server) = server() {
+                        send(server.pid, Signal::SIGKILL);
+                    }
+                    thread::park_timeout(Duration::from_millis(20));
+                }
+            });
+            let joined: Vec<_> = pools.into_iter().map(|pool| pool.join()).collect();
+            over.store(true, std::sync::atomic::Ordering::Relaxed);
+            assert!(joined.iter().all(Result::is_ok));
+        });
+    });
+}
+
+#[test]
+fn two_pools_share_a_server_that_ends_with_the_second() {
+    alone(|| {
+        let first = Pool::builder().workers(1).build().unwrap();
+        let shared = server().unwrap().pid;
+        let second = Pool::builder().workers(1).build().unwrap();
+        first.shutdown().unwrap();
+        assert_eq!(server().unwrap().pid, shared);
+        assert_eq!(second.submit(works, 1).unwrap().join().unwrap(), 1);
+        second.shutdown().unwrap();
+        wait_for(|| server().is_none());
+    });
+}
