@@ -258,7 +258,12 @@ impl HostLane {
 
     /// Whether the worker has come through its start-up.
     pub(super) fn is_ready(&self) -> bool {
-        self.lane().header.ready.load(Ordering::Acquire) == 1
+        self.pid() != 0
+    }
+
+    /// The worker's own word for its process id, once it is ready.
+    pub(super) fn pid(&self) -> u32 {
+        self.lane().header.ready.load(Ordering::Acquire)
     }
 
     /// The task that runs now: its sequence number, how far it is, and since when.

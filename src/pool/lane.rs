@@ -51,7 +51,7 @@ pub(super) struct Header {
     /// 1: the worker sleeps on this word, or is about to.
     pub(super) parked: AtomicU32,
     _parked: [u32; 15],
-    /// 1: start-up is over, initializer included.
+    /// The worker's process id, once start-up is over, initializer included; 0 before.
     pub(super) ready: AtomicU32,
     /// 1: the worker waits for room in the result ring.
     pub(super) waiting: AtomicU32,

@@ -77,8 +77,10 @@ impl Core {
             Condition::Condemned(cause) => Some(cause),
             _ => None,
         };
-        let (ready, pid) = (seat.lane.is_ready(), seat.pid);
-        let last_words = seat.lane.last_words().or(failure.as_ref().map(io::Error::to_string));
+        let ready = seat.lane.is_ready();
+        // Of a worker whose start was never reported there is only its own word.
+        let pid = if was_seen { seat.pid } else { seat.lane.pid() };
+        let last_words = seat.lane.last_words();
         // A server that was killed before it could answer says nothing about the next one.
         let failure = failure.filter(|error| error.kind() != io::ErrorKind::BrokenPipe);
         let failure = failure.map(|error| error.to_string());
@@ -133,7 +135,8 @@ impl Core {
             let is_own = failure.is_some() || !reason.is_from_outside();
             seat.strikes += if is_own { STRIKE } else { 1 };
             if seat.strikes >= STRIKES_MAX {
-                let words = last_words.as_deref().unwrap_or("it left no word");
+                let words = last_words.as_deref().or(failure.as_deref());
+                let words = words.unwrap_or("it left no word");
                 fail_all(state, format!("worker {index} {reason} before it was ready: {words}"));
             }
         }

@@ -13,7 +13,7 @@ use crate::pool::lane::{
 };
 use crate::region::windows::Windows;
 use crate::sys::poll::EventFd;
-use crate::sys::{clock, futex};
+use crate::sys::{clock, futex, process};
 
 /// A task that this worker has claimed.
 #[derive(Debug)]
@@ -90,7 +90,7 @@ impl WorkerLane {
 
     /// Says that start-up is over.
     pub(super) fn set_ready(&self) {
-        self.lane().header.ready.store(1, Ordering::Release);
+        self.lane().header.ready.store(process::pid(), Ordering::Release);
     }
 
     /// Claims the next task that is offered, and copies its payload.
