@@ -20,6 +20,15 @@ mod region;
 pub mod sync;
 mod sys;
 
+/// Points at which fault tests stop or kill a process; no part of the interface.
+#[cfg(feature = "failpoints")]
+#[doc(hidden)]
+pub mod failpoint {
+    pub use crate::sys::failpoint::{
+        Action, FILE_BYTES, POINTS, Point, VARIABLE, clear, hits, set, wait_held,
+    };
+}
+
 pub use array::{
     Element, Frozen, MappedArray, MappedArrayMut, NamedArray, OwnedChunk, Refused, SharedArray,
 };

@@ -15,6 +15,8 @@ use crate::pool::lane::{
 };
 use crate::pool::task::{Call, Payload, TaskId, ValueBytes};
 use crate::region::arena::{Arena, Contents, Span};
+#[cfg(feature = "failpoints")]
+use crate::sys::failpoint::{self, Point};
 use crate::sys::futex;
 
 /// A task that was offered and whose result slot has not been drained.
@@ -97,6 +99,8 @@ impl HostLane {
     /// Offers a task; `None` if there is no room for its payload now.
     pub(super) fn offer(&mut self, id: TaskId, call: &Call) -> Option<u64> {
         debug_assert!(self.has_slot());
+        #[cfg(feature = "failpoints")]
+        failpoint::hit(Point::HostOffer);
         let place = match &call.payload {
             Payload::Inline { .. } => Place::Inline,
             Payload::Span(span) => Place::Span(span.offset()),
@@ -119,6 +123,8 @@ impl HostLane {
         slot.meta.store(meta, Ordering::Relaxed);
         slot.place.store(place, Ordering::Relaxed);
         claim::offer(&slot.claim, seq);
+        #[cfg(feature = "failpoints")]
+        failpoint::hit(Point::HostAfterOffer);
         let bytes_end = self.bytes_head;
         self.in_flight.push_back(InFlight { seq, task: Some(id), bytes_end });
         self.next_seq += 1;
@@ -208,6 +214,8 @@ impl HostLane {
         if slot.seq.load(Ordering::Acquire) != seq {
             return Ok(None);
         }
+        #[cfg(feature = "failpoints")]
+        failpoint::hit(Point::HostDrain);
         // Relaxed: made visible by the load above. Each word is read once.
         let (meta, place) = (slot.meta.load(Ordering::Relaxed), slot.place.load(Ordering::Relaxed));
         let meta = ResultMeta::unpack(meta, place)?;

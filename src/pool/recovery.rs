@@ -24,6 +24,8 @@ use crate::pool::lane::Stage;
 use crate::pool::state::{Cause, Condition, Life, Seat, State};
 use crate::pool::task::TaskId;
 use crate::process::launch::ChildEvent;
+#[cfg(feature = "failpoints")]
+use crate::sys::failpoint::{self, Point};
 
 impl Core {
     /// What the fork server says of the worker that has, or had, this seat.
@@ -69,6 +71,8 @@ impl Core {
         peak_rss_bytes: Option<u64>,
         failure: Option<io::Error>,
     ) {
+        #[cfg(feature = "failpoints")]
+        failpoint::hit(Point::HostBury);
         let was_seen = failure.is_none();
         let is_gone = was_seen || state.seats[index].await_hangup(HANGUP);
         state.drain_seat(index);
@@ -126,6 +130,8 @@ impl Core {
     }
 
     fn replace(&self, state: &mut State, index: usize, end: &End) {
+        #[cfg(feature = "failpoints")]
+        failpoint::hit(Point::HostReplace);
         let End { ready, cause, reason, failure, last_words } = end;
         let is_alone = !state.seats.iter().any(Seat::is_occupied);
         let seat = &mut state.seats[index];

@@ -15,6 +15,8 @@ use crate::pool::lane::{Lane, Place, Stage, Status};
 use crate::pool::worker_lane::{Body, Claimed, Next, WorkerLane};
 use crate::process::child::{Child, EXIT_SETUP};
 use crate::region::windows::Windows;
+#[cfg(feature = "failpoints")]
+use crate::sys::failpoint::{self, Point};
 use crate::sys::poll::EventFd;
 use crate::sys::signal::{self, Fault};
 use crate::sys::socket::{Received, Socket};
@@ -99,6 +101,8 @@ struct Worker {
 
 impl Worker {
     fn set_up(child: Child) -> Result<Worker> {
+        #[cfg(feature = "failpoints")]
+        failpoint::hit(Point::WorkerStart);
         let [charter_at, charter_len, arena_id, arena_size, _] = child.words;
         let Ok([arena, socket, bell]) = <[OwnedFd; 3]>::try_from(child.fds) else {
             process::exit_now(EXIT_SETUP);
@@ -126,6 +130,8 @@ impl Worker {
             Worker { lane, windows, socket: socket.into(), charter, station, tasks: 0 };
         worker.apply_options()?;
         worker.initialise();
+        #[cfg(feature = "failpoints")]
+        failpoint::hit(Point::WorkerBeforeReady);
         worker.lane.set_ready();
         Ok(worker)
     }
@@ -280,12 +286,16 @@ impl Worker {
 
     /// Asks the host for a span and writes a result there; returns its offset.
     fn write_to_span(&self, bytes: &[u8]) -> std::result::Result<u64, String> {
+        #[cfg(feature = "failpoints")]
+        failpoint::hit(Point::WorkerSpanRequest);
         let len = bytes.len() as u64;
         let ask = SpanMessage { len, offset: 0 };
         self.socket.send(bytemuck::bytes_of(&ask), &[]).map_err(|error| error.to_string())?;
         let mut answer = SpanMessage { len: 0, offset: 0 };
         match self.socket.receive(bytemuck::bytes_of_mut(&mut answer)) {
             Ok(Received::Message(..)) if answer.len == len => {
+                #[cfg(feature = "failpoints")]
+                failpoint::hit(Point::WorkerSpanGranted);
                 self.windows.copy_in(answer.offset, bytes).map_err(|error| error.to_string())?;
                 Ok(answer.offset)
             }

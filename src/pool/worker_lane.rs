@@ -12,6 +12,8 @@ use crate::pool::lane::{
     RING_PAYLOAD_BYTES_MAX, ResultMeta, Stage, Status, TaskMeta, driver, load_words, store_words,
 };
 use crate::region::windows::Windows;
+#[cfg(feature = "failpoints")]
+use crate::sys::failpoint::{self, Point};
 use crate::sys::poll::EventFd;
 use crate::sys::{clock, futex, process};
 
@@ -98,6 +100,10 @@ impl WorkerLane {
         loop {
             let seq = self.seq;
             let slot = self.lane().task(seq);
+            #[cfg(feature = "failpoints")]
+            if claim::read(&slot.claim, seq) == Claim::Offered {
+                failpoint::hit(Point::WorkerBeforeClaim);
+            }
             match claim::read(&slot.claim, seq) {
                 Claim::Offered if claim::try_claim(&slot.claim, seq) => {}
                 Claim::Offered => continue,
@@ -107,6 +113,8 @@ impl WorkerLane {
                 }
                 Claim::Claimed | Claim::Other => return Ok(Next::Nothing),
             }
+            #[cfg(feature = "failpoints")]
+            failpoint::hit(Point::WorkerAfterClaim);
             let now = if self.last_ns == 0 { clock::now_ns() } else { self.last_ns };
             self.last_ns = now;
             // Relaxed: published by the phase word.
@@ -132,6 +140,12 @@ impl WorkerLane {
     /// Notes how far the task has come.
     pub(super) fn set_stage(&self, stage: Stage) {
         self.lane().header.phase.store(self.seq << 2 | stage as u64, Ordering::Release);
+        #[cfg(feature = "failpoints")]
+        match stage {
+            Stage::Decoding => {}
+            Stage::Running => failpoint::hit(Point::WorkerBeforeRun),
+            Stage::Publishing => failpoint::hit(Point::WorkerAfterRun),
+        }
     }
 
     /// Whether `bytes` can be committed without a span.
@@ -151,6 +165,8 @@ impl WorkerLane {
             }
             Body::Bytes(bytes) => (Place::Ring(self.write_to_ring(bytes)), bytes.len()),
         };
+        #[cfg(feature = "failpoints")]
+        failpoint::hit(Point::WorkerMidCopy);
         let elapsed = if status == Status::Skipped {
             0
         } else {
@@ -164,8 +180,12 @@ impl WorkerLane {
         // Relaxed: published by the commit.
         slot.meta.store(meta, Ordering::Relaxed);
         slot.place.store(place, Ordering::Relaxed);
+        #[cfg(feature = "failpoints")]
+        failpoint::hit(Point::WorkerBeforeCommit);
         // Release: the commit. Pairs with the Acquire in `HostLane::drain`.
         slot.seq.store(seq, Ordering::Release);
+        #[cfg(feature = "failpoints")]
+        failpoint::hit(Point::WorkerAfterCommit);
         self.seq += 1;
         // SeqCst: commit and sleep are a Dekker pair with `State::arm`: either the driver sees the
         // commit when it looks once more, or we see that it sleeps.
@@ -183,7 +203,12 @@ impl WorkerLane {
         if word.load(Ordering::Relaxed) == driver::AWAKE {
             return;
         }
-        match word.swap(driver::AWAKE, Ordering::Relaxed) {
+        #[cfg(feature = "failpoints")]
+        failpoint::hit(Point::WorkerBeforeRing);
+        let whom = word.swap(driver::AWAKE, Ordering::Relaxed);
+        #[cfg(feature = "failpoints")]
+        failpoint::hit(Point::WorkerMidRing);
+        match whom {
             driver::JOINER => drop(futex::wake(word, 1)),
             driver::SUPERVISOR => self.bell.ring(),
             _ => {}
@@ -247,6 +272,8 @@ impl WorkerLane {
                 parked.store(0, Ordering::Relaxed);
                 return;
             }
+            #[cfg(feature = "failpoints")]
+            failpoint::hit(Point::WorkerBeforePark);
             // Others may have tasks to spare, which the driver can bring here.
             if self.board().hungry.load(Ordering::Relaxed) == 1 {
                 self.ring();

@@ -4,6 +4,8 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::process::message::CHILD_WORDS;
+#[cfg(feature = "failpoints")]
+use crate::sys::failpoint::{self, Point};
 use crate::sys::process;
 use crate::sys::signal::{self, Signal};
 
@@ -44,6 +46,8 @@ pub(super) fn run(entry: Entry, child: Child, name: &str, server_pid: u32) -> ! 
 
 fn set_up(child: &Child, name: &str, server_pid: u32) -> std::io::Result<()> {
     IS_CHILD.store(true, Ordering::Relaxed);
+    #[cfg(feature = "failpoints")]
+    failpoint::hit(Point::ChildStart);
     process::die_with_parent()?;
     if process::parent_pid() != server_pid {
         process::exit_now(EXIT_SETUP);

@@ -9,6 +9,8 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use crate::process::child::{self, Child, Entry};
 use crate::process::function::FunctionOffset;
 use crate::process::message::{CHILD_WORDS, RECORD_BYTES, Report, Request};
+#[cfg(feature = "failpoints")]
+use crate::sys::failpoint::{self, Point};
 use crate::sys::poll::{Interest, wait_any};
 use crate::sys::process::{self, Forked};
 use crate::sys::signal::{self, Signal};
@@ -62,6 +64,8 @@ pub(super) fn serve(socket: Socket, token: u64) -> ! {
 
 impl Server {
     fn set_up(&mut self) -> std::io::Result<()> {
+        #[cfg(feature = "failpoints")]
+        failpoint::hit(Point::ServerStart);
         process::open_missing_stdio()?;
         let own = std::os::fd::AsRawFd::as_raw_fd(&self.socket.as_fd());
         process::close_all_but(3, &[own])?;
@@ -145,6 +149,8 @@ impl Server {
         while let Some((report, fd)) = self.unsent.front() {
             let fds: Vec<BorrowedFd<'_>> = fd.iter().map(AsFd::as_fd).collect();
             let record = report.record();
+            #[cfg(feature = "failpoints")]
+            failpoint::hit(Point::ServerBeforeReport);
             match self.socket.try_send(bytemuck::bytes_of(&record), &fds) {
                 Ok(true) => drop(self.unsent.pop_front()),
                 Ok(false) => return Ok(()),
@@ -206,6 +212,8 @@ impl Server {
 
     /// Takes note of a child that was forked; the report of its start.
     fn admit(&mut self, id: u64, pid: u32) -> std::io::Result<(Report, Option<OwnedFd>)> {
+        #[cfg(feature = "failpoints")]
+        failpoint::hit(Point::ServerAfterFork);
         let pidfd = process::pidfd_open(pid)?;
         let for_host = pidfd.try_clone()?;
         self.children.push(Running { id, pid, pidfd });

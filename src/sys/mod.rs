@@ -2,6 +2,8 @@
 
 pub(crate) mod cgroup;
 pub(crate) mod clock;
+#[cfg(feature = "failpoints")]
+pub(crate) mod failpoint;
 pub(crate) mod file;
 pub(crate) mod futex;
 pub(crate) mod identity;

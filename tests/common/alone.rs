@@ -52,12 +52,21 @@ where
     F: FnOnce(),
     G: FnOnce(&mut Runner),
 {
+    against_host_with(&[], host, outside);
+}
+
+/// As [`against_host`], with variables in the environment of the host.
+pub(crate) fn against_host_with<F, G>(env: &[(&str, &str)], host: F, outside: G)
+where
+    F: FnOnce(),
+    G: FnOnce(&mut Runner),
+{
     let name = test_name::<F>();
     if is_inside(&name) {
         watch();
         return host();
     }
-    let mut runner = Runner::start(&name, &[]);
+    let mut runner = Runner::start(&name, env);
     outside(&mut runner);
     runner.end();
     runner.expect_gone(&name);

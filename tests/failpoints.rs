@@ -1,0 +1,330 @@
+//! A death at every labelled step, of a worker, of the server, and of the host.
+//!
+//! `cargo test --features failpoints --test failpoints`
+
+mod common;
+
+use std::fs::File;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use brigade::failpoint::{self, Action, Point, clear, hits, set, wait_held};
+use brigade::{Error, ExitReason, Handle, Phase, Pool, TaskError};
+use common::alone::{Runner, against_host_with, alone_with, progress, say, workers};
+use common::processes::{send, wait_for};
+use nix::sys::signal::Signal;
+
+/// Steps that a worker comes to for every task, with what its death there must be: `None` if the
+/// task has not started or is committed, so that its value arrives all the same.
+const OF_A_TASK: [(Point, Option<Phase>); 8] = [
+    (Point::WorkerBeforeClaim, None),
+    (Point::WorkerAfterClaim, Some(Phase::Decoding)),
+    (Point::WorkerBeforeRun, Some(Phase::Running)),
+    (Point::WorkerAfterRun, Some(Phase::Publishing)),
+    (Point::WorkerMidCopy, Some(Phase::Publishing)),
+    (Point::WorkerBeforeCommit, Some(Phase::Publishing)),
+    (Point::WorkerAfterCommit, None),
+    (Point::WorkerBeforePark, None),
+];
+
+/// The file in which this test's points are.
+struct Points(PathBuf);
+
+impl Points {
+    fn new() -> Points {
+        let path = std::env::temp_dir().join(common::unique("points"));
+        File::create(&path).unwrap().set_len(failpoint::FILE_BYTES as u64).unwrap();
+        Points(path)
+    }
+
+    fn env(&self) -> [(&str, &str); 1] {
+        [(failpoint::VARIABLE, self.0.to_str().unwrap())]
+    }
+}
+
+impl Drop for Points {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+fn alone<F: FnOnce()>(body: F) {
+    let points = Points::new();
+    alone_with(&points.env(), body);
+}
+
+/// Appends a byte to a file: a task's trace, which its death does not take away.
+fn trace(path: PathBuf) -> Vec<u8> {
+    use std::io::Write;
+    let mut file = std::fs::OpenOptions::new().create(true).append(true).open(path).unwrap();
+    file.write_all(b"x").unwrap();
+    vec![7; 100]
+}
+
+fn traced(path: &PathBuf) -> usize {
+    std::fs::read(path).map_or(0, |bytes| bytes.len())
+}
+
+/// Submits two traced tasks to a pool of one worker, one of which meets the point, and checks
+/// what became of both.
+fn survives(point: Point, action: Action, expected: Option<Phase>) {
+    let path = std::env::temp_dir().join(common::unique("trace"));
+    let pool = Pool::builder().workers(1).build().unwrap();
+    pool.submit(|()| (), ()).unwrap().join().unwrap();
+    set(point, action, 0);
+    let first = pool.submit(trace, path.clone()).unwrap();
+    let second = pool.submit(trace, path.clone()).unwrap();
+    match (first.join(), expected) {
+        (Ok(value), None) => assert_eq!(value.len(), 100),
+        (Err(Error::Task(TaskError::Died(death))), Some(phase)) => {
+            assert_eq!(death.phase, phase, "{point:?}");
+            let signal = if action == Action::Kill { 9 } else { 6 };
+            assert_eq!(death.reason, ExitReason::Signal(signal));
+        }
+        (outcome, _) => panic!("{point:?} {action:?}: {outcome:?}"),
+    }
+    assert_eq!(second.join().unwrap().len(), 100, "{point:?}");
+    let ran = match expected {
+        Some(Phase::Decoding) => 1,
+        Some(Phase::Running) => 1,
+        _ => 2,
+    };
+    assert_eq!(traced(&path), ran, "{point:?}");
+    let _ = std::fs::remove_file(path);
+    wait_for(|| pool.stats().restarts == 1);
+    clear(point);
+    pool.shutdown().unwrap();
+    progress();
+}
+
+#[test]
+fn a_worker_that_dies_at_any_step_of_a_task_loses_what_it_had_begun_alone() {
+    alone(|| {
+        for action in [Action::Kill, Action::Abort] {
+            for (point, expected) in OF_A_TASK {
+                survives(point, action, expected);
+            }
+        }
+    });
+}
+
+#[test]
+fn a_worker_that_dies_while_it_rings_wakes_its_joiner_all_the_same() {
+    alone(|| {
+        for point in [Point::WorkerBeforeRing, Point::WorkerMidRing] {
+            let pool = Pool::builder().workers(1).build().unwrap();
+            set(point, Action::Kill, 0);
+            // The joiner sleeps by the time the task is over, so the worker has to ring.
+            let slow = |()| {
+                std::thread::park_timeout(Duration::from_millis(30));
+                5u8
+            };
+            assert_eq!(pool.submit(slow, ()).unwrap().join().unwrap(), 5, "{point:?}");
+            wait_for(|| pool.stats().restarts == 1);
+            clear(point);
+            progress();
+        }
+    });
+}
+
+#[test]
+fn a_worker_that_dies_over_the_span_of_a_large_result_gives_the_span_back() {
+    alone(|| {
+        for point in [Point::WorkerSpanRequest, Point::WorkerSpanGranted] {
+            let pool = Pool::builder().workers(1).build().unwrap();
+            for _ in 0..20 {
+                set(point, Action::Kill, 0);
+                let large = pool.submit(|()| vec![1u8; 8 << 20], ()).unwrap();
+                let error = large.join().unwrap_err();
+                assert_eq!(error.death().unwrap().phase, Phase::Publishing);
+                progress();
+            }
+            clear(point);
+            let large = pool.submit(|()| vec![1u8; 8 << 20], ()).unwrap();
+            assert_eq!(large.join().unwrap().len(), 8 << 20);
+        }
+    });
+}
+
+#[test]
+fn a_worker_that_dies_in_its_start_up_is_replaced() {
+    alone(|| {
+        for point in [Point::ChildStart, Point::WorkerStart, Point::WorkerBeforeReady] {
+            for action in [Action::Kill, Action::Abort] {
+                set(point, action, 1);
+                let pool = Pool::builder().workers(2).build().unwrap();
+                let handles: Vec<_> =
+                    (0..20u32).map(|n| pool.submit(|n: u32| n, n).unwrap()).collect();
+                for (n, handle) in (0..).zip(handles) {
+                    assert_eq!(handle.join().unwrap(), n);
+                }
+                wait_for(|| pool.stats().restarts == 1);
+                clear(point);
+                progress();
+            }
+        }
+    });
+}
+
+#[test]
+fn a_server_that_dies_at_any_step_costs_no_more_than_its_workers() {
+    alone(|| {
+        for point in [Point::ServerAfterFork, Point::ServerBeforeReport] {
+            let pool = Pool::builder().workers(1).build().unwrap();
+            pool.submit(|()| (), ()).unwrap().join().unwrap();
+            set(point, Action::Kill, 0);
+            send(workers()[0].pid, Signal::SIGKILL);
+            for n in 0..20u32 {
+                assert_eq!(pool.submit(|n: u32| n, n).unwrap().join().unwrap(), n, "{point:?}");
+            }
+            clear(point);
+            progress();
+        }
+        for point in [Point::ServerStart, Point::ServerAfterFork, Point::ServerBeforeReport] {
+            set(point, Action::Kill, 0);
+            let built = Pool::builder().workers(1).build();
+            if let Ok(pool) = built {
+                assert_eq!(pool.submit(|n: u32| n, 7).unwrap().join().unwrap(), 7);
+            }
+            clear(point);
+            drop(Pool::builder().workers(1).build().unwrap());
+            progress();
+        }
+    });
+}
+
+// Its claim words were read while it could still write them.
+#[test]
+fn a_worker_that_its_dead_server_never_spoke_of_runs_no_task_of_anothers() {
+    alone(|| {
+        let path = std::env::temp_dir().join(common::unique("trace"));
+        let pool = Pool::builder().workers(1).build().unwrap();
+        set(Point::ServerAfterFork, Action::Pause, 0);
+        send(workers()[0].pid, Signal::SIGKILL);
+        wait_held(Point::ServerAfterFork);
+        // The new worker runs, but nobody has said so.
+        let handles: Vec<_> = (0..50).map(|_| pool.submit(trace, path.clone()).unwrap()).collect();
+        wait_for(|| traced(&path) > 0);
+        set(Point::ServerAfterFork, Action::Pass, 0);
+        let server = common::alone::server().unwrap().pid;
+        send(server, Signal::SIGKILL);
+        let mut died = 0;
+        for handle in handles {
+            match handle.join() {
+                Ok(value) => assert_eq!(value.len(), 100),
+                Err(error) => {
+                    let death = error.death().unwrap();
+                    assert!(death.pid > 0 && death.reason == ExitReason::Unknown, "{death}");
+                    died += 1;
+                }
+            }
+        }
+        assert!(died <= 1);
+        assert!((50 - died..=50).contains(&traced(&path)), "{}", traced(&path));
+        std::fs::remove_file(path).unwrap();
+    });
+}
+
+// It has claimed the task, and does not say that it runs.
+#[test]
+fn a_worker_that_is_stuck_between_claim_and_start_times_out() {
+    alone(|| {
+        let timeout = Duration::from_millis(50);
+        let pool = Pool::builder().workers(1).timeout(timeout).build().unwrap();
+        pool.submit(|()| (), ()).unwrap().join().unwrap();
+        set(Point::WorkerAfterClaim, Action::Stop, 0);
+        let error = pool.submit(|n: u8| n, 7).unwrap().join().unwrap_err();
+        assert!(matches!(error, Error::Task(TaskError::TimedOut { .. })), "{error}");
+        assert_eq!(pool.submit(|n: u8| n, 7).unwrap().join().unwrap(), 7);
+    });
+}
+
+#[test]
+fn a_task_killed_before_its_workers_start_is_known_ends() {
+    alone(|| {
+        let pool = Pool::builder().workers(1).build().unwrap();
+        let path = std::env::temp_dir().join(common::unique("trace"));
+        set(Point::ServerBeforeReport, Action::Pause, 1);
+        send(workers()[0].pid, Signal::SIGKILL);
+        wait_held(Point::ServerBeforeReport);
+        let endless = |path: PathBuf| {
+            trace(path);
+            loop {
+                std::thread::park();
+            }
+        };
+        let handle: Handle<()> = pool.submit(endless, path.clone()).unwrap();
+        wait_for(|| traced(&path) == 1);
+        handle.kill().unwrap();
+        clear(Point::ServerBeforeReport);
+        let error = handle.join().unwrap_err();
+        assert!(matches!(error, Error::Task(TaskError::Cancelled)), "{error}");
+        std::fs::remove_file(path).unwrap();
+    });
+}
+
+#[test]
+fn a_result_committed_under_a_kill_is_delivered() {
+    alone(|| {
+        let pool = Pool::builder().workers(1).build().unwrap();
+        set(Point::WorkerAfterCommit, Action::Pause, 0);
+        let handle = pool.submit(|n: u8| n, 7).unwrap();
+        wait_held(Point::WorkerAfterCommit);
+        handle.kill().unwrap();
+        clear(Point::WorkerAfterCommit);
+        assert_eq!(handle.join().unwrap(), 7);
+        assert_eq!(pool.submit(|n: u8| n, 8).unwrap().join().unwrap(), 8);
+    });
+}
+
+#[test]
+fn a_host_that_dies_at_any_step_leaves_nothing() {
+    let points = Points::new();
+    let host = || {
+        for point in [
+            Point::HostOffer,
+            Point::HostAfterOffer,
+            Point::HostDrain,
+            Point::HostBury,
+            Point::HostReplace,
+        ] {
+            // Each in a child of this one, whose death this process survives to see.
+            let status = std::process::Command::new("/proc/self/exe")
+                .args(["--exact", "dies_at_a_step", "--nocapture", "--include-ignored"])
+                .env("BRIGADE_STEP", format!("{point:?}"))
+                .output()
+                .unwrap()
+                .status;
+            assert_eq!(
+                std::os::unix::process::ExitStatusExt::signal(&status),
+                Some(9),
+                "{point:?}"
+            );
+            assert!(hits(point) > 0);
+            progress();
+        }
+        say("done");
+    };
+    let outside = |runner: &mut Runner| {
+        runner.expect("done");
+        assert!(runner.end().success());
+    };
+    against_host_with(&points.env(), host, outside);
+}
+
+/// The host of the test above; by itself it does nothing.
+#[test]
+#[ignore = "part of another test"]
+fn dies_at_a_step() {
+    let Ok(step) = std::env::var("BRIGADE_STEP") else { return };
+    let named = |point: &&Point| format!("{point:?}") == step;
+    let point = *failpoint::POINTS.iter().find(named).unwrap();
+    let pool = Pool::builder().workers(2).build().unwrap();
+    pool.submit(|()| (), ()).unwrap().join().unwrap();
+    set(point, Action::Kill, 0);
+    let dies = |()| std::process::exit(1);
+    let handle: Handle<()> = pool.submit(dies, ()).unwrap();
+    let _ = handle.join();
+    let _ = pool.submit(|n: u8| n, 7).unwrap().join();
+    wait_for(|| pool.stats().restarts > 9);
+}
