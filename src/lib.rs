@@ -1,4 +1,109 @@
 //! Shared-memory parallel compute: forked workers on zero-copy slices of big arrays.
+//!
+//! A [`Pool`] runs functions in worker processes. Arrays lie in memory that all of them see, so
+//! nothing is copied; and a worker that crashes, hangs or is killed costs its task, as an error
+//! with a name, and nothing else.
+//!
+//! # Tasks
+//!
+//! A task is a function and its argument. The function is an item or a closure that captures
+//! nothing; argument and result are [serde](https://docs.rs/serde) values.
+//!
+//! ```
+//! use brigade::Pool;
+//!
+//! let pool = Pool::builder().workers(2).build()?;
+//! let task = pool.submit(|words: Vec<String>| words.concat(), vec!["mise".into(), "en".into()])?;
+//! assert_eq!(task.join()?, "miseen");
+//!
+//! let squares: Vec<u64> = pool.map(1..=4u64, |n| n * n)?.collect();
+//! assert_eq!(squares, [1, 4, 9, 16]);
+//! # Ok::<(), brigade::Error>(())
+//! ```
+//!
+//! # Arrays
+//!
+//! A [`SharedArray`] has any number of dimensions and one owner. Loops lend it to the workers,
+//! chunk by chunk: to read, or to write. What a loop's function needs beside its chunk is given
+//! by [`with`](ParChunks::with).
+//!
+//! ```
+//! use brigade::{Pool, SharedArray};
+//!
+//! let pool = Pool::builder().workers(2).build()?;
+//! let x = SharedArray::from_fn([1000], |[i]| i as f64)?;
+//! let mut y = SharedArray::<f64>::zeroed([1000])?;
+//! pool.par_chunks_mut(&mut y, 100)
+//!     .zip(&x)
+//!     .with(0.5)
+//!     .for_each(|a, (y, x)| y.iter_mut().zip(x).for_each(|(y, x)| *y = a * x))?;
+//! let sum = pool.par_chunks(&y, 100).map(|y| y.iter().sum()).reduce(0.0, |a, b| a + b)?;
+//! assert_eq!(sum, 249_750.0);
+//! # Ok::<(), brigade::Error>(())
+//! ```
+//!
+//! A [`Frozen`] array is read by any number of tasks, as part of their arguments; an
+//! [`OwnedChunk`] moves into a task and back. Neither copies an element.
+//!
+//! ```
+//! use brigade::{OwnedChunk, Pool, SharedArray};
+//!
+//! let pool = Pool::builder().workers(2).build()?;
+//! let parts = SharedArray::from_slice(&[5u32, 6, 7, 8])?.into_chunks(2)?;
+//! let tasks: Vec<_> = parts
+//!     .into_iter()
+//!     .map(|part| {
+//!         pool.submit(
+//!             |mut part: OwnedChunk<u32>| {
+//!                 part.as_mut_slice().reverse();
+//!                 part
+//!             },
+//!             part,
+//!         )
+//!     })
+//!     .collect::<Result<_, _>>()?;
+//! let parts: Vec<_> = tasks.into_iter().map(|task| task.join()).collect::<Result<_, _>>()?;
+//! assert_eq!(SharedArray::from_chunks(parts)?.as_slice(), [6, 5, 8, 7]);
+//! # Ok::<(), brigade::Error>(())
+//! ```
+//!
+//! [`SharedArray::named`] shares an array with other programs, NumPy among them, and
+//! [`SharedArray::from_npy`] reads one from a file.
+//!
+//! # Matrices
+//!
+//! ```
+//! use brigade::{Matrix, Pool, SharedArray};
+//!
+//! let pool = Pool::builder().workers(2).build()?;
+//! let a = SharedArray::from_fn([2, 3], |[i, j]| (i * 3 + j) as f32)?;
+//! let gram = pool.matmul(&a, Matrix::from(&a).transposed())?;
+//! assert_eq!(gram.as_slice(), [5.0, 14.0, 14.0, 50.0]);
+//! # Ok::<(), brigade::Error>(())
+//! ```
+//!
+//! # When things go wrong
+//!
+//! Every fallible call returns an [`Error`], with a variant for each remedy. A task that did not
+//! return a value is a [`TaskError`]; if its worker died, a [`Death`] tells what is known.
+//!
+//! ```
+//! use brigade::{Error, ExitReason, Pool, TaskError};
+//!
+//! let pool = Pool::builder().workers(1).build()?;
+//! let task = pool.submit(|code: i32| std::process::exit(code), 3)?;
+//! match task.join().map(|()| "no value") {
+//!     Err(Error::Task(TaskError::Died(death))) => assert_eq!(death.reason, ExitReason::Code(3)),
+//!     other => panic!("{other:?}"),
+//! }
+//! assert_eq!(pool.submit(|n: u8| n + 1, 1)?.join()?, 2);
+//! # Ok::<(), brigade::Error>(())
+//! ```
+//!
+//! # Below
+//!
+//! [`kernel`] has the arithmetic by itself, on slices, for one thread; [`sync`] has locks, events
+//! and rings over any shared memory, for programs that share it themselves.
 
 mod atomics;
 mod error;
@@ -43,3 +148,8 @@ pub use pool::{
 };
 pub use region::{Dtype, reclaim, set_arena_size, set_memory_limit};
 pub use shape::{DIMENSIONS_MAX, Shape};
+
+/// The README's code, as tests.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

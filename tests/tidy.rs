@@ -283,3 +283,42 @@ fn files_with_unsafe_code_are_listed_and_no_others() {
     let found = missing.chain(extra).chain(needless).collect();
     assert_none(found, "docs/safety.md lists every file that may:");
 }
+
+/// The pages for people, with their paths.
+fn pages() -> Vec<(String, String)> {
+    let paths = files(&["."], "md").into_iter();
+    paths.map(|path| (path.clone(), fs::read_to_string(root().join(path)).unwrap())).collect()
+}
+
+#[test]
+fn links_between_pages_lead_somewhere() {
+    let mut found = Vec::new();
+    for (path, text) in pages() {
+        let directory = root().join(&path).parent().unwrap().to_owned();
+        for target in text.split("](").skip(1).filter_map(|rest| rest.split([')', '#']).next()) {
+            let is_elsewhere = target.is_empty() || target.contains(':') || target.contains(' ');
+            if !is_elsewhere && !directory.join(target).exists() {
+                found.push(format!("{path}: {target}"));
+            }
+        }
+    }
+    assert_none(found, "pages link to files that are not there:");
+}
+
+#[test]
+fn tests_that_pages_name_exist() {
+    let tests: String = sources(&["tests", "src"]).into_iter().map(|source| source.code).collect();
+    let mut found = Vec::new();
+    for (path, text) in pages() {
+        for name in text.split('`').skip(1).step_by(2) {
+            let is_sentence = name.matches('_').count() >= 3
+                && name
+                    .split('_')
+                    .all(|word| !word.is_empty() && word.chars().all(|c| c.is_ascii_lowercase()));
+            if is_sentence && !tests.contains(&format!("fn {name}(")) {
+                found.push(format!("{path}: {name}"));
+            }
+        }
+    }
+    assert_none(found, "no test has the name that a page gives it:");
+}
