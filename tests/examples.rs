@@ -162,7 +162,9 @@ proptest! {
     }
 
     #[test]
-    fn residues_and_digits_are_those_of_another_library(limbs in prop::collection::vec(any::<u64>(), 1..9)) {
+    fn residues_and_digits_are_those_of_another_library(
+        limbs in prop::collection::vec(any::<u64>(), 1..9),
+    ) {
         let bytes: Vec<u8> = limbs.iter().flat_map(|limb| limb.to_le_bytes()).collect();
         let number = UBig::from_le_bytes(&bytes);
         let mut limbs = limbs;
