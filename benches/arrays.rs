@@ -1,4 +1,4 @@
-//! What does an array cost, in new memory and in memory used before?
+//! What does an array cost, in new and in used memory?
 //!
 //! `zeroed` and `for_overwrite` take memory that the previous iteration gave back. `named` makes
 //! and writes new pages under /dev/shm each time, `vec` new pages of this process.

@@ -1,4 +1,4 @@
-//! What does handing a task to a worker cost, one by one and in bulk?
+//! What does handing a task to a worker cost?
 //!
 //! `round_trip` is submit and join of a task that does nothing; `burst` submits 1000 of them
 //! before it joins the first; `map` gives 10 000 items to one call; `loop` is a whole parallel

@@ -1,4 +1,4 @@
-//! How fast is one matrix product in one thread, by size, type and instruction set?
+//! How fast is a matrix product in one thread?
 //!
 //! Throughput is in operations: `elem/s` reads as FLOP/s. `taskset -c 1 cargo bench --bench
 //! gemm_kernel` on an idle machine; the block sizes in `src/kernel/matmul/params.rs` come from it.

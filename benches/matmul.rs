@@ -1,4 +1,4 @@
-//! How fast is a matrix product by the workers, beside one process?
+//! How fast is a matrix product by the workers?
 //!
 //! Throughput is in operations: `elem/s` reads as FLOP/s. `alone` is the same kernel in this
 //! process, by one thread. `gemm_kernel` asks about that kernel in detail.

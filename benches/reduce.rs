@@ -1,4 +1,4 @@
-//! How fast do workers read an array, by the size of the chunks?
+//! How fast do workers read an array, by chunk size?
 //!
 //! The sum of 64 MiB of `f64`: `alone` in this process, `chunks` by all workers.
 

@@ -1,4 +1,4 @@
-//! How fast do messages pass through a ring, by size and by lock?
+//! How fast do messages pass through a ring?
 //!
 //! `pair` is a push and a pop by one thread; `stream` sends 10 000 messages from one thread to
 //! another; `batches` does so in batches of 100.

@@ -1,4 +1,4 @@
-//! Tasks that crash, hang and panic: each is a named error, and the rest goes on.
+//! Tasks that crash, hang and panic; the rest goes on.
 
 mod support;
 

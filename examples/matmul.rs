@@ -1,4 +1,4 @@
-//! The main job: two matrices in, their product out, checked and timed.
+//! The main job: a checked and timed matrix product.
 
 mod support;
 

@@ -1,4 +1,4 @@
-//! The sum of a large array: filled and added up by workers, where it lies.
+//! A large array, filled and added up by workers.
 
 mod support;
 

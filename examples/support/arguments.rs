@@ -1,4 +1,4 @@
-//! Command line of an example: options, defaults, and one line about mistakes.
+//! The command line of an example.
 
 use std::collections::BTreeMap;
 use std::fmt::Display;

@@ -1,4 +1,4 @@
-//! Freivalds' test: is C the product of A and B, within rounding?
+//! Freivalds' test: is C the product of A and B?
 //!
 //! For a random vector x of signs, C x and A (B x) agree if C = A B, and hardly ever otherwise.
 //! Computing both costs a few passes over the matrices instead of a product.

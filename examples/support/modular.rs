@@ -1,4 +1,4 @@
-//! What is known of n! without computing it: residue, power of two, digits.
+//! What is known of n! without computing it.
 
 /// A prime of 61 bits.
 const P: u64 = (1 << 61) - 1;

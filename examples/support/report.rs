@@ -1,4 +1,4 @@
-//! What an example shows: a progress bar on a terminal, a table for people.
+//! Progress bar and table, for people.
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
