@@ -1,4 +1,4 @@
-//! Atomics of the standard library, or mortal ones of loom's under `--cfg loom`.
+//! Atomics of the standard library, or loom's under `--cfg loom`.
 
 #[cfg(loom)]
 pub(crate) use mortal::{AtomicU32, AtomicU64, fence};

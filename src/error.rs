@@ -1,4 +1,4 @@
-//! What can go wrong: one variant per remedy, each with its values.
+//! What can go wrong: one variant per remedy.
 
 use std::borrow::Cow;
 use std::fmt;

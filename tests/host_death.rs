@@ -1,4 +1,4 @@
-//! The host's death by any means leaves no process of ours and no name.
+//! A dead host leaves no process and no name.
 //!
 //! Every test runs its host in a process of its own, kills it from outside and then looks for
 //! what is left: see `common::alone::against_host`.

@@ -1,4 +1,4 @@
-//! A part of an array that moves into a task and back.
+//! A part of an array that moves into a task.
 
 #![allow(unsafe_code)]
 

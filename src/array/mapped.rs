@@ -1,4 +1,6 @@
-//! The array in a mapped file, which others leave alone by contract.
+//! The array in a mapped file.
+//!
+//! Others leave the file alone, by contract.
 
 #![allow(unsafe_code)]
 

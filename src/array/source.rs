@@ -1,4 +1,4 @@
-//! What a loop or a product tells its workers about an operand.
+//! What workers are told about an operand.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};

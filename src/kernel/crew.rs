@@ -1,4 +1,4 @@
-//! The workers that compute one job together, as a kernel sees them.
+//! The workers that compute one job, as a kernel sees them.
 //!
 //! A kernel that several processes run at once takes its work from shared counters and meets at
 //! barriers. What those are made of is the caller's business: [`Solo`] is the trivial crew of

@@ -1,4 +1,6 @@
-//! Pure arithmetic on slices: no operating system, nothing shared, correct against naive oracles.
+//! Pure arithmetic on slices, correct against naive oracles.
+//!
+//! No operating system, and nothing shared.
 
 pub mod bigint;
 mod crew;

@@ -1,4 +1,4 @@
-//! The blocks of one parallel loop: free, claimed, done, in shared memory.
+//! The blocks of one parallel loop, in shared memory.
 #![allow(unsafe_code)]
 
 use std::ops::Range;

@@ -1,4 +1,4 @@
-//! The host's end of the board that all workers of a pool share.
+//! The host's end of the board that all workers share.
 #![allow(unsafe_code)]
 
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! What pool, handles and supervisor share: the state, and the ways to wait for it.
+//! What pool, handles and supervisor share.
 #![allow(unsafe_code)]
 
 use std::cell::Cell;

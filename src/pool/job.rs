@@ -1,4 +1,6 @@
-//! One run of a task in a worker: decode, call, encode, and nothing gets out.
+//! One run of a task in a worker.
+//!
+//! Decode, call, encode, and nothing gets out.
 #![allow(unsafe_code)]
 
 use std::any::Any;

@@ -1,4 +1,4 @@
-//! A worker's lane: its task slots, result slots and byte rings in shared memory.
+//! A worker's lane: slots and rings in shared memory.
 //!
 //! Every worker has a lane of its own and writes to no other, so what a dying or stray worker
 //! spoils is its own lane, which is made anew with its replacement. All words are atomics: no

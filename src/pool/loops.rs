@@ -1,4 +1,6 @@
-//! A parallel loop: one task a worker, blocks taken from shared words, nothing left when it ends.
+//! A parallel loop over blocks.
+//!
+//! One task a worker, blocks taken from shared words, nothing left when it ends.
 //!
 //! 1. The host makes the blocks and offers one task to each worker, as many as there are blocks.
 //! 2. A task takes blocks until none is left to look at, and commits.

@@ -1,4 +1,6 @@
-//! Arrays as operands of a parallel loop: who may be read, who may be written, chunk by chunk.
+//! Arrays as operands of a parallel loop.
+//!
+//! Who may be read, who may be written, chunk by chunk.
 #![allow(unsafe_code)]
 
 use std::marker::PhantomData;

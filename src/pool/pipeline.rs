@@ -1,4 +1,4 @@
-//! Items on their way through the workers, in batches sized by measured time.
+//! Items on their way through the workers, in batches.
 
 use std::collections::VecDeque;
 use std::marker::PhantomData;

@@ -1,4 +1,4 @@
-//! What the host knows under the pool's mutex, and the moves that change it.
+//! What the host knows under the pool's mutex.
 
 use std::collections::VecDeque;
 use std::os::fd::{AsFd, OwnedFd};

@@ -1,4 +1,4 @@
-//! The host's record of a task: what to run, where it is, what came of it.
+//! The host's record of a task.
 
 use std::thread::Thread;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! A team: the workers that have claimed one cooperative job, their counters and barrier.
+//! The workers that have claimed one cooperative job.
 //!
 //! 1. The host makes a control block and offers one task to each worker.
 //! 2. A task that starts sets its bit in the roster, unless that is closed: then it returns.

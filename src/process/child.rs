@@ -1,4 +1,4 @@
-//! What a forked child does before its work begins, and how it leaves.
+//! How a forked child begins, and how it leaves.
 
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -1,4 +1,6 @@
-//! Functions as offsets into the executable's image, the same in every process that runs it.
+//! Functions as offsets into the executable's image.
+//!
+//! They are the same in every process that runs it.
 #![allow(unsafe_code)]
 
 use crate::error::{Error, Result};

@@ -1,4 +1,4 @@
-//! Catches the fork server before `main`, so that no program needs a main guard.
+//! Catches the fork server before `main`.
 //!
 //! The fork server is the host's own executable, started anew. An entry of `.init_array` runs in
 //! every process of that executable before `main`; it does nothing unless an environment variable

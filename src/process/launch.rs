@@ -1,4 +1,4 @@
-//! The host's side of the fork server: starting it, asking it for children, hearing of their end.
+//! The host's side of the fork server.
 
 use std::collections::HashMap;
 use std::ffi::CString;

@@ -1,4 +1,4 @@
-//! What host and fork server say to each other: one fixed record, both ways.
+//! What host and fork server say to each other.
 
 use bytemuck::{Pod, Zeroable};
 

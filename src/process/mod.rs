@@ -1,4 +1,4 @@
-//! Processes of the engine: fork server, its children, and the thread that watches them.
+//! Processes of the engine, and the thread that watches them.
 //!
 //! ```text
 //! host --(clone VM|VFORK, posix_spawn)--> fork server --(fork)--> worker

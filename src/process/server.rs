@@ -1,4 +1,4 @@
-//! The fork server: forks children on request, reaps them, reports how they ended.
+//! The fork server: forks children, reaps them, reports.
 //!
 //! One thread, one loop. It waits for its socket, its children's pidfds and the host's pidfd;
 //! it ends, and its children with it, when the host has ended or closed the socket.

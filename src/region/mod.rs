@@ -1,4 +1,4 @@
-//! Regions: spans of shared memory, and who unlinks what, in each ending.
+//! Spans of shared memory, and who unlinks what, when.
 //!
 //! | region    | made of                | creator drops it | creator is killed        | machine restarts |
 //! |-----------|------------------------|------------------|--------------------------|------------------|

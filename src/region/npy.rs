@@ -1,4 +1,4 @@
-//! The header of a NumPy `.npy` file, read strictly and written padded.
+//! The header of a NumPy `.npy` file.
 //!
 //! ```text
 //! byte 0        6      8          10                             data_offset

@@ -1,4 +1,4 @@
-//! A worker's view of the arena: one window to read, one to write.
+//! A worker's view of the arena.
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;

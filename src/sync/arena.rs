@@ -1,4 +1,4 @@
-//! A small region on the heap with an owner table, a lock, and room, for tests.
+//! A small region on the heap, for tests.
 #![allow(unsafe_code)]
 
 use std::ptr::NonNull;

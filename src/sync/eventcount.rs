@@ -1,4 +1,6 @@
-//! A word to sleep on until a condition that is kept elsewhere may hold.
+//! A word to sleep on until some condition may hold.
+//!
+//! The condition is kept elsewhere.
 //!
 //! | SLEEPERS (bit 31) | notifications (bits 30-0) | state                                      |
 //! |-------------------|---------------------------|--------------------------------------------|

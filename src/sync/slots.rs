@@ -1,4 +1,4 @@
-//! A row of words, each free or held by an owner: members, readers, permits.
+//! A row of words, each free or held by an owner.
 #![allow(unsafe_code)]
 
 use std::ptr::NonNull;

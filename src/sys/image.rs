@@ -1,4 +1,4 @@
-//! The main executable as it is mapped: where its code is, what runs before `main`.
+//! The main executable as it is mapped.
 #![allow(unsafe_code)]
 
 use std::ffi::{c_char, c_int};

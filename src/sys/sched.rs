@@ -1,4 +1,4 @@
-//! Where and how a process runs: priority, processors, memory limits of its own.
+//! Priority, processors and memory limits of a process.
 
 use nix::sched::CpuSet;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};

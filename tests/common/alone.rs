@@ -1,4 +1,4 @@
-//! A test in a process of its own, with a watchdog beside it and a leak check around it.
+//! A test in a process of its own, watched.
 //!
 //! [`alone`] starts this test binary again for one test. What the test does happens there; what
 //! it leaves behind is looked for from both sides: descriptors, threads, children and mappings

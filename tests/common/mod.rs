@@ -1,4 +1,4 @@
-//! What a test must leave as it found it: names and descriptors.
+//! What a test must leave as it found it.
 
 #![allow(dead_code, reason = "each test binary compiles all of this and uses its part")]
 

@@ -1,4 +1,4 @@
-//! Processes as /proc shows them: who there is, how they are, how to end one.
+//! Processes as /proc shows them.
 
 use std::fs;
 use std::time::{Duration, Instant};

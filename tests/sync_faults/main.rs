@@ -1,4 +1,4 @@
-//! What locks, events and rings do when processes are killed, stopped, or hostile.
+//! What primitives do when processes are killed, stopped, or hostile.
 
 #![cfg(not(loom))]
 #![allow(unsafe_code)]

@@ -1,4 +1,4 @@
-//! Locks and rings between processes that are killed, stopped, or write where they should not.
+//! Locks and rings between processes that are killed or hostile.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! A process killed at any instruction of a lock, event or ring harms nobody else.
+//! A process killed at any instruction harms nobody else.
 
 use std::time::Duration;
 

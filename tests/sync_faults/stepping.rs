@@ -1,4 +1,4 @@
-//! Kills a process after its k-th machine instruction, and sees what the living can still do.
+//! Kills a process after its k-th machine instruction.
 //!
 //! A victim is forked, traced, and stopped just before the section under test. It is stepped k
 //! instructions and killed; then the test sweeps and checks. `for_each_kill_point` does that for

@@ -1,4 +1,4 @@
-//! Operands that are the same for every contender, and checks of what it made of them.
+//! Operands that all contenders share, and checks of results.
 //!
 //! A contender that computes something else is not faster: each product is checked once.
 

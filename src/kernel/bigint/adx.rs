@@ -1,4 +1,4 @@
-//! One row of a schoolbook product with two carry chains (BMI2, ADX).
+//! One row of a schoolbook product with two carry chains.
 #![allow(unsafe_code)]
 
 use std::arch::asm;

@@ -1,4 +1,6 @@
-//! Karatsuba's product of operands of one length: three products of half of it.
+//! Karatsuba's product of operands of one length.
+//!
+//! Three products of half the length.
 
 use super::limbs::{add_assign, sub_assign, sub_with_borrow};
 use super::params::{KARATSUBA_MIN, KARATSUBA_SQUARE_MIN};

@@ -1,4 +1,4 @@
-//! Products and squares of any size: which method, and how operands are split.
+//! Products and squares of any size, and the choice of method.
 #![allow(unsafe_code)]
 
 use crate::kernel::crew::{Crew, Deserted, Solo};

@@ -1,4 +1,4 @@
-//! Primes of an interval, by a sieve that fits into the first-level cache.
+//! Primes of an interval, by a sieve.
 
 /// Numbers in a segment of the sieve: half of them, the odd ones, have a byte each.
 const SPAN: u64 = 1 << 16;

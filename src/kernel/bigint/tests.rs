@@ -1,4 +1,4 @@
-//! Products against a naive oracle and against another library, by every backend and crew.
+//! Claims about products, against a naive oracle and another library.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Barrier, RwLock};

@@ -1,4 +1,6 @@
-//! Aligned memory for packed blocks, kept by each thread from one product to the next.
+//! Aligned memory for packed blocks, kept by each thread.
+//!
+//! From one product to the next.
 #![allow(unsafe_code)]
 
 use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};

@@ -1,4 +1,4 @@
-//! Small products: no packing of B, and none of A if its rows are contiguous.
+//! Small products, without packing of B.
 //!
 //! ```text
 //! LOOP 4  pc over k by KC

@@ -1,4 +1,6 @@
-//! Block sizes of the matrix product, each with its reason and measurement.
+//! Block sizes of the matrix product.
+//!
+//! Each has its reason and its measurement.
 //!
 //! Letters as in the BLIS papers: C (m x n) = A (m x k) * B (k x n); MR x NR is the tile of C
 //! that one micro-kernel call holds in registers, MC x KC the block of A that stays in L2,

@@ -1,4 +1,4 @@
-//! The choice of instruction set, made once, and its table of functions.
+//! The choice of instruction set, and its functions.
 #![allow(unsafe_code)]
 
 use std::fmt;

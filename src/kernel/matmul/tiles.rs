@@ -1,4 +1,4 @@
-//! A product brought into the micro-kernel's orientation, and single tiles of it.
+//! A product in the micro-kernel's orientation, and its tiles.
 #![allow(unsafe_code)]
 
 use super::element::Element;

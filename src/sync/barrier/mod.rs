@@ -1,4 +1,4 @@
-//! A barrier: its members go on when all of them have come.
+//! A barrier: nobody goes on before all have come.
 //!
 //! Members join before they wait, so that the death of one is noticed wherever it happens. A
 //! barrier breaks when a member dies, when one's patience ends, or by [`abort`](Barrier::abort):

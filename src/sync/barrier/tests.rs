@@ -1,4 +1,4 @@
-//! Tests of the barrier: phases, breaking, deaths, and bytes that are none.
+//! Tests of the barrier.
 #![allow(unsafe_code)]
 
 use super::*;

@@ -1,4 +1,4 @@
-//! Tests of the owner table: tokens, entries, and bytes that are no table.
+//! Tests of the owner table.
 #![allow(unsafe_code)]
 
 use super::*;

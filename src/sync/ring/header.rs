@@ -1,4 +1,4 @@
-//! The ring's shared words, and what is checked before they are used.
+//! The ring's shared words, and their checks.
 #![allow(unsafe_code)]
 
 use std::ptr::NonNull;

@@ -1,4 +1,6 @@
-//! The word before each message: its length, and a proof that it stands where it was written.
+//! The word before each message.
+//!
+//! It holds its length, and a proof that it stands where it was written.
 
 /// Size of the word, in bytes. Records begin at multiples of it.
 pub(super) const WORD_BYTES: u64 = 8;

@@ -1,4 +1,4 @@
-//! The ring's bytes: shared words, copied in and out, addressed by positions that wrap.
+//! The ring's bytes, addressed by positions that wrap.
 #![allow(unsafe_code)]
 
 use std::mem::MaybeUninit;

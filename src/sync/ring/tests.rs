@@ -1,4 +1,4 @@
-//! Tests of the ring: an oracle, threads, closing, and words that cannot be.
+//! Tests of the ring.
 
 use std::alloc::{Layout, alloc_zeroed, dealloc};
 use std::collections::VecDeque;

@@ -1,4 +1,6 @@
-//! From residues to limbs: remainders joined, digits overlapped, carries rippled, bytes packed.
+//! From residues to limbs.
+//!
+//! Remainders are joined, digits overlapped, carries rippled, bytes packed.
 //!
 //! Each coefficient `c < p1 p2 p3` of the product is rebuilt in mixed radix (Garner): with
 //! canonical residues `r1, r2, r3`, `c = r1 + p1 t2 + p1 p2 t3`, `t2 = (r2 - r1) / p1 mod p2`,

@@ -1,4 +1,4 @@
-//! A number in limbs, read as digits of 60 to 63 bits, eight at a time.
+//! A number in limbs, read as digits, eight at a time.
 #![allow(unsafe_code)]
 
 use super::lanes::{LANES, Lanes};

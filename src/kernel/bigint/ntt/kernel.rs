@@ -1,4 +1,4 @@
-//! The passes compiled for each kind of processor, and the choice between them.
+//! The passes compiled for each kind of processor.
 #![allow(unsafe_code)]
 
 use std::ops::Range;

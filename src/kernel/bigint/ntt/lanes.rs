@@ -1,4 +1,4 @@
-//! Eight lanes of 64 bits: the operations that a processor must offer.
+//! Eight lanes of 64 bits, as a processor must offer them.
 #![allow(unsafe_code)]
 
 use crate::kernel::bigint::limbs::mul_add;

@@ -1,4 +1,6 @@
-//! Butterfly nets on vectors in registers, each value inside a proven window.
+//! Butterfly nets on vectors in registers.
+//!
+//! Each value stays inside a proven window.
 //!
 //! A residue is held as an integer modulo 2^52 in the low 52 bits of a lane; what lies above is
 //! never read. The *true value* of a lane is the integer in `0..2^52` with these bits, and the

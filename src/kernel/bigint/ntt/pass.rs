@@ -1,4 +1,6 @@
-//! Passes over lines in memory: each loads, runs a net in registers, and stores.
+//! Passes over lines in memory.
+//!
+//! Each loads, runs a net in registers, and stores.
 #![allow(unsafe_code)]
 
 use super::digits::{Digits, Split, residue};

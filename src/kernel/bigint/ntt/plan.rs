@@ -1,4 +1,4 @@
-//! Transform lengths, the order of passes, and where each line lies in memory.
+//! Transform lengths, order of passes, places of lines.
 
 use crate::kernel::bigint::params::LENGTH_COSTS;
 

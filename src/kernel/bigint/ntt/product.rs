@@ -1,4 +1,4 @@
-//! One product by the transform, run by a crew: the order of the passes.
+//! One product by the transform, run by a crew.
 //!
 //! For each prime: split and transform the columns of both operands (*first*); for each block,
 //! finish both transforms, multiply the leaves, and undo (*middle*: depth first, in cache);

@@ -1,4 +1,4 @@
-//! Twiddle factors: made once for a length, kept for the life of the process.
+//! Twiddle factors, made once for a length.
 
 use std::sync::OnceLock;
 

@@ -1,4 +1,4 @@
-//! The transform of every shape, width of digits and backend, against the naive oracle.
+//! Claims about the transform, against the naive oracle.
 #![allow(unsafe_code)]
 
 use super::*;

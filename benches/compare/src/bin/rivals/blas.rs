@@ -1,4 +1,4 @@
-//! Matrix products of BLAS libraries, through their C interface with 64-bit integers.
+//! Matrix products of BLAS libraries, by their C interface.
 
 use std::ffi::c_int;
 

@@ -1,4 +1,4 @@
-//! Big integers of GMP, and of FLINT, whose interface has the same shape.
+//! Big integers of GMP, and of FLINT.
 
 use std::ffi::{c_char, c_int};
 use std::hint::black_box;

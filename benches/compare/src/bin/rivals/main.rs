@@ -1,4 +1,4 @@
-//! Rivals that are Rust crates or C libraries, one workload a process.
+//! Rivals that are Rust crates or C libraries.
 
 mod bigint;
 mod blas;

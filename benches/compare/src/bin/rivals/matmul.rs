@@ -1,4 +1,4 @@
-//! Matrix products of Rust crates: C = A*B, row-major, A being m by k and B k by n.
+//! Matrix products of Rust crates.
 
 use brigade_compare::data::{Real, check_product, fill};
 use brigade_compare::protocol::{Arguments, Repetition};
