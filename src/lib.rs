@@ -138,7 +138,7 @@ pub use array::{
     Element, Frozen, MappedArray, MappedArrayMut, NamedArray, OwnedChunk, Refused, SharedArray,
 };
 #[cfg(not(loom))]
-pub use compute::{Matrix, Product, Scalar};
+pub use compute::{Matrix, Product, Scalar, SharedBigUint};
 pub use error::{Death, Error, Limit, Phase, Result, TaskError};
 pub use exit::ExitReason;
 #[cfg(not(loom))]

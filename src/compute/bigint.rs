@@ -1,0 +1,123 @@
+//! A big natural number whose limbs lie in shared memory.
+
+use std::fmt;
+
+use crate::array::SharedArray;
+use crate::array::source::Source;
+use crate::error::Result;
+use crate::kernel::bigint::trim;
+
+/// A natural number of any size, in memory that workers see without a copy.
+///
+/// Its limbs are `u64`, the least significant first, without zeros at the end; zero has none.
+/// Pools make such numbers ([`Pool::factorial`](crate::Pool::factorial),
+/// [`Pool::multiply`](crate::Pool::multiply)), and so does
+/// [`from_limbs`](SharedBigUint::from_limbs).
+///
+/// # Examples
+///
+/// ```
+/// use brigade::SharedBigUint;
+/// let number = SharedBigUint::from_limbs(&[3, 1, 0])?;
+/// assert_eq!(number.limbs(), [3, 1]);
+/// assert_eq!(number.bits(), 65);
+/// # Ok::<(), brigade::Error>(())
+/// ```
+pub struct SharedBigUint {
+    /// The limbs, and perhaps some memory behind them.
+    array: SharedArray<u64>,
+    len: usize,
+}
+
+impl SharedBigUint {
+    /// A copy of `limbs`, the least significant first; zeros at the end are left away.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoSpace`](crate::Error::NoSpace) if there is not that much memory.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use brigade::SharedBigUint;
+    /// assert!(SharedBigUint::from_limbs(&[0, 0])?.is_zero());
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
+    pub fn from_limbs(limbs: &[u64]) -> Result<SharedBigUint> {
+        let limbs = trim(limbs);
+        Ok(SharedBigUint { array: SharedArray::from_slice(limbs)?, len: limbs.len() })
+    }
+
+    /// The number in the first `len` elements of `array`, or in fewer if they end in zeros.
+    pub(super) fn of_array(array: SharedArray<u64>, len: usize) -> SharedBigUint {
+        let len = trim(&array.as_slice()[..len]).len();
+        SharedBigUint { array, len }
+    }
+
+    /// The limbs, the least significant first, without zeros at the end.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let number = brigade::SharedBigUint::from_limbs(&[7])?;
+    /// assert_eq!(number.limbs(), [7]);
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
+    #[must_use]
+    pub fn limbs(&self) -> &[u64] {
+        &self.array.as_slice()[..self.len]
+    }
+
+    /// How many bits it has; zero has none.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use brigade::SharedBigUint;
+    /// assert_eq!(SharedBigUint::from_limbs(&[0, 4])?.bits(), 64 + 3);
+    /// assert_eq!(SharedBigUint::from_limbs(&[])?.bits(), 0);
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
+    #[must_use]
+    pub fn bits(&self) -> u64 {
+        let leading = self.limbs().last().map_or(0, |limb| limb.leading_zeros());
+        self.len as u64 * u64::from(u64::BITS) - u64::from(leading)
+    }
+
+    /// Whether it is zero.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// assert!(!brigade::SharedBigUint::from_limbs(&[1])?.is_zero());
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
+    #[must_use]
+    pub fn is_zero(&self) -> bool {
+        self.len == 0
+    }
+
+    /// What a worker needs to find the limbs, of which there are [`limbs`](Self::limbs)`.len()`.
+    pub(super) fn source(&self) -> Source {
+        self.array.source()
+    }
+}
+
+/// Equal numbers.
+impl PartialEq for SharedBigUint {
+    fn eq(&self, other: &SharedBigUint) -> bool {
+        self.limbs() == other.limbs()
+    }
+}
+
+impl Eq for SharedBigUint {}
+
+impl fmt::Debug for SharedBigUint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self.limbs() {
+            [] => write!(f, "SharedBigUint(0)"),
+            [limb] => write!(f, "SharedBigUint({limb})"),
+            [.., top] => write!(f, "SharedBigUint({} bits, from {top:#x})", self.bits()),
+        }
+    }
+}

@@ -1,0 +1,121 @@
+//! n! by a team of workers.
+#![allow(unsafe_code)]
+
+mod layout;
+mod member;
+
+use serde::{Deserialize, Serialize};
+
+use crate::array::SharedArray;
+use crate::array::source::Source;
+use crate::compute::bigint::SharedBigUint;
+use crate::error::{Error, Result};
+use crate::kernel::bigint::{self, FactorialPlan};
+use crate::pool::{Job, JobError, Pool, TeamJob, TeamOrders, take_part};
+use crate::region::arena;
+use crate::sys::mmap::Access;
+
+use layout::{Layout, RESULT_LIMBS};
+use member::Memory;
+
+/// Factorials below are computed by the caller: it takes no longer than asking.
+const SHARED_MIN: u64 = 20_000;
+
+/// What the members of a team are told of a factorial.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct Orders {
+    n: u64,
+    workspace: Source,
+    result: Source,
+}
+
+impl Pool {
+    /// n!, computed by the workers together in shared memory.
+    ///
+    /// Below about 20 000 it is computed by the caller. The memory needed besides the result is
+    /// about six times as much; it is reserved before the work begins, and kept for the next.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::TooLarge`] if n! is beyond what the products can do, [`Error::NoSpace`] with the
+    /// size it takes if there is not that much memory, both before any work;
+    /// [`Error::Task`] if a worker dies meanwhile, unless the pool's
+    /// [`retries`](crate::PoolBuilder::retries) allow to begin again.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let pool = brigade::Pool::builder().workers(2).build()?;
+    /// assert_eq!(pool.factorial(20)?.limbs(), [2_432_902_008_176_640_000]);
+    /// assert_eq!(pool.factorial(30_000)?.bits(), 402_945);
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
+    pub fn factorial(&self, n: u64) -> Result<SharedBigUint> {
+        let limbs = layout::check(n)?;
+        if !self.has_workers() || n < SHARED_MIN {
+            // The product, its factors, and twice as much for each of three transforms.
+            arena::grant_outside(limbs as u64 * 8 * 8)?;
+            return SharedBigUint::from_limbs(&bigint::factorial(n));
+        }
+        let core = self.core();
+        let rules = self.rules();
+        let job =
+            TeamJob { core, name: "brigade::Pool::factorial", members_max: usize::MAX, rules };
+        let layout = Layout::new(n, job.members_max())?;
+        let (workspace, result) = reserve(&layout)?;
+        let orders = Orders { n, workspace: workspace.source(), result: result.source() };
+        job.run(multiply, |out| crate::pool::encode_onto(out, &orders))?;
+        let found = workspace.as_slice()[RESULT_LIMBS];
+        match usize::try_from(found) {
+            Ok(limbs) if limbs <= result.len() => Ok(SharedBigUint::of_array(result, limbs)),
+            _ => Err(Error::Corrupt { what: "a factorial", found: format!("{found} limbs") }),
+        }
+    }
+}
+
+/// Workspace and result.
+///
+/// # Errors
+///
+/// [`Error::NoSpace`] with the size of both, if one of them is refused.
+fn reserve(layout: &Layout) -> Result<(SharedArray<u64>, SharedArray<u64>)> {
+    let bytes = |limbs: usize| limbs as u64 * size_of::<u64>() as u64;
+    let (workspace_bytes, result_bytes) = (bytes(layout.total_limbs), bytes(layout.result_limbs));
+    let name_both = |error, had_bytes: u64| match error {
+        Error::NoSpace { free_bytes, limited_by, .. } => Error::NoSpace {
+            asked_bytes: workspace_bytes.saturating_add(result_bytes),
+            free_bytes: free_bytes.saturating_add(had_bytes),
+            limited_by,
+        },
+        other => other,
+    };
+    let workspace =
+        SharedArray::for_overwrite([layout.total_limbs]).map_err(|error| name_both(error, 0))?;
+    let result = SharedArray::for_overwrite([layout.result_limbs])
+        .map_err(|error| name_both(error, workspace_bytes))?;
+    Ok((workspace, result))
+}
+
+/// One member's part, in a worker.
+fn multiply(job: &mut Job<'_>) -> std::result::Result<(), JobError> {
+    let (team, orders) = job.argument::<(TeamOrders, Orders)>()?;
+    take_part(job, team, |job, member| {
+        let refuse = |error: Error| JobError::Argument(error.to_string());
+        let layout = Layout::new(orders.n, team.members_max).map_err(refuse)?;
+        let find = |source: &Source, limbs: usize| {
+            if source.len_bytes() != limbs as u64 * size_of::<u64>() as u64 {
+                return Err(JobError::Argument(format!("{source:?} is not of {limbs} limbs")));
+            }
+            job.station.resolver.resolve(job.windows, source, Access::ReadWrite).map_err(refuse)
+        };
+        let workspace = find(&orders.workspace, layout.total_limbs)?;
+        let result = find(&orders.result, layout.result_limbs)?;
+        let memory =
+            Memory { workspace: workspace.as_ptr().cast(), result: result.as_ptr().cast() };
+        let plan = FactorialPlan::new(orders.n);
+        // SAFETY: both arrays are as long as the layout says, as checked, aligned as arrays of
+        // limbs are, and kept by the host, who does not look at them, until no task of the job
+        // is left; all members are told the same, and a job's counters begin at zero.
+        Ok(unsafe { member::factorial(member, &plan, &layout, memory) })
+    })
+}
