@@ -4,7 +4,10 @@
 use crate::kernel::crew::{Crew, Deserted, Solo};
 
 use super::limbs::add_assign;
-use super::params::{KARATSUBA_MIN, TRANSFORM_MIN, TRANSFORM_SQUARE_MIN};
+use super::params::{
+    KARATSUBA_MIN, TRANSFORM_MIN, TRANSFORM_SQUARE_MIN, TRANSFORM_TOTAL_MIN,
+    TRANSFORM_UNBALANCED_MIN,
+};
 use super::{Backend, karatsuba, ntt, school};
 
 /// Most limbs in the shorter factor of a product: about 117 million, 7.5 thousand million bits.
@@ -31,7 +34,7 @@ pub const SHORTER_LIMBS_MAX: usize = ntt::SHORTER_LIMBS_MAX;
 #[must_use]
 pub fn mul_scratch_limbs(a_limbs: usize, b_limbs: usize) -> usize {
     let (long, short) = (a_limbs.max(b_limbs), a_limbs.min(b_limbs));
-    match method(short) {
+    match method(long, short) {
         Method::School => 0,
         // The product of a piece, and what is needed to make it.
         Method::Karatsuba => 2 * short + karatsuba::scratch_limbs(short),
@@ -59,11 +62,14 @@ enum Method {
     Transform,
 }
 
-fn method(short: usize) -> Method {
-    match short {
-        0..KARATSUBA_MIN => Method::School,
-        KARATSUBA_MIN..TRANSFORM_MIN => Method::Karatsuba,
-        _ => Method::Transform,
+fn method(long: usize, short: usize) -> Method {
+    let unbalanced = short >= TRANSFORM_UNBALANCED_MIN && long + short >= TRANSFORM_TOTAL_MIN;
+    if short < KARATSUBA_MIN {
+        Method::School
+    } else if short < TRANSFORM_MIN && !unbalanced {
+        Method::Karatsuba
+    } else {
+        Method::Transform
     }
 }
 
@@ -154,7 +160,7 @@ pub unsafe fn mul_crew(
     scratch: *mut u64,
 ) -> Result<(), Deserted> {
     let (a, b) = if a.len() >= b.len() { (a, b) } else { (b, a) };
-    if let Method::Transform = method(b.len()) {
+    if let Method::Transform = method(a.len(), b.len()) {
         // SAFETY: by this function's contract.
         return unsafe { ntt::multiply(crew, out, a, Some(b), scratch, backend) };
     }
@@ -166,7 +172,7 @@ pub unsafe fn mul_crew(
         let limbs = mul_scratch_limbs(a.len(), b.len());
         // SAFETY: as above.
         let scratch = unsafe { std::slice::from_raw_parts_mut(scratch, limbs) };
-        match method(b.len()) {
+        match method(a.len(), b.len()) {
             Method::School => school::mul(out, a, b),
             _ => mul_in_pieces(out, a, b, scratch),
         }

@@ -15,8 +15,14 @@ pub(super) const KARATSUBA_SQUARE_MIN: usize = 48;
 /// From here: the transform.
 pub(super) const TRANSFORM_MIN: usize = 118;
 
-/// The same for squares.
-pub(super) const TRANSFORM_SQUARE_MIN: usize = 100;
+/// From here on, too, if both factors together have at least [`TRANSFORM_TOTAL_MIN`] limbs.
+pub(super) const TRANSFORM_UNBALANCED_MIN: usize = 40;
+
+/// See [`TRANSFORM_UNBALANCED_MIN`].
+pub(super) const TRANSFORM_TOTAL_MIN: usize = 400;
+
+/// The same as [`TRANSFORM_MIN`], for squares.
+pub(super) const TRANSFORM_SQUARE_MIN: usize = 120;
 
 /// Fewest numbers in a segment of primes.
 pub(super) const FACTORIAL_SEGMENT_MIN: u64 = 1 << 16;

@@ -15,11 +15,11 @@ fn multiply_by(plan: Plan, backend: Backend, a: &[u64], b: &[u64]) -> Vec<u64> {
     let product = Product { plan, a, b: Some(b), out: out.as_mut_ptr(), out_limbs, scratch };
     let crew = Solo::default();
     let done = match backend {
-        // SAFETY: the vectors are as long as is asked for, and the backend is one of `all`.
-        Backend::Portable => unsafe { product.run::<PortableKernel>(&crew) },
         #[cfg(target_arch = "x86_64")]
-        // SAFETY: as above.
+        // SAFETY: the vectors are as long as is asked for, and the backend is one of `all`.
         Backend::Ifma => unsafe { product.run::<IfmaKernel>(&crew) },
+        // SAFETY: the vectors are as long as is asked for.
+        _ => unsafe { product.run::<PortableKernel>(&crew) },
     };
     done.unwrap();
     out
