@@ -2,7 +2,7 @@
 //!
 //! With `e(p)` the exponent of the odd prime `p` in n! and `P_i` the product of the primes whose
 //! exponent has bit `i`, `n! = 2^(n - ones(n)) * P_0 P_1^2 P_2^4 ...`, computed from the highest
-//! bit down by `r <- r^2 P_i` (Schoenhage; Luschny, "Fast factorial functions", as `PrimeSchoenhage`).
+//! bit down by `r <- r^2 P_i` (Schoenhage; P. Luschny, "Fast factorial functions").
 //!
 //! The parts are for callers that spread them: a [`FactorialPlan`] divides the primes into
 //! segments; [`FactorialPlan::leaf`] multiplies, for each level `i`, those of one segment. The

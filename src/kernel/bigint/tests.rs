@@ -195,7 +195,10 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
 
     #[test]
-    fn any_product_agrees(n in 1usize..1500, m in 1usize..1500, s in any::<u64>(), t in any::<u64>()) {
+    fn any_product_agrees(
+        (n, m) in (1usize..1500, 1usize..1500),
+        (s, t) in (any::<u64>(), any::<u64>()),
+    ) {
         assert_products_agree(&awkward(n, s), &awkward(m, t));
     }
 }

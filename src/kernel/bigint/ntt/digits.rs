@@ -63,8 +63,8 @@ impl<'a> Digits<'a> {
     pub(super) fn line<L: Lanes>(&self, split: &Split<L>, line: usize) -> L {
         if line < self.whole {
             let bytes = self.limbs.as_ptr().cast::<u8>().wrapping_add(line * self.line_bytes);
-            // SAFETY: `line < whole`, so `line * line_bytes + 64` bytes are within the limbs (`new`); the
-            // processor was vouched for in `Field::new`, before `split`.
+            // SAFETY: `line < whole`, so `line * line_bytes + 64` bytes are within the limbs
+            // (`new`); the processor was vouched for in `Field::new`, before `split`.
             split.digits(unsafe { L::load(bytes.cast()) })
         } else {
             split.digits(self.last_lines(line * self.line_bytes))

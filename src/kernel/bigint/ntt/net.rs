@@ -147,8 +147,7 @@ fn forward4<L: Lanes>(
     (x[i2], x[i3]) = field.forward(x2, x3, field.spread(twiddles.factor(d + 1, 2 * t + 1)), reduce);
 }
 
-/// All `log2(R)` layers of a forward pass; `twiddles.factor(d, t)` is the factor of node `t` of layer
-/// `d`, and the layer is `phase + d` layers after a reduction.
+/// All `log2(R)` layers of a forward pass; layer `d` is `phase + d` layers after a reduction.
 #[inline(always)]
 pub(super) fn forward<L: Lanes, const R: usize>(
     field: &Field<L>,
@@ -223,7 +222,7 @@ fn inverse4<L: Lanes>(
     x[i3] = x3;
 }
 
-/// Undoes [`forward`], up to a factor `R`; `twiddles.factor(d, t)` is the negated inverse of its factor.
+/// Undoes [`forward`], up to a factor `R`; the factors are the negated inverses of its factors.
 #[inline(always)]
 pub(super) fn inverse<L: Lanes, const R: usize>(
     field: &Field<L>,

@@ -323,8 +323,8 @@ fn head_inverse<L: Lanes, const M: usize, const N: usize>(
     }
 }
 
-/// Products of leaves: `a <- a b 2^-52 (mod x^8 - rho, p)` for each of `leaves` from `leaf` on, where `rho` is
-/// the leaf's `omega^row R[index]^2`.
+/// Products of leaves: `a <- a b 2^-52 (mod x^8 - rho, p)` for each of `leaves` from `leaf` on,
+/// where `rho` is the leaf's `omega^row R[index]^2`.
 ///
 /// Row `i` of the product is `a[i] x^i b`, whose lanes are those of `b` and `rho b`, aligned. With
 /// `a, b < 2^52` the eight high and the eight low halves add up to less than 2^55 each. Let

@@ -7,7 +7,8 @@
 //! joined. A barrier lies wherever a member may read what another wrote:
 //!
 //! ```text
-//! first 1 | middle 1 | last 1, first 2 | middle 2 | last 2, first 3 | middle 3 | last 3 | join | carries
+//! first 1 | middle 1 | last 1, first 2 | middle 2 | last 2, first 3 | middle 3 | last 3
+//!         | join | carries |
 //! ```
 #![allow(unsafe_code)]
 
