@@ -200,6 +200,33 @@ fn succeeds(child: Child) {
     assert!(output.status.success() && text.contains("as it should be"), "{text}");
 }
 
+/// A child forked from the creator drops its handles, which changes nothing.
+fn drop_handles_in_a_fork(name: &str) {
+    // So large that giving it back would punch a hole at its end; only a page is used.
+    let available = fs::read_to_string("/proc/meminfo").unwrap();
+    let available = available.lines().find_map(|l| l.strip_prefix("MemAvailable:"));
+    let kib: usize = available.unwrap().trim().trim_end_matches(" kB").parse().unwrap();
+    let mut array = SharedArray::<u8>::for_overwrite([kib * 1024 / 2]).unwrap();
+    *array.as_mut_slice().last_mut().unwrap() = 7;
+    let named = SharedArray::<u8>::named(name, [4]).unwrap();
+    // SAFETY: the child drops two handles, which locks nothing that another thread of
+    // this process could have held, and ends without running anything else.
+    match unsafe { nix::unistd::fork() }.unwrap() {
+        nix::unistd::ForkResult::Child => {
+            drop((array, named));
+            // SAFETY: ends the process and returns to nobody.
+            unsafe { nix::libc::_exit(0) }
+        }
+        nix::unistd::ForkResult::Parent { child } => {
+            let status = nix::sys::wait::waitpid(child, None).unwrap();
+            assert_eq!(status, nix::sys::wait::WaitStatus::Exited(child, 0));
+        }
+    }
+    assert!(path_of(name).exists());
+    assert_eq!((array.as_slice().last(), named.len()), (Some(&7), 4));
+    println!("as it should be");
+}
+
 #[test]
 fn a_child_plays_its_part() {
     let Ok(part) = std::env::var(PART) else { return };
@@ -244,31 +271,7 @@ fn a_child_plays_its_part() {
             }
             println!("as it should be");
         }
-        ("fork", name) => {
-            // So large that giving it back would punch a hole at its end; only a page is used.
-            let available = fs::read_to_string("/proc/meminfo").unwrap();
-            let available = available.lines().find_map(|l| l.strip_prefix("MemAvailable:"));
-            let kib: usize = available.unwrap().trim().trim_end_matches(" kB").parse().unwrap();
-            let mut array = SharedArray::<u8>::for_overwrite([kib * 1024 / 2]).unwrap();
-            *array.as_mut_slice().last_mut().unwrap() = 7;
-            let named = SharedArray::<u8>::named(name, [4]).unwrap();
-            // SAFETY: the child drops two handles, which locks nothing that another thread of
-            // this process could have held, and ends without running anything else.
-            match unsafe { nix::unistd::fork() }.unwrap() {
-                nix::unistd::ForkResult::Child => {
-                    drop((array, named));
-                    // SAFETY: ends the process and returns to nobody.
-                    unsafe { nix::libc::_exit(0) }
-                }
-                nix::unistd::ForkResult::Parent { child } => {
-                    let status = nix::sys::wait::waitpid(child, None).unwrap();
-                    assert_eq!(status, nix::sys::wait::WaitStatus::Exited(child, 0));
-                }
-            }
-            assert!(path_of(name).exists());
-            assert_eq!((array.as_slice().last(), named.len()), (Some(&7), 4));
-            println!("as it should be");
-        }
+        ("fork", name) => drop_handles_in_a_fork(name),
         (other, _) => panic!("no such part: {other}"),
     }
 }

@@ -1,32 +1,26 @@
 //! What pool, handles and supervisor share.
-#![allow(unsafe_code)]
 
-use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
-use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::array::handoff;
-use crate::error::{Error, Result, TaskError};
-use crate::pool::backoff;
+use crate::error::{Error, Result};
 use crate::pool::board::HostBoard;
 use crate::pool::host_lane::HostLane;
-use crate::pool::in_process;
-use crate::pool::job::{self, Trampoline};
+use crate::pool::job;
 use crate::pool::lane::driver;
-use crate::pool::state::{Cause, Condition, Life, Seat, State, Watch};
+use crate::pool::seat::{Cause, Condition, Seat};
+use crate::pool::state::{Life, State, Watch};
 use crate::pool::supervise::{Bell, WorkerSocket};
-use crate::pool::task::{Call, Outcome, Rules, TaskId, Whereabouts, cancelled};
+use crate::pool::task::Rules;
 use crate::pool::worker::{self, Charter};
 use crate::process::events::{Supervisor, Token};
-use crate::process::function::FunctionOffset;
 use crate::process::launch::{ForkServer, Order};
-use crate::region::arena::{Arena, Contents, Span};
+use crate::region::arena::{Arena, Contents};
+use crate::sys::process;
 use crate::sys::socket::Socket;
-use crate::sys::{futex, process};
 
 /// How tasks are run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -58,30 +52,15 @@ pub(super) struct Config {
     pub(super) spin_short: bool,
 }
 
-/// Submits to a full pool between two looks at what its workers have finished.
-const SUBMITS_PER_LOOK: usize = 16;
-/// How long a joining thread yields before it sleeps, after the last progress it saw.
-const JOIN_SPIN: Duration = Duration::from_micros(500);
-/// The same where spinning eats a quota.
-const JOIN_SPIN_SHORT: Duration = Duration::from_micros(50);
-
-/// Bytes of encoding buffer that a submitting thread keeps.
-const SCRATCH_BYTES_MAX: usize = 64 << 10;
-
-thread_local! {
-    /// Where arguments are encoded before they are put where they belong.
-    static SCRATCH: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
-}
-
 /// A pool without its user's face.
 pub(crate) struct Core {
     pid: u32,
     pub(super) config: Config,
     pub(super) arena: Arc<Arena>,
-    supervisor: Arc<Supervisor>,
+    pub(super) supervisor: Arc<Supervisor>,
     server: Mutex<Option<Arc<ForkServer>>>,
     pub(super) bell: Arc<Bell>,
-    bell_token: Token,
+    pub(super) bell_token: Token,
     state: Mutex<State>,
     /// Told when a worker starts or ends.
     pub(super) changed: Condvar,
@@ -294,283 +273,6 @@ impl Core {
         self.config.rules
     }
 
-    /// An error if this pool cannot keep the rules.
-    pub(super) fn check(&self, rules: Rules) -> Result<()> {
-        match rules.timeout {
-            Some(Duration::ZERO) => Err(Error::invalid("the timeout of a task", "0 s", "longer")),
-            Some(_) if self.config.start == Start::InProcess => {
-                let expected = "left out where tasks have no process that could be killed";
-                Err(Error::invalid("the timeout of a task", "set", expected))
-            }
-            _ => Ok(()),
-        }
-    }
-
-    /// Submits a call of `trampoline`, whose argument `encode` appends to a buffer.
-    pub(super) fn submit(
-        &self,
-        trampoline: Trampoline,
-        name: &'static str,
-        rules: Rules,
-        encode: impl FnOnce(&mut Vec<u8>) -> std::result::Result<(), String>,
-    ) -> Result<TaskId> {
-        self.submit_keeping(trampoline, name, rules, None, encode)
-    }
-
-    /// The same for an argument that refers to a span, which is kept until the task is over.
-    pub(super) fn submit_keeping(
-        &self,
-        trampoline: Trampoline,
-        name: &'static str,
-        rules: Rules,
-        keeps: Option<Arc<Span>>,
-        encode: impl FnOnce(&mut Vec<u8>) -> std::result::Result<(), String>,
-    ) -> Result<TaskId> {
-        let function = FunctionOffset::of(trampoline as *const ())?;
-        let mut bytes = SCRATCH.take();
-        bytes.clear();
-        let encoded = handoff::encode(|| encode(&mut bytes));
-        let ((), leases) = encoded.map_err(|reason| TaskError::Codec {
-            what: "argument",
-            action: "encoded",
-            reason,
-        })?;
-        let mut call = Call::new(function, name, &bytes, leases, &self.arena)?;
-        call.keeps = keeps;
-        if self.config.start == Start::InProcess {
-            return in_process::submit(self, trampoline, call, &bytes);
-        }
-        if bytes.capacity() <= SCRATCH_BYTES_MAX {
-            SCRATCH.set(bytes);
-        }
-        self.admit(call, rules)
-    }
-
-    fn admit(&self, call: Call, rules: Rules) -> Result<TaskId> {
-        let mut state = self.lock();
-        self.check_open(&state)?;
-        let id = state.tasks.insert(call, rules)?;
-        state.unfinished += 1;
-        state.counters.submitted += 1;
-        if let Some(timeout) = rules.timeout {
-            self.look_at(&mut state, Instant::now() + timeout);
-        }
-        if state.queue.is_empty() {
-            if let Some(index) = state.pick() {
-                if state.offer(index, id) {
-                    state.seats[index].lane.wake();
-                    if state.seats[index].lane.live() > 1 {
-                        state.board.set_hungry(true);
-                    }
-                    return Ok(id);
-                }
-            }
-        }
-        let had_queue = !state.queue.is_empty();
-        state.queue.push_back(id);
-        // Workers that run low ring; looking more often would cost more than it hastens.
-        if !had_queue || state.queue.len() % SUBMITS_PER_LOOK == 0 {
-            state.drive();
-            if !state.queue.is_empty() {
-                self.rearm(&mut state);
-            }
-        }
-        Ok(id)
-    }
-
-    /// An error unless the pool takes tasks.
-    pub(super) fn check_open(&self, state: &State) -> Result<()> {
-        if !self.is_ours() {
-            return Err(Error::Closed { what: "a pool that was made before this process forked" });
-        }
-        match &state.life {
-            Life::Open => Ok(()),
-            Life::Draining | Life::Closed => Err(Error::Closed { what: "the pool" }),
-            Life::Broken(cause) => Err(Error::Broken { what: "the pool", cause: cause.clone() }),
-        }
-    }
-
-    /// Makes whoever sleeps as driver hear of what has just changed.
-    fn rearm(&self, state: &mut State) {
-        let whom = state.board.driver();
-        if whom != driver::AWAKE && !state.arm(whom) {
-            self.wake_driver(state, whom);
-        }
-    }
-
-    fn wake_driver(&self, state: &State, whom: u32) {
-        if whom == driver::JOINER {
-            state.board.set_driver(driver::JOINER);
-            state.board.wake_joiner();
-        } else {
-            self.bell.ring();
-        }
-    }
-
-    /// Has the supervisor look at timeouts at `at`, or earlier.
-    pub(super) fn look_at(&self, state: &mut State, at: Instant) {
-        if state.deadline.is_none_or(|deadline| at < deadline) {
-            state.deadline = Some(at);
-            self.supervisor.set_deadline(self.bell_token, at);
-        }
-    }
-
-    /// Waits until `poll` returns a value, driving meanwhile; `None` after `deadline`.
-    ///
-    /// `poll` is asked under the mutex, after every step; what it waits for is in `watch`.
-    pub(super) fn wait<T>(
-        &self,
-        deadline: Option<Instant>,
-        watch: Watch<'_>,
-        mut poll: impl FnMut(&mut State) -> Option<T>,
-    ) -> Option<T> {
-        let spin = if self.config.spin_short { JOIN_SPIN_SHORT } else { JOIN_SPIN };
-        if let Some(value) = poll(&mut self.lock()) {
-            return Some(value);
-        }
-        let mut progressed = true;
-        loop {
-            let mut state = self.lock();
-            state.drive();
-            if let Some(value) = poll(&mut state) {
-                self.leave(state);
-                return Some(value);
-            }
-            if deadline.is_some_and(|at| Instant::now() >= at) {
-                self.leave(state);
-                return None;
-            }
-            if progressed {
-                progressed = self.spin(state, spin, deadline);
-            } else {
-                self.sleep(state, watch, deadline);
-                progressed = true;
-            }
-        }
-    }
-
-    /// Spins until a result is committed; false if none was for as long as `budget`.
-    fn spin(&self, state: MutexGuard<'_, State>, budget: Duration, end: Option<Instant>) -> bool {
-        let next: Vec<(*const AtomicU64, u64)> =
-            state.seats.iter().filter_map(|seat| seat.lane.next_commit()).collect();
-        if !state.queue.is_empty() && !state.sleeper {
-            // Nobody needs to ring while this thread looks.
-            state.board.set_driver(driver::AWAKE);
-        }
-        drop(state);
-        let left = end.map_or(budget, |end| end.saturating_duration_since(Instant::now()));
-        backoff::spin(budget.min(left), || {
-            next.iter().any(|&(word, seq)| {
-                // SAFETY: the word lies in the arena, which stays mapped as long as `self` holds
-                // it; if its span has another owner by now, it is still an initialised,
-                // aligned word, and what it says is only a hint.
-                let word = unsafe { &*word };
-                // Relaxed: `drain` looks again.
-                word.load(Ordering::Relaxed) == seq
-            })
-        })
-    }
-
-    /// Sleeps until there may be something to do for `watch`, or until `deadline`.
-    fn sleep<'a>(
-        &'a self,
-        mut state: MutexGuard<'a, State>,
-        watch: Watch<'_>,
-        deadline: Option<Instant>,
-    ) {
-        let left = || deadline.map(|at| at.saturating_duration_since(Instant::now()));
-        self.start_watching(&mut state, watch);
-        if state.sleeper {
-            let me = thread::current();
-            state.waiting.push(me.clone());
-            let whom = state.board.driver();
-            if whom != driver::AWAKE && !state.arm(whom) {
-                self.wake_driver(&state, whom);
-            }
-            drop(state);
-            match left() {
-                None => thread::park(),
-                Some(left) => thread::park_timeout(left),
-            }
-            let mut state = self.lock();
-            state.waiting.retain(|thread| thread.id() != me.id());
-            self.stop_watching(&mut state, watch);
-            return;
-        }
-        state.sleeper = true;
-        let word = state.board.driver_word();
-        if state.arm(driver::JOINER) {
-            let unbegun = state.unbegun();
-            let slice = (!unbegun.is_empty()).then_some(BEGIN);
-            let asleep = Instant::now();
-            drop(state);
-            // SAFETY: the board lives as long as the state, and that as long as `self`.
-            let word = unsafe { &*word };
-            futex::wait(word, driver::JOINER, left().into_iter().chain(slice).min());
-            state = self.lock();
-            if asleep.elapsed() >= BEGIN {
-                state.rescue(&unbegun);
-            }
-        }
-        state.sleeper = false;
-        state.board.set_driver(driver::AWAKE);
-        self.stop_watching(&mut state, watch);
-    }
-
-    fn start_watching(&self, state: &mut State, watch: Watch<'_>) {
-        let Watch::Tasks(tasks) = watch else {
-            state.watch_all += 1;
-            return;
-        };
-        state.watchers += 1;
-        for &id in tasks {
-            if let Some(entry) = state.tasks.get_mut(id) {
-                entry.watched = true;
-                entry.sleepers.push(thread::current());
-            }
-        }
-    }
-
-    fn stop_watching(&self, state: &mut State, watch: Watch<'_>) {
-        let Watch::Tasks(tasks) = watch else {
-            state.watch_all -= 1;
-            return;
-        };
-        state.watchers -= 1;
-        let me = thread::current().id();
-        for &id in tasks {
-            if let Some(entry) = state.tasks.get_mut(id) {
-                entry.sleepers.retain(|thread| thread.id() != me);
-                entry.watched = !entry.sleepers.is_empty();
-            }
-        }
-    }
-
-    /// Hands the driver's role on: to another joining thread, else to the supervisor.
-    fn leave(&self, mut state: MutexGuard<'_, State>) {
-        if state.sleeper || !state.needs_rings() {
-            return;
-        }
-        if let Some(next) = state.waiting.pop() {
-            next.unpark();
-            return;
-        }
-        self.arm_supervisor(&mut state);
-    }
-
-    /// Has the workers ring the supervisor from now on, unless a joining thread sleeps: that is
-    /// woken then, to look at what this thread has changed. Tasks may have been offered of which
-    /// it does not know, and a worker may have died between changing the driver word and waking.
-    pub(super) fn arm_supervisor(&self, state: &mut State) {
-        if state.sleeper {
-            state.wake_sleeper();
-            return;
-        }
-        if !state.arm(driver::SUPERVISOR) {
-            self.bell.ring();
-        }
-    }
-
     /// Ends the pool: waits up to `grace` for tasks that run, then kills. Idempotent.
     pub(super) fn end(&self, grace: Duration) {
         let deadline = Instant::now() + grace;
@@ -635,35 +337,7 @@ impl Core {
     pub(super) fn remove_handler(&self, token: Token) {
         self.supervisor.remove(token);
     }
-
-    /// Gives up a task whose outcome nobody wants; it runs all the same.
-    pub(super) fn detach(&self, id: TaskId) {
-        if !self.is_ours() {
-            return;
-        }
-        let mut state = self.lock();
-        let Some(entry) = state.tasks.get_mut(id) else { return };
-        entry.detached = true;
-        if matches!(entry.place, Whereabouts::Done(_)) {
-            state.tasks.remove(id);
-        }
-    }
-
-    /// Takes the outcome of a task that is done, and forgets the task.
-    pub(super) fn take(state: &mut State, id: TaskId) -> Option<Outcome> {
-        let Some(entry) = state.tasks.get(id) else { return Some(Err(cancelled())) };
-        if !matches!(entry.place, Whereabouts::Done(_)) {
-            return None;
-        }
-        match state.tasks.remove(id)?.place {
-            Whereabouts::Done(outcome) => Some(outcome),
-            _ => None,
-        }
-    }
 }
-
-/// How long a worker may leave a task unbegun before another that is idle gets it.
-const BEGIN: Duration = Duration::from_millis(50);
 
 /// How long workers with nothing to do may take to leave.
 const LEAVE: Duration = Duration::from_secs(5);

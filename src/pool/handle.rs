@@ -10,7 +10,8 @@ use crate::array::handoff;
 use crate::error::{Error, Result, TaskError};
 use crate::pool::core::{Core, Start};
 use crate::pool::job;
-use crate::pool::state::{Cause, Watch};
+use crate::pool::seat::Cause;
+use crate::pool::state::Watch;
 use crate::pool::task::{Outcome, TaskId, Value, Whereabouts};
 
 /// A task that was submitted to a [`Pool`](crate::Pool), and the way to its result.

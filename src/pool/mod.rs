@@ -21,11 +21,14 @@ mod operand;
 mod pipeline;
 mod recovery;
 mod reduction;
+mod seat;
 mod state;
 mod stats;
+mod submit;
 mod supervise;
 mod task;
 mod team;
+mod wait;
 mod worker;
 mod worker_lane;
 

@@ -21,7 +21,8 @@ use crate::error::{Death, Error, Phase, TaskError};
 use crate::exit::ExitReason;
 use crate::pool::core::Core;
 use crate::pool::lane::Stage;
-use crate::pool::state::{Cause, Condition, Life, Seat, State};
+use crate::pool::seat::{Cause, Condition, Seat};
+use crate::pool::state::{Life, State};
 use crate::pool::task::TaskId;
 use crate::process::launch::ChildEvent;
 #[cfg(feature = "failpoints")]

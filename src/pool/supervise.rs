@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 
 use crate::error::{Error, Result};
 use crate::pool::core::Core;
-use crate::pool::state::{Cause, State};
+use crate::pool::seat::Cause;
+use crate::pool::state::State;
 use crate::pool::task::Whereabouts;
 use crate::pool::worker::{self, SpanMessage};
 use crate::process::events::Handler;

@@ -136,9 +136,11 @@ fn an_arena_of_another_size_is_not_attached() {
 }
 
 fn tempfile_of(size_bytes: u64) -> OwnedFd {
-    let fd = rustix::fs::memfd_create("brigade-test", rustix::fs::MemfdFlags::CLOEXEC).unwrap();
-    rustix::fs::ftruncate(fd.as_fd(), size_bytes).unwrap();
-    fd
+    let path = std::env::temp_dir().join(format!("brigade-unsealed-{}", std::process::id()));
+    let file = std::fs::File::create_new(&path).unwrap();
+    std::fs::remove_file(&path).unwrap();
+    file.set_len(size_bytes).unwrap();
+    file.into()
 }
 
 #[test]

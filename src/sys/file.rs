@@ -1,7 +1,5 @@
 //! Files: identity, shared mappings, links without a name.
 
-#![allow(unsafe_code)]
-
 use std::fs::File;
 use std::io;
 use std::os::fd::AsFd;

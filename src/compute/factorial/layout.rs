@@ -1,4 +1,4 @@
-//! Where the numbers of a factorial lie in its workspace, and how large they get.
+//! Where the numbers of a factorial lie in its workspace.
 //!
 //! Sizes come from these bounds. Level i has the odd primes whose exponent in n! has bit i, so
 //! at least 2^i; as the exponent of p is below n / (p - 1), none is above n / 2^i + 1. A product

@@ -17,7 +17,7 @@ use super::table::Tables;
 /// assert_eq!(doubled(f32::ONE), 2.0);
 /// ```
 pub trait Element:
-    Copy + Debug + PartialEq + Send + Sync + Add<Output = Self> + Mul<Output = Self> + Tables + 'static
+    Copy + Debug + PartialEq + Send + Sync + Add<Output = Self> + Mul<Output = Self> + Tables
 {
     /// Zero.
     const ZERO: Self;

@@ -9,8 +9,8 @@
 //! Modulo a prime that has roots of unity of order `N / 8`, `N = 8 m 2^k`, `x^N - 1` splits into
 //! `x^(N/m) - omega^e` for `e < m`, and these by square roots,
 //! `x^(2n) - c^2 = (x^n - c) (x^n + c)`, down to `x^8 - rho`, where the polynomials are multiplied
-//! as such: eight coefficients are one vector, and these products cost less than three more levels. A butterfly is one product by a
-//! constant, `(a, x) -> (a + c x, a - c x)`. The order of the leaves is that in which the splitting
+//! as such: eight coefficients are one vector, and these products cost less than three more levels.
+//! A butterfly is one product by a constant, `(a, x) -> (a + c x, a - c x)`. The order of the leaves is that in which the splitting
 //! leaves them, and the inverse undoes the splitting, so nothing is ever permuted. The roots of all
 //! levels are one list (`table`), because the nodes of a level are a beginning of it.
 //!

@@ -1,0 +1,90 @@
+//! A worker's place in the pool, and what becomes of who has it.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::pool::host_lane::HostLane;
+use crate::pool::supervise::WorkerSocket;
+use crate::pool::task::TaskId;
+use crate::process::events::Token;
+use crate::region::arena::Span;
+use crate::sys::process;
+
+/// What becomes of a worker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Condition {
+    /// Asked for, not yet forked.
+    Starting,
+    /// It has a process.
+    Running,
+    /// It gets no more offers, because it is about to end for this reason.
+    Condemned(Cause),
+    /// Nobody works here.
+    Vacant,
+}
+
+/// Why a worker was condemned.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Cause {
+    /// This task ran too long.
+    TimedOut(TaskId, Duration),
+    /// This task was to be killed.
+    Killed(TaskId),
+    /// It leaves by itself after the result that said so.
+    Leaving,
+    /// It was told to leave when it has nothing to do.
+    Stopped,
+    /// It wrote nonsense into its lane.
+    Corrupt,
+    /// The pool is being killed.
+    PoolEnds,
+}
+
+/// A worker's place in the pool; workers come and go, seats stay.
+#[derive(Debug)]
+pub(super) struct Seat {
+    pub(super) condition: Condition,
+    pub(super) lane: HostLane,
+    /// Counts the workers that have had this seat.
+    pub(super) incarnation: u64,
+    pub(super) pid: u32,
+    pub(super) pidfd: Option<OwnedFd>,
+    pub(super) socket: Option<(Arc<WorkerSocket>, Token)>,
+    /// Spans that the worker asked for and has not yet committed a result in.
+    pub(super) granted: Vec<Span>,
+    /// Its charter, for as long as it may read it.
+    pub(super) charter: Option<Span>,
+    /// What workers that died here before they were ready count for, since one was.
+    pub(super) strikes: u32,
+}
+
+impl Seat {
+    /// Whether it may be offered tasks.
+    pub(super) fn takes_offers(&self) -> bool {
+        matches!(self.condition, Condition::Starting | Condition::Running)
+    }
+
+    /// Whether it has a process with nothing to do, not even slots to pass.
+    pub(super) fn is_idle(&self) -> bool {
+        self.condition == Condition::Running && self.lane.in_flight().next().is_none()
+    }
+
+    /// Whether it has, or may get, a process.
+    pub(super) fn is_occupied(&self) -> bool {
+        self.condition != Condition::Vacant
+    }
+
+    /// Waits until nobody has the worker's end of its socket; false if somebody still has.
+    pub(super) fn await_hangup(&self, patience: Duration) -> bool {
+        self.socket.as_ref().is_none_or(|(socket, _)| socket.await_hangup(patience))
+    }
+
+    /// Ends its process; whatever it ran dies with it.
+    pub(super) fn kill(&self) {
+        if let Some(pidfd) = &self.pidfd {
+            // It may have ended already, which is as good.
+            let _ = process::pidfd_kill(pidfd.as_fd());
+        }
+    }
+}

@@ -1,0 +1,131 @@
+//! How a task gets into the pool: encoded, admitted, offered or queued.
+
+use std::cell::Cell;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::array::handoff;
+use crate::error::{Error, Result, TaskError};
+use crate::pool::core::{Core, Start};
+use crate::pool::in_process;
+use crate::pool::job::Trampoline;
+use crate::pool::state::{Life, State};
+use crate::pool::task::{Call, Rules, TaskId};
+use crate::process::function::FunctionOffset;
+use crate::region::arena::Span;
+
+/// Submits to a full pool between two looks at what its workers have finished.
+const SUBMITS_PER_LOOK: usize = 16;
+/// Bytes of encoding buffer that a submitting thread keeps.
+const SCRATCH_BYTES_MAX: usize = 64 << 10;
+
+thread_local! {
+    /// Where arguments are encoded before they are put where they belong.
+    static SCRATCH: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+}
+
+impl Core {
+    /// An error if this pool cannot keep the rules.
+    pub(super) fn check(&self, rules: Rules) -> Result<()> {
+        match rules.timeout {
+            Some(Duration::ZERO) => Err(Error::invalid("the timeout of a task", "0 s", "longer")),
+            Some(_) if self.config.start == Start::InProcess => {
+                let expected = "left out where tasks have no process that could be killed";
+                Err(Error::invalid("the timeout of a task", "set", expected))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Submits a call of `trampoline`, whose argument `encode` appends to a buffer.
+    pub(super) fn submit(
+        &self,
+        trampoline: Trampoline,
+        name: &'static str,
+        rules: Rules,
+        encode: impl FnOnce(&mut Vec<u8>) -> std::result::Result<(), String>,
+    ) -> Result<TaskId> {
+        self.submit_keeping(trampoline, name, rules, None, encode)
+    }
+
+    /// The same for an argument that refers to a span, which is kept until the task is over.
+    pub(super) fn submit_keeping(
+        &self,
+        trampoline: Trampoline,
+        name: &'static str,
+        rules: Rules,
+        keeps: Option<Arc<Span>>,
+        encode: impl FnOnce(&mut Vec<u8>) -> std::result::Result<(), String>,
+    ) -> Result<TaskId> {
+        let function = FunctionOffset::of(trampoline as *const ())?;
+        let mut bytes = SCRATCH.take();
+        bytes.clear();
+        let encoded = handoff::encode(|| encode(&mut bytes));
+        let ((), leases) = encoded.map_err(|reason| TaskError::Codec {
+            what: "argument",
+            action: "encoded",
+            reason,
+        })?;
+        let mut call = Call::new(function, name, &bytes, leases, &self.arena)?;
+        call.keeps = keeps;
+        if self.config.start == Start::InProcess {
+            return in_process::submit(self, trampoline, call, &bytes);
+        }
+        if bytes.capacity() <= SCRATCH_BYTES_MAX {
+            SCRATCH.set(bytes);
+        }
+        self.admit(call, rules)
+    }
+
+    fn admit(&self, call: Call, rules: Rules) -> Result<TaskId> {
+        let mut state = self.lock();
+        self.check_open(&state)?;
+        let id = state.tasks.insert(call, rules)?;
+        state.unfinished += 1;
+        state.counters.submitted += 1;
+        if let Some(timeout) = rules.timeout {
+            self.look_at(&mut state, Instant::now() + timeout);
+        }
+        if state.queue.is_empty() {
+            if let Some(index) = state.pick() {
+                if state.offer(index, id) {
+                    state.seats[index].lane.wake();
+                    if state.seats[index].lane.live() > 1 {
+                        state.board.set_hungry(true);
+                    }
+                    return Ok(id);
+                }
+            }
+        }
+        let had_queue = !state.queue.is_empty();
+        state.queue.push_back(id);
+        // Workers that run low ring; looking more often would cost more than it hastens.
+        if !had_queue || state.queue.len() % SUBMITS_PER_LOOK == 0 {
+            state.drive();
+            if !state.queue.is_empty() {
+                self.rearm(&mut state);
+            }
+        }
+        Ok(id)
+    }
+
+    /// An error unless the pool takes tasks.
+    pub(super) fn check_open(&self, state: &State) -> Result<()> {
+        if !self.is_ours() {
+            return Err(Error::Closed { what: "a pool that was made before this process forked" });
+        }
+        match &state.life {
+            Life::Open => Ok(()),
+            Life::Draining | Life::Closed => Err(Error::Closed { what: "the pool" }),
+            Life::Broken(cause) => Err(Error::Broken { what: "the pool", cause: cause.clone() }),
+        }
+    }
+
+    /// Has the supervisor look at timeouts at `at`, or earlier.
+    pub(super) fn look_at(&self, state: &mut State, at: Instant) {
+        if state.deadline.is_none_or(|deadline| at < deadline) {
+            state.deadline = Some(at);
+            self.supervisor.set_deadline(self.bell_token, at);
+        }
+    }
+}

@@ -1,0 +1,222 @@
+//! How threads wait for tasks: who waits, drives; who leaves, hands over.
+#![allow(unsafe_code)]
+
+use std::sync::MutexGuard;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::pool::backoff;
+use crate::pool::core::Core;
+use crate::pool::lane::driver;
+use crate::pool::state::{State, Watch};
+use crate::pool::task::{Outcome, TaskId, Whereabouts, cancelled};
+use crate::sys::futex;
+
+/// How long a joining thread yields before it sleeps, after the last progress it saw.
+const JOIN_SPIN: Duration = Duration::from_micros(500);
+/// The same where spinning eats a quota.
+const JOIN_SPIN_SHORT: Duration = Duration::from_micros(50);
+
+/// How long a worker may leave a task unbegun before another that is idle gets it.
+const BEGIN: Duration = Duration::from_millis(50);
+
+impl Core {
+    /// Waits until `poll` returns a value, driving meanwhile; `None` after `deadline`.
+    ///
+    /// `poll` is asked under the mutex, after every step; what it waits for is in `watch`.
+    pub(super) fn wait<T>(
+        &self,
+        deadline: Option<Instant>,
+        watch: Watch<'_>,
+        mut poll: impl FnMut(&mut State) -> Option<T>,
+    ) -> Option<T> {
+        let spin = if self.config.spin_short { JOIN_SPIN_SHORT } else { JOIN_SPIN };
+        if let Some(value) = poll(&mut self.lock()) {
+            return Some(value);
+        }
+        let mut progressed = true;
+        loop {
+            let mut state = self.lock();
+            state.drive();
+            if let Some(value) = poll(&mut state) {
+                self.leave(state);
+                return Some(value);
+            }
+            if deadline.is_some_and(|at| Instant::now() >= at) {
+                self.leave(state);
+                return None;
+            }
+            if progressed {
+                progressed = self.spin(state, spin, deadline);
+            } else {
+                self.sleep(state, watch, deadline);
+                progressed = true;
+            }
+        }
+    }
+
+    /// Spins until a result is committed; false if none was for as long as `budget`.
+    fn spin(&self, state: MutexGuard<'_, State>, budget: Duration, end: Option<Instant>) -> bool {
+        let next: Vec<(*const AtomicU64, u64)> =
+            state.seats.iter().filter_map(|seat| seat.lane.next_commit()).collect();
+        if !state.queue.is_empty() && !state.sleeper {
+            // Nobody needs to ring while this thread looks.
+            state.board.set_driver(driver::AWAKE);
+        }
+        drop(state);
+        let left = end.map_or(budget, |end| end.saturating_duration_since(Instant::now()));
+        backoff::spin(budget.min(left), || {
+            next.iter().any(|&(word, seq)| {
+                // SAFETY: the word lies in the arena, which stays mapped as long as `self` holds
+                // it; if its span has another owner by now, it is still an initialised,
+                // aligned word, and what it says is only a hint.
+                let word = unsafe { &*word };
+                // Relaxed: `drain` looks again.
+                word.load(Ordering::Relaxed) == seq
+            })
+        })
+    }
+
+    /// Sleeps until there may be something to do for `watch`, or until `deadline`.
+    fn sleep<'a>(
+        &'a self,
+        mut state: MutexGuard<'a, State>,
+        watch: Watch<'_>,
+        deadline: Option<Instant>,
+    ) {
+        let left = || deadline.map(|at| at.saturating_duration_since(Instant::now()));
+        self.start_watching(&mut state, watch);
+        if state.sleeper {
+            let me = thread::current();
+            state.waiting.push(me.clone());
+            let whom = state.board.driver();
+            if whom != driver::AWAKE && !state.arm(whom) {
+                self.wake_driver(&state, whom);
+            }
+            drop(state);
+            match left() {
+                None => thread::park(),
+                Some(left) => thread::park_timeout(left),
+            }
+            let mut state = self.lock();
+            state.waiting.retain(|thread| thread.id() != me.id());
+            self.stop_watching(&mut state, watch);
+            return;
+        }
+        state.sleeper = true;
+        let word = state.board.driver_word();
+        if state.arm(driver::JOINER) {
+            let unbegun = state.unbegun();
+            let slice = (!unbegun.is_empty()).then_some(BEGIN);
+            let asleep = Instant::now();
+            drop(state);
+            // SAFETY: the board lives as long as the state, and that as long as `self`.
+            let word = unsafe { &*word };
+            futex::wait(word, driver::JOINER, left().into_iter().chain(slice).min());
+            state = self.lock();
+            if asleep.elapsed() >= BEGIN {
+                state.rescue(&unbegun);
+            }
+        }
+        state.sleeper = false;
+        state.board.set_driver(driver::AWAKE);
+        self.stop_watching(&mut state, watch);
+    }
+
+    fn start_watching(&self, state: &mut State, watch: Watch<'_>) {
+        let Watch::Tasks(tasks) = watch else {
+            state.watch_all += 1;
+            return;
+        };
+        state.watchers += 1;
+        for &id in tasks {
+            if let Some(entry) = state.tasks.get_mut(id) {
+                entry.watched = true;
+                entry.sleepers.push(thread::current());
+            }
+        }
+    }
+
+    fn stop_watching(&self, state: &mut State, watch: Watch<'_>) {
+        let Watch::Tasks(tasks) = watch else {
+            state.watch_all -= 1;
+            return;
+        };
+        state.watchers -= 1;
+        let me = thread::current().id();
+        for &id in tasks {
+            if let Some(entry) = state.tasks.get_mut(id) {
+                entry.sleepers.retain(|thread| thread.id() != me);
+                entry.watched = !entry.sleepers.is_empty();
+            }
+        }
+    }
+
+    /// Hands the driver's role on: to another joining thread, else to the supervisor.
+    fn leave(&self, mut state: MutexGuard<'_, State>) {
+        if state.sleeper || !state.needs_rings() {
+            return;
+        }
+        if let Some(next) = state.waiting.pop() {
+            next.unpark();
+            return;
+        }
+        self.arm_supervisor(&mut state);
+    }
+
+    /// Has the workers ring the supervisor from now on, unless a joining thread sleeps: that is
+    /// woken then, to look at what this thread has changed. Tasks may have been offered of which
+    /// it does not know, and a worker may have died between changing the driver word and waking.
+    pub(super) fn arm_supervisor(&self, state: &mut State) {
+        if state.sleeper {
+            state.wake_sleeper();
+            return;
+        }
+        if !state.arm(driver::SUPERVISOR) {
+            self.bell.ring();
+        }
+    }
+
+    /// Makes whoever sleeps as driver hear of what has just changed.
+    pub(super) fn rearm(&self, state: &mut State) {
+        let whom = state.board.driver();
+        if whom != driver::AWAKE && !state.arm(whom) {
+            self.wake_driver(state, whom);
+        }
+    }
+
+    fn wake_driver(&self, state: &State, whom: u32) {
+        if whom == driver::JOINER {
+            state.board.set_driver(driver::JOINER);
+            state.board.wake_joiner();
+        } else {
+            self.bell.ring();
+        }
+    }
+
+    /// Gives up a task whose outcome nobody wants; it runs all the same.
+    pub(super) fn detach(&self, id: TaskId) {
+        if !self.is_ours() {
+            return;
+        }
+        let mut state = self.lock();
+        let Some(entry) = state.tasks.get_mut(id) else { return };
+        entry.detached = true;
+        if matches!(entry.place, Whereabouts::Done(_)) {
+            state.tasks.remove(id);
+        }
+    }
+
+    /// Takes the outcome of a task that is done, and forgets the task.
+    pub(super) fn take(state: &mut State, id: TaskId) -> Option<Outcome> {
+        let Some(entry) = state.tasks.get(id) else { return Some(Err(cancelled())) };
+        if !matches!(entry.place, Whereabouts::Done(_)) {
+            return None;
+        }
+        match state.tasks.remove(id)?.place {
+            Whereabouts::Done(outcome) => Some(outcome),
+            _ => None,
+        }
+    }
+}
