@@ -8,7 +8,7 @@ use std::process::ExitCode;
 
 use brigade::kernel::matmul::{MatMut, MatRef, gemm};
 use brigade::{Error, Pool, Scalar, SharedArray};
-use serde_json::json;
+use serde::Serialize;
 use support::arguments::{Arguments, Stop, run};
 use support::freivalds::{self, Verdict};
 use support::random::Random;
@@ -49,6 +49,23 @@ fn dtype(arguments: &Arguments) -> Result<&'static str, Stop> {
     Ok(chosen)
 }
 
+/// What `--json` prints.
+#[derive(Serialize)]
+struct Line<'a> {
+    op: &'a str,
+    m: usize,
+    k: usize,
+    n: usize,
+    dtype: &'a str,
+    workers: usize,
+    start: &'a str,
+    best_s: f64,
+    median_s: f64,
+    gflops_best: f64,
+    gflops_median: f64,
+    checked: bool,
+}
+
 /// Everything, for elements with half an ulp of `unit` at 1.
 fn multiply<T: Sample>(arguments: &Arguments, dtype: &str, unit: f64) -> Result<(), Stop> {
     let json = arguments.has("json");
@@ -77,14 +94,21 @@ fn multiply<T: Sample>(arguments: &Arguments, dtype: &str, unit: f64) -> Result<
     }
     let gflops = |s: f64| 2.0 * m as f64 * k as f64 * n as f64 / s / 1e9;
     if json {
-        let (best_s, median_s) = (timing.best_s(), timing.median_s());
-        let line = json!({
-            "op": "matmul", "m": m, "k": k, "n": n, "dtype": dtype, "workers": pool.workers(),
-            "start": start, "best_s": best_s, "median_s": median_s,
-            "gflops_best": gflops(best_s), "gflops_median": gflops(median_s),
-            "checked": verdict == Verdict::Holds,
-        });
-        println!("{line}");
+        let line = Line {
+            op: "matmul",
+            m,
+            k,
+            n,
+            dtype,
+            workers: pool.workers(),
+            start,
+            best_s: timing.best_s(),
+            median_s: timing.median_s(),
+            gflops_best: gflops(timing.best_s()),
+            gflops_median: gflops(timing.median_s()),
+            checked: verdict == Verdict::Holds,
+        };
+        report::json(&line)?;
         return Ok(());
     }
     bar.set_message("multiplying in one process");
@@ -94,7 +118,7 @@ fn multiply<T: Sample>(arguments: &Arguments, dtype: &str, unit: f64) -> Result<
     println!("C = A B: {m} by {k} times {k} by {n}, {dtype}, start by {start}\n");
     println!("{}", report::heading("GFLOP/s"));
     println!("{}", report::row("one process, alone", &alone, rate));
-    println!("{}", report::row(&report::counted(pool.workers(), "worker"), &timing, rate));
+    println!("{}", report::row(&report::counted(pool.workers() as u64, "worker"), &timing, rate));
     println!("\nspeed-up: {:.2}", alone.best_s() / timing.best_s());
     match verdict {
         Verdict::Holds => println!("checked: Freivalds' test, {} vectors", freivalds::VECTORS),

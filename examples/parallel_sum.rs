@@ -54,6 +54,6 @@ fn sum(arguments: Arguments) -> Result<(), Stop> {
     println!("{}", report::heading("GB/s"));
     println!("{}", report::row("filling, new pages", &filling, rate));
     println!("{}", report::row("adding, one process", &one, rate));
-    println!("{}", report::row(&report::counted(pool.workers(), "worker"), &adding, rate));
+    println!("{}", report::row(&report::counted(pool.workers() as u64, "worker"), &adding, rate));
     Ok(())
 }

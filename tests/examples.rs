@@ -35,7 +35,8 @@ fn refuses(name: &str, arguments: &[&str], hint: &str) {
     let text = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(2), "{name} {arguments:?}: {text}");
     assert!(output.stdout.is_empty(), "{name} {arguments:?}");
-    assert!(text.lines().count() == 1 && text.contains(hint), "{name} {arguments:?}: {text}");
+    let told = text.strip_prefix(&format!("{name}: ")).unwrap_or_default();
+    assert!(text.lines().count() == 1 && told.contains(hint), "{name} {arguments:?}: {text}");
 }
 
 /// The one line of JSON that an example prints.
@@ -63,6 +64,9 @@ fn bad_input_is_one_line_and_exit_code_2() {
     refuses("matmul", &["--a", "no-such.npy"], "--b");
     refuses("matmul", &["--size", "1000000000"], "space");
     refuses("matmul", &["--size", "18446744073709551615"], "shape");
+    refuses("factorial", &["--n", "-1"], "whole number");
+    refuses("factorial", &["--n", "1000000000000000000"], "limit");
+    refuses("factorial", &["--workers", "0"], "--workers");
     refuses("parallel_sum", &["--size-mib", "1000000000"], "space");
     refuses("parallel_sum", &["--size-mib", "18446744073709551615"], "--size-mib");
     refuses("factorial_list", &["--count", "0"], "--count");
@@ -103,10 +107,28 @@ fn a_product_of_files_is_written_and_told_in_json() {
 }
 
 #[test]
+fn a_factorial_is_written_and_told_in_json() {
+    let directory = Directory::new();
+    let file = directory.0.join("limbs");
+    let arguments = ["--n", "30", "--workers", "2", "--json", "--limbs-out"];
+    let arguments = [&arguments[..], &[file.to_str().unwrap()]].concat();
+    let Some(line) = json("factorial", &arguments) else { return };
+    let bytes = std::fs::read(file).unwrap();
+    let number = (1..=30u128).product::<u128>();
+    assert_eq!(bytes, number.to_le_bytes());
+    // Of another SHA-256, over the same 16 bytes.
+    let digest = "6c1eb0b34d7bbe0dc47d0a058f065b0286e70ed90bdfa90537b3023b38e058ab";
+    assert_eq!(line["limbs_sha256"], digest);
+    assert_eq!((&line["n"], &line["bits"]), (&30.into(), &108.into()));
+    assert_eq!((&line["decimal_digits"], &line["checked"]), (&33.into(), &true.into()));
+}
+
+#[test]
 fn small_examples_run() {
     for (name, arguments) in [
         ("parallel_sum", &["--size-mib", "3", "--workers", "2", "--repeat", "1"][..]),
         ("factorial_list", &["--count", "40", "--workers", "2"]),
+        ("factorial", &["--n", "3000", "--workers", "2", "--repeat", "2"]),
         ("named_region", &[]),
         ("crash_survived", &[]),
         ("matmul", &["--m", "30", "--k", "0", "--n", "20", "--start", "inprocess"]),

@@ -45,7 +45,7 @@ pub(crate) fn run(
     usage: &'static str,
     main: impl FnOnce(Arguments) -> Result<(), Stop>,
 ) -> ExitCode {
-    let name = usage.split_whitespace().next().unwrap_or("example");
+    let name = usage.split(':').next().unwrap_or("example");
     let (text, code) = match Arguments::parse(usage, std::env::args().skip(1)).and_then(main) {
         Ok(()) => return ExitCode::SUCCESS,
         Err(Stop::Help) => {

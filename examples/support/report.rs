@@ -2,7 +2,17 @@
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
+use serde::Serialize;
+
+use super::arguments::Stop;
 use super::timing::Timing;
+
+/// Prints one line of JSON.
+pub(crate) fn json(line: &impl Serialize) -> Result<(), Stop> {
+    let text = serde_json::to_string(line).map_err(|error| Stop::Failure(error.to_string()))?;
+    println!("{text}");
+    Ok(())
+}
 
 /// A bar over `steps` on standard error, if people look at it there and want one.
 pub(crate) fn bar(steps: usize, wanted: bool) -> ProgressBar {
@@ -28,6 +38,6 @@ pub(crate) fn heading(rate: &str) -> String {
 }
 
 /// "1 worker", "2 workers".
-pub(crate) fn counted(count: usize, noun: &str) -> String {
+pub(crate) fn counted(count: u64, noun: &str) -> String {
     if count == 1 { format!("1 {noun}") } else { format!("{count} {noun}s") }
 }
