@@ -1,4 +1,4 @@
-//! A death at every labelled step, of a worker, of the server, and of the host.
+//! A death at every labelled step of the protocols.
 //!
 //! `cargo test --features failpoints --test failpoints`
 

@@ -1,4 +1,4 @@
-//! What host, server and workers have of each other across a fork: nothing that they should not.
+//! What processes have of each other across a fork.
 
 mod common;
 

@@ -1,4 +1,4 @@
-//! What the handle of a task does in each state of the task.
+//! What a handle does in each state of its task.
 
 mod common;
 

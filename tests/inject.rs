@@ -1,4 +1,4 @@
-//! A system call of host, server or worker that is the last one, or fails.
+//! System calls that fail, or are the last one.
 //!
 //! This program runs itself under strace, again and again: each time another call is the one at
 //! which the process that makes it is killed, or the one that fails. Whatever happens, the host

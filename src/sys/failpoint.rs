@@ -1,4 +1,4 @@
-//! Named points at which a test stops, kills or fails a process of the engine.
+//! Named points at which tests stop, kill or fail processes.
 //!
 //! Only with the feature `failpoints`. The points live in a file that every process of a test
 //! maps: its path is in the environment variable [`VARIABLE`], which server and workers have from

@@ -1,4 +1,4 @@
-//! A pool beside a model of it: operations and faults in any order, and what must hold.
+//! A pool beside a model of it.
 //!
 //! 1. Every handle resolves.
 //! 2. No task runs twice, and one that returns a value ran once.
