@@ -5,8 +5,8 @@ use crate::kernel::crew::{Crew, Deserted, Solo};
 
 use super::limbs::add_assign;
 use super::params::{
-    KARATSUBA_MIN, TRANSFORM_MIN, TRANSFORM_SQUARE_MIN, TRANSFORM_TOTAL_MIN,
-    TRANSFORM_UNBALANCED_MIN,
+    KARATSUBA_MIN, TRANSFORM_MIN, TRANSFORM_PORTABLE_MIN, TRANSFORM_SQUARE_MIN,
+    TRANSFORM_TOTAL_MIN, TRANSFORM_UNBALANCED_MIN,
 };
 use super::{Backend, karatsuba, ntt, school};
 
@@ -34,7 +34,8 @@ pub const SHORTER_LIMBS_MAX: usize = ntt::SHORTER_LIMBS_MAX;
 #[must_use]
 pub fn mul_scratch_limbs(a_limbs: usize, b_limbs: usize) -> usize {
     let (long, short) = (a_limbs.max(b_limbs), a_limbs.min(b_limbs));
-    match method(long, short) {
+    // By the backend for which the transform, which needs most, begins first.
+    match method(Backend::Ifma, long, short) {
         Method::School => 0,
         // The product of a piece, and what is needed to make it.
         Method::Karatsuba => 2 * short + karatsuba::scratch_limbs(short),
@@ -62,11 +63,15 @@ enum Method {
     Transform,
 }
 
-fn method(long: usize, short: usize) -> Method {
-    let unbalanced = short >= TRANSFORM_UNBALANCED_MIN && long + short >= TRANSFORM_TOTAL_MIN;
+fn method(backend: Backend, long: usize, short: usize) -> Method {
+    let transform_min =
+        if backend == Backend::Portable { TRANSFORM_PORTABLE_MIN } else { TRANSFORM_MIN };
+    let unbalanced = backend != Backend::Portable
+        && short >= TRANSFORM_UNBALANCED_MIN
+        && long + short >= TRANSFORM_TOTAL_MIN;
     if short < KARATSUBA_MIN {
         Method::School
-    } else if short < TRANSFORM_MIN && !unbalanced {
+    } else if short < transform_min && !unbalanced {
         Method::Karatsuba
     } else {
         Method::Transform
@@ -160,7 +165,7 @@ pub unsafe fn mul_crew(
     scratch: *mut u64,
 ) -> Result<(), Deserted> {
     let (a, b) = if a.len() >= b.len() { (a, b) } else { (b, a) };
-    if let Method::Transform = method(a.len(), b.len()) {
+    if let Method::Transform = method(backend, a.len(), b.len()) {
         // SAFETY: by this function's contract.
         return unsafe { ntt::multiply(crew, out, a, Some(b), scratch, backend) };
     }
@@ -172,7 +177,7 @@ pub unsafe fn mul_crew(
         let limbs = mul_scratch_limbs(a.len(), b.len());
         // SAFETY: as above.
         let scratch = unsafe { std::slice::from_raw_parts_mut(scratch, limbs) };
-        match method(a.len(), b.len()) {
+        match method(backend, a.len(), b.len()) {
             Method::School => school::mul(out, a, b),
             _ => mul_in_pieces(out, a, b, scratch),
         }
@@ -201,7 +206,9 @@ pub unsafe fn square_crew(
     a: &[u64],
     scratch: *mut u64,
 ) -> Result<(), Deserted> {
-    if a.len() >= TRANSFORM_SQUARE_MIN {
+    let transform_min =
+        if backend == Backend::Portable { TRANSFORM_PORTABLE_MIN } else { TRANSFORM_SQUARE_MIN };
+    if a.len() >= transform_min {
         // SAFETY: by this function's contract.
         return unsafe { ntt::multiply(crew, out, a, None, scratch, backend) };
     }

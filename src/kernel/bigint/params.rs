@@ -24,6 +24,10 @@ pub(super) const TRANSFORM_TOTAL_MIN: usize = 400;
 /// The same as [`TRANSFORM_MIN`], for squares.
 pub(super) const TRANSFORM_SQUARE_MIN: usize = 120;
 
+/// Where the transform has no vectors to compute with, it begins at so many limbs instead of the
+/// sizes above.
+pub(super) const TRANSFORM_PORTABLE_MIN: usize = 1600;
+
 /// Fewest numbers in a segment of primes.
 pub(super) const FACTORIAL_SEGMENT_MIN: u64 = 1 << 16;
 

@@ -10,7 +10,7 @@ use std::ops::Range;
 
 use super::compose as composing;
 use super::digits::Digits;
-use super::lanes::Lanes;
+use super::lanes::{Arithmetic, Lanes};
 use super::pass;
 use super::plan::{Line, Node, Plan};
 use super::table::Table;
@@ -47,7 +47,7 @@ pub(super) unsafe fn first<L: Lanes>(
 ///
 /// - As for [`pass::forward`].
 #[inline(always)]
-pub(super) unsafe fn forward<L: Lanes>(
+pub(super) unsafe fn forward<L: Arithmetic>(
     data: *mut Line,
     node: Node,
     nodes: usize,
@@ -80,7 +80,7 @@ pub(super) unsafe fn forward<L: Lanes>(
 ///
 /// - As for [`pass::inverse`].
 #[inline(always)]
-pub(super) unsafe fn inverse<L: Lanes>(
+pub(super) unsafe fn inverse<L: Arithmetic>(
     data: *mut Line,
     node: Node,
     nodes: usize,
@@ -104,7 +104,7 @@ pub(super) unsafe fn inverse<L: Lanes>(
 ///
 /// - As for [`pass::last`].
 #[inline(always)]
-pub(super) unsafe fn last<L: Lanes>(data: *mut Line, plan: Plan, chunk: usize, table: &Table) {
+pub(super) unsafe fn last<L: Arithmetic>(data: *mut Line, plan: Plan, chunk: usize, table: &Table) {
     // SAFETY: by this function's contract.
     unsafe {
         match plan.odd {

@@ -6,7 +6,7 @@ use std::sync::OnceLock;
 
 use super::digits::Digits;
 use super::dispatch;
-use super::lanes::Portable;
+use super::lanes::{Portable, Scalar};
 use super::pass;
 use super::plan::{Line, Node, Plan};
 use super::table::Table;
@@ -122,7 +122,7 @@ impl Kernel for PortableKernel {
         table: &Table,
     ) {
         // SAFETY: any processor will do; the rest by this function's contract.
-        unsafe { dispatch::forward::<Portable>(data, node, nodes, layers, phase, table) }
+        unsafe { dispatch::forward::<Scalar>(data, node, nodes, layers, phase, table) }
     }
 
     unsafe fn leaves(a: *mut Line, b: *const Line, leaf: Node, leaves: usize, table: &Table) {
@@ -132,12 +132,12 @@ impl Kernel for PortableKernel {
 
     unsafe fn inverse(data: *mut Line, node: Node, nodes: usize, layers: u32, table: &Table) {
         // SAFETY: any processor will do; the rest by this function's contract.
-        unsafe { dispatch::inverse::<Portable>(data, node, nodes, layers, table) }
+        unsafe { dispatch::inverse::<Scalar>(data, node, nodes, layers, table) }
     }
 
     unsafe fn last(data: *mut Line, plan: Plan, chunk: usize, table: &Table) {
         // SAFETY: any processor will do; the rest by this function's contract.
-        unsafe { dispatch::last::<Portable>(data, plan, chunk, table) }
+        unsafe { dispatch::last::<Scalar>(data, plan, chunk, table) }
     }
 
     unsafe fn compose(

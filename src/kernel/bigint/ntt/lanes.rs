@@ -8,11 +8,14 @@ use super::field::{WORD_BITS, WORD_MASK};
 /// Lanes in a vector, coefficients in a leaf of the transform.
 pub(super) const LANES: usize = 8;
 
-/// A vector of eight 64-bit lanes in registers.
+/// Lanes of 64 bits in registers, for arithmetic without any traffic between them.
 ///
 /// Whoever holds a value has proved that the processor can compute with it, because every value
-/// comes, in the end, from one of the four unsafe constructors.
-pub(super) trait Lanes: Copy {
+/// comes, in the end, from one of the three unsafe constructors.
+pub(super) trait Arithmetic: Copy {
+    /// Lanes: a divisor of [`LANES`].
+    const WIDTH: usize;
+
     /// All lanes equal to `x`.
     ///
     /// # Safety
@@ -20,12 +23,12 @@ pub(super) trait Lanes: Copy {
     /// - The processor has what this type needs.
     unsafe fn splat(x: u64) -> Self;
 
-    /// Eight lanes from memory, aligned to 8 bytes or less.
+    /// Lanes from memory, aligned to 8 bytes or less.
     ///
     /// # Safety
     ///
     /// - The processor has what this type needs.
-    /// - 64 bytes at `source` are readable.
+    /// - As many words as there are lanes are readable at `source`.
     unsafe fn load(source: *const u64) -> Self;
 
     /// All lanes equal to what `source` points to.
@@ -36,11 +39,11 @@ pub(super) trait Lanes: Copy {
     /// - `source` is readable and aligned.
     unsafe fn splat_from(source: *const u64) -> Self;
 
-    /// Writes eight lanes to memory, aligned to 8 bytes or less.
+    /// Writes the lanes to memory, aligned to 8 bytes or less.
     ///
     /// # Safety
     ///
-    /// - 64 bytes at `target` are writable.
+    /// - As many words as there are lanes are writable at `target`.
     unsafe fn store(self, target: *mut u64);
 
     /// `self + other`, modulo 2^64.
@@ -49,6 +52,15 @@ pub(super) trait Lanes: Copy {
     /// `self - other`, modulo 2^64.
     fn sub(self, other: Self) -> Self;
 
+    /// `self + x * y` modulo 2^52; what lies above is undefined.
+    fn add_product(self, x: Self, y: Self) -> Self;
+
+    /// `self + floor(x * y / 2^52)` of the low 52 bits of `x` and `y`, modulo 2^64.
+    fn add_high(self, x: Self, y: Self) -> Self;
+}
+
+/// A vector of eight lanes, and what moves bits between them.
+pub(super) trait Lanes: Arithmetic {
     /// Bitwise and.
     fn and(self, other: Self) -> Self;
 
@@ -66,9 +78,6 @@ pub(super) trait Lanes: Copy {
 
     /// `self + (x * y mod 2^52)` of the low 52 bits of `x` and `y`, modulo 2^64.
     fn add_low(self, x: Self, y: Self) -> Self;
-
-    /// `self + floor(x * y / 2^52)` of the low 52 bits of `x` and `y`, modulo 2^64.
-    fn add_high(self, x: Self, y: Self) -> Self;
 
     /// Lanes `N..N+8` of the sixteen lanes `low`, `self`.
     fn align<const N: i32>(self, low: Self) -> Self;
@@ -103,7 +112,9 @@ impl Portable {
     }
 }
 
-impl Lanes for Portable {
+impl Arithmetic for Portable {
+    const WIDTH: usize = LANES;
+
     #[inline(always)]
     unsafe fn splat(x: u64) -> Self {
         Self([x; LANES])
@@ -138,6 +149,18 @@ impl Lanes for Portable {
     }
 
     #[inline(always)]
+    fn add_high(self, x: Self, y: Self) -> Self {
+        self.map(|i, sum| sum.wrapping_add(high_half(x.0[i], y.0[i])))
+    }
+
+    #[inline(always)]
+    fn add_product(self, x: Self, y: Self) -> Self {
+        self.map(|i, sum| sum.wrapping_add(x.0[i].wrapping_mul(y.0[i])))
+    }
+}
+
+impl Lanes for Portable {
+    #[inline(always)]
     fn and(self, other: Self) -> Self {
         self.map(|i, x| x & other.0[i])
     }
@@ -165,15 +188,6 @@ impl Lanes for Portable {
     #[inline(always)]
     fn add_low(self, x: Self, y: Self) -> Self {
         self.map(|i, sum| sum.wrapping_add(x.0[i].wrapping_mul(y.0[i]) & WORD_MASK))
-    }
-
-    #[inline(always)]
-    fn add_high(self, x: Self, y: Self) -> Self {
-        // Shifting one multiplicand up drops its bits from 52 on and puts the high half at 64.
-        self.map(|i, sum| {
-            let (_, high) = mul_add(x.0[i] << (64 - WORD_BITS), y.0[i] & WORD_MASK, 0, 0);
-            sum.wrapping_add(high)
-        })
     }
 
     #[inline(always)]
@@ -215,4 +229,62 @@ impl Lanes for Portable {
     fn last(self) -> u64 {
         self.0[LANES - 1]
     }
+}
+
+/// One lane, for any processor: nets of these fit into registers where nets of vectors do not.
+#[derive(Clone, Copy)]
+pub(super) struct Scalar(u64);
+
+impl Arithmetic for Scalar {
+    const WIDTH: usize = 1;
+
+    #[inline(always)]
+    unsafe fn splat(x: u64) -> Self {
+        Self(x)
+    }
+
+    #[inline(always)]
+    unsafe fn load(source: *const u64) -> Self {
+        // SAFETY: one word is readable, by this function's contract.
+        Self(unsafe { source.read_unaligned() })
+    }
+
+    #[inline(always)]
+    unsafe fn splat_from(source: *const u64) -> Self {
+        // SAFETY: readable and aligned, by this function's contract.
+        Self(unsafe { source.read() })
+    }
+
+    #[inline(always)]
+    unsafe fn store(self, target: *mut u64) {
+        // SAFETY: one word is writable, by this function's contract.
+        unsafe { target.write_unaligned(self.0) }
+    }
+
+    #[inline(always)]
+    fn add(self, other: Self) -> Self {
+        Self(self.0.wrapping_add(other.0))
+    }
+
+    #[inline(always)]
+    fn sub(self, other: Self) -> Self {
+        Self(self.0.wrapping_sub(other.0))
+    }
+
+    #[inline(always)]
+    fn add_product(self, x: Self, y: Self) -> Self {
+        Self(self.0.wrapping_add(x.0.wrapping_mul(y.0)))
+    }
+
+    #[inline(always)]
+    fn add_high(self, x: Self, y: Self) -> Self {
+        Self(self.0.wrapping_add(high_half(x.0, y.0)))
+    }
+}
+
+/// `floor(x * y / 2^52)` of the low 52 bits of `x` and `y`. Shifting one of them up drops its bits
+/// from 52 on, and puts the high half at bit 64.
+#[inline(always)]
+const fn high_half(x: u64, y: u64) -> u64 {
+    mul_add(x << (64 - WORD_BITS), y & WORD_MASK, 0, 0).1
 }

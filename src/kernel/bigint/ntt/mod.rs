@@ -10,9 +10,10 @@
 //! `x^(N/m) - omega^e` for `e < m`, and these by square roots,
 //! `x^(2n) - c^2 = (x^n - c) (x^n + c)`, down to `x^8 - rho`, where the polynomials are multiplied
 //! as such: eight coefficients are one vector, and these products cost less than three more levels.
-//! A butterfly is one product by a constant, `(a, x) -> (a + c x, a - c x)`. The order of the leaves is that in which the splitting
-//! leaves them, and the inverse undoes the splitting, so nothing is ever permuted. The roots of all
-//! levels are one list (`table`), because the nodes of a level are a beginning of it.
+//! A butterfly is one product by a constant, `(a, x) -> (a + c x, a - c x)`. The order of the
+//! leaves is that in which the splitting leaves them, and the inverse undoes the splitting, so
+//! nothing is ever permuted. The roots of all levels are one list (`table`), because those of a
+//! level are a beginning of it.
 //!
 //! Several levels are done in registers at a time (`net`, `pass`): the odd level and some binary
 //! ones together with the splitting into digits, then four at a time, depth first, so that a block

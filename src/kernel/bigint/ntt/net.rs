@@ -25,7 +25,7 @@
 #![allow(unsafe_code)]
 
 use super::field::{Factor, PRIMES, Prime, WORD_MASK};
-use super::lanes::Lanes;
+use super::lanes::{Arithmetic, Lanes};
 use super::table::OddFactors;
 
 /// A factor, spread over the lanes: the multiplier and its quotient.
@@ -50,7 +50,7 @@ pub(super) struct Field<L> {
     eight: L,
 }
 
-impl<L: Lanes> Field<L> {
+impl<L: Arithmetic> Field<L> {
     /// The constants of prime `index`.
     ///
     /// # Safety
@@ -94,20 +94,13 @@ impl<L: Lanes> Field<L> {
     #[inline(always)]
     pub(super) fn mul_add(&self, acc: L, x: L, (w, quotient): Spread<L>) -> L {
         let q = self.one.add_high(x, quotient);
-        acc.add_low(x, w).add_low(q, self.minus_p)
+        acc.add_product(x, w).add_product(q, self.minus_p)
     }
 
     /// A value congruent to `x` in `[3p, 4p + 7 gap)`.
     #[inline(always)]
     pub(super) fn reduce(&self, x: L) -> L {
-        x.add_low(self.minus_three.add_high(x, self.eight), self.minus_p)
-    }
-
-    /// `x w mod p` in `[0, p)`, for a true `x` in `[0, 2^52)`.
-    #[inline(always)]
-    pub(super) fn mul_canonical(&self, x: L, w: Spread<L>) -> L {
-        let product = self.mul_add(self.p, x, w).and(self.splat(WORD_MASK));
-        product.min(product.sub(self.p))
+        x.add_product(self.minus_three.add_high(x, self.eight), self.minus_p)
     }
 
     /// `(a + x w, a - x w)`.
@@ -127,9 +120,18 @@ impl<L: Lanes> Field<L> {
     }
 }
 
+impl<L: Lanes> Field<L> {
+    /// `x w mod p` in `[0, p)`, for a true `x` in `[0, 2^52)`.
+    #[inline(always)]
+    pub(super) fn mul_canonical(&self, x: L, w: Spread<L>) -> L {
+        let product = self.mul_add(self.p, x, w).and(self.splat(WORD_MASK));
+        product.min(product.sub(self.p))
+    }
+}
+
 /// Two layers, from layer `d` at its node `t`, on the elements `at` of `x`.
 #[inline(always)]
-fn forward4<L: Lanes>(
+fn forward4<L: Arithmetic>(
     field: &Field<L>,
     x: &mut [L],
     at: [usize; 4],
@@ -149,7 +151,7 @@ fn forward4<L: Lanes>(
 
 /// All `log2(R)` layers of a forward pass; layer `d` is `phase + d` layers after a reduction.
 #[inline(always)]
-pub(super) fn forward<L: Lanes, const R: usize>(
+pub(super) fn forward<L: Arithmetic, const R: usize>(
     field: &Field<L>,
     x: &mut [L; R],
     phase: usize,
@@ -184,7 +186,7 @@ pub(super) fn forward<L: Lanes, const R: usize>(
 /// [`forward`] where the upper half of `x` is zero: both results of a butterfly of the first layer
 /// are then its `a`. For 16 elements and phase 0.
 #[inline(always)]
-pub(super) fn forward_half<L: Lanes>(field: &Field<L>, x: &mut [L], twiddles: &impl Twiddles) {
+pub(super) fn forward_half<L: Arithmetic>(field: &Field<L>, x: &mut [L], twiddles: &impl Twiddles) {
     for i in 0..8 {
         x[i] = field.reduce(x[i]);
         x[i + 8] = x[i];
@@ -203,7 +205,7 @@ pub(super) fn forward_half<L: Lanes>(field: &Field<L>, x: &mut [L], twiddles: &i
 
 /// Undoes two layers, down to layer `d` at its node `t`, on the elements `at` of `x`.
 #[inline(always)]
-fn inverse4<L: Lanes>(
+fn inverse4<L: Arithmetic>(
     field: &Field<L>,
     x: &mut [L],
     at: [usize; 4],
@@ -224,7 +226,7 @@ fn inverse4<L: Lanes>(
 
 /// Undoes [`forward`], up to a factor `R`; the factors are the negated inverses of its factors.
 #[inline(always)]
-pub(super) fn inverse<L: Lanes, const R: usize>(
+pub(super) fn inverse<L: Arithmetic, const R: usize>(
     field: &Field<L>,
     x: &mut [L; R],
     twiddles: &impl Twiddles,
@@ -258,7 +260,7 @@ pub(super) fn inverse<L: Lanes, const R: usize>(
 
 /// `y[e] = sum_t x[t] w^(e t)` for `w` of odd order `M`.
 #[inline(always)]
-pub(super) fn odd<L: Lanes, const M: usize>(
+pub(super) fn odd<L: Arithmetic, const M: usize>(
     field: &Field<L>,
     factors: &OddFactors,
     x: [L; M],
@@ -277,7 +279,7 @@ pub(super) fn odd<L: Lanes, const M: usize>(
 /// Windows, with `T = M / 2 <= 3` terms: `u` in `[3, 5 + e)`, `v` in `[2 - e, 4 + e)`; the two
 /// sums in `[3 - T, 4 + e + T)` and `[3 - T, 3 + T)`.
 #[inline(always)]
-fn odd_prime<L: Lanes, const M: usize>(
+fn odd_prime<L: Arithmetic, const M: usize>(
     field: &Field<L>,
     factors: &OddFactors,
     set: usize,
@@ -313,7 +315,7 @@ fn odd_prime<L: Lanes, const M: usize>(
 
 /// Of order `M = A B`, by Cooley and Tukey: `t = B a + b`, `e = e1 + A e2`.
 #[inline(always)]
-fn odd_composite<L: Lanes, const A: usize, const B: usize, const M: usize>(
+fn odd_composite<L: Arithmetic, const A: usize, const B: usize, const M: usize>(
     field: &Field<L>,
     factors: &OddFactors,
     mut x: [L; M],

@@ -5,7 +5,7 @@
 
 use super::digits::{Digits, Split, residue};
 use super::field::{Factor, PRIMES};
-use super::lanes::{LANES, Lanes};
+use super::lanes::{Arithmetic, LANES, Lanes};
 use super::net::{self, Field, Twiddles};
 use super::plan::{Line, Node, PAGE_LINES, Plan, halve, padded};
 use super::table::{Table, mirror};
@@ -27,32 +27,38 @@ fn columns<const R: usize>(data: *mut Line, start: usize, stride: usize) -> [*mu
     columns
 }
 
-/// Line `i` of each column.
+/// The vectors that `lines` lines are.
+#[inline(always)]
+const fn vectors<L: Arithmetic>(lines: usize) -> usize {
+    lines * (LANES / L::WIDTH)
+}
+
+/// Vector `i` of each column: a line has `LANES / L::WIDTH` of them.
 ///
 /// # Safety
 ///
-/// - Line `i` of each column is readable, and the processor has what `L` needs.
+/// - Vector `i` of each column is readable, and the processor has what `L` needs.
 #[inline(always)]
-unsafe fn load<L: Lanes, const R: usize>(columns: &[*mut Line; R], i: usize) -> [L; R] {
+unsafe fn load<L: Arithmetic, const R: usize>(columns: &[*mut Line; R], i: usize) -> [L; R] {
     // SAFETY: the processor has what `L` needs, by this function's contract.
     let mut x = [unsafe { L::splat(0) }; R];
     for column in 0..R {
-        // SAFETY: line `i` of the column is readable, by this function's contract.
-        x[column] = unsafe { L::load(columns[column].wrapping_add(i).cast()) };
+        // SAFETY: vector `i` of the column is readable, by this function's contract.
+        x[column] = unsafe { L::load(columns[column].cast::<u64>().wrapping_add(i * L::WIDTH)) };
     }
     x
 }
 
-/// Writes line `i` of each column.
+/// Writes vector `i` of each column.
 ///
 /// # Safety
 ///
-/// - Line `i` of each column is writable.
+/// - Vector `i` of each column is writable.
 #[inline(always)]
-unsafe fn store<L: Lanes, const R: usize>(columns: &[*mut Line; R], i: usize, x: [L; R]) {
+unsafe fn store<L: Arithmetic, const R: usize>(columns: &[*mut Line; R], i: usize, x: [L; R]) {
     for column in 0..R {
-        // SAFETY: line `i` of the column is writable, by this function's contract.
-        unsafe { x[column].store(columns[column].wrapping_add(i).cast()) };
+        // SAFETY: vector `i` of the column is writable, by this function's contract.
+        unsafe { x[column].store(columns[column].cast::<u64>().wrapping_add(i * L::WIDTH)) };
     }
 }
 
@@ -63,7 +69,7 @@ unsafe fn store<L: Lanes, const R: usize>(columns: &[*mut Line; R], i: usize, x:
 /// - The processor has what `L` needs.
 /// - The lines of these nodes, each at its padded place, are this thread's to read and write.
 #[inline(always)]
-pub(super) unsafe fn forward<L: Lanes, const R: usize, const PHASE: usize>(
+pub(super) unsafe fn forward<L: Arithmetic, const R: usize, const PHASE: usize>(
     data: *mut Line,
     node: Node,
     nodes: usize,
@@ -78,7 +84,7 @@ pub(super) unsafe fn forward<L: Lanes, const R: usize, const PHASE: usize>(
         let twiddles = Forward::new::<R>(table, rows, node.index);
         for start in (0..stride).step_by(PAGE_LINES) {
             let columns = columns::<R>(data, node.line + start, stride);
-            for i in 0..stride.min(PAGE_LINES) {
+            for i in 0..vectors::<L>(stride.min(PAGE_LINES)) {
                 // SAFETY: the line is the node's, ours by this function's contract.
                 let mut x = unsafe { load::<L, R>(&columns, i) };
                 net::forward(&field, &mut x, PHASE, &twiddles);
@@ -153,7 +159,7 @@ impl Twiddles for Inverse<'_> {
 /// - The processor has what `L` needs.
 /// - The lines of these nodes, each at its padded place, are this thread's to read and write.
 #[inline(always)]
-pub(super) unsafe fn inverse<L: Lanes, const R: usize>(
+pub(super) unsafe fn inverse<L: Arithmetic, const R: usize>(
     data: *mut Line,
     node: Node,
     nodes: usize,
@@ -168,7 +174,7 @@ pub(super) unsafe fn inverse<L: Lanes, const R: usize>(
         let twiddles = Inverse::new::<R>(table, rows, node.index);
         for start in (0..stride).step_by(PAGE_LINES) {
             let columns = columns::<R>(data, node.line + start, stride);
-            for i in 0..stride.min(PAGE_LINES) {
+            for i in 0..vectors::<L>(stride.min(PAGE_LINES)) {
                 // SAFETY: the line is the node's, ours by this function's contract.
                 let mut x = unsafe { load::<L, R>(&columns, i) };
                 net::inverse(&field, &mut x, &twiddles);
@@ -238,7 +244,7 @@ pub(super) unsafe fn first<L: Lanes, const M: usize, const R: usize>(
 /// The binary layers of the first pass on elements `e N..(e + 1) N`, modulo `y^N - omega^e`; if
 /// `HALF`, the upper half of them is zero.
 #[inline(always)]
-fn head_forward<L: Lanes, const M: usize, const N: usize, const HALF: bool>(
+fn head_forward<L: Arithmetic, const M: usize, const N: usize, const HALF: bool>(
     field: &Field<L>,
     table: &Table,
     e: usize,
@@ -266,7 +272,7 @@ fn head_forward<L: Lanes, const M: usize, const N: usize, const HALF: bool>(
 /// - The processor has what `L` needs.
 /// - Memory for the plan at `data`, of which this chunk's lines are this thread's to write.
 #[inline(always)]
-pub(super) unsafe fn last<L: Lanes, const M: usize, const R: usize>(
+pub(super) unsafe fn last<L: Arithmetic, const M: usize, const R: usize>(
     data: *mut Line,
     plan: Plan,
     chunk: usize,
@@ -277,7 +283,7 @@ pub(super) unsafe fn last<L: Lanes, const M: usize, const R: usize>(
     let stride = 1usize << plan.column_log();
     let start = chunk * PAGE_LINES;
     let columns = columns::<R>(data, start, stride);
-    for i in 0..stride.min(PAGE_LINES) {
+    for i in 0..vectors::<L>(stride.min(PAGE_LINES)) {
         // SAFETY: the line belongs to this chunk, ours by this function's contract.
         let mut x = unsafe { load::<L, R>(&columns, i) };
         for e in 0..M {
@@ -306,7 +312,7 @@ pub(super) unsafe fn last<L: Lanes, const M: usize, const R: usize>(
 
 /// Undoes [`head_forward`], up to a factor `N`.
 #[inline(always)]
-fn head_inverse<L: Lanes, const M: usize, const N: usize>(
+fn head_inverse<L: Arithmetic, const M: usize, const N: usize>(
     field: &Field<L>,
     table: &Table,
     e: usize,

@@ -9,7 +9,7 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 
 use super::field::{PRIMES, WORD_MASK};
-use super::lanes::Lanes;
+use super::lanes::Arithmetic;
 use super::net::{self, Field, Twiddles};
 use super::plan::{ODD_PARTS, Plan};
 use super::table::tables;
@@ -91,7 +91,9 @@ impl Span {
     }
 }
 
-impl Lanes for Span {
+impl Arithmetic for Span {
+    const WIDTH: usize = 1;
+
     unsafe fn splat(x: u64) -> Self {
         Self::new(Form { constant: x.into(), ..Form::default() })
     }
@@ -101,6 +103,14 @@ impl Lanes for Span {
         let x = unsafe { source.read() };
         // SAFETY: spans need no processor.
         unsafe { Self::splat(x) }
+    }
+
+    unsafe fn load(_: *const u64) -> Self {
+        unimplemented!("nets do not touch memory")
+    }
+
+    unsafe fn store(self, _: *mut u64) {
+        unimplemented!("nets do not touch memory")
     }
 
     fn add(self, other: Self) -> Self {
@@ -120,7 +130,7 @@ impl Lanes for Span {
         Self::new(Form { constant, quotient: Some((x.0, y.constant())), ..Form::default() })
     }
 
-    fn add_low(self, x: Self, y: Self) -> Self {
+    fn add_product(self, x: Self, y: Self) -> Self {
         let mut form = self.form();
         let Some((multiplicand, factor)) = x.form().quotient else {
             x.multiplicand();
@@ -141,54 +151,6 @@ impl Lanes for Span {
         assert_eq!((multiplicand, factor), (self.0, 8), "a reduction of something else");
         let gap = (1 << 49) - p;
         Self::unknown(more, more + (1 << 49) - 1 + (high >> 49) * gap)
-    }
-
-    unsafe fn load(_: *const u64) -> Self {
-        unimplemented!("nets do not touch memory")
-    }
-
-    unsafe fn store(self, _: *mut u64) {
-        unimplemented!("nets do not touch memory")
-    }
-
-    fn and(self, _: Self) -> Self {
-        unimplemented!("nets do not mask")
-    }
-
-    fn or(self, _: Self) -> Self {
-        unimplemented!("nets do not mask")
-    }
-
-    fn min(self, _: Self) -> Self {
-        unimplemented!("nets do not compare")
-    }
-
-    fn shift_right<const N: u32>(self) -> Self {
-        unimplemented!("nets do not shift")
-    }
-
-    fn shift_left<const N: u32>(self) -> Self {
-        unimplemented!("nets do not shift")
-    }
-
-    fn align<const N: i32>(self, _: Self) -> Self {
-        unimplemented!("nets do not mix lanes")
-    }
-
-    fn shift_apart(self, _: Self) -> Self {
-        unimplemented!("nets do not shift")
-    }
-
-    fn pack<const D: u32>(self) -> Self {
-        unimplemented!("nets do not pack")
-    }
-
-    fn ripple<const D: u32>(self, _: u32) -> (Self, u32) {
-        unimplemented!("nets do not carry")
-    }
-
-    fn last(self) -> u64 {
-        unimplemented!("nets do not store")
     }
 }
 

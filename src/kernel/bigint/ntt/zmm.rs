@@ -4,7 +4,7 @@
 use std::arch::x86_64::*;
 
 use super::digits::multiples;
-use super::lanes::Lanes;
+use super::lanes::{Arithmetic, LANES, Lanes};
 
 /// Eight lanes in a register of 512 bits.
 ///
@@ -13,7 +13,9 @@ use super::lanes::Lanes;
 #[derive(Clone, Copy)]
 pub(super) struct Zmm(__m512i);
 
-impl Lanes for Zmm {
+impl Arithmetic for Zmm {
+    const WIDTH: usize = LANES;
+
     #[inline(always)]
     unsafe fn splat(x: u64) -> Self {
         // SAFETY: AVX-512 F is there, by this function's contract.
@@ -53,6 +55,19 @@ impl Lanes for Zmm {
     }
 
     #[inline(always)]
+    fn add_high(self, x: Self, y: Self) -> Self {
+        // SAFETY: AVX-512 IFMA, by the type's contract.
+        Self(unsafe { _mm512_madd52hi_epu64(self.0, x.0, y.0) })
+    }
+
+    #[inline(always)]
+    fn add_product(self, x: Self, y: Self) -> Self {
+        self.add_low(x, y)
+    }
+}
+
+impl Lanes for Zmm {
+    #[inline(always)]
     fn and(self, other: Self) -> Self {
         // SAFETY: AVX-512 F, by the type's contract.
         Self(unsafe { _mm512_and_si512(self.0, other.0) })
@@ -86,12 +101,6 @@ impl Lanes for Zmm {
     fn add_low(self, x: Self, y: Self) -> Self {
         // SAFETY: AVX-512 IFMA, by the type's contract.
         Self(unsafe { _mm512_madd52lo_epu64(self.0, x.0, y.0) })
-    }
-
-    #[inline(always)]
-    fn add_high(self, x: Self, y: Self) -> Self {
-        // SAFETY: AVX-512 IFMA, by the type's contract.
-        Self(unsafe { _mm512_madd52hi_epu64(self.0, x.0, y.0) })
     }
 
     #[inline(always)]
