@@ -1,5 +1,7 @@
 //! Matrix products by teams of workers.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use brigade::kernel::matmul::{MatMut, MatRef, naive};
 use brigade::{Error, Matrix, Pool, SharedArray, Start};
 
@@ -97,4 +99,74 @@ fn two_products_at_once_do_not_wait_for_each_other_for_ever() {
             });
         }
     });
+}
+
+/// The ids of all workers: asked until each has answered.
+fn worker_pids(pool: &Pool) -> Vec<u32> {
+    let mut pids = Vec::new();
+    while pids.len() < pool.workers() {
+        let asked: Vec<_> = (0..pool.workers())
+            .map(|_| pool.submit(|()| std::process::id(), ()).unwrap())
+            .collect();
+        pids.extend(asked.into_iter().map(|handle| handle.join().unwrap()));
+        pids.sort_unstable();
+        pids.dedup();
+    }
+    pids
+}
+
+/// Runs `product` while another thread kills a worker as soon as the product is under way.
+fn with_a_worker_killed<R>(pool: &Pool, product: impl FnOnce() -> R) -> (R, u32) {
+    let victim = worker_pids(pool)[0];
+    let is_over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while pool.stats().offered < 2 {
+                if is_over.load(Ordering::Acquire) {
+                    return;
+                }
+                std::thread::yield_now();
+            }
+            let victim = nix::unistd::Pid::from_raw(victim.cast_signed());
+            nix::sys::signal::kill(victim, nix::sys::signal::Signal::SIGKILL).unwrap();
+        });
+        let result = product();
+        is_over.store(true, Ordering::Release);
+        (result, victim)
+    })
+}
+
+#[test]
+fn a_worker_killed_in_a_product_is_named_and_hangs_nobody() {
+    let pool = Pool::builder().workers(3).build().unwrap();
+    let (a, b) = (matrix(700, 1100, 7), matrix(1100, 700, 8));
+    let expected = expected(&a, &b);
+    let mut named = 0;
+    for _ in 0..20 {
+        match with_a_worker_killed(&pool, || pool.matmul(&a, &b)) {
+            // The product, or the worker's part of it, was complete before the kill.
+            (Ok(c), _) => assert_eq!(c.as_slice(), expected),
+            (Err(error), victim) => {
+                assert_eq!(error.death().expect("a death").pid, victim, "{error}");
+                named += 1;
+            }
+        }
+        if named >= 3 {
+            break;
+        }
+    }
+    assert!(named > 0, "no kill met a product");
+    assert_eq!(pool.matmul(&a, &b).unwrap().as_slice(), expected);
+}
+
+#[test]
+fn a_repeatable_product_survives_the_death_of_a_worker() {
+    let pool = Pool::builder().workers(2).build().unwrap();
+    let (a, b) = (matrix(700, 1100, 9), matrix(1100, 700, 10));
+    let expected = expected(&a, &b);
+    for _ in 0..4 {
+        let (c, _) = with_a_worker_killed(&pool, || pool.product(&a, &b).retries(3).run());
+        assert_eq!(c.unwrap().as_slice(), expected);
+    }
+    assert!(pool.stats().restarts > 0, "no kill met a product");
 }
