@@ -1,4 +1,5 @@
-//! What processes have of each other across a fork.
+//! What host, server and workers have of each other across a fork: nothing that they should not.
+#![allow(unsafe_code)]
 
 mod common;
 
@@ -139,10 +140,7 @@ fn closed_standard_descriptors_do_not_matter() {
     alone(|| {
         let saved = nix::unistd::dup(std::io::stdin()).unwrap();
         // SAFETY: the descriptor is put back before anybody uses it.
-        #[allow(unsafe_code)]
-        unsafe {
-            libc::close(0)
-        };
+        unsafe { libc::close(0) };
         let pool = two();
         let reads = |()| std::io::read_to_string(std::io::stdin()).unwrap().len();
         assert_eq!(pool.submit(reads, ()).unwrap().join().unwrap(), 0);
@@ -155,7 +153,6 @@ fn closed_standard_descriptors_do_not_matter() {
 fn in_a_fork(child: impl FnOnce()) {
     // SAFETY: the child of a process with several threads calls what may allocate; glibc's
     // allocator allows that, and what else it calls is what is tested.
-    #[allow(unsafe_code)]
     match unsafe { fork() }.unwrap() {
         ForkResult::Child => {
             let done = std::panic::catch_unwind(std::panic::AssertUnwindSafe(child)).is_ok();
@@ -187,12 +184,10 @@ fn pool_and_handles_are_inert_in_a_child_that_the_host_forks() {
             assert!(running.is_finished());
             let waited = running.join_timeout(Duration::from_secs(1));
             assert!(matches!(waited, Err(Error::Closed { .. })));
-            // SAFETY: the copies are the child's own, and the parent's are not touched.
-            #[allow(unsafe_code)]
-            unsafe {
-                drop(std::ptr::read(&raw const running));
-                drop(std::ptr::read(&raw const pool));
-            }
+            // SAFETY: the copy is the child's own, and the parent's is not touched.
+            drop(unsafe { std::ptr::read(&raw const running) });
+            // SAFETY: as above.
+            drop(unsafe { std::ptr::read(&raw const pool) });
         });
         let after: BTreeSet<_> = own_processes().iter().map(|process| process.pid).collect();
         assert_eq!(before, after);
@@ -222,7 +217,6 @@ fn a_child_that_the_host_forks_while_its_threads_work_neither_hangs_nor_harms() 
                     assert!(!handle.cancel());
                     assert!(handle.kill().is_err());
                     // SAFETY: the copy is the child's own, and the parent's is not touched.
-                    #[allow(unsafe_code)]
                     unsafe {
                         drop(std::ptr::read(&raw const handle));
                     }
@@ -254,7 +248,6 @@ fn a_lingering_child_of_the_host_hides_no_death() {
     alone(|| {
         let pool = two();
         // SAFETY: the child only sleeps.
-        #[allow(unsafe_code)]
         match unsafe { fork() }.unwrap() {
             ForkResult::Child => loop {
                 // SAFETY: no memory is touched.

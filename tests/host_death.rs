@@ -2,6 +2,7 @@
 //!
 //! Every test runs its host in a process of its own, kills it from outside and then looks for
 //! what is left: see `common::alone::against_host`.
+#![allow(unsafe_code)]
 
 mod common;
 
@@ -43,17 +44,17 @@ fn waits() {
 
 #[test]
 fn a_host_that_is_killed_leaves_nothing() {
-    against_host(|| waits(), |runner| dies_by(runner, Signal::SIGKILL));
+    against_host(waits, |runner| dies_by(runner, Signal::SIGKILL));
 }
 
 #[test]
 fn a_host_that_is_terminated_leaves_nothing() {
-    against_host(|| waits(), |runner| dies_by(runner, Signal::SIGTERM));
+    against_host(waits, |runner| dies_by(runner, Signal::SIGTERM));
 }
 
 #[test]
 fn a_host_that_is_hung_up_on_leaves_nothing() {
-    against_host(|| waits(), |runner| dies_by(runner, Signal::SIGHUP));
+    against_host(waits, |runner| dies_by(runner, Signal::SIGHUP));
 }
 
 #[test]
@@ -114,7 +115,7 @@ fn the_host_and_its_server_killed_together_leave_nothing() {
         runner.send(Signal::SIGKILL);
         runner.end();
     };
-    against_host(|| waits(), outside);
+    against_host(waits, outside);
 }
 
 #[test]
@@ -129,12 +130,11 @@ fn a_stopped_worker_does_not_outlive_its_host() {
         runner.send(Signal::SIGKILL);
         runner.end();
     };
-    against_host(|| waits(), outside);
+    against_host(waits, outside);
 }
 
 #[test]
 fn what_tasks_have_forked_does_not_outlive_the_host() {
-    #[allow(unsafe_code)]
     fn fork() -> bool {
         // SAFETY: the worker has one thread, so the child may do what it likes.
         unsafe { nix::unistd::fork() }.unwrap().is_child()

@@ -1,4 +1,5 @@
 //! The host's signals, handlers and children are its own.
+#![allow(unsafe_code)]
 
 mod common;
 
@@ -24,7 +25,6 @@ extern "C" fn note(_: i32) {
 fn handle(signal: Signal, handler: SigHandler, flags: SaFlags) {
     let action = SigAction::new(handler, flags, SigSet::empty());
     // SAFETY: the handler only adds to an atomic.
-    #[allow(unsafe_code)]
     unsafe { signal::sigaction(signal, &action) }.unwrap();
 }
 

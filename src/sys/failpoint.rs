@@ -13,6 +13,7 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use memmap2::MmapRaw;
+use nix::sys::signal::Signal;
 
 use crate::sys::futex;
 
@@ -191,10 +192,10 @@ pub(crate) fn hit(point: Point) {
         return;
     }
     let signal = match action {
-        action if action == Action::Kill as u32 => libc::SIGKILL,
-        action if action == Action::Abort as u32 => libc::SIGABRT,
-        _ => libc::SIGSTOP,
+        action if action == Action::Kill as u32 => Signal::SIGKILL,
+        action if action == Action::Abort as u32 => Signal::SIGABRT,
+        _ => Signal::SIGSTOP,
     };
-    // SAFETY: a plain system call without pointers; `getpid` cannot fail.
-    unsafe { libc::kill(libc::getpid(), signal) };
+    // Only one that is not allowed could fail, and these are sent to this very process.
+    let _ = nix::sys::signal::kill(nix::unistd::Pid::this(), signal);
 }

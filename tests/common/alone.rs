@@ -46,7 +46,8 @@ pub(crate) fn alone_with<F: FnOnce()>(env: &[(&str, &str)], body: F) {
 }
 
 /// Runs `host` in a process of its own, and `outside`, in this one, against it. The host usually
-/// dies; `outside` may look at how it ended. Fails if anything of it is left.
+/// dies; `outside`, a closure written in the test, may look at how it ended. Fails if anything
+/// of it is left.
 pub(crate) fn against_host<F, G>(host: F, outside: G)
 where
     F: FnOnce(),
@@ -61,7 +62,7 @@ where
     F: FnOnce(),
     G: FnOnce(&mut Runner),
 {
-    let name = test_name::<F>();
+    let name = test_name::<G>();
     if is_inside(&name) {
         watch();
         return host();

@@ -5,6 +5,7 @@
 pub(crate) mod alone;
 pub(crate) mod machine;
 pub(crate) mod processes;
+pub(crate) mod tasks;
 
 use std::collections::BTreeSet;
 use std::fs;

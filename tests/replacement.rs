@@ -1,0 +1,307 @@
+//! Workers and servers that die, stop or do not start, and the pool that goes on.
+#![allow(unsafe_code)]
+
+mod common;
+
+use std::time::Duration;
+
+use brigade::{Error, ExitReason, Pool, TaskError};
+use common::alone::{alone, own_processes, server, workers};
+use common::processes::{Process, send, wait_for};
+use common::tasks::{
+    count, counted, death, endless, forever, long_enough_to_sleep, raise, tally, with,
+};
+use nix::sys::signal::Signal;
+
+#[test]
+fn all_workers_killed_at_once_fail_what_ran_and_lose_nothing_else() {
+    alone(|| {
+        let pool = with(4).build().unwrap();
+        let path = tally("all");
+        let running: Vec<_> = (0..4).map(|_| pool.submit(endless, path.clone()).unwrap()).collect();
+        wait_for(|| counted(&path) == 4);
+        let queued: Vec<_> = (0..400u32).map(|n| pool.submit(|n: u32| n, n).unwrap()).collect();
+        for worker in workers() {
+            send(worker.pid, Signal::SIGKILL);
+        }
+        for handle in running {
+            assert_eq!(death(handle).reason, ExitReason::Signal(9));
+        }
+        for (n, handle) in (0..).zip(queued) {
+            assert_eq!(handle.join().unwrap(), n);
+        }
+        assert_eq!(counted(&path), 4);
+        std::fs::remove_file(path).unwrap();
+    });
+}
+
+// Strikes were counted for the whole pool, whoever had killed the workers.
+#[test]
+fn killing_the_workers_of_a_fresh_pool_does_not_break_it() {
+    alone(|| {
+        for _ in 0..3 {
+            let pool = with(4).build().unwrap();
+            for worker in workers() {
+                send(worker.pid, Signal::SIGKILL);
+            }
+            assert_eq!(pool.submit(|n: u8| n + 1, 1).unwrap().join().unwrap(), 2);
+        }
+    });
+}
+
+#[test]
+fn workers_that_die_before_they_are_ready_break_the_pool_with_the_cause() {
+    alone(|| {
+        for start in 0..4 {
+            let pool = with(2);
+            let pool = match start {
+                0 => pool.initializer(|()| -> Result<(), String> { std::process::exit(3) }, ()),
+                1 => pool.initializer(|()| Err("no licence".into()), ()),
+                2 => pool.initializer(|()| -> Result<(), String> { panic!("no luck") }, ()),
+                _ => pool.initializer(
+                    |()| {
+                        raise(Signal::SIGKILL);
+                        Ok(())
+                    },
+                    (),
+                ),
+            };
+            // It may break before it is built or after.
+            let Ok(pool) = pool.build() else { continue };
+            let cause = match pool.submit(|n: u8| n, 1) {
+                Ok(handle) => handle.join().unwrap_err().to_string(),
+                Err(error) => error.to_string(),
+            };
+            let expected = ["code 3", "no licence", "no luck", "SIGKILL"][start];
+            assert!(cause.contains(expected), "{cause}");
+            let refused = pool.submit(|n: u8| n, 1).map(drop).unwrap_err();
+            assert!(matches!(refused, Error::Broken { .. }), "{refused}");
+            assert!(matches!(pool.shutdown(), Err(Error::Broken { .. })));
+        }
+    });
+}
+
+#[test]
+fn a_task_that_always_kills_its_worker_is_tried_as_often_as_allowed() {
+    alone(|| {
+        for retries in [0, 1, 3] {
+            let pool = with(2).retries(retries).build().unwrap();
+            let path = tally("poison");
+            let poison = |path: String| {
+                count(&path);
+                raise(Signal::SIGKILL);
+            };
+            let poisoned = pool.submit(poison, path.clone()).unwrap();
+            let others: Vec<_> = (0..50u32).map(|n| pool.submit(|n: u32| n, n).unwrap()).collect();
+            assert_eq!(death(poisoned).reason, ExitReason::Signal(9));
+            assert_eq!(counted(&path), 1 + retries as usize);
+            for (n, other) in (0..).zip(others) {
+                assert_eq!(other.join().unwrap(), n);
+            }
+            assert_eq!(pool.stats().retried, u64::from(retries));
+            std::fs::remove_file(path).unwrap();
+        }
+    });
+}
+
+/// Forks; the child runs `child` and never returns.
+fn fork(child: fn()) -> u32 {
+    // SAFETY: the worker has one thread, so the child may do what it likes.
+    match unsafe { nix::unistd::fork() }.unwrap() {
+        nix::unistd::ForkResult::Parent { child } => child.as_raw().cast_unsigned(),
+        nix::unistd::ForkResult::Child => {
+            child();
+            std::process::abort()
+        }
+    }
+}
+
+#[test]
+fn a_grandchild_outlives_neither_its_worker_nor_delays_the_news() {
+    alone(|| {
+        let pool = with(1).build().unwrap();
+        let leaves_one = |()| {
+            // A child with a child of its own, in a session of its own.
+            fork(|| {
+                nix::unistd::setsid().unwrap();
+                fork(forever);
+                forever();
+            });
+            raise(Signal::SIGKILL);
+        };
+        let handle = pool.submit(leaves_one, ()).unwrap();
+        assert_eq!(death(handle).reason, ExitReason::Signal(9));
+        // The server and the new worker.
+        wait_for(|| own_processes().len() == 2);
+    });
+}
+
+#[test]
+fn a_child_of_a_task_has_no_arena() {
+    alone(|| {
+        let array = brigade::SharedArray::<u64>::zeroed(1 << 20).unwrap().freeze();
+        let pool = with(1).build().unwrap();
+        let reads = |array: brigade::Frozen<u64>| {
+            // SAFETY: the worker has one thread, so the child may do what it likes.
+            match unsafe { nix::unistd::fork() }.unwrap() {
+                nix::unistd::ForkResult::Parent { child } => {
+                    match nix::sys::wait::waitpid(child, None).unwrap() {
+                        nix::sys::wait::WaitStatus::Signaled(_, signal, _) => signal as i32,
+                        _ => 0,
+                    }
+                }
+                nix::unistd::ForkResult::Child => {
+                    std::hint::black_box(array.as_slice()[0]);
+                    std::process::exit(0)
+                }
+            }
+        };
+        assert_eq!(pool.submit(reads, array).unwrap().join().unwrap(), libc::SIGSEGV);
+    });
+}
+
+#[test]
+fn a_killed_fork_server_takes_its_workers_and_a_new_one_starts() {
+    alone(|| {
+        let pool = with(2).build().unwrap();
+        let path = tally("server");
+        let running: Vec<_> = (0..2).map(|_| pool.submit(endless, path.clone()).unwrap()).collect();
+        wait_for(|| counted(&path) == 2);
+        let queued: Vec<_> = (0..100u32).map(|n| pool.submit(|n: u32| n, n).unwrap()).collect();
+        let old = server().unwrap().pid;
+        send(old, Signal::SIGKILL);
+        for handle in running {
+            assert_eq!(death(handle).reason, ExitReason::Unknown);
+        }
+        for (n, handle) in (0..).zip(queued) {
+            assert_eq!(handle.join().unwrap(), n);
+        }
+        assert_ne!(server().unwrap().pid, old);
+        assert_eq!(counted(&path), 2);
+        std::fs::remove_file(path).unwrap();
+    });
+}
+
+#[test]
+fn a_stopped_fork_server_is_told_to_go_on() {
+    alone(|| {
+        let pool = with(1).build().unwrap();
+        pool.submit(|()| (), ()).unwrap().join().unwrap();
+        send(server().unwrap().pid, Signal::SIGSTOP);
+        let dies = pool.submit(|()| raise(Signal::SIGKILL), ()).unwrap();
+        assert_eq!(death(dies).reason, ExitReason::Signal(9));
+        send(server().unwrap().pid, Signal::SIGSTOP);
+        pool.shutdown().unwrap();
+    });
+}
+
+#[test]
+fn a_worker_stopped_while_idle_keeps_no_task_from_the_others() {
+    alone(|| {
+        let pool = with(2).build().unwrap();
+        let all: Vec<_> = (0..2).map(|_| pool.submit(|()| long_enough_to_sleep(), ())).collect();
+        all.into_iter().for_each(|handle| handle.unwrap().join().unwrap());
+        let stopped = workers()[0].pid;
+        send(stopped, Signal::SIGSTOP);
+        wait_for(|| Process::of(stopped).unwrap().state == 'T');
+        let handles: Vec<_> = (0..20u32).map(|n| pool.submit(|n: u32| n, n).unwrap()).collect();
+        for (n, handle) in (0..).zip(handles) {
+            assert_eq!(handle.join().unwrap(), n);
+        }
+        assert_eq!(Process::of(stopped).unwrap().state, 'T', "killed for being stopped");
+        send(stopped, Signal::SIGCONT);
+        assert_eq!(pool.submit(|n: u8| n, 7).unwrap().join().unwrap(), 7);
+        assert_eq!(pool.stats().restarts, 0);
+    });
+}
+
+#[test]
+fn a_worker_stopped_in_a_task_is_no_death_until_the_timeout() {
+    alone(|| {
+        let pool = with(1).timeout(Duration::from_millis(300)).build().unwrap();
+        let stops = |()| raise(Signal::SIGSTOP);
+        let error = pool.submit(stops, ()).unwrap().join().unwrap_err();
+        assert!(matches!(error, Error::Task(TaskError::TimedOut { .. })), "{error}");
+        assert_eq!(pool.submit(|n: u8| n, 7).unwrap().join().unwrap(), 7);
+
+        let patient = with(1).build().unwrap();
+        let mut handle = patient.submit(stops, ()).unwrap();
+        let error = handle.join_timeout(Duration::from_millis(200)).unwrap_err();
+        assert!(matches!(error, Error::TimedOut { .. }), "{error}");
+        let stopped = workers().into_iter().find(|worker| worker.state == 'T').unwrap();
+        send(stopped.pid, Signal::SIGCONT);
+        handle.join().unwrap();
+    });
+}
+
+#[test]
+fn a_worker_stopped_before_it_begins_does_not_outlast_the_timeout() {
+    alone(|| {
+        let pool = with(1).timeout(Duration::from_millis(50)).build().unwrap();
+        pool.submit(|()| (), ()).unwrap().join().unwrap();
+        let stopped = workers()[0].pid;
+        send(stopped, Signal::SIGSTOP);
+        wait_for(|| Process::of(stopped).unwrap().state == 'T');
+        assert_eq!(pool.submit(|n: u8| n, 7).unwrap().join().unwrap(), 7);
+    });
+}
+
+#[test]
+fn a_thread_that_outlives_its_workers_main_thread_ends_with_the_timeout() {
+    alone(|| {
+        let pool = with(1).timeout(Duration::from_millis(200)).build().unwrap();
+        let headless = |()| {
+            std::thread::spawn(forever);
+            // SAFETY: it ends this thread and touches no memory.
+            unsafe { libc::syscall(libc::SYS_exit, 0) };
+        };
+        let error = pool.submit(headless, ()).unwrap().join().unwrap_err();
+        assert!(matches!(error, Error::Task(TaskError::TimedOut { .. })), "{error}");
+        assert_eq!(pool.submit(|n: u8| n, 7).unwrap().join().unwrap(), 7);
+    });
+}
+
+#[test]
+fn a_task_may_close_every_descriptor_and_join_another_session() {
+    alone(|| {
+        let pool = with(1).build().unwrap();
+        let closes = |()| {
+            // SAFETY: it is not sound for the worker's own descriptors; that is what is tested.
+            unsafe { libc::syscall(libc::SYS_close_range, 3, u32::MAX, 0) };
+            5u8
+        };
+        assert_eq!(pool.submit(closes, ()).unwrap().join().unwrap(), 5);
+        let large = |()| vec![1u8; 1 << 20];
+        wait_for(|| pool.stats().restarts == 1);
+        assert_eq!(pool.submit(large, ()).unwrap().join().unwrap().len(), 1 << 20);
+        pool.submit(|()| nix::unistd::setsid().is_ok(), ()).unwrap().join().unwrap();
+        assert_eq!(pool.submit(|n: u8| n, 7).unwrap().join().unwrap(), 7);
+    });
+}
+
+#[test]
+fn the_death_of_one_worker_spares_the_nested_pool_of_another() {
+    alone(|| {
+        let pool = with(2).build().unwrap();
+        let path = tally("nested");
+        let nests = |path: String| {
+            let inner = Pool::builder().workers(1).build().unwrap();
+            inner.submit(|()| (), ()).unwrap().join().unwrap();
+            count(&path);
+            // Until the sibling is dead.
+            while counted(&path) < 2 {
+                std::thread::park_timeout(Duration::from_millis(1));
+            }
+            let sum: u32 =
+                (0..50u32).map(|n| inner.submit(|n: u32| n, n).unwrap().join().unwrap()).sum();
+            (sum, inner.stats().restarts)
+        };
+        let nested = pool.submit(nests, path.clone()).unwrap();
+        wait_for(|| counted(&path) == 1);
+        let sibling = death(pool.submit(|()| raise(Signal::SIGKILL), ()).unwrap());
+        assert_eq!(sibling.reason, ExitReason::Signal(9));
+        count(&path);
+        assert_eq!(nested.join().unwrap(), (1225, 0));
+        std::fs::remove_file(path).unwrap();
+    });
+}
