@@ -123,7 +123,7 @@ fn a_stopped_worker_does_not_outlive_its_host() {
     let outside = |runner: &mut Runner| {
         runner.expect("ready");
         for process in runner.processes() {
-            if process.name.starts_with("brigade-") && !process.is_server() {
+            if process.is_worker() {
                 send(process.pid, Signal::SIGSTOP);
             }
         }

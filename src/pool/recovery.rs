@@ -159,14 +159,17 @@ impl Core {
         }
     }
 
-    /// Starts a worker on an empty seat; without any worker that could do its work, breaks the
-    /// pool if that fails.
+    /// Starts a worker on an empty seat. If that fails it is tried again later; if it fails again
+    /// and again, and there is no worker that could do its work, the pool breaks.
     fn fill(&self, state: &mut State, index: usize) {
         if let Err(error) = self.start_worker(state, index) {
-            if state.seats.iter().any(Seat::is_occupied) {
-                self.leave_vacant(state, &error.to_string());
-            } else {
+            let seat = &mut state.seats[index];
+            seat.strikes = seat.strikes.saturating_add(STRIKE);
+            let is_given_up = seat.strikes >= STRIKES_MAX;
+            if is_given_up && !state.seats.iter().any(Seat::is_occupied) {
                 fail_all(state, format!("no worker could be started: {error}"));
+            } else {
+                self.leave_vacant(state, &error.to_string());
             }
         }
     }
@@ -242,7 +245,7 @@ const STRIKE: u32 = 4;
 /// Three deaths of the first kind on one seat in a row, or a dozen of the second: the pool breaks.
 const STRIKES_MAX: u32 = 3 * STRIKE;
 /// How long a seat stays empty before another attempt to fill it.
-const VACANT: Duration = Duration::from_secs(1);
+const VACANT: Duration = Duration::from_millis(200);
 /// How long to wait for the end of a worker that the fork server never spoke of.
 const HANGUP: Duration = Duration::from_secs(1);
 

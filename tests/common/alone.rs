@@ -97,7 +97,7 @@ pub(crate) fn server() -> Option<Process> {
 /// The workers of this test.
 pub(crate) fn workers() -> Vec<Process> {
     let mut found = own_processes();
-    found.retain(|process| process.name.starts_with("brigade-") && !process.is_server());
+    found.retain(Process::is_worker);
     found
 }
 

@@ -27,6 +27,13 @@ impl Process {
         Some(Process { pid, parent, name: stat[name + 1..rest].to_owned(), state })
     }
 
+    /// A worker of a pool with the usual name. A process that is about to become a server has
+    /// the name of the thread that starts it.
+    pub(crate) fn is_worker(&self) -> bool {
+        let index = self.name.strip_prefix("brigade-");
+        index.is_some_and(|index| index.bytes().all(|byte| byte.is_ascii_digit()))
+    }
+
     pub(crate) fn is_server(&self) -> bool {
         self.name == "brigade-server"
     }
