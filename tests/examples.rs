@@ -161,6 +161,7 @@ fn product([m, k, n]: [usize; 3], seed: u64) -> [Vec<f32>; 3] {
     let element = |i: usize, j: usize| -> f64 {
         (0..k).map(|l| f64::from(a[i * k + l]) * f64::from(b[l * n + j])).sum()
     };
+    #[expect(clippy::cast_possible_truncation, reason = "the one rounding of each element")]
     let c = (0..m * n).map(|at| element(at / n, at % n) as f32).collect();
     [a, b, c]
 }

@@ -196,7 +196,7 @@ fn every_file_begins_by_saying_what_it_is() {
     for source in sources(&ALL) {
         let first = source.text.lines().next().unwrap_or_default();
         let words = first.strip_prefix("//! ").map(|text| text.split_whitespace().count());
-        if !words.is_some_and(|words| words < 12) {
+        if words.is_none_or(|words| words >= 12) {
             found.push(format!("{}: {first}", source.path));
         }
     }
