@@ -241,20 +241,29 @@ fn odd_part_by_primes(n: u64, limbs: usize) -> Vec<u64> {
             }
         }
     }
-    let mut scratch = Vec::new();
-    let mut r = Vec::with_capacity(limbs);
+    // Room for the longest product from the start: memory that grows is mapped again and again.
+    let half = limbs / 2 + 1;
+    let mut scratch = Vec::with_capacity(mul_scratch_limbs(half, half));
+    let (mut r, mut next) = (Vec::with_capacity(limbs + 2), Vec::with_capacity(limbs + 2));
     r.push(1);
     for level in levels.into_iter().rev() {
         if r != [1] {
+            next.clear();
+            next.resize(2 * r.len(), 0);
             let needed = square_scratch_limbs(r.len());
             scratch.resize(needed.max(scratch.len()), 0);
-            let mut out = vec![0; 2 * r.len()];
-            square(&mut out, &r, &mut scratch);
-            out.truncate(trim(&out).len());
-            r = out;
+            square(&mut next, &r, &mut scratch);
+            next.truncate(trim(&next).len());
+            (r, next) = (next, r);
         }
         if let Some(factor) = product_of_all(level, &mut scratch) {
-            r = product_of(&r, &factor, &mut scratch);
+            next.clear();
+            next.resize(r.len() + factor.len(), 0);
+            let needed = mul_scratch_limbs(r.len(), factor.len());
+            scratch.resize(needed.max(scratch.len()), 0);
+            mul(&mut next, &r, &factor, &mut scratch);
+            next.truncate(trim(&next).len());
+            (r, next) = (next, r);
         }
     }
     r
