@@ -135,7 +135,8 @@ pub mod failpoint {
 }
 
 pub use array::{
-    Element, Frozen, MappedArray, MappedArrayMut, NamedArray, OwnedChunk, Refused, SharedArray,
+    Element, Frozen, LentNamed, LentNamedMut, MappedArray, MappedArrayMut, NamedArray, OwnedChunk,
+    Refused, SharedArray,
 };
 #[cfg(not(loom))]
 pub use compute::{Matrix, Product, Scalar, SharedBigUint};

@@ -66,7 +66,7 @@ pub use chunk::OwnedChunk;
 pub use element::Element;
 pub use frozen::Frozen;
 pub use mapped::{MappedArray, MappedArrayMut};
-pub use named::NamedArray;
+pub use named::{LentNamed, LentNamedMut, NamedArray};
 pub use refused::Refused;
 pub use shared::SharedArray;
 

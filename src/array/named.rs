@@ -6,10 +6,10 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::slice;
 
-use crate::array::checked_size;
 use crate::array::element::{Element, dtype_of};
 use crate::array::mapped::check_header;
 use crate::array::shared::SharedArray;
+use crate::array::{checked_size, source::Source};
 use crate::error::{Error, Result};
 use crate::region::name::Name;
 use crate::region::named::NamedRegion;
@@ -47,6 +47,14 @@ pub struct NamedArray<T> {
     data_offset: usize,
     elements: PhantomData<T>,
 }
+
+/// A named array that a loop may read; from [`NamedArray::lend`].
+#[derive(Debug)]
+pub struct LentNamed<'a, T>(pub(crate) &'a NamedArray<T>);
+
+/// A named array that a loop may write; from [`NamedArray::lend_mut`].
+#[derive(Debug)]
+pub struct LentNamedMut<'a, T>(pub(crate) &'a mut NamedArray<T>);
 
 impl<T: Element> SharedArray<T> {
     /// Makes an array of zeros under a name in `/dev/shm`, with mode 600.
@@ -193,6 +201,49 @@ impl<T: Element> NamedArray<T> {
     pub unsafe fn as_mut_slice(&mut self) -> &mut [T] {
         // SAFETY: as in `as_slice`; exclusion is the caller's contract.
         unsafe { slice::from_raw_parts_mut(self.start().cast(), self.len) }
+    }
+
+    /// The array as an operand of a parallel loop that reads it. Each worker maps the region by
+    /// itself, on first use.
+    ///
+    /// # Safety
+    ///
+    /// - For as long as the operand lives, no program, this one included, writes to the array.
+    /// - For as long, no program truncates its file.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use brigade::{Pool, SharedArray};
+    /// let pool = Pool::builder().workers(2).build()?;
+    /// let mut named = SharedArray::<u32>::named(&format!("doc-lend-{}", std::process::id()), [9])?;
+    /// // SAFETY: the name was made above; nobody else knows it.
+    /// pool.par_chunks_mut(unsafe { named.lend_mut() }, 2).for_each(|x| x.fill(7))?;
+    /// // SAFETY: as above.
+    /// let sum = pool.par_chunks(unsafe { named.lend() }, 2).map(|x| x.iter().sum::<u32>());
+    /// assert_eq!(sum.reduce(0, |a, b| a + b)?, 63);
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
+    #[must_use]
+    pub unsafe fn lend(&self) -> LentNamed<'_, T> {
+        LentNamed(self)
+    }
+
+    /// The array as an operand of a parallel loop that writes it. See [`lend`](NamedArray::lend).
+    ///
+    /// # Safety
+    ///
+    /// - For as long as the operand lives, no program, this one included, accesses the array by
+    ///   any other way.
+    /// - For as long, no program truncates its file.
+    #[must_use]
+    pub unsafe fn lend_mut(&mut self) -> LentNamedMut<'_, T> {
+        LentNamedMut(self)
+    }
+
+    /// What a worker needs to find the elements.
+    pub(crate) fn source(&self) -> Source {
+        Source::of_mapping(self.region.mapping(), self.data_offset, self.len * size_of::<T>())
     }
 
     /// Removes the name. The array stays usable for all that have it.

@@ -10,7 +10,9 @@ use std::slice;
 use bytemuck::Pod;
 
 use crate::array::source::{Resolved, Resolver, Source};
-use crate::array::{Element, Frozen, MappedArray, MappedArrayMut, SharedArray};
+use crate::array::{
+    Element, Frozen, LentNamed, LentNamedMut, MappedArray, MappedArrayMut, SharedArray,
+};
 use crate::error::{Error, Result};
 use crate::region::windows::Windows;
 use crate::shape::Shape;
@@ -201,6 +203,8 @@ impl<T> Sealed for &mut SharedArray<T> {}
 impl<T> Sealed for &Frozen<T> {}
 impl<T> Sealed for &MappedArray<T> {}
 impl<T> Sealed for &mut MappedArrayMut<T> {}
+impl<T> Sealed for LentNamed<'_, T> {}
+impl<T> Sealed for LentNamedMut<'_, T> {}
 
 impl<'d, T: Pod> Operand<'d> for &'d SharedArray<T> {
     type Chunks = In<T>;
@@ -246,5 +250,23 @@ impl<'d, T: Element> Operand<'d> for &'d mut MappedArrayMut<T> {
 
     fn describe(self) -> Result<Described> {
         Ok(Described { source: self.source(), shape: self.shape().clone(), len: self.len() })
+    }
+}
+
+impl<'d, T: Element> Operand<'d> for LentNamed<'d, T> {
+    type Chunks = In<T>;
+
+    fn describe(self) -> Result<Described> {
+        let LentNamed(array) = self;
+        Ok(Described { source: array.source(), shape: array.shape().clone(), len: array.len() })
+    }
+}
+
+impl<'d, T: Element> Operand<'d> for LentNamedMut<'d, T> {
+    type Chunks = Out<T>;
+
+    fn describe(self) -> Result<Described> {
+        let LentNamedMut(array) = self;
+        Ok(Described { source: array.source(), shape: array.shape().clone(), len: array.len() })
     }
 }

@@ -1,7 +1,5 @@
 //! Claims about the arena and a worker's windows on it.
 
-use std::os::fd::AsFd;
-
 use super::*;
 use crate::region::windows::Windows;
 
