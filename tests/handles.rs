@@ -11,7 +11,7 @@ use common::alone::alone;
 use common::processes::wait_for;
 
 fn one() -> Pool {
-    Pool::builder().workers(1).build().unwrap()
+    Pool::builder().workers(1).grace(Duration::from_millis(50)).build().unwrap()
 }
 
 fn forever() {
