@@ -1,4 +1,4 @@
-//! Workers and servers that die, stop or do not start, and the pool that goes on.
+//! Workers and servers that end, and the pool that goes on.
 #![allow(unsafe_code)]
 
 mod common;

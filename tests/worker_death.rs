@@ -1,4 +1,4 @@
-//! What a worker's death costs, by cause and by phase: its own task, and nothing else.
+//! What a worker's death costs: its own task, nothing else.
 #![allow(unsafe_code)]
 
 mod common;

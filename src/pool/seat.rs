@@ -1,4 +1,6 @@
-//! A worker's place in the pool, and what becomes of who has it.
+//! A worker's place in the pool.
+//!
+//! It outlives the workers that take it, one after the other.
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;

@@ -1,4 +1,6 @@
-//! How a task gets into the pool: encoded, admitted, offered or queued.
+//! How a task gets into the pool.
+//!
+//! Encoded, admitted, offered or queued.
 
 use std::cell::Cell;
 use std::sync::Arc;

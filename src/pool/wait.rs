@@ -1,4 +1,6 @@
-//! How threads wait for tasks: who waits, drives; who leaves, hands over.
+//! How threads wait for tasks.
+//!
+//! Who waits, drives; who leaves, hands over.
 #![allow(unsafe_code)]
 
 use std::sync::MutexGuard;
