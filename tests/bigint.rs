@@ -1,21 +1,277 @@
 //! Big numbers by teams of workers.
 
-use brigade::Pool;
+use std::collections::BTreeSet;
+use std::fs;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{RwLock, RwLockReadGuard};
+
 use brigade::kernel::bigint;
+use brigade::{Error, Pool, SharedBigUint, Start};
+use dashu_int::UBig;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+/// Written by the test that limits this process's memory, read by those that need some.
+static MEMORY: RwLock<()> = RwLock::new(());
+
+fn with_memory() -> RwLockReadGuard<'static, ()> {
+    MEMORY.read().unwrap()
+}
 
 fn pool(workers: usize) -> Pool {
     Pool::builder().workers(workers).build().unwrap()
 }
 
+/// Limbs that look like chance, with ones and zeros in long rows here and there.
+fn limbs(count: usize, seed: u64) -> Vec<u64> {
+    let mut state = seed.wrapping_mul(2) + 1;
+    let mut limb = |i: usize| {
+        state = state.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(0x1405_7b7e_f767_814f);
+        match i / 50 % 7 {
+            0 => u64::MAX,
+            1 => 0,
+            _ => state ^ state >> 31,
+        }
+    };
+    (0..count).map(|i| if i + 1 == count { limb(100) | 1 } else { limb(i) }).collect()
+}
+
+fn number(count: usize, seed: u64) -> SharedBigUint {
+    SharedBigUint::from_limbs(&limbs(count, seed)).unwrap()
+}
+
+fn oracle(number: &SharedBigUint) -> UBig {
+    UBig::from_words(number.limbs())
+}
+
 #[test]
 fn factorials_equal_those_of_one_process_for_any_number_of_workers() {
+    let _memory = with_memory();
+    let cases = (0..4).chain([20, 21, 1000, 9999, 10_000, 19_999, 20_000, 20_001, 65_535, 65_536]);
+    let cases = cases.chain([65_537, 131_071, 200_000, 300_001]);
+    let expected: Vec<_> = cases.map(|n| (n, bigint::factorial(n))).collect();
     for workers in [1, 2, 3, 5] {
         let pool = pool(workers);
-        for n in [0, 1, 2, 3, 20, 21, 1000, 9999, 10_000, 19_999, 20_000, 20_001, 65_535, 65_536] {
-            assert_eq!(pool.factorial(n).unwrap().limbs(), bigint::factorial(n), "{n}! {workers}");
+        for (n, expected) in &expected {
+            let found = pool.factorial(*n).unwrap();
+            assert!(found.limbs() == expected, "{n}! with {workers} workers");
         }
-        for n in [131_071, 200_000, 300_001] {
-            assert_eq!(pool.factorial(n).unwrap().limbs(), bigint::factorial(n), "{n}! {workers}");
+    }
+    let own = Pool::builder().start(Start::InProcess).build().unwrap();
+    for (n, expected) in &expected {
+        assert!(own.factorial(*n).unwrap().limbs() == expected, "{n}! in process");
+    }
+}
+
+#[test]
+fn factorials_equal_products_of_one_factor_after_another() {
+    fn product(from: u64, to: u64) -> UBig {
+        match to - from {
+            0 => UBig::ONE,
+            1 => UBig::from(to),
+            _ => {
+                let middle = from.midpoint(to);
+                product(from, middle) * product(middle, to)
+            }
         }
+    }
+    let _memory = with_memory();
+    let pool = pool(2);
+    for n in [0, 1, 2, 19_990, 20_003, 70_007, 100_000] {
+        assert!(oracle(&pool.factorial(n).unwrap()) == product(0, n), "{n}!");
+    }
+}
+
+#[test]
+fn products_equal_those_of_another_library_for_any_number_of_workers() {
+    let _memory = with_memory();
+    let sizes = [
+        (0, 0),
+        (0, 7),
+        (1, 1),
+        (117, 118),
+        (4999, 5000),
+        (5000, 5000),
+        (9999, 1),
+        (12_000, 3),
+        (20_001, 300),
+        (30_000, 29_999),
+    ];
+    let pools: Vec<Pool> = [1, 2, 3, 5].into_iter().map(pool).collect();
+    let own = Pool::builder().start(Start::InProcess).build().unwrap();
+    for (m, n) in sizes {
+        let (a, b) = (number(m, 1), number(n, 2));
+        let (product, square) = (oracle(&a) * oracle(&b), oracle(&a) * oracle(&a));
+        for pool in pools.iter().chain([&own]) {
+            let workers = pool.workers();
+            assert!(oracle(&pool.multiply(&a, &b).unwrap()) == product, "{m} x {n}, {workers}");
+            assert!(oracle(&pool.multiply(&b, &a).unwrap()) == product, "{n} x {m}, {workers}");
+            assert!(oracle(&pool.multiply(&a, &a).unwrap()) == square, "{m} x itself, {workers}");
+            assert!(oracle(&pool.square(&a).unwrap()) == square, "{m} squared, {workers}");
+        }
+    }
+}
+
+#[test]
+fn the_product_of_many_numbers_is_the_same_for_any_number_of_workers() {
+    let _memory = with_memory();
+    let lists: [&[usize]; 8] = [
+        &[],
+        &[5],
+        &[20_000],
+        &[3, 20_000],
+        &[1, 15_000, 1],
+        &[9000, 2, 8000, 1, 1, 7000, 30],
+        &[12_000; 5],
+        &[40; 700],
+    ];
+    let pools: Vec<Pool> = [1, 2, 3, 5].into_iter().map(pool).collect();
+    let own = Pool::builder().start(Start::InProcess).build().unwrap();
+    for list in lists {
+        let numbers: Vec<_> = list.iter().zip(1..).map(|(&n, seed)| number(n, seed)).collect();
+        let product: UBig = numbers.iter().map(oracle).fold(UBig::ONE, |all, one| all * one);
+        for pool in pools.iter().chain([&own]) {
+            let found = pool.multiply_all(&numbers).unwrap();
+            assert!(oracle(&found) == product, "{list:?}, {} workers", pool.workers());
+        }
+    }
+    let zero = SharedBigUint::from_limbs(&[]).unwrap();
+    let big = number(20_000, 3);
+    assert!(pools[1].multiply_all([&big, &zero, &big]).unwrap().is_zero());
+}
+
+#[test]
+fn powers_equal_those_of_another_library() {
+    let _memory = with_memory();
+    let pool = pool(2);
+    for (size, exponent) in [(0, 0), (0, 3), (1, 0), (1, 1), (3, 77), (700, 50), (6000, 3)] {
+        let a = number(size, 9);
+        let power = oracle(&a).pow(usize::try_from(exponent).unwrap());
+        assert!(oracle(&pool.pow(&a, exponent).unwrap()) == power, "{size} limbs ^ {exponent}");
+    }
+    let one = SharedBigUint::from_limbs(&[1]).unwrap();
+    assert_eq!(pool.pow(&one, u64::MAX).unwrap(), one);
+}
+
+#[test]
+fn numbers_that_are_too_large_are_refused_before_any_work() {
+    let _memory = with_memory();
+    let pool = pool(1);
+    for n in [600_000_000, 1 << 40, u64::MAX] {
+        let error = pool.factorial(n).unwrap_err();
+        assert!(matches!(error, Error::TooLarge { .. }), "{n}!: {error}");
+    }
+    let a = number(2, 0);
+    for exponent in [1 << 33, u64::MAX] {
+        let error = pool.pow(&a, exponent).unwrap_err();
+        assert!(matches!(error, Error::TooLarge { .. }), "{error}");
+    }
+    assert_eq!(pool.stats().succeeded, 0);
+}
+
+#[test]
+fn a_factorial_beyond_the_memory_is_refused_with_the_size_that_it_takes() {
+    let _alone = MEMORY.write().unwrap();
+    let pool = pool(2);
+    brigade::set_memory_limit(64 << 20);
+    let refused = pool.factorial(10_000_000);
+    brigade::set_memory_limit(u64::MAX);
+    let Err(Error::NoSpace { asked_bytes, free_bytes, .. }) = refused else {
+        panic!("{refused:?}");
+    };
+    // The result alone has 27 MB.
+    assert!(asked_bytes > 100_000_000 && free_bytes <= 64 << 20, "{asked_bytes} {free_bytes}");
+    assert_eq!(pool.stats().succeeded, 0);
+    assert_eq!(pool.factorial(25_000).unwrap().limbs(), bigint::factorial(25_000));
+}
+
+/// The workers of a pool.
+fn pids(pool: &Pool) -> Vec<Pid> {
+    let mut found = BTreeSet::new();
+    while found.len() < pool.workers() {
+        let handles: Vec<_> =
+            (0..8).map(|_| pool.submit(|()| std::process::id(), ()).unwrap()).collect();
+        found.extend(handles.into_iter().map(|handle| handle.join().unwrap()));
+    }
+    found.into_iter().map(|pid| Pid::from_raw(pid.cast_signed())).collect()
+}
+
+/// The processor time that a process has used, in ticks; `None` if it has ended.
+fn ticks(pid: Pid) -> Option<u64> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let fields: Vec<&str> = stat[stat.rfind(')')? + 1..].split_whitespace().collect();
+    Some(fields[11].parse::<u64>().ok()? + fields[12].parse::<u64>().ok()?)
+}
+
+/// Runs `job` again and again and kills a worker once it has worked on that for `work` ticks.
+/// Returns the error of the job that was hit, or `None` if the worker died between two jobs.
+fn killed_meanwhile(
+    pool: &Pool,
+    work: u64,
+    job: impl Fn() -> Result<(), Error> + Sync,
+) -> (Pid, Option<Error>) {
+    let victim = pids(pool)[0];
+    let start = ticks(victim).unwrap();
+    let is_dead = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let jobs = scope.spawn(|| {
+            let mut outcome = Ok(());
+            while outcome.is_ok() && !is_dead.load(Ordering::Acquire) {
+                outcome = job();
+            }
+            outcome.err()
+        });
+        while ticks(victim).is_some_and(|now| now < start + work) {
+            std::thread::yield_now();
+        }
+        kill(victim, Signal::SIGKILL).unwrap();
+        is_dead.store(true, Ordering::Release);
+        (victim, jobs.join().unwrap())
+    })
+}
+
+/// Kills workers after more and more work; each time the job must name the worker.
+fn assert_deaths_are_named(name: &str, job: impl Fn(&Pool) -> Result<(), Error> + Sync) {
+    let pool = pool(2);
+    let mut hits = 0;
+    for work in 1..6 {
+        let (victim, error) = killed_meanwhile(&pool, work, || job(&pool));
+        let Some(error) = error else { continue };
+        let death = error.death().unwrap_or_else(|| panic!("{error}"));
+        assert_eq!(death.pid, victim.as_raw().cast_unsigned(), "{error}");
+        assert!(error.to_string().contains(name), "{error}");
+        hits += 1;
+    }
+    assert!(hits > 0, "every worker died between two jobs");
+    assert!(pool.factorial(30_000).unwrap().limbs() == bigint::factorial(30_000));
+}
+
+#[test]
+fn a_worker_killed_in_the_middle_of_a_factorial_is_named() {
+    let _memory = with_memory();
+    assert_deaths_are_named("factorial", |pool| pool.factorial(700_000).map(drop));
+}
+
+#[test]
+fn a_worker_killed_in_the_middle_of_products_is_named() {
+    let _memory = with_memory();
+    let a = number(200_000, 5);
+    assert_deaths_are_named("multiply", |pool| pool.square(&a).map(drop));
+    let many: Vec<_> = (0..30).map(|seed| number(10_000, seed)).collect();
+    assert_deaths_are_named("multiply_all", |pool| pool.multiply_all(&many).map(drop));
+}
+
+#[test]
+fn a_factorial_is_repeated_after_a_death_if_the_pool_may() {
+    let _memory = with_memory();
+    let (n, expected) = (700_000, bigint::factorial(700_000));
+    let pool = Pool::builder().workers(2).retries(3).build().unwrap();
+    for work in 1..5 {
+        let job = || {
+            assert!(pool.factorial(n)?.limbs() == expected);
+            Ok(())
+        };
+        let (_, error) = killed_meanwhile(&pool, work, job);
+        assert!(error.is_none(), "{error:?}");
     }
 }

@@ -2,10 +2,17 @@
 
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
 use crate::array::SharedArray;
 use crate::array::source::Source;
 use crate::error::Result;
 use crate::kernel::bigint::trim;
+use crate::pool::{Job, JobError};
+use crate::sys::mmap::Access;
+
+/// Size of a limb.
+const LIMB_BYTES: u64 = size_of::<u64>() as u64;
 
 /// A natural number of any size, in memory that workers see without a copy.
 ///
@@ -97,9 +104,47 @@ impl SharedBigUint {
         self.len == 0
     }
 
-    /// What a worker needs to find the limbs, of which there are [`limbs`](Self::limbs)`.len()`.
-    pub(super) fn source(&self) -> Source {
-        self.array.source()
+    /// What a worker needs to find the limbs.
+    pub(super) fn lent(&self) -> Lent {
+        Lent { source: self.array.source(), limbs: self.len }
+    }
+}
+
+/// A number as a team's members find it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct Lent {
+    source: Source,
+    limbs: usize,
+}
+
+impl Lent {
+    /// Room for a number in an array.
+    pub(super) fn room(array: &SharedArray<u64>) -> Lent {
+        Lent { source: array.source(), limbs: array.len() }
+    }
+
+    /// How many limbs.
+    pub(super) fn limbs(&self) -> usize {
+        self.limbs
+    }
+
+    /// The limbs as this worker sees them; to be written only with that `access`.
+    ///
+    /// # Errors
+    ///
+    /// A number that is not in this pool's arena, or longer than its array.
+    pub(super) fn find(
+        &self,
+        job: &Job<'_>,
+        access: Access,
+    ) -> std::result::Result<*mut u64, JobError> {
+        let refuse = |text: String| JobError::Argument(text);
+        if (self.limbs as u64).checked_mul(LIMB_BYTES).is_none_or(|b| b > self.source.len_bytes()) {
+            return Err(refuse(format!("{} limbs in {:?}", self.limbs, self.source)));
+        }
+        let resolved = job.station.resolver.resolve(job.windows, &self.source, access);
+        // Numbers lie in the arena, whose windows stay: nothing else keeps them mapped.
+        Ok(resolved.map_err(|error| refuse(error.to_string()))?.as_ptr().cast())
     }
 }
 

@@ -2,7 +2,10 @@
 
 mod bigint;
 mod factorial;
+mod ground;
 mod matmul;
+mod multiply;
+mod multiply_all;
 
 pub use bigint::SharedBigUint;
 pub use matmul::{Matrix, Product, Scalar};

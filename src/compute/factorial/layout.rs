@@ -6,10 +6,9 @@
 //! 2 (n / 2^i + 1) bits, and all levels together have 4 n + 2 `levels`. What is put together on
 //! the way divides n!, so two factors of it have the limbs of n! at most, and one more each.
 
+use crate::compute::ground::scratch_limbs_max;
 use crate::error::{Error, Result};
-use crate::kernel::bigint::{
-    FactorialPlan, SHORTER_LIMBS_MAX, mul_scratch_limbs, square_scratch_limbs,
-};
+use crate::kernel::bigint::{FactorialPlan, SHORTER_LIMBS_MAX};
 
 /// Most levels whose squarings are put off to be multiplied at once.
 pub(super) const STEP_LEVELS_MAX: usize = 3;
@@ -90,14 +89,7 @@ impl Layout {
         // power^2 factor <= n!, and other = power * factor.
         let power = odd_limbs(n, result_limbs) / 2 + 2;
         let other = power + factor;
-        let products = [
-            mul_scratch_limbs(power, other),
-            mul_scratch_limbs(power, factor),
-            square_scratch_limbs(power),
-        ];
-        // A shorter product may take a longer transform, of a length that costs less: by no more
-        // than the largest ratio of the costs of lengths, 5 / 4.
-        let scratch = products.into_iter().max().unwrap_or(0) / 4 * 5 + 5;
+        let scratch = scratch_limbs_max(power, other).max(scratch_limbs_max(power, factor));
         let mut end = WORDS;
         let mut area = |limbs: usize| {
             let start = end.next_multiple_of(8);

@@ -7,8 +7,8 @@ mod member;
 use serde::{Deserialize, Serialize};
 
 use crate::array::SharedArray;
-use crate::array::source::Source;
-use crate::compute::bigint::SharedBigUint;
+use crate::compute::bigint::{Lent, SharedBigUint};
+use crate::compute::ground::Stretch;
 use crate::error::{Error, Result};
 use crate::kernel::bigint::{self, FactorialPlan};
 use crate::pool::{Job, JobError, Pool, TeamJob, TeamOrders, take_part};
@@ -25,8 +25,8 @@ const SHARED_MIN: u64 = 20_000;
 #[derive(Debug, Clone, Serialize, Deserialize)]
 struct Orders {
     n: u64,
-    workspace: Source,
-    result: Source,
+    workspace: Lent,
+    result: Lent,
 }
 
 impl Pool {
@@ -63,7 +63,7 @@ impl Pool {
             TeamJob { core, name: "brigade::Pool::factorial", members_max: usize::MAX, rules };
         let layout = Layout::new(n, job.members_max())?;
         let (workspace, result) = reserve(&layout)?;
-        let orders = Orders { n, workspace: workspace.source(), result: result.source() };
+        let orders = Orders { n, workspace: Lent::room(&workspace), result: Lent::room(&result) };
         job.run(multiply, |out| crate::pool::encode_onto(out, &orders))?;
         let found = workspace.as_slice()[RESULT_LIMBS];
         match usize::try_from(found) {
@@ -102,20 +102,24 @@ fn multiply(job: &mut Job<'_>) -> std::result::Result<(), JobError> {
     take_part(job, team, |job, member| {
         let refuse = |error: Error| JobError::Argument(error.to_string());
         let layout = Layout::new(orders.n, team.members_max).map_err(refuse)?;
-        let find = |source: &Source, limbs: usize| {
-            if source.len_bytes() != limbs as u64 * size_of::<u64>() as u64 {
-                return Err(JobError::Argument(format!("{source:?} is not of {limbs} limbs")));
+        let find = |room: &Lent, limbs: usize| {
+            if room.limbs() != limbs {
+                return Err(JobError::Argument(format!("{room:?} instead of {limbs} limbs")));
             }
-            job.station.resolver.resolve(job.windows, source, Access::ReadWrite).map_err(refuse)
+            room.find(job, Access::ReadWrite)
         };
         let workspace = find(&orders.workspace, layout.total_limbs)?;
         let result = find(&orders.result, layout.result_limbs)?;
-        let memory =
-            Memory { workspace: workspace.as_ptr().cast(), result: result.as_ptr().cast() };
+        // SAFETY: as long as the layout says, which `find` checked, aligned as arrays of limbs
+        // are, and kept by the host, who does not look at it, until no task of the job is left;
+        // who writes what between which barriers is argued in `member`.
+        let workspace = unsafe { Stretch::new(workspace, layout.total_limbs) };
+        // SAFETY: as above.
+        let result = unsafe { Stretch::new(result, layout.result_limbs) };
+        let memory = Memory { workspace, result };
         let plan = FactorialPlan::new(orders.n);
-        // SAFETY: both arrays are as long as the layout says, as checked, aligned as arrays of
-        // limbs are, and kept by the host, who does not look at them, until no task of the job
-        // is left; all members are told the same, and a job's counters begin at zero.
+        // SAFETY: both arrays are as long as the layout says, which is for the job's number of
+        // tasks; all members are told the same, and a job's counters begin at zero.
         Ok(unsafe { member::factorial(member, &plan, &layout, memory) })
     })
 }

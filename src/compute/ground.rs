@@ -1,0 +1,315 @@
+//! Numbers in memory that a crew shares, and their products.
+#![allow(unsafe_code)]
+
+use std::slice;
+
+use crate::kernel::bigint::{
+    Backend, mul, mul_crew, mul_scratch_limbs, square, square_crew, square_scratch_limbs, trim,
+};
+use crate::kernel::{Crew, Deserted};
+
+/// Limbs of the longer factor from which on a product is worth the crew's barriers.
+const CREW_LIMBS_MIN: usize = 4000;
+
+/// A stretch of limbs in memory that a crew shares: room for a number, or a number.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Stretch {
+    at: *mut u64,
+    limbs: usize,
+}
+
+impl Stretch {
+    /// `limbs` limbs from `at` on.
+    ///
+    /// # Safety
+    ///
+    /// - They are valid for reads and writes, aligned and initialised, for as long as the stretch
+    ///   or a part of it is used, and for the crew alone.
+    /// - Between two of the crew's barriers, what one member writes by means of the stretch or a
+    ///   part of it, no other reads or writes.
+    pub(super) unsafe fn new(at: *mut u64, limbs: usize) -> Stretch {
+        Stretch { at, limbs }
+    }
+
+    /// The part of `limbs` limbs from limb `start` on.
+    ///
+    /// # Panics
+    ///
+    /// If it is not inside.
+    pub(super) fn part(self, start: usize, limbs: usize) -> Stretch {
+        assert!(
+            start.checked_add(limbs).is_some_and(|end| end <= self.limbs),
+            "{start} + {limbs} of {} limbs",
+            self.limbs
+        );
+        Stretch { at: self.at.wrapping_add(start), limbs }
+    }
+
+    /// What is left from limb `start` on.
+    pub(super) fn rest(self, start: usize) -> Stretch {
+        self.part(start, self.limbs.saturating_sub(start))
+    }
+
+    /// How many limbs.
+    pub(super) fn limbs(self) -> usize {
+        self.limbs
+    }
+
+    /// Copies a number to the beginning; returns the part that it fills.
+    pub(super) fn store(self, number: &[u64]) -> Stretch {
+        let part = self.part(0, number.len());
+        // SAFETY: `part` checked the length; the rest was vouched for in `new`.
+        unsafe { part.at.copy_from_nonoverlapping(number.as_ptr(), number.len()) };
+        part
+    }
+
+    /// Makes all limbs zero.
+    pub(super) fn clear(self) {
+        // SAFETY: vouched for in `new`, or checked by `part`.
+        unsafe { self.at.write_bytes(0, self.limbs) };
+    }
+
+    /// Sets limb `index` to a count of limbs.
+    pub(super) fn set_word(self, index: usize, limbs: usize) {
+        self.part(index, 1).store(&[limbs as u64]);
+    }
+
+    /// The count of limbs in limb `index`.
+    pub(super) fn word(self, index: usize) -> usize {
+        // SAFETY: `part` checked the index; the rest was vouched for in `new`.
+        let word = unsafe { self.part(index, 1).at.read() };
+        usize::try_from(word).expect("a count of limbs")
+    }
+
+    /// The limbs.
+    ///
+    /// # Safety
+    ///
+    /// - No member writes to them for `'a`.
+    pub(super) unsafe fn read<'a>(self) -> &'a [u64] {
+        // SAFETY: vouched for in `new`, or checked by `part`; unchanged by this one's contract.
+        unsafe { slice::from_raw_parts(self.at, self.limbs) }
+    }
+
+    /// The limbs, to be changed.
+    ///
+    /// # Safety
+    ///
+    /// - No other member uses them for `'a`, and this one only by the slice.
+    unsafe fn write<'a>(self) -> &'a mut [u64] {
+        // SAFETY: vouched for in `new`, or checked by `part`; exclusive by this one's contract.
+        unsafe { slice::from_raw_parts_mut(self.at, self.limbs) }
+    }
+
+    /// A number without the zero limbs at its end.
+    fn trimmed(self) -> Stretch {
+        // SAFETY: the slice is gone when this returns, and callers come from a barrier.
+        let limbs = trim(unsafe { self.read() }).len();
+        Stretch { limbs, ..self }
+    }
+}
+
+/// Limbs of scratch memory for products of factors of at most these lengths, in either order.
+///
+/// A shorter product may take a longer transform, of a length that costs less: by no more than
+/// the largest ratio of the costs of lengths, 5 / 4.
+pub(super) fn scratch_limbs_max(a_limbs: usize, b_limbs: usize) -> usize {
+    let short = a_limbs.min(b_limbs);
+    let most = mul_scratch_limbs(a_limbs, b_limbs).max(square_scratch_limbs(short));
+    most / 4 * 5 + 5
+}
+
+/// Where a crew multiplies: the scratch memory of its products.
+pub(super) struct Ground<'a, C> {
+    pub(super) crew: &'a C,
+    pub(super) scratch: Stretch,
+    pub(super) backend: Backend,
+}
+
+impl<C: Crew> Ground<'_, C> {
+    /// `a b` at the beginning of `room`, by the whole crew or, if it is small, one of it; returns
+    /// the part that the product fills. All members call this, one product after another.
+    ///
+    /// # Errors
+    ///
+    /// [`Deserted`] if a member died.
+    ///
+    /// # Panics
+    ///
+    /// If the room or the scratch memory is too small.
+    ///
+    /// # Safety
+    ///
+    /// - `a` and `b` were written before the last barrier; room and scratch memory overlap
+    ///   neither each other nor them. All members call with the same.
+    pub(super) unsafe fn multiply(
+        &self,
+        room: Stretch,
+        a: Stretch,
+        b: Stretch,
+    ) -> Result<Stretch, Deserted> {
+        let out = room.part(0, a.limbs + b.limbs);
+        let scratch = self.scratch.part(0, mul_scratch_limbs(a.limbs, b.limbs));
+        // SAFETY: nobody writes to the factors meanwhile, by this function's contract.
+        let x = unsafe { a.read() };
+        // SAFETY: as above.
+        let y = unsafe { b.read() };
+        if a.limbs.max(b.limbs) >= CREW_LIMBS_MIN {
+            // SAFETY: `part` checked both lengths; the rest is this function's contract.
+            unsafe { mul_crew(self.crew, self.backend, out.at, x, y, scratch.at)? };
+        } else {
+            // SAFETY: by this function's contract.
+            unsafe { self.alone(out, scratch, |out, scratch| mul(out, x, y, scratch))? };
+        }
+        Ok(out.trimmed())
+    }
+
+    /// `a^2` at the beginning of `room`: as [`Ground::multiply`].
+    ///
+    /// # Errors
+    ///
+    /// [`Deserted`] if a member died.
+    ///
+    /// # Panics
+    ///
+    /// If the room or the scratch memory is too small.
+    ///
+    /// # Safety
+    ///
+    /// - As for [`Ground::multiply`].
+    pub(super) unsafe fn square(&self, room: Stretch, a: Stretch) -> Result<Stretch, Deserted> {
+        let out = room.part(0, 2 * a.limbs);
+        let scratch = self.scratch.part(0, square_scratch_limbs(a.limbs));
+        // SAFETY: nobody writes to it meanwhile, by this function's contract.
+        let x = unsafe { a.read() };
+        if a.limbs >= CREW_LIMBS_MIN {
+            // SAFETY: `part` checked both lengths; the rest is this function's contract.
+            unsafe { square_crew(self.crew, self.backend, out.at, x, scratch.at)? };
+        } else {
+            // SAFETY: by this function's contract.
+            unsafe { self.alone(out, scratch, |out, scratch| square(out, x, scratch))? };
+        }
+        Ok(out.trimmed())
+    }
+
+    /// Has one member do `work`, and all wait for it.
+    ///
+    /// # Safety
+    ///
+    /// - As for [`Ground::multiply`].
+    unsafe fn alone(
+        &self,
+        out: Stretch,
+        scratch: Stretch,
+        work: impl FnOnce(&mut [u64], &mut [u64]),
+    ) -> Result<(), Deserted> {
+        if self.crew.rank() == 0 {
+            // SAFETY: only one member has rank 0, and the others wait at the barrier.
+            let out = unsafe { out.write() };
+            // SAFETY: as above.
+            let scratch = unsafe { scratch.write() };
+            work(out, scratch);
+        }
+        self.crew.barrier()
+    }
+
+    /// The product of `numbers`, neighbours first, at the beginning of the first of `rooms`; a
+    /// single number is left where it is.
+    ///
+    /// # Errors
+    ///
+    /// [`Deserted`] if a member died.
+    ///
+    /// # Panics
+    ///
+    /// If there is no number, if the rooms have not the limbs of all numbers and one more for
+    /// each, or if the scratch memory is too small.
+    ///
+    /// # Safety
+    ///
+    /// - As for [`Ground::multiply`], with both rooms, which do not overlap.
+    pub(super) unsafe fn multiply_all(
+        &self,
+        rooms: [Stretch; 2],
+        mut numbers: Vec<Stretch>,
+    ) -> Result<Stretch, Deserted> {
+        let rounds = numbers.len().next_power_of_two().trailing_zeros() as usize;
+        for round in (0..rounds).rev() {
+            let mut room = rooms[round % 2];
+            let mut products = Vec::new();
+            for pair in numbers.chunks(2) {
+                let (limbs, product) = match *pair {
+                    [x, y] => {
+                        // SAFETY: the operands are others or in the other room; the rest is
+                        // this function's contract.
+                        (x.limbs + y.limbs, unsafe { self.multiply(room, x, y)? })
+                    }
+                    // It moves along, since the next round writes where it is.
+                    _ => {
+                        // SAFETY: as above.
+                        (pair[0].limbs, unsafe { self.copy(room, pair[0])? })
+                    }
+                };
+                products.push(product);
+                room = room.rest(limbs);
+            }
+            numbers = products;
+        }
+        Ok(numbers[0])
+    }
+
+    /// A copy of a number at the beginning of `room`.
+    ///
+    /// # Errors
+    ///
+    /// [`Deserted`] if a member died.
+    ///
+    /// # Panics
+    ///
+    /// If the room is too small.
+    ///
+    /// # Safety
+    ///
+    /// - As for [`Ground::multiply`].
+    pub(super) unsafe fn copy(&self, room: Stretch, number: Stretch) -> Result<Stretch, Deserted> {
+        let out = room.part(0, number.limbs);
+        if self.crew.rank() == 0 {
+            // SAFETY: nobody writes to it meanwhile, by this function's contract.
+            out.store(unsafe { number.read() });
+        }
+        self.crew.barrier()?;
+        Ok(out)
+    }
+}
+
+/// The product of `factors` by one process, in a balanced tree; `scratch` grows as needed.
+pub(super) fn product_of_all(factors: &[&[u64]], scratch: &mut Vec<u64>) -> Vec<u64> {
+    match *factors {
+        [] => vec![1],
+        [factor] => factor.to_vec(),
+        [x, y] => product_of(x, y, scratch),
+        _ => {
+            let (left, right) = factors.split_at(factors.len() / 2);
+            let (x, y) = (product_of_all(left, scratch), product_of_all(right, scratch));
+            product_of(&x, &y, scratch)
+        }
+    }
+}
+
+/// `a b` by one process, without zero limbs at the end.
+pub(super) fn product_of(a: &[u64], b: &[u64], scratch: &mut Vec<u64>) -> Vec<u64> {
+    scratch.resize(mul_scratch_limbs(a.len(), b.len()).max(scratch.len()), 0);
+    let mut out = vec![0; a.len() + b.len()];
+    mul(&mut out, a, b, scratch);
+    out.truncate(trim(&out).len());
+    out
+}
+
+/// `a^2` by one process, without zero limbs at the end.
+pub(super) fn square_of(a: &[u64], scratch: &mut Vec<u64>) -> Vec<u64> {
+    scratch.resize(square_scratch_limbs(a.len()).max(scratch.len()), 0);
+    let mut out = vec![0; 2 * a.len()];
+    square(&mut out, a, scratch);
+    out.truncate(trim(&out).len());
+    out
+}

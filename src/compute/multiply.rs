@@ -1,0 +1,201 @@
+//! Products, squares and powers of big numbers by a team of workers.
+#![allow(unsafe_code)]
+
+use serde::{Deserialize, Serialize};
+
+use crate::array::SharedArray;
+use crate::compute::bigint::{Lent, SharedBigUint};
+use crate::error::{Error, Result};
+use crate::kernel::bigint::{
+    Backend, SHORTER_LIMBS_MAX, mul, mul_crew, mul_scratch_limbs, square, square_crew,
+    square_scratch_limbs,
+};
+use crate::pool::{Job, JobError, Pool, TeamJob, TeamOrders, take_part};
+use crate::region::arena;
+use crate::sys::mmap::Access;
+
+/// Products of fewer limbs are computed by the caller: it takes no longer than asking.
+pub(super) const SHARED_LIMBS_MIN: usize = 10_000;
+
+/// Most limbs in the longer factor of a product.
+const LONGER_LIMBS_MAX: usize = 8 * SHORTER_LIMBS_MAX;
+
+/// What the members of a team are told of a product, or of a square if `b` is `None`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct Orders {
+    a: Lent,
+    b: Option<Lent>,
+    out: Lent,
+    scratch: Lent,
+}
+
+impl Pool {
+    /// `a b`, computed by the workers together in shared memory; a small product by the caller.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::TooLarge`] if the shorter factor has more than
+    /// [`SHORTER_LIMBS_MAX`] limbs or the longer eight times as many, [`Error::NoSpace`] if there
+    /// is no memory for the product or for computing it (about five times as much),
+    /// [`Error::Task`] if a worker dies meanwhile, unless the pool's
+    /// [`retries`](crate::PoolBuilder::retries) allow to begin again.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use brigade::{Pool, SharedBigUint};
+    /// let pool = Pool::builder().workers(2).build()?;
+    /// let a = SharedBigUint::from_limbs(&vec![u64::MAX; 6000])?;
+    /// let square = pool.multiply(&a, &a)?;
+    /// assert_eq!(square.limbs()[0], 1); // (2^k - 1)^2 = 2^2k - 2^(k + 1) + 1
+    /// assert_eq!(square.bits(), 2 * a.bits());
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
+    pub fn multiply(&self, a: &SharedBigUint, b: &SharedBigUint) -> Result<SharedBigUint> {
+        let b = if std::ptr::eq(a, b) { None } else { Some(b) };
+        self.multiplied(a, b)
+    }
+
+    /// `a^2`, computed by the workers together in shared memory; a small square by the caller.
+    ///
+    /// It takes about two thirds of the time of a product.
+    ///
+    /// # Errors
+    ///
+    /// As [`Pool::multiply`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use brigade::{Pool, SharedBigUint};
+    /// let pool = Pool::builder().workers(1).build()?;
+    /// let a = SharedBigUint::from_limbs(&[0, 3])?;
+    /// assert_eq!(pool.square(&a)?.limbs(), [0, 0, 9]);
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
+    pub fn square(&self, a: &SharedBigUint) -> Result<SharedBigUint> {
+        self.multiplied(a, None)
+    }
+
+    /// `a^exponent`, by squares and products; 1 if the exponent is 0.
+    ///
+    /// # Errors
+    ///
+    /// As [`Pool::multiply`]; [`Error::TooLarge`] before any work.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use brigade::{Pool, SharedBigUint};
+    /// let pool = Pool::builder().workers(1).build()?;
+    /// let power = pool.pow(&SharedBigUint::from_limbs(&[3])?, 50)?;
+    /// assert_eq!(power.limbs(), [717_897_987_691_852_588_770_249_u128 as u64, 38_917]);
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
+    pub fn pow(&self, a: &SharedBigUint, exponent: u64) -> Result<SharedBigUint> {
+        // At least this many bits, unless a is 0 or 1.
+        let bits = a.bits().saturating_sub(1).checked_mul(exponent);
+        let bits_max = 2 * SHORTER_LIMBS_MAX as u64 * 64;
+        if bits.is_none_or(|bits| bits > bits_max) {
+            return Err(Error::TooLarge {
+                what: "a power",
+                size_bytes: bits.map_or(u64::MAX, |bits| bits / 8),
+                limit_bytes: bits_max / 8,
+            });
+        }
+        let mut power = SharedBigUint::from_limbs(&[1])?;
+        for bit in (0..u64::BITS - exponent.leading_zeros()).rev() {
+            power = self.square(&power)?;
+            if exponent >> bit & 1 == 1 {
+                power = self.multiply(&power, a)?;
+            }
+        }
+        Ok(power)
+    }
+
+    /// `a b`, or `a^2` if `b` is `None`.
+    fn multiplied(&self, a: &SharedBigUint, b: Option<&SharedBigUint>) -> Result<SharedBigUint> {
+        let (x, y) = (a.limbs(), b.unwrap_or(a).limbs());
+        check(x.len(), y.len())?;
+        let limbs = x.len() + y.len();
+        let scratch_limbs = match b {
+            Some(_) => mul_scratch_limbs(x.len(), y.len()),
+            None => square_scratch_limbs(x.len()),
+        };
+        if !self.has_workers() || limbs < SHARED_LIMBS_MIN {
+            arena::grant_outside(scratch_limbs as u64 * 8)?;
+            let mut out = SharedArray::for_overwrite([limbs])?;
+            let mut scratch = vec![0; scratch_limbs];
+            match b {
+                Some(_) => mul(out.as_mut_slice(), x, y, &mut scratch),
+                None => square(out.as_mut_slice(), x, &mut scratch),
+            }
+            return Ok(SharedBigUint::of_array(out, limbs));
+        }
+        let scratch = SharedArray::for_overwrite([scratch_limbs])?;
+        let out = SharedArray::for_overwrite([limbs])?;
+        let orders = Orders {
+            a: a.lent(),
+            b: b.map(SharedBigUint::lent),
+            out: Lent::room(&out),
+            scratch: Lent::room(&scratch),
+        };
+        let (core, rules) = (self.core(), self.rules());
+        let job = TeamJob { core, name: "brigade::Pool::multiply", members_max: usize::MAX, rules };
+        job.run(multiply, |bytes| crate::pool::encode_onto(bytes, &orders))?;
+        Ok(SharedBigUint::of_array(out, limbs))
+    }
+}
+
+/// Refuses what is too long for one product.
+///
+/// # Errors
+///
+/// [`Error::TooLarge`].
+pub(super) fn check(a_limbs: usize, b_limbs: usize) -> Result<()> {
+    let bounds = [
+        ("the shorter factor", a_limbs.min(b_limbs), SHORTER_LIMBS_MAX),
+        ("the longer factor", a_limbs.max(b_limbs), LONGER_LIMBS_MAX),
+    ];
+    for (what, limbs, limbs_max) in bounds {
+        if limbs > limbs_max {
+            let (size_bytes, limit_bytes) = (limbs as u64 * 8, limbs_max as u64 * 8);
+            return Err(Error::TooLarge { what, size_bytes, limit_bytes });
+        }
+    }
+    Ok(())
+}
+
+/// One member's part, in a worker.
+fn multiply(job: &mut Job<'_>) -> std::result::Result<(), JobError> {
+    let (team, orders) = job.argument::<(TeamOrders, Orders)>()?;
+    take_part(job, team, |job, member| {
+        let Orders { a, b, out, scratch } = &orders;
+        let (a_limbs, b_limbs) = (a.limbs(), b.as_ref().map_or(a.limbs(), Lent::limbs));
+        let scratch_limbs = match b {
+            Some(_) => mul_scratch_limbs(a_limbs, b_limbs),
+            None => square_scratch_limbs(a_limbs),
+        };
+        if (out.limbs(), scratch.limbs()) != (a_limbs + b_limbs, scratch_limbs) {
+            return Err(JobError::Argument(format!("a product of other sizes: {orders:?}")));
+        }
+        let x = a.find(job, Access::ReadOnly)?;
+        let out = out.find(job, Access::ReadWrite)?;
+        let scratch = scratch.find(job, Access::ReadWrite)?;
+        let backend = Backend::detect();
+        // SAFETY: `find` checked the bounds; the host borrows the number until no task of the
+        // job is left, so that nobody writes to it.
+        let x = unsafe { std::slice::from_raw_parts(x, a_limbs) };
+        let Some(b) = b else {
+            // SAFETY: out and scratch are arrays of the job, of the sizes checked above, kept by
+            // the host until no task of it is left; all members are told the same, and a job's
+            // counters begin at zero.
+            return Ok(unsafe { square_crew(member, backend, out, x, scratch) });
+        };
+        let y = b.find(job, Access::ReadOnly)?;
+        // SAFETY: as for `x`.
+        let y = unsafe { std::slice::from_raw_parts(y, b_limbs) };
+        // SAFETY: as for the square.
+        Ok(unsafe { mul_crew(member, backend, out, x, y, scratch) })
+    })
+}
