@@ -175,7 +175,7 @@ impl Sample for f64 {
 
 /// A matrix of numbers in [-1, 1), filled by the workers.
 fn made_up<T: Sample>(pool: &Pool, shape: [usize; 2], seed: u64) -> Result<SharedArray<T>, Error> {
-    let mut matrix = SharedArray::for_overwrite(shape)?;
+    let mut matrix = pool.for_overwrite(shape)?;
     pool.par_chunks_mut(&mut matrix, 1 << 16).enumerate().with(seed).for_each(
         |&seed, (chunk, elements)| {
             let mut random = Random::new(seed << 32 | chunk as u64);

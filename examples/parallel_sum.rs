@@ -4,7 +4,6 @@ mod support;
 
 use std::process::ExitCode;
 
-use brigade::SharedArray;
 use support::arguments::{Arguments, Stop, run};
 use support::report;
 use support::timing::Timing;
@@ -34,7 +33,7 @@ fn sum(arguments: Arguments) -> Result<(), Stop> {
     };
     let (pool, _) = arguments.pool()?;
 
-    let mut x = SharedArray::<f64>::for_overwrite([len])?;
+    let (mut x, making) = Timing::of(1, || pool.for_overwrite::<f64>([len]))?;
     let ((), filling) = Timing::of(1, || {
         pool.par_chunks_mut(&mut x, CHUNK).enumerate().for_each(|(i, x)| {
             // Small whole numbers, so that every order of adding them gives the same sum.
@@ -52,7 +51,8 @@ fn sum(arguments: Arguments) -> Result<(), Stop> {
     let rate = |s: f64| format!("{:.1}", (len * 8) as f64 / s / 1e9);
     println!("{size_mib} MiB of f64, sum {sum}\n");
     println!("{}", report::heading("GB/s"));
-    println!("{}", report::row("filling, new pages", &filling, rate));
+    println!("{}", report::row("making", &making, rate));
+    println!("{}", report::row("filling", &filling, rate));
     println!("{}", report::row("adding, one process", &one, rate));
     println!("{}", report::row(&report::counted(pool.workers() as u64, "worker"), &adding, rate));
     Ok(())
