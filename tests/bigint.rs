@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{RwLock, RwLockReadGuard};
+use std::sync::{PoisonError, RwLock, RwLockReadGuard};
 
 use brigade::kernel::bigint;
 use brigade::{Error, Pool, SharedBigUint, Start};
@@ -15,7 +15,7 @@ use nix::unistd::Pid;
 static MEMORY: RwLock<()> = RwLock::new(());
 
 fn with_memory() -> RwLockReadGuard<'static, ()> {
-    MEMORY.read().unwrap()
+    MEMORY.read().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn pool(workers: usize) -> Pool {
@@ -171,7 +171,7 @@ fn numbers_that_are_too_large_are_refused_before_any_work() {
 
 #[test]
 fn a_factorial_beyond_the_memory_is_refused_with_the_size_that_it_takes() {
-    let _alone = MEMORY.write().unwrap();
+    let _alone = MEMORY.write().unwrap_or_else(PoisonError::into_inner);
     let pool = pool(2);
     brigade::set_memory_limit(64 << 20);
     let refused = pool.factorial(10_000_000);
