@@ -200,7 +200,8 @@ impl<T> fmt::Debug for OwnedChunk<T> {
 /// Inside the codec of a task only; moves the chunk.
 impl<T: Pod> Serialize for OwnedChunk<T> {
     fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
-        let slot = handoff::move_chunk(&self.home, size_of::<T>()).map_err(S::Error::custom)?;
+        let slot = handoff::move_chunk(&self.home, size_of::<T>())
+            .map_err(|refusal| S::Error::custom(handoff::noted(refusal)))?;
         Ticket::new::<T>(slot, self.offset, &[self.len]).serialize(serializer)
     }
 }
@@ -209,8 +210,10 @@ impl<T: Pod> Serialize for OwnedChunk<T> {
 impl<'de, T: Pod> Deserialize<'de> for OwnedChunk<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
         let ticket = Ticket::deserialize(deserializer)?;
-        let (_, len) = ticket.check::<T>().map_err(D::Error::custom)?;
-        let taken = handoff::take_chunk::<T>(&ticket, len).map_err(D::Error::custom)?;
+        let (_, len) =
+            ticket.check::<T>().map_err(|refusal| D::Error::custom(handoff::noted(refusal)))?;
+        let taken = handoff::take_chunk::<T>(&ticket, len)
+            .map_err(|refusal| D::Error::custom(handoff::noted(refusal)))?;
         let (owner, offset) = match taken {
             Taken::Host(part) => {
                 let offset = part.offset_bytes.checked_div(size_of::<T>()).unwrap_or(0);

@@ -143,7 +143,7 @@ impl<T: Pod> Serialize for Frozen<T> {
             Place::Host(span) => handoff::lend_frozen(span, size_of::<T>()),
             Place::Worker(loan) => handoff::return_frozen(loan),
         };
-        let slot = slot.map_err(S::Error::custom)?;
+        let slot = slot.map_err(|refusal| S::Error::custom(handoff::noted(refusal)))?;
         Ticket::new::<T>(slot, 0, self.shape.dims()).serialize(serializer)
     }
 }
@@ -152,8 +152,11 @@ impl<T: Pod> Serialize for Frozen<T> {
 impl<'de, T: Pod> Deserialize<'de> for Frozen<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
         let ticket = Ticket::deserialize(deserializer)?;
-        let (shape, len) = ticket.check::<T>().map_err(D::Error::custom)?;
-        let place = match handoff::take_frozen::<T>(&ticket, len).map_err(D::Error::custom)? {
+        let (shape, len) =
+            ticket.check::<T>().map_err(|refusal| D::Error::custom(handoff::noted(refusal)))?;
+        let place = match handoff::take_frozen::<T>(&ticket, len)
+            .map_err(|refusal| D::Error::custom(handoff::noted(refusal)))?
+        {
             handoff::Taken::Host(span) => Place::Host(span),
             handoff::Taken::Worker(loan) => Place::Worker(loan),
         };

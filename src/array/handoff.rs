@@ -14,7 +14,7 @@
 //! worker has the bytes any more: a chunk's right returns to the handle that it left, if that
 //! still exists. In a pool without processes, step 2 is a [`redeem`] and step 3 an [`encode`].
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError};
 
@@ -38,6 +38,18 @@ static TASK: AtomicU64 = AtomicU64::new(0);
 
 thread_local! {
     static CONTEXT: RefCell<Option<Context>> = const { RefCell::new(None) };
+    static LAST_REFUSAL: Cell<Option<Refusal>> = const { Cell::new(None) };
+}
+
+/// Remembers the words of a refusal on its way through a codec, which drops them.
+pub(crate) fn noted(refusal: Refusal) -> Refusal {
+    LAST_REFUSAL.set(Some(refusal.clone()));
+    refusal
+}
+
+/// What a failed encoding or decoding of this thread failed for.
+pub(crate) fn explain(error: &postcard::Error) -> String {
+    LAST_REFUSAL.take().unwrap_or_else(|| error.to_string())
 }
 
 /// Which of the four calls this thread is in.
@@ -214,6 +226,7 @@ fn within<R>(context: Context, body: impl FnOnce() -> R) -> (R, Context) {
         }
     }
     let mut restore = Restore(CONTEXT.replace(Some(context)));
+    LAST_REFUSAL.set(None);
     let result = body();
     let ours = CONTEXT.replace(restore.0.take());
     std::mem::forget(restore);

@@ -114,7 +114,8 @@ impl Job<'_> {
             let count = u64::from_le_bytes(*count);
             let mut items = Vec::new();
             for _ in 0..count {
-                let (item, tail) = postcard::take_from_bytes(rest).map_err(|e| e.to_string())?;
+                let (item, tail) =
+                    postcard::take_from_bytes(rest).map_err(|e| handoff::explain(&e))?;
                 items.push(item);
                 rest = tail;
             }
@@ -191,7 +192,7 @@ pub(crate) fn encode_onto<T: Serialize + ?Sized>(
     value: &T,
 ) -> std::result::Result<(), String> {
     let taken = std::mem::take(out);
-    *out = postcard::to_extend(value, taken).map_err(|error| error.to_string())?;
+    *out = postcard::to_extend(value, taken).map_err(|error| handoff::explain(&error))?;
     Ok(())
 }
 
@@ -200,7 +201,7 @@ pub(crate) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> std::result::Result<T
     match postcard::take_from_bytes(bytes) {
         Ok((value, [])) => Ok(value),
         Ok((_, rest)) => Err(format!("{} bytes were left over", rest.len())),
-        Err(error) => Err(error.to_string()),
+        Err(error) => Err(handoff::explain(&error)),
     }
 }
 
