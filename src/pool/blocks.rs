@@ -148,7 +148,7 @@ impl Blocks {
             what: "the blocks of a loop",
             found: format!("{count} blocks at {offset}"),
         };
-        if count > BLOCKS_MAX || offset % 64 != 0 {
+        if count > BLOCKS_MAX || !offset.is_multiple_of(64) {
             return Err(found());
         }
         let start = windows.write(offset, size_bytes(count))?;
@@ -164,8 +164,9 @@ impl Blocks {
     fn word(&self, index: usize) -> &AtomicU64 {
         assert!(index < self.count, "block {index} of {}", self.count);
         let words = self.start.wrapping_add(size_of::<Header>()).cast::<AtomicU64>();
+        let word = words.wrapping_add(index);
         // SAFETY: `index` is below the count that the span was sized for, as for the header.
-        unsafe { &*words.add(index) }
+        unsafe { &*word }
     }
 
     /// Has all workers take no more blocks.
@@ -189,8 +190,8 @@ impl Blocks {
             return None;
         }
         let end = (start + share.clamp(1, TAKE_MAX)).min(count);
-        // Lossless: both are at most the count, a usize.
-        Some(start as usize..end as usize)
+        let index = |word| usize::try_from(word).unwrap_or(usize::MAX);
+        Some(index(start)..index(end))
     }
 
     /// Claims a block; false if somebody has it.

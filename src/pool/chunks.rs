@@ -35,7 +35,7 @@ pub struct ParChunks<'p, P, S = Nothing> {
     rules: Rules,
     shared: S,
     /// Holds the borrows of the arrays until the loop has run.
-    operands: PhantomData<(&'p mut (), fn() -> P)>,
+    operands: PhantomData<(&'p mut (), P)>,
 }
 
 /// No shared value.
@@ -320,11 +320,11 @@ pub trait Body<P: Chunks>: 'static {
 
 /// A function of the chunk.
 #[derive(Debug)]
-pub struct Plain<F, R>(PhantomData<(F, fn() -> R)>);
+pub struct Plain<F, R>(PhantomData<(F, R)>);
 
 /// A function of the shared value and the chunk.
 #[derive(Debug)]
-pub struct Sharing<F, W, R>(PhantomData<(F, fn() -> (W, R))>);
+pub struct Sharing<F, W, R>(PhantomData<(F, W, R)>);
 
 impl<P, F, R> Body<P> for Plain<F, R>
 where
@@ -402,10 +402,10 @@ where
 fn first_failure<E: DeserializeOwned>(parts: Vec<Value>) -> Result<std::result::Result<(), E>> {
     let mut first: Option<(u64, u64, E)> = None;
     for part in parts {
-        if let Some(failed) = handle::open::<Option<(u64, u64, E)>>(Ok(part))? {
-            if first.as_ref().is_none_or(|(b, i, _)| (failed.0, failed.1) < (*b, *i)) {
-                first = Some(failed);
-            }
+        if let Some(failed) = handle::open::<Option<(u64, u64, E)>>(Ok(part))?
+            && first.as_ref().is_none_or(|(b, i, _)| (failed.0, failed.1) < (*b, *i))
+        {
+            first = Some(failed);
         }
     }
     Ok(first.map_or(Ok(()), |(_, _, error)| Err(error)))

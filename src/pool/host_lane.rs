@@ -114,7 +114,7 @@ impl HostLane {
         let seq = self.next_seq;
         let slot = self.lane().task(seq);
         if let Payload::Inline { len, bytes } = &call.payload {
-            store_words(&slot.inline, &bytes[..usize::from(*len)]);
+            store_words(&slot.inline, &bytes[..*len]);
         }
         let meta = TaskMeta { len: call.payload.len(), leases: call.leases.len(), place };
         let (meta, place) = meta.pack();

@@ -10,7 +10,8 @@ use crate::error::{Error, Result};
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 /// Tasks that one worker can be offered ahead; a power of two.
-pub(super) const SLOTS: u64 = 256;
+pub(super) const SLOTS: u64 = SLOTS_LEN as u64;
+const SLOTS_LEN: usize = 256;
 /// Bytes that travel inside a task slot.
 pub(super) const TASK_INLINE_BYTES: usize = TASK_INLINE_WORDS * 8;
 /// Bytes that travel inside a result slot.
@@ -114,8 +115,8 @@ pub(super) struct ResultSlot {
 #[repr(C)]
 pub(super) struct Lane {
     pub(super) header: Header,
-    pub(super) tasks: [TaskSlot; SLOTS as usize],
-    pub(super) results: [ResultSlot; SLOTS as usize],
+    pub(super) tasks: [TaskSlot; SLOTS_LEN],
+    pub(super) results: [ResultSlot; SLOTS_LEN],
     pub(super) task_bytes: ByteRing,
     pub(super) result_bytes: ByteRing,
 }
@@ -317,7 +318,7 @@ impl ByteRing {
     /// Copies `len` bytes at `position` to the end of `out`.
     pub(super) fn read(&self, position: u64, len: usize, out: &mut Vec<u8>) -> Result<()> {
         let first = Self::index(position);
-        if position % 8 != 0 || len.div_ceil(8) > self.words.len() - first {
+        if !position.is_multiple_of(8) || len.div_ceil(8) > self.words.len() - first {
             let found = format!("{len} bytes at {position}");
             return Err(Error::Corrupt { what: "a position in a byte ring", found });
         }
@@ -326,8 +327,7 @@ impl ByteRing {
     }
 
     fn index(position: u64) -> usize {
-        // Lossless: the remainder is below RING_BYTES.
-        (position % RING_BYTES as u64) as usize / 8
+        usize::try_from(position % RING_BYTES as u64).map_or(0, |byte| byte / 8)
     }
 }
 
@@ -370,8 +370,7 @@ impl Lane {
 }
 
 fn slot_index(seq: u64) -> usize {
-    // Lossless: the remainder is below SLOTS.
-    (seq % SLOTS) as usize
+    usize::try_from(seq % SLOTS).unwrap_or(0)
 }
 
 #[cfg(test)]

@@ -111,7 +111,7 @@ impl Pool {
         R: Serialize + DeserializeOwned,
     {
         let results = self.options().imap(items, ahead, function)?;
-        Ok(results.as_done())
+        Ok(results.unordered())
     }
 
     /// Rules for some tasks that differ from the pool's.

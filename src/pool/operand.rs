@@ -122,7 +122,7 @@ impl<T: Pod> Chunks for In<T> {
         written.push(false);
     }
 
-    unsafe fn item<'a>(lent: &'a [Lent], _: usize, range: Range<usize>) -> &'a [T] {
+    unsafe fn item(lent: &[Lent], _: usize, range: Range<usize>) -> &[T] {
         let start = lent[0].start::<T>(&range);
         // SAFETY: in bounds and aligned, checked by `start`; every byte of an array is
         // initialised; nobody writes there for `'a`, by the caller's contract.
@@ -138,7 +138,7 @@ impl<T: Pod> Chunks for Out<T> {
         written.push(true);
     }
 
-    unsafe fn item<'a>(lent: &'a [Lent], _: usize, range: Range<usize>) -> &'a mut [T] {
+    unsafe fn item(lent: &[Lent], _: usize, range: Range<usize>) -> &mut [T] {
         let start = lent[0].start::<T>(&range);
         // SAFETY: as for `In`; and nobody else uses the range for `'a`, by the caller's contract.
         unsafe { slice::from_raw_parts_mut(start, range.len()) }

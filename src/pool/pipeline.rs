@@ -246,7 +246,7 @@ impl<I: Iterator, R> Imap<I, R> {
     }
 
     /// The same in the order in which batches are done.
-    pub(super) fn as_done(mut self) -> Imap<I, R> {
+    pub(super) fn unordered(mut self) -> Imap<I, R> {
         self.pipeline.order = Order::AsDone;
         self
     }

@@ -88,21 +88,20 @@ impl Core {
         if let Some(timeout) = rules.timeout {
             self.look_at(&mut state, Instant::now() + timeout);
         }
-        if state.queue.is_empty() {
-            if let Some(index) = state.pick() {
-                if state.offer(index, id) {
-                    state.seats[index].lane.wake();
-                    if state.seats[index].lane.live() > 1 {
-                        state.board.set_hungry(true);
-                    }
-                    return Ok(id);
-                }
+        if state.queue.is_empty()
+            && let Some(index) = state.pick()
+            && state.offer(index, id)
+        {
+            state.seats[index].lane.wake();
+            if state.seats[index].lane.live() > 1 {
+                state.board.set_hungry(true);
             }
+            return Ok(id);
         }
         let had_queue = !state.queue.is_empty();
         state.queue.push_back(id);
         // Workers that run low ring; looking more often would cost more than it hastens.
-        if !had_queue || state.queue.len() % SUBMITS_PER_LOOK == 0 {
+        if !had_queue || state.queue.len().is_multiple_of(SUBMITS_PER_LOOK) {
             state.drive();
             if !state.queue.is_empty() {
                 self.rearm(&mut state);

@@ -21,7 +21,7 @@ pub(super) struct TaskId {
 #[derive(Debug)]
 pub(super) enum Payload {
     /// Small enough for a task slot.
-    Inline { len: u8, bytes: [u8; TASK_INLINE_BYTES] },
+    Inline { len: usize, bytes: [u8; TASK_INLINE_BYTES] },
     /// Small enough for the byte ring.
     Bytes(Box<[u8]>),
     /// Larger: in the arena already.
@@ -32,7 +32,7 @@ impl Payload {
     /// Bytes, lease table included.
     pub(super) fn len(&self) -> usize {
         match self {
-            Payload::Inline { len, .. } => usize::from(*len),
+            Payload::Inline { len, .. } => *len,
             Payload::Bytes(bytes) => bytes.len(),
             Payload::Span(span) => span.len_bytes(),
         }
@@ -43,8 +43,7 @@ impl Payload {
         if bytes.len() <= TASK_INLINE_BYTES {
             let mut inline = [0; TASK_INLINE_BYTES];
             inline[..bytes.len()].copy_from_slice(bytes);
-            // Lossless: at most TASK_INLINE_BYTES.
-            return Ok(Payload::Inline { len: bytes.len() as u8, bytes: inline });
+            return Ok(Payload::Inline { len: bytes.len(), bytes: inline });
         }
         if bytes.len() <= RING_PAYLOAD_BYTES_MAX {
             return Ok(Payload::Bytes(bytes.into()));
@@ -125,7 +124,7 @@ pub(super) struct Value {
 /// The bytes of a [`Value`].
 #[derive(Debug)]
 pub(super) enum ValueBytes {
-    Inline { len: u8, bytes: [u8; RESULT_INLINE_BYTES] },
+    Inline { len: usize, bytes: [u8; RESULT_INLINE_BYTES] },
     Bytes(Box<[u8]>),
     Span(Span, usize),
 }
@@ -137,8 +136,7 @@ impl ValueBytes {
         for (index, chunk) in bytes.chunks_exact_mut(8).take(len.div_ceil(8)).enumerate() {
             chunk.copy_from_slice(&word(index).to_ne_bytes());
         }
-        // Lossless: at most RESULT_INLINE_BYTES.
-        ValueBytes::Inline { len: len as u8, bytes }
+        ValueBytes::Inline { len, bytes }
     }
 
     /// Keeps bytes that were copied out of a lane.
@@ -148,14 +146,13 @@ impl ValueBytes {
         }
         let mut inline = [0; RESULT_INLINE_BYTES];
         inline[..bytes.len()].copy_from_slice(&bytes);
-        // Lossless: at most RESULT_INLINE_BYTES.
-        ValueBytes::Inline { len: bytes.len() as u8, bytes: inline }
+        ValueBytes::Inline { len: bytes.len(), bytes: inline }
     }
 
     /// Calls `f` with the bytes.
     pub(super) fn with<R>(&self, f: impl FnOnce(&[u8]) -> R) -> R {
         match self {
-            ValueBytes::Inline { len, bytes } => f(&bytes[..usize::from(*len)]),
+            ValueBytes::Inline { len, bytes } => f(&bytes[..*len]),
             ValueBytes::Bytes(bytes) => f(bytes),
             ValueBytes::Span(span, len) => f(&span.load(*len)),
         }

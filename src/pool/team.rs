@@ -105,7 +105,7 @@ impl Member {
         orders: TeamOrders,
     ) -> std::result::Result<Option<Member>, JobError> {
         let refuse = |text: String| JobError::Argument(text);
-        if orders.ordinal >= MEMBERS_MAX || orders.control % 64 != 0 {
+        if orders.ordinal >= MEMBERS_MAX || !orders.control.is_multiple_of(64) {
             return Err(refuse(format!("a team of another kind: {orders:?}")));
         }
         let control = windows

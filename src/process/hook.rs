@@ -20,9 +20,9 @@ const SOCKET_FD: i32 = 3;
 
 static RAN: AtomicBool = AtomicBool::new(false);
 
+/// The section holds pointers to functions of exactly this type, which the C library calls once,
+/// before `main`.
 #[used]
-// SAFETY: the section holds pointers to functions of exactly this type, which the C library calls
-// once, before `main`.
 #[unsafe(link_section = ".init_array")]
 static HOOK: image::InitFunction = hook;
 

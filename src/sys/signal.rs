@@ -97,9 +97,10 @@ extern "C" fn handle_fault(
     context: *mut libc::c_void,
 ) {
     // SAFETY: with SA_SIGINFO the kernel passes a valid `siginfo_t`.
-    let code = unsafe { (*info).si_code };
+    let info = unsafe { &*info };
+    let code = info.si_code;
     // SAFETY: `si_addr` is valid for SIGSEGV and SIGBUS, the only signals handled here.
-    let address = unsafe { (*info).si_addr() } as usize;
+    let address = unsafe { info.si_addr() } as usize;
     let overflowed = signal == libc::SIGSEGV
         && code > 0
         && address.abs_diff(stack_pointer(context)) <= OVERFLOW_REACH_BYTES;
