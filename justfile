@@ -44,10 +44,9 @@ minimal:
 matmul *arguments:
     cargo run --release --example matmul -- {{arguments}}
 
-# Everything that uses processes, over and over, until something breaks or `rounds` are over.
-soak rounds="50":
-    cargo test --release --no-run
-    for round in $(seq {{rounds}}); do cargo test --release -q || exit 1; done
+# Operations and faults at random; `BRIGADE_SEED=N just soak` replays the choices of a run.
+soak seconds="600":
+    BRIGADE_SOAK_SECONDS={{seconds}} cargo test --release --test soak -- --nocapture
 
 # Unsafe code without system calls, under Miri; needs `rustup +nightly component add miri`.
 miri:
