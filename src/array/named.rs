@@ -216,7 +216,8 @@ impl<T: Element> NamedArray<T> {
     /// ```
     /// use brigade::{Pool, SharedArray};
     /// let pool = Pool::builder().workers(2).build()?;
-    /// let mut named = SharedArray::<u32>::named(&format!("doc-lend-{}", std::process::id()), [9])?;
+    /// let name = format!("doc-lend-{}", std::process::id());
+    /// let mut named = SharedArray::<u32>::named(&name, [9])?;
     /// // SAFETY: the name was made above; nobody else knows it.
     /// pool.par_chunks_mut(unsafe { named.lend_mut() }, 2).for_each(|x| x.fill(7))?;
     /// // SAFETY: as above.

@@ -1,4 +1,4 @@
-//! Products, squares and powers of big numbers by a team of workers.
+//! Products, squares and powers of big numbers by a team.
 #![allow(unsafe_code)]
 
 use serde::{Deserialize, Serialize};
