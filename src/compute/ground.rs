@@ -3,10 +3,12 @@
 
 use std::slice;
 
+use crate::error::Result;
 use crate::kernel::bigint::{
     Backend, mul, mul_crew, mul_scratch_limbs, square, square_crew, square_scratch_limbs, trim,
 };
 use crate::kernel::{Crew, Deserted};
+use crate::region::arena;
 
 /// Limbs of the longer factor from which on a product is worth the crew's barriers.
 const CREW_LIMBS_MIN: usize = 4000;
@@ -119,6 +121,19 @@ pub(super) fn scratch_limbs_max(a_limbs: usize, b_limbs: usize) -> usize {
     most / 4 * 5 + 5
 }
 
+/// Refuses private memory for that many limbs if the system does not have it. A few are not worth
+/// the question, which takes longer than a small product.
+///
+/// # Errors
+///
+/// [`Error::NoSpace`](crate::Error::NoSpace).
+pub(super) fn grant_scratch(limbs: usize) -> Result<()> {
+    /// Limbs that are not asked for.
+    const FREE: usize = 1 << 20;
+    let bytes = limbs as u64 * size_of::<u64>() as u64;
+    if limbs < FREE { Ok(()) } else { arena::grant_outside(bytes) }
+}
+
 /// Where a crew multiplies: the scratch memory of its products.
 pub(super) struct Ground<'a, C> {
     pub(super) crew: &'a C,
@@ -147,7 +162,7 @@ impl<C: Crew> Ground<'_, C> {
         room: Stretch,
         a: Stretch,
         b: Stretch,
-    ) -> Result<Stretch, Deserted> {
+    ) -> std::result::Result<Stretch, Deserted> {
         let out = room.part(0, a.limbs + b.limbs);
         let scratch = self.scratch.part(0, mul_scratch_limbs(a.limbs, b.limbs));
         // SAFETY: nobody writes to the factors meanwhile, by this function's contract.
@@ -177,7 +192,11 @@ impl<C: Crew> Ground<'_, C> {
     /// # Safety
     ///
     /// - As for [`Ground::multiply`].
-    pub(super) unsafe fn square(&self, room: Stretch, a: Stretch) -> Result<Stretch, Deserted> {
+    pub(super) unsafe fn square(
+        &self,
+        room: Stretch,
+        a: Stretch,
+    ) -> std::result::Result<Stretch, Deserted> {
         let out = room.part(0, 2 * a.limbs);
         let scratch = self.scratch.part(0, square_scratch_limbs(a.limbs));
         // SAFETY: nobody writes to it meanwhile, by this function's contract.
@@ -202,7 +221,7 @@ impl<C: Crew> Ground<'_, C> {
         out: Stretch,
         scratch: Stretch,
         work: impl FnOnce(&mut [u64], &mut [u64]),
-    ) -> Result<(), Deserted> {
+    ) -> std::result::Result<(), Deserted> {
         if self.crew.rank() == 0 {
             // SAFETY: only one member has rank 0, and the others wait at the barrier.
             let out = unsafe { out.write() };
@@ -232,7 +251,7 @@ impl<C: Crew> Ground<'_, C> {
         &self,
         rooms: [Stretch; 2],
         mut numbers: Vec<Stretch>,
-    ) -> Result<Stretch, Deserted> {
+    ) -> std::result::Result<Stretch, Deserted> {
         let rounds = numbers.len().next_power_of_two().trailing_zeros() as usize;
         for round in (0..rounds).rev() {
             let mut room = rooms[round % 2];
@@ -271,7 +290,11 @@ impl<C: Crew> Ground<'_, C> {
     /// # Safety
     ///
     /// - As for [`Ground::multiply`].
-    pub(super) unsafe fn copy(&self, room: Stretch, number: Stretch) -> Result<Stretch, Deserted> {
+    pub(super) unsafe fn copy(
+        &self,
+        room: Stretch,
+        number: Stretch,
+    ) -> std::result::Result<Stretch, Deserted> {
         let out = room.part(0, number.limbs);
         if self.crew.rank() == 0 {
             // SAFETY: nobody writes to it meanwhile, by this function's contract.

@@ -5,13 +5,13 @@ use serde::{Deserialize, Serialize};
 
 use crate::array::SharedArray;
 use crate::compute::bigint::{Lent, SharedBigUint};
+use crate::compute::ground::grant_scratch;
 use crate::error::{Error, Result};
 use crate::kernel::bigint::{
     Backend, SHORTER_LIMBS_MAX, mul, mul_crew, mul_scratch_limbs, square, square_crew,
     square_scratch_limbs,
 };
 use crate::pool::{Job, JobError, Pool, TeamJob, TeamOrders, take_part};
-use crate::region::arena;
 use crate::sys::mmap::Access;
 
 /// Products of fewer limbs are computed by the caller: it takes no longer than asking.
@@ -123,7 +123,7 @@ impl Pool {
             None => square_scratch_limbs(x.len()),
         };
         if !self.has_workers() || limbs < SHARED_LIMBS_MIN {
-            arena::grant_outside(scratch_limbs as u64 * 8)?;
+            grant_scratch(scratch_limbs)?;
             let mut out = SharedArray::for_overwrite([limbs])?;
             let mut scratch = vec![0; scratch_limbs];
             match b {

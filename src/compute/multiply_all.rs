@@ -7,13 +7,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::array::SharedArray;
 use crate::compute::bigint::{Lent, SharedBigUint};
-use crate::compute::ground::{Ground, Stretch, product_of_all, scratch_limbs_max};
+use crate::compute::ground::{Ground, Stretch, grant_scratch, product_of_all, scratch_limbs_max};
 use crate::compute::multiply::{self, SHARED_LIMBS_MIN};
 use crate::error::{Error, Result};
 use crate::kernel::bigint::Backend;
 use crate::kernel::{Crew, Deserted};
 use crate::pool::{Job, JobError, Pool, TeamJob, TeamOrders, take_part};
-use crate::region::arena;
 use crate::sys::mmap::Access;
 
 /// Counters of the crew: the first ten are the products' own.
@@ -91,7 +90,7 @@ impl Pool {
         let half = limbs / 2 + GROUPS_A_MEMBER * MEMBERS_MAX;
         multiply::check(half, half)?;
         if !self.has_workers() || limbs < SHARED_LIMBS_MIN || numbers.len() == 1 {
-            arena::grant_outside(limbs as u64 * 8 * 8)?;
+            grant_scratch(8 * limbs)?;
             let factors: Vec<&[u64]> = numbers.iter().map(|number| number.limbs()).collect();
             return SharedBigUint::from_limbs(&product_of_all(&factors, &mut Vec::new()));
         }

@@ -8,11 +8,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::array::SharedArray;
 use crate::compute::bigint::{Lent, SharedBigUint};
-use crate::compute::ground::Stretch;
+use crate::compute::ground::{Stretch, grant_scratch};
 use crate::error::{Error, Result};
 use crate::kernel::bigint::{self, FactorialPlan};
 use crate::pool::{Job, JobError, Pool, TeamJob, TeamOrders, take_part};
-use crate::region::arena;
 use crate::sys::mmap::Access;
 
 use layout::{Layout, RESULT_LIMBS};
@@ -54,7 +53,7 @@ impl Pool {
         let limbs = layout::check(n)?;
         if !self.has_workers() || n < SHARED_MIN {
             // The product, its factors, and twice as much for each of three transforms.
-            arena::grant_outside(limbs as u64 * 8 * 8)?;
+            grant_scratch(8 * limbs)?;
             return SharedBigUint::from_limbs(&bigint::factorial(n));
         }
         let core = self.core();
