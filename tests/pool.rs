@@ -43,7 +43,7 @@ fn a_death_fails_its_task_and_the_worker_is_replaced() {
     let pool = Pool::builder().workers(1).build().unwrap();
     let dies = pool.submit(|()| std::process::abort(), ()).unwrap();
     let next = pool.submit(square, 3).unwrap();
-    let error = dies.join().map(|()| ()).unwrap_err();
+    let error = dies.join().unwrap_err();
     assert!(error.death().is_some(), "{error}");
     println!("{error}");
     assert_eq!(next.join().unwrap(), 9);
@@ -53,7 +53,7 @@ fn a_death_fails_its_task_and_the_worker_is_replaced() {
 fn large_payloads_travel_both_ways() {
     let pool = Pool::builder().workers(2).build().unwrap();
     for len in [0usize, 1, 30, 100, 10_000, 65_000, 70_000, 3_000_000] {
-        let bytes: Vec<u8> = (0..len).map(|i| (i % 251) as u8).collect();
+        let bytes: Vec<u8> = (0..len).map(|i| u8::try_from(i % 251).unwrap()).collect();
         let back = pool
             .submit(|v: Vec<u8>| v.into_iter().rev().collect::<Vec<u8>>(), bytes.clone())
             .unwrap()
@@ -75,7 +75,7 @@ fn a_task_past_its_timeout_is_killed_and_only_it() {
         )
         .unwrap();
     let next = pool.submit(square, 5).unwrap();
-    let error = endless.join().map(|()| ()).unwrap_err();
+    let error = endless.join().unwrap_err();
     assert!(matches!(error, Error::Task(TaskError::TimedOut { .. })), "{error}");
     assert_eq!(next.join().unwrap(), 25);
 }

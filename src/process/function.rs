@@ -63,8 +63,8 @@ mod tests {
     fn a_function_survives_the_way_through_a_word() {
         let word = FunctionOffset::of(nine as *const ()).unwrap().to_word();
         let address = FunctionOffset::address(word).unwrap();
-        // SAFETY: the address is that of `nine`, as the assertion above the call shows.
         assert_eq!(address, nine as *const ());
+        // SAFETY: the address is that of `nine`, as the assertion above shows.
         let again = unsafe { std::mem::transmute::<*const (), fn() -> u32>(address) };
         assert_eq!(again(), 9);
     }

@@ -68,6 +68,22 @@ pub(crate) fn affinity_count() -> usize {
     (0..nix::sched::CpuSet::count()).filter(|&cpu| set.is_set(cpu).unwrap_or(false)).count().max(1)
 }
 
+/// Processors that this process can keep busy: its affinity mask, cut down to its cgroup's quota.
+pub(crate) fn processors() -> usize {
+    let count = affinity_count();
+    match cgroup::cpu_quota() {
+        // Lossless: clamped to the count before, and never negative.
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped")]
+        Some(quota) => quota.ceil().clamp(1.0, count as f64) as usize,
+        None => count,
+    }
+}
+
+/// Whether the cgroup limits processor time, so that spinning costs work.
+pub(crate) fn has_processor_quota() -> bool {
+    cgroup::cpu_quota().is_some()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -94,20 +110,4 @@ mod tests {
         assert!(affinity_count() >= 1);
         assert!(file_size_bytes_max() > 0 && address_space_bytes_max() > 0);
     }
-}
-
-/// Processors that this process can keep busy: its affinity mask, cut down to its cgroup's quota.
-pub(crate) fn processors() -> usize {
-    let count = affinity_count();
-    match cgroup::cpu_quota() {
-        // Lossless: clamped to the count before, and never negative.
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped")]
-        Some(quota) => quota.ceil().clamp(1.0, count as f64) as usize,
-        None => count,
-    }
-}
-
-/// Whether the cgroup limits processor time, so that spinning costs work.
-pub(crate) fn has_processor_quota() -> bool {
-    cgroup::cpu_quota().is_some()
 }

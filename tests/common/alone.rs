@@ -132,10 +132,10 @@ fn everything() -> BTreeMap<String, usize> {
     let mut add = |what: String| *found.entry(what).or_insert(0) += 1;
     for entry in fs::read_dir("/proc/self/fd").unwrap().flatten() {
         // The directory being listed is open as well, and gone by now.
-        if let Ok(target) = fs::read_link(entry.path()) {
-            if !target.to_string_lossy().ends_with("/fd") {
-                add(format!("descriptor {} on {}", entry.path().display(), target.display()));
-            }
+        if let Ok(target) = fs::read_link(entry.path())
+            && !target.to_string_lossy().ends_with("/fd")
+        {
+            add(format!("descriptor {} on {}", entry.path().display(), target.display()));
         }
     }
     for task in fs::read_dir("/proc/self/task").unwrap().flatten() {

@@ -126,10 +126,10 @@ impl Machine {
         match op {
             Op::Submit(kind) => self.submit(kind),
             Op::Cancel(at) => {
-                if let Some((number, _, handle)) = pick(&self.open, at) {
-                    if handle.cancel() {
-                        self.cancelled.push(*number);
-                    }
+                if let Some((number, _, handle)) = pick(&self.open, at)
+                    && handle.cancel()
+                {
+                    self.cancelled.push(*number);
                 }
             }
             Op::KillTask(at) => {
