@@ -155,7 +155,7 @@ fn memory(pool: &Pool, len: usize, figures: &mut Figures) -> Result<()> {
     figures.insert("alloc_gib_s", gib / start.elapsed().as_secs_f64());
     let x = pool.zeroed::<f32>([len])?;
     let mut sums = times(9, || {
-        let sum = pool.par_chunks(&x, CHUNK).map(|x| unrolled_sum(x)).reduce(0.0, |a, b| a + b)?;
+        let sum = pool.par_chunks(&x, CHUNK).map(unrolled_sum).reduce(0.0, |a, b| a + b)?;
         assert_eq!(sum, 0.0);
         Ok(())
     })?;
@@ -186,17 +186,21 @@ fn unrolled_sum(x: &[f32]) -> f64 {
     f64::from(sums.iter().sum::<f32>() + rest.iter().sum::<f32>())
 }
 
+fn crash((): ()) {
+    std::process::abort()
+}
+
 /// From a task that kills its worker to the result of the next one, by the replacement.
 fn restart(figures: &mut Figures) -> Result<()> {
     let single = Pool::builder().workers(1).build()?;
     let mut measured = Vec::new();
     for _ in 0..30 {
         let start = Instant::now();
-        let crash = single.submit(|()| std::process::abort(), ())?;
+        let crash = single.submit(crash, ())?;
         let next = single.submit(same, 1)?;
         next.join()?;
         measured.push(micros(start.elapsed()));
-        assert!(crash.join().map(|()| ()).is_err());
+        assert!(crash.join().is_err());
     }
     figures.insert("restart_us", quantile(&mut measured, 0.5));
     Ok(())

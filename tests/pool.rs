@@ -7,6 +7,16 @@ fn square(n: u64) -> u64 {
     n * n
 }
 
+fn crash((): ()) {
+    std::process::abort()
+}
+
+fn spin_for_ever((): ()) {
+    loop {
+        std::hint::spin_loop();
+    }
+}
+
 #[test]
 fn a_task_returns_its_value() {
     let pool = Pool::builder().workers(2).build().unwrap();
@@ -41,7 +51,7 @@ fn a_panic_fails_its_task_and_the_worker_lives_on() {
 #[test]
 fn a_death_fails_its_task_and_the_worker_is_replaced() {
     let pool = Pool::builder().workers(1).build().unwrap();
-    let dies = pool.submit(|()| std::process::abort(), ()).unwrap();
+    let dies = pool.submit(crash, ()).unwrap();
     let next = pool.submit(square, 3).unwrap();
     let error = dies.join().unwrap_err();
     assert!(error.death().is_some(), "{error}");
@@ -66,14 +76,7 @@ fn large_payloads_travel_both_ways() {
 #[test]
 fn a_task_past_its_timeout_is_killed_and_only_it() {
     let pool = Pool::builder().workers(1).timeout(Duration::from_millis(50)).build().unwrap();
-    let endless = pool
-        .submit(
-            |()| loop {
-                std::hint::spin_loop()
-            },
-            (),
-        )
-        .unwrap();
+    let endless = pool.submit(spin_for_ever, ()).unwrap();
     let next = pool.submit(square, 5).unwrap();
     let error = endless.join().unwrap_err();
     assert!(matches!(error, Error::Task(TaskError::TimedOut { .. })), "{error}");

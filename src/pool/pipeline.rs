@@ -230,7 +230,7 @@ impl<I: Iterator, R> Drop for Pipeline<I, R> {
     }
 }
 
-/// Results as they arrive; see [`Pool::imap`].
+/// Results as they arrive; see [`Pool::imap`](crate::Pool::imap).
 ///
 /// Dropping it cancels what has not started; what runs, runs to its end.
 #[must_use = "dropping it cancels what has not started"]
