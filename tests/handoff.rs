@@ -107,7 +107,7 @@ fn a_task_that_writes_to_its_input_dies_and_the_input_is_intact() {
 fn a_handle_is_refused_where_it_cannot_cross() {
     let pool = Pool::builder().workers(1).build().unwrap();
     let frozen = SharedArray::from_slice(&[1u8]).unwrap().freeze();
-    let error = pool.with(frozen).map(0..3u32, |x, n| x.len() as u32 + n).unwrap_err();
+    let error = pool.with(frozen).map(0..3u8, |x, n| x.as_slice()[0] + n).unwrap_err();
     assert!(error.to_string().contains("shared value"), "{error}");
     let made_inside = |()| SharedArray::from_slice(&[1u8]).unwrap().freeze();
     let error = pool.submit(made_inside, ()).unwrap().join().unwrap_err();
