@@ -2,6 +2,9 @@
 //!
 //! A workload is one function, listed here under the name that its rivals use.
 
+mod bigint;
+mod matmul;
+mod memory;
 mod tasks;
 
 use std::process::ExitCode;
@@ -14,6 +17,16 @@ const WORKLOADS: &[Workload] = &[
     ("submit-idle", tasks::submit_idle),
     ("burst", tasks::burst),
     ("fork-join", tasks::fork_join),
+    ("map", tasks::map),
+    ("loop", tasks::chunks),
+    ("matmul", matmul::matmul),
+    ("matmul-files", matmul::files),
+    ("product", bigint::product),
+    ("factorial", bigint::factorial),
+    ("sum", memory::sum_all),
+    ("axpy", memory::axpy_all),
+    ("alloc", memory::allocate),
+    ("handoff", memory::handoff),
 ];
 
 fn main() -> ExitCode {

@@ -60,7 +60,7 @@ pub(crate) fn fork_join(arguments: &Arguments) -> Repetition {
     })
 }
 
-fn build(workers: usize) -> Pool {
+pub(crate) fn build(workers: usize) -> Pool {
     Pool::builder().workers(workers).build().expect("the pool starts")
 }
 
@@ -76,4 +76,41 @@ fn submit_and_join(pool: &Pool, task: impl Fn(()) + Copy + Send + 'static, count
     for handle in handles {
         handle.join().expect("the task returns");
     }
+}
+
+/// How many items a second go through a map, results collected?
+pub(crate) fn map(arguments: &Arguments) -> Repetition {
+    let (pool, budget) = (build(arguments.number("workers")), arguments.budget());
+    let items: u64 = arguments.number("items");
+    Box::new(move || {
+        let seconds = seconds_a_call(budget, || {
+            let mapped = pool.map(0..items, |n| n + 1).expect("the tasks return");
+            assert_eq!(mapped.len() as u64, items);
+        });
+        vec![("map_items_per_s", items as f64 / seconds)]
+    })
+}
+
+/// What does a loop over chunks cost, by call and by chunk?
+pub(crate) fn chunks(arguments: &Arguments) -> Repetition {
+    let (pool, budget) = (build(arguments.number("workers")), arguments.budget());
+    let chunks: usize = arguments.number("chunks");
+    let mut x = brigade::SharedArray::<u8>::zeroed([chunks]).expect("there is memory");
+    let share = chunks.div_ceil(pool.workers());
+    Box::new(move || {
+        let each = seconds_a_call(budget, || {
+            pool.par_chunks_mut(&mut x, 1).for_each(|_| ()).expect("the loop ends");
+        });
+        let mut calls = latencies_us(
+            budget,
+            || {},
+            || {
+                pool.par_chunks_mut(&mut x, share).for_each(|_| ()).expect("the loop ends");
+            },
+        );
+        vec![
+            ("loop_overhead_ns_per_chunk", each * 1e9 / chunks as f64),
+            ("loop_call_us", percentile(&mut calls, 50)),
+        ]
+    })
 }
