@@ -1,6 +1,7 @@
 //! A death at every labelled step of the protocols.
 //!
 //! `cargo test --features failpoints --test failpoints`
+#![allow(unsafe_code)]
 
 mod common;
 
@@ -274,6 +275,34 @@ fn a_result_committed_under_a_kill_is_delivered() {
         clear(Point::WorkerAfterCommit);
         assert_eq!(handle.join().unwrap(), 7);
         assert_eq!(pool.submit(|n: u8| n, 8).unwrap().join().unwrap(), 8);
+    });
+}
+
+// A child that the host forks while it starts the server has both ends of the server's socket.
+#[test]
+fn a_lingering_child_of_the_host_hides_no_death() {
+    alone(|| {
+        set(Point::HostStartsServer, Action::Pause, 0);
+        let builder = std::thread::spawn(|| Pool::builder().workers(2).build().unwrap());
+        wait_held(Point::HostStartsServer);
+        // SAFETY: the child only waits, and touches no memory.
+        match unsafe { nix::unistd::fork() }.unwrap() {
+            nix::unistd::ForkResult::Child => loop {
+                // SAFETY: a plain system call without arguments.
+                unsafe { libc::pause() };
+            },
+            nix::unistd::ForkResult::Parent { child } => {
+                clear(Point::HostStartsServer);
+                let pool = builder.join().unwrap();
+                let before = common::alone::server().unwrap().pid;
+                send(before, Signal::SIGKILL);
+                wait_for(|| common::alone::server().is_some_and(|now| now.pid != before));
+                assert_eq!(pool.submit(|n: u8| n, 9).unwrap().join().unwrap(), 9);
+                drop(pool);
+                send(child.as_raw().cast_unsigned(), Signal::SIGKILL);
+                nix::sys::wait::waitpid(child, None).unwrap();
+            }
+        }
     });
 }
 

@@ -25,6 +25,7 @@
 pub(crate) mod child;
 pub(crate) mod events;
 pub(crate) mod function;
+mod greeting;
 mod hook;
 pub(crate) mod launch;
 mod message;

@@ -26,6 +26,7 @@ pub const VARIABLE: &str = "BRIGADE_FAILPOINTS";
 #[non_exhaustive]
 #[expect(missing_docs, reason = "each is named after the step that it stands before or after")]
 pub enum Point {
+    HostStartsServer,
     HostOffer,
     HostAfterOffer,
     HostDrain,
@@ -52,7 +53,8 @@ pub enum Point {
 }
 
 /// All points, in order.
-pub const POINTS: [Point; 23] = [
+pub const POINTS: [Point; 24] = [
+    Point::HostStartsServer,
     Point::HostOffer,
     Point::HostAfterOffer,
     Point::HostDrain,
