@@ -1,4 +1,4 @@
-//! What host, server and workers have of each other across a fork: nothing that they should not.
+//! What host, server and workers keep of each other across a fork.
 #![allow(unsafe_code)]
 
 mod common;
@@ -239,28 +239,6 @@ fn a_child_that_the_host_forks_has_pools_of_its_own() {
             own.shutdown().unwrap();
         });
         assert_eq!(pool.submit(|n: u8| n, 9).unwrap().join().unwrap(), 9);
-    });
-}
-
-// A child that keeps the host's descriptors open keeps the server's socket open too.
-#[test]
-fn a_lingering_child_of_the_host_hides_no_death() {
-    alone(|| {
-        let pool = two();
-        // SAFETY: the child only sleeps.
-        match unsafe { fork() }.unwrap() {
-            ForkResult::Child => loop {
-                // SAFETY: no memory is touched.
-                unsafe { libc::pause() };
-            },
-            ForkResult::Parent { child } => {
-                common::processes::send(server().unwrap().pid, Signal::SIGKILL);
-                assert_eq!(pool.submit(|n: u8| n, 9).unwrap().join().unwrap(), 9);
-                drop(pool);
-                common::processes::send(child.as_raw().cast_unsigned(), Signal::SIGKILL);
-                waitpid(child, None).unwrap();
-            }
-        }
     });
 }
 

@@ -81,6 +81,39 @@ fn workers_that_die_before_they_are_ready_break_the_pool_with_the_cause() {
     });
 }
 
+/// An initializer that fails: that of the first worker when the file has 100 bytes, that of any
+/// other when it has 10; each begins by adding one.
+fn fails_on_cue(path: String) -> Result<(), String> {
+    count(&path);
+    let cue = if counted(&path) == 1 { 100 } else { 10 };
+    while counted(&path) < cue {
+        std::thread::park_timeout(Duration::from_millis(1));
+    }
+    std::process::exit(3)
+}
+
+// They were put back into the queue by the next death, and their outcome was lost.
+#[test]
+fn tasks_that_ended_when_the_pool_broke_stay_ended() {
+    alone(|| {
+        let path = tally("cues");
+        let pool = with(2).initializer(fails_on_cue, path.clone()).build().unwrap();
+        wait_for(|| counted(&path) == 2);
+        let handles: Vec<_> = (0..8u32).map(|n| pool.submit(|n: u32| n, n).unwrap()).collect();
+        (0..10).for_each(|_| count(&path));
+        // One seat has died three times; the other's worker still has its share of the tasks.
+        wait_for(|| handles.iter().all(|handle| handle.is_finished()));
+        (0..100).for_each(|_| count(&path));
+        wait_for(|| pool.stats().workers == 0);
+        for handle in handles {
+            let error = handle.join().unwrap_err();
+            assert!(matches!(error, Error::Broken { .. }), "{error}");
+        }
+        assert!(matches!(pool.shutdown(), Err(Error::Broken { .. })));
+        std::fs::remove_file(path).unwrap();
+    });
+}
+
 #[test]
 fn a_task_that_always_kills_its_worker_is_tried_as_often_as_allowed() {
     alone(|| {

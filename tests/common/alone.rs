@@ -10,8 +10,9 @@ use std::ffi::OsString;
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::process::CommandExt;
-use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -163,7 +164,9 @@ fn everything() -> BTreeMap<String, usize> {
 pub(crate) struct Runner {
     child: Child,
     mark: String,
-    out: BufReader<ChildStdout>,
+    /// Lines that it prints. Read by a thread, because a process that the host leaves behind
+    /// keeps the pipe open, and must be found instead of waited for.
+    lines: Receiver<String>,
     names: Vec<OsString>,
     status: Option<ExitStatus>,
     /// What it has printed so far.
@@ -186,8 +189,13 @@ impl Runner {
             .spawn()
             .unwrap();
         let out = BufReader::new(child.stdout.take().unwrap());
+        let (line, lines) = mpsc::channel();
+        thread::spawn(move || {
+            // Nobody may be listening any more, and a torn character is no line.
+            out.lines().map_while(Result::ok).try_for_each(|text| line.send(text))
+        });
         let mark = format!("{MARK}={value}");
-        Runner { child, mark, out, names, status: None, heard: String::new() }
+        Runner { child, mark, lines, names, status: None, heard: String::new() }
     }
 
     pub(crate) fn pid(&self) -> u32 {
@@ -196,14 +204,22 @@ impl Runner {
 
     /// Waits for the host to [`say`] something; `None` if it has ended.
     pub(crate) fn hear(&mut self) -> Option<String> {
+        let mut has_ended = false;
         loop {
-            let mut line = String::new();
-            if self.out.read_line(&mut line).unwrap() == 0 {
-                return None;
-            }
-            self.heard.push_str(&line);
-            if let Some(word) = line.strip_prefix('@') {
-                return Some(word.trim_end().to_owned());
+            match self.lines.recv_timeout(Duration::from_millis(20)) {
+                Ok(line) => {
+                    self.heard.push_str(&line);
+                    self.heard.push('\n');
+                    if let Some(word) = line.strip_prefix('@') {
+                        return Some(word.trim_end().to_owned());
+                    }
+                }
+                Err(RecvTimeoutError::Disconnected) => return None,
+                // Once more after the end, for what it had printed by then.
+                Err(RecvTimeoutError::Timeout) if has_ended => return None,
+                Err(RecvTimeoutError::Timeout) => {
+                    has_ended = self.child.try_wait().unwrap().is_some();
+                }
             }
         }
     }
@@ -286,7 +302,7 @@ pub(crate) fn progress() {
 /// Starts the watchdog of this process: ends it, with a report, when it makes no progress.
 fn watch() {
     // A thread names itself: it must have, before anybody counts threads by name.
-    let (named, is_named) = std::sync::mpsc::channel();
+    let (named, is_named) = mpsc::channel();
     let watchdog = move || {
         named.send(()).unwrap();
         let mut seen = PROGRESS.load(Ordering::Relaxed);
