@@ -200,6 +200,8 @@ fn a_worker_that_its_dead_server_never_spoke_of_runs_no_task_of_anothers() {
     alone(|| {
         let path = std::env::temp_dir().join(common::unique("trace"));
         let pool = Pool::builder().workers(1).build().unwrap();
+        // It has its name when it runs tasks.
+        pool.submit(|()| (), ()).unwrap().join().unwrap();
         set(Point::ServerAfterFork, Action::Pause, 0);
         send(workers()[0].pid, Signal::SIGKILL);
         wait_held(Point::ServerAfterFork);
@@ -245,6 +247,8 @@ fn a_task_killed_before_its_workers_start_is_known_ends() {
     alone(|| {
         let pool = Pool::builder().workers(1).build().unwrap();
         let path = std::env::temp_dir().join(common::unique("trace"));
+        // It has its name when it runs tasks.
+        pool.submit(|()| (), ()).unwrap().join().unwrap();
         set(Point::ServerBeforeReport, Action::Pause, 1);
         send(workers()[0].pid, Signal::SIGKILL);
         wait_held(Point::ServerBeforeReport);
