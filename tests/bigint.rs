@@ -191,7 +191,8 @@ fn pids(pool: &Pool) -> Vec<Pid> {
     while found.len() < pool.workers() {
         let handles: Vec<_> =
             (0..8).map(|_| pool.submit(|()| std::process::id(), ()).unwrap()).collect();
-        found.extend(handles.into_iter().map(|handle| handle.join().unwrap()));
+        // A worker that was killed just now may have taken one with it.
+        found.extend(handles.into_iter().filter_map(|handle| handle.join().ok()));
     }
     found.into_iter().map(|pid| Pid::from_raw(pid.cast_signed())).collect()
 }
@@ -233,16 +234,18 @@ fn killed_meanwhile(
 /// Kills workers after more and more work; each time the job must name the worker.
 fn assert_deaths_are_named(name: &str, job: impl Fn(&Pool) -> Result<(), Error> + Sync) {
     let pool = pool(2);
-    let mut hits = 0;
-    for work in 1..6 {
-        let (victim, error) = killed_meanwhile(&pool, work, || job(&pool));
+    let (mut hits, mut kills) = (0, 0);
+    while hits < 5 {
+        kills += 1;
+        assert!(kills < 500, "{kills} workers died, {hits} of them in the middle");
+        let (victim, error) = killed_meanwhile(&pool, 1 + hits, || job(&pool));
+        // On a busy machine a worker may be late for job after job, and be in none of them.
         let Some(error) = error else { continue };
         let death = error.death().unwrap_or_else(|| panic!("{error}"));
         assert_eq!(death.pid, victim.as_raw().cast_unsigned(), "{error}");
         assert!(error.to_string().contains(name), "{error}");
         hits += 1;
     }
-    assert!(hits > 0, "every worker died between two jobs");
     assert!(pool.factorial(30_000).unwrap().limbs() == bigint::factorial(30_000));
 }
 
