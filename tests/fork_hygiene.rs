@@ -1,4 +1,4 @@
-//! What host, server and workers keep of each other across a fork.
+//! What processes have of each other across a fork.
 #![allow(unsafe_code)]
 
 mod common;
@@ -186,8 +186,10 @@ fn pool_and_handles_are_inert_in_a_child_that_the_host_forks() {
             assert!(matches!(waited, Err(Error::Closed { .. })));
             // SAFETY: the copy is the child's own, and the parent's is not touched.
             drop(unsafe { std::ptr::read(&raw const running) });
+            assert_eq!(pool.stats().workers, 0);
             // SAFETY: as above.
-            drop(unsafe { std::ptr::read(&raw const pool) });
+            let copy = unsafe { std::ptr::read(&raw const pool) };
+            assert!(matches!(copy.shutdown(), Err(Error::Closed { .. })));
         });
         let after: BTreeSet<_> = own_processes().iter().map(|process| process.pid).collect();
         assert_eq!(before, after);

@@ -167,8 +167,10 @@ impl Pool {
     ///
     /// # Errors
     ///
-    /// [`Error::Broken`] if the pool broke.
+    /// [`Error::Broken`] if the pool broke; [`Error::Closed`] in a process that was forked from the
+    /// pool's, where it does nothing.
     pub fn shutdown(self) -> Result<()> {
+        self.core.check_ours()?;
         {
             let mut state = self.core.lock();
             if state.life == Life::Open {
@@ -184,9 +186,22 @@ impl Pool {
         broken.map_or(Ok(()), |cause| Err(Error::Broken { what: "the pool", cause }))
     }
 
-    /// What the pool has done so far.
+    /// What the pool has done so far; nothing, in a process that was forked from the pool's.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use brigade::Pool;
+    /// let pool = Pool::builder().workers(1).build()?;
+    /// pool.submit(|n: u8| n, 1)?.join()?;
+    /// assert_eq!((pool.stats().succeeded, pool.stats().workers), (1, 1));
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
     #[must_use]
     pub fn stats(&self) -> Stats {
+        if !self.core.is_ours() {
+            return Stats::default();
+        }
         let mut state = self.core.lock();
         state.drain();
         let queued = state

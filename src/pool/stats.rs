@@ -31,7 +31,7 @@ impl Counters {
 }
 
 /// A snapshot of what a pool has done and is doing; see [`Pool::stats`](crate::Pool::stats).
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Stats {
     /// Tasks that no worker has been given.

@@ -59,6 +59,8 @@ impl Core {
         keeps: Option<Arc<Span>>,
         encode: impl FnOnce(&mut Vec<u8>) -> std::result::Result<(), String>,
     ) -> Result<TaskId> {
+        // Before the mutex, which another thread may have held when this process was forked.
+        self.check_ours()?;
         let function = FunctionOffset::of(trampoline as *const ())?;
         let mut bytes = SCRATCH.take();
         bytes.clear();
@@ -110,11 +112,16 @@ impl Core {
         Ok(id)
     }
 
+    /// An error in a process that was forked from the pool's.
+    pub(super) fn check_ours(&self) -> Result<()> {
+        if self.is_ours() {
+            return Ok(());
+        }
+        Err(Error::Closed { what: "a pool that was made before this process forked" })
+    }
+
     /// An error unless the pool takes tasks.
     pub(super) fn check_open(&self, state: &State) -> Result<()> {
-        if !self.is_ours() {
-            return Err(Error::Closed { what: "a pool that was made before this process forked" });
-        }
         match &state.life {
             Life::Open => Ok(()),
             Life::Draining | Life::Closed => Err(Error::Closed { what: "the pool" }),
