@@ -93,6 +93,11 @@ impl HostBlocks {
         self.in_state(|value| value & 3 == FREE).count()
     }
 
+    /// Whether every block is done.
+    pub(super) fn are_done(&self) -> bool {
+        self.in_state(|value| value & 3 != DONE).next().is_none()
+    }
+
     /// Whether a worker has stopped the loop.
     pub(super) fn is_stopped(&self) -> bool {
         self.view().header().stopped.load(Ordering::Acquire) == 1

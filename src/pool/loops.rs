@@ -207,7 +207,14 @@ impl Plan<'_> {
             }
             blocks.rewind();
         }
-        failure.map_or(Ok(parts), Err)
+        match failure {
+            Some(error) => Err(error),
+            // A worker was sent away from a block that it had claimed, and nothing else was said.
+            None if !blocks.is_stopped() && !blocks.are_done() => {
+                Err(Error::Task(TaskError::Cancelled))
+            }
+            None => Ok(parts),
+        }
     }
 
     fn submit(

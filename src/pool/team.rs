@@ -262,7 +262,10 @@ impl TeamJob<'_> {
         if let (true, Some(error)) = (ids.is_empty(), refused) {
             return Err(error);
         }
-        conclude(self.settle(&control, &ids))
+        let outcomes = self.settle(&control, &ids).into_iter().enumerate();
+        conclude(
+            outcomes.map(|(ordinal, outcome)| (control.has_joined(ordinal), outcome)).collect(),
+        )
     }
 
     /// Waits until no worker has any of the tasks, and breaks the barrier if a member dies.
@@ -296,24 +299,27 @@ impl TeamJob<'_> {
     }
 }
 
-/// What the outcomes of a job's tasks mean for the job.
-fn conclude(outcomes: Vec<Outcome>) -> Result<()> {
+/// What the outcomes of a job's tasks, and whether each had joined, mean for the job.
+///
+/// A member's failure fails the job, whatever the others say: they may have met no barrier at
+/// which to hear of it. A task that failed without being a member took nothing with it.
+fn conclude(outcomes: Vec<(bool, Outcome)>) -> Result<()> {
     let (mut parts, mut is_deserted) = (0, false);
-    let mut failure: Option<Error> = None;
-    for outcome in outcomes {
+    let (mut of_member, mut of_other): (Option<Error>, Option<Error>) = (None, None);
+    for (has_joined, outcome) in outcomes {
         match handle::open::<Took>(outcome) {
             Ok(Took::Part) => parts += 1,
             Ok(Took::None) => {}
             Ok(Took::Deserted) => is_deserted = true,
-            Err(Error::Task(TaskError::Cancelled)) => {}
-            Err(error) => failure = failure.or(Some(error)),
+            Err(error) if has_joined => of_member = of_member.or(Some(error)),
+            Err(error) => of_other = of_other.or(Some(error)),
         }
     }
-    if parts > 0 && !is_deserted {
-        // A task that failed without being a member took nothing with it.
-        return Ok(());
+    match of_member {
+        Some(error) => Err(error),
+        None if parts > 0 && !is_deserted => Ok(()),
+        None => Err(of_other.unwrap_or(Error::Task(TaskError::Cancelled))),
     }
-    Err(failure.unwrap_or(Error::Task(TaskError::Cancelled)))
 }
 
 /// The control block as the host has it.
@@ -359,4 +365,39 @@ pub(crate) fn take_part(
         }
     };
     job.finish(&took)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pool::task::{Value, ValueBytes};
+
+    fn took(took: Took) -> Outcome {
+        let mut bytes = Vec::new();
+        job::encode_onto(&mut bytes, &took).unwrap();
+        Ok(Value { bytes: ValueBytes::new(bytes), leases: Vec::new(), elapsed_ns: 0 })
+    }
+
+    fn failed() -> Outcome {
+        let (message, location) = ("no".into(), "here".into());
+        Err(Box::new(Error::Task(TaskError::Panicked { message, location })))
+    }
+
+    #[test]
+    fn a_members_failure_fails_the_job_though_the_others_met_no_barrier() {
+        let outcome = conclude(vec![(true, took(Took::Part)), (true, failed())]);
+        assert!(matches!(outcome, Err(Error::Task(TaskError::Panicked { .. }))), "{outcome:?}");
+    }
+
+    #[test]
+    fn the_failure_of_a_task_that_was_no_member_fails_nothing() {
+        assert!(conclude(vec![(true, took(Took::Part)), (false, failed())]).is_ok());
+        assert!(conclude(vec![(true, took(Took::Part)), (false, took(Took::None))]).is_ok());
+    }
+
+    #[test]
+    fn a_job_that_nobody_did_has_failed() {
+        assert!(conclude(vec![(false, failed()), (false, took(Took::None))]).is_err());
+        assert!(conclude(vec![(true, took(Took::Deserted)), (true, failed())]).is_err());
+    }
 }
