@@ -13,8 +13,7 @@ use std::thread;
 use std::time::Duration;
 
 use brigade::{Error, Pool};
-use common::alone::{alone, own_processes, server};
-use nix::sys::signal::Signal;
+use common::alone::{alone, own_processes};
 use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::{ForkResult, fork};
 
