@@ -30,6 +30,8 @@ fn a_worker_killed_while_idle_costs_no_task_and_is_replaced() {
     alone(|| {
         let pool = with(2).build().unwrap();
         let before = pool.submit(|()| std::process::id(), ()).unwrap().join().unwrap();
+        // One may not yet have the name by which it is found.
+        wait_for(|| workers().len() == 2);
         for worker in workers() {
             send(worker.pid, Signal::SIGKILL);
         }
