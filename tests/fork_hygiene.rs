@@ -144,6 +144,9 @@ fn closed_standard_descriptors_do_not_matter() {
         let reads = |()| std::io::read_to_string(std::io::stdin()).unwrap().len();
         assert_eq!(pool.submit(reads, ()).unwrap().join().unwrap(), 0);
         pool.shutdown().unwrap();
+        // A descriptor of ours has had the number, and a thread on its way out may still have it.
+        // SAFETY: F_GETFD reads a flag of a descriptor number and takes no pointer.
+        common::processes::wait_for(|| unsafe { libc::fcntl(0, libc::F_GETFD) } == -1);
         nix::unistd::dup2_stdin(saved).unwrap();
     });
 }
