@@ -12,7 +12,7 @@ use crate::pool::core::{Core, Start};
 use crate::pool::job;
 use crate::pool::seat::Cause;
 use crate::pool::state::Watch;
-use crate::pool::task::{Outcome, TaskId, Value, Whereabouts};
+use crate::pool::task::{Outcome, TaskId, Value};
 
 /// A task that was submitted to a [`Pool`](crate::Pool), and the way to its result.
 ///
@@ -99,7 +99,7 @@ impl<R> Handle<R> {
         let Ok(id) = self.usable() else { return true };
         let mut state = self.core.lock();
         state.drain();
-        state.tasks.get(id).is_none_or(|entry| matches!(entry.place, Whereabouts::Done(_)))
+        state.tasks.is_done(id)
     }
 
     /// Takes the task back if no worker has started it. Returns whether that was possible; the

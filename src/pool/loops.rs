@@ -23,7 +23,7 @@ use crate::pool::core::Core;
 use crate::pool::job::{self, Job, JobError, Trampoline};
 use crate::pool::operand::{self, Chunks, Lent};
 use crate::pool::state::{State, Watch};
-use crate::pool::task::{Outcome, Rules, TaskId, Value, Whereabouts};
+use crate::pool::task::{Outcome, Rules, TaskId, Value};
 
 /// What a loop goes over: `len` elements in chunks of `chunk_len`, the last one perhaps shorter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -257,17 +257,14 @@ impl Plan<'_> {
 
     /// Waits until no worker has any of the tasks.
     fn settle(&self, ids: &[TaskId]) -> Vec<Outcome> {
-        let is_done = |state: &State, id: TaskId| {
-            state.tasks.get(id).is_none_or(|entry| matches!(entry.place, Whereabouts::Done(_)))
-        };
         let poll = |state: &mut State| {
-            let done = ids.iter().filter(|&&id| is_done(state, id)).count();
+            let done = ids.iter().filter(|&&id| state.tasks.is_done(id)).count();
             if done > 0 && done < ids.len() {
                 for &id in ids {
                     state.cancel(id);
                 }
             }
-            if !ids.iter().all(|&id| is_done(state, id)) {
+            if !ids.iter().all(|&id| state.tasks.is_done(id)) {
                 return None;
             }
             Some(ids.iter().filter_map(|&id| Core::take(state, id)).collect())

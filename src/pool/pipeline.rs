@@ -12,8 +12,8 @@ use crate::pool::core::Core;
 use crate::pool::handle;
 use crate::pool::job::{self, Batch, Job, JobError, Trampoline};
 use crate::pool::lane::Stage;
-use crate::pool::state::{State, Watch};
-use crate::pool::task::{Outcome, Rules, TaskId, Whereabouts};
+use crate::pool::state::Watch;
+use crate::pool::task::{Outcome, Rules, TaskId};
 use crate::region::arena::{Contents, Span};
 
 /// How long a batch should keep a worker busy: long beside a dispatch, short beside a second.
@@ -204,14 +204,11 @@ where
     /// Cancels what has not started and waits for the rest.
     fn abandon(&mut self) {
         let ids: Vec<TaskId> = self.batches.drain(..).map(|(id, _)| id).collect();
-        let is_done = |state: &State, id: TaskId| {
-            state.tasks.get(id).is_none_or(|entry| matches!(entry.place, Whereabouts::Done(_)))
-        };
         self.core.wait(None, Watch::Tasks(&ids), |state| {
             for &id in &ids {
                 state.cancel(id);
             }
-            ids.iter().all(|&id| is_done(state, id)).then_some(())
+            ids.iter().all(|&id| state.tasks.is_done(id)).then_some(())
         });
         for id in ids {
             self.core.detach(id);

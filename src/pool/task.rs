@@ -224,6 +224,11 @@ impl Tasks {
         }
     }
 
+    /// Whether the task is over, or was removed.
+    pub(super) fn is_done(&self, id: TaskId) -> bool {
+        self.get(id).is_none_or(|entry| matches!(entry.place, Whereabouts::Done(_)))
+    }
+
     /// Forgets a task and returns its entry.
     pub(super) fn remove(&mut self, id: TaskId) -> Option<Entry> {
         let (generation, slot) = self.slots.get_mut(id.index as usize)?;

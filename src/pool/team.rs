@@ -287,10 +287,7 @@ impl TeamJob<'_> {
                     state.cancel(id);
                 }
             }
-            let is_done = |state: &State, id: TaskId| {
-                state.tasks.get(id).is_none_or(|entry| matches!(entry.place, Whereabouts::Done(_)))
-            };
-            if !ids.iter().all(|&id| is_done(state, id)) {
+            if !ids.iter().all(|&id| state.tasks.is_done(id)) {
                 return None;
             }
             Some(ids.iter().filter_map(|&id| Core::take(state, id)).collect())
