@@ -144,8 +144,16 @@ impl<R> Handle<R> {
 
 /// Decodes an outcome.
 pub(super) fn open<R: DeserializeOwned>(outcome: Outcome) -> Result<R> {
+    open_with(outcome, job::decode)
+}
+
+/// Decodes an outcome by `decode`.
+pub(super) fn open_with<R>(
+    outcome: Outcome,
+    decode: impl FnOnce(&[u8]) -> std::result::Result<R, String>,
+) -> Result<R> {
     let Value { bytes, leases, .. } = outcome.map_err(|error| *error)?;
-    let decoded = handoff::redeem(leases, || bytes.with(job::decode));
+    let decoded = handoff::redeem(leases, || bytes.with(decode));
     decoded.map_err(|reason| {
         Error::Task(TaskError::Codec { what: "result", action: "decoded", reason })
     })

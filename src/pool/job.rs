@@ -7,6 +7,7 @@ use std::any::Any;
 use std::cell::RefCell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use postcard::ser_flavors::Flavor;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -109,17 +110,9 @@ impl Job<'_> {
     ) -> std::result::Result<Vec<A>, JobError> {
         let payload = self.payload;
         let all = || {
-            let short = || "a batch without its count".to_owned();
-            let (count, mut rest) = payload.split_first_chunk::<8>().ok_or_else(short)?;
-            let count = u64::from_le_bytes(*count);
+            let (count, bytes) = Batch::split(payload)?;
             let mut items = Vec::new();
-            for _ in 0..count {
-                let (item, tail) =
-                    postcard::take_from_bytes(rest).map_err(|e| handoff::explain(&e))?;
-                items.push(item);
-                rest = tail;
-            }
-            Ok(items)
+            decode_all(bytes, count, &mut items).map(|()| items)
         };
         match &mut self.leases {
             Leases::Wire([]) => all(),
@@ -139,12 +132,34 @@ impl Job<'_> {
 
     /// Encodes the result.
     pub(crate) fn finish<R: Serialize>(&mut self, value: &R) -> std::result::Result<(), JobError> {
+        self.publish(|out| encode_onto(out, value))
+    }
+
+    /// Encodes the results of a batch, as [`decode_batch`] reads them.
+    pub(crate) fn finish_all<R: Serialize>(
+        &mut self,
+        values: &[R],
+    ) -> std::result::Result<(), JobError> {
+        self.publish(|out| {
+            let mut batch = Batch::new(out);
+            for value in values {
+                batch.push(value)?;
+            }
+            batch.finish();
+            Ok(())
+        })
+    }
+
+    fn publish(
+        &mut self,
+        encode: impl FnOnce(&mut Vec<u8>) -> std::result::Result<(), String>,
+    ) -> std::result::Result<(), JobError> {
         (self.progress)(Stage::Publishing);
         let out = &mut *self.out;
         match &mut self.leases {
-            Leases::Wire(_) => handoff::encode_back(|| encode_onto(out, value)),
+            Leases::Wire(_) => handoff::encode_back(|| encode(out)),
             Leases::Host(leases) => {
-                handoff::encode(|| encode_onto(out, value)).map(|((), back)| **leases = back)
+                handoff::encode(|| encode(out)).map(|((), back)| **leases = back)
             }
         }
         .map_err(JobError::Result)
@@ -156,7 +171,7 @@ impl Job<'_> {
     }
 }
 
-/// Items on their way into a payload, with their count in front.
+/// Values on their way into a payload, with their count in front.
 pub(crate) struct Batch<'a> {
     out: &'a mut Vec<u8>,
     /// Where the count stands.
@@ -165,24 +180,65 @@ pub(crate) struct Batch<'a> {
 }
 
 impl<'a> Batch<'a> {
-    /// A batch at the end of `out`.
+    /// A batch at the end of `out`, complete with [`finish`](Batch::finish).
     pub(crate) fn new(out: &'a mut Vec<u8>) -> Batch<'a> {
         let start = out.len();
         out.extend_from_slice(&[0; 8]);
         Batch { out, start, count: 0 }
     }
 
-    /// Adds an item.
-    pub(crate) fn push<A: Serialize>(&mut self, item: &A) -> std::result::Result<(), String> {
-        encode_onto(self.out, item)?;
+    /// Adds a value.
+    pub(crate) fn push<A: Serialize>(&mut self, value: &A) -> std::result::Result<(), String> {
+        encode_onto(self.out, value)?;
         self.count += 1;
-        self.out[self.start..self.start + 8].copy_from_slice(&self.count.to_le_bytes());
         Ok(())
     }
 
     /// Bytes so far.
     pub(crate) fn len(&self) -> usize {
         self.out.len() - self.start
+    }
+
+    /// Writes the count.
+    pub(crate) fn finish(self) {
+        self.out[self.start..self.start + 8].copy_from_slice(&self.count.to_le_bytes());
+    }
+
+    /// The count of a batch, and what follows it.
+    fn split(bytes: &[u8]) -> std::result::Result<(u64, &[u8]), String> {
+        let (count, rest) =
+            bytes.split_first_chunk().ok_or_else(|| "a batch without its count".to_owned())?;
+        Ok((u64::from_le_bytes(*count), rest))
+    }
+}
+
+/// Decodes the batch of `count` values that must fill `bytes`, and appends them to `values`.
+pub(crate) fn decode_batch<T: DeserializeOwned>(
+    bytes: &[u8],
+    count: usize,
+    values: &mut Vec<T>,
+) -> std::result::Result<(), String> {
+    let (found, bytes) = Batch::split(bytes)?;
+    // Values may take no bytes at all, so that a wrong count would not end by itself.
+    if found != count as u64 {
+        return Err(format!("{found} results for {count} items"));
+    }
+    decode_all(bytes, found, values)
+}
+
+fn decode_all<T: DeserializeOwned>(
+    mut bytes: &[u8],
+    count: u64,
+    values: &mut Vec<T>,
+) -> std::result::Result<(), String> {
+    for _ in 0..count {
+        let (value, rest) = postcard::take_from_bytes(bytes).map_err(|e| handoff::explain(&e))?;
+        values.push(value);
+        bytes = rest;
+    }
+    match bytes {
+        [] => Ok(()),
+        rest => Err(format!("{} bytes were left over", rest.len())),
     }
 }
 
@@ -191,9 +247,38 @@ pub(crate) fn encode_onto<T: Serialize + ?Sized>(
     out: &mut Vec<u8>,
     value: &T,
 ) -> std::result::Result<(), String> {
-    let taken = std::mem::take(out);
-    *out = postcard::to_extend(value, taken).map_err(|error| handoff::explain(&error))?;
-    Ok(())
+    postcard::serialize_with_flavor(value, Appended(out)).map_err(|error| handoff::explain(&error))
+}
+
+/// An encoded number is at most this long, in bytes.
+const SHORT_BYTES: usize = 10;
+
+/// The end of a buffer, for the codec.
+struct Appended<'a>(&'a mut Vec<u8>);
+
+impl Flavor for Appended<'_> {
+    type Output = ();
+
+    #[inline]
+    fn try_push(&mut self, byte: u8) -> postcard::Result<()> {
+        self.0.push(byte);
+        Ok(())
+    }
+
+    #[inline]
+    fn try_extend(&mut self, bytes: &[u8]) -> postcard::Result<()> {
+        if bytes.len() > SHORT_BYTES {
+            self.0.extend_from_slice(bytes);
+            return Ok(());
+        }
+        // Most of what comes is one encoded number: a call to copy it takes longer than this.
+        self.0.extend(bytes.iter().copied());
+        Ok(())
+    }
+
+    fn finalize(self) -> postcard::Result<()> {
+        Ok(())
+    }
 }
 
 /// Decodes a value that must fill `bytes` exactly.

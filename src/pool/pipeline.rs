@@ -122,20 +122,17 @@ where
     /// All results, or the first failure in order.
     pub(super) fn run(mut self) -> Result<std::vec::IntoIter<R>> {
         let mut results = Vec::new();
-        while let Some(batch) = self.next_batch() {
-            match batch {
-                Ok(batch) => results.extend(batch),
-                Err(error) => {
-                    self.abandon();
-                    return Err(error);
-                }
+        while let Some(ended) = self.next_batch(&mut results) {
+            if let Err(error) = ended {
+                self.abandon();
+                return Err(error);
             }
         }
         Ok(results.into_iter())
     }
 
-    /// The results of the next batch; `None` after the last.
-    fn next_batch(&mut self) -> Option<Result<Vec<R>>> {
+    /// Appends the results of the next batch to `results`; `None` after the last.
+    fn next_batch(&mut self, results: &mut Vec<R>) -> Option<Result<()>> {
         if let Err(error) = self.fill() {
             self.items = None;
             return Some(Err(error));
@@ -146,9 +143,8 @@ where
         let (at, outcome) = self.wait()?;
         let (_, items) = self.batches.remove(at)?;
         let elapsed_ns = outcome.as_ref().map_or(0, |value| value.elapsed_ns);
-        let results = handle::open::<Vec<R>>(outcome);
         self.adapt(items, elapsed_ns);
-        Some(results)
+        Some(handle::open_with(outcome, |bytes| job::decode_batch(bytes, items, results)))
     }
 
     /// Submits batches until enough are under way.
@@ -170,6 +166,7 @@ where
                     batch.push(&item)?;
                     count += 1;
                 }
+                batch.finish();
                 Ok(())
             };
             let keeps = shared.map(|shared| Arc::clone(&shared.span));
@@ -262,8 +259,9 @@ where
             if let Some(result) = self.ready.next() {
                 return Some(Ok(result));
             }
-            match self.pipeline.next_batch()? {
-                Ok(batch) => self.ready = batch.into_iter(),
+            let mut results = Vec::new();
+            match self.pipeline.next_batch(&mut results)? {
+                Ok(()) => self.ready = results.into_iter(),
                 Err(error) => return Some(Err(error)),
             }
         }
@@ -286,7 +284,7 @@ where
     let items = job.arguments::<A>()?;
     job.begin();
     let results: Vec<R> = items.into_iter().map(job::conjure::<F>()).collect();
-    job.finish(&results)
+    job.finish_all(&results)
 }
 
 /// The same with a shared value, whose place stands before the items.
@@ -309,5 +307,5 @@ where
     (job.progress)(Stage::Running);
     let function = job::conjure::<F>();
     let results: Vec<R> = items.into_iter().map(|item| function(shared, item)).collect();
-    job.finish(&results)
+    job.finish_all(&results)
 }
