@@ -110,6 +110,8 @@ pub(crate) struct Arena {
     fd: OwnedFd,
     window: Window,
     commits_strictly: bool,
+    /// What the last measurement granted beyond what was asked; changed under the spans' lock.
+    granted_ahead_bytes: AtomicU64,
     /// Free runs keep their pages up to this many bytes in all.
     cache_bytes_max: u64,
     spans: Mutex<Spans>,
@@ -154,6 +156,7 @@ impl Arena {
             window: Window::map(fd.as_fd(), window_bytes, Access::ReadWrite)?,
             fd,
             commits_strictly: limits::commits_strictly(),
+            granted_ahead_bytes: AtomicU64::new(0),
             cache_bytes_max: (total_bytes / 8).max(256 << 20),
             spans: Mutex::new(Spans::new(blocks)),
         })
@@ -254,9 +257,20 @@ impl Arena {
         let cap_bytes =
             Some(MEMORY_LIMIT_BYTES.load(Ordering::Relaxed)).filter(|&cap| cap != UNSET);
         let reserved_bytes = spans.reserved_bytes();
-        let measured = Inputs::measure(self.commits_strictly)?;
-        Inputs { cap_bytes, reserved_bytes, touched_bytes, ..measured }
-            .grant(asked_bytes, count.saturating_mul(BLOCK_BYTES))?;
+        let needed_bytes = count.saturating_mul(BLOCK_BYTES);
+        // Relaxed: under the lock.
+        let ahead_bytes = self.granted_ahead_bytes.load(Ordering::Relaxed);
+        let measured = if needed_bytes <= ahead_bytes {
+            Inputs::unlimited()
+        } else {
+            Inputs::measure(self.commits_strictly)?
+        };
+        let inputs = Inputs { cap_bytes, reserved_bytes, touched_bytes, ..measured };
+        inputs.grant(asked_bytes, needed_bytes)?;
+        let ahead_bytes = ahead_bytes
+            .checked_sub(needed_bytes)
+            .unwrap_or_else(|| inputs.ahead_bytes(needed_bytes));
+        self.granted_ahead_bytes.store(ahead_bytes, Ordering::Relaxed);
         spans.take_clean(count).ok_or(Error::NoSpace {
             asked_bytes,
             free_bytes: spans.largest_bytes(),

@@ -37,6 +37,21 @@ impl Inputs {
         })
     }
 
+    /// Inputs that refuse nothing but what exceeds the cap.
+    pub(crate) fn unlimited() -> Inputs {
+        Inputs { available_bytes: u64::MAX, ..Inputs::default() }
+    }
+
+    /// How much may be granted after `needed_bytes` without measuring again: so little beside
+    /// what is free that it cannot be what runs the machine out.
+    ///
+    /// A measurement reads a file for each limit, a tenth of a millisecond in all; a pool starts
+    /// with several small spans.
+    pub(crate) fn ahead_bytes(&self, needed_bytes: u64) -> u64 {
+        let (free_bytes, _) = self.free();
+        (free_bytes.saturating_sub(needed_bytes) / 64).min(AHEAD_BYTES_MAX)
+    }
+
     /// The most that can be granted, in bytes, and which limit says so.
     ///
     /// A tenth of what the system has stays untouched; of that the program was promised by
@@ -68,6 +83,9 @@ impl Inputs {
         Err(Error::NoSpace { asked_bytes, free_bytes, limited_by })
     }
 }
+
+/// The most that is granted ahead, in bytes.
+const AHEAD_BYTES_MAX: u64 = 32 << 20;
 
 #[cfg(test)]
 mod tests {
@@ -118,6 +136,15 @@ mod tests {
         assert_eq!(all.free(), (GIB, Limit::Caller));
         assert_eq!(Inputs { cap_bytes: None, ..all }.free().1, Limit::Commit);
         assert_eq!(Inputs { cap_bytes: None, commit_bytes: None, ..all }.free().1, Limit::Cgroup);
+    }
+
+    #[test]
+    fn little_is_granted_ahead_and_nothing_where_memory_is_short() {
+        assert_eq!(machine(100 * GIB).ahead_bytes(GIB), AHEAD_BYTES_MAX);
+        assert_eq!(machine(640 << 20).ahead_bytes(0), (576 << 20) / 64);
+        assert_eq!(machine(GIB).ahead_bytes(2 * GIB), 0);
+        let capped = Inputs { cap_bytes: Some(64), ..Inputs::unlimited() };
+        assert!(capped.grant(64, 64).is_ok() && capped.grant(65, 65).is_err());
     }
 
     #[test]

@@ -1,8 +1,9 @@
 //! What this process's control group allows, versions 1 and 2.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
+
+use crate::sys::pseudo;
 
 /// The directories of this process's cgroup, from its own up to the root of the mount.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -19,8 +20,8 @@ struct Directories {
 fn directories() -> &'static Directories {
     static FOUND: OnceLock<Directories> = OnceLock::new();
     FOUND.get_or_init(|| {
-        let groups = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
-        let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+        let groups = pseudo::text("/proc/self/cgroup").unwrap_or_default();
+        let mounts = pseudo::text("/proc/self/mountinfo").unwrap_or_default();
         find_directories(&groups, &mounts)
     })
 }
@@ -45,13 +46,13 @@ pub(crate) fn memory_free_bytes() -> Option<u64> {
 pub(crate) fn cpu_quota() -> Option<f64> {
     let found = directories();
     let unified = found.unified.iter().filter_map(|dir| {
-        let text = fs::read_to_string(dir.join("cpu.max")).ok()?;
+        let text = pseudo::text(dir.join("cpu.max")).ok()?;
         let (quota, period) = text.trim().split_once(' ')?;
         quota_of(quota, period)
     });
     let version1 = found.cpu.iter().filter_map(|dir| {
-        let quota = fs::read_to_string(dir.join("cpu.cfs_quota_us")).ok()?;
-        let period = fs::read_to_string(dir.join("cpu.cfs_period_us")).ok()?;
+        let quota = pseudo::text(dir.join("cpu.cfs_quota_us")).ok()?;
+        let period = pseudo::text(dir.join("cpu.cfs_period_us")).ok()?;
         quota_of(quota.trim(), period.trim())
     });
     unified.chain(version1).min_by(f64::total_cmp)
@@ -68,7 +69,7 @@ pub(crate) fn oom_kills() -> Option<u64> {
 }
 
 fn oom_kills_in(path: &Path) -> Option<u64> {
-    let text = fs::read_to_string(path).ok()?;
+    let text = pseudo::text(path).ok()?;
     text.lines().find_map(|line| line.strip_prefix("oom_kill ")?.trim().parse().ok())
 }
 
@@ -79,11 +80,14 @@ fn quota_of(quota_us: &str, period_us: &str) -> Option<f64> {
     (period > 0).then(|| f64::from(quota) / f64::from(period))
 }
 
+/// Version 1 says "no limit" by the largest number of whole pages, version 2 by a word.
+const UNLIMITED_BYTES: u64 = 1 << 62;
+
 fn free_bytes_in(dir: &Path, limit: &str, usage: &str, reclaimable: &str) -> Option<u64> {
-    let number = |name: &str| fs::read_to_string(dir.join(name)).ok()?.trim().parse::<u64>().ok();
-    let limit = number(limit)?;
+    let number = |name: &str| pseudo::text(dir.join(name)).ok()?.trim().parse::<u64>().ok();
+    let limit = number(limit).filter(|&limit| limit < UNLIMITED_BYTES)?;
     let usage = number(usage)?;
-    let stat = fs::read_to_string(dir.join("memory.stat")).unwrap_or_default();
+    let stat = pseudo::text(dir.join("memory.stat")).unwrap_or_default();
     let cache = stat
         .lines()
         .find_map(|line| line.strip_prefix(reclaimable)?.strip_prefix(' ')?.parse::<u64>().ok())
@@ -143,6 +147,8 @@ fn climb(mounts: &str, fs_type: &str, controller: Option<&str>, group: &str) -> 
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     #[test]

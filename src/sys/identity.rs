@@ -8,6 +8,7 @@ use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 use crate::error::{Error, Result};
+use crate::sys::pseudo;
 
 /// A process, told apart from a later one that was given the same number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,7 +60,7 @@ pub(crate) fn lives(pid: u32, is_start: impl FnOnce(u64) -> bool) -> bool {
 /// Field 22 of a `/proc/PID/stat`. The command in field 2 may contain anything, so fields are
 /// counted from the last parenthesis.
 fn start_ticks(path: &str) -> Result<u64> {
-    let stat = fs::read_to_string(path).map_err(|source| Error::os("read", path, source))?;
+    let stat = pseudo::text(path).map_err(|source| Error::os("read", path, source))?;
     let fields = stat.rsplit_once(')').map_or("", |(_, fields)| fields);
     fields.split_ascii_whitespace().nth(19).and_then(|field| field.parse().ok()).ok_or_else(|| {
         Error::Layout {

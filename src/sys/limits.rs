@@ -1,11 +1,9 @@
 //! What the machine, the rlimits and the affinity mask allow.
 
-use std::fs;
-
 use nix::sys::resource::Resource;
 
 use crate::error::{Error, Result};
-use crate::sys::cgroup;
+use crate::sys::{cgroup, pseudo};
 
 /// The lines of `/proc/meminfo` that matter here, in bytes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -23,7 +21,7 @@ pub(crate) struct MemInfo {
 /// Reads `/proc/meminfo`.
 pub(crate) fn memory() -> Result<MemInfo> {
     let path = "/proc/meminfo";
-    let text = fs::read_to_string(path).map_err(|e| Error::os("read", path, e))?;
+    let text = pseudo::text(path).map_err(|e| Error::os("read", path, e))?;
     Ok(parse_meminfo(&text))
 }
 
@@ -43,7 +41,7 @@ fn parse_meminfo(text: &str) -> MemInfo {
 
 /// Whether the kernel never promises more memory than it has (`vm.overcommit_memory` is 2).
 pub(crate) fn commits_strictly() -> bool {
-    fs::read_to_string("/proc/sys/vm/overcommit_memory").is_ok_and(|text| text.trim() == "2")
+    pseudo::text("/proc/sys/vm/overcommit_memory").is_ok_and(|text| text.trim() == "2")
 }
 
 /// The largest file this process may make, in bytes; `u64::MAX` if there is no limit.

@@ -13,6 +13,7 @@ pub(crate) mod memfd;
 pub(crate) mod mmap;
 pub(crate) mod poll;
 pub(crate) mod process;
+pub(crate) mod pseudo;
 pub(crate) mod sched;
 pub(crate) mod shm;
 pub(crate) mod signal;
