@@ -50,6 +50,7 @@
 //! file is `unsafe` once, when it is mapped.
 
 mod chunk;
+pub(crate) mod codec;
 mod element;
 mod frozen;
 pub(crate) mod handoff;

@@ -4,10 +4,8 @@
 #![allow(unsafe_code)]
 
 use std::any::Any;
-use std::cell::RefCell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use postcard::ser_flavors::Flavor;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -16,7 +14,11 @@ use crate::array::source::Resolver;
 use crate::error::Result;
 use crate::pool::lane::{Stage, Status};
 use crate::process::function::FunctionOffset;
+use crate::process::panic;
 use crate::region::windows::Windows;
+
+pub(crate) use crate::array::codec::{decode, encode_onto};
+pub(crate) use crate::process::function::conjure;
 
 /// What a trampoline works on.
 pub(crate) struct Job<'a> {
@@ -242,54 +244,6 @@ fn decode_all<T: DeserializeOwned>(
     }
 }
 
-/// Encodes a value at the end of `out`.
-pub(crate) fn encode_onto<T: Serialize + ?Sized>(
-    out: &mut Vec<u8>,
-    value: &T,
-) -> std::result::Result<(), String> {
-    postcard::serialize_with_flavor(value, Appended(out)).map_err(|error| handoff::explain(&error))
-}
-
-/// An encoded number is at most this long, in bytes.
-const SHORT_BYTES: usize = 10;
-
-/// The end of a buffer, for the codec.
-struct Appended<'a>(&'a mut Vec<u8>);
-
-impl Flavor for Appended<'_> {
-    type Output = ();
-
-    #[inline]
-    fn try_push(&mut self, byte: u8) -> postcard::Result<()> {
-        self.0.push(byte);
-        Ok(())
-    }
-
-    #[inline]
-    fn try_extend(&mut self, bytes: &[u8]) -> postcard::Result<()> {
-        if bytes.len() > SHORT_BYTES {
-            self.0.extend_from_slice(bytes);
-            return Ok(());
-        }
-        // Most of what comes is one encoded number: a call to copy it takes longer than this.
-        self.0.extend(bytes.iter().copied());
-        Ok(())
-    }
-
-    fn finalize(self) -> postcard::Result<()> {
-        Ok(())
-    }
-}
-
-/// Decodes a value that must fill `bytes` exactly.
-pub(crate) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> std::result::Result<T, String> {
-    match postcard::take_from_bytes(bytes) {
-        Ok((value, [])) => Ok(value),
-        Ok((_, rest)) => Err(format!("{} bytes were left over", rest.len())),
-        Err(error) => Err(handoff::explain(&error)),
-    }
-}
-
 /// The trampoline of `submit`: calls `F` with the decoded argument.
 pub(crate) fn call<F, A, R>(job: &mut Job<'_>) -> std::result::Result<(), JobError>
 where
@@ -319,21 +273,6 @@ where
     job.finish(&value)
 }
 
-/// A value of a function type that has no data: the name of a function, or a closure that
-/// captures nothing.
-pub(crate) fn conjure<F: Copy + Send + 'static>() -> F {
-    const {
-        assert!(
-            size_of::<F>() == 0,
-            "a task's function must not capture anything: pass what it needs as its argument, \
-             or to every call with `with(value)`"
-        );
-    }
-    // SAFETY: the type has size zero and is `Copy`, so there is nothing to read or to drop; it
-    // is inhabited, because the host had a value of it when it named this instance.
-    unsafe { std::ptr::NonNull::<F>::dangling().as_ptr().read() }
-}
-
 /// Runs a trampoline; whatever it does short of ending the process, `out` holds the payload of
 /// the status returned.
 pub(crate) fn run(trampoline: Trampoline, job: &mut Job<'_>) -> Status {
@@ -352,44 +291,10 @@ pub(crate) fn run(trampoline: Trampoline, job: &mut Job<'_>) -> Status {
         }
         Err(payload) => {
             out.clear();
-            let noted = LAST_PANIC.take();
-            let (message, location) =
-                noted.unwrap_or_else(|| (message_of(&*payload), "an unknown place".to_owned()));
-            forget_payload(payload);
             // Two strings always encode.
-            let _ = encode_onto(out, &(message, location));
+            let _ = encode_onto(out, &panic::caught(payload));
             Status::Panicked
         }
-    }
-}
-
-/// Drops what was thrown; its own drop may throw in turn, and that is given up on.
-fn forget_payload(payload: Box<dyn Any + Send>) {
-    if let Err(again) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
-        std::mem::forget(again);
-    }
-    LAST_PANIC.take();
-}
-
-thread_local! {
-    static LAST_PANIC: RefCell<Option<(String, String)>> = const { RefCell::new(None) };
-}
-
-/// Notes a panic of this thread for [`run`]. Returns message and location.
-pub(crate) fn note_panic(info: &std::panic::PanicHookInfo<'_>) -> (String, String) {
-    let message = message_of(info.payload());
-    let location = info.location().map_or_else(|| "an unknown place".into(), ToString::to_string);
-    LAST_PANIC.set(Some((message.clone(), location.clone())));
-    (message, location)
-}
-
-fn message_of(payload: &(dyn Any + Send)) -> String {
-    if let Some(text) = payload.downcast_ref::<&str>() {
-        (*text).to_owned()
-    } else if let Some(text) = payload.downcast_ref::<String>() {
-        text.clone()
-    } else {
-        "(a payload that is no text)".to_owned()
     }
 }
 

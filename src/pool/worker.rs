@@ -14,6 +14,7 @@ use crate::pool::job::{self, Job, Leases, Station};
 use crate::pool::lane::{Lane, Place, Stage, Status};
 use crate::pool::worker_lane::{Body, Claimed, Next, WorkerLane};
 use crate::process::child::{Child, EXIT_SETUP};
+use crate::process::panic;
 use crate::region::windows::Windows;
 #[cfg(feature = "failpoints")]
 use crate::sys::failpoint::{self, Point};
@@ -333,7 +334,7 @@ fn note_panics() {
         if std::thread::current().id() != own {
             usual(info);
         }
-        let (message, location) = job::note_panic(info);
+        let (message, location) = panic::note(info);
         leave_words(&format!("panicked at {location}: {message}"));
     }));
 }

@@ -51,6 +51,21 @@ impl FunctionOffset {
     }
 }
 
+/// A value of a function type that has no data: the name of a function, or a closure that
+/// captures nothing.
+pub(crate) fn conjure<F: Copy + Send + 'static>() -> F {
+    const {
+        assert!(
+            size_of::<F>() == 0,
+            "a task's function must not capture anything: pass what it needs as its argument, \
+             or to every call with `with(value)`"
+        );
+    }
+    // SAFETY: the type has size zero and is `Copy`, so there is nothing to read or to drop; it
+    // is inhabited, because the host had a value of it when it named this instance.
+    unsafe { std::ptr::NonNull::<F>::dangling().as_ptr().read() }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

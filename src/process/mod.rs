@@ -29,4 +29,5 @@ mod greeting;
 mod hook;
 pub(crate) mod launch;
 mod message;
+pub(crate) mod panic;
 mod server;
