@@ -58,8 +58,10 @@ const MICROPANELS: [usize; 2] = [4, 5];
 /// Block sizes for one product, in elements.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Plan {
-    /// Rows of a block of A.
-    pub(super) mc: usize,
+    /// Tiles, MR rows each, that make up m.
+    pub(super) tiles: usize,
+    /// Blocks of A that share out the tiles evenly; at least 1.
+    pub(super) blocks: usize,
     /// Columns of a panel of B.
     pub(super) nc: usize,
     /// Steps of k in both.
@@ -72,15 +74,24 @@ impl Plan {
         let (m, n, k) = gemm.sizes();
         let (rows, columns) = (gemm.table.rows(), gemm.table.columns);
         let most = params::MC_BYTES / size_of::<T>();
+        let tiles = m.div_ceil(rows).max(1);
         // As many blocks as make equal shares, if there are tiles enough.
-        let blocks = m.div_ceil(most).next_multiple_of(members).min(m.div_ceil(rows)).max(1);
-        let mc = m.div_ceil(blocks).next_multiple_of(rows);
-        Plan { mc, nc: balanced(n, params::NC, columns), kc: depth(k) }
+        let blocks = m.div_ceil(most).max(1).next_multiple_of(members).min(tiles);
+        Plan { tiles, blocks, nc: balanced(n, params::NC, columns), kc: depth(k) }
     }
 
-    /// Bytes of one packed block of A.
-    fn block_bytes<T>(&self) -> usize {
-        (self.mc * self.kc * size_of::<T>()).next_multiple_of(params::ALIGN_BYTES)
+    /// The first tile of a block.
+    ///
+    /// The blocks that are one tile higher come first: whoever is done takes the next, so that
+    /// a crew ends within about one tile. With equal blocks, of which the last took what was left,
+    /// two members had 8 and 6 of 14 parts of n = 1000.
+    fn first_tile(&self, block: usize) -> usize {
+        block * (self.tiles / self.blocks) + block.min(self.tiles % self.blocks)
+    }
+
+    /// Bytes of the highest packed block of A, of tiles of this many rows.
+    fn block_bytes<T>(&self, rows: usize) -> usize {
+        (self.first_tile(1) * rows * self.kc * size_of::<T>()).next_multiple_of(params::ALIGN_BYTES)
     }
 
     /// Bytes of one packed panel of B.
@@ -115,8 +126,9 @@ pub(super) fn scratch_bytes<T>(m: usize, n: usize, k: usize) -> usize {
 /// - The operands are valid and C is written by the members of this crew only.
 /// - `scratch` is null and `members` is 1, or it is the same memory for all members,
 ///   [`scratch_bytes`] long, aligned to [`params::ALIGN_BYTES`] and used for nothing else.
-/// - All members pass the same arguments. In the plan, `mc` is a multiple of MR, `nc` of NR and at
-///   most [`params::NC`], and two panels fit the scratch memory.
+/// - All members pass the same arguments. In the plan, `tiles` of MR rows are as many as m
+///   takes, and `blocks` at least 1; `nc` is a multiple of NR and at most [`params::NC`], and two
+///   panels fit the scratch memory.
 pub(super) unsafe fn multiply<T: Element, W: Crew>(
     gemm: &Gemm<T>,
     plan: &Plan,
@@ -125,7 +137,7 @@ pub(super) unsafe fn multiply<T: Element, W: Crew>(
     crew: &W,
 ) -> Result<(), Deserted> {
     let plan = *plan;
-    let block_bytes = plan.block_bytes::<T>();
+    let block_bytes = plan.block_bytes::<T>(gemm.table.rows());
     let private_panel = if members == 1 { plan.panel_bytes::<T>() } else { 0 };
     let buffer = Buffer::of_bytes(block_bytes + private_panel);
     let block = buffer.start();
@@ -134,10 +146,8 @@ pub(super) unsafe fn multiply<T: Element, W: Crew>(
     } else {
         (scratch, plan.panel_bytes::<T>())
     };
-    let blocks = gemm.sizes().0.div_ceil(plan.mc);
     let home = crew.take(HOME, 1);
-    let mut member =
-        Member { gemm, plan, block: block.cast::<T>(), crew, home, blocks, members: 0 };
+    let mut member = Member { gemm, plan, block: block.cast::<T>(), crew, home, members: 0 };
     let mut number = 0;
     let (_, n, k) = gemm.sizes();
     let mut outcome = Ok(());
@@ -186,9 +196,8 @@ struct Member<'g, T: 'static, W> {
     /// Where it packs blocks of A.
     block: *mut T,
     crew: &'g W,
-    /// Its home block; it has none if this is not below `blocks`.
+    /// Its home block; it has none if this is not below the plan's number of them.
     home: usize,
-    blocks: usize,
     /// The crew's number, known after the first barrier.
     members: usize,
 }
@@ -205,7 +214,7 @@ impl<T: Element, W: Crew> Member<'_, T, W> {
     unsafe fn panel(&mut self, panel: &Panel<T>) -> Result<(), Deserted> {
         let count = panel.columns.len().div_ceil(self.gemm.table.columns);
         let mut packed: Packed = [0; _];
-        if self.home < self.blocks {
+        if self.home < self.plan.blocks {
             // SAFETY: the home block exists, and `block` has room for any.
             unsafe { self.pack_block(panel, self.home) };
         }
@@ -216,7 +225,7 @@ impl<T: Element, W: Crew> Member<'_, T, W> {
             packed[jr / 64] |= 1 << (jr % 64);
             // SAFETY: jr < count, and the counter gave it to this member alone.
             unsafe { self.pack_micropanel(panel, jr) };
-            if self.home < self.blocks {
+            if self.home < self.plan.blocks {
                 let ahead = if next < count { self.source(panel, next) } else { Ahead::None };
                 // SAFETY: the micropanel is packed, the home block too.
                 unsafe { self.multiply_micropanel(panel, self.home, jr, ahead) };
@@ -230,7 +239,7 @@ impl<T: Element, W: Crew> Member<'_, T, W> {
             self.crew.reset(MICROPANELS[panel.parity]);
             self.crew.reset(BLOCKS[1 - panel.parity]);
         }
-        if self.home < self.blocks {
+        if self.home < self.plan.blocks {
             for jr in (0..count).filter(|jr| packed[jr / 64] >> (jr % 64) & 1 == 0) {
                 let ahead = self.packed_after(panel, jr, count);
                 // SAFETY: the barrier has shown that the panel is packed, the home block is too.
@@ -239,7 +248,7 @@ impl<T: Element, W: Crew> Member<'_, T, W> {
         }
         loop {
             let block = self.members + self.crew.take(BLOCKS[panel.parity], 1);
-            if block >= self.blocks {
+            if block >= self.plan.blocks {
                 return Ok(());
             }
             // LOOP 3
@@ -255,8 +264,8 @@ impl<T: Element, W: Crew> Member<'_, T, W> {
     }
 
     fn block_rows(&self, block: usize) -> Range<usize> {
-        let first = block * self.plan.mc;
-        first..self.gemm.sizes().0.min(first + self.plan.mc)
+        let (m, rows) = (self.gemm.sizes().0, self.gemm.table.rows());
+        self.plan.first_tile(block) * rows..m.min(self.plan.first_tile(block + 1) * rows)
     }
 
     fn micropanel(&self, panel: &Panel<T>, jr: usize) -> *mut T {
@@ -272,10 +281,10 @@ impl<T: Element, W: Crew> Member<'_, T, W> {
     ///
     /// # Safety
     ///
-    /// - `block < self.blocks`, and A is valid.
+    /// - `block < self.plan.blocks`, and A is valid.
     unsafe fn pack_block(&self, panel: &Panel<T>, block: usize) {
         let rows = self.block_rows(block);
-        // SAFETY: rows and steps lie within A, and `self.block` has room for mc x kc elements.
+        // SAFETY: rows and steps lie within A, and `self.block` has room for the highest block.
         unsafe { pack_rows(self.gemm, rows, panel.steps.clone(), self.block) };
     }
 

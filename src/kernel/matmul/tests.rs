@@ -309,7 +309,10 @@ impl Case {
         if m == 0 || n == 0 || k == 0 {
             return;
         }
-        let plan = Plan { mc: gemm.table.rows(), nc: 2 * gemm.table.columns, kc: 24 };
+        let tiles = m.div_ceil(gemm.table.rows());
+        // One tile each, or two and one.
+        let blocks = if k % 2 == 0 { tiles } else { (2 * tiles).div_ceil(3) };
+        let plan = Plan { tiles, blocks, nc: 2 * gemm.table.columns, kc: 24 };
         let (_memory, scratch) = scratch(2 * SCRATCH_ALIGN_BYTES);
         let shared = Shared((gemm, scratch));
         let outcomes = with_threads(members, usize::MAX, |hand| {
