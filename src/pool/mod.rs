@@ -19,6 +19,7 @@ mod loops;
 mod map;
 mod operand;
 mod pipeline;
+mod placement;
 mod recovery;
 mod reduction;
 mod seat;

@@ -11,7 +11,9 @@
 //! each other's workers.
 #![allow(unsafe_code)]
 
+use std::cell::Cell;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::thread;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -22,6 +24,7 @@ use crate::pool::backoff;
 use crate::pool::core::Core;
 use crate::pool::handle;
 use crate::pool::job::{self, Job, JobError, Trampoline};
+use crate::pool::placement::{Census, Placement};
 use crate::pool::state::{State, Watch};
 use crate::pool::task::{Outcome, Rules, TaskId, Whereabouts};
 use crate::region::arena::{Contents, Span};
@@ -34,6 +37,9 @@ const MEMBERS_MAX: usize = 63;
 const CLOSED: u64 = 1 << 63;
 /// How long the first at the first barrier waits for workers that are still waking up.
 const GATHER: Duration = Duration::from_micros(300);
+/// How often a member yields while workers that were asked have not joined: a yield takes 0.3 us
+/// when nobody wants the processor, and a member takes work every 5 to 50 us.
+const COURTESIES_MAX: u32 = 256;
 /// How long a member yields at a barrier before it sleeps.
 const BARRIER_SPIN: Duration = Duration::from_millis(1);
 /// How long it sleeps at a stretch; a wake-up makes it shorter.
@@ -51,6 +57,7 @@ struct Counter(AtomicU64);
 /// | `arrived`    | members, by adding    | members | `generation`       | host sets `broken`     |
 /// | `generation` | last to arrive        | members | Release / Acquire  | host sets `broken`     |
 /// | `broken`     | host, once, to 1      | members | Release / Acquire  | all end with the host  |
+/// | `census`     | members               | members | none: a hint       | see [`Census`]         |
 /// | `counters`   | members, by adding    | members | barriers           | host sets `broken`     |
 #[repr(C)]
 struct Control {
@@ -61,10 +68,11 @@ struct Control {
     generation: AtomicU32,
     broken: AtomicU32,
     _generation: [u32; 14],
+    census: Census,
     counters: [Counter; COUNTERS],
 }
 
-const _: () = assert!(size_of::<Control>() == 192 + 64 * COUNTERS);
+const _: () = assert!(size_of::<Control>() == 256 + 64 * COUNTERS);
 
 /// What each task of a job is told of its team, before the job's own argument.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
@@ -92,6 +100,9 @@ pub(crate) struct Member {
     control: *const Control,
     ordinal: usize,
     expected: usize,
+    placement: Placement,
+    /// How often it may still let others run that have not joined yet.
+    courtesies: Cell<u32>,
 }
 
 impl Member {
@@ -112,7 +123,13 @@ impl Member {
             .write(orders.control, size_of::<Control>())
             .map_err(|error| refuse(error.to_string()))?
             .cast::<Control>();
-        let member = Member { control, ordinal: orders.ordinal, expected: orders.members_max };
+        let member = Member {
+            control,
+            ordinal: orders.ordinal,
+            expected: orders.members_max.min(MEMBERS_MAX),
+            placement: Placement::new(orders.ordinal),
+            courtesies: Cell::new(COURTESIES_MAX),
+        };
         let bit = 1u64 << orders.ordinal;
         let joined = member.control().roster.fetch_update(
             // AcqRel: what members do after joining is ordered by the barriers.
@@ -120,7 +137,11 @@ impl Member {
             Ordering::Acquire,
             |roster| (roster & CLOSED == 0).then_some(roster | bit),
         );
-        Ok(joined.is_ok().then_some(member))
+        if joined.is_err() {
+            return Ok(None);
+        }
+        member.placement.settle(&member.control().census);
+        Ok(Some(member))
     }
 
     fn control(&self) -> &Control {
@@ -131,43 +152,19 @@ impl Member {
 
     /// Closes the roster, after waiting a little for those that are on their way.
     fn close(&self) {
-        let roster = &self.control().roster;
-        let all = self.expected.min(MEMBERS_MAX);
-        backoff::spin(GATHER, || {
-            let seen = roster.load(Ordering::Relaxed);
-            seen & CLOSED != 0 || (seen.count_ones() as usize) >= all
-        });
-        roster.fetch_or(CLOSED, Ordering::AcqRel);
+        backoff::spin(GATHER, || self.is_complete());
+        self.control().roster.fetch_or(CLOSED, Ordering::AcqRel);
     }
 
-    fn is_broken(&self) -> bool {
-        self.control().broken.load(Ordering::Acquire) == 1
-    }
-}
-
-impl Crew for Member {
-    fn members(&self) -> usize {
-        let roster = self.control().roster.load(Ordering::Acquire);
-        (roster & !CLOSED).count_ones() as usize
+    /// Whether nobody else can join, or is expected to.
+    fn is_complete(&self) -> bool {
+        // Relaxed: a hint.
+        let roster = self.control().roster.load(Ordering::Relaxed);
+        roster & CLOSED != 0 || (roster.count_ones() as usize) >= self.expected
     }
 
-    fn rank(&self) -> usize {
-        let roster = self.control().roster.load(Ordering::Acquire);
-        (roster & ((1 << self.ordinal) - 1)).count_ones() as usize
-    }
-
-    fn take(&self, counter: usize, count: usize) -> usize {
-        // Relaxed: it gives out numbers; the barriers order the work.
-        let first = self.control().counters[counter].0.fetch_add(count as u64, Ordering::Relaxed);
-        usize::try_from(first).unwrap_or(usize::MAX)
-    }
-
-    fn reset(&self, counter: usize) {
-        // Relaxed: the barriers on both sides order it, by `Crew::reset`'s contract.
-        self.control().counters[counter].0.store(0, Ordering::Relaxed);
-    }
-
-    fn barrier(&self) -> std::result::Result<(), Deserted> {
+    /// Waits until every member is here; see [`Crew::barrier`].
+    fn meet(&self) -> std::result::Result<(), Deserted> {
         let control = self.control();
         if control.roster.load(Ordering::Acquire) & CLOSED == 0 {
             self.close();
@@ -197,6 +194,55 @@ impl Crew for Member {
         } else {
             Ok(())
         }
+    }
+
+    /// Lets a worker run that may have been woken on this very processor: it joins, and goes
+    /// away to another one, instead of waiting for the end of this member's time slice.
+    fn give_way(&self) {
+        let left = self.courtesies.get();
+        if left > 0 {
+            if self.is_complete() {
+                self.courtesies.set(0);
+            } else {
+                self.courtesies.set(left - 1);
+                thread::yield_now();
+            }
+        }
+    }
+
+    fn is_broken(&self) -> bool {
+        self.control().broken.load(Ordering::Acquire) == 1
+    }
+}
+
+impl Crew for Member {
+    fn members(&self) -> usize {
+        let roster = self.control().roster.load(Ordering::Acquire);
+        (roster & !CLOSED).count_ones() as usize
+    }
+
+    fn rank(&self) -> usize {
+        let roster = self.control().roster.load(Ordering::Acquire);
+        (roster & ((1 << self.ordinal) - 1)).count_ones() as usize
+    }
+
+    fn take(&self, counter: usize, count: usize) -> usize {
+        self.give_way();
+        // Relaxed: it gives out numbers; the barriers order the work.
+        let first = self.control().counters[counter].0.fetch_add(count as u64, Ordering::Relaxed);
+        usize::try_from(first).unwrap_or(usize::MAX)
+    }
+
+    fn reset(&self, counter: usize) {
+        // Relaxed: the barriers on both sides order it, by `Crew::reset`'s contract.
+        self.control().counters[counter].0.store(0, Ordering::Relaxed);
+    }
+
+    fn barrier(&self) -> std::result::Result<(), Deserted> {
+        let met = self.meet();
+        // The kernel may have moved this member, or another to where it is.
+        self.placement.settle(&self.control().census);
+        met
     }
 }
 

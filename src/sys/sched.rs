@@ -29,6 +29,24 @@ pub(crate) fn affinity() -> Result<Vec<usize>> {
     Ok((0..CpuSet::count()).filter(|&cpu| set.is_set(cpu).unwrap_or(false)).collect())
 }
 
+/// The processor that runs the calling thread; by the time of the answer it may be another.
+pub(crate) fn processor() -> Option<usize> {
+    nix::sched::sched_getcpu().ok()
+}
+
+/// Moves the calling thread to one of the processors that it may run on; it may be moved away at
+/// once, because where it may run stays as it was.
+pub(crate) fn move_to(cpu: usize) -> Result<()> {
+    let os = |call, e: nix::errno::Errno| Error::os(call, format!("processor {cpu}"), e);
+    let this_thread = nix::unistd::Pid::from_raw(0);
+    let allowed =
+        nix::sched::sched_getaffinity(this_thread).map_err(|e| os("sched_getaffinity", e))?;
+    set_affinity(&[cpu])?;
+    // Nothing to do about a failure: the processors were taken away meanwhile, and then the
+    // kernel has chosen others.
+    nix::sched::sched_setaffinity(this_thread, &allowed).map_err(|e| os("sched_setaffinity", e))
+}
+
 /// Limits the private writable memory of the calling process, in bytes.
 pub(crate) fn set_data_bytes_max(bytes: u64) -> Result<()> {
     let os = |call, e: nix::errno::Errno| Error::os(call, format!("RLIMIT_DATA {bytes}"), e);
