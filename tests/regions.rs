@@ -288,7 +288,13 @@ fn a_killed_creators_name_is_reclaimed_and_no_sooner() {
     let attached = SharedArray::<u8>::attach(&name).unwrap();
     assert!(!brigade::reclaim().unwrap().contains(&name), "an attacher lives");
     drop(attached);
-    assert!(brigade::reclaim().unwrap().contains(&name));
+    assert!(!path_of(&name).exists(), "the last to let go removes the name");
+    let mut creator = child(&[], &format!("hold {name}"));
+    assert!(says(&mut creator, "holding"));
+    creator.kill().unwrap();
+    creator.wait().unwrap();
+    let removed = brigade::reclaim().unwrap();
+    assert!(removed.contains(&name) || !path_of(&name).exists(), "someone reclaimed it");
     assert!(!path_of(&name).exists());
 }
 

@@ -11,6 +11,7 @@ use crate::array::mapped::check_header;
 use crate::array::shared::SharedArray;
 use crate::array::{checked_size, source::Source};
 use crate::error::{Error, Result};
+use crate::region::Dtype;
 use crate::region::name::Name;
 use crate::region::named::NamedRegion;
 use crate::region::npy::Header;
@@ -24,10 +25,12 @@ use crate::shape::Shape;
 /// out; a copy may mix old and new elements, but no element of up to 8 bytes is torn. Slices are
 /// `unsafe`.
 ///
-/// The name goes when the creator's handle is dropped or [`unlink`](NamedArray::unlink) is
-/// called, unless it was [kept](NamedArray::keep); the memory goes with the last program that
-/// has it mapped. What a killed program leaves, [`reclaim`](crate::reclaim) removes. A program
-/// that truncates the file makes those that access it die of SIGBUS.
+/// The name goes when the last handle on it is dropped, in whatever program, or when
+/// [`unlink`](NamedArray::unlink) is called, unless it was [kept](NamedArray::keep); that of an
+/// array made by [`SharedArray::named`] goes with the creator's handle. The memory goes with the
+/// last program that has it mapped. What a killed program leaves, the next
+/// [`create`](SharedArray::create) of the name takes over and [`reclaim`](crate::reclaim)
+/// removes. A program that truncates the file makes those that access it die of SIGBUS.
 ///
 /// # Examples
 ///
@@ -59,13 +62,31 @@ pub struct LentNamedMut<'a, T>(pub(crate) &'a mut NamedArray<T>);
 impl<T: Element> SharedArray<T> {
     /// Makes an array of zeros under a name in `/dev/shm`, with mode 600.
     ///
-    /// Nobody sees the name before the array is complete.
+    /// Nobody sees the name before the array is complete. The last program to drop its handle
+    /// removes the name.
     ///
     /// # Errors
     ///
-    /// [`Error::BadName`]; [`Error::NameTaken`]; [`Error::NoSpace`] if memory or `/dev/shm` has
-    /// no room; [`Error::InvalidArgument`] if the shape overflows.
-    pub fn named(name: &str, shape: impl Into<Shape>) -> Result<NamedArray<T>> {
+    /// [`Error::BadName`]; [`Error::NameTaken`], unless it was left by a program that died;
+    /// [`Error::NoSpace`] if memory or `/dev/shm` has no room; [`Error::InvalidArgument`] if the
+    /// shape overflows.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use brigade::{Error, SharedArray};
+    /// let name = format!("doc-create-{}", std::process::id());
+    /// let mut array = SharedArray::<u16>::create(&name, [3])?;
+    /// array.set([2], 7)?;
+    /// assert!(matches!(SharedArray::<u16>::create(&name, [3]), Err(Error::NameTaken { .. })));
+    /// let opened = SharedArray::<u16>::open(&name)?;
+    /// drop(array);
+    /// assert_eq!(SharedArray::<u16>::open(&name)?.copy_to_vec(), [0, 0, 7]);
+    /// drop(opened);
+    /// assert!(matches!(SharedArray::<u16>::open(&name), Err(Error::NotFound { .. })));
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
+    pub fn create(name: &str, shape: impl Into<Shape>) -> Result<NamedArray<T>> {
         let (name, shape) = (Name::new(name)?, shape.into());
         let (_, bytes) = checked_size::<T>(&shape)?;
         let (region, header) = NamedRegion::create(name, dtype_of::<T>(), &shape, bytes)?;
@@ -77,10 +98,122 @@ impl<T: Element> SharedArray<T> {
     /// # Errors
     ///
     /// [`Error::BadName`]; [`Error::NotFound`]; [`Error::Layout`] if it is another user's, not
-    /// private, no `.npy`, of another dtype, not row-major, or in the other byte order.
-    pub fn attach(name: &str) -> Result<NamedArray<T>> {
+    /// private, no `.npy`, of another dtype, not row-major, or in the other byte order;
+    /// [`Error::Os`] if the system does not let this user open it.
+    pub fn open(name: &str) -> Result<NamedArray<T>> {
         let (region, header) = NamedRegion::attach(Name::new(name)?)?;
         NamedArray::new(region, header)
+    }
+
+    /// Opens the array of this name, or makes one of zeros; of many programs that call this at
+    /// once, one [makes](NamedArray::is_creator) it.
+    ///
+    /// What a program that died has left is replaced, not opened.
+    ///
+    /// # Errors
+    ///
+    /// As [`create`](SharedArray::create), [`Error::NameTaken`] excepted, and
+    /// [`open`](SharedArray::open); [`Error::Layout`] also if there is an array of another shape.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use brigade::{Error, SharedArray};
+    /// let name = format!("doc-either-{}", std::process::id());
+    /// let first = SharedArray::<f32>::create_or_open(&name, [2, 2])?;
+    /// let second = SharedArray::<f32>::create_or_open(&name, [2, 2])?;
+    /// assert!(first.is_creator() && !second.is_creator());
+    /// let larger = SharedArray::<f32>::create_or_open(&name, [4, 4]);
+    /// assert!(matches!(larger, Err(Error::Layout { .. })));
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
+    pub fn create_or_open(name: &str, shape: impl Into<Shape>) -> Result<NamedArray<T>> {
+        let (name, shape) = (Name::new(name)?, shape.into());
+        let (_, bytes) = checked_size::<T>(&shape)?;
+        let dtype = dtype_of::<T>();
+        let (region, header) = NamedRegion::create_or_attach(&name, dtype, &shape, bytes)?;
+        let array = NamedArray::new(region, header)?;
+        if array.shape != shape {
+            let (found, expected) = (format!("shape {}", array.shape), format!("shape {shape}"));
+            return Err(Error::Layout { place: name.to_string(), found, expected });
+        }
+        Ok(array)
+    }
+
+    /// As [`create`](SharedArray::create), but the name goes with this handle, whoever else has
+    /// the array open then.
+    ///
+    /// # Errors
+    ///
+    /// As [`create`](SharedArray::create).
+    pub fn named(name: &str, shape: impl Into<Shape>) -> Result<NamedArray<T>> {
+        let mut array = SharedArray::create(name, shape)?;
+        array.region.remove_with_creator();
+        Ok(array)
+    }
+
+    /// The same as [`open`](SharedArray::open).
+    ///
+    /// # Errors
+    ///
+    /// As [`open`](SharedArray::open).
+    pub fn attach(name: &str) -> Result<NamedArray<T>> {
+        SharedArray::open(name)
+    }
+
+    /// Opens elements in a file under `/dev/shm` that has no header: the memory of Python's
+    /// `SharedMemory`, say.
+    ///
+    /// `dtype` is what the other program says its elements are, `shape` how many, and
+    /// `offset_bytes` where the first one is. Dropping the handle leaves the name alone. The other
+    /// program may not have reserved the memory behind the file (Python does not): if `/dev/shm`
+    /// is full by the time an element is first touched, the kernel sends SIGBUS.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::BadName`]; [`Error::NotFound`]; [`Error::InvalidArgument`] if the shape overflows;
+    /// [`Error::Layout`] if it is another user's, not private, too small for the shape, if
+    /// `offset_bytes` is no multiple of the elements' alignment, or `dtype` is not that of `T`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use brigade::{Dtype, Error, SharedArray};
+    /// let name = format!("doc-raw-{}", std::process::id());
+    /// let mut whole = SharedArray::<f64>::create(&name, [4])?;
+    /// whole.copy_from_slice(&[1.0, 2.0, 3.0, 4.0])?;
+    /// // It does have a header, of 4096 bytes; this skips it, and the first element.
+    /// let raw = SharedArray::<f64>::attach_raw(&name, Dtype::F64, [3], 4096 + 8)?;
+    /// assert_eq!(raw.copy_to_vec(), [2.0, 3.0, 4.0]);
+    /// let beyond = SharedArray::<f64>::attach_raw(&name, Dtype::F64, [4], 4096 + 8);
+    /// assert!(matches!(beyond, Err(Error::Layout { .. })));
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
+    pub fn attach_raw(
+        name: &str,
+        dtype: Dtype,
+        shape: impl Into<Shape>,
+        offset_bytes: usize,
+    ) -> Result<NamedArray<T>> {
+        let (name, shape) = (Name::new(name)?, shape.into());
+        let (len, data_bytes) = checked_size::<T>(&shape)?;
+        let end = offset_bytes.checked_add(data_bytes).filter(|&end| isize::try_from(end).is_ok());
+        let Some(end_bytes) = end else {
+            let value = format!("{offset_bytes} bytes before shape {shape}");
+            return Err(Error::invalid("the offset", value, "at most isize::MAX bytes in all"));
+        };
+        if !offset_bytes.is_multiple_of(align_of::<T>()) {
+            let found = format!("elements at byte {offset_bytes}");
+            let expected = format!("a multiple of {}", align_of::<T>());
+            return Err(Error::Layout { place: name.to_string(), found, expected });
+        }
+        let data_offset = offset_bytes;
+        let (is_native, is_fortran) = (true, false);
+        let header = Header { dtype, is_native, is_fortran, shape, data_offset, data_bytes };
+        check_header::<T>(&header, name.as_str())?;
+        let region = NamedRegion::attach_raw(name, end_bytes)?;
+        let Header { shape, .. } = header;
+        Ok(NamedArray { region, shape, len, data_offset, elements: PhantomData })
     }
 }
 
@@ -90,6 +223,12 @@ impl<T: Element> NamedArray<T> {
         let (len, _) = checked_size::<T>(&header.shape)?;
         let Header { shape, data_offset, .. } = header;
         Ok(NamedArray { region, shape, len, data_offset, elements: PhantomData })
+    }
+
+    /// Whether this handle made the array, as against one that opened it.
+    #[must_use]
+    pub fn is_creator(&self) -> bool {
+        self.region.is_creator()
     }
 
     /// The name, without `/dev/shm/`.
@@ -185,7 +324,7 @@ impl<T: Element> NamedArray<T> {
     /// - For as long, no program truncates its file.
     #[must_use]
     pub unsafe fn as_slice(&self) -> &[T] {
-        // SAFETY: the mapping has `len` elements from `start` on (`Mapping::of_region`),
+        // SAFETY: the mapping has `len` elements from `start` on (`Mapping::of_region` or `raw`),
         // aligned (`check_header`); that nobody writes them is the caller's contract.
         unsafe { slice::from_raw_parts(self.start().cast(), self.len) }
     }
@@ -273,8 +412,8 @@ impl<T: Element> NamedArray<T> {
     fn copy_out(&self, offset: usize, target: &mut [T]) {
         assert!(offset + target.len() <= self.len, "callers stay inside of the array");
         let start = self.start().wrapping_add(offset * size_of::<T>());
-        // SAFETY: the range is inside of the mapping (asserted above; `Mapping::of_region` checked
-        // that the mapping has all elements), which is read-write and lives as long as `self`.
+        // SAFETY: the range is inside of the mapping (asserted above; `Mapping::of_region` or `raw`
+        // checked that it has all elements), which is read-write and lives as long as `self`.
         unsafe { racy::copy_out(start, bytemuck::cast_slice_mut(target)) };
     }
 

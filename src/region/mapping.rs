@@ -19,6 +19,8 @@ pub(crate) enum Address {
     File(PathBuf),
     /// A named region, by its name.
     Named(String),
+    /// A file under `/dev/shm` without a header, by its name.
+    Raw(String),
 }
 
 /// A shared mapping of a `.npy` file or a named region, and the open file behind it.
@@ -71,18 +73,27 @@ impl Mapping {
         let shown = shm::path_of(name.as_str()).display().to_string();
         let (id, file_bytes) = file::identity(&file, &shown)?;
         let header = npy::read(&file, file_bytes, &shown)?;
-        let mapped = NamedMapping::map(name.as_str())?;
-        // The name was opened a second time: it must still mean the file that was checked.
-        if !shm::names(name.as_str(), id) {
-            return Err(Error::NotFound { name: name.to_string(), place: shm::DIRECTORY });
-        }
-        if mapped.len_bytes() < header.data_offset + header.data_bytes {
-            let found = format!("{} bytes, shrinking", mapped.len_bytes());
-            let expected = format!("{} bytes", header.data_offset + header.data_bytes);
+        let bytes = map_checked(name, id, header.data_offset + header.data_bytes)?;
+        let address = Address::Named(name.to_string());
+        Ok((Mapping { bytes, address, id, file }, header))
+    }
+
+    /// Maps a file under `/dev/shm` of `end_bytes` at least, read-write, whatever is in it.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotFound`], [`Error::Layout`], [`Error::Os`].
+    pub(crate) fn raw(name: &Name, end_bytes: usize) -> Result<Mapping> {
+        let file = shm::open_raw(name.as_str())?;
+        let shown = shm::path_of(name.as_str()).display().to_string();
+        let (id, file_bytes) = file::identity(&file, &shown)?;
+        // Nothing can be mapped of an empty file.
+        if file_bytes < end_bytes.max(1) as u64 {
+            let (found, expected) = (format!("{file_bytes} bytes"), at_least(end_bytes.max(1)));
             return Err(Error::Layout { place: shown, found, expected });
         }
-        let address = Address::Named(name.to_string());
-        Ok((Mapping { bytes: Bytes::Named(mapped), address, id, file }, header))
+        let bytes = map_checked(name, id, end_bytes)?;
+        Ok(Mapping { bytes, address: Address::Raw(name.to_string()), id, file })
     }
 
     /// Maps what another process mapped, if it is still the same file.
@@ -95,12 +106,19 @@ impl Mapping {
         let (mapping, _) = match address {
             Address::File(path) => Mapping::file(path, access)?,
             Address::Named(name) => Mapping::named(&Name::new(name)?)?,
+            Address::Raw(name) => return Mapping::raw(&Name::new(name)?, 0)?.only_if(expected),
         };
+        mapping.only_if(expected)
+    }
+
+    /// The mapping, if it is of the file expected.
+    fn only_if(self, expected: FileId) -> Result<Mapping> {
+        let mapping = self;
         if mapping.id == expected {
             return Ok(mapping);
         }
         let show = |id: FileId| format!("inode {} of device {}", id.inode, id.device);
-        let place = format!("{address:?}");
+        let place = format!("{:?}", mapping.address);
         Err(Error::Layout { place, found: show(mapping.id), expected: show(expected) })
     }
 
@@ -131,4 +149,22 @@ impl Mapping {
     pub(crate) fn open_file(&self) -> &File {
         &self.file
     }
+}
+
+/// Maps what `name` means, which must still be the file that was checked.
+fn map_checked(name: &Name, id: FileId, end_bytes: usize) -> Result<Bytes> {
+    let mapped = NamedMapping::map(name.as_str())?;
+    if !shm::names(name.as_str(), id) {
+        return Err(Error::NotFound { name: name.to_string(), place: shm::DIRECTORY });
+    }
+    if mapped.len_bytes() < end_bytes {
+        let place = shm::path_of(name.as_str()).display().to_string();
+        let found = format!("{} bytes, shrinking", mapped.len_bytes());
+        return Err(Error::Layout { place, found, expected: at_least(end_bytes) });
+    }
+    Ok(Bytes::Named(mapped))
+}
+
+fn at_least(bytes: usize) -> String {
+    format!("at least {bytes} bytes")
 }

@@ -1,14 +1,16 @@
 //! Spans of shared memory, and who unlinks what, when.
 //!
-//! | region    | made of                | creator drops it | creator is killed        | machine restarts |
+//! | region    | made of                | last handle goes | all its programs die     | machine restarts |
 //! |-----------|------------------------|------------------|--------------------------|------------------|
 //! | anonymous | span of the arena      | span is reused   | the kernel frees it      | gone             |
-//! | named     | file in `/dev/shm`     | unlinks the name | name stays: `reclaim`    | gone             |
+//! | named     | file in `/dev/shm`     | name is removed  | name stays: `reclaim`    | gone             |
 //! | kept      | named, then `keep`     | name stays       | name stays               | gone             |
+//! | raw       | any file in `/dev/shm` | name stays       | name stays               | gone             |
 //! | file      | any `.npy` file        | file stays       | file stays               | file stays       |
 //!
-//! A name disappears from view; the bytes live on while anyone maps them. Nobody but the creator
-//! unlinks by dropping a handle: not an attacher, and not a child forked from the creator.
+//! A name disappears from view; the bytes live on while anyone maps them. Each handle holds a
+//! shared `flock`, and who can take it exclusively when it lets go is the last. An array made by
+//! `named` goes earlier, with its creator. A child forked from a holder removes nothing.
 //! A named region has its name only once it is complete, so a creator that is killed before
 //! leaves nothing. The layouts are drawn in `docs/memory-layout.md`.
 

@@ -1,6 +1,6 @@
 //! What dead programs left behind: names that nobody holds.
 
-use std::fs;
+use std::fs::{self, File};
 
 use crate::error::{Error, Result};
 use crate::region::name::Name;
@@ -34,21 +34,34 @@ pub fn reclaim() -> Result<Vec<String>> {
         fs::read_dir(shm::DIRECTORY).map_err(|e| Error::os("readdir", shm::DIRECTORY, e))?;
     let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
     let valid = names.filter(|name| Name::new(name).is_ok());
-    let mut removed: Vec<String> = valid.filter(|name| reclaim_one(name).is_some()).collect();
+    let mut removed: Vec<String> = valid.filter(|name| reclaim_one(name)).collect();
     removed.sort();
     Ok(removed)
 }
 
-/// Removes one name, if it is stale beyond doubt.
-fn reclaim_one(name: &str) -> Option<()> {
-    let file = shm::lock_stale(name)?;
-    let (id, file_bytes) = file::identity(&file, name).ok()?;
-    let header = npy::read(&file, file_bytes, name).ok()?;
-    let is_ours = header.data_offset == npy::DATA_OFFSET
-        && file_bytes == (header.data_offset + header.data_bytes) as u64;
-    // From here to the end the exclusive lock keeps this crate's programs from attaching.
-    if !is_ours || !shm::names(name, id) {
-        return None;
+/// Removes one name, if it is stale beyond doubt; whether it did.
+pub(super) fn reclaim_one(name: &str) -> bool {
+    shm::lock_stale(name).is_some_and(|file| remove_locked(&file, name))
+}
+
+/// Removes the name of a region that `file` holds open, if nobody else holds it. Whoever comes
+/// last does; the lock of `file` is gone afterwards, so that it must be closed.
+pub(super) fn release(file: &File, name: &str) {
+    if shm::is_last(file, name) {
+        // Gone already is as good, and in doubt a name stays.
+        let _ = remove_locked(file, name);
     }
-    shm::unlink(name).ok()
+}
+
+/// Removes the name of a region that `file` has locked exclusively, if this crate made it.
+fn remove_locked(file: &File, name: &str) -> bool {
+    let is_ours = || {
+        let (id, file_bytes) = file::identity(file, name).ok()?;
+        let header = npy::read(file, file_bytes, name).ok()?;
+        let whole_bytes = header.data_offset as u64 + header.data_bytes as u64;
+        let is_ours = header.data_offset == npy::DATA_OFFSET && file_bytes == whole_bytes;
+        (is_ours && shm::names(name, id)).then_some(())
+    };
+    // From here to the end the exclusive lock keeps this crate's programs from attaching.
+    is_ours().is_some() && shm::unlink(name).is_ok()
 }

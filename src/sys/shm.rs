@@ -7,6 +7,7 @@ use std::io;
 use std::os::fd::AsFd;
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use shared_memory::{Shmem, ShmemConf, ShmemError};
 
@@ -20,20 +21,23 @@ pub(crate) const DIRECTORY: &str = "/dev/shm";
 /// Set on a region that shall outlive its creator; on a regular file Linux ignores this bit.
 const KEPT_MODE: u32 = 0o1600;
 
+/// How long someone may hold a region exclusively until it counts as gone.
+const EXCLUSIVE_TIME: Duration = Duration::from_secs(1);
+
 /// The path of a region, whose name the caller has checked.
 pub(crate) fn path_of(name: &str) -> PathBuf {
     Path::new(DIRECTORY).join(name)
 }
 
-/// Makes a region that begins with `header`, and only then gives it its name.
+/// Makes a region that begins with `header` and is zero beyond it; [`publish`] gives it its name.
 ///
-/// The descriptor holds a shared lock for as long as it, or a copy of it, is open. Until the
-/// last step there is nothing to see and nothing to clean up.
+/// The descriptor holds a shared lock for as long as it, or a copy of it, is open. Until it is
+/// published there is nothing to see and nothing to clean up.
 ///
 /// # Errors
 ///
-/// [`Error::NoSpace`] if the file system has no room, [`Error::NameTaken`], [`Error::Os`].
-pub(crate) fn create(name: &str, size_bytes: u64, header: &[u8]) -> Result<File> {
+/// [`Error::NoSpace`] if the file system has no room, [`Error::Os`].
+pub(crate) fn prepare(name: &str, size_bytes: u64, header: &[u8]) -> Result<File> {
     let file = file::unnamed_in(Path::new(DIRECTORY))?;
     if !file::try_lock(&file, Hold::Shared, name)? {
         return Err(Error::os("flock", name, io::Error::from(io::ErrorKind::WouldBlock)));
@@ -46,10 +50,21 @@ pub(crate) fn create(name: &str, size_bytes: u64, header: &[u8]) -> Result<File>
     }
     memfd::allocate(file.as_fd(), 0, size_bytes)?;
     file.write_all_at(header, 0).map_err(|e| Error::os("pwrite", name, e))?;
-    if file::link(&file, &path_of(name))? {
-        return Ok(file);
-    }
-    Err(Error::NameTaken { name: name.to_owned() })
+    Ok(file)
+}
+
+/// Gives a region made by [`prepare`] its name; false if the name is taken.
+///
+/// # Errors
+///
+/// [`Error::Os`].
+pub(crate) fn publish(file: &File, name: &str) -> Result<bool> {
+    file::link(file, &path_of(name))
+}
+
+/// Whether something has this name, whatever it is.
+pub(crate) fn exists(name: &str) -> bool {
+    fs::symlink_metadata(path_of(name)).is_ok()
 }
 
 /// Opens a region, if it is a file of this user's that nobody else may touch.
@@ -60,9 +75,23 @@ pub(crate) fn create(name: &str, size_bytes: u64, header: &[u8]) -> Result<File>
 ///
 /// [`Error::NotFound`]; [`Error::Layout`] if it is a link, no regular file, or someone else's.
 pub(crate) fn open(name: &str) -> Result<File> {
-    let not_found = || Error::NotFound { name: name.to_owned(), place: DIRECTORY };
+    let file = checked(name)?;
+    // Who holds it exclusively looks whether anybody else does: it is free again in a moment, or
+    // gone.
+    let start = Instant::now();
+    while !file::try_lock(&file, Hold::Shared, name)? {
+        if start.elapsed() > EXCLUSIVE_TIME {
+            return Err(not_found(name));
+        }
+        std::thread::yield_now();
+    }
+    Ok(file)
+}
+
+/// Opens what has this name, if it is a file of this user's that nobody else may touch.
+fn checked(name: &str) -> Result<File> {
     let file = open_unfollowed(name, true).map_err(|e| match e.raw_os_error() {
-        Some(libc::ENOENT) => not_found(),
+        Some(libc::ENOENT) => not_found(name),
         Some(libc::ELOOP) => strange(name, "a symbolic link"),
         Some(libc::EISDIR) => strange(name, "a directory"),
         Some(libc::ENXIO) => strange(name, "a socket or a FIFO"),
@@ -72,8 +101,20 @@ pub(crate) fn open(name: &str) -> Result<File> {
     if let Some(what) = why_not_ours(&metadata) {
         return Err(strange(name, what));
     }
-    // Somebody holds it exclusively: it is being reclaimed at this moment.
-    if file::try_lock(&file, Hold::Shared, name)? { Ok(file) } else { Err(not_found()) }
+    Ok(file)
+}
+
+/// Opens a file of this user's that is no region, without locking it: others may remove it.
+///
+/// # Errors
+///
+/// As [`open`].
+pub(crate) fn open_raw(name: &str) -> Result<File> {
+    checked(name)
+}
+
+fn not_found(name: &str) -> Error {
+    Error::NotFound { name: name.to_owned(), place: DIRECTORY }
 }
 
 fn open_unfollowed(name: &str, write: bool) -> io::Result<File> {
@@ -124,6 +165,17 @@ pub(crate) fn lock_stale(name: &str) -> Option<File> {
     // It may have been kept while we looked.
     let unchanged = file.metadata().is_ok_and(|now| now.mode() == metadata.mode());
     (locked && unchanged).then_some(file)
+}
+
+/// Whether this was the last descriptor that held an unkept region, which is now locked
+/// exclusively.
+///
+/// Either way the shared lock that `file` had is gone: only for who is about to close it.
+pub(crate) fn is_last(file: &File, name: &str) -> bool {
+    let is_unkept = file.metadata().is_ok_and(|metadata| metadata.mode() & 0o7777 == 0o600);
+    // Converting gives the shared lock up before it asks for the exclusive one, so that of two
+    // who are last at once one finds the other's gone.
+    is_unkept && file::try_lock(file, Hold::Exclusive, name).unwrap_or(false)
 }
 
 /// Removes a name.

@@ -1,0 +1,9 @@
+//! Named regions between programs that share nothing but a name.
+
+#![allow(unsafe_code)]
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod arrays;
+mod parts;
