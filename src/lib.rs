@@ -147,7 +147,10 @@ pub use pool::{
     Body, Chunks, Described, Enumerated, Given, Handle, Imap, In, Lent, Nothing, Operand, Options,
     Out, ParChunks, ParMap, Plain, Pool, PoolBuilder, SharedValue, Sharing, Start, Stats,
 };
-pub use region::{Dtype, reclaim, set_arena_size, set_memory_limit};
+pub use region::{
+    Dtype, Holder, RegionInfo, RegionKind, RegionState, reclaim, regions, set_arena_size,
+    set_memory_limit,
+};
 pub use shape::{DIMENSIONS_MAX, Shape};
 
 /// The README's code, as tests.

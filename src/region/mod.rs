@@ -18,6 +18,7 @@ pub(crate) mod arena;
 mod budget;
 mod bytes;
 pub(crate) mod dtype;
+mod listing;
 pub(crate) mod mapping;
 pub(crate) mod name;
 pub(crate) mod named;
@@ -29,5 +30,6 @@ pub(crate) mod windows;
 
 pub use arena::{set_arena_size, set_memory_limit};
 pub use dtype::Dtype;
+pub use listing::{Holder, RegionInfo, RegionKind, RegionState, regions};
 pub use reclaim::reclaim;
 pub(crate) use spans::ALIGN_BYTES;

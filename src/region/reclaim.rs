@@ -4,7 +4,7 @@ use std::fs::{self, File};
 
 use crate::error::{Error, Result};
 use crate::region::name::Name;
-use crate::region::npy;
+use crate::region::npy::{self, Header};
 use crate::sys::{file, shm};
 
 /// Removes named regions whose programs are gone, and returns their names.
@@ -58,10 +58,14 @@ fn remove_locked(file: &File, name: &str) -> bool {
     let is_ours = || {
         let (id, file_bytes) = file::identity(file, name).ok()?;
         let header = npy::read(file, file_bytes, name).ok()?;
-        let whole_bytes = header.data_offset as u64 + header.data_bytes as u64;
-        let is_ours = header.data_offset == npy::DATA_OFFSET && file_bytes == whole_bytes;
-        (is_ours && shm::names(name, id)).then_some(())
+        (is_made_here(&header, file_bytes) && shm::names(name, id)).then_some(())
     };
     // From here to the end the exclusive lock keeps this crate's programs from attaching.
     is_ours().is_some() && shm::unlink(name).is_ok()
+}
+
+/// Whether this crate makes regions like this: data from a page on, and nothing behind it.
+pub(super) fn is_made_here(header: &Header, file_bytes: u64) -> bool {
+    let whole_bytes = header.data_offset as u64 + header.data_bytes as u64;
+    header.data_offset == npy::DATA_OFFSET && file_bytes == whole_bytes
 }

@@ -6,6 +6,7 @@ pub(crate) mod clock;
 pub(crate) mod failpoint;
 pub(crate) mod file;
 pub(crate) mod futex;
+pub(crate) mod holders;
 pub(crate) mod identity;
 pub(crate) mod image;
 pub(crate) mod limits;

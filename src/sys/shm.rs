@@ -129,7 +129,7 @@ fn why_not_ours(metadata: &fs::Metadata) -> Option<&'static str> {
     if !metadata.is_file() {
         return Some("no regular file");
     }
-    if metadata.uid() != rustix::process::geteuid().as_raw() {
+    if metadata.uid() != own_uid() {
         return Some("a file of another user");
     }
     (metadata.mode() & 0o077 != 0).then_some("a file that other users may open")
@@ -139,6 +139,62 @@ fn strange(name: &str, found: &str) -> Error {
     let place = path_of(name).display().to_string();
     let expected = "a region of this user's, mode 600".to_owned();
     Error::Layout { place, found: found.to_owned(), expected }
+}
+
+/// A regular file under [`DIRECTORY`], looked at.
+#[derive(Debug)]
+pub(crate) struct Found {
+    pub(crate) id: FileId,
+    pub(crate) uid: u32,
+    /// Permission bits.
+    pub(crate) mode: u32,
+    pub(crate) size_bytes: u64,
+    /// Memory behind it.
+    pub(crate) used_bytes: u64,
+    /// Open to be read, if this user may.
+    pub(crate) file: Option<File>,
+}
+
+impl Found {
+    /// Whether it was marked by [`keep`].
+    pub(crate) fn is_kept(&self) -> bool {
+        self.mode == KEPT_MODE
+    }
+}
+
+/// Looks at a file without changing or locking it, whoever it belongs to.
+///
+/// # Errors
+///
+/// [`Error::NotFound`]; [`Error::Layout`] for what is no regular file; [`Error::Os`].
+pub(crate) fn look(name: &str) -> Result<Found> {
+    let path = path_of(name);
+    let file = open_unfollowed(name, false).ok();
+    let metadata = match &file {
+        Some(file) => file.metadata(),
+        None => fs::symlink_metadata(&path),
+    };
+    let metadata = metadata.map_err(|e| match e.kind() {
+        io::ErrorKind::NotFound => not_found(name),
+        _ => Error::os("stat", path.display().to_string(), e),
+    })?;
+    if !metadata.is_file() {
+        let (place, found) = (path.display().to_string(), "no regular file".to_owned());
+        return Err(Error::Layout { place, found, expected: "a region".to_owned() });
+    }
+    Ok(Found {
+        id: FileId { device: metadata.dev(), inode: metadata.ino() },
+        uid: metadata.uid(),
+        mode: metadata.mode() & 0o7777,
+        size_bytes: metadata.len(),
+        used_bytes: metadata.blocks().saturating_mul(512),
+        file,
+    })
+}
+
+/// The user that this process runs as.
+pub(crate) fn own_uid() -> u32 {
+    rustix::process::geteuid().as_raw()
 }
 
 /// Whether `name` still means the file that `id` says.
@@ -167,6 +223,19 @@ pub(crate) fn lock_stale(name: &str) -> Option<File> {
     (locked && unchanged).then_some(file)
 }
 
+/// A file that no program of this crate holds, now locked exclusively; `None` if one does.
+///
+/// # Errors
+///
+/// [`Error::NotFound`], [`Error::Os`].
+pub(crate) fn lock_unheld(name: &str) -> Result<Option<File>> {
+    let file = open_unfollowed(name, false).map_err(|e| match e.kind() {
+        io::ErrorKind::NotFound => not_found(name),
+        _ => Error::os("open", path_of(name).display().to_string(), e),
+    })?;
+    Ok(file::try_lock(&file, Hold::Exclusive, name)?.then_some(file))
+}
+
 /// Whether this was the last descriptor that held an unkept region, which is now locked
 /// exclusively.
 ///
@@ -185,7 +254,7 @@ pub(crate) fn is_last(file: &File, name: &str) -> bool {
 /// [`Error::NotFound`], [`Error::Os`].
 pub(crate) fn unlink(name: &str) -> Result<()> {
     fs::remove_file(path_of(name)).map_err(|e| match e.kind() {
-        io::ErrorKind::NotFound => Error::NotFound { name: name.to_owned(), place: DIRECTORY },
+        io::ErrorKind::NotFound => not_found(name),
         _ => Error::os("unlink", path_of(name).display().to_string(), e),
     })
 }

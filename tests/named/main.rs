@@ -6,4 +6,5 @@
 mod common;
 
 mod arrays;
+mod command;
 mod parts;

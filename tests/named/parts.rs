@@ -46,11 +46,6 @@ impl Part {
         Part::launch(&[], part, arguments, Some(uid))
     }
 
-    /// As [`Part::start`], by a program that is given the command to run.
-    pub(crate) fn start_by(launcher: &[&str], part: &str, arguments: &[&str]) -> Part {
-        Part::launch(launcher, part, arguments, None)
-    }
-
     fn launch(launcher: &[&str], part: &str, arguments: &[&str], uid: Option<u32>) -> Part {
         let exe = std::env::current_exe().unwrap();
         let words = launcher.iter().map(Into::into).chain([exe.into_os_string()]);

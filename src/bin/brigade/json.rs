@@ -1,0 +1,73 @@
+//! A JSON value, written on one line.
+
+use std::fmt;
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Json {
+    Null,
+    Number(u64),
+    Text(String),
+    List(Vec<Json>),
+    Object(Vec<(&'static str, Json)>),
+}
+
+impl Json {
+    pub(crate) fn text(text: impl fmt::Display) -> Json {
+        Json::Text(text.to_string())
+    }
+}
+
+impl fmt::Display for Json {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Json::Null => f.write_str("null"),
+            Json::Number(number) => write!(f, "{number}"),
+            Json::Text(text) => quoted(text, f),
+            Json::List(items) => {
+                f.write_str("[")?;
+                for (at, item) in items.iter().enumerate() {
+                    write!(f, "{}{item}", if at == 0 { "" } else { ", " })?;
+                }
+                f.write_str("]")
+            }
+            Json::Object(members) => {
+                f.write_str("{")?;
+                for (at, (key, value)) in members.iter().enumerate() {
+                    write!(f, "{}\"{key}\": {value}", if at == 0 { "" } else { ", " })?;
+                }
+                f.write_str("}")
+            }
+        }
+    }
+}
+
+fn quoted(text: &str, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    f.write_str("\"")?;
+    for c in text.chars() {
+        match c {
+            '"' | '\\' => write!(f, "\\{c}")?,
+            // Names of files and processes may have anything in them.
+            c if c < ' ' => write!(f, "\\u{:04x}", u32::from(c))?,
+            c => write!(f, "{c}")?,
+        }
+    }
+    f.write_str("\"")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_written_is_what_another_parser_reads() {
+        let strange = "a \"b\" \\ \n \u{1} \u{e9}";
+        let value = Json::Object(vec![
+            ("none", Json::Null),
+            ("list", Json::List(vec![Json::Number(u64::MAX), Json::text(strange)])),
+            ("empty", Json::List(vec![])),
+        ]);
+        let read: serde_json::Value = serde_json::from_str(&value.to_string()).unwrap();
+        let expected = serde_json::json!({"none": null, "list": [u64::MAX, strange], "empty": []});
+        assert_eq!(read, expected);
+    }
+}

@@ -1,0 +1,155 @@
+//! `brigade`: named regions, from the command line.
+
+mod arguments;
+mod json;
+mod show;
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use arguments::{Command, Output, Request};
+use brigade::{Error, RegionInfo, RegionKind, RegionState};
+use json::Json;
+
+const USAGE: &str = "\
+brigade: the named regions of this machine, under /dev/shm
+
+usage:
+  brigade ls [--json]                what is there: state, kind, size, owner, who holds it
+  brigade inspect NAME [--json]      one of them, in full
+  brigade rm NAME [--force] [--json] remove a name that nobody holds, or any with --force
+  brigade gc [--dry-run] [--json]    remove what dead programs left, or say what that would be
+  brigade --help | --version
+
+states:
+  live     a process holds it open or has it mapped
+  kept     nobody has it, and it stays until it is removed
+  dead     nobody has it: programs that died left it; gc removes it
+  foreign  nobody has it, and brigade did not make it; gc leaves it
+
+exit code: 0 done, 1 it could not be done, 2 the command line is wrong";
+
+/// Why a command ends early.
+#[derive(Debug)]
+pub(crate) enum Stop {
+    /// The command line is wrong: exit code 2.
+    Usage(String),
+    /// It could not be done: exit code 1.
+    Failure(String),
+    /// Nobody reads what is written any more.
+    Unread,
+}
+
+impl From<Error> for Stop {
+    fn from(error: Error) -> Stop {
+        let cause = std::error::Error::source(&error).map(|cause| format!(": {cause}"));
+        let text = format!("{error}{}", cause.unwrap_or_default());
+        match error {
+            Error::BadName { .. } => Stop::Usage(text),
+            _ => Stop::Failure(text),
+        }
+    }
+}
+
+impl From<io::Error> for Stop {
+    fn from(error: io::Error) -> Stop {
+        match error.kind() {
+            io::ErrorKind::BrokenPipe => Stop::Unread,
+            _ => Stop::Failure(format!("standard output cannot be written: {error}")),
+        }
+    }
+}
+
+fn main() -> ExitCode {
+    let mut out = io::stdout().lock();
+    let done = arguments::parse(std::env::args_os().skip(1))
+        .and_then(|request| run(&request, &mut out))
+        .and_then(|()| Ok(out.flush()?));
+    let (text, code) = match done {
+        Ok(()) | Err(Stop::Unread) => return ExitCode::SUCCESS,
+        Err(Stop::Failure(text)) => (text, 1),
+        Err(Stop::Usage(text)) => (text, 2),
+    };
+    // Nobody may be listening; the exit code says it all the same.
+    let _ = writeln!(io::stderr(), "brigade: {}", text.replace('\n', " "));
+    ExitCode::from(code)
+}
+
+fn run(request: &Request, out: &mut impl Write) -> Result<(), Stop> {
+    match &request.command {
+        Command::Help => writeln!(out, "{USAGE}")?,
+        Command::Version => writeln!(out, "brigade {}", env!("CARGO_PKG_VERSION"))?,
+        Command::List => {
+            let regions = brigade::regions()?;
+            match request.output {
+                Output::Text => show::table(&regions, out)?,
+                Output::Json => {
+                    let all = Json::List(regions.iter().map(show::in_json).collect());
+                    writeln!(out, "{all}")?;
+                }
+            }
+        }
+        Command::Inspect(name) => {
+            let region = RegionInfo::of(name)?;
+            match request.output {
+                Output::Text => show::in_full(&region, out)?,
+                Output::Json => writeln!(out, "{}", show::in_json(&region))?,
+            }
+        }
+        Command::Remove { name, force } => {
+            remove(name, *force)?;
+            removed(std::slice::from_ref(name), "removed", request.output, out)?;
+        }
+        Command::Collect { dry_run: false } => {
+            removed(&brigade::reclaim()?, "removed", request.output, out)?;
+        }
+        Command::Collect { dry_run: true } => {
+            let mut regions = brigade::regions()?;
+            regions.retain(|region| region.state() == RegionState::Dead && region.is_own());
+            let names: Vec<_> = regions.iter().map(|region| region.name().to_owned()).collect();
+            removed(&names, "would_remove", request.output, out)?;
+        }
+    }
+    Ok(())
+}
+
+/// Removes one name, if that harms nobody or is forced.
+fn remove(name: &str, force: bool) -> Result<(), Stop> {
+    let region = RegionInfo::of(name)?;
+    let refused = |why: String| Err(Stop::Failure(format!("{name} {why}")));
+    if force {
+        return Ok(region.remove()?);
+    }
+    if !region.is_own() {
+        let owner = show::user(region.uid());
+        return refused(format!("belongs to {owner}; --force removes it if the system lets you"));
+    }
+    let is_held = region.state() == RegionState::Live;
+    if !is_held && *region.kind() == RegionKind::Raw {
+        return refused("is no region of brigade's; --force removes it nevertheless".to_owned());
+    }
+    if is_held || !region.remove_unheld()? {
+        let holders = show::holders(&region);
+        return refused(format!("is in use by {holders}; end that first, or use --force"));
+    }
+    Ok(())
+}
+
+/// Says which names are gone, or would be.
+fn removed(
+    names: &[String],
+    what: &'static str,
+    output: Output,
+    out: &mut impl Write,
+) -> io::Result<()> {
+    match output {
+        Output::Json => {
+            let names = names.iter().cloned().map(Json::Text).collect();
+            writeln!(out, "{}", Json::Object(vec![(what, Json::List(names))]))
+        }
+        Output::Text => {
+            let what = what.replace('_', " ");
+            names.iter().try_for_each(|name| writeln!(out, "{what} {name}"))
+        }
+    }
+}

@@ -1,0 +1,170 @@
+//! Regions, as text and as JSON.
+
+use std::fs;
+use std::io::{self, Write};
+
+use brigade::{RegionInfo, RegionKind, RegionState};
+
+use crate::json::Json;
+
+/// Names of processes that a row of the table has room for.
+const HOLDERS_SHOWN_MAX: usize = 3;
+
+/// A row a region, in columns.
+pub(crate) fn table(regions: &[RegionInfo], out: &mut impl Write) -> io::Result<()> {
+    let heading = ["NAME", "STATE", "KIND", "SIZE", "OWNER", "HELD BY"].map(str::to_owned);
+    let rows: Vec<_> = std::iter::once(heading).chain(regions.iter().map(row)).collect();
+    let width = |column: usize| rows.iter().map(|row| row[column].len()).max().unwrap_or(0);
+    let widths: [usize; 5] = std::array::from_fn(width);
+    for row in &rows {
+        for (cell, width) in row.iter().zip(widths) {
+            write!(out, "{cell:width$}  ")?;
+        }
+        writeln!(out, "{}", row[5])?;
+    }
+    Ok(())
+}
+
+fn row(region: &RegionInfo) -> [String; 6] {
+    [
+        printable(region.name()),
+        state(region).to_owned(),
+        kind(region.kind()),
+        size(region.size_bytes()),
+        user(region.uid()),
+        holders(region),
+    ]
+}
+
+/// A line a fact.
+pub(crate) fn in_full(region: &RegionInfo, out: &mut impl Write) -> io::Result<()> {
+    let mut line = |what: &str, value: &str| writeln!(out, "{what:<8} {value}");
+    line("name", region.name())?;
+    line("path", &region.path().display().to_string())?;
+    line("state", state(region))?;
+    line("kind", &kind(region.kind()))?;
+    line("size", &format!("{} bytes, {} in memory", region.size_bytes(), region.used_bytes()))?;
+    line("owner", &format!("{}, mode {:04o}", user(region.uid()), region.mode()))?;
+    for holder in region.holders() {
+        line("held by", &format!("{} ({})", holder.pid, command(holder.command.as_deref())))?;
+    }
+    Ok(())
+}
+
+pub(crate) fn in_json(region: &RegionInfo) -> Json {
+    let (kind, dtype, shape) = match region.kind() {
+        RegionKind::Array { dtype, shape } => {
+            let extent = |&extent: &usize| Json::Number(extent as u64);
+            let shape = Json::List(shape.dims().iter().map(extent).collect());
+            ("array", Json::text(dtype), shape)
+        }
+        RegionKind::Raw => ("raw", Json::Null, Json::Null),
+        _ => ("unreadable", Json::Null, Json::Null),
+    };
+    let holder = |holder: &brigade::Holder| {
+        let command = holder.command.as_ref().map_or(Json::Null, Json::text);
+        Json::Object(vec![("pid", Json::Number(u64::from(holder.pid))), ("command", command)])
+    };
+    Json::Object(vec![
+        ("name", Json::text(region.name())),
+        ("path", Json::text(region.path().display())),
+        ("state", Json::text(state(region))),
+        ("kind", Json::text(kind)),
+        ("dtype", dtype),
+        ("shape", shape),
+        ("size_bytes", Json::Number(region.size_bytes())),
+        ("used_bytes", Json::Number(region.used_bytes())),
+        ("uid", Json::Number(u64::from(region.uid()))),
+        ("owner", Json::Text(user(region.uid()))),
+        ("mode", Json::Text(format!("{:04o}", region.mode()))),
+        ("holders", Json::List(region.holders().iter().map(holder).collect())),
+    ])
+}
+
+/// Who holds a region, as far as a line has room.
+pub(crate) fn holders(region: &RegionInfo) -> String {
+    let all = region.holders();
+    let shown = all.iter().take(HOLDERS_SHOWN_MAX);
+    let shown = shown.map(|h| format!("{} ({})", h.pid, command(h.command.as_deref())));
+    let mut text = shown.collect::<Vec<_>>().join(", ");
+    if all.len() > HOLDERS_SHOWN_MAX {
+        text += &format!(" and {} more", all.len() - HOLDERS_SHOWN_MAX);
+    }
+    match (text.is_empty(), region.state()) {
+        (true, RegionState::Live) => "a process that cannot be seen from here".to_owned(),
+        (true, _) => "-".to_owned(),
+        _ => text,
+    }
+}
+
+/// A user's name, or the number where there is none.
+pub(crate) fn user(uid: u32) -> String {
+    let users = fs::read_to_string("/etc/passwd").unwrap_or_default();
+    let number = uid.to_string();
+    let found = users.lines().find(|line| line.split(':').nth(2) == Some(&number));
+    found.and_then(|line| line.split(':').next()).map_or(number.clone(), str::to_owned)
+}
+
+fn state(region: &RegionInfo) -> &'static str {
+    match region.state() {
+        RegionState::Live => "live",
+        RegionState::Kept => "kept",
+        RegionState::Dead => "dead",
+        _ => "foreign",
+    }
+}
+
+fn kind(kind: &RegionKind) -> String {
+    match kind {
+        RegionKind::Array { dtype, shape } => format!("array {dtype} {shape}"),
+        RegionKind::Raw => "raw".to_owned(),
+        _ => "unreadable".to_owned(),
+    }
+}
+
+fn command(command: Option<&str>) -> String {
+    command.map_or_else(|| "gone".to_owned(), printable)
+}
+
+/// Text that keeps its line and moves no cursor.
+fn printable(text: &str) -> String {
+    text.chars().flat_map(char::escape_default).collect()
+}
+
+/// A size in bytes, with the largest unit that leaves one digit before the point.
+fn size(bytes: u64) -> String {
+    const UNITS: [&str; 4] = ["KiB", "MiB", "GiB", "TiB"];
+    let mut scaled = bytes as f64;
+    let mut unit = "B";
+    for larger in UNITS {
+        if scaled < 1024.0 {
+            break;
+        }
+        scaled /= 1024.0;
+        unit = larger;
+    }
+    if unit == "B" { format!("{bytes} B") } else { format!("{scaled:.1} {unit}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_have_units() {
+        let sizes = [0, 1023, 1024, 4096 + 512, 5 << 30, 3 << 50];
+        let texts = ["0 B", "1023 B", "1.0 KiB", "4.5 KiB", "5.0 GiB", "3072.0 TiB"];
+        assert_eq!(sizes.map(size), texts);
+    }
+
+    #[test]
+    fn what_could_move_the_cursor_is_escaped() {
+        assert_eq!(printable("a\n\u{1b}[2J"), "a\\n\\u{1b}[2J");
+    }
+
+    #[test]
+    fn users_have_names_or_numbers() {
+        assert_eq!(user(0), "root");
+        assert_eq!(user(4_000_000_001), "4000000001");
+    }
+}

@@ -1,0 +1,256 @@
+//! What lies under `/dev/shm`, and whether anybody holds it.
+
+use std::collections::{BTreeSet, HashMap};
+use std::fs;
+use std::path::PathBuf;
+
+use crate::error::{Error, Result};
+use crate::region::dtype::Dtype;
+use crate::region::name::Name;
+use crate::region::npy;
+use crate::region::reclaim;
+use crate::shape::Shape;
+use crate::sys::file::FileId;
+use crate::sys::{holders, shm};
+
+/// A file under `/dev/shm`, as it was at the moment it was looked at.
+///
+/// Looking takes no lock and maps nothing, so it disturbs nobody.
+///
+/// # Examples
+///
+/// ```
+/// use brigade::{RegionInfo, RegionKind, RegionState, SharedArray};
+/// let name = format!("doc-info-{}", std::process::id());
+/// let array = SharedArray::<f32>::create(&name, [2, 3])?;
+/// let info = RegionInfo::of(&name)?;
+/// assert_eq!((info.state(), info.size_bytes()), (RegionState::Live, 4096 + 24));
+/// assert!(matches!(info.kind(), RegionKind::Array { shape, .. } if shape.dims() == [2, 3]));
+/// assert_eq!(info.holders()[0].pid, std::process::id());
+/// # Ok::<(), brigade::Error>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct RegionInfo {
+    name: String,
+    id: FileId,
+    uid: u32,
+    mode: u32,
+    size_bytes: u64,
+    used_bytes: u64,
+    kind: RegionKind,
+    state: RegionState,
+    holders: Vec<Holder>,
+}
+
+/// What a file under `/dev/shm` holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum RegionKind {
+    /// An array: a whole `.npy` file.
+    Array {
+        /// The type of its elements.
+        dtype: Dtype,
+        /// Its extents.
+        shape: Shape,
+    },
+    /// Anything else: the memory of Python's `SharedMemory`, say.
+    Raw,
+    /// It cannot be read by this user.
+    Unreadable,
+}
+
+/// Whether anybody holds a region, and what becomes of its name if nobody does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum RegionState {
+    /// A living process holds it open or has it mapped.
+    Live,
+    /// Nobody has it; it stays until it is unlinked, because it was [kept].
+    ///
+    /// [kept]: crate::NamedArray::keep
+    Kept,
+    /// Nobody has it: it was left by programs that died. [`reclaim`](crate::reclaim) removes it.
+    Dead,
+    /// Nobody has it, and this crate did not make it: it is not [`reclaim`](crate::reclaim)'s.
+    Foreign,
+}
+
+/// A process that holds a region.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Holder {
+    /// Its number in the pid namespace of whoever looks.
+    pub pid: u32,
+    /// What it calls itself, if it still lives.
+    pub command: Option<String>,
+}
+
+/// Lists the files under `/dev/shm`, by name.
+///
+/// # Errors
+///
+/// [`Error::Os`] if `/dev/shm` cannot be listed. What vanishes meanwhile is left out.
+///
+/// # Examples
+///
+/// ```
+/// use brigade::SharedArray;
+/// let name = format!("doc-regions-{}", std::process::id());
+/// let array = SharedArray::<f32>::create(&name, [8])?;
+/// assert!(brigade::regions()?.iter().any(|region| region.name() == name));
+/// # Ok::<(), brigade::Error>(())
+/// ```
+pub fn regions() -> Result<Vec<RegionInfo>> {
+    let entries =
+        fs::read_dir(shm::DIRECTORY).map_err(|e| Error::os("readdir", shm::DIRECTORY, e))?;
+    let holders = holders::holders();
+    let names = entries.filter_map(|entry| Some(entry.ok()?.file_name()));
+    // A name that is no text is nobody's whom this crate could serve.
+    let names = names.filter_map(|name| name.into_string().ok());
+    let mut regions: Vec<_> =
+        names.filter_map(|name| RegionInfo::look(&name, &holders).ok()).collect();
+    regions.sort_by(|a, b| a.name.cmp(&b.name));
+    Ok(regions)
+}
+
+impl RegionInfo {
+    /// Looks at the region of this name.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::BadName`]; [`Error::NotFound`]; [`Error::Layout`] for what is no regular file.
+    pub fn of(name: &str) -> Result<RegionInfo> {
+        RegionInfo::look(Name::new(name)?.as_str(), &holders::holders())
+    }
+
+    fn look(name: &str, holders: &HashMap<FileId, BTreeSet<u32>>) -> Result<RegionInfo> {
+        let found = shm::look(name)?;
+        let pids = holders.get(&found.id).into_iter().flatten();
+        let holder = |&pid| Holder { pid, command: holders::command(pid) };
+        let holders: Vec<Holder> = pids.map(holder).collect();
+        let place = shm::path_of(name).display().to_string();
+        let header = found.file.as_ref().map(|file| npy::read(file, found.size_bytes, &place));
+        let is_made_here =
+            matches!(&header, Some(Ok(header)) if reclaim::is_made_here(header, found.size_bytes));
+        let kind = match header {
+            None => RegionKind::Unreadable,
+            Some(Err(_)) => RegionKind::Raw,
+            Some(Ok(header)) => RegionKind::Array { dtype: header.dtype, shape: header.shape },
+        };
+        let state = if !holders.is_empty() {
+            RegionState::Live
+        } else if is_made_here && found.is_kept() {
+            RegionState::Kept
+        } else if is_made_here && Name::new(name).is_ok() {
+            // Nobody that can be seen; but the lock tells of those that cannot.
+            match shm::lock_stale(name) {
+                Some(_) => RegionState::Dead,
+                None => RegionState::Live,
+            }
+        } else {
+            RegionState::Foreign
+        };
+        let shm::Found { id, uid, mode, size_bytes, used_bytes, .. } = found;
+        let name = name.to_owned();
+        Ok(RegionInfo { name, id, uid, mode, size_bytes, used_bytes, kind, state, holders })
+    }
+
+    /// The name, without `/dev/shm/`.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The whole path.
+    #[must_use]
+    pub fn path(&self) -> PathBuf {
+        shm::path_of(&self.name)
+    }
+
+    /// The number of the user that it belongs to.
+    #[must_use]
+    pub fn uid(&self) -> u32 {
+        self.uid
+    }
+
+    /// Whether it belongs to the user that this process runs as.
+    #[must_use]
+    pub fn is_own(&self) -> bool {
+        self.uid == shm::own_uid()
+    }
+
+    /// Its permission bits.
+    #[must_use]
+    pub fn mode(&self) -> u32 {
+        self.mode
+    }
+
+    /// Its size in bytes, header included.
+    #[must_use]
+    pub fn size_bytes(&self) -> u64 {
+        self.size_bytes
+    }
+
+    /// The memory behind it, in bytes: more than its size by rounding, less if it has holes.
+    #[must_use]
+    pub fn used_bytes(&self) -> u64 {
+        self.used_bytes
+    }
+
+    /// What it holds.
+    #[must_use]
+    pub fn kind(&self) -> &RegionKind {
+        &self.kind
+    }
+
+    /// Whether anybody has it.
+    #[must_use]
+    pub fn state(&self) -> RegionState {
+        self.state
+    }
+
+    /// The processes that hold it open or have it mapped, as far as this user can see them.
+    #[must_use]
+    pub fn holders(&self) -> &[Holder] {
+        &self.holders
+    }
+
+    /// Removes the name, whoever has the region. It stays usable for those that do.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotFound`] if the name is gone, or means another file by now; [`Error::Os`] if
+    /// this user may not.
+    pub fn remove(&self) -> Result<()> {
+        if !shm::names(&self.name, self.id) {
+            return Err(Error::NotFound { name: self.name.clone(), place: shm::DIRECTORY });
+        }
+        shm::unlink(&self.name)
+    }
+
+    /// Removes the name if no program of this crate holds the region now; false if one does.
+    ///
+    /// # Errors
+    ///
+    /// As [`remove`](RegionInfo::remove).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use brigade::{RegionInfo, SharedArray};
+    /// let name = format!("doc-unheld-{}", std::process::id());
+    /// let mut array = SharedArray::<f32>::create(&name, [8])?;
+    /// assert!(!RegionInfo::of(&name)?.remove_unheld()?);
+    /// array.keep()?;
+    /// drop(array);
+    /// assert!(RegionInfo::of(&name)?.remove_unheld()?);
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
+    pub fn remove_unheld(&self) -> Result<bool> {
+        // Held until the name is gone, so that nobody begins to use it meanwhile.
+        let locked = shm::lock_unheld(&self.name)?;
+        if locked.is_none() {
+            return Ok(false);
+        }
+        self.remove().map(|()| true)
+    }
+}
