@@ -48,6 +48,11 @@ matmul *arguments:
 soak seconds="600":
     BRIGADE_SOAK_SECONDS={{seconds}} cargo test --release --test soak -- --nocapture
 
+# Readers of bytes that others wrote: header, name, ring, task. Needs a nightly compiler. The
+# corpus, and a bounded run of mutations of it, are replayed by `cargo test --lib hostile`.
+fuzz target seconds="60":
+    fuzz/run {{target}} {{seconds}}
+
 # Unsafe code without system calls, under Miri; needs `rustup +nightly component add miri`.
 miri:
     MIRIFLAGS=-Zmiri-permissive-provenance cargo +nightly miri test --lib kernel:: shape:: sync::ring

@@ -117,6 +117,10 @@ mod array;
 mod claim;
 #[cfg(not(loom))]
 mod compute;
+/// Readers of bytes that others wrote, for `fuzz/`; no part of the interface.
+#[cfg(all(any(test, fuzzing), not(loom)))]
+#[doc(hidden)]
+pub mod hostile;
 pub mod kernel;
 #[cfg(not(loom))]
 mod pool;

@@ -15,7 +15,7 @@ const LAYERS: [&[&str]; 7] = [
     &["process", "region", "sync"],
     &["array", "telemetry"],
     &["channel", "pool"],
-    &["compute"],
+    &["compute", "hostile"],
 ];
 
 /// Crates that only `src/sys/` names.

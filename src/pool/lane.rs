@@ -299,6 +299,12 @@ pub(super) struct ByteRing {
 }
 
 impl ByteRing {
+    /// One of zeros.
+    #[cfg(any(test, fuzzing))]
+    pub(super) fn zeroed() -> Box<ByteRing> {
+        Box::new(ByteRing { words: [const { AtomicU64::new(0) }; RING_BYTES / 8] })
+    }
+
     /// Where a payload of `len` bytes goes if the next free position is `head` and everything
     /// before `tail` is read: its position and the next head, or `None` if there is no room.
     pub(super) fn place(head: u64, tail: u64, len: usize) -> Option<(u64, u64)> {

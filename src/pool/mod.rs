@@ -12,6 +12,8 @@ mod core;
 mod first_touch;
 mod handle;
 mod host_lane;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod hostile;
 mod in_process;
 mod job;
 mod lane;

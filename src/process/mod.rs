@@ -28,6 +28,6 @@ pub(crate) mod function;
 mod greeting;
 mod hook;
 pub(crate) mod launch;
-mod message;
+pub(crate) mod message;
 pub(crate) mod panic;
 mod server;

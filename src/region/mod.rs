@@ -18,6 +18,8 @@ pub(crate) mod arena;
 mod budget;
 mod bytes;
 pub(crate) mod dtype;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod hostile;
 mod listing;
 pub(crate) mod mapping;
 pub(crate) mod name;

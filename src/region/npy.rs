@@ -93,6 +93,19 @@ pub(crate) fn read(file: &File, file_bytes: u64, place: &str) -> Result<Header> 
     Ok(header)
 }
 
+/// Reads a header that stands at the beginning of `bytes`, whatever follows.
+///
+/// # Errors
+///
+/// [`Error::Layout`].
+#[cfg(any(test, fuzzing))]
+pub(crate) fn parse(bytes: &[u8], place: &str) -> Result<Header> {
+    let (offset, length) = parse_prefix(&bytes[..bytes.len().min(12)], place)?;
+    let text = bytes.get(offset..offset + length);
+    let text = text.ok_or_else(|| layout(place, "too few bytes", "a whole header"))?;
+    parse_text(text, offset + length, place)
+}
+
 fn layout(place: &str, found: impl Into<String>, expected: impl Into<String>) -> Error {
     Error::Layout { place: place.to_owned(), found: found.into(), expected: expected.into() }
 }

@@ -6,10 +6,7 @@ use super::*;
 
 /// Parses a header as it would stand at the beginning of a file.
 fn parse(bytes: &[u8]) -> Result<Header> {
-    let (offset, length) = parse_prefix(&bytes[..bytes.len().min(12)], "test")?;
-    let short = || layout("test", "too few bytes", "more");
-    let text = bytes.get(offset..offset + length).ok_or_else(short)?;
-    parse_text(text, offset + length, "test")
+    super::parse(bytes, "test")
 }
 
 fn with_text(text: &str) -> Vec<u8> {

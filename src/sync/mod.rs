@@ -66,6 +66,8 @@ mod condvar;
 mod directory;
 mod event;
 mod eventcount;
+#[cfg(all(any(test, fuzzing), not(loom)))]
+pub(crate) mod hostile;
 mod lock;
 #[cfg(all(test, loom))]
 mod model;

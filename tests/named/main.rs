@@ -7,4 +7,5 @@ mod common;
 
 mod arrays;
 mod command;
+mod mutator;
 mod parts;
