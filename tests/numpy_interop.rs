@@ -5,9 +5,10 @@
 
 mod common;
 
-use std::process::Command;
+use std::io::{BufRead, BufReader, Write};
+use std::process::{Child, ChildStdout, Command, Stdio};
 
-use brigade::SharedArray;
+use brigade::{Dtype, Error, SharedArray};
 use common::{Directory, LeakCheck, skipped, unique};
 
 /// The interpreter, if it has what is needed.
@@ -27,6 +28,38 @@ fn run(python: &str, script: &str, arguments: &[&str]) -> String {
     let errors = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{errors}");
     String::from_utf8(output.stdout).unwrap().trim().to_owned()
+}
+
+/// A script that runs beside the test, taking turns with it.
+struct Beside {
+    child: Child,
+    output: BufReader<ChildStdout>,
+}
+
+impl Beside {
+    fn start(python: &str, script: &str, arguments: &[&str]) -> Beside {
+        let mut command = Command::new(python);
+        command.args(["-c", script]).args(arguments);
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        let output = BufReader::new(child.stdout.take().unwrap());
+        Beside { child, output }
+    }
+
+    /// Waits for the script to print a line.
+    fn line(&mut self) -> String {
+        let mut line = String::new();
+        self.output.read_line(&mut line).unwrap();
+        line.trim_end().to_owned()
+    }
+
+    /// Lets a script that reads a line go on.
+    fn go_on(&mut self) {
+        self.child.stdin.as_mut().unwrap().write_all(b"\n").unwrap();
+    }
+
+    fn succeeds(mut self) {
+        assert!(self.child.wait().unwrap().success());
+    }
 }
 
 #[test]
@@ -102,4 +135,93 @@ numpy.save(sys.argv[2], numpy.asfortranarray(numpy.arange(6.).reshape(2, 3).asty
     let read = SharedArray::<f64>::from_npy(&theirs).unwrap();
     assert_eq!(read.as_slice(), [0.0, 1.0, 2.0, 3.0, 4.0, 5.0]);
     assert_eq!(read.shape().dims(), [2, 3]);
+}
+
+#[test]
+fn memory_that_pythons_shared_memory_made_is_attached_as_it_lies() {
+    let _check = LeakCheck::new();
+    let Some(python) = python("from multiprocessing import shared_memory") else { return };
+    let name = unique("python-made");
+    let script = "import struct, sys
+from multiprocessing import shared_memory
+m = shared_memory.SharedMemory(sys.argv[1], create=True, size=40)
+struct.pack_into('<q4d', m.buf, 0, 4, 1.5, 2.5, 3.5, 4.5)
+print('made', flush=True)
+sys.stdin.readline()
+assert struct.unpack_from('<4d', m.buf, 8) == (1.5, 20.0, 3.5, 4.5)
+struct.pack_into('<d', m.buf, 8 + 16, 30.0)
+print('changed', flush=True)
+sys.stdin.readline()
+m.close()
+m.unlink()";
+    let mut beside = Beside::start(&python, script, &[&name]);
+    assert_eq!(beside.line(), "made");
+    // A header of one number, then the elements.
+    let count = SharedArray::<i64>::attach_raw(&name, Dtype::I64, [1], 0).unwrap();
+    assert_eq!(count.get([0]), Some(4));
+    let mut array = SharedArray::<f64>::attach_raw(&name, Dtype::F64, [2, 2], 8).unwrap();
+    assert_eq!(array.copy_to_vec(), [1.5, 2.5, 3.5, 4.5]);
+    array.set([0, 1], 20.0).unwrap();
+    beside.go_on();
+    assert_eq!(beside.line(), "changed");
+    assert_eq!(array.get([1, 0]), Some(30.0));
+    // Python rounds to nothing: one element more is one too many.
+    let beyond = SharedArray::<f64>::attach_raw(&name, Dtype::F64, [5], 8);
+    assert!(matches!(beyond, Err(Error::Layout { .. })), "{beyond:?}");
+    assert!(matches!(SharedArray::<f64>::open(&name), Err(Error::Layout { .. })), "no header");
+    assert!(!brigade::reclaim().unwrap().contains(&name));
+    drop((count, array));
+    beside.go_on();
+    beside.succeeds();
+    assert!(matches!(SharedArray::<f64>::open(&name), Err(Error::NotFound { .. })));
+}
+
+#[test]
+fn numpy_arrays_in_pythons_shared_memory_are_read_and_written_in_place() {
+    let _check = LeakCheck::new();
+    let Some(python) = python("import numpy; from multiprocessing import shared_memory") else {
+        return;
+    };
+    let name = unique("numpy-made");
+    let script = "import numpy, sys
+from multiprocessing import shared_memory
+m = shared_memory.SharedMemory(sys.argv[1], create=True, size=4 * 12)
+a = numpy.ndarray((3, 4), dtype='f4', buffer=m.buf)
+a[:] = numpy.arange(12).reshape(3, 4)
+print(a.dtype.str, flush=True)
+sys.stdin.readline()
+assert a[2, 3] == 99 and a.sum() == 66 - 11 + 99
+del a
+m.close()
+m.unlink()";
+    let mut beside = Beside::start(&python, script, &[&name]);
+    assert_eq!(beside.line(), Dtype::F32.to_string());
+    let mut array = SharedArray::<f32>::attach_raw(&name, Dtype::F32, [3, 4], 0).unwrap();
+    assert_eq!(array.get([1, 2]), Some(6.0));
+    array.set([2, 3], 99.0).unwrap();
+    beside.go_on();
+    beside.succeeds();
+    assert_eq!(array.get([2, 3]), Some(99.0), "the name is gone, the memory is not");
+}
+
+#[test]
+fn what_numpy_has_mapped_outlives_the_name() {
+    let _check = LeakCheck::new();
+    let Some(python) = python("import numpy") else { return };
+    let name = unique("mapped");
+    let array = SharedArray::<i32>::create(&name, [3]).unwrap();
+    let script = "import numpy, sys
+a = numpy.load('/dev/shm/' + sys.argv[1], mmap_mode='r+')
+print('mapped', flush=True)
+sys.stdin.readline()
+a[:] = [7, 8, 9]
+print(a.tolist(), flush=True)";
+    let mut beside = Beside::start(&python, script, &[&name]);
+    assert_eq!(beside.line(), "mapped");
+    // NumPy takes no lock: this was the last handle, and the name goes; the mapping stays.
+    drop(array);
+    assert!(!std::path::Path::new("/dev/shm").join(&name).exists());
+    beside.go_on();
+    assert_eq!(beside.line(), "[7, 8, 9]");
+    beside.succeeds();
 }
