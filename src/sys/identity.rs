@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
@@ -21,9 +22,20 @@ pub(crate) struct Identity {
 
 impl Identity {
     /// The calling process.
+    ///
+    /// `/proc` is read once a process, and again in whatever is forked from it.
     pub(crate) fn current() -> Result<Identity> {
+        static KNOWN_PID: AtomicU32 = AtomicU32::new(0);
+        static START_TICKS: AtomicU64 = AtomicU64::new(0);
         let pid = std::process::id();
+        // Acquire pairs with the Release below: who sees the number sees its start time. Only a
+        // fork makes another number, and then there is one thread.
+        if KNOWN_PID.load(Ordering::Acquire) == pid {
+            return Ok(Identity { pid, start_ticks: START_TICKS.load(Ordering::Relaxed) });
+        }
         let start_ticks = start_ticks("/proc/self/stat")?;
+        START_TICKS.store(start_ticks, Ordering::Relaxed);
+        KNOWN_PID.store(pid, Ordering::Release);
         Ok(Identity { pid, start_ticks })
     }
 }

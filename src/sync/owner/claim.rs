@@ -1,6 +1,7 @@
 //! One process's claim on an owner table.
 #![allow(unsafe_code)]
 
+use std::any::Any;
 use std::fmt;
 use std::sync::Arc;
 
@@ -22,7 +23,12 @@ struct Claim {
     token: Token,
     watch: Watch,
     pid: u32,
+    /// Never read: what keeps the table's memory, for as long as the claim must be given up there.
+    _keep: Option<Keep>,
 }
+
+/// Something that is dropped last.
+pub(crate) type Keep = Arc<dyn Any + Send + Sync>;
 
 impl Owner {
     /// Claims an entry for the calling process.
@@ -39,13 +45,28 @@ impl Owner {
         Owner::claim_as(table, watch, Identity::current()?)
     }
 
+    /// The same, and keeps `keep` until no clone, and no lock made with one, is left.
+    #[cfg(not(loom))]
+    pub(crate) fn claim_keeping(table: &OwnerTable, watch: Watch, keep: Keep) -> Result<Owner> {
+        Owner::claim_with(table, watch, Identity::current()?, Some(keep))
+    }
+
     pub(in crate::sync) fn claim_as(
         table: &OwnerTable,
         watch: Watch,
         who: Identity,
     ) -> Result<Owner> {
-        let token = table.claim_for(who)?;
-        Ok(Owner(Arc::new(Claim { table: *table, token, watch, pid: std::process::id() })))
+        Owner::claim_with(table, watch, who, None)
+    }
+
+    fn claim_with(
+        table: &OwnerTable,
+        watch: Watch,
+        who: Identity,
+        keep: Option<Keep>,
+    ) -> Result<Owner> {
+        let (token, pid) = (table.claim_for(who)?, std::process::id());
+        Ok(Owner(Arc::new(Claim { table: *table, token, watch, pid, _keep: keep })))
     }
 
     /// The token that stands for this owner in lock words.

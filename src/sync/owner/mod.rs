@@ -10,6 +10,8 @@
 #![allow(unsafe_code)]
 
 mod claim;
+#[cfg(not(loom))]
+mod process;
 #[cfg(all(test, not(loom)))]
 mod tests;
 
