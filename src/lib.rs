@@ -110,6 +110,7 @@ mod error;
 mod exit;
 mod shape;
 
+#[cfg(not(loom))]
 mod array;
 /// The one part of `pool/` that loom models; the rest lies over raw shared memory.
 #[cfg(loom)]
@@ -121,6 +122,8 @@ mod compute;
 #[cfg(all(any(test, fuzzing), not(loom)))]
 #[doc(hidden)]
 pub mod hostile;
+#[cfg(not(loom))]
+mod control;
 pub mod kernel;
 #[cfg(not(loom))]
 mod pool;
@@ -138,6 +141,7 @@ pub mod failpoint {
     };
 }
 
+#[cfg(not(loom))]
 pub use array::{
     Element, Frozen, LentNamed, LentNamedMut, MappedArray, MappedArrayMut, NamedArray, OwnedChunk,
     Refused, SharedArray,

@@ -8,13 +8,14 @@ mod source;
 use source::{Source, Token, closing, files, is_word, root, sources, tokens};
 
 /// Which modules of `src/` stand on which line. A module uses only modules on a lower one.
-const LAYERS: [&[&str]; 7] = [
+const LAYERS: [&[&str]; 8] = [
     &["atomics", "exit", "shape"],
     &["error"],
     &["kernel", "sys"],
     &["process", "region", "sync"],
+    &["control"],
     &["array", "telemetry"],
-    &["channel", "pool"],
+    &["channel", "pool", "shared"],
     &["compute", "hostile"],
 ];
 

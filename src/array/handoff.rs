@@ -13,22 +13,30 @@
 //! Outside of these calls a handle refuses to be serialised. Dropping a lease means that no
 //! worker has the bytes any more: a chunk's right returns to the handle that it left, if that
 //! still exists. In a pool without processes, step 2 is a [`redeem`] and step 3 an [`encode`].
+//!
+//! Control memory (queues, locks) travels by the same steps, but a worker may keep its handle: the
+//! memory says itself which processes use it, and the host drops a lease of it when the worker has
+//! given its handles up, or is reaped ([`Lease::control`]). What is given to several workers for
+//! longer than a task ([`encode_kept`], [`decode_kept`]) can hold nothing else.
 
 use std::cell::{Cell, RefCell};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError};
 
-use bytemuck::{Pod, Zeroable};
-use serde::{Deserialize, Serialize};
+use bytemuck::Pod;
 
-use crate::array::checked_size;
 use crate::array::chunk::{Home, Owner, Part};
+pub(crate) use crate::array::lease::{Hold, Lease, WireLease};
+use crate::array::lease::{KIND_CONTROL, KIND_FROZEN, KIND_OWNED, Right};
+pub(crate) use crate::array::ticket::{
+    ControlTicket, Ticket, deserialize_control, serialize_control, type_tag,
+};
+use crate::control::{Kind, Memory};
 use crate::region::arena::Span;
 use crate::region::windows::Windows;
-use crate::shape::{DIMENSIONS_MAX, Shape};
 
 /// Why a handle could not cross, in words for the codec's error.
-type Refusal = String;
+pub(super) type Refusal = String;
 
 /// Handles made by [`decode`] in this process that are still alive.
 static LIVE_HANDLES: AtomicUsize = AtomicUsize::new(0);
@@ -55,83 +63,18 @@ pub(crate) fn explain(error: &postcard::Error) -> String {
 /// Which of the four calls this thread is in.
 enum Context {
     Encode(Vec<Lease>),
-    Decode { windows: Windows, leases: Vec<WireLease>, is_taken: Vec<bool>, task: u64 },
-    EncodeBack { task: u64 },
+    /// The same where only control memory may travel.
+    EncodeKept(Vec<Lease>),
+    Decode {
+        windows: Windows,
+        leases: Vec<WireLease>,
+        is_taken: Vec<bool>,
+        task: u64,
+    },
+    EncodeBack {
+        task: u64,
+    },
     Redeem(Vec<Lease>),
-}
-
-/// What a worker may read or write, kept by the host until the worker cannot any more.
-#[derive(Debug)]
-pub(crate) struct Lease {
-    right: Option<Right>,
-    element_bytes: u32,
-}
-
-#[derive(Debug)]
-enum Right {
-    Frozen(Arc<Span>),
-    Owned { part: Part, home: Home },
-}
-
-/// A lease as a worker sees it.
-///
-/// | field           | written by | read by        | guard              | if the writer dies   |
-/// |-----------------|------------|----------------|--------------------|----------------------|
-/// | `arena_id`      | host       | worker, checks | the task slot's    | worker ends with the |
-/// | `offset`        | host       | worker, checks | publication, after | host                 |
-/// | `len_bytes`     | host       | worker, checks | which nobody       |                      |
-/// | `element_bytes` | host       | worker, checks | writes it          |                      |
-/// | `kind`          | host       | worker, checks |                    |                      |
-///
-/// The host never reads it back.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Pod, Zeroable)]
-#[repr(C)]
-pub(crate) struct WireLease {
-    /// The arena that `offset` counts in.
-    arena_id: u64,
-    /// The first byte, in bytes from the beginning of the arena.
-    offset: u64,
-    /// How many bytes.
-    len_bytes: u64,
-    /// The size of one element, in bytes.
-    element_bytes: u32,
-    /// [`KIND_FROZEN`] or [`KIND_OWNED`].
-    kind: u32,
-}
-
-const _: () = assert!(size_of::<WireLease>() == 32);
-const _: () = assert!(std::mem::offset_of!(WireLease, kind) == 28);
-
-const KIND_FROZEN: u32 = 1;
-const KIND_OWNED: u32 = 2;
-
-impl Lease {
-    /// The lease as a worker is to see it.
-    pub(crate) fn wire(&self) -> WireLease {
-        let right = self.right.as_ref().expect("a lease has its right until it is redeemed");
-        let (span, offset_bytes, len_bytes, kind) = match right {
-            Right::Frozen(span) => (&**span, 0, span.len_bytes(), KIND_FROZEN),
-            Right::Owned { part, .. } => {
-                (&part.parent.span, part.offset_bytes, part.len_bytes, KIND_OWNED)
-            }
-        };
-        WireLease {
-            arena_id: span.arena().id(),
-            offset: span.offset() + offset_bytes as u64,
-            len_bytes: len_bytes as u64,
-            element_bytes: self.element_bytes,
-            kind,
-        }
-    }
-}
-
-impl Drop for Lease {
-    fn drop(&mut self) {
-        if let Some(Right::Owned { part, home }) = self.right.take() {
-            let mut home = home.lock().unwrap_or_else(PoisonError::into_inner);
-            *home = Some(Owner::Host(part));
-        }
-    }
 }
 
 /// A worker's access to leased bytes, for the length of a task; counts as a live handle.
@@ -187,9 +130,27 @@ pub(crate) fn live_handles() -> usize {
 ///
 /// Those of `encoder`.
 pub(crate) fn encode<R, E>(encoder: impl FnOnce() -> Result<R, E>) -> Result<(R, Vec<Lease>), E> {
-    let (result, context) = within(Context::Encode(Vec::new()), encoder);
+    encode_within(Context::Encode(Vec::new()), encoder)
+}
+
+/// Host: as [`encode`], for what several workers may keep: control memory and nothing else.
+///
+/// # Errors
+///
+/// Those of `encoder`.
+pub(crate) fn encode_kept<R, E>(
+    encoder: impl FnOnce() -> Result<R, E>,
+) -> Result<(R, Vec<Lease>), E> {
+    encode_within(Context::EncodeKept(Vec::new()), encoder)
+}
+
+fn encode_within<R, E>(
+    context: Context,
+    encoder: impl FnOnce() -> Result<R, E>,
+) -> Result<(R, Vec<Lease>), E> {
+    let (result, context) = within(context, encoder);
     match context {
-        Context::Encode(leases) => Ok((result?, leases)),
+        Context::Encode(leases) | Context::EncodeKept(leases) => Ok((result?, leases)),
         _ => unreachable!("a context keeps its kind"),
     }
 }
@@ -198,6 +159,18 @@ pub(crate) fn encode<R, E>(encoder: impl FnOnce() -> Result<R, E>) -> Result<(R,
 pub(crate) fn decode<R>(windows: &Windows, leases: &[WireLease], decoder: impl FnOnce() -> R) -> R {
     // Relaxed: a number that only has to be new.
     let task = TASK.fetch_add(1, Ordering::Relaxed) + 1;
+    let (leases, is_taken) = (leases.to_vec(), vec![false; leases.len()]);
+    within(Context::Decode { windows: windows.clone(), leases, is_taken, task }, decoder).0
+}
+
+/// Worker: as [`decode`], of what [`encode_kept`] made. The task under way stays what it is.
+pub(crate) fn decode_kept<R>(
+    windows: &Windows,
+    leases: &[WireLease],
+    decoder: impl FnOnce() -> R,
+) -> R {
+    // Relaxed: as in `decode`.
+    let task = TASK.load(Ordering::Relaxed);
     let (leases, is_taken) = (leases.to_vec(), vec![false; leases.len()]);
     within(Context::Decode { windows: windows.clone(), leases, is_taken, task }, decoder).0
 }
@@ -234,17 +207,19 @@ fn within<R>(context: Context, body: impl FnOnce() -> R) -> (R, Context) {
 }
 
 fn outside() -> Refusal {
-    "arrays and chunks can only be part of a task's argument or result; \
-     copy the elements out to serialise them elsewhere"
+    "arrays, chunks and shared handles can only be part of a task's argument or result, and here \
+     not even of that; copy the elements out, or send a name"
         .to_owned()
 }
 
 fn made_inside() -> Refusal {
-    "an array that was made inside a task cannot be its result; return its elements".to_owned()
+    "what was made in shared memory inside a task cannot be its result; return its contents"
+        .to_owned()
 }
 
 fn from_another_task() -> Refusal {
-    "this array or chunk belongs to another task, or to another pool's arena".to_owned()
+    "this array, chunk or shared handle belongs to another task, or to another pool's arena"
+        .to_owned()
 }
 
 fn push(leases: &mut Vec<Lease>, right: Right, element_bytes: usize) -> Result<u32, Refusal> {
@@ -361,6 +336,62 @@ pub(crate) fn take_chunk<T: Pod>(
     })
 }
 
+/// Leases a host's control memory, once for each time it is met: `hold` may say how often. In a
+/// worker, names it on its way back.
+pub(crate) fn lend_control(
+    memory: &Memory,
+    hold: impl FnOnce() -> Result<Option<Hold>, Refusal>,
+) -> Result<ControlTicket, Refusal> {
+    memory.check().map_err(|error| error.to_string())?;
+    let (arena_id, offset, _) = memory.address();
+    CONTEXT.with_borrow_mut(|context| {
+        match context {
+            Some(Context::Encode(leases) | Context::EncodeKept(leases)) if memory.is_own() => {
+                let hold = hold()?;
+                push(leases, Right::Control { memory: memory.clone(), hold }, 1)?;
+            }
+            Some(Context::EncodeBack { .. }) if !memory.is_own() => {}
+            Some(Context::EncodeBack { .. }) => return Err(made_inside()),
+            Some(Context::Encode(_) | Context::EncodeKept(_)) => return Err(from_another_task()),
+            _ => return Err(outside()),
+        }
+        Ok(ControlTicket { arena_id, offset, kind: memory.kind().number(), tag: memory.tag() })
+    })
+}
+
+/// Turns what [`lend_control`] wrote into a handle of the same memory.
+pub(crate) fn take_control(
+    ticket: &ControlTicket,
+    kind: Kind,
+    tag: u64,
+) -> Result<Memory, Refusal> {
+    let ControlTicket { arena_id, offset, .. } = *ticket;
+    if (ticket.kind, ticket.tag) != (kind.number(), tag) {
+        return Err(format!("a handle of another type than this {}", kind.name()));
+    }
+    CONTEXT.with_borrow(|context| match context {
+        Some(Context::Redeem(leases)) => leases
+            .iter()
+            .filter_map(Lease::control)
+            .find(|memory| {
+                let (id, start, _) = memory.address();
+                (id, start) == (arena_id, offset)
+            })
+            .cloned()
+            .ok_or_else(from_another_task),
+        Some(Context::Decode { windows, leases, .. }) => {
+            let is_it = |lease: &&WireLease| {
+                (lease.kind, lease.arena_id, lease.offset) == (KIND_CONTROL, arena_id, offset)
+            };
+            let lease = leases.iter().find(is_it).filter(|_| arena_id == windows.id());
+            let lease = lease.ok_or_else(from_another_task)?;
+            let len_bytes = usize::try_from(lease.len_bytes).map_err(|e| e.to_string())?;
+            Memory::attach(windows, offset, len_bytes, kind, tag).map_err(|e| e.to_string())
+        }
+        _ => Err(outside()),
+    })
+}
+
 fn wrong_kind() -> Refusal {
     "its slot was taken already, or is of another kind".to_owned()
 }
@@ -405,57 +436,6 @@ fn borrow_lease<T: Pod>(
     }
     *is_taken = kind == KIND_OWNED;
     Ok(Loan::new(windows, start, ticket.slot, *task))
-}
-
-/// What a handle is in a payload.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub(crate) struct Ticket {
-    /// Index into the table of leases.
-    slot: u32,
-    /// Where a chunk begins in its array, in elements; a hint for display.
-    offset: u64,
-    dims: Vec<u64>,
-    /// A number made from the name of the element type.
-    type_tag: u64,
-}
-
-impl Ticket {
-    pub(crate) fn new<T>(slot: u32, offset: usize, dims: &[usize]) -> Ticket {
-        let dims = dims.iter().map(|&extent| extent as u64).collect();
-        Ticket { slot, offset: offset as u64, dims, type_tag: type_tag::<T>() }
-    }
-
-    /// Checks type and shape by themselves: the shape and its number of elements.
-    pub(crate) fn check<T>(&self) -> Result<(Shape, usize), Refusal> {
-        if self.type_tag != type_tag::<T>() {
-            let wanted = std::any::type_name::<T>();
-            return Err(format!("an array of other elements, instead of {wanted}"));
-        }
-        if self.dims.len() > DIMENSIONS_MAX {
-            return Err(format!("an array of {} dimensions", self.dims.len()));
-        }
-        let dims: Result<Vec<usize>, _> = self.dims.iter().map(|&d| usize::try_from(d)).collect();
-        let shape = Shape::from(dims.map_err(|e| e.to_string())?);
-        let (len, _) = checked_size::<T>(&shape).map_err(|e| e.to_string())?;
-        Ok((shape, len))
-    }
-
-    /// Where the chunk begins in its array, in elements, for display.
-    pub(crate) fn offset(&self) -> usize {
-        usize::try_from(self.offset).unwrap_or(usize::MAX)
-    }
-
-    fn find<'a, S>(&self, slots: &'a mut [S]) -> Result<&'a mut S, Refusal> {
-        let count = slots.len();
-        let found = usize::try_from(self.slot).ok().and_then(|slot| slots.get_mut(slot));
-        found.ok_or_else(|| format!("slot {} of {count}", self.slot))
-    }
-}
-
-/// FNV-1a of the type's name: host and worker run the same program, so the names agree.
-fn type_tag<T>() -> u64 {
-    let step = |hash: u64, &byte: &u8| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3);
-    std::any::type_name::<T>().as_bytes().iter().fold(0xcbf2_9ce4_8422_2325, step)
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ use std::rc::Rc;
 use super::*;
 use crate::array::{Frozen, OwnedChunk, SharedArray};
 use crate::region::arena::Arena;
+use serde::{Deserialize, Serialize};
 
 /// Serialises the live-handle counts: they are one number for the whole test process.
 static ONE_AT_A_TIME: std::sync::Mutex<()> = std::sync::Mutex::new(());

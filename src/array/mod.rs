@@ -54,12 +54,14 @@ pub(crate) mod codec;
 mod element;
 mod frozen;
 pub(crate) mod handoff;
+mod lease;
 mod mapped;
 mod named;
 mod npy_file;
 mod refused;
 mod shared;
 pub(crate) mod source;
+mod ticket;
 #[cfg(feature = "ndarray")]
 mod view;
 

@@ -1,0 +1,107 @@
+//! What a worker is lent, as the host keeps it and as the worker sees it.
+
+use std::sync::{Arc, PoisonError};
+
+use bytemuck::{Pod, Zeroable};
+
+use crate::array::chunk::{Home, Owner, Part};
+use crate::control::Memory;
+use crate::region::arena::Span;
+
+/// What a worker may read or write, kept by the host until the worker cannot any more.
+#[derive(Debug)]
+pub(crate) struct Lease {
+    pub(super) right: Option<Right>,
+    pub(super) element_bytes: u32,
+}
+
+/// What is lent.
+#[derive(Debug)]
+pub(super) enum Right {
+    Frozen(Arc<Span>),
+    Owned { part: Part, home: Home },
+    Control { memory: Memory, hold: Option<Hold> },
+}
+
+/// What a lease of control memory keeps beside the memory, and drops with itself.
+pub(crate) type Hold = Box<dyn std::fmt::Debug + Send + Sync>;
+
+/// A lease as a worker sees it.
+///
+/// | field           | written by | read by        | guard              | if the writer dies   |
+/// |-----------------|------------|----------------|--------------------|----------------------|
+/// | `arena_id`      | host       | worker, checks | the task slot's    | worker ends with the |
+/// | `offset`        | host       | worker, checks | publication, after | host                 |
+/// | `len_bytes`     | host       | worker, checks | which nobody       |                      |
+/// | `element_bytes` | host       | worker, checks | writes it          |                      |
+/// | `kind`          | host       | worker, checks |                    |                      |
+///
+/// The host never reads it back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Pod, Zeroable)]
+#[repr(C)]
+pub(crate) struct WireLease {
+    /// The arena that `offset` counts in.
+    pub(super) arena_id: u64,
+    /// The first byte, in bytes from the beginning of the arena.
+    pub(super) offset: u64,
+    /// How many bytes.
+    pub(super) len_bytes: u64,
+    /// The size of one element, in bytes.
+    pub(super) element_bytes: u32,
+    /// [`KIND_FROZEN`], [`KIND_OWNED`] or [`KIND_CONTROL`].
+    pub(super) kind: u32,
+}
+
+const _: () = assert!(size_of::<WireLease>() == 32);
+const _: () = assert!(std::mem::offset_of!(WireLease, kind) == 28);
+
+pub(super) const KIND_FROZEN: u32 = 1;
+pub(super) const KIND_OWNED: u32 = 2;
+pub(super) const KIND_CONTROL: u32 = 3;
+
+impl Lease {
+    /// The lease as a worker is to see it.
+    pub(crate) fn wire(&self) -> WireLease {
+        let right = self.right.as_ref().expect("a lease has its right until it is redeemed");
+        let (span, offset_bytes, len_bytes, kind) = match right {
+            Right::Frozen(span) => (&**span, 0, span.len_bytes(), KIND_FROZEN),
+            Right::Owned { part, .. } => {
+                (&part.parent.span, part.offset_bytes, part.len_bytes, KIND_OWNED)
+            }
+            Right::Control { memory, .. } => {
+                let (arena_id, offset, len_bytes) = memory.address();
+                let (element_bytes, kind) = (1, KIND_CONTROL);
+                let len_bytes = len_bytes as u64;
+                return WireLease { arena_id, offset, len_bytes, element_bytes, kind };
+            }
+        };
+        WireLease {
+            arena_id: span.arena().id(),
+            offset: span.offset() + offset_bytes as u64,
+            len_bytes: len_bytes as u64,
+            element_bytes: self.element_bytes,
+            kind,
+        }
+    }
+
+    /// The control memory that it lends, if it does.
+    ///
+    /// Whoever gave the lease to a process asks [`Memory::has_process`] before it drops it, and
+    /// keeps a handle while that process has one; and calls [`Memory::sweep_process`] when the
+    /// process is reaped.
+    pub(crate) fn control(&self) -> Option<&Memory> {
+        match &self.right {
+            Some(Right::Control { memory, .. }) => Some(memory),
+            _ => None,
+        }
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        if let Some(Right::Owned { part, home }) = self.right.take() {
+            let mut home = home.lock().unwrap_or_else(PoisonError::into_inner);
+            *home = Some(Owner::Host(part));
+        }
+    }
+}

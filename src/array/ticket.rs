@@ -1,0 +1,100 @@
+//! What handles are in a payload.
+
+use serde::de::Error as _;
+use serde::ser::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use crate::array::checked_size;
+use crate::array::handoff::{self, Refusal};
+use crate::control::{Kind, Memory};
+use crate::shape::{DIMENSIONS_MAX, Shape};
+
+/// What a handle is in a payload.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Ticket {
+    /// Index into the table of leases.
+    pub(super) slot: u32,
+    /// Where a chunk begins in its array, in elements; a hint for display.
+    pub(super) offset: u64,
+    pub(super) dims: Vec<u64>,
+    /// A number made from the name of the element type.
+    pub(super) type_tag: u64,
+}
+
+impl Ticket {
+    pub(crate) fn new<T>(slot: u32, offset: usize, dims: &[usize]) -> Ticket {
+        let dims = dims.iter().map(|&extent| extent as u64).collect();
+        Ticket { slot, offset: offset as u64, dims, type_tag: type_tag::<T>() }
+    }
+
+    /// Checks type and shape by themselves: the shape and its number of elements.
+    pub(crate) fn check<T>(&self) -> Result<(Shape, usize), Refusal> {
+        if self.type_tag != type_tag::<T>() {
+            let wanted = std::any::type_name::<T>();
+            return Err(format!("an array of other elements, instead of {wanted}"));
+        }
+        if self.dims.len() > DIMENSIONS_MAX {
+            return Err(format!("an array of {} dimensions", self.dims.len()));
+        }
+        let dims: Result<Vec<usize>, _> = self.dims.iter().map(|&d| usize::try_from(d)).collect();
+        let shape = Shape::from(dims.map_err(|e| e.to_string())?);
+        let (len, _) = checked_size::<T>(&shape).map_err(|e| e.to_string())?;
+        Ok((shape, len))
+    }
+
+    /// Where the chunk begins in its array, in elements, for display.
+    pub(crate) fn offset(&self) -> usize {
+        usize::try_from(self.offset).unwrap_or(usize::MAX)
+    }
+
+    pub(super) fn find<'a, S>(&self, slots: &'a mut [S]) -> Result<&'a mut S, Refusal> {
+        let count = slots.len();
+        let found = usize::try_from(self.slot).ok().and_then(|slot| slots.get_mut(slot));
+        found.ok_or_else(|| format!("slot {} of {count}", self.slot))
+    }
+}
+
+/// FNV-1a of the type's name: host and worker run the same program, so the names agree.
+pub(crate) fn type_tag<T>() -> u64 {
+    let step = |hash: u64, &byte: &u8| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3);
+    std::any::type_name::<T>().as_bytes().iter().fold(0xcbf2_9ce4_8422_2325, step)
+}
+
+/// What a handle of control memory is in a payload: where its lease must be found.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+pub(crate) struct ControlTicket {
+    pub(super) arena_id: u64,
+    pub(super) offset: u64,
+    pub(super) kind: u32,
+    pub(super) tag: u64,
+}
+
+/// Serialises a primitive in `memory`: the body of its `Serialize`.
+///
+/// # Errors
+///
+/// Outside of the codec of a task, in a forked child, and in a worker other than on the way back.
+pub(crate) fn serialize_control<S: Serializer>(
+    memory: &Memory,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    match handoff::lend_control(memory, || Ok(None)) {
+        Ok(ticket) => ticket.serialize(serializer),
+        Err(refusal) => Err(S::Error::custom(handoff::noted(refusal))),
+    }
+}
+
+/// Deserialises the memory of a primitive: what its `Deserialize` begins with.
+///
+/// # Errors
+///
+/// Outside of the codec of a task, and for a memory that was not lent to it.
+pub(crate) fn deserialize_control<'de, D: Deserializer<'de>>(
+    deserializer: D,
+    kind: Kind,
+    tag: u64,
+) -> Result<Memory, D::Error> {
+    let ticket = ControlTicket::deserialize(deserializer)?;
+    handoff::take_control(&ticket, kind, tag)
+        .map_err(|refusal| D::Error::custom(handoff::noted(refusal)))
+}

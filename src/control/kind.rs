@@ -1,0 +1,89 @@
+//! Which primitive a control memory holds.
+
+/// What lies in the body of a control memory; its number stands in the header.
+///
+/// Numbers are never given to another primitive: programs of different versions may meet in a
+/// named memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Queue = 1,
+    JoinableQueue = 2,
+    SimpleQueue = 3,
+    Pipe = 4,
+    Lock = 16,
+    ReentrantLock = 17,
+    RwLock = 18,
+    Semaphore = 19,
+    BoundedSemaphore = 20,
+    Condvar = 21,
+    Event = 22,
+    Barrier = 23,
+    Once = 24,
+    Value = 25,
+    SharedList = 26,
+}
+
+const ALL: [Kind; 15] = [
+    Kind::Queue,
+    Kind::JoinableQueue,
+    Kind::SimpleQueue,
+    Kind::Pipe,
+    Kind::Lock,
+    Kind::ReentrantLock,
+    Kind::RwLock,
+    Kind::Semaphore,
+    Kind::BoundedSemaphore,
+    Kind::Condvar,
+    Kind::Event,
+    Kind::Barrier,
+    Kind::Once,
+    Kind::Value,
+    Kind::SharedList,
+];
+
+impl Kind {
+    /// The number in a header.
+    pub(crate) fn number(self) -> u32 {
+        self as u32
+    }
+
+    /// The primitive of this number.
+    pub(crate) fn from_number(number: u32) -> Option<Kind> {
+        ALL.into_iter().find(|kind| kind.number() == number)
+    }
+
+    /// What people call it.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Kind::Queue => "queue",
+            Kind::JoinableQueue => "joinable queue",
+            Kind::SimpleQueue => "simple queue",
+            Kind::Pipe => "pipe",
+            Kind::Lock => "lock",
+            Kind::ReentrantLock => "reentrant lock",
+            Kind::RwLock => "reader-writer lock",
+            Kind::Semaphore => "semaphore",
+            Kind::BoundedSemaphore => "bounded semaphore",
+            Kind::Condvar => "condition variable",
+            Kind::Event => "event",
+            Kind::Barrier => "barrier",
+            Kind::Once => "once",
+            Kind::Value => "value",
+            Kind::SharedList => "shared list",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_kind_is_found_by_its_number_and_no_other_number_is_one() {
+        for kind in ALL {
+            assert_eq!(Kind::from_number(kind.number()), Some(kind));
+        }
+        let known = (0..100).filter_map(Kind::from_number).count();
+        assert_eq!(known, ALL.len());
+    }
+}

@@ -1,0 +1,359 @@
+//! The handle of a control memory.
+#![allow(unsafe_code)]
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::ptr::NonNull;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+
+use super::header::{self, ALIGN_BYTES, Geometry, TABLE_OFFSET};
+use crate::control::Kind;
+use crate::error::{Error, Result};
+use crate::region::arena::{Arena, Contents, Span};
+use crate::region::windows::Windows;
+use crate::sync::{Owner, OwnerTable, Watch};
+use crate::sys::{limits, process};
+
+/// What to make.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Spec {
+    pub(crate) kind: Kind,
+    /// A number of the primitive's own, a type's say, which whoever opens it must know.
+    pub(crate) tag: u64,
+    /// Runs of futex words that the body registers; a lock is one, a ring three.
+    pub(crate) entries: u32,
+    /// The size of the body.
+    pub(crate) body_bytes: usize,
+}
+
+impl Spec {
+    /// The size of the whole, in bytes.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidArgument`] if that is no number.
+    pub(crate) fn size_bytes(&self) -> Result<usize> {
+        Ok(self.geometry()?.total_bytes())
+    }
+
+    fn geometry(&self) -> Result<Geometry> {
+        Geometry::new(owners(), self.entries.max(1), self.body_bytes).ok_or_else(|| {
+            let expected = "a size within the address space";
+            Error::invalid("the size of a shared primitive", self.body_bytes, expected)
+        })
+    }
+}
+
+/// Processes that can use one memory at once: several pools with a worker for each processor.
+fn owners() -> u32 {
+    u32::try_from(limits::processors().saturating_mul(4)).unwrap_or(u32::MAX).clamp(256, 1 << 16)
+}
+
+/// Which bytes a memory is made of.
+#[derive(Debug)]
+pub(crate) enum Backing {
+    /// A span of this process's own arena, at the first aligned byte of it.
+    Span(Span),
+    /// A span of another process's arena, as a worker sees it.
+    Lent { windows: Windows, offset: u64, len_bytes: usize },
+}
+
+impl Backing {
+    /// A span of the arena for `len_bytes` aligned bytes, all zero.
+    fn reserve(len_bytes: usize) -> Result<Backing> {
+        let span = Arena::host()?.reserve(len_bytes + ALIGN_BYTES, Contents::Zeroed)?;
+        Ok(Backing::Span(span))
+    }
+
+    /// Where the bytes are in their arena: its number, the offset of the first, and how many.
+    fn address(&self) -> (u64, u64, usize) {
+        match self {
+            Backing::Span(span) => {
+                let offset = span.offset().next_multiple_of(ALIGN_BYTES as u64);
+                (span.arena().id(), offset, span.len_bytes() - ALIGN_BYTES)
+            }
+            Backing::Lent { windows, offset, len_bytes } => (windows.id(), *offset, *len_bytes),
+        }
+    }
+
+    /// The bytes in this process, aligned, readable and writable as long as `self` is there.
+    fn place(&self) -> Result<(NonNull<u8>, usize)> {
+        let (_, offset, len_bytes) = self.address();
+        let start = match self {
+            // Windows are aligned to 2 MiB, so that an offset's alignment is the address's.
+            Backing::Span(span) => {
+                let skip = usize::try_from(offset - span.offset()).unwrap_or(0);
+                span.as_ptr().wrapping_add(skip)
+            }
+            Backing::Lent { windows, .. } => windows.write(offset, len_bytes)?,
+        };
+        match NonNull::new(start) {
+            Some(start) if start.addr().get().is_multiple_of(ALIGN_BYTES) => Ok((start, len_bytes)),
+            _ => {
+                let found = format!("offset {offset}");
+                Err(Error::Corrupt { what: "the place of a control memory", found })
+            }
+        }
+    }
+}
+
+/// A control memory as one process sees it. Clones are the same handle.
+///
+/// The bytes stay as long as a handle, or a lock or ring that was made with its owner. Of what has
+/// no owner (an event) the bytes stay only while there is a handle.
+#[derive(Clone)]
+pub(crate) struct Memory(Arc<Inner>);
+
+struct Inner {
+    /// Keeps the backing: giving up the claim writes to the table.
+    owner: Owner,
+    start: NonNull<u8>,
+    geometry: Geometry,
+    kind: Kind,
+    tag: u64,
+    pid: u32,
+    backing: Arc<Backing>,
+}
+
+// SAFETY: `start` leads into memory that `backing` keeps mapped on every thread, and which is
+// only used through atomics, or under locks, by whoever asks for it.
+unsafe impl Send for Inner {}
+// SAFETY: as for `Send`.
+unsafe impl Sync for Inner {}
+
+/// Memories that this process has handles of, by arena and offset: what arrives twice is attached
+/// once, under one owner.
+static ATTACHED: Mutex<BTreeMap<(u64, u64), Weak<Inner>>> = Mutex::new(BTreeMap::new());
+
+fn attached() -> MutexGuard<'static, BTreeMap<(u64, u64), Weak<Inner>>> {
+    // Every change of the map is one call: a panic cannot leave it half made.
+    ATTACHED.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Memory {
+    /// Makes a memory in this process's arena. `make` makes the primitive's words in the body,
+    /// which is zero, and enters them into the directory.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoSpace`], [`Error::Os`], and those of `make`.
+    pub(crate) fn create<R>(
+        spec: &Spec,
+        make: impl FnOnce(&Memory) -> Result<R>,
+    ) -> Result<(R, Memory)> {
+        let made = Memory::create_in(Backing::reserve(spec.size_bytes()?)?, spec, make)?;
+        let (id, offset, _) = made.1.0.backing.address();
+        attached().insert((id, offset), Arc::downgrade(&made.1.0));
+        Ok(made)
+    }
+
+    /// The same in bytes that are there already, zero, and known to nobody else yet.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::TooLarge`] if they are too few; [`Error::Os`], and those of `make`.
+    pub(crate) fn create_in<R>(
+        backing: Backing,
+        spec: &Spec,
+        make: impl FnOnce(&Memory) -> Result<R>,
+    ) -> Result<(R, Memory)> {
+        let geometry = spec.geometry()?;
+        let (start, len_bytes) = backing.place()?;
+        if geometry.total_bytes() > len_bytes {
+            let (size_bytes, limit_bytes) = (geometry.total_bytes() as u64, len_bytes as u64);
+            return Err(Error::TooLarge { what: "a shared primitive", size_bytes, limit_bytes });
+        }
+        // SAFETY: inside: the geometry's total was checked above, and the table comes first.
+        let table_place = unsafe { start.add(TABLE_OFFSET) };
+        let (owners, entries) = (owners(), spec.entries.max(1));
+        // SAFETY: aligned (header.rs asserts it), within `body_offset` by the geometry, kept by
+        // the backing, which the owner keeps; nobody else knows the bytes yet.
+        let table = unsafe {
+            OwnerTable::create(table_place, owners, entries, start, geometry.total_bytes())
+        }?;
+        // SAFETY: aligned and inside, as above; all zero, and atomics to everybody.
+        let header = unsafe { header::at(start) };
+        header.write(spec.kind, spec.tag, geometry);
+        let Spec { kind, tag, .. } = *spec;
+        let memory = Memory::over(&table, start, geometry, (kind, tag), backing)?;
+        let made = make(&memory)?;
+        header.publish();
+        Ok((made, memory))
+    }
+
+    /// Uses a memory that another process has made.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Layout`] if the bytes do not hold a `kind` with this `tag`; [`Error::Full`] if too
+    /// many processes use it; [`Error::PidNamespace`], [`Error::Os`].
+    pub(crate) fn open(backing: Backing, kind: Kind, tag: u64) -> Result<Memory> {
+        let (start, len_bytes) = backing.place()?;
+        if len_bytes < TABLE_OFFSET {
+            let expected = format!("a header of {TABLE_OFFSET}");
+            return Err(layout(format!("{len_bytes} bytes"), expected));
+        }
+        // SAFETY: aligned, long enough, kept by the backing, and atomics to everybody.
+        let header = unsafe { header::at(start) };
+        let (found, found_tag, geometry) = header.read(len_bytes)?;
+        if found != kind {
+            return Err(layout(format!("a {}", found.name()), format!("a {}", kind.name())));
+        }
+        if found_tag != tag {
+            let (found, expected) = (format!("type {found_tag:#x}"), format!("type {tag:#x}"));
+            return Err(layout(found, expected));
+        }
+        // SAFETY: `TABLE_OFFSET <= len_bytes`, checked above.
+        let table_place = unsafe { start.add(TABLE_OFFSET) };
+        let table_bytes = geometry.body_offset - TABLE_OFFSET;
+        // SAFETY: aligned; `read` checked that the table's end lies before the body, and the body's
+        // within the bytes, which the backing keeps; everybody uses them by atomics.
+        let table =
+            unsafe { OwnerTable::attach(table_place, table_bytes, start, geometry.total_bytes()) }?;
+        Memory::over(&table, start, geometry, (kind, tag), backing)
+    }
+
+    /// A worker's handle of the memory that it was lent: a new one, or another of the one that it
+    /// has already.
+    ///
+    /// # Errors
+    ///
+    /// As [`open`](Memory::open), and [`Error::Corrupt`] outside of the arena.
+    pub(crate) fn attach(
+        windows: &Windows,
+        offset: u64,
+        len_bytes: usize,
+        kind: Kind,
+        tag: u64,
+    ) -> Result<Memory> {
+        let key = (windows.id(), offset);
+        let mut attached = attached();
+        let known = attached.get(&key).and_then(Weak::upgrade).map(Memory);
+        if let Some(memory) = known {
+            // Dropped after the list is free again: the last handle takes itself off it.
+            drop(attached);
+            if (memory.0.kind, memory.0.tag) != (kind, tag) {
+                let found = format!("a {}", memory.0.kind.name());
+                return Err(layout(found, format!("a {}", kind.name())));
+            }
+            return Ok(memory);
+        }
+        let backing = Backing::Lent { windows: windows.clone(), offset, len_bytes };
+        let memory = Memory::open(backing, kind, tag)?;
+        attached.insert(key, Arc::downgrade(&memory.0));
+        Ok(memory)
+    }
+
+    fn over(
+        table: &OwnerTable,
+        start: NonNull<u8>,
+        geometry: Geometry,
+        (kind, tag): (Kind, u64),
+        backing: Backing,
+    ) -> Result<Memory> {
+        let backing = Arc::new(backing);
+        let owner = Owner::claim_keeping(table, Watch::Waiters, Arc::clone(&backing) as _)?;
+        let pid = process::pid();
+        Ok(Memory(Arc::new(Inner { owner, start, geometry, kind, tag, pid, backing })))
+    }
+
+    /// An error in a child that was forked from the process that has this handle. To be asked
+    /// before every use of what was made over the body.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Closed`].
+    #[inline]
+    pub(crate) fn check(&self) -> Result<()> {
+        if self.0.pid == process::pid() { Ok(()) } else { Err(forked()) }
+    }
+
+    /// The body: aligned to 128 bytes, valid while a handle of this memory exists.
+    pub(crate) fn body(&self) -> (NonNull<u8>, usize) {
+        let Geometry { body_offset, body_bytes } = self.0.geometry;
+        // SAFETY: inside, checked when the handle was made.
+        (unsafe { self.0.start.add(body_offset) }, body_bytes)
+    }
+
+    #[cfg(test)]
+    pub(super) fn start(&self) -> NonNull<u8> {
+        self.0.start
+    }
+
+    /// In whose name this process takes locks in this memory.
+    pub(crate) fn owner(&self) -> &Owner {
+        &self.0.owner
+    }
+
+    /// Which primitive it holds.
+    pub(crate) fn kind(&self) -> Kind {
+        self.0.kind
+    }
+
+    /// The primitive's own number.
+    pub(crate) fn tag(&self) -> u64 {
+        self.0.tag
+    }
+
+    /// Whether both are handles of the same attachment.
+    pub(crate) fn is_same(&self, other: &Memory) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
+    /// Where the bytes are: the arena's number, the offset of the first, and how many.
+    pub(crate) fn address(&self) -> (u64, u64, usize) {
+        self.0.backing.address()
+    }
+
+    /// Whether this process made it in its own arena, and so can lend it to workers.
+    pub(crate) fn is_own(&self) -> bool {
+        matches!(&*self.0.backing, Backing::Span(_))
+    }
+
+    /// Whether process `pid` has a handle of it.
+    pub(crate) fn has_process(&self, pid: u32) -> bool {
+        self.check().is_ok() && self.0.owner.table().has_process(pid)
+    }
+
+    /// Frees what process `pid`, which has ended, had locked, and wakes who may wait for it.
+    /// Returns how many locks it held.
+    pub(crate) fn sweep_process(&self, pid: u32) -> usize {
+        if self.check().is_err() {
+            return 0;
+        }
+        self.0.owner.table().sweep_process(pid)
+    }
+}
+
+#[cold]
+fn forked() -> Error {
+    Error::Closed { what: "a shared handle that was made before this process forked" }
+}
+
+fn layout(found: String, expected: String) -> Error {
+    Error::Layout { place: "control memory".to_owned(), found, expected }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        // In a forked child the list may be locked for ever, and nothing of this is its business.
+        if self.pid != process::pid() {
+            return;
+        }
+        let (id, offset, _) = self.backing.address();
+        let mut attached = attached();
+        // Another may have been attached since this one's count fell to zero.
+        if attached.get(&(id, offset)).is_some_and(|known| std::ptr::eq(known.as_ptr(), self)) {
+            attached.remove(&(id, offset));
+        }
+    }
+}
+
+impl fmt::Debug for Memory {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Memory")
+            .field("kind", &self.0.kind.name())
+            .field("body_bytes", &self.0.geometry.body_bytes)
+            .finish_non_exhaustive()
+    }
+}
