@@ -1,14 +1,16 @@
 //! How a pool is configured.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::array::handoff::{self, Lease};
 use crate::error::{Error, Result};
 use crate::pool::Pool;
-use crate::pool::core::{Config, Core, Start};
+use crate::pool::core::{Config, Core, Initializer, Start};
 use crate::pool::job::{self, Trampoline};
 use crate::pool::task::Rules;
 use crate::process::function::FunctionOffset;
@@ -43,7 +45,7 @@ pub struct PoolBuilder {
     grace: Duration,
     timeout: Option<Duration>,
     retries: u32,
-    initializer: Option<(Trampoline, Vec<u8>)>,
+    initializer: Option<(Trampoline, Vec<u8>, Arc<Vec<Lease>>)>,
     initializer_error: Option<String>,
     max_tasks_per_worker: Option<u64>,
     memory_soft_bytes: Option<u64>,
@@ -126,9 +128,14 @@ impl PoolBuilder {
         // Only its type matters: a function item or a closure that captures nothing.
         let _ = function;
         let mut bytes = Vec::new();
-        self.initializer_error = job::encode_onto(&mut bytes, &argument).err();
-        self.initializer =
-            Some((job::call::<F, A, std::result::Result<(), String>> as Trampoline, bytes));
+        let encoded = handoff::encode_kept(|| job::encode_onto(&mut bytes, &argument));
+        let (leases, error) = match encoded {
+            Ok(((), leases)) => (leases, None),
+            Err(reason) => (Vec::new(), Some(reason)),
+        };
+        let trampoline: Trampoline = job::call::<F, A, std::result::Result<(), String>>;
+        self.initializer = Some((trampoline, bytes, Arc::new(leases)));
+        self.initializer_error = error;
         self
     }
 
@@ -214,8 +221,9 @@ impl PoolBuilder {
         }
         let initializer = match self.initializer {
             None => None,
-            Some((trampoline, bytes)) => {
-                Some((FunctionOffset::of(trampoline as *const ())?.to_word(), bytes))
+            Some((trampoline, encoded, leases)) => {
+                let function = FunctionOffset::of(trampoline as *const ())?.to_word();
+                Some(Initializer { function, encoded, leases })
             }
         };
         Ok(Config {

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
+use crate::array::handoff::Lease;
 use crate::error::{Error, Result};
 use crate::pool::board::HostBoard;
 use crate::pool::host_lane::HostLane;
@@ -14,7 +15,7 @@ use crate::pool::lane::driver;
 use crate::pool::seat::{Cause, Condition, Seat};
 use crate::pool::state::{Life, State, Watch};
 use crate::pool::supervise::{Bell, WorkerSocket};
-use crate::pool::task::Rules;
+use crate::pool::task::{self, Rules};
 use crate::pool::worker::{self, Charter};
 use crate::process::events::{Supervisor, Token};
 use crate::process::launch::{ForkServer, Order};
@@ -42,7 +43,7 @@ pub(super) struct Config {
     pub(super) name: String,
     pub(super) grace: Duration,
     pub(super) rules: Rules,
-    pub(super) initializer: Option<(u64, Vec<u8>)>,
+    pub(super) initializer: Option<Initializer>,
     pub(super) tasks_max: Option<u64>,
     pub(super) memory_soft_bytes: Option<u64>,
     pub(super) memory_hard_bytes: Option<u64>,
@@ -50,6 +51,24 @@ pub(super) struct Config {
     pub(super) nice: Option<i32>,
     pub(super) pin: Option<Vec<usize>>,
     pub(super) spin_short: bool,
+}
+
+/// What every worker runs first.
+#[derive(Debug, Clone)]
+pub(super) struct Initializer {
+    pub(super) function: u64,
+    pub(super) encoded: Vec<u8>,
+    /// What its argument refers to; every worker, and every later one, may keep it.
+    pub(super) leases: Arc<Vec<Lease>>,
+}
+
+impl Initializer {
+    /// As a worker's charter has it.
+    fn charter(&self) -> (u64, usize, Vec<u8>) {
+        let mut bytes = task::table(&self.leases);
+        bytes.extend_from_slice(&self.encoded);
+        (self.function, self.leases.len(), bytes)
+    }
 }
 
 /// A pool without its user's face.
@@ -116,6 +135,7 @@ impl Core {
                 pidfd: None,
                 socket: None,
                 granted: Vec::new(),
+                lent: Vec::new(),
                 charter: None,
                 strikes: 0,
             });
@@ -154,7 +174,7 @@ impl Core {
             lane: lane.offset(),
             board: state.board.offset(),
             depth: worker::depth() + 1,
-            initializer: config.initializer.clone(),
+            initializer: config.initializer.as_ref().map(Initializer::charter),
             tasks_max: config.tasks_max,
             memory_soft_bytes: config.memory_soft_bytes,
             memory_hard_bytes: config.memory_hard_bytes,
@@ -204,6 +224,7 @@ impl Core {
                 pidfd: None,
                 socket: Some((socket, token)),
                 granted: Vec::new(),
+                lent: Vec::new(),
                 charter: Some(span),
                 strikes,
             },

@@ -7,14 +7,15 @@ use std::sync::Arc;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use crate::array::handoff;
 use crate::error::{Error, Result, TaskError};
 use crate::pool::core::Core;
 use crate::pool::handle;
 use crate::pool::job::{self, Batch, Job, JobError, Trampoline};
 use crate::pool::lane::Stage;
 use crate::pool::state::Watch;
-use crate::pool::task::{Outcome, Rules, TaskId};
-use crate::region::arena::{Contents, Span};
+use crate::pool::task::{self, Kept, Outcome, Rules, TaskId};
+use crate::region::arena::Contents;
 
 /// How long a batch should keep a worker busy: long beside a dispatch, short beside a second.
 const BATCH_NS: u64 = 250_000;
@@ -28,7 +29,7 @@ pub(super) const BATCHES_PER_WORKER: usize = 4;
 /// A shared value, encoded, in the arena.
 #[derive(Debug, Clone)]
 pub(super) struct Shared {
-    span: Arc<Span>,
+    kept: Arc<Kept>,
     place: SharedPlace,
 }
 
@@ -38,20 +39,26 @@ struct SharedPlace {
     call: u64,
     offset: u64,
     len: usize,
+    /// How many leases stand in front of it.
+    leases: usize,
 }
 
 impl Shared {
     pub(super) fn new<W: Serialize>(core: &Core, value: &W) -> Result<Shared> {
-        let mut bytes = Vec::new();
-        // Outside of `handoff::encode`, so that handles are refused: workers keep the value
-        // longer than a task, and a handle must not outlive its task.
-        job::encode_onto(&mut bytes, value).map_err(|reason| {
+        let mut encoded = Vec::new();
+        // Arrays are refused: workers keep the value longer than a task, and a handle of an array
+        // must not outlive its task.
+        let attempt = handoff::encode_kept(|| job::encode_onto(&mut encoded, value));
+        let ((), leases) = attempt.map_err(|reason| {
             Error::Task(TaskError::Codec { what: "shared value", action: "encoded", reason })
         })?;
+        let mut bytes = task::table(&leases);
+        bytes.extend_from_slice(&encoded);
         let span = core.arena.reserve(bytes.len().max(1), Contents::Stale)?;
         span.store(&bytes);
-        let place = SharedPlace { call: core.next_call(), offset: span.offset(), len: bytes.len() };
-        Ok(Shared { span: Arc::new(span), place })
+        let (call, offset) = (core.next_call(), span.offset());
+        let place = SharedPlace { call, offset, len: bytes.len(), leases: leases.len() };
+        Ok(Shared { kept: Arc::new(Kept { _span: span, leases }), place })
     }
 }
 
@@ -169,7 +176,7 @@ where
                 batch.finish();
                 Ok(())
             };
-            let keeps = shared.map(|shared| Arc::clone(&shared.span));
+            let keeps = shared.map(|shared| Arc::clone(&shared.kept));
             let (trampoline, name, rules) = (self.trampoline, self.name, self.rules);
             let id = self.core.submit_keeping(trampoline, name, rules, keeps, encode)?;
             self.batches.push_back((id, count));
@@ -302,7 +309,9 @@ where
         let bytes = windows
             .copy_out(place.offset, place.len)
             .map_err(|error| JobError::Argument(error.to_string()))?;
-        job::decode(&bytes).map_err(JobError::Argument)
+        let short = || JobError::Argument("a shared value without its leases".into());
+        let (leases, encoded) = task::split_table(&bytes, place.leases).ok_or_else(short)?;
+        handoff::decode_kept(windows, &leases, || job::decode(encoded)).map_err(JobError::Argument)
     })?;
     (job.progress)(Stage::Running);
     let function = job::conjure::<F>();

@@ -17,13 +17,14 @@
 use std::io;
 use std::time::{Duration, Instant};
 
+use crate::array::handoff::Lease;
 use crate::error::{Death, Error, Phase, TaskError};
 use crate::exit::ExitReason;
-use crate::pool::core::Core;
+use crate::pool::core::{Config, Core};
 use crate::pool::lane::Stage;
 use crate::pool::seat::{Cause, Condition, Seat};
 use crate::pool::state::{Life, State};
-use crate::pool::task::TaskId;
+use crate::pool::task::{Call, TaskId};
 use crate::process::launch::ChildEvent;
 #[cfg(feature = "failpoints")]
 use crate::sys::failpoint::{self, Point};
@@ -91,12 +92,17 @@ impl Core {
         let failure = failure.map(|error| error.to_string());
         let stage = seat.lane.running();
         let (started, untouched) = seat.lane.autopsy();
-        if !is_gone {
+        if is_gone {
+            sweep_lent(state, index, &self.config, &started);
+        } else {
             // Somebody holds its socket, and that may be it: it gets no work and leaves, and its
             // lane is never given to another.
             seat.lane.stop();
             seat.lane.abandon();
+            std::mem::forget(std::mem::take(&mut seat.lent));
         }
+        let seat = &mut state.seats[index];
+        seat.lent.clear();
         seat.condition = Condition::Vacant;
         seat.pidfd = None;
         seat.charter = None;
@@ -248,6 +254,15 @@ const STRIKES_MAX: u32 = 3 * STRIKE;
 const VACANT: Duration = Duration::from_millis(200);
 /// How long to wait for the end of a worker that the fork server never spoke of.
 const HANGUP: Duration = Duration::from_secs(1);
+
+/// Frees the locks that a dead worker held in memory that it was lent: by its initializer, by the
+/// tasks that it had started, and by earlier ones.
+fn sweep_lent(state: &State, index: usize, config: &Config, started: &[(u64, TaskId)]) {
+    let first = config.initializer.iter().flat_map(|initializer| initializer.leases.iter());
+    let calls = started.iter().filter_map(|&(_, id)| state.tasks.get(id)?.call.as_ref());
+    let others = first.filter_map(Lease::control).chain(calls.flat_map(Call::lent));
+    state.seats[index].sweep(others);
+}
 
 /// Fails a task that had started, or runs it again if it may.
 fn attribute(state: &mut State, id: TaskId, cause: Option<Cause>, mut death: Death) {

@@ -6,9 +6,10 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::control::Memory;
 use crate::pool::host_lane::HostLane;
 use crate::pool::supervise::WorkerSocket;
-use crate::pool::task::TaskId;
+use crate::pool::task::{Call, TaskId};
 use crate::process::events::Token;
 use crate::region::arena::Span;
 use crate::sys::process;
@@ -55,6 +56,8 @@ pub(super) struct Seat {
     pub(super) socket: Option<(Arc<WorkerSocket>, Token)>,
     /// Spans that the worker asked for and has not yet committed a result in.
     pub(super) granted: Vec<Span>,
+    /// Control memories that the worker had handles of when it was last looked at.
+    pub(super) lent: Vec<Memory>,
     /// Its charter, for as long as it may read it.
     pub(super) charter: Option<Span>,
     /// What workers that died here before they were ready count for, since one was.
@@ -80,6 +83,37 @@ impl Seat {
     /// Waits until nobody has the worker's end of its socket; false if somebody still has.
     pub(super) fn await_hangup(&self, patience: Duration) -> bool {
         self.socket.as_ref().is_none_or(|(socket, _)| socket.await_hangup(patience))
+    }
+
+    /// Its process, by the server's word or, until that has come, by its own.
+    fn process(&self) -> u32 {
+        if self.pid != 0 { self.pid } else { self.lane.pid() }
+    }
+
+    /// Keeps the control memories that a call has lent to the worker, as far as the worker has
+    /// kept handles of them itself.
+    pub(super) fn keep_lent(&mut self, call: &Call) {
+        let pid = self.process();
+        for memory in call.lent() {
+            if self.lent.iter().any(|known| known.is_same(memory)) || !memory.has_process(pid) {
+                continue;
+            }
+            // Whatever the worker has given up in the meantime goes, with one look at all for as
+            // many new ones.
+            if self.lent.len() == self.lent.capacity() {
+                self.lent.retain(|known| known.has_process(pid));
+                self.lent.reserve(self.lent.len().max(8));
+            }
+            self.lent.push(memory.clone());
+        }
+    }
+
+    /// Frees what the worker, which is dead, held in the control memories that it was lent.
+    pub(super) fn sweep<'a>(&'a self, others: impl Iterator<Item = &'a Memory>) {
+        let pid = self.process();
+        for memory in self.lent.iter().chain(others) {
+            memory.sweep_process(pid);
+        }
     }
 
     /// Ends its process; whatever it ran dies with it.

@@ -128,6 +128,9 @@ impl State {
             self.condemn(index, Cause::Leaving);
         }
         let Some(id) = task else { return };
+        if let Some(call) = self.tasks.get(id).and_then(|entry| entry.call.as_ref()) {
+            self.seats[index].keep_lent(call);
+        }
         self.note_elapsed(meta);
         let outcome = self.outcome(index, id, meta, bytes);
         self.complete(id, outcome);

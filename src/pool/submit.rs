@@ -12,9 +12,8 @@ use crate::pool::core::{Core, Start};
 use crate::pool::in_process;
 use crate::pool::job::Trampoline;
 use crate::pool::state::{Life, State};
-use crate::pool::task::{Call, Rules, TaskId};
+use crate::pool::task::{Call, Kept, Rules, TaskId};
 use crate::process::function::FunctionOffset;
-use crate::region::arena::Span;
 
 /// Submits to a full pool between two looks at what its workers have finished.
 const SUBMITS_PER_LOOK: usize = 16;
@@ -50,13 +49,13 @@ impl Core {
         self.submit_keeping(trampoline, name, rules, None, encode)
     }
 
-    /// The same for an argument that refers to a span, which is kept until the task is over.
+    /// The same for an argument that refers to more, which is kept until the task is over.
     pub(super) fn submit_keeping(
         &self,
         trampoline: Trampoline,
         name: &'static str,
         rules: Rules,
-        keeps: Option<Arc<Span>>,
+        keeps: Option<Arc<Kept>>,
         encode: impl FnOnce(&mut Vec<u8>) -> std::result::Result<(), String>,
     ) -> Result<TaskId> {
         // Before the mutex, which another thread may have held when this process was forked.

@@ -4,6 +4,7 @@ use std::thread::Thread;
 use std::time::Duration;
 
 use crate::array::handoff::{Lease, WireLease};
+use crate::control::Memory;
 use crate::error::{Error, Result, TaskError};
 use crate::pool::lane::{RESULT_INLINE_BYTES, RING_PAYLOAD_BYTES_MAX, TASK_INLINE_BYTES};
 use crate::process::function::FunctionOffset;
@@ -64,7 +65,15 @@ pub(super) struct Call {
     /// For people: the type name of the function.
     pub(super) name: &'static str,
     /// What the argument refers to in the arena beside its leases.
-    pub(super) keeps: Option<Arc<Span>>,
+    pub(super) keeps: Option<Arc<Kept>>,
+}
+
+/// An encoded value that several tasks refer to, and what it refers to itself.
+#[derive(Debug)]
+pub(super) struct Kept {
+    /// Never read: the encoded value in it stays as long as this does.
+    pub(super) _span: Span,
+    pub(super) leases: Vec<Lease>,
 }
 
 impl Call {
@@ -80,12 +89,31 @@ impl Call {
             let payload = Payload::new(encoded, arena)?;
             return Ok(Call { function, payload, leases, name, keeps: None });
         }
-        let table: Vec<WireLease> = leases.iter().map(Lease::wire).collect();
-        let mut bytes = bytemuck::cast_slice(&table).to_vec();
+        let mut bytes = table(&leases);
         bytes.extend_from_slice(encoded);
         let payload = Payload::new(&bytes, arena)?;
         Ok(Call { function, payload, leases, name, keeps: None })
     }
+
+    /// The control memories that a worker was lent with it.
+    pub(super) fn lent(&self) -> impl Iterator<Item = &Memory> {
+        let kept = self.keeps.iter().flat_map(|kept| &kept.leases);
+        self.leases.iter().chain(kept).filter_map(Lease::control)
+    }
+}
+
+/// Leases as they stand in front of a payload.
+pub(super) fn table(leases: &[Lease]) -> Vec<u8> {
+    let rows: Vec<WireLease> = leases.iter().map(Lease::wire).collect();
+    bytemuck::cast_slice(&rows).to_vec()
+}
+
+/// The leases in a table, and what stands behind them; `None` if there is less.
+pub(super) fn split_table(bytes: &[u8], leases: usize) -> Option<(Vec<WireLease>, &[u8])> {
+    let table_bytes = leases.checked_mul(size_of::<WireLease>())?;
+    let (table, rest) = bytes.split_at_checked(table_bytes)?;
+    let rows = table.chunks_exact(size_of::<WireLease>());
+    Some((rows.map(bytemuck::pod_read_unaligned).collect(), rest))
 }
 
 /// Rules for one task.

@@ -12,6 +12,7 @@ use crate::array::handoff::{self, WireLease};
 use crate::error::{Error, Result};
 use crate::pool::job::{self, Job, Leases, Station};
 use crate::pool::lane::{Lane, Place, Stage, Status};
+use crate::pool::task;
 use crate::pool::worker_lane::{Body, Claimed, Next, WorkerLane};
 use crate::process::child::{Child, EXIT_SETUP};
 use crate::process::panic;
@@ -34,8 +35,8 @@ pub(super) struct Charter {
     pub(super) board: u64,
     /// How many pools are above this one.
     pub(super) depth: u32,
-    /// Trampoline and encoded argument of the initializer.
-    pub(super) initializer: Option<(u64, Vec<u8>)>,
+    /// Trampoline of the initializer, how many leases its argument has, and the two encoded.
+    pub(super) initializer: Option<(u64, usize, Vec<u8>)>,
     /// Leave after this many tasks.
     pub(super) tasks_max: Option<u64>,
     /// Leave after a task that leaves more than this resident, in bytes, shared memory apart.
@@ -154,9 +155,12 @@ impl Worker {
 
     /// Runs the initializer; if it fails, this process ends and says why.
     fn initialise(&mut self) {
-        let Some((function, payload)) = self.charter.initializer.take() else { return };
+        let Some((function, leases, payload)) = self.charter.initializer.take() else { return };
         let mut out = Vec::new();
-        let status = self.run_job(function, &payload, &[], &mut out);
+        let status = match task::split_table(&payload, leases) {
+            Some((leases, encoded)) => self.run_job(function, encoded, &leases, &mut out),
+            None => Err(Error::Corrupt { what: "a worker's charter", found: "no leases".into() }),
+        };
         let text = match status {
             Ok(Status::Value) => match job::decode::<std::result::Result<(), String>>(&out) {
                 Ok(Ok(())) => return,
@@ -240,14 +244,11 @@ impl Worker {
         if let Place::Span(offset) = meta.place {
             *payload = self.windows.copy_out(offset, meta.len)?;
         }
-        let table_bytes = meta.leases.saturating_mul(size_of::<WireLease>());
-        if payload.len() != meta.len || table_bytes > meta.len {
+        let split = task::split_table(payload, meta.leases);
+        let Some((leases, encoded)) = split.filter(|_| payload.len() == meta.len) else {
             let found = format!("{meta:?} with {} bytes", payload.len());
             return Err(Error::Corrupt { what: "a task slot", found });
-        }
-        let (table, encoded) = payload.split_at(table_bytes);
-        let rows = table.chunks_exact(size_of::<WireLease>());
-        let leases: Vec<WireLease> = rows.map(bytemuck::pod_read_unaligned).collect();
+        };
         let status = self.run_job(*function, encoded, &leases, out);
         if payload.capacity() > KEPT_BUFFER_BYTES {
             *payload = Vec::new();
