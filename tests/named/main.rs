@@ -7,5 +7,6 @@ mod common;
 
 mod arrays;
 mod command;
+mod faults;
 mod mutator;
 mod parts;

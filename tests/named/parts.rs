@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::process::{Child, ChildStdout, Command, Stdio};
 
 use crate::common::skipped;
-use crate::{arrays, mutator};
+use crate::{arrays, faults, mutator};
 
 /// Which part a child process plays, and its arguments.
 const PART: &str = "BRIGADE_TEST_PART";
@@ -47,6 +47,11 @@ impl Part {
         Part::launch(&[], part, arguments, Some(uid))
     }
 
+    /// As [`Part::start`], by a program that is given the command to run.
+    pub(crate) fn start_by(launcher: &[&str], part: &str, arguments: &[&str]) -> Part {
+        Part::launch(launcher, part, arguments, None)
+    }
+
     fn launch(launcher: &[&str], part: &str, arguments: &[&str], uid: Option<u32>) -> Part {
         let exe = std::env::current_exe().unwrap();
         let words = launcher.iter().map(Into::into).chain([exe.into_os_string()]);
@@ -66,6 +71,10 @@ impl Part {
 
     pub(crate) fn pid(&self) -> u32 {
         self.child.id()
+    }
+
+    pub(crate) fn nix_pid(&self) -> nix::unistd::Pid {
+        nix::unistd::Pid::from_raw(i32::try_from(self.pid()).unwrap())
     }
 
     /// Waits for it to say `word`, as [`say`] does; fails if it ends without.
@@ -88,6 +97,11 @@ impl Part {
 
     pub(crate) fn kill(mut self) {
         self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// Waits for it to end in whatever way.
+    pub(crate) fn ends(mut self) {
         self.child.wait().unwrap();
     }
 
@@ -134,7 +148,7 @@ pub(crate) fn is_root(why: &str) -> bool {
 fn a_child_plays_its_part() {
     let Ok(part) = std::env::var(PART) else { return };
     let words: Vec<&str> = part.split(' ').collect();
-    let is_known = arrays::part(&words) || mutator::part(&words);
+    let is_known = arrays::part(&words) || mutator::part(&words) || faults::part(&words);
     assert!(is_known, "no such part: {part}");
     say(WELL);
 }
