@@ -2,11 +2,11 @@
 
 mod support;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use brigade::{Handle, Pool, Result, SharedArray};
+use brigade::{Frozen, Handle, Pool, Result, SharedArray};
 use support::arguments::{Arguments, Stop, run};
 use support::report;
 
@@ -14,7 +14,9 @@ const USAGE: &str = "\
 overhead: measures the engine's own cost, with empty tasks and simple kernels
 
   --workers N         worker processes [one for each processor]
-  --size-mib N        size of the arrays to sum and to allocate [256]
+  --size-mib N        size of the arrays to sum and to allocate [1024]
+  --host-gib N        private memory of the host for start_4gib_ms [4]
+  --quick             few repetitions, to see that it works; figures mean little
   --json              one line of JSON instead of a table";
 
 /// Elements a worker takes at once in `sum` and `axpy`: 256 KiB.
@@ -28,22 +30,31 @@ fn main() -> ExitCode {
 
 fn measure(arguments: Arguments) -> std::result::Result<(), Stop> {
     let workers = arguments.number("workers", 1usize)?;
-    let size_mib = arguments.number("size-mib", 1usize)?.unwrap_or(256);
-    let Some(len) = size_mib.checked_mul(1 << 18) else {
-        return Err(Stop::usage(format!(
-            "--size-mib is {size_mib}, more than there are addresses"
-        )));
+    let size_mib = arguments.number("size-mib", 1usize)?.unwrap_or(1024);
+    let host_gib = arguments.number("host-gib", 0usize)?.unwrap_or(4);
+    let too_large = |name: &str, value: usize| {
+        Stop::usage(format!("--{name} is {value}, more than there are addresses"))
     };
+    let len = size_mib.checked_mul(1 << 18).ok_or_else(|| too_large("size-mib", size_mib))?;
+    let host_bytes =
+        host_gib.checked_mul(1 << 30).ok_or_else(|| too_large("host-gib", host_gib))?;
+    let effort = if arguments.has("quick") { Effort::QUICK } else { Effort::FULL };
     let mut figures = Figures::new();
-    let (pool, start) = start_up(workers)?;
-    figures.insert("start_ms", start.as_secs_f64() * 1e3);
+    start_up(workers, effort, "start_ms", &mut figures)?;
+    with_private_memory(host_bytes, || start_up(workers, effort, "start_4gib_ms", &mut figures))?;
+    fresh(workers, len, effort, &mut figures)?;
+    let builder = Pool::builder();
+    let pool = workers.map_or(builder.clone(), |count| builder.workers(count)).build()?;
     figures.insert("workers", pool.workers() as f64);
-    dispatch(&pool, &mut figures)?;
-    idle(&pool, &mut figures)?;
-    burst(&pool, &mut figures)?;
-    loops(&pool, &mut figures)?;
-    memory(&pool, len, &mut figures)?;
-    restart(&mut figures)?;
+    dispatch(&pool, effort, &mut figures)?;
+    idle(&pool, effort, &mut figures)?;
+    burst(&pool, effort, &mut figures)?;
+    fork_join(effort, &mut figures)?;
+    loops(&pool, effort, &mut figures)?;
+    memory(&pool, len, effort, &mut figures)?;
+    handoff(&pool, effort, &mut figures)?;
+    rest(&pool, effort, &mut figures)?;
+    restart(effort, &mut figures)?;
     if arguments.has("json") {
         return report::json(&figures);
     }
@@ -79,88 +90,177 @@ fn times(count: usize, mut work: impl FnMut() -> Result<()>) -> Result<Vec<f64>>
         .collect()
 }
 
-/// A pool, and how long it took to its first result.
-fn start_up(workers: Option<usize>) -> Result<(Pool, Duration)> {
+/// How often each thing is measured.
+#[derive(Debug, Clone, Copy)]
+struct Effort {
+    /// Things that take microseconds.
+    many: usize,
+    /// Things that take milliseconds.
+    few: usize,
+    /// Tasks and items that are submitted at once.
+    tasks: u64,
+    items: u64,
+}
+
+impl Effort {
+    const FULL: Effort = Effort { many: 100_000, few: 20, tasks: 1_000_000, items: 10_000_000 };
+    const QUICK: Effort = Effort { many: 200, few: 2, tasks: 2000, items: 20_000 };
+}
+
+/// Pools, from nothing to their first result.
+fn start_up(
+    workers: Option<usize>,
+    effort: Effort,
+    key: &'static str,
+    figures: &mut Figures,
+) -> Result<()> {
     let builder = Pool::builder();
     let builder = workers.map_or(builder.clone(), |count| builder.workers(count));
-    let start = Instant::now();
-    let pool = builder.build()?;
-    pool.submit(same, 1)?.join()?;
-    Ok((pool, start.elapsed()))
+    let mut measured = Vec::new();
+    for _ in 0..effort.few {
+        let start = Instant::now();
+        let pool = builder.clone().build()?;
+        pool.submit(same, 1)?.join()?;
+        measured.push(micros(start.elapsed()));
+    }
+    figures.insert(key, quantile(&mut measured, 0.5) / 1e3);
+    Ok(())
+}
+
+/// Calls `work` while this process has so many bytes of private memory, all in use.
+fn with_private_memory<R>(bytes: usize, work: impl FnOnce() -> R) -> R {
+    let mut private = vec![0u8; bytes];
+    for page in private.chunks_mut(4096) {
+        page[0] = 1;
+    }
+    let result = work();
+    std::hint::black_box(private);
+    result
 }
 
 /// One task at a time on a warm pool.
-fn dispatch(pool: &Pool, figures: &mut Figures) -> Result<()> {
+fn dispatch(pool: &Pool, effort: Effort, figures: &mut Figures) -> Result<()> {
     let one = || pool.submit(same, 7)?.join().map(drop);
-    times(20_000, one)?;
-    let mut measured = times(100_000, one)?;
+    times(effort.many / 5, one)?;
+    let mut measured = times(effort.many, one)?;
     figures.insert("submit_join_p50_us", quantile(&mut measured, 0.5));
     figures.insert("submit_join_p99_us", quantile(&mut measured, 0.99));
     Ok(())
 }
 
-/// One task after the workers have gone to sleep.
-fn idle(pool: &Pool, figures: &mut Figures) -> Result<()> {
-    let mut measured = Vec::new();
-    for _ in 0..50 {
-        std::thread::park_timeout(Duration::from_millis(10));
-        let start = Instant::now();
-        pool.submit(same, 7)?.join()?;
-        measured.push(micros(start.elapsed()));
+/// One task after a rest, when the workers have gone to sleep.
+fn idle(pool: &Pool, effort: Effort, figures: &mut Figures) -> Result<()> {
+    let rests = [
+        ("submit_join_idle_p50_us", Duration::from_millis(10), 5 * effort.few),
+        ("submit_join_idle_1s_p50_us", Duration::from_secs(1), effort.few / 2),
+    ];
+    for (key, rest, count) in rests {
+        let mut measured = Vec::new();
+        for _ in 0..count {
+            std::thread::sleep(rest);
+            let start = Instant::now();
+            pool.submit(same, 7)?.join()?;
+            measured.push(micros(start.elapsed()));
+        }
+        figures.insert(key, quantile(&mut measured, 0.5));
     }
-    figures.insert("submit_join_idle_p50_us", quantile(&mut measured, 0.5));
     Ok(())
 }
 
 /// A million tasks, then all joined; ten million items of a map.
-fn burst(pool: &Pool, figures: &mut Figures) -> Result<()> {
-    const TASKS: u64 = 1_000_000;
-    const ITEMS: u64 = 10_000_000;
-    let mut rates = Vec::new();
-    for _ in 0..5 {
-        let start = Instant::now();
+fn burst(pool: &Pool, effort: Effort, figures: &mut Figures) -> Result<()> {
+    let Effort { tasks, items, .. } = effort;
+    let mut submits = times(5, || {
         let handles: Vec<Handle<u64>> =
-            (0..TASKS).map(|n| pool.submit(same, n)).collect::<Result<_>>()?;
+            (0..tasks).map(|n| pool.submit(same, n)).collect::<Result<_>>()?;
         let sum = handles.into_iter().map(Handle::join).sum::<Result<u64>>()?;
-        rates.push(TASKS as f64 / start.elapsed().as_secs_f64());
-        assert_eq!(sum, TASKS * (TASKS - 1) / 2);
+        assert_eq!(sum, tasks * (tasks - 1) / 2);
+        Ok(())
+    })?;
+    figures.insert("tasks_per_s", tasks as f64 / quantile(&mut submits, 0.5) * 1e6);
+    let mut maps = times(5, || {
+        let sum: u64 = pool.map(0..items, same)?.sum();
+        assert_eq!(sum, items * (items - 1) / 2);
+        Ok(())
+    })?;
+    figures.insert("map_items_per_s", items as f64 / quantile(&mut maps, 0.5) * 1e6);
+    Ok(())
+}
+
+/// A task that takes 20 us for each of several workers, together.
+fn fork_join(effort: Effort, figures: &mut Figures) -> Result<()> {
+    let spin = |us: u64| {
+        let start = Instant::now();
+        while start.elapsed() < Duration::from_micros(us) {
+            std::hint::spin_loop();
+        }
+    };
+    let keys = [
+        (2, "fork_join_2_us"),
+        (4, "fork_join_4_us"),
+        (8, "fork_join_8_us"),
+        (16, "fork_join_16_us"),
+    ];
+    for (workers, key) in keys {
+        let pool = Pool::builder().workers(workers).build()?;
+        let mut measured = times(effort.many / 50, || {
+            let tasks: Vec<Handle<()>> =
+                (0..workers).map(|_| pool.submit(spin, 20)).collect::<Result<_>>()?;
+            tasks.into_iter().try_for_each(Handle::join)
+        })?;
+        figures.insert(key, quantile(&mut measured, 0.5));
     }
-    figures.insert("tasks_per_s", quantile(&mut rates, 0.5));
-    let start = Instant::now();
-    let sum: u64 = pool.map(0..ITEMS, same)?.sum();
-    figures.insert("map_items_per_s", ITEMS as f64 / start.elapsed().as_secs_f64());
-    assert_eq!(sum, ITEMS * (ITEMS - 1) / 2);
     Ok(())
 }
 
 /// Loops whose chunks are empty of work.
-fn loops(pool: &Pool, figures: &mut Figures) -> Result<()> {
+fn loops(pool: &Pool, effort: Effort, figures: &mut Figures) -> Result<()> {
     const CHUNKS: usize = 1 << 15;
     let mut x = SharedArray::<u8>::zeroed([CHUNKS])?;
     let half = CHUNKS.div_ceil(pool.workers());
-    let mut calls = times(5000, || pool.par_chunks_mut(&mut x, half).for_each(|_| ()))?;
+    let mut calls = times(effort.many / 20, || pool.par_chunks_mut(&mut x, half).for_each(|_| ()))?;
     figures.insert("loop_call_us", quantile(&mut calls, 0.5));
-    let mut calls = times(200, || pool.par_chunks_mut(&mut x, 1).for_each(|_| ()))?;
+    let mut calls = times(10 * effort.few, || pool.par_chunks_mut(&mut x, 1).for_each(|_| ()))?;
     let chunk_ns = quantile(&mut calls, 0.5) * 1e3 / CHUNKS as f64;
     figures.insert("loop_overhead_ns_per_chunk", chunk_ns);
     Ok(())
 }
 
-/// Sums, scaled additions, fresh and reused memory, of arrays of `len` f32.
-fn memory(pool: &Pool, len: usize, figures: &mut Figures) -> Result<()> {
+/// An array of `len` f32 in an arena of its own, touched by all workers: first in memory that the
+/// machine's hypervisor may have yet to find, then in what the kernel got back just before.
+fn fresh(workers: Option<usize>, len: usize, effort: Effort, figures: &mut Figures) -> Result<()> {
+    let builder = Pool::builder();
+    let builder = workers.map_or(builder.clone(), |count| builder.workers(count));
+    let mut measured = Vec::new();
+    for _ in 0..=effort.few / 4 {
+        // The arena goes with the last pool and the last array.
+        let pool = builder.clone().build()?;
+        let start = Instant::now();
+        let array = pool.zeroed::<f32>([len])?;
+        measured.push(micros(start.elapsed()));
+        drop(array);
+    }
+    let gib = len as f64 * 4.0 / f64::from(1 << 30);
+    figures.insert("alloc_first_gib_s", gib / (measured.remove(0) * 1e-6));
+    if !measured.is_empty() {
+        figures.insert("alloc_gib_s", gib / (quantile(&mut measured, 0.5) * 1e-6));
+    }
+    Ok(())
+}
+
+/// Sums, scaled additions and reused memory, of arrays of `len` f32.
+fn memory(pool: &Pool, len: usize, effort: Effort, figures: &mut Figures) -> Result<()> {
     let bytes = len as f64 * 4.0;
-    let start = Instant::now();
-    let mut y = pool.zeroed::<f32>([len])?;
     let gib = bytes / f64::from(1 << 30);
-    figures.insert("alloc_gib_s", gib / start.elapsed().as_secs_f64());
+    let mut y = pool.zeroed::<f32>([len])?;
     let x = pool.zeroed::<f32>([len])?;
-    let mut sums = times(9, || {
+    let mut sums = times(effort.few / 2, || {
         let sum = pool.par_chunks(&x, CHUNK).map(unrolled_sum).reduce(0.0, |a, b| a + b)?;
         assert_eq!(sum, 0.0);
         Ok(())
     })?;
     figures.insert("sum_gbps", bytes / quantile(&mut sums, 0.5) / 1e3);
-    let mut axpys = times(9, || {
+    let mut axpys = times(effort.few / 2, || {
         pool.par_chunks_mut(&mut y, CHUNK)
             .zip(&x)
             .with(2.5f32)
@@ -168,8 +268,12 @@ fn memory(pool: &Pool, len: usize, figures: &mut Figures) -> Result<()> {
     })?;
     // Two arrays are read and one is written.
     figures.insert("axpy_gbps", 3.0 * bytes / quantile(&mut axpys, 0.5) / 1e3);
+    let mut squares = times(effort.few / 2, || {
+        pool.par_chunks_mut(&mut y, CHUNK).for_each(|y| y.iter_mut().for_each(|y| *y *= *y))
+    })?;
+    figures.insert("chunk_items_per_s", len as f64 / quantile(&mut squares, 0.5) * 1e6);
     drop((x, y));
-    let mut again = times(9, || SharedArray::<f32>::for_overwrite([len]).map(drop))?;
+    let mut again = times(effort.few / 2, || SharedArray::<f32>::for_overwrite([len]).map(drop))?;
     figures.insert("realloc_gib_s", gib / (quantile(&mut again, 0.5) * 1e-6));
     Ok(())
 }
@@ -186,15 +290,74 @@ fn unrolled_sum(x: &[f32]) -> f64 {
     f64::from(sums.iter().sum::<f32>() + rest.iter().sum::<f32>())
 }
 
+/// A frozen array of 64 MiB to a worker, and its sum back, beside that sum alone.
+fn handoff(pool: &Pool, effort: Effort, figures: &mut Figures) -> Result<()> {
+    let array = SharedArray::<f32>::from_fn([16 << 20], |[i]| (i % 7) as f32)?.freeze();
+    let timed = |array: Frozen<f32>| {
+        let start = Instant::now();
+        let sum = unrolled_sum(array.as_slice());
+        (sum, micros(start.elapsed()))
+    };
+    let (mut whole, mut alone) = (Vec::new(), Vec::new());
+    for _ in 0..=effort.few {
+        let start = Instant::now();
+        let (sum, sum_us) = pool.submit(timed, array.clone())?.join()?;
+        whole.push(micros(start.elapsed()));
+        alone.push(sum_us);
+        assert!(sum > 0.0);
+    }
+    // The first time the worker meets the pages.
+    figures.insert("array_handoff_first_us", whole.remove(0));
+    alone.remove(0);
+    figures.insert("array_handoff_us", quantile(&mut whole, 0.5));
+    figures.insert("array_sum_us", quantile(&mut alone, 0.5));
+    Ok(())
+}
+
+/// What the host, the server and the workers use of a processor while nothing is to be done.
+fn rest(pool: &Pool, effort: Effort, figures: &mut Figures) -> Result<()> {
+    let me = std::process::id();
+    let family = |(): ()| (std::process::id(), std::os::unix::process::parent_id());
+    let mut processes = BTreeSet::from([me]);
+    while processes.len() < pool.workers() + 2 {
+        let tasks: Vec<_> = (0..64).map(|_| pool.submit(family, ())).collect::<Result<_>>()?;
+        for task in tasks {
+            let (worker, server) = task.join()?;
+            processes.extend([worker, server]);
+        }
+    }
+    let rest = Duration::from_millis(100 * effort.few as u64);
+    // Spinning ends first.
+    std::thread::sleep(Duration::from_millis(100));
+    let before: u64 = processes.iter().map(|&pid| busy_ns(pid)).sum();
+    let start = Instant::now();
+    std::thread::sleep(rest);
+    let elapsed = start.elapsed();
+    let after: u64 = processes.iter().map(|&pid| busy_ns(pid)).sum();
+    let busy_s = after.saturating_sub(before) as f64 * 1e-9;
+    figures.insert("idle_cpu_percent", 100.0 * busy_s / elapsed.as_secs_f64());
+    Ok(())
+}
+
+/// How long the threads of a process have run, in nanoseconds.
+fn busy_ns(pid: u32) -> u64 {
+    let Ok(threads) = std::fs::read_dir(format!("/proc/{pid}/task")) else { return 0 };
+    let times = threads.flatten().filter_map(|thread| {
+        let text = std::fs::read_to_string(thread.path().join("schedstat")).ok()?;
+        text.split_ascii_whitespace().next()?.parse::<u64>().ok()
+    });
+    times.sum()
+}
+
 fn crash((): ()) {
     std::process::abort()
 }
 
 /// From a task that kills its worker to the result of the next one, by the replacement.
-fn restart(figures: &mut Figures) -> Result<()> {
+fn restart(effort: Effort, figures: &mut Figures) -> Result<()> {
     let single = Pool::builder().workers(1).build()?;
     let mut measured = Vec::new();
-    for _ in 0..30 {
+    for _ in 0..2 * effort.few {
         let start = Instant::now();
         let crash = single.submit(crash, ())?;
         let next = single.submit(same, 1)?;

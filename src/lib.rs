@@ -118,12 +118,12 @@ mod array;
 mod claim;
 #[cfg(not(loom))]
 mod compute;
+#[cfg(not(loom))]
+mod control;
 /// Readers of bytes that others wrote, for `fuzz/`; no part of the interface.
 #[cfg(all(any(test, fuzzing), not(loom)))]
 #[doc(hidden)]
 pub mod hostile;
-#[cfg(not(loom))]
-mod control;
 pub mod kernel;
 #[cfg(not(loom))]
 mod pool;
