@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use brigade::{Frozen, Handle, Pool, Result, SharedArray};
 use support::arguments::{Arguments, Stop, run};
+use support::kernels;
 use support::report;
 
 const USAGE: &str = "\
@@ -255,7 +256,7 @@ fn memory(pool: &Pool, len: usize, effort: Effort, figures: &mut Figures) -> Res
     let mut y = pool.zeroed::<f32>([len])?;
     let x = pool.zeroed::<f32>([len])?;
     let mut sums = times(effort.few / 2, || {
-        let sum = pool.par_chunks(&x, CHUNK).map(unrolled_sum).reduce(0.0, |a, b| a + b)?;
+        let sum = pool.par_chunks(&x, CHUNK).map(kernels::sum).reduce(0.0, |a, b| a + b)?;
         assert_eq!(sum, 0.0);
         Ok(())
     })?;
@@ -278,24 +279,12 @@ fn memory(pool: &Pool, len: usize, effort: Effort, figures: &mut Figures) -> Res
     Ok(())
 }
 
-/// A sum in sixteen lanes, so that additions do not wait for each other.
-fn unrolled_sum(x: &[f32]) -> f64 {
-    let (lanes, rest) = x.as_chunks::<16>();
-    let mut sums = [0.0f32; 16];
-    for lane in lanes {
-        for (sum, x) in sums.iter_mut().zip(lane) {
-            *sum += x;
-        }
-    }
-    f64::from(sums.iter().sum::<f32>() + rest.iter().sum::<f32>())
-}
-
 /// A frozen array of 64 MiB to a worker, and its sum back, beside that sum alone.
 fn handoff(pool: &Pool, effort: Effort, figures: &mut Figures) -> Result<()> {
     let array = SharedArray::<f32>::from_fn([16 << 20], |[i]| (i % 7) as f32)?.freeze();
     let timed = |array: Frozen<f32>| {
         let start = Instant::now();
-        let sum = unrolled_sum(array.as_slice());
+        let sum = kernels::sum(array.as_slice());
         (sum, micros(start.elapsed()))
     };
     let (mut whole, mut alone) = (Vec::new(), Vec::new());

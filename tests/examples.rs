@@ -70,6 +70,9 @@ fn bad_input_is_one_line_and_exit_code_2() {
     refuses("parallel_sum", &["--size-mib", "1000000000"], "space");
     refuses("parallel_sum", &["--size-mib", "18446744073709551615"], "--size-mib");
     refuses("factorial_list", &["--count", "0"], "--count");
+    refuses("overhead", &["--host-gib", "18446744073709551615"], "--host-gib");
+    refuses("scaling", &["--size-max-mib", "18446744073709551615"], "--size-max-mib");
+    refuses("scaling", &["--repeat", "0"], "--repeat");
     refuses("named_region", &["--name", "a/b"], "a/b");
     refuses("named_region", &["--attach", "brigade-no-such"], "brigade-no-such");
 }

@@ -5,6 +5,7 @@
 pub(crate) mod arguments;
 pub(crate) mod digest;
 pub(crate) mod freivalds;
+pub(crate) mod kernels;
 pub(crate) mod modular;
 pub(crate) mod random;
 pub(crate) mod report;
