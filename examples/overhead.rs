@@ -73,6 +73,14 @@ fn micros(time: Duration) -> f64 {
     time.as_secs_f64() * 1e6
 }
 
+/// Does nothing for so long: here the time that passes is what is measured.
+fn wait_for(time: Duration) {
+    let start = Instant::now();
+    while let Some(left) = time.checked_sub(start.elapsed()).filter(|left| !left.is_zero()) {
+        std::thread::park_timeout(left);
+    }
+}
+
 /// The quantile `q` of measured times, in microseconds.
 fn quantile(times: &mut [f64], q: f64) -> f64 {
     times.sort_by(f64::total_cmp);
@@ -158,7 +166,7 @@ fn idle(pool: &Pool, effort: Effort, figures: &mut Figures) -> Result<()> {
     for (key, rest, count) in rests {
         let mut measured = Vec::new();
         for _ in 0..count {
-            std::thread::sleep(rest);
+            wait_for(rest);
             let start = Instant::now();
             pool.submit(same, 7)?.join()?;
             measured.push(micros(start.elapsed()));
@@ -317,10 +325,10 @@ fn rest(pool: &Pool, effort: Effort, figures: &mut Figures) -> Result<()> {
     }
     let rest = Duration::from_millis(100 * effort.few as u64);
     // Spinning ends first.
-    std::thread::sleep(Duration::from_millis(100));
+    wait_for(Duration::from_millis(100));
     let before: u64 = processes.iter().map(|&pid| busy_ns(pid)).sum();
     let start = Instant::now();
-    std::thread::sleep(rest);
+    wait_for(rest);
     let elapsed = start.elapsed();
     let after: u64 = processes.iter().map(|&pid| busy_ns(pid)).sum();
     let busy_s = after.saturating_sub(before) as f64 * 1e-9;
