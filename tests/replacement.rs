@@ -312,6 +312,31 @@ fn a_task_may_close_every_descriptor_and_join_another_session() {
     });
 }
 
+// It rang the number of its bell, which was a file of the task by then.
+#[test]
+fn a_worker_whose_descriptors_were_closed_writes_into_no_file_of_its_task() {
+    alone(|| {
+        let pool = with(1).build().unwrap();
+        let path = tally("innocent");
+        let closes = |path: String| {
+            // SAFETY: it is not sound for the worker's own descriptors; that is what is tested.
+            unsafe { libc::syscall(libc::SYS_close_range, 3, u32::MAX, 0) };
+            for n in 0..8 {
+                std::mem::forget(std::fs::File::create(format!("{path}-{n}")).unwrap());
+            }
+            // Who waits is asleep by the time it is over, so the worker has to ring.
+            long_enough_to_sleep();
+        };
+        pool.submit(closes, path.clone()).unwrap().join().unwrap();
+        wait_for(|| pool.stats().restarts == 1);
+        for n in 0..8 {
+            let path = format!("{path}-{n}");
+            assert_eq!(std::fs::metadata(&path).unwrap().len(), 0, "{path}");
+            std::fs::remove_file(path).unwrap();
+        }
+    });
+}
+
 #[test]
 fn the_death_of_one_worker_spares_the_nested_pool_of_another() {
     alone(|| {

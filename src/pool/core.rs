@@ -202,6 +202,8 @@ impl Core {
             ),
             fds: &[self.arena.fd(), theirs.as_fd(), self.bell.as_fd()],
             name: &format!("{}-{index}", config.name),
+            stderr: None,
+            interruptible: false,
         };
         let own = self.own.clone();
         let watcher = move |event| {

@@ -1,9 +1,9 @@
 //! How a forked child begins, and how it leaves.
 
 use std::os::fd::{AsRawFd, OwnedFd};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU8, Ordering};
 
-use crate::process::message::CHILD_WORDS;
+use crate::process::message::{CHILD_WORDS, Manner};
 #[cfg(feature = "failpoints")]
 use crate::sys::failpoint::{self, Point};
 use crate::sys::process;
@@ -16,14 +16,21 @@ pub(crate) struct Child {
     pub(crate) fds: Vec<OwnedFd>,
     /// The words that the host sent for it.
     pub(crate) words: [u64; CHILD_WORDS - 1],
+    pub(super) manner: Manner,
 }
 
-static IS_CHILD: AtomicBool = AtomicBool::new(false);
+static DEPTH: AtomicU8 = AtomicU8::new(0);
+
+/// How many processes stand between this one and the program that was started as usual: 0 in
+/// that program, 1 in a worker of its pools, 2 in a worker of a pool in that.
+pub(crate) fn depth() -> u8 {
+    // Relaxed: set before anything else happens in a child.
+    DEPTH.load(Ordering::Relaxed)
+}
 
 /// Whether this process is a fork server's child, or was forked from one.
 pub(super) fn is_child() -> bool {
-    // Relaxed: set before anything else happens in a child.
-    IS_CHILD.load(Ordering::Relaxed)
+    depth() > 0
 }
 
 /// The function that a child runs. If it returns, the child exits with code 0.
@@ -36,28 +43,41 @@ pub(crate) const EXIT_SETUP: i32 = 125;
 ///
 /// Order matters: the parent-death signal first, then the check whether the parent died before
 /// it was set; signals are unblocked last, when their dispositions are right.
-pub(super) fn run(entry: Entry, child: Child, name: &str, server_pid: u32) -> ! {
-    if set_up(&child, name, server_pid).is_err() {
+pub(super) fn run(entry: Entry, mut child: Child, name: &str, server_pid: u32) -> ! {
+    if set_up(&mut child, name, server_pid).is_err() {
         process::exit_now(EXIT_SETUP);
     }
     entry(child);
     process::exit_now(0)
 }
 
-fn set_up(child: &Child, name: &str, server_pid: u32) -> std::io::Result<()> {
-    IS_CHILD.store(true, Ordering::Relaxed);
+fn set_up(child: &mut Child, name: &str, server_pid: u32) -> std::io::Result<()> {
+    DEPTH.store(child.manner.depth.max(1), Ordering::Relaxed);
     #[cfg(feature = "failpoints")]
     failpoint::hit(Point::ChildStart);
     process::die_with_parent()?;
     if process::parent_pid() != server_pid {
         process::exit_now(EXIT_SETUP);
     }
+    if child.manner.captures_stderr
+        && let Some(pipe) = child.fds.pop()
+    {
+        process::replace_stderr(pipe)?;
+    }
     let mut keep: Vec<i32> = child.fds.iter().map(AsRawFd::as_raw_fd).collect();
     keep.sort_unstable();
     process::close_all_but(3, &keep)?;
-    // SIGINT stays ignored, as it is in the server: Ctrl-C reaches the whole foreground group, and
-    // what becomes of the work is the host's decision. An entry that wants it otherwise says so.
+    // Code that closes what is not its own closes numbers from 3 up, and opens files that get
+    // the lowest: what of ours it closed must not be mistaken for one of them.
+    for fd in &mut child.fds {
+        *fd = process::with_high_number(fd)?;
+    }
     signal::default(&[Signal::SIGTERM, Signal::SIGHUP, Signal::SIGQUIT])?;
+    // Elsewhere SIGINT stays ignored, as it is in the server: Ctrl-C reaches the whole foreground
+    // group, and what becomes of the work is the host's decision.
+    if child.manner.interruptible {
+        signal::default(&[Signal::SIGINT])?;
+    }
     process::set_name(name)?;
     signal::unblock_all()
 }

@@ -9,16 +9,17 @@ use std::time::{Duration, Instant};
 
 use crate::error::{Error, Result};
 use crate::exit::ExitReason;
-use crate::process::child::Entry;
+use crate::process::child::{self, Entry};
 use crate::process::events::{Handler, Supervisor, Token};
 use crate::process::function::FunctionOffset;
 use crate::process::greeting::{self, spawn_error};
-use crate::process::message::{CHILD_WORDS, RECORD_BYTES, Report, Request};
+use crate::process::message::{CHILD_WORDS, Manner, RECORD_BYTES, Report, Request};
 use crate::sys::poll::{Interest, is_readable, wait_any};
 use crate::sys::process;
 use crate::sys::socket::{Received, Socket};
 
 /// What happens to a child, in this order: `Started` or `Failed`; after `Started` once `Ended`.
+/// After `Failed` there is no child, unless the error is `BrokenPipe`: then nobody knows.
 #[derive(Debug)]
 pub(crate) enum ChildEvent {
     /// It runs.
@@ -39,6 +40,10 @@ pub(crate) struct Order<'a> {
     pub(crate) fds: &'a [BorrowedFd<'a>],
     /// What `ps` shows, at most 15 bytes.
     pub(crate) name: &'a str,
+    /// What becomes its standard error, if not the server's.
+    pub(crate) stderr: Option<BorrowedFd<'a>>,
+    /// Whether SIGINT ends it, instead of being ignored.
+    pub(crate) interruptible: bool,
 }
 
 /// How long the server may owe a report before it is looked after.
@@ -49,6 +54,8 @@ const REMINDERS_MAX: u32 = 40;
 struct Watched {
     watcher: Arc<Watcher>,
     has_started: bool,
+    /// It runs, but its pidfd did not arrive: it is to be killed.
+    is_unwanted: bool,
     /// A descriptor for it and its registration, from when it has started.
     end: Option<(Arc<ChildEnd>, Token)>,
 }
@@ -155,16 +162,30 @@ impl ForkServer {
         for (to, from) in name[..15].iter_mut().zip(order.name.bytes()) {
             *to = from;
         }
-        let record = Request::Spawn { id, entry, words: order.words, name }.record();
+        let fds: Vec<BorrowedFd<'_>> = order.fds.iter().copied().chain(order.stderr).collect();
+        let manner = Manner {
+            interruptible: order.interruptible,
+            captures_stderr: order.stderr.is_some(),
+            depth: child::depth().saturating_add(1),
+            fds: u8::try_from(fds.len()).unwrap_or(u8::MAX),
+        };
+        let record = Request::Spawn { id, entry, words: order.words, name, manner }.record();
         {
             let mut children = lock(&self.connection.children);
             let Some(children) = children.as_mut() else {
                 return Err(spawn_error("the fork server has ended"));
             };
-            children
-                .insert(id, Watched { watcher: Arc::new(watcher), has_started: false, end: None });
+            children.insert(
+                id,
+                Watched {
+                    watcher: Arc::new(watcher),
+                    has_started: false,
+                    is_unwanted: false,
+                    end: None,
+                },
+            );
         }
-        let sent = self.connection.socket.send(bytemuck::bytes_of(&record), order.fds);
+        let sent = self.connection.socket.send(bytemuck::bytes_of(&record), &fds);
         if let Err(error) = sent {
             if let Some(children) = lock(&self.connection.children).as_mut() {
                 children.remove(&id);
@@ -327,38 +348,62 @@ impl Connection {
     }
 
     fn deliver(&self, report: Report, mut fds: Vec<OwnedFd>) {
-        let (id, event) = match report {
+        match report {
             Report::Started { id, pid } => match fds.pop() {
-                Some(pidfd) => (id, ChildEvent::Started { pid, pidfd }),
-                // This process has no descriptor to spare, so the kernel dropped the pidfd.
-                None => (id, ChildEvent::Failed(process::no_more_descriptors())),
+                Some(pidfd) => self.started(id, pid, pidfd),
+                None => self.reject(id),
             },
             Report::Failed { id, errno } => {
-                (id, ChildEvent::Failed(io::Error::from_raw_os_error(errno)))
+                self.finished(id, ChildEvent::Failed(io::Error::from_raw_os_error(errno)));
             }
             Report::Ended { id, reason, peak_rss_bytes, .. } => {
-                (id, ChildEvent::Ended { reason, peak_rss_bytes: Some(peak_rss_bytes) })
+                let peak_rss_bytes = Some(peak_rss_bytes);
+                self.finished(id, ChildEvent::Ended { reason, peak_rss_bytes });
             }
-            Report::Ready { .. } | Report::MultiThreaded { .. } => return,
-        };
-        let watcher = match &event {
-            ChildEvent::Started { pidfd, .. } => {
-                let end = self.watch(pidfd);
-                let mut children = lock(&self.children);
-                children.as_mut().and_then(|children| children.get_mut(&id)).map(|watched| {
-                    watched.has_started = true;
-                    watched.end = end;
-                    Arc::clone(&watched.watcher)
-                })
-            }
-            ChildEvent::Failed(_) | ChildEvent::Ended { .. } => {
-                let ended = lock(&self.children).as_mut().and_then(|all| all.remove(&id));
-                ended.map(|watched| self.forget(watched).0)
-            }
+            Report::Ready { .. } | Report::MultiThreaded { .. } => {}
+        }
+    }
+
+    fn started(&self, id: u64, pid: u32, pidfd: OwnedFd) {
+        let end = self.watch(&pidfd);
+        let watcher = {
+            let mut children = lock(&self.children);
+            children.as_mut().and_then(|children| children.get_mut(&id)).map(|watched| {
+                watched.has_started = true;
+                watched.end = end;
+                Arc::clone(&watched.watcher)
+            })
         };
         if let Some(watcher) = watcher {
-            watcher(event);
+            watcher(ChildEvent::Started { pid, pidfd });
         }
+    }
+
+    /// This process has no descriptor to spare, so the kernel dropped the pidfd of a child: the
+    /// server ends it, and its end is a failure to start.
+    fn reject(&self, id: u64) {
+        if let Some(children) = lock(&self.children).as_mut()
+            && let Some(watched) = children.get_mut(&id)
+        {
+            watched.is_unwanted = true;
+        }
+        // Without room the child runs to its own end, and the failure is heard of then.
+        let kill = Request::Kill { id }.record();
+        let _ = self.socket.try_send(bytemuck::bytes_of(&kill), &[]);
+        self.await_report();
+    }
+
+    /// Nothing more happens to a child after this.
+    fn finished(&self, id: u64, event: ChildEvent) {
+        let Some(watched) = lock(&self.children).as_mut().and_then(|all| all.remove(&id)) else {
+            return;
+        };
+        let is_unwanted = watched.is_unwanted;
+        let (watcher, _) = self.forget(watched);
+        watcher(match is_unwanted {
+            true => ChildEvent::Failed(process::no_more_descriptors()),
+            false => event,
+        });
     }
 
     /// Stops watching for the end of a child; who is to hear of it, and its pidfd.

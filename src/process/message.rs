@@ -8,6 +8,32 @@ use crate::exit::ExitReason;
 /// Words that the host may hand to a child beside its descriptors.
 pub(crate) const CHILD_WORDS: usize = 6;
 
+/// How a child is to be set up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Manner {
+    /// SIGINT ends it, instead of being ignored.
+    pub(crate) interruptible: bool,
+    /// The last of its descriptors becomes its standard error.
+    pub(crate) captures_stderr: bool,
+    /// How many processes of the engine's users are above it: 1 for a host's own child.
+    pub(crate) depth: u8,
+    /// How many descriptors it was sent.
+    pub(crate) fds: u8,
+}
+
+impl Manner {
+    fn to_word(self) -> u64 {
+        let flags = u64::from(self.interruptible) | u64::from(self.captures_stderr) << 1;
+        flags | u64::from(self.depth) << 8 | u64::from(self.fds) << 16
+    }
+
+    /// Reads a word; bits that mean nothing are ignored.
+    fn from_word(word: u64) -> Manner {
+        let [flags, depth, fds, ..] = word.to_le_bytes();
+        Manner { interruptible: flags & 1 != 0, captures_stderr: flags & 2 != 0, depth, fds }
+    }
+}
+
 /// First word of every record, so that a stray writer is noticed.
 const MAGIC: u64 = u64::from_le_bytes(*b"brigade1");
 
@@ -18,6 +44,7 @@ pub(crate) struct Record {
     magic: u64,
     kind: u64,
     id: u64,
+    manner: u64,
     words: [u64; CHILD_WORDS],
     name: [u8; 16],
 }
@@ -30,7 +57,9 @@ pub(crate) enum Request {
     /// First of all; carries the host's pidfd. The token proves that both mean each other.
     Hello { token: u64 },
     /// Fork a child; carries the child's descriptors.
-    Spawn { id: u64, entry: u64, words: [u64; CHILD_WORDS - 1], name: [u8; 16] },
+    Spawn { id: u64, entry: u64, words: [u64; CHILD_WORDS - 1], name: [u8; 16], manner: Manner },
+    /// End the child of this id: nobody here can hear of it.
+    Kill { id: u64 },
 }
 
 /// A report of the fork server.
@@ -50,7 +79,7 @@ pub(crate) enum Report {
 
 impl Record {
     fn new(kind: u64, id: u64, words: [u64; CHILD_WORDS], name: [u8; 16]) -> Record {
-        Record { magic: MAGIC, kind, id, words, name }
+        Record { magic: MAGIC, kind, id, manner: 0, words, name }
     }
 
     /// Reads a record from the bytes of a message.
@@ -73,11 +102,12 @@ impl Request {
     pub(crate) fn record(self) -> Record {
         match self {
             Request::Hello { token } => Record::new(1, token, [0; CHILD_WORDS], [0; 16]),
-            Request::Spawn { id, entry, words, name } => {
+            Request::Spawn { id, entry, words, name, manner } => {
                 let mut all = [entry; CHILD_WORDS];
                 all[1..].copy_from_slice(&words);
-                Record::new(2, id, all, name)
+                Record { manner: manner.to_word(), ..Record::new(2, id, all, name) }
             }
+            Request::Kill { id } => Record::new(3, id, [0; CHILD_WORDS], [0; 16]),
         }
     }
 
@@ -90,8 +120,10 @@ impl Request {
                 let mut words = [0; CHILD_WORDS - 1];
                 words.copy_from_slice(&record.words[1..]);
                 let (id, entry, name) = (record.id, record.words[0], record.name);
-                Ok(Request::Spawn { id, entry, words, name })
+                let manner = Manner::from_word(record.manner);
+                Ok(Request::Spawn { id, entry, words, name, manner })
             }
+            3 => Ok(Request::Kill { id: record.id }),
             _ => Err(corrupt(bytes)),
         }
     }
@@ -152,7 +184,14 @@ mod tests {
     fn every_message_survives_the_way_through_bytes() {
         let requests = [
             Request::Hello { token: 7 },
-            Request::Spawn { id: 1, entry: 2, words: [3, 4, 5, 6, 7], name: *b"0123456789abcdef" },
+            Request::Spawn {
+                id: 1,
+                entry: 2,
+                words: [3, 4, 5, 6, 7],
+                name: *b"0123456789abcdef",
+                manner: Manner { interruptible: true, captures_stderr: true, depth: 200, fds: 4 },
+            },
+            Request::Kill { id: 7 },
         ];
         for request in requests {
             let record = request.record();

@@ -31,3 +31,4 @@ pub(crate) mod launch;
 pub(crate) mod message;
 pub(crate) mod panic;
 mod server;
+pub(crate) mod tail;

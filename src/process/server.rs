@@ -8,7 +8,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use crate::process::child::{self, Child, Entry};
 use crate::process::function::FunctionOffset;
-use crate::process::message::{CHILD_WORDS, RECORD_BYTES, Report, Request};
+use crate::process::message::{RECORD_BYTES, Report, Request};
 #[cfg(feature = "failpoints")]
 use crate::sys::failpoint::{self, Point};
 use crate::sys::poll::{Interest, wait_any};
@@ -185,20 +185,22 @@ impl Server {
                 self.unsent.push_back((report, Some(pidfd)));
             }
             Request::Hello { .. } => return Err(Stop::Failed),
-            Request::Spawn { id, entry, words, name } => self.spawn(id, entry, words, name, fds),
+            Request::Spawn { id, entry, words, name, manner } => {
+                let len = name.iter().position(|&byte| byte == 0).unwrap_or(name.len());
+                let name = String::from_utf8_lossy(&name[..len]);
+                self.spawn(id, entry, &name, Child { fds, words, manner });
+            }
+            Request::Kill { id } => {
+                let child = self.children.iter().find(|child| child.id == id);
+                // One that has ended is reaped at the next turn.
+                let _ = child.map(|child| process::pidfd_kill(child.pidfd.as_fd()));
+            }
         }
         self.send_unsent()
     }
 
-    fn spawn(
-        &mut self,
-        id: u64,
-        entry: u64,
-        words: [u64; CHILD_WORDS - 1],
-        name: [u8; 16],
-        fds: Vec<OwnedFd>,
-    ) {
-        let report = match self.fork(entry, words, name, fds) {
+    fn spawn(&mut self, id: u64, entry: u64, name: &str, child: Child) {
+        let report = match fork(entry, name, child) {
             Ok(pid) => self.admit(id, pid).inspect_err(|_| {
                 // Nobody will hear of it, so it must not be. It is our unreaped child.
                 self.end_strangers(vec![pid]);
@@ -220,31 +222,6 @@ impl Server {
         Ok((Report::Started { id, pid }, Some(for_host)))
     }
 
-    #[allow(unsafe_code)]
-    fn fork(
-        &self,
-        entry: u64,
-        words: [u64; CHILD_WORDS - 1],
-        name: [u8; 16],
-        fds: Vec<OwnedFd>,
-    ) -> std::io::Result<u32> {
-        let invalid = |_| std::io::Error::from(std::io::ErrorKind::InvalidInput);
-        let address = FunctionOffset::address(entry).map_err(invalid)?;
-        // SAFETY: the host made `entry` from an `Entry` of the same image, which this process runs.
-        let entry = unsafe { std::mem::transmute::<*const (), Entry>(address) };
-        let server_pid = process::pid();
-        // SAFETY: `answer` refused to serve unless this process had exactly one thread, and it
-        // has started none since.
-        match unsafe { process::fork() }? {
-            Forked::Parent(pid) => Ok(pid),
-            Forked::Child => {
-                let len = name.iter().position(|&byte| byte == 0).unwrap_or(name.len());
-                let name = String::from_utf8_lossy(&name[..len]);
-                child::run(entry, Child { fds, words }, &name, server_pid)
-            }
-        }
-    }
-
     /// Kills and reaps all children.
     fn end_children(&mut self) {
         for child in &self.children {
@@ -253,5 +230,33 @@ impl Server {
         }
         self.children.clear();
         self.end_adopted();
+    }
+}
+
+/// Forks a child. The parent returns its id; the child does not return.
+#[allow(unsafe_code)]
+fn fork(entry: u64, name: &str, child: Child) -> std::io::Result<u32> {
+    if child.fds.len() != usize::from(child.manner.fds) {
+        // The kernel dropped them, for want of room in this process.
+        return Err(process::no_more_descriptors());
+    }
+    let invalid = |_| std::io::Error::from(std::io::ErrorKind::InvalidInput);
+    let address = FunctionOffset::address(entry).map_err(invalid)?;
+    // SAFETY: the host made `entry` from an `Entry` of the same image, which this process runs.
+    let entry = unsafe { std::mem::transmute::<*const (), Entry>(address) };
+    let server_pid = process::pid();
+    // The child is born with all signals blocked, and unblocks them when it has its own
+    // dispositions: until then it ignores what the server ignores, and a SIGTERM would be lost.
+    signal::block_all()?;
+    // SAFETY: `answer` refused to serve unless this process had exactly one thread, and it
+    // has started none since.
+    let forked = unsafe { process::fork() };
+    if let Ok(Forked::Child) = forked {
+        child::run(entry, child, name, server_pid)
+    }
+    signal::unblock_all()?;
+    match forked? {
+        Forked::Parent(pid) => Ok(pid),
+        Forked::Child => unreachable!("a child does not return from its entry"),
     }
 }

@@ -12,6 +12,7 @@ pub(crate) mod image;
 pub(crate) mod limits;
 pub(crate) mod memfd;
 pub(crate) mod mmap;
+pub(crate) mod pipe;
 pub(crate) mod poll;
 pub(crate) mod process;
 pub(crate) mod pseudo;

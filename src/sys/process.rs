@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use nix::errno::Errno;
 use nix::sys::mman::{MapFlags, ProtFlags};
+use nix::sys::resource::Resource;
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, pthread_sigmask};
 use rustix::process::{Pid, PidfdFlags};
 
@@ -79,6 +80,15 @@ pub(crate) unsafe fn fork() -> io::Result<Forked> {
 pub(crate) fn exit_now(code: i32) -> ! {
     // SAFETY: `_exit` touches no memory of ours and does not return.
     unsafe { libc::_exit(code) }
+}
+
+/// Writes out what this process has printed and not yet written, by Rust and by C.
+pub(crate) fn flush_stdio() {
+    use std::io::Write;
+    // Nobody may be listening any more.
+    let _ = io::stdout().flush();
+    // SAFETY: a null pointer means every stream of this process.
+    unsafe { libc::fflush(ptr::null_mut()) };
 }
 
 /// A descriptor for the process `pid`, readable once that process has ended. It is closed on exec.
@@ -213,6 +223,30 @@ pub(crate) fn open_missing_stdio() -> io::Result<()> {
     }
     Ok(())
 }
+
+/// Makes `fd` the standard error of this process.
+pub(crate) fn replace_stderr(fd: OwnedFd) -> io::Result<()> {
+    Ok(nix::unistd::dup2_stderr(fd)?)
+}
+
+/// The same open file under a number that programs do not come to by opening a few, closed on
+/// exec.
+pub(crate) fn with_high_number(fd: &OwnedFd) -> io::Result<OwnedFd> {
+    let (soft, _) = nix::sys::resource::getrlimit(Resource::RLIMIT_NOFILE)?;
+    let lowest = soft.min(HIGH_NUMBERS_END).saturating_sub(HIGH_NUMBERS).max(3);
+    let lowest = RawFd::try_from(lowest).map_err(|_| Errno::EINVAL)?;
+    match nix::fcntl::fcntl(fd, nix::fcntl::FcntlArg::F_DUPFD_CLOEXEC(lowest)) {
+        // SAFETY: the kernel has just made this descriptor, for this call.
+        Ok(number) => Ok(unsafe { OwnedFd::from_raw_fd(number) }),
+        // All numbers up there are taken: any will do.
+        Err(_) => fd.try_clone(),
+    }
+}
+
+/// Descriptors of a child's own have numbers below this, if the limit allows.
+const HIGH_NUMBERS_END: u64 = 1024;
+/// As many numbers are kept for them.
+const HIGH_NUMBERS: u64 = 16;
 
 /// Takes over the descriptor number `fd`, which this process was started with.
 ///

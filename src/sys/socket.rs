@@ -1,14 +1,12 @@
 //! Unix sockets that keep message boundaries and carry descriptors.
 #![allow(unsafe_code)]
 
-use std::io::{self, IoSlice, IoSliceMut};
+use std::io::{self, IoSlice};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
-use nix::cmsg_space;
 use nix::errno::Errno;
 use nix::sys::socket::{
-    AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, SockFlag, SockType, recvmsg,
-    sendmsg, socketpair,
+    AddressFamily, ControlMessage, MsgFlags, SockFlag, SockType, sendmsg, socketpair,
 };
 
 /// Descriptors that one message may carry.
@@ -21,7 +19,8 @@ pub(crate) struct Socket(OwnedFd);
 /// What a [`Socket::receive`] brought.
 #[derive(Debug)]
 pub(crate) enum Received {
-    /// A message of this many bytes, and the descriptors that came with it.
+    /// A message of this many bytes, and the descriptors that came with it: none of them if this
+    /// process has no room for all.
     Message(usize, Vec<OwnedFd>),
     /// Nothing is there now.
     Nothing,
@@ -78,33 +77,70 @@ impl Socket {
         let _ = nix::sys::socket::shutdown(self.0.as_raw_fd(), nix::sys::socket::Shutdown::Both);
     }
 
+    /// By hand: nix gives no access to what came of a message that was cut short.
     fn receive_with(&self, buffer: &mut [u8], flags: MsgFlags) -> io::Result<Received> {
-        let mut control = cmsg_space!([RawFd; FDS_MAX]);
-        let mut slices = [IoSliceMut::new(buffer)];
-        let flags = flags | MsgFlags::MSG_CMSG_CLOEXEC;
-        let message = loop {
-            match recvmsg::<()>(self.0.as_raw_fd(), &mut slices, Some(&mut control), flags) {
+        let mut control = [0u64; CONTROL_WORDS];
+        let mut slice = libc::iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: buffer.len() };
+        // SAFETY: a plain C struct of integers and pointers, for which all-zero bytes are a value.
+        let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
+        message.msg_iov = &raw mut slice;
+        message.msg_iovlen = 1;
+        message.msg_control = control.as_mut_ptr().cast();
+        message.msg_controllen = size_of_val(&control);
+        let flags = (flags | MsgFlags::MSG_CMSG_CLOEXEC).bits();
+        let bytes = loop {
+            // SAFETY: the message describes a buffer and a control area that are live locals.
+            let got = unsafe { libc::recvmsg(self.0.as_raw_fd(), &raw mut message, flags) };
+            match Errno::result(got) {
                 Err(Errno::EINTR) => {}
                 Err(Errno::EAGAIN) => return Ok(Received::Nothing),
                 // The peer ended with our messages unread: for us that is an end like any other.
                 Err(Errno::ECONNRESET) => return Ok(Received::Closed),
-                other => break other?,
+                other => break other?.cast_unsigned(),
             }
         };
-        let mut fds = Vec::new();
-        for control in message.cmsgs()? {
-            if let ControlMessageOwned::ScmRights(raw) = control {
-                for fd in raw {
-                    // SAFETY: the kernel has just made this descriptor for us, with the message.
-                    fds.push(unsafe { OwnedFd::from_raw_fd(fd) });
-                }
-            }
-        }
-        if message.bytes == 0 && fds.is_empty() {
+        let mut fds = descriptors(&message);
+        if bytes == 0 && fds.is_empty() {
             return Ok(Received::Closed);
         }
-        Ok(Received::Message(message.bytes, fds))
+        if message.msg_flags & libc::MSG_CTRUNC != 0 {
+            fds.clear();
+        }
+        Ok(Received::Message(bytes, fds))
     }
+}
+
+/// Room for a header and as many descriptors as a message may carry.
+const CONTROL_WORDS: usize = 8;
+const _: () =
+    assert!(size_of::<libc::cmsghdr>() + FDS_MAX * size_of::<RawFd>() <= CONTROL_WORDS * 8);
+
+/// The descriptors that came with a message: also of one that was cut short, or they would stay
+/// open with no owner.
+fn descriptors(message: &libc::msghdr) -> Vec<OwnedFd> {
+    let mut fds = Vec::new();
+    // SAFETY: the kernel filled in the control area, which the caller holds.
+    let mut header = unsafe { libc::CMSG_FIRSTHDR(message) };
+    // SAFETY: null, or a header inside the control area.
+    while let Some(control) = unsafe { header.as_ref() } {
+        if (control.cmsg_level, control.cmsg_type) == (libc::SOL_SOCKET, libc::SCM_RIGHTS) {
+            // SAFETY: arithmetic on a length.
+            let header_bytes = unsafe { libc::CMSG_LEN(0) } as usize;
+            let count = control.cmsg_len.saturating_sub(header_bytes) / size_of::<RawFd>();
+            // SAFETY: the data of a header that is inside the control area.
+            let data = unsafe { libc::CMSG_DATA(header) }.cast::<RawFd>();
+            for index in 0..count {
+                let at = data.wrapping_add(index);
+                // SAFETY: one of `count` numbers that the kernel wrote behind the header.
+                let raw = unsafe { at.read_unaligned() };
+                // SAFETY: the kernel has just made this descriptor for us, with the message.
+                fds.push(unsafe { OwnedFd::from_raw_fd(raw) });
+            }
+        }
+        // SAFETY: both belong to the control area that the kernel filled in.
+        header = unsafe { libc::CMSG_NXTHDR(message, header) };
+    }
+    fds
 }
 
 impl AsFd for Socket {

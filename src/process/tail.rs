@@ -1,0 +1,160 @@
+//! The end of what a process writes to its standard error.
+//!
+//! The supervisor reads the pipe as it fills, so nobody waits for room in it for longer than the
+//! supervisor is busy, and keeps the last bytes.
+
+use std::collections::VecDeque;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+
+use crate::error::{Error, Result};
+use crate::process::events::{Handler, Supervisor, Token};
+use crate::sys::pipe::{self, Read};
+
+/// Bytes that are kept of each process.
+const KEPT_BYTES: usize = 8 << 10;
+/// Bytes of one read.
+const READ_BYTES: usize = 16 << 10;
+/// Reads in a row: what writes without end must not keep the supervisor from other work.
+const READS_MAX: usize = 8;
+
+/// A pipe from a process's standard error, and what is kept of it.
+pub(crate) struct Tail {
+    pipe: OwnedFd,
+    kept: Mutex<Kept>,
+}
+
+#[derive(Default)]
+struct Kept {
+    bytes: VecDeque<u8>,
+    /// Something was there before the bytes that are kept.
+    is_cut: bool,
+    watched: Option<(Weak<Supervisor>, Token)>,
+}
+
+impl Tail {
+    /// A tail that `supervisor` keeps up to date, and the end of its pipe for the process.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Os`] without a descriptor for it.
+    pub(crate) fn start(supervisor: &Arc<Supervisor>) -> Result<(Arc<Tail>, OwnedFd)> {
+        let (read, write) = pipe::pair().map_err(|e| Error::os("pipe2", "standard error", e))?;
+        let tail = Arc::new(Tail { pipe: read, kept: Mutex::default() });
+        let token = supervisor.add(Arc::clone(&tail) as Arc<dyn Handler>)?;
+        tail.lock().watched = Some((Arc::downgrade(supervisor), token));
+        Ok((tail, write))
+    }
+
+    /// The last of what was written: some kibibytes at most, from the beginning of a line on if
+    /// there was more. Text that is not UTF-8 is shown as well as can be.
+    pub(crate) fn text(&self) -> String {
+        self.read_some();
+        let kept = self.lock();
+        let bytes: Vec<u8> = kept.bytes.iter().copied().collect();
+        let line = bytes.iter().position(|&byte| byte == b'\n').filter(|_| kept.is_cut);
+        String::from_utf8_lossy(&bytes[line.map_or(0, |end| end + 1)..]).into_owned()
+    }
+
+    /// Reads what is there, and then no more.
+    pub(crate) fn stop(&self) {
+        self.read_some();
+        let watched = self.lock().watched.take();
+        if let Some((supervisor, token)) = watched
+            && let Some(supervisor) = supervisor.upgrade()
+        {
+            supervisor.remove(token);
+        }
+    }
+
+    /// Reads some of what is there; false if there will be no more.
+    fn read_some(&self) -> bool {
+        let mut buffer = [0u8; READ_BYTES];
+        for _ in 0..READS_MAX {
+            match pipe::try_read(self.pipe.as_fd(), &mut buffer) {
+                Read::Bytes(count) => self.lock().keep(&buffer[..count]),
+                Read::Nothing => return true,
+                Read::End => return false,
+            }
+        }
+        true
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Kept> {
+        // Nothing under this lock panics half-way through a change.
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Kept {
+    fn keep(&mut self, bytes: &[u8]) {
+        let surplus = (self.bytes.len() + bytes.len()).saturating_sub(KEPT_BYTES);
+        self.is_cut |= surplus > 0;
+        let from_old = surplus.min(self.bytes.len());
+        self.bytes.drain(..from_old);
+        self.bytes.extend(&bytes[surplus - from_old..]);
+    }
+}
+
+impl Handler for Tail {
+    fn fd(&self) -> BorrowedFd<'_> {
+        self.pipe.as_fd()
+    }
+
+    fn readable(&self) {
+        if !self.read_some() {
+            self.stop();
+        }
+    }
+
+    fn deadline(&self) {}
+}
+
+impl std::fmt::Debug for Tail {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Tail").field("kept_bytes", &self.lock().bytes.len()).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn the_last_bytes_are_kept(writes in prop::collection::vec(0usize..20_000, 0..6)) {
+            let mut kept = Kept::default();
+            let mut all = Vec::new();
+            for (round, len) in writes.into_iter().enumerate() {
+                let bytes = vec![u8::try_from(round).unwrap(); len];
+                kept.keep(&bytes);
+                all.extend(bytes);
+            }
+            let from = all.len().saturating_sub(KEPT_BYTES);
+            prop_assert_eq!(kept.bytes.iter().copied().collect::<Vec<_>>(), &all[from..]);
+            prop_assert_eq!(kept.is_cut, from > 0);
+        }
+    }
+
+    #[test]
+    fn a_tail_is_up_to_date_and_begins_with_a_line() {
+        let supervisor = Supervisor::current().unwrap();
+        let (tail, write) = Tail::start(&supervisor).unwrap();
+        let mut writer = std::fs::File::from(write);
+        let line = "0123456789".repeat(10) + "\n";
+        for _ in 0..10_000 {
+            std::io::Write::write_all(&mut writer, line.as_bytes()).unwrap();
+        }
+        // More than the pipe holds, so somebody reads.
+        let text = loop {
+            let text = tail.text();
+            if text.len() == KEPT_BYTES / line.len() * line.len() {
+                break text;
+            }
+        };
+        assert!(text.lines().all(|found| found.len() + 1 == line.len()));
+        drop(writer);
+        tail.stop();
+    }
+}

@@ -1,0 +1,58 @@
+//! Pipes, read without waiting.
+
+use std::io;
+use std::os::fd::{BorrowedFd, OwnedFd};
+
+use rustix::io::Errno;
+use rustix::pipe::PipeFlags;
+
+/// A pipe: the end to read, which never blocks, and the end to write, which does. Both are closed
+/// on exec.
+pub(crate) fn pair() -> io::Result<(OwnedFd, OwnedFd)> {
+    let (read, write) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC)?;
+    // The flag belongs to one end: whoever writes need not know of it.
+    rustix::io::ioctl_fionbio(&read, true)?;
+    Ok((read, write))
+}
+
+/// What a read brought.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Read {
+    /// So many bytes.
+    Bytes(usize),
+    /// Nothing now.
+    Nothing,
+    /// No more, ever: nobody has the other end, or it cannot be read.
+    End,
+}
+
+/// Reads into `buffer` what is there now.
+pub(crate) fn try_read(fd: BorrowedFd<'_>, buffer: &mut [u8]) -> Read {
+    loop {
+        match rustix::io::read(fd, &mut *buffer) {
+            Ok(0) => return Read::End,
+            Ok(count) => return Read::Bytes(count),
+            Err(Errno::INTR) => {}
+            Err(Errno::AGAIN) => return Read::Nothing,
+            Err(_) => return Read::End,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::fd::AsFd;
+
+    #[test]
+    fn a_pipe_gives_what_was_written_and_then_its_end() {
+        let (read, write) = pair().unwrap();
+        let mut buffer = [0; 8];
+        assert_eq!(try_read(read.as_fd(), &mut buffer), Read::Nothing);
+        rustix::io::write(&write, b"abc").unwrap();
+        assert_eq!(try_read(read.as_fd(), &mut buffer), Read::Bytes(3));
+        assert_eq!(&buffer[..3], b"abc");
+        drop(write);
+        assert_eq!(try_read(read.as_fd(), &mut buffer), Read::End);
+    }
+}
