@@ -312,14 +312,16 @@ pub enum TaskError {
     },
 }
 
-/// What is known of a worker that died in the middle of a task.
+/// What is known of a worker, or a one-off process, that died in the middle of a task.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct Death {
     /// The worker's process id.
     pub pid: u32,
-    /// The worker's index in its pool, from 0.
+    /// The worker's index in its pool, from 0; 0 of a one-off process.
     pub worker: usize,
+    /// The name of the one-off process, if it was one and no worker of a pool.
+    pub process: Option<String>,
     /// How it ended.
     pub reason: ExitReason,
     /// Whether the kernel's out-of-memory killer is the likely cause: it was SIGKILL, and the
@@ -335,12 +337,18 @@ pub struct Death {
     pub torn: Vec<Range<usize>>,
     /// What the worker's panic hook or overflow handler left behind, if anything.
     pub last_words: Option<String>,
+    /// The end of what it wrote to its standard error, if that was captured.
+    pub stderr_tail: Option<String>,
 }
 
 impl fmt::Display for Death {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Death { pid, worker, reason, task, phase, .. } = self;
-        write!(f, "worker {worker} (pid {pid}) {reason} while {phase} {task}")?;
+        match &self.process {
+            None => write!(f, "worker {worker}")?,
+            Some(name) => write!(f, "process {name}")?,
+        }
+        write!(f, " (pid {pid}) {reason} while {phase} {task}")?;
         if self.out_of_memory {
             f.write_str(", out of memory")?;
         }
@@ -352,6 +360,9 @@ impl fmt::Display for Death {
         }
         if let Some(words) = &self.last_words {
             write!(f, ", last words: {words}")?;
+        }
+        if let Some(text) = self.stderr_tail.as_ref().filter(|text| !text.trim().is_empty()) {
+            write!(f, ", standard error ends: {}", text.trim_end())?;
         }
         Ok(())
     }

@@ -129,6 +129,8 @@ pub mod kernel;
 mod pool;
 mod process;
 mod region;
+#[cfg(not(loom))]
+mod spawn;
 pub mod sync;
 mod sys;
 
@@ -160,6 +162,8 @@ pub use region::{
     set_memory_limit,
 };
 pub use shape::{DIMENSIONS_MAX, Shape};
+#[cfg(not(loom))]
+pub use spawn::{ActiveProcess, Process, ProcessBuilder, active_processes};
 
 /// The README's code, as tests.
 #[cfg(doctest)]

@@ -15,7 +15,7 @@ const LAYERS: [&[&str]; 8] = [
     &["process", "region", "sync"],
     &["control"],
     &["array", "telemetry"],
-    &["channel", "pool", "shared"],
+    &["channel", "pool", "shared", "spawn"],
     &["compute", "hostile"],
 ];
 

@@ -123,6 +123,7 @@ impl Core {
             let death = Death {
                 pid,
                 worker: index,
+                process: None,
                 reason,
                 out_of_memory,
                 peak_rss_bytes,
@@ -130,6 +131,7 @@ impl Core {
                 phase,
                 torn: Vec::new(),
                 last_words: last_words.clone(),
+                stderr_tail: None,
             };
             attribute(state, id, cause, death);
         }

@@ -1,0 +1,50 @@
+//! Which one-off processes run.
+
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+
+use crate::spawn::record::Record;
+
+/// A one-off process that runs, as [`active_processes`] lists it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ActiveProcess {
+    /// Its process id.
+    pub pid: u32,
+    /// Its name.
+    pub name: String,
+}
+
+static ALL: Mutex<Vec<Weak<Record>>> = Mutex::new(Vec::new());
+
+/// Enters a process that was started.
+pub(super) fn enter(record: &Arc<Record>) {
+    let mut all = ALL.lock().unwrap_or_else(PoisonError::into_inner);
+    all.retain(|other| other.strong_count() > 0);
+    all.push(Arc::downgrade(record));
+}
+
+/// The one-off processes of this program that run, detached ones included, in the order in which
+/// they were spawned. Workers of pools are not among them.
+///
+/// # Examples
+///
+/// ```
+/// use brigade::{Process, active_processes};
+/// let process = Process::builder().name("waits").spawn(|()| std::thread::park(), ())?;
+/// assert_eq!(active_processes()[0].name, "waits");
+/// drop(process);
+/// assert!(active_processes().is_empty());
+/// # Ok::<(), brigade::Error>(())
+/// ```
+#[must_use]
+pub fn active_processes() -> Vec<ActiveProcess> {
+    // A record that is dropped here may be the last to hold the fork server: not under the lock.
+    let records: Vec<Arc<Record>> = {
+        let all = ALL.lock().unwrap_or_else(PoisonError::into_inner);
+        all.iter().filter_map(Weak::upgrade).collect()
+    };
+    let alive = records.iter().filter(|record| record.is_alive());
+    alive
+        .filter_map(|record| Some(ActiveProcess { pid: record.pid()?, name: record.name.clone() }))
+        .collect()
+}
