@@ -147,7 +147,7 @@ impl<T: Element> SharedArray<T> {
     ///
     /// As [`create`](SharedArray::create).
     pub fn named(name: &str, shape: impl Into<Shape>) -> Result<NamedArray<T>> {
-        let mut array = SharedArray::create(name, shape)?;
+        let array = SharedArray::create(name, shape)?;
         array.region.remove_with_creator();
         Ok(array)
     }

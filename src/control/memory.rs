@@ -10,6 +10,8 @@ use super::header::{self, ALIGN_BYTES, Geometry, TABLE_OFFSET};
 use crate::control::Kind;
 use crate::error::{Error, Result};
 use crate::region::arena::{Arena, Contents, Span};
+use crate::region::named::NamedRegion;
+use crate::region::npy;
 use crate::region::windows::Windows;
 use crate::sync::{Owner, OwnerTable, Watch};
 use crate::sys::{limits, process};
@@ -56,6 +58,8 @@ pub(crate) enum Backing {
     Span(Span),
     /// A span of another process's arena, as a worker sees it.
     Lent { windows: Windows, offset: u64, len_bytes: usize },
+    /// The data of a named region.
+    Named(NamedRegion),
 }
 
 impl Backing {
@@ -65,7 +69,8 @@ impl Backing {
         Ok(Backing::Span(span))
     }
 
-    /// Where the bytes are in their arena: its number, the offset of the first, and how many.
+    /// Where the bytes are in their arena: its number, the offset of the first, and how many. Those
+    /// of a named region have numbers of their own in the place of the first two.
     fn address(&self) -> (u64, u64, usize) {
         match self {
             Backing::Span(span) => {
@@ -73,6 +78,10 @@ impl Backing {
                 (span.arena().id(), offset, span.len_bytes() - ALIGN_BYTES)
             }
             Backing::Lent { windows, offset, len_bytes } => (windows.id(), *offset, *len_bytes),
+            Backing::Named(region) => {
+                let id = region.mapping().id();
+                (id.device, id.inode, region.mapping().len_bytes() - npy::DATA_OFFSET)
+            }
         }
     }
 
@@ -86,6 +95,7 @@ impl Backing {
                 span.as_ptr().wrapping_add(skip)
             }
             Backing::Lent { windows, .. } => windows.write(offset, len_bytes)?,
+            Backing::Named(region) => region.mapping().base().wrapping_add(npy::DATA_OFFSET),
         };
         match NonNull::new(start) {
             Some(start) if start.addr().get().is_multiple_of(ALIGN_BYTES) => Ok((start, len_bytes)),
@@ -142,9 +152,14 @@ impl Memory {
         make: impl FnOnce(&Memory) -> Result<R>,
     ) -> Result<(R, Memory)> {
         let made = Memory::create_in(Backing::reserve(spec.size_bytes()?)?, spec, make)?;
-        let (id, offset, _) = made.1.0.backing.address();
-        attached().insert((id, offset), Arc::downgrade(&made.1.0));
+        made.1.enlist();
         Ok(made)
+    }
+
+    /// Lets this handle be found by who attaches the same bytes in this process.
+    pub(super) fn enlist(&self) {
+        let (id, offset, _) = self.0.backing.address();
+        attached().insert((id, offset), Arc::downgrade(&self.0));
     }
 
     /// The same in bytes that are there already, zero, and known to nobody else yet.
@@ -226,10 +241,21 @@ impl Memory {
         kind: Kind,
         tag: u64,
     ) -> Result<Memory> {
-        let key = (windows.id(), offset);
+        let backing = Backing::Lent { windows: windows.clone(), offset, len_bytes };
+        Memory::attach_in(backing, kind, tag)
+    }
+
+    /// A new handle, or another of the one that this process has of the same bytes.
+    ///
+    /// # Errors
+    ///
+    /// As [`open`](Memory::open).
+    pub(super) fn attach_in(backing: Backing, kind: Kind, tag: u64) -> Result<Memory> {
+        let (id, offset, _) = backing.address();
         let mut attached = attached();
-        let known = attached.get(&key).and_then(Weak::upgrade).map(Memory);
-        if let Some(memory) = known {
+        let known = attached.get(&(id, offset)).and_then(Weak::upgrade).map(Memory);
+        // A forked child has the list of its parent, whose handles are none of its own.
+        if let Some(memory) = known.filter(|memory| memory.check().is_ok()) {
             // Dropped after the list is free again: the last handle takes itself off it.
             drop(attached);
             if (memory.0.kind, memory.0.tag) != (kind, tag) {
@@ -238,10 +264,17 @@ impl Memory {
             }
             return Ok(memory);
         }
-        let backing = Backing::Lent { windows: windows.clone(), offset, len_bytes };
         let memory = Memory::open(backing, kind, tag)?;
-        attached.insert(key, Arc::downgrade(&memory.0));
+        attached.insert((id, offset), Arc::downgrade(&memory.0));
         Ok(memory)
+    }
+
+    /// The named region that it lies in, if it does.
+    pub(super) fn region(&self) -> Option<&NamedRegion> {
+        match &*self.0.backing {
+            Backing::Named(region) => Some(region),
+            _ => None,
+        }
     }
 
     fn over(

@@ -33,6 +33,7 @@
 mod header;
 mod kind;
 mod memory;
+mod named;
 #[cfg(test)]
 mod tests;
 

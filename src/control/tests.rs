@@ -111,6 +111,109 @@ fn the_span_goes_back_when_the_last_handle_goes() {
     drop((other_lock, other));
 }
 
+mod named {
+    use std::fs;
+    use std::os::unix::fs::FileExt;
+
+    use super::*;
+    use crate::region::Dtype;
+    use crate::region::name::Name;
+    use crate::region::named::NamedRegion;
+    use crate::shape::Shape;
+
+    fn unique(label: &str) -> String {
+        format!("brigade-test-control-{}-{label}", std::process::id())
+    }
+
+    fn make(memory: &Memory) -> Result<RobustLock> {
+        let lock = lock_in(memory);
+        lock.register()?;
+        Ok(lock)
+    }
+
+    fn open_lock(name: &str, tag: u64) -> Result<(RobustLock, Memory)> {
+        Memory::open_named(name, Kind::Lock, tag, |memory| Ok(lock_in(memory)))
+    }
+
+    fn file(name: &str) -> fs::File {
+        fs::File::options().read(true).write(true).open(format!("/dev/shm/{name}")).unwrap()
+    }
+
+    #[test]
+    fn a_named_lock_excludes_and_goes_with_its_last_handle() {
+        let name = unique("lock");
+        let (lock, memory) = Memory::create_named(&name, &SPEC, make).unwrap();
+        assert_eq!(memory.name(), Some(name.as_str()));
+        let taken = Memory::create_named(&name, &SPEC, make).map(drop);
+        assert!(matches!(taken, Err(Error::NameTaken { .. })), "{taken:?}");
+        let (other, other_memory) = open_lock(&name, 7).unwrap();
+        assert!(other_memory.is_same(&memory), "one attachment in a process");
+        let guard = lock.lock();
+        assert!(other.try_lock().is_none());
+        drop(guard);
+        drop((lock, memory));
+        assert!(other.try_lock().is_some());
+        drop((other, other_memory));
+        assert!(matches!(open_lock(&name, 7).map(drop), Err(Error::NotFound { .. })));
+    }
+
+    #[test]
+    fn a_name_that_holds_something_else_is_refused_by_name() {
+        let name = unique("else");
+        let (lock, memory) = Memory::create_named(&name, &SPEC, make).unwrap();
+        let queue = Memory::open_named(&name, Kind::Queue, 7, |_| Ok(())).unwrap_err();
+        assert_eq!(queue.to_string(), format!("{name}: found a lock, but expected a queue"));
+        assert!(matches!(open_lock(&name, 8).map(drop), Err(Error::Layout { .. })));
+        drop((lock, memory));
+        for (dtype, len) in [(Dtype::F64, 100), (Dtype::U8, 8192), (Dtype::U8, 3), (Dtype::U8, 0)] {
+            let (shape, bytes) = (Shape::from(len), len * dtype.size_bytes());
+            let array = NamedRegion::create(Name::new(&name).unwrap(), dtype, &shape, bytes);
+            let refused = open_lock(&name, 7).map(drop);
+            assert!(matches!(refused, Err(Error::Layout { .. })), "{dtype} {len}: {refused:?}");
+            drop(array);
+        }
+    }
+
+    #[test]
+    fn whoever_comes_first_makes_it_and_the_others_open_it() {
+        let name = unique("either");
+        let either = || {
+            let attach = |memory: &Memory| Ok((lock_in(memory), false));
+            let make = |memory: &Memory| Ok((make(memory)?, true));
+            Memory::create_or_open_named(&name, &SPEC, make, attach).unwrap()
+        };
+        let made = std::thread::scope(|scope| {
+            let all: Vec<_> = (0..4).map(|_| scope.spawn(either)).collect();
+            all.into_iter().map(|one| one.join().unwrap()).collect::<Vec<_>>()
+        });
+        assert_eq!(made.iter().filter(|((_, is_made), _)| *is_made).count(), 1);
+        assert!(made.iter().all(|(_, memory)| memory.is_same(&made[0].1)));
+    }
+
+    #[test]
+    fn a_memory_of_another_pid_namespace_is_refused() {
+        let name = unique("namespace");
+        let (_lock, memory) = Memory::create_named(&name, &SPEC, make).unwrap();
+        // The table's second word, after both headers.
+        file(&name).write_all_at(&77u64.to_le_bytes(), 4096 + 64 + 8).unwrap();
+        let backing = NamedRegion::attach(Name::new(&name).unwrap()).unwrap().0;
+        let refused = Memory::open(Backing::Named(backing), Kind::Lock, 7);
+        assert!(matches!(refused, Err(Error::PidNamespace { theirs: 77, .. })), "{refused:?}");
+        drop(memory);
+    }
+
+    #[test]
+    fn a_nameless_memory_has_no_name_to_remove() {
+        let (_lock, memory) = create();
+        assert_eq!(memory.name(), None);
+        assert!(memory.unlink().is_err() && memory.keep().is_err());
+        let name = unique("unlink");
+        let (_lock, memory) = Memory::create_named(&name, &SPEC, make).unwrap();
+        memory.unlink().unwrap();
+        assert!(matches!(memory.unlink(), Err(Error::NotFound { .. })));
+    }
+}
+
 mod hostile {
     use super::*;
     use crate::atomics::{AtomicU64, Ordering};

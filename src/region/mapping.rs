@@ -68,8 +68,21 @@ impl Mapping {
         Mapping::of_region(name, file)
     }
 
+    /// Maps a region, which has no name yet, through its open file.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Os`].
+    pub(crate) fn unpublished(name: &Name, file: File) -> Result<(Mapping, Header)> {
+        let (id, file_bytes) = file::identity(&file, name.as_str())?;
+        let header = npy::read(&file, file_bytes, name.as_str())?;
+        let len_bytes = header.data_offset + header.data_bytes;
+        let bytes = Bytes::File(FileMapping::map(&file, len_bytes, Access::ReadWrite)?);
+        Ok((Mapping { bytes, address: Address::Named(name.to_string()), id, file }, header))
+    }
+
     /// Maps the region that `file` holds open and locked.
-    pub(crate) fn of_region(name: &Name, file: File) -> Result<(Mapping, Header)> {
+    fn of_region(name: &Name, file: File) -> Result<(Mapping, Header)> {
         let shown = shm::path_of(name.as_str()).display().to_string();
         let (id, file_bytes) = file::identity(&file, &shown)?;
         let header = npy::read(&file, file_bytes, &shown)?;

@@ -1,6 +1,6 @@
 //! Named regions: published whole, removed by who releases them last.
 
-use std::fs::File;
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::error::{Error, Result};
@@ -32,7 +32,7 @@ enum Release {
 pub(crate) struct NamedRegion {
     name: Name,
     mapping: Mapping,
-    release: Release,
+    release: Mutex<Release>,
     is_creator: bool,
 }
 
@@ -50,6 +50,24 @@ impl NamedRegion {
         shape: &Shape,
         data_bytes: usize,
     ) -> Result<(NamedRegion, Header)> {
+        let (region, header) = NamedRegion::prepare(name, dtype, shape, data_bytes)?;
+        region.publish()?;
+        Ok((region, header))
+    }
+
+    /// Makes a region of zeros that nobody else sees before it is [published].
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoSpace`]; [`Error::NameTaken`] if that is known already; [`Error::Os`].
+    ///
+    /// [published]: NamedRegion::publish
+    pub(crate) fn prepare(
+        name: Name,
+        dtype: Dtype,
+        shape: &Shape,
+        data_bytes: usize,
+    ) -> Result<(NamedRegion, Header)> {
         let header = npy::encode(dtype, shape)?;
         let size_bytes = (npy::DATA_OFFSET as u64).saturating_add(data_bytes as u64);
         if shm::exists(name.as_str()) && !reclaim_one(name.as_str()) {
@@ -58,18 +76,26 @@ impl NamedRegion {
         // A file system in memory may promise more than the machine has.
         arena::grant_outside(size_bytes)?;
         let file = shm::prepare(name.as_str(), size_bytes, &header)?;
-        publish(&file, &name)?;
-        match Mapping::of_region(&name, file) {
-            Ok((mapping, header)) => {
-                let release = Release::Last(std::process::id());
-                Ok((NamedRegion { name, mapping, release, is_creator: true }, header))
-            }
-            Err(error) => {
-                // It was published a moment ago and nobody can use it: take the name back.
-                let _ = shm::unlink(name.as_str());
-                Err(error)
+        let (mapping, header) = Mapping::unpublished(&name, file)?;
+        let release = Mutex::new(Release::Last(std::process::id()));
+        Ok((NamedRegion { name, mapping, release, is_creator: true }, header))
+    }
+
+    /// Gives a prepared region its name.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NameTaken`], [`Error::Os`].
+    pub(crate) fn publish(&self) -> Result<()> {
+        let (file, name) = (self.mapping.open_file(), self.name.as_str());
+        let start = Instant::now();
+        while !shm::publish(file, name)? {
+            let is_free = reclaim_one(name) || !shm::exists(name);
+            if !is_free || start.elapsed() > CONTENDED_TIME {
+                return Err(Error::NameTaken { name: name.to_owned() });
             }
         }
+        Ok(())
     }
 
     /// Maps a region that exists; the last to drop a handle removes the name.
@@ -86,7 +112,7 @@ impl NamedRegion {
                     if shm::exists(name.as_str()) && start.elapsed() < CONTENDED_TIME => {}
                 Err(error) => return Err(error),
                 Ok((mapping, header)) => {
-                    let release = Release::Last(std::process::id());
+                    let release = Mutex::new(Release::Last(std::process::id()));
                     let region = NamedRegion { name, mapping, release, is_creator: false };
                     return Ok((region, header));
                 }
@@ -106,7 +132,7 @@ impl NamedRegion {
         data_bytes: usize,
     ) -> Result<(NamedRegion, Header)> {
         // What a dead program left is no place to begin with.
-        reclaim_one(name.as_str());
+        NamedRegion::reclaim(name);
         let start = Instant::now();
         loop {
             match NamedRegion::attach(name.clone()) {
@@ -120,6 +146,11 @@ impl NamedRegion {
         }
     }
 
+    /// Removes the name if it was left by programs that died.
+    pub(crate) fn reclaim(name: &Name) {
+        reclaim_one(name.as_str());
+    }
+
     /// Maps a file under `/dev/shm` that is no region of this crate, up to `end_bytes` at least.
     ///
     /// # Errors
@@ -127,12 +158,17 @@ impl NamedRegion {
     /// [`Error::NotFound`], [`Error::Layout`], [`Error::Os`].
     pub(crate) fn attach_raw(name: Name, end_bytes: usize) -> Result<NamedRegion> {
         let mapping = Mapping::raw(&name, end_bytes)?;
-        Ok(NamedRegion { name, mapping, release: Release::Never, is_creator: false })
+        let release = Mutex::new(Release::Never);
+        Ok(NamedRegion { name, mapping, release, is_creator: false })
     }
 
     /// Lets the name go with this handle, which made the region, whoever else has it then.
-    pub(crate) fn remove_with_creator(&mut self) {
-        self.release = Release::Creator(std::process::id());
+    pub(crate) fn remove_with_creator(&self) {
+        self.set_release(Release::Creator(std::process::id()));
+    }
+
+    fn set_release(&self, release: Release) {
+        *self.release.lock().unwrap_or_else(PoisonError::into_inner) = release;
     }
 
     pub(crate) fn name(&self) -> &str {
@@ -152,8 +188,8 @@ impl NamedRegion {
     /// # Errors
     ///
     /// [`Error::NotFound`] if the name is gone, or means another region by now.
-    pub(crate) fn unlink(&mut self) -> Result<()> {
-        self.release = Release::Never;
+    pub(crate) fn unlink(&self) -> Result<()> {
+        self.set_release(Release::Never);
         if shm::names(self.name.as_str(), self.mapping.id()) {
             return shm::unlink(self.name.as_str());
         }
@@ -165,9 +201,9 @@ impl NamedRegion {
     /// # Errors
     ///
     /// [`Error::Os`].
-    pub(crate) fn keep(&mut self) -> Result<()> {
+    pub(crate) fn keep(&self) -> Result<()> {
         shm::keep(self.mapping.open_file(), self.name.as_str())?;
-        self.release = Release::Never;
+        self.set_release(Release::Never);
         Ok(())
     }
 }
@@ -175,7 +211,8 @@ impl NamedRegion {
 impl Drop for NamedRegion {
     fn drop(&mut self) {
         let own = std::process::id();
-        match self.release {
+        // No lock: in a forked child nobody might be left to release it.
+        match *self.release.get_mut().unwrap_or_else(PoisonError::into_inner) {
             // Gone already is as good: someone else removed the name.
             Release::Creator(pid) if pid == own => {
                 let _ = self.unlink();
@@ -187,16 +224,4 @@ impl Drop for NamedRegion {
             _ => {}
         }
     }
-}
-
-/// Gives a prepared file its name.
-fn publish(file: &File, name: &Name) -> Result<()> {
-    let start = Instant::now();
-    while !shm::publish(file, name.as_str())? {
-        let is_free = reclaim_one(name.as_str()) || !shm::exists(name.as_str());
-        if !is_free || start.elapsed() > CONTENDED_TIME {
-            return Err(Error::NameTaken { name: name.to_string() });
-        }
-    }
-    Ok(())
 }

@@ -1,0 +1,145 @@
+//! Control memory under a name.
+//!
+//! The bytes are those of a named region, a `.npy` file of `|u1` whose data is the control memory.
+//! It has its name only when it is complete, and goes with its last handle or with `reclaim`, as
+//! any named region. Programs that share nothing else meet in it; each is in its owner table, and
+//! deaths are noticed by who waits.
+
+use std::time::{Duration, Instant};
+
+use super::memory::{Backing, Memory, Spec};
+use crate::control::Kind;
+use crate::error::{Error, Result};
+use crate::region::Dtype;
+use crate::region::name::Name;
+use crate::region::named::NamedRegion;
+use crate::region::npy;
+use crate::shape::Shape;
+
+/// How long a name may be made and removed by others in turn.
+const CONTENDED_TIME: Duration = Duration::from_secs(1);
+
+impl Memory {
+    /// Makes a memory under a name. `make` is as in [`Memory::create`]; nobody sees the name before
+    /// it has returned.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::BadName`], [`Error::NameTaken`], [`Error::NoSpace`], [`Error::Os`], and those of
+    /// `make`.
+    pub(crate) fn create_named<R>(
+        name: &str,
+        spec: &Spec,
+        make: impl FnOnce(&Memory) -> Result<R>,
+    ) -> Result<(R, Memory)> {
+        let name = Name::new(name)?;
+        let bytes = spec.size_bytes()?;
+        let (region, _) = NamedRegion::prepare(name, Dtype::U8, &Shape::from(bytes), bytes)?;
+        let made = Memory::create_in(Backing::Named(region), spec, make)?;
+        made.1.region().expect("made in one").publish()?;
+        made.1.enlist();
+        Ok(made)
+    }
+
+    /// A handle of the memory of this name. `attach` makes the primitive over its body, as it
+    /// would in a worker.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::BadName`]; [`Error::NotFound`]; [`Error::Layout`] if it holds something else;
+    /// [`Error::PidNamespace`]; [`Error::Full`] if too many processes use it; [`Error::Os`]; those
+    /// of `attach`.
+    pub(crate) fn open_named<R>(
+        name: &str,
+        kind: Kind,
+        tag: u64,
+        attach: impl FnOnce(&Memory) -> Result<R>,
+    ) -> Result<(R, Memory)> {
+        let name = Name::new(name)?;
+        let (region, header) = NamedRegion::attach(name)?;
+        if (header.dtype, header.data_offset) != (Dtype::U8, npy::DATA_OFFSET) {
+            return Err(Error::Layout {
+                place: region.name().to_owned(),
+                found: format!("an array of {} at byte {}", header.dtype, header.data_offset),
+                expected: format!("a {}", kind.name()),
+            });
+        }
+        let place = region.name().to_owned();
+        let memory = Memory::attach_in(Backing::Named(region), kind, tag);
+        let memory = memory.map_err(|error| in_place(error, &place))?;
+        Ok((attach(&memory)?, memory))
+    }
+
+    /// Opens a memory, or makes it, whichever can be done. If others do the same at this moment,
+    /// `make` may be called for nothing.
+    ///
+    /// # Errors
+    ///
+    /// As [`create_named`](Memory::create_named) and [`open_named`](Memory::open_named).
+    pub(crate) fn create_or_open_named<R>(
+        name: &str,
+        spec: &Spec,
+        make: impl Fn(&Memory) -> Result<R>,
+        attach: impl Fn(&Memory) -> Result<R>,
+    ) -> Result<(R, Memory)> {
+        // What a dead program left is no place to begin with.
+        NamedRegion::reclaim(&Name::new(name)?);
+        let start = Instant::now();
+        loop {
+            match Memory::open_named(name, spec.kind, spec.tag, &attach) {
+                Err(Error::NotFound { .. }) => {}
+                found => return found,
+            }
+            match Memory::create_named(name, spec, &make) {
+                Err(Error::NameTaken { .. }) if start.elapsed() < CONTENDED_TIME => {}
+                made => return made,
+            }
+        }
+    }
+
+    /// The name, if it has one.
+    pub(crate) fn name(&self) -> Option<&str> {
+        self.region().map(NamedRegion::name)
+    }
+
+    /// Removes the name; the memory stays usable for all that have it.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotFound`] if it has none, or means something else by now.
+    pub(crate) fn unlink(&self) -> Result<()> {
+        match self.region() {
+            Some(region) => region.unlink(),
+            None => Err(nameless()),
+        }
+    }
+
+    /// Lets the name outlive all handles, until someone unlinks it.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotFound`] if it has none; [`Error::Os`].
+    pub(crate) fn keep(&self) -> Result<()> {
+        match self.region() {
+            Some(region) => region.keep(),
+            None => Err(nameless()),
+        }
+    }
+}
+
+/// Says by its name which memory it is that is not what was expected.
+fn in_place(error: Error, name: &str) -> Error {
+    match error {
+        Error::Layout { found, expected, .. } => {
+            Error::Layout { place: name.to_owned(), found, expected }
+        }
+        Error::PidNamespace { theirs, ours, .. } => {
+            Error::PidNamespace { what: name.to_owned(), theirs, ours }
+        }
+        other => other,
+    }
+}
+
+fn nameless() -> Error {
+    Error::NotFound { name: "a primitive without a name".to_owned(), place: "/dev/shm" }
+}
