@@ -24,6 +24,11 @@ pub fn task(bytes: &[u8]) {
     crate::pool::hostile::task(bytes);
 }
 
+/// Header, owner table and directory of a control memory.
+pub fn control(bytes: &[u8]) {
+    crate::control::hostile::control(bytes);
+}
+
 #[cfg(test)]
 mod tests {
     use std::fs;
@@ -107,6 +112,11 @@ mod tests {
     #[test]
     fn any_ring_answers_and_returns_no_message_longer_than_itself() {
         attack("ring", super::ring);
+    }
+
+    #[test]
+    fn any_control_memory_is_refused_or_read_within_its_bytes() {
+        attack("control", super::control);
     }
 
     #[test]

@@ -150,6 +150,7 @@ pub use array::{
 };
 #[cfg(not(loom))]
 pub use compute::{Matrix, Product, Scalar, SharedBigUint};
+pub use control::{Holder, LockState, Participant, RegionInfo, RegionKind, RegionState, regions};
 pub use error::{Death, Error, Limit, Phase, Result, TaskError};
 pub use exit::ExitReason;
 #[cfg(not(loom))]
@@ -157,10 +158,7 @@ pub use pool::{
     Body, Chunks, Described, Enumerated, Given, Handle, Imap, In, Lent, Nothing, Operand, Options,
     Out, ParChunks, ParMap, Plain, Pool, PoolBuilder, SharedValue, Sharing, Start, Stats,
 };
-pub use region::{
-    Dtype, Holder, RegionInfo, RegionKind, RegionState, reclaim, regions, set_arena_size,
-    set_memory_limit,
-};
+pub use region::{Dtype, reclaim, set_arena_size, set_memory_limit};
 pub use shape::{DIMENSIONS_MAX, Shape};
 #[cfg(not(loom))]
 pub use spawn::{ActiveProcess, Process, ProcessBuilder, active_processes};

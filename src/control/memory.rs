@@ -205,8 +205,7 @@ impl Memory {
     pub(crate) fn open(backing: Backing, kind: Kind, tag: u64) -> Result<Memory> {
         let (start, len_bytes) = backing.place()?;
         if len_bytes < TABLE_OFFSET {
-            let expected = format!("a header of {TABLE_OFFSET}");
-            return Err(layout(format!("{len_bytes} bytes"), expected));
+            return Err(too_short(len_bytes));
         }
         // SAFETY: aligned, long enough, kept by the backing, and atomics to everybody.
         let header = unsafe { header::at(start) };
@@ -361,6 +360,10 @@ impl Memory {
 #[cold]
 fn forked() -> Error {
     Error::Closed { what: "a shared handle that was made before this process forked" }
+}
+
+pub(super) fn too_short(len_bytes: usize) -> Error {
+    layout(format!("{len_bytes} bytes"), format!("a header of {TABLE_OFFSET}"))
 }
 
 fn layout(found: String, expected: String) -> Error {

@@ -31,11 +31,16 @@
 #![allow(unsafe_code)]
 
 mod header;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod hostile;
 mod kind;
+mod listing;
 mod memory;
 mod named;
+mod snapshot;
 #[cfg(test)]
 mod tests;
 
 pub(crate) use kind::Kind;
+pub use listing::{Holder, LockState, Participant, RegionInfo, RegionKind, RegionState, regions};
 pub(crate) use memory::{Backing, Memory, Spec};

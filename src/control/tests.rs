@@ -203,6 +203,24 @@ mod named {
     }
 
     #[test]
+    fn who_uses_a_named_lock_and_who_holds_it_can_be_seen_from_outside() {
+        let name = unique("seen");
+        let (lock, memory) = Memory::create_named(&name, &SPEC, make).unwrap();
+        let own = std::process::id();
+        let info = RegionInfo::of(&name).unwrap();
+        assert_eq!(*info.kind(), RegionKind::Primitive { name: "lock", body_bytes: 64 });
+        assert_eq!(info.participants(), [Participant { pid: own, lives: true }]);
+        assert_eq!(info.locks(), []);
+        let guard = lock.lock();
+        assert_eq!(RegionInfo::of(&name).unwrap().locks(), [LockState::Held { pid: own }]);
+        drop(guard);
+        // A namespace that is not ours: whose process 1 that is cannot be told.
+        file(&name).write_all_at(&77u64.to_le_bytes(), 4096 + 64 + 8).unwrap();
+        assert_eq!(RegionInfo::of(&name).unwrap().participants(), []);
+        drop(memory);
+    }
+
+    #[test]
     fn a_nameless_memory_has_no_name_to_remove() {
         let (_lock, memory) = create();
         assert_eq!(memory.name(), None);

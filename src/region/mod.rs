@@ -20,18 +20,16 @@ mod bytes;
 pub(crate) mod dtype;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod hostile;
-mod listing;
 pub(crate) mod mapping;
 pub(crate) mod name;
 pub(crate) mod named;
 pub(crate) mod npy;
 pub(crate) mod racy;
-mod reclaim;
+pub(crate) mod reclaim;
 mod spans;
 pub(crate) mod windows;
 
 pub use arena::{set_arena_size, set_memory_limit};
 pub use dtype::Dtype;
-pub use listing::{Holder, RegionInfo, RegionKind, RegionState, regions};
 pub use reclaim::reclaim;
 pub(crate) use spans::ALIGN_BYTES;

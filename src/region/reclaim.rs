@@ -65,7 +65,7 @@ fn remove_locked(file: &File, name: &str) -> bool {
 }
 
 /// Whether this crate makes regions like this: data from a page on, and nothing behind it.
-pub(super) fn is_made_here(header: &Header, file_bytes: u64) -> bool {
+pub(crate) fn is_made_here(header: &Header, file_bytes: u64) -> bool {
     let whole_bytes = header.data_offset as u64 + header.data_bytes as u64;
     header.data_offset == npy::DATA_OFFSET && file_bytes == whole_bytes
 }

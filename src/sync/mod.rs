@@ -85,6 +85,8 @@ pub use condvar::{Condvar, CondvarWord};
 pub use event::{Event, EventWord, Reset};
 pub use lock::{LockGuard, LockWord, RobustLock};
 pub use once::{Once, OnceWords};
+#[cfg(not(loom))]
+pub(crate) use owner::report;
 pub use owner::{Owner, OwnerTable, Token};
 pub use patience::Watch;
 #[cfg(all(feature = "raw-sync", not(loom)))]

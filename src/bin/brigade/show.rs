@@ -3,7 +3,7 @@
 use std::fs;
 use std::io::{self, Write};
 
-use brigade::{RegionInfo, RegionKind, RegionState};
+use brigade::{LockState, Participant, RegionInfo, RegionKind, RegionState};
 
 use crate::json::Json;
 
@@ -45,6 +45,12 @@ pub(crate) fn in_full(region: &RegionInfo, out: &mut impl Write) -> io::Result<(
     line("kind", &kind(region.kind()))?;
     line("size", &format!("{} bytes, {} in memory", region.size_bytes(), region.used_bytes()))?;
     line("owner", &format!("{}, mode {:04o}", user(region.uid()), region.mode()))?;
+    for user in region.participants() {
+        line("used by", &format!("{} ({})", user.pid, alive(user.lives)))?;
+    }
+    for lock in region.locks() {
+        line("locked", &lock_state(*lock))?;
+    }
     for holder in region.holders() {
         line("held by", &format!("{} ({})", holder.pid, command(holder.command.as_deref())))?;
     }
@@ -58,6 +64,7 @@ pub(crate) fn in_json(region: &RegionInfo) -> Json {
             let shape = Json::List(shape.dims().iter().map(extent).collect());
             ("array", Json::text(dtype), shape)
         }
+        RegionKind::Primitive { name, .. } => (*name, Json::Null, Json::Null),
         RegionKind::Raw => ("raw", Json::Null, Json::Null),
         _ => ("unreadable", Json::Null, Json::Null),
     };
@@ -78,7 +85,36 @@ pub(crate) fn in_json(region: &RegionInfo) -> Json {
         ("owner", Json::Text(user(region.uid()))),
         ("mode", Json::Text(format!("{:04o}", region.mode()))),
         ("holders", Json::List(region.holders().iter().map(holder).collect())),
+        ("used_by", Json::List(region.participants().iter().map(participant).collect())),
+        ("locks", Json::List(region.locks().iter().map(lock).collect())),
     ])
+}
+
+fn participant(user: &Participant) -> Json {
+    let state = ("state", Json::text(alive(user.lives)));
+    Json::Object(vec![("pid", Json::Number(u64::from(user.pid))), state])
+}
+
+fn lock(lock: &LockState) -> Json {
+    let (state, pid) = match *lock {
+        LockState::Held { pid } => ("held", Some(pid)),
+        LockState::Orphaned { pid } => ("orphaned", pid),
+        _ => ("unknown", None),
+    };
+    let pid = pid.map_or(Json::Null, |pid| Json::Number(u64::from(pid)));
+    Json::Object(vec![("state", Json::text(state)), ("pid", pid)])
+}
+
+fn lock_state(lock: LockState) -> String {
+    match lock {
+        LockState::Held { pid } => format!("by {pid} (alive)"),
+        LockState::Orphaned { pid: Some(pid) } => format!("by {pid} (dead), free to the next"),
+        _ => "by a process that died, free to the next".to_owned(),
+    }
+}
+
+fn alive(lives: bool) -> &'static str {
+    if lives { "alive" } else { "dead" }
 }
 
 /// Who holds a region, as far as a line has room.
@@ -117,6 +153,7 @@ fn state(region: &RegionInfo) -> &'static str {
 fn kind(kind: &RegionKind) -> String {
     match kind {
         RegionKind::Array { dtype, shape } => format!("array {dtype} {shape}"),
+        RegionKind::Primitive { name, .. } => (*name).to_owned(),
         RegionKind::Raw => "raw".to_owned(),
         _ => "unreadable".to_owned(),
     }

@@ -12,6 +12,8 @@
 mod claim;
 #[cfg(not(loom))]
 mod process;
+#[cfg(not(loom))]
+pub(crate) mod report;
 #[cfg(all(test, not(loom)))]
 mod tests;
 

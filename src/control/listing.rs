@@ -4,12 +4,14 @@ use std::collections::{BTreeSet, HashMap};
 use std::fs;
 use std::path::PathBuf;
 
+use super::snapshot::{self, Snapshot};
 use crate::error::{Error, Result};
 use crate::region::dtype::Dtype;
 use crate::region::name::Name;
 use crate::region::npy;
 use crate::region::reclaim;
 use crate::shape::Shape;
+use crate::sync::report::{Claimant, Taken};
 use crate::sys::file::FileId;
 use crate::sys::{holders, shm};
 
@@ -40,6 +42,8 @@ pub struct RegionInfo {
     kind: RegionKind,
     state: RegionState,
     holders: Vec<Holder>,
+    participants: Vec<Participant>,
+    locks: Vec<LockState>,
 }
 
 /// What a file under `/dev/shm` holds.
@@ -52,6 +56,13 @@ pub enum RegionKind {
         dtype: Dtype,
         /// Its extents.
         shape: Shape,
+    },
+    /// A queue, a lock or another primitive.
+    Primitive {
+        /// What it is called.
+        name: &'static str,
+        /// The size of what it is made of, in bytes: for a queue, room for messages and all.
+        body_bytes: usize,
     },
     /// Anything else: the memory of Python's `SharedMemory`, say.
     Raw,
@@ -82,6 +93,31 @@ pub struct Holder {
     pub pid: u32,
     /// What it calls itself, if it still lives.
     pub command: Option<String>,
+}
+
+/// A process that has a handle of a primitive, or had one when it died.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Participant {
+    /// Its number in the pid namespace of the primitive.
+    pub pid: u32,
+    /// Whether it lives. What a dead one held comes free when the next one wants it.
+    pub lives: bool,
+}
+
+/// A lock of a primitive that is not free: its own, or one of a queue's two sides.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum LockState {
+    /// Held by a process that lives.
+    Held {
+        /// The process.
+        pid: u32,
+    },
+    /// Its holder died; the next one to ask gets it.
+    Orphaned {
+        /// The process, if it can still be told.
+        pid: Option<u32>,
+    },
 }
 
 /// Lists the files under `/dev/shm`, by name.
@@ -131,10 +167,18 @@ impl RegionInfo {
         let header = found.file.as_ref().map(|file| npy::read(file, found.size_bytes, &place));
         let is_made_here =
             matches!(&header, Some(Ok(header)) if reclaim::is_made_here(header, found.size_bytes));
-        let kind = match header {
-            None => RegionKind::Unreadable,
-            Some(Err(_)) => RegionKind::Raw,
-            Some(Ok(header)) => RegionKind::Array { dtype: header.dtype, shape: header.shape },
+        let snapshot = found.file.as_ref().filter(|_| is_made_here);
+        let snapshot = snapshot.and_then(|file| snapshot::read(file, found.size_bytes));
+        let (participants, locks) = users(snapshot.as_ref().and_then(|all| all.users.as_ref()));
+        let kind = match (snapshot, header) {
+            (Some(Snapshot { kind, body_bytes, .. }), _) => {
+                RegionKind::Primitive { name: kind.name(), body_bytes }
+            }
+            (None, None) => RegionKind::Unreadable,
+            (None, Some(Err(_))) => RegionKind::Raw,
+            (None, Some(Ok(header))) => {
+                RegionKind::Array { dtype: header.dtype, shape: header.shape }
+            }
         };
         let state = if !holders.is_empty() {
             RegionState::Live
@@ -151,7 +195,19 @@ impl RegionInfo {
         };
         let shm::Found { id, uid, mode, size_bytes, used_bytes, .. } = found;
         let name = name.to_owned();
-        Ok(RegionInfo { name, id, uid, mode, size_bytes, used_bytes, kind, state, holders })
+        Ok(RegionInfo {
+            name,
+            id,
+            uid,
+            mode,
+            size_bytes,
+            used_bytes,
+            kind,
+            state,
+            holders,
+            participants,
+            locks,
+        })
     }
 
     /// The name, without `/dev/shm/`.
@@ -214,6 +270,19 @@ impl RegionInfo {
         &self.holders
     }
 
+    /// The processes that use a primitive, the dead that nobody has swept included; none for an
+    /// array, and if the primitive belongs to another pid namespace.
+    #[must_use]
+    pub fn participants(&self) -> &[Participant] {
+        &self.participants
+    }
+
+    /// The locks of a primitive that are not free.
+    #[must_use]
+    pub fn locks(&self) -> &[LockState] {
+        &self.locks
+    }
+
     /// Removes the name, whoever has the region. It stays usable for those that do.
     ///
     /// # Errors
@@ -253,4 +322,21 @@ impl RegionInfo {
         }
         self.remove().map(|()| true)
     }
+}
+
+/// What people want to know of claims and lock words.
+fn users(users: Option<&(Vec<Claimant>, Vec<Taken>)>) -> (Vec<Participant>, Vec<LockState>) {
+    let Some((claimants, taken)) = users else { return (Vec::new(), Vec::new()) };
+    let state = |taken: &Taken| match *taken {
+        Taken::Dead => LockState::Orphaned { pid: None },
+        Taken::By(token) => match claimants.iter().find(|claimant| claimant.token == token) {
+            Some(&Claimant { pid, lives: true, .. }) => LockState::Held { pid },
+            Some(&Claimant { pid, .. }) => LockState::Orphaned { pid: Some(pid) },
+            // It has been swept since the words were copied, or somebody wrote over it.
+            None => LockState::Orphaned { pid: None },
+        },
+    };
+    let participant =
+        |claimant: &Claimant| Participant { pid: claimant.pid, lives: claimant.lives };
+    (claimants.iter().map(participant).collect(), taken.iter().map(state).collect())
 }

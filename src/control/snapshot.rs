@@ -1,0 +1,79 @@
+//! A copy of a control memory, to be looked at.
+#![allow(unsafe_code)]
+
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+use std::ptr::NonNull;
+
+use super::header::{self, ALIGN_BYTES, TABLE_OFFSET};
+use crate::atomics::AtomicU64;
+use crate::control::Kind;
+use crate::error::{Error, Result};
+use crate::region::npy;
+use crate::sync::OwnerTable;
+use crate::sync::report::{Claimant, Taken};
+
+/// Bytes that are copied at most. Tables and locks lie in front; what is behind is messages.
+const BYTES_MAX: usize = 4 << 20;
+
+#[repr(C, align(128))]
+struct Line([AtomicU64; ALIGN_BYTES / 8]);
+
+const _: () = assert!(size_of::<Line>() == ALIGN_BYTES);
+
+/// What a control memory said when it was copied.
+#[derive(Debug, Clone)]
+pub(super) struct Snapshot {
+    pub(super) kind: Kind,
+    pub(super) body_bytes: usize,
+    /// Who uses it, and which locks are taken; `None` if that is for another pid namespace to say.
+    pub(super) users: Option<(Vec<Claimant>, Vec<Taken>)>,
+}
+
+/// Copies and reads the control memory in a region of `file_bytes`; `None` if there is none.
+///
+/// Nothing is mapped, so that nothing can vanish, and nobody notices.
+pub(super) fn read(file: &File, file_bytes: u64) -> Option<Snapshot> {
+    let data_bytes = usize::try_from(file_bytes).ok()?.checked_sub(npy::DATA_OFFSET)?;
+    let mut bytes = vec![0; data_bytes.min(BYTES_MAX)];
+    file.read_exact_at(&mut bytes, npy::DATA_OFFSET as u64).ok()?;
+    of_bytes(&bytes, data_bytes).ok()
+}
+
+/// Reads a control memory of `total_bytes`, of which `bytes` are the first.
+///
+/// # Errors
+///
+/// [`Error::Layout`] if there is none.
+pub(super) fn of_bytes(bytes: &[u8], total_bytes: usize) -> Result<Snapshot> {
+    let lines: Vec<Line> = bytes.chunks(ALIGN_BYTES).map(line).collect();
+    let start = NonNull::from(lines.as_slice()).cast::<u8>();
+    let copied_bytes = lines.len() * ALIGN_BYTES;
+    if copied_bytes < TABLE_OFFSET {
+        return Err(super::memory::too_short(copied_bytes));
+    }
+    // SAFETY: aligned, and long enough, checked above; `lines` lives until this returns.
+    let (kind, _, geometry) = unsafe { header::at(start) }.read(total_bytes)?;
+    let table_bytes = geometry.body_offset.min(copied_bytes) - TABLE_OFFSET;
+    // SAFETY: within the lines, checked above.
+    let table_place = unsafe { start.add(TABLE_OFFSET) };
+    // SAFETY: aligned; the lines are atomics, cover `table_bytes` from there and `copied_bytes`
+    // from the start, and live until this returns.
+    let table = unsafe { OwnerTable::attach(table_place, table_bytes, start, copied_bytes) };
+    let users = match table {
+        Ok(table) => Some((table.claimants(), table.taken())),
+        Err(Error::PidNamespace { .. }) => None,
+        Err(error) => return Err(error),
+    };
+    Ok(Snapshot { kind, body_bytes: geometry.body_bytes, users })
+}
+
+fn line(bytes: &[u8]) -> Line {
+    let mut words = bytes.chunks(8);
+    Line(std::array::from_fn(|_| {
+        let mut word = [0; 8];
+        let bytes = words.next().unwrap_or_default();
+        word[..bytes.len()].copy_from_slice(bytes);
+        AtomicU64::new(u64::from_ne_bytes(word))
+    }))
+}

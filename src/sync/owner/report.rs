@@ -1,0 +1,50 @@
+//! What a table says, for those who only look.
+
+use super::{OwnerEntry, OwnerTable, Token, entry_lives, unpack_identity};
+use crate::atomics::Ordering;
+use crate::sync::directory::WordKind;
+use crate::sync::lock::{OWNER_DIED, TOKEN};
+
+/// A process that has claimed an entry of a table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Claimant {
+    pub(crate) pid: u32,
+    pub(crate) token: Token,
+    pub(crate) lives: bool,
+}
+
+/// A futex word of a lock that is not free.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Taken {
+    /// By the owner of this token.
+    By(Token),
+    /// Its owner died, and nobody has taken it since.
+    Dead,
+}
+
+impl OwnerTable {
+    /// Who has claimed an entry. Changes meanwhile are seen or not.
+    pub(crate) fn claimants(&self) -> Vec<Claimant> {
+        let claimant = |entry: &OwnerEntry| {
+            let (pid, token) = unpack_identity(entry.identity.load(Ordering::Acquire))?;
+            Some(Claimant { pid, token, lives: entry_lives(entry, pid, token) })
+        };
+        self.owners().iter().filter_map(claimant).collect()
+    }
+
+    /// The lock words that are taken, in the order of the directory.
+    pub(crate) fn taken(&self) -> Vec<Taken> {
+        let mut taken = Vec::new();
+        self.directory.for_each(|kind, word| {
+            let word = word.load(Ordering::Relaxed);
+            match Token::from_bits(word & TOKEN) {
+                Some(token) if kind == WordKind::Lock => taken.push(Taken::By(token)),
+                None if kind == WordKind::Lock && word & OWNER_DIED != 0 => {
+                    taken.push(Taken::Dead);
+                }
+                _ => {}
+            }
+        });
+        taken
+    }
+}
