@@ -31,6 +31,17 @@ pub(crate) fn part(words: &[&str]) -> bool {
             assert_eq!(outcome, expected);
             assert_eq!(descriptors(), before, "a descriptor was left open");
         }
+        ["anonymous", expected] => {
+            let outcome = match SharedArray::from_fn([3 << 18], |[i]| i as u64) {
+                Ok(array) => {
+                    assert!((0..).zip(array.as_slice()).all(|(i, &element)| element == i));
+                    "ok".to_owned()
+                }
+                Err(Error::Os { call, .. }) => format!("Os:{call}"),
+                Err(other) => format!("{other:?}"),
+            };
+            assert_eq!(outcome, expected);
+        }
         ["killed", name] => drop(SharedArray::<u64>::create(name, [1000])),
         ["small-shm", name] => small_shm(name),
         ["little-address-space", name] => little_address_space(name),
@@ -207,6 +218,25 @@ fn any_call_that_fails_is_an_error_that_leaves_nothing() {
             injected(&inject, "create", &[&name, said]).succeeds();
             assert!(!path_of(&name).exists(), "{call} {errno}");
         }
+    }
+}
+
+#[test]
+fn a_kernel_without_what_arrays_are_made_of_is_done_without_or_named() {
+    let _check = LeakCheck::new();
+    if !has_strace() {
+        return;
+    }
+    for (inject, expected) in [
+        // The first two keep the mapping out of core dumps and of forked children; then come huge
+        // pages and populating, which are for speed.
+        ("madvise:error=EINVAL", "Os:madvise"),
+        ("madvise:error=EINVAL:when=3+", "ok"),
+        ("madvise:error=ENOMEM:when=3+", "Os:madvise"),
+        ("memfd_create:error=ENOSYS", "Os:memfd_create"),
+        ("memfd_create:error=EPERM", "Os:memfd_create"),
+    ] {
+        injected(inject, "anonymous", &[expected]).succeeds();
     }
 }
 
