@@ -1,117 +1,182 @@
-//! A condition variable for a [`RobustLock`].
+//! A condition variable for a [`RobustLock`](super::RobustLock).
 //!
-//! Waiters may wake without reason, so they wait in a loop over their condition. Each notification
-//! wakes all: one that were woken alone might die on its way and take the wake-up with it.
+//! [`notify`](Condvar::notify) of n wakes exactly n of those who wait, or all if there are fewer.
+//! A waiter whose time is over either was notified before, and says so, or was not, and takes no
+//! notification from anybody.
 //!
-//! The condition is guarded by the lock, so who changes it holds the lock after the waiter gave it
-//! up, hence after the waiter announced itself: the notifier sees that. A notifier that dies
-//! between the change and the notification is made up for by the sweep, see `EventCount`.
+//! Only a death wakes more: whoever died may have changed the condition and not yet notified, or
+//! may have been notified and not yet acted. So each sweep wakes all, and each tests its
+//! condition again: wait in a loop, or by [`wait_while`](Condvar::wait_while).
+//!
+//! | slot of a waiter | state                                                |
+//! |------------------|------------------------------------------------------|
+//! | 0                | free                                                 |
+//! | t                | a thread of t waits                                  |
+//! | NOTIFIED and t   | a thread of t was notified, and has not left yet     |
+//! | OWNER_DIED       | free: its waiter died, notified or not               |
+//!
+//! 1. A waiter, with the lock held, reads the table's count of sweeps, takes a slot, and only
+//!    then unlocks.
+//! 2. A notifier sets NOTIFIED in slots, one after the other, then notifies the event count.
+//! 3. A waiter sleeps until its slot is NOTIFIED or there was a sweep, then frees its slot.
+//!
+//! Whoever changes the condition holds the lock after the waiter gave it up, so it sees the slot.
+//! If there is no slot left, a waiter waits without: until any notification at all, by the count
+//! of them in the row's state.
 #![allow(unsafe_code)]
 
 use std::fmt;
+#[cfg(not(loom))]
 use std::ptr::NonNull;
 use std::time::Duration;
 
-use super::directory::WordKind;
-use super::eventcount::EventCount;
-use super::lock::LockGuard;
-use super::owner::OwnerTable;
-use super::patience::{Patience, Watch};
+use super::lock::{LockGuard, OWNER_DIED, TOKEN};
+use super::owner::Owner;
+use super::patience::Patience;
+use super::row::{self, Kind, Row};
+use crate::atomics::Ordering;
 use crate::error::{Error, Result};
 
-/// A condition variable in shared memory: four bytes, zero at first.
-///
-/// | field | written by             | read by  | guard            | if the writer dies           |
-/// |-------|------------------------|----------|------------------|------------------------------|
-/// | word  | waiters and notifiers  | the same | compare-and-swap | sweeps notify in its place   |
-#[repr(transparent)]
-#[derive(Debug)]
-pub struct CondvarWord(EventCount);
+/// Most waiters of one condition variable that are notified one by one.
+pub const WAITERS_MAX: u32 = row::SLOTS_MAX;
 
-#[cfg(not(loom))]
-const _: () = assert!(size_of::<CondvarWord>() == 4);
+const KIND: Kind = Kind {
+    magic: *b"brigcnd1",
+    name: "condition variable",
+    count: "the number of waiters",
+    extra: 0,
+};
 
-impl CondvarWord {
-    /// One on which nobody waits.
-    #[must_use]
-    pub fn new() -> CondvarWord {
-        CondvarWord(EventCount::new())
-    }
-}
+/// The slot's waiter was notified.
+const NOTIFIED: u32 = 1 << 31;
 
-impl Default for CondvarWord {
-    fn default() -> CondvarWord {
-        CondvarWord::new()
-    }
-}
-
-/// A condition variable as one process sees it.
+/// A condition variable as one owner sees it.
 #[derive(Clone)]
-pub struct Condvar {
-    word: NonNull<CondvarWord>,
-    watch: Watch,
-}
-
-// SAFETY: the word is an atomic, valid wherever the handle goes by the contract of `new`.
-unsafe impl Send for Condvar {}
-// SAFETY: as for `Send`.
-unsafe impl Sync for Condvar {}
+pub struct Condvar(Row);
 
 impl fmt::Debug for Condvar {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Condvar").field("watch", &self.watch).finish_non_exhaustive()
+        f.debug_struct("Condvar").field("waiters", &self.waiters()).finish_non_exhaustive()
     }
 }
 
 impl Condvar {
-    /// A handle on the condition variable at `word`.
-    ///
-    /// # Safety
-    ///
-    /// - `word` points to an initialised [`CondvarWord`] that stays valid while the handle or a
-    ///   clone of it exists.
+    /// The alignment that a condition variable needs, in bytes.
+    pub const ALIGN: usize = row::ALIGN;
+
+    /// The size of a condition variable for so many waiters, in bytes.
     #[must_use]
-    pub unsafe fn new(word: NonNull<CondvarWord>, watch: Watch) -> Condvar {
-        Condvar { word, watch }
+    pub const fn size_bytes(waiters: u32) -> usize {
+        Row::size_bytes(waiters)
     }
 
-    /// Enters the word into a table's directory, so that sweeps notify for the dead.
+    /// Writes a new condition variable at `place`, and enters its words into the directory of
+    /// `owner`'s table: two entries. Up to `waiters` waiters are notified one by one; those
+    /// beyond may wake at any notification.
     ///
     /// # Errors
     ///
-    /// [`Error::Full`] if the directory is; [`Error::InvalidArgument`] if the word is not in the
-    /// table's region.
-    pub fn register(&self, table: &OwnerTable) -> Result<()> {
-        table.register(WordKind::Count, self.word.cast(), 1)
+    /// [`Error::InvalidArgument`] if `waiters` is 0 or above [`WAITERS_MAX`], or if `place` is
+    /// not in the table's region; [`Error::Full`] if the table's directory is.
+    ///
+    /// # Safety
+    ///
+    /// - `place` is aligned to [`Condvar::ALIGN`] and valid for [`Condvar::size_bytes`]`(waiters)`
+    ///   bytes, for as long as the condition variable is used;
+    /// - nobody else uses those bytes until this returns, and afterwards only through such.
+    #[cfg(not(loom))]
+    pub unsafe fn create(place: NonNull<u8>, waiters: u32, owner: &Owner) -> Result<Condvar> {
+        // SAFETY: the contract, which is the same.
+        Ok(Condvar(unsafe { Row::create(&KIND, place, waiters, owner, |_| 0) }?))
     }
 
-    /// Takes the word out of the directory, before its memory serves something else.
-    pub fn unregister(&self, table: &OwnerTable) {
-        table.unregister(WordKind::Count, self.word.cast(), 1);
+    /// Uses the condition variable that another process created at `place`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Layout`] if there is none there, or it does not fit into `place_bytes`.
+    ///
+    /// # Safety
+    ///
+    /// - `place` is aligned to [`Condvar::ALIGN`] and valid for `place_bytes` bytes, for as long
+    ///   as the condition variable is used;
+    /// - whoever else uses those bytes does so by atomics: through such, or hostile;
+    /// - `owner` belongs to the table that the creator used.
+    #[cfg(not(loom))]
+    pub unsafe fn attach(place: NonNull<u8>, place_bytes: usize, owner: &Owner) -> Result<Condvar> {
+        // SAFETY: the contract, which is the same.
+        Ok(Condvar(unsafe { Row::attach(&KIND, place, place_bytes, owner) }?))
     }
 
-    fn count(&self) -> &EventCount {
-        // SAFETY: valid while `self` exists, by the contract of `new`.
-        unsafe { &self.word.as_ref().0 }
+    /// A condition variable over a row that exists: for models.
+    #[cfg(all(test, loom))]
+    pub(super) fn over(row: Row) -> Condvar {
+        Condvar(row)
+    }
+
+    /// Takes the words out of the directory, before their memory serves something else.
+    pub fn unregister(&self) {
+        self.0.unregister();
+    }
+
+    /// How many wait and have not been notified. That may change before the caller has looked at
+    /// the answer.
+    #[must_use]
+    pub fn waiters(&self) -> usize {
+        let slots = self.0.slots();
+        (0..slots.count()).filter(|&index| is_waiting(slots.get(index))).count()
+    }
+
+    /// Wakes one who waits. Call it after the condition was changed under the lock.
+    pub fn notify_one(&self) {
+        self.notify(1);
     }
 
     /// Wakes all who wait. Call it after the condition was changed under the lock.
     pub fn notify_all(&self) {
-        self.count().notify();
+        self.notify(usize::MAX);
+    }
+
+    /// Wakes `waiters` of those who wait, or all if there are fewer, and returns how many. Call
+    /// it after the condition was changed under the lock.
+    ///
+    /// No waiter is passed over for ever: each call begins its search one place further on.
+    pub fn notify(&self, waiters: usize) -> usize {
+        let slots = self.0.slots();
+        // AcqRel: Release pairs with the Acquire in `is_over`, for a waiter without a slot.
+        let calls = self.0.state().fetch_add(1, Ordering::AcqRel);
+        let first = usize::try_from(calls % slots.count() as u64).unwrap_or_default();
+        let mut notified = 0;
+        for index in (first..slots.count()).chain(0..first) {
+            if notified == waiters {
+                break;
+            }
+            let seen = slots.get(index);
+            if is_waiting(seen) && slots.change(index, seen, seen | NOTIFIED) {
+                notified += 1;
+            }
+        }
+        self.0.notify();
+        notified
     }
 
     /// Gives the lock up, waits for a notification, and takes the lock again.
     ///
-    /// It may return without a notification, and the new guard may say
+    /// It may return without a notification if a process died, and the new guard may say
     /// [`recovered`](LockGuard::recovered): test the condition in a loop, or use
     /// [`wait_while`](Condvar::wait_while).
     pub fn wait<'a>(&self, guard: LockGuard<'a>) -> LockGuard<'a> {
-        let (lock, seen) = (guard.lock(), self.count().announce());
-        drop(guard);
-        if let Some(sleep) = Patience::Endless.next_sleep(self.watch) {
-            self.count().sleep(seen, sleep);
-        }
-        lock.lock()
+        self.wait_within(guard, Patience::Endless).0
+    }
+
+    /// As [`wait`](Condvar::wait), at most for `timeout`, by CLOCK_MONOTONIC; then waits for the
+    /// lock, without a bound. Also returns whether it was notified (or a process died) in time.
+    pub fn wait_timeout<'a>(
+        &self,
+        guard: LockGuard<'a>,
+        timeout: Duration,
+    ) -> (LockGuard<'a>, bool) {
+        self.wait_within(guard, Patience::lasting(timeout))
     }
 
     /// Waits while `condition` is true; it is tested with the lock held.
@@ -127,7 +192,7 @@ impl Condvar {
     }
 
     /// As [`wait_while`](Condvar::wait_while), but waits for notifications at most for `timeout`,
-    /// by CLOCK_MONOTONIC.
+    /// by CLOCK_MONOTONIC. The condition is tested once more at the end.
     ///
     /// # Errors
     ///
@@ -138,41 +203,98 @@ impl Condvar {
         timeout: Duration,
         mut condition: impl FnMut(&LockGuard<'a>) -> bool,
     ) -> Result<LockGuard<'a>> {
-        let mut patience = Patience::lasting(timeout);
-        let timed_out = || Error::TimedOut { what: "the condition", after: timeout };
+        let patience = Patience::lasting(timeout);
+        let mut in_time = true;
         while condition(&guard) {
-            let (lock, seen) = (guard.lock(), self.count().announce());
-            drop(guard);
-            let sleep = patience.next_sleep(self.watch).ok_or_else(timed_out)?;
-            self.count().sleep(seen, sleep);
-            guard = lock.lock();
+            if !in_time {
+                return Err(Error::TimedOut { what: "the condition", after: timeout });
+            }
+            (guard, in_time) = self.wait_within(guard, patience);
         }
         Ok(guard)
+    }
+
+    pub(super) fn wait_within<'a>(
+        &self,
+        guard: LockGuard<'a>,
+        patience: Patience,
+    ) -> (LockGuard<'a>, bool) {
+        let waiter = Waiter::enlist(&self.0);
+        let lock = guard.lock();
+        drop(guard);
+        let is_over = self.0.wait_for(patience, |_| waiter.is_over().then_some(())).is_some();
+        let was_notified = waiter.leave();
+        (lock.lock(), is_over || was_notified)
+    }
+}
+
+fn is_waiting(slot: u32) -> bool {
+    slot & TOKEN != 0 && slot & (NOTIFIED | OWNER_DIED) == 0
+}
+
+/// One wait, from before the lock is given up.
+struct Waiter<'a> {
+    row: &'a Row,
+    /// None if there was none left.
+    slot: Option<usize>,
+    sweeps: u32,
+    notifications: u64,
+}
+
+impl Waiter<'_> {
+    fn enlist(row: &Row) -> Waiter<'_> {
+        let sweeps = row.table().sweeps();
+        let notifications = row.state().load(Ordering::Relaxed);
+        let slot = row.slots().claim(row.token(), |seen| seen & TOKEN == 0);
+        Waiter { row, slot: slot.map(|(index, _)| index), sweeps, notifications }
+    }
+
+    fn is_over(&self) -> bool {
+        let is_notified = match self.slot {
+            Some(index) => self.row.slots().get(index) != self.row.token().bits(),
+            // Acquire pairs with the Release in `notify`.
+            None => self.row.state().load(Ordering::Acquire) != self.notifications,
+        };
+        is_notified || self.row.table().sweeps() != self.sweeps
+    }
+
+    /// Frees the slot. Returns whether it was notified.
+    fn leave(self) -> bool {
+        let Some(index) = self.slot else { return false };
+        let (slots, token) = (self.row.slots(), self.row.token().bits());
+        if slots.change(index, token, 0) {
+            return false;
+        }
+        // A slot that holds anything else was overwritten, and is left.
+        slots.change(index, NOTIFIED | token, 0);
+        true
     }
 }
 
 #[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
-    use crate::atomics::{AtomicU32, Ordering};
+    use crate::atomics::AtomicU32;
     use crate::sync::arena::Arena;
 
-    fn condvar(arena: &Arena) -> Condvar {
-        // SAFETY: zero bytes are a condition variable, and the place lives as long as the arena.
-        unsafe { Condvar::new(arena.place().cast(), Watch::Supervisor) }
+    fn condvar(arena: &Arena, waiters: u32, owner: &Owner) -> Condvar {
+        // SAFETY: the place is the arena's, aligned and large enough for a few waiters.
+        unsafe { Condvar::create(arena.place(), waiters, owner) }.unwrap()
     }
 
     #[test]
     fn a_waiter_goes_on_when_its_condition_has_changed() {
+        // One slot for two waiters: one of them may have to do without.
         let arena = Arena::new();
         let (owner, turn) = (arena.owner(), AtomicU32::new(0));
+        let changed = condvar(&arena, 1, &owner);
         std::thread::scope(|scope| {
-            for me in 0..2 {
-                let (lock, changed, turn) = (arena.lock(&owner), condvar(&arena), &turn);
+            for me in 0..3 {
+                let (lock, changed, turn) = (arena.lock(&owner), &changed, &turn);
                 scope.spawn(move || {
-                    for _ in 0..1000 {
+                    for _ in 0..500 {
                         let guard = lock.lock();
-                        let is_theirs = |_: &LockGuard| turn.load(Ordering::Relaxed) % 2 != me;
+                        let is_theirs = |_: &LockGuard| turn.load(Ordering::Relaxed) % 3 != me;
                         let guard = changed.wait_while(guard, is_theirs);
                         turn.fetch_add(1, Ordering::Relaxed);
                         drop(guard);
@@ -181,16 +303,93 @@ mod tests {
                 });
             }
         });
-        assert_eq!(turn.load(Ordering::Relaxed), 2000);
+        assert_eq!((turn.load(Ordering::Relaxed), changed.waiters()), (1500, 0));
     }
 
     #[test]
-    fn a_wait_for_a_condition_that_does_not_change_times_out_and_leaves_the_lock_free() {
+    fn a_notification_of_n_wakes_n_and_leaves_the_others_asleep() {
         let arena = Arena::new();
-        let lock = arena.lock(&arena.owner());
+        let (owner, woken) = (arena.owner(), AtomicU32::new(0));
+        let changed = condvar(&arena, 8, &owner);
+        assert_eq!(changed.notify(3), 0, "a notification is not kept");
+        std::thread::scope(|scope| {
+            for _ in 0..6 {
+                let (lock, changed, woken) = (arena.lock(&owner), &changed, &woken);
+                scope.spawn(move || {
+                    let _guard = changed.wait(lock.lock());
+                    woken.fetch_add(1, Ordering::Relaxed);
+                });
+            }
+            let wait_for = |waiters, awake| {
+                while changed.waiters() != waiters || woken.load(Ordering::Relaxed) != awake {
+                    std::thread::yield_now();
+                }
+            };
+            wait_for(6, 0);
+            changed.notify_one();
+            wait_for(5, 1);
+            assert_eq!(changed.notify(3), 3);
+            wait_for(2, 4);
+            assert_eq!(changed.notify(9), 2);
+        });
+        assert_eq!(woken.load(Ordering::Relaxed), 6);
+    }
+
+    #[test]
+    fn a_wait_that_times_out_leaves_no_waiter_and_takes_no_notification() {
+        let arena = Arena::new();
+        let owner = arena.owner();
+        let (lock, changed) = (arena.lock(&owner), condvar(&arena, 2, &owner));
+        for timeout in [Duration::ZERO, Duration::from_millis(1)] {
+            let (_guard, was_notified) = changed.wait_timeout(lock.lock(), timeout);
+            assert!(!was_notified);
+            assert_eq!((changed.waiters(), changed.notify(1)), (0, 0));
+        }
         let timeout = Duration::from_millis(1);
-        let outcome = condvar(&arena).wait_while_timeout(lock.lock(), timeout, |_| true);
+        let outcome = changed.wait_while_timeout(lock.lock(), timeout, |_| true);
         assert!(matches!(outcome, Err(Error::TimedOut { what: "the condition", .. })));
         assert!(lock.try_lock().is_some());
+    }
+
+    #[test]
+    fn no_waiter_is_passed_over_for_ever() {
+        let arena = Arena::new();
+        let owner = arena.owner();
+        let (lock, changed) = (arena.lock(&owner), condvar(&arena, 4, &owner));
+        let is_done = AtomicU32::new(0);
+        std::thread::scope(|scope| {
+            let patient = scope.spawn(|| drop(changed.wait(lock.lock())));
+            while changed.waiters() == 0 {
+                std::thread::yield_now();
+            }
+            // Waits again at once, always in a slot that is searched early.
+            let eager = scope.spawn(|| {
+                while is_done.load(Ordering::Relaxed) == 0 {
+                    changed.wait_timeout(lock.lock(), Duration::from_micros(50));
+                }
+            });
+            while !patient.is_finished() {
+                changed.notify_one();
+            }
+            is_done.store(1, Ordering::Relaxed);
+            eager.join().unwrap();
+        });
+    }
+
+    #[test]
+    fn a_sweep_wakes_all_who_wait() {
+        let arena = Arena::new();
+        let (owner, dead) = (arena.owner(), arena.owner());
+        let (lock, changed) = (arena.lock(&owner), condvar(&arena, 1, &owner));
+        std::thread::scope(|scope| {
+            let waiters = [0, 1].map(|_| scope.spawn(|| drop(changed.wait(lock.lock()))));
+            while changed.waiters() == 0 {
+                std::thread::yield_now();
+            }
+            while waiters.iter().any(|waiter| !waiter.is_finished()) {
+                // SAFETY: this owner never holds a lock.
+                unsafe { arena.table().sweep(dead.token()) };
+            }
+        });
     }
 }

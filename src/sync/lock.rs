@@ -153,6 +153,25 @@ impl RobustLock {
         Some(LockGuard { lock: self, recovered })
     }
 
+    /// Whom it is taken for.
+    #[inline]
+    pub(super) fn token(&self) -> Token {
+        self.token
+    }
+
+    /// What the word holds.
+    #[inline]
+    pub(super) fn peek(&self) -> u32 {
+        // Acquire pairs with the Release in `unlock`, `unlock_contended` and `mark_word`.
+        self.word().load(Ordering::Acquire)
+    }
+
+    /// Whether somebody holds it. That may change before the caller has looked at the answer.
+    #[must_use]
+    pub fn is_locked(&self) -> bool {
+        self.peek() & TOKEN != 0
+    }
+
     #[inline]
     fn word(&self) -> &AtomicU32 {
         // SAFETY: valid while `self` exists, by the contract of `new`.
@@ -233,22 +252,23 @@ impl RobustLock {
     }
 
     #[inline]
-    fn unlock(&self) {
+    pub(super) fn unlock(&self) {
         // Release pairs with the Acquire in `lock_free` and `lock_contended`.
         let (success, failure) = (Ordering::Release, Ordering::Relaxed);
         if self.word().compare_exchange(self.token.bits(), 0, success, failure).is_err() {
-            self.unlock_contended();
+            self.unlock_contended(0);
         }
     }
 
+    /// Unlocks, and leaves the word with `left` in it: 0 or OWNER_DIED.
     #[cold]
-    fn unlock_contended(&self) {
+    fn unlock_contended(&self, left: u32) {
         let word = self.word();
         let mut seen = word.load(Ordering::Relaxed);
         // A word without our token was overwritten: what is there now is not ours to free.
         while seen & TOKEN == self.token.bits() {
             // Release pairs with the Acquire in `lock_free` and `lock_contended`.
-            match word.compare_exchange(seen, 0, Ordering::Release, Ordering::Relaxed) {
+            match word.compare_exchange(seen, left, Ordering::Release, Ordering::Relaxed) {
                 Ok(_) => {
                     if seen & WAITERS != 0 {
                         futex::wake(word, 1);
@@ -291,6 +311,13 @@ impl<'a> LockGuard<'a> {
     #[must_use]
     pub fn recovered(&self) -> bool {
         self.recovered
+    }
+
+    /// Unlocks as if the owner had died: the next guard says [`recovered`](LockGuard::recovered).
+    /// For who cannot make whole what the lock guards.
+    pub fn give_up(self) {
+        self.lock.unlock_contended(OWNER_DIED);
+        std::mem::forget(self);
     }
 }
 
@@ -376,6 +403,24 @@ mod tests {
         arena.overwrite(12345);
         drop(guard);
         assert_eq!(arena.word(), 12345);
+    }
+
+    #[test]
+    fn a_lock_that_is_given_up_says_recovered_to_the_next_and_wakes_it() {
+        let arena = Arena::new();
+        let (one, other) = (arena.lock(&arena.owner()), arena.lock(&arena.owner()));
+        std::thread::scope(|scope| {
+            let guard = one.lock();
+            let next = scope.spawn(|| other.lock().recovered());
+            while arena.word() & WAITERS == 0 {
+                std::thread::yield_now();
+            }
+            assert!(one.is_locked());
+            guard.give_up();
+            assert!(next.join().unwrap());
+        });
+        assert!(!one.is_locked());
+        assert!(!one.lock().recovered());
     }
 
     #[test]

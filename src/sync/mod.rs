@@ -13,8 +13,10 @@
 //! | [`Ring`] | head, tail, two locks | both sides | a message is there whole, or it is not |
 //! | [`Barrier`] | state, a slot a member | members | it breaks, at the latest in the next phase |
 //! | [`Semaphore`] | a slot a permit | holders | its permits come free, say `recovered` |
+//! | [`ReentrantLock`] | a lock, count, holder | its holder | free, however often it was taken |
+//! | [`RwLock`] | a gate, a slot a reader | both sides | shares come free; a writer is told of |
 //! | [`Once`] | a lock, the state | first caller | the next runs it again, and is told |
-//! | [`Condvar`] | a count | both sides | a sweep notifies in the dead notifier's place |
+//! | [`Condvar`] | a slot a waiter, a count | both sides | all who wait wake, to look again |
 //! | `RawSyncLock` | a pthread mutex | lockers | every attempt times out, for ever |
 //!
 //! # Examples
@@ -76,12 +78,16 @@ mod owner;
 mod patience;
 #[cfg(all(feature = "raw-sync", not(loom)))]
 mod raw_sync;
+mod reentrant;
 mod ring;
+mod row;
+mod rwlock;
 mod semaphore;
 mod slots;
+mod thread;
 
 pub use barrier::{Barrier, Member, PARTIES_MAX};
-pub use condvar::{Condvar, CondvarWord};
+pub use condvar::{Condvar, WAITERS_MAX};
 pub use event::{Event, EventWord, Reset};
 pub use lock::{LockGuard, LockWord, RobustLock};
 pub use once::{Once, OnceWords};
@@ -91,5 +97,7 @@ pub use owner::{Owner, OwnerTable, Token};
 pub use patience::Watch;
 #[cfg(all(feature = "raw-sync", not(loom)))]
 pub use raw_sync::RawSyncLock;
+pub use reentrant::{ReentrantGuard, ReentrantLock, ReentrantWords};
 pub use ring::{Batch, BatchError, Message, PushError, Reserved, Ring, RingLock};
+pub use rwlock::{READERS_MAX, ReadGuard, RwLock, WriteGuard};
 pub use semaphore::{PERMITS_MAX, Permit, Semaphore};

@@ -1,66 +1,56 @@
 //! A semaphore whose permits know who holds them.
 //!
-//! It gives out a fixed number of permits; who finds none waits. A permit goes back when it is
-//! dropped, or when its holder dies, so none is ever lost, and none can be given back twice. (A
-//! plain counter, as of POSIX or Python, can do neither.) Whoever gets a permit that a dead
-//! holder left is told: what it stood for may be half done.
+//! It gives out permits; who finds none waits. A permit goes back when it is dropped, or when its
+//! holder dies, so none is ever lost, and none can be given back twice. (A plain counter, as of
+//! POSIX or Python, can do neither.) Whoever gets a permit that a dead holder left is told: what
+//! it stood for may be half done.
+//!
+//! A permit may be [forgotten](Permit::forget), and is then gone until somebody
+//! [releases](Semaphore::release) one: so a semaphore that begins with none counts things that
+//! some make and others use up. There are never more permits than `permits_max`.
+//!
+//! | slot of a permit     | state                                                  |
+//! |----------------------|--------------------------------------------------------|
+//! | 0                    | there, for whoever comes                               |
+//! | t                    | held by t                                              |
+//! | OWNER_DIED           | there, and its last holder died                        |
+//! | ABSENT               | forgotten, or not yet released                         |
+//! | ABSENT and any other | never written; taken as held                           |
 //!
 //! 1. Each permit is a slot, and taking one is a single store of the owner's token.
-//! 2. Giving it back is a single store too; then who sleeps is notified.
+//! 2. Giving it back, forgetting and releasing are a single store too; then, where that made a
+//!    permit available, who sleeps is notified.
 //! 3. A sweep marks the slots of the dead and notifies, so that a sleeper finds them.
 #![allow(unsafe_code)]
 
 use std::fmt;
+#[cfg(not(loom))]
 use std::ptr::NonNull;
 use std::time::Duration;
 
-use super::directory::WordKind;
-use super::eventcount::{EventCount, Moment};
+use super::lock::OWNER_DIED;
 use super::owner::Owner;
-use super::patience::{Patience, Watch};
-use super::slots::Slots;
-use crate::atomics::{AtomicU32, AtomicU64, Ordering};
+use super::patience::Patience;
+use super::row::{self, Kind, Row};
 use crate::error::{Error, Result};
 
 /// Most permits of one semaphore.
-pub const PERMITS_MAX: u32 = (1 << 14) - 1;
+pub const PERMITS_MAX: u32 = row::SLOTS_MAX;
 
-/// Start of a semaphore in shared memory; `permits` slots of four bytes follow.
-///
-/// | field      | written by       | read by   | guard             | if the writer dies         |
-/// |------------|------------------|-----------|-------------------|----------------------------|
-/// | `magic`    | creator, last    | attachers | Release / Acquire | it is not published        |
-/// | `permits`  | creator, once    | attachers | `magic`           | the same                   |
-/// | `released` | see `EventCount` | all       | compare-and-swap  | sweeps notify in its place |
-#[repr(C)]
-#[derive(Debug)]
-struct SemaphoreHeader {
-    magic: AtomicU64,
-    permits: AtomicU32,
-    released: EventCount,
-}
+const KIND: Kind =
+    Kind { magic: *b"brigsem2", name: "semaphore", count: "the number of permits", extra: 0 };
 
-#[cfg(not(loom))]
-const _: () = assert!(size_of::<SemaphoreHeader>() == 16);
-
-const MAGIC: u64 = u64::from_le_bytes(*b"brigsem1");
+/// The slot's permit is not there to be taken.
+const ABSENT: u32 = 1 << 31;
 
 /// A semaphore as one owner sees it.
-pub struct Semaphore {
-    header: NonNull<SemaphoreHeader>,
-    slots: Slots,
-    owner: Owner,
-}
-
-// SAFETY: header and slots are atomics, valid wherever it goes by `create` and `attach`.
-unsafe impl Send for Semaphore {}
-// SAFETY: as for `Send`.
-unsafe impl Sync for Semaphore {}
+#[derive(Clone)]
+pub struct Semaphore(Row);
 
 impl fmt::Debug for Semaphore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Semaphore")
-            .field("permits", &self.permits())
+            .field("permits_max", &self.permits_max())
             .field("available", &self.available())
             .finish_non_exhaustive()
     }
@@ -68,52 +58,43 @@ impl fmt::Debug for Semaphore {
 
 impl Semaphore {
     /// The alignment that a semaphore needs, in bytes.
-    pub const ALIGN: usize = 64;
+    pub const ALIGN: usize = row::ALIGN;
 
-    /// The size of a semaphore of so many permits, in bytes.
+    /// The size of a semaphore of at most so many permits, in bytes.
     #[must_use]
-    pub const fn size_bytes(permits: u32) -> usize {
-        size_of::<SemaphoreHeader>() + permits as usize * size_of::<AtomicU32>()
+    pub const fn size_bytes(permits_max: u32) -> usize {
+        Row::size_bytes(permits_max)
     }
 
-    /// Writes a new semaphore at `place`, and enters its words into the directory of `owner`'s
-    /// table: two entries.
+    /// Writes a new semaphore at `place`, of which `permits` are there and as many more as make
+    /// `permits_max` can be released, and enters its words into the directory of `owner`'s table:
+    /// two entries.
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidArgument`] if `permits` is 0 or above [`PERMITS_MAX`], or if `place` is
-    /// not in the table's region; [`Error::Full`] if the table's directory is.
+    /// [`Error::InvalidArgument`] if `permits_max` is 0, above [`PERMITS_MAX`] or less than
+    /// `permits`, or if `place` is not in the table's region; [`Error::Full`] if the table's
+    /// directory is.
     ///
     /// # Safety
     ///
     /// - `place` is aligned to [`Semaphore::ALIGN`] and valid for
-    ///   [`Semaphore::size_bytes`]`(permits)` bytes, for as long as the semaphore is used;
+    ///   [`Semaphore::size_bytes`]`(permits_max)` bytes, for as long as the semaphore is used;
     /// - nobody else uses those bytes until this returns, and afterwards only through semaphores.
     #[cfg(not(loom))]
-    pub unsafe fn create(place: NonNull<u8>, permits: u32, owner: &Owner) -> Result<Semaphore> {
-        if !(1..=PERMITS_MAX).contains(&permits) {
-            let expected = format!("1 to {PERMITS_MAX}");
-            return Err(Error::invalid("the number of permits", permits, expected));
+    pub unsafe fn create(
+        place: NonNull<u8>,
+        permits: u32,
+        permits_max: u32,
+        owner: &Owner,
+    ) -> Result<Semaphore> {
+        if permits > permits_max {
+            let expected = format!("at most {permits_max}, the most there can be");
+            return Err(Error::invalid(KIND.count, permits, expected));
         }
-        let header = place.cast::<SemaphoreHeader>();
-        let fresh = SemaphoreHeader {
-            magic: AtomicU64::new(0),
-            permits: AtomicU32::new(permits),
-            released: EventCount::new(),
-        };
-        // SAFETY: aligned and valid for a header, unused by others: contract.
-        unsafe { header.write(fresh) };
-        // SAFETY: the slots follow the header within `size_bytes`.
-        let first = unsafe { header.add(1) }.cast::<AtomicU32>();
-        // SAFETY: within `size_bytes`, unused by others: contract.
-        unsafe { first.write_bytes(0, permits as usize) };
-        // SAFETY: both were written above.
-        let semaphore = unsafe { Semaphore::over(header, permits, owner) };
-        semaphore.slots.register(owner.table())?;
-        owner.table().register(WordKind::Count, semaphore.released_word(), 1)?;
-        // Release pairs with the Acquire in `attach`.
-        semaphore.header().magic.store(MAGIC, Ordering::Release);
-        Ok(semaphore)
+        let fill = |index| if index < permits as usize { 0 } else { ABSENT };
+        // SAFETY: the contract, which is the same.
+        Ok(Semaphore(unsafe { Row::create(&KIND, place, permits_max, owner, fill) }?))
     }
 
     /// Uses the semaphore that another process created at `place`.
@@ -134,70 +115,33 @@ impl Semaphore {
         place_bytes: usize,
         owner: &Owner,
     ) -> Result<Semaphore> {
-        let layout = |found: String| Error::Layout {
-            place: "semaphore".to_owned(),
-            found,
-            expected: format!("a semaphore within {place_bytes} bytes"),
-        };
-        if place_bytes < size_of::<SemaphoreHeader>() {
-            return Err(layout("less than a header".to_owned()));
-        }
-        let header = place.cast::<SemaphoreHeader>();
-        // SAFETY: aligned by the contract, valid as checked above, all atomics.
-        let shared = unsafe { header.as_ref() };
-        // Acquire pairs with the Release in `create`.
-        let magic = shared.magic.load(Ordering::Acquire);
-        let permits = shared.permits.load(Ordering::Relaxed);
-        if magic != MAGIC
-            || !(1..=PERMITS_MAX).contains(&permits)
-            || Semaphore::size_bytes(permits) > place_bytes
-        {
-            return Err(layout(format!("magic {magic:#018x} and {permits} permits")));
-        }
-        // SAFETY: checked: header and slots lie within `place_bytes`.
-        Ok(unsafe { Semaphore::over(header, permits, owner) })
+        // SAFETY: the contract, which is the same.
+        Ok(Semaphore(unsafe { Row::attach(&KIND, place, place_bytes, owner) }?))
     }
 
-    /// # Safety
-    ///
-    /// Header and slots are initialised, and stay valid while the semaphore is used.
-    #[cfg(not(loom))]
-    unsafe fn over(header: NonNull<SemaphoreHeader>, permits: u32, owner: &Owner) -> Semaphore {
-        // SAFETY: the slots follow the header in one span, by the contract.
-        let first = unsafe { header.add(1) }.cast::<AtomicU32>();
-        let words = NonNull::slice_from_raw_parts(first, permits as usize);
-        // SAFETY: the contract.
-        let slots = unsafe { Slots::new(words) };
-        Semaphore { header, slots, owner: owner.clone() }
+    /// A semaphore over a row that exists: for models.
+    #[cfg(all(test, loom))]
+    pub(super) fn over(row: Row) -> Semaphore {
+        Semaphore(row)
     }
 
     /// Takes the semaphore's words out of the directory, before its memory serves something else.
     pub fn unregister(&self) {
-        let table = self.owner.table();
-        self.slots.unregister(table);
-        table.unregister(WordKind::Count, self.released_word(), 1);
+        self.0.unregister();
     }
 
-    fn released_word(&self) -> NonNull<AtomicU32> {
-        NonNull::from(&self.header().released).cast()
-    }
-
-    fn header(&self) -> &SemaphoreHeader {
-        // SAFETY: valid and all atomics while `self` exists: contract of `over`.
-        unsafe { self.header.as_ref() }
-    }
-
-    /// How many permits there are.
+    /// The most permits that there can be.
     #[must_use]
-    pub fn permits(&self) -> usize {
-        self.slots.count()
+    pub fn permits_max(&self) -> usize {
+        self.0.slots().count()
     }
 
-    /// How many permits nobody holds. Others may take or return some before the caller has
-    /// looked at the answer.
+    /// How many permits are there to be taken. Others may take or return some before the caller
+    /// has looked at the answer.
     #[must_use]
     pub fn available(&self) -> usize {
-        self.slots.unheld()
+        let slots = self.0.slots();
+        (0..slots.count()).filter(|&index| is_available(slots.get(index))).count()
     }
 
     /// Takes a permit; waits for one, without a bound.
@@ -227,15 +171,34 @@ impl Semaphore {
     }
 
     fn acquire_within(&self, patience: Patience) -> Option<Permit<'_>> {
-        let attempt = |moment| {
-            if moment == Moment::BeforeSleep && self.owner.watch() == Watch::Waiters {
-                self.owner.table().sweep_dead();
-            }
-            let (slot, recovered) = self.slots.claim_any(self.owner.token())?;
-            Some(Permit { semaphore: self, slot, recovered })
-        };
-        self.header().released.wait_for(patience, self.owner.watch(), attempt)
+        self.0.wait_for(patience, |_| {
+            let (slot, seen) = self.0.slots().claim(self.0.token(), is_available)?;
+            Some(Permit { semaphore: self, slot, recovered: seen == OWNER_DIED })
+        })
     }
+
+    /// Adds a permit: one that was forgotten, or was not there from the beginning.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidArgument`] if there would be more than
+    /// [`permits_max`](Semaphore::permits_max), those held included.
+    pub fn release(&self) -> Result<()> {
+        let slots = self.0.slots();
+        // Another releaser may take a slot from under us: then look at the next.
+        let released = (0..slots.count())
+            .any(|index| slots.get(index) == ABSENT && slots.change(index, ABSENT, 0));
+        if !released {
+            let (most, what) = (self.permits_max(), "the number of permits after a release");
+            return Err(Error::invalid(what, most + 1, format!("at most {most}")));
+        }
+        self.0.notify();
+        Ok(())
+    }
+}
+
+fn is_available(slot: u32) -> bool {
+    matches!(slot, 0 | OWNER_DIED)
 }
 
 /// A permit, held. Dropping it gives it back.
@@ -253,24 +216,36 @@ impl Permit<'_> {
     pub fn recovered(&self) -> bool {
         self.recovered
     }
+
+    /// Uses the permit up: it does not go back, neither now nor if its holder dies, until somebody
+    /// [releases](Semaphore::release) one.
+    pub fn forget(self) {
+        let row = &self.semaphore.0;
+        // A slot without our token was overwritten, and is left.
+        row.slots().change(self.slot, row.token().bits(), ABSENT);
+        std::mem::forget(self);
+    }
 }
 
 impl Drop for Permit<'_> {
     fn drop(&mut self) {
-        self.semaphore.slots.release(self.slot, self.semaphore.owner.token());
-        self.semaphore.header().released.notify();
+        let row = &self.semaphore.0;
+        row.slots().release(self.slot, row.token());
+        row.notify();
     }
 }
 
 #[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
+    use crate::atomics::{AtomicU32, Ordering};
     use crate::sync::arena::Arena;
 
     fn with_semaphore(permits: u32, test: impl FnOnce(&Arena, &Semaphore)) {
         let arena = Arena::new();
         // SAFETY: the place is the arena's, aligned and large enough for a few permits.
-        let semaphore = unsafe { Semaphore::create(arena.place(), permits, &arena.owner()) };
+        let semaphore =
+            unsafe { Semaphore::create(arena.place(), permits, permits, &arena.owner()) };
         test(&arena, &semaphore.unwrap());
     }
 
@@ -326,15 +301,59 @@ mod tests {
             let owner = arena.owner();
             for permits in [0, PERMITS_MAX + 1] {
                 // SAFETY: refused before anything is written.
-                let refused = unsafe { Semaphore::create(arena.place(), permits, &owner) };
+                let refused = unsafe { Semaphore::create(arena.place(), permits, permits, &owner) };
                 assert!(matches!(refused, Err(Error::InvalidArgument { .. })));
             }
-            semaphore.header().permits.store(3, Ordering::Relaxed);
-            for room in [8, 24] {
+            assert_eq!(semaphore.permits_max(), 2);
+            for room in [8, Semaphore::size_bytes(2) - 1] {
                 // SAFETY: the place is the arena's, and has that much room.
                 let refused = unsafe { Semaphore::attach(arena.place(), room, &owner) };
                 assert!(matches!(refused, Err(Error::Layout { .. })));
             }
         });
+    }
+
+    #[test]
+    fn a_forgotten_permit_is_gone_until_one_is_released() {
+        with_semaphore(2, |_, semaphore| {
+            semaphore.acquire().forget();
+            assert_eq!(semaphore.available(), 1);
+            let held = semaphore.acquire();
+            assert!(semaphore.try_acquire().is_none());
+            semaphore.release().unwrap();
+            assert_eq!(semaphore.available(), 1);
+            let refused = semaphore.release().unwrap_err();
+            let text = refused.to_string();
+            assert_eq!(text, "the number of permits after a release is 3, but must be at most 2");
+            drop(held);
+            assert!(semaphore.release().is_err(), "nor may one be given back twice");
+        });
+    }
+
+    #[test]
+    fn a_semaphore_that_begins_empty_counts_what_is_released() {
+        let arena = Arena::new();
+        // SAFETY: the place is the arena's, aligned and large enough for three permits.
+        let semaphore = unsafe { Semaphore::create(arena.place(), 0, 3, &arena.owner()) }.unwrap();
+        assert!(semaphore.try_acquire().is_none());
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                for _ in 0..500 {
+                    while semaphore.release().is_err() {
+                        std::thread::yield_now();
+                    }
+                }
+            });
+            (0..500).for_each(|_| semaphore.acquire().forget());
+        });
+        assert_eq!(semaphore.available(), 0);
+    }
+
+    #[test]
+    fn more_permits_than_the_most_are_refused() {
+        let arena = Arena::new();
+        // SAFETY: refused before anything is written.
+        let refused = unsafe { Semaphore::create(arena.place(), 3, 2, &arena.owner()) };
+        assert!(matches!(refused, Err(Error::InvalidArgument { .. })));
     }
 }

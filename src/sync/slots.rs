@@ -1,10 +1,10 @@
-//! A row of words, each free or held by an owner.
+//! Words in a row, each free or held by an owner.
 #![allow(unsafe_code)]
 
 use std::ptr::NonNull;
 
 use super::directory::WordKind;
-use super::lock::{OWNER_DIED, TOKEN};
+use super::lock::OWNER_DIED;
 use super::owner::{OwnerTable, Token};
 use crate::atomics::{AtomicU32, Ordering};
 use crate::error::Result;
@@ -15,6 +15,7 @@ use crate::error::Result;
 /// |--------|-----------------------------------|---------|------------------|--------------------|
 /// | a word | claimer 0 -> token, its owner     | all     | compare-and-swap | a sweep makes it   |
 /// |        | token -> 0, sweeper -> OWNER_DIED |         |                  | OWNER_DIED         |
+/// |        | bit 31 as the primitive says      |         |                  | and leaves bit 31  |
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Slots(NonNull<[AtomicU32]>);
 
@@ -46,28 +47,45 @@ impl Slots {
 
     /// Claims a slot that is free, and was not left by a dead owner.
     pub(super) fn claim_free(&self, token: Token) -> Option<usize> {
-        (0..self.count()).find(|&index| self.try_claim(index, 0, token))
+        self.claim(token, |seen| seen == 0).map(|(index, _)| index)
     }
 
-    /// Claims a slot that no living owner holds, and says whether a dead one left it.
-    pub(super) fn claim_any(&self, token: Token) -> Option<(usize, bool)> {
+    /// Claims a slot of which `is_free` holds. Returns its index and what it held.
+    pub(super) fn claim(
+        &self,
+        token: Token,
+        is_free: impl Fn(u32) -> bool,
+    ) -> Option<(usize, u32)> {
         (0..self.count()).find_map(|index| {
             let seen = self.words()[index].load(Ordering::Relaxed);
-            let is_ours = seen & TOKEN == 0 && self.try_claim(index, seen, token);
-            is_ours.then_some((index, seen & OWNER_DIED != 0))
+            let is_ours = is_free(seen) && self.change(index, seen, token.bits());
+            is_ours.then_some((index, seen))
         })
     }
 
-    fn try_claim(&self, index: usize, seen: u32, token: Token) -> bool {
-        // Acquire pairs with the Release in `release`, and with the sweeper's.
-        let (success, failure) = (Ordering::Acquire, Ordering::Relaxed);
-        self.words()[index].compare_exchange(seen, token.bits(), success, failure).is_ok()
+    /// Changes a slot, if it holds `seen` still.
+    pub(super) fn change(&self, index: usize, seen: u32, new: u32) -> bool {
+        // Acquire and Release pair with each other and with the Release in `release`: who takes
+        // a slot over sees what was done under it. The sweeper's Release is one as well.
+        let (success, failure) = (Ordering::AcqRel, Ordering::Relaxed);
+        self.words()[index].compare_exchange(seen, new, success, failure).is_ok()
+    }
+
+    /// What a slot holds. Acquire: pairs with the Release in `release` and `change`.
+    #[inline]
+    pub(super) fn get(&self, index: usize) -> u32 {
+        self.words()[index].load(Ordering::Acquire)
+    }
+
+    /// Where a slot lies.
+    pub(super) fn word(&self, index: usize) -> NonNull<AtomicU32> {
+        NonNull::from(&self.words()[index])
     }
 
     /// Gives a slot up. One that does not hold `token` any more was overwritten, and is left.
     #[inline]
     pub(super) fn release(&self, index: usize, token: Token) {
-        // Release pairs with the Acquire in `try_claim`.
+        // Release pairs with the Acquire in `change` and `get`.
         let (success, failure) = (Ordering::Release, Ordering::Relaxed);
         let _ = self.words()[index].compare_exchange(token.bits(), 0, success, failure);
     }
@@ -84,10 +102,5 @@ impl Slots {
             let (success, failure) = (Ordering::Relaxed, Ordering::Relaxed);
             let _ = word.compare_exchange(OWNER_DIED, 0, success, failure);
         }
-    }
-
-    /// How many slots no living owner holds.
-    pub(super) fn unheld(&self) -> usize {
-        self.words().iter().filter(|word| word.load(Ordering::Relaxed) & TOKEN == 0).count()
     }
 }

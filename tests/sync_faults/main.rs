@@ -5,4 +5,5 @@
 
 mod process;
 mod step;
+mod step_sleepers;
 mod stepping;

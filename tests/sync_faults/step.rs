@@ -7,17 +7,17 @@ use brigade::Error;
 use brigade::sync::{Member, Owner};
 
 /// Far more than a wake-up takes, so that a test fails for a hang only.
-const LONG: Duration = Duration::from_secs(10);
+pub(crate) const LONG: Duration = Duration::from_secs(10);
 
 /// How long the negative controls wait for a sleeper that nobody wakes.
-const SHORT: Duration = Duration::from_millis(15);
+pub(crate) const SHORT: Duration = Duration::from_millis(15);
 
-fn sweep(stage: &Stage, dead: &Owner) -> usize {
+pub(crate) fn sweep(stage: &Stage, dead: &Owner) -> usize {
     // SAFETY: the tests kill and reap the process that uses this owner first.
     unsafe { stage.table().sweep(dead.token()) }
 }
 
-fn mark_only(stage: &Stage, dead: &Owner) -> usize {
+pub(crate) fn mark_only(stage: &Stage, dead: &Owner) -> usize {
     // SAFETY: the tests kill and reap the process that uses this owner first.
     unsafe { stage.table().mark_dead(dead.token()) }
 }
@@ -294,75 +294,4 @@ fn a_barrier_breaks_or_completes_whenever_a_member_is_killed() {
         if stage.sum() == 1 { completed += 1 } else { broken += 1 }
     });
     assert!(completed > 0 && broken > 0, "{completed} completed, {broken} broken");
-}
-
-#[test]
-fn a_permit_comes_free_whenever_its_holder_is_killed() {
-    for_each_kill_point(|point| {
-        let stage = Stage::new();
-        let (doomed, heir) = (stage.owner(), stage.owner());
-        let semaphore = stage.semaphore(&heir, 1);
-        let theirs = stage.attach_semaphore(&doomed);
-        let victim = victim(|| theirs.acquire(), drop);
-        let sleeper = Child::fork(|| {
-            drop(semaphore.acquire());
-            stage.done();
-        });
-        sleeper.wait_until_asleep();
-        point.kill(victim);
-        sweep(&stage, &doomed);
-        assert!(stage.is_done_within(LONG), "the sleeper hangs");
-        sleeper.join();
-        assert_eq!(semaphore.available(), 1);
-    });
-}
-
-#[test]
-fn a_waiter_goes_on_whenever_who_changes_its_condition_is_killed() {
-    for_each_kill_point(|point| {
-        let stage = Stage::new();
-        let (doomed, heir) = (stage.owner(), stage.owner());
-        let condvar = stage.condvar();
-        condvar.register(stage.table()).unwrap();
-        let (lock, theirs) = (stage.lock(&heir), stage.lock(&doomed));
-        let sleeper = Child::fork(|| {
-            drop(condvar.wait_while(lock.lock(), |_| stage.sum() == 0));
-            stage.done();
-        });
-        sleeper.wait_until_asleep();
-        let change = |()| {
-            let guard = theirs.lock();
-            stage.add(1);
-            drop(guard);
-            condvar.notify_all();
-        };
-        point.kill(victim(|| (), change));
-        sweep(&stage, &doomed);
-        if stage.sum() == 0 {
-            stage.add(1);
-            condvar.notify_all();
-        }
-        assert!(stage.is_done_within(LONG), "the waiter hangs");
-        sleeper.join();
-    });
-}
-
-#[test]
-fn a_function_that_must_run_once_is_run_again_whenever_its_process_is_killed_in_it() {
-    for_each_kill_point(|point| {
-        let stage = Stage::new();
-        let (doomed, heir) = (stage.owner(), stage.owner());
-        let once = stage.once(&heir);
-        once.register().unwrap();
-        let theirs = stage.once(&doomed);
-        point.kill(victim(|| (), |()| theirs.call(|_| stage.add(1))));
-        sweep(&stage, &doomed);
-        let (was_done, sum) = (once.is_done(), stage.sum());
-        let mut told = None;
-        once.call(|begun_before| told = Some(begun_before));
-        match told {
-            None => assert!(was_done && sum == 1),
-            Some(begun_before) => assert!(!was_done && (begun_before || sum == 0)),
-        }
-    });
 }

@@ -11,8 +11,8 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use brigade::sync::{
-    Barrier, Condvar, CondvarWord, Event, EventWord, LockWord, Once, OnceWords, Owner, OwnerTable,
-    Reset, Ring, RobustLock, Semaphore, Watch,
+    Barrier, Condvar, Event, EventWord, LockWord, Once, OnceWords, Owner, OwnerTable,
+    ReentrantLock, ReentrantWords, Reset, Ring, RobustLock, RwLock, Semaphore, Watch,
 };
 use nix::sys::mman::{MapFlags, ProtFlags, mmap_anonymous, munmap};
 use nix::sys::prctl::set_pdeathsig;
@@ -112,7 +112,7 @@ impl Stage {
 
     pub(crate) fn semaphore(&self, owner: &Owner, permits: u32) -> Semaphore {
         // SAFETY: in the mapping, which lives as long as the stage.
-        unsafe { Semaphore::create(self.at(PLACE_OFFSET), permits, owner) }.unwrap()
+        unsafe { Semaphore::create(self.at(PLACE_OFFSET), permits, permits, owner) }.unwrap()
     }
 
     pub(crate) fn attach_semaphore(&self, owner: &Owner) -> Semaphore {
@@ -121,10 +121,32 @@ impl Stage {
         unsafe { Semaphore::attach(self.at(PLACE_OFFSET), room, owner) }.unwrap()
     }
 
-    /// A condition variable in a place of its own, not registered.
-    pub(crate) fn condvar(&self) -> Condvar {
+    pub(crate) fn condvar(&self, owner: &Owner) -> Condvar {
+        // SAFETY: in the mapping, which lives as long as the stage.
+        unsafe { Condvar::create(self.at(PLACE_OFFSET), 4, owner) }.unwrap()
+    }
+
+    pub(crate) fn attach_condvar(&self, owner: &Owner) -> Condvar {
+        let room = RING_OFFSET - PLACE_OFFSET;
+        // SAFETY: in the mapping, which lives as long as the stage.
+        unsafe { Condvar::attach(self.at(PLACE_OFFSET), room, owner) }.unwrap()
+    }
+
+    pub(crate) fn rwlock(&self, owner: &Owner) -> RwLock {
+        // SAFETY: in the mapping, which lives as long as the stage.
+        unsafe { RwLock::create(self.at(PLACE_OFFSET), 2, owner) }.unwrap()
+    }
+
+    pub(crate) fn attach_rwlock(&self, owner: &Owner) -> RwLock {
+        let room = RING_OFFSET - PLACE_OFFSET;
+        // SAFETY: in the mapping, which lives as long as the stage.
+        unsafe { RwLock::attach(self.at(PLACE_OFFSET), room, owner) }.unwrap()
+    }
+
+    /// A reentrant lock in a place of its own, not registered.
+    pub(crate) fn reentrant(&self, owner: &Owner) -> ReentrantLock {
         // SAFETY: zero bytes are one, which lives as long as the stage.
-        unsafe { Condvar::new(self.at::<CondvarWord>(PLACE_OFFSET), Watch::Supervisor) }
+        unsafe { ReentrantLock::new(self.at::<ReentrantWords>(PLACE_OFFSET), owner) }
     }
 
     /// A `Once` in a place of its own, not registered.
@@ -277,12 +299,20 @@ impl Drop for Child {
 
 /// A traced process: runs `prepare`, stops, and goes through `section` with its outcome.
 pub(crate) fn victim<T>(prepare: impl FnOnce() -> T, section: impl FnOnce(T)) -> Child {
+    victim_that_stops(|stop| {
+        let prepared = prepare();
+        stop();
+        section(prepared);
+    })
+}
+
+/// A traced process whose section begins where `body` calls what it is given.
+pub(crate) fn victim_that_stops(body: impl FnOnce(fn())) -> Child {
+    let stop: fn() = || raise(Signal::SIGSTOP).unwrap();
     let child = Child::fork(|| {
         ptrace::traceme().unwrap();
-        let prepared = prepare();
-        raise(Signal::SIGSTOP).unwrap();
-        section(prepared);
-        raise(Signal::SIGSTOP).unwrap();
+        body(stop);
+        stop();
     });
     let stopped = waitpid(child.0, None).unwrap();
     assert_eq!(stopped, WaitStatus::Stopped(child.0, Signal::SIGSTOP));
@@ -305,6 +335,18 @@ pub(crate) fn for_each_nth_kill_point(n: usize, mut scene: impl FnMut(&mut KillP
         if point.has_ended {
             assert!(instructions > 10, "a section of {instructions} instructions is none");
             return instructions;
+        }
+    }
+    panic!("the section does not end");
+}
+
+/// Calls `scene` for k = 0, 2, 4, ... until it returns true, or the section ends: then false.
+pub(crate) fn some_kill_point(mut scene: impl FnMut(&mut KillPoint) -> bool) -> bool {
+    for instructions in (0..INSTRUCTIONS_MAX).step_by(2) {
+        let mut point = KillPoint { instructions, has_ended: false };
+        let is_found = scene(&mut point);
+        if is_found || point.has_ended {
+            return is_found;
         }
     }
     panic!("the section does not end");

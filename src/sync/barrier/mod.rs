@@ -26,16 +26,16 @@
 mod tests;
 
 use std::fmt;
+#[cfg(not(loom))]
 use std::ptr::NonNull;
 use std::time::Duration;
 
-use crate::atomics::{AtomicU32, AtomicU64, Ordering};
+use crate::atomics::Ordering;
 use crate::error::{Error, Result};
-use crate::sync::directory::WordKind;
-use crate::sync::eventcount::{EventCount, Moment};
+use crate::sync::eventcount::Moment;
 use crate::sync::owner::Owner;
-use crate::sync::patience::{Patience, Watch};
-use crate::sync::slots::Slots;
+use crate::sync::patience::Patience;
+use crate::sync::row::{self, Kind, Row};
 
 const ARRIVED: u64 = (1 << 16) - 1;
 const BROKEN: u64 = 1 << 16;
@@ -45,56 +45,23 @@ const PHASES: u64 = ONE_RESET - ONE_PHASE;
 const RESETS: u64 = !(ONE_RESET - 1);
 
 /// Most members of one barrier.
-pub const PARTIES_MAX: u32 = (1 << 14) - 1;
+pub const PARTIES_MAX: u32 = row::SLOTS_MAX;
 
-/// Start of a barrier in shared memory; `parties` slots of four bytes follow.
-///
-/// | field     | written by         | read by   | guard             | if the writer dies       |
-/// |-----------|--------------------|-----------|-------------------|--------------------------|
-/// | `magic`   | creator, last      | attachers | Release / Acquire | barrier is not published |
-/// | `parties` | creator, once      | attachers | `magic`           | the same                 |
-/// | `moved`   | see `EventCount`   | members   | compare-and-swap  | sweeps wake all          |
-/// | `state`   | members, resetters | the same  | compare-and-swap  | the barrier breaks       |
-#[repr(C)]
-#[derive(Debug)]
-pub(in crate::sync) struct BarrierHeader {
-    magic: AtomicU64,
-    parties: AtomicU32,
-    moved: EventCount,
-    state: AtomicU64,
-}
+const KIND: Kind = Kind {
+    magic: *b"brigbar2",
+    name: "barrier",
+    count: "the number of a barrier's members",
+    extra: 0,
+};
 
-#[cfg(not(loom))]
-const _: () = assert!(size_of::<BarrierHeader>() == 24);
-
-const MAGIC: u64 = u64::from_le_bytes(*b"brigbar1");
-
-impl BarrierHeader {
-    pub(in crate::sync) fn new(parties: u32) -> BarrierHeader {
-        BarrierHeader {
-            magic: AtomicU64::new(0),
-            parties: AtomicU32::new(parties),
-            moved: EventCount::new(),
-            state: AtomicU64::new(0),
-        }
-    }
-}
-
-/// A barrier as one owner sees it. [`join`](Barrier::join) it to wait.
-pub struct Barrier {
-    header: NonNull<BarrierHeader>,
-    slots: Slots,
-    owner: Owner,
-}
-
-// SAFETY: header and slots are atomics, valid wherever the barrier goes by `from_parts`.
-unsafe impl Send for Barrier {}
-// SAFETY: as for `Send`.
-unsafe impl Sync for Barrier {}
+/// A barrier as one owner sees it. [`join`](Barrier::join) it to wait, or just
+/// [`wait`](Barrier::wait).
+#[derive(Clone)]
+pub struct Barrier(Row);
 
 impl fmt::Debug for Barrier {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let state = self.header().state.load(Ordering::Relaxed);
+        let state = self.0.state().load(Ordering::Relaxed);
         f.debug_struct("Barrier")
             .field("parties", &self.parties())
             .field("arrived", &(state & ARRIVED))
@@ -105,12 +72,12 @@ impl fmt::Debug for Barrier {
 
 impl Barrier {
     /// The alignment that a barrier needs, in bytes.
-    pub const ALIGN: usize = 64;
+    pub const ALIGN: usize = row::ALIGN;
 
     /// The size of a barrier for so many members, in bytes.
     #[must_use]
     pub const fn size_bytes(parties: u32) -> usize {
-        size_of::<BarrierHeader>() + parties as usize * size_of::<AtomicU32>()
+        Row::size_bytes(parties)
     }
 
     /// Writes a new barrier at `place`, and enters its words into the directory of `owner`'s
@@ -128,22 +95,8 @@ impl Barrier {
     /// - nobody else uses those bytes until this returns, and afterwards only through barriers.
     #[cfg(not(loom))]
     pub unsafe fn create(place: NonNull<u8>, parties: u32, owner: &Owner) -> Result<Barrier> {
-        if !(1..=PARTIES_MAX).contains(&parties) {
-            let expected = format!("1 to {PARTIES_MAX}");
-            return Err(Error::invalid("the number of a barrier's members", parties, expected));
-        }
-        let header = place.cast::<BarrierHeader>();
-        // SAFETY: aligned and valid for a header, unused by others: contract.
-        unsafe { header.write(BarrierHeader::new(parties)) };
-        let slots = slots_of(header, parties as usize);
-        // SAFETY: the slots lie within `size_bytes`, unused by others: contract.
-        unsafe { slots.cast::<AtomicU32>().write_bytes(0, parties as usize) };
-        // SAFETY: both were written above.
-        let barrier = unsafe { Barrier::from_parts(header, slots, owner) };
-        barrier.register()?;
-        // Release pairs with the Acquire in `attach`.
-        barrier.header().magic.store(MAGIC, Ordering::Release);
-        Ok(barrier)
+        // SAFETY: the contract, which is the same.
+        Ok(Barrier(unsafe { Row::create(&KIND, place, parties, owner, |_| 0) }?))
     }
 
     /// Uses the barrier that another process created at `place`.
@@ -160,73 +113,38 @@ impl Barrier {
     /// - `owner` belongs to the table that the creator of the barrier used.
     #[cfg(not(loom))]
     pub unsafe fn attach(place: NonNull<u8>, place_bytes: usize, owner: &Owner) -> Result<Barrier> {
-        let layout = |found: String| Error::Layout {
-            place: "barrier".to_owned(),
-            found,
-            expected: format!("a barrier within {place_bytes} bytes"),
-        };
-        if place_bytes < size_of::<BarrierHeader>() {
-            return Err(layout("less than a header".to_owned()));
-        }
-        let header = place.cast::<BarrierHeader>();
-        // SAFETY: aligned by the contract, valid as checked above, all atomics.
-        let shared = unsafe { header.as_ref() };
-        // Acquire pairs with the Release in `create`.
-        let magic = shared.magic.load(Ordering::Acquire);
-        let parties = shared.parties.load(Ordering::Relaxed);
-        if magic != MAGIC
-            || !(1..=PARTIES_MAX).contains(&parties)
-            || Barrier::size_bytes(parties) > place_bytes
-        {
-            return Err(layout(format!("magic {magic:#018x} and {parties} members")));
-        }
-        // SAFETY: checked: both lie within `place_bytes`.
-        Ok(unsafe { Barrier::from_parts(header, slots_of(header, parties as usize), owner) })
+        // SAFETY: the contract, which is the same.
+        Ok(Barrier(unsafe { Row::attach(&KIND, place, place_bytes, owner) }?))
     }
 
-    /// # Safety
-    ///
-    /// Header and slots are initialised, stay valid while the barrier or a member of it is used,
-    /// and are atomics to all.
-    pub(in crate::sync) unsafe fn from_parts(
-        header: NonNull<BarrierHeader>,
-        slots: NonNull<[AtomicU32]>,
-        owner: &Owner,
-    ) -> Barrier {
-        // SAFETY: the contract.
-        let slots = unsafe { Slots::new(slots) };
-        Barrier { header, slots, owner: owner.clone() }
-    }
-
-    pub(in crate::sync) fn register(&self) -> Result<()> {
-        let table = self.owner.table();
-        self.slots.register(table)?;
-        table.register(WordKind::Count, NonNull::from(&self.header().moved).cast(), 1)
+    /// A barrier over a row that exists: for models.
+    #[cfg(all(test, loom))]
+    pub(in crate::sync) fn over(row: Row) -> Barrier {
+        Barrier(row)
     }
 
     /// Takes the barrier's words out of the directory, before its memory serves something else.
     pub fn unregister(&self) {
-        let table = self.owner.table();
-        self.slots.unregister(table);
-        table.unregister(WordKind::Count, NonNull::from(&self.header().moved).cast(), 1);
-    }
-
-    #[inline]
-    fn header(&self) -> &BarrierHeader {
-        // SAFETY: valid and all atomics while `self` exists: contract of `from_parts`.
-        unsafe { self.header.as_ref() }
+        self.0.unregister();
     }
 
     /// How many members it takes.
     #[must_use]
     pub fn parties(&self) -> usize {
-        self.slots.count()
+        self.0.slots().count()
+    }
+
+    /// How many members wait in this phase. More may come before the caller has looked.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        let arrived = self.0.state().load(Ordering::Relaxed) & ARRIVED;
+        usize::try_from(arrived).map_or(self.parties(), |arrived| arrived.min(self.parties()))
     }
 
     /// Whether it is broken. It may break before the caller has looked at the answer.
     #[must_use]
     pub fn is_broken(&self) -> bool {
-        self.header().state.load(Ordering::Relaxed) & BROKEN != 0 || self.slots.has_dead()
+        self.0.state().load(Ordering::Relaxed) & BROKEN != 0 || self.0.slots().has_dead()
     }
 
     /// Becomes a member.
@@ -235,11 +153,53 @@ impl Barrier {
     ///
     /// [`Error::Full`] if there are as many as it takes: members that died count until a reset.
     pub fn join(&self) -> Result<Member<'_>> {
-        match self.slots.claim_free(self.owner.token()) {
+        match self.0.slots().claim_free(self.0.token()) {
             Some(slot) => Ok(Member { barrier: self, slot }),
             None => {
                 let capacity = format!("{} members", self.parties());
                 Err(Error::Full { what: "the barrier", capacity })
+            }
+        }
+    }
+
+    /// Waits as a member that joins for this one wait. A death is noticed only while it waits: who
+    /// might die between two waits should [`join`](Barrier::join).
+    ///
+    /// # Errors
+    ///
+    /// As for [`Member::wait`].
+    pub fn wait(&self) -> Result<bool> {
+        loop {
+            // Endless patience ends with an outcome; the loop is for the compiler.
+            if let Some(is_last) = self.visit(Patience::Endless)? {
+                return Ok(is_last);
+            }
+        }
+    }
+
+    /// As [`wait`](Barrier::wait), at most for `timeout`; then the barrier breaks for all.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::TimedOut`], and as for [`Member::wait`].
+    pub fn wait_timeout(&self, timeout: Duration) -> Result<bool> {
+        self.visit(Patience::lasting(timeout))?
+            .ok_or(Error::TimedOut { what: "the barrier", after: timeout })
+    }
+
+    /// Joins, passes, leaves. Those of the phase before may not have left yet.
+    fn visit(&self, patience: Patience) -> Result<Option<bool>> {
+        let join = |_| {
+            if self.is_broken() {
+                return Some(Err(self.broken("a member died, or gave up")));
+            }
+            self.0.slots().claim_free(self.0.token()).map(Ok)
+        };
+        match self.0.wait_for(patience, join) {
+            None => Ok(None),
+            Some(slot) => {
+                let member = Member { barrier: self, slot: slot? };
+                member.barrier.pass(patience)
             }
         }
     }
@@ -252,12 +212,12 @@ impl Barrier {
     /// Makes the barrier new: not broken, and without its dead members, so that others can join.
     /// Who waits at this time gets [`Error::Broken`].
     pub fn reset(&self) {
-        self.slots.bury_dead();
+        self.0.slots().bury_dead();
         self.change(|state| (state & (RESETS | PHASES)).wrapping_add(ONE_RESET));
     }
 
     fn change(&self, new: impl Fn(u64) -> u64) {
-        let word = &self.header().state;
+        let word = self.0.state();
         let mut state = word.load(Ordering::Relaxed);
         // AcqRel: Release pairs with the Acquire in `pass`; Acquire keeps what arrivals before
         // it released, since it replaces their store.
@@ -266,12 +226,12 @@ impl Barrier {
         {
             state = now;
         }
-        self.header().moved.notify();
+        self.0.notify();
     }
 
     /// One wait of a member. `None` if patience ended, which breaks the barrier.
     fn pass(&self, patience: Patience) -> Result<Option<bool>> {
-        let word = &self.header().state;
+        let word = self.0.state();
         let mut entered = word.load(Ordering::Relaxed);
         loop {
             if entered & BROKEN != 0 {
@@ -287,7 +247,7 @@ impl Barrier {
             // visible to all who go on, through the chain of these swaps.
             match word.compare_exchange(entered, arrived, Ordering::AcqRel, Ordering::Relaxed) {
                 Ok(_) if is_last => {
-                    self.header().moved.notify();
+                    self.0.notify();
                     return Ok(Some(true));
                 }
                 Ok(_) => break,
@@ -295,7 +255,7 @@ impl Barrier {
             }
         }
         let attempt = |moment| self.outcome(entered, moment);
-        let outcome = self.header().moved.wait_for(patience, self.owner.watch(), attempt);
+        let outcome = self.0.wait_for(patience, attempt);
         if outcome.is_none() {
             self.break_phase(entered);
             // Unless the last member came at the last moment.
@@ -307,7 +267,7 @@ impl Barrier {
     /// Whether a wait that began in state `entered` is over, and how.
     fn outcome(&self, entered: u64, moment: Moment) -> Option<Result<bool>> {
         // Acquire pairs with the Release in `pass` and `change`.
-        let state = self.header().state.load(Ordering::Acquire);
+        let state = self.0.state().load(Ordering::Acquire);
         if (state ^ entered) & RESETS != 0 {
             return Some(Err(self.broken("it was reset")));
         }
@@ -317,14 +277,9 @@ impl Barrier {
         if state & BROKEN != 0 {
             return Some(Err(self.broken("a member died, or gave up")));
         }
-        if moment == Moment::BeforeSleep {
-            if self.owner.watch() == Watch::Waiters {
-                self.owner.table().sweep_dead();
-            }
-            if self.slots.has_dead() {
-                self.break_phase(entered);
-                return self.outcome(entered, Moment::First);
-            }
+        if moment == Moment::BeforeSleep && self.0.slots().has_dead() {
+            self.break_phase(entered);
+            return self.outcome(entered, Moment::First);
         }
         None
     }
@@ -341,13 +296,6 @@ impl Barrier {
     fn broken(&self, cause: &str) -> Error {
         Error::Broken { what: "the barrier", cause: cause.to_owned() }
     }
-}
-
-#[cfg(not(loom))]
-fn slots_of(header: NonNull<BarrierHeader>, parties: usize) -> NonNull<[AtomicU32]> {
-    // SAFETY: the slots follow the header in one span, by the contracts of the callers.
-    let first = unsafe { header.add(1) }.cast();
-    NonNull::slice_from_raw_parts(first, parties)
 }
 
 /// One of a barrier's members. Dropping it leaves the barrier, whose others then wait for
@@ -389,6 +337,9 @@ impl Member<'_> {
 
 impl Drop for Member<'_> {
     fn drop(&mut self) {
-        self.barrier.slots.release(self.slot, self.barrier.owner.token());
+        let row = &self.barrier.0;
+        row.slots().release(self.slot, row.token());
+        // Somebody may wait for room to join.
+        row.notify();
     }
 }

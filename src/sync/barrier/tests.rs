@@ -2,6 +2,7 @@
 #![allow(unsafe_code)]
 
 use super::*;
+use crate::atomics::AtomicU32;
 use crate::sync::arena::Arena;
 
 fn with_barrier(parties: u32, test: impl FnOnce(&Arena, &Barrier)) {
@@ -71,7 +72,7 @@ fn aborting_and_resetting_release_who_waits_with_an_error() {
         with_barrier(2, |_, barrier| {
             std::thread::scope(|scope| {
                 let waiter = scope.spawn(|| barrier.join().unwrap().wait());
-                while barrier.header().state.load(Ordering::Relaxed) & ARRIVED == 0 {
+                while barrier.0.state().load(Ordering::Relaxed) & ARRIVED == 0 {
                     std::thread::yield_now();
                 }
                 if reset {
@@ -107,10 +108,10 @@ fn a_dead_member_breaks_the_barrier_and_a_reset_makes_room_for_another() {
 #[test]
 fn a_phase_counter_that_wraps_is_a_phase_counter() {
     with_barrier(1, |_, barrier| {
-        barrier.header().state.store(PHASES, Ordering::Relaxed);
+        barrier.0.state().store(PHASES, Ordering::Relaxed);
         let mut member = barrier.join().unwrap();
         assert!(member.wait().unwrap() && member.wait().unwrap());
-        assert_eq!(barrier.header().state.load(Ordering::Relaxed), ONE_PHASE);
+        assert_eq!(barrier.0.state().load(Ordering::Relaxed), ONE_PHASE);
     });
 }
 
@@ -125,7 +126,33 @@ fn attaching_to_other_bytes_is_a_layout_error() {
         assert_eq!(attach(32).unwrap().parties(), 2);
         assert!(matches!(attach(31), Err(Error::Layout { .. })));
         assert!(matches!(attach(8), Err(Error::Layout { .. })));
-        barrier.header().parties.store(u32::MAX, Ordering::Relaxed);
+        // SAFETY: the number of members lies there, an atomic to all who use it.
+        let parties = unsafe { arena.place().cast::<AtomicU32>().add(2).as_ref() };
+        parties.store(u32::MAX, Ordering::Relaxed);
         assert!(matches!(attach(64), Err(Error::Layout { .. })));
+    });
+}
+
+#[test]
+fn whoever_waits_without_joining_is_a_member_for_that_long() {
+    with_barrier(3, |_, barrier| {
+        let (arrivals, leaders) = (AtomicU32::new(0), AtomicU32::new(0));
+        std::thread::scope(|scope| {
+            // Twice as many as it takes: any three that meet go on.
+            for _ in 0..6 {
+                scope.spawn(|| {
+                    while arrivals.fetch_add(1, Ordering::Relaxed) < 3000 {
+                        if barrier.wait().unwrap() {
+                            leaders.fetch_add(1, Ordering::Relaxed);
+                        }
+                    }
+                });
+            }
+        });
+        assert_eq!(leaders.load(Ordering::Relaxed), 1000);
+        assert_eq!(barrier.waiting(), 0);
+        let timeout = Duration::from_millis(1);
+        assert!(matches!(barrier.wait_timeout(timeout), Err(Error::TimedOut { .. })));
+        assert!(matches!(barrier.wait(), Err(Error::Broken { .. })));
     });
 }

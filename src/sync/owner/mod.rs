@@ -57,6 +57,7 @@ impl Token {
 /// | `owners`        | creator, once | attachers | `magic`           | the same               |
 /// | `entries`       | creator, once | attachers | `magic`           | the same               |
 /// | `last_token`    | each claimer  | claimers  | compare-and-swap  | a token is lost        |
+/// | `sweeps`        | sweepers      | waiters   | see `sweeps`      | the next sweep counts  |
 ///
 /// `owners` times [`OwnerEntry`] follow it, then `entries` times an `AtomicU64`.
 #[repr(C)]
@@ -67,7 +68,7 @@ pub(in crate::sync) struct TableHeader {
     owners: AtomicU32,
     entries: AtomicU32,
     last_token: AtomicU32,
-    reserved: AtomicU32,
+    sweeps: AtomicU32,
 }
 
 /// One owner.
@@ -121,7 +122,7 @@ impl TableHeader {
             owners: AtomicU32::new(owners),
             entries: AtomicU32::new(entries),
             last_token: AtomicU32::new(0),
-            reserved: AtomicU32::new(0),
+            sweeps: AtomicU32::new(0),
         }
     }
 }
@@ -419,8 +420,17 @@ impl OwnerTable {
         marked
     }
 
+    /// How many sweeps there were, modulo 2^32: to see that one was. A condition may have been
+    /// changed by the dead, who then could not notify.
+    pub(in crate::sync) fn sweeps(&self) -> u32 {
+        self.header().sweeps.load(Ordering::Acquire)
+    }
+
     /// Second step of a sweep: wakes the sleepers of every word, to look again.
     pub fn wake_all(&self) {
+        // Before the wake-ups, so that the woken see it. Release pairs with the Acquire in
+        // `sweeps`.
+        self.header().sweeps.fetch_add(1, Ordering::Release);
         self.directory.for_each(|kind, word| {
             if kind == WordKind::Count {
                 eventcount::notify(word);

@@ -1,0 +1,78 @@
+//! Models of the condition variable.
+use super::{Shared, check_deaths, check_preempted, spawn, spawn_victim};
+use crate::atomics::Ordering;
+use crate::sync::event::Reset;
+use crate::sync::patience::Patience;
+
+#[test]
+fn loom_a_waiter_sees_the_condition_changed() {
+    check_preempted(2, || {
+        let shared = Shared::new(Reset::Manual);
+        let owner = shared.owner();
+        let theirs = owner.clone();
+        let waiter = spawn(&shared, move |shared| {
+            let lock = shared.lock(&theirs);
+            let is_unset = |_: &_| shared.value.load(Ordering::Relaxed) == 0;
+            drop(shared.condvar(&theirs).wait_while(lock.lock(), is_unset));
+        });
+        let lock = shared.lock(&owner);
+        let guard = lock.lock();
+        shared.value.store(1, Ordering::Relaxed);
+        drop(guard);
+        shared.condvar(&owner).notify_one();
+        waiter.join().unwrap();
+        assert_eq!(shared.condvar(&owner).waiters(), 0);
+    });
+}
+
+#[test]
+fn loom_one_notification_wakes_one_and_none_goes_with_a_waiter_that_gives_up() {
+    check_preempted(2, || {
+        let shared = Shared::new(Reset::Manual);
+        let owner = shared.owner();
+        let theirs = owner.clone();
+        let impatient = spawn(&shared, move |shared| {
+            let lock = shared.lock(&theirs);
+            shared.condvar(&theirs).wait_within(lock.lock(), Patience::Sleeps(1)).1
+        });
+        let (lock, condvar) = (shared.lock(&owner), shared.condvar(&owner));
+        let guard = lock.lock();
+        let notified = condvar.notify(1);
+        drop(guard);
+        assert_eq!(impatient.join().unwrap(), notified == 1);
+        assert_eq!((condvar.waiters(), condvar.notify(1)), (0, 0));
+    });
+}
+
+#[test]
+fn loom_a_death_at_any_operation_of_a_notifier_leaves_no_waiter_asleep() {
+    check_deaths(|operations| {
+        let shared = Shared::new(Reset::Manual);
+        let (doomed, heir) = (shared.owner(), shared.owner());
+        let mine = heir.clone();
+        let waiter = spawn(&shared, move |shared| {
+            let lock = shared.lock(&mine);
+            let is_unset = |_: &_| shared.value.load(Ordering::Relaxed) == 0;
+            drop(shared.condvar(&mine).wait_while(lock.lock(), is_unset));
+        });
+        let theirs = doomed.clone();
+        let victim = spawn_victim(&shared, operations, move |shared| {
+            let lock = shared.lock(&theirs);
+            let guard = lock.lock();
+            shared.value.store(1, Ordering::Relaxed);
+            drop(guard);
+            shared.condvar(&theirs).notify_one();
+        });
+        let died = victim.join().unwrap();
+        shared.sweep(&doomed);
+        if shared.value.load(Ordering::Relaxed) == 0 {
+            let lock = shared.lock(&heir);
+            let guard = lock.lock();
+            shared.value.store(1, Ordering::Relaxed);
+            drop(guard);
+            shared.condvar(&heir).notify_one();
+        }
+        waiter.join().unwrap();
+        died
+    });
+}

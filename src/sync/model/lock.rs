@@ -1,0 +1,168 @@
+//! Models of the lock, the event, and sweeps of their owners.
+#![allow(unsafe_code)]
+
+use std::sync::Arc;
+
+use loom::thread;
+
+use super::{Shared, check, check_deaths, check_preempted};
+use crate::atomics::{Ordering, mortal::live_for};
+use crate::sync::event::Reset;
+use crate::sync::patience::Patience;
+
+#[test]
+fn loom_a_lock_excludes_and_wakes_whoever_waits() {
+    check(|| {
+        let shared = Shared::new(Reset::Manual);
+        let threads = [0, 1].map(|_| {
+            let (shared, owner) = (Arc::clone(&shared), shared.owner());
+            thread::spawn(move || {
+                let lock = shared.lock(&owner);
+                let _guard = lock.lock();
+                shared.critical_section();
+            })
+        });
+        for thread in threads {
+            thread.join().unwrap();
+        }
+    });
+}
+
+#[test]
+fn loom_a_death_at_any_operation_of_a_lock_frees_it_and_is_reported_once() {
+    check_deaths(|operations| {
+        let shared = Shared::new(Reset::Manual);
+        let (doomed, heir) = (shared.owner(), shared.owner());
+        let victim = {
+            let (shared, lock) = (Arc::clone(&shared), shared.lock(&doomed));
+            thread::spawn(move || {
+                let survived = live_for(operations, || {
+                    let _guard = lock.lock();
+                    shared.critical_section();
+                });
+                survived.is_none()
+            })
+        };
+        let waiter = {
+            let (shared, lock) = (Arc::clone(&shared), shared.lock(&heir));
+            thread::spawn(move || {
+                let guard = lock.lock();
+                shared.critical_section();
+                guard.recovered()
+            })
+        };
+        let died = victim.join().unwrap();
+        // SAFETY: the victim is dead, or has dropped its guard.
+        let held = unsafe { shared.table().sweep(doomed.token()) };
+        assert!(held == 0 || died);
+        let by_waiter = waiter.join().unwrap();
+        let by_next = shared.lock(&heir).lock().recovered();
+        assert_eq!(usize::from(by_waiter) + usize::from(by_next), held);
+        died
+    });
+}
+
+#[test]
+fn loom_a_waiter_that_gives_up_passes_the_wake_up_on() {
+    check_preempted(2, || {
+        let shared = Shared::new(Reset::Manual);
+        let owners = [shared.owner(), shared.owner(), shared.owner()];
+        let holder = shared.lock(&owners[2]);
+        let guard = holder.lock();
+        let impatient = {
+            let lock = shared.lock(&owners[0]);
+            thread::spawn(move || drop(lock.lock_within(Patience::Sleeps(1))))
+        };
+        let patient = {
+            let lock = shared.lock(&owners[1]);
+            thread::spawn(move || drop(lock.lock()))
+        };
+        drop(guard);
+        // Takes the lock from under a waiter that was woken, and then sees none in the word.
+        drop(holder.lock());
+        impatient.join().unwrap();
+        patient.join().unwrap();
+    });
+}
+
+#[test]
+fn loom_an_event_releases_its_waiter_and_shows_what_was_written_before() {
+    for reset in [Reset::Auto, Reset::Manual] {
+        check(move || {
+            let shared = Shared::new(reset);
+            let waiter = {
+                let shared = Arc::clone(&shared);
+                thread::spawn(move || {
+                    shared.event().wait();
+                    assert_eq!(shared.value.load(Ordering::Relaxed), 7);
+                })
+            };
+            shared.value.store(7, Ordering::Relaxed);
+            shared.event().set();
+            waiter.join().unwrap();
+            assert_eq!(shared.event().is_set(), reset == Reset::Manual);
+        });
+    }
+}
+
+#[test]
+fn loom_a_pulse_of_a_manual_event_releases_no_later_than_the_next() {
+    check(|| {
+        let shared = Shared::new(Reset::Manual);
+        let waiter = {
+            let shared = Arc::clone(&shared);
+            thread::spawn(move || shared.event().wait())
+        };
+        shared.event().set();
+        shared.event().reset();
+        // Whether or not the waiter had come in time, it is not lost now.
+        shared.event().set();
+        waiter.join().unwrap();
+    });
+}
+
+#[test]
+fn loom_an_auto_event_goes_from_waiter_to_waiter() {
+    check(|| {
+        let shared = Shared::new(Reset::Auto);
+        let waiters = [0, 1].map(|_| {
+            let shared = Arc::clone(&shared);
+            thread::spawn(move || {
+                shared.event().wait();
+                shared.critical_section();
+                shared.event().set();
+            })
+        });
+        shared.event().set();
+        for waiter in waiters {
+            waiter.join().unwrap();
+        }
+        assert!(shared.event().try_wait());
+    });
+}
+
+#[test]
+fn loom_a_death_at_any_operation_of_a_setter_loses_no_wake_up() {
+    check_deaths(|operations| {
+        let shared = Shared::new(Reset::Auto);
+        let doomed = shared.owner();
+        let victim = {
+            let shared = Arc::clone(&shared);
+            thread::spawn(move || live_for(operations, || shared.event().set()).is_none())
+        };
+        let waiter = {
+            let shared = Arc::clone(&shared);
+            thread::spawn(move || shared.event().wait())
+        };
+        let died = victim.join().unwrap();
+        // SAFETY: the victim is dead or done, and holds no lock.
+        unsafe { shared.table().sweep(doomed.token()) };
+        let released = !died || shared.event().is_set();
+        if !released {
+            // It died before its store, or the waiter has been released by it already.
+            shared.event().set();
+        }
+        waiter.join().unwrap();
+        died
+    });
+}

@@ -1,0 +1,61 @@
+//! Models of the semaphore.
+use super::{Shared, check, check_deaths, spawn, spawn_victim};
+use crate::sync::event::Reset;
+use crate::sync::lock::OWNER_DIED;
+
+#[test]
+fn loom_two_permits_go_round_three_holders() {
+    check(|| {
+        let shared = Shared::new(Reset::Manual);
+        let owner = shared.owner();
+        let theirs = owner.clone();
+        let other = spawn(&shared, move |shared| {
+            drop(shared.semaphore(&theirs).acquire());
+        });
+        let semaphore = shared.semaphore(&owner);
+        let both = (semaphore.acquire(), semaphore.acquire());
+        drop(both);
+        other.join().unwrap();
+        assert_eq!(semaphore.available(), 2);
+    });
+}
+
+#[test]
+fn loom_a_released_permit_reaches_who_waits() {
+    check(|| {
+        let shared = Shared::new(Reset::Manual);
+        let owner = shared.owner();
+        let semaphore = shared.semaphore(&owner);
+        semaphore.acquire().forget();
+        semaphore.acquire().forget();
+        let theirs = owner.clone();
+        let other = spawn(&shared, move |shared| shared.semaphore(&theirs).acquire().forget());
+        semaphore.release().unwrap();
+        other.join().unwrap();
+        assert_eq!(semaphore.available(), 0);
+    });
+}
+
+#[test]
+fn loom_a_death_at_any_operation_of_a_holder_gives_its_permit_back() {
+    check_deaths(|operations| {
+        let shared = Shared::new(Reset::Manual);
+        let (doomed, heir) = (shared.owner(), shared.owner());
+        // Of two permits one is out of the game.
+        std::mem::forget(shared.semaphore(&heir).acquire());
+        let theirs = doomed.clone();
+        let victim = spawn_victim(&shared, operations, move |shared| {
+            drop(shared.semaphore(&theirs).acquire());
+        });
+        let mine = heir.clone();
+        let waiter = spawn(&shared, move |shared| shared.semaphore(&mine).acquire().recovered());
+        let died = victim.join().unwrap();
+        let held = shared.sweep(&doomed);
+        let told = waiter.join().unwrap();
+        assert!(held == 1 || !told);
+        let left = shared.row_slots[1].peek() == OWNER_DIED;
+        assert_eq!(usize::from(told) + usize::from(left), held);
+        assert_eq!(shared.semaphore(&heir).available(), 1);
+        died
+    });
+}

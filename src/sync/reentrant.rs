@@ -1,0 +1,336 @@
+//! A lock that the thread which holds it may take again.
+//!
+//! It is free when it was released as often as it was taken. Unlike the other primitives it tells
+//! threads of one process apart: the lock inside does that for processes, a word beside it for
+//! threads.
+//!
+//! 1. A thread that takes it anew takes the lock inside, then stores a count of 1, then itself
+//!    (token and thread) as the holder.
+//! 2. The holder recognises itself in that word, which only it could have written, since no other
+//!    owner or thread has that number; it takes and releases by changing the count.
+//! 3. Its last release takes its name out, then unlocks the lock inside.
+//!
+//! If the holder dies anywhere in these steps, a sweep frees the lock inside; whoever takes that
+//! next begins at step 1, whatever count and name were left.
+#![allow(unsafe_code)]
+
+use std::fmt;
+use std::marker::PhantomData;
+use std::ptr::NonNull;
+use std::time::Duration;
+
+use super::lock::{LockWord, RobustLock};
+use super::owner::Owner;
+use super::patience::Patience;
+use super::thread;
+use crate::atomics::{AtomicU32, AtomicU64, Ordering};
+use crate::error::{Error, Result};
+
+/// A reentrant lock in shared memory: sixteen bytes, zero when free.
+///
+/// | field    | written by           | read by | guard  | if the writer dies                       |
+/// |----------|----------------------|---------|--------|------------------------------------------|
+/// | `lock`   | lockers              | all     | itself | a sweep frees it, the next guard says so |
+/// | `count`  | the holder           | holder  | `lock` | the next holder begins with 1            |
+/// | `holder` | the holder: token    | all     | `lock` | its token is never anybody else's        |
+/// |          | (high) and thread    |         |        |                                          |
+#[repr(C)]
+#[derive(Debug)]
+pub struct ReentrantWords {
+    lock: LockWord,
+    count: AtomicU32,
+    holder: AtomicU64,
+}
+
+#[cfg(not(loom))]
+const _: () = {
+    assert!(size_of::<ReentrantWords>() == 16);
+    assert!(std::mem::offset_of!(ReentrantWords, holder) == 8);
+};
+
+impl ReentrantWords {
+    /// A free lock.
+    #[must_use]
+    pub fn new() -> ReentrantWords {
+        ReentrantWords {
+            lock: LockWord::new(),
+            count: AtomicU32::new(0),
+            holder: AtomicU64::new(0),
+        }
+    }
+}
+
+impl Default for ReentrantWords {
+    fn default() -> ReentrantWords {
+        ReentrantWords::new()
+    }
+}
+
+/// A reentrant lock as one owner sees it.
+#[derive(Clone)]
+pub struct ReentrantLock {
+    words: NonNull<ReentrantWords>,
+    lock: RobustLock,
+}
+
+// SAFETY: the words are atomics, valid wherever the handle goes by the contract of `new`.
+unsafe impl Send for ReentrantLock {}
+// SAFETY: as for `Send`.
+unsafe impl Sync for ReentrantLock {}
+
+impl fmt::Debug for ReentrantLock {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ReentrantLock").field("lock", &self.lock).finish_non_exhaustive()
+    }
+}
+
+impl ReentrantLock {
+    /// A handle on the lock at `words`, which takes it in the name of `owner`.
+    ///
+    /// # Safety
+    ///
+    /// - `words` points to initialised [`ReentrantWords`] that stay valid while the handle, a
+    ///   clone or a guard of it exists, and `owner` as well;
+    /// - the words were [registered](ReentrantLock::register) with the table of `owner`, or
+    ///   nobody who could die uses them.
+    #[must_use]
+    pub unsafe fn new(words: NonNull<ReentrantWords>, owner: &Owner) -> ReentrantLock {
+        // SAFETY: valid, by the contract.
+        let lock_word = NonNull::from(unsafe { &words.as_ref().lock });
+        // SAFETY: part of the words, valid by the contract.
+        let lock = unsafe { RobustLock::new(lock_word, owner) };
+        ReentrantLock { words, lock }
+    }
+
+    /// Enters the lock into the directory of its owner's table. Once, by its creator.
+    ///
+    /// # Errors
+    ///
+    /// As for [`RobustLock::register`].
+    pub fn register(&self) -> Result<()> {
+        self.lock.register()
+    }
+
+    /// Takes the lock out of the directory, before its memory serves something else.
+    pub fn unregister(&self) {
+        self.lock.unregister();
+    }
+
+    fn words(&self) -> &ReentrantWords {
+        // SAFETY: valid and all atomics while `self` exists, by the contract of `new`.
+        unsafe { self.words.as_ref() }
+    }
+
+    /// The calling thread, as it stands in `holder`.
+    fn me(&self) -> u64 {
+        u64::from(self.lock.token().bits()) << 32 | u64::from(thread::number())
+    }
+
+    /// Whether the calling thread holds it.
+    #[must_use]
+    #[inline]
+    pub fn is_mine(&self) -> bool {
+        // Relaxed: if it is us, then we wrote it.
+        self.words().holder.load(Ordering::Relaxed) == self.me()
+    }
+
+    /// Whether anybody holds it. That may change before the caller has looked at the answer.
+    #[must_use]
+    pub fn is_locked(&self) -> bool {
+        self.lock.is_locked()
+    }
+
+    /// How often the calling thread has taken it and not released it.
+    #[must_use]
+    pub fn depth(&self) -> u32 {
+        // Relaxed: written by this thread, if it is the holder.
+        if self.is_mine() { self.words().count.load(Ordering::Relaxed) } else { 0 }
+    }
+
+    /// Takes the lock, once more if the calling thread has it; else waits for it, without a bound.
+    ///
+    /// # Panics
+    ///
+    /// If the calling thread has it 2^32 - 1 times.
+    #[inline]
+    pub fn lock(&self) -> ReentrantGuard<'_> {
+        loop {
+            // Endless patience ends with the lock; the loop is for the compiler.
+            if let Some(guard) = self.lock_within(Patience::Endless) {
+                return guard;
+            }
+        }
+    }
+
+    /// Takes the lock if nobody else holds it. Never waits.
+    ///
+    /// # Panics
+    ///
+    /// As for [`lock`](ReentrantLock::lock).
+    #[inline]
+    pub fn try_lock(&self) -> Option<ReentrantGuard<'_>> {
+        self.lock_within(Patience::Never)
+    }
+
+    /// Waits for the lock at most for `timeout`, by CLOCK_MONOTONIC.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::TimedOut`] if others held it all the time.
+    ///
+    /// # Panics
+    ///
+    /// As for [`lock`](ReentrantLock::lock).
+    pub fn lock_timeout(&self, timeout: Duration) -> Result<ReentrantGuard<'_>> {
+        self.lock_within(Patience::lasting(timeout))
+            .ok_or(Error::TimedOut { what: "the lock", after: timeout })
+    }
+
+    #[inline]
+    pub(super) fn lock_within(&self, patience: Patience) -> Option<ReentrantGuard<'_>> {
+        let words = self.words();
+        let mut recovered = false;
+        // Relaxed, all of it: between threads the lock inside orders these words.
+        if self.is_mine() {
+            let count = words.count.load(Ordering::Relaxed);
+            let more = count.checked_add(1).expect("taken less than 2^32 times by one thread");
+            words.count.store(more, Ordering::Relaxed);
+        } else {
+            let guard = self.lock.lock_within(patience)?;
+            recovered = guard.recovered();
+            // Unlocked by `release`.
+            std::mem::forget(guard);
+            words.count.store(1, Ordering::Relaxed);
+            words.holder.store(self.me(), Ordering::Relaxed);
+        }
+        Some(ReentrantGuard { lock: self, recovered, thread: PhantomData })
+    }
+
+    /// Releases the lock once: what a guard does when it is dropped, for who has forgotten the
+    /// guard.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidArgument`] if the calling thread does not hold it.
+    pub fn release(&self) -> Result<()> {
+        let words = self.words();
+        if !self.is_mine() {
+            let holder = if self.is_locked() { "held by another" } else { "free" };
+            let what = "the lock to release";
+            return Err(Error::invalid(what, holder, "held by the calling thread"));
+        }
+        // Relaxed: as in `lock_within`.
+        let count = words.count.load(Ordering::Relaxed);
+        if count > 1 {
+            words.count.store(count - 1, Ordering::Relaxed);
+        } else {
+            words.holder.store(0, Ordering::Relaxed);
+            self.lock.unlock();
+        }
+        Ok(())
+    }
+}
+
+/// The lock, taken once. Dropping it releases it once. It stays with its thread.
+#[must_use = "the lock is released at once if the guard is not kept"]
+#[derive(Debug)]
+pub struct ReentrantGuard<'a> {
+    lock: &'a ReentrantLock,
+    recovered: bool,
+    /// The thread's number stands in the lock, so the guard is not `Send`.
+    thread: PhantomData<*const ()>,
+}
+
+impl ReentrantGuard<'_> {
+    /// Whether the last owner died while it held the lock, however often, so that what it guards
+    /// may be half written. Said once, to who takes it next, and not again when it takes it
+    /// again.
+    #[must_use]
+    pub fn recovered(&self) -> bool {
+        self.recovered
+    }
+}
+
+impl Drop for ReentrantGuard<'_> {
+    fn drop(&mut self) {
+        // Fails only if it was released by hand, once too often.
+        let _ = self.lock.release();
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+    use crate::sync::arena::Arena;
+
+    fn lock(arena: &Arena, owner: &Owner) -> ReentrantLock {
+        // SAFETY: zero bytes are a free lock, and the place lives as long as the arena.
+        unsafe { ReentrantLock::new(arena.place().cast(), owner) }
+    }
+
+    #[test]
+    fn a_lock_taken_n_times_is_free_after_n_releases() {
+        let arena = Arena::new();
+        let (mine, theirs) = (lock(&arena, &arena.owner()), lock(&arena, &arena.owner()));
+        let guards = [mine.lock(), mine.try_lock().unwrap(), mine.lock()];
+        assert_eq!((mine.depth(), theirs.depth()), (3, 0));
+        for guard in guards {
+            assert!(theirs.try_lock().is_none() && theirs.is_locked());
+            drop(guard);
+        }
+        assert!(!theirs.is_locked() && theirs.try_lock().is_some());
+    }
+
+    #[test]
+    fn threads_of_one_process_exclude_each_other() {
+        let arena = Arena::new();
+        let owner = arena.owner();
+        let count = AtomicU32::new(0);
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                let (lock, count) = (lock(&arena, &owner), &count);
+                scope.spawn(move || {
+                    for _ in 0..5000 {
+                        let _outer = lock.lock();
+                        let _inner = lock.lock();
+                        // Not a fetch_add: two holders would lose counts.
+                        count.store(count.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+                    }
+                });
+            }
+        });
+        assert_eq!(count.load(Ordering::Relaxed), 20_000);
+    }
+
+    #[test]
+    fn who_does_not_hold_it_cannot_release_it() {
+        let arena = Arena::new();
+        let owner = arena.owner();
+        let lock = lock(&arena, &owner);
+        let text = lock.release().unwrap_err().to_string();
+        assert_eq!(text, "the lock to release is free, but must be held by the calling thread");
+        std::mem::forget(lock.lock());
+        std::thread::scope(|scope| {
+            let refused = scope.spawn(|| lock.release().unwrap_err().to_string());
+            assert!(refused.join().unwrap().contains("held by another"));
+            assert!(scope.spawn(|| lock.try_lock().is_none()).join().unwrap());
+        });
+        lock.release().unwrap();
+        assert!(lock.release().is_err());
+    }
+
+    #[test]
+    fn a_lock_whose_holder_died_with_it_taken_twice_is_recovered_whole() {
+        let arena = Arena::new();
+        let dead = arena.dead_owner();
+        let theirs = lock(&arena, &dead);
+        theirs.register().unwrap();
+        std::mem::forget((theirs.lock(), theirs.lock()));
+        let mine = lock(&arena, &arena.owner());
+        let guard = mine.lock();
+        assert!(guard.recovered() && mine.depth() == 1);
+        assert!(!mine.lock().recovered());
+        drop(guard);
+        assert!(!mine.lock().recovered() && mine.depth() == 0);
+    }
+}

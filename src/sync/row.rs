@@ -1,0 +1,261 @@
+//! Attributed slots under a header: what four primitives are.
+//!
+//! Semaphore, barrier, read-write lock and condition variable each give slots to participants, so
+//! that a death is attributed, and have an event count on which participants sleep until a slot
+//! or the state has changed. What the slots and the state mean is each primitive's own.
+#![allow(unsafe_code)]
+
+use std::ptr::NonNull;
+
+use super::directory::{RUN_WORDS_MAX, WordKind};
+use super::eventcount::{EventCount, Moment};
+use super::owner::{Owner, OwnerTable, Token};
+use super::patience::{Patience, Watch};
+use super::slots::Slots;
+use crate::atomics::{AtomicU32, AtomicU64, Ordering};
+use crate::error::{Error, Result};
+
+/// Most slots of one row.
+#[expect(clippy::cast_possible_truncation, reason = "a run has less than 2^14 words")]
+pub(super) const SLOTS_MAX: u32 = RUN_WORDS_MAX as u32;
+
+/// The alignment of a row, in bytes.
+pub(super) const ALIGN: usize = 64;
+
+/// What a row serves as, in messages and in its first word.
+#[derive(Debug)]
+pub(super) struct Kind {
+    pub(super) magic: [u8; 8],
+    /// "semaphore", say.
+    pub(super) name: &'static str,
+    /// "the number of permits", say.
+    pub(super) count: &'static str,
+    /// How many slots it has besides those that it is asked for.
+    pub(super) extra: u32,
+}
+
+/// Start of a row in shared memory; `count` slots of four bytes follow.
+///
+/// | field   | written by       | read by      | guard             | if the writer dies          |
+/// |---------|------------------|--------------|-------------------|-----------------------------|
+/// | `magic` | creator, last    | attachers    | Release / Acquire | it is not published         |
+/// | `count` | creator, once    | attachers    | `magic`           | the same                    |
+/// | `moved` | see `EventCount` | participants | compare-and-swap  | sweeps notify in its place  |
+/// | `state` | participants     | the same     | compare-and-swap  | as the primitive says       |
+#[repr(C)]
+#[derive(Debug)]
+pub(super) struct RowHeader {
+    magic: AtomicU64,
+    count: AtomicU32,
+    moved: EventCount,
+    state: AtomicU64,
+}
+
+#[cfg(not(loom))]
+const _: () = {
+    assert!(size_of::<RowHeader>() == 24);
+    assert!(std::mem::offset_of!(RowHeader, state) == 16);
+};
+
+impl RowHeader {
+    pub(super) fn new(count: u32) -> RowHeader {
+        RowHeader {
+            magic: AtomicU64::new(0),
+            count: AtomicU32::new(count),
+            moved: EventCount::new(),
+            state: AtomicU64::new(0),
+        }
+    }
+}
+
+/// A row as one owner sees it: geometry in private memory.
+#[derive(Clone)]
+pub(super) struct Row {
+    header: NonNull<RowHeader>,
+    slots: Slots,
+    owner: Owner,
+}
+
+// SAFETY: header and slots are atomics, valid wherever the row goes by `from_parts`.
+unsafe impl Send for Row {}
+// SAFETY: as for `Send`.
+unsafe impl Sync for Row {}
+
+impl Row {
+    /// The size of a row of so many slots, in bytes.
+    pub(super) const fn size_bytes(count: u32) -> usize {
+        size_of::<RowHeader>() + count as usize * size_of::<AtomicU32>()
+    }
+
+    /// Writes a new row at `place`, slot `index` being `fill(index)`, and enters its words into
+    /// the directory of `owner`'s table: two entries.
+    ///
+    /// # Safety
+    ///
+    /// - `place` is aligned to [`ALIGN`] and valid for [`Row::size_bytes`] of `wanted` and the
+    ///   kind's extra slots, for as long as the row is used;
+    /// - nobody else uses those bytes until this returns, and afterwards only through rows.
+    #[cfg(not(loom))]
+    pub(super) unsafe fn create(
+        kind: &Kind,
+        place: NonNull<u8>,
+        wanted: u32,
+        owner: &Owner,
+        fill: impl Fn(usize) -> u32,
+    ) -> Result<Row> {
+        let most = SLOTS_MAX - kind.extra;
+        if !(1..=most).contains(&wanted) {
+            return Err(Error::invalid(kind.count, wanted, format!("1 to {most}")));
+        }
+        let count = wanted + kind.extra;
+        let header = place.cast::<RowHeader>();
+        // SAFETY: aligned and valid for a header, unused by others: contract.
+        unsafe { header.write(RowHeader::new(count)) };
+        let slots = slots_of(header, count as usize);
+        for index in 0..count as usize {
+            // SAFETY: within `size_bytes`: contract.
+            let slot = unsafe { slots.cast::<AtomicU32>().add(index) };
+            // SAFETY: aligned and valid, unused by others: contract.
+            unsafe { slot.write(AtomicU32::new(fill(index))) };
+        }
+        // SAFETY: both were written above.
+        let row = unsafe { Row::from_parts(header, slots, owner) };
+        row.register()?;
+        // Release pairs with the Acquire in `attach`.
+        row.header().magic.store(u64::from_le_bytes(kind.magic), Ordering::Release);
+        Ok(row)
+    }
+
+    /// Uses the row that another process created at `place`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Layout`] if there is none of this kind there, or it does not fit.
+    ///
+    /// # Safety
+    ///
+    /// - `place` is aligned to [`ALIGN`] and valid for `place_bytes` bytes, for as long as the row
+    ///   is used;
+    /// - whoever else uses those bytes does so by atomics: through rows, or hostile;
+    /// - `owner` belongs to the table that the creator of the row used.
+    #[cfg(not(loom))]
+    pub(super) unsafe fn attach(
+        kind: &Kind,
+        place: NonNull<u8>,
+        place_bytes: usize,
+        owner: &Owner,
+    ) -> Result<Row> {
+        let layout = |found: String| Error::Layout {
+            place: kind.name.to_owned(),
+            found,
+            expected: format!("a {} within {place_bytes} bytes", kind.name),
+        };
+        if place_bytes < size_of::<RowHeader>() {
+            return Err(layout("less than a header".to_owned()));
+        }
+        let header = place.cast::<RowHeader>();
+        // SAFETY: aligned by the contract, valid as checked above, all atomics.
+        let shared = unsafe { header.as_ref() };
+        // Acquire pairs with the Release in `create`.
+        let magic = shared.magic.load(Ordering::Acquire);
+        let count = shared.count.load(Ordering::Relaxed);
+        if magic != u64::from_le_bytes(kind.magic)
+            || !(1 + kind.extra..=SLOTS_MAX).contains(&count)
+            || Row::size_bytes(count) > place_bytes
+        {
+            return Err(layout(format!("magic {magic:#018x} and {count} slots")));
+        }
+        // SAFETY: checked: header and slots lie within `place_bytes`.
+        Ok(unsafe { Row::from_parts(header, slots_of(header, count as usize), owner) })
+    }
+
+    /// # Safety
+    ///
+    /// Header and slots are initialised, stay valid while the row is used, and are atomics to all.
+    pub(super) unsafe fn from_parts(
+        header: NonNull<RowHeader>,
+        slots: NonNull<[AtomicU32]>,
+        owner: &Owner,
+    ) -> Row {
+        // SAFETY: the contract.
+        let slots = unsafe { Slots::new(slots) };
+        Row { header, slots, owner: owner.clone() }
+    }
+
+    pub(super) fn register(&self) -> Result<()> {
+        let table = self.owner.table();
+        self.slots.register(table)?;
+        let counted = table.register(WordKind::Count, self.moved_word(), 1);
+        counted.inspect_err(|_| self.slots.unregister(table))
+    }
+
+    pub(super) fn unregister(&self) {
+        let table = self.owner.table();
+        self.slots.unregister(table);
+        table.unregister(WordKind::Count, self.moved_word(), 1);
+    }
+
+    fn moved_word(&self) -> NonNull<AtomicU32> {
+        NonNull::from(&self.header().moved).cast()
+    }
+
+    #[inline]
+    fn header(&self) -> &RowHeader {
+        // SAFETY: valid and all atomics while `self` exists: contract of `from_parts`.
+        unsafe { self.header.as_ref() }
+    }
+
+    #[inline]
+    pub(super) fn slots(&self) -> &Slots {
+        &self.slots
+    }
+
+    #[inline]
+    pub(super) fn state(&self) -> &AtomicU64 {
+        &self.header().state
+    }
+
+    #[inline]
+    pub(super) fn owner(&self) -> &Owner {
+        &self.owner
+    }
+
+    #[inline]
+    pub(super) fn token(&self) -> Token {
+        self.owner.token()
+    }
+
+    pub(super) fn table(&self) -> &OwnerTable {
+        self.owner.table()
+    }
+
+    /// Wakes who sleeps in [`wait_for`](Row::wait_for). After a slot or the state was changed.
+    #[inline]
+    pub(super) fn notify(&self) {
+        self.header().moved.notify();
+    }
+
+    /// Calls `attempt` until it returns something or patience ends, and sleeps between calls.
+    /// Without a supervisor, it looks for deaths before each sleep.
+    #[inline]
+    pub(super) fn wait_for<T>(
+        &self,
+        patience: Patience,
+        mut attempt: impl FnMut(Moment) -> Option<T>,
+    ) -> Option<T> {
+        let watch = self.owner.watch();
+        self.header().moved.wait_for(patience, watch, |moment| {
+            if moment == Moment::BeforeSleep && watch == Watch::Waiters {
+                self.owner.table().sweep_dead();
+            }
+            attempt(moment)
+        })
+    }
+}
+
+#[cfg(not(loom))]
+fn slots_of(header: NonNull<RowHeader>, count: usize) -> NonNull<[AtomicU32]> {
+    // SAFETY: the slots follow the header in one span, by the contracts of the callers.
+    let first = unsafe { header.add(1) }.cast();
+    NonNull::slice_from_raw_parts(first, count)
+}
