@@ -154,6 +154,130 @@ fn powers_equal_those_of_another_library() {
 }
 
 #[test]
+fn decimals_equal_those_of_another_library_for_any_number_of_workers() {
+    let _memory = with_memory();
+    let cases: Vec<SharedBigUint> =
+        [0, 1, 29, 30, 2999, 3000, 3001, 12_345, 30_000].map(|size| number(size, 3)).into();
+    let expected: Vec<String> = cases.iter().map(|x| oracle(x).to_string()).collect();
+    let pools: Vec<Pool> = [1, 2, 3, 5].into_iter().map(pool).collect();
+    let own = Pool::builder().start(Start::InProcess).build().unwrap();
+    for (x, expected) in cases.iter().zip(&expected) {
+        for pool in pools.iter().chain([&own]) {
+            let found = pool.to_decimal(x).unwrap();
+            assert!(found == *expected, "{x:?}, {} workers", pool.workers());
+        }
+        assert!(x.to_decimal() == *expected && x.to_string() == *expected, "{x:?}");
+    }
+}
+
+#[test]
+fn powers_of_ten_and_their_neighbours_have_the_right_digits() {
+    let _memory = with_memory();
+    let pool = pool(2);
+    let ten = SharedBigUint::from_limbs(&[10]).unwrap();
+    for exponent in [57_000, 200_000] {
+        let power = pool.pow(&ten, exponent).unwrap();
+        let zeros = "0".repeat(usize::try_from(exponent).unwrap());
+        assert!(pool.to_decimal(&power).unwrap() == format!("1{zeros}"));
+        let mut limbs = power.limbs().to_vec();
+        bigint::sub_limb(&mut limbs, 1);
+        let below = SharedBigUint::from_limbs(&limbs).unwrap();
+        assert!(pool.to_decimal(&below).unwrap() == zeros.replace('0', "9"));
+    }
+}
+
+/// The lengths are floor(log10 n!) + 1; the digests are GMP's.
+#[test]
+fn decimals_of_factorials_have_the_known_lengths_and_digests() {
+    use sha2::{Digest, Sha256};
+    let _memory = with_memory();
+    let pool = pool(2);
+    let known = [
+        (10_000, 35_660, "f17f312be51414ec57f0fda0b1589003663a505df1ef2aafac40bb3be2e46c8e"),
+        (100_000, 456_574, "820239691ef9b4887957093bb745a1ac33d3184b272db3e9a0d0a37062a13399"),
+        (1_000_000, 5_565_709, "32d5a0e34b2278db851ac1afead8c05f33ad91c3efce871f5dd66805743e0914"),
+    ];
+    for (n, digits, expected) in known {
+        let text = pool.to_decimal(&pool.factorial(n).unwrap()).unwrap();
+        assert_eq!(text.len(), digits, "{n}!");
+        let digest = Sha256::digest(&text);
+        let digest: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+        assert_eq!(digest, expected, "{n}!");
+    }
+}
+
+/// Digits are right if they give the number again modulo primes that 10 generates nothing of.
+#[test]
+fn decimals_have_the_residues_of_their_number() {
+    let _memory = with_memory();
+    let pool = pool(3);
+    for size in [40_000, 170_001] {
+        let x = number(size, 8);
+        let text = pool.to_decimal(&x).unwrap();
+        for p in [u64::MAX - 58, u64::MAX - 82].map(u128::from) {
+            let step = |r, digit: u8| (r * 10 + u128::from(digit - b'0')) % p;
+            let by_digits = text.bytes().fold(0, step);
+            let by_limbs =
+                x.limbs().iter().rev().fold(0, |r, &limb| (r << 64 | u128::from(limb)) % p);
+            assert_eq!(by_digits, by_limbs, "{size} limbs");
+        }
+    }
+}
+
+#[test]
+fn what_the_caller_computes_alone_equals_another_library() {
+    let _memory = with_memory();
+    let (a, b) = (number(700, 1), number(12_000, 2));
+    assert!(oracle(&a.mul(&b).unwrap()) == oracle(&a) * oracle(&b));
+    assert!(oracle(&b.square().unwrap()) == oracle(&b) * oracle(&b));
+    assert!(oracle(&a.pow(9).unwrap()) == oracle(&a).pow(9));
+    let product = oracle(&a) * oracle(&b) * oracle(&a);
+    assert!(oracle(&SharedBigUint::product([&a, &b, &a]).unwrap()) == product);
+    let zero = SharedBigUint::from_limbs(&[]).unwrap();
+    assert!(SharedBigUint::product([&a, &zero]).unwrap().is_zero());
+    assert_eq!(SharedBigUint::product([]).unwrap().limbs(), [1]);
+    assert_eq!(zero.pow(0).unwrap().limbs(), [1]);
+    assert!(zero.pow(3).unwrap().is_zero() && zero.mul(&a).unwrap().is_zero());
+}
+
+#[test]
+fn binomials_and_primorials_are_the_same_for_any_number_of_workers() {
+    let _memory = with_memory();
+    let pools: Vec<Pool> = [1, 2, 3, 5].into_iter().map(pool).collect();
+    let own = Pool::builder().start(Start::InProcess).build().unwrap();
+    let cases = [
+        (0, 0),
+        (0, 1),
+        (1, 0),
+        (1, 1),
+        (9, 10),
+        (52, 26),
+        (1_000_003, 499_999),
+        (3_000_000, 2_999_000),
+        (u64::MAX, 70_000),
+        (u64::MAX - 1, u64::MAX - 3),
+    ];
+    for (n, k) in cases {
+        let expected = own.binomial(n, k).unwrap();
+        for pool in &pools {
+            assert!(pool.binomial(n, k).unwrap() == expected, "{n} over {k}, {pool:?}");
+        }
+        assert_eq!(expected.is_zero(), k > n);
+    }
+    // n! = (n over k) k! (n - k)!
+    let (n, k) = (1_000_003, 499_999);
+    let factors = [own.binomial(n, k), own.factorial(k), own.factorial(n - k)].map(Result::unwrap);
+    assert!(pools[1].multiply_all(&factors).unwrap() == own.factorial(n).unwrap());
+    for n in [0, 1, 2, 3, 4, 29, 199_999, 200_000, 1_000_000] {
+        let expected = own.primorial(n).unwrap();
+        for pool in &pools {
+            assert!(pool.primorial(n).unwrap() == expected, "{n}#");
+        }
+    }
+    assert_eq!(own.primorial(31).unwrap().limbs(), [200_560_490_130]);
+}
+
+#[test]
 fn numbers_that_are_too_large_are_refused_before_any_work() {
     let _memory = with_memory();
     let pool = pool(1);
@@ -165,6 +289,15 @@ fn numbers_that_are_too_large_are_refused_before_any_work() {
     for exponent in [1 << 33, u64::MAX] {
         let error = pool.pow(&a, exponent).unwrap_err();
         assert!(matches!(error, Error::TooLarge { .. }), "{error}");
+    }
+    for refused in [
+        pool.binomial(u64::MAX, u64::MAX / 2),
+        pool.binomial(1 << 40, 1 << 36),
+        pool.primorial(u64::MAX),
+        pool.primorial(1 << 34),
+        a.pow(u64::MAX),
+    ] {
+        assert!(matches!(refused, Err(Error::TooLarge { .. })), "{refused:?}");
     }
     assert_eq!(pool.stats().succeeded, 0);
 }
@@ -181,6 +314,12 @@ fn a_factorial_beyond_the_memory_is_refused_with_the_size_that_it_takes() {
     };
     // The result alone has 27 MB.
     assert!(asked_bytes > 100_000_000 && free_bytes <= 64 << 20, "{asked_bytes} {free_bytes}");
+    let number = number(500_000, 1);
+    brigade::set_memory_limit(32 << 20);
+    let refused = pool.to_decimal(&number);
+    brigade::set_memory_limit(u64::MAX);
+    let Err(Error::NoSpace { asked_bytes, .. }) = refused else { panic!("{refused:?}") };
+    assert!(asked_bytes > 40_000_000, "{asked_bytes}");
     assert_eq!(pool.stats().succeeded, 0);
     assert_eq!(pool.factorial(25_000).unwrap().limbs(), bigint::factorial(25_000));
 }
@@ -262,6 +401,13 @@ fn a_worker_killed_in_the_middle_of_products_is_named() {
     assert_deaths_are_named("multiply", |pool| pool.square(&a).map(drop));
     let many: Vec<_> = (0..30).map(|seed| number(10_000, seed)).collect();
     assert_deaths_are_named("multiply_all", |pool| pool.multiply_all(&many).map(drop));
+}
+
+#[test]
+fn a_worker_killed_in_the_middle_of_a_decimal_is_named() {
+    let _memory = with_memory();
+    let a = number(60_000, 5);
+    assert_deaths_are_named("to_decimal", |pool| pool.to_decimal(&a).map(drop));
 }
 
 #[test]

@@ -6,9 +6,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::array::SharedArray;
 use crate::array::source::Source;
-use crate::error::Result;
-use crate::kernel::bigint::trim;
+use crate::error::{Error, Result};
+use crate::kernel::bigint::{to_decimal, trim};
 use crate::pool::{Job, JobError};
+use crate::region::arena;
 use crate::sys::mmap::Access;
 
 /// Size of a limb.
@@ -104,6 +105,26 @@ impl SharedBigUint {
         self.len == 0
     }
 
+    /// Its decimal digits, made by the caller alone;
+    /// [`Pool::to_decimal`](crate::Pool::to_decimal) does it by workers.
+    ///
+    /// # Panics
+    ///
+    /// If it has more than [`DECIMAL_LIMBS_MAX`](crate::kernel::bigint::DECIMAL_LIMBS_MAX) limbs.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let number = brigade::SharedBigUint::from_limbs(&[0, 1])?;
+    /// assert_eq!(number.to_decimal(), "18446744073709551616");
+    /// assert_eq!(number.to_string(), "18446744073709551616");
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
+    #[must_use]
+    pub fn to_decimal(&self) -> String {
+        to_decimal(self.limbs())
+    }
+
     /// What a worker needs to find the limbs.
     pub(super) fn lent(&self) -> Lent {
         Lent { source: self.array.source(), limbs: self.len }
@@ -148,6 +169,39 @@ impl Lent {
     }
 }
 
+/// Refuses private memory for that many limbs if the system does not have it. A few are not worth
+/// the question, which takes longer than a small product.
+///
+/// # Errors
+///
+/// [`Error::NoSpace`].
+pub(super) fn grant_scratch(limbs: usize) -> Result<()> {
+    /// Limbs that are not asked for.
+    const FREE: usize = 1 << 20;
+    let bytes = limbs as u64 * LIMB_BYTES;
+    if limbs < FREE { Ok(()) } else { arena::grant_outside(bytes) }
+}
+
+/// Two arrays, of these limbs.
+///
+/// # Errors
+///
+/// [`Error::NoSpace`] with the size of both, if one of them is refused.
+pub(super) fn reserve(limbs: [usize; 2]) -> Result<[SharedArray<u64>; 2]> {
+    let bytes = limbs.map(|limbs| limbs as u64 * LIMB_BYTES);
+    let name_both = |error, had_bytes: u64| match error {
+        Error::NoSpace { free_bytes, limited_by, .. } => Error::NoSpace {
+            asked_bytes: bytes[0].saturating_add(bytes[1]),
+            free_bytes: free_bytes.saturating_add(had_bytes),
+            limited_by,
+        },
+        other => other,
+    };
+    let first = SharedArray::for_overwrite([limbs[0]]).map_err(|error| name_both(error, 0))?;
+    let second = SharedArray::for_overwrite([limbs[1]]);
+    Ok([first, second.map_err(|error| name_both(error, bytes[0]))?])
+}
+
 /// Equal numbers.
 impl PartialEq for SharedBigUint {
     fn eq(&self, other: &SharedBigUint) -> bool {
@@ -156,6 +210,13 @@ impl PartialEq for SharedBigUint {
 }
 
 impl Eq for SharedBigUint {}
+
+/// Its decimal digits, as [`SharedBigUint::to_decimal`].
+impl fmt::Display for SharedBigUint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad_integral(true, "", &self.to_decimal())
+    }
+}
 
 impl fmt::Debug for SharedBigUint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -1,8 +1,9 @@
 //! Whole computations: check shapes, choose who works, dispatch, combine.
 
 mod bigint;
+mod combination;
+mod decimal;
 mod factorial;
-mod ground;
 mod matmul;
 mod multiply;
 mod multiply_all;

@@ -4,9 +4,10 @@
 use serde::{Deserialize, Serialize};
 
 use crate::array::SharedArray;
-use crate::compute::bigint::{Lent, SharedBigUint};
-use crate::compute::ground::grant_scratch;
+use crate::compute::bigint::{Lent, SharedBigUint, grant_scratch};
+
 use crate::error::{Error, Result};
+use crate::kernel::bigint::ground::product_of_all;
 use crate::kernel::bigint::{
     Backend, SHORTER_LIMBS_MAX, mul, mul_crew, mul_scratch_limbs, square, square_crew,
     square_scratch_limbs,
@@ -93,24 +94,7 @@ impl Pool {
     /// # Ok::<(), brigade::Error>(())
     /// ```
     pub fn pow(&self, a: &SharedBigUint, exponent: u64) -> Result<SharedBigUint> {
-        // At least this many bits, unless a is 0 or 1.
-        let bits = a.bits().saturating_sub(1).checked_mul(exponent);
-        let bits_max = 2 * SHORTER_LIMBS_MAX as u64 * 64;
-        if bits.is_none_or(|bits| bits > bits_max) {
-            return Err(Error::TooLarge {
-                what: "a power",
-                size_bytes: bits.map_or(u64::MAX, |bits| bits / 8),
-                limit_bytes: bits_max / 8,
-            });
-        }
-        let mut power = SharedBigUint::from_limbs(&[1])?;
-        for bit in (0..u64::BITS - exponent.leading_zeros()).rev() {
-            power = self.square(&power)?;
-            if exponent >> bit & 1 == 1 {
-                power = self.multiply(&power, a)?;
-            }
-        }
-        Ok(power)
+        power(a, exponent, |x| self.square(x), |x, y| self.multiply(x, y))
     }
 
     /// `a b`, or `a^2` if `b` is `None`.
@@ -123,14 +107,7 @@ impl Pool {
             None => square_scratch_limbs(x.len()),
         };
         if !self.has_workers() || limbs < SHARED_LIMBS_MIN {
-            grant_scratch(scratch_limbs)?;
-            let mut out = SharedArray::for_overwrite([limbs])?;
-            let mut scratch = vec![0; scratch_limbs];
-            match b {
-                Some(_) => mul(out.as_mut_slice(), x, y, &mut scratch),
-                None => square(out.as_mut_slice(), x, &mut scratch),
-            }
-            return Ok(SharedBigUint::of_array(out, limbs));
+            return multiplied_alone(x, b.map(SharedBigUint::limbs));
         }
         let scratch = SharedArray::for_overwrite([scratch_limbs])?;
         let out = SharedArray::for_overwrite([limbs])?;
@@ -145,6 +122,144 @@ impl Pool {
         job.run(multiply, |bytes| crate::pool::encode_onto(bytes, &orders))?;
         Ok(SharedBigUint::of_array(out, limbs))
     }
+}
+
+impl SharedBigUint {
+    /// `self other`, computed by the caller alone; [`Pool::multiply`] does it by workers.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::TooLarge`] and [`Error::NoSpace`], as [`Pool::multiply`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use brigade::SharedBigUint;
+    /// let x = SharedBigUint::from_limbs(&[0, 5])?;
+    /// assert_eq!(x.mul(&SharedBigUint::from_limbs(&[3])?)?.limbs(), [0, 15]);
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
+    pub fn mul(&self, other: &SharedBigUint) -> Result<SharedBigUint> {
+        check(self.limbs().len(), other.limbs().len())?;
+        multiplied_alone(self.limbs(), Some(other.limbs()))
+    }
+
+    /// Its square, computed by the caller alone; [`Pool::square`] does it by workers.
+    ///
+    /// # Errors
+    ///
+    /// As [`SharedBigUint::mul`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let x = brigade::SharedBigUint::from_limbs(&[0, 5])?;
+    /// assert_eq!(x.square()?.limbs(), [0, 0, 25]);
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
+    pub fn square(&self) -> Result<SharedBigUint> {
+        check(self.limbs().len(), self.limbs().len())?;
+        multiplied_alone(self.limbs(), None)
+    }
+
+    /// `self^exponent`, computed by the caller alone; 1 if the exponent is 0. [`Pool::pow`] does
+    /// it by workers.
+    ///
+    /// # Errors
+    ///
+    /// As [`SharedBigUint::mul`]; [`Error::TooLarge`] before any work.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let ten = brigade::SharedBigUint::from_limbs(&[10])?;
+    /// assert_eq!(ten.pow(19)?.limbs(), [10_000_000_000_000_000_000]);
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
+    pub fn pow(&self, exponent: u64) -> Result<SharedBigUint> {
+        power(self, exponent, SharedBigUint::square, SharedBigUint::mul)
+    }
+
+    /// The product of all `numbers`, computed by the caller alone; 1 if there are none.
+    /// [`Pool::multiply_all`] does it by workers.
+    ///
+    /// # Errors
+    ///
+    /// As [`SharedBigUint::mul`], for the product of about half of them by the other half.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use brigade::SharedBigUint;
+    /// let numbers = [SharedBigUint::from_limbs(&[6])?, SharedBigUint::from_limbs(&[0, 7])?];
+    /// assert_eq!(SharedBigUint::product(&numbers)?.limbs(), [0, 42]);
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
+    pub fn product<'n>(
+        numbers: impl IntoIterator<Item = &'n SharedBigUint>,
+    ) -> Result<SharedBigUint> {
+        let factors: Vec<&[u64]> = numbers.into_iter().map(SharedBigUint::limbs).collect();
+        product_alone(&factors)
+    }
+}
+
+/// The product of `factors`, by this process alone.
+///
+/// # Errors
+///
+/// As [`SharedBigUint::product`].
+pub(super) fn product_alone(factors: &[&[u64]]) -> Result<SharedBigUint> {
+    let limbs: usize = factors.iter().map(|factor| factor.len()).sum();
+    check(limbs.div_ceil(2), limbs.div_ceil(2))?;
+    if factors.iter().any(|factor| factor.is_empty()) {
+        return SharedBigUint::from_limbs(&[]);
+    }
+    grant_scratch(8 * limbs)?;
+    SharedBigUint::from_limbs(&product_of_all(factors, &mut Vec::new()))
+}
+
+/// `x y`, or `x^2` if `y` is `None`, by this process alone.
+fn multiplied_alone(x: &[u64], y: Option<&[u64]>) -> Result<SharedBigUint> {
+    let limbs = x.len() + y.unwrap_or(x).len();
+    let scratch_limbs = match y {
+        Some(y) => mul_scratch_limbs(x.len(), y.len()),
+        None => square_scratch_limbs(x.len()),
+    };
+    grant_scratch(scratch_limbs)?;
+    let mut out = SharedArray::for_overwrite([limbs])?;
+    let mut scratch = vec![0; scratch_limbs];
+    match y {
+        Some(y) => mul(out.as_mut_slice(), x, y, &mut scratch),
+        None => square(out.as_mut_slice(), x, &mut scratch),
+    }
+    Ok(SharedBigUint::of_array(out, limbs))
+}
+
+/// `a^exponent`, by these squares and products.
+fn power(
+    a: &SharedBigUint,
+    exponent: u64,
+    square: impl Fn(&SharedBigUint) -> Result<SharedBigUint>,
+    multiply: impl Fn(&SharedBigUint, &SharedBigUint) -> Result<SharedBigUint>,
+) -> Result<SharedBigUint> {
+    // At least this many bits, unless a is 0 or 1.
+    let bits = a.bits().saturating_sub(1).checked_mul(exponent);
+    let bits_max = 2 * SHORTER_LIMBS_MAX as u64 * 64;
+    if bits.is_none_or(|bits| bits > bits_max) {
+        return Err(Error::TooLarge {
+            what: "a power",
+            size_bytes: bits.map_or(u64::MAX, |bits| bits / 8),
+            limit_bytes: bits_max / 8,
+        });
+    }
+    let mut power = SharedBigUint::from_limbs(&[1])?;
+    for bit in (0..u64::BITS - exponent.leading_zeros()).rev() {
+        power = square(&power)?;
+        if exponent >> bit & 1 == 1 {
+            power = multiply(&power, a)?;
+        }
+    }
+    Ok(power)
 }
 
 /// Refuses what is too long for one product.

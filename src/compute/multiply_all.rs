@@ -5,12 +5,11 @@ use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
 
-use crate::array::SharedArray;
-use crate::compute::bigint::{Lent, SharedBigUint};
-use crate::compute::ground::{Ground, Stretch, grant_scratch, product_of_all, scratch_limbs_max};
+use crate::compute::bigint::{Lent, SharedBigUint, reserve};
 use crate::compute::multiply::{self, SHARED_LIMBS_MIN};
 use crate::error::{Error, Result};
-use crate::kernel::bigint::Backend;
+use crate::kernel::bigint::ground::{Ground, Stretch, product_of_all, scratch_limbs_max};
+use crate::kernel::bigint::{Backend, Combination};
 use crate::kernel::{Crew, Deserted};
 use crate::pool::{Job, JobError, Pool, TeamJob, TeamOrders, take_part};
 use crate::sys::mmap::Access;
@@ -25,10 +24,22 @@ const GROUPS_A_MEMBER: usize = 2;
 /// Members of a team at most.
 const MEMBERS_MAX: usize = 64;
 
+/// What is multiplied.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) enum Factors {
+    Numbers(Vec<Lent>),
+    /// All primes up to this.
+    Primorial(u64),
+    /// What makes the first number over the second.
+    Binomial(u64, u64),
+}
+
 /// What the members of a team are told of a product of many numbers.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 struct Orders {
-    numbers: Vec<Lent>,
+    factors: Factors,
+    /// Limbs of all factors together.
+    limbs: usize,
     workspace: Lent,
     result: Lent,
 }
@@ -90,29 +101,26 @@ impl Pool {
         let half = limbs / 2 + GROUPS_A_MEMBER * MEMBERS_MAX;
         multiply::check(half, half)?;
         if !self.has_workers() || limbs < SHARED_LIMBS_MIN || numbers.len() == 1 {
-            grant_scratch(8 * limbs)?;
             let factors: Vec<&[u64]> = numbers.iter().map(|number| number.limbs()).collect();
-            return SharedBigUint::from_limbs(&product_of_all(&factors, &mut Vec::new()));
+            return multiply::product_alone(&factors);
         }
-        self.multiply_all_shared(&numbers, limbs)
+        let factors = Factors::Numbers(numbers.iter().map(|number| number.lent()).collect());
+        self.multiply_shared("brigade::Pool::multiply_all", factors, limbs)
     }
 
-    fn multiply_all_shared(
+    /// The product of `factors`, which have `limbs` together, by a team.
+    pub(super) fn multiply_shared(
         &self,
-        numbers: &[&SharedBigUint],
+        name: &'static str,
+        factors: Factors,
         limbs: usize,
     ) -> Result<SharedBigUint> {
         let (core, rules) = (self.core(), self.rules());
-        let name = "brigade::Pool::multiply_all";
         let job = TeamJob { core, name, members_max: usize::MAX, rules };
         let layout = Layout::new(limbs, job.members_max());
-        let workspace = SharedArray::<u64>::for_overwrite([layout.total_limbs()])?;
-        let result = SharedArray::<u64>::for_overwrite([layout.limbs])?;
-        let orders = Orders {
-            numbers: numbers.iter().map(|number| number.lent()).collect(),
-            workspace: Lent::room(&workspace),
-            result: Lent::room(&result),
-        };
+        let [workspace, result] = reserve([layout.total_limbs(), layout.limbs])?;
+        let (workspace_room, result_room) = (Lent::room(&workspace), Lent::room(&result));
+        let orders = Orders { factors, limbs, workspace: workspace_room, result: result_room };
         job.run(multiply_all, |bytes| crate::pool::encode_onto(bytes, &orders))?;
         let found = workspace.as_slice()[layout.total_limbs() - 1];
         match usize::try_from(found) {
@@ -126,19 +134,29 @@ impl Pool {
 fn multiply_all(job: &mut Job<'_>) -> std::result::Result<(), JobError> {
     let (team, orders) = job.argument::<(TeamOrders, Orders)>()?;
     take_part(job, team, |job, member| {
-        let Orders { numbers, workspace, result } = &orders;
-        let limbs = numbers.iter().map(Lent::limbs).sum();
-        let layout = Layout::new(limbs, team.members_max);
+        let Orders { factors, limbs, workspace, result } = &orders;
+        let layout = Layout::new(*limbs, team.members_max);
         if (workspace.limbs(), result.limbs()) != (layout.total_limbs(), layout.limbs) {
             return Err(JobError::Argument("a product of other sizes".to_owned()));
         }
-        let mut factors = Vec::with_capacity(numbers.len());
-        for number in numbers {
-            let at = number.find(job, Access::ReadOnly)?;
-            // SAFETY: `find` checked the bounds; the host borrows the number until no task of the
-            // job is left, so that nobody writes to it.
-            factors.push(unsafe { std::slice::from_raw_parts(at.cast_const(), number.limbs()) });
-        }
+        let groups = match factors {
+            Factors::Numbers(numbers) => {
+                let mut found = Vec::with_capacity(numbers.len());
+                for number in numbers {
+                    let at = number.find(job, Access::ReadOnly)?.cast_const();
+                    // SAFETY: `find` checked the bounds; the host borrows the number until no
+                    // task of the job is left, so that nobody writes to it.
+                    found.push(unsafe { std::slice::from_raw_parts(at, number.limbs()) });
+                }
+                Groups::of_numbers(found, layout.groups_max)
+            }
+            &Factors::Primorial(n) => {
+                Groups::of_segments(Combination::primorial(n), layout.groups_max)
+            }
+            &Factors::Binomial(n, k) => {
+                Groups::of_segments(Combination::binomial(n, k), layout.groups_max)
+            }
+        };
         let at = workspace.find(job, Access::ReadWrite)?;
         // SAFETY: `find` checked the bounds; the array is the job's, kept by the host, who does
         // not look at it, until no task of it is left; members write by turns, see `part`.
@@ -148,7 +166,7 @@ fn multiply_all(job: &mut Job<'_>) -> std::result::Result<(), JobError> {
         let result = unsafe { Stretch::new(at, result.limbs()) };
         // SAFETY: all members are told the same, workspace and result are two arrays of the
         // sizes checked above, and a job's counters begin at zero.
-        Ok(unsafe { part(member, &layout, &factors, workspace, result) })
+        Ok(unsafe { part(member, &layout, &groups, workspace, result) })
     })
 }
 
@@ -162,7 +180,7 @@ fn multiply_all(job: &mut Job<'_>) -> std::result::Result<(), JobError> {
 unsafe fn part(
     crew: &impl Crew,
     layout: &Layout,
-    factors: &[&[u64]],
+    groups: &Groups<'_>,
     workspace: Stretch,
     result: Stretch,
 ) -> std::result::Result<(), Deserted> {
@@ -170,13 +188,11 @@ unsafe fn part(
     let products = workspace.part(table.limbs(), layout.limbs);
     let room = workspace.part(table.limbs() + layout.limbs, layout.limbs);
     let scratch = workspace.part(table.limbs() + 2 * layout.limbs, layout.scratch_limbs);
-    let groups = divide(factors, layout.groups_max);
     let mut own_scratch = Vec::new();
     loop {
         // Each group has one member; so does each place that a counter gives.
         let number = crew.take(GROUP, 1);
-        let Some(group) = groups.get(number) else { break };
-        let product = product_of_all(&factors[group.clone()], &mut own_scratch);
+        let Some(product) = groups.product(number, &mut own_scratch) else { break };
         let offset = crew.take(GROUP_LIMB, product.len());
         products.rest(offset).store(&product);
         table.set_word(2 * number, offset);
@@ -184,7 +200,7 @@ unsafe fn part(
     }
     crew.barrier()?;
     let find = |number| products.part(table.word(2 * number), table.word(2 * number + 1));
-    let numbers: Vec<Stretch> = (0..groups.len()).map(find).collect();
+    let numbers: Vec<Stretch> = (0..groups.ranges.len()).map(find).collect();
     let ground = Ground { crew, scratch, backend: Backend::detect() };
     let product = match *numbers {
         // SAFETY: the products are in another part of the workspace than any room, and were
@@ -197,6 +213,46 @@ unsafe fn part(
         workspace.rest(workspace.limbs() - 1).set_word(0, product.limbs());
     }
     Ok(())
+}
+
+/// Factors in groups, each multiplied by one member.
+struct Groups<'a> {
+    factors: Parts<'a>,
+    ranges: Vec<Range<usize>>,
+}
+
+enum Parts<'a> {
+    Numbers(Vec<&'a [u64]>),
+    Segments(Combination),
+}
+
+impl<'a> Groups<'a> {
+    fn of_numbers(numbers: Vec<&'a [u64]>, count_max: usize) -> Self {
+        let ranges = divide(&numbers, count_max);
+        Self { factors: Parts::Numbers(numbers), ranges }
+    }
+
+    /// The groups of segments that are about equally long.
+    fn of_segments(combination: Combination, count_max: usize) -> Self {
+        let segments = combination.segments();
+        let count = count_max.min(segments);
+        let bound = |i: usize| i * segments / count;
+        let ranges = (0..count).map(|i| bound(i)..bound(i + 1)).collect();
+        Self { factors: Parts::Segments(combination), ranges }
+    }
+
+    /// The product of group `number`; `None` if there are not so many.
+    fn product(&self, number: usize, scratch: &mut Vec<u64>) -> Option<Vec<u64>> {
+        let range = self.ranges.get(number)?.clone();
+        Some(match &self.factors {
+            Parts::Numbers(numbers) => product_of_all(&numbers[range], scratch),
+            Parts::Segments(combination) => {
+                let segments: Vec<Vec<u64>> = range.map(|i| combination.segment(i)).collect();
+                let segments: Vec<&[u64]> = segments.iter().map(Vec::as_slice).collect();
+                product_of_all(&segments, scratch)
+            }
+        })
+    }
 }
 
 /// Divides the factors into at most `count` groups of neighbours, about equal in limbs.

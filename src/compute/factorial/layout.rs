@@ -6,8 +6,8 @@
 //! 2 (n / 2^i + 1) bits, and all levels together have 4 n + 2 `levels`. What is put together on
 //! the way divides n!, so two factors of it have the limbs of n! at most, and one more each.
 
-use crate::compute::ground::scratch_limbs_max;
 use crate::error::{Error, Result};
+use crate::kernel::bigint::ground::scratch_limbs_max;
 use crate::kernel::bigint::{FactorialPlan, SHORTER_LIMBS_MAX};
 
 /// Most levels whose squarings are put off to be multiplied at once.

@@ -15,7 +15,7 @@
 
 use std::ops::Range;
 
-use crate::compute::ground::{Ground, Stretch, product_of, product_of_all, square_of};
+use crate::kernel::bigint::ground::{Ground, Stretch, product_of, product_of_all, square_of};
 use crate::kernel::bigint::{Backend, FactorialPlan, mul_limb};
 use crate::kernel::{Crew, Deserted};
 

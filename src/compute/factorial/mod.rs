@@ -6,10 +6,9 @@ mod member;
 
 use serde::{Deserialize, Serialize};
 
-use crate::array::SharedArray;
-use crate::compute::bigint::{Lent, SharedBigUint};
-use crate::compute::ground::{Stretch, grant_scratch};
+use crate::compute::bigint::{Lent, SharedBigUint, grant_scratch, reserve};
 use crate::error::{Error, Result};
+use crate::kernel::bigint::ground::Stretch;
 use crate::kernel::bigint::{self, FactorialPlan};
 use crate::pool::{Job, JobError, Pool, TeamJob, TeamOrders, take_part};
 use crate::sys::mmap::Access;
@@ -61,7 +60,7 @@ impl Pool {
         let job =
             TeamJob { core, name: "brigade::Pool::factorial", members_max: usize::MAX, rules };
         let layout = Layout::new(n, job.members_max())?;
-        let (workspace, result) = reserve(&layout)?;
+        let [workspace, result] = reserve([layout.total_limbs, layout.result_limbs])?;
         let orders = Orders { n, workspace: Lent::room(&workspace), result: Lent::room(&result) };
         job.run(multiply, |out| crate::pool::encode_onto(out, &orders))?;
         let found = workspace.as_slice()[RESULT_LIMBS];
@@ -70,29 +69,6 @@ impl Pool {
             _ => Err(Error::Corrupt { what: "a factorial", found: format!("{found} limbs") }),
         }
     }
-}
-
-/// Workspace and result.
-///
-/// # Errors
-///
-/// [`Error::NoSpace`] with the size of both, if one of them is refused.
-fn reserve(layout: &Layout) -> Result<(SharedArray<u64>, SharedArray<u64>)> {
-    let bytes = |limbs: usize| limbs as u64 * size_of::<u64>() as u64;
-    let (workspace_bytes, result_bytes) = (bytes(layout.total_limbs), bytes(layout.result_limbs));
-    let name_both = |error, had_bytes: u64| match error {
-        Error::NoSpace { free_bytes, limited_by, .. } => Error::NoSpace {
-            asked_bytes: workspace_bytes.saturating_add(result_bytes),
-            free_bytes: free_bytes.saturating_add(had_bytes),
-            limited_by,
-        },
-        other => other,
-    };
-    let workspace =
-        SharedArray::for_overwrite([layout.total_limbs]).map_err(|error| name_both(error, 0))?;
-    let result = SharedArray::for_overwrite([layout.result_limbs])
-        .map_err(|error| name_both(error, workspace_bytes))?;
-    Ok((workspace, result))
 }
 
 /// One member's part, in a worker.

@@ -131,7 +131,7 @@ impl FactorialPlan {
 }
 
 /// Multiplies `factor` into the last word, or begins another.
-fn push_factor(words: &mut Vec<u64>, factor: u64) {
+pub(super) fn push_factor(words: &mut Vec<u64>, factor: u64) {
     match words.last_mut().map(|word| (word.checked_mul(factor), word)) {
         Some((Some(product), word)) => *word = product,
         _ => words.push(factor),

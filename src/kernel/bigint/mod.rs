@@ -13,9 +13,9 @@
 //!
 //! # Factorials and digits
 //!
-//! [`FactorialPlan`] and [`DecimalPlan`] divide their work into parts that the caller may spread:
-//! leaves, levels, and products at the top for a crew. [`factorial`] and [`to_decimal`] do the same
-//! in one process.
+//! [`FactorialPlan`] divides its work into parts that the caller may spread: leaves, levels, and
+//! products at the top for a crew. [`to_decimal_crew`] makes digits by a crew. [`factorial`] and
+//! [`to_decimal`] do the same in one process.
 //!
 //! # What it does not do
 //!
@@ -43,13 +43,17 @@
 //! | `mul`        | which of them, for one process or a crew                              |
 //! | `product`    | products of many limbs                                                |
 //! | `primes`     | the sieve; `factorial`, n! by the exponents of its primes             |
+//! | `combination`| primorials and binomial coefficients, by primes                       |
+//! | `ground`     | numbers in memory that a crew shares                                  |
 //! | `reciprocal` | Newton's iteration; `decimal`, digits by a tree of fractions          |
 //! | `params`     | all measured cut-offs                                                 |
 
 #[cfg(target_arch = "x86_64")]
 mod adx;
+mod combination;
 mod decimal;
 mod factorial;
+pub(crate) mod ground;
 mod karatsuba;
 mod limbs;
 mod mul;
@@ -60,7 +64,11 @@ mod product;
 mod reciprocal;
 mod school;
 
-pub use decimal::{DecimalPlan, to_decimal};
+pub use combination::Combination;
+pub use decimal::{
+    DECIMAL_LIMBS_MAX, decimal_digits, decimal_memory_limbs, to_decimal, to_decimal_crew,
+    without_zeros,
+};
 pub use factorial::{FACTORIAL_LEVELS_MAX, FactorialPlan, factorial};
 pub use limbs::{add_assign, add_limb, mul_limb, shift_left, sub_assign, sub_limb, trim};
 pub use mul::{

@@ -1,7 +1,37 @@
-//! Reciprocals by Newton's iteration, as many limbs as the products allow.
+//! Reciprocals by Newton's iteration, the products by a crew.
+#![allow(unsafe_code)]
 
+use crate::kernel::crew::{Crew, Deserted};
+
+use super::ground::{Ground, Stretch};
 use super::limbs::{add_assign, sub_assign};
-use super::mul::{mul, mul_scratch_limbs};
+
+/// Memory for a reciprocal.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Rooms {
+    /// Two of [`Rooms::result_limbs`]: the result will be in one of them.
+    pub(super) results: [Stretch; 2],
+    /// Of [`Rooms::error_limbs`].
+    pub(super) error: Stretch,
+    /// Of [`Rooms::change_limbs`].
+    pub(super) change: Stretch,
+}
+
+impl Rooms {
+    pub(super) const fn result_limbs(limbs: usize) -> usize {
+        limbs + 2
+    }
+
+    /// `v r`: at most `limbs + 1` by half of that, and two.
+    pub(super) const fn error_limbs(limbs: usize) -> usize {
+        limbs + 1 + limbs / 2 + 4
+    }
+
+    /// `r delta`: both about a half.
+    pub(super) const fn change_limbs(limbs: usize) -> usize {
+        limbs + 12
+    }
+}
 
 /// `1 / v` to `limbs` limbs after the point, where `v`, in `[1/2, 1)`, is `divisor` with the point
 /// before its highest limb, whose top bit is set. The result has `limbs + 1` limbs; it differs
@@ -13,11 +43,24 @@ use super::mul::{mul, mul_scratch_limbs};
 /// first step goes from `k = 1`, `c = 4` to `k' = 2`, `c = 20` (Brent and Zimmermann, "Modern
 /// Computer Arithmetic", 4.2).
 ///
+/// # Errors
+///
+/// [`Deserted`] if a member died.
+///
 /// # Panics
 ///
-/// If the top bit of `divisor` is not set.
-pub(super) fn reciprocal(divisor: &[u64], limbs: usize) -> Vec<u64> {
-    let top = *divisor.last().expect("a divisor has a limb");
+/// If the top bit of `divisor` is not set, or the rooms are too small.
+///
+/// # Safety
+///
+/// - As for [`Ground::multiply`], with `divisor` and all rooms. All members come from a barrier.
+pub(super) unsafe fn reciprocal<C: Crew>(
+    ground: &Ground<'_, C>,
+    divisor: Stretch,
+    limbs: usize,
+    rooms: Rooms,
+) -> Result<Stretch, Deserted> {
+    let top = divisor.limb(divisor.limbs() - 1);
     assert!(top >> 63 == 1, "the divisor is not normalised");
     let mut steps = vec![];
     let mut k = limbs.max(1);
@@ -26,12 +69,17 @@ pub(super) fn reciprocal(divisor: &[u64], limbs: usize) -> Vec<u64> {
         k = if k == 2 { 1 } else { (k + 1).div_ceil(2) };
     }
     let first = u128::MAX / u128::from(top);
-    let mut r = vec![low_limb(first), low_limb(first >> 64)];
-    let mut scratch = Vec::new();
+    let [mut r, mut next] = rooms.results;
+    ground.once(|| {
+        r.store(&[low_limb(first), low_limb(first >> 64)]);
+    })?;
+    let mut fraction = 1;
     for &k in steps.iter().rev() {
-        r = step(divisor, &r, k, &mut scratch);
+        // SAFETY: by this function's contract; the two results are different rooms.
+        unsafe { step(ground, divisor, r.part(0, fraction + 1), k, rooms, next)? };
+        (r, next, fraction) = (next, r, k);
     }
-    r
+    Ok(r.part(0, fraction + 1))
 }
 
 #[expect(clippy::cast_possible_truncation, reason = "the low limb is what is asked for")]
@@ -39,49 +87,64 @@ const fn low_limb(x: u128) -> u64 {
     x as u64
 }
 
-/// From `r`, with `r.len() - 1` limbs after the point, to `k` limbs.
-fn step(divisor: &[u64], r: &[u64], k: usize, scratch: &mut Vec<u64>) -> Vec<u64> {
-    let r_fraction = r.len() - 1;
-    let v = &divisor[divisor.len().saturating_sub(k + 1)..];
+/// From `r`, with `r.limbs() - 1` limbs after the point, to `k` limbs, in `out`.
+///
+/// # Safety
+///
+/// - As for [`reciprocal`].
+unsafe fn step<C: Crew>(
+    ground: &Ground<'_, C>,
+    divisor: Stretch,
+    r: Stretch,
+    k: usize,
+    rooms: Rooms,
+    out: Stretch,
+) -> Result<(), Deserted> {
+    let r_fraction = r.limbs() - 1;
+    let v = divisor.rest(divisor.limbs().saturating_sub(k + 1));
+    // SAFETY: nobody writes to the divisor.
+    let x = unsafe { v.read() };
+    // SAFETY: nobody writes to this result before the next step.
+    let r = unsafe { r.read() };
 
-    // v r, nearly 1: `v.len() + r_fraction` limbs after the point, one before.
-    let fraction = v.len() + r_fraction;
-    let error = multiply(v, r, scratch);
-    let above_one = error[fraction] > 0;
-    let mut error = error;
-    error.truncate(fraction);
-    if !above_one {
-        negate(&mut error);
-    }
+    // v r, nearly 1: `v.limbs() + r_fraction` limbs after the point, one before.
+    let fraction = v.limbs() + r_fraction;
+    // SAFETY: by this function's contract.
+    let error = unsafe { ground.multiply_limbs(rooms.error, x, r)? };
+    let above_one = error.limb(fraction) > 0;
+    ground.once(|| {
+        if !above_one {
+            // SAFETY: one member does this, the others wait for it, and have read the limb that
+            // this leaves alone.
+            negate(unsafe { error.part(0, fraction).write() });
+        }
+    })?;
     // |1 - v r| < 32 / B^r_fraction: only its lower limbs count, and of them k - r_fraction + 1.
     let high = fraction - (r_fraction - 1);
     let low = high.saturating_sub(k + 2 - r_fraction);
-    let (delta, delta_fraction) = (&error[low..high], fraction - low);
+    let (delta, delta_fraction) = (error.part(low, high - low), fraction - low);
 
-    let change = multiply(r, delta, scratch);
+    // SAFETY: nobody writes to it before the next step.
+    let delta = unsafe { delta.read() };
+    // SAFETY: by this function's contract.
+    let change = unsafe { ground.multiply_limbs(rooms.change, r, delta)? };
     let change_fraction = r_fraction + delta_fraction;
-    let change = &change[(change_fraction - k).min(change.len())..];
-
-    let mut out = vec![0; k - r_fraction];
-    out.extend_from_slice(r);
-    let limbs = change.len().min(out.len());
-    if above_one {
-        sub_assign(&mut out, &change[..limbs]);
-    } else {
-        add_assign(&mut out, &change[..limbs]);
-    }
-    out
-}
-
-/// `a b`.
-pub(super) fn multiply(a: &[u64], b: &[u64], scratch: &mut Vec<u64>) -> Vec<u64> {
-    let needed = mul_scratch_limbs(a.len(), b.len());
-    if scratch.len() < needed {
-        scratch.resize(needed, 0);
-    }
-    let mut out = vec![0; a.len() + b.len()];
-    mul(&mut out, a, b, scratch);
-    out
+    let change = change.rest((change_fraction - k).min(change.limbs()));
+    ground.once(|| {
+        let out = out.part(0, k + 1);
+        out.part(0, k - r_fraction).clear();
+        out.rest(k - r_fraction).store(r);
+        // SAFETY: one member does this, and the others wait for it.
+        let out = unsafe { out.write() };
+        // SAFETY: nobody writes to it before the next step.
+        let change = unsafe { change.read() };
+        let limbs = change.len().min(out.len());
+        if above_one {
+            sub_assign(out, &change[..limbs]);
+        } else {
+            add_assign(out, &change[..limbs]);
+        }
+    })
 }
 
 /// `number = -number` modulo a power of `2^64`.
@@ -95,7 +158,41 @@ fn negate(number: &mut [u64]) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kernel::bigint::ground::scratch_limbs_max;
     use crate::kernel::bigint::tests::awkward;
+    use crate::kernel::bigint::{Backend, mul, mul_scratch_limbs};
+    use crate::kernel::crew::Solo;
+
+    fn alone(divisor: &mut [u64], limbs: usize) -> Vec<u64> {
+        let sizes = [
+            Rooms::result_limbs(limbs),
+            Rooms::result_limbs(limbs),
+            Rooms::error_limbs(limbs),
+            Rooms::change_limbs(limbs),
+            scratch_limbs_max(limbs + 4, limbs + 4),
+        ];
+        let mut memory = sizes.map(|limbs| vec![u64::MAX; limbs]);
+        let stretches = memory.each_mut().map(|room| {
+            // SAFETY: the vectors outlive the stretches, and nobody else has them.
+            unsafe { Stretch::new(room.as_mut_ptr(), room.len()) }
+        });
+        let [first, second, error, change, scratch] = stretches;
+        let crew = Solo::default();
+        let ground = Ground { crew: &crew, scratch, backend: Backend::detect() };
+        // SAFETY: as above.
+        let divisor = unsafe { Stretch::new(divisor.as_mut_ptr(), divisor.len()) };
+        let rooms = Rooms { results: [first, second], error, change };
+        // SAFETY: rooms and divisor are different vectors, of the sizes asked for.
+        let result = unsafe { reciprocal(&ground, divisor, limbs, rooms) }.unwrap();
+        // SAFETY: nobody writes to it any more.
+        unsafe { result.read() }.to_vec()
+    }
+
+    fn product(a: &[u64], b: &[u64]) -> Vec<u64> {
+        let mut out = vec![0; a.len() + b.len()];
+        mul(&mut out, a, b, &mut vec![0; mul_scratch_limbs(a.len(), b.len())]);
+        out
+    }
 
     #[test]
     fn a_reciprocal_times_its_divisor_is_one() {
@@ -104,18 +201,17 @@ mod tests {
                 for seed in 0..5 {
                     let mut divisor = awkward(divisor_limbs, seed);
                     *divisor.last_mut().unwrap() |= 1 << 63;
-                    let r = reciprocal(&divisor, limbs);
+                    let r = alone(&mut divisor, limbs);
                     assert_eq!(r.len(), limbs + 1);
                     // (r - 21) v < 1 < (r + 21) v, in units of the lowest limb.
                     let one = divisor_limbs + limbs;
                     let mut below = r.clone();
                     sub_assign(&mut below, &[21]);
-                    let below = multiply(&below, &divisor, &mut vec![]);
-                    assert_eq!(below[one], 0, "{limbs} {divisor_limbs} {seed}");
+                    assert_eq!(product(&below, &divisor)[one], 0, "{limbs} {divisor_limbs} {seed}");
                     let mut above = r;
                     above.push(0);
                     add_assign(&mut above, &[21]);
-                    let above = multiply(&above, &divisor, &mut vec![]);
+                    let above = product(&above, &divisor);
                     assert!(above[one..] != [0, 0], "{limbs} {divisor_limbs} {seed}");
                 }
             }

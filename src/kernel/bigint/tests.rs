@@ -204,7 +204,7 @@ proptest! {
 }
 
 /// A crew of threads.
-struct Threads<'a> {
+pub(super) struct Threads<'a> {
     rank: usize,
     members: usize,
     counters: &'a [AtomicUsize; COUNTERS],
@@ -240,7 +240,7 @@ impl Crew for Threads<'_> {
 }
 
 /// Runs `work` as each of `members` members.
-fn with_crew(members: usize, deserted: bool, work: impl Fn(&Threads<'_>) + Sync) {
+pub(super) fn with_crew(members: usize, deserted: bool, work: impl Fn(&Threads<'_>) + Sync) {
     let counters = std::array::from_fn(|_| AtomicUsize::new(0));
     let (barrier, deserted) = (Barrier::new(members), RwLock::new(deserted));
     std::thread::scope(|scope| {
@@ -260,14 +260,14 @@ fn with_crew(members: usize, deserted: bool, work: impl Fn(&Threads<'_>) + Sync)
 
 /// A pointer that threads of a test may share.
 #[derive(Clone, Copy)]
-struct Shared(*mut u64);
+pub(super) struct Shared<T>(pub(super) *mut T);
 
 #[expect(unsafe_code, reason = "the members of a test's crew share memory as processes do")]
-// SAFETY: the tests give it to `mul_crew` and `square_crew` only, which share it as they say.
-unsafe impl Sync for Shared {}
+// SAFETY: the tests give it to functions for crews only, which share it as they say.
+unsafe impl<T> Sync for Shared<T> {}
 
-impl Shared {
-    fn get(&self) -> *mut u64 {
+impl<T> Shared<T> {
+    pub(super) fn get(&self) -> *mut T {
         self.0
     }
 }

@@ -3,19 +3,18 @@
 
 use std::slice;
 
-use crate::error::Result;
-use crate::kernel::bigint::{
+use crate::kernel::crew::{Crew, Deserted};
+
+use super::{
     Backend, mul, mul_crew, mul_scratch_limbs, square, square_crew, square_scratch_limbs, trim,
 };
-use crate::kernel::{Crew, Deserted};
-use crate::region::arena;
 
 /// Limbs of the longer factor from which on a product is worth the crew's barriers.
-const CREW_LIMBS_MIN: usize = 4000;
+pub(super) const CREW_LIMBS_MIN: usize = 4000;
 
 /// A stretch of limbs in memory that a crew shares: room for a number, or a number.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Stretch {
+pub(crate) struct Stretch {
     at: *mut u64,
     limbs: usize,
 }
@@ -29,7 +28,7 @@ impl Stretch {
     ///   or a part of it is used, and for the crew alone.
     /// - Between two of the crew's barriers, what one member writes by means of the stretch or a
     ///   part of it, no other reads or writes.
-    pub(super) unsafe fn new(at: *mut u64, limbs: usize) -> Stretch {
+    pub(crate) unsafe fn new(at: *mut u64, limbs: usize) -> Stretch {
         Stretch { at, limbs }
     }
 
@@ -38,7 +37,7 @@ impl Stretch {
     /// # Panics
     ///
     /// If it is not inside.
-    pub(super) fn part(self, start: usize, limbs: usize) -> Stretch {
+    pub(crate) fn part(self, start: usize, limbs: usize) -> Stretch {
         assert!(
             start.checked_add(limbs).is_some_and(|end| end <= self.limbs),
             "{start} + {limbs} of {} limbs",
@@ -48,17 +47,17 @@ impl Stretch {
     }
 
     /// What is left from limb `start` on.
-    pub(super) fn rest(self, start: usize) -> Stretch {
+    pub(crate) fn rest(self, start: usize) -> Stretch {
         self.part(start, self.limbs.saturating_sub(start))
     }
 
     /// How many limbs.
-    pub(super) fn limbs(self) -> usize {
+    pub(crate) fn limbs(self) -> usize {
         self.limbs
     }
 
     /// Copies a number to the beginning; returns the part that it fills.
-    pub(super) fn store(self, number: &[u64]) -> Stretch {
+    pub(crate) fn store(self, number: &[u64]) -> Stretch {
         let part = self.part(0, number.len());
         // SAFETY: `part` checked the length; the rest was vouched for in `new`.
         unsafe { part.at.copy_from_nonoverlapping(number.as_ptr(), number.len()) };
@@ -66,21 +65,19 @@ impl Stretch {
     }
 
     /// Makes all limbs zero.
-    pub(super) fn clear(self) {
+    pub(crate) fn clear(self) {
         // SAFETY: vouched for in `new`, or checked by `part`.
         unsafe { self.at.write_bytes(0, self.limbs) };
     }
 
     /// Sets limb `index` to a count of limbs.
-    pub(super) fn set_word(self, index: usize, limbs: usize) {
+    pub(crate) fn set_word(self, index: usize, limbs: usize) {
         self.part(index, 1).store(&[limbs as u64]);
     }
 
     /// The count of limbs in limb `index`.
-    pub(super) fn word(self, index: usize) -> usize {
-        // SAFETY: `part` checked the index; the rest was vouched for in `new`.
-        let word = unsafe { self.part(index, 1).at.read() };
-        usize::try_from(word).expect("a count of limbs")
+    pub(crate) fn word(self, index: usize) -> usize {
+        usize::try_from(self.limb(index)).expect("a count of limbs")
     }
 
     /// The limbs.
@@ -88,7 +85,7 @@ impl Stretch {
     /// # Safety
     ///
     /// - No member writes to them for `'a`.
-    pub(super) unsafe fn read<'a>(self) -> &'a [u64] {
+    pub(crate) unsafe fn read<'a>(self) -> &'a [u64] {
         // SAFETY: vouched for in `new`, or checked by `part`; unchanged by this one's contract.
         unsafe { slice::from_raw_parts(self.at, self.limbs) }
     }
@@ -98,9 +95,15 @@ impl Stretch {
     /// # Safety
     ///
     /// - No other member uses them for `'a`, and this one only by the slice.
-    unsafe fn write<'a>(self) -> &'a mut [u64] {
+    pub(super) unsafe fn write<'a>(self) -> &'a mut [u64] {
         // SAFETY: vouched for in `new`, or checked by `part`; exclusive by this one's contract.
         unsafe { slice::from_raw_parts_mut(self.at, self.limbs) }
+    }
+
+    /// Limb `index`.
+    pub(super) fn limb(self, index: usize) -> u64 {
+        // SAFETY: `part` checked the index; the rest was vouched for in `new`.
+        unsafe { self.part(index, 1).at.read() }
     }
 
     /// A number without the zero limbs at its end.
@@ -115,30 +118,17 @@ impl Stretch {
 ///
 /// A shorter product may take a longer transform, of a length that costs less: by no more than
 /// the largest ratio of the costs of lengths, 5 / 4.
-pub(super) fn scratch_limbs_max(a_limbs: usize, b_limbs: usize) -> usize {
+pub(crate) fn scratch_limbs_max(a_limbs: usize, b_limbs: usize) -> usize {
     let short = a_limbs.min(b_limbs);
     let most = mul_scratch_limbs(a_limbs, b_limbs).max(square_scratch_limbs(short));
     most / 4 * 5 + 5
 }
 
-/// Refuses private memory for that many limbs if the system does not have it. A few are not worth
-/// the question, which takes longer than a small product.
-///
-/// # Errors
-///
-/// [`Error::NoSpace`](crate::Error::NoSpace).
-pub(super) fn grant_scratch(limbs: usize) -> Result<()> {
-    /// Limbs that are not asked for.
-    const FREE: usize = 1 << 20;
-    let bytes = limbs as u64 * size_of::<u64>() as u64;
-    if limbs < FREE { Ok(()) } else { arena::grant_outside(bytes) }
-}
-
 /// Where a crew multiplies: the scratch memory of its products.
-pub(super) struct Ground<'a, C> {
-    pub(super) crew: &'a C,
-    pub(super) scratch: Stretch,
-    pub(super) backend: Backend,
+pub(crate) struct Ground<'a, C> {
+    pub(crate) crew: &'a C,
+    pub(crate) scratch: Stretch,
+    pub(crate) backend: Backend,
 }
 
 impl<C: Crew> Ground<'_, C> {
@@ -157,26 +147,50 @@ impl<C: Crew> Ground<'_, C> {
     ///
     /// - `a` and `b` were written before the last barrier; room and scratch memory overlap
     ///   neither each other nor them. All members call with the same.
-    pub(super) unsafe fn multiply(
+    pub(crate) unsafe fn multiply(
         &self,
         room: Stretch,
         a: Stretch,
         b: Stretch,
-    ) -> std::result::Result<Stretch, Deserted> {
-        let out = room.part(0, a.limbs + b.limbs);
-        let scratch = self.scratch.part(0, mul_scratch_limbs(a.limbs, b.limbs));
+    ) -> Result<Stretch, Deserted> {
         // SAFETY: nobody writes to the factors meanwhile, by this function's contract.
         let x = unsafe { a.read() };
         // SAFETY: as above.
         let y = unsafe { b.read() };
-        if a.limbs.max(b.limbs) >= CREW_LIMBS_MIN {
+        // SAFETY: by this function's contract.
+        Ok(unsafe { self.multiply_limbs(room, x, y)? }.trimmed())
+    }
+
+    /// [`Ground::multiply`] of limbs that each member may have a copy of; the product with all
+    /// its limbs, zeros included.
+    ///
+    /// # Errors
+    ///
+    /// [`Deserted`] if a member died.
+    ///
+    /// # Panics
+    ///
+    /// If the room or the scratch memory is too small.
+    ///
+    /// # Safety
+    ///
+    /// - As for [`Ground::multiply`].
+    pub(super) unsafe fn multiply_limbs(
+        &self,
+        room: Stretch,
+        x: &[u64],
+        y: &[u64],
+    ) -> Result<Stretch, Deserted> {
+        let out = room.part(0, x.len() + y.len());
+        let scratch = self.scratch.part(0, mul_scratch_limbs(x.len(), y.len()));
+        if x.len().max(y.len()) >= CREW_LIMBS_MIN {
             // SAFETY: `part` checked both lengths; the rest is this function's contract.
             unsafe { mul_crew(self.crew, self.backend, out.at, x, y, scratch.at)? };
         } else {
             // SAFETY: by this function's contract.
             unsafe { self.alone(out, scratch, |out, scratch| mul(out, x, y, scratch))? };
         }
-        Ok(out.trimmed())
+        Ok(out)
     }
 
     /// `a^2` at the beginning of `room`: as [`Ground::multiply`].
@@ -192,16 +206,34 @@ impl<C: Crew> Ground<'_, C> {
     /// # Safety
     ///
     /// - As for [`Ground::multiply`].
-    pub(super) unsafe fn square(
-        &self,
-        room: Stretch,
-        a: Stretch,
-    ) -> std::result::Result<Stretch, Deserted> {
-        let out = room.part(0, 2 * a.limbs);
-        let scratch = self.scratch.part(0, square_scratch_limbs(a.limbs));
+    pub(crate) unsafe fn square(&self, room: Stretch, a: Stretch) -> Result<Stretch, Deserted> {
         // SAFETY: nobody writes to it meanwhile, by this function's contract.
         let x = unsafe { a.read() };
-        if a.limbs >= CREW_LIMBS_MIN {
+        // SAFETY: by this function's contract.
+        unsafe { self.square_limbs(room, x) }
+    }
+
+    /// [`Ground::square`] of limbs that each member may have a copy of.
+    ///
+    /// # Errors
+    ///
+    /// [`Deserted`] if a member died.
+    ///
+    /// # Panics
+    ///
+    /// If the room or the scratch memory is too small.
+    ///
+    /// # Safety
+    ///
+    /// - As for [`Ground::multiply`].
+    pub(super) unsafe fn square_limbs(
+        &self,
+        room: Stretch,
+        x: &[u64],
+    ) -> Result<Stretch, Deserted> {
+        let out = room.part(0, 2 * x.len());
+        let scratch = self.scratch.part(0, square_scratch_limbs(x.len()));
+        if x.len() >= CREW_LIMBS_MIN {
             // SAFETY: `part` checked both lengths; the rest is this function's contract.
             unsafe { square_crew(self.crew, self.backend, out.at, x, scratch.at)? };
         } else {
@@ -213,6 +245,18 @@ impl<C: Crew> Ground<'_, C> {
 
     /// Has one member do `work`, and all wait for it.
     ///
+    /// # Errors
+    ///
+    /// [`Deserted`] if a member died.
+    pub(super) fn once(&self, work: impl FnOnce()) -> Result<(), Deserted> {
+        if self.crew.rank() == 0 {
+            work();
+        }
+        self.crew.barrier()
+    }
+
+    /// Has one member multiply, and all wait for it.
+    ///
     /// # Safety
     ///
     /// - As for [`Ground::multiply`].
@@ -221,15 +265,14 @@ impl<C: Crew> Ground<'_, C> {
         out: Stretch,
         scratch: Stretch,
         work: impl FnOnce(&mut [u64], &mut [u64]),
-    ) -> std::result::Result<(), Deserted> {
-        if self.crew.rank() == 0 {
-            // SAFETY: only one member has rank 0, and the others wait at the barrier.
+    ) -> Result<(), Deserted> {
+        self.once(|| {
+            // SAFETY: only one member does this, and the others wait for it.
             let out = unsafe { out.write() };
             // SAFETY: as above.
             let scratch = unsafe { scratch.write() };
             work(out, scratch);
-        }
-        self.crew.barrier()
+        })
     }
 
     /// The product of `numbers`, neighbours first, at the beginning of the first of `rooms`; a
@@ -247,11 +290,11 @@ impl<C: Crew> Ground<'_, C> {
     /// # Safety
     ///
     /// - As for [`Ground::multiply`], with both rooms, which do not overlap.
-    pub(super) unsafe fn multiply_all(
+    pub(crate) unsafe fn multiply_all(
         &self,
         rooms: [Stretch; 2],
         mut numbers: Vec<Stretch>,
-    ) -> std::result::Result<Stretch, Deserted> {
+    ) -> Result<Stretch, Deserted> {
         let rounds = numbers.len().next_power_of_two().trailing_zeros() as usize;
         for round in (0..rounds).rev() {
             let mut room = rooms[round % 2];
@@ -290,23 +333,19 @@ impl<C: Crew> Ground<'_, C> {
     /// # Safety
     ///
     /// - As for [`Ground::multiply`].
-    pub(super) unsafe fn copy(
-        &self,
-        room: Stretch,
-        number: Stretch,
-    ) -> std::result::Result<Stretch, Deserted> {
+    pub(crate) unsafe fn copy(&self, room: Stretch, number: Stretch) -> Result<Stretch, Deserted> {
         let out = room.part(0, number.limbs);
-        if self.crew.rank() == 0 {
-            // SAFETY: nobody writes to it meanwhile, by this function's contract.
-            out.store(unsafe { number.read() });
-        }
-        self.crew.barrier()?;
+        // SAFETY: nobody writes to the number meanwhile, by this function's contract.
+        let limbs = unsafe { number.read() };
+        self.once(|| {
+            out.store(limbs);
+        })?;
         Ok(out)
     }
 }
 
 /// The product of `factors` by one process, in a balanced tree; `scratch` grows as needed.
-pub(super) fn product_of_all(factors: &[&[u64]], scratch: &mut Vec<u64>) -> Vec<u64> {
+pub(crate) fn product_of_all(factors: &[&[u64]], scratch: &mut Vec<u64>) -> Vec<u64> {
     match *factors {
         [] => vec![1],
         [factor] => factor.to_vec(),
@@ -320,7 +359,7 @@ pub(super) fn product_of_all(factors: &[&[u64]], scratch: &mut Vec<u64>) -> Vec<
 }
 
 /// `a b` by one process, without zero limbs at the end.
-pub(super) fn product_of(a: &[u64], b: &[u64], scratch: &mut Vec<u64>) -> Vec<u64> {
+pub(crate) fn product_of(a: &[u64], b: &[u64], scratch: &mut Vec<u64>) -> Vec<u64> {
     scratch.resize(mul_scratch_limbs(a.len(), b.len()).max(scratch.len()), 0);
     let mut out = vec![0; a.len() + b.len()];
     mul(&mut out, a, b, scratch);
@@ -329,7 +368,7 @@ pub(super) fn product_of(a: &[u64], b: &[u64], scratch: &mut Vec<u64>) -> Vec<u6
 }
 
 /// `a^2` by one process, without zero limbs at the end.
-pub(super) fn square_of(a: &[u64], scratch: &mut Vec<u64>) -> Vec<u64> {
+pub(crate) fn square_of(a: &[u64], scratch: &mut Vec<u64>) -> Vec<u64> {
     scratch.resize(square_scratch_limbs(a.len()).max(scratch.len()), 0);
     let mut out = vec![0; 2 * a.len()];
     square(&mut out, a, scratch);

@@ -1,0 +1,88 @@
+//! Primorials and binomial coefficients by a team of workers.
+
+use crate::compute::bigint::{SharedBigUint, grant_scratch};
+use crate::compute::multiply::SHARED_LIMBS_MIN;
+use crate::compute::multiply_all::Factors;
+use crate::error::{Error, Result};
+use crate::kernel::bigint::{Combination, SHORTER_LIMBS_MAX};
+use crate::pool::Pool;
+
+/// Below so many numbers to be sieved the caller computes alone.
+const SHARED_NUMBERS_MIN: u64 = 200_000;
+
+impl Pool {
+    /// `n` over `k`, the number of ways to choose `k` of `n` things; 0 if `k > n`.
+    ///
+    /// Computed by the workers together in shared memory, from the exponents of its primes; a
+    /// small one by the caller.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::TooLarge`] with the size it might have if that is beyond what the products can do,
+    /// [`Error::NoSpace`] if there is no memory for it or for computing it (about nine times as
+    /// much), both before any work; [`Error::Task`] if a worker dies meanwhile, unless the pool's
+    /// [`retries`](crate::PoolBuilder::retries) allow to begin again.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let pool = brigade::Pool::builder().workers(2).build()?;
+    /// assert_eq!(pool.binomial(52, 5)?.limbs(), [2_598_960]);
+    /// assert!(pool.binomial(5, 6)?.is_zero());
+    /// assert_eq!(pool.binomial(1_000_000, 3)?, pool.binomial(1_000_000, 999_997)?);
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
+    pub fn binomial(&self, n: u64, k: u64) -> Result<SharedBigUint> {
+        let limbs = check("a binomial coefficient", Combination::binomial_limbs(n, k))?;
+        // What is sieved, at most: up to n, or k factors.
+        let numbers = n.min(k.min(n.saturating_sub(k)).saturating_mul(64));
+        if k > n || self.is_small(numbers, limbs) {
+            grant_scratch(8 * limbs)?;
+            return SharedBigUint::from_limbs(&Combination::binomial(n, k).product());
+        }
+        self.multiply_shared("brigade::Pool::binomial", Factors::Binomial(n, k), limbs)
+    }
+
+    /// The product of all primes up to `n`, n#; 1 if there are none.
+    ///
+    /// Computed by the workers together in shared memory; a small one by the caller.
+    ///
+    /// # Errors
+    ///
+    /// As [`Pool::binomial`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let pool = brigade::Pool::builder().workers(2).build()?;
+    /// assert_eq!(pool.primorial(30)?.limbs(), [2 * 3 * 5 * 7 * 11 * 13 * 17 * 19 * 23 * 29]);
+    /// assert_eq!(pool.primorial(1)?.limbs(), [1]);
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
+    pub fn primorial(&self, n: u64) -> Result<SharedBigUint> {
+        let limbs = check("a primorial", Combination::primorial_limbs(n))?;
+        if self.is_small(n, limbs) {
+            grant_scratch(8 * limbs)?;
+            return SharedBigUint::from_limbs(&Combination::primorial(n).product());
+        }
+        self.multiply_shared("brigade::Pool::primorial", Factors::Primorial(n), limbs)
+    }
+
+    fn is_small(&self, numbers: u64, limbs: usize) -> bool {
+        !self.has_workers() || (numbers < SHARED_NUMBERS_MIN && limbs < SHARED_LIMBS_MIN)
+    }
+}
+
+/// Limbs that are enough, if they can be computed at all.
+///
+/// # Errors
+///
+/// [`Error::TooLarge`].
+fn check(what: &'static str, limbs: Option<usize>) -> Result<usize> {
+    let limbs_max = SHORTER_LIMBS_MAX;
+    limbs.filter(|&limbs| limbs <= limbs_max).ok_or(Error::TooLarge {
+        what,
+        size_bytes: limbs.map_or(u64::MAX, |limbs| limbs as u64 * 8),
+        limit_bytes: limbs_max as u64 * 8,
+    })
+}

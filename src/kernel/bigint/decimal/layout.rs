@@ -1,0 +1,144 @@
+//! How digits are divided, and where everything lies.
+//!
+//! Sizes come from `2.321 < log2(5) < 2.322` and `log2(10) < 3.322`.
+
+use crate::kernel::bigint::ground::{CREW_LIMBS_MIN, scratch_limbs_max};
+use crate::kernel::bigint::params::DECIMAL_BLOCKS_MIN;
+use crate::kernel::bigint::reciprocal::Rooms;
+
+use super::BLOCK_DIGITS;
+
+/// Nodes for each member where members part.
+const NODES_A_MEMBER: usize = 4;
+
+/// Leaves of some blocks of digits, and levels of nodes above them, each of twice as many digits.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Tree {
+    pub(super) leaf_blocks: usize,
+    pub(super) levels: usize,
+}
+
+impl Tree {
+    /// The tree for numbers of `limbs` limbs.
+    pub(super) fn new(limbs: usize) -> Self {
+        // 64 log10(2) < 19.27 digits a limb.
+        let blocks = (limbs * 1927).div_ceil(1900).max(1);
+        let mut levels = 0;
+        while blocks.div_ceil(1 << levels) >= 2 * DECIMAL_BLOCKS_MIN {
+            levels += 1;
+        }
+        Self { leaf_blocks: blocks.div_ceil(1 << levels), levels }
+    }
+
+    /// Digits of a node of level `level`: 0 for leaves, `levels` for the root.
+    pub(super) const fn digits(self, level: usize) -> usize {
+        (self.leaf_blocks * BLOCK_DIGITS) << level
+    }
+
+    /// Limbs that are enough for `5^digits`.
+    const fn five_limbs(self, level: usize) -> usize {
+        self.digits(level) / 1000 * 2322 / 64 + 1000 * 2322 / 64_000 + 2
+    }
+
+    /// Limbs that are enough for a fraction.
+    pub(super) const fn fraction_limbs(self, level: usize) -> usize {
+        self.digits(level) / 1000 * 3322 / 64 + 1000 * 3322 / 64_000 + 4
+    }
+
+    /// Levels below the root that `members` split together, before each takes nodes of its own.
+    pub(super) fn levels_together(self, members: usize) -> usize {
+        let mut levels = 0;
+        while members > 1
+            && levels < self.levels
+            && 1 << levels < NODES_A_MEMBER * members
+            && self.fraction_limbs(self.levels - levels) >= CREW_LIMBS_MIN
+        {
+            levels += 1;
+        }
+        levels
+    }
+
+    /// Limbs of memory for a member that takes a node of level `level` to the end: below a level
+    /// both halves, and the product and scratch memory of a split.
+    pub(super) fn node_limbs(self, level: usize) -> usize {
+        let halves: usize = (0..level).map(|level| 2 * self.fraction_limbs(level)).sum();
+        let split = |level: usize| {
+            let (y, factor) = (self.fraction_limbs(level), self.fraction_limbs(level - 1));
+            y + factor + scratch_limbs_max(y, factor)
+        };
+        halves + (1..=level).map(split).max().unwrap_or(0)
+    }
+}
+
+/// A part of the memory, in limbs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Area {
+    pub(super) start: usize,
+    pub(super) limbs: usize,
+}
+
+/// The areas, one after another; the second line is for when the members have parted.
+///
+/// ```text
+/// fives | fractions | fractions | wide | divisor | result | result | change | scratch
+/// fives | fractions | fractions | member 0 | member 1 | ...
+/// ```
+#[derive(Debug)]
+pub(super) struct Layout {
+    pub(super) tree: Tree,
+    /// A power of five for each level.
+    pub(super) fives: Vec<Area>,
+    /// The nodes of a level, and of the next.
+    pub(super) fractions: [Area; 2],
+    /// The longest products.
+    pub(super) wide: Area,
+    pub(super) divisor: Area,
+    pub(super) results: [Area; 2],
+    pub(super) change: Area,
+    pub(super) scratch: Area,
+    pub(super) members: Area,
+    pub(super) total_limbs: usize,
+}
+
+impl Layout {
+    pub(super) fn new(limbs: usize, members_max: usize) -> Self {
+        let tree = Tree::new(limbs);
+        let root = tree.fraction_limbs(tree.levels);
+        let mut end = 0;
+        let mut area = |limbs: usize| {
+            let start = end;
+            end = (start + limbs).next_multiple_of(8);
+            Area { start, limbs }
+        };
+        let five = |level: usize| 2 * tree.five_limbs(level);
+        let mut fives: Vec<Area> = (0..tree.levels).map(|level| area(five(level))).collect();
+        // The first is made in a member's own memory.
+        fives.insert(0, Area { start: 0, limbs: 0 });
+        // Each node's limbs are rounded up by a few.
+        let nodes_max = 1 << tree.levels_together(members_max);
+        let level = root + 64 * nodes_max;
+        let fractions = [area(level), area(level)];
+        let wide = area((2 * root + 8).max(Rooms::error_limbs(root)).max(limbs + root + 8));
+        let divisor = area(tree.five_limbs(tree.levels));
+        let results = [(); 2].map(|()| area(Rooms::result_limbs(root)));
+        let change = area(Rooms::change_limbs(root));
+        let scratch = area(scratch_limbs_max(root + 4, root + 4));
+        let parted =
+            |members| members * tree.node_limbs(tree.levels - tree.levels_together(members));
+        let members = (1..=members_max).map(parted).max().unwrap_or(0);
+        let members = Area { start: wide.start, limbs: members };
+        let total_limbs = end.max(members.start + members.limbs);
+        Self {
+            tree,
+            fives,
+            fractions,
+            wide,
+            divisor,
+            results,
+            change,
+            scratch,
+            members,
+            total_limbs,
+        }
+    }
+}

@@ -1,0 +1,264 @@
+//! Decimal digits by products alone: a tree of fractions.
+//!
+//! A number `x` of at most `N` digits is held as the fraction `y = (x + h) / 10^N`, where `h` stays
+//! near 1/2. With `N = 2 M`, `x = u 10^M + v`:
+//!
+//! - `y 10^M = u + (v + h) / 10^M`: the part after the point is the fraction of `v`;
+//! - `y = (u + f) / 10^M` with `f = (v + h) / 10^M` known from there; `y + (1/2 - f) / 10^M` is the
+//!   fraction of `u`.
+//!
+//! So a node gives its two halves by one product and an addition, and no remainder is taken.
+//! Fractions have one limb more than `10^N`; cutting one to that length, or taking `1 / 10^M` from
+//! a quotient of 64 bits, moves its `h` by less than `2^-58`. So `h` stays within 1/4 of 1/2
+//! through any number of levels, no digit is ever in doubt, and the numbers at the leaves, whose
+//! digits are shifted out by products with `10^19`, are exact. The root's fraction is one product
+//! with a [`reciprocal`]. (After Bernstein, "Scaled remainder trees"; Brent and Zimmermann, "Modern
+//! Computer Arithmetic", 1.7.)
+//!
+//! The powers of five, the reciprocal and the highest nodes are products of the whole crew; when
+//! there are a few nodes for each member, each is taken by one member to the end (`member`).
+
+#![allow(unsafe_code)]
+
+mod layout;
+mod member;
+mod power;
+
+use crate::kernel::crew::{Crew, Deserted, Solo};
+
+use super::ground::Stretch;
+use super::limbs::trim;
+use super::params::DECIMAL_TREE_MIN;
+use super::{Backend, SHORTER_LIMBS_MAX};
+
+use layout::{Layout, Tree};
+
+/// Digits that are made from a limb at once.
+const BLOCK_DIGITS: usize = 19;
+
+/// `10^19`.
+const BLOCK: u64 = 10_000_000_000_000_000_000;
+
+/// Most limbs of a number whose digits can be made: its product with as many more is possible.
+pub const DECIMAL_LIMBS_MAX: usize = SHORTER_LIMBS_MAX / 10 * 9;
+
+#[expect(clippy::cast_possible_truncation, reason = "the low limb is what is asked for")]
+const fn low_limb(x: u128) -> u64 {
+    x as u64
+}
+
+/// The decimal digits of `x`, in one process.
+///
+/// # Panics
+///
+/// If `x` has more than [`DECIMAL_LIMBS_MAX`] limbs.
+///
+/// # Examples
+///
+/// ```
+/// use brigade::kernel::bigint::to_decimal;
+/// assert_eq!(to_decimal(&[]), "0");
+/// assert_eq!(to_decimal(&[0, 1]), "18446744073709551616");
+/// ```
+#[must_use]
+pub fn to_decimal(x: &[u64]) -> String {
+    let x = trim(x);
+    let digits = if x.len() < DECIMAL_TREE_MIN { by_division(x) } else { by_tree(x) };
+    let digits = without_zeros(&digits);
+    digits.iter().map(|&digit| char::from(digit)).collect()
+}
+
+/// Digits without the zeros before them, except for the last.
+///
+/// # Examples
+///
+/// ```
+/// use brigade::kernel::bigint::without_zeros;
+/// assert_eq!((without_zeros(b"0070"), without_zeros(b"00")), (&b"70"[..], &b"0"[..]));
+/// ```
+#[must_use]
+pub fn without_zeros(digits: &[u8]) -> &[u8] {
+    let zeros = digits.iter().take_while(|&&digit| digit == b'0').count();
+    &digits[zeros.min(digits.len().saturating_sub(1))..]
+}
+
+/// Digits that [`to_decimal_crew`] writes for a number of `limbs` limbs, zeros before it included.
+#[must_use]
+pub fn decimal_digits(limbs: usize) -> usize {
+    Tree::new(limbs).digits(Tree::new(limbs).levels)
+}
+
+/// Limbs of memory that [`to_decimal_crew`] needs for a number of `limbs` limbs and at most
+/// `members_max` members: about 17 times as many, and more for many members.
+///
+/// # Panics
+///
+/// If `limbs` is more than [`DECIMAL_LIMBS_MAX`].
+#[must_use]
+pub fn decimal_memory_limbs(limbs: usize, members_max: usize) -> usize {
+    Layout::new(limbs, members_max).total_limbs
+}
+
+/// The decimal digits of `x` in ASCII, with zeros before them, by the members of a crew that share
+/// the memory: each calls this, with a view of its own.
+///
+/// # Errors
+///
+/// [`Deserted`] if a member died; `digits` then holds anything.
+///
+/// # Panics
+///
+/// If the processor lacks the backend, or `x` is too long for [`decimal_memory_limbs`].
+///
+/// # Safety
+///
+/// - `digits` is valid for writes of [`decimal_digits`] bytes, `memory` for reads and writes of
+///   [`decimal_memory_limbs`] initialised limbs; neither overlaps the other or `x`.
+/// - Both are for the crew alone until every member has returned or is dead.
+/// - All members call with the same, and are at most `members_max`. The crew's counters are at
+///   zero.
+pub unsafe fn to_decimal_crew(
+    crew: &impl Crew,
+    backend: Backend,
+    x: &[u64],
+    digits: *mut u8,
+    memory: *mut u64,
+    members_max: usize,
+) -> Result<(), Deserted> {
+    let layout = Layout::new(x.len(), members_max);
+    // SAFETY: as long as asked for, and for the crew alone, by this function's contract; who
+    // writes what between which barriers is argued in `member`.
+    let memory = unsafe { Stretch::new(memory, layout.total_limbs) };
+    // SAFETY: by this function's contract.
+    unsafe { member::write_digits(crew, backend, &layout, x, digits, memory) }
+}
+
+/// Digits, with zeros before them, by the tree.
+fn by_tree(x: &[u64]) -> Vec<u8> {
+    let mut digits = vec![0; decimal_digits(x.len())];
+    let mut memory = vec![0; decimal_memory_limbs(x.len(), 1)];
+    let crew = Solo::default();
+    let (backend, at) = (Backend::detect(), digits.as_mut_ptr());
+    // SAFETY: both are exclusive borrows, as long as asked for, and all counters are at zero.
+    let done = unsafe { to_decimal_crew(&crew, backend, x, at, memory.as_mut_ptr(), 1) };
+    done.expect("a crew of one is never deserted");
+    digits
+}
+
+/// Digits, with zeros before them, by repeated division by `10^19`.
+fn by_division(x: &[u64]) -> Vec<u8> {
+    let mut x = x.to_vec();
+    let mut blocks = Vec::new();
+    while !x.is_empty() {
+        let mut rest = 0;
+        for limb in x.iter_mut().rev() {
+            let dividend = u128::from(rest) << 64 | u128::from(*limb);
+            (*limb, rest) =
+                (low_limb(dividend / u128::from(BLOCK)), low_limb(dividend % u128::from(BLOCK)));
+        }
+        blocks.push(rest);
+        x.truncate(trim(&x).len());
+    }
+    let mut out = vec![b'0'; blocks.len().max(1) * BLOCK_DIGITS];
+    for (out, &block) in out.chunks_exact_mut(BLOCK_DIGITS).zip(blocks.iter().rev()) {
+        write_block(out, block);
+    }
+    out
+}
+
+/// Writes the 19 digits of `block`.
+fn write_block(out: &mut [u8], block: u64) {
+    const PAIRS: [[u8; 2]; 100] = {
+        let mut pairs = [[b'0'; 2]; 100];
+        let mut i = 0u8;
+        while i < 100 {
+            pairs[i as usize] = [b'0' + i / 10, b'0' + i % 10];
+            i += 1;
+        }
+        pairs
+    };
+    let mut rest = block;
+    let (first, pairs) = out.split_at_mut(1);
+    for pair in pairs.chunks_exact_mut(2).rev() {
+        pair.copy_from_slice(&PAIRS[usize::try_from(rest % 100).unwrap_or(0)]);
+        rest /= 100;
+    }
+    first[0] = b'0' + rest.to_le_bytes()[0];
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kernel::bigint::tests::{Shared, awkward, with_crew};
+    use crate::kernel::bigint::{add_assign, mul_limb, sub_assign};
+    use dashu_int::UBig;
+
+    fn naive(x: &[u64]) -> String {
+        let digits = String::from_utf8(by_division(x)).unwrap();
+        let digits = digits.trim_start_matches('0');
+        if digits.is_empty() { "0".into() } else { digits.into() }
+    }
+
+    #[test]
+    fn decimals_agree_with_repeated_division_at_every_small_size() {
+        for limbs in 0..70 {
+            for seed in 0..5 {
+                let x = if limbs == 0 { vec![] } else { awkward(limbs, seed) };
+                assert_eq!(to_decimal(&x), naive(&x), "{limbs} {seed}");
+                assert_eq!(without_zeros(&by_tree(&x)), naive(&x).as_bytes());
+            }
+        }
+    }
+
+    #[test]
+    fn long_decimals_agree_with_repeated_division_and_another_library() {
+        for limbs in [100, 127, 128, 129, 300, 1000, 2500] {
+            for seed in 0..5 {
+                let x = awkward(limbs, seed);
+                assert!(to_decimal(&x) == naive(&x), "{limbs} {seed}");
+            }
+        }
+        let x = awkward(8000, 4);
+        assert!(to_decimal(&x) == UBig::from_words(&x).to_string());
+    }
+
+    #[test]
+    fn powers_of_ten_and_their_neighbours_have_the_right_digits() {
+        for digits in [1, 18, 19, 20, 500, 607, 608, 609, 4000, 20_000] {
+            let mut power = vec![1];
+            for _ in 0..digits {
+                let carry = mul_limb(&mut power, 10, 0);
+                if carry > 0 {
+                    power.push(carry);
+                }
+            }
+            let expected = format!("1{}", "0".repeat(digits));
+            assert_eq!(to_decimal(&power), expected);
+            sub_assign(&mut power, &[1]);
+            assert_eq!(to_decimal(&power), "9".repeat(digits));
+            add_assign(&mut power, &[2]);
+            assert_eq!(to_decimal(&power), expected[..digits].to_owned() + "1");
+        }
+    }
+
+    #[test]
+    fn crews_of_any_size_give_the_same_digits() {
+        for limbs in [40, 700, 20_000, 50_000] {
+            let x = awkward(limbs, 11);
+            let expected = by_tree(&x);
+            for members in [1, 2, 3, 5] {
+                let mut digits = vec![0; decimal_digits(limbs)];
+                let mut memory = vec![u64::MAX; decimal_memory_limbs(limbs, 5)];
+                let (at, room) = (Shared(digits.as_mut_ptr()), Shared(memory.as_mut_ptr()));
+                with_crew(members, false, |crew| {
+                    let backend = Backend::detect();
+                    // SAFETY: the vectors outlive the crew, and are as long as asked for.
+                    let done =
+                        unsafe { to_decimal_crew(crew, backend, &x, at.get(), room.get(), 5) };
+                    done.unwrap();
+                });
+                assert!(digits == expected, "{limbs} limbs, {members} members");
+            }
+        }
+    }
+}
