@@ -2,10 +2,15 @@
 
 mod support;
 
-use std::fs;
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Instant;
 
 use brigade::kernel::bigint;
+use brigade::{Pool, SharedBigUint};
+use indicatif::ProgressBar;
 use serde::Serialize;
 use support::arguments::{Arguments, Stop, run};
 use support::timing::Timing;
@@ -15,7 +20,9 @@ const USAGE: &str = "\
 factorial: n! by forked workers on shared memory
 
   --n N               the number [100000]
-  --limbs-out FILE    write the limbs, 8 bytes each, lowest byte and limb first
+  --out FILE          write the decimal digits; FILE must not exist yet
+  --limbs-out FILE    write the limbs, 8 bytes each, lowest byte and limb first; as --out
+  --force             write over files that exist
   --workers N         worker processes [one for each processor]
   --start KIND        forkserver or inprocess [forkserver]
   --repeat N          how often to compute it [3]
@@ -36,6 +43,8 @@ struct Line<'a> {
     bits: u64,
     decimal_digits: u64,
     limbs_sha256: &'a str,
+    /// How long the digits took, if they were asked for.
+    decimal_s: Option<f64>,
     checked: bool,
 }
 
@@ -44,7 +53,13 @@ fn factorial(arguments: Arguments) -> Result<(), Stop> {
     let n = arguments.number("n", 0u64)?.unwrap_or(100_000);
     let repeat = arguments.number("repeat", 1)?.unwrap_or(3);
     let (pool, start) = arguments.pool()?;
-    let bar = report::bar(repeat + 2, !json);
+    // Before the work: a path that cannot be written to should be known now.
+    let output = |option| {
+        let path = arguments.text(option);
+        path.map(|path| Output::create(path, arguments.has("force"))).transpose()
+    };
+    let (out, limbs_out) = (output("out")?, output("limbs-out")?);
+    let bar = report::bar(repeat + 2 + usize::from(out.is_some()), !json);
     bar.set_message("multiplying");
     let (number, timing) = Timing::of(repeat, || {
         let number = pool.factorial(n);
@@ -56,10 +71,14 @@ fn factorial(arguments: Arguments) -> Result<(), Stop> {
     check(n, limbs, bits)?;
     bar.inc(1);
     let digits = modular::decimal_digits(limbs);
-    if let Some(path) = arguments.text("limbs-out") {
+    if let Some(out) = limbs_out {
         let bytes: Vec<u8> = limbs.iter().flat_map(|limb| limb.to_le_bytes()).collect();
-        fs::write(path, bytes).map_err(|error| Stop::usage(format!("{path}: {error}")))?;
+        out.publish(&[&bytes])?;
     }
+    let decimal = match out {
+        Some(out) => Some(write_digits(&pool, &number, digits, out, &bar)?),
+        None => None,
+    };
     let sha256 = digest::sha256(limbs);
     if json {
         return report::json(&Line {
@@ -71,6 +90,7 @@ fn factorial(arguments: Arguments) -> Result<(), Stop> {
             bits,
             decimal_digits: digits,
             limbs_sha256: &sha256,
+            decimal_s: decimal,
             checked: true,
         });
     }
@@ -87,9 +107,97 @@ fn factorial(arguments: Arguments) -> Result<(), Stop> {
     println!("{}", report::row("one process, alone", &one, rate));
     println!("{}", report::row(&report::counted(pool.workers() as u64, "worker"), &timing, rate));
     println!("\nspeed-up: {:.2}", one.best_s() / timing.best_s());
+    if let Some(seconds) = decimal {
+        println!("decimal digits: {seconds:.3} s");
+    }
     println!("SHA-256 of the limbs: {sha256}");
     println!("checked: modulo 2^61 - 1, and by its power of two");
     Ok(())
+}
+
+/// Makes the digits, compares them with the number, and writes them and a line feed; returns how
+/// long it took to make them.
+fn write_digits(
+    pool: &Pool,
+    number: &SharedBigUint,
+    digits: u64,
+    out: Output,
+    bar: &ProgressBar,
+) -> Result<f64, Stop> {
+    bar.set_message("making digits");
+    let start = Instant::now();
+    let text = pool.to_decimal(number)?;
+    let seconds = start.elapsed().as_secs_f64();
+    bar.inc(1);
+    if text.len() as u64 != digits {
+        return Err(Stop::Failure(format!("{} digits instead of {digits}", text.len())));
+    }
+    if modular::residue_of_decimal(&text) != modular::residue(number.limbs()) {
+        return Err(Stop::Failure("the digits are those of another number".into()));
+    }
+    out.publish(&[text.as_bytes(), b"\n"])?;
+    Ok(seconds)
+}
+
+/// A file that appears whole under its name, or not at all.
+struct Output {
+    path: PathBuf,
+    /// A name beside it, until it is whole.
+    partial: PathBuf,
+    file: File,
+    force: bool,
+}
+
+impl Output {
+    /// Begins a file, under another name in the same directory.
+    fn create(path: &str, force: bool) -> Result<Output, Stop> {
+        let path = PathBuf::from(path);
+        if !force && path.symlink_metadata().is_ok() {
+            return Err(exists(&path));
+        }
+        if path.is_dir() {
+            return Err(Stop::usage(format!("{}: is a directory", path.display())));
+        }
+        let mut name = path.file_name().unwrap_or_default().to_owned();
+        name.push(format!(".partial-{}", std::process::id()));
+        let partial = path.with_file_name(name);
+        let file = File::create_new(&partial).map_err(|error| refused(&path, &error))?;
+        Ok(Output { path, partial, file, force })
+    }
+
+    /// Writes all of it, and gives it its name.
+    fn publish(mut self, parts: &[&[u8]]) -> Result<(), Stop> {
+        let mut write = || {
+            parts.iter().try_for_each(|part| self.file.write_all(part))?;
+            self.file.sync_all()?;
+            if self.force {
+                fs::rename(&self.partial, &self.path)
+            } else {
+                // Unlike a renaming, a link never replaces what has come meanwhile.
+                fs::hard_link(&self.partial, &self.path)
+            }
+        };
+        match write() {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Err(exists(&self.path)),
+            Err(error) => Err(refused(&self.path, &error)),
+            Ok(()) => Ok(()),
+        }
+    }
+}
+
+impl Drop for Output {
+    fn drop(&mut self) {
+        // Gone already where it was renamed.
+        let _ = fs::remove_file(&self.partial);
+    }
+}
+
+fn exists(path: &Path) -> Stop {
+    Stop::usage(format!("{}: exists already; --force writes over it", path.display()))
+}
+
+fn refused(path: &Path, error: &io::Error) -> Stop {
+    Stop::usage(format!("{}: {error}; nothing was written", path.display()))
 }
 
 /// Compares the limbs with what is known of n!.

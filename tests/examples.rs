@@ -127,6 +127,31 @@ fn a_factorial_is_written_and_told_in_json() {
 }
 
 #[test]
+fn the_digits_of_a_factorial_are_written_whole_or_not_at_all() {
+    let directory = Directory::new();
+    let file = directory.0.join("digits");
+    let run = |extra: &[&str]| {
+        let path = file.to_str().unwrap();
+        let arguments = [&["--n", "22", "--workers", "1", "--json", "--out", path], extra].concat();
+        json("factorial", &arguments)
+    };
+    if run(&[]).is_none() {
+        return;
+    }
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), "1124000727777607680000\n");
+    let path = file.to_str().unwrap();
+    refuses("factorial", &["--n", "5", "--out", path], "exists already");
+    refuses("factorial", &["--n", "5", "--out", "/nonexistent/digits"], "nothing was written");
+    refuses("factorial", &["--n", "5", "--out", "/dev"], "exists already");
+    refuses("factorial", &["--n", "5", "--force", "--out", "/dev"], "is a directory");
+    std::fs::write(&file, "old").unwrap();
+    run(&["--force"]).unwrap();
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), "1124000727777607680000\n");
+    // Nothing else is left beside it.
+    assert_eq!(std::fs::read_dir(&directory.0).unwrap().count(), 1);
+}
+
+#[test]
 fn small_examples_run() {
     for (name, arguments) in [
         ("parallel_sum", &["--size-mib", "3", "--workers", "2", "--repeat", "1"][..]),
@@ -228,6 +253,8 @@ fn factorials_are_known_by_residue_twos_and_digits() {
             .collect();
         assert_eq!(modular::residue(&limbs), modular::factorial_residue(n), "{n}");
         assert_eq!(modular::twos(&limbs), modular::factorial_twos(n), "{n}");
+        let decimal = number.to_string();
+        assert_eq!(modular::residue_of_decimal(&decimal), modular::residue(&limbs), "{n}");
         assert_eq!(modular::decimal_digits(&limbs), number.to_string().len() as u64, "{n}");
     }
 }

@@ -28,6 +28,19 @@ pub(crate) fn residue(limbs: &[u64]) -> u64 {
     limbs.iter().rev().fold(0, |high, &limb| reduce(mul(high, 8) + reduce(limb)))
 }
 
+/// A natural number modulo 2^61 - 1, from its decimal digits.
+pub(crate) fn residue_of_decimal(digits: &str) -> u64 {
+    // Seventeen digits are below the modulus.
+    digits.as_bytes().chunks(17).fold(0, |high, digits| {
+        let (mut low, mut power) = (0, 1);
+        for digit in digits {
+            low = low * 10 + u64::from(digit - b'0');
+            power *= 10;
+        }
+        reduce(mul(high, power) + low)
+    })
+}
+
 /// How often 2 divides n!, by Legendre's formula.
 pub(crate) fn factorial_twos(n: u64) -> u64 {
     n - u64::from(n.count_ones())
