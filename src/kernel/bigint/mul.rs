@@ -5,7 +5,7 @@ use crate::kernel::crew::{Crew, Deserted, Solo};
 
 use super::limbs::add_assign;
 use super::params::{
-    KARATSUBA_MIN, TRANSFORM_MIN, TRANSFORM_PORTABLE_MIN, TRANSFORM_SQUARE_MIN,
+    KARATSUBA_MIN, TRANSFORM_FMA_MIN, TRANSFORM_MIN, TRANSFORM_PORTABLE_MIN, TRANSFORM_SQUARE_MIN,
     TRANSFORM_TOTAL_MIN, TRANSFORM_UNBALANCED_MIN,
 };
 use super::{Backend, karatsuba, ntt, school};
@@ -64,9 +64,12 @@ enum Method {
 }
 
 fn method(backend: Backend, long: usize, short: usize) -> Method {
-    let transform_min =
-        if backend == Backend::Portable { TRANSFORM_PORTABLE_MIN } else { TRANSFORM_MIN };
-    let unbalanced = backend != Backend::Portable
+    let transform_min = match backend {
+        Backend::Portable => TRANSFORM_PORTABLE_MIN,
+        Backend::Fma => TRANSFORM_FMA_MIN,
+        Backend::Ifma => TRANSFORM_MIN,
+    };
+    let unbalanced = backend == Backend::Ifma
         && short >= TRANSFORM_UNBALANCED_MIN
         && long + short >= TRANSFORM_TOTAL_MIN;
     if short < KARATSUBA_MIN {
@@ -206,8 +209,11 @@ pub unsafe fn square_crew(
     a: &[u64],
     scratch: *mut u64,
 ) -> Result<(), Deserted> {
-    let transform_min =
-        if backend == Backend::Portable { TRANSFORM_PORTABLE_MIN } else { TRANSFORM_SQUARE_MIN };
+    let transform_min = match backend {
+        Backend::Portable => TRANSFORM_PORTABLE_MIN,
+        Backend::Fma => TRANSFORM_FMA_MIN,
+        Backend::Ifma => TRANSFORM_SQUARE_MIN,
+    };
     if a.len() >= transform_min {
         // SAFETY: by this function's contract.
         return unsafe { ntt::multiply(crew, out, a, None, scratch, backend) };

@@ -109,10 +109,10 @@ fn products_of_nothing_are_zero() {
 #[test]
 fn products_agree_around_every_switch_of_method() {
     use params::{
-        KARATSUBA_MIN, KARATSUBA_SQUARE_MIN, TRANSFORM_MIN, TRANSFORM_SQUARE_MIN,
-        TRANSFORM_TOTAL_MIN, TRANSFORM_UNBALANCED_MIN,
+        KARATSUBA_MIN, KARATSUBA_SQUARE_MIN, TRANSFORM_FMA_MIN, TRANSFORM_MIN,
+        TRANSFORM_SQUARE_MIN, TRANSFORM_TOTAL_MIN, TRANSFORM_UNBALANCED_MIN,
     };
-    for switch in [KARATSUBA_MIN, 2 * KARATSUBA_MIN, TRANSFORM_MIN] {
+    for switch in [KARATSUBA_MIN, 2 * KARATSUBA_MIN, TRANSFORM_MIN, TRANSFORM_FMA_MIN] {
         for n in switch - 3..switch + 4 {
             for m in [n, n + 1, 2 * n - 1, 2 * n + 3, 5 * n] {
                 assert_products_agree(&awkward(n, n as u64), &awkward(m, m as u64 + 1));
@@ -124,7 +124,9 @@ fn products_agree_around_every_switch_of_method() {
             assert_products_agree(&awkward(total - short, 4), &awkward(short, total as u64));
         }
     }
-    for switch in [KARATSUBA_SQUARE_MIN, 2 * KARATSUBA_SQUARE_MIN, TRANSFORM_SQUARE_MIN] {
+    for switch in
+        [KARATSUBA_SQUARE_MIN, 2 * KARATSUBA_SQUARE_MIN, TRANSFORM_SQUARE_MIN, TRANSFORM_FMA_MIN]
+    {
         for n in switch - 3..switch + 4 {
             let a = awkward(n, n as u64);
             for &backend in Backend::all() {

@@ -12,16 +12,16 @@
 #![allow(unsafe_code)]
 
 use super::field::{Factor, PRIMES, WORD_BITS, WORD_MASK};
-use super::lanes::{LANES, Lanes};
-use super::net::Field;
+use super::lanes::{Arithmetic, LANES, Lanes};
+use super::net::{Field, Ring};
 use super::plan::{Line, Plan, padded};
 
 /// `1 / p1 mod p2`.
-const P1_IN_P2: Factor = PRIMES[1].factor(PRIMES[1].inverse(PRIMES[0].p % PRIMES[1].p));
+pub(super) const P1_IN_P2: Factor = PRIMES[1].factor(PRIMES[1].inverse(PRIMES[0].p % PRIMES[1].p));
 /// `1 / p1 mod p3`.
-const P1_IN_P3: Factor = PRIMES[2].factor(PRIMES[2].inverse(PRIMES[0].p % PRIMES[2].p));
+pub(super) const P1_IN_P3: Factor = PRIMES[2].factor(PRIMES[2].inverse(PRIMES[0].p % PRIMES[2].p));
 /// `1 / p2 mod p3`.
-const P2_IN_P3: Factor = PRIMES[2].factor(PRIMES[2].inverse(PRIMES[1].p % PRIMES[2].p));
+pub(super) const P2_IN_P3: Factor = PRIMES[2].factor(PRIMES[2].inverse(PRIMES[1].p % PRIMES[2].p));
 /// `p1 p2` in words of 52 bits.
 const P1_P2: [u64; 2] = {
     let product = PRIMES[0].p as u128 * PRIMES[1].p as u128;
@@ -31,7 +31,7 @@ const P1_P2: [u64; 2] = {
 };
 
 /// What to multiply the transform's results by: `2^52 / lines`, for each prime.
-fn scales(plan: Plan) -> [Factor; 3] {
+pub(super) fn scales(plan: Plan) -> [Factor; 3] {
     PRIMES.map(|prime| {
         let odd = plan.odd as u64;
         // 1 / odd is the multiple of p, plus one, that odd divides.
@@ -42,32 +42,58 @@ fn scales(plan: Plan) -> [Factor; 3] {
     })
 }
 
-/// Joins lines of residues into digits.
-struct Joiner<'a, L> {
-    fields: [Field<L>; 3],
-    scales: [Factor; 3],
-    residues: [*const Line; 3],
-    plan: &'a Plan,
-}
+/// Joins residues of one kind into digits. A value is proof that the processor has what it needs.
+pub(super) trait Joiner: Sized {
+    /// The vectors of digits.
+    type Digits: Lanes;
 
-impl<L: Lanes> Joiner<'_, L> {
-    /// The digits `d0, d1, d2` of the eight coefficients of line `line`; zeros past the end.
+    /// The joiner for a plan.
     ///
     /// # Safety
     ///
-    /// - Line `line`, if it is below the plan's, is readable for each prime.
+    /// - The processor has what the kind needs.
+    unsafe fn new(plan: &Plan) -> Self;
+
+    /// All lanes equal to `x`.
+    fn splat(&self, x: u64) -> Self::Digits;
+
+    /// The digits `d0, d1, d2` of eight coefficients, from their residues.
+    ///
+    /// # Safety
+    ///
+    /// - Each line is readable.
+    unsafe fn digits<const D: u32>(&self, residues: [*const Line; 3]) -> [Self::Digits; 3];
+}
+
+/// The joiner of integers.
+pub(super) struct IntegerJoiner<L> {
+    fields: [Field<L>; 3],
+    scales: [Factor; 3],
+}
+
+impl<L: Lanes> Joiner for IntegerJoiner<L> {
+    type Digits = L;
+
     #[inline(always)]
-    unsafe fn digits<const D: u32>(&self, line: usize) -> [L; 3] {
+    unsafe fn new(plan: &Plan) -> Self {
+        // SAFETY: by this function's contract.
+        let fields = [0, 1, 2].map(|i| unsafe { Field::<L>::new(i) });
+        Self { fields, scales: scales(*plan) }
+    }
+
+    #[inline(always)]
+    fn splat(&self, x: u64) -> L {
+        self.fields[0].splat(x)
+    }
+
+    #[inline(always)]
+    unsafe fn digits<const D: u32>(&self, lines: [*const Line; 3]) -> [L; 3] {
         let [f1, f2, f3] = &self.fields;
-        if line >= self.plan.lines() {
-            return [f1.splat(0); 3];
-        }
-        let place = padded(line);
         let mut residues = [f1.p; 3];
         for (i, residue) in residues.iter_mut().enumerate() {
             let field = &self.fields[i];
             // SAFETY: readable by this function's contract.
-            let x = unsafe { L::load(self.residues[i].wrapping_add(place).cast()) };
+            let x = unsafe { L::load(lines[i].cast()) };
             *residue = field.mul_canonical(x, field.spread(&self.scales[i]));
         }
         let [r1, r2, r3] = residues;
@@ -118,11 +144,11 @@ fn shift_right_by<L: Lanes, const D: u32>(x: L) -> L {
 ///
 /// # Safety
 ///
-/// - The processor has what `L` needs.
+/// - The processor has what the joiner needs.
 /// - The residues of `lines` and of the line below, where the plan has them, are readable.
 /// - Bytes `D * lines` of `out` are this thread's to write, up to its end, `out_bytes`.
 #[inline(always)]
-pub(super) unsafe fn compose<L: Lanes, const D: u32>(
+pub(super) unsafe fn compose<J: Joiner, const D: u32>(
     residues: [*const Line; 3],
     plan: &Plan,
     lines: std::ops::Range<usize>,
@@ -131,25 +157,23 @@ pub(super) unsafe fn compose<L: Lanes, const D: u32>(
 ) -> u64 {
     const { assert!(D == 63 || D == 62 || D == 60) };
     // SAFETY: by this function's contract.
-    let fields = [0, 1, 2].map(|i| unsafe { Field::<L>::new(i) });
-    let joiner = Joiner { fields, scales: scales(*plan), residues, plan };
-    let field = &joiner.fields[0];
-    let max = field.splat((1 << D) - 1);
-    let zero = field.splat(0);
+    let joiner = unsafe { J::new(plan) };
+    let max = joiner.splat((1 << D) - 1);
+    let zero = joiner.splat(0);
 
     let (mut below1, mut below2) = (zero, zero);
     if lines.start > 0 {
         // SAFETY: the line below is readable, by this function's contract.
-        let below = unsafe { joiner.digits::<D>(lines.start - 1) };
+        let below = unsafe { line_digits::<J, D>(&joiner, residues, plan, lines.start - 1) };
         [_, below1, below2] = below;
     }
     let (mut below_carries, mut carry) = (zero, 0);
     let end_byte = (lines.end * D as usize).min(out_bytes);
     for line in lines {
         // SAFETY: the line is readable, by this function's contract.
-        let [d0, d1, d2] = unsafe { joiner.digits::<D>(line) };
+        let [d0, d1, d2] = unsafe { line_digits::<J, D>(&joiner, residues, plan, line) };
         let sum = d0.add(d1.align::<7>(below1));
-        let carries = shift_right_by::<L, D>(sum);
+        let carries = shift_right_by::<J::Digits, D>(sum);
         let digits = sum.and(max).add(d2.align::<6>(below2)).add(carries.align::<7>(below_carries));
         (below1, below2, below_carries) = (d1, d2, carries);
         let (digits, out_carry) = digits.ripple::<D>(carry);
@@ -172,6 +196,28 @@ pub(super) unsafe fn compose<L: Lanes, const D: u32>(
         }
     }
     below_carries.last() + u64::from(carry)
+}
+
+/// The digits `d0, d1, d2` of the coefficients of a line; zeros past the end.
+///
+/// # Safety
+///
+/// - Line `line`, if it is below the plan's, is readable for each prime.
+#[inline(always)]
+unsafe fn line_digits<J: Joiner, const D: u32>(
+    joiner: &J,
+    residues: [*const Line; 3],
+    plan: &Plan,
+    line: usize,
+) -> [J::Digits; 3] {
+    if line >= plan.lines() {
+        return [joiner.splat(0); 3];
+    }
+    let place = padded(line);
+    let [a, b, c] = residues;
+    let lines = [a.wrapping_add(place), b.wrapping_add(place), c.wrapping_add(place)];
+    // SAFETY: readable by this function's contract.
+    unsafe { joiner.digits::<D>(lines) }
 }
 
 /// Writes the first `bytes` bytes of a line.

@@ -67,8 +67,21 @@ impl<'a> Digits<'a> {
             // (`new`); the processor was vouched for in `Field::new`, before `split`.
             split.digits(unsafe { L::load(bytes.cast()) })
         } else {
-            split.digits(self.last_lines(line * self.line_bytes))
+            let limbs = self.last_lines(line * self.line_bytes);
+            // SAFETY: the array is 64 bytes; the processor was vouched for as above.
+            split.digits(unsafe { L::load(limbs.as_ptr()) })
         }
+    }
+
+    /// Where to read the eight limbs from the first byte of line `line` on: in the operand, or,
+    /// near and past its end, in `rest`.
+    #[inline(always)]
+    pub(super) fn limbs_of_line(&self, line: usize, rest: &mut [u64; LANES]) -> *const u64 {
+        if line < self.whole {
+            return self.limbs.as_ptr().wrapping_byte_add(line * self.line_bytes);
+        }
+        *rest = self.last_lines(line * self.line_bytes);
+        rest.as_ptr()
     }
 
     /// Lines that have a digit other than zero, and all before them.
@@ -79,7 +92,7 @@ impl<'a> Digits<'a> {
 
     /// The bytes from `first_byte` on, and zeros after them.
     #[cold]
-    fn last_lines<L: Lanes>(&self, first_byte: usize) -> L {
+    fn last_lines(&self, first_byte: usize) -> [u64; LANES] {
         let mut lanes = [0; LANES];
         let (skip, shift) = (first_byte / 8, first_byte % 8 * 8);
         let rest = &self.limbs[skip.min(self.limbs.len())..];
@@ -88,9 +101,7 @@ impl<'a> Digits<'a> {
             let high = rest.get(i + 1).map_or(0, |limb| limb << 1 << (63 - shift));
             *lane = low | high;
         }
-        // SAFETY: the array is 64 bytes. A `Split<L>` exists in `line`, the only caller, and
-        // proves that the processor has what `L` needs.
-        unsafe { L::load(lanes.as_ptr()) }
+        lanes
     }
 }
 

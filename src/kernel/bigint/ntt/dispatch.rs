@@ -8,9 +8,9 @@
 
 use std::ops::Range;
 
-use super::compose as composing;
+use super::compose::{self as composing, Joiner};
 use super::digits::Digits;
-use super::lanes::{Arithmetic, Lanes};
+use super::net::{Front, Ring};
 use super::pass;
 use super::plan::{Line, Node, Plan};
 use super::table::Table;
@@ -21,7 +21,7 @@ use super::table::Table;
 ///
 /// - As for [`pass::first`].
 #[inline(always)]
-pub(super) unsafe fn first<L: Lanes>(
+pub(super) unsafe fn first<G: Front>(
     data: *mut Line,
     operand: Digits<'_>,
     plan: Plan,
@@ -31,12 +31,12 @@ pub(super) unsafe fn first<L: Lanes>(
     // SAFETY: by this function's contract.
     unsafe {
         match plan.odd {
-            3 => pass::first::<L, 3, 12>(data, operand, plan, chunk, table),
-            5 => pass::first::<L, 5, 10>(data, operand, plan, chunk, table),
-            7 => pass::first::<L, 7, 14>(data, operand, plan, chunk, table),
-            9 => pass::first::<L, 9, 9>(data, operand, plan, chunk, table),
-            15 => pass::first::<L, 15, 15>(data, operand, plan, chunk, table),
-            _ => pass::first::<L, 1, 16>(data, operand, plan, chunk, table),
+            3 => pass::first::<G, 3, 12>(data, operand, plan, chunk, table),
+            5 => pass::first::<G, 5, 10>(data, operand, plan, chunk, table),
+            7 => pass::first::<G, 7, 14>(data, operand, plan, chunk, table),
+            9 => pass::first::<G, 9, 9>(data, operand, plan, chunk, table),
+            15 => pass::first::<G, 15, 15>(data, operand, plan, chunk, table),
+            _ => pass::first::<G, 1, 16>(data, operand, plan, chunk, table),
         }
     }
 }
@@ -47,7 +47,7 @@ pub(super) unsafe fn first<L: Lanes>(
 ///
 /// - As for [`pass::forward`].
 #[inline(always)]
-pub(super) unsafe fn forward<L: Arithmetic>(
+pub(super) unsafe fn forward<G: Ring>(
     data: *mut Line,
     node: Node,
     nodes: usize,
@@ -58,18 +58,18 @@ pub(super) unsafe fn forward<L: Arithmetic>(
     // SAFETY: by this function's contract.
     unsafe {
         match (layers, phase) {
-            (1, 0) => pass::forward::<L, 2, 0>(data, node, nodes, table),
-            (1, 1) => pass::forward::<L, 2, 1>(data, node, nodes, table),
-            (1, _) => pass::forward::<L, 2, 2>(data, node, nodes, table),
-            (2, 0) => pass::forward::<L, 4, 0>(data, node, nodes, table),
-            (2, 1) => pass::forward::<L, 4, 1>(data, node, nodes, table),
-            (2, _) => pass::forward::<L, 4, 2>(data, node, nodes, table),
-            (3, 0) => pass::forward::<L, 8, 0>(data, node, nodes, table),
-            (3, 1) => pass::forward::<L, 8, 1>(data, node, nodes, table),
-            (3, _) => pass::forward::<L, 8, 2>(data, node, nodes, table),
-            (_, 0) => pass::forward::<L, 16, 0>(data, node, nodes, table),
-            (_, 1) => pass::forward::<L, 16, 1>(data, node, nodes, table),
-            _ => pass::forward::<L, 16, 2>(data, node, nodes, table),
+            (1, 0) => pass::forward::<G, 2, 0>(data, node, nodes, table),
+            (1, 1) => pass::forward::<G, 2, 1>(data, node, nodes, table),
+            (1, _) => pass::forward::<G, 2, 2>(data, node, nodes, table),
+            (2, 0) => pass::forward::<G, 4, 0>(data, node, nodes, table),
+            (2, 1) => pass::forward::<G, 4, 1>(data, node, nodes, table),
+            (2, _) => pass::forward::<G, 4, 2>(data, node, nodes, table),
+            (3, 0) => pass::forward::<G, 8, 0>(data, node, nodes, table),
+            (3, 1) => pass::forward::<G, 8, 1>(data, node, nodes, table),
+            (3, _) => pass::forward::<G, 8, 2>(data, node, nodes, table),
+            (_, 0) => pass::forward::<G, 16, 0>(data, node, nodes, table),
+            (_, 1) => pass::forward::<G, 16, 1>(data, node, nodes, table),
+            _ => pass::forward::<G, 16, 2>(data, node, nodes, table),
         }
     }
 }
@@ -80,7 +80,7 @@ pub(super) unsafe fn forward<L: Arithmetic>(
 ///
 /// - As for [`pass::inverse`].
 #[inline(always)]
-pub(super) unsafe fn inverse<L: Arithmetic>(
+pub(super) unsafe fn inverse<G: Ring>(
     data: *mut Line,
     node: Node,
     nodes: usize,
@@ -90,10 +90,10 @@ pub(super) unsafe fn inverse<L: Arithmetic>(
     // SAFETY: by this function's contract.
     unsafe {
         match layers {
-            1 => pass::inverse::<L, 2>(data, node, nodes, table),
-            2 => pass::inverse::<L, 4>(data, node, nodes, table),
-            3 => pass::inverse::<L, 8>(data, node, nodes, table),
-            _ => pass::inverse::<L, 16>(data, node, nodes, table),
+            1 => pass::inverse::<G, 2>(data, node, nodes, table),
+            2 => pass::inverse::<G, 4>(data, node, nodes, table),
+            3 => pass::inverse::<G, 8>(data, node, nodes, table),
+            _ => pass::inverse::<G, 16>(data, node, nodes, table),
         }
     }
 }
@@ -104,16 +104,16 @@ pub(super) unsafe fn inverse<L: Arithmetic>(
 ///
 /// - As for [`pass::last`].
 #[inline(always)]
-pub(super) unsafe fn last<L: Arithmetic>(data: *mut Line, plan: Plan, chunk: usize, table: &Table) {
+pub(super) unsafe fn last<G: Ring>(data: *mut Line, plan: Plan, chunk: usize, table: &Table) {
     // SAFETY: by this function's contract.
     unsafe {
         match plan.odd {
-            3 => pass::last::<L, 3, 12>(data, plan, chunk, table),
-            5 => pass::last::<L, 5, 10>(data, plan, chunk, table),
-            7 => pass::last::<L, 7, 14>(data, plan, chunk, table),
-            9 => pass::last::<L, 9, 9>(data, plan, chunk, table),
-            15 => pass::last::<L, 15, 15>(data, plan, chunk, table),
-            _ => pass::last::<L, 1, 16>(data, plan, chunk, table),
+            3 => pass::last::<G, 3, 12>(data, plan, chunk, table),
+            5 => pass::last::<G, 5, 10>(data, plan, chunk, table),
+            7 => pass::last::<G, 7, 14>(data, plan, chunk, table),
+            9 => pass::last::<G, 9, 9>(data, plan, chunk, table),
+            15 => pass::last::<G, 15, 15>(data, plan, chunk, table),
+            _ => pass::last::<G, 1, 16>(data, plan, chunk, table),
         }
     }
 }
@@ -124,7 +124,7 @@ pub(super) unsafe fn last<L: Arithmetic>(data: *mut Line, plan: Plan, chunk: usi
 ///
 /// - As for [`composing::compose`].
 #[inline(always)]
-pub(super) unsafe fn compose<L: Lanes>(
+pub(super) unsafe fn compose<J: Joiner>(
     residues: [*const Line; 3],
     plan: &Plan,
     lines: Range<usize>,
@@ -134,9 +134,9 @@ pub(super) unsafe fn compose<L: Lanes>(
     // SAFETY: by this function's contract.
     unsafe {
         match plan.digit_bits {
-            63 => composing::compose::<L, 63>(residues, plan, lines, out, out_bytes),
-            62 => composing::compose::<L, 62>(residues, plan, lines, out, out_bytes),
-            _ => composing::compose::<L, 60>(residues, plan, lines, out, out_bytes),
+            63 => composing::compose::<J, 63>(residues, plan, lines, out, out_bytes),
+            62 => composing::compose::<J, 62>(residues, plan, lines, out, out_bytes),
+            _ => composing::compose::<J, 60>(residues, plan, lines, out, out_bytes),
         }
     }
 }

@@ -4,12 +4,16 @@
 use std::ops::Range;
 use std::sync::OnceLock;
 
+use super::compose::IntegerJoiner;
 use super::digits::Digits;
 use super::dispatch;
+#[cfg(target_arch = "x86_64")]
+use super::doubles::{self, DoubleField, DoubleJoiner};
 use super::lanes::{Portable, Scalar};
+use super::net::Field;
 use super::pass;
 use super::plan::{Line, Node, Plan};
-use super::table::Table;
+use super::table::{Form, Table};
 #[cfg(target_arch = "x86_64")]
 use super::zmm::Zmm;
 
@@ -19,6 +23,8 @@ use super::zmm::Zmm;
 pub enum Backend {
     /// 64-bit integer multiplications; any processor.
     Portable,
+    /// AVX2 and FMA: doubles in four lanes.
+    Fma,
     /// AVX-512 F, BW, DQ, VL, IFMA and VBMI2: 52-bit multiplications in eight lanes.
     Ifma,
 }
@@ -34,16 +40,21 @@ impl Backend {
     /// ```
     #[must_use]
     pub fn all() -> &'static [Self] {
-        if has_ifma() { &[Self::Portable, Self::Ifma] } else { &[Self::Portable] }
+        match (has_fma(), has_ifma()) {
+            (true, true) => &[Self::Portable, Self::Fma, Self::Ifma],
+            (true, false) => &[Self::Portable, Self::Fma],
+            _ => &[Self::Portable],
+        }
     }
 
     /// The fastest that this processor has, or the one that the environment variable
-    /// `BRIGADE_BIGINT` (`portable` or `ifma`) names, if the processor has it. Read once.
+    /// `BRIGADE_BIGINT` (`portable`, `fma` or `ifma`) names, if the processor has it. Read once.
     #[must_use]
     pub fn detect() -> Self {
         static BACKEND: OnceLock<Backend> = OnceLock::new();
         *BACKEND.get_or_init(|| match std::env::var("BRIGADE_BIGINT") {
             Ok(name) if name == "portable" => Self::Portable,
+            Ok(name) if name == "fma" && has_fma() => Self::Fma,
             _ => Self::all().last().copied().unwrap_or(Self::Portable),
         })
     }
@@ -53,6 +64,16 @@ impl Backend {
     pub fn is_available(self) -> bool {
         Self::all().contains(&self)
     }
+}
+
+#[cfg(target_arch = "x86_64")]
+fn has_fma() -> bool {
+    is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma")
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+const fn has_fma() -> bool {
+    false
 }
 
 #[cfg(target_arch = "x86_64")]
@@ -77,6 +98,9 @@ const fn has_ifma() -> bool {
 /// Every function: the processor has what the backend needs, and what the function of the same
 /// name in [`pass`] or [`super::compose`] asks of its memory.
 pub(super) trait Kernel {
+    /// How its tables hold factors.
+    const FORM: Form;
+
     /// See [`pass::first`].
     unsafe fn first(data: *mut Line, operand: Digits<'_>, plan: Plan, chunk: usize, table: &Table);
     /// See [`pass::forward`]; `layers` is 1 to 4.
@@ -108,9 +132,11 @@ pub(super) trait Kernel {
 pub(super) struct PortableKernel;
 
 impl Kernel for PortableKernel {
+    const FORM: Form = Form::Integers;
+
     unsafe fn first(data: *mut Line, operand: Digits<'_>, plan: Plan, chunk: usize, table: &Table) {
         // SAFETY: any processor will do; the rest by this function's contract.
-        unsafe { dispatch::first::<Portable>(data, operand, plan, chunk, table) }
+        unsafe { dispatch::first::<Field<Portable>>(data, operand, plan, chunk, table) }
     }
 
     unsafe fn forward(
@@ -122,7 +148,7 @@ impl Kernel for PortableKernel {
         table: &Table,
     ) {
         // SAFETY: any processor will do; the rest by this function's contract.
-        unsafe { dispatch::forward::<Scalar>(data, node, nodes, layers, phase, table) }
+        unsafe { dispatch::forward::<Field<Scalar>>(data, node, nodes, layers, phase, table) }
     }
 
     unsafe fn leaves(a: *mut Line, b: *const Line, leaf: Node, leaves: usize, table: &Table) {
@@ -132,12 +158,12 @@ impl Kernel for PortableKernel {
 
     unsafe fn inverse(data: *mut Line, node: Node, nodes: usize, layers: u32, table: &Table) {
         // SAFETY: any processor will do; the rest by this function's contract.
-        unsafe { dispatch::inverse::<Scalar>(data, node, nodes, layers, table) }
+        unsafe { dispatch::inverse::<Field<Scalar>>(data, node, nodes, layers, table) }
     }
 
     unsafe fn last(data: *mut Line, plan: Plan, chunk: usize, table: &Table) {
         // SAFETY: any processor will do; the rest by this function's contract.
-        unsafe { dispatch::last::<Scalar>(data, plan, chunk, table) }
+        unsafe { dispatch::last::<Field<Scalar>>(data, plan, chunk, table) }
     }
 
     unsafe fn compose(
@@ -148,7 +174,67 @@ impl Kernel for PortableKernel {
         out_bytes: usize,
     ) -> u64 {
         // SAFETY: any processor will do; the rest by this function's contract.
-        unsafe { dispatch::compose::<Portable>(residues, plan, lines, out, out_bytes) }
+        unsafe {
+            dispatch::compose::<IntegerJoiner<Portable>>(residues, plan, lines, out, out_bytes)
+        }
+    }
+}
+
+/// The kernel of [`Backend::Fma`].
+#[cfg(target_arch = "x86_64")]
+pub(super) struct FmaKernel;
+
+#[cfg(target_arch = "x86_64")]
+impl Kernel for FmaKernel {
+    const FORM: Form = Form::Doubles;
+
+    #[target_feature(enable = "avx2,fma")]
+    unsafe fn first(data: *mut Line, operand: Digits<'_>, plan: Plan, chunk: usize, table: &Table) {
+        // SAFETY: by this function's contract.
+        unsafe { dispatch::first::<DoubleField>(data, operand, plan, chunk, table) }
+    }
+
+    #[target_feature(enable = "avx2,fma")]
+    unsafe fn forward(
+        data: *mut Line,
+        node: Node,
+        nodes: usize,
+        layers: u32,
+        phase: usize,
+        table: &Table,
+    ) {
+        // SAFETY: by this function's contract.
+        unsafe { dispatch::forward::<DoubleField>(data, node, nodes, layers, phase, table) }
+    }
+
+    #[target_feature(enable = "avx2,fma")]
+    unsafe fn leaves(a: *mut Line, b: *const Line, leaf: Node, leaves: usize, table: &Table) {
+        // SAFETY: by this function's contract.
+        unsafe { doubles::leaves(a, b, leaf, leaves, table) }
+    }
+
+    #[target_feature(enable = "avx2,fma")]
+    unsafe fn inverse(data: *mut Line, node: Node, nodes: usize, layers: u32, table: &Table) {
+        // SAFETY: by this function's contract.
+        unsafe { dispatch::inverse::<DoubleField>(data, node, nodes, layers, table) }
+    }
+
+    #[target_feature(enable = "avx2,fma")]
+    unsafe fn last(data: *mut Line, plan: Plan, chunk: usize, table: &Table) {
+        // SAFETY: by this function's contract.
+        unsafe { dispatch::last::<DoubleField>(data, plan, chunk, table) }
+    }
+
+    #[target_feature(enable = "avx2,fma")]
+    unsafe fn compose(
+        residues: [*const Line; 3],
+        plan: &Plan,
+        lines: Range<usize>,
+        out: *mut u8,
+        out_bytes: usize,
+    ) -> u64 {
+        // SAFETY: by this function's contract.
+        unsafe { dispatch::compose::<DoubleJoiner>(residues, plan, lines, out, out_bytes) }
     }
 }
 
@@ -158,10 +244,12 @@ pub(super) struct IfmaKernel;
 
 #[cfg(target_arch = "x86_64")]
 impl Kernel for IfmaKernel {
+    const FORM: Form = Form::Integers;
+
     #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512ifma,avx512vbmi2,bmi2")]
     unsafe fn first(data: *mut Line, operand: Digits<'_>, plan: Plan, chunk: usize, table: &Table) {
         // SAFETY: by this function's contract.
-        unsafe { dispatch::first::<Zmm>(data, operand, plan, chunk, table) }
+        unsafe { dispatch::first::<Field<Zmm>>(data, operand, plan, chunk, table) }
     }
 
     #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512ifma,avx512vbmi2,bmi2")]
@@ -174,7 +262,7 @@ impl Kernel for IfmaKernel {
         table: &Table,
     ) {
         // SAFETY: by this function's contract.
-        unsafe { dispatch::forward::<Zmm>(data, node, nodes, layers, phase, table) }
+        unsafe { dispatch::forward::<Field<Zmm>>(data, node, nodes, layers, phase, table) }
     }
 
     #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512ifma,avx512vbmi2,bmi2")]
@@ -186,13 +274,13 @@ impl Kernel for IfmaKernel {
     #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512ifma,avx512vbmi2,bmi2")]
     unsafe fn inverse(data: *mut Line, node: Node, nodes: usize, layers: u32, table: &Table) {
         // SAFETY: by this function's contract.
-        unsafe { dispatch::inverse::<Zmm>(data, node, nodes, layers, table) }
+        unsafe { dispatch::inverse::<Field<Zmm>>(data, node, nodes, layers, table) }
     }
 
     #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512ifma,avx512vbmi2,bmi2")]
     unsafe fn last(data: *mut Line, plan: Plan, chunk: usize, table: &Table) {
         // SAFETY: by this function's contract.
-        unsafe { dispatch::last::<Zmm>(data, plan, chunk, table) }
+        unsafe { dispatch::last::<Field<Zmm>>(data, plan, chunk, table) }
     }
 
     #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512ifma,avx512vbmi2,bmi2")]
@@ -204,6 +292,6 @@ impl Kernel for IfmaKernel {
         out_bytes: usize,
     ) -> u64 {
         // SAFETY: by this function's contract.
-        unsafe { dispatch::compose::<Zmm>(residues, plan, lines, out, out_bytes) }
+        unsafe { dispatch::compose::<IntegerJoiner<Zmm>>(residues, plan, lines, out, out_bytes) }
     }
 }

@@ -16,7 +16,7 @@ pub(super) trait Arithmetic: Copy {
     /// Lanes: a divisor of [`LANES`].
     const WIDTH: usize;
 
-    /// All lanes equal to `x`.
+    /// All lanes with the bits `x`.
     ///
     /// # Safety
     ///
@@ -31,7 +31,7 @@ pub(super) trait Arithmetic: Copy {
     /// - As many words as there are lanes are readable at `source`.
     unsafe fn load(source: *const u64) -> Self;
 
-    /// All lanes equal to what `source` points to.
+    /// All lanes with the bits that `source` points to.
     ///
     /// # Safety
     ///
@@ -46,12 +46,15 @@ pub(super) trait Arithmetic: Copy {
     /// - As many words as there are lanes are writable at `target`.
     unsafe fn store(self, target: *mut u64);
 
-    /// `self + other`, modulo 2^64.
+    /// `self + other`; of integers modulo 2^64.
     fn add(self, other: Self) -> Self;
 
-    /// `self - other`, modulo 2^64.
+    /// `self - other`; of integers modulo 2^64.
     fn sub(self, other: Self) -> Self;
+}
 
+/// Lanes that are integers, with products of 52 bits.
+pub(super) trait Integers: Arithmetic {
     /// `self + x * y` modulo 2^52; what lies above is undefined.
     fn add_product(self, x: Self, y: Self) -> Self;
 
@@ -60,7 +63,7 @@ pub(super) trait Arithmetic: Copy {
 }
 
 /// A vector of eight lanes, and what moves bits between them.
-pub(super) trait Lanes: Arithmetic {
+pub(super) trait Lanes: Integers {
     /// Bitwise and.
     fn and(self, other: Self) -> Self;
 
@@ -147,7 +150,9 @@ impl Arithmetic for Portable {
     fn sub(self, other: Self) -> Self {
         self.map(|i, x| x.wrapping_sub(other.0[i]))
     }
+}
 
+impl Integers for Portable {
     #[inline(always)]
     fn add_high(self, x: Self, y: Self) -> Self {
         self.map(|i, sum| sum.wrapping_add(high_half(x.0[i], y.0[i])))
@@ -270,7 +275,9 @@ impl Arithmetic for Scalar {
     fn sub(self, other: Self) -> Self {
         Self(self.0.wrapping_sub(other.0))
     }
+}
 
+impl Integers for Scalar {
     #[inline(always)]
     fn add_product(self, x: Self, y: Self) -> Self {
         Self(self.0.wrapping_add(x.0.wrapping_mul(y.0)))

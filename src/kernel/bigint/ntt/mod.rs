@@ -22,7 +22,8 @@
 //! | module     | what                                                       |
 //! |------------|------------------------------------------------------------|
 //! | `field`    | the primes, scalar arithmetic, constants                   |
-//! | `lanes`    | eight lanes: the seam between processors; `zmm` is AVX-512 |
+//! | `lanes`    | lanes: the seam between processors; `zmm` is AVX-512       |
+//! | `doubles`  | residues as doubles, four in a register, by AVX2 and FMA   |
 //! | `net`      | butterflies in registers, with their windows               |
 //! | `pass`     | nets over memory, leaf products                            |
 //! | `digits`   | limbs to residues; `compose`, residues to limbs            |
@@ -56,6 +57,8 @@
 mod compose;
 mod digits;
 mod dispatch;
+#[cfg(target_arch = "x86_64")]
+mod doubles;
 mod field;
 mod kernel;
 mod lanes;
@@ -72,9 +75,9 @@ pub(in crate::kernel::bigint) use plan::SHORTER_LIMBS_MAX;
 
 use crate::kernel::crew::{Crew, Deserted};
 
-#[cfg(target_arch = "x86_64")]
-use kernel::IfmaKernel;
 use kernel::PortableKernel;
+#[cfg(target_arch = "x86_64")]
+use kernel::{FmaKernel, IfmaKernel};
 use plan::{Line, Plan};
 use product::Product;
 
@@ -132,11 +135,16 @@ pub(in crate::kernel::bigint) unsafe fn multiply(
         #[cfg(target_arch = "x86_64")]
         // SAFETY: the backend is available, as asserted; the rest by this function's contract.
         Backend::Ifma => unsafe { product.run::<IfmaKernel>(crew) },
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: as above.
+        Backend::Fma => unsafe { product.run::<FmaKernel>(crew) },
         // SAFETY: any processor will do; the rest by this function's contract.
         _ => unsafe { product.run::<PortableKernel>(crew) },
     }
 }
 
+#[cfg(all(test, target_arch = "x86_64"))]
+mod bounds;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]

@@ -2,15 +2,17 @@
 //!
 //! Each value stays inside a proven window.
 //!
-//! A residue is held as an integer modulo 2^52 in the low 52 bits of a lane; what lies above is
+//! The nets are generic over the arithmetic ([`Ring`]): integers here, doubles in `doubles`.
+//!
+//! In a [`Field`] a residue is held as an integer modulo 2^52 in the low 52 bits of a lane; what lies above is
 //! never read. The *true value* of a lane is the integer in `0..2^52` with these bits, and the
 //! windows below say where it lies, in units of `p`; `8 p < 2^52`, so nothing in `[0, 8)` wraps.
 //! `e` stands for at most `2^-8`.
 //!
 //! | operation            | needs            | gives                                            |
 //! |----------------------|------------------|--------------------------------------------------|
-//! | [`Field::mul_add`]   | `x` in `[0, 8)`  | `acc + r`, `r = x w (mod p)`, `r` in `[-1, 1)`   |
-//! | [`Field::reduce`]    | `x` in `[0, 8)`  | `[3, 4 + e)`                                     |
+//! | [`Ring::mul_add`]    | `x` in `[0, 8)`  | `acc + r`, `r = x w (mod p)`, `r` in `[-1, 1)`   |
+//! | [`Ring::reduce`]     | `x` in `[0, 8)`  | `[3, 4 + e)`                                     |
 //! | forward butterfly    | `a` in `[1, 7)`  | both results one wider than `a` on either side   |
 //! | inverse radix 4      | all in `[3, 5]`  | all in `[3, 5]`                                  |
 //! | odd transform        | all in `[0, 8)`  | all in `[3 - e, 5 + e]`                          |
@@ -24,8 +26,9 @@
 //! two sums are reduced.
 #![allow(unsafe_code)]
 
+use super::digits::{Digits, Split, residue};
 use super::field::{Factor, PRIMES, Prime, WORD_MASK};
-use super::lanes::{Arithmetic, Lanes};
+use super::lanes::{Arithmetic, Integers, LANES, Lanes};
 use super::table::OddFactors;
 
 /// A factor, spread over the lanes: the multiplier and its quotient.
@@ -35,6 +38,87 @@ pub(super) type Spread<L> = (L, L);
 pub(super) trait Twiddles {
     /// The factor by which the upper half of node `t` of layer `d` is multiplied.
     fn factor(&self, d: usize, t: usize) -> &Factor;
+}
+
+/// Arithmetic modulo one of the primes, on vectors of residues. A value is proof that the
+/// processor has what its lanes need.
+pub(super) trait Ring: Copy {
+    /// A vector of residues.
+    type Lane: Arithmetic;
+
+    /// The arithmetic of prime `index`.
+    ///
+    /// # Safety
+    ///
+    /// - The processor has what the lanes need.
+    unsafe fn new(index: usize) -> Self;
+
+    /// A factor from memory.
+    #[inline(always)]
+    fn spread(&self, factor: &Factor) -> Spread<Self::Lane> {
+        // SAFETY: a reference is readable; the processor was vouched for in `new`.
+        let w = unsafe { Self::Lane::splat_from(&raw const factor.w) };
+        // SAFETY: as above.
+        let quotient = unsafe { Self::Lane::splat_from(&raw const factor.quotient) };
+        (w, quotient)
+    }
+
+    /// All lanes zero.
+    fn zero(&self) -> Self::Lane;
+
+    /// What is taken from a sum so that it stays centred; `3p` where residues are positive.
+    fn three_p(&self) -> Self::Lane;
+
+    /// The centre of the windows; `4p` where residues are positive.
+    fn four_p(&self) -> Self::Lane;
+
+    /// A residue of `acc + x w`.
+    fn mul_add(&self, acc: Self::Lane, x: Self::Lane, w: Spread<Self::Lane>) -> Self::Lane;
+
+    /// A residue of `x w`, in the window of what butterflies return.
+    fn mul(&self, x: Self::Lane, w: Spread<Self::Lane>) -> Self::Lane;
+
+    /// A residue of `x`, in the narrowest window.
+    fn reduce(&self, x: Self::Lane) -> Self::Lane;
+
+    /// `(a + x w, a - x w)`; `a` is reduced before if `reduce` says so.
+    #[inline(always)]
+    fn forward(
+        &self,
+        a: Self::Lane,
+        x: Self::Lane,
+        w: Spread<Self::Lane>,
+        reduce: bool,
+    ) -> (Self::Lane, Self::Lane) {
+        let a = if reduce { self.reduce(a) } else { a };
+        let product = self.mul(x, w);
+        (a.add(product), a.sub(product))
+    }
+
+    /// `(u + v, (v - u) w)`: undoes [`Ring::forward`], up to a factor 2, if `w` is the negated
+    /// inverse of its factor.
+    #[inline(always)]
+    fn inverse(
+        &self,
+        u: Self::Lane,
+        v: Self::Lane,
+        w: Spread<Self::Lane>,
+    ) -> (Self::Lane, Self::Lane) {
+        (u.add(v), self.mul(v.sub(u), w))
+    }
+}
+
+/// What the first pass needs: residues of an operand's digits.
+pub(super) trait Front: Ring {
+    /// How digits are taken from limbs.
+    type Split: Copy;
+
+    /// The way for digits of `digit_bits`.
+    fn split(&self, digit_bits: u32) -> Self::Split;
+
+    /// Residues of the digits of vector `vector` of the operand, all lanes of them; zeros past
+    /// its end. A line has as many vectors as it has times the lanes.
+    fn residues(&self, operand: &Digits<'_>, split: &Self::Split, vector: usize) -> Self::Lane;
 }
 
 /// The constants of one prime in registers; proof that the processor has what `L` needs.
@@ -50,14 +134,20 @@ pub(super) struct Field<L> {
     eight: L,
 }
 
-impl<L: Arithmetic> Field<L> {
-    /// The constants of prime `index`.
-    ///
-    /// # Safety
-    ///
-    /// - The processor has what `L` needs.
+impl<L: Integers> Field<L> {
+    /// All lanes equal to `x`.
     #[inline(always)]
-    pub(super) unsafe fn new(index: usize) -> Self {
+    pub(super) fn splat(&self, x: u64) -> L {
+        // SAFETY: `new` was told that the processor has what `L` needs.
+        unsafe { L::splat(x) }
+    }
+}
+
+impl<L: Integers> Ring for Field<L> {
+    type Lane = L;
+
+    #[inline(always)]
+    unsafe fn new(index: usize) -> Self {
         let prime = PRIMES[index];
         // SAFETY: the processor has what `L` needs, by this function's contract.
         let splat = |x| unsafe { L::splat(x) };
@@ -73,37 +163,40 @@ impl<L: Arithmetic> Field<L> {
         }
     }
 
-    /// All lanes equal to `x`.
     #[inline(always)]
-    pub(super) fn splat(&self, x: u64) -> L {
-        // SAFETY: `Field::new` was told that the processor has what `L` needs.
-        unsafe { L::splat(x) }
+    fn zero(&self) -> L {
+        self.splat(0)
     }
 
-    /// A factor from memory.
     #[inline(always)]
-    pub(super) fn spread(&self, factor: &Factor) -> Spread<L> {
-        // SAFETY: a reference is readable; the processor was vouched for in `Field::new`.
-        let w = unsafe { L::splat_from(&raw const factor.w) };
-        // SAFETY: as above.
-        let quotient = unsafe { L::splat_from(&raw const factor.quotient) };
-        (w, quotient)
+    fn three_p(&self) -> L {
+        self.three_p
+    }
+
+    #[inline(always)]
+    fn four_p(&self) -> L {
+        self.four_p
     }
 
     /// `acc + r` with `r = x w (mod p)` in `[-p, p)`, for a true `x` in `[0, 2^52)`.
     #[inline(always)]
-    pub(super) fn mul_add(&self, acc: L, x: L, (w, quotient): Spread<L>) -> L {
+    fn mul_add(&self, acc: L, x: L, (w, quotient): Spread<L>) -> L {
         let q = self.one.add_high(x, quotient);
         acc.add_product(x, w).add_product(q, self.minus_p)
     }
 
+    /// In `[3p, 5p)`.
+    #[inline(always)]
+    fn mul(&self, x: L, w: Spread<L>) -> L {
+        self.mul_add(self.four_p, x, w)
+    }
+
     /// A value congruent to `x` in `[3p, 4p + 7 gap)`.
     #[inline(always)]
-    pub(super) fn reduce(&self, x: L) -> L {
+    fn reduce(&self, x: L) -> L {
         x.add_product(self.minus_three.add_high(x, self.eight), self.minus_p)
     }
 
-    /// `(a + x w, a - x w)`.
     #[inline(always)]
     fn forward(&self, a: L, x: L, w: Spread<L>, reduce: bool) -> (L, L) {
         let a = if reduce { self.reduce(a) } else { a };
@@ -111,12 +204,25 @@ impl<L: Arithmetic> Field<L> {
         (sum, a.add(a).sub(sum))
     }
 
-    /// `(u + v, (v - u) w)`: undoes [`Field::forward`], up to a factor 2, if `w` is the negated
-    /// inverse of its factor.
     #[inline(always)]
     fn inverse(&self, u: L, v: L, w: Spread<L>) -> (L, L) {
         let u = u.sub(self.four_p);
-        (v.add(u), self.mul_add(self.four_p, v.sub(u), w))
+        (v.add(u), self.mul(v.sub(u), w))
+    }
+}
+
+impl<L: Lanes> Front for Field<L> {
+    type Split = Split<L>;
+
+    #[inline(always)]
+    fn split(&self, digit_bits: u32) -> Split<L> {
+        Split::new(self, digit_bits)
+    }
+
+    #[inline(always)]
+    fn residues(&self, operand: &Digits<'_>, split: &Split<L>, vector: usize) -> L {
+        const { assert!(L::WIDTH == LANES) };
+        residue(self, operand.line(split, vector))
     }
 }
 
@@ -131,9 +237,9 @@ impl<L: Lanes> Field<L> {
 
 /// Two layers, from layer `d` at its node `t`, on the elements `at` of `x`.
 #[inline(always)]
-fn forward4<L: Arithmetic>(
-    field: &Field<L>,
-    x: &mut [L],
+fn forward4<G: Ring>(
+    field: &G,
+    x: &mut [G::Lane],
     at: [usize; 4],
     (d, t): (usize, usize),
     phase: usize,
@@ -151,9 +257,9 @@ fn forward4<L: Arithmetic>(
 
 /// All `log2(R)` layers of a forward pass; layer `d` is `phase + d` layers after a reduction.
 #[inline(always)]
-pub(super) fn forward<L: Arithmetic, const R: usize>(
-    field: &Field<L>,
-    x: &mut [L; R],
+pub(super) fn forward<G: Ring, const R: usize>(
+    field: &G,
+    x: &mut [G::Lane; R],
     phase: usize,
     twiddles: &impl Twiddles,
 ) {
@@ -186,7 +292,7 @@ pub(super) fn forward<L: Arithmetic, const R: usize>(
 /// [`forward`] where the upper half of `x` is zero: both results of a butterfly of the first layer
 /// are then its `a`. For 16 elements and phase 0.
 #[inline(always)]
-pub(super) fn forward_half<L: Arithmetic>(field: &Field<L>, x: &mut [L], twiddles: &impl Twiddles) {
+pub(super) fn forward_half<G: Ring>(field: &G, x: &mut [G::Lane], twiddles: &impl Twiddles) {
     for i in 0..8 {
         x[i] = field.reduce(x[i]);
         x[i + 8] = x[i];
@@ -205,9 +311,9 @@ pub(super) fn forward_half<L: Arithmetic>(field: &Field<L>, x: &mut [L], twiddle
 
 /// Undoes two layers, down to layer `d` at its node `t`, on the elements `at` of `x`.
 #[inline(always)]
-fn inverse4<L: Arithmetic>(
-    field: &Field<L>,
-    x: &mut [L],
+fn inverse4<G: Ring>(
+    field: &G,
+    x: &mut [G::Lane],
     at: [usize; 4],
     (d, t): (usize, usize),
     twiddles: &impl Twiddles,
@@ -226,9 +332,9 @@ fn inverse4<L: Arithmetic>(
 
 /// Undoes [`forward`], up to a factor `R`; the factors are the negated inverses of its factors.
 #[inline(always)]
-pub(super) fn inverse<L: Arithmetic, const R: usize>(
-    field: &Field<L>,
-    x: &mut [L; R],
+pub(super) fn inverse<G: Ring, const R: usize>(
+    field: &G,
+    x: &mut [G::Lane; R],
     twiddles: &impl Twiddles,
 ) {
     const { assert!(R == 1 || R == 2 || R == 4 || R == 8 || R == 16) };
@@ -260,15 +366,15 @@ pub(super) fn inverse<L: Arithmetic, const R: usize>(
 
 /// `y[e] = sum_t x[t] w^(e t)` for `w` of odd order `M`.
 #[inline(always)]
-pub(super) fn odd<L: Arithmetic, const M: usize>(
-    field: &Field<L>,
+pub(super) fn odd<G: Ring, const M: usize>(
+    field: &G,
     factors: &OddFactors,
-    x: [L; M],
-) -> [L; M] {
+    x: [G::Lane; M],
+) -> [G::Lane; M] {
     match M {
         1 => x,
-        9 => odd_composite::<L, 3, 3, M>(field, factors, x),
-        15 => odd_composite::<L, 3, 5, M>(field, factors, x),
+        9 => odd_composite::<G, 3, 3, M>(field, factors, x),
+        15 => odd_composite::<G, 3, 5, M>(field, factors, x),
         _ => odd_prime(field, factors, 0, x),
     }
 }
@@ -279,12 +385,12 @@ pub(super) fn odd<L: Arithmetic, const M: usize>(
 /// Windows, with `T = M / 2 <= 3` terms: `u` in `[3, 5 + e)`, `v` in `[2 - e, 4 + e)`; the two
 /// sums in `[3 - T, 4 + e + T)` and `[3 - T, 3 + T)`.
 #[inline(always)]
-fn odd_prime<L: Arithmetic, const M: usize>(
-    field: &Field<L>,
+fn odd_prime<G: Ring, const M: usize>(
+    field: &G,
     factors: &OddFactors,
     set: usize,
-    x: [L; M],
-) -> [L; M] {
+    x: [G::Lane; M],
+) -> [G::Lane; M] {
     const { assert!(M % 2 == 1 && M <= 7 || M == 9 || M == 15) };
     let (cos, sin) = (&factors.cos[set], &factors.sin[set]);
     let mut x = x;
@@ -295,45 +401,45 @@ fn odd_prime<L: Arithmetic, const M: usize>(
     let mut v = x;
     let mut y = x;
     for t in 1..=M / 2 {
-        u[t] = x[t].add(x[M - t]).sub(field.three_p);
-        v[t] = x[t].sub(x[M - t]).add(field.three_p);
-        y[0] = field.reduce(y[0].add(u[t]).sub(field.three_p));
+        u[t] = x[t].add(x[M - t]).sub(field.three_p());
+        v[t] = x[t].sub(x[M - t]).add(field.three_p());
+        y[0] = field.reduce(y[0].add(u[t]).sub(field.three_p()));
     }
     for e in 1..=M / 2 {
         let mut even = x[0];
-        let mut odd = field.three_p;
+        let mut odd = field.three_p();
         for t in 1..=M / 2 {
             even = field.mul_add(even, u[t], field.spread(&cos[e * t % M]));
             odd = field.mul_add(odd, v[t], field.spread(&sin[e * t % M]));
         }
         let (even, odd) = (field.reduce(even), field.reduce(odd));
-        y[e] = even.add(odd).sub(field.three_p);
-        y[M - e] = even.sub(odd).add(field.four_p);
+        y[e] = even.add(odd).sub(field.three_p());
+        y[M - e] = even.sub(odd).add(field.four_p());
     }
     y
 }
 
 /// Of order `M = A B`, by Cooley and Tukey: `t = B a + b`, `e = e1 + A e2`.
 #[inline(always)]
-fn odd_composite<L: Arithmetic, const A: usize, const B: usize, const M: usize>(
-    field: &Field<L>,
+fn odd_composite<G: Ring, const A: usize, const B: usize, const M: usize>(
+    field: &G,
     factors: &OddFactors,
-    mut x: [L; M],
-) -> [L; M] {
+    mut x: [G::Lane; M],
+) -> [G::Lane; M] {
     for b in 0..B {
-        let mut inner = [field.p; A];
+        let mut inner = [field.zero(); A];
         for a in 0..A {
             inner[a] = x[B * a + b];
         }
         let inner = odd_prime(field, factors, 0, inner);
         for e in 0..A {
             let twist = field.spread(&factors.twist[b * A + e]);
-            x[B * e + b] = field.mul_add(field.four_p, inner[e], twist);
+            x[B * e + b] = field.mul(inner[e], twist);
         }
     }
     let mut y = x;
     for e1 in 0..A {
-        let mut outer = [field.p; B];
+        let mut outer = [field.zero(); B];
         for b in 0..B {
             outer[b] = x[B * e1 + b];
         }

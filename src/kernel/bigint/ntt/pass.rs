@@ -3,10 +3,10 @@
 //! Each loads, runs a net in registers, and stores.
 #![allow(unsafe_code)]
 
-use super::digits::{Digits, Split, residue};
+use super::digits::Digits;
 use super::field::{Factor, PRIMES};
 use super::lanes::{Arithmetic, LANES, Lanes};
-use super::net::{self, Field, Twiddles};
+use super::net::{self, Field, Front, Ring, Twiddles};
 use super::plan::{Line, Node, PAGE_LINES, Plan, halve, padded};
 use super::table::{Table, mirror};
 
@@ -66,17 +66,17 @@ unsafe fn store<L: Arithmetic, const R: usize>(columns: &[*mut Line; R], i: usiz
 ///
 /// # Safety
 ///
-/// - The processor has what `L` needs.
+/// - The processor has what the lanes need.
 /// - The lines of these nodes, each at its padded place, are this thread's to read and write.
 #[inline(always)]
-pub(super) unsafe fn forward<L: Arithmetic, const R: usize, const PHASE: usize>(
+pub(super) unsafe fn forward<G: Ring, const R: usize, const PHASE: usize>(
     data: *mut Line,
     node: Node,
     nodes: usize,
     table: &Table,
 ) {
     // SAFETY: by this function's contract.
-    let field = unsafe { Field::<L>::new(table.prime) };
+    let field = unsafe { G::new(table.prime) };
     let rows = rows(node.row, table.odd);
     let stride = (1usize << node.log) / R;
     for n in 0..nodes {
@@ -84,9 +84,9 @@ pub(super) unsafe fn forward<L: Arithmetic, const R: usize, const PHASE: usize>(
         let twiddles = Forward::new::<R>(table, rows, node.index);
         for start in (0..stride).step_by(PAGE_LINES) {
             let columns = columns::<R>(data, node.line + start, stride);
-            for i in 0..vectors::<L>(stride.min(PAGE_LINES)) {
+            for i in 0..vectors::<G::Lane>(stride.min(PAGE_LINES)) {
                 // SAFETY: the line is the node's, ours by this function's contract.
-                let mut x = unsafe { load::<L, R>(&columns, i) };
+                let mut x = unsafe { load::<G::Lane, R>(&columns, i) };
                 net::forward(&field, &mut x, PHASE, &twiddles);
                 // SAFETY: as above.
                 unsafe { store(&columns, i, x) };
@@ -156,17 +156,17 @@ impl Twiddles for Inverse<'_> {
 ///
 /// # Safety
 ///
-/// - The processor has what `L` needs.
+/// - The processor has what the lanes need.
 /// - The lines of these nodes, each at its padded place, are this thread's to read and write.
 #[inline(always)]
-pub(super) unsafe fn inverse<L: Arithmetic, const R: usize>(
+pub(super) unsafe fn inverse<G: Ring, const R: usize>(
     data: *mut Line,
     node: Node,
     nodes: usize,
     table: &Table,
 ) {
     // SAFETY: by this function's contract.
-    let field = unsafe { Field::<L>::new(table.prime) };
+    let field = unsafe { G::new(table.prime) };
     let rows = rows(node.row, table.odd);
     let stride = (1usize << node.log) / R;
     for n in 0..nodes {
@@ -174,9 +174,9 @@ pub(super) unsafe fn inverse<L: Arithmetic, const R: usize>(
         let twiddles = Inverse::new::<R>(table, rows, node.index);
         for start in (0..stride).step_by(PAGE_LINES) {
             let columns = columns::<R>(data, node.line + start, stride);
-            for i in 0..vectors::<L>(stride.min(PAGE_LINES)) {
+            for i in 0..vectors::<G::Lane>(stride.min(PAGE_LINES)) {
                 // SAFETY: the line is the node's, ours by this function's contract.
-                let mut x = unsafe { load::<L, R>(&columns, i) };
+                let mut x = unsafe { load::<G::Lane, R>(&columns, i) };
                 net::inverse(&field, &mut x, &twiddles);
                 // SAFETY: as above.
                 unsafe { store(&columns, i, x) };
@@ -192,10 +192,10 @@ pub(super) unsafe fn inverse<L: Arithmetic, const R: usize>(
 ///
 /// # Safety
 ///
-/// - The processor has what `L` needs.
+/// - The processor has what the lanes need.
 /// - Memory for the plan at `data`, of which this chunk's lines are this thread's to write.
 #[inline(always)]
-pub(super) unsafe fn first<L: Lanes, const M: usize, const R: usize>(
+pub(super) unsafe fn first<G: Front, const M: usize, const R: usize>(
     data: *mut Line,
     operand: Digits<'_>,
     plan: Plan,
@@ -203,22 +203,22 @@ pub(super) unsafe fn first<L: Lanes, const M: usize, const R: usize>(
     table: &Table,
 ) {
     // SAFETY: by this function's contract.
-    let field = unsafe { Field::<L>::new(table.prime) };
+    let field = unsafe { G::new(table.prime) };
     let stride = 1usize << plan.column_log();
     let start = chunk * PAGE_LINES;
     let columns = columns::<R>(data, start, stride);
-    let split = Split::new(&field, plan.digit_bits);
-    let zero = field.splat(0);
+    let split = field.split(plan.digit_bits);
+    let zero = field.zero();
+    let width = vectors::<G::Lane>(1);
     // The columns after these are zero.
     let live = operand.lines().div_ceil(stride).min(R);
-    for i in 0..stride.min(PAGE_LINES) {
+    for i in 0..width * stride.min(PAGE_LINES) {
         let mut x = [zero; R];
         for (c, x) in x.iter_mut().enumerate().take(live) {
-            let digits = operand.line(&split, c * stride + start + i);
-            *x = residue(&field, digits);
+            *x = field.residues(&operand, &split, width * (c * stride + start) + i);
         }
         for c in 0..R / M {
-            let mut column = [field.p; M];
+            let mut column = [zero; M];
             for t in 0..M {
                 column[t] = x[t * (R / M) + c];
             }
@@ -229,10 +229,10 @@ pub(super) unsafe fn first<L: Lanes, const M: usize, const R: usize>(
         }
         for e in 0..M {
             match R / M {
-                16 if live <= 8 => head_forward::<L, M, 16, true>(&field, table, e, &mut x),
-                16 => head_forward::<L, M, 16, false>(&field, table, e, &mut x),
-                4 => head_forward::<L, M, 4, false>(&field, table, e, &mut x),
-                2 => head_forward::<L, M, 2, false>(&field, table, e, &mut x),
+                16 if live <= 8 => head_forward::<G, M, 16, true>(&field, table, e, &mut x),
+                16 => head_forward::<G, M, 16, false>(&field, table, e, &mut x),
+                4 => head_forward::<G, M, 4, false>(&field, table, e, &mut x),
+                2 => head_forward::<G, M, 2, false>(&field, table, e, &mut x),
                 _ => {}
             }
         }
@@ -244,13 +244,13 @@ pub(super) unsafe fn first<L: Lanes, const M: usize, const R: usize>(
 /// The binary layers of the first pass on elements `e N..(e + 1) N`, modulo `y^N - omega^e`; if
 /// `HALF`, the upper half of them is zero.
 #[inline(always)]
-fn head_forward<L: Arithmetic, const M: usize, const N: usize, const HALF: bool>(
-    field: &Field<L>,
+fn head_forward<G: Ring, const M: usize, const N: usize, const HALF: bool>(
+    field: &G,
     table: &Table,
     e: usize,
-    x: &mut [L],
+    x: &mut [G::Lane],
 ) {
-    let mut y = [field.p; N];
+    let mut y = [field.zero(); N];
     for i in 0..N {
         y[i] = x[e * N + i];
     }
@@ -269,33 +269,33 @@ fn head_forward<L: Arithmetic, const M: usize, const N: usize, const HALF: bool>
 ///
 /// # Safety
 ///
-/// - The processor has what `L` needs.
+/// - The processor has what the lanes need.
 /// - Memory for the plan at `data`, of which this chunk's lines are this thread's to write.
 #[inline(always)]
-pub(super) unsafe fn last<L: Arithmetic, const M: usize, const R: usize>(
+pub(super) unsafe fn last<G: Ring, const M: usize, const R: usize>(
     data: *mut Line,
     plan: Plan,
     chunk: usize,
     table: &Table,
 ) {
     // SAFETY: by this function's contract.
-    let field = unsafe { Field::<L>::new(table.prime) };
+    let field = unsafe { G::new(table.prime) };
     let stride = 1usize << plan.column_log();
     let start = chunk * PAGE_LINES;
     let columns = columns::<R>(data, start, stride);
-    for i in 0..vectors::<L>(stride.min(PAGE_LINES)) {
+    for i in 0..vectors::<G::Lane>(stride.min(PAGE_LINES)) {
         // SAFETY: the line belongs to this chunk, ours by this function's contract.
-        let mut x = unsafe { load::<L, R>(&columns, i) };
+        let mut x = unsafe { load::<G::Lane, R>(&columns, i) };
         for e in 0..M {
             match R / M {
-                16 => head_inverse::<L, M, 16>(&field, table, e, &mut x),
-                4 => head_inverse::<L, M, 4>(&field, table, e, &mut x),
-                2 => head_inverse::<L, M, 2>(&field, table, e, &mut x),
+                16 => head_inverse::<G, M, 16>(&field, table, e, &mut x),
+                4 => head_inverse::<G, M, 4>(&field, table, e, &mut x),
+                2 => head_inverse::<G, M, 2>(&field, table, e, &mut x),
                 _ => {}
             }
         }
         for c in 0..R / M {
-            let mut column = [field.p; M];
+            let mut column = [field.zero(); M];
             for t in 0..M {
                 column[t] = x[t * (R / M) + c];
             }
@@ -312,13 +312,13 @@ pub(super) unsafe fn last<L: Arithmetic, const M: usize, const R: usize>(
 
 /// Undoes [`head_forward`], up to a factor `N`.
 #[inline(always)]
-fn head_inverse<L: Arithmetic, const M: usize, const N: usize>(
-    field: &Field<L>,
+fn head_inverse<G: Ring, const M: usize, const N: usize>(
+    field: &G,
     table: &Table,
     e: usize,
-    x: &mut [L],
+    x: &mut [G::Lane],
 ) {
-    let mut y = [field.p; N];
+    let mut y = [field.zero(); N];
     for i in 0..N {
         y[i] = x[e * N + i];
     }

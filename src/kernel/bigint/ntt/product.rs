@@ -92,7 +92,7 @@ impl Product<'_> {
     /// - All members call with the same memory and the same plan.
     pub(super) unsafe fn run<K: Kernel>(&self, crew: &impl Crew) -> Result<(), Deserted> {
         let memory = self.memory();
-        for table in tables(self.plan) {
+        for table in tables(self.plan, K::FORM) {
             // SAFETY: the chunks that this member takes are its own until the barrier; the last
             // pass over the prime before reads other memory than this prime's first pass writes,
             // except `other`, which its middle, before the barrier, was the last to read.

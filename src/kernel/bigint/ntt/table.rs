@@ -2,6 +2,8 @@
 
 use std::sync::OnceLock;
 
+#[cfg(target_arch = "x86_64")]
+use super::doubles::factor_in_doubles;
 use super::field::{Factor, PRIMES, Prime};
 use super::plan::{ODD_PARTS, Plan};
 
@@ -54,6 +56,16 @@ impl Table {
         let inverses = (0..odd).map(|row| inverses(prime, &factors[row * stride..])).collect();
         let odd_factors = odd_factors(prime, odd);
         Self { prime: prime_index, odd, stride, factors, inverses, odd_factors }
+    }
+
+    /// The same with every factor changed by `change`.
+    fn map(mut self, change: impl Fn(Factor) -> Factor) -> Self {
+        let odd = &mut self.odd_factors;
+        let factors = self.factors.iter_mut().chain(self.inverses.iter_mut().flatten());
+        let factors = factors.chain(odd.cos.iter_mut().flatten());
+        let factors = factors.chain(odd.sin.iter_mut().flatten()).chain(&mut odd.twist);
+        factors.for_each(|factor| *factor = change(*factor));
+        self
     }
 
     /// Row `row`, which holds an entry for every node of every layer.
@@ -119,16 +131,48 @@ fn odd_factors(prime: Prime, odd: usize) -> OddFactors {
 /// Largest logarithm, plus one.
 const LOGS: usize = 25;
 
+/// How factors are held.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Form {
+    /// [`Factor`] as it is.
+    Integers,
+    /// As in `doubles`.
+    #[cfg(target_arch = "x86_64")]
+    Doubles,
+}
+
+/// Tables of the three primes, by odd part and logarithm.
+type Cache = [[OnceLock<[Table; 3]>; LOGS]; ODD_PARTS.len()];
+
+const fn empty() -> Cache {
+    [const { [const { OnceLock::new() }; LOGS] }; ODD_PARTS.len()]
+}
+
 /// The tables of the three primes for a plan, made at the first call for its length.
-pub(super) fn tables(plan: Plan) -> &'static [Table; 3] {
-    static CACHE: [[OnceLock<[Table; 3]>; LOGS]; ODD_PARTS.len()] =
-        [const { [const { OnceLock::new() }; LOGS] }; ODD_PARTS.len()];
+pub(super) fn tables(plan: Plan, form: Form) -> &'static [Table; 3] {
+    static INTEGERS: Cache = empty();
+    #[cfg(target_arch = "x86_64")]
+    static DOUBLES: Cache = empty();
+    let cache = match form {
+        Form::Integers => &INTEGERS,
+        #[cfg(target_arch = "x86_64")]
+        Form::Doubles => &DOUBLES,
+    };
     let at = ODD_PARTS.iter().position(|&(odd, _)| odd == plan.odd);
-    let row = &CACHE[at.expect("a plan's odd part is one of the list")];
+    let row = &cache[at.expect("a plan's odd part is one of the list")];
     let log = plan.log as usize;
     // A longer table serves shorter lengths too.
     if let Some(found) = row[log..].iter().find_map(OnceLock::get) {
         return found;
     }
-    row[log].get_or_init(|| [0, 1, 2].map(|prime| Table::new(prime, plan.odd, plan.log)))
+    row[log].get_or_init(|| {
+        [0, 1, 2].map(|prime| {
+            let table = Table::new(prime, plan.odd, plan.log);
+            match form {
+                Form::Integers => table,
+                #[cfg(target_arch = "x86_64")]
+                Form::Doubles => table.map(|factor| factor_in_doubles(PRIMES[prime], factor)),
+            }
+        })
+    })
 }

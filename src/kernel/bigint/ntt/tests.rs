@@ -18,6 +18,9 @@ fn multiply_by(plan: Plan, backend: Backend, a: &[u64], b: &[u64]) -> Vec<u64> {
         #[cfg(target_arch = "x86_64")]
         // SAFETY: the vectors are as long as is asked for, and the backend is one of `all`.
         Backend::Ifma => unsafe { product.run::<IfmaKernel>(&crew) },
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: as above.
+        Backend::Fma => unsafe { product.run::<FmaKernel>(&crew) },
         // SAFETY: the vectors are as long as is asked for.
         _ => unsafe { product.run::<PortableKernel>(&crew) },
     };

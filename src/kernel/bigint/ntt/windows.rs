@@ -9,10 +9,10 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 
 use super::field::{PRIMES, WORD_MASK};
-use super::lanes::Arithmetic;
-use super::net::{self, Field, Twiddles};
+use super::lanes::{Arithmetic, Integers};
+use super::net::{self, Field, Ring, Twiddles};
 use super::plan::{ODD_PARTS, Plan};
-use super::table::tables;
+use super::table::{self, tables};
 
 /// What is known of a lane: the place of a [`Form`] in the arena of this thread.
 #[derive(Clone, Copy)]
@@ -120,7 +120,9 @@ impl Arithmetic for Span {
     fn sub(self, other: Self) -> Self {
         self.combine(other, -1)
     }
+}
 
+impl Integers for Span {
     fn add_high(self, x: Self, y: Self) -> Self {
         x.multiplicand();
         // A constant near 2^64 is negative.
@@ -189,7 +191,11 @@ fn for_each_prime(check: impl Fn(&Field<Span>, i128, AnyFactors<'_>)) {
     for (index, prime) in PRIMES.iter().enumerate() {
         // SAFETY: spans need no processor.
         let field = unsafe { Field::<Span>::new(index) };
-        check(&field, prime.p.into(), AnyFactors(tables(plan(1))[index].row(0)));
+        check(
+            &field,
+            prime.p.into(),
+            AnyFactors(tables(plan(1), table::Form::Integers)[index].row(0)),
+        );
     }
 }
 
@@ -243,7 +249,7 @@ fn odd_stays_inside<const M: usize>() {
         let field = unsafe { Field::<Span>::new(index) };
         let p = i128::from(prime.p);
         let x = [(); M].map(|()| Span::unknown(0, 8 * p));
-        let y = net::odd(&field, &tables(plan(M))[index].odd_factors, x);
+        let y = net::odd(&field, &tables(plan(M), table::Form::Integers)[index].odd_factors, x);
         assert_inside(&y, phase_window(1, p), "odd");
     }
 }

@@ -4,7 +4,7 @@
 use std::arch::x86_64::*;
 
 use super::digits::multiples;
-use super::lanes::{Arithmetic, LANES, Lanes};
+use super::lanes::{Arithmetic, Integers, LANES, Lanes};
 
 /// Eight lanes in a register of 512 bits.
 ///
@@ -53,7 +53,9 @@ impl Arithmetic for Zmm {
         // SAFETY: AVX-512 F, by the type's contract.
         Self(unsafe { _mm512_sub_epi64(self.0, other.0) })
     }
+}
 
+impl Integers for Zmm {
     #[inline(always)]
     fn add_high(self, x: Self, y: Self) -> Self {
         // SAFETY: AVX-512 IFMA, by the type's contract.

@@ -1,0 +1,597 @@
+//! Residues as doubles, multiplied by fused multiply-add.
+//!
+//! For processors with AVX2 and FMA, four lanes in a register. A residue is an integer of either
+//! sign, held as a double.
+//!
+//! # Why it is exact
+//!
+//! Every value is an integer below `2^52` in magnitude, so it is a double, and so are sums and
+//! differences of such values.
+//!
+//! *Products.* A factor `w` has `|w| < p / 2`, and beside it `w' = w / p`, rounded: off by at most
+//! `2^-55`, because `|w / p| < 1/2`. For `|x| < 2^52`:
+//!
+//! 1. `h = x w`, rounded, and `l = x w - h`, which is a double, by a fused operation. As
+//!    `|h| <= 2^100`, `|l| <= 2^46`.
+//! 2. `q` is `x w'` rounded to an integer: `1.5 * 2^52` is added by a fused operation, and
+//!    subtracted. As `|x w'| < 2^51`, this rounds once, to the nearest integer. So `q` differs from
+//!    `x w / p` by at most `1/2 + |x| 2^-55`.
+//! 3. `r = x w - q p` has `|r| <= p (1/2 + |x| 2^-55) <= 5/8 p`. `h - q p = r - l` is an integer
+//!    below `2^50`, so a fused operation gives it exactly; and then `(h - q p) + l` is `r`.
+//!
+//! *Reduction*: `x - q p`, where `q` is `x / p` rounded as in 2, is at most `p (1/2 + 2^-40)`.
+//!
+//! *Leaves.* Eight products of factors of at most `5/8 p` each have a sum below `2^100`. It is
+//! gathered on top of `1.5 * 2^101`, where doubles are multiples of `2^49`: a fused operation adds
+//! the product, rounded to such a multiple; the difference from the sum before is the part `h`
+//! that was added; and `l = a b - h`, an integer of at most `2^48`, is added to a second sum,
+//! which stays below `2^51`. So both sums are exact. The first is below `2^51 p`, and is reduced
+//! as above, to at most `3/4 p`, before the second is added.
+//!
+//! The windows of the nets are checked by `bounds`, which runs them on magnitudes.
+#![allow(unsafe_code)]
+
+use std::arch::x86_64::*;
+
+use super::compose::{Joiner, P1_IN_P2, P1_IN_P3, P2_IN_P3, scales};
+use super::digits::{Digits, multiples};
+use super::field::{Factor, PRIMES, Prime, WORD_BITS};
+use super::lanes::{Arithmetic, LANES, Portable};
+use super::net::{Front, Ring, Spread};
+use super::plan::{Line, Node, Plan, padded};
+use super::table::Table;
+
+/// Added and subtracted, it rounds what is below `2^51` to an integer.
+const ROUNDER: f64 = 1.5 * (1u64 << 52) as f64;
+
+/// The same for multiples of `2^49`, below `2^100`.
+const ROUNDER_WIDE: f64 = ROUNDER * (1u64 << 49) as f64;
+
+/// Its bits, with a number below `2^52` in the lowest, are those of the sum of both.
+const INTEGER_BASE: f64 = (1u64 << 52) as f64;
+
+/// `2^-52` modulo each prime.
+const ONE_OVER_WORD: [u64; 3] = [
+    PRIMES[0].inverse(1 << WORD_BITS),
+    PRIMES[1].inverse(1 << WORD_BITS),
+    PRIMES[2].inverse(1 << WORD_BITS),
+];
+
+/// Four doubles in a register of 256 bits.
+///
+/// Needs AVX2 and FMA. The unsafe constructors' contract is that the processor has them; so each
+/// intrinsic below may be called, because a `Ymm` is at hand.
+#[derive(Clone, Copy)]
+pub(super) struct Ymm(__m256d);
+
+impl Arithmetic for Ymm {
+    const WIDTH: usize = 4;
+
+    #[inline(always)]
+    unsafe fn splat(bits: u64) -> Self {
+        // SAFETY: AVX is there, by this function's contract.
+        Self(unsafe { _mm256_set1_pd(f64::from_bits(bits)) })
+    }
+
+    #[inline(always)]
+    unsafe fn load(source: *const u64) -> Self {
+        // SAFETY: AVX is there and 32 bytes are readable, by this function's contract.
+        Self(unsafe { _mm256_loadu_pd(source.cast()) })
+    }
+
+    #[inline(always)]
+    unsafe fn splat_from(source: *const u64) -> Self {
+        // SAFETY: readable and aligned, by this function's contract.
+        let bits = unsafe { source.read() };
+        // SAFETY: AVX is there, by this function's contract.
+        unsafe { Self::splat(bits) }
+    }
+
+    #[inline(always)]
+    unsafe fn store(self, target: *mut u64) {
+        // SAFETY: 32 bytes are writable, by this function's contract; AVX by the type's.
+        unsafe { _mm256_storeu_pd(target.cast(), self.0) }
+    }
+
+    #[inline(always)]
+    fn add(self, other: Self) -> Self {
+        // SAFETY: AVX, by the type's contract.
+        Self(unsafe { _mm256_add_pd(self.0, other.0) })
+    }
+
+    #[inline(always)]
+    fn sub(self, other: Self) -> Self {
+        // SAFETY: AVX, by the type's contract.
+        Self(unsafe { _mm256_sub_pd(self.0, other.0) })
+    }
+}
+
+impl Ymm {
+    /// `self other`, rounded.
+    #[inline(always)]
+    fn mul(self, other: Self) -> Self {
+        // SAFETY: AVX, by the type's contract.
+        Self(unsafe { _mm256_mul_pd(self.0, other.0) })
+    }
+
+    /// `self other + sum`, rounded once.
+    #[inline(always)]
+    fn mul_plus(self, other: Self, sum: Self) -> Self {
+        // SAFETY: FMA, by the type's contract.
+        Self(unsafe { _mm256_fmadd_pd(self.0, other.0, sum.0) })
+    }
+
+    /// `self other - sum`, rounded once.
+    #[inline(always)]
+    fn mul_minus(self, other: Self, sum: Self) -> Self {
+        // SAFETY: FMA, by the type's contract.
+        Self(unsafe { _mm256_fmsub_pd(self.0, other.0, sum.0) })
+    }
+
+    /// `self - x y`, rounded once.
+    #[inline(always)]
+    fn minus_product(self, x: Self, y: Self) -> Self {
+        // SAFETY: FMA, by the type's contract.
+        Self(unsafe { _mm256_fnmadd_pd(x.0, y.0, self.0) })
+    }
+
+    /// The numbers below `2^52` in the lanes of a vector of integers.
+    #[inline(always)]
+    fn of_integers(&self, integers: __m256i) -> Self {
+        // SAFETY: AVX, by the type's contract.
+        let base = unsafe { _mm256_set1_pd(INTEGER_BASE) };
+        // SAFETY: as above.
+        let integers = unsafe { _mm256_castsi256_pd(integers) };
+        // SAFETY: as above.
+        Self(unsafe { _mm256_or_pd(integers, base) }).sub(Self(base))
+    }
+
+    /// The lanes, integers in `0..2^52`, as such.
+    #[inline(always)]
+    fn to_integers(self, target: &mut [u64]) {
+        assert_eq!(target.len(), 4, "a place for each lane");
+        // SAFETY: AVX, by the type's contract.
+        let base = unsafe { _mm256_set1_pd(INTEGER_BASE) };
+        let sum = self.add(Self(base));
+        // SAFETY: as above.
+        let bits = Self(unsafe { _mm256_xor_pd(sum.0, base) });
+        // SAFETY: the slice has 32 bytes, as asserted.
+        unsafe { bits.store(target.as_mut_ptr()) }
+    }
+
+    /// `p` where a lane is negative, else 0.
+    #[inline(always)]
+    fn where_negative(self, p: Self) -> Self {
+        // SAFETY: AVX, by the type's contract.
+        let zero = unsafe { _mm256_setzero_pd() };
+        // SAFETY: as above.
+        let negative = unsafe { _mm256_cmp_pd::<_CMP_LT_OQ>(self.0, zero) };
+        // SAFETY: as above.
+        Self(unsafe { _mm256_and_pd(negative, p.0) })
+    }
+}
+
+/// The bits of a factor and of its quotient by `p`, both as doubles.
+pub(super) fn factor_in_doubles(prime: Prime, factor: Factor) -> Factor {
+    let negative = factor.w > prime.p / 2;
+    let magnitude = if negative { prime.p - factor.w } else { factor.w };
+    let w = if negative { -(magnitude as f64) } else { magnitude as f64 };
+    Factor { w: w.to_bits(), quotient: (w / prime.p as f64).to_bits() }
+}
+
+/// The constants of one prime in registers; proof that the processor has AVX2 and FMA.
+#[derive(Clone, Copy)]
+pub(super) struct DoubleField {
+    prime: Prime,
+    p: Ymm,
+    one_over_p: Ymm,
+    rounder: Ymm,
+    zero: Ymm,
+}
+
+impl DoubleField {
+    #[inline(always)]
+    fn splat(&self, x: f64) -> Ymm {
+        // SAFETY: `new` was told that the processor has AVX.
+        unsafe { Ymm::splat(x.to_bits()) }
+    }
+
+    /// `x w` modulo the prime, in `[0, p)`.
+    #[inline(always)]
+    pub(super) fn mul_canonical(&self, x: Ymm, w: Spread<Ymm>) -> Ymm {
+        let product = self.mul(x, w);
+        product.add(product.where_negative(self.p))
+    }
+}
+
+impl Ring for DoubleField {
+    type Lane = Ymm;
+
+    #[inline(always)]
+    unsafe fn new(index: usize) -> Self {
+        let prime = PRIMES[index];
+        let p = prime.p as f64;
+        // SAFETY: the processor has AVX, by this function's contract.
+        let splat = |x: f64| unsafe { Ymm::splat(x.to_bits()) };
+        Self {
+            prime,
+            p: splat(p),
+            one_over_p: splat(1.0 / p),
+            rounder: splat(ROUNDER),
+            zero: splat(0.0),
+        }
+    }
+
+    #[inline(always)]
+    fn zero(&self) -> Ymm {
+        self.zero
+    }
+
+    /// Residues have either sign: nothing has to be centred.
+    #[inline(always)]
+    fn three_p(&self) -> Ymm {
+        self.zero
+    }
+
+    #[inline(always)]
+    fn four_p(&self) -> Ymm {
+        self.zero
+    }
+
+    #[inline(always)]
+    fn mul_add(&self, acc: Ymm, x: Ymm, w: Spread<Ymm>) -> Ymm {
+        acc.add(self.mul(x, w))
+    }
+
+    #[inline(always)]
+    fn forward(&self, a: Ymm, x: Ymm, w: Spread<Ymm>, reduce: bool) -> (Ymm, Ymm) {
+        let a = if reduce { self.reduce(a) } else { a };
+        let product = self.mul(x, w);
+        (a.add(product), a.sub(product))
+    }
+
+    #[inline(always)]
+    fn inverse(&self, u: Ymm, v: Ymm, w: Spread<Ymm>) -> (Ymm, Ymm) {
+        (u.add(v), self.mul(v.sub(u), w))
+    }
+
+    /// A residue of `x w`, at most `5/8 p`.
+    #[inline(always)]
+    fn mul(&self, x: Ymm, (w, quotient): Spread<Ymm>) -> Ymm {
+        let h = x.mul(w);
+        let l = x.mul_minus(w, h);
+        let q = x.mul_plus(quotient, self.rounder).sub(self.rounder);
+        h.minus_product(q, self.p).add(l)
+    }
+
+    /// At most `p (1/2 + 2^-40)`.
+    #[inline(always)]
+    fn reduce(&self, x: Ymm) -> Ymm {
+        let q = x.mul_plus(self.one_over_p, self.rounder).sub(self.rounder);
+        x.minus_product(q, self.p)
+    }
+}
+
+/// How eight digits are taken from as many bytes as a digit has bits: digit `i` is limb `i`
+/// shifted left by `i (64 - bits)`, with the bits of limb `i - 1` that leave it, and masked.
+#[derive(Clone, Copy)]
+pub(super) struct DoubleSplit {
+    left: [__m256i; 2],
+    right: [__m256i; 2],
+    mask: __m256i,
+    low: __m256i,
+    gap: Ymm,
+}
+
+impl Front for DoubleField {
+    type Split = DoubleSplit;
+
+    #[inline(always)]
+    fn split(&self, digit_bits: u32) -> DoubleSplit {
+        let left = multiples(64 - digit_bits);
+        let right = left.map(|count| 64 - count);
+        // SAFETY: `new` was told that the processor has AVX2.
+        let splat = |x: u64| unsafe { _mm256_set1_epi64x(x.cast_signed()) };
+        let half = |counts: &[u64; LANES], i: usize| {
+            let counts = counts[4 * i..4 * i + 4].as_ptr();
+            // SAFETY: the slice has 32 bytes; AVX as above.
+            unsafe { _mm256_loadu_si256(counts.cast()) }
+        };
+        DoubleSplit {
+            left: [half(&left, 0), half(&left, 1)],
+            right: [half(&right, 0), half(&right, 1)],
+            mask: splat((1 << digit_bits) - 1),
+            low: splat((1 << 49) - 1),
+            gap: self.splat(self.prime.gap() as f64),
+        }
+    }
+
+    #[inline(always)]
+    fn residues(&self, operand: &Digits<'_>, split: &DoubleSplit, vector: usize) -> Ymm {
+        let (line, half) = (vector / 2, vector % 2);
+        let mut rest = [0; LANES];
+        let limbs = operand.limbs_of_line(line, &mut rest);
+        // SAFETY: 64 bytes are readable from `limbs` on (`limbs_of_line`), and these are the
+        // first or last 32 of them; AVX was vouched for in `new`.
+        let here = unsafe { _mm256_loadu_si256(limbs.wrapping_add(4 * half).cast()) };
+        let below = if half == 0 {
+            // Limb -1 counts for nothing: it is shifted by 64.
+            // SAFETY: AVX2 was vouched for in `new`.
+            unsafe { _mm256_permute4x64_epi64::<0b10_01_00_00>(here) }
+        } else {
+            // SAFETY: limbs 3 to 6 of the eight.
+            unsafe { _mm256_loadu_si256(limbs.wrapping_add(3).cast()) }
+        };
+        // SAFETY: AVX2 was vouched for in `new`.
+        let here = unsafe { _mm256_sllv_epi64(here, split.left[half]) };
+        // SAFETY: as above.
+        let below = unsafe { _mm256_srlv_epi64(below, split.right[half]) };
+        // SAFETY: as above.
+        let digits = unsafe { _mm256_or_si256(here, below) };
+        // SAFETY: as above.
+        let digits = unsafe { _mm256_and_si256(digits, split.mask) };
+        // As in `digits::residue`: below 2^51.5, so exact.
+        // SAFETY: as above.
+        let low = unsafe { _mm256_and_si256(digits, split.low) };
+        // SAFETY: as above.
+        let high = unsafe { _mm256_srli_epi64::<49>(digits) };
+        let low = self.zero.of_integers(low);
+        self.zero.of_integers(high).mul_plus(split.gap, low)
+    }
+}
+
+/// Products of leaves: `a <- a b (mod x^8 - rho, p)` for each of `leaves` from `leaf` on, where
+/// `rho` is the leaf's `omega^row R[index]^2`. Results are at most `p (1/2 + e)`.
+///
+/// # Safety
+///
+/// - The processor has AVX2 and FMA.
+/// - The lines of these leaves at `a` are this thread's to read and write, those at `b` to read.
+#[inline(always)]
+pub(super) unsafe fn leaves(
+    a: *mut Line,
+    b: *const Line,
+    leaf: Node,
+    leaves: usize,
+    table: &Table,
+) {
+    // SAFETY: by this function's contract.
+    let field = unsafe { DoubleField::new(table.prime) };
+    let row = table.row(leaf.row);
+    for n in 0..leaves {
+        let place = padded(leaf.line + n);
+        let index = leaf.index + n;
+        let rho = field.spread(&row[index / 2]);
+        let b = b.wrapping_add(place).cast::<u64>();
+        let mut rows = [0u64; 2 * LANES];
+        for half in 0..2 {
+            // SAFETY: half of the leaf's line, readable by this function's contract.
+            let y = field.reduce(unsafe { Ymm::load(b.wrapping_add(4 * half)) });
+            let ry = field.mul(y, rho);
+            let ry = if index.is_multiple_of(2) { ry } else { field.zero.sub(ry) };
+            let at = rows.as_mut_ptr().wrapping_add(4 * half);
+            // SAFETY: lanes 0 to 7 of the sixteen.
+            unsafe { ry.store(at) };
+            // SAFETY: lanes 8 to 15.
+            unsafe { y.store(at.wrapping_add(LANES)) };
+        }
+        // SAFETY: the line is the leaf's, ours by this function's contract.
+        unsafe { leaf_product(&field, a.wrapping_add(place).cast(), &rows) };
+    }
+}
+
+/// One leaf product: `a <- a y`, given `rho y` and `y`. Row `i` of it is `a[i]` times the eight
+/// lanes from `8 - i` on.
+///
+/// # Safety
+///
+/// - 64 bytes at `a` are readable and writable.
+#[inline(always)]
+unsafe fn leaf_product(field: &DoubleField, a: *mut u64, rows: &[u64; 2 * LANES]) {
+    let mut x = [0u64; LANES];
+    for half in 0..2 {
+        // SAFETY: half of the line, readable by this function's contract.
+        let reduced = field.reduce(unsafe { Ymm::load(a.wrapping_add(4 * half)) });
+        // SAFETY: half of the array.
+        unsafe { reduced.store(x.as_mut_ptr().wrapping_add(4 * half)) };
+    }
+    let base = field.splat(ROUNDER_WIDE);
+    let (mut high, mut low) = ([base; 2], [field.zero; 2]);
+    for (i, x) in x.iter().enumerate() {
+        // SAFETY: a reference is readable; AVX was vouched for in `DoubleField::new`.
+        let x = unsafe { Ymm::splat_from(x) };
+        for half in 0..2 {
+            let row = rows[LANES - i + 4 * half..][..4].as_ptr();
+            // SAFETY: the slice has 32 bytes; AVX as above.
+            let row = unsafe { Ymm::load(row) };
+            let sum = x.mul_plus(row, high[half]);
+            low[half] = low[half].add(x.mul_minus(row, sum.sub(high[half])));
+            high[half] = sum;
+        }
+    }
+    for half in 0..2 {
+        let product = field.reduce(field.reduce(high[half].sub(base)).add(low[half]));
+        // SAFETY: half of the line, writable by this function's contract.
+        unsafe { product.store(a.wrapping_add(4 * half)) };
+    }
+}
+
+/// Joins residues that are doubles; the digits are integers of any processor.
+pub(super) struct DoubleJoiner {
+    fields: [DoubleField; 3],
+    scales: [Factor; 3],
+    /// `1 / p1 mod p2`, `1 / p1 mod p3`, `1 / p2 mod p3`.
+    inverses: [Factor; 3],
+}
+
+impl Joiner for DoubleJoiner {
+    type Digits = Portable;
+
+    #[inline(always)]
+    unsafe fn new(plan: &Plan) -> Self {
+        // SAFETY: by this function's contract.
+        let fields = [0, 1, 2].map(|i| unsafe { DoubleField::new(i) });
+        // Leaf products have no factor 2^-52 here.
+        let mut scales = scales(*plan);
+        for (i, scale) in scales.iter_mut().enumerate() {
+            let w = PRIMES[i].mul(scale.w, ONE_OVER_WORD[i]);
+            *scale = factor_in_doubles(PRIMES[i], PRIMES[i].factor(w));
+        }
+        let inverses = [(1, P1_IN_P2), (2, P1_IN_P3), (2, P2_IN_P3)];
+        let inverses = inverses.map(|(i, factor)| factor_in_doubles(PRIMES[i], factor));
+        Self { fields, scales, inverses }
+    }
+
+    #[inline(always)]
+    fn splat(&self, x: u64) -> Portable {
+        // SAFETY: any processor will do.
+        unsafe { Portable::splat(x) }
+    }
+
+    #[inline(always)]
+    unsafe fn digits<const D: u32>(&self, residues: [*const Line; 3]) -> [Portable; 3] {
+        let [f1, f2, f3] = &self.fields;
+        let [scale1, scale2, scale3] = &self.scales;
+        let (scale1, scale2) = (f1.spread(scale1), f2.spread(scale2));
+        let scale3 = f3.spread(scale3);
+        let [p1_in_p2, p1_in_p3, p2_in_p3] = &self.inverses;
+        let (p1_in_p2, p1_in_p3) = (f2.spread(p1_in_p2), f3.spread(p1_in_p3));
+        let p2_in_p3 = f3.spread(p2_in_p3);
+        let mut mixed = [[0; LANES]; 3];
+        for half in [0, 4] {
+            let mut x = [f1.zero; 3];
+            for (x, line) in x.iter_mut().zip(residues) {
+                // SAFETY: half of a line, readable by this function's contract.
+                *x = unsafe { Ymm::load(line.cast::<u64>().wrapping_add(half)) };
+            }
+            // Whatever is multiplied is below 2 p in magnitude.
+            let r1 = f1.mul_canonical(x[0], scale1);
+            let r2 = f2.mul(x[1], scale2);
+            let r3 = f3.mul(x[2], scale3);
+            let t2 = f2.mul_canonical(r2.sub(r1), p1_in_p2);
+            let s3 = f3.mul(r3.sub(r1), p1_in_p3);
+            let t3 = f3.mul_canonical(s3.sub(t2), p2_in_p3);
+            for (mixed, x) in mixed.iter_mut().zip([r1, t2, t3]) {
+                x.to_integers(&mut mixed[half..half + 4]);
+            }
+        }
+        let [r1, t2, t3] = mixed;
+        let mut digits = [[0; LANES]; 3];
+        for i in 0..LANES {
+            [digits[0][i], digits[1][i], digits[2][i]] = join::<D>(r1[i], t2[i], t3[i]);
+        }
+        // SAFETY: the arrays are 64 bytes; any processor will do.
+        digits.map(|digits| unsafe { Portable::load(digits.as_ptr()) })
+    }
+}
+
+/// `r1 + p1 t2 + p1 p2 t3` in digits of `D` bits.
+#[inline(always)]
+#[expect(clippy::cast_possible_truncation, reason = "words of a longer number")]
+fn join<const D: u32>(r1: u64, t2: u64, t3: u64) -> [u64; 3] {
+    const P1_P2: u128 = PRIMES[0].p as u128 * PRIMES[1].p as u128;
+    let [low, high] = [P1_P2 as u64, (P1_P2 >> 64) as u64].map(u128::from);
+    let sum = u128::from(r1) + u128::from(PRIMES[0].p) * u128::from(t2) + low * u128::from(t3);
+    let above = high * u128::from(t3) + (sum >> 64);
+    let (w0, w1, w2) = (sum as u64, above as u64, (above >> 64) as u64);
+    let max = (1 << D) - 1;
+    let d1 = w0 >> D | w1 << (64 - D);
+    let d2 = w1 >> (2 * D - 64) | w2 << (128 - 2 * D);
+    [w0 & max, d1 & max, d2]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Values at both ends of what is allowed, and noise.
+    fn values(max: i64, seed: u64) -> Vec<i64> {
+        let mut state = seed | 1;
+        let mut noise = || {
+            state = state.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(0x1405_7b7e_f767_814f);
+            state.cast_signed() % (max + 1)
+        };
+        let mut values = vec![0, 1, -1, max, -max, max - 1, 1 - max, max / 2, -max / 3];
+        values.extend((0..2000).map(|_| noise()));
+        values
+    }
+
+    fn lanes(x: i64) -> Ymm {
+        // SAFETY: tests come here only where AVX is.
+        unsafe { Ymm::splat((x as f64).to_bits()) }
+    }
+
+    fn lane(x: Ymm) -> i64 {
+        let mut out = [0; 4];
+        // SAFETY: the array is 32 bytes.
+        unsafe { x.store(out.as_mut_ptr()) };
+        let x = f64::from_bits(out[0]);
+        assert_eq!(x, x.trunc());
+        #[expect(clippy::cast_possible_truncation, reason = "an integer, below 2^53")]
+        return x as i64;
+    }
+
+    fn for_each_field(check: impl Fn(DoubleField, i128)) {
+        if !is_x86_feature_detected!("avx2") || !is_x86_feature_detected!("fma") {
+            return;
+        }
+        for (i, prime) in PRIMES.iter().enumerate() {
+            // SAFETY: the processor was just asked.
+            check(unsafe { DoubleField::new(i) }, prime.p.into());
+        }
+    }
+
+    #[test]
+    fn products_and_reductions_are_exact_and_inside_their_bounds() {
+        for_each_field(|field, p| {
+            let max = (1i64 << 52) - 1;
+            let half = i64::try_from(p / 2).unwrap();
+            for (x, w) in values(max, 7).into_iter().zip(values(half, 99).into_iter().rev()) {
+                for w in [w, half, -half, 1] {
+                    let residue = u64::try_from(i128::from(w).rem_euclid(p)).unwrap();
+                    let factor = factor_in_doubles(field.prime, field.prime.factor(residue));
+                    let found = i128::from(lane(field.mul(lanes(x), field.spread(&factor))));
+                    let product = i128::from(x) * i128::from(w);
+                    assert_eq!((found - product) % p, 0, "{x} {w} modulo {p}");
+                    let bound = p / 2 + ((i128::from(x).abs() * p) >> 55) + 1;
+                    assert!(found.abs() <= bound, "{x} {w} modulo {p}: {found}");
+                }
+                let found = i128::from(lane(field.reduce(lanes(x))));
+                assert_eq!((found - i128::from(x)) % p, 0, "{x} modulo {p}");
+                assert!(found.abs() <= p / 2 + (p >> 40), "{x} modulo {p}: {found}");
+            }
+        });
+    }
+
+    #[test]
+    fn leaf_products_are_exact_at_the_bounds() {
+        for_each_field(|field, p| {
+            let most = i64::try_from(p * 5 / 8).unwrap();
+            let sets = [[most; 8], [-most; 8]];
+            let noise = values(most, 3);
+            let sets = sets
+                .into_iter()
+                .chain(noise.chunks_exact(8).map(|x| <[i64; 8]>::try_from(x).unwrap()));
+            for a in sets {
+                let y = [most, most - 1, -most, 5, 0, most, most, -1];
+                let ry = [-most, most, most, 1 - most, most, most, most, 2];
+                let bits = |x: i64| (x as f64).to_bits();
+                let mut rows = [0; 16];
+                for i in 0..8 {
+                    (rows[i], rows[8 + i]) = (bits(ry[i]), bits(y[i]));
+                }
+                let mut line = a.map(bits);
+                // SAFETY: the array is 64 bytes.
+                unsafe { leaf_product(&field, line.as_mut_ptr(), &rows) };
+                for (n, found) in line.iter().enumerate() {
+                    let row = |i: usize| if n >= i { y[n - i] } else { ry[8 + n - i] };
+                    let sum: i128 = (0..8).map(|i| i128::from(a[i]) * i128::from(row(i))).sum();
+                    #[expect(clippy::cast_possible_truncation, reason = "an integer, below 2^53")]
+                    let found = f64::from_bits(*found) as i128;
+                    assert_eq!((found - sum) % p, 0, "lane {n} modulo {p}");
+                    assert!(found.abs() <= p / 2 + (p >> 40), "lane {n} modulo {p}");
+                }
+            }
+        });
+    }
+}
