@@ -149,7 +149,7 @@ pub use array::{
     Refused, SharedArray,
 };
 #[cfg(not(loom))]
-pub use compute::{Matrix, Product, Scalar, SharedBigUint};
+pub use compute::{Matrix, MatrixMut, Product, Scalar, SharedBigUint};
 pub use control::{Holder, LockState, Participant, RegionInfo, RegionKind, RegionState, regions};
 pub use error::{Death, Error, Limit, Phase, Result, TaskError};
 pub use exit::ExitReason;

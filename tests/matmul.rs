@@ -1,9 +1,12 @@
 //! Matrix products by teams of workers.
 
-use std::sync::atomic::{AtomicBool, Ordering};
-
-use brigade::kernel::matmul::{MatMut, MatRef, naive};
+use brigade::kernel::matmul::{Kernel, MatMut, MatRef, naive};
 use brigade::{Error, Matrix, Pool, SharedArray, Start};
+
+#[path = "matmul/faults.rs"]
+mod faults;
+#[path = "matmul/shapes.rs"]
+mod shapes;
 
 fn matrix(m: usize, n: usize, seed: usize) -> SharedArray<f64> {
     // Small integers: every product and sum is exact, so results must be equal.
@@ -101,75 +104,95 @@ fn two_products_at_once_do_not_wait_for_each_other_for_ever() {
     });
 }
 
-/// The ids of all workers: asked until each has answered.
-fn worker_pids(pool: &Pool) -> Vec<u32> {
-    let mut pids = Vec::new();
-    while pids.len() < pool.workers() {
-        let asked: Vec<_> = (0..pool.workers())
-            .map(|_| pool.submit(|()| std::process::id(), ()).unwrap())
-            .collect();
-        pids.extend(asked.into_iter().map(|handle| handle.join().unwrap()));
-        pids.sort_unstable();
-        pids.dedup();
+#[test]
+fn every_kernel_that_is_here_can_be_forced_and_agrees_with_the_oracle() {
+    let pool = Pool::builder().workers(2).build().unwrap();
+    let (a, b) = (matrix(310, 290, 1), matrix(290, 330, 2));
+    let expected = expected(&a, &b);
+    for kernel in Kernel::all() {
+        let c = pool.product(&a, &b).kernel(kernel).run().unwrap();
+        assert_eq!(c.as_slice(), expected, "{kernel}");
     }
-    pids
+    if let Ok(name) = std::env::var("BRIGADE_KERNEL") {
+        assert_eq!(Kernel::best().to_string(), name, "the kernel that the environment names");
+    }
 }
 
-/// Runs `product` while another thread kills a worker as soon as the product is under way.
-fn with_a_worker_killed<R>(pool: &Pool, product: impl FnOnce() -> R) -> (R, u32) {
-    let victim = worker_pids(pool)[0];
-    let is_over = AtomicBool::new(false);
-    std::thread::scope(|scope| {
-        scope.spawn(|| {
-            while pool.stats().offered < 2 {
-                if is_over.load(Ordering::Acquire) {
-                    return;
-                }
-                std::thread::yield_now();
-            }
-            let victim = nix::unistd::Pid::from_raw(victim.cast_signed());
-            nix::sys::signal::kill(victim, nix::sys::signal::Signal::SIGKILL).unwrap();
-        });
-        let result = product();
-        is_over.store(true, Ordering::Release);
-        (result, victim)
+/// Numbers in [-1, 1) that are no small integers.
+fn noise(m: usize, n: usize, seed: u64) -> SharedArray<f32> {
+    let mut state = seed;
+    SharedArray::from_fn([m, n], |_| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        f32::from(u16::try_from(state >> 48).unwrap()) / 32768.0 - 1.0
     })
+    .unwrap()
 }
 
 #[test]
-fn a_worker_killed_in_a_product_is_named_and_hangs_nobody() {
-    let pool = Pool::builder().workers(3).build().unwrap();
-    // Packed panels and barriers; strips of a wide product, without a barrier.
-    for (m, k, n) in [(700, 1100, 700), (300, 900, 2000)] {
-        let (a, b) = (matrix(m, k, 7), matrix(k, n, 8));
-        let expected = expected(&a, &b);
-        let mut named = 0;
-        for _ in 0..20 {
-            match with_a_worker_killed(&pool, || pool.matmul(&a, &b)) {
-                // The product, or the worker's part of it, was complete before the kill.
-                (Ok(c), _) => assert!(c.as_slice() == expected, "a wrong product, {m} {k} {n}"),
-                (Err(error), victim) => {
-                    assert_eq!(error.death().expect("a death").pid, victim, "{error}");
-                    named += 1;
-                }
-            }
-            if named >= 3 {
-                break;
+fn the_error_is_within_the_bound_that_is_promised() {
+    let pool = Pool::builder().workers(2).build().unwrap();
+    // In f64 products of f32 are exact and sums nearly so.
+    for (m, k, n) in [(300, 700, 200), (64, 5000, 64), (500, 30, 600)] {
+        let (a, b) = (noise(m, k, 1), noise(k, n, 2));
+        let c = pool.matmul(&a, &b).unwrap();
+        for i in (0..m).step_by(7) {
+            for j in (0..n).step_by(11) {
+                let terms = (0..k).map(|p| f64::from(a[[i, p]]) * f64::from(b[[p, j]]));
+                let (exact, size) =
+                    terms.fold((0.0, 0.0), |(sum, size), x| (sum + x, size + f64::abs(x)));
+                let bound = f64::from(f32::EPSILON) * (k + 4) as f64 * size;
+                let error = (f64::from(c[[i, j]]) - exact).abs();
+                assert!(error <= bound, "{m} {k} {n} at {i}, {j}: {error} > {bound}");
             }
         }
-        assert!(named > 0, "no kill met a product {m} {k} {n}");
-        assert!(pool.matmul(&a, &b).unwrap().as_slice() == expected);
     }
 }
 
 #[test]
-fn a_repeatable_product_survives_the_death_of_a_worker() {
+fn factors_are_applied_as_the_formula_says() {
     let pool = Pool::builder().workers(2).build().unwrap();
-    let (a, b) = (matrix(700, 1100, 9), matrix(1100, 700, 10));
-    let expected = expected(&a, &b);
-    for _ in 0..4 {
-        let (c, _) = with_a_worker_killed(&pool, || pool.product(&a, &b).retries(3).run());
-        assert_eq!(c.unwrap().as_slice(), expected);
+    // Computed by the caller, and shared.
+    for (m, k, n) in [(5, 7, 6), (301, 303, 299)] {
+        let (a, b, before) = (matrix(m, k, 1), matrix(k, n, 2), matrix(m, n, 3));
+        let product = expected(&a, &b);
+        for alpha in [0.0, 1.0, -1.0, 2.5] {
+            for beta in [0.0, 1.0, -1.0, 2.5] {
+                let mut c = SharedArray::from_slice(before.as_slice()).unwrap();
+                c.reshape([m, n]).unwrap();
+                pool.product(&a, &b).alpha(alpha).beta(beta).run_into(&mut c).unwrap();
+                let right = product.iter().zip(before.as_slice());
+                let right: Vec<f64> = right.map(|(x, y)| alpha * x + beta * y).collect();
+                assert_eq!(c.as_slice(), right, "{alpha} {beta} {m}");
+            }
+        }
     }
-    assert!(pool.stats().restarts > 0, "no kill met a product");
+}
+
+#[test]
+fn nan_and_infinity_go_where_the_formula_takes_them() {
+    let pool = Pool::builder().workers(2).build().unwrap();
+    for size in [9, 310] {
+        let mut a = matrix(size, size, 1);
+        a[[3, 4]] = f64::NAN;
+        a[[5, 6]] = f64::INFINITY;
+        let b = SharedArray::from_fn([size, size], |_| 1.0).unwrap();
+        // A beta of 0 overwrites what cannot be multiplied away.
+        let mut c = SharedArray::from_fn([size, size], |_| f64::NAN).unwrap();
+        pool.product(&a, &b).run_into(&mut c).unwrap();
+        for (i, row) in c.as_slice().chunks(size).enumerate() {
+            let is_right = |x: &f64| match i {
+                3 => x.is_nan(),
+                5 => *x == f64::INFINITY,
+                _ => x.is_finite(),
+            };
+            assert!(row.iter().all(is_right), "row {i} of {size}");
+        }
+        // With any other beta it stays, and an alpha of 0 reads neither A nor B.
+        let mut c = SharedArray::from_fn([size, size], |_| f64::NAN).unwrap();
+        pool.product(&a, &b).beta(1.0).run_into(&mut c).unwrap();
+        assert!(c.as_slice().iter().all(|x| x.is_nan()));
+        let mut c = SharedArray::from_fn([size, size], |_| 2.0).unwrap();
+        pool.product(&a, &b).alpha(0.0).beta(3.0).run_into(&mut c).unwrap();
+        assert!(c.as_slice().iter().all(|&x| x == 6.0));
+    }
 }

@@ -64,6 +64,7 @@ pub use element::Element;
 pub use gram::{gram, multiply_gram};
 pub use naive::naive;
 
+pub(crate) use params::SHARED_NS;
 pub use table::{KERNEL_VARIABLE, Kernel};
 pub use view::{MatMut, MatRef, Strided};
 
@@ -214,9 +215,16 @@ pub fn scratch_bytes<T: Element>(m: usize, n: usize, k: usize, members: usize) -
     if members <= 1 { 0 } else { loops::scratch_bytes::<T>(m, n, k) }
 }
 
+/// What a product takes one process, in nanoseconds: an estimate from the operations and the
+/// bytes that it takes at least.
+pub(crate) fn alone_ns<T: Element>(m: usize, n: usize, k: usize) -> f64 {
+    let (m, n, k, size) = (m as f64, n as f64, k as f64, size_of::<T>() as f64);
+    let arithmetic_ns = 2.0 * m * n * k * size * params::NS_A_FLOP_BYTE;
+    let memory_ns = (m * k + k * n + m * n) * size * params::NS_A_BYTE;
+    arithmetic_ns.max(memory_ns)
+}
+
 /// Whether a crew of two at hand finishes a product sooner than its caller alone.
-///
-/// An estimate from the operations and the bytes that it takes at least.
 ///
 /// # Examples
 ///
@@ -228,10 +236,7 @@ pub fn scratch_bytes<T: Element>(m: usize, n: usize, k: usize, members: usize) -
 /// ```
 #[must_use]
 pub fn worth_sharing<T: Element>(m: usize, n: usize, k: usize) -> bool {
-    let (m, n, k, size) = (m as f64, n as f64, k as f64, size_of::<T>() as f64);
-    let arithmetic_ns = 2.0 * m * n * k * size * params::NS_A_FLOP_BYTE;
-    let memory_ns = (m * k + k * n + m * n) * size * params::NS_A_BYTE;
-    arithmetic_ns.max(memory_ns) >= params::SHARED_NS
+    alone_ns::<T>(m, n, k) >= SHARED_NS
 }
 
 /// How a product is computed.

@@ -99,7 +99,7 @@ pub(super) const GRAM_COLUMNS: usize = 64;
 /// A product is shared if it would take one worker longer than this, in nanoseconds: waking and
 /// collecting another takes 5 to 70 us, and sharing saves half. With a crew that spins (two
 /// threads, nothing to wake), f64 n = 64 gains 1.5, n = 100 (18 us) 1.85, n = 200 1.9.
-pub(super) const SHARED_NS: f64 = 50_000.0;
+pub(crate) const SHARED_NS: f64 = 50_000.0;
 
 /// Nanoseconds an operation and byte of element: 100 GFLOP/s in f64, 200 in f32.
 pub(super) const NS_A_FLOP_BYTE: f64 = 1.0 / 800.0;
