@@ -218,3 +218,39 @@ fn an_empty_array_crosses() {
     let inside: Frozen<f64> = unpack(&worker_windows(), &wires(&leases), &bytes).unwrap();
     assert_eq!((inside.len(), inside.shape().dims()), (0, &[3, 0][..]));
 }
+
+/// A handle of a memory, as primitives are.
+struct Handle(crate::control::Memory);
+
+impl serde::Serialize for Handle {
+    fn serialize<S: serde::Serializer>(
+        &self,
+        serializer: S,
+    ) -> std::result::Result<S::Ok, S::Error> {
+        serialize_control(&self.0, serializer)
+    }
+}
+
+impl<'de> serde::Deserialize<'de> for Handle {
+    fn deserialize<D: serde::Deserializer<'de>>(
+        deserializer: D,
+    ) -> std::result::Result<Handle, D::Error> {
+        deserialize_control(deserializer, crate::control::Kind::Event, 7).map(Handle)
+    }
+}
+
+#[test]
+fn a_primitive_with_a_name_crosses_by_it_and_one_without_only_in_a_task() {
+    use crate::control::{Kind, Memory, Spec};
+    let _alone = alone();
+    let name = format!("brigade-test-crossing-{}", std::process::id());
+    let spec = Spec { kind: Kind::Event, tag: 7, entries: 1, body_bytes: 64 };
+    let ((), memory) = Memory::create_named(&name, &spec, |_| Ok(())).unwrap();
+    let bytes = postcard::to_allocvec(&Handle(memory.clone())).unwrap();
+    let Handle(crossed) = postcard::from_bytes(&bytes).unwrap();
+    assert!(crossed.is_same(&memory));
+    memory.unlink().unwrap();
+    assert!(postcard::from_bytes::<Handle>(&bytes).is_err(), "the name is gone");
+    let ((), nameless) = Memory::create(&spec, |_| Ok(())).unwrap();
+    assert!(postcard::to_allocvec(&Handle(nameless)).is_err());
+}

@@ -69,17 +69,32 @@ pub(crate) struct ControlTicket {
     pub(super) tag: u64,
 }
 
-/// Serialises a primitive in `memory`: the body of its `Serialize`.
+/// How a handle of control memory crosses.
+#[derive(Debug, Serialize, Deserialize)]
+enum Crossing {
+    /// Lent, inside the codec of a task.
+    Lent(ControlTicket),
+    /// By name, anywhere.
+    Named(String),
+}
+
+/// Serialises a primitive in `memory`: the body of its `Serialize`. One with a name crosses by it,
+/// wherever there is somebody to open it.
 ///
 /// # Errors
 ///
-/// Outside of the codec of a task, in a forked child, and in a worker other than on the way back.
+/// In a forked child; without a name, outside of the codec of a task, and in a worker other than on
+/// the way back.
 pub(crate) fn serialize_control<S: Serializer>(
     memory: &Memory,
     serializer: S,
 ) -> Result<S::Ok, S::Error> {
+    if let Some(name) = memory.name() {
+        memory.check().map_err(S::Error::custom)?;
+        return Crossing::Named(name.to_owned()).serialize(serializer);
+    }
     match handoff::lend_control(memory, || Ok(None)) {
-        Ok(ticket) => ticket.serialize(serializer),
+        Ok(ticket) => Crossing::Lent(ticket).serialize(serializer),
         Err(refusal) => Err(S::Error::custom(handoff::noted(refusal))),
     }
 }
@@ -88,13 +103,20 @@ pub(crate) fn serialize_control<S: Serializer>(
 ///
 /// # Errors
 ///
-/// Outside of the codec of a task, and for a memory that was not lent to it.
+/// Outside of the codec of a task, and for a memory that was not lent to it; for one with a name,
+/// if it cannot be opened.
 pub(crate) fn deserialize_control<'de, D: Deserializer<'de>>(
     deserializer: D,
     kind: Kind,
     tag: u64,
 ) -> Result<Memory, D::Error> {
-    let ticket = ControlTicket::deserialize(deserializer)?;
+    let ticket = match Crossing::deserialize(deserializer)? {
+        Crossing::Lent(ticket) => ticket,
+        Crossing::Named(name) => {
+            let opened = Memory::open_named(&name, kind, tag, |_| Ok(()));
+            return opened.map(|((), memory)| memory).map_err(D::Error::custom);
+        }
+    };
     handoff::take_control(&ticket, kind, tag)
         .map_err(|refusal| D::Error::custom(handoff::noted(refusal)))
 }
