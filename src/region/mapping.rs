@@ -81,7 +81,7 @@ impl Mapping {
         Ok((Mapping { bytes, address: Address::Named(name.to_string()), id, file }, header))
     }
 
-    /// Maps the region that `file` holds open and locked.
+    /// Maps the region that `file` has open.
     fn of_region(name: &Name, file: File) -> Result<(Mapping, Header)> {
         let shown = shm::path_of(name.as_str()).display().to_string();
         let (id, file_bytes) = file::identity(&file, &shown)?;
@@ -118,7 +118,8 @@ impl Mapping {
     pub(crate) fn again(address: &Address, expected: FileId, access: Access) -> Result<Mapping> {
         let (mapping, _) = match address {
             Address::File(path) => Mapping::file(path, access)?,
-            Address::Named(name) => Mapping::named(&Name::new(name)?)?,
+            // Not locked: who lends it to this process holds it, and may be the last to do so.
+            Address::Named(name) => Mapping::of_region(&Name::new(name)?, shm::open_raw(name)?)?,
             Address::Raw(name) => return Mapping::raw(&Name::new(name)?, 0)?.only_if(expected),
         };
         mapping.only_if(expected)

@@ -104,7 +104,7 @@ fn checked(name: &str) -> Result<File> {
     Ok(file)
 }
 
-/// Opens a file of this user's that is no region, without locking it: others may remove it.
+/// Opens a file of this user's without locking it: the others may remove its name.
 ///
 /// # Errors
 ///
@@ -241,10 +241,11 @@ pub(crate) fn lock_unheld(name: &str) -> Result<Option<File>> {
 ///
 /// Either way the shared lock that `file` had is gone: only for who is about to close it.
 pub(crate) fn is_last(file: &File, name: &str) -> bool {
-    let is_unkept = file.metadata().is_ok_and(|metadata| metadata.mode() & 0o7777 == 0o600);
     // Converting gives the shared lock up before it asks for the exclusive one, so that of two
     // who are last at once one finds the other's gone.
-    is_unkept && file::try_lock(file, Hold::Exclusive, name).unwrap_or(false)
+    let is_locked = file::try_lock(file, Hold::Exclusive, name).unwrap_or(false);
+    // Asked only now: another holder may have kept it, and gone, a moment ago.
+    is_locked && file.metadata().is_ok_and(|metadata| metadata.mode() & 0o7777 == 0o600)
 }
 
 /// Removes a name.

@@ -87,6 +87,24 @@ fn the_last_to_let_go_removes_the_name() {
 }
 
 #[test]
+fn workers_that_an_array_was_lent_to_do_not_keep_its_name() {
+    // No other test of this process may see descriptors come and go.
+    let _check = LeakCheck::new();
+    alone(|| {
+        let name = unique("lent");
+        let pool = brigade::Pool::builder().workers(2).build().unwrap();
+        let mut array = SharedArray::<u32>::create(&name, [1000]).unwrap();
+        // SAFETY: nobody else knows the name.
+        let lent = unsafe { array.lend_mut() };
+        pool.par_chunks_mut(lent, 10).for_each(|part| part.fill(3)).unwrap();
+        assert_eq!(array.get([999]), Some(3));
+        drop(array);
+        assert!(!path_of(&name).exists());
+        assert_eq!(pool.submit(|n: u8| n + 1, 1).unwrap().join().unwrap(), 2);
+    });
+}
+
+#[test]
 fn a_kept_array_stays_until_it_is_unlinked() {
     let _check = LeakCheck::new();
     let name = unique("kept");
