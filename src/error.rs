@@ -106,6 +106,14 @@ pub enum Error {
         /// How many threads it found.
         threads: usize,
     },
+    /// A task of a pool in a task of a pool, and so on, was to start yet another.
+    #[error("pools are nested {depth} deep here, and {limit} is the limit; use the outer pool")]
+    TooDeep {
+        /// How many pools are above this process.
+        depth: u32,
+        /// How many there may be.
+        limit: u32,
+    },
     /// A process of the engine could not be started.
     #[error("could not start {what}: {reason}")]
     Spawn {
@@ -181,6 +189,18 @@ pub enum Error {
         /// How long.
         after: Duration,
     },
+    /// The time given to wait for several tasks was over before all had ended.
+    #[error(
+        "{unfinished} of {total} tasks unfinished after {after:?}; wait again, cancel or kill them"
+    )]
+    Unfinished {
+        /// How many had not ended.
+        unfinished: usize,
+        /// How many were waited for.
+        total: usize,
+        /// How long.
+        after: Duration,
+    },
     /// A task did not return a value.
     #[error(transparent)]
     Task(#[from] TaskError),
@@ -214,6 +234,7 @@ impl Error {
                 | Error::Full { .. }
                 | Error::Empty { .. }
                 | Error::TimedOut { .. }
+                | Error::Unfinished { .. }
         )
     }
 

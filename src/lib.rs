@@ -155,8 +155,10 @@ pub use error::{Death, Error, Limit, Phase, Result, TaskError};
 pub use exit::ExitReason;
 #[cfg(not(loom))]
 pub use pool::{
-    Body, Chunks, Described, Enumerated, Given, Handle, Imap, In, Lent, Nothing, Operand, Options,
-    Out, ParChunks, ParMap, Plain, Pool, PoolBuilder, SharedValue, Sharing, Start, Stats,
+    AsCompleted, Body, Chunks, Described, Enumerated, Given, Handle, Imap, In, Lent, Nothing,
+    Operand, Options, Out, ParChunks, ParMap, Plain, Pool, PoolBuilder, Restarts, ReturnWhen,
+    SharedValue, Sharing, Shutdown, Star, Start, Stats, Unfinished, Waited, as_completed,
+    is_cancelled, wait,
 };
 pub use region::{Dtype, reclaim, set_arena_size, set_memory_limit};
 pub use shape::{DIMENSIONS_MAX, Shape};

@@ -260,7 +260,7 @@ fn a_task_killed_before_its_workers_start_is_known_ends() {
         };
         let handle: Handle<()> = pool.submit(endless, path.clone()).unwrap();
         wait_for(|| traced(&path) == 1);
-        handle.kill().unwrap();
+        handle.kill(Duration::ZERO).unwrap();
         clear(Point::ServerBeforeReport);
         let error = handle.join().unwrap_err();
         assert!(matches!(error, Error::Task(TaskError::Cancelled)), "{error}");
@@ -275,7 +275,7 @@ fn a_result_committed_under_a_kill_is_delivered() {
         set(Point::WorkerAfterCommit, Action::Pause, 0);
         let handle = pool.submit(|n: u8| n, 7).unwrap();
         wait_held(Point::WorkerAfterCommit);
-        handle.kill().unwrap();
+        handle.kill(Duration::ZERO).unwrap();
         clear(Point::WorkerAfterCommit);
         assert_eq!(handle.join().unwrap(), 7);
         assert_eq!(pool.submit(|n: u8| n, 8).unwrap().join().unwrap(), 8);

@@ -181,7 +181,7 @@ fn pool_and_handles_are_inert_in_a_child_that_the_host_forks() {
         let before: BTreeSet<_> = own_processes().iter().map(|process| process.pid).collect();
         in_a_fork(|| {
             assert!(matches!(pool.submit(|n: u8| n, 9), Err(Error::Closed { .. })));
-            assert!(matches!(running.kill(), Err(Error::Closed { .. })));
+            assert!(matches!(running.kill(Duration::ZERO), Err(Error::Closed { .. })));
             assert!(!running.cancel());
             assert!(running.is_finished());
             let waited = running.join_timeout(Duration::from_secs(1));
@@ -196,7 +196,7 @@ fn pool_and_handles_are_inert_in_a_child_that_the_host_forks() {
         let after: BTreeSet<_> = own_processes().iter().map(|process| process.pid).collect();
         assert_eq!(before, after);
         assert_eq!(done.join().unwrap(), 9);
-        running.kill().unwrap();
+        running.kill(Duration::ZERO).unwrap();
         running.join().unwrap_err();
         assert_eq!(pool.submit(|n: u8| n, 9).unwrap().join().unwrap(), 9);
     });
@@ -219,7 +219,7 @@ fn a_child_that_the_host_forks_while_its_threads_work_neither_hangs_nor_harms() 
                 let handle = pool.submit(|n: u8| n, 9).unwrap();
                 in_a_fork(|| {
                     assert!(!handle.cancel());
-                    assert!(handle.kill().is_err());
+                    assert!(handle.kill(Duration::ZERO).is_err());
                     // SAFETY: the copy is the child's own, and the parent's is not touched.
                     unsafe {
                         drop(std::ptr::read(&raw const handle));

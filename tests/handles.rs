@@ -44,15 +44,15 @@ fn what_has_not_started_can_be_cancelled_and_what_has_cannot() {
         let (running, queued) = running_and_queued(&pool);
         assert!(!running.cancel());
         assert!(queued.cancel());
-        assert!(!queued.cancel(), "cancelled twice");
+        assert!(queued.cancel(), "it is cancelled still");
         assert!(queued.is_finished() && !running.is_finished());
         assert!(is_cancelled(queued.join()));
-        running.kill().unwrap();
+        running.kill(Duration::ZERO).unwrap();
         assert!(is_cancelled(running.join()));
         let done = pool.submit(|n: u8| n, 7).unwrap();
         wait_for(|| done.is_finished());
         assert!(!done.cancel());
-        done.kill().unwrap();
+        done.kill(Duration::ZERO).unwrap();
         assert_eq!(done.join().unwrap(), 7);
     });
 }
@@ -67,7 +67,7 @@ fn a_wait_of_no_time_says_whether_the_task_is_over() {
             assert!(matches!(running.join_timeout(now), Err(Error::TimedOut { .. })));
             assert!(matches!(queued.join_timeout(now), Err(Error::TimedOut { .. })));
         }
-        running.kill().unwrap();
+        running.kill(Duration::ZERO).unwrap();
         assert_eq!(queued.join_timeout(Duration::MAX).unwrap(), 7);
         assert!(matches!(queued.join_timeout(Duration::ZERO), Err(Error::Closed { .. })));
         assert!(is_cancelled(running.join_timeout(Duration::from_secs(60))));
@@ -104,7 +104,7 @@ fn a_joiner_hears_when_another_thread_cancels_or_kills_its_task() {
                 thread::park_timeout(Duration::from_millis(5));
                 assert!(queued.cancel());
                 first.join().unwrap();
-                running.kill().unwrap();
+                running.kill(Duration::ZERO).unwrap();
                 second.join().unwrap();
             });
         }
@@ -152,8 +152,8 @@ fn a_killed_task_is_cancelled_and_costs_the_others_nothing() {
         let pool = Pool::builder().workers(2).build().unwrap();
         for _ in 0..10 {
             let (running, queued) = running_and_queued(&pool);
-            running.kill().unwrap();
-            running.kill().unwrap();
+            running.kill(Duration::ZERO).unwrap();
+            running.kill(Duration::ZERO).unwrap();
             assert!(is_cancelled(running.join()));
             assert_eq!(queued.join().unwrap(), 7);
         }
@@ -172,7 +172,7 @@ fn a_task_can_be_killed_while_its_worker_is_still_starting() {
             died.join().unwrap_err();
             // Its worker has just been asked for.
             let endless = pool.submit(|()| forever(), ()).unwrap();
-            endless.kill().unwrap();
+            endless.kill(Duration::ZERO).unwrap();
             assert!(is_cancelled(endless.join()));
         }
         assert_eq!(pool.submit(|n: u8| n, 7).unwrap().join().unwrap(), 7);
@@ -188,7 +188,7 @@ fn a_dropped_handle_detaches_its_task() {
         }
         let (running, queued) = running_and_queued(&pool);
         drop(queued);
-        running.kill().unwrap();
+        running.kill(Duration::ZERO).unwrap();
         drop(running);
         assert_eq!(pool.submit(|n: u8| n, 7).unwrap().join().unwrap(), 7);
         wait_for(|| pool.stats().succeeded == 102);
@@ -224,10 +224,100 @@ fn ten_threads_share_a_pool_and_each_gets_its_own() {
 fn in_process_nothing_can_be_killed_and_that_is_an_error() {
     let pool = Pool::builder().start(Start::InProcess).build().unwrap();
     let handle = pool.submit(|n: u8| n, 7).unwrap();
-    assert!(matches!(handle.kill(), Err(Error::InvalidArgument { .. })));
+    assert!(matches!(handle.kill(Duration::ZERO), Err(Error::InvalidArgument { .. })));
     assert!(!handle.cancel());
     assert!(handle.is_finished());
     assert_eq!(handle.join().unwrap(), 7);
     let refused = Pool::builder().start(Start::InProcess).timeout(Duration::from_secs(1)).build();
     assert!(matches!(refused, Err(Error::InvalidArgument { .. })));
+}
+
+fn counts_until_cancelled(path: std::path::PathBuf) -> u64 {
+    std::fs::write(path, "").unwrap();
+    let mut count = 0;
+    while !brigade::is_cancelled() {
+        count += 1;
+        thread::yield_now();
+    }
+    count
+}
+
+/// A task that runs until it is asked to end.
+fn polite(pool: &Pool) -> Handle<u64> {
+    let path = std::env::temp_dir().join(common::unique("polite"));
+    let task = pool.submit(counts_until_cancelled, path.clone()).unwrap();
+    wait_for(|| path.exists());
+    std::fs::remove_file(path).unwrap();
+    task
+}
+
+#[test]
+fn a_running_task_that_is_cancelled_sees_it_and_may_return_a_value() {
+    alone(|| {
+        assert!(!brigade::is_cancelled());
+        let pool = one();
+        for _ in 0..20 {
+            let task = polite(&pool);
+            assert!(task.is_running() && !task.is_finished());
+            assert!(!task.cancel());
+            assert!(task.join().is_ok());
+            // The next task of the same worker was not asked.
+            assert!(!pool.submit(|()| brigade::is_cancelled(), ()).unwrap().join().unwrap());
+        }
+        assert_eq!((pool.stats().cancelled, pool.stats().restarts), (0, 0));
+    });
+}
+
+#[test]
+fn each_state_of_a_task_answers_as_documented() {
+    alone(|| {
+        let pool = one();
+        let (running, mut queued) = running_and_queued(&pool);
+        assert!(running.is_running() && !running.is_finished());
+        assert!(!queued.is_running() && !queued.is_finished());
+        assert!(queued.cancel() && !queued.is_running() && queued.is_finished());
+        assert!(is_cancelled(queued.join_timeout(Duration::ZERO)));
+        assert!(queued.is_finished() && !queued.is_running() && !queued.cancel());
+        running.kill(Duration::ZERO).unwrap();
+        wait_for(|| running.is_finished());
+        assert!(running.cancel() && !running.is_running());
+        let mut failed = pool.submit(|n: u8| -> u8 { panic!("{n}") }, 7).unwrap();
+        wait_for(|| failed.is_finished());
+        assert!(!failed.cancel() && !failed.is_running());
+        let outcome = failed.join_timeout(Duration::ZERO);
+        assert!(matches!(outcome, Err(Error::Task(TaskError::Panicked { .. }))));
+    });
+}
+
+#[test]
+fn a_kill_with_grace_lets_the_polite_return_and_kills_the_others() {
+    alone(|| {
+        let pool = Pool::builder().workers(2).retries(3).build().unwrap();
+        let (polite, (running, _queued)) = (polite(&pool), running_and_queued(&pool));
+        let (start, grace) = (Instant::now(), Duration::from_millis(60));
+        running.kill(grace).unwrap();
+        polite.kill(Duration::from_secs(3600)).unwrap();
+        assert!(polite.join().is_ok());
+        // A longer grace does not take the first one back; the death is not a reason to try again.
+        running.kill(Duration::MAX).unwrap();
+        assert!(is_cancelled(running.join()));
+        assert!(start.elapsed() >= grace);
+        let (running, _queued) = running_and_queued(&pool);
+        running.kill(Duration::from_secs(3600)).unwrap();
+        assert!(!running.is_finished());
+        running.kill(Duration::from_millis(1)).unwrap();
+        assert!(is_cancelled(running.join()));
+        assert_eq!((pool.stats().retried, pool.stats().cancelled), (0, 2));
+    });
+}
+
+#[test]
+fn a_queued_task_is_killed_at_once_whatever_the_grace() {
+    alone(|| {
+        let pool = one();
+        let (running, queued) = running_and_queued(&pool);
+        queued.kill(Duration::from_secs(3600)).unwrap();
+        assert!(is_cancelled(queued.join()));
+        running.kill(Duration::ZERO).unwrap();
+    });
 }

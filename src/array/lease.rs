@@ -95,6 +95,13 @@ impl Lease {
             _ => None,
         }
     }
+
+    /// Another lease of the same control memory; `None` if it lends something else.
+    pub(crate) fn again(&self) -> Option<Lease> {
+        let memory = self.control()?.clone();
+        let right = Some(Right::Control { memory, hold: None });
+        Some(Lease { right, element_bytes: self.element_bytes })
+    }
 }
 
 impl Drop for Lease {

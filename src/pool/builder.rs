@@ -17,7 +17,7 @@ use crate::process::function::FunctionOffset;
 use crate::sys::{limits, sched};
 
 /// Most workers that a pool may have.
-const WORKERS_MAX: usize = 1024;
+pub(super) const WORKERS_MAX: usize = 1024;
 
 /// Configures a [`Pool`]; made by [`Pool::builder`].
 ///
@@ -53,6 +53,8 @@ pub struct PoolBuilder {
     env: BTreeMap<String, String>,
     nice: Option<i32>,
     pin: bool,
+    idle_timeout: Option<Duration>,
+    queue_limit: Option<usize>,
 }
 
 impl Default for PoolBuilder {
@@ -72,6 +74,8 @@ impl Default for PoolBuilder {
             env: BTreeMap::new(),
             nice: None,
             pin: false,
+            idle_timeout: None,
+            queue_limit: None,
         }
     }
 }
@@ -180,13 +184,34 @@ impl PoolBuilder {
         self
     }
 
+    /// Lets a worker leave that has had no work for this long, more than zero; it may stay up to
+    /// twice as long. All may leave; they come back, one by one, as tasks find no idle worker.
+    /// Default: workers stay.
+    pub fn idle_timeout(mut self, timeout: Duration) -> PoolBuilder {
+        self.idle_timeout = Some(timeout);
+        self
+    }
+
+    /// How many tasks may wait, at least 1: [`Pool::submit`] blocks while there are this many
+    /// unfinished tasks more than workers. ([`Pool::try_submit`] does not block, and
+    /// [`Pool::submit_timeout`] not for ever.) Tasks of maps, loops and matrix products count, but
+    /// do not wait. Default: no limit.
+    pub fn queue_limit(mut self, tasks: usize) -> PoolBuilder {
+        self.queue_limit = Some(tasks);
+        self
+    }
+
     /// Starts the workers.
+    ///
+    /// Pools may be nested: a task may build a pool of its own, whose tasks may build pools, four
+    /// in all. Everything that a worker has started ends with it.
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidArgument`] for a setting outside its range; [`Error::Spawn`],
-    /// [`Error::MultiThreaded`], [`Error::NoSpace`] or [`Error::Os`] if the workers cannot be
-    /// started. Whatever was started by then is gone again.
+    /// [`Error::InvalidArgument`] for a setting outside its range, or one that
+    /// [`Start::InProcess`] cannot keep; [`Error::TooDeep`] for a fifth pool in a pool;
+    /// [`Error::Spawn`], [`Error::MultiThreaded`], [`Error::NoSpace`] or [`Error::Os`] if the
+    /// workers cannot be started. Whatever was started by then is gone again.
     pub fn build(self) -> Result<Pool> {
         Ok(Pool::from_core(Core::start(self.config()?)?))
     }
@@ -199,12 +224,19 @@ impl PoolBuilder {
         if self.timeout == Some(Duration::ZERO) {
             return Err(Error::invalid("the timeout of a task", "0 s", "longer"));
         }
-        if self.timeout.is_some() && self.start == Start::InProcess {
-            let expected = "left out where tasks have no process that could be killed";
-            return Err(Error::invalid("the timeout of a task", "set", expected));
+        if self.idle_timeout == Some(Duration::ZERO) {
+            return Err(Error::invalid("idle_timeout", "0 s", "longer"));
+        }
+        if self.queue_limit == Some(0) {
+            return Err(Error::invalid("queue_limit", 0, "at least 1"));
         }
         if self.max_tasks_per_worker == Some(0) {
             return Err(Error::invalid("max_tasks_per_worker", 0, "at least 1"));
+        }
+        if self.start == Start::InProcess
+            && let Some(what) = self.needs_processes()
+        {
+            return Err(Error::invalid(what, "set", "left out where tasks have no processes"));
         }
         if let Some(nice) = self.nice.filter(|nice| !(-20..=19).contains(nice)) {
             return Err(Error::invalid("the niceness", nice, "-20 to 19"));
@@ -240,6 +272,23 @@ impl PoolBuilder {
             nice: self.nice,
             pin: if self.pin { Some(sched::affinity()?) } else { None },
             spin_short: limits::has_processor_quota(),
+            idle_timeout: self.idle_timeout,
+            queue_limit: self.queue_limit,
         })
+    }
+
+    /// A setting that says something about processes, if there is one.
+    fn needs_processes(&self) -> Option<&'static str> {
+        let settings = [
+            ("the timeout of a task", self.timeout.is_some()),
+            ("max_tasks_per_worker", self.max_tasks_per_worker.is_some()),
+            ("memory_soft_bytes", self.memory_soft_bytes.is_some()),
+            ("memory_hard_bytes", self.memory_hard_bytes.is_some()),
+            ("an environment variable", !self.env.is_empty()),
+            ("the niceness", self.nice.is_some()),
+            ("pin_workers", self.pin),
+            ("idle_timeout", self.idle_timeout.is_some()),
+        ];
+        settings.into_iter().find(|(_, is_set)| *is_set).map(|(what, _)| what)
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::os::fd::AsFd;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
@@ -10,13 +10,13 @@ use crate::array::handoff::Lease;
 use crate::error::{Error, Result};
 use crate::pool::board::HostBoard;
 use crate::pool::host_lane::HostLane;
-use crate::pool::job;
 use crate::pool::lane::driver;
-use crate::pool::seat::{Cause, Condition, Seat};
-use crate::pool::state::{Life, State, Watch};
+use crate::pool::seat::{Condition, Seat};
+use crate::pool::state::{Life, State};
 use crate::pool::supervise::{Bell, WorkerSocket};
 use crate::pool::task::{self, Rules};
 use crate::pool::worker::{self, Charter};
+use crate::pool::{in_process, job};
 use crate::process::events::{Supervisor, Token};
 use crate::process::launch::{ForkServer, Order};
 use crate::region::arena::{Arena, Contents};
@@ -30,10 +30,14 @@ pub enum Start {
     /// In workers that a fork server forks: a crash costs one task.
     #[default]
     ForkServer,
-    /// In the calling thread, at once, inside `submit`: for debugging. Nothing can be killed or
-    /// timed out, and a crash is the program's own.
+    /// In the calling thread, at once, inside `submit`: for debugging. The initializer runs in
+    /// `build`. Nothing can be killed, timed out, limited or resized, which are errors, and a crash
+    /// is the program's own.
     InProcess,
 }
+
+/// How many pools may be nested: the host's, one in its workers, and so on.
+const NESTING_MAX: u32 = 4;
 
 /// What every worker of a pool is started with.
 #[derive(Debug, Clone, Default)]
@@ -51,6 +55,10 @@ pub(super) struct Config {
     pub(super) nice: Option<i32>,
     pub(super) pin: Option<Vec<usize>>,
     pub(super) spin_short: bool,
+    /// A worker without work for this long leaves.
+    pub(super) idle_timeout: Option<Duration>,
+    /// How many tasks may be unfinished beyond one for each worker.
+    pub(super) queue_limit: Option<usize>,
 }
 
 /// What every worker runs first.
@@ -77,26 +85,33 @@ pub(crate) struct Core {
     pub(super) config: Config,
     pub(super) arena: Arc<Arena>,
     pub(super) supervisor: Arc<Supervisor>,
-    server: Mutex<Option<Arc<ForkServer>>>,
+    pub(super) server: Mutex<Option<Arc<ForkServer>>>,
     pub(super) bell: Arc<Bell>,
     pub(super) bell_token: Token,
     state: Mutex<State>,
     /// Told when a worker starts or ends.
     pub(super) changed: Condvar,
-    own: Weak<Core>,
+    pub(super) own: Weak<Core>,
     last_call: AtomicU64,
+    /// How many workers there should be, as `State::target` has it under the mutex.
+    pub(super) size: AtomicUsize,
 }
 
 impl Core {
     /// A pool with all its workers forked.
     pub(super) fn start(config: Config) -> Result<Arc<Core>> {
+        let depth = worker::depth();
+        if depth >= NESTING_MAX && config.start == Start::ForkServer {
+            return Err(Error::TooDeep { depth, limit: NESTING_MAX });
+        }
         let arena = Arena::host()?;
         let supervisor = Supervisor::current()?;
         let server = match config.start {
             Start::ForkServer => Some(ForkServer::current()?),
             Start::InProcess => None,
         };
-        let state = State::new(HostBoard::new(&arena)?);
+        let mut state = State::new(HostBoard::new(&arena)?);
+        state.target = config.workers;
         state.board.set_driver(driver::SUPERVISOR);
         let bell = Arc::new(Bell::new()?);
         let bell_token = supervisor.add(Arc::clone(&bell) as _)?;
@@ -104,6 +119,7 @@ impl Core {
             bell.set_core(own.clone());
             Core {
                 pid: process::pid(),
+                size: AtomicUsize::new(config.workers),
                 config,
                 arena,
                 supervisor,
@@ -123,23 +139,13 @@ impl Core {
     /// Asks for all workers and waits until they are forked.
     fn start_workers(&self) -> Result<()> {
         if self.config.start == Start::InProcess {
-            return Ok(());
+            return in_process::initialize(self);
         }
+        let server = self.running_server()?;
         let mut state = self.lock();
         let started = (0..self.config.workers).try_for_each(|index| {
-            state.seats.push(Seat {
-                condition: Condition::Vacant,
-                lane: HostLane::new(&self.arena)?,
-                incarnation: 0,
-                pid: 0,
-                pidfd: None,
-                socket: None,
-                granted: Vec::new(),
-                lent: Vec::new(),
-                charter: None,
-                strikes: 0,
-            });
-            self.start_worker(&mut state, index)
+            self.add_seat(&mut state)?;
+            self.start_worker(&mut state, index, &server)
         });
         let failed = |state: &State| match &state.life {
             Life::Broken(cause) => Some(cause.clone()),
@@ -147,7 +153,8 @@ impl Core {
         };
         while started.is_ok()
             && failed(&state).is_none()
-            && state.seats.iter().any(|seat| seat.condition == Condition::Starting)
+            && (state.needs_server
+                || state.seats.iter().any(|seat| seat.condition == Condition::Starting))
         {
             state = self.wait_changed(state, None);
         }
@@ -165,24 +172,14 @@ impl Core {
     }
 
     /// Asks the fork server for a worker at `index`, with a lane of its own.
-    pub(super) fn start_worker(&self, state: &mut State, index: usize) -> Result<()> {
-        let server = self.running_server()?;
+    pub(super) fn start_worker(
+        &self,
+        state: &mut State,
+        index: usize,
+        server: &ForkServer,
+    ) -> Result<()> {
         let lane = HostLane::new(&self.arena)?;
-        let config = &self.config;
-        let charter = Charter {
-            index,
-            lane: lane.offset(),
-            board: state.board.offset(),
-            depth: worker::depth() + 1,
-            initializer: config.initializer.as_ref().map(Initializer::charter),
-            tasks_max: config.tasks_max,
-            memory_soft_bytes: config.memory_soft_bytes,
-            memory_hard_bytes: config.memory_hard_bytes,
-            env: config.env.clone(),
-            nice: config.nice,
-            affinity: config.pin.as_ref().map(|cpus| vec![cpus[index % cpus.len()]]),
-            spin_short: config.spin_short,
-        };
+        let charter = self.charter(index, lane.offset(), state.board.offset());
         let mut bytes = Vec::new();
         job::encode_onto(&mut bytes, &charter).map_err(|reason| {
             Error::invalid("the pool's configuration", reason, "values that can be encoded")
@@ -201,7 +198,7 @@ impl Core {
                 (self.arena.id(), self.arena.size_bytes()),
             ),
             fds: &[self.arena.fd(), theirs.as_fd(), self.bell.as_fd()],
-            name: &format!("{}-{index}", config.name),
+            name: &format!("{}-{index}", self.config.name),
             stderr: None,
             interruptible: false,
         };
@@ -229,25 +226,77 @@ impl Core {
                 lent: Vec::new(),
                 charter: Some(span),
                 strikes,
+                quiet: None,
             },
         );
         if let Some((_, token)) = old.socket {
             self.supervisor.remove(token);
         }
+        if let Some(timeout) = self.config.idle_timeout {
+            self.look_at(state, Instant::now() + timeout);
+        }
         Ok(())
     }
 
-    /// The fork server, started anew if it has died.
-    fn running_server(&self) -> Result<Arc<ForkServer>> {
-        let mut server = self.server.lock().unwrap_or_else(PoisonError::into_inner);
-        match &*server {
-            Some(running) if running.is_alive() => Ok(Arc::clone(running)),
-            _ => {
-                let current = ForkServer::current()?;
-                *server = Some(Arc::clone(&current));
-                Ok(current)
-            }
+    /// What a worker at `index` is told.
+    fn charter(&self, index: usize, lane: u64, board: u64) -> Charter {
+        let config = &self.config;
+        Charter {
+            index,
+            lane,
+            board,
+            depth: worker::depth() + 1,
+            initializer: config.initializer.as_ref().map(Initializer::charter),
+            tasks_max: config.tasks_max,
+            memory_soft_bytes: config.memory_soft_bytes,
+            memory_hard_bytes: config.memory_hard_bytes,
+            env: config.env.clone(),
+            nice: config.nice,
+            affinity: config.pin.as_ref().map(|cpus| vec![cpus[index % cpus.len()]]),
+            spin_short: config.spin_short,
         }
+    }
+
+    /// An empty seat, the last one.
+    pub(super) fn add_seat(&self, state: &mut State) -> Result<()> {
+        state.seats.push(Seat {
+            condition: Condition::Vacant,
+            lane: HostLane::new(&self.arena)?,
+            incarnation: 0,
+            pid: 0,
+            pidfd: None,
+            socket: None,
+            granted: Vec::new(),
+            lent: Vec::new(),
+            charter: None,
+            strikes: 0,
+            quiet: None,
+        });
+        Ok(())
+    }
+
+    /// The fork server, if it runs. Does not wait for one that is starting.
+    pub(super) fn living_server(&self) -> Option<Arc<ForkServer>> {
+        let server = self.server.lock().unwrap_or_else(PoisonError::into_inner);
+        server.as_ref().filter(|server| server.is_alive()).map(Arc::clone)
+    }
+
+    /// The fork server, started anew if it has died: that takes milliseconds, so call it without
+    /// the mutex.
+    pub(super) fn running_server(&self) -> Result<Arc<ForkServer>> {
+        if let Some(server) = self.living_server() {
+            return Ok(server);
+        }
+        let current = ForkServer::current()?;
+        let state = self.lock();
+        if state.life == Life::Closed {
+            // A pool that has ended in between keeps no server.
+            drop(state);
+            return Err(Error::Closed { what: "the pool" });
+        }
+        let mut server = self.server.lock().unwrap_or_else(PoisonError::into_inner);
+        *server = Some(Arc::clone(&current));
+        Ok(current)
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, State> {
@@ -288,7 +337,8 @@ impl Core {
 
     /// How many workers there are, or may be.
     pub(crate) fn workers(&self) -> usize {
-        self.config.workers
+        // Relaxed: by the time it is used, the pool may have another size anyway.
+        self.size.load(Ordering::Relaxed)
     }
 
     /// The rules that tasks have unless they say otherwise.
@@ -296,74 +346,11 @@ impl Core {
         self.config.rules
     }
 
-    /// Ends the pool: waits up to `grace` for tasks that run, then kills. Idempotent.
-    pub(super) fn end(&self, grace: Duration) {
-        let deadline = Instant::now() + grace;
-        {
-            let mut state = self.lock();
-            if state.life == Life::Closed {
-                return;
-            }
-            if state.life == Life::Open {
-                state.life = Life::Draining;
-            }
-            for id in state.tasks.unfinished() {
-                state.cancel(id);
-            }
-        }
-        self.wait(Some(deadline), Watch::All, |state| (state.unfinished == 0).then_some(()));
-        let mut state = self.lock();
-        for index in 0..state.seats.len() {
-            if state.seats[index].lane.live() > 0 || state.unfinished > 0 {
-                state.condemn(index, Cause::PoolEnds);
-                state.seats[index].kill();
-            }
-        }
-        drop(state);
-        self.retire(deadline.max(Instant::now() + LEAVE));
-    }
-
-    /// Sends the workers home and waits for them, killing those that linger past `deadline`.
-    pub(super) fn retire(&self, deadline: Instant) {
-        let mut state = self.lock();
-        for index in 0..state.seats.len() {
-            state.condemn(index, Cause::Stopped);
-            state.seats[index].lane.stop();
-        }
-        let occupied = |state: &State| state.seats.iter().any(Seat::is_occupied);
-        while occupied(&state) && Instant::now() < deadline {
-            state = self.wait_changed(state, Some(deadline));
-        }
-        for seat in &state.seats {
-            seat.kill();
-        }
-        while occupied(&state) {
-            state = self.wait_changed(state, None);
-        }
-        state.life = Life::Closed;
-        for id in state.tasks.unfinished() {
-            state.complete(id, Err(Box::new(Error::Closed { what: "the pool" })));
-        }
-        let sockets: Vec<Token> =
-            state.seats.iter_mut().filter_map(|seat| Some(seat.socket.take()?.1)).collect();
-        drop(state);
-        for token in sockets {
-            self.supervisor.remove(token);
-        }
-        self.supervisor.remove(self.bell_token);
-        // The last pool's server ends here.
-        let server = self.server.lock().unwrap_or_else(PoisonError::into_inner).take();
-        drop(server);
-    }
-
     /// Stops listening to a handler.
     pub(super) fn remove_handler(&self, token: Token) {
         self.supervisor.remove(token);
     }
 }
-
-/// How long workers with nothing to do may take to leave.
-const LEAVE: Duration = Duration::from_secs(5);
 
 impl std::fmt::Debug for Core {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

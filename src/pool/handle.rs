@@ -8,6 +8,7 @@ use serde::de::DeserializeOwned;
 
 use crate::array::handoff;
 use crate::error::{Error, Result, TaskError};
+use crate::pool::callbacks::Callback;
 use crate::pool::core::{Core, Start};
 use crate::pool::job;
 use crate::pool::seat::Cause;
@@ -17,6 +18,17 @@ use crate::pool::task::{Outcome, TaskId, Value};
 /// A task that was submitted to a [`Pool`](crate::Pool), and the way to its result.
 ///
 /// Dropping a handle detaches its task: it runs all the same, and its result is thrown away.
+///
+/// With the feature `async`, a handle is a [`Future`] of what [`join`](Handle::join) returns.
+///
+/// # States
+///
+/// | the task             | `is_running` | `is_finished` | `cancel` returns        | `join_timeout(0)`      |
+/// |----------------------|--------------|---------------|-------------------------|------------------------|
+/// | waits                | false        | false         | true, and it never runs | [`Error::TimedOut`]    |
+/// | runs                 | true         | false         | false, and it is asked  | [`Error::TimedOut`]    |
+/// | returned or failed   | false        | true          | false                   | its value or its error |
+/// | was cancelled, killed| false        | true          | true                    | `Cancelled`            |
 ///
 /// # Examples
 ///
@@ -77,6 +89,46 @@ impl<R: DeserializeOwned> Handle<R> {
             None => Err(Error::TimedOut { what: "the task", after: timeout }),
         }
     }
+
+    /// Hands the outcome to `callback` when the task is over, or soon if it is: what
+    /// [`join`](Handle::join) would have returned, once. [`on_finish`](Handle::on_finish) says
+    /// where callbacks run, and what of those that panic; it leaves the handle.
+    ///
+    /// # Errors
+    ///
+    /// As [`on_finish`](Handle::on_finish); the task is detached then.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::sync::mpsc;
+    /// use brigade::Pool;
+    /// let pool = Pool::builder().workers(1).build()?;
+    /// let (sender, values) = mpsc::channel();
+    /// for n in 1..=3u64 {
+    ///     let sender = sender.clone();
+    ///     let square = pool.submit(|n: u64| n * n, n)?;
+    ///     square.then(move |value| sender.send(value.unwrap()).unwrap())?;
+    /// }
+    /// drop(sender);
+    /// assert_eq!(values.iter().sum::<u64>(), 14);
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
+    pub fn then(self, callback: impl FnOnce(Result<R>) + Send + 'static) -> Result<()>
+    where
+        R: 'static,
+    {
+        let id = self.usable()?;
+        let (core, pool) = (Arc::clone(&self.core), self.core.own.clone());
+        core.call_at_end(id, Callback::new(pool, move || callback(self.join())))
+    }
+
+    /// Decodes an outcome that was taken from the pool's record.
+    #[cfg(feature = "async")]
+    pub(super) fn finish(&mut self, outcome: Outcome) -> Result<R> {
+        self.id = None;
+        open(outcome)
+    }
 }
 
 impl<R> Handle<R> {
@@ -102,8 +154,39 @@ impl<R> Handle<R> {
         state.tasks.is_done(id)
     }
 
-    /// Takes the task back if no worker has started it. Returns whether that was possible; the
-    /// task then ends as [`TaskError::Cancelled`].
+    /// Whether a worker has started the task and it is not known to be over.
+    ///
+    /// Either answer may be out of date by the time it is returned. In a process that was forked
+    /// from the submitter's it is false.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use brigade::Pool;
+    /// let pool = Pool::builder().workers(1).build()?;
+    /// let task = pool.submit(|()| loop { std::thread::park() }, ())?;
+    /// while !task.is_running() {
+    ///     std::thread::yield_now();
+    /// }
+    /// task.kill(std::time::Duration::ZERO)?;
+    /// # task.join().map(|()| ()).unwrap_err();
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
+    #[must_use]
+    pub fn is_running(&self) -> bool {
+        self.usable().is_ok_and(|id| {
+            let mut state = self.core.lock();
+            state.drain();
+            state.has_started(id)
+        })
+    }
+
+    /// Takes the task back if no worker has started it, and asks it to end early if one has: from
+    /// then on [`is_cancelled`](crate::is_cancelled) is true in the task, which may return when it
+    /// likes, with a value as any other. A task that was asked is not retried.
+    ///
+    /// Returns whether the task is over as [`TaskError::Cancelled`]: because this call took it
+    /// back, or because an earlier one or a kill did. False if it runs, or has ended otherwise.
     ///
     /// # Examples
     ///
@@ -119,14 +202,30 @@ impl<R> Handle<R> {
         self.usable().is_ok_and(|id| self.core.lock().cancel(id))
     }
 
-    /// Ends the task, started or not: cancels it, or kills the worker that runs it, which is
-    /// replaced. Other tasks are not affected. A task that has just finished stays finished.
+    /// Ends the task, started or not, without waiting for that: cancels it as
+    /// [`cancel`](Handle::cancel) does, and if it still runs after `grace`, kills its worker,
+    /// which is replaced. Other tasks are not affected.
+    ///
+    /// A task that returns within the grace has its value; one that is killed ends as
+    /// [`TaskError::Cancelled`]. The earliest of several calls counts; a grace of zero kills now.
     ///
     /// # Errors
     ///
     /// [`Error::InvalidArgument`] in a pool without processes ([`Start::InProcess`]);
     /// [`Error::Closed`] in a process that was forked from the submitter's.
-    pub fn kill(&self) -> Result<()> {
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use brigade::Pool;
+    /// let pool = Pool::builder().workers(1).build()?;
+    /// let hangs = pool.submit(|()| loop { std::thread::park() }, ())?;
+    /// hangs.kill(Duration::from_millis(10))?;
+    /// assert!(hangs.join().map(|()| "?").unwrap_err().to_string().contains("cancelled"));
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
+    pub fn kill(&self, grace: Duration) -> Result<()> {
         if self.core.config.start == Start::InProcess {
             return Err(Error::invalid("kill", "called", "asked of a pool that has workers"));
         }
@@ -135,10 +234,54 @@ impl<R> Handle<R> {
         }
         let id = self.usable()?;
         let mut state = self.core.lock();
-        if !state.cancel(id) {
+        if state.cancel(id) || state.tasks.is_done(id) {
+            return Ok(());
+        }
+        if grace.is_zero() {
             state.kill_task(id, Cause::Killed(id));
+        } else if let Some(at) = Instant::now().checked_add(grace)
+            && let Some(entry) = state.tasks.get_mut(id)
+        {
+            entry.kill_at = Some(entry.kill_at.map_or(at, |earlier| earlier.min(at)));
+            self.core.look_at(&mut state, at);
         }
         Ok(())
+    }
+
+    /// Runs `callback` once when the task is over, or soon if it is. The handle stays, so there
+    /// may be several, which run in the order given; [`join`](Handle::join) does not wait in them.
+    ///
+    /// Callbacks run one after the other on one thread of the host, which starts with the first
+    /// and ends with the last pool. One that panics is logged as a `tracing` error, and the next
+    /// ones run. A callback may do anything that other code may, dropping its pool included; those
+    /// that come after wait for it meanwhile.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Closed`] if the outcome was taken, or in a process that was forked from the
+    /// submitter's; [`Error::Os`] if the thread cannot be started. The callback is dropped then.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::sync::mpsc;
+    /// use brigade::Pool;
+    /// let pool = Pool::builder().workers(1).build()?;
+    /// let (done, is_done) = mpsc::channel();
+    /// let task = pool.submit(|n: u64| n * n, 12)?;
+    /// task.on_finish(move || done.send("done").unwrap())?;
+    /// assert_eq!(is_done.recv(), Ok("done"));
+    /// assert_eq!(task.join()?, 144);
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
+    pub fn on_finish(&self, callback: impl FnOnce() + Send + 'static) -> Result<()> {
+        let id = self.usable()?;
+        self.core.call_at_end(id, Callback::new(self.core.own.clone(), callback))
+    }
+
+    /// The pool's record of the task, for those who wait for several.
+    pub(super) fn place(&self) -> Option<(&Arc<Core>, TaskId)> {
+        self.usable().ok().map(|id| (&self.core, id))
     }
 }
 

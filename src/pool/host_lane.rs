@@ -132,6 +132,17 @@ impl HostLane {
         Some(seq)
     }
 
+    /// The sequence number that the next offer gets.
+    pub(super) fn next_seq(&self) -> u64 {
+        self.next_seq
+    }
+
+    /// Whether the worker has claimed a task whose result was not drained.
+    pub(super) fn has_running(&self) -> bool {
+        let next = self.in_flight.iter().find(|entry| entry.task.is_some());
+        next.is_some_and(|entry| self.has_begun(entry.seq))
+    }
+
     /// The sequence number in the middle of what is in flight.
     pub(super) fn half_way(&self) -> Option<u64> {
         self.in_flight.get(self.in_flight.len() / 2).map(|entry| entry.seq)
@@ -258,10 +269,30 @@ impl HostLane {
         self.lane().header.wake_at.store(seq, Ordering::Relaxed);
     }
 
+    /// Asks task `seq`, which has started, to end early. Asking for an earlier one after a later
+    /// one does nothing: it is over.
+    pub(super) fn ask(&self, seq: u64) {
+        let ask = &self.lane().header.ask;
+        // Relaxed: only the host writes it, under its mutex, and it carries nothing.
+        if ask.load(Ordering::Relaxed) < seq {
+            ask.store(seq, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether the worker has claimed `seq`, which is in flight.
+    pub(super) fn has_begun(&self, seq: u64) -> bool {
+        claim::read(&self.lane().task(seq).claim, seq) == Claim::Claimed
+    }
+
     /// Tells the worker to leave when nothing is offered.
     pub(super) fn stop(&self) {
         self.lane().header.stop.store(1, Ordering::Release);
         self.wake();
+    }
+
+    /// Has a worker that was told to leave stay after all, if it has not left yet.
+    pub(super) fn unstop(&self) {
+        self.lane().header.stop.store(0, Ordering::Release);
     }
 
     /// Whether the worker has come through its start-up.

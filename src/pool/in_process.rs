@@ -26,6 +26,19 @@ pub(super) fn submit(
     Ok(id)
 }
 
+/// Runs the initializer, here and now.
+pub(super) fn initialize(core: &Core) -> Result<()> {
+    let Some(initializer) = &core.config.initializer else { return Ok(()) };
+    let leases = initializer.leases.iter().filter_map(Lease::again).collect();
+    let outcome = run(core, job::trampoline(initializer.function)?, leases, &initializer.encoded);
+    let cause = match outcome.map(|value| value.bytes.with(job::decode)) {
+        Ok(Ok(Ok(()))) => return Ok(()),
+        Ok(Ok(Err(text)) | Err(text)) => text,
+        Err(error) => error.to_string(),
+    };
+    Err(Error::Broken { what: "the pool", cause: format!("the initializer failed: {cause}") })
+}
+
 fn run(core: &Core, trampoline: Trampoline, mut leases: Vec<Lease>, encoded: &[u8]) -> Outcome {
     let windows = Windows::of_host(&core.arena);
     let mut out = Vec::new();

@@ -32,7 +32,8 @@ const RESULT_INLINE_WORDS: usize = 5;
 /// |--------------|--------------------|---------|----------------------------|--------------------|
 /// | `wake_at`    | host, under mutex  | worker  | Dekker with `Board::driver`| all end with host  |
 /// | `bytes_read` | host, under mutex  | worker  | Release / Acquire          | all end with host  |
-/// | `stop`       | host, once         | worker  | Release / Acquire          | all end with host  |
+/// | `ask`        | host, under mutex  | worker  | none; a hint to the task   | all end with host  |
+/// | `stop`       | host, under mutex  | worker  | Release / Acquire          | all end with host  |
 /// | `parked`     | worker; host to 0  | both    | Dekker with the claim word | lane is made anew  |
 /// | `ready`      | worker, once       | host    | Release / Acquire          | 0: died in start-up|
 /// | `phase`      | worker             | host    | none; read after its death | tells where it died|
@@ -46,9 +47,11 @@ pub(super) struct Header {
     pub(super) wake_at: AtomicU64,
     /// Position in the result ring up to which the host has copied everything out.
     pub(super) bytes_read: AtomicU64,
+    /// The latest task, by sequence number, that is asked to end early; 0: none was.
+    pub(super) ask: AtomicU64,
     /// 1: leave when nothing is offered.
     pub(super) stop: AtomicU32,
-    _host: [u32; 11],
+    _host: [u32; 9],
     /// 1: the worker sleeps on this word, or is about to.
     pub(super) parked: AtomicU32,
     _parked: [u32; 15],
@@ -152,6 +155,7 @@ const _: () = {
     assert!(SLOTS.is_power_of_two());
     assert!(size_of::<TaskSlot>() == 128);
     assert!(size_of::<ResultSlot>() == 64);
+    assert!(offset_of!(Header, ask) == 16);
     assert!(offset_of!(Header, parked) == 64);
     assert!(offset_of!(Header, ready) == 128);
     assert!(offset_of!(Header, words_len) == 192);
@@ -232,24 +236,46 @@ pub(super) enum Status {
     Skipped,
 }
 
+/// Why a worker leaves by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Leave {
+    /// It has run as many tasks as it may.
+    Tasks,
+    /// It has more memory resident than it may.
+    Memory,
+    /// A handle to an array has outlived its task, or its descriptors are gone.
+    Unclean,
+}
+
 /// What a result slot says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct ResultMeta {
     pub(super) status: Status,
     /// The worker exits now, by itself, and will not look at its other offers.
-    pub(super) leaving: bool,
-    /// How long the function ran, in units of 64 ns, at most `ELAPSED_MAX`.
-    pub(super) elapsed: u32,
+    pub(super) leaving: Option<Leave>,
+    /// How long the function ran, in nanoseconds, to 19 significant bits; at most 13 days.
+    pub(super) elapsed_ns: u64,
     pub(super) len: usize,
     pub(super) place: Place,
 }
 
-/// Largest `elapsed` (about one second): longer ones count as this.
-pub(super) const ELAPSED_MAX: u32 = (1 << 24) - 1;
+/// Significant bits of a time in a result slot.
+const ELAPSED_BITS: u32 = 19;
+
+/// A time as 19 bits and how far they are shifted, in 5 bits.
+fn pack_elapsed(ns: u64) -> u64 {
+    let ns = ns.min((1 << (ELAPSED_BITS + 31)) - 1);
+    let shift = (u64::BITS - ns.leading_zeros()).saturating_sub(ELAPSED_BITS);
+    u64::from(shift) << ELAPSED_BITS | ns >> shift
+}
+
+fn unpack_elapsed(packed: u64) -> u64 {
+    (packed & ((1 << ELAPSED_BITS) - 1)) << (packed >> ELAPSED_BITS & 31)
+}
 
 impl ResultMeta {
-    /// `(meta, place)` words. Bits 0..32 length, 32..56 elapsed, 56..59 status, 59 leaving,
-    /// 60..64 place.
+    /// `(meta, place)` words. Bits 0..32 length, 32..56 elapsed, 56..60 status, 60..62 place,
+    /// 62..64 why it leaves.
     pub(super) fn pack(self) -> (u64, u64) {
         let (kind, value) = self.place.pack();
         let status = match self.status {
@@ -259,18 +285,18 @@ impl ResultMeta {
             Status::ResultCodec => 3,
             Status::Skipped => 4,
         };
-        let elapsed = u64::from(self.elapsed.min(ELAPSED_MAX));
+        let elapsed = pack_elapsed(self.elapsed_ns);
         let meta = self.len as u64
             | elapsed << 32
             | status << 56
-            | u64::from(self.leaving) << 59
-            | kind << 60;
+            | kind << 60
+            | self.leaving.map_or(0, |reason| reason as u64 + 1) << 62;
         (meta, value)
     }
 
     pub(super) fn unpack(meta: u64, place: u64) -> Result<ResultMeta> {
         let corrupt = || Error::Corrupt { what: "a result slot", found: format!("{meta:#x}") };
-        let status = match meta >> 56 & 7 {
+        let status = match meta >> 56 & 15 {
             0 => Status::Value,
             1 => Status::Panicked,
             2 => Status::ArgumentCodec,
@@ -279,9 +305,15 @@ impl ResultMeta {
             _ => return Err(corrupt()),
         };
         let len = usize::try_from(meta & 0xffff_ffff).map_err(|_| corrupt())?;
-        let elapsed = u32::try_from(meta >> 32 & u64::from(ELAPSED_MAX)).map_err(|_| corrupt())?;
-        let place = Place::unpack(meta >> 60, place).ok_or_else(corrupt)?;
-        Ok(ResultMeta { status, leaving: meta >> 59 & 1 == 1, elapsed, len, place })
+        let elapsed_ns = unpack_elapsed(meta >> 32);
+        let place = Place::unpack(meta >> 60 & 3, place).ok_or_else(corrupt)?;
+        let leaving = match meta >> 62 {
+            0 => None,
+            1 => Some(Leave::Tasks),
+            2 => Some(Leave::Memory),
+            _ => Some(Leave::Unclean),
+        };
+        Ok(ResultMeta { status, leaving, elapsed_ns, len, place })
     }
 }
 
@@ -396,16 +428,22 @@ mod tests {
         #[test]
         fn packed_words_say_what_was_packed(
             place in places(), len in 0usize..1 << 32, leases in 0usize..1 << 20,
-            elapsed in 0..=ELAPSED_MAX, leaving: bool, status in 0usize..5,
+            elapsed_ns: u64, leave in 0usize..4, status in 0usize..5,
         ) {
             let task = TaskMeta { len, leases, place };
             let (meta, at) = task.pack();
             prop_assert_eq!(TaskMeta::unpack(meta, at).unwrap(), task);
             let status = [Status::Value, Status::Panicked, Status::ArgumentCodec,
                 Status::ResultCodec, Status::Skipped][status];
-            let result = ResultMeta { status, leaving, elapsed, len: len & 0xffff_ffff, place };
+            let leaving =
+                [None, Some(Leave::Tasks), Some(Leave::Memory), Some(Leave::Unclean)][leave];
+            let elapsed_ns = elapsed_ns >> (len % 64);
+            let result = ResultMeta { status, leaving, elapsed_ns, len: len & 0xffff_ffff, place };
             let (meta, at) = result.pack();
-            prop_assert_eq!(ResultMeta::unpack(meta, at).unwrap(), result);
+            let found = ResultMeta::unpack(meta, at).unwrap();
+            let most = elapsed_ns.min((1 << 50) - 1);
+            prop_assert!(found.elapsed_ns <= most && most - found.elapsed_ns <= most >> 18);
+            prop_assert_eq!(ResultMeta { elapsed_ns, ..found }, result);
         }
 
         #[test]

@@ -10,6 +10,7 @@ use crate::error::{Error, Result};
 use crate::pool::handle::Handle;
 use crate::pool::job::Trampoline;
 use crate::pool::pipeline::{BATCHES_PER_WORKER, Imap, Pace, Pipeline, Shared, plain, sharing};
+use crate::pool::room::Patience;
 use crate::pool::task::Rules;
 use crate::pool::{Given, Nothing, Pool, SharedValue};
 
@@ -110,8 +111,7 @@ impl Pool {
         F: Fn(I::Item) -> R + Copy + Send + 'static,
         R: Serialize + DeserializeOwned,
     {
-        let results = self.options().imap(items, ahead, function)?;
-        Ok(results.unordered())
+        self.options().imap_unordered(items, ahead, function)
     }
 
     /// Rules for some tasks that differ from the pool's.
@@ -149,7 +149,7 @@ impl<'p, S> Options<'p, S> {
         self
     }
 
-    fn pipeline<I: Iterator, R>(
+    pub(super) fn pipeline<I: Iterator, R>(
         &self,
         items: I,
         trampoline: Trampoline,
@@ -168,7 +168,8 @@ impl<'p, S> Options<'p, S> {
         // Lazy results are delivered one by one unless asked otherwise.
         let fixed = self.chunk_size.or(ahead.map(|_| 1));
         let (batches_max, batch_items) = match (ahead, fixed) {
-            (Some(ahead), Some(items)) => (ahead.div_ceil(items), items.min(ahead)),
+            // Never more items than the look-ahead, so it is rounded down.
+            (Some(ahead), Some(items)) => ((ahead / items).max(1), items.min(ahead)),
             (_, fixed) => (BATCHES_PER_WORKER * core.workers(), fixed.unwrap_or(1)),
         };
         let pace = Pace { batches_max, batch_items, is_adaptive: fixed.is_none() };
@@ -198,7 +199,8 @@ impl<'p> Options<'p> {
         R: Serialize + DeserializeOwned,
     {
         self.pool.core.check(self.rules)?;
-        self.pool.submit_by(self.rules, function, argument)
+        let _room = self.pool.core.reserve(Patience::Endless)?;
+        self.pool.submit_by(self.rules, function, &argument)
     }
 
     /// The results of `function` for every item, in order. See [`Pool::map`].
@@ -238,6 +240,26 @@ impl<'p> Options<'p> {
         let pipeline = self.pipeline(items, plain::<F, I::Item, R>, name, None, Some(ahead))?;
         Ok(Imap::new(pipeline))
     }
+
+    /// As [`imap`](Options::imap), but in the order in which chunks are done.
+    ///
+    /// # Errors
+    ///
+    /// As [`imap`](Options::imap).
+    pub fn imap_unordered<I, F, R>(
+        &self,
+        items: I,
+        ahead: usize,
+        function: F,
+    ) -> Result<Imap<I::IntoIter, R>>
+    where
+        I: IntoIterator,
+        I::Item: Serialize + DeserializeOwned,
+        F: Fn(I::Item) -> R + Copy + Send + 'static,
+        R: Serialize + DeserializeOwned,
+    {
+        Ok(self.imap(items, ahead, function)?.unordered())
+    }
 }
 
 impl<W: Serialize + DeserializeOwned + 'static> Options<'_, Given<W>> {
@@ -254,11 +276,71 @@ impl<W: Serialize + DeserializeOwned + 'static> Options<'_, Given<W>> {
         F: Fn(&W, I::Item) -> R + Copy + Send + 'static,
         R: Serialize + DeserializeOwned,
     {
+        self.shared_pipeline(items.into_iter(), None, function)?.run()
+    }
+
+    /// The results of `function(&value, item)`, lazily and in order. See [`Pool::imap`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Pool::imap`], and as [`map`](Options::map) for the value.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use brigade::Pool;
+    /// let pool = Pool::builder().workers(2).build()?;
+    /// let mut multiples = pool.with(3u64).imap(1.., 8, |&a, n: u64| a * n)?;
+    /// assert_eq!(multiples.nth(4).transpose()?, Some(15));
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
+    pub fn imap<I, F, R>(self, items: I, ahead: usize, function: F) -> Result<Imap<I::IntoIter, R>>
+    where
+        I: IntoIterator,
+        I::Item: Serialize + DeserializeOwned,
+        F: Fn(&W, I::Item) -> R + Copy + Send + 'static,
+        R: Serialize + DeserializeOwned,
+    {
+        Ok(Imap::new(self.shared_pipeline(items.into_iter(), Some(ahead), function)?))
+    }
+
+    /// As [`imap`](Options::imap), but in the order in which chunks are done.
+    ///
+    /// # Errors
+    ///
+    /// As [`imap`](Options::imap).
+    pub fn imap_unordered<I, F, R>(
+        self,
+        items: I,
+        ahead: usize,
+        function: F,
+    ) -> Result<Imap<I::IntoIter, R>>
+    where
+        I: IntoIterator,
+        I::Item: Serialize + DeserializeOwned,
+        F: Fn(&W, I::Item) -> R + Copy + Send + 'static,
+        R: Serialize + DeserializeOwned,
+    {
+        Ok(self.imap(items, ahead, function)?.unordered())
+    }
+
+    fn shared_pipeline<I, F, R>(
+        self,
+        items: I,
+        ahead: Option<usize>,
+        function: F,
+    ) -> Result<Pipeline<I, R>>
+    where
+        I: Iterator,
+        I::Item: Serialize + DeserializeOwned,
+        F: Fn(&W, I::Item) -> R + Copy + Send + 'static,
+        R: Serialize + DeserializeOwned,
+    {
         let _ = function;
         let Options { pool, rules, chunk_size, shared } = self;
         let options = Options { pool, rules, chunk_size, shared: Nothing };
         let shared = Shared::new(&pool.core, &shared.value())?;
-        let (items, name) = (items.into_iter(), std::any::type_name::<F>());
-        options.pipeline(items, sharing::<F, W, I::Item, R>, name, Some(shared), None)?.run()
+        let name = std::any::type_name::<F>();
+        options.pipeline(items, sharing::<F, W, I::Item, R>, name, Some(shared), ahead)
     }
 }

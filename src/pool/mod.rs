@@ -6,10 +6,16 @@ mod backoff;
 mod blocks;
 mod board;
 mod builder;
+mod callbacks;
 mod chunks;
 mod claim;
+mod completed;
 mod core;
+mod ending;
 mod first_touch;
+#[cfg(feature = "async")]
+mod future;
+mod gather;
 mod handle;
 mod host_lane;
 #[cfg(any(test, fuzzing))]
@@ -17,6 +23,7 @@ pub(crate) mod hostile;
 mod in_process;
 mod job;
 mod lane;
+mod listener;
 mod loops;
 mod map;
 mod operand;
@@ -24,7 +31,10 @@ mod pipeline;
 mod placement;
 mod recovery;
 mod reduction;
+mod room;
 mod seat;
+mod shutdown;
+mod starmap;
 mod state;
 mod stats;
 mod submit;
@@ -34,27 +44,30 @@ mod team;
 mod wait;
 mod worker;
 mod worker_lane;
+mod workforce;
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::error::{Error, Result};
-use crate::pool::state::{Life, Watch};
-use crate::pool::task::Whereabouts;
+use crate::error::Result;
+use crate::pool::room::Patience;
 use crate::process::function::FunctionOffset;
 
 pub use builder::PoolBuilder;
 pub use chunks::{Body, Given, Nothing, ParChunks, Plain, SharedValue, Sharing};
+pub use completed::{AsCompleted, ReturnWhen, Unfinished, Waited, as_completed, wait};
 pub use core::Start;
 pub use handle::Handle;
 pub use map::Options;
 pub use operand::{Chunks, Described, Enumerated, In, Lent, Operand, Out};
 pub use pipeline::Imap;
 pub use reduction::ParMap;
-pub use stats::Stats;
+pub use shutdown::Shutdown;
+pub use starmap::Star;
+pub use stats::{Restarts, Stats};
+pub use worker::is_cancelled;
 
 pub(crate) use job::{Job, JobError, encode_onto};
 pub(crate) use task::Rules;
@@ -98,13 +111,14 @@ impl Pool {
         self.core.config.start == Start::ForkServer
     }
 
-    /// How many workers the pool has.
+    /// How many workers the pool has, or has again when there is work.
     #[must_use]
     pub fn workers(&self) -> usize {
         self.core.workers()
     }
 
-    /// Runs `function(argument)` in a worker.
+    /// Runs `function(argument)` in a worker. Waits for room if the pool's queue has a
+    /// [limit](PoolBuilder::queue_limit), and for nothing else.
     ///
     /// # Errors
     ///
@@ -117,10 +131,11 @@ impl Pool {
         A: Serialize + DeserializeOwned,
         R: Serialize + DeserializeOwned,
     {
-        self.submit_by(self.core.rules(), function, argument)
+        let _room = self.core.reserve(Patience::Endless)?;
+        self.submit_by(self.core.rules(), function, &argument)
     }
 
-    fn submit_by<F, A, R>(&self, rules: Rules, function: F, argument: A) -> Result<Handle<R>>
+    fn submit_by<F, A, R>(&self, rules: Rules, function: F, argument: &A) -> Result<Handle<R>>
     where
         F: Fn(A) -> R + Copy + Send + 'static,
         A: Serialize + DeserializeOwned,
@@ -129,7 +144,7 @@ impl Pool {
         // Only its type matters: a function item or a closure that captures nothing.
         let _ = function;
         let name = std::any::type_name::<F>();
-        let encode = |out: &mut Vec<u8>| job::encode_onto(out, &argument);
+        let encode = |out: &mut Vec<u8>| job::encode_onto(out, argument);
         let id = self.core.submit(job::call::<F, A, R>, name, rules, encode)?;
         Ok(Handle::new(Arc::clone(&self.core), id))
     }
@@ -162,78 +177,9 @@ impl Pool {
         let name = std::any::type_name::<fn(A) -> R>();
         let encode = |out: &mut Vec<u8>| job::encode_onto(out, &(word, &argument));
         let trampoline = job::call_pointer::<A, R>;
+        let _room = self.core.reserve(Patience::Endless)?;
         let id = self.core.submit(trampoline, name, self.core.rules(), encode)?;
         Ok(Handle::new(Arc::clone(&self.core), id))
-    }
-
-    /// Runs every task that was submitted, then ends the workers.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Broken`] if the pool broke; [`Error::Closed`] in a process that was forked from the
-    /// pool's, where it does nothing.
-    pub fn shutdown(self) -> Result<()> {
-        self.core.check_ours()?;
-        {
-            let mut state = self.core.lock();
-            if state.life == Life::Open {
-                state.life = Life::Draining;
-            }
-        }
-        self.core.wait(None, Watch::All, |state| (state.unfinished == 0).then_some(()));
-        let broken = match &self.core.lock().life {
-            Life::Broken(cause) => Some(cause.clone()),
-            _ => None,
-        };
-        self.core.retire(Instant::now() + Duration::from_secs(5));
-        broken.map_or(Ok(()), |cause| Err(Error::Broken { what: "the pool", cause }))
-    }
-
-    /// What the pool has done so far; nothing, in a process that was forked from the pool's.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use brigade::Pool;
-    /// let pool = Pool::builder().workers(1).build()?;
-    /// pool.submit(|n: u8| n, 1)?.join()?;
-    /// assert_eq!((pool.stats().succeeded, pool.stats().workers), (1, 1));
-    /// # Ok::<(), brigade::Error>(())
-    /// ```
-    #[must_use]
-    pub fn stats(&self) -> Stats {
-        if !self.core.is_ours() {
-            return Stats::default();
-        }
-        let mut state = self.core.lock();
-        state.drain();
-        let queued = state
-            .queue
-            .iter()
-            .filter(|&&id| {
-                state.tasks.get(id).is_some_and(|entry| matches!(entry.place, Whereabouts::Queued))
-            })
-            .count();
-        let counters = &state.counters;
-        Stats {
-            queued,
-            offered: state.seats.iter().map(|seat| seat.lane.live()).sum(),
-            succeeded: counters.succeeded,
-            failed: counters.failed,
-            cancelled: counters.cancelled,
-            retried: counters.retried,
-            workers: state.seats.iter().filter(|seat| seat.is_occupied()).count(),
-            restarts: counters.restarts,
-            busy: Duration::from_nanos(counters.busy_ns),
-        }
-    }
-}
-
-impl Drop for Pool {
-    fn drop(&mut self) {
-        if self.core.is_ours() {
-            self.core.end(self.core.config.grace);
-        }
     }
 }
 

@@ -18,10 +18,10 @@ use std::io;
 use std::time::{Duration, Instant};
 
 use crate::array::handoff::Lease;
-use crate::error::{Death, Error, Phase, TaskError};
+use crate::error::{Death, Error, Phase, Result, TaskError};
 use crate::exit::ExitReason;
 use crate::pool::core::{Config, Core};
-use crate::pool::lane::Stage;
+use crate::pool::lane::{Leave, Stage};
 use crate::pool::seat::{Cause, Condition, Seat};
 use crate::pool::state::{Life, State};
 use crate::pool::task::{Call, TaskId};
@@ -43,11 +43,10 @@ impl Core {
                 seat.pidfd = Some(pidfd);
                 match seat.condition {
                     Condition::Starting => seat.condition = Condition::Running,
-                    // They leave by themselves.
-                    Condition::Condemned(Cause::Leaving | Cause::Stopped) => {}
+                    Condition::Condemned(cause) if cause.is_departure() => {}
                     // Condemned before it had a pidfd to be killed by.
                     Condition::Condemned(_) => seat.kill(),
-                    Condition::Running | Condition::Vacant => {}
+                    Condition::Running | Condition::Vacant | Condition::Dormant => {}
                 }
                 tracing::debug!(worker = index, pid, "worker started");
             }
@@ -92,6 +91,7 @@ impl Core {
         let failure = failure.map(|error| error.to_string());
         let stage = seat.lane.running();
         let (started, untouched) = seat.lane.autopsy();
+        let has_begun = !started.is_empty();
         if is_gone {
             sweep_lent(state, index, &self.config, &started);
         } else {
@@ -108,8 +108,8 @@ impl Core {
         seat.charter = None;
         seat.granted.clear();
         tracing::debug!(worker = index, pid, %reason, ?cause, "worker ended");
-        let is_killed =
-            reason == ExitReason::Signal(SIGKILL) && matches!(cause, None | Some(Cause::Leaving));
+        let is_killed = reason == ExitReason::Signal(SIGKILL)
+            && cause.is_none_or(|cause| cause.is_departure() && cause != Cause::Stopped);
         let out_of_memory = is_killed && state.ran_out_of_memory();
         for id in untouched.into_iter().rev() {
             state.requeue_first(id);
@@ -135,13 +135,15 @@ impl Core {
             };
             attribute(state, id, cause, death);
         }
-        self.replace(state, index, &End { ready, cause, reason, failure, last_words });
+        let is_death = has_begun || reason != ExitReason::Code(0);
+        let end = End { ready, cause, is_death, reason, failure, last_words };
+        self.replace(state, index, &end);
     }
 
     fn replace(&self, state: &mut State, index: usize, end: &End) {
         #[cfg(feature = "failpoints")]
         failpoint::hit(Point::HostReplace);
-        let End { ready, cause, reason, failure, last_words } = end;
+        let End { ready, cause, is_death, reason, failure, last_words } = end;
         let is_alone = !state.seats.iter().any(Seat::is_occupied);
         let seat = &mut state.seats[index];
         if *ready {
@@ -156,10 +158,15 @@ impl Core {
             }
         }
         let is_ending = matches!(cause, Some(Cause::Stopped | Cause::PoolEnds));
-        if is_ending || !is_wanted(state) {
+        if is_ending || !self.is_wanted(state) {
             return;
         }
-        state.counters.restarts += 1;
+        if *cause == Some(Cause::Idle) && state.queue.is_empty() {
+            state.seats[index].condition = Condition::Dormant;
+            state.count_dormant();
+            return;
+        }
+        state.counters.restarts.note(*cause, *is_death);
         match failure {
             // Others work; the system may have room for another process later.
             Some(cause) if !is_alone => self.leave_vacant(state, cause),
@@ -167,18 +174,34 @@ impl Core {
         }
     }
 
-    /// Starts a worker on an empty seat. If that fails it is tried again later; if it fails again
-    /// and again, and there is no worker that could do its work, the pool breaks.
-    fn fill(&self, state: &mut State, index: usize) {
-        if let Err(error) = self.start_worker(state, index) {
-            let seat = &mut state.seats[index];
-            seat.strikes = seat.strikes.saturating_add(STRIKE);
-            let is_given_up = seat.strikes >= STRIKES_MAX;
-            if is_given_up && !state.seats.iter().any(Seat::is_occupied) {
-                fail_all(state, format!("no worker could be started: {error}"));
-            } else {
-                self.leave_vacant(state, &error.to_string());
+    /// Starts a worker on an empty seat. If there is no fork server it is left to the supervisor
+    /// to start one without the mutex, which takes milliseconds.
+    pub(super) fn fill(&self, state: &mut State, index: usize) {
+        match self.living_server() {
+            Some(server) => {
+                if let Err(error) = self.start_worker(state, index, &server) {
+                    self.note_failure(state, index, &error);
+                }
             }
+            None => {
+                state.seats[index].condition = Condition::Vacant;
+                state.needs_server = true;
+                self.look_at(state, Instant::now());
+            }
+        }
+    }
+
+    /// A worker could not be started: it is tried again later; if it fails again and again, and
+    /// there is no worker that could do its work, the pool breaks.
+    fn note_failure(&self, state: &mut State, index: usize, error: &Error) {
+        let seat = &mut state.seats[index];
+        seat.condition = Condition::Vacant;
+        seat.strikes = seat.strikes.saturating_add(STRIKE);
+        let is_given_up = seat.strikes >= STRIKES_MAX;
+        if is_given_up && !state.seats.iter().any(Seat::is_occupied) {
+            fail_all(state, format!("no worker could be started: {error}"));
+        } else {
+            self.leave_vacant(state, &error.to_string());
         }
     }
 
@@ -188,16 +211,41 @@ impl Core {
         self.look_at(state, Instant::now() + VACANT);
     }
 
-    /// Tries again to start the workers that could not be started.
-    pub(super) fn fill_vacant(&self, state: &mut State) {
-        if state.vacancy.take().is_none() || !is_wanted(state) {
+    /// Starts a fork server if some seat waits for one. Call it without the mutex.
+    pub(super) fn provide_server(&self) -> Result<()> {
+        let is_needed = {
+            let state = self.lock();
+            state.needs_server || state.vacancy.is_some()
+        };
+        if is_needed { self.running_server().map(drop) } else { Ok(()) }
+    }
+
+    /// Tries again to start the workers that could not be started, if `server` says that there is
+    /// a fork server.
+    pub(super) fn fill_vacant(&self, state: &mut State, server: &Result<()>) {
+        let was_tried = state.vacancy.take().is_some();
+        let needed_server = std::mem::take(&mut state.needs_server);
+        if !was_tried && !needed_server {
             return;
         }
         for index in 0..state.seats.len() {
-            if state.seats[index].condition == Condition::Vacant {
-                self.fill(state, index);
+            if state.seats[index].condition == Condition::Vacant && self.is_wanted(state) {
+                match server {
+                    Ok(()) => self.fill(state, index),
+                    Err(error) => self.note_failure(state, index, error),
+                }
             }
         }
+    }
+
+    /// Whether the pool needs another worker.
+    fn is_wanted(&self, state: &State) -> bool {
+        let is_going_on = match state.life {
+            Life::Open => true,
+            Life::Draining => state.unfinished > 0,
+            Life::Closed | Life::Broken(_) => false,
+        };
+        is_going_on && state.standing() < state.target
     }
 
     /// Stops listening to a worker's socket.
@@ -205,12 +253,15 @@ impl Core {
         let mut state = self.lock();
         let Some(seat) = state.seats.get_mut(index) else { return };
         if seat.incarnation == incarnation {
+            // It may have said why it leaves.
+            state.drain_seat(index);
+            let seat = &mut state.seats[index];
             let is_ready = seat.lane.is_ready();
             let socket = seat.socket.take();
             if is_ready {
                 // It dies, or its task has closed descriptors that are not its own: then it
                 // can neither ring nor ask for spans, and is replaced after the task.
-                state.condemn(index, Cause::Leaving);
+                state.condemn(index, Cause::Leaving(Leave::Unclean));
                 state.seats[index].lane.stop();
                 state.drive();
                 self.arm_supervisor(&mut state);
@@ -232,19 +283,12 @@ struct End {
     ready: bool,
     /// Why it was condemned.
     cause: Option<Cause>,
+    /// It did not leave by itself with nothing to do.
+    is_death: bool,
     reason: ExitReason,
     /// It did not even start, or nobody saw it, because of this.
     failure: Option<String>,
     last_words: Option<String>,
-}
-
-/// Whether the pool needs workers still.
-fn is_wanted(state: &State) -> bool {
-    match state.life {
-        Life::Open => true,
-        Life::Draining => state.unfinished > 0,
-        Life::Closed | Life::Broken(_) => false,
-    }
 }
 
 /// What the death of a worker before it is ready counts for if it did that to itself; one that
@@ -275,7 +319,8 @@ fn attribute(state: &mut State, id: TaskId, cause: Option<Cause>, mut death: Dea
         Some(Cause::PoolEnds) => TaskError::Cancelled,
         _ => {
             entry.deaths += 1;
-            if entry.deaths <= entry.rules.retries && entry.call.is_some() {
+            let may_run_again = entry.deaths <= entry.rules.retries && !entry.is_asked;
+            if may_run_again && entry.call.is_some() {
                 state.counters.retried += 1;
                 state.requeue_first(id);
                 return;

@@ -4,10 +4,11 @@
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::control::Memory;
 use crate::pool::host_lane::HostLane;
+use crate::pool::lane::Leave;
 use crate::pool::supervise::WorkerSocket;
 use crate::pool::task::{Call, TaskId};
 use crate::process::events::Token;
@@ -25,6 +26,8 @@ pub(super) enum Condition {
     Condemned(Cause),
     /// Nobody works here.
     Vacant,
+    /// Nobody works here until there is work.
+    Dormant,
 }
 
 /// Why a worker was condemned.
@@ -35,13 +38,24 @@ pub(super) enum Cause {
     /// This task was to be killed.
     Killed(TaskId),
     /// It leaves by itself after the result that said so.
-    Leaving,
+    Leaving(Leave),
+    /// There are more workers than there should be; it leaves when it has nothing to do.
+    Surplus,
+    /// It had nothing to do for long; it leaves.
+    Idle,
     /// It was told to leave when it has nothing to do.
     Stopped,
     /// It wrote nonsense into its lane.
     Corrupt,
     /// The pool is being killed.
     PoolEnds,
+}
+
+impl Cause {
+    /// Whether the worker leaves by itself, as against being killed.
+    pub(super) fn is_departure(self) -> bool {
+        matches!(self, Cause::Leaving(_) | Cause::Surplus | Cause::Idle | Cause::Stopped)
+    }
 }
 
 /// A worker's place in the pool; workers come and go, seats stay.
@@ -62,6 +76,8 @@ pub(super) struct Seat {
     pub(super) charter: Option<Span>,
     /// What workers that died here before they were ready count for, since one was.
     pub(super) strikes: u32,
+    /// The next sequence number when it was first seen without work, and when that was.
+    pub(super) quiet: Option<(u64, Instant)>,
 }
 
 impl Seat {
@@ -77,7 +93,12 @@ impl Seat {
 
     /// Whether it has, or may get, a process.
     pub(super) fn is_occupied(&self) -> bool {
-        self.condition != Condition::Vacant
+        !matches!(self.condition, Condition::Vacant | Condition::Dormant)
+    }
+
+    /// Whether its worker left, or is leaving, for want of work.
+    pub(super) fn is_dormant(&self) -> bool {
+        matches!(self.condition, Condition::Dormant | Condition::Condemned(Cause::Idle))
     }
 
     /// Waits until nobody has the worker's end of its socket; false if somebody still has.

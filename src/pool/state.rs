@@ -6,8 +6,10 @@ use std::time::Instant;
 
 use crate::error::{Error, TaskError};
 use crate::pool::board::HostBoard;
+use crate::pool::callbacks::Callbacks;
+use crate::pool::gather::Gather;
 use crate::pool::host_lane::Drained;
-use crate::pool::lane::{Place, ResultMeta, SLOTS, Status, driver};
+use crate::pool::lane::{Leave, Place, ResultMeta, SLOTS, Status, driver};
 use crate::pool::seat::{Cause, Condition, Seat};
 use crate::pool::task::{Entry, Outcome, TaskId, Tasks, Value, ValueBytes, Whereabouts, cancelled};
 use crate::pool::{job, stats::Counters};
@@ -28,12 +30,16 @@ pub(super) enum Life {
 }
 
 /// What a waiting thread waits for.
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone, Copy)]
 pub(super) enum Watch<'a> {
     /// Any of these tasks to be done.
     Tasks(&'a [TaskId]),
+    /// Any task that reports there to be done.
+    Gather(&'a Gather),
     /// All tasks to be done.
     All,
+    /// Any task to be done, so that another may be submitted.
+    Room,
 }
 
 /// Everything that the pool's mutex guards.
@@ -53,12 +59,26 @@ pub(super) struct State {
     pub(super) waiting: Vec<std::thread::Thread>,
     /// Threads that sleep until all tasks are done.
     pub(super) watch_all: usize,
-    /// Threads that sleep until certain tasks are done.
-    pub(super) watchers: usize,
+    /// Those who are to hear of the end of some task.
+    pub(super) listeners: usize,
+    /// Keeps the callback thread, from the first callback on.
+    pub(super) callbacks: Option<Callbacks>,
+    /// Callbacks whose tasks are over and that have not run.
+    pub(super) callbacks_due: usize,
     /// Running average of how long a task takes, in nanoseconds; 0: unknown.
     pub(super) average_ns: u64,
     /// Why some seat is empty, until the next attempt to fill it.
     pub(super) vacancy: Option<String>,
+    /// Some seat is empty because there is no fork server, which is about to be started.
+    pub(super) needs_server: bool,
+    /// How many workers there should be.
+    pub(super) target: usize,
+    /// Workers that left because there was nothing to do, and come back when there is.
+    pub(super) dormant: usize,
+    /// Threads that sleep until another task may be submitted.
+    pub(super) watch_room: usize,
+    /// Places of the queue that are kept for tasks on their way in.
+    pub(super) reserved: usize,
     /// How many processes the kernel had killed for want of memory at the last look.
     oom_kills: u64,
     /// When the supervisor looks at timeouts next.
@@ -80,9 +100,16 @@ impl State {
             sleeper: false,
             waiting: Vec::new(),
             watch_all: 0,
-            watchers: 0,
+            listeners: 0,
+            callbacks: None,
+            callbacks_due: 0,
             average_ns: 0,
             vacancy: None,
+            needs_server: false,
+            target: 0,
+            dormant: 0,
+            watch_room: 0,
+            reserved: 0,
             oom_kills: cgroup::oom_kills().unwrap_or(0),
             deadline: None,
             counters: Counters::default(),
@@ -124,8 +151,11 @@ impl State {
 
     fn settle(&mut self, index: usize, drained: Drained) {
         let Drained { task, meta, bytes } = drained;
-        if meta.leaving {
-            self.condemn(index, Cause::Leaving);
+        if let Some(reason) = meta.leaving {
+            if reason == Leave::Memory {
+                tracing::info!(worker = index, "memory_soft_bytes outgrown: replaced");
+            }
+            self.condemn(index, Cause::Leaving(reason));
         }
         let Some(id) = task else { return };
         if let Some(call) = self.tasks.get(id).and_then(|entry| entry.call.as_ref()) {
@@ -137,8 +167,10 @@ impl State {
     }
 
     fn note_elapsed(&mut self, meta: ResultMeta) {
-        let ns = u64::from(meta.elapsed) * 64 + 32;
+        let ns = meta.elapsed_ns.max(1);
         self.counters.busy_ns += ns;
+        // A long task says no more about the next ones than a second does.
+        let ns = ns.min(1_000_000_000);
         self.average_ns = match self.average_ns {
             0 => ns,
             // Weight 1/8: a change of workload shows after some ten tasks.
@@ -182,35 +214,7 @@ impl State {
             }
             _ => bytes,
         };
-        Ok(Value { bytes, leases, elapsed_ns: u64::from(meta.elapsed) * 64 })
-    }
-
-    /// Notes what came of a task and tells who waits for it.
-    pub(super) fn complete(&mut self, id: TaskId, outcome: Outcome) {
-        let Some(entry) = self.tasks.get_mut(id) else { return };
-        if matches!(entry.place, Whereabouts::Done(_)) {
-            return;
-        }
-        self.counters.note(&outcome);
-        entry.place = Whereabouts::Done(outcome);
-        entry.call = None;
-        let mut is_awaited = !entry.sleepers.is_empty();
-        for thread in entry.sleepers.drain(..) {
-            thread.unpark();
-        }
-        if entry.detached {
-            self.tasks.remove(id);
-        }
-        self.unfinished -= 1;
-        if self.unfinished == 0 && self.watch_all > 0 {
-            is_awaited = true;
-            for thread in self.waiting.drain(..) {
-                thread.unpark();
-            }
-        }
-        if is_awaited {
-            self.wake_sleeper();
-        }
+        Ok(Value { bytes, leases, elapsed_ns: meta.elapsed_ns })
     }
 
     /// Has the joining thread that sleeps on the board look again. Workers ring for what they
@@ -257,6 +261,7 @@ impl State {
         };
         let Some(seq) = self.seats[index].lane.offer(id, call) else { return false };
         *place = Whereabouts::Offered { worker: index, seq };
+        tracing::trace!(task = id.number(), worker = index, "task offered");
         true
     }
 
@@ -355,9 +360,10 @@ impl State {
     pub(super) fn condemn(&mut self, index: usize, cause: Cause) {
         if !self.seats[index].takes_offers() {
             // One that was to leave by itself may still be killed, and why matters then.
-            let is_leaving = |cause| matches!(cause, Cause::Leaving | Cause::Stopped);
             match &mut self.seats[index].condition {
-                Condition::Condemned(old) if is_leaving(*old) && !is_leaving(cause) => *old = cause,
+                Condition::Condemned(old) if old.is_departure() && !cause.is_departure() => {
+                    *old = cause;
+                }
                 _ => {}
             }
             return;
@@ -374,37 +380,6 @@ impl State {
         let before = self.oom_kills;
         self.oom_kills = cgroup::oom_kills().unwrap_or(before);
         self.oom_kills > before
-    }
-
-    /// Takes a task back before it starts; false if it has started or is done.
-    pub(super) fn cancel(&mut self, id: TaskId) -> bool {
-        let Some(entry) = self.tasks.get(id) else { return false };
-        match entry.place {
-            Whereabouts::Done(_) => return false,
-            Whereabouts::Queued => {}
-            Whereabouts::Offered { worker, seq } => {
-                if !self.seats[worker].lane.recall(seq) {
-                    return false;
-                }
-            }
-        }
-        self.complete(id, Err(cancelled()));
-        true
-    }
-
-    /// Ends a task that has started, and its worker with it; does nothing if it commits first.
-    pub(super) fn kill_task(&mut self, id: TaskId, cause: Cause) {
-        let Some(entry) = self.tasks.get(id) else { return };
-        let Whereabouts::Offered { worker, .. } = entry.place else { return };
-        self.condemn(worker, cause);
-        self.drain_seat(worker);
-        let Some(entry) = self.tasks.get(id) else { return };
-        if matches!(entry.place, Whereabouts::Done(_)) {
-            // It was quicker. The worker has lost its offers, so it is of no more use.
-            self.seats[worker].lane.stop();
-        } else {
-            self.seats[worker].kill();
-        }
     }
 
     /// Prepares for nobody looking at the results: says at which results the workers must ring,
@@ -431,14 +406,20 @@ impl State {
         if self.watch_all > 0 {
             at = lane.in_flight().next_back().map_or(at, |entry| entry.seq);
         }
+        if self.watch_room > 0 {
+            at = at.min(lane.in_flight().next().map_or(at, |entry| entry.seq));
+        }
         if !self.queue.is_empty() {
             at = at.min(lane.half_way().unwrap_or(u64::MAX));
         }
-        if self.watchers == 0 {
+        if self.listeners == 0 {
             return at;
         }
         let watched = lane.in_flight().find(|entry| {
-            entry.task.and_then(|id| self.tasks.get(id)).is_some_and(|task| task.watched)
+            entry
+                .task
+                .and_then(|id| self.tasks.get(id))
+                .is_some_and(|task| !task.listeners.is_empty())
         });
         at.min(watched.map_or(u64::MAX, |entry| entry.seq))
     }

@@ -81,13 +81,18 @@ impl Core {
     }
 
     fn admit(&self, call: Call, rules: Rules) -> Result<TaskId> {
+        let name = call.name;
         let mut state = self.lock();
         self.check_open(&state)?;
         let id = state.tasks.insert(call, rules)?;
         state.unfinished += 1;
         state.counters.submitted += 1;
+        tracing::trace!(task = id.number(), name, "task submitted");
         if let Some(timeout) = rules.timeout {
             self.look_at(&mut state, Instant::now() + timeout);
+        }
+        if state.dormant > 0 {
+            self.call_up(&mut state);
         }
         if state.queue.is_empty()
             && let Some(index) = state.pick()

@@ -62,16 +62,22 @@ impl Handler for Bell {
 
     fn deadline(&self) {
         if let Some(core) = self.core() {
+            // A new server greets without the mutex: others go on meanwhile.
+            let server = core.provide_server();
             let mut state = core.lock();
             state.deadline = None;
             state.drain();
-            core.fill_vacant(&mut state);
-            if let Some(next) = end_late_tasks(&mut state) {
+            core.fill_vacant(&mut state, &server);
+            let late = end_late_tasks(&mut state);
+            let idle = core.dismiss_idle(&mut state);
+            if let Some(next) = late.into_iter().chain(idle).min() {
                 core.look_at(&mut state, next);
             }
             // What the killed had not begun can go to others now.
             state.drive();
             core.arm_supervisor(&mut state);
+            drop(state);
+            core.changed.notify_all();
         }
     }
 }
@@ -83,6 +89,14 @@ fn end_late_tasks(state: &mut State) -> Option<Instant> {
     let mut sooner = |at: Instant| next = Some(next.map_or(at, |next| next.min(at)));
     for id in state.tasks.unfinished() {
         let Some(entry) = state.tasks.get(id) else { continue };
+        match entry.kill_at {
+            Some(at) if at <= now => {
+                state.kill_task(id, Cause::Killed(id));
+                continue;
+            }
+            Some(at) => sooner(at),
+            None => {}
+        }
         let Some(timeout) = entry.rules.timeout else { continue };
         let running = match entry.place {
             Whereabouts::Offered { worker, seq } => {

@@ -1,12 +1,12 @@
 //! The host's record of a task.
 
-use std::thread::Thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::array::handoff::{Lease, WireLease};
 use crate::control::Memory;
 use crate::error::{Error, Result, TaskError};
 use crate::pool::lane::{RESULT_INLINE_BYTES, RING_PAYLOAD_BYTES_MAX, TASK_INLINE_BYTES};
+use crate::pool::listener::Listener;
 use crate::process::function::FunctionOffset;
 use crate::region::arena::{Arena, Contents, Span};
 use std::sync::Arc;
@@ -16,6 +16,13 @@ use std::sync::Arc;
 pub(super) struct TaskId {
     index: u32,
     generation: u32,
+}
+
+impl TaskId {
+    /// For diagnostics.
+    pub(super) fn number(self) -> u64 {
+        u64::from(self.generation) << 32 | u64::from(self.index)
+    }
 }
 
 /// Bytes on the way to a worker.
@@ -196,12 +203,14 @@ pub(super) struct Entry {
     pub(super) rules: Rules,
     /// How often it has died so far.
     pub(super) deaths: u32,
-    /// Somebody waits for this very task: ring when it commits.
-    pub(super) watched: bool,
     /// Nobody will ask for the outcome.
     pub(super) detached: bool,
-    /// Threads that sleep until it is done.
-    pub(super) sleepers: Vec<Thread>,
+    /// It was asked to end early, after it had started.
+    pub(super) is_asked: bool,
+    /// When it is killed, if it is still running by then.
+    pub(super) kill_at: Option<Instant>,
+    /// Who is to hear of its end: workers ring when it commits, if there is anybody.
+    pub(super) listeners: Vec<Listener>,
 }
 
 /// All tasks that are not done, or done and not yet asked for.
@@ -219,9 +228,10 @@ impl Tasks {
             call: Some(call),
             rules,
             deaths: 0,
-            watched: false,
             detached: false,
-            sleepers: Vec::new(),
+            is_asked: false,
+            kill_at: None,
+            listeners: Vec::new(),
         };
         if let Some(index) = self.free.pop() {
             let (generation, slot) = &mut self.slots[index as usize];
@@ -279,6 +289,11 @@ impl Tasks {
             })
             .collect()
     }
+}
+
+/// Whether that is what came of it.
+pub(super) fn is_cancelled(outcome: &Outcome) -> bool {
+    outcome.as_ref().is_err_and(|error| matches!(**error, Error::Task(TaskError::Cancelled)))
 }
 
 /// The error of a task that was cancelled.

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use crate::pool::backoff;
 use crate::pool::core::Core;
 use crate::pool::lane::driver;
+use crate::pool::listener::Listener;
 use crate::pool::state::{State, Watch};
 use crate::pool::task::{Outcome, TaskId, Whereabouts, cancelled};
 use crate::sys::futex;
@@ -127,30 +128,28 @@ impl Core {
     }
 
     fn start_watching(&self, state: &mut State, watch: Watch<'_>) {
-        let Watch::Tasks(tasks) = watch else {
-            state.watch_all += 1;
-            return;
-        };
-        state.watchers += 1;
-        for &id in tasks {
-            if let Some(entry) = state.tasks.get_mut(id) {
-                entry.watched = true;
-                entry.sleepers.push(thread::current());
+        match watch {
+            Watch::All => state.watch_all += 1,
+            Watch::Room => state.watch_room += 1,
+            Watch::Gather(gather) => gather.set_waiter(Some(thread::current())),
+            Watch::Tasks(tasks) => {
+                for &id in tasks {
+                    state.listen(id, Listener::Thread(thread::current()));
+                }
             }
         }
     }
 
     fn stop_watching(&self, state: &mut State, watch: Watch<'_>) {
-        let Watch::Tasks(tasks) = watch else {
-            state.watch_all -= 1;
-            return;
-        };
-        state.watchers -= 1;
-        let me = thread::current().id();
-        for &id in tasks {
-            if let Some(entry) = state.tasks.get_mut(id) {
-                entry.sleepers.retain(|thread| thread.id() != me);
-                entry.watched = !entry.sleepers.is_empty();
+        match watch {
+            Watch::All => state.watch_all -= 1,
+            Watch::Room => state.watch_room -= 1,
+            Watch::Gather(gather) => gather.set_waiter(None),
+            Watch::Tasks(tasks) => {
+                let me = thread::current().id();
+                for &id in tasks {
+                    state.unlisten_thread(id, me);
+                }
             }
         }
     }

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
 use std::sync::OnceLock;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -11,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::array::handoff::{self, WireLease};
 use crate::error::{Error, Result};
 use crate::pool::job::{self, Job, Leases, Station};
-use crate::pool::lane::{Lane, Place, Stage, Status};
+use crate::pool::lane::{Lane, Leave, Place, Stage, Status};
 use crate::pool::task;
 use crate::pool::worker_lane::{Body, Claimed, Next, WorkerLane};
 use crate::process::child::{Child, EXIT_SETUP};
@@ -78,6 +79,37 @@ pub(super) fn depth() -> u32 {
 /// Words of a worker's order: where the charter is, and what arena this is.
 pub(super) fn words(charter: (u64, usize), arena: (u64, usize)) -> [u64; 5] {
     [charter.0, charter.1 as u64, arena.0, arena.1 as u64, 0]
+}
+
+/// Whether somebody has asked the running task to end early: by
+/// [`Handle::cancel`](crate::Handle::cancel), by [`Handle::kill`](crate::Handle::kill) with a
+/// grace, or by ending its pool. False outside of tasks, and where tasks have no processes.
+///
+/// A long task polls it and returns early, with whatever value it likes; nothing forces it to. It
+/// costs two loads, so an inner loop may ask. Threads that the task has started may ask too.
+///
+/// # Examples
+///
+/// ```
+/// use brigade::Pool;
+/// let pool = Pool::builder().workers(1).build()?;
+/// let counts = |()| (0u64..).take_while(|_| !brigade::is_cancelled()).count();
+/// let task = pool.submit(counts, ())?;
+/// while !task.is_running() {
+///     std::thread::yield_now();
+/// }
+/// assert!(!task.cancel(), "it has started, so it is asked and not taken back");
+/// assert!(task.join()? > 0);
+/// # Ok::<(), brigade::Error>(())
+/// ```
+#[must_use]
+pub fn is_cancelled() -> bool {
+    IDENTITY.get().is_some_and(|identity| {
+        let header = &identity.lane.header;
+        // Relaxed: neither word carries anything. `phase` is this process's own.
+        let ask = header.ask.load(Ordering::Relaxed);
+        ask != 0 && header.phase.load(Ordering::Relaxed) >> 2 == ask
+    })
 }
 
 /// A worker's entry function.
@@ -231,7 +263,7 @@ impl Worker {
         if out.capacity() > KEPT_BUFFER_BYTES {
             *out = Vec::new();
         }
-        leaving
+        leaving.is_some()
     }
 
     fn run_claimed(
@@ -275,15 +307,19 @@ impl Worker {
         Ok(status)
     }
 
-    /// Whether this worker ends after the task that just ran.
-    fn should_leave(&self) -> bool {
+    /// Why this worker ends after the task that just ran, if it does.
+    fn should_leave(&self) -> Option<Leave> {
         let Charter { tasks_max, memory_soft_bytes, .. } = self.charter;
         // A handle that outlives its task would let this process reach an array that others may
         // write by now: only its end takes the handle away.
-        handoff::live_handles() > 0
-            || tasks_max.is_some_and(|max| self.tasks >= max)
-            || memory_soft_bytes
-                .is_some_and(|max| sched::resident_private_bytes().is_ok_and(|used| used > max))
+        if handoff::live_handles() > 0 {
+            return Some(Leave::Unclean);
+        }
+        if tasks_max.is_some_and(|max| self.tasks >= max) {
+            return Some(Leave::Tasks);
+        }
+        let is_large = |max| sched::resident_private_bytes().is_ok_and(|used| used > max);
+        memory_soft_bytes.is_some_and(is_large).then_some(Leave::Memory)
     }
 
     /// Asks the host for a span and writes a result there; returns its offset.

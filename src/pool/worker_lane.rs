@@ -8,7 +8,7 @@ use crate::error::Result;
 use crate::pool::backoff;
 use crate::pool::claim::{self, Claim};
 use crate::pool::lane::{
-    Board, ByteRing, ELAPSED_MAX, LAST_WORDS_BYTES, Lane, Place, RESULT_INLINE_BYTES,
+    Board, ByteRing, LAST_WORDS_BYTES, Lane, Leave, Place, RESULT_INLINE_BYTES,
     RING_PAYLOAD_BYTES_MAX, ResultMeta, Stage, Status, TaskMeta, driver, load_words, store_words,
 };
 use crate::region::windows::Windows;
@@ -108,7 +108,7 @@ impl WorkerLane {
                 Claim::Offered if claim::try_claim(&slot.claim, seq) => {}
                 Claim::Offered => continue,
                 Claim::Recalled => {
-                    self.commit(Status::Skipped, false, Body::Bytes(&[]));
+                    self.commit(Status::Skipped, None, Body::Bytes(&[]));
                     continue;
                 }
                 Claim::Claimed | Claim::Other => return Ok(Next::Nothing),
@@ -154,7 +154,7 @@ impl WorkerLane {
     }
 
     /// Publishes the result of the claimed (or skipped) task and goes to the next one.
-    pub(super) fn commit(&mut self, status: Status, leaving: bool, body: Body<'_>) {
+    pub(super) fn commit(&mut self, status: Status, leaving: Option<Leave>, body: Body<'_>) {
         let seq = self.seq;
         let slot = self.lane().result(seq);
         let (place, len) = match body {
@@ -167,15 +167,15 @@ impl WorkerLane {
         };
         #[cfg(feature = "failpoints")]
         failpoint::hit(Point::WorkerMidCopy);
-        let elapsed = if status == Status::Skipped {
+        let elapsed_ns = if status == Status::Skipped {
             0
         } else {
             let now = clock::now_ns();
-            let units = now.saturating_sub(self.last_ns) / 64;
+            let elapsed_ns = now.saturating_sub(self.last_ns);
             self.last_ns = now;
-            u32::try_from(units).unwrap_or(ELAPSED_MAX)
+            elapsed_ns
         };
-        let meta = ResultMeta { status, leaving, elapsed, len, place };
+        let meta = ResultMeta { status, leaving, elapsed_ns, len, place };
         let (meta, place) = meta.pack();
         // Relaxed: published by the commit.
         slot.meta.store(meta, Ordering::Relaxed);

@@ -134,7 +134,7 @@ impl Machine {
             }
             Op::KillTask(at) => {
                 if let Some((number, _, handle)) = pick(&self.open, at) {
-                    handle.kill().unwrap();
+                    handle.kill(Duration::ZERO).unwrap();
                     self.cancelled.push(*number);
                 }
             }

@@ -1,0 +1,158 @@
+//! The one thread of a host that runs callbacks.
+//!
+//! It starts with the first callback, and ends when no pool that had one is left and all have
+//! run. Callbacks run one after the other, in the order in which their tasks ended.
+
+use std::cell::Cell;
+use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError, Weak};
+use std::thread;
+
+use crate::error::{Error, Result};
+use crate::pool::core::Core;
+use crate::process::panic;
+use crate::sys::process;
+
+/// Code of the user that is run once.
+pub(super) struct Callback {
+    run: Box<dyn FnOnce() + Send>,
+    /// The pool that counts it, if one does.
+    pool: Option<Weak<Core>>,
+}
+
+impl Callback {
+    /// A callback that `pool` waits for when it shuts down.
+    pub(super) fn new(pool: Weak<Core>, run: impl FnOnce() + Send + 'static) -> Callback {
+        Callback { run: Box::new(run), pool: Some(pool) }
+    }
+
+    /// Has a future polled again.
+    #[cfg(feature = "async")]
+    pub(super) fn wake(waker: std::task::Waker) -> Callback {
+        Callback { run: Box::new(|| waker.wake()), pool: None }
+    }
+
+    /// Whether a pool counts it.
+    pub(super) fn is_counted(&self) -> bool {
+        self.pool.is_some()
+    }
+
+    fn run(self) {
+        let Callback { run, pool } = self;
+        if let Err(payload) = catch_unwind(AssertUnwindSafe(run)) {
+            let (message, _) = panic::caught(payload);
+            tracing::error!(message, "a callback panicked");
+        }
+        if let Some(core) = pool.and_then(|pool| pool.upgrade()) {
+            core.callback_done();
+        }
+    }
+}
+
+/// Keeps the callback thread; it ends with the last of these.
+pub(super) struct Callbacks {
+    pid: u32,
+}
+
+struct Hub {
+    inner: Mutex<Inner>,
+    /// Told when there is something to run, and when a keeper goes.
+    changed: Condvar,
+}
+
+struct Inner {
+    /// The process whose thread it is: a forked child has none.
+    pid: u32,
+    keepers: usize,
+    has_thread: bool,
+    queue: VecDeque<Callback>,
+}
+
+static HUB: Hub = Hub {
+    inner: Mutex::new(Inner { pid: 0, keepers: 0, has_thread: false, queue: VecDeque::new() }),
+    changed: Condvar::new(),
+};
+
+thread_local! {
+    static IS_CALLBACK_THREAD: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Whether this is the callback thread, which cannot wait for other callbacks.
+pub(super) fn is_callback_thread() -> bool {
+    IS_CALLBACK_THREAD.get()
+}
+
+impl Hub {
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        // Nothing under this lock panics half-way through a change.
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Callbacks {
+    /// The callback thread of this process, started if it is not running.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Os`] if the system has no room for a thread.
+    pub(super) fn current() -> Result<Callbacks> {
+        let pid = process::pid();
+        let mut inner = HUB.lock();
+        if inner.pid != pid {
+            // Forked from the process that had the thread. What waits there is not this one's.
+            std::mem::forget(std::mem::take(&mut inner.queue));
+            *inner = Inner { pid, keepers: 0, has_thread: false, queue: VecDeque::new() };
+        }
+        if !inner.has_thread {
+            thread::Builder::new()
+                .name("brigade-call".into())
+                .spawn(run_all)
+                .map_err(|e| Error::os("clone", "the callback thread", e))?;
+            inner.has_thread = true;
+        }
+        inner.keepers += 1;
+        Ok(Callbacks { pid })
+    }
+
+    /// Has the thread run a callback, after those that were pushed before.
+    pub(super) fn push(&self, callback: Callback) {
+        HUB.lock().queue.push_back(callback);
+        HUB.changed.notify_one();
+    }
+}
+
+impl Drop for Callbacks {
+    fn drop(&mut self) {
+        let mut inner = HUB.lock();
+        if self.pid == inner.pid {
+            inner.keepers -= 1;
+            drop(inner);
+            HUB.changed.notify_one();
+        }
+    }
+}
+
+impl std::fmt::Debug for Callbacks {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Callbacks").finish_non_exhaustive()
+    }
+}
+
+fn run_all() {
+    IS_CALLBACK_THREAD.set(true);
+    let mut inner = HUB.lock();
+    loop {
+        if let Some(callback) = inner.queue.pop_front() {
+            drop(inner);
+            callback.run();
+            inner = HUB.lock();
+        } else if inner.keepers == 0 {
+            // Under the lock: whoever comes next starts another thread.
+            inner.has_thread = false;
+            return;
+        } else {
+            inner = HUB.changed.wait(inner).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+}

@@ -1,0 +1,160 @@
+//! Who hears of a task's end, and how.
+
+use std::sync::Arc;
+#[cfg(feature = "async")]
+use std::task::Waker;
+use std::thread::{Thread, ThreadId};
+
+use crate::error::Result;
+use crate::pool::callbacks::{Callback, Callbacks};
+use crate::pool::core::Core;
+use crate::pool::gather::Gather;
+use crate::pool::state::{Life, State};
+use crate::pool::task::{Outcome, TaskId, Whereabouts, is_cancelled};
+
+/// Somebody who is told once when a task is over. Telling runs no code of the user: that is left
+/// to the callback thread.
+pub(super) enum Listener {
+    /// A thread that sleeps until then.
+    Thread(Thread),
+    /// A thread that waits for several tasks, of which this one has that number.
+    Gather(Arc<Gather>, usize),
+    /// A callback.
+    Call(Callback),
+    /// Whoever polls the handle as a future.
+    #[cfg(feature = "async")]
+    Wake(Waker),
+}
+
+/// How a task has ended, for those who only count.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Ending {
+    /// With a value, or cancelled.
+    Quiet,
+    /// With any other error.
+    Failed,
+}
+
+impl Ending {
+    pub(super) fn of(outcome: &Outcome) -> Ending {
+        match outcome {
+            Ok(_) => Ending::Quiet,
+            Err(_) if is_cancelled(outcome) => Ending::Quiet,
+            Err(_) => Ending::Failed,
+        }
+    }
+}
+
+impl Listener {
+    fn is_thread(&self, id: ThreadId) -> bool {
+        matches!(self, Listener::Thread(thread) if thread.id() == id)
+    }
+
+    fn is_gather(&self, gather: &Arc<Gather>) -> bool {
+        matches!(self, Listener::Gather(own, _) if Arc::ptr_eq(own, gather))
+    }
+}
+
+impl State {
+    /// Adds a listener to a task; gives it back if the task is over, or forgotten.
+    pub(super) fn listen(&mut self, id: TaskId, listener: Listener) -> Option<Listener> {
+        match self.tasks.get_mut(id) {
+            Some(entry) if !matches!(entry.place, Whereabouts::Done(_)) => {
+                entry.listeners.push(listener);
+                self.listeners += 1;
+                None
+            }
+            _ => Some(listener),
+        }
+    }
+
+    /// Removes the listeners of a task that `which` chooses.
+    pub(super) fn unlisten(
+        &mut self,
+        id: TaskId,
+        mut which: impl FnMut(&mut Listener) -> bool,
+    ) -> Vec<Listener> {
+        let Some(entry) = self.tasks.get_mut(id) else { return Vec::new() };
+        let removed: Vec<Listener> =
+            entry.listeners.extract_if(.., |listener| which(listener)).collect();
+        self.listeners -= removed.len();
+        removed
+    }
+
+    /// Forgets that this thread waits for a task.
+    pub(super) fn unlisten_thread(&mut self, id: TaskId, thread: ThreadId) {
+        self.unlisten(id, |listener| listener.is_thread(thread));
+    }
+
+    /// Forgets that `gather` waits for a task.
+    pub(super) fn unlisten_gather(&mut self, id: TaskId, gather: &Arc<Gather>) {
+        self.unlisten(id, |listener| listener.is_gather(gather));
+    }
+
+    /// Tells those who listened to a task that it is over.
+    pub(super) fn tell(&mut self, listeners: Vec<Listener>, ending: Ending) {
+        self.listeners -= listeners.len();
+        for listener in listeners {
+            match listener {
+                Listener::Thread(thread) => thread.unpark(),
+                Listener::Gather(gather, number) => gather.tell(number, ending),
+                Listener::Call(callback) => self.call(callback),
+                #[cfg(feature = "async")]
+                Listener::Wake(waker) => self.call(Callback::wake(waker)),
+            }
+        }
+    }
+
+    /// Hands a callback to the callback thread.
+    fn call(&mut self, callback: Callback) {
+        self.callbacks_due += usize::from(callback.is_counted());
+        // There is a thread: whoever added the listener has started it.
+        if let Some(callbacks) = &self.callbacks {
+            callbacks.push(callback);
+        }
+    }
+}
+
+impl Core {
+    /// Has a callback run on the callback thread when the task is over; soon, if it is.
+    pub(super) fn call_at_end(&self, id: TaskId, callback: Callback) -> Result<()> {
+        let callbacks = Callbacks::current()?;
+        let mut state = self.lock();
+        state.callbacks.get_or_insert(callbacks);
+        state.drain();
+        match state.listen(id, Listener::Call(callback)) {
+            None => self.rearm(&mut state),
+            Some(Listener::Call(callback)) => {
+                state.call(callback);
+                if state.life == Life::Closed {
+                    // Nobody comes who would let the thread go.
+                    state.callbacks = None;
+                }
+            }
+            Some(_) => {}
+        }
+        Ok(())
+    }
+
+    /// A callback of this pool has run.
+    pub(super) fn callback_done(&self) {
+        let mut state = self.lock();
+        state.callbacks_due -= 1;
+        if state.callbacks_due == 0 {
+            drop(state);
+            self.changed.notify_all();
+        }
+    }
+}
+
+impl std::fmt::Debug for Listener {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Listener::Thread(_) => "Thread",
+            Listener::Gather(..) => "Gather",
+            Listener::Call(_) => "Call",
+            #[cfg(feature = "async")]
+            Listener::Wake(_) => "Wake",
+        })
+    }
+}

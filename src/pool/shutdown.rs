@@ -1,0 +1,223 @@
+//! How a pool ends.
+
+use std::sync::PoisonError;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::error::{Error, Result};
+use crate::pool::Pool;
+use crate::pool::callbacks::is_callback_thread;
+use crate::pool::core::Core;
+use crate::pool::seat::{Cause, Seat};
+use crate::pool::state::{Life, State, Watch};
+use crate::process::events::Token;
+
+/// What [`Pool::shutdown_with`] does about the tasks that are left.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
+pub enum Shutdown {
+    /// Runs them all, and waits for that.
+    #[default]
+    Wait,
+    /// Cancels those that have not started, asks the others to end early
+    /// ([`is_cancelled`](crate::is_cancelled)), and waits for them.
+    Cancel,
+    /// Runs them all in the background, and returns at once. The handles stay good. If the program
+    /// ends first, they end with it.
+    Background,
+}
+
+impl Pool {
+    /// Runs every task that was submitted, then ends the workers, and returns when all that has
+    /// happened and all callbacks have run.
+    ///
+    /// The time is not bounded: a task without a timeout that hangs makes this hang, as does a
+    /// callback. (From inside a callback it does not wait for callbacks.)
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Broken`] if the pool broke; [`Error::Closed`] in a process that was forked from the
+    /// pool's, where it does nothing.
+    pub fn shutdown(self) -> Result<()> {
+        self.core.check_ours()?;
+        self.core.close(false)
+    }
+
+    /// Ends the pool, with a choice of what becomes of its tasks.
+    ///
+    /// # Errors
+    ///
+    /// As [`shutdown`](Pool::shutdown). [`Error::Os`] if no thread can be started for
+    /// [`Shutdown::Background`]; the pool ends then as if it were dropped.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use brigade::{Pool, Shutdown};
+    /// let pool = Pool::builder().workers(1).build()?;
+    /// let tasks: Vec<_> = (0..50u8).map(|n| pool.submit(|n: u8| n, n)).collect::<Result<_, _>>()?;
+    /// pool.shutdown_with(Shutdown::Cancel)?;
+    /// assert!(tasks.iter().all(|task| task.is_finished()));
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
+    pub fn shutdown_with(self, mode: Shutdown) -> Result<()> {
+        self.core.check_ours()?;
+        match mode {
+            Shutdown::Wait => self.core.close(false),
+            Shutdown::Cancel => self.core.close(true),
+            Shutdown::Background => {
+                let thread = thread::Builder::new().name("brigade-close".into());
+                let closes = move || self.core.close(false);
+                let spawned = thread.spawn(closes);
+                spawned.map(drop).map_err(|e| Error::os("clone", "a thread that shuts down", e))
+            }
+        }
+    }
+
+    /// Ends the pool now: cancels what has not started, asks what runs to end early, waits for
+    /// that up to the pool's grace, and kills what is left. From then on the pool is closed.
+    ///
+    /// Tasks that were ended so are [`TaskError::Cancelled`](crate::TaskError::Cancelled). A pool
+    /// that has ended already stays so, without an error.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Closed`] in a process that was forked from the pool's, where it does nothing.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use brigade::{Error, Pool};
+    /// let pool = Pool::builder().workers(1).build()?;
+    /// let endless = pool.submit(|()| while !brigade::is_cancelled() {}, ())?;
+    /// pool.terminate()?;
+    /// assert!(endless.is_finished());
+    /// assert!(matches!(pool.submit(|n: u8| n, 7), Err(Error::Closed { .. })));
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
+    pub fn terminate(&self) -> Result<()> {
+        self.core.check_ours()?;
+        self.core.end(self.core.config.grace);
+        Ok(())
+    }
+
+    /// As [`terminate`](Pool::terminate), without any grace.
+    ///
+    /// # Errors
+    ///
+    /// As [`terminate`](Pool::terminate).
+    pub fn kill(&self) -> Result<()> {
+        self.core.check_ours()?;
+        self.core.end(Duration::ZERO);
+        Ok(())
+    }
+}
+
+impl Drop for Pool {
+    fn drop(&mut self) {
+        if self.core.is_ours() {
+            let deadline = Instant::now().checked_add(self.core.config.grace);
+            self.core.end(self.core.config.grace);
+            self.core.await_callbacks(deadline);
+        }
+    }
+}
+
+impl Core {
+    /// Takes no more tasks, waits for those there are, and ends the workers.
+    fn close(&self, is_cancelling: bool) -> Result<()> {
+        {
+            let mut state = self.lock();
+            if state.life == Life::Open {
+                state.life = Life::Draining;
+            }
+            if is_cancelling {
+                state.cancel_all();
+            }
+        }
+        self.wait(None, Watch::All, |state| (state.unfinished == 0).then_some(()));
+        let broken = match &self.lock().life {
+            Life::Broken(cause) => Some(cause.clone()),
+            _ => None,
+        };
+        self.retire(Instant::now() + LEAVE);
+        self.await_callbacks(None);
+        broken.map_or(Ok(()), |cause| Err(Error::Broken { what: "the pool", cause }))
+    }
+
+    /// Waits until every callback has run whose task is over; not on the thread that runs them.
+    fn await_callbacks(&self, deadline: Option<Instant>) {
+        if is_callback_thread() {
+            return;
+        }
+        let mut state = self.lock();
+        while state.callbacks_due > 0 && deadline.is_none_or(|at| Instant::now() < at) {
+            state = self.wait_changed(state, deadline);
+        }
+    }
+
+    /// Ends the pool: waits up to `grace` for tasks that run, then kills. Idempotent.
+    pub(super) fn end(&self, grace: Duration) {
+        // A grace that no clock can count is for ever.
+        let deadline = Instant::now().checked_add(grace);
+        {
+            let mut state = self.lock();
+            if state.life == Life::Closed {
+                return;
+            }
+            if state.life == Life::Open {
+                state.life = Life::Draining;
+            }
+            state.cancel_all();
+        }
+        self.wait(deadline, Watch::All, |state| (state.unfinished == 0).then_some(()));
+        let mut state = self.lock();
+        for index in 0..state.seats.len() {
+            if state.seats[index].lane.live() > 0 || state.unfinished > 0 {
+                state.condemn(index, Cause::PoolEnds);
+                state.seats[index].kill();
+            }
+        }
+        drop(state);
+        self.retire(Instant::now() + LEAVE);
+    }
+
+    /// Sends the workers home and waits for them, killing those that linger past `deadline`.
+    pub(super) fn retire(&self, deadline: Instant) {
+        let mut state = self.lock();
+        for index in 0..state.seats.len() {
+            state.condemn(index, Cause::Stopped);
+            state.seats[index].lane.stop();
+        }
+        let occupied = |state: &State| state.seats.iter().any(Seat::is_occupied);
+        while occupied(&state) && Instant::now() < deadline {
+            state = self.wait_changed(state, Some(deadline));
+        }
+        for seat in &state.seats {
+            seat.kill();
+        }
+        while occupied(&state) {
+            state = self.wait_changed(state, None);
+        }
+        state.life = Life::Closed;
+        for id in state.tasks.unfinished() {
+            state.complete(id, Err(Box::new(Error::Closed { what: "the pool" })));
+        }
+        let sockets: Vec<Token> =
+            state.seats.iter_mut().filter_map(|seat| Some(seat.socket.take()?.1)).collect();
+        // The last pool's callback thread ends when it has run what is due.
+        let callbacks = state.callbacks.take();
+        drop(state);
+        drop(callbacks);
+        for token in sockets {
+            self.supervisor.remove(token);
+        }
+        self.supervisor.remove(self.bell_token);
+        // The last pool's server ends here.
+        let server = self.server.lock().unwrap_or_else(PoisonError::into_inner).take();
+        drop(server);
+    }
+}
+
+/// How long workers with nothing to do may take to leave.
+const LEAVE: Duration = Duration::from_secs(5);
