@@ -106,3 +106,91 @@ fn a_panic_of_the_input_iterator_reaches_the_caller_and_the_pool_goes_on() {
         assert_eq!(pool.map(0..10u32, |n| n).unwrap().len(), 10);
     }
 }
+
+#[test]
+fn starmap_spreads_tuples_over_arguments() {
+    let pool = pool(2);
+    let two = pool.starmap((0..100u32).map(|n| (n, n + 1)), |a: u32, b: u32| a * b).unwrap();
+    assert!(two.eq((0..100).map(|n| n * (n + 1))));
+    let four = |a: u8, b: String, c: f64, d: bool| format!("{a}{b}{c}{d}");
+    let texts = pool.starmap([(1, "x".to_owned(), 0.5, true)], four).unwrap();
+    assert_eq!(texts.collect::<Vec<_>>(), ["1x0.5true"]);
+    let chunked = pool.options().chunk_size(7).starmap([(1u8, 2u8); 40], u8::max).unwrap();
+    assert!(chunked.eq([2; 40]));
+    assert_eq!(pool.starmap(Vec::<(u8, u8)>::new(), u8::max).unwrap().len(), 0);
+}
+
+#[test]
+fn a_shared_value_reaches_every_call_of_a_lazy_map() {
+    let pool = pool(2);
+    let multiples = pool.with(3u64).imap(0u64.., 6, |&a, n| a * n).unwrap();
+    assert!(multiples.take(50).map(Result::unwrap).eq((0..50).map(|n| 3 * n)));
+    let all = pool.options().with(1u64).imap_unordered(0..200u64, 9, |&a, n| a + n).unwrap();
+    let mut all: Vec<_> = all.map(Result::unwrap).collect();
+    all.sort_unstable();
+    assert!(all.into_iter().eq(1..201));
+}
+
+#[test]
+fn a_lazy_map_takes_no_more_than_its_look_ahead_whatever_the_chunks() {
+    let pool = pool(2);
+    for (ahead, chunk) in [(1, 1), (5, 3), (6, 2), (3, 10), (7, 7)] {
+        for is_ordered in [true, false] {
+            let taken = Cell::new(0);
+            let items = (0usize..).inspect(|_| taken.set(taken.get() + 1));
+            let options = pool.options().chunk_size(chunk);
+            let results = if is_ordered {
+                options.imap(items, ahead, |n| n).unwrap()
+            } else {
+                options.imap_unordered(items, ahead, |n| n).unwrap()
+            };
+            for (got, result) in (1..=40).zip(results) {
+                result.unwrap();
+                assert!(taken.get() <= got + ahead, "{got} of {}: {ahead}, {chunk}", taken.get());
+            }
+        }
+    }
+}
+
+#[test]
+fn a_look_ahead_or_a_chunk_of_nothing_is_refused() {
+    let pool = pool(1);
+    let invalid = |refused: Option<Error>| matches!(refused, Some(Error::InvalidArgument { .. }));
+    assert!(invalid(pool.imap(0..3u8, 0, |n| n).err()));
+    assert!(invalid(pool.imap_unordered(0..3u8, 0, |n| n).err()));
+    let none = pool.options().chunk_size(0);
+    assert!(invalid(none.imap(0..3u8, 2, |n| n).err()));
+    assert!(invalid(none.starmap([(1u8, 2u8)], u8::max).err()));
+    assert!(invalid(none.clone().with(1u8).map(0..3u8, |_, n| n).err()));
+    assert!(invalid(none.clone().with(1u8).imap(0..3u8, 2, |_, n| n).err()));
+}
+
+#[test]
+fn lazy_maps_over_nothing_end_at_once() {
+    let pool = pool(1);
+    let none = std::iter::empty::<u32>;
+    assert!(pool.imap(none(), 4, |n| n).unwrap().next().is_none());
+    assert!(pool.imap_unordered(none(), 4, |n| n).unwrap().next().is_none());
+    assert!(pool.with(1u8).imap(none(), 4, |_, n| n).unwrap().next().is_none());
+}
+
+#[test]
+fn a_panic_of_the_input_of_a_lazy_map_reaches_the_caller_and_the_pool_goes_on() {
+    let pool = pool(2);
+    for k in [0, 7] {
+        for chunk in [1, 4] {
+            let broken = (0..20u32).inspect(move |&n| assert!(n != k, "input"));
+            let mut results = pool.options().chunk_size(chunk).imap(broken, 8, |n| n).unwrap();
+            let mut next =
+                || std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| results.next()));
+            let first_panic = (0..20).find(|_| next().is_err());
+            assert!(first_panic.is_some());
+            // It is not asked again; what it gave before is delivered.
+            while let Ok(Some(result)) = next() {
+                assert!(result.unwrap() < k);
+            }
+            drop(results);
+            assert_eq!(pool.map(0..10u32, |n| n).unwrap().len(), 10);
+        }
+    }
+}

@@ -1,6 +1,6 @@
 //! What a pool does for tasks that behave.
 
-use brigade::{Error, Pool, Start, TaskError};
+use brigade::{Error, Pool, PoolBuilder, Start, TaskError};
 use std::time::Duration;
 
 fn square(n: u64) -> u64 {
@@ -90,4 +90,61 @@ fn tasks_run_in_process_on_request() {
         pool.submit(|()| std::process::id(), ()).unwrap().join().unwrap(),
         std::process::id()
     );
+}
+
+#[test]
+fn what_a_pool_without_processes_cannot_do_is_an_error() {
+    let inside = || Pool::builder().start(Start::InProcess);
+    let cannot: [fn(PoolBuilder) -> PoolBuilder; 8] = [
+        |pool| pool.timeout(Duration::from_secs(1)),
+        |pool| pool.max_tasks_per_worker(1),
+        |pool| pool.memory_soft_bytes(1 << 30),
+        |pool| pool.memory_hard_bytes(1 << 30),
+        |pool| pool.env("A", "b"),
+        |pool| pool.nice(1),
+        |pool| pool.pin_workers(),
+        |pool| pool.idle_timeout(Duration::from_secs(1)),
+    ];
+    for set in cannot {
+        let refused = set(inside()).build().map(drop).unwrap_err();
+        assert!(matches!(refused, Error::InvalidArgument { .. }), "{refused}");
+        assert!(refused.to_string().contains("no processes"), "{refused}");
+    }
+    let pool = inside().build().unwrap();
+    let late = pool.options().timeout(Duration::from_secs(1)).submit(square, 3).map(drop);
+    assert!(matches!(late, Err(Error::InvalidArgument { .. })));
+    assert_eq!(pool.starmap([(2u64, 5)], u64::pow).unwrap().sum::<u64>(), 32);
+    let inputs = pool.imap(0u64.., 3, square).unwrap().take(3).map(Result::unwrap);
+    assert_eq!(inputs.sum::<u64>(), 5);
+}
+
+#[test]
+fn an_initializer_runs_in_process_too_and_its_failure_is_the_builds() {
+    static STATE: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(0);
+    use std::sync::atomic::Ordering;
+    let sets = |n: u64| {
+        STATE.store(n, Ordering::Relaxed);
+        if n == 0 { Err("nothing to set".to_owned()) } else { Ok(()) }
+    };
+    let build = |n| Pool::builder().start(Start::InProcess).initializer(sets, n).build();
+    let pool = build(7).unwrap();
+    assert_eq!(pool.submit(|()| STATE.load(Ordering::Relaxed), ()).unwrap().join().unwrap(), 7);
+    let refused = build(0).map(drop).unwrap_err();
+    assert!(refused.to_string().contains("nothing to set"), "{refused}");
+}
+
+/// Builds a pool in a task of a pool, and so on; how many there were, and why no more.
+fn nest(levels: u32) -> (u32, String) {
+    match Pool::builder().workers(1).build() {
+        Ok(pool) => pool.submit(nest, levels + 1).unwrap().join().unwrap(),
+        Err(error @ Error::TooDeep { .. }) => (levels, error.to_string()),
+        Err(error) => panic!("{error}"),
+    }
+}
+
+#[test]
+fn pools_nest_to_the_stated_depth_and_beyond_is_an_error_that_says_so() {
+    let (levels, error) = nest(0);
+    assert_eq!(levels, 4);
+    assert!(error.contains("nested 4 deep") && error.contains("4 is the limit"), "{error}");
 }

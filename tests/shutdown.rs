@@ -6,7 +6,7 @@ use std::sync::Barrier;
 use std::thread;
 use std::time::Duration;
 
-use brigade::{Error, Handle, Pool, TaskError};
+use brigade::{Error, Handle, Pool, Shutdown, Start, TaskError};
 use common::alone::{alone, own_processes, progress, server, workers};
 use common::processes::{send, wait_for};
 use nix::sys::signal::Signal;
@@ -249,5 +249,112 @@ fn two_pools_share_a_server_that_ends_with_the_second() {
         assert_eq!(second.submit(works, 1).unwrap().join().unwrap(), 1);
         second.shutdown().unwrap();
         wait_for(|| server().is_none());
+    });
+}
+
+#[test]
+fn submit_after_the_end_is_closed() {
+    alone(|| {
+        for end in [Pool::terminate, Pool::kill] {
+            let pool = Pool::builder().workers(1).grace(Duration::ZERO).build().unwrap();
+            end(&pool).unwrap();
+            end(&pool).unwrap();
+            let refused = pool.submit(works, 1).map(drop);
+            assert!(matches!(refused, Err(Error::Closed { .. })), "{refused:?}");
+            assert!(matches!(pool.map(0..3u64, works), Err(Error::Closed { .. })));
+            assert!(pool.shutdown().is_ok(), "it has ended already");
+        }
+        let inside = Pool::builder().start(Start::InProcess).build().unwrap();
+        inside.kill().unwrap();
+        assert!(matches!(inside.submit(works, 1), Err(Error::Closed { .. })));
+    });
+}
+
+#[test]
+fn terminate_and_kill_end_pools_that_are_busy_and_pools_that_are_dead() {
+    alone(|| {
+        for end in [Pool::terminate, Pool::kill] {
+            let grace = Duration::from_millis(20);
+            let pool = Pool::builder().workers(2).grace(grace).build().unwrap();
+            let blocked: Vec<_> =
+                (0..9).map(|_| pool.submit(|()| forever(), ()).unwrap()).collect();
+            end(&pool).unwrap();
+            for task in blocked {
+                assert!(matches!(task.join(), Err(Error::Task(TaskError::Cancelled))));
+            }
+            assert!(own_processes().iter().all(|process| process.is_server()));
+            progress();
+            let pool = Pool::builder().workers(2).grace(grace).build().unwrap();
+            let mut victims = workers();
+            victims.extend(server());
+            victims.iter().for_each(|process| send(process.pid, Signal::SIGKILL));
+            end(&pool).unwrap();
+            progress();
+        }
+    });
+}
+
+#[test]
+fn terminate_lets_the_polite_return_within_the_grace() {
+    alone(|| {
+        let pool = Pool::builder().workers(1).build().unwrap();
+        let polite = pool.submit(|()| while !brigade::is_cancelled() {}, ()).unwrap();
+        wait_for(|| polite.is_running());
+        let queued = pool.submit(works, 1).unwrap();
+        pool.terminate().unwrap();
+        polite.join().unwrap();
+        assert!(matches!(queued.join(), Err(Error::Task(TaskError::Cancelled))));
+    });
+}
+
+#[test]
+fn shutdown_that_cancels_leaves_some_cancelled_others_finished_and_none_pending() {
+    alone(|| {
+        let pool = Pool::builder().workers(2).build().unwrap();
+        let handles: Vec<_> = (0..50).map(|_| pool.submit(works, 5).unwrap()).collect();
+        wait_for(|| handles[0].is_running() || handles[0].is_finished());
+        pool.shutdown_with(Shutdown::Cancel).unwrap();
+        assert!(own_processes().is_empty());
+        let (mut done, mut cancelled) = (0, 0);
+        for handle in handles {
+            assert!(handle.is_finished());
+            match handle.join() {
+                Ok(_) => done += 1,
+                Err(Error::Task(TaskError::Cancelled)) => cancelled += 1,
+                Err(error) => panic!("{error}"),
+            }
+        }
+        assert!(done > 0 && cancelled > 0 && done + cancelled == 50, "{done} {cancelled}");
+    });
+}
+
+#[test]
+fn shutdown_in_the_background_runs_what_is_left_and_then_everything_ends() {
+    alone(|| {
+        let pool = Pool::builder().workers(2).max_tasks_per_worker(2).build().unwrap();
+        let handles: Vec<_> = (0..20).map(|_| pool.submit(works, 3).unwrap()).collect();
+        pool.shutdown_with(Shutdown::Background).unwrap();
+        for handle in handles {
+            assert_eq!(handle.join().unwrap(), 3);
+        }
+        wait_for(|| own_processes().is_empty());
+    });
+}
+
+#[test]
+fn many_threads_may_terminate_a_pool_at_once() {
+    alone(|| {
+        for _ in 0..5 {
+            let pool = Pool::builder().workers(2).grace(Duration::from_millis(5)).build().unwrap();
+            let tasks: Vec<_> = (0..6).map(|_| pool.submit(|()| forever(), ()).unwrap()).collect();
+            thread::scope(|scope| {
+                for round in 0..4 {
+                    let pool = &pool;
+                    scope.spawn(move || if round == 0 { pool.kill() } else { pool.terminate() });
+                }
+            });
+            assert!(tasks.iter().all(|task| task.is_finished()));
+            progress();
+        }
     });
 }
