@@ -106,10 +106,13 @@ pub enum Error {
         /// How many threads it found.
         threads: usize,
     },
-    /// A task of a pool in a task of a pool, and so on, was to start yet another.
-    #[error("pools are nested {depth} deep here, and {limit} is the limit; use the outer pool")]
+    /// A process of a process of a process, and so on, was to start yet another, or a pool.
+    #[error(
+        "processes are nested {depth} deep here, and {limit} is the limit; \
+         have one further out start it"
+    )]
     TooDeep {
-        /// How many pools are above this process.
+        /// How many processes of the engine are above this one, itself included.
         depth: u32,
         /// How many there may be.
         limit: u32,

@@ -18,7 +18,7 @@ use crate::pool::task::{self, Rules};
 use crate::pool::worker::{self, Charter};
 use crate::pool::{in_process, job};
 use crate::process::events::{Supervisor, Token};
-use crate::process::launch::{ForkServer, Order};
+use crate::process::launch::{Extras, ForkServer, Order};
 use crate::region::arena::{Arena, Contents};
 use crate::sys::process;
 use crate::sys::socket::Socket;
@@ -35,9 +35,6 @@ pub enum Start {
     /// is the program's own.
     InProcess,
 }
-
-/// How many pools may be nested: the host's, one in its workers, and so on.
-const NESTING_MAX: u32 = 4;
 
 /// What every worker of a pool is started with.
 #[derive(Debug, Clone, Default)]
@@ -100,10 +97,6 @@ pub(crate) struct Core {
 impl Core {
     /// A pool with all its workers forked.
     pub(super) fn start(config: Config) -> Result<Arc<Core>> {
-        let depth = worker::depth();
-        if depth >= NESTING_MAX && config.start == Start::ForkServer {
-            return Err(Error::TooDeep { depth, limit: NESTING_MAX });
-        }
         let arena = Arena::host()?;
         let supervisor = Supervisor::current()?;
         let server = match config.start {
@@ -199,8 +192,7 @@ impl Core {
             ),
             fds: &[self.arena.fd(), theirs.as_fd(), self.bell.as_fd()],
             name: &format!("{}-{index}", self.config.name),
-            stderr: None,
-            interruptible: false,
+            extras: Extras::default(),
         };
         let own = self.own.clone();
         let watcher = move |event| {
@@ -245,7 +237,6 @@ impl Core {
             index,
             lane,
             board,
-            depth: worker::depth() + 1,
             initializer: config.initializer.as_ref().map(Initializer::charter),
             tasks_max: config.tasks_max,
             memory_soft_bytes: config.memory_soft_bytes,

@@ -115,11 +115,7 @@ impl Core {
             state.requeue_first(id);
         }
         for (seq, id) in started.into_iter().rev() {
-            let phase = match stage {
-                Some((running, Stage::Publishing, _)) if running == seq => Phase::Publishing,
-                Some((running, Stage::Running, _)) if running == seq => Phase::Running,
-                _ => Phase::Decoding,
-            };
+            let phase = phase_of(seq, stage);
             let death = Death {
                 pid,
                 worker: index,
@@ -271,6 +267,15 @@ impl Core {
                 self.remove_handler(token);
             }
         }
+    }
+}
+
+/// How far the task `seq` had come, by what its worker said last.
+fn phase_of(seq: u64, said: Option<(u64, Stage, u64)>) -> Phase {
+    match said {
+        Some((running, Stage::Publishing, _)) if running == seq => Phase::Publishing,
+        Some((running, Stage::Running, _)) if running == seq => Phase::Running,
+        _ => Phase::Decoding,
     }
 }
 

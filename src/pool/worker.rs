@@ -34,8 +34,6 @@ pub(super) struct Charter {
     pub(super) lane: u64,
     /// Where the pool's board is.
     pub(super) board: u64,
-    /// How many pools are above this one.
-    pub(super) depth: u32,
     /// Trampoline of the initializer, how many leases its argument has, and the two encoded.
     pub(super) initializer: Option<(u64, usize, Vec<u8>)>,
     /// Leave after this many tasks.
@@ -64,17 +62,11 @@ pub(super) struct SpanMessage {
 
 /// What this process is, if it is a worker.
 struct Identity {
-    depth: u32,
     lane: &'static Lane,
     read_only: std::ops::Range<usize>,
 }
 
 static IDENTITY: OnceLock<Identity> = OnceLock::new();
-
-/// How many pools are above this process: 0 in a program that was started as usual.
-pub(super) fn depth() -> u32 {
-    IDENTITY.get().map_or(0, |identity| identity.depth)
-}
 
 /// Words of a worker's order: where the charter is, and what arena this is.
 pub(super) fn words(charter: (u64, usize), arena: (u64, usize)) -> [u64; 5] {
@@ -150,11 +142,7 @@ impl Worker {
             .map_err(|found| Error::Corrupt { what: "a worker's charter", found })?;
         let bell = EventFd::from_fd(bell);
         let lane = WorkerLane::attach(&windows, charter.lane, charter.board, bell)?;
-        let identity = Identity {
-            depth: charter.depth,
-            lane: lane.lane(),
-            read_only: windows.read_only_range(),
-        };
+        let identity = Identity { lane: lane.lane(), read_only: windows.read_only_range() };
         let _ = IDENTITY.set(identity);
         note_panics();
         signal::catch_faults(on_fault)

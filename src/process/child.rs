@@ -28,6 +28,9 @@ pub(crate) fn depth() -> u8 {
     DEPTH.load(Ordering::Relaxed)
 }
 
+/// A process this deep starts no others.
+pub(crate) const DEPTH_MAX: u8 = 4;
+
 /// Whether this process is a fork server's child, or was forked from one.
 pub(super) fn is_child() -> bool {
     depth() > 0

@@ -40,6 +40,12 @@ pub(crate) struct Order<'a> {
     pub(crate) fds: &'a [BorrowedFd<'a>],
     /// What `ps` shows, at most 15 bytes.
     pub(crate) name: &'a str,
+    pub(crate) extras: Extras<'a>,
+}
+
+/// What not every child is to have.
+#[derive(Debug, Default, Clone, Copy)]
+pub(crate) struct Extras<'a> {
     /// What becomes its standard error, if not the server's.
     pub(crate) stderr: Option<BorrowedFd<'a>>,
     /// Whether SIGINT ends it, instead of being ignored.
@@ -97,8 +103,12 @@ impl ForkServer {
     ///
     /// # Errors
     ///
-    /// [`Error::Spawn`], [`Error::MultiThreaded`], or [`Error::Os`].
+    /// [`Error::TooDeep`], [`Error::Spawn`], [`Error::MultiThreaded`], or [`Error::Os`].
     pub(crate) fn current() -> Result<Arc<ForkServer>> {
+        let (depth, limit) = (child::depth(), child::DEPTH_MAX);
+        if depth >= limit {
+            return Err(Error::TooDeep { depth: depth.into(), limit: limit.into() });
+        }
         static CURRENT: Mutex<Weak<ForkServer>> = Mutex::new(Weak::new());
         let mut current = CURRENT.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(running) =
@@ -162,10 +172,11 @@ impl ForkServer {
         for (to, from) in name[..15].iter_mut().zip(order.name.bytes()) {
             *to = from;
         }
-        let fds: Vec<BorrowedFd<'_>> = order.fds.iter().copied().chain(order.stderr).collect();
+        let fds: Vec<BorrowedFd<'_>> =
+            order.fds.iter().copied().chain(order.extras.stderr).collect();
         let manner = Manner {
-            interruptible: order.interruptible,
-            captures_stderr: order.stderr.is_some(),
+            interruptible: order.extras.interruptible,
+            captures_stderr: order.extras.stderr.is_some(),
             depth: child::depth().saturating_add(1),
             fds: u8::try_from(fds.len()).unwrap_or(u8::MAX),
         };

@@ -16,7 +16,7 @@ use crate::error::{Error, Result, TaskError};
 use crate::exit::ExitReason;
 use crate::process::events::Supervisor;
 use crate::process::function::FunctionOffset;
-use crate::process::launch::{ForkServer, Order};
+use crate::process::launch::{Extras, ForkServer, Order};
 use crate::process::tail::Tail;
 use crate::region::arena::{Arena, Contents};
 use crate::spawn::child::{self, Charter};
@@ -125,6 +125,7 @@ impl ProcessBuilder {
     /// [`Error::InvalidArgument`] for a setting outside its range; [`TaskError::Codec`] if the
     /// argument cannot be encoded; [`Error::Spawn`], [`Error::MultiThreaded`], [`Error::NoSpace`]
     /// or [`Error::Os`] if there can be no process, none of which has begun then.
+    /// [`Error::TooDeep`] in a process of a process of a process of a process.
     /// [`TaskError::Died`] if the fork server was killed at that moment and the process, which had
     /// begun, with it.
     pub fn spawn<F, A, R>(self, function: F, argument: A) -> Result<Process<R>>
@@ -266,8 +267,7 @@ impl ProcessBuilder {
             words,
             fds: &[arena.fd(), theirs.as_fd()],
             name,
-            stderr: stderr.as_ref().map(AsFd::as_fd),
-            interruptible: true,
+            extras: Extras { stderr: stderr.as_ref().map(AsFd::as_fd), interruptible: true },
         };
         let name = name.to_owned();
         let parts = Parts {

@@ -46,7 +46,7 @@ pub use listing::{ActiveProcess, active_processes};
 /// | a panic | is printed as usual; exit code 101 |
 /// | `exit(n)` in the function | exit code n, and no value, whatever n is |
 /// | its end | by `_exit`: what was printed is flushed, nothing else is run |
-/// | what it starts itself | is killed when it ends |
+/// | what it starts itself | is killed when it ends; processes and pools nest to a depth of four |
 /// | this program's end, by any cause | ends it |
 ///
 /// **Dropping** a `Process` ends it: SIGTERM, then SIGKILL after a

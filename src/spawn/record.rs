@@ -150,6 +150,7 @@ impl Record {
             reason == ExitReason::Signal(SIGKILL) && !state.is_killed_by_us && ran_out_of_memory();
         let granted = std::mem::take(&mut state.granted);
         let leases = std::mem::take(&mut state.leases);
+        self.sweep(&leases);
         let outcome = match self.committed(&granted) {
             Some((Status::Value, bytes)) => Ok((bytes, leases)),
             Some((status, bytes)) => Err(Error::Task(failure(status, &bytes))),
@@ -207,7 +208,16 @@ impl Record {
         let mut state = self.lock();
         state.order = None;
         state.granted.clear();
+        self.sweep(&state.leases);
         std::mem::take(&mut state.leases)
+    }
+
+    /// Frees the locks that it held in memory that it was lent; it is certain that it has ended.
+    fn sweep(&self, leases: &[Lease]) {
+        let Some(pid) = self.pid().or_else(|| self.slate.pid()) else { return };
+        for memory in leases.iter().filter_map(Lease::control) {
+            memory.sweep_process(pid);
+        }
     }
 
     /// Whether this process asked for it, as against a child that was forked from that.

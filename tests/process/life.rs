@@ -174,6 +174,22 @@ fn a_process_within_a_process_ends_with_it() {
     });
 }
 
+fn nest(levels: u32) -> (u32, String) {
+    match Process::spawn(nest, levels + 1) {
+        Ok(inner) => inner.join().unwrap(),
+        Err(error) => (levels, error.to_string()),
+    }
+}
+
+#[test]
+fn processes_nest_to_the_stated_depth_and_beyond_is_an_error_that_says_so() {
+    alone(|| {
+        let (levels, error) = nest(0);
+        assert_eq!(levels, 4);
+        assert!(error.contains("nested 4 deep") && error.contains("4 is the limit"), "{error}");
+    });
+}
+
 #[test]
 fn a_child_that_a_process_forked_does_not_outlive_it() {
     alone(|| {
