@@ -121,6 +121,23 @@ fn server_and_workers_have_no_descriptor_of_the_hosts() {
 }
 
 #[test]
+fn a_pool_whose_last_worker_cannot_be_forked_is_an_error_and_the_others_are_gone() {
+    use nix::sys::resource::{Resource, getrlimit, setrlimit};
+    alone(|| {
+        let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
+        let used = fs::read_dir("/proc/self/fd").unwrap().count() as u64;
+        // The server keeps the limit that it starts with, and has a descriptor for each worker.
+        setrlimit(Resource::RLIMIT_NOFILE, used + 20, hard).unwrap();
+        let one = Pool::builder().workers(1).build().unwrap();
+        setrlimit(Resource::RLIMIT_NOFILE, soft, hard).unwrap();
+        let error = Pool::builder().workers(60).build().map(drop).unwrap_err();
+        assert!(matches!(error, Error::Spawn { .. }), "{error}");
+        assert_eq!(own_processes().len(), 2, "{:?}", own_processes());
+        assert_eq!(one.submit(|n: u8| n, 7).unwrap().join().unwrap(), 7);
+    });
+}
+
+#[test]
 fn a_process_that_a_task_starts_has_standard_descriptors_only() {
     alone(|| {
         let pool = two();
