@@ -74,6 +74,8 @@ fn bad_input_is_one_line_and_exit_code_2() {
     refuses("scaling", &["--size-max-mib", "18446744073709551615"], "--size-max-mib");
     refuses("scaling", &["--repeat", "0"], "--repeat");
     refuses("named_region", &["--name", "a/b"], "a/b");
+    refuses("processes", &["--count", "0"], "--count");
+    refuses("processes", &["--patience-ms", "-1"], "whole number");
     refuses("named_region", &["--attach", "brigade-no-such"], "brigade-no-such");
 }
 
@@ -159,6 +161,7 @@ fn small_examples_run() {
         ("factorial", &["--n", "3000", "--workers", "2", "--repeat", "2"]),
         ("named_region", &[]),
         ("crash_survived", &[]),
+        ("processes", &["--count", "2"]),
         ("matmul", &["--m", "30", "--k", "0", "--n", "20", "--start", "inprocess"]),
     ] {
         let Some(output) = example(name, arguments) else { continue };
