@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use brigade::failpoint::{self, Action, Point, clear, hits, set, wait_held};
-use brigade::{Error, ExitReason, Handle, Phase, Pool, TaskError};
+use brigade::{Error, ExitReason, Handle, Phase, Pool, Process, TaskError};
 use common::alone::{Runner, against_host_with, alone_with, progress, say, workers};
 use common::processes::{send, wait_for};
 use nix::sys::signal::Signal;
@@ -191,6 +191,54 @@ fn a_server_that_dies_at_any_step_costs_no_more_than_its_workers() {
             drop(Pool::builder().workers(1).build().unwrap());
             progress();
         }
+    });
+}
+
+#[test]
+fn a_server_that_dies_at_any_step_of_a_spawn_loses_no_process_and_starts_none_twice() {
+    alone(|| {
+        for point in [Point::ServerStart, Point::ServerAfterFork, Point::ServerBeforeReport] {
+            for _ in 0..10 {
+                let path = std::env::temp_dir().join(common::unique("trace"));
+                set(point, Action::Kill, 0);
+                match Process::spawn(trace, path.clone()).and_then(Process::join) {
+                    // Another server has started it, once.
+                    Ok(value) => assert_eq!((value.len(), traced(&path)), (100, 1), "{point:?}"),
+                    Err(Error::Task(TaskError::Died(death))) => {
+                        assert_eq!(death.reason, ExitReason::Unknown, "{point:?}");
+                        assert!(traced(&path) <= 1);
+                    }
+                    Err(Error::Spawn { .. }) => assert_eq!(traced(&path), 0, "{point:?}"),
+                    Err(other) => panic!("{point:?}: {other}"),
+                }
+                clear(point);
+                let _ = std::fs::remove_file(path);
+                progress();
+            }
+            assert_eq!(Process::spawn(|n: u8| n, 7).unwrap().join().unwrap(), 7);
+        }
+    });
+}
+
+#[test]
+fn a_process_that_dies_in_its_set_up_has_died_and_is_not_lost() {
+    alone(|| {
+        for (action, signal) in [(Action::Kill, 9), (Action::Abort, 6)] {
+            set(Point::ChildStart, action, 0);
+            let process = Process::spawn(|n: u8| n, 7).unwrap();
+            let error = process.join().unwrap_err();
+            let death = error.death().unwrap();
+            assert_eq!((death.reason, death.phase), (ExitReason::Signal(signal), Phase::Decoding));
+            clear(Point::ChildStart);
+        }
+        // One that is held there is told from one that runs by nothing but its name.
+        set(Point::ChildStart, Action::Pause, 0);
+        let process = Process::spawn(|n: u8| n, 7).unwrap();
+        wait_held(Point::ChildStart);
+        process.terminate().unwrap();
+        assert!(process.is_alive());
+        clear(Point::ChildStart);
+        assert_eq!(process.wait().unwrap(), ExitReason::Signal(15));
     });
 }
 

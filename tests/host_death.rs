@@ -9,7 +9,7 @@ mod common;
 use std::os::unix::process::ExitStatusExt;
 use std::process::Command;
 
-use brigade::Pool;
+use brigade::{Pool, Process};
 use common::alone::{Runner, against_host, alone, own_processes, say};
 use common::processes::{send, wait_for};
 use common::unique;
@@ -55,6 +55,31 @@ fn a_host_that_is_terminated_leaves_nothing() {
 #[test]
 fn a_host_that_is_hung_up_on_leaves_nothing() {
     against_host(waits, |runner| dies_by(runner, Signal::SIGHUP));
+}
+
+#[test]
+fn a_host_that_is_killed_leaves_none_of_its_one_off_processes() {
+    let host = || {
+        let held = Process::spawn(|()| forever(), ()).unwrap();
+        Process::spawn(|()| forever(), ()).unwrap().detach();
+        let nests = |()| {
+            let inner = Process::spawn(|()| forever(), ()).unwrap();
+            inner.join().unwrap();
+        };
+        let outer = Process::spawn(nests, ()).unwrap();
+        wait_for(|| own_processes().len() == 6);
+        say("ready");
+        outer.join().unwrap();
+        drop(held);
+    };
+    for signal in [Signal::SIGKILL, Signal::SIGTERM] {
+        let outside = |runner: &mut Runner| {
+            runner.expect("ready");
+            runner.send(signal);
+            assert_eq!(runner.end().signal(), Some(signal as i32));
+        };
+        against_host(host, outside);
+    }
 }
 
 #[test]

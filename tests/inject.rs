@@ -47,7 +47,7 @@ fn main() {
     println!("test result: ok");
 }
 
-/// What is traced: a pool from its start to its end.
+/// What is traced: a pool from its start to its end, and a one-off process.
 fn host() {
     let outcome = Pool::builder().workers(2).build().and_then(|pool| {
         let large = pool.submit(|v: Vec<u8>| v, vec![1; 1 << 20])?;
@@ -56,6 +56,7 @@ fn host() {
             assert_eq!(task?.join()?, n * n);
         }
         assert_eq!(large.join()?.len(), 1 << 20);
+        assert_eq!(brigade::Process::spawn(|n: u64| n * n, 9)?.join()?, 81);
         pool.shutdown()
     });
     match outcome {
