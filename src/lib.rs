@@ -21,6 +21,8 @@
 //! # Ok::<(), brigade::Error>(())
 //! ```
 //!
+//! A [`Process`] runs one function in a process of its own, without a pool.
+//!
 //! # Arrays
 //!
 //! A [`SharedArray`] has any number of dimensions and one owner. Loops lend it to the workers,
