@@ -26,11 +26,15 @@ factorial: n! by forked workers on shared memory
   --workers N         worker processes [one for each processor]
   --start KIND        forkserver or inprocess [forkserver]
   --repeat N          how often to compute it [3]
+  --progress          show a bar though standard error is no terminal, or with --json
   --json              print one line of JSON";
 
 fn main() -> ExitCode {
     run(USAGE, factorial)
 }
+
+/// Largest n for which one process does the same, for comparison.
+const ALONE_MAX: u64 = 20_000_000;
 
 /// What `--json` prints.
 #[derive(Serialize)]
@@ -59,24 +63,24 @@ fn factorial(arguments: Arguments) -> Result<(), Stop> {
         path.map(|path| Output::create(path, arguments.has("force"))).transpose()
     };
     let (out, limbs_out) = (output("out")?, output("limbs-out")?);
-    let bar = report::bar(repeat + 2 + usize::from(out.is_some()), !json);
+    let progress = Progress::new(&arguments, repeat + 2 + usize::from(out.is_some()));
+    let bar = &progress.bar;
     bar.set_message("multiplying");
     let (number, timing) = Timing::of(repeat, || {
-        let number = pool.factorial(n);
-        bar.inc(1);
-        number
+        let before = bar.position();
+        pool.factorial_watched(n, |done| progress.tell(before, done))
     })?;
     bar.set_message("checking");
     let (limbs, bits) = (number.limbs(), number.bits());
     check(n, limbs, bits)?;
-    bar.inc(1);
+    bar.inc(STEP);
     let digits = modular::decimal_digits(limbs);
     if let Some(out) = limbs_out {
         let bytes: Vec<u8> = limbs.iter().flat_map(|limb| limb.to_le_bytes()).collect();
         out.publish(&[&bytes])?;
     }
     let decimal = match out {
-        Some(out) => Some(write_digits(&pool, &number, digits, out, &bar)?),
+        Some(out) => Some(write_digits(&pool, &number, digits, out, bar)?),
         None => None,
     };
     let sha256 = digest::sha256(limbs);
@@ -95,24 +99,66 @@ fn factorial(arguments: Arguments) -> Result<(), Stop> {
         });
     }
     bar.set_message("multiplying in one process");
-    let (alone, one) = Timing::of(repeat, || Ok::<_, Stop>(bigint::factorial(n)))?;
+    let one = if n <= ALONE_MAX {
+        let (alone, one) = Timing::of(repeat, || Ok::<_, Stop>(bigint::factorial(n)))?;
+        if alone != limbs {
+            return Err(Stop::Failure("workers and one process differ".into()));
+        }
+        Some(one)
+    } else {
+        None
+    };
     bar.finish_and_clear();
-    if alone != limbs {
-        return Err(Stop::Failure("workers and one process differ".into()));
-    }
     let digits = report::counted(digits, "decimal digit");
     println!("{n}! has {digits}, {bits} bits; start by {start}\n");
     println!("{}", report::heading("Mbit/s"));
     let rate = |s: f64| format!("{:.1}", bits as f64 / s / 1e6);
-    println!("{}", report::row("one process, alone", &one, rate));
+    if let Some(one) = &one {
+        println!("{}", report::row("one process, alone", one, rate));
+    }
     println!("{}", report::row(&report::counted(pool.workers() as u64, "worker"), &timing, rate));
-    println!("\nspeed-up: {:.2}", one.best_s() / timing.best_s());
+    println!();
+    if let Some(one) = one {
+        println!("speed-up: {:.2}", one.best_s() / timing.best_s());
+    }
     if let Some(seconds) = decimal {
         println!("decimal digits: {seconds:.3} s");
     }
     println!("SHA-256 of the limbs: {sha256}");
     println!("checked: modulo 2^61 - 1, and by its power of two");
     Ok(())
+}
+
+/// Places of the bar for each factorial, and for each of the other steps.
+const STEP: u64 = 100;
+
+/// A bar, or lines where there is no terminal and they are asked for.
+struct Progress {
+    bar: ProgressBar,
+    lines: bool,
+}
+
+impl Progress {
+    fn new(arguments: &Arguments, steps: usize) -> Progress {
+        let wanted = arguments.has("progress");
+        let bar = report::bar(steps * 100, wanted || !arguments.has("json"));
+        let lines = wanted && bar.is_hidden();
+        Progress { bar, lines }
+    }
+
+    /// How much of a factorial is done, which began at this position.
+    fn tell(&self, before: u64, done: f64) {
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "from 0 to 100"
+        )]
+        let percent = (done * STEP as f64) as u64;
+        self.bar.set_position(before + percent);
+        if self.lines {
+            eprintln!("factorial: {percent} %");
+        }
+    }
 }
 
 /// Makes the digits, compares them with the number, and writes them and a line feed; returns how
@@ -128,7 +174,7 @@ fn write_digits(
     let start = Instant::now();
     let text = pool.to_decimal(number)?;
     let seconds = start.elapsed().as_secs_f64();
-    bar.inc(1);
+    bar.inc(STEP);
     if text.len() as u64 != digits {
         return Err(Stop::Failure(format!("{} digits instead of {digits}", text.len())));
     }

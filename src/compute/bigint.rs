@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::array::SharedArray;
 use crate::array::source::Source;
 use crate::error::{Error, Result};
-use crate::kernel::bigint::{to_decimal, trim};
+use crate::kernel::bigint::{mul_table_limbs, to_decimal, trim};
 use crate::pool::{Job, JobError};
 use crate::region::arena;
 use crate::sys::mmap::Access;
@@ -108,10 +108,6 @@ impl SharedBigUint {
     /// Its decimal digits, made by the caller alone;
     /// [`Pool::to_decimal`](crate::Pool::to_decimal) does it by workers.
     ///
-    /// # Panics
-    ///
-    /// If it has more than [`DECIMAL_LIMBS_MAX`](crate::kernel::bigint::DECIMAL_LIMBS_MAX) limbs.
-    ///
     /// # Examples
     ///
     /// ```
@@ -167,6 +163,17 @@ impl Lent {
         // Numbers lie in the arena, whose windows stay: nothing else keeps them mapped.
         Ok(resolved.map_err(|error| refuse(error.to_string()))?.as_ptr().cast())
     }
+}
+
+/// Refuses, for tables of products of such factors in each of `members` workers, and `more` limbs
+/// of their own memory in each, what the system does not have.
+///
+/// # Errors
+///
+/// [`Error::NoSpace`].
+pub(super) fn grant_members(members: usize, factors: [usize; 2], more: usize) -> Result<()> {
+    let tables = mul_table_limbs(factors[0], factors[1]);
+    grant_scratch(members.saturating_mul(tables.saturating_add(more)))
 }
 
 /// Refuses private memory for that many limbs if the system does not have it. A few are not worth

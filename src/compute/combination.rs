@@ -4,7 +4,7 @@ use crate::compute::bigint::{SharedBigUint, grant_scratch};
 use crate::compute::multiply::SHARED_LIMBS_MIN;
 use crate::compute::multiply_all::Factors;
 use crate::error::{Error, Result};
-use crate::kernel::bigint::{Combination, SHORTER_LIMBS_MAX};
+use crate::kernel::bigint::{Combination, LIMBS_MAX};
 use crate::pool::Pool;
 
 /// Below so many numbers to be sieved the caller computes alone.
@@ -79,10 +79,9 @@ impl Pool {
 ///
 /// [`Error::TooLarge`].
 fn check(what: &'static str, limbs: Option<usize>) -> Result<usize> {
-    let limbs_max = SHORTER_LIMBS_MAX;
-    limbs.filter(|&limbs| limbs <= limbs_max).ok_or(Error::TooLarge {
+    limbs.filter(|&limbs| limbs <= LIMBS_MAX).ok_or(Error::TooLarge {
         what,
         size_bytes: limbs.map_or(u64::MAX, |limbs| limbs as u64 * 8),
-        limit_bytes: limbs_max as u64 * 8,
+        limit_bytes: LIMBS_MAX as u64 * 8,
     })
 }

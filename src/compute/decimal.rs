@@ -3,11 +3,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::compute::bigint::{Lent, SharedBigUint, grant_scratch, reserve};
+use crate::compute::bigint::{Lent, SharedBigUint, grant_members, grant_scratch, reserve};
 use crate::error::{Error, Result};
 use crate::kernel::bigint::{
-    Backend, DECIMAL_LIMBS_MAX, decimal_digits, decimal_memory_limbs, to_decimal, to_decimal_crew,
-    without_zeros,
+    Backend, decimal_digits, decimal_memory_limbs, to_decimal, to_decimal_crew, without_zeros,
 };
 use crate::pool::{Job, JobError, Pool, TeamJob, TeamOrders, take_part};
 use crate::sys::mmap::Access;
@@ -36,11 +35,9 @@ impl Pool {
     ///
     /// # Errors
     ///
-    /// [`Error::TooLarge`] if it has more than
-    /// [`DECIMAL_LIMBS_MAX`] limbs, [`Error::NoSpace`] with
-    /// the size it takes if there is not that much memory, both before any work; [`Error::Task`]
-    /// if a worker dies meanwhile, unless the pool's [`retries`](crate::PoolBuilder::retries)
-    /// allow to begin again.
+    /// [`Error::NoSpace`] with the size it takes if there is not that much memory, before any
+    /// work; [`Error::Task`] if a worker dies meanwhile, unless the pool's
+    /// [`retries`](crate::PoolBuilder::retries) allow to begin again.
     ///
     /// # Examples
     ///
@@ -53,7 +50,6 @@ impl Pool {
     /// ```
     pub fn to_decimal(&self, number: &SharedBigUint) -> Result<String> {
         let limbs = number.limbs().len();
-        check(limbs)?;
         let digits = decimal_digits(limbs);
         if !self.has_workers() || limbs < SHARED_LIMBS_MIN {
             grant_scratch(decimal_memory_limbs(limbs, 1) + digits / LIMB_DIGITS)?;
@@ -66,6 +62,7 @@ impl Pool {
         let digit_limbs = digits.div_ceil(LIMB_DIGITS);
         let [memory, digits_array] = reserve([memory_limbs, digit_limbs])?;
         grant_scratch(digit_limbs)?;
+        grant_members(job.members_max(), [limbs; 2], 0)?;
         let orders = Orders {
             number: number.lent(),
             digits: Lent::room(&digits_array),
@@ -80,21 +77,6 @@ impl Pool {
         }
         Ok(found.iter().map(|&digit| char::from(digit)).collect())
     }
-}
-
-/// Refuses what is too long.
-///
-/// # Errors
-///
-/// [`Error::TooLarge`].
-fn check(limbs: usize) -> Result<()> {
-    if limbs <= DECIMAL_LIMBS_MAX {
-        return Ok(());
-    }
-    let bytes = |limbs: usize| limbs as u64 * size_of::<u64>() as u64;
-    let what = "a number to be written in decimal";
-    let (size_bytes, limit_bytes) = (bytes(limbs), bytes(DECIMAL_LIMBS_MAX));
-    Err(Error::TooLarge { what, size_bytes, limit_bytes })
 }
 
 /// One member's part, in a worker.

@@ -4,22 +4,18 @@
 use serde::{Deserialize, Serialize};
 
 use crate::array::SharedArray;
-use crate::compute::bigint::{Lent, SharedBigUint, grant_scratch};
+use crate::compute::bigint::{Lent, SharedBigUint, grant_members, grant_scratch, reserve};
 
 use crate::error::{Error, Result};
 use crate::kernel::bigint::ground::product_of_all;
 use crate::kernel::bigint::{
-    Backend, SHORTER_LIMBS_MAX, mul, mul_crew, mul_scratch_limbs, square, square_crew,
-    square_scratch_limbs,
+    Backend, LIMBS_MAX, mul, mul_crew, mul_scratch_limbs, square, square_crew, square_scratch_limbs,
 };
 use crate::pool::{Job, JobError, Pool, TeamJob, TeamOrders, take_part};
 use crate::sys::mmap::Access;
 
 /// Products of fewer limbs are computed by the caller: it takes no longer than asking.
 pub(super) const SHARED_LIMBS_MIN: usize = 10_000;
-
-/// Most limbs in the longer factor of a product.
-const LONGER_LIMBS_MAX: usize = 8 * SHORTER_LIMBS_MAX;
 
 /// What the members of a team are told of a product, or of a square if `b` is `None`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -35,9 +31,8 @@ impl Pool {
     ///
     /// # Errors
     ///
-    /// [`Error::TooLarge`] if the shorter factor has more than
-    /// [`SHORTER_LIMBS_MAX`] limbs or the longer eight times as many, [`Error::NoSpace`] if there
-    /// is no memory for the product or for computing it (about five times as much),
+    /// [`Error::TooLarge`] if the product has more than [`LIMBS_MAX`] limbs, [`Error::NoSpace`] if
+    /// there is no memory for the product or for computing it (about five times as much),
     /// [`Error::Task`] if a worker dies meanwhile, unless the pool's
     /// [`retries`](crate::PoolBuilder::retries) allow to begin again.
     ///
@@ -109,8 +104,8 @@ impl Pool {
         if !self.has_workers() || limbs < SHARED_LIMBS_MIN {
             return multiplied_alone(x, b.map(SharedBigUint::limbs));
         }
-        let scratch = SharedArray::for_overwrite([scratch_limbs])?;
-        let out = SharedArray::for_overwrite([limbs])?;
+        let [scratch, out] = reserve([scratch_limbs, limbs])?;
+        grant_members(self.workers(), [x.len(), y.len()], 0)?;
         let orders = Orders {
             a: a.lent(),
             b: b.map(SharedBigUint::lent),
@@ -244,7 +239,7 @@ fn power(
 ) -> Result<SharedBigUint> {
     // At least this many bits, unless a is 0 or 1.
     let bits = a.bits().saturating_sub(1).checked_mul(exponent);
-    let bits_max = 2 * SHORTER_LIMBS_MAX as u64 * 64;
+    let bits_max = LIMBS_MAX as u64 * 64;
     if bits.is_none_or(|bits| bits > bits_max) {
         return Err(Error::TooLarge {
             what: "a power",
@@ -268,17 +263,12 @@ fn power(
 ///
 /// [`Error::TooLarge`].
 pub(super) fn check(a_limbs: usize, b_limbs: usize) -> Result<()> {
-    let bounds = [
-        ("the shorter factor", a_limbs.min(b_limbs), SHORTER_LIMBS_MAX),
-        ("the longer factor", a_limbs.max(b_limbs), LONGER_LIMBS_MAX),
-    ];
-    for (what, limbs, limbs_max) in bounds {
-        if limbs > limbs_max {
-            let (size_bytes, limit_bytes) = (limbs as u64 * 8, limbs_max as u64 * 8);
-            return Err(Error::TooLarge { what, size_bytes, limit_bytes });
-        }
+    let limbs = a_limbs.saturating_add(b_limbs);
+    if limbs <= LIMBS_MAX {
+        return Ok(());
     }
-    Ok(())
+    let (size_bytes, limit_bytes) = (limbs as u64 * 8, LIMBS_MAX as u64 * 8);
+    Err(Error::TooLarge { what: "a product", size_bytes, limit_bytes })
 }
 
 /// One member's part, in a worker.

@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
 
-use crate::compute::bigint::{Lent, SharedBigUint, reserve};
+use crate::compute::bigint::{Lent, SharedBigUint, grant_members, reserve};
 use crate::compute::multiply::{self, SHARED_LIMBS_MIN};
 use crate::error::{Error, Result};
 use crate::kernel::bigint::ground::{Ground, Stretch, product_of_all, scratch_limbs_max};
@@ -119,6 +119,9 @@ impl Pool {
         let job = TeamJob { core, name, members_max: usize::MAX, rules };
         let layout = Layout::new(limbs, job.members_max());
         let [workspace, result] = reserve([layout.total_limbs(), layout.limbs])?;
+        // A member's own groups, and the scratch memory of their products.
+        let own = 12 * limbs / layout.groups_max;
+        grant_members(job.members_max(), [limbs / 2 + 1; 2], own)?;
         let (workspace_room, result_room) = (Lent::room(&workspace), Lent::room(&result));
         let orders = Orders { factors, limbs, workspace: workspace_room, result: result_room };
         job.run(multiply_all, |bytes| crate::pool::encode_onto(bytes, &orders))?;

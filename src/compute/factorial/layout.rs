@@ -8,7 +8,7 @@
 
 use crate::error::{Error, Result};
 use crate::kernel::bigint::ground::scratch_limbs_max;
-use crate::kernel::bigint::{FactorialPlan, SHORTER_LIMBS_MAX};
+use crate::kernel::bigint::{FactorialPlan, LIMBS_MAX};
 
 /// Most levels whose squarings are put off to be multiplied at once.
 pub(super) const STEP_LEVELS_MAX: usize = 3;
@@ -20,6 +20,13 @@ pub(super) const WORDS: usize = 8;
 pub(super) const RESULT_LIMBS: usize = 0;
 /// Word: limbs of the product of the levels that one member does alone.
 pub(super) const HEAD_LIMBS: usize = 1;
+
+/// Count: segments whose leaves are made.
+pub(super) const SEGMENTS_DONE: usize = 2;
+/// Count: groups that are multiplied.
+pub(super) const GROUPS_DONE: usize = 3;
+/// Count: limbs of the products that all members have made together.
+pub(super) const LIMBS_DONE: usize = 4;
 
 /// A part of the workspace, in limbs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,6 +64,13 @@ pub(super) struct Layout {
     pub(super) total_limbs: usize,
     /// Limbs for the result.
     pub(super) result_limbs: usize,
+    segments: usize,
+    groups_expected: usize,
+    /// Limbs of the longest factors.
+    pub(super) factors: [usize; 2],
+    /// Limbs that a member needs in its own memory: a group's leaves and the scratch memory of
+    /// their products.
+    pub(super) member_limbs: usize,
 }
 
 /// The first of the lowest levels, which all members do together; one alone does those from
@@ -76,7 +90,7 @@ impl Layout {
     ///
     /// # Errors
     ///
-    /// [`Error::TooLarge`] if the largest product is beyond [`SHORTER_LIMBS_MAX`].
+    /// [`Error::TooLarge`] if n! has more than [`LIMBS_MAX`] limbs.
     pub(super) fn new(n: u64, members: usize) -> Result<Layout> {
         let result_limbs = check(n)?;
         let plan = FactorialPlan::new(n);
@@ -107,7 +121,30 @@ impl Layout {
             total_limbs: end,
             // Where the result begins is rounded down to a limb, where it ends is rounded up.
             result_limbs: result_limbs + 2,
+            segments,
+            groups_expected: 2 * members,
+            factors: [power, other],
+            member_limbs: 12 * groups / (2 * members),
         })
+    }
+}
+
+/// Shares of the time that leaves and groups take of a long factorial.
+const LEAVES_SHARE: f64 = 0.25;
+const GROUPS_SHARE: f64 = 0.25;
+
+/// Limbs of the products of all members in units of the result's: the last two have 3/2, those
+/// of each step before an eighth of the next.
+const PRODUCTS: f64 = 1.5 * 8.0 / 7.0;
+
+impl Layout {
+    /// About how much of the time has passed, from what is done of each part.
+    pub(super) fn progress(&self, segments: f64, groups: f64, limbs: f64) -> f64 {
+        let part = |done: f64, all: usize| (done / all as f64).min(1.0);
+        let products = (limbs / (PRODUCTS * self.result_limbs as f64)).min(1.0);
+        LEAVES_SHARE * part(segments, self.segments)
+            + GROUPS_SHARE * part(groups, self.groups_expected).max(products.ceil())
+            + (1.0 - LEAVES_SHARE - GROUPS_SHARE) * products
     }
 }
 
@@ -117,12 +154,11 @@ impl Layout {
 ///
 /// [`Error::TooLarge`].
 pub(super) fn check(n: u64) -> Result<usize> {
-    let limbs_max = 2 * SHORTER_LIMBS_MAX - 4;
     let limbs = FactorialPlan::limbs(n);
-    limbs.filter(|&limbs| odd_limbs(n, limbs) <= limbs_max).ok_or(Error::TooLarge {
+    limbs.filter(|&limbs| limbs <= LIMBS_MAX).ok_or(Error::TooLarge {
         what: "a factorial",
         size_bytes: limbs.map_or(u64::MAX, |limbs| limbs as u64 * 8),
-        limit_bytes: limbs_max as u64 * 8,
+        limit_bytes: LIMBS_MAX as u64 * 8,
     })
 }
 

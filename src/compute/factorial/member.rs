@@ -19,7 +19,10 @@ use crate::kernel::bigint::ground::{Ground, Stretch, product_of, product_of_all,
 use crate::kernel::bigint::{Backend, FactorialPlan, mul_limb};
 use crate::kernel::{Crew, Deserted};
 
-use super::layout::{Area, HEAD_LIMBS, Layout, RESULT_LIMBS, STEP_LEVELS_MAX, head_level};
+use super::layout::{
+    Area, GROUPS_DONE, HEAD_LIMBS, LIMBS_DONE, Layout, RESULT_LIMBS, SEGMENTS_DONE,
+    STEP_LEVELS_MAX, head_level,
+};
 
 /// Fewest limbs in a group of leaves, if a level has more.
 const GROUP_LIMBS_MIN: usize = 512;
@@ -133,6 +136,7 @@ impl<C: Crew> Member<'_, C> {
             let limbs = counts.iter().sum();
             let offset = crew.take(LEAF_LIMB, limbs);
             self.ground.scratch.rest(offset).store(&leaf[..limbs]);
+            self.memory.workspace.count(SEGMENTS_DONE, 1);
             let row = segment * (1 + levels);
             table.set_word(row, offset);
             for (level, &limbs) in counts.iter().enumerate() {
@@ -217,6 +221,7 @@ impl<C: Crew> Member<'_, C> {
             room.rest(offset).store(&product);
             table.set_word(2 * number, offset);
             table.set_word(2 * number + 1, product.len());
+            self.memory.workspace.count(GROUPS_DONE, 1);
         }
     }
 
@@ -254,15 +259,24 @@ impl<C: Crew> Member<'_, C> {
             }
             // SAFETY: s is in `power`, after an even number of turns, and q in `factor`.
             let sq = unsafe { self.ground.multiply(other, s, q)? };
+            self.tell(sq);
             let zeros = if step == 0 { self.zero_limbs() } else { 0 };
             self.clear(result.part(0, zeros));
             // SAFETY: s is in `power`, sq in `other`, and nobody reads the last r any more.
             r = unsafe { self.ground.multiply(result.rest(zeros), s, sq)? };
+            self.tell(r);
         }
         if self.ground.crew.rank() == 0 {
             workspace.set_word(RESULT_LIMBS, self.zero_limbs() + r.limbs());
         }
         Ok(())
+    }
+
+    /// Counts a product that all have made.
+    fn tell(&self, product: Stretch) {
+        if self.ground.crew.rank() == 0 {
+            self.memory.workspace.count(LIMBS_DONE, product.limbs() as u64);
+        }
     }
 
     /// Limbs of n! that are zero because of the power of two in it.

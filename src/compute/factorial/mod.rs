@@ -3,17 +3,20 @@
 
 mod layout;
 mod member;
+mod progress;
+
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde::{Deserialize, Serialize};
 
-use crate::compute::bigint::{Lent, SharedBigUint, grant_scratch, reserve};
+use crate::compute::bigint::{Lent, SharedBigUint, grant_members, grant_scratch, reserve};
 use crate::error::{Error, Result};
 use crate::kernel::bigint::ground::Stretch;
 use crate::kernel::bigint::{self, FactorialPlan};
 use crate::pool::{Job, JobError, Pool, TeamJob, TeamOrders, take_part};
 use crate::sys::mmap::Access;
 
-use layout::{Layout, RESULT_LIMBS};
+use layout::{GROUPS_DONE, LIMBS_DONE, Layout, RESULT_LIMBS, SEGMENTS_DONE, WORDS};
 use member::Memory;
 
 /// Factorials below are computed by the caller: it takes no longer than asking.
@@ -49,6 +52,41 @@ impl Pool {
     /// # Ok::<(), brigade::Error>(())
     /// ```
     pub fn factorial(&self, n: u64) -> Result<SharedBigUint> {
+        self.factorial_told(n, None)
+    }
+
+    /// [`Pool::factorial`], which tells every tenth of a second about how much of the work is
+    /// done, from 0 to 1, for a progress bar. `watch` is called by another thread of the caller's
+    /// process.
+    ///
+    /// # Errors
+    ///
+    /// As [`Pool::factorial`].
+    ///
+    /// # Panics
+    ///
+    /// If `watch` does.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let pool = brigade::Pool::builder().workers(2).build()?;
+    /// let mut told = 0.0;
+    /// let number = pool.factorial_watched(30_000, |done| told = done)?;
+    /// assert_eq!((number.bits(), told), (402_909, 1.0));
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
+    pub fn factorial_watched(
+        &self,
+        n: u64,
+        mut watch: impl FnMut(f64) + Send,
+    ) -> Result<SharedBigUint> {
+        let number = self.factorial_told(n, Some(&mut watch))?;
+        watch(1.0);
+        Ok(number)
+    }
+
+    fn factorial_told(&self, n: u64, watch: Option<Watch<'_>>) -> Result<SharedBigUint> {
         let limbs = layout::check(n)?;
         if !self.has_workers() || n < SHARED_MIN {
             // The product, its factors, and twice as much for each of three transforms.
@@ -60,14 +98,46 @@ impl Pool {
         let job =
             TeamJob { core, name: "brigade::Pool::factorial", members_max: usize::MAX, rules };
         let layout = Layout::new(n, job.members_max())?;
-        let [workspace, result] = reserve([layout.total_limbs, layout.result_limbs])?;
+        let [mut workspace, result] = reserve([layout.total_limbs, layout.result_limbs])?;
+        grant_members(job.members_max(), layout.factors, layout.member_limbs)?;
         let orders = Orders { n, workspace: Lent::room(&workspace), result: Lent::room(&result) };
-        job.run(multiply, |out| crate::pool::encode_onto(out, &orders))?;
+        workspace.as_mut_slice()[..WORDS].fill(0);
+        let run = || job.run(multiply, |out| crate::pool::encode_onto(out, &orders));
+        match watch {
+            None => run()?,
+            Some(watch) => {
+                let words = Words(workspace.as_mut_slice().as_mut_ptr());
+                progress::while_told(run, || words.progress(&layout), watch)?;
+            }
+        }
         let found = workspace.as_slice()[RESULT_LIMBS];
         match usize::try_from(found) {
             Ok(limbs) if limbs <= result.len() => Ok(SharedBigUint::of_array(result, limbs)),
             _ => Err(Error::Corrupt { what: "a factorial", found: format!("{found} limbs") }),
         }
+    }
+}
+
+/// What is told how much is done.
+type Watch<'a> = &'a mut (dyn FnMut(f64) + Send);
+
+/// The counts at the beginning of a workspace, which its array keeps.
+struct Words(*mut u64);
+
+// SAFETY: it is only used for atomic loads.
+unsafe impl Sync for Words {}
+
+impl Words {
+    /// How much of a factorial is done.
+    fn progress(&self, layout: &Layout) -> f64 {
+        let count = |word: usize| {
+            // SAFETY: one of the words of the workspace, which the host keeps until the job has
+            // ended; members only add to it meanwhile, atomically.
+            let count = unsafe { AtomicU64::from_ptr(self.0.wrapping_add(word)) };
+            // Relaxed: see `Stretch::count`.
+            count.load(Ordering::Relaxed) as f64
+        };
+        layout.progress(count(SEGMENTS_DONE), count(GROUPS_DONE), count(LIMBS_DONE))
     }
 }
 

@@ -2,6 +2,7 @@
 #![allow(unsafe_code)]
 
 use std::slice;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::kernel::crew::{Crew, Deserted};
 
@@ -78,6 +79,16 @@ impl Stretch {
     /// The count of limbs in limb `index`.
     pub(crate) fn word(self, index: usize) -> usize {
         usize::try_from(self.limb(index)).expect("a count of limbs")
+    }
+
+    /// Adds to limb `index`, which members and others only use as a count.
+    pub(crate) fn count(self, index: usize, more: u64) {
+        let at = self.part(index, 1).at;
+        // SAFETY: `part` checked the index; the rest was vouched for in `new`. Whoever uses a
+        // limb so uses it in no other way, by this function's summary.
+        let count = unsafe { AtomicU64::from_ptr(at) };
+        // Relaxed: nothing is concluded from it but how far the work is.
+        count.fetch_add(more, Ordering::Relaxed);
     }
 
     /// The limbs.

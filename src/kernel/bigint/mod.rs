@@ -19,8 +19,7 @@
 //!
 //! # What it does not do
 //!
-//! No signs, no general division, and no products whose shorter factor has more than
-//! [`SHORTER_LIMBS_MAX`] limbs. Running times depend on the values: this is not for secrets.
+//! No signs, no general division. Running times depend on the values: this is not for secrets.
 //!
 //! # Examples
 //!
@@ -40,6 +39,7 @@
 //! | `school`     | rows, by `adx` where the processor has it                             |
 //! | `karatsuba`  | three products for four, between rows and the transform               |
 //! | `ntt`        | the transform: fields, nets, passes, kernels for processors           |
+//! | `split`      | products too long for one transform, by pieces                        |
 //! | `mul`        | which of them, for one process or a crew                              |
 //! | `product`    | products of many limbs                                                |
 //! | `primes`     | the sieve; `factorial`, n! by the exponents of its primes             |
@@ -63,17 +63,17 @@ mod primes;
 mod product;
 mod reciprocal;
 mod school;
+mod split;
 
 pub use combination::Combination;
 pub use decimal::{
-    DECIMAL_LIMBS_MAX, decimal_digits, decimal_memory_limbs, to_decimal, to_decimal_crew,
-    without_zeros,
+    decimal_digits, decimal_memory_limbs, to_decimal, to_decimal_crew, without_zeros,
 };
 pub use factorial::{FACTORIAL_LEVELS_MAX, FactorialPlan, factorial};
 pub use limbs::{add_assign, add_limb, mul_limb, shift_left, sub_assign, sub_limb, trim};
 pub use mul::{
-    SHORTER_LIMBS_MAX, mul, mul_by, mul_crew, mul_scratch_limbs, square, square_by, square_crew,
-    square_scratch_limbs,
+    LIMBS_MAX, SHORTER_LIMBS_MAX, mul, mul_by, mul_crew, mul_scratch_limbs, mul_table_limbs,
+    square, square_by, square_crew, square_scratch_limbs,
 };
 pub use ntt::Backend;
 pub use primes::{Sieve, factorial_exponent};

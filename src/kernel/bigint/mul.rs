@@ -8,17 +8,19 @@ use super::params::{
     KARATSUBA_MIN, TRANSFORM_FMA_MIN, TRANSFORM_MIN, TRANSFORM_PORTABLE_MIN, TRANSFORM_SQUARE_MIN,
     TRANSFORM_TOTAL_MIN, TRANSFORM_UNBALANCED_MIN,
 };
-use super::{Backend, karatsuba, ntt, school};
+use super::{Backend, karatsuba, ntt, school, split};
 
-/// Most limbs in the shorter factor of a product: about 117 million, 7.5 thousand million bits.
+/// Most limbs in the shorter factor of one transform: about 117 million, 7.5 thousand million
+/// bits. Longer products are made by pieces.
 pub const SHORTER_LIMBS_MAX: usize = ntt::SHORTER_LIMBS_MAX;
 
+/// Most limbs of any number here: 512 GiB.
+pub const LIMBS_MAX: usize = 1 << 36;
+
+/// As [`SHORTER_LIMBS_MAX`], for the longer factor.
+const LONGER_LIMBS_MAX: usize = 8 * SHORTER_LIMBS_MAX;
+
 /// Limbs of scratch memory that [`mul`] needs for factors of these lengths, in either order.
-///
-/// # Panics
-///
-/// If the shorter one has more than [`SHORTER_LIMBS_MAX`] limbs, or both more than fifteen times
-/// that.
 ///
 /// # Examples
 ///
@@ -40,18 +42,32 @@ pub fn mul_scratch_limbs(a_limbs: usize, b_limbs: usize) -> usize {
         // The product of a piece, and what is needed to make it.
         Method::Karatsuba => 2 * short + karatsuba::scratch_limbs(short),
         Method::Transform => ntt::scratch_limbs(long, Some(short)),
+        Method::Pieces => split::scratch_limbs(long, short, SHORTER_LIMBS_MAX),
+    }
+}
+
+/// Limbs of memory for tables that each process allocates for products of factors of these
+/// lengths, and keeps: about a tenth of the scratch memory. They are made once for a length.
+#[must_use]
+pub fn mul_table_limbs(a_limbs: usize, b_limbs: usize) -> usize {
+    let (long, short) = (a_limbs.max(b_limbs), a_limbs.min(b_limbs));
+    match method(Backend::Ifma, long, short) {
+        Method::School | Method::Karatsuba => 0,
+        Method::Transform => ntt::table_limbs(long, short),
+        Method::Pieces => {
+            let piece = |limbs: usize| limbs.min(SHORTER_LIMBS_MAX);
+            ntt::table_limbs(piece(long), piece(short))
+        }
     }
 }
 
 /// Limbs of scratch memory that [`square`] needs.
-///
-/// # Panics
-///
-/// If `limbs` is more than [`SHORTER_LIMBS_MAX`].
 #[must_use]
 pub fn square_scratch_limbs(limbs: usize) -> usize {
     if limbs < TRANSFORM_SQUARE_MIN {
         karatsuba::scratch_limbs(limbs)
+    } else if limbs > SHORTER_LIMBS_MAX {
+        split::scratch_limbs(limbs, limbs, SHORTER_LIMBS_MAX)
     } else {
         ntt::scratch_limbs(limbs, None)
     }
@@ -61,6 +77,7 @@ enum Method {
     School,
     Karatsuba,
     Transform,
+    Pieces,
 }
 
 fn method(backend: Backend, long: usize, short: usize) -> Method {
@@ -76,8 +93,10 @@ fn method(backend: Backend, long: usize, short: usize) -> Method {
         Method::School
     } else if short < transform_min && !unbalanced {
         Method::Karatsuba
-    } else {
+    } else if short <= SHORTER_LIMBS_MAX && long <= LONGER_LIMBS_MAX {
         Method::Transform
+    } else {
+        Method::Pieces
     }
 }
 
@@ -86,7 +105,7 @@ fn method(backend: Backend, long: usize, short: usize) -> Method {
 /// # Panics
 ///
 /// If `out` has not as many limbs as `a` and `b` together, `scratch` fewer than
-/// [`mul_scratch_limbs`] says, or a factor is too long for that.
+/// [`mul_scratch_limbs`] says.
 pub fn mul(out: &mut [u64], a: &[u64], b: &[u64], scratch: &mut [u64]) {
     mul_by(Backend::detect(), out, a, b, scratch);
 }
@@ -110,7 +129,7 @@ pub fn mul_by(backend: Backend, out: &mut [u64], a: &[u64], b: &[u64], scratch: 
 /// # Panics
 ///
 /// If `out` has not twice as many limbs as `a`, `scratch` fewer than [`square_scratch_limbs`]
-/// says, or `a` is too long for that.
+/// says.
 ///
 /// # Examples
 ///
@@ -150,7 +169,7 @@ pub fn square_by(backend: Backend, out: &mut [u64], a: &[u64], scratch: &mut [u6
 ///
 /// # Panics
 ///
-/// If the processor lacks the backend, or a factor is too long for [`mul_scratch_limbs`].
+/// If the processor lacks the backend.
 ///
 /// # Safety
 ///
@@ -168,9 +187,19 @@ pub unsafe fn mul_crew(
     scratch: *mut u64,
 ) -> Result<(), Deserted> {
     let (a, b) = if a.len() >= b.len() { (a, b) } else { (b, a) };
-    if let Method::Transform = method(backend, a.len(), b.len()) {
-        // SAFETY: by this function's contract.
-        return unsafe { ntt::multiply(crew, out, a, Some(b), scratch, backend) };
+    match method(backend, a.len(), b.len()) {
+        Method::Transform => {
+            // SAFETY: by this function's contract.
+            return unsafe { ntt::multiply(crew, out, a, Some(b), scratch, backend) };
+        }
+        Method::Pieces => {
+            let factors = (a, Some(b));
+            // SAFETY: by this function's contract.
+            return unsafe {
+                split::multiply(crew, backend, out, factors, scratch, SHORTER_LIMBS_MAX)
+            };
+        }
+        Method::School | Method::Karatsuba => {}
     }
     crew.barrier()?;
     if crew.rank() == 0 {
@@ -196,7 +225,7 @@ pub unsafe fn mul_crew(
 ///
 /// # Panics
 ///
-/// If the processor lacks the backend, or `a` is too long for [`square_scratch_limbs`].
+/// If the processor lacks the backend.
 ///
 /// # Safety
 ///
@@ -214,6 +243,11 @@ pub unsafe fn square_crew(
         Backend::Fma => TRANSFORM_FMA_MIN,
         Backend::Ifma => TRANSFORM_SQUARE_MIN,
     };
+    if a.len() > SHORTER_LIMBS_MAX {
+        let factors = (a, None);
+        // SAFETY: by this function's contract.
+        return unsafe { split::multiply(crew, backend, out, factors, scratch, SHORTER_LIMBS_MAX) };
+    }
     if a.len() >= transform_min {
         // SAFETY: by this function's contract.
         return unsafe { ntt::multiply(crew, out, a, None, scratch, backend) };

@@ -26,10 +26,10 @@ mod power;
 
 use crate::kernel::crew::{Crew, Deserted, Solo};
 
+use super::Backend;
 use super::ground::Stretch;
 use super::limbs::trim;
 use super::params::DECIMAL_TREE_MIN;
-use super::{Backend, SHORTER_LIMBS_MAX};
 
 use layout::{Layout, Tree};
 
@@ -39,19 +39,12 @@ const BLOCK_DIGITS: usize = 19;
 /// `10^19`.
 const BLOCK: u64 = 10_000_000_000_000_000_000;
 
-/// Most limbs of a number whose digits can be made: its product with as many more is possible.
-pub const DECIMAL_LIMBS_MAX: usize = SHORTER_LIMBS_MAX / 10 * 9;
-
 #[expect(clippy::cast_possible_truncation, reason = "the low limb is what is asked for")]
 const fn low_limb(x: u128) -> u64 {
     x as u64
 }
 
 /// The decimal digits of `x`, in one process.
-///
-/// # Panics
-///
-/// If `x` has more than [`DECIMAL_LIMBS_MAX`] limbs.
 ///
 /// # Examples
 ///
@@ -90,10 +83,6 @@ pub fn decimal_digits(limbs: usize) -> usize {
 
 /// Limbs of memory that [`to_decimal_crew`] needs for a number of `limbs` limbs and at most
 /// `members_max` members: about 17 times as many, and more for many members.
-///
-/// # Panics
-///
-/// If `limbs` is more than [`DECIMAL_LIMBS_MAX`].
 #[must_use]
 pub fn decimal_memory_limbs(limbs: usize, members_max: usize) -> usize {
     Layout::new(limbs, members_max).total_limbs
@@ -108,7 +97,7 @@ pub fn decimal_memory_limbs(limbs: usize, members_max: usize) -> usize {
 ///
 /// # Panics
 ///
-/// If the processor lacks the backend, or `x` is too long for [`decimal_memory_limbs`].
+/// If the processor lacks the backend.
 ///
 /// # Safety
 ///

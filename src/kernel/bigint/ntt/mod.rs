@@ -96,6 +96,11 @@ pub(in crate::kernel::bigint) fn scratch_limbs(a_limbs: usize, b_limbs: Option<u
     (product::scratch_lines(plan, b_limbs.is_none()) + 1) * LINE_LIMBS
 }
 
+/// Limbs of the tables that each process keeps once it has made such a product.
+pub(in crate::kernel::bigint) fn table_limbs(a_limbs: usize, b_limbs: usize) -> usize {
+    table::table_bytes(plan(a_limbs, Some(b_limbs))) / size_of::<u64>()
+}
+
 fn plan(a_limbs: usize, b_limbs: Option<usize>) -> Plan {
     Plan::new(a_limbs, b_limbs.unwrap_or(a_limbs))
         .unwrap_or_else(|| panic!("{a_limbs} by {b_limbs:?} limbs are too many for one product"))

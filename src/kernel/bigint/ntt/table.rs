@@ -38,7 +38,7 @@ impl Table {
     fn new(prime_index: usize, odd: usize, log: u32) -> Self {
         let prime = PRIMES[prime_index];
         let omega = prime.root_of_order(odd as u64);
-        let stride = 1usize << log.saturating_sub(1).max(4);
+        let stride = stride(log);
         let mut factors = Vec::with_capacity(stride * odd);
         factors.push(prime.factor(1));
         while factors.len() < stride {
@@ -130,6 +130,17 @@ fn odd_factors(prime: Prime, odd: usize) -> OddFactors {
 
 /// Largest logarithm, plus one.
 const LOGS: usize = 25;
+
+/// Bytes of the tables for a plan.
+pub(super) const fn table_bytes(plan: Plan) -> usize {
+    3 * plan.odd * stride(plan.log) * size_of::<Factor>()
+}
+
+/// Entries of a row.
+const fn stride(log: u32) -> usize {
+    let half = log.saturating_sub(1);
+    1 << if half > 4 { half } else { 4 }
+}
 
 /// How factors are held.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

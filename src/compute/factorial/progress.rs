@@ -1,0 +1,54 @@
+//! Telling about work while it goes on.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
+
+/// How often something is told.
+const INTERVAL: Duration = Duration::from_millis(100);
+
+/// Returns what `work` does; meanwhile another thread tells `watch` now and then what `measure`
+/// says.
+///
+/// # Panics
+///
+/// If `work` or `watch` does.
+pub(super) fn while_told<R>(
+    work: impl FnOnce() -> R,
+    measure: impl Fn() -> f64 + Sync,
+    watch: &mut (dyn FnMut(f64) + Send),
+) -> R {
+    let is_done = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let teller = scope.spawn(|| {
+            let mut told = -1.0;
+            // Acquire: pairs with the Release below, by which the work is over.
+            while !is_done.load(Ordering::Acquire) {
+                let now = measure();
+                if now > told {
+                    told = now;
+                    watch(now);
+                }
+                thread::park_timeout(INTERVAL);
+            }
+        });
+        let done = Done { is_done: &is_done, teller: teller.thread().clone() };
+        let result = work();
+        drop(done);
+        result
+    })
+}
+
+/// Ends the teller when it goes, also if the work panics.
+struct Done<'a> {
+    is_done: &'a AtomicBool,
+    teller: thread::Thread,
+}
+
+impl Drop for Done<'_> {
+    fn drop(&mut self) {
+        // Release: pairs with the Acquire in `while_told`.
+        self.is_done.store(true, Ordering::Release);
+        self.teller.unpark();
+    }
+}

@@ -1,0 +1,123 @@
+//! Products too long for one transform, by pieces.
+//!
+//! Each piece of one factor times each of the other, added up. It takes as many transforms as one
+//! long one would, a little shorter each, and less memory.
+#![allow(unsafe_code)]
+
+use std::slice;
+
+use crate::kernel::crew::{Crew, Deserted};
+
+use super::Backend;
+use super::ground::scratch_limbs_max;
+use super::limbs::add_assign;
+use super::mul::{mul_crew, square_crew};
+
+/// Limbs of the pieces of a factor of `limbs`: all but the last as long, none above `max`.
+fn piece_limbs(limbs: usize, max: usize) -> usize {
+    limbs.div_ceil(limbs.div_ceil(max).max(1))
+}
+
+/// Limbs of scratch memory: the product of two pieces, and what is needed to make it.
+pub(super) fn scratch_limbs(a_limbs: usize, b_limbs: usize, piece_limbs_max: usize) -> usize {
+    let [x, y] = [a_limbs, b_limbs].map(|limbs| piece_limbs(limbs, piece_limbs_max));
+    x + y + scratch_limbs_max(x, y)
+}
+
+/// `a b`, or `a^2` when `b` is `None`, by pieces of at most `piece_limbs_max`, by the members of a
+/// crew.
+///
+/// # Errors
+///
+/// [`Deserted`] if a member died.
+///
+/// # Safety
+///
+/// - As for [`mul_crew`], with `scratch` of [`scratch_limbs`].
+pub(super) unsafe fn multiply(
+    crew: &impl Crew,
+    backend: Backend,
+    out: *mut u64,
+    (a, b): (&[u64], Option<&[u64]>),
+    scratch: *mut u64,
+    piece_limbs_max: usize,
+) -> Result<(), Deserted> {
+    let other = b.unwrap_or(a);
+    let out_limbs = a.len() + other.len();
+    let [x_limbs, y_limbs] = [a, other].map(|factor| piece_limbs(factor.len(), piece_limbs_max));
+    let work = scratch.wrapping_add(x_limbs + y_limbs);
+    // Ranks are known from here on.
+    crew.barrier()?;
+    if crew.rank() == 0 {
+        // SAFETY: valid by this function's contract, and only one member has rank 0.
+        unsafe { out.write_bytes(0, out_limbs) };
+    }
+    for (i, x) in a.chunks(x_limbs).enumerate() {
+        for (j, y) in other.chunks(y_limbs).enumerate() {
+            // In a square each product of two pieces counts twice.
+            let times = match b {
+                Some(_) => 1,
+                None if i < j => 2,
+                None => usize::from(i == j),
+            };
+            match times {
+                0 => continue,
+                // SAFETY: the room and its scratch memory lie in `scratch`; between its barriers
+                // nobody else writes to them.
+                1 if b.is_none() => unsafe { square_crew(crew, backend, scratch, x, work)? },
+                // SAFETY: as above.
+                _ => unsafe { mul_crew(crew, backend, scratch, x, y, work)? },
+            }
+            if crew.rank() > 0 {
+                // The next product is written only after a barrier that rank 0 comes to when it
+                // has read this one.
+                continue;
+            }
+            // SAFETY: written above, and not before the next product again.
+            let product = unsafe { slice::from_raw_parts(scratch.cast_const(), x.len() + y.len()) };
+            // SAFETY: valid by this function's contract, and only one member has rank 0.
+            let out = unsafe { slice::from_raw_parts_mut(out, out_limbs) };
+            for _ in 0..times {
+                add_assign(&mut out[i * x_limbs + j * y_limbs..], product);
+            }
+        }
+    }
+    crew.barrier()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kernel::bigint::tests::{Shared, awkward, is_product, with_crew};
+
+    #[test]
+    fn pieces_give_the_same_product_for_any_crew() {
+        for (n, m, max) in [(1000, 1000, 999), (1000, 700, 300), (5000, 10, 301), (2000, 1999, 500)]
+        {
+            let (a, b) = (awkward(n, 3), awkward(m, 5));
+            for members in [1, 2, 3] {
+                let mut out = vec![7; n + m];
+                let mut scratch = vec![9; scratch_limbs(n, m, max).max(scratch_limbs(n, n, max))];
+                let mut square = vec![7; 2 * n];
+                let (room, at) = (Shared(scratch.as_mut_ptr()), Shared(out.as_mut_ptr()));
+                let square_at = Shared(square.as_mut_ptr());
+                with_crew(members, false, |crew| {
+                    for &backend in Backend::all() {
+                        let factors = (&a[..], Some(&b[..]));
+                        // SAFETY: the vectors outlive the crew and are as long as asked for.
+                        unsafe { multiply(crew, backend, at.get(), factors, room.get(), max) }
+                            .unwrap();
+                        let factors = (&a[..], None);
+                        // SAFETY: as above.
+                        unsafe {
+                            multiply(crew, backend, square_at.get(), factors, room.get(), max)
+                        }
+                        .unwrap();
+                    }
+                });
+                assert!(is_product(&out, &a, &b), "{n} by {m} in pieces of {max}, {members}");
+                assert!(is_product(&square, &a, &a), "{n} in pieces of {max}, {members}");
+            }
+        }
+    }
+}
