@@ -6,7 +6,7 @@ use std::sync::OnceLock;
 
 use super::element::Element;
 use super::micro::{Pack, Tile};
-use super::portable::{PortableF32, PortableF64};
+use super::portable::Portable;
 use super::simd::Simd;
 #[cfg(target_arch = "x86_64")]
 use super::{
@@ -211,7 +211,7 @@ impl Tables for f32 {
             Set::Avx512 => const { &Table::of::<F32x16>() },
             #[cfg(target_arch = "x86_64")]
             Set::Avx2 => const { &Table::of::<F32x8>() },
-            Set::Portable => const { &Table::of::<PortableF32>() },
+            Set::Portable => const { &Table::of::<Portable<f32, 4>>() },
         }
     }
 }
@@ -223,7 +223,7 @@ impl Tables for f64 {
             Set::Avx512 => const { &Table::of::<F64x8>() },
             #[cfg(target_arch = "x86_64")]
             Set::Avx2 => const { &Table::of::<F64x4>() },
-            Set::Portable => const { &Table::of::<PortableF64>() },
+            Set::Portable => const { &Table::of::<Portable<f64, 2>>() },
         }
     }
 }
