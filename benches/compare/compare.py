@@ -34,12 +34,12 @@ Samples = dict[str, list[dict[str, float]]]
 Row = dict[str, object]
 
 
-def measure(case: Case, budget_ms: int, rounds: int) -> Samples:
+def measure(case: Case, only: set[str], budget_ms: int, rounds: int) -> Samples:
     """Every contender's figures, a round at a time; prints who could not take part."""
     contenders: list[Contender] = []
     samples: Samples = defaultdict(list)
     try:
-        for name in (OURS, *case.rivals):
+        for name in (OURS, *(rival for rival in case.rivals if not only or rival in only)):
             try:
                 parameters = case.parameters | {"budget_ms": budget_ms}
                 contenders.append(Contender(name, case.workload, parameters))
@@ -133,13 +133,28 @@ def busy_share() -> float:
 
 
 def write_record(rows: list[Row], machine: str, busy: tuple[float, float]) -> None:
-    """One file of figures, and one that says what machine they are from."""
-    stem = RECORD / machine / datetime.datetime.now().strftime("%Y-%m-%dT%H%M")
+    """One file of figures a day, and one that says what machine they are from.
+
+    A case that is there already is replaced as a whole: a ratio needs all of one rotation.
+    """
+    stem = RECORD / machine / datetime.datetime.now().strftime("%Y-%m-%d")
     stem.parent.mkdir(parents=True, exist_ok=True)
-    with stem.with_suffix(".csv").open("w", newline="") as file:
+    figures, words = stem.with_suffix(".csv"), stem.with_suffix(".txt")
+    measured = {case_of(row) for row in rows}
+    if figures.exists():
+        with figures.open(newline="") as file:
+            kept = [row for row in csv.DictReader(file) if case_of(row) not in measured]
+        rows = kept + rows
+    with figures.open("w", newline="") as file:
         writer = csv.DictWriter(file, fieldnames=rows[0], lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
+    if words.exists():
+        run = [f"command: {shlex.join(['python3', *sys.argv])}", f"brigade: {version(OURS)}"]
+        run += [f"busy before and after: {busy[0]:.1%} {busy[1]:.1%}", ""]
+        words.write_text("\n".join(run) + words.read_text())
+        print(f"added to {figures}")
+        return
     description = [
         f"command: {shlex.join(['python3', *sys.argv])}",
         f"brigade: {version(OURS)}",
@@ -152,8 +167,12 @@ def write_record(rows: list[Row], machine: str, busy: tuple[float, float]) -> No
         "",
         output_of("lscpu"),
     ]
-    stem.with_suffix(".txt").write_text("\n".join(description) + "\n")
-    print(f"recorded in {stem}.csv and .txt")
+    words.write_text("\n".join(description) + "\n")
+    print(f"recorded in {figures} and {words.name}")
+
+
+def case_of(row: Row) -> tuple:
+    return row["suite"], row["workload"], row["parameters"]
 
 
 def huge_page_settings() -> list[Path]:
@@ -190,6 +209,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--setup", action="store_true", help="install the rivals from PyPI first")
     parser.add_argument("--quick", action="store_true", help="small sizes, two rounds, no record")
     parser.add_argument("--only", default="", metavar="TEXT", help="cases whose title has TEXT")
+    parser.add_argument("--rivals", default="", metavar="NAMES", help="only these, by commas")
     parser.add_argument(
         "--library", action="append", default=[], metavar="RIVAL=PATH",
         help="a C library of your own build, in place of the wheel's",
@@ -219,12 +239,13 @@ def main() -> None:
         print(f"others use {before:.0%} of this machine: what follows is noise")
     rounds = options.rounds or (2 if options.quick else 7)
     budget_ms = options.budget_ms or (40 if options.quick else 300)
+    only = set(filter(None, options.rivals.split(",")))
     rows: list[Row] = []
     for suite in options.suites or SUITES:
         for case in SUITES[suite](options.quick, options.workers):
             if options.only in case.title():
                 print(f"\n{case.title()}")
-                taken = rows_of(suite, case, measure(case, budget_ms, rounds))
+                taken = rows_of(suite, case, measure(case, only, budget_ms, rounds))
                 show(taken)
                 rows += taken
     remove_leftovers()

@@ -52,7 +52,7 @@ def matmul(quick: bool, workers: int) -> Iterator[Case]:
     alone = [48, 256] if quick else [48, 64, 96, 128, 192, 256, 384, *team]
     skinny = [
         (100, 1000, 257), (777, 333, 511), (4096, 64, 4096), (64, 4096, 64),
-        (10000, 10, 10000), (1, 4096, 4096), (4096, 4096, 1),
+        (10000, 10, 10000), (1, 4096, 4096), (4096, 4096, 1), (32, 3000, 3000),
     ]  # fmt: skip
 
     def case(dtype: str, m: int, k: int, n: int, workers: int, rivals: tuple[str, ...]) -> Case:
@@ -64,7 +64,7 @@ def matmul(quick: bool, workers: int) -> Iterator[Case]:
         for n in alone:
             yield case(dtype, n, n, n, 1, ("mkl", "openblas", "faer"))
         for m, k, n in skinny[:2] if quick else skinny:
-            yield case(dtype, m, k, n, workers, ("mkl", "openblas"))
+            yield case(dtype, m, k, n, workers, ("mkl", "openblas", "faer"))
     n = 512 if quick else 4096
     yield Case("matmul-files", dict(n=n, workers=workers), ("numpy", "numpy-mkl"))
 
