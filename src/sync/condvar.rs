@@ -365,7 +365,7 @@ mod tests {
             // Waits again at once, always in a slot that is searched early.
             let eager = scope.spawn(|| {
                 while is_done.load(Ordering::Relaxed) == 0 {
-                    changed.wait_timeout(lock.lock(), Duration::from_micros(50));
+                    drop(changed.wait_timeout(lock.lock(), Duration::from_micros(50)));
                 }
             });
             while !patient.is_finished() {

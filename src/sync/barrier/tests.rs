@@ -117,7 +117,7 @@ fn a_phase_counter_that_wraps_is_a_phase_counter() {
 
 #[test]
 fn attaching_to_other_bytes_is_a_layout_error() {
-    with_barrier(2, |arena, barrier| {
+    with_barrier(2, |arena, _| {
         let owner = arena.owner();
         let attach = |room| {
             // SAFETY: the place is the arena's, and has that much room.
@@ -126,9 +126,10 @@ fn attaching_to_other_bytes_is_a_layout_error() {
         assert_eq!(attach(32).unwrap().parties(), 2);
         assert!(matches!(attach(31), Err(Error::Layout { .. })));
         assert!(matches!(attach(8), Err(Error::Layout { .. })));
-        // SAFETY: the number of members lies there, an atomic to all who use it.
-        let parties = unsafe { arena.place().cast::<AtomicU32>().add(2).as_ref() };
-        parties.store(u32::MAX, Ordering::Relaxed);
+        // SAFETY: within the barrier: the number of its members.
+        let parties = unsafe { arena.place().cast::<AtomicU32>().add(2) };
+        // SAFETY: an atomic to all who use it.
+        unsafe { parties.as_ref() }.store(u32::MAX, Ordering::Relaxed);
         assert!(matches!(attach(64), Err(Error::Layout { .. })));
     });
 }

@@ -63,7 +63,8 @@ fn loom_a_death_at_any_operation_of_a_writer_lets_readers_in_and_tells_them() {
         let reader = spawn(&shared, move |shared| read(shared, &mine));
         let died = victim.join().unwrap();
         let held = shared.sweep(&doomed) == 1;
-        assert!(held || !reader.join().unwrap());
+        let told = reader.join().unwrap();
+        assert!(held || !told);
         assert_eq!(read(&shared, &heir), held);
         assert_eq!(write(&shared, &heir), held);
         assert!(!read(&shared, &heir));

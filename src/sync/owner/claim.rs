@@ -99,7 +99,7 @@ impl Drop for Claim {
         if self.pid == std::process::id() {
             // SAFETY: locks and guards of this owner hold a clone or borrow from one, so none is
             // left but forgotten ones, which are never used again.
-            unsafe { self.table.sweep(self.token) };
+            unsafe { self.table.leave(self.token) };
         }
     }
 }

@@ -16,11 +16,12 @@ mod process;
 pub(crate) mod report;
 #[cfg(all(test, not(loom)))]
 mod tests;
+mod token;
 
-use std::num::NonZeroU32;
 use std::ptr::NonNull;
 
 pub use claim::Owner;
+pub use token::Token;
 
 use crate::atomics::{AtomicU32, AtomicU64, Ordering};
 use crate::error::{Error, Result};
@@ -29,24 +30,6 @@ use crate::sync::eventcount;
 use crate::sync::lock::{OWNER_DIED, TOKEN, WAITERS};
 use crate::sys::identity::{self, Identity};
 use crate::sys::{futex, futex::ALL};
-
-/// What stands for one owner in a lock word: 1 to 2^30 - 1, never used twice in a table.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Token(NonZeroU32);
-
-impl Token {
-    /// The token of this number, if it can be one: to pass a token through a message.
-    #[must_use]
-    pub fn from_bits(bits: u32) -> Option<Token> {
-        NonZeroU32::new(bits).filter(|token| token.get() <= TOKEN).map(Token)
-    }
-
-    /// The token's number.
-    #[must_use]
-    pub fn bits(self) -> u32 {
-        self.0.get()
-    }
-}
 
 /// Start of an owner table in shared memory.
 ///
@@ -399,6 +382,20 @@ impl OwnerTable {
         self.wake_all();
         self.free_entry(dead);
         marked
+    }
+
+    /// As [`sweep`](OwnerTable::sweep), for an owner that leaves in order: whatever it did is done
+    /// to the end, so nobody is to be woken unless it has left a lock behind.
+    ///
+    /// # Safety
+    ///
+    /// - As for [`sweep`](OwnerTable::sweep).
+    pub(in crate::sync) unsafe fn leave(&self, token: Token) {
+        // SAFETY: the caller's promise.
+        if unsafe { self.mark_dead(token) } > 0 {
+            self.wake_all();
+        }
+        self.free_entry(token);
     }
 
     /// First step of a sweep: swaps the dead owner's token to OWNER_DIED in each lock word.
