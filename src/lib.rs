@@ -132,6 +132,8 @@ mod pool;
 mod process;
 mod region;
 #[cfg(not(loom))]
+pub mod shared;
+#[cfg(not(loom))]
 mod spawn;
 pub mod sync;
 mod sys;

@@ -1,0 +1,190 @@
+//! A barrier between processes.
+#![allow(unsafe_code)]
+
+use std::fmt;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::carrier::{Carrier, Words};
+use super::guard::Held;
+use crate::control::{Kind, Memory};
+use crate::error::Result;
+use crate::sync;
+
+/// A barrier: nobody goes on before all have come.
+///
+/// Whoever comes [waits](Barrier::wait) until as many wait as the barrier takes; then all go on,
+/// one of them as the leader, and the next round begins.
+///
+/// If a process is killed while it waits, the barrier breaks: all who wait and all who come get
+/// [`Error::Broken`](crate::Error::Broken), until a [`reset`](Barrier::reset). The same if one's
+/// time is over, or by [`abort`](Barrier::abort). A process that is killed between two rounds is
+/// noticed only if it has [joined](Barrier::join): do that where a task comes more than once, or
+/// the others wait for the dead.
+///
+/// # Examples
+///
+/// ```
+/// use brigade::shared::Barrier;
+///
+/// let barrier = Barrier::new(2)?;
+/// let leaders: usize = std::thread::scope(|scope| {
+///     let both = [0, 1].map(|_| scope.spawn(|| barrier.wait().unwrap()));
+///     both.into_iter().map(|thread| usize::from(thread.join().unwrap())).sum()
+/// });
+/// assert_eq!(leaders, 1);
+/// # Ok::<(), brigade::Error>(())
+/// ```
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Barrier(Carrier<sync::Barrier>);
+
+impl Words for sync::Barrier {
+    type Init = u32;
+    const KIND: Kind = Kind::Barrier;
+
+    fn size(&parties: &u32) -> Result<(u32, usize)> {
+        // What is too many is refused by `make`, and need not have room.
+        Ok((2, sync::Barrier::size_bytes(parties.min(sync::PARTIES_MAX))))
+    }
+
+    fn make(memory: &Memory, parties: u32) -> Result<Self> {
+        // SAFETY: aligned, as large as `size` said unless it refuses `parties`, unknown to others;
+        // the owner, which it keeps, keeps the memory.
+        unsafe { sync::Barrier::create(memory.body().0, parties, memory.owner()) }
+    }
+
+    fn attach(memory: &Memory) -> Result<Self> {
+        let (body, body_bytes) = memory.body();
+        // SAFETY: aligned and of that size; the owner, which it keeps, keeps the memory, and is
+        // one of its table.
+        unsafe { sync::Barrier::attach(body, body_bytes, memory.owner()) }
+    }
+}
+
+impl fmt::Debug for Barrier {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Barrier").field("parties", &self.parties()).finish_non_exhaustive()
+    }
+}
+
+impl Barrier {
+    /// Makes a barrier for so many parties: 1 to 16 383.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidArgument`](crate::Error::InvalidArgument) out of that range;
+    /// [`Error::NoSpace`](crate::Error::NoSpace) without memory for it.
+    pub fn new(parties: u32) -> Result<Barrier> {
+        Carrier::create(parties).map(Barrier)
+    }
+
+    /// Waits until all have come, without a bound. What each wrote before is visible to all after.
+    /// Returns whether this was the last to come, the leader: true for one a round.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Broken`](crate::Error::Broken) if one who waited died or gave up, or by
+    /// [`abort`](Barrier::abort) or [`reset`](Barrier::reset);
+    /// [`Error::Closed`](crate::Error::Closed) in a child that was forked by hand.
+    pub fn wait(&self) -> Result<bool> {
+        self.0.words()?.wait()
+    }
+
+    /// As [`wait`](Barrier::wait), at most for `timeout`; then the barrier breaks for all.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::TimedOut`](crate::Error::TimedOut), and as for [`wait`](Barrier::wait).
+    pub fn wait_timeout(&self, timeout: Duration) -> Result<bool> {
+        self.0.words()?.wait_timeout(timeout)
+    }
+
+    /// Becomes a member, whose death is noticed wherever it happens, until it is dropped. Members
+    /// and others may wait at the same barrier.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Full`](crate::Error::Full) if there are as many as the barrier takes, those who
+    /// died and those who wait included; [`Error::Closed`](crate::Error::Closed) in a child that
+    /// was forked by hand.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use brigade::shared::Barrier;
+    /// let barrier = Barrier::new(1)?;
+    /// let mut member = barrier.join()?;
+    /// assert!(member.wait()? && member.wait()?);
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
+    pub fn join(&self) -> Result<Member<'_>> {
+        Ok(Member(Held::new(self.0.words()?.join()?, self.0.memory())))
+    }
+
+    /// Breaks the barrier for all who wait and all who come.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Closed`](crate::Error::Closed) in a child that was forked by hand.
+    pub fn abort(&self) -> Result<()> {
+        self.0.words()?.abort();
+        Ok(())
+    }
+
+    /// Makes the barrier new: not broken, and without its dead members. Who waits at this time
+    /// gets [`Error::Broken`](crate::Error::Broken).
+    ///
+    /// # Errors
+    ///
+    /// As for [`abort`](Barrier::abort).
+    pub fn reset(&self) -> Result<()> {
+        self.0.words()?.reset();
+        Ok(())
+    }
+
+    /// How many it takes.
+    #[must_use]
+    pub fn parties(&self) -> usize {
+        self.0.words().map_or(0, sync::Barrier::parties)
+    }
+
+    /// How many wait in this round. More may come before the caller has looked.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.0.words().map_or(0, sync::Barrier::waiting)
+    }
+
+    /// Whether it is broken. It may break before the caller has looked at the answer.
+    #[must_use]
+    pub fn is_broken(&self) -> bool {
+        self.0.words().is_ok_and(sync::Barrier::is_broken)
+    }
+}
+
+/// A member of a barrier. Dropping it leaves the barrier.
+#[derive(Debug)]
+pub struct Member<'a>(Held<'a, sync::Member<'a>>);
+
+impl Member<'_> {
+    /// As [`Barrier::wait`].
+    ///
+    /// # Errors
+    ///
+    /// As for [`Barrier::wait`]; and [`Error::Broken`](crate::Error::Broken) if any member died.
+    pub fn wait(&mut self) -> Result<bool> {
+        self.0.memory().check()?;
+        self.0.wait()
+    }
+
+    /// As [`Barrier::wait_timeout`].
+    ///
+    /// # Errors
+    ///
+    /// As for [`Barrier::wait_timeout`].
+    pub fn wait_timeout(&mut self, timeout: Duration) -> Result<bool> {
+        self.0.memory().check()?;
+        self.0.wait_timeout(timeout)
+    }
+}

@@ -1,0 +1,107 @@
+//! What every handle here is: words in a control memory.
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use crate::array::handoff::{deserialize_control, serialize_control};
+use crate::control::{Kind, Memory, Spec};
+use crate::error::{Error, Result};
+
+/// A primitive's words in the body of a control memory, as one process sees them.
+pub(super) trait Words: Sized {
+    /// What has to be known to make them.
+    type Init;
+
+    const KIND: Kind;
+
+    /// A number that both who makes and who attaches must know.
+    fn tag() -> u64 {
+        0
+    }
+
+    /// Runs of futex words, and bytes of the body.
+    ///
+    /// # Errors
+    ///
+    /// Those of arguments out of range.
+    fn size(init: &Self::Init) -> Result<(u32, usize)>;
+
+    /// Makes them in a body of that size, which is zero, aligned to 128 bytes, and which nobody
+    /// else knows yet.
+    ///
+    /// # Errors
+    ///
+    /// Those of the primitive.
+    fn make(memory: &Memory, init: Self::Init) -> Result<Self>;
+
+    /// Uses those that another process has made. Everything read is checked against the size of
+    /// the body.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Layout`] if they do not fit.
+    fn attach(memory: &Memory) -> Result<Self>;
+}
+
+/// Words, and the memory in which they lie.
+#[derive(Debug, Clone)]
+pub(super) struct Carrier<W> {
+    words: W,
+    memory: Memory,
+}
+
+impl<W: Words> Carrier<W> {
+    /// Makes new ones, without a name.
+    pub(super) fn create(init: W::Init) -> Result<Carrier<W>> {
+        let (entries, body_bytes) = W::size(&init)?;
+        let spec = Spec { kind: W::KIND, tag: W::tag(), entries, body_bytes };
+        let (words, memory) = Memory::create(&spec, |memory| W::make(memory, init))?;
+        Ok(Carrier { words, memory })
+    }
+
+    /// Those in a memory of their kind that was opened.
+    pub(super) fn over(memory: Memory) -> Result<Carrier<W>> {
+        Ok(Carrier { words: W::attach(&memory)?, memory })
+    }
+
+    /// The words. To be asked at the beginning of each operation.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Closed`] in a child that was forked by hand.
+    #[inline]
+    pub(super) fn words(&self) -> Result<&W> {
+        self.memory.check()?;
+        Ok(&self.words)
+    }
+
+    #[inline]
+    pub(super) fn memory(&self) -> &Memory {
+        &self.memory
+    }
+}
+
+impl<W: Words> Serialize for Carrier<W> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+        serialize_control(&self.memory, serializer)
+    }
+}
+
+impl<'de, W: Words> Deserialize<'de> for Carrier<W> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
+        let memory = deserialize_control(deserializer, W::KIND, W::tag())?;
+        Carrier::over(memory).map_err(serde::de::Error::custom)
+    }
+}
+
+/// An error if a body is smaller than `needed_bytes`.
+pub(super) fn check_body(memory: &Memory, needed_bytes: usize) -> Result<()> {
+    let (_, body_bytes) = memory.body();
+    if body_bytes >= needed_bytes {
+        return Ok(());
+    }
+    Err(Error::Layout {
+        place: "control memory".to_owned(),
+        found: format!("a body of {body_bytes} bytes"),
+        expected: format!("{needed_bytes} bytes at least"),
+    })
+}

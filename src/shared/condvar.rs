@@ -1,0 +1,204 @@
+//! A condition variable between processes.
+#![allow(unsafe_code)]
+
+use std::fmt;
+use std::time::{Duration, Instant};
+
+use bytemuck::Pod;
+use serde::{Deserialize, Serialize};
+
+use super::carrier::{Carrier, Words};
+use super::guard::LockError;
+use super::lock::LockGuard;
+use crate::control::{Kind, Memory};
+use crate::error::Result;
+use crate::sync;
+
+/// Waiters that are notified one by one.
+const WAITERS: u32 = 250;
+
+/// What a wait comes to.
+type Waited<'a, T, R> = std::result::Result<R, LockError<LockGuard<'a, T>>>;
+
+/// A condition variable: waits for a change of what a [`Lock`](super::Lock) guards.
+///
+/// [`notify`](Condvar::notify) of n wakes exactly n of those who wait, or all if there are fewer;
+/// it is not kept for who comes later. (Of more than 250 waiters at once, those beyond may wake
+/// at any notification.) Use it with one lock.
+///
+/// If a process is killed, whether it waits, notifies or has just changed the condition, all who
+/// wait wake and test their condition again: so no notification goes with it, and none is missed
+/// that it no longer made. (Whoever changes the condition must have a handle of this, too, or its
+/// death is no news here.) If it held the lock, a waiter gets [`LockError::OwnerDied`].
+///
+/// # Examples
+///
+/// ```
+/// use brigade::Pool;
+/// use brigade::shared::{Condvar, Lock};
+///
+/// fn fill((level, risen): (Lock<u32>, Condvar)) {
+///     *level.lock().unwrap() = 7;
+///     risen.notify_all().unwrap();
+/// }
+///
+/// let pool = Pool::builder().workers(1).build()?;
+/// let (level, risen) = (Lock::new(0)?, Condvar::new()?);
+/// let filling = pool.submit(fill, (level.clone(), risen.clone()))?;
+/// let guard = risen.wait_while(level.lock()?, |level| *level < 5)?;
+/// assert_eq!(*guard, 7);
+/// drop(guard);
+/// filling.join()?;
+/// # Ok::<(), brigade::Error>(())
+/// ```
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Condvar(Carrier<sync::Condvar>);
+
+impl Words for sync::Condvar {
+    type Init = ();
+    const KIND: Kind = Kind::Condvar;
+
+    fn size((): &()) -> Result<(u32, usize)> {
+        Ok((2, sync::Condvar::size_bytes(WAITERS)))
+    }
+
+    fn make(memory: &Memory, (): ()) -> Result<Self> {
+        // SAFETY: aligned, as large as `size` said, unknown to others; the owner, which it keeps,
+        // keeps the memory.
+        unsafe { sync::Condvar::create(memory.body().0, WAITERS, memory.owner()) }
+    }
+
+    fn attach(memory: &Memory) -> Result<Self> {
+        let (body, body_bytes) = memory.body();
+        // SAFETY: aligned and of that size; the owner, which it keeps, keeps the memory, and is
+        // one of its table.
+        unsafe { sync::Condvar::attach(body, body_bytes, memory.owner()) }
+    }
+}
+
+impl fmt::Debug for Condvar {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Condvar").field("waiters", &self.waiters()).finish_non_exhaustive()
+    }
+}
+
+impl Condvar {
+    /// Makes a condition variable.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoSpace`] without memory for it; [`Error::Os`].
+    ///
+    /// [`Error::NoSpace`]: crate::Error::NoSpace
+    /// [`Error::Os`]: crate::Error::Os
+    pub fn new() -> Result<Condvar> {
+        Carrier::create(()).map(Condvar)
+    }
+
+    /// How many wait and have not been notified. That may change before the caller has looked.
+    #[must_use]
+    pub fn waiters(&self) -> usize {
+        self.0.words().map_or(0, sync::Condvar::waiters)
+    }
+
+    /// Wakes one who waits.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Closed`] in a child that was forked by hand.
+    ///
+    /// [`Error::Closed`]: crate::Error::Closed
+    pub fn notify_one(&self) -> Result<()> {
+        self.notify(1).map(drop)
+    }
+
+    /// Wakes all who wait.
+    ///
+    /// # Errors
+    ///
+    /// As for [`notify_one`](Condvar::notify_one).
+    pub fn notify_all(&self) -> Result<()> {
+        self.notify(usize::MAX).map(drop)
+    }
+
+    /// Wakes `waiters` of those who wait, or all if there are fewer, and returns how many. Call
+    /// it after the condition was changed under the lock, with or without the lock.
+    ///
+    /// # Errors
+    ///
+    /// As for [`notify_one`](Condvar::notify_one).
+    pub fn notify(&self, waiters: usize) -> Result<usize> {
+        Ok(self.0.words()?.notify(waiters))
+    }
+
+    /// Gives the lock up, waits for a notification, and takes the lock again.
+    ///
+    /// It may return without a notification if a process died: test the condition in a loop, or
+    /// use [`wait_while`](Condvar::wait_while).
+    ///
+    /// # Errors
+    ///
+    /// [`LockError::OwnerDied`] with the guard, if a holder died or panicked meanwhile;
+    /// [`LockError::Failed`] in a child that was forked by hand.
+    pub fn wait<'a, T: Pod>(&self, guard: LockGuard<'a, T>) -> Waited<'a, T, LockGuard<'a, T>> {
+        let condvar = self.0.words()?;
+        guard.through(|guard| (condvar.wait(guard), ())).0
+    }
+
+    /// As [`wait`](Condvar::wait), at most for `timeout`; then waits for the lock, without a
+    /// bound. Also returns whether it was notified (or a process died) in time.
+    ///
+    /// # Errors
+    ///
+    /// As for [`wait`](Condvar::wait).
+    pub fn wait_timeout<'a, T: Pod>(
+        &self,
+        guard: LockGuard<'a, T>,
+        timeout: Duration,
+    ) -> Waited<'a, T, (LockGuard<'a, T>, bool)> {
+        let condvar = self.0.words()?;
+        let (guard, in_time) = guard.through(|guard| condvar.wait_timeout(guard, timeout));
+        Ok((guard?, in_time.unwrap_or(false)))
+    }
+
+    /// Waits while `condition` is true; it is tested with the lock held.
+    ///
+    /// # Errors
+    ///
+    /// As for [`wait`](Condvar::wait).
+    pub fn wait_while<'a, T: Pod>(
+        &self,
+        mut guard: LockGuard<'a, T>,
+        mut condition: impl FnMut(&mut T) -> bool,
+    ) -> Waited<'a, T, LockGuard<'a, T>> {
+        while condition(&mut guard) {
+            guard = self.wait(guard)?;
+        }
+        Ok(guard)
+    }
+
+    /// Waits until `predicate` is true, at most for `timeout`. Returns what it was at the end,
+    /// when it was tested with the lock held: false only after `timeout`.
+    ///
+    /// # Errors
+    ///
+    /// As for [`wait`](Condvar::wait).
+    pub fn wait_for<'a, T: Pod>(
+        &self,
+        mut guard: LockGuard<'a, T>,
+        timeout: Duration,
+        mut predicate: impl FnMut(&mut T) -> bool,
+    ) -> Waited<'a, T, (LockGuard<'a, T>, bool)> {
+        // None: longer than the clock can say.
+        let end = Instant::now().checked_add(timeout);
+        while !predicate(&mut guard) {
+            let left = end.map_or(timeout, |end| end.saturating_duration_since(Instant::now()));
+            if left.is_zero() {
+                return Ok((guard, false));
+            }
+            (guard, _) = self.wait_timeout(guard, left)?;
+        }
+        Ok((guard, true))
+    }
+}

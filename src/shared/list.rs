@@ -1,0 +1,297 @@
+//! A list that many processes read and change.
+
+use std::fmt;
+use std::marker::PhantomData;
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use super::carrier::{Carrier, Words};
+use super::cells::{Cells, Limits};
+use crate::array::codec;
+use crate::array::handoff::type_tag;
+use crate::control::{Kind, Memory};
+use crate::error::{Error, Result};
+
+/// A bounded list of serde values in shared memory.
+///
+/// It has room for `items_max` items, each of at most `item_bytes` bytes when encoded (a number at
+/// most ten, a string its length and up to three more): so much memory is set aside, and an item
+/// that does not fit is an error. Its clones are handles of the same list.
+///
+/// If a process is killed in the middle of a change, at whatever instruction, the change is made
+/// whole or not at all: each is committed by one store. Nobody hangs.
+///
+/// # Examples
+///
+/// ```
+/// use brigade::Pool;
+/// use brigade::shared::SharedList;
+///
+/// fn sign((guests, name): (SharedList<String>, String)) {
+///     guests.push(&name).unwrap();
+/// }
+///
+/// let pool = Pool::builder().workers(2).build()?;
+/// let guests = SharedList::new(10, 30)?;
+/// let names = ["Ada", "Grace"].map(String::from);
+/// pool.map(names.map(|name| (guests.clone(), name)), sign)?.for_each(drop);
+/// let mut all = guests.to_vec()?;
+/// all.sort();
+/// assert_eq!(all, ["Ada", "Grace"]);
+/// # Ok::<(), brigade::Error>(())
+/// ```
+#[derive(Serialize, Deserialize)]
+#[serde(transparent, bound = "")]
+pub struct SharedList<T>(Carrier<ListWords<T>>);
+
+#[derive(Debug)]
+struct ListWords<T> {
+    cells: Cells,
+    item: PhantomData<fn() -> T>,
+}
+
+impl<T> Clone for ListWords<T> {
+    fn clone(&self) -> ListWords<T> {
+        ListWords { cells: self.cells.clone(), item: PhantomData }
+    }
+}
+
+impl<T> Words for ListWords<T> {
+    type Init = Limits;
+    const KIND: Kind = Kind::SharedList;
+
+    fn tag() -> u64 {
+        type_tag::<T>()
+    }
+
+    fn size(limits: &Limits) -> Result<(u32, usize)> {
+        Ok((1, limits.body_bytes()?))
+    }
+
+    fn make(memory: &Memory, limits: Limits) -> Result<ListWords<T>> {
+        Ok(ListWords { cells: Cells::make(memory, limits)?, item: PhantomData })
+    }
+
+    fn attach(memory: &Memory) -> Result<ListWords<T>> {
+        Ok(ListWords { cells: Cells::attach(memory)?, item: PhantomData })
+    }
+}
+
+impl<T> Clone for SharedList<T> {
+    fn clone(&self) -> SharedList<T> {
+        SharedList(self.0.clone())
+    }
+}
+
+impl<T> fmt::Debug for SharedList<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (len, items_max) = (self.len(), self.items_max());
+        f.debug_struct("SharedList").field("len", &len).field("items_max", &items_max).finish()
+    }
+}
+
+impl<T> SharedList<T> {
+    /// Makes an empty list with room for `items_max` items of at most `item_bytes` bytes each.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidArgument`] if either is 0 or above 2^31; [`Error::NoSpace`] without memory
+    /// for all of it.
+    pub fn new(items_max: usize, item_bytes: usize) -> Result<SharedList<T>> {
+        Carrier::create(Limits::new(items_max, item_bytes)?).map(SharedList)
+    }
+
+    /// How many items there are. There may be more or fewer before the caller has looked.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.0.words().map_or(0, |words| words.cells.len())
+    }
+
+    /// Whether there is no item. There may be some before the caller has looked.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// How many items there is room for.
+    #[must_use]
+    pub fn items_max(&self) -> usize {
+        self.0.words().map_or(0, |words| words.cells.limits().items_max())
+    }
+
+    /// How many bytes an item may have when encoded.
+    #[must_use]
+    pub fn item_bytes(&self) -> usize {
+        self.0.words().map_or(0, |words| words.cells.limits().item_bytes())
+    }
+
+    /// Takes all items out.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Closed`] in a child that was forked by hand.
+    pub fn clear(&self) -> Result<()> {
+        self.0.words()?.cells.open()?.set_len(0);
+        Ok(())
+    }
+}
+
+impl<T: Serialize + DeserializeOwned> SharedList<T> {
+    /// Puts an item at the end.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Full`] without room; [`Error::TooLarge`] if the item has more bytes than fit;
+    /// [`Error::Layout`] if serde cannot encode it; [`Error::Corrupt`] if somebody wrote over the
+    /// list; [`Error::Closed`] in a child that was forked by hand.
+    pub fn push(&self, item: &T) -> Result<()> {
+        self.extend(std::iter::once(item))
+    }
+
+    /// Puts items at the end: all of them, or if they do not fit, none.
+    ///
+    /// # Errors
+    ///
+    /// As for [`push`](SharedList::push).
+    pub fn extend<'a>(&self, items: impl IntoIterator<Item = &'a T>) -> Result<()>
+    where
+        T: 'a,
+    {
+        let cells = &self.0.words()?.cells;
+        let items = items.into_iter().map(|item| self.encode(item)).collect::<Result<Vec<_>>>()?;
+        let mut open = cells.open()?;
+        let len = open.len();
+        open.check_room(items.len())?;
+        for (index, item) in (len..).zip(&items) {
+            open.write(index, item)?;
+        }
+        open.set_len(len + items.len());
+        Ok(())
+    }
+
+    /// Takes the last item out, or `None` if there is none.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Corrupt`] if somebody wrote over the list; [`Error::Closed`] in a child that was
+    /// forked by hand.
+    pub fn pop(&self) -> Result<Option<T>> {
+        let mut open = self.0.words()?.cells.open()?;
+        let Some(last) = open.len().checked_sub(1) else { return Ok(None) };
+        let bytes = open.read(last)?;
+        open.set_len(last);
+        drop(open);
+        decode(&bytes).map(Some)
+    }
+
+    /// The item at `index`, or `None` past the end.
+    ///
+    /// # Errors
+    ///
+    /// As for [`pop`](SharedList::pop).
+    pub fn get(&self, index: usize) -> Result<Option<T>> {
+        let open = self.0.words()?.cells.open()?;
+        if index >= open.len() {
+            return Ok(None);
+        }
+        let bytes = open.read(index)?;
+        drop(open);
+        decode(&bytes).map(Some)
+    }
+
+    /// Replaces the item at `index`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidArgument`] past the end; and as for [`push`](SharedList::push).
+    pub fn set(&self, index: usize, item: &T) -> Result<()> {
+        let (cells, bytes) = (&self.0.words()?.cells, self.encode(item)?);
+        let mut open = cells.open()?;
+        open.check_index(index, open.len())?;
+        open.replace(index, &bytes)
+    }
+
+    /// Replaces the item at `index` by what `new` makes of it, while nobody else changes the list.
+    /// `new` must not use the same list.
+    ///
+    /// # Errors
+    ///
+    /// As for [`set`](SharedList::set).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use brigade::shared::SharedList;
+    /// let counts = SharedList::new(3, 10)?;
+    /// counts.extend(&[0u64, 0, 0])?;
+    /// counts.update(1, |count| count + 1)?;
+    /// assert_eq!(counts.to_vec()?, [0, 1, 0]);
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
+    pub fn update(&self, index: usize, new: impl FnOnce(T) -> T) -> Result<()> {
+        let mut open = self.0.words()?.cells.open()?;
+        open.check_index(index, open.len())?;
+        let item = new(decode(&open.read(index)?)?);
+        let bytes = self.encode(&item)?;
+        open.replace(index, &bytes)
+    }
+
+    /// Puts an item before the one at `index`, or at the end.
+    ///
+    /// # Errors
+    ///
+    /// As for [`set`](SharedList::set).
+    pub fn insert(&self, index: usize, item: &T) -> Result<()> {
+        let (cells, bytes) = (&self.0.words()?.cells, self.encode(item)?);
+        let mut open = cells.open()?;
+        open.check_index(index, open.len() + 1)?;
+        open.check_room(1)?;
+        open.insert(index, &bytes)
+    }
+
+    /// Takes the item at `index` out; those after it move up.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidArgument`] past the end; and as for [`pop`](SharedList::pop).
+    pub fn remove(&self, index: usize) -> Result<T> {
+        let mut open = self.0.words()?.cells.open()?;
+        open.check_index(index, open.len())?;
+        let bytes = open.read(index)?;
+        open.remove(index)?;
+        drop(open);
+        decode(&bytes)
+    }
+
+    /// All items, as they are at one time.
+    ///
+    /// # Errors
+    ///
+    /// As for [`pop`](SharedList::pop).
+    pub fn to_vec(&self) -> Result<Vec<T>> {
+        let open = self.0.words()?.cells.open()?;
+        let all = (0..open.len()).map(|index| open.read(index)).collect::<Result<Vec<_>>>()?;
+        drop(open);
+        all.iter().map(|bytes| decode(bytes)).collect()
+    }
+
+    fn encode(&self, item: &T) -> Result<Vec<u8>> {
+        let mut bytes = Vec::new();
+        codec::encode_onto(&mut bytes, item).map_err(|reason| Error::Layout {
+            place: "an item for the list".to_owned(),
+            found: reason,
+            expected: "a value that can be encoded".to_owned(),
+        })?;
+        let limit = self.item_bytes();
+        if bytes.len() > limit {
+            let (size_bytes, limit_bytes) = (bytes.len() as u64, limit as u64);
+            return Err(Error::TooLarge { what: "an item", size_bytes, limit_bytes });
+        }
+        Ok(bytes)
+    }
+}
+
+fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T> {
+    codec::decode(bytes).map_err(|found| Error::Corrupt { what: "an item of the list", found })
+}

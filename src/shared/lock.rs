@@ -1,0 +1,249 @@
+//! A lock that guards data in shared memory.
+#![allow(unsafe_code)]
+
+use std::fmt;
+use std::ops::{Deref, DerefMut};
+use std::time::Duration;
+
+use bytemuck::Pod;
+use serde::{Deserialize, Serialize};
+
+use super::carrier::{Carrier, Words, check_body};
+use super::data::Data;
+use super::guard::{GiveUp, LockError, Right, Torn};
+use crate::array::handoff::type_tag;
+use crate::control::{Kind, Memory};
+use crate::error::{Error, Result};
+use crate::sync::{self, LockWord, RobustLock};
+
+/// What a try to take a lock comes to.
+type Locked<G> = std::result::Result<G, LockError<G>>;
+
+/// A lock that guards a value of type `T` in shared memory.
+///
+/// It excludes threads, tasks and processes from each other. It is not fair, and not reentrant: a
+/// thread that locks twice waits for itself. Its clones are handles of the same lock.
+///
+/// If a process is killed while it holds the lock, at whatever instruction, or panics, the next
+/// who takes it gets [`LockError::OwnerDied`] with the guard, to repair the value or to give the
+/// lock up; then the next is told the same. One that is killed while it waits harms nobody.
+///
+/// # Examples
+///
+/// ```
+/// use brigade::Pool;
+/// use brigade::shared::Lock;
+///
+/// fn deposit((account, amount): (Lock<[u64; 2]>, u64)) {
+///     let mut account = account.lock().unwrap();
+///     account[0] += amount;
+///     account[1] += 1;
+/// }
+///
+/// let pool = Pool::builder().workers(2).build()?;
+/// let account = Lock::new([0, 0])?;
+/// pool.map((1..=10).map(|amount| (account.clone(), amount)), deposit)?.for_each(drop);
+/// assert_eq!(*account.lock()?, [55, 10]);
+/// # Ok::<(), brigade::Error>(())
+/// ```
+///
+/// A guard ends with the lock's handle, and who has none cannot unlock:
+///
+/// ```compile_fail,E0597
+/// use brigade::shared::Lock;
+/// let guard = {
+///     let lock = Lock::new(0u8).unwrap();
+///     lock.lock().unwrap()
+/// };
+/// drop(guard);
+/// ```
+#[derive(Serialize, Deserialize)]
+#[serde(transparent, bound = "T: Pod")]
+pub struct Lock<T: Pod>(Carrier<LockWords<T>>);
+
+#[derive(Debug)]
+struct LockWords<T> {
+    lock: RobustLock,
+    data: Data<T>,
+}
+
+const WORDS_BYTES: usize = size_of::<LockWord>();
+
+impl<T: Pod> LockWords<T> {
+    fn over(memory: &Memory) -> Result<LockWords<T>> {
+        check_body(memory, Data::<T>::end(WORDS_BYTES))?;
+        let word = memory.body().0.cast::<LockWord>();
+        // SAFETY: inside, checked above, and zero or a lock word since it was made; the owner,
+        // which the lock keeps, keeps the memory. Registered by `make`.
+        let lock = unsafe { RobustLock::new(word, memory.owner()) };
+        // SAFETY: checked above.
+        Ok(LockWords { lock, data: unsafe { Data::of(memory, WORDS_BYTES) } })
+    }
+}
+
+impl<T: Pod> Words for LockWords<T> {
+    type Init = T;
+    const KIND: Kind = Kind::Lock;
+
+    fn tag() -> u64 {
+        type_tag::<T>()
+    }
+
+    fn size(_: &T) -> Result<(u32, usize)> {
+        Ok((1, Data::<T>::end(WORDS_BYTES)))
+    }
+
+    fn make(memory: &Memory, value: T) -> Result<LockWords<T>> {
+        let words = LockWords::over(memory)?;
+        words.lock.register()?;
+        // SAFETY: the memory is being made.
+        unsafe { words.data.init(value) };
+        Ok(words)
+    }
+
+    fn attach(memory: &Memory) -> Result<LockWords<T>> {
+        LockWords::over(memory)
+    }
+}
+
+impl<T> Clone for LockWords<T> {
+    fn clone(&self) -> LockWords<T> {
+        LockWords { lock: self.lock.clone(), data: self.data }
+    }
+}
+
+impl<T: Pod> Clone for Lock<T> {
+    fn clone(&self) -> Lock<T> {
+        Lock(self.0.clone())
+    }
+}
+
+impl<T: Pod> fmt::Debug for Lock<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Lock").field("locked", &self.is_locked()).finish_non_exhaustive()
+    }
+}
+
+impl<T: Pod> Lock<T> {
+    /// Makes a lock that guards `value`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoSpace`] without memory for it; [`Error::Os`].
+    pub fn new(value: T) -> Result<Lock<T>> {
+        Carrier::create(value).map(Lock)
+    }
+
+    /// Waits for the lock, without a bound.
+    ///
+    /// # Errors
+    ///
+    /// [`LockError::OwnerDied`] with the guard, if the last holder died or panicked;
+    /// [`LockError::Failed`] in a child that was forked by hand.
+    #[inline]
+    pub fn lock(&self) -> Locked<LockGuard<'_, T>> {
+        let words = self.0.words()?;
+        LockGuard::told(words.lock.lock(), words.data, self.0.memory())
+    }
+
+    /// Takes the lock if nobody holds it, else is `None`. Never waits.
+    ///
+    /// # Errors
+    ///
+    /// As for [`lock`](Lock::lock).
+    #[inline]
+    pub fn try_lock(
+        &self,
+    ) -> std::result::Result<Option<LockGuard<'_, T>>, LockError<LockGuard<'_, T>>> {
+        let words = self.0.words()?;
+        match words.lock.try_lock() {
+            Some(guard) => LockGuard::told(guard, words.data, self.0.memory()).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// Waits for the lock at most for `timeout`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::TimedOut`] in [`LockError::Failed`] if it was held all the time; and as for
+    /// [`lock`](Lock::lock).
+    pub fn lock_timeout(&self, timeout: Duration) -> Locked<LockGuard<'_, T>> {
+        let words = self.0.words()?;
+        LockGuard::told(words.lock.lock_timeout(timeout)?, words.data, self.0.memory())
+    }
+
+    /// Whether anybody holds it. That may change before the caller has looked at the answer.
+    #[must_use]
+    pub fn is_locked(&self) -> bool {
+        self.0.words().is_ok_and(|words| words.lock.is_locked())
+    }
+}
+
+/// The lock, held, and the value that it guards. Dropping it unlocks; dropping it in a panic tells
+/// the next that the value may be half written.
+#[must_use = "the lock is given up at once if the guard is not kept"]
+pub struct LockGuard<'a, T: Pod> {
+    right: Right<'a, sync::LockGuard<'a>>,
+    data: Data<T>,
+}
+
+// SAFETY: it is a `&mut T`, and a lock that any thread may unlock.
+unsafe impl<T: Pod + Send> Send for LockGuard<'_, T> {}
+// SAFETY: it gives out `&T` to who shares it.
+unsafe impl<T: Pod + Sync> Sync for LockGuard<'_, T> {}
+
+impl<'a, T: Pod> LockGuard<'a, T> {
+    /// The guard, or the news that it is torn.
+    #[inline]
+    fn told(guard: sync::LockGuard<'a>, data: Data<T>, memory: &'a Memory) -> Locked<Self> {
+        let is_torn = guard.recovered();
+        let guard = LockGuard { right: Right::new(guard, memory), data };
+        if is_torn { Err(LockError::OwnerDied(Torn::new(guard))) } else { Ok(guard) }
+    }
+
+    /// Gives the lock to `wait`, which gives it back with something else.
+    pub(super) fn through<R>(
+        self,
+        wait: impl FnOnce(sync::LockGuard<'a>) -> (sync::LockGuard<'a>, R),
+    ) -> (Locked<LockGuard<'a, T>>, Option<R>) {
+        let LockGuard { right, data } = self;
+        let Some((guard, memory)) = right.into_guard() else {
+            let cause = "its guard was dropped already".to_owned();
+            return (Err(Error::Broken { what: "the lock", cause }.into()), None);
+        };
+        let (guard, outcome) = wait(guard);
+        (LockGuard::told(guard, data, memory), Some(outcome))
+    }
+}
+
+impl<T: Pod> GiveUp for LockGuard<'_, T> {
+    fn give_up(&mut self) {
+        self.right.tear();
+    }
+}
+
+impl<T: Pod> Deref for LockGuard<'_, T> {
+    type Target = T;
+
+    #[inline]
+    fn deref(&self) -> &T {
+        // SAFETY: inside and aligned, by `Data::of`, in memory that the handle keeps; the lock,
+        // which every user of the data takes, excludes all writers; any bytes are a `T`.
+        unsafe { self.data.as_ptr().as_ref() }
+    }
+}
+
+impl<T: Pod> DerefMut for LockGuard<'_, T> {
+    #[inline]
+    fn deref_mut(&mut self) -> &mut T {
+        // SAFETY: as for `deref`, and nobody else in this process has this guard.
+        unsafe { self.data.as_ptr().as_mut() }
+    }
+}
+
+impl<T: Pod + fmt::Debug> fmt::Debug for LockGuard<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        (**self).fmt(f)
+    }
+}

@@ -1,0 +1,94 @@
+//! A function that runs once among all processes.
+#![allow(unsafe_code)]
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use super::carrier::{Carrier, Words, check_body};
+use crate::control::{Kind, Memory};
+use crate::error::Result;
+use crate::sync::{self, OnceWords};
+
+/// A function that runs once among all processes, whoever comes first.
+///
+/// If the process that runs it is killed or panics in the middle, the next caller, who may be
+/// waiting for it already, runs it again, and is told that somebody had begun.
+///
+/// # Examples
+///
+/// ```
+/// use brigade::Pool;
+/// use brigade::shared::{Once, Value};
+///
+/// fn visit((once, visits): (Once, Value<u32>)) {
+///     once.call(|_begun_before| visits.update(|n| n + 1).map(drop).unwrap()).unwrap();
+/// }
+///
+/// let pool = Pool::builder().workers(2).build()?;
+/// let (once, visits) = (Once::new()?, Value::new(0)?);
+/// pool.map((0..4).map(|_| (once.clone(), visits.clone())), visit)?.for_each(drop);
+/// assert!(once.is_done());
+/// assert_eq!(visits.get()?, 1);
+/// # Ok::<(), brigade::Error>(())
+/// ```
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Once(Carrier<sync::Once>);
+
+impl Words for sync::Once {
+    type Init = ();
+    const KIND: Kind = Kind::Once;
+
+    fn size((): &()) -> Result<(u32, usize)> {
+        Ok((1, size_of::<OnceWords>()))
+    }
+
+    fn make(memory: &Memory, (): ()) -> Result<Self> {
+        let once = Self::attach(memory)?;
+        once.register()?;
+        Ok(once)
+    }
+
+    fn attach(memory: &Memory) -> Result<Self> {
+        check_body(memory, size_of::<OnceWords>())?;
+        // SAFETY: aligned, inside, checked above, and zero or such words since it was made; the
+        // owner, which it keeps, keeps the memory. Registered by `make`.
+        Ok(unsafe { Self::new(memory.body().0.cast(), memory.owner()) })
+    }
+}
+
+impl fmt::Debug for Once {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Once").field("done", &self.is_done()).finish_non_exhaustive()
+    }
+}
+
+impl Once {
+    /// Makes one whose function has not run.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoSpace`](crate::Error::NoSpace) without memory for it;
+    /// [`Error::Os`](crate::Error::Os).
+    pub fn new() -> Result<Once> {
+        Carrier::create(()).map(Once)
+    }
+
+    /// Runs `function` if nobody has; waits for its end if somebody runs it. `function` is told
+    /// whether it was begun before, and not ended. It must not call the same `Once`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Closed`](crate::Error::Closed) in a child that was forked by hand.
+    pub fn call(&self, function: impl FnOnce(bool)) -> Result<()> {
+        self.0.words()?.call(function);
+        Ok(())
+    }
+
+    /// Whether the function has run to its end. What it wrote is visible then.
+    #[must_use]
+    pub fn is_done(&self) -> bool {
+        self.0.words().is_ok_and(sync::Once::is_done)
+    }
+}

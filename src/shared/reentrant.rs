@@ -1,0 +1,156 @@
+//! A lock that its holder may take again, between processes.
+#![allow(unsafe_code)]
+
+use std::fmt;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::carrier::{Carrier, Words, check_body};
+use super::guard::Held;
+use crate::control::{Kind, Memory};
+use crate::error::Result;
+use crate::sync::{self, ReentrantWords};
+
+/// A lock that the thread which holds it may take again.
+///
+/// It is free when it was released as often as it was taken. It guards nothing by itself, since
+/// a thread that holds it twice must not get two `&mut`.
+///
+/// If a process is killed while it holds the lock, however often, it comes free, and the next
+/// guard says [`recovered`](ReentrantGuard::recovered). One that is killed while it waits harms
+/// nobody.
+///
+/// # Examples
+///
+/// ```
+/// use brigade::shared::ReentrantLock;
+///
+/// let lock = ReentrantLock::new()?;
+/// let outer = lock.lock()?;
+/// let inner = lock.lock()?;
+/// assert_eq!(lock.depth(), 2);
+/// drop((outer, inner));
+/// assert!(!lock.is_locked());
+/// assert!(lock.release().is_err(), "nobody holds it");
+/// # Ok::<(), brigade::Error>(())
+/// ```
+///
+/// Its guards stay with their thread:
+///
+/// ```compile_fail,E0277
+/// let lock = brigade::shared::ReentrantLock::new().unwrap();
+/// let guard = lock.lock().unwrap();
+/// std::thread::scope(|scope| scope.spawn(move || drop(guard)));
+/// ```
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct ReentrantLock(Carrier<sync::ReentrantLock>);
+
+impl Words for sync::ReentrantLock {
+    type Init = ();
+    const KIND: Kind = Kind::ReentrantLock;
+
+    fn size((): &()) -> Result<(u32, usize)> {
+        Ok((1, size_of::<ReentrantWords>()))
+    }
+
+    fn make(memory: &Memory, (): ()) -> Result<Self> {
+        let lock = Self::attach(memory)?;
+        lock.register()?;
+        Ok(lock)
+    }
+
+    fn attach(memory: &Memory) -> Result<Self> {
+        check_body(memory, size_of::<ReentrantWords>())?;
+        // SAFETY: aligned, inside, checked above, and zero or such words since it was made; the
+        // owner, which the lock keeps, keeps the memory. Registered by `make`.
+        Ok(unsafe { Self::new(memory.body().0.cast(), memory.owner()) })
+    }
+}
+
+impl fmt::Debug for ReentrantLock {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ReentrantLock").field("locked", &self.is_locked()).finish_non_exhaustive()
+    }
+}
+
+impl ReentrantLock {
+    /// Makes a lock.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoSpace`](crate::Error::NoSpace) without memory for it;
+    /// [`Error::Os`](crate::Error::Os).
+    pub fn new() -> Result<ReentrantLock> {
+        Carrier::create(()).map(ReentrantLock)
+    }
+
+    /// Takes the lock, once more if the calling thread has it; else waits for it, without a bound.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Closed`](crate::Error::Closed) in a child that was forked by hand.
+    pub fn lock(&self) -> Result<ReentrantGuard<'_>> {
+        Ok(self.guard(self.0.words()?.lock()))
+    }
+
+    /// Takes the lock if nobody else holds it, else is `None`. Never waits.
+    ///
+    /// # Errors
+    ///
+    /// As for [`lock`](ReentrantLock::lock).
+    pub fn try_lock(&self) -> Result<Option<ReentrantGuard<'_>>> {
+        Ok(self.0.words()?.try_lock().map(|guard| self.guard(guard)))
+    }
+
+    /// Waits for the lock at most for `timeout`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::TimedOut`](crate::Error::TimedOut) if others held it all the time; and as for
+    /// [`lock`](ReentrantLock::lock).
+    pub fn lock_timeout(&self, timeout: Duration) -> Result<ReentrantGuard<'_>> {
+        Ok(self.guard(self.0.words()?.lock_timeout(timeout)?))
+    }
+
+    fn guard<'a>(&'a self, guard: sync::ReentrantGuard<'a>) -> ReentrantGuard<'a> {
+        ReentrantGuard(Held::new(guard, self.0.memory()))
+    }
+
+    /// Releases the lock once: what a guard does when it is dropped, for who has forgotten the
+    /// guard.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidArgument`](crate::Error::InvalidArgument) if the calling thread does not
+    /// hold it; and as for [`lock`](ReentrantLock::lock).
+    pub fn release(&self) -> Result<()> {
+        self.0.words()?.release()
+    }
+
+    /// Whether anybody holds it. That may change before the caller has looked at the answer.
+    #[must_use]
+    pub fn is_locked(&self) -> bool {
+        self.0.words().is_ok_and(sync::ReentrantLock::is_locked)
+    }
+
+    /// How often the calling thread has taken it and not released it.
+    #[must_use]
+    pub fn depth(&self) -> u32 {
+        self.0.words().map_or(0, sync::ReentrantLock::depth)
+    }
+}
+
+/// The lock, taken once. Dropping it releases it once.
+#[must_use = "the lock is released at once if the guard is not kept"]
+#[derive(Debug)]
+pub struct ReentrantGuard<'a>(Held<'a, sync::ReentrantGuard<'a>>);
+
+impl ReentrantGuard<'_> {
+    /// Whether the last holder died, so that what the lock guards may be half written. Said once.
+    #[must_use]
+    pub fn recovered(&self) -> bool {
+        self.0.recovered()
+    }
+}

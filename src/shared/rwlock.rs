@@ -1,0 +1,305 @@
+//! Many readers, or one writer, of data in shared memory.
+#![allow(unsafe_code)]
+
+use std::fmt;
+use std::ops::{Deref, DerefMut};
+use std::time::Duration;
+
+use bytemuck::Pod;
+use serde::{Deserialize, Serialize};
+
+use super::carrier::{Carrier, Words, check_body};
+use super::data::Data;
+use super::guard::{GiveUp, Held, LockError, Right, Torn};
+use crate::array::handoff::type_tag;
+use crate::control::{Kind, Memory};
+use crate::error::Result;
+use crate::sync;
+
+/// What a try to take a lock comes to.
+type Locked<G> = std::result::Result<G, LockError<G>>;
+
+/// Readers at once of one lock, those beyond wait.
+const READERS: u32 = 252;
+
+/// A lock for many readers or one writer of a value of type `T` in shared memory.
+///
+/// Writers come first: while one waits, no new reader gets in. When it leaves, readers and other
+/// writers have the same chance. It is not reentrant: a thread that reads twice may wait for a
+/// writer that waits for it. At most 252 readers are in at once; others wait.
+///
+/// If a writer is killed while it holds the lock or waits for readers to leave, or panics with it,
+/// all who come get [`LockError::OwnerDied`] with their guard, until a writer has repaired the
+/// value. If a reader is killed, its share comes free and nobody is told.
+///
+/// # Examples
+///
+/// ```
+/// use brigade::Pool;
+/// use brigade::shared::RwLock;
+///
+/// let prices = RwLock::new([10u32, 20, 30])?;
+/// let pool = Pool::builder().workers(2).build()?;
+/// let sum = |prices: RwLock<[u32; 3]>| prices.read().unwrap().iter().sum::<u32>();
+/// assert_eq!(pool.submit(sum, prices.clone())?.join()?, 60);
+/// prices.write()?[0] += 1;
+/// assert_eq!(pool.submit(sum, prices.clone())?.join()?, 61);
+/// # Ok::<(), brigade::Error>(())
+/// ```
+#[derive(Serialize, Deserialize)]
+#[serde(transparent, bound = "T: Pod")]
+pub struct RwLock<T: Pod>(Carrier<RwLockWords<T>>);
+
+#[derive(Debug)]
+struct RwLockWords<T> {
+    lock: sync::RwLock,
+    data: Data<T>,
+}
+
+const WORDS_BYTES: usize = sync::RwLock::size_bytes(READERS);
+
+impl<T: Pod> Words for RwLockWords<T> {
+    type Init = T;
+    const KIND: Kind = Kind::RwLock;
+
+    fn tag() -> u64 {
+        type_tag::<T>()
+    }
+
+    fn size(_: &T) -> Result<(u32, usize)> {
+        Ok((2, Data::<T>::end(WORDS_BYTES)))
+    }
+
+    fn make(memory: &Memory, value: T) -> Result<RwLockWords<T>> {
+        check_body(memory, Data::<T>::end(WORDS_BYTES))?;
+        // SAFETY: aligned, inside, checked above, unknown to others; the owner, which the lock
+        // keeps, keeps the memory.
+        let lock = unsafe { sync::RwLock::create(memory.body().0, READERS, memory.owner()) }?;
+        // SAFETY: checked above.
+        let data = unsafe { Data::of(memory, WORDS_BYTES) };
+        // SAFETY: the memory is being made.
+        unsafe { data.init(value) };
+        Ok(RwLockWords { lock, data })
+    }
+
+    fn attach(memory: &Memory) -> Result<RwLockWords<T>> {
+        check_body(memory, Data::<T>::end(WORDS_BYTES))?;
+        // SAFETY: aligned, inside, checked above; the owner, which the lock keeps, keeps the
+        // memory, and is one of its table.
+        let lock = unsafe { sync::RwLock::attach(memory.body().0, WORDS_BYTES, memory.owner()) }?;
+        // SAFETY: checked above.
+        Ok(RwLockWords { lock, data: unsafe { Data::of(memory, WORDS_BYTES) } })
+    }
+}
+
+impl<T> Clone for RwLockWords<T> {
+    fn clone(&self) -> RwLockWords<T> {
+        RwLockWords { lock: self.lock.clone(), data: self.data }
+    }
+}
+
+impl<T: Pod> Clone for RwLock<T> {
+    fn clone(&self) -> RwLock<T> {
+        RwLock(self.0.clone())
+    }
+}
+
+impl<T: Pod> fmt::Debug for RwLock<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RwLock").field("readers", &self.readers()).finish_non_exhaustive()
+    }
+}
+
+impl<T: Pod> RwLock<T> {
+    /// Makes a lock that guards `value`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoSpace`] without memory for it; [`Error::Os`].
+    ///
+    /// [`Error::NoSpace`]: crate::Error::NoSpace
+    /// [`Error::Os`]: crate::Error::Os
+    pub fn new(value: T) -> Result<RwLock<T>> {
+        Carrier::create(value).map(RwLock)
+    }
+
+    /// How many readers there are. That may change before the caller has looked at the answer.
+    #[must_use]
+    pub fn readers(&self) -> usize {
+        self.0.words().map_or(0, |words| words.lock.readers())
+    }
+
+    /// Whether a writer has the lock, or waits for readers to leave.
+    #[must_use]
+    pub fn has_writer(&self) -> bool {
+        self.0.words().is_ok_and(|words| words.lock.has_writer())
+    }
+
+    /// Waits until no writer has the lock or waits for it, without a bound.
+    ///
+    /// # Errors
+    ///
+    /// [`LockError::OwnerDied`] with the guard, if the last writer died or panicked and no other
+    /// has repaired the value; [`LockError::Failed`] in a child that was forked by hand.
+    pub fn read(&self) -> Locked<ReadGuard<'_, T>> {
+        let words = self.0.words()?;
+        self.reading(words.lock.read(), words)
+    }
+
+    /// Takes a share if no writer has the lock or waits for it, else is `None`. Never waits.
+    ///
+    /// # Errors
+    ///
+    /// As for [`read`](RwLock::read).
+    pub fn try_read(
+        &self,
+    ) -> std::result::Result<Option<ReadGuard<'_, T>>, LockError<ReadGuard<'_, T>>> {
+        let words = self.0.words()?;
+        words.lock.try_read().map(|guard| self.reading(guard, words)).transpose()
+    }
+
+    /// Waits for a share at most for `timeout`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::TimedOut`] in [`LockError::Failed`]; and as for [`read`](RwLock::read).
+    ///
+    /// [`Error::TimedOut`]: crate::Error::TimedOut
+    pub fn read_timeout(&self, timeout: Duration) -> Locked<ReadGuard<'_, T>> {
+        let words = self.0.words()?;
+        self.reading(words.lock.read_timeout(timeout)?, words)
+    }
+
+    fn reading<'a>(
+        &'a self,
+        guard: sync::ReadGuard<'a>,
+        words: &RwLockWords<T>,
+    ) -> Locked<ReadGuard<'a, T>> {
+        let is_torn = guard.recovered();
+        let guard = ReadGuard { _share: Held::new(guard, self.0.memory()), data: words.data };
+        if is_torn { Err(LockError::OwnerDied(Torn::new(guard))) } else { Ok(guard) }
+    }
+
+    /// Waits until nobody else has the lock, without a bound. Keeps new readers out meanwhile.
+    ///
+    /// # Errors
+    ///
+    /// [`LockError::OwnerDied`] with the guard, if the last writer died or panicked;
+    /// [`LockError::Failed`] in a child that was forked by hand.
+    pub fn write(&self) -> Locked<WriteGuard<'_, T>> {
+        let words = self.0.words()?;
+        self.writing(words.lock.write(), words)
+    }
+
+    /// Takes the lock if nobody has it, else is `None`. Never waits.
+    ///
+    /// # Errors
+    ///
+    /// As for [`write`](RwLock::write).
+    pub fn try_write(
+        &self,
+    ) -> std::result::Result<Option<WriteGuard<'_, T>>, LockError<WriteGuard<'_, T>>> {
+        let words = self.0.words()?;
+        words.lock.try_write().map(|guard| self.writing(guard, words)).transpose()
+    }
+
+    /// Waits for the lock at most for `timeout`. Then readers get in again.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::TimedOut`] in [`LockError::Failed`]; and as for [`write`](RwLock::write).
+    ///
+    /// [`Error::TimedOut`]: crate::Error::TimedOut
+    pub fn write_timeout(&self, timeout: Duration) -> Locked<WriteGuard<'_, T>> {
+        let words = self.0.words()?;
+        self.writing(words.lock.write_timeout(timeout)?, words)
+    }
+
+    fn writing<'a>(
+        &'a self,
+        guard: sync::WriteGuard<'a>,
+        words: &RwLockWords<T>,
+    ) -> Locked<WriteGuard<'a, T>> {
+        let is_torn = guard.recovered();
+        let guard = WriteGuard { right: Right::new(guard, self.0.memory()), data: words.data };
+        if is_torn { Err(LockError::OwnerDied(Torn::new(guard))) } else { Ok(guard) }
+    }
+}
+
+/// A share of the lock, and the value that it guards. Dropping it gives the share back.
+#[must_use = "the lock is given up at once if the guard is not kept"]
+pub struct ReadGuard<'a, T: Pod> {
+    _share: Held<'a, sync::ReadGuard<'a>>,
+    data: Data<T>,
+}
+
+// SAFETY: it is a `&T`, and a share that any thread may give back.
+unsafe impl<T: Pod + Sync> Send for ReadGuard<'_, T> {}
+// SAFETY: it gives out `&T` to who shares it.
+unsafe impl<T: Pod + Sync> Sync for ReadGuard<'_, T> {}
+
+impl<T: Pod> GiveUp for ReadGuard<'_, T> {
+    /// Nothing: only a writer ends what readers are told.
+    fn give_up(&mut self) {}
+}
+
+impl<T: Pod> Deref for ReadGuard<'_, T> {
+    type Target = T;
+
+    #[inline]
+    fn deref(&self) -> &T {
+        // SAFETY: inside and aligned, by `Data::of`, in memory that the handle keeps; the share,
+        // which every user of the data takes, excludes all writers; any bytes are a `T`.
+        unsafe { self.data.as_ptr().as_ref() }
+    }
+}
+
+impl<T: Pod + fmt::Debug> fmt::Debug for ReadGuard<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        (**self).fmt(f)
+    }
+}
+
+/// The whole lock, and the value that it guards. Dropping it unlocks; dropping it in a panic
+/// tells all who come that the value may be half written.
+#[must_use = "the lock is given up at once if the guard is not kept"]
+pub struct WriteGuard<'a, T: Pod> {
+    right: Right<'a, sync::WriteGuard<'a>>,
+    data: Data<T>,
+}
+
+// SAFETY: it is a `&mut T`, and a lock that any thread may unlock.
+unsafe impl<T: Pod + Send> Send for WriteGuard<'_, T> {}
+// SAFETY: it gives out `&T` to who shares it.
+unsafe impl<T: Pod + Sync> Sync for WriteGuard<'_, T> {}
+
+impl<T: Pod> GiveUp for WriteGuard<'_, T> {
+    fn give_up(&mut self) {
+        self.right.tear();
+    }
+}
+
+impl<T: Pod> Deref for WriteGuard<'_, T> {
+    type Target = T;
+
+    #[inline]
+    fn deref(&self) -> &T {
+        // SAFETY: inside and aligned, by `Data::of`, in memory that the handle keeps; the lock,
+        // which every user of the data takes, excludes all others; any bytes are a `T`.
+        unsafe { self.data.as_ptr().as_ref() }
+    }
+}
+
+impl<T: Pod> DerefMut for WriteGuard<'_, T> {
+    #[inline]
+    fn deref_mut(&mut self) -> &mut T {
+        // SAFETY: as for `deref`, and nobody else in this process has this guard.
+        unsafe { self.data.as_ptr().as_mut() }
+    }
+}
+
+impl<T: Pod + fmt::Debug> fmt::Debug for WriteGuard<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        (**self).fmt(f)
+    }
+}
