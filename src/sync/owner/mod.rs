@@ -22,12 +22,13 @@ use std::ptr::NonNull;
 
 pub use claim::Owner;
 pub use token::Token;
+pub(in crate::sync) use token::mark_word;
 
 use crate::atomics::{AtomicU32, AtomicU64, Ordering};
 use crate::error::{Error, Result};
 use crate::sync::directory::{Directory, WordKind};
 use crate::sync::eventcount;
-use crate::sync::lock::{OWNER_DIED, TOKEN, WAITERS};
+use crate::sync::lock::TOKEN;
 use crate::sys::identity::{self, Identity};
 use crate::sys::{futex, futex::ALL};
 
@@ -466,21 +467,6 @@ impl OwnerTable {
             }
         }
     }
-}
-
-/// Swaps `dead` to OWNER_DIED in one word.
-pub(in crate::sync) fn mark_word(word: &AtomicU32, dead: Token) -> bool {
-    let mut seen = word.load(Ordering::Relaxed);
-    while seen & TOKEN == dead.bits() {
-        let marked = (seen & WAITERS) | OWNER_DIED;
-        // AcqRel: Release pairs with the Acquire of the next locker; Acquire so that what the
-        // dead wrote before it took the lock is ours to pass on.
-        match word.compare_exchange(seen, marked, Ordering::AcqRel, Ordering::Relaxed) {
-            Ok(_) => return true,
-            Err(now) => seen = now,
-        }
-    }
-    false
 }
 
 fn entry_lives(entry: &OwnerEntry, pid: u32, token: Token) -> bool {
