@@ -100,5 +100,5 @@ where
     job.begin();
     let function = job::conjure::<F>();
     let results: Vec<F::Output> = items.into_iter().map(|item| function.call(item)).collect();
-    job.finish(&results)
+    job.finish_all(&results)
 }
