@@ -4,6 +4,7 @@
 use super::*;
 use crate::sync::Watch;
 use crate::sync::arena::{Arena, OWNERS};
+use crate::sync::lock::OWNER_DIED;
 
 #[test]
 fn tokens_are_never_used_twice() {
