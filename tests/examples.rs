@@ -73,6 +73,9 @@ fn bad_input_is_one_line_and_exit_code_2() {
     refuses("overhead", &["--host-gib", "18446744073709551615"], "--host-gib");
     refuses("scaling", &["--size-max-mib", "18446744073709551615"], "--size-max-mib");
     refuses("scaling", &["--repeat", "0"], "--repeat");
+    refuses("shared_state", &["--workers", "0"], "--workers");
+    refuses("shared_state", &["--workers", "20000"], "16383");
+    refuses("shared_state", &["--rounds", "some"], "whole number");
     refuses("named_region", &["--name", "a/b"], "a/b");
     refuses("processes", &["--count", "0"], "--count");
     refuses("processes", &["--patience-ms", "-1"], "whole number");

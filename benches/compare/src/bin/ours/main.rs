@@ -3,6 +3,7 @@
 //! A workload is one function, listed here under the name that its rivals use.
 
 mod bigint;
+mod lock;
 mod matmul;
 mod memory;
 mod tasks;
@@ -27,6 +28,7 @@ const WORKLOADS: &[Workload] = &[
     ("axpy", memory::axpy_all),
     ("alloc", memory::allocate),
     ("handoff", memory::handoff),
+    ("lock", lock::lock),
 ];
 
 fn main() -> ExitCode {
