@@ -74,6 +74,15 @@ impl Kind {
     }
 }
 
+impl Kind {
+    /// What people call one of them.
+    pub(crate) fn with_article(self) -> String {
+        let name = self.name();
+        let article = if name.starts_with(['a', 'e', 'i']) { "an" } else { "a" };
+        format!("{article} {name}")
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -211,7 +211,7 @@ impl Memory {
         let header = unsafe { header::at(start) };
         let (found, found_tag, geometry) = header.read(len_bytes)?;
         if found != kind {
-            return Err(layout(format!("a {}", found.name()), format!("a {}", kind.name())));
+            return Err(layout(found.with_article(), kind.with_article()));
         }
         if found_tag != tag {
             let (found, expected) = (format!("type {found_tag:#x}"), format!("type {tag:#x}"));
@@ -258,8 +258,8 @@ impl Memory {
             // Dropped after the list is free again: the last handle takes itself off it.
             drop(attached);
             if (memory.0.kind, memory.0.tag) != (kind, tag) {
-                let found = format!("a {}", memory.0.kind.name());
-                return Err(layout(found, format!("a {}", kind.name())));
+                let found = memory.0.kind.with_article();
+                return Err(layout(found, kind.with_article()));
             }
             return Ok(memory);
         }

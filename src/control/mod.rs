@@ -43,4 +43,6 @@ mod tests;
 
 pub(crate) use kind::Kind;
 pub use listing::{Holder, LockState, Participant, RegionInfo, RegionKind, RegionState, regions};
-pub(crate) use memory::{Backing, Memory, Spec};
+#[cfg(test)]
+use memory::Backing;
+pub(crate) use memory::{Memory, Spec};

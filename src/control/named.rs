@@ -61,7 +61,7 @@ impl Memory {
             return Err(Error::Layout {
                 place: region.name().to_owned(),
                 found: format!("an array of {} at byte {}", header.dtype, header.data_offset),
-                expected: format!("a {}", kind.name()),
+                expected: kind.with_article(),
             });
         }
         let place = region.name().to_owned();

@@ -52,10 +52,38 @@ pub(super) struct Carrier<W> {
 impl<W: Words> Carrier<W> {
     /// Makes new ones, without a name.
     pub(super) fn create(init: W::Init) -> Result<Carrier<W>> {
-        let (entries, body_bytes) = W::size(&init)?;
-        let spec = Spec { kind: W::KIND, tag: W::tag(), entries, body_bytes };
+        let spec = Self::spec(&init)?;
         let (words, memory) = Memory::create(&spec, |memory| W::make(memory, init))?;
         Ok(Carrier { words, memory })
+    }
+
+    /// Makes new ones under a name.
+    pub(super) fn create_named(name: &str, init: W::Init) -> Result<Carrier<W>> {
+        let spec = Self::spec(&init)?;
+        let (words, memory) = Memory::create_named(name, &spec, |memory| W::make(memory, init))?;
+        Ok(Carrier { words, memory })
+    }
+
+    /// Those under a name.
+    pub(super) fn open(name: &str) -> Result<Carrier<W>> {
+        let (words, memory) = Memory::open_named(name, W::KIND, W::tag(), W::attach)?;
+        Ok(Carrier { words, memory })
+    }
+
+    /// Those under a name, or new ones.
+    pub(super) fn create_or_open(name: &str, init: W::Init) -> Result<Carrier<W>>
+    where
+        W::Init: Clone,
+    {
+        let spec = Self::spec(&init)?;
+        let make = |memory: &Memory| W::make(memory, init.clone());
+        let (words, memory) = Memory::create_or_open_named(name, &spec, make, W::attach)?;
+        Ok(Carrier { words, memory })
+    }
+
+    fn spec(init: &W::Init) -> Result<Spec> {
+        let (entries, body_bytes) = W::size(init)?;
+        Ok(Spec { kind: W::KIND, tag: W::tag(), entries, body_bytes })
     }
 
     /// Those in a memory of their kind that was opened.

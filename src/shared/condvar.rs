@@ -202,3 +202,59 @@ impl Condvar {
         Ok((guard, true))
     }
 }
+
+/// With a name, for programs that share nothing else.
+impl Condvar {
+    /// Makes a condition variable under a name, as [`Lock::create`](super::Lock::create) does.
+    ///
+    /// # Errors
+    ///
+    /// The same.
+    pub fn create(name: &str) -> Result<Condvar> {
+        Carrier::create_named(name, ()).map(Condvar)
+    }
+
+    /// Opens the one of this name, as [`Lock::open`](super::Lock::open) does.
+    ///
+    /// # Errors
+    ///
+    /// The same.
+    pub fn open(name: &str) -> Result<Condvar> {
+        Carrier::open(name).map(Condvar)
+    }
+
+    /// Opens the one of this name, as it is, or makes it.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Lock::create_or_open`](super::Lock::create_or_open).
+    pub fn create_or_open(name: &str) -> Result<Condvar> {
+        Carrier::create_or_open(name, ()).map(Condvar)
+    }
+
+    /// The name, without `/dev/shm/`, if it has one.
+    #[must_use]
+    pub fn name(&self) -> Option<&str> {
+        self.0.memory().name()
+    }
+
+    /// Removes the name; who has a handle goes on.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotFound`](crate::Error::NotFound) if it has no name, or the name means something
+    /// else by now.
+    pub fn unlink(&self) -> Result<()> {
+        self.0.memory().unlink()
+    }
+
+    /// Lets the name outlive all handles, until someone unlinks it.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotFound`](crate::Error::NotFound) if it has no name;
+    /// [`Error::Os`](crate::Error::Os).
+    pub fn keep(&self) -> Result<()> {
+        self.0.memory().keep()
+    }
+}

@@ -137,6 +137,66 @@ impl<T> SharedList<T> {
     }
 }
 
+/// With a name, for programs that share nothing else.
+impl<T> SharedList<T> {
+    /// Makes an empty list under a name, as [`Lock::create`](super::Lock::create) does.
+    ///
+    /// # Errors
+    ///
+    /// The same.
+    pub fn create(name: &str, items_max: usize, item_bytes: usize) -> Result<SharedList<T>> {
+        Carrier::create_named(name, Limits::new(items_max, item_bytes)?).map(SharedList)
+    }
+
+    /// Opens the one of this name, as [`Lock::open`](super::Lock::open) does.
+    ///
+    /// # Errors
+    ///
+    /// The same.
+    pub fn open(name: &str) -> Result<SharedList<T>> {
+        Carrier::open(name).map(SharedList)
+    }
+
+    /// Opens the one of this name, as it is, or makes it.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Lock::create_or_open`](super::Lock::create_or_open).
+    pub fn create_or_open(
+        name: &str,
+        items_max: usize,
+        item_bytes: usize,
+    ) -> Result<SharedList<T>> {
+        Carrier::create_or_open(name, Limits::new(items_max, item_bytes)?).map(SharedList)
+    }
+
+    /// The name, without `/dev/shm/`, if it has one.
+    #[must_use]
+    pub fn name(&self) -> Option<&str> {
+        self.0.memory().name()
+    }
+
+    /// Removes the name; who has a handle goes on.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotFound`](crate::Error::NotFound) if it has no name, or the name means something
+    /// else by now.
+    pub fn unlink(&self) -> Result<()> {
+        self.0.memory().unlink()
+    }
+
+    /// Lets the name outlive all handles, until someone unlinks it.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotFound`](crate::Error::NotFound) if it has no name;
+    /// [`Error::Os`](crate::Error::Os).
+    pub fn keep(&self) -> Result<()> {
+        self.0.memory().keep()
+    }
+}
+
 impl<T: Serialize + DeserializeOwned> SharedList<T> {
     /// Puts an item at the end.
     ///

@@ -180,6 +180,87 @@ impl<T: Pod> Lock<T> {
     }
 }
 
+/// With a name, for programs that share nothing else.
+impl<T: Pod> Lock<T> {
+    /// Makes a lock that guards `value` under a name in `/dev/shm`, for programs of this user that
+    /// know the name and the type.
+    ///
+    /// Nobody sees the name before the lock is complete. The last program to drop its handle
+    /// removes the name, unless it was [kept](Lock::keep). If one dies that holds the lock, the
+    /// next is told so, as anywhere else: a waiter looks every 50 ms whether the holder lives.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::BadName`]; [`Error::NameTaken`], unless it was left by programs that died;
+    /// [`Error::NoSpace`]; [`Error::Os`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use brigade::Error;
+    /// use brigade::shared::Lock;
+    /// let name = format!("doc-lock-{}", std::process::id());
+    /// let ours = Lock::create(&name, [0u32; 2])?;
+    /// // In another program:
+    /// let theirs = Lock::<[u32; 2]>::open(&name)?;
+    /// theirs.lock()?[1] = 5;
+    /// assert_eq!(*ours.lock()?, [0, 5]);
+    /// // What is not what one believes it to be is not opened.
+    /// assert!(matches!(Lock::<f64>::open(&name), Err(Error::Layout { .. })));
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
+    pub fn create(name: &str, value: T) -> Result<Lock<T>> {
+        Carrier::create_named(name, value).map(Lock)
+    }
+
+    /// Opens the lock of this name.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::BadName`]; [`Error::NotFound`]; [`Error::Layout`] if it is another user's, not
+    /// private, no lock, one of another type, or spoilt; [`Error::PidNamespace`] if its processes
+    /// cannot be seen from here; [`Error::Full`] if too many use it; [`Error::Os`].
+    pub fn open(name: &str) -> Result<Lock<T>> {
+        Carrier::open(name).map(Lock)
+    }
+
+    /// Opens the lock of this name, with the value that it guards, or makes it.
+    ///
+    /// Of many programs that call this at once one makes it. What programs that died have left is
+    /// replaced, not opened.
+    ///
+    /// # Errors
+    ///
+    /// As [`create`](Lock::create), [`Error::NameTaken`] excepted, and [`open`](Lock::open).
+    pub fn create_or_open(name: &str, value: T) -> Result<Lock<T>> {
+        Carrier::create_or_open(name, value).map(Lock)
+    }
+
+    /// The name, without `/dev/shm/`, if it has one.
+    #[must_use]
+    pub fn name(&self) -> Option<&str> {
+        self.0.memory().name()
+    }
+
+    /// Removes the name; who has a handle goes on.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotFound`] if it has no name, or the name means something else by now.
+    pub fn unlink(&self) -> Result<()> {
+        self.0.memory().unlink()
+    }
+
+    /// Lets the name outlive all handles, until someone unlinks it.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotFound`] if it has no name; [`Error::Os`].
+    pub fn keep(&self) -> Result<()> {
+        self.0.memory().keep()
+    }
+}
+
 /// The lock, held, and the value that it guards. Dropping it unlocks; dropping it in a panic tells
 /// the next that the value may be half written.
 #[must_use = "the lock is given up at once if the guard is not kept"]

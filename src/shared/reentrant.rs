@@ -142,6 +142,62 @@ impl ReentrantLock {
     }
 }
 
+/// With a name, for programs that share nothing else.
+impl ReentrantLock {
+    /// Makes a lock under a name, as [`Lock::create`](super::Lock::create) does.
+    ///
+    /// # Errors
+    ///
+    /// The same.
+    pub fn create(name: &str) -> Result<ReentrantLock> {
+        Carrier::create_named(name, ()).map(ReentrantLock)
+    }
+
+    /// Opens the one of this name, as [`Lock::open`](super::Lock::open) does.
+    ///
+    /// # Errors
+    ///
+    /// The same.
+    pub fn open(name: &str) -> Result<ReentrantLock> {
+        Carrier::open(name).map(ReentrantLock)
+    }
+
+    /// Opens the one of this name, as it is, or makes it.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Lock::create_or_open`](super::Lock::create_or_open).
+    pub fn create_or_open(name: &str) -> Result<ReentrantLock> {
+        Carrier::create_or_open(name, ()).map(ReentrantLock)
+    }
+
+    /// The name, without `/dev/shm/`, if it has one.
+    #[must_use]
+    pub fn name(&self) -> Option<&str> {
+        self.0.memory().name()
+    }
+
+    /// Removes the name; who has a handle goes on.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotFound`](crate::Error::NotFound) if it has no name, or the name means something
+    /// else by now.
+    pub fn unlink(&self) -> Result<()> {
+        self.0.memory().unlink()
+    }
+
+    /// Lets the name outlive all handles, until someone unlinks it.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotFound`](crate::Error::NotFound) if it has no name;
+    /// [`Error::Os`](crate::Error::Os).
+    pub fn keep(&self) -> Result<()> {
+        self.0.memory().keep()
+    }
+}
+
 /// The lock, taken once. Dropping it releases it once.
 #[must_use = "the lock is released at once if the guard is not kept"]
 #[derive(Debug)]

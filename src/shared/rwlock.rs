@@ -226,6 +226,63 @@ impl<T: Pod> RwLock<T> {
     }
 }
 
+/// With a name, for programs that share nothing else.
+impl<T: Pod> RwLock<T> {
+    /// Makes a lock that guards `value` under a name, as [`Lock::create`](super::Lock::create)
+    /// does.
+    ///
+    /// # Errors
+    ///
+    /// The same.
+    pub fn create(name: &str, value: T) -> Result<RwLock<T>> {
+        Carrier::create_named(name, value).map(RwLock)
+    }
+
+    /// Opens the one of this name, as [`Lock::open`](super::Lock::open) does.
+    ///
+    /// # Errors
+    ///
+    /// The same.
+    pub fn open(name: &str) -> Result<RwLock<T>> {
+        Carrier::open(name).map(RwLock)
+    }
+
+    /// Opens the one of this name, as it is, or makes it.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Lock::create_or_open`](super::Lock::create_or_open).
+    pub fn create_or_open(name: &str, value: T) -> Result<RwLock<T>> {
+        Carrier::create_or_open(name, value).map(RwLock)
+    }
+
+    /// The name, without `/dev/shm/`, if it has one.
+    #[must_use]
+    pub fn name(&self) -> Option<&str> {
+        self.0.memory().name()
+    }
+
+    /// Removes the name; who has a handle goes on.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotFound`](crate::Error::NotFound) if it has no name, or the name means something
+    /// else by now.
+    pub fn unlink(&self) -> Result<()> {
+        self.0.memory().unlink()
+    }
+
+    /// Lets the name outlive all handles, until someone unlinks it.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotFound`](crate::Error::NotFound) if it has no name;
+    /// [`Error::Os`](crate::Error::Os).
+    pub fn keep(&self) -> Result<()> {
+        self.0.memory().keep()
+    }
+}
+
 /// A share of the lock, and the value that it guards. Dropping it gives the share back.
 #[must_use = "the lock is given up at once if the guard is not kept"]
 pub struct ReadGuard<'a, T: Pod> {

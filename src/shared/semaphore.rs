@@ -119,8 +119,7 @@ impl Semaphore {
     /// [`Error::InvalidArgument`](crate::Error::InvalidArgument) for more than 16 383;
     /// [`Error::NoSpace`](crate::Error::NoSpace) without memory for it.
     pub fn new(permits: u32) -> Result<Semaphore> {
-        let doubled = permits.saturating_mul(2).min(sync::PERMITS_MAX);
-        Semaphore::with_max(permits, doubled.max(PERMITS).max(permits))
+        Semaphore::with_max(permits, usual_max(permits))
     }
 
     /// Makes a semaphore with so many permits, and at most `permits_max` in all: 1 to 16 383, four
@@ -176,6 +175,62 @@ impl Semaphore {
     #[must_use]
     pub fn available(&self) -> usize {
         self.0.available()
+    }
+}
+
+/// With a name, for programs that share nothing else.
+impl Semaphore {
+    /// Makes a semaphore under a name, as [`Lock::create`](super::Lock::create) does.
+    ///
+    /// # Errors
+    ///
+    /// The same.
+    pub fn create(name: &str, permits: u32) -> Result<Semaphore> {
+        Carrier::create_named(name, (permits, usual_max(permits))).map(Semaphore)
+    }
+
+    /// Opens the one of this name, as [`Lock::open`](super::Lock::open) does.
+    ///
+    /// # Errors
+    ///
+    /// The same.
+    pub fn open(name: &str) -> Result<Semaphore> {
+        Carrier::open(name).map(Semaphore)
+    }
+
+    /// Opens the one of this name, as it is, or makes it.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Lock::create_or_open`](super::Lock::create_or_open).
+    pub fn create_or_open(name: &str, permits: u32) -> Result<Semaphore> {
+        Carrier::create_or_open(name, (permits, usual_max(permits))).map(Semaphore)
+    }
+
+    /// The name, without `/dev/shm/`, if it has one.
+    #[must_use]
+    pub fn name(&self) -> Option<&str> {
+        self.0.memory().name()
+    }
+
+    /// Removes the name; who has a handle goes on.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotFound`](crate::Error::NotFound) if it has no name, or the name means something
+    /// else by now.
+    pub fn unlink(&self) -> Result<()> {
+        self.0.memory().unlink()
+    }
+
+    /// Lets the name outlive all handles, until someone unlinks it.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotFound`](crate::Error::NotFound) if it has no name;
+    /// [`Error::Os`](crate::Error::Os).
+    pub fn keep(&self) -> Result<()> {
+        self.0.memory().keep()
     }
 }
 
@@ -270,6 +325,62 @@ impl BoundedSemaphore {
     }
 }
 
+/// With a name, for programs that share nothing else.
+impl BoundedSemaphore {
+    /// Makes a bounded semaphore under a name, as [`Lock::create`](super::Lock::create) does.
+    ///
+    /// # Errors
+    ///
+    /// The same.
+    pub fn create(name: &str, permits: u32) -> Result<BoundedSemaphore> {
+        Carrier::create_named(name, (permits, permits)).map(BoundedSemaphore)
+    }
+
+    /// Opens the one of this name, as [`Lock::open`](super::Lock::open) does.
+    ///
+    /// # Errors
+    ///
+    /// The same.
+    pub fn open(name: &str) -> Result<BoundedSemaphore> {
+        Carrier::open(name).map(BoundedSemaphore)
+    }
+
+    /// Opens the one of this name, as it is, or makes it.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Lock::create_or_open`](super::Lock::create_or_open).
+    pub fn create_or_open(name: &str, permits: u32) -> Result<BoundedSemaphore> {
+        Carrier::create_or_open(name, (permits, permits)).map(BoundedSemaphore)
+    }
+
+    /// The name, without `/dev/shm/`, if it has one.
+    #[must_use]
+    pub fn name(&self) -> Option<&str> {
+        self.0.memory().name()
+    }
+
+    /// Removes the name; who has a handle goes on.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotFound`](crate::Error::NotFound) if it has no name, or the name means something
+    /// else by now.
+    pub fn unlink(&self) -> Result<()> {
+        self.0.memory().unlink()
+    }
+
+    /// Lets the name outlive all handles, until someone unlinks it.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotFound`](crate::Error::NotFound) if it has no name;
+    /// [`Error::Os`](crate::Error::Os).
+    pub fn keep(&self) -> Result<()> {
+        self.0.memory().keep()
+    }
+}
+
 /// A permit, held. Dropping it gives it back.
 #[must_use = "the permit is given back at once if it is not kept"]
 #[derive(Debug)]
@@ -291,4 +402,10 @@ impl Permit<'_> {
             Err(_) => std::mem::forget(permit),
         }
     }
+}
+
+/// How many permits a semaphore has room for if nothing else is said.
+fn usual_max(permits: u32) -> u32 {
+    let doubled = permits.saturating_mul(2).min(sync::PERMITS_MAX);
+    doubled.max(PERMITS).max(permits)
 }

@@ -8,5 +8,6 @@ mod common;
 mod arrays;
 mod command;
 mod faults;
+mod locks;
 mod mutator;
 mod parts;

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::process::{Child, ChildStdout, Command, Stdio};
 
 use crate::common::skipped;
-use crate::{arrays, faults, mutator};
+use crate::{arrays, faults, locks, mutator};
 
 /// Which part a child process plays, and its arguments.
 const PART: &str = "BRIGADE_TEST_PART";
@@ -148,7 +148,10 @@ pub(crate) fn is_root(why: &str) -> bool {
 fn a_child_plays_its_part() {
     let Ok(part) = std::env::var(PART) else { return };
     let words: Vec<&str> = part.split(' ').collect();
-    let is_known = arrays::part(&words) || mutator::part(&words) || faults::part(&words);
+    let is_known = arrays::part(&words)
+        || mutator::part(&words)
+        || faults::part(&words)
+        || locks::part(&words);
     assert!(is_known, "no such part: {part}");
     say(WELL);
 }
