@@ -43,7 +43,7 @@ const _: () = assert!(size_of::<Header>() == 64);
 const _: () = assert!(std::mem::offset_of!(Header, body_offset) == 32);
 const _: () = assert!(TABLE_OFFSET.is_multiple_of(OwnerTable::ALIGN));
 
-const MAGIC: u64 = u64::from_le_bytes(*b"brigctl1");
+pub(super) const MAGIC: u64 = u64::from_le_bytes(*b"brigctl1");
 const VERSION: u32 = 1;
 
 /// Where the owner table begins.

@@ -35,6 +35,12 @@ pub(super) struct Snapshot {
 /// Nothing is mapped, so that nothing can vanish, and nobody notices.
 pub(super) fn read(file: &File, file_bytes: u64) -> Option<Snapshot> {
     let data_bytes = usize::try_from(file_bytes).ok()?.checked_sub(npy::DATA_OFFSET)?;
+    // An array may be large, and is no control memory by its first word.
+    let mut first = [0; size_of_val(&header::MAGIC)];
+    file.read_exact_at(&mut first, npy::DATA_OFFSET as u64).ok()?;
+    if u64::from_ne_bytes(first) != header::MAGIC {
+        return None;
+    }
     let mut bytes = vec![0; data_bytes.min(BYTES_MAX)];
     file.read_exact_at(&mut bytes, npy::DATA_OFFSET as u64).ok()?;
     of_bytes(&bytes, data_bytes).ok()
