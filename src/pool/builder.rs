@@ -12,7 +12,7 @@ use crate::error::{Error, Result};
 use crate::pool::Pool;
 use crate::pool::core::{Config, Core, Initializer, Start};
 use crate::pool::job::{self, Trampoline};
-use crate::pool::task::Rules;
+use crate::pool::task::{FOREVER, Rules};
 use crate::process::function::FunctionOffset;
 use crate::sys::{limits, sched};
 
@@ -111,7 +111,7 @@ impl PoolBuilder {
     /// How long a task may run before its worker is killed, and it ends as
     /// [`TimedOut`](crate::TaskError::TimedOut); more than zero. Default: for ever.
     pub fn timeout(mut self, timeout: Duration) -> PoolBuilder {
-        self.timeout = Some(timeout);
+        self.timeout = Some(timeout.min(FOREVER));
         self
     }
 
@@ -188,7 +188,7 @@ impl PoolBuilder {
     /// twice as long. All may leave; they come back, one by one, as tasks find no idle worker.
     /// Default: workers stay.
     pub fn idle_timeout(mut self, timeout: Duration) -> PoolBuilder {
-        self.idle_timeout = Some(timeout);
+        self.idle_timeout = Some(timeout.min(FOREVER));
         self
     }
 

@@ -14,7 +14,7 @@ use crate::pool::job::{self, Job, JobError, Trampoline};
 use crate::pool::loops::{Extent, Orders, Plan, Walk};
 use crate::pool::operand::{Chunks, Described, Enumerated, Operand};
 use crate::pool::reduction::ParMap;
-use crate::pool::task::{Rules, Value};
+use crate::pool::task::{FOREVER, Rules, Value};
 use crate::shape::Shape;
 
 /// A loop over the chunks of one array, or of several in step; see [`Pool::par_chunks`].
@@ -153,7 +153,7 @@ impl<'p, P: Chunks, S> ParChunks<'p, P, S> {
     /// Kills a worker that is busy with this loop for longer than `timeout`. Default: the
     /// pool's.
     pub fn timeout(mut self, timeout: Duration) -> Self {
-        self.rules.timeout = Some(timeout);
+        self.rules.timeout = Some(timeout.min(FOREVER));
         self
     }
 

@@ -125,8 +125,13 @@ impl Core {
                 last_call: AtomicU64::new(0),
             }
         });
-        core.start_workers()?;
-        Ok(core)
+        match core.start_workers() {
+            Ok(()) => Ok(core),
+            Err(error) => {
+                core.end(Duration::ZERO);
+                Err(error)
+            }
+        }
     }
 
     /// Asks for all workers and waits until they are forked.
@@ -151,17 +156,9 @@ impl Core {
         {
             state = self.wait_changed(state, None);
         }
+        started?;
         let cause = failed(&state);
-        drop(state);
-        if let Err(error) = started {
-            self.end(Duration::ZERO);
-            return Err(error);
-        }
-        if let Some(reason) = cause {
-            self.end(Duration::ZERO);
-            return Err(Error::Spawn { what: "a worker", reason });
-        }
-        Ok(())
+        cause.map_or(Ok(()), |reason| Err(Error::Spawn { what: "a worker", reason }))
     }
 
     /// Asks the fork server for a worker at `index`, with a lane of its own.

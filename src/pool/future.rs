@@ -64,7 +64,7 @@ impl<R: DeserializeOwned> Future for Handle<R> {
         // code of others.
         let old = state.unlisten(id, |listener| matches!(listener, Listener::Wake(_)));
         state.listen(id, Listener::Wake(waker));
-        core.rearm(&mut state);
+        core.watch_over(&mut state);
         drop(state);
         drop(old);
         Poll::Pending

@@ -85,7 +85,7 @@ impl Gathering {
                     }
                 }
             }
-            core.rearm(&mut state);
+            core.watch_over(&mut state);
         }
         Gathering { gather, pools }
     }

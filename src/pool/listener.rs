@@ -123,7 +123,7 @@ impl Core {
         state.callbacks.get_or_insert(callbacks);
         state.drain();
         match state.listen(id, Listener::Call(callback)) {
-            None => self.rearm(&mut state),
+            None => self.watch_over(&mut state),
             Some(Listener::Call(callback)) => {
                 state.call(callback);
                 if state.life == Life::Closed {

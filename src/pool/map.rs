@@ -11,7 +11,7 @@ use crate::pool::handle::Handle;
 use crate::pool::job::Trampoline;
 use crate::pool::pipeline::{BATCHES_PER_WORKER, Imap, Pace, Pipeline, Shared, plain, sharing};
 use crate::pool::room::Patience;
-use crate::pool::task::Rules;
+use crate::pool::task::{FOREVER, Rules};
 use crate::pool::{Given, Nothing, Pool, SharedValue};
 
 /// Rules for the tasks submitted through it, and the value that they share; from
@@ -138,7 +138,7 @@ impl<'p, S> Options<'p, S> {
 
     /// How long a task may run before its worker is killed. Default: the pool's.
     pub fn timeout(mut self, timeout: Duration) -> Self {
-        self.rules.timeout = Some(timeout);
+        self.rules.timeout = Some(timeout.min(FOREVER));
         self
     }
 

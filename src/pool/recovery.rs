@@ -57,6 +57,8 @@ impl Core {
                 self.bury(&mut state, index, reason, peak_rss_bytes, None);
             }
         }
+        // The one that ended may have been surplus, and all others asleep.
+        self.call_up(&mut state);
         state.drive();
         self.arm_supervisor(&mut state);
         drop(state);

@@ -71,6 +71,8 @@ pub(super) struct State {
     pub(super) vacancy: Option<String>,
     /// Some seat is empty because there is no fork server, which is about to be started.
     pub(super) needs_server: bool,
+    /// Tasks that workers had not begun when the supervisor last looked for such.
+    pub(super) slow: Vec<(usize, u64)>,
     /// How many workers there should be.
     pub(super) target: usize,
     /// Workers that left because there was nothing to do, and come back when there is.
@@ -106,6 +108,7 @@ impl State {
             average_ns: 0,
             vacancy: None,
             needs_server: false,
+            slow: Vec::new(),
             target: 0,
             dormant: 0,
             watch_room: 0,

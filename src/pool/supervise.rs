@@ -70,9 +70,11 @@ impl Handler for Bell {
             core.fill_vacant(&mut state, &server);
             let late = end_late_tasks(&mut state);
             let idle = core.dismiss_idle(&mut state);
-            if let Some(next) = late.into_iter().chain(idle).min() {
+            let slow = core.rescue_unbegun(&mut state);
+            if let Some(next) = late.into_iter().chain(idle).chain(slow).min() {
                 core.look_at(&mut state, next);
             }
+            core.call_up(&mut state);
             // What the killed had not begun can go to others now.
             state.drive();
             core.arm_supervisor(&mut state);

@@ -123,6 +123,9 @@ pub(super) fn split_table(bytes: &[u8], leases: usize) -> Option<(Vec<WireLease>
     Some((rows.map(bytemuck::pod_read_unaligned).collect(), rest))
 }
 
+/// Longer than anything is waited for: a time that clocks can still count.
+pub(super) const FOREVER: Duration = Duration::from_secs(100 * 365 * 86_400);
+
 /// Rules for one task.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Rules {

@@ -127,6 +127,26 @@ impl Core {
         self.stop_watching(&mut state, watch);
     }
 
+    /// Has the supervisor see to it that the tasks that somebody listens to begin: no thread of
+    /// theirs drives, so nobody else would notice a worker that was stopped while idle.
+    pub(super) fn watch_over(&self, state: &mut State) {
+        if !state.unbegun().is_empty() {
+            self.look_at(state, Instant::now() + BEGIN);
+        }
+        self.rearm(state);
+    }
+
+    /// Takes back what workers have still not begun since the last look; when to look again.
+    pub(super) fn rescue_unbegun(&self, state: &mut State) -> Option<Instant> {
+        let before = std::mem::take(&mut state.slow);
+        if state.listeners == 0 {
+            return None;
+        }
+        state.rescue(&before);
+        state.slow = state.unbegun();
+        (!state.slow.is_empty()).then(|| Instant::now() + BEGIN)
+    }
+
     fn start_watching(&self, state: &mut State, watch: Watch<'_>) {
         match watch {
             Watch::All => state.watch_all += 1,

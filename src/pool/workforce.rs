@@ -135,7 +135,9 @@ impl Core {
     /// Has one worker come back that left for want of work, if there are more tasks than workers.
     #[cold]
     pub(super) fn call_up(&self, state: &mut State) {
-        if state.unfinished <= state.seats.iter().filter(|seat| seat.takes_offers()).count() {
+        if state.dormant == 0
+            || state.unfinished <= state.seats.iter().filter(|seat| seat.takes_offers()).count()
+        {
             return;
         }
         if let Some(index) = state.position(Condition::Condemned(Cause::Idle)) {
