@@ -6,6 +6,7 @@ mod common;
 
 use std::time::{Duration, Instant};
 
+use brigade::ReturnWhen;
 use common::alone::alone;
 use common::machine::{End, Kind, Op, run};
 
@@ -29,8 +30,13 @@ impl Random {
             34 | 35 => Kind::Panics,
             36 => Kind::Aborts,
             37 => Kind::Exits,
+            38 => Kind::Polite,
             _ => Kind::Endless,
         }
+    }
+
+    fn when(&mut self) -> ReturnWhen {
+        [ReturnWhen::FirstCompleted, ReturnWhen::FirstError, ReturnWhen::All][self.below(3)]
     }
 
     fn op(&mut self) -> Op {
@@ -44,7 +50,13 @@ impl Random {
             68..70 => Op::ContinueWorker(at),
             70 => Op::KillServer,
             71 => Op::StopServer,
-            72..90 => Op::Join(at),
+            72..82 => Op::Join(at),
+            82 | 83 => Op::KillAfter(at, u8::try_from(self.below(30)).unwrap()),
+            84 => Op::Resize(u8::try_from(self.below(4)).unwrap()),
+            85 | 86 => Op::Then(at),
+            87 => Op::OnFinish(at),
+            88 => Op::Wait(self.when(), u8::try_from(self.below(10)).unwrap()),
+            89 => Op::AsCompleted(self.below(20), u8::try_from(self.below(10)).unwrap()),
             90..97 => Op::JoinFor(at, u8::try_from(self.below(4)).unwrap()),
             _ => Op::Detach(at),
         }
@@ -66,9 +78,11 @@ fn a_pool_that_is_maltreated_for_a_long_time_keeps_its_promises() {
             let round_seed = seed.wrapping_add(rounds).wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
             let mut random = Random(round_seed);
             let (workers, count) = (1 + random.below(4), 20 + random.below(400));
-            let end = if random.below(2) == 0 { End::Shutdown } else { End::Drop };
-            println!("round {rounds}: {workers} workers, {count} operations, {end:?}");
-            run(workers, (0..count).map(move |_| random.op()), end);
+            let ends = [End::Shutdown, End::Cancel, End::Terminate, End::Kill, End::Drop];
+            let (is_sleepy, end) = (random.below(3) == 0, ends[random.below(5)]);
+            let sleepy = if is_sleepy { " that sleep" } else { "" };
+            println!("round {rounds}: {workers} workers{sleepy}, {count} operations, {end:?}");
+            run(workers, is_sleepy, (0..count).map(move |_| random.op()), end);
             rounds += 1;
         }
     });

@@ -5,14 +5,16 @@
 //! 3. A value is what the function gives.
 //! 4. Every error has a reason: a death needs a killer, a timeout something that takes long.
 //! 5. A death names a worker of this pool and the task that died.
+//! 6. Every callback runs once, and a wait's sets are right.
 
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::PathBuf;
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
 use std::time::Duration;
 
-use brigade::{Error, Handle, Pool, TaskError};
+use brigade::{Error, Handle, Pool, ReturnWhen, Shutdown, TaskError, as_completed, wait};
 use nix::sys::signal::Signal;
 use serde::{Deserialize, Serialize};
 
@@ -32,6 +34,8 @@ pub(crate) enum Kind {
     Aborts,
     Exits,
     Endless,
+    /// Runs until it is asked to end.
+    Polite,
 }
 
 /// What is done to the pool, or to its processes; an index counts what there is, modulo.
@@ -48,12 +52,25 @@ pub(crate) enum Op {
     Join(usize),
     JoinFor(usize, u8),
     Detach(usize),
+    /// Kills a task after so many milliseconds.
+    KillAfter(usize, u8),
+    Resize(u8),
+    /// Hands the handle to a callback.
+    Then(usize),
+    /// Adds a callback to a task that keeps its handle.
+    OnFinish(usize),
+    Wait(ReturnWhen, u8),
+    /// Takes so many handles, and what of them ends in so many milliseconds.
+    AsCompleted(usize, u8),
 }
 
 /// How it ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum End {
     Shutdown,
+    Cancel,
+    Terminate,
+    Kill,
     Drop,
 }
 
@@ -69,9 +86,11 @@ struct Faults {
 /// The outcome of a task: its number, and what of it can be checked.
 type Output = (u32, Vec<u8>);
 
+/// What a callback tells: which task, and the outcome if it got it.
+type Told = (u32, Kind, Option<Result<Output, Error>>);
+
 struct Machine {
     pool: Option<Pool>,
-    workers: usize,
     tally: PathBuf,
     next: u32,
     open: Vec<(u32, Kind, Handle<Output>)>,
@@ -79,6 +98,9 @@ struct Machine {
     cancelled: Vec<u32>,
     outcomes: BTreeMap<u32, (Kind, Result<Output, Error>)>,
     faults: Faults,
+    sender: Sender<Told>,
+    told: Receiver<Told>,
+    callbacks: usize,
 }
 
 fn task((number, kind, tally): (u32, Kind, PathBuf)) -> Output {
@@ -94,25 +116,35 @@ fn task((number, kind, tally): (u32, Kind, PathBuf)) -> Output {
         Kind::Endless => loop {
             thread::park();
         },
+        Kind::Polite => {
+            while !brigade::is_cancelled() {
+                thread::yield_now();
+            }
+        }
     }
     (number, Vec::new())
 }
 
 /// Runs operations on a new pool, ends it, and checks that all that must hold does.
-pub(crate) fn run(workers: usize, ops: impl IntoIterator<Item = Op>, end: End) {
+pub(crate) fn run(workers: usize, is_sleepy: bool, ops: impl IntoIterator<Item = Op>, end: End) {
     let tally = std::env::temp_dir().join(unique("model"));
     std::fs::write(&tally, "").unwrap();
     let grace = Duration::from_millis(20);
-    let pool = Pool::builder().workers(workers).timeout(TIMEOUT).grace(grace).build().unwrap();
+    let builder = Pool::builder().workers(workers).timeout(TIMEOUT).grace(grace);
+    let sleepy = builder.clone().idle_timeout(Duration::from_millis(3));
+    let pool = if is_sleepy { sleepy } else { builder }.build().unwrap();
+    let (sender, told) = channel();
     let mut machine = Machine {
         pool: Some(pool),
-        workers,
         tally,
         next: 0,
         open: Vec::new(),
         cancelled: Vec::new(),
         outcomes: BTreeMap::new(),
         faults: Faults::default(),
+        sender,
+        told,
+        callbacks: 0,
     };
     for op in ops {
         machine.step(op);
@@ -171,7 +203,96 @@ impl Machine {
                     drop(self.open.remove(at % self.open.len()));
                 }
             }
+            Op::KillAfter(at, millis) => {
+                if let Some((number, _, handle)) = pick(&self.open, at) {
+                    handle.kill(Duration::from_millis(millis.into())).unwrap();
+                    self.cancelled.push(*number);
+                }
+            }
+            Op::Resize(size) => self.resize(1 + usize::from(size % 4)),
+            Op::Then(at) => self.hand_over(at),
+            Op::OnFinish(at) => {
+                if let Some((number, kind, handle)) = pick(&self.open, at) {
+                    let (sender, number, kind) = (self.sender.clone(), *number, *kind);
+                    self.callbacks += 1;
+                    handle.on_finish(move || sender.send((number, kind, None)).unwrap()).unwrap();
+                }
+            }
+            Op::Wait(when, millis) => self.wait(when, Duration::from_millis(millis.into())),
+            Op::AsCompleted(count, millis) => {
+                self.complete(count, Duration::from_millis(millis.into()));
+            }
         }
+    }
+
+    fn resize(&mut self, size: usize) {
+        match self.pool.as_ref().expect("the pool is there until the end").resize(size) {
+            Ok(()) => {}
+            Err(error) => assert!(self.any_kill(), "{error}"),
+        }
+    }
+
+    fn hand_over(&mut self, at: usize) {
+        if self.open.is_empty() {
+            return;
+        }
+        let (number, kind, handle) = self.open.remove(at % self.open.len());
+        let sender = self.sender.clone();
+        self.callbacks += 1;
+        handle.then(move |outcome| sender.send((number, kind, Some(outcome))).unwrap()).unwrap();
+    }
+
+    fn wait(&mut self, when: ReturnWhen, timeout: Duration) {
+        let handles = || self.open.iter().map(|(_, _, handle)| handle);
+        let sets = match wait(handles(), when, Some(timeout)) {
+            Ok(sets) => {
+                let is_enough = match when {
+                    ReturnWhen::All => sets.pending.is_empty(),
+                    _ => !sets.done.is_empty() || self.open.is_empty(),
+                };
+                assert!(is_enough, "{when:?} of {sets:?}");
+                sets
+            }
+            Err(late) => {
+                assert!(!late.sets.pending.is_empty(), "{late}");
+                late.sets
+            }
+        };
+        assert_eq!(sets.done.len() + sets.pending.len(), self.open.len());
+        assert!(sets.done.iter().all(|&at| self.open[at].2.is_finished()));
+    }
+
+    fn complete(&mut self, count: usize, timeout: Duration) {
+        let taken: Vec<_> = self.open.drain(..count.min(self.open.len())).collect();
+        let mut of = Vec::new();
+        let mut handles = Vec::new();
+        for (number, kind, handle) in taken {
+            of.push((number, kind));
+            handles.push(handle);
+        }
+        let mut completed = as_completed(handles, Some(timeout));
+        let mut yielded = 0;
+        for next in completed.by_ref() {
+            let Ok((position, outcome)) = next else { break };
+            let (number, kind) = of[position];
+            assert!(self.outcomes.insert(number, (kind, outcome)).is_none(), "{number} twice");
+            yielded += 1;
+        }
+        let pending = completed.into_pending();
+        assert_eq!(yielded + pending.len(), of.len());
+        let back = pending.into_iter().map(|(at, handle)| (of[at].0, of[at].1, handle));
+        self.open.splice(0..0, back);
+    }
+
+    /// Waits for every callback, and takes what they were handed.
+    fn hear(&mut self) {
+        for _ in 0..self.callbacks {
+            let (number, kind, outcome) = self.told.recv().expect("a sender is kept");
+            if let Some(outcome) = outcome {
+                assert!(self.outcomes.insert(number, (kind, outcome)).is_none(), "{number} twice");
+            }
+        }
+        assert!(self.told.try_recv().is_err(), "a callback ran twice");
     }
 
     fn submit(&mut self, kind: Kind) {
@@ -210,14 +331,22 @@ impl Machine {
         for process in workers().into_iter().chain(server()) {
             send(process.pid, Signal::SIGCONT);
         }
-        match end {
-            End::Shutdown => match pool.shutdown() {
-                Ok(()) => {}
-                Err(Error::Broken { .. }) if self.any_kill() => {}
-                Err(error) => panic!("{error}"),
-            },
-            End::Drop => drop(pool),
+        let ended = match end {
+            End::Shutdown => pool.shutdown(),
+            End::Cancel => pool.shutdown_with(Shutdown::Cancel),
+            End::Terminate => pool.terminate(),
+            End::Kill => pool.kill(),
+            End::Drop => {
+                drop(pool);
+                Ok(())
+            }
+        };
+        match ended {
+            Ok(()) => {}
+            Err(Error::Broken { .. }) if self.any_kill() => {}
+            Err(error) => panic!("{error}"),
         }
+        self.hear();
         for (number, kind, handle) in std::mem::take(&mut self.open) {
             assert!(handle.is_finished(), "task {number} has no end");
             self.outcomes.insert(number, (kind, handle.join()));
@@ -244,7 +373,7 @@ impl Machine {
                         assert_eq!(bytes.len(), usize::from(kibibytes) << 10);
                         assert!(bytes.iter().all(|&byte| byte == 7));
                     }
-                    Kind::Quick | Kind::Slow(_) => assert!(bytes.is_empty()),
+                    Kind::Quick | Kind::Slow(_) | Kind::Polite => assert!(bytes.is_empty()),
                     _ => panic!("{kind:?} has returned"),
                 }
             }
@@ -254,15 +383,16 @@ impl Machine {
             Err(Error::Task(TaskError::Died(death))) => {
                 let own = matches!(kind, Kind::Aborts | Kind::Exits);
                 assert!(own || self.any_kill(), "nobody killed {number}: {death}");
-                assert!(death.worker < self.workers && death.pid > 0, "{death:?}");
+                assert!(death.worker < 64 && death.pid > 0, "{death:?}");
                 assert!(death.task.contains("machine::task"), "{death:?}");
             }
             Err(Error::Task(TaskError::TimedOut { .. })) => {
-                let long = matches!(kind, Kind::Endless | Kind::Slow(_)) || self.faults.stopped;
+                let long = matches!(kind, Kind::Endless | Kind::Slow(_) | Kind::Polite)
+                    || self.faults.stopped;
                 assert!(long, "{kind:?} timed out");
             }
             Err(Error::Task(TaskError::Cancelled)) => {
-                let asked = self.cancelled.contains(&number) || end == End::Drop;
+                let asked = self.cancelled.contains(&number) || end != End::Shutdown;
                 assert!(asked, "nobody cancelled {number}");
             }
             Err(Error::Broken { .. } | Error::Closed { .. }) => assert!(self.any_kill()),
