@@ -120,7 +120,10 @@ fn a_worker_that_dies_while_it_rings_wakes_its_joiner_all_the_same() {
                 std::thread::park_timeout(Duration::from_millis(30));
                 5u8
             };
-            assert_eq!(pool.submit(slow, ()).unwrap().join().unwrap(), 5, "{point:?}");
+            // Again if the machine was so busy that the joiner looked by itself at that moment.
+            while hits(point) == 0 {
+                assert_eq!(pool.submit(slow, ()).unwrap().join().unwrap(), 5, "{point:?}");
+            }
             wait_for(|| pool.stats().restarts == 1);
             clear(point);
             progress();
