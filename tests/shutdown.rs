@@ -7,8 +7,8 @@ use std::thread;
 use std::time::Duration;
 
 use brigade::{Error, Handle, Pool, Shutdown, Start, TaskError};
-use common::alone::{alone, own_processes, progress, server, workers};
-use common::processes::{send, wait_for};
+use common::alone::{against_host, alone, own_processes, progress, say, server, workers};
+use common::processes::{Process, send, wait_for};
 use nix::sys::signal::Signal;
 
 fn forever() {
@@ -356,5 +356,61 @@ fn many_threads_may_terminate_a_pool_at_once() {
             assert!(tasks.iter().all(|task| task.is_finished()));
             progress();
         }
+    });
+}
+
+#[test]
+fn a_program_that_ends_after_a_shutdown_in_the_background_ends_with_its_output() {
+    let host = || {
+        let pool = Pool::builder().workers(1).build().unwrap();
+        let says = pool.submit(|()| println!("\n@from the task"), ()).unwrap();
+        drop(pool.submit(|()| forever(), ()).unwrap());
+        pool.shutdown_with(Shutdown::Background).unwrap();
+        says.join().unwrap();
+        say("the end");
+    };
+    against_host(host, |runner| {
+        runner.expect("from the task");
+        runner.expect("the end");
+        assert!(runner.end().success());
+    });
+}
+
+#[test]
+fn killing_the_outer_of_nested_pools_ends_the_whole_tree() {
+    alone(|| {
+        for end in [Pool::kill, Pool::terminate] {
+            let pool = Pool::builder().workers(2).grace(Duration::ZERO).build().unwrap();
+            let nests = |()| {
+                let inner = Pool::builder().workers(2).build().unwrap();
+                let hang = [(); 2].map(|()| inner.submit(|()| forever(), ()).unwrap());
+                for task in hang {
+                    task.join().unwrap();
+                }
+            };
+            let tasks = [(); 2].map(|()| pool.submit(nests, ()).unwrap());
+            // Three servers, six workers.
+            let is_ours = |process: &Process| process.name.starts_with("brigade-");
+            wait_for(|| own_processes().iter().filter(|process| is_ours(process)).count() == 9);
+            end(&pool).unwrap();
+            wait_for(|| own_processes().iter().all(|process| process.is_server()));
+            wait_for(|| own_processes().len() <= 1);
+            assert!(tasks.iter().all(|task| task.is_finished()));
+            progress();
+        }
+    });
+}
+
+#[test]
+fn a_hundred_submits_at_once_do_not_block_and_a_large_pool_of_them_drains() {
+    alone(|| {
+        let pool = Pool::builder().workers(1).build().unwrap();
+        let hangs = pool.submit(|()| forever(), ()).unwrap();
+        wait_for(|| hangs.is_running());
+        // Far more than slots, rings and pipes have room for.
+        let tasks: Vec<_> =
+            (0..2000).map(|_| pool.submit(|bytes: Vec<u8>| bytes.len(), vec![1; 4000])).collect();
+        hangs.kill(Duration::ZERO).unwrap();
+        assert!(tasks.into_iter().all(|task| task.unwrap().join().unwrap() == 4000));
     });
 }

@@ -131,8 +131,8 @@ fn idle_workers_leave_and_come_back_on_demand() {
     alone(|| {
         let pool = with(3).idle_timeout(Duration::from_millis(30)).build().unwrap();
         for round in 0..4 {
-            wait_for(|| pids().is_empty());
-            assert_eq!((pool.stats().workers, pool.workers()), (0, 3));
+            wait_for(|| pool.stats().workers == 0);
+            assert_eq!((pids().len(), pool.workers()), (0, 3));
             let tasks: Vec<_> = (0..3).map(|_| pool.submit(pid_after, 200).unwrap()).collect();
             let used: BTreeSet<_> = tasks.into_iter().map(|task| task.join().unwrap()).collect();
             assert_eq!(used.len(), 3, "each of three that ran at once has its own");
@@ -168,23 +168,23 @@ fn an_idle_timeout_shorter_than_a_transfer_loses_nothing() {
 fn a_pool_whose_workers_have_all_left_can_be_resized_terminated_and_bereft_of_its_server() {
     alone(|| {
         let build = || with(2).idle_timeout(Duration::from_millis(10)).build().unwrap();
-        let asleep = || wait_for(|| pids().is_empty());
+        let asleep = |pool: &Pool| wait_for(|| pool.stats().workers == 0);
         let pool = build();
-        asleep();
+        asleep(&pool);
         pool.resize(4).unwrap();
         assert_eq!(pool.submit(same, 1).unwrap().join().unwrap(), 1);
-        asleep();
+        asleep(&pool);
         pool.resize(1).unwrap();
         send(server().unwrap().pid, Signal::SIGKILL);
         assert_eq!(pool.submit(same, 2).unwrap().join().unwrap(), 2);
-        asleep();
+        asleep(&pool);
         pool.shutdown().unwrap();
         let pool = build();
-        asleep();
+        asleep(&pool);
         pool.terminate().unwrap();
         assert!(matches!(pool.submit(same, 3), Err(Error::Closed { .. })));
         let pool = build();
-        asleep();
+        asleep(&pool);
         drop(pool);
     });
 }
