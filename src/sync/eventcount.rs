@@ -23,17 +23,25 @@
 //! and one that does not sees the word changed. A sleeper that dies leaves a SLEEPERS behind,
 //! which costs one system call.
 
+#[cfg(not(loom))]
+use std::ptr::NonNull;
 use std::time::Duration;
 
+#[cfg(not(loom))]
+use super::directory::WordKind;
+#[cfg(not(loom))]
+use super::owner::OwnerTable;
 use super::patience::{Backoff, Patience, Watch};
 use crate::atomics::{AtomicU32, Ordering, fence};
+#[cfg(not(loom))]
+use crate::error::Result;
 use crate::sys::futex;
 
 const SLEEPERS: u32 = 1 << 31;
 
 /// How far a wait has come when it makes an attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Moment {
+pub(crate) enum Moment {
     /// It is the first attempt.
     First,
     /// The wait passes the time, and attempts often.
@@ -49,17 +57,17 @@ pub(super) enum Moment {
 /// | word  | sleepers and notifiers | the same | compare-and-swap | sweeps wake the sleepers |
 #[repr(transparent)]
 #[derive(Debug)]
-pub(super) struct EventCount(AtomicU32);
+pub(crate) struct EventCount(AtomicU32);
 
 impl EventCount {
-    pub(super) fn new() -> EventCount {
+    pub(crate) fn new() -> EventCount {
         EventCount(AtomicU32::new(0))
     }
 
     /// Calls `attempt` until it returns something or patience ends; sleeps between calls until
     /// notified.
     #[inline]
-    pub(super) fn wait_for<T>(
+    pub(crate) fn wait_for<T>(
         &self,
         patience: Patience,
         watch: Watch,
@@ -95,8 +103,20 @@ impl EventCount {
         }
     }
 
+    /// Enters the word into a table's directory, so that sweeps notify its sleepers.
+    #[cfg(not(loom))]
+    pub(crate) fn register(&self, table: &OwnerTable) -> Result<()> {
+        table.register(WordKind::Count, NonNull::from(&self.0), 1)
+    }
+
+    /// The word itself, for who sleeps on several.
+    #[cfg(not(loom))]
+    pub(crate) fn word(&self) -> &AtomicU32 {
+        &self.0
+    }
+
     /// First half of step 1. Returns what [`sleep`](EventCount::sleep) needs to know.
-    pub(super) fn announce(&self) -> u32 {
+    pub(crate) fn announce(&self) -> u32 {
         // Relaxed: the fence orders it before the test of the condition.
         let seen = self.0.fetch_or(SLEEPERS, Ordering::Relaxed) | SLEEPERS;
         // SeqCst: pairs with the fence in `notify`, see the head of this file.
@@ -105,13 +125,13 @@ impl EventCount {
     }
 
     /// Sleeps, unless there was a notification since [`announce`](EventCount::announce).
-    pub(super) fn sleep(&self, seen: u32, timeout: Option<Duration>) {
+    pub(crate) fn sleep(&self, seen: u32, timeout: Option<Duration>) {
         futex::wait(&self.0, seen, timeout);
     }
 
     /// Wakes the sleepers. Called after the condition was made true.
     #[inline]
-    pub(super) fn notify(&self) {
+    pub(crate) fn notify(&self) {
         notify(&self.0);
     }
 }

@@ -89,15 +89,21 @@ mod thread;
 pub use barrier::{Barrier, Member, PARTIES_MAX};
 pub use condvar::{Condvar, WAITERS_MAX};
 pub use event::{Event, EventWord, Reset};
+#[cfg(not(loom))]
+pub(crate) use eventcount::{EventCount, Moment};
 pub use lock::{LockGuard, LockWord, RobustLock};
 pub use once::{Once, OnceWords};
 #[cfg(not(loom))]
 pub(crate) use owner::report;
 pub use owner::{Owner, OwnerTable, Token};
 pub use patience::Watch;
+#[cfg(not(loom))]
+pub(crate) use patience::{Backoff, Patience};
 #[cfg(all(feature = "raw-sync", not(loom)))]
 pub use raw_sync::RawSyncLock;
 pub use reentrant::{ReentrantGuard, ReentrantLock, ReentrantWords};
 pub use ring::{Batch, BatchError, Message, PushError, Reserved, Ring, RingLock};
 pub use rwlock::{READERS_MAX, ReadGuard, RwLock, WriteGuard};
 pub use semaphore::{PERMITS_MAX, Permit, Semaphore};
+#[cfg(not(loom))]
+pub(crate) use slots::{Holder, Slots};

@@ -21,9 +21,9 @@ pub enum Watch {
 /// some 5 us), short enough that a death does not look like a hang.
 const SLICE: Duration = Duration::from_millis(50);
 
-/// Pauses before the first `sched_yield`: about 1 us. A pause is some 40 ns on the processors
-/// of the last years.
-const PAUSES: u32 = if cfg!(loom) { 0 } else { 24 };
+/// Pauses before the first `sched_yield`: between 1 and 2 us, the time in which a peer that spins
+/// as well has answered. A pause is some 40 ns on the processors of the last years.
+const PAUSES: u32 = if cfg!(loom) { 0 } else { 40 };
 
 /// How long to yield before sleeping. A yielding spinner costs a neighbour on its core nothing,
 /// while a wake-up of a halted core costs 30 to 70 us.
@@ -31,26 +31,26 @@ const YIELD_TIME: Duration = Duration::from_micros(if cfg!(loom) { 0 } else { 10
 
 /// The end of a wait.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Patience {
+pub(crate) enum Patience {
     /// It is over before it began: one attempt.
     Never,
     /// It ends at this time.
     Until(Instant),
     /// It has no end.
     Endless,
-    /// It ends after so many sleeps: for models, in which time does not pass.
-    #[cfg(all(test, loom))]
+    /// It ends after so many sleeps: for who has to look after something between them and needs no
+    /// clock for that, and for models, in which time does not pass.
     Sleeps(u32),
 }
 
 impl Patience {
     /// A wait of this length from now. One that the clock cannot represent has no end.
-    pub(super) fn lasting(timeout: Duration) -> Patience {
+    pub(crate) fn lasting(timeout: Duration) -> Patience {
         Instant::now().checked_add(timeout).map_or(Patience::Endless, Patience::Until)
     }
 
     /// How long the next sleep may last: `None` if the wait is over, `Some(None)` for any time.
-    pub(super) fn next_sleep(&mut self, watch: Watch) -> Option<Option<Duration>> {
+    pub(crate) fn next_sleep(&mut self, watch: Watch) -> Option<Option<Duration>> {
         let slice = match watch {
             Watch::Waiters => Some(SLICE),
             Watch::Supervisor => None,
@@ -58,10 +58,9 @@ impl Patience {
         match *self {
             Patience::Never => None,
             Patience::Endless => Some(slice),
-            #[cfg(all(test, loom))]
             Patience::Sleeps(ref mut left) => {
                 *left = left.checked_sub(1)?;
-                Some(Some(Duration::ZERO))
+                Some(if cfg!(loom) { Some(Duration::ZERO) } else { slice })
             }
             Patience::Until(end) => {
                 let left = end.saturating_duration_since(Instant::now());
@@ -76,7 +75,7 @@ impl Patience {
 
 /// The part of a wait before the sleep: pause for 1 us, then give the core away.
 #[derive(Debug, Default)]
-pub(super) struct Backoff {
+pub(crate) struct Backoff {
     pauses: u32,
     yields_until: Option<Instant>,
 }
@@ -84,7 +83,7 @@ pub(super) struct Backoff {
 impl Backoff {
     /// Passes a moment, or returns false when it is time to sleep.
     #[inline]
-    pub(super) fn pass(&mut self) -> bool {
+    pub(crate) fn pass(&mut self) -> bool {
         if self.pauses < PAUSES {
             self.pauses += 1;
             std::hint::spin_loop();

@@ -5,9 +5,23 @@ use std::ptr::NonNull;
 
 use super::directory::WordKind;
 use super::lock::OWNER_DIED;
+#[cfg(not(loom))]
+use super::lock::TOKEN;
 use super::owner::{OwnerTable, Token};
 use crate::atomics::{AtomicU32, Ordering};
 use crate::error::Result;
+
+/// Who holds a slot.
+#[cfg(not(loom))]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Holder {
+    /// Nobody.
+    Nobody,
+    /// An owner that died, and was swept.
+    Dead,
+    /// This owner, which may have died since.
+    Claimed(Token),
+}
 
 /// The row: words in shared memory, geometry in ours.
 ///
@@ -17,13 +31,13 @@ use crate::error::Result;
 /// |        | token -> 0, sweeper -> OWNER_DIED |         |                  | OWNER_DIED         |
 /// |        | bit 31 as the primitive says      |         |                  | and leaves bit 31  |
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Slots(NonNull<[AtomicU32]>);
+pub(crate) struct Slots(NonNull<[AtomicU32]>);
 
 impl Slots {
     /// # Safety
     ///
     /// The words are initialised, stay valid while the row is used, and are atomics to all.
-    pub(super) unsafe fn new(words: NonNull<[AtomicU32]>) -> Slots {
+    pub(crate) unsafe fn new(words: NonNull<[AtomicU32]>) -> Slots {
         Slots(words)
     }
 
@@ -37,7 +51,7 @@ impl Slots {
         self.0.len()
     }
 
-    pub(super) fn register(&self, table: &OwnerTable) -> Result<()> {
+    pub(crate) fn register(&self, table: &OwnerTable) -> Result<()> {
         table.register(WordKind::Lock, self.0.cast(), self.count())
     }
 
@@ -82,9 +96,44 @@ impl Slots {
         NonNull::from(&self.words()[index])
     }
 
+    /// Claims a slot that no living owner holds.
+    #[cfg(not(loom))]
+    pub(crate) fn claim_any(&self, token: Token) -> Option<usize> {
+        self.claim(token, |seen| seen & TOKEN == 0).map(|(index, _)| index)
+    }
+
+    /// Who holds a slot.
+    #[cfg(not(loom))]
+    pub(crate) fn holder(&self, index: usize) -> Holder {
+        let seen = self.get(index);
+        match Token::from_bits(seen & TOKEN) {
+            Some(token) => Holder::Claimed(token),
+            None if seen & OWNER_DIED != 0 => Holder::Dead,
+            None => Holder::Nobody,
+        }
+    }
+
+    /// Claims a slot that a dead owner left, if it is this one.
+    #[cfg(not(loom))]
+    pub(crate) fn claim_dead(&self, index: usize, token: Token) -> bool {
+        self.change(index, OWNER_DIED, token.bits())
+    }
+
+    /// Gives a slot from one owner to another, in one step; false if `from` did not have it.
+    #[cfg(not(loom))]
+    pub(crate) fn pass_on(&self, index: usize, from: Token, to: Token) -> bool {
+        index < self.count() && self.change(index, from.bits(), to.bits())
+    }
+
+    /// Whether no living owner holds a slot.
+    #[cfg(not(loom))]
+    pub(crate) fn is_unheld(&self) -> bool {
+        self.words().iter().all(|word| word.load(Ordering::Acquire) & TOKEN == 0)
+    }
+
     /// Gives a slot up. One that does not hold `token` any more was overwritten, and is left.
     #[inline]
-    pub(super) fn release(&self, index: usize, token: Token) {
+    pub(crate) fn release(&self, index: usize, token: Token) {
         // Release pairs with the Acquire in `change` and `get`.
         let (success, failure) = (Ordering::Release, Ordering::Relaxed);
         let _ = self.words()[index].compare_exchange(token.bits(), 0, success, failure);

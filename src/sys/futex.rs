@@ -1,7 +1,7 @@
 //! Futex wait and wake on words shared between processes.
 
 #[cfg(not(loom))]
-pub(crate) use kernel::{wait, wake};
+pub(crate) use kernel::{wait, wait_any, wake};
 #[cfg(loom)]
 pub(crate) use model::{wait, wake};
 
@@ -13,7 +13,11 @@ mod kernel {
     use std::sync::atomic::AtomicU32;
     use std::time::Duration;
 
+    use rustix::io::Errno;
     use rustix::thread::futex::{self, Flags, Timespec};
+    use rustix::time::ClockId;
+
+    use crate::sys::clock;
 
     /// Sleeps while `word` is `expected`, at most for `timeout` (CLOCK_MONOTONIC).
     ///
@@ -26,6 +30,48 @@ mod kernel {
         });
         // Flags::empty() is the shared kind of futex. Errors are the reasons to return early.
         let _ = futex::wait(word, Flags::empty(), expected, timeout.as_ref());
+    }
+
+    /// Words that one call can sleep on.
+    const WORDS_MAX: usize = 128;
+
+    /// How long to sleep where the kernel cannot sleep on several words (before 5.16), or there are
+    /// too many.
+    const BLIND: Duration = Duration::from_millis(1);
+
+    /// Sleeps while each word is what stands beside it, at most for `timeout`.
+    ///
+    /// Returns for any reason or none, as [`wait`].
+    pub(crate) fn wait_any(words: &[(&AtomicU32, u32)], timeout: Duration) {
+        if words.len() <= 1 {
+            match words {
+                [(word, expected)] => wait(word, *expected, Some(timeout)),
+                _ => std::thread::park_timeout(timeout),
+            }
+            return;
+        }
+        let waiters: Vec<futex::Wait> = words
+            .iter()
+            .take(WORDS_MAX)
+            .map(|(word, expected)| {
+                let mut wait = futex::Wait::new();
+                wait.val = u64::from(*expected);
+                wait.uaddr = futex::WaitPtr::new(word.as_ptr().cast());
+                wait.flags = futex::WaitFlags::SIZE_U32;
+                wait
+            })
+            .collect();
+        let timeout = if words.len() > WORDS_MAX { timeout.min(BLIND) } else { timeout };
+        let end = Duration::from_nanos(clock::now_ns()) + timeout;
+        let end = Timespec {
+            tv_sec: i64::try_from(end.as_secs()).unwrap_or(i64::MAX),
+            tv_nsec: end.subsec_nanos().into(),
+        };
+        let flags = futex::WaitvFlags::empty();
+        let outcome = futex::waitv(&waiters, flags, Some(&end), ClockId::Monotonic);
+        if matches!(outcome, Err(Errno::NOSYS | Errno::INVAL)) {
+            std::thread::park_timeout(timeout.min(BLIND));
+        }
     }
 
     /// Wakes up to `count` sleepers on `word` and returns how many there were.

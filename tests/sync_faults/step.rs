@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::stepping::{Child, Stage, for_each_kill_point, for_each_nth_kill_point, victim};
 use brigade::Error;
-use brigade::sync::{Member, Owner};
+use brigade::sync::{Member, Owner, Ring};
 
 /// Far more than a wake-up takes, so that a test fails for a hang only.
 pub(crate) const LONG: Duration = Duration::from_secs(10);
@@ -264,6 +264,113 @@ fn a_batch_is_pushed_whole_or_not_at_all_by_a_producer_that_is_killed() {
         }
         assert!(ring.is_empty());
     });
+}
+
+#[test]
+fn the_number_of_messages_is_exact_wherever_a_producer_or_a_consumer_is_killed() {
+    for_each_nth_kill_point(2, |point| {
+        let stage = Stage::new();
+        let (doomed, heir) = (stage.owner(), stage.owner());
+        let ring = stage.bounded_ring(&heir, 3);
+        let theirs = stage.attach_ring(&doomed);
+        ring.push_batch(&["a", "b"]).unwrap();
+        let both = |mut message: Vec<u8>| {
+            theirs.push("c").unwrap();
+            theirs.pop_into(&mut message).unwrap();
+            std::mem::forget(message);
+        };
+        point.kill(victim(|| Vec::with_capacity(64), both));
+        sweep(&stage, &doomed);
+        let told = ring.len();
+        let mut held = 0;
+        while ring.try_pop().is_ok() {
+            held += 1;
+        }
+        assert_eq!((told, ring.len()), (held, 0));
+        assert_eq!(ring.try_push_batch(&["x"; 9]).unwrap(), 3, "it takes three, as ever");
+    });
+}
+
+#[test]
+fn a_producer_goes_on_whenever_the_consumer_that_makes_room_is_killed_after_it() {
+    for_each_nth_kill_point(2, |point| {
+        let stage = Stage::new();
+        let (doomed, heir) = (stage.owner(), stage.owner());
+        let ring = stage.bounded_ring(&heir, 1);
+        let theirs = stage.attach_ring(&doomed);
+        ring.push("first").unwrap();
+        let sleeper = Child::fork(|| {
+            ring.push("second").unwrap();
+            stage.done();
+        });
+        sleeper.wait_until_asleep();
+        let take = |mut message: Vec<u8>| {
+            theirs.pop_into(&mut message).unwrap();
+            std::mem::forget(message);
+        };
+        point.kill(victim(|| Vec::with_capacity(64), take));
+        sweep(&stage, &doomed);
+        if ring.pop_timeout(LONG).unwrap() == b"first" {
+            assert_eq!(ring.pop_timeout(LONG).unwrap(), b"second");
+        }
+        assert!(stage.is_done_within(LONG), "the producer hangs");
+        sleeper.join();
+        assert!(ring.is_empty());
+    });
+}
+
+/// A process that sleeps until there is something in the ring, or it is closed.
+fn poll_sleeper(stage: &Stage, ring: &Ring) -> Child {
+    let sleeper = Child::fork(|| {
+        assert!(ring.poll(LONG));
+        stage.done();
+    });
+    sleeper.wait_until_asleep();
+    sleeper
+}
+
+#[test]
+fn who_waits_for_a_ring_hears_of_its_closing_whenever_the_closer_is_killed_after_it() {
+    for_each_kill_point(|point| {
+        let stage = Stage::new();
+        let (doomed, heir) = (stage.owner(), stage.owner());
+        let ring = stage.ring(&heir, 100);
+        let theirs = stage.attach_ring(&doomed);
+        let sleeper = poll_sleeper(&stage, &ring);
+        point.kill(victim(|| (), |()| theirs.close().unwrap()));
+        sweep(&stage, &doomed);
+        ring.try_push("or a message").map_or_else(
+            |refused| assert!(matches!(refused.error, Error::Closed { .. })),
+            |()| assert!(!ring.is_closed()),
+        );
+        assert!(stage.is_done_within(LONG), "the waiter hangs");
+        sleeper.join();
+    });
+}
+
+/// The negative control of the test above.
+#[test]
+fn a_closing_swept_without_the_wake_up_leaves_a_waiter_hanging_at_some_points() {
+    let mut hung = 0;
+    for_each_kill_point(|point| {
+        let stage = Stage::new();
+        let (doomed, heir) = (stage.owner(), stage.owner());
+        let ring = stage.ring(&heir, 100);
+        let theirs = stage.attach_ring(&doomed);
+        let sleeper = poll_sleeper(&stage, &ring);
+        point.kill(victim(|| (), |()| theirs.close().unwrap()));
+        mark_only(&stage, &doomed);
+        if ring.is_closed() && !stage.is_done_within(SHORT) {
+            hung += 1;
+        }
+        sweep(&stage, &doomed);
+        if !ring.is_closed() {
+            ring.close().unwrap();
+        }
+        assert!(stage.is_done_within(LONG), "the wake-up is all that was missing");
+        sleeper.join();
+    });
+    assert!(hung > 0, "no point between the closing and the wake-up was found");
 }
 
 #[test]

@@ -93,6 +93,12 @@ impl Stage {
         unsafe { Ring::create(self.at(RING_OFFSET), capacity_bytes, owner) }.unwrap()
     }
 
+    /// A ring for so many messages of a few bytes.
+    pub(crate) fn bounded_ring(&self, owner: &Owner, messages_max: u64) -> Ring {
+        // SAFETY: in the mapping, which lives as long as the stage.
+        unsafe { Ring::create_bounded(self.at(RING_OFFSET), 1000, messages_max, owner) }.unwrap()
+    }
+
     pub(crate) fn attach_ring(&self, owner: &Owner) -> Ring {
         let room = PAGE_BYTES - RING_OFFSET;
         // SAFETY: in the mapping, which lives as long as the stage.

@@ -355,7 +355,7 @@ impl OwnerTable {
 
     /// Whether the owner of `token` lives. One that is not in the table does not: it claimed an
     /// entry before its first lock, and lost it only after a sweep.
-    pub(in crate::sync) fn lives(&self, token: Token) -> bool {
+    pub(crate) fn lives(&self, token: Token) -> bool {
         self.owners().iter().any(|entry| {
             match unpack_identity(entry.identity.load(Ordering::Acquire)) {
                 Some((pid, claimed)) if claimed == token => entry_lives(entry, pid, token),

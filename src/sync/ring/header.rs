@@ -4,6 +4,7 @@
 use std::ptr::NonNull;
 
 use super::record;
+use super::tally::Tally;
 use crate::atomics::{AtomicU32, AtomicU64, Ordering};
 use crate::error::{Error, Result};
 use crate::sync::eventcount::EventCount;
@@ -25,12 +26,21 @@ pub(in crate::sync) struct LockPlace {
     rest: [AtomicU32; PLACE_REST],
 }
 
+/// What a side's lock holder writes: the lock, and how many messages went through.
+#[repr(C)]
+#[derive(Debug)]
+pub(in crate::sync) struct Side {
+    pub(super) lock: LockPlace,
+    pub(super) tally: Tally,
+}
+
 /// What both sides read often and hardly anybody writes.
 #[repr(C)]
 #[derive(Debug)]
 pub(super) struct Rare {
     pub(super) magic: AtomicU64,
     pub(super) data_bytes: AtomicU64,
+    pub(super) messages_max: AtomicU64,
     lock_kind: AtomicU32,
     pub(super) closed: AtomicU32,
     pub(super) filled: EventCount,
@@ -43,14 +53,17 @@ pub(super) struct Rare {
 /// |---|---|---|---|---|
 /// | `rare.magic` | creator, last | attachers | Release / Acquire | ring is not published |
 /// | `rare.data_bytes` | creator, once | attachers | `magic` | the same |
+/// | `rare.messages_max` | creator, once | attachers | `magic` | the same |
 /// | `rare.lock_kind` | creator, once | attachers | `magic` | the same |
 /// | `rare.closed` | closers, only upwards | all | push lock (drain) | the ring stays open |
 /// | `rare.filled` | see `EventCount` | all | compare-and-swap | sweeps wake consumers |
 /// | `rare.drained` | see `EventCount` | all | compare-and-swap | sweeps wake producers |
-/// | `push_lock` | producers | producers | see the lock | a sweep frees it |
+/// | `push.lock` | producers | producers | see the lock | a sweep frees it |
+/// | `push.tally` | producers | all | push lock | see `Tally` |
 /// | `tail` | producers | all | push lock | message was committed, |
 /// |  |  |  |  | or never was |
-/// | `pop_lock` | consumers | consumers | see the lock | a sweep frees it |
+/// | `pop.lock` | consumers | consumers | see the lock | a sweep frees it |
+/// | `pop.tally` | consumers | all | pop lock | see `Tally` |
 /// | `head` | consumers | all | pop lock | message was consumed, |
 /// |  |  |  |  | or is still there |
 ///
@@ -59,9 +72,9 @@ pub(super) struct Rare {
 #[derive(Debug)]
 pub(in crate::sync) struct RingHeader {
     pub(super) rare: Line<Rare>,
-    pub(super) push_lock: Line<LockPlace>,
+    pub(super) push: Line<Side>,
     pub(super) tail: Line<AtomicU64>,
-    pub(super) pop_lock: Line<LockPlace>,
+    pub(super) pop: Line<Side>,
     pub(super) head: Line<AtomicU64>,
 }
 
@@ -73,7 +86,7 @@ const _: () = {
     assert!(std::mem::offset_of!(RingHeader, head) == 512);
 };
 
-pub(super) const MAGIC: u64 = u64::from_le_bytes(*b"brigrng1");
+pub(super) const MAGIC: u64 = u64::from_le_bytes(*b"brigrng2");
 
 /// States of `closed`. It only grows, and any larger number counts as the last.
 pub(super) const OPEN: u32 = 0;
@@ -90,22 +103,24 @@ pub(in crate::sync) enum LockKind {
 
 impl RingHeader {
     pub(in crate::sync) fn new(data_bytes: u64, kind: LockKind) -> RingHeader {
-        let place = || {
+        let side = || {
             let rest = std::array::from_fn(|_| AtomicU32::new(0));
-            Line(LockPlace { word: LockWord::new(), rest })
+            let lock = LockPlace { word: LockWord::new(), rest };
+            Line(Side { lock, tally: Tally::new() })
         };
         RingHeader {
             rare: Line(Rare {
                 magic: AtomicU64::new(0),
                 data_bytes: AtomicU64::new(data_bytes),
+                messages_max: AtomicU64::new(u64::MAX),
                 lock_kind: AtomicU32::new(kind as u32),
                 closed: AtomicU32::new(OPEN),
                 filled: EventCount::new(),
                 drained: EventCount::new(),
             }),
-            push_lock: place(),
+            push: side(),
             tail: Line(AtomicU64::new(0)),
-            pop_lock: place(),
+            pop: side(),
             head: Line(AtomicU64::new(0)),
         }
     }
@@ -144,7 +159,7 @@ pub(in crate::sync) fn data_of(header: NonNull<RingHeader>) -> (NonNull<AtomicU6
 pub(in crate::sync) fn lock_places(header: NonNull<RingHeader>) -> [NonNull<LockPlace>; 2] {
     // SAFETY: a valid header, which the callers have written or checked.
     let shared = unsafe { header.as_ref() };
-    [NonNull::from(&shared.push_lock.0), NonNull::from(&shared.pop_lock.0)]
+    [NonNull::from(&shared.push.0.lock), NonNull::from(&shared.pop.0.lock)]
 }
 
 /// The header at `place` and its words of data, checked against `place_bytes`.

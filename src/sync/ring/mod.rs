@@ -40,6 +40,7 @@ mod pop;
 mod push;
 mod record;
 mod span;
+mod tally;
 #[cfg(all(test, not(loom)))]
 mod tests;
 
@@ -58,6 +59,8 @@ pub use push::{BatchError, PushError, Reserved};
 use span::Span;
 
 use super::directory::WordKind;
+#[cfg(not(loom))]
+use super::eventcount::EventCount;
 use super::lock::{LockGuard, RobustLock};
 use super::owner::Owner;
 use super::patience::{Patience, Watch};
@@ -116,6 +119,7 @@ pub struct Ring<L: RingLock = RobustLock> {
     header: NonNull<RingHeader>,
     span: Span,
     data_bytes: u64,
+    messages_max: u64,
     watch: Watch,
     push_lock: L,
     pop_lock: L,
@@ -123,6 +127,8 @@ pub struct Ring<L: RingLock = RobustLock> {
     seen_head: Line<AtomicU64>,
     /// A `tail` that was read under the pop lock. The real one may be further.
     seen_tail: Line<AtomicU64>,
+    /// How many messages had been popped when somebody looked. It may be more.
+    seen_popped: Line<AtomicU64>,
 }
 
 // SAFETY: header and data are atomics, valid wherever the ring goes by the contract of
@@ -136,6 +142,7 @@ impl<L: RingLock> fmt::Debug for Ring<L> {
         let (head, tail) = self.positions();
         f.debug_struct("Ring")
             .field("capacity_bytes", &self.capacity_bytes())
+            .field("len", &self.len())
             .field("head", &head)
             .field("tail", &tail)
             .field("closed", &self.is_closed())
@@ -184,7 +191,33 @@ impl Ring<RobustLock> {
     #[cfg(not(loom))]
     pub unsafe fn create(place: NonNull<u8>, capacity_bytes: usize, owner: &Owner) -> Result<Self> {
         // SAFETY: the caller's promise.
+        unsafe { Ring::create_bounded(place, capacity_bytes, u64::MAX, owner) }
+    }
+
+    /// As [`create`](Ring::create), and the ring is full when it holds `messages_max` messages,
+    /// whatever their size.
+    ///
+    /// # Errors
+    ///
+    /// As for [`create`](Ring::create), and [`Error::InvalidArgument`] if `messages_max` is 0.
+    ///
+    /// # Safety
+    ///
+    /// - As for [`create`](Ring::create).
+    #[cfg(not(loom))]
+    pub unsafe fn create_bounded(
+        place: NonNull<u8>,
+        capacity_bytes: usize,
+        messages_max: u64,
+        owner: &Owner,
+    ) -> Result<Self> {
+        if messages_max == 0 {
+            return Err(Error::invalid("the capacity of a ring", "0 messages", "at least 1"));
+        }
+        // SAFETY: the caller's promise.
         let header = unsafe { write_header(place, capacity_bytes, LockKind::Robust) }?;
+        // SAFETY: written above. Relaxed: published by the magic number.
+        unsafe { header.as_ref() }.rare.0.messages_max.store(messages_max, Ordering::Relaxed);
         // SAFETY: written above; the data follows it, by the caller's promise.
         let ring = unsafe { Ring::robust(header, data_of(header), owner) };
         ring.register(owner)?;
@@ -224,7 +257,7 @@ impl Ring<RobustLock> {
         // SAFETY: valid, by the contract.
         let shared = unsafe { header.as_ref() };
         let [push_lock, pop_lock] =
-            [&shared.push_lock.0.word, &shared.pop_lock.0.word].map(|word| {
+            [&shared.push.0.lock.word, &shared.pop.0.lock.word].map(|word| {
                 // SAFETY: in the header, valid as long as the ring is.
                 unsafe { RobustLock::new(NonNull::from(word), owner) }
             });
@@ -264,16 +297,20 @@ impl<L: RingLock> Ring<L> {
     ) -> Self {
         // SAFETY: the contract.
         let span = unsafe { Span::new(data, words) };
+        // SAFETY: the contract. Relaxed: written by its creator before it was published.
+        let messages_max = unsafe { header.as_ref() }.rare.0.messages_max.load(Ordering::Relaxed);
         let seen = || Line(AtomicU64::new(0));
         Ring {
             header,
             span,
             data_bytes: words as u64 * record::WORD_BYTES,
+            messages_max,
             watch,
             push_lock,
             pop_lock,
             seen_head: seen(),
             seen_tail: seen(),
+            seen_popped: seen(),
         }
     }
 
@@ -292,6 +329,66 @@ impl<L: RingLock> Ring<L> {
     #[must_use]
     pub fn capacity_bytes(&self) -> u64 {
         (self.data_bytes - record::WORD_BYTES).min(record::LENGTH_MAX)
+    }
+
+    /// How many messages the ring holds at most, whatever their size; `u64::MAX` if only their
+    /// bytes count.
+    #[must_use]
+    pub fn messages_max(&self) -> u64 {
+        self.messages_max
+    }
+
+    /// How many messages there are. More may have come or gone before the caller has looked at the
+    /// answer.
+    #[must_use]
+    pub fn len(&self) -> u64 {
+        // Popped first: what is taken meanwhile then only makes the answer larger.
+        let popped = self.popped();
+        let most = self.data_bytes / record::WORD_BYTES;
+        let used = self.pushed().wrapping_sub(popped);
+        if self.is_empty() { 0 } else { used.clamp(1, most) }
+    }
+
+    /// How many messages were ever pushed.
+    pub(crate) fn pushed(&self) -> u64 {
+        self.header().push.0.tally.read(&self.header().tail.0)
+    }
+
+    /// How many messages were ever popped.
+    pub(crate) fn popped(&self) -> u64 {
+        self.header().pop.0.tally.read(&self.header().head.0)
+    }
+
+    /// Whether a message of 8 bytes would have to wait for room. There may be some before the
+    /// caller has looked at the answer.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        let (head, tail) = self.positions();
+        let room = self.data_bytes.wrapping_sub(tail.wrapping_sub(head));
+        room < record::record_bytes(8) || self.len() >= self.messages_max
+    }
+
+    /// Whether a consumer would not have to wait: there is a message, or the ring is closed.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        // Before the look at the positions, as in `attempt_message`.
+        let state = self.state();
+        state != OPEN || !self.is_empty()
+    }
+
+    /// Waits until there is a message or the ring is closed, at most for `timeout`; whether it is
+    /// so. Another consumer may take the message first.
+    #[must_use]
+    pub fn poll(&self, timeout: Duration) -> bool {
+        let patience = if timeout.is_zero() { Patience::Never } else { Patience::lasting(timeout) };
+        let attempt = |_| self.is_ready().then_some(());
+        self.header().rare.0.filled.wait_for(patience, self.watch, attempt).is_some()
+    }
+
+    /// What consumers sleep on.
+    #[cfg(not(loom))]
+    pub(crate) fn filled(&self) -> &EventCount {
+        &self.header().rare.0.filled
     }
 
     /// Whether there is no message. One may arrive before the caller has looked at the answer.
@@ -316,6 +413,13 @@ impl<L: RingLock> Ring<L> {
         drop(guard);
         self.notify_all();
         Ok(())
+    }
+
+    /// As [`close`](Ring::close), without waiting for producers: when there is none left.
+    #[cfg(not(loom))]
+    pub(crate) fn close_without_producers(&self) {
+        self.close_as(DRAINING);
+        self.notify_all();
     }
 
     /// Closes the ring for all, at once. Messages in it are lost.
@@ -374,7 +478,7 @@ impl<L: RingLock> Ring<L> {
                 Patience::Never => Some(Instant::now() + TRY_LOCK_TIME),
                 Patience::Until(end) => Some(end),
                 Patience::Endless => None,
-                #[cfg(all(test, loom))]
+                // Who counts sleeps will sleep for this one too; its holder is gone by then.
                 Patience::Sleeps(_) => None,
             }),
         }

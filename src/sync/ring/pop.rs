@@ -59,10 +59,17 @@ struct Popping<'a, L: RingLock + 'a> {
 }
 
 impl<L: RingLock> Popping<'_, L> {
-    /// Frees everything up to `head` and gives the lock up.
+    /// How many messages were ever popped.
     #[inline]
-    fn commit(self, head: u64) {
+    fn popped(&self) -> u64 {
+        self.ring.header().pop.0.tally.count(self.head)
+    }
+
+    /// Frees everything up to `head`, `messages` messages, and gives the lock up.
+    #[inline]
+    fn commit(self, head: u64, messages: u64) {
         let header = self.ring.header();
+        header.pop.0.tally.prepare(self.head, self.popped().wrapping_add(messages));
         // Release pairs with the Acquire in `Ring::has_room`: we have done reading.
         header.head.0.store(head, Ordering::Release);
         drop(self.guard);
@@ -142,6 +149,18 @@ impl<L: RingLock> Ring<L> {
         self.pop_within(message, Patience::lasting(timeout), || timed_out(timeout))
     }
 
+    /// As [`pop_into`](Ring::pop_into), as long as `patience` lasts.
+    #[cfg(not(loom))]
+    pub(crate) fn pop_patiently(&self, message: &mut Vec<u8>, patience: Patience) -> Result<()> {
+        self.pop_within(message, patience, || timed_out(Duration::ZERO))
+    }
+
+    /// As [`read`](Ring::read), as long as `patience` lasts.
+    #[cfg(not(loom))]
+    pub(crate) fn read_patiently(&self, patience: Patience) -> Result<Message<'_, L>> {
+        self.read_within(patience, || timed_out(Duration::ZERO))
+    }
+
     #[inline]
     fn pop_within(
         &self,
@@ -153,7 +172,7 @@ impl<L: RingLock> Ring<L> {
         let Some(popping) = self.message(patience)? else { return Err(refusal()) };
         self.span.append(popping.start(), popping.length, message);
         let next = popping.head.wrapping_add(record::record_bytes(popping.length as u64));
-        popping.commit(next);
+        popping.commit(next, 1);
         Ok(())
     }
 
@@ -216,7 +235,7 @@ impl<L: RingLock> Ring<L> {
                 Ok(None) | Err(_) => break,
             }
         }
-        popping.commit(head);
+        popping.commit(head, batch.len() as u64);
         Ok(())
     }
 
@@ -386,11 +405,16 @@ impl<'a, L: RingLock> Message<'a, L> {
         (first, unsafe { second.as_ref() })
     }
 
+    /// How many messages were taken before this one.
+    pub(crate) fn number(&self) -> u64 {
+        self.popping.popped()
+    }
+
     /// Takes the message out of the ring.
     pub fn consume(self) {
         let length = self.popping.length as u64;
         let next = self.popping.head.wrapping_add(record::record_bytes(length));
-        self.popping.commit(next);
+        self.popping.commit(next, 1);
     }
 }
 

@@ -58,13 +58,16 @@ struct Pushing<'a, L: RingLock + 'a> {
     ring: &'a Ring<L>,
     guard: L::Guard<'a>,
     tail: u64,
+    /// How many messages were ever pushed.
+    pushed: u64,
 }
 
 impl<L: RingLock> Pushing<'_, L> {
-    /// Makes everything up to `tail` visible and gives the lock up.
+    /// Makes everything up to `tail` visible, `messages` messages, and gives the lock up.
     #[inline]
-    fn commit(self, tail: u64) {
+    fn commit(self, tail: u64, messages: u64) {
         let header = self.ring.header();
+        header.push.0.tally.prepare(self.tail, self.pushed.wrapping_add(messages));
         // The commit. Release pairs with the Acquire in `Ring::arrived`.
         header.tail.0.store(tail, Ordering::Release);
         drop(self.guard);
@@ -120,19 +123,25 @@ impl<L: RingLock> Ring<L> {
         }
     }
 
+    /// As [`push`](Ring::push), as long as `patience` lasts.
+    #[cfg(not(loom))]
+    pub(crate) fn push_patiently(&self, message: &[u8], patience: Patience) -> Result<()> {
+        self.push_within(message, patience, |_| timed_out(Duration::ZERO))
+    }
+
     #[inline]
     fn push_within(
         &self,
         message: &[u8],
         patience: Patience,
-        refusal: impl FnOnce(u64) -> Error,
+        refusal: impl FnOnce(&Self) -> Error,
     ) -> Result<()> {
         let length = self.check_length(message.len())?;
         let Some(pushing) = self.room(record::record_bytes(length), patience)? else {
-            return Err(refusal(self.data_bytes));
+            return Err(refusal(self));
         };
         let end = self.write_record(pushing.tail, message);
-        pushing.commit(end);
+        pushing.commit(end, 1);
         Ok(())
     }
 
@@ -174,7 +183,7 @@ impl<L: RingLock> Ring<L> {
             return Ok(0);
         }
         match self.push_some(messages, Patience::Never)? {
-            0 => Err(full(self.data_bytes)),
+            0 => Err(full(self)),
             pushed => Ok(pushed),
         }
     }
@@ -183,12 +192,12 @@ impl<L: RingLock> Ring<L> {
         &self,
         messages: &[B],
         patience: Patience,
-        refusal: impl FnOnce(u64) -> Error,
+        refusal: impl FnOnce(&Self) -> Error,
     ) -> std::result::Result<(), BatchError> {
         let mut pushed = 0;
         while pushed < messages.len() {
             match self.push_some(&messages[pushed..], patience) {
-                Ok(0) => return Err(BatchError { pushed, error: refusal(self.data_bytes) }),
+                Ok(0) => return Err(BatchError { pushed, error: refusal(self) }),
                 Ok(more) => pushed += more,
                 Err(error) => return Err(BatchError { pushed, error }),
             }
@@ -207,14 +216,15 @@ impl<L: RingLock> Ring<L> {
         for message in messages {
             let message = message.as_ref();
             let Ok(length) = self.check_length(message.len()) else { break };
-            if !self.has_room(end, record::record_bytes(length))? {
+            let count = pushing.pushed.wrapping_add(pushed);
+            if !self.has_room(end, record::record_bytes(length))? || !self.admits(count)? {
                 break;
             }
             end = self.write_record(end, message);
             pushed += 1;
         }
-        pushing.commit(end);
-        Ok(pushed)
+        pushing.commit(end, pushed);
+        usize::try_from(pushed).map_err(|_| full(self))
     }
 
     /// Reserves room for a message of `length` bytes, to be written in place; waits for room,
@@ -249,12 +259,12 @@ impl<L: RingLock> Ring<L> {
         &self,
         length: usize,
         patience: Patience,
-        refusal: impl FnOnce(u64) -> Error,
+        refusal: impl FnOnce(&Self) -> Error,
     ) -> Result<Reserved<'_, L>> {
         let bytes = record::record_bytes(self.check_length(length)?);
         match self.room(bytes, patience)? {
             Some(pushing) => Ok(Reserved { pushing, length }),
-            None => Err(refusal(self.data_bytes)),
+            None => Err(refusal(self)),
         }
     }
 
@@ -288,7 +298,8 @@ impl<L: RingLock> Ring<L> {
         // A waiter looks before it takes the lock, so as not to disturb those who work.
         if look_first && self.state() == OPEN {
             let (head, tail) = self.positions();
-            if self.data_bytes.wrapping_sub(tail.wrapping_sub(head)) < bytes {
+            let is_full = self.messages_max != u64::MAX && self.len() >= self.messages_max;
+            if is_full || self.data_bytes.wrapping_sub(tail.wrapping_sub(head)) < bytes {
                 return Ok(None);
             }
         }
@@ -298,8 +309,30 @@ impl<L: RingLock> Ring<L> {
         }
         // Relaxed: written under the lock that we hold.
         let tail = self.header().tail.0.load(Ordering::Relaxed);
-        let has_room = self.has_room(tail, bytes)?;
-        Ok(has_room.then_some(Pushing { ring: self, guard, tail }))
+        let pushed = self.header().push.0.tally.count(tail);
+        let has_room = self.has_room(tail, bytes)? && self.admits(pushed)?;
+        Ok(has_room.then_some(Pushing { ring: self, guard, tail, pushed }))
+    }
+
+    /// Whether one more message may come after the `pushed` that ever came. Under the push lock.
+    #[inline]
+    fn admits(&self, pushed: u64) -> Result<bool> {
+        if self.messages_max == u64::MAX {
+            return Ok(true);
+        }
+        // Relaxed: a count of a moment ago only makes the ring look fuller.
+        let seen = pushed.wrapping_sub(self.seen_popped.0.load(Ordering::Relaxed));
+        if seen < self.messages_max {
+            return Ok(true);
+        }
+        let popped = self.popped();
+        self.seen_popped.0.store(popped, Ordering::Relaxed);
+        let held = pushed.wrapping_sub(popped);
+        if held > self.data_bytes / record::WORD_BYTES {
+            let found = format!("{pushed} messages pushed and {popped} popped");
+            return Err(Error::Corrupt { what: "the ring", found });
+        }
+        Ok(held < self.messages_max)
     }
 
     /// Whether a record of `bytes` fits at `tail`. Under the push lock.
@@ -396,13 +429,17 @@ impl<'a, L: RingLock> Reserved<'a, L> {
         assert!(length <= self.length, "{length} bytes of a reservation of {}", self.length);
         let tail = self.pushing.tail;
         self.pushing.ring.span.store(tail, record::pack(length as u64, tail));
-        self.pushing.commit(tail.wrapping_add(record::record_bytes(length as u64)));
+        self.pushing.commit(tail.wrapping_add(record::record_bytes(length as u64)), 1);
     }
 }
 
 #[cold]
-fn full(data_bytes: u64) -> Error {
-    Error::Full { what: "the ring", capacity: format!("{data_bytes} bytes") }
+fn full<L: RingLock>(ring: &Ring<L>) -> Error {
+    let capacity = match ring.messages_max {
+        u64::MAX => format!("{} bytes", ring.data_bytes),
+        messages => format!("{messages} messages, {} bytes", ring.data_bytes),
+    };
+    Error::Full { what: "the ring", capacity }
 }
 
 #[cold]

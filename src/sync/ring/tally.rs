@@ -1,0 +1,142 @@
+//! A count that changes together with a position.
+//!
+//! A ring's sides commit by one store, of `tail` or `head`. How many messages that was must not be
+//! off by one for ever if a process dies between that store and the next, so the count is written
+//! before the commit, in such a way that the commit itself switches it over:
+//!
+//! | `before` is the position | the count is |
+//! |---|---|
+//! | no | `new` |
+//! | yes | `old` |
+//!
+//! 1. `old = new`
+//! 2. `before = position`
+//! 3. `new = old + n`
+//! 4. The position is stored.
+//!
+//! Up to step 3 the count is what it was, whatever is killed; with step 4 it is `new`. All four are
+//! done under the side's lock. Who reads without the lock reads in the other order, and again if
+//! the position changed meanwhile.
+
+use crate::atomics::{AtomicU64, Ordering};
+
+/// The words, zero at first.
+///
+/// | field    | written by            | read by | guard           | if the writer dies        |
+/// |----------|-----------------------|---------|-----------------|---------------------------|
+/// | `before` | holder of side's lock | all     | order of stores | see the table of the file |
+/// | `old`    | holder of side's lock | all     | order of stores | the same                  |
+/// | `new`    | holder of side's lock | all     | order of stores | the same                  |
+#[repr(C)]
+#[derive(Debug)]
+pub(super) struct Tally {
+    before: AtomicU64,
+    old: AtomicU64,
+    new: AtomicU64,
+}
+
+#[cfg(not(loom))]
+const _: () = assert!(size_of::<Tally>() == 24);
+
+/// How often a reader without the lock looks again.
+const LOOKS_MAX: u32 = if cfg!(loom) { 1 } else { 100 };
+
+impl Tally {
+    pub(super) fn new() -> Tally {
+        Tally { before: AtomicU64::new(0), old: AtomicU64::new(0), new: AtomicU64::new(0) }
+    }
+
+    /// The count at `position`, under the lock.
+    #[inline]
+    pub(super) fn count(&self, position: u64) -> u64 {
+        // Relaxed: written under the lock that the caller holds.
+        let word =
+            if self.before.load(Ordering::Relaxed) == position { &self.old } else { &self.new };
+        word.load(Ordering::Relaxed)
+    }
+
+    /// Under the lock: when `position` is replaced by another, the count will be `count`.
+    #[inline]
+    pub(super) fn prepare(&self, position: u64, count: u64) {
+        let old = self.count(position);
+        // Release, each: nobody may see, and no death may leave, a later store without an earlier.
+        // Pairs with the Acquire in `read`.
+        self.old.store(old, Ordering::Release);
+        self.before.store(position, Ordering::Release);
+        self.new.store(count, Ordering::Release);
+    }
+
+    /// The count and the position that it belongs to, without the lock; if both change all the
+    /// time, a count of a moment ago.
+    pub(super) fn read(&self, position: &AtomicU64) -> u64 {
+        let mut lowest = 0;
+        for _ in 0..LOOKS_MAX {
+            // Acquire, each: in this order. Pairs with the Releases in `prepare`.
+            let at = position.load(Ordering::Acquire);
+            let new = self.new.load(Ordering::Acquire);
+            let is_before = self.before.load(Ordering::Acquire) == at;
+            let old = self.old.load(Ordering::Acquire);
+            lowest = old.min(new);
+            if position.load(Ordering::Relaxed) == at {
+                return if is_before { old } else { new };
+            }
+        }
+        lowest
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn a_count_is_that_of_its_position_whichever_store_was_the_last(
+            steps in proptest::collection::vec((1u64..100, 1u64..9, 0u32..5), 1..30),
+        ) {
+            let (tally, position) = (Tally::new(), AtomicU64::new(0));
+            let mut count = 0;
+            for (bytes, messages, stores) in steps {
+                let at = position.load(Ordering::Relaxed);
+                let old = tally.count(at);
+                // The stores of `prepare` and the commit, up to a death.
+                let all: [(&AtomicU64, u64); 4] = [
+                    (&tally.old, old),
+                    (&tally.before, at),
+                    (&tally.new, old + messages),
+                    (&position, at + bytes),
+                ];
+                for (word, value) in all.into_iter().take(stores as usize) {
+                    word.store(value, Ordering::Relaxed);
+                }
+                count += if stores == 4 { messages } else { 0 };
+                prop_assert_eq!(tally.count(position.load(Ordering::Relaxed)), count);
+                prop_assert_eq!(tally.read(&position), count);
+            }
+        }
+    }
+
+    #[test]
+    fn who_reads_without_the_lock_never_sees_more_than_was_committed() {
+        const ROUNDS: u64 = 200_000;
+        let (tally, position, committed) = (Tally::new(), AtomicU64::new(8), AtomicU64::new(0));
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                for round in 1..=ROUNDS {
+                    let at = position.load(Ordering::Relaxed);
+                    tally.prepare(at, round);
+                    committed.store(round, Ordering::SeqCst);
+                    position.store(at + 8, Ordering::Release);
+                }
+            });
+            let mut last = 0;
+            while last < ROUNDS {
+                let count = tally.read(&position);
+                assert!(count <= committed.load(Ordering::SeqCst));
+                last = last.max(count);
+            }
+        });
+        assert_eq!(tally.count(position.load(Ordering::Relaxed)), ROUNDS);
+    }
+}
