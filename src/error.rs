@@ -204,6 +204,16 @@ pub enum Error {
         /// How long.
         after: Duration,
     },
+    /// A message could not be encoded or decoded.
+    #[error("the {what} could not be {action}: {reason}")]
+    Codec {
+        /// `message`, mostly.
+        what: &'static str,
+        /// `encoded` or `decoded`.
+        action: &'static str,
+        /// What the codec said.
+        reason: String,
+    },
     /// A task did not return a value.
     #[error(transparent)]
     Task(#[from] TaskError),

@@ -114,6 +114,8 @@ mod shape;
 
 #[cfg(not(loom))]
 mod array;
+#[cfg(not(loom))]
+mod channel;
 /// The one part of `pool/` that loom models; the rest lies over raw shared memory.
 #[cfg(loom)]
 #[path = "pool/claim.rs"]
@@ -151,6 +153,10 @@ pub mod failpoint {
 pub use array::{
     Element, Frozen, LentNamed, LentNamedMut, MappedArray, MappedArrayMut, NamedArray, OwnedChunk,
     Refused, SharedArray,
+};
+#[cfg(not(loom))]
+pub use channel::{
+    Connection, JoinableQueue, Pipe, PipeBuilder, Queue, QueueBuilder, SimpleQueue, Waitable, wait_any,
 };
 #[cfg(not(loom))]
 pub use compute::{Matrix, MatrixMut, Product, Scalar, SharedBigUint};

@@ -36,7 +36,7 @@ use crate::region::arena::Span;
 use crate::region::windows::Windows;
 
 /// Why a handle could not cross, in words for the codec's error.
-pub(super) type Refusal = String;
+pub(crate) type Refusal = String;
 
 /// Handles made by [`decode`] in this process that are still alive.
 static LIVE_HANDLES: AtomicUsize = AtomicUsize::new(0);
@@ -336,19 +336,22 @@ pub(crate) fn take_chunk<T: Pod>(
     })
 }
 
-/// Leases a host's control memory, once for each time it is met: `hold` may say how often. In a
-/// worker, names it on its way back.
+/// Leases a host's control memory, once for each time it is met. `hold` makes what the lease keeps
+/// beside it, and is told whether several workers may decode it. In a worker, names the memory on
+/// its way back, without a `hold`.
 pub(crate) fn lend_control(
     memory: &Memory,
-    hold: impl FnOnce() -> Result<Option<Hold>, Refusal>,
+    hold: Option<&dyn Fn(bool) -> crate::error::Result<Hold>>,
 ) -> Result<ControlTicket, Refusal> {
     memory.check().map_err(|error| error.to_string())?;
     let (arena_id, offset, _) = memory.address();
     CONTEXT.with_borrow_mut(|context| {
+        let is_shared = matches!(context, Some(Context::EncodeKept(_)));
         match context {
             Some(Context::Encode(leases) | Context::EncodeKept(leases)) if memory.is_own() => {
-                let hold = hold()?;
-                push(leases, Right::Control { memory: memory.clone(), hold }, 1)?;
+                let hold = hold.map(|hold| hold(is_shared)).transpose();
+                let hold = hold.map_err(|error| error.to_string())?;
+                push(leases, Right::Control { memory: memory.clone(), _hold: hold }, 1)?;
             }
             Some(Context::EncodeBack { .. }) if !memory.is_own() => {}
             Some(Context::EncodeBack { .. }) => return Err(made_inside()),

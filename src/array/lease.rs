@@ -1,4 +1,6 @@
-//! What a worker is lent, as the host keeps it and as the worker sees it.
+//! What a worker is lent.
+//!
+//! As the host keeps it, and as the worker sees it.
 
 use std::sync::{Arc, PoisonError};
 
@@ -20,7 +22,7 @@ pub(crate) struct Lease {
 pub(super) enum Right {
     Frozen(Arc<Span>),
     Owned { part: Part, home: Home },
-    Control { memory: Memory, hold: Option<Hold> },
+    Control { memory: Memory, _hold: Option<Hold> },
 }
 
 /// What a lease of control memory keeps beside the memory, and drops with itself.

@@ -69,6 +69,13 @@ pub(crate) struct ControlTicket {
     pub(super) tag: u64,
 }
 
+impl ControlTicket {
+    /// The primitive's own number, as the sender has it.
+    pub(crate) fn tag(&self) -> u64 {
+        self.tag
+    }
+}
+
 /// How a handle of control memory crosses.
 #[derive(Debug, Serialize, Deserialize)]
 enum Crossing {
@@ -93,7 +100,7 @@ pub(crate) fn serialize_control<S: Serializer>(
         memory.check().map_err(S::Error::custom)?;
         return Crossing::Named(name.to_owned()).serialize(serializer);
     }
-    match handoff::lend_control(memory, || Ok(None)) {
+    match handoff::lend_control(memory, None) {
         Ok(ticket) => Crossing::Lent(ticket).serialize(serializer),
         Err(refusal) => Err(S::Error::custom(handoff::noted(refusal))),
     }

@@ -1,0 +1,124 @@
+//! Waiting for several channels at once.
+
+use std::time::Duration;
+
+use crate::channel::connection::Connection;
+use crate::channel::joinable::JoinableQueue;
+use crate::channel::queue::Queue;
+use crate::channel::simple::SimpleQueue;
+use crate::error::Result;
+use crate::sync::{Backoff, Patience, Ring, Watch};
+use crate::sys::futex;
+
+mod sealed {
+    use crate::error::Result;
+    use crate::sync::Ring;
+
+    #[expect(unnameable_types, reason = "what cannot be named cannot be implemented elsewhere")]
+    pub trait Sealed {
+        /// The ring that there may be something in.
+        fn watched(&self) -> Result<&Ring>;
+
+        /// Notices the death of who should have put something in.
+        fn look_after(&self) {}
+    }
+}
+use sealed::Sealed;
+
+/// What [`wait_any`] can wait for: connections that receive, and queues; implemented by this crate.
+pub trait Waitable: Sealed {}
+
+impl<T> Waitable for Queue<T> {}
+impl<T> Waitable for JoinableQueue<T> {}
+impl<T> Waitable for SimpleQueue<T> {}
+impl Waitable for Connection {}
+
+impl<T> Sealed for Queue<T> {
+    fn watched(&self) -> Result<&Ring> {
+        self.tube().ring()
+    }
+}
+
+impl<T> Sealed for JoinableQueue<T> {
+    fn watched(&self) -> Result<&Ring> {
+        self.tube().ring()
+    }
+}
+
+impl<T> Sealed for SimpleQueue<T> {
+    fn watched(&self) -> Result<&Ring> {
+        self.tube().ring()
+    }
+}
+
+impl Sealed for Connection {
+    fn watched(&self) -> Result<&Ring> {
+        Connection::watched(self)
+    }
+
+    fn look_after(&self) {
+        self.look_after_peer();
+    }
+}
+
+/// Waits until something can be received, or got, from any of `many`, at most for `timeout` if
+/// there is one. Returns the indices of all that are ready, in order; none if the time is over.
+///
+/// Ready is also what is closed: then `get` or `recv` says so at once. Another consumer may be
+/// faster, so use `try_get` or `try_recv` where there are several.
+///
+/// # Errors
+///
+/// [`Error::InvalidArgument`](crate::Error::InvalidArgument) for a connection that only sends;
+/// [`Error::Closed`](crate::Error::Closed) for a handle in a child that was forked from the process
+/// that made it.
+///
+/// # Examples
+///
+/// ```
+/// use std::time::Duration;
+/// use brigade::{Pipe, Queue, wait_any};
+/// let (orders, (bell, waiter)) = (Queue::<u32>::new(4)?, Pipe::duplex()?);
+/// assert_eq!(wait_any(&[&orders, &bell], Some(Duration::ZERO))?, []);
+/// waiter.send("table six")?;
+/// assert_eq!(wait_any(&[&orders, &bell], None)?, [1]);
+/// orders.put(7)?;
+/// assert_eq!(wait_any(&[&orders, &bell], None)?, [0, 1]);
+/// # Ok::<(), brigade::Error>(())
+/// ```
+pub fn wait_any(many: &[&dyn Waitable], timeout: Option<Duration>) -> Result<Vec<usize>> {
+    let rings = many.iter().map(|one| one.watched()).collect::<Result<Vec<&Ring>>>()?;
+    let ready = || -> Vec<usize> {
+        (0..).zip(&rings).filter(|(_, ring)| ring.is_ready()).map(|(index, _)| index).collect()
+    };
+    let mut patience = match timeout {
+        None => Patience::Endless,
+        Some(Duration::ZERO) => Patience::Never,
+        Some(timeout) => Patience::lasting(timeout),
+    };
+    let mut backoff = Backoff::default();
+    loop {
+        let found = ready();
+        if !found.is_empty() {
+            return Ok(found);
+        }
+        if !matches!(patience, Patience::Never) && backoff.pass() {
+            continue;
+        }
+        for one in many {
+            one.look_after();
+        }
+        let seen: Vec<u32> = rings.iter().map(|ring| ring.filled().announce()).collect();
+        let found = ready();
+        if !found.is_empty() {
+            return Ok(found);
+        }
+        let Some(sleep) = patience.next_sleep(Watch::Waiters) else { return Ok(found) };
+        let words: Vec<_> =
+            rings.iter().map(|ring| ring.filled().word()).zip(seen.iter().copied()).collect();
+        futex::wait_any(&words, sleep.unwrap_or(SLICE));
+    }
+}
+
+/// The longest sleep, should there be no other bound.
+const SLICE: Duration = Duration::from_millis(50);
