@@ -76,6 +76,7 @@ fn bad_input_is_one_line_and_exit_code_2() {
     refuses("shared_state", &["--workers", "0"], "--workers");
     refuses("shared_state", &["--workers", "20000"], "16383");
     refuses("shared_state", &["--rounds", "some"], "whole number");
+    refuses("pipeline", &["--items", "0"], "--items");
     refuses("named_region", &["--name", "a/b"], "a/b");
     refuses("processes", &["--count", "0"], "--count");
     refuses("processes", &["--patience-ms", "-1"], "whole number");
@@ -165,6 +166,7 @@ fn small_examples_run() {
         ("named_region", &[]),
         ("crash_survived", &[]),
         ("processes", &["--count", "2"]),
+        ("pipeline", &["--items", "60"]),
         ("matmul", &["--m", "30", "--k", "0", "--n", "20", "--start", "inprocess"]),
     ] {
         let Some(output) = example(name, arguments) else { continue };
