@@ -115,6 +115,7 @@ def channels(quick: bool, workers: int) -> Iterator[Case]:
     count = 20_000 if quick else 2_000_000
     senders = ("crossbeam-channel", "rtrb", "ipc-channel", "multiprocessing")
     yield Case("messages", dict(messages=count), senders)
+    yield Case("messages-batched", dict(messages=count), ("crossbeam-channel",))
     yield Case("round-trip", {}, ("iceoryx2", "multiprocessing"))
     yield Case("lock", {}, ("std",))
 

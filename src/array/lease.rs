@@ -101,7 +101,7 @@ impl Lease {
     /// Another lease of the same control memory; `None` if it lends something else.
     pub(crate) fn again(&self) -> Option<Lease> {
         let memory = self.control()?.clone();
-        let right = Some(Right::Control { memory, hold: None });
+        let right = Some(Right::Control { memory, _hold: None });
         Some(Lease { right, element_bytes: self.element_bytes })
     }
 }

@@ -4,6 +4,7 @@
 
 mod bigint;
 mod lock;
+mod channels;
 mod matmul;
 mod memory;
 mod tasks;
@@ -29,6 +30,9 @@ const WORKLOADS: &[Workload] = &[
     ("alloc", memory::allocate),
     ("handoff", memory::handoff),
     ("lock", lock::lock),
+    ("messages", channels::messages),
+    ("messages-batched", channels::batched),
+    ("round-trip", channels::round_trip),
 ];
 
 fn main() -> ExitCode {

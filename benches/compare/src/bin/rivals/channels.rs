@@ -24,6 +24,20 @@ pub(crate) fn crossbeam_messages(arguments: &Arguments) -> Repetition {
     })
 }
 
+/// How many 64-byte messages a second pass where 64 of them are sent as one?
+pub(crate) fn crossbeam_batches(arguments: &Arguments) -> Repetition {
+    const BATCH: u32 = 64;
+    let count: u32 = arguments.number::<u32>("messages") / BATCH;
+    Box::new(move || {
+        let (sender, receiver) = crossbeam_channel::bounded::<Box<[Message]>>(CAPACITY / 64);
+        let batch = || vec![[7; 64]; BATCH as usize].into_boxed_slice();
+        let send = move || (0..count).all(|_| sender.send(batch()).is_ok());
+        let receive = move || receiver.recv().map(black_box).is_ok();
+        let batches = messages_a_second(count, send, receive);
+        vec![("messages_per_s", batches * f64::from(BATCH))]
+    })
+}
+
 /// How many 64-byte messages a second pass between one sending and one receiving thread?
 pub(crate) fn rtrb_messages(arguments: &Arguments) -> Repetition {
     let count: u32 = arguments.number("messages");

@@ -27,6 +27,7 @@ const WORKLOADS: &[Workload] = &[
     ("rayon/alloc", memory::allocate),
     ("rayon/handoff", memory::handoff),
     ("crossbeam-channel/messages", channels::crossbeam_messages),
+    ("crossbeam-channel/messages-batched", channels::crossbeam_batches),
     ("rtrb/messages", channels::rtrb_messages),
     ("ipc-channel/messages", channels::ipc_channel_messages),
     ("std/lock", channels::std_lock),
