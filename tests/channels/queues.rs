@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use brigade::{Error, Pipe, Queue, SharedArray, SimpleQueue, wait};
+use brigade::{Error, Pipe, Queue, SharedArray, SimpleQueue, wait_any};
 use serde::ser::Error as _;
 use serde::{Deserialize, Serialize, Serializer};
 
@@ -285,7 +285,7 @@ fn whichever_of_many_is_ready_ends_a_wait() {
         let (numbers, words) =
             (Queue::<u32>::new(2).unwrap(), SimpleQueue::<String>::new().unwrap());
         let (here, there) = Pipe::duplex().unwrap();
-        assert_eq!(wait(&[&numbers, &words, &here], Some(SHORT)).unwrap(), []);
+        assert_eq!(wait_any(&[&numbers, &words, &here], Some(SHORT)).unwrap(), []);
         let send = |(numbers, words, there): (Queue<u32>, SimpleQueue<String>, _)| {
             let there: brigade::Connection = there;
             let next = |turn: u32| assert_eq!(there.recv::<u32>().unwrap(), turn);
@@ -299,17 +299,17 @@ fn whichever_of_many_is_ready_ends_a_wait() {
         };
         let task = pool.submit(send, (numbers.clone(), words.clone(), there)).unwrap();
         here.send(&0u32).unwrap();
-        assert_eq!(wait(&[&numbers, &words, &here], None).unwrap(), [1]);
+        assert_eq!(wait_any(&[&numbers, &words, &here], None).unwrap(), [1]);
         assert_eq!(words.get().unwrap(), "one");
         here.send(&1u32).unwrap();
-        assert_eq!(wait(&[&numbers, &words, &here], Some(LONG)).unwrap(), [0]);
+        assert_eq!(wait_any(&[&numbers, &words, &here], Some(LONG)).unwrap(), [0]);
         assert_eq!(numbers.get().unwrap(), 2);
         here.send(&2u32).unwrap();
-        assert_eq!(wait(&[&numbers, &words, &here], None).unwrap(), [2]);
+        assert_eq!(wait_any(&[&numbers, &words, &here], None).unwrap(), [2]);
         assert_eq!(here.recv::<u32>().unwrap(), 3);
         here.send(&3u32).unwrap();
         // The task's end of the pipe goes with the task.
-        assert_eq!(wait(&[&numbers, &words, &here], None).unwrap(), [2]);
+        assert_eq!(wait_any(&[&numbers, &words, &here], None).unwrap(), [2]);
         assert!(matches!(here.recv::<u32>(), Err(Error::Closed { .. })));
         task.join().unwrap();
     });
