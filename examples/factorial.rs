@@ -111,22 +111,27 @@ fn factorial(arguments: Arguments) -> Result<(), Stop> {
     bar.finish_and_clear();
     let digits = report::counted(digits, "decimal digit");
     println!("{n}! has {digits}, {bits} bits; start by {start}\n");
-    println!("{}", report::heading("Mbit/s"));
-    let rate = |s: f64| format!("{:.1}", bits as f64 / s / 1e6);
-    if let Some(one) = &one {
-        println!("{}", report::row("one process, alone", one, rate));
-    }
-    println!("{}", report::row(&report::counted(pool.workers() as u64, "worker"), &timing, rate));
-    println!();
-    if let Some(one) = one {
-        println!("speed-up: {:.2}", one.best_s() / timing.best_s());
-    }
+    table(pool.workers(), &timing, one.as_ref(), bits);
     if let Some(seconds) = decimal {
         println!("decimal digits: {seconds:.3} s");
     }
     println!("SHA-256 of the limbs: {sha256}");
     println!("checked: modulo 2^61 - 1, and by its power of two");
     Ok(())
+}
+
+/// The table of times, and the speed-up.
+fn table(workers: usize, timing: &Timing, one: Option<&Timing>, bits: u64) {
+    println!("{}", report::heading("Mbit/s"));
+    let rate = |s: f64| format!("{:.1}", bits as f64 / s / 1e6);
+    if let Some(one) = one {
+        println!("{}", report::row("one process, alone", one, rate));
+    }
+    println!("{}", report::row(&report::counted(workers as u64, "worker"), timing, rate));
+    println!();
+    if let Some(one) = one {
+        println!("speed-up: {:.2}", one.best_s() / timing.best_s());
+    }
 }
 
 /// Places of the bar for each factorial, and for each of the other steps.

@@ -156,7 +156,8 @@ pub use array::{
 };
 #[cfg(not(loom))]
 pub use channel::{
-    Connection, JoinableQueue, Pipe, PipeBuilder, Queue, QueueBuilder, SimpleQueue, Waitable, wait_any,
+    Connection, JoinableQueue, Pipe, PipeBuilder, Queue, QueueBuilder, SimpleQueue, Waitable,
+    wait_any,
 };
 #[cfg(not(loom))]
 pub use compute::{Matrix, MatrixMut, Product, Scalar, SharedBigUint};

@@ -28,7 +28,6 @@
 //! A waiter in another process does not rely on the host's sweep: its sleep is cut into slices
 //! ([`Watch::Waiters`](crate::sync::Watch)), and after each it looks whether the owner that it
 //! waits for still lives. The sweep is the prompt way, the slices are the certain one.
-#![allow(unsafe_code)]
 
 mod header;
 #[cfg(any(test, fuzzing))]

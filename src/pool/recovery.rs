@@ -103,12 +103,7 @@ impl Core {
             seat.lane.abandon();
             std::mem::forget(std::mem::take(&mut seat.lent));
         }
-        let seat = &mut state.seats[index];
-        seat.lent.clear();
-        seat.condition = Condition::Vacant;
-        seat.pidfd = None;
-        seat.charter = None;
-        seat.granted.clear();
+        state.seats[index].vacate();
         tracing::debug!(worker = index, pid, %reason, ?cause, "worker ended");
         let is_killed = reason == ExitReason::Signal(SIGKILL)
             && cause.is_none_or(|cause| cause.is_departure() && cause != Cause::Stopped);

@@ -110,7 +110,7 @@ fn a_waiter_in_another_worker_goes_on_when_the_holder_of_the_lock_is_killed() {
         let put = |queue: Queue<u32>| queue.put(1).unwrap();
         let waiter = pool.submit(put, queue.clone()).unwrap();
         assert!(!waiter.is_finished());
-        holder.kill().unwrap();
+        holder.kill(std::time::Duration::ZERO).unwrap();
         waiter.join().unwrap();
         assert_eq!(queue.get().unwrap(), 1);
     });

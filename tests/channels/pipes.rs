@@ -86,7 +86,7 @@ fn a_sender_that_waits_for_room_hears_of_the_death_of_its_peer() {
         here.send_bytes(&[1; 100]).unwrap();
         std::thread::scope(|scope| {
             let sender = scope.spawn(|| here.send_bytes(&[2; 100]));
-            task.kill().unwrap();
+            task.kill(Duration::ZERO).unwrap();
             assert!(is_closed(&sender.join().unwrap()));
         });
     });

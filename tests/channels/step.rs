@@ -93,7 +93,7 @@ where
         let (staged, argument) = stage(&pool);
         let handle = pool.submit(task, (pids.clone(), argument)).unwrap();
         let Some(tracer) = Tracer::seize(pids.get().unwrap()) else {
-            handle.kill().unwrap();
+            handle.kill(std::time::Duration::ZERO).unwrap();
             return skipped("this process may not trace workers");
         };
         match section {
