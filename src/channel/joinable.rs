@@ -17,7 +17,7 @@ use crate::channel::codec;
 use crate::channel::queue::QueueBuilder;
 use crate::channel::taken::{ENTRIES, Taken, Words};
 use crate::channel::tube::{Tube, Wait};
-use crate::control::{Kind, Memory};
+use crate::control::{Kind, Memory, Site};
 use crate::error::{Error, Result};
 use crate::sync::{Moment, Patience, Ring, Watch};
 
@@ -207,11 +207,31 @@ impl<T> JoinableQueue<T> {
     /// # Ok::<(), brigade::Error>(())
     /// ```
     pub fn with(builder: QueueBuilder<T>) -> Result<JoinableQueue<T>> {
-        let identity = (Kind::JoinableQueue, handoff::type_tag::<T>(), NAME);
+        JoinableQueue::make_at(Site::Arena, &builder)
+    }
+
+    pub(super) fn make_at(site: Site<'_>, builder: &QueueBuilder<T>) -> Result<JoinableQueue<T>> {
         let make = |memory: &Memory| words(memory).register(memory.owner().table());
-        let tube = Tube::create(identity, builder.size()?, (size_of::<Words>(), ENTRIES), make)?;
+        let room = (size_of::<Words>(), ENTRIES);
+        Tube::create(site, Self::identity(), builder.size()?, room, make).map(JoinableQueue::over)
+    }
+
+    pub(super) fn open_at(name: &str) -> Result<JoinableQueue<T>> {
+        Tube::open(name, Self::identity(), size_of::<Words>()).map(JoinableQueue::over)
+    }
+
+    /// What tells its memory from another primitive's, and what errors call it.
+    fn identity() -> (Kind, u64, &'static str) {
+        (Kind::JoinableQueue, handoff::type_tag::<T>(), NAME)
+    }
+
+    fn over(tube: Tube) -> JoinableQueue<T> {
         let taken = words(tube.memory());
-        Ok(JoinableQueue { inner: Arc::new(Inner::new(tube, taken)), values: PhantomData })
+        JoinableQueue { inner: Arc::new(Inner::new(tube, taken)), values: PhantomData }
+    }
+
+    pub(super) fn memory(&self) -> &Memory {
+        self.inner.tube.memory()
     }
 
     /// Appends a value; waits for room, without a bound.

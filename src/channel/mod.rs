@@ -32,6 +32,7 @@ mod codec;
 mod connection;
 mod ends;
 mod joinable;
+mod named;
 mod pipe;
 mod queue;
 mod simple;

@@ -10,7 +10,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::array::{Refused, handoff};
 use crate::channel::tube::{Size, Tube, Wait};
-use crate::control::Kind;
+use crate::control::{Kind, Site};
 use crate::error::{Error, Result};
 use crate::sync::Ring;
 
@@ -122,13 +122,12 @@ impl<T> QueueBuilder<T> {
     ///
     /// [`Error::InvalidArgument`] for a capacity outside its range; [`Error::NoSpace`].
     pub fn build(self) -> Result<Queue<T>> {
-        let tube = Tube::create(
-            (Kind::Queue, handoff::type_tag::<T>(), NAME),
-            self.size()?,
-            (0, 0),
-            |_| Ok(()),
-        )?;
-        Ok(Queue { tube: Arc::new(tube), values: PhantomData })
+        self.build_at(Site::Arena)
+    }
+
+    pub(super) fn build_at(self, site: Site<'_>) -> Result<Queue<T>> {
+        let tube = Tube::create(site, Queue::<T>::identity(), self.size()?, (0, 0), |_| Ok(()))?;
+        Ok(Queue::over(tube))
     }
 
     pub(super) fn size(&self) -> Result<Size> {
@@ -143,6 +142,15 @@ impl<T> QueueBuilder<T> {
 }
 
 impl<T> Queue<T> {
+    /// What tells its memory from another primitive's, and what errors call it.
+    pub(super) fn identity() -> (Kind, u64, &'static str) {
+        (Kind::Queue, handoff::type_tag::<T>(), NAME)
+    }
+
+    pub(super) fn over(tube: Tube) -> Queue<T> {
+        Queue { tube: Arc::new(tube), values: PhantomData }
+    }
+
     /// A queue for at most `capacity` messages, in 1 KiB for each, but at least 64 KiB and at most
     /// 4 MiB; see [`builder`](Queue::builder) for others.
     ///

@@ -9,7 +9,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::array::{Refused, handoff};
 use crate::channel::tube::{Size, Tube, Wait};
-use crate::control::Kind;
+use crate::control::{Kind, Site};
 use crate::error::Result;
 
 /// What errors call it.
@@ -44,10 +44,21 @@ impl<T> SimpleQueue<T> {
     ///
     /// [`Error::NoSpace`](crate::Error::NoSpace).
     pub fn new() -> Result<SimpleQueue<T>> {
+        SimpleQueue::make_at(Site::Arena)
+    }
+
+    pub(super) fn make_at(site: Site<'_>) -> Result<SimpleQueue<T>> {
         let size = Size { messages_max: u64::MAX, capacity_bytes: CAPACITY_BYTES };
-        let identity = (Kind::SimpleQueue, handoff::type_tag::<T>(), NAME);
-        let tube = Tube::create(identity, size, (0, 0), |_| Ok(()))?;
-        Ok(SimpleQueue { tube: Arc::new(tube), values: PhantomData })
+        Tube::create(site, Self::identity(), size, (0, 0), |_| Ok(())).map(SimpleQueue::over)
+    }
+
+    /// What tells its memory from another primitive's, and what errors call it.
+    pub(super) fn identity() -> (Kind, u64, &'static str) {
+        (Kind::SimpleQueue, handoff::type_tag::<T>(), NAME)
+    }
+
+    pub(super) fn over(tube: Tube) -> SimpleQueue<T> {
+        SimpleQueue { tube: Arc::new(tube), values: PhantomData }
     }
 
     /// Appends a value; waits for room, without a bound.

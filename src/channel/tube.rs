@@ -9,7 +9,7 @@ use serde::de::DeserializeOwned;
 
 use crate::array::Refused;
 use crate::channel::codec;
-use crate::control::{Kind, Memory, Spec};
+use crate::control::{Kind, Memory, Site, Spec};
 use crate::error::{Error, Result};
 use crate::sync::{Batch, BatchError, PushError, Ring};
 
@@ -50,14 +50,15 @@ impl Tube {
     /// Makes the memory, and the ring in it; `make` makes the words in front, which take
     /// `words_bytes`, a multiple of the ring's alignment, and `entries` runs of futex words.
     pub(super) fn create(
+        site: Site<'_>,
         (kind, tag, name): (Kind, u64, &'static str),
         size: Size,
         (words_bytes, entries): (usize, u32),
-        make: impl FnOnce(&Memory) -> Result<()>,
+        make: impl Fn(&Memory) -> Result<()>,
     ) -> Result<Tube> {
         let body_bytes = words_bytes + Ring::size_bytes(size.capacity_bytes)?;
         let spec = Spec { kind, tag, entries: RING_ENTRIES + entries, body_bytes };
-        let (ring, memory) = Memory::create(&spec, |memory| {
+        let make = |memory: &Memory| {
             make(memory)?;
             // SAFETY: the body has `words_bytes` and the ring's size, so this is inside.
             let place = unsafe { memory.body().0.add(words_bytes) };
@@ -66,23 +67,26 @@ impl Tube {
             unsafe {
                 Ring::create_bounded(place, size.capacity_bytes, size.messages_max, memory.owner())
             }
-        })?;
+        };
+        let attach = |memory: &Memory| ring_of(memory, words_bytes, name);
+        let (ring, memory) = Memory::at(site, &spec, make, attach)?;
         Ok(Tube { ring, memory, name })
     }
 
     /// The ring of a memory that another process has made.
     pub(super) fn attach(memory: Memory, words_bytes: usize, name: &'static str) -> Result<Tube> {
-        let (body, body_bytes) = memory.body();
-        let Some(room) = body_bytes.checked_sub(words_bytes) else {
-            let expected = format!("at least {words_bytes}");
-            let found = format!("{body_bytes} bytes");
-            return Err(Error::Layout { place: name.to_owned(), found, expected });
-        };
-        // SAFETY: `words_bytes <= body_bytes`, checked above.
-        let place = unsafe { body.add(words_bytes) };
-        // SAFETY: aligned, `room` bytes long, kept by the owner that the ring keeps, and used by
-        // everybody through rings; the owner is of the memory's own table.
-        let ring = unsafe { Ring::attach(place, room, memory.owner()) }?;
+        let ring = ring_of(&memory, words_bytes, name)?;
+        Ok(Tube { ring, memory, name })
+    }
+
+    /// The ring that is under a name, behind `words_bytes` bytes of its primitive's own.
+    pub(super) fn open(
+        at: &str,
+        (kind, tag, name): (Kind, u64, &'static str),
+        words_bytes: usize,
+    ) -> Result<Tube> {
+        let attach = |memory: &Memory| ring_of(memory, words_bytes, name);
+        let (ring, memory) = Memory::open_named(at, kind, tag, attach)?;
         Ok(Tube { ring, memory, name })
     }
 
@@ -252,4 +256,19 @@ impl Tube {
     pub(super) fn is_full(&self) -> bool {
         self.ring().is_ok_and(Ring::is_full)
     }
+}
+
+/// The ring in a memory that another process has made.
+fn ring_of(memory: &Memory, words_bytes: usize, name: &'static str) -> Result<Ring> {
+    let (body, body_bytes) = memory.body();
+    let Some(room) = body_bytes.checked_sub(words_bytes) else {
+        let expected = format!("at least {words_bytes}");
+        let found = format!("{body_bytes} bytes");
+        return Err(Error::Layout { place: name.to_owned(), found, expected });
+    };
+    // SAFETY: `words_bytes <= body_bytes`, checked above.
+    let place = unsafe { body.add(words_bytes) };
+    // SAFETY: aligned, `room` bytes long, kept by the owner that the ring keeps, and used by
+    // everybody through rings; the owner is of the memory's own table.
+    unsafe { Ring::attach(place, room, memory.owner()) }
 }

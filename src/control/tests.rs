@@ -1,4 +1,5 @@
 //! Claims about control memory in one process.
+#![allow(unsafe_code)]
 
 use std::os::fd::BorrowedFd;
 use std::time::Duration;

@@ -11,3 +11,4 @@ mod faults;
 mod locks;
 mod mutator;
 mod parts;
+mod queues;

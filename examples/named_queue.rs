@@ -1,0 +1,86 @@
+//! Two unrelated programs, a queue of orders and a locked tally.
+
+mod support;
+
+use std::process::{Command, ExitCode};
+use std::time::Duration;
+
+use brigade::shared::Lock;
+use brigade::{Error, Queue};
+use support::arguments::{Arguments, Stop, run};
+
+const USAGE: &str = "\
+named_queue: programs that share a queue and a lock by their names
+
+  --name NAME         begin of their names [brigade-example-PID]
+  --orders N          how many orders the kitchen waits for [1000]
+  --waiter NAME       be a waiter: put the orders of one table
+  --table N           which table [1]
+
+Without --waiter it is the kitchen, starts two waiters, and takes their orders. In another terminal:
+`brigade ls` shows both names, `brigade inspect NAME` who uses them.";
+
+/// An order: which table, and its number there.
+type Order = (u32, u32);
+
+/// Long enough that a wait which is not over by then is a mistake.
+const LONG: Duration = Duration::from_secs(60);
+
+fn main() -> ExitCode {
+    run(USAGE, |arguments| match arguments.text("waiter") {
+        Some(name) => wait_at_table(name, &arguments),
+        None => cook(&arguments),
+    })
+}
+
+/// The kitchen: makes queue and tally, and takes orders from whoever knows their names.
+fn cook(arguments: &Arguments) -> Result<(), Stop> {
+    let own = format!("brigade-example-{}", std::process::id());
+    let name = arguments.text("name").unwrap_or(&own);
+    let orders = arguments.number("orders", 2u32)?.unwrap_or(1000);
+    let queue = Queue::<Order>::create(&format!("{name}-orders"), 16)?;
+    let tally = Lock::create(&format!("{name}-tally"), [0u64; 2])?;
+
+    let program = std::env::current_exe().map_err(Stop::usage)?;
+    let each = orders / 2;
+    let waiter = |table: u32| {
+        let (table, each) = (table.to_string(), each.to_string());
+        let words = ["--waiter", name, "--table", &table, "--orders", &each];
+        Command::new(&program).args(words).spawn().map_err(Stop::usage)
+    };
+    let mut waiters = [waiter(1)?, waiter(2)?];
+    let mut next = [0, 0];
+    for _ in 0..2 * each {
+        let (table, number) = queue.get_timeout(LONG)?;
+        let index = if table == 1 { 0 } else { 1 };
+        assert_eq!(number, next[index], "orders of a table come in its order");
+        next[index] += 1;
+    }
+    for waiter in &mut waiters {
+        assert!(waiter.wait().map_err(Stop::usage)?.success());
+    }
+    let guard = tally.lock().map_err(|error| Stop::usage(format!("{error:?}")))?;
+    println!("{} orders taken; the waiters say {:?}", 2 * each, *guard);
+    assert_eq!(*guard, [u64::from(each); 2]);
+    drop(guard);
+    let gone = queue.name().map(str::to_owned).unwrap_or_default();
+    drop((queue, tally));
+    assert!(matches!(Queue::<Order>::open(&gone), Err(Error::NotFound { .. })));
+    println!("the names went with the last who had them");
+    Ok(())
+}
+
+/// A waiter: knows nothing but a name.
+fn wait_at_table(name: &str, arguments: &Arguments) -> Result<(), Stop> {
+    let table = arguments.number("table", 1u32)?.unwrap_or(1);
+    let orders = arguments.number("orders", 1u32)?.unwrap_or(1000);
+    let queue = Queue::<Order>::open(&format!("{name}-orders"))?;
+    let tally = Lock::<[u64; 2]>::open(&format!("{name}-tally"))?;
+    for number in 0..orders {
+        queue.put_timeout((table, number), LONG).map_err(Error::from)?;
+        let mut said = tally.lock().map_err(|error| Stop::usage(format!("{error:?}")))?;
+        said[if table == 1 { 0 } else { 1 }] += 1;
+    }
+    println!("waiter of table {table}, process {}: {orders} orders", std::process::id());
+    Ok(())
+}
