@@ -63,6 +63,8 @@ pub enum RegionKind {
         name: &'static str,
         /// The size of what it is made of, in bytes: for a queue, room for messages and all.
         body_bytes: usize,
+        /// How many messages are in it, if it is a queue.
+        messages: Option<u64>,
     },
     /// Anything else: the memory of Python's `SharedMemory`, say.
     Raw,
@@ -171,8 +173,9 @@ impl RegionInfo {
         let snapshot = snapshot.and_then(|file| snapshot::read(file, found.size_bytes));
         let (participants, locks) = users(snapshot.as_ref().and_then(|all| all.users.as_ref()));
         let kind = match (snapshot, header) {
-            (Some(Snapshot { kind, body_bytes, .. }), _) => {
-                RegionKind::Primitive { name: kind.name(), body_bytes }
+            (Some(Snapshot { kind, body_bytes, ring, .. }), _) => {
+                let messages = ring.map(|ring| ring.messages);
+                RegionKind::Primitive { name: kind.name(), body_bytes, messages }
             }
             (None, None) => RegionKind::Unreadable,
             (None, Some(Err(_))) => RegionKind::Raw,

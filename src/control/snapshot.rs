@@ -10,11 +10,14 @@ use crate::atomics::AtomicU64;
 use crate::control::Kind;
 use crate::error::{Error, Result};
 use crate::region::npy;
-use crate::sync::OwnerTable;
 use crate::sync::report::{Claimant, Taken};
+use crate::sync::{self, LOOK_BYTES, OwnerTable, RingReport};
 
 /// Bytes that are copied at most. Tables and locks lie in front; what is behind is messages.
 const BYTES_MAX: usize = 4 << 20;
+
+/// Lines that a queue may have in front of its ring.
+const WORDS_LINES_MAX: usize = 64;
 
 #[repr(C, align(128))]
 struct Line([AtomicU64; ALIGN_BYTES / 8]);
@@ -28,6 +31,8 @@ pub(super) struct Snapshot {
     pub(super) body_bytes: usize,
     /// Who uses it, and which locks are taken; `None` if that is for another pid namespace to say.
     pub(super) users: Option<(Vec<Claimant>, Vec<Taken>)>,
+    /// The ring of a queue.
+    pub(super) ring: Option<RingReport>,
 }
 
 /// Copies and reads the control memory in a region of `file_bytes`; `None` if there is none.
@@ -71,7 +76,22 @@ pub(super) fn of_bytes(bytes: &[u8], total_bytes: usize) -> Result<Snapshot> {
         Err(Error::PidNamespace { .. }) => None,
         Err(error) => return Err(error),
     };
-    Ok(Snapshot { kind, body_bytes: geometry.body_bytes, users })
+    let ring = match kind {
+        Kind::Queue | Kind::JoinableQueue | Kind::SimpleQueue => {
+            ring_in(&lines[(geometry.body_offset / ALIGN_BYTES).min(lines.len())..])
+        }
+        _ => None,
+    };
+    Ok(Snapshot { kind, body_bytes: geometry.body_bytes, users, ring })
+}
+
+/// The ring at the beginning of a body, or behind the words that a queue has in front of it.
+fn ring_in(body: &[Line]) -> Option<RingReport> {
+    let header_lines = LOOK_BYTES.div_ceil(ALIGN_BYTES);
+    body.windows(header_lines).take(WORDS_LINES_MAX).find_map(|lines| {
+        // SAFETY: aligned, as long as a header, and atomics; it lives until this returns.
+        unsafe { sync::look(NonNull::from(lines).cast()) }
+    })
 }
 
 fn line(bytes: &[u8]) -> Line {

@@ -209,7 +209,10 @@ mod named {
         let (lock, memory) = Memory::create_named(&name, &SPEC, make).unwrap();
         let own = std::process::id();
         let info = RegionInfo::of(&name).unwrap();
-        assert_eq!(*info.kind(), RegionKind::Primitive { name: "lock", body_bytes: 64 });
+        assert_eq!(
+            *info.kind(),
+            RegionKind::Primitive { name: "lock", body_bytes: 64, messages: None }
+        );
         assert_eq!(info.participants(), [Participant { pid: own, lives: true }]);
         assert_eq!(info.locks(), []);
         let guard = lock.lock();

@@ -103,6 +103,8 @@ pub(crate) use patience::{Backoff, Patience};
 pub use raw_sync::RawSyncLock;
 pub use reentrant::{ReentrantGuard, ReentrantLock, ReentrantWords};
 pub use ring::{Batch, BatchError, Message, PushError, Reserved, Ring, RingLock};
+#[cfg(not(loom))]
+pub(crate) use ring::{LOOK_BYTES, RingReport, look};
 pub use rwlock::{READERS_MAX, ReadGuard, RwLock, WriteGuard};
 pub use semaphore::{PERMITS_MAX, Permit, Semaphore};
 #[cfg(not(loom))]

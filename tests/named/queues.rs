@@ -168,8 +168,16 @@ fn a_queue_says_what_it_is_and_refuses_to_be_something_else() {
     let array = unique("array");
     let _array = SharedArray::<u8>::create(&array, [100_000]).unwrap();
     assert!(matches!(Queue::<u64>::open(&array), Err(Error::Layout { .. })));
+    queue.put_many(vec![1, 2, 3]).unwrap();
     let info = RegionInfo::of(&name).unwrap();
-    assert!(matches!(info.kind(), RegionKind::Primitive { name: "queue", .. }), "{info:?}");
+    let RegionKind::Primitive { name: "queue", messages, .. } = *info.kind() else {
+        panic!("{info:?}")
+    };
+    assert_eq!(messages, Some(3));
+    let said = Command::new(env!("CARGO_BIN_EXE_brigade")).args(["inspect", &name]).output();
+    let said = String::from_utf8(said.unwrap().stdout).unwrap();
+    assert!(said.contains("kind     queue of 3 messages"), "{said}");
+    (1..=3).for_each(|n| assert_eq!(queue.get().unwrap(), n));
     assert_eq!(info.participants()[0].pid, std::process::id());
     queue.unlink().unwrap();
     assert!(matches!(queue.unlink(), Err(Error::NotFound { .. })));
@@ -187,6 +195,8 @@ fn every_queue_goes_with_its_last_handle_and_a_kept_one_stays_with_what_is_in_it
     let other = JoinableQueue::<u32>::open(&name).unwrap();
     drop(queue);
     other.put(5).unwrap();
+    let info = RegionInfo::of(&name).unwrap();
+    assert!(matches!(info.kind(), RegionKind::Primitive { messages: Some(1), .. }), "{info:?}");
     assert_eq!(other.get().unwrap(), 5);
     other.task_done().unwrap();
     drop(other);

@@ -68,6 +68,10 @@ pub(crate) fn in_json(region: &RegionInfo) -> Json {
         RegionKind::Raw => ("raw", Json::Null, Json::Null),
         _ => ("unreadable", Json::Null, Json::Null),
     };
+    let messages = match region.kind() {
+        RegionKind::Primitive { messages: Some(count), .. } => Json::Number(*count),
+        _ => Json::Null,
+    };
     let holder = |holder: &brigade::Holder| {
         let command = holder.command.as_ref().map_or(Json::Null, Json::text);
         Json::Object(vec![("pid", Json::Number(u64::from(holder.pid))), ("command", command)])
@@ -79,6 +83,7 @@ pub(crate) fn in_json(region: &RegionInfo) -> Json {
         ("kind", Json::text(kind)),
         ("dtype", dtype),
         ("shape", shape),
+        ("messages", messages),
         ("size_bytes", Json::Number(region.size_bytes())),
         ("used_bytes", Json::Number(region.used_bytes())),
         ("uid", Json::Number(u64::from(region.uid()))),
@@ -153,6 +158,9 @@ fn state(region: &RegionInfo) -> &'static str {
 fn kind(kind: &RegionKind) -> String {
     match kind {
         RegionKind::Array { dtype, shape } => format!("array {dtype} {shape}"),
+        RegionKind::Primitive { name, messages: Some(count), .. } => {
+            format!("{name} of {count} messages")
+        }
         RegionKind::Primitive { name, .. } => (*name).to_owned(),
         RegionKind::Raw => "raw".to_owned(),
         _ => "unreadable".to_owned(),

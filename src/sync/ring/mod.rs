@@ -39,6 +39,8 @@ mod header;
 mod pop;
 mod push;
 mod record;
+#[cfg(not(loom))]
+mod report;
 mod span;
 mod tally;
 #[cfg(all(test, not(loom)))]
@@ -56,6 +58,8 @@ pub(super) use header::{LockPlace, lock_places};
 pub(super) use header::{check_header, data_of, write_header};
 pub use pop::{Batch, Message};
 pub use push::{BatchError, PushError, Reserved};
+#[cfg(not(loom))]
+pub(crate) use report::{LOOK_BYTES, RingReport, look};
 use span::Span;
 
 use super::directory::WordKind;
