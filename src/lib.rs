@@ -161,6 +161,7 @@ pub use channel::{
 };
 #[cfg(not(loom))]
 pub use compute::{Matrix, MatrixMut, Product, Scalar, SharedBigUint};
+#[cfg(not(loom))]
 pub use control::{Holder, LockState, Participant, RegionInfo, RegionKind, RegionState, regions};
 pub use error::{Death, Error, Limit, Phase, Result, TaskError};
 pub use exit::ExitReason;
