@@ -222,6 +222,7 @@ impl<T: Element> NamedArray<T> {
         check_header::<T>(&header, region.name())?;
         let (len, _) = checked_size::<T>(&header.shape)?;
         let Header { shape, data_offset, .. } = header;
+        region.adopt();
         Ok(NamedArray { region, shape, len, data_offset, elements: PhantomData })
     }
 

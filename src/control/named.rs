@@ -97,7 +97,9 @@ impl Memory {
         let place = region.name().to_owned();
         let memory = Memory::attach_in(Backing::Named(region), kind, tag);
         let memory = memory.map_err(|error| in_place(error, &place))?;
-        Ok((attach(&memory)?, memory))
+        let attached = attach(&memory)?;
+        memory.region().expect("opened in one").adopt();
+        Ok((attached, memory))
     }
 
     /// Opens a memory, or makes it, whichever can be done. If others do the same at this moment,

@@ -98,7 +98,8 @@ impl NamedRegion {
         Ok(())
     }
 
-    /// Maps a region that exists; the last to drop a handle removes the name.
+    /// Maps a region that exists. Dropping it leaves the name alone, until it is
+    /// [adopted](NamedRegion::adopt).
     ///
     /// # Errors
     ///
@@ -112,7 +113,7 @@ impl NamedRegion {
                     if shm::exists(name.as_str()) && start.elapsed() < CONTENDED_TIME => {}
                 Err(error) => return Err(error),
                 Ok((mapping, header)) => {
-                    let release = Mutex::new(Release::Last(std::process::id()));
+                    let release = Mutex::new(Release::Never);
                     let region = NamedRegion { name, mapping, release, is_creator: false };
                     return Ok((region, header));
                 }
@@ -160,6 +161,12 @@ impl NamedRegion {
         let mapping = Mapping::raw(&name, end_bytes)?;
         let release = Mutex::new(Release::Never);
         Ok(NamedRegion { name, mapping, release, is_creator: false })
+    }
+
+    /// Takes part in removing the name with the last handle: for who has found in the region what
+    /// it looked for.
+    pub(crate) fn adopt(&self) {
+        self.set_release(Release::Last(std::process::id()));
     }
 
     /// Lets the name go with this handle, which made the region, whoever else has it then.

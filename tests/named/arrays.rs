@@ -180,6 +180,19 @@ fn of_many_that_create_at_once_one_succeeds() {
 }
 
 #[test]
+fn a_refused_open_leaves_what_a_killed_program_left() {
+    let _check = LeakCheck::new();
+    let name = unique("refused");
+    let mut creator = Part::start("hold", &[&name]);
+    creator.expect("holding");
+    creator.kill();
+    assert!(matches!(SharedArray::<f32>::open(&name), Err(Error::Layout { .. })));
+    assert!(matches!(brigade::Queue::<u8>::open(&name), Err(Error::Layout { .. })));
+    assert_eq!(SharedArray::<u64>::open(&name).unwrap().len(), 4);
+    assert!(!path_of(&name).exists(), "opened, and let go by the last");
+}
+
+#[test]
 fn asking_for_another_shape_or_dtype_is_an_error_that_says_what_is_there() {
     let _check = LeakCheck::new();
     let name = unique("shape");
