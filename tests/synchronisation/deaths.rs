@@ -7,7 +7,7 @@ use brigade::shared::{
     Barrier, BoundedSemaphore, Condvar, Event, Lock, LockError, Once, ReentrantLock, RwLock,
     SharedList, Value,
 };
-use brigade::{Error, Handle};
+use brigade::{Error, Handle, Process};
 use nix::sys::signal::Signal;
 
 use crate::common::alone::{alone, workers};
@@ -275,5 +275,21 @@ fn a_value_and_a_list_are_whole_whenever_who_changes_them_is_killed() {
             list.clear().unwrap();
             wait_for(|| workers().len() == 1);
         }
+    });
+}
+
+#[test]
+fn one_off_processes_use_handles_and_die_with_them_as_workers_do() {
+    alone(|| {
+        let lock = Lock::new([0, 0]).unwrap();
+        let add = |lock: Lock<[u64; 2]>| {
+            (0..500).for_each(|_| lock.lock().unwrap()[0] += 1);
+        };
+        let both = [(); 2].map(|()| Process::spawn(add, lock.clone()).unwrap());
+        both.into_iter().for_each(|process| process.join().unwrap());
+        assert_eq!(*lock.lock().unwrap(), [1000, 0]);
+        let dies = Process::spawn(die_with_lock, lock.clone()).unwrap();
+        assert_eq!(dies.wait().unwrap(), brigade::ExitReason::Signal(9));
+        assert!(matches!(lock.lock(), Err(LockError::OwnerDied(torn)) if **torn == [1001, 0]));
     });
 }

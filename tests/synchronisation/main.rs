@@ -5,3 +5,4 @@ mod common;
 mod conformance;
 mod deaths;
 mod handles;
+mod step;
