@@ -20,7 +20,7 @@ use crate::common::tasks::{forever, raise, with};
 
 /// How far apart the instructions are after which workers are killed: the raw primitives have
 /// each of theirs tested in `sync_faults`.
-const STRIDE: usize = if cfg!(debug_assertions) { 17 } else { 5 };
+const STRIDE: usize = if cfg!(debug_assertions) { 5 } else { 2 };
 
 /// Every primitive of the stage that a victim and its sleeper share.
 #[derive(Clone, serde::Serialize, serde::Deserialize)]
@@ -111,26 +111,24 @@ fn play<R: Send>(
     remedy: impl Fn(&Stage),
     check: impl Fn(&Stage, R),
 ) {
-    alone(|| {
-        let pool = with(1).build().unwrap();
-        if !may_trace(&pool) {
-            return skipped("this process may not trace others");
+    let pool = with(1).build().unwrap();
+    if !may_trace(&pool) {
+        return skipped("this process may not trace others");
+    }
+    for instructions in (0..).step_by(STRIDE) {
+        let stage = Stage::new().unwrap();
+        let is_over = std::thread::scope(|scope: &Scope<'_, '_>| {
+            let sleeper: ScopedJoinHandle<'_, R> = scope.spawn(|| sleep(&stage));
+            let is_over = kill_after(&pool, &stage, victim, instructions);
+            remedy(&stage);
+            check(&stage, sleeper.join().unwrap());
+            is_over
+        });
+        if is_over {
+            assert!(instructions > 50, "a section of {instructions} instructions is none");
+            return;
         }
-        for instructions in (0..).step_by(STRIDE) {
-            let stage = Stage::new().unwrap();
-            let is_over = std::thread::scope(|scope: &Scope<'_, '_>| {
-                let sleeper: ScopedJoinHandle<'_, R> = scope.spawn(|| sleep(&stage));
-                let is_over = kill_after(&pool, &stage, victim, instructions);
-                remedy(&stage);
-                check(&stage, sleeper.join().unwrap());
-                is_over
-            });
-            if is_over {
-                assert!(instructions > 50, "a section of {instructions} instructions is none");
-                return;
-            }
-        }
-    });
+    }
 }
 
 fn may_trace(pool: &Pool) -> bool {
@@ -146,133 +144,143 @@ fn may_trace(pool: &Pool) -> bool {
 
 #[test]
 fn a_lock_passes_on_whenever_its_holder_is_killed() {
-    let victim = |stage: Stage| {
-        begin(&stage);
-        let mut guard = stage.lock.lock().unwrap();
-        guard[0] += 1;
-        guard[1] += 1;
-        drop(guard);
-        end();
-    };
-    let sleep = |stage: &Stage| {
-        stage.event.wait().unwrap();
-        match stage.lock.lock() {
-            Ok(guard) => (*guard, false),
-            Err(LockError::OwnerDied(torn)) => (*torn.into_guard(), true),
-            Err(LockError::Failed(error)) => panic!("{error}"),
-        }
-    };
-    let check = |_: &Stage, (seen, is_torn): ([u64; 2], bool)| {
-        assert!(is_torn || seen[0] == seen[1], "{seen:?} without a word");
-    };
-    play(victim, sleep, |stage| stage.event.set().unwrap(), check);
+    alone(|| {
+        let victim = |stage: Stage| {
+            begin(&stage);
+            let mut guard = stage.lock.lock().unwrap();
+            guard[0] += 1;
+            guard[1] += 1;
+            drop(guard);
+            end();
+        };
+        let sleep = |stage: &Stage| {
+            stage.event.wait().unwrap();
+            match stage.lock.lock() {
+                Ok(guard) => (*guard, false),
+                Err(LockError::OwnerDied(torn)) => (*torn.into_guard(), true),
+                Err(LockError::Failed(error)) => panic!("{error}"),
+            }
+        };
+        let check = |_: &Stage, (seen, is_torn): ([u64; 2], bool)| {
+            assert!(is_torn || seen[0] == seen[1], "{seen:?} without a word");
+        };
+        play(victim, sleep, |stage| stage.event.set().unwrap(), check);
+    });
 }
 
 #[test]
 fn who_waits_for_any_lock_or_permit_gets_it_whenever_its_holder_is_killed() {
-    let victim = |stage: Stage| {
-        let held = (stage.reentrant.lock().unwrap(), stage.shelf.write().unwrap());
-        let permit = stage.semaphore.acquire().unwrap();
-        begin(&stage);
-        drop(permit);
-        drop(held);
-        end();
-    };
-    let sleep = |stage: &Stage| {
-        stage.go.wait().unwrap();
-        drop(stage.reentrant.lock().unwrap());
-        drop(stage.semaphore.acquire().unwrap());
-        drop(stage.shelf.read().or_else(LockError::into_guard).unwrap());
-    };
-    play(
-        victim,
-        sleep,
-        |_| (),
-        |stage, ()| {
-            assert_eq!((stage.semaphore.available(), stage.shelf.has_writer()), (1, false));
-        },
-    );
+    alone(|| {
+        let victim = |stage: Stage| {
+            let held = (stage.reentrant.lock().unwrap(), stage.shelf.write().unwrap());
+            let permit = stage.semaphore.acquire().unwrap();
+            begin(&stage);
+            drop(permit);
+            drop(held);
+            end();
+        };
+        let sleep = |stage: &Stage| {
+            stage.go.wait().unwrap();
+            drop(stage.reentrant.lock().unwrap());
+            drop(stage.semaphore.acquire().unwrap());
+            drop(stage.shelf.read().or_else(LockError::into_guard).unwrap());
+        };
+        play(
+            victim,
+            sleep,
+            |_| (),
+            |stage, ()| {
+                assert_eq!((stage.semaphore.available(), stage.shelf.has_writer()), (1, false));
+            },
+        );
+    });
 }
 
 #[test]
 fn a_condition_an_event_and_a_function_have_no_sleeper_hang_whoever_is_killed() {
-    let victim = |stage: Stage| {
-        begin(&stage);
-        stage.lock.lock().unwrap()[0] = 1;
-        stage.changed.notify_one().unwrap();
-        stage.once.call(|_| stage.wide.set([1; 3]).unwrap()).unwrap();
-        stage.event.set().unwrap();
-        end();
-    };
-    let sleep = |stage: &Stage| {
-        let guard = stage.lock.lock().or_else(LockError::into_guard).unwrap();
-        let unset = |seen: &mut [u64; 2]| seen[0] == 0;
-        drop(stage.changed.wait_while(guard, unset).or_else(LockError::into_guard).unwrap());
-        stage.once.call(|_| stage.wide.set([2; 3]).unwrap()).unwrap();
-        stage.event.wait().unwrap();
-    };
-    let remedy = |stage: &Stage| {
-        let mut guard = stage.lock.lock().or_else(LockError::into_guard).unwrap();
-        if guard[0] == 0 {
-            guard[0] = 1;
+    alone(|| {
+        let victim = |stage: Stage| {
+            begin(&stage);
+            stage.lock.lock().unwrap()[0] = 1;
             stage.changed.notify_one().unwrap();
-        }
-        if !stage.event.is_set() {
+            stage.once.call(|_| stage.wide.set([1; 3]).unwrap()).unwrap();
             stage.event.set().unwrap();
-        }
-    };
-    play(victim, sleep, remedy, |stage, ()| {
-        let [a, b, c] = stage.wide.get().unwrap();
-        assert!(stage.once.is_done() && a == b && b == c && a != 0);
+            end();
+        };
+        let sleep = |stage: &Stage| {
+            let guard = stage.lock.lock().or_else(LockError::into_guard).unwrap();
+            let unset = |seen: &mut [u64; 2]| seen[0] == 0;
+            drop(stage.changed.wait_while(guard, unset).or_else(LockError::into_guard).unwrap());
+            stage.once.call(|_| stage.wide.set([2; 3]).unwrap()).unwrap();
+            stage.event.wait().unwrap();
+        };
+        let remedy = |stage: &Stage| {
+            let mut guard = stage.lock.lock().or_else(LockError::into_guard).unwrap();
+            if guard[0] == 0 {
+                guard[0] = 1;
+                stage.changed.notify_one().unwrap();
+            }
+            if !stage.event.is_set() {
+                stage.event.set().unwrap();
+            }
+        };
+        play(victim, sleep, remedy, |stage, ()| {
+            let [a, b, c] = stage.wide.get().unwrap();
+            assert!(stage.once.is_done() && a == b && b == c && a != 0);
+        });
     });
 }
 
 #[test]
 fn a_barrier_breaks_or_passes_whenever_a_member_is_killed() {
-    let victim = |stage: Stage| {
-        let mut member = stage.barrier.join().unwrap();
-        begin(&stage);
-        member.wait().unwrap();
-        end();
-    };
-    let sleep = |stage: &Stage| stage.barrier.wait_timeout(Duration::from_secs(25));
-    play(
-        victim,
-        sleep,
-        |_| (),
-        |stage, outcome| {
-            let is_told = matches!(outcome, Err(brigade::Error::Broken { .. }));
-            assert!(is_told || outcome.is_ok(), "{outcome:?}");
-            assert!(stage.barrier.is_broken());
-            stage.barrier.reset().unwrap();
-            assert!(!stage.barrier.is_broken());
-        },
-    );
+    alone(|| {
+        let victim = |stage: Stage| {
+            let mut member = stage.barrier.join().unwrap();
+            begin(&stage);
+            member.wait().unwrap();
+            end();
+        };
+        let sleep = |stage: &Stage| stage.barrier.wait_timeout(Duration::from_secs(25));
+        play(
+            victim,
+            sleep,
+            |_| (),
+            |stage, outcome| {
+                let is_told = matches!(outcome, Err(brigade::Error::Broken { .. }));
+                assert!(is_told || outcome.is_ok(), "{outcome:?}");
+                assert!(stage.barrier.is_broken());
+                stage.barrier.reset().unwrap();
+                assert!(!stage.barrier.is_broken());
+            },
+        );
+    });
 }
 
 #[test]
 fn a_value_and_a_list_are_whole_and_free_whenever_who_changes_them_is_killed() {
-    let victim = |stage: Stage| {
-        stage.list.extend(&[1, 2]).unwrap();
-        begin(&stage);
-        stage.wide.update(|[a, ..]| [a + 1; 3]).unwrap();
-        stage.list.insert(1, &3).unwrap();
-        stage.list.set(0, &4).unwrap();
-        stage.list.remove(2).unwrap();
-        end();
-    };
-    let sleep = |stage: &Stage| {
-        stage.go.wait().unwrap();
-        (stage.wide.get().unwrap(), stage.list.to_vec().unwrap())
-    };
-    let check = |stage: &Stage, (wide, list): ([u64; 3], Vec<u64>)| {
-        let states: [&[u64]; 4] = [&[1, 2], &[1, 3, 2], &[4, 3, 2], &[4, 3]];
-        for list in [list, stage.list.to_vec().unwrap()] {
-            assert!(states.contains(&&list[..]), "{list:?}");
-        }
-        for [a, b, c] in [wide, stage.wide.get().unwrap()] {
-            assert!(a == b && b == c && a <= 1);
-        }
-    };
-    play(victim, sleep, |_| (), check);
+    alone(|| {
+        let victim = |stage: Stage| {
+            stage.list.extend(&[1, 2]).unwrap();
+            begin(&stage);
+            stage.wide.update(|[a, ..]| [a + 1; 3]).unwrap();
+            stage.list.insert(1, &3).unwrap();
+            stage.list.set(0, &4).unwrap();
+            stage.list.remove(2).unwrap();
+            end();
+        };
+        let sleep = |stage: &Stage| {
+            stage.go.wait().unwrap();
+            (stage.wide.get().unwrap(), stage.list.to_vec().unwrap())
+        };
+        let check = |stage: &Stage, (wide, list): ([u64; 3], Vec<u64>)| {
+            let states: [&[u64]; 4] = [&[1, 2], &[1, 3, 2], &[4, 3, 2], &[4, 3]];
+            for list in [list, stage.list.to_vec().unwrap()] {
+                assert!(states.contains(&&list[..]), "{list:?}");
+            }
+            for [a, b, c] in [wide, stage.wide.get().unwrap()] {
+                assert!(a == b && b == c && a <= 1);
+            }
+        };
+        play(victim, sleep, |_| (), check);
+    });
 }
