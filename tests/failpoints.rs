@@ -223,6 +223,39 @@ fn a_server_that_dies_at_any_step_of_a_spawn_loses_no_process_and_starts_none_tw
     });
 }
 
+// Its handshake was waited for under the pool's mutex, by the supervisor.
+#[test]
+fn a_server_that_is_slow_to_start_blocks_nobody_but_who_needs_it() {
+    alone(|| {
+        let pool = Pool::builder().workers(1).build().unwrap();
+        pool.submit(|()| (), ()).unwrap().join().unwrap();
+        set(Point::ServerStart, Action::Pause, 0);
+        send(common::alone::server().unwrap().pid, Signal::SIGKILL);
+        wait_held(Point::ServerStart);
+        let mut handle = pool.submit(|n: u8| n, 7).unwrap();
+        for _ in 0..3 {
+            let late = handle.join_timeout(Duration::from_millis(20)).unwrap_err();
+            assert!(matches!(late, Error::TimedOut { .. }), "{late}");
+        }
+        let cancelled = pool.submit(|n: u8| n, 8).unwrap();
+        assert!(cancelled.cancel());
+        clear(Point::ServerStart);
+        assert_eq!(handle.join().unwrap(), 7);
+    });
+}
+
+#[test]
+fn a_server_that_is_stopped_while_it_starts_is_told_to_go_on() {
+    alone(|| {
+        set(Point::ServerStart, Action::Stop, 0);
+        let pool = Pool::builder().workers(1).build().unwrap();
+        assert_eq!(pool.submit(|n: u8| n, 7).unwrap().join().unwrap(), 7);
+        drop(pool);
+        set(Point::ServerStart, Action::Stop, 0);
+        assert_eq!(Process::spawn(|n: u8| n, 7).unwrap().join().unwrap(), 7);
+    });
+}
+
 #[test]
 fn a_process_that_dies_in_its_set_up_has_died_and_is_not_lost() {
     alone(|| {

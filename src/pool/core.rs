@@ -270,12 +270,12 @@ impl Core {
     }
 
     /// The fork server, started anew if it has died: that takes milliseconds, so call it without
-    /// the mutex.
+    /// the mutex. It may not have answered yet; what it is asked waits in its socket.
     pub(super) fn running_server(&self) -> Result<Arc<ForkServer>> {
         if let Some(server) = self.living_server() {
             return Ok(server);
         }
-        let current = ForkServer::current()?;
+        let current = ForkServer::soon()?;
         let state = self.lock();
         if state.life == Life::Closed {
             // A pool that has ended in between keeps no server.

@@ -3,20 +3,15 @@
 use std::ffi::CString;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
-use std::time::{Duration, Instant};
 
 use crate::error::{Error, Result};
 use crate::process::child;
 use crate::process::hook;
-use crate::process::message::{RECORD_BYTES, Report, Request};
+use crate::process::message::Request;
 #[cfg(feature = "failpoints")]
 use crate::sys::failpoint::{self, Point};
-use crate::sys::poll::{Interest, wait_any};
 use crate::sys::process::{self, Kinship};
-use crate::sys::socket::{Received, Socket};
-
-/// How long a fork server may take from exec to its first word.
-const HANDSHAKE: Duration = Duration::from_secs(20);
+use crate::sys::socket::Socket;
 
 /// Variables that make numeric libraries start threads; such a library reads them when loaded.
 const THREADS_OF_LIBRARIES: [&str; 6] = [
@@ -28,12 +23,22 @@ const THREADS_OF_LIBRARIES: [&str; 6] = [
     "RAYON_NUM_THREADS",
 ];
 
-/// Starts a server that may fork; the socket to it, and its pidfd.
+/// A server that was started and greeted, and has not answered yet.
+pub(super) struct Greeted {
+    pub(super) socket: Socket,
+    /// What its answer must repeat.
+    pub(super) token: u64,
+    /// Its own pidfd comes with its answer. This one is by its number: of another process, if the
+    /// server has ended and was reaped by then. Not to be used for what would harm that.
+    pub(super) pidfd: OwnedFd,
+}
+
+/// Starts a server and greets it.
 ///
 /// # Errors
 ///
-/// [`Error::Spawn`], [`Error::MultiThreaded`], or [`Error::Os`].
-pub(super) fn start_server() -> Result<(Socket, OwnedFd)> {
+/// [`Error::Spawn`] or [`Error::Os`].
+pub(super) fn start_server() -> Result<Greeted> {
     if !hook::is_in_place() {
         return Err(spawn_error(
             "this program's start-up does not run brigade's hook (is the crate linked into a \
@@ -48,51 +53,30 @@ pub(super) fn start_server() -> Result<(Socket, OwnedFd)> {
     let args = [c"brigade-server".to_owned()];
     // The fork server above a worker kills whatever it adopts when any worker ends.
     let kinship = if child::is_child() { Kinship::Child } else { Kinship::Orphan };
-    process::spawn(kinship, c"/proc/self/exe", &args, &env, theirs.as_fd())
-        .map_err(os("posix_spawn"))?;
+    let exe = c"/proc/self/exe";
+    let pid = process::spawn(kinship, exe, &args, &env, theirs.as_fd())
+        .map_err(|error| Error::os("posix_spawn", "/proc/self/exe, the fork server", error))?;
     #[cfg(feature = "failpoints")]
     failpoint::hit(Point::HostStartsServer);
     drop(theirs);
-    let pidfd = handshake(&socket, token)?;
-    Ok((socket, pidfd))
-}
-
-fn handshake(socket: &Socket, token: u64) -> Result<OwnedFd> {
-    let os = |call| move |error: io::Error| Error::os(call, "the fork server", error);
+    let ended = |_| spawn_error("it ended before it was greeted");
+    let pidfd = process::pidfd_open(pid).map_err(|error| match error.raw_os_error() {
+        Some(ESRCH) => ended(error),
+        _ => os("pidfd_open")(error),
+    })?;
     let own = process::pidfd_open(process::pid()).map_err(os("pidfd_open"))?;
     let hello = Request::Hello { token }.record();
     socket.send(bytemuck::bytes_of(&hello), &[own.as_fd()]).map_err(|error| {
         match error.kind() {
-            io::ErrorKind::BrokenPipe => spawn_error("it ended before it was greeted"),
+            io::ErrorKind::BrokenPipe => ended(error),
             _ => os("sendmsg")(error),
         }
     })?;
-    let deadline = Instant::now() + HANDSHAKE;
-    let interest = [Interest { fd: socket.as_fd(), writable: false }];
-    loop {
-        let left = deadline.saturating_duration_since(Instant::now());
-        if left.is_zero() {
-            return Err(spawn_error(format!("no answer within {HANDSHAKE:?}")));
-        }
-        if wait_any(&interest, Some(left)).map_err(os("poll"))?[0] {
-            break;
-        }
-    }
-    let mut buffer = [0u8; RECORD_BYTES];
-    let (report, mut fds) = match socket.try_receive(&mut buffer).map_err(os("recvmsg"))? {
-        Received::Message(len, fds) => (Report::parse(&buffer[..len])?, fds),
-        Received::Nothing | Received::Closed => {
-            return Err(spawn_error("it ended before its first word"));
-        }
-    };
-    match (report, fds.pop()) {
-        (Report::Ready { token: theirs }, Some(pidfd)) if theirs == token => Ok(pidfd),
-        (Report::MultiThreaded { threads }, _) => {
-            Err(Error::MultiThreaded { threads: usize::try_from(threads).unwrap_or(usize::MAX) })
-        }
-        (other, _) => Err(spawn_error(format!("it answered {other:?}"))),
-    }
+    Ok(Greeted { socket, token, pidfd })
 }
+
+/// No such process.
+const ESRCH: i32 = 3;
 
 fn server_environment(token: u64) -> Vec<CString> {
     let ours = |name: &str| name == hook::VARIABLE || THREADS_OF_LIBRARIES.contains(&name);

@@ -23,6 +23,7 @@
 //! and a few words, and its end is reported to whoever asked for it.
 
 pub(crate) mod child;
+mod connection;
 pub(crate) mod events;
 pub(crate) mod function;
 mod greeting;

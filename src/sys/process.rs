@@ -305,9 +305,12 @@ struct Orphan<'a> {
     attributes: libc::posix_spawnattr_t,
     /// Written by the intermediate process, read here after it has ended: the two share memory.
     outcome: i32,
+    /// The same, of the process that it has spawned.
+    pid: libc::pid_t,
 }
 
-/// Runs `path` in a new process, with `fd` as its descriptor 3.
+/// Runs `path` in a new process, with `fd` as its descriptor 3; returns its id, which means
+/// little by the time that it is returned if the process is not this one's child.
 ///
 /// It starts with default dispositions and every signal blocked, so that nothing ends it before
 /// it has said what it ignores.
@@ -317,7 +320,7 @@ pub(crate) fn spawn(
     args: &[CString],
     env: &[CString],
     fd: BorrowedFd<'_>,
-) -> io::Result<()> {
+) -> io::Result<u32> {
     let pointers = |strings: &[CString]| -> Vec<*mut libc::c_char> {
         strings.iter().map(|s| s.as_ptr().cast_mut()).chain([ptr::null_mut()]).collect()
     };
@@ -330,6 +333,7 @@ pub(crate) fn spawn(
         actions,
         attributes,
         outcome: libc::EAGAIN,
+        pid: 0,
     };
     // SAFETY: the pointer is to a live local.
     check(unsafe { libc::posix_spawn_file_actions_init(&raw mut orphan.actions) })?;
@@ -349,7 +353,7 @@ pub(crate) fn spawn(
     });
     // SAFETY: initialised above, not used after.
     unsafe { libc::posix_spawn_file_actions_destroy(&raw mut orphan.actions) };
-    spawned
+    spawned.map(|()| orphan.pid.cast_unsigned())
 }
 
 fn check(errno: i32) -> io::Result<()> {
@@ -382,12 +386,11 @@ extern "C" fn intermediate(argument: *mut libc::c_void) -> libc::c_int {
     // SAFETY: `spawn` and `run_intermediate` pass a pointer to an `Orphan` that they hold
     // exclusively and do not touch before this call, or the process that makes it, has ended.
     let orphan = unsafe { &mut *orphan };
-    let mut pid = 0;
     // SAFETY: `prepare` set up actions and attributes; argv and envp end with a null pointer and
     // point into strings that the caller of `spawn` holds.
     orphan.outcome = unsafe {
         libc::posix_spawn(
-            &raw mut pid,
+            &raw mut orphan.pid,
             orphan.path.as_ptr(),
             &raw const orphan.actions,
             &raw const orphan.attributes,

@@ -1,0 +1,486 @@
+//! The connection to a fork server, and who hears what of it.
+
+use std::collections::HashMap;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::time::{Duration, Instant};
+
+use crate::error::{Error, Result};
+use crate::exit::ExitReason;
+use crate::process::events::{Handler, Supervisor, Token};
+use crate::process::greeting::{self, Greeted, spawn_error};
+use crate::process::message::{RECORD_BYTES, Record, Report, Request};
+use crate::sys::poll::{Interest, is_readable, wait_any};
+use crate::sys::process;
+use crate::sys::socket::{Received, Socket};
+
+/// What happens to a child, in this order: `Started` or `Failed`; after `Started` once `Ended`.
+/// After `Failed` there is no child, unless the error is `BrokenPipe`: then nobody knows.
+#[derive(Debug)]
+pub(crate) enum ChildEvent {
+    /// It runs.
+    Started { pid: u32, pidfd: OwnedFd },
+    /// It could not be forked.
+    Failed(io::Error),
+    /// It has ended and is reaped: it can write to shared memory no more.
+    Ended { reason: ExitReason, peak_rss_bytes: Option<u64> },
+}
+
+/// Hears of a child; called on the supervisor's thread.
+pub(crate) type Watcher = Box<dyn Fn(ChildEvent) + Send + Sync>;
+
+/// How long the server may owe a report before it is looked after.
+const PROMPT: Duration = Duration::from_millis(500);
+/// How often it is told to continue before it is given up, `PROMPT` apart.
+const REMINDERS_MAX: u32 = 40;
+
+struct Watched {
+    watcher: Arc<Watcher>,
+    has_started: bool,
+    /// It runs, but its pidfd did not arrive: it is to be killed.
+    is_unwanted: bool,
+    /// A descriptor for it and its registration, from when it has started.
+    end: Option<(Arc<ChildEnd>, Token)>,
+}
+
+/// The end of a child, seen without the server: which may be stopped, and then does not report.
+struct ChildEnd {
+    pidfd: OwnedFd,
+    connection: Weak<Connection>,
+}
+
+/// The end of the server, seen by its pidfd: a process that the host forked at the wrong moment
+/// may keep the other end of the socket open.
+struct ServerEnd(Weak<Connection>, OwnedFd);
+
+/// This process's end of a fork server's socket, and what is known of the children behind it.
+pub(super) struct Connection {
+    socket: Socket,
+    /// What the server's answer must repeat.
+    token: u64,
+    /// See [`Greeted::pidfd`].
+    early_pidfd: OwnedFd,
+    /// The server's, from when it has answered.
+    pidfd: OnceLock<OwnedFd>,
+    answer: Mutex<Answer>,
+    answered: Condvar,
+    /// `None` once the server is gone.
+    children: Mutex<Option<HashMap<u64, Watched>>>,
+    own: Weak<Connection>,
+    supervisor: Weak<Supervisor>,
+    /// What is registered with the supervisor: this, and the server's end.
+    /// `None` once there is nothing more to listen for.
+    tokens: Mutex<Option<Vec<Token>>>,
+    /// How often the server was reminded of what it owes; `None` while it is not known to owe.
+    reminders: Mutex<Option<u32>>,
+}
+
+/// What the server has answered to being greeted.
+enum Answer {
+    /// Nothing yet.
+    None,
+    /// It may fork.
+    Ready,
+    /// It may not, for this reason.
+    Refused(Error),
+    /// The same, and somebody was told the reason.
+    Told,
+}
+
+impl Handler for Connection {
+    fn fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+
+    fn readable(&self) {
+        let mut buffer = [0u8; RECORD_BYTES];
+        loop {
+            let report = match self.socket.try_receive(&mut buffer) {
+                Ok(Received::Message(len, fds)) => {
+                    Report::parse(&buffer[..len]).ok().map(|report| (report, fds))
+                }
+                Ok(Received::Nothing) => return,
+                Ok(Received::Closed) | Err(_) => None,
+            };
+            match report {
+                Some((report, fds)) => self.deliver(report, fds),
+                None => {
+                    self.server_gone();
+                    return;
+                }
+            }
+        }
+    }
+
+    /// The server owes a report: if it still does, it is stopped, or worse.
+    fn deadline(&self) {
+        self.readable();
+        let is_silent = matches!(*lock(&self.answer), Answer::None);
+        if is_silent && is_readable(self.early_pidfd.as_fd()) {
+            return self.server_gone();
+        }
+        let owes = is_silent
+            || lock(&self.children).as_ref().is_some_and(|children| {
+                children.values().any(|child| match &child.end {
+                    None => !child.has_started,
+                    Some((end, _)) => is_readable(end.pidfd.as_fd()),
+                })
+            });
+        let mut reminders = lock(&self.reminders);
+        let Some(count) = reminders.filter(|_| owes) else {
+            *reminders = None;
+            return;
+        };
+        *reminders = Some(count + 1);
+        drop(reminders);
+        // Counted in looks, not in time, so that a host that was stopped itself blames nobody.
+        if count < REMINDERS_MAX {
+            let _ = process::pidfd_continue(self.pidfd());
+        } else if let Some(pidfd) = self.pidfd.get() {
+            let _ = process::pidfd_kill(pidfd.as_fd());
+        } else {
+            // It ends at end of file, should it ever wake up.
+            self.socket.shut_down();
+            return self.server_gone();
+        }
+        self.look_again();
+    }
+}
+
+impl Handler for ChildEnd {
+    fn fd(&self) -> BorrowedFd<'_> {
+        self.pidfd.as_fd()
+    }
+
+    fn readable(&self) {
+        if let Some(connection) = self.connection.upgrade() {
+            connection.child_ended(self);
+        }
+    }
+
+    fn deadline(&self) {}
+}
+
+impl Handler for ServerEnd {
+    fn fd(&self) -> BorrowedFd<'_> {
+        self.1.as_fd()
+    }
+
+    fn readable(&self) {
+        if let Some(connection) = self.0.upgrade() {
+            // What it said before it ended comes first.
+            connection.readable();
+            connection.server_gone();
+        }
+    }
+
+    fn deadline(&self) {}
+}
+
+impl Connection {
+    /// Starts a server and listens to it.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Spawn`] or [`Error::Os`].
+    pub(super) fn open(supervisor: &Arc<Supervisor>) -> Result<Arc<Connection>> {
+        let Greeted { socket, token, pidfd } = greeting::start_server()?;
+        let connection = Arc::new_cyclic(|own: &Weak<Connection>| Connection {
+            own: own.clone(),
+            socket,
+            token,
+            early_pidfd: pidfd,
+            pidfd: OnceLock::new(),
+            answer: Mutex::new(Answer::None),
+            answered: Condvar::new(),
+            children: Mutex::new(Some(HashMap::new())),
+            supervisor: Arc::downgrade(supervisor),
+            tokens: Mutex::new(Some(Vec::new())),
+            reminders: Mutex::new(None),
+        });
+        connection.listen(supervisor, Arc::clone(&connection) as Arc<dyn Handler>)?;
+        connection.await_report();
+        Ok(connection)
+    }
+
+    /// Whether the server can still fork.
+    pub(super) fn is_open(&self) -> bool {
+        lock(&self.children).is_some()
+    }
+
+    /// Sends an order for the child `id`; what becomes of that, `watcher` hears.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Spawn`] if the server is gone; the watcher is not called then.
+    pub(super) fn order(
+        &self,
+        id: u64,
+        record: &Record,
+        fds: &[BorrowedFd<'_>],
+        watcher: Watcher,
+    ) -> Result<()> {
+        let watcher = Arc::new(watcher);
+        let watched = Watched { watcher, has_started: false, is_unwanted: false, end: None };
+        match lock(&self.children).as_mut() {
+            Some(children) => drop(children.insert(id, watched)),
+            None => return Err(spawn_error("the fork server has ended")),
+        }
+        if let Err(error) = self.socket.send(bytemuck::bytes_of(record), fds) {
+            if let Some(children) = lock(&self.children).as_mut() {
+                children.remove(&id);
+            }
+            return Err(spawn_error(format!("the fork server does not listen: {error}")));
+        }
+        self.await_report();
+        Ok(())
+    }
+
+    /// Ends the server, and its children with it.
+    pub(super) fn close(&self) {
+        self.unregister();
+        // It ends at end of file; a server that hangs is killed.
+        self.socket.shut_down();
+        let exited = [Interest { fd: self.pidfd(), writable: false }];
+        let deadline = Instant::now() + Duration::from_secs(1);
+        while !wait_any(&exited, Some(deadline.saturating_duration_since(Instant::now())))
+            .is_ok_and(|ready| ready[0])
+        {
+            if Instant::now() >= deadline {
+                let _ = self.pidfd.get().map(|pidfd| process::pidfd_kill(pidfd.as_fd()));
+                break;
+            }
+        }
+        process::reap_if_adopted(self.pidfd());
+        self.server_gone();
+    }
+
+    /// The server's pidfd, or the next best.
+    fn pidfd(&self) -> BorrowedFd<'_> {
+        self.pidfd.get().unwrap_or(&self.early_pidfd).as_fd()
+    }
+
+    /// Waits for the server's answer to being greeted, which the supervisor reads.
+    ///
+    /// # Errors
+    ///
+    /// What the server was refused for: the reason itself to the first who asks.
+    pub(super) fn await_answer(&self) -> Result<()> {
+        let mut answer = lock(&self.answer);
+        loop {
+            match &*answer {
+                Answer::None => {
+                    answer = self.answered.wait(answer).unwrap_or_else(PoisonError::into_inner);
+                }
+                Answer::Ready => return Ok(()),
+                Answer::Refused(_) => break,
+                Answer::Told => return Err(spawn_error("it has refused to serve, and has ended")),
+            }
+        }
+        match std::mem::replace(&mut *answer, Answer::Told) {
+            Answer::Refused(Error::MultiThreaded { threads }) => {
+                // For whoever else waits for the same server.
+                *answer = Answer::Refused(Error::MultiThreaded { threads });
+                Err(Error::MultiThreaded { threads })
+            }
+            Answer::Refused(error) => Err(error),
+            Answer::None | Answer::Ready | Answer::Told => Ok(()),
+        }
+    }
+
+    /// The server's answer, once.
+    fn answer(&self, with: Answer) {
+        let mut answer = lock(&self.answer);
+        if matches!(*answer, Answer::None) {
+            *answer = with;
+            self.answered.notify_all();
+        }
+    }
+
+    /// The server may fork; from now on its end is watched by its own pidfd.
+    fn ready(&self, pidfd: OwnedFd) {
+        let end = pidfd.try_clone().ok();
+        let _ = self.pidfd.set(pidfd);
+        if let Some((end, supervisor)) = end.zip(self.supervisor.upgrade()) {
+            // If it cannot be watched there is the end of file still.
+            let _ = self.listen(&supervisor, Arc::new(ServerEnd(self.own.clone(), end)));
+        }
+        self.answer(Answer::Ready);
+    }
+
+    /// From now on the server owes a report.
+    fn await_report(&self) {
+        let mut reminders = lock(&self.reminders);
+        if reminders.is_none() {
+            *reminders = Some(0);
+            drop(reminders);
+            self.look_again();
+        }
+    }
+
+    fn look_again(&self) {
+        let token = lock(&self.tokens).as_ref().and_then(|tokens| tokens.first().copied());
+        if let (Some(supervisor), Some(token)) = (self.supervisor.upgrade(), token) {
+            supervisor.set_deadline(token, Instant::now() + PROMPT);
+        }
+    }
+
+    /// A child has ended, which the server is to report.
+    fn child_ended(&self, end: &ChildEnd) {
+        let token = lock(&self.children).as_ref().and_then(|children| {
+            let mut ends = children.values().filter_map(|child| child.end.as_ref());
+            ends.find(|(other, _)| std::ptr::eq(&**other, end)).map(|(_, token)| *token)
+        });
+        if let (Some(token), Some(supervisor)) = (token, self.supervisor.upgrade()) {
+            supervisor.remove(token);
+            self.await_report();
+        }
+    }
+
+    /// Has the supervisor watch for the end of a child.
+    fn watch(&self, pidfd: &OwnedFd) -> Option<(Arc<ChildEnd>, Token)> {
+        let pidfd = pidfd.try_clone().ok()?;
+        let end = Arc::new(ChildEnd { pidfd, connection: self.own.clone() });
+        let token = self.supervisor.upgrade()?.add(Arc::clone(&end) as Arc<dyn Handler>).ok()?;
+        Some((end, token))
+    }
+
+    /// Has the supervisor call `handler`, unless nobody listens any more.
+    fn listen(&self, supervisor: &Supervisor, handler: Arc<dyn Handler>) -> Result<()> {
+        // Held while adding: a handler that is called at once finds its token.
+        if let Some(tokens) = lock(&self.tokens).as_mut() {
+            tokens.push(supervisor.add(handler)?);
+        }
+        Ok(())
+    }
+
+    /// Stops listening to the server.
+    fn unregister(&self) {
+        let tokens = lock(&self.tokens).take();
+        if let Some(supervisor) = self.supervisor.upgrade() {
+            tokens.into_iter().flatten().for_each(|token| supervisor.remove(token));
+        }
+    }
+
+    fn deliver(&self, report: Report, mut fds: Vec<OwnedFd>) {
+        match report {
+            Report::Started { id, pid } => match fds.pop() {
+                Some(pidfd) => self.started(id, pid, pidfd),
+                None => self.reject(id),
+            },
+            Report::Failed { id, errno } => {
+                self.finished(id, ChildEvent::Failed(io::Error::from_raw_os_error(errno)));
+            }
+            Report::Ended { id, reason, peak_rss_bytes, .. } => {
+                let peak_rss_bytes = Some(peak_rss_bytes);
+                self.finished(id, ChildEvent::Ended { reason, peak_rss_bytes });
+            }
+            Report::Ready { token } if token == self.token => match fds.pop() {
+                Some(pidfd) => self.ready(pidfd),
+                None => self.refused(Error::os(
+                    "recvmsg",
+                    "the fork server",
+                    process::no_more_descriptors(),
+                )),
+            },
+            Report::MultiThreaded { threads } => self.refused(Error::MultiThreaded {
+                threads: usize::try_from(threads).unwrap_or(usize::MAX),
+            }),
+            Report::Ready { .. } => self.refused(spawn_error("it answered somebody else")),
+        }
+    }
+
+    /// The server does not serve.
+    fn refused(&self, error: Error) {
+        self.answer(Answer::Refused(error));
+        self.socket.shut_down();
+    }
+
+    fn started(&self, id: u64, pid: u32, pidfd: OwnedFd) {
+        let mut end = self.watch(&pidfd);
+        let watcher = {
+            let mut children = lock(&self.children);
+            children.as_mut().and_then(|children| children.get_mut(&id)).map(|watched| {
+                watched.has_started = true;
+                watched.end = end.take();
+                Arc::clone(&watched.watcher)
+            })
+        };
+        // Nobody asks about it any more.
+        if let (Some((_, token)), Some(supervisor)) = (end, self.supervisor.upgrade()) {
+            supervisor.remove(token);
+        }
+        if let Some(watcher) = watcher {
+            watcher(ChildEvent::Started { pid, pidfd });
+        }
+    }
+
+    /// This process has no descriptor to spare, so the kernel dropped the pidfd of a child: the
+    /// server ends it, and its end is a failure to start.
+    fn reject(&self, id: u64) {
+        if let Some(children) = lock(&self.children).as_mut()
+            && let Some(watched) = children.get_mut(&id)
+        {
+            watched.is_unwanted = true;
+        }
+        // Without room the child runs to its own end, and the failure is heard of then.
+        let kill = Request::Kill { id }.record();
+        let _ = self.socket.try_send(bytemuck::bytes_of(&kill), &[]);
+        self.await_report();
+    }
+
+    /// Nothing more happens to a child after this.
+    fn finished(&self, id: u64, event: ChildEvent) {
+        let Some(watched) = lock(&self.children).as_mut().and_then(|all| all.remove(&id)) else {
+            return;
+        };
+        let is_unwanted = watched.is_unwanted;
+        let (watcher, _) = self.forget(watched);
+        watcher(match is_unwanted {
+            true => ChildEvent::Failed(process::no_more_descriptors()),
+            false => event,
+        });
+    }
+
+    /// Stops watching for the end of a child; who is to hear of it, and its pidfd.
+    fn forget(&self, watched: Watched) -> (Arc<Watcher>, Option<Arc<ChildEnd>>) {
+        let Watched { watcher, end, .. } = watched;
+        let end = end.map(|(end, token)| {
+            if let Some(supervisor) = self.supervisor.upgrade() {
+                supervisor.remove(token);
+            }
+            end
+        });
+        (watcher, end)
+    }
+
+    /// The server has ended, so its children end too: waits for each, and tells its watcher.
+    fn server_gone(&self) {
+        self.unregister();
+        let children = lock(&self.children).take();
+        self.answer(Answer::Refused(spawn_error("it ended before its first word")));
+        let Some(children) = children else { return };
+        let ends: Vec<_> = children.into_values().map(|child| self.forget(child)).collect();
+        for (_, end) in &ends {
+            if let Some(end) = end {
+                // The kernel sends SIGKILL with the server's end; a task may have disabled that.
+                let _ = process::pidfd_kill(end.pidfd.as_fd());
+            }
+        }
+        for (watcher, end) in ends {
+            let Some(end) = end else {
+                watcher(ChildEvent::Failed(io::Error::from(io::ErrorKind::BrokenPipe)));
+                continue;
+            };
+            let interest = [Interest { fd: end.pidfd.as_fd(), writable: false }];
+            while !wait_any(&interest, None).is_ok_and(|ready| ready[0]) {}
+            watcher(ChildEvent::Ended { reason: ExitReason::Unknown, peak_rss_bytes: None });
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // Nothing under these locks panics half-way through a change.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
