@@ -62,7 +62,7 @@ fn a_debugger_that_attaches_stops_and_lets_go_is_no_death() {
         let process = Process::spawn(waits, path.clone()).unwrap();
         let pids = [workers()[0].pid, process.pid()].map(|pid| Pid::from_raw(pid.cast_signed()));
         if let Err(error) = ptrace::attach(pids[0]) {
-            task.kill().unwrap();
+            task.kill(Duration::ZERO).unwrap();
             return skipped(&format!("no process may be traced here: {error}"));
         }
         ptrace::attach(pids[1]).unwrap();
