@@ -277,3 +277,30 @@ fn a_large_argument_to_a_worker_that_dies_is_an_error_and_no_blocked_writer() {
         assert_eq!(death(both).reason, ExitReason::Signal(9));
     });
 }
+
+#[test]
+fn the_end_of_a_workers_captured_standard_error_is_in_the_error() {
+    alone(|| {
+        let pool = with(1).capture_stderr().build().unwrap();
+        let complains = |n: u32| -> u32 {
+            eprintln!("the disk is {n} % full");
+            std::process::abort()
+        };
+        let error = pool.submit(complains, 99).unwrap().join().unwrap_err();
+        assert!(error.to_string().contains("the disk is 99 % full"), "{error}");
+        // More than the pipe holds: nobody waits for ever.
+        let floods = |n: u32| {
+            (0..20_000).for_each(|_| eprintln!("{}", "x".repeat(99)));
+            n
+        };
+        let floods: Vec<_> = (0..2).map(|n| pool.submit(floods, n).unwrap()).collect();
+        for (n, flood) in (0..).zip(floods) {
+            assert_eq!(flood.join().unwrap(), n);
+        }
+        let killed = death(pool.submit(|()| raise(Signal::SIGKILL), ()).unwrap());
+        assert!(killed.stderr_tail.unwrap().ends_with("xx\n"));
+        let plain = with(1).build().unwrap();
+        let killed = death(plain.submit(|()| raise(Signal::SIGKILL), ()).unwrap());
+        assert_eq!(killed.stderr_tail, None);
+    });
+}

@@ -53,6 +53,7 @@ pub struct PoolBuilder {
     env: BTreeMap<String, String>,
     nice: Option<i32>,
     pin: bool,
+    captures_stderr: bool,
     idle_timeout: Option<Duration>,
     queue_limit: Option<usize>,
 }
@@ -74,6 +75,7 @@ impl Default for PoolBuilder {
             env: BTreeMap::new(),
             nice: None,
             pin: false,
+            captures_stderr: false,
             idle_timeout: None,
             queue_limit: None,
         }
@@ -184,6 +186,14 @@ impl PoolBuilder {
         self
     }
 
+    /// Sends the standard error of each worker through a pipe. Of each the last 8 KiB are kept, for
+    /// the [error](crate::Death::stderr_tail) of a task in which it dies. Nobody waits for long for
+    /// room in the pipe. Default: the workers have this program's standard error.
+    pub fn capture_stderr(mut self) -> PoolBuilder {
+        self.captures_stderr = true;
+        self
+    }
+
     /// Lets a worker leave that has had no work for this long, more than zero; it may stay up to
     /// twice as long. All may leave; they come back, one by one, as tasks find no idle worker.
     /// Default: workers stay.
@@ -271,6 +281,7 @@ impl PoolBuilder {
             env: self.env,
             nice: self.nice,
             pin: if self.pin { Some(sched::affinity()?) } else { None },
+            captures_stderr: self.captures_stderr,
             spin_short: limits::has_processor_quota(),
             idle_timeout: self.idle_timeout,
             queue_limit: self.queue_limit,
@@ -287,6 +298,7 @@ impl PoolBuilder {
             ("an environment variable", !self.env.is_empty()),
             ("the niceness", self.nice.is_some()),
             ("pin_workers", self.pin),
+            ("capture_stderr", self.captures_stderr),
             ("idle_timeout", self.idle_timeout.is_some()),
         ];
         settings.into_iter().find(|(_, is_set)| *is_set).map(|(what, _)| what)

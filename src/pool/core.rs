@@ -1,7 +1,7 @@
 //! What pool, handles and supervisor share.
 
 use std::collections::BTreeMap;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
@@ -19,6 +19,7 @@ use crate::pool::worker::{self, Charter};
 use crate::pool::{in_process, job};
 use crate::process::events::{Supervisor, Token};
 use crate::process::launch::{Extras, ForkServer, Order};
+use crate::process::tail::Tail;
 use crate::region::arena::{Arena, Contents};
 use crate::sys::process;
 use crate::sys::socket::Socket;
@@ -51,6 +52,7 @@ pub(super) struct Config {
     pub(super) env: BTreeMap<String, String>,
     pub(super) nice: Option<i32>,
     pub(super) pin: Option<Vec<usize>>,
+    pub(super) captures_stderr: bool,
     pub(super) spin_short: bool,
     /// A worker without work for this long leaves.
     pub(super) idle_timeout: Option<Duration>,
@@ -180,6 +182,7 @@ impl Core {
         let (ours, theirs) = Socket::pair().map_err(|e| os("socketpair", e))?;
         let incarnation = state.seats[index].incarnation + 1;
         let socket = Arc::new(WorkerSocket::new(ours, self.own.clone(), index, incarnation));
+        let (tail, stderr) = self.stderr()?;
         let token = self.supervisor.add(Arc::clone(&socket) as _)?;
         let order = Order {
             entry: worker::main,
@@ -189,7 +192,7 @@ impl Core {
             ),
             fds: &[self.arena.fd(), theirs.as_fd(), self.bell.as_fd()],
             name: &format!("{}-{index}", self.config.name),
-            extras: Extras::default(),
+            extras: Extras { stderr: stderr.as_ref().map(AsFd::as_fd), interruptible: false },
         };
         let own = self.own.clone();
         let watcher = move |event| {
@@ -199,6 +202,7 @@ impl Core {
         };
         if let Err(error) = server.spawn(&order, Box::new(watcher)) {
             self.supervisor.remove(token);
+            let _ = tail.map(|tail| tail.finish());
             return Err(error);
         }
         let strikes = state.seats[index].strikes;
@@ -214,6 +218,7 @@ impl Core {
                 granted: Vec::new(),
                 lent: Vec::new(),
                 charter: Some(span),
+                stderr: tail,
                 strikes,
                 quiet: None,
             },
@@ -225,6 +230,14 @@ impl Core {
             self.look_at(state, Instant::now() + timeout);
         }
         Ok(())
+    }
+
+    /// A worker's standard error: what keeps its end, and the descriptor for the worker.
+    fn stderr(&self) -> Result<(Option<Arc<Tail>>, Option<OwnedFd>)> {
+        if !self.config.captures_stderr {
+            return Ok((None, None));
+        }
+        Tail::start(&self.supervisor).map(|(tail, fd)| (Some(tail), Some(fd)))
     }
 
     /// What a worker at `index` is told.
@@ -257,6 +270,7 @@ impl Core {
             granted: Vec::new(),
             lent: Vec::new(),
             charter: None,
+            stderr: None,
             strikes: 0,
             quiet: None,
         });

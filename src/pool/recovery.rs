@@ -88,6 +88,7 @@ impl Core {
         // Of a worker whose start was never reported there is only its own word.
         let pid = if was_seen { seat.pid } else { seat.lane.pid() };
         let last_words = seat.lane.last_words();
+        let stderr_tail = seat.stderr.take().map(|tail| tail.finish());
         // A server that was killed before it could answer says nothing about the next one.
         let failure = failure.filter(|error| error.kind() != io::ErrorKind::BrokenPipe);
         let failure = failure.map(|error| error.to_string());
@@ -124,7 +125,7 @@ impl Core {
                 phase,
                 torn: Vec::new(),
                 last_words: last_words.clone(),
-                stderr_tail: None,
+                stderr_tail: stderr_tail.clone(),
             };
             attribute(state, id, cause, death);
         }

@@ -12,6 +12,7 @@ use crate::pool::lane::Leave;
 use crate::pool::supervise::WorkerSocket;
 use crate::pool::task::{Call, TaskId};
 use crate::process::events::Token;
+use crate::process::tail::Tail;
 use crate::region::arena::Span;
 use crate::sys::process;
 
@@ -74,6 +75,8 @@ pub(super) struct Seat {
     pub(super) lent: Vec<Memory>,
     /// Its charter, for as long as it may read it.
     pub(super) charter: Option<Span>,
+    /// The end of what it writes to its standard error, if that is captured.
+    pub(super) stderr: Option<Arc<Tail>>,
     /// What workers that died here before they were ready count for, since one was.
     pub(super) strikes: u32,
     /// The next sequence number when it was first seen without work, and when that was.

@@ -56,6 +56,12 @@ impl Tail {
         String::from_utf8_lossy(&bytes[line.map_or(0, |end| end + 1)..]).into_owned()
     }
 
+    /// Stops, and returns the text.
+    pub(crate) fn finish(&self) -> String {
+        self.stop();
+        self.text()
+    }
+
     /// Reads what is there, and then no more.
     pub(crate) fn stop(&self) {
         self.read_some();
