@@ -243,7 +243,7 @@ impl<R> Handle<R> {
             && let Some(entry) = state.tasks.get_mut(id)
         {
             entry.kill_at = Some(entry.kill_at.map_or(at, |earlier| earlier.min(at)));
-            self.core.look_at(&mut state, at);
+            self.core.look_for_late(&mut state, at);
         }
         Ok(())
     }

@@ -83,8 +83,10 @@ pub(super) struct State {
     pub(super) reserved: usize,
     /// How many processes the kernel had killed for want of memory at the last look.
     oom_kills: u64,
-    /// When the supervisor looks at timeouts next.
+    /// When the supervisor looks next, for whatever reason.
     pub(super) deadline: Option<Instant>,
+    /// Before this no task can be late: looking at all of them takes time.
+    pub(super) late_at: Option<Instant>,
     pub(super) counters: Counters,
     /// Whom `refill` has to wake; kept for its memory.
     touched: Vec<bool>,
@@ -115,6 +117,7 @@ impl State {
             reserved: 0,
             oom_kills: cgroup::oom_kills().unwrap_or(0),
             deadline: None,
+            late_at: None,
             counters: Counters::default(),
             touched: Vec::new(),
         }

@@ -89,7 +89,7 @@ impl Core {
         state.counters.submitted += 1;
         tracing::trace!(task = id.number(), name, "task submitted");
         if let Some(timeout) = rules.timeout {
-            self.look_at(&mut state, Instant::now() + timeout);
+            self.look_for_late(&mut state, Instant::now() + timeout);
         }
         if state.dormant > 0 {
             self.call_up(&mut state);
@@ -133,7 +133,13 @@ impl Core {
         }
     }
 
-    /// Has the supervisor look at timeouts at `at`, or earlier.
+    /// Has the supervisor end the tasks that are late by `at`, then or earlier.
+    pub(super) fn look_for_late(&self, state: &mut State, at: Instant) {
+        state.late_at = Some(state.late_at.map_or(at, |earlier| earlier.min(at)));
+        self.look_at(state, at);
+    }
+
+    /// Has the supervisor look after this pool at `at`, or earlier.
     pub(super) fn look_at(&self, state: &mut State, at: Instant) {
         if state.deadline.is_none_or(|deadline| at < deadline) {
             state.deadline = Some(at);

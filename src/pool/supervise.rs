@@ -68,7 +68,10 @@ impl Handler for Bell {
             state.deadline = None;
             state.drain();
             core.fill_vacant(&mut state, &server);
-            let late = end_late_tasks(&mut state);
+            if state.late_at.is_some_and(|at| at <= Instant::now()) {
+                state.late_at = end_late_tasks(&mut state);
+            }
+            let late = state.late_at;
             let idle = core.dismiss_idle(&mut state);
             let slow = core.rescue_unbegun(&mut state);
             if let Some(next) = late.into_iter().chain(idle).chain(slow).min() {
