@@ -1,6 +1,7 @@
 //! A big natural number whose limbs lie in shared memory.
 
 use std::fmt;
+use std::sync::OnceLock;
 
 use serde::{Deserialize, Serialize};
 
@@ -15,7 +16,7 @@ use crate::sys::mmap::Access;
 /// Size of a limb.
 const LIMB_BYTES: u64 = size_of::<u64>() as u64;
 
-/// A natural number of any size, in memory that workers see without a copy.
+/// A natural number of any size, in memory that workers see without a copy, but for a small one.
 ///
 /// Its limbs are `u64`, the least significant first, without zeros at the end; zero has none.
 /// Pools make such numbers ([`Pool::factorial`](crate::Pool::factorial),
@@ -32,10 +33,20 @@ const LIMB_BYTES: u64 = size_of::<u64>() as u64;
 /// # Ok::<(), brigade::Error>(())
 /// ```
 pub struct SharedBigUint {
-    /// The limbs, and perhaps some memory behind them.
-    array: SharedArray<u64>,
+    memory: Memory,
     len: usize,
 }
+
+/// Where limbs are; perhaps there is some memory behind them.
+enum Memory {
+    Shared(SharedArray<u64>),
+    /// A few limbs of this process's own, and a copy for workers, once one is needed: a span of
+    /// shared memory takes longer to get than a small product.
+    Own(Vec<u64>, OnceLock<SharedArray<u64>>),
+}
+
+/// Numbers of fewer limbs stay in memory of the caller until workers need them.
+const SHARED_MIN: usize = 4096;
 
 impl SharedBigUint {
     /// A copy of `limbs`, the least significant first; zeros at the end are left away.
@@ -53,13 +64,39 @@ impl SharedBigUint {
     /// ```
     pub fn from_limbs(limbs: &[u64]) -> Result<SharedBigUint> {
         let limbs = trim(limbs);
-        Ok(SharedBigUint { array: SharedArray::from_slice(limbs)?, len: limbs.len() })
+        if limbs.len() < SHARED_MIN {
+            return Ok(SharedBigUint::own(limbs.to_vec()));
+        }
+        let memory = Memory::Shared(SharedArray::from_slice(limbs)?);
+        Ok(SharedBigUint { memory, len: limbs.len() })
+    }
+
+    /// The number in this memory of the caller's own.
+    fn own(limbs: Vec<u64>) -> SharedBigUint {
+        let len = trim(&limbs).len();
+        SharedBigUint { memory: Memory::Own(limbs, OnceLock::new()), len }
+    }
+
+    /// The number that `write` writes into `limbs` limbs that hold anything.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoSpace`].
+    pub(super) fn written(limbs: usize, write: impl FnOnce(&mut [u64])) -> Result<SharedBigUint> {
+        if limbs < SHARED_MIN {
+            let mut out = vec![0; limbs];
+            write(&mut out);
+            return Ok(SharedBigUint::own(out));
+        }
+        let mut out = SharedArray::for_overwrite([limbs])?;
+        write(out.as_mut_slice());
+        Ok(SharedBigUint::of_array(out, limbs))
     }
 
     /// The number in the first `len` elements of `array`, or in fewer if they end in zeros.
     pub(super) fn of_array(array: SharedArray<u64>, len: usize) -> SharedBigUint {
         let len = trim(&array.as_slice()[..len]).len();
-        SharedBigUint { array, len }
+        SharedBigUint { memory: Memory::Shared(array), len }
     }
 
     /// The limbs, the least significant first, without zeros at the end.
@@ -73,7 +110,11 @@ impl SharedBigUint {
     /// ```
     #[must_use]
     pub fn limbs(&self) -> &[u64] {
-        &self.array.as_slice()[..self.len]
+        let limbs = match &self.memory {
+            Memory::Shared(array) => array.as_slice(),
+            Memory::Own(limbs, _) => limbs,
+        };
+        &limbs[..self.len]
     }
 
     /// How many bits it has; zero has none.
@@ -122,8 +163,22 @@ impl SharedBigUint {
     }
 
     /// What a worker needs to find the limbs.
-    pub(super) fn lent(&self) -> Lent {
-        Lent { source: self.array.source(), limbs: self.len }
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoSpace`] if they have to be copied and there is no memory.
+    pub(super) fn lent(&self) -> Result<Lent> {
+        let array = match &self.memory {
+            Memory::Shared(array) => array,
+            Memory::Own(limbs, copy) => match copy.get() {
+                Some(array) => array,
+                None => {
+                    let array = SharedArray::from_slice(limbs)?;
+                    copy.get_or_init(|| array)
+                }
+            },
+        };
+        Ok(Lent { source: array.source(), limbs: self.len })
     }
 }
 

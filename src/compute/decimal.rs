@@ -64,7 +64,7 @@ impl Pool {
         grant_scratch(digit_limbs)?;
         grant_members(job.members_max(), [limbs; 2], 0)?;
         let orders = Orders {
-            number: number.lent(),
+            number: number.lent()?,
             digits: Lent::room(&digits_array),
             memory: Lent::room(&memory),
         };

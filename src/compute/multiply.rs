@@ -3,7 +3,6 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::array::SharedArray;
 use crate::compute::bigint::{Lent, SharedBigUint, grant_members, grant_scratch, reserve};
 
 use crate::error::{Error, Result};
@@ -107,8 +106,8 @@ impl Pool {
         let [scratch, out] = reserve([scratch_limbs, limbs])?;
         grant_members(self.workers(), [x.len(), y.len()], 0)?;
         let orders = Orders {
-            a: a.lent(),
-            b: b.map(SharedBigUint::lent),
+            a: a.lent()?,
+            b: b.map(SharedBigUint::lent).transpose()?,
             out: Lent::room(&out),
             scratch: Lent::room(&scratch),
         };
@@ -221,13 +220,11 @@ fn multiplied_alone(x: &[u64], y: Option<&[u64]>) -> Result<SharedBigUint> {
         None => square_scratch_limbs(x.len()),
     };
     grant_scratch(scratch_limbs)?;
-    let mut out = SharedArray::for_overwrite([limbs])?;
     let mut scratch = vec![0; scratch_limbs];
-    match y {
-        Some(y) => mul(out.as_mut_slice(), x, y, &mut scratch),
-        None => square(out.as_mut_slice(), x, &mut scratch),
-    }
-    Ok(SharedBigUint::of_array(out, limbs))
+    SharedBigUint::written(limbs, |out| match y {
+        Some(y) => mul(out, x, y, &mut scratch),
+        None => square(out, x, &mut scratch),
+    })
 }
 
 /// `a^exponent`, by these squares and products.

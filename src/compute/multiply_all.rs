@@ -104,7 +104,8 @@ impl Pool {
             let factors: Vec<&[u64]> = numbers.iter().map(|number| number.limbs()).collect();
             return multiply::product_alone(&factors);
         }
-        let factors = Factors::Numbers(numbers.iter().map(|number| number.lent()).collect());
+        let lent = numbers.iter().map(|number| number.lent()).collect::<Result<_>>()?;
+        let factors = Factors::Numbers(lent);
         self.multiply_shared("brigade::Pool::multiply_all", factors, limbs)
     }
 

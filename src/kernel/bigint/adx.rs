@@ -14,6 +14,7 @@ const ROUND: usize = 4;
 /// # Safety
 ///
 /// - The processor has BMI2 and ADX.
+#[inline(always)]
 pub(super) unsafe fn add_rounds(out: &mut [u64], a: &[u64], b: u64) -> u64 {
     assert!(out.len() == a.len() && a.len().is_multiple_of(ROUND), "whole rounds");
     let mut carry = 0u64;

@@ -3,34 +3,45 @@
 
 use super::limbs::{add_with_carry, mul_add};
 
-/// `out += a b` for one limb `b` and `out` as long as `a`; returns the carry.
-type AddRow = fn(&mut [u64], &[u64], u64) -> u64;
+/// How rows are added: `out += a b` for one limb `b` and `out` as long as `a`; returns the carry.
+trait Rows {
+    fn add(out: &mut [u64], a: &[u64], b: u64) -> u64;
+}
 
-/// The fastest row for this processor.
-fn add_row() -> AddRow {
-    #[cfg(target_arch = "x86_64")]
-    if is_x86_feature_detected!("bmi2") && is_x86_feature_detected!("adx") {
-        return add_row_adx;
+/// Rows for any processor.
+struct Portable;
+
+impl Rows for Portable {
+    #[inline(always)]
+    fn add(out: &mut [u64], a: &[u64], b: u64) -> u64 {
+        add_row_from(out, a, b, 0)
     }
-    add_row_portable
+}
+
+/// Rows by ADX, where that was detected.
+#[cfg(target_arch = "x86_64")]
+struct Adx;
+
+#[cfg(target_arch = "x86_64")]
+impl Rows for Adx {
+    #[inline(always)]
+    fn add(out: &mut [u64], a: &[u64], b: u64) -> u64 {
+        let rounds = a.len() & !3;
+        let (out, out_rest) = out.split_at_mut(rounds);
+        let (a, a_rest) = a.split_at(rounds);
+        // SAFETY: `has_adx` was asked by whoever chose these rows.
+        let carry = unsafe { super::adx::add_rounds(out, a, b) };
+        add_row_from(out_rest, a_rest, b, carry)
+    }
 }
 
 #[cfg(target_arch = "x86_64")]
-fn add_row_adx(out: &mut [u64], a: &[u64], b: u64) -> u64 {
-    let rounds = a.len() & !3;
-    let (out, out_rest) = out.split_at_mut(rounds);
-    let (a, a_rest) = a.split_at(rounds);
-    // SAFETY: `add_row` returns this function only where BMI2 and ADX were detected.
-    let carry = unsafe { super::adx::add_rounds(out, a, b) };
-    add_row_from(out_rest, a_rest, b, carry)
-}
-
-fn add_row_portable(out: &mut [u64], a: &[u64], b: u64) -> u64 {
-    add_row_from(out, a, b, 0)
+fn has_adx() -> bool {
+    is_x86_feature_detected!("bmi2") && is_x86_feature_detected!("adx")
 }
 
 /// `out += a b + carry`; returns the carry.
-#[inline]
+#[inline(always)]
 fn add_row_from(out: &mut [u64], a: &[u64], b: u64, carry: u64) -> u64 {
     let mut carry = carry;
     for (out, &a) in out.iter_mut().zip(a) {
@@ -42,14 +53,19 @@ fn add_row_from(out: &mut [u64], a: &[u64], b: u64, carry: u64) -> u64 {
 /// `out = a b`, of `a.len() + b.len()` limbs.
 pub(super) fn mul(out: &mut [u64], a: &[u64], b: &[u64]) {
     debug_assert_eq!(out.len(), a.len() + b.len());
-    mul_with(add_row(), out, a, b);
+    #[cfg(target_arch = "x86_64")]
+    if has_adx() {
+        return mul_with::<Adx>(out, a, b);
+    }
+    mul_with::<Portable>(out, a, b);
 }
 
-fn mul_with(add_row: AddRow, out: &mut [u64], a: &[u64], b: &[u64]) {
+fn mul_with<R: Rows>(out: &mut [u64], a: &[u64], b: &[u64]) {
     let n = a.len();
     out[..n].fill(0);
     for (i, &limb) in b.iter().enumerate() {
-        out[i + n] = add_row(&mut out[i..i + n], a, limb);
+        let row = &mut out[i..=i + n];
+        row[n] = R::add(&mut row[..n], a, limb);
     }
 }
 
@@ -57,15 +73,20 @@ fn mul_with(add_row: AddRow, out: &mut [u64], a: &[u64], b: &[u64]) {
 /// squares.
 pub(super) fn square(out: &mut [u64], a: &[u64]) {
     debug_assert_eq!(out.len(), 2 * a.len());
-    square_with(add_row(), out, a);
+    #[cfg(target_arch = "x86_64")]
+    if has_adx() {
+        return square_with::<Adx>(out, a);
+    }
+    square_with::<Portable>(out, a);
 }
 
-fn square_with(add_row: AddRow, out: &mut [u64], a: &[u64]) {
+fn square_with<R: Rows>(out: &mut [u64], a: &[u64]) {
     out.fill(0);
     for (i, &limb) in a.iter().enumerate() {
         let rest = &a[i + 1..];
-        let at = 2 * i + 1;
-        out[at + rest.len()] = add_row(&mut out[at..at + rest.len()], rest, limb);
+        let row = &mut out[2 * i + 1..=2 * i + 1 + rest.len()];
+        let (row, carry) = row.split_at_mut(rest.len());
+        carry[0] = R::add(row, rest, limb);
     }
     double_and_add_squares(out, a);
 }
@@ -93,13 +114,13 @@ mod tests {
             let (a, b) = (awkward(n, n as u64), awkward(n / 2 + 1, n as u64 / 5));
             let mut fast = vec![5; a.len() + b.len()];
             let mut portable = fast.clone();
-            mul_with(add_row(), &mut fast, &a, &b);
-            mul_with(add_row_portable, &mut portable, &a, &b);
+            mul(&mut fast, &a, &b);
+            mul_with::<Portable>(&mut portable, &a, &b);
             assert_eq!(fast, portable);
             let mut fast = vec![5; 2 * a.len()];
             let mut portable = fast.clone();
-            square_with(add_row(), &mut fast, &a);
-            mul_with(add_row_portable, &mut portable, &a, &a);
+            square(&mut fast, &a);
+            mul_with::<Portable>(&mut portable, &a, &a);
             assert_eq!(fast, portable);
         }
     }
