@@ -1,9 +1,17 @@
 //! Claims about the transform, against the naive oracle.
 #![allow(unsafe_code)]
 
+use super::compose::{IntegerJoiner, Joiner};
+#[cfg(target_arch = "x86_64")]
+use super::doubles::DoubleJoiner;
+use super::field::{PRIMES, WORD_BITS, WORD_MASK};
+use super::lanes::{Arithmetic, Lanes, Portable};
+#[cfg(target_arch = "x86_64")]
+use super::zmm::Zmm;
 use super::*;
 use crate::kernel::bigint::tests::{awkward, is_product};
 use crate::kernel::crew::Solo;
+use dashu_int::UBig;
 use plan::ODD_PARTS;
 
 /// The product by a stated plan, if the backend is there.
@@ -61,4 +69,174 @@ fn digits_are_narrower_for_longer_operands() {
     assert_eq!(width(8_130_000), Some(60));
     assert_eq!(width(SHORTER_LIMBS_MAX), Some(60));
     assert_eq!(width(SHORTER_LIMBS_MAX * 11 / 10), None);
+}
+
+/// `p1 p2 p3`.
+fn modulus() -> UBig {
+    PRIMES.iter().fold(UBig::ONE, |product, prime| product * prime.p)
+}
+
+/// The largest number for which something holds that holds for all below.
+fn largest(holds: impl Fn(usize) -> bool) -> usize {
+    let (mut low, mut high) = (1, 1 << 40);
+    while high - low > 1 {
+        let middle = usize::midpoint(low, high);
+        if holds(middle) {
+            low = middle;
+        } else {
+            high = middle;
+        }
+    }
+    low
+}
+
+#[test]
+fn no_coefficient_reaches_the_product_of_the_primes() {
+    for width in [63u32, 62, 60] {
+        let fits = |limbs| Plan::new(limbs, limbs).is_some_and(|plan| plan.digit_bits >= width);
+        let limbs = largest(fits);
+        let digits = (limbs * 64).div_ceil(width as usize);
+        let digit = (UBig::ONE << width as usize) - UBig::ONE;
+        assert!(digit.sqr() * digits < modulus(), "{limbs} limbs in digits of {width} bits");
+    }
+}
+
+#[test]
+fn a_product_by_a_factor_leaves_less_than_two_moduli() {
+    for prime in PRIMES {
+        let p = u128::from(prime.p);
+        for w in [0, 1, 2, prime.p / 2, prime.p - 2, prime.p - 1, prime.root, prime.gap()] {
+            let factor = prime.factor(w);
+            assert_eq!(u128::from(factor.quotient), (u128::from(w) << WORD_BITS) / p);
+            for x in [0, 1, prime.p - 1, prime.p, 4 * prime.p + 1, WORD_MASK - 1, WORD_MASK] {
+                let product = u128::from(x) * u128::from(w);
+                let q = (u128::from(x) * u128::from(factor.quotient)) >> WORD_BITS;
+                let rest = product - q * p;
+                assert!(rest < 2 * p, "{x} {w} modulo {p}");
+                assert_eq!(u128::from(prime.mul_factor(x, factor)), product % p);
+            }
+        }
+    }
+}
+
+/// Joins residues of `coefficients` and compares them with the digits.
+///
+/// # Safety
+///
+/// - The processor has what the joiner needs.
+unsafe fn assert_joined<J: Joiner, const D: u32>(
+    coefficients: &[UBig; 8],
+    residues: impl Fn(usize, u64) -> u64,
+) {
+    let plan = Plan { odd: 1, log: 6, digit_bits: D };
+    // SAFETY: by this function's contract.
+    let joiner = unsafe { J::new(&plan) };
+    let lines = [0, 1, 2].map(|i| {
+        let prime = PRIMES[i];
+        Line(coefficients.each_ref().map(|c| {
+            // What 2^52 / lines turns into the coefficient again.
+            let c = c % prime.p;
+            let unscaled = prime.mul(prime.inverse((1 << (WORD_BITS - plan.log)) % prime.p), c);
+            residues(i, unscaled)
+        }))
+    });
+    // SAFETY: the lines are here.
+    let digits = unsafe { joiner.digits::<D>(lines.each_ref().map(|line| &raw const *line)) };
+    let mut found = [[0; 8]; 3];
+    for (found, digits) in found.iter_mut().zip(digits) {
+        // SAFETY: the array is 64 bytes.
+        unsafe { digits.store(found.as_mut_ptr()) };
+    }
+    let [d0, d1, d2] = found;
+    for (i, c) in coefficients.iter().enumerate() {
+        assert!(d0[i] >> D == 0 && d1[i] >> D == 0 && d2[i] >> 27 == 0, "{c}");
+        let joined = UBig::from(d0[i])
+            + (UBig::from(d1[i]) << D as usize)
+            + (UBig::from(d2[i]) << (2 * D as usize));
+        assert_eq!(joined, *c);
+    }
+}
+
+#[test]
+fn residues_of_any_coefficient_are_joined_to_it() {
+    let [p1, p2, p3] = PRIMES.map(|prime| UBig::from(prime.p));
+    let most = modulus() - UBig::ONE;
+    let coefficients = [
+        UBig::ZERO,
+        UBig::ONE,
+        most.clone(),
+        &most / 3u8,
+        &p1 * &p2,
+        &p1 * &p2 - UBig::ONE,
+        &p2 * &p3 + UBig::ONE,
+        &most - &p1,
+    ];
+    // As they are, and as far from canonical as a transform leaves them.
+    for far in [0, 3, 5] {
+        let lazy = |i: usize, residue| residue + far * PRIMES[i].p;
+        // SAFETY: any processor will do.
+        unsafe { assert_joined::<IntegerJoiner<Portable>, 63>(&coefficients, lazy) };
+        // SAFETY: as above.
+        unsafe { assert_joined::<IntegerJoiner<Portable>, 60>(&coefficients, lazy) };
+        #[cfg(target_arch = "x86_64")]
+        if Backend::Ifma.is_available() {
+            // SAFETY: the processor was just asked.
+            unsafe { assert_joined::<IntegerJoiner<Zmm>, 62>(&coefficients, lazy) };
+        }
+    }
+    #[cfg(target_arch = "x86_64")]
+    if Backend::Fma.is_available() {
+        for sign in [0.0, -1.0, 3.0] {
+            let lazy = |i: usize, residue| {
+                // Leaf products of doubles have no factor 2^-52.
+                let residue = PRIMES[i].mul(residue, 1 << WORD_BITS);
+                (residue as f64 + sign * PRIMES[i].p as f64).to_bits()
+            };
+            // SAFETY: the processor was just asked.
+            unsafe { assert_joined::<DoubleJoiner, 62>(&coefficients, lazy) };
+            // SAFETY: as above.
+            unsafe { assert_joined::<DoubleJoiner, 63>(&coefficients, lazy) };
+        }
+    }
+}
+
+/// Ripples a carry through digits, and compares with one digit after another.
+///
+/// # Safety
+///
+/// - The processor has what the lanes need.
+unsafe fn assert_ripples<L: Lanes>(digits: [u64; 8], carry: u32) {
+    const D: u32 = 62;
+    let mut expected = digits;
+    let mut above = u64::from(carry);
+    for digit in &mut expected {
+        let sum = *digit + above;
+        (*digit, above) = (sum % (1 << D), sum >> D);
+    }
+    // SAFETY: the array is 64 bytes, and the processor as this function's contract says.
+    let (found, out) = unsafe { L::load(digits.as_ptr()) }.ripple::<D>(carry);
+    let mut lanes = [0; 8];
+    // SAFETY: the array is 64 bytes.
+    unsafe { found.store(lanes.as_mut_ptr()) };
+    assert_eq!((lanes, u64::from(out)), (expected, above), "{digits:?} and {carry}");
+}
+
+#[test]
+fn a_carry_ripples_through_any_run_of_full_digits() {
+    const MAX: u64 = (1 << 62) - 1;
+    // A full digit, one that makes a carry, one that makes none.
+    let kinds = [MAX, MAX + 1, MAX + (1 << 27), MAX - 1, 0];
+    for choice in 0..5u64.pow(6) {
+        let digit = |i: u32| kinds[(choice / 5u64.pow(i.min(5)) % 5) as usize];
+        let digits = [0, 1, 2, 3, 4, 5, 1, 0].map(digit);
+        for carry in [0, 1] {
+            // SAFETY: any processor will do.
+            unsafe { assert_ripples::<Portable>(digits, carry) };
+            #[cfg(target_arch = "x86_64")]
+            if Backend::Ifma.is_available() {
+                // SAFETY: the processor was just asked.
+                unsafe { assert_ripples::<Zmm>(digits, carry) };
+            }
+        }
+    }
 }
