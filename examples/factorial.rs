@@ -99,15 +99,7 @@ fn factorial(arguments: Arguments) -> Result<(), Stop> {
         });
     }
     bar.set_message("multiplying in one process");
-    let one = if n <= ALONE_MAX {
-        let (alone, one) = Timing::of(repeat, || Ok::<_, Stop>(bigint::factorial(n)))?;
-        if alone != limbs {
-            return Err(Stop::Failure("workers and one process differ".into()));
-        }
-        Some(one)
-    } else {
-        None
-    };
+    let one = alone(n, repeat, limbs)?;
     bar.finish_and_clear();
     let digits = report::counted(digits, "decimal digit");
     println!("{n}! has {digits}, {bits} bits; start by {start}\n");
@@ -132,6 +124,18 @@ fn table(workers: usize, timing: &Timing, one: Option<&Timing>, bits: u64) {
     if let Some(one) = one {
         println!("speed-up: {:.2}", one.best_s() / timing.best_s());
     }
+}
+
+/// The same by one process, which must agree; `None` if that would take too long.
+fn alone(n: u64, repeat: usize, limbs: &[u64]) -> Result<Option<Timing>, Stop> {
+    if n > ALONE_MAX {
+        return Ok(None);
+    }
+    let (alone, timing) = Timing::of(repeat, || Ok::<_, Stop>(bigint::factorial(n)))?;
+    if alone != limbs {
+        return Err(Stop::Failure("workers and one process differ".into()));
+    }
+    Ok(Some(timing))
 }
 
 /// Places of the bar for each factorial, and for each of the other steps.

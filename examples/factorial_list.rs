@@ -4,6 +4,7 @@ mod support;
 
 use std::process::ExitCode;
 
+use brigade::kernel::bigint;
 use dashu_int::UBig;
 use support::arguments::{Arguments, Stop, run};
 
@@ -20,7 +21,7 @@ fn main() -> ExitCode {
 
 /// Runs in a worker. Nothing special about it: any function will do.
 fn factorial(n: u32) -> String {
-    (1..=n).fold(UBig::ONE, |product, factor| product * factor).to_string()
+    bigint::to_decimal(&bigint::factorial(n.into()))
 }
 
 fn list(arguments: Arguments) -> Result<(), Stop> {
