@@ -25,6 +25,7 @@ const WORKLOADS: &[Workload] = &[
     ("matmul-files", matmul::files),
     ("product", bigint::product),
     ("factorial", bigint::factorial),
+    ("decimal", bigint::decimal),
     ("sum", memory::sum_all),
     ("axpy", memory::axpy_all),
     ("alloc", memory::allocate),
