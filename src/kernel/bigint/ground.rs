@@ -6,8 +6,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::kernel::crew::{Crew, Deserted};
 
+use super::mul::TRANSFORM_LIMBS_MAX;
 use super::{
-    Backend, mul, mul_crew, mul_scratch_limbs, square, square_crew, square_scratch_limbs, trim,
+    Backend, SHORTER_LIMBS_MAX, mul, mul_crew, mul_scratch_limbs, square, square_crew,
+    square_scratch_limbs, trim,
 };
 
 /// Limbs of the longer factor from which on a product is worth the crew's barriers.
@@ -127,12 +129,15 @@ impl Stretch {
 
 /// Limbs of scratch memory for products of factors of at most these lengths, in either order.
 ///
-/// A shorter product may take a longer transform, of a length that costs less: by no more than
-/// the largest ratio of the costs of lengths, 5 / 4.
+/// A shorter product never takes a longer transform, as the cheapest length for it would have
+/// been the cheapest for the longer one; but it may be made by larger pieces.
 pub(crate) fn scratch_limbs_max(a_limbs: usize, b_limbs: usize) -> usize {
+    let piece = SHORTER_LIMBS_MAX;
+    if a_limbs + b_limbs > TRANSFORM_LIMBS_MAX {
+        return 2 * piece + mul_scratch_limbs(piece, piece).max(square_scratch_limbs(piece));
+    }
     let short = a_limbs.min(b_limbs);
-    let most = mul_scratch_limbs(a_limbs, b_limbs).max(square_scratch_limbs(short));
-    most / 4 * 5 + 5
+    mul_scratch_limbs(a_limbs, b_limbs).max(square_scratch_limbs(short))
 }
 
 /// Where a crew multiplies: the scratch memory of its products.

@@ -17,8 +17,8 @@ pub const SHORTER_LIMBS_MAX: usize = ntt::SHORTER_LIMBS_MAX;
 /// Most limbs of any number here: 512 GiB.
 pub const LIMBS_MAX: usize = 1 << 36;
 
-/// As [`SHORTER_LIMBS_MAX`], for the longer factor.
-const LONGER_LIMBS_MAX: usize = 8 * SHORTER_LIMBS_MAX;
+/// Most limbs of the product of one transform, for the sake of memory.
+pub(super) const TRANSFORM_LIMBS_MAX: usize = 2 * SHORTER_LIMBS_MAX;
 
 /// Limbs of scratch memory that [`mul`] needs for factors of these lengths, in either order.
 ///
@@ -93,7 +93,7 @@ fn method(backend: Backend, long: usize, short: usize) -> Method {
         Method::School
     } else if short < transform_min && !unbalanced {
         Method::Karatsuba
-    } else if short <= SHORTER_LIMBS_MAX && long <= LONGER_LIMBS_MAX {
+    } else if long + short <= TRANSFORM_LIMBS_MAX {
         Method::Transform
     } else {
         Method::Pieces

@@ -9,9 +9,8 @@ use std::slice;
 use crate::kernel::crew::{Crew, Deserted};
 
 use super::Backend;
-use super::ground::scratch_limbs_max;
 use super::limbs::add_assign;
-use super::mul::{mul_crew, square_crew};
+use super::mul::{mul_crew, mul_scratch_limbs, square_crew, square_scratch_limbs};
 
 /// Limbs of the pieces of a factor of `limbs`: all but the last as long, none above `max`.
 fn piece_limbs(limbs: usize, max: usize) -> usize {
@@ -21,7 +20,7 @@ fn piece_limbs(limbs: usize, max: usize) -> usize {
 /// Limbs of scratch memory: the product of two pieces, and what is needed to make it.
 pub(super) fn scratch_limbs(a_limbs: usize, b_limbs: usize, piece_limbs_max: usize) -> usize {
     let [x, y] = [a_limbs, b_limbs].map(|limbs| piece_limbs(limbs, piece_limbs_max));
-    x + y + scratch_limbs_max(x, y)
+    x + y + mul_scratch_limbs(x, y).max(square_scratch_limbs(x.min(y)))
 }
 
 /// `a b`, or `a^2` when `b` is `None`, by pieces of at most `piece_limbs_max`, by the members of a

@@ -314,3 +314,28 @@ fn a_deserted_crew_gives_an_error() {
         assert_eq!(done, Err(Deserted));
     });
 }
+
+#[test]
+fn shorter_products_need_no_more_scratch_memory_than_is_kept_for_longer_ones() {
+    use ground::scratch_limbs_max;
+    let sizes = (1..2000).chain((11..270).map(|n: usize| n.pow(2) * 5003 / 17));
+    let long = [1, 40, 2_060_000, 8_130_000, SHORTER_LIMBS_MAX, 3 * SHORTER_LIMBS_MAX];
+    let sizes: Vec<usize> = sizes.chain(long).chain(long.map(|n| n + 1)).collect();
+    for factor in [0, 30, 40, 100, 5000, 2_000_000, SHORTER_LIMBS_MAX] {
+        let mut sorted = sizes.clone();
+        sorted.sort_unstable();
+        let mut most = 0;
+        for n in sorted {
+            let m = factor.min(n);
+            most = most.max(mul_scratch_limbs(n, m)).max(square_scratch_limbs(m));
+            assert!(most <= scratch_limbs_max(n, m), "{n} by {m}");
+        }
+    }
+    let mut most = 0;
+    let mut sorted = sizes;
+    sorted.sort_unstable();
+    for n in sorted {
+        most = most.max(mul_scratch_limbs(n, n)).max(square_scratch_limbs(n));
+        assert!(most <= scratch_limbs_max(n, n), "{n} by {n}");
+    }
+}
