@@ -18,7 +18,7 @@ impl Pool {
     ///
     /// # Errors
     ///
-    /// [`Error::TooLarge`] with the size it might have if that is beyond what the products can do,
+    /// [`Error::TooLarge`] with the size it might have if that is more than 2^36 limbs,
     /// [`Error::NoSpace`] if there is no memory for it or for computing it (about nine times as
     /// much), both before any work; [`Error::Task`] if a worker dies meanwhile, unless the pool's
     /// [`retries`](crate::PoolBuilder::retries) allow to begin again.

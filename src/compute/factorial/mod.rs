@@ -34,11 +34,11 @@ impl Pool {
     /// n!, computed by the workers together in shared memory.
     ///
     /// Below about 20 000 it is computed by the caller. The memory needed besides the result is
-    /// about six times as much; it is reserved before the work begins, and kept for the next.
+    /// about eight times as much; it is reserved before the work begins, and kept for the next.
     ///
     /// # Errors
     ///
-    /// [`Error::TooLarge`] if n! is beyond what the products can do, [`Error::NoSpace`] with the
+    /// [`Error::TooLarge`] if n! has more than 2^36 limbs, [`Error::NoSpace`] with the
     /// size it takes if there is not that much memory, both before any work;
     /// [`Error::Task`] if a worker dies meanwhile, unless the pool's
     /// [`retries`](crate::PoolBuilder::retries) allow to begin again.
