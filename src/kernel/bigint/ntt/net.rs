@@ -5,9 +5,9 @@
 //! The nets are generic over the arithmetic ([`Ring`]): integers here, doubles in `doubles`.
 //!
 //! In a [`Field`] a residue is held as an integer modulo 2^52 in the low 52 bits of a lane; what
-//! lies above is never read. The *true value* of a lane is the integer in `0..2^52` with these bits, and the
-//! windows below say where it lies, in units of `p`; `8 p < 2^52`, so nothing in `[0, 8)` wraps.
-//! `e` stands for at most `2^-8`.
+//! lies above is never read. The *true value* of a lane is the integer in `0..2^52` with these
+//! bits, and the windows below say where it lies, in units of `p`; `8 p < 2^52`, so nothing in
+//! `[0, 8)` wraps. `e` stands for at most `2^-8`.
 //!
 //! | operation            | needs            | gives                                            |
 //! |----------------------|------------------|--------------------------------------------------|
