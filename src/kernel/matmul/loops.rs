@@ -90,7 +90,7 @@ impl Plan {
     }
 
     /// Bytes of the highest packed block of A, of tiles of this many rows.
-    fn block_bytes<T>(&self, rows: usize) -> usize {
+    pub(super) fn block_bytes<T>(&self, rows: usize) -> usize {
         (self.first_tile(1) * rows * self.kc * size_of::<T>()).next_multiple_of(params::ALIGN_BYTES)
     }
 
