@@ -28,6 +28,10 @@ bench:
 test-release:
     cargo test --release
 
+# Products of matrices by an instruction set of your choice: avx512, avx2 or portable.
+matmul-by kernel:
+    BRIGADE_KERNEL={{kernel}} cargo test --test matmul
+
 # Models of the lock, the event, the ring and the claim word, over all interleavings.
 loom:
     RUSTFLAGS="--cfg loom" CARGO_TARGET_DIR=target/loom cargo test --release --lib loom_
