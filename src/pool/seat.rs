@@ -84,15 +84,6 @@ pub(super) struct Seat {
 }
 
 impl Seat {
-    /// Gives up what its worker had, which is gone.
-    pub(super) fn vacate(&mut self) {
-        self.lent.clear();
-        self.condition = Condition::Vacant;
-        self.pidfd = None;
-        self.charter = None;
-        self.granted.clear();
-    }
-
     /// Whether it may be offered tasks.
     pub(super) fn takes_offers(&self) -> bool {
         matches!(self.condition, Condition::Starting | Condition::Running)
