@@ -84,7 +84,8 @@ pub enum RegionState {
     Kept,
     /// Nobody has it: it was left by programs that died. [`reclaim`](crate::reclaim) removes it.
     Dead,
-    /// Nobody has it, and this crate did not make it: it is not [`reclaim`](crate::reclaim)'s.
+    /// Nobody has it, and it is not [`reclaim`](crate::reclaim)'s to remove: another user's, or not
+    /// made by this crate.
     Foreign,
 }
 
@@ -187,7 +188,7 @@ impl RegionInfo {
             RegionState::Live
         } else if is_made_here && found.is_kept() {
             RegionState::Kept
-        } else if is_made_here && Name::new(name).is_ok() {
+        } else if is_made_here && found.is_reclaimable() && Name::new(name).is_ok() {
             // Nobody that can be seen; but the lock tells of those that cannot.
             match shm::lock_stale(name) {
                 Some(_) => RegionState::Dead,

@@ -156,6 +156,11 @@ pub(crate) struct Found {
 }
 
 impl Found {
+    /// Whether [`lock_stale`] would take it, if nobody held it.
+    pub(crate) fn is_reclaimable(&self) -> bool {
+        self.uid == own_uid() && self.mode == 0o600
+    }
+
     /// Whether it was marked by [`keep`].
     pub(crate) fn is_kept(&self) -> bool {
         self.mode == KEPT_MODE

@@ -157,6 +157,8 @@ fn another_users_region_is_listed_and_not_removed() {
     let _removed = Removed(name.clone());
     std::os::unix::fs::chown(path_of(&name), Some(65534), None).unwrap();
     assert_eq!(listed(&name).unwrap()["uid"], 65534);
+    fs::set_permissions(path_of(&name), fs::Permissions::from_mode(0o600)).unwrap();
+    assert_eq!(listed(&name).unwrap()["state"], "foreign", "not ours to reclaim");
     refused(&["rm", &name], 1, &["belongs to", "--force"]);
     assert!(path_of(&name).exists());
 }

@@ -25,7 +25,7 @@ states:
   live     a process holds it open or has it mapped
   kept     nobody has it, and it stays until it is removed
   dead     nobody has it: programs that died left it; gc removes it
-  foreign  nobody has it, and brigade did not make it; gc leaves it
+  foreign  nobody has it; another user's, or not made by brigade: gc leaves it
 
 exit code: 0 done, 1 it could not be done, 2 the command line is wrong";
 
