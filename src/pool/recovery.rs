@@ -106,9 +106,7 @@ impl Core {
         }
         state.seats[index].vacate();
         tracing::debug!(worker = index, pid, %reason, ?cause, "worker ended");
-        let is_killed = reason == ExitReason::Signal(SIGKILL)
-            && cause.is_none_or(|cause| cause.is_departure() && cause != Cause::Stopped);
-        let out_of_memory = is_killed && state.ran_out_of_memory();
+        let out_of_memory = is_killed_by_others(reason, cause) && state.ran_out_of_memory();
         for id in untouched.into_iter().rev() {
             state.requeue_first(id);
         }
@@ -275,6 +273,12 @@ fn phase_of(seq: u64, said: Option<(u64, Stage, u64)>) -> Phase {
         Some((running, Stage::Running, _)) if running == seq => Phase::Running,
         _ => Phase::Decoding,
     }
+}
+
+/// Whether somebody else has sent SIGKILL: the kernel, perhaps.
+fn is_killed_by_others(reason: ExitReason, cause: Option<Cause>) -> bool {
+    reason == ExitReason::Signal(SIGKILL)
+        && cause.is_none_or(|cause| cause.is_departure() && cause != Cause::Stopped)
 }
 
 /// What the kernel sends to a process when there is no memory left.

@@ -1,4 +1,4 @@
-//! The connection to a fork server, and who hears what of it.
+//! The connection to a fork server, and who hears what.
 
 use std::collections::HashMap;
 use std::io;
