@@ -62,7 +62,8 @@ impl Sealed for Connection {
 }
 
 /// Waits until something can be received, or got, from any of `many`, at most for `timeout` if
-/// there is one. Returns the indices of all that are ready, in order; none if the time is over.
+/// there is one. Returns the indices of all that are ready, in order; none if the time is over, or
+/// if there is nothing to wait for.
 ///
 /// Ready is also what is closed: then `get` or `recv` says so at once. Another consumer may be
 /// faster, so use `try_get` or `try_recv` where there are several.
@@ -88,6 +89,9 @@ impl Sealed for Connection {
 /// ```
 pub fn wait_any(many: &[&dyn Waitable], timeout: Option<Duration>) -> Result<Vec<usize>> {
     let rings = many.iter().map(|one| one.watched()).collect::<Result<Vec<&Ring>>>()?;
+    if rings.is_empty() {
+        return Ok(Vec::new());
+    }
     let ready = || -> Vec<usize> {
         (0..).zip(&rings).filter(|(_, ring)| ring.is_ready()).map(|(index, _)| index).collect()
     };

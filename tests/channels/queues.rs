@@ -286,6 +286,7 @@ fn whichever_of_many_is_ready_ends_a_wait() {
             (Queue::<u32>::new(2).unwrap(), SimpleQueue::<String>::new().unwrap());
         let (here, there) = Pipe::duplex().unwrap();
         assert_eq!(wait_any(&[&numbers, &words, &here], Some(SHORT)).unwrap(), []);
+        assert_eq!(wait_any(&[], None).unwrap(), [], "it would be for ever");
         let send = |(numbers, words, there): (Queue<u32>, SimpleQueue<String>, _)| {
             let there: brigade::Connection = there;
             let next = |turn: u32| assert_eq!(there.recv::<u32>().unwrap(), turn);

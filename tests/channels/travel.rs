@@ -2,12 +2,13 @@
 
 use std::sync::OnceLock;
 
-use brigade::{Error, Pool, Queue, SharedArray, Start};
+use brigade::{Connection, Error, Pipe, Pool, Process, Queue, SharedArray, Start};
+use nix::sys::signal::Signal;
 use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::{ForkResult, fork};
 
 use super::common::alone::alone;
-use super::common::tasks::with;
+use super::common::tasks::{raise, with};
 
 static KEPT: OnceLock<Queue<u32>> = OnceLock::new();
 
@@ -172,6 +173,31 @@ fn a_handle_in_a_forked_child_is_inert() {
             }
         }
         assert_eq!(queue.get().unwrap(), 1);
+    });
+}
+
+#[test]
+fn queues_and_pipes_connect_processes_whatever_becomes_of_them() {
+    alone(|| {
+        let queue = Queue::<u32>::new(3).unwrap();
+        let put = |queue: Queue<u32>| (0..100).for_each(|n| queue.put(n).unwrap());
+        let get = |queue: Queue<u32>| (0..100).map(|_| queue.get().unwrap()).sum::<u32>();
+        let producer = Process::spawn(put, queue.clone()).unwrap();
+        let consumer = Process::spawn(get, queue.clone()).unwrap();
+        assert_eq!(consumer.join().unwrap(), 4950);
+        producer.join().unwrap();
+        let (here, there) = Pipe::duplex().unwrap();
+        let die = |(queue, there): (Queue<u32>, Connection)| {
+            there.send(&7u32).unwrap();
+            let _room = queue.raw().unwrap().reserve(8).unwrap();
+            raise(Signal::SIGKILL);
+        };
+        let dies = Process::spawn(die, (queue.clone(), there)).unwrap();
+        assert_eq!(here.recv::<u32>().unwrap(), 7);
+        assert!(matches!(here.recv::<u32>(), Err(Error::Closed { .. })));
+        assert!(dies.join().is_err());
+        queue.put(8).unwrap();
+        assert_eq!(queue.get().unwrap(), 8);
     });
 }
 
