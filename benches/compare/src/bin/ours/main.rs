@@ -3,8 +3,8 @@
 //! A workload is one function, listed here under the name that its rivals use.
 
 mod bigint;
-mod lock;
 mod channels;
+mod lock;
 mod matmul;
 mod memory;
 mod tasks;
