@@ -99,6 +99,15 @@ impl Seat {
         !matches!(self.condition, Condition::Vacant | Condition::Dormant)
     }
 
+    /// Gives back what its worker had, which is gone.
+    pub(super) fn vacate(&mut self) {
+        self.lent.clear();
+        self.condition = Condition::Vacant;
+        self.pidfd = None;
+        self.charter = None;
+        self.granted.clear();
+    }
+
     /// Whether its worker left, or is leaving, for want of work.
     pub(super) fn is_dormant(&self) -> bool {
         matches!(self.condition, Condition::Dormant | Condition::Condemned(Cause::Idle))

@@ -1,4 +1,4 @@
-//! The connection to a fork server, and who hears what.
+//! The connection to a fork server, and who listens to it.
 
 use std::collections::HashMap;
 use std::io;
