@@ -16,6 +16,7 @@ pub(super) struct Held<'a, G> {
 }
 
 impl<'a, G> Held<'a, G> {
+    #[inline]
     pub(super) fn new(guard: G, memory: &'a Memory) -> Held<'a, G> {
         Held { guard: ManuallyDrop::new(guard), memory }
     }
@@ -90,6 +91,7 @@ pub(super) struct Right<'a, G: Unlock> {
 }
 
 impl<'a, G: Unlock> Right<'a, G> {
+    #[inline]
     pub(super) fn new(guard: G, memory: &'a Memory) -> Right<'a, G> {
         let was_panicking = std::thread::panicking();
         Right { held: Some(Held::new(guard, memory)), is_torn: false, was_panicking }

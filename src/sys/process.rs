@@ -21,6 +21,7 @@ use crate::exit::ExitReason;
 ///
 /// The system is asked once: the answer is kept in a page that the kernel wipes in whatever is
 /// forked from this process, so a child asks again.
+#[inline]
 pub(crate) fn pid() -> u32 {
     static PAGE: OnceLock<Option<usize>> = OnceLock::new();
     let page = PAGE.get_or_init(|| {
