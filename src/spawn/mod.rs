@@ -61,7 +61,7 @@ pub use listing::{ActiveProcess, active_processes};
 /// let sum = Process::spawn(|numbers: Vec<u64>| numbers.iter().sum::<u64>(), vec![1, 2, 3])?;
 /// assert_eq!(sum.join()?, 6);
 ///
-/// let crashes = Process::spawn(|()| std::process::abort(), ())?;
+/// let crashes = Process::spawn(|()| -> () { std::process::abort() }, ())?;
 /// assert_eq!(crashes.wait()?, ExitReason::Signal(6));
 /// # Ok::<(), brigade::Error>(())
 /// ```
