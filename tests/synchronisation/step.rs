@@ -115,7 +115,8 @@ fn play<R: Send>(
     if !may_trace(&pool) {
         return skipped("this process may not trace others");
     }
-    for instructions in (0..).step_by(STRIDE) {
+    let mut instructions = 0;
+    loop {
         let stage = Stage::new().unwrap();
         let is_over = std::thread::scope(|scope: &Scope<'_, '_>| {
             let sleeper: ScopedJoinHandle<'_, R> = scope.spawn(|| sleep(&stage));
@@ -128,6 +129,8 @@ fn play<R: Send>(
             assert!(instructions > 50, "a section of {instructions} instructions is none");
             return;
         }
+        // Further apart in long sections: the effort grows with the square of their length.
+        instructions += STRIDE + instructions / 32;
     }
 }
 
