@@ -5,7 +5,7 @@ mod common;
 
 use std::time::Duration;
 
-use brigade::{Error, ExitReason, Pool, TaskError};
+use brigade::{Error, ExitReason, OwnedChunk, Pool, SharedArray, TaskError};
 use common::alone::{alone, own_processes, server, workers};
 use common::processes::{Process, send, wait_for};
 use common::tasks::{
@@ -47,6 +47,44 @@ fn killing_the_workers_of_a_fresh_pool_does_not_break_it() {
             assert_eq!(pool.submit(|n: u8| n + 1, 1).unwrap().join().unwrap(), 2);
         }
     });
+}
+
+// Its chunk went back to the host while the worker still wrote to it.
+#[test]
+fn a_task_that_runs_when_its_pool_breaks_runs_to_its_end() {
+    alone(|| {
+        let refuses = |path: String| match std::fs::exists(path) {
+            Ok(false) => Ok(()),
+            _ => Err("no licence any more".to_owned()),
+        };
+        let (gone, path) = (tally("gone"), tally("goes"));
+        let pool = with(2).initializer(refuses, gone.clone()).build().unwrap();
+        let mut chunks = SharedArray::from_slice(&[1u64; 8]).unwrap().into_chunks(8).unwrap();
+        let fills = |(mut chunk, path): (OwnedChunk<u64>, String)| {
+            count(&path);
+            while std::fs::exists(&path).unwrap() {
+                std::thread::yield_now();
+            }
+            chunk.as_mut_slice().fill(u64::from(std::process::id()));
+            chunk
+        };
+        let runs = pool.submit(fills, (chunks.pop().unwrap(), path.clone())).unwrap();
+        wait_for(|| counted(&path) == 1);
+        let pid = pool.submit(|()| std::process::id(), ()).unwrap().join().unwrap();
+        std::fs::write(&gone, "").unwrap();
+        send(pid, Signal::SIGKILL);
+        let is_broken = || matches!(pool.try_submit(|()| (), ()), Err(e) if is_broken(&e.error));
+        wait_for(is_broken);
+        assert!(!runs.is_finished());
+        std::fs::remove_file(&path).unwrap();
+        let mut chunk = runs.join().unwrap();
+        assert!(chunk.as_mut_slice().iter().all(|&n| n > 1 && n != u64::from(pid)));
+        std::fs::remove_file(gone).unwrap();
+    });
+}
+
+fn is_broken(error: &Error) -> bool {
+    matches!(error, Error::Broken { cause, .. } if cause.contains("no licence any more"))
 }
 
 #[test]

@@ -40,7 +40,7 @@ impl Pipe {
     ///
     /// # Errors
     ///
-    /// [`Error::NoSpace`].
+    /// [`Error::NoSpace`](crate::Error::NoSpace).
     pub fn duplex() -> Result<(Connection, Connection)> {
         Pipe::builder().duplex()
     }
@@ -49,7 +49,7 @@ impl Pipe {
     ///
     /// # Errors
     ///
-    /// [`Error::NoSpace`].
+    /// [`Error::NoSpace`](crate::Error::NoSpace).
     ///
     /// # Examples
     ///
@@ -92,7 +92,8 @@ impl PipeBuilder {
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidArgument`] for a capacity outside its range; [`Error::NoSpace`].
+    /// [`InvalidArgument`](crate::Error::InvalidArgument) for a capacity outside its range;
+    /// [`NoSpace`](crate::Error::NoSpace).
     pub fn duplex(self) -> Result<(Connection, Connection)> {
         self.build(DUPLEX)
     }
@@ -101,7 +102,8 @@ impl PipeBuilder {
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidArgument`] for a capacity outside its range; [`Error::NoSpace`].
+    /// [`InvalidArgument`](crate::Error::InvalidArgument) for a capacity outside its range;
+    /// [`NoSpace`](crate::Error::NoSpace).
     pub fn simplex(self) -> Result<(Connection, Connection)> {
         self.build(SIMPLEX)
     }

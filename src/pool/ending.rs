@@ -2,8 +2,8 @@
 
 use crate::pool::listener::Ending;
 use crate::pool::seat::Cause;
-use crate::pool::state::State;
-use crate::pool::task::{Outcome, TaskId, Whereabouts, cancelled, is_cancelled};
+use crate::pool::state::{Life, State};
+use crate::pool::task::{Outcome, TaskId, Whereabouts, broken, cancelled, is_cancelled};
 
 impl State {
     /// Notes what came of a task and tells who waits for it.
@@ -51,21 +51,42 @@ impl State {
     /// Takes a task back before it starts, and asks it to end early if it has started. Returns
     /// whether it is over, and cancelled.
     pub(super) fn cancel(&mut self, id: TaskId) -> bool {
+        if self.withdraw(id) {
+            self.complete(id, Err(cancelled()));
+            return true;
+        }
         let Some(entry) = self.tasks.get_mut(id) else { return false };
         match &entry.place {
-            Whereabouts::Done(outcome) => return is_cancelled(outcome),
-            Whereabouts::Queued => {}
+            Whereabouts::Done(outcome) => is_cancelled(outcome),
+            Whereabouts::Queued => false,
             &Whereabouts::Offered { worker, seq } => {
-                let lane = &mut self.seats[worker].lane;
-                if !lane.recall(seq) {
-                    entry.is_asked = true;
-                    lane.ask(seq);
-                    return false;
-                }
+                entry.is_asked = true;
+                self.seats[worker].lane.ask(seq);
+                false
             }
         }
-        self.complete(id, Err(cancelled()));
-        true
+    }
+
+    /// Makes sure that no worker begins a task; false if one has, or it is over.
+    fn withdraw(&mut self, id: TaskId) -> bool {
+        match self.tasks.get(id).map(|entry| &entry.place) {
+            Some(Whereabouts::Queued) => true,
+            Some(&Whereabouts::Offered { worker, seq }) => self.seats[worker].lane.recall(seq),
+            Some(Whereabouts::Done(_)) | None => false,
+        }
+    }
+
+    /// Breaks the pool: what waits can never run. What runs goes on to its own end, since its
+    /// worker may still write to what it was lent.
+    pub(super) fn break_for(&mut self, cause: &str) {
+        tracing::error!(cause, "the pool is broken");
+        self.life = Life::Broken(cause.to_owned());
+        for id in self.tasks.unfinished() {
+            if self.withdraw(id) {
+                self.complete(id, Err(Box::new(broken(cause))));
+            }
+        }
+        self.queue.clear();
     }
 
     /// Takes back what has not started, and asks the rest to end early.

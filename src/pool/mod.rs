@@ -122,9 +122,9 @@ impl Pool {
     ///
     /// # Errors
     ///
-    /// [`Error::Closed`] or [`Error::Broken`] if the pool takes no tasks,
-    /// [`TaskError::Codec`](crate::TaskError::Codec) if the argument cannot be encoded,
-    /// [`Error::NoSpace`] if it is large and there is no memory for it.
+    /// [`Closed`](crate::Error::Closed) or [`Broken`](crate::Error::Broken) if the pool takes no
+    /// tasks, [`TaskError::Codec`](crate::TaskError::Codec) if the argument cannot be encoded,
+    /// [`NoSpace`](crate::Error::NoSpace) if it is large and there is no memory for it.
     pub fn submit<F, A, R>(&self, function: F, argument: A) -> Result<Handle<R>>
     where
         F: Fn(A) -> R + Copy + Send + 'static,
@@ -153,8 +153,8 @@ impl Pool {
     ///
     /// # Errors
     ///
-    /// As [`Pool::submit`], and [`Error::InvalidArgument`] for a function that is not part of the
-    /// program's executable.
+    /// As [`Pool::submit`], and [`InvalidArgument`](crate::Error::InvalidArgument) for a function
+    /// that is not part of the program's executable.
     ///
     /// # Examples
     ///

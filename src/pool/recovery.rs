@@ -146,7 +146,7 @@ impl Core {
             if seat.strikes >= STRIKES_MAX {
                 let words = last_words.as_deref().or(failure.as_deref());
                 let words = words.unwrap_or("it left no word");
-                fail_all(state, format!("worker {index} {reason} before it was ready: {words}"));
+                state.break_for(&format!("worker {index} {reason} before it was ready: {words}"));
             }
         }
         let is_ending = matches!(cause, Some(Cause::Stopped | Cause::PoolEnds));
@@ -191,7 +191,7 @@ impl Core {
         seat.strikes = seat.strikes.saturating_add(STRIKE);
         let is_given_up = seat.strikes >= STRIKES_MAX;
         if is_given_up && !state.seats.iter().any(Seat::is_occupied) {
-            fail_all(state, format!("no worker could be started: {error}"));
+            state.break_for(&format!("no worker could be started: {error}"));
         } else {
             self.leave_vacant(state, &error.to_string());
         }
@@ -337,15 +337,4 @@ fn attribute(state: &mut State, id: TaskId, cause: Option<Cause>, mut death: Dea
         }
     };
     state.complete(id, Err(Box::new(Error::Task(error))));
-}
-
-/// Breaks the pool: nothing that waits can ever run.
-fn fail_all(state: &mut State, cause: String) {
-    tracing::error!(cause, "the pool is broken");
-    for id in state.tasks.unfinished() {
-        let broken = Error::Broken { what: "the pool", cause: cause.clone() };
-        state.complete(id, Err(Box::new(broken)));
-    }
-    state.queue.clear();
-    state.life = Life::Broken(cause);
 }

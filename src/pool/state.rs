@@ -11,7 +11,9 @@ use crate::pool::gather::Gather;
 use crate::pool::host_lane::Drained;
 use crate::pool::lane::{Leave, Place, ResultMeta, SLOTS, Status, driver};
 use crate::pool::seat::{Cause, Condition, Seat};
-use crate::pool::task::{Entry, Outcome, TaskId, Tasks, Value, ValueBytes, Whereabouts, cancelled};
+use crate::pool::task::{
+    Entry, Outcome, TaskId, Tasks, Value, ValueBytes, Whereabouts, broken, cancelled,
+};
 use crate::pool::{job, stats::Counters};
 use crate::region::arena::Span;
 use crate::sys::cgroup;
@@ -352,9 +354,14 @@ impl State {
         }
     }
 
-    /// Puts a task that no worker has back to the front of the queue, unless it is over: when
-    /// a pool breaks, tasks end that workers still have.
+    /// Puts a task that no worker has back to the front of the queue, unless it is over. In a
+    /// broken pool it is: nobody can run it.
     pub(super) fn requeue_first(&mut self, id: TaskId) {
+        if let Life::Broken(cause) = &self.life {
+            let error = broken(cause);
+            self.complete(id, Err(Box::new(error)));
+            return;
+        }
         let entry = self.tasks.get_mut(id);
         if let Some(entry) = entry.filter(|entry| !matches!(entry.place, Whereabouts::Done(_))) {
             entry.place = Whereabouts::Queued;

@@ -12,7 +12,7 @@ use crate::pool::core::{Core, Start};
 use crate::pool::in_process;
 use crate::pool::job::Trampoline;
 use crate::pool::state::{Life, State};
-use crate::pool::task::{Call, Kept, Rules, TaskId};
+use crate::pool::task::{Call, Kept, Rules, TaskId, broken};
 use crate::process::function::FunctionOffset;
 
 /// Submits to a full pool between two looks at what its workers have finished.
@@ -129,7 +129,7 @@ impl Core {
         match &state.life {
             Life::Open => Ok(()),
             Life::Draining | Life::Closed => Err(Error::Closed { what: "the pool" }),
-            Life::Broken(cause) => Err(Error::Broken { what: "the pool", cause: cause.clone() }),
+            Life::Broken(cause) => Err(broken(cause)),
         }
     }
 

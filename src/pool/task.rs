@@ -303,3 +303,8 @@ pub(super) fn is_cancelled(outcome: &Outcome) -> bool {
 pub(super) fn cancelled() -> Box<Error> {
     Box::new(Error::Task(TaskError::Cancelled))
 }
+
+/// The error of a task that a broken pool cannot run.
+pub(super) fn broken(cause: &str) -> Error {
+    Error::Broken { what: "the pool", cause: cause.to_owned() }
+}

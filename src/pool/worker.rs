@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
 use std::sync::OnceLock;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
@@ -199,8 +199,13 @@ impl Worker {
     }
 
     fn run(&mut self) {
-        let longest = if self.charter.spin_short { SPIN_MIN } else { SPIN_MAX };
-        let mut budget = longest;
+        let longest = match self.charter {
+            Charter { spin_short: true, .. } => SPIN_MIN,
+            // The one that gets the next task of a pool at rest.
+            Charter { index: 0, .. } => SPIN_HOT,
+            _ => SPIN_MAX,
+        };
+        let mut budget = longest.min(SPIN_MAX);
         let (mut payload, mut out) = (Vec::new(), Vec::new());
         loop {
             match self.lane.next(&mut payload) {
@@ -211,11 +216,9 @@ impl Worker {
                 }
                 Ok(Next::Nothing) if self.lane.should_stop() => return,
                 Ok(Next::Nothing) => {
-                    budget = if self.lane.wait(budget, || self.station.clear()) {
-                        (budget * 2).min(longest)
-                    } else {
-                        (budget / 2).max(SPIN_MIN)
-                    };
+                    let start = Instant::now();
+                    self.lane.wait(budget, || self.station.clear());
+                    budget = next_budget(budget, start.elapsed(), longest);
                 }
                 Err(error) => {
                     leave_words(&error.to_string());
@@ -333,9 +336,21 @@ impl Worker {
 
 /// Bytes of buffer that a worker keeps between tasks.
 const KEPT_BUFFER_BYTES: usize = 1 << 20;
-/// How long a worker yields before it sleeps, at most and at least.
+/// How long a worker yields before it sleeps: after recent activity, and at least.
 const SPIN_MAX: Duration = Duration::from_millis(1);
 const SPIN_MIN: Duration = Duration::from_micros(50);
+/// How long a pool's first worker yields at most, if tasks have come at such intervals: a halted
+/// processor takes 50 us to wake, and a yielding worker costs nobody who has work to do.
+const SPIN_HOT: Duration = Duration::from_millis(20);
+
+/// For how long to yield after a wait that lasted `waited`: for twice that, as long as tasks come
+/// within `longest`; half as long as last time, if they do not.
+fn next_budget(budget: Duration, waited: Duration, longest: Duration) -> Duration {
+    if waited < longest {
+        return (waited * 2).max(SPIN_MAX).min(longest);
+    }
+    (budget / 2).max(SPIN_MIN)
+}
 
 fn set_env(env: &BTreeMap<String, String>) {
     for (name, value) in env {
@@ -384,5 +399,33 @@ pub(super) fn read_request(socket: &Socket) -> Option<SpanMessage> {
     match socket.try_receive(bytemuck::bytes_of_mut(&mut message)) {
         Ok(Received::Message(len, _)) if len == size_of::<SpanMessage>() => Some(message),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ms(count: u64) -> Duration {
+        Duration::from_millis(count)
+    }
+
+    #[test]
+    fn a_worker_yields_long_only_while_tasks_come_at_long_intervals() {
+        assert_eq!(next_budget(SPIN_MAX, ms(10), SPIN_HOT), ms(20));
+        assert_eq!(next_budget(ms(20), ms(3), SPIN_HOT), ms(6));
+        assert_eq!(next_budget(ms(20), Duration::ZERO, SPIN_HOT), SPIN_MAX);
+        let mut budget = ms(20);
+        for _ in 0..9 {
+            budget = next_budget(budget, ms(1000), SPIN_HOT);
+        }
+        assert_eq!(budget, SPIN_MIN);
+    }
+
+    #[test]
+    fn the_others_yield_for_a_millisecond_and_under_a_quota_hardly() {
+        assert_eq!(next_budget(SPIN_MIN, ms(0), SPIN_MAX), SPIN_MAX);
+        assert_eq!(next_budget(SPIN_MAX, ms(10), SPIN_MAX), SPIN_MAX / 2);
+        assert_eq!(next_budget(SPIN_MIN, ms(0), SPIN_MIN), SPIN_MIN);
     }
 }

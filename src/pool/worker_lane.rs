@@ -250,15 +250,13 @@ impl WorkerLane {
     }
 
     /// Waits until something is offered, or the worker should leave: yields for `budget`, then
-    /// calls `before_sleep` and sleeps. Returns whether it did not come to that.
-    pub(super) fn wait(&mut self, budget: Duration, before_sleep: impl FnOnce()) -> bool {
+    /// calls `before_sleep` and sleeps.
+    pub(super) fn wait(&mut self, budget: Duration, before_sleep: impl FnOnce()) {
         self.last_ns = 0;
-        if backoff::spin(budget, || self.has_news()) {
-            return true;
+        if !backoff::spin(budget, || self.has_news()) {
+            before_sleep();
+            self.park();
         }
-        before_sleep();
-        self.park();
-        false
     }
 
     fn park(&self) {
