@@ -46,6 +46,7 @@ fn a_pool_resized_from_four_to_one_and_back_loses_no_task_and_keeps_who_stays() 
     alone(|| {
         for _ in 0..5 {
             let pool = with(4).build().unwrap();
+            wait_for(|| pids().len() == 4);
             let before = pids();
             let running: Vec<_> = (0..4).map(|_| pool.submit(pid_after, 60).unwrap()).collect();
             let queued: Vec<_> = (0..400).map(|n| pool.submit(same, n).unwrap()).collect();

@@ -91,7 +91,7 @@ pub(super) fn words(charter: (u64, usize), arena: (u64, usize)) -> [u64; 5] {
 ///     std::thread::yield_now();
 /// }
 /// assert!(!task.cancel(), "it has started, so it is asked and not taken back");
-/// assert!(task.join()? > 0);
+/// println!("counted to {}", task.join()?);
 /// # Ok::<(), brigade::Error>(())
 /// ```
 #[must_use]
