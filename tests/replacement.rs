@@ -49,6 +49,22 @@ fn killing_the_workers_of_a_fresh_pool_does_not_break_it() {
     });
 }
 
+// The killed worker's task went to the next one, and nobody looked at it again.
+#[test]
+fn a_task_that_a_stopped_worker_had_not_begun_has_its_timeout_with_the_next() {
+    alone(|| {
+        let pool = with(1).timeout(Duration::from_millis(100)).build().unwrap();
+        let pid = pool.submit(|()| std::process::id(), ()).unwrap().join().unwrap();
+        long_enough_to_sleep();
+        send(pid, Signal::SIGSTOP);
+        let path = tally("late");
+        let error = pool.submit(endless, path.clone()).unwrap().join().unwrap_err();
+        assert!(matches!(error, Error::Task(TaskError::TimedOut { .. })), "{error}");
+        assert_eq!(counted(&path), 1);
+        std::fs::remove_file(path).unwrap();
+    });
+}
+
 // Its chunk went back to the host while the worker still wrote to it.
 #[test]
 fn a_task_that_runs_when_its_pool_breaks_runs_to_its_end() {

@@ -97,6 +97,7 @@ fn end_late_tasks(state: &mut State) -> Option<Instant> {
         match entry.kill_at {
             Some(at) if at <= now => {
                 state.kill_task(id, Cause::Killed(id));
+                sooner(now + WAKE);
                 continue;
             }
             Some(at) => sooner(at),
@@ -121,7 +122,11 @@ fn end_late_tasks(state: &mut State) -> Option<Instant> {
             _ => None,
         };
         match running {
-            Some(ran) if ran >= timeout => state.kill_task(id, Cause::TimedOut(id, timeout)),
+            Some(ran) if ran >= timeout => {
+                state.kill_task(id, Cause::TimedOut(id, timeout));
+                // If it had not begun it goes to another worker now, and has all of its time.
+                sooner(now + timeout);
+            }
             Some(ran) => sooner(now + (timeout - ran)),
             // It has not started, so it cannot be late before this.
             None => sooner(now + timeout),
