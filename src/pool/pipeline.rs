@@ -16,6 +16,7 @@ use crate::pool::lane::Stage;
 use crate::pool::state::Watch;
 use crate::pool::task::{self, Kept, Outcome, Rules, TaskId};
 use crate::region::arena::Contents;
+use crate::sys::huge;
 
 /// How long a batch should keep a worker busy: long beside a dispatch, short beside a second.
 const BATCH_NS: u64 = 250_000;
@@ -129,6 +130,7 @@ where
     /// All results, or the first failure in order.
     pub(super) fn run(mut self) -> Result<std::vec::IntoIter<R>> {
         let mut results = Vec::new();
+        huge::reserve(&mut results, self.items.as_ref().map_or(0, |items| items.size_hint().0));
         while let Some(ended) = self.next_batch(&mut results) {
             if let Err(error) = ended {
                 self.abandon();

@@ -7,6 +7,7 @@ pub(crate) mod failpoint;
 pub(crate) mod file;
 pub(crate) mod futex;
 pub(crate) mod holders;
+pub(crate) mod huge;
 pub(crate) mod identity;
 pub(crate) mod image;
 pub(crate) mod limits;

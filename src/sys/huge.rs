@@ -1,0 +1,49 @@
+//! Large vectors of the host, in huge pages.
+#![allow(unsafe_code)]
+
+use rustix::mm::Advice;
+
+use crate::sys::mmap::HUGE_BYTES;
+
+/// Makes room for `additional` more elements, as far as there is memory. A large vector gets huge
+/// pages, where the kernel gives them to those who ask: the first touch of 2 MiB is then one page
+/// fault instead of 512, which cost more than a short element's way through the codec.
+pub(crate) fn reserve<T>(vec: &mut Vec<T>, additional: usize) {
+    if vec.capacity() - vec.len() >= additional || vec.try_reserve(additional).is_err() {
+        return;
+    }
+    let start = vec.as_ptr().addr();
+    let end = (start + vec.capacity() * size_of::<T>()) & !(HUGE_BYTES - 1);
+    let start = start.next_multiple_of(HUGE_BYTES);
+    if start < end {
+        let len = end - start;
+        // SAFETY: the range lies in the vector's own memory, and the advice changes no contents.
+        // A refusal leaves small pages, which are as good, only slower.
+        let _ = unsafe { rustix::mm::madvise(start as *mut _, len, Advice::LinuxHugepage) };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_in_a_vector_stays_there_however_large_it_becomes() {
+        let mut vec: Vec<u64> = Vec::new();
+        for n in 0..1 << 20 {
+            if vec.len() == vec.capacity() {
+                reserve(&mut vec, n.max(4));
+            }
+            vec.push(n as u64);
+        }
+        assert!(vec.iter().enumerate().all(|(n, &value)| value == n as u64));
+    }
+
+    #[test]
+    fn more_than_there_is_stays_unreserved() {
+        let mut vec = vec![1u64];
+        reserve(&mut vec, usize::MAX / 8);
+        assert_eq!(vec, [1]);
+        assert!(vec.capacity() < usize::MAX / 16);
+    }
+}
