@@ -19,14 +19,14 @@
 //! given its handles up, or is reaped ([`Lease::control`]). What is given to several workers for
 //! longer than a task ([`encode_kept`], [`decode_kept`]) can hold nothing else.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError};
 
 use bytemuck::Pod;
 
 use crate::array::chunk::{Home, Owner, Part};
-pub(crate) use crate::array::lease::{Hold, Lease, WireLease};
+pub(crate) use crate::array::lease::{Hold, Lease, LeaseList, WireLease};
 use crate::array::lease::{KIND_CONTROL, KIND_FROZEN, KIND_OWNED, Right};
 pub(crate) use crate::array::ticket::{
     ControlTicket, Ticket, deserialize_control, serialize_control, type_tag,
@@ -45,36 +45,59 @@ static LIVE_HANDLES: AtomicUsize = AtomicUsize::new(0);
 static TASK: AtomicU64 = AtomicU64::new(0);
 
 thread_local! {
-    static CONTEXT: RefCell<Option<Context>> = const { RefCell::new(None) };
-    static LAST_REFUSAL: Cell<Option<Refusal>> = const { Cell::new(None) };
+    static LOCAL: RefCell<Local> = const { RefCell::new(Local { context: None, refusal: None }) };
 }
 
-/// Remembers the words of a refusal on its way through a codec, which drops them.
+/// What a thread knows of the call that it is in.
+struct Local {
+    context: Option<Context>,
+    /// The words of the latest refusal, which codecs drop on their way.
+    refusal: Option<Refusal>,
+}
+
+/// Remembers the words of a refusal on its way through a codec.
 pub(crate) fn noted(refusal: Refusal) -> Refusal {
-    LAST_REFUSAL.set(Some(refusal.clone()));
+    LOCAL.with_borrow_mut(|local| local.refusal = Some(refusal.clone()));
     refusal
 }
 
 /// What a failed encoding or decoding of this thread failed for.
 pub(crate) fn explain(error: &postcard::Error) -> String {
-    LAST_REFUSAL.take().unwrap_or_else(|| error.to_string())
+    let refusal = LOCAL.with_borrow_mut(|local| local.refusal.take());
+    refusal.unwrap_or_else(|| error.to_string())
 }
 
-/// Which of the four calls this thread is in.
+/// Asks the call that this thread is in, if it is in one.
+#[inline]
+fn in_context<R>(ask: impl FnOnce(&mut Option<Context>) -> R) -> R {
+    LOCAL.with_borrow_mut(|local| ask(&mut local.context))
+}
+
+/// Which of the four calls this thread is in. Every task passes through them: two words.
 enum Context {
-    Encode(Vec<Lease>),
+    Encode(LeaseList),
     /// The same where only control memory may travel.
-    EncodeKept(Vec<Lease>),
-    Decode {
-        windows: Windows,
-        leases: Vec<WireLease>,
-        is_taken: Vec<bool>,
-        task: u64,
-    },
+    EncodeKept(LeaseList),
+    Decode(Box<Decoding>),
     EncodeBack {
         task: u64,
     },
-    Redeem(Vec<Lease>),
+    Redeem(LeaseList),
+}
+
+/// What a worker may make handles of.
+struct Decoding {
+    windows: Windows,
+    leases: Vec<WireLease>,
+    is_taken: Vec<bool>,
+    task: u64,
+}
+
+impl Decoding {
+    fn new(windows: &Windows, leases: &[WireLease], task: u64) -> Box<Decoding> {
+        let (leases, is_taken) = (leases.to_vec(), vec![false; leases.len()]);
+        Box::new(Decoding { windows: windows.clone(), leases, is_taken, task })
+    }
 }
 
 /// A worker's access to leased bytes, for the length of a task; counts as a live handle.
@@ -129,8 +152,9 @@ pub(crate) fn live_handles() -> usize {
 /// # Errors
 ///
 /// Those of `encoder`.
-pub(crate) fn encode<R, E>(encoder: impl FnOnce() -> Result<R, E>) -> Result<(R, Vec<Lease>), E> {
-    encode_within(Context::Encode(Vec::new()), encoder)
+#[inline]
+pub(crate) fn encode<R, E>(encoder: impl FnOnce() -> Result<R, E>) -> Result<(R, LeaseList), E> {
+    encode_within(Context::Encode(LeaseList::default()), encoder)
 }
 
 /// Host: as [`encode`], for what several workers may keep: control memory and nothing else.
@@ -140,14 +164,15 @@ pub(crate) fn encode<R, E>(encoder: impl FnOnce() -> Result<R, E>) -> Result<(R,
 /// Those of `encoder`.
 pub(crate) fn encode_kept<R, E>(
     encoder: impl FnOnce() -> Result<R, E>,
-) -> Result<(R, Vec<Lease>), E> {
-    encode_within(Context::EncodeKept(Vec::new()), encoder)
+) -> Result<(R, LeaseList), E> {
+    encode_within(Context::EncodeKept(LeaseList::default()), encoder)
 }
 
+#[inline]
 fn encode_within<R, E>(
     context: Context,
     encoder: impl FnOnce() -> Result<R, E>,
-) -> Result<(R, Vec<Lease>), E> {
+) -> Result<(R, LeaseList), E> {
     let (result, context) = within(context, encoder);
     match context {
         Context::Encode(leases) | Context::EncodeKept(leases) => Ok((result?, leases)),
@@ -159,8 +184,7 @@ fn encode_within<R, E>(
 pub(crate) fn decode<R>(windows: &Windows, leases: &[WireLease], decoder: impl FnOnce() -> R) -> R {
     // Relaxed: a number that only has to be new.
     let task = TASK.fetch_add(1, Ordering::Relaxed) + 1;
-    let (leases, is_taken) = (leases.to_vec(), vec![false; leases.len()]);
-    within(Context::Decode { windows: windows.clone(), leases, is_taken, task }, decoder).0
+    within(Context::Decode(Decoding::new(windows, leases, task)), decoder).0
 }
 
 /// Worker: as [`decode`], of what [`encode_kept`] made. The task under way stays what it is.
@@ -171,11 +195,11 @@ pub(crate) fn decode_kept<R>(
 ) -> R {
     // Relaxed: as in `decode`.
     let task = TASK.load(Ordering::Relaxed);
-    let (leases, is_taken) = (leases.to_vec(), vec![false; leases.len()]);
-    within(Context::Decode { windows: windows.clone(), leases, is_taken, task }, decoder).0
+    within(Context::Decode(Decoding::new(windows, leases, task)), decoder).0
 }
 
 /// Worker: runs `encoder`, which may serialise handles of the latest [`decode`].
+#[inline]
 pub(crate) fn encode_back<R>(encoder: impl FnOnce() -> R) -> R {
     // Relaxed: the number was made by this worker's own `decode`, earlier in its program.
     within(Context::EncodeBack { task: TASK.load(Ordering::Relaxed) }, encoder).0
@@ -184,24 +208,28 @@ pub(crate) fn encode_back<R>(encoder: impl FnOnce() -> R) -> R {
 /// Host: runs `decoder`, whose handles are those that left `leases`.
 ///
 /// What it does not take is given up as by dropping the leases.
-pub(crate) fn redeem<R>(leases: Vec<Lease>, decoder: impl FnOnce() -> R) -> R {
+#[inline]
+pub(crate) fn redeem<R>(leases: LeaseList, decoder: impl FnOnce() -> R) -> R {
     within(Context::Redeem(leases), decoder).0
 }
 
 /// Runs `body` with this thread in `context`, and then in the one before, come what may.
+#[inline]
 fn within<R>(context: Context, body: impl FnOnce() -> R) -> (R, Context) {
     /// Restores the earlier context when a panic passes through.
     struct Restore(Option<Context>);
     impl Drop for Restore {
         fn drop(&mut self) {
             // Dropped after the borrow: a lease takes locks when it goes.
-            let _ours = CONTEXT.replace(self.0.take());
+            let _ours = in_context(|context| std::mem::replace(context, self.0.take()));
         }
     }
-    let mut restore = Restore(CONTEXT.replace(Some(context)));
-    LAST_REFUSAL.set(None);
+    let mut restore = Restore(LOCAL.with_borrow_mut(|local| {
+        local.refusal = None;
+        local.context.replace(context)
+    }));
     let result = body();
-    let ours = CONTEXT.replace(restore.0.take());
+    let ours = in_context(|context| std::mem::replace(context, restore.0.take()));
     std::mem::forget(restore);
     (result, ours.expect("the context set above is there until it is replaced here"))
 }
@@ -222,7 +250,7 @@ fn from_another_task() -> Refusal {
         .to_owned()
 }
 
-fn push(leases: &mut Vec<Lease>, right: Right, element_bytes: usize) -> Result<u32, Refusal> {
+fn push(leases: &mut LeaseList, right: Right, element_bytes: usize) -> Result<u32, Refusal> {
     let slot = u32::try_from(leases.len()).map_err(|_| "too many arrays in one task")?;
     let element_bytes = u32::try_from(element_bytes).map_err(|_| "elements above 4 GiB")?;
     leases.push(Lease { right: Some(right), element_bytes });
@@ -231,10 +259,11 @@ fn push(leases: &mut Vec<Lease>, right: Right, element_bytes: usize) -> Result<u
 
 /// Leases a host's frozen span; the same one twice has one slot.
 pub(crate) fn lend_frozen(span: &Arc<Span>, element_bytes: usize) -> Result<u32, Refusal> {
-    CONTEXT.with_borrow_mut(|context| match context {
+    in_context(|context| match context {
         Some(Context::Encode(leases)) => {
-            let is_same = |lease: &Lease| {
-                matches!(&lease.right, Some(Right::Frozen(other)) if Arc::ptr_eq(other, span))
+            let is_same = |lease: &Lease| match &lease.right {
+                Some(Right::Frozen(other)) => Arc::ptr_eq(other, span),
+                _ => false,
             };
             match leases.iter().position(is_same) {
                 Some(slot) => u32::try_from(slot).map_err(|e| e.to_string()),
@@ -263,7 +292,7 @@ pub(crate) fn move_chunk(home: &Home, element_bytes: usize) -> Result<u32, Refus
             }
             slot
         }
-        Some(Owner::Host(part)) => CONTEXT.with_borrow_mut(|context| match context {
+        Some(Owner::Host(part)) => in_context(|context| match context {
             Some(Context::Encode(leases)) => {
                 push(leases, Right::Owned { part, home: Arc::clone(home) }, element_bytes)
             }
@@ -277,7 +306,7 @@ pub(crate) fn move_chunk(home: &Home, element_bytes: usize) -> Result<u32, Refus
 }
 
 fn return_slot(loan: &Loan) -> Result<u32, Refusal> {
-    CONTEXT.with_borrow(|context| match context {
+    in_context(|context| match context {
         Some(Context::EncodeBack { task }) if *task == loan.task => Ok(loan.slot),
         Some(Context::EncodeBack { .. } | Context::Encode(_)) => Err(from_another_task()),
         _ => Err(outside()),
@@ -295,7 +324,7 @@ pub(crate) fn take_frozen<T: Pod>(
     ticket: &Ticket,
     len: usize,
 ) -> Result<Taken<Arc<Span>, Arc<Loan>>, Refusal> {
-    CONTEXT.with_borrow_mut(|context| match context {
+    in_context(|context| match context {
         Some(Context::Redeem(leases)) => {
             let lease = ticket.find(leases)?;
             match &lease.right {
@@ -306,7 +335,7 @@ pub(crate) fn take_frozen<T: Pod>(
                 _ => Err(wrong_kind()),
             }
         }
-        Some(Context::Decode { .. }) => {
+        Some(Context::Decode(_)) => {
             let loan = borrow_lease::<T>(context, ticket, len, KIND_FROZEN)?;
             Ok(Taken::Worker(Arc::new(loan)))
         }
@@ -319,7 +348,7 @@ pub(crate) fn take_chunk<T: Pod>(
     ticket: &Ticket,
     len: usize,
 ) -> Result<Taken<Part, Loan>, Refusal> {
-    CONTEXT.with_borrow_mut(|context| match context {
+    in_context(|context| match context {
         Some(Context::Redeem(leases)) => {
             let lease = ticket.find(leases)?;
             let Some(Right::Owned { part, .. }) = &lease.right else { return Err(wrong_kind()) };
@@ -329,7 +358,7 @@ pub(crate) fn take_chunk<T: Pod>(
                 _ => unreachable!("matched three lines above"),
             }
         }
-        Some(Context::Decode { .. }) => {
+        Some(Context::Decode(_)) => {
             borrow_lease::<T>(context, ticket, len, KIND_OWNED).map(Taken::Worker)
         }
         _ => Err(outside()),
@@ -345,7 +374,7 @@ pub(crate) fn lend_control(
 ) -> Result<ControlTicket, Refusal> {
     memory.check().map_err(|error| error.to_string())?;
     let (arena_id, offset, _) = memory.address();
-    CONTEXT.with_borrow_mut(|context| {
+    in_context(|context| {
         let is_shared = matches!(context, Some(Context::EncodeKept(_)));
         match context {
             Some(Context::Encode(leases) | Context::EncodeKept(leases)) if memory.is_own() => {
@@ -372,7 +401,7 @@ pub(crate) fn take_control(
     if (ticket.kind, ticket.tag) != (kind.number(), tag) {
         return Err(format!("a handle of another type than this {}", kind.name()));
     }
-    CONTEXT.with_borrow(|context| match context {
+    in_context(|context| match context {
         Some(Context::Redeem(leases)) => leases
             .iter()
             .filter_map(Lease::control)
@@ -382,7 +411,8 @@ pub(crate) fn take_control(
             })
             .cloned()
             .ok_or_else(from_another_task),
-        Some(Context::Decode { windows, leases, .. }) => {
+        Some(Context::Decode(decoding)) => {
+            let Decoding { windows, leases, .. } = &**decoding;
             let is_it = |lease: &&WireLease| {
                 (lease.kind, lease.arena_id, lease.offset) == (KIND_CONTROL, arena_id, offset)
             };
@@ -416,9 +446,8 @@ fn borrow_lease<T: Pod>(
     len: usize,
     kind: u32,
 ) -> Result<Loan, Refusal> {
-    let Some(Context::Decode { windows, leases, is_taken, task }) = context else {
-        return Err(outside());
-    };
+    let Some(Context::Decode(decoding)) = context else { return Err(outside()) };
+    let Decoding { windows, leases, is_taken, task } = &mut **decoding;
     let lease = *ticket.find(leases)?;
     let is_taken = ticket.find(is_taken)?;
     if lease.kind != kind || *is_taken {

@@ -25,7 +25,7 @@ fn wires(leases: &[Lease]) -> Vec<WireLease> {
     leases.iter().map(Lease::wire).collect()
 }
 
-fn pack<T: Serialize>(value: &T) -> Result<(Vec<u8>, Vec<Lease>), postcard::Error> {
+fn pack<T: Serialize>(value: &T) -> Result<(Vec<u8>, LeaseList), postcard::Error> {
     encode(|| postcard::to_allocvec(value))
 }
 

@@ -2,6 +2,7 @@
 //!
 //! As the host keeps it, and as the worker sees it.
 
+use std::ops::{Deref, DerefMut};
 use std::sync::{Arc, PoisonError};
 
 use bytemuck::{Pod, Zeroable};
@@ -15,6 +16,38 @@ use crate::region::arena::Span;
 pub(crate) struct Lease {
     pub(super) right: Option<Right>,
     pub(super) element_bytes: u32,
+}
+
+/// Leases in the order of their slots. One word where there are none, as with most tasks.
+#[derive(Debug, Default)]
+#[expect(clippy::box_collection, reason = "a vector would be three words in every task")]
+pub(crate) struct LeaseList(Option<Box<Vec<Lease>>>);
+
+impl LeaseList {
+    pub(super) fn push(&mut self, lease: Lease) {
+        self.0.get_or_insert_default().push(lease);
+    }
+}
+
+impl Deref for LeaseList {
+    type Target = [Lease];
+
+    fn deref(&self) -> &[Lease] {
+        self.0.as_ref().map_or(&[], |leases| leases)
+    }
+}
+
+impl DerefMut for LeaseList {
+    fn deref_mut(&mut self) -> &mut [Lease] {
+        self.0.as_mut().map_or(&mut [], |leases| leases)
+    }
+}
+
+impl FromIterator<Lease> for LeaseList {
+    fn from_iter<I: IntoIterator<Item = Lease>>(leases: I) -> LeaseList {
+        let leases: Vec<Lease> = leases.into_iter().collect();
+        LeaseList((!leases.is_empty()).then(|| Box::new(leases)))
+    }
 }
 
 /// What is lent.

@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::array::handoff::{self, Lease};
+use crate::array::handoff::{self, LeaseList};
 use crate::error::{Error, Result};
 use crate::pool::Pool;
 use crate::pool::core::{Config, Core, Initializer, Start};
@@ -45,7 +45,7 @@ pub struct PoolBuilder {
     grace: Duration,
     timeout: Option<Duration>,
     retries: u32,
-    initializer: Option<(Trampoline, Vec<u8>, Arc<Vec<Lease>>)>,
+    initializer: Option<(Trampoline, Vec<u8>, Arc<LeaseList>)>,
     initializer_error: Option<String>,
     max_tasks_per_worker: Option<u64>,
     memory_soft_bytes: Option<u64>,
@@ -137,7 +137,7 @@ impl PoolBuilder {
         let encoded = handoff::encode_kept(|| job::encode_onto(&mut bytes, &argument));
         let (leases, error) = match encoded {
             Ok(((), leases)) => (leases, None),
-            Err(reason) => (Vec::new(), Some(reason)),
+            Err(reason) => (LeaseList::default(), Some(reason)),
         };
         let trampoline: Trampoline = job::call::<F, A, std::result::Result<(), String>>;
         self.initializer = Some((trampoline, bytes, Arc::new(leases)));

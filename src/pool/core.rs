@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
-use crate::array::handoff::Lease;
+use crate::array::handoff::LeaseList;
 use crate::error::{Error, Result};
 use crate::pool::board::HostBoard;
 use crate::pool::host_lane::HostLane;
@@ -66,7 +66,7 @@ pub(super) struct Initializer {
     pub(super) function: u64,
     pub(super) encoded: Vec<u8>,
     /// What its argument refers to; every worker, and every later one, may keep it.
-    pub(super) leases: Arc<Vec<Lease>>,
+    pub(super) leases: Arc<LeaseList>,
 }
 
 impl Initializer {
@@ -301,6 +301,7 @@ impl Core {
         Ok(current)
     }
 
+    #[inline]
     pub(super) fn lock(&self) -> MutexGuard<'_, State> {
         // A panic under the mutex would be a bug of ours; going on is better than hanging.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
@@ -322,6 +323,7 @@ impl Core {
     }
 
     /// Whether this process made the pool, as against a child that was forked from it.
+    #[inline]
     pub(super) fn is_ours(&self) -> bool {
         self.pid == process::pid()
     }

@@ -3,20 +3,20 @@
 use crate::pool::listener::Ending;
 use crate::pool::seat::Cause;
 use crate::pool::state::{Life, State};
-use crate::pool::task::{Outcome, TaskId, Whereabouts, broken, cancelled, is_cancelled};
+use crate::pool::task::{Entry, Offer, Outcome, Progress, TaskId, broken, cancelled, is_cancelled};
 
 impl State {
     /// Notes what came of a task and tells who waits for it.
+    #[inline]
     pub(super) fn complete(&mut self, id: TaskId, outcome: Outcome) {
         let Some(entry) = self.tasks.get_mut(id) else { return };
-        if matches!(entry.place, Whereabouts::Done(_)) {
+        if entry.is_done() {
             return;
         }
         self.counters.note(&outcome);
         let ending = Ending::of(&outcome);
-        entry.place = Whereabouts::Done(outcome);
-        entry.call = None;
-        let listeners = std::mem::take(&mut entry.listeners);
+        entry.progress = Progress::Done(outcome);
+        let listeners = entry.rare.take().map_or(Vec::new(), |rare| rare.listeners);
         let mut is_awaited = !listeners.is_empty();
         if entry.detached {
             self.tasks.remove(id);
@@ -56,23 +56,22 @@ impl State {
             return true;
         }
         let Some(entry) = self.tasks.get_mut(id) else { return false };
-        match &entry.place {
-            Whereabouts::Done(outcome) => is_cancelled(outcome),
-            Whereabouts::Queued => false,
-            &Whereabouts::Offered { worker, seq } => {
-                entry.is_asked = true;
-                self.seats[worker].lane.ask(seq);
-                false
-            }
+        if let Some(outcome) = entry.outcome() {
+            return is_cancelled(outcome);
         }
+        if let Some(Offer { worker, seq }) = entry.offer() {
+            entry.is_asked = true;
+            self.seats[worker].lane.ask(seq.get());
+        }
+        false
     }
 
     /// Makes sure that no worker begins a task; false if one has, or it is over.
     fn withdraw(&mut self, id: TaskId) -> bool {
-        match self.tasks.get(id).map(|entry| &entry.place) {
-            Some(Whereabouts::Queued) => true,
-            Some(&Whereabouts::Offered { worker, seq }) => self.seats[worker].lane.recall(seq),
-            Some(Whereabouts::Done(_)) | None => false,
+        let Some(entry) = self.tasks.get(id) else { return false };
+        match entry.offer() {
+            Some(Offer { worker, seq }) => self.seats[worker].lane.recall(seq.get()),
+            None => !entry.is_done(),
         }
     }
 
@@ -98,20 +97,17 @@ impl State {
 
     /// Whether a worker has started the task, and it is not known to be over.
     pub(super) fn has_started(&self, id: TaskId) -> bool {
-        match self.tasks.get(id).map(|entry| &entry.place) {
-            Some(&Whereabouts::Offered { worker, seq }) => self.seats[worker].lane.has_begun(seq),
-            _ => false,
-        }
+        let offer = self.tasks.get(id).and_then(Entry::offer);
+        offer.is_some_and(|Offer { worker, seq }| self.seats[worker].lane.has_begun(seq.get()))
     }
 
     /// Ends a task that has started, and its worker with it; does nothing if it commits first.
     pub(super) fn kill_task(&mut self, id: TaskId, cause: Cause) {
-        let Some(entry) = self.tasks.get(id) else { return };
-        let Whereabouts::Offered { worker, .. } = entry.place else { return };
+        let Some(Offer { worker, .. }) = self.tasks.get(id).and_then(Entry::offer) else { return };
         self.condemn(worker, cause);
         self.drain_seat(worker);
         let Some(entry) = self.tasks.get(id) else { return };
-        if matches!(entry.place, Whereabouts::Done(_)) {
+        if entry.is_done() {
             // It was quicker. The worker has lost its offers, so it is of no more use.
             self.seats[worker].lane.stop();
         } else {

@@ -8,7 +8,7 @@ use std::time::Instant;
 use crate::pool::core::Core;
 use crate::pool::listener::{Ending, Listener};
 use crate::pool::state::Watch;
-use crate::pool::task::{TaskId, Whereabouts};
+use crate::pool::task::TaskId;
 
 /// Where tasks report that they are over, each once.
 pub(super) struct Gather {
@@ -74,10 +74,9 @@ impl Gathering {
             let mut state = core.lock();
             state.drive();
             for &(number, id) in tasks {
-                let ending = state.tasks.get(id).map_or(Some(Ending::Quiet), |entry| {
-                    let Whereabouts::Done(outcome) = &entry.place else { return None };
-                    Some(Ending::of(outcome))
-                });
+                let entry = state.tasks.get(id);
+                let ending =
+                    entry.map_or(Some(Ending::Quiet), |entry| entry.outcome().map(Ending::of));
                 match ending {
                     Some(ending) => gather.tell(number, ending),
                     None => {

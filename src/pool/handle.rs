@@ -242,7 +242,8 @@ impl<R> Handle<R> {
         } else if let Some(at) = Instant::now().checked_add(grace)
             && let Some(entry) = state.tasks.get_mut(id)
         {
-            entry.kill_at = Some(entry.kill_at.map_or(at, |earlier| earlier.min(at)));
+            let kill_at = &mut entry.rare_mut().kill_at;
+            *kill_at = Some(kill_at.map_or(at, |earlier| earlier.min(at)));
             self.core.look_for_late(&mut state, at);
         }
         Ok(())

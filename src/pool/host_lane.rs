@@ -3,6 +3,7 @@
 
 use std::collections::VecDeque;
 use std::mem::ManuallyDrop;
+use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering, fence};
 use std::time::Instant;
@@ -10,10 +11,10 @@ use std::time::Instant;
 use crate::error::{Error, Result};
 use crate::pool::claim::{self, Claim};
 use crate::pool::lane::{
-    ByteRing, LAST_WORDS_BYTES, Lane, Place, ResultMeta, SLOTS, Stage, TaskMeta, load_words,
-    store_words,
+    ByteRing, LAST_WORDS_BYTES, Lane, Place, ResultMeta, SLOTS, Stage, TASK_INLINE_BYTES, TaskMeta,
+    load_words, store_words,
 };
-use crate::pool::task::{Call, Payload, TaskId, ValueBytes};
+use crate::pool::task::{Call, Encoded, TaskId};
 use crate::region::arena::{Arena, Contents, Span};
 #[cfg(feature = "failpoints")]
 use crate::sys::failpoint::{self, Point};
@@ -35,7 +36,7 @@ pub(super) struct Drained {
     pub(super) task: Option<TaskId>,
     pub(super) meta: ResultMeta,
     /// The payload; for a payload in a span, empty.
-    pub(super) bytes: ValueBytes,
+    pub(super) bytes: Encoded,
 }
 
 /// A lane and what the host alone knows of it: the truth about what it gave this worker.
@@ -97,25 +98,35 @@ impl HostLane {
     }
 
     /// Offers a task; `None` if there is no room for its payload now.
-    pub(super) fn offer(&mut self, id: TaskId, call: &Call) -> Option<u64> {
+    #[inline]
+    pub(super) fn offer(&mut self, id: TaskId, call: &Call) -> Option<NonZeroU64> {
         debug_assert!(self.has_slot());
         #[cfg(feature = "failpoints")]
         failpoint::hit(Point::HostOffer);
-        let place = match &call.payload {
-            Payload::Inline { .. } => Place::Inline,
-            Payload::Span(span) => Place::Span(span.offset()),
-            Payload::Bytes(bytes) => {
-                let (at, end) = ByteRing::place(self.bytes_head, self.bytes_tail, bytes.len())?;
-                self.lane().task_bytes.write(at, bytes);
-                self.bytes_head = end;
-                Place::Ring(at)
-            }
-        };
         let seq = self.next_seq;
         let slot = self.lane().task(seq);
-        if let Payload::Inline { len, bytes } = &call.payload {
-            store_words(&slot.inline, &bytes[..*len]);
-        }
+        let mut bytes_end = self.bytes_head;
+        let place = match &call.payload {
+            Encoded::Inline { len, words } => {
+                for (to, &word) in slot.inline.iter().zip(words).take(usize::from(*len).div_ceil(8))
+                {
+                    // Relaxed: published by the claim word.
+                    to.store(word, Ordering::Relaxed);
+                }
+                Place::Inline
+            }
+            Encoded::Heap(bytes) if bytes.len() <= TASK_INLINE_BYTES => {
+                store_words(&slot.inline, bytes);
+                Place::Inline
+            }
+            Encoded::Heap(bytes) => {
+                let (at, end) = ByteRing::place(self.bytes_head, self.bytes_tail, bytes.len())?;
+                self.lane().task_bytes.write(at, bytes);
+                bytes_end = end;
+                Place::Ring(at)
+            }
+            Encoded::Span(span) => Place::Span(span.offset()),
+        };
         let meta = TaskMeta { len: call.payload.len(), leases: call.leases.len(), place };
         let (meta, place) = meta.pack();
         // Relaxed: published by the claim word.
@@ -125,11 +136,11 @@ impl HostLane {
         claim::offer(&slot.claim, seq);
         #[cfg(feature = "failpoints")]
         failpoint::hit(Point::HostAfterOffer);
-        let bytes_end = self.bytes_head;
+        self.bytes_head = bytes_end;
         self.in_flight.push_back(InFlight { seq, task: Some(id), bytes_end });
         self.next_seq += 1;
         self.live += 1;
-        Some(seq)
+        NonZeroU64::new(seq)
     }
 
     /// The sequence number that the next offer gets.
@@ -149,6 +160,7 @@ impl HostLane {
     }
 
     /// Wakes the worker if it sleeps. Call it after offering, and after making room.
+    #[inline]
     pub(super) fn wake(&self) {
         let parked = &self.lane().header.parked;
         // SeqCst: the other half of the Dekker pair in `WorkerLane::park`. Either the worker sees
@@ -216,6 +228,7 @@ impl HostLane {
     /// # Errors
     ///
     /// [`Error::Corrupt`] if the record cannot be what a worker wrote.
+    #[inline]
     pub(super) fn drain(&mut self) -> Result<Option<Drained>> {
         let Some(&InFlight { seq, task, bytes_end }) = self.in_flight.front() else {
             return Ok(None);
@@ -233,7 +246,7 @@ impl HostLane {
         let bytes = match meta.place {
             Place::Inline if meta.len <= size_of_val(&slot.inline) => {
                 // Relaxed: as above.
-                ValueBytes::inline(meta.len, |word| slot.inline[word].load(Ordering::Relaxed))
+                Encoded::of_words(meta.len, |word| slot.inline[word].load(Ordering::Relaxed))
             }
             Place::Inline => {
                 let found = format!("{} bytes in a slot", meta.len);
@@ -245,9 +258,9 @@ impl HostLane {
                 let end = at.saturating_add((meta.len as u64).next_multiple_of(8));
                 self.lane().header.bytes_read.store(end, Ordering::Release);
                 self.wake_if_waiting();
-                ValueBytes::new(bytes)
+                Encoded::copied(bytes)
             }
-            Place::Span(_) => ValueBytes::new(Vec::new()),
+            Place::Span(_) => Encoded::copied(Vec::new()),
         };
         self.in_flight.pop_front();
         self.bytes_tail = bytes_end;

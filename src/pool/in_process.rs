@@ -1,11 +1,11 @@
 //! Tasks in the caller's own thread, for debugging.
 
-use crate::array::handoff::Lease;
+use crate::array::handoff::{Lease, LeaseList};
 use crate::error::{Error, Result, TaskError};
 use crate::pool::core::Core;
 use crate::pool::job::{self, Job, Leases, Station, Trampoline};
 use crate::pool::lane::Status;
-use crate::pool::task::{Call, Outcome, Rules, TaskId, Value, ValueBytes};
+use crate::pool::task::{Call, Encoded, Outcome, Rules, TaskId, Value};
 use crate::region::windows::Windows;
 
 /// Runs a call here and now; its outcome waits for the handle as any other would.
@@ -39,7 +39,7 @@ pub(super) fn initialize(core: &Core) -> Result<()> {
     Err(Error::Broken { what: "the pool", cause: format!("the initializer failed: {cause}") })
 }
 
-fn run(core: &Core, trampoline: Trampoline, mut leases: Vec<Lease>, encoded: &[u8]) -> Outcome {
+fn run(core: &Core, trampoline: Trampoline, mut leases: LeaseList, encoded: &[u8]) -> Outcome {
     let windows = Windows::of_host(&core.arena);
     let mut out = Vec::new();
     let mut job = Job {
@@ -56,7 +56,7 @@ fn run(core: &Core, trampoline: Trampoline, mut leases: Vec<Lease>, encoded: &[u
         Err(Box::new(Error::Task(TaskError::Codec { what, action, reason })))
     };
     match status {
-        Status::Value => Ok(Value { bytes: ValueBytes::new(out), leases, elapsed_ns: 0 }),
+        Status::Value => Ok(Value { bytes: Encoded::copied(out), leases, elapsed_ns: 0 }),
         Status::Panicked => {
             let (message, location) = job::decode(&out).unwrap_or_default();
             Err(Box::new(Error::Task(TaskError::Panicked { message, location })))

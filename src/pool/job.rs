@@ -9,7 +9,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::array::handoff::{self, Lease, WireLease};
+use crate::array::codec::{Encoder, decode_all};
+use crate::array::handoff::{self, LeaseList, WireLease};
 use crate::array::source::Resolver;
 use crate::error::Result;
 use crate::pool::lane::{Stage, Status};
@@ -40,7 +41,7 @@ pub(crate) enum Leases<'a> {
     /// In a worker: as the host's table has them.
     Wire(&'a [WireLease]),
     /// In the host itself: the rights, which the argument takes and the result gives back.
-    Host(&'a mut Vec<Lease>),
+    Host(&'a mut LeaseList),
 }
 
 /// What a worker keeps between tasks.
@@ -175,7 +176,7 @@ impl Job<'_> {
 
 /// Values on their way into a payload, with their count in front.
 pub(crate) struct Batch<'a> {
-    out: &'a mut Vec<u8>,
+    encoder: Encoder<'a>,
     /// Where the count stands.
     start: usize,
     count: u64,
@@ -186,24 +187,25 @@ impl<'a> Batch<'a> {
     pub(crate) fn new(out: &'a mut Vec<u8>) -> Batch<'a> {
         let start = out.len();
         out.extend_from_slice(&[0; 8]);
-        Batch { out, start, count: 0 }
+        Batch { encoder: Encoder::new(out), start, count: 0 }
     }
 
     /// Adds a value.
     pub(crate) fn push<A: Serialize>(&mut self, value: &A) -> std::result::Result<(), String> {
-        encode_onto(self.out, value)?;
+        self.encoder.encode(value)?;
         self.count += 1;
         Ok(())
     }
 
     /// Bytes so far.
-    pub(crate) fn len(&self) -> usize {
-        self.out.len() - self.start
+    pub(crate) fn len(&mut self) -> usize {
+        self.encoder.buffer().len() - self.start
     }
 
     /// Writes the count.
-    pub(crate) fn finish(self) {
-        self.out[self.start..self.start + 8].copy_from_slice(&self.count.to_le_bytes());
+    pub(crate) fn finish(mut self) {
+        let place = self.start..self.start + 8;
+        self.encoder.buffer()[place].copy_from_slice(&self.count.to_le_bytes());
     }
 
     /// The count of a batch, and what follows it.
@@ -226,22 +228,6 @@ pub(crate) fn decode_batch<T: DeserializeOwned>(
         return Err(format!("{found} results for {count} items"));
     }
     decode_all(bytes, found, values)
-}
-
-fn decode_all<T: DeserializeOwned>(
-    mut bytes: &[u8],
-    count: u64,
-    values: &mut Vec<T>,
-) -> std::result::Result<(), String> {
-    for _ in 0..count {
-        let (value, rest) = postcard::take_from_bytes(bytes).map_err(|e| handoff::explain(&e))?;
-        values.push(value);
-        bytes = rest;
-    }
-    match bytes {
-        [] => Ok(()),
-        rest => Err(format!("{} bytes were left over", rest.len())),
-    }
 }
 
 /// The trampoline of `submit`: calls `F` with the decoded argument.

@@ -24,7 +24,7 @@ pub(super) const RING_BYTES: usize = 2 * RING_PAYLOAD_BYTES_MAX;
 pub(super) const LAST_WORDS_BYTES: usize = 1016;
 
 const TASK_INLINE_WORDS: usize = 12;
-const RESULT_INLINE_WORDS: usize = 5;
+pub(super) const RESULT_INLINE_WORDS: usize = 5;
 
 /// What a worker and its host share beside slots and rings.
 ///
@@ -370,20 +370,24 @@ impl ByteRing {
 }
 
 /// Stores `bytes` into as many words as they need.
+#[inline]
 pub(super) fn store_words(words: &[AtomicU64], bytes: &[u8]) {
-    let mut chunks = bytes.chunks_exact(8);
-    let mut words = words.iter();
-    for (chunk, word) in chunks.by_ref().zip(words.by_ref()) {
-        let value = u64::from_ne_bytes(chunk.try_into().unwrap_or_default());
+    let (chunks, rest) = bytes.as_chunks::<8>();
+    for (&chunk, word) in chunks.iter().zip(words) {
         // Relaxed: published by the claim or commit word that follows.
-        word.store(value, Ordering::Relaxed);
+        word.store(u64::from_ne_bytes(chunk), Ordering::Relaxed);
     }
-    let rest = chunks.remainder();
-    if let (false, Some(word)) = (rest.is_empty(), words.next()) {
-        let mut last = [0u8; 8];
-        last[..rest.len()].copy_from_slice(rest);
-        word.store(u64::from_ne_bytes(last), Ordering::Relaxed);
+    if let (false, Some(word)) = (rest.is_empty(), words.get(chunks.len())) {
+        // Relaxed: as above.
+        word.store(last_word(rest), Ordering::Relaxed);
     }
+}
+
+/// Fewer than 8 bytes as a word, filled up with zeros. Byte by byte: most payloads are as short as
+/// that and were written by the byte just now, so that loading more at once would have to wait.
+#[inline]
+pub(super) fn last_word(bytes: &[u8]) -> u64 {
+    u64::from_le(bytes.iter().rev().fold(0, |word, &byte| word << 8 | u64::from(byte)))
 }
 
 /// Appends the first `len` bytes of `words` to `out`; `words` must hold that many.

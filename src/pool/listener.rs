@@ -10,7 +10,7 @@ use crate::pool::callbacks::{Callback, Callbacks};
 use crate::pool::core::Core;
 use crate::pool::gather::Gather;
 use crate::pool::state::{Life, State};
-use crate::pool::task::{Outcome, TaskId, Whereabouts, is_cancelled};
+use crate::pool::task::{Outcome, TaskId, is_cancelled};
 
 /// Somebody who is told once when a task is over. Telling runs no code of the user: that is left
 /// to the callback thread.
@@ -59,8 +59,8 @@ impl State {
     /// Adds a listener to a task; gives it back if the task is over, or forgotten.
     pub(super) fn listen(&mut self, id: TaskId, listener: Listener) -> Option<Listener> {
         match self.tasks.get_mut(id) {
-            Some(entry) if !matches!(entry.place, Whereabouts::Done(_)) => {
-                entry.listeners.push(listener);
+            Some(entry) if !entry.is_done() => {
+                entry.rare_mut().listeners.push(listener);
                 self.listeners += 1;
                 None
             }
@@ -74,9 +74,10 @@ impl State {
         id: TaskId,
         mut which: impl FnMut(&mut Listener) -> bool,
     ) -> Vec<Listener> {
-        let Some(entry) = self.tasks.get_mut(id) else { return Vec::new() };
+        let entry = self.tasks.get_mut(id);
+        let Some(rare) = entry.and_then(|entry| entry.rare.as_mut()) else { return Vec::new() };
         let removed: Vec<Listener> =
-            entry.listeners.extract_if(.., |listener| which(listener)).collect();
+            rare.listeners.extract_if(.., |listener| which(listener)).collect();
         self.listeners -= removed.len();
         removed
     }

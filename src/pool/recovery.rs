@@ -312,7 +312,7 @@ const HANGUP: Duration = Duration::from_secs(1);
 /// tasks that it had started, and by earlier ones.
 fn sweep_lent(state: &State, index: usize, config: &Config, started: &[(u64, TaskId)]) {
     let first = config.initializer.iter().flat_map(|initializer| initializer.leases.iter());
-    let calls = started.iter().filter_map(|&(_, id)| state.tasks.get(id)?.call.as_ref());
+    let calls = started.iter().filter_map(|&(_, id)| state.tasks.get(id)?.call());
     let others = first.filter_map(Lease::control).chain(calls.flat_map(Call::lent));
     state.seats[index].sweep(others);
 }
@@ -327,12 +327,12 @@ fn attribute(state: &mut State, id: TaskId, cause: Option<Cause>, mut death: Dea
         _ => {
             entry.deaths += 1;
             let may_run_again = entry.deaths <= entry.rules.retries && !entry.is_asked;
-            if may_run_again && entry.call.is_some() {
+            if may_run_again && !entry.is_done() {
                 state.counters.retried += 1;
                 state.requeue_first(id);
                 return;
             }
-            death.task = entry.call.as_ref().map_or("a task", |call| call.name);
+            death.task = entry.call().map_or("a task", |call| call.name);
             TaskError::Died(Box::new(death))
         }
     };

@@ -12,7 +12,7 @@ use crate::pool::host_lane::Drained;
 use crate::pool::lane::{Leave, Place, ResultMeta, SLOTS, Status, driver};
 use crate::pool::seat::{Cause, Condition, Seat};
 use crate::pool::task::{
-    Entry, Outcome, TaskId, Tasks, Value, ValueBytes, Whereabouts, broken, cancelled,
+    Encoded, Entry, Offer, Outcome, Progress, TaskId, Tasks, Value, broken, cancelled,
 };
 use crate::pool::{job, stats::Counters};
 use crate::region::arena::Span;
@@ -157,6 +157,7 @@ impl State {
         }
     }
 
+    #[inline]
     fn settle(&mut self, index: usize, drained: Drained) {
         let Drained { task, meta, bytes } = drained;
         if let Some(reason) = meta.leaving {
@@ -166,7 +167,7 @@ impl State {
             self.condemn(index, Cause::Leaving(reason));
         }
         let Some(id) = task else { return };
-        if let Some(call) = self.tasks.get(id).and_then(|entry| entry.call.as_ref()) {
+        if let Some(call) = self.tasks.get(id).and_then(Entry::call) {
             self.seats[index].keep_lent(call);
         }
         self.note_elapsed(meta);
@@ -186,13 +187,7 @@ impl State {
         };
     }
 
-    fn outcome(
-        &mut self,
-        index: usize,
-        id: TaskId,
-        meta: ResultMeta,
-        bytes: ValueBytes,
-    ) -> Outcome {
+    fn outcome(&mut self, index: usize, id: TaskId, meta: ResultMeta, bytes: Encoded) -> Outcome {
         let codec = |what, action| {
             let reason = bytes.with(|bytes| String::from_utf8_lossy(bytes).into_owned());
             Err(Box::new(Error::Task(TaskError::Codec { what, action, reason })))
@@ -207,9 +202,8 @@ impl State {
             Status::ResultCodec => return codec("result", "encoded"),
             Status::Skipped => return Err(cancelled()),
         }
-        let entry = self.tasks.get_mut(id);
-        let leases =
-            entry.and_then(|entry| entry.call.take()).map_or(Vec::new(), |call| call.leases);
+        let call = self.tasks.get_mut(id).and_then(Entry::call_mut);
+        let leases = call.map(|call| std::mem::take(&mut call.leases)).unwrap_or_default();
         let bytes = match meta.place {
             Place::Span(offset) => {
                 let granted = &mut self.seats[index].granted;
@@ -218,7 +212,7 @@ impl State {
                     let found = format!("{} bytes at {offset}, which were not granted", meta.len);
                     return Err(Box::new(Error::Corrupt { what: "a result slot", found }));
                 };
-                ValueBytes::Span(granted.swap_remove(at), meta.len)
+                Encoded::Span(granted.swap_remove(at))
             }
             _ => bytes,
         };
@@ -243,7 +237,7 @@ impl State {
         offered.clear();
         offered.resize(self.seats.len(), false);
         while let Some(&id) = self.queue.front() {
-            if !self.tasks.get(id).is_some_and(|entry| matches!(entry.place, Whereabouts::Queued)) {
+            if !self.tasks.get(id).is_some_and(Entry::is_queued) {
                 self.queue.pop_front();
                 continue;
             }
@@ -263,18 +257,21 @@ impl State {
     }
 
     /// Offers a queued task to the worker at `index`. False: its byte ring has no room.
+    #[inline]
     pub(super) fn offer(&mut self, index: usize, id: TaskId) -> bool {
-        let Some(Entry { place, call: Some(call), .. }) = self.tasks.get_mut(id) else {
+        let Some(Entry { progress: Progress::Open { call, offer }, .. }) = self.tasks.get_mut(id)
+        else {
             return true;
         };
         let Some(seq) = self.seats[index].lane.offer(id, call) else { return false };
-        *place = Whereabouts::Offered { worker: index, seq };
+        *offer = Some(Offer { worker: index, seq });
         tracing::trace!(task = id.number(), worker = index, "task offered");
         true
     }
 
     /// The worker that should get the next task: an idle one that spins, else an idle one that
     /// sleeps, else the one that has least, as long as that is less than it may have ahead.
+    #[inline]
     pub(super) fn pick(&self) -> Option<usize> {
         let mut best: Option<(usize, usize)> = None;
         for (index, seat) in self.seats.iter().enumerate() {
@@ -363,8 +360,8 @@ impl State {
             return;
         }
         let entry = self.tasks.get_mut(id);
-        if let Some(entry) = entry.filter(|entry| !matches!(entry.place, Whereabouts::Done(_))) {
-            entry.place = Whereabouts::Queued;
+        if let Some(Entry { progress: Progress::Open { offer, .. }, .. }) = entry {
+            *offer = None;
             self.queue.push_front(id);
         }
     }
@@ -429,10 +426,7 @@ impl State {
             return at;
         }
         let watched = lane.in_flight().find(|entry| {
-            entry
-                .task
-                .and_then(|id| self.tasks.get(id))
-                .is_some_and(|task| !task.listeners.is_empty())
+            entry.task.and_then(|id| self.tasks.get(id)).is_some_and(Entry::has_listeners)
         });
         at.min(watched.map_or(u64::MAX, |entry| entry.seq))
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::pool::Pool;
 use crate::pool::lane::Leave;
 use crate::pool::seat::Cause;
-use crate::pool::task::{Outcome, Whereabouts, is_cancelled};
+use crate::pool::task::{Entry, Outcome, is_cancelled};
 
 /// Counters under the pool's mutex.
 #[derive(Debug, Clone, Default)]
@@ -133,9 +133,7 @@ impl Pool {
         let queued = state
             .queue
             .iter()
-            .filter(|&&id| {
-                state.tasks.get(id).is_some_and(|entry| matches!(entry.place, Whereabouts::Queued))
-            })
+            .filter(|&&id| state.tasks.get(id).is_some_and(Entry::is_queued))
             .count();
         let counters = &state.counters;
         Stats {

@@ -12,7 +12,7 @@ use crate::pool::core::{Core, Start};
 use crate::pool::in_process;
 use crate::pool::job::Trampoline;
 use crate::pool::state::{Life, State};
-use crate::pool::task::{Call, Kept, Rules, TaskId, broken};
+use crate::pool::task::{Call, Encoded, Kept, Rules, TaskId, broken};
 use crate::process::function::FunctionOffset;
 
 /// Submits to a full pool between two looks at what its workers have finished.
@@ -69,8 +69,8 @@ impl Core {
             action: "encoded",
             reason,
         })?;
-        let mut call = Call::new(function, name, &bytes, leases, &self.arena)?;
-        call.keeps = keeps;
+        let payload = Encoded::payload(&leases, &bytes, &self.arena)?;
+        let call = Call { function, name, payload, leases, keeps };
         if self.config.start == Start::InProcess {
             return in_process::submit(self, trampoline, call, &bytes);
         }
@@ -80,6 +80,7 @@ impl Core {
         self.admit(call, rules)
     }
 
+    #[inline]
     fn admit(&self, call: Call, rules: Rules) -> Result<TaskId> {
         let name = call.name;
         let mut state = self.lock();
@@ -117,6 +118,7 @@ impl Core {
     }
 
     /// An error in a process that was forked from the pool's.
+    #[inline]
     pub(super) fn check_ours(&self) -> Result<()> {
         if self.is_ours() {
             return Ok(());
@@ -125,6 +127,7 @@ impl Core {
     }
 
     /// An error unless the pool takes tasks.
+    #[inline]
     pub(super) fn check_open(&self, state: &State) -> Result<()> {
         match &state.life {
             Life::Open => Ok(()),

@@ -8,7 +8,7 @@ use crate::error::{Error, Result};
 use crate::pool::core::Core;
 use crate::pool::seat::Cause;
 use crate::pool::state::State;
-use crate::pool::task::Whereabouts;
+use crate::pool::task::Offer;
 use crate::pool::worker::{self, SpanMessage};
 use crate::process::events::Handler;
 use crate::region::arena::Contents;
@@ -94,7 +94,7 @@ fn end_late_tasks(state: &mut State) -> Option<Instant> {
     let mut sooner = |at: Instant| next = Some(next.map_or(at, |next| next.min(at)));
     for id in state.tasks.unfinished() {
         let Some(entry) = state.tasks.get(id) else { continue };
-        match entry.kill_at {
+        match entry.rare.as_ref().and_then(|rare| rare.kill_at) {
             Some(at) if at <= now => {
                 state.kill_task(id, Cause::Killed(id));
                 sooner(now + WAKE);
@@ -104,8 +104,9 @@ fn end_late_tasks(state: &mut State) -> Option<Instant> {
             None => {}
         }
         let Some(timeout) = entry.rules.timeout else { continue };
-        let running = match entry.place {
-            Whereabouts::Offered { worker, seq } => {
+        let running = match entry.offer() {
+            Some(Offer { worker, seq }) => {
+                let seq = seq.get();
                 let lane = &mut state.seats[worker].lane;
                 match lane.running() {
                     Some((running, _, started_ns)) if running == seq => {
@@ -119,7 +120,7 @@ fn end_late_tasks(state: &mut State) -> Option<Instant> {
                         .map(|since| now.saturating_duration_since(since).saturating_sub(WAKE)),
                 }
             }
-            _ => None,
+            None => None,
         };
         match running {
             Some(ran) if ran >= timeout => {

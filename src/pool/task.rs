@@ -1,15 +1,19 @@
 //! The host's record of a task.
 
+use std::num::NonZeroU64;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::array::handoff::{Lease, WireLease};
+use crate::array::handoff::{Lease, LeaseList, WireLease};
 use crate::control::Memory;
 use crate::error::{Error, Result, TaskError};
-use crate::pool::lane::{RESULT_INLINE_BYTES, RING_PAYLOAD_BYTES_MAX, TASK_INLINE_BYTES};
+use crate::pool::lane::{
+    RESULT_INLINE_BYTES, RESULT_INLINE_WORDS, RING_PAYLOAD_BYTES_MAX, last_word,
+};
 use crate::pool::listener::Listener;
 use crate::process::function::FunctionOffset;
 use crate::region::arena::{Arena, Contents, Span};
-use std::sync::Arc;
+use crate::sys::huge;
 
 /// Names a task as long as its entry exists; never reused with the same generation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -25,40 +29,96 @@ impl TaskId {
     }
 }
 
-/// Bytes on the way to a worker.
+/// Encoded bytes that the host keeps: an argument on its way, or a result.
 #[derive(Debug)]
-pub(super) enum Payload {
-    /// Small enough for a task slot.
-    Inline { len: usize, bytes: [u8; TASK_INLINE_BYTES] },
-    /// Small enough for the byte ring.
-    Bytes(Box<[u8]>),
-    /// Larger: in the arena already.
+pub(super) enum Encoded {
+    /// Few enough to stand in the task's record, as words: they go into slots and come out of
+    /// them as such, and words that were stored as bytes would be slow to load.
+    Inline { len: u8, words: [u64; RESULT_INLINE_WORDS] },
+    /// Few enough for a slot, or the byte ring.
+    Heap(Box<[u8]>),
+    /// More: in the arena already.
     Span(Span),
 }
 
-impl Payload {
-    /// Bytes, lease table included.
-    pub(super) fn len(&self) -> usize {
-        match self {
-            Payload::Inline { len, .. } => *len,
-            Payload::Bytes(bytes) => bytes.len(),
-            Payload::Span(span) => span.len_bytes(),
+impl Encoded {
+    /// Bytes that fit a byte ring.
+    #[inline]
+    fn small(bytes: &[u8]) -> Encoded {
+        match u8::try_from(bytes.len()) {
+            Ok(len) if bytes.len() <= RESULT_INLINE_BYTES => {
+                let mut words = [0; RESULT_INLINE_WORDS];
+                let (chunks, rest) = bytes.as_chunks::<8>();
+                for (word, &chunk) in words.iter_mut().zip(chunks) {
+                    *word = u64::from_ne_bytes(chunk);
+                }
+                if !rest.is_empty() {
+                    words[chunks.len()] = last_word(rest);
+                }
+                Encoded::Inline { len, words }
+            }
+            _ => Encoded::Heap(bytes.into()),
         }
     }
 
-    /// Puts `bytes` where bytes of that many belong.
-    pub(super) fn new(bytes: &[u8], arena: &Arc<Arena>) -> Result<Payload> {
-        if bytes.len() <= TASK_INLINE_BYTES {
-            let mut inline = [0; TASK_INLINE_BYTES];
-            inline[..bytes.len()].copy_from_slice(bytes);
-            return Ok(Payload::Inline { len: bytes.len(), bytes: inline });
+    /// A table of leases and an argument, where bytes of that many belong.
+    #[inline]
+    pub(super) fn payload(
+        leases: &[Lease],
+        argument: &[u8],
+        arena: &Arc<Arena>,
+    ) -> Result<Encoded> {
+        if leases.is_empty() {
+            return Encoded::new(argument, arena);
         }
+        let mut bytes = table(leases);
+        bytes.extend_from_slice(argument);
+        Encoded::new(&bytes, arena)
+    }
+
+    /// Puts `bytes` where bytes of that many belong.
+    #[inline]
+    fn new(bytes: &[u8], arena: &Arc<Arena>) -> Result<Encoded> {
         if bytes.len() <= RING_PAYLOAD_BYTES_MAX {
-            return Ok(Payload::Bytes(bytes.into()));
+            return Ok(Encoded::small(bytes));
         }
         let span = arena.reserve(bytes.len(), Contents::Stale)?;
         span.store(bytes);
-        Ok(Payload::Span(span))
+        Ok(Encoded::Span(span))
+    }
+
+    /// Bytes that were copied out of a lane.
+    pub(super) fn copied(bytes: Vec<u8>) -> Encoded {
+        let is_small = bytes.len() <= RESULT_INLINE_BYTES;
+        if is_small { Encoded::small(&bytes) } else { Encoded::Heap(bytes.into()) }
+    }
+
+    /// The first `len` bytes of a result slot's words; at most [`RESULT_INLINE_BYTES`].
+    #[inline]
+    pub(super) fn of_words(len: usize, word: impl Fn(usize) -> u64) -> Encoded {
+        let mut words = [0; RESULT_INLINE_WORDS];
+        for (index, value) in words.iter_mut().take(len.div_ceil(8)).enumerate() {
+            *value = word(index);
+        }
+        Encoded::Inline { len: u8::try_from(len).unwrap_or(u8::MAX), words }
+    }
+
+    /// How many bytes.
+    pub(super) fn len(&self) -> usize {
+        match self {
+            Encoded::Inline { len, .. } => usize::from(*len),
+            Encoded::Heap(bytes) => bytes.len(),
+            Encoded::Span(span) => span.len_bytes(),
+        }
+    }
+
+    /// Calls `f` with the bytes.
+    pub(super) fn with<R>(&self, f: impl FnOnce(&[u8]) -> R) -> R {
+        match self {
+            Encoded::Inline { len, words } => f(&bytemuck::bytes_of(words)[..usize::from(*len)]),
+            Encoded::Heap(bytes) => f(bytes),
+            Encoded::Span(span) => f(&span.load(span.len_bytes())),
+        }
     }
 }
 
@@ -66,12 +126,13 @@ impl Payload {
 #[derive(Debug)]
 pub(super) struct Call {
     pub(super) function: FunctionOffset,
-    pub(super) payload: Payload,
-    /// Arrays that travel by handle; their wire forms stand in front of the payload.
-    pub(super) leases: Vec<Lease>,
     /// For people: the type name of the function.
     pub(super) name: &'static str,
-    /// What the argument refers to in the arena beside its leases.
+    /// The leases in their wire form, and the argument.
+    pub(super) payload: Encoded,
+    /// Arrays that travel by handle.
+    pub(super) leases: LeaseList,
+    /// What else the argument refers to.
     pub(super) keeps: Option<Arc<Kept>>,
 }
 
@@ -80,31 +141,13 @@ pub(super) struct Call {
 pub(super) struct Kept {
     /// Never read: the encoded value in it stays as long as this does.
     pub(super) _span: Span,
-    pub(super) leases: Vec<Lease>,
+    pub(super) leases: LeaseList,
 }
 
 impl Call {
-    /// A call of `function` with an encoded argument and the leases it refers to.
-    pub(super) fn new(
-        function: FunctionOffset,
-        name: &'static str,
-        encoded: &[u8],
-        leases: Vec<Lease>,
-        arena: &Arc<Arena>,
-    ) -> Result<Call> {
-        if leases.is_empty() {
-            let payload = Payload::new(encoded, arena)?;
-            return Ok(Call { function, payload, leases, name, keeps: None });
-        }
-        let mut bytes = table(&leases);
-        bytes.extend_from_slice(encoded);
-        let payload = Payload::new(&bytes, arena)?;
-        Ok(Call { function, payload, leases, name, keeps: None })
-    }
-
     /// The control memories that a worker was lent with it.
     pub(super) fn lent(&self) -> impl Iterator<Item = &Memory> {
-        let kept = self.keeps.iter().flat_map(|kept| &kept.leases);
+        let kept = self.keeps.iter().flat_map(|kept| &*kept.leases);
         self.leases.iter().chain(kept).filter_map(Lease::control)
     }
 }
@@ -135,74 +178,39 @@ pub(crate) struct Rules {
     pub(crate) retries: u32,
 }
 
-/// Where a task is.
-#[derive(Debug)]
-pub(super) enum Whereabouts {
-    /// In the host's queue.
-    Queued,
-    /// Given to this worker under this sequence number.
-    Offered { worker: usize, seq: u64 },
-    /// Over.
-    Done(Outcome),
-}
-
 /// What came of a task.
 pub(super) type Outcome = std::result::Result<Value, Box<Error>>;
 
 /// An encoded result.
 #[derive(Debug)]
 pub(super) struct Value {
-    pub(super) bytes: ValueBytes,
+    pub(super) bytes: Encoded,
     /// The leases of the call, for handles that come back.
-    pub(super) leases: Vec<Lease>,
+    pub(super) leases: LeaseList,
     /// How long the worker took for it, in nanoseconds; 0: unknown.
     pub(super) elapsed_ns: u64,
 }
 
-/// The bytes of a [`Value`].
+/// Where a worker has a task: its index, and the sequence number there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Offer {
+    pub(super) worker: usize,
+    pub(super) seq: NonZeroU64,
+}
+
+/// How far a task is.
 #[derive(Debug)]
-pub(super) enum ValueBytes {
-    Inline { len: usize, bytes: [u8; RESULT_INLINE_BYTES] },
-    Bytes(Box<[u8]>),
-    Span(Span, usize),
+pub(super) enum Progress {
+    /// It is in the host's queue, or was given to a worker.
+    Open { call: Call, offer: Option<Offer> },
+    /// It is over.
+    Done(Outcome),
 }
 
-impl ValueBytes {
-    /// The first `len` bytes of a result slot's words; at most [`RESULT_INLINE_BYTES`].
-    pub(super) fn inline(len: usize, word: impl Fn(usize) -> u64) -> ValueBytes {
-        let mut bytes = [0; RESULT_INLINE_BYTES];
-        for (index, chunk) in bytes.chunks_exact_mut(8).take(len.div_ceil(8)).enumerate() {
-            chunk.copy_from_slice(&word(index).to_ne_bytes());
-        }
-        ValueBytes::Inline { len, bytes }
-    }
-
-    /// Keeps bytes that were copied out of a lane.
-    pub(super) fn new(bytes: Vec<u8>) -> ValueBytes {
-        if bytes.len() > RESULT_INLINE_BYTES {
-            return ValueBytes::Bytes(bytes.into());
-        }
-        let mut inline = [0; RESULT_INLINE_BYTES];
-        inline[..bytes.len()].copy_from_slice(&bytes);
-        ValueBytes::Inline { len: bytes.len(), bytes: inline }
-    }
-
-    /// Calls `f` with the bytes.
-    pub(super) fn with<R>(&self, f: impl FnOnce(&[u8]) -> R) -> R {
-        match self {
-            ValueBytes::Inline { len, bytes } => f(&bytes[..*len]),
-            ValueBytes::Bytes(bytes) => f(bytes),
-            ValueBytes::Span(span, len) => f(&span.load(*len)),
-        }
-    }
-}
-
-/// A task as the host knows it.
+/// A task as the host knows it. A million of them may wait: what few of them have is boxed.
 #[derive(Debug)]
 pub(super) struct Entry {
-    pub(super) place: Whereabouts,
-    /// `None` once it is done.
-    pub(super) call: Option<Call>,
+    pub(super) progress: Progress,
     pub(super) rules: Rules,
     /// How often it has died so far.
     pub(super) deaths: u32,
@@ -210,10 +218,68 @@ pub(super) struct Entry {
     pub(super) detached: bool,
     /// It was asked to end early, after it had started.
     pub(super) is_asked: bool,
+    pub(super) rare: Option<Box<Rare>>,
+}
+
+/// What few tasks have.
+#[derive(Debug, Default)]
+pub(super) struct Rare {
     /// When it is killed, if it is still running by then.
     pub(super) kill_at: Option<Instant>,
     /// Who is to hear of its end: workers ring when it commits, if there is anybody.
     pub(super) listeners: Vec<Listener>,
+}
+
+const _: () = assert!(size_of::<(u32, Option<Entry>)>() <= 152, "a million of them may wait");
+
+impl Entry {
+    /// What came of it, if it is over.
+    pub(super) fn outcome(&self) -> Option<&Outcome> {
+        match &self.progress {
+            Progress::Done(outcome) => Some(outcome),
+            Progress::Open { .. } => None,
+        }
+    }
+
+    pub(super) fn is_done(&self) -> bool {
+        self.outcome().is_some()
+    }
+
+    /// Whether it waits in the host's queue.
+    pub(super) fn is_queued(&self) -> bool {
+        matches!(self.progress, Progress::Open { offer: None, .. })
+    }
+
+    /// Which worker has it, if one has.
+    pub(super) fn offer(&self) -> Option<Offer> {
+        match self.progress {
+            Progress::Open { offer, .. } => offer,
+            Progress::Done(_) => None,
+        }
+    }
+
+    /// What to run, until it is over.
+    pub(super) fn call(&self) -> Option<&Call> {
+        match &self.progress {
+            Progress::Open { call, .. } => Some(call),
+            Progress::Done(_) => None,
+        }
+    }
+
+    pub(super) fn call_mut(&mut self) -> Option<&mut Call> {
+        match &mut self.progress {
+            Progress::Open { call, .. } => Some(call),
+            Progress::Done(_) => None,
+        }
+    }
+
+    pub(super) fn has_listeners(&self) -> bool {
+        self.rare.as_ref().is_some_and(|rare| !rare.listeners.is_empty())
+    }
+
+    pub(super) fn rare_mut(&mut self) -> &mut Rare {
+        self.rare.get_or_insert_default()
+    }
 }
 
 /// All tasks that are not done, or done and not yet asked for.
@@ -225,16 +291,15 @@ pub(super) struct Tasks {
 
 impl Tasks {
     /// Adds a queued task.
+    #[inline]
     pub(super) fn insert(&mut self, call: Call, rules: Rules) -> Result<TaskId> {
         let entry = Entry {
-            place: Whereabouts::Queued,
-            call: Some(call),
+            progress: Progress::Open { call, offer: None },
             rules,
             deaths: 0,
             detached: false,
             is_asked: false,
-            kill_at: None,
-            listeners: Vec::new(),
+            rare: None,
         };
         if let Some(index) = self.free.pop() {
             let (generation, slot) = &mut self.slots[index as usize];
@@ -245,11 +310,16 @@ impl Tasks {
             what: "the pool's list of tasks",
             capacity: "4294967296 tasks".into(),
         })?;
+        if self.slots.len() == self.slots.capacity() {
+            let more = self.slots.len().max(64);
+            huge::reserve(&mut self.slots, more);
+        }
         self.slots.push((0, Some(entry)));
         Ok(TaskId { index, generation: 0 })
     }
 
     /// The task, unless it has been removed.
+    #[inline]
     pub(super) fn get(&self, id: TaskId) -> Option<&Entry> {
         match self.slots.get(id.index as usize) {
             Some((generation, Some(entry))) if *generation == id.generation => Some(entry),
@@ -258,6 +328,7 @@ impl Tasks {
     }
 
     /// The task, unless it has been removed.
+    #[inline]
     pub(super) fn get_mut(&mut self, id: TaskId) -> Option<&mut Entry> {
         match self.slots.get_mut(id.index as usize) {
             Some((generation, Some(entry))) if *generation == id.generation => Some(entry),
@@ -267,10 +338,11 @@ impl Tasks {
 
     /// Whether the task is over, or was removed.
     pub(super) fn is_done(&self, id: TaskId) -> bool {
-        self.get(id).is_none_or(|entry| matches!(entry.place, Whereabouts::Done(_)))
+        self.get(id).is_none_or(Entry::is_done)
     }
 
     /// Forgets a task and returns its entry.
+    #[inline]
     pub(super) fn remove(&mut self, id: TaskId) -> Option<Entry> {
         let (generation, slot) = self.slots.get_mut(id.index as usize)?;
         if *generation != id.generation {
@@ -286,10 +358,8 @@ impl Tasks {
     pub(super) fn unfinished(&self) -> Vec<TaskId> {
         (0u32..)
             .zip(&self.slots)
-            .filter_map(|(index, (generation, slot))| match slot {
-                Some(Entry { place: Whereabouts::Done(_), .. }) | None => None,
-                Some(_) => Some(TaskId { index, generation: *generation }),
-            })
+            .filter(|(_, (_, slot))| slot.as_ref().is_some_and(|entry| !entry.is_done()))
+            .map(|(index, &(generation, _))| TaskId { index, generation })
             .collect()
     }
 }

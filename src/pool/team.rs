@@ -26,7 +26,7 @@ use crate::pool::handle;
 use crate::pool::job::{self, Job, JobError, Trampoline};
 use crate::pool::placement::{Census, Placement};
 use crate::pool::state::{State, Watch};
-use crate::pool::task::{Outcome, Rules, TaskId, Whereabouts};
+use crate::pool::task::{Outcome, Rules, TaskId};
 use crate::region::arena::{Contents, Span};
 use crate::region::windows::Windows;
 use crate::sys::futex;
@@ -320,7 +320,7 @@ impl TeamJob<'_> {
             let (mut done, mut failed) = (0, false);
             for (ordinal, &id) in ids.iter().enumerate() {
                 let Some(entry) = state.tasks.get(id) else { continue };
-                if let Whereabouts::Done(outcome) = &entry.place {
+                if let Some(outcome) = entry.outcome() {
                     done += 1;
                     failed |= outcome.is_err() && control.has_joined(ordinal);
                 }
@@ -413,12 +413,14 @@ pub(crate) fn take_part(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::pool::task::{Value, ValueBytes};
+    use crate::array::handoff::LeaseList;
+    use crate::pool::task::{Encoded, Value};
 
     fn took(took: Took) -> Outcome {
         let mut bytes = Vec::new();
         job::encode_onto(&mut bytes, &took).unwrap();
-        Ok(Value { bytes: ValueBytes::new(bytes), leases: Vec::new(), elapsed_ns: 0 })
+        let leases = LeaseList::default();
+        Ok(Value { bytes: Encoded::copied(bytes), leases, elapsed_ns: 0 })
     }
 
     fn failed() -> Outcome {

@@ -13,7 +13,7 @@ use crate::pool::core::Core;
 use crate::pool::lane::driver;
 use crate::pool::listener::Listener;
 use crate::pool::state::{State, Watch};
-use crate::pool::task::{Outcome, TaskId, Whereabouts, cancelled};
+use crate::pool::task::{Outcome, Progress, TaskId, cancelled};
 use crate::sys::futex;
 
 /// How long a joining thread yields before it sleeps, after the last progress it saw.
@@ -224,20 +224,21 @@ impl Core {
         let mut state = self.lock();
         let Some(entry) = state.tasks.get_mut(id) else { return };
         entry.detached = true;
-        if matches!(entry.place, Whereabouts::Done(_)) {
+        if entry.is_done() {
             state.tasks.remove(id);
         }
     }
 
     /// Takes the outcome of a task that is done, and forgets the task.
+    #[inline]
     pub(super) fn take(state: &mut State, id: TaskId) -> Option<Outcome> {
         let Some(entry) = state.tasks.get(id) else { return Some(Err(cancelled())) };
-        if !matches!(entry.place, Whereabouts::Done(_)) {
+        if !entry.is_done() {
             return None;
         }
-        match state.tasks.remove(id)?.place {
-            Whereabouts::Done(outcome) => Some(outcome),
-            _ => None,
+        match state.tasks.remove(id)?.progress {
+            Progress::Done(outcome) => Some(outcome),
+            Progress::Open { .. } => None,
         }
     }
 }

@@ -19,6 +19,7 @@ impl FunctionOffset {
     ///
     /// [`Error::InvalidArgument`] if it lies outside the main executable (in a library that was
     /// loaded at run time, or in generated code): other processes may not have it.
+    #[inline]
     pub(crate) fn of(address: *const ()) -> Result<FunctionOffset> {
         let image = Image::main();
         if !image.contains(address as usize) {

@@ -11,7 +11,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::array::codec;
-use crate::array::handoff::{self, Lease};
+use crate::array::handoff::{self, LeaseList};
 use crate::error::{Error, Result, TaskError};
 use crate::exit::ExitReason;
 use crate::process::events::Supervisor;
@@ -241,14 +241,14 @@ impl ProcessBuilder {
         task: &'static str,
         function: u64,
         argument: &[u8],
-        leases: Vec<Lease>,
+        leases: LeaseList,
     ) -> Result<Attempt> {
         let (arena, supervisor) = (Arena::host()?, Supervisor::current()?);
         let server = ForkServer::current()?;
         let slate = HostSlate::new(&arena)?;
         let mut bytes = self.charter(slate.offset(), function, leases.len())?;
         let charter_len = bytes.len();
-        for lease in &leases {
+        for lease in &*leases {
             bytes.extend_from_slice(bytemuck::bytes_of(&lease.wire()));
         }
         bytes.extend_from_slice(argument);
@@ -306,7 +306,7 @@ impl ProcessBuilder {
 enum Attempt {
     Runs(Arc<Record>),
     /// There is no process, and there was none that had looked at its argument.
-    HasNotBegun(Vec<Lease>),
+    HasNotBegun(LeaseList),
 }
 
 /// Waits for the fork server's word about an order that it has accepted.

@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
-use crate::array::handoff::Lease;
+use crate::array::handoff::{Lease, LeaseList};
 use crate::error::{Death, Error, Phase, Result, TaskError};
 use crate::exit::ExitReason;
 use crate::process::events::{Handler, Supervisor, Token};
@@ -19,7 +19,7 @@ use crate::sys::socket::{Received, Socket};
 use crate::sys::{cgroup, process};
 
 /// The bytes of a value and the arrays that it may refer to, or why there is none.
-pub(super) type Outcome = Result<(Vec<u8>, Vec<Lease>)>;
+pub(super) type Outcome = Result<(Vec<u8>, LeaseList)>;
 
 /// A one-off process, from when it is asked for until nobody asks about it.
 pub(super) struct Record {
@@ -50,7 +50,7 @@ struct State {
     is_killed_by_us: bool,
     /// Charter and argument, until the process has copied them.
     order: Option<Span>,
-    leases: Vec<Lease>,
+    leases: LeaseList,
     /// Spans that it was given for its result.
     granted: Vec<Span>,
     socket: Option<(Arc<Link>, Token)>,
@@ -67,7 +67,7 @@ pub(super) struct Parts {
     pub(super) slate: HostSlate,
     pub(super) tail: Option<Arc<Tail>>,
     pub(super) order: Span,
-    pub(super) leases: Vec<Lease>,
+    pub(super) leases: LeaseList,
 }
 
 impl Record {
@@ -204,7 +204,7 @@ impl Record {
     }
 
     /// Takes back what the process would have had; it is certain that there is none.
-    pub(super) fn reclaim(&self) -> Vec<Lease> {
+    pub(super) fn reclaim(&self) -> LeaseList {
         let mut state = self.lock();
         state.order = None;
         state.granted.clear();
