@@ -92,6 +92,9 @@ pub(crate) struct Core {
     pub(super) changed: Condvar,
     pub(super) own: Weak<Core>,
     last_call: AtomicU64,
+    /// Counts the turns of others than a spinning thread: a worker may have been replaced, and
+    /// what that thread waits for be offered to one that it does not look at.
+    pub(super) turns: AtomicU64,
     /// How many workers there should be, as `State::target` has it under the mutex.
     pub(super) size: AtomicUsize,
 }
@@ -125,6 +128,7 @@ impl Core {
                 changed: Condvar::new(),
                 own: own.clone(),
                 last_call: AtomicU64::new(0),
+                turns: AtomicU64::new(0),
             }
         });
         match core.start_workers() {

@@ -59,7 +59,8 @@ impl Core {
         }
     }
 
-    /// Spins until a result is committed; false if none was for as long as `budget`.
+    /// Spins until a result is committed, or somebody else has had a turn; false if neither
+    /// happened for as long as `budget`.
     fn spin(&self, state: MutexGuard<'_, State>, budget: Duration, end: Option<Instant>) -> bool {
         let next: Vec<(*const AtomicU64, u64)> =
             state.seats.iter().filter_map(|seat| seat.lane.next_commit()).collect();
@@ -67,17 +68,20 @@ impl Core {
             // Nobody needs to ring while this thread looks.
             state.board.set_driver(driver::AWAKE);
         }
+        let turn = self.turns.load(Ordering::Relaxed);
         drop(state);
+        let is_committed = |&(word, seq): &(*const AtomicU64, u64)| {
+            // SAFETY: the word lies in the arena, which stays mapped as long as `self` holds
+            // it; if its span has another owner by now, it is still an initialised,
+            // aligned word, and what it says is only a hint.
+            let word = unsafe { &*word };
+            // Relaxed: `drain` looks again.
+            word.load(Ordering::Relaxed) == seq
+        };
         let left = end.map_or(budget, |end| end.saturating_duration_since(Instant::now()));
         backoff::spin(budget.min(left), || {
-            next.iter().any(|&(word, seq)| {
-                // SAFETY: the word lies in the arena, which stays mapped as long as `self` holds
-                // it; if its span has another owner by now, it is still an initialised,
-                // aligned word, and what it says is only a hint.
-                let word = unsafe { &*word };
-                // Relaxed: `drain` looks again.
-                word.load(Ordering::Relaxed) == seq
-            })
+            // Relaxed: what has changed is under the mutex.
+            self.turns.load(Ordering::Relaxed) != turn || next.iter().any(is_committed)
         })
     }
 
@@ -190,6 +194,8 @@ impl Core {
     /// woken then, to look at what this thread has changed. Tasks may have been offered of which
     /// it does not know, and a worker may have died between changing the driver word and waking.
     pub(super) fn arm_supervisor(&self, state: &mut State) {
+        // Relaxed: a hint for who spins, on lanes that may be no more.
+        self.turns.fetch_add(1, Ordering::Relaxed);
         if state.sleeper {
             state.wake_sleeper();
             return;
