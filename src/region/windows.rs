@@ -35,8 +35,8 @@ impl Windows {
             let found = format!("{actual_bytes} bytes instead of {size_bytes}, sealed");
             return Err(Error::Corrupt { what: "the arena's memory file", found });
         }
-        let read = Window::map(memfd.as_fd(), size_bytes, Access::ReadOnly)?;
-        let write = Window::map(memfd.as_fd(), size_bytes, Access::ReadWrite)?;
+        let accesses = [Access::ReadOnly, Access::ReadWrite];
+        let [read, write] = Window::map_each(memfd.as_fd(), size_bytes, accesses)?;
         Ok(Windows(Arc::new(View::Attached { id, read, write })))
     }
 

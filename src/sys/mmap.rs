@@ -3,6 +3,7 @@
 #![allow(unsafe_code)]
 
 use std::io;
+use std::mem::ManuallyDrop;
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::ptr::{self, NonNull};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -46,33 +47,61 @@ impl Window {
     /// Maps the first `len_bytes` of `fd`, a positive multiple of [`HUGE_BYTES`] that does not
     /// exceed the file.
     pub(crate) fn map(fd: BorrowedFd<'_>, len_bytes: usize, access: Access) -> Result<Window> {
+        Window::map_each(fd, len_bytes, [access]).map(|[window]| window)
+    }
+
+    /// Maps the same bytes once for each of `accesses`, side by side: a worker starts sooner if
+    /// both of its windows are reserved, and taken out of dumps and forks, at once.
+    pub(crate) fn map_each<const N: usize>(
+        fd: BorrowedFd<'_>,
+        len_bytes: usize,
+        accesses: [Access; N],
+    ) -> Result<[Window; N]> {
         if len_bytes == 0 || !len_bytes.is_multiple_of(HUGE_BYTES) {
             let expected = "a positive multiple of 2 MiB";
             return Err(Error::invalid("the size of a window", len_bytes, expected));
         }
-        // From here on the drop of `window` unmaps, whichever step fails.
-        let window = Window::reserve(len_bytes)?;
-        let address = window.base.as_ptr().cast();
+        // From here on the drop of `all` unmaps, whichever step fails. A product that is too large
+        // is refused as a reservation.
+        let all = Window::reserve(len_bytes.saturating_mul(N))?;
+        let windows: [_; N] = std::array::from_fn(|index| {
+            // SAFETY: `index < N`, and the reservation is one of `N * len_bytes`.
+            let base = unsafe { all.base.add(index * len_bytes) };
+            ManuallyDrop::new(Window { base, len_bytes, pid: all.pid })
+        });
         let flags = libc::MAP_SHARED | libc::MAP_FIXED;
-        // SAFETY: the range replaced is the reservation just made, which nothing else knows.
-        let mapped =
-            unsafe { libc::mmap(address, len_bytes, libc::PROT_NONE, flags, fd.as_raw_fd(), 0) };
-        if mapped == libc::MAP_FAILED {
-            return Err(window.failed("mmap"));
+        for window in &windows {
+            let address = window.base.as_ptr().cast();
+            // SAFETY: the range replaced is part of the reservation, which nothing else knows.
+            let mapped = unsafe {
+                libc::mmap(address, len_bytes, libc::PROT_NONE, flags, fd.as_raw_fd(), 0)
+            };
+            if mapped == libc::MAP_FAILED {
+                return Err(window.failed("mmap"));
+            }
         }
         // While nothing can be touched: locked memory would be populated as soon as it could.
-        window.munlock();
-        window.advise(libc::MADV_DONTDUMP)?;
-        window.advise(libc::MADV_DONTFORK)?;
+        all.munlock();
+        all.advise(libc::MADV_DONTDUMP)?;
+        all.advise(libc::MADV_DONTFORK)?;
+        for (window, access) in windows.iter().zip(accesses) {
+            window.permit(access)?;
+        }
+        std::mem::forget(all);
+        Ok(windows.map(ManuallyDrop::into_inner))
+    }
+
+    fn permit(&self, access: Access) -> Result<()> {
         let protection = match access {
             Access::ReadOnly => libc::PROT_READ,
             Access::ReadWrite => libc::PROT_READ | libc::PROT_WRITE,
         };
-        // SAFETY: the range is this window's own mapping, made above; nobody holds pointers yet.
-        if unsafe { libc::mprotect(address, len_bytes, protection) } != 0 {
-            return Err(window.failed("mprotect"));
+        let address = self.base.as_ptr().cast();
+        // SAFETY: the range is this window's own mapping, to which nobody holds pointers yet.
+        match unsafe { libc::mprotect(address, self.len_bytes, protection) } {
+            0 => Ok(()),
+            _ => Err(self.failed("mprotect")),
         }
-        Ok(window)
     }
 
     /// Reserves aligned addresses without memory behind them.
@@ -252,8 +281,8 @@ mod tests {
     #[test]
     fn two_windows_show_the_same_bytes_at_aligned_addresses() {
         let fd = file(2 * HUGE_BYTES);
-        let write = Window::map(fd.as_fd(), 2 * HUGE_BYTES, Access::ReadWrite).unwrap();
-        let read = Window::map(fd.as_fd(), 2 * HUGE_BYTES, Access::ReadOnly).unwrap();
+        let accesses = [Access::ReadOnly, Access::ReadWrite];
+        let [read, write] = Window::map_each(fd.as_fd(), 2 * HUGE_BYTES, accesses).unwrap();
         assert_eq!(write.base().addr() % HUGE_BYTES, 0);
         assert_eq!(read.base().addr() % HUGE_BYTES, 0);
         let (to, from) = (write.at(12_345, 1).unwrap(), read.at(12_345, 1).unwrap());
@@ -261,6 +290,10 @@ mod tests {
         unsafe { to.as_ptr().write_volatile(7) };
         // SAFETY: as above.
         assert_eq!(unsafe { from.as_ptr().read_volatile() }, 7);
+        // Each is unmapped by itself.
+        drop(read);
+        // SAFETY: as above.
+        assert_eq!(unsafe { to.as_ptr().read_volatile() }, 7);
     }
 
     #[test]
