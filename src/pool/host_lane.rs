@@ -59,8 +59,9 @@ pub(super) struct HostLane {
 impl HostLane {
     /// A lane for a worker that is to be started.
     pub(super) fn new(arena: &Arc<Arena>) -> Result<HostLane> {
+        let contents = Contents::ZeroedUpTo(Lane::ZEROED_BYTES);
         Ok(HostLane {
-            span: ManuallyDrop::new(arena.reserve(size_of::<Lane>(), Contents::Zeroed)?),
+            span: ManuallyDrop::new(arena.reserve(size_of::<Lane>(), contents)?),
             is_owned: true,
             next_seq: 1,
             in_flight: VecDeque::new(),

@@ -114,7 +114,8 @@ pub(super) struct ResultSlot {
     pub(super) inline: [AtomicU64; RESULT_INLINE_WORDS],
 }
 
-/// A lane, as it lies in the arena. All-zero bytes are a new one.
+/// A lane, as it lies in the arena. A new one is zero up to [`Lane::ZEROED_BYTES`]: of a ring
+/// nothing is read before it was written, and zeroing one takes longer than all the rest.
 #[repr(C)]
 pub(super) struct Lane {
     pub(super) header: Header,
@@ -161,6 +162,8 @@ const _: () = {
     assert!(offset_of!(Header, words_len) == 192);
     assert!(size_of::<Header>() == 192 + 1024);
     assert!(offset_of!(Lane, tasks) % 128 == 0);
+    assert!(offset_of!(Lane, results) < Lane::ZEROED_BYTES);
+    assert!(offset_of!(Lane, result_bytes) > Lane::ZEROED_BYTES);
     assert!(offset_of!(Board, hungry) == 64);
     assert!(RING_BYTES.is_power_of_two());
 };
@@ -402,6 +405,9 @@ pub(super) fn load_words(words: &[AtomicU64], len: usize, out: &mut Vec<u8>) {
 }
 
 impl Lane {
+    /// How much of it must be zero at first: header and slots.
+    pub(super) const ZEROED_BYTES: usize = offset_of!(Lane, task_bytes);
+
     pub(super) fn task(&self, seq: u64) -> &TaskSlot {
         &self.tasks[slot_index(seq)]
     }

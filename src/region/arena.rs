@@ -98,6 +98,8 @@ pub(crate) fn grant_outside(bytes: u64) -> Result<()> {
 pub(crate) enum Contents {
     /// Zeros.
     Zeroed,
+    /// So many zeros first, and then anything initialised.
+    ZeroedUpTo(usize),
     /// Anything initialised: zeros, or what an earlier owner left.
     Stale,
 }
@@ -200,8 +202,12 @@ impl Arena {
             self.take_small(len_bytes)?
         };
         let span = Span { arena: Arc::clone(self), offset, len_bytes };
-        if contents == Contents::Zeroed && found == Found::Leftovers {
-            span.zero();
+        if found == Found::Leftovers {
+            match contents {
+                Contents::Zeroed => span.zero(len_bytes),
+                Contents::ZeroedUpTo(end) => span.zero(end.min(len_bytes)),
+                Contents::Stale => {}
+            }
         }
         Ok(span)
     }
@@ -371,18 +377,18 @@ impl Span {
         self.arena.window.at(self.offset, self.len_bytes).expect("a span lies inside its arena")
     }
 
-    /// Writes zeros over the span, which nobody else has seen yet.
-    fn zero(&self) {
-        if self.len_bytes < PARALLEL_ZERO_BYTES {
-            zero(self.as_ptr(), self.len_bytes);
+    /// Writes zeros over the first `len_bytes` of the span, which nobody else has seen yet.
+    fn zero(&self, len_bytes: usize) {
+        if len_bytes < PARALLEL_ZERO_BYTES {
+            zero(self.as_ptr(), len_bytes);
             return;
         }
         // Asked only now: the answer takes tens of microseconds.
         let threads = std::thread::available_parallelism().map_or(1, usize::from).min(4);
-        let part_bytes = self.len_bytes.div_ceil(threads).next_multiple_of(HUGE_BYTES);
+        let part_bytes = len_bytes.div_ceil(threads).next_multiple_of(HUGE_BYTES);
         std::thread::scope(|scope| {
-            for start in (0..self.len_bytes).step_by(part_bytes) {
-                let len = part_bytes.min(self.len_bytes - start);
+            for start in (0..len_bytes).step_by(part_bytes) {
+                let len = part_bytes.min(len_bytes - start);
                 scope.spawn(move || zero(self.as_ptr().wrapping_add(start), len));
             }
         });

@@ -47,6 +47,21 @@ fn zeroed_is_zero_again_when_memory_is_reused() {
 }
 
 #[test]
+fn as_much_of_reused_memory_is_zero_as_was_asked_for() {
+    let arena = arena();
+    for (len, end) in [(100usize, 64), (5000, 0), (LARGE_BYTES, 4097), (100, 1000)] {
+        let first = arena.reserve(len, Contents::Zeroed).unwrap();
+        fill(&first, 0xa5);
+        drop(first);
+        let second = arena.reserve(len, Contents::ZeroedUpTo(end)).unwrap();
+        let bytes = second.load(len);
+        let end = end.min(len);
+        assert!(bytes[..end].iter().all(|&byte| byte == 0), "{end} of {len} bytes");
+        assert!(bytes[end..].iter().all(|&byte| byte == 0xa5), "the rest of {len} bytes");
+    }
+}
+
+#[test]
 fn stale_spans_keep_their_pages() {
     let arena = arena();
     let span = arena.reserve(4 << 20, Contents::Zeroed).unwrap();
