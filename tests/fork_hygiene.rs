@@ -105,9 +105,9 @@ fn server_and_workers_have_no_descriptor_of_the_hosts() {
         let other = two();
         other.submit(|()| (), ()).unwrap().join().unwrap();
         one.submit(|()| (), ()).unwrap().join().unwrap();
-        // Its socket, the host's pidfd and four workers'; what an order brought is closed after the
-        // fork, while the child runs already.
-        wait_for(|| own_processes().iter().all(|p| !p.is_server() || open(p.pid).len() == 6));
+        // Its socket, the list of its own children, the host's pidfd and four workers'; what an
+        // order brought is closed after the fork, while the child runs already.
+        wait_for(|| own_processes().iter().all(|p| !p.is_server() || open(p.pid).len() == 7));
         for process in own_processes() {
             let mut open = open(process.pid);
             open.sort();

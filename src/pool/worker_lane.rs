@@ -15,7 +15,7 @@ use crate::region::windows::Windows;
 #[cfg(feature = "failpoints")]
 use crate::sys::failpoint::{self, Point};
 use crate::sys::poll::EventFd;
-use crate::sys::{clock, futex, process};
+use crate::sys::{clock, futex};
 
 /// A task that this worker has claimed.
 #[derive(Debug)]
@@ -92,7 +92,8 @@ impl WorkerLane {
 
     /// Says that start-up is over.
     pub(super) fn set_ready(&self) {
-        self.lane().header.ready.store(process::pid(), Ordering::Release);
+        // Asked by a plain call: for this once, remembering it costs two page faults.
+        self.lane().header.ready.store(std::process::id(), Ordering::Release);
     }
 
     /// Claims the next task that is offered, and copies its payload.

@@ -3,6 +3,7 @@
 //! One thread, one loop. It waits for its socket, its children's pidfds and the host's pidfd;
 //! it ends, and its children with it, when the host has ended or closed the socket.
 
+use std::cell::Cell;
 use std::collections::VecDeque;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
@@ -12,7 +13,7 @@ use crate::process::message::{RECORD_BYTES, Report, Request};
 #[cfg(feature = "failpoints")]
 use crate::sys::failpoint::{self, Point};
 use crate::sys::poll::{Interest, wait_any};
-use crate::sys::process::{self, Forked};
+use crate::sys::process::{self, Children, Forked};
 use crate::sys::signal::{self, Signal};
 use crate::sys::socket::{Received, Socket};
 
@@ -24,6 +25,11 @@ struct Running {
     id: u64,
     pid: u32,
     pidfd: OwnedFd,
+}
+
+thread_local! {
+    /// A value whose destructor the C library is told of when it is first touched.
+    static FIRST_DESTRUCTOR: Cell<Option<Box<u8>>> = const { Cell::new(None) };
 }
 
 /// Why the server stops.
@@ -39,14 +45,22 @@ struct Server {
     host: Option<OwnedFd>,
     token: u64,
     children: Vec<Running>,
+    /// Those, and what this process has adopted; `None` without /proc.
+    list: Option<Children>,
     /// Reports that the socket had no room for.
     unsent: VecDeque<(Report, Option<OwnedFd>)>,
 }
 
 /// Serves until the host is gone, then ends this process.
 pub(super) fn serve(socket: Socket, token: u64) -> ! {
-    let mut server =
-        Server { socket, host: None, token, children: Vec::new(), unsent: VecDeque::new() };
+    let mut server = Server {
+        socket,
+        host: None,
+        token,
+        children: Vec::new(),
+        list: None,
+        unsent: VecDeque::new(),
+    };
     let stop = match server.set_up() {
         Ok(()) => loop {
             if let Err(stop) = server.turn() {
@@ -69,6 +83,10 @@ impl Server {
         process::open_missing_stdio()?;
         let own = std::os::fd::AsRawFd::as_raw_fd(&self.socket.as_fd());
         process::close_all_but(3, &[own])?;
+        self.list = Children::open().ok();
+        // The first of these has the loader look a symbol up in every library, which takes as long
+        // as a dozen page faults: once here, instead of in every child.
+        FIRST_DESTRUCTOR.set(None);
         signal::ignore(&signal::GROUP)?;
         signal::ignore(&[Signal::SIGPIPE])?;
         // The host starts it with all of them blocked.
@@ -122,7 +140,7 @@ impl Server {
     /// are adopted when these end, until there are none.
     fn end_adopted(&self) {
         for _ in 0..GENERATIONS_MAX {
-            let Ok(mut strangers) = process::children() else { return };
+            let Some(Ok(mut strangers)) = self.list.as_ref().map(Children::ids) else { return };
             strangers.retain(|&pid| self.children.iter().all(|child| child.pid != pid));
             if strangers.is_empty() {
                 return;

@@ -157,11 +157,30 @@ fn reap(pid: i32, options: i32) -> io::Result<Option<Reaped>> {
     Ok(Some(Reaped { pid: got.cast_unsigned(), reason, peak_rss_bytes }))
 }
 
-/// Ids of this process's own children, as the kernel lists them for its first thread.
-pub(crate) fn children() -> io::Result<Vec<u32>> {
-    let path = format!("/proc/self/task/{}/children", pid());
-    let text = std::fs::read_to_string(path)?;
-    Ok(text.split_ascii_whitespace().filter_map(|word| word.parse().ok()).collect())
+/// The kernel's list of the children of this process's first thread, opened once: looking up the
+/// name takes longer than reading what is mostly an empty file.
+#[derive(Debug)]
+pub(crate) struct Children(std::fs::File);
+
+impl Children {
+    /// Of the process that calls this.
+    pub(crate) fn open() -> io::Result<Children> {
+        std::fs::File::open(format!("/proc/self/task/{}/children", pid())).map(Children)
+    }
+
+    /// Their ids.
+    pub(crate) fn ids(&self) -> io::Result<Vec<u32>> {
+        use std::os::unix::fs::FileExt;
+        let (mut text, mut chunk) = (Vec::new(), [0u8; 512]);
+        loop {
+            match self.0.read_at(&mut chunk, text.len() as u64)? {
+                0 => break,
+                count => text.extend_from_slice(&chunk[..count]),
+            }
+        }
+        let words = String::from_utf8_lossy(&text);
+        Ok(words.split_ascii_whitespace().filter_map(|word| word.parse().ok()).collect())
+    }
 }
 
 /// Sends SIGKILL to a child of this process that it has not yet reaped.
