@@ -7,6 +7,7 @@
 use std::mem::offset_of;
 
 use crate::error::{Error, Result};
+use crate::pool::floor::Floor;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 /// Tasks that one worker can be offered ahead; a power of two.
@@ -132,6 +133,7 @@ pub(super) struct Lane {
 /// | `driver` | host; ringing workers, | all     | Dekker with the commit | its death is heard of |
 /// |          | to 0                   |         |                        | and drives            |
 /// | `hungry` | host, under mutex      | workers | Dekker with `parked`   | all end with host     |
+/// | `floor`  | workers                | workers | none: a hint           | see [`Floor`]         |
 #[repr(C, align(64))]
 pub(super) struct Board {
     /// Who is to be woken: one of the constants in [`driver`].
@@ -140,6 +142,8 @@ pub(super) struct Board {
     /// 1: a worker that runs out of offers should ring, because others have some to spare.
     pub(super) hungry: AtomicU32,
     _hungry: [u32; 15],
+    /// Which processors they run on.
+    pub(super) floor: Floor,
 }
 
 /// Values of [`Board::driver`].

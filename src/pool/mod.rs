@@ -13,6 +13,7 @@ mod completed;
 mod core;
 mod ending;
 mod first_touch;
+mod floor;
 #[cfg(feature = "async")]
 mod future;
 mod gather;

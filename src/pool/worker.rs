@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::array::handoff::{self, WireLease};
 use crate::error::{Error, Result};
+use crate::pool::floor::Footing;
 use crate::pool::job::{self, Job, Leases, Station};
 use crate::pool::lane::{Lane, Leave, Place, Stage, Status};
 use crate::pool::task;
@@ -107,7 +108,10 @@ pub fn is_cancelled() -> bool {
 /// A worker's entry function.
 pub(super) fn main(child: Child) {
     match Worker::set_up(child) {
-        Ok(mut worker) => worker.run(),
+        Ok(mut worker) => {
+            worker.run();
+            worker.lane.depart(&worker.footing);
+        }
         Err(error) => {
             leave_words(&error.to_string());
             process::exit_now(EXIT_SETUP)
@@ -121,6 +125,7 @@ struct Worker {
     socket: Socket,
     charter: Charter,
     station: Station,
+    footing: Footing,
     /// Tasks run so far.
     tasks: u64,
 }
@@ -148,8 +153,9 @@ impl Worker {
         signal::catch_faults(on_fault)
             .map_err(|e| Error::os("sigaction", "the fault handler", e))?;
         let station = Station::default();
+        let footing = Footing::new(charter.index);
         let mut worker =
-            Worker { lane, windows, socket: socket.into(), charter, station, tasks: 0 };
+            Worker { lane, windows, socket: socket.into(), charter, station, footing, tasks: 0 };
         worker.apply_options()?;
         worker.initialise();
         #[cfg(feature = "failpoints")]
@@ -217,7 +223,7 @@ impl Worker {
                 Ok(Next::Nothing) if self.lane.should_stop() => return,
                 Ok(Next::Nothing) => {
                     let start = Instant::now();
-                    self.lane.wait(budget, || self.station.clear());
+                    self.lane.wait(budget, &mut self.footing, || self.station.clear());
                     budget = next_budget(budget, start.elapsed(), longest);
                 }
                 Err(error) => {

@@ -7,6 +7,7 @@ use std::time::Duration;
 use crate::error::Result;
 use crate::pool::backoff;
 use crate::pool::claim::{self, Claim};
+use crate::pool::floor::Footing;
 use crate::pool::lane::{
     Board, ByteRing, LAST_WORDS_BYTES, Lane, Leave, Place, RESULT_INLINE_BYTES,
     RING_PAYLOAD_BYTES_MAX, ResultMeta, Stage, Status, TaskMeta, driver, load_words, store_words,
@@ -250,14 +251,28 @@ impl WorkerLane {
         self.lane().header.stop.load(Ordering::Acquire) == 1
     }
 
-    /// Waits until something is offered, or the worker should leave: yields for `budget`, then
-    /// calls `before_sleep` and sleeps.
-    pub(super) fn wait(&mut self, budget: Duration, before_sleep: impl FnOnce()) {
+    /// Waits until something is offered, or the worker should leave: pauses, settles down on the
+    /// floor, yields for `budget`, then calls `before_sleep` and sleeps.
+    pub(super) fn wait(
+        &mut self,
+        budget: Duration,
+        footing: &mut Footing,
+        before_sleep: impl FnOnce(),
+    ) {
         self.last_ns = 0;
-        if !backoff::spin(budget, || self.has_news()) {
+        if backoff::pause(|| self.has_news()) {
+            return;
+        }
+        footing.settle(&self.board().floor);
+        if !backoff::yield_for(budget, || self.has_news()) {
             before_sleep();
             self.park();
         }
+    }
+
+    /// Leaves the floor: this worker ends.
+    pub(super) fn depart(&self, footing: &Footing) {
+        footing.leave(&self.board().floor);
     }
 
     fn park(&self) {
