@@ -29,6 +29,8 @@ OURS = "brigade"
 RECORD = HERE.parent / "record"
 # Above this share of processor time taken by others, figures are noise and are not recorded.
 BUSY_MAX = 0.05
+# A case that needs more of the available memory than this is left out.
+MEMORY_SHARE_MAX = 0.8
 
 Samples = dict[str, list[dict[str, float]]]
 Row = dict[str, object]
@@ -38,8 +40,13 @@ def measure(case: Case, only: set[str], budget_ms: int, rounds: int) -> Samples:
     """Every contender's figures, a round at a time; prints who could not take part."""
     contenders: list[Contender] = []
     samples: Samples = defaultdict(list)
+    names = [OURS, *(rival for rival in case.rivals if not only or rival in only)]
+    needed_gib, free_gib = case.memory_gib * len(names), available_gib()
+    if needed_gib > MEMORY_SHARE_MAX * free_gib:
+        print(f"  skipped: {len(names)} contenders need {needed_gib:.1f} of {free_gib:.1f} GiB")
+        return samples
     try:
-        for name in (OURS, *(rival for rival in case.rivals if not only or rival in only)):
+        for name in names:
             try:
                 parameters = case.parameters | {"budget_ms": budget_ms}
                 contenders.append(Contender(name, case.workload, parameters))
@@ -130,6 +137,11 @@ def busy_share() -> float:
     time.sleep(1)
     after = ticks()
     return 1 - (after[1] - before[1]) / (after[0] - before[0])
+
+
+def available_gib() -> float:
+    lines = Path("/proc/meminfo").read_text().splitlines()
+    return int(dict(line.split(":") for line in lines)["MemAvailable"].split()[0]) / 2**20
 
 
 def write_record(rows: list[Row], machine: str, busy: tuple[float, float]) -> None:

@@ -27,8 +27,11 @@ LIBRARIES = {
 }
 IN_PYTHON = {
     "executor-fork", "executor-forkserver", "executor-spawn", "pool-fork", "multiprocessing",
-    "loky", "cpython", "numpy", "numpy-mkl",
+    "loky", "shared-memory", "cpython", "numpy", "numpy-mkl",
 }  # fmt: skip
+# Rivals that are one crate used in two ways, or none at all.
+CRATES = {"rayon-outside": "rayon"}
+NO_CRATE = {"std", "threads", "threads-huge"}
 
 # Libraries that the caller built, by the rival's name: they go before those of the wheels.
 OWN_LIBRARIES: dict[str, str] = {}
@@ -39,6 +42,7 @@ FIXED = {"KMP_BLOCKTIME": "1", "MKL_DYNAMIC": "FALSE", "RUST_BACKTRACE": "0"}
 STEERING = ("OPENBLAS_", "GOTO_", "MKL_", "OMP_", "KMP_", "RAYON_", "MATMUL_", "BRIGADE_")
 
 EXIT_NO_SUCH_WORKLOAD = 3
+EXIT_NOT_INSTALLED = 4
 ANSWER_LIMIT_S = 600
 LEAVE_LIMIT_S = 15
 
@@ -68,10 +72,10 @@ def version(name: str) -> str:
         return subprocess.run(command, cwd=HERE, capture_output=True, text=True).stdout.strip()
     if name in OWN_LIBRARIES:
         return OWN_LIBRARIES[name]
-    if name == "std":
+    if name in NO_CRATE:
         command = ["rustc", "--version"]
         return subprocess.run(command, capture_output=True, text=True).stdout.strip()
-    package = LIBRARIES.get(name, (name, None))[0]
+    package = LIBRARIES.get(name, (CRATES.get(name, name), None))[0]
     found = wheels().get(package) or crates().get(package)
     return f"{package} {found}" if found else f"Python {platform.python_version()}"
 
@@ -97,7 +101,7 @@ def library_of(name: str) -> str:
     package, pattern = LIBRARIES[name]
     found = sorted(VENV.glob(pattern))
     if not found:
-        raise Unavailable(f"{package} is not installed; see --setup")
+        raise Unavailable(f"skipped, {package} is not installed; see --setup")
     return str(found[0])
 
 
@@ -106,7 +110,9 @@ def command_of(name: str, workload: str) -> list[str]:
     if name == "brigade":
         return [str(release / "ours"), workload]
     if name in IN_PYTHON:
-        return [str(PYTHON), str(HERE / "rivals.py"), f"{name}/{workload}"]
+        # Those of the standard library need no virtual environment.
+        python = PYTHON if PYTHON.exists() else sys.executable
+        return [str(python), str(HERE / "rivals.py"), f"{name}/{workload}"]
     return [str(release / "rivals"), f"{name}/{workload}"]
 
 
@@ -131,7 +137,7 @@ class Contender:
             parameters = parameters | {"library": library_of(name)}
         self.complaints = tempfile.TemporaryFile("w+")
         if not Path(command_of(name, workload)[0]).exists():
-            raise Unavailable("has no virtual environment; see --setup")
+            raise Unavailable("is not built")
         self.process = subprocess.Popen(
             command_of(name, workload) + [f"{key}={value}" for key, value in parameters.items()],
             env=environment(parameters.get("workers", 1)),
@@ -169,8 +175,10 @@ class Contender:
             raise Unavailable("does not have it")
         self.complaints.seek(0)
         lines = self.complaints.read().strip().splitlines()
-        last_words = [line for line in lines if not line.startswith("note: ")]
-        raise Unavailable(f"exit code {code}: {last_words[-1] if last_words else 'silent'}")
+        last_words = [line for line in lines if not line.startswith("note: ")] or ["silent"]
+        if code == EXIT_NOT_INSTALLED:
+            raise Unavailable(f"skipped, {last_words[-1]} is not installed; see --setup")
+        raise Unavailable(f"exit code {code}: {last_words[-1]}")
 
     def leave(self) -> None:
         """Ends the process, and kills its group if it does not end by itself."""

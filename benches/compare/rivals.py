@@ -4,23 +4,27 @@ The same protocol as in src/protocol.rs: `rivals.py RIVAL/WORKLOAD name=value ..
 then answers each line `run` with one line of JSON.
 """
 
+import atexit
 import json
 import math
 import multiprocessing
 import multiprocessing.forkserver
 import multiprocessing.pool
+import multiprocessing.resource_tracker
 import statistics
 import sys
 import tempfile
 import time
 from collections.abc import Callable
 from concurrent.futures import Executor, ProcessPoolExecutor
+from multiprocessing.shared_memory import SharedMemory
 from pathlib import Path
 
 EXIT_NO_SUCH_WORKLOAD = 3
+EXIT_NOT_INSTALLED = 4
 
 # A process pool takes 100 us a task and a queue 5 us a message: rates need no more than these.
-TASKS_MAX = 10_000
+TASKS_MAX = 3000
 ITEMS_MAX = 1_000_000
 MESSAGES_MAX = 100_000
 MAP_CHUNK = 1000
@@ -33,8 +37,12 @@ def nothing() -> None:
     pass
 
 
-def square(item: int) -> int:
-    return item * item
+def same(item: int) -> int:
+    return item
+
+
+def flip(item: int) -> int:
+    return item ^ 1
 
 
 def new_executor(name: str, workers: int) -> Executor:
@@ -54,15 +62,19 @@ def warm_executor(name: str, arguments: dict) -> Executor:
 
 def start(name: str, arguments: dict) -> Repetition:
     """How long does a program wait from making an executor to its first result?"""
+    host = b"1" * (arguments["host_gib"] << 30)
 
-    def repetition() -> Figures:
+    def once() -> float:
         # Private, but there is no other way to a second cold start.
         multiprocessing.forkserver._forkserver._stop()
         begin = time.perf_counter()
         with new_executor(name, arguments["workers"]) as executor:
             executor.submit(nothing).result()
-            seconds = time.perf_counter() - begin
-        return {"start_ms": seconds * 1e3}
+            return time.perf_counter() - begin
+
+    def repetition() -> Figures:
+        assert len(host) == arguments["host_gib"] << 30
+        return {"start_ms": median_seconds(arguments, once) * 1e3}
 
     return repetition
 
@@ -95,29 +107,29 @@ def submit_idle(name: str, arguments: dict) -> Repetition:
 
 
 def burst(name: str, arguments: dict) -> Repetition:
-    """How many empty tasks a second, all submitted and then all joined?"""
+    """How many tasks a second that return their number, all submitted and then all joined?"""
     executor = warm_executor(name, arguments)
     count = min(arguments["tasks"], TASKS_MAX)
 
     def repetition() -> Figures:
         executor.submit(nothing).result()
         begin = time.perf_counter()
-        for future in [executor.submit(nothing) for _ in range(count)]:
-            future.result()
+        futures = [executor.submit(same, number) for number in range(count)]
+        assert sum(future.result() for future in futures) == count * (count - 1) // 2
         return {"tasks_per_s": count / (time.perf_counter() - begin)}
 
     return repetition
 
 
 def map_items(name: str, arguments: dict) -> Repetition:
-    """How many small items a second does a map take, in chunks, results collected?"""
+    """How many small items a second does a map take, in chunks, results added up?"""
     count = min(arguments["items"], ITEMS_MAX)
     if name == "pool-fork":
         pool = multiprocessing.get_context("fork").Pool(arguments["workers"])
-        run = lambda: pool.map(square, range(count), MAP_CHUNK)  # noqa: E731
+        run = lambda: sum(pool.map(flip, range(count), MAP_CHUNK))  # noqa: E731
     else:
         executor = warm_executor(name, arguments)
-        run = lambda: list(executor.map(square, range(count), chunksize=MAP_CHUNK))  # noqa: E731
+        run = lambda: sum(executor.map(flip, range(count), chunksize=MAP_CHUNK))  # noqa: E731
     return lambda: {"map_items_per_s": count / seconds_a_call(arguments, run)}
 
 
@@ -125,10 +137,68 @@ def handoff(name: str, arguments: dict) -> Repetition:
     """How long does a worker take to be handed an array and to return its sum?"""
     import numpy
 
-    executor = warm_executor(name, arguments)
-    array = numpy.ones(arguments["mib"] * 2**20 // 8)
-    run = lambda: executor.submit(numpy.sum, array).result()  # noqa: E731
+    length = arguments["mib"] * 2**20 // 8
+    if name == "shared-memory":
+        share_tracker()
+        executor = warm_executor("executor-fork", arguments)
+        memory = SharedMemory(create=True, size=length * 8)
+        atexit.register(memory.unlink)
+        numpy.ndarray(length, buffer=memory.buf)[:] = 1.0
+        run = lambda: executor.submit(sum_shared, memory.name).result()  # noqa: E731
+    else:
+        executor = warm_executor(name, arguments)
+        array = numpy.ones(length)
+        run = lambda: executor.submit(numpy.sum, array).result()  # noqa: E731
+    assert run() == length
     return lambda: {"array_handoff_us": seconds_a_call(arguments, run) * 1e6}
+
+
+def allocate(name: str, arguments: dict) -> Repetition:
+    """How fast does new shared memory come by its name, touched by all workers?"""
+    import numpy  # noqa: F401, the workers' import is not to be measured
+
+    del name
+    share_tracker()
+    pool = multiprocessing.get_context("fork").Pool(arguments["workers"])
+    size, workers = arguments["mib"] << 20, arguments["workers"]
+
+    def once() -> float:
+        begin = time.perf_counter()
+        memory = SharedMemory(create=True, size=size)
+        pool.starmap(touch_shared, [(memory.name, part, workers) for part in range(workers)], 1)
+        seconds = time.perf_counter() - begin
+        memory.close()
+        memory.unlink()
+        return seconds
+
+    return lambda: {"alloc_gib_s": size / 2**30 / median_seconds(arguments, once)}
+
+
+def share_tracker() -> None:
+    """Has workers that are forked from now on use this process's tracker of shared memory."""
+    # One of a worker's own would unlink, when the worker ends, what it had only attached to.
+    multiprocessing.resource_tracker.ensure_running()
+
+
+def sum_shared(name: str) -> float:
+    """The sum of an array in shared memory, in a worker that attaches to it by name."""
+    import numpy
+
+    memory = SharedMemory(name)
+    total = numpy.ndarray(memory.size // 8, buffer=memory.buf).sum()
+    memory.close()
+    return float(total)
+
+
+def touch_shared(name: str, part: int, parts: int) -> None:
+    """A byte on each page of a worker's part."""
+    import numpy
+
+    memory = SharedMemory(name)
+    pages = numpy.ndarray(memory.size, numpy.uint8, memory.buf)[::4096]
+    pages[len(pages) * part // parts : len(pages) * (part + 1) // parts] = 1
+    del pages
+    memory.close()
 
 
 def messages(name: str, arguments: dict) -> Repetition:
@@ -232,6 +302,15 @@ def mkl_product(library: str) -> Callable:
     return product
 
 
+def median_seconds(arguments: dict, once: Callable[[], float]) -> float:
+    """The median of what `once` has measured, again and again for about the budget."""
+    begin = time.perf_counter()
+    samples: list[float] = []
+    while not samples or time.perf_counter() - begin < arguments["budget_ms"] / 1e3:
+        samples.append(once())
+    return statistics.median(samples)
+
+
 def seconds_a_call(arguments: dict, run: Callable) -> float:
     """The median of calls for about the budget; the first counts only if it uses it up."""
     budget = arguments["budget_ms"] / 1e3
@@ -267,6 +346,7 @@ WORKLOADS = {
     "submit-idle": submit_idle,
     "burst": burst,
     "map": map_items,
+    "alloc": allocate,
     "handoff": handoff,
     "messages": messages,
     "round-trip": round_trip,
@@ -282,7 +362,13 @@ def main() -> None:
         sys.exit(EXIT_NO_SUCH_WORKLOAD)
     pairs = dict(word.split("=", 1) for word in sys.argv[2:])
     arguments = {key: int(text) if text.isdigit() else text for key, text in pairs.items()}
-    repetition = WORKLOADS[workload](name, arguments)
+    try:
+        if name == "loky":
+            import loky  # noqa: F401, now and not while the clock runs
+        repetition = WORKLOADS[workload](name, arguments)
+    except ModuleNotFoundError as error:
+        print(error.name, file=sys.stderr)
+        sys.exit(EXIT_NOT_INSTALLED)
     print("ready", flush=True)
     for line in sys.stdin:
         if line.strip() != "run":

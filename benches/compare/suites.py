@@ -12,6 +12,8 @@ class Case:
     workload: str
     parameters: dict[str, Any]
     rivals: tuple[str, ...]
+    # What each contender needs for itself, all at the same time.
+    memory_gib: float = 0
 
     def title(self) -> str:
         return " ".join([self.workload, *(f"{k}={v}" for k, v in self.parameters.items())])
@@ -36,7 +38,10 @@ FIGURES = {
     "sum_gbps": True,
     "axpy_gbps": True,
     "alloc_gib_s": True,
+    "realloc_gib_s": True,
+    "rezero_gib_s": True,
     "array_handoff_us": False,
+    "array_sum_us": False,
     "messages_per_s": True,
     "round_trip_us": False,
     "lock_unlock_ns": False,
@@ -93,17 +98,19 @@ def bigint(quick: bool, workers: int) -> Iterator[Case]:
 def tasks(quick: bool, workers: int) -> Iterator[Case]:
     """What it costs to have a task run, a loop run, and a pool started."""
 
-    def case(workload: str, rivals: tuple[str, ...], **parameters: int) -> Case:
-        return Case(workload, dict(workers=workers, **parameters), rivals)
+    def case(workload: str, rivals: tuple[str, ...], gib: float = 0, **parameters: int) -> Case:
+        return Case(workload, dict(workers=workers) | parameters, rivals, gib)
 
-    yield case("start", ("rayon", *EXECUTORS, "loky"))
+    yield case("start", ("rayon", *EXECUTORS, "loky"), host_gib=0)
+    host = 1 if quick else 4
+    yield case("start", ("executor-fork", "executor-forkserver"), gib=host, host_gib=host)
     yield case("submit", ("rayon", *EXECUTORS, "loky"))
     for idle_ms in [10] if quick else [10, 1000]:
         yield case("submit-idle", ("rayon", "executor-fork"), idle_ms=idle_ms)
-    burst = ("rayon", *EXECUTORS, "loky")
+    burst = ("rayon", "rayon-outside", *EXECUTORS, "loky")
     yield case("burst", burst, tasks=10_000 if quick else 1_000_000)
     for count in [4] if quick else [2, 4, 8, 16]:
-        yield case("fork-join", ("rayon",), tasks=count)
+        yield case("fork-join", ("rayon",), workers=count, tasks=count)
     mappers = ("rayon", "executor-fork", "pool-fork")
     yield case("map", mappers, items=100_000 if quick else 10_000_000)
     yield case("loop", ("rayon",), chunks=65_536)
@@ -123,10 +130,16 @@ def channels(quick: bool, workers: int) -> Iterator[Case]:
 def memory(quick: bool, workers: int) -> Iterator[Case]:
     """Streaming through big arrays, getting them, and handing them over."""
     size = dict(workers=workers, mib=64 if quick else 1024)
-    for workload in ("sum", "axpy", "alloc"):
-        yield Case(workload, size, ("rayon",))
+    gib = size["mib"] / 1024
+    limits = ("threads", "threads-huge")
+    yield Case("sum", size, ("rayon", *limits), gib)
+    yield Case("axpy", size, ("rayon", *limits), 2 * gib)
+    yield Case("alloc", size, ("rayon", "shared-memory", *limits), gib)
+    yield Case("realloc", size, ("rayon",), gib)
+    yield Case("rezero", size, ("rayon", "threads-huge"), gib)
     handoff = dict(workers=workers, mib=8 if quick else 64)
-    yield Case("handoff", handoff, ("rayon", "executor-fork", "executor-forkserver"))
+    rivals = ("rayon", "executor-fork", "executor-forkserver", "shared-memory")
+    yield Case("handoff", handoff, rivals, 4 * handoff["mib"] / 1024)
 
 
 SUITES = {

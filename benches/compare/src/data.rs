@@ -61,6 +61,14 @@ pub fn check_product<T: Real>(a: &[T], b: &[T], c: &[T], [m, k, n]: [usize; 3]) 
     }
 }
 
+/// So many GiB of private memory in small pages, all of them there: what a fork would have to copy.
+#[must_use]
+pub fn private_memory(gib: usize) -> Vec<u8> {
+    let mut memory = vec![0u8; gib << 30];
+    memory.chunks_mut(4096).for_each(|page| page[0] = 1);
+    memory
+}
+
 /// A pseudo-random big number of exactly `count` limbs, least significant first.
 #[must_use]
 pub fn limbs(count: usize, seed: u64) -> Vec<u64> {

@@ -24,6 +24,25 @@ pub fn seconds_a_call(budget: Duration, mut work: impl FnMut()) -> f64 {
     percentile(&mut samples, 50)
 }
 
+/// Calls `work` again and again for about `budget`, each time on what `before` has just made; the
+/// median of its seconds. What both have made is dropped untimed.
+pub fn seconds_a_new_call<S, R>(
+    budget: Duration,
+    mut before: impl FnMut() -> S,
+    mut work: impl FnMut(&S) -> R,
+) -> f64 {
+    let start = Instant::now();
+    let mut samples = Vec::new();
+    while samples.is_empty() || start.elapsed() < budget {
+        let given = before();
+        let begin = Instant::now();
+        let made = work(&given);
+        samples.push(begin.elapsed().as_secs_f64());
+        drop((made, given));
+    }
+    percentile(&mut samples, 50)
+}
+
 /// Calls `work` one at a time for about `budget`, with `before` untimed before each; each call's
 /// microseconds. The first tenth of the budget is thrown away.
 pub fn latencies_us(

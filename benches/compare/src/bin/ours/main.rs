@@ -29,6 +29,8 @@ const WORKLOADS: &[Workload] = &[
     ("sum", memory::sum_all),
     ("axpy", memory::axpy_all),
     ("alloc", memory::allocate),
+    ("realloc", memory::reallocate),
+    ("rezero", memory::rezero),
     ("handoff", memory::handoff),
     ("lock", lock::lock),
     ("messages", channels::messages),

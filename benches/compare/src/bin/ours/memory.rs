@@ -1,16 +1,13 @@
-//! How fast brigade's workers stream through shared memory.
+//! How fast brigade's workers stream through shared memory, and how it comes and goes.
 
 use std::hint::black_box;
 
-use brigade::{Frozen, SharedArray};
-use brigade_compare::protocol::{Arguments, Repetition};
-use brigade_compare::stopwatch::seconds_a_call;
-use brigade_compare::stream::{AXPY_BYTES, axpy, sum};
+use brigade::{Frozen, Pool, SharedArray};
+use brigade_compare::protocol::{Arguments, Figures, Repetition};
+use brigade_compare::stopwatch::{percentile, seconds_a_call, seconds_a_new_call, time};
+use brigade_compare::stream::{AXPY_BYTES, CHUNK, PAGE_BYTES, PART_BYTES, axpy, gib_a_second, sum};
 
-use crate::tasks::build;
-
-/// Elements that a worker takes at a time.
-const CHUNK: usize = 1 << 16;
+use crate::tasks::{build, run_one};
 
 /// How fast is a big array summed?
 pub(crate) fn sum_all(arguments: &Arguments) -> Repetition {
@@ -47,29 +44,80 @@ pub(crate) fn axpy_all(arguments: &Arguments) -> Repetition {
     })
 }
 
-/// How fast does zeroed memory come, touched by all workers?
+/// How fast does new zeroed memory come, touched by all workers?
+///
+/// The arena ends with its last pool and array, so each time the memory is the system's before.
 pub(crate) fn allocate(arguments: &Arguments) -> Repetition {
-    let (pool, budget) = (build(arguments.number("workers")), arguments.budget());
+    let (workers, budget) = (arguments.number("workers"), arguments.budget());
     let bytes: usize = arguments.size_bytes();
     Box::new(move || {
-        let seconds = seconds_a_call(budget, || {
-            black_box(pool.zeroed::<u8>([bytes]).expect("there is memory"));
+        let before = || {
+            let pool = build(workers);
+            run_one(&pool);
+            pool
+        };
+        let seconds = seconds_a_new_call(budget, before, |pool| {
+            let mut array = pool.zeroed::<u8>([bytes]).expect("there is memory");
+            touch(pool, &mut array);
+            array
         });
-        vec![("alloc_gib_s", bytes as f64 / (1u64 << 30) as f64 / seconds)]
+        vec![("alloc_gib_s", gib_a_second(bytes, seconds))]
     })
 }
 
-/// How long does one worker take to be handed an array and to return its sum?
+/// How fast does memory come that was freed before, touched by all workers?
+pub(crate) fn reallocate(arguments: &Arguments) -> Repetition {
+    again(arguments, "realloc_gib_s", |pool, bytes| pool.for_overwrite([bytes]))
+}
+
+/// How fast does memory come that was freed before, as zeros, touched by all workers?
+pub(crate) fn rezero(arguments: &Arguments) -> Repetition {
+    again(arguments, "rezero_gib_s", |pool, bytes| pool.zeroed([bytes]))
+}
+
+fn again(
+    arguments: &Arguments,
+    figure: &'static str,
+    take: fn(&Pool, usize) -> brigade::Result<SharedArray<u8>>,
+) -> Repetition {
+    let (pool, budget) = (build(arguments.number("workers")), arguments.budget());
+    let bytes: usize = arguments.size_bytes();
+    let take = move || {
+        let mut array = take(&pool, bytes).expect("there is memory");
+        touch(&pool, &mut array);
+        array
+    };
+    drop(take());
+    Box::new(move || -> Figures {
+        let seconds = seconds_a_new_call(budget, || {}, |()| take());
+        vec![(figure, gib_a_second(bytes, seconds))]
+    })
+}
+
+/// A byte on each page, by all workers.
+fn touch(pool: &Pool, array: &mut SharedArray<u8>) {
+    let touch = |part: &mut [u8]| part.chunks_mut(PAGE_BYTES).for_each(|page| page[0] = 1);
+    pool.par_chunks_mut(array, PART_BYTES).for_each(touch).expect("it is touched");
+}
+
+/// How long does one worker take to be handed an array and to return its sum, beside that sum?
 pub(crate) fn handoff(arguments: &Arguments) -> Repetition {
     let (pool, budget) = (build(arguments.number("workers")), arguments.budget());
     let mut values = SharedArray::<f64>::zeroed([arguments.size_bytes() / 8]).expect("memory");
     values.as_mut_slice().fill(1.0);
     let values = values.freeze();
-    Box::new(move || {
-        let seconds = seconds_a_call(budget, || {
-            let task = pool.submit(|x: Frozen<f64>| sum(x.as_slice()), values.clone());
-            black_box(task.expect("the pool is open").join().expect("the task returns"));
+    let timed = |x: Frozen<f64>| {
+        let alone = time(|| {
+            black_box(sum(x.as_slice()));
         });
-        vec![("array_handoff_us", seconds * 1e6)]
+        alone.as_secs_f64() * 1e6
+    };
+    Box::new(move || {
+        let mut alone_us = Vec::new();
+        let seconds = seconds_a_call(budget, || {
+            let task = pool.submit(timed, values.clone()).expect("the pool is open");
+            alone_us.push(task.join().expect("the task returns"));
+        });
+        vec![("array_handoff_us", seconds * 1e6), ("array_sum_us", percentile(&mut alone_us, 50))]
     })
 }

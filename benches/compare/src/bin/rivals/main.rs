@@ -9,6 +9,7 @@ mod matmul;
 mod memory;
 mod round_trip;
 mod tasks;
+mod threads;
 
 use std::process::ExitCode;
 
@@ -19,13 +20,23 @@ const WORKLOADS: &[Workload] = &[
     ("rayon/submit", tasks::submit),
     ("rayon/submit-idle", tasks::submit_idle),
     ("rayon/burst", tasks::burst),
+    ("rayon-outside/burst", tasks::burst_outside),
     ("rayon/fork-join", tasks::fork_join),
     ("rayon/map", tasks::map),
     ("rayon/loop", tasks::empty_loop),
     ("rayon/sum", memory::sum_all),
     ("rayon/axpy", memory::axpy_all),
     ("rayon/alloc", memory::allocate),
+    ("rayon/realloc", memory::reallocate),
+    ("rayon/rezero", memory::rezero),
     ("rayon/handoff", memory::handoff),
+    ("threads/sum", threads::sum_small),
+    ("threads/axpy", threads::axpy_small),
+    ("threads/alloc", threads::allocate_small),
+    ("threads-huge/sum", threads::sum_huge),
+    ("threads-huge/axpy", threads::axpy_huge),
+    ("threads-huge/alloc", threads::allocate_huge),
+    ("threads-huge/rezero", threads::rezero_huge),
     ("crossbeam-channel/messages", channels::crossbeam_messages),
     ("crossbeam-channel/messages-batched", channels::crossbeam_batches),
     ("rtrb/messages", channels::rtrb_messages),

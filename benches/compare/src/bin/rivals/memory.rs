@@ -3,14 +3,11 @@
 use std::hint::black_box;
 
 use brigade_compare::protocol::{Arguments, Repetition};
-use brigade_compare::stopwatch::seconds_a_call;
-use brigade_compare::stream::{AXPY_BYTES, axpy, sum};
+use brigade_compare::stopwatch::{seconds_a_call, seconds_a_new_call};
+use brigade_compare::stream::{AXPY_BYTES, CHUNK, PAGE_BYTES, PART_BYTES, axpy, gib_a_second, sum};
 use rayon::prelude::*;
 
 use crate::tasks::build;
-
-/// Elements that a thread takes at a time.
-const CHUNK: usize = 1 << 16;
 
 /// How fast is a big array summed?
 pub(crate) fn sum_all(arguments: &Arguments) -> Repetition {
@@ -45,18 +42,37 @@ pub(crate) fn axpy_all(arguments: &Arguments) -> Repetition {
     })
 }
 
-/// How fast does fresh zeroed memory come, touched by all threads?
+/// How fast does zeroed memory come, touched by all threads?
 pub(crate) fn allocate(arguments: &Arguments) -> Repetition {
+    allocations(arguments, "alloc_gib_s")
+}
+
+/// How fast does memory come that was freed before? The allocator gave it back to the system.
+pub(crate) fn reallocate(arguments: &Arguments) -> Repetition {
+    allocations(arguments, "realloc_gib_s")
+}
+
+/// The same as zeros.
+pub(crate) fn rezero(arguments: &Arguments) -> Repetition {
+    allocations(arguments, "rezero_gib_s")
+}
+
+fn allocations(arguments: &Arguments, figure: &'static str) -> Repetition {
     let (pool, budget) = (build(arguments.number("workers")), arguments.budget());
     let bytes: usize = arguments.size_bytes();
     Box::new(move || {
-        let seconds = seconds_a_call(budget, || {
-            let mut fresh = vec![0u8; bytes];
-            let touch = |page: &mut [u8]| page[0] = 1;
-            pool.install(|| fresh.par_chunks_mut(4096).for_each(touch));
-            black_box(fresh);
-        });
-        vec![("alloc_gib_s", bytes as f64 / (1u64 << 30) as f64 / seconds)]
+        let seconds = seconds_a_new_call(
+            budget,
+            || {},
+            |()| {
+                let mut fresh = vec![0u8; bytes];
+                let touch =
+                    |part: &mut [u8]| part.chunks_mut(PAGE_BYTES).for_each(|page| page[0] = 1);
+                pool.install(|| fresh.par_chunks_mut(PART_BYTES).for_each(touch));
+                fresh
+            },
+        );
+        vec![(figure, gib_a_second(bytes, seconds))]
     })
 }
 

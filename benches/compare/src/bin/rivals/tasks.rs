@@ -1,21 +1,32 @@
 //! What a task costs in rayon, whose threads share everything.
 
 use std::hint::black_box;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use brigade_compare::data::private_memory;
 use brigade_compare::protocol::{Arguments, Repetition};
-use brigade_compare::stopwatch::{idle, latencies_us, percentile, seconds_a_call, spin};
+use brigade_compare::stopwatch::{
+    idle, latencies_us, percentile, seconds_a_call, seconds_a_new_call, spin,
+};
 use rayon::prelude::*;
-use rayon::{ThreadPool, ThreadPoolBuilder};
+use rayon::{Scope, ThreadPool, ThreadPoolBuilder};
 
 /// How long does a program wait from building a pool to its first result?
 pub(crate) fn start(arguments: &Arguments) -> Repetition {
-    let workers = arguments.number("workers");
+    let (workers, budget) = (arguments.number("workers"), arguments.budget());
+    let host = private_memory(arguments.number("host_gib"));
     Box::new(move || {
-        let start = Instant::now();
-        let pool = build(workers);
-        pool.install(|| {});
-        vec![("start_ms", start.elapsed().as_secs_f64() * 1e3)]
+        black_box(&host);
+        let seconds = seconds_a_new_call(
+            budget,
+            || {},
+            |()| {
+                let pool = build(workers);
+                pool.install(|| {});
+                pool
+            },
+        );
+        vec![("start_ms", seconds * 1e3)]
     })
 }
 
@@ -41,14 +52,33 @@ pub(crate) fn submit_idle(arguments: &Arguments) -> Repetition {
     })
 }
 
-/// How many empty tasks a second, all spawned in one scope?
+/// How many tasks a second that return their number, spawned by a thread of the pool?
 pub(crate) fn burst(arguments: &Arguments) -> Repetition {
+    bursts(arguments, |pool, results| pool.scope(|scope| spawn_all(scope, results)))
+}
+
+/// How many tasks a second that return their number, spawned by a thread outside the pool?
+pub(crate) fn burst_outside(arguments: &Arguments) -> Repetition {
+    bursts(arguments, |pool, results| pool.in_place_scope(|scope| spawn_all(scope, results)))
+}
+
+fn bursts(arguments: &Arguments, all: fn(&ThreadPool, &mut [u64])) -> Repetition {
     let (pool, budget) = (build(arguments.number("workers")), arguments.budget());
-    let tasks: u32 = arguments.number("tasks");
+    let tasks: u64 = arguments.number("tasks");
     Box::new(move || {
-        let all = || pool.scope(|scope| (0..tasks).for_each(|_| scope.spawn(|_| {})));
-        vec![("tasks_per_s", f64::from(tasks) / seconds_a_call(budget, all))]
+        let seconds = seconds_a_call(budget, || {
+            let mut results = vec![0u64; tasks as usize];
+            all(&pool, &mut results);
+            assert_eq!(results.iter().sum::<u64>(), tasks * (tasks - 1) / 2);
+        });
+        vec![("tasks_per_s", tasks as f64 / seconds)]
     })
+}
+
+fn spawn_all<'s>(scope: &Scope<'s>, results: &'s mut [u64]) {
+    for (n, result) in (0..).zip(results) {
+        scope.spawn(move |_| *result = black_box(n));
+    }
 }
 
 /// How long do a few short tasks take together?
@@ -62,16 +92,15 @@ pub(crate) fn fork_join(arguments: &Arguments) -> Repetition {
     })
 }
 
-/// How many small items a second does a map take, results collected?
+/// How many small items a second does a map take, results collected and added up?
 pub(crate) fn map(arguments: &Arguments) -> Repetition {
     let (pool, budget) = (build(arguments.number("workers")), arguments.budget());
     let items: u64 = arguments.number("items");
     Box::new(move || {
         let seconds = seconds_a_call(budget, || {
-            let collected: Vec<u64> = pool.install(|| {
-                (0..items).into_par_iter().map(|item| item.wrapping_mul(item)).collect()
-            });
-            black_box(collected);
+            let collected: Vec<u64> =
+                pool.install(|| (0..items).into_par_iter().map(|n| n ^ 1).collect());
+            assert_eq!(black_box(collected).iter().sum::<u64>(), items * (items - 1) / 2);
         });
         vec![("map_items_per_s", items as f64 / seconds)]
     })
@@ -82,18 +111,20 @@ pub(crate) fn empty_loop(arguments: &Arguments) -> Repetition {
     let (pool, budget) = (build(arguments.number("workers")), arguments.budget());
     let chunks: usize = arguments.number("chunks");
     let mut elements = vec![0u8; chunks];
+    let share = chunks.div_ceil(pool.current_num_threads());
     Box::new(move || {
-        let seconds = |elements: &mut [u8]| {
-            seconds_a_call(budget / 2, || {
-                let touch = |chunk: &mut [u8]| {
-                    black_box(chunk);
-                };
-                pool.install(|| elements.par_chunks_mut(1).for_each(touch));
-            })
+        let mut run = |len: usize| {
+            let touch = |chunk: &mut [u8]| {
+                black_box(chunk);
+            };
+            pool.install(|| elements.par_chunks_mut(len).for_each(touch));
         };
-        let workers = pool.current_num_threads();
-        let (all, few) = (seconds(&mut elements), seconds(&mut elements[..workers]));
-        vec![("loop_overhead_ns_per_chunk", all * 1e9 / chunks as f64), ("loop_call_us", few * 1e6)]
+        let each = seconds_a_call(budget, || run(1));
+        let mut calls = latencies_us(budget, || {}, || run(share));
+        vec![
+            ("loop_overhead_ns_per_chunk", each * 1e9 / chunks as f64),
+            ("loop_call_us", percentile(&mut calls, 50)),
+        ]
     })
 }
 
