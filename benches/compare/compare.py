@@ -242,6 +242,8 @@ def parse() -> argparse.Namespace:
 
 
 def main() -> None:
+    # What was found must be seen even if the run is killed.
+    sys.stdout.reconfigure(line_buffering=True)
     options = parse()
     if options.setup:
         set_up()
