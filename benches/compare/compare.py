@@ -70,8 +70,12 @@ def rows_of(suite: str, case: Case, samples: Samples) -> list[Row]:
     """One row a contender and figure; `ahead` is how many times better ours is."""
     rows: list[Row] = []
     for figure in sorted({figure for taken in samples.values() for r in taken for figure in r}):
-        values = {name: [r[figure] for r in taken] for name, taken in samples.items() if taken}
-        medians = {name: statistics.median(taken) for name, taken in values.items()}
+        values = {
+            name: found
+            for name, taken in samples.items()
+            if (found := [r[figure] for r in taken if figure in r])
+        }
+        medians = {name: statistics.median(found) for name, found in values.items()}
         for name, median in medians.items():
             ahead = None
             if name != OURS and OURS in medians:

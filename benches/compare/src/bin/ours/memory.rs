@@ -3,7 +3,7 @@
 use std::hint::black_box;
 
 use brigade::{Frozen, Pool, SharedArray};
-use brigade_compare::protocol::{Arguments, Figures, Repetition};
+use brigade_compare::protocol::{Arguments, Repetition};
 use brigade_compare::stopwatch::{percentile, seconds_a_call, seconds_a_new_call, time};
 use brigade_compare::stream::{AXPY_BYTES, CHUNK, PAGE_BYTES, PART_BYTES, axpy, gib_a_second, sum};
 
@@ -67,29 +67,28 @@ pub(crate) fn allocate(arguments: &Arguments) -> Repetition {
 
 /// How fast does memory come that was freed before, touched by all workers?
 pub(crate) fn reallocate(arguments: &Arguments) -> Repetition {
-    again(arguments, "realloc_gib_s", |pool, bytes| pool.for_overwrite([bytes]))
+    again(arguments, "realloc_gib_s", |pool, bytes| {
+        let mut array = pool.for_overwrite([bytes]).expect("there is memory");
+        touch(pool, &mut array);
+        array
+    })
 }
 
-/// How fast does memory come that was freed before, as zeros, touched by all workers?
+/// How fast does memory come that was freed before, as zeros?
 pub(crate) fn rezero(arguments: &Arguments) -> Repetition {
-    again(arguments, "rezero_gib_s", |pool, bytes| pool.zeroed([bytes]))
+    again(arguments, "rezero_gib_s", |pool, bytes| pool.zeroed([bytes]).expect("there is memory"))
 }
 
 fn again(
     arguments: &Arguments,
     figure: &'static str,
-    take: fn(&Pool, usize) -> brigade::Result<SharedArray<u8>>,
+    take: fn(&Pool, usize) -> SharedArray<u8>,
 ) -> Repetition {
     let (pool, budget) = (build(arguments.number("workers")), arguments.budget());
     let bytes: usize = arguments.size_bytes();
-    let take = move || {
-        let mut array = take(&pool, bytes).expect("there is memory");
-        touch(&pool, &mut array);
-        array
-    };
-    drop(take());
-    Box::new(move || -> Figures {
-        let seconds = seconds_a_new_call(budget, || {}, |()| take());
+    touch(&pool, &mut take(&pool, bytes));
+    Box::new(move || {
+        let seconds = seconds_a_new_call(budget, || {}, |()| take(&pool, bytes));
         vec![(figure, gib_a_second(bytes, seconds))]
     })
 }
