@@ -1,11 +1,14 @@
 //! What the workers of the examples compute.
 
-/// A sum in sixteen lanes, so that additions do not wait for each other.
+/// Eight vectors of SSE: fewer, and additions wait for each other before memory is the limit.
+const LANES: usize = 32;
+
+/// A sum in so many lanes that memory is the limit.
 pub(crate) fn sum(x: &[f32]) -> f64 {
-    let (lanes, rest) = x.as_chunks::<16>();
-    let mut sums = [0.0f32; 16];
-    for lane in lanes {
-        for (sum, x) in sums.iter_mut().zip(lane) {
+    let (blocks, rest) = x.as_chunks::<LANES>();
+    let mut sums = [0.0f32; LANES];
+    for block in blocks {
+        for (sum, x) in sums.iter_mut().zip(block) {
             *sum += x;
         }
     }
