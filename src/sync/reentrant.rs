@@ -149,9 +149,7 @@ impl ReentrantLock {
 
     /// Takes the lock, once more if the calling thread has it; else waits for it, without a bound.
     ///
-    /// # Panics
-    ///
-    /// If the calling thread has it 2^32 - 1 times.
+    /// Who has taken it 2^32 - 1 times at once is counted no further, and never releases it.
     #[inline]
     pub fn lock(&self) -> ReentrantGuard<'_> {
         loop {
@@ -163,10 +161,6 @@ impl ReentrantLock {
     }
 
     /// Takes the lock if nobody else holds it. Never waits.
-    ///
-    /// # Panics
-    ///
-    /// As for [`lock`](ReentrantLock::lock).
     #[inline]
     pub fn try_lock(&self) -> Option<ReentrantGuard<'_>> {
         self.lock_within(Patience::Never)
@@ -177,10 +171,6 @@ impl ReentrantLock {
     /// # Errors
     ///
     /// [`Error::TimedOut`] if others held it all the time.
-    ///
-    /// # Panics
-    ///
-    /// As for [`lock`](ReentrantLock::lock).
     pub fn lock_timeout(&self, timeout: Duration) -> Result<ReentrantGuard<'_>> {
         self.lock_within(Patience::lasting(timeout))
             .ok_or(Error::TimedOut { what: "the lock", after: timeout })
@@ -193,8 +183,8 @@ impl ReentrantLock {
         // Relaxed, all of it: between threads the lock inside orders these words.
         if self.is_mine() {
             let count = words.count.load(Ordering::Relaxed);
-            let more = count.checked_add(1).expect("taken less than 2^32 times by one thread");
-            words.count.store(more, Ordering::Relaxed);
+            // No panic at the end: anybody may have written it there.
+            words.count.store(count.saturating_add(1), Ordering::Relaxed);
         } else {
             let guard = self.lock.lock_within(patience)?;
             recovered = guard.recovered();
@@ -220,12 +210,14 @@ impl ReentrantLock {
             return Err(Error::invalid(what, holder, "held by the calling thread"));
         }
         // Relaxed: as in `lock_within`.
-        let count = words.count.load(Ordering::Relaxed);
-        if count > 1 {
-            words.count.store(count - 1, Ordering::Relaxed);
-        } else {
-            words.holder.store(0, Ordering::Relaxed);
-            self.lock.unlock();
+        match words.count.load(Ordering::Relaxed) {
+            0 | 1 => {
+                words.holder.store(0, Ordering::Relaxed);
+                self.lock.unlock();
+            }
+            // Not counted any more: rather never released than too early.
+            u32::MAX => {}
+            count => words.count.store(count - 1, Ordering::Relaxed),
         }
         Ok(())
     }
@@ -279,6 +271,21 @@ mod tests {
             drop(guard);
         }
         assert!(!theirs.is_locked() && theirs.try_lock().is_some());
+    }
+
+    #[test]
+    fn a_count_at_its_end_stays_there_and_so_does_the_lock() {
+        let arena = Arena::new();
+        let (mine, theirs) = (lock(&arena, &arena.owner()), lock(&arena, &arena.owner()));
+        let outer = mine.lock();
+        mine.words().count.store(u32::MAX, Ordering::Relaxed);
+        drop(mine.lock());
+        assert_eq!(mine.depth(), u32::MAX);
+        drop(outer);
+        assert!(mine.is_mine() && theirs.try_lock().is_none());
+        mine.words().count.store(0, Ordering::Relaxed);
+        mine.release().unwrap();
+        assert!(theirs.try_lock().is_some());
     }
 
     #[test]
