@@ -203,8 +203,9 @@ impl<T: Serialize + DeserializeOwned> SharedList<T> {
     /// # Errors
     ///
     /// [`Error::Full`] without room; [`Error::TooLarge`] if the item has more bytes than fit;
-    /// [`Error::Layout`] if serde cannot encode it; [`Error::Corrupt`] if somebody wrote over the
-    /// list; [`Error::Closed`] in a child that was forked by hand.
+    /// [`Error::Codec`] if it cannot be encoded, as an array or a handle without a name cannot;
+    /// [`Error::Corrupt`] if somebody wrote over the list; [`Error::Closed`] in a child that was
+    /// forked by hand.
     pub fn push(&self, item: &T) -> Result<()> {
         self.extend(std::iter::once(item))
     }
@@ -234,6 +235,7 @@ impl<T: Serialize + DeserializeOwned> SharedList<T> {
     ///
     /// # Errors
     ///
+    /// [`Error::Codec`] if the item is no `T`: it is gone then, and others can be taken;
     /// [`Error::Corrupt`] if somebody wrote over the list; [`Error::Closed`] in a child that was
     /// forked by hand.
     pub fn pop(&self) -> Result<Option<T>> {
@@ -249,7 +251,7 @@ impl<T: Serialize + DeserializeOwned> SharedList<T> {
     ///
     /// # Errors
     ///
-    /// As for [`pop`](SharedList::pop).
+    /// As for [`pop`](SharedList::pop); nothing is taken out.
     pub fn get(&self, index: usize) -> Result<Option<T>> {
         let open = self.0.words()?.cells.open()?;
         if index >= open.len() {
@@ -277,7 +279,8 @@ impl<T: Serialize + DeserializeOwned> SharedList<T> {
     ///
     /// # Errors
     ///
-    /// As for [`set`](SharedList::set).
+    /// As for [`set`](SharedList::set); [`Error::Codec`] also if the item there is no `T`. Nothing
+    /// is changed then.
     ///
     /// # Examples
     ///
@@ -328,7 +331,7 @@ impl<T: Serialize + DeserializeOwned> SharedList<T> {
     ///
     /// # Errors
     ///
-    /// As for [`pop`](SharedList::pop).
+    /// As for [`get`](SharedList::get).
     pub fn to_vec(&self) -> Result<Vec<T>> {
         let open = self.0.words()?.cells.open()?;
         let all = (0..open.len()).map(|index| open.read(index)).collect::<Result<Vec<_>>>()?;
@@ -338,11 +341,7 @@ impl<T: Serialize + DeserializeOwned> SharedList<T> {
 
     fn encode(&self, item: &T) -> Result<Vec<u8>> {
         let mut bytes = Vec::new();
-        codec::encode_onto(&mut bytes, item).map_err(|reason| Error::Layout {
-            place: "an item for the list".to_owned(),
-            found: reason,
-            expected: "a value that can be encoded".to_owned(),
-        })?;
+        codec::encode_onto(&mut bytes, item).map_err(|reason| codec_error("encoded", reason))?;
         let limit = self.item_bytes();
         if bytes.len() > limit {
             let (size_bytes, limit_bytes) = (bytes.len() as u64, limit as u64);
@@ -353,5 +352,9 @@ impl<T: Serialize + DeserializeOwned> SharedList<T> {
 }
 
 fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T> {
-    codec::decode(bytes).map_err(|found| Error::Corrupt { what: "an item of the list", found })
+    codec::decode(bytes).map_err(|reason| codec_error("decoded", reason))
+}
+
+fn codec_error(action: &'static str, reason: String) -> Error {
+    Error::Codec { what: "item of the list", action, reason }
 }

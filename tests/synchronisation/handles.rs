@@ -174,6 +174,39 @@ fn a_list_does_what_a_vector_does() {
     });
 }
 
+/// A number that can be encoded whatever it is, and decoded if it is even.
+#[derive(Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+struct Even(#[serde(deserialize_with = "even")] u8);
+
+fn even<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<u8, D::Error> {
+    let number: u8 = serde::Deserialize::deserialize(deserializer)?;
+    let is_even = number.is_multiple_of(2);
+    is_even.then_some(number).ok_or_else(|| serde::de::Error::custom("odd"))
+}
+
+#[test]
+fn an_item_that_cannot_be_encoded_or_decoded_is_a_codec_error_and_no_other_is_lost() {
+    alone(|| {
+        let events = SharedList::new(2, 100).unwrap();
+        let refused = events.push(&Event::new().unwrap()).unwrap_err();
+        assert!(matches!(refused, Error::Codec { action: "encoded", .. }), "{refused:?}");
+        assert!(events.is_empty());
+
+        let list = SharedList::new(5, 10).unwrap();
+        list.extend(&[Even(2), Even(3), Even(4), Even(5)]).unwrap();
+        let is_refused = |error: Option<Error>| {
+            assert!(matches!(error, Some(Error::Codec { action: "decoded", .. })), "{error:?}");
+        };
+        is_refused(list.get(1).err());
+        is_refused(list.update(1, |even| even).err());
+        is_refused(list.to_vec().err());
+        assert_eq!(list.len(), 4, "looking takes nothing");
+        is_refused(list.pop().err());
+        is_refused(list.remove(1).err());
+        assert_eq!(list.to_vec().unwrap(), [Even(2), Even(4)]);
+    });
+}
+
 #[test]
 fn a_handle_of_one_type_is_not_taken_for_another() {
     alone(|| {
