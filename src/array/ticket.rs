@@ -7,6 +7,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use crate::array::checked_size;
 use crate::array::handoff::{self, Refusal};
 use crate::control::{Kind, Memory};
+use crate::error::Error;
 use crate::shape::{DIMENSIONS_MAX, Shape};
 
 /// What a handle is in a payload.
@@ -121,7 +122,8 @@ pub(crate) fn deserialize_control<'de, D: Deserializer<'de>>(
         Crossing::Lent(ticket) => ticket,
         Crossing::Named(name) => {
             let opened = Memory::open_named(&name, kind, tag, |_| Ok(()));
-            return opened.map(|((), memory)| memory).map_err(D::Error::custom);
+            let noted = |error: Error| D::Error::custom(handoff::noted(error.to_string()));
+            return opened.map(|((), memory)| memory).map_err(noted);
         }
     };
     handoff::take_control(&ticket, kind, tag)

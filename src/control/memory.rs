@@ -210,13 +210,7 @@ impl Memory {
         // SAFETY: aligned, long enough, kept by the backing, and atomics to everybody.
         let header = unsafe { header::at(start) };
         let (found, found_tag, geometry) = header.read(len_bytes)?;
-        if found != kind {
-            return Err(layout(found.with_article(), kind.with_article()));
-        }
-        if found_tag != tag {
-            let (found, expected) = (format!("type {found_tag:#x}"), format!("type {tag:#x}"));
-            return Err(layout(found, expected));
-        }
+        expect((found, found_tag), (kind, tag))?;
         // SAFETY: `TABLE_OFFSET <= len_bytes`, checked above.
         let table_place = unsafe { start.add(TABLE_OFFSET) };
         let table_bytes = geometry.body_offset - TABLE_OFFSET;
@@ -257,10 +251,7 @@ impl Memory {
         if let Some(memory) = known.filter(|memory| memory.check().is_ok()) {
             // Dropped after the list is free again: the last handle takes itself off it.
             drop(attached);
-            if (memory.0.kind, memory.0.tag) != (kind, tag) {
-                let found = memory.0.kind.with_article();
-                return Err(layout(found, kind.with_article()));
-            }
+            expect((memory.0.kind, memory.0.tag), (kind, tag))?;
             return Ok(memory);
         }
         let memory = Memory::open(backing, kind, tag)?;
@@ -364,6 +355,18 @@ fn forked() -> Error {
 
 pub(super) fn too_short(len_bytes: usize) -> Error {
     layout(format!("{len_bytes} bytes"), format!("a header of {TABLE_OFFSET}"))
+}
+
+/// An error unless what was found is of the kind and type expected.
+fn expect(found: (Kind, u64), expected: (Kind, u64)) -> Result<()> {
+    match (found, expected) {
+        _ if found == expected => Ok(()),
+        ((found, found_tag), (expected, tag)) if found == expected => {
+            let show = |tag| format!("{} of type {tag:#018x}", found.with_article());
+            Err(layout(show(found_tag), show(tag)))
+        }
+        ((found, _), (expected, _)) => Err(layout(found.with_article(), expected.with_article())),
+    }
 }
 
 fn layout(found: String, expected: String) -> Error {

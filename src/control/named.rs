@@ -66,8 +66,10 @@ impl Memory {
         let bytes = spec.size_bytes()?;
         let (region, _) = NamedRegion::prepare(name, Dtype::U8, &Shape::from(bytes), bytes)?;
         let made = Memory::create_in(Backing::Named(region), spec, make)?;
-        made.1.region().expect("made in one").publish()?;
+        // Before it can be found by its name: another thread that opened it at this moment would
+        // attach it a second time, as if it were another process.
         made.1.enlist();
+        made.1.region().expect("made in one").publish()?;
         Ok(made)
     }
 
@@ -97,7 +99,7 @@ impl Memory {
         let place = region.name().to_owned();
         let memory = Memory::attach_in(Backing::Named(region), kind, tag);
         let memory = memory.map_err(|error| in_place(error, &place))?;
-        let attached = attach(&memory)?;
+        let attached = attach(&memory).map_err(|error| in_place(error, &place))?;
         memory.region().expect("opened in one").adopt();
         Ok((attached, memory))
     }

@@ -183,12 +183,19 @@ mod named {
             let make = |memory: &Memory| Ok((make(memory)?, true));
             Memory::create_or_open_named(&name, &SPEC, make, attach).unwrap()
         };
-        let made = std::thread::scope(|scope| {
-            let all: Vec<_> = (0..4).map(|_| scope.spawn(either)).collect();
-            all.into_iter().map(|one| one.join().unwrap()).collect::<Vec<_>>()
-        });
-        assert_eq!(made.iter().filter(|((_, is_made), _)| *is_made).count(), 1);
-        assert!(made.iter().all(|(_, memory)| memory.is_same(&made[0].1)));
+        for _ in 0..50 {
+            let all_at_once = std::sync::Barrier::new(4);
+            let made = std::thread::scope(|scope| {
+                let one = || {
+                    all_at_once.wait();
+                    either()
+                };
+                let all: Vec<_> = (0..4).map(|_| scope.spawn(one)).collect();
+                all.into_iter().map(|one| one.join().unwrap()).collect::<Vec<_>>()
+            });
+            assert_eq!(made.iter().filter(|((_, is_made), _)| *is_made).count(), 1);
+            assert!(made.iter().all(|(_, memory)| memory.is_same(&made[0].1)));
+        }
     }
 
     #[test]
@@ -261,6 +268,7 @@ mod hostile {
                 let end = theirs.addr().get() + body_bytes;
                 let first = other.start().addr().get();
                 prop_assert!(theirs.addr().get() > first && end <= first + len_bytes);
+                prop_assert!(theirs.addr().get().is_multiple_of(128));
             }
             prop_assert_eq!(memory.body().0, body);
             drop(lock);

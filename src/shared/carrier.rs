@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::array::handoff::{deserialize_control, serialize_control};
+use crate::array::handoff::{deserialize_control, noted, serialize_control};
 use crate::control::{Kind, Memory, Spec};
 use crate::error::{Error, Result};
 
@@ -117,19 +117,21 @@ impl<W: Words> Serialize for Carrier<W> {
 impl<'de, W: Words> Deserialize<'de> for Carrier<W> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
         let memory = deserialize_control(deserializer, W::KIND, W::tag())?;
-        Carrier::over(memory).map_err(serde::de::Error::custom)
+        Carrier::over(memory).map_err(|error| serde::de::Error::custom(noted(error.to_string())))
     }
 }
 
-/// An error if a body is smaller than `needed_bytes`.
-pub(super) fn check_body(memory: &Memory, needed_bytes: usize) -> Result<()> {
-    let (_, body_bytes) = memory.body();
-    if body_bytes >= needed_bytes {
-        return Ok(());
+/// An error unless a body has `bytes` bytes: what another build makes of the same name is refused.
+pub(super) fn check_body(memory: &Memory, bytes: usize) -> Result<()> {
+    match memory.body() {
+        (_, body_bytes) if body_bytes == bytes => Ok(()),
+        (_, body_bytes) => Err(spoilt(memory, format!("a body of {body_bytes} bytes"), bytes)),
     }
-    Err(Error::Layout {
-        place: "control memory".to_owned(),
-        found: format!("a body of {body_bytes} bytes"),
-        expected: format!("{needed_bytes} bytes at least"),
-    })
+}
+
+/// What is in a body is not what it should be.
+pub(super) fn spoilt(memory: &Memory, found: String, expected_bytes: usize) -> Error {
+    let place = memory.name().unwrap_or("control memory").to_owned();
+    let expected = format!("{} of {expected_bytes} bytes", memory.kind().with_article());
+    Error::Layout { place, found, expected }
 }

@@ -21,7 +21,7 @@
 
 use std::ptr::NonNull;
 
-use super::carrier::check_body;
+use super::carrier::{check_body, spoilt};
 use crate::atomics::{AtomicU32, AtomicU64, Ordering};
 use crate::control::Memory;
 use crate::error::{Error, Result};
@@ -122,10 +122,24 @@ impl Cells {
     }
 
     pub(super) fn attach(memory: &Memory) -> Result<Cells> {
-        // The least that has limits in it.
-        let least = Cells::over(memory, Limits { items_max: 1, item_bytes: 1 })?;
-        let number = |offset| least.u32_at(offset).load(Ordering::Relaxed) as usize;
-        let limits = Limits::new(number(MAX_OFFSET), number(BYTES_OFFSET))?;
+        let (body, body_bytes) = memory.body();
+        if body_bytes < ORDER_OFFSET {
+            return Err(spoilt(memory, format!("a body of {body_bytes} bytes"), ORDER_OFFSET));
+        }
+        let number = |offset: usize| {
+            // SAFETY: before the orders, so within the body, whose size was checked above.
+            let word = unsafe { body.add(offset) }.cast::<AtomicU32>();
+            // SAFETY: aligned, all offsets being multiples of four; an atomic to all.
+            unsafe { word.as_ref() }.load(Ordering::Relaxed) as usize
+        };
+        let (items_max, item_bytes) = (number(MAX_OFFSET), number(BYTES_OFFSET));
+        // Limits that cannot be are no argument of the caller's.
+        let limits = Limits::new(items_max, item_bytes)
+            .and_then(|limits| limits.body_bytes().map(|_| limits))
+            .map_err(|_| {
+                let found = format!("{items_max} items of {item_bytes} bytes");
+                spoilt(memory, found, body_bytes)
+            })?;
         Cells::over(memory, limits)
     }
 
@@ -174,12 +188,19 @@ impl Cells {
         let guard = self.lock.lock();
         // Acquire pairs with the Release in `commit`.
         let state = self.state().load(Ordering::Acquire);
-        let (which, len) = (usize::from(state & SECOND != 0), self.len());
-        if (state & LEN) as usize != len {
-            let found = format!("{} items of at most {len}", state & LEN);
-            return Err(Error::Corrupt { what: "the list", found });
+        let (items_max, items) = (self.limits.items_max(), state & LEN);
+        match usize::try_from(items) {
+            Ok(len) if len <= items_max => Ok(Open {
+                cells: self,
+                which: usize::from(state & SECOND != 0),
+                len,
+                _guard: guard,
+            }),
+            _ => {
+                let found = format!("{items} items of at most {items_max}");
+                Err(Error::Corrupt { what: "the list", found })
+            }
         }
-        Ok(Open { cells: self, which, len, _guard: guard })
     }
 }
 
