@@ -1,4 +1,12 @@
 //! Plain data behind a lock's words in a body.
+//!
+//! In memory without a name only handles reach the data, and each of them takes the lock beside
+//! it: so who holds the lock uses the data where it is. What has a name can be opened and written
+//! by any program of this user, and by this one through the name, whoever holds the lock. There
+//! the holder gets a copy of its own, made by relaxed atomics when the lock is taken; if it was
+//! changed, it is written back before the lock is given up. What another writes meanwhile can
+//! spoil the value, which is a `T` whatever its bytes are, but it is never seen through a
+//! reference.
 #![allow(unsafe_code)]
 
 use std::ptr::NonNull;
@@ -6,13 +14,18 @@ use std::ptr::NonNull;
 use bytemuck::Pod;
 
 use crate::control::Memory;
+use crate::region::racy;
 
 /// Alignment of bodies, which bounds that of data in them.
 const ALIGN_BYTES: usize = 128;
 
 /// Where the data of a body is. What may be done there is said by the lock beside it.
 #[derive(Debug)]
-pub(super) struct Data<T>(NonNull<T>);
+pub(super) struct Data<T> {
+    place: NonNull<T>,
+    /// Whether others than handles may write there.
+    is_named: bool,
+}
 
 impl<T> Clone for Data<T> {
     fn clone(&self) -> Data<T> {
@@ -40,7 +53,7 @@ impl<T: Pod> Data<T> {
         Self::offset(words_bytes).saturating_add(size_of::<T>())
     }
 
-    /// The data of a body that has at least [`end`](Data::end) bytes.
+    /// The data of a body that has [`end`](Data::end) bytes.
     ///
     /// # Safety
     ///
@@ -48,7 +61,8 @@ impl<T: Pod> Data<T> {
     pub(super) unsafe fn of(memory: &Memory, words_bytes: usize) -> Data<T> {
         let (body, _) = memory.body();
         // SAFETY: inside, by the contract; aligned, since bodies are to 128 bytes.
-        Data(unsafe { body.add(Self::offset(words_bytes)) }.cast())
+        let place = unsafe { body.add(Self::offset(words_bytes)) }.cast();
+        Data { place, is_named: memory.name().is_some() }
     }
 
     /// Writes the first value.
@@ -58,11 +72,87 @@ impl<T: Pod> Data<T> {
     /// - nobody else knows the memory yet.
     pub(super) unsafe fn init(self, value: T) {
         // SAFETY: inside and aligned, by `of`; unknown to others, by the contract.
-        unsafe { self.0.write(value) };
+        unsafe { self.place.write(value) };
+    }
+}
+
+/// The data as who holds the lock has it.
+pub(super) struct Lent<'a, T: Pod> {
+    data: Data<T>,
+    /// What stands for the data if it has a name.
+    copy: Option<Copied<'a, T>>,
+}
+
+/// A copy of data that others may write.
+struct Copied<'a, T: Pod> {
+    value: Box<T>,
+    data: Data<T>,
+    memory: &'a Memory,
+    is_changed: bool,
+}
+
+impl<'a, T: Pod> Lent<'a, T> {
+    /// Lends the data of `memory`.
+    ///
+    /// # Safety
+    ///
+    /// - `data` is that of `memory`;
+    /// - for as long as this exists, the lock beside the data is held: by nobody else, or, if
+    ///   [`get_mut`](Lent::get_mut) is never called, by nobody who writes;
+    /// - whoever uses the data through handles takes that lock.
+    #[inline]
+    pub(super) unsafe fn new(data: Data<T>, memory: &'a Memory) -> Lent<'a, T> {
+        let copy = data.is_named.then(|| Copied::of(data, memory));
+        Lent { data, copy }
+    }
+
+    /// Where the data is.
+    pub(super) fn data(&self) -> Data<T> {
+        self.data
     }
 
     #[inline]
-    pub(super) fn as_ptr(self) -> NonNull<T> {
-        self.0
+    pub(super) fn get(&self) -> &T {
+        match &self.copy {
+            Some(copy) => &copy.value,
+            // SAFETY: inside and aligned, by `Data::of`, in memory that the handle keeps. It has
+            // no name, so only users of the lock know it, and none writes, by `new`. Any bytes
+            // are a `T`.
+            None => unsafe { self.data.place.as_ref() },
+        }
+    }
+
+    #[inline]
+    pub(super) fn get_mut(&mut self) -> &mut T {
+        match &mut self.copy {
+            Some(copy) => {
+                copy.is_changed = true;
+                &mut copy.value
+            }
+            // SAFETY: as in `get`; and nobody else in this process has this.
+            None => unsafe { self.data.place.as_mut() },
+        }
+    }
+}
+
+impl<'a, T: Pod> Copied<'a, T> {
+    #[cold]
+    fn of(data: Data<T>, memory: &'a Memory) -> Copied<'a, T> {
+        let mut value = Box::new(T::zeroed());
+        // SAFETY: the place has a `T`'s bytes inside the body, by `Data::of`.
+        unsafe { racy::copy_out(data.place.as_ptr().cast(), bytemuck::bytes_of_mut(&mut *value)) };
+        Copied { value, data, memory, is_changed: false }
+    }
+}
+
+impl<T: Pod> Drop for Copied<'_, T> {
+    fn drop(&mut self) {
+        // In a child that was forked meanwhile the value is the child's, and the place is not.
+        if self.is_changed && self.memory.check().is_ok() {
+            // SAFETY: as in `of`.
+            unsafe {
+                racy::copy_in(self.data.place.as_ptr().cast(), bytemuck::bytes_of(&*self.value));
+            }
+        }
     }
 }

@@ -9,7 +9,7 @@ use bytemuck::Pod;
 use serde::{Deserialize, Serialize};
 
 use super::carrier::{Carrier, Words, check_body};
-use super::data::Data;
+use super::data::{Data, Lent};
 use super::guard::{GiveUp, LockError, Right, Torn};
 use crate::array::handoff::type_tag;
 use crate::control::{Kind, Memory};
@@ -189,6 +189,12 @@ impl<T: Pod> Lock<T> {
     /// removes the name, unless it was [kept](Lock::keep). If one dies that holds the lock, the
     /// next is told so, as anywhere else: a waiter looks every 50 ms whether the holder lives.
     ///
+    /// Whoever knows the name can write to the memory past the lock. So a guard is a copy of the
+    /// value, made when the lock is taken; if it was borrowed mutably, it is written back when the
+    /// guard is dropped or waits for a condition. A holder that is killed before that has changed
+    /// nothing, and what a guard that is [forgotten](std::mem::forget) has changed is lost. See
+    /// [the module](super#names) for what a hostile program can do.
+    ///
     /// # Errors
     ///
     /// [`Error::BadName`]; [`Error::NameTaken`], unless it was left by programs that died;
@@ -265,8 +271,9 @@ impl<T: Pod> Lock<T> {
 /// the next that the value may be half written.
 #[must_use = "the lock is given up at once if the guard is not kept"]
 pub struct LockGuard<'a, T: Pod> {
+    // Dropped in this order: what was changed is in its place before another gets the lock.
+    lent: Lent<'a, T>,
     right: Right<'a, sync::LockGuard<'a>>,
-    data: Data<T>,
 }
 
 // SAFETY: it is a `&mut T`, and a lock that any thread may unlock.
@@ -279,7 +286,11 @@ impl<'a, T: Pod> LockGuard<'a, T> {
     #[inline]
     fn told(guard: sync::LockGuard<'a>, data: Data<T>, memory: &'a Memory) -> Locked<Self> {
         let is_torn = guard.recovered();
-        let guard = LockGuard { right: Right::new(guard, memory), data };
+        let right = Right::new(guard, memory);
+        // SAFETY: the data is that of the lock beside it, in `memory`; `right`, which is dropped
+        // after it, holds that lock, and every handle's user of the data takes it.
+        let lent = unsafe { Lent::new(data, memory) };
+        let guard = LockGuard { lent, right };
         if is_torn { Err(LockError::OwnerDied(Torn::new(guard))) } else { Ok(guard) }
     }
 
@@ -288,7 +299,10 @@ impl<'a, T: Pod> LockGuard<'a, T> {
         self,
         wait: impl FnOnce(sync::LockGuard<'a>) -> (sync::LockGuard<'a>, R),
     ) -> (Locked<LockGuard<'a, T>>, Option<R>) {
-        let LockGuard { right, data } = self;
+        let LockGuard { lent, right } = self;
+        let data = lent.data();
+        // Written back, if it was a copy.
+        drop(lent);
         let Some((guard, memory)) = right.into_guard() else {
             let cause = "its guard was dropped already".to_owned();
             return (Err(Error::Broken { what: "the lock", cause }.into()), None);
@@ -309,17 +323,14 @@ impl<T: Pod> Deref for LockGuard<'_, T> {
 
     #[inline]
     fn deref(&self) -> &T {
-        // SAFETY: inside and aligned, by `Data::of`, in memory that the handle keeps; the lock,
-        // which every user of the data takes, excludes all writers; any bytes are a `T`.
-        unsafe { self.data.as_ptr().as_ref() }
+        self.lent.get()
     }
 }
 
 impl<T: Pod> DerefMut for LockGuard<'_, T> {
     #[inline]
     fn deref_mut(&mut self) -> &mut T {
-        // SAFETY: as for `deref`, and nobody else in this process has this guard.
-        unsafe { self.data.as_ptr().as_mut() }
+        self.lent.get_mut()
     }
 }
 

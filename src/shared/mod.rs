@@ -26,6 +26,20 @@
 //! its parent's is inert: operations are [`Error::Closed`](crate::Error::Closed), and dropping
 //! guards changes nothing.
 //!
+//! # Names
+//!
+//! Each primitive can be made under a name in `/dev/shm`, and then be opened, and written over, by
+//! any program of this user. No bytes that one writes there make a safe call do what it must not:
+//! all words are atomics, checked when they are read; values are copied out and in, and any bytes
+//! are a [`Pod`](bytemuck::Pod) value; items of a list are decoded. What was written over is an
+//! error, or a wrong value. (A program that shortens the file ends those that use it by SIGBUS.)
+//!
+//! Such a program can also keep others waiting: by taking a lock or a permit and not giving it
+//! back, or by writing into it that a living process has it. A wait without a bound then has no
+//! end. So in doubt take locks and permits, wait for events and come to barriers with a timeout;
+//! [`Once::call`], a [`Value`] of more than eight bytes, a [`SharedList`], and a [`Condvar`] on
+//! its way back to its lock wait for a lock without a bound.
+//!
 //! # Examples
 //!
 //! Two tasks count together, in two processes:

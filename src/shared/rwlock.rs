@@ -9,7 +9,7 @@ use bytemuck::Pod;
 use serde::{Deserialize, Serialize};
 
 use super::carrier::{Carrier, Words, check_body};
-use super::data::Data;
+use super::data::{Data, Lent};
 use super::guard::{GiveUp, Held, LockError, Right, Torn};
 use crate::array::handoff::type_tag;
 use crate::control::{Kind, Memory};
@@ -176,7 +176,11 @@ impl<T: Pod> RwLock<T> {
         words: &RwLockWords<T>,
     ) -> Locked<ReadGuard<'a, T>> {
         let is_torn = guard.recovered();
-        let guard = ReadGuard { _share: Held::new(guard, self.0.memory()), data: words.data };
+        let memory = self.0.memory();
+        // SAFETY: the data is that of the lock beside it, in this memory; the share, which is
+        // dropped after it, keeps writers out, and every handle's user of the data takes the lock.
+        let lent = unsafe { Lent::new(words.data, memory) };
+        let guard = ReadGuard { lent, _share: Held::new(guard, memory) };
         if is_torn { Err(LockError::OwnerDied(Torn::new(guard))) } else { Ok(guard) }
     }
 
@@ -221,7 +225,11 @@ impl<T: Pod> RwLock<T> {
         words: &RwLockWords<T>,
     ) -> Locked<WriteGuard<'a, T>> {
         let is_torn = guard.recovered();
-        let guard = WriteGuard { right: Right::new(guard, self.0.memory()), data: words.data };
+        let right = Right::new(guard, self.0.memory());
+        // SAFETY: the data is that of the lock beside it, in this memory; `right`, which is
+        // dropped after it, holds that lock, and every handle's user of the data takes it.
+        let lent = unsafe { Lent::new(words.data, self.0.memory()) };
+        let guard = WriteGuard { lent, right };
         if is_torn { Err(LockError::OwnerDied(Torn::new(guard))) } else { Ok(guard) }
     }
 }
@@ -229,7 +237,7 @@ impl<T: Pod> RwLock<T> {
 /// With a name, for programs that share nothing else.
 impl<T: Pod> RwLock<T> {
     /// Makes a lock that guards `value` under a name, as [`Lock::create`](super::Lock::create)
-    /// does.
+    /// does: its guards, too, are copies of the value.
     ///
     /// # Errors
     ///
@@ -286,8 +294,9 @@ impl<T: Pod> RwLock<T> {
 /// A share of the lock, and the value that it guards. Dropping it gives the share back.
 #[must_use = "the lock is given up at once if the guard is not kept"]
 pub struct ReadGuard<'a, T: Pod> {
+    // Dropped in this order: the share lasts as long as the data is lent.
+    lent: Lent<'a, T>,
     _share: Held<'a, sync::ReadGuard<'a>>,
-    data: Data<T>,
 }
 
 // SAFETY: it is a `&T`, and a share that any thread may give back.
@@ -305,9 +314,7 @@ impl<T: Pod> Deref for ReadGuard<'_, T> {
 
     #[inline]
     fn deref(&self) -> &T {
-        // SAFETY: inside and aligned, by `Data::of`, in memory that the handle keeps; the share,
-        // which every user of the data takes, excludes all writers; any bytes are a `T`.
-        unsafe { self.data.as_ptr().as_ref() }
+        self.lent.get()
     }
 }
 
@@ -321,8 +328,9 @@ impl<T: Pod + fmt::Debug> fmt::Debug for ReadGuard<'_, T> {
 /// tells all who come that the value may be half written.
 #[must_use = "the lock is given up at once if the guard is not kept"]
 pub struct WriteGuard<'a, T: Pod> {
+    // Dropped in this order: what was changed is in its place before others get the lock.
+    lent: Lent<'a, T>,
     right: Right<'a, sync::WriteGuard<'a>>,
-    data: Data<T>,
 }
 
 // SAFETY: it is a `&mut T`, and a lock that any thread may unlock.
@@ -341,17 +349,14 @@ impl<T: Pod> Deref for WriteGuard<'_, T> {
 
     #[inline]
     fn deref(&self) -> &T {
-        // SAFETY: inside and aligned, by `Data::of`, in memory that the handle keeps; the lock,
-        // which every user of the data takes, excludes all others; any bytes are a `T`.
-        unsafe { self.data.as_ptr().as_ref() }
+        self.lent.get()
     }
 }
 
 impl<T: Pod> DerefMut for WriteGuard<'_, T> {
     #[inline]
     fn deref_mut(&mut self) -> &mut T {
-        // SAFETY: as for `deref`, and nobody else in this process has this guard.
-        unsafe { self.data.as_ptr().as_mut() }
+        self.lent.get_mut()
     }
 }
 

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::process::{Child, ChildStdout, Command, Stdio};
 
 use crate::common::skipped;
-use crate::{arrays, faults, locks, mutator, queues};
+use crate::{arrays, faults, hostile, locks, mutator, queues};
 
 /// Which part a child process plays, and its arguments.
 const PART: &str = "BRIGADE_TEST_PART";
@@ -151,6 +151,7 @@ fn a_child_plays_its_part() {
     let is_known = arrays::part(&words)
         || mutator::part(&words)
         || faults::part(&words)
+        || hostile::part(&words)
         || locks::part(&words)
         || queues::part(&words);
     assert!(is_known, "no such part: {part}");
