@@ -104,6 +104,7 @@ impl Header {
         if magic != MAGIC {
             return Err(layout(format!("magic {magic:#018x}"), format!("{MAGIC:#018x}")));
         }
+        // Relaxed, all that follow: written before the magic number, or by somebody hostile.
         let version = self.version.load(Ordering::Relaxed);
         if version != VERSION {
             return Err(layout(format!("version {version}"), format!("version {VERSION}")));

@@ -5,6 +5,7 @@ use std::os::fd::BorrowedFd;
 use std::time::Duration;
 
 use super::*;
+use crate::atomics::{AtomicU64, Ordering};
 use crate::error::{Error, Result};
 use crate::region::arena::Arena;
 use crate::region::windows::Windows;
@@ -75,6 +76,45 @@ fn another_kind_or_type_is_refused_and_so_are_other_bytes() {
     assert!(Memory::open(outside, Kind::Lock, 7).is_err());
     let short = Backing::Lent { windows: windows(), offset, len_bytes: 32 };
     assert!(Memory::open(short, Kind::Lock, 7).is_err());
+}
+
+#[test]
+fn a_header_that_does_not_add_up_is_refused() {
+    let (_lock, memory) = create();
+    let (body, body_bytes) = memory.body();
+    let offset = body.addr().get() - memory.start().addr().get();
+    let (total, (_, _, len_bytes)) = (offset + body_bytes, memory.address());
+    let cases = [
+        (offset, 0, total),
+        (offset, body_bytes, total + 1),
+        (offset, len_bytes - offset + 1, len_bytes + 1),
+        (offset, usize::MAX - offset + 1, 0),
+        // As long as it should be, but not aligned, or over header or table.
+        (offset + 8, body_bytes - 8, total),
+        (offset + 64, body_bytes - 64, total),
+        (0, total, total),
+        (128, total - 128, total),
+        (offset - 128, total - offset + 128, total),
+    ];
+    for (offset, body_bytes, total) in cases {
+        let before = [total, offset, body_bytes].map(|word| word as u64);
+        let words = [3, 4, 5].map(|word| header_word(&memory, word));
+        let whole = words.map(|word| word.load(Ordering::Relaxed));
+        words.iter().zip(before).for_each(|(word, value)| word.store(value, Ordering::Relaxed));
+        let refused = open(&memory, Kind::Lock, 7);
+        assert!(matches!(refused, Err(Error::Layout { .. })), "{before:?}: {refused:?}");
+        words.iter().zip(whole).for_each(|(word, value)| word.store(value, Ordering::Relaxed));
+    }
+    open(&memory, Kind::Lock, 7).unwrap();
+}
+
+/// A word of the header or of the table behind it.
+fn header_word(memory: &Memory, index: usize) -> &AtomicU64 {
+    assert!(index < 16, "within header and table");
+    // SAFETY: inside, as asserted.
+    let place = unsafe { memory.start().cast::<AtomicU64>().add(index) };
+    // SAFETY: aligned, an atomic to all, and kept by the memory.
+    unsafe { place.as_ref() }
 }
 
 #[test]
@@ -232,6 +272,29 @@ mod named {
     }
 
     #[test]
+    fn what_was_looked_at_is_removed_only_while_it_has_the_name() {
+        let name = unique("looked-at");
+        let (_lock, memory) = Memory::create_named(&name, &SPEC, make).unwrap();
+        let info = RegionInfo::of(&name).unwrap();
+        memory.unlink().unwrap();
+        let (_other_lock, other) = Memory::create_named(&name, &SPEC, make).unwrap();
+        assert!(matches!(info.remove(), Err(Error::NotFound { .. })));
+        assert!(file(&name).metadata().is_ok(), "it is another's by now");
+        drop(other);
+    }
+
+    #[test]
+    fn regions_are_listed_by_name() {
+        let names = ["c", "a", "b"].map(unique);
+        let made = names.each_ref().map(|name| Memory::create_named(name, &SPEC, make).unwrap());
+        let listed = regions().unwrap();
+        let ours = |region: &&RegionInfo| names.iter().any(|name| region.name() == name);
+        let listed: Vec<&str> = listed.iter().filter(ours).map(RegionInfo::name).collect();
+        assert_eq!(listed, [&names[1], &names[2], &names[0]]);
+        drop(made);
+    }
+
+    #[test]
     fn a_nameless_memory_has_no_name_to_remove() {
         let (_lock, memory) = create();
         assert_eq!(memory.name(), None);
@@ -245,7 +308,6 @@ mod named {
 
 mod hostile {
     use super::*;
-    use crate::atomics::{AtomicU64, Ordering};
     use proptest::prelude::*;
 
     proptest! {
@@ -256,12 +318,8 @@ mod hostile {
             let (lock, memory) = create();
             let (body, _) = memory.body();
             let (_, _, len_bytes) = memory.address();
-            let start = memory.start();
             for (word, value, shift) in changes {
-                // SAFETY: within header and table, all atomics.
-                let place = unsafe { start.cast::<AtomicU64>().add(word) };
-                // SAFETY: as above.
-                unsafe { place.as_ref() }.store(value >> shift, Ordering::Relaxed);
+                header_word(&memory, word).store(value >> shift, Ordering::Relaxed);
             }
             if let Ok(other) = open(&memory, Kind::Lock, 7) {
                 let (theirs, body_bytes) = other.body();

@@ -130,6 +130,7 @@ impl Cells {
             // SAFETY: before the orders, so within the body, whose size was checked above.
             let word = unsafe { body.add(offset) }.cast::<AtomicU32>();
             // SAFETY: aligned, all offsets being multiples of four; an atomic to all.
+            // Relaxed: published with the memory, and frozen.
             unsafe { word.as_ref() }.load(Ordering::Relaxed) as usize
         };
         let (items_max, item_bytes) = (number(MAX_OFFSET), number(BYTES_OFFSET));

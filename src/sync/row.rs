@@ -158,6 +158,7 @@ impl Row {
         let shared = unsafe { header.as_ref() };
         // Acquire pairs with the Release in `create`.
         let magic = shared.magic.load(Ordering::Acquire);
+        // Relaxed: written before the magic number.
         let count = shared.count.load(Ordering::Relaxed);
         if magic != u64::from_le_bytes(kind.magic)
             || !(1 + kind.extra..=SLOTS_MAX).contains(&count)

@@ -365,6 +365,17 @@ mod tests {
     }
 
     #[test]
+    fn any_thread_finds_every_share_that_is_free() {
+        with_lock(4, |_, lock| {
+            // Threads begin their search at places of their own.
+            for _ in 0..4 {
+                let held = || std::iter::from_fn(|| lock.try_read()).collect::<Vec<_>>().len();
+                std::thread::scope(|scope| assert_eq!(scope.spawn(held).join().unwrap(), 4));
+            }
+        });
+    }
+
+    #[test]
     fn a_writer_that_waits_keeps_new_readers_out() {
         with_lock(4, |_, lock| {
             let reader = lock.read();

@@ -71,6 +71,7 @@ impl Slots {
         is_free: impl Fn(u32) -> bool,
     ) -> Option<(usize, u32)> {
         (0..self.count()).find_map(|index| {
+            // Relaxed: a guess, which `change` tests.
             let seen = self.words()[index].load(Ordering::Relaxed);
             let is_ours = is_free(seen) && self.change(index, seen, token.bits());
             is_ours.then_some((index, seen))
@@ -141,6 +142,7 @@ impl Slots {
 
     /// Whether an owner died while it held a slot.
     pub(super) fn has_dead(&self) -> bool {
+        // Relaxed: of the dead nothing is learned but that they are.
         self.words().iter().any(|word| word.load(Ordering::Relaxed) & OWNER_DIED != 0)
     }
 

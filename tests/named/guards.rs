@@ -1,6 +1,7 @@
 //! What a guard of a named lock shows, and to whom.
 
-use brigade::shared::{Condvar, Lock, LockError, RwLock};
+use brigade::shared::{Condvar, Lock, LockError, Once, ReentrantLock, RwLock, SharedList, Value};
+use brigade::{Error, LockState, RegionInfo};
 use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::{ForkResult, fork};
 
@@ -129,4 +130,60 @@ fn what_a_forked_child_changes_in_its_copy_of_a_guard_stays_with_it() {
         drop(guard);
         assert_eq!(*lock.lock().unwrap(), [1; 2]);
     });
+}
+
+#[test]
+fn a_forked_child_that_opens_a_name_takes_part_as_a_process_of_its_own() {
+    // No other test of this process may see descriptors come and go.
+    let _check = LeakCheck::new();
+    alone(|| {
+        let name = unique("own");
+        let lock = Lock::create(&name, [1u64; 2]).unwrap();
+        let guard = lock.lock().unwrap();
+        let open = || {
+            let theirs = Lock::<[u64; 2]>::open(&name)?;
+            let is_refused = theirs.try_lock()?.is_none();
+            let participants = RegionInfo::of(&name)?.participants().len();
+            Ok::<_, Error>(is_refused && participants == 2)
+        };
+        // SAFETY: this process has no other thread that could hold a lock now, and the child ends
+        // by `_exit`.
+        match unsafe { fork() }.unwrap() {
+            ForkResult::Child => {
+                let code = i32::from(!matches!(open(), Ok(true)));
+                // SAFETY: ends the child.
+                unsafe { libc::_exit(code) }
+            }
+            ForkResult::Parent { child } => {
+                assert_eq!(waitpid(child, None), Ok(WaitStatus::Exited(child, 0)));
+            }
+        }
+        drop(guard);
+        assert_eq!(*lock.lock().unwrap(), [1; 2]);
+    });
+}
+
+#[test]
+fn the_locks_inside_of_a_value_a_list_and_a_once_are_known_while_they_are_held() {
+    let _check = LeakCheck::new();
+    let name = unique("inside");
+    let check = || {
+        let held = LockState::Held { pid: std::process::id() };
+        assert_eq!(RegionInfo::of(&name).unwrap().locks(), [held]);
+    };
+    let value = Value::create(&name, [0u64; 2]).unwrap();
+    value.update(|old| (check(), old).1).unwrap();
+    drop(value);
+    let list = SharedList::create(&name, 2, 10).unwrap();
+    list.push(&5u64).unwrap();
+    list.update(0, |old| (check(), old).1).unwrap();
+    drop(list);
+    let once = Once::create(&name).unwrap();
+    once.call(|_| check()).unwrap();
+    drop(once);
+    let lock = ReentrantLock::create(&name).unwrap();
+    let guard = lock.lock().unwrap();
+    check();
+    drop(guard);
+    assert_eq!(RegionInfo::of(&name).unwrap().locks(), []);
 }

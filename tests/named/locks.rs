@@ -208,6 +208,22 @@ fn every_primitive_is_made_opened_and_known_by_its_name() {
 }
 
 #[test]
+fn a_named_event_resets_itself_if_it_was_made_to() {
+    let _check = LeakCheck::new();
+    let name = unique("auto");
+    let make: [fn(&str, Reset) -> brigade::Result<Event>; 2] =
+        [Event::create, Event::create_or_open];
+    for make in make {
+        for reset in [Reset::Auto, Reset::Manual] {
+            let event = make(&name, reset).unwrap();
+            event.set().unwrap();
+            assert!(event.try_wait().unwrap());
+            assert_eq!(event.try_wait().unwrap(), reset == Reset::Manual);
+        }
+    }
+}
+
+#[test]
 fn a_primitive_is_not_taken_for_another_or_for_one_of_another_type() {
     let _check = LeakCheck::new();
     let name = unique("other");

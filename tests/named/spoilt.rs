@@ -135,6 +135,45 @@ fn numbers_of_slots_and_limits_that_cannot_be_are_a_layout_error() {
 }
 
 #[test]
+fn a_list_that_was_written_over_is_corrupt_and_no_longer_than_it_can_be() {
+    let _check = LeakCheck::new();
+    let name = unique("list");
+    let list = SharedList::<String>::create(&name, 4, 64).unwrap();
+    list.extend(&["one".to_owned(), "two".to_owned()]).unwrap();
+    let bytes = Bytes::of(&name);
+    let body = bytes.body().0;
+    // The state, the order that counts, the length of what is in the first cell.
+    let words = [(64, 5), (64, u64::MAX), (128, 5), (128, 1 << 31), (256, 65), (256, u64::MAX)];
+    for (at, word) in words {
+        let before = bytes.word(body + at);
+        bytes.set(body + at, word);
+        assert!(list.len() <= 4, "{}", list.len());
+        let outcomes = [list.to_vec().map(drop), list.get(0).map(drop), list.update(0, |old| old)];
+        assert!(outcomes.iter().all(|outcome| matches!(outcome, Err(Error::Corrupt { .. }))));
+        bytes.set(body + at, before);
+    }
+    assert_eq!(list.to_vec().unwrap(), ["one", "two"]);
+}
+
+#[test]
+fn a_value_whose_index_was_written_over_is_one_of_its_copies() {
+    let _check = LeakCheck::new();
+    let name = unique("index");
+    let value = Value::create(&name, [1u64; 2]).unwrap();
+    value.set([2; 2]).unwrap();
+    let bytes = Bytes::of(&name);
+    let body = bytes.body().0;
+    let both = [[1; 2], [2; 2]];
+    for index in [0, 1, 2, 7, u32::MAX] {
+        // The lock is free, the index is behind it.
+        bytes.set(body, u64::from(index) << 32);
+        assert!(both.contains(&value.get().unwrap()), "{index}");
+    }
+    value.set([3; 2]).unwrap();
+    assert_eq!(value.get().unwrap(), [3; 2]);
+}
+
+#[test]
 fn a_task_whose_lock_has_lost_its_name_says_which() {
     // No other test of this process may see descriptors come and go.
     let _check = LeakCheck::new();

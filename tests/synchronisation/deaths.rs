@@ -10,7 +10,7 @@ use brigade::shared::{
 use brigade::{Error, Handle, Process};
 use nix::sys::signal::Signal;
 
-use crate::common::alone::{alone, workers};
+use crate::common::alone::{alone, progress, workers};
 use crate::common::processes::{send, wait_for};
 use crate::common::tasks::{death, forever, raise, with};
 
@@ -261,6 +261,7 @@ fn a_value_and_a_list_are_whole_whenever_who_changes_them_is_killed() {
         let value = Value::new([0; 3]).unwrap();
         let list = SharedList::new(8, 10).unwrap();
         for _ in 0..30 {
+            progress();
             let begun = Event::new().unwrap();
             let arguments = (value.clone(), list.clone(), begun.clone());
             let task = pool.submit(change_for_ever, arguments).unwrap();

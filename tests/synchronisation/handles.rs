@@ -4,7 +4,8 @@
 use std::sync::OnceLock;
 
 use brigade::shared::{
-    Barrier, BoundedSemaphore, Condvar, Event, Lock, RwLock, Semaphore, SharedList, Value,
+    Barrier, BoundedSemaphore, Condvar, Event, Lock, LockError, RwLock, Semaphore, SharedList,
+    Value,
 };
 use brigade::{Error, Pool, Start};
 use nix::sys::wait::{WaitStatus, waitpid};
@@ -237,6 +238,65 @@ fn arguments_out_of_range_are_refused() {
         is_refused(SharedList::<u8>::new(usize::MAX, 1).err());
         is_refused(SharedList::<u8>::new(1, usize::MAX).err());
         assert_eq!(Semaphore::new(16_383).unwrap().available(), 16_383);
+        let twice = Semaphore::new(600).unwrap();
+        (0..600).for_each(|_| twice.release().unwrap());
+        is_refused(twice.release().err());
+    });
+}
+
+/// Takes a lock while it is dropped.
+struct Late<'a>(&'a Lock<u32>);
+
+impl Drop for Late<'_> {
+    fn drop(&mut self) {
+        *self.0.lock().unwrap() += 1;
+    }
+}
+
+#[test]
+fn a_guard_that_is_taken_in_a_panic_and_dropped_in_it_leaves_no_news() {
+    alone(|| {
+        let lock = Lock::new(0).unwrap();
+        let panics = || {
+            let _late = Late(&lock);
+            panic!("on purpose");
+        };
+        assert!(std::thread::scope(|scope| scope.spawn(panics).join()).is_err());
+        assert_eq!(*lock.lock().unwrap(), 1);
+    });
+}
+
+#[test]
+fn guards_are_inert_in_a_child_that_somebody_forks() {
+    alone(|| {
+        let (lock, semaphore) = (Lock::new(0).unwrap(), BoundedSemaphore::new(1).unwrap());
+        let barrier = Barrier::new(2).unwrap();
+        std::thread::scope(|scope| {
+            let panics = || {
+                let _guard = lock.lock().unwrap();
+                panic!("on purpose");
+            };
+            assert!(scope.spawn(panics).join().is_err());
+        });
+        let Err(LockError::OwnerDied(torn)) = lock.lock() else { panic!("not told") };
+        let (permit, mut member) = (semaphore.acquire().unwrap(), barrier.join().unwrap());
+        // SAFETY: the child makes no call but those under test, and ends by `_exit`.
+        match unsafe { fork() }.unwrap() {
+            ForkResult::Child => {
+                let is_closed = matches!(member.wait(), Err(Error::Closed { .. }));
+                drop(member);
+                drop(torn);
+                permit.forget();
+                // SAFETY: ends the child.
+                unsafe { libc::_exit(i32::from(!is_closed)) }
+            }
+            ForkResult::Parent { child } => {
+                assert_eq!(waitpid(child, None), Ok(WaitStatus::Exited(child, 0)));
+            }
+        }
+        assert!(lock.is_locked() && semaphore.try_acquire().unwrap().is_none());
+        drop((torn.into_guard(), permit, member));
+        assert_eq!((*lock.lock().unwrap(), semaphore.available()), (0, 1));
     });
 }
 
