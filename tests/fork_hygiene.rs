@@ -12,11 +12,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use brigade::{Error, Pool};
-use common::alone::{alone, own_processes};
+use brigade::{Error, Pool, Process};
+use common::alone::{alone, own_processes, progress};
+use common::forks::in_a_fork;
 use common::processes::wait_for;
-use nix::sys::wait::{WaitStatus, waitpid};
-use nix::unistd::{ForkResult, fork};
 
 fn two() -> Pool {
     Pool::builder().workers(2).build().unwrap()
@@ -169,22 +168,6 @@ fn closed_standard_descriptors_do_not_matter() {
     });
 }
 
-/// Runs `child` in a fork of this process; it must return.
-fn in_a_fork(child: impl FnOnce()) {
-    // SAFETY: the child of a process with several threads calls what may allocate; glibc's
-    // allocator allows that, and what else it calls is what is tested.
-    match unsafe { fork() }.unwrap() {
-        ForkResult::Child => {
-            let done = std::panic::catch_unwind(std::panic::AssertUnwindSafe(child)).is_ok();
-            // SAFETY: `_exit` takes any number and does not return.
-            unsafe { libc::_exit(if done { 0 } else { 1 }) }
-        }
-        ForkResult::Parent { child } => {
-            assert_eq!(waitpid(child, None).unwrap(), WaitStatus::Exited(child, 0));
-        }
-    }
-}
-
 // They looked at memory that the child has not mapped, and killed the host's workers.
 #[test]
 fn pool_and_handles_are_inert_in_a_child_that_the_host_forks() {
@@ -261,6 +244,37 @@ fn a_child_that_the_host_forks_has_pools_of_its_own() {
             own.shutdown().unwrap();
         });
         assert_eq!(pool.submit(|n: u8| n, 9).unwrap().join().unwrap(), 9);
+    });
+}
+
+// It waited for locks that threads of its parent held, the standard library's among them.
+#[test]
+fn a_child_that_is_forked_while_threads_start_pools_has_pools_of_its_own() {
+    alone(|| {
+        static OVER: AtomicBool = AtomicBool::new(false);
+        let until_over = |work: fn()| {
+            while !OVER.load(Ordering::Relaxed) {
+                work();
+            }
+        };
+        thread::scope(|scope| {
+            scope.spawn(|| until_over(|| drop(two())));
+            scope.spawn(|| until_over(|| drop(brigade::SharedArray::<u8>::zeroed(10).unwrap())));
+            scope.spawn(|| until_over(|| thread::spawn(|| ()).join().unwrap()));
+            scope.spawn(|| {
+                until_over(|| {
+                    Process::spawn(|n: u8| n, 1).unwrap().join().unwrap();
+                });
+            });
+            for _ in 0..100 {
+                in_a_fork(|| {
+                    assert_eq!(two().submit(|n: u8| n, 9).unwrap().join().unwrap(), 9);
+                    assert_eq!(Process::spawn(|n: u8| n, 8).unwrap().join().unwrap(), 8);
+                });
+                progress();
+            }
+            OVER.store(true, Ordering::Relaxed);
+        });
     });
 }
 

@@ -44,6 +44,7 @@ fn main() {
     whoever_is_killed_at_any_call_leaves_nothing(&calls, &mut random);
     interrupted_calls_are_made_again(&calls, &mut random);
     calls_that_fail_are_errors_that_say_so(&calls, &mut random);
+    a_process_that_is_stopped_before_it_executes_its_program_is_told_to_go_on();
     println!("test result: ok");
 }
 
@@ -225,6 +226,16 @@ fn calls_that_fail_are_errors_that_say_so(calls: &BTreeMap<String, usize>, rando
         }
     }
     println!("test calls_that_fail_are_errors_that_say_so ... ok {outcomes:?}");
+}
+
+/// The fork server is the only one that duplicates a descriptor before it executes its program,
+/// in memory that the host shares. The thread that had made it waited for somebody's SIGCONT.
+fn a_process_that_is_stopped_before_it_executes_its_program_is_told_to_go_on() {
+    let said = Run::start(&["-o", "/dev/null", "-e", "inject=dup2:signal=SIGSTOP:when=1"]).end();
+    assert_eq!(said.as_deref(), Some("ok"));
+    println!(
+        "test a_process_that_is_stopped_before_it_executes_its_program_is_told_to_go_on ... ok"
+    );
 }
 
 /// xorshift64*: enough to choose by.

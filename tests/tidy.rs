@@ -269,6 +269,33 @@ fn every_unsafe_site_says_why_it_is_sound() {
 }
 
 #[test]
+fn no_static_is_a_lock_that_a_forked_child_could_wait_for() {
+    const WAITS: [&str; 5] = ["Mutex", "RwLock", "Condvar", "OnceLock", "LazyLock"];
+    // Filled in children alone, which have one thread then; and no part of a start.
+    const ALLOWED: [&str; 5] = [
+        "src/kernel/",
+        "src/spawn/child.rs",
+        "src/pool/worker.rs",
+        "src/pool/hostile.rs",
+        "src/bin/",
+    ];
+    let mut found = Vec::new();
+    for source in sources(&["src"]) {
+        if ALLOWED.iter().any(|start| source.path.starts_with(start)) {
+            continue;
+        }
+        for (line, text) in (1..).zip(source.code.lines()) {
+            let kind = text.trim_start().trim_start_matches("pub(super) ").strip_prefix("static ");
+            let kind = kind.and_then(|rest| rest.split_once(": ")).map_or("", |(_, kind)| kind);
+            if WAITS.iter().any(|lock| kind.starts_with(lock)) {
+                found.push(format!("{}:{line}: {}", source.path, text.trim()));
+            }
+        }
+    }
+    assert_none(found, "a lock in a static is in a `PerProcess` (src/sys/per_process.rs):");
+}
+
+#[test]
 fn files_with_unsafe_code_are_listed_and_no_others() {
     let sources = sources(&["src"]);
     let is_unsafe = |source: &Source| tokens(&source.code).iter().any(|t| t.text == "unsafe");

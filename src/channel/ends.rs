@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 use crate::atomics::{AtomicU32, Ordering};
 use crate::error::{Error, Result};
 use crate::sync::{Holder, Owner, OwnerTable, Slots, Token};
+use crate::sys::per_process::PerProcess;
 
 /// Processes, and handles on their way, that can hold one end at once.
 const HOLDERS: usize = 64;
@@ -71,11 +72,11 @@ impl Transit {
 
 /// The latest serial number of this process. Its lock is held from a claim to its number, and from
 /// a look at a number to what follows from it.
-static LATEST: Mutex<u32> = Mutex::new(0);
+static LATEST: PerProcess<Mutex<u32>> = PerProcess::new(Mutex::default);
 
 fn latest() -> MutexGuard<'static, u32> {
     // A number on its own, whole at any time.
-    LATEST.lock().unwrap_or_else(PoisonError::into_inner)
+    LATEST.get().lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The words as one process sees them.

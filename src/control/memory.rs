@@ -14,6 +14,7 @@ use crate::region::named::NamedRegion;
 use crate::region::npy;
 use crate::region::windows::Windows;
 use crate::sync::{Owner, OwnerTable, Watch};
+use crate::sys::per_process::PerProcess;
 use crate::sys::{limits, process};
 
 /// What to make.
@@ -133,11 +134,13 @@ unsafe impl Sync for Inner {}
 
 /// Memories that this process has handles of, by arena and offset: what arrives twice is attached
 /// once, under one owner.
-static ATTACHED: Mutex<BTreeMap<(u64, u64), Weak<Inner>>> = Mutex::new(BTreeMap::new());
+static ATTACHED: PerProcess<Mutex<Attached>> = PerProcess::new(Mutex::default);
 
-fn attached() -> MutexGuard<'static, BTreeMap<(u64, u64), Weak<Inner>>> {
+type Attached = BTreeMap<(u64, u64), Weak<Inner>>;
+
+fn attached() -> MutexGuard<'static, Attached> {
     // Every change of the map is one call: a panic cannot leave it half made.
-    ATTACHED.lock().unwrap_or_else(PoisonError::into_inner)
+    ATTACHED.get().lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Memory {
@@ -247,8 +250,7 @@ impl Memory {
         let (id, offset, _) = backing.address();
         let mut attached = attached();
         let known = attached.get(&(id, offset)).and_then(Weak::upgrade).map(Memory);
-        // A forked child has the list of its parent, whose handles are none of its own.
-        if let Some(memory) = known.filter(|memory| memory.check().is_ok()) {
+        if let Some(memory) = known {
             // Dropped after the list is free again: the last handle takes itself off it.
             drop(attached);
             expect((memory.0.kind, memory.0.tag), (kind, tag))?;
@@ -375,7 +377,7 @@ fn layout(found: String, expected: String) -> Error {
 
 impl Drop for Inner {
     fn drop(&mut self) {
-        // In a forked child the list may be locked for ever, and nothing of this is its business.
+        // In a forked child nothing of this is its business.
         if self.pid != process::pid() {
             return;
         }

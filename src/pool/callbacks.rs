@@ -12,6 +12,7 @@ use std::thread;
 use crate::error::{Error, Result};
 use crate::pool::core::Core;
 use crate::process::panic;
+use crate::sys::per_process::PerProcess;
 use crate::sys::process;
 
 /// Code of the user that is run once.
@@ -55,24 +56,21 @@ pub(super) struct Callbacks {
     pid: u32,
 }
 
+#[derive(Default)]
 struct Hub {
     inner: Mutex<Inner>,
     /// Told when there is something to run, and when a keeper goes.
     changed: Condvar,
 }
 
+#[derive(Default)]
 struct Inner {
-    /// The process whose thread it is: a forked child has none.
-    pid: u32,
     keepers: usize,
     has_thread: bool,
     queue: VecDeque<Callback>,
 }
 
-static HUB: Hub = Hub {
-    inner: Mutex::new(Inner { pid: 0, keepers: 0, has_thread: false, queue: VecDeque::new() }),
-    changed: Condvar::new(),
-};
+static HUB: PerProcess<Hub> = PerProcess::new(Hub::default);
 
 thread_local! {
     static IS_CALLBACK_THREAD: Cell<bool> = const { Cell::new(false) };
@@ -97,13 +95,7 @@ impl Callbacks {
     ///
     /// [`Error::Os`] if the system has no room for a thread.
     pub(super) fn current() -> Result<Callbacks> {
-        let pid = process::pid();
-        let mut inner = HUB.lock();
-        if inner.pid != pid {
-            // Forked from the process that had the thread. What waits there is not this one's.
-            std::mem::forget(std::mem::take(&mut inner.queue));
-            *inner = Inner { pid, keepers: 0, has_thread: false, queue: VecDeque::new() };
-        }
+        let mut inner = HUB.get().lock();
         if !inner.has_thread {
             thread::Builder::new()
                 .name("brigade-call".into())
@@ -112,23 +104,24 @@ impl Callbacks {
             inner.has_thread = true;
         }
         inner.keepers += 1;
-        Ok(Callbacks { pid })
+        Ok(Callbacks { pid: process::pid() })
     }
 
     /// Has the thread run a callback, after those that were pushed before.
     pub(super) fn push(&self, callback: Callback) {
-        HUB.lock().queue.push_back(callback);
-        HUB.changed.notify_one();
+        let hub = HUB.get();
+        hub.lock().queue.push_back(callback);
+        hub.changed.notify_one();
     }
 }
 
 impl Drop for Callbacks {
     fn drop(&mut self) {
-        let mut inner = HUB.lock();
-        if self.pid == inner.pid {
-            inner.keepers -= 1;
-            drop(inner);
-            HUB.changed.notify_one();
+        // A child that was forked has no such thread.
+        if self.pid == process::pid() {
+            let hub = HUB.get();
+            hub.lock().keepers -= 1;
+            hub.changed.notify_one();
         }
     }
 }
@@ -141,18 +134,19 @@ impl std::fmt::Debug for Callbacks {
 
 fn run_all() {
     IS_CALLBACK_THREAD.set(true);
-    let mut inner = HUB.lock();
+    let hub = HUB.get();
+    let mut inner = hub.lock();
     loop {
         if let Some(callback) = inner.queue.pop_front() {
             drop(inner);
             callback.run();
-            inner = HUB.lock();
+            inner = hub.lock();
         } else if inner.keepers == 0 {
             // Under the lock: whoever comes next starts another thread.
             inner.has_thread = false;
             return;
         } else {
-            inner = HUB.changed.wait(inner).unwrap_or_else(PoisonError::into_inner);
+            inner = hub.changed.wait(inner).unwrap_or_else(PoisonError::into_inner);
         }
     }
 }

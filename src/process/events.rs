@@ -7,11 +7,12 @@
 use std::collections::HashMap;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
-use std::thread::{self, JoinHandle};
 use std::time::Instant;
 
 use crate::error::{Error, Result};
+use crate::sys::per_process::PerProcess;
 use crate::sys::poll::{Epoll, EventFd};
+use crate::sys::thread::{self, Thread};
 use crate::sys::{process, signal};
 
 /// Something that the supervisor waits for.
@@ -29,6 +30,9 @@ pub(crate) trait Handler: Send + Sync {
 /// A registered handler, for [`Supervisor::remove`] and [`Supervisor::set_deadline`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct Token(u64);
+
+/// Stack of the supervisor's thread: what the standard library gives a thread.
+const STACK_BYTES: usize = 2 << 20;
 
 /// Key of the eventfd that wakes the loop itself; tokens start above it.
 const WAKE_KEY: u64 = 0;
@@ -57,7 +61,7 @@ impl Shared {
 /// The supervisor of this process.
 pub(crate) struct Supervisor {
     shared: Arc<Shared>,
-    thread: Option<JoinHandle<()>>,
+    thread: Option<Thread>,
     /// The process whose thread it is: a forked child has none.
     pid: u32,
 }
@@ -65,9 +69,9 @@ pub(crate) struct Supervisor {
 impl Supervisor {
     /// The supervisor of this process, started if it is not running.
     pub(crate) fn current() -> Result<Arc<Supervisor>> {
-        static CURRENT: Mutex<Weak<Supervisor>> = Mutex::new(Weak::new());
-        let mut current = CURRENT.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(running) = current.upgrade().filter(|running| running.pid == process::pid()) {
+        static CURRENT: PerProcess<Mutex<Weak<Supervisor>>> = PerProcess::new(Mutex::default);
+        let mut current = CURRENT.get().lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(running) = current.upgrade() {
             return Ok(running);
         }
         let started = Arc::new(Supervisor::start()?);
@@ -83,9 +87,7 @@ impl Supervisor {
             .map_err(|e| Error::os("epoll_ctl", "the supervisor", e))?;
         let shared = Arc::new(Shared { epoll, wake, registry: Mutex::default() });
         let for_thread = Arc::clone(&shared);
-        let thread = thread::Builder::new()
-            .name("brigade-watch".into())
-            .spawn(move || run(&for_thread))
+        let thread = thread::start("brigade-watch", STACK_BYTES, move || run(&for_thread))
             .map_err(|e| Error::os("clone", "the supervisor's thread", e))?;
         Ok(Supervisor { shared, thread: Some(thread), pid: process::pid() })
     }
@@ -128,15 +130,15 @@ impl Drop for Supervisor {
     fn drop(&mut self) {
         if self.pid != process::pid() {
             // Forked from its process: there is no thread here to stop or to wait for.
-            std::mem::forget(self.thread.take());
+            self.thread.take().map(Thread::disown);
             return;
         }
         self.shared.registry().stopping = true;
         self.shared.wake.ring();
         let Some(thread) = self.thread.take() else { return };
         // The last holder may be a handler, on the thread itself; that then ends on its own.
-        if thread.thread().id() != thread::current().id() {
-            let _ = thread.join();
+        if !thread.is_current() {
+            thread.join();
         }
     }
 }

@@ -10,8 +10,9 @@ use crate::process::hook;
 use crate::process::message::Request;
 #[cfg(feature = "failpoints")]
 use crate::sys::failpoint::{self, Point};
-use crate::sys::process::{self, Kinship};
+use crate::sys::process;
 use crate::sys::socket::Socket;
+use crate::sys::spawn::{Kinship, spawn};
 
 /// Variables that make numeric libraries start threads; such a library reads them when loaded.
 const THREADS_OF_LIBRARIES: [&str; 6] = [
@@ -50,15 +51,18 @@ pub(super) fn start_server() -> Result<Greeted> {
     // Only there to tell this exec from any other that inherits the variable.
     let token = rand_token();
     let env = server_environment(token);
-    let args = [c"brigade-server".to_owned()];
+    let args = vec![c"brigade-server".to_owned()];
     // The fork server above a worker kills whatever it adopts when any worker ends.
     let kinship = if child::is_child() { Kinship::Child } else { Kinship::Orphan };
-    let exe = c"/proc/self/exe";
-    let pid = process::spawn(kinship, exe, &args, &env, theirs.as_fd())
-        .map_err(|error| Error::os("posix_spawn", "/proc/self/exe, the fork server", error))?;
+    let exe = c"/proc/self/exe".to_owned();
+    let pid = spawn(kinship, exe, args, env, theirs.into()).map_err(|error| {
+        match error.raw_os_error() {
+            Some(_) => Error::os("posix_spawn", "/proc/self/exe, the fork server", error),
+            None => spawn_error(error.to_string()),
+        }
+    })?;
     #[cfg(feature = "failpoints")]
     failpoint::hit(Point::HostStartsServer);
-    drop(theirs);
     let ended = |_| spawn_error("it ended before it was greeted");
     let pidfd = process::pidfd_open(pid).map_err(|error| match error.raw_os_error() {
         Some(ESRCH) => ended(error),

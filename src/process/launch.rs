@@ -10,6 +10,7 @@ use crate::process::connection::{Connection, Watcher};
 use crate::process::events::Supervisor;
 use crate::process::function::FunctionOffset;
 use crate::process::message::{CHILD_WORDS, Manner, Request};
+use crate::sys::per_process::PerProcess;
 use crate::sys::process;
 
 pub(crate) use crate::process::connection::ChildEvent;
@@ -67,11 +68,9 @@ impl ForkServer {
         if depth >= limit {
             return Err(Error::TooDeep { depth: depth.into(), limit: limit.into() });
         }
-        static CURRENT: Mutex<Weak<ForkServer>> = Mutex::new(Weak::new());
-        let mut current = CURRENT.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(running) =
-            current.upgrade().filter(|server| server.is_ours() && server.is_alive())
-        {
+        static CURRENT: PerProcess<Mutex<Weak<ForkServer>>> = PerProcess::new(Mutex::default);
+        let mut current = CURRENT.get().lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(running) = current.upgrade().filter(|server| server.is_alive()) {
             return Ok(running);
         }
         let started = Arc::new(ForkServer::start()?);

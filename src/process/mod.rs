@@ -1,8 +1,8 @@
 //! Processes of the engine, and the thread that watches them.
 //!
 //! ```text
-//! host --(clone VM|VFORK, posix_spawn)--> fork server --(fork)--> worker
-//!                                                     --(fork)--> worker
+//! host --(thread, clone VM|VFORK, posix_spawn)--> fork server --(fork)--> worker
+//!                                                             --(fork)--> worker
 //! ```
 //!
 //! What a process has from the one that started it:

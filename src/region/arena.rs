@@ -19,6 +19,7 @@ use crate::error::{Error, Limit, Result};
 use crate::region::budget::Inputs;
 use crate::region::spans::{BLOCK_BYTES, Found, LARGE_BYTES, Run, Spans, blocks_for};
 use crate::sys::mmap::{Access, HUGE_BYTES, Window};
+use crate::sys::per_process::PerProcess;
 use crate::sys::{limits, memfd};
 
 /// Spans above this size are zeroed by two threads and more, in bytes.
@@ -73,7 +74,7 @@ pub fn set_arena_size(bytes: u64) {
 }
 
 /// This process's arena, while anyone holds it.
-static HOST: Mutex<Weak<Arena>> = Mutex::new(Weak::new());
+static HOST: PerProcess<Mutex<Weak<Arena>>> = PerProcess::new(Mutex::default);
 
 /// Refuses memory outside the arena that the system does not have, in bytes.
 ///
@@ -83,9 +84,9 @@ static HOST: Mutex<Weak<Arena>> = Mutex::new(Weak::new());
 ///
 /// [`Error::NoSpace`].
 pub(crate) fn grant_outside(bytes: u64) -> Result<()> {
-    let host = HOST.lock().unwrap_or_else(PoisonError::into_inner).upgrade();
+    let host = HOST.get().lock().unwrap_or_else(PoisonError::into_inner).upgrade();
     let measured = Inputs::measure(limits::commits_strictly())?;
-    let Some(arena) = host.filter(|arena| arena.is_ours()) else {
+    let Some(arena) = host else {
         return measured.grant(bytes, bytes);
     };
     let (_, touched_bytes) = memfd::size_and_use_bytes(arena.fd())?;
@@ -122,9 +123,8 @@ pub(crate) struct Arena {
 impl Arena {
     /// This process's arena: made on first use, shared while anyone holds it.
     pub(crate) fn host() -> Result<Arc<Arena>> {
-        let mut host = HOST.lock().unwrap_or_else(PoisonError::into_inner);
-        // A forked child has the parent's record of an arena that it did not inherit.
-        if let Some(arena) = host.upgrade().filter(|arena| arena.is_ours()) {
+        let mut host = HOST.get().lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(arena) = host.upgrade() {
             return Ok(arena);
         }
         let arena = Arc::new(Arena::new()?);

@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use crate::spawn::record::Record;
+use crate::sys::per_process::PerProcess;
 
 /// A one-off process that runs, as [`active_processes`] lists it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -14,11 +15,11 @@ pub struct ActiveProcess {
     pub name: String,
 }
 
-static ALL: Mutex<Vec<Weak<Record>>> = Mutex::new(Vec::new());
+static ALL: PerProcess<Mutex<Vec<Weak<Record>>>> = PerProcess::new(Mutex::default);
 
 /// Enters a process that was started.
 pub(super) fn enter(record: &Arc<Record>) {
-    let mut all = ALL.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut all = ALL.get().lock().unwrap_or_else(PoisonError::into_inner);
     all.retain(|other| other.strong_count() > 0);
     all.push(Arc::downgrade(record));
 }
@@ -40,7 +41,7 @@ pub(super) fn enter(record: &Arc<Record>) {
 pub fn active_processes() -> Vec<ActiveProcess> {
     // A record that is dropped here may be the last to hold the fork server: not under the lock.
     let records: Vec<Arc<Record>> = {
-        let all = ALL.lock().unwrap_or_else(PoisonError::into_inner);
+        let all = ALL.get().lock().unwrap_or_else(PoisonError::into_inner);
         all.iter().filter_map(Weak::upgrade).collect()
     };
     let alive = records.iter().filter(|record| record.is_alive());

@@ -1,8 +1,8 @@
 //! What this process's control group allows, versions 1 and 2.
 
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
 
+use crate::sys::per_process::Once;
 use crate::sys::pseudo;
 
 /// The directories of this process's cgroup, from its own up to the root of the mount.
@@ -18,7 +18,7 @@ struct Directories {
 
 /// Found once: a process that is moved to another group later keeps the limits of the first.
 fn directories() -> &'static Directories {
-    static FOUND: OnceLock<Directories> = OnceLock::new();
+    static FOUND: Once<Directories> = Once::new();
     FOUND.get_or_init(|| {
         let groups = pseudo::text("/proc/self/cgroup").unwrap_or_default();
         let mounts = pseudo::text("/proc/self/mountinfo").unwrap_or_default();
@@ -61,10 +61,15 @@ pub(crate) fn cpu_quota() -> Option<f64> {
 /// How many processes of this process's cgroup the kernel has killed for want of memory; of the
 /// machine, where the cgroup does not count them.
 pub(crate) fn oom_kills() -> Option<u64> {
-    let found = directories();
-    let unified = found.unified.first().map(|dir| dir.join("memory.events"));
+    oom_kills_of(directories(), Path::new("/proc/vmstat"))
+}
+
+/// The same in the first of these places that has a count.
+fn oom_kills_of(found: &Directories, machine: &Path) -> Option<u64> {
     let version1 = found.memory.first().map(|dir| dir.join("memory.oom_control"));
-    let files = version1.into_iter().chain(unified).chain([PathBuf::from("/proc/vmstat")]);
+    // A group that memory is not counted for has no such file: the next above it counts.
+    let unified = found.unified.iter().map(|dir| dir.join("memory.events"));
+    let files = version1.into_iter().chain(unified).chain([machine.to_path_buf()]);
     files.into_iter().find_map(|path| oom_kills_in(&path))
 }
 
@@ -192,6 +197,50 @@ mod tests {
         }
         fs::remove_file(&path).unwrap();
         assert_eq!(oom_kills_in(&path), None);
+    }
+
+    #[test]
+    fn out_of_memory_kills_are_counted_by_the_nearest_group_that_can_or_the_machine() {
+        let root = std::env::temp_dir().join(format!("brigade-oom-dirs-{}", std::process::id()));
+        let (own, above, machine) =
+            (root.join("group/own"), root.join("group"), root.join("vmstat"));
+        fs::create_dir_all(&own).unwrap();
+        let version1 =
+            Directories { memory: vec![own.clone(), above.clone()], ..Default::default() };
+        let version2 =
+            Directories { unified: vec![own.clone(), above.clone()], ..Default::default() };
+        let count = |found: &Directories| oom_kills_of(found, &machine);
+        let nowhere = count(&version1).or(count(&version2)).or(count(&Directories::default()));
+        fs::write(&machine, "nr_free_pages 1\noom_kill 9\n").unwrap();
+        let by_machine = [count(&version1), count(&version2), count(&Directories::default())];
+        fs::write(above.join("memory.events"), "oom 1\noom_kill 5\n").unwrap();
+        fs::write(above.join("memory.oom_control"), "oom_kill 6\n").unwrap();
+        // Version 1 does not count a group's kills above it.
+        let by_above = [count(&version1), count(&version2)];
+        fs::write(own.join("memory.events"), "oom_kill 2\n").unwrap();
+        fs::write(own.join("memory.oom_control"), "oom_kill_disable 0\nunder_oom 0\noom_kill 3\n")
+            .unwrap();
+        let by_own = [count(&version1), count(&version2)];
+        let garbage: [&[u8]; 7] = [
+            b"",
+            b"oom_kill",
+            b"oom_kill \n",
+            b"oom_kill many\n",
+            b"oom_kill -1\n",
+            b"oom_kill 99999999999999999999\n",
+            b"oom_kill 1\n\xff",
+        ];
+        let by_garbage = garbage.map(|bytes| {
+            fs::write(own.join("memory.events"), bytes).unwrap();
+            fs::write(own.join("memory.oom_control"), bytes).unwrap();
+            [count(&version1), count(&version2)]
+        });
+        fs::remove_dir_all(&root).unwrap();
+        assert_eq!(nowhere, None);
+        assert_eq!(by_machine, [Some(9); 3]);
+        assert_eq!(by_above, [Some(9), Some(5)]);
+        assert_eq!(by_own, [Some(3), Some(2)]);
+        assert_eq!(by_garbage, [[Some(9), Some(5)]; 7]);
     }
 
     #[test]

@@ -9,13 +9,13 @@
 #![allow(unsafe_code)]
 
 use std::fs::OpenOptions;
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use memmap2::MmapRaw;
 use nix::sys::signal::Signal;
 
 use crate::sys::futex;
+use crate::sys::per_process::Once;
 
 /// The environment variable that names the file of a test; the file has at least
 /// [`FILE_BYTES`].
@@ -27,6 +27,7 @@ pub const VARIABLE: &str = "BRIGADE_FAILPOINTS";
 #[expect(missing_docs, reason = "each is named after the step that it stands before or after")]
 pub enum Point {
     HostStartsServer,
+    HostIntermediate,
     HostOffer,
     HostAfterOffer,
     HostDrain,
@@ -53,8 +54,9 @@ pub enum Point {
 }
 
 /// All points, in order.
-pub const POINTS: [Point; 24] = [
+pub const POINTS: [Point; 25] = [
     Point::HostStartsServer,
+    Point::HostIntermediate,
     Point::HostOffer,
     Point::HostAfterOffer,
     Point::HostDrain,
@@ -119,7 +121,7 @@ const _: () = assert!(size_of::<Words>() == 64);
 pub const FILE_BYTES: usize = POINTS.len() * size_of::<Words>();
 
 fn words(point: Point) -> Option<&'static Words> {
-    static MAPPING: OnceLock<Option<MmapRaw>> = OnceLock::new();
+    static MAPPING: Once<Option<MmapRaw>> = Once::new();
     let mapping = MAPPING.get_or_init(|| {
         let path = std::env::var_os(VARIABLE)?;
         let file = OpenOptions::new().read(true).write(true).open(path).ok()?;

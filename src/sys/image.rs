@@ -3,7 +3,8 @@
 
 use std::ffi::{c_char, c_int};
 use std::ops::Range;
-use std::sync::OnceLock;
+
+use crate::sys::per_process::Once;
 
 /// An entry of `.init_array`; glibc passes what `main` will get.
 pub(crate) type InitFunction = extern "C" fn(c_int, *const *const c_char, *const *const c_char);
@@ -20,7 +21,7 @@ pub(crate) struct Image {
 impl Image {
     /// The main executable of this process.
     pub(crate) fn main() -> &'static Image {
-        static MAIN: OnceLock<Image> = OnceLock::new();
+        static MAIN: Once<Image> = Once::new();
         MAIN.get_or_init(|| {
             let mut image = Image { base: 0, text: Vec::new() };
             // SAFETY: `visit` has the type asked for and gets the pointer to the local back.

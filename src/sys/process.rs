@@ -1,21 +1,21 @@
 //! Starting, naming, signalling and reaping processes.
 #![allow(unsafe_code)]
 
-use std::ffi::{CStr, CString};
+use std::ffi::CString;
 use std::io;
 use std::num::NonZeroUsize;
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::ptr;
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use nix::errno::Errno;
 use nix::sys::mman::{MapFlags, ProtFlags};
 use nix::sys::resource::Resource;
-use nix::sys::signal::{SigSet, SigmaskHow, Signal, pthread_sigmask};
+use nix::sys::signal::Signal;
 use rustix::process::{Pid, PidfdFlags};
 
 use crate::exit::ExitReason;
+use crate::sys::per_process::Once;
 
 /// The id of this process.
 ///
@@ -23,17 +23,8 @@ use crate::exit::ExitReason;
 /// forked from this process, so a child asks again.
 #[inline]
 pub(crate) fn pid() -> u32 {
-    static PAGE: OnceLock<Option<usize>> = OnceLock::new();
-    let page = PAGE.get_or_init(|| {
-        let flags = MapFlags::MAP_PRIVATE | MapFlags::MAP_ANONYMOUS;
-        let (access, len) = (ProtFlags::PROT_READ | ProtFlags::PROT_WRITE, NonZeroUsize::MIN);
-        // SAFETY: a new mapping, at an address of the kernel's choice.
-        let page = unsafe { nix::sys::mman::mmap_anonymous(None, len, access, flags) }.ok()?;
-        // SAFETY: the page was mapped above and is nobody else's.
-        let wiped = unsafe { libc::madvise(page.as_ptr(), 1, libc::MADV_WIPEONFORK) };
-        (wiped == 0).then_some(page.as_ptr() as usize)
-    });
-    let Some(page) = *page else { return std::process::id() };
+    static PAGE: Once<Option<usize>> = Once::new();
+    let Some(page) = *PAGE.get_or_init(wiped_page) else { return std::process::id() };
     // SAFETY: the page stays mapped for ever, is aligned and zero at first, and holds nothing but
     // this word.
     let word = unsafe { &*(page as *const AtomicU32) };
@@ -46,6 +37,17 @@ pub(crate) fn pid() -> u32 {
         }
         pid => pid,
     }
+}
+
+/// A page that is zero, and again in whatever is forked from this process.
+fn wiped_page() -> Option<usize> {
+    let flags = MapFlags::MAP_PRIVATE | MapFlags::MAP_ANONYMOUS;
+    let (access, len) = (ProtFlags::PROT_READ | ProtFlags::PROT_WRITE, NonZeroUsize::MIN);
+    // SAFETY: a new mapping, at an address of the kernel's choice.
+    let page = unsafe { nix::sys::mman::mmap_anonymous(None, len, access, flags) }.ok()?;
+    // SAFETY: the page was mapped above and is nobody else's.
+    let wiped = unsafe { libc::madvise(page.as_ptr(), 1, libc::MADV_WIPEONFORK) };
+    (wiped == 0).then_some(page.as_ptr() as usize)
 }
 
 /// The id of this process's parent; 0 if it lives in another pid namespace.
@@ -302,154 +304,6 @@ pub(crate) unsafe fn remove_env(name: &str) {
 pub(crate) unsafe fn set_env(name: &str, value: &str) {
     // SAFETY: nobody else can be reading the environment, by this function's contract.
     unsafe { std::env::set_var(name, value) };
-}
-
-/// Whose child a spawned process is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Kinship {
-    /// Not this process's: the nearest subreaper or init adopts it. An intermediate process that
-    /// shares this one's memory (`CLONE_VM | CLONE_VFORK`, no exit signal) spawns it and ends. No
-    /// page table is copied, whatever the size of this process; no SIGCHLD is sent, and a plain
-    /// `wait` never sees the intermediate.
-    Orphan,
-    /// This process's own.
-    Child,
-}
-
-/// What [`spawn`] runs.
-struct Orphan<'a> {
-    path: &'a CStr,
-    argv: Vec<*mut libc::c_char>,
-    envp: Vec<*mut libc::c_char>,
-    actions: libc::posix_spawn_file_actions_t,
-    attributes: libc::posix_spawnattr_t,
-    /// Written by the intermediate process, read here after it has ended: the two share memory.
-    outcome: i32,
-    /// The same, of the process that it has spawned.
-    pid: libc::pid_t,
-}
-
-/// Runs `path` in a new process, with `fd` as its descriptor 3; returns its id, which means
-/// little by the time that it is returned if the process is not this one's child.
-///
-/// It starts with default dispositions and every signal blocked, so that nothing ends it before
-/// it has said what it ignores.
-pub(crate) fn spawn(
-    kinship: Kinship,
-    path: &CStr,
-    args: &[CString],
-    env: &[CString],
-    fd: BorrowedFd<'_>,
-) -> io::Result<u32> {
-    let pointers = |strings: &[CString]| -> Vec<*mut libc::c_char> {
-        strings.iter().map(|s| s.as_ptr().cast_mut()).chain([ptr::null_mut()]).collect()
-    };
-    // SAFETY: both are plain C structs, initialised by the calls right below before any use.
-    let (actions, attributes) = unsafe { std::mem::zeroed() };
-    let mut orphan = Orphan {
-        path,
-        argv: pointers(args),
-        envp: pointers(env),
-        actions,
-        attributes,
-        outcome: libc::EAGAIN,
-        pid: 0,
-    };
-    // SAFETY: the pointer is to a live local.
-    check(unsafe { libc::posix_spawn_file_actions_init(&raw mut orphan.actions) })?;
-    // SAFETY: the pointer is to a live local.
-    let made = check(unsafe { libc::posix_spawnattr_init(&raw mut orphan.attributes) });
-    let spawned = made.and_then(|()| {
-        let spawned = prepare(&mut orphan, fd.as_raw_fd()).and_then(|()| match kinship {
-            Kinship::Orphan => run_intermediate(&mut orphan),
-            Kinship::Child => {
-                intermediate((&raw mut orphan).cast());
-                check(orphan.outcome)
-            }
-        });
-        // SAFETY: initialised above, not used after.
-        unsafe { libc::posix_spawnattr_destroy(&raw mut orphan.attributes) };
-        spawned
-    });
-    // SAFETY: initialised above, not used after.
-    unsafe { libc::posix_spawn_file_actions_destroy(&raw mut orphan.actions) };
-    spawned.map(|()| orphan.pid.cast_unsigned())
-}
-
-fn check(errno: i32) -> io::Result<()> {
-    if errno == 0 { Ok(()) } else { Err(io::Error::from_raw_os_error(errno)) }
-}
-
-fn prepare(orphan: &mut Orphan<'_>, fd: RawFd) -> io::Result<()> {
-    // A dup2 onto itself would leave the close-on-exec flag set; glibc clears it then.
-    // SAFETY: the actions were initialised by the caller.
-    check(unsafe { libc::posix_spawn_file_actions_adddup2(&raw mut orphan.actions, fd, 3) })?;
-    // SAFETY: an all-zero set is a valid one, and is filled right below.
-    let mut all: libc::sigset_t = unsafe { std::mem::zeroed() };
-    // SAFETY: the pointer is to a live local.
-    unsafe { libc::sigfillset(&raw mut all) };
-    let attributes = &raw mut orphan.attributes;
-    // SAFETY: the attributes were initialised by the caller; the set is a live local.
-    check(unsafe { libc::posix_spawnattr_setsigmask(attributes, &raw const all) })?;
-    // SAFETY: as above.
-    check(unsafe { libc::posix_spawnattr_setsigdefault(attributes, &raw const all) })?;
-    let flags = libc::POSIX_SPAWN_SETSIGMASK | libc::POSIX_SPAWN_SETSIGDEF;
-    let flags = libc::c_short::try_from(flags).map_err(|_| Errno::EINVAL)?;
-    // SAFETY: as above.
-    check(unsafe { libc::posix_spawnattr_setflags(attributes, flags) })
-}
-
-/// Spawns what its argument says; as the body of an intermediate process it shares memory and
-/// thread-local storage with a thread that is suspended meanwhile, which `posix_spawn` is made for.
-extern "C" fn intermediate(argument: *mut libc::c_void) -> libc::c_int {
-    let orphan = argument.cast::<Orphan<'_>>();
-    // SAFETY: `spawn` and `run_intermediate` pass a pointer to an `Orphan` that they hold
-    // exclusively and do not touch before this call, or the process that makes it, has ended.
-    let orphan = unsafe { &mut *orphan };
-    // SAFETY: `prepare` set up actions and attributes; argv and envp end with a null pointer and
-    // point into strings that the caller of `spawn` holds.
-    orphan.outcome = unsafe {
-        libc::posix_spawn(
-            &raw mut orphan.pid,
-            orphan.path.as_ptr(),
-            &raw const orphan.actions,
-            &raw const orphan.attributes,
-            orphan.argv.as_ptr(),
-            orphan.envp.as_ptr(),
-        )
-    };
-    0
-}
-
-fn run_intermediate(orphan: &mut Orphan<'_>) -> io::Result<()> {
-    const STACK_BYTES: usize = 64 << 10;
-    let mut stack = vec![0u128; STACK_BYTES / size_of::<u128>()];
-    let top = stack.as_mut_ptr_range().end.cast::<libc::c_void>();
-    let argument = ptr::from_mut(orphan).cast::<libc::c_void>();
-    // It has this thread's mask and handlers: a signal to the whole group, Ctrl-C say, would run
-    // the host's handler once more, in memory that it shares.
-    let mut usual = SigSet::empty();
-    pthread_sigmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::all()), Some(&mut usual))?;
-    // SAFETY: the stack is 16-byte aligned, large enough for `posix_spawn` (which runs its own
-    // child on a stack of its own), and outlives the intermediate: CLONE_VFORK suspends us until
-    // it has ended.
-    let pid =
-        unsafe { libc::clone(intermediate, top, libc::CLONE_VM | libc::CLONE_VFORK, argument) };
-    let pid = Errno::result(pid);
-    // Cannot fail: `usual` was the mask a moment ago.
-    let _ = pthread_sigmask(SigmaskHow::SIG_SETMASK, Some(&usual), None);
-    let pid = pid?;
-    // It has ended; without __WCLONE no wait would find it. A host that ignores SIGCHLD has it
-    // reaped by the kernel, hence ECHILD is fine.
-    loop {
-        // SAFETY: a null status pointer is allowed.
-        let got = unsafe { libc::waitpid(pid, ptr::null_mut(), libc::__WCLONE) };
-        match Errno::result(got) {
-            Err(Errno::EINTR) => {}
-            _ => break,
-        }
-    }
-    check(orphan.outcome)
 }
 
 /// Reaps the process behind `pidfd` if it happens to be a child of ours (a host that is init or a

@@ -1,0 +1,319 @@
+//! Starting a program in a new process, however it is disturbed.
+//!
+//! Until it has executed its program, a new process shares its maker's memory, and the thread that
+//! made it is suspended: anybody may stop it there by SIGSTOP, which nothing blocks. So the thread
+//! that makes it has no other work, owns all that the new process uses, and is waited for with a
+//! limit. Processes that seem to be stopped are told to go on, and in the end killed.
+#![allow(unsafe_code)]
+
+use std::ffi::CString;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
+use std::ptr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::time::Duration;
+
+use nix::errno::Errno;
+use nix::sys::signal::{SigSet, SigmaskHow, pthread_sigmask};
+
+#[cfg(feature = "failpoints")]
+use crate::sys::failpoint::{self, Point};
+use crate::sys::{process, pseudo, thread};
+
+/// Whose child a spawned process is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kinship {
+    /// Not this process's: the nearest subreaper or init adopts it. An intermediate process that
+    /// shares this one's memory (`CLONE_VM | CLONE_VFORK`, no exit signal) spawns it and ends. No
+    /// page table is copied, whatever the size of this process; no SIGCHLD is sent, and a plain
+    /// `wait` never sees the intermediate.
+    Orphan,
+    /// This process's own.
+    Child,
+}
+
+/// How long a new process may take to execute its program before it is looked after.
+const PROMPT: Duration = Duration::from_millis(500);
+/// How often it is told to continue before it is given up, `PROMPT` apart.
+const REMINDERS_MAX: u32 = 40;
+
+/// Room for the C library's `posix_spawn`, and for thread-local storage of the program.
+const THREAD_STACK_BYTES: usize = 1 << 20;
+const INTERMEDIATE_STACK_BYTES: usize = 64 << 10;
+
+/// Runs the program `path` in a new process, with `fd` as its descriptor 3; returns its id, which
+/// means little by the time that it is returned if the process is not this one's child.
+///
+/// It starts with default dispositions and every signal blocked, so that nothing ends it before
+/// it has said what it ignores.
+///
+/// # Errors
+///
+/// One without a number of the system if the new process was killed too early, or stopped for too
+/// long.
+pub(crate) fn spawn(
+    kinship: Kinship,
+    path: CString,
+    args: Vec<CString>,
+    env: Vec<CString>,
+    fd: OwnedFd,
+) -> io::Result<u32> {
+    let maker = Arc::new(AtomicU32::new(0));
+    let (tell, told) = mpsc::channel();
+    let of_thread = Arc::clone(&maker);
+    let thread = thread::start("brigade-start", THREAD_STACK_BYTES, move || {
+        // Relaxed: a number on its own.
+        of_thread.store(thread::id(), Ordering::Relaxed);
+        // Nobody listens any more if this has taken too long.
+        let _ = tell.send(Launch::new(path, args, env).and_then(|launch| launch.run(kinship, &fd)));
+    })?;
+    // Counted in looks, not in time, so that a host that was stopped itself blames nobody.
+    for look in 0..=REMINDERS_MAX + 1 {
+        match told.recv_timeout(PROMPT) {
+            Ok(outcome) => {
+                thread.join();
+                return outcome;
+            }
+            Err(RecvTimeoutError::Disconnected) => break,
+            Err(RecvTimeoutError::Timeout) => {
+                let signal = if look < REMINDERS_MAX { libc::SIGCONT } else { libc::SIGKILL };
+                // Relaxed: as above.
+                signal_descendants(maker.load(Ordering::Relaxed), signal);
+            }
+        }
+    }
+    Err(io::Error::new(io::ErrorKind::TimedOut, "it was stopped before it could begin"))
+}
+
+/// Sends a signal to the children of a thread of this process, and to theirs.
+fn signal_descendants(thread: u32, signal: i32) {
+    let found = descendants(thread);
+    let opened: Vec<_> =
+        found.iter().filter_map(|&pid| Some((pid, process::pidfd_open(pid).ok()?))).collect();
+    // What is still among them was so when it was opened, and is no stranger of the same number.
+    let still = descendants(thread);
+    for (_, pidfd) in opened.iter().filter(|(pid, _)| still.contains(pid)) {
+        // A failure means that it is gone.
+        let _ = process::pidfd_signal(pidfd.as_fd(), signal);
+    }
+}
+
+/// Ids of the children of a thread of this process, each after its own children.
+fn descendants(thread: u32) -> Vec<u32> {
+    let children = |path: String| -> Vec<u32> {
+        let text = pseudo::text(path).unwrap_or_default();
+        text.split_ascii_whitespace().filter_map(|word| word.parse().ok()).collect()
+    };
+    let mut found = Vec::new();
+    for child in children(format!("/proc/self/task/{thread}/children")) {
+        found.extend(children(format!("/proc/{child}/task/{child}/children")));
+        found.push(child);
+    }
+    found
+}
+
+/// All that a new process uses until it has executed its program.
+struct Launch {
+    path: CString,
+    /// What `argv` and `envp` point into.
+    _strings: [Vec<CString>; 2],
+    argv: Vec<*mut libc::c_char>,
+    envp: Vec<*mut libc::c_char>,
+    actions: libc::posix_spawn_file_actions_t,
+    attributes: libc::posix_spawnattr_t,
+    /// What `posix_spawn` returned; [`UNKNOWN`] before. Perhaps written by an intermediate process,
+    /// which shares this memory, and read after that has ended.
+    outcome: i32,
+    /// The same, of the id of the process that was spawned.
+    pid: libc::pid_t,
+}
+
+/// No number of an error.
+const UNKNOWN: i32 = -1;
+
+fn check(errno: i32) -> io::Result<()> {
+    if errno == 0 { Ok(()) } else { Err(io::Error::from_raw_os_error(errno)) }
+}
+
+impl Launch {
+    fn new(path: CString, args: Vec<CString>, env: Vec<CString>) -> io::Result<Box<Launch>> {
+        let pointers = |strings: &[CString]| -> Vec<*mut libc::c_char> {
+            strings.iter().map(|s| s.as_ptr().cast_mut()).chain([ptr::null_mut()]).collect()
+        };
+        let (argv, envp) = (pointers(&args), pointers(&env));
+        // SAFETY: a plain C struct, initialised right below before any use.
+        let mut actions = unsafe { std::mem::zeroed() };
+        // SAFETY: a plain C struct, initialised right below before any use.
+        let mut attributes = unsafe { std::mem::zeroed() };
+        // SAFETY: the pointer is to a live local, which may be moved afterwards.
+        check(unsafe { libc::posix_spawn_file_actions_init(&raw mut actions) })?;
+        // SAFETY: the pointer is to a live local, which may be moved afterwards.
+        let made = unsafe { libc::posix_spawnattr_init(&raw mut attributes) };
+        let (outcome, pid) = (UNKNOWN, 0);
+        let _strings = [args, env];
+        // From here on dropping it destroys both; to destroy attributes is to do nothing.
+        let launch = Launch { path, _strings, argv, envp, actions, attributes, outcome, pid };
+        check(made).map(|()| Box::new(launch))
+    }
+
+    /// Spawns; returns the id of the new process.
+    fn run(mut self: Box<Self>, kinship: Kinship, fd: &OwnedFd) -> io::Result<u32> {
+        self.prepare(fd.as_raw_fd())?;
+        match kinship {
+            Kinship::Child => self.spawn(),
+            Kinship::Orphan => self.run_intermediate()?,
+        }
+        if self.outcome == UNKNOWN {
+            // What the intermediate has started, if anything, may still run in this memory.
+            Box::leak(self);
+            return Err(io::Error::other("the process that was to start it was killed"));
+        }
+        check(self.outcome).map(|()| self.pid.cast_unsigned())
+    }
+
+    fn prepare(&mut self, fd: RawFd) -> io::Result<()> {
+        // A dup2 onto itself would leave the close-on-exec flag set; glibc clears it then.
+        // SAFETY: the actions were initialised by `new`.
+        check(unsafe { libc::posix_spawn_file_actions_adddup2(&raw mut self.actions, fd, 3) })?;
+        // SAFETY: an all-zero set is a valid one, and is filled right below.
+        let mut all: libc::sigset_t = unsafe { std::mem::zeroed() };
+        // SAFETY: the pointer is to a live local.
+        unsafe { libc::sigfillset(&raw mut all) };
+        let attributes = &raw mut self.attributes;
+        // SAFETY: the attributes were initialised by `new`; the set is a live local.
+        check(unsafe { libc::posix_spawnattr_setsigmask(attributes, &raw const all) })?;
+        // SAFETY: as above.
+        check(unsafe { libc::posix_spawnattr_setsigdefault(attributes, &raw const all) })?;
+        let flags = libc::POSIX_SPAWN_SETSIGMASK | libc::POSIX_SPAWN_SETSIGDEF;
+        let flags = libc::c_short::try_from(flags).map_err(|_| Errno::EINVAL)?;
+        // SAFETY: as above.
+        check(unsafe { libc::posix_spawnattr_setflags(attributes, flags) })
+    }
+
+    fn spawn(&mut self) {
+        // SAFETY: `prepare` set up actions and attributes; argv and envp end with a null pointer
+        // and point into strings that are kept beside them.
+        self.outcome = unsafe {
+            libc::posix_spawn(
+                &raw mut self.pid,
+                self.path.as_ptr(),
+                &raw const self.actions,
+                &raw const self.attributes,
+                self.argv.as_ptr(),
+                self.envp.as_ptr(),
+            )
+        };
+    }
+
+    /// Spawns in an intermediate process; returns when that has ended.
+    fn run_intermediate(&mut self) -> io::Result<()> {
+        let mut stack = vec![0u128; INTERMEDIATE_STACK_BYTES / size_of::<u128>()];
+        let top = stack.as_mut_ptr_range().end.cast::<libc::c_void>();
+        let argument = ptr::from_mut(self).cast::<libc::c_void>();
+        // It has this thread's mask and the host's handlers: a signal to the whole group, Ctrl-C
+        // say, would run such a handler once more, in memory that it shares.
+        pthread_sigmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::all()), None)?;
+        let flags = libc::CLONE_VM | libc::CLONE_VFORK;
+        // SAFETY: the stack is 16-byte aligned and large enough for `posix_spawn` (which runs its
+        // own child on a stack of its own); it is freed below only if the intermediate has ended
+        // and so has what it started: CLONE_VFORK suspends this thread until the former.
+        let pid = Errno::result(unsafe { libc::clone(intermediate, top, flags, argument) })?;
+        // It has ended; without __WCLONE no wait would find it.
+        loop {
+            // SAFETY: a null status pointer is allowed.
+            let got = unsafe { libc::waitpid(pid, ptr::null_mut(), libc::__WCLONE) };
+            match Errno::result(got) {
+                Err(Errno::EINTR) => {}
+                // Or somebody has waited for any child whatever, and has reaped it.
+                _ => break,
+            }
+        }
+        if self.outcome == UNKNOWN {
+            // It was killed. See `run`.
+            stack.leak();
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Launch {
+    fn drop(&mut self) {
+        // SAFETY: initialised by `new`, not used after.
+        unsafe { libc::posix_spawnattr_destroy(&raw mut self.attributes) };
+        // SAFETY: initialised by `new`, not used after.
+        unsafe { libc::posix_spawn_file_actions_destroy(&raw mut self.actions) };
+    }
+}
+
+/// The body of an intermediate process. It shares memory and thread-local storage with a thread
+/// that is suspended meanwhile, which `posix_spawn` is made for.
+extern "C" fn intermediate(argument: *mut libc::c_void) -> libc::c_int {
+    #[cfg(feature = "failpoints")]
+    failpoint::hit(Point::HostIntermediate);
+    // SAFETY: `run_intermediate` passes its own `self`, which it does not touch before the process
+    // that makes this call has ended.
+    let launch = unsafe { &mut *argument.cast::<Launch>() };
+    launch.spawn();
+    0
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::fd::AsFd;
+
+    use super::*;
+    use crate::sys::poll::{Interest, wait_any};
+    use crate::sys::socket::{Received, Socket};
+
+    fn shell(kinship: Kinship, script: &str, path: &str) -> (io::Result<u32>, Socket) {
+        let (ours, theirs) = Socket::pair().unwrap();
+        let own = |text: &str| CString::new(text).unwrap();
+        let args = vec![own("sh"), own("-c"), own(script)];
+        let env = vec![own("WORD=hello")];
+        (spawn(kinship, own(path), args, env, theirs.into()), ours)
+    }
+
+    /// What a script writes to its descriptor 3, until nobody has that any more.
+    fn heard(socket: &Socket) -> Vec<String> {
+        let mut said = Vec::new();
+        let mut buffer = [0; 64];
+        loop {
+            wait_any(&[Interest { fd: socket.as_fd(), writable: false }], None).unwrap();
+            match socket.try_receive(&mut buffer).unwrap() {
+                Received::Message(len, _) => {
+                    said.push(String::from_utf8_lossy(&buffer[..len]).trim().to_owned());
+                }
+                Received::Nothing => {}
+                Received::Closed => return said,
+            }
+        }
+    }
+
+    #[test]
+    fn a_program_has_its_environment_and_its_descriptor_and_the_kinship_asked_for() {
+        for kinship in [Kinship::Child, Kinship::Orphan] {
+            let (pid, socket) = shell(kinship, "echo $WORD >&3; echo $PPID >&3", "/bin/sh");
+            let pid = pid.unwrap();
+            let said = heard(&socket);
+            assert_eq!(said[0], "hello", "{said:?}");
+            let is_ours = said[1] == process::pid().to_string();
+            assert_eq!(is_ours, kinship == Kinship::Child, "{said:?}");
+            if is_ours {
+                while process::try_reap(pid).unwrap().is_none() {
+                    std::thread::yield_now();
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_program_that_is_not_there_is_an_error_of_the_system() {
+        for kinship in [Kinship::Child, Kinship::Orphan] {
+            let (refused, socket) = shell(kinship, "", "/nowhere/at/all");
+            assert_eq!(refused.unwrap_err().raw_os_error(), Some(libc::ENOENT));
+            assert!(heard(&socket).is_empty());
+        }
+    }
+}

@@ -1,0 +1,148 @@
+//! Threads that a forked child, too, can always start.
+//!
+//! The standard library's threads enter themselves into a list of its own, under a lock. A child
+//! that was forked while a thread of its parent held that lock can start no thread that would
+//! ever run (seen: one child in some thousands). The C library's own locks do not have that
+//! fault: its `fork` sees to them.
+#![allow(unsafe_code)]
+
+use std::io;
+use std::mem::MaybeUninit;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::ptr;
+
+use crate::sys::process;
+
+/// A thread that was started. Dropping this lets it run on by itself.
+#[derive(Debug)]
+pub(crate) struct Thread(libc::pthread_t);
+
+type Body = Box<dyn FnOnce() + Send>;
+
+/// The number by which the system knows the calling thread.
+pub(crate) fn id() -> u32 {
+    rustix::thread::gettid().as_raw_pid().cast_unsigned()
+}
+
+/// Runs `body` on a new thread of this name, of which 15 bytes are kept, with a stack of
+/// `stack_bytes`. A panic ends the thread, and is printed as usual.
+pub(crate) fn start(
+    name: &'static str,
+    stack_bytes: usize,
+    body: impl FnOnce() + Send + 'static,
+) -> io::Result<Thread> {
+    let named: Body = Box::new(move || {
+        // A thread of another name works as well.
+        let _ = process::set_name(name);
+        body();
+    });
+    let mut attributes = MaybeUninit::<libc::pthread_attr_t>::uninit();
+    // SAFETY: the pointer is to a live local.
+    check(unsafe { libc::pthread_attr_init(attributes.as_mut_ptr()) })?;
+    // SAFETY: initialised above.
+    let sized = unsafe { libc::pthread_attr_setstacksize(attributes.as_mut_ptr(), stack_bytes) };
+    // A thin pointer to a fat one.
+    let argument = Box::into_raw(Box::new(named));
+    let mut thread = 0;
+    let started = check(sized).and_then(|()| {
+        // SAFETY: the attributes are initialised; `run` takes over the box that it is given.
+        let errno = unsafe {
+            libc::pthread_create(&raw mut thread, attributes.as_ptr(), run, argument.cast())
+        };
+        check(errno)
+    });
+    // SAFETY: initialised above, not used after.
+    unsafe { libc::pthread_attr_destroy(attributes.as_mut_ptr()) };
+    if let Err(error) = started {
+        // SAFETY: made by `Box::into_raw` above, and no thread was started that would own it.
+        drop(unsafe { Box::from_raw(argument) });
+        return Err(error);
+    }
+    Ok(Thread(thread))
+}
+
+extern "C" fn run(argument: *mut libc::c_void) -> *mut libc::c_void {
+    // SAFETY: `start` made it by `Box::into_raw` from this very type, for this thread alone.
+    let body = unsafe { Box::from_raw(argument.cast::<Body>()) };
+    // The hook has said all there is to say, and a payload may throw in turn when it is dropped.
+    if let Err(payload) = catch_unwind(AssertUnwindSafe(body)) {
+        std::mem::forget(payload);
+    }
+    ptr::null_mut()
+}
+
+fn check(errno: i32) -> io::Result<()> {
+    if errno == 0 { Ok(()) } else { Err(io::Error::from_raw_os_error(errno)) }
+}
+
+impl Thread {
+    /// Whether the caller runs on it.
+    pub(crate) fn is_current(&self) -> bool {
+        // SAFETY: takes nothing, and cannot fail.
+        let own = unsafe { libc::pthread_self() };
+        // SAFETY: both are threads that nobody has joined or detached.
+        unsafe { libc::pthread_equal(own, self.0) != 0 }
+    }
+
+    /// Waits for its end. Not on the thread itself.
+    pub(crate) fn join(self) {
+        // SAFETY: neither joined nor detached so far: both take or drop `self`.
+        unsafe { libc::pthread_join(self.0, ptr::null_mut()) };
+        std::mem::forget(self);
+    }
+
+    /// Forgets it, in a child that was forked from the process whose thread it is.
+    pub(crate) fn disown(self) {
+        std::mem::forget(self);
+    }
+}
+
+impl Drop for Thread {
+    fn drop(&mut self) {
+        // SAFETY: neither joined nor detached so far, and not used after.
+        unsafe { libc::pthread_detach(self.0) };
+    }
+}
+
+// SAFETY: the handle of a thread is a number that means the same on every thread.
+unsafe impl Send for Thread {}
+// SAFETY: as for `Send`.
+unsafe impl Sync for Thread {}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use super::*;
+
+    #[test]
+    fn a_thread_runs_its_body_under_its_name_and_is_joined() {
+        let (said, hears) = mpsc::channel();
+        let thread = start("sys-test", 256 << 10, move || {
+            said.send(std::fs::read_to_string("/proc/thread-self/comm").unwrap()).unwrap();
+        })
+        .unwrap();
+        assert!(!thread.is_current());
+        assert_eq!(hears.recv().unwrap(), "sys-test\n");
+        thread.join();
+        assert!(hears.recv().is_err());
+    }
+
+    #[test]
+    fn a_panic_ends_the_thread_and_drops_what_it_had() {
+        let (said, hears) = mpsc::channel::<()>();
+        let body = move || {
+            let _said = said;
+            panic!("on purpose");
+        };
+        start("sys-test", 256 << 10, body).unwrap().join();
+        assert!(hears.recv().is_err());
+    }
+
+    #[test]
+    fn a_stack_that_cannot_be_is_an_error_and_drops_the_body() {
+        let (said, hears) = mpsc::channel::<()>();
+        assert!(start("sys-test", 1, move || drop(said)).is_err());
+        assert!(hears.recv().is_err());
+    }
+}
