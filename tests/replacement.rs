@@ -418,50 +418,10 @@ fn the_death_of_one_worker_spares_the_nested_pool_of_another() {
     });
 }
 
-/// A memory cgroup of at most so many bytes, with this process in it.
-struct Cgroup {
-    path: std::path::PathBuf,
-    parent: std::path::PathBuf,
-}
-
-impl Cgroup {
-    fn enter(bytes: u64) -> std::io::Result<Cgroup> {
-        use std::fs;
-        let groups = fs::read_to_string("/proc/self/cgroup")?;
-        let of = |prefix: &str| {
-            let line =
-                groups.lines().find(|line| line.split_once(':').unwrap().1.starts_with(prefix));
-            line.map(|line| line.rsplit(':').next().unwrap().to_owned())
-        };
-        let (parent, limit) = match of("memory:") {
-            Some(own) => (format!("/sys/fs/cgroup/memory{own}"), "memory.limit_in_bytes"),
-            None => (format!("/sys/fs/cgroup{}", of(":").unwrap_or_default()), "memory.max"),
-        };
-        let parent = std::path::PathBuf::from(parent);
-        let path = parent.join(common::unique("cgroup"));
-        fs::create_dir(&path)?;
-        let group = Cgroup { path, parent };
-        fs::write(group.path.join(limit), bytes.to_string())?;
-        fs::write(group.path.join("cgroup.procs"), std::process::id().to_string())?;
-        Ok(group)
-    }
-}
-
-impl Drop for Cgroup {
-    fn drop(&mut self) {
-        let own = std::process::id().to_string();
-        let _ = std::fs::write(self.parent.join("cgroup.procs"), own);
-        // The kernel may take a moment to see that the last process has left.
-        common::processes::wait_until(Duration::from_secs(5), || {
-            std::fs::remove_dir(&self.path).is_ok()
-        });
-    }
-}
-
 #[test]
 fn a_worker_killed_for_want_of_memory_is_reported_as_that() {
     alone(|| {
-        let group = match Cgroup::enter(200 << 20) {
+        let group = match common::cgroup::Cgroup::enter(200 << 20) {
             Ok(group) => group,
             Err(error) => return common::skipped(&format!("no cgroup to limit: {error}")),
         };

@@ -28,6 +28,7 @@ use crate::pool::task::{Call, TaskId};
 use crate::process::launch::ChildEvent;
 #[cfg(feature = "failpoints")]
 use crate::sys::failpoint::{self, Point};
+use crate::sys::oom;
 
 impl Core {
     /// What the fork server says of the worker that has, or had, this seat.
@@ -106,7 +107,7 @@ impl Core {
         }
         state.seats[index].vacate();
         tracing::debug!(worker = index, pid, %reason, ?cause, "worker ended");
-        let out_of_memory = is_killed_by_others(reason, cause) && state.ran_out_of_memory();
+        let out_of_memory = is_killed_by_others(reason, cause) && oom::claim();
         for id in untouched.into_iter().rev() {
             state.requeue_first(id);
         }

@@ -16,7 +16,7 @@ use crate::pool::task::{
 };
 use crate::pool::{job, stats::Counters};
 use crate::region::arena::Span;
-use crate::sys::cgroup;
+use crate::sys::oom;
 
 /// Whether a pool takes tasks.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -83,8 +83,6 @@ pub(super) struct State {
     pub(super) watch_room: usize,
     /// Places of the queue that are kept for tasks on their way in.
     pub(super) reserved: usize,
-    /// How many processes the kernel had killed for want of memory at the last look.
-    oom_kills: u64,
     /// When the supervisor looks next, for whatever reason.
     pub(super) deadline: Option<Instant>,
     /// Before this no task can be late: looking at all of them takes time.
@@ -96,6 +94,7 @@ pub(super) struct State {
 
 impl State {
     pub(super) fn new(board: HostBoard) -> State {
+        oom::note();
         State {
             life: Life::Open,
             tasks: Tasks::default(),
@@ -117,7 +116,6 @@ impl State {
             dormant: 0,
             watch_room: 0,
             reserved: 0,
-            oom_kills: cgroup::oom_kills().unwrap_or(0),
             deadline: None,
             late_at: None,
             counters: Counters::default(),
@@ -383,13 +381,6 @@ impl State {
         for id in self.seats[index].lane.recall_latest(usize::MAX) {
             self.requeue_first(id);
         }
-    }
-
-    /// Whether the kernel has killed a process for want of memory since the last look.
-    pub(super) fn ran_out_of_memory(&mut self) -> bool {
-        let before = self.oom_kills;
-        self.oom_kills = cgroup::oom_kills().unwrap_or(before);
-        self.oom_kills > before
     }
 
     /// Prepares for nobody looking at the results: says at which results the workers must ring,

@@ -21,9 +21,10 @@ use crate::process::tail::Tail;
 use crate::region::arena::{Arena, Contents};
 use crate::spawn::child::{self, Charter};
 use crate::spawn::errand::{self, Trampoline};
-use crate::spawn::record::{self, Parts, Record};
+use crate::spawn::record::{Parts, Record};
 use crate::spawn::slate::HostSlate;
 use crate::spawn::{Process, listing};
+use crate::sys::oom;
 use crate::sys::socket::Socket;
 
 /// Configures a [`Process`]; made by [`Process::builder`].
@@ -183,7 +184,7 @@ impl ProcessBuilder {
             Error::Task(TaskError::Codec { what: "argument", action: "encoded", reason })
         })?;
         let function = FunctionOffset::of(trampoline as *const ())?.to_word();
-        record::note_oom_kills();
+        oom::note();
         for _ in 0..ATTEMPTS_MAX {
             match self.attempt(&name, task, function, &argument, leases)? {
                 Attempt::Runs(record) => {

@@ -16,7 +16,7 @@ use crate::spawn::child::SpanMessage;
 use crate::spawn::slate::{HostSlate, Place, Status};
 use crate::sys::poll::{Interest, is_readable, wait_any};
 use crate::sys::socket::{Received, Socket};
-use crate::sys::{cgroup, process};
+use crate::sys::{oom, process};
 
 /// The bytes of a value and the arrays that it may refer to, or why there is none.
 pub(super) type Outcome = Result<(Vec<u8>, LeaseList)>;
@@ -147,7 +147,7 @@ impl Record {
         self.stop_tail();
         let mut state = self.lock();
         let out_of_memory =
-            reason == ExitReason::Signal(SIGKILL) && !state.is_killed_by_us && ran_out_of_memory();
+            reason == ExitReason::Signal(SIGKILL) && !state.is_killed_by_us && oom::claim();
         let granted = std::mem::take(&mut state.granted);
         let leases = std::mem::take(&mut state.leases);
         self.sweep(&leases);
@@ -393,24 +393,6 @@ fn failure(status: Status, bytes: &[u8]) -> TaskError {
             let (message, location) = crate::array::codec::decode(bytes).unwrap_or_default();
             TaskError::Panicked { message, location }
         }
-    }
-}
-
-/// Whether the kernel has killed a process for want of memory since this was last asked. Of
-/// several deaths at once only the first is told from a kill by hand.
-fn ran_out_of_memory() -> bool {
-    let Some(now) = cgroup::oom_kills() else { return false };
-    let mut seen = OOM_KILLS.lock().unwrap_or_else(PoisonError::into_inner);
-    seen.replace(now).is_some_and(|before| now > before)
-}
-
-static OOM_KILLS: Mutex<Option<u64>> = Mutex::new(None);
-
-/// Notes how often the kernel has killed for want of memory so far, if nobody has.
-pub(super) fn note_oom_kills() {
-    let mut seen = OOM_KILLS.lock().unwrap_or_else(PoisonError::into_inner);
-    if seen.is_none() {
-        *seen = cgroup::oom_kills();
     }
 }
 

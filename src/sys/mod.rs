@@ -13,6 +13,7 @@ pub(crate) mod image;
 pub(crate) mod limits;
 pub(crate) mod memfd;
 pub(crate) mod mmap;
+pub(crate) mod oom;
 pub(crate) mod per_process;
 pub(crate) mod pipe;
 pub(crate) mod poll;

@@ -3,6 +3,7 @@
 #![allow(dead_code, reason = "each test binary compiles all of this and uses its part")]
 
 pub(crate) mod alone;
+pub(crate) mod cgroup;
 pub(crate) mod forks;
 pub(crate) mod machine;
 pub(crate) mod processes;

@@ -4,6 +4,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 mod life;
+mod memory;
 mod outcome;
 mod surroundings;
 

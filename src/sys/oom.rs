@@ -1,0 +1,111 @@
+//! Which deaths were the kernel's doing, for want of memory.
+//!
+//! A process that the kernel has killed for that ends by SIGKILL like any other that is killed. But
+//! the kernel counts such kills, and counts before it kills: a death of that kind for which there
+//! is a kill that no other death was found for is taken for one of them.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use crate::sys::cgroup;
+use crate::sys::per_process::PerProcess;
+
+/// How long a kill waits for its death to be heard of, from when it was noticed. It may be that
+/// of a process which is none of ours.
+const KEPT: Duration = Duration::from_secs(10);
+
+/// What the kernel has counted, and what was made of it.
+#[derive(Debug, Default)]
+struct Account {
+    /// The count at the last look, once there was one.
+    seen: Option<u64>,
+    /// Kills that no death was found for.
+    unclaimed: u64,
+    /// When the latest of them was noticed.
+    noticed: Option<Instant>,
+}
+
+impl Account {
+    fn look(&mut self, count: Option<u64>, now: Instant) {
+        if self.noticed.is_some_and(|noticed| now.duration_since(noticed) > KEPT) {
+            (self.unclaimed, self.noticed) = (0, None);
+        }
+        let Some(count) = count else { return };
+        let more = self.seen.map_or(0, |seen| count.saturating_sub(seen));
+        self.seen = Some(count);
+        if more > 0 {
+            self.unclaimed += more;
+            self.noticed = Some(now);
+        }
+    }
+
+    fn claim(&mut self, count: Option<u64>, now: Instant) -> bool {
+        self.look(count, now);
+        let is_one = self.unclaimed > 0;
+        self.unclaimed = self.unclaimed.saturating_sub(1);
+        is_one
+    }
+}
+
+static ACCOUNT: PerProcess<Mutex<Account>> = PerProcess::new(Mutex::default);
+
+fn account() -> MutexGuard<'static, Account> {
+    // Nothing under this lock panics half-way through a change.
+    ACCOUNT.get().lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Notes what has been counted so far. Called before a process is started, whose end is asked
+/// about later.
+pub(crate) fn note() {
+    account().look(cgroup::oom_kills(), Instant::now());
+}
+
+/// Whether a death by SIGKILL that was just heard of, and that nobody here has caused, was a kill
+/// for want of memory. Each kill accounts for one death.
+pub(crate) fn claim() -> bool {
+    account().claim(cgroup::oom_kills(), Instant::now())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn as_many_deaths_as_kills_were_for_want_of_memory_however_late_they_are_heard_of() {
+        let now = Instant::now();
+        let mut account = Account::default();
+        account.look(Some(5), now);
+        assert!(!account.claim(Some(5), now), "what was before is none of ours");
+        // Two at once, and a process that is started before their deaths are heard of.
+        account.look(Some(7), now);
+        account.look(Some(7), now + KEPT);
+        assert!(account.claim(Some(7), now + KEPT));
+        assert!(account.claim(Some(7), now + KEPT));
+        assert!(!account.claim(Some(7), now + KEPT));
+        assert!(account.claim(Some(8), now + KEPT));
+        assert!(!account.claim(Some(8), now + KEPT));
+    }
+
+    #[test]
+    fn a_kill_of_a_stranger_is_forgotten() {
+        let now = Instant::now();
+        let mut account = Account::default();
+        account.look(Some(0), now);
+        account.look(Some(3), now);
+        let later = now + KEPT + Duration::from_nanos(1);
+        assert!(!account.claim(Some(3), later));
+        assert!(account.claim(Some(4), later));
+        assert!(!account.claim(Some(4), later));
+    }
+
+    #[test]
+    fn without_a_count_nothing_is_claimed_and_one_that_falls_is_a_new_beginning() {
+        let now = Instant::now();
+        let mut account = Account::default();
+        assert!(!account.claim(None, now));
+        assert!(!account.claim(Some(9), now), "the first count is where it begins");
+        assert!(!account.claim(None, now));
+        assert!(!account.claim(Some(2), now), "another group's");
+        assert!(account.claim(Some(3), now));
+    }
+}
