@@ -199,7 +199,8 @@ impl Connection {
             tokens: Mutex::new(Some(Vec::new())),
             reminders: Mutex::new(None),
         });
-        connection.listen(supervisor, Arc::clone(&connection) as Arc<dyn Handler>)?;
+        let handler = Arc::clone(&connection) as Arc<dyn Handler>;
+        connection.listen(supervisor, handler).inspect_err(|_| connection.close())?;
         connection.await_report();
         Ok(connection)
     }
@@ -228,10 +229,12 @@ impl Connection {
             None => return Err(spawn_error("the fork server has ended")),
         }
         if let Err(error) = self.socket.send(bytemuck::bytes_of(record), fds) {
-            if let Some(children) = lock(&self.children).as_mut() {
-                children.remove(&id);
+            let mut children = lock(&self.children);
+            if children.as_mut().is_some_and(|children| children.remove(&id).is_some()) {
+                return Err(spawn_error(format!("the fork server does not listen: {error}")));
             }
-            return Err(spawn_error(format!("the fork server does not listen: {error}")));
+            // Its end was noticed first, and the watcher hears of that.
+            return Ok(());
         }
         self.await_report();
         Ok(())
@@ -240,19 +243,15 @@ impl Connection {
     /// Ends the server, and its children with it.
     pub(super) fn close(&self) {
         self.unregister();
-        // It ends at end of file; a server that hangs is killed.
+        // It ends at end of file, and one that is stopped when it goes on; if it hangs it is killed.
         self.socket.shut_down();
-        let exited = [Interest { fd: self.pidfd(), writable: false }];
-        let deadline = Instant::now() + Duration::from_secs(1);
-        while !wait_any(&exited, Some(deadline.saturating_duration_since(Instant::now())))
-            .is_ok_and(|ready| ready[0])
+        let _ = process::pidfd_continue(self.pidfd());
+        if !greeting::see_off(self.pidfd())
+            && let Some(pidfd) = self.pidfd.get()
         {
-            if Instant::now() >= deadline {
-                let _ = self.pidfd.get().map(|pidfd| process::pidfd_kill(pidfd.as_fd()));
-                break;
-            }
+            let _ = process::pidfd_kill(pidfd.as_fd());
+            greeting::see_off(pidfd.as_fd());
         }
-        process::reap_if_adopted(self.pidfd());
         self.server_gone();
     }
 

@@ -2,7 +2,8 @@
 
 use std::ffi::CString;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::{Duration, Instant};
 
 use crate::error::{Error, Result};
 use crate::process::child;
@@ -10,6 +11,7 @@ use crate::process::hook;
 use crate::process::message::Request;
 #[cfg(feature = "failpoints")]
 use crate::sys::failpoint::{self, Point};
+use crate::sys::poll::{Interest, wait_any};
 use crate::sys::process;
 use crate::sys::socket::Socket;
 use crate::sys::spawn::{Kinship, spawn};
@@ -55,6 +57,8 @@ pub(super) fn start_server() -> Result<Greeted> {
     // The fork server above a worker kills whatever it adopts when any worker ends.
     let kinship = if child::is_child() { Kinship::Child } else { Kinship::Orphan };
     let exe = c"/proc/self/exe".to_owned();
+    // First, because there is no descriptor to spare perhaps: later there is a process to end.
+    let own = process::pidfd_open(process::pid()).map_err(os("pidfd_open"))?;
     let pid = spawn(kinship, exe, args, env, theirs.into()).map_err(|error| {
         match error.raw_os_error() {
             Some(_) => Error::os("posix_spawn", "/proc/self/exe, the fork server", error),
@@ -68,16 +72,37 @@ pub(super) fn start_server() -> Result<Greeted> {
         Some(ESRCH) => ended(error),
         _ => os("pidfd_open")(error),
     })?;
-    let own = process::pidfd_open(process::pid()).map_err(os("pidfd_open"))?;
     let hello = Request::Hello { token }.record();
-    socket.send(bytemuck::bytes_of(&hello), &[own.as_fd()]).map_err(|error| {
-        match error.kind() {
+    if let Err(error) = socket.send(bytemuck::bytes_of(&hello), &[own.as_fd()]) {
+        socket.shut_down();
+        see_off(pidfd.as_fd());
+        return Err(match error.kind() {
             io::ErrorKind::BrokenPipe => ended(error),
             _ => os("sendmsg")(error),
-        }
-    })?;
+        });
+    }
     Ok(Greeted { socket, token, pidfd })
 }
+
+/// Waits a while for the end of a server that has been told to end, and reaps it if this process
+/// has adopted it; false if it does not end.
+pub(super) fn see_off(pidfd: BorrowedFd<'_>) -> bool {
+    let deadline = Instant::now() + PATIENCE;
+    let interest = [Interest { fd: pidfd, writable: false }];
+    loop {
+        let left = deadline.saturating_duration_since(Instant::now());
+        if wait_any(&interest, Some(left)).is_ok_and(|ready| ready[0]) {
+            process::reap_if_adopted(pidfd);
+            return true;
+        }
+        if left.is_zero() {
+            return false;
+        }
+    }
+}
+
+/// How long a server may take to end.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// No such process.
 const ESRCH: i32 = 3;

@@ -89,6 +89,8 @@ impl Server {
         FIRST_DESTRUCTOR.set(None);
         signal::ignore(&signal::GROUP)?;
         signal::ignore(&[Signal::SIGPIPE])?;
+        // Some library may have ignored it when it was loaded: then nobody could be reaped.
+        signal::default(&[Signal::SIGCHLD])?;
         // The host starts it with all of them blocked.
         signal::unblock_all()?;
         process::become_subreaper()?;

@@ -1,6 +1,7 @@
 //! One-off processes.
 #![allow(unsafe_code)]
 
+mod adopted;
 #[path = "../common/mod.rs"]
 mod common;
 mod life;
@@ -10,6 +11,20 @@ mod surroundings;
 
 use brigade::{Error, Process, active_processes};
 use common::tasks::forever;
+
+/// Asks for a library that ignores the ends of children from when it is loaded.
+pub(crate) const IGNORES_CHILDREN: &str = "BRIGADE_TEST_IGNORES_CHILDREN";
+
+#[used]
+#[unsafe(link_section = ".init_array")]
+static LIBRARY: extern "C" fn() = library;
+
+extern "C" fn library() {
+    if std::env::var_os(IGNORES_CHILDREN).is_some() {
+        // SAFETY: ignoring is no handler.
+        unsafe { libc::signal(libc::SIGCHLD, libc::SIG_IGN) };
+    }
+}
 
 pub(crate) fn sleeps() -> Process<()> {
     Process::spawn(|()| forever(), ()).unwrap()
