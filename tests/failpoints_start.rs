@@ -67,6 +67,7 @@ fn a_fork_server_that_is_stopped_before_it_is_executed_is_told_to_go_on() {
     alone(|| {
         set(Point::HostIntermediate, Action::Stop, 0);
         works(&pool());
+        wait_for(|| own_processes().is_empty());
         set(Point::HostIntermediate, Action::Stop, 0);
         assert_eq!(Process::spawn(|n: u8| n, 7).unwrap().join().unwrap(), 7);
     });
@@ -82,6 +83,8 @@ fn a_fork_server_that_is_killed_before_it_is_executed_is_an_error_that_says_so()
             assert!(error.to_string().contains("was killed"), "{error}");
             wait_for(|| own_processes().is_empty());
             assert_eq!(Process::spawn(|n: u8| n, 7).unwrap().join().unwrap(), 7);
+            // The supervisor may be the last to have the server.
+            wait_for(|| own_processes().is_empty());
         }
     });
 }

@@ -243,7 +243,7 @@ impl Connection {
     /// Ends the server, and its children with it.
     pub(super) fn close(&self) {
         self.unregister();
-        // It ends at end of file, and one that is stopped when it goes on; if it hangs it is killed.
+        // It ends at end of file, one that is stopped when it goes on; one that hangs is killed.
         self.socket.shut_down();
         let _ = process::pidfd_continue(self.pidfd());
         if !greeting::see_off(self.pidfd())

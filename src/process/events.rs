@@ -130,7 +130,9 @@ impl Drop for Supervisor {
     fn drop(&mut self) {
         if self.pid != process::pid() {
             // Forked from its process: there is no thread here to stop or to wait for.
-            self.thread.take().map(Thread::disown);
+            if let Some(thread) = self.thread.take() {
+                thread.disown();
+            }
             return;
         }
         self.shared.registry().stopping = true;

@@ -10,7 +10,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{self, SaFlags, SigAction, SigHandler, SigSet, Signal};
 
 use crate::common;
-use crate::common::alone::{alone, own_processes};
+use crate::common::alone::{against_host, alone, own_processes, say};
 use crate::common::processes::{self, send, wait_for};
 use crate::common::tasks::{count, counted, forever, raise, tally};
 use crate::{death, is_active, sleeps};
@@ -200,8 +200,11 @@ fn a_child_that_a_process_forked_does_not_outlive_it() {
                 forever();
             }
         };
+        // Not because the fork server ends with the last process: there is another.
+        let other = sleeps();
         Process::spawn(forks, ()).unwrap().join().unwrap();
-        wait_for(|| own_processes().is_empty());
+        wait_for(|| own_processes().len() == 2);
+        drop(other);
     });
 }
 
@@ -239,6 +242,66 @@ fn a_dropped_process_is_ended_and_a_detached_one_runs_on() {
         wait_for(|| counted(&path) == 4 && !is_active(pid));
         wait_for(|| own_processes().is_empty());
         fs::remove_file(path).unwrap();
+    });
+}
+
+#[test]
+fn a_dropped_process_has_five_seconds_to_put_things_in_order() {
+    alone(|| {
+        let path = tally("orderly");
+        let orderly = |path: String| {
+            let mut ends = SigSet::empty();
+            ends.add(Signal::SIGTERM);
+            ends.thread_block().unwrap();
+            count(&path);
+            ends.wait().unwrap();
+            thread::park_timeout(Duration::from_millis(50));
+            count(&path);
+        };
+        let process = Process::spawn(orderly, path.clone()).unwrap();
+        wait_for(|| counted(&path) == 1);
+        drop(process);
+        assert_eq!(counted(&path), 2);
+        fs::remove_file(path).unwrap();
+    });
+}
+
+#[test]
+fn a_process_that_has_ended_is_not_alive_whether_or_not_its_stopped_server_has_said_so() {
+    alone(|| {
+        let process = sleeps();
+        // A young process has its server's name.
+        let server = processes::Process::of(process.pid()).unwrap().parent;
+        send(server, Signal::SIGSTOP);
+        process.kill().unwrap();
+        assert_eq!(
+            ready(&mut [PollFd::new(process.as_fd(), PollFlags::POLLIN)], PollTimeout::NONE),
+            [true]
+        );
+        assert!(!process.is_alive());
+        assert_eq!(active_processes(), []);
+        assert_eq!(process.exit_reason(), Some(ExitReason::Signal(9)));
+    });
+}
+
+#[test]
+fn a_process_dies_with_its_fork_server_even_if_its_host_is_stopped() {
+    let host = || {
+        let process = sleeps();
+        say(&process.pid().to_string());
+        // It is stopped, and told to go on.
+        let _ = process.join();
+    };
+    against_host(host, |runner| {
+        let pid = runner.hear().unwrap().parse().unwrap();
+        // Not before it has asked to die with its server.
+        wait_for(|| processes::Process::of(pid).unwrap().name.contains("proc"));
+        runner.send(Signal::SIGSTOP);
+        let server = runner.processes().into_iter().find(processes::Process::is_server);
+        send(server.unwrap().pid, Signal::SIGKILL);
+        wait_for(|| processes::Process::of(pid).is_none_or(|process| process.state == 'Z'));
+        runner.send(Signal::SIGCONT);
+        assert!(runner.end().success());
     });
 }
 

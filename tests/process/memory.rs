@@ -1,6 +1,8 @@
 //! One-off processes that run out of memory.
 
-use brigade::{ExitReason, Phase, Process};
+use std::process::Command;
+
+use brigade::{Error, ExitReason, Phase, Process, TaskError};
 use nix::sys::signal::Signal;
 
 use crate::common::alone::alone;
@@ -26,6 +28,7 @@ fn each_process_killed_for_want_of_memory_is_reported_as_that_and_one_killed_by_
             let died = death(process.join().unwrap_err());
             assert_eq!((died.reason, died.phase), (ExitReason::Signal(9), Phase::Running));
             assert!(died.out_of_memory, "{died}");
+            assert!(died.peak_rss_bytes.unwrap() > 16 << 20, "{died:?}");
             assert!(died.to_string().contains("memory"), "{died}");
         };
         let by_hand = || {
@@ -43,14 +46,62 @@ fn each_process_killed_for_want_of_memory_is_reported_as_that_and_one_killed_by_
         }
         several.into_iter().for_each(killed_by_memory);
         by_hand();
-        let killed = sleeps();
-        killed.kill().unwrap();
-        assert!(!death(killed.join().unwrap_err()).out_of_memory);
         // A worker's end is no process's.
         let pool = crate::common::tasks::with(1).build().unwrap();
         assert!(crate::common::tasks::death(pool.submit(eat, 0).unwrap()).out_of_memory);
         by_hand();
         pool.shutdown().unwrap();
+        // Of somebody else: it is not taken for what this program has killed.
+        let greedy = Command::new("tail").arg("/dev/zero").status().unwrap();
+        assert_eq!(std::os::unix::process::ExitStatusExt::signal(&greedy), Some(9));
+        let killed = sleeps();
+        killed.kill().unwrap();
+        assert!(!death(killed.join().unwrap_err()).out_of_memory);
         drop(group);
+    });
+}
+
+#[test]
+fn a_process_beyond_its_hard_limit_aborts_and_one_below_does_not() {
+    alone(|| {
+        let takes = |mib: usize| vec![1u8; mib << 20].len();
+        let limited = || Process::builder().memory_hard_bytes(128 << 20);
+        assert_eq!(limited().spawn(takes, 16).unwrap().join().unwrap(), 16 << 20);
+        let died = death(limited().spawn(takes, 256).unwrap().join().unwrap_err());
+        assert_eq!((died.reason, died.out_of_memory), (ExitReason::Signal(6), false));
+        assert_eq!(Process::spawn(takes, 256).unwrap().join().unwrap(), 256 << 20);
+    });
+}
+
+#[test]
+fn a_result_that_there_is_no_memory_for_is_an_error_that_says_so() {
+    alone(|| {
+        brigade::set_memory_limit(32 << 20);
+        let large = |n: usize| vec![1u8; n];
+        let error = Process::spawn(large, 64 << 20).unwrap().join().map(drop).unwrap_err();
+        assert!(matches!(error, Error::Task(TaskError::Codec { what: "result", .. })), "{error}");
+        assert!(error.to_string().contains("no memory for a result of 67108"), "{error}");
+        assert_eq!(Process::spawn(large, 1 << 20).unwrap().join().unwrap().len(), 1 << 20);
+    });
+}
+
+// Else a long-lived process would keep what it has copied long ago.
+#[test]
+fn the_memory_of_an_argument_is_free_again_when_the_process_has_copied_it() {
+    alone(|| {
+        brigade::set_memory_limit(64 << 20);
+        let waits = |_: Vec<u8>| crate::common::tasks::forever();
+        let running: Vec<_> = (0..3)
+            .map(|_| {
+                loop {
+                    match Process::spawn(waits, vec![1; 40 << 20]) {
+                        Ok(process) => break process,
+                        Err(Error::NoSpace { .. }) => std::thread::yield_now(),
+                        Err(other) => panic!("{other}"),
+                    }
+                }
+            })
+            .collect();
+        assert!(running.iter().all(Process::is_alive));
     });
 }

@@ -181,6 +181,15 @@ fn what_a_process_printed_is_flushed_when_it_ends() {
             7
         };
         assert_eq!(Process::spawn(hoards, ()).unwrap().join().unwrap(), 7);
+        // One that does not keep it changes nothing.
+        let shares = |path: String| {
+            let file = fs::File::create(path).unwrap();
+            nix::unistd::dup2_stdout(&file).unwrap();
+            thread::spawn(forever);
+            print!("beside a thread");
+        };
+        Process::spawn(shares, path.clone()).unwrap().join().unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), "beside a thread");
         fs::remove_file(path).unwrap();
     });
 }
@@ -238,5 +247,20 @@ fn a_process_that_writes_without_end_to_captured_standard_error_neither_blocks_n
         };
         let closes = Process::builder().capture_stderr().spawn(closes, ()).unwrap();
         closes.join().unwrap();
+    });
+}
+
+#[test]
+fn a_process_that_closes_what_it_does_not_know_returns_a_large_result_all_the_same() {
+    alone(|| {
+        let closes = |len: usize| {
+            for fd in 3..20 {
+                // SAFETY: brigade's own descriptors have higher numbers, and there are no others.
+                unsafe { libc::close(fd) };
+            }
+            let _files: Vec<_> = (0..20).map(|_| fs::File::open("/dev/null").unwrap()).collect();
+            vec![7u8; len]
+        };
+        assert_eq!(Process::spawn(closes, 100_000).unwrap().join().unwrap().len(), 100_000);
     });
 }

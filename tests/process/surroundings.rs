@@ -70,6 +70,10 @@ fn a_process_has_its_name_environment_niceness_and_processors() {
         let expected = ("a-name-of-more-".to_owned(), Some("blue".to_owned()), 7, vec![0]);
         assert_eq!(set.join().unwrap(), expected);
         assert!(std::env::var_os("BRIGADE_COLOUR").is_none());
+        let kin =
+            |()| ["OMP_NUM_THREADS", "BRIGADE_FORK_SERVER"].map(|name| std::env::var(name).ok());
+        let threads = Process::spawn(kin, ()).unwrap().join().unwrap();
+        assert_eq!(threads, [Some("1".to_owned()), None]);
     });
 }
 
@@ -128,6 +132,27 @@ fn a_killed_fork_server_takes_its_processes_and_the_next_spawn_works() {
             killer.join().unwrap();
             drop(others);
         }
+    });
+}
+
+// What was lent to it would be another's while it still wrote there.
+#[test]
+fn a_process_whose_fork_server_was_killed_has_not_ended_before_it_is_gone() {
+    alone(|| {
+        let path = common::tasks::tally("large");
+        let large = |path: String| {
+            let memory = vec![1u8; 256 << 20];
+            common::tasks::count(&path);
+            forever();
+            drop(memory);
+        };
+        let process = Process::spawn(large, path.clone()).unwrap();
+        wait_for(|| common::tasks::counted(&path) == 1);
+        send(server().unwrap().pid, Signal::SIGKILL);
+        assert_eq!(process.wait().unwrap(), ExitReason::Unknown);
+        let left = common::processes::Process::of(process.pid());
+        assert!(left.as_ref().is_none_or(|left| left.state == 'Z'), "{left:?}");
+        fs::remove_file(path).unwrap();
     });
 }
 
@@ -289,16 +314,19 @@ fn a_fork_server_without_descriptors_to_spare_refuses_and_keeps_what_it_has() {
         setrlimit(Resource::RLIMIT_NOFILE, used + 20, hard).unwrap();
         let mut processes = vec![sleeps()];
         setrlimit(Resource::RLIMIT_NOFILE, soft, hard).unwrap();
-        let mut refused = None;
-        while processes.len() < 40 && refused.is_none() {
-            match Process::spawn(|()| forever(), ()) {
-                Ok(process) => processes.push(process),
-                Err(error) => refused = Some(error),
+        // The former take more descriptors to start than to have, and so are refused earlier.
+        for builder in [Process::builder().capture_stderr(), Process::builder()] {
+            let mut refused = None;
+            while processes.len() < 40 && refused.is_none() {
+                match builder.clone().spawn(|()| forever(), ()) {
+                    Ok(process) => processes.push(process),
+                    Err(error) => refused = Some(error),
+                }
             }
+            let error = refused.expect("as many as it has no descriptors for");
+            assert!(matches!(error, Error::Os { call: "fork", .. }), "{error}");
+            assert!(processes.iter().all(Process::is_alive));
         }
-        let error = refused.expect("as many as it has no descriptors for");
-        assert!(matches!(error, Error::Os { call: "fork", .. }), "{error}");
-        assert!(processes.iter().all(Process::is_alive));
         let gone = processes.pop().unwrap();
         gone.kill().unwrap();
         gone.wait().unwrap();
