@@ -218,7 +218,7 @@ pub enum Error {
     #[error(transparent)]
     Task(#[from] TaskError),
     /// A call to the operating system failed.
-    #[error("{call} failed for {subject}")]
+    #[error("{call} failed for {subject}: {source}")]
     Os {
         /// The call.
         call: &'static str,

@@ -26,8 +26,7 @@ impl Stop {
 
 impl From<Error> for Stop {
     fn from(error: Error) -> Stop {
-        let cause = std::error::Error::source(&error).map(|cause| format!(": {cause}"));
-        let text = format!("{error}{}", cause.unwrap_or_default());
+        let text = error.to_string();
         match error {
             Error::Task(_)
             | Error::Broken { .. }

@@ -68,7 +68,7 @@ pub(super) fn main(child: Child) {
         Ok(Status::Panicked) => EXIT_PANIC,
         Ok(Status::ArgumentCodec | Status::ResultCodec) => EXIT_SETUP,
         Err(error) => {
-            leave_words(&with_sources(&error));
+            leave_words(&error.to_string());
             EXIT_SETUP
         }
     };
@@ -207,12 +207,6 @@ impl OneOff {
             Err(error) => Err(error.to_string()),
         }
     }
-}
-
-/// An error and what caused it, in one line.
-fn with_sources(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(error.source(), |error| error.source());
-    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }
 
 fn leave_words(text: &str) {

@@ -42,8 +42,7 @@ pub(crate) enum Stop {
 
 impl From<Error> for Stop {
     fn from(error: Error) -> Stop {
-        let cause = std::error::Error::source(&error).map(|cause| format!(": {cause}"));
-        let text = format!("{error}{}", cause.unwrap_or_default());
+        let text = error.to_string();
         match error {
             Error::BadName { .. } => Stop::Usage(text),
             _ => Stop::Failure(text),
