@@ -78,6 +78,17 @@ fn a_watched_factorial_is_the_same_and_its_progress_grows_to_one() {
     }
 }
 
+// It became "a scoped thread panicked".
+#[test]
+fn a_panic_of_a_watch_comes_through_with_its_message_and_the_pool_goes_on() {
+    let _memory = with_memory();
+    let pool = pool(2);
+    let watched = || pool.factorial_watched(400_000, |_| panic!("enough"));
+    let panic = std::panic::catch_unwind(std::panic::AssertUnwindSafe(watched)).unwrap_err();
+    assert_eq!(panic.downcast_ref(), Some(&"enough"));
+    assert_eq!(pool.factorial(20).unwrap().limbs(), [2_432_902_008_176_640_000]);
+}
+
 #[test]
 fn factorials_equal_products_of_one_factor_after_another() {
     fn product(from: u64, to: u64) -> UBig {

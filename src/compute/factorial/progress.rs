@@ -35,6 +35,10 @@ pub(super) fn while_told<R>(
         let done = Done { is_done: &is_done, teller: teller.thread().clone() };
         let result = work();
         drop(done);
+        // Left to the scope, the panic of a watch would lose its message.
+        if let Err(panic) = teller.join() {
+            std::panic::resume_unwind(panic);
+        }
         result
     })
 }
