@@ -414,3 +414,30 @@ fn a_hundred_submits_at_once_do_not_block_and_a_large_pool_of_them_drains() {
         assert!(tasks.into_iter().all(|task| task.unwrap().join().unwrap() == 4000));
     });
 }
+
+// Such a worker had five seconds, as if it had nothing to do.
+#[test]
+fn a_worker_that_hangs_in_its_initializer_has_no_more_than_the_grace() {
+    alone(|| {
+        let hangs = |()| -> Result<(), String> {
+            loop {
+                thread::park();
+            }
+        };
+        let pool = || {
+            let grace = Duration::from_millis(20);
+            Pool::builder().workers(2).grace(grace).initializer(hangs, ()).build().unwrap()
+        };
+        // No bound on what is tested, but less than what it took.
+        let late = thread::spawn(|| thread::park_timeout(Duration::from_secs(4)));
+        drop(pool());
+        pool().terminate().unwrap();
+        let killed = pool();
+        let task = killed.submit(|n: u8| n, 1).unwrap();
+        killed.kill().unwrap();
+        assert!(matches!(task.join(), Err(Error::Task(TaskError::Cancelled))));
+        assert!(!late.is_finished());
+        late.thread().unpark();
+        late.join().unwrap();
+    });
+}

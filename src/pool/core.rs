@@ -134,7 +134,7 @@ impl Core {
         match core.start_workers() {
             Ok(()) => Ok(core),
             Err(error) => {
-                core.end(Duration::ZERO);
+                core.end(Duration::ZERO, Duration::ZERO);
                 Err(error)
             }
         }

@@ -97,7 +97,7 @@ impl Pool {
     /// ```
     pub fn terminate(&self) -> Result<()> {
         self.core.check_ours()?;
-        self.core.end(self.core.config.grace);
+        self.core.end(self.core.config.grace, LEAVE);
         Ok(())
     }
 
@@ -108,7 +108,7 @@ impl Pool {
     /// As [`terminate`](Pool::terminate).
     pub fn kill(&self) -> Result<()> {
         self.core.check_ours()?;
-        self.core.end(Duration::ZERO);
+        self.core.end(Duration::ZERO, Duration::ZERO);
         Ok(())
     }
 }
@@ -117,7 +117,7 @@ impl Drop for Pool {
     fn drop(&mut self) {
         if self.core.is_ours() {
             let deadline = Instant::now().checked_add(self.core.config.grace);
-            self.core.end(self.core.config.grace);
+            self.core.end(self.core.config.grace, LEAVE);
             self.core.await_callbacks(deadline);
         }
     }
@@ -140,7 +140,8 @@ impl Core {
             Life::Broken(cause) => Some(cause.clone()),
             _ => None,
         };
-        self.retire(Instant::now() + LEAVE);
+        let deadline = Instant::now() + LEAVE;
+        self.retire(deadline, deadline);
         self.await_callbacks(None);
         broken.map_or(Ok(()), |cause| Err(Error::Broken { what: "the pool", cause }))
     }
@@ -156,8 +157,9 @@ impl Core {
         }
     }
 
-    /// Ends the pool: waits up to `grace` for tasks that run, then kills. Idempotent.
-    pub(super) fn end(&self, grace: Duration) {
+    /// Ends the pool: waits up to `grace` for tasks and initializers that run, then kills.
+    /// Workers with nothing to do have `leave` to end by themselves. Idempotent.
+    pub(super) fn end(&self, grace: Duration, leave: Duration) {
         // A grace that no clock can count is for ever.
         let deadline = Instant::now().checked_add(grace);
         {
@@ -179,23 +181,29 @@ impl Core {
             }
         }
         drop(state);
-        self.retire(Instant::now() + LEAVE);
+        let leave = Instant::now() + leave;
+        self.retire(deadline.map_or(leave, |deadline| deadline.min(leave)), leave);
     }
 
-    /// Sends the workers home and waits for them, killing those that linger past `deadline`.
-    pub(super) fn retire(&self, deadline: Instant) {
+    /// Sends the workers home and waits for them, killing those that are still starting at
+    /// `start_deadline`, in an initializer that hangs perhaps, and those that linger past
+    /// `deadline`.
+    pub(super) fn retire(&self, start_deadline: Instant, deadline: Instant) {
         let mut state = self.lock();
         for index in 0..state.seats.len() {
             state.condemn(index, Cause::Stopped);
             state.seats[index].lane.stop();
         }
+        let starting = |seat: &Seat| seat.is_occupied() && !seat.lane.is_ready();
+        while state.seats.iter().any(starting) && Instant::now() < start_deadline {
+            state = self.wait_changed(state, Some(start_deadline));
+        }
+        state.kill_seats(starting);
         let occupied = |state: &State| state.seats.iter().any(Seat::is_occupied);
         while occupied(&state) && Instant::now() < deadline {
             state = self.wait_changed(state, Some(deadline));
         }
-        for seat in &state.seats {
-            seat.kill();
-        }
+        state.kill_seats(Seat::is_occupied);
         while occupied(&state) {
             state = self.wait_changed(state, None);
         }
@@ -216,6 +224,19 @@ impl Core {
         // The last pool's server ends here.
         let server = self.server.lock().unwrap_or_else(PoisonError::into_inner).take();
         drop(server);
+    }
+}
+
+impl State {
+    /// Kills the workers in some seats. One that is not forked yet is killed when it is: the
+    /// condemnation says so.
+    fn kill_seats(&mut self, which: impl Fn(&Seat) -> bool) {
+        for index in 0..self.seats.len() {
+            if which(&self.seats[index]) {
+                self.condemn(index, Cause::PoolEnds);
+                self.seats[index].kill();
+            }
+        }
     }
 }
 
