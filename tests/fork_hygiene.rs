@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use brigade::{Error, Pool, Process};
+use brigade::{Error, Pool, Process, SharedArray};
 use common::alone::{alone, own_processes, progress};
 use common::forks::in_a_fork;
 use common::processes::wait_for;
@@ -178,6 +178,7 @@ fn pool_and_handles_are_inert_in_a_child_that_the_host_forks() {
         };
         let mut running: brigade::Handle<()> = pool.submit(endless, ()).unwrap();
         let done = pool.submit(|n: u8| n, 9).unwrap();
+        let array = SharedArray::<f64>::zeroed([300, 300]).unwrap();
         common::processes::wait_for(|| done.is_finished());
         let before: BTreeSet<_> = own_processes().iter().map(|process| process.pid).collect();
         in_a_fork(|| {
@@ -190,6 +191,10 @@ fn pool_and_handles_are_inert_in_a_child_that_the_host_forks() {
             // SAFETY: the copy is the child's own, and the parent's is not touched.
             drop(unsafe { std::ptr::read(&raw const running) });
             assert_eq!(pool.stats().workers, 0);
+            // A loop looked at its blocks in the arena.
+            let run = pool.par_chunks(&array, 2).for_each(|_| ());
+            assert!(matches!(run, Err(Error::Closed { .. })), "{run:?}");
+            assert!(matches!(pool.matmul(&array, &array), Err(Error::Closed { .. })));
             // SAFETY: as above.
             let copy = unsafe { std::ptr::read(&raw const pool) };
             assert!(matches!(copy.shutdown(), Err(Error::Closed { .. })));

@@ -174,6 +174,8 @@ impl Plan<'_> {
         if count == 0 {
             return Ok(parts);
         }
+        // In a forked child the arena is not mapped, and the blocks would be a fault.
+        self.core.check_ours()?;
         let blocks = HostBlocks::new(&self.core.arena, count, self.core.next_call())?;
         let mut claimer = 0;
         let mut repeats_left = self.rules.retries;
