@@ -1,5 +1,6 @@
 //! Parallel loops over arrays.
 
+use brigade::shared::Value;
 use brigade::{Error, Pool, SharedArray, Start, TaskError};
 
 fn pool(workers: usize) -> Pool {
@@ -120,4 +121,30 @@ fn a_repeatable_loop_survives_a_death() {
     run.unwrap();
     drop(flag);
     assert!(x.as_slice().iter().zip(0u64..).all(|(&x, i)| x == i / 10 + 1));
+}
+
+// The last chunk left made no progress in a round, which was taken for the end: cancelled.
+#[test]
+fn a_repeatable_loop_survives_as_many_deaths_of_its_last_chunk_as_allowed() {
+    fn dies(&(deaths, ref died): &(u32, Value<u32>), x: &mut [u8]) {
+        if died.get().unwrap() < deaths {
+            died.fetch_add(1).unwrap();
+            std::process::abort();
+        }
+        x.fill(1);
+    }
+    let pool = pool(1);
+    for (retries, deaths) in [(1, 1), (3, 2), (3, 3), (3, 4)] {
+        let died = Value::new(0).unwrap();
+        let mut x = SharedArray::<u8>::zeroed([1]).unwrap();
+        let run = pool.par_chunks_mut(&mut x, 1).retries(retries).with((deaths, died.clone()));
+        match run.for_each(dies) {
+            Ok(()) => assert!(deaths <= retries && x[[0]] == 1),
+            Err(error) => {
+                assert!(deaths > retries, "{deaths}: {error}");
+                assert_eq!(error.death().unwrap().torn.first(), Some(&(0..1)));
+            }
+        }
+        assert_eq!(died.get().unwrap(), deaths.min(retries + 1));
+    }
 }

@@ -181,7 +181,7 @@ impl Plan<'_> {
         let mut repeats_left = self.rules.retries;
         let mut failure: Option<Error> = None;
         loop {
-            let free = blocks.free();
+            let (free, repeats) = (blocks.free(), repeats_left);
             let first = claimer;
             let ids =
                 self.submit(&blocks, free, &mut claimer, trampoline, &mut encode, &mut failure);
@@ -199,9 +199,9 @@ impl Plan<'_> {
             if blocks.is_stopped() || left == 0 {
                 break;
             }
-            if left == free {
-                // A round without progress: every task was cancelled or died before its first
-                // block, and would again.
+            if left == free && repeats_left == repeats {
+                // A round without progress, and no repeat to answer for it: every task was
+                // cancelled or died before its first block, and would again.
                 return Err(failure.unwrap_or(Error::Task(TaskError::Cancelled)));
             }
             if matches!(&failure, Some(error) if error.death().is_none()) {
