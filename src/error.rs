@@ -185,7 +185,7 @@ pub enum Error {
         ours: u64,
     },
     /// The time given was over before the answer came.
-    #[error("{what} did not finish within {after:?}; wait again, cancel it, or kill it")]
+    #[error("waited {after:?} for {what} in vain; wait longer, or cancel or kill what keeps it")]
     TimedOut {
         /// What was waited for.
         what: &'static str,

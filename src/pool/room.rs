@@ -136,7 +136,7 @@ impl Core {
         self.wait(deadline, Watch::Room, take).unwrap_or_else(|| {
             Err(match patience {
                 Patience::Limited(after) => {
-                    Error::TimedOut { what: "the wait for room in the pool's queue", after }
+                    Error::TimedOut { what: "room in the pool's queue", after }
                 }
                 _ => Error::Full { what: "the pool's queue", capacity: format!("{limit} tasks") },
             })
