@@ -148,3 +148,30 @@ fn pools_nest_to_the_stated_depth_and_beyond_is_an_error_that_says_so() {
     assert_eq!(levels, 4);
     assert!(error.contains("nested 4 deep") && error.contains("4 is the limit"), "{error}");
 }
+
+#[test]
+fn what_the_encoding_cannot_carry_is_an_error_that_says_why() {
+    #[derive(Debug, serde::Serialize, serde::Deserialize)]
+    #[serde(untagged)]
+    enum Either {
+        Number(u8),
+        Text(String),
+    }
+    #[derive(Debug, serde::Deserialize)]
+    struct Unwilling;
+    impl serde::Serialize for Unwilling {
+        fn serialize<S: serde::Serializer>(&self, _: S) -> Result<S::Ok, S::Error> {
+            Err(serde::ser::Error::custom("no"))
+        }
+    }
+    let pool = Pool::builder().workers(1).build().unwrap();
+    let either = |is_number: bool| match is_number {
+        true => Either::Number(1),
+        false => Either::Text("one".into()),
+    };
+    let undecodable = pool.submit(either, true).unwrap().join().unwrap_err();
+    assert!(undecodable.to_string().contains("untagged"), "{undecodable}");
+    let unencodable = pool.submit(|()| Unwilling, ()).unwrap().join().unwrap_err();
+    assert!(unencodable.to_string().contains("its own code refused"), "{unencodable}");
+    assert_eq!(pool.stats().restarts, 0);
+}

@@ -63,8 +63,18 @@ pub(crate) fn noted(refusal: Refusal) -> Refusal {
 
 /// What a failed encoding or decoding of this thread failed for.
 pub(crate) fn explain(error: &postcard::Error) -> String {
+    use postcard::Error::{SerdeDeCustom, SerdeSerCustom, WontImplement};
     let refusal = LOCAL.with_borrow_mut(|local| local.refusal.take());
-    refusal.unwrap_or_else(|| error.to_string())
+    refusal.unwrap_or_else(|| match error {
+        WontImplement => "its type asks the data what comes next, as `untagged`, `flatten` and \
+                          `serde_json::Value` do, and the encoding does not say; use a type that \
+                          knows, or send text"
+            .to_owned(),
+        SerdeSerCustom | SerdeDeCustom => {
+            "its own code refused, in words that the encoding does not keep".to_owned()
+        }
+        other => other.to_string(),
+    })
 }
 
 /// Asks the call that this thread is in, if it is in one.
