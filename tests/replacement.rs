@@ -109,7 +109,13 @@ fn workers_that_die_before_they_are_ready_break_the_pool_with_the_cause() {
         for start in 0..4 {
             let pool = with(2);
             let pool = match start {
-                0 => pool.initializer(|()| -> Result<(), String> { std::process::exit(3) }, ()),
+                0 => pool.capture_stderr().initializer(
+                    |()| -> Result<(), String> {
+                        eprintln!("no money");
+                        std::process::exit(3)
+                    },
+                    (),
+                ),
                 1 => pool.initializer(|()| Err("no licence".into()), ()),
                 2 => pool.initializer(|()| -> Result<(), String> { panic!("no luck") }, ()),
                 _ => pool.initializer(
@@ -126,7 +132,8 @@ fn workers_that_die_before_they_are_ready_break_the_pool_with_the_cause() {
                 Ok(handle) => handle.join().unwrap_err().to_string(),
                 Err(error) => error.to_string(),
             };
-            let expected = ["code 3", "no licence", "no luck", "SIGKILL"][start];
+            let expected =
+                ["code 3 before it was ready: no money", "no licence", "no luck", "SIGKILL"][start];
             assert!(cause.contains(expected), "{cause}");
             let refused = pool.submit(|n: u8| n, 1).map(drop).unwrap_err();
             assert!(matches!(refused, Error::Broken { .. }), "{refused}");

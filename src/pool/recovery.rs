@@ -129,14 +129,16 @@ impl Core {
             attribute(state, id, cause, death);
         }
         let is_death = has_begun || reason != ExitReason::Code(0);
-        let end = End { ready, cause, is_death, reason, failure, last_words };
+        let stderr = stderr_tail.map(|text| text.trim().to_owned()).filter(|text| !text.is_empty());
+        let words = last_words.or(failure.clone()).or(stderr);
+        let end = End { ready, cause, is_death, reason, failure, words };
         self.replace(state, index, &end);
     }
 
     fn replace(&self, state: &mut State, index: usize, end: &End) {
         #[cfg(feature = "failpoints")]
         failpoint::hit(Point::HostReplace);
-        let End { ready, cause, is_death, reason, failure, last_words } = end;
+        let End { ready, cause, is_death, reason, failure, words } = end;
         let is_alone = !state.seats.iter().any(Seat::is_occupied);
         let seat = &mut state.seats[index];
         if *ready {
@@ -145,8 +147,7 @@ impl Core {
             let is_own = failure.is_some() || !reason.is_from_outside();
             seat.strikes += if is_own { STRIKE } else { 1 };
             if seat.strikes >= STRIKES_MAX {
-                let words = last_words.as_deref().or(failure.as_deref());
-                let words = words.unwrap_or("it left no word");
+                let words = words.as_deref().unwrap_or("it left no word");
                 state.break_for(&format!("worker {index} {reason} before it was ready: {words}"));
             }
         }
@@ -296,7 +297,8 @@ struct End {
     reason: ExitReason,
     /// It did not even start, or nobody saw it, because of this.
     failure: Option<String>,
-    last_words: Option<String>,
+    /// What it said of that: its last words, the failure, or what it wrote to its standard error.
+    words: Option<String>,
 }
 
 /// What the death of a worker before it is ready counts for if it did that to itself; one that
