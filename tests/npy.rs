@@ -167,3 +167,25 @@ proptest! {
         }
     }
 }
+
+// A device was replaced by a file, /dev/null for all programs of the machine.
+#[test]
+fn what_is_no_regular_file_is_written_to_and_a_link_stays_a_link() {
+    let (_check, directory) = (LeakCheck::new(), Directory::new());
+    let array = SharedArray::from_fn([3, 5], |[i, j]| (10 * i + j) as f32).unwrap();
+    let [pipe, file, link] = ["pipe", "file.npy", "link.npy"].map(|name| directory.0.join(name));
+    nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    let reader = std::thread::spawn({
+        let pipe = pipe.clone();
+        move || fs::read(pipe).unwrap()
+    });
+    array.to_npy(&pipe).unwrap();
+    let piped = reader.join().unwrap();
+    assert!(!fs::symlink_metadata(&pipe).unwrap().is_file());
+    fs::write(&file, "old").unwrap();
+    std::os::unix::fs::symlink(&file, &link).unwrap();
+    array.to_npy(&link).unwrap();
+    assert!(link.is_symlink());
+    assert_eq!(fs::read(&file).unwrap(), piped);
+    assert_eq!(SharedArray::<f32>::from_npy(&file).unwrap(), array);
+}

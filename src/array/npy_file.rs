@@ -1,7 +1,7 @@
 //! Reading and writing whole `.npy` files, in parallel.
 
 use std::fs::{self, File};
-use std::io;
+use std::io::{self, Write};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
@@ -79,7 +79,8 @@ impl<T: Element> SharedArray<T> {
     ///
     /// A temporary file beside `path` is written and then takes its place, so that `path` is
     /// the old file, or the whole new one, never a part. The data is in the system's cache by
-    /// then, not necessarily on the disk.
+    /// then, not necessarily on the disk. A symbolic link stays, and leads to the new file. What is
+    /// no regular file, a pipe or `/dev/null`, is not replaced but written to.
     ///
     /// # Errors
     ///
@@ -88,8 +89,14 @@ impl<T: Element> SharedArray<T> {
     pub fn to_npy(&self, path: impl AsRef<Path>) -> Result<()> {
         let path = path.as_ref();
         let header = npy::encode(dtype_of::<T>(), self.shape())?;
-        let mut temporary = Temporary::beside(path)?;
         let bytes: &[u8] = bytemuck::cast_slice(self.as_slice());
+        if fs::metadata(path).is_ok_and(|found| !found.is_file() && !found.is_dir()) {
+            return write_through(path, &header, bytes);
+        }
+        // A link that leads nowhere is replaced.
+        let leads_to = path.is_symlink().then(|| fs::canonicalize(path).ok()).flatten();
+        let path = leads_to.as_deref().unwrap_or(path);
+        let mut temporary = Temporary::beside(path)?;
         let total = header.len() as u64 + bytes.len() as u64;
         temporary.write(&header, bytes).map_err(|error| match error {
             Error::NoSpace { free_bytes, limited_by, .. } => {
@@ -99,6 +106,21 @@ impl<T: Element> SharedArray<T> {
         })?;
         temporary.rename_to(path)
     }
+}
+
+/// Writes to what is no regular file and cannot be replaced, from the beginning to the end.
+fn write_through(path: &Path, header: &[u8], bytes: &[u8]) -> Result<()> {
+    let shown = path.display().to_string();
+    let opened = File::options().write(true).open(path);
+    let mut file = opened.map_err(|e| Error::os("open", shown.clone(), e))?;
+    file.write_all(header).and_then(|()| file.write_all(bytes)).map_err(|e| match e.kind() {
+        io::ErrorKind::StorageFull => Error::NoSpace {
+            asked_bytes: header.len() as u64 + bytes.len() as u64,
+            free_bytes: 0,
+            limited_by: Limit::FileSystem,
+        },
+        _ => Error::os("write", shown, e),
+    })
 }
 
 /// Runs `work` on parts of the bytes of `elements`, several at a time: `(offset, part)`.
