@@ -16,6 +16,11 @@
 //! notifier's read sees SLEEPERS. The count makes a word from before a notification different
 //! from one after it, so that a late sleeper does not sleep.
 //!
+//! A notifier that has just done a read-modify-write of some other shared word, between making the
+//! condition true and step 2, needs no second fence on x86-64: there it is a locked instruction,
+//! behind which no earlier store and before which no later load passes, whatever their addresses.
+//! A ring's sides end their commits so, by unlocking. Elsewhere, and in models, they fence.
+//!
 //! If a notifier dies after it made the condition true, the sweep makes up for the rest of step 2.
 //! A bare wake-up would not do: a sleeper that has tested the condition and not yet slept would
 //! find the word as it left it. If it dies between its change of the word and its wake-up, the
@@ -134,6 +139,23 @@ impl EventCount {
     pub(crate) fn notify(&self) {
         notify(&self.0);
     }
+
+    /// As [`notify`](EventCount::notify), for who has just done a read-modify-write of another
+    /// shared word, after it made the condition true: see the head of this file.
+    #[inline]
+    pub(super) fn notify_after_swap(&self) {
+        fence_after_swap();
+        wake_sleepers(&self.0);
+    }
+}
+
+/// A SeqCst fence, by whatever the read-modify-write before it lacks of one.
+#[inline]
+fn fence_after_swap() {
+    #[cfg(all(target_arch = "x86_64", not(loom)))]
+    std::sync::atomic::compiler_fence(Ordering::SeqCst);
+    #[cfg(not(all(target_arch = "x86_64", not(loom))))]
+    fence(Ordering::SeqCst);
 }
 
 /// Wakes the sleepers of an event count: of one's own, or in a sweep.
@@ -141,6 +163,12 @@ impl EventCount {
 pub(super) fn notify(word: &AtomicU32) {
     // SeqCst: pairs with the fence in `announce`, see the head of this file.
     fence(Ordering::SeqCst);
+    wake_sleepers(word);
+}
+
+/// The notifier's second half of step 2, after its fence.
+#[inline]
+fn wake_sleepers(word: &AtomicU32) {
     if word.load(Ordering::Relaxed) & SLEEPERS != 0 {
         notify_sleepers(word);
     }

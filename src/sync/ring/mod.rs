@@ -31,11 +31,18 @@
 //! 6. It copies the message, then stores the new `head` (Release, pairs with 1): the room is free.
 //! 7. It unlocks, and notifies `drained` if producers sleep.
 //!
+//! The first attempt of a push or a pop does all of this in registers, and gives up without a word
+//! if anything stands against it (`room_now`, `message_now`); the next one, out of line, waits and
+//! says what is wrong. The fence that a notification needs is the unlocking itself where that is
+//! one, see `eventcount.rs`. How long a wait pauses before it looks, `pace.rs` decides.
+//!
 //! A death in 1-2 or 5-6 leaves a lock behind, in 3-4 or 6-7 perhaps a sleeper: the sweep frees
 //! the one and wakes the other.
 #![allow(unsafe_code)]
 
 mod header;
+mod lock;
+mod pace;
 mod pop;
 mod push;
 mod record;
@@ -56,6 +63,8 @@ pub(super) use header::{LockKind, RingHeader};
 pub(super) use header::{LockPlace, lock_places};
 #[cfg(not(loom))]
 pub(super) use header::{check_header, data_of, write_header};
+pub use lock::RingLock;
+use pace::Pace;
 pub use pop::{Batch, Message};
 pub use push::{BatchError, PushError, Reserved};
 #[cfg(not(loom))]
@@ -63,55 +72,12 @@ pub(crate) use report::{LOOK_BYTES, RingReport, look};
 use span::Span;
 
 use super::directory::WordKind;
-#[cfg(not(loom))]
 use super::eventcount::EventCount;
-use super::lock::{LockGuard, RobustLock};
+use super::lock::RobustLock;
 use super::owner::Owner;
 use super::patience::{Patience, Watch};
 use crate::atomics::{AtomicU64, Ordering};
 use crate::error::{Error, Result};
-
-/// A lock that can protect a side of a ring.
-///
-/// A lock that fails to exclude costs messages, but not soundness: the ring treats all it reads
-/// as hostile.
-pub trait RingLock: Send + Sync {
-    /// Holds the lock until it is dropped.
-    type Guard<'a>
-    where
-        Self: 'a;
-
-    /// Takes the lock if nobody holds it.
-    ///
-    /// # Errors
-    ///
-    /// Whatever keeps the lock from working.
-    fn try_acquire(&self) -> Result<Option<Self::Guard<'_>>>;
-
-    /// Waits for the lock, up to `deadline` if there is one.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::TimedOut`] if it was held all the time; whatever keeps the lock from working.
-    fn acquire(&self, deadline: Option<Instant>) -> Result<Self::Guard<'_>>;
-}
-
-impl RingLock for RobustLock {
-    type Guard<'a> = LockGuard<'a>;
-
-    #[inline]
-    fn try_acquire(&self) -> Result<Option<LockGuard<'_>>> {
-        Ok(self.try_lock())
-    }
-
-    #[cold]
-    fn acquire(&self, deadline: Option<Instant>) -> Result<LockGuard<'_>> {
-        let start = Instant::now();
-        let patience = deadline.map_or(Patience::Endless, Patience::Until);
-        self.lock_within(patience)
-            .ok_or_else(|| Error::TimedOut { what: "the ring's lock", after: start.elapsed() })
-    }
-}
 
 /// How long a `try_` call waits for a lock that somebody holds for the length of a copy. In a model
 /// the clock must decide nothing.
@@ -132,6 +98,8 @@ pub struct Ring<L: RingLock = RobustLock> {
     seen_head: Line<AtomicU64>,
     /// A `tail` that was read under the pop lock. The real one may be further.
     seen_tail: Line<AtomicU64>,
+    /// How the consumers of this process wait.
+    pop_pace: Pace,
     /// How many messages had been popped when somebody looked. It may be more.
     seen_popped: Line<AtomicU64>,
 }
@@ -315,6 +283,7 @@ impl<L: RingLock> Ring<L> {
             pop_lock,
             seen_head: seen(),
             seen_tail: seen(),
+            pop_pace: Pace::new(),
             seen_popped: seen(),
         }
     }
@@ -438,6 +407,16 @@ impl<L: RingLock> Ring<L> {
         self.header().rare.0.closed.fetch_max(state, Ordering::Release);
     }
 
+    /// Notifies right after a lock of ours was given up.
+    #[inline]
+    fn notify_unlocked(&self, count: &EventCount) {
+        if L::UNLOCKS_BY_SWAP {
+            count.notify_after_swap();
+        } else {
+            count.notify();
+        }
+    }
+
     fn notify_all(&self) {
         self.header().rare.0.filled.notify();
         self.header().rare.0.drained.notify();
@@ -461,12 +440,10 @@ impl<L: RingLock> Ring<L> {
 
     /// The bytes between two positions, if they can be positions of this ring.
     #[inline]
-    fn distance(&self, head: u64, tail: u64) -> Result<u64> {
+    fn used(&self, head: u64, tail: u64) -> Option<u64> {
         let used = tail.wrapping_sub(head);
-        if used > self.data_bytes || !(head | tail).is_multiple_of(record::WORD_BYTES) {
-            return Err(self.corrupt_positions(head, tail));
-        }
-        Ok(used)
+        let is_sound = used <= self.data_bytes && (head | tail).is_multiple_of(record::WORD_BYTES);
+        is_sound.then_some(used)
     }
 
     #[cold]

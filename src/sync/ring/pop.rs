@@ -73,11 +73,20 @@ impl<L: RingLock> Popping<'_, L> {
         // Release pairs with the Acquire in `Ring::has_room`: we have done reading.
         header.head.0.store(head, Ordering::Release);
         drop(self.guard);
-        header.rare.0.drained.notify();
+        self.ring.notify_unlocked(&header.rare.0.drained);
     }
 
+    #[inline]
     fn start(&self) -> u64 {
         self.head.wrapping_add(record::WORD_BYTES)
+    }
+
+    /// Takes the message out of the ring and appends it to `message`.
+    #[inline]
+    fn take_into(self, message: &mut Vec<u8>) {
+        self.ring.span.append(self.start(), self.length, message);
+        let next = self.head.wrapping_add(record::record_bytes(self.length as u64));
+        self.commit(next, 1);
     }
 }
 
@@ -169,10 +178,22 @@ impl<L: RingLock> Ring<L> {
         refusal: impl FnOnce() -> Error,
     ) -> Result<()> {
         message.clear();
+        let Some(popping) = self.message_now() else {
+            return self.pop_slow(message, patience, refusal);
+        };
+        popping.take_into(message);
+        Ok(())
+    }
+
+    #[cold]
+    fn pop_slow(
+        &self,
+        message: &mut Vec<u8>,
+        patience: Patience,
+        refusal: impl FnOnce() -> Error,
+    ) -> Result<()> {
         let Some(popping) = self.message(patience)? else { return Err(refusal()) };
-        self.span.append(popping.start(), popping.length, message);
-        let next = popping.head.wrapping_add(record::record_bytes(popping.length as u64));
-        popping.commit(next, 1);
+        popping.take_into(message);
         Ok(())
     }
 
@@ -276,17 +297,50 @@ impl<L: RingLock> Ring<L> {
         Ok(Message { popping })
     }
 
-    /// Takes the pop lock when there is a message; `None` if patience ended.
+    /// The pop lock with a message, if nothing at all stands against it: the first attempt of a
+    /// pop, which leaves its errors to the next. Nothing in it passes through memory, as in
+    /// `room_now`, and it takes no lock where there is no message.
     #[inline]
-    fn message(&self, patience: Patience) -> Result<Option<Popping<'_, L>>> {
-        let attempt = |moment| {
-            let look_first = moment != Moment::First;
-            self.attempt_message(patience, look_first).transpose()
-        };
-        self.header().rare.0.filled.wait_for(patience, self.watch, attempt).transpose()
+    fn message_now(&self) -> Option<Popping<'_, L>> {
+        // Before the look for messages, as in `attempt_message`.
+        if self.state() >= CLOSED {
+            return None;
+        }
+        // Relaxed, both: a hint.
+        let hint = self.header().head.0.load(Ordering::Relaxed);
+        if hint == self.seen_tail.0.load(Ordering::Relaxed) && self.is_empty() {
+            return None;
+        }
+        let guard = self.pop_lock.try_acquire().ok()??;
+        // Relaxed: written under the lock that we hold.
+        let head = self.header().head.0.load(Ordering::Relaxed);
+        let tail = self.arrived_at(head)?;
+        let length =
+            if head == tail { None } else { self.length_in(self.span.load(head), head, tail) };
+        Some(Popping { ring: self, guard, head, tail, length: length? })
     }
 
-    #[inline]
+    /// Takes the pop lock when there is a message; `None` if patience ended.
+    fn message(&self, patience: Patience) -> Result<Option<Popping<'_, L>>> {
+        let mut looks = 0;
+        let attempt = |moment| {
+            if moment == Moment::Passing {
+                looks += 1;
+                self.pop_pace.before_look(looks);
+            }
+            let look_first = moment != Moment::First || !matches!(patience, Patience::Never);
+            self.attempt_message(patience, look_first).transpose()
+        };
+        let filled = &self.header().rare.0.filled;
+        let popping = filled.wait_for(patience, self.watch, attempt).transpose()?;
+        if let (Some(popping), 1..) = (&popping, looks) {
+            let ahead = popping.tail.wrapping_sub(popping.head);
+            let several = ahead > record::record_bytes(popping.length as u64);
+            self.pop_pace.after_wait(looks, several);
+        }
+        Ok(popping)
+    }
+
     fn attempt_message(
         &self,
         patience: Patience,
@@ -316,17 +370,25 @@ impl<L: RingLock> Ring<L> {
     /// A `tail` that shows a message at `head`, or the present one. Under the pop lock.
     #[inline]
     fn arrived(&self, head: u64) -> Result<u64> {
+        self.arrived_at(head).ok_or_else(|| {
+            self.corrupt_positions(head, self.header().tail.0.load(Ordering::Relaxed))
+        })
+    }
+
+    /// The same, or `None` if the two cannot be positions of this ring.
+    #[inline]
+    fn arrived_at(&self, head: u64) -> Option<u64> {
         // Relaxed: written under the lock that we hold.
         let seen = self.seen_tail.0.load(Ordering::Relaxed);
         let ahead = seen.wrapping_sub(head);
         if ahead != 0 && ahead <= self.data_bytes && head.is_multiple_of(record::WORD_BYTES) {
-            return Ok(seen);
+            return Some(seen);
         }
         // Acquire pairs with the Release in `Pushing::commit`.
         let tail = self.header().tail.0.load(Ordering::Acquire);
-        self.distance(head, tail)?;
+        self.used(head, tail)?;
         self.seen_tail.0.store(tail, Ordering::Relaxed);
-        Ok(tail)
+        Some(tail)
     }
 
     /// The length of the message at `head`, if there is one; looks for a new `tail` at the old.
@@ -345,12 +407,15 @@ impl<L: RingLock> Ring<L> {
     #[inline]
     fn length_at(&self, head: u64, tail: u64) -> Result<usize> {
         let word = self.span.load(head);
+        self.length_in(word, head, tail).ok_or_else(|| corrupt_record(word, head))
+    }
+
+    /// The length that `word` says, if it is the first of a record at `head` that ends by `tail`.
+    #[inline]
+    fn length_in(&self, word: u64, head: u64, tail: u64) -> Option<usize> {
         let length = record::unpack(word, head)
-            .filter(|&length| record::record_bytes(length) <= tail.wrapping_sub(head));
-        match length.and_then(|length| usize::try_from(length).ok()) {
-            Some(length) => Ok(length),
-            None => Err(corrupt_record(word, head)),
-        }
+            .filter(|&length| record::record_bytes(length) <= tail.wrapping_sub(head))?;
+        usize::try_from(length).ok()
     }
 }
 

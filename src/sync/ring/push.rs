@@ -71,7 +71,7 @@ impl<L: RingLock> Pushing<'_, L> {
         // The commit. Release pairs with the Acquire in `Ring::arrived`.
         header.tail.0.store(tail, Ordering::Release);
         drop(self.guard);
-        header.rare.0.filled.notify();
+        self.ring.notify_unlocked(&header.rare.0.filled);
     }
 }
 
@@ -137,9 +137,24 @@ impl<L: RingLock> Ring<L> {
         refusal: impl FnOnce(&Self) -> Error,
     ) -> Result<()> {
         let length = self.check_length(message.len())?;
-        let Some(pushing) = self.room(record::record_bytes(length), patience)? else {
-            return Err(refusal(self));
+        let bytes = record::record_bytes(length);
+        let Some(pushing) = self.room_now(bytes) else {
+            return self.push_slow(message, bytes, patience, refusal);
         };
+        let end = self.write_record(pushing.tail, message);
+        pushing.commit(end, 1);
+        Ok(())
+    }
+
+    #[cold]
+    fn push_slow(
+        &self,
+        message: &[u8],
+        bytes: u64,
+        patience: Patience,
+        refusal: impl FnOnce(&Self) -> Error,
+    ) -> Result<()> {
+        let Some(pushing) = self.room(bytes, patience)? else { return Err(refusal(self)) };
         let end = self.write_record(pushing.tail, message);
         pushing.commit(end, 1);
         Ok(())
@@ -278,8 +293,22 @@ impl<L: RingLock> Ring<L> {
         Ok(size_bytes)
     }
 
-    /// Takes the push lock when there is room for a record of `bytes`; `None` if patience ended.
+    /// The push lock with room for a record of `bytes`, if nothing at all stands against it: the
+    /// first attempt of a push, which leaves its errors to the next.
+    ///
+    /// Nothing here may pass through memory: to load two words as one that were stored as two
+    /// waits for all earlier stores, and so for the other side's processor to give up its lines.
     #[inline]
+    fn room_now(&self, bytes: u64) -> Option<Pushing<'_, L>> {
+        let guard = self.push_lock.try_acquire().ok()??;
+        // Relaxed: written under the lock that we hold.
+        let tail = self.header().tail.0.load(Ordering::Relaxed);
+        let pushed = self.header().push.0.tally.count(tail);
+        let is_free = self.state() == OPEN && self.room_at(tail, bytes)? >= bytes;
+        (is_free && self.admits_now(pushed)).then_some(Pushing { ring: self, guard, tail, pushed })
+    }
+
+    /// Takes the push lock when there is room for a record of `bytes`; `None` if patience ended.
     fn room(&self, bytes: u64, patience: Patience) -> Result<Option<Pushing<'_, L>>> {
         let attempt = |moment| {
             let look_first = moment != Moment::First;
@@ -288,7 +317,6 @@ impl<L: RingLock> Ring<L> {
         self.header().rare.0.drained.wait_for(patience, self.watch, attempt).transpose()
     }
 
-    #[inline]
     fn attempt_room(
         &self,
         bytes: u64,
@@ -314,15 +342,18 @@ impl<L: RingLock> Ring<L> {
         Ok(has_room.then_some(Pushing { ring: self, guard, tail, pushed }))
     }
 
+    /// As [`admits`](Ring::admits), as far as is known without a look at the consumers' side.
+    #[inline]
+    fn admits_now(&self, pushed: u64) -> bool {
+        // Relaxed: a count of a moment ago only makes the ring look fuller.
+        self.messages_max == u64::MAX
+            || pushed.wrapping_sub(self.seen_popped.0.load(Ordering::Relaxed)) < self.messages_max
+    }
+
     /// Whether one more message may come after the `pushed` that ever came. Under the push lock.
     #[inline]
     fn admits(&self, pushed: u64) -> Result<bool> {
-        if self.messages_max == u64::MAX {
-            return Ok(true);
-        }
-        // Relaxed: a count of a moment ago only makes the ring look fuller.
-        let seen = pushed.wrapping_sub(self.seen_popped.0.load(Ordering::Relaxed));
-        if seen < self.messages_max {
+        if self.admits_now(pushed) {
             return Ok(true);
         }
         let popped = self.popped();
@@ -338,16 +369,26 @@ impl<L: RingLock> Ring<L> {
     /// Whether a record of `bytes` fits at `tail`. Under the push lock.
     #[inline]
     fn has_room(&self, tail: u64, bytes: u64) -> Result<bool> {
+        match self.room_at(tail, bytes) {
+            Some(room) => Ok(room >= bytes),
+            None => Err(self.corrupt_positions(self.header().head.0.load(Ordering::Relaxed), tail)),
+        }
+    }
+
+    /// The bytes of room at `tail`, with a new look at `head` only if they are less than `bytes`;
+    /// `None` if the two cannot be positions of this ring. Under the push lock.
+    #[inline]
+    fn room_at(&self, tail: u64, bytes: u64) -> Option<u64> {
         // Relaxed: written under the lock that we hold.
         let seen = tail.wrapping_sub(self.seen_head.0.load(Ordering::Relaxed));
         if seen <= self.data_bytes && self.data_bytes - seen >= bytes {
-            return Ok(true);
+            return Some(self.data_bytes - seen);
         }
         // Acquire pairs with the Release in `Popping::commit`: its consumer has done reading.
         let head = self.header().head.0.load(Ordering::Acquire);
-        let used = self.distance(head, tail)?;
+        let used = self.used(head, tail)?;
         self.seen_head.0.store(head, Ordering::Relaxed);
-        Ok(self.data_bytes - used >= bytes)
+        Some(self.data_bytes - used)
     }
 
     /// Writes a record at `position` and returns where the next one goes.
