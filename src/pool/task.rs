@@ -41,6 +41,13 @@ pub(super) enum Encoded {
     Span(Span),
 }
 
+impl Default for Encoded {
+    /// No bytes.
+    fn default() -> Encoded {
+        Encoded::Inline { len: 0, words: [0; RESULT_INLINE_WORDS] }
+    }
+}
+
 impl Encoded {
     /// Bytes that fit a byte ring.
     #[inline]
@@ -182,7 +189,7 @@ pub(crate) struct Rules {
 pub(super) type Outcome = std::result::Result<Value, Box<Error>>;
 
 /// An encoded result.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Value {
     pub(super) bytes: Encoded,
     /// The leases of the call, for handles that come back.
@@ -293,19 +300,26 @@ impl Tasks {
     /// Adds a queued task.
     #[inline]
     pub(super) fn insert(&mut self, call: Call, rules: Rules) -> Result<TaskId> {
-        let entry = Entry {
+        let index = match self.free.pop() {
+            Some(index) => index,
+            None => self.add_slot()?,
+        };
+        let (generation, slot) = &mut self.slots[index as usize];
+        // Made where it stays: moving it would cost more than all else here.
+        *slot = Some(Entry {
             progress: Progress::Open { call, offer: None },
             rules,
             deaths: 0,
             detached: false,
             is_asked: false,
             rare: None,
-        };
-        if let Some(index) = self.free.pop() {
-            let (generation, slot) = &mut self.slots[index as usize];
-            *slot = Some(entry);
-            return Ok(TaskId { index, generation: *generation });
-        }
+        });
+        Ok(TaskId { index, generation: *generation })
+    }
+
+    /// An empty slot, the last one.
+    #[cold]
+    fn add_slot(&mut self) -> Result<u32> {
         let index = u32::try_from(self.slots.len()).map_err(|_| Error::Full {
             what: "the pool's list of tasks",
             capacity: "4294967296 tasks".into(),
@@ -314,8 +328,8 @@ impl Tasks {
             let more = self.slots.len().max(64);
             huge::reserve(&mut self.slots, more);
         }
-        self.slots.push((0, Some(entry)));
-        Ok(TaskId { index, generation: 0 })
+        self.slots.push((0, None));
+        Ok(index)
     }
 
     /// The task, unless it has been removed.
@@ -341,17 +355,26 @@ impl Tasks {
         self.get(id).is_none_or(Entry::is_done)
     }
 
-    /// Forgets a task and returns its entry.
+    /// Forgets a task.
     #[inline]
-    pub(super) fn remove(&mut self, id: TaskId) -> Option<Entry> {
-        let (generation, slot) = self.slots.get_mut(id.index as usize)?;
-        if *generation != id.generation {
-            return None;
+    pub(super) fn remove(&mut self, id: TaskId) {
+        if let Some((generation, slot)) = self.slots.get_mut(id.index as usize)
+            && *generation == id.generation
+            && slot.is_some()
+        {
+            *slot = None;
+            *generation = generation.wrapping_add(1);
+            self.free.push(id.index);
         }
-        let entry = slot.take()?;
-        *generation = generation.wrapping_add(1);
-        self.free.push(id.index);
-        Some(entry)
+    }
+
+    /// Takes the outcome of a task that is over, and forgets the task.
+    #[inline]
+    pub(super) fn take(&mut self, id: TaskId) -> Option<Outcome> {
+        let Progress::Done(outcome) = &mut self.get_mut(id)?.progress else { return None };
+        let outcome = std::mem::replace(outcome, Ok(Value::default()));
+        self.remove(id);
+        Some(outcome)
     }
 
     /// Ids of all tasks that are not done.

@@ -13,7 +13,7 @@ use crate::pool::core::Core;
 use crate::pool::lane::driver;
 use crate::pool::listener::Listener;
 use crate::pool::state::{State, Watch};
-use crate::pool::task::{Outcome, Progress, TaskId, cancelled};
+use crate::pool::task::{Outcome, TaskId, cancelled};
 use crate::sys::futex;
 
 /// How long a joining thread yields before it sleeps, after the last progress it saw.
@@ -238,13 +238,9 @@ impl Core {
     /// Takes the outcome of a task that is done, and forgets the task.
     #[inline]
     pub(super) fn take(state: &mut State, id: TaskId) -> Option<Outcome> {
-        let Some(entry) = state.tasks.get(id) else { return Some(Err(cancelled())) };
-        if !entry.is_done() {
-            return None;
+        if state.tasks.get(id).is_none() {
+            return Some(Err(cancelled()));
         }
-        match state.tasks.remove(id)?.progress {
-            Progress::Done(outcome) => Some(outcome),
-            Progress::Open { .. } => None,
-        }
+        state.tasks.take(id)
     }
 }
