@@ -21,11 +21,11 @@ USUAL = {"workers=2", "host_gib=0"}
 
 
 def number(value: float) -> str:
-    """Three digits that count, thousands and more by a letter."""
-    for size, letter in ((1e9, " G"), (1e6, " M"), (1e4, " k")):
+    """Three digits that count, millions and more by a letter."""
+    for size, letter in ((1e9, " G"), (1e6, " M")):
         if value >= size:
-            return f"{value / (1e3 if letter == ' k' else size):.3g}{letter}"
-    return f"{value:.3g}" if value < 1000 else f"{value:.0f}"
+            return f"{value / size:.3g}{letter}"
+    return f"{value:.3g}" if value < 1000 else f"{float(f'{value:.3g}'):.0f}"
 
 
 def cell(found: dict[str, float], column: str, more_is_better: bool) -> str:

@@ -1,4 +1,4 @@
-//! How fast brigade's workers stream through shared memory, and how it comes and goes.
+//! How fast workers stream through shared memory, and get it.
 
 use std::hint::black_box;
 

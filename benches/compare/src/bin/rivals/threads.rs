@@ -1,6 +1,6 @@
-//! The machine's own limit: pinned threads over private memory, each with its share of it.
+//! The machine's own limit: pinned threads over private memory.
 //!
-//! Nothing is dispatched and nothing is balanced. With small pages, and with huge ones.
+//! Each has its share of it; nothing is dispatched or balanced. In small pages, and in huge ones.
 
 use std::hint::black_box;
 use std::thread;
