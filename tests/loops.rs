@@ -37,6 +37,78 @@ fn operands_are_taken_in_step() {
     assert!(matches!(pool.par_chunks(&x, 0).for_each(|_| ()), Err(Error::InvalidArgument { .. })));
 }
 
+/// The worker that runs this, by the name that the pool gave it.
+fn worker() -> u64 {
+    let name = std::fs::read_to_string("/proc/self/comm").unwrap();
+    name.trim().rsplit('-').next().unwrap().parse().unwrap()
+}
+
+#[test]
+fn the_same_range_goes_to_the_same_worker_in_every_call() {
+    let pool = pool(3);
+    // Nobody is done with its first chunk before all have one: so nobody needs help.
+    let met = brigade::shared::Barrier::new(3).unwrap();
+    let mut x = SharedArray::<u64>::zeroed([3000]).unwrap();
+    let short = SharedArray::<u8>::zeroed([3]).unwrap();
+    for round in 0..50 {
+        let x_by = pool.par_chunks_mut(&mut x, 1000).with(met.clone());
+        x_by.for_each(|met, x| {
+            met.wait().unwrap();
+            x.fill(worker());
+        })
+        .unwrap();
+        let by: Vec<u64> = x.as_slice().chunks(1000).map(|x| x[0]).collect();
+        assert_eq!(by, [0, 1, 2], "call {round}");
+        let other = pool.par_chunks(&short, 1).with(met.clone()).map(|met, _| {
+            met.wait().unwrap();
+            worker()
+        });
+        assert_eq!(other.collect().unwrap(), [0, 1, 2], "call {round}, by another loop");
+    }
+}
+
+#[test]
+fn no_chunk_waits_for_one_that_takes_long() {
+    let pool = pool(2);
+    let x = SharedArray::<u64>::zeroed([100]).unwrap();
+    for long in [0, 30, 49, 50, 99] {
+        let gate = brigade::shared::Event::new().unwrap();
+        let left = brigade::shared::Value::new(99u64).unwrap();
+        let calls = pool.par_chunks(&x, 1).enumerate().with((long, gate, left));
+        // It lasts until all others are over, so another worker must have done those.
+        calls
+            .for_each(|(long, gate, left), (i, _)| {
+                if i == *long {
+                    gate.wait().unwrap();
+                } else if left.update(|left| left - 1).unwrap() == 1 {
+                    gate.set().unwrap();
+                }
+            })
+            .unwrap();
+    }
+}
+
+#[test]
+fn in_process_chunks_are_taken_in_order() {
+    let pool = Pool::builder().workers(4).start(Start::InProcess).build().unwrap();
+    let x = SharedArray::<u8>::zeroed([100]).unwrap();
+    static SEEN: std::sync::Mutex<Vec<usize>> = std::sync::Mutex::new(Vec::new());
+    pool.par_chunks(&x, 3).enumerate().for_each(|(i, _)| SEEN.lock().unwrap().push(i)).unwrap();
+    assert!(SEEN.lock().unwrap().iter().copied().eq(0..34));
+}
+
+#[test]
+fn an_array_that_the_workers_compute_is_the_one_that_the_host_computes() {
+    let pool = pool(3);
+    for shape in [[0, 5, 3], [1, 1, 1], [7, 3, 5], [70, 1, 1001]] {
+        let element = |[i, j, k]: [usize; 3]| (i * 1_000_000 + j * 10_000 + k) as u64;
+        let own = SharedArray::from_fn(shape, element).unwrap();
+        assert_eq!(pool.from_fn(shape, element).unwrap().as_slice(), own.as_slice(), "{shape:?}");
+    }
+    let scalar = pool.from_fn([], |[]| 7u8).unwrap();
+    assert_eq!(scalar.as_slice(), [7]);
+}
+
 #[test]
 fn a_reduction_has_the_same_bits_for_any_number_of_workers() {
     let x = SharedArray::from_fn([100_003], |[i]| 1.0 / (i as f64 + 0.1)).unwrap();
@@ -109,7 +181,6 @@ fn a_death_in_a_loop_names_the_torn_range_and_keeps_the_rest() {
 fn a_repeatable_loop_survives_a_death() {
     let pool = pool(2);
     let mut x = SharedArray::<u64>::zeroed([1000]).unwrap();
-    let flag = SharedArray::<u64>::zeroed([1]).unwrap();
     // The first worker that comes to chunk 50 finds it untouched, marks it and dies.
     let run = pool.par_chunks_mut(&mut x, 10).enumerate().retries(3).for_each(|(i, x)| {
         if i == 50 && x[0] == 0 {
@@ -119,7 +190,6 @@ fn a_repeatable_loop_survives_a_death() {
         x.fill(i as u64 + 1);
     });
     run.unwrap();
-    drop(flag);
     assert!(x.as_slice().iter().zip(0u64..).all(|(&x, i)| x == i / 10 + 1));
 }
 
@@ -147,4 +217,20 @@ fn a_repeatable_loop_survives_as_many_deaths_of_its_last_chunk_as_allowed() {
         }
         assert_eq!(died.get().unwrap(), deaths.min(retries + 1));
     }
+}
+
+#[test]
+fn a_repeatable_loop_survives_a_death_before_anything_is_done() {
+    // Such a round was taken for one without progress, and the loop given up as cancelled.
+    let pool = pool(1);
+    let mut x = SharedArray::<u64>::zeroed([10]).unwrap();
+    let run = pool.par_chunks_mut(&mut x, 1).enumerate().retries(1).for_each(|(i, x)| {
+        if i == 0 && x[0] == 0 {
+            x[0] = 1;
+            std::process::abort();
+        }
+        x[0] = i as u64 + 1;
+    });
+    run.unwrap();
+    assert!(x.as_slice().iter().copied().eq(1..=10));
 }

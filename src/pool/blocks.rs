@@ -1,4 +1,10 @@
 //! The blocks of one parallel loop, in shared memory.
+//!
+//! Every worker has a share of its own, the same stretch of the array in every loop of that
+//! shape, and takes its blocks from the front, a few at a time. Who has none left takes the second
+//! half of what another has, makes that its share, and goes on; at the very end it takes what
+//! others have taken and not begun. So a worker finds in its caches, and on its memory node, what
+//! it had the last time, and no block waits for one that takes long.
 #![allow(unsafe_code)]
 
 use std::ops::Range;
@@ -11,55 +17,155 @@ use crate::region::windows::Windows;
 
 /// Blocks that one loop has at most; longer loops have more chunks in each.
 pub(super) const BLOCKS_MAX: usize = 65_536;
-/// Blocks that a worker looks at together at most.
-const TAKE_MAX: u64 = 16;
+/// Blocks that a worker takes together at most.
+const BATCH_MAX: usize = 16;
 
-/// What stands in front of a loop's block words.
+/// What stands in front of a loop's shares, which stand in front of its block words.
 ///
 /// | field     | written by         | read by | guard           | if the writer dies        |
 /// |-----------|--------------------|---------|-----------------|---------------------------|
-/// | `hint`    | workers, by adding | workers | none: a hint    | what it skipped stays free|
 /// | `stopped` | workers, to 1      | workers | none            | as if it had not stopped  |
+/// | shares    | workers (CAS)      | workers | none: hints     | what it took stays free   |
 /// | words     | host, workers (CAS)| all     | the word itself | claimed by the dead: torn |
 ///
 /// A block word holds the loop's number (bits 63..24), the claimer (bits 23..2) and a state (bits
 /// 1..0). Only the claimer stores DONE, so a block that is claimed by a dead worker stays so.
 #[repr(C, align(64))]
 struct Header {
-    hint: AtomicU64,
-    _hint: [u64; 7],
     stopped: AtomicU32,
     _stopped: [u32; 15],
 }
 
-const _: () = assert!(size_of::<Header>() == 128);
+/// The blocks of one share: the first in bits 31..0 of a word, the end in bits 63..32. On a cache
+/// line of its own: as long as all have enough to do, nobody else looks.
+#[repr(C, align(64))]
+struct Share {
+    /// Those that nobody has taken.
+    left: AtomicU64,
+    /// Those that its worker has taken last, of which it may not have begun all.
+    batch: AtomicU64,
+    _share: [u64; 6],
+}
+
+const _: () = assert!(size_of::<Header>() == 64);
+const _: () = assert!(size_of::<Share>() == 64);
+const _: () = assert!(BLOCKS_MAX < 1 << 32);
+
+impl Share {
+    #[inline]
+    fn pack(blocks: &Range<usize>) -> u64 {
+        blocks.start as u64 | (blocks.end as u64) << 32
+    }
+
+    /// What a word says, whatever a stray worker has written there: blocks below `count`.
+    #[inline]
+    fn unpack(word: u64, count: usize) -> Range<usize> {
+        let index = |word: u64| usize::try_from(word).unwrap_or(count).min(count);
+        index(word & 0xffff_ffff)..index(word >> 32)
+    }
+
+    fn fill(&self, blocks: &Range<usize>) {
+        // Relaxed: published with the offer of the loop's tasks, and a hint anyway.
+        self.left.store(Share::pack(blocks), Ordering::Relaxed);
+        self.batch.store(0, Ordering::Relaxed);
+    }
+
+    /// Fills a share that has nothing left; false if somebody else did.
+    fn try_fill(&self, blocks: &Range<usize>, count: usize) -> bool {
+        // Relaxed: a hint; the block words decide.
+        let seen = self.left.load(Ordering::Relaxed);
+        let (next, relaxed) = (Share::pack(blocks), Ordering::Relaxed);
+        Share::unpack(seen, count).is_empty()
+            && self.left.compare_exchange(seen, next, relaxed, relaxed).is_ok()
+    }
+
+    /// What its worker has taken last.
+    fn batch(&self, count: usize) -> Range<usize> {
+        Share::unpack(self.batch.load(Ordering::Relaxed), count)
+    }
+
+    /// Takes what `cut` makes of the blocks that are left; it returns that and what is left then.
+    #[inline]
+    fn take(
+        &self,
+        count: usize,
+        cut: impl Fn(Range<usize>) -> (Range<usize>, Range<usize>),
+    ) -> Option<Range<usize>> {
+        // Relaxed: as above.
+        let mut seen = self.left.load(Ordering::Relaxed);
+        loop {
+            let left = Share::unpack(seen, count);
+            if left.is_empty() {
+                return None;
+            }
+            let (taken, rest) = cut(left);
+            let (next, relaxed) = (Share::pack(&rest), Ordering::Relaxed);
+            match self.left.compare_exchange_weak(seen, next, relaxed, relaxed) {
+                Ok(_) => return Some(taken),
+                Err(now) => seen = now,
+            }
+        }
+    }
+
+    /// The first blocks: many while there are many, single ones towards the end.
+    #[inline]
+    fn take_first(&self, count: usize) -> Option<Range<usize>> {
+        let taken = self.take(count, |Range { start, end }| {
+            let middle = start + ((end - start) / 4).clamp(1, BATCH_MAX);
+            (start..middle, middle..end)
+        })?;
+        // Relaxed: a hint.
+        self.batch.store(Share::pack(&taken), Ordering::Relaxed);
+        Some(taken)
+    }
+
+    /// The second half; if there is one block, that.
+    fn take_half(&self, count: usize) -> Option<Range<usize>> {
+        self.take(count, |Range { start, end }| {
+            let middle = start + (end - start) / 2;
+            (middle..end, start..middle)
+        })
+    }
+}
 
 const FREE: u64 = 0;
 const CLAIMED: u64 = 1;
 const DONE: u64 = 2;
 
+#[inline]
 fn word(number: u64, claimer: u32, state: u64) -> u64 {
     number << 24 | u64::from(claimer & 0x3f_ffff) << 2 | state
 }
 
-fn size_bytes(count: usize) -> usize {
-    size_of::<Header>() + count * size_of::<AtomicU64>()
+fn size_bytes(shares: usize, count: usize) -> usize {
+    size_of::<Header>() + shares * size_of::<Share>() + count * size_of::<AtomicU64>()
+}
+
+/// The blocks of share `index` of `shares`.
+fn share(index: usize, shares: usize, count: usize) -> Range<usize> {
+    count * index / shares..count * (index + 1) / shares
 }
 
 /// The blocks as the host has them.
 #[derive(Debug)]
 pub(super) struct HostBlocks {
     span: Span,
+    shares: usize,
     count: usize,
     number: u64,
 }
 
 impl HostBlocks {
-    /// `count` free blocks of the loop `number`.
-    pub(super) fn new(arena: &Arc<Arena>, count: usize, number: u64) -> Result<HostBlocks> {
+    /// `count` free blocks of the loop `number`, in so many shares, at least one.
+    pub(super) fn new(
+        arena: &Arc<Arena>,
+        count: usize,
+        shares: usize,
+        number: u64,
+    ) -> Result<HostBlocks> {
         let number = number & ((1 << 40) - 1);
-        let span = arena.reserve(size_bytes(count), Contents::Stale)?;
-        let blocks = HostBlocks { span, count, number };
+        let span = arena.reserve(size_bytes(shares, count), Contents::Stale)?;
+        let blocks = HostBlocks { span, shares, count, number };
         let view = blocks.view();
         view.header().stopped.store(0, Ordering::Relaxed);
         for index in 0..count {
@@ -80,12 +186,20 @@ impl HostBlocks {
     }
 
     fn view(&self) -> Blocks {
-        Blocks { start: self.span.as_ptr(), count: self.count, number: self.number }
+        let HostBlocks { shares, count, number, .. } = *self;
+        Blocks { start: self.span.as_ptr(), shares, count, number }
     }
 
-    /// Has the next workers look from the first block on.
+    /// In how many shares they are.
+    pub(super) fn shares(&self) -> usize {
+        self.shares
+    }
+
+    /// Has the next workers look at all blocks again.
     pub(super) fn rewind(&self) {
-        self.view().header().hint.store(0, Ordering::Relaxed);
+        for index in 0..self.shares {
+            self.view().share(index).fill(&share(index, self.shares, self.count));
+        }
     }
 
     /// How many blocks are free.
@@ -133,6 +247,7 @@ impl HostBlocks {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Blocks {
     start: *mut u8,
+    shares: usize,
     count: usize,
     number: u64,
 }
@@ -146,29 +261,42 @@ impl Blocks {
     pub(super) fn attach(
         windows: &Windows,
         offset: u64,
+        shares: usize,
         count: usize,
         number: u64,
     ) -> Result<Blocks> {
         let found = || Error::Corrupt {
             what: "the blocks of a loop",
-            found: format!("{count} blocks at {offset}"),
+            found: format!("{count} blocks in {shares} shares at {offset}"),
         };
-        if count > BLOCKS_MAX || !offset.is_multiple_of(64) {
+        if count > BLOCKS_MAX || !(1..=count).contains(&shares) || !offset.is_multiple_of(64) {
             return Err(found());
         }
-        let start = windows.write(offset, size_bytes(count))?;
-        Ok(Blocks { start, count, number })
+        let start = windows.write(offset, size_bytes(shares, count))?;
+        Ok(Blocks { start, shares, count, number })
     }
 
+    #[inline]
     fn header(&self) -> &Header {
         // SAFETY: the span begins with a header: it is large enough and aligned, by `HostBlocks`
         // or checked by `attach`; the host keeps it until no task of the loop is left.
         unsafe { &*self.start.cast::<Header>() }
     }
 
+    #[inline]
+    fn share(&self, index: usize) -> &Share {
+        assert!(index < self.shares, "share {index} of {}", self.shares);
+        let shares = self.start.wrapping_add(size_of::<Header>()).cast::<Share>();
+        let share = shares.wrapping_add(index);
+        // SAFETY: `index` is below the number of shares that the span was sized for, as for the
+        // header.
+        unsafe { &*share }
+    }
+
+    #[inline]
     fn word(&self, index: usize) -> &AtomicU64 {
         assert!(index < self.count, "block {index} of {}", self.count);
-        let words = self.start.wrapping_add(size_of::<Header>()).cast::<AtomicU64>();
+        let words = self.start.wrapping_add(size_bytes(self.shares, 0)).cast::<AtomicU64>();
         let word = words.wrapping_add(index);
         // SAFETY: `index` is below the count that the span was sized for, as for the header.
         unsafe { &*word }
@@ -179,27 +307,41 @@ impl Blocks {
         self.header().stopped.store(1, Ordering::Release);
     }
 
-    /// A few blocks to look at, guided: many at the beginning, single ones towards the end.
+    /// A few blocks to look at: of the share of worker `home`, or, if that is empty, of another.
     /// `None`: there is nothing left to look at.
-    pub(super) fn take(&self, members: usize) -> Option<Range<usize>> {
-        let header = self.header();
-        // Relaxed: a hint; the block words decide.
-        let seen = header.hint.load(Ordering::Relaxed);
-        let count = self.count as u64;
-        if seen >= count || header.stopped.load(Ordering::Relaxed) == 1 {
+    #[inline]
+    pub(super) fn take(&self, home: usize) -> Option<Range<usize>> {
+        // Relaxed: whoever does not see it takes another block.
+        if self.header().stopped.load(Ordering::Relaxed) == 1 {
             return None;
         }
-        let share = (count - seen) / (4 * members.max(1) as u64);
-        let start = header.hint.fetch_add(share.clamp(1, TAKE_MAX), Ordering::Relaxed);
-        if start >= count {
-            return None;
+        let home = home % self.shares;
+        self.share(home).take_first(self.count).or_else(|| self.take_from_others(home))
+    }
+
+    fn take_from_others(&self, home: usize) -> Option<Range<usize>> {
+        let others = || (home + 1..self.shares).chain(0..home);
+        let half = others().find_map(|index| self.share(index).take_half(self.count));
+        let Some(Range { start, end }) = half else {
+            return others().find_map(|index| self.first_free(self.share(index).batch(self.count)));
+        };
+        // Another worker may have the same share, if there are fewer blocks than workers.
+        if self.share(home).try_fill(&(start + 1..end), self.count) {
+            return Some(start..start + 1);
         }
-        let end = (start + share.clamp(1, TAKE_MAX)).min(count);
-        let index = |word| usize::try_from(word).unwrap_or(usize::MAX);
-        Some(index(start)..index(end))
+        Some(start..end)
+    }
+
+    /// A block of a batch that its worker has not begun.
+    fn first_free(&self, mut batch: Range<usize>) -> Option<Range<usize>> {
+        let free = word(self.number, 0, FREE);
+        // From the back, where its worker comes last. Relaxed: `try_claim` looks again.
+        let found = batch.rfind(|&index| self.word(index).load(Ordering::Relaxed) == free)?;
+        Some(found..found + 1)
     }
 
     /// Claims a block; false if somebody has it.
+    #[inline]
     pub(super) fn try_claim(&self, index: usize, claimer: u32) -> bool {
         let (free, claimed) = (word(self.number, 0, FREE), word(self.number, claimer, CLAIMED));
         self.word(index)
@@ -208,8 +350,126 @@ impl Blocks {
     }
 
     /// Says that a claimed block is complete.
+    #[inline]
     pub(super) fn set_done(&self, index: usize, claimer: u32) {
         // Release: pairs with the Acquire of `HostBlocks::in_state`.
         self.word(index).store(word(self.number, claimer, DONE), Ordering::Release);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// Takes everything, a worker after the other as `order` says: who took which block.
+    fn takers(count: usize, shares: usize, order: &[usize]) -> Vec<Option<usize>> {
+        let arena = Arena::host().unwrap();
+        let blocks = HostBlocks::new(&arena, count, shares, 1).unwrap();
+        let view = blocks.view();
+        let mut takers = vec![None; count];
+        for &worker in order.iter().cycle() {
+            let Some(taken) = view.take(worker) else { break };
+            for block in taken.filter(|&block| view.try_claim(block, 1)) {
+                assert_eq!(takers[block].replace(worker), None, "block {block} was taken twice");
+            }
+        }
+        takers
+    }
+
+    proptest! {
+        #[test]
+        fn every_block_is_taken_once_whoever_comes_when(
+            count in 1usize..3000, shares in 1usize..20,
+            order in proptest::collection::vec(0usize..25, 1..50),
+        ) {
+            let taken = takers(count, shares.min(count), &order);
+            prop_assert!(taken.iter().all(Option::is_some));
+        }
+
+        #[test]
+        fn shares_are_even_and_cover_all_blocks(count in 1usize..3000, shares in 1usize..20) {
+            let shares = shares.min(count);
+            let mut next = 0;
+            for index in 0..shares {
+                let blocks = share(index, shares, count);
+                prop_assert_eq!(blocks.start, next);
+                prop_assert!((count / shares..=count.div_ceil(shares)).contains(&blocks.len()));
+                next = blocks.end;
+            }
+            prop_assert_eq!(next, count);
+        }
+
+        #[test]
+        fn words_of_a_stray_worker_make_no_block_beyond_the_last(left: u64, home in 0usize..4) {
+            let arena = Arena::host().unwrap();
+            let blocks = HostBlocks::new(&arena, 10, 3, 1).unwrap();
+            let view = blocks.view();
+            view.share(1).left.store(left, Ordering::Relaxed);
+            view.share(2).batch.store(left.rotate_left(7), Ordering::Relaxed);
+            while let Some(taken) = view.take(home) {
+                prop_assert!(!taken.is_empty() && taken.end <= 10);
+                // What a stray word names twice is claimed once.
+                let claimed = taken.filter(|&block| view.try_claim(block, 1)).count();
+                prop_assert!(claimed <= 10);
+            }
+        }
+    }
+
+    #[test]
+    fn workers_that_are_equally_fast_keep_to_their_shares() {
+        let takers = takers(400, 4, &[2, 0, 3, 1]);
+        for (block, taker) in takers.iter().enumerate() {
+            assert_eq!(*taker, Some(block / 100), "block {block}");
+        }
+    }
+
+    #[test]
+    fn who_has_nothing_left_takes_half_of_what_another_has() {
+        let arena = Arena::host().unwrap();
+        let blocks = HostBlocks::new(&arena, 16, 2, 1).unwrap();
+        let view = blocks.view();
+        // Worker 1 is busy with its first block for ever.
+        assert_eq!(view.take(1), Some(8..10));
+        assert!(view.try_claim(8, 2));
+        let claimed = std::iter::from_fn(|| view.take(0)).flatten().filter(|&block| {
+            let is_mine = view.try_claim(block, 1);
+            assert!(is_mine, "nobody else takes any");
+            is_mine
+        });
+        let claimed: Vec<usize> = claimed.collect();
+        assert_eq!(claimed, [0, 1, 2, 3, 4, 5, 6, 7, 13, 14, 15, 11, 12, 10, 9]);
+        blocks.rewind();
+        assert_eq!(view.take(1), Some(8..10));
+        view.stop();
+        assert_eq!(view.take(0), None);
+    }
+
+    #[test]
+    fn what_was_taken_from_another_can_be_taken_from_the_taker() {
+        let arena = Arena::host().unwrap();
+        let blocks = HostBlocks::new(&arena, 24, 3, 1).unwrap();
+        let view = blocks.view();
+        while view.share(0).take_first(24).is_some() {}
+        assert_eq!(view.take(0), Some(12..13), "half of what worker 1 has");
+        assert_eq!(view.take(0), Some(13..14));
+        while view.share(1).take_first(24).is_some() {}
+        while view.share(2).take_first(24).is_some() {}
+        assert_eq!(view.take(2), Some(15..16), "half of what worker 0 has taken");
+        assert_eq!(view.take(0), Some(14..15));
+    }
+
+    #[test]
+    fn two_workers_with_one_share_lose_nothing() {
+        let takers = takers(7, 2, &[0, 2, 4, 1]);
+        assert!(takers.iter().all(Option::is_some), "{takers:?}");
+        let share = Share {
+            left: AtomicU64::new(Share::pack(&(3..3))),
+            batch: AtomicU64::new(0),
+            _share: [0; 6],
+        };
+        assert!(share.try_fill(&(4..6), 7));
+        assert!(!share.try_fill(&(1..2), 7), "somebody was first");
+        assert_eq!(share.take_first(7), Some(4..5));
     }
 }

@@ -23,10 +23,14 @@ use crate::shape::Shape;
 /// or what follows [`map`](ParChunks::map). The function that they get runs in the workers and
 /// must capture nothing; what it needs beside its chunk is given by [`with`](ParChunks::with).
 ///
-/// Which worker gets which chunk is decided while the loop runs. A chunk is given out once: if
-/// its worker dies, the call fails with a [`Death`](crate::Death) that lists the elements whose
-/// contents are unspecified now, while all other chunks are complete; unless the loop was
-/// declared repeatable with [`retries`](ParChunks::retries).
+/// Every worker begins with a stretch of its own, an equal share of the chunks, the same one in
+/// the next loop over as many. Who is done takes half of what another has left. So uneven chunks
+/// are evened out, and where they are even each worker finds in its caches, and on its memory
+/// node, what it had the last time. Which worker gets which chunk is not promised.
+///
+/// A chunk is given out once: if its worker dies, the call fails with a [`Death`](crate::Death)
+/// that lists the elements whose contents are unspecified now, while all other chunks are
+/// complete; unless the loop was declared repeatable with [`retries`](ParChunks::retries).
 #[must_use = "a loop does nothing before `for_each`, `try_for_each`, `reduce` or `collect`"]
 pub struct ParChunks<'p, P, S = Nothing> {
     pub(super) pool: &'p Pool,

@@ -1,29 +1,35 @@
 //! Fresh arrays whose memory is put behind them by the workers.
+//!
+//! As a loop does it: every worker begins with the share that it gets in later loops, and the
+//! kernel takes memory from the node of whoever touches it first. So on a machine with several
+//! memory nodes, a worker that is bound to a processor (`pin_workers`) finds its share of an array
+//! on its own node; without that, the kernel may move workers, and does not move memory with them.
 
 use bytemuck::Pod;
 
 use crate::array::SharedArray;
-use crate::error::{Error, Result};
-use crate::pool::core::Core;
+use crate::error::Result;
 use crate::pool::job::{self, Job, JobError};
-use crate::pool::state::Watch;
-use crate::pool::task::TaskId;
-use crate::pool::{Pool, Start, handle};
+use crate::pool::loops::{Extent, Orders, Plan, Walk};
+use crate::pool::operand::Ranges;
+use crate::pool::{Pool, Start};
 use crate::shape::Shape;
 
 /// Smaller arrays are left to be touched by whoever uses them first, in bytes.
-const WORTH_SHARING_BYTES: u64 = 8 << 20;
-/// Parts are multiples of this, the size of a huge page, in bytes.
-const PART_UNIT_BYTES: u64 = 2 << 20;
+const WORTH_SHARING_BYTES: usize = 8 << 20;
+/// What a worker puts memory behind at once: a huge page, in bytes.
+const PART_BYTES: usize = 2 << 20;
+/// What it computes at once in `from_fn`, in bytes.
+const CHUNK_BYTES: usize = 256 << 10;
 
 impl Pool {
     /// An array of zeros, whose memory the workers put behind it in parallel, in huge pages where
-    /// the kernel has them: the work that the first loop over it would have to do otherwise.
+    /// the kernel has them: the work that the first loop over it would have to do otherwise. Each
+    /// does so for the stretch that it begins with in later loops over arrays of that size.
     ///
     /// # Errors
     ///
-    /// As [`SharedArray::zeroed`], and what [`submit`](Pool::submit) and
-    /// [`join`](crate::Handle::join) fail with.
+    /// As [`SharedArray::zeroed`], and what [`for_each`](crate::ParChunks::for_each) fails with.
     ///
     /// # Examples
     ///
@@ -51,41 +57,112 @@ impl Pool {
         Ok(array)
     }
 
+    /// An array whose element at `[i, j, ..]` is `element([i, j, ..])`, computed by the workers:
+    /// each puts the memory behind, and fills, what it gets in later loops over an array of that
+    /// size. `element` must capture nothing, and is called in no particular order.
+    ///
+    /// # Errors
+    ///
+    /// As [`SharedArray::from_fn`], and what [`for_each`](crate::ParChunks::for_each) fails with.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use brigade::Pool;
+    /// let pool = Pool::builder().workers(2).build()?;
+    /// let a = pool.from_fn([2, 3], |[i, j]| 10 * i + j)?;
+    /// assert_eq!(a.as_slice(), [0, 1, 2, 10, 11, 12]);
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
+    pub fn from_fn<T: Pod, F, const N: usize>(
+        &self,
+        shape: [usize; N],
+        element: F,
+    ) -> Result<SharedArray<T>>
+    where
+        F: Fn([usize; N]) -> T + Copy + Send + 'static,
+    {
+        let mut array = SharedArray::for_overwrite(shape)?;
+        let chunk_len = (CHUNK_BYTES / size_of::<T>().max(1)).max(1);
+        self.par_chunks_mut(&mut array, chunk_len)
+            .enumerate()
+            .with((shape.to_vec(), chunk_len))
+            .for_each(move |(shape, chunk_len), (chunk, places)| {
+                let mut index = unravel::<N>(shape, chunk * chunk_len);
+                for place in places {
+                    *place = element(index);
+                    advance(shape, &mut index);
+                }
+            })?;
+        Ok(array)
+    }
+
     fn touch<T: Pod>(&self, array: &SharedArray<T>) -> Result<()> {
-        let (start, len) = (array.span().offset(), array.span().len_bytes() as u64);
-        if len < WORTH_SHARING_BYTES || self.core.config.start == Start::InProcess {
+        let (start, len_bytes) = (array.span().offset(), array.span().len_bytes());
+        if len_bytes < WORTH_SHARING_BYTES || self.core.config.start == Start::InProcess {
             return Ok(());
         }
-        let part = len.div_ceil(self.workers() as u64).next_multiple_of(PART_UNIT_BYTES);
-        let mut ids: Vec<TaskId> = Vec::new();
-        let mut outcome = Ok(());
-        for from in (0..len).step_by(usize::try_from(part).unwrap_or(usize::MAX)) {
-            let range = (start + from, part.min(len - from));
-            let encode = |out: &mut Vec<u8>| job::encode_onto(out, &range);
-            let name = "brigade::Pool::zeroed";
-            match self.core.submit(populate, name, self.core.rules(), encode) {
-                Ok(id) => ids.push(id),
-                Err(error) => {
-                    outcome = Err(error);
-                    break;
-                }
-            }
-        }
-        // All are waited for, come what may: the array may be dropped next.
-        for id in ids {
-            let taken = self.core.wait(None, Watch::Tasks(&[id]), |state| Core::take(state, id));
-            let taken = taken.map_or(Err(Error::Closed { what: "the pool" }), handle::open::<()>);
-            outcome = outcome.and(taken);
-        }
-        outcome
+        let core = &*self.core;
+        let extent = Extent::new(len_bytes, PART_BYTES)?;
+        let (sources, rules, name) = (Vec::new(), core.rules(), "brigade::Pool::zeroed");
+        let plan = Plan { core, extent, sources, rules, name };
+        plan.run(populate, |out| job::encode_onto(out, &start)).map(drop)
     }
 }
 
-/// Puts memory behind a range of the arena, in a worker.
+/// Puts memory behind parts of the arena, in a worker.
 fn populate(job: &mut Job<'_>) -> std::result::Result<(), JobError> {
-    let (offset, len) = job.argument::<(u64, u64)>()?;
+    let (orders, start) = job.argument::<(Orders, u64)>()?;
+    let walk = Walk::<Ranges>::new(job, orders)?;
     job.begin();
-    let len = usize::try_from(len).unwrap_or(usize::MAX);
-    job.windows.populate(offset, len).map_err(|error| JobError::Result(error.to_string()))?;
+    let mut populated = Ok(());
+    walk.run(|_, parts| {
+        for part in parts {
+            populated = job.windows.populate(start + part.start as u64, part.len());
+            if populated.is_err() {
+                return false;
+            }
+        }
+        true
+    });
+    populated.map_err(|error| JobError::Result(error.to_string()))?;
     job.finish(&())
+}
+
+/// The index of the element number `at`, in row-major order, of an array that has so many.
+fn unravel<const N: usize>(shape: &[usize], mut at: usize) -> [usize; N] {
+    let mut index = [0; N];
+    for axis in (0..N).rev() {
+        index[axis] = at % shape[axis];
+        at /= shape[axis];
+    }
+    index
+}
+
+/// The index of the next element in row-major order; from the last to the first.
+fn advance(shape: &[usize], index: &mut [usize]) {
+    for (index, &extent) in index.iter_mut().zip(shape).rev() {
+        *index += 1;
+        if *index < extent {
+            return;
+        }
+        *index = 0;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn indices_go_through_an_array_in_row_major_order() {
+        let shape = [3, 1, 4];
+        let mut index = [0; 3];
+        for at in 0..12 {
+            assert_eq!(index, [at / 4, 0, at % 4]);
+            assert_eq!(unravel::<3>(&shape, at), index);
+            advance(&shape, &mut index);
+        }
+        assert_eq!(index, [0; 3]);
+    }
 }

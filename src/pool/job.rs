@@ -47,6 +47,8 @@ pub(crate) enum Leases<'a> {
 /// What a worker keeps between tasks.
 #[derive(Default)]
 pub(crate) struct Station {
+    /// The worker's index in its pool.
+    pub(super) worker: usize,
     /// The shared value of the call that this worker last worked for.
     shared: Option<(u64, Box<dyn Any>)>,
     /// Files and named regions that this worker has mapped.
@@ -54,6 +56,11 @@ pub(crate) struct Station {
 }
 
 impl Station {
+    /// What the worker with this index keeps: nothing yet.
+    pub(super) fn new(worker: usize) -> Station {
+        Station { worker, ..Station::default() }
+    }
+
     /// The value that all tasks of `call` share, decoded on first use and then kept until this
     /// worker works for another call.
     ///

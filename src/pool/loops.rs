@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 use crate::array::source::Source;
 use crate::error::{Death, Error, Result, TaskError};
 use crate::pool::blocks::{BLOCKS_MAX, Blocks, HostBlocks};
-use crate::pool::core::Core;
+use crate::pool::core::{Core, Start};
 use crate::pool::job::{self, Job, JobError, Trampoline};
 use crate::pool::operand::{self, Chunks, Lent};
 use crate::pool::state::{State, Watch};
@@ -52,6 +52,7 @@ impl Extent {
         Extent { block_chunks: self.block_chunks.max(chunks.next_power_of_two()), ..self }
     }
 
+    #[inline]
     pub(super) fn chunks(self) -> usize {
         self.len.div_ceil(self.chunk_len)
     }
@@ -61,12 +62,14 @@ impl Extent {
     }
 
     /// The chunks of a block.
+    #[inline]
     fn block(self, index: usize) -> Range<usize> {
         let start = index * self.block_chunks;
         start..(start + self.block_chunks).min(self.chunks())
     }
 
     /// The elements of a chunk.
+    #[inline]
     fn chunk(self, index: usize) -> Range<usize> {
         let start = index * self.chunk_len;
         start..start.saturating_add(self.chunk_len).min(self.len)
@@ -88,14 +91,16 @@ pub(super) struct Orders {
     blocks: (u64, u64),
     /// Tells this task from the others of its loop.
     claimer: u32,
-    /// How many tasks there are.
-    members: usize,
+    /// In how many shares the blocks are.
+    shares: usize,
 }
 
 /// A worker's way through the blocks of a loop.
 pub(super) struct Walk<P: Chunks> {
     orders: Orders,
     blocks: Blocks,
+    /// The worker's index: its share is the same in every loop.
+    home: usize,
     lent: Vec<Lent>,
     operands: PhantomData<P>,
 }
@@ -104,10 +109,11 @@ impl<P: Chunks> Walk<P> {
     /// Attaches to the loop that `orders` describes.
     pub(super) fn new(job: &Job<'_>, orders: Orders) -> std::result::Result<Walk<P>, JobError> {
         let attach = move || -> Result<Walk<P>> {
-            let (offset, number) = orders.blocks;
-            let blocks = Blocks::attach(job.windows, offset, orders.extent.blocks(), number)?;
+            let ((offset, number), count) = (orders.blocks, orders.extent.blocks());
+            let blocks = Blocks::attach(job.windows, offset, orders.shares, count, number)?;
             let lent = operand::lend::<P>(&job.station.resolver, job.windows, &orders.sources)?;
-            Ok(Walk { orders, blocks, lent, operands: PhantomData })
+            let home = job.station.worker;
+            Ok(Walk { orders, blocks, home, lent, operands: PhantomData })
         };
         attach().map_err(|error| JobError::Argument(error.to_string()))
     }
@@ -126,9 +132,9 @@ impl<P: Chunks> Walk<P> {
                 self.0.stop();
             }
         }
-        let Orders { extent, claimer, members, .. } = self.orders;
+        let Orders { extent, claimer, .. } = self.orders;
         let guard = StopOnPanic(&self.blocks);
-        while let Some(taken) = self.blocks.take(members) {
+        while let Some(taken) = self.blocks.take(self.home) {
             for block in taken {
                 if !self.blocks.try_claim(block, claimer) {
                     continue;
@@ -176,7 +182,8 @@ impl Plan<'_> {
         }
         // In a forked child the arena is not mapped, and the blocks would be a fault.
         self.core.check_ours()?;
-        let blocks = HostBlocks::new(&self.core.arena, count, self.core.next_call())?;
+        let shares = self.members(count);
+        let blocks = HostBlocks::new(&self.core.arena, count, shares, self.core.next_call())?;
         let mut claimer = 0;
         let mut repeats_left = self.rules.retries;
         let mut failure: Option<Error> = None;
@@ -219,6 +226,14 @@ impl Plan<'_> {
         }
     }
 
+    /// How many tasks do `blocks` blocks: where they are run one after the other, one.
+    fn members(&self, blocks: usize) -> usize {
+        match self.core.config.start {
+            Start::ForkServer => self.core.workers().min(blocks),
+            Start::InProcess => 1,
+        }
+    }
+
     fn submit(
         &self,
         blocks: &HostBlocks,
@@ -228,7 +243,7 @@ impl Plan<'_> {
         encode: &mut impl FnMut(&mut Vec<u8>) -> std::result::Result<(), String>,
         failure: &mut Option<Error>,
     ) -> Vec<TaskId> {
-        let members = self.core.workers().min(free);
+        let members = self.members(free);
         let rules = Rules { retries: 0, ..self.rules };
         let mut ids = Vec::with_capacity(members);
         for _ in 0..members {
@@ -238,7 +253,7 @@ impl Plan<'_> {
                 sources: self.sources.clone(),
                 blocks: (blocks.offset(), blocks.number()),
                 claimer: *claimer,
-                members,
+                shares: blocks.shares(),
             };
             let submitted = self.core.submit(trampoline, self.name, rules, |out| {
                 job::encode_onto(out, &orders)?;

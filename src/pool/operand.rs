@@ -105,6 +105,10 @@ pub struct In<T>(PhantomData<T>);
 #[derive(Debug)]
 pub struct Out<T>(PhantomData<T>);
 
+/// No operand: chunks are ranges of elements.
+#[derive(Debug)]
+pub(super) struct Ranges;
+
 /// Operands with the number of each chunk.
 #[derive(Debug)]
 pub struct Enumerated<P>(PhantomData<P>);
@@ -112,6 +116,7 @@ pub struct Enumerated<P>(PhantomData<P>);
 impl<T> Sealed for In<T> {}
 impl<T> Sealed for Out<T> {}
 impl<P> Sealed for Enumerated<P> {}
+impl Sealed for Ranges {}
 impl<P, Q> Sealed for (P, Q) {}
 
 impl<T: Pod> Chunks for In<T> {
@@ -142,6 +147,17 @@ impl<T: Pod> Chunks for Out<T> {
         let start = lent[0].start::<T>(&range);
         // SAFETY: as for `In`; and nobody else uses the range for `'a`, by the caller's contract.
         unsafe { slice::from_raw_parts_mut(start, range.len()) }
+    }
+}
+
+impl Chunks for Ranges {
+    type Item<'a> = Range<usize>;
+    const OPERANDS: usize = 0;
+
+    fn written(_: &mut Vec<bool>) {}
+
+    unsafe fn item(_: &[Lent], _: usize, range: Range<usize>) -> Range<usize> {
+        range
     }
 }
 

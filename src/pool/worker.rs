@@ -152,7 +152,7 @@ impl Worker {
         note_panics();
         signal::catch_faults(on_fault)
             .map_err(|e| Error::os("sigaction", "the fault handler", e))?;
-        let station = Station::default();
+        let station = Station::new(charter.index);
         let footing = Footing::new(charter.index);
         let mut worker =
             Worker { lane, windows, socket: socket.into(), charter, station, footing, tasks: 0 };
