@@ -154,7 +154,7 @@ fn the_span_goes_back_when_the_last_handle_goes() {
 
 mod named {
     use std::fs;
-    use std::os::unix::fs::FileExt;
+    use std::os::unix::fs::{FileExt, OpenOptionsExt};
 
     use super::*;
     use crate::region::Dtype;
@@ -211,6 +211,8 @@ mod named {
             let array = NamedRegion::create(Name::new(&name).unwrap(), dtype, &shape, bytes);
             let refused = open_lock(&name, 7).map(drop);
             assert!(matches!(refused, Err(Error::Layout { .. })), "{dtype} {len}: {refused:?}");
+            let is_of_bytes = dtype == Dtype::U8;
+            assert!(is_of_bytes || refused.unwrap_err().to_string().contains("an array of"));
             drop(array);
         }
     }
@@ -276,11 +278,23 @@ mod named {
         let name = unique("looked-at");
         let (_lock, memory) = Memory::create_named(&name, &SPEC, make).unwrap();
         let info = RegionInfo::of(&name).unwrap();
+        assert!(!info.remove_unheld().unwrap() && RegionInfo::of(&name).is_ok());
         memory.unlink().unwrap();
         let (_other_lock, other) = Memory::create_named(&name, &SPEC, make).unwrap();
         assert!(matches!(info.remove(), Err(Error::NotFound { .. })));
         assert!(file(&name).metadata().is_ok(), "it is another's by now");
         drop(other);
+    }
+
+    #[test]
+    fn a_file_that_nobody_here_made_is_foreign_and_not_dead() {
+        let name = unique("foreign");
+        let path = format!("/dev/shm/{name}");
+        let file = fs::File::options().write(true).create_new(true).mode(0o600).open(&path);
+        file.unwrap().write_all_at(&[7; 100], 0).unwrap();
+        let info = RegionInfo::of(&name).unwrap();
+        fs::remove_file(&path).unwrap();
+        assert_eq!((info.state(), info.kind()), (RegionState::Foreign, &RegionKind::Raw));
     }
 
     #[test]

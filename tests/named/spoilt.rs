@@ -103,6 +103,25 @@ fn a_memory_of_another_kind_type_version_or_size_is_refused_and_left_as_it_is() 
     }
 }
 
+/// Two builds of a program may give one name to types of different sizes.
+#[test]
+fn a_type_of_the_same_name_and_another_size_is_refused() {
+    let _check = LeakCheck::new();
+    let (small, large) = (unique("small"), unique("large"));
+    let _removed = [Removed(small.clone()), Removed(large.clone())];
+    Lock::create(&small, [5u64; 2]).and_then(|lock| lock.keep()).unwrap();
+    Lock::create(&large, [5u64; 9]).and_then(|lock| lock.keep()).unwrap();
+    let (small_bytes, large_bytes) = (Bytes::of(&small), Bytes::of(&large));
+    let (small_tag, large_tag) = (small_bytes.word(TAG), large_bytes.word(TAG));
+    small_bytes.set(TAG, large_tag);
+    large_bytes.set(TAG, small_tag);
+    let refused =
+        [Lock::<[u64; 2]>::open(&large).map(drop), Lock::<[u64; 9]>::open(&small).map(drop)];
+    for refused in refused {
+        assert!(matches!(refused, Err(Error::Layout { .. })), "{refused:?}");
+    }
+}
+
 #[test]
 fn numbers_of_slots_and_limits_that_cannot_be_are_a_layout_error() {
     let _check = LeakCheck::new();

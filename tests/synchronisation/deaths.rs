@@ -106,6 +106,9 @@ fn a_read_write_lock_tells_readers_of_a_dead_writer_and_nobody_of_a_dead_reader(
         for _ in 0..2 {
             assert!(matches!(lock.read(), Err(LockError::OwnerDied(torn)) if **torn == 2));
         }
+        // Given up by who could not repair it: all are told as before.
+        assert!(matches!(lock.write(), Err(LockError::OwnerDied(_))));
+        assert!(matches!(lock.read(), Err(LockError::OwnerDied(_))));
         *lock.write().or_else(LockError::into_guard).unwrap() = 3;
         assert_eq!(*lock.read().unwrap(), 3);
         assert_eq!(lock.readers(), 0);
