@@ -17,7 +17,7 @@ mod common;
 use common::{Directory, skipped};
 
 /// An example as cargo built it beside this test, if it did.
-fn example(name: &str, arguments: &[&str]) -> Option<Output> {
+fn command(name: &str) -> Option<Command> {
     let mut path: PathBuf = std::env::current_exe().unwrap();
     path.pop();
     path.pop();
@@ -26,7 +26,12 @@ fn example(name: &str, arguments: &[&str]) -> Option<Output> {
         skipped("no examples were built; `cargo test` builds them");
         return None;
     }
-    Some(Command::new(path).args(arguments).output().unwrap())
+    Some(Command::new(path))
+}
+
+/// What an example does with these arguments.
+fn example(name: &str, arguments: &[&str]) -> Option<Output> {
+    Some(command(name)?.args(arguments).output().unwrap())
 }
 
 /// Fails unless the example refuses these arguments with one line that contains `hint`.
@@ -66,6 +71,7 @@ fn bad_input_is_one_line_and_exit_code_2() {
     refuses("matmul", &["--size", "18446744073709551615"], "shape");
     refuses("factorial", &["--n", "-1"], "whole number");
     refuses("factorial", &["--n", "1000000000000000000"], "limit");
+    refuses("factorial", &["--n", "18446744073709551616"], "smaller whole number");
     refuses("factorial", &["--workers", "0"], "--workers");
     refuses("parallel_sum", &["--size-mib", "1000000000"], "space");
     refuses("parallel_sum", &["--size-mib", "18446744073709551615"], "--size-mib");
@@ -81,6 +87,21 @@ fn bad_input_is_one_line_and_exit_code_2() {
     refuses("processes", &["--count", "0"], "--count");
     refuses("processes", &["--patience-ms", "-1"], "whole number");
     refuses("named_region", &["--attach", "brigade-no-such"], "brigade-no-such");
+}
+
+// It was a panic, with a backtrace and exit code 101.
+#[test]
+fn an_example_that_nobody_listens_to_says_so_in_one_line() {
+    let small = [("matmul", "--size"), ("factorial", "--n"), ("parallel_sum", "--size-mib")];
+    for (name, size) in small {
+        let Some(mut command) = command(name) else { return };
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let output = command.args([size, "1"]).stdout(writer).output().unwrap();
+        let text = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{name}: {text}");
+        assert!(text.lines().count() == 1 && text.contains("Broken pipe"), "{name}: {text}");
+    }
 }
 
 #[test]

@@ -45,6 +45,7 @@ pub(crate) fn run(
     main: impl FnOnce(Arguments) -> Result<(), Stop>,
 ) -> ExitCode {
     let name = usage.split(':').next().unwrap_or("example");
+    say_plainly_that_nobody_reads(name);
     let (text, code) = match Arguments::parse(usage, std::env::args().skip(1)).and_then(main) {
         Ok(()) => return ExitCode::SUCCESS,
         Err(Stop::Help) => {
@@ -56,6 +57,18 @@ pub(crate) fn run(
     };
     eprintln!("{name}: {}", text.replace('\n', " "));
     ExitCode::from(code)
+}
+
+/// Has `println!` end the program with one line, and no backtrace, when it cannot print.
+fn say_plainly_that_nobody_reads(name: &'static str) {
+    let usual = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| match panic.payload().downcast_ref::<String>() {
+        Some(text) if text.starts_with("failed printing to stdout") => {
+            eprintln!("{name}: {text}");
+            std::process::exit(1);
+        }
+        _ => usual(panic),
+    }));
 }
 
 /// The options given, by name without dashes.
@@ -118,8 +131,12 @@ impl Arguments {
         let Some(text) = self.text(name) else { return Ok(None) };
         match text.parse::<N>() {
             Ok(number) if number >= min => Ok(Some(number)),
-            _ => {
-                let expected = format!("a whole number of at least {min}");
+            found => {
+                let is_number = text.bytes().all(|byte| byte.is_ascii_digit()) && !text.is_empty();
+                let expected = match is_number && found.is_err() {
+                    true => "a smaller whole number".to_owned(),
+                    false => format!("a whole number of at least {min}"),
+                };
                 Err(Stop::usage(format!("--{name} is {text:?}, but must be {expected}")))
             }
         }
