@@ -197,8 +197,8 @@ fn write_digits(
 /// A file that appears whole under its name, or not at all.
 struct Output {
     path: PathBuf,
-    /// A name beside it, until it is whole.
-    partial: PathBuf,
+    /// A name beside it, until it is whole; `None` for what is no regular file.
+    partial: Option<PathBuf>,
     file: File,
     force: bool,
 }
@@ -207,6 +207,12 @@ impl Output {
     /// Begins a file, under another name in the same directory.
     fn create(path: &str, force: bool) -> Result<Output, Stop> {
         let path = PathBuf::from(path);
+        // A device or a pipe is written to: to put a file in its place would take it from all.
+        if path.metadata().is_ok_and(|found| !found.is_file() && !found.is_dir()) {
+            let opened = File::options().write(true).open(&path);
+            let file = opened.map_err(|error| refused(&path, &error))?;
+            return Ok(Output { path, partial: None, file, force });
+        }
         if !force && path.symlink_metadata().is_ok() {
             return Err(exists(&path));
         }
@@ -217,19 +223,20 @@ impl Output {
         name.push(format!(".partial-{}", std::process::id()));
         let partial = path.with_file_name(name);
         let file = File::create_new(&partial).map_err(|error| refused(&path, &error))?;
-        Ok(Output { path, partial, file, force })
+        Ok(Output { path, partial: Some(partial), file, force })
     }
 
     /// Writes all of it, and gives it its name.
     fn publish(mut self, parts: &[&[u8]]) -> Result<(), Stop> {
         let mut write = || {
             parts.iter().try_for_each(|part| self.file.write_all(part))?;
+            let Some(partial) = &self.partial else { return Ok(()) };
             self.file.sync_all()?;
             if self.force {
-                fs::rename(&self.partial, &self.path)
+                fs::rename(partial, &self.path)
             } else {
                 // Unlike a renaming, a link never replaces what has come meanwhile.
-                fs::hard_link(&self.partial, &self.path)
+                fs::hard_link(partial, &self.path)
             }
         };
         match write() {
@@ -242,8 +249,10 @@ impl Output {
 
 impl Drop for Output {
     fn drop(&mut self) {
-        // Gone already where it was renamed.
-        let _ = fs::remove_file(&self.partial);
+        if let Some(partial) = &self.partial {
+            // Gone already where it was renamed.
+            let _ = fs::remove_file(partial);
+        }
     }
 }
 

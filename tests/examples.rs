@@ -105,6 +105,11 @@ fn an_example_that_nobody_listens_to_says_so_in_one_line() {
 }
 
 #[test]
+fn digits_may_be_written_to_a_device() {
+    json("factorial", &["--n", "5", "--out", "/dev/null", "--json"]);
+}
+
+#[test]
 fn files_that_do_not_fit_are_refused() {
     let directory = Directory::new();
     let path = |name: &str| directory.0.join(name).to_str().unwrap().to_owned();
