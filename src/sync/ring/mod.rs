@@ -100,6 +100,8 @@ pub struct Ring<L: RingLock = RobustLock> {
     seen_tail: Line<AtomicU64>,
     /// How the consumers of this process wait.
     pop_pace: Pace,
+    /// How its producers do.
+    push_pace: Pace,
     /// How many messages had been popped when somebody looked. It may be more.
     seen_popped: Line<AtomicU64>,
 }
@@ -284,6 +286,7 @@ impl<L: RingLock> Ring<L> {
             seen_head: seen(),
             seen_tail: seen(),
             pop_pace: Pace::new(),
+            push_pace: Pace::new(),
             seen_popped: seen(),
         }
     }

@@ -3,7 +3,7 @@
 //! A consumer that looks for each message as soon as it may be there takes the cache line of `tail`
 //! away from the producer for each, and that of the message while the next is written into it: both
 //! sides then go at the pace of those journeys. One that lets a few messages come together pays for
-//! one journey and finds them all behind it.
+//! one journey and finds them all behind it. A producer and the room of a full ring are the same.
 //! But who waits for an answer wants to look at once.
 //!
 //! The two are told apart by what the last waits came to:
@@ -12,7 +12,7 @@
 //! |---|---|---|
 //! | at once | within two looks | one more of these; after four in a row, in batches |
 //! | at once | later, or in vain | none of these so far |
-//! | in batches | at the first look, with several messages | in batches |
+//! | in batches | at the first look, with several messages, or room for them | in batches |
 //! | in batches | otherwise | at once |
 //!
 //! An answer takes longer than two looks, and comes alone. It only decides how long a wait pauses

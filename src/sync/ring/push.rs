@@ -310,11 +310,22 @@ impl<L: RingLock> Ring<L> {
 
     /// Takes the push lock when there is room for a record of `bytes`; `None` if patience ended.
     fn room(&self, bytes: u64, patience: Patience) -> Result<Option<Pushing<'_, L>>> {
+        let mut looks = 0;
         let attempt = |moment| {
-            let look_first = moment != Moment::First;
-            self.attempt_room(bytes, patience, look_first).transpose()
+            if moment == Moment::Passing {
+                looks += 1;
+                self.push_pace.before_look(looks);
+            }
+            self.attempt_room(bytes, patience, moment != Moment::First).transpose()
         };
-        self.header().rare.0.drained.wait_for(patience, self.watch, attempt).transpose()
+        let drained = &self.header().rare.0.drained;
+        let pushing = drained.wait_for(patience, self.watch, attempt).transpose()?;
+        if let (Some(pushing), 1..) = (&pushing, looks) {
+            let room = self.room_at(pushing.tail, 2 * bytes).unwrap_or(0);
+            let several = room / 2 >= bytes && self.admits_now(pushing.pushed.wrapping_add(1));
+            self.push_pace.after_wait(looks, several);
+        }
+        Ok(pushing)
     }
 
     fn attempt_room(
