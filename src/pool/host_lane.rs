@@ -211,11 +211,10 @@ impl HostLane {
     /// Whether the result of `seq`, which is in flight, or a later one waits to be drained.
     pub(super) fn has_result_from(&self, seq: u64) -> bool {
         // Workers commit in order, so the first of them tells.
-        let first = self.in_flight.iter().find(|entry| entry.seq >= seq);
-        first.is_some_and(|entry| {
-            // Relaxed: `drain` looks again.
-            self.lane().result(entry.seq).seq.load(Ordering::Relaxed) == entry.seq
-        })
+        let Some(front) = self.in_flight.front() else { return false };
+        let first = seq.max(front.seq);
+        // Relaxed: `drain` looks again.
+        first < self.next_seq && self.lane().result(first).seq.load(Ordering::Relaxed) == first
     }
 
     /// The word that tells when the oldest task in flight is committed, and the value it gets.

@@ -185,6 +185,7 @@ impl State {
         };
     }
 
+    #[inline]
     fn outcome(&mut self, index: usize, id: TaskId, meta: ResultMeta, bytes: Encoded) -> Outcome {
         let codec = |what, action| {
             let reason = bytes.with(|bytes| String::from_utf8_lossy(bytes).into_owned());

@@ -11,6 +11,7 @@ use crate::error::{Error, Result, TaskError};
 use crate::pool::core::{Core, Start};
 use crate::pool::in_process;
 use crate::pool::job::Trampoline;
+use crate::pool::lane::RING_PAYLOAD_BYTES_MAX;
 use crate::pool::state::{Life, State};
 use crate::pool::task::{Call, Encoded, Kept, Rules, TaskId, broken};
 use crate::process::function::FunctionOffset;
@@ -69,7 +70,11 @@ impl Core {
             action: "encoded",
             reason,
         })?;
-        let payload = Encoded::payload(&leases, &bytes, &self.arena)?;
+        let payload = if leases.is_empty() && bytes.len() <= RING_PAYLOAD_BYTES_MAX {
+            Encoded::small(&bytes)
+        } else {
+            Encoded::payload(&leases, &bytes, &self.arena)?
+        };
         let call = Call { function, name, payload, leases, keeps };
         if self.config.start == Start::InProcess {
             return in_process::submit(self, trampoline, call, &bytes);

@@ -51,7 +51,7 @@ impl Default for Encoded {
 impl Encoded {
     /// Bytes that fit a byte ring.
     #[inline]
-    fn small(bytes: &[u8]) -> Encoded {
+    pub(super) fn small(bytes: &[u8]) -> Encoded {
         match u8::try_from(bytes.len()) {
             Ok(len) if bytes.len() <= RESULT_INLINE_BYTES => {
                 let mut words = [0; RESULT_INLINE_WORDS];
