@@ -28,16 +28,25 @@ impl Core {
     /// Waits until `poll` returns a value, driving meanwhile; `None` after `deadline`.
     ///
     /// `poll` is asked under the mutex, after every step; what it waits for is in `watch`.
+    #[inline]
     pub(super) fn wait<T>(
         &self,
         deadline: Option<Instant>,
         watch: Watch<'_>,
         mut poll: impl FnMut(&mut State) -> Option<T>,
     ) -> Option<T> {
+        let now = poll(&mut self.lock());
+        if now.is_some() { now } else { self.wait_on(deadline, watch, poll) }
+    }
+
+    /// The same for what is not there yet.
+    fn wait_on<T>(
+        &self,
+        deadline: Option<Instant>,
+        watch: Watch<'_>,
+        mut poll: impl FnMut(&mut State) -> Option<T>,
+    ) -> Option<T> {
         let spin = if self.config.spin_short { JOIN_SPIN_SHORT } else { JOIN_SPIN };
-        if let Some(value) = poll(&mut self.lock()) {
-            return Some(value);
-        }
         let mut progressed = true;
         loop {
             let mut state = self.lock();
