@@ -441,3 +441,21 @@ fn a_worker_that_hangs_in_its_initializer_has_no_more_than_the_grace() {
         late.join().unwrap();
     });
 }
+
+// It waited for ever for the end of that worker, which nobody had told to leave.
+#[test]
+fn a_pool_that_is_killed_starts_no_worker_in_the_place_of_one_that_was_killed_just_before() {
+    alone(|| {
+        for round in 0..20 {
+            let pool = Pool::builder().workers(2).build().unwrap();
+            let tasks: Vec<_> = (0..2).map(|_| pool.submit(|()| forever(), ()).unwrap()).collect();
+            while !tasks.iter().all(Handle::is_running) {
+                thread::yield_now();
+            }
+            tasks[round % 2].kill(Duration::ZERO).unwrap();
+            pool.kill().unwrap();
+            assert!(tasks.into_iter().all(|task| task.join().is_err()));
+            progress();
+        }
+    });
+}

@@ -23,7 +23,7 @@ use crate::exit::ExitReason;
 use crate::pool::core::{Config, Core};
 use crate::pool::lane::{Leave, Stage};
 use crate::pool::seat::{Cause, Condition, Seat};
-use crate::pool::state::{Life, State};
+use crate::pool::state::State;
 use crate::pool::task::{Call, TaskId};
 use crate::process::launch::ChildEvent;
 #[cfg(feature = "failpoints")]
@@ -234,12 +234,7 @@ impl Core {
 
     /// Whether the pool needs another worker.
     fn is_wanted(&self, state: &State) -> bool {
-        let is_going_on = match state.life {
-            Life::Open => true,
-            Life::Draining => state.unfinished > 0,
-            Life::Closed | Life::Broken(_) => false,
-        };
-        is_going_on && state.standing() < state.target
+        state.may_start() && state.standing() < state.target
     }
 
     /// Stops listening to a worker's socket.

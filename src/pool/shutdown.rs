@@ -190,6 +190,10 @@ impl Core {
     /// `deadline`.
     pub(super) fn retire(&self, start_deadline: Instant, deadline: Instant) {
         let mut state = self.lock();
+        if state.life == Life::Draining {
+            // A worker that were started from here on would never be told to leave.
+            state.life = Life::Ending;
+        }
         for index in 0..state.seats.len() {
             state.condemn(index, Cause::Stopped);
             state.seats[index].lane.stop();

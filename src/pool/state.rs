@@ -25,6 +25,8 @@ pub(super) enum Life {
     Open,
     /// It does not, but runs what it has.
     Draining,
+    /// Nor that any more: its workers are being ended, and no more are started.
+    Ending,
     /// It has ended.
     Closed,
     /// It cannot start workers; this is why.

@@ -136,7 +136,7 @@ impl Core {
     pub(super) fn check_open(&self, state: &State) -> Result<()> {
         match &state.life {
             Life::Open => Ok(()),
-            Life::Draining | Life::Closed => Err(Error::Closed { what: "the pool" }),
+            Life::Draining | Life::Ending | Life::Closed => Err(Error::Closed { what: "the pool" }),
             Life::Broken(cause) => Err(broken(cause)),
         }
     }

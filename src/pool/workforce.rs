@@ -55,6 +55,15 @@ impl State {
         self.seats.iter().filter(|seat| seat.takes_offers() || seat.is_dormant()).count()
     }
 
+    /// Whether a worker may be started: there is, or may yet be, something to run.
+    pub(super) fn may_start(&self) -> bool {
+        match self.life {
+            Life::Open => true,
+            Life::Draining => self.unfinished > 0,
+            Life::Ending | Life::Closed | Life::Broken(_) => false,
+        }
+    }
+
     /// Counts the workers that can be called.
     pub(super) fn count_dormant(&mut self) {
         self.dormant = self.seats.iter().filter(|seat| seat.is_dormant()).count();
@@ -136,6 +145,7 @@ impl Core {
     #[cold]
     pub(super) fn call_up(&self, state: &mut State) {
         if state.dormant == 0
+            || !state.may_start()
             || state.unfinished <= state.seats.iter().filter(|seat| seat.takes_offers()).count()
         {
             return;
