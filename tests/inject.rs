@@ -210,6 +210,7 @@ fn calls_that_fail_are_errors_that_say_so(calls: &BTreeMap<String, usize>, rando
     let mut outcomes: BTreeMap<String, usize> = BTreeMap::new();
     for (names, errno) in [
         (&["clone", "clone3", "vfork", "fork"][..], "EAGAIN"),
+        (&["sendmsg"], "ENOBUFS"),
         (&["memfd_create", "socketpair", "eventfd2", "epoll_create1", "pidfd_open"], "EMFILE"),
         (&["execve", "prctl", "close_range", "epoll_ctl", "fallocate", "ftruncate"], "EPERM"),
         (&["pidfd_open", "close_range", "memfd_create", "clone3"], "ENOSYS"),

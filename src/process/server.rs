@@ -6,6 +6,7 @@
 use std::cell::Cell;
 use std::collections::VecDeque;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::Duration;
 
 use crate::process::child::{self, Child, Entry};
 use crate::process::function::FunctionOffset;
@@ -30,6 +31,16 @@ struct Running {
 thread_local! {
     /// A value whose destructor the C library is told of when it is first touched.
     static FIRST_DESTRUCTOR: Cell<Option<Box<u8>>> = const { Cell::new(None) };
+}
+
+/// How long to leave a kernel in peace that has no memory for a message now, or too many
+/// descriptors under way.
+const SHORTAGE: Duration = Duration::from_millis(10);
+
+/// Whether it is the kernel that has no room, as against a host that does not listen.
+fn is_shortage(error: &std::io::Error) -> bool {
+    let shortages = [libc::ENOBUFS, libc::ENOMEM, libc::ETOOMANYREFS];
+    error.raw_os_error().is_some_and(|errno| shortages.contains(&errno))
 }
 
 /// Why the server stops.
@@ -174,6 +185,16 @@ impl Server {
             match self.socket.try_send(bytemuck::bytes_of(&record), &fds) {
                 Ok(true) => drop(self.unsent.pop_front()),
                 Ok(false) => return Ok(()),
+                Err(error) if is_shortage(&error) => {
+                    // The next turn tries again: at once would only make it worse.
+                    let host: Vec<Interest<'_>> = self
+                        .host
+                        .iter()
+                        .map(|fd| Interest { fd: fd.as_fd(), writable: false })
+                        .collect();
+                    let _ = wait_any(&host, Some(SHORTAGE));
+                    return Ok(());
+                }
                 Err(_) => return Err(Stop::HostGone),
             }
         }
