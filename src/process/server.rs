@@ -16,7 +16,7 @@ use crate::sys::failpoint::{self, Point};
 use crate::sys::poll::{Interest, wait_any};
 use crate::sys::process::{self, Children, Forked};
 use crate::sys::signal::{self, Signal};
-use crate::sys::socket::{Received, Socket};
+use crate::sys::socket::{self, Received, Socket};
 
 /// Rounds of killing what was adopted: a task that forks faster than it is killed wins.
 const GENERATIONS_MAX: usize = 1000;
@@ -36,12 +36,6 @@ thread_local! {
 /// How long to leave a kernel in peace that has no memory for a message now, or too many
 /// descriptors under way.
 const SHORTAGE: Duration = Duration::from_millis(10);
-
-/// Whether it is the kernel that has no room, as against a host that does not listen.
-fn is_shortage(error: &std::io::Error) -> bool {
-    let shortages = [libc::ENOBUFS, libc::ENOMEM, libc::ETOOMANYREFS];
-    error.raw_os_error().is_some_and(|errno| shortages.contains(&errno))
-}
 
 /// Why the server stops.
 enum Stop {
@@ -185,7 +179,7 @@ impl Server {
             match self.socket.try_send(bytemuck::bytes_of(&record), &fds) {
                 Ok(true) => drop(self.unsent.pop_front()),
                 Ok(false) => return Ok(()),
-                Err(error) if is_shortage(&error) => {
+                Err(error) if socket::is_shortage(&error) => {
                     // The next turn tries again: at once would only make it worse.
                     let host: Vec<Interest<'_>> = self
                         .host

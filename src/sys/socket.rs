@@ -28,6 +28,13 @@ pub(crate) enum Received {
     Closed,
 }
 
+/// Whether sending failed for want of kernel memory, or with too many descriptors under way: that
+/// passes, as against a peer that does not listen.
+pub(crate) fn is_shortage(error: &io::Error) -> bool {
+    let shortages = [libc::ENOBUFS, libc::ENOMEM, libc::ETOOMANYREFS];
+    error.raw_os_error().is_some_and(|errno| shortages.contains(&errno))
+}
+
 impl Socket {
     /// A connected pair, closed on exec.
     pub(crate) fn pair() -> io::Result<(Socket, Socket)> {
