@@ -228,11 +228,12 @@ fn a_kernel_without_what_arrays_are_made_of_is_done_without_or_named() {
         return;
     }
     for (inject, expected) in [
-        // The first two keep the mapping out of core dumps and of forked children; then come huge
-        // pages and populating, which are for speed.
+        // The first wipes the page that knows the process id, which is done without; the next two
+        // keep the mapping out of core dumps and of forked children; then come huge pages and
+        // populating, which are for speed.
         ("madvise:error=EINVAL", "Os:madvise"),
-        ("madvise:error=EINVAL:when=3+", "ok"),
-        ("madvise:error=ENOMEM:when=3+", "Os:madvise"),
+        ("madvise:error=EINVAL:when=4+", "ok"),
+        ("madvise:error=ENOMEM:when=4+", "Os:madvise"),
         ("memfd_create:error=ENOSYS", "Os:memfd_create"),
         ("memfd_create:error=EPERM", "Os:memfd_create"),
     ] {
