@@ -102,6 +102,19 @@ impl<W: Words> Carrier<W> {
         Ok(&self.words)
     }
 
+    /// Whether [`words`](Carrier::words) would give them.
+    #[inline]
+    pub(super) fn is_ours(&self) -> bool {
+        self.memory.check().is_ok()
+    }
+
+    /// The words, for a guard and its maker, who has asked whether they are
+    /// [ours](Carrier::is_ours).
+    #[inline]
+    pub(super) fn words_held(&self) -> &W {
+        &self.words
+    }
+
     #[inline]
     pub(super) fn memory(&self) -> &Memory {
         &self.memory

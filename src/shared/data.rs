@@ -78,15 +78,16 @@ impl<T: Pod> Data<T> {
 
 /// The data as who holds the lock has it.
 pub(super) struct Lent<'a, T: Pod> {
-    data: Data<T>,
-    /// What stands for the data if it has a name.
-    copy: Option<Copied<'a, T>>,
+    data: &'a Data<T>,
+    /// What stands for the data if it has a name. One word, so that who has it in registers keeps
+    /// it there.
+    copy: Option<Box<Copied<'a, T>>>,
 }
 
 /// A copy of data that others may write.
 struct Copied<'a, T: Pod> {
-    value: Box<T>,
-    data: Data<T>,
+    value: T,
+    data: &'a Data<T>,
     memory: &'a Memory,
     is_changed: bool,
 }
@@ -101,14 +102,9 @@ impl<'a, T: Pod> Lent<'a, T> {
     ///   [`get_mut`](Lent::get_mut) is never called, by nobody who writes;
     /// - whoever uses the data through handles takes that lock.
     #[inline]
-    pub(super) unsafe fn new(data: Data<T>, memory: &'a Memory) -> Lent<'a, T> {
+    pub(super) unsafe fn new(data: &'a Data<T>, memory: &'a Memory) -> Lent<'a, T> {
         let copy = data.is_named.then(|| Copied::of(data, memory));
         Lent { data, copy }
-    }
-
-    /// Where the data is.
-    pub(super) fn data(&self) -> Data<T> {
-        self.data
     }
 
     #[inline]
@@ -130,18 +126,20 @@ impl<'a, T: Pod> Lent<'a, T> {
                 &mut copy.value
             }
             // SAFETY: as in `get`; and nobody else in this process has this.
-            None => unsafe { self.data.place.as_mut() },
+            None => unsafe { &mut *self.data.place.as_ptr() },
         }
     }
 }
 
 impl<'a, T: Pod> Copied<'a, T> {
     #[cold]
-    fn of(data: Data<T>, memory: &'a Memory) -> Copied<'a, T> {
-        let mut value = Box::new(T::zeroed());
+    fn of(data: &'a Data<T>, memory: &'a Memory) -> Box<Copied<'a, T>> {
+        let value = T::zeroed();
+        let mut copied = Box::new(Copied { value, data, memory, is_changed: false });
+        let value = bytemuck::bytes_of_mut(&mut copied.value);
         // SAFETY: the place has a `T`'s bytes inside the body, by `Data::of`.
-        unsafe { racy::copy_out(data.place.as_ptr().cast(), bytemuck::bytes_of_mut(&mut *value)) };
-        Copied { value, data, memory, is_changed: false }
+        unsafe { racy::copy_out(data.place.as_ptr().cast(), value) };
+        copied
     }
 }
 
@@ -151,7 +149,7 @@ impl<T: Pod> Drop for Copied<'_, T> {
         if self.is_changed && self.memory.check().is_ok() {
             // SAFETY: as in `of`.
             unsafe {
-                racy::copy_in(self.data.place.as_ptr().cast(), bytemuck::bytes_of(&*self.value));
+                racy::copy_in(self.data.place.as_ptr().cast(), bytemuck::bytes_of(&self.value));
             }
         }
     }

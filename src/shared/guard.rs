@@ -65,34 +65,17 @@ impl<G: fmt::Debug> fmt::Debug for Held<'_, G> {
     }
 }
 
-/// A guard of `sync` that can be unlocked so that the next is told.
-pub(super) trait Unlock {
-    fn unlock_torn(self);
-}
-
-impl Unlock for sync::LockGuard<'_> {
-    fn unlock_torn(self) {
-        self.give_up();
-    }
-}
-
-impl Unlock for sync::WriteGuard<'_> {
-    fn unlock_torn(self) {
-        self.give_up();
-    }
-}
-
 /// The right to write, which is given up rather than back by whoever panics with it.
-pub(super) struct Right<'a, G: Unlock> {
-    /// None while it is dropped or taken.
-    held: Option<Held<'a, G>>,
+pub(super) struct Right<'a> {
+    /// None while it is dropped.
+    held: Option<Held<'a, sync::WriteGuard<'a>>>,
     is_torn: bool,
     was_panicking: bool,
 }
 
-impl<'a, G: Unlock> Right<'a, G> {
+impl<'a> Right<'a> {
     #[inline]
-    pub(super) fn new(guard: G, memory: &'a Memory) -> Right<'a, G> {
+    pub(super) fn new(guard: sync::WriteGuard<'a>, memory: &'a Memory) -> Right<'a> {
         let was_panicking = std::thread::panicking();
         Right { held: Some(Held::new(guard, memory)), is_torn: false, was_panicking }
     }
@@ -100,20 +83,15 @@ impl<'a, G: Unlock> Right<'a, G> {
     pub(super) fn tear(&mut self) {
         self.is_torn = true;
     }
-
-    /// The guard itself, and what it would have been dropped under.
-    pub(super) fn into_guard(mut self) -> Option<(G, &'a Memory)> {
-        self.held.take().map(Held::into_guard)
-    }
 }
 
-impl<G: Unlock> Drop for Right<'_, G> {
+impl Drop for Right<'_> {
     #[inline]
     fn drop(&mut self) {
         let is_torn = self.is_torn || (std::thread::panicking() && !self.was_panicking);
         let Some(held) = self.held.take() else { return };
         if is_torn && held.memory.check().is_ok() {
-            held.into_guard().0.unlock_torn();
+            held.into_guard().0.give_up();
         }
     }
 }

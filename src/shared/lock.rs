@@ -2,6 +2,7 @@
 #![allow(unsafe_code)]
 
 use std::fmt;
+use std::mem::ManuallyDrop;
 use std::ops::{Deref, DerefMut};
 use std::time::Duration;
 
@@ -10,10 +11,12 @@ use serde::{Deserialize, Serialize};
 
 use super::carrier::{Carrier, Words, check_body};
 use super::data::{Data, Lent};
-use super::guard::{GiveUp, LockError, Right, Torn};
+use super::guard::{GiveUp, LockError, Torn};
 use crate::array::handoff::type_tag;
 use crate::control::{Kind, Memory};
-use crate::error::{Error, Result};
+#[cfg(doc)]
+use crate::error::Error;
+use crate::error::Result;
 use crate::sync::{self, LockWord, RobustLock};
 
 /// What a try to take a lock comes to.
@@ -142,8 +145,24 @@ impl<T: Pod> Lock<T> {
     /// [`LockError::Failed`] in a child that was forked by hand.
     #[inline]
     pub fn lock(&self) -> Locked<LockGuard<'_, T>> {
+        match self.lock_now() {
+            Some(guard) => Ok(guard),
+            None => self.lock_slow(),
+        }
+    }
+
+    /// The lock, if there is nothing at all to wait for or to tell.
+    #[inline]
+    fn lock_now(&self) -> Option<LockGuard<'_, T>> {
+        let is_taken = self.0.is_ours() && self.0.words_held().lock.lock_now();
+        // SAFETY: taken just now.
+        is_taken.then(|| unsafe { LockGuard::over(self) })
+    }
+
+    #[cold]
+    fn lock_slow(&self) -> Locked<LockGuard<'_, T>> {
         let words = self.0.words()?;
-        LockGuard::told(words.lock.lock(), words.data, self.0.memory())
+        LockGuard::told(words.lock.lock(), self)
     }
 
     /// Takes the lock if nobody holds it, else is `None`. Never waits.
@@ -155,9 +174,12 @@ impl<T: Pod> Lock<T> {
     pub fn try_lock(
         &self,
     ) -> std::result::Result<Option<LockGuard<'_, T>>, LockError<LockGuard<'_, T>>> {
+        if let Some(guard) = self.lock_now() {
+            return Ok(Some(guard));
+        }
         let words = self.0.words()?;
         match words.lock.try_lock() {
-            Some(guard) => LockGuard::told(guard, words.data, self.0.memory()).map(Some),
+            Some(guard) => LockGuard::told(guard, self).map(Some),
             None => Ok(None),
         }
     }
@@ -170,7 +192,7 @@ impl<T: Pod> Lock<T> {
     /// [`lock`](Lock::lock).
     pub fn lock_timeout(&self, timeout: Duration) -> Locked<LockGuard<'_, T>> {
         let words = self.0.words()?;
-        LockGuard::told(words.lock.lock_timeout(timeout)?, words.data, self.0.memory())
+        LockGuard::told(words.lock.lock_timeout(timeout)?, self)
     }
 
     /// Whether anybody holds it. That may change before the caller has looked at the answer.
@@ -267,13 +289,64 @@ impl<T: Pod> Lock<T> {
     }
 }
 
+/// What becomes of the lock when its guard is dropped.
+#[derive(Debug, Clone, Copy)]
+enum Ending {
+    /// It is given back, but given up in a panic.
+    Usual,
+    /// It was taken while the thread panicked, which therefore says nothing: it is given back.
+    InPanic,
+    /// It is given up.
+    Torn,
+}
+
+/// A lock that is held until this is dropped.
+struct Holding<'a, T: Pod> {
+    lock: &'a Lock<T>,
+    ending: Ending,
+}
+
+impl<'a, T: Pod> Holding<'a, T> {
+    /// The guard inside, which this has stood for, and the lock.
+    fn into_guard(self) -> (sync::LockGuard<'a>, &'a Lock<T>) {
+        let lock = ManuallyDrop::new(self).lock;
+        // SAFETY: held since `LockGuard::over` made `self`, which is not dropped.
+        (unsafe { lock.0.words_held().lock.kept() }, lock)
+    }
+}
+
+impl<T: Pod> Drop for Holding<'_, T> {
+    #[inline]
+    fn drop(&mut self) {
+        // It does nothing in a child that was forked meanwhile.
+        if !self.lock.0.is_ours() {
+            return;
+        }
+        // SAFETY: held since `LockGuard::over` made `self`, which is not used after this.
+        let guard = unsafe { self.lock.0.words_held().lock.kept() };
+        let gives_up = match self.ending {
+            Ending::Usual => std::thread::panicking(),
+            Ending::InPanic => false,
+            Ending::Torn => true,
+        };
+        if gives_up {
+            guard.give_up();
+        } else {
+            drop(guard);
+        }
+    }
+}
+
 /// The lock, held, and the value that it guards. Dropping it unlocks; dropping it in a panic tells
 /// the next that the value may be half written.
+///
+/// A few words that fit into registers: a guard that is moved through memory costs more than lock
+/// and unlock together.
 #[must_use = "the lock is given up at once if the guard is not kept"]
 pub struct LockGuard<'a, T: Pod> {
     // Dropped in this order: what was changed is in its place before another gets the lock.
     lent: Lent<'a, T>,
-    right: Right<'a, sync::LockGuard<'a>>,
+    holding: Holding<'a, T>,
 }
 
 // SAFETY: it is a `&mut T`, and a lock that any thread may unlock.
@@ -282,15 +355,27 @@ unsafe impl<T: Pod + Send> Send for LockGuard<'_, T> {}
 unsafe impl<T: Pod + Sync> Sync for LockGuard<'_, T> {}
 
 impl<'a, T: Pod> LockGuard<'a, T> {
-    /// The guard, or the news that it is torn.
+    /// The guard of a lock that was taken.
+    ///
+    /// # Safety
+    ///
+    /// - `lock` was taken by [`RobustLock::lock_now`], or its guard was
+    ///   [kept](sync::LockGuard::keep), and no guard was made for it since.
     #[inline]
-    fn told(guard: sync::LockGuard<'a>, data: Data<T>, memory: &'a Memory) -> Locked<Self> {
-        let is_torn = guard.recovered();
-        let right = Right::new(guard, memory);
-        // SAFETY: the data is that of the lock beside it, in `memory`; `right`, which is dropped
-        // after it, holds that lock, and every handle's user of the data takes it.
-        let lent = unsafe { Lent::new(data, memory) };
-        let guard = LockGuard { lent, right };
+    unsafe fn over(lock: &'a Lock<T>) -> LockGuard<'a, T> {
+        let ending = if std::thread::panicking() { Ending::InPanic } else { Ending::Usual };
+        let holding = Holding { lock, ending };
+        // SAFETY: the data is that of the lock beside it, in the lock's memory; `holding`, which
+        // is dropped after it, holds that lock, and every handle's user of the data takes it.
+        let lent = unsafe { Lent::new(&lock.0.words_held().data, lock.0.memory()) };
+        LockGuard { lent, holding }
+    }
+
+    /// The guard, or the news that it is torn. `guard` is one of `lock`.
+    fn told(guard: sync::LockGuard<'a>, lock: &'a Lock<T>) -> Locked<Self> {
+        let is_torn = guard.keep();
+        // SAFETY: kept just now.
+        let guard = unsafe { LockGuard::over(lock) };
         if is_torn { Err(LockError::OwnerDied(Torn::new(guard))) } else { Ok(guard) }
     }
 
@@ -299,22 +384,21 @@ impl<'a, T: Pod> LockGuard<'a, T> {
         self,
         wait: impl FnOnce(sync::LockGuard<'a>) -> (sync::LockGuard<'a>, R),
     ) -> (Locked<LockGuard<'a, T>>, Option<R>) {
-        let LockGuard { lent, right } = self;
-        let data = lent.data();
+        if let Err(error) = self.holding.lock.0.words() {
+            return (Err(error.into()), None);
+        }
+        let LockGuard { lent, holding } = self;
         // Written back, if it was a copy.
         drop(lent);
-        let Some((guard, memory)) = right.into_guard() else {
-            let cause = "its guard was dropped already".to_owned();
-            return (Err(Error::Broken { what: "the lock", cause }.into()), None);
-        };
+        let (guard, lock) = holding.into_guard();
         let (guard, outcome) = wait(guard);
-        (LockGuard::told(guard, data, memory), Some(outcome))
+        (LockGuard::told(guard, lock), Some(outcome))
     }
 }
 
 impl<T: Pod> GiveUp for LockGuard<'_, T> {
     fn give_up(&mut self) {
-        self.right.tear();
+        self.holding.ending = Ending::Torn;
     }
 }
 

@@ -173,13 +173,13 @@ impl<T: Pod> RwLock<T> {
     fn reading<'a>(
         &'a self,
         guard: sync::ReadGuard<'a>,
-        words: &RwLockWords<T>,
+        words: &'a RwLockWords<T>,
     ) -> Locked<ReadGuard<'a, T>> {
         let is_torn = guard.recovered();
         let memory = self.0.memory();
         // SAFETY: the data is that of the lock beside it, in this memory; the share, which is
         // dropped after it, keeps writers out, and every handle's user of the data takes the lock.
-        let lent = unsafe { Lent::new(words.data, memory) };
+        let lent = unsafe { Lent::new(&words.data, memory) };
         let guard = ReadGuard { lent, _share: Held::new(guard, memory) };
         if is_torn { Err(LockError::OwnerDied(Torn::new(guard))) } else { Ok(guard) }
     }
@@ -222,13 +222,13 @@ impl<T: Pod> RwLock<T> {
     fn writing<'a>(
         &'a self,
         guard: sync::WriteGuard<'a>,
-        words: &RwLockWords<T>,
+        words: &'a RwLockWords<T>,
     ) -> Locked<WriteGuard<'a, T>> {
         let is_torn = guard.recovered();
         let right = Right::new(guard, self.0.memory());
         // SAFETY: the data is that of the lock beside it, in this memory; `right`, which is
         // dropped after it, holds that lock, and every handle's user of the data takes it.
-        let lent = unsafe { Lent::new(words.data, self.0.memory()) };
+        let lent = unsafe { Lent::new(&words.data, self.0.memory()) };
         let guard = WriteGuard { lent, right };
         if is_torn { Err(LockError::OwnerDied(Torn::new(guard))) } else { Ok(guard) }
     }
@@ -330,7 +330,7 @@ impl<T: Pod + fmt::Debug> fmt::Debug for ReadGuard<'_, T> {
 pub struct WriteGuard<'a, T: Pod> {
     // Dropped in this order: what was changed is in its place before others get the lock.
     lent: Lent<'a, T>,
-    right: Right<'a, sync::WriteGuard<'a>>,
+    right: Right<'a>,
 }
 
 // SAFETY: it is a `&mut T`, and a lock that any thread may unlock.

@@ -147,6 +147,26 @@ impl RobustLock {
             .ok_or(Error::TimedOut { what: "the lock", after: timeout })
     }
 
+    /// Takes the lock if it is free and nobody died with it, so that there is nothing to tell; it
+    /// is held then until [`kept`](RobustLock::kept) makes a guard for it.
+    #[cfg(not(loom))]
+    #[inline]
+    pub(crate) fn lock_now(&self) -> bool {
+        self.lock_free()
+    }
+
+    /// A guard for the lock that [`lock_now`](RobustLock::lock_now) has taken or
+    /// [`LockGuard::keep`] has kept.
+    ///
+    /// # Safety
+    ///
+    /// - It was taken or kept, and no other guard was made for it since.
+    #[cfg(not(loom))]
+    #[inline]
+    pub(crate) unsafe fn kept(&self) -> LockGuard<'_> {
+        LockGuard { lock: self, recovered: false }
+    }
+
     #[inline]
     pub(super) fn lock_within(&self, patience: Patience) -> Option<LockGuard<'_>> {
         let recovered = if self.lock_free() { false } else { self.lock_contended(patience)? };
@@ -311,6 +331,15 @@ impl<'a> LockGuard<'a> {
     #[must_use]
     pub fn recovered(&self) -> bool {
         self.recovered
+    }
+
+    /// Leaves the lock held, for [`RobustLock::kept`]; whether it was recovered.
+    #[cfg(not(loom))]
+    #[inline]
+    pub(crate) fn keep(self) -> bool {
+        let recovered = self.recovered;
+        std::mem::forget(self);
+        recovered
     }
 
     /// Unlocks as if the owner had died: the next guard says [`recovered`](LockGuard::recovered).

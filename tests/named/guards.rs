@@ -1,5 +1,7 @@
 //! What a guard of a named lock shows, and to whom.
 
+use std::time::Duration;
+
 use brigade::shared::{Condvar, Lock, LockError, Once, ReentrantLock, RwLock, SharedList, Value};
 use brigade::{Error, LockState, RegionInfo};
 use nix::sys::wait::{WaitStatus, waitpid};
@@ -129,6 +131,37 @@ fn what_a_forked_child_changes_in_its_copy_of_a_guard_stays_with_it() {
         assert!(lock.try_lock().unwrap().is_none() && Bytes::of(&name).has(&[1, 1]));
         drop(guard);
         assert_eq!(*lock.lock().unwrap(), [1; 2]);
+    });
+}
+
+#[test]
+fn a_forked_child_cannot_wait_with_the_lock_of_its_parent_for_a_condition_of_its_own() {
+    // No other test of this process may see descriptors come and go.
+    let _check = LeakCheck::new();
+    alone(|| {
+        let named = Lock::create(&unique("waits"), [1u64; 2]).unwrap();
+        for lock in [named, Lock::new([1; 2]).unwrap()] {
+            let guard = lock.lock().unwrap();
+            let wait = |guard| {
+                let waited = Condvar::new().unwrap().wait_timeout(guard, Duration::ZERO);
+                matches!(waited, Err(LockError::Failed(Error::Closed { .. })))
+            };
+            // SAFETY: this process has no other thread that could hold a lock now, and the child
+            // ends by `_exit`.
+            match unsafe { fork() }.unwrap() {
+                ForkResult::Child => {
+                    let code = i32::from(!wait(guard));
+                    // SAFETY: ends the child.
+                    unsafe { libc::_exit(code) }
+                }
+                ForkResult::Parent { child } => {
+                    assert_eq!(waitpid(child, None), Ok(WaitStatus::Exited(child, 0)));
+                }
+            }
+            assert!(lock.try_lock().unwrap().is_none());
+            drop(guard);
+            assert_eq!(*lock.lock().unwrap(), [1; 2]);
+        }
     });
 }
 
