@@ -273,8 +273,13 @@ fn a_child_that_is_forked_while_threads_start_pools_has_pools_of_its_own() {
             });
             for _ in 0..100 {
                 in_a_fork(|| {
-                    assert_eq!(two().submit(|n: u8| n, 9).unwrap().join().unwrap(), 9);
+                    let pool = two();
+                    assert_eq!(pool.submit(|n: u8| n, 9).unwrap().join().unwrap(), 9);
                     assert_eq!(Process::spawn(|n: u8| n, 8).unwrap().join().unwrap(), 8);
+                    let (sender, called) = std::sync::mpsc::channel();
+                    let task = pool.submit(|n: u8| n, 7).unwrap();
+                    task.then(move |value| sender.send(value.unwrap()).unwrap()).unwrap();
+                    assert_eq!(called.recv().unwrap(), 7);
                 });
                 progress();
             }

@@ -7,13 +7,12 @@ use std::cell::Cell;
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError, Weak};
-use std::thread;
 
 use crate::error::{Error, Result};
 use crate::pool::core::Core;
 use crate::process::panic;
 use crate::sys::per_process::PerProcess;
-use crate::sys::process;
+use crate::sys::{process, thread};
 
 /// Code of the user that is run once.
 pub(super) struct Callback {
@@ -97,9 +96,7 @@ impl Callbacks {
     pub(super) fn current() -> Result<Callbacks> {
         let mut inner = HUB.get().lock();
         if !inner.has_thread {
-            thread::Builder::new()
-                .name("brigade-call".into())
-                .spawn(run_all)
+            thread::start("brigade-call", thread::STACK_BYTES, run_all)
                 .map_err(|e| Error::os("clone", "the callback thread", e))?;
             inner.has_thread = true;
         }

@@ -1,7 +1,6 @@
 //! How a pool ends.
 
 use std::sync::PoisonError;
-use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::error::{Error, Result};
@@ -11,6 +10,7 @@ use crate::pool::core::Core;
 use crate::pool::seat::{Cause, Seat};
 use crate::pool::state::{Life, State, Watch};
 use crate::process::events::Token;
+use crate::sys::thread;
 
 /// What [`Pool::shutdown_with`] does about the tasks that are left.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -66,10 +66,9 @@ impl Pool {
             Shutdown::Wait => self.core.close(false),
             Shutdown::Cancel => self.core.close(true),
             Shutdown::Background => {
-                let thread = thread::Builder::new().name("brigade-close".into());
-                let closes = move || self.core.close(false);
-                let spawned = thread.spawn(closes);
-                spawned.map(drop).map_err(|e| Error::os("clone", "a thread that shuts down", e))
+                let closes = move || drop(self.core.close(false));
+                let started = thread::start("brigade-close", thread::STACK_BYTES, closes);
+                started.map(drop).map_err(|e| Error::os("clone", "a thread that shuts down", e))
             }
         }
     }

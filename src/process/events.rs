@@ -31,9 +31,6 @@ pub(crate) trait Handler: Send + Sync {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct Token(u64);
 
-/// Stack of the supervisor's thread: what the standard library gives a thread.
-const STACK_BYTES: usize = 2 << 20;
-
 /// Key of the eventfd that wakes the loop itself; tokens start above it.
 const WAKE_KEY: u64 = 0;
 
@@ -87,7 +84,7 @@ impl Supervisor {
             .map_err(|e| Error::os("epoll_ctl", "the supervisor", e))?;
         let shared = Arc::new(Shared { epoll, wake, registry: Mutex::default() });
         let for_thread = Arc::clone(&shared);
-        let thread = thread::start("brigade-watch", STACK_BYTES, move || run(&for_thread))
+        let thread = thread::start("brigade-watch", thread::STACK_BYTES, move || run(&for_thread))
             .map_err(|e| Error::os("clone", "the supervisor's thread", e))?;
         Ok(Supervisor { shared, thread: Some(thread), pid: process::pid() })
     }

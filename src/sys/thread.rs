@@ -19,6 +19,9 @@ pub(crate) struct Thread(libc::pthread_t);
 
 type Body = Box<dyn FnOnce() + Send>;
 
+/// What the standard library gives a thread.
+pub(crate) const STACK_BYTES: usize = 2 << 20;
+
 /// The number by which the system knows the calling thread.
 pub(crate) fn id() -> u32 {
     rustix::thread::gettid().as_raw_pid().cast_unsigned()
