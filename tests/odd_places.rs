@@ -12,7 +12,7 @@ use std::process::{Command, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use brigade::{Error, ExitReason, Pool, Process};
+use brigade::{Error, ExitReason, Pool, Process, SharedArray};
 use common::alone::{alone, alone_with, own_processes, workers};
 use common::processes::{self, wait_for};
 use common::tasks::{count, counted, forever, tally, with};
@@ -350,4 +350,29 @@ fn where_a_panic_aborts_it_is_a_death_with_the_message_as_last_words() {
         assert!(word.contains("aborting.rs:"), "{word}");
     }
     assert_eq!(said.len(), 2);
+}
+
+// Making an array there panicked, and so did reading and writing a file.
+#[test]
+fn where_there_is_no_room_for_a_thread_arrays_and_files_are_made_by_one() {
+    use nix::sys::resource::{Resource, getrlimit, setrlimit};
+    const SHAPE: [usize; 2] = [64, 1 << 20];
+    alone(|| {
+        let directory = common::Directory::new();
+        let path = directory.0.join("array.npy");
+        // Keeps the arena, and what others leave in it: that is zeroed when it is used again.
+        let _kept = SharedArray::<u8>::zeroed([1]).unwrap();
+        drop(SharedArray::<u8>::from_fn(SHAPE, |_| 1).unwrap());
+        let statm = std::fs::read_to_string("/proc/self/statm").unwrap();
+        let pages: u64 = statm.split(' ').next().unwrap().parse().unwrap();
+        let (soft, hard) = getrlimit(Resource::RLIMIT_AS).unwrap();
+        setrlimit(Resource::RLIMIT_AS, pages * 4096 + (1 << 20), hard).unwrap();
+        assert!(std::thread::Builder::new().spawn(|| ()).is_err());
+        let made = SharedArray::<u8>::zeroed(SHAPE).unwrap();
+        assert!(made.as_slice().iter().all(|&byte| byte == 0));
+        made.to_npy(&path).unwrap();
+        let read = SharedArray::<u8>::from_npy(&path).unwrap();
+        setrlimit(Resource::RLIMIT_AS, soft, hard).unwrap();
+        assert!(read.as_slice() == made.as_slice());
+    });
 }

@@ -4,6 +4,8 @@ use std::fs::{self, File};
 use std::io::{self, Write};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+use std::thread;
 
 use bytemuck::Pod;
 
@@ -132,20 +134,33 @@ fn in_parts<T: Pod>(
 ) -> Result<()> {
     let bytes: &mut [u8] = bytemuck::cast_slice_mut(elements);
     let Some(part_bytes) = part_bytes(bytes.len()) else { return work(0, bytes) };
-    let (work, mut result) = (&work, Ok(()));
-    std::thread::scope(|scope| {
-        let parts = bytes.chunks_mut(part_bytes).enumerate();
-        let threads: Vec<_> = parts
-            .map(|(index, part)| scope.spawn(move || work(index * part_bytes, part)))
-            .collect();
-        for thread in threads {
-            let done = thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-            if result.is_ok() {
-                result = done;
-            }
+    let parts = bytes.chunks_mut(part_bytes).enumerate();
+    share_out(parts, |(index, part)| work(index * part_bytes, part))
+}
+
+/// Calls `work` with each of the parts, on this thread and on as many more as there is a part for
+/// and the system has room for.
+fn share_out<P: Send>(
+    parts: impl ExactSizeIterator<Item = P> + Send,
+    work: impl Fn(P) -> Result<()> + Sync,
+) -> Result<()> {
+    let others = parts.len().saturating_sub(1);
+    let parts = Mutex::new(parts);
+    let next = || parts.lock().unwrap_or_else(PoisonError::into_inner).next();
+    let take_part = || -> Result<()> {
+        while let Some(part) = next() {
+            work(part)?;
         }
-    });
-    result
+        Ok(())
+    };
+    thread::scope(|scope| {
+        let start = |_| thread::Builder::new().spawn_scoped(scope, take_part).ok();
+        let others: Vec<_> = (0..others).map_while(start).collect();
+        let own = take_part();
+        others.into_iter().fold(own, |result, other| {
+            result.and(other.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+        })
+    })
 }
 
 /// How to cut `len_bytes` for several threads; `None` if one should do it.
@@ -153,7 +168,7 @@ fn part_bytes(len_bytes: usize) -> Option<usize> {
     if len_bytes < PARALLEL_BYTES {
         return None;
     }
-    let threads = std::thread::available_parallelism().map_or(1, usize::from).min(8);
+    let threads = thread::available_parallelism().map_or(1, usize::from).min(8);
     (threads > 1).then(|| len_bytes.div_ceil(threads).next_multiple_of(HUGE_BYTES))
 }
 
@@ -253,20 +268,8 @@ impl Temporary {
             self.file.write_all_at(part, (header.len() + start) as u64).map_err(fail)
         };
         let Some(part_bytes) = part_bytes(bytes.len()) else { return write(0, bytes) };
-        let (write, mut result) = (&write, Ok(()));
-        std::thread::scope(|scope| {
-            let parts = bytes.chunks(part_bytes).enumerate();
-            let threads: Vec<_> = parts
-                .map(|(index, part)| scope.spawn(move || write(index * part_bytes, part)))
-                .collect();
-            for thread in threads {
-                let done = thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-                if result.is_ok() {
-                    result = done;
-                }
-            }
-        });
-        result
+        let parts = bytes.chunks(part_bytes).enumerate();
+        share_out(parts, |(index, part)| write(index * part_bytes, part))
     }
 
     fn rename_to(mut self, path: &Path) -> Result<()> {

@@ -389,7 +389,11 @@ impl Span {
         std::thread::scope(|scope| {
             for start in (0..len_bytes).step_by(part_bytes) {
                 let len = part_bytes.min(len_bytes - start);
-                scope.spawn(move || zero(self.as_ptr().wrapping_add(start), len));
+                let part = move || zero(self.as_ptr().wrapping_add(start), len);
+                // A system that has no room for a thread still has this one.
+                if std::thread::Builder::new().spawn_scoped(scope, part).is_err() {
+                    part();
+                }
             }
         });
     }

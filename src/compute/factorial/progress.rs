@@ -20,7 +20,7 @@ pub(super) fn while_told<R>(
 ) -> R {
     let is_done = AtomicBool::new(false);
     thread::scope(|scope| {
-        let teller = scope.spawn(|| {
+        let tell = || {
             let mut told = -1.0;
             // Acquire: pairs with the Release below, by which the work is over.
             while !is_done.load(Ordering::Acquire) {
@@ -31,7 +31,9 @@ pub(super) fn while_told<R>(
                 }
                 thread::park_timeout(INTERVAL);
             }
-        });
+        };
+        // Nobody is told where the system has no room for another thread.
+        let Ok(teller) = thread::Builder::new().spawn_scoped(scope, tell) else { return work() };
         let done = Done { is_done: &is_done, teller: teller.thread().clone() };
         let result = work();
         drop(done);
