@@ -387,7 +387,10 @@ impl Machine {
                 assert!(death.task.contains("machine::task"), "{death:?}");
             }
             Err(Error::Task(TaskError::TimedOut { .. })) => {
+                // A process ends when the kernel finds the time for it.
+                let ends = matches!(kind, Kind::Aborts | Kind::Exits);
                 let long = matches!(kind, Kind::Endless | Kind::Slow(_) | Kind::Polite)
+                    || ends
                     || self.faults.stopped;
                 assert!(long, "{kind:?} timed out");
             }
