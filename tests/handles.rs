@@ -7,8 +7,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use brigade::{Error, Handle, Pool, Start, TaskError};
-use common::alone::alone;
-use common::processes::wait_for;
+use common::alone::{alone, workers};
+use common::processes::{send, wait_for};
+use nix::sys::signal::Signal;
 
 fn one() -> Pool {
     Pool::builder().workers(1).grace(Duration::from_millis(50)).build().unwrap()
@@ -319,5 +320,24 @@ fn a_queued_task_is_killed_at_once_whatever_the_grace() {
         queued.kill(Duration::from_secs(3600)).unwrap();
         assert!(is_cancelled(queued.join()));
         running.kill(Duration::ZERO).unwrap();
+    });
+}
+
+// Nobody took its place: a worker that was told to leave was waited for, however long it took.
+#[test]
+fn a_worker_that_is_stopped_when_it_is_to_leave_is_replaced() {
+    alone(|| {
+        let pool = Pool::builder().workers(1).build().unwrap();
+        let path = std::env::temp_dir().join(common::unique("quick"));
+        let quick = pool.submit(|path| std::fs::write(path, "").unwrap(), path.clone()).unwrap();
+        wait_for(|| path.exists());
+        std::fs::remove_file(&path).unwrap();
+        // Its result is there when it sleeps, and nobody has looked at it.
+        wait_for(|| workers().iter().any(|worker| worker.state == 'S'));
+        let worker = workers().remove(0);
+        send(worker.pid, Signal::SIGSTOP);
+        quick.kill(Duration::ZERO).unwrap();
+        assert_eq!(pool.submit(|n: u8| n, 3).unwrap().join().unwrap(), 3);
+        quick.join().unwrap();
     });
 }

@@ -225,6 +225,7 @@ impl Core {
                 stderr: tail,
                 strikes,
                 quiet: None,
+                lingers_since: None,
             },
         );
         if let Some((_, token)) = old.socket {
@@ -277,6 +278,7 @@ impl Core {
             stderr: None,
             strikes: 0,
             quiet: None,
+            lingers_since: None,
         });
         Ok(())
     }

@@ -81,6 +81,8 @@ pub(super) struct Seat {
     pub(super) strikes: u32,
     /// The next sequence number when it was first seen without work, and when that was.
     pub(super) quiet: Option<(u64, Instant)>,
+    /// When its worker, which is to leave, was first seen with nothing left to do.
+    pub(super) lingers_since: Option<Instant>,
 }
 
 impl Seat {
@@ -99,8 +101,29 @@ impl Seat {
         !matches!(self.condition, Condition::Vacant | Condition::Dormant)
     }
 
+    /// Whether its worker is to leave, has nothing left to do, and is there all the same: because
+    /// it was stopped, perhaps.
+    fn lingers(&self) -> bool {
+        let is_leaving = matches!(self.condition, Condition::Condemned(_));
+        is_leaving && self.pidfd.is_some() && self.lane.live() == 0
+    }
+
+    /// Ends a worker that has lingered for `patience`; when to look again, if it still may.
+    pub(super) fn end_lingering(&mut self, now: Instant, patience: Duration) -> Option<Instant> {
+        if !self.lingers() {
+            self.lingers_since = None;
+            return None;
+        }
+        let since = *self.lingers_since.get_or_insert(now);
+        if now.saturating_duration_since(since) >= patience {
+            self.kill();
+        }
+        Some(now + patience)
+    }
+
     /// Gives back what its worker had, which is gone.
     pub(super) fn vacate(&mut self) {
+        self.lingers_since = None;
         self.lent.clear();
         self.condition = Condition::Vacant;
         self.pidfd = None;

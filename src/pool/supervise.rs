@@ -74,7 +74,8 @@ impl Handler for Bell {
             let late = state.late_at;
             let idle = core.dismiss_idle(&mut state);
             let slow = core.rescue_unbegun(&mut state);
-            if let Some(next) = late.into_iter().chain(idle).chain(slow).min() {
+            let leaving = end_lingering(&mut state);
+            if let Some(next) = late.into_iter().chain(idle).chain(slow).chain(leaving).min() {
                 core.look_at(&mut state, next);
             }
             core.call_up(&mut state);
@@ -85,6 +86,16 @@ impl Handler for Bell {
             core.changed.notify_all();
         }
     }
+}
+
+/// Kills the workers that were to leave and have not, while there is work that those who take their
+/// places could do; returns when to look again.
+fn end_lingering(state: &mut State) -> Option<Instant> {
+    if state.unfinished == 0 {
+        return None;
+    }
+    let now = Instant::now();
+    state.seats.iter_mut().filter_map(|seat| seat.end_lingering(now, WAKE)).min()
 }
 
 /// Kills the workers whose tasks have run out of time; returns when to look again.
@@ -136,8 +147,9 @@ fn end_late_tasks(state: &mut State) -> Option<Instant> {
     next
 }
 
-/// How long a worker that was offered a task may take to wake up, if the machine is busy.
-const WAKE: Duration = Duration::from_secs(1);
+/// How long a worker that was offered a task, or told to leave, may take to wake up, if the machine
+/// is busy.
+pub(super) const WAKE: Duration = Duration::from_secs(1);
 
 /// The host's end of a worker's socket.
 pub(super) struct WorkerSocket {

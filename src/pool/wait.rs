@@ -12,7 +12,9 @@ use crate::pool::backoff;
 use crate::pool::core::Core;
 use crate::pool::lane::driver;
 use crate::pool::listener::Listener;
+use crate::pool::seat::Condition;
 use crate::pool::state::{State, Watch};
+use crate::pool::supervise::WAKE;
 use crate::pool::task::{Outcome, TaskId, cancelled};
 use crate::sys::futex;
 
@@ -103,6 +105,7 @@ impl Core {
     ) {
         let left = || deadline.map(|at| at.saturating_duration_since(Instant::now()));
         self.start_watching(&mut state, watch);
+        self.see_off(&mut state);
         if state.sleeper {
             let me = thread::current();
             state.waiting.push(me.clone());
@@ -146,7 +149,16 @@ impl Core {
         if !state.unbegun().is_empty() {
             self.look_at(state, Instant::now() + BEGIN);
         }
+        self.see_off(state);
         self.rearm(state);
+    }
+
+    /// Has the supervisor see to it that workers that are to leave do so: others can do their work
+    /// only when they have.
+    fn see_off(&self, state: &mut State) {
+        if state.seats.iter().any(|seat| matches!(seat.condition, Condition::Condemned(_))) {
+            self.look_at(state, Instant::now() + WAKE);
+        }
     }
 
     /// Takes back what workers have still not begun since the last look; when to look again.
