@@ -101,18 +101,13 @@ impl Seat {
         !matches!(self.condition, Condition::Vacant | Condition::Dormant)
     }
 
-    /// Whether its worker is to leave, has nothing left to do, and is there all the same: because
-    /// it was stopped, perhaps.
-    fn lingers(&self) -> bool {
-        let is_leaving = matches!(self.condition, Condition::Condemned(_));
-        is_leaving && self.pidfd.is_some() && self.lane.live() == 0
-    }
-
-    /// Ends a worker that has lingered for `patience`; when to look again, if it still may.
+    /// Ends a worker that is to leave, and is there all the same `patience` after it was first seen
+    /// with nothing left to do: it was stopped, perhaps. When to look again, while it is to leave.
     pub(super) fn end_lingering(&mut self, now: Instant, patience: Duration) -> Option<Instant> {
-        if !self.lingers() {
+        let is_leaving = matches!(self.condition, Condition::Condemned(_));
+        if !is_leaving || self.lane.live() > 0 {
             self.lingers_since = None;
-            return None;
+            return is_leaving.then(|| now + patience);
         }
         let since = *self.lingers_since.get_or_insert(now);
         if now.saturating_duration_since(since) >= patience {

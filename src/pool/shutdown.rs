@@ -190,7 +190,7 @@ impl Core {
     pub(super) fn retire(&self, start_deadline: Instant, deadline: Instant) {
         let mut state = self.lock();
         if state.life == Life::Draining {
-            // A worker that were started from here on would never be told to leave.
+            // A worker started from here on would never be told to leave.
             state.life = Life::Ending;
         }
         for index in 0..state.seats.len() {

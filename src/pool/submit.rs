@@ -70,6 +70,7 @@ impl Core {
             action: "encoded",
             reason,
         })?;
+        // Out of a `Result` it would be moved once more.
         let payload = if leases.is_empty() && bytes.len() <= RING_PAYLOAD_BYTES_MAX {
             Encoded::small(&bytes)
         } else {
