@@ -198,12 +198,20 @@ unsafe fn part(
         let number = crew.take(GROUP, 1);
         let Some(product) = groups.product(number, &mut own_scratch) else { break };
         let offset = crew.take(GROUP_LIMB, product.len());
-        products.rest(offset).store(&product);
-        table.set_word(2 * number, offset);
-        table.set_word(2 * number + 1, product.len());
+        // SAFETY: the counter gave this place to this member alone; nobody reads it before the
+        // barrier.
+        unsafe { products.rest(offset).store(&product) };
+        // SAFETY: as above; the entry is the group's, and that is this member's.
+        unsafe { table.set_word(2 * number, offset) };
+        // SAFETY: as above.
+        unsafe { table.set_word(2 * number + 1, product.len()) };
     }
     crew.barrier()?;
-    let find = |number| products.part(table.word(2 * number), table.word(2 * number + 1));
+    let find = |number: usize| {
+        // SAFETY: the table was complete before the barrier, and nobody writes to it after.
+        let [at, limbs] = [0, 1].map(|word| unsafe { table.word(2 * number + word) });
+        products.part(at, limbs)
+    };
     let numbers: Vec<Stretch> = (0..groups.ranges.len()).map(find).collect();
     let ground = Ground { crew, scratch, backend: Backend::detect() };
     let product = match *numbers {
@@ -214,7 +222,8 @@ unsafe fn part(
         _ => unsafe { ground.multiply_all([result, room], numbers)? },
     };
     if crew.rank() == 0 {
-        workspace.rest(workspace.limbs() - 1).set_word(0, product.limbs());
+        // SAFETY: only this member uses the word, and the host when no task is left.
+        unsafe { workspace.rest(workspace.limbs() - 1).set_word(0, product.limbs()) };
     }
     Ok(())
 }

@@ -18,7 +18,20 @@ pub struct Deserted;
 /// Whoever is in the crew when the first barrier completes is in it to the end; before that
 /// barrier [`members`](Crew::members) may still grow and [`rank`](Crew::rank) is not known, so
 /// work up to there must be taken from counters, never divided into shares.
-pub trait Crew {
+///
+/// # Safety
+///
+/// Kernels write to shared memory on the strength of what the methods return. For all members of
+/// one crew together, and for as long as it computes:
+///
+/// - After the first barrier, [`members`](Crew::members) returns the same number to each member,
+///   and [`rank`](Crew::rank) a different one below that number.
+/// - The ranges that [`take`](Crew::take) gives out of one counter are disjoint until that
+///   counter is [`reset`](Crew::reset).
+/// - A [`barrier`](Crew::barrier) returns `Ok` only after every member has come to it, and what a
+///   member did before it comes happens before what any member does after it returns.
+#[expect(unsafe_code, reason = "kernels rely on what a crew promises")]
+pub unsafe trait Crew {
     /// How many members there are, at least 1. Final from the first barrier on.
     fn members(&self) -> usize;
 
@@ -63,7 +76,9 @@ pub struct Solo {
     counters: [Cell<usize>; COUNTERS],
 }
 
-impl Crew for Solo {
+#[expect(unsafe_code, reason = "kernels rely on what a crew promises")]
+// SAFETY: the one member is number 0 of 1, and its counters are its own, as it is not `Sync`.
+unsafe impl Crew for Solo {
     fn members(&self) -> usize {
         1
     }

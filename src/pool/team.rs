@@ -215,7 +215,10 @@ impl Member {
     }
 }
 
-impl Crew for Member {
+// SAFETY: `rank` counts the members of lower ordinals in a roster that `meet` has closed, so that
+// it differs among them; `take` is one atomic addition to a shared counter; `meet` returns `Ok`
+// only when as many have arrived as the closed roster has members, by Acquire and Release.
+unsafe impl Crew for Member {
     fn members(&self) -> usize {
         let roster = self.control().roster.load(Ordering::Acquire);
         (roster & !CLOSED).count_ones() as usize

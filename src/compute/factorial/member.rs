@@ -135,12 +135,16 @@ impl<C: Crew> Member<'_, C> {
             let counts = &counts[..levels];
             let limbs = counts.iter().sum();
             let offset = crew.take(LEAF_LIMB, limbs);
-            self.ground.scratch.rest(offset).store(&leaf[..limbs]);
-            self.memory.workspace.count(SEGMENTS_DONE, 1);
+            // SAFETY: the counter gave this place to this member alone; nobody reads it before the
+            // barrier after the leaves.
+            unsafe { self.ground.scratch.rest(offset).store(&leaf[..limbs]) };
+            self.tell(SEGMENTS_DONE, 1);
             let row = segment * (1 + levels);
-            table.set_word(row, offset);
+            // SAFETY: as above; the row is the segment's, and that is this member's.
+            unsafe { table.set_word(row, offset) };
             for (level, &limbs) in counts.iter().enumerate() {
-                table.set_word(row + 1 + level, limbs);
+                // SAFETY: as above.
+                unsafe { table.set_word(row + 1 + level, limbs) };
             }
         }
     }
@@ -150,7 +154,9 @@ impl<C: Crew> Member<'_, C> {
         let table = self.area(self.layout.leaf_table);
         let row = |segment: usize| {
             let start = segment * width;
-            (start..start + width).map(|word| table.word(word)).collect()
+            // SAFETY: private to this file, and called after the barrier after the leaves, from
+            // which on nobody writes to the table.
+            (start..start + width).map(|word| unsafe { table.word(word) }).collect()
         };
         Leaves { rows: (0..self.plan.segments()).map(row).collect() }
     }
@@ -218,10 +224,14 @@ impl<C: Crew> Member<'_, C> {
                 product.extend((carry > 0).then_some(carry));
             }
             let offset = self.ground.crew.take(GROUP_LIMB, product.len());
-            room.rest(offset).store(&product);
-            table.set_word(2 * number, offset);
-            table.set_word(2 * number + 1, product.len());
-            self.memory.workspace.count(GROUPS_DONE, 1);
+            // SAFETY: the counter gave this place to this member alone; nobody reads it before the
+            // barrier after the groups.
+            unsafe { room.rest(offset).store(&product) };
+            // SAFETY: as above; the entry is the group's, and that is this member's.
+            unsafe { table.set_word(2 * number, offset) };
+            // SAFETY: as above.
+            unsafe { table.set_word(2 * number + 1, product.len()) };
+            self.tell(GROUPS_DONE, 1);
         }
     }
 
@@ -235,8 +245,11 @@ impl<C: Crew> Member<'_, C> {
             let product = self.product(leaves, level, 0..self.plan.segments(), scratch);
             r = product_of(&r, &product, scratch);
         }
-        self.memory.result.store(&r);
-        self.memory.workspace.set_word(HEAD_LIMBS, r.len());
+        // SAFETY: the counter gave the head to this member alone; nobody uses the result before the
+        // barrier after the groups.
+        unsafe { self.memory.result.store(&r) };
+        // SAFETY: as above, of this word.
+        unsafe { self.memory.workspace.set_word(HEAD_LIMBS, r.len()) };
     }
 
     /// Takes the lowest levels in, by products of the whole crew.
@@ -244,7 +257,8 @@ impl<C: Crew> Member<'_, C> {
         let steps = low_levels.div_ceil(STEP_LEVELS_MAX);
         let Memory { workspace, result } = self.memory;
         let [power, other] = [self.area(self.layout.power), self.area(self.layout.other)];
-        let mut r = result.part(0, workspace.word(HEAD_LIMBS));
+        // SAFETY: it was written before the last barrier, and is never written again.
+        let mut r = result.part(0, unsafe { workspace.word(HEAD_LIMBS) });
         for step in (0..steps).rev() {
             // The lowest steps, with the longest numbers, have the most levels.
             let bound = |step| low_levels - (steps - step) * low_levels / steps;
@@ -259,24 +273,32 @@ impl<C: Crew> Member<'_, C> {
             }
             // SAFETY: s is in `power`, after an even number of turns, and q in `factor`.
             let sq = unsafe { self.ground.multiply(other, s, q)? };
-            self.tell(sq);
+            self.tell_product(sq);
             let zeros = if step == 0 { self.zero_limbs() } else { 0 };
             self.clear(result.part(0, zeros));
             // SAFETY: s is in `power`, sq in `other`, and nobody reads the last r any more.
             r = unsafe { self.ground.multiply(result.rest(zeros), s, sq)? };
-            self.tell(r);
+            self.tell_product(r);
         }
         if self.ground.crew.rank() == 0 {
-            workspace.set_word(RESULT_LIMBS, self.zero_limbs() + r.limbs());
+            // SAFETY: only this member uses the word, and the host when no task is left.
+            unsafe { workspace.set_word(RESULT_LIMBS, self.zero_limbs() + r.limbs()) };
         }
         Ok(())
     }
 
     /// Counts a product that all have made.
-    fn tell(&self, product: Stretch) {
+    fn tell_product(&self, product: Stretch) {
         if self.ground.crew.rank() == 0 {
-            self.memory.workspace.count(LIMBS_DONE, product.limbs() as u64);
+            self.tell(LIMBS_DONE, product.limbs() as u64);
         }
+    }
+
+    /// Adds to one of the three counts that the host looks at.
+    fn tell(&self, count: usize, more: u64) {
+        debug_assert!([SEGMENTS_DONE, GROUPS_DONE, LIMBS_DONE].contains(&count));
+        // SAFETY: members use these words by this function alone, and the host as atomics.
+        unsafe { self.memory.workspace.count(count, more) };
     }
 
     /// Limbs of n! that are zero because of the power of two in it.
@@ -289,7 +311,9 @@ impl<C: Crew> Member<'_, C> {
         let crew = self.ground.crew;
         let share = room.limbs().div_ceil(crew.members());
         let start = (crew.rank() * share).min(room.limbs());
-        room.part(start, share.min(room.limbs() - start)).clear();
+        // SAFETY: private to this file, and called for the beginning of `result`, which no product
+        // reads or writes; each member has a share of its own.
+        unsafe { room.part(start, share.min(room.limbs() - start)).clear() };
     }
 
     /// The factor of a step: `(..(P^2 P')^2 ..)^2 P''` from the highest of `levels` down; in the
@@ -312,8 +336,12 @@ impl<C: Crew> Member<'_, C> {
         let table = self.area(self.layout.group_table);
         let area = self.area(self.layout.groups);
         let numbers = groups.iter().enumerate().filter(|(_, group)| group.level == level);
-        let numbers = numbers
-            .map(|(number, _)| area.part(table.word(2 * number), table.word(2 * number + 1)));
+        let numbers = numbers.map(|(number, _)| {
+            // SAFETY: private to this file, and called after the barrier after the groups, from
+            // which on nobody writes to the table.
+            let [at, limbs] = [0, 1].map(|word| unsafe { table.word(2 * number + word) });
+            area.part(at, limbs)
+        });
         let power = self.area(self.layout.power);
         let half = power.limbs() / 2;
         let rooms = [power.part(0, half), power.rest(half)];

@@ -60,34 +60,58 @@ impl Stretch {
     }
 
     /// Copies a number to the beginning; returns the part that it fills.
-    pub(crate) fn store(self, number: &[u64]) -> Stretch {
+    ///
+    /// # Safety
+    ///
+    /// - No other member uses the part between the last barrier and the next, nor does a slice of
+    ///   it that anybody still has.
+    pub(crate) unsafe fn store(self, number: &[u64]) -> Stretch {
         let part = self.part(0, number.len());
-        // SAFETY: `part` checked the length; the rest was vouched for in `new`.
+        // SAFETY: `part` checked the length, `new` has the memory's contract, and the number, which
+        // is borrowed, is no part of what this writes to, by this function's contract.
         unsafe { part.at.copy_from_nonoverlapping(number.as_ptr(), number.len()) };
         part
     }
 
     /// Makes all limbs zero.
-    pub(crate) fn clear(self) {
-        // SAFETY: vouched for in `new`, or checked by `part`.
+    ///
+    /// # Safety
+    ///
+    /// - As for [`Stretch::store`], with all limbs.
+    pub(crate) unsafe fn clear(self) {
+        // SAFETY: vouched for in `new`, or checked by `part`; exclusive by this one's contract.
         unsafe { self.at.write_bytes(0, self.limbs) };
     }
 
     /// Sets limb `index` to a count of limbs.
-    pub(crate) fn set_word(self, index: usize, limbs: usize) {
-        self.part(index, 1).store(&[limbs as u64]);
+    ///
+    /// # Safety
+    ///
+    /// - As for [`Stretch::store`], with that limb.
+    pub(crate) unsafe fn set_word(self, index: usize, limbs: usize) {
+        // SAFETY: by this function's contract.
+        unsafe { self.part(index, 1).store(&[limbs as u64]) };
     }
 
     /// The count of limbs in limb `index`.
-    pub(crate) fn word(self, index: usize) -> usize {
-        usize::try_from(self.limb(index)).expect("a count of limbs")
+    ///
+    /// # Safety
+    ///
+    /// - As for [`Stretch::limb`].
+    pub(crate) unsafe fn word(self, index: usize) -> usize {
+        // SAFETY: by this function's contract.
+        usize::try_from(unsafe { self.limb(index) }).expect("a count of limbs")
     }
 
-    /// Adds to limb `index`, which members and others only use as a count.
-    pub(crate) fn count(self, index: usize, more: u64) {
+    /// Adds to limb `index`.
+    ///
+    /// # Safety
+    ///
+    /// - As long as the crew computes, everybody uses that limb by this function or as an atomic.
+    pub(crate) unsafe fn count(self, index: usize, more: u64) {
         let at = self.part(index, 1).at;
-        // SAFETY: `part` checked the index; the rest was vouched for in `new`. Whoever uses a
-        // limb so uses it in no other way, by this function's summary.
+        // SAFETY: `part` checked the index; the rest was vouched for in `new`, and is this
+        // function's contract.
         let count = unsafe { AtomicU64::from_ptr(at) };
         // Relaxed: nothing is concluded from it but how far the work is.
         count.fetch_add(more, Ordering::Relaxed);
@@ -114,14 +138,23 @@ impl Stretch {
     }
 
     /// Limb `index`.
-    pub(super) fn limb(self, index: usize) -> u64 {
-        // SAFETY: `part` checked the index; the rest was vouched for in `new`.
+    ///
+    /// # Safety
+    ///
+    /// - No other member writes to that limb between the last barrier and the next.
+    pub(super) unsafe fn limb(self, index: usize) -> u64 {
+        // SAFETY: `part` checked the index; the rest was vouched for in `new`, and is this
+        // function's contract.
         unsafe { self.part(index, 1).at.read() }
     }
 
     /// A number without the zero limbs at its end.
-    fn trimmed(self) -> Stretch {
-        // SAFETY: the slice is gone when this returns, and callers come from a barrier.
+    ///
+    /// # Safety
+    ///
+    /// - No member writes to it between the last barrier and the next.
+    unsafe fn trimmed(self) -> Stretch {
+        // SAFETY: the slice is gone when this returns; the rest is this function's contract.
         let limbs = trim(unsafe { self.read() }).len();
         Stretch { limbs, ..self }
     }
@@ -174,7 +207,9 @@ impl<C: Crew> Ground<'_, C> {
         // SAFETY: as above.
         let y = unsafe { b.read() };
         // SAFETY: by this function's contract.
-        Ok(unsafe { self.multiply_limbs(room, x, y)? }.trimmed())
+        let product = unsafe { self.multiply_limbs(room, x, y)? };
+        // SAFETY: the product ended with a barrier, and the next call comes after this one.
+        Ok(unsafe { product.trimmed() })
     }
 
     /// [`Ground::multiply`] of limbs that each member may have a copy of; the product with all
@@ -256,7 +291,8 @@ impl<C: Crew> Ground<'_, C> {
             // SAFETY: by this function's contract.
             unsafe { self.alone(out, scratch, |out, scratch| square(out, x, scratch))? };
         }
-        Ok(out.trimmed())
+        // SAFETY: the square ended with a barrier, and the next call comes after this one.
+        Ok(unsafe { out.trimmed() })
     }
 
     /// Has one member do `work`, and all wait for it.
@@ -354,7 +390,9 @@ impl<C: Crew> Ground<'_, C> {
         // SAFETY: nobody writes to the number meanwhile, by this function's contract.
         let limbs = unsafe { number.read() };
         self.once(|| {
-            out.store(limbs);
+            // SAFETY: one member does this, and the others wait for it; the number lies elsewhere,
+            // by this function's contract.
+            unsafe { out.store(limbs) };
         })?;
         Ok(out)
     }

@@ -60,7 +60,8 @@ pub(super) unsafe fn reciprocal<C: Crew>(
     limbs: usize,
     rooms: Rooms,
 ) -> Result<Stretch, Deserted> {
-    let top = divisor.limb(divisor.limbs() - 1);
+    // SAFETY: nobody writes to the divisor, by this function's contract.
+    let top = unsafe { divisor.limb(divisor.limbs() - 1) };
     assert!(top >> 63 == 1, "the divisor is not normalised");
     let mut steps = vec![];
     let mut k = limbs.max(1);
@@ -71,7 +72,8 @@ pub(super) unsafe fn reciprocal<C: Crew>(
     let first = u128::MAX / u128::from(top);
     let [mut r, mut next] = rooms.results;
     ground.once(|| {
-        r.store(&[low_limb(first), low_limb(first >> 64)]);
+        // SAFETY: one member does this, and the others wait for it.
+        unsafe { r.store(&[low_limb(first), low_limb(first >> 64)]) };
     })?;
     let mut fraction = 1;
     for &k in steps.iter().rev() {
@@ -111,7 +113,8 @@ unsafe fn step<C: Crew>(
     let fraction = v.limbs() + r_fraction;
     // SAFETY: by this function's contract.
     let error = unsafe { ground.multiply_limbs(rooms.error, x, r)? };
-    let above_one = error.limb(fraction) > 0;
+    // SAFETY: all have made the product, and this limb of it nobody changes.
+    let above_one = unsafe { error.limb(fraction) } > 0;
     ground.once(|| {
         if !above_one {
             // SAFETY: one member does this, the others wait for it, and have read the limb that
@@ -132,8 +135,10 @@ unsafe fn step<C: Crew>(
     let change = change.rest((change_fraction - k).min(change.limbs()));
     ground.once(|| {
         let out = out.part(0, k + 1);
-        out.part(0, k - r_fraction).clear();
-        out.rest(k - r_fraction).store(r);
+        // SAFETY: one member does this, and the others wait for it.
+        unsafe { out.part(0, k - r_fraction).clear() };
+        // SAFETY: as above; r is another room.
+        unsafe { out.rest(k - r_fraction).store(r) };
         // SAFETY: one member does this, and the others wait for it.
         let out = unsafe { out.write() };
         // SAFETY: nobody writes to it before the next step.

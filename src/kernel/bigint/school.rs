@@ -5,7 +5,10 @@ use super::limbs::{add_with_carry, mul_add};
 
 /// How rows are added: `out += a b` for one limb `b` and `out` as long as `a`; returns the carry.
 trait Rows {
-    fn add(out: &mut [u64], a: &[u64], b: u64) -> u64;
+    /// # Safety
+    ///
+    /// - The processor has what these rows need.
+    unsafe fn add(out: &mut [u64], a: &[u64], b: u64) -> u64;
 }
 
 /// Rows for any processor.
@@ -13,7 +16,7 @@ struct Portable;
 
 impl Rows for Portable {
     #[inline(always)]
-    fn add(out: &mut [u64], a: &[u64], b: u64) -> u64 {
+    unsafe fn add(out: &mut [u64], a: &[u64], b: u64) -> u64 {
         add_row_from(out, a, b, 0)
     }
 }
@@ -25,11 +28,11 @@ struct Adx;
 #[cfg(target_arch = "x86_64")]
 impl Rows for Adx {
     #[inline(always)]
-    fn add(out: &mut [u64], a: &[u64], b: u64) -> u64 {
+    unsafe fn add(out: &mut [u64], a: &[u64], b: u64) -> u64 {
         let rounds = a.len() & !3;
         let (out, out_rest) = out.split_at_mut(rounds);
         let (a, a_rest) = a.split_at(rounds);
-        // SAFETY: `has_adx` was asked by whoever chose these rows.
+        // SAFETY: the processor has ADX and BMI2, by this function's contract.
         let carry = unsafe { super::adx::add_rounds(out, a, b) };
         add_row_from(out_rest, a_rest, b, carry)
     }
@@ -55,17 +58,23 @@ pub(super) fn mul(out: &mut [u64], a: &[u64], b: &[u64]) {
     debug_assert_eq!(out.len(), a.len() + b.len());
     #[cfg(target_arch = "x86_64")]
     if has_adx() {
-        return mul_with::<Adx>(out, a, b);
+        // SAFETY: asked just now.
+        return unsafe { mul_with::<Adx>(out, a, b) };
     }
-    mul_with::<Portable>(out, a, b);
+    // SAFETY: any processor will do.
+    unsafe { mul_with::<Portable>(out, a, b) };
 }
 
-fn mul_with<R: Rows>(out: &mut [u64], a: &[u64], b: &[u64]) {
+/// # Safety
+///
+/// - The processor has what `R` needs.
+unsafe fn mul_with<R: Rows>(out: &mut [u64], a: &[u64], b: &[u64]) {
     let n = a.len();
     out[..n].fill(0);
     for (i, &limb) in b.iter().enumerate() {
         let row = &mut out[i..=i + n];
-        row[n] = R::add(&mut row[..n], a, limb);
+        // SAFETY: by this function's contract.
+        row[n] = unsafe { R::add(&mut row[..n], a, limb) };
     }
 }
 
@@ -75,18 +84,24 @@ pub(super) fn square(out: &mut [u64], a: &[u64]) {
     debug_assert_eq!(out.len(), 2 * a.len());
     #[cfg(target_arch = "x86_64")]
     if has_adx() {
-        return square_with::<Adx>(out, a);
+        // SAFETY: asked just now.
+        return unsafe { square_with::<Adx>(out, a) };
     }
-    square_with::<Portable>(out, a);
+    // SAFETY: any processor will do.
+    unsafe { square_with::<Portable>(out, a) };
 }
 
-fn square_with<R: Rows>(out: &mut [u64], a: &[u64]) {
+/// # Safety
+///
+/// - The processor has what `R` needs.
+unsafe fn square_with<R: Rows>(out: &mut [u64], a: &[u64]) {
     out.fill(0);
     for (i, &limb) in a.iter().enumerate() {
         let rest = &a[i + 1..];
         let row = &mut out[2 * i + 1..=2 * i + 1 + rest.len()];
         let (row, carry) = row.split_at_mut(rest.len());
-        carry[0] = R::add(row, rest, limb);
+        // SAFETY: by this function's contract.
+        carry[0] = unsafe { R::add(row, rest, limb) };
     }
     double_and_add_squares(out, a);
 }
@@ -115,12 +130,14 @@ mod tests {
             let mut fast = vec![5; a.len() + b.len()];
             let mut portable = fast.clone();
             mul(&mut fast, &a, &b);
-            mul_with::<Portable>(&mut portable, &a, &b);
+            // SAFETY: any processor will do.
+            unsafe { mul_with::<Portable>(&mut portable, &a, &b) };
             assert_eq!(fast, portable);
             let mut fast = vec![5; 2 * a.len()];
             let mut portable = fast.clone();
             square(&mut fast, &a);
-            mul_with::<Portable>(&mut portable, &a, &a);
+            // SAFETY: any processor will do.
+            unsafe { mul_with::<Portable>(&mut portable, &a, &a) };
             assert_eq!(fast, portable);
         }
     }

@@ -215,7 +215,9 @@ pub(super) struct Threads<'a> {
     deserted: &'a RwLock<bool>,
 }
 
-impl Crew for Threads<'_> {
+// SAFETY: each thread has a rank of its own; counters are atomic; the barrier is the standard one.
+#[expect(unsafe_code, reason = "kernels rely on what a crew promises")]
+unsafe impl Crew for Threads<'_> {
     fn members(&self) -> usize {
         self.members
     }

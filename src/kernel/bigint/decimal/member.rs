@@ -112,7 +112,8 @@ impl<'a, C: Crew> Member<'a, C> {
         let zeros = five[five.len() - 1].leading_zeros();
         let divisor = self.area(layout.divisor).part(0, five.len());
         self.ground.once(|| {
-            divisor.store(five);
+            // SAFETY: one member does this, and the others wait for it; five lies elsewhere.
+            unsafe { divisor.store(five) };
             // SAFETY: one member does this, and the others wait for it.
             shift_left(unsafe { divisor.write() }, u64::from(zeros));
         })?;
