@@ -180,6 +180,53 @@ fn powers_equal_those_of_another_library() {
 }
 
 #[test]
+fn powers_and_products_of_even_numbers_equal_those_of_another_library() {
+    let _memory = with_memory();
+    let pool = pool(2);
+    let shapes: [(&[u64], u64); 8] = [
+        (&[2], 1000),
+        (&[1 << 63], 777),
+        (&[0, 0, 1], 200_000),
+        (&[0, 1 << 17], 33_333),
+        (&[6], 100_001),
+        (&[0, 0, 3 << 40], 5000),
+        (&[1 << 63, 1, 7 << 61], 300),
+        (&[0, u64::MAX], 64),
+    ];
+    for (limbs, exponent) in shapes {
+        let a = SharedBigUint::from_limbs(limbs).unwrap();
+        let power = oracle(&a).pow(usize::try_from(exponent).unwrap());
+        assert!(oracle(&pool.pow(&a, exponent).unwrap()) == power, "{limbs:?} ^ {exponent}");
+        assert!(oracle(&a.pow(exponent).unwrap()) == power, "{limbs:?} ^ {exponent}, alone");
+        for size in [0, 1, 5, 20_000] {
+            let b = number(size, 4);
+            let product = oracle(&a) * oracle(&b);
+            for found in [pool.multiply(&a, &b), pool.multiply(&b, &a), a.mul(&b), b.mul(&a)] {
+                assert!(oracle(&found.unwrap()) == product, "{limbs:?} by {size} limbs");
+            }
+        }
+        assert!(oracle(&pool.square(&a).unwrap()) == oracle(&a).pow(2));
+        assert!(oracle(&a.square().unwrap()) == oracle(&a).pow(2));
+    }
+}
+
+/// By squares this would take a minute on a fast machine, and five times the memory that there is.
+#[test]
+fn a_power_of_two_is_a_shift_and_touches_no_more_memory_than_its_bits() {
+    let _alone = MEMORY.write().unwrap_or_else(PoisonError::into_inner);
+    let pool = pool(1);
+    brigade::set_memory_limit(800 << 20);
+    let two = SharedBigUint::from_limbs(&[2]).unwrap();
+    let power = pool.pow(&two, 1 << 32);
+    let squared = SharedBigUint::from_limbs(&[0, 1]).unwrap().pow(1 << 25);
+    brigade::set_memory_limit(u64::MAX);
+    assert_eq!(power.unwrap().bits(), (1 << 32) + 1);
+    assert_eq!(squared.unwrap().bits(), (1 << 31) + 1);
+    // Nobody had to be asked.
+    assert_eq!(pool.stats().succeeded, 0);
+}
+
+#[test]
 fn decimals_equal_those_of_another_library_for_any_number_of_workers() {
     let _memory = with_memory();
     let cases: Vec<SharedBigUint> =

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::array::SharedArray;
 use crate::array::source::Source;
 use crate::error::{Error, Result};
-use crate::kernel::bigint::{mul_table_limbs, to_decimal, trim};
+use crate::kernel::bigint::{LIMBS_MAX, mul_table_limbs, shift_left, to_decimal, trim};
 use crate::pool::{Job, JobError};
 use crate::region::arena;
 use crate::sys::mmap::Access;
@@ -89,6 +89,41 @@ impl SharedBigUint {
             return Ok(SharedBigUint::own(out));
         }
         let mut out = SharedArray::for_overwrite([limbs])?;
+        write(out.as_mut_slice());
+        Ok(SharedBigUint::of_array(out, limbs))
+    }
+
+    /// `number 2^bits`. Of the limbs that are zero for it only their memory is taken: it is not
+    /// written to.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::TooLarge`] if it has more than [`LIMBS_MAX`] limbs, [`Error::NoSpace`].
+    pub(super) fn shifted(number: &[u64], bits: u64) -> Result<SharedBigUint> {
+        let number = trim(number);
+        let Some(top) = number.last() else { return Ok(SharedBigUint::own(Vec::new())) };
+        let spills = bits % 64 > u64::from(top.leading_zeros());
+        let (zeros, limbs) = usize::try_from(bits / 64)
+            .ok()
+            .and_then(|zeros| {
+                Some((zeros, (zeros + usize::from(spills)).checked_add(number.len())?))
+            })
+            .filter(|&(_, limbs)| limbs <= LIMBS_MAX)
+            .ok_or(Error::TooLarge {
+                what: "a product",
+                size_bytes: (bits / 8).saturating_add(number.len() as u64 * LIMB_BYTES),
+                limit_bytes: LIMBS_MAX as u64 * LIMB_BYTES,
+            })?;
+        let write = |out: &mut [u64]| {
+            out[zeros..zeros + number.len()].copy_from_slice(number);
+            shift_left(&mut out[zeros..], bits % 64);
+        };
+        if limbs < SHARED_MIN {
+            let mut out = vec![0; limbs];
+            write(&mut out);
+            return Ok(SharedBigUint::own(out));
+        }
+        let mut out = SharedArray::zeroed([limbs])?;
         write(out.as_mut_slice());
         Ok(SharedBigUint::of_array(out, limbs))
     }

@@ -94,6 +94,9 @@ impl Pool {
     /// `a b`, or `a^2` if `b` is `None`.
     fn multiplied(&self, a: &SharedBigUint, b: Option<&SharedBigUint>) -> Result<SharedBigUint> {
         let (x, y) = (a.limbs(), b.unwrap_or(a).limbs());
+        if let Some(product) = by_shifting(x, y) {
+            return product;
+        }
         check(x.len(), y.len())?;
         let limbs = x.len() + y.len();
         let scratch_limbs = match b {
@@ -134,8 +137,12 @@ impl SharedBigUint {
     /// # Ok::<(), brigade::Error>(())
     /// ```
     pub fn mul(&self, other: &SharedBigUint) -> Result<SharedBigUint> {
-        check(self.limbs().len(), other.limbs().len())?;
-        multiplied_alone(self.limbs(), Some(other.limbs()))
+        let (x, y) = (self.limbs(), other.limbs());
+        if let Some(product) = by_shifting(x, y) {
+            return product;
+        }
+        check(x.len(), y.len())?;
+        multiplied_alone(x, Some(y))
     }
 
     /// Its square, computed by the caller alone; [`Pool::square`] does it by workers.
@@ -152,8 +159,12 @@ impl SharedBigUint {
     /// # Ok::<(), brigade::Error>(())
     /// ```
     pub fn square(&self) -> Result<SharedBigUint> {
-        check(self.limbs().len(), self.limbs().len())?;
-        multiplied_alone(self.limbs(), None)
+        let x = self.limbs();
+        if let Some(square) = by_shifting(x, x) {
+            return square;
+        }
+        check(x.len(), x.len())?;
+        multiplied_alone(x, None)
     }
 
     /// `self^exponent`, computed by the caller alone; 1 if the exponent is 0. [`Pool::pow`] does
@@ -227,7 +238,47 @@ fn multiplied_alone(x: &[u64], y: Option<&[u64]>) -> Result<SharedBigUint> {
     })
 }
 
-/// `a^exponent`, by these squares and products.
+/// `number / 2^twos`.
+///
+/// # Errors
+///
+/// [`Error::NoSpace`].
+fn odd_part(number: &[u64], twos: u64) -> Result<SharedBigUint> {
+    let zeros = usize::try_from(twos / 64).unwrap_or(usize::MAX).min(number.len());
+    let (number, shift) = (&number[zeros..], twos % 64);
+    SharedBigUint::written(number.len(), |out| {
+        for (i, limb) in out.iter_mut().enumerate() {
+            let above = number.get(i + 1).map_or(0, |&above| u128::from(above) << 64);
+            *limb = low_limb((above | u128::from(number[i])) >> shift);
+        }
+    })
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "the low limb is what is asked for")]
+const fn low_limb(x: u128) -> u64 {
+    x as u64
+}
+
+/// The trailing zero bits of a number other than 0.
+fn twos(number: &[u64]) -> u64 {
+    let zeros = number.iter().take_while(|&&limb| limb == 0).count();
+    zeros as u64 * 64 + number.get(zeros).map_or(0, |limb| u64::from(limb.trailing_zeros()))
+}
+
+/// `x y` if one of them is a power of two.
+fn by_shifting(x: &[u64], y: &[u64]) -> Option<Result<SharedBigUint>> {
+    let is_power = |number: &[u64]| match number {
+        [below @ .., top] => top.is_power_of_two() && below.iter().all(|&limb| limb == 0),
+        [] => false,
+    };
+    if is_power(y) {
+        Some(SharedBigUint::shifted(x, twos(y)))
+    } else {
+        is_power(x).then(|| SharedBigUint::shifted(y, twos(x)))
+    }
+}
+
+/// `a^exponent`, by these squares and products of its odd part, and one shift.
 fn power(
     a: &SharedBigUint,
     exponent: u64,
@@ -244,14 +295,20 @@ fn power(
             limit_bytes: bits_max / 8,
         });
     }
+    let twos = twos(a.limbs());
+    let odd = if twos == 0 { None } else { Some(odd_part(a.limbs(), twos)?) };
+    let base = odd.as_ref().unwrap_or(a);
     let mut power = SharedBigUint::from_limbs(&[1])?;
-    for bit in (0..u64::BITS - exponent.leading_zeros()).rev() {
+    // Neither 0 nor 1 changes by more than the first factor.
+    let exponent_bits = if base.bits() <= 1 { exponent.min(1) } else { exponent };
+    for bit in (0..u64::BITS - exponent_bits.leading_zeros()).rev() {
         power = square(&power)?;
-        if exponent >> bit & 1 == 1 {
-            power = multiply(&power, a)?;
+        if exponent_bits >> bit & 1 == 1 {
+            power = multiply(&power, base)?;
         }
     }
-    Ok(power)
+    // The product of a number of at least `twos + 1` bits and the exponent was bounded above.
+    if twos == 0 { Ok(power) } else { SharedBigUint::shifted(power.limbs(), twos * exponent) }
 }
 
 /// Refuses what is too long for one product.
