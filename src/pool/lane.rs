@@ -351,7 +351,8 @@ impl ByteRing {
         let len = (len as u64).next_multiple_of(8);
         let start = if head % ring + len > ring { head.next_multiple_of(ring) } else { head };
         let end = start + len;
-        (len <= ring && end - tail <= ring).then_some((start, end))
+        // The other side writes `tail`: one that is ahead of us leaves no room.
+        (len <= ring && end.wrapping_sub(tail) <= ring).then_some((start, end))
     }
 
     /// Writes `bytes` at `position`, where [`ByteRing::place`] found room.

@@ -69,7 +69,8 @@ pub(super) struct Seat {
     pub(super) pid: u32,
     pub(super) pidfd: Option<OwnedFd>,
     pub(super) socket: Option<(Arc<WorkerSocket>, Token)>,
-    /// Spans that the worker asked for and has not yet committed a result in.
+    /// Spans that the worker asked for and has not yet committed a result in; at most as many as
+    /// it has slots for results.
     pub(super) granted: Vec<Span>,
     /// Control memories that the worker had handles of when it was last looked at.
     pub(super) lent: Vec<Memory>,

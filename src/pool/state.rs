@@ -189,6 +189,18 @@ impl State {
 
     #[inline]
     fn outcome(&mut self, index: usize, id: TaskId, meta: ResultMeta, bytes: Encoded) -> Outcome {
+        let bytes = match meta.place {
+            Place::Span(offset) => {
+                let granted = &mut self.seats[index].granted;
+                let fits = |span: &Span| span.offset() == offset && span.len_bytes() == meta.len;
+                let Some(at) = granted.iter().position(fits) else {
+                    let found = format!("{} bytes at {offset}, which were not granted", meta.len);
+                    return Err(Box::new(Error::Corrupt { what: "a result slot", found }));
+                };
+                Encoded::Span(granted.swap_remove(at))
+            }
+            _ => bytes,
+        };
         let codec = |what, action| {
             let reason = bytes.with(|bytes| String::from_utf8_lossy(bytes).into_owned());
             Err(Box::new(Error::Task(TaskError::Codec { what, action, reason })))
@@ -205,18 +217,6 @@ impl State {
         }
         let call = self.tasks.get_mut(id).and_then(Entry::call_mut);
         let leases = call.map(|call| std::mem::take(&mut call.leases)).unwrap_or_default();
-        let bytes = match meta.place {
-            Place::Span(offset) => {
-                let granted = &mut self.seats[index].granted;
-                let fits = |span: &Span| span.offset() == offset && span.len_bytes() == meta.len;
-                let Some(at) = granted.iter().position(fits) else {
-                    let found = format!("{} bytes at {offset}, which were not granted", meta.len);
-                    return Err(Box::new(Error::Corrupt { what: "a result slot", found }));
-                };
-                Encoded::Span(granted.swap_remove(at))
-            }
-            _ => bytes,
-        };
         Ok(Value { bytes, leases, elapsed_ns: meta.elapsed_ns })
     }
 

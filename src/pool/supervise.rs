@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use crate::error::{Error, Result};
 use crate::pool::core::Core;
+use crate::pool::lane::SLOTS;
 use crate::pool::seat::Cause;
 use crate::pool::state::State;
 use crate::pool::task::Offer;
@@ -191,7 +192,8 @@ impl WorkerSocket {
         let offset = span.offset();
         let mut state = core.lock();
         let seat = state.seats.get_mut(self.index)?;
-        if seat.incarnation != self.incarnation {
+        // Each span is for a result that has not been drained, and those have a slot each.
+        if seat.incarnation != self.incarnation || seat.granted.len() as u64 >= SLOTS {
             return None;
         }
         seat.granted.push(span);
