@@ -118,7 +118,7 @@ impl Inner {
         let message = message.map_err(|error| self.tube.rename(error))?;
         buffer.resize(message.length(), 0);
         message.read_at(0, buffer);
-        self.taken.begin(slot, message.number(), 1);
+        self.taken.begin(slot, message.number())?;
         message.consume();
         Ok(slot)
     }
@@ -411,7 +411,8 @@ impl<T> JoinableQueue<T> {
         usize::try_from(messages).unwrap_or(usize::MAX)
     }
 
-    /// The longest message that it takes, encoded, in bytes.
+    /// The longest message that it takes, encoded, in bytes: at least what was asked for, as the
+    /// room is rounded up.
     #[must_use]
     pub fn capacity_bytes(&self) -> usize {
         let bytes = self.inner.tube.ring().map_or(0, Ring::capacity_bytes);

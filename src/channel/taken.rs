@@ -128,9 +128,18 @@ impl Taken {
         self.joined().notify();
     }
 
-    /// Counts `messages` messages for `index`, before they are popped. Under the pop lock, with
-    /// `popped` messages popped so far.
-    pub(super) fn begin(&self, index: usize, popped: u64, messages: u64) {
+    /// Counts one message for `index`, before it is popped. Under the pop lock, with `popped`
+    /// messages popped so far.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Corrupt`] if the counts are none that a queue comes to, [`Error::Full`] if as many
+    /// messages are not done as the word can count. Nothing is counted then.
+    pub(super) fn begin(&self, index: usize, popped: u64) -> Result<()> {
+        let Some(number) = popped.checked_add(1) else {
+            let found = format!("{popped} messages popped");
+            return Err(Error::Corrupt { what: "the joinable queue", found });
+        };
         // Relaxed: written under the lock that the caller holds.
         let last = self.words().last.load(Ordering::Relaxed) as usize;
         if let Some(word) = self.words().taken.get(last) {
@@ -142,9 +151,15 @@ impl Taken {
         // Release: a word that is ahead is never without its name here. An index is small.
         let index_word = u32::try_from(index).unwrap_or(u32::MAX);
         self.words().last.store(index_word, Ordering::Release);
-        change(&self.words().taken[index], |word| {
-            Some(pack(popped + messages, (word & COUNT_MASK) + messages))
+        let counted = change(&self.words().taken[index], |word| {
+            let count = word & COUNT_MASK;
+            (count < COUNT_MASK).then(|| pack(number, count + 1))
         });
+        if counted.is_some() {
+            return Ok(());
+        }
+        let capacity = format!("{COUNT_MASK} messages taken and not done by one process");
+        Err(Error::Full { what: "the joinable queue", capacity })
     }
 
     /// Declares one message done: of `index`, or of whoever has one. False if nobody has.

@@ -144,12 +144,16 @@ impl Directory {
     }
 
     /// Calls `visit` for every registered word. Entries that name no word of the region are
-    /// passed over.
+    /// passed over, and so is what comes after as many words as the region has: they are there
+    /// more than once then, as no honest process enters them.
     pub(super) fn for_each(&self, mut visit: impl FnMut(WordKind, &AtomicU32)) {
+        let mut left = (self.region_bytes / size_of::<AtomicU32>()) as u64;
         for slot in self.slots() {
             let Some(run) = Run::unpack(slot.load(Ordering::Acquire), self.region_bytes) else {
                 continue;
             };
+            let Some(rest) = left.checked_sub(run.words) else { return };
+            left = rest;
             for index in 0..run.words {
                 let offset = run.offset + index * size_of::<AtomicU32>() as u64;
                 let offset = usize::try_from(offset).expect("checked against region_bytes");
@@ -167,6 +171,19 @@ impl Directory {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn no_directory_makes_a_sweep_longer_than_the_region_has_words() {
+        let region: Vec<AtomicU32> = (0..64).map(|_| AtomicU32::new(0)).collect();
+        let all = Run { kind: WordKind::Wait, words: 40, offset: 0 };
+        let slots: Vec<AtomicU64> = (0..1000).map(|_| AtomicU64::new(all.pack())).collect();
+        let (words, place) = (NonNull::from(slots.as_slice()), NonNull::from(region.as_slice()));
+        // SAFETY: both outlive the directory, and are atomics.
+        let directory = unsafe { Directory::new(words, place.cast(), 64 * 4) };
+        let mut visits = 0;
+        directory.for_each(|_, _| visits += 1);
+        assert_eq!(visits, 40);
+    }
 
     proptest! {
         #[test]

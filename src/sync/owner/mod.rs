@@ -10,6 +10,7 @@
 #![allow(unsafe_code)]
 
 mod claim;
+mod dead;
 #[cfg(not(loom))]
 mod process;
 #[cfg(not(loom))]
@@ -437,29 +438,15 @@ impl OwnerTable {
         });
     }
 
-    /// Sweeps every owner whose process has ended. Returns how many there were.
-    ///
-    /// Costs some 10 us an owner: for programs without a supervisor, and for reclaiming.
-    pub fn sweep_dead(&self) -> usize {
-        let mut swept = 0;
-        for entry in self.owners() {
-            let claimed = unpack_identity(entry.identity.load(Ordering::Acquire));
-            let Some((pid, token)) = claimed else { continue };
-            if !entry_lives(entry, pid, token) {
-                // SAFETY: its process has ended: its pidfd is readable, its number is free, or
-                // the number was given to a process of another start time.
-                unsafe { self.sweep(token) };
-                swept += 1;
-            }
-        }
-        swept
-    }
-
     /// Frees the entry of `token`, if nobody did yet.
     fn free_entry(&self, token: Token) {
+        self.free_entries(|claimed| claimed == token);
+    }
+
+    fn free_entries(&self, is_gone: impl Fn(Token) -> bool) {
         for entry in self.owners() {
             let identity = entry.identity.load(Ordering::Relaxed);
-            if unpack_identity(identity).is_some_and(|(_, claimed)| claimed == token) {
+            if unpack_identity(identity).is_some_and(|(_, claimed)| is_gone(claimed)) {
                 // Release pairs with the Acquire of `claim_entry`. A failure means that another
                 // sweeper was here.
                 let (success, failure) = (Ordering::Release, Ordering::Relaxed);

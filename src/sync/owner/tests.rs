@@ -87,3 +87,17 @@ fn a_sweep_of_garbage_in_the_directory_touches_nothing() {
     // SAFETY: this owner takes no lock.
     assert_eq!(unsafe { arena.table().sweep(owner.token()) }, 0);
 }
+
+/// The kind: work for each of many entries that somebody wrote, where once would do.
+#[test]
+fn several_dead_owners_are_swept_together() {
+    let arena = Arena::new();
+    let (table, dead) = (arena.table(), [arena.dead_owner(), arena.dead_owner()]);
+    std::mem::forget(arena.lock(&dead[1]).lock());
+    let living = arena.owner();
+    let sweeps = table.sweeps();
+    assert_eq!(table.sweep_dead(), 2);
+    assert_eq!(table.sweeps(), sweeps + 1);
+    assert_eq!(arena.word(), OWNER_DIED);
+    assert!(table.lives(living.token()) && !dead.iter().any(|dead| table.lives(dead.token())));
+}

@@ -8,7 +8,8 @@ use crate::atomics::{AtomicU64, Ordering};
 
 const WORD: usize = 8;
 
-/// The span: words in shared memory, geometry in ours.
+/// The span: words in shared memory, geometry in ours. Positions come from shared memory too: they
+/// may be any number, and all sums of them wrap.
 ///
 /// | field   | written by          | read by             | guard      | if the writer dies        |
 /// |---------|---------------------|---------------------|------------|---------------------------|
@@ -66,13 +67,13 @@ impl Span {
         if skip != 0 {
             let (first, rest) = bytes.split_at(bytes.len().min(WORD - skip));
             self.patch(position, first);
-            position += first.len() as u64;
+            position = position.wrapping_add(first.len() as u64);
             bytes = rest;
         }
         let (words, last) = bytes.as_chunks::<WORD>();
         for word in words {
             self.store(position, u64::from_ne_bytes(*word));
-            position += WORD as u64;
+            position = position.wrapping_add(WORD as u64);
         }
         if !last.is_empty() {
             self.patch(position, last);
@@ -94,13 +95,13 @@ impl Span {
         if skip != 0 {
             let (first, rest) = into.split_at_mut(into.len().min(WORD - skip));
             first.copy_from_slice(&self.load(position).to_ne_bytes()[skip..skip + first.len()]);
-            position += first.len() as u64;
+            position = position.wrapping_add(first.len() as u64);
             into = rest;
         }
         let (words, last) = into.as_chunks_mut::<WORD>();
         for word in words {
             *word = self.load(position).to_ne_bytes();
-            position += WORD as u64;
+            position = position.wrapping_add(WORD as u64);
         }
         if !last.is_empty() {
             last.copy_from_slice(&self.load(position).to_ne_bytes()[..last.len()]);
@@ -115,7 +116,7 @@ impl Span {
         let (words, _) = into.spare_capacity_mut()[..padded].as_chunks_mut::<WORD>();
         for word in words {
             *word = self.load(position).to_ne_bytes().map(MaybeUninit::new);
-            position += WORD as u64;
+            position = position.wrapping_add(WORD as u64);
         }
         let end = into.len() + length;
         // SAFETY: the loop has written `padded >= length` bytes of the spare capacity.
@@ -151,6 +152,11 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    /// Where the byte `index` bytes after a position is in a span of 64.
+    fn place(position: u64, index: usize) -> usize {
+        usize::try_from(position.wrapping_add(index as u64) % 64).unwrap()
+    }
+
     proptest! {
         #[test]
         fn a_span_is_an_array_that_wraps(
@@ -162,10 +168,10 @@ mod tests {
             let span = unsafe { Span::new(NonNull::from(&words[0]), 8) };
             let mut oracle = [0u8; 64];
             for (position, bytes) in &writes {
-                let position = position % (1 << 40);
+                let position = *position;
                 span.write(position, bytes);
                 for (index, byte) in bytes.iter().enumerate() {
-                    oracle[(position as usize + index) % 64] = *byte;
+                    oracle[place(position, index)] = *byte;
                 }
                 let mut read = vec![0; bytes.len()];
                 span.read(position, &mut read);
@@ -174,7 +180,7 @@ mod tests {
                 let mut appended = vec![9];
                 span.append(aligned, bytes.len(), &mut appended);
                 let expected: Vec<u8> = (0..bytes.len())
-                    .map(|index| oracle[(aligned as usize + index) % 64]).collect();
+                    .map(|index| oracle[place(aligned, index)]).collect();
                 prop_assert_eq!(&appended[1..], &expected[..]);
                 let parts = span.parts(position, bytes.len());
                 // SAFETY: the words are there, and nobody writes.
