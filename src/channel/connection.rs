@@ -374,7 +374,8 @@ impl Connection {
         }
     }
 
-    /// The longest message that the pipe takes, encoded, in bytes.
+    /// The longest message that the pipe takes, encoded, in bytes: at least what was asked for, as
+    /// the room is rounded up.
     #[must_use]
     pub fn capacity_bytes(&self) -> usize {
         let bytes = self.end.rings().map(Ring::capacity_bytes).min().unwrap_or(0);

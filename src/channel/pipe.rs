@@ -36,7 +36,8 @@ const CAPACITY_BYTES: usize = 64 << 10;
 pub struct Pipe(());
 
 impl Pipe {
-    /// Two connections that both send and receive, messages of up to 64 KiB.
+    /// Two connections that both send and receive, messages of 64 KiB and more:
+    /// [`capacity_bytes`](Connection::capacity_bytes) says how much more.
     ///
     /// # Errors
     ///
@@ -81,8 +82,9 @@ pub struct PipeBuilder {
 }
 
 impl PipeBuilder {
-    /// The longest message that the pipe takes each way, in bytes when encoded, 1 to 2^31. It costs
-    /// memory only as it is used. Default: 64 KiB.
+    /// A message of this length has to fit, each way, in bytes when encoded, 1 to 2^31; the room is
+    /// rounded up ([`Connection::capacity_bytes`]). It costs memory only as it is used. Default:
+    /// 64 KiB.
     pub fn capacity_bytes(mut self, bytes: usize) -> PipeBuilder {
         self.capacity_bytes = bytes;
         self

@@ -108,9 +108,11 @@ impl<T> QueueBuilder<T> {
         self
     }
 
-    /// The longest message that the queue takes, in bytes when encoded, 1 to 2^31; all messages
-    /// together have room in twice that or less. It costs memory only as it is used. Default: 1 KiB
-    /// for each message, but at least 64 KiB and at most 4 MiB.
+    /// A message of this length has to fit, in bytes when encoded, 1 to 2^31. The room for all
+    /// messages together is the next power of two that holds one, with 8 bytes before it, and a
+    /// message may take all of it: [`capacity_bytes`](Queue::capacity_bytes) of the queue says how
+    /// long it may be. It costs memory only as it is used. Default: 1 KiB for each message, but at
+    /// least 64 KiB and at most 4 MiB.
     pub fn capacity_bytes(mut self, bytes: usize) -> QueueBuilder<T> {
         self.capacity_bytes = Some(bytes);
         self
@@ -151,12 +153,23 @@ impl<T> Queue<T> {
         Queue { tube: Arc::new(tube), values: PhantomData }
     }
 
-    /// A queue for at most `capacity` messages, in 1 KiB for each, but at least 64 KiB and at most
-    /// 4 MiB; see [`builder`](Queue::builder) for others.
+    /// A queue for at most `capacity` messages, in room for 1 KiB each: a message of as many KiB
+    /// fits, at least 64 and at most 4096. The room is rounded up
+    /// ([`capacity_bytes`](QueueBuilder::capacity_bytes)), so that a longer one may fit too. See
+    /// [`builder`](Queue::builder) for others.
     ///
     /// # Errors
     ///
     /// [`Error::InvalidArgument`] for a capacity of 0; [`Error::NoSpace`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use brigade::Queue;
+    /// // 64 KiB and the 8 bytes before a message take a room of 128 KiB.
+    /// assert_eq!(Queue::<Vec<u8>>::new(16)?.capacity_bytes(), (128 << 10) - 8);
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
     pub fn new(capacity: usize) -> Result<Queue<T>> {
         Queue::builder().capacity(capacity).build()
     }
@@ -324,7 +337,8 @@ impl<T> Queue<T> {
         usize::try_from(messages).unwrap_or(usize::MAX)
     }
 
-    /// The longest message that it takes, encoded, in bytes.
+    /// The longest message that it takes, encoded, in bytes: at least what was asked for, as the
+    /// room is rounded up.
     #[must_use]
     pub fn capacity_bytes(&self) -> usize {
         let bytes = self.tube.ring().map_or(0, Ring::capacity_bytes);

@@ -14,10 +14,11 @@ use crate::error::Result;
 
 /// What errors call it.
 const NAME: &str = "the simple queue";
-/// The longest message, in bytes, and half of what all of them may have.
+/// A message of this length fits, in bytes; all of them together have twice that.
 const CAPACITY_BYTES: usize = 64 << 10;
 
-/// A queue with `put`, `get` and nothing that needs a choice: bounded by 64 KiB of messages.
+/// A queue with `put`, `get` and nothing that needs a choice: bounded by 128 KiB of messages,
+/// so that each of 64 KiB fits.
 ///
 /// For everything else as [`Queue`](crate::Queue).
 ///

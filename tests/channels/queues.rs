@@ -315,3 +315,21 @@ fn whichever_of_many_is_ready_ends_a_wait() {
         task.join().unwrap();
     });
 }
+
+#[test]
+fn a_queue_takes_the_message_that_its_documentation_promises_and_the_longest_that_it_says() {
+    alone(|| {
+        for (capacity, promised) in
+            [(1, 64 << 10), (64, 64 << 10), (100, 100 << 10), (5000, 4 << 20)]
+        {
+            let queue = Queue::<Vec<u8>>::new(capacity).unwrap();
+            let longest = queue.capacity_bytes();
+            assert!((promised..=2 * promised).contains(&longest), "{longest} for {promised}");
+            let raw = queue.raw().unwrap();
+            raw.try_push(vec![1; longest]).unwrap();
+            assert_eq!(raw.pop().unwrap().len(), longest);
+            let refused = raw.try_push(vec![1; longest + 1]).unwrap_err().error;
+            assert!(matches!(refused, Error::TooLarge { .. }), "{refused}");
+        }
+    });
+}
