@@ -24,6 +24,11 @@ pub fn task(bytes: &[u8]) {
     crate::pool::hostile::task(bytes);
 }
 
+/// A message, argument or result, as values of types that nest, or that take no bytes.
+pub fn value(bytes: &[u8]) {
+    crate::array::hostile::value(bytes);
+}
+
 /// Header, owner table and directory of a control memory.
 pub fn control(bytes: &[u8]) {
     crate::control::hostile::control(bytes);
@@ -117,6 +122,11 @@ mod tests {
     #[test]
     fn any_control_memory_is_refused_or_read_within_its_bytes() {
         attack("control", super::control);
+    }
+
+    #[test]
+    fn any_value_is_refused_or_decoded_within_bounds_and_then_encoded_again() {
+        attack("value", super::value);
     }
 
     #[test]

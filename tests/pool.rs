@@ -1,6 +1,6 @@
 //! What a pool does for tasks that behave.
 
-use brigade::{Error, Pool, PoolBuilder, Start, TaskError};
+use brigade::{Error, Pool, PoolBuilder, SharedArray, Start, TaskError};
 use std::time::Duration;
 
 fn square(n: u64) -> u64 {
@@ -174,4 +174,77 @@ fn what_the_encoding_cannot_carry_is_an_error_that_says_why() {
     let unencodable = pool.submit(|()| Unwilling, ()).unwrap().join().unwrap_err();
     assert!(unencodable.to_string().contains("its own code refused"), "{unencodable}");
     assert_eq!(pool.stats().restarts, 0);
+}
+
+/// A list whose end may be far away; it is taken apart without recursion, as long lists have to be.
+#[derive(Debug, Default, serde::Serialize, serde::Deserialize)]
+struct List {
+    number: u64,
+    next: Option<Box<List>>,
+}
+
+impl List {
+    fn of(nodes: u32) -> List {
+        (0..nodes).fold(List::default(), |next, _| List { number: 1, next: Some(Box::new(next)) })
+    }
+
+    fn nodes(&self) -> usize {
+        std::iter::successors(self.next.as_deref(), |node| node.next.as_deref()).count()
+    }
+}
+
+impl Drop for List {
+    fn drop(&mut self) {
+        let mut next = self.next.take();
+        while let Some(mut node) = next {
+            next = node.next.take();
+        }
+    }
+}
+
+/// The kind: a value whose depth or number of elements its bytes do not pay for.
+#[test]
+fn a_value_too_deep_or_of_too_many_elements_fails_its_task_alone() {
+    for start in [Start::ForkServer, Start::InProcess] {
+        let pool = Pool::builder().workers(1).start(start).build().unwrap();
+        let is_refused = |error: Error| {
+            let text = error.to_string();
+            assert!(text.contains("levels") || text.contains("no bytes"), "{text}");
+        };
+        let list = pool.submit(List::of, 200).unwrap().join().unwrap();
+        assert_eq!(list.nodes(), 200);
+        assert_eq!(pool.submit(|list: List| list.nodes(), list).unwrap().join().unwrap(), 200);
+
+        is_refused(pool.submit(List::of, 1 << 20).unwrap().join().unwrap_err());
+        is_refused(pool.submit(|list: List| list.nodes(), List::of(1 << 20)).unwrap_err());
+        is_refused(pool.submit(|()| vec![(); usize::MAX], ()).unwrap().join().unwrap_err());
+        is_refused(pool.map([1, 1 << 20], List::of).map(drop).unwrap_err());
+        is_refused(pool.map([vec![(); usize::MAX]], |units: Vec<()>| units.len()).unwrap_err());
+        is_refused(
+            pool.par_chunks(&SharedArray::<u8>::zeroed([9]).unwrap(), 1)
+                .map(|_| List::of(1 << 20))
+                .collect()
+                .map(drop)
+                .unwrap_err(),
+        );
+        assert_eq!(pool.submit(|()| vec![(); 1000], ()).unwrap().join().unwrap().len(), 1000);
+        assert_eq!(pool.stats().restarts, 0);
+    }
+}
+
+#[test]
+fn a_long_panic_message_arrives_whole_and_takes_no_memory_for_good() {
+    let pool = Pool::builder().workers(1).build().unwrap();
+    let pid = pool.submit(|()| std::process::id(), ()).unwrap().join().unwrap();
+    let panics = |len: usize| -> () { std::panic::panic_any("x".repeat(len)) };
+    // More often than a worker may have results of this length on their way.
+    for _ in 0..300 {
+        match pool.submit(panics, 100_000).unwrap().join().unwrap_err() {
+            Error::Task(TaskError::Panicked { message, .. }) => assert_eq!(message.len(), 100_000),
+            other => panic!("{other}"),
+        }
+    }
+    let long = pool.submit(|len: usize| vec![1u8; len], 100_000).unwrap().join().unwrap();
+    assert_eq!(long.len(), 100_000);
+    assert_eq!(pool.submit(|()| std::process::id(), ()).unwrap().join().unwrap(), pid);
 }

@@ -54,6 +54,8 @@ pub(crate) mod codec;
 mod element;
 mod frozen;
 pub(crate) mod handoff;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod hostile;
 mod lease;
 mod mapped;
 mod named;

@@ -9,7 +9,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::array::codec::{Encoder, decode_all};
+use crate::array::codec::{Encoder, decode_all, decode_first};
 use crate::array::handoff::{self, LeaseList, WireLease};
 use crate::array::source::Resolver;
 use crate::error::Result;
@@ -134,8 +134,7 @@ impl Job<'_> {
 
     /// Decodes a value without handles in front of the arguments, and steps over it.
     pub(crate) fn leading<A: DeserializeOwned>(&mut self) -> std::result::Result<A, JobError> {
-        let (value, rest) = postcard::take_from_bytes(self.payload)
-            .map_err(|error| JobError::Argument(error.to_string()))?;
+        let (value, rest) = decode_first(self.payload).map_err(JobError::Argument)?;
         self.payload = rest;
         Ok(value)
     }

@@ -6,6 +6,7 @@
 //! fault: its `fork` sees to them.
 #![allow(unsafe_code)]
 
+use std::cell::Cell;
 use std::io;
 use std::mem::MaybeUninit;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -72,6 +73,42 @@ extern "C" fn run(argument: *mut libc::c_void) -> *mut libc::c_void {
         std::mem::forget(payload);
     }
     ptr::null_mut()
+}
+
+thread_local! {
+    /// Where the calling thread's stack begins and ends, once it was asked; equal if nobody knows.
+    static STACK: Cell<Option<(usize, usize)>> = const { Cell::new(None) };
+}
+
+/// Whether the calling thread uses more than three quarters of its stack. False on a stack that is
+/// not the thread's own, as that of a coroutine, and where the system does not say.
+pub(crate) fn is_stack_low() -> bool {
+    let mark = 0u8;
+    let here = ptr::from_ref(std::hint::black_box(&mark)).addr();
+    let (begin, end) = STACK.get().unwrap_or_else(|| {
+        let stack = own_stack().unwrap_or((0, 0));
+        STACK.set(Some(stack));
+        stack
+    });
+    (begin..end).contains(&here) && here - begin < (end - begin) / 4
+}
+
+/// Lowest address and end of the calling thread's stack.
+fn own_stack() -> io::Result<(usize, usize)> {
+    let mut attributes = MaybeUninit::<libc::pthread_attr_t>::uninit();
+    // SAFETY: takes nothing, and cannot fail.
+    let own = unsafe { libc::pthread_self() };
+    // SAFETY: the calling thread lives, and the pointer is to a live local.
+    check(unsafe { libc::pthread_getattr_np(own, attributes.as_mut_ptr()) })?;
+    let (mut begin, mut bytes) = (ptr::null_mut(), 0);
+    // SAFETY: initialised above; the others are live locals.
+    let asked = check(unsafe {
+        libc::pthread_attr_getstack(attributes.as_ptr(), &raw mut begin, &raw mut bytes)
+    });
+    // SAFETY: initialised above, not used after.
+    unsafe { libc::pthread_attr_destroy(attributes.as_mut_ptr()) };
+    asked?;
+    Ok((begin.addr(), begin.addr() + bytes))
 }
 
 fn check(errno: i32) -> io::Result<()> {

@@ -5,11 +5,14 @@ use std::process::Command;
 use std::time::Duration;
 
 use brigade::{
-    Error, JoinableQueue, Queue, RegionInfo, RegionKind, RegionState, SharedArray, SimpleQueue,
+    Error, JoinableQueue, Pipe, Queue, RegionInfo, RegionKind, RegionState, SharedArray,
+    SimpleQueue,
 };
+use serde::{Deserialize, Serialize};
 
 use crate::common::alone::{alone, progress};
 use crate::common::{LeakCheck, skipped, unique};
+use crate::hostile::Bytes;
 use crate::parts::{Part, path_of, say, wait};
 
 /// A message: who sends it, its number, and as many bytes as the number says.
@@ -304,5 +307,89 @@ fn a_queue_that_another_process_writes_over_answers_every_call() {
         drop(mutator);
         assert!(fine > 0, "{fine} fine, {refused} refused");
         println!("{fine} fine, {refused} refused");
+    });
+}
+
+/// Where the words and the ring of a joinable queue are, from the start of its body.
+mod joinable {
+    pub(super) const TAKEN: u64 = 16 + 1024;
+    const RING: u64 = 3200;
+    pub(super) const TAIL: u64 = RING + 256;
+    /// Two words that count what was popped; which of them is valid, a third says.
+    pub(super) const POPPED: [u64; 2] = [RING + 456, RING + 464];
+    pub(super) const HEAD: u64 = RING + 512;
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+enum Tree {
+    Leaf,
+    Node(Box<Tree>),
+}
+
+fn is_codec<T>(outcome: &Result<T, Error>) -> bool {
+    matches!(outcome, Err(Error::Codec { .. }))
+}
+
+/// The kind: bytes under a name that say "one level more" or "one element more" without an end.
+#[test]
+fn bytes_that_nest_or_count_without_a_bound_are_an_error_for_every_consumer() {
+    let _check = LeakCheck::new();
+    alone(|| {
+        let (deep, many) = (vec![1u8; 1 << 20], [vec![0xff; 9], vec![1]].concat());
+        let name = unique("deep");
+        let queue =
+            Queue::<Tree>::builder().capacity_bytes(1 << 21).capacity(8).create(&name).unwrap();
+        (0..3).for_each(|_| queue.raw().unwrap().push(&deep).unwrap());
+        assert!(is_codec(&queue.get()) && is_codec(&queue.get_many(2)));
+
+        let name = unique("many");
+        let queue = Queue::<Vec<()>>::create(&name, 8).unwrap();
+        (0..3).for_each(|_| queue.raw().unwrap().push(&many).unwrap());
+        assert!(is_codec(&queue.get_timeout(LONG)) && is_codec(&queue.get_many(2)));
+        queue.put(vec![(); 1000]).unwrap();
+        assert_eq!(queue.get().unwrap().len(), 1000);
+
+        let (here, there) = Pipe::builder().capacity_bytes(1 << 21).duplex().unwrap();
+        here.send_bytes(&deep).unwrap();
+        assert!(is_codec(&there.recv::<Tree>()));
+        here.send_bytes(&many).unwrap();
+        assert!(is_codec(&there.recv::<Vec<()>>()));
+    });
+}
+
+/// The kind: arithmetic on words of shared memory, under a lock, that takes them for sound.
+#[test]
+fn counts_and_positions_at_the_end_of_their_range_are_corrupt_or_go_on_and_leave_no_lock_behind() {
+    let _check = LeakCheck::new();
+    alone(|| {
+        let name = unique("counts");
+        let queue = JoinableQueue::<Vec<u8>>::create(&name, 8).unwrap();
+        queue.put(vec![1; 40]).unwrap();
+        let bytes = Bytes::of(&name);
+        let body = bytes.body().0;
+        joinable::POPPED.iter().for_each(|&at| bytes.set(body + at, u64::MAX));
+        for _ in 0..2 {
+            let refused = queue.get_timeout(LONG);
+            assert!(matches!(refused, Err(Error::Corrupt { .. })), "{refused:?}");
+        }
+        joinable::POPPED.iter().for_each(|&at| bytes.set(body + at, 0));
+        assert_eq!(queue.get_timeout(LONG).unwrap(), [1; 40]);
+
+        // Positions only ever grow, and wrap: in the middle of a message here.
+        for at in [joinable::HEAD, joinable::TAIL] {
+            bytes.set(body + at, (1u64 << 20).wrapping_neg());
+        }
+        for _ in 0..40 {
+            queue.put_timeout(vec![2; 60_000], LONG).unwrap();
+            assert_eq!(queue.get_timeout(LONG).unwrap(), [2; 60_000]);
+        }
+
+        // As many as the word counts.
+        queue.put(vec![3]).unwrap();
+        bytes.set(body + joinable::TAKEN, bytes.word(body + joinable::TAKEN) | 0xff_ffff);
+        let refused = queue.get_timeout(LONG);
+        assert!(matches!(refused, Err(Error::Full { .. })), "{refused:?}");
+        queue.task_done().unwrap();
+        assert_eq!(queue.get_timeout(LONG).unwrap(), [3]);
     });
 }

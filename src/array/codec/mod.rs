@@ -1,0 +1,81 @@
+//! Values as bytes, arrays among them as leases.
+//!
+//! The bytes are postcard's. Who reads them need not trust them, and who writes them may have any
+//! value: the depth and the work of both are within [`Bounds`](bounds::Bounds).
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::array::handoff;
+
+mod bounds;
+mod decoder;
+mod encoder;
+#[cfg(test)]
+mod tests;
+
+use decoder::Decoder;
+pub(crate) use encoder::Encoder;
+
+/// Encodes a value at the end of `out`.
+///
+/// # Errors
+///
+/// Why it cannot be encoded, in words.
+pub(crate) fn encode_onto<T: Serialize + ?Sized>(
+    out: &mut Vec<u8>,
+    value: &T,
+) -> Result<(), String> {
+    Encoder::new(out).encode(value)
+}
+
+/// Decodes a value that must fill `bytes` exactly.
+///
+/// # Errors
+///
+/// Why they cannot be decoded, in words.
+#[inline]
+pub(crate) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, String> {
+    match decode_first(bytes)? {
+        (value, []) => Ok(value),
+        (_, rest) => Err(left_over(rest)),
+    }
+}
+
+/// Decodes the value that `bytes` begin with, and returns what follows it.
+///
+/// # Errors
+///
+/// Why they cannot be decoded, in words.
+#[inline]
+pub(crate) fn decode_first<T: DeserializeOwned>(bytes: &[u8]) -> Result<(T, &[u8]), String> {
+    let mut decoder = Decoder::new(bytes);
+    match decoder.decode() {
+        Ok(value) => Ok((value, decoder.rest())),
+        Err(error) => Err(handoff::explain(&error)),
+    }
+}
+
+/// Decodes `count` values that must fill `bytes` exactly, and appends them to `values`.
+///
+/// # Errors
+///
+/// Why they cannot be decoded, in words.
+pub(crate) fn decode_all<T: DeserializeOwned>(
+    bytes: &[u8],
+    count: u64,
+    values: &mut Vec<T>,
+) -> Result<(), String> {
+    let mut decoder = Decoder::new(bytes);
+    for _ in 0..count {
+        values.push(decoder.decode().map_err(|error| handoff::explain(&error))?);
+    }
+    match decoder.rest() {
+        [] => Ok(()),
+        rest => Err(left_over(rest)),
+    }
+}
+
+fn left_over(rest: &[u8]) -> String {
+    format!("{} bytes were left over", rest.len())
+}
