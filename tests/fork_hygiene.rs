@@ -7,12 +7,14 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::io::Write;
 use std::os::fd::AsRawFd;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use brigade::{Error, Pool, Process, SharedArray};
+use brigade::shared::{Lock, RwLock, Value};
+use brigade::{Error, Frozen, OwnedChunk, Pool, Process, SharedArray};
 use common::alone::{alone, own_processes, progress};
 use common::forks::in_a_fork;
 use common::processes::wait_for;
@@ -194,7 +196,7 @@ fn pool_and_handles_are_inert_in_a_child_that_the_host_forks() {
             // A loop looked at its blocks in the arena.
             let run = pool.par_chunks(&array, 2).for_each(|_| ());
             assert!(matches!(run, Err(Error::Closed { .. })), "{run:?}");
-            assert!(matches!(pool.matmul(&array, &array), Err(Error::Closed { .. })));
+            assert!(is_refused(|| pool.matmul(&array, &array).map(drop)));
             // SAFETY: as above.
             let copy = unsafe { std::ptr::read(&raw const pool) };
             assert!(matches!(copy.shutdown(), Err(Error::Closed { .. })));
@@ -304,5 +306,179 @@ fn a_program_whose_file_is_deleted_still_has_pools() {
         }
         fs::remove_file(std::env::var_os(COPY).unwrap()).unwrap();
         assert_eq!(two().submit(|n: u8| n, 9).unwrap().join().unwrap(), 9);
+    });
+}
+
+/// Whether `body` panics, and what it says is for whoever forked the process by hand.
+fn is_refused<R>(body: impl FnOnce() -> R) -> bool {
+    let refused = catch_unwind(AssertUnwindSafe(body)).map(drop).unwrap_err();
+    let text = refused.downcast_ref::<String>().cloned();
+    let text = text.or_else(|| refused.downcast_ref::<&str>().map(ToString::to_string));
+    assert!(text.as_ref().is_some_and(|text| text.contains("forked")), "{text:?}");
+    true
+}
+
+/// As [`in_a_fork`], by the system call alone, so that nothing runs in the child before it.
+fn in_a_clone(child: impl FnOnce()) {
+    // SAFETY: a fork, without a stack or ids; the child allocates little, and the process that
+    // calls this has one thread that works.
+    match unsafe { libc::syscall(libc::SYS_clone, libc::SIGCHLD, 0, 0, 0, 0) } {
+        0 => {
+            let done = catch_unwind(AssertUnwindSafe(child)).is_ok();
+            // SAFETY: `_exit` takes any number and does not return.
+            unsafe { libc::_exit(i32::from(!done)) }
+        }
+        pid => {
+            let pid = nix::unistd::Pid::from_raw(i32::try_from(pid).unwrap());
+            let status = nix::sys::wait::waitpid(pid, None).unwrap();
+            assert_eq!(status, nix::sys::wait::WaitStatus::Exited(pid, 0));
+        }
+    }
+}
+
+// The kind: memory that a child does not inherit is reached through a handle that it does. It was
+// a fault, or whatever the child had mapped there since.
+#[test]
+fn arrays_chunks_and_guards_are_refused_in_a_child_that_the_host_forks() {
+    alone(|| {
+        let array = || SharedArray::from_slice(&[5u64, 6, 7, 8]).unwrap();
+        let (mut written, other, frozen) = (array(), array(), array().freeze());
+        let mut chunks = array().into_chunks(2).unwrap();
+        let (lock, shared) = (Lock::new(1u32).unwrap(), RwLock::new(2u32).unwrap());
+        let (mut guard, reading) = (lock.lock().unwrap(), shared.read().unwrap());
+        let path = std::env::temp_dir().join(common::unique("refused"));
+        let mut child = || {
+            assert!(is_refused(|| written.as_slice().len()));
+            assert!(is_refused(|| written.as_mut_slice().fill(9)));
+            assert!(is_refused(|| written[[1]]) && is_refused(|| written[[1]] = 9));
+            assert!(is_refused(|| written.get([1]).copied()) && is_refused(|| written == other));
+            assert!(is_refused(|| frozen.as_slice()[0]) && is_refused(|| frozen.get([0]).copied()));
+            assert!(is_refused(|| chunks[0].as_slice()[0]));
+            assert!(is_refused(|| chunks[1].as_mut_slice().fill(9)) && chunks[1].is_moved());
+            assert!(is_refused(|| *guard) && is_refused(|| *guard = 9) && is_refused(|| *reading));
+            assert!(matches!(written.to_npy(&path), Err(Error::Closed { .. })) && !path.exists());
+            assert!(matches!(frozen.clone().thaw(), Err(Error::Closed { .. })));
+            assert_eq!(
+                (written.len(), frozen.shape().dims(), chunks[1].offset()),
+                (4, &[4][..], 2)
+            );
+            // Its own are as good as anywhere.
+            assert_eq!(array().as_slice(), [5, 6, 7, 8]);
+        };
+        in_a_fork(&mut child);
+        in_a_clone(&mut child);
+        assert_eq!((written.as_slice(), frozen.as_slice()), (other.as_slice(), other.as_slice()));
+        assert_eq!(SharedArray::from_chunks(chunks).unwrap(), other);
+        assert_eq!((*guard, *reading), (1, 2));
+    });
+}
+
+// A slice that was borrowed before the fork aliased a vector of the child's.
+#[test]
+fn a_child_that_the_host_forks_is_given_nothing_at_the_addresses_of_arrays() {
+    alone(|| {
+        let array = SharedArray::<u8>::zeroed([3 << 20]).unwrap();
+        let pool = two();
+        let start = array.as_slice().as_ptr();
+        let child = || {
+            let (access, flags) = (libc::PROT_READ, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
+            for offset in [0, 1 << 20, 2 << 20] {
+                let wish = start.wrapping_add(offset).cast_mut().cast();
+                // SAFETY: a new mapping, which replaces nothing: the address is a wish.
+                let got = unsafe { libc::mmap(wish, 4096, access, flags, -1, 0) };
+                assert_ne!(got, wish);
+            }
+        };
+        in_a_fork(child);
+        in_a_fork(|| in_a_fork(child));
+        drop((array, pool));
+        // The addresses are the kernel's again.
+        let maps = || fs::read_to_string("/proc/self/maps").unwrap();
+        wait_for(|| !maps().contains("brigade-arena"));
+        in_a_fork(|| assert_eq!(two().submit(|n: u8| n, 9).unwrap().join().unwrap(), 9));
+    });
+}
+
+// Its panic was written to the worker's memory, and it went on as the worker.
+#[test]
+fn a_child_that_a_task_forks_has_nothing_of_the_worker() {
+    alone(|| {
+        let pool = two();
+        let frozen = SharedArray::from_slice(&[1u8, 2]).unwrap().freeze();
+        let chunk = SharedArray::from_slice(&[3u8]).unwrap().into_chunks(1).unwrap().remove(0);
+        let forks = |(frozen, mut chunk): (Frozen<u8>, OwnedChunk<u8>)| {
+            in_a_fork(|| {
+                assert!(is_refused(|| frozen.as_slice()[0]));
+                assert!(is_refused(|| chunk.as_slice()[0]) && chunk.is_moved());
+                assert!(!brigade::is_cancelled());
+            });
+            (frozen.as_slice().to_vec(), chunk.as_slice().to_vec())
+        };
+        let argument = (frozen, chunk);
+        let told = pool.submit(forks, argument).unwrap().join().unwrap();
+        assert_eq!(told, (vec![1, 2], vec![3]));
+        let returns = |large: bool| {
+            // SAFETY: the worker has one thread.
+            match unsafe { nix::unistd::fork() }.unwrap() {
+                nix::unistd::ForkResult::Child => (vec![0u8; if large { 1 << 20 } else { 1 }], 0),
+                nix::unistd::ForkResult::Parent { child } => {
+                    let status = nix::sys::wait::waitpid(child, None).unwrap();
+                    let nix::sys::wait::WaitStatus::Exited(_, code) = status else {
+                        panic!("{status:?}")
+                    };
+                    (vec![1], code)
+                }
+            }
+        };
+        for large in [false, true] {
+            assert_eq!(pool.submit(returns, large).unwrap().join().unwrap(), (vec![1], 125));
+            assert_eq!(Process::spawn(returns, large).unwrap().join().unwrap(), (vec![1], 125));
+        }
+        assert_eq!(pool.stats().restarts, 0);
+    });
+}
+
+// The kind: the same number was taken for the same process. The child gave its parent's span
+// away and zeroed it, unmapped what it had not mapped, and removed its parent's name.
+#[test]
+fn a_child_with_the_number_of_its_parent_is_another_process() {
+    use nix::sched::{CloneFlags, unshare};
+    let in_a_namespace = |child: &mut dyn FnMut()| {
+        unshare(CloneFlags::CLONE_NEWPID).unwrap();
+        in_a_fork(|| {
+            assert_eq!(std::process::id(), 1);
+            child();
+        });
+    };
+    alone(|| {
+        let probe = std::process::Command::new("unshare").args(["-pf", "true"]).output();
+        if !probe.as_ref().is_ok_and(|output| output.status.success()) {
+            return common::skipped(&format!("no pid namespace may be made here: {probe:?}"));
+        }
+        let name = common::unique("namesake");
+        in_a_fork(|| {
+            in_a_namespace(&mut || {
+                let array = SharedArray::from_slice(&[7u8; 3 << 20]).unwrap();
+                let (lock, value) = (Lock::new(3).unwrap(), Value::new(4).unwrap());
+                let named = SharedArray::<u8>::create(&name, [1]).unwrap();
+                let guard = lock.lock().unwrap();
+                in_a_namespace(&mut || {
+                    assert!(is_refused(|| array.as_slice()[0]) && is_refused(|| *guard));
+                    assert!(matches!(value.get(), Err(Error::Closed { .. })));
+                    // SAFETY: the copy is the child's own, and the parent's is not touched.
+                    drop(unsafe { std::ptr::read(&raw const array) });
+                    // SAFETY: as above.
+                    drop(unsafe { std::ptr::read(&raw const named) });
+                    // SAFETY: as above.
+                    drop(unsafe { std::ptr::read(&raw const guard) });
+                    let own = SharedArray::<u8>::zeroed([3 << 20]).unwrap();
+                    assert!(own.as_slice().iter().all(|&byte| byte == 0));
+                });
+                assert!(array.as_slice().iter().all(|&byte| byte == 7));
+                assert!(lock.is_locked() && value.get().unwrap() == 4);
+                assert!(std::path::Path::new("/dev/shm").join(&name).exists());
+                drop((guard, named));
+            });
+        });
     });
 }

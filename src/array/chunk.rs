@@ -17,6 +17,7 @@ use crate::array::refused::Refused;
 use crate::error::Error;
 use crate::region::arena::Span;
 use crate::shape::Shape;
+use crate::sys::fork::Instance;
 
 /// The array that chunks were cut from.
 #[derive(Debug)]
@@ -67,6 +68,8 @@ pub(crate) type Home = Arc<Mutex<Option<Owner>>>;
 /// ```
 pub struct OwnedChunk<T> {
     home: Home,
+    /// The process that has the elements mapped.
+    made_in: Instance,
     offset: usize,
     len: usize,
     elements: PhantomData<T>,
@@ -83,7 +86,7 @@ impl<T: Pod> OwnedChunk<T> {
 
     fn of(owner: Owner, offset: usize, len: usize) -> OwnedChunk<T> {
         let home = Arc::new(Mutex::new(Some(owner)));
-        OwnedChunk { home, offset, len, elements: PhantomData }
+        OwnedChunk { home, made_in: Instance::current(), offset, len, elements: PhantomData }
     }
 
     /// Where the chunk begins in its array, in elements.
@@ -104,17 +107,20 @@ impl<T: Pod> OwnedChunk<T> {
         self.len == 0
     }
 
-    /// Whether the chunk was moved into a task, so that this handle is empty.
+    /// Whether the chunk was moved into a task, so that this handle is empty. So it is in a child
+    /// that was forked by hand.
     #[must_use]
     pub fn is_moved(&self) -> bool {
-        self.home.lock().unwrap_or_else(PoisonError::into_inner).is_none()
+        // In a forked child nobody might be left to release the lock.
+        !self.made_in.is_current()
+            || self.home.lock().unwrap_or_else(PoisonError::into_inner).is_none()
     }
 
     /// The elements.
     ///
     /// # Panics
     ///
-    /// If the chunk was moved into a task.
+    /// If the chunk was moved into a task, and in a child that was forked by hand.
     #[must_use]
     pub fn as_slice(&mut self) -> &[T] {
         self.as_mut_slice()
@@ -124,9 +130,10 @@ impl<T: Pod> OwnedChunk<T> {
     ///
     /// # Panics
     ///
-    /// If the chunk was moved into a task.
+    /// If the chunk was moved into a task, and in a child that was forked by hand.
     #[must_use]
     pub fn as_mut_slice(&mut self) -> &mut [T] {
+        self.made_in.assert_current();
         let owner = self.home.lock().unwrap_or_else(PoisonError::into_inner);
         let start = match owner.as_ref() {
             Some(Owner::Host(part)) => part.parent.span.as_ptr().wrapping_add(part.offset_bytes),
@@ -168,6 +175,7 @@ fn common_parent<T: Pod>(chunks: &[OwnedChunk<T>]) -> std::result::Result<Arc<Pa
     let mut parent: Option<Arc<Parent>> = None;
     let mut covered_bytes = 0;
     for chunk in chunks {
+        chunk.made_in.check().map_err(|error| error.to_string())?;
         let owner = chunk.home.lock().unwrap_or_else(PoisonError::into_inner);
         let part = match owner.as_ref() {
             Some(Owner::Host(part)) => part,

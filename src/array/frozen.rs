@@ -76,6 +76,10 @@ impl<T: Pod> Frozen<T> {
     }
 
     /// The elements in row-major order.
+    ///
+    /// # Panics
+    ///
+    /// In a child that was forked by hand.
     #[must_use]
     pub fn as_slice(&self) -> &[T] {
         let start = match &self.place {
@@ -99,7 +103,8 @@ impl<T: Pod> Frozen<T> {
     ///
     /// # Errors
     ///
-    /// [`crate::Error::NoSpace`] if a copy is needed and there is no memory for it.
+    /// [`crate::Error::NoSpace`] if a copy is needed and there is no memory for it;
+    /// [`crate::Error::Closed`] in a child that was forked by hand.
     pub fn thaw(self) -> Result<SharedArray<T>> {
         let place = match self.place {
             Place::Host(span) => match Arc::try_unwrap(span) {
@@ -108,6 +113,9 @@ impl<T: Pod> Frozen<T> {
             },
             worker => worker,
         };
+        if let Place::Host(span) = &place {
+            span.check()?;
+        }
         let frozen = Frozen { place, ..self };
         let mut copy = SharedArray::from_slice(frozen.as_slice())?;
         copy.reshape(&frozen.shape)?;

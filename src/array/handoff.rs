@@ -113,8 +113,8 @@ impl Decoding {
 /// A worker's access to leased bytes, for the length of a task; counts as a live handle.
 #[derive(Debug)]
 pub(crate) struct Loan {
-    /// Never read: it keeps the mapping under `start`.
-    _windows: Windows,
+    /// Keeps the mapping under `start`.
+    windows: Windows,
     start: *mut u8,
     slot: u32,
     task: u64,
@@ -133,10 +133,12 @@ impl Loan {
     fn new(windows: &Windows, start: *mut u8, slot: u32, task: u64) -> Loan {
         // Relaxed: read by the same thread after the task, see `live_handles`.
         LIVE_HANDLES.fetch_add(1, Ordering::Relaxed);
-        Loan { _windows: windows.clone(), start, slot, task }
+        Loan { windows: windows.clone(), start, slot, task }
     }
 
+    /// Where the bytes are. Panics in a child that was forked from the worker.
     pub(crate) fn as_ptr(&self) -> *mut u8 {
+        self.windows.assert_ours();
         self.start
     }
 }

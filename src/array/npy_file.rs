@@ -86,10 +86,12 @@ impl<T: Element> SharedArray<T> {
     ///
     /// # Errors
     ///
-    /// [`Error::NoSpace`] if the disk is full; [`Error::Os`]. Either way `path` is untouched and
+    /// [`Error::NoSpace`] if the disk is full; [`Error::Closed`] in a child that was forked by
+    /// hand; [`Error::Os`]. Either way `path` is untouched and
     /// the temporary file is gone.
     pub fn to_npy(&self, path: impl AsRef<Path>) -> Result<()> {
         let path = path.as_ref();
+        self.span().check()?;
         let header = npy::encode(dtype_of::<T>(), self.shape())?;
         let bytes: &[u8] = bytemuck::cast_slice(self.as_slice());
         if fs::metadata(path).is_ok_and(|found| !found.is_file() && !found.is_dir()) {

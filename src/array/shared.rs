@@ -25,7 +25,9 @@ use crate::shape::Shape;
 /// [`OwnedChunk`]s that move into a task and back. Elements are of any [`Pod`] type: plain data
 /// without pointers or padding.
 ///
-/// The memory is anonymous; nothing remains of it when the process ends, however it ends.
+/// The memory is anonymous; nothing remains of it when the process ends, however it ends. A child
+/// that the program forks by hand has none of it: there an array is inert, and whatever looks at
+/// its elements panics or returns [`Error::Closed`].
 ///
 /// # Examples
 ///
@@ -165,6 +167,10 @@ impl<T: Pod> SharedArray<T> {
     }
 
     /// The elements in row-major order.
+    ///
+    /// # Panics
+    ///
+    /// In a child that was forked by hand: arrays are inert there.
     #[must_use]
     pub fn as_slice(&self) -> &[T] {
         // SAFETY: the span has `len` elements (`reserve` computed its size from them), aligned
@@ -174,6 +180,10 @@ impl<T: Pod> SharedArray<T> {
     }
 
     /// The elements in row-major order, to be changed.
+    ///
+    /// # Panics
+    ///
+    /// As [`as_slice`](SharedArray::as_slice).
     #[must_use]
     pub fn as_mut_slice(&mut self) -> &mut [T] {
         // SAFETY: as in `as_slice`; `self` is the only owner and is borrowed exclusively.

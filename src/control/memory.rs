@@ -14,8 +14,9 @@ use crate::region::named::NamedRegion;
 use crate::region::npy;
 use crate::region::windows::Windows;
 use crate::sync::{Owner, OwnerTable, Watch};
+use crate::sys::fork::Instance;
+use crate::sys::limits;
 use crate::sys::per_process::PerProcess;
-use crate::sys::{limits, process};
 
 /// What to make.
 #[derive(Debug, Clone, Copy)]
@@ -122,7 +123,7 @@ struct Inner {
     geometry: Geometry,
     kind: Kind,
     tag: u64,
-    pid: u32,
+    made_in: Instance,
     backing: Arc<Backing>,
 }
 
@@ -278,8 +279,8 @@ impl Memory {
     ) -> Result<Memory> {
         let backing = Arc::new(backing);
         let owner = Owner::claim_keeping(table, Watch::Waiters, Arc::clone(&backing) as _)?;
-        let pid = process::pid();
-        Ok(Memory(Arc::new(Inner { owner, start, geometry, kind, tag, pid, backing })))
+        let made_in = Instance::current();
+        Ok(Memory(Arc::new(Inner { owner, start, geometry, kind, tag, made_in, backing })))
     }
 
     /// An error in a child that was forked from the process that has this handle. To be asked
@@ -290,7 +291,7 @@ impl Memory {
     /// [`Error::Closed`].
     #[inline]
     pub(crate) fn check(&self) -> Result<()> {
-        if self.0.pid == process::pid() { Ok(()) } else { Err(forked()) }
+        if self.0.made_in.is_current() { Ok(()) } else { Err(forked()) }
     }
 
     /// The body: aligned to 128 bytes, valid while a handle of this memory exists.
@@ -378,7 +379,7 @@ fn layout(found: String, expected: String) -> Error {
 impl Drop for Inner {
     fn drop(&mut self) {
         // In a forked child nothing of this is its business.
-        if self.pid != process::pid() {
+        if !self.made_in.is_current() {
             return;
         }
         let (id, offset, _) = self.backing.address();

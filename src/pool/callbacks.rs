@@ -11,8 +11,9 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use crate::error::{Error, Result};
 use crate::pool::core::Core;
 use crate::process::panic;
+use crate::sys::fork::Instance;
 use crate::sys::per_process::PerProcess;
-use crate::sys::{process, thread};
+use crate::sys::thread;
 
 /// Code of the user that is run once.
 pub(super) struct Callback {
@@ -52,7 +53,7 @@ impl Callback {
 
 /// Keeps the callback thread; it ends with the last of these.
 pub(super) struct Callbacks {
-    pid: u32,
+    made_in: Instance,
 }
 
 #[derive(Default)]
@@ -101,7 +102,7 @@ impl Callbacks {
             inner.has_thread = true;
         }
         inner.keepers += 1;
-        Ok(Callbacks { pid: process::pid() })
+        Ok(Callbacks { made_in: Instance::current() })
     }
 
     /// Has the thread run a callback, after those that were pushed before.
@@ -115,7 +116,7 @@ impl Callbacks {
 impl Drop for Callbacks {
     fn drop(&mut self) {
         // A child that was forked has no such thread.
-        if self.pid == process::pid() {
+        if self.made_in.is_current() {
             let hub = HUB.get();
             hub.lock().keepers -= 1;
             hub.changed.notify_one();

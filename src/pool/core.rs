@@ -21,7 +21,7 @@ use crate::process::events::{Supervisor, Token};
 use crate::process::launch::{Extras, ForkServer, Order};
 use crate::process::tail::Tail;
 use crate::region::arena::{Arena, Contents};
-use crate::sys::process;
+use crate::sys::fork::Instance;
 use crate::sys::socket::Socket;
 
 /// How tasks are run.
@@ -80,7 +80,7 @@ impl Initializer {
 
 /// A pool without its user's face.
 pub(crate) struct Core {
-    pid: u32,
+    made_in: Instance,
     pub(super) config: Config,
     pub(super) arena: Arc<Arena>,
     pub(super) supervisor: Arc<Supervisor>,
@@ -116,7 +116,7 @@ impl Core {
         let core = Arc::new_cyclic(|own: &Weak<Core>| {
             bell.set_core(own.clone());
             Core {
-                pid: process::pid(),
+                made_in: Instance::current(),
                 size: AtomicUsize::new(config.workers),
                 config,
                 arena,
@@ -331,7 +331,7 @@ impl Core {
     /// Whether this process made the pool, as against a child that was forked from it.
     #[inline]
     pub(super) fn is_ours(&self) -> bool {
-        self.pid == process::pid()
+        self.made_in.is_current()
     }
 
     /// A number for a call that several tasks belong to.

@@ -16,11 +16,12 @@ use crate::pool::job::{self, Job, Leases, Station};
 use crate::pool::lane::{Lane, Leave, Place, Stage, Status};
 use crate::pool::task;
 use crate::pool::worker_lane::{Body, Claimed, Next, WorkerLane};
-use crate::process::child::{Child, EXIT_SETUP};
+use crate::process::child::{self, Child, EXIT_SETUP};
 use crate::process::panic;
 use crate::region::windows::Windows;
 #[cfg(feature = "failpoints")]
 use crate::sys::failpoint::{self, Point};
+use crate::sys::fork::Instance;
 use crate::sys::poll::EventFd;
 use crate::sys::signal::{self, Fault};
 use crate::sys::socket::{Received, Socket};
@@ -63,11 +64,18 @@ pub(super) struct SpanMessage {
 
 /// What this process is, if it is a worker.
 struct Identity {
+    /// A child that a task forks is no worker, and has no lane.
+    made_in: Instance,
     lane: &'static Lane,
     read_only: std::ops::Range<usize>,
 }
 
 static IDENTITY: OnceLock<Identity> = OnceLock::new();
+
+/// What this process is; nothing in a child that a task forked.
+fn identity() -> Option<&'static Identity> {
+    IDENTITY.get().filter(|identity| identity.made_in.is_current())
+}
 
 /// Words of a worker's order: where the charter is, and what arena this is.
 pub(super) fn words(charter: (u64, usize), arena: (u64, usize)) -> [u64; 5] {
@@ -79,7 +87,7 @@ pub(super) fn words(charter: (u64, usize), arena: (u64, usize)) -> [u64; 5] {
 /// grace, or by ending its pool. False outside of tasks, and where tasks have no processes.
 ///
 /// A long task polls it and returns early, with whatever value it likes; nothing forces it to. It
-/// costs two loads, so an inner loop may ask. Threads that the task has started may ask too.
+/// costs a few loads, so an inner loop may ask. Threads that the task has started may ask too.
 ///
 /// # Examples
 ///
@@ -97,7 +105,7 @@ pub(super) fn words(charter: (u64, usize), arena: (u64, usize)) -> [u64; 5] {
 /// ```
 #[must_use]
 pub fn is_cancelled() -> bool {
-    IDENTITY.get().is_some_and(|identity| {
+    identity().is_some_and(|identity| {
         let header = &identity.lane.header;
         // Relaxed: neither word carries anything. `phase` is this process's own.
         let ask = header.ask.load(Ordering::Relaxed);
@@ -147,8 +155,8 @@ impl Worker {
             .map_err(|found| Error::Corrupt { what: "a worker's charter", found })?;
         let bell = EventFd::from_fd(bell);
         let lane = WorkerLane::attach(&windows, charter.lane, charter.board, bell)?;
-        let identity = Identity { lane: lane.lane(), read_only: windows.read_only_range() };
-        let _ = IDENTITY.set(identity);
+        let (made_in, read_only) = (Instance::current(), windows.read_only_range());
+        let _ = IDENTITY.set(Identity { made_in, lane: lane.lane(), read_only });
         note_panics();
         signal::catch_faults(on_fault)
             .map_err(|e| Error::os("sigaction", "the fault handler", e))?;
@@ -294,11 +302,16 @@ impl Worker {
     ) -> Result<Status> {
         let trampoline = job::trampoline(function)?;
         let lane = &self.lane;
-        let progress = |stage: Stage| lane.set_stage(stage);
+        let made_in = Instance::current();
+        let progress = |stage: Stage| {
+            child::end_if_forked(made_in);
+            lane.set_stage(stage);
+        };
         let (windows, station) = (&self.windows, &mut self.station);
         let leases = Leases::Wire(leases);
         let mut job = Job { payload, leases, windows, out, station, progress: &progress };
         let status = job::run(trampoline, &mut job);
+        child::end_if_forked(made_in);
         // The task lives to tell; what it said, or caught, is no word about a later death.
         self.lane.take_back_words();
         Ok(status)
@@ -366,7 +379,7 @@ fn set_env(env: &BTreeMap<String, String>) {
 }
 
 fn leave_words(text: &str) {
-    if let Some(identity) = IDENTITY.get() {
+    if let Some(identity) = identity() {
         WorkerLane::leave_last_words(identity.lane, text.as_bytes());
     }
 }
@@ -377,7 +390,7 @@ fn note_panics() {
     let usual = std::panic::take_hook();
     let own = std::thread::current().id();
     std::panic::set_hook(Box::new(move |info| {
-        if std::thread::current().id() != own {
+        if std::thread::current().id() != own || identity().is_none() {
             usual(info);
         }
         let (message, location) = panic::note(info);
@@ -387,7 +400,7 @@ fn note_panics() {
 
 /// Says what kind of fault ends this process. Async-signal-safe: writes to the lane, no more.
 fn on_fault(fault: Fault) {
-    let Some(identity) = IDENTITY.get() else { return };
+    let Some(identity) = identity() else { return };
     let text: &[u8] = match fault {
         Fault::StackOverflow => b"stack overflow",
         Fault::Protected(address) if identity.read_only.contains(&address) => {

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use crate::process::message::{CHILD_WORDS, Manner};
 #[cfg(feature = "failpoints")]
 use crate::sys::failpoint::{self, Point};
+use crate::sys::fork::Instance;
 use crate::sys::process;
 use crate::sys::signal::{self, Signal};
 
@@ -83,4 +84,18 @@ fn set_up(child: &mut Child, name: &str, server_pid: u32) -> std::io::Result<()>
     }
     process::set_name(name)?;
     signal::unblock_all()
+}
+
+/// Ends this process if it is not `made_in`, but was forked from that by the function that it runs,
+/// and has returned from it: it has no memory to go on with, and its parent answers for the task.
+pub(crate) fn end_if_forked(made_in: Instance) {
+    if made_in.is_current() {
+        return;
+    }
+    eprintln!(
+        "brigade: process {} was forked by a task and has returned from it; it ends here: \
+         leave such a child by exec or exit",
+        process::pid()
+    );
+    process::exit_now(EXIT_SETUP)
 }

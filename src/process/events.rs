@@ -10,10 +10,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Instant;
 
 use crate::error::{Error, Result};
+use crate::sys::fork::Instance;
 use crate::sys::per_process::PerProcess;
 use crate::sys::poll::{Epoll, EventFd};
+use crate::sys::signal;
 use crate::sys::thread::{self, Thread};
-use crate::sys::{process, signal};
 
 /// Something that the supervisor waits for.
 pub(crate) trait Handler: Send + Sync {
@@ -60,7 +61,7 @@ pub(crate) struct Supervisor {
     shared: Arc<Shared>,
     thread: Option<Thread>,
     /// The process whose thread it is: a forked child has none.
-    pid: u32,
+    made_in: Instance,
 }
 
 impl Supervisor {
@@ -86,7 +87,7 @@ impl Supervisor {
         let for_thread = Arc::clone(&shared);
         let thread = thread::start("brigade-watch", thread::STACK_BYTES, move || run(&for_thread))
             .map_err(|e| Error::os("clone", "the supervisor's thread", e))?;
-        Ok(Supervisor { shared, thread: Some(thread), pid: process::pid() })
+        Ok(Supervisor { shared, thread: Some(thread), made_in: Instance::current() })
     }
 
     /// Has `handler` called from now on.
@@ -125,7 +126,7 @@ impl Supervisor {
 
 impl Drop for Supervisor {
     fn drop(&mut self) {
-        if self.pid != process::pid() {
+        if !self.made_in.is_current() {
             // Forked from its process: there is no thread here to stop or to wait for.
             if let Some(thread) = self.thread.take() {
                 thread.disown();

@@ -10,8 +10,8 @@ use crate::process::connection::{Connection, Watcher};
 use crate::process::events::Supervisor;
 use crate::process::function::FunctionOffset;
 use crate::process::message::{CHILD_WORDS, Manner, Request};
+use crate::sys::fork::Instance;
 use crate::sys::per_process::PerProcess;
-use crate::sys::process;
 
 pub(crate) use crate::process::connection::ChildEvent;
 
@@ -40,7 +40,7 @@ pub(crate) struct ForkServer {
     /// Kept while there is a server to hear from.
     _supervisor: Arc<Supervisor>,
     /// The process that started it: a child forked from that has no say.
-    pid: u32,
+    made_in: Instance,
 }
 
 impl ForkServer {
@@ -81,11 +81,11 @@ impl ForkServer {
     fn start() -> Result<ForkServer> {
         let supervisor = Supervisor::current()?;
         let connection = Connection::open(&supervisor)?;
-        Ok(ForkServer { connection, _supervisor: supervisor, pid: process::pid() })
+        Ok(ForkServer { connection, _supervisor: supervisor, made_in: Instance::current() })
     }
 
     fn is_ours(&self) -> bool {
-        self.pid == process::pid()
+        self.made_in.is_current()
     }
 
     /// Whether it can still fork.

@@ -109,7 +109,6 @@ pub(crate) enum Contents {
 #[derive(Debug)]
 pub(crate) struct Arena {
     id: u64,
-    pid: u32,
     fd: OwnedFd,
     window: Window,
     commits_strictly: bool,
@@ -154,7 +153,6 @@ impl Arena {
             .map_err(|_| Error::invalid("the size of the arena", size_bytes, "a usize"))?;
         Ok(Arena {
             id: memfd::random_u64()?,
-            pid: std::process::id(),
             window: Window::map(fd.as_fd(), window_bytes, Access::ReadWrite)?,
             fd,
             commits_strictly: limits::commits_strictly(),
@@ -332,7 +330,7 @@ impl Arena {
 
     /// Whether this process made the arena, as against a child that was forked from it.
     pub(crate) fn is_ours(&self) -> bool {
-        self.pid == std::process::id()
+        self.window.is_ours()
     }
 }
 
@@ -373,7 +371,18 @@ impl Span {
         self.arena.window.populate(self.offset, self.len_bytes)
     }
 
+    /// An error in a child that was forked from the process that has the span. To be asked before
+    /// the bytes are used.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Closed`].
+    pub(crate) fn check(&self) -> Result<()> {
+        self.arena.window.check()
+    }
+
     fn start(&self) -> NonNull<u8> {
+        self.arena.window.assert_ours();
         self.arena.window.at(self.offset, self.len_bytes).expect("a span lies inside its arena")
     }
 

@@ -11,6 +11,7 @@ use crate::region::name::Name;
 use crate::region::npy::{self, Header};
 use crate::region::reclaim::{self, reclaim_one};
 use crate::shape::Shape;
+use crate::sys::fork::Instance;
 use crate::sys::shm;
 
 /// How long two programs may get in each other's way, one making and one removing a name.
@@ -20,9 +21,9 @@ const CONTENDED_TIME: Duration = Duration::from_secs(1);
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Release {
     /// This process, whoever else has the region.
-    Creator(u32),
+    Creator(Instance),
     /// This process, if nobody else holds the region.
-    Last(u32),
+    Last(Instance),
     /// Nobody by dropping this handle.
     Never,
 }
@@ -77,7 +78,7 @@ impl NamedRegion {
         arena::grant_outside(size_bytes)?;
         let file = shm::prepare(name.as_str(), size_bytes, &header)?;
         let (mapping, header) = Mapping::unpublished(&name, file)?;
-        let release = Mutex::new(Release::Last(std::process::id()));
+        let release = Mutex::new(Release::Last(Instance::current()));
         Ok((NamedRegion { name, mapping, release, is_creator: true }, header))
     }
 
@@ -166,12 +167,12 @@ impl NamedRegion {
     /// Takes part in removing the name with the last handle: for who has found in the region what
     /// it looked for.
     pub(crate) fn adopt(&self) {
-        self.set_release(Release::Last(std::process::id()));
+        self.set_release(Release::Last(Instance::current()));
     }
 
     /// Lets the name go with this handle, which made the region, whoever else has it then.
     pub(crate) fn remove_with_creator(&self) {
-        self.set_release(Release::Creator(std::process::id()));
+        self.set_release(Release::Creator(Instance::current()));
     }
 
     fn set_release(&self, release: Release) {
@@ -217,14 +218,13 @@ impl NamedRegion {
 
 impl Drop for NamedRegion {
     fn drop(&mut self) {
-        let own = std::process::id();
         // No lock: in a forked child nobody might be left to release it.
         match *self.release.get_mut().unwrap_or_else(PoisonError::into_inner) {
             // Gone already is as good: someone else removed the name.
-            Release::Creator(pid) if pid == own => {
+            Release::Creator(maker) if maker.is_current() => {
                 let _ = self.unlink();
             }
-            Release::Last(pid) if pid == own => {
+            Release::Last(holder) if holder.is_current() => {
                 reclaim::release(self.mapping.open_file(), self.name.as_str());
             }
             // A forked child has a copy of this handle, but the name is its parent's.

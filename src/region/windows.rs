@@ -45,6 +45,14 @@ impl Windows {
         Windows(Arc::new(View::Host(Arc::clone(arena))))
     }
 
+    /// Panics in a child that was forked from the process that has the windows.
+    pub(crate) fn assert_ours(&self) {
+        match &*self.0 {
+            View::Attached { read, .. } => read.assert_ours(),
+            View::Host(arena) => arena.window().assert_ours(),
+        }
+    }
+
     /// The arena's random number.
     pub(crate) fn id(&self) -> u64 {
         match &*self.0 {
@@ -57,7 +65,8 @@ impl Windows {
     ///
     /// # Errors
     ///
-    /// [`Error::Corrupt`] if they are not inside the arena.
+    /// [`Error::Corrupt`] if they are not inside the arena; [`Error::Closed`] in a child that was
+    /// forked from the process that mapped it.
     pub(crate) fn read(&self, offset: u64, len_bytes: usize) -> Result<*const u8> {
         let window = match &*self.0 {
             View::Attached { read, .. } => read,
@@ -70,7 +79,8 @@ impl Windows {
     ///
     /// # Errors
     ///
-    /// [`Error::Corrupt`] if they are not inside the arena.
+    /// [`Error::Corrupt`] if they are not inside the arena; [`Error::Closed`] in a child that was
+    /// forked from the process that mapped it.
     pub(crate) fn write(&self, offset: u64, len_bytes: usize) -> Result<*mut u8> {
         inside(self.writable(), offset, len_bytes)
     }
@@ -101,6 +111,7 @@ impl Windows {
 }
 
 fn inside(window: &Window, offset: u64, len_bytes: usize) -> Result<*mut u8> {
+    window.check()?;
     let start = window.at(offset, len_bytes).ok_or_else(|| Error::Corrupt {
         what: "an offset into the arena",
         found: format!("{offset} + {len_bytes} of {} bytes", window.len_bytes()),

@@ -15,6 +15,7 @@ use bytemuck::Pod;
 
 use crate::control::Memory;
 use crate::region::racy;
+use crate::sys::fork::Instance;
 
 /// Alignment of bodies, which bounds that of data in them.
 const ALIGN_BYTES: usize = 128;
@@ -25,6 +26,8 @@ pub(super) struct Data<T> {
     place: NonNull<T>,
     /// Whether others than handles may write there.
     is_named: bool,
+    /// The process that has the memory mapped.
+    made_in: Instance,
 }
 
 impl<T> Clone for Data<T> {
@@ -62,7 +65,7 @@ impl<T: Pod> Data<T> {
         let (body, _) = memory.body();
         // SAFETY: inside, by the contract; aligned, since bodies are to 128 bytes.
         let place = unsafe { body.add(Self::offset(words_bytes)) }.cast();
-        Data { place, is_named: memory.name().is_some() }
+        Data { place, is_named: memory.name().is_some(), made_in: Instance::current() }
     }
 
     /// Writes the first value.
@@ -109,10 +112,12 @@ impl<'a, T: Pod> Lent<'a, T> {
 
     #[inline]
     pub(super) fn get(&self) -> &T {
+        self.data.made_in.assert_current();
         match &self.copy {
             Some(copy) => &copy.value,
             // SAFETY: inside and aligned, by `Data::of`, in memory that the handle keeps. It has
-            // no name, so only users of the lock know it, and none writes, by `new`. Any bytes
+            // no name, so only users of the lock know it, and none writes, by `new`. This process
+            // has it mapped, as was asserted above. Any bytes
             // are a `T`.
             None => unsafe { self.data.place.as_ref() },
         }
@@ -120,6 +125,7 @@ impl<'a, T: Pod> Lent<'a, T> {
 
     #[inline]
     pub(super) fn get_mut(&mut self) -> &mut T {
+        self.data.made_in.assert_current();
         match &mut self.copy {
             Some(copy) => {
                 copy.is_changed = true;

@@ -17,6 +17,7 @@ use crate::process::panic;
 use crate::region::windows::Windows;
 use crate::spawn::errand::{self, Errand};
 use crate::spawn::slate::{INLINE_BYTES, Place, ProcessSlate, Stage, Status};
+use crate::sys::fork::Instance;
 use crate::sys::signal::{self, Fault};
 use crate::sys::socket::{Received, Socket};
 use crate::sys::{process, sched};
@@ -57,9 +58,15 @@ pub(super) fn words(at: u64, charter: usize, rest: usize, arena: (u64, usize)) -
 /// Exit code of a process whose function panicked: that of a program whose `main` does.
 const EXIT_PANIC: i32 = 101;
 
-static SLATE: OnceLock<ProcessSlate> = OnceLock::new();
+static SLATE: OnceLock<(Instance, ProcessSlate)> = OnceLock::new();
 /// Where inputs are mapped in this process.
 static INPUTS: OnceLock<std::ops::Range<usize>> = OnceLock::new();
+
+/// Where this process leaves words; nowhere in a child that its function forked.
+fn slate() -> Option<&'static ProcessSlate> {
+    let (made_in, slate) = SLATE.get()?;
+    made_in.is_current().then_some(slate)
+}
 
 /// The process's entry function.
 pub(super) fn main(child: Child) {
@@ -118,7 +125,7 @@ impl OneOff {
             .map_err(|found| Error::Corrupt { what: "a process's charter", found })?;
         let slate = ProcessSlate::attach(&windows, charter.slate)?;
         slate.set_pid(process::pid());
-        let _ = SLATE.set(slate.clone());
+        let _ = SLATE.set((Instance::current(), slate.clone()));
         let _ = INPUTS.set(windows.read_only_range());
         note_panics();
         signal::catch_faults(on_fault)
@@ -167,6 +174,7 @@ impl OneOff {
             payload,
             leases: &leases,
             windows: &self.windows,
+            made_in: Instance::current(),
             slate: &self.slate,
             out: &mut out,
         };
@@ -210,7 +218,7 @@ impl OneOff {
 }
 
 fn leave_words(text: &str) {
-    if let Some(slate) = SLATE.get() {
+    if let Some(slate) = slate() {
         slate.leave_words(text.as_bytes());
     }
 }
@@ -227,7 +235,7 @@ fn note_panics() {
 
 /// Says what kind of fault ends this process. Async-signal-safe: writes to the slate, no more.
 fn on_fault(fault: Fault) {
-    let Some(slate) = SLATE.get() else { return };
+    let Some(slate) = slate() else { return };
     let is_input = |address| INPUTS.get().is_some_and(|inputs| inputs.contains(&address));
     let text: &[u8] = match fault {
         Fault::StackOverflow => b"stack overflow",

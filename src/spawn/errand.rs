@@ -9,10 +9,12 @@ use serde::de::DeserializeOwned;
 use crate::array::codec;
 use crate::array::handoff::{self, WireLease};
 use crate::error::Result;
+use crate::process::child;
 use crate::process::function::{self, FunctionOffset};
 use crate::process::panic;
 use crate::region::windows::Windows;
 use crate::spawn::slate::{ProcessSlate, Stage, Status};
+use crate::sys::fork::Instance;
 
 /// What a trampoline works on.
 pub(super) struct Errand<'a> {
@@ -21,6 +23,8 @@ pub(super) struct Errand<'a> {
     /// The arrays that it refers to.
     pub(super) leases: &'a [WireLease],
     pub(super) windows: &'a Windows,
+    /// The process that is to run it.
+    pub(super) made_in: Instance,
     /// Told how far the process has come.
     pub(super) slate: &'a ProcessSlate,
     /// Where the encoded result goes.
@@ -43,6 +47,7 @@ impl Errand<'_> {
     }
 
     fn finish<R: Serialize>(&mut self, value: &R) -> std::result::Result<(), CodecError> {
+        child::end_if_forked(self.made_in);
         self.slate.set_stage(Stage::Publishing);
         let out = &mut *self.out;
         handoff::encode_back(|| codec::encode_onto(out, value))
@@ -82,6 +87,7 @@ where
 /// the status returned.
 pub(super) fn run(trampoline: Trampoline, errand: &mut Errand<'_>) -> Status {
     let ended = catch_unwind(AssertUnwindSafe(|| trampoline(errand)));
+    child::end_if_forked(errand.made_in);
     let out = &mut *errand.out;
     match ended {
         Ok(Ok(())) => Status::Value,

@@ -14,6 +14,7 @@ use crate::process::tail::Tail;
 use crate::region::arena::{Arena, Contents, Span};
 use crate::spawn::child::SpanMessage;
 use crate::spawn::slate::{HostSlate, Place, Status};
+use crate::sys::fork::Instance;
 use crate::sys::poll::{Interest, is_readable, wait_any};
 use crate::sys::socket::{Received, Socket};
 use crate::sys::{oom, process};
@@ -24,7 +25,7 @@ pub(super) type Outcome = Result<(Vec<u8>, LeaseList)>;
 /// A one-off process, from when it is asked for until nobody asks about it.
 pub(super) struct Record {
     /// The process that asked for it; in a child forked from that, this is inert.
-    host_pid: u32,
+    host: Instance,
     pub(super) name: String,
     /// The type name of its function.
     task: &'static str,
@@ -75,7 +76,7 @@ impl Record {
         let Parts { name, task, arena, supervisor, slate, tail, order, leases } = parts;
         let state = State { order: Some(order), leases, ..State::default() };
         Arc::new(Record {
-            host_pid: process::pid(),
+            host: Instance::current(),
             name,
             task,
             arena,
@@ -222,7 +223,7 @@ impl Record {
 
     /// Whether this process asked for it, as against a child that was forked from that.
     pub(super) fn is_ours(&self) -> bool {
-        self.host_pid == process::pid()
+        self.host.is_current()
     }
 
     pub(super) fn pid(&self) -> Option<u32> {

@@ -2,14 +2,15 @@
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 use crate::error::{Error, Result};
-use crate::sys::pseudo;
+use crate::sys::per_process::PerProcess;
+use crate::sys::{process, pseudo};
 
 /// A process, told apart from a later one that was given the same number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,18 +26,17 @@ impl Identity {
     ///
     /// `/proc` is read once a process, and again in whatever is forked from it.
     pub(crate) fn current() -> Result<Identity> {
-        static KNOWN_PID: AtomicU32 = AtomicU32::new(0);
-        static START_TICKS: AtomicU64 = AtomicU64::new(0);
-        let pid = std::process::id();
-        // Acquire pairs with the Release below: who sees the number sees its start time. Only a
-        // fork makes another number, and then there is one thread.
-        if KNOWN_PID.load(Ordering::Acquire) == pid {
-            return Ok(Identity { pid, start_ticks: START_TICKS.load(Ordering::Relaxed) });
+        /// `u64::MAX` until it is known.
+        static START_TICKS: PerProcess<AtomicU64> = PerProcess::new(|| AtomicU64::new(u64::MAX));
+        let (pid, known) = (process::pid(), START_TICKS.get());
+        // Relaxed: every thread would store the same number.
+        let mut ticks = known.load(Ordering::Relaxed);
+        if ticks == u64::MAX {
+            // Of the process, not of the thread: it can be read when the main thread has ended.
+            ticks = start_ticks("/proc/self/stat")?;
+            known.store(ticks, Ordering::Relaxed);
         }
-        let start_ticks = start_ticks("/proc/self/stat")?;
-        START_TICKS.store(start_ticks, Ordering::Relaxed);
-        KNOWN_PID.store(pid, Ordering::Release);
-        Ok(Identity { pid, start_ticks })
+        Ok(Identity { pid, start_ticks: ticks })
     }
 }
 

@@ -9,6 +9,7 @@ use std::ptr::{self, NonNull};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::error::{Error, Result};
+use crate::sys::fork::{Instance, Reserved};
 
 /// Size and alignment of a huge page, in bytes. Windows start on such a boundary, because the
 /// kernel collapses small pages only where file offset and address agree modulo this.
@@ -33,7 +34,9 @@ pub(crate) enum Access {
 pub(crate) struct Window {
     base: NonNull<u8>,
     len_bytes: usize,
-    pid: u32,
+    made_in: Instance,
+    /// Set once the window is mapped, and cleared before it is unmapped.
+    reserved: Option<Reserved>,
 }
 
 // SAFETY: the window owns an address range, not data; all access to the bytes goes through raw
@@ -67,7 +70,7 @@ impl Window {
         let windows: [_; N] = std::array::from_fn(|index| {
             // SAFETY: `index < N`, and the reservation is one of `N * len_bytes`.
             let base = unsafe { all.base.add(index * len_bytes) };
-            ManuallyDrop::new(Window { base, len_bytes, pid: all.pid })
+            ManuallyDrop::new(Window { base, len_bytes, made_in: all.made_in, reserved: None })
         });
         let flags = libc::MAP_SHARED | libc::MAP_FIXED;
         for window in &windows {
@@ -88,7 +91,11 @@ impl Window {
             window.permit(access)?;
         }
         std::mem::forget(all);
-        Ok(windows.map(ManuallyDrop::into_inner))
+        Ok(windows.map(|window| {
+            let mut window = ManuallyDrop::into_inner(window);
+            window.reserved = Some(Reserved::new(window.base.addr().get(), len_bytes));
+            window
+        }))
     }
 
     fn permit(&self, access: Access) -> Result<()> {
@@ -124,7 +131,28 @@ impl Window {
         unmap(raw, head);
         unmap(base.wrapping_add(len_bytes), slack_bytes - head);
         let base = NonNull::new(base).ok_or_else(fail)?;
-        Ok(Window { base, len_bytes, pid: std::process::id() })
+        Ok(Window { base, len_bytes, made_in: Instance::current(), reserved: None })
+    }
+
+    /// Whether this process mapped it, as against a child, which did not inherit it.
+    #[inline]
+    pub(crate) fn is_ours(&self) -> bool {
+        self.made_in.is_current()
+    }
+
+    /// An error in a child of the process that mapped the window.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Closed`].
+    pub(crate) fn check(&self) -> Result<()> {
+        self.made_in.check()
+    }
+
+    /// Panics in a child of the process that mapped the window, which has no memory there.
+    #[inline]
+    pub(crate) fn assert_ours(&self) {
+        self.made_in.assert_current();
     }
 
     /// The first byte.
@@ -251,8 +279,10 @@ impl Window {
 
 impl Drop for Window {
     fn drop(&mut self) {
-        // A forked child did not inherit the mapping: something else may be at this address.
-        if self.pid == std::process::id() {
+        // A forked child did not inherit the mapping, and keeps the addresses reserved: slices that
+        // were borrowed before the fork may still be in use.
+        if self.is_ours() {
+            drop(self.reserved.take());
             unmap(self.base.as_ptr(), self.len_bytes);
         }
     }

@@ -5,6 +5,7 @@ pub(crate) mod clock;
 #[cfg(feature = "failpoints")]
 pub(crate) mod failpoint;
 pub(crate) mod file;
+pub(crate) mod fork;
 pub(crate) mod futex;
 pub(crate) mod holders;
 pub(crate) mod huge;

@@ -9,7 +9,7 @@
 use std::ptr;
 use std::sync::atomic::{AtomicPtr, Ordering};
 
-use crate::sys::process;
+use crate::sys::fork::Instance;
 
 /// A value of each process, made on first use. What a child inherits it neither uses nor drops:
 /// that belongs to its parent.
@@ -20,7 +20,7 @@ pub(crate) struct PerProcess<T: 'static> {
 
 struct Slot<T> {
     /// The process that made it.
-    pid: u32,
+    made_in: Instance,
     value: T,
 }
 
@@ -32,18 +32,18 @@ impl<T: Send + Sync> PerProcess<T> {
 
     /// This process's value.
     pub(crate) fn get(&self) -> &'static T {
-        let pid = process::pid();
+        let own = Instance::current();
         // Acquire: pairs with the compare-and-swap below.
         let mut current = self.slot.load(Ordering::Acquire);
         loop {
             // SAFETY: null or a slot that the swap below published, which is never freed and never
             // changed.
             if let Some(slot) = unsafe { current.as_ref() }
-                && slot.pid == pid
+                && slot.made_in == own
             {
                 return &slot.value;
             }
-            let fresh = Box::into_raw(Box::new(Slot { pid, value: (self.make)() }));
+            let fresh = Box::into_raw(Box::new(Slot { made_in: own, value: (self.make)() }));
             // AcqRel: publishes the slot to the Acquire above, or shows that of another thread.
             match self.slot.compare_exchange(current, fresh, Ordering::AcqRel, Ordering::Acquire) {
                 Ok(_) => current = fresh,
@@ -98,6 +98,7 @@ mod tests {
     use std::thread;
 
     use super::*;
+    use crate::sys::process;
 
     #[test]
     fn all_threads_of_a_process_have_the_same_value() {

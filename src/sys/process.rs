@@ -3,52 +3,16 @@
 
 use std::ffi::CString;
 use std::io;
-use std::num::NonZeroUsize;
 use std::os::fd::{BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::ptr;
-use std::sync::atomic::{AtomicU32, Ordering};
 
 use nix::errno::Errno;
-use nix::sys::mman::{MapFlags, ProtFlags};
 use nix::sys::resource::Resource;
 use nix::sys::signal::Signal;
 use rustix::process::{Pid, PidfdFlags};
 
 use crate::exit::ExitReason;
-use crate::sys::per_process::Once;
-
-/// The id of this process.
-///
-/// The system is asked once: the answer is kept in a page that the kernel wipes in whatever is
-/// forked from this process, so a child asks again.
-#[inline]
-pub(crate) fn pid() -> u32 {
-    static PAGE: Once<Option<usize>> = Once::new();
-    let Some(page) = *PAGE.get_or_init(wiped_page) else { return std::process::id() };
-    // SAFETY: the page stays mapped for ever, is aligned and zero at first, and holds nothing but
-    // this word.
-    let word = unsafe { &*(page as *const AtomicU32) };
-    // Relaxed: every thread would store the same number.
-    match word.load(Ordering::Relaxed) {
-        0 => {
-            let pid = std::process::id();
-            word.store(pid, Ordering::Relaxed);
-            pid
-        }
-        pid => pid,
-    }
-}
-
-/// A page that is zero, and again in whatever is forked from this process.
-fn wiped_page() -> Option<usize> {
-    let flags = MapFlags::MAP_PRIVATE | MapFlags::MAP_ANONYMOUS;
-    let (access, len) = (ProtFlags::PROT_READ | ProtFlags::PROT_WRITE, NonZeroUsize::MIN);
-    // SAFETY: a new mapping, at an address of the kernel's choice.
-    let page = unsafe { nix::sys::mman::mmap_anonymous(None, len, access, flags) }.ok()?;
-    // SAFETY: the page was mapped above and is nobody else's.
-    let wiped = unsafe { libc::madvise(page.as_ptr(), 1, libc::MADV_WIPEONFORK) };
-    (wiped == 0).then_some(page.as_ptr() as usize)
-}
+pub(crate) use crate::sys::fork::pid;
 
 /// The id of this process's parent; 0 if it lives in another pid namespace.
 pub(crate) fn parent_pid() -> u32 {

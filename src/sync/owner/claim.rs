@@ -8,6 +8,7 @@ use std::sync::Arc;
 use super::{OwnerTable, Token};
 use crate::error::Result;
 use crate::sync::patience::Watch;
+use crate::sys::fork::Instance;
 use crate::sys::identity::Identity;
 
 /// One process's claim on a table: what its locks are taken in the name of.
@@ -22,7 +23,7 @@ struct Claim {
     table: OwnerTable,
     token: Token,
     watch: Watch,
-    pid: u32,
+    made_in: Instance,
     /// Never read: what keeps the table's memory, for as long as the claim must be given up there.
     _keep: Option<Keep>,
 }
@@ -65,8 +66,8 @@ impl Owner {
         who: Identity,
         keep: Option<Keep>,
     ) -> Result<Owner> {
-        let (token, pid) = (table.claim_for(who)?, std::process::id());
-        Ok(Owner(Arc::new(Claim { table: *table, token, watch, pid, _keep: keep })))
+        let (token, made_in) = (table.claim_for(who)?, Instance::current());
+        Ok(Owner(Arc::new(Claim { table: *table, token, watch, made_in, _keep: keep })))
     }
 
     /// The token that stands for this owner in lock words.
@@ -96,7 +97,7 @@ impl fmt::Debug for Owner {
 
 impl Drop for Claim {
     fn drop(&mut self) {
-        if self.pid == std::process::id() {
+        if self.made_in.is_current() {
             // SAFETY: locks and guards of this owner hold a clone or borrow from one, so none is
             // left but forgotten ones, which are never used again.
             unsafe { self.table.leave(self.token) };
