@@ -20,6 +20,7 @@
 //! longer than a task ([`encode_kept`], [`decode_kept`]) can hold nothing else.
 
 use std::cell::RefCell;
+use std::mem::ManuallyDrop;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError};
 
@@ -45,7 +46,10 @@ static LIVE_HANDLES: AtomicUsize = AtomicUsize::new(0);
 static TASK: AtomicU64 = AtomicU64::new(0);
 
 thread_local! {
-    static LOCAL: RefCell<Local> = const { RefCell::new(Local { context: None, refusal: None }) };
+    /// Without a destructor: so it is there until the thread's very end, in destructors of other
+    /// values too. Between calls it holds no more than the words of a refusal.
+    static LOCAL: RefCell<ManuallyDrop<Local>> =
+        const { RefCell::new(ManuallyDrop::new(Local { context: None, refusal: None })) };
 }
 
 /// What a thread knows of the call that it is in.

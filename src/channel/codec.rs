@@ -19,11 +19,12 @@ thread_local! {
 /// Calls `body` with a buffer that this thread keeps, empty.
 pub(super) fn with_scratch<R>(body: impl FnOnce(&mut Vec<u8>) -> R) -> R {
     // Taken: a value that sends another while it is encoded finds an empty one.
-    let mut buffer = SCRATCH.take();
+    // Gone in a destructor that runs after this thread's values: then a buffer is not kept.
+    let mut buffer = SCRATCH.try_with(Cell::take).unwrap_or_default();
     buffer.clear();
     let result = body(&mut buffer);
     if buffer.capacity() <= KEPT_BYTES {
-        SCRATCH.set(buffer);
+        let _ = SCRATCH.try_with(|scratch| scratch.set(buffer));
     }
     result
 }

@@ -27,7 +27,9 @@ impl Buffer {
     /// Fresh pages cost as much as packing into them, so the buffer goes back by
     /// [`keep`](Buffer::keep).
     pub(super) fn of_bytes(bytes: usize) -> Buffer {
-        let spare = SPARE.replace(Buffer { memory: None, bytes: 0 });
+        let empty = || Buffer { memory: None, bytes: 0 };
+        // Gone in a destructor that runs after this thread's values.
+        let spare = SPARE.try_with(|spare| spare.replace(empty())).unwrap_or_else(|_| empty());
         if spare.bytes >= bytes {
             return spare;
         }
@@ -41,7 +43,7 @@ impl Buffer {
 
     /// Keeps the buffer for this thread's next product.
     pub(super) fn keep(self) {
-        SPARE.set(self);
+        let _ = SPARE.try_with(|spare| spare.set(self));
     }
 
     /// Where it begins; null if it is empty.
