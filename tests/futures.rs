@@ -5,7 +5,7 @@ mod common;
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, mpsc};
+use std::sync::{Arc, Mutex, OnceLock, mpsc};
 use std::thread;
 use std::time::Duration;
 
@@ -143,6 +143,99 @@ fn a_callback_that_panics_is_logged_and_later_ones_still_run() {
         assert_eq!(text.matches("a callback panicked").count(), 3, "{text}");
         assert!(text.contains("as a test"), "{text}");
     });
+}
+
+/// A waiting thread slept in `std::thread::park`, and took the wake-up of whoever uses that too.
+#[test]
+fn a_wait_leaves_the_wake_up_of_an_executor_to_it() {
+    fn slow(n: u32) -> u32 {
+        long_enough_to_sleep();
+        n
+    }
+    let parks_after = |waits: &dyn Fn()| {
+        thread::current().unpark();
+        waits();
+        // Returns at once, if the wake-up is still there.
+        thread::park();
+        progress();
+    };
+    alone(|| {
+        let (pool, other) = (with(2).queue_limit(1).build().unwrap(), one());
+        let hangs = hanging(&pool);
+        thread::scope(|scope| {
+            // Sleeps on the pool's board, so that the others find that taken.
+            let first = scope.spawn(|| hangs.join());
+            parks_after(&|| assert_eq!(pool.submit(slow, 1).unwrap().join().unwrap(), 1));
+            parks_after(&|| {
+                let mut task = pool.submit(slow, 1).unwrap();
+                task.join_timeout(Duration::from_secs(60)).unwrap();
+            });
+            parks_after(&|| {
+                let tasks = vec![pool.submit(slow, 1).unwrap(), other.submit(slow, 2).unwrap()];
+                assert_eq!(as_completed(tasks, None).count(), 2);
+            });
+            parks_after(&|| {
+                let all: Vec<_> = (0..9).map(|n| pool.submit(slow, n).unwrap()).collect();
+                all.into_iter().for_each(|task| assert!(task.join().is_ok()));
+            });
+            parks_after(&|| pool.terminate().unwrap());
+            assert!(first.join().unwrap().is_err());
+        });
+    });
+}
+
+/// Scratch buffers of a thread were taken for granted in destructors that run after theirs.
+#[test]
+fn destructors_of_thread_locals_and_exit_handlers_may_use_pools_and_queues() {
+    static POOL: OnceLock<Pool> = OnceLock::new();
+    fn uses() {
+        let pool = POOL.get().unwrap();
+        assert_eq!(pool.submit(same, 7).unwrap().join().unwrap(), 7);
+        let (sender, values) = mpsc::channel();
+        let task = pool.submit(same, 8).unwrap();
+        task.then(move |value| sender.send(value).unwrap()).unwrap();
+        assert_eq!(values.recv().unwrap().unwrap(), 8);
+        assert!(pool.submit(panics, 1).unwrap().join().is_err());
+        let queue = brigade::Queue::<String>::new(1 << 12).unwrap();
+        queue.put("text".to_owned()).unwrap();
+        assert_eq!(queue.get().unwrap(), "text");
+        queue.put("text".to_owned()).unwrap();
+        assert_eq!(queue.get_many(2).unwrap(), ["text"]);
+        assert_eq!(pool.map(0..9, same).unwrap().sum::<u32>(), 36);
+        let array = brigade::SharedArray::<f64>::from_slice(&[1.0; 9]).unwrap();
+        let frozen = array.freeze();
+        let sums = |frozen: brigade::Frozen<f64>| frozen.as_slice().iter().sum::<f64>();
+        assert!((pool.submit(sums, frozen).unwrap().join().unwrap() - 9.0).abs() < 1e-9);
+    }
+    struct Uses;
+    impl Drop for Uses {
+        fn drop(&mut self) {
+            uses();
+            common::alone::say("destructor");
+        }
+    }
+    thread_local! {
+        static LATE: std::cell::RefCell<Option<Uses>> = const { std::cell::RefCell::new(None) };
+    }
+    extern "C" fn at_exit() {
+        uses();
+        common::alone::say("exit");
+    }
+    common::alone::against_host(
+        || {
+            POOL.get_or_init(one);
+            // Before all others of this thread: destructors run in the opposite order.
+            LATE.set(Some(Uses));
+            uses();
+            // SAFETY: the handler is a function of this program and unwinds nowhere.
+            assert_eq!(unsafe { libc::atexit(at_exit) }, 0);
+            std::process::exit(0);
+        },
+        |runner| {
+            runner.expect("destructor");
+            runner.expect("exit");
+        },
+    );
 }
 
 #[derive(Clone, Default)]

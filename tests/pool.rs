@@ -1,7 +1,14 @@
 //! What a pool does for tasks that behave.
 
-use brigade::{Error, Pool, PoolBuilder, SharedArray, Start, TaskError};
+mod common;
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, mpsc};
 use std::time::Duration;
+
+use brigade::{Error, Pool, PoolBuilder, SharedArray, Start, TaskError};
+use common::alone::alone;
+use common::tasks::{forever, with};
 
 fn square(n: u64) -> u64 {
     n * n
@@ -247,4 +254,98 @@ fn a_long_panic_message_arrives_whole_and_takes_no_memory_for_good() {
     let long = pool.submit(|len: usize| vec![1u8; len], 100_000).unwrap().join().unwrap();
     assert_eq!(long.len(), 100_000);
     assert_eq!(pool.submit(|()| std::process::id(), ()).unwrap().join().unwrap(), pid);
+}
+
+/// Calls a function at every event of the engine.
+struct Subscriber(fn());
+
+impl tracing::Subscriber for Subscriber {
+    fn enabled(&self, _: &tracing::Metadata<'_>) -> bool {
+        true
+    }
+    fn new_span(&self, _: &tracing::span::Attributes<'_>) -> tracing::span::Id {
+        tracing::span::Id::from_u64(1)
+    }
+    fn record(&self, _: &tracing::span::Id, _: &tracing::span::Record<'_>) {}
+    fn record_follows_from(&self, _: &tracing::span::Id, _: &tracing::span::Id) {}
+    fn event(&self, event: &tracing::Event<'_>) {
+        if event.metadata().target().starts_with("brigade") {
+            EVENTS.fetch_add(1, Ordering::Relaxed);
+            self.0();
+        }
+    }
+    fn enter(&self, _: &tracing::span::Id) {}
+    fn exit(&self, _: &tracing::span::Id) {}
+}
+
+static EVENTS: AtomicUsize = AtomicUsize::new(0);
+
+/// Has `subscriber` called at every event while a pool and a process live through all that there
+/// are events for.
+fn with_subscriber(subscriber: fn()) {
+    tracing::subscriber::set_global_default(Subscriber(subscriber)).unwrap();
+    let pool = with(1).timeout(Duration::from_millis(300)).build().unwrap();
+    let pool = SUBSCRIBED.get_or_init(|| Mutex::new(Some(Arc::new(pool))));
+    let pool = Arc::clone(pool.lock().unwrap().as_ref().unwrap());
+    assert_eq!(pool.submit(square, 1).unwrap().join().unwrap(), 1);
+    let dies = pool.submit(|()| std::process::abort(), ()).unwrap();
+    let error: Error = dies.join().map(|(): ()| ()).unwrap_err();
+    assert!(matches!(error, Error::Task(TaskError::Died(_))), "{error}");
+    let error = pool.submit(|()| forever(), ()).unwrap().join().unwrap_err();
+    assert!(matches!(error, Error::Task(TaskError::TimedOut { .. })), "{error}");
+    let (sender, values) = mpsc::channel();
+    pool.submit(square, 2).unwrap().on_finish(|| panic!("as a test")).unwrap();
+    let task = pool.submit(square, 3).unwrap();
+    task.then(move |value| sender.send(value.unwrap()).unwrap()).unwrap();
+    assert_eq!(values.recv().unwrap(), 9);
+    pool.resize(2).unwrap();
+    assert_eq!(pool.submit(square, 4).unwrap().join().unwrap(), 16);
+    assert_eq!(brigade::Process::spawn(square, 5).unwrap().join().unwrap(), 25);
+    pool.terminate().unwrap();
+    assert!(EVENTS.load(Ordering::Relaxed) > 10);
+}
+
+static SUBSCRIBED: OnceLock<Mutex<Option<Arc<Pool>>>> = OnceLock::new();
+
+/// Events were emitted under the pool's mutex: a subscriber that asked the pool never returned.
+#[test]
+fn a_subscriber_of_events_may_ask_the_pool_that_they_are_about() {
+    alone(|| {
+        with_subscriber(|| {
+            if let Some(pool) = SUBSCRIBED.get()
+                && let Ok(pool) = pool.try_lock()
+                && let Some(pool) = pool.as_ref()
+            {
+                let _ = pool.stats();
+            }
+        });
+        SUBSCRIBED.get().unwrap().lock().unwrap().take();
+    });
+}
+
+/// Events were emitted on the supervisor: a panic of a subscriber ended it.
+#[test]
+fn a_subscriber_that_panics_at_every_event_harms_no_task() {
+    alone(|| {
+        with_subscriber(|| panic!("as a test"));
+        SUBSCRIBED.get().unwrap().lock().unwrap().take();
+    });
+}
+
+/// Events were emitted on the supervisor: a subscriber that blocked there stopped all pools.
+#[test]
+fn a_subscriber_that_blocks_on_a_thread_of_the_engine_delays_no_deadline() {
+    static GATE: Mutex<()> = Mutex::new(());
+    alone(|| {
+        let gate = GATE.lock().unwrap();
+        with_subscriber(|| {
+            let name = std::fs::read_to_string("/proc/thread-self/comm").unwrap();
+            // The callback thread runs other code of the user too.
+            if name.starts_with("brigade-") && name.trim() != "brigade-call" {
+                drop(GATE.lock());
+            }
+        });
+        SUBSCRIBED.get().unwrap().lock().unwrap().take();
+        drop(gate);
+    });
 }

@@ -139,8 +139,10 @@ fn a_worker_that_outgrows_its_memory_is_recycled_with_one_notice_and_its_result_
         assert_eq!(second, third);
         assert_eq!((pool.stats().restarts_by.memory, pool.stats().restarts), (1, 1));
         pool.shutdown().unwrap();
-        let text = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
-        assert_eq!(text.matches("memory_soft_bytes").count(), 1, "{text}");
+        let text = || String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+        // The supervisor's events come by another thread.
+        wait_for(|| text().contains("memory_soft_bytes"));
+        assert_eq!(text().matches("memory_soft_bytes").count(), 1, "{}", text());
     });
 }
 

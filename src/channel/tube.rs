@@ -6,11 +6,13 @@ use std::time::Duration;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use tracing::Level;
 
 use crate::array::Refused;
 use crate::channel::codec;
 use crate::control::{Kind, Memory, Site, Spec};
 use crate::error::{Error, Result};
+use crate::process::diagnostics;
 use crate::sync::{Batch, BatchError, PushError, Ring};
 
 /// Runs of futex words that a ring registers.
@@ -211,7 +213,8 @@ impl Tube {
         wait: Wait,
     ) -> Result<Vec<T>> {
         let ring = self.ring()?;
-        let mut batch = BATCH.take();
+        // Gone in a destructor that runs after this thread's values.
+        let mut batch = BATCH.try_with(Cell::take).unwrap_or_else(|_| Batch::new());
         let popped = match wait {
             Wait::Never => ring.try_pop_batch(&mut batch, values_max),
             Wait::Within(timeout) => ring.pop_batch_timeout(&mut batch, values_max, timeout),
@@ -224,7 +227,10 @@ impl Tube {
                 match codec::decode(message) {
                     Ok(value) => values.push(value),
                     Err(error) => {
-                        tracing::warn!(%error, "a message was dropped");
+                        let text = error.to_string();
+                        diagnostics::tell(Level::WARN, move || {
+                            tracing::warn!(error = text, "a message was dropped");
+                        });
                         failure = Some(error);
                     }
                 }
@@ -234,7 +240,7 @@ impl Tube {
                 _ => Ok(values),
             }
         });
-        BATCH.set(batch);
+        let _ = BATCH.try_with(|kept| kept.set(batch));
         values
     }
 

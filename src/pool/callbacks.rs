@@ -8,9 +8,11 @@ use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError, Weak};
 
+use tracing::Level;
+
 use crate::error::{Error, Result};
 use crate::pool::core::Core;
-use crate::process::panic;
+use crate::process::{diagnostics, panic};
 use crate::sys::fork::Instance;
 use crate::sys::per_process::PerProcess;
 use crate::sys::thread;
@@ -43,7 +45,9 @@ impl Callback {
         let Callback { run, pool } = self;
         if let Err(payload) = catch_unwind(AssertUnwindSafe(run)) {
             let (message, _) = panic::caught(payload);
-            tracing::error!(message, "a callback panicked");
+            diagnostics::tell(Level::ERROR, move || {
+                tracing::error!(message, "a callback panicked");
+            });
         }
         if let Some(core) = pool.and_then(|pool| pool.upgrade()) {
             core.callback_done();

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Condvar, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use crate::array::handoff::LeaseList;
@@ -11,6 +11,7 @@ use crate::error::{Error, Result};
 use crate::pool::board::HostBoard;
 use crate::pool::host_lane::HostLane;
 use crate::pool::lane::driver;
+use crate::pool::locked::Locked;
 use crate::pool::seat::{Condition, Seat};
 use crate::pool::state::{Life, State};
 use crate::pool::supervise::{Bell, WorkerSocket};
@@ -308,24 +309,19 @@ impl Core {
     }
 
     #[inline]
-    pub(super) fn lock(&self) -> MutexGuard<'_, State> {
+    pub(super) fn lock(&self) -> Locked<'_> {
         // A panic under the mutex would be a bug of ours; going on is better than hanging.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        Locked::new(self.state.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Waits for a change among the workers, at most until `deadline`.
     pub(super) fn wait_changed<'a>(
         &'a self,
-        state: MutexGuard<'a, State>,
+        state: Locked<'a>,
         deadline: Option<Instant>,
-    ) -> MutexGuard<'a, State> {
-        match deadline {
-            None => self.changed.wait(state).unwrap_or_else(PoisonError::into_inner),
-            Some(at) => {
-                let left = at.saturating_duration_since(Instant::now());
-                self.changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0
-            }
-        }
+    ) -> Locked<'a> {
+        let left = deadline.map(|at| at.saturating_duration_since(Instant::now()));
+        state.wait(&self.changed, left)
     }
 
     /// Whether this process made the pool, as against a child that was forked from it.

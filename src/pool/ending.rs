@@ -1,5 +1,7 @@
 //! How a task ends: by its result, or by somebody's will.
 
+use tracing::Level;
+
 use crate::pool::listener::Ending;
 use crate::pool::seat::Cause;
 use crate::pool::state::{Life, State};
@@ -24,15 +26,17 @@ impl State {
         if is_awaited {
             self.tell(listeners, ending);
         }
-        tracing::trace!(task = id.number(), ?ending, "task ended");
+        self.noted.note(Level::TRACE, move || {
+            tracing::trace!(task = id.number(), ?ending, "task ended");
+        });
         self.unfinished -= 1;
         if self.watch_room > 0 {
             self.wake_room();
         }
         if self.unfinished == 0 && self.watch_all > 0 {
             is_awaited = true;
-            for thread in self.waiting.drain(..) {
-                thread.unpark();
+            for waiter in self.waiting.drain(..) {
+                waiter.wake();
             }
         }
         if is_awaited {
@@ -42,8 +46,8 @@ impl State {
 
     /// Has those who wait for room in the queue look again.
     pub(super) fn wake_room(&mut self) {
-        for thread in self.waiting.drain(..) {
-            thread.unpark();
+        for waiter in self.waiting.drain(..) {
+            waiter.wake();
         }
         self.wake_sleeper();
     }
@@ -78,7 +82,8 @@ impl State {
     /// Breaks the pool: what waits can never run. What runs goes on to its own end, since its
     /// worker may still write to what it was lent.
     pub(super) fn break_for(&mut self, cause: &str) {
-        tracing::error!(cause, "the pool is broken");
+        let text = cause.to_owned();
+        self.noted.note(Level::ERROR, move || tracing::error!(cause = text, "the pool is broken"));
         self.life = Life::Broken(cause.to_owned());
         for id in self.tasks.unfinished() {
             if self.withdraw(id) {

@@ -2,13 +2,13 @@
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::thread::{self, Thread};
 use std::time::Instant;
 
 use crate::pool::core::Core;
 use crate::pool::listener::{Ending, Listener};
 use crate::pool::state::Watch;
 use crate::pool::task::TaskId;
+use crate::sys::parking::Waiter;
 
 /// Where tasks report that they are over, each once.
 pub(super) struct Gather {
@@ -19,7 +19,7 @@ pub(super) struct Gather {
 struct Inner {
     ended: VecDeque<(usize, Ending)>,
     /// The thread that sleeps until there is something.
-    waiter: Option<Thread>,
+    waiter: Option<Waiter>,
 }
 
 impl Gather {
@@ -33,12 +33,12 @@ impl Gather {
         let mut inner = self.lock();
         inner.ended.push_back((number, ending));
         if let Some(waiter) = &inner.waiter {
-            waiter.unpark();
+            waiter.wake();
         }
     }
 
     /// Whom to wake from now on.
-    pub(super) fn set_waiter(&self, waiter: Option<Thread>) {
+    pub(super) fn set_waiter(&self, waiter: Option<Waiter>) {
         self.lock().waiter = waiter;
     }
 
@@ -100,17 +100,14 @@ impl Gathering {
             let watch = Watch::Gather(&self.gather);
             return core.wait(deadline, watch, |_| self.gather.next());
         }
-        self.gather.set_waiter(Some(thread::current()));
         let ended = loop {
+            let waiter = Waiter::new();
+            self.gather.set_waiter(Some(waiter.clone()));
             let ended = self.gather.next();
-            let now = Instant::now();
-            if ended.is_some() || deadline.is_some_and(|at| now >= at) {
+            if ended.is_some() || deadline.is_some_and(|at| Instant::now() >= at) {
                 break ended;
             }
-            match deadline {
-                None => thread::park(),
-                Some(at) => thread::park_timeout(at - now),
-            }
+            waiter.wait_until(deadline);
         };
         self.gather.set_waiter(None);
         ended

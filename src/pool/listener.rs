@@ -3,7 +3,6 @@
 use std::sync::Arc;
 #[cfg(feature = "async")]
 use std::task::Waker;
-use std::thread::{Thread, ThreadId};
 
 use crate::error::Result;
 use crate::pool::callbacks::{Callback, Callbacks};
@@ -11,12 +10,13 @@ use crate::pool::core::Core;
 use crate::pool::gather::Gather;
 use crate::pool::state::{Life, State};
 use crate::pool::task::{Outcome, TaskId, is_cancelled};
+use crate::sys::parking::Waiter;
 
 /// Somebody who is told once when a task is over. Telling runs no code of the user: that is left
 /// to the callback thread.
 pub(super) enum Listener {
     /// A thread that sleeps until then.
-    Thread(Thread),
+    Thread(Waiter),
     /// A thread that waits for several tasks, of which this one has that number.
     Gather(Arc<Gather>, usize),
     /// A callback.
@@ -46,8 +46,8 @@ impl Ending {
 }
 
 impl Listener {
-    fn is_thread(&self, id: ThreadId) -> bool {
-        matches!(self, Listener::Thread(thread) if thread.id() == id)
+    fn is_thread(&self, waiter: &Waiter) -> bool {
+        matches!(self, Listener::Thread(own) if own.is(waiter))
     }
 
     fn is_gather(&self, gather: &Arc<Gather>) -> bool {
@@ -83,7 +83,7 @@ impl State {
     }
 
     /// Forgets that this thread waits for a task.
-    pub(super) fn unlisten_thread(&mut self, id: TaskId, thread: ThreadId) {
+    pub(super) fn unlisten_thread(&mut self, id: TaskId, thread: &Waiter) {
         self.unlisten(id, |listener| listener.is_thread(thread));
     }
 
@@ -97,7 +97,7 @@ impl State {
         self.listeners -= listeners.len();
         for listener in listeners {
             match listener {
-                Listener::Thread(thread) => thread.unpark(),
+                Listener::Thread(waiter) => waiter.wake(),
                 Listener::Gather(gather, number) => gather.tell(number, ending),
                 Listener::Call(callback) => self.call(callback),
                 #[cfg(feature = "async")]

@@ -25,6 +25,7 @@ mod in_process;
 mod job;
 mod lane;
 mod listener;
+mod locked;
 mod loops;
 mod map;
 mod operand;

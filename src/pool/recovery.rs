@@ -17,14 +17,16 @@
 use std::io;
 use std::time::{Duration, Instant};
 
+use tracing::Level;
+
 use crate::array::handoff::Lease;
 use crate::error::{Death, Error, Phase, Result, TaskError};
 use crate::exit::ExitReason;
 use crate::pool::core::{Config, Core};
 use crate::pool::lane::{Leave, Stage};
 use crate::pool::seat::{Cause, Condition, Seat};
-use crate::pool::state::State;
-use crate::pool::task::{Call, TaskId};
+use crate::pool::state::{Life, State};
+use crate::pool::task::{Call, TaskId, broken};
 use crate::process::launch::ChildEvent;
 #[cfg(feature = "failpoints")]
 use crate::sys::failpoint::{self, Point};
@@ -49,7 +51,9 @@ impl Core {
                     Condition::Condemned(_) => seat.kill(),
                     Condition::Running | Condition::Vacant | Condition::Dormant => {}
                 }
-                tracing::debug!(worker = index, pid, "worker started");
+                state.noted.note(Level::DEBUG, move || {
+                    tracing::debug!(worker = index, pid, "worker started");
+                });
             }
             ChildEvent::Failed(error) => {
                 self.bury(&mut state, index, ExitReason::Unknown, None, Some(error));
@@ -106,7 +110,9 @@ impl Core {
             std::mem::forget(std::mem::take(&mut seat.lent));
         }
         state.seats[index].vacate();
-        tracing::debug!(worker = index, pid, %reason, ?cause, "worker ended");
+        state.noted.note(Level::DEBUG, move || {
+            tracing::debug!(worker = index, pid, %reason, ?cause, "worker ended");
+        });
         let out_of_memory = is_killed_by_others(reason, cause) && oom::claim();
         for id in untouched.into_iter().rev() {
             state.requeue_first(id);
@@ -200,7 +206,10 @@ impl Core {
     }
 
     fn leave_vacant(&self, state: &mut State, cause: &str) {
-        tracing::warn!(cause, "a worker could not be started");
+        let text = cause.to_owned();
+        state.noted.note(Level::WARN, move || {
+            tracing::warn!(cause = text, "a worker could not be started");
+        });
         state.vacancy = Some(cause.to_owned());
         self.look_at(state, Instant::now() + VACANT);
     }
@@ -235,6 +244,22 @@ impl Core {
     /// Whether the pool needs another worker.
     fn is_wanted(&self, state: &State) -> bool {
         state.may_start() && state.standing() < state.target
+    }
+
+    /// Breaks the pool, and ends its workers: nobody knows any more what their tasks wait for.
+    pub(super) fn give_up(&self, cause: &str) {
+        let mut state = self.lock();
+        if !matches!(state.life, Life::Closed | Life::Broken(_)) {
+            state.break_for(cause);
+        }
+        for index in 0..state.seats.len() {
+            state.condemn(index, Cause::PoolBroke);
+            state.seats[index].kill();
+        }
+        self.look_at(&mut state, Instant::now() + DEATH);
+        self.arm_supervisor(&mut state);
+        drop(state);
+        self.changed.notify_all();
     }
 
     /// Stops listening to a worker's socket.
@@ -303,6 +328,8 @@ const STRIKE: u32 = 4;
 const STRIKES_MAX: u32 = 3 * STRIKE;
 /// How long a seat stays empty before another attempt to fill it.
 const VACANT: Duration = Duration::from_millis(200);
+/// How long the end of a worker that was killed may take before it is given up.
+const DEATH: Duration = Duration::from_secs(1);
 /// How long to wait for the end of a worker that the fork server never spoke of.
 const HANGUP: Duration = Duration::from_secs(1);
 
@@ -322,6 +349,14 @@ fn attribute(state: &mut State, id: TaskId, cause: Option<Cause>, mut death: Dea
         Some(Cause::TimedOut(late, after)) if late == id => TaskError::TimedOut { after },
         Some(Cause::Killed(killed)) if killed == id => TaskError::Cancelled,
         Some(Cause::PoolEnds) => TaskError::Cancelled,
+        Some(Cause::PoolBroke) => {
+            let error = match &state.life {
+                Life::Broken(cause) => broken(cause),
+                _ => Error::Closed { what: "the pool" },
+            };
+            state.complete(id, Err(Box::new(error)));
+            return;
+        }
         _ => {
             entry.deaths += 1;
             let may_run_again = entry.deaths <= entry.rules.retries && !entry.is_asked;

@@ -50,6 +50,8 @@ pub(super) enum Cause {
     Corrupt,
     /// The pool is being killed.
     PoolEnds,
+    /// The pool broke, and cannot be relied on to hear of its worker's end otherwise.
+    PoolBroke,
 }
 
 impl Cause {

@@ -4,6 +4,8 @@ use std::collections::VecDeque;
 use std::sync::atomic::{Ordering, fence};
 use std::time::Instant;
 
+use tracing::Level;
+
 use crate::error::{Error, TaskError};
 use crate::pool::board::HostBoard;
 use crate::pool::callbacks::Callbacks;
@@ -15,8 +17,10 @@ use crate::pool::task::{
     Encoded, Entry, Offer, Outcome, Progress, TaskId, Tasks, Value, broken, cancelled,
 };
 use crate::pool::{job, stats::Counters};
+use crate::process::diagnostics::Noted;
 use crate::region::arena::Span;
 use crate::sys::oom;
+use crate::sys::parking::Waiter;
 
 /// Whether a pool takes tasks.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,7 +64,7 @@ pub(super) struct State {
     /// A joining thread sleeps on the board's driver word.
     pub(super) sleeper: bool,
     /// Joining threads that sleep while that one does.
-    pub(super) waiting: Vec<std::thread::Thread>,
+    pub(super) waiting: Vec<Waiter>,
     /// Threads that sleep until all tasks are done.
     pub(super) watch_all: usize,
     /// Those who are to hear of the end of some task.
@@ -90,6 +94,8 @@ pub(super) struct State {
     /// Before this no task can be late: looking at all of them takes time.
     pub(super) late_at: Option<Instant>,
     pub(super) counters: Counters,
+    /// Events for `tracing`, emitted when the mutex is given up.
+    pub(super) noted: Noted,
     /// Whom `refill` has to wake; kept for its memory.
     touched: Vec<bool>,
 }
@@ -121,6 +127,7 @@ impl State {
             deadline: None,
             late_at: None,
             counters: Counters::default(),
+            noted: Noted::default(),
             touched: Vec::new(),
         }
     }
@@ -148,7 +155,10 @@ impl State {
                 Ok(Some(drained)) => self.settle(index, drained),
                 Ok(None) => return,
                 Err(error) => {
-                    tracing::error!(worker = index, %error, "a worker spoilt its lane");
+                    let text = error.to_string();
+                    self.noted.note(Level::ERROR, move || {
+                        tracing::error!(worker = index, error = text, "a worker spoilt its lane");
+                    });
                     self.condemn(index, Cause::Corrupt);
                     self.seats[index].kill();
                     return;
@@ -162,7 +172,9 @@ impl State {
         let Drained { task, meta, bytes } = drained;
         if let Some(reason) = meta.leaving {
             if reason == Leave::Memory {
-                tracing::info!(worker = index, "memory_soft_bytes outgrown: replaced");
+                self.noted.note(Level::INFO, move || {
+                    tracing::info!(worker = index, "memory_soft_bytes outgrown: replaced");
+                });
             }
             self.condemn(index, Cause::Leaving(reason));
         }
@@ -266,7 +278,9 @@ impl State {
         };
         let Some(seq) = self.seats[index].lane.offer(id, call) else { return false };
         *offer = Some(Offer { worker: index, seq });
-        tracing::trace!(task = id.number(), worker = index, "task offered");
+        self.noted.note(Level::TRACE, move || {
+            tracing::trace!(task = id.number(), worker = index, "task offered");
+        });
         true
     }
 

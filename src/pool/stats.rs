@@ -55,7 +55,7 @@ impl Restarts {
     pub(super) fn note(&mut self, cause: Option<Cause>, is_death: bool) {
         *match cause {
             Some(cause) if cause.is_departure() && is_death => &mut self.died,
-            None | Some(Cause::Stopped | Cause::PoolEnds) => &mut self.died,
+            None | Some(Cause::Stopped | Cause::PoolEnds | Cause::PoolBroke) => &mut self.died,
             Some(Cause::TimedOut(..)) => &mut self.timed_out,
             Some(Cause::Killed(_)) => &mut self.killed,
             Some(Cause::Leaving(Leave::Tasks)) => &mut self.max_tasks,

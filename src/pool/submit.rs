@@ -6,6 +6,8 @@ use std::cell::Cell;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use tracing::Level;
+
 use crate::array::handoff;
 use crate::error::{Error, Result, TaskError};
 use crate::pool::core::{Core, Start};
@@ -62,7 +64,8 @@ impl Core {
         // Before the mutex, which another thread may have held when this process was forked.
         self.check_ours()?;
         let function = FunctionOffset::of(trampoline as *const ())?;
-        let mut bytes = SCRATCH.take();
+        // Gone in a destructor that runs after this thread's values, and in an exit handler.
+        let mut bytes = SCRATCH.try_with(Cell::take).unwrap_or_default();
         bytes.clear();
         let encoded = handoff::encode(|| encode(&mut bytes));
         let ((), leases) = encoded.map_err(|reason| TaskError::Codec {
@@ -81,7 +84,7 @@ impl Core {
             return in_process::submit(self, trampoline, call, &bytes);
         }
         if bytes.capacity() <= SCRATCH_BYTES_MAX {
-            SCRATCH.set(bytes);
+            let _ = SCRATCH.try_with(|scratch| scratch.set(bytes));
         }
         self.admit(call, rules)
     }
@@ -94,7 +97,9 @@ impl Core {
         let id = state.tasks.insert(call, rules)?;
         state.unfinished += 1;
         state.counters.submitted += 1;
-        tracing::trace!(task = id.number(), name, "task submitted");
+        state.noted.note(Level::TRACE, move || {
+            tracing::trace!(task = id.number(), name, "task submitted");
+        });
         if let Some(timeout) = rules.timeout {
             self.look_for_late(&mut state, Instant::now() + timeout);
         }

@@ -87,6 +87,12 @@ impl Handler for Bell {
             core.changed.notify_all();
         }
     }
+
+    fn after_panic(&self, cause: &str) {
+        if let Some(core) = self.core() {
+            core.give_up(cause);
+        }
+    }
 }
 
 /// Kills the workers that were to leave and have not, while there is work that those who take their

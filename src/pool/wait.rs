@@ -3,20 +3,20 @@
 //! Who waits, drives; who leaves, hands over.
 #![allow(unsafe_code)]
 
-use std::sync::MutexGuard;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::pool::backoff;
 use crate::pool::core::Core;
 use crate::pool::lane::driver;
 use crate::pool::listener::Listener;
+use crate::pool::locked::Locked;
 use crate::pool::seat::Condition;
 use crate::pool::state::{State, Watch};
 use crate::pool::supervise::WAKE;
 use crate::pool::task::{Outcome, TaskId, cancelled};
 use crate::sys::futex;
+use crate::sys::parking::Waiter;
 
 /// How long a joining thread yields before it sleeps, after the last progress it saw.
 const JOIN_SPIN: Duration = Duration::from_micros(500);
@@ -72,7 +72,7 @@ impl Core {
 
     /// Spins until a result is committed, or somebody else has had a turn; false if neither
     /// happened for as long as `budget`.
-    fn spin(&self, state: MutexGuard<'_, State>, budget: Duration, end: Option<Instant>) -> bool {
+    fn spin(&self, state: Locked<'_>, budget: Duration, end: Option<Instant>) -> bool {
         let next: Vec<(*const AtomicU64, u64)> =
             state.seats.iter().filter_map(|seat| seat.lane.next_commit()).collect();
         if !state.queue.is_empty() && !state.sleeper {
@@ -97,30 +97,22 @@ impl Core {
     }
 
     /// Sleeps until there may be something to do for `watch`, or until `deadline`.
-    fn sleep<'a>(
-        &'a self,
-        mut state: MutexGuard<'a, State>,
-        watch: Watch<'_>,
-        deadline: Option<Instant>,
-    ) {
+    fn sleep<'a>(&'a self, mut state: Locked<'a>, watch: Watch<'_>, deadline: Option<Instant>) {
         let left = || deadline.map(|at| at.saturating_duration_since(Instant::now()));
-        self.start_watching(&mut state, watch);
+        let me = Waiter::new();
+        self.start_watching(&mut state, watch, &me);
         self.see_off(&mut state);
         if state.sleeper {
-            let me = thread::current();
             state.waiting.push(me.clone());
             let whom = state.board.driver();
             if whom != driver::AWAKE && !state.arm(whom) {
                 self.wake_driver(&state, whom);
             }
             drop(state);
-            match left() {
-                None => thread::park(),
-                Some(left) => thread::park_timeout(left),
-            }
+            me.wait_until(deadline);
             let mut state = self.lock();
-            state.waiting.retain(|thread| thread.id() != me.id());
-            self.stop_watching(&mut state, watch);
+            state.waiting.retain(|waiter| !waiter.is(&me));
+            self.stop_watching(&mut state, watch, &me);
             return;
         }
         state.sleeper = true;
@@ -140,7 +132,7 @@ impl Core {
         }
         state.sleeper = false;
         state.board.set_driver(driver::AWAKE);
-        self.stop_watching(&mut state, watch);
+        self.stop_watching(&mut state, watch, &me);
     }
 
     /// Has the supervisor see to it that the tasks that somebody listens to begin: no thread of
@@ -172,26 +164,25 @@ impl Core {
         (!state.slow.is_empty()).then(|| Instant::now() + BEGIN)
     }
 
-    fn start_watching(&self, state: &mut State, watch: Watch<'_>) {
+    fn start_watching(&self, state: &mut State, watch: Watch<'_>, me: &Waiter) {
         match watch {
             Watch::All => state.watch_all += 1,
             Watch::Room => state.watch_room += 1,
-            Watch::Gather(gather) => gather.set_waiter(Some(thread::current())),
+            Watch::Gather(gather) => gather.set_waiter(Some(me.clone())),
             Watch::Tasks(tasks) => {
                 for &id in tasks {
-                    state.listen(id, Listener::Thread(thread::current()));
+                    state.listen(id, Listener::Thread(me.clone()));
                 }
             }
         }
     }
 
-    fn stop_watching(&self, state: &mut State, watch: Watch<'_>) {
+    fn stop_watching(&self, state: &mut State, watch: Watch<'_>, me: &Waiter) {
         match watch {
             Watch::All => state.watch_all -= 1,
             Watch::Room => state.watch_room -= 1,
             Watch::Gather(gather) => gather.set_waiter(None),
             Watch::Tasks(tasks) => {
-                let me = thread::current().id();
                 for &id in tasks {
                     state.unlisten_thread(id, me);
                 }
@@ -200,12 +191,12 @@ impl Core {
     }
 
     /// Hands the driver's role on: to another joining thread, else to the supervisor.
-    fn leave(&self, mut state: MutexGuard<'_, State>) {
+    fn leave(&self, mut state: Locked<'_>) {
         if state.sleeper || !state.needs_rings() {
             return;
         }
         if let Some(next) = state.waiting.pop() {
-            next.unpark();
+            next.wake();
             return;
         }
         self.arm_supervisor(&mut state);

@@ -3,6 +3,8 @@
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
+use tracing::Level;
+
 use crate::error::{Error, Result};
 use crate::pool::Pool;
 use crate::pool::builder::WORKERS_MAX;
@@ -132,7 +134,8 @@ impl Core {
         state.shrink();
         // Relaxed: a number for those who size their work by it.
         self.size.store(state.target, Ordering::Relaxed);
-        tracing::debug!(workers = state.target, "pool resized");
+        let target = state.target;
+        state.noted.note(Level::DEBUG, move || tracing::debug!(workers = target, "pool resized"));
         state.wake_room();
         state.drive();
         self.arm_supervisor(&mut state);
@@ -183,7 +186,9 @@ impl Core {
             if is_idle && now.saturating_duration_since(since) >= timeout {
                 state.condemn(index, Cause::Idle);
                 state.seats[index].lane.stop();
-                tracing::debug!(worker = index, "worker leaves for want of work");
+                state.noted.note(Level::DEBUG, move || {
+                    tracing::debug!(worker = index, "worker leaves for want of work");
+                });
             } else {
                 let again = since + timeout;
                 next = Some(next.map_or(again, |next| next.min(again)));

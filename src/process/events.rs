@@ -4,12 +4,15 @@
 //! blocked on it, so that the host's handlers run on the host's threads. Layers above register
 //! [`Handler`]s; no code of the user runs here.
 
+use std::cell::Cell;
 use std::collections::HashMap;
 use std::os::fd::{AsFd, BorrowedFd};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Instant;
 
 use crate::error::{Error, Result};
+use crate::process::panic;
 use crate::sys::fork::Instance;
 use crate::sys::per_process::PerProcess;
 use crate::sys::poll::{Epoll, EventFd};
@@ -26,6 +29,19 @@ pub(crate) trait Handler: Send + Sync {
 
     /// Called once when the deadline set with [`Supervisor::set_deadline`] has passed.
     fn deadline(&self);
+
+    /// Called when a handler, this one or another, has panicked, which is a fault of ours: what it
+    /// was about to do for anybody may be half done.
+    fn after_panic(&self, _cause: &str) {}
+}
+
+thread_local! {
+    static IS_SUPERVISOR: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Whether this is the supervisor's thread, on which no code of the user may run.
+pub(crate) fn is_supervisor() -> bool {
+    IS_SUPERVISOR.get()
 }
 
 /// A registered handler, for [`Supervisor::remove`] and [`Supervisor::set_deadline`].
@@ -144,6 +160,7 @@ impl Drop for Supervisor {
 }
 
 fn run(shared: &Shared) {
+    IS_SUPERVISOR.set(true);
     // A failure here leaves the host's handlers to run on this thread too, which harms nobody.
     let _ = signal::block_all();
     loop {
@@ -164,10 +181,23 @@ fn run(shared: &Shared) {
             }
             let handler = shared.registry().handlers.get(&key).cloned();
             if let Some(handler) = handler {
-                handler.readable();
+                call(shared, || handler.readable());
             }
         }
         call_due(shared);
+    }
+}
+
+/// Calls a handler. If it panics, everybody hears of that, and the others are served as before.
+fn call(shared: &Shared, handler: impl FnOnce()) {
+    let Err(payload) = catch_unwind(AssertUnwindSafe(handler)) else { return };
+    let (message, _) = panic::caught(payload);
+    let cause = format!("the supervisor panicked, which is a bug of brigade: {message}");
+    let all: Vec<Arc<dyn Handler>> = shared.registry().handlers.values().cloned().collect();
+    for handler in all {
+        if let Err(again) = catch_unwind(AssertUnwindSafe(|| handler.after_panic(&cause))) {
+            panic::caught(again);
+        }
     }
 }
 
@@ -185,7 +215,7 @@ fn call_due(shared: &Shared) {
             .collect()
     };
     for handler in due {
-        handler.deadline();
+        call(shared, || handler.deadline());
     }
 }
 

@@ -24,6 +24,7 @@
 
 pub(crate) mod child;
 mod connection;
+pub(crate) mod diagnostics;
 pub(crate) mod events;
 pub(crate) mod function;
 mod greeting;

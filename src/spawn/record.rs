@@ -5,9 +5,12 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
+use tracing::Level;
+
 use crate::array::handoff::{Lease, LeaseList};
 use crate::error::{Death, Error, Phase, Result, TaskError};
 use crate::exit::ExitReason;
+use crate::process::diagnostics;
 use crate::process::events::{Handler, Supervisor, Token};
 use crate::process::launch::{ChildEvent, ForkServer};
 use crate::process::tail::Tail;
@@ -130,7 +133,10 @@ impl Record {
     pub(super) fn hear(&self, event: ChildEvent) {
         match event {
             ChildEvent::Started { pid, pidfd } => {
-                tracing::debug!(name = self.name, pid, "process started");
+                let name = self.name.clone();
+                diagnostics::tell(Level::DEBUG, move || {
+                    tracing::debug!(name, pid, "process started");
+                });
                 let _ = self.started.set((pid, pidfd));
             }
             ChildEvent::Failed(error) => self.lock().failure = Some(error),
@@ -143,7 +149,10 @@ impl Record {
 
     /// It is reaped: from here on it writes nothing.
     fn ended(&self, reason: ExitReason, peak_rss_bytes: Option<u64>) {
-        tracing::debug!(name = self.name, pid = self.pid(), %reason, "process ended");
+        let (name, pid) = (self.name.clone(), self.pid());
+        diagnostics::tell(Level::DEBUG, move || {
+            tracing::debug!(name, pid, %reason, "process ended");
+        });
         drop(self.forget_socket());
         self.stop_tail();
         let mut state = self.lock();

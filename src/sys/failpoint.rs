@@ -96,6 +96,8 @@ pub enum Action {
     Abort,
     /// Stop it by SIGSTOP.
     Stop,
+    /// Panic on the thread that comes to it.
+    Panic,
 }
 
 /// A point's words in the file.
@@ -195,6 +197,7 @@ pub(crate) fn hit(point: Point) {
     if once.is_err() {
         return;
     }
+    assert!(action != Action::Panic as u32, "the failpoint {point:?}");
     let signal = match action {
         action if action == Action::Kill as u32 => Signal::SIGKILL,
         action if action == Action::Abort as u32 => Signal::SIGABRT,

@@ -32,6 +32,12 @@ mod kernel {
         let _ = futex::wait(word, Flags::empty(), expected, timeout.as_ref());
     }
 
+    /// Sleeps for `timeout`, or less. Not `std::thread::park_timeout`: that would take a wake-up
+    /// that is meant for other code of this thread.
+    fn rest(timeout: Duration) {
+        wait(&AtomicU32::new(0), 0, Some(timeout));
+    }
+
     /// Words that one call can sleep on.
     const WORDS_MAX: usize = 128;
 
@@ -46,7 +52,7 @@ mod kernel {
         if words.len() <= 1 {
             match words {
                 [(word, expected)] => wait(word, *expected, Some(timeout)),
-                _ => std::thread::park_timeout(timeout),
+                _ => rest(timeout),
             }
             return;
         }
@@ -70,7 +76,7 @@ mod kernel {
         let flags = futex::WaitvFlags::empty();
         let outcome = futex::waitv(&waiters, flags, Some(&end), ClockId::Monotonic);
         if matches!(outcome, Err(Errno::NOSYS | Errno::INVAL)) {
-            std::thread::park_timeout(timeout.min(BLIND));
+            rest(timeout.min(BLIND));
         }
     }
 

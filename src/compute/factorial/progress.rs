@@ -2,7 +2,9 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
+
+use crate::sys::parking::Waiter;
 
 /// How often something is told.
 const INTERVAL: Duration = Duration::from_millis(100);
@@ -19,6 +21,7 @@ pub(super) fn while_told<R>(
     watch: &mut (dyn FnMut(f64) + Send),
 ) -> R {
     let is_done = AtomicBool::new(false);
+    let waiter = Waiter::new();
     thread::scope(|scope| {
         let tell = || {
             let mut told = -1.0;
@@ -29,12 +32,12 @@ pub(super) fn while_told<R>(
                     told = now;
                     watch(now);
                 }
-                thread::park_timeout(INTERVAL);
+                waiter.wait_until(Some(Instant::now() + INTERVAL));
             }
         };
         // Nobody is told where the system has no room for another thread.
         let Ok(teller) = thread::Builder::new().spawn_scoped(scope, tell) else { return work() };
-        let done = Done { is_done: &is_done, teller: teller.thread().clone() };
+        let done = Done { is_done: &is_done, waiter: &waiter };
         let result = work();
         drop(done);
         // Left to the scope, the panic of a watch would lose its message.
@@ -48,13 +51,13 @@ pub(super) fn while_told<R>(
 /// Ends the teller when it goes, also if the work panics.
 struct Done<'a> {
     is_done: &'a AtomicBool,
-    teller: thread::Thread,
+    waiter: &'a Waiter,
 }
 
 impl Drop for Done<'_> {
     fn drop(&mut self) {
         // Release: pairs with the Acquire in `while_told`.
         self.is_done.store(true, Ordering::Release);
-        self.teller.unpark();
+        self.waiter.wake();
     }
 }

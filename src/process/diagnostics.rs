@@ -1,0 +1,133 @@
+//! Events for `tracing`, emitted where a subscriber can do no harm.
+//!
+//! A subscriber is code of the user. It may ask a pool, block, or panic. So an event is noted
+//! where it happens, which may be under a lock, and emitted later: by the thread that noted it,
+//! without the lock, or, for the supervisor, by a thread of its own. A panic of a subscriber
+//! ends there.
+
+use std::cell::Cell;
+use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use tracing::Level;
+use tracing::level_filters::LevelFilter;
+
+use crate::process::{events, panic};
+use crate::sys::per_process::PerProcess;
+use crate::sys::thread;
+
+/// Emits one event.
+type Emit = Box<dyn FnOnce() + Send>;
+
+/// Events that were noted and not yet emitted.
+#[derive(Default)]
+pub(crate) struct Noted(Vec<Emit>);
+
+impl Noted {
+    /// Notes an event of this level. Runs no code of a subscriber.
+    #[inline]
+    pub(crate) fn note(&mut self, level: Level, emit: impl FnOnce() + Send + 'static) {
+        // An atomic of `tracing`: its macros may ask the subscriber.
+        if level <= LevelFilter::current() {
+            self.0.push(Box::new(emit));
+        }
+    }
+
+    #[inline]
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Emits the events. Call it without any lock.
+    pub(crate) fn emit(self) {
+        if self.is_empty() {
+            return;
+        }
+        match events::is_supervisor() {
+            true => hand_over(self.0),
+            false => self.0.into_iter().for_each(emit),
+        }
+    }
+}
+
+/// Emits one event of this level. Call it without any lock.
+pub(crate) fn tell(level: Level, emit: impl FnOnce() + Send + 'static) {
+    let mut noted = Noted::default();
+    noted.note(level, emit);
+    noted.emit();
+}
+
+thread_local! {
+    static IS_EMITTING: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Events that a subscriber causes on its own thread are left out: it would hear of those that it
+/// causes in turn, without an end.
+fn emit(event: Emit) {
+    if IS_EMITTING.replace(true) {
+        return;
+    }
+    if let Err(payload) = catch_unwind(AssertUnwindSafe(event)) {
+        // The hook has printed it.
+        panic::caught(payload);
+    }
+    IS_EMITTING.set(false);
+}
+
+/// What the supervisor has noted, for the thread that emits it.
+#[derive(Default)]
+struct Queue {
+    events: VecDeque<Emit>,
+    /// Left out, because the subscriber is too slow.
+    lost: u64,
+    has_thread: bool,
+}
+
+/// Events that may wait for a slow subscriber.
+const QUEUE_MAX: usize = 4096;
+
+static QUEUE: PerProcess<Mutex<Queue>> = PerProcess::new(Mutex::default);
+
+fn queue() -> MutexGuard<'static, Queue> {
+    // Nothing under this lock panics half-way through a change.
+    QUEUE.get().lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Has a thread of its own emit events; it ends when there are none.
+fn hand_over(events: Vec<Emit>) {
+    let mut queue = queue();
+    for event in events {
+        if queue.events.len() < QUEUE_MAX {
+            queue.events.push_back(event);
+        } else {
+            queue.lost += 1;
+        }
+    }
+    if !queue.has_thread {
+        queue.has_thread = thread::start("brigade-log", thread::STACK_BYTES, emit_all).is_ok();
+    }
+}
+
+fn emit_all() {
+    loop {
+        let mut queue = queue();
+        let lost = std::mem::take(&mut queue.lost);
+        let Some(event) = queue.events.pop_front() else {
+            // Under the lock: whoever comes next starts another thread.
+            queue.has_thread = false;
+            return;
+        };
+        drop(queue);
+        if lost > 0 {
+            emit(Box::new(move || tracing::warn!(lost, "events were left out: slow subscriber")));
+        }
+        emit(event);
+    }
+}
+
+impl std::fmt::Debug for Noted {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Noted").field(&self.0.len()).finish()
+    }
+}

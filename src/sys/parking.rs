@@ -1,0 +1,58 @@
+//! How a thread waits for another one of this process.
+//!
+//! A word for each wait: `std::thread::park` shares one token with whatever else the thread runs,
+//! an executor perhaps, whose wake-up it would take.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Instant;
+
+use crate::sys::futex;
+
+const ASLEEP: u32 = 0;
+const WOKEN: u32 = 1;
+
+/// One wait of one thread. Clones are the same wait.
+#[derive(Debug, Clone)]
+pub(crate) struct Waiter(Arc<AtomicU32>);
+
+impl Waiter {
+    pub(crate) fn new() -> Waiter {
+        Waiter(Arc::new(AtomicU32::new(ASLEEP)))
+    }
+
+    /// Sleeps until it is woken, or was already, at most until `deadline`.
+    pub(crate) fn wait_until(&self, deadline: Option<Instant>) {
+        // Acquire: pairs with the Release in `wake`.
+        while self.0.load(Ordering::Acquire) == ASLEEP {
+            let left = deadline.map(|at| at.saturating_duration_since(Instant::now()));
+            if left.is_some_and(|left| left.is_zero()) {
+                return;
+            }
+            futex::wait(&self.0, ASLEEP, left);
+        }
+    }
+
+    pub(crate) fn wake(&self) {
+        self.0.store(WOKEN, Ordering::Release);
+        futex::wake(&self.0, 1);
+    }
+
+    /// Whether both are the same wait.
+    pub(crate) fn is(&self, other: &Waiter) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wake_up_before_the_wait_is_not_lost() {
+        let waiter = Waiter::new();
+        waiter.clone().wake();
+        waiter.wait_until(None);
+        assert!(waiter.is(&waiter.clone()) && !waiter.is(&Waiter::new()));
+    }
+}
