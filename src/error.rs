@@ -204,7 +204,8 @@ pub enum Error {
         /// How long.
         after: Duration,
     },
-    /// A message could not be encoded or decoded.
+    /// A message could not be encoded or decoded: it is of another type, say, it nests more than
+    /// 512 levels deep, or more than 2^20 of its elements take no bytes.
     #[error("the {what} could not be {action}: {reason}")]
     Codec {
         /// `message`, mostly.
@@ -334,7 +335,8 @@ pub enum TaskError {
     /// It was cancelled before it started, or killed on request.
     #[error("the task was cancelled")]
     Cancelled,
-    /// An argument or a result could not be encoded or decoded.
+    /// An argument or a result could not be encoded or decoded: its own code refused, say, it
+    /// nests more than 512 levels deep, or more than 2^20 of its elements take no bytes.
     #[error("the task's {what} could not be {action}: {reason}")]
     Codec {
         /// `argument` or `result`.
