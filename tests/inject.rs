@@ -44,6 +44,7 @@ fn main() {
     whoever_is_killed_at_any_call_leaves_nothing(&calls, &mut random);
     interrupted_calls_are_made_again(&calls, &mut random);
     calls_that_fail_are_errors_that_say_so(&calls, &mut random);
+    a_message_that_the_kernel_has_no_memory_for_is_sent_again();
     a_process_that_is_stopped_before_it_executes_its_program_is_told_to_go_on();
     println!("test result: ok");
 }
@@ -231,6 +232,17 @@ fn calls_that_fail_are_errors_that_say_so(calls: &BTreeMap<String, usize>, rando
 
 /// The fork server is the only one that duplicates a descriptor before it executes its program,
 /// in memory that the host shares. The thread that had made it waited for somebody's SIGCONT.
+/// An answer that could not be sent was lost, and the worker waited for it for ever. Each process
+/// and each thread is without memory at the same one of its messages.
+fn a_message_that_the_kernel_has_no_memory_for_is_sent_again() {
+    for time in 1..=6 {
+        let injection = format!("inject=sendmsg:error=ENOBUFS:when={time}");
+        let said = Run::start(&["-o", "/dev/null", "-e", &injection]).end();
+        assert_eq!(said.as_deref(), Some("ok"), "{injection}");
+    }
+    println!("test a_message_that_the_kernel_has_no_memory_for_is_sent_again ... ok");
+}
+
 fn a_process_that_is_stopped_before_it_executes_its_program_is_told_to_go_on() {
     let said = Run::start(&["-o", "/dev/null", "-e", "inject=dup2:signal=SIGSTOP:when=1"]).end();
     assert_eq!(said.as_deref(), Some("ok"));

@@ -189,6 +189,7 @@ impl Core {
         let socket = Arc::new(WorkerSocket::new(ours, self.own.clone(), index, incarnation));
         let (tail, stderr) = self.stderr()?;
         let token = self.supervisor.add(Arc::clone(&socket) as _)?;
+        socket.set_token(token);
         let order = Order {
             entry: worker::main,
             words: worker::words(

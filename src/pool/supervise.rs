@@ -11,7 +11,8 @@ use crate::pool::seat::Cause;
 use crate::pool::state::State;
 use crate::pool::task::Offer;
 use crate::pool::worker::{self, SpanMessage};
-use crate::process::events::Handler;
+use crate::process::answers::{AGAIN, Answers, Sent};
+use crate::process::events::{Handler, Token};
 use crate::region::arena::Contents;
 use crate::sys::clock;
 use crate::sys::poll::{EventFd, Interest, wait_any};
@@ -164,6 +165,9 @@ pub(super) struct WorkerSocket {
     core: Weak<Core>,
     index: usize,
     incarnation: u64,
+    answers: Answers,
+    /// Its registration with the supervisor.
+    token: OnceLock<Token>,
 }
 
 impl WorkerSocket {
@@ -173,7 +177,31 @@ impl WorkerSocket {
         index: usize,
         incarnation: u64,
     ) -> WorkerSocket {
-        WorkerSocket { socket, core, index, incarnation }
+        let (answers, token) = (Answers::default(), OnceLock::new());
+        WorkerSocket { socket, core, index, incarnation, answers, token }
+    }
+
+    /// Says how it is registered with the supervisor, once.
+    pub(super) fn set_token(&self, token: Token) {
+        let _ = self.token.set(token);
+    }
+
+    /// Sends the answers that wait; if there is no room, again later.
+    fn answer(&self, core: &Core) {
+        match (self.answers.send(&self.socket), self.token.get()) {
+            (Sent::All, _) => {}
+            (Sent::Some, Some(&token)) => {
+                core.supervisor.set_deadline(token, Instant::now() + AGAIN);
+            }
+            // It would wait for ever.
+            (Sent::Some | Sent::GivenUp, _) => {
+                let state = core.lock();
+                let seat = state.seats.get(self.index);
+                if let Some(seat) = seat.filter(|seat| seat.incarnation == self.incarnation) {
+                    seat.kill();
+                }
+            }
+        }
     }
 
     /// Waits for the end of file, and throws away what comes before; false if it does not come.
@@ -220,15 +248,19 @@ impl Handler for WorkerSocket {
                     Some(offset) => SpanMessage { len, offset },
                     None => SpanMessage { len: 0, offset: 0 },
                 };
-                // A worker that cannot be answered is dying, and its death will be heard of.
-                let _ = self.socket.try_send(bytemuck::bytes_of(&answer), &[]);
+                self.answers.add(bytemuck::bytes_of(&answer));
+                self.answer(&core);
             }
             // End of file: the death follows. Nonsense: nothing that it says will be heard.
             None => core.forget_socket(self.index, self.incarnation),
         }
     }
 
-    fn deadline(&self) {}
+    fn deadline(&self) {
+        if let Some(core) = self.core.upgrade() {
+            self.answer(&core);
+        }
+    }
 }
 
 impl std::fmt::Debug for WorkerSocket {

@@ -22,6 +22,7 @@
 //! Nothing here knows of pools or tasks: a child is started with an entry function, descriptors
 //! and a few words, and its end is reported to whoever asked for it.
 
+pub(crate) mod answers;
 pub(crate) mod child;
 mod connection;
 pub(crate) mod diagnostics;

@@ -10,6 +10,7 @@ use tracing::Level;
 use crate::array::handoff::{Lease, LeaseList};
 use crate::error::{Death, Error, Phase, Result, TaskError};
 use crate::exit::ExitReason;
+use crate::process::answers::{AGAIN, Answers, Sent};
 use crate::process::diagnostics;
 use crate::process::events::{Handler, Supervisor, Token};
 use crate::process::launch::{ChildEvent, ForkServer};
@@ -96,7 +97,8 @@ impl Record {
     /// Listens to the process on `socket` from now on, and keeps the server that runs it.
     pub(super) fn listen(self: &Arc<Self>, socket: Socket, server: Arc<ForkServer>) -> Result<()> {
         let _ = self.server.set(server);
-        let link = Arc::new(Link { socket, record: Arc::downgrade(self) });
+        let link =
+            Arc::new(Link { socket, record: Arc::downgrade(self), answers: Answers::default() });
         // Held while adding: a handler that is called at once finds its token.
         let mut state = self.lock();
         let token = self.supervisor.add(Arc::clone(&link) as Arc<dyn Handler>)?;
@@ -410,6 +412,23 @@ fn failure(status: Status, bytes: &[u8]) -> TaskError {
 pub(super) struct Link {
     socket: Socket,
     record: Weak<Record>,
+    answers: Answers,
+}
+
+impl Link {
+    /// Sends the answers that wait; if there is no room, again later.
+    fn answer(&self, record: &Record) {
+        match self.answers.send(&self.socket) {
+            Sent::All => {}
+            Sent::Some => {
+                if let Some((_, token)) = &record.lock().socket {
+                    record.supervisor.set_deadline(*token, Instant::now() + AGAIN);
+                }
+            }
+            // It would wait for ever.
+            Sent::GivenUp => drop(record.signal(SIGKILL)),
+        }
+    }
 }
 
 impl Handler for Link {
@@ -432,8 +451,8 @@ impl Handler for Link {
                     Some(offset) => SpanMessage { len, offset },
                     None => SpanMessage { len: 0, offset: 0 },
                 };
-                // A process that cannot be answered is dying, and its death will be heard of.
-                let _ = self.socket.try_send(bytemuck::bytes_of(&answer), &[]);
+                self.answers.add(bytemuck::bytes_of(&answer));
+                self.answer(&record);
             }
             // The death follows, or its function has closed every descriptor.
             Ok(Received::Closed) | Err(_) => {
@@ -445,7 +464,11 @@ impl Handler for Link {
         }
     }
 
-    fn deadline(&self) {}
+    fn deadline(&self) {
+        if let Some(record) = self.record.upgrade() {
+            self.answer(&record);
+        }
+    }
 }
 
 impl std::fmt::Debug for Record {

@@ -3,11 +3,14 @@
 
 use std::io::{self, IoSlice};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::sys::socket::{
     AddressFamily, ControlMessage, MsgFlags, SockFlag, SockType, sendmsg, socketpair,
 };
+
+use crate::sys::poll::wait_any;
 
 /// Descriptors that one message may carry.
 pub(crate) const FDS_MAX: usize = 4;
@@ -15,6 +18,10 @@ pub(crate) const FDS_MAX: usize = 4;
 /// One end of a connected pair; each message arrives whole or not at all.
 #[derive(Debug)]
 pub(crate) struct Socket(OwnedFd);
+
+/// How often a message is sent for which the kernel has no memory, and how long after the last try.
+const SHORTAGES_MAX: u32 = 20;
+const SHORTAGE: Duration = Duration::from_millis(10);
 
 /// What a [`Socket::receive`] brought.
 #[derive(Debug)]
@@ -48,8 +55,15 @@ impl Socket {
         self.send_with(bytes, fds, MsgFlags::MSG_DONTWAIT)
     }
 
-    /// Sends one message with descriptors, waiting for room.
+    /// Sends one message with descriptors, waiting for room, and a while for kernel memory.
     pub(crate) fn send(&self, bytes: &[u8], fds: &[BorrowedFd<'_>]) -> io::Result<()> {
+        for _ in 1..SHORTAGES_MAX {
+            match self.send_with(bytes, fds, MsgFlags::empty()) {
+                // A failed wait is a shorter one.
+                Err(error) if is_shortage(&error) => drop(wait_any(&[], Some(SHORTAGE))),
+                other => return other.map(drop),
+            }
+        }
         self.send_with(bytes, fds, MsgFlags::empty()).map(drop)
     }
 
