@@ -85,7 +85,7 @@ pub enum RegionState {
     /// Nobody has it: it was left by programs that died. [`reclaim`](crate::reclaim) removes it.
     Dead,
     /// Nobody has it, and it is not [`reclaim`](crate::reclaim)'s to remove: another user's, or not
-    /// made by this crate.
+    /// made by this crate, as a file that [`to_npy`](crate::SharedArray::to_npy) wrote, or a copy.
     Foreign,
 }
 
@@ -171,7 +171,8 @@ impl RegionInfo {
         let is_made_here =
             matches!(&header, Some(Ok(header)) if reclaim::is_made_here(header, found.size_bytes));
         let snapshot = found.file.as_ref().filter(|_| is_made_here);
-        let snapshot = snapshot.and_then(|file| snapshot::read(file, found.size_bytes));
+        let is_own = found.uid == shm::own_uid();
+        let snapshot = snapshot.and_then(|file| snapshot::read(file, found.size_bytes, is_own));
         let (participants, locks) = users(snapshot.as_ref().and_then(|all| all.users.as_ref()));
         let kind = match (snapshot, header) {
             (Some(Snapshot { kind, body_bytes, ring, .. }), _) => {
@@ -184,16 +185,17 @@ impl RegionInfo {
                 RegionKind::Array { dtype: header.dtype, shape: header.shape }
             }
         };
+        let is_region = found
+            .file
+            .as_ref()
+            .is_some_and(|file| reclaim::is_region(file, name, found.id, found.size_bytes));
         let state = if !holders.is_empty() {
             RegionState::Live
-        } else if is_made_here && found.is_kept() {
+        } else if is_region && found.is_kept() {
             RegionState::Kept
-        } else if is_made_here && found.is_reclaimable() && Name::new(name).is_ok() {
+        } else if is_region && found.is_reclaimable() {
             // Nobody that can be seen; but the lock tells of those that cannot.
-            match shm::lock_stale(name) {
-                Some(_) => RegionState::Dead,
-                None => RegionState::Live,
-            }
+            if reclaim::is_stale(name) { RegionState::Dead } else { RegionState::Live }
         } else {
             RegionState::Foreign
         };
@@ -275,7 +277,7 @@ impl RegionInfo {
     }
 
     /// The processes that use a primitive, the dead that nobody has swept included; none for an
-    /// array, and if the primitive belongs to another pid namespace.
+    /// array, and if the primitive belongs to another user or another pid namespace.
     #[must_use]
     pub fn participants(&self) -> &[Participant] {
         &self.participants

@@ -22,7 +22,7 @@ const WORDS_LINES_MAX: usize = 64;
 #[repr(C, align(128))]
 struct Line([AtomicU64; ALIGN_BYTES / 8]);
 
-const _: () = assert!(size_of::<Line>() == ALIGN_BYTES);
+const _: () = assert!(size_of::<Line>() == ALIGN_BYTES && ALIGN_BYTES >= TABLE_OFFSET);
 
 /// What a control memory said when it was copied.
 #[derive(Debug, Clone)]
@@ -35,10 +35,11 @@ pub(super) struct Snapshot {
     pub(super) ring: Option<RingReport>,
 }
 
-/// Copies and reads the control memory in a region of `file_bytes`; `None` if there is none.
+/// Copies and reads the control memory in a region of `file_bytes`; `None` if there is none. Of
+/// another user's (not `is_own`) only the header is read: it says what it is, not who uses it.
 ///
 /// Nothing is mapped, so that nothing can vanish, and nobody notices.
-pub(super) fn read(file: &File, file_bytes: u64) -> Option<Snapshot> {
+pub(super) fn read(file: &File, file_bytes: u64, is_own: bool) -> Option<Snapshot> {
     let data_bytes = usize::try_from(file_bytes).ok()?.checked_sub(npy::DATA_OFFSET)?;
     // An array may be large, and is no control memory by its first word.
     let mut first = [0; size_of_val(&header::MAGIC)];
@@ -46,9 +47,22 @@ pub(super) fn read(file: &File, file_bytes: u64) -> Option<Snapshot> {
     if u64::from_ne_bytes(first) != header::MAGIC {
         return None;
     }
-    let mut bytes = vec![0; data_bytes.min(BYTES_MAX)];
+    let mut bytes = vec![0; data_bytes.min(if is_own { BYTES_MAX } else { ALIGN_BYTES })];
     file.read_exact_at(&mut bytes, npy::DATA_OFFSET as u64).ok()?;
-    of_bytes(&bytes, data_bytes).ok()
+    if is_own { of_bytes(&bytes, data_bytes).ok() } else { of_header(&bytes, data_bytes).ok() }
+}
+
+/// Reads the header alone of a control memory of `total_bytes`.
+fn of_header(bytes: &[u8], total_bytes: usize) -> Result<Snapshot> {
+    let lines: Vec<Line> = bytes.chunks(ALIGN_BYTES).map(line).collect();
+    if lines.is_empty() {
+        return Err(super::memory::too_short(0));
+    }
+    // SAFETY: aligned, and a line is longer than a header (asserted above); `lines` lives until
+    // this returns.
+    let header = unsafe { header::at(NonNull::from(lines.as_slice()).cast()) };
+    let (kind, _, geometry) = header.read(total_bytes)?;
+    Ok(Snapshot { kind, body_bytes: geometry.body_bytes, users: None, ring: None })
 }
 
 /// Reads a control memory of `total_bytes`, of which `bytes` are the first.

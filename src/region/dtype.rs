@@ -89,6 +89,31 @@ impl Dtype {
         Some((dtype, native))
     }
 
+    /// The Rust type of one element.
+    pub(crate) fn rust_name(self) -> String {
+        let bits = 8 * u32::from(self.unit_bytes);
+        match self.kind {
+            b'c' => format!("[f{bits}; 2]"),
+            kind => format!("{}{bits}", char::from(kind)),
+        }
+    }
+
+    /// What to save in NumPy instead of an array `a` whose dtype is `text`, which is none of these.
+    pub(crate) fn instead_of(text: &str) -> &'static str {
+        let code = text.trim_start_matches(['<', '>', '|', '=']);
+        match code.split_at_checked(1).map_or(("", ""), |parts| parts) {
+            ("b", _) => "a.view('u1')",
+            ("f", "2") => "a.astype('f4')",
+            ("f", _) => "a.astype('f8')",
+            ("c", _) => "a.astype('c16')",
+            ("M" | "m", _) => "a.view('i8')",
+            ("U", _) => "a.view('u4'), a number for each character",
+            ("S" | "a" | "V", _) => "a.view('u1'), its bytes",
+            ("O", _) => "a.astype('f8'), if its objects are numbers",
+            _ => "an array of one of these",
+        }
+    }
+
     fn code(self) -> String {
         format!("{}{}", char::from(self.kind), self.size_bytes)
     }

@@ -12,7 +12,8 @@
 //! shared `flock`, and who can take it exclusively when it lets go is the last. An array made by
 //! `named` goes earlier, with its creator. A child forked from a holder removes nothing.
 //! A named region has its name only once it is complete, so a creator that is killed before
-//! leaves nothing. The layouts are drawn in `docs/memory-layout.md`.
+//! leaves nothing. Only what bears the mark of a region (`mark.rs`) is ever removed without being
+//! asked for by its name. The layouts are drawn in `docs/memory-layout.md`.
 
 pub(crate) mod arena;
 mod budget;
@@ -21,6 +22,7 @@ pub(crate) mod dtype;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod hostile;
 pub(crate) mod mapping;
+mod mark;
 pub(crate) mod name;
 pub(crate) mod named;
 pub(crate) mod npy;

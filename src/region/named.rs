@@ -7,6 +7,7 @@ use crate::error::{Error, Result};
 use crate::region::arena;
 use crate::region::dtype::Dtype;
 use crate::region::mapping::Mapping;
+use crate::region::mark;
 use crate::region::name::Name;
 use crate::region::npy::{self, Header};
 use crate::region::reclaim::{self, reclaim_one};
@@ -69,14 +70,17 @@ impl NamedRegion {
         shape: &Shape,
         data_bytes: usize,
     ) -> Result<(NamedRegion, Header)> {
-        let header = npy::encode(dtype, shape)?;
-        let size_bytes = (npy::DATA_OFFSET as u64).saturating_add(data_bytes as u64);
+        let mut header = npy::encode(dtype, shape)?;
+        let size_bytes = npy::file_bytes(data_bytes);
         if shm::exists(name.as_str()) && !reclaim_one(name.as_str()) {
             return Err(Error::NameTaken { name: name.to_string() });
         }
         // A file system in memory may promise more than the machine has.
         arena::grant_outside(size_bytes)?;
-        let file = shm::prepare(name.as_str(), size_bytes, &header)?;
+        let file = shm::prepare(name.as_str(), size_bytes, |id| {
+            mark::write(&mut header, name.as_str(), id);
+            header
+        })?;
         let (mapping, header) = Mapping::unpublished(&name, file)?;
         let release = Mutex::new(Release::Last(Instance::current()));
         Ok((NamedRegion { name, mapping, release, is_creator: true }, header))
@@ -220,9 +224,8 @@ impl Drop for NamedRegion {
     fn drop(&mut self) {
         // No lock: in a forked child nobody might be left to release it.
         match *self.release.get_mut().unwrap_or_else(PoisonError::into_inner) {
-            // Gone already is as good: someone else removed the name.
             Release::Creator(maker) if maker.is_current() => {
-                let _ = self.unlink();
+                reclaim::release_held(self.mapping.open_file(), self.name.as_str());
             }
             Release::Last(holder) if holder.is_current() => {
                 reclaim::release(self.mapping.open_file(), self.name.as_str());

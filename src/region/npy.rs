@@ -11,7 +11,7 @@
 //! by others: every byte is checked, nothing is guessed, and nothing is allocated by its say.
 
 use std::fs::File;
-use std::io;
+use std::io::{self, Read};
 use std::os::unix::fs::FileExt;
 
 use crate::error::{Error, Result};
@@ -22,6 +22,9 @@ use crate::shape::{DIMENSIONS_MAX, Shape};
 pub(crate) const DATA_OFFSET: usize = 4096;
 
 const MAGIC: &[u8; 6] = b"\x93NUMPY";
+
+/// How much of a bad header an error quotes, in bytes.
+const QUOTED_BYTES_MAX: usize = 120;
 
 /// Longest header text accepted, in bytes. NumPy itself stops at 10 000.
 const TEXT_BYTES_MAX: usize = 64 << 10;
@@ -39,6 +42,14 @@ pub(crate) struct Header {
     pub(crate) data_offset: usize,
     /// The size of all elements, in bytes; with `data_offset` at most `isize::MAX`.
     pub(crate) data_bytes: usize,
+}
+
+/// The size of a file with [`DATA_OFFSET`] bytes of header and `data_bytes` of elements.
+///
+/// At least one byte follows the header: NumPy before 2.2 maps from the last page boundary in front
+/// of the elements on, and cannot map nothing.
+pub(crate) fn file_bytes(data_bytes: usize) -> u64 {
+    (DATA_OFFSET as u64).saturating_add(data_bytes.max(1) as u64)
 }
 
 /// The header that this crate writes: version 1.0, [`DATA_OFFSET`] bytes.
@@ -73,17 +84,7 @@ pub(crate) fn encode(dtype: Dtype, shape: &Shape) -> Result<Vec<u8>> {
 /// [`Error::Layout`] for anything but a whole array of a dtype that this crate knows.
 pub(crate) fn read(file: &File, file_bytes: u64, place: &str) -> Result<Header> {
     let wrong = |found: String, expected: &str| layout(place, found, expected);
-    let mut prefix = [0u8; 12];
-    let got = read_up_to(file, &mut prefix, 0).map_err(|e| Error::os("pread", place, e))?;
-    let (text_offset, text_bytes) = parse_prefix(&prefix[..got], place)?;
-    let mut text = vec![0u8; text_bytes];
-    let got = read_up_to(file, &mut text, text_offset as u64)
-        .map_err(|e| Error::os("pread", place, e))?;
-    if got < text_bytes {
-        let found = format!("{got} of {text_bytes} bytes of header");
-        return Err(wrong(found, "a whole header (the file is truncated)"));
-    }
-    let header = parse_text(&text, text_offset + text_bytes, place)?;
+    let header = read_stream(&mut From { file, offset: 0 }, place)?;
     let needed = header.data_offset as u64 + header.data_bytes as u64;
     if file_bytes < needed {
         let Header { dtype, shape, .. } = &header;
@@ -91,6 +92,53 @@ pub(crate) fn read(file: &File, file_bytes: u64, place: &str) -> Result<Header> 
         return Err(wrong(found, &format!("{needed} bytes for {dtype} of shape {shape}")));
     }
     Ok(header)
+}
+
+/// Reads a header, and nothing that follows it.
+///
+/// # Errors
+///
+/// [`Error::Layout`], [`Error::Os`].
+pub(crate) fn read_stream(stream: &mut impl Read, place: &str) -> Result<Header> {
+    let mut fill = |bytes: &mut [u8]| {
+        let mut done = 0;
+        while done < bytes.len() {
+            match stream.read(&mut bytes[done..]) {
+                Ok(0) => break,
+                Ok(got) => done += got,
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                Err(e) => return Err(Error::os("read", place, e)),
+            }
+        }
+        Ok(done)
+    };
+    let mut prefix = [0u8; 12];
+    let mut got = fill(&mut prefix[..10])?;
+    if got == 10 && prefix[6] > 1 {
+        got += fill(&mut prefix[10..])?;
+    }
+    let (text_offset, text_bytes) = parse_prefix(&prefix[..got], place)?;
+    let mut text = vec![0u8; text_bytes];
+    let got = fill(&mut text)?;
+    if got < text_bytes {
+        let found = format!("{got} of {text_bytes} bytes of header");
+        return Err(layout(place, found, "a whole header (the file is truncated)"));
+    }
+    parse_text(&text, text_offset + text_bytes, place)
+}
+
+/// A file, read from an offset on without moving its position.
+struct From<'a> {
+    file: &'a File,
+    offset: u64,
+}
+
+impl Read for From<'_> {
+    fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
+        let got = self.file.read_at(bytes, self.offset)?;
+        self.offset += got as u64;
+        Ok(got)
+    }
 }
 
 /// Reads a header that stands at the beginning of `bytes`, whatever follows.
@@ -108,19 +156,6 @@ pub(crate) fn parse(bytes: &[u8], place: &str) -> Result<Header> {
 
 fn layout(place: &str, found: impl Into<String>, expected: impl Into<String>) -> Error {
     Error::Layout { place: place.to_owned(), found: found.into(), expected: expected.into() }
-}
-
-fn read_up_to(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
-    let mut done = 0;
-    while done < buffer.len() {
-        match file.read_at(&mut buffer[done..], offset + done as u64) {
-            Ok(0) => break,
-            Ok(got) => done += got,
-            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-            Err(e) => return Err(e),
-        }
-    }
-    Ok(done)
 }
 
 /// Where the header's text begins and how long it is, from the first (up to) 12 bytes.
@@ -156,7 +191,10 @@ fn parse_prefix(prefix: &[u8], place: &str) -> Result<(usize, usize)> {
 
 /// Reads the dictionary: exactly the three keys, each once, in any order.
 fn parse_text(text: &[u8], data_offset: usize, place: &str) -> Result<Header> {
-    let garbled = |what: &str| layout(place, format!("a header with {what}"), "a .npy header");
+    let quoted = text[..text.len().min(QUOTED_BYTES_MAX)].trim_ascii_end();
+    let quoted = String::from_utf8_lossy(quoted);
+    let garbled =
+        |what: &str| layout(place, format!("a header with {what}: {quoted:?}"), "a .npy header");
     let text = std::str::from_utf8(text).map_err(|_| garbled("bytes that are no text"))?;
     let mut cursor = Cursor(text);
     let (mut dtype, mut is_fortran, mut shape) = (None, None, None);
@@ -166,11 +204,15 @@ fn parse_text(text: &[u8], data_offset: usize, place: &str) -> Result<Header> {
         cursor.expect(':').ok_or_else(|| garbled("a key without a value"))?;
         let is_new = match key {
             "descr" => {
-                let code = cursor
-                    .quoted()
-                    .ok_or_else(|| layout(place, "a structured dtype", "one number per element"))?;
+                let code = cursor.quoted().ok_or_else(|| {
+                    let found = format!("a structured dtype: {quoted:?}");
+                    let expected = "one number per element (in NumPy, save each field: a['name'])";
+                    layout(place, found, expected)
+                })?;
                 let known = Dtype::parse(code).ok_or_else(|| {
+                    let instead = Dtype::instead_of(code);
                     let expected = "f4, f8, i1 to i8, u1 to u8, c8 or c16";
+                    let expected = format!("{expected} (in NumPy, save {instead})");
                     layout(place, format!("dtype {code:?}"), expected)
                 })?;
                 dtype.replace(known).is_none()
@@ -181,6 +223,12 @@ fn parse_text(text: &[u8], data_offset: usize, place: &str) -> Result<Header> {
             }
             "shape" => {
                 let value = cursor.tuple().ok_or_else(|| garbled("a shape that is none"))?;
+                if value.len() > DIMENSIONS_MAX {
+                    let found = format!("a shape of {} dimensions", value.len());
+                    let expected = format!("at most {DIMENSIONS_MAX} (in NumPy, reshape it)");
+                    return Err(layout(place, found, expected));
+                }
+                let value = Shape::from(value);
                 shape.replace(value).is_none()
             }
             _ => return Err(garbled("an unknown key")),
@@ -243,14 +291,15 @@ impl<'a> Cursor<'a> {
         Some(value)
     }
 
-    fn tuple(&mut self) -> Option<Shape> {
+    /// Numbers in parentheses; as many as a header has room for.
+    fn tuple(&mut self) -> Option<Vec<usize>> {
         self.expect('(')?;
         let mut dims = Vec::new();
         let mut comma = true;
         while !self.accept(')') {
             let digits_end = self.0.find(|c: char| !c.is_ascii_digit()).unwrap_or(self.0.len());
             let (digits, rest) = self.0.split_at(digits_end);
-            if !comma || dims.len() == DIMENSIONS_MAX {
+            if !comma {
                 return None;
             }
             dims.push(digits.parse::<usize>().ok()?);
@@ -258,7 +307,7 @@ impl<'a> Cursor<'a> {
             comma = self.accept(',');
         }
         // `(3)` is a number in parentheses, not a tuple.
-        (dims.len() != 1 || comma).then(|| Shape::from(dims))
+        (dims.len() != 1 || comma).then_some(dims)
     }
 }
 

@@ -3,16 +3,20 @@
 use std::fs::{self, File};
 
 use crate::error::{Error, Result};
+use crate::region::mark;
 use crate::region::name::Name;
 use crate::region::npy::{self, Header};
-use crate::sys::{file, shm};
+use crate::sys::file::{self, FileId};
+use crate::sys::holders::{self, Holders};
+use crate::sys::shm;
 
 /// Removes named regions whose programs are gone, and returns their names.
 ///
 /// A program that is killed cannot remove the names of its regions. This removes each region
 /// under `/dev/shm` that belongs to this user, was made by this crate, was not [kept], and that
-/// no living process holds. In doubt a name stays. It is safe to call at any time, by any number
-/// of programs at once.
+/// no living process holds or has mapped. Files that other programs, or
+/// [`to_npy`](crate::SharedArray::to_npy), wrote there stay, and so does a copy of a region. In
+/// doubt a name stays. It is safe to call at any time, by any number of programs at once.
 ///
 /// [kept]: crate::NamedArray::keep
 ///
@@ -33,39 +37,75 @@ pub fn reclaim() -> Result<Vec<String>> {
     let entries =
         fs::read_dir(shm::DIRECTORY).map_err(|e| Error::os("readdir", shm::DIRECTORY, e))?;
     let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
-    let valid = names.filter(|name| Name::new(name).is_ok());
-    let mut removed: Vec<String> = valid.filter(|name| reclaim_one(name)).collect();
+    let mut mappings = None;
+    let mut removed: Vec<String> =
+        names.filter(|name| reclaim_unmapped(name, &mut mappings)).collect();
     removed.sort();
     Ok(removed)
 }
 
 /// Removes one name, if it is stale beyond doubt; whether it did.
 pub(super) fn reclaim_one(name: &str) -> bool {
-    shm::lock_stale(name).is_some_and(|file| remove_locked(&file, name))
+    reclaim_unmapped(name, &mut None)
+}
+
+/// Removes one name, if it is stale and not in `mappings`, which are looked up when they are
+/// needed for the first time.
+fn reclaim_unmapped(name: &str, mappings: &mut Option<Holders>) -> bool {
+    let Some(id) = stale(name).map(|(_, id)| id) else { return false };
+    // Asked without the lock, which would keep others from attaching for as long as it takes.
+    let mappings = mappings.get_or_insert_with(holders::mappings);
+    if mappings.contains_key(&id) {
+        return false;
+    }
+    // From here to the end the exclusive lock keeps this crate's programs from attaching.
+    stale(name).is_some_and(|(_locked, now)| now == id && remove(name, id))
+}
+
+/// Whether nobody holds the region of this name, and nobody has kept it. With a look at who has it
+/// mapped this is the one rule by which names are removed, or listed as dead.
+pub(crate) fn is_stale(name: &str) -> bool {
+    stale(name).is_some()
+}
+
+/// The region of this name, locked exclusively, if nobody holds it and nobody has kept it.
+fn stale(name: &str) -> Option<(File, FileId)> {
+    let name = Name::new(name).ok()?;
+    let file = shm::lock_stale(name.as_str())?;
+    let (id, file_bytes) = file::identity(&file, name.as_str()).ok()?;
+    is_region(&file, name.as_str(), id, file_bytes).then_some((file, id))
 }
 
 /// Removes the name of a region that `file` holds open, if nobody else holds it. Whoever comes
 /// last does; the lock of `file` is gone afterwards, so that it must be closed.
 pub(super) fn release(file: &File, name: &str) {
     if shm::is_last(file, name) {
-        // Gone already is as good, and in doubt a name stays.
-        let _ = remove_locked(file, name);
+        release_held(file, name);
     }
 }
 
-/// Removes the name of a region that `file` has locked exclusively, if this crate made it.
-fn remove_locked(file: &File, name: &str) -> bool {
-    let is_ours = || {
-        let (id, file_bytes) = file::identity(file, name).ok()?;
-        let header = npy::read(file, file_bytes, name).ok()?;
-        (is_made_here(&header, file_bytes) && shm::names(name, id)).then_some(())
-    };
-    // From here to the end the exclusive lock keeps this crate's programs from attaching.
-    is_ours().is_some() && shm::unlink(name).is_ok()
+/// Removes the name of a region that `file` holds open, whoever else holds it.
+pub(super) fn release_held(file: &File, name: &str) {
+    let Ok((id, file_bytes)) = file::identity(file, name) else { return };
+    if is_region(file, name, id, file_bytes) {
+        // Gone already is as good, and in doubt a name stays.
+        remove(name, id);
+    }
+}
+
+/// Removes a name if it still means the file that it meant.
+fn remove(name: &str, id: FileId) -> bool {
+    shm::names(name, id) && shm::unlink(name).is_ok()
+}
+
+/// Whether `file`, which has this name, is a region of this crate: a whole array that bears its
+/// mark. Nothing else is ever removed without being asked for by its name.
+pub(crate) fn is_region(file: &File, name: &str, id: FileId, file_bytes: u64) -> bool {
+    npy::read(file, file_bytes, name).is_ok_and(|header| is_made_here(&header, file_bytes))
+        && mark::is_on(file, name, id)
 }
 
 /// Whether this crate makes regions like this: data from a page on, and nothing behind it.
 pub(crate) fn is_made_here(header: &Header, file_bytes: u64) -> bool {
-    let whole_bytes = header.data_offset as u64 + header.data_bytes as u64;
-    header.data_offset == npy::DATA_OFFSET && file_bytes == whole_bytes
+    header.data_offset == npy::DATA_OFFSET && file_bytes == npy::file_bytes(header.data_bytes)
 }

@@ -2,8 +2,12 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 
 use crate::sys::file::FileId;
+
+/// Files, and the processes that have each of them.
+pub(crate) type Holders = HashMap<FileId, BTreeSet<u32>>;
 
 /// The processes that hold each file: by a `flock`, or by a mapping under [`DIRECTORY`].
 ///
@@ -11,19 +15,29 @@ use crate::sys::file::FileId;
 /// seen from here, may be missing.
 ///
 /// [`DIRECTORY`]: crate::sys::shm::DIRECTORY
-pub(crate) fn holders() -> HashMap<FileId, BTreeSet<u32>> {
-    let mut found: HashMap<FileId, BTreeSet<u32>> = HashMap::new();
+pub(crate) fn holders() -> Holders {
+    let mut found = mappings();
     for line in fs::read_to_string("/proc/locks").unwrap_or_default().lines() {
         if let Some((id, pid)) = parse_lock(line) {
             found.entry(id).or_default().insert(pid);
         }
     }
+    found
+}
+
+/// The processes that have each file under [`DIRECTORY`](crate::sys::shm::DIRECTORY) mapped, as
+/// racy a look as [`holders`].
+pub(crate) fn mappings() -> Holders {
+    let mut found = Holders::new();
+    // A process in another mount namespace may know the same file by another path.
+    let Ok(shared) = fs::metadata(crate::sys::shm::DIRECTORY) else { return found };
     for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
         let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse().ok()) else {
             continue;
         };
         let maps = fs::read(entry.path().join("maps")).unwrap_or_default();
-        for id in String::from_utf8_lossy(&maps).lines().filter_map(parse_mapping) {
+        let mapped = String::from_utf8_lossy(&maps);
+        for id in mapped.lines().filter_map(parse_mapping).filter(|id| id.device == shared.dev()) {
             found.entry(id).or_default().insert(pid);
         }
     }
@@ -52,10 +66,7 @@ fn parse_lock(line: &str) -> Option<(FileId, u32)> {
 /// A line of `/proc/PID/maps`: `7f00-7f10 rw-s 00000000 00:1b 42    /dev/shm/name`.
 fn parse_mapping(line: &str) -> Option<FileId> {
     let mut words = line.split_ascii_whitespace().skip(3);
-    let (place, inode, path) = (words.next()?, words.next()?, words.next()?);
-    if !path.starts_with(crate::sys::shm::DIRECTORY) {
-        return None;
-    }
+    let (place, inode, _path) = (words.next()?, words.next()?, words.next()?);
     let (major, minor) = place.split_once(':')?;
     Some(FileId { device: device(major, minor)?, inode: inode.parse().ok()? })
 }
@@ -85,7 +96,7 @@ mod tests {
         ] {
             assert_eq!(parse_lock(other), None, "{other}");
         }
-        for other in ["7f00-7f10 rw-s 00000000 00:1b 42   /tmp/x", "7f00-7f10 rw-p 00000000", ""] {
+        for other in ["7f00-7f10 rw-p 00000000 00:00 0", "7f00-7f10 rw-p 00000000", ""] {
             assert_eq!(parse_mapping(other), None, "{other}");
         }
     }

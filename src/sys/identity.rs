@@ -47,6 +47,11 @@ pub(crate) fn pid_namespace() -> Result<u64> {
     Ok(namespace.ino())
 }
 
+/// A text that differs from one boot of the machine to the next; empty if `/proc` does not have it.
+pub(crate) fn boot() -> String {
+    pseudo::text("/proc/sys/kernel/random/boot_id").unwrap_or_default()
+}
+
 /// Whether process `pid` lives, and is the one that started at `start_ticks` if that is known.
 ///
 /// A process whose main thread has ended lives as long as any of its threads does; a zombie does

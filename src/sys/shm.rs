@@ -29,7 +29,8 @@ pub(crate) fn path_of(name: &str) -> PathBuf {
     Path::new(DIRECTORY).join(name)
 }
 
-/// Makes a region that begins with `header` and is zero beyond it; [`publish`] gives it its name.
+/// Makes a region that begins with `header`, which is told what file it is for, and is zero beyond
+/// it; [`publish`] gives it its name.
 ///
 /// The descriptor holds a shared lock for as long as it, or a copy of it, is open. Until it is
 /// published there is nothing to see and nothing to clean up.
@@ -37,7 +38,11 @@ pub(crate) fn path_of(name: &str) -> PathBuf {
 /// # Errors
 ///
 /// [`Error::NoSpace`] if the file system has no room, [`Error::Os`].
-pub(crate) fn prepare(name: &str, size_bytes: u64, header: &[u8]) -> Result<File> {
+pub(crate) fn prepare(
+    name: &str,
+    size_bytes: u64,
+    header: impl FnOnce(FileId) -> Vec<u8>,
+) -> Result<File> {
     let file = file::unnamed_in(Path::new(DIRECTORY))?;
     if !file::try_lock(&file, Hold::Shared, name)? {
         return Err(Error::os("flock", name, io::Error::from(io::ErrorKind::WouldBlock)));
@@ -49,7 +54,8 @@ pub(crate) fn prepare(name: &str, size_bytes: u64, header: &[u8]) -> Result<File
         return Err(Error::NoSpace { asked_bytes, free_bytes, limited_by });
     }
     memfd::allocate(file.as_fd(), 0, size_bytes)?;
-    file.write_all_at(header, 0).map_err(|e| Error::os("pwrite", name, e))?;
+    let (id, _) = file::identity(&file, name)?;
+    file.write_all_at(&header(id), 0).map_err(|e| Error::os("pwrite", name, e))?;
     Ok(file)
 }
 

@@ -11,6 +11,7 @@ mod faults;
 mod guards;
 mod hostile;
 mod locks;
+mod marks;
 mod mutator;
 mod parts;
 mod queues;

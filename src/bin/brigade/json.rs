@@ -46,9 +46,14 @@ fn quoted(text: &str, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     for c in text.chars() {
         match c {
             '"' | '\\' => write!(f, "\\{c}")?,
-            // Names of files and processes may have anything in them.
-            c if c < ' ' => write!(f, "\\u{:04x}", u32::from(c))?,
-            c => write!(f, "{c}")?,
+            ' '..='~' => write!(f, "{c}")?,
+            // Names of files and processes may have anything in them: controls of a terminal
+            // (C0, DEL, C1), and characters that reverse or hide what stands beside them.
+            c => {
+                for unit in c.encode_utf16(&mut [0; 2]) {
+                    write!(f, "\\u{unit:04x}")?;
+                }
+            }
         }
     }
     f.write_str("\"")
@@ -60,7 +65,7 @@ mod tests {
 
     #[test]
     fn what_is_written_is_what_another_parser_reads() {
-        let strange = "a \"b\" \\ \n \u{1} \u{e9}";
+        let strange = "a \"b\" \\ \n \u{1} \u{7f} \u{9b}2J \u{202e} \u{e9} \u{1f600}";
         let value = Json::Object(vec![
             ("none", Json::Null),
             ("list", Json::List(vec![Json::Number(u64::MAX), Json::text(strange)])),
@@ -69,5 +74,6 @@ mod tests {
         let read: serde_json::Value = serde_json::from_str(&value.to_string()).unwrap();
         let expected = serde_json::json!({"none": null, "list": [u64::MAX, strange], "empty": []});
         assert_eq!(read, expected);
+        assert!(value.to_string().bytes().all(|byte| matches!(byte, b' '..=b'~')), "{value}");
     }
 }

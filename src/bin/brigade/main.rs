@@ -8,7 +8,7 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 
 use arguments::{Command, Output, Request};
-use brigade::{Error, RegionInfo, RegionKind, RegionState};
+use brigade::{Error, RegionInfo, RegionState};
 use json::Json;
 
 const USAGE: &str = "\
@@ -22,10 +22,10 @@ usage:
   brigade --help | --version
 
 states:
-  live     a process holds it open or has it mapped
+  live     a process holds brigade's lock on it, or has it mapped
   kept     nobody has it, and it stays until it is removed
   dead     nobody has it: programs that died left it; gc removes it
-  foreign  nobody has it; another user's, or not made by brigade: gc leaves it
+  foreign  nobody has it; another user's, or not made by brigade, as a copy is: gc leaves it
 
 exit code: 0 done, 1 it could not be done, 2 the command line is wrong";
 
@@ -70,7 +70,8 @@ fn main() -> ExitCode {
         Err(Stop::Usage(text)) => (text, 2),
     };
     // Nobody may be listening; the exit code says it all the same.
-    let _ = writeln!(io::stderr(), "brigade: {}", text.replace('\n', " "));
+    let text: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    let _ = writeln!(io::stderr(), "brigade: {text}");
     ExitCode::from(code)
 }
 
@@ -124,7 +125,7 @@ fn remove(name: &str, force: bool) -> Result<(), Stop> {
         return refused(format!("belongs to {owner}; --force removes it if the system lets you"));
     }
     let is_held = region.state() == RegionState::Live;
-    if !is_held && *region.kind() == RegionKind::Raw {
+    if region.state() == RegionState::Foreign {
         return refused("is no region of brigade's; --force removes it nevertheless".to_owned());
     }
     if is_held || !region.remove_unheld()? {

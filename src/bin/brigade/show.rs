@@ -31,7 +31,7 @@ fn row(region: &RegionInfo) -> [String; 6] {
         state(region).to_owned(),
         kind(region.kind()),
         size(region.size_bytes()),
-        user(region.uid()),
+        printable(&user(region.uid())),
         holders(region),
     ]
 }

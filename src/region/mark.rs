@@ -1,0 +1,61 @@
+//! The mark of a named region, which a copy of the region does not bear.
+//!
+//! A file in `/dev/shm` may look like a region without being one: what `to_npy` or NumPy wrote
+//! there, or a copy of a region that somebody wants to keep. So the creator of a region writes a
+//! mark into the padding of its header. The mark is a hash of the region's name, of its inode and
+//! of the boot of the machine. A copy is another inode, a second link has another name, and a
+//! backup that is restored after a restart belongs to another boot: none of them bears its mark.
+//!
+//! Readers of `.npy` files skip white space there, so each bit is a space (0) or a tab (1).
+
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+
+use crate::region::npy;
+use crate::sys::file::FileId;
+use crate::sys::identity;
+
+/// How many bytes of padding hold the mark.
+const MARK_BYTES: usize = 64;
+
+/// Where the mark begins: in front of the line feed that ends the header.
+const MARK_OFFSET: usize = npy::DATA_OFFSET - 1 - MARK_BYTES;
+
+/// Writes the mark of the file `id`, which is to have this name, into a header of this crate.
+pub(crate) fn write(header: &mut [u8], name: &str, id: FileId) {
+    let place = &mut header[MARK_OFFSET..MARK_OFFSET + MARK_BYTES];
+    debug_assert!(place.iter().all(|&byte| byte == b' '), "the header is padded there");
+    place.copy_from_slice(&mark(name, id));
+}
+
+/// Whether `file`, which is `id` and has this name, bears its mark.
+pub(crate) fn is_on(file: &File, name: &str, id: FileId) -> bool {
+    let mut found = [0; MARK_BYTES];
+    file.read_exact_at(&mut found, MARK_OFFSET as u64).is_ok() && found == mark(name, id)
+}
+
+fn mark(name: &str, id: FileId) -> [u8; MARK_BYTES] {
+    let numbers = [id.device.to_le_bytes(), id.inode.to_le_bytes()];
+    let boot = identity::boot();
+    let all = [b"brigade region", numbers.as_flattened(), boot.as_bytes(), b"\n", name.as_bytes()];
+    // FNV-1a: the same for every program, whatever compiler made it.
+    let step = |hash: u64, &byte: &u8| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3);
+    let hash = all.into_iter().flatten().fold(0xcbf2_9ce4_8422_2325, step);
+    std::array::from_fn(|bit| if hash >> bit & 1 == 1 { b'\t' } else { b' ' })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_and_files_have_different_marks() {
+        let id = |device, inode| FileId { device, inode };
+        let first = mark("a", id(1, 2));
+        assert_eq!(mark("a", id(1, 2)), first);
+        for other in [mark("b", id(1, 2)), mark("a", id(2, 2)), mark("a", id(1, 3))] {
+            assert_ne!(other, first);
+        }
+        assert!(first.contains(&b'\t') && first.iter().all(|byte| b" \t".contains(byte)));
+    }
+}
