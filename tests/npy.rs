@@ -3,6 +3,8 @@
 #![allow(unsafe_code)]
 
 mod common;
+#[path = "npy/targets.rs"]
+mod targets;
 
 use std::fs;
 
@@ -113,7 +115,7 @@ fn a_file_that_cannot_be_written_leaves_nothing() {
     let taken = directory.0.join("taken");
     fs::create_dir(&taken).unwrap();
     let refused = array.to_npy(&taken).unwrap_err();
-    assert!(matches!(refused, Error::Os { call: "rename", .. }), "{refused:?}");
+    assert!(matches!(refused, Error::Os { call: "open", .. }), "{refused:?}");
     // What the system said is part of the message: not everybody prints causes.
     assert!(refused.to_string().contains("(os error "), "{refused}");
     assert!(matches!(array.to_npy("/"), Err(Error::InvalidArgument { .. })));
@@ -188,4 +190,62 @@ fn what_is_no_regular_file_is_written_to_and_a_link_stays_a_link() {
     assert!(link.is_symlink());
     assert_eq!(fs::read(&file).unwrap(), piped);
     assert_eq!(SharedArray::<f32>::from_npy(&file).unwrap(), array);
+}
+
+#[test]
+fn a_pipe_is_read_array_by_array_from_where_it_stands() {
+    let _check = LeakCheck::new();
+    let (reader, mut writer) = std::io::pipe().unwrap();
+    let mut all = npy("<i4", "True", "(2, 3)", &i32s(0..6));
+    all.extend(npy(">i4", "False", "(2,)", &[0, 0, 0, 7, 0, 0, 0, 8]));
+    all.extend(npy("<i4", "False", "(3,)", &i32s(0..2)));
+    std::io::Write::write_all(&mut writer, &all).unwrap();
+    drop(writer);
+    let path = format!("/dev/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&reader));
+    let first = SharedArray::<i32>::from_npy(&path).unwrap();
+    assert_eq!((first.shape().dims(), first.as_slice()), (&[2, 3][..], &[0, 2, 4, 1, 3, 5][..]));
+    assert_eq!(SharedArray::<i32>::from_npy(&path).unwrap().as_slice(), [7, 8]);
+    let cut = SharedArray::<i32>::from_npy(&path);
+    assert!(matches!(&cut, Err(Error::Layout { .. })), "{cut:?}");
+    // SAFETY: refused before anything is mapped.
+    let mapped = unsafe { SharedArray::<i32>::map_npy(&path) };
+    assert!(mapped.unwrap_err().to_string().contains("from_npy"));
+}
+
+#[test]
+fn a_file_as_a_descriptor_is_read_from_where_it_stands() {
+    let (_check, directory) = (LeakCheck::new(), Directory::new());
+    let path = directory.0.join("two.npy");
+    let [one, two] = [0..3, 3..7].map(|range| {
+        let shape = format!("({},)", range.len());
+        npy("<i4", "False", &shape, &i32s(range))
+    });
+    fs::write(&path, [one, two].concat()).unwrap();
+    let file = fs::File::open(&path).unwrap();
+    let path = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&file));
+    assert_eq!(SharedArray::<i32>::from_npy(&path).unwrap().as_slice(), [0, 1, 2]);
+    assert_eq!(SharedArray::<i32>::from_npy(&path).unwrap().as_slice(), [3, 4, 5, 6]);
+}
+
+#[test]
+fn a_refused_file_says_what_it_is_and_what_to_save_instead() {
+    let (_check, directory) = (LeakCheck::new(), Directory::new());
+    let path = directory.0.join("bad.npy");
+    let dims = "1, ".repeat(33);
+    for (descr, shape, words) in [
+        ("<f4", "(3,)", &["<f4", "<i4", "SharedArray::<f32>", "a.astype('<i4')"][..]),
+        ("<f2", "(3,)", &["<f2", "a.astype('f4')"]),
+        ("|b1", "(3,)", &["|b1", "a.view('u1')"]),
+        ("<M8[ns]", "(3,)", &["<M8[ns]", "a.view('i8')"]),
+        ("<U5", "(3,)", &["<U5", "a.view('u4')"]),
+        ("|O", "(3,)", &["|O", "a.astype('f8')"]),
+        ("<i4", "[3]", &["a shape that is none", "'shape': [3]"]),
+        ("<i4", &format!("({dims})"), &["33 dimensions", "at most 32"]),
+    ] {
+        fs::write(&path, npy(descr, "False", shape, &i32s(0..3))).unwrap();
+        let error = SharedArray::<i32>::from_npy(&path).unwrap_err().to_string();
+        for word in words {
+            assert!(error.contains(word), "{descr} {shape}: {word:?} is missing in {error}");
+        }
+    }
 }

@@ -225,3 +225,24 @@ print(a.tolist(), flush=True)";
     assert_eq!(beside.line(), "[7, 8, 9]");
     beside.succeeds();
 }
+
+// The header is a page, and NumPy before 2.2 maps whole pages from the last one in front of the
+// elements on: of nothing.
+#[test]
+fn numpy_maps_arrays_without_elements() {
+    let (_check, directory) = (LeakCheck::new(), Directory::new());
+    let Some(python) = python("import numpy") else { return };
+    let (path, name) = (directory.0.join("empty.npy"), unique("empty"));
+    SharedArray::<f64>::zeroed([0, 5]).unwrap().to_npy(&path).unwrap();
+    let named = SharedArray::<f64>::create(&name, [3, 0]).unwrap();
+    let script = "import numpy, sys
+for path in sys.argv[1:]:
+    for mode in ('r', 'r+', 'c', None): print(numpy.load(path, mmap_mode=mode).shape)";
+    let shapes = run(&python, script, &[path.to_str().unwrap(), &format!("/dev/shm/{name}")]);
+    let expected = [["(0, 5)"; 4], ["(3, 0)"; 4]].concat();
+    assert_eq!(shapes.lines().collect::<Vec<_>>(), expected);
+    assert_eq!(SharedArray::<f64>::from_npy(&path).unwrap().shape().dims(), [0, 5]);
+    assert_eq!(SharedArray::<f64>::open(&name).unwrap().shape().dims(), [3, 0]);
+    drop(named);
+    assert!(!std::path::Path::new("/dev/shm").join(&name).exists(), "it is a region all the same");
+}

@@ -13,20 +13,31 @@ use crate::array::element::{Element, dtype_of};
 use crate::array::shared::SharedArray;
 use crate::array::{checked_size, source::Source};
 use crate::error::{Error, Result};
+use crate::region::Dtype;
 use crate::region::mapping::Mapping;
 use crate::region::npy::Header;
 use crate::shape::Shape;
 use crate::sys::mmap::Access;
+
+/// Checks that elements are what `T` says.
+pub(crate) fn check_dtype<T: Element>(found: Dtype, place: &str) -> Result<()> {
+    let wanted = dtype_of::<T>();
+    if found == wanted {
+        return Ok(());
+    }
+    let other = found.rust_name();
+    let expected = format!(
+        "dtype {wanted} (use SharedArray::<{other}>, or in NumPy save a.astype('{wanted}'))"
+    );
+    Err(Error::Layout { place: place.to_owned(), found: format!("dtype {found}"), expected })
+}
 
 /// Checks that elements can be used where they are: dtype, byte order, index order, alignment.
 pub(crate) fn check_header<T: Element>(header: &Header, place: &str) -> Result<()> {
     let wrong = |found: String, expected: String| {
         Err(Error::Layout { place: place.to_owned(), found, expected })
     };
-    let dtype = dtype_of::<T>();
-    if header.dtype != dtype {
-        return wrong(format!("dtype {}", header.dtype), format!("dtype {dtype}"));
-    }
+    check_dtype::<T>(header.dtype, place)?;
     let copy = "(or read a copy with from_npy)";
     if !header.is_native {
         return wrong("the other byte order".to_owned(), format!("this machine's {copy}"));

@@ -1,21 +1,23 @@
 //! Reading and writing whole `.npy` files, in parallel.
 
-use std::fs::{self, File};
-use std::io::{self, Write};
+use std::fs::File;
+use std::io::{self, ErrorKind, Read};
 use std::os::unix::fs::FileExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 use std::thread;
 
 use bytemuck::Pod;
 
 use crate::array::element::{Element, dtype_of};
+use crate::array::mapped::check_dtype;
 use crate::array::shared::SharedArray;
 use crate::error::{Error, Limit, Result};
 use crate::region::npy::{self, Header};
 use crate::shape::Shape;
-use crate::sys::mmap::{Access, HUGE_BYTES};
-use crate::sys::{file, limits, memfd};
+use crate::sys::file;
+use crate::sys::mmap::HUGE_BYTES;
+use crate::sys::output::{self, Target};
 
 /// Files below this size are read and written by one thread, in bytes.
 const PARALLEL_BYTES: usize = 8 << 20;
@@ -25,6 +27,9 @@ impl<T: Element> SharedArray<T> {
     ///
     /// Both byte orders and both index orders are read; the array is always row-major and in
     /// this machine's byte order. A file in Fortran order takes twice the memory for a moment.
+    ///
+    /// A pipe, or a descriptor of this process (`/dev/stdin`, `/dev/fd/3`, a shell's `<(..)`), is
+    /// read from where it stands to the end of the array, and no further.
     ///
     /// # Errors
     ///
@@ -45,86 +50,153 @@ impl<T: Element> SharedArray<T> {
     pub fn from_npy(path: impl AsRef<Path>) -> Result<SharedArray<T>> {
         let path = path.as_ref();
         let shown = path.display().to_string();
-        let file = file::open(path, Access::ReadOnly)?;
+        let (file, is_stream) = match output::descriptor(path)? {
+            Some(stream) => (stream, true),
+            None => {
+                let file = file::open_to_read(path)?;
+                let is_stream = !file.metadata().is_ok_and(|found| found.is_file());
+                (file, is_stream)
+            }
+        };
+        if is_stream {
+            return Self::from_stream(file, &shown);
+        }
         let (_, file_bytes) = file::identity(&file, &shown)?;
         let header = npy::read(&file, file_bytes, &shown)?;
-        if header.dtype != dtype_of::<T>() {
-            let (found, expected) = (header.dtype, dtype_of::<T>());
-            let (found, expected) = (format!("dtype {found}"), format!("dtype {expected}"));
-            return Err(Error::Layout { place: shown, found, expected });
-        }
+        check_dtype::<T>(header.dtype, &shown)?;
         let Header { is_native, is_fortran, shape, data_offset, .. } = header;
         let mut array = SharedArray::<T>::for_overwrite(&shape)?;
-        let fail = |e: io::Error| match e.kind() {
-            io::ErrorKind::UnexpectedEof => Error::Layout {
-                place: shown.clone(),
-                found: "a file that became shorter while it was read".to_owned(),
-                expected: format!("{file_bytes} bytes"),
-            },
-            _ => Error::os("pread", shown.clone(), e),
-        };
+        let fail = |e| read_error(e, &shown);
         let (arena, offset) = (array.span().arena().clone(), array.span().offset());
         in_parts(array.as_mut_slice(), |start, part| {
             if part.len() >= HUGE_BYTES {
                 arena.window().populate(offset + start as u64, part.len())?;
             }
             file.read_exact_at(part, (data_offset + start) as u64).map_err(fail)?;
-            if !is_native {
-                part.chunks_exact_mut(T::DTYPE.unit_bytes()).for_each(<[u8]>::reverse);
-            }
+            to_native::<T>(part, is_native);
             Ok(())
         })?;
         if is_fortran && shape.ndim() > 1 { from_fortran(&array, &shape) } else { Ok(array) }
     }
 
+    /// Reads what can only be read once, from where it stands.
+    fn from_stream(mut stream: File, shown: &str) -> Result<SharedArray<T>> {
+        let header = npy::read_stream(&mut stream, shown)?;
+        check_dtype::<T>(header.dtype, shown)?;
+        let Header { is_native, is_fortran, shape, .. } = header;
+        let mut array = SharedArray::<T>::for_overwrite(&shape)?;
+        let bytes: &mut [u8] = bytemuck::cast_slice_mut(array.as_mut_slice());
+        stream.read_exact(bytes).map_err(|e| read_error(e, shown))?;
+        to_native::<T>(bytes, is_native);
+        if is_fortran && shape.ndim() > 1 { from_fortran(&array, &shape) } else { Ok(array) }
+    }
+
     /// Writes the array as a `.npy` file, in parallel.
     ///
-    /// A temporary file beside `path` is written and then takes its place, so that `path` is
-    /// the old file, or the whole new one, never a part. The data is in the system's cache by
-    /// then, not necessarily on the disk. A symbolic link stays, and leads to the new file. What is
-    /// no regular file, a pipe or `/dev/null`, is not replaced but written to.
+    /// A new file is written beside `path` and then takes its place, so that `path` is the old file
+    /// or the whole new one, never a part, also if this program is killed. It keeps the owner, the
+    /// permissions and the access control lists of the old one. The data is in the system's cache by
+    /// then, not necessarily on the disk; see [`to_npy_synced`](SharedArray::to_npy_synced). A
+    /// symbolic link stays, and leads to the new file.
+    ///
+    /// Where that cannot be, a regular file is written in place, as a shell's `>` does: one that has
+    /// a second name, is mounted, belongs to another user, or lies in a folder or file system where
+    /// no other file can take its place. Then a failure or a kill in the middle leaves a part, which
+    /// is no whole `.npy`. A pipe, a device, or a descriptor of this process (`/dev/stdout`,
+    /// `/dev/fd/3`) is written to, at the position where it stands.
     ///
     /// # Errors
     ///
-    /// [`Error::NoSpace`] if the disk is full; [`Error::Closed`] in a child that was forked by
-    /// hand; [`Error::Os`]. Either way `path` is untouched and
-    /// the temporary file is gone.
+    /// [`Error::NoSpace`] if the disk has no room; [`Error::NotFound`] if there is no such folder;
+    /// [`Error::Closed`] in a child that was forked by hand; [`Error::Os`], also for a file that this
+    /// user may not write to.
     pub fn to_npy(&self, path: impl AsRef<Path>) -> Result<()> {
-        let path = path.as_ref();
+        self.write_npy(path.as_ref(), false)
+    }
+
+    /// As [`to_npy`](SharedArray::to_npy), and returns when the file is on the disk: after a loss of
+    /// power `path` is the old file or the whole new one.
+    ///
+    /// # Errors
+    ///
+    /// As [`to_npy`](SharedArray::to_npy).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use brigade::SharedArray;
+    /// let path = std::env::temp_dir().join(format!("brigade-synced-{}.npy", std::process::id()));
+    /// SharedArray::from_slice(&[1u8, 2])?.to_npy_synced(&path)?;
+    /// assert_eq!(SharedArray::<u8>::from_npy(&path)?.as_slice(), [1, 2]);
+    /// std::fs::remove_file(path).unwrap();
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
+    pub fn to_npy_synced(&self, path: impl AsRef<Path>) -> Result<()> {
+        self.write_npy(path.as_ref(), true)
+    }
+
+    fn write_npy(&self, path: &Path, is_synced: bool) -> Result<()> {
         self.span().check()?;
+        let target = Target::find(path)?;
         let header = npy::encode(dtype_of::<T>(), self.shape())?;
-        let bytes: &[u8] = bytemuck::cast_slice(self.as_slice());
-        if fs::metadata(path).is_ok_and(|found| !found.is_file() && !found.is_dir()) {
-            return write_through(path, &header, bytes);
+        let mut bytes: &[u8] = bytemuck::cast_slice(self.as_slice());
+        if bytes.is_empty() && !target.is_stream() {
+            // So that it can be mapped; see `npy::file_bytes`.
+            bytes = &[0];
         }
-        // A link that leads nowhere is replaced.
-        let leads_to = path.is_symlink().then(|| fs::canonicalize(path).ok()).flatten();
-        let path = leads_to.as_deref().unwrap_or(path);
-        let mut temporary = Temporary::beside(path)?;
-        let total = header.len() as u64 + bytes.len() as u64;
-        temporary.write(&header, bytes).map_err(|error| match error {
-            Error::NoSpace { free_bytes, limited_by, .. } => {
-                Error::NoSpace { asked_bytes: total, free_bytes, limited_by }
+        let total_bytes = (header.len() + bytes.len()) as u64;
+        let fail = |call, e: io::Error| match e.kind() {
+            ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge => {
+                let (asked_bytes, limited_by) = (total_bytes, Limit::FileSystem);
+                Error::NoSpace { asked_bytes, free_bytes: 0, limited_by }
             }
-            other => other,
-        })?;
-        temporary.rename_to(path)
+            _ => Error::os(call, target.shown(), e),
+        };
+        let sync = |file: &File| match is_synced {
+            true => output::sync(file).map_err(|e| fail("fsync", e)),
+            false => Ok(()),
+        };
+        if let Some(aside) = target.aside(total_bytes)? {
+            write_parts(aside.file(), &header, bytes).map_err(|e| fail("pwrite", e))?;
+            sync(aside.file())?;
+            if aside.place() {
+                let name_synced = if is_synced { target.sync_name() } else { Ok(()) };
+                return name_synced.map_err(|e| fail("fsync", e));
+            }
+        }
+        let mut direct = target.direct(total_bytes)?;
+        for part in [&header, bytes] {
+            direct.write(part).map_err(|e| fail("write", e))?;
+        }
+        sync(direct.file())
     }
 }
 
-/// Writes to what is no regular file and cannot be replaced, from the beginning to the end.
-fn write_through(path: &Path, header: &[u8], bytes: &[u8]) -> Result<()> {
-    let shown = path.display().to_string();
-    let opened = File::options().write(true).open(path);
-    let mut file = opened.map_err(|e| Error::os("open", shown.clone(), e))?;
-    file.write_all(header).and_then(|()| file.write_all(bytes)).map_err(|e| match e.kind() {
-        io::ErrorKind::StorageFull => Error::NoSpace {
-            asked_bytes: header.len() as u64 + bytes.len() as u64,
-            free_bytes: 0,
-            limited_by: Limit::FileSystem,
+/// Writes a file that is as yet empty, in parallel.
+fn write_parts(file: &File, header: &[u8], bytes: &[u8]) -> io::Result<()> {
+    file.write_all_at(header, 0)?;
+    let write = |start: usize, part: &[u8]| file.write_all_at(part, (header.len() + start) as u64);
+    let Some(part_bytes) = part_bytes(bytes.len()) else { return write(0, bytes) };
+    let parts = bytes.chunks(part_bytes).enumerate();
+    share_out(parts, |(index, part)| write(index * part_bytes, part))
+}
+
+/// Turns elements in the other byte order round.
+fn to_native<T: Element>(bytes: &mut [u8], is_native: bool) {
+    if !is_native {
+        bytes.chunks_exact_mut(T::DTYPE.unit_bytes()).for_each(<[u8]>::reverse);
+    }
+}
+
+fn read_error(error: io::Error, shown: &str) -> Error {
+    match error.kind() {
+        ErrorKind::UnexpectedEof => Error::Layout {
+            place: shown.to_owned(),
+            found: "an end in the middle of its elements".to_owned(),
+            expected: "a whole .npy file, which nobody shortens meanwhile".to_owned(),
         },
-        _ => Error::os("write", shown, e),
-    })
+        _ => Error::os("read", shown, error),
+    }
 }
 
 /// Runs `work` on parts of the bytes of `elements`, several at a time: `(offset, part)`.
@@ -142,14 +214,14 @@ fn in_parts<T: Pod>(
 
 /// Calls `work` with each of the parts, on this thread and on as many more as there is a part for
 /// and the system has room for.
-fn share_out<P: Send>(
+fn share_out<P: Send, E: Send>(
     parts: impl ExactSizeIterator<Item = P> + Send,
-    work: impl Fn(P) -> Result<()> + Sync,
-) -> Result<()> {
+    work: impl Fn(P) -> std::result::Result<(), E> + Sync,
+) -> std::result::Result<(), E> {
     let others = parts.len().saturating_sub(1);
     let parts = Mutex::new(parts);
     let next = || parts.lock().unwrap_or_else(PoisonError::into_inner).next();
-    let take_part = || -> Result<()> {
+    let take_part = || -> std::result::Result<(), E> {
         while let Some(part) = next() {
             work(part)?;
         }
@@ -214,79 +286,4 @@ fn reverse_digits(mut position: usize, dims: &[usize]) -> usize {
         position /= extent;
     }
     reversed
-}
-
-/// A file that is removed unless it is given its place.
-#[derive(Debug)]
-struct Temporary {
-    file: File,
-    path: PathBuf,
-    is_placed: bool,
-}
-
-impl Temporary {
-    fn beside(path: &Path) -> Result<Temporary> {
-        let name = path.file_name().ok_or_else(|| {
-            Error::invalid("the path", path.display(), "a path that ends in a file's name")
-        })?;
-        let mut temporary_name = std::ffi::OsString::from(".");
-        temporary_name.push(name);
-        temporary_name.push(format!(".{:016x}.tmp", memfd::random_u64()?));
-        let temporary_path = path.with_file_name(temporary_name);
-        let shown = temporary_path.display().to_string();
-        let created = File::options().write(true).create_new(true).open(&temporary_path);
-        let file = created.map_err(|e| match e.kind() {
-            io::ErrorKind::NotFound => Error::NotFound {
-                name: path.parent().unwrap_or(path).display().to_string(),
-                place: "the file system",
-            },
-            _ => Error::os("open", shown, e),
-        })?;
-        Ok(Temporary { file, path: temporary_path, is_placed: false })
-    }
-
-    fn write(&mut self, header: &[u8], bytes: &[u8]) -> Result<()> {
-        let shown = self.path.display().to_string();
-        let total = header.len() as u64 + bytes.len() as u64;
-        let no_space = |free_bytes| {
-            let limited_by = Limit::FileSystem;
-            Error::NoSpace { asked_bytes: total, free_bytes, limited_by }
-        };
-        // Going past this limit would not be an error but a signal.
-        let limit_bytes = limits::file_size_bytes_max();
-        if total > limit_bytes {
-            return Err(no_space(limit_bytes));
-        }
-        let free_bytes = file::free_bytes(&self.file, &shown)?;
-        if total > free_bytes {
-            return Err(no_space(free_bytes));
-        }
-        let fail = |e: io::Error| match e.kind() {
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => no_space(free_bytes),
-            _ => Error::os("pwrite", shown.clone(), e),
-        };
-        self.file.write_all_at(header, 0).map_err(fail)?;
-        let write = |start: usize, part: &[u8]| {
-            self.file.write_all_at(part, (header.len() + start) as u64).map_err(fail)
-        };
-        let Some(part_bytes) = part_bytes(bytes.len()) else { return write(0, bytes) };
-        let parts = bytes.chunks(part_bytes).enumerate();
-        share_out(parts, |(index, part)| write(index * part_bytes, part))
-    }
-
-    fn rename_to(mut self, path: &Path) -> Result<()> {
-        fs::rename(&self.path, path)
-            .map_err(|e| Error::os("rename", path.display().to_string(), e))?;
-        self.is_placed = true;
-        Ok(())
-    }
-}
-
-impl Drop for Temporary {
-    fn drop(&mut self) {
-        if !self.is_placed {
-            // Nothing to be done about a failure: the error that led here is on its way.
-            let _ = fs::remove_file(&self.path);
-        }
-    }
 }

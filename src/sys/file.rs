@@ -24,25 +24,43 @@ pub(crate) struct FileId {
 ///
 /// [`Error::NotFound`], [`Error::Layout`] for what is no regular file, [`Error::Os`].
 pub(crate) fn open(path: &Path, access: Access) -> Result<File> {
+    // A FIFO would block until someone opens its other end.
+    let file = open_with(path, access, libc::O_NONBLOCK)?;
     let shown = path.display().to_string();
-    let file = File::options()
-        .read(true)
-        .write(access == Access::ReadWrite)
-        // A FIFO would block until someone opens its other end.
-        .custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY)
-        .open(path)
-        .map_err(|e| match e.kind() {
-            io::ErrorKind::NotFound => {
-                Error::NotFound { name: shown.clone(), place: "the file system" }
-            }
-            _ => Error::os("open", shown.clone(), e),
-        })?;
     let metadata = file.metadata().map_err(|e| Error::os("fstat", shown.clone(), e))?;
     if !metadata.is_file() {
         let found = "no regular file".to_owned();
-        return Err(Error::Layout { place: shown, found, expected: "a .npy file".to_owned() });
+        let expected = "a .npy file (of a pipe, read a copy with from_npy)".to_owned();
+        return Err(Error::Layout { place: shown, found, expected });
     }
     Ok(file)
+}
+
+/// Opens anything that can be read from its beginning to its end; a FIFO once somebody writes.
+///
+/// # Errors
+///
+/// [`Error::NotFound`], [`Error::Layout`] for a folder, [`Error::Os`].
+pub(crate) fn open_to_read(path: &Path) -> Result<File> {
+    let file = open_with(path, Access::ReadOnly, 0)?;
+    if file.metadata().is_ok_and(|found| found.is_dir()) {
+        let (found, expected) = ("a folder".to_owned(), "a .npy file".to_owned());
+        return Err(Error::Layout { place: path.display().to_string(), found, expected });
+    }
+    Ok(file)
+}
+
+fn open_with(path: &Path, access: Access, flags: i32) -> Result<File> {
+    let shown = || path.display().to_string();
+    File::options()
+        .read(true)
+        .write(access == Access::ReadWrite)
+        .custom_flags(flags | libc::O_NOCTTY)
+        .open(path)
+        .map_err(|e| match e.kind() {
+            io::ErrorKind::NotFound => Error::NotFound { name: shown(), place: "the file system" },
+            _ => Error::os("open", shown(), e),
+        })
 }
 
 /// The identity and the size in bytes of an open file.
@@ -81,16 +99,17 @@ impl FileMapping {
 /// Makes a file without a name in `directory`, readable and writable for its owner alone.
 pub(crate) fn unnamed_in(directory: &Path) -> Result<File> {
     let shown = || directory.display().to_string();
-    let file = File::options()
-        .read(true)
-        .write(true)
-        .mode(0o600)
-        .custom_flags(libc::O_TMPFILE)
-        .open(directory)
+    let file = unnamed_with_mode(directory, 0o600)
         .map_err(|e| Error::os("open with O_TMPFILE", shown(), e))?;
     // The umask may have taken bits away.
     set_mode(&file, 0o600, &shown())?;
     Ok(file)
+}
+
+/// Makes a file without a name in `directory`, with what the umask leaves of `mode`.
+pub(crate) fn unnamed_with_mode(directory: &Path, mode: u32) -> io::Result<File> {
+    let flags = libc::O_TMPFILE;
+    File::options().read(true).write(true).mode(mode).custom_flags(flags).open(directory)
 }
 
 /// Sets the permission bits of an open file.
@@ -142,5 +161,7 @@ pub(crate) fn try_lock(file: &File, hold: Hold, shown: &str) -> Result<bool> {
 /// Bytes that a user of this file system may still write there.
 pub(crate) fn free_bytes(file: &File, shown: &str) -> Result<u64> {
     let stat = rustix::fs::fstatvfs(file.as_fd()).map_err(|e| Error::os("fstatvfs", shown, e))?;
-    Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
+    // Some file systems that are not on a disk say that they have no blocks at all.
+    let is_known = stat.f_blocks != 0;
+    Ok(if is_known { stat.f_bavail.saturating_mul(stat.f_frsize) } else { u64::MAX })
 }

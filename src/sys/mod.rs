@@ -16,6 +16,7 @@ pub(crate) mod memfd;
 pub(crate) mod mmap;
 pub(crate) mod oom;
 #[cfg(not(loom))]
+pub(crate) mod output;
 pub(crate) mod parking;
 pub(crate) mod per_process;
 pub(crate) mod pipe;

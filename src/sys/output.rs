@@ -1,0 +1,427 @@
+//! Where the bytes of a whole file go: aside and then into its place, in place, or on.
+//!
+//! | the path names | way |
+//! |---|---|
+//! | nothing, or a regular file with this one name, whose owner and rights a new file can be given | a file without a name beside it is written, and then takes the place |
+//! | any other regular file: with a second name, mounted, of another owner, in a folder where this user makes no files, on a file system without renaming | in place, as `>` does |
+//! | a pipe, a device, a socket | on, from the first byte to the last |
+//! | a descriptor of this process (`/dev/stdout`, `/dev/fd/3`) | on, where that descriptor stands |
+//!
+//! What the kernel opens decides, never what the path reads like: a path is replaced only if it
+//! means the very file that was opened.
+
+#![allow(unsafe_code)]
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::{self, ErrorKind, Seek, SeekFrom, Write};
+use std::os::fd::{AsFd, FromRawFd};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use rustix::fs::XattrFlags;
+
+use crate::error::{Error, Limit, Result};
+use crate::sys::file::{self, Hold};
+use crate::sys::poll::{self, Interest};
+use crate::sys::{limits, memfd, shm};
+
+/// Symbolic links that are followed at most, as the kernel does.
+const LINKS_MAX: usize = 40;
+
+/// The largest value, and the longest list of names, of extended attributes, in bytes.
+const ATTRIBUTES_BYTES_MAX: usize = 64 << 10;
+
+/// How long another program may hold a region exclusively that is to be replaced.
+const LOCKED_TIME: Duration = Duration::from_secs(1);
+
+/// The number of `/proc`, as `statfs` has it.
+const PROC_MAGIC: i64 = 0x9fa0;
+
+/// What a path leads to.
+enum Place {
+    /// A descriptor of this process.
+    Descriptor(i32),
+    /// Something behind a link of `/proc`, which need not be the file that the link reads like.
+    Behind,
+    /// This path, which is no symbolic link.
+    Path(PathBuf),
+}
+
+/// Follows symbolic links to where they end, which need not exist.
+fn resolve(path: &Path) -> io::Result<Place> {
+    let mut at = path.to_owned();
+    for _ in 0..=LINKS_MAX {
+        let Some(name) = at.file_name() else { return Ok(Place::Path(at)) };
+        let folder = at.parent().filter(|folder| !folder.as_os_str().is_empty());
+        let folder = fs::canonicalize(folder.unwrap_or(Path::new(".")))?;
+        let full = folder.join(name);
+        let Ok(target) = fs::read_link(&full) else { return Ok(Place::Path(full)) };
+        if rustix::fs::statfs(&folder).is_ok_and(|found| found.f_type == PROC_MAGIC) {
+            let is_own = fs::canonicalize("/proc/self").is_ok_and(|own| folder.starts_with(own));
+            let number = name.to_str().and_then(|name| name.parse().ok());
+            let number = number.filter(|_| is_own && folder.ends_with("fd"));
+            return Ok(number.map_or(Place::Behind, Place::Descriptor));
+        }
+        at = folder.join(target);
+    }
+    Err(io::Error::from_raw_os_error(libc::ELOOP))
+}
+
+/// A descriptor of this process that `path` leads to, duplicated: it shares the position with the
+/// one that the path names. `None` if it leads elsewhere.
+///
+/// # Errors
+///
+/// [`Error::Os`] if there is no such descriptor.
+pub(crate) fn descriptor(path: &Path) -> Result<Option<File>> {
+    match resolve(path) {
+        Ok(Place::Descriptor(number)) => duplicate(number, path).map(Some),
+        _ => Ok(None),
+    }
+}
+
+fn duplicate(number: i32, path: &Path) -> Result<File> {
+    // SAFETY: the call looks the number up and makes another; whatever the number, no memory and
+    // no other descriptor is touched.
+    let copy = unsafe { libc::fcntl(number, libc::F_DUPFD_CLOEXEC, 3) };
+    if copy < 0 {
+        return Err(Error::os("fcntl", path.display().to_string(), io::Error::last_os_error()));
+    }
+    // SAFETY: made by the call above, so that nobody else owns it.
+    Ok(unsafe { File::from_raw_fd(copy) })
+}
+
+/// Where to write a whole file.
+#[derive(Debug)]
+pub(crate) struct Target {
+    way: Way,
+    shown: String,
+}
+
+#[derive(Debug)]
+enum Way {
+    /// On, where the descriptor stands.
+    On(File),
+    /// In place.
+    InPlace(File),
+    /// Into the place of what is there, if anything is: a regular file with one name.
+    Into { path: PathBuf, old: Option<File> },
+}
+
+impl Target {
+    /// Looks where the bytes for `path` go. What is there is opened, and not changed yet.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidArgument`] for a path without a file's name; [`Error::NotFound`] if there is
+    /// no such folder; [`Error::Os`] if this user may not write there, or it is a folder.
+    pub(crate) fn find(path: &Path) -> Result<Target> {
+        let shown = path.display().to_string();
+        if path.file_name().is_none() {
+            let expected = "a path that ends in a file's name";
+            return Err(Error::invalid("the path", shown, expected));
+        }
+        let fail = |call, e: io::Error| match e.kind() {
+            ErrorKind::NotFound => {
+                let folder = path.parent().unwrap_or(path).display().to_string();
+                Error::NotFound { name: folder, place: "the file system" }
+            }
+            _ => Error::os(call, shown.clone(), e),
+        };
+        let place = resolve(path).map_err(|e| fail("realpath", e))?;
+        if let Place::Descriptor(number) = place {
+            return Ok(Target { way: Way::On(duplicate(number, path)?), shown });
+        }
+        // The kernel follows the links once more, by its own rules: some may not be followed.
+        match (fs::metadata(path), place) {
+            (Err(e), Place::Path(path)) if e.kind() == ErrorKind::NotFound => {
+                Ok(Target { way: Way::Into { path, old: None }, shown })
+            }
+            (Err(e), _) => Err(fail("stat", e)),
+            (Ok(_), place) => {
+                let way = open(path, place).map_err(|e| fail("open", e))?;
+                Ok(Target { way, shown })
+            }
+        }
+    }
+
+    /// A new file that can take the place; `None` if it cannot, so that [`direct`] is the way.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoSpace`] if `total_bytes` are not free; [`Error::Os`].
+    ///
+    /// [`direct`]: Target::direct
+    pub(crate) fn aside(&self, total_bytes: u64) -> Result<Option<Aside<'_>>> {
+        let Way::Into { path, old } = &self.way else { return Ok(None) };
+        // A file that takes over the rights of another begins with none.
+        let mode = if old.is_some() { 0o600 } else { 0o666 };
+        let folder = path.parent().unwrap_or(Path::new("/"));
+        let made = match file::unnamed_with_mode(folder, mode) {
+            Ok(file) => Ok((file, None)),
+            Err(_) => temporary_in(folder).and_then(|temporary| {
+                let mut options = File::options();
+                options.write(true).create_new(true).mode(mode);
+                let file = options.open(&temporary)?;
+                Ok((file, Some(temporary)))
+            }),
+        };
+        let (file, temporary) = match made {
+            Ok(made) => made,
+            Err(e) if is_shortage(&e) => return Err(Error::os("open", self.shown.clone(), e)),
+            Err(_) => return Ok(None),
+        };
+        let aside = Aside { file, temporary, path, is_new: old.is_none() };
+        if let Some(old) = old
+            && take_over(&aside.file, old).is_err()
+        {
+            return Ok(None);
+        }
+        check_room(&aside.file, total_bytes, 0, &self.shown)?;
+        Ok(Some(aside))
+    }
+
+    /// The place itself, empty if it is a regular file, to be written from the beginning to the
+    /// end.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoSpace`] if `total_bytes` are not free, before anything is changed; [`Error::Os`].
+    pub(crate) fn direct(&self, total_bytes: u64) -> Result<Direct<'_>> {
+        let fail = |call, e| Error::os(call, self.shown.clone(), e);
+        let (file, created) = match &self.way {
+            Way::On(file) => {
+                let mut file = file.try_clone().map_err(|e| fail("dup", e))?;
+                if file.metadata().is_ok_and(|found| found.is_file()) {
+                    let appends = rustix::fs::fcntl_getfl(&file)
+                        .is_ok_and(|flags| flags.contains(rustix::fs::OFlags::APPEND));
+                    let end = if appends { SeekFrom::End(0) } else { SeekFrom::Current(0) };
+                    let at = file.seek(end).map_err(|e| fail("lseek", e))?;
+                    check_room(&file, at.saturating_add(total_bytes), at, &self.shown)?;
+                }
+                (file, None)
+            }
+            Way::InPlace(file) | Way::Into { old: Some(file), .. } => {
+                let metadata = file.metadata().map_err(|e| fail("fstat", e))?;
+                let used_bytes = metadata.blocks().saturating_mul(512);
+                check_room(file, total_bytes, used_bytes, &self.shown)?;
+                file.set_len(0).map_err(|e| fail("ftruncate", e))?;
+                (file.try_clone().map_err(|e| fail("dup", e))?, None)
+            }
+            Way::Into { path, old: None } => {
+                let made = File::options().write(true).create_new(true).open(path);
+                (made.map_err(|e| fail("open", e))?, Some(path.as_path()))
+            }
+        };
+        let direct = Direct { file, created };
+        if created.is_some() {
+            let room = check_room(&direct.file, total_bytes, 0, &self.shown);
+            room.inspect_err(|_| direct.remove_created())?;
+        }
+        Ok(direct)
+    }
+
+    /// Has the name of a file that was placed on the disk before it returns.
+    pub(crate) fn sync_name(&self) -> io::Result<()> {
+        match &self.way {
+            Way::Into { path, .. } => sync(&File::open(path.parent().unwrap_or(Path::new("/")))?),
+            Way::On(_) | Way::InPlace(_) => Ok(()),
+        }
+    }
+
+    /// Whether the bytes go on in a stream, where others may follow them.
+    pub(crate) fn is_stream(&self) -> bool {
+        matches!(self.way, Way::On(_))
+    }
+
+    pub(crate) fn shown(&self) -> &str {
+        &self.shown
+    }
+}
+
+/// Opens what is at `path`, which leads to `place`.
+fn open(path: &Path, place: Place) -> io::Result<Way> {
+    let file = File::options().write(true).custom_flags(libc::O_NOCTTY).open(path)?;
+    let metadata = file.metadata()?;
+    if !metadata.is_file() {
+        return Ok(Way::On(file));
+    }
+    let Place::Path(path) = place else { return Ok(Way::InPlace(file)) };
+    let is_same = fs::symlink_metadata(&path)
+        .is_ok_and(|found| (found.dev(), found.ino()) == (metadata.dev(), metadata.ino()));
+    if !is_same || metadata.nlink() != 1 {
+        return Ok(Way::InPlace(file));
+    }
+    if path.parent() == Some(Path::new(shm::DIRECTORY)) {
+        // A name is removed only by who holds its file exclusively: nobody takes this one for the
+        // old file's while the new one gets it.
+        let start = Instant::now();
+        let try_lock = || file::try_lock(&file, Hold::Shared, shm::DIRECTORY).unwrap_or(true);
+        while !try_lock() && start.elapsed() < LOCKED_TIME {
+            std::thread::yield_now();
+        }
+    }
+    Ok(Way::Into { path, old: Some(file) })
+}
+
+/// A name in `folder` that nothing has.
+fn temporary_in(folder: &Path) -> io::Result<PathBuf> {
+    let random = memfd::random_u64().map_err(io::Error::other)?;
+    Ok(folder.join(format!(".brigade-{random:016x}.tmp")))
+}
+
+/// Whether something has run out, so that another way would not fare better.
+fn is_shortage(error: &io::Error) -> bool {
+    let shortages = [libc::ENOSPC, libc::EDQUOT, libc::EMFILE, libc::ENFILE, libc::ENOMEM];
+    error.raw_os_error().is_some_and(|number| shortages.contains(&number))
+}
+
+/// Refuses more than a file may have, or its file system has room for beside `freed_bytes`.
+fn check_room(file: &File, total_bytes: u64, freed_bytes: u64, shown: &str) -> Result<()> {
+    // Going past the limit on files would not be an error but a signal.
+    let free_bytes = file::free_bytes(file, shown)?.saturating_add(freed_bytes);
+    let free_bytes = free_bytes.min(limits::file_size_bytes_max());
+    if total_bytes > free_bytes {
+        let (asked_bytes, limited_by) = (total_bytes, Limit::FileSystem);
+        return Err(Error::NoSpace { asked_bytes, free_bytes, limited_by });
+    }
+    Ok(())
+}
+
+/// Gives `new` the owner, the group, the attributes (access control lists among them) and the
+/// permissions of `old`. Bits that lend privileges go, as they do with any write.
+fn take_over(new: &File, old: &File) -> io::Result<()> {
+    let (is, was) = (new.metadata()?, old.metadata()?);
+    if (is.uid(), is.gid()) != (was.uid(), was.gid()) {
+        std::os::unix::fs::fchown(new, Some(was.uid()), Some(was.gid()))?;
+    }
+    let (present, wanted) = (attributes(new)?, attributes(old)?);
+    for (name, value) in &wanted {
+        if present.get(name) != Some(value) {
+            rustix::fs::fsetxattr(new, name.as_slice(), value, XattrFlags::empty())?;
+        }
+    }
+    for name in present.keys().filter(|&name| !wanted.contains_key(name)) {
+        rustix::fs::fremovexattr(new, name.as_slice())?;
+    }
+    let mode = rustix::fs::Mode::from_raw_mode(was.mode() & 0o1777);
+    Ok(rustix::fs::fchmod(new, mode)?)
+}
+
+/// The extended attributes of a file, without those that the kernel drops when it is written.
+fn attributes(file: &File) -> io::Result<BTreeMap<Vec<u8>, Vec<u8>>> {
+    let mut bytes = vec![0; ATTRIBUTES_BYTES_MAX];
+    let len = match rustix::fs::flistxattr(file, bytes.as_mut_slice()) {
+        Err(rustix::io::Errno::OPNOTSUPP) => 0,
+        listed => listed?,
+    };
+    let names = bytes[..len].split(|&byte| byte == 0).filter(|name| !name.is_empty());
+    let names: Vec<Vec<u8>> =
+        names.filter(|name| *name != b"security.capability").map(<[u8]>::to_vec).collect();
+    let value = |name: Vec<u8>| {
+        let len = rustix::fs::fgetxattr(file, name.as_slice(), bytes.as_mut_slice())?;
+        Ok((name, bytes[..len].to_vec()))
+    };
+    names.into_iter().map(value).collect()
+}
+
+/// A new file that is gone unless it takes its place.
+#[derive(Debug)]
+pub(crate) struct Aside<'a> {
+    file: File,
+    /// Its name until then, if it has one.
+    temporary: Option<PathBuf>,
+    path: &'a Path,
+    is_new: bool,
+}
+
+impl Aside<'_> {
+    pub(crate) fn file(&self) -> &File {
+        &self.file
+    }
+
+    /// Puts the file into its place; false if that cannot be.
+    pub(crate) fn place(mut self) -> bool {
+        if self.temporary.is_none() {
+            if self.is_new && file::link(&self.file, self.path).unwrap_or(false) {
+                return true;
+            }
+            let folder = self.path.parent().unwrap_or(Path::new("/"));
+            let Ok(temporary) = temporary_in(folder) else { return false };
+            if !file::link(&self.file, &temporary).unwrap_or(false) {
+                return false;
+            }
+            self.temporary = Some(temporary);
+        }
+        let is_placed = self.temporary.as_ref().is_some_and(|t| fs::rename(t, self.path).is_ok());
+        if is_placed {
+            self.temporary = None;
+        }
+        is_placed
+    }
+}
+
+impl Drop for Aside<'_> {
+    fn drop(&mut self) {
+        if let Some(temporary) = &self.temporary {
+            // Nothing to be done about a failure: the error that led here is on its way.
+            let _ = fs::remove_file(temporary);
+        }
+    }
+}
+
+/// A file that is written where it is.
+#[derive(Debug)]
+pub(crate) struct Direct<'a> {
+    file: File,
+    /// Its path, if there was nothing before.
+    created: Option<&'a Path>,
+}
+
+impl Direct<'_> {
+    /// Writes all of `bytes`, however many calls that takes. If that fails, a file that was not
+    /// there before is removed.
+    pub(crate) fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.write_all(bytes).inspect_err(|_| self.remove_created())
+    }
+
+    fn remove_created(&self) {
+        if let Some(path) = self.created {
+            // Nothing to be done about a failure: the error that led here is on its way.
+            let _ = fs::remove_file(path);
+        }
+    }
+
+    fn write_all(&mut self, mut bytes: &[u8]) -> io::Result<()> {
+        while !bytes.is_empty() {
+            match self.file.write(bytes) {
+                Ok(0) => return Err(ErrorKind::WriteZero.into()),
+                Ok(count) => bytes = &bytes[count..],
+                Err(e) if e.kind() == ErrorKind::Interrupted => {}
+                // Somebody who shares the descriptor wants it so.
+                Err(e) if e.kind() == ErrorKind::WouldBlock => {
+                    poll::wait_any(&[Interest { fd: self.file.as_fd(), writable: true }], None)?;
+                }
+                Err(e) => return Err(e),
+            }
+        }
+        Ok(())
+    }
+
+    pub(crate) fn file(&self) -> &File {
+        &self.file
+    }
+}
+
+/// Has the bytes of a file on the disk before it returns. What has no disk is no error.
+pub(crate) fn sync(file: &File) -> io::Result<()> {
+    match file.sync_all() {
+        // A pipe, a device, a file system in memory.
+        Err(e) if matches!(e.raw_os_error(), Some(libc::EINVAL | libc::EROFS | libc::ENOTSUP)) => {
+            Ok(())
+        }
+        other => other,
+    }
+}
