@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
@@ -14,6 +15,9 @@ use crate::sys::mmap::Access;
 
 /// Mappings that a worker keeps for later tasks at most.
 const CACHED_MAX: usize = 64;
+
+/// How long mappings are kept after the last use: mapping anew costs a fault for each page.
+const REST_TIME: Duration = Duration::from_secs(1);
 
 /// Where the elements of an operand are, for any process of the pool.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -65,9 +69,25 @@ impl Resolved {
 }
 
 /// A worker's mappings of files and named regions, made on first use.
+///
+/// A mapping that is kept keeps the memory of a region whose name is gone. So those are let go when
+/// another is made or the worker is about to sleep, and all of them [`REST_TIME`] after the last use.
 #[derive(Debug, Default)]
 pub(crate) struct Resolver {
-    cache: Mutex<HashMap<(FileId, bool), Arc<Mapping>>>,
+    cache: Mutex<Cache>,
+}
+
+#[derive(Debug, Default)]
+struct Cache {
+    mappings: HashMap<(FileId, bool), Arc<Mapping>>,
+    /// When one of them was last asked for.
+    last_use: Option<Instant>,
+}
+
+impl Cache {
+    fn forget_unlinked(&mut self) {
+        self.mappings.retain(|_, mapping| mapping.has_name());
+    }
 }
 
 impl Resolver {
@@ -98,8 +118,8 @@ impl Resolver {
             }
             Source::Mapped { address, device, inode, offset, len_bytes } => {
                 let id = FileId { device: *device, inode: *inode };
-                let mapping = self.mapping(address, id, access)?;
                 let end = offset.checked_add(*len_bytes);
+                let mapping = self.mapping(address, id, access, end.unwrap_or(u64::MAX))?;
                 let start = usize::try_from(*offset).ok();
                 match (start, end) {
                     (Some(start), Some(end)) if end <= mapping.len_bytes() as u64 => {
@@ -116,20 +136,41 @@ impl Resolver {
         }
     }
 
-    /// The file `id`, mapped now or before. A mapping keeps its inode, so the number means the
-    /// same file for as long as it is cached.
-    fn mapping(&self, address: &Address, id: FileId, access: Access) -> Result<Arc<Mapping>> {
+    /// The file `id`, mapped now or before, up to `end_bytes` if it has as many. A mapping keeps its
+    /// inode, so the number means the same file for as long as it is cached; but the file may have
+    /// been written anew since, with another length.
+    fn mapping(
+        &self,
+        address: &Address,
+        id: FileId,
+        access: Access,
+        end_bytes: u64,
+    ) -> Result<Arc<Mapping>> {
         let mut cache = self.cache.lock().unwrap_or_else(PoisonError::into_inner);
+        cache.last_use = Some(Instant::now());
         let key = (id, access == Access::ReadWrite);
-        if let Some(mapping) = cache.get(&key) {
+        if let Some(mapping) = cache.mappings.get(&key).filter(|known| known.reaches(end_bytes)) {
             return Ok(Arc::clone(mapping));
         }
         let mapping = Arc::new(Mapping::again(address, id, access)?);
-        if cache.len() >= CACHED_MAX {
-            cache.clear();
+        cache.forget_unlinked();
+        if cache.mappings.len() >= CACHED_MAX {
+            cache.mappings.clear();
         }
-        cache.insert(key, Arc::clone(&mapping));
+        cache.mappings.insert(key, Arc::clone(&mapping));
         Ok(mapping)
+    }
+
+    /// Lets go of mappings whose file has no name any more, and of all if none was used for
+    /// [`REST_TIME`]. Returns after what time to do so again.
+    pub(crate) fn rest(&self) -> Option<Duration> {
+        let mut cache = self.cache.lock().unwrap_or_else(PoisonError::into_inner);
+        cache.forget_unlinked();
+        let since = cache.last_use?.elapsed();
+        if since >= REST_TIME {
+            *cache = Cache::default();
+        }
+        (!cache.mappings.is_empty()).then(|| REST_TIME.saturating_sub(since))
     }
 }
 

@@ -66,3 +66,41 @@ fn operands_out_of_bounds_or_of_another_arena_are_refused() {
     let refused = resolver.resolve(&windows, &too_long, Access::ReadOnly);
     assert!(matches!(refused, Err(Error::Layout { .. })), "{refused:?}");
 }
+
+// A file that was written anew, larger, in place was found too short for ever.
+#[test]
+fn a_file_that_was_written_anew_in_place_is_mapped_anew() {
+    let path = std::env::temp_dir().join(format!("brigade-test-anew-{}.npy", std::process::id()));
+    let (windows, resolver) = (windows(), Resolver::default());
+    for len in [2usize, 1000, 3] {
+        let array = SharedArray::from_fn([len], |[i]| i as f64).unwrap();
+        let whole = path.with_extension("whole");
+        array.to_npy(&whole).unwrap();
+        std::fs::write(&path, std::fs::read(&whole).unwrap()).unwrap();
+        std::fs::remove_file(whole).unwrap();
+        #[expect(unsafe_code, reason = "maps a file of this test's")]
+        // SAFETY: nobody else has the path.
+        let mapped = unsafe { SharedArray::<f64>::map_npy(&path) }.unwrap();
+        let found = resolver.resolve(&windows, &mapped.source(), Access::ReadOnly).unwrap();
+        assert_eq!(read(&found, len), array.as_slice());
+    }
+    std::fs::remove_file(path).unwrap();
+}
+
+#[test]
+fn mappings_are_let_go_when_their_names_are_gone_or_nobody_uses_them() {
+    let (windows, resolver) = (windows(), Resolver::default());
+    let kept = |resolver: &Resolver| resolver.cache.lock().unwrap().mappings.len();
+    let name = |label| format!("brigade-test-rest-{label}-{}", std::process::id());
+    let stays = SharedArray::<f64>::named(&name("stays"), [2]).unwrap();
+    resolver.resolve(&windows, &stays.source(), Access::ReadOnly).unwrap();
+    for round in 0..3 {
+        let goes = SharedArray::<f64>::named(&name("goes"), [2]).unwrap();
+        resolver.resolve(&windows, &goes.source(), Access::ReadOnly).unwrap();
+        assert_eq!(kept(&resolver), 2, "round {round}");
+    }
+    assert!(resolver.rest().is_some_and(|again| again <= REST_TIME));
+    assert_eq!(kept(&resolver), 1, "one has its name");
+    resolver.cache.lock().unwrap().last_use = Instant::now().checked_sub(REST_TIME);
+    assert_eq!((resolver.rest(), kept(&resolver)), (None, 0));
+}

@@ -5,6 +5,7 @@
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Duration;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -84,9 +85,11 @@ impl Station {
         }
     }
 
-    /// Frees what was kept.
-    pub(crate) fn clear(&mut self) {
+    /// Frees what is not worth keeping while the worker sleeps; returns after what time to do so
+    /// again.
+    pub(crate) fn rest(&mut self) -> Option<Duration> {
         self.shared = None;
+        self.resolver.rest()
     }
 }
 

@@ -231,7 +231,7 @@ impl Worker {
                 Ok(Next::Nothing) if self.lane.should_stop() => return,
                 Ok(Next::Nothing) => {
                     let start = Instant::now();
-                    self.lane.wait(budget, &mut self.footing, || self.station.clear());
+                    self.lane.wait(budget, &mut self.footing, || self.station.rest());
                     budget = next_budget(budget, start.elapsed(), longest);
                 }
                 Err(error) => {
@@ -254,6 +254,10 @@ impl Worker {
             }
         };
         self.tasks += 1;
+        if self.tasks.is_multiple_of(RESTED_TASKS) {
+            // A worker that never sleeps lets go of mappings all the same.
+            self.station.resolver.rest();
+        }
         let leaving = self.should_leave();
         if WorkerLane::fits_ring(out.len()) {
             self.lane.commit(status, leaving, Body::Bytes(out));
@@ -353,6 +357,8 @@ impl Worker {
     }
 }
 
+/// After how many tasks in a row a worker looks through its mappings.
+const RESTED_TASKS: u64 = 1024;
 /// Bytes of buffer that a worker keeps between tasks.
 const KEPT_BUFFER_BYTES: usize = 1 << 20;
 /// How long a worker yields before it sleeps: after recent activity, and at least.

@@ -252,12 +252,13 @@ impl WorkerLane {
     }
 
     /// Waits until something is offered, or the worker should leave: pauses, settles down on the
-    /// floor, yields for `budget`, then calls `before_sleep` and sleeps.
+    /// floor, yields for `budget`, then sleeps. `before_sleep` is called before, and again after the
+    /// time that it returns.
     pub(super) fn wait(
         &mut self,
         budget: Duration,
         footing: &mut Footing,
-        before_sleep: impl FnOnce(),
+        mut before_sleep: impl FnMut() -> Option<Duration>,
     ) {
         self.last_ns = 0;
         if backoff::pause(|| self.has_news()) {
@@ -265,8 +266,7 @@ impl WorkerLane {
         }
         footing.settle(&self.board().floor);
         if !backoff::yield_for(budget, || self.has_news()) {
-            before_sleep();
-            self.park();
+            while !self.park(before_sleep()) {}
         }
     }
 
@@ -275,7 +275,8 @@ impl WorkerLane {
         footing.leave(&self.board().floor);
     }
 
-    fn park(&self) {
+    /// Sleeps until something is offered, or the worker should leave: true; or for `timeout`.
+    fn park(&self, timeout: Option<Duration>) -> bool {
         let parked = &self.lane().header.parked;
         loop {
             // Relaxed: ordered by the fence.
@@ -284,7 +285,7 @@ impl WorkerLane {
             fence(Ordering::SeqCst);
             if self.has_news() {
                 parked.store(0, Ordering::Relaxed);
-                return;
+                return true;
             }
             #[cfg(feature = "failpoints")]
             failpoint::hit(Point::WorkerBeforePark);
@@ -292,10 +293,13 @@ impl WorkerLane {
             if self.board().hungry.load(Ordering::Relaxed) == 1 {
                 self.ring();
             }
-            futex::wait(parked, 1, None);
+            futex::wait(parked, 1, timeout);
             if self.has_news() {
                 parked.store(0, Ordering::Relaxed);
-                return;
+                return true;
+            }
+            if timeout.is_some() {
+                return false;
             }
         }
     }

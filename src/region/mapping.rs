@@ -1,6 +1,7 @@
 //! Mapped files and named regions: bytes that others may write.
 
 use std::fs::File;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -150,6 +151,17 @@ impl Mapping {
             Bytes::File(mapping) => mapping.len_bytes(),
             Bytes::Named(mapping) => mapping.len_bytes(),
         }
+    }
+
+    /// Whether the file still has a name, this one or another.
+    pub(crate) fn has_name(&self) -> bool {
+        self.file.metadata().is_ok_and(|found| found.nlink() > 0)
+    }
+
+    /// Whether the first `end_bytes` are mapped, and the file has them now.
+    pub(crate) fn reaches(&self, end_bytes: u64) -> bool {
+        end_bytes <= self.len_bytes() as u64
+            && self.file.metadata().is_ok_and(|found| end_bytes <= found.len())
     }
 
     pub(crate) fn address(&self) -> &Address {

@@ -318,3 +318,27 @@ fn a_raw_array_is_an_operand_of_a_loop() {
         assert_eq!(array.copy_to_vec(), (11..101).collect::<Vec<_>>());
     });
 }
+
+// Workers kept what they had mapped, up to 64 regions, for as long as they lived.
+#[test]
+fn workers_let_go_of_regions_whose_names_are_gone() {
+    alone(|| {
+        let pool = brigade::Pool::builder().workers(2).build().unwrap();
+        for round in 0..5 {
+            let name = unique(&format!("lent-{round}"));
+            let mut array = SharedArray::<u64>::create(&name, [1 << 12]).unwrap();
+            // SAFETY: the name was made above; nobody else knows it.
+            pool.par_chunks_mut(unsafe { array.lend_mut() }, 64).for_each(|x| x.fill(1)).unwrap();
+        }
+        let mapped = || {
+            let workers = crate::common::alone::workers();
+            let maps = workers.iter().map(|worker| format!("/proc/{}/maps", worker.pid));
+            maps.map(|path| fs::read_to_string(path).unwrap_or_default())
+                .map(|maps| maps.matches("/dev/shm/").count())
+                .sum::<usize>()
+        };
+        crate::common::processes::wait_for(|| mapped() == 0);
+        let sum = pool.submit(|()| 1 + 1, ()).unwrap().join().unwrap();
+        assert_eq!(sum, 2, "they are there and work");
+    });
+}
