@@ -93,17 +93,18 @@ impl<T: Element> SharedArray<T> {
 
     /// Writes the array as a `.npy` file, in parallel.
     ///
-    /// A new file is written beside `path` and then takes its place, so that `path` is the old file
-    /// or the whole new one, never a part, also if this program is killed. It keeps the owner, the
-    /// permissions and the access control lists of the old one. The data is in the system's cache by
-    /// then, not necessarily on the disk; see [`to_npy_synced`](SharedArray::to_npy_synced). A
-    /// symbolic link stays, and leads to the new file.
+    /// A new file is written beside `path` and then takes its place, so that `path` is the old
+    /// file or the whole new one, never a part, also if this program is killed. It keeps the
+    /// owner, the permissions and the access control lists of the old one. The data is in the
+    /// system's cache by then, not necessarily on the disk; see
+    /// [`to_npy_synced`](SharedArray::to_npy_synced). A symbolic link stays, and leads to the new
+    /// file.
     ///
-    /// Where that cannot be, a regular file is written in place, as a shell's `>` does: one that has
-    /// a second name, is mounted, belongs to another user, or lies in a folder or file system where
-    /// no other file can take its place. Then a failure or a kill in the middle leaves a part, which
-    /// is no whole `.npy`. A pipe, a device, or a descriptor of this process (`/dev/stdout`,
-    /// `/dev/fd/3`) is written to, at the position where it stands.
+    /// Where that cannot be, a regular file is written in place, as a shell's `>` does: one that
+    /// has a second name, is mounted, belongs to another user, or lies in a folder or file system
+    /// where no other file can take its place. Then a failure or a kill in the middle leaves a
+    /// part, which is no whole `.npy`. A pipe, a device, or a descriptor of this process
+    /// (`/dev/stdout`, `/dev/fd/3`) is written to, at the position where it stands.
     ///
     /// # Errors
     ///

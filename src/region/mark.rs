@@ -1,4 +1,4 @@
-//! The mark of a named region, which a copy of the region does not bear.
+//! The mark that tells a region from its copies.
 //!
 //! A file in `/dev/shm` may look like a region without being one: what `to_npy` or NumPy wrote
 //! there, or a copy of a region that somebody wants to keep. So the creator of a region writes a

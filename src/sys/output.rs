@@ -1,4 +1,4 @@
-//! Where the bytes of a whole file go: aside and then into its place, in place, or on.
+//! Where the bytes of a whole file go.
 //!
 //! | the path names | way |
 //! |---|---|

@@ -1,4 +1,4 @@
-//! What is a region to remove, and what only looks like one.
+//! What may be removed, and what only looks so.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
