@@ -109,14 +109,14 @@ impl<T: Element> SharedArray<T> {
     /// # Errors
     ///
     /// [`Error::NoSpace`] if the disk has no room; [`Error::NotFound`] if there is no such folder;
-    /// [`Error::Closed`] in a child that was forked by hand; [`Error::Os`], also for a file that this
-    /// user may not write to.
+    /// [`Error::Closed`] in a child that was forked by hand; [`Error::Os`], also for a file that
+    /// this user may not write to.
     pub fn to_npy(&self, path: impl AsRef<Path>) -> Result<()> {
         self.write_npy(path.as_ref(), false)
     }
 
-    /// As [`to_npy`](SharedArray::to_npy), and returns when the file is on the disk: after a loss of
-    /// power `path` is the old file or the whole new one.
+    /// As [`to_npy`](SharedArray::to_npy), and returns when the file is on the disk: after a loss
+    /// of power `path` is the old file or the whole new one.
     ///
     /// # Errors
     ///

@@ -71,7 +71,8 @@ impl Resolved {
 /// A worker's mappings of files and named regions, made on first use.
 ///
 /// A mapping that is kept keeps the memory of a region whose name is gone. So those are let go when
-/// another is made or the worker is about to sleep, and all of them [`REST_TIME`] after the last use.
+/// another is made or the worker is about to sleep, and all of them [`REST_TIME`] after the last
+/// use.
 #[derive(Debug, Default)]
 pub(crate) struct Resolver {
     cache: Mutex<Cache>,
@@ -136,8 +137,8 @@ impl Resolver {
         }
     }
 
-    /// The file `id`, mapped now or before, up to `end_bytes` if it has as many. A mapping keeps its
-    /// inode, so the number means the same file for as long as it is cached; but the file may have
+    /// The file `id`, mapped now or before, up to `end_bytes` if it has as many. A mapping keeps
+    /// its inode, so the number means the same file for as long as it is cached; but the file may have
     /// been written anew since, with another length.
     fn mapping(
         &self,

@@ -252,8 +252,8 @@ impl WorkerLane {
     }
 
     /// Waits until something is offered, or the worker should leave: pauses, settles down on the
-    /// floor, yields for `budget`, then sleeps. `before_sleep` is called before, and again after the
-    /// time that it returns.
+    /// floor, yields for `budget`, then sleeps. `before_sleep` is called before, and again after
+    /// the time that it returns.
     pub(super) fn wait(
         &mut self,
         budget: Duration,

@@ -15,8 +15,8 @@ pub(crate) mod limits;
 pub(crate) mod memfd;
 pub(crate) mod mmap;
 pub(crate) mod oom;
-#[cfg(not(loom))]
 pub(crate) mod output;
+#[cfg(not(loom))]
 pub(crate) mod parking;
 pub(crate) mod per_process;
 pub(crate) mod pipe;
