@@ -138,8 +138,8 @@ impl Resolver {
     }
 
     /// The file `id`, mapped now or before, up to `end_bytes` if it has as many. A mapping keeps
-    /// its inode, so the number means the same file for as long as it is cached; but the file may have
-    /// been written anew since, with another length.
+    /// its inode, so the number means the same file for as long as it is cached; but the file may
+    /// have been written anew since, with another length.
     fn mapping(
         &self,
         address: &Address,

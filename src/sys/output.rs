@@ -1,11 +1,11 @@
 //! Where the bytes of a whole file go.
 //!
-//! | the path names | way |
-//! |---|---|
-//! | nothing, or a regular file with this one name, whose owner and rights a new file can be given | a file without a name beside it is written, and then takes the place |
-//! | any other regular file: with a second name, mounted, of another owner, in a folder where this user makes no files, on a file system without renaming | in place, as `>` does |
-//! | a pipe, a device, a socket | on, from the first byte to the last |
-//! | a descriptor of this process (`/dev/stdout`, `/dev/fd/3`) | on, where that descriptor stands |
+//! - Nothing is there, or a regular file with this one name, whose owner and rights a new file can
+//!   be given: a file without a name is written beside it, and then takes the place.
+//! - Any other regular file is written in place, as `>` does: one with a second name, mounted, of
+//!   another owner, in a folder where this user makes no files, or where nothing can be renamed.
+//! - A pipe, a device or a socket is written on, from the first byte to the last.
+//! - So is a descriptor of this process (`/dev/stdout`, `/dev/fd/3`), where it stands.
 //!
 //! What the kernel opens decides, never what the path reads like: a path is replaced only if it
 //! means the very file that was opened.

@@ -27,7 +27,8 @@ pub(crate) enum Taken {
 const SHOWN_MAX: usize = 2048;
 
 impl OwnerTable {
-    /// Who has claimed an entry, the first [`SHOWN_MAX`] of them. Changes meanwhile are seen or not.
+    /// Who has claimed an entry, the first [`SHOWN_MAX`] of them. Changes meanwhile are seen or
+    /// not.
     pub(crate) fn claimants(&self) -> Vec<Claimant> {
         let claimant = |entry: &OwnerEntry| {
             let (pid, token) = unpack_identity(entry.identity.load(Ordering::Acquire))?;
