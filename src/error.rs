@@ -100,11 +100,25 @@ pub enum Error {
     /// The fork server found threads that a library started before `main`.
     #[error(
         "the fork server has {threads} threads, but may fork only with one: a linked library \
-         starts threads when it is loaded; load it later, or use Start::InProcess"
+         starts threads when it is loaded ({names:?}); switch that off (for jemalloc, \
+         background_thread:false), load the library later, or use Start::InProcess"
     )]
     MultiThreaded {
         /// How many threads it found.
         threads: usize,
+        /// What the others than its own are called, or the first of them; `exe` if they have no
+        /// name.
+        names: Vec<String>,
+    },
+    /// This program runs, or would run when it is started once more, with privileges that whoever
+    /// calls it lacks. So nobody may tell a process of it what to do, and there is no fork server.
+    #[error(
+        "a program with privileges of its own has no worker processes ({privileges}): take them \
+         from its file and start it as the user that it is to be, or use Start::InProcess"
+    )]
+    Privileged {
+        /// Which they are.
+        privileges: String,
     },
     /// A process of a process of a process, and so on, was to start yet another, or a pool.
     #[error(

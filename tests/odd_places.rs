@@ -30,7 +30,7 @@ const EARLY: &str = "BRIGADE_TEST_EARLY_THREAD";
 
 extern "C" fn constructor() {
     if std::env::var_os(EARLY).is_some() {
-        std::thread::spawn(forever);
+        std::thread::Builder::new().name("early-bird".into()).spawn(forever).unwrap();
     }
 }
 
@@ -38,9 +38,10 @@ extern "C" fn constructor() {
 fn threads_that_a_library_starts_when_it_is_loaded_are_told() {
     alone_with(&[(EARLY, "1")], || {
         let pool = Pool::builder().workers(1).build().map(drop).unwrap_err();
-        assert!(matches!(pool, Error::MultiThreaded { threads: 2 }), "{pool}");
+        assert!(matches!(pool, Error::MultiThreaded { threads: 2, .. }), "{pool}");
+        assert!(pool.to_string().contains("early-bird"), "{pool}");
         let process = Process::spawn(|()| (), ()).map(drop).unwrap_err();
-        assert!(matches!(process, Error::MultiThreaded { threads: 2 }), "{process}");
+        assert!(matches!(process, Error::MultiThreaded { threads: 2, .. }), "{process}");
         assert!(own_processes().is_empty());
     });
 }

@@ -349,3 +349,18 @@ fn a_subscriber_that_blocks_on_a_thread_of_the_engine_delays_no_deadline() {
         drop(gate);
     });
 }
+
+// It said "an unknown place".
+#[test]
+fn a_panic_in_a_pool_without_processes_has_its_place() {
+    let pool = Pool::builder().start(Start::InProcess).build().unwrap();
+    for _ in 0..2 {
+        let failed = pool.submit(|n: u32| -> u32 { panic!("no {n}") }, 7).unwrap().join();
+        let error = failed.unwrap_err().to_string();
+        assert!(error.contains("no 7") && error.contains("pool.rs"), "{error}");
+    }
+    fn three() -> fn(u8) -> u8 {
+        |n| n + 3
+    }
+    assert_eq!(pool.submit_fn(three(), 4).unwrap().join().unwrap(), 7);
+}

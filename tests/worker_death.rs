@@ -6,7 +6,7 @@ mod common;
 use brigade::{Error, ExitReason, Handle, Phase, TaskError};
 use common::alone::{alone, workers};
 use common::processes::{send, wait_for};
-use common::tasks::{counted, death, endless, long_enough_to_sleep, raise, tally, with};
+use common::tasks::{counted, death, endless, forever, long_enough_to_sleep, raise, tally, with};
 use nix::sys::signal::Signal;
 use serde::ser::Error as _;
 use serde::{Deserialize, Serialize, Serializer};
@@ -302,5 +302,62 @@ fn the_end_of_a_workers_captured_standard_error_is_in_the_error() {
         let plain = with(1).build().unwrap();
         let killed = death(plain.submit(|()| raise(Signal::SIGKILL), ()).unwrap());
         assert_eq!(killed.stderr_tail, None);
+    });
+}
+
+/// Calls itself without end.
+#[inline(never)]
+fn deeper(depth: u64) -> u64 {
+    let here = std::hint::black_box([depth; 64]);
+    if here[1] == u64::MAX { 0 } else { deeper(depth + 1) + here[0] }
+}
+
+// The handler of faults has a stack of its own on the first thread alone.
+#[test]
+fn a_stack_overflow_on_a_thread_that_a_task_started_is_named() {
+    alone(|| {
+        let pool = with(1).build().unwrap();
+        let overflows = |()| std::thread::spawn(|| deeper(0)).join().unwrap_or(0);
+        let in_pool = pool.submit(overflows, ()).unwrap().join().unwrap_err();
+        let by_itself = brigade::Process::spawn(overflows, ()).unwrap().join().unwrap_err();
+        for error in [in_pool, by_itself] {
+            assert!(error.to_string().contains("stack overflow on a thread"), "{error}");
+        }
+    });
+}
+
+// It said that the worker had accessed memory that is not mapped.
+#[test]
+fn a_fault_that_somebody_sent_is_said_to_be_sent() {
+    alone(|| {
+        let pool = with(1).build().unwrap();
+        for signal in [Signal::SIGSEGV, Signal::SIGBUS] {
+            let pid = pool.submit(|()| std::process::id(), ()).unwrap().join().unwrap();
+            let task = pool.submit(|()| forever(), ()).unwrap();
+            wait_for(|| task.is_running());
+            send(pid, signal);
+            let error = task.join().unwrap_err().to_string();
+            let sender = format!("sent by process {}", std::process::id());
+            assert!(error.contains(&sender) && !error.contains("not mapped"), "{error}");
+        }
+    });
+}
+
+// It wrote its reason to memory that it had unmapped; niceness is a wish, and ends no worker.
+#[test]
+fn a_niceness_that_is_not_allowed_is_an_error_of_the_system_when_the_pool_is_built() {
+    if !nix::unistd::geteuid().is_root() {
+        return common::skipped("only root may become another user");
+    }
+    alone(|| {
+        // For this thread alone, and what it starts.
+        // SAFETY: a plain call without pointers.
+        let done = unsafe { libc::syscall(libc::SYS_setresuid, 65534, 65534, -1) };
+        assert_eq!(done, 0);
+        let error = with(1).nice(-5).build().map(drop).unwrap_err();
+        assert!(error.to_string().contains("setpriority"), "{error}");
+        // SAFETY: as above; the saved user is root's still.
+        let done = unsafe { libc::syscall(libc::SYS_setresuid, 0, 0, -1) };
+        assert_eq!(done, 0);
     });
 }

@@ -258,14 +258,20 @@ impl PoolBuilder {
             let expected = "a name without '=' and a value, both without zero bytes";
             return Err(Error::invalid("an environment variable", name.escape_debug(), expected));
         }
+        let pin = if self.pin { Some(sched::affinity()?) } else { None };
+        sched::try_wishes(self.nice, pin.as_deref())?;
         if let Some(reason) = self.initializer_error {
             return Err(Error::invalid("the initializer's argument", reason, "encodable"));
         }
         let initializer = match self.initializer {
             None => None,
             Some((trampoline, encoded, leases)) => {
-                let function = FunctionOffset::of(trampoline as *const ())?.to_word();
-                Some(Initializer { function, encoded, leases })
+                let offset = match self.start {
+                    Start::InProcess => FunctionOffset::NONE,
+                    Start::ForkServer => FunctionOffset::of(trampoline as *const ())?,
+                };
+                let (function, word) = (trampoline, offset.to_word());
+                Some(Initializer { function, word, encoded, leases })
             }
         };
         Ok(Config {
@@ -280,7 +286,7 @@ impl PoolBuilder {
             memory_hard_bytes: self.memory_hard_bytes,
             env: self.env,
             nice: self.nice,
-            pin: if self.pin { Some(sched::affinity()?) } else { None },
+            pin,
             captures_stderr: self.captures_stderr,
             spin_short: limits::has_processor_quota(),
             idle_timeout: self.idle_timeout,

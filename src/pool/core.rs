@@ -10,6 +10,7 @@ use crate::array::handoff::LeaseList;
 use crate::error::{Error, Result};
 use crate::pool::board::HostBoard;
 use crate::pool::host_lane::HostLane;
+use crate::pool::job::Trampoline;
 use crate::pool::lane::driver;
 use crate::pool::locked::Locked;
 use crate::pool::seat::{Condition, Seat};
@@ -64,7 +65,9 @@ pub(super) struct Config {
 /// What every worker runs first.
 #[derive(Debug, Clone)]
 pub(super) struct Initializer {
-    pub(super) function: u64,
+    pub(super) function: Trampoline,
+    /// The same for other processes.
+    pub(super) word: u64,
     pub(super) encoded: Vec<u8>,
     /// What its argument refers to; every worker, and every later one, may keep it.
     pub(super) leases: Arc<LeaseList>,
@@ -75,7 +78,7 @@ impl Initializer {
     fn charter(&self) -> (u64, usize, Vec<u8>) {
         let mut bytes = task::table(&self.leases);
         bytes.extend_from_slice(&self.encoded);
-        (self.function, self.leases.len(), bytes)
+        (self.word, self.leases.len(), bytes)
     }
 }
 
@@ -191,7 +194,7 @@ impl Core {
         let token = self.supervisor.add(Arc::clone(&socket) as _)?;
         socket.set_token(token);
         let order = Order {
-            entry: worker::main,
+            entry: &worker::ENTRY,
             words: worker::words(
                 (span.offset(), bytes.len()),
                 (self.arena.id(), self.arena.size_bytes()),

@@ -6,6 +6,7 @@ use crate::pool::core::Core;
 use crate::pool::job::{self, Job, Leases, Station, Trampoline};
 use crate::pool::lane::Status;
 use crate::pool::task::{Call, Encoded, Outcome, Rules, TaskId, Value};
+use crate::process::panic;
 use crate::region::windows::Windows;
 
 /// Runs a call here and now; its outcome waits for the handle as any other would.
@@ -30,7 +31,7 @@ pub(super) fn submit(
 pub(super) fn initialize(core: &Core) -> Result<()> {
     let Some(initializer) = &core.config.initializer else { return Ok(()) };
     let leases = initializer.leases.iter().filter_map(Lease::again).collect();
-    let outcome = run(core, job::trampoline(initializer.function)?, leases, &initializer.encoded);
+    let outcome = run(core, initializer.function, leases, &initializer.encoded);
     let cause = match outcome.map(|value| value.bytes.with(job::decode)) {
         Ok(Ok(Ok(()))) => return Ok(()),
         Ok(Ok(Err(text)) | Err(text)) => text,
@@ -50,7 +51,7 @@ fn run(core: &Core, trampoline: Trampoline, mut leases: LeaseList, encoded: &[u8
         station: &mut Station::default(),
         progress: &|_| {},
     };
-    let status = job::run(trampoline, &mut job);
+    let status = panic::noting(|| job::run(trampoline, &mut job));
     let codec = |what, action, out: &[u8]| {
         let reason = String::from_utf8_lossy(out).into_owned();
         Err(Box::new(Error::Task(TaskError::Codec { what, action, reason })))

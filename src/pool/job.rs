@@ -258,10 +258,14 @@ where
     A: DeserializeOwned,
     R: Serialize,
 {
+    let is_here = matches!(job.leases, Leases::Host(_));
     let (word, argument) = job.argument::<(u64, A)>()?;
-    let address = FunctionOffset::address(word).map_err(|e| JobError::Argument(e.to_string()))?;
-    // SAFETY: `Pool::submit_fn` sends the offset of a `fn(A) -> R` of this image together with
-    // the trampoline for these very types.
+    let address = match usize::try_from(word) {
+        Ok(address) if is_here => address as *const (),
+        _ => FunctionOffset::address(word).map_err(|e| JobError::Argument(e.to_string()))?,
+    };
+    // SAFETY: `Pool::submit_fn` sends the offset of a `fn(A) -> R` of this image, or its address if
+    // the task runs in the same process, together with the trampoline for these very types.
     let function = unsafe { std::mem::transmute::<*const (), fn(A) -> R>(address) };
     job.begin();
     let value = function(argument);

@@ -175,7 +175,10 @@ impl Pool {
         A: Serialize + DeserializeOwned,
         R: Serialize + DeserializeOwned,
     {
-        let word = FunctionOffset::of(function as *const ())?.to_word();
+        let word = match self.core.config.start {
+            Start::InProcess => function as usize as u64,
+            Start::ForkServer => FunctionOffset::of(function as *const ())?.to_word(),
+        };
         let name = std::any::type_name::<fn(A) -> R>();
         let encode = |out: &mut Vec<u8>| job::encode_onto(out, &(word, &argument));
         let trampoline = job::call_pointer::<A, R>;

@@ -27,6 +27,7 @@ use crate::pool::lane::{Leave, Stage};
 use crate::pool::seat::{Cause, Condition, Seat};
 use crate::pool::state::{Life, State};
 use crate::pool::task::{Call, TaskId, broken};
+use crate::process::child;
 use crate::process::launch::ChildEvent;
 #[cfg(feature = "failpoints")]
 use crate::sys::failpoint::{self, Point};
@@ -129,7 +130,7 @@ impl Core {
                 task: "",
                 phase,
                 torn: Vec::new(),
-                last_words: last_words.clone(),
+                last_words: last_words.clone().or_else(|| child::words_for(reason)),
                 stderr_tail: stderr_tail.clone(),
             };
             attribute(state, id, cause, death);

@@ -63,7 +63,12 @@ impl Core {
     ) -> Result<TaskId> {
         // Before the mutex, which another thread may have held when this process was forked.
         self.check_ours()?;
-        let function = FunctionOffset::of(trampoline as *const ())?;
+        // A task in the caller's own thread needs no name for its function in other processes, and
+        // in a library it has none.
+        let function = match self.config.start {
+            Start::InProcess => FunctionOffset::NONE,
+            Start::ForkServer => FunctionOffset::of(trampoline as *const ())?,
+        };
         // Gone in a destructor that runs after this thread's values, and in an exit handler.
         let mut bytes = SCRATCH.try_with(Cell::take).unwrap_or_default();
         bytes.clear();

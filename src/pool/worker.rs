@@ -16,14 +16,14 @@ use crate::pool::job::{self, Job, Leases, Station};
 use crate::pool::lane::{Lane, Leave, Place, Stage, Status};
 use crate::pool::task;
 use crate::pool::worker_lane::{Body, Claimed, Next, WorkerLane};
-use crate::process::child::{self, Child, EXIT_SETUP};
+use crate::process::child::{self, Child, EXIT_SETUP, Entry};
 use crate::process::panic;
 use crate::region::windows::Windows;
 #[cfg(feature = "failpoints")]
 use crate::sys::failpoint::{self, Point};
 use crate::sys::fork::Instance;
 use crate::sys::poll::EventFd;
-use crate::sys::signal::{self, Fault};
+use crate::sys::signal::{self, Fault, FaultText};
 use crate::sys::socket::{Received, Socket};
 use crate::sys::{process, sched};
 
@@ -68,6 +68,8 @@ struct Identity {
     made_in: Instance,
     lane: &'static Lane,
     read_only: std::ops::Range<usize>,
+    /// Keeps mapped what `lane` points to, whatever else of this process is dropped.
+    _windows: Windows,
 }
 
 static IDENTITY: OnceLock<Identity> = OnceLock::new();
@@ -113,8 +115,10 @@ pub fn is_cancelled() -> bool {
     })
 }
 
-/// A worker's entry function.
-pub(super) fn main(child: Child) {
+/// A worker's entry.
+pub(super) static ENTRY: Entry = Entry::new(main);
+
+fn main(child: Child) {
     match Worker::set_up(child) {
         Ok(mut worker) => {
             worker.run();
@@ -156,7 +160,8 @@ impl Worker {
         let bell = EventFd::from_fd(bell);
         let lane = WorkerLane::attach(&windows, charter.lane, charter.board, bell)?;
         let (made_in, read_only) = (Instance::current(), windows.read_only_range());
-        let _ = IDENTITY.set(Identity { made_in, lane: lane.lane(), read_only });
+        let (lane_of_life, _windows) = (lane.lane(), windows.clone());
+        let _ = IDENTITY.set(Identity { made_in, lane: lane_of_life, read_only, _windows });
         note_panics();
         signal::catch_faults(on_fault)
             .map_err(|e| Error::os("sigaction", "the fault handler", e))?;
@@ -175,12 +180,10 @@ impl Worker {
     fn apply_options(&self) -> Result<()> {
         let Charter { env, nice, affinity, memory_hard_bytes, .. } = &self.charter;
         set_env(env);
-        if let Some(nice) = nice {
-            sched::set_nice(*nice)?;
-        }
-        if let Some(cpus) = affinity {
-            sched::set_affinity(cpus)?;
-        }
+        // Wishes about speed: `build` has seen that they can be had, and what has become of that
+        // since (a processor that was taken away) ends no worker.
+        let _ = nice.map(sched::set_nice);
+        let _ = affinity.as_ref().map(|cpus| sched::set_affinity(cpus));
         if let Some(bytes) = memory_hard_bytes {
             sched::set_data_bytes_max(*bytes)?;
         }
@@ -390,13 +393,14 @@ fn leave_words(text: &str) {
     }
 }
 
-/// Has panics of this thread noted for the report instead of printed; those of threads that a
-/// task started are printed as usual.
+/// Has panics of this thread noted for the report instead of printed, unless a backtrace is asked
+/// for; those of threads that a task started are printed as usual.
 fn note_panics() {
     let usual = std::panic::take_hook();
     let own = std::thread::current().id();
     std::panic::set_hook(Box::new(move |info| {
-        if std::thread::current().id() != own || identity().is_none() {
+        let is_own = std::thread::current().id() == own && identity().is_some();
+        if !is_own || panic::wants_backtrace() {
             usual(info);
         }
         let (message, location) = panic::note(info);
@@ -407,15 +411,8 @@ fn note_panics() {
 /// Says what kind of fault ends this process. Async-signal-safe: writes to the lane, no more.
 fn on_fault(fault: Fault) {
     let Some(identity) = identity() else { return };
-    let text: &[u8] = match fault {
-        Fault::StackOverflow => b"stack overflow",
-        Fault::Protected(address) if identity.read_only.contains(&address) => {
-            b"wrote to an input, which is read-only in workers"
-        }
-        Fault::Protected(_) => b"accessed protected memory",
-        Fault::Unmapped(_) => b"accessed memory that is not mapped",
-    };
-    WorkerLane::leave_last_words(identity.lane, text);
+    let text = FaultText::new(fault, |address| identity.read_only.contains(&address));
+    WorkerLane::leave_last_words(identity.lane, text.bytes());
 }
 
 /// Whether `socket` has something to say; for the host's end of a worker's socket.

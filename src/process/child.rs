@@ -3,10 +3,13 @@
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::atomic::{AtomicU8, Ordering};
 
+use crate::error::{Error, Result};
+use crate::exit::ExitReason;
 use crate::process::message::{CHILD_WORDS, Manner};
 #[cfg(feature = "failpoints")]
 use crate::sys::failpoint::{self, Point};
 use crate::sys::fork::Instance;
+use crate::sys::image::Image;
 use crate::sys::process;
 use crate::sys::signal::{self, Signal};
 
@@ -37,8 +40,87 @@ pub(super) fn is_child() -> bool {
     depth() > 0
 }
 
-/// The function that a child runs. If it returns, the child exits with code 0.
-pub(crate) type Entry = fn(Child);
+/// A function that a child may be told to run. If it returns, the child exits with code 0.
+///
+/// A static of this type is what makes the function one: a fork server is told where such a static
+/// lies, and runs nothing else, whoever gives the order.
+#[derive(Debug)]
+#[repr(C)]
+pub(crate) struct Entry {
+    mark: [usize; 2],
+    run: fn(Child),
+}
+
+/// What no other bytes of an executable are, but for an [`Entry`] of this version of the crate.
+const MARK: [usize; 2] = [0x8f1d_63c2_5ba7_049e, version_hash()];
+
+/// FNV-1a.
+const fn version_hash() -> usize {
+    let (text, mut hash, mut index) = (env!("CARGO_PKG_VERSION").as_bytes(), BASIS, 0);
+    while index < text.len() {
+        hash = (hash ^ text[index] as usize).wrapping_mul(0x0100_0000_01b3);
+        index += 1;
+    }
+    hash
+}
+
+const BASIS: usize = 0xcbf2_9ce4_8422_2325;
+
+impl Entry {
+    /// Registers `run`, if this is the value of a static.
+    pub(crate) const fn new(run: fn(Child)) -> Entry {
+        Entry { mark: MARK, run }
+    }
+
+    /// Where this lies, as a word for another process of this executable.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidArgument`] if that is outside the main executable.
+    pub(super) fn to_word(&'static self) -> Result<u64> {
+        let (image, address) = (Image::main(), std::ptr::from_ref(self) as usize);
+        match image.words::<WORDS>(address) {
+            Some(_) => Ok((address.wrapping_sub(image.base)) as u64),
+            None => Err(Error::invalid(
+                "the entry of a process",
+                format_args!("at {address:#x}, outside the program"),
+                "a static of the executable",
+            )),
+        }
+    }
+
+    /// The function of the entry that lies at the place that a host sent as `word`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Corrupt`] if there is none.
+    #[allow(unsafe_code)]
+    pub(super) fn find(word: u64) -> Result<fn(Child)> {
+        let image = Image::main();
+        let address = usize::try_from(word).map(|offset| image.base.wrapping_add(offset));
+        match address.ok().and_then(|address| image.words::<WORDS>(address)) {
+            Some([first, second, run]) if [first, second] == MARK && image.contains(run) => {
+                // SAFETY: only `Entry::new` writes the mark, in front of a function of this type;
+                // the loader has relocated it, since it lies in the program's code.
+                Ok(unsafe { std::mem::transmute::<*const (), fn(Child)>(run as *const ()) })
+            }
+            _ => {
+                Err(Error::Corrupt { what: "the entry of a process", found: format!("{word:#x}") })
+            }
+        }
+    }
+}
+
+/// Words of an [`Entry`].
+const WORDS: usize = size_of::<Entry>() / size_of::<usize>();
+
+/// What is to be said of a child that ended in the middle of its work like this, and left no word
+/// itself: the handler of faults always leaves one, unless it has no stack to run on.
+pub(crate) fn words_for(reason: ExitReason) -> Option<String> {
+    const SEGV: i32 = 11;
+    let text = "no word, as after a stack overflow on a thread that it had started";
+    (reason == ExitReason::Signal(SEGV)).then(|| text.to_owned())
+}
 
 /// Exit code of a child that could not set itself up.
 pub(crate) const EXIT_SETUP: i32 = 125;
@@ -47,7 +129,7 @@ pub(crate) const EXIT_SETUP: i32 = 125;
 ///
 /// Order matters: the parent-death signal first, then the check whether the parent died before
 /// it was set; signals are unblocked last, when their dispositions are right.
-pub(super) fn run(entry: Entry, mut child: Child, name: &str, server_pid: u32) -> ! {
+pub(super) fn run(entry: fn(Child), mut child: Child, name: &str, server_pid: u32) -> ! {
     if set_up(&mut child, name, server_pid).is_err() {
         process::exit_now(EXIT_SETUP);
     }

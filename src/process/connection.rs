@@ -278,10 +278,10 @@ impl Connection {
             }
         }
         match std::mem::replace(&mut *answer, Answer::Told) {
-            Answer::Refused(Error::MultiThreaded { threads }) => {
+            Answer::Refused(Error::MultiThreaded { threads, names }) => {
                 // For whoever else waits for the same server.
-                *answer = Answer::Refused(Error::MultiThreaded { threads });
-                Err(Error::MultiThreaded { threads })
+                *answer = Answer::Refused(Error::MultiThreaded { threads, names: names.clone() });
+                Err(Error::MultiThreaded { threads, names })
             }
             Answer::Refused(error) => Err(error),
             Answer::None | Answer::Ready | Answer::Told => Ok(()),
@@ -383,9 +383,14 @@ impl Connection {
                     process::no_more_descriptors(),
                 )),
             },
-            Report::MultiThreaded { threads } => self.refused(Error::MultiThreaded {
+            Report::MultiThreaded { threads, names } => self.refused(Error::MultiThreaded {
                 threads: usize::try_from(threads).unwrap_or(usize::MAX),
+                names: names.list(),
             }),
+            Report::Privileged => {
+                let privileges = "its file gave them to the fork server".to_owned();
+                self.refused(Error::Privileged { privileges });
+            }
             Report::Ready { .. } => self.refused(spawn_error("it answered somebody else")),
         }
     }

@@ -13,6 +13,9 @@ use crate::sys::image::Image;
 pub(crate) struct FunctionOffset(u64);
 
 impl FunctionOffset {
+    /// Of no function.
+    pub(crate) const NONE: FunctionOffset = FunctionOffset(u64::MAX);
+
     /// The offset of the function at `address`.
     ///
     /// # Errors

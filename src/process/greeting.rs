@@ -12,9 +12,9 @@ use crate::process::message::Request;
 #[cfg(feature = "failpoints")]
 use crate::sys::failpoint::{self, Point};
 use crate::sys::poll::{Interest, wait_any};
-use crate::sys::process;
 use crate::sys::socket::Socket;
 use crate::sys::spawn::{Kinship, spawn};
+use crate::sys::{privileges, process};
 
 /// Variables that make numeric libraries start threads; such a library reads them when loaded.
 const THREADS_OF_LIBRARIES: [&str; 6] = [
@@ -40,13 +40,16 @@ pub(super) struct Greeted {
 ///
 /// # Errors
 ///
-/// [`Error::Spawn`] or [`Error::Os`].
+/// [`Error::Privileged`], [`Error::Spawn`] or [`Error::Os`].
 pub(super) fn start_server() -> Result<Greeted> {
     if !hook::is_in_place() {
         return Err(spawn_error(
             "this program's start-up does not run brigade's hook (is the crate linked into a \
              library that another program loads?); use Start::InProcess",
         ));
+    }
+    if let Some(privileges) = privileges::of_own_file() {
+        return Err(Error::Privileged { privileges });
     }
     let os = |call| move |error: io::Error| Error::os(call, "the fork server", error);
     let (socket, theirs) = Socket::pair().map_err(os("socketpair"))?;

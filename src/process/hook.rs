@@ -2,18 +2,20 @@
 //!
 //! The fork server is the host's own executable, started anew. An entry of `.init_array` runs in
 //! every process of that executable before `main`; it does nothing unless an environment variable
-//! says that this process is a fork server.
+//! says that this process is a fork server. Then it is one, or ends with an error: see `peer`.
 #![allow(unsafe_code)]
 
 use std::ffi::{c_char, c_int};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::process::server;
+use crate::process::child::EXIT_SETUP;
+use crate::process::{peer, server};
 use crate::sys::image::{self, Image};
 use crate::sys::process;
 
-/// Name of the variable that makes a process a fork server; its value is the token.
-pub(super) const VARIABLE: &str = "BRIGADE_FORK_SERVER";
+/// Name of the variable that makes a process a fork server; its value is the token. Each version
+/// of this crate that is part of one program has a hook, and a variable, of its own.
+pub(super) const VARIABLE: &str = concat!("BRIGADE_FORK_SERVER_", env!("CARGO_PKG_VERSION"));
 
 /// The descriptor on which a fork server finds its socket.
 const SOCKET_FD: i32 = 3;
@@ -37,16 +39,41 @@ pub(super) fn is_in_place() -> bool {
 extern "C" fn hook(argc: c_int, argv: *const *const c_char, envp: *const *const c_char) {
     RAN.store(true, Ordering::Relaxed);
     let Some(token) = std::env::var_os(VARIABLE) else { return };
-    if process::is_privileged_exec() || !Image::main().contains(HOOK as *const () as usize) {
+    if !Image::main().contains(HOOK as *const () as usize) {
+        // A library's copy leaves it to the executable's own.
         return;
     }
-    let Some(token) = token.to_str().and_then(|text| text.parse::<u64>().ok()) else { return };
+    // From here on this process never gets to `main`: that would make another pool, perhaps, and
+    // so another process like this one, without end.
     // SAFETY: before `main` there is one thread, unless a library's constructor has started more;
     // then the server refuses to serve, and nothing of ours reads the environment until it ends.
     unsafe { process::remove_env(VARIABLE) };
-    // SAFETY: this is `HOOK`, called by the C library, and `serve` does not return.
-    unsafe { image::run_initialisers_after(HOOK, argc, argv, envp) };
-    // SAFETY: the host, and only it, sets the variable, and passes the socket as this descriptor.
+    if !process::is_open(SOCKET_FD) {
+        refuse("it is not open");
+    }
+    // SAFETY: open, as was just seen, and nothing of ours has opened it. A constructor that
+    // has loses it: this process is a fork server from now on, or ends at once.
     let socket = unsafe { process::inherited(SOCKET_FD) };
-    server::serve(socket.into(), token)
+    let admitted = peer::socket(socket).and_then(|(socket, peer)| {
+        let token = token.to_str().and_then(|text| text.parse::<u64>().ok());
+        Ok((socket, peer, token.ok_or("the variable is no number")?))
+    });
+    match admitted {
+        Ok((socket, peer, token)) => {
+            // SAFETY: this is `HOOK`, called by the C library, and `serve` does not return.
+            unsafe { image::run_initialisers_after(HOOK, argc, argv, envp) };
+            server::serve(socket, peer, token)
+        }
+        Err(found) => refuse(&found),
+    }
+}
+
+/// Ends a process that was started as a fork server, but may not be one.
+pub(super) fn refuse(found: &str) -> ! {
+    process::complain(&format!(
+        "brigade: this program was started with {VARIABLE} in its environment, which makes it the \
+         fork server of a program that waits at descriptor {SOCKET_FD}; but {found}. \
+         Unset the variable to run the program itself."
+    ));
+    process::exit_now(EXIT_SETUP)
 }

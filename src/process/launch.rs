@@ -8,7 +8,6 @@ use crate::error::{Error, Result};
 use crate::process::child::{self, Entry};
 use crate::process::connection::{Connection, Watcher};
 use crate::process::events::Supervisor;
-use crate::process::function::FunctionOffset;
 use crate::process::message::{CHILD_WORDS, Manner, Request};
 use crate::sys::fork::Instance;
 use crate::sys::per_process::PerProcess;
@@ -17,7 +16,7 @@ pub(crate) use crate::process::connection::ChildEvent;
 
 /// What a new child gets.
 pub(crate) struct Order<'a> {
-    pub(crate) entry: Entry,
+    pub(crate) entry: &'static Entry,
     pub(crate) words: [u64; CHILD_WORDS - 1],
     pub(crate) fds: &'a [BorrowedFd<'a>],
     /// What `ps` shows, at most 15 bytes.
@@ -51,7 +50,8 @@ impl ForkServer {
     ///
     /// # Errors
     ///
-    /// [`Error::TooDeep`], [`Error::Spawn`], [`Error::MultiThreaded`], or [`Error::Os`].
+    /// [`Error::TooDeep`], [`Error::Privileged`], [`Error::Spawn`], [`Error::MultiThreaded`], or
+    /// [`Error::Os`].
     pub(crate) fn current() -> Result<Arc<ForkServer>> {
         let server = ForkServer::soon()?;
         server.connection.await_answer()?;
@@ -100,7 +100,7 @@ impl ForkServer {
     /// [`Error::Spawn`] if the server is gone; the watcher is not called then.
     pub(crate) fn spawn(&self, order: &Order<'_>, watcher: Watcher) -> Result<()> {
         static LAST_ID: AtomicU64 = AtomicU64::new(0);
-        let entry = FunctionOffset::of(order.entry as *const ())?.to_word();
+        let entry = order.entry.to_word()?;
         // Only distinctness matters.
         let id = LAST_ID.fetch_add(1, Ordering::Relaxed) + 1;
         let mut name = [0u8; 16];

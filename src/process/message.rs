@@ -67,14 +67,36 @@ pub(crate) enum Request {
 pub(crate) enum Report {
     /// It may fork; carries its own pidfd.
     Ready { token: u64 },
-    /// It may not: it has this many threads.
-    MultiThreaded { threads: u64 },
+    /// It may not: it has this many threads, of which the others have these names.
+    MultiThreaded { threads: u64, names: Names },
+    /// It may not: its executable gave it privileges that the host may lack.
+    Privileged,
     /// The child runs; carries its pidfd.
     Started { id: u64, pid: u32 },
     /// The child could not be forked.
     Failed { id: u64, errno: i32 },
     /// The child has ended and was reaped.
     Ended { id: u64, pid: u32, reason: ExitReason, peak_rss_bytes: u64 },
+}
+
+/// Names of threads, as many as there is room for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Names([u64; 4]);
+
+impl Names {
+    /// The first of these.
+    pub(crate) fn new(names: &[String]) -> Names {
+        let mut bytes = names.join("\n").into_bytes();
+        bytes.resize(size_of::<Names>(), 0);
+        Names(bytemuck::pod_read_unaligned(&bytes))
+    }
+
+    /// They; the last may be cut short.
+    pub(crate) fn list(&self) -> Vec<String> {
+        let bytes: &[u8] = bytemuck::bytes_of(&self.0);
+        let len = bytes.iter().position(|&byte| byte == 0).unwrap_or(bytes.len());
+        String::from_utf8_lossy(&bytes[..len]).lines().map(str::to_owned).collect()
+    }
 }
 
 impl Record {
@@ -134,7 +156,8 @@ impl Report {
     pub(crate) fn record(self) -> Record {
         let (kind, id, words) = match self {
             Report::Ready { token } => (1, token, [0; 4]),
-            Report::MultiThreaded { threads } => (2, threads, [0; 4]),
+            Report::MultiThreaded { threads, names } => (2, threads, names.0),
+            Report::Privileged => (6, 0, [0; 4]),
             Report::Started { id, pid } => (3, id, [u64::from(pid), 0, 0, 0]),
             Report::Failed { id, errno } => (4, id, [u64::from(errno.cast_unsigned()), 0, 0, 0]),
             Report::Ended { id, pid, reason, peak_rss_bytes } => {
@@ -155,11 +178,12 @@ impl Report {
     pub(crate) fn parse(bytes: &[u8]) -> Result<Report> {
         let record = Record::parse(bytes)?;
         let [first, how, value, peak_rss_bytes, ..] = record.words;
+        let first_four = [first, how, value, peak_rss_bytes];
         let id = record.id;
         let narrow = |word: u64| u32::try_from(word).map_err(|_| corrupt(bytes));
         Ok(match record.kind {
             1 => Report::Ready { token: id },
-            2 => Report::MultiThreaded { threads: id },
+            2 => Report::MultiThreaded { threads: id, names: Names(first_four) },
             3 => Report::Started { id, pid: narrow(first)? },
             4 => Report::Failed { id, errno: narrow(first)?.cast_signed() },
             5 => {
@@ -171,6 +195,7 @@ impl Report {
                 };
                 Report::Ended { id, pid: narrow(first)?, reason, peak_rss_bytes }
             }
+            6 => Report::Privileged,
             _ => return Err(corrupt(bytes)),
         })
     }
@@ -200,7 +225,8 @@ mod tests {
         let ended = |reason| Report::Ended { id: 9, pid: 10, reason, peak_rss_bytes: 11 };
         let reports = [
             Report::Ready { token: 7 },
-            Report::MultiThreaded { threads: 3 },
+            Report::MultiThreaded { threads: 3, names: Names::new(&["a".into(), "b".into()]) },
+            Report::Privileged,
             Report::Started { id: 1, pid: 2 },
             Report::Failed { id: 1, errno: 11 },
             ended(ExitReason::Code(3)),

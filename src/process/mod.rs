@@ -19,6 +19,9 @@
 //! | ends with | the host (pidfd, or end of file on the socket) | the server (`PR_SET_PDEATHSIG`) |
 //! | is reaped by | init (by the host, if that adopted it) | the server |
 //!
+//! The process that spawns the server is the host's child until then, without a signal at its end:
+//! `waitpid(-1, ...)` does not see it, but with `__WALL` or `__WCLONE` it does, and may take it.
+//!
 //! Nothing here knows of pools or tasks: a child is started with an entry function, descriptors
 //! and a few words, and its end is reported to whoever asked for it.
 
@@ -33,5 +36,6 @@ mod hook;
 pub(crate) mod launch;
 pub(crate) mod message;
 pub(crate) mod panic;
+mod peer;
 mod server;
 pub(crate) mod tail;

@@ -1,11 +1,47 @@
 //! What a panic said, kept for whoever reports it.
 
 use std::any::Any;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::panic::{AssertUnwindSafe, PanicHookInfo, catch_unwind};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 
 thread_local! {
     static LAST: RefCell<Option<(String, String)>> = const { RefCell::new(None) };
+    static IS_NOTING: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Has panics of threads that are in [`noting`] noted before the program's own hook hears of them:
+/// in the program itself, whose hooks are its own otherwise. A program that sets a hook later loses
+/// this one, which is made up for at the next call after that was noticed.
+fn watch() {
+    // A hook cannot be set during a panic.
+    if thread::panicking() || IS_WATCHED.swap(true, Ordering::Relaxed) {
+        return;
+    }
+    let usual = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |info| {
+        if IS_NOTING.get() {
+            note(info);
+        }
+        usual(info);
+    }));
+}
+
+static IS_WATCHED: AtomicBool = AtomicBool::new(false);
+
+/// Runs `task`, which catches its panics, with those noted for [`caught`].
+pub(crate) fn noting<T>(task: impl FnOnce() -> T) -> T {
+    watch();
+    let was = IS_NOTING.replace(true);
+    let value = task();
+    IS_NOTING.set(was);
+    value
+}
+
+/// Whether `RUST_BACKTRACE` asks for more than message and place, which the usual hook prints.
+pub(crate) fn wants_backtrace() -> bool {
+    std::env::var_os("RUST_BACKTRACE").is_some_and(|value| value != "0")
 }
 
 /// Notes a panic of this thread, from its hook, for [`caught`]. Returns message and location.
@@ -20,6 +56,9 @@ pub(crate) fn note(info: &PanicHookInfo<'_>) -> (String, String) {
 /// Message and location of a panic that was caught with this payload, which is dropped.
 pub(crate) fn caught(payload: Box<dyn Any + Send>) -> (String, String) {
     let noted = LAST.try_with(RefCell::take).unwrap_or_default();
+    if noted.is_none() && IS_NOTING.get() {
+        IS_WATCHED.store(false, Ordering::Relaxed);
+    }
     let said = noted.unwrap_or_else(|| (message_of(&*payload), "an unknown place".to_owned()));
     // Its own drop may throw in turn, and that is given up on.
     if let Err(again) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {

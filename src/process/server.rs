@@ -9,14 +9,14 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
 use crate::process::child::{self, Child, Entry};
-use crate::process::function::FunctionOffset;
-use crate::process::message::{RECORD_BYTES, Report, Request};
+use crate::process::message::{Names, RECORD_BYTES, Report, Request};
+use crate::process::{hook, peer};
 #[cfg(feature = "failpoints")]
 use crate::sys::failpoint::{self, Point};
 use crate::sys::poll::{Interest, wait_any};
 use crate::sys::process::{self, Children, Forked};
 use crate::sys::signal::{self, Signal};
-use crate::sys::socket::{self, Received, Socket};
+use crate::sys::socket::{self, Peer, Received, Socket};
 
 /// Rounds of killing what was adopted: a task that forks faster than it is killed wins.
 const GENERATIONS_MAX: usize = 1000;
@@ -43,10 +43,15 @@ enum Stop {
     HostGone,
     /// A call failed that must not.
     Failed,
+    /// Who gives the orders is not its host, for this reason.
+    Stranger(String),
 }
 
 struct Server {
     socket: Socket,
+    /// Who made the socket, by the kernel's word.
+    peer: Peer,
+    /// The host's pidfd; `None` until it has greeted, and nothing is done for it before.
     host: Option<OwnedFd>,
     token: u64,
     children: Vec<Running>,
@@ -57,9 +62,10 @@ struct Server {
 }
 
 /// Serves until the host is gone, then ends this process.
-pub(super) fn serve(socket: Socket, token: u64) -> ! {
+pub(super) fn serve(socket: Socket, peer: Peer, token: u64) -> ! {
     let mut server = Server {
         socket,
+        peer,
         host: None,
         token,
         children: Vec::new(),
@@ -78,6 +84,7 @@ pub(super) fn serve(socket: Socket, token: u64) -> ! {
     process::exit_now(match stop {
         Stop::HostGone => 0,
         Stop::Failed => child::EXIT_SETUP,
+        Stop::Stranger(found) => hook::refuse(&found),
     })
 }
 
@@ -199,7 +206,9 @@ impl Server {
         let mut buffer = [0u8; RECORD_BYTES];
         match self.socket.try_receive(&mut buffer) {
             Ok(Received::Message(len, fds)) => {
-                let request = Request::parse(&buffer[..len]).map_err(|_| Stop::Failed)?;
+                let request = Request::parse(&buffer[..len]).map_err(|error| {
+                    Stop::Stranger(format!("what came there is no order: {error}"))
+                })?;
                 self.answer(request, fds)
             }
             Ok(Received::Nothing) => Ok(()),
@@ -209,20 +218,32 @@ impl Server {
 
     fn answer(&mut self, request: Request, mut fds: Vec<OwnedFd>) -> Result<(), Stop> {
         match request {
-            Request::Hello { token } if token == self.token => {
-                self.host = fds.pop();
+            Request::Hello { token } if token == self.token && self.host.is_none() => {
+                let host = fds.pop().ok_or_else(process::no_more_descriptors);
+                let host = host.map_err(|_| Stop::Failed)?;
+                peer::host(host.as_fd(), self.peer).map_err(Stop::Stranger)?;
+                self.host = Some(host);
                 let threads = process::thread_count().map_err(|_| Stop::Failed)?;
                 let pidfd = process::pidfd_open(process::pid()).map_err(|_| Stop::Failed)?;
                 let report = match threads {
                     1 => Report::Ready { token },
-                    _ => Report::MultiThreaded { threads: threads as u64 },
+                    _ => {
+                        let names = Names::new(&process::names_of_other_threads());
+                        Report::MultiThreaded { threads: threads as u64, names }
+                    }
                 };
                 self.unsent.push_back((report, Some(pidfd)));
             }
-            Request::Hello { .. } => return Err(Stop::Failed),
+            Request::Hello { .. } => {
+                return Err(Stop::Stranger("its greeting is meant for another".to_owned()));
+            }
+            Request::Spawn { .. } | Request::Kill { .. } if self.host.is_none() => {
+                return Err(Stop::Stranger("an order came before the greeting".to_owned()));
+            }
             Request::Spawn { id, entry, words, name, manner } => {
                 let len = name.iter().position(|&byte| byte == 0).unwrap_or(name.len());
                 let name = String::from_utf8_lossy(&name[..len]);
+                let entry = Entry::find(entry).map_err(|e| Stop::Stranger(e.to_string()))?;
                 self.spawn(id, entry, &name, Child { fds, words, manner });
             }
             Request::Kill { id } => {
@@ -234,7 +255,7 @@ impl Server {
         self.send_unsent()
     }
 
-    fn spawn(&mut self, id: u64, entry: u64, name: &str, child: Child) {
+    fn spawn(&mut self, id: u64, entry: fn(Child), name: &str, child: Child) {
         let report = match fork(entry, name, child) {
             Ok(pid) => self.admit(id, pid).inspect_err(|_| {
                 // Nobody will hear of it, so it must not be. It is our unreaped child.
@@ -270,15 +291,11 @@ impl Server {
 
 /// Forks a child. The parent returns its id; the child does not return.
 #[allow(unsafe_code)]
-fn fork(entry: u64, name: &str, child: Child) -> std::io::Result<u32> {
+fn fork(entry: fn(Child), name: &str, child: Child) -> std::io::Result<u32> {
     if child.fds.len() != usize::from(child.manner.fds) {
         // The kernel dropped them, for want of room in this process.
         return Err(process::no_more_descriptors());
     }
-    let invalid = |_| std::io::Error::from(std::io::ErrorKind::InvalidInput);
-    let address = FunctionOffset::address(entry).map_err(invalid)?;
-    // SAFETY: the host made `entry` from an `Entry` of the same image, which this process runs.
-    let entry = unsafe { std::mem::transmute::<*const (), Entry>(address) };
     let server_pid = process::pid();
     // The child is born with all signals blocked, and unblocks them when it has its own
     // dispositions: until then it ignores what the server ignores, and a SIGTERM would be lost.

@@ -264,7 +264,7 @@ impl ProcessBuilder {
         let socket = Socket::pair().map_err(|e| Error::os("socketpair", "a process's socket", e));
         let (ours, theirs) = socket.inspect_err(|_| stop(tail.as_ref()))?;
         let order = Order {
-            entry: child::main,
+            entry: &child::ENTRY,
             words,
             fds: &[arena.fd(), theirs.as_fd()],
             name,

@@ -12,13 +12,13 @@ use serde::{Deserialize, Serialize};
 use crate::array::codec;
 use crate::array::handoff::WireLease;
 use crate::error::{Error, Result};
-use crate::process::child::{Child, EXIT_SETUP};
+use crate::process::child::{Child, EXIT_SETUP, Entry};
 use crate::process::panic;
 use crate::region::windows::Windows;
 use crate::spawn::errand::{self, Errand};
 use crate::spawn::slate::{INLINE_BYTES, Place, ProcessSlate, Stage, Status};
 use crate::sys::fork::Instance;
-use crate::sys::signal::{self, Fault};
+use crate::sys::signal::{self, Fault, FaultText};
 use crate::sys::socket::{Received, Socket};
 use crate::sys::{process, sched};
 
@@ -68,8 +68,10 @@ fn slate() -> Option<&'static ProcessSlate> {
     made_in.is_current().then_some(slate)
 }
 
-/// The process's entry function.
-pub(super) fn main(child: Child) {
+/// A process's entry.
+pub(super) static ENTRY: Entry = Entry::new(main);
+
+fn main(child: Child) {
     let code = match OneOff::set_up(child).and_then(OneOff::run) {
         Ok(Status::Value) => 0,
         Ok(Status::Panicked) => EXIT_PANIC,
@@ -237,13 +239,5 @@ fn note_panics() {
 fn on_fault(fault: Fault) {
     let Some(slate) = slate() else { return };
     let is_input = |address| INPUTS.get().is_some_and(|inputs| inputs.contains(&address));
-    let text: &[u8] = match fault {
-        Fault::StackOverflow => b"stack overflow",
-        Fault::Protected(address) if is_input(address) => {
-            b"wrote to an input, which is read-only in other processes than its host"
-        }
-        Fault::Protected(_) => b"accessed protected memory",
-        Fault::Unmapped(_) => b"accessed memory that is not mapped",
-    };
-    slate.leave_words(text);
+    slate.leave_words(FaultText::new(fault, is_input).bytes());
 }

@@ -11,6 +11,7 @@ use crate::array::handoff::{Lease, LeaseList};
 use crate::error::{Death, Error, Phase, Result, TaskError};
 use crate::exit::ExitReason;
 use crate::process::answers::{AGAIN, Answers, Sent};
+use crate::process::child::words_for;
 use crate::process::diagnostics;
 use crate::process::events::{Handler, Supervisor, Token};
 use crate::process::launch::{ChildEvent, ForkServer};
@@ -205,7 +206,8 @@ impl Record {
             phase: self.slate.phase().unwrap_or(Phase::Decoding),
             torn: Vec::new(),
             // A panic that the function caught, or a fault that it survived, did not end it.
-            last_words: self.slate.last_words().filter(|_| leaves_words(reason)),
+            last_words: (self.slate.last_words().filter(|_| leaves_words(reason)))
+                .or_else(|| words_for(reason)),
             stderr_tail: self.tail.as_ref().map(|tail| tail.text()),
         }
     }

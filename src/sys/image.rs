@@ -3,6 +3,7 @@
 
 use std::ffi::{c_char, c_int};
 use std::ops::Range;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::sys::per_process::Once;
 
@@ -16,6 +17,10 @@ pub(crate) struct Image {
     pub(crate) base: usize,
     /// Its executable segments.
     text: Vec<Range<usize>>,
+    /// All its segments.
+    loaded: Vec<Range<usize>>,
+    /// Its entries of `.init_array`, by the dynamic section.
+    initialisers: Range<usize>,
 }
 
 impl Image {
@@ -23,7 +28,8 @@ impl Image {
     pub(crate) fn main() -> &'static Image {
         static MAIN: Once<Image> = Once::new();
         MAIN.get_or_init(|| {
-            let mut image = Image { base: 0, text: Vec::new() };
+            let (text, loaded) = (Vec::new(), Vec::new());
+            let mut image = Image { base: 0, text, loaded, initialisers: 0..0 };
             // SAFETY: `visit` has the type asked for and gets the pointer to the local back.
             unsafe { libc::dl_iterate_phdr(Some(visit), (&raw mut image).cast()) };
             image
@@ -33,6 +39,23 @@ impl Image {
     /// Whether there is code of the main executable at `address`.
     pub(crate) fn contains(&self, address: usize) -> bool {
         self.text.iter().any(|segment| segment.contains(&address))
+    }
+
+    /// `N` words at `address`, if it is aligned for them and they lie in one segment of the main
+    /// executable.
+    pub(crate) fn words<const N: usize>(&self, address: usize) -> Option<[usize; N]> {
+        let end = address.checked_add(N * size_of::<usize>())?;
+        let is_inside = |segment: &Range<usize>| segment.start <= address && end <= segment.end;
+        if !address.is_multiple_of(align_of::<usize>()) || !self.loaded.iter().any(is_inside) {
+            return None;
+        }
+        let first = address as *const AtomicUsize;
+        Some(std::array::from_fn(|index| {
+            // SAFETY: aligned, and inside a segment that stays mapped, both checked above. Relaxed
+            // loads of a word are allowed of read-only memory, and do not race with atomics.
+            let word = unsafe { &*first.wrapping_add(index) };
+            word.load(Ordering::Relaxed)
+        }))
     }
 }
 
@@ -50,25 +73,69 @@ extern "C" fn visit(
         unsafe { std::slice::from_raw_parts(info.dlpi_phdr, usize::from(info.dlpi_phnum)) };
     let base = usize::try_from(info.dlpi_addr).unwrap_or(0);
     image.base = base;
+    let at = |address: u64| base.wrapping_add(usize::try_from(address).unwrap_or(0));
     for header in headers {
-        if header.p_type == libc::PT_LOAD && header.p_flags & libc::PF_X != 0 {
-            let start = base.wrapping_add(usize::try_from(header.p_vaddr).unwrap_or(0));
-            let size = usize::try_from(header.p_memsz).unwrap_or(0);
-            image.text.push(start..start.wrapping_add(size));
+        let start = at(header.p_vaddr);
+        let range = start..start.wrapping_add(usize::try_from(header.p_memsz).unwrap_or(0));
+        match header.p_type {
+            libc::PT_LOAD => {
+                if header.p_flags & libc::PF_X != 0 {
+                    image.text.push(range.clone());
+                }
+                // What may not be read holds nothing that is looked for.
+                if header.p_flags & libc::PF_R != 0 {
+                    image.loaded.push(range);
+                }
+            }
+            libc::PT_DYNAMIC => {
+                let mut len = 0;
+                let first = range.start as *const [u64; 2];
+                for index in 0..range.len() / size_of::<[u64; 2]>() {
+                    // SAFETY: an entry, a tag and a value, of the dynamic section, which stays
+                    // mapped and is not written after the loader has relocated the object.
+                    let [tag, value] = unsafe { first.wrapping_add(index).read() };
+                    match tag {
+                        DT_NULL => break,
+                        DT_INIT_ARRAY => image.initialisers.start = at(value),
+                        DT_INIT_ARRAYSZ => len = usize::try_from(value).unwrap_or(0),
+                        _ => {}
+                    }
+                }
+                image.initialisers.end = image.initialisers.start.wrapping_add(len);
+            }
+            _ => {}
         }
     }
     // Not zero: stop. The first object is the main executable.
     1
 }
 
-unsafe extern "C" {
-    /// First entry of this object's `.init_array`, defined by the linker.
-    static __init_array_start: [InitFunction; 0];
-    /// End of this object's `.init_array`, defined by the linker.
-    static __init_array_end: [InitFunction; 0];
+/// Tags of entries of a dynamic section.
+const DT_NULL: u64 = 0;
+const DT_INIT_ARRAY: u64 = 25;
+const DT_INIT_ARRAYSZ: u64 = 27;
+
+/// Where the `.init_array` of a static executable begins and ends, which has no dynamic section.
+/// Only in static ones: a linker need not define these symbols in a library.
+#[cfg(target_feature = "crt-static")]
+fn static_initialisers() -> Range<usize> {
+    unsafe extern "C" {
+        static __init_array_start: [InitFunction; 0];
+        static __init_array_end: [InitFunction; 0];
+    }
+    (&raw const __init_array_start) as usize..(&raw const __init_array_end) as usize
 }
 
-/// Runs the entries of `.init_array` that come after `entry`, as the C library would have done.
+#[cfg(not(target_feature = "crt-static"))]
+fn static_initialisers() -> Range<usize> {
+    0..0
+}
+
+/// Runs the entries of the main executable's `.init_array` that come after `entry`, as the C
+/// library would have done.
+///
+/// By the dynamic section and not by the symbols `__init_array_start` and `__init_array_end`: some
+/// linkers leave those undefined in a library, which then cannot be loaded.
 ///
 /// # Safety
 ///
@@ -80,10 +147,14 @@ pub(crate) unsafe fn run_initialisers_after(
     argv: *const *const c_char,
     envp: *const *const c_char,
 ) {
-    let start = (&raw const __init_array_start).cast::<InitFunction>();
-    let end = (&raw const __init_array_end).cast::<InitFunction>();
-    let count = (end as usize).saturating_sub(start as usize) / size_of::<InitFunction>();
-    // SAFETY: the linker puts the two symbols around an array of function pointers, relocated
+    let image = Image::main();
+    let by_section = image.initialisers.clone();
+    let array = if by_section.is_empty() { static_initialisers() } else { by_section };
+    if array.is_empty() {
+        return;
+    }
+    let (start, count) = (array.start as *const InitFunction, array.len() / size_of::<usize>());
+    // SAFETY: the linker says that an array of function pointers is there, which are relocated
     // before the first of them is called.
     let entries = unsafe { std::slice::from_raw_parts(start, count) };
     let Some(own) = entries.iter().position(|&other| std::ptr::fn_addr_eq(other, entry)) else {

@@ -21,6 +21,7 @@ pub(crate) mod parking;
 pub(crate) mod per_process;
 pub(crate) mod pipe;
 pub(crate) mod poll;
+pub(crate) mod privileges;
 pub(crate) mod process;
 pub(crate) mod pseudo;
 pub(crate) mod sched;

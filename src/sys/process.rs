@@ -3,7 +3,7 @@
 
 use std::ffi::CString;
 use std::io;
-use std::os::fd::{BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::ptr;
 
 use nix::errno::Errno;
@@ -13,6 +13,7 @@ use rustix::process::{Pid, PidfdFlags};
 
 use crate::exit::ExitReason;
 pub(crate) use crate::sys::fork::pid;
+use crate::sys::pseudo;
 
 /// The id of this process's parent; 0 if it lives in another pid namespace.
 pub(crate) fn parent_pid() -> u32 {
@@ -160,6 +161,15 @@ pub(crate) fn thread_count() -> io::Result<usize> {
     Ok(std::fs::read_dir("/proc/self/task")?.count())
 }
 
+/// The names of this process's threads, but for the first; fewer if some end meanwhile.
+pub(crate) fn names_of_other_threads() -> Vec<String> {
+    let own = pid().to_string();
+    let threads = std::fs::read_dir("/proc/thread-self/..").into_iter().flatten().flatten();
+    let others = threads.filter(|thread| thread.file_name().to_str() != Some(&own));
+    let name = |thread: std::fs::DirEntry| pseudo::text(thread.path().join("comm")).ok();
+    others.filter_map(name).map(|name| name.trim().to_owned()).collect()
+}
+
 /// Asks the kernel to send SIGKILL to this process when the thread that made it ends.
 pub(crate) fn die_with_parent() -> io::Result<()> {
     Ok(nix::sys::prctl::set_pdeathsig(Signal::SIGKILL)?)
@@ -234,6 +244,12 @@ const HIGH_NUMBERS_END: u64 = 1024;
 /// As many numbers are kept for them.
 const HIGH_NUMBERS: u64 = 16;
 
+/// Whether the descriptor number `fd` is open.
+pub(crate) fn is_open(fd: RawFd) -> bool {
+    // SAFETY: F_GETFD reads a flag of a descriptor number and takes no pointer.
+    unsafe { libc::fcntl(fd, libc::F_GETFD) != -1 }
+}
+
 /// Takes over the descriptor number `fd`, which this process was started with.
 ///
 /// # Safety
@@ -248,6 +264,47 @@ pub(crate) unsafe fn inherited(fd: RawFd) -> OwnedFd {
 pub(crate) fn is_privileged_exec() -> bool {
     // SAFETY: `getauxval` reads a table that the kernel left for this process.
     unsafe { libc::getauxval(libc::AT_SECURE) != 0 }
+}
+
+/// The user whose rights this process has.
+pub(crate) fn effective_user() -> u32 {
+    nix::unistd::geteuid().as_raw()
+}
+
+/// The number of a process, in two namespaces.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Numbers {
+    /// In the one that `/proc` shows.
+    pub(crate) in_proc: u32,
+    /// In its own.
+    pub(crate) own: u32,
+}
+
+/// Which process is behind `pidfd`.
+pub(crate) fn pid_of(pidfd: BorrowedFd<'_>) -> io::Result<Numbers> {
+    let text = pseudo::text(format!("/proc/self/fdinfo/{}", pidfd.as_raw_fd()))?;
+    let field = |name: &str| {
+        let line = text.lines().find_map(|line| line.strip_prefix(name))?;
+        Some(line.split_ascii_whitespace().filter_map(|word| word.parse().ok()))
+    };
+    let no_process = || io::Error::other("the descriptor is none of a process");
+    let in_proc = field("Pid:").and_then(|mut all| all.next()).ok_or_else(no_process)?;
+    let own = field("NSpid:").and_then(Iterator::last).unwrap_or(in_proc);
+    Ok(Numbers { in_proc, own })
+}
+
+/// Which file the process `pid` of `/proc` runs: its device and inode.
+pub(crate) fn executable(pid: &str) -> io::Result<(u64, u64)> {
+    use std::os::unix::fs::MetadataExt;
+    let file = std::fs::metadata(format!("/proc/{pid}/exe"))?;
+    Ok((file.dev(), file.ino()))
+}
+
+/// Writes a line to standard error, by itself.
+pub(crate) fn complain(text: &str) {
+    use std::io::Write;
+    // Nobody may be listening.
+    let _ = io::stderr().write_all(format!("{text}\n").as_bytes());
 }
 
 /// Removes a variable from the environment.

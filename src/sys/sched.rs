@@ -4,7 +4,7 @@ use nix::sched::CpuSet;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 use crate::error::{Error, Result};
-use crate::sys::pseudo;
+use crate::sys::{pseudo, thread};
 
 /// Sets the niceness of the calling process, -20 to 19.
 pub(crate) fn set_nice(nice: i32) -> Result<()> {
@@ -21,6 +21,34 @@ pub(crate) fn set_affinity(cpus: &[usize]) -> Result<()> {
     }
     nix::sched::sched_setaffinity(nix::unistd::Pid::from_raw(0), &set).map_err(os)
 }
+
+/// Sees whether a process that this one starts could have that niceness and those processors, by
+/// trying both on a thread that ends at once.
+///
+/// # Errors
+///
+/// What the system says to the first that it refuses.
+pub(crate) fn try_wishes(nice: Option<i32>, cpus: Option<&[usize]>) -> Result<()> {
+    if nice.is_none() && cpus.is_none() {
+        return Ok(());
+    }
+    let cpus = cpus.map(<[usize]>::to_vec);
+    let (tell, told) = std::sync::mpsc::channel();
+    let thread = thread::start("brigade-try", TRY_STACK_BYTES, move || {
+        // On Linux both are of the thread that asks.
+        let outcome = nice.map_or(Ok(()), set_nice);
+        let outcome = outcome.and_then(|()| cpus.map_or(Ok(()), |cpus| set_affinity(&cpus)));
+        // The other end waits below.
+        let _ = tell.send(outcome);
+    });
+    // Without room for a thread there is no answer, and none is needed: a worker does without.
+    let Ok(thread) = thread else { return Ok(()) };
+    let outcome = told.recv().unwrap_or(Ok(()));
+    thread.join();
+    outcome
+}
+
+const TRY_STACK_BYTES: usize = 128 << 10;
 
 /// The processors that the calling thread may run on, in order.
 pub(crate) fn affinity() -> Result<Vec<usize>> {

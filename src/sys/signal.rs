@@ -49,8 +49,12 @@ pub(crate) enum Fault {
     StackOverflow,
     /// A forbidden access to this mapped address.
     Protected(usize),
-    /// An access to this address, where nothing is mapped, or past the end of a file.
+    /// An access to this address, where nothing is mapped.
     Unmapped(usize),
+    /// An access to mapped memory that nothing is behind: past the end of a file, mostly.
+    NothingBehind,
+    /// None: this process sent the signal, or nobody knows who did (0).
+    Sent(u32),
 }
 
 /// What the handler calls. Async-signal-safe: it may touch atomics and raw memory, no more.
@@ -98,6 +102,58 @@ pub(crate) fn catch_faults(on_fault: fn(Fault)) -> io::Result<()> {
     Ok(())
 }
 
+/// What there is to say of a fault, without a pointer to anything but this thread's stack: for
+/// handlers, which may not allocate.
+pub(crate) struct FaultText {
+    bytes: [u8; 80],
+    len: usize,
+}
+
+impl FaultText {
+    /// Of `fault`; `is_input` says whether an address is one of a worker's inputs.
+    pub(crate) fn new(fault: Fault, is_input: impl FnOnce(usize) -> bool) -> FaultText {
+        let mut text = FaultText { bytes: [0; 80], len: 0 };
+        match fault {
+            Fault::StackOverflow => text.push(b"stack overflow"),
+            Fault::Protected(address) if is_input(address) => {
+                text.push(
+                    b"wrote to an input, which is read-only in other processes than its host",
+                );
+            }
+            Fault::Protected(_) => text.push(b"accessed protected memory"),
+            Fault::Unmapped(_) => text.push(b"accessed memory that is not mapped"),
+            Fault::NothingBehind => {
+                text.push(b"accessed memory that nothing is behind (a short file?)")
+            }
+            Fault::Sent(pid) => {
+                text.push(b"made no fault: the signal was sent by process ");
+                text.push_number(pid);
+            }
+        }
+        text
+    }
+
+    /// The text.
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.bytes[..self.len]
+    }
+
+    fn push(&mut self, more: &[u8]) {
+        for (to, from) in self.bytes[self.len..].iter_mut().zip(more) {
+            *to = *from;
+            self.len += 1;
+        }
+    }
+
+    fn push_number(&mut self, number: u32) {
+        if number >= 10 {
+            self.push_number(number / 10);
+        }
+        let digit = u8::try_from(number % 10).unwrap_or(0);
+        self.push(&[b'0' + digit]);
+    }
+}
+
 extern "C" fn handle_fault(
     signal: libc::c_int,
     info: *mut libc::siginfo_t,
@@ -111,10 +167,16 @@ extern "C" fn handle_fault(
     let overflowed = signal == libc::SIGSEGV
         && code > 0
         && address.abs_diff(stack_pointer(context)) <= OVERFLOW_REACH_BYTES;
-    let fault = if overflowed {
+    let fault = if code <= 0 {
+        // SAFETY: `si_pid` is valid for a signal that a process has sent; for one that the kernel
+        // made for another reason, some number.
+        Fault::Sent(unsafe { info.si_pid() }.cast_unsigned())
+    } else if overflowed {
         Fault::StackOverflow
     } else if code == SEGV_ACCERR && signal == libc::SIGSEGV {
         Fault::Protected(address)
+    } else if signal == libc::SIGBUS {
+        Fault::NothingBehind
     } else {
         Fault::Unmapped(address)
     };

@@ -23,6 +23,14 @@ pub(crate) struct Socket(OwnedFd);
 const SHORTAGES_MAX: u32 = 20;
 const SHORTAGE: Duration = Duration::from_millis(10);
 
+/// The process that made a socket's pair.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Peer {
+    pub(crate) pid: u32,
+    /// Its effective user then.
+    pub(crate) uid: u32,
+}
+
 /// What a [`Socket::receive`] brought.
 #[derive(Debug)]
 pub(crate) enum Received {
@@ -48,6 +56,32 @@ impl Socket {
         let (a, b) =
             socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC)?;
         Ok((Socket(a), Socket(b)))
+    }
+
+    /// A socket that this process was started with.
+    ///
+    /// # Errors
+    ///
+    /// One that says what `fd` is, unless it is an end of such a pair.
+    pub(crate) fn adopt(fd: OwnedFd) -> io::Result<Socket> {
+        use nix::sys::socket::{SockaddrLike, SockaddrStorage, getsockname, getsockopt, sockopt};
+        let no_socket = |errno| match errno {
+            Errno::ENOTSOCK => io::Error::other("no socket"),
+            other => other.into(),
+        };
+        let kind = getsockopt(&fd, sockopt::SockType).map_err(no_socket)?;
+        let address = getsockname::<SockaddrStorage>(fd.as_raw_fd()).map_err(no_socket)?;
+        if kind != SockType::SeqPacket || address.family() != Some(AddressFamily::Unix) {
+            return Err(io::Error::other("a socket of another kind"));
+        }
+        Ok(Socket(fd))
+    }
+
+    /// Who made the pair that this is an end of.
+    pub(crate) fn peer(&self) -> io::Result<Peer> {
+        use nix::sys::socket::{getsockopt, sockopt};
+        let found = getsockopt(&self.0, sockopt::PeerCredentials)?;
+        Ok(Peer { pid: found.pid().cast_unsigned(), uid: found.uid() })
     }
 
     /// Sends one message with descriptors. `Ok(false)`: there is no room now.

@@ -7,6 +7,7 @@ mod common;
 mod life;
 mod memory;
 mod outcome;
+mod strangers;
 mod surroundings;
 
 use brigade::{Error, Process, active_processes};

@@ -1,0 +1,57 @@
+//! Who is at the other end of a fork server's socket.
+//!
+//! A fork server runs functions for whoever sends it orders, with its own rights. It takes them
+//! only from a process of the same user that runs the same executable, and only after a greeting
+//! that names both. Each check fails with a sentence for whoever started the program.
+
+use std::io;
+use std::os::fd::{BorrowedFd, OwnedFd};
+
+use crate::process::message::Report;
+use crate::sys::process;
+use crate::sys::socket::{Peer, Socket};
+
+/// Checks that `fd` is one end of a socket that a process of this user made for a fork server.
+///
+/// # Errors
+///
+/// What it is instead.
+pub(super) fn socket(fd: OwnedFd) -> Result<(Socket, Peer), String> {
+    let socket = Socket::adopt(fd).map_err(|error| format!("it is {error}"))?;
+    if process::is_privileged_exec() {
+        // Only the host can say why to its user.
+        let _ = socket.try_send(bytemuck::bytes_of(&Report::Privileged.record()), &[]);
+        return Err("this program has privileges that its caller lacks (set-uid, set-gid, file \
+                    capabilities), and serves nobody then"
+            .to_owned());
+    }
+    let peer = socket.peer().map_err(|error| format!("its peer is unknown: {error}"))?;
+    let own = process::effective_user();
+    if peer.uid != own {
+        return Err(format!("its peer is user {}, and this process is user {own}", peer.uid));
+    }
+    Ok((socket, peer))
+}
+
+/// Checks that `host`, which came with a greeting, is the process that made the socket, and runs
+/// this process's executable.
+///
+/// Where the kernel does not let this process look at the other's executable, because that has
+/// changed its user or asked not to be looked at, the same user must do.
+///
+/// # Errors
+///
+/// What does not fit.
+pub(super) fn host(host: BorrowedFd<'_>, peer: Peer) -> Result<(), String> {
+    let found = process::pid_of(host).map_err(|error| format!("its host is unknown: {error}"))?;
+    if found.own != peer.pid {
+        return Err(format!("process {} made the socket, {} greets", peer.pid, found.own));
+    }
+    let file = |error: io::Error| format!("its host's executable is unknown: {error}");
+    match process::executable(&found.in_proc.to_string()) {
+        Ok(theirs) if theirs == process::executable("self").map_err(file)? => Ok(()),
+        Ok(_) => Err(format!("process {} runs another executable", peer.pid)),
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(()),
+        Err(error) => Err(file(error)),
+    }
+}
