@@ -198,6 +198,20 @@ pub enum Error {
         /// Inode of ours.
         ours: u64,
     },
+    /// The other side lives in another time namespace, so its death could not be noticed: processes
+    /// are told apart by when they started.
+    #[error(
+        "{what} belongs to time namespace {theirs}, but this process is in {ours}; \
+         share the namespace"
+    )]
+    TimeNamespace {
+        /// What was attached to.
+        what: String,
+        /// Inode of its namespace; 0 if its kernel has none.
+        theirs: u64,
+        /// Inode of ours; 0 if the kernel has none.
+        ours: u64,
+    },
     /// The time given was over before the answer came.
     #[error("waited {after:?} for {what} in vain; wait longer, or cancel or kill what keeps it")]
     TimedOut {
@@ -298,29 +312,38 @@ impl Error {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Limit {
-    /// Memory that the machine has available (`MemAvailable`).
+    /// Memory that the machine has available (`MemAvailable`), or what
+    /// [`set_available_memory`](crate::set_available_memory) or `BRIGADE_AVAILABLE_MEMORY` said.
     Machine,
     /// The memory limit of this process's cgroup.
     Cgroup,
     /// The cap that the caller set.
     Caller,
-    /// The size of the arena, fixed when it was made.
+    /// The size of the arena, fixed when it was made; see
+    /// [`set_arena_size`](crate::set_arena_size) and `BRIGADE_ARENA_SIZE`.
     Arena,
     /// The kernel's commit limit (`vm.overcommit_memory` is 2).
     Commit,
     /// The file system that holds the region or file.
     FileSystem,
+    /// The limit on the sizes of this process's files (`RLIMIT_FSIZE`, `ulimit -f`); that of the
+    /// arena is one of them.
+    FileSize,
+    /// The address space that this process may have (`RLIMIT_AS`, `ulimit -v`), or has free.
+    AddressSpace,
 }
 
 impl fmt::Display for Limit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Limit::Machine => "the machine's available memory",
+            Limit::Machine => "the machine's available memory (or BRIGADE_AVAILABLE_MEMORY)",
             Limit::Cgroup => "the cgroup's memory limit",
             Limit::Caller => "the cap set by the program",
-            Limit::Arena => "the size of the arena",
+            Limit::Arena => "the size of the arena (BRIGADE_ARENA_SIZE)",
             Limit::Commit => "the kernel's commit limit",
             Limit::FileSystem => "the file system",
+            Limit::FileSize => "RLIMIT_FSIZE (ulimit -f)",
+            Limit::AddressSpace => "the address space (RLIMIT_AS, ulimit -v)",
         })
     }
 }

@@ -172,7 +172,9 @@ pub use pool::{
     SharedValue, Sharing, Shutdown, Star, Start, Stats, Unfinished, Waited, as_completed,
     is_cancelled, wait,
 };
-pub use region::{Dtype, reclaim, set_arena_size, set_memory_limit};
+pub use region::{
+    Dtype, reclaim, set_arena_size, set_available_memory, set_memory_cache, set_memory_limit,
+};
 pub use shape::{DIMENSIONS_MAX, Shape};
 #[cfg(not(loom))]
 pub use spawn::{ActiveProcess, Process, ProcessBuilder, active_processes};

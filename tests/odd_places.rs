@@ -2,6 +2,8 @@
 #![allow(unsafe_code)]
 
 mod common;
+#[path = "odd_places/settings.rs"]
+mod settings;
 
 use std::fs::File;
 use std::io::{Read, Write};
@@ -375,5 +377,90 @@ fn where_there_is_no_room_for_a_thread_arrays_and_files_are_made_by_one() {
         let read = SharedArray::<u8>::from_npy(&path).unwrap();
         setrlimit(Resource::RLIMIT_AS, soft, hard).unwrap();
         assert!(read.as_slice() == made.as_slice());
+    });
+}
+
+/// A pool runs a task, on an array.
+fn works() {
+    let array = SharedArray::from_slice(&[1u8, 2, 3]).unwrap();
+    let pool = with(1).build().unwrap();
+    let sum = |frozen: brigade::Frozen<u8>| frozen.as_slice().iter().sum::<u8>();
+    assert_eq!(pool.submit(sum, array.freeze()).unwrap().join().unwrap(), 6);
+}
+
+// The kind: one source of a limit that cannot be read is no reason to have no memory.
+#[test]
+fn where_proc_shows_processes_only_pools_work() {
+    alone(|| {
+        let first = "mount -t proc -o subset=pid proc /proc && test ! -e /proc/meminfo";
+        let Some(output) = unshared(&["-m"], first, "has_little_proc") else { return };
+        assert_eq!(said(&output), ["works"], "{output:?}");
+    });
+}
+
+/// What the test above runs; by itself it does nothing.
+#[test]
+#[ignore = "part of another test"]
+fn has_little_proc() {
+    if !std::path::Path::new("/proc/meminfo").exists() {
+        works();
+        println!("\n@works");
+    }
+}
+
+const LITTLE: &str = "BRIGADE_TEST_LITTLE";
+
+#[test]
+fn where_address_space_is_scarce_the_arena_is_smaller() {
+    alone(|| {
+        // The limit in KiB, and what of it is in use already, in bytes.
+        for (limit, used_bytes) in [("2000000", "1650000000"), ("300000", "0"), ("160000", "0")] {
+            let line = format!("ulimit -v {limit} && exec \"$0\" \"$@\"");
+            let again = again("has_little_space");
+            let mut command = Command::new("sh");
+            command.args(["-c", &line]).arg(again.get_program()).args(again.get_args());
+            command.env(LITTLE, used_bytes).env("RUST_MIN_STACK", "1000000");
+            let output = command.stdin(Stdio::null()).output().unwrap();
+            assert_eq!(said(&output), ["works"], "{limit}: {output:?}");
+        }
+    });
+}
+
+/// What the test above runs; by itself it does nothing.
+#[test]
+#[ignore = "part of another test"]
+fn has_little_space() {
+    if let Ok(used_bytes) = std::env::var(LITTLE) {
+        let (bytes, flags) = (used_bytes.parse().unwrap(), libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
+        let anywhere = std::ptr::null_mut();
+        // SAFETY: a new mapping, or an error if it is to have no bytes; it is never used.
+        unsafe { libc::mmap(anywhere, bytes, libc::PROT_NONE, flags, -1, 0) };
+        works();
+        println!("\n@works");
+    }
+}
+
+// The kind: `/proc/self` is the main thread's, and has little when that has ended.
+#[test]
+fn a_host_whose_main_thread_has_ended_has_names_locks_and_pools() {
+    alone(|| {
+        let name = unique("headless");
+        let status = || std::fs::read_to_string("/proc/self/status").unwrap();
+        common::forks::in_a_fork(|| {
+            // The thread that forks is the child's main thread.
+            std::thread::spawn(move || {
+                wait_for(|| status().contains("Z (zombie)"));
+                let done = std::panic::catch_unwind(|| {
+                    let named = SharedArray::<u8>::create(&name, [9]).unwrap();
+                    let lock = brigade::shared::Lock::create(&format!("{name}-lock"), 5).unwrap();
+                    assert_eq!((named.len(), *lock.lock().unwrap()), (9, 5));
+                    works();
+                });
+                // SAFETY: ends the process.
+                unsafe { libc::_exit(i32::from(done.is_err())) }
+            });
+            // SAFETY: ends this thread, which has nothing to drop.
+            unsafe { libc::syscall(libc::SYS_exit, 0) };
+        });
     });
 }

@@ -249,11 +249,14 @@ fn a_child_plays_its_part() {
         }
         ("little-files", name) => {
             let refused = SharedArray::<u8>::zeroed([64 << 20]);
-            let limited = matches!(refused, Err(Error::NoSpace { limited_by: Limit::Arena, .. }));
+            let limited =
+                matches!(refused, Err(Error::NoSpace { limited_by: Limit::FileSize, .. }));
             assert!(limited, "{refused:?}");
             assert!(SharedArray::<u8>::zeroed([1 << 20]).is_ok());
             let refused = SharedArray::<u8>::named(name, [64 << 20]);
-            assert!(matches!(refused, Err(Error::NoSpace { .. })), "{refused:?}");
+            let limited =
+                matches!(refused, Err(Error::NoSpace { limited_by: Limit::FileSize, .. }));
+            assert!(limited, "{refused:?}");
             println!("as it should be");
         }
         ("locked", _) => {

@@ -3,7 +3,7 @@
 use super::snapshot;
 use crate::sys::identity;
 
-/// Where the pid namespace stands: the second word of the table, behind the header.
+/// Where the namespaces stand: the second word of the table, behind the header.
 const NAMESPACE_OFFSET: usize = 64 + 8;
 
 /// A header is refused, or its table and directory are read within the bytes.
@@ -13,7 +13,7 @@ pub(crate) fn control(bytes: &[u8]) {
     if let Some(word) = bytes.get_mut(NAMESPACE_OFFSET..NAMESPACE_OFFSET + 8)
         && word.iter().all(|&byte| byte == 0)
     {
-        let own = identity::pid_namespace().expect("/proc is there");
+        let own = identity::namespaces().expect("/proc is there");
         word.copy_from_slice(&own.to_ne_bytes());
     }
     // Whole, and as the beginning of something larger.

@@ -17,6 +17,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use crate::error::{Error, Limit, Result};
 use crate::region::budget::Inputs;
+use crate::region::settings;
 use crate::region::spans::{BLOCK_BYTES, Found, LARGE_BYTES, Run, Spans, blocks_for};
 use crate::sys::mmap::{Access, HUGE_BYTES, Window};
 use crate::sys::per_process::PerProcess;
@@ -25,56 +26,19 @@ use crate::sys::{limits, memfd};
 /// Spans above this size are zeroed by two threads and more, in bytes.
 const PARALLEL_ZERO_BYTES: usize = 32 << 20;
 
-/// No limit was set.
-const UNSET: u64 = u64::MAX;
-
-/// The cap of [`set_memory_limit`], in bytes.
-static MEMORY_LIMIT_BYTES: AtomicU64 = AtomicU64::new(UNSET);
-
-/// The size asked for by [`set_arena_size`], in bytes.
-static ARENA_SIZE_BYTES: AtomicU64 = AtomicU64::new(UNSET);
-
-/// Caps what this process's anonymous arrays may occupy together, in bytes.
-///
-/// The default is no cap: only the machine, the cgroup and the kernel's commit limit count, of
-/// which a tenth is always left alone. Memory is given out in blocks of 2 MiB. A cap below what
-/// is occupied already takes nothing away; it refuses what comes next. `u64::MAX` lifts it.
-///
-/// # Examples
-///
-/// ```
-/// use brigade::{Error, Limit, SharedArray};
-/// brigade::set_memory_limit(64 << 20);
-/// let refused = SharedArray::<u8>::zeroed(100 << 20);
-/// assert!(matches!(refused, Err(Error::NoSpace { limited_by: Limit::Caller, .. })));
-/// brigade::set_memory_limit(u64::MAX);
-/// ```
-pub fn set_memory_limit(bytes: u64) {
-    // Relaxed: a number on its own, it publishes nothing.
-    MEMORY_LIMIT_BYTES.store(bytes, Ordering::Relaxed);
-}
-
-/// Sets the size of the next arena, in bytes of address space; it costs no memory.
-///
-/// An arena is made with the first array or pool and lives while any of them does. The default
-/// is four times the machine's memory. Both are cut down to the limit on file sizes
-/// (`RLIMIT_FSIZE`) and to a quarter of the limit on address space (`RLIMIT_AS`), and rounded
-/// down to 2 MiB. `u64::MAX` restores the default.
-///
-/// # Examples
-///
-/// ```
-/// brigade::set_arena_size(1 << 30);
-/// assert!(brigade::SharedArray::<u8>::zeroed(2 << 30).is_err());
-/// brigade::set_arena_size(u64::MAX);
-/// ```
-pub fn set_arena_size(bytes: u64) {
-    // Relaxed: a number on its own, it publishes nothing.
-    ARENA_SIZE_BYTES.store(bytes, Ordering::Relaxed);
-}
+/// The most that an arena may have: a worker maps it twice, in an address space of 47 bits.
+const SIZE_BYTES_MAX: u64 = 1 << 45;
 
 /// This process's arena, while anyone holds it.
 static HOST: PerProcess<Mutex<Weak<Arena>>> = PerProcess::new(Mutex::default);
+
+/// Gives back what this process's arena keeps of freed memory beyond what it may keep.
+pub(super) fn trim_host() {
+    let host = HOST.get().lock().unwrap_or_else(PoisonError::into_inner).upgrade();
+    if let Some(arena) = host {
+        arena.trim(arena.cache_bytes_max());
+    }
+}
 
 /// Refuses memory outside the arena that the system does not have, in bytes.
 ///
@@ -85,13 +49,35 @@ static HOST: PerProcess<Mutex<Weak<Arena>>> = PerProcess::new(Mutex::default);
 /// [`Error::NoSpace`].
 pub(crate) fn grant_outside(bytes: u64) -> Result<()> {
     let host = HOST.get().lock().unwrap_or_else(PoisonError::into_inner).upgrade();
-    let measured = Inputs::measure(limits::commits_strictly())?;
+    let stated_bytes = settings::available_bytes()?;
+    let measured = Inputs { stated_bytes, ..Inputs::measure(limits::commits_strictly())? };
     let Some(arena) = host else {
         return measured.grant(bytes, bytes);
     };
     let (_, touched_bytes) = memfd::size_and_use_bytes(arena.fd())?;
     let reserved_bytes = arena.reserved_bytes();
     Inputs { reserved_bytes, touched_bytes, ..measured }.grant(bytes, bytes)
+}
+
+/// What an arena that is to have `wish_bytes` can have, in bytes, and what limits it.
+fn fitting_size(wish_bytes: u64) -> (u64, Limit) {
+    let limits = [
+        (SIZE_BYTES_MAX, Limit::Arena),
+        (limits::file_size_bytes_max(), Limit::FileSize),
+        (limits::address_space_bytes_max() / 4, Limit::AddressSpace),
+    ];
+    let mut size = (wish_bytes, Limit::Arena);
+    for limit in limits {
+        if limit.0 < size.0 {
+            size = limit;
+        }
+    }
+    // Of an address space, much may be in use, or out of bounds under an emulator.
+    let has_room = |bytes| usize::try_from(bytes).is_ok_and(Window::has_room);
+    while size.0 >= BLOCK_BYTES && !has_room(2 * size.0) {
+        size = (size.0 / 2, Limit::AddressSpace);
+    }
+    size
 }
 
 /// What a new span must hold.
@@ -114,8 +100,10 @@ pub(crate) struct Arena {
     commits_strictly: bool,
     /// What the last measurement granted beyond what was asked; changed under the spans' lock.
     granted_ahead_bytes: AtomicU64,
-    /// Free runs keep their pages up to this many bytes in all.
-    cache_bytes_max: u64,
+    /// Free runs keep their pages up to this many bytes in all, if nothing else was set.
+    cache_bytes_default: u64,
+    /// Why it has no more bytes.
+    size_limit: Limit,
     spans: Mutex<Spans>,
 }
 
@@ -133,18 +121,12 @@ impl Arena {
 
     fn new() -> Result<Arena> {
         let total_bytes = limits::memory()?.total_bytes;
-        // Relaxed: see `set_arena_size`.
-        let wish_bytes = match ARENA_SIZE_BYTES.load(Ordering::Relaxed) {
-            UNSET => total_bytes.saturating_mul(4),
-            bytes => bytes,
-        };
-        let size_bytes = wish_bytes
-            .min(limits::file_size_bytes_max())
-            .min(limits::address_space_bytes_max() / 4)
-            .min(1 << 46);
+        let wish_bytes = settings::arena_size_bytes()?;
+        let wish_bytes = wish_bytes.unwrap_or_else(|| total_bytes.saturating_mul(4));
+        let (size_bytes, size_limit) = fitting_size(wish_bytes);
         let blocks = size_bytes / BLOCK_BYTES;
         if blocks == 0 {
-            let (asked_bytes, limited_by) = (BLOCK_BYTES, Limit::Arena);
+            let (asked_bytes, limited_by) = (BLOCK_BYTES, size_limit);
             return Err(Error::NoSpace { asked_bytes, free_bytes: size_bytes, limited_by });
         }
         let size_bytes = blocks * BLOCK_BYTES;
@@ -157,7 +139,8 @@ impl Arena {
             fd,
             commits_strictly: limits::commits_strictly(),
             granted_ahead_bytes: AtomicU64::new(0),
-            cache_bytes_max: (total_bytes / 8).max(256 << 20),
+            cache_bytes_default: (total_bytes / 8).max(256 << 20),
+            size_limit,
             spans: Mutex::new(Spans::new(blocks)),
         })
     }
@@ -257,9 +240,8 @@ impl Arena {
         // One lock from measuring to taking: two threads must not be promised the same bytes.
         let mut spans = self.lock();
         let (_, touched_bytes) = memfd::size_and_use_bytes(self.fd())?;
-        // Relaxed: see `set_memory_limit`.
-        let cap_bytes =
-            Some(MEMORY_LIMIT_BYTES.load(Ordering::Relaxed)).filter(|&cap| cap != UNSET);
+        let cap_bytes = settings::memory_limit_bytes();
+        let stated_bytes = settings::available_bytes()?;
         let reserved_bytes = spans.reserved_bytes();
         let needed_bytes = count.saturating_mul(BLOCK_BYTES);
         // Relaxed: under the lock.
@@ -269,7 +251,7 @@ impl Arena {
         } else {
             Inputs::measure(self.commits_strictly)?
         };
-        let inputs = Inputs { cap_bytes, reserved_bytes, touched_bytes, ..measured };
+        let inputs = Inputs { cap_bytes, stated_bytes, reserved_bytes, touched_bytes, ..measured };
         inputs.grant(asked_bytes, needed_bytes)?;
         let ahead_bytes = ahead_bytes
             .checked_sub(needed_bytes)
@@ -278,8 +260,12 @@ impl Arena {
         spans.take_clean(count).ok_or(Error::NoSpace {
             asked_bytes,
             free_bytes: spans.largest_bytes(),
-            limited_by: Limit::Arena,
+            limited_by: self.size_limit,
         })
+    }
+
+    fn cache_bytes_max(&self) -> u64 {
+        settings::cache_bytes().unwrap_or(self.cache_bytes_default)
     }
 
     /// Punches out cached runs until at most `keep_bytes` are cached; whether it did any.
@@ -319,7 +305,7 @@ impl Arena {
         }
         let run = Run { first: offset / BLOCK_BYTES, count: blocks_for(len_bytes) };
         self.lock().give_dirty(run);
-        self.trim(self.cache_bytes_max);
+        self.trim(self.cache_bytes_max());
     }
 
     fn lock(&self) -> MutexGuard<'_, Spans> {

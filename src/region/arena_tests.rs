@@ -74,7 +74,7 @@ fn stale_spans_keep_their_pages() {
 #[test]
 fn free_spans_are_punched_out_above_the_limit() {
     let mut arena = Arena::new().unwrap();
-    arena.cache_bytes_max = 4 << 20;
+    arena.cache_bytes_default = 4 << 20;
     let arena = Arc::new(arena);
     let span = arena.reserve(16 << 20, Contents::Zeroed).unwrap();
     fill(&span, 1);
@@ -88,7 +88,7 @@ fn free_spans_are_punched_out_above_the_limit() {
 #[test]
 fn cached_spans_are_punched_out_before_a_request_is_refused() {
     let mut arena = Arena::new().unwrap();
-    arena.cache_bytes_max = u64::MAX;
+    arena.cache_bytes_default = u64::MAX;
     let arena = Arc::new(arena);
     let most = usize::try_from(limits::memory().unwrap().available_bytes / 10 * 6).unwrap();
     // Two of them fit only one after the other; none of it is touched.

@@ -18,6 +18,8 @@ pub(crate) struct Inputs {
     pub(crate) commit_bytes: Option<u64>,
     /// What the program allows the arena to hold in all, if it set a cap.
     pub(crate) cap_bytes: Option<u64>,
+    /// What the program says the machine can give it in all, instead of `available_bytes`.
+    pub(crate) stated_bytes: Option<u64>,
     /// What the arena has given out or keeps for reuse.
     pub(crate) reserved_bytes: u64,
     /// How much of that has memory behind it, and is therefore missing from the first three.
@@ -59,11 +61,13 @@ impl Inputs {
     pub(crate) fn free(&self) -> (u64, Limit) {
         let promised = self.reserved_bytes.saturating_sub(self.touched_bytes);
         let of_system = |bytes: u64| (bytes - bytes / 10).saturating_sub(promised);
-        let mut least = (of_system(self.available_bytes), Limit::Machine);
+        let of_arena = |bytes: u64| bytes.saturating_sub(self.reserved_bytes);
+        let machine = self.stated_bytes.map_or_else(|| of_system(self.available_bytes), of_arena);
+        let mut least = (machine, Limit::Machine);
         let others = [
             (self.cgroup_bytes.map(of_system), Limit::Cgroup),
             (self.commit_bytes.map(of_system), Limit::Commit),
-            (self.cap_bytes.map(|cap| cap.saturating_sub(self.reserved_bytes)), Limit::Caller),
+            (self.cap_bytes.map(of_arena), Limit::Caller),
         ];
         for (bytes, limit) in others {
             if let Some(bytes) = bytes.filter(|&bytes| bytes < least.0) {
@@ -147,6 +151,17 @@ mod tests {
         assert!(capped.grant(64, 64).is_ok() && capped.grant(65, 65).is_err());
     }
 
+    // MemAvailable does not count the cache of some file systems.
+    #[test]
+    fn what_the_program_says_stands_for_what_the_machine_says_and_for_nothing_else() {
+        let inputs = Inputs { stated_bytes: Some(10 * GIB), ..machine(GIB) };
+        assert_eq!(inputs.free(), (10 * GIB, Limit::Machine));
+        let used = Inputs { reserved_bytes: 4 * GIB, ..inputs };
+        assert_eq!(used.free(), (6 * GIB, Limit::Machine));
+        let grouped = Inputs { cgroup_bytes: Some(5 * GIB), ..inputs };
+        assert_eq!(grouped.free().1, Limit::Cgroup);
+    }
+
     #[test]
     fn a_cap_is_exact_and_counts_all_that_is_reserved() {
         let inputs = Inputs { cap_bytes: Some(GIB), ..machine(100 * GIB) };
@@ -164,7 +179,8 @@ mod tests {
         ) {
             let inputs = Inputs {
                 available_bytes: available, cgroup_bytes: cgroup, commit_bytes: commit,
-                cap_bytes: cap, reserved_bytes: reserved, touched_bytes: touched,
+                cap_bytes: cap, stated_bytes: None, reserved_bytes: reserved,
+                touched_bytes: touched,
             };
             let granted = inputs.grant(asked, asked).is_ok();
             prop_assert_eq!(granted, asked <= inputs.free().0);

@@ -28,10 +28,11 @@ pub(crate) mod named;
 pub(crate) mod npy;
 pub(crate) mod racy;
 pub(crate) mod reclaim;
+mod settings;
 mod spans;
 pub(crate) mod windows;
 
-pub use arena::{set_arena_size, set_memory_limit};
 pub use dtype::Dtype;
 pub use reclaim::reclaim;
+pub use settings::{set_arena_size, set_available_memory, set_memory_cache, set_memory_limit};
 pub(crate) use spans::ALIGN_BYTES;

@@ -1,8 +1,9 @@
 //! What this process's control group allows, versions 1 and 2.
 
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::sys::per_process::Once;
+use crate::sys::per_process::PerProcess;
 use crate::sys::pseudo;
 
 /// The directories of this process's cgroup, from its own up to the root of the mount.
@@ -16,14 +17,19 @@ struct Directories {
     cpu: Vec<PathBuf>,
 }
 
-/// Found once: a process that is moved to another group later keeps the limits of the first.
-fn directories() -> &'static Directories {
-    static FOUND: Once<Directories> = Once::new();
-    FOUND.get_or_init(|| {
-        let groups = pseudo::text("/proc/self/cgroup").unwrap_or_default();
-        let mounts = pseudo::text("/proc/self/mountinfo").unwrap_or_default();
-        find_directories(&groups, &mounts)
-    })
+/// The groups are asked for each time, since a process can be moved to others; where they are
+/// mounted only if they have changed.
+fn directories() -> Arc<Directories> {
+    static FOUND: PerProcess<Mutex<(String, Arc<Directories>)>> = PerProcess::new(Mutex::default);
+    // Of the thread: those of a process cannot be read when its main thread has ended.
+    let groups = pseudo::text("/proc/thread-self/cgroup").unwrap_or_default();
+    let mut found = FOUND.get().lock().unwrap_or_else(PoisonError::into_inner);
+    if found.0 != groups {
+        let mounts = pseudo::text("/proc/thread-self/mountinfo").unwrap_or_default();
+        let directories = Arc::new(find_directories(&groups, &mounts));
+        *found = (groups, directories);
+    }
+    Arc::clone(&found.1)
 }
 
 /// How many bytes this process's cgroups still allow it, or `None` if they set no limit.
@@ -61,7 +67,7 @@ pub(crate) fn cpu_quota() -> Option<f64> {
 /// How many processes of this process's cgroup the kernel has killed for want of memory; of the
 /// machine, where the cgroup does not count them.
 pub(crate) fn oom_kills() -> Option<u64> {
-    oom_kills_of(directories(), Path::new("/proc/vmstat"))
+    oom_kills_of(&directories(), Path::new("/proc/vmstat"))
 }
 
 /// The same in the first of these places that has a count.

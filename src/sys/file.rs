@@ -121,7 +121,8 @@ pub(crate) fn set_mode(file: &File, mode: u32, shown: &str) -> Result<()> {
 /// Gives a file made by [`unnamed_in`] its name; `Ok(false)` if the name is taken.
 pub(crate) fn link(file: &File, path: &Path) -> Result<bool> {
     use std::os::fd::AsRawFd;
-    let from = format!("/proc/self/fd/{}", file.as_raw_fd());
+    // Not of the process: that has none when its main thread has ended.
+    let from = format!("/proc/thread-self/fd/{}", file.as_raw_fd());
     let here = rustix::fs::CWD;
     match rustix::fs::linkat(here, from, here, path, rustix::fs::AtFlags::SYMLINK_FOLLOW) {
         Ok(()) => Ok(true),

@@ -40,11 +40,29 @@ impl Identity {
     }
 }
 
-/// The inode of the calling process's pid namespace.
-pub(crate) fn pid_namespace() -> Result<u64> {
-    let path = "/proc/self/ns/pid";
-    let namespace = fs::metadata(path).map_err(|source| Error::os("stat", path, source))?;
-    Ok(namespace.ino())
+/// In which namespaces numbers of processes, and the times at which they started, mean what they
+/// mean to the calling process: two processes whose words differ cannot tell whether the other
+/// lives.
+///
+/// The inode of the pid namespace is the low half, that of the time namespace the high half; 0
+/// for a kernel without those. Both are numbers of 32 bits to the kernel.
+pub(crate) fn namespaces() -> Result<u64> {
+    let inode = |path| {
+        let namespace = fs::metadata(path).map_err(|source| Error::os("stat", path, source))?;
+        Ok::<u64, Error>(namespace.ino() & u64::from(u32::MAX))
+    };
+    // Not of the process: that has none when its main thread has ended.
+    let pid = inode("/proc/thread-self/ns/pid")?;
+    Ok(inode("/proc/thread-self/ns/time").unwrap_or(0) << 32 | pid)
+}
+
+/// The error of who finds the [`namespaces`] of `what` to be `theirs`, and its own to be `ours`.
+pub(crate) fn other_namespaces(what: &str, theirs: u64, ours: u64) -> Error {
+    let (what, low) = (what.to_owned(), u64::from(u32::MAX));
+    if theirs & low == ours & low {
+        return Error::TimeNamespace { what, theirs: theirs >> 32, ours: ours >> 32 };
+    }
+    Error::PidNamespace { what, theirs: theirs & low, ours: ours & low }
 }
 
 /// A text that differs from one boot of the machine to the next; empty if `/proc` does not have it.

@@ -18,11 +18,16 @@ pub(crate) struct MemInfo {
     pub(crate) committed_bytes: u64,
 }
 
-/// Reads `/proc/meminfo`.
+/// What `/proc/meminfo` says; where that cannot be read (`subset=pid`), what the kernel is asked,
+/// which does not count what it could free.
 pub(crate) fn memory() -> Result<MemInfo> {
-    let path = "/proc/meminfo";
-    let text = pseudo::text(path).map_err(|e| Error::os("read", path, e))?;
-    Ok(parse_meminfo(&text))
+    if let Ok(text) = pseudo::text("/proc/meminfo") {
+        return Ok(parse_meminfo(&text));
+    }
+    let info = nix::sys::sysinfo::sysinfo()
+        .map_err(|e| Error::os("sysinfo", "the memory of the machine", e))?;
+    let (total_bytes, available_bytes) = (info.ram_total(), info.ram_unused());
+    Ok(MemInfo { total_bytes, available_bytes, commit_limit_bytes: u64::MAX, committed_bytes: 0 })
 }
 
 fn parse_meminfo(text: &str) -> MemInfo {

@@ -64,9 +64,10 @@ pub(crate) fn allocate(fd: BorrowedFd<'_>, offset: u64, len_bytes: u64) -> Resul
         match fallocate(fd, FallocateFlags::empty(), at, step) {
             Ok(()) => at += step,
             Err(Errno::EINTR) => {}
-            Err(Errno::ENOSPC | Errno::ENOMEM | Errno::EFBIG) => {
+            Err(cause @ (Errno::ENOSPC | Errno::ENOMEM | Errno::EFBIG)) => {
                 let (asked_bytes, free_bytes) = (len_bytes, at - offset);
-                let limited_by = Limit::FileSystem;
+                let is_size = cause == Errno::EFBIG;
+                let limited_by = if is_size { Limit::FileSize } else { Limit::FileSystem };
                 return Err(Error::NoSpace { asked_bytes, free_bytes, limited_by });
             }
             Err(e) => return Err(Error::os("fallocate", format!("{len_bytes} bytes"), e)),

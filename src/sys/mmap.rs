@@ -98,6 +98,11 @@ impl Window {
         }))
     }
 
+    /// Whether this process has `len_bytes` of address space in one piece.
+    pub(crate) fn has_room(len_bytes: usize) -> bool {
+        Window::reserve(len_bytes).is_ok()
+    }
+
     fn permit(&self, access: Access) -> Result<()> {
         let protection = match access {
             Access::ReadOnly => libc::PROT_READ,

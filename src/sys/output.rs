@@ -281,10 +281,14 @@ fn is_shortage(error: &io::Error) -> bool {
 /// Refuses more than a file may have, or its file system has room for beside `freed_bytes`.
 fn check_room(file: &File, total_bytes: u64, freed_bytes: u64, shown: &str) -> Result<()> {
     // Going past the limit on files would not be an error but a signal.
-    let free_bytes = file::free_bytes(file, shown)?.saturating_add(freed_bytes);
-    let free_bytes = free_bytes.min(limits::file_size_bytes_max());
+    let limit_bytes = limits::file_size_bytes_max();
+    let room_bytes = file::free_bytes(file, shown)?.saturating_add(freed_bytes);
+    let (free_bytes, limited_by) = match limit_bytes < room_bytes {
+        true => (limit_bytes, Limit::FileSize),
+        false => (room_bytes, Limit::FileSystem),
+    };
     if total_bytes > free_bytes {
-        let (asked_bytes, limited_by) = (total_bytes, Limit::FileSystem);
+        let asked_bytes = total_bytes;
         return Err(Error::NoSpace { asked_bytes, free_bytes, limited_by });
     }
     Ok(())

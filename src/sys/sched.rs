@@ -85,7 +85,7 @@ pub(crate) fn set_data_bytes_max(bytes: u64) -> Result<()> {
 
 /// Private memory of the calling process that is resident now, in bytes; shared memory apart.
 pub(crate) fn resident_private_bytes() -> Result<u64> {
-    const STATUS: &str = "/proc/self/status";
+    const STATUS: &str = "/proc/thread-self/status";
     let text = pseudo::text(STATUS).map_err(|e| Error::os("read", STATUS, e))?;
     let line = text.lines().find_map(|line| line.strip_prefix("RssAnon:"));
     let kib = line.and_then(|rest| rest.split_ascii_whitespace().next()?.parse::<u64>().ok());

@@ -48,9 +48,11 @@ pub(crate) fn prepare(
         return Err(Error::os("flock", name, io::Error::from(io::ErrorKind::WouldBlock)));
     }
     // Past the limit on file sizes there would be a signal instead of an error.
-    let free_bytes = file::free_bytes(&file, DIRECTORY)?.min(limits::file_size_bytes_max());
+    let of_system = (file::free_bytes(&file, DIRECTORY)?, Limit::FileSystem);
+    let of_process = (limits::file_size_bytes_max(), Limit::FileSize);
+    let (free_bytes, limited_by) = if of_process.0 < of_system.0 { of_process } else { of_system };
     if size_bytes > free_bytes {
-        let (asked_bytes, limited_by) = (size_bytes, Limit::FileSystem);
+        let asked_bytes = size_bytes;
         return Err(Error::NoSpace { asked_bytes, free_bytes, limited_by });
     }
     memfd::allocate(file.as_fd(), 0, size_bytes)?;

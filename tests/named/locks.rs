@@ -46,6 +46,10 @@ pub(crate) fn part(words: &[&str]) -> bool {
             let refused = Lock::<u64>::open(name);
             assert!(matches!(refused, Err(Error::PidNamespace { .. })));
         }
+        ["lock-at-another-time", name] => {
+            let refused = Lock::<u64>::open(name);
+            assert!(matches!(refused, Err(Error::TimeNamespace { .. })), "{refused:?}");
+        }
         _ => return false,
     }
     true
@@ -258,4 +262,21 @@ fn locking_from_another_pid_namespace_says_so() {
     let lock = Lock::create(&name, 5u64).unwrap();
     Part::start_by(&launcher, "lock-elsewhere", &[&name]).succeeds();
     assert_eq!(*lock.lock().unwrap(), 5);
+}
+
+// A holder that lives was declared dead: the times at which processes start differ.
+#[test]
+fn locking_from_another_time_namespace_says_so() {
+    let _check = LeakCheck::new();
+    let launcher = ["unshare", "-f", "--time", "--boottime", "100000"];
+    let probe = Command::new(launcher[0]).args(&launcher[1..]).arg("true").output();
+    if !probe.is_ok_and(|output| output.status.success()) {
+        skipped("no time namespaces here");
+        return;
+    }
+    let name = unique("time");
+    let lock = Lock::create(&name, 5u64).unwrap();
+    let guard = lock.lock().unwrap();
+    Part::start_by(&launcher, "lock-at-another-time", &[&name]).succeeds();
+    assert_eq!(*guard, 5);
 }

@@ -38,7 +38,7 @@ use crate::sys::{futex, futex::ALL};
 /// | field           | written by    | read by   | guard             | if the writer dies     |
 /// |-----------------|---------------|-----------|-------------------|------------------------|
 /// | `magic`         | creator, last | attachers | Release / Acquire | table is not published |
-/// | `pid_namespace` | creator, once | attachers | `magic`           | the same               |
+/// | `namespaces`    | creator, once | attachers | `magic`           | the same               |
 /// | `owners`        | creator, once | attachers | `magic`           | the same               |
 /// | `entries`       | creator, once | attachers | `magic`           | the same               |
 /// | `last_token`    | each claimer  | claimers  | compare-and-swap  | a token is lost        |
@@ -49,7 +49,7 @@ use crate::sys::{futex, futex::ALL};
 #[derive(Debug)]
 pub(in crate::sync) struct TableHeader {
     magic: AtomicU64,
-    pid_namespace: AtomicU64,
+    namespaces: AtomicU64,
     owners: AtomicU32,
     entries: AtomicU32,
     last_token: AtomicU32,
@@ -100,10 +100,10 @@ fn pack_start(token: Token, start_ticks: u64) -> u64 {
 }
 
 impl TableHeader {
-    pub(in crate::sync) fn new(owners: u32, entries: u32, pid_namespace: u64) -> TableHeader {
+    pub(in crate::sync) fn new(owners: u32, entries: u32, namespaces: u64) -> TableHeader {
         TableHeader {
             magic: AtomicU64::new(MAGIC),
-            pid_namespace: AtomicU64::new(pid_namespace),
+            namespaces: AtomicU64::new(namespaces),
             owners: AtomicU32::new(owners),
             entries: AtomicU32::new(entries),
             last_token: AtomicU32::new(0),
@@ -169,14 +169,14 @@ impl OwnerTable {
         region_bytes: usize,
     ) -> Result<OwnerTable> {
         check_counts(owners, entries)?;
-        let namespace = identity::pid_namespace()?;
+        let namespaces = identity::namespaces()?;
         let header = place.cast::<TableHeader>();
         let body_bytes = Self::size_bytes(owners, entries) - size_of::<TableHeader>();
         // SAFETY: within the `size_bytes` bytes at `place` that the caller vouches for.
         let body = unsafe { header.add(1) }.cast::<u8>();
         // SAFETY: the same bytes, unused by others until this returns, by the caller's promise.
         unsafe { body.write_bytes(0, body_bytes) };
-        let fresh = TableHeader::new(owners, entries, namespace);
+        let fresh = TableHeader::new(owners, entries, namespaces);
         fresh.magic.store(0, Ordering::Relaxed);
         // SAFETY: aligned and valid for a header, unused by others, by the caller's promise.
         unsafe { header.write(fresh) };
@@ -230,10 +230,10 @@ impl OwnerTable {
             let found = format!("{owners} owners and {entries} entries");
             return Err(layout(found, format!("a table within {place_bytes} bytes")));
         }
-        let theirs = header.pid_namespace.load(Ordering::Relaxed);
-        let ours = identity::pid_namespace()?;
+        let theirs = header.namespaces.load(Ordering::Relaxed);
+        let ours = identity::namespaces()?;
         if theirs != ours {
-            return Err(Error::PidNamespace { what: "the owner table".to_owned(), theirs, ours });
+            return Err(identity::other_namespaces("the owner table", theirs, ours));
         }
         // SAFETY: the size was checked against `place_bytes`; the rest the caller promises.
         Ok(unsafe { Self::over(place, owners, entries, region, region_bytes) })

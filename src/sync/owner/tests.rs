@@ -75,8 +75,16 @@ fn attaching_to_other_bytes_is_a_layout_error() {
 #[test]
 fn attaching_from_another_pid_namespace_is_refused() {
     let arena = Arena::new();
-    arena.table().header().pid_namespace.fetch_add(1, Ordering::Relaxed);
+    arena.table().header().namespaces.fetch_add(1, Ordering::Relaxed);
     assert!(matches!(arena.attach(), Err(Error::PidNamespace { .. })));
+}
+
+// Times of start differ between time namespaces, so that every holder there seemed dead.
+#[test]
+fn attaching_from_another_time_namespace_is_refused() {
+    let arena = Arena::new();
+    arena.table().header().namespaces.fetch_add(1 << 32, Ordering::Relaxed);
+    assert!(matches!(arena.attach(), Err(Error::TimeNamespace { .. })));
 }
 
 #[test]
