@@ -32,7 +32,14 @@ const EARLY: &str = "BRIGADE_TEST_EARLY_THREAD";
 
 extern "C" fn constructor() {
     if std::env::var_os(EARLY).is_some() {
-        std::thread::Builder::new().name("early-bird".into()).spawn(forever).unwrap();
+        let (started, has_started) = std::sync::mpsc::channel();
+        let body = move || {
+            started.send(()).unwrap();
+            forever()
+        };
+        std::thread::Builder::new().name("early-bird".into()).spawn(body).unwrap();
+        // It has its name from now on.
+        has_started.recv().unwrap();
     }
 }
 

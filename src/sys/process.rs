@@ -294,10 +294,18 @@ pub(crate) fn pid_of(pidfd: BorrowedFd<'_>) -> io::Result<Numbers> {
 }
 
 /// Which file the process `pid` of `/proc` runs: its device and inode.
+///
+/// Any thread of it will do: one that has ended, the first one perhaps, has none.
 pub(crate) fn executable(pid: &str) -> io::Result<(u64, u64)> {
     use std::os::unix::fs::MetadataExt;
-    let file = std::fs::metadata(format!("/proc/{pid}/exe"))?;
-    Ok((file.dev(), file.ino()))
+    let number = |file: std::fs::Metadata| (file.dev(), file.ino());
+    let first = match std::fs::metadata(format!("/proc/{pid}/exe")) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => error,
+        other => return other.map(number),
+    };
+    let threads = std::fs::read_dir(format!("/proc/{pid}/task"))?.flatten();
+    let mut files = threads.filter_map(|thread| std::fs::metadata(thread.path().join("exe")).ok());
+    files.next().map(number).ok_or(first)
 }
 
 /// Writes a line to standard error, by itself.
