@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use brigade::{Error, Handle, Pool, Start};
 use common::alone::{alone, progress, server, workers};
 use common::processes::{send, wait_for};
-use common::tasks::{forever, long_enough_to_sleep, with};
+use common::tasks::{count, counted, forever, long_enough_to_sleep, tally, with};
 use nix::sys::signal::Signal;
 
 fn same(n: u32) -> u32 {
@@ -297,4 +297,80 @@ fn stats_count_what_happened_by_cause() {
         assert_eq!((stats.restarts, stats.failed, stats.cancelled), (4, 2, 1));
         assert!(stats.busy >= Duration::from_millis(5), "{stats:?}");
     });
+}
+
+/// An initializer that is noted in a file, and returns when there is `go`.
+fn waits_for_go((path, go): (String, String)) -> Result<(), String> {
+    count(&path);
+    while !std::fs::exists(&go).unwrap() {
+        thread::yield_now();
+    }
+    Ok(())
+}
+
+#[test]
+fn waiting_for_a_pool_to_be_ready_ends_when_every_initializer_has_run() {
+    alone(|| {
+        let (path, go) = (tally("initialized"), tally("go"));
+        let arguments = (path.clone(), go.clone());
+        let pool = with(3).initializer(waits_for_go, arguments).build().unwrap();
+        wait_for(|| counted(&path) == 3);
+        let early = pool.wait_ready(Duration::ZERO);
+        assert!(matches!(early, Err(Error::TimedOut { .. })), "{early:?}");
+        thread::scope(|scope| {
+            let waiting = scope.spawn(|| pool.wait_ready(Duration::MAX));
+            long_enough_to_sleep();
+            std::fs::write(&go, "").unwrap();
+            waiting.join().unwrap().unwrap();
+        });
+        assert_eq!(counted(&path), 3);
+        pool.resize(4).unwrap();
+        pool.wait_ready(Duration::MAX).unwrap();
+        assert_eq!(counted(&path), 4);
+        pool.kill().unwrap();
+        let late = pool.wait_ready(Duration::MAX);
+        assert!(matches!(late, Err(Error::Closed { .. })), "{late:?}");
+        let inside = Pool::builder().start(Start::InProcess).build().unwrap();
+        inside.wait_ready(Duration::ZERO).unwrap();
+        for path in [path, go] {
+            std::fs::remove_file(path).unwrap();
+        }
+    });
+}
+
+/// Fails the first time, and hangs the next.
+fn fails_once(path: String) -> Result<(), String> {
+    count(&path);
+    if counted(&path) == 1 {
+        return Err("no licence".into());
+    }
+    loop {
+        forever();
+    }
+}
+
+#[test]
+fn waiting_for_a_pool_to_be_ready_says_why_a_worker_is_not() {
+    alone(|| {
+        let path = tally("unready");
+        let pool = with(1).grace(Duration::ZERO).initializer(fails_once, path.clone());
+        let pool = pool.build().unwrap();
+        wait_for(|| counted(&path) == 2);
+        let error = pool.wait_ready(Duration::ZERO).unwrap_err();
+        assert!(matches!(error, Error::Spawn { .. }), "{error}");
+        assert!(error.to_string().contains("the initializer failed: no licence"), "{error}");
+        drop(pool);
+        std::fs::remove_file(path).unwrap();
+
+        let pool = with(2).initializer(waits_and_fails, ()).build().unwrap();
+        let error = pool.wait_ready(Duration::MAX).unwrap_err();
+        assert!(matches!(error, Error::Broken { .. }), "{error}");
+        assert!(error.to_string().contains("the initializer failed: no money"), "{error}");
+    });
+}
+
+/// Fails when the host is past the start of the pool: it has nothing else to wait for.
+fn waits_and_fails((): ()) -> Result<(), String> {
+    long_enough_to_sleep();
+    Err("no money".into())
 }

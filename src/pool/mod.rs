@@ -31,6 +31,7 @@ mod map;
 mod operand;
 mod pipeline;
 mod placement;
+mod readiness;
 mod recovery;
 mod reduction;
 mod room;

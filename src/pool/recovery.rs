@@ -153,10 +153,13 @@ impl Core {
         } else if cause.is_none() {
             let is_own = failure.is_some() || !reason.is_from_outside();
             seat.strikes += if is_own { STRIKE } else { 1 };
-            if seat.strikes >= STRIKES_MAX {
-                let words = words.as_deref().unwrap_or("it left no word");
-                state.break_for(&format!("worker {index} {reason} before it was ready: {words}"));
+            let is_given_up = seat.strikes >= STRIKES_MAX;
+            let words = words.as_deref().unwrap_or("it left no word");
+            let text = format!("worker {index} {reason} before it was ready: {words}");
+            if is_given_up {
+                state.break_for(&text);
             }
+            state.start_failure = Some(text);
         }
         let is_ending = matches!(cause, Some(Cause::Stopped | Cause::PoolEnds));
         if is_ending || !self.is_wanted(state) {
@@ -212,6 +215,7 @@ impl Core {
             tracing::warn!(cause = text, "a worker could not be started");
         });
         state.vacancy = Some(cause.to_owned());
+        state.start_failure = Some(cause.to_owned());
         self.look_at(state, Instant::now() + VACANT);
     }
 

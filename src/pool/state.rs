@@ -87,6 +87,10 @@ pub(super) struct State {
     pub(super) dormant: usize,
     /// Threads that sleep until another task may be submitted.
     pub(super) watch_room: usize,
+    /// Threads that sleep until every worker is ready.
+    pub(super) watch_ready: usize,
+    /// Why a worker could not be started, or ended before it was ready: the last one that did.
+    pub(super) start_failure: Option<String>,
     /// Places of the queue that are kept for tasks on their way in.
     pub(super) reserved: usize,
     /// When the supervisor looks next, for whatever reason.
@@ -123,6 +127,8 @@ impl State {
             target: 0,
             dormant: 0,
             watch_room: 0,
+            watch_ready: 0,
+            start_failure: None,
             reserved: 0,
             deadline: None,
             late_at: None,

@@ -59,6 +59,12 @@ impl Handler for Bell {
             let mut state = core.lock();
             state.drive();
             core.arm_supervisor(&mut state);
+            // A worker rings when it is ready.
+            let is_awaited = state.watch_ready > 0;
+            drop(state);
+            if is_awaited {
+                core.changed.notify_all();
+            }
         }
     }
 

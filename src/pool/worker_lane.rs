@@ -91,10 +91,11 @@ impl WorkerLane {
         unsafe { &*self.board }
     }
 
-    /// Says that start-up is over.
+    /// Says that start-up is over, and wakes the supervisor: somebody may wait for that.
     pub(super) fn set_ready(&self) {
         // Asked by a plain call: for this once, remembering it costs two page faults.
         self.lane().header.ready.store(std::process::id(), Ordering::Release);
+        self.bell.ring();
     }
 
     /// Claims the next task that is offered, and copies its payload.

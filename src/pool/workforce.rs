@@ -177,7 +177,8 @@ impl Core {
                 continue;
             }
             let seq = seat.lane.next_seq();
-            let is_idle = seat.is_idle();
+            // One that runs its initializer has something to do.
+            let is_idle = seat.is_idle() && seat.lane.is_ready();
             let since = match seat.quiet {
                 Some((seen, since)) if is_idle && seen == seq => since,
                 _ => now,
