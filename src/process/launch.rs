@@ -8,6 +8,7 @@ use crate::error::{Error, Result};
 use crate::process::child::{self, Entry};
 use crate::process::connection::{Connection, Watcher};
 use crate::process::events::Supervisor;
+use crate::process::keep::{self, Kept};
 use crate::process::message::{CHILD_WORDS, Manner, Request};
 use crate::sys::fork::Instance;
 use crate::sys::per_process::PerProcess;
@@ -33,11 +34,13 @@ pub(crate) struct Extras<'a> {
     pub(crate) interruptible: bool,
 }
 
-/// A running fork server; it ends, and its children with it, when this is dropped.
+/// A running fork server; it ends, and its children with it, when this is dropped. Where nobody
+/// reaps such servers it goes on without children: see `keep`.
 pub(crate) struct ForkServer {
     connection: Arc<Connection>,
     /// Kept while there is a server to hear from.
-    _supervisor: Arc<Supervisor>,
+    supervisor: Arc<Supervisor>,
+    start: keep::Start,
     /// The process that started it: a child forked from that has no say.
     made_in: Instance,
 }
@@ -79,9 +82,14 @@ impl ForkServer {
     }
 
     fn start() -> Result<ForkServer> {
+        let made_in = Instance::current();
+        if let Some(Kept { connection, supervisor, start }) = keep::take() {
+            return Ok(ForkServer { connection, supervisor, start, made_in });
+        }
+        let start = keep::Start::now();
         let supervisor = Supervisor::current()?;
         let connection = Connection::open(&supervisor)?;
-        Ok(ForkServer { connection, _supervisor: supervisor, made_in: Instance::current() })
+        Ok(ForkServer { connection, supervisor, start, made_in })
     }
 
     fn is_ours(&self) -> bool {
@@ -125,7 +133,8 @@ impl Drop for ForkServer {
         if !self.is_ours() {
             return;
         }
-        self.connection.close();
+        let (connection, supervisor) = (Arc::clone(&self.connection), Arc::clone(&self.supervisor));
+        keep::or_end(Kept { connection, supervisor, start: self.start });
     }
 }
 
