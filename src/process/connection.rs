@@ -210,11 +210,6 @@ impl Connection {
         lock(&self.children).is_some()
     }
 
-    /// Whether the server has said that it can fork, and still can.
-    pub(super) fn is_ready(&self) -> bool {
-        matches!(*lock(&self.answer), Answer::Ready) && self.is_open()
-    }
-
     /// Sends an order for the child `id`; what becomes of that, `watcher` hears.
     ///
     /// # Errors
@@ -261,7 +256,7 @@ impl Connection {
     }
 
     /// The server's pidfd, or the next best.
-    pub(super) fn pidfd(&self) -> BorrowedFd<'_> {
+    fn pidfd(&self) -> BorrowedFd<'_> {
         self.pidfd.get().unwrap_or(&self.early_pidfd).as_fd()
     }
 

@@ -8,7 +8,6 @@ use crate::error::{Error, Result};
 use crate::process::child::{self, Entry};
 use crate::process::connection::{Connection, Watcher};
 use crate::process::events::Supervisor;
-use crate::process::keep::{self, Kept};
 use crate::process::message::{CHILD_WORDS, Manner, Request};
 use crate::sys::fork::Instance;
 use crate::sys::per_process::PerProcess;
@@ -34,13 +33,11 @@ pub(crate) struct Extras<'a> {
     pub(crate) interruptible: bool,
 }
 
-/// A running fork server; it ends, and its children with it, when this is dropped. Where nobody
-/// reaps such servers it goes on without children: see `keep`.
+/// A running fork server; it ends, and its children with it, when this is dropped.
 pub(crate) struct ForkServer {
     connection: Arc<Connection>,
     /// Kept while there is a server to hear from.
-    supervisor: Arc<Supervisor>,
-    start: keep::Start,
+    _supervisor: Arc<Supervisor>,
     /// The process that started it: a child forked from that has no say.
     made_in: Instance,
 }
@@ -82,14 +79,9 @@ impl ForkServer {
     }
 
     fn start() -> Result<ForkServer> {
-        let made_in = Instance::current();
-        if let Some(Kept { connection, supervisor, start }) = keep::take() {
-            return Ok(ForkServer { connection, supervisor, start, made_in });
-        }
-        let start = keep::Start::now();
         let supervisor = Supervisor::current()?;
         let connection = Connection::open(&supervisor)?;
-        Ok(ForkServer { connection, supervisor, start, made_in })
+        Ok(ForkServer { connection, _supervisor: supervisor, made_in: Instance::current() })
     }
 
     fn is_ours(&self) -> bool {
@@ -133,8 +125,7 @@ impl Drop for ForkServer {
         if !self.is_ours() {
             return;
         }
-        let (connection, supervisor) = (Arc::clone(&self.connection), Arc::clone(&self.supervisor));
-        keep::or_end(Kept { connection, supervisor, start: self.start });
+        self.connection.close();
     }
 }
 

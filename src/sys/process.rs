@@ -293,15 +293,6 @@ pub(crate) fn pid_of(pidfd: BorrowedFd<'_>) -> io::Result<Numbers> {
     Ok(Numbers { in_proc, own })
 }
 
-/// Whether the process `pid` of `/proc` is a fork server that has ended and was not reaped.
-pub(crate) fn is_unreaped_server(pid: u32) -> bool {
-    pseudo::text(format!("/proc/{pid}/stat"))
-        .is_ok_and(|text| text.contains(&format!("({SERVER}) Z ")))
-}
-
-/// The name of a fork server.
-pub(crate) const SERVER: &str = "brigade-server";
-
 /// Which file the process `pid` of `/proc` runs: its device and inode.
 ///
 /// Any thread of it will do: one that has ended, the first one perhaps, has none.

@@ -1,9 +1,8 @@
-//! Who adopts fork servers: their host, or who reaps nobody.
+//! Hosts that adopt their fork server, like a container's first process.
 
 use std::fs;
-use std::process::Command;
 
-use brigade::{Error, ExitReason, Pool, Process};
+use brigade::{Error, ExitReason, Process};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::Signal;
 
@@ -77,72 +76,4 @@ fn a_library_that_ignores_the_ends_of_children_when_it_is_loaded_hides_none() {
         let runs = |()| std::process::Command::new("true").status().is_ok_and(|s| s.success());
         assert!(Process::spawn(runs, ()).unwrap().join().unwrap());
     });
-}
-
-const UNREAPED: &str = "BRIGADE_TEST_UNREAPED";
-const POOLS: usize = 20;
-
-// The kind of fault: each pool that ends leaves something in the system that only others can
-// remove. Here it was a zombie, and in the end no process could be started.
-#[test]
-fn where_nobody_reaps_fork_servers_many_pools_leave_one_zombie_and_the_host_another() {
-    alone(|| {
-        nix::sys::prctl::set_child_subreaper(true).unwrap();
-        let test = "adopted::has_many_pools";
-        let mut command = Command::new(std::env::current_exe().unwrap());
-        command.args(["--exact", test, "--nocapture", "--include-ignored", "--test-threads=1"]);
-        let output = command.env(UNREAPED, "1").output().unwrap();
-        assert!(output.status.success(), "{output:?}");
-        let own = std::process::id();
-        let left = || processes::all().into_iter().filter(|left| left.parent == own);
-        wait_for(|| left().all(|process| process.state == 'Z'));
-        let zombies = left().count();
-        while nix::sys::wait::waitpid(nix::unistd::Pid::from_raw(-1), None).is_ok() {}
-        assert_eq!(zombies, 2);
-    });
-}
-
-/// What the test above runs; by itself it does nothing.
-#[test]
-#[ignore = "part of another test"]
-fn has_many_pools() {
-    if std::env::var_os(UNREAPED).is_none() {
-        return;
-    }
-    let mut servers = std::collections::BTreeSet::new();
-    for n in 0..POOLS {
-        let pool = Pool::builder().workers(1).build().unwrap();
-        assert_eq!(pool.submit(|n: usize| n, n).unwrap().join().unwrap(), n);
-        servers.insert(server().unwrap().pid);
-    }
-    assert_eq!(servers.len(), 2);
-}
-
-// A server that was kept has what the host had when it was started.
-#[test]
-fn a_worker_is_where_its_host_is_whether_its_fork_server_was_kept_or_not() {
-    alone(|| {
-        nix::sys::prctl::set_child_subreaper(true).unwrap();
-        let test = "adopted::moves_between_pools";
-        let mut command = Command::new(std::env::current_exe().unwrap());
-        command.args(["--exact", test, "--nocapture", "--include-ignored", "--test-threads=1"]);
-        let output = command.env(UNREAPED, "1").output().unwrap();
-        while nix::sys::wait::waitpid(nix::unistd::Pid::from_raw(-1), None).is_ok() {}
-        assert!(output.status.success(), "{output:?}");
-    });
-}
-
-/// What the test above runs; by itself it does nothing.
-#[test]
-#[ignore = "part of another test"]
-fn moves_between_pools() {
-    if std::env::var_os(UNREAPED).is_none() {
-        return;
-    }
-    for place in ["/", "/tmp", "/tmp", "/tmp", "/", "/"] {
-        std::env::set_current_dir(place).unwrap();
-        let pool = Pool::builder().workers(1).build().unwrap();
-        let found = pool.submit(|()| std::env::current_dir().unwrap(), ()).unwrap();
-        assert_eq!(found.join().unwrap(), std::path::Path::new(place));
-    }
 }
