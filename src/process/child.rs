@@ -35,9 +35,10 @@ pub(crate) fn depth() -> u8 {
 /// A process this deep starts no others.
 pub(crate) const DEPTH_MAX: u8 = 4;
 
-/// Whether this process is a fork server's child, or was forked from one.
-pub(super) fn is_child() -> bool {
-    depth() > 0
+/// The same, with what is not of this program or this version of the crate: a task may start a
+/// program that has pools, and a program may have two versions of this crate.
+pub(super) fn depth_in_all() -> u8 {
+    depth().max(process::servers_above())
 }
 
 /// A function that a child may be told to run. If it returns, the child exits with code 0.

@@ -57,8 +57,8 @@ pub(super) fn start_server() -> Result<Greeted> {
     let token = rand_token();
     let env = server_environment(token);
     let args = vec![c"brigade-server".to_owned()];
-    // The fork server above a worker kills whatever it adopts when any worker ends.
-    let kinship = if child::is_child() { Kinship::Child } else { Kinship::Orphan };
+    // A fork server above this process kills whatever it adopts when any worker ends.
+    let kinship = if child::depth_in_all() > 0 { Kinship::Child } else { Kinship::Orphan };
     let exe = c"/proc/self/exe".to_owned();
     // First, because there is no descriptor to spare perhaps: later there is a process to end.
     let own = process::pidfd_open(process::pid()).map_err(os("pidfd_open"))?;

@@ -64,14 +64,14 @@ impl ForkServer {
     ///
     /// As [`current`](ForkServer::current).
     pub(crate) fn soon() -> Result<Arc<ForkServer>> {
-        let (depth, limit) = (child::depth(), child::DEPTH_MAX);
-        if depth >= limit {
-            return Err(Error::TooDeep { depth: depth.into(), limit: limit.into() });
-        }
         static CURRENT: PerProcess<Mutex<Weak<ForkServer>>> = PerProcess::new(Mutex::default);
         let mut current = CURRENT.get().lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(running) = current.upgrade().filter(|server| server.is_alive()) {
             return Ok(running);
+        }
+        let (depth, limit) = (child::depth_in_all(), child::DEPTH_MAX);
+        if depth >= limit {
+            return Err(Error::TooDeep { depth: depth.into(), limit: limit.into() });
         }
         let started = Arc::new(ForkServer::start()?);
         *current = Arc::downgrade(&started);

@@ -106,7 +106,7 @@ impl Server {
         // The host starts it with all of them blocked.
         signal::unblock_all()?;
         process::become_subreaper()?;
-        process::set_name("brigade-server")
+        process::set_name(process::SERVER)
     }
 
     /// Waits for something to do, and does it.

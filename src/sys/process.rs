@@ -293,6 +293,29 @@ pub(crate) fn pid_of(pidfd: BorrowedFd<'_>) -> io::Result<Numbers> {
     Ok(Numbers { in_proc, own })
 }
 
+/// How many fork servers are among this process's ancestors, of any version of this crate; those
+/// that `/proc` does not show are not counted.
+pub(crate) fn servers_above() -> u8 {
+    let (mut next, mut count) = (parent_pid(), 0u8);
+    for _ in 0..ANCESTORS_MAX {
+        let Ok(stat) = pseudo::text(format!("/proc/{next}/stat")) else { break };
+        // A name may have parentheses of its own.
+        let Some((name, rest)) = stat.rsplit_once(')') else { break };
+        let is_server = name.split_once('(').is_some_and(|(_, name)| name == SERVER);
+        count = count.saturating_add(u8::from(is_server));
+        let parent = rest.split_ascii_whitespace().nth(1).and_then(|word| word.parse().ok());
+        let Some(parent) = parent else { break };
+        next = parent;
+    }
+    count
+}
+
+/// Ancestors that are looked at.
+const ANCESTORS_MAX: usize = 100;
+
+/// The name of a fork server.
+pub(crate) const SERVER: &str = "brigade-server";
+
 /// Which file the process `pid` of `/proc` runs: its device and inode.
 ///
 /// Any thread of it will do: one that has ended, the first one perhaps, has none.

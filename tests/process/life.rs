@@ -190,6 +190,67 @@ fn processes_nest_to_the_stated_depth_and_beyond_is_an_error_that_says_so() {
     });
 }
 
+const PROGRAM: &str = "BRIGADE_TEST_PROGRAM";
+
+/// Runs one test of this file in a program that a process starts; what that prints.
+fn in_a_program(test: &str, path: &str) -> Process<String> {
+    let runs = |(test, path): (String, String)| {
+        let mut command = std::process::Command::new(std::env::current_exe().unwrap());
+        command.args(["--exact", &test, "--nocapture", "--include-ignored", "--test-threads=1"]);
+        let output = command.env(PROGRAM, path).output().unwrap();
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    };
+    Process::spawn(runs, (test.to_owned(), path.to_owned())).unwrap()
+}
+
+// The kind of fault: what is known of one's ancestors is kept where only this version of the crate
+// in this program sees it. Such a program counted from 0, and so does another version.
+#[test]
+fn a_program_that_a_process_starts_goes_on_counting_how_deep_it_is() {
+    alone(|| {
+        let said = in_a_program("life::nests_as_deep_as_it_may", "").join().unwrap();
+        assert!(said.contains("@3 ") && said.contains("4 is the limit"), "{said}");
+    });
+}
+
+/// What the test above runs; by itself it does nothing.
+#[test]
+#[ignore = "part of another test"]
+fn nests_as_deep_as_it_may() {
+    if std::env::var_os(PROGRAM).is_some() {
+        let (levels, error) = nest(0);
+        println!("\n@{levels} {error}");
+    }
+}
+
+// Its fork server was adopted by the one above, and killed when any other process of that ended.
+#[test]
+fn a_program_that_a_process_starts_keeps_its_processes_when_others_end() {
+    alone(|| {
+        let path = tally("program");
+        let program = in_a_program("life::has_a_process_that_waits", &path);
+        wait_for(|| counted(&path) == 1);
+        Process::spawn(|()| (), ()).unwrap().join().unwrap();
+        count(&path);
+        let said = program.join().unwrap();
+        assert!(said.contains("@Ok(7)"), "{said}");
+        fs::remove_file(path).unwrap();
+    });
+}
+
+/// What the test above runs; by itself it does nothing.
+#[test]
+#[ignore = "part of another test"]
+fn has_a_process_that_waits() {
+    let Ok(path) = std::env::var(PROGRAM) else { return };
+    let waits = |path: String| {
+        count(&path);
+        wait_for(|| counted(&path) == 2);
+        7
+    };
+    println!("\n@{:?}", Process::spawn(waits, path).unwrap().join());
+}
+
 #[test]
 fn a_child_that_a_process_forked_does_not_outlive_it() {
     alone(|| {
