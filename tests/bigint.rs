@@ -1,5 +1,6 @@
 //! Big numbers by teams of workers.
 
+mod modes;
 use std::collections::BTreeSet;
 use std::fs;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -1,7 +1,10 @@
 //! Parallel loops over arrays.
 
+mod common;
+
 use brigade::shared::Value;
-use brigade::{Error, Pool, SharedArray, Start, TaskError};
+use brigade::{Error, Pool, Process, SharedArray, Start, TaskError};
+use common::float::{MODES, mode, set_mode, under};
 
 fn pool(workers: usize) -> Pool {
     Pool::builder().workers(workers).build().unwrap()
@@ -233,4 +236,52 @@ fn a_repeatable_loop_survives_a_death_before_anything_is_done() {
     });
     run.unwrap();
     assert!(x.as_slice().iter().copied().eq(1..=10));
+}
+
+/// The mode that a function finds; it leaves another.
+fn found_and_left(other: u32) -> u32 {
+    let found = mode();
+    set_mode(other);
+    found
+}
+
+/// No function of a user begins in a floating-point mode that another has left: which was before
+/// it in its worker depends on time, and results never do.
+#[test]
+fn every_call_of_a_function_begins_in_the_standard_floating_point_mode() {
+    let here = Pool::builder().start(Start::InProcess).build().unwrap();
+    let x = SharedArray::<u8>::zeroed([5000]).unwrap();
+    for (pool, other) in [&pool(1), &here].into_iter().flat_map(|pool| MODES.map(|m| (pool, m))) {
+        let host = mode();
+        let found = |what: &str, found: Vec<u32>| {
+            assert!(found.iter().all(|&mode| mode == 0), "{what}, after {other:#x}: {found:x?}");
+            assert_eq!(mode(), host, "{what} has left its mode in the host");
+        };
+        let submit = || pool.submit(found_and_left, other).unwrap().join().unwrap();
+        found("tasks", vec![submit(), submit()]);
+        found("items", pool.map([other; 50], found_and_left).unwrap().collect());
+        let shared = pool.with(other).map(0..50, |&other, _: u32| found_and_left(other));
+        found("items with a value", shared.unwrap().collect());
+        let pairs = pool.starmap([(other, 0); 50], |other, _: u32| found_and_left(other));
+        found("arguments", pairs.unwrap().collect());
+        let chunks = pool.par_chunks(&x, 1).with(other).map(|&other, _| found_and_left(other));
+        found("chunks", chunks.collect().unwrap());
+        let chunks = pool.par_chunks(&x, 1).with(other).map(|&other, _| (0, other));
+        let sum = chunks.reduce((0, other), |(a, other), (b, _)| {
+            (a + b + u64::from(found_and_left(other) != 0), other)
+        });
+        assert_eq!(sum.unwrap().0, 0, "combinations begun in a mode that another has left");
+        let (send, receive) = std::sync::mpsc::channel();
+        for _ in 0..2 {
+            let send = send.clone();
+            let callback = move |_| send.send(found_and_left(other)).unwrap();
+            pool.submit(|()| (), ()).unwrap().then(callback).unwrap();
+        }
+        found("callbacks", receive.iter().take(2).collect());
+    }
+    under(MODES[0], || {
+        let found = here.submit(found_and_left, MODES[1]).unwrap().join().unwrap();
+        assert_eq!((found, mode()), (0, MODES[0]), "the host has its own mode again");
+    });
+    assert_eq!(Process::spawn(found_and_left, MODES[0]).unwrap().join().unwrap(), 0);
 }

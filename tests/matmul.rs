@@ -1,7 +1,10 @@
 //! Matrix products by teams of workers.
 
+mod common;
+
 use brigade::kernel::matmul::{Kernel, MatMut, MatRef, naive};
 use brigade::{Error, Matrix, Pool, SharedArray, Start};
+use common::float::{MODES, set_mode, under};
 
 #[path = "matmul/faults.rs"]
 mod faults;
@@ -194,5 +197,33 @@ fn nan_and_infinity_go_where_the_formula_takes_them() {
         let mut c = SharedArray::from_fn([size, size], |_| 2.0).unwrap();
         pool.product(&a, &b).alpha(0.0).beta(3.0).run_into(&mut c).unwrap();
         assert!(c.as_slice().iter().all(|&x| x == 6.0));
+    }
+}
+
+#[test]
+fn products_have_the_same_bits_in_every_floating_point_mode() {
+    let inexact = |m, n| SharedArray::from_fn([m, n], |[i, j]| 1.0 / (1 + 3 * i + j) as f64);
+    let small = SharedArray::from_fn([30, 30], |[i, j]| 1e-310 * (i + j) as f64).unwrap();
+    let bits = |c: &SharedArray<f64>| c.as_slice().iter().map(|x| x.to_bits()).collect::<Vec<_>>();
+    let (a, b) = (inexact(300, 400).unwrap(), inexact(400, 300).unwrap());
+    let (row, ones) = (inexact(1, 40).unwrap(), SharedArray::from_fn([30, 30], |_| 1.0).unwrap());
+    let work = |pool: &Pool| {
+        let products = [(&a, &b), (&row, &inexact(40, 1).unwrap()), (&small, &ones)];
+        let mut found = products.map(|(x, y)| bits(&pool.matmul(x, y).unwrap())).concat();
+        let mut oracle = [0.0f64];
+        let (x, y) = (MatRef::row_major(&[0.1, 0.2], 1, 2), MatRef::row_major(&[0.3, 0.7], 2, 1));
+        let c = MatMut::row_major(&mut oracle, 1, 1).unwrap();
+        naive(1.1, x.unwrap(), y.unwrap(), 0.0, c).unwrap();
+        found.push(oracle[0].to_bits());
+        found
+    };
+    let pool = Pool::builder().workers(1).build().unwrap();
+    let here = Pool::builder().start(Start::InProcess).build().unwrap();
+    let right = work(&pool);
+    for mode in MODES {
+        pool.submit(set_mode, mode).unwrap().join().unwrap();
+        assert!(work(&pool) == right, "a task has set {mode:#x}");
+        assert!(under(mode, || work(&pool)) == right, "the host has set {mode:#x}");
+        assert!(under(mode, || work(&here)) == right, "in a process that has set {mode:#x}");
     }
 }

@@ -4,6 +4,8 @@
 
 pub mod bigint;
 mod crew;
+mod float;
 pub mod matmul;
 
 pub use crew::{COUNTERS, Crew, Deserted, Solo};
+pub(crate) use float::FloatMode;

@@ -11,6 +11,7 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use tracing::Level;
 
 use crate::error::{Error, Result};
+use crate::kernel::FloatMode;
 use crate::pool::core::Core;
 use crate::process::{diagnostics, panic};
 use crate::sys::fork::Instance;
@@ -141,6 +142,7 @@ fn run_all() {
     loop {
         if let Some(callback) = inner.queue.pop_front() {
             drop(inner);
+            FloatMode::reset();
             callback.run();
             inner = hub.lock();
         } else if inner.keepers == 0 {

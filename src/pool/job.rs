@@ -14,6 +14,7 @@ use crate::array::codec::{Encoder, decode_all, decode_first};
 use crate::array::handoff::{self, LeaseList, WireLease};
 use crate::array::source::Resolver;
 use crate::error::Result;
+use crate::kernel::FloatMode;
 use crate::pool::lane::{Stage, Status};
 use crate::process::function::FunctionOffset;
 use crate::process::panic;
@@ -183,6 +184,12 @@ impl Job<'_> {
     }
 }
 
+/// Items for a user's function. Each finds the standard floating-point mode, whatever the function
+/// did to it before: which items come before it in a task depends on time.
+pub(super) fn each<A>(items: Vec<A>) -> impl Iterator<Item = A> {
+    items.into_iter().inspect(|_| FloatMode::reset())
+}
+
 /// Values on their way into a payload, with their count in front.
 pub(crate) struct Batch<'a> {
     encoder: Encoder<'a>,
@@ -275,7 +282,9 @@ where
 /// Runs a trampoline; whatever it does short of ending the process, `out` holds the payload of
 /// the status returned.
 pub(crate) fn run(trampoline: Trampoline, job: &mut Job<'_>) -> Status {
+    let mode = FloatMode::standard();
     let ended = catch_unwind(AssertUnwindSafe(|| trampoline(job)));
+    drop(mode);
     let out = &mut *job.out;
     match ended {
         Ok(Ok(())) => Status::Value,

@@ -18,6 +18,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::array::source::Source;
 use crate::error::{Death, Error, Result, TaskError};
+use crate::kernel::FloatMode;
 use crate::pool::blocks::{BLOCKS_MAX, Blocks, HostBlocks};
 use crate::pool::core::{Core, Start};
 use crate::pool::job::{self, Job, JobError, Trampoline};
@@ -140,6 +141,8 @@ impl<P: Chunks> Walk<P> {
                     continue;
                 }
                 let mut chunks = extent.block(block).map(|chunk| {
+                    // Who has which chunk before this one depends on time.
+                    FloatMode::reset();
                     // SAFETY: the block, and so the chunk, was claimed by this task alone, and
                     // the host's borrows of the operands last until the loop has ended.
                     unsafe { P::item(&self.lent, chunk, extent.chunk(chunk)) }

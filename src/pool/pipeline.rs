@@ -292,7 +292,7 @@ where
 {
     let items = job.arguments::<A>()?;
     job.begin();
-    let results: Vec<R> = items.into_iter().map(job::conjure::<F>()).collect();
+    let results: Vec<R> = job::each(items).map(job::conjure::<F>()).collect();
     job.finish_all(&results)
 }
 
@@ -317,6 +317,6 @@ where
     })?;
     (job.progress)(Stage::Running);
     let function = job::conjure::<F>();
-    let results: Vec<R> = items.into_iter().map(|item| function(shared, item)).collect();
+    let results: Vec<R> = job::each(items).map(|item| function(shared, item)).collect();
     job.finish_all(&results)
 }

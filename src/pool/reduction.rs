@@ -6,6 +6,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::error::Result;
+use crate::kernel::FloatMode;
 use crate::pool::chunks::{Body, ParChunks, Ran, SharedValue, attach};
 use crate::pool::handle;
 use crate::pool::job::{self, Job};
@@ -116,7 +117,10 @@ fn tree<R>(mut values: Vec<R>, operation: impl Fn(R, R) -> R) -> Option<R> {
         let mut rest = values.into_iter();
         while let Some(left) = rest.next() {
             next.push(match rest.next() {
-                Some(right) => operation(left, right),
+                Some(right) => {
+                    FloatMode::reset();
+                    operation(left, right)
+                }
                 None => left,
             });
         }

@@ -99,6 +99,6 @@ where
     let items = job.arguments::<A>()?;
     job.begin();
     let function = job::conjure::<F>();
-    let results: Vec<F::Output> = items.into_iter().map(|item| function.call(item)).collect();
+    let results: Vec<F::Output> = job::each(items).map(|item| function.call(item)).collect();
     job.finish_all(&results)
 }

@@ -9,6 +9,7 @@ use serde::de::DeserializeOwned;
 use crate::array::codec;
 use crate::array::handoff::{self, WireLease};
 use crate::error::Result;
+use crate::kernel::FloatMode;
 use crate::process::child;
 use crate::process::function::{self, FunctionOffset};
 use crate::process::panic;
@@ -86,7 +87,9 @@ where
 /// Runs a trampoline; whatever it does short of ending the process, `out` holds what belongs to
 /// the status returned.
 pub(super) fn run(trampoline: Trampoline, errand: &mut Errand<'_>) -> Status {
+    let mode = FloatMode::standard();
     let ended = catch_unwind(AssertUnwindSafe(|| trampoline(errand)));
+    drop(mode);
     child::end_if_forked(errand.made_in);
     let out = &mut *errand.out;
     match ended {

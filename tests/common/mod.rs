@@ -4,6 +4,7 @@
 
 pub(crate) mod alone;
 pub(crate) mod cgroup;
+pub(crate) mod float;
 pub(crate) mod forks;
 pub(crate) mod machine;
 pub(crate) mod processes;

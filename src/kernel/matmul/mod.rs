@@ -69,7 +69,7 @@ pub use table::{KERNEL_VARIABLE, Kernel};
 pub use view::{MatMut, MatRef, Strided};
 
 use crate::error::{Error, Result};
-use crate::kernel::{Crew, Deserted, Solo};
+use crate::kernel::{Crew, Deserted, FloatMode, Solo};
 use crate::shape::Shape;
 use loops::Plan;
 use tiles::Gemm;
@@ -302,6 +302,7 @@ pub unsafe fn multiply<T: Element, W: Crew>(
     if c.rows == 0 || c.cols == 0 {
         return Ok(());
     }
+    let _mode = FloatMode::standard();
     let gemm = Gemm { table: T::table(kernel), alpha, a, b, beta, c }.oriented();
     let path = Path::of(&gemm, members);
     // SAFETY: the caller's conditions are those of the callee.

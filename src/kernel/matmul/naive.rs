@@ -4,6 +4,7 @@ use super::check_shapes;
 use super::element::Element;
 use super::view::{MatMut, MatRef};
 use crate::error::Result;
+use crate::kernel::FloatMode;
 
 /// `C = alpha * A * B + beta * C`, one element after the other, summed in the order of k.
 ///
@@ -32,6 +33,7 @@ pub fn naive<T: Element>(
     mut c: MatMut<'_, T>,
 ) -> Result<()> {
     check_shapes("matrix product", a.shape(), b.shape(), c.shape())?;
+    let _mode = FloatMode::standard();
     let [m, n] = c.shape();
     for i in 0..m {
         for j in 0..n {

@@ -73,6 +73,7 @@ mod zmm;
 pub use kernel::Backend;
 pub(in crate::kernel::bigint) use plan::SHORTER_LIMBS_MAX;
 
+use crate::kernel::FloatMode;
 use crate::kernel::crew::{Crew, Deserted};
 
 use kernel::PortableKernel;
@@ -131,6 +132,8 @@ pub(in crate::kernel::bigint) unsafe fn multiply(
     backend: Backend,
 ) -> Result<(), Deserted> {
     assert!(backend.is_available(), "this processor lacks {backend:?}");
+    // Residues may be doubles.
+    let _mode = FloatMode::standard();
     let b_limbs = b.map_or(a.len(), <[u64]>::len);
     let plan = plan(a.len(), b.map(<[u64]>::len));
     let skip = scratch.align_offset(align_of::<Line>());
