@@ -232,8 +232,9 @@ pub enum Error {
         /// How long.
         after: Duration,
     },
-    /// A message could not be encoded or decoded: it is of another type, say, it nests more than
-    /// 512 levels deep, or more than 2^20 of its elements take no bytes.
+    /// A message, or what every worker is given when it starts, could not be encoded or decoded: it
+    /// is of another type, say, it nests more than 512 levels deep, or more than 2^20 of its
+    /// elements take no bytes.
     #[error("the {what} could not be {action}: {reason}")]
     Codec {
         /// `message`, mostly.
@@ -376,7 +377,7 @@ pub enum TaskError {
     /// nests more than 512 levels deep, or more than 2^20 of its elements take no bytes.
     #[error("the task's {what} could not be {action}: {reason}")]
     Codec {
-        /// `argument` or `result`.
+        /// `argument`, `result` or `shared value`.
         what: &'static str,
         /// `encoded` or `decoded`.
         action: &'static str,
@@ -406,7 +407,8 @@ pub struct Death {
     pub task: &'static str,
     /// How far the task had come.
     pub phase: Phase,
-    /// Element ranges of the output whose contents are unspecified now (loops only).
+    /// Element ranges of the operands that the task wrote whose contents are unspecified now; of
+    /// loops that write only.
     pub torn: Vec<Range<usize>>,
     /// What the worker's panic hook or overflow handler left behind, if anything.
     pub last_words: Option<String>,

@@ -23,6 +23,22 @@
 //!
 //! A [`Process`] runs one function in a process of its own, without a pool.
 //!
+//! # Functions
+//!
+//! A function crosses to a worker as the place of its code, and nothing goes with it. So it is an
+//! item, or a closure that captures nothing. What it needs is its argument, or is given to every
+//! call by [`with`](Pool::with). A closure that captures a value with a size does not compile.
+//!
+//! One that captures a value *of size zero* does compile, and the value is made anew in the worker.
+//! **If such a value is a proof, the proof may be false there**: a token which says that a static
+//! or a library is initialised, that a lock is held, that this is the main thread. The worker is
+//! another process, and code that relies on the token may reach undefined behaviour. Rust offers no
+//! way to refuse such a closure. Make the token inside the task; or call [`Pool::submit_fn`] and
+//! [`ProcessBuilder::spawn_fn`]: the compiler makes a `fn` pointer of nothing that captures.
+//!
+//! What the compiler says about functions that capture, and about other values that cannot cross,
+//! is explained in `docs/compiler-errors.md`.
+//!
 //! # Arrays
 //!
 //! A [`SharedArray`] has any number of dimensions and one owner. Loops lend it to the workers,

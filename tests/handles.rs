@@ -6,10 +6,11 @@ use std::sync::Barrier;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use brigade::{Error, Handle, Pool, Start, TaskError};
+use brigade::{Error, Handle, Pool, Process, SharedArray, Start, TaskError, as_completed};
 use common::alone::{alone, workers};
 use common::processes::{send, wait_for};
 use nix::sys::signal::Signal;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 fn one() -> Pool {
     Pool::builder().workers(1).grace(Duration::from_millis(50)).build().unwrap()
@@ -340,4 +341,56 @@ fn a_worker_that_is_stopped_when_it_is_to_leave_is_replaced() {
         assert_eq!(pool.submit(|n: u8| n, 3).unwrap().join().unwrap(), 3);
         quick.join().unwrap();
     });
+}
+
+/// A number that can be decoded in workers, and in the host panics.
+#[derive(Debug)]
+struct Touchy(u32);
+
+impl Serialize for Touchy {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_u32(self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for Touchy {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Touchy, D::Error> {
+        let host = u32::deserialize(deserializer)?;
+        assert!(host != std::process::id(), "not here");
+        Ok(Touchy(host))
+    }
+}
+
+// The kind: code of the user that decodes a result unwound through whoever was to pass it on, and a
+// callback was never called.
+#[test]
+fn a_result_whose_decoding_panics_is_a_codec_error_for_everybody_who_asks() {
+    let pool = Pool::builder().workers(2).build().unwrap();
+    let check = |result: Result<Touchy, Error>| match result {
+        Err(Error::Task(TaskError::Codec { what: "result", reason, .. })) => {
+            assert!(reason.contains("not here"), "{reason}");
+        }
+        other => panic!("{other:?}"),
+    };
+    let host = std::process::id();
+    let submit = || pool.submit(Touchy, host).unwrap();
+    check(submit().join());
+    check(submit().join_timeout(Duration::from_secs(600)));
+    let (told, hears) = std::sync::mpsc::channel();
+    submit().then(move |result| told.send(result).unwrap()).unwrap();
+    check(hears.recv().unwrap());
+    for completed in as_completed([submit(), submit()], None) {
+        check(completed.unwrap().1);
+    }
+    check(pool.map([host; 3], Touchy).map(|_| Touchy(0)));
+    let touchy: Vec<_> = pool.imap([host; 3], 2, Touchy).unwrap().collect();
+    assert_eq!(touchy.len(), 3);
+    touchy.into_iter().for_each(check);
+    let x = SharedArray::from_slice(&[host; 8]).unwrap();
+    check(pool.par_chunks(&x, 1).map(|x| Touchy(x[0])).collect().map(|_| Touchy(0)));
+    check(pool.par_chunks(&x, 1).map(|x| Touchy(x[0])).reduce(Touchy(1), |a, _| a));
+    let failed = pool.par_chunks(&x, 1).try_for_each(|x| Err::<(), _>(Touchy(x[0])));
+    check(failed.map(|_| Touchy(0)));
+    check(Process::spawn(Touchy, host).unwrap().join());
+    assert_eq!(pool.submit(|n: u8| n + 1, 1).unwrap().join().unwrap(), 2);
 }

@@ -1,8 +1,8 @@
 //! Arrays that travel into tasks and back by handle.
 
-use std::sync::Mutex;
+use std::sync::{Mutex, OnceLock};
 
-use brigade::{Frozen, OwnedChunk, Pool, SharedArray, Start};
+use brigade::{Frozen, OwnedChunk, Pool, Process, Queue, SharedArray, Start};
 
 fn pools() -> [Pool; 2] {
     let builder = || Pool::builder().workers(2);
@@ -107,9 +107,85 @@ fn a_task_that_writes_to_its_input_dies_and_the_input_is_intact() {
 fn a_handle_is_refused_where_it_cannot_cross() {
     let pool = Pool::builder().workers(1).build().unwrap();
     let frozen = SharedArray::from_slice(&[1u8]).unwrap().freeze();
-    let error = pool.with(frozen).map(0..3u8, |x, n| x.as_slice()[0] + n).unwrap_err();
-    assert!(error.to_string().contains("shared value"), "{error}");
+    let queue = Queue::<Frozen<u8>>::new(1 << 10).unwrap();
+    let error = queue.put(frozen).unwrap_err().error;
+    assert!(error.to_string().contains("the argument or the result of a task"), "{error}");
     let made_inside = |()| SharedArray::from_slice(&[1u8]).unwrap().freeze();
     let error = pool.submit(made_inside, ()).unwrap().join().unwrap_err();
     assert!(error.to_string().contains("inside a task"), "{error}");
+}
+
+/// An array, and a number of it that an initializer keeps.
+static KEPT: OnceLock<(Frozen<u64>, u64)> = OnceLock::new();
+
+fn keep(array: Frozen<u64>, seven: u64) -> Result<(), String> {
+    KEPT.set((array, seven)).map_err(|_| "a second initializer".to_owned())
+}
+
+// The kind: whether a value for several workers could hold an array depended on the place that it
+// was given at.
+#[test]
+fn a_frozen_array_goes_wherever_an_argument_goes() {
+    let frozen = SharedArray::from_fn([1000], |[i]| i as u64).unwrap().freeze();
+    let sum_of = |x: &Frozen<u64>, n: u64| x.as_slice().iter().sum::<u64>() + n;
+    let pool = Pool::builder().workers(2);
+    let pool = pool.initializer(|(x, n)| keep(x, n), (frozen.clone(), 7)).build().unwrap();
+    // Twice for each worker: what the initializer keeps is no reason to leave.
+    for n in 0..8 {
+        let of_kept = |n: u64| {
+            let (array, seven) = KEPT.get().unwrap();
+            array.as_slice().iter().sum::<u64>() + seven + n
+        };
+        assert_eq!(pool.submit(of_kept, n).unwrap().join().unwrap(), 499_507 + n);
+    }
+    assert_eq!(pool.submit(sum, (frozen.clone(), 0)).unwrap().join().unwrap(), 499_500);
+    let sums: Vec<u64> = pool.with(frozen.clone()).map(0..9, sum_of).unwrap().collect();
+    assert!(sums.into_iter().eq(499_500..499_509));
+    let sums = pool.with(frozen.clone()).imap(0..9, 3, sum_of).unwrap();
+    assert!(sums.map(Result::unwrap).eq(499_500..499_509));
+    // The items may be arrays as well, the same one among them, and all of them come back.
+    let other = SharedArray::from_slice(&[5u64, 6]).unwrap().freeze();
+    let items = [frozen.clone(), other.clone(), frozen.clone()];
+    let both = |x: &Frozen<u64>, y: Frozen<u64>| (x.clone(), y);
+    for (item, (x, y)) in
+        items.iter().zip(pool.with(frozen.clone()).map(items.clone(), both).unwrap())
+    {
+        assert_eq!((x.as_slice(), y.as_slice()), (frozen.as_slice(), item.as_slice()));
+    }
+    let ones = SharedArray::from_slice(&[1u64; 10]).unwrap();
+    let sums = pool.par_chunks(&ones, 5).with(frozen.clone()).map(|x, y| x.as_slice()[9] + y[0]);
+    assert_eq!(sums.collect().unwrap(), [10, 10]);
+    let process = Process::spawn(|x: Frozen<u64>| x.as_slice().len(), frozen.clone()).unwrap();
+    assert_eq!(process.join().unwrap(), 1000);
+    assert_eq!(pool.stats().restarts, 0);
+    drop((items, pool));
+    let place = frozen.as_slice().as_ptr();
+    assert_eq!(frozen.thaw().unwrap().as_slice().as_ptr(), place, "every lease is over");
+}
+
+#[test]
+fn in_process_a_frozen_array_goes_wherever_an_argument_goes() {
+    let frozen = SharedArray::from_slice(&[7u64, 8]).unwrap().freeze();
+    let first = |x: Frozen<u64>| if x.as_slice()[0] == 7 { Ok(()) } else { Err("no 7".to_owned()) };
+    let pool = Pool::builder().start(Start::InProcess).initializer(first, frozen.clone());
+    let pool = pool.build().unwrap();
+    let kept: Vec<Frozen<u64>> =
+        pool.with(frozen.clone()).map(0..3, |x, _: u8| x.clone()).unwrap().collect();
+    drop((frozen, pool));
+    assert!(kept.iter().all(|x| x.as_slice() == [7, 8]));
+}
+
+#[test]
+fn a_chunk_in_a_value_for_several_workers_is_refused_in_words_and_stays_where_it_was() {
+    let pool = Pool::builder().workers(2).build().unwrap();
+    let chunk = || SharedArray::from_slice(&[1u8]).unwrap().into_chunks(1).unwrap().remove(0);
+    let numbers = SharedArray::from_slice(&[1u8; 8]).unwrap();
+    let errors = [
+        pool.with(chunk()).map(0..3u8, |_, n| n).map(drop).unwrap_err(),
+        pool.par_chunks(&numbers, 1).with(chunk()).for_each(|_, _| ()).unwrap_err(),
+        Pool::builder().initializer(|_: OwnedChunk<u8>| Ok(()), chunk()).build().unwrap_err(),
+    ];
+    for error in errors {
+        assert!(error.to_string().contains("moves into one task"), "{error}");
+    }
 }

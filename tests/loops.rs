@@ -1,6 +1,8 @@
 //! Parallel loops over arrays.
 
 mod common;
+#[path = "loops/unwinding.rs"]
+mod unwinding;
 
 use brigade::shared::Value;
 use brigade::{Error, Pool, Process, SharedArray, Start, TaskError};
@@ -284,4 +286,21 @@ fn every_call_of_a_function_begins_in_the_standard_floating_point_mode() {
         assert_eq!((found, mode()), (0, MODES[0]), "the host has its own mode again");
     });
     assert_eq!(Process::spawn(found_and_left, MODES[0]).unwrap().join().unwrap(), 0);
+}
+
+#[test]
+fn torn_ranges_are_of_operands_that_are_written() {
+    let pool = pool(2);
+    let x = SharedArray::<u8>::zeroed([1000]).unwrap();
+    let mut y = SharedArray::<u8>::zeroed([1000]).unwrap();
+    let dies = |i: usize| if i == 5 { std::process::abort() } else { 0 };
+    let error = pool.par_chunks(&x, 100).enumerate().for_each(move |(i, _)| assert_eq!(dies(i), 0));
+    let error = error.unwrap_err();
+    assert_eq!(error.death().unwrap().torn, [], "{error}");
+    let sum =
+        pool.par_chunks(&x, 100).enumerate().map(move |(i, _)| dies(i)).reduce(0, |a, b| a + b);
+    assert_eq!(sum.unwrap_err().death().unwrap().torn, []);
+    let pairs = pool.par_chunks(&x, 100).zip(&mut y).enumerate();
+    let error = pairs.for_each(move |(i, _)| assert_eq!(dies(i), 0)).unwrap_err();
+    assert_eq!(error.death().unwrap().torn, std::slice::from_ref(&(500..600)), "{error}");
 }

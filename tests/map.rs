@@ -194,3 +194,26 @@ fn a_panic_of_the_input_of_a_lazy_map_reaches_the_caller_and_the_pool_goes_on() 
         }
     }
 }
+
+/// A value whose `Drop` panics in workers.
+#[derive(serde::Serialize, serde::Deserialize)]
+struct Sore(u32);
+
+impl Drop for Sore {
+    fn drop(&mut self) {
+        assert!(self.0 == std::process::id(), "dropped in a worker");
+    }
+}
+
+#[test]
+fn a_shared_value_whose_drop_panics_fails_no_call_that_comes_after() {
+    let pool = Pool::builder().workers(1).build().unwrap();
+    for n in 0..3 {
+        let sore = Sore(std::process::id());
+        let sums: Vec<u32> = pool.with(sore).map(0..3, |_, n: u32| n + 1).unwrap().collect();
+        assert_eq!(sums, [1, 2, 3], "call {n}");
+        let sums: Vec<u32> = pool.with(n).map(0..3, |n, m: u32| n + m).unwrap().collect();
+        assert_eq!(sums, [n, n + 1, n + 2]);
+    }
+    assert_eq!(pool.stats().restarts, 0);
+}

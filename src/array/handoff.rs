@@ -16,12 +16,16 @@
 //!
 //! Control memory (queues, locks) travels by the same steps, but a worker may keep its handle: the
 //! memory says itself which processes use it, and the host drops a lease of it when the worker has
-//! given its handles up, or is reaped ([`Lease::control`]). What is given to several workers for
-//! longer than a task ([`encode_kept`], [`decode_kept`]) can hold nothing else.
+//! given its handles up, or is reaped ([`Lease::control`]).
+//!
+//! A value that several workers are given ([`encode_shared`]) holds no chunks: two workers would
+//! write to them. One that a worker keeps for longer than a task ([`decode_kept`]) holds frozen
+//! arrays only if the host keeps their leases as long as the worker lives; they do not count as
+//! live handles then, and go back with no task.
 
 use std::cell::RefCell;
 use std::mem::ManuallyDrop;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError};
 
 use bytemuck::Pod;
@@ -29,6 +33,8 @@ use bytemuck::Pod;
 use crate::array::chunk::{Home, Owner, Part};
 pub(crate) use crate::array::lease::{Hold, Lease, LeaseList, WireLease};
 use crate::array::lease::{KIND_CONTROL, KIND_FROZEN, KIND_OWNED, Right};
+use crate::array::loan::NO_TASK;
+pub(crate) use crate::array::loan::{Loan, live_handles};
 pub(crate) use crate::array::ticket::{
     ControlTicket, Ticket, deserialize_control, serialize_control, type_tag,
 };
@@ -38,9 +44,6 @@ use crate::region::windows::Windows;
 
 /// Why a handle could not cross, in words for the codec's error.
 pub(crate) type Refusal = String;
-
-/// Handles made by [`decode`] in this process that are still alive.
-static LIVE_HANDLES: AtomicUsize = AtomicUsize::new(0);
 
 /// The number of the latest [`decode`] of this process.
 static TASK: AtomicU64 = AtomicU64::new(0);
@@ -90,8 +93,8 @@ fn in_context<R>(ask: impl FnOnce(&mut Option<Context>) -> R) -> R {
 /// Which of the four calls this thread is in. Every task passes through them: two words.
 enum Context {
     Encode(LeaseList),
-    /// The same where only control memory may travel.
-    EncodeKept(LeaseList),
+    /// The same for a value that several workers get.
+    EncodeShared(LeaseList),
     Decode(Box<Decoding>),
     EncodeBack {
         task: u64,
@@ -114,53 +117,6 @@ impl Decoding {
     }
 }
 
-/// A worker's access to leased bytes, for the length of a task; counts as a live handle.
-#[derive(Debug)]
-pub(crate) struct Loan {
-    /// Keeps the mapping under `start`.
-    windows: Windows,
-    start: *mut u8,
-    slot: u32,
-    task: u64,
-}
-
-#[expect(unsafe_code, reason = "a raw pointer is neither Send nor Sync by itself")]
-// SAFETY: the pointer leads into a mapping that `_windows` keeps, valid on every thread; what
-// may be done with the bytes is the business of the handle that owns the loan.
-unsafe impl Send for Loan {}
-
-#[expect(unsafe_code, reason = "a raw pointer is neither Send nor Sync by itself")]
-// SAFETY: as for `Send`; a shared loan gives out nothing but the pointer.
-unsafe impl Sync for Loan {}
-
-impl Loan {
-    fn new(windows: &Windows, start: *mut u8, slot: u32, task: u64) -> Loan {
-        // Relaxed: read by the same thread after the task, see `live_handles`.
-        LIVE_HANDLES.fetch_add(1, Ordering::Relaxed);
-        Loan { windows: windows.clone(), start, slot, task }
-    }
-
-    /// Where the bytes are. Panics in a child that was forked from the worker.
-    pub(crate) fn as_ptr(&self) -> *mut u8 {
-        self.windows.assert_ours();
-        self.start
-    }
-}
-
-impl Drop for Loan {
-    fn drop(&mut self) {
-        // Release: pairs with the Acquire in `live_handles`, so that whoever sees the count
-        // fall also has all accesses through this handle behind it.
-        LIVE_HANDLES.fetch_sub(1, Ordering::Release);
-    }
-}
-
-/// How many handles of tasks are alive in this process: after a task and its result, none but
-/// those that it hid.
-pub(crate) fn live_handles() -> usize {
-    LIVE_HANDLES.load(Ordering::Acquire)
-}
-
 /// Host: runs `encoder`; each handle that it serialises leaves its lease.
 ///
 /// If it fails or panics, every chunk is back in its handle.
@@ -173,15 +129,29 @@ pub(crate) fn encode<R, E>(encoder: impl FnOnce() -> Result<R, E>) -> Result<(R,
     encode_within(Context::Encode(LeaseList::default()), encoder)
 }
 
-/// Host: as [`encode`], for what several workers may keep: control memory and nothing else.
+/// Host: as [`encode`], with the leases in front that a shared value left: their slots are those
+/// that it has. What `encoder` meets follows.
 ///
 /// # Errors
 ///
 /// Those of `encoder`.
-pub(crate) fn encode_kept<R, E>(
+#[inline]
+pub(crate) fn encode_after<R, E>(
+    leases: LeaseList,
     encoder: impl FnOnce() -> Result<R, E>,
 ) -> Result<(R, LeaseList), E> {
-    encode_within(Context::EncodeKept(LeaseList::default()), encoder)
+    encode_within(Context::Encode(leases), encoder)
+}
+
+/// Host: as [`encode`], for a value that several workers get: chunks are refused.
+///
+/// # Errors
+///
+/// Those of `encoder`.
+pub(crate) fn encode_shared<R, E>(
+    encoder: impl FnOnce() -> Result<R, E>,
+) -> Result<(R, LeaseList), E> {
+    encode_within(Context::EncodeShared(LeaseList::default()), encoder)
 }
 
 #[inline]
@@ -191,7 +161,7 @@ fn encode_within<R, E>(
 ) -> Result<(R, LeaseList), E> {
     let (result, context) = within(context, encoder);
     match context {
-        Context::Encode(leases) | Context::EncodeKept(leases) => Ok((result?, leases)),
+        Context::Encode(leases) | Context::EncodeShared(leases) => Ok((result?, leases)),
         _ => unreachable!("a context keeps its kind"),
     }
 }
@@ -203,15 +173,15 @@ pub(crate) fn decode<R>(windows: &Windows, leases: &[WireLease], decoder: impl F
     within(Context::Decode(Decoding::new(windows, leases, task)), decoder).0
 }
 
-/// Worker: as [`decode`], of what [`encode_kept`] made. The task under way stays what it is.
+/// Worker: as [`decode`], of what [`encode_shared`] made, for longer than a task. The host keeps
+/// the leases of arrays among it as long as this process lives. The task under way stays what it
+/// is.
 pub(crate) fn decode_kept<R>(
     windows: &Windows,
     leases: &[WireLease],
     decoder: impl FnOnce() -> R,
 ) -> R {
-    // Relaxed: as in `decode`.
-    let task = TASK.load(Ordering::Relaxed);
-    within(Context::Decode(Decoding::new(windows, leases, task)), decoder).0
+    within(Context::Decode(Decoding::new(windows, leases, NO_TASK)), decoder).0
 }
 
 /// Worker: runs `encoder`, which may serialise handles of the latest [`decode`].
@@ -251,8 +221,14 @@ fn within<R>(context: Context, body: impl FnOnce() -> R) -> (R, Context) {
 }
 
 fn outside() -> Refusal {
-    "arrays, chunks and shared handles can only be part of a task's argument or result, and here \
-     not even of that; copy the elements out, or send a name"
+    "arrays, chunks and shared handles travel in the argument or the result of a task and nowhere \
+     else; copy the elements out, or send a name"
+        .to_owned()
+}
+
+fn for_one_task() -> Refusal {
+    "an OwnedChunk moves into one task, and this value is given to several workers; give each task \
+     its chunk as an argument or an item, or give all of them a Frozen array"
         .to_owned()
 }
 
@@ -276,7 +252,7 @@ fn push(leases: &mut LeaseList, right: Right, element_bytes: usize) -> Result<u3
 /// Leases a host's frozen span; the same one twice has one slot.
 pub(crate) fn lend_frozen(span: &Arc<Span>, element_bytes: usize) -> Result<u32, Refusal> {
     in_context(|context| match context {
-        Some(Context::Encode(leases)) => {
+        Some(Context::Encode(leases) | Context::EncodeShared(leases)) => {
             let is_same = |lease: &Lease| match &lease.right {
                 Some(Right::Frozen(other)) => Arc::ptr_eq(other, span),
                 _ => false,
@@ -314,8 +290,11 @@ pub(crate) fn move_chunk(home: &Home, element_bytes: usize) -> Result<u32, Refus
             }
             other => {
                 *owner = Some(Owner::Host(part));
-                let is_back = matches!(other, Some(Context::EncodeBack { .. }));
-                Err(if is_back { made_inside() } else { outside() })
+                Err(match other {
+                    Some(Context::EncodeBack { .. }) => made_inside(),
+                    Some(Context::EncodeShared(_)) => for_one_task(),
+                    _ => outside(),
+                })
             }
         }),
     }
@@ -324,7 +303,9 @@ pub(crate) fn move_chunk(home: &Home, element_bytes: usize) -> Result<u32, Refus
 fn return_slot(loan: &Loan) -> Result<u32, Refusal> {
     in_context(|context| match context {
         Some(Context::EncodeBack { task }) if *task == loan.task => Ok(loan.slot),
-        Some(Context::EncodeBack { .. } | Context::Encode(_)) => Err(from_another_task()),
+        Some(Context::EncodeBack { .. } | Context::Encode(_) | Context::EncodeShared(_)) => {
+            Err(from_another_task())
+        }
         _ => Err(outside()),
     })
 }
@@ -391,16 +372,16 @@ pub(crate) fn lend_control(
     memory.check().map_err(|error| error.to_string())?;
     let (arena_id, offset, _) = memory.address();
     in_context(|context| {
-        let is_shared = matches!(context, Some(Context::EncodeKept(_)));
+        let is_shared = matches!(context, Some(Context::EncodeShared(_)));
         match context {
-            Some(Context::Encode(leases) | Context::EncodeKept(leases)) if memory.is_own() => {
+            Some(Context::Encode(leases) | Context::EncodeShared(leases)) if memory.is_own() => {
                 let hold = hold.map(|hold| hold(is_shared)).transpose();
                 let hold = hold.map_err(|error| error.to_string())?;
                 push(leases, Right::Control { memory: memory.clone(), _hold: hold }, 1)?;
             }
             Some(Context::EncodeBack { .. }) if !memory.is_own() => {}
             Some(Context::EncodeBack { .. }) => return Err(made_inside()),
-            Some(Context::Encode(_) | Context::EncodeKept(_)) => return Err(from_another_task()),
+            Some(Context::Encode(_) | Context::EncodeShared(_)) => return Err(from_another_task()),
             _ => return Err(outside()),
         }
         Ok(ControlTicket { arena_id, offset, kind: memory.kind().number(), tag: memory.tag() })

@@ -131,11 +131,19 @@ impl Lease {
         }
     }
 
-    /// Another lease of the same control memory; `None` if it lends something else.
+    /// Whether it lends elements of an array, which no handle may reach once the lease is over.
+    pub(crate) fn is_of_array(&self) -> bool {
+        self.control().is_none()
+    }
+
+    /// Another lease of the same; `None` for a chunk, which one task has for itself.
     pub(crate) fn again(&self) -> Option<Lease> {
-        let memory = self.control()?.clone();
-        let right = Some(Right::Control { memory, _hold: None });
-        Some(Lease { right, element_bytes: self.element_bytes })
+        let right = match self.right.as_ref()? {
+            Right::Frozen(span) => Right::Frozen(Arc::clone(span)),
+            Right::Control { memory, .. } => Right::Control { memory: memory.clone(), _hold: None },
+            Right::Owned { .. } => return None,
+        };
+        Some(Lease { right: Some(right), element_bytes: self.element_bytes })
     }
 }
 

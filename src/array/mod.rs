@@ -57,6 +57,7 @@ pub(crate) mod handoff;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod hostile;
 mod lease;
+mod loan;
 mod mapped;
 mod named;
 mod npy_file;

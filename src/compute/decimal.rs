@@ -68,7 +68,7 @@ impl Pool {
             digits: Lent::room(&digits_array),
             memory: Lent::room(&memory),
         };
-        job.run(write_digits, |out| crate::pool::encode_onto(out, &orders))?;
+        job.run(write_digits, &orders)?;
         drop(memory);
         let found: &[u8] = bytemuck::cast_slice(digits_array.as_slice());
         let found = without_zeros(&found[..digits]);

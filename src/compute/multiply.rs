@@ -116,7 +116,7 @@ impl Pool {
         };
         let (core, rules) = (self.core(), self.rules());
         let job = TeamJob { core, name: "brigade::Pool::multiply", members_max: usize::MAX, rules };
-        job.run(multiply, |bytes| crate::pool::encode_onto(bytes, &orders))?;
+        job.run(multiply, &orders)?;
         Ok(SharedBigUint::of_array(out, limbs))
     }
 }

@@ -125,7 +125,7 @@ impl Pool {
         grant_members(job.members_max(), [limbs / 2 + 1; 2], own)?;
         let (workspace_room, result_room) = (Lent::room(&workspace), Lent::room(&result));
         let orders = Orders { factors, limbs, workspace: workspace_room, result: result_room };
-        job.run(multiply_all, |bytes| crate::pool::encode_onto(bytes, &orders))?;
+        job.run(multiply_all, &orders)?;
         let found = workspace.as_slice()[layout.total_limbs() - 1];
         match usize::try_from(found) {
             Ok(limbs) if limbs <= result.len() => Ok(SharedBigUint::of_array(result, limbs)),

@@ -212,7 +212,12 @@ impl HostBlocks {
         self.in_state(|value| value & 3 != DONE).next().is_none()
     }
 
-    /// Whether a worker has stopped the loop.
+    /// Has all workers take no more blocks.
+    pub(super) fn stop(&self) {
+        self.view().stop();
+    }
+
+    /// Whether the loop was stopped.
     pub(super) fn is_stopped(&self) -> bool {
         self.view().header().stopped.load(Ordering::Acquire) == 1
     }

@@ -126,6 +126,12 @@ impl PoolBuilder {
 
     /// Runs `function(argument)` in every worker before its first task. If it fails or panics,
     /// the worker ends; three in a row break the pool with its text. Default: none.
+    ///
+    /// The argument may hold any handle but an [`OwnedChunk`](crate::OwnedChunk), and `function`
+    /// may keep those as long as the worker lives. The pool keeps a [`Frozen`](crate::Frozen) array
+    /// among them for as long, so that [`thaw`](crate::Frozen::thaw) copies it.
+    ///
+    /// `function` captures nothing, not even a value [of size zero](crate#functions).
     pub fn initializer<F, A>(mut self, function: F, argument: A) -> PoolBuilder
     where
         F: Fn(A) -> std::result::Result<(), String> + Copy + Send + 'static,
@@ -134,7 +140,7 @@ impl PoolBuilder {
         // Only its type matters: a function item or a closure that captures nothing.
         let _ = function;
         let mut bytes = Vec::new();
-        let encoded = handoff::encode_kept(|| job::encode_onto(&mut bytes, &argument));
+        let encoded = handoff::encode_shared(|| job::encode_onto(&mut bytes, &argument));
         let (leases, error) = match encoded {
             Ok(((), leases)) => (leases, None),
             Err(reason) => (LeaseList::default(), Some(reason)),
@@ -261,7 +267,8 @@ impl PoolBuilder {
         let pin = if self.pin { Some(sched::affinity()?) } else { None };
         sched::try_wishes(self.nice, pin.as_deref())?;
         if let Some(reason) = self.initializer_error {
-            return Err(Error::invalid("the initializer's argument", reason, "encodable"));
+            let (what, action) = ("initializer's argument", "encoded");
+            return Err(Error::Codec { what, action, reason });
         }
         let initializer = match self.initializer {
             None => None,

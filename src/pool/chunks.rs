@@ -1,4 +1,5 @@
 //! Parallel loops over chunks of arrays: `par_chunks`, `zip`, `with`, `for_each`, `reduce`.
+#![allow(unsafe_code)]
 
 use std::marker::PhantomData;
 use std::time::Duration;
@@ -12,7 +13,7 @@ use crate::pool::Pool;
 use crate::pool::handle;
 use crate::pool::job::{self, Job, JobError, Trampoline};
 use crate::pool::loops::{Extent, Orders, Plan, Walk};
-use crate::pool::operand::{Chunks, Described, Enumerated, Operand};
+use crate::pool::operand::{Chunks, Described, Enumerated, Operand, Sealed};
 use crate::pool::reduction::ParMap;
 use crate::pool::task::{FOREVER, Rules, Value};
 use crate::shape::Shape;
@@ -173,14 +174,15 @@ impl<'p, P: Chunks, S> ParChunks<'p, P, S> {
         let extent = extent.with_block_chunks(extent.chunks() / group);
         let core = &*self.pool.core;
         core.check(self.rules)?;
-        let plan = Plan { core, extent, sources, rules: self.rules, name };
-        plan.run(trampoline, |out| job::encode_onto(out, shared))
+        let plan = Plan { core, extent, sources, writes: P::writes(), rules: self.rules, name };
+        plan.run(trampoline, shared)
     }
 }
 
 impl<'p, P: Chunks> ParChunks<'p, P, Nothing> {
     /// Gives the function `value` by reference in front of each chunk: what a closure would have
-    /// captured.
+    /// captured. It is encoded once, before the loop begins. It may hold any handle but an
+    /// [`OwnedChunk`](crate::OwnedChunk), which one task has for itself.
     pub fn with<W>(self, value: W) -> ParChunks<'p, P, Given<W>>
     where
         W: Serialize + DeserializeOwned + 'static,
@@ -191,6 +193,8 @@ impl<'p, P: Chunks> ParChunks<'p, P, Nothing> {
     }
 
     /// Runs `function` for every chunk.
+    ///
+    /// `function` captures nothing, not even a value [of size zero](crate#functions).
     ///
     /// # Errors
     ///
@@ -205,6 +209,8 @@ impl<'p, P: Chunks> ParChunks<'p, P, Nothing> {
     }
 
     /// Runs `function` for every chunk, until it fails for one: no further chunks are given out.
+    ///
+    /// `function` captures nothing, not even a value [of size zero](crate#functions).
     ///
     /// # Errors
     ///
@@ -221,6 +227,8 @@ impl<'p, P: Chunks> ParChunks<'p, P, Nothing> {
     }
 
     /// Runs `function` for every chunk and has its results reduced or collected.
+    ///
+    /// `function` captures nothing, not even a value [of size zero](crate#functions).
     pub fn map<F, R>(self, function: F) -> ParMap<'p, P, Nothing, Plain<F, R>>
     where
         F: for<'a> Fn(P::Item<'a>) -> R + Copy + Send + 'static,
@@ -233,6 +241,8 @@ impl<'p, P: Chunks> ParChunks<'p, P, Nothing> {
 
 impl<'p, P: Chunks, W: Serialize + DeserializeOwned + 'static> ParChunks<'p, P, Given<W>> {
     /// Runs `function(&value, chunk)` for every chunk.
+    ///
+    /// `function` captures nothing, not even a value [of size zero](crate#functions).
     ///
     /// # Errors
     ///
@@ -247,6 +257,8 @@ impl<'p, P: Chunks, W: Serialize + DeserializeOwned + 'static> ParChunks<'p, P, 
     }
 
     /// Runs `function(&value, chunk)` for every chunk, until it fails for one.
+    ///
+    /// `function` captures nothing, not even a value [of size zero](crate#functions).
     ///
     /// # Errors
     ///
@@ -263,6 +275,8 @@ impl<'p, P: Chunks, W: Serialize + DeserializeOwned + 'static> ParChunks<'p, P, 
     }
 
     /// Runs `function(&value, chunk)` for every chunk and has its results reduced or collected.
+    ///
+    /// `function` captures nothing, not even a value [of size zero](crate#functions).
     pub fn map<F, R>(self, function: F) -> ParMap<'p, P, Given<W>, Sharing<F, W, R>>
     where
         F: for<'w, 'a> Fn(&'w W, P::Item<'a>) -> R + Copy + Send + 'static,
@@ -281,8 +295,11 @@ impl<'p, P: Chunks, W: Serialize + DeserializeOwned + 'static> ParChunks<'p, P, 
 /// Blocks of a loop without results: as many as there may be.
 const BLOCKS: usize = usize::MAX;
 
-/// What shared values look like to a loop.
-pub trait SharedValue {
+impl Sealed for Nothing {}
+impl<W> Sealed for Given<W> {}
+
+/// What shared values look like to a loop; implemented by this crate only.
+pub trait SharedValue: Sealed {
     /// What is encoded.
     type Value: Serialize + DeserializeOwned;
     /// It, or nothing.
@@ -310,8 +327,21 @@ impl<'p, P: Chunks, S: SharedValue> ParChunks<'p, P, S> {
     }
 }
 
-/// What runs for each chunk: a function of the chunk, or of the shared value and the chunk.
-pub trait Body<P: Chunks>: 'static {
+/// What runs for each chunk: a function of the chunk, or of the shared value and the chunk;
+/// implemented by this crate only.
+///
+/// It runs functions that it is given. Nothing outside of this crate makes one of its type alone:
+///
+/// ```compile_fail
+/// use brigade::{Body, In, Plain};
+/// fn forge<F: Fn(&[u8]) -> u8 + Copy + Send + 'static>() -> u8 {
+///     <Plain<F, u8> as Body<In<u8>>>::call(&(), &[])
+/// }
+/// ```
+pub trait Body<P: Chunks>: Sealed + 'static {
+    /// The function's type.
+    #[doc(hidden)]
+    type Function: Copy + Send + 'static;
     /// The value of `with`, `()` without.
     type Shared: Serialize + DeserializeOwned;
     /// What it returns.
@@ -319,7 +349,7 @@ pub trait Body<P: Chunks>: 'static {
 
     /// Runs it.
     #[doc(hidden)]
-    fn call(shared: &Self::Shared, item: P::Item<'_>) -> Self::Output;
+    fn call(function: Self::Function, shared: &Self::Shared, item: P::Item<'_>) -> Self::Output;
 }
 
 /// A function of the chunk.
@@ -330,17 +360,21 @@ pub struct Plain<F, R>(PhantomData<(F, R)>);
 #[derive(Debug)]
 pub struct Sharing<F, W, R>(PhantomData<(F, W, R)>);
 
+impl<F, R> Sealed for Plain<F, R> {}
+impl<F, W, R> Sealed for Sharing<F, W, R> {}
+
 impl<P, F, R> Body<P> for Plain<F, R>
 where
     P: Chunks,
     F: for<'a> Fn(P::Item<'a>) -> R + Copy + Send + 'static,
     R: 'static,
 {
+    type Function = F;
     type Shared = ();
     type Output = R;
 
-    fn call((): &(), item: P::Item<'_>) -> R {
-        job::conjure::<F>()(item)
+    fn call(function: F, (): &(), item: P::Item<'_>) -> R {
+        function(item)
     }
 }
 
@@ -351,11 +385,12 @@ where
     W: Serialize + DeserializeOwned + 'static,
     R: 'static,
 {
+    type Function = F;
     type Shared = W;
     type Output = R;
 
-    fn call(shared: &W, item: P::Item<'_>) -> R {
-        job::conjure::<F>()(shared, item)
+    fn call(function: F, shared: &W, item: P::Item<'_>) -> R {
+        function(shared, item)
     }
 }
 
@@ -365,19 +400,25 @@ fn name<F>() -> &'static str {
 
 pub(super) type Ran = std::result::Result<(), JobError>;
 
+/// What a loop's task runs: a way through its chunks, the shared value, and the function.
+pub(super) type Attached<P, B> = (Walk<P>, <B as Body<P>>::Shared, <B as Body<P>>::Function);
+
 pub(super) fn attach<P: Chunks, B: Body<P>>(
     job: &mut Job<'_>,
-) -> std::result::Result<(Walk<P>, B::Shared), JobError> {
+) -> std::result::Result<Attached<P, B>, JobError> {
     let (orders, shared) = job.argument::<(Orders, B::Shared)>()?;
     let walk = Walk::new(job, orders)?;
     job.begin();
-    Ok((walk, shared))
+    // SAFETY: trampolines are named by `ParChunks` and `ParMap` alone, for a function that they
+    // were given.
+    let function = unsafe { job::conjure::<B::Function>() };
+    Ok((walk, shared, function))
 }
 
 fn for_each<P: Chunks, B: Body<P, Output = ()>>(job: &mut Job<'_>) -> Ran {
-    let (walk, shared) = attach::<P, B>(job)?;
+    let (walk, shared, function) = attach::<P, B>(job)?;
     walk.run(|_, chunks| {
-        chunks.for_each(|chunk| B::call(&shared, chunk));
+        chunks.for_each(|chunk| B::call(function, &shared, chunk));
         true
     });
     job.finish(&())
@@ -389,11 +430,11 @@ where
     B: Body<P, Output = std::result::Result<(), E>>,
     E: Serialize,
 {
-    let (walk, shared) = attach::<P, B>(job)?;
+    let (walk, shared, function) = attach::<P, B>(job)?;
     let mut failed: Option<(u64, u64, E)> = None;
     walk.run(|block, chunks| {
         for (index, chunk) in (0u64..).zip(chunks) {
-            if let Err(error) = B::call(&shared, chunk) {
+            if let Err(error) = B::call(function, &shared, chunk) {
                 failed = Some((block as u64, index, error));
                 return false;
             }

@@ -9,7 +9,7 @@ use bytemuck::Pod;
 
 use crate::array::SharedArray;
 use crate::error::Result;
-use crate::pool::job::{self, Job, JobError};
+use crate::pool::job::{Job, JobError};
 use crate::pool::loops::{Extent, Orders, Plan, Walk};
 use crate::pool::operand::Ranges;
 use crate::pool::{Pool, Start};
@@ -61,6 +61,8 @@ impl Pool {
     /// each puts the memory behind, and fills, what it gets in later loops over an array of that
     /// size. `element` must capture nothing, and is called in no particular order.
     ///
+    /// `element` captures nothing, not even a value [of size zero](crate#functions).
+    ///
     /// # Errors
     ///
     /// As [`SharedArray::from_fn`], and what [`for_each`](crate::ParChunks::for_each) fails with.
@@ -105,8 +107,9 @@ impl Pool {
         let core = &*self.core;
         let extent = Extent::new(len_bytes, PART_BYTES)?;
         let (sources, rules, name) = (Vec::new(), core.rules(), "brigade::Pool::zeroed");
-        let plan = Plan { core, extent, sources, rules, name };
-        plan.run(populate, |out| job::encode_onto(out, &start)).map(drop)
+        // Memory is put behind the elements, which stay what they are.
+        let plan = Plan { core, extent, sources, writes: false, rules, name };
+        plan.run(populate, &start).map(drop)
     }
 }
 

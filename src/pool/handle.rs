@@ -14,6 +14,7 @@ use crate::pool::job;
 use crate::pool::seat::Cause;
 use crate::pool::state::Watch;
 use crate::pool::task::{Outcome, TaskId, Value};
+use crate::process::panic;
 
 /// A task that was submitted to a [`Pool`](crate::Pool), and the way to its result.
 ///
@@ -291,13 +292,14 @@ pub(super) fn open<R: DeserializeOwned>(outcome: Outcome) -> Result<R> {
     open_with(outcome, job::decode)
 }
 
-/// Decodes an outcome by `decode`.
+/// Decodes an outcome by `decode`. A panic in it is an error, for everybody who asks: a callback
+/// must be called, and what was not asked yet must stay so.
 pub(super) fn open_with<R>(
     outcome: Outcome,
     decode: impl FnOnce(&[u8]) -> std::result::Result<R, String>,
 ) -> Result<R> {
     let Value { bytes, leases, .. } = outcome.map_err(|error| *error)?;
-    let decoded = handoff::redeem(leases, || bytes.with(decode));
+    let decoded = panic::guarded(|| handoff::redeem(leases, || bytes.with(decode)));
     decoded.map_err(|reason| {
         Error::Task(TaskError::Codec { what: "result", action: "decoded", reason })
     })

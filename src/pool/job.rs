@@ -51,6 +51,8 @@ pub(crate) enum Leases<'a> {
 pub(crate) struct Station {
     /// The worker's index in its pool.
     pub(super) worker: usize,
+    /// The initializer runs: what its argument holds may be kept as long as the worker lives.
+    pub(super) is_starting: bool,
     /// The shared value of the call that this worker last worked for.
     shared: Option<(u64, Box<dyn Any>)>,
     /// Files and named regions that this worker has mapped.
@@ -77,7 +79,7 @@ impl Station {
         let is_kept =
             self.shared.as_ref().is_some_and(|(id, value)| *id == call && value.is::<W>());
         if !is_kept {
-            self.shared = None;
+            self.drop_shared();
             self.shared = Some((call, Box::new(decode()?)));
         }
         match self.shared.as_ref().and_then(|(_, value)| value.downcast_ref()) {
@@ -89,8 +91,15 @@ impl Station {
     /// Frees what is not worth keeping while the worker sleeps; returns after what time to do so
     /// again.
     pub(crate) fn rest(&mut self) -> Option<Duration> {
-        self.shared = None;
+        self.drop_shared();
         self.resolver.rest()
+    }
+
+    /// Drops the shared value. A panic of its `Drop` is caught: no task is to blame for it.
+    fn drop_shared(&mut self) {
+        if let Some(shared) = self.shared.take() {
+            panic::quietly(|| drop(shared));
+        }
     }
 }
 
@@ -109,29 +118,37 @@ pub(crate) type Trampoline = fn(&mut Job<'_>) -> std::result::Result<(), JobErro
 impl Job<'_> {
     /// Decodes the argument; once, since it takes what the leases give.
     pub(crate) fn argument<A: DeserializeOwned>(&mut self) -> std::result::Result<A, JobError> {
-        let payload = self.payload;
-        match &mut self.leases {
-            Leases::Wire([]) => decode(payload),
-            Leases::Wire(leases) => handoff::decode(self.windows, leases, || decode(payload)),
-            Leases::Host(leases) => handoff::redeem(std::mem::take(*leases), || decode(payload)),
-        }
-        .map_err(JobError::Argument)
+        self.decoded(decode)
     }
 
     /// Decodes arguments that follow a count, as [`Batch`] wrote them; once, as `argument`.
     pub(crate) fn arguments<A: DeserializeOwned>(
         &mut self,
     ) -> std::result::Result<Vec<A>, JobError> {
+        self.decoded(Batch::decode)
+    }
+
+    /// The same, and a value beside them that is encoded in `shared`, with leases of this task.
+    pub(crate) fn arguments_beside<W: DeserializeOwned, A: DeserializeOwned>(
+        &mut self,
+        shared: &[u8],
+    ) -> std::result::Result<(W, Vec<A>), JobError> {
+        self.decoded(|payload| Ok((decode(shared)?, Batch::decode(payload)?)))
+    }
+
+    /// What `decoder` makes of the payload, with the task's leases.
+    fn decoded<A>(
+        &mut self,
+        decoder: impl FnOnce(&[u8]) -> std::result::Result<A, String>,
+    ) -> std::result::Result<A, JobError> {
         let payload = self.payload;
-        let all = || {
-            let (count, bytes) = Batch::split(payload)?;
-            let mut items = Vec::new();
-            decode_all(bytes, count, &mut items).map(|()| items)
-        };
         match &mut self.leases {
-            Leases::Wire([]) => all(),
-            Leases::Wire(leases) => handoff::decode(self.windows, leases, all),
-            Leases::Host(leases) => handoff::redeem(std::mem::take(*leases), all),
+            Leases::Wire([]) => decoder(payload),
+            Leases::Wire(leases) if self.station.is_starting => {
+                handoff::decode_kept(self.windows, leases, || decoder(payload))
+            }
+            Leases::Wire(leases) => handoff::decode(self.windows, leases, || decoder(payload)),
+            Leases::Host(leases) => handoff::redeem(std::mem::take(*leases), || decoder(payload)),
         }
         .map_err(JobError::Argument)
     }
@@ -224,6 +241,13 @@ impl<'a> Batch<'a> {
         self.encoder.buffer()[place].copy_from_slice(&self.count.to_le_bytes());
     }
 
+    /// The values of a batch, which must fill `bytes`.
+    fn decode<A: DeserializeOwned>(bytes: &[u8]) -> std::result::Result<Vec<A>, String> {
+        let (count, bytes) = Batch::split(bytes)?;
+        let mut items = Vec::new();
+        decode_all(bytes, count, &mut items).map(|()| items)
+    }
+
     /// The count of a batch, and what follows it.
     fn split(bytes: &[u8]) -> std::result::Result<(u64, &[u8]), String> {
         let (count, rest) =
@@ -255,7 +279,9 @@ where
 {
     let argument = job.argument::<A>()?;
     job.begin();
-    let value = conjure::<F>()(argument);
+    // SAFETY: this trampoline is named where such a function was given, and nowhere else.
+    let function = unsafe { conjure::<F>() };
+    let value = function(argument);
     job.finish(&value)
 }
 

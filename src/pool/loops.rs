@@ -21,10 +21,10 @@ use crate::error::{Death, Error, Result, TaskError};
 use crate::kernel::FloatMode;
 use crate::pool::blocks::{BLOCKS_MAX, Blocks, HostBlocks};
 use crate::pool::core::{Core, Start};
-use crate::pool::job::{self, Job, JobError, Trampoline};
+use crate::pool::group::{Group, SharedArgument};
+use crate::pool::job::{Job, JobError, Trampoline};
 use crate::pool::operand::{self, Chunks, Lent};
-use crate::pool::state::{State, Watch};
-use crate::pool::task::{Outcome, Rules, TaskId, Value};
+use crate::pool::task::{Rules, Value};
 
 /// What a loop goes over: `len` elements in chunks of `chunk_len`, the last one perhaps shorter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -163,20 +163,22 @@ pub(super) struct Plan<'a> {
     pub(super) core: &'a Core,
     pub(super) extent: Extent,
     pub(super) sources: Vec<Source>,
+    /// Whether an operand is written, so that a death may leave it torn.
+    pub(super) writes: bool,
     pub(super) rules: Rules,
     pub(super) name: &'static str,
 }
 
 impl Plan<'_> {
-    /// Runs the loop to its end; `encode` appends the shared value behind the orders.
+    /// Runs the loop to its end. Every task is told the orders and `shared`.
     ///
     /// # Errors
     ///
     /// The first failure of a task: a panic, or a death with the torn ranges of all.
-    pub(super) fn run(
+    pub(super) fn run<W: Serialize>(
         &self,
         trampoline: Trampoline,
-        mut encode: impl FnMut(&mut Vec<u8>) -> std::result::Result<(), String>,
+        shared: &W,
     ) -> Result<Vec<Value>> {
         let count = self.extent.blocks();
         let mut parts = Vec::new();
@@ -185,6 +187,7 @@ impl Plan<'_> {
         }
         // In a forked child the arena is not mapped, and the blocks would be a fault.
         self.core.check_ours()?;
+        let argument = SharedArgument::new(shared)?;
         let shares = self.members(count);
         let blocks = HostBlocks::new(&self.core.arena, count, shares, self.core.next_call())?;
         let mut claimer = 0;
@@ -193,9 +196,23 @@ impl Plan<'_> {
         loop {
             let (free, repeats) = (blocks.free(), repeats_left);
             let first = claimer;
-            let ids =
-                self.submit(&blocks, free, &mut claimer, trampoline, &mut encode, &mut failure);
-            let outcomes = self.settle(&ids);
+            let hurry = || blocks.stop();
+            let mut group = Group::new(self.core, &argument, &hurry);
+            for _ in 0..self.members(free) {
+                claimer += 1;
+                let orders = self.orders(&blocks, claimer);
+                let rules = Rules { retries: 0, ..self.rules };
+                match group.submit(trampoline, self.name, rules, &orders) {
+                    Ok(()) => {}
+                    // Those that were submitted can do the whole loop.
+                    Err(_) if !group.is_empty() => break,
+                    Err(error) => {
+                        failure = Some(error);
+                        break;
+                    }
+                }
+            }
+            let outcomes = group.settle(|_, _| {});
             for (claimer, outcome) in (first + 1..).zip(outcomes) {
                 match outcome.map_err(|error| *error) {
                     Ok(value) => parts.push(value),
@@ -237,59 +254,15 @@ impl Plan<'_> {
         }
     }
 
-    fn submit(
-        &self,
-        blocks: &HostBlocks,
-        free: usize,
-        claimer: &mut u32,
-        trampoline: Trampoline,
-        encode: &mut impl FnMut(&mut Vec<u8>) -> std::result::Result<(), String>,
-        failure: &mut Option<Error>,
-    ) -> Vec<TaskId> {
-        let members = self.members(free);
-        let rules = Rules { retries: 0, ..self.rules };
-        let mut ids = Vec::with_capacity(members);
-        for _ in 0..members {
-            *claimer += 1;
-            let orders = Orders {
-                extent: self.extent,
-                sources: self.sources.clone(),
-                blocks: (blocks.offset(), blocks.number()),
-                claimer: *claimer,
-                shares: blocks.shares(),
-            };
-            let submitted = self.core.submit(trampoline, self.name, rules, |out| {
-                job::encode_onto(out, &orders)?;
-                encode(out)
-            });
-            match submitted {
-                Ok(id) => ids.push(id),
-                // Those that were submitted can do the whole loop.
-                Err(_) if !ids.is_empty() => break,
-                Err(error) => {
-                    *failure = Some(error);
-                    break;
-                }
-            }
+    /// What the task `claimer` is told.
+    fn orders(&self, blocks: &HostBlocks, claimer: u32) -> Orders {
+        Orders {
+            extent: self.extent,
+            sources: self.sources.clone(),
+            blocks: (blocks.offset(), blocks.number()),
+            claimer,
+            shares: blocks.shares(),
         }
-        ids
-    }
-
-    /// Waits until no worker has any of the tasks.
-    fn settle(&self, ids: &[TaskId]) -> Vec<Outcome> {
-        let poll = |state: &mut State| {
-            let done = ids.iter().filter(|&&id| state.tasks.is_done(id)).count();
-            if done > 0 && done < ids.len() {
-                for &id in ids {
-                    state.cancel(id);
-                }
-            }
-            if !ids.iter().all(|&id| state.tasks.is_done(id)) {
-                return None;
-            }
-            Some(ids.iter().filter_map(|&id| Core::take(state, id)).collect())
-        };
-        self.core.wait(None, Watch::Tasks(ids), poll).unwrap_or_default()
     }
 
     /// Notes that the task `claimer` failed, and what that means for its blocks.
@@ -310,7 +283,8 @@ impl Plan<'_> {
             blocks.set_free(&blocks.done_by(claimer));
             return;
         }
-        let torn = blocks.torn(claimer).into_iter().map(|block| self.extent.elements(block));
+        let torn = blocks.torn(claimer).into_iter().filter(|_| self.writes);
+        let torn = torn.map(|block| self.extent.elements(block));
         match (failure.as_mut(), error) {
             (None, Error::Task(TaskError::Died(mut death))) => {
                 death.torn = merge(torn.collect());

@@ -42,6 +42,8 @@ impl Pool {
     /// Items travel in batches, whose size follows from how long the function takes. The call
     /// takes as many items ahead as keep the workers busy, and returns when all are done.
     ///
+    /// `function` captures nothing, not even a value [of size zero](crate#functions).
+    ///
     /// # Errors
     ///
     /// The first failure in order, after what was running has ended: all or nothing. A panic of
@@ -68,6 +70,8 @@ impl Pool {
 
     /// The results of `function`, lazily and in order: at most `ahead` items beyond those that
     /// were delivered are taken from the iterator, which may be endless.
+    ///
+    /// `function` captures nothing, not even a value [of size zero](crate#functions).
     ///
     /// # Errors
     ///
@@ -96,6 +100,8 @@ impl Pool {
 
     /// As [`imap`](Pool::imap), but in the order in which items are done.
     ///
+    /// `function` captures nothing, not even a value [of size zero](crate#functions).
+    ///
     /// # Errors
     ///
     /// As [`imap`](Pool::imap).
@@ -120,7 +126,8 @@ impl Pool {
     }
 
     /// Gives every call of a function `value` by reference: what a closure would have captured.
-    /// It is encoded once and sent to each worker once.
+    /// It is encoded once and sent to each worker once, or with every batch of items if it holds
+    /// arrays, whose handles end with a task.
     pub fn with<W>(&self, value: W) -> Options<'_, Given<W>>
     where
         W: Serialize + DeserializeOwned + 'static,
@@ -189,6 +196,8 @@ impl<'p> Options<'p> {
 
     /// Runs `function(argument)` in a worker, by these rules. See [`Pool::submit`].
     ///
+    /// `function` captures nothing, not even a value [of size zero](crate#functions).
+    ///
     /// # Errors
     ///
     /// As [`Pool::submit`].
@@ -200,10 +209,15 @@ impl<'p> Options<'p> {
     {
         self.pool.core.check(self.rules)?;
         let _room = self.pool.core.reserve(Patience::Endless)?;
-        self.pool.submit_by(self.rules, function, &argument)
+        let handle = self.pool.submit_by(self.rules, function, &argument)?;
+        // As in `Pool::submit`.
+        drop(argument);
+        Ok(handle)
     }
 
     /// The results of `function` for every item, in order. See [`Pool::map`].
+    ///
+    /// `function` captures nothing, not even a value [of size zero](crate#functions).
     ///
     /// # Errors
     ///
@@ -225,6 +239,8 @@ impl<'p> Options<'p> {
     /// A chunk size above 1 delivers more quickly, but an item that fails takes the others of its
     /// chunk with it, under one error.
     ///
+    /// `function` captures nothing, not even a value [of size zero](crate#functions).
+    ///
     /// # Errors
     ///
     /// As [`Pool::imap`].
@@ -242,6 +258,8 @@ impl<'p> Options<'p> {
     }
 
     /// As [`imap`](Options::imap), but in the order in which chunks are done.
+    ///
+    /// `function` captures nothing, not even a value [of size zero](crate#functions).
     ///
     /// # Errors
     ///
@@ -265,10 +283,14 @@ impl<'p> Options<'p> {
 impl<W: Serialize + DeserializeOwned + 'static> Options<'_, Given<W>> {
     /// The results of `function(&value, item)` for every item, in order. See [`Pool::map`].
     ///
+    /// `function` captures nothing, not even a value [of size zero](crate#functions).
+    ///
     /// # Errors
     ///
-    /// As [`Pool::map`]. A value that holds array handles cannot be shared like this: give them
-    /// with the items, or use [`Pool::par_chunks`].
+    /// As [`Pool::map`]; [`TaskError::Codec`](crate::TaskError::Codec) if the value cannot be
+    /// encoded. It may hold a [`Frozen`](crate::Frozen) array, or any handle of
+    /// [`shared`](crate::shared) or of a queue, but no [`OwnedChunk`](crate::OwnedChunk), which one
+    /// task has for itself. With an array in it, the value is decoded for every batch of items.
     pub fn map<I, F, R>(self, items: I, function: F) -> Result<std::vec::IntoIter<R>>
     where
         I: IntoIterator,
@@ -280,6 +302,8 @@ impl<W: Serialize + DeserializeOwned + 'static> Options<'_, Given<W>> {
     }
 
     /// The results of `function(&value, item)`, lazily and in order. See [`Pool::imap`].
+    ///
+    /// `function` captures nothing, not even a value [of size zero](crate#functions).
     ///
     /// # Errors
     ///
@@ -305,6 +329,8 @@ impl<W: Serialize + DeserializeOwned + 'static> Options<'_, Given<W>> {
     }
 
     /// As [`imap`](Options::imap), but in the order in which chunks are done.
+    ///
+    /// `function` captures nothing, not even a value [of size zero](crate#functions).
     ///
     /// # Errors
     ///
@@ -339,7 +365,10 @@ impl<W: Serialize + DeserializeOwned + 'static> Options<'_, Given<W>> {
         let _ = function;
         let Options { pool, rules, chunk_size, shared } = self;
         let options = Options { pool, rules, chunk_size, shared: Nothing };
-        let shared = Shared::new(&pool.core, &shared.value())?;
+        let value = shared.value();
+        let shared = Shared::new(&pool.core, &value)?;
+        // Not on the way out: a panic of its `Drop` would leak what is being returned.
+        drop(value);
         let name = std::any::type_name::<F>();
         options.pipeline(items, sharing::<F, W, I::Item, R>, name, Some(shared), ahead)
     }

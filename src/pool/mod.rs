@@ -17,6 +17,7 @@ mod floor;
 #[cfg(feature = "async")]
 mod future;
 mod gather;
+mod group;
 mod handle;
 mod host_lane;
 #[cfg(any(test, fuzzing))]
@@ -72,7 +73,7 @@ pub use starmap::Star;
 pub use stats::{Restarts, Stats};
 pub use worker::is_cancelled;
 
-pub(crate) use job::{Job, JobError, encode_onto};
+pub(crate) use job::{Job, JobError};
 pub(crate) use task::Rules;
 pub(crate) use team::{TeamJob, TeamOrders, take_part};
 
@@ -123,6 +124,8 @@ impl Pool {
     /// Runs `function(argument)` in a worker. Waits for room if the pool's queue has a
     /// [limit](PoolBuilder::queue_limit), and for nothing else.
     ///
+    /// `function` captures nothing, not even a value [of size zero](crate#functions).
+    ///
     /// # Errors
     ///
     /// [`Closed`](crate::Error::Closed) or [`Broken`](crate::Error::Broken) if the pool takes no
@@ -135,7 +138,10 @@ impl Pool {
         R: Serialize + DeserializeOwned,
     {
         let _room = self.core.reserve(Patience::Endless)?;
-        self.submit_by(self.core.rules(), function, &argument)
+        let handle = self.submit_by(self.core.rules(), function, &argument)?;
+        // Not on the way out: a panic of its `Drop` would leak what is being returned.
+        drop(argument);
+        Ok(handle)
     }
 
     fn submit_by<F, A, R>(&self, rules: Rules, function: F, argument: &A) -> Result<Handle<R>>
@@ -185,7 +191,10 @@ impl Pool {
         let trampoline = job::call_pointer::<A, R>;
         let _room = self.core.reserve(Patience::Endless)?;
         let id = self.core.submit(trampoline, name, self.core.rules(), encode)?;
-        Ok(Handle::new(Arc::clone(&self.core), id))
+        let handle = Handle::new(Arc::clone(&self.core), id);
+        // As in `submit`.
+        drop(argument);
+        Ok(handle)
     }
 }
 

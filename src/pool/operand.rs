@@ -22,7 +22,7 @@ mod sealed {
     #[expect(unnameable_types, reason = "what cannot be named cannot be implemented elsewhere")]
     pub trait Sealed {}
 }
-use sealed::Sealed;
+pub(super) use sealed::Sealed;
 
 /// What a loop's function gets for each chunk; implemented by this crate only.
 ///
@@ -39,6 +39,14 @@ pub trait Chunks: Sealed + 'static {
     /// Whether each operand is written, in order.
     #[doc(hidden)]
     fn written(written: &mut Vec<bool>);
+
+    /// Whether any operand is written.
+    #[doc(hidden)]
+    fn writes() -> bool {
+        let mut written = Vec::new();
+        Self::written(&mut written);
+        written.contains(&true)
+    }
 
     /// The chunk of elements `range`, which is chunk number `index`.
     ///

@@ -1,4 +1,5 @@
 //! Items on their way through the workers, in batches.
+#![allow(unsafe_code)]
 
 use std::collections::VecDeque;
 use std::marker::PhantomData;
@@ -7,7 +8,7 @@ use std::sync::Arc;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::array::handoff;
+use crate::array::handoff::{self, Lease};
 use crate::error::{Error, Result, TaskError};
 use crate::pool::core::Core;
 use crate::pool::handle;
@@ -15,7 +16,9 @@ use crate::pool::job::{self, Batch, Job, JobError, Trampoline};
 use crate::pool::lane::Stage;
 use crate::pool::state::Watch;
 use crate::pool::task::{self, Kept, Outcome, Rules, TaskId};
+use crate::process::panic;
 use crate::region::arena::Contents;
+use crate::region::windows::Windows;
 use crate::sys::huge;
 
 /// How long a batch should keep a worker busy: long beside a dispatch, short beside a second.
@@ -42,24 +45,35 @@ struct SharedPlace {
     len: usize,
     /// How many leases stand in front of it.
     leases: usize,
+    /// It holds arrays: each task decodes it with leases of its own.
+    is_given: bool,
 }
 
 impl Shared {
     pub(super) fn new<W: Serialize>(core: &Core, value: &W) -> Result<Shared> {
         let mut encoded = Vec::new();
-        // Arrays are refused: workers keep the value longer than a task, and a handle of an array
-        // must not outlive its task.
-        let attempt = handoff::encode_kept(|| job::encode_onto(&mut encoded, value));
+        let attempt = handoff::encode_shared(|| job::encode_onto(&mut encoded, value));
         let ((), leases) = attempt.map_err(|reason| {
             Error::Task(TaskError::Codec { what: "shared value", action: "encoded", reason })
         })?;
+        // A handle of an array must not outlive its task, so such a value is not kept for the next.
+        let is_given = leases.iter().any(Lease::is_of_array);
         let mut bytes = task::table(&leases);
         bytes.extend_from_slice(&encoded);
         let span = core.arena.reserve(bytes.len().max(1), Contents::Stale)?;
         span.store(&bytes);
         let (call, offset) = (core.next_call(), span.offset());
-        let place = SharedPlace { call, offset, len: bytes.len(), leases: leases.len() };
-        Ok(Shared { kept: Arc::new(Kept { _span: span, leases }), place })
+        let place = SharedPlace { call, offset, len: bytes.len(), leases: leases.len(), is_given };
+        Ok(Shared { kept: Arc::new(Kept { _span: Some(span), leases, is_given }), place })
+    }
+}
+
+impl SharedPlace {
+    /// The bytes in the arena, and how many leases stand in front.
+    fn copy_out(&self, windows: &Windows) -> std::result::Result<(Vec<u8>, usize), JobError> {
+        let bytes = windows.copy_out(self.offset, self.len);
+        let bytes = bytes.map_err(|error| JobError::Argument(error.to_string()))?;
+        Ok((bytes, self.leases))
     }
 }
 
@@ -93,6 +107,8 @@ pub(super) struct Pipeline<I: Iterator, R> {
     name: &'static str,
     rules: Rules,
     shared: Option<Shared>,
+    /// Its end waits for what runs, also if it is left by a panic.
+    waits: bool,
     results: PhantomData<fn() -> R>,
 }
 
@@ -116,6 +132,7 @@ impl<I: Iterator, R> Pipeline<I, R> {
             name,
             rules,
             shared,
+            waits: false,
             results: PhantomData,
         }
     }
@@ -129,13 +146,11 @@ where
 {
     /// All results, or the first failure in order.
     pub(super) fn run(mut self) -> Result<std::vec::IntoIter<R>> {
+        self.waits = true;
         let mut results = Vec::new();
         huge::reserve(&mut results, self.items.as_ref().map_or(0, |items| items.size_hint().0));
         while let Some(ended) = self.next_batch(&mut results) {
-            if let Err(error) = ended {
-                self.abandon();
-                return Err(error);
-            }
+            ended?;
         }
         Ok(results.into_iter())
     }
@@ -206,30 +221,36 @@ where
         // Grown by steps: the first item may have been an easy one.
         self.pace.batch_items = wanted.clamp(1, BATCH_ITEMS_MAX).min(self.pace.batch_items * 8);
     }
+}
 
+impl<I: Iterator, R> Pipeline<I, R> {
     /// Cancels what has not started and waits for the rest.
     fn abandon(&mut self) {
-        let ids: Vec<TaskId> = self.batches.drain(..).map(|(id, _)| id).collect();
+        let ids: Vec<TaskId> = self.batches.iter().map(|&(id, _)| id).collect();
         self.core.wait(None, Watch::Tasks(&ids), |state| {
             for &id in &ids {
                 state.cancel(id);
             }
             ids.iter().all(|&id| state.tasks.is_done(id)).then_some(())
         });
-        for id in ids {
-            self.core.detach(id);
-        }
     }
 }
 
 impl<I: Iterator, R> Drop for Pipeline<I, R> {
     fn drop(&mut self) {
-        for (id, _) in self.batches.drain(..) {
-            if self.core.is_ours() {
-                self.core.lock().cancel(id);
-            }
-            self.core.detach(id);
+        if self.batches.is_empty() || !self.core.is_ours() {
+            return;
         }
+        // It may be left by a panic already.
+        panic::quietly(|| {
+            if self.waits {
+                self.abandon();
+            }
+            for (id, _) in self.batches.drain(..) {
+                self.core.lock().cancel(id);
+                self.core.detach(id);
+            }
+        });
     }
 }
 
@@ -292,7 +313,9 @@ where
 {
     let items = job.arguments::<A>()?;
     job.begin();
-    let results: Vec<R> = job::each(items).map(job::conjure::<F>()).collect();
+    // SAFETY: named by `Options` alone, for a function that it was given.
+    let function = unsafe { job::conjure::<F>() };
+    let results: Vec<R> = job::each(items).map(function).collect();
     job.finish_all(&results)
 }
 
@@ -305,18 +328,26 @@ where
     R: Serialize,
 {
     let place = job.leading::<SharedPlace>()?;
-    let items = job.arguments::<A>()?;
     let windows = job.windows;
-    let shared = job.station.shared::<W>(place.call, || {
-        let bytes = windows
-            .copy_out(place.offset, place.len)
-            .map_err(|error| JobError::Argument(error.to_string()))?;
-        let short = || JobError::Argument("a shared value without its leases".into());
-        let (leases, encoded) = task::split_table(&bytes, place.leases).ok_or_else(short)?;
-        handoff::decode_kept(windows, &leases, || job::decode(encoded)).map_err(JobError::Argument)
-    })?;
-    (job.progress)(Stage::Running);
-    let function = job::conjure::<F>();
-    let results: Vec<R> = job::each(items).map(|item| function(shared, item)).collect();
+    // SAFETY: named by `Options` alone, for a function that it was given.
+    let function = unsafe { job::conjure::<F>() };
+    let results: Vec<R> = if place.is_given {
+        let (bytes, leases) = place.copy_out(windows)?;
+        let encoded = task::split_table(&bytes, leases).map_or(&[][..], |(_, encoded)| encoded);
+        let (shared, items) = job.arguments_beside::<W, A>(encoded)?;
+        job.begin();
+        job::each(items).map(|item| function(&shared, item)).collect()
+    } else {
+        let items = job.arguments::<A>()?;
+        let shared = job.station.shared::<W>(place.call, || {
+            let (bytes, leases) = place.copy_out(windows)?;
+            let short = || JobError::Argument("a shared value without its leases".into());
+            let (leases, encoded) = task::split_table(&bytes, leases).ok_or_else(short)?;
+            let decoded = handoff::decode_kept(windows, &leases, || job::decode(encoded));
+            decoded.map_err(JobError::Argument)
+        })?;
+        (job.progress)(Stage::Running);
+        job::each(items).map(|item| function(shared, item)).collect()
+    };
     job.finish_all(&results)
 }

@@ -1,4 +1,5 @@
 //! Results of a loop: reduced in a fixed tree, or collected.
+#![allow(unsafe_code)]
 
 use std::marker::PhantomData;
 
@@ -43,6 +44,8 @@ where
     /// The tree of combinations depends on the array's length and the chunk length alone, so the
     /// bits of a floating-point sum are the same for any number of workers, on every run.
     ///
+    /// `operation` captures nothing, not even a value [of size zero](crate#functions).
+    ///
     /// # Errors
     ///
     /// As [`ParChunks::for_each`].
@@ -83,11 +86,14 @@ where
     B::Output: Serialize,
     O: Fn(B::Output, B::Output) -> B::Output + Copy + Send + 'static,
 {
-    let (walk, shared) = attach::<P, B>(job)?;
+    let (walk, shared, function) = attach::<P, B>(job)?;
+    // SAFETY: this trampoline is named by `ParMap::reduce` alone, for an operation that it was
+    // given.
+    let operation = unsafe { job::conjure::<O>() };
     let mut partial: Vec<(u64, B::Output)> = Vec::new();
     walk.run(|block, chunks| {
-        let leaves: Vec<B::Output> = chunks.map(|chunk| B::call(&shared, chunk)).collect();
-        let value = tree(leaves, job::conjure::<O>());
+        let leaves = chunks.map(|chunk| B::call(function, &shared, chunk)).collect();
+        let value = tree(leaves, operation);
         partial.extend(value.map(|value| (block as u64, value)));
         true
     });
@@ -100,10 +106,10 @@ where
     B: Body<P>,
     B::Output: Serialize,
 {
-    let (walk, shared) = attach::<P, B>(job)?;
+    let (walk, shared, function) = attach::<P, B>(job)?;
     let mut parts: Vec<(u64, Vec<B::Output>)> = Vec::new();
     walk.run(|block, chunks| {
-        parts.push((block as u64, chunks.map(|chunk| B::call(&shared, chunk)).collect()));
+        parts.push((block as u64, chunks.map(|chunk| B::call(function, &shared, chunk)).collect()));
         true
     });
     job.finish(&parts)
@@ -131,7 +137,9 @@ fn tree<R>(mut values: Vec<R>, operation: impl Fn(R, R) -> R) -> Option<R> {
 
 /// The last levels of a reduction, in a worker.
 fn combine<R, O: Fn(R, R) -> R + Copy + Send + 'static>(partial: Vec<R>) -> R {
-    match tree(partial, job::conjure::<O>()) {
+    // SAFETY: named by `ParMap::reduce` alone, for an operation that it was given.
+    let operation = unsafe { job::conjure::<O>() };
+    match tree(partial, operation) {
         Some(value) => value,
         None => unreachable!("`reduce` has this run for two values and more"),
     }

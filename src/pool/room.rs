@@ -15,6 +15,8 @@ use crate::pool::state::{State, Watch};
 impl Pool {
     /// As [`submit`](Pool::submit), but never waits for room: a full pool gives the argument back.
     ///
+    /// `function` captures nothing, not even a value [of size zero](crate#functions).
+    ///
     /// # Errors
     ///
     /// [`Error::Full`] if as many tasks wait as
@@ -50,6 +52,8 @@ impl Pool {
     }
 
     /// As [`submit`](Pool::submit), but waits for room no longer than `timeout`.
+    ///
+    /// `function` captures nothing, not even a value [of size zero](crate#functions).
     ///
     /// # Errors
     ///
@@ -95,7 +99,14 @@ impl Pool {
             .core
             .reserve(patience)
             .and_then(|_room| self.submit_by(self.core.rules(), function, &argument));
-        submitted.map_err(|error| Refused::new(argument, error))
+        match submitted {
+            Ok(handle) => {
+                // As in `submit`.
+                drop(argument);
+                Ok(handle)
+            }
+            Err(error) => Err(Refused::new(argument, error)),
+        }
     }
 }
 

@@ -1,4 +1,5 @@
 //! Functions of several arguments, over tuples.
+#![allow(unsafe_code)]
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -44,6 +45,8 @@ impl Pool {
     /// As [`map`](Pool::map), for a function of several arguments over tuples. A closure says the
     /// types of its arguments.
     ///
+    /// `function` captures nothing, not even a value [of size zero](crate#functions).
+    ///
     /// # Errors
     ///
     /// As [`map`](Pool::map).
@@ -73,6 +76,8 @@ impl Pool {
 impl Options<'_> {
     /// As [`map`](Options::map), for a function of several arguments. See [`Pool::starmap`].
     ///
+    /// `function` captures nothing, not even a value [of size zero](crate#functions).
+    ///
     /// # Errors
     ///
     /// As [`map`](Options::map).
@@ -98,7 +103,8 @@ where
 {
     let items = job.arguments::<A>()?;
     job.begin();
-    let function = job::conjure::<F>();
+    // SAFETY: named by `Options::starmap` alone, for a function that it was given.
+    let function = unsafe { job::conjure::<F>() };
     let results: Vec<F::Output> = job::each(items).map(|item| function.call(item)).collect();
     job.finish_all(&results)
 }

@@ -72,7 +72,8 @@ impl Core {
         // Gone in a destructor that runs after this thread's values, and in an exit handler.
         let mut bytes = SCRATCH.try_with(Cell::take).unwrap_or_default();
         bytes.clear();
-        let encoded = handoff::encode(|| encode(&mut bytes));
+        let given = keeps.as_ref().map(|kept| kept.given()).unwrap_or_default();
+        let encoded = handoff::encode_after(given, || encode(&mut bytes));
         let ((), leases) = encoded.map_err(|reason| TaskError::Codec {
             what: "argument",
             action: "encoded",

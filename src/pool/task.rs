@@ -143,12 +143,22 @@ pub(super) struct Call {
     pub(super) keeps: Option<Arc<Kept>>,
 }
 
-/// An encoded value that several tasks refer to, and what it refers to itself.
+/// What several tasks refer to: an encoded value, and what it refers to itself.
 #[derive(Debug)]
 pub(super) struct Kept {
-    /// Never read: the encoded value in it stays as long as this does.
-    pub(super) _span: Span,
+    /// Never read: if the value lies in the arena, it stays as long as this does.
+    pub(super) _span: Option<Span>,
     pub(super) leases: LeaseList,
+    /// Each task has the leases in its own table too, in front: it decodes the value for itself.
+    pub(super) is_given: bool,
+}
+
+impl Kept {
+    /// The leases that the table of each task begins with.
+    pub(super) fn given(&self) -> LeaseList {
+        let given = self.leases.iter().filter(|_| self.is_given);
+        given.filter_map(Lease::again).collect()
+    }
 }
 
 impl Call {

@@ -22,11 +22,11 @@ use crate::error::{Error, Result, TaskError};
 use crate::kernel::{COUNTERS, Crew, Deserted};
 use crate::pool::backoff;
 use crate::pool::core::Core;
+use crate::pool::group::{Group, SharedArgument};
 use crate::pool::handle;
-use crate::pool::job::{self, Job, JobError, Trampoline};
+use crate::pool::job::{Job, JobError, Trampoline};
 use crate::pool::placement::{Census, Placement};
-use crate::pool::state::{State, Watch};
-use crate::pool::task::{Outcome, Rules, TaskId};
+use crate::pool::task::{Entry, Outcome, Rules, TaskId};
 use crate::region::arena::{Contents, Span};
 use crate::region::windows::Windows;
 use crate::sys::futex;
@@ -264,84 +264,50 @@ impl TeamJob<'_> {
         self.members_max.min(self.core.workers()).clamp(1, MEMBERS_MAX)
     }
 
-    /// Runs the job; `encode` appends its argument behind the orders, and is asked again if the
-    /// job is repeated after a death.
+    /// Runs the job, whose members are told `orders`; again if it is to be repeated after a death.
     ///
     /// # Errors
     ///
     /// The death of a member, or another failure of a task; what the job wrote is unspecified.
-    pub(crate) fn run(
-        &self,
-        trampoline: Trampoline,
-        encode: impl Fn(&mut Vec<u8>) -> std::result::Result<(), String>,
-    ) -> Result<()> {
+    pub(crate) fn run<O: Serialize>(&self, trampoline: Trampoline, orders: &O) -> Result<()> {
+        let argument = SharedArgument::new(orders)?;
         let mut repeats_left = self.rules.retries;
         loop {
-            match self.run_once(trampoline, &encode) {
+            match self.run_once(trampoline, &argument) {
                 Err(Error::Task(TaskError::Died(_))) if repeats_left > 0 => repeats_left -= 1,
                 other => return other,
             }
         }
     }
 
-    fn run_once(
-        &self,
-        trampoline: Trampoline,
-        encode: &impl Fn(&mut Vec<u8>) -> std::result::Result<(), String>,
-    ) -> Result<()> {
+    fn run_once(&self, trampoline: Trampoline, argument: &SharedArgument) -> Result<()> {
         let control = HostControl(self.core.arena.reserve(size_of::<Control>(), Contents::Zeroed)?);
         let rules = Rules { retries: 0, ..self.rules };
         let members_max = self.members_max();
-        let mut ids = Vec::with_capacity(members_max);
-        let mut refused = None;
+        let hurry = || control.break_up();
+        let mut group = Group::new(self.core, argument, &hurry);
         for ordinal in 0..members_max {
             let orders = TeamOrders { control: control.0.offset(), ordinal, members_max };
-            let submitted = self.core.submit(trampoline, self.name, rules, |out| {
-                job::encode_onto(out, &orders)?;
-                encode(out)
-            });
-            match submitted {
-                Ok(id) => ids.push(id),
-                Err(error) => {
-                    refused = Some(error);
-                    break;
-                }
+            match group.submit(trampoline, self.name, rules, &orders) {
+                Ok(()) => {}
+                Err(error) if group.is_empty() => return Err(error),
+                Err(_) => break,
             }
         }
-        if let (true, Some(error)) = (ids.is_empty(), refused) {
-            return Err(error);
-        }
-        let outcomes = self.settle(&control, &ids).into_iter().enumerate();
+        // If a member fails, the others must not wait for it.
+        let outcomes = group.settle(|state, ids| {
+            let has_failed = |(ordinal, &id): (usize, &TaskId)| {
+                let outcome = state.tasks.get(id).and_then(Entry::outcome);
+                outcome.is_some_and(|outcome| outcome.is_err() && control.has_joined(ordinal))
+            };
+            if ids.iter().enumerate().any(has_failed) {
+                control.break_up();
+            }
+        });
+        let outcomes = outcomes.into_iter().enumerate();
         conclude(
             outcomes.map(|(ordinal, outcome)| (control.has_joined(ordinal), outcome)).collect(),
         )
-    }
-
-    /// Waits until no worker has any of the tasks, and breaks the barrier if a member dies.
-    fn settle(&self, control: &HostControl, ids: &[TaskId]) -> Vec<Outcome> {
-        let poll = |state: &mut State| {
-            let (mut done, mut failed) = (0, false);
-            for (ordinal, &id) in ids.iter().enumerate() {
-                let Some(entry) = state.tasks.get(id) else { continue };
-                if let Some(outcome) = entry.outcome() {
-                    done += 1;
-                    failed |= outcome.is_err() && control.has_joined(ordinal);
-                }
-            }
-            if failed {
-                control.break_up();
-            }
-            if done > 0 && done < ids.len() {
-                for &id in ids {
-                    state.cancel(id);
-                }
-            }
-            if !ids.iter().all(|&id| state.tasks.is_done(id)) {
-                return None;
-            }
-            Some(ids.iter().filter_map(|&id| Core::take(state, id)).collect())
-        };
-        self.core.wait(None, Watch::Tasks(ids), poll).unwrap_or_default()
     }
 }
 
@@ -417,6 +383,7 @@ pub(crate) fn take_part(
 mod tests {
     use super::*;
     use crate::array::handoff::LeaseList;
+    use crate::pool::job;
     use crate::pool::task::{Encoded, Value};
 
     fn took(took: Took) -> Outcome {

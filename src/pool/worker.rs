@@ -194,10 +194,12 @@ impl Worker {
     fn initialise(&mut self) {
         let Some((function, leases, payload)) = self.charter.initializer.take() else { return };
         let mut out = Vec::new();
+        self.station.is_starting = true;
         let status = match task::split_table(&payload, leases) {
             Some((leases, encoded)) => self.run_job(function, encoded, &leases, &mut out),
             None => Err(Error::Corrupt { what: "a worker's charter", found: "no leases".into() }),
         };
+        self.station.is_starting = false;
         let text = match status {
             Ok(Status::Value) => match job::decode::<std::result::Result<(), String>>(&out) {
                 Ok(Ok(())) => return,

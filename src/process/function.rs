@@ -57,16 +57,25 @@ impl FunctionOffset {
 
 /// A value of a function type that has no data: the name of a function, or a closure that
 /// captures nothing.
-pub(crate) fn conjure<F: Copy + Send + 'static>() -> F {
+///
+/// A closure may also capture values of size zero, and then they are made anew, in another process.
+/// Where such a value proves something (that a static is initialised, say), the proof may be false
+/// there. Rust has no way to ask a closure's type what it captures, so it is documented as a limit,
+/// in `docs/safety.md`.
+///
+/// # Safety
+///
+/// - The host was given a value of this type for the call, so that the type is inhabited.
+pub(crate) unsafe fn conjure<F: Copy + Send + 'static>() -> F {
     const {
         assert!(
             size_of::<F>() == 0,
             "a task's function must not capture anything: pass what it needs as its argument, \
-             or to every call with `with(value)`"
+             or to every call with `with(value)`; see docs/compiler-errors.md"
         );
     }
     // SAFETY: the type has size zero and is `Copy`, so there is nothing to read or to drop; it
-    // is inhabited, because the host had a value of it when it named this instance.
+    // is inhabited, by the contract.
     unsafe { std::ptr::NonNull::<F>::dangling().as_ptr().read() }
 }
 

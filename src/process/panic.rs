@@ -68,6 +68,25 @@ pub(crate) fn caught(payload: Box<dyn Any + Send>) -> (String, String) {
     said
 }
 
+/// What `body`, which is code of the user that decodes or encodes a value, returns; a panic in it
+/// is an error.
+///
+/// # Errors
+///
+/// Those of `body`, and what the panic said.
+pub(crate) fn guarded<R>(body: impl FnOnce() -> Result<R, String>) -> Result<R, String> {
+    let ended = catch_unwind(AssertUnwindSafe(body));
+    ended.unwrap_or_else(|payload| Err(format!("its own code panicked: {}", caught(payload).0)))
+}
+
+/// Runs `body`, code of the user or with such in it, where a panic would be blamed on something
+/// else.
+pub(crate) fn quietly(body: impl FnOnce()) {
+    if let Err(payload) = catch_unwind(AssertUnwindSafe(body)) {
+        caught(payload);
+    }
+}
+
 fn message_of(payload: &(dyn Any + Send)) -> String {
     if let Some(text) = payload.downcast_ref::<&str>() {
         (*text).to_owned()

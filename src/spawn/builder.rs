@@ -121,6 +121,8 @@ impl ProcessBuilder {
     ///
     /// The function is an item or a closure that captures nothing: what it needs is its argument.
     ///
+    /// `function` captures nothing, not even a value [of size zero](crate#functions).
+    ///
     /// # Errors
     ///
     /// [`Error::InvalidArgument`] for a setting outside its range; [`TaskError::Codec`] if the
@@ -138,7 +140,11 @@ impl ProcessBuilder {
         // Only its type matters: a function item or a closure that captures nothing.
         let _ = function;
         let task = std::any::type_name::<F>();
-        self.start(errand::call::<F, A, R>, task, |out| codec::encode_onto(out, &argument))
+        let encode = |out: &mut Vec<u8>| codec::encode_onto(out, &argument);
+        let process = self.start(errand::call::<F, A, R>, task, encode)?;
+        // Not on the way out: a panic of its `Drop` would leak what is being returned.
+        drop(argument);
+        Ok(process)
     }
 
     /// As [`spawn`](ProcessBuilder::spawn), for a function that is known only at run time.
@@ -164,7 +170,10 @@ impl ProcessBuilder {
         let word = FunctionOffset::of(function as *const ())?.to_word();
         let task = std::any::type_name::<fn(A) -> R>();
         let encode = |out: &mut Vec<u8>| codec::encode_onto(out, &(word, &argument));
-        self.start(errand::call_pointer::<A, R>, task, encode)
+        let process = self.start(errand::call_pointer::<A, R>, task, encode)?;
+        // As in `spawn`.
+        drop(argument);
+        Ok(process)
     }
 
     fn start<R>(

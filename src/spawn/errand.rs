@@ -64,7 +64,10 @@ where
     R: Serialize,
 {
     let argument = errand.argument::<A>()?;
-    let value = function::conjure::<F>()(argument);
+    // SAFETY: this trampoline is named by `ProcessBuilder::spawn` alone, for a function that it
+    // was given.
+    let function = unsafe { function::conjure::<F>() };
+    let value = function(argument);
     errand.finish(&value)
 }
 

@@ -26,6 +26,7 @@ use serde::de::DeserializeOwned;
 use crate::array::{Refused, codec, handoff};
 use crate::error::{Error, Result, TaskError};
 use crate::exit::ExitReason;
+use crate::process::panic;
 use crate::spawn::record::{Outcome, Record, SIGINT, SIGKILL, SIGTERM};
 
 pub use builder::ProcessBuilder;
@@ -82,6 +83,8 @@ impl Process<()> {
 
 impl<R> Process<R> {
     /// Runs `function(argument)` in a process of its own. Returns when the process exists.
+    ///
+    /// `function` captures nothing, not even a value [of size zero](crate#functions).
     ///
     /// # Errors
     ///
@@ -303,7 +306,7 @@ impl<R: DeserializeOwned> Process<R> {
     fn take(&self) -> Result<R> {
         let outcome: Option<Outcome> = self.record.take_outcome();
         let (bytes, leases) = outcome.ok_or(Error::Closed { what: "the process's value" })??;
-        let decoded = handoff::redeem(leases, || codec::decode(&bytes));
+        let decoded = panic::guarded(|| handoff::redeem(leases, || codec::decode(&bytes)));
         decoded.map_err(|reason| {
             Error::Task(TaskError::Codec { what: "result", action: "decoded", reason })
         })

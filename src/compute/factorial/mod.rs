@@ -102,7 +102,7 @@ impl Pool {
         grant_members(job.members_max(), layout.factors, layout.member_limbs)?;
         let orders = Orders { n, workspace: Lent::room(&workspace), result: Lent::room(&result) };
         workspace.as_mut_slice()[..WORDS].fill(0);
-        let run = || job.run(multiply, |out| crate::pool::encode_onto(out, &orders));
+        let run = || job.run(multiply, &orders);
         match watch {
             None => run()?,
             Some(watch) => {

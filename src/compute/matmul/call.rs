@@ -12,7 +12,7 @@ use crate::kernel::matmul::{
     self, Kernel, SCRATCH_ALIGN_BYTES, Strided, multiply_batch, multiply_gram, scratch_bytes,
 };
 use crate::kernel::{Crew, Deserted, Solo};
-use crate::pool::{Job, JobError, Pool, TeamJob, TeamOrders, encode_onto, take_part};
+use crate::pool::{Job, JobError, Pool, TeamJob, TeamOrders, take_part};
 use crate::region::arena::Contents;
 use crate::sys::mmap::Access;
 
@@ -121,7 +121,7 @@ impl<T: Scalar> Call<'_, T> {
             work: self.work,
             scratch: (scratch_at, scratch_len),
         };
-        job.run(take_share::<T>, |out| encode_onto(out, &orders))
+        job.run(take_share::<T>, &orders)
     }
 }
 

@@ -1,0 +1,66 @@
+//! A worker's access to bytes that it was lent.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use crate::region::windows::Windows;
+
+/// Handles of tasks in this process that are still alive.
+static LIVE_HANDLES: AtomicUsize = AtomicUsize::new(0);
+
+/// Stands for a task's number where handles are kept for longer than a task.
+pub(super) const NO_TASK: u64 = u64::MAX;
+
+/// A worker's access to leased bytes.
+///
+/// It lasts for a task, and counts as a live handle of it; one of [`NO_TASK`] lasts as long as the
+/// process likes, and is not counted.
+#[derive(Debug)]
+pub(crate) struct Loan {
+    /// Keeps the mapping under `start`.
+    windows: Windows,
+    start: *mut u8,
+    pub(super) slot: u32,
+    pub(super) task: u64,
+}
+
+#[expect(unsafe_code, reason = "a raw pointer is neither Send nor Sync by itself")]
+// SAFETY: the pointer leads into a mapping that `windows` keeps, valid on every thread; what
+// may be done with the bytes is the business of the handle that owns the loan.
+unsafe impl Send for Loan {}
+
+#[expect(unsafe_code, reason = "a raw pointer is neither Send nor Sync by itself")]
+// SAFETY: as for `Send`; a shared loan gives out nothing but the pointer.
+unsafe impl Sync for Loan {}
+
+impl Loan {
+    pub(super) fn new(windows: &Windows, start: *mut u8, slot: u32, task: u64) -> Loan {
+        if task != NO_TASK {
+            // Relaxed: read by the same thread after the task, see `live_handles`.
+            LIVE_HANDLES.fetch_add(1, Ordering::Relaxed);
+        }
+        Loan { windows: windows.clone(), start, slot, task }
+    }
+
+    /// Where the bytes are. Panics in a child that was forked from the worker.
+    pub(crate) fn as_ptr(&self) -> *mut u8 {
+        self.windows.assert_ours();
+        self.start
+    }
+}
+
+impl Drop for Loan {
+    fn drop(&mut self) {
+        if self.task == NO_TASK {
+            return;
+        }
+        // Release: pairs with the Acquire in `live_handles`, so that whoever sees the count
+        // fall also has all accesses through this handle behind it.
+        LIVE_HANDLES.fetch_sub(1, Ordering::Release);
+    }
+}
+
+/// How many handles of tasks are alive in this process: after a task and its result, none but
+/// those that it hid.
+pub(crate) fn live_handles() -> usize {
+    LIVE_HANDLES.load(Ordering::Acquire)
+}

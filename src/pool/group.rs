@@ -1,0 +1,155 @@
+//! Tasks that use the same borrowed memory.
+//!
+//! The call that submits them borrows that memory, so it must not end, by whatever way, before no
+//! worker has any of the tasks. [`Group::settle`] is the way of a call that returns. If something
+//! unwinds before (an allocation, code of the user, a subscriber of `tracing`, a fault of ours),
+//! dropping the group does the same.
+//!
+//! The tasks are known by what they keep, not by the ids that `submit` returned: one that unwound
+//! has returned none, and a worker may have its task all the same.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use serde::Serialize;
+
+use crate::array::handoff;
+use crate::error::{Error, Result, TaskError};
+use crate::pool::core::Core;
+use crate::pool::job::{self, Trampoline};
+use crate::pool::state::{State, Watch};
+use crate::pool::task::{Entry, Kept, Outcome, Rules, TaskId};
+use crate::process::panic;
+
+/// A value that all tasks of a call are given. It is encoded once, before the first of them is
+/// submitted, so that no code of the user runs while workers use what the call borrows.
+pub(super) struct SharedArgument {
+    bytes: Vec<u8>,
+    kept: Arc<Kept>,
+}
+
+impl SharedArgument {
+    /// Encodes `value`.
+    ///
+    /// # Errors
+    ///
+    /// [`TaskError::Codec`] if it cannot be encoded.
+    pub(super) fn new<W: Serialize>(value: &W) -> Result<SharedArgument> {
+        let mut bytes = Vec::new();
+        let encoded = handoff::encode_shared(|| job::encode_onto(&mut bytes, value));
+        let ((), leases) = encoded.map_err(|reason| {
+            Error::Task(TaskError::Codec { what: "shared value", action: "encoded", reason })
+        })?;
+        Ok(SharedArgument { bytes, kept: Arc::new(Kept { _span: None, leases, is_given: true }) })
+    }
+}
+
+/// Tasks of one call; see the module's text.
+pub(super) struct Group<'a> {
+    core: &'a Core,
+    argument: &'a SharedArgument,
+    /// Has members that run end soon; called if the call unwinds.
+    hurry: &'a dyn Fn(),
+    /// Those that were submitted, in order.
+    ids: Vec<TaskId>,
+    is_settled: bool,
+}
+
+impl<'a> Group<'a> {
+    pub(super) fn new(
+        core: &'a Core,
+        argument: &'a SharedArgument,
+        hurry: &'a dyn Fn(),
+    ) -> Group<'a> {
+        Group { core, argument, hurry, ids: Vec::new(), is_settled: false }
+    }
+
+    /// Whether nothing was submitted.
+    pub(super) fn is_empty(&self) -> bool {
+        self.ids.is_empty()
+    }
+
+    /// Submits one more task, which is told `orders` in front of the shared argument.
+    ///
+    /// # Errors
+    ///
+    /// As [`Core::submit`].
+    pub(super) fn submit<O: Serialize>(
+        &mut self,
+        trampoline: Trampoline,
+        name: &'static str,
+        rules: Rules,
+        orders: &O,
+    ) -> Result<()> {
+        let SharedArgument { bytes, kept } = self.argument;
+        let keeps = Some(Arc::clone(kept));
+        // Before the task exists: afterwards nothing may fail.
+        self.ids.reserve(1);
+        let id = self.core.submit_keeping(trampoline, name, rules, keeps, |out| {
+            job::encode_onto(out, orders)?;
+            out.extend_from_slice(bytes);
+            Ok(())
+        })?;
+        self.ids.push(id);
+        Ok(())
+    }
+
+    /// Waits until no worker has any of the tasks, and returns what came of them, in order.
+    /// `look` is called under the mutex whenever something may have changed.
+    pub(super) fn settle(mut self, mut look: impl FnMut(&State, &[TaskId])) -> Vec<Outcome> {
+        let ids = &self.ids;
+        let poll = |state: &mut State| {
+            look(state, ids);
+            let done = ids.iter().filter(|&&id| state.tasks.is_done(id)).count();
+            if done > 0 && done < ids.len() {
+                for &id in ids {
+                    state.cancel(id);
+                }
+            }
+            if !ids.iter().all(|&id| state.tasks.is_done(id)) {
+                return None;
+            }
+            Some(ids.iter().filter_map(|&id| Core::take(state, id)).collect())
+        };
+        let outcomes = self.core.wait(None, Watch::Tasks(ids), poll).unwrap_or_default();
+        self.is_settled = true;
+        outcomes
+    }
+
+    /// Ends what of the tasks has not started, and waits until no worker has any of the rest.
+    fn abandon(&self) {
+        let kept = &self.argument.kept;
+        let is_ours = |entry: &Entry| {
+            let keeps = entry.call().and_then(|call| call.keeps.as_ref());
+            keeps.is_some_and(|keeps| Arc::ptr_eq(keeps, kept))
+        };
+        let mut ids;
+        {
+            let state = self.core.lock();
+            ids = state.tasks.unfinished();
+            ids.retain(|&id| state.tasks.get(id).is_some_and(is_ours));
+        }
+        self.core.wait(None, Watch::Tasks(&ids), |state| {
+            for &id in &ids {
+                state.cancel(id);
+            }
+            ids.iter().all(|&id| state.tasks.is_done(id)).then_some(())
+        });
+        for &id in self.ids.iter().chain(&ids) {
+            self.core.detach(id);
+        }
+    }
+}
+
+impl Drop for Group<'_> {
+    fn drop(&mut self) {
+        while !self.is_settled {
+            (self.hurry)();
+            // What has unwound the call may unwind this as well: it is begun again.
+            match catch_unwind(AssertUnwindSafe(|| self.abandon())) {
+                Ok(()) => self.is_settled = true,
+                Err(payload) => drop(panic::caught(payload)),
+            }
+        }
+    }
+}
