@@ -1,8 +1,18 @@
 //! Arrays that travel into tasks and back by handle.
 
-use std::sync::{Mutex, OnceLock};
+mod common;
 
-use brigade::{Frozen, OwnedChunk, Pool, Process, Queue, SharedArray, Start};
+use std::any::Any;
+use std::sync::{Mutex, OnceLock};
+use std::time::Duration;
+
+use brigade::{
+    Error, Frozen, Handle, OwnedChunk, Pool, Process, Queue, SharedArray, Start, TaskError,
+};
+use common::alone::alone;
+use common::processes::{self, wait_for};
+use common::tasks::{count, counted, forever, tally};
+use serde::{Deserialize, Serialize};
 
 fn pools() -> [Pool; 2] {
     let builder = || Pool::builder().workers(2);
@@ -188,4 +198,193 @@ fn a_chunk_in_a_value_for_several_workers_is_refused_in_words_and_stays_where_it
     for error in errors {
         assert!(error.to_string().contains("moves into one task"), "{error}");
     }
+}
+
+/// How a task keeps its handle.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+enum Hide {
+    Thread,
+    Static,
+    Leak,
+    Forget,
+}
+
+/// How it ends.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+enum End {
+    Value,
+    Error,
+    Panic,
+    Cancel,
+    Retry,
+    Timeout,
+    Kill,
+    Drop,
+}
+
+const HIDES: [Hide; 4] = [Hide::Thread, Hide::Static, Hide::Leak, Hide::Forget];
+const ENDS: [End; 8] = [
+    End::Value,
+    End::Error,
+    End::Panic,
+    End::Cancel,
+    End::Retry,
+    End::Timeout,
+    End::Kill,
+    End::Drop,
+];
+const ELEMENTS: usize = 1 << 15;
+
+/// What can be kept, and used as long as somebody has it.
+trait Kept: Any + Send {
+    fn work(&mut self);
+}
+
+impl Kept for OwnedChunk<u64> {
+    fn work(&mut self) {
+        self.as_mut_slice().fill(0xdead);
+    }
+}
+
+impl Kept for Frozen<u64> {
+    fn work(&mut self) {
+        assert!(self.as_slice().iter().all(|&x| x == 0));
+    }
+}
+
+/// Keeps a handle past the end of its task, and has threads that take their time to end.
+fn hide(mut kept: impl Kept, how: Hide) {
+    static HIDDEN: Mutex<Vec<Box<dyn Any + Send>>> = Mutex::new(Vec::new());
+    for _ in 0..30 {
+        std::thread::spawn(forever);
+    }
+    match how {
+        Hide::Thread => drop(std::thread::spawn(move || {
+            loop {
+                kept.work();
+            }
+        })),
+        Hide::Static => HIDDEN.lock().unwrap().push(Box::new(kept)),
+        Hide::Leak => drop(Box::leak(Box::new(kept))),
+        Hide::Forget => std::mem::forget(kept),
+    }
+}
+
+/// Ends as it is told; says in a file that the handle is kept.
+fn end(how: End, path: &str) -> Result<(), String> {
+    count(path);
+    match how {
+        End::Value => Ok(()),
+        End::Error => Err("no".to_owned()),
+        End::Panic => panic!("no"),
+        End::Cancel | End::Drop => {
+            while !brigade::is_cancelled() {
+                std::thread::yield_now();
+            }
+            Ok(())
+        }
+        End::Retry if counted(path) == 1 => std::process::abort(),
+        End::Retry => Ok(()),
+        End::Timeout | End::Kill => {
+            forever();
+            Ok(())
+        }
+    }
+}
+
+fn keep_chunk(
+    (chunk, hidden, how, path): (OwnedChunk<u64>, Hide, End, String),
+) -> Result<(), String> {
+    hide(chunk, hidden);
+    end(how, &path)
+}
+
+fn keep_frozen((x, hidden, how, path): (Frozen<u64>, Hide, End, String)) -> Result<(), String> {
+    hide(x, hidden);
+    end(how, &path)
+}
+
+/// Waits for a task that was told to end so; nobody can use what it kept when that is known.
+fn await_end(pool: Pool, task: Handle<Result<(), String>>, how: End, path: &str, worker: u32) {
+    wait_for(|| counted(path) > 0 || task.is_finished());
+    match how {
+        End::Cancel => drop(task.cancel()),
+        End::Kill => task.kill(Duration::ZERO).unwrap(),
+        _ => {}
+    }
+    let pool = (!matches!(how, End::Drop)).then_some(pool);
+    let outcome = task.join();
+    // With a retry the worker is another one, which has no number here.
+    let is_gone = matches!(how, End::Retry) || processes::Process::of(worker).is_none();
+    assert!(is_gone, "{how:?}: {outcome:?} while worker {worker} is there");
+    match (how, outcome) {
+        (End::Value | End::Cancel | End::Retry | End::Drop, Ok(Ok(()))) => {}
+        (End::Error, Ok(Err(text))) => assert_eq!(text, "no"),
+        (End::Panic, Err(Error::Task(TaskError::Panicked { .. }))) => {}
+        (End::Timeout, Err(Error::Task(TaskError::TimedOut { .. }))) => {}
+        (End::Kill, Err(Error::Task(TaskError::Cancelled))) => {}
+        (how, outcome) => panic!("{how:?}: {outcome:?}"),
+    }
+    drop(pool);
+}
+
+fn pool_for(how: End) -> (Pool, u32) {
+    let timeout = if matches!(how, End::Timeout) { 300 } else { 60_000 };
+    let builder = Pool::builder().workers(1).timeout(Duration::from_millis(timeout)).retries(1);
+    let pool = builder.build().unwrap();
+    let worker = pool.submit(|()| std::process::id(), ()).unwrap().join().unwrap();
+    (pool, worker)
+}
+
+// The kind: whatever gives a lease back to the host, a handle of it may be alive in the worker.
+#[test]
+fn a_lease_ends_with_its_worker_however_its_task_hid_the_handle_and_ended() {
+    alone(|| {
+        for (hidden, how) in HIDES.into_iter().flat_map(|hide| ENDS.map(|end| (hide, end))) {
+            let (pool, worker) = pool_for(how);
+            let path = tally("hidden");
+            let array = SharedArray::<u64>::zeroed([ELEMENTS]).unwrap();
+            let chunk = array.into_chunks(ELEMENTS).unwrap().pop().unwrap();
+            let task = pool.submit(keep_chunk, (chunk, hidden, how, path.clone())).unwrap();
+            await_end(pool, task, how, &path, worker);
+            for _ in 0..4 {
+                let fresh = SharedArray::<u64>::zeroed([ELEMENTS]).unwrap();
+                let foreign = fresh.as_slice().iter().filter(|&&x| x != 0).count();
+                assert_eq!(foreign, 0, "{hidden:?} and {how:?}: in an array just made");
+            }
+            let _ = std::fs::remove_file(path);
+        }
+    });
+}
+
+#[test]
+fn a_frozen_array_is_thawed_without_a_copy_when_no_worker_can_read_it() {
+    alone(|| {
+        for (hidden, how) in HIDES.into_iter().flat_map(|hide| ENDS.map(|end| (hide, end))) {
+            let (pool, worker) = pool_for(how);
+            let path = tally("frozen");
+            let frozen = SharedArray::<u64>::zeroed([ELEMENTS]).unwrap().freeze();
+            let address = frozen.as_slice().as_ptr();
+            let argument = (frozen.clone(), hidden, how, path.clone());
+            let task = pool.submit(keep_frozen, argument).unwrap();
+            await_end(pool, task, how, &path, worker);
+            let mut thawed = frozen.thaw().unwrap();
+            assert_eq!(thawed.as_slice().as_ptr(), address, "{hidden:?} and {how:?}");
+            thawed.as_mut_slice().fill(1);
+            let _ = std::fs::remove_file(path);
+        }
+    });
+}
+
+#[test]
+fn a_task_with_more_handles_than_can_be_counted_is_refused_and_keeps_none() {
+    let chunks = SharedArray::<u8>::zeroed([1 << 20]).unwrap().into_chunks(1).unwrap();
+    let pool = Pool::builder().workers(1).build().unwrap();
+    let refused = pool.submit(|chunks: Vec<OwnedChunk<u8>>| chunks.len(), chunks).unwrap_err();
+    let Error::TooLarge { size_bytes, limit_bytes, .. } = refused else { panic!("{refused}") };
+    assert_eq!((size_bytes, limit_bytes), (32 << 20, (32 << 20) - 32));
+    let mut chunks = SharedArray::<u8>::zeroed([1 << 20]).unwrap().into_chunks(1).unwrap();
+    chunks.pop();
+    let counted = pool.submit(|chunks: Vec<OwnedChunk<u8>>| chunks.len(), chunks).unwrap();
+    assert_eq!(counted.join().unwrap(), (1 << 20) - 1);
 }

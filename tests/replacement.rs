@@ -235,22 +235,29 @@ fn a_child_of_a_task_has_no_arena() {
     alone(|| {
         let array = brigade::SharedArray::<u64>::zeroed(1 << 20).unwrap().freeze();
         let pool = with(1).build().unwrap();
-        let reads = |array: brigade::Frozen<u64>| {
+        // How a child ends that reads: by the handle, or where the elements were before the fork.
+        let ends = |(array, by_handle): (brigade::Frozen<u64>, bool)| {
+            let before = array.as_slice();
             // SAFETY: the worker has one thread, so the child may do what it likes.
             match unsafe { nix::unistd::fork() }.unwrap() {
                 nix::unistd::ForkResult::Parent { child } => {
                     match nix::sys::wait::waitpid(child, None).unwrap() {
                         nix::sys::wait::WaitStatus::Signaled(_, signal, _) => signal as i32,
-                        _ => 0,
+                        nix::sys::wait::WaitStatus::Exited(_, code) => code,
+                        other => panic!("{other:?}"),
                     }
                 }
                 nix::unistd::ForkResult::Child => {
-                    std::hint::black_box(array.as_slice()[0]);
+                    let slice = if by_handle { array.as_slice() } else { before };
+                    std::hint::black_box(slice[0]);
                     std::process::exit(0)
                 }
             }
         };
-        assert_eq!(pool.submit(reads, array).unwrap().join().unwrap(), libc::SIGSEGV);
+        let by_handle = pool.submit(ends, (array.clone(), true)).unwrap().join().unwrap();
+        assert_eq!(by_handle, 125, "a panic, after which it does not go on as the worker");
+        let before = pool.submit(ends, (array, false)).unwrap().join().unwrap();
+        assert_eq!(before, libc::SIGSEGV);
     });
 }
 

@@ -3,6 +3,8 @@
 
 mod common;
 
+use std::time::Duration;
+
 use brigade::{Error, ExitReason, Handle, Phase, TaskError};
 use common::alone::{alone, workers};
 use common::processes::{send, wait_for};
@@ -359,5 +361,65 @@ fn a_niceness_that_is_not_allowed_is_an_error_of_the_system_when_the_pool_is_bui
         // SAFETY: as above; the saved user is root's still.
         let done = unsafe { libc::syscall(libc::SYS_setresuid, 0, 0, -1) };
         assert_eq!(done, 0);
+    });
+}
+
+/// Zeroes all that a worker can write of the memory that it shares with its host.
+fn zero_all(_: ()) -> u64 {
+    use nix::sys::mman::{MmapAdvise, madvise};
+    let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
+    for line in maps.lines().filter(|line| line.contains("memfd:brigade")) {
+        let (range, rest) = line.split_once(' ').unwrap();
+        let (start, end) = range.split_once('-').unwrap();
+        let [start, end] = [start, end].map(|at| usize::from_str_radix(at, 16).unwrap());
+        if rest.starts_with("rw-s") {
+            let place = std::ptr::NonNull::new(std::ptr::without_provenance_mut(start)).unwrap();
+            // SAFETY: none; that is the point. What is zeroed is words that anybody may write.
+            unsafe { madvise(place, end - start, MmapAdvise::MADV_REMOVE) }.unwrap();
+        }
+    }
+    7
+}
+
+// The kind: a decision about life or time that rests on a word which the worker can still write.
+#[test]
+fn a_worker_that_zeroes_what_it_shares_with_the_host_keeps_no_task_from_its_end() {
+    alone(|| {
+        let add_one = |n: u64| n + 1;
+        for (workers, first) in [(1, true), (1, false), (2, true), (2, false)] {
+            let pool = with(workers).build().unwrap();
+            let zero = pool.submit(zero_all, ()).unwrap();
+            let mut zero = Some(zero);
+            if first {
+                drop(zero.take().unwrap().join());
+            }
+            let tasks: Vec<_> = (0..4).map(|n| pool.submit(add_one, n).unwrap()).collect();
+            for (n, task) in (0..).zip(tasks) {
+                match task.join() {
+                    Ok(value) => assert_eq!(value, n + 1),
+                    Err(error) => {
+                        let words = error.death().and_then(|death| death.last_words.clone());
+                        assert!(words.unwrap().contains("wrote over memory"), "{error}");
+                    }
+                }
+            }
+            drop(zero.map(Handle::join));
+            assert_eq!(pool.submit(add_one, 1).unwrap().join().unwrap(), 2);
+        }
+    });
+}
+
+#[test]
+fn a_task_that_zeroes_its_lane_and_hangs_ends_with_its_timeout() {
+    alone(|| {
+        let pool = with(1).timeout(Duration::from_millis(300)).build().unwrap();
+        let hang = |()| {
+            zero_all(());
+            common::tasks::forever();
+        };
+        let error = pool.submit(hang, ()).unwrap().join().unwrap_err();
+        let is_ended = matches!(error, Error::Task(TaskError::TimedOut { .. }));
+        assert!(is_ended || error.death().is_some(), "{error}");
+        assert_eq!(pool.submit(|n: u64| n + 1, 1).unwrap().join().unwrap(), 2);
     });
 }

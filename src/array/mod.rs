@@ -35,9 +35,10 @@
 //!    one array are disjoint ranges, made by `into_chunks`, which consumes the array.
 //! 6. *In a worker* a handle is made only by decoding a lease: an owned one at most once, a
 //!    frozen one any number of times. A handle counts as live until it is dropped or serialised
-//!    back. A worker with live handles after its task exits, and the host ends their leases
-//!    only when it is dead, so a handle hidden in a `static` never sees bytes of a later owner.
-//!    A handle leaked with `mem::forget` counts as live for ever.
+//!    back. A worker with live handles after its task exits, and the host keeps back the result
+//!    and the leases of that task until the worker is reaped, so a handle hidden in a `static` or
+//!    in a thread never sees bytes of a later owner. A handle leaked with `mem::forget` counts as
+//!    live for ever.
 //! 7. *What comes back* from a worker is only a slot number. The host looks it up among the
 //!    leases of that task and rebuilds the handle from its own record, never from an offset
 //!    that another process wrote.

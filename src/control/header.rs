@@ -6,6 +6,7 @@ use crate::atomics::{AtomicU32, AtomicU64, Ordering};
 use crate::control::Kind;
 use crate::error::{Error, Result};
 use crate::sync::OwnerTable;
+use crate::sys::clock;
 
 /// First words of a control memory.
 ///
@@ -16,7 +17,8 @@ use crate::sync::OwnerTable;
 /// 24  total_bytes
 /// 32  body_offset
 /// 40  body_bytes
-/// 48  reserved
+/// 48  number
+/// 56  reserved
 /// 64  owner table, with the directory of futex words
 ///  .  padding to 128
 ///     body
@@ -36,7 +38,8 @@ pub(super) struct Header {
     total_bytes: AtomicU64,
     body_offset: AtomicU64,
     body_bytes: AtomicU64,
-    reserved: [AtomicU64; 2],
+    number: AtomicU64,
+    reserved: AtomicU64,
 }
 
 const _: () = assert!(size_of::<Header>() == 64);
@@ -85,6 +88,14 @@ impl Header {
         self.total_bytes.store(geometry.total_bytes() as u64, Ordering::Relaxed);
         self.body_offset.store(geometry.body_offset as u64, Ordering::Relaxed);
         self.body_bytes.store(geometry.body_bytes as u64, Ordering::Relaxed);
+        self.number.store(clock::now_ns(), Ordering::Relaxed);
+    }
+
+    /// Tells this memory from others that were, or will be, in the same place: they were made at
+    /// another time. 0: not known.
+    pub(super) fn number(&self) -> u64 {
+        // Relaxed: written before the magic number.
+        self.number.load(Ordering::Relaxed)
     }
 
     pub(super) fn publish(&self) {

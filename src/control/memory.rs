@@ -13,7 +13,7 @@ use crate::region::arena::{Arena, Contents, Span};
 use crate::region::named::NamedRegion;
 use crate::region::npy;
 use crate::region::windows::Windows;
-use crate::sync::{Owner, OwnerTable, Watch};
+use crate::sync::{Owner, OwnerTable, Purse, Watch};
 use crate::sys::fork::Instance;
 use crate::sys::limits;
 use crate::sys::per_process::PerProcess;
@@ -139,6 +139,27 @@ static ATTACHED: PerProcess<Mutex<Attached>> = PerProcess::new(Mutex::default);
 
 type Attached = BTreeMap<(u64, u64), Weak<Inner>>;
 
+/// The tokens that this process has had in other memories, by arena, offset and number: a worker
+/// that gets the same lock with each task is one owner, not as many as there are tasks.
+static PURSES: PerProcess<Mutex<Purses>> = PerProcess::new(Mutex::default);
+
+type Purses = BTreeMap<(u64, u64, u64), Purse>;
+
+/// Memories of which tokens are remembered at most.
+const PURSES_MAX: usize = 1024;
+
+/// Where this process keeps its token of the memory of that number in `backing`.
+fn purse(backing: &Backing, number: u64) -> Option<Purse> {
+    let (id, offset, _) = backing.address();
+    let mut purses = PURSES.get().lock().unwrap_or_else(PoisonError::into_inner);
+    if purses.len() >= PURSES_MAX {
+        // Those of older memories are forgotten: that costs each a token, once.
+        purses.retain(|_, purse| Arc::strong_count(purse) > 1);
+    }
+    let is_kept = number != 0 && purses.len() < PURSES_MAX;
+    is_kept.then(|| Arc::clone(purses.entry((id, offset, number)).or_default()))
+}
+
 fn attached() -> MutexGuard<'static, Attached> {
     // Every change of the map is one call: a panic cannot leave it half made.
     ATTACHED.get().lock().unwrap_or_else(PoisonError::into_inner)
@@ -194,7 +215,8 @@ impl Memory {
         let header = unsafe { header::at(start) };
         header.write(spec.kind, spec.tag, geometry);
         let Spec { kind, tag, .. } = *spec;
-        let memory = Memory::over(&table, start, geometry, (kind, tag), backing)?;
+        let number = header.number();
+        let memory = Memory::over(&table, start, geometry, (kind, tag, number), backing)?;
         let made = make(&memory)?;
         header.publish();
         Ok((made, memory))
@@ -222,7 +244,7 @@ impl Memory {
         // within the bytes, which the backing keeps; everybody uses them by atomics.
         let table =
             unsafe { OwnerTable::attach(table_place, table_bytes, start, geometry.total_bytes()) }?;
-        Memory::over(&table, start, geometry, (kind, tag), backing)
+        Memory::over(&table, start, geometry, (kind, tag, header.number()), backing)
     }
 
     /// A worker's handle of the memory that it was lent: a new one, or another of the one that it
@@ -274,11 +296,12 @@ impl Memory {
         table: &OwnerTable,
         start: NonNull<u8>,
         geometry: Geometry,
-        (kind, tag): (Kind, u64),
+        (kind, tag, number): (Kind, u64, u64),
         backing: Backing,
     ) -> Result<Memory> {
         let backing = Arc::new(backing);
-        let owner = Owner::claim_keeping(table, Watch::Waiters, Arc::clone(&backing) as _)?;
+        let (purse, keep) = (purse(&backing, number), Arc::clone(&backing) as _);
+        let owner = Owner::claim_keeping(table, Watch::Waiters, purse, keep)?;
         let made_in = Instance::current();
         Ok(Memory(Arc::new(Inner { owner, start, geometry, kind, tag, made_in, backing })))
     }

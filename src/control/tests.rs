@@ -199,6 +199,35 @@ mod named {
     }
 
     #[test]
+    fn who_comes_back_has_its_token_again_and_in_a_new_memory_of_the_name_a_new_one() {
+        let name = unique("back");
+        let (lock, memory) = Memory::create_named(&name, &SPEC, make).unwrap();
+        memory.keep().unwrap();
+        let token = memory.owner().token();
+        drop((lock, memory));
+        for _ in 0..3 {
+            let (lock, memory) = open_lock(&name, 7).unwrap();
+            assert_eq!(memory.owner().token(), token);
+            assert!(memory.has_process(std::process::id()));
+            drop(lock.lock());
+        }
+        let (lock, memory) = open_lock(&name, 7).unwrap();
+        // A lock that was left locked is no longer held when its token is used again.
+        std::mem::forget(lock.lock());
+        drop((lock, memory));
+        let (lock, memory) = open_lock(&name, 7).unwrap();
+        assert_eq!(memory.owner().token(), token);
+        assert!(lock.lock().recovered());
+        // As if another memory lay in the same place, where the token is somebody else's.
+        header_word(&memory, 6).fetch_add(1, Ordering::Relaxed);
+        drop((lock, memory));
+        let (lock, memory) = open_lock(&name, 7).unwrap();
+        assert_ne!(memory.owner().token(), token);
+        memory.unlink().unwrap();
+        drop((lock, memory));
+    }
+
+    #[test]
     fn a_name_that_holds_something_else_is_refused_by_name() {
         let name = unique("else");
         let (lock, memory) = Memory::create_named(&name, &SPEC, make).unwrap();

@@ -212,6 +212,32 @@ impl HostBlocks {
         self.in_state(|value| value & 3 != DONE).next().is_none()
     }
 
+    /// An error if some word is none that a task of this loop writes, of which there were
+    /// `claimers`. Call it when no worker has any of them.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Corrupt`].
+    pub(super) fn check(&self, claimers: u32) -> Result<()> {
+        let is_wrong = |value: u64| {
+            let claimer = value >> 2 & 0x3f_ffff;
+            let is_right = match value & 3 {
+                FREE => claimer == 0,
+                CLAIMED | DONE => (1..=u64::from(claimers)).contains(&claimer),
+                _ => false,
+            };
+            !is_right || value >> 24 != self.number
+        };
+        match self.in_state(is_wrong).next() {
+            None => Ok(()),
+            Some(index) => {
+                let value = self.view().word(index).load(Ordering::Relaxed);
+                let found = format!("{value:#x} for block {index}; a worker wrote over it");
+                Err(Error::Corrupt { what: "the blocks of a loop", found })
+            }
+        }
+    }
+
     /// Has all workers take no more blocks.
     pub(super) fn stop(&self) {
         self.view().stop();
@@ -363,118 +389,5 @@ impl Blocks {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    /// Takes everything, a worker after the other as `order` says: who took which block.
-    fn takers(count: usize, shares: usize, order: &[usize]) -> Vec<Option<usize>> {
-        let arena = Arena::host().unwrap();
-        let blocks = HostBlocks::new(&arena, count, shares, 1).unwrap();
-        let view = blocks.view();
-        let mut takers = vec![None; count];
-        for &worker in order.iter().cycle() {
-            let Some(taken) = view.take(worker) else { break };
-            for block in taken.filter(|&block| view.try_claim(block, 1)) {
-                assert_eq!(takers[block].replace(worker), None, "block {block} was taken twice");
-            }
-        }
-        takers
-    }
-
-    proptest! {
-        #[test]
-        fn every_block_is_taken_once_whoever_comes_when(
-            count in 1usize..3000, shares in 1usize..20,
-            order in proptest::collection::vec(0usize..25, 1..50),
-        ) {
-            let taken = takers(count, shares.min(count), &order);
-            prop_assert!(taken.iter().all(Option::is_some));
-        }
-
-        #[test]
-        fn shares_are_even_and_cover_all_blocks(count in 1usize..3000, shares in 1usize..20) {
-            let shares = shares.min(count);
-            let mut next = 0;
-            for index in 0..shares {
-                let blocks = share(index, shares, count);
-                prop_assert_eq!(blocks.start, next);
-                prop_assert!((count / shares..=count.div_ceil(shares)).contains(&blocks.len()));
-                next = blocks.end;
-            }
-            prop_assert_eq!(next, count);
-        }
-
-        #[test]
-        fn words_of_a_stray_worker_make_no_block_beyond_the_last(left: u64, home in 0usize..4) {
-            let arena = Arena::host().unwrap();
-            let blocks = HostBlocks::new(&arena, 10, 3, 1).unwrap();
-            let view = blocks.view();
-            view.share(1).left.store(left, Ordering::Relaxed);
-            view.share(2).batch.store(left.rotate_left(7), Ordering::Relaxed);
-            while let Some(taken) = view.take(home) {
-                prop_assert!(!taken.is_empty() && taken.end <= 10);
-                // What a stray word names twice is claimed once.
-                let claimed = taken.filter(|&block| view.try_claim(block, 1)).count();
-                prop_assert!(claimed <= 10);
-            }
-        }
-    }
-
-    #[test]
-    fn workers_that_are_equally_fast_keep_to_their_shares() {
-        let takers = takers(400, 4, &[2, 0, 3, 1]);
-        for (block, taker) in takers.iter().enumerate() {
-            assert_eq!(*taker, Some(block / 100), "block {block}");
-        }
-    }
-
-    #[test]
-    fn who_has_nothing_left_takes_half_of_what_another_has() {
-        let arena = Arena::host().unwrap();
-        let blocks = HostBlocks::new(&arena, 16, 2, 1).unwrap();
-        let view = blocks.view();
-        // Worker 1 is busy with its first block for ever.
-        assert_eq!(view.take(1), Some(8..10));
-        assert!(view.try_claim(8, 2));
-        let claimed = std::iter::from_fn(|| view.take(0)).flatten().filter(|&block| {
-            let is_mine = view.try_claim(block, 1);
-            assert!(is_mine, "nobody else takes any");
-            is_mine
-        });
-        let claimed: Vec<usize> = claimed.collect();
-        assert_eq!(claimed, [0, 1, 2, 3, 4, 5, 6, 7, 13, 14, 15, 11, 12, 10, 9]);
-        blocks.rewind();
-        assert_eq!(view.take(1), Some(8..10));
-        view.stop();
-        assert_eq!(view.take(0), None);
-    }
-
-    #[test]
-    fn what_was_taken_from_another_can_be_taken_from_the_taker() {
-        let arena = Arena::host().unwrap();
-        let blocks = HostBlocks::new(&arena, 24, 3, 1).unwrap();
-        let view = blocks.view();
-        while view.share(0).take_first(24).is_some() {}
-        assert_eq!(view.take(0), Some(12..13), "half of what worker 1 has");
-        assert_eq!(view.take(0), Some(13..14));
-        while view.share(1).take_first(24).is_some() {}
-        while view.share(2).take_first(24).is_some() {}
-        assert_eq!(view.take(2), Some(15..16), "half of what worker 0 has taken");
-        assert_eq!(view.take(0), Some(14..15));
-    }
-
-    #[test]
-    fn two_workers_with_one_share_lose_nothing() {
-        let takers = takers(7, 2, &[0, 2, 4, 1]);
-        assert!(takers.iter().all(Option::is_some), "{takers:?}");
-        let share = Share {
-            left: AtomicU64::new(Share::pack(&(3..3))),
-            batch: AtomicU64::new(0),
-            _share: [0; 6],
-        };
-        assert!(share.try_fill(&(4..6), 7));
-        assert!(!share.try_fill(&(1..2), 7), "somebody was first");
-        assert_eq!(share.take_first(7), Some(4..5));
-    }
-}
+#[path = "blocks_tests.rs"]
+mod tests;

@@ -12,12 +12,18 @@ use crate::sys::futex;
 /// The board, and the memory it lies in.
 #[derive(Debug)]
 pub(super) struct HostBoard {
-    span: Span,
+    span: Arc<Span>,
 }
 
 impl HostBoard {
     pub(super) fn new(arena: &Arc<Arena>) -> Result<HostBoard> {
-        Ok(HostBoard { span: arena.reserve(size_of::<Board>(), Contents::Zeroed)? })
+        let span = arena.reserve(size_of::<Board>(), Contents::Zeroed)?;
+        Ok(HostBoard { span: Arc::new(span) })
+    }
+
+    /// Never gives its memory to anyone else: a worker may live that knows where it is.
+    pub(super) fn abandon(&self) {
+        std::mem::forget(Arc::clone(&self.span));
     }
 
     /// Where it lies in the arena.

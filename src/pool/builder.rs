@@ -286,7 +286,7 @@ impl PoolBuilder {
             workers,
             name: self.name,
             grace: self.grace,
-            rules: Rules { timeout: self.timeout, retries: self.retries },
+            rules: Rules { timeout: self.timeout, retries: self.retries, borrows: false },
             initializer,
             tasks_max: self.max_tasks_per_worker,
             memory_soft_bytes: self.memory_soft_bytes,

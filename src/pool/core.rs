@@ -203,7 +203,7 @@ impl Core {
             name: &format!("{}-{index}", self.config.name),
             extras: Extras { stderr: stderr.as_ref().map(AsFd::as_fd), interruptible: false },
         };
-        let own = self.own.clone();
+        let (own, strikes) = (self.own.clone(), state.seats[index].strikes);
         let watcher = move |event| {
             if let Some(core) = own.upgrade() {
                 core.child_event(index, incarnation, event);
@@ -214,7 +214,6 @@ impl Core {
             let _ = tail.map(|tail| tail.finish());
             return Err(error);
         }
-        let strikes = state.seats[index].strikes;
         let old = std::mem::replace(
             &mut state.seats[index],
             Seat {
@@ -224,6 +223,8 @@ impl Core {
                 pid: 0,
                 pidfd: None,
                 socket: Some((socket, token)),
+                unseen_since: None,
+                held: None,
                 granted: Vec::new(),
                 lent: Vec::new(),
                 charter: Some(span),
@@ -277,6 +278,8 @@ impl Core {
             pid: 0,
             pidfd: None,
             socket: None,
+            unseen_since: None,
+            held: None,
             granted: Vec::new(),
             lent: Vec::new(),
             charter: None,

@@ -1,11 +1,11 @@
 //! The host's end of a lane: offering, recalling, draining.
 #![allow(unsafe_code)]
 
+use std::cell::Cell;
 use std::collections::VecDeque;
-use std::mem::ManuallyDrop;
 use std::num::NonZeroU64;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering, fence};
+use std::sync::atomic::{Ordering, fence};
 use std::time::Instant;
 
 use crate::error::{Error, Result};
@@ -18,7 +18,7 @@ use crate::pool::task::{Call, Encoded, TaskId};
 use crate::region::arena::{Arena, Contents, Span};
 #[cfg(feature = "failpoints")]
 use crate::sys::failpoint::{self, Point};
-use crate::sys::futex;
+use crate::sys::{clock, futex};
 
 /// A task that was offered and whose result slot has not been drained.
 #[derive(Debug, Clone, Copy)]
@@ -28,6 +28,8 @@ pub(super) struct InFlight {
     pub(super) task: Option<TaskId>,
     /// End of its payload in the task ring.
     bytes_end: u64,
+    /// It cannot have started before this: CLOCK_MONOTONIC, in nanoseconds; 0 if nobody will ask.
+    offered_ns: u64,
 }
 
 /// What the worker said of one task: the slot's fields, and the payload if it was not in a span.
@@ -39,12 +41,38 @@ pub(super) struct Drained {
     pub(super) bytes: Encoded,
 }
 
+/// A word of a lane that tells when a task is committed, and the value that it gets then. It keeps
+/// the lane's memory, whatever becomes of the worker meanwhile.
+#[derive(Debug)]
+pub(super) struct NextCommit {
+    lane: Arc<Span>,
+    seq: u64,
+}
+
+impl NextCommit {
+    /// Whether the task is committed.
+    pub(super) fn has_come(&self) -> bool {
+        // Relaxed: `drain` looks again.
+        lane_in(&self.lane).result(self.seq).seq.load(Ordering::Relaxed) == self.seq
+    }
+}
+
+/// The lane in a span that [`HostLane::new`] reserved.
+fn lane_in(span: &Span) -> &Lane {
+    // SAFETY: the span is as large as a lane, aligned to more than a cache line (spans of this
+    // size are), lives as long as the reference to it, and a lane is nothing but atomics and
+    // padding, for which any bytes are values and any process may write at any time.
+    unsafe { &*span.as_ptr().cast::<Lane>() }
+}
+
 /// A lane and what the host alone knows of it: the truth about what it gave this worker.
+///
+/// The worker can write to all of the lane at any time. So what the host has once seen there it
+/// keeps here, and a start that the worker reports counts only between the offer and the moment
+/// at which the host first saw the claim.
 #[derive(Debug)]
 pub(super) struct HostLane {
-    span: ManuallyDrop<Span>,
-    /// The span goes back to the arena with the lane.
-    is_owned: bool,
+    span: Arc<Span>,
     next_seq: u64,
     in_flight: VecDeque<InFlight>,
     /// Next free position of the task ring, and the end of what the worker is done with.
@@ -54,6 +82,12 @@ pub(super) struct HostLane {
     live: usize,
     /// A task that was the worker's next, though nothing ran, and when that was first seen.
     stuck: Option<(u64, Instant)>,
+    /// The first process id that the worker named, when it was ready; 0: none was seen yet.
+    pid: Cell<u32>,
+    /// The worker has committed a result, so it is ready, whatever it says.
+    has_answered: bool,
+    /// The latest task that was seen to have begun, and when that was first seen.
+    begun: Cell<Option<(u64, u64)>>,
 }
 
 impl HostLane {
@@ -61,14 +95,16 @@ impl HostLane {
     pub(super) fn new(arena: &Arc<Arena>) -> Result<HostLane> {
         let contents = Contents::ZeroedUpTo(Lane::ZEROED_BYTES);
         Ok(HostLane {
-            span: ManuallyDrop::new(arena.reserve(size_of::<Lane>(), contents)?),
-            is_owned: true,
+            span: Arc::new(arena.reserve(size_of::<Lane>(), contents)?),
             next_seq: 1,
             in_flight: VecDeque::new(),
             bytes_head: 0,
             bytes_tail: 0,
             live: 0,
             stuck: None,
+            pid: Cell::new(0),
+            has_answered: false,
+            begun: Cell::new(None),
         })
     }
 
@@ -78,10 +114,7 @@ impl HostLane {
     }
 
     pub(super) fn lane(&self) -> &Lane {
-        // SAFETY: the span is as large as a lane, aligned to more than a cache line (spans of this
-        // size are), lives as long as `self`, and a lane is nothing but atomics and padding, for
-        // which any bytes are values and any process may write at any time.
-        unsafe { &*self.span.as_ptr().cast::<Lane>() }
+        lane_in(&self.span)
     }
 
     /// Tasks that the worker has and that are not known to be over.
@@ -98,9 +131,10 @@ impl HostLane {
         self.in_flight.iter()
     }
 
-    /// Offers a task; `None` if there is no room for its payload now.
+    /// Offers a task; `None` if there is no room for its payload now. `offered_ns` is the time, or
+    /// 0 if nobody will ask how long it has run.
     #[inline]
-    pub(super) fn offer(&mut self, id: TaskId, call: &Call) -> Option<NonZeroU64> {
+    pub(super) fn offer(&mut self, id: TaskId, call: &Call, offered_ns: u64) -> Option<NonZeroU64> {
         debug_assert!(self.has_slot());
         #[cfg(feature = "failpoints")]
         failpoint::hit(Point::HostOffer);
@@ -138,7 +172,7 @@ impl HostLane {
         #[cfg(feature = "failpoints")]
         failpoint::hit(Point::HostAfterOffer);
         self.bytes_head = bytes_end;
-        self.in_flight.push_back(InFlight { seq, task: Some(id), bytes_end });
+        self.in_flight.push_back(InFlight { seq, task: Some(id), bytes_end, offered_ns });
         self.next_seq += 1;
         self.live += 1;
         NonZeroU64::new(seq)
@@ -151,8 +185,13 @@ impl HostLane {
 
     /// Whether the worker has claimed a task whose result was not drained.
     pub(super) fn has_running(&self) -> bool {
-        let next = self.in_flight.iter().find(|entry| entry.task.is_some());
-        next.is_some_and(|entry| self.has_begun(entry.seq))
+        self.next_live().is_some_and(|entry| self.has_begun(entry.seq))
+    }
+
+    /// The oldest task that the worker has and that was not recalled: the one that runs, if one
+    /// does, since workers take them in order.
+    fn next_live(&self) -> Option<&InFlight> {
+        self.in_flight.iter().find(|entry| entry.task.is_some())
     }
 
     /// The sequence number in the middle of what is in flight.
@@ -170,6 +209,14 @@ impl HostLane {
         if parked.load(Ordering::Relaxed) == 1 && parked.swap(0, Ordering::Relaxed) == 1 {
             futex::wake(parked, 1);
         }
+    }
+
+    /// Wakes the worker even if its word says that it does not sleep: it may be wrong.
+    pub(super) fn wake_anyway(&self) {
+        let parked = &self.lane().header.parked;
+        // Relaxed: the worker looks at what it is offered when it wakes.
+        parked.store(0, Ordering::Relaxed);
+        futex::wake(parked, 1);
     }
 
     /// Whether the worker sleeps, or is about to.
@@ -217,10 +264,29 @@ impl HostLane {
         first < self.next_seq && self.lane().result(first).seq.load(Ordering::Relaxed) == first
     }
 
-    /// The word that tells when the oldest task in flight is committed, and the value it gets.
-    pub(super) fn next_commit(&self) -> Option<(*const AtomicU64, u64)> {
+    /// What tells when the oldest task in flight is committed.
+    pub(super) fn next_commit(&self) -> Option<NextCommit> {
         let next = self.in_flight.front()?;
-        Some((&raw const self.lane().result(next.seq).seq, next.seq))
+        Some(NextCommit { lane: Arc::clone(&self.span), seq: next.seq })
+    }
+
+    /// Whether the lane says what no worker says that was given what this one was: a claim word
+    /// that is neither of an offer, nor of its claim, nor of its recall; or a task that has begun
+    /// before the one in front of it was committed. Nothing that such a worker still has would
+    /// ever be heard of.
+    pub(super) fn is_spoilt(&self) -> bool {
+        let Some(front) = self.in_flight.front() else { return false };
+        // The second first: who sees that claimed also sees the commit that came before it.
+        let second = self.in_flight.get(1);
+        let is_passed = second.is_some_and(|second| self.has_begun(second.seq));
+        let claim = claim::read(&self.lane().task(front.seq).claim, front.seq);
+        let is_right = match front.task {
+            Some(_) => matches!(claim, Claim::Offered | Claim::Claimed),
+            None => claim == Claim::Recalled,
+        };
+        // Acquire: orders this after the claim of the second.
+        let is_committed = self.lane().result(front.seq).seq.load(Ordering::Acquire) == front.seq;
+        !is_committed && (!is_right || is_passed)
     }
 
     /// The result of the oldest task in flight, if it is committed.
@@ -230,7 +296,7 @@ impl HostLane {
     /// [`Error::Corrupt`] if the record cannot be what a worker wrote.
     #[inline]
     pub(super) fn drain(&mut self) -> Result<Option<Drained>> {
-        let Some(&InFlight { seq, task, bytes_end }) = self.in_flight.front() else {
+        let Some(&InFlight { seq, task, bytes_end, .. }) = self.in_flight.front() else {
             return Ok(None);
         };
         let slot = self.lane().result(seq);
@@ -262,6 +328,7 @@ impl HostLane {
             }
             Place::Span(_) => Encoded::copied(Vec::new()),
         };
+        self.has_answered = true;
         self.in_flight.pop_front();
         self.bytes_tail = bytes_end;
         self.live -= usize::from(task.is_some());
@@ -308,46 +375,62 @@ impl HostLane {
         self.lane().header.stop.store(0, Ordering::Release);
     }
 
-    /// Whether the worker has come through its start-up.
+    /// Whether the worker has come through its start-up. Once it has, it stays so.
     pub(super) fn is_ready(&self) -> bool {
-        self.pid() != 0
+        self.has_answered || self.begun.get().is_some() || self.pid() != 0
     }
 
-    /// The worker's own word for its process id, once it is ready.
+    /// The worker's own word for its process id, once it is ready: the first that was seen.
     pub(super) fn pid(&self) -> u32 {
-        self.lane().header.ready.load(Ordering::Acquire)
+        if self.pid.get() == 0 {
+            self.pid.set(self.lane().header.ready.load(Ordering::Acquire));
+        }
+        self.pid.get()
     }
 
     /// The task that runs now: its sequence number, how far it is, and since when.
+    ///
+    /// Which it is follows from the host's own record. How far it is, and since when, is the
+    /// worker's word, as far as that can be true.
     pub(super) fn running(&self) -> Option<(u64, Stage, u64)> {
+        let &InFlight { seq, offered_ns, .. } = self.next_live()?;
+        if !self.has_begun(seq) {
+            return None;
+        }
+        let seen_ns = match self.begun.get() {
+            Some((seen, at)) if seen == seq => at,
+            _ => {
+                let now = clock::now_ns();
+                self.begun.set(Some((seq, now)));
+                now
+            }
+        };
         let header = &self.lane().header;
         let phase = header.phase.load(Ordering::Acquire);
-        // Relaxed: written before `phase`.
-        let started_ns = header.started_ns.load(Ordering::Relaxed);
+        if phase >> 2 != seq {
+            return Some((seq, Stage::Decoding, seen_ns));
+        }
         let stage = match phase & 3 {
             0 => Stage::Decoding,
             1 => Stage::Running,
             _ => Stage::Publishing,
         };
-        let seq = phase >> 2;
-        let front = self.in_flight.front()?;
-        let known = seq >= front.seq && seq < self.next_seq;
-        (known && claim::read(&self.lane().task(seq).claim, seq) == Claim::Claimed)
-            .then_some((seq, stage, started_ns))
+        // Relaxed: written before `phase`.
+        let started_ns = header.started_ns.load(Ordering::Relaxed);
+        Some((seq, stage, started_ns.max(offered_ns).min(seen_ns)))
     }
 
     /// The oldest task of a worker that has begun none of what it has: stopped, or starting.
     pub(super) fn unbegun(&self) -> Option<u64> {
-        let next = self.in_flight.iter().find(|entry| entry.task.is_some())?.seq;
+        let next = self.next_live()?.seq;
         (claim::read(&self.lane().task(next).claim, next) == Claim::Offered).then_some(next)
     }
 
-    /// Since when `seq` has been this worker's next task although the worker says of none that
-    /// it runs; `None` if that is not so, or the worker is still starting. Counts from the first
-    /// call that found it so.
+    /// Since when `seq` has been this worker's next task although it has not begun it; `None` if
+    /// that is not so, or the worker is still starting. Counts from the first call that found it
+    /// so.
     pub(super) fn stuck_since(&mut self, seq: u64, now: Instant) -> Option<Instant> {
-        let next = self.in_flight.iter().find(|entry| entry.task.is_some())?.seq;
-        if next != seq || self.running().is_some() || !self.is_ready() {
+        if self.next_live()?.seq != seq || self.has_begun(seq) || !self.is_ready() {
             return None;
         }
         match self.stuck {
@@ -370,8 +453,8 @@ impl HostLane {
     }
 
     /// Never gives the lane's memory to anyone else.
-    pub(super) fn abandon(&mut self) {
-        self.is_owned = false;
+    pub(super) fn abandon(&self) {
+        std::mem::forget(Arc::clone(&self.span));
     }
 
     /// Splits what a dead worker had: tasks that had started, and tasks that had not, each in
@@ -394,11 +477,6 @@ impl HostLane {
     }
 }
 
-impl Drop for HostLane {
-    fn drop(&mut self) {
-        if self.is_owned {
-            // SAFETY: `span` is dropped nowhere else, and not used after.
-            unsafe { ManuallyDrop::drop(&mut self.span) };
-        }
-    }
-}
+#[cfg(test)]
+#[path = "host_lane_tests.rs"]
+mod tests;

@@ -36,9 +36,11 @@ pub(super) const RESULT_INLINE_WORDS: usize = 5;
 /// | `ask`        | host, under mutex  | worker  | none; a hint to the task   | all end with host  |
 /// | `stop`       | host, under mutex  | worker  | Release / Acquire          | all end with host  |
 /// | `parked`     | worker; host to 0  | both    | Dekker with the claim word | lane is made anew  |
-/// | `ready`      | worker, once       | host    | Release / Acquire          | 0: died in start-up|
-/// | `phase`      | worker             | host    | none; read after its death | tells where it died|
-/// | `started_ns` | worker             | host    | `phase` of the same task   | lane is made anew  |
+/// | `ready`      | worker, once       | host    | Release / Acquire; kept by | 0: died in start-up|
+/// |              |                    |         | the host once seen         |                    |
+/// | `phase`      | worker             | host    | none: how far, not whether | tells where it died|
+/// | `started_ns` | worker             | host    | `phase`; counts between    | lane is made anew  |
+/// |              |                    |         | offer and claim first seen |                    |
 /// | `waiting`    | worker             | host    | Dekker with `bytes_read`   | lane is made anew  |
 /// | `words_len`  | worker             | host    | read after its death       | 0: no last words   |
 /// | `words`      | worker             | host    | `words_len`                | as above           |
@@ -202,6 +204,9 @@ impl Place {
     }
 }
 
+/// Handles that a task can be given: what its slot can count.
+pub(super) const HANDLES_MAX: usize = (1 << 20) - 1;
+
 /// What a task slot says about its payload.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct TaskMeta {
@@ -262,6 +267,8 @@ pub(super) struct ResultMeta {
     pub(super) leaving: Option<Leave>,
     /// How long the function ran, in nanoseconds, to 19 significant bits; at most 13 days.
     pub(super) elapsed_ns: u64,
+    /// Payload bytes. Of one in a span only the low 32 bits of that: the host, which has granted
+    /// the span, knows its length.
     pub(super) len: usize,
     pub(super) place: Place,
 }
@@ -293,7 +300,7 @@ impl ResultMeta {
             Status::Skipped => 4,
         };
         let elapsed = pack_elapsed(self.elapsed_ns);
-        let meta = self.len as u64
+        let meta = (self.len as u64 & 0xffff_ffff)
             | elapsed << 32
             | status << 56
             | kind << 60
@@ -427,72 +434,5 @@ fn slot_index(seq: u64) -> usize {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    fn places() -> impl Strategy<Value = Place> {
-        prop_oneof![
-            Just(Place::Inline),
-            any::<u64>().prop_map(Place::Ring),
-            any::<u64>().prop_map(Place::Span)
-        ]
-    }
-
-    proptest! {
-        #[test]
-        fn packed_words_say_what_was_packed(
-            place in places(), len in 0usize..1 << 32, leases in 0usize..1 << 20,
-            elapsed_ns: u64, leave in 0usize..4, status in 0usize..5,
-        ) {
-            let task = TaskMeta { len, leases, place };
-            let (meta, at) = task.pack();
-            prop_assert_eq!(TaskMeta::unpack(meta, at).unwrap(), task);
-            let status = [Status::Value, Status::Panicked, Status::ArgumentCodec,
-                Status::ResultCodec, Status::Skipped][status];
-            let leaving =
-                [None, Some(Leave::Tasks), Some(Leave::Memory), Some(Leave::Unclean)][leave];
-            let elapsed_ns = elapsed_ns >> (len % 64);
-            let result = ResultMeta { status, leaving, elapsed_ns, len: len & 0xffff_ffff, place };
-            let (meta, at) = result.pack();
-            let found = ResultMeta::unpack(meta, at).unwrap();
-            let most = elapsed_ns.min((1 << 50) - 1);
-            prop_assert!(found.elapsed_ns <= most && most - found.elapsed_ns <= most >> 18);
-            prop_assert_eq!(ResultMeta { elapsed_ns, ..found }, result);
-        }
-
-        #[test]
-        fn a_payload_in_a_ring_neither_wraps_nor_meets_unread_bytes(
-            tail in 0u64..1 << 40,
-            used in 0u64..RING_BYTES as u64,
-            len in 0..=RING_PAYLOAD_BYTES_MAX,
-        ) {
-            let (tail, used) = (tail & !7, used & !7);
-            if let Some((start, end)) = ByteRing::place(tail + used, tail, len) {
-                prop_assert!(start >= tail + used && end >= start + len as u64);
-                prop_assert!(end - tail <= RING_BYTES as u64);
-                prop_assert!(start % RING_BYTES as u64 + (len as u64) <= RING_BYTES as u64);
-            } else {
-                prop_assert!(used > 0, "an empty ring takes the largest payload");
-            }
-        }
-
-        #[test]
-        fn hostile_words_are_refused_or_harmless(meta: u64, place: u64) {
-            let _ = TaskMeta::unpack(meta, place);
-            let _ = ResultMeta::unpack(meta, place);
-        }
-    }
-
-    #[test]
-    fn bytes_survive_the_way_through_words() {
-        let words: Vec<AtomicU64> = (0..4).map(|_| AtomicU64::new(u64::MAX)).collect();
-        for len in 0..=32usize {
-            let bytes: Vec<u8> = (1..=u8::try_from(len).unwrap()).collect();
-            store_words(&words, &bytes);
-            let mut out = vec![99];
-            load_words(&words, len, &mut out);
-            assert_eq!(out[1..], bytes[..]);
-        }
-    }
-}
+#[path = "lane_tests.rs"]
+mod tests;

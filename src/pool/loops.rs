@@ -201,7 +201,7 @@ impl Plan<'_> {
             for _ in 0..self.members(free) {
                 claimer += 1;
                 let orders = self.orders(&blocks, claimer);
-                let rules = Rules { retries: 0, ..self.rules };
+                let rules = Rules { retries: 0, borrows: true, ..self.rules };
                 match group.submit(trampoline, self.name, rules, &orders) {
                     Ok(()) => {}
                     // Those that were submitted can do the whole loop.
@@ -222,6 +222,9 @@ impl Plan<'_> {
                     }
                 }
             }
+            if failure.is_none() {
+                blocks.check(claimer)?;
+            }
             let left = blocks.free();
             if blocks.is_stopped() || left == 0 {
                 break;
@@ -238,11 +241,7 @@ impl Plan<'_> {
         }
         match failure {
             Some(error) => Err(error),
-            // A worker was sent away from a block that it had claimed, and nothing else was said.
-            None if !blocks.is_stopped() && !blocks.are_done() => {
-                Err(Error::Task(TaskError::Cancelled))
-            }
-            None => Ok(parts),
+            None => ended(&blocks).map(|()| parts),
         }
     }
 
@@ -299,6 +298,14 @@ impl Plan<'_> {
             (None, error) => *failure = Some(error),
         }
     }
+}
+
+/// An error if a worker was sent away from a block that it had claimed, and nothing else was said.
+fn ended(blocks: &HostBlocks) -> Result<()> {
+    if blocks.is_stopped() || blocks.are_done() {
+        return Ok(());
+    }
+    Err(Error::Task(TaskError::Cancelled))
 }
 
 /// Sorts ranges and joins those that touch.

@@ -5,7 +5,10 @@
 //! 1. The worker is reaped (the fork server says so, or its pidfd is readable after the server's
 //!    own end): from here on it writes nothing. A worker that a dying server forked and never
 //!    spoke of has no pidfd here; its end is the end of file on its socket, which the kernel
-//!    closes after it has taken the worker's memory away.
+//!    closes after it has taken the worker's memory away. Until then the tasks that it may have
+//!    begun are not over; if it does not come (the worker is frozen), they fail after a while, and
+//!    what they were lent is never given to anybody else. A task that works on the caller's own
+//!    memory cannot fail before: the caller would have that memory back.
 //! 2. Its lane is drained: whatever it committed is delivered, a death after the commit
 //!    included.
 //! 3. What is left is split by claim word. CLAIMED: the task had started, and fails with the
@@ -15,6 +18,7 @@
 //!    before they are ready.
 
 use std::io;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tracing::Level;
@@ -83,8 +87,12 @@ impl Core {
         #[cfg(feature = "failpoints")]
         failpoint::hit(Point::HostBury);
         let was_seen = failure.is_none();
-        let is_gone = was_seen || state.seats[index].await_hangup(HANGUP);
-        state.drain_seat(index);
+        let is_gone = was_seen || has_hung_up(&state.seats[index]);
+        if is_gone {
+            state.drain_dead(index);
+        } else if self.may_still_write(state, index) {
+            return;
+        }
         let seat = &mut state.seats[index];
         let cause = match seat.condition {
             Condition::Condemned(cause) => Some(cause),
@@ -93,22 +101,18 @@ impl Core {
         let ready = seat.lane.is_ready();
         // Of a worker whose start was never reported there is only its own word.
         let pid = if was_seen { seat.pid } else { seat.lane.pid() };
-        let last_words = seat.lane.last_words();
+        let last_words = seat.lane.last_words().or_else(|| spoilt(cause));
         let stderr_tail = seat.stderr.take().map(|tail| tail.finish());
-        // A server that was killed before it could answer says nothing about the next one.
-        let failure = failure.filter(|error| error.kind() != io::ErrorKind::BrokenPipe);
-        let failure = failure.map(|error| error.to_string());
+        let failure = failure.and_then(said);
         let stage = seat.lane.running();
-        let (started, untouched) = seat.lane.autopsy();
+        let (mut started, untouched) = seat.lane.autopsy();
+        // What was not delivered above never will be.
+        started.extend(seat.held.take().and_then(|held| Some((0, held.task?))));
         let has_begun = !started.is_empty();
         if is_gone {
             sweep_lent(state, index, &self.config, &started);
         } else {
-            // Somebody holds its socket, and that may be it: it gets no work and leaves, and its
-            // lane is never given to another.
-            seat.lane.stop();
-            seat.lane.abandon();
-            std::mem::forget(std::mem::take(&mut seat.lent));
+            self.forsake(state, index, &started);
         }
         state.seats[index].vacate();
         state.noted.note(Level::DEBUG, move || {
@@ -140,6 +144,57 @@ impl Core {
         let words = last_words.or(failure.clone()).or(stderr);
         let end = End { ready, cause, is_death, reason, failure, words };
         self.replace(state, index, &end);
+    }
+
+    /// Somebody holds the socket of the worker at `index`, and that may be it: it gets no work and
+    /// leaves, and nothing that it knows of is ever given to another.
+    fn forsake(&self, state: &mut State, index: usize, started: &[(u64, TaskId)]) {
+        state.seats[index].forsake();
+        for &(_, id) in started {
+            state.tasks.forsake(id);
+        }
+        state.board.abandon();
+        if let Some(initializer) = &self.config.initializer {
+            std::mem::forget(Arc::clone(&initializer.leases));
+        }
+    }
+
+    /// Whether to wait for the end of the worker at `index`, which nobody has seen, because it may
+    /// still write to what its tasks were lent: until its socket is closed, or it is given up.
+    fn may_still_write(&self, state: &mut State, index: usize) -> bool {
+        state.drain_seat(index);
+        // What it has not begun it cannot begin any more.
+        state.condemn(index, Cause::Leaving(Leave::Unclean));
+        let seat = &mut state.seats[index];
+        seat.lane.stop();
+        if seat.held.is_none() && !seat.lane.has_running() {
+            return false;
+        }
+        let since = *seat.unseen_since.get_or_insert_with(Instant::now);
+        let held = seat.held.iter().filter_map(|held| held.task);
+        let ids = seat.lane.in_flight().filter_map(|entry| entry.task).chain(held);
+        let ids: Vec<TaskId> = ids.collect();
+        let borrows = |id: TaskId| state.tasks.get(id).is_some_and(|entry| entry.rules.borrows);
+        let is_awaited = ids.into_iter().any(borrows) || since.elapsed() < UNSEEN;
+        self.look_at(state, Instant::now() + UNSEEN);
+        is_awaited
+    }
+
+    /// Buries the workers whose end nobody saw, as far as they are gone or can be given up; returns
+    /// when to look again.
+    pub(super) fn look_for_unseen(&self, state: &mut State) -> Option<Instant> {
+        for index in 0..state.seats.len() {
+            if state.seats[index].unseen_since.is_some() {
+                self.bury_unseen(state, index);
+            }
+        }
+        let is_unseen = state.seats.iter().any(|seat| seat.unseen_since.is_some());
+        is_unseen.then(|| Instant::now() + UNSEEN)
+    }
+
+    fn bury_unseen(&self, state: &mut State, index: usize) {
+        let failure = io::Error::from(io::ErrorKind::BrokenPipe);
+        self.bury(state, index, ExitReason::Unknown, None, Some(failure));
     }
 
     fn replace(&self, state: &mut State, index: usize, end: &End) {
@@ -277,7 +332,13 @@ impl Core {
             let seat = &mut state.seats[index];
             let is_ready = seat.lane.is_ready();
             let socket = seat.socket.take();
-            if is_ready {
+            if seat.unseen_since.is_some() {
+                self.bury_unseen(&mut state, index);
+                self.call_up(&mut state);
+                state.drive();
+                self.arm_supervisor(&mut state);
+                self.changed.notify_all();
+            } else if is_ready {
                 // It dies, or its task has closed descriptors that are not its own: then it
                 // can neither ring nor ask for spans, and is replaced after the task.
                 state.condemn(index, Cause::Leaving(Leave::Unclean));
@@ -291,6 +352,22 @@ impl Core {
             }
         }
     }
+}
+
+/// Whether nobody has the worker's end of its socket. Waits for that once: the mutex is held.
+fn has_hung_up(seat: &Seat) -> bool {
+    seat.await_hangup(if seat.unseen_since.is_none() { HANGUP } else { Duration::ZERO })
+}
+
+/// What to say of a worker that was ended for what it wrote.
+fn spoilt(cause: Option<Cause>) -> Option<String> {
+    (cause == Some(Cause::Corrupt)).then(|| SPOILT.to_owned())
+}
+
+/// What `failure` says of a worker. A server that was killed before it could answer says nothing
+/// about the next one.
+fn said(failure: io::Error) -> Option<String> {
+    (failure.kind() != io::ErrorKind::BrokenPipe).then(|| failure.to_string())
 }
 
 /// How far the task `seq` had come, by what its worker said last.
@@ -307,6 +384,9 @@ fn is_killed_by_others(reason: ExitReason, cause: Option<Cause>) -> bool {
     reason == ExitReason::Signal(SIGKILL)
         && cause.is_none_or(|cause| cause.is_departure() && cause != Cause::Stopped)
 }
+
+/// The last words of a worker that left none and wrote over those of the host.
+const SPOILT: &str = "it wrote over memory that it shares with the host";
 
 /// What the kernel sends to a process when there is no memory left.
 const SIGKILL: i32 = 9;
@@ -337,6 +417,8 @@ const VACANT: Duration = Duration::from_millis(200);
 const DEATH: Duration = Duration::from_secs(1);
 /// How long to wait for the end of a worker that the fork server never spoke of.
 const HANGUP: Duration = Duration::from_secs(1);
+/// How long its tasks wait for that end if it may still write to what they were lent.
+const UNSEEN: Duration = Duration::from_secs(2);
 
 /// Frees the locks that a dead worker held in memory that it was lent: by its initializer, by the
 /// tasks that it had started, and by earlier ones.

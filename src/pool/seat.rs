@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::control::Memory;
-use crate::pool::host_lane::HostLane;
+use crate::pool::host_lane::{Drained, HostLane};
 use crate::pool::lane::Leave;
 use crate::pool::supervise::WorkerSocket;
 use crate::pool::task::{Call, TaskId};
@@ -71,6 +71,11 @@ pub(super) struct Seat {
     pub(super) pid: u32,
     pub(super) pidfd: Option<OwnedFd>,
     pub(super) socket: Option<(Arc<WorkerSocket>, Token)>,
+    /// Since when its end is known from nobody, although it may still write to what its tasks were
+    /// lent: it is buried when its socket is closed, or given up.
+    pub(super) unseen_since: Option<Instant>,
+    /// Its last result, which a handle to an array has outlived: delivered when it is reaped.
+    pub(super) held: Option<Drained>,
     /// Spans that the worker asked for and has not yet committed a result in; at most as many as
     /// it has slots for results.
     pub(super) granted: Vec<Span>,
@@ -119,9 +124,19 @@ impl Seat {
         Some(now + patience)
     }
 
+    /// Leaves what its worker had to it for good: it may live, and know where that is.
+    pub(super) fn forsake(&mut self) {
+        self.lane.stop();
+        self.lane.abandon();
+        std::mem::forget(std::mem::take(&mut self.lent));
+        std::mem::forget(std::mem::take(&mut self.granted));
+        std::mem::forget(self.charter.take());
+    }
+
     /// Gives back what its worker had, which is gone.
     pub(super) fn vacate(&mut self) {
         self.lingers_since = None;
+        self.unseen_since = None;
         self.lent.clear();
         self.condition = Condition::Vacant;
         self.pidfd = None;

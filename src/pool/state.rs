@@ -18,9 +18,8 @@ use crate::pool::task::{
 };
 use crate::pool::{job, stats::Counters};
 use crate::process::diagnostics::Noted;
-use crate::region::arena::Span;
-use crate::sys::oom;
 use crate::sys::parking::Waiter;
+use crate::sys::{clock, oom};
 
 /// Whether a pool takes tasks.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -155,20 +154,58 @@ impl State {
     }
 
     /// Takes every committed result of one worker.
+    ///
+    /// But for one of a task that a handle has outlived: the worker can still reach what it was
+    /// lent. So that result, and with it all leases of its task, waits until the worker is reaped.
     pub(super) fn drain_seat(&mut self, index: usize) {
-        loop {
-            match self.seats[index].lane.drain() {
-                Ok(Some(drained)) => self.settle(index, drained),
-                Ok(None) => return,
-                Err(error) => {
-                    let text = error.to_string();
-                    self.noted.note(Level::ERROR, move || {
-                        tracing::error!(worker = index, error = text, "a worker spoilt its lane");
-                    });
-                    self.condemn(index, Cause::Corrupt);
-                    self.seats[index].kill();
-                    return;
-                }
+        while self.seats[index].held.is_none() {
+            let Some(drained) = self.next_result(index) else { return };
+            if drained.meta.leaving == Some(Leave::Unclean) {
+                self.condemn(index, Cause::Leaving(Leave::Unclean));
+                self.seats[index].held = Some(drained);
+            } else {
+                self.settle(index, drained);
+            }
+        }
+    }
+
+    /// Takes every committed result of a worker that is reaped, in the order of their commits.
+    pub(super) fn drain_dead(&mut self, index: usize) {
+        if let Some(drained) = self.seats[index].held.take() {
+            self.settle(index, drained);
+        }
+        while let Some(drained) = self.next_result(index) {
+            self.settle(index, drained);
+        }
+    }
+
+    #[inline]
+    fn next_result(&mut self, index: usize) -> Option<Drained> {
+        match self.seats[index].lane.drain() {
+            Ok(drained) => drained,
+            Err(error) => {
+                self.expel(index, &error.to_string());
+                None
+            }
+        }
+    }
+
+    /// Ends a worker that wrote nonsense into its lane: what it still says means nothing.
+    fn expel(&mut self, index: usize, found: &str) {
+        let found = found.to_owned();
+        self.noted.note(Level::ERROR, move || {
+            tracing::error!(worker = index, found, "a worker spoilt its lane");
+        });
+        self.condemn(index, Cause::Corrupt);
+        self.seats[index].kill();
+    }
+
+    /// Ends the workers that wrote over what they were offered: nobody would ever hear of it.
+    pub(super) fn expel_spoilt(&mut self) {
+        for index in 0..self.seats.len() {
+            let seat = &self.seats[index];
+            if seat.is_occupied() && seat.held.is_none() && seat.lane.is_spoilt() {
+                self.expel(index, "claim words that are none");
             }
         }
     }
@@ -209,10 +246,10 @@ impl State {
     fn outcome(&mut self, index: usize, id: TaskId, meta: ResultMeta, bytes: Encoded) -> Outcome {
         let bytes = match meta.place {
             Place::Span(offset) => {
+                // How long it is the host knows: it has granted the span.
                 let granted = &mut self.seats[index].granted;
-                let fits = |span: &Span| span.offset() == offset && span.len_bytes() == meta.len;
-                let Some(at) = granted.iter().position(fits) else {
-                    let found = format!("{} bytes at {offset}, which were not granted", meta.len);
+                let Some(at) = granted.iter().position(|span| span.offset() == offset) else {
+                    let found = format!("a span at {offset}, which was not granted");
                     return Err(Box::new(Error::Corrupt { what: "a result slot", found }));
                 };
                 Encoded::Span(granted.swap_remove(at))
@@ -278,11 +315,13 @@ impl State {
     /// Offers a queued task to the worker at `index`. False: its byte ring has no room.
     #[inline]
     pub(super) fn offer(&mut self, index: usize, id: TaskId) -> bool {
-        let Some(Entry { progress: Progress::Open { call, offer }, .. }) = self.tasks.get_mut(id)
+        let Some(Entry { progress: Progress::Open { call, offer }, rules, .. }) =
+            self.tasks.get_mut(id)
         else {
             return true;
         };
-        let Some(seq) = self.seats[index].lane.offer(id, call) else { return false };
+        let now_ns = if rules.timeout.is_some() { clock::now_ns() } else { 0 };
+        let Some(seq) = self.seats[index].lane.offer(id, call, now_ns) else { return false };
         *offer = Some(Offer { worker: index, seq });
         self.noted.note(Level::TRACE, move || {
             tracing::trace!(task = id.number(), worker = index, "task offered");
@@ -357,14 +396,17 @@ impl State {
         seats.filter_map(|(index, seat)| Some((index, seat.lane.unbegun()?))).collect()
     }
 
-    /// Takes back the tasks of workers that have still not begun what they had not begun
-    /// `before`, if another worker is idle: one of them is stopped, or is slow to start.
+    /// Wakes workers that have still not begun what they had not begun `before`, and takes their
+    /// tasks back if another worker is idle: one of them is stopped, or is slow to start.
     pub(super) fn rescue(&mut self, before: &[(usize, u64)]) {
-        if !self.seats.iter().any(Seat::is_idle) {
-            return;
-        }
+        let has_idle = self.seats.iter().any(Seat::is_idle);
         for (index, seq) in self.unbegun() {
-            if before.contains(&(index, seq)) {
+            if !before.contains(&(index, seq)) {
+                continue;
+            }
+            // It may sleep although the word says that it does not.
+            self.seats[index].lane.wake_anyway();
+            if has_idle {
                 for id in self.seats[index].lane.recall_latest(usize::MAX) {
                     self.requeue_first(id);
                 }

@@ -8,12 +8,12 @@ use std::time::{Duration, Instant};
 
 use tracing::Level;
 
-use crate::array::handoff;
+use crate::array::handoff::{self, WireLease};
 use crate::error::{Error, Result, TaskError};
 use crate::pool::core::{Core, Start};
 use crate::pool::in_process;
 use crate::pool::job::Trampoline;
-use crate::pool::lane::RING_PAYLOAD_BYTES_MAX;
+use crate::pool::lane::{HANDLES_MAX, RING_PAYLOAD_BYTES_MAX};
 use crate::pool::state::{Life, State};
 use crate::pool::task::{Call, Encoded, Kept, Rules, TaskId, broken};
 use crate::process::function::FunctionOffset;
@@ -26,6 +26,16 @@ const SCRATCH_BYTES_MAX: usize = 64 << 10;
 thread_local! {
     /// Where arguments are encoded before they are put where they belong.
     static SCRATCH: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+}
+
+#[cold]
+fn too_many_handles(count: usize) -> Error {
+    let bytes = |count: usize| (count * size_of::<WireLease>()) as u64;
+    Error::TooLarge {
+        what: "a task's list of handles, 32 bytes each,",
+        size_bytes: bytes(count),
+        limit_bytes: bytes(HANDLES_MAX),
+    }
 }
 
 impl Core {
@@ -79,6 +89,9 @@ impl Core {
             action: "encoded",
             reason,
         })?;
+        if leases.len() > HANDLES_MAX {
+            return Err(too_many_handles(leases.len()));
+        }
         // Out of a `Result` it would be moved once more.
         let payload = if leases.is_empty() && bytes.len() <= RING_PAYLOAD_BYTES_MAX {
             Encoded::small(&bytes)

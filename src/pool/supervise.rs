@@ -58,6 +58,7 @@ impl Handler for Bell {
         if let Some(core) = self.core() {
             let mut state = core.lock();
             state.drive();
+            core.see_off(&mut state);
             core.arm_supervisor(&mut state);
             // A worker rings when it is ready.
             let is_awaited = state.watch_ready > 0;
@@ -75,6 +76,7 @@ impl Handler for Bell {
             let mut state = core.lock();
             state.deadline = None;
             state.drain();
+            state.expel_spoilt();
             core.fill_vacant(&mut state, &server);
             if state.late_at.is_some_and(|at| at <= Instant::now()) {
                 state.late_at = end_late_tasks(&mut state);
@@ -83,7 +85,9 @@ impl Handler for Bell {
             let idle = core.dismiss_idle(&mut state);
             let slow = core.rescue_unbegun(&mut state);
             let leaving = end_lingering(&mut state);
-            if let Some(next) = late.into_iter().chain(idle).chain(slow).chain(leaving).min() {
+            let unseen = core.look_for_unseen(&mut state);
+            let soon = late.into_iter().chain(idle).chain(slow).chain(leaving).chain(unseen).min();
+            if let Some(next) = soon {
                 core.look_at(&mut state, next);
             }
             core.call_up(&mut state);

@@ -193,6 +193,9 @@ pub(crate) struct Rules {
     pub(crate) timeout: Option<Duration>,
     /// How often it may be run again if its worker dies.
     pub(crate) retries: u32,
+    /// It works on memory that the caller lends for the time of the call: it is not over before its
+    /// worker has ended, however long that takes.
+    pub(crate) borrows: bool,
 }
 
 /// What came of a task.
@@ -348,6 +351,18 @@ impl Tasks {
         match self.slots.get(id.index as usize) {
             Some((generation, Some(entry))) if *generation == id.generation => Some(entry),
             _ => None,
+        }
+    }
+
+    /// Leaves all that a task was lent to its worker, which may live and write to it, for good. So
+    /// the task does not run again.
+    pub(super) fn forsake(&mut self, id: TaskId) {
+        let Some(entry) = self.get_mut(id) else { return };
+        entry.rules.retries = 0;
+        if let Some(call) = entry.call_mut() {
+            std::mem::forget(std::mem::take(&mut call.payload));
+            std::mem::forget(std::mem::take(&mut call.leases));
+            std::mem::forget(call.keeps.take());
         }
     }
 

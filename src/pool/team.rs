@@ -281,13 +281,14 @@ impl TeamJob<'_> {
     }
 
     fn run_once(&self, trampoline: Trampoline, argument: &SharedArgument) -> Result<()> {
-        let control = HostControl(self.core.arena.reserve(size_of::<Control>(), Contents::Zeroed)?);
-        let rules = Rules { retries: 0, ..self.rules };
+        let span = self.core.arena.reserve(size_of::<Control>(), Contents::Zeroed)?;
+        let control = HostControl { span, joined: Cell::new(0) };
+        let rules = Rules { retries: 0, borrows: true, ..self.rules };
         let members_max = self.members_max();
         let hurry = || control.break_up();
         let mut group = Group::new(self.core, argument, &hurry);
         for ordinal in 0..members_max {
-            let orders = TeamOrders { control: control.0.offset(), ordinal, members_max };
+            let orders = TeamOrders { control: control.span.offset(), ordinal, members_max };
             match group.submit(trampoline, self.name, rules, &orders) {
                 Ok(()) => {}
                 Err(error) if group.is_empty() => return Err(error),
@@ -297,8 +298,9 @@ impl TeamJob<'_> {
         // If a member fails, the others must not wait for it.
         let outcomes = group.settle(|state, ids| {
             let has_failed = |(ordinal, &id): (usize, &TaskId)| {
+                let has_joined = control.has_joined(ordinal);
                 let outcome = state.tasks.get(id).and_then(Entry::outcome);
-                outcome.is_some_and(|outcome| outcome.is_err() && control.has_joined(ordinal))
+                has_joined && outcome.is_some_and(|outcome| outcome.is_err())
             };
             if ids.iter().enumerate().any(has_failed) {
                 control.break_up();
@@ -335,17 +337,23 @@ fn conclude(outcomes: Vec<(bool, Outcome)>) -> Result<()> {
 }
 
 /// The control block as the host has it.
-struct HostControl(Span);
+struct HostControl {
+    span: Span,
+    /// The members that were seen so far: what once stood in the roster is not taken back.
+    joined: Cell<u64>,
+}
 
 impl HostControl {
     fn control(&self) -> &Control {
         // SAFETY: the span is as large as a control block, aligned to a cache line, lives as long
         // as `self`, and is nothing but atomics and padding.
-        unsafe { &*self.0.as_ptr().cast::<Control>() }
+        unsafe { &*self.span.as_ptr().cast::<Control>() }
     }
 
     fn has_joined(&self, ordinal: usize) -> bool {
-        self.control().roster.load(Ordering::Acquire) >> ordinal & 1 == 1
+        let joined = self.joined.get() | self.control().roster.load(Ordering::Acquire);
+        self.joined.set(joined);
+        joined >> ordinal & 1 == 1
     }
 
     /// Sends all members home.

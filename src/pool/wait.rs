@@ -3,11 +3,12 @@
 //! Who waits, drives; who leaves, hands over.
 #![allow(unsafe_code)]
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use crate::pool::backoff;
 use crate::pool::core::Core;
+use crate::pool::host_lane::NextCommit;
 use crate::pool::lane::driver;
 use crate::pool::listener::Listener;
 use crate::pool::locked::Locked;
@@ -25,6 +26,10 @@ const JOIN_SPIN_SHORT: Duration = Duration::from_micros(50);
 
 /// How long a worker may leave a task unbegun before another that is idle gets it.
 const BEGIN: Duration = Duration::from_millis(50);
+
+/// How long nobody looks at the workers at most while somebody waits for them: one that has written
+/// over the words by which it rings, or sleeps, does not ring.
+const LOOK: Duration = Duration::from_secs(1);
 
 impl Core {
     /// Waits until `poll` returns a value, driving meanwhile; `None` after `deadline`.
@@ -73,7 +78,7 @@ impl Core {
     /// Spins until a result is committed, or somebody else has had a turn; false if neither
     /// happened for as long as `budget`.
     fn spin(&self, state: Locked<'_>, budget: Duration, end: Option<Instant>) -> bool {
-        let next: Vec<(*const AtomicU64, u64)> =
+        let next: Vec<NextCommit> =
             state.seats.iter().filter_map(|seat| seat.lane.next_commit()).collect();
         if !state.queue.is_empty() && !state.sleeper {
             // Nobody needs to ring while this thread looks.
@@ -81,18 +86,10 @@ impl Core {
         }
         let turn = self.turns.load(Ordering::Relaxed);
         drop(state);
-        let is_committed = |&(word, seq): &(*const AtomicU64, u64)| {
-            // SAFETY: the word lies in the arena, which stays mapped as long as `self` holds
-            // it; if its span has another owner by now, it is still an initialised,
-            // aligned word, and what it says is only a hint.
-            let word = unsafe { &*word };
-            // Relaxed: `drain` looks again.
-            word.load(Ordering::Relaxed) == seq
-        };
         let left = end.map_or(budget, |end| end.saturating_duration_since(Instant::now()));
         backoff::spin(budget.min(left), || {
             // Relaxed: what has changed is under the mutex.
-            self.turns.load(Ordering::Relaxed) != turn || next.iter().any(is_committed)
+            self.turns.load(Ordering::Relaxed) != turn || next.iter().any(NextCommit::has_come)
         })
     }
 
@@ -101,6 +98,7 @@ impl Core {
         let left = || deadline.map(|at| at.saturating_duration_since(Instant::now()));
         let me = Waiter::new();
         self.start_watching(&mut state, watch, &me);
+        state.expel_spoilt();
         self.see_off(&mut state);
         if state.sleeper {
             state.waiting.push(me.clone());
@@ -119,7 +117,7 @@ impl Core {
         let word = state.board.driver_word();
         if state.arm(driver::JOINER) {
             let unbegun = state.unbegun();
-            let slice = (!unbegun.is_empty()).then_some(BEGIN);
+            let slice = Some(if unbegun.is_empty() { LOOK } else { BEGIN });
             let asleep = Instant::now();
             drop(state);
             // SAFETY: the board lives as long as the state, and that as long as `self`.
@@ -138,8 +136,9 @@ impl Core {
     /// Has the supervisor see to it that the tasks that somebody listens to begin: no thread of
     /// theirs drives, so nobody else would notice a worker that was stopped while idle.
     pub(super) fn watch_over(&self, state: &mut State) {
-        if !state.unbegun().is_empty() {
-            self.look_at(state, Instant::now() + BEGIN);
+        if state.unfinished > 0 {
+            let soon = if state.unbegun().is_empty() { LOOK } else { BEGIN };
+            self.look_at(state, Instant::now() + soon);
         }
         self.see_off(state);
         self.rearm(state);
@@ -147,7 +146,7 @@ impl Core {
 
     /// Has the supervisor see to it that workers that are to leave do so: others can do their work
     /// only when they have.
-    fn see_off(&self, state: &mut State) {
+    pub(super) fn see_off(&self, state: &mut State) {
         if state.seats.iter().any(|seat| matches!(seat.condition, Condition::Condemned(_))) {
             self.look_at(state, Instant::now() + WAKE);
         }
@@ -161,7 +160,8 @@ impl Core {
         }
         state.rescue(&before);
         state.slow = state.unbegun();
-        (!state.slow.is_empty()).then(|| Instant::now() + BEGIN)
+        let soon = if state.slow.is_empty() { LOOK } else { BEGIN };
+        (state.unfinished > 0).then(|| Instant::now() + soon)
     }
 
     fn start_watching(&self, state: &mut State, watch: Watch<'_>, me: &Waiter) {

@@ -93,9 +93,9 @@ pub use event::{Event, EventWord, Reset};
 pub(crate) use eventcount::{EventCount, Moment};
 pub use lock::{LockGuard, LockWord, RobustLock};
 pub use once::{Once, OnceWords};
-#[cfg(not(loom))]
-pub(crate) use owner::report;
 pub use owner::{Owner, OwnerTable, Token};
+#[cfg(not(loom))]
+pub(crate) use owner::{Purse, report};
 pub use patience::Watch;
 #[cfg(not(loom))]
 pub(crate) use patience::{Backoff, Patience};

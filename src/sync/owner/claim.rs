@@ -3,7 +3,7 @@
 
 use std::any::Any;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use super::{OwnerTable, Token};
 use crate::error::Result;
@@ -24,12 +24,21 @@ struct Claim {
     token: Token,
     watch: Watch,
     made_in: Instance,
+    /// Where the token goes when it is given up.
+    purse: Option<Purse>,
     /// Never read: what keeps the table's memory, for as long as the claim must be given up there.
     _keep: Option<Keep>,
 }
 
 /// Something that is dropped last.
 pub(crate) type Keep = Arc<dyn Any + Send + Sync>;
+
+/// The token that this process gave up in one table, to be claimed with again: without it, a
+/// process that comes and goes would use a token up each time.
+///
+/// Nobody else can have it meanwhile: the table never gives it out again, no word holds it after
+/// [`OwnerTable::leave`], and whoever sweeps it has seen that this process has ended.
+pub(crate) type Purse = Arc<Mutex<Option<Token>>>;
 
 impl Owner {
     /// Claims an entry for the calling process.
@@ -46,10 +55,16 @@ impl Owner {
         Owner::claim_as(table, watch, Identity::current()?)
     }
 
-    /// The same, and keeps `keep` until no clone, and no lock made with one, is left.
+    /// The same with the token in `purse`, if there is one; it goes back there. Keeps `keep` until
+    /// no clone, and no lock made with one, is left.
     #[cfg(not(loom))]
-    pub(crate) fn claim_keeping(table: &OwnerTable, watch: Watch, keep: Keep) -> Result<Owner> {
-        Owner::claim_with(table, watch, Identity::current()?, Some(keep))
+    pub(crate) fn claim_keeping(
+        table: &OwnerTable,
+        watch: Watch,
+        purse: Option<Purse>,
+        keep: Keep,
+    ) -> Result<Owner> {
+        Owner::claim_with(table, watch, Identity::current()?, purse, Some(keep))
     }
 
     pub(in crate::sync) fn claim_as(
@@ -57,17 +72,19 @@ impl Owner {
         watch: Watch,
         who: Identity,
     ) -> Result<Owner> {
-        Owner::claim_with(table, watch, who, None)
+        Owner::claim_with(table, watch, who, None, None)
     }
 
     fn claim_with(
         table: &OwnerTable,
         watch: Watch,
         who: Identity,
+        purse: Option<Purse>,
         keep: Option<Keep>,
     ) -> Result<Owner> {
-        let (token, made_in) = (table.claim_for(who)?, Instance::current());
-        Ok(Owner(Arc::new(Claim { table: *table, token, watch, made_in, _keep: keep })))
+        let known = purse.as_ref().and_then(|purse| in_purse(purse).take());
+        let (token, made_in) = (table.claim_for(who, known)?, Instance::current());
+        Ok(Owner(Arc::new(Claim { table: *table, token, watch, made_in, purse, _keep: keep })))
     }
 
     /// The token that stands for this owner in lock words.
@@ -89,6 +106,11 @@ impl Owner {
     }
 }
 
+fn in_purse(purse: &Purse) -> std::sync::MutexGuard<'_, Option<Token>> {
+    // One word: a panic cannot leave it half made.
+    purse.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 impl fmt::Debug for Owner {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Owner").field("token", &self.0.token).field("watch", &self.0.watch).finish()
@@ -101,6 +123,9 @@ impl Drop for Claim {
             // SAFETY: locks and guards of this owner hold a clone or borrow from one, so none is
             // left but forgotten ones, which are never used again.
             unsafe { self.table.leave(self.token) };
+            if let Some(purse) = &self.purse {
+                *in_purse(purse) = Some(self.token);
+            }
         }
     }
 }

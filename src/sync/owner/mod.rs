@@ -1,9 +1,9 @@
 //! The owner table: which process a lock's token stands for.
 //!
 //! Each process claims an entry before its first lock, and gets a token that no other process of
-//! this table ever had or will have. A lock word holds the token of its owner, so that taking a
-//! lock and saying who took it are one store. After a death, [`OwnerTable::sweep`] finds the
-//! words that the dead process held.
+//! this table ever had or will have; if it leaves and comes back, it may get the same again. A
+//! lock word holds the token of its owner, so that taking a lock and saying who took it are one
+//! store. After a death, [`OwnerTable::sweep`] finds the words that the dead process held.
 //!
 //! What it does not do: tell threads of one process apart (a lock does exclude them from each
 //! other), or follow a `fork` (the child must claim an entry of its own).
@@ -22,6 +22,8 @@ mod token;
 use std::ptr::NonNull;
 
 pub use claim::Owner;
+#[cfg(not(loom))]
+pub(crate) use claim::Purse;
 pub use token::Token;
 pub(in crate::sync) use token::mark_word;
 
@@ -307,7 +309,7 @@ impl OwnerTable {
         self.directory.unregister(kind, first, words);
     }
 
-    /// Counts up `last_token`. Tokens are never reused: the counter stops at its end.
+    /// Counts up `last_token`. No two processes get the same token: the counter stops at its end.
     fn next_token(&self) -> Result<Token> {
         let counter = &self.header().last_token;
         let mut last = counter.load(Ordering::Relaxed);
@@ -325,9 +327,13 @@ impl OwnerTable {
         }
     }
 
-    /// Claims an entry for a process.
-    pub(in crate::sync) fn claim_for(&self, who: Identity) -> Result<Token> {
-        let token = self.next_token()?;
+    /// Claims an entry for a process: with the token `known`, which it had before and gave up, or
+    /// with a new one.
+    pub(in crate::sync) fn claim_for(&self, who: Identity, known: Option<Token>) -> Result<Token> {
+        let token = match known {
+            Some(token) => token,
+            None => self.next_token()?,
+        };
         if self.claim_entry(who, token) {
             return Ok(token);
         }
