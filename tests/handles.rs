@@ -329,6 +329,9 @@ fn a_queued_task_is_killed_at_once_whatever_the_grace() {
 fn a_worker_that_is_stopped_when_it_is_to_leave_is_replaced() {
     alone(|| {
         let pool = Pool::builder().workers(1).build().unwrap();
+        // When the worker has said that it is ready, nobody looks at its results but who joins.
+        pool.wait_ready(Duration::from_secs(20)).unwrap();
+        pool.submit(|()| (), ()).unwrap().join().unwrap();
         let path = std::env::temp_dir().join(common::unique("quick"));
         let quick = pool.submit(|path| std::fs::write(path, "").unwrap(), path.clone()).unwrap();
         wait_for(|| path.exists());
