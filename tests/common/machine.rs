@@ -131,6 +131,8 @@ pub(crate) fn run(workers: usize, is_sleepy: bool, ops: impl IntoIterator<Item =
     std::fs::write(&tally, "").unwrap();
     let grace = Duration::from_millis(20);
     let builder = Pool::builder().workers(workers).timeout(TIMEOUT).grace(grace);
+    // A backtrace takes longer than a task may.
+    let builder = builder.env("RUST_BACKTRACE", "0");
     let sleepy = builder.clone().idle_timeout(Duration::from_millis(3));
     let pool = if is_sleepy { sleepy } else { builder }.build().unwrap();
     let (sender, told) = channel();
