@@ -168,9 +168,12 @@ fn a_frozen_array_goes_wherever_an_argument_goes() {
     let process = Process::spawn(|x: Frozen<u64>| x.as_slice().len(), frozen.clone()).unwrap();
     assert_eq!(process.join().unwrap(), 1000);
     assert_eq!(pool.stats().restarts, 0);
+    // What a handle keeps of a pool that has ended is no worker, so it has no leases.
+    let handle = pool.submit(|n: u8| n, 7).unwrap();
     drop((items, pool));
     let place = frozen.as_slice().as_ptr();
     assert_eq!(frozen.thaw().unwrap().as_slice().as_ptr(), place, "every lease is over");
+    drop(handle);
 }
 
 #[test]

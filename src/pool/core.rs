@@ -47,6 +47,7 @@ pub(super) struct Config {
     pub(super) name: String,
     pub(super) grace: Duration,
     pub(super) rules: Rules,
+    /// The pool's state has it as long as there are workers.
     pub(super) initializer: Option<Initializer>,
     pub(super) tasks_max: Option<u64>,
     pub(super) memory_soft_bytes: Option<u64>,
@@ -105,7 +106,7 @@ pub(crate) struct Core {
 
 impl Core {
     /// A pool with all its workers forked.
-    pub(super) fn start(config: Config) -> Result<Arc<Core>> {
+    pub(super) fn start(mut config: Config) -> Result<Arc<Core>> {
         let arena = Arena::host()?;
         let supervisor = Supervisor::current()?;
         let server = match config.start {
@@ -114,6 +115,7 @@ impl Core {
         };
         let mut state = State::new(HostBoard::new(&arena)?);
         state.target = config.workers;
+        state.initializer = config.initializer.take();
         state.board.set_driver(driver::SUPERVISOR);
         let bell = Arc::new(Bell::new()?);
         let bell_token = supervisor.add(Arc::clone(&bell) as _)?;
@@ -179,7 +181,7 @@ impl Core {
         server: &ForkServer,
     ) -> Result<()> {
         let lane = HostLane::new(&self.arena)?;
-        let charter = self.charter(index, lane.offset(), state.board.offset());
+        let charter = self.charter(state, index, lane.offset());
         let mut bytes = Vec::new();
         job::encode_onto(&mut bytes, &charter).map_err(|reason| {
             Error::invalid("the pool's configuration", reason, "values that can be encoded")
@@ -252,13 +254,13 @@ impl Core {
     }
 
     /// What a worker at `index` is told.
-    fn charter(&self, index: usize, lane: u64, board: u64) -> Charter {
+    fn charter(&self, state: &State, index: usize, lane: u64) -> Charter {
         let config = &self.config;
         Charter {
             index,
             lane,
-            board,
-            initializer: config.initializer.as_ref().map(Initializer::charter),
+            board: state.board.offset(),
+            initializer: state.initializer.as_ref().map(Initializer::charter),
             tasks_max: config.tasks_max,
             memory_soft_bytes: config.memory_soft_bytes,
             memory_hard_bytes: config.memory_hard_bytes,

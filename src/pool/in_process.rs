@@ -29,7 +29,7 @@ pub(super) fn submit(
 
 /// Runs the initializer, here and now.
 pub(super) fn initialize(core: &Core) -> Result<()> {
-    let Some(initializer) = &core.config.initializer else { return Ok(()) };
+    let Some(initializer) = core.lock().initializer.take() else { return Ok(()) };
     let leases = initializer.leases.iter().filter_map(Lease::again).collect();
     let outcome = run(core, initializer.function, leases, &initializer.encoded);
     let cause = match outcome.map(|value| value.bytes.with(job::decode)) {

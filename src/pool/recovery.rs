@@ -26,7 +26,7 @@ use tracing::Level;
 use crate::array::handoff::Lease;
 use crate::error::{Death, Error, Phase, Result, TaskError};
 use crate::exit::ExitReason;
-use crate::pool::core::{Config, Core};
+use crate::pool::core::Core;
 use crate::pool::lane::{Leave, Stage};
 use crate::pool::seat::{Cause, Condition, Seat};
 use crate::pool::state::{Life, State};
@@ -110,7 +110,7 @@ impl Core {
         started.extend(seat.held.take().and_then(|held| Some((0, held.task?))));
         let has_begun = !started.is_empty();
         if is_gone {
-            sweep_lent(state, index, &self.config, &started);
+            sweep_lent(state, index, &started);
         } else {
             self.forsake(state, index, &started);
         }
@@ -154,7 +154,7 @@ impl Core {
             state.tasks.forsake(id);
         }
         state.board.abandon();
-        if let Some(initializer) = &self.config.initializer {
+        if let Some(initializer) = &state.initializer {
             std::mem::forget(Arc::clone(&initializer.leases));
         }
     }
@@ -422,8 +422,8 @@ const UNSEEN: Duration = Duration::from_secs(2);
 
 /// Frees the locks that a dead worker held in memory that it was lent: by its initializer, by the
 /// tasks that it had started, and by earlier ones.
-fn sweep_lent(state: &State, index: usize, config: &Config, started: &[(u64, TaskId)]) {
-    let first = config.initializer.iter().flat_map(|initializer| initializer.leases.iter());
+fn sweep_lent(state: &State, index: usize, started: &[(u64, TaskId)]) {
+    let first = state.initializer.iter().flat_map(|initializer| initializer.leases.iter());
     let calls = started.iter().filter_map(|&(_, id)| state.tasks.get(id)?.call());
     let others = first.filter_map(Lease::control).chain(calls.flat_map(Call::lent));
     state.seats[index].sweep(others);

@@ -218,8 +218,9 @@ impl Core {
             state.seats.iter_mut().filter_map(|seat| Some(seat.socket.take()?.1)).collect();
         // The last pool's callback thread ends when it has run what is due.
         let callbacks = state.callbacks.take();
+        let initializer = state.initializer.take();
         drop(state);
-        drop(callbacks);
+        drop((callbacks, initializer));
         for token in sockets {
             self.supervisor.remove(token);
         }

@@ -9,6 +9,7 @@ use tracing::Level;
 use crate::error::{Error, TaskError};
 use crate::pool::board::HostBoard;
 use crate::pool::callbacks::Callbacks;
+use crate::pool::core::Initializer;
 use crate::pool::gather::Gather;
 use crate::pool::host_lane::Drained;
 use crate::pool::lane::{Leave, Place, ResultMeta, SLOTS, Status, driver};
@@ -58,6 +59,9 @@ pub(super) struct State {
     pub(super) queue: VecDeque<TaskId>,
     pub(super) seats: Vec<Seat>,
     pub(super) board: HostBoard,
+    /// What each worker runs first. Dropped with the last worker: its leases end then, whoever
+    /// still has the pool.
+    pub(super) initializer: Option<Initializer>,
     /// Tasks that are not done.
     pub(super) unfinished: usize,
     /// A joining thread sleeps on the board's driver word.
@@ -112,6 +116,7 @@ impl State {
             queue: VecDeque::new(),
             seats: Vec::new(),
             board,
+            initializer: None,
             unfinished: 0,
             sleeper: false,
             waiting: Vec::new(),
