@@ -8,13 +8,14 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use brigade::{ExitReason, Pool};
+use brigade::{Error, ExitReason, Handle, Pool, Process, TaskError};
 use common::alone::{Runner, against_host, alone, own_processes, say, workers};
 use common::processes::{send, wait_for};
+use common::tasks::forever;
 use nix::errno::Errno;
 use nix::sys::signal::{self, SaFlags, SigAction, SigHandler, SigSet, SigmaskHow, Signal};
 use nix::sys::wait::{WaitPidFlag, waitpid};
-use nix::unistd::Pid;
+use nix::unistd::{Gid, Pid, Uid, geteuid, setgroups, setresgid, setresuid};
 
 static HANDLED: AtomicU64 = AtomicU64::new(0);
 
@@ -229,5 +230,63 @@ fn the_thread_that_made_a_pool_may_end() {
             assert_eq!(pool.submit(|n: u32| n, n).unwrap().join().unwrap(), n);
         }
         assert_eq!(pool.stats().restarts, 0);
+    });
+}
+
+const NOBODY: u32 = 65534;
+
+fn give_up_root() {
+    let (user, group) = (Uid::from_raw(NOBODY), Gid::from_raw(NOBODY));
+    setgroups(&[]).unwrap();
+    setresgid(group, group, group).unwrap();
+    setresuid(user, user, user).unwrap();
+}
+
+// Its kills were refused by the kernel, and nobody looked: timeouts never fired, and dropping the
+// pool hung. The kind: a signal whose failure is taken for the end of who was to have it.
+#[test]
+fn a_host_that_gives_up_root_ends_tasks_and_starts_workers_without_root() {
+    let host = || {
+        if !geteuid().is_root() {
+            println!("skipped: only root can give it up");
+            return say("done");
+        }
+        let pool = Pool::builder().workers(3).grace(Duration::ZERO).build().unwrap();
+        let process = Process::<()>::spawn(|()| forever(), ()).unwrap();
+        let user = |()| geteuid().as_raw();
+        assert_eq!(pool.submit(user, ()).unwrap().join().unwrap(), 0);
+        give_up_root();
+        let hangs = |pool: &Pool| -> Handle<()> {
+            let task = pool.submit(|()| forever(), ()).unwrap();
+            wait_for(|| task.is_running());
+            task
+        };
+        let late = pool.options().timeout(Duration::from_millis(50)).submit(|()| forever(), ());
+        let error = late.unwrap().join().unwrap_err();
+        assert!(matches!(error, Error::Task(TaskError::TimedOut { .. })), "{error}");
+        say("timed out");
+        let task = hangs(&pool);
+        task.kill(Duration::ZERO).unwrap();
+        let error = task.join().unwrap_err();
+        assert!(matches!(error, Error::Task(TaskError::Cancelled)), "{error}");
+        say("killed");
+        process.terminate().unwrap();
+        assert_eq!(process.wait().unwrap(), ExitReason::Signal(15));
+        say("terminated");
+        let (left, newer) = (hangs(&pool), Pool::builder().workers(1).build().unwrap());
+        assert_eq!(newer.submit(user, ()).unwrap().join().unwrap(), NOBODY);
+        assert_eq!(Process::spawn(user, ()).unwrap().join().unwrap(), NOBODY);
+        drop(pool);
+        assert!(left.join().is_err());
+        drop(newer);
+        say("done");
+    };
+    against_host(host, |host| {
+        let mut heard = Vec::new();
+        while let Some(word) = host.hear() {
+            heard.push(word);
+        }
+        assert_eq!(heard.last().map(String::as_str), Some("done"), "{heard:?}");
+        assert!(host.end().success());
     });
 }

@@ -45,10 +45,10 @@ impl Core {
             return;
         }
         match event {
-            ChildEvent::Started { pid, pidfd } => {
+            ChildEvent::Started { pid, child } => {
                 let seat = &mut state.seats[index];
                 seat.pid = pid;
-                seat.pidfd = Some(pidfd);
+                seat.child = Some(child);
                 match seat.condition {
                     Condition::Starting => seat.condition = Condition::Running,
                     Condition::Condemned(cause) if cause.is_departure() => {}

@@ -2,7 +2,6 @@
 //!
 //! It outlives the workers that take it, one after the other.
 
-use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -12,6 +11,7 @@ use crate::pool::lane::Leave;
 use crate::pool::supervise::WorkerSocket;
 use crate::pool::task::{Call, TaskId};
 use crate::process::events::Token;
+use crate::process::launch::RunningChild;
 use crate::process::tail::Tail;
 use crate::region::arena::Span;
 use crate::sys::process;
@@ -69,7 +69,7 @@ pub(super) struct Seat {
     /// Counts the workers that have had this seat.
     pub(super) incarnation: u64,
     pub(super) pid: u32,
-    pub(super) pidfd: Option<OwnedFd>,
+    pub(super) child: Option<RunningChild>,
     pub(super) socket: Option<(Arc<WorkerSocket>, Token)>,
     /// Since when its end is known from nobody, although it may still write to what its tasks were
     /// lent: it is buried when its socket is closed, or given up.
@@ -139,7 +139,7 @@ impl Seat {
         self.unseen_since = None;
         self.lent.clear();
         self.condition = Condition::Vacant;
-        self.pidfd = None;
+        self.child = None;
         self.charter = None;
         self.granted.clear();
     }
@@ -187,9 +187,9 @@ impl Seat {
 
     /// Ends its process; whatever it ran dies with it.
     pub(super) fn kill(&self) {
-        if let Some(pidfd) = &self.pidfd {
-            // It may have ended already, which is as good.
-            let _ = process::pidfd_kill(pidfd.as_fd());
+        if let Some(child) = &self.child {
+            // It may have ended already, which is as good; or its server has, which ends it.
+            let _ = child.signal(process::SIGKILL);
         }
     }
 }

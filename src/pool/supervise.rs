@@ -11,8 +11,8 @@ use crate::pool::seat::Cause;
 use crate::pool::state::State;
 use crate::pool::task::Offer;
 use crate::pool::worker::{self, SpanMessage};
-use crate::process::answers::{AGAIN, Answers, Sent};
 use crate::process::events::{Handler, Token};
+use crate::process::outbox::{AGAIN, Outbox, Sent};
 use crate::region::arena::Contents;
 use crate::sys::clock;
 use crate::sys::poll::{EventFd, Interest, wait_any};
@@ -175,7 +175,7 @@ pub(super) struct WorkerSocket {
     core: Weak<Core>,
     index: usize,
     incarnation: u64,
-    answers: Answers,
+    answers: Outbox,
     /// Its registration with the supervisor.
     token: OnceLock<Token>,
 }
@@ -187,7 +187,7 @@ impl WorkerSocket {
         index: usize,
         incarnation: u64,
     ) -> WorkerSocket {
-        let (answers, token) = (Answers::default(), OnceLock::new());
+        let (answers, token) = (Outbox::default(), OnceLock::new());
         WorkerSocket { socket, core, index, incarnation, answers, token }
     }
 

@@ -98,7 +98,7 @@ impl State {
     /// same, that is as any other end, and what it was offered since goes to others.
     fn keep(&mut self, index: usize) {
         let seat = &mut self.seats[index];
-        let has_process = seat.pidfd.is_some();
+        let has_process = seat.child.is_some();
         seat.condition = if has_process { Condition::Running } else { Condition::Starting };
         seat.quiet = None;
         seat.lane.unstop();

@@ -8,32 +8,27 @@ use std::time::{Duration, Instant};
 
 use crate::error::{Error, Result};
 use crate::exit::ExitReason;
+use crate::process::ends::{ChildEnd, ServerEnd};
 use crate::process::events::{Handler, Supervisor, Token};
 use crate::process::greeting::{self, Greeted, spawn_error};
 use crate::process::message::{RECORD_BYTES, Record, Report, Request};
+use crate::process::outbox::{AGAIN, Outbox, Sent};
+use crate::process::running::{ChildEvent, RunningChild, Watcher};
 use crate::sys::poll::{Interest, is_readable, wait_any};
 use crate::sys::process;
 use crate::sys::socket::{Received, Socket};
-
-/// What happens to a child, in this order: `Started` or `Failed`; after `Started` once `Ended`.
-/// After `Failed` there is no child, unless the error is `BrokenPipe`: then nobody knows.
-#[derive(Debug)]
-pub(crate) enum ChildEvent {
-    /// It runs.
-    Started { pid: u32, pidfd: OwnedFd },
-    /// It could not be forked.
-    Failed(io::Error),
-    /// It has ended and is reaped: it can write to shared memory no more.
-    Ended { reason: ExitReason, peak_rss_bytes: Option<u64> },
-}
-
-/// Hears of a child; called on the supervisor's thread.
-pub(crate) type Watcher = Box<dyn Fn(ChildEvent) + Send + Sync>;
 
 /// How long the server may owe a report before it is looked after.
 const PROMPT: Duration = Duration::from_millis(500);
 /// How often it is told to continue before it is given up, `PROMPT` apart.
 const REMINDERS_MAX: u32 = 40;
+
+#[derive(Clone, Copy)]
+struct Reminders {
+    count: u32,
+    /// When the next is due.
+    next: Instant,
+}
 
 struct Watched {
     watcher: Arc<Watcher>,
@@ -43,16 +38,6 @@ struct Watched {
     /// A descriptor for it and its registration, from when it has started.
     end: Option<(Arc<ChildEnd>, Token)>,
 }
-
-/// The end of a child, seen without the server: which may be stopped, and then does not report.
-struct ChildEnd {
-    pidfd: OwnedFd,
-    connection: Weak<Connection>,
-}
-
-/// The end of the server, seen by its pidfd: a process that the host forked at the wrong moment
-/// may keep the other end of the socket open.
-struct ServerEnd(Weak<Connection>, OwnedFd);
 
 /// This process's end of a fork server's socket, and what is known of the children behind it.
 pub(super) struct Connection {
@@ -72,8 +57,10 @@ pub(super) struct Connection {
     /// What is registered with the supervisor: this, and the server's end.
     /// `None` once there is nothing more to listen for.
     tokens: Mutex<Option<Vec<Token>>>,
-    /// How often the server was reminded of what it owes; `None` while it is not known to owe.
-    reminders: Mutex<Option<u32>>,
+    /// How the server was reminded of what it owes; `None` while it is not known to owe.
+    reminders: Mutex<Option<Reminders>>,
+    /// Orders that the socket had no room for.
+    outbox: Outbox,
 }
 
 /// What the server has answered to being greeted.
@@ -116,11 +103,13 @@ impl Handler for Connection {
     /// The server owes a report: if it still does, it is stopped, or worse.
     fn deadline(&self) {
         self.readable();
+        let is_unsent = self.outbox.send(&self.socket) != Sent::All;
         let is_silent = matches!(*lock(&self.answer), Answer::None);
         if is_silent && is_readable(self.early_pidfd.as_fd()) {
             return self.server_gone();
         }
         let owes = is_silent
+            || is_unsent
             || lock(&self.children).as_ref().is_some_and(|children| {
                 children.values().any(|child| match &child.end {
                     None => !child.has_started,
@@ -128,11 +117,17 @@ impl Handler for Connection {
                 })
             });
         let mut reminders = lock(&self.reminders);
-        let Some(count) = reminders.filter(|_| owes) else {
+        let Some(Reminders { count, next }) = reminders.filter(|_| owes) else {
             *reminders = None;
             return;
         };
-        *reminders = Some(count + 1);
+        let now = Instant::now();
+        if now < next {
+            // Only the outbox was due.
+            drop(reminders);
+            return self.look_again();
+        }
+        *reminders = Some(Reminders { count: count + 1, next: now + PROMPT });
         drop(reminders);
         // Counted in looks, not in time, so that a host that was stopped itself blames nobody.
         if count < REMINDERS_MAX {
@@ -146,36 +141,6 @@ impl Handler for Connection {
         }
         self.look_again();
     }
-}
-
-impl Handler for ChildEnd {
-    fn fd(&self) -> BorrowedFd<'_> {
-        self.pidfd.as_fd()
-    }
-
-    fn readable(&self) {
-        if let Some(connection) = self.connection.upgrade() {
-            connection.child_ended(self);
-        }
-    }
-
-    fn deadline(&self) {}
-}
-
-impl Handler for ServerEnd {
-    fn fd(&self) -> BorrowedFd<'_> {
-        self.1.as_fd()
-    }
-
-    fn readable(&self) {
-        if let Some(connection) = self.0.upgrade() {
-            // What it said before it ended comes first.
-            connection.readable();
-            connection.server_gone();
-        }
-    }
-
-    fn deadline(&self) {}
 }
 
 impl Connection {
@@ -198,6 +163,7 @@ impl Connection {
             supervisor: Arc::downgrade(supervisor),
             tokens: Mutex::new(Some(Vec::new())),
             reminders: Mutex::new(None),
+            outbox: Outbox::default(),
         });
         let handler = Arc::clone(&connection) as Arc<dyn Handler>;
         connection.listen(supervisor, handler).inspect_err(|_| connection.close())?;
@@ -210,7 +176,7 @@ impl Connection {
         lock(&self.children).is_some()
     }
 
-    /// Sends an order for the child `id`; what becomes of that, `watcher` hears.
+    /// Sends an order for the child `id`, without waiting; what becomes of it, `watcher` hears.
     ///
     /// # Errors
     ///
@@ -228,7 +194,7 @@ impl Connection {
             Some(children) => drop(children.insert(id, watched)),
             None => return Err(spawn_error("the fork server has ended")),
         }
-        if let Err(error) = self.socket.send(bytemuck::bytes_of(record), fds) {
+        if let Err(error) = self.post(record, fds) {
             let mut children = lock(&self.children);
             if children.as_mut().is_some_and(|children| children.remove(&id).is_some()) {
                 return Err(spawn_error(format!("the fork server does not listen: {error}")));
@@ -237,6 +203,21 @@ impl Connection {
             return Ok(());
         }
         self.await_report();
+        Ok(())
+    }
+
+    /// Has the server send a signal to the child `id`, if that has not ended.
+    pub(super) fn signal(&self, id: u64, number: i32) -> io::Result<()> {
+        self.post(&Request::Signal { id, number }.record(), &[])?;
+        self.await_report();
+        Ok(())
+    }
+
+    /// Sends a record, now or when there is room for it.
+    fn post(&self, record: &Record, fds: &[BorrowedFd<'_>]) -> io::Result<()> {
+        if self.outbox.post(&self.socket, bytemuck::bytes_of(record), fds)? != Sent::All {
+            self.look_again();
+        }
         Ok(())
     }
 
@@ -312,7 +293,7 @@ impl Connection {
     fn await_report(&self) {
         let mut reminders = lock(&self.reminders);
         if reminders.is_none() {
-            *reminders = Some(0);
+            *reminders = Some(Reminders { count: 0, next: Instant::now() + PROMPT });
             drop(reminders);
             self.look_again();
         }
@@ -321,12 +302,13 @@ impl Connection {
     fn look_again(&self) {
         let token = lock(&self.tokens).as_ref().and_then(|tokens| tokens.first().copied());
         if let (Some(supervisor), Some(token)) = (self.supervisor.upgrade(), token) {
-            supervisor.set_deadline(token, Instant::now() + PROMPT);
+            let after = if self.outbox.is_empty() { PROMPT } else { AGAIN };
+            supervisor.set_deadline(token, Instant::now() + after);
         }
     }
 
     /// A child has ended, which the server is to report.
-    fn child_ended(&self, end: &ChildEnd) {
+    pub(super) fn child_ended(&self, end: &ChildEnd) {
         let token = lock(&self.children).as_ref().and_then(|children| {
             let mut ends = children.values().filter_map(|child| child.end.as_ref());
             ends.find(|(other, _)| std::ptr::eq(&**other, end)).map(|(_, token)| *token)
@@ -416,7 +398,8 @@ impl Connection {
             supervisor.remove(token);
         }
         if let Some(watcher) = watcher {
-            watcher(ChildEvent::Started { pid, pidfd });
+            let child = RunningChild::new(pidfd, id, self.own.clone());
+            watcher(ChildEvent::Started { pid, child });
         }
     }
 
@@ -428,10 +411,8 @@ impl Connection {
         {
             watched.is_unwanted = true;
         }
-        // Without room the child runs to its own end, and the failure is heard of then.
-        let kill = Request::Kill { id }.record();
-        let _ = self.socket.try_send(bytemuck::bytes_of(&kill), &[]);
-        self.await_report();
+        // If that fails the server has ended, and the child with it.
+        let _ = self.signal(id, process::SIGKILL);
     }
 
     /// Nothing more happens to a child after this.
@@ -460,7 +441,7 @@ impl Connection {
     }
 
     /// The server has ended, so its children end too: waits for each, and tells its watcher.
-    fn server_gone(&self) {
+    pub(super) fn server_gone(&self) {
         self.unregister();
         let children = lock(&self.children).take();
         self.answer(Answer::Refused(spawn_error("it ended before its first word")));

@@ -6,13 +6,14 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use crate::error::{Error, Result};
 use crate::process::child::{self, Entry};
-use crate::process::connection::{Connection, Watcher};
+use crate::process::connection::Connection;
 use crate::process::events::Supervisor;
 use crate::process::message::{CHILD_WORDS, Manner, Request};
 use crate::sys::fork::Instance;
 use crate::sys::per_process::PerProcess;
+use crate::sys::process::{self, Rights};
 
-pub(crate) use crate::process::connection::ChildEvent;
+pub(crate) use crate::process::running::{ChildEvent, RunningChild, Watcher};
 
 /// What a new child gets.
 pub(crate) struct Order<'a> {
@@ -40,10 +41,13 @@ pub(crate) struct ForkServer {
     _supervisor: Arc<Supervisor>,
     /// The process that started it: a child forked from that has no say.
     made_in: Instance,
+    /// Whose rights its children have.
+    rights: Rights,
 }
 
 impl ForkServer {
-    /// The fork server of this process, started if it is not running.
+    /// The fork server of this process, started if none is running that has the users and groups
+    /// that this process has now: whoever has given up rights starts no children that have them.
     ///
     /// It has answered by then, which takes milliseconds, or twenty seconds if it hangs. Never
     /// called by the supervisor, which reads the answer.
@@ -66,22 +70,25 @@ impl ForkServer {
     pub(crate) fn soon() -> Result<Arc<ForkServer>> {
         static CURRENT: PerProcess<Mutex<Weak<ForkServer>>> = PerProcess::new(Mutex::default);
         let mut current = CURRENT.get().lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(running) = current.upgrade().filter(|server| server.is_alive()) {
+        let rights = process::rights().map_err(|e| Error::os("getgroups", "this process", e))?;
+        let is_fit = |server: &Arc<ForkServer>| server.is_alive() && server.rights == rights;
+        if let Some(running) = current.upgrade().filter(is_fit) {
             return Ok(running);
         }
         let (depth, limit) = (child::depth_in_all(), child::DEPTH_MAX);
         if depth >= limit {
             return Err(Error::TooDeep { depth: depth.into(), limit: limit.into() });
         }
-        let started = Arc::new(ForkServer::start()?);
+        let started = Arc::new(ForkServer::start(rights)?);
         *current = Arc::downgrade(&started);
         Ok(started)
     }
 
-    fn start() -> Result<ForkServer> {
+    fn start(rights: Rights) -> Result<ForkServer> {
         let supervisor = Supervisor::current()?;
         let connection = Connection::open(&supervisor)?;
-        Ok(ForkServer { connection, _supervisor: supervisor, made_in: Instance::current() })
+        let made_in = Instance::current();
+        Ok(ForkServer { connection, _supervisor: supervisor, made_in, rights })
     }
 
     fn is_ours(&self) -> bool {

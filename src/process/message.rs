@@ -58,8 +58,8 @@ pub(crate) enum Request {
     Hello { token: u64 },
     /// Fork a child; carries the child's descriptors.
     Spawn { id: u64, entry: u64, words: [u64; CHILD_WORDS - 1], name: [u8; 16], manner: Manner },
-    /// End the child of this id: nobody here can hear of it.
-    Kill { id: u64 },
+    /// Send a signal to the child of this id: the host may not, or has no pidfd.
+    Signal { id: u64, number: i32 },
 }
 
 /// A report of the fork server.
@@ -129,7 +129,10 @@ impl Request {
                 all[1..].copy_from_slice(&words);
                 Record { manner: manner.to_word(), ..Record::new(2, id, all, name) }
             }
-            Request::Kill { id } => Record::new(3, id, [0; CHILD_WORDS], [0; 16]),
+            Request::Signal { id, number } => {
+                let word = u64::from(number.cast_unsigned());
+                Record::new(3, id, [word; CHILD_WORDS], [0; 16])
+            }
         }
     }
 
@@ -145,7 +148,10 @@ impl Request {
                 let manner = Manner::from_word(record.manner);
                 Ok(Request::Spawn { id, entry, words, name, manner })
             }
-            3 => Ok(Request::Kill { id: record.id }),
+            3 => {
+                let word = u32::try_from(record.words[0]).map_err(|_| corrupt(bytes))?;
+                Ok(Request::Signal { id: record.id, number: word.cast_signed() })
+            }
             _ => Err(corrupt(bytes)),
         }
     }
@@ -216,7 +222,7 @@ mod tests {
                 name: *b"0123456789abcdef",
                 manner: Manner { interruptible: true, captures_stderr: true, depth: 200, fds: 4 },
             },
-            Request::Kill { id: 7 },
+            Request::Signal { id: 7, number: 15 },
         ];
         for request in requests {
             let record = request.record();

@@ -25,17 +25,19 @@
 //! Nothing here knows of pools or tasks: a child is started with an entry function, descriptors
 //! and a few words, and its end is reported to whoever asked for it.
 
-pub(crate) mod answers;
 pub(crate) mod child;
 mod connection;
 pub(crate) mod diagnostics;
+mod ends;
 pub(crate) mod events;
 pub(crate) mod function;
 mod greeting;
 mod hook;
 pub(crate) mod launch;
 pub(crate) mod message;
+pub(crate) mod outbox;
 pub(crate) mod panic;
 mod peer;
+mod running;
 mod server;
 pub(crate) mod tail;

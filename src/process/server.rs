@@ -237,7 +237,7 @@ impl Server {
             Request::Hello { .. } => {
                 return Err(Stop::Stranger("its greeting is meant for another".to_owned()));
             }
-            Request::Spawn { .. } | Request::Kill { .. } if self.host.is_none() => {
+            Request::Spawn { .. } | Request::Signal { .. } if self.host.is_none() => {
                 return Err(Stop::Stranger("an order came before the greeting".to_owned()));
             }
             Request::Spawn { id, entry, words, name, manner } => {
@@ -246,10 +246,11 @@ impl Server {
                 let entry = Entry::find(entry).map_err(|e| Stop::Stranger(e.to_string()))?;
                 self.spawn(id, entry, &name, Child { fds, words, manner });
             }
-            Request::Kill { id } => {
+            Request::Signal { id, number } => {
                 let child = self.children.iter().find(|child| child.id == id);
-                // One that has ended is reaped at the next turn.
-                let _ = child.map(|child| process::pidfd_kill(child.pidfd.as_fd()));
+                // One that has ended is reaped at the next turn. One that has made itself another
+                // user's may be beyond this process too: nobody else is there to ask.
+                let _ = child.map(|child| process::pidfd_signal(child.pidfd.as_fd(), number));
             }
         }
         self.send_unsent()

@@ -1,7 +1,7 @@
 //! What the host knows of a one-off process.
 
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
@@ -10,19 +10,19 @@ use tracing::Level;
 use crate::array::handoff::{Lease, LeaseList};
 use crate::error::{Death, Error, Phase, Result, TaskError};
 use crate::exit::ExitReason;
-use crate::process::answers::{AGAIN, Answers, Sent};
 use crate::process::child::words_for;
 use crate::process::diagnostics;
 use crate::process::events::{Handler, Supervisor, Token};
-use crate::process::launch::{ChildEvent, ForkServer};
+use crate::process::launch::{ChildEvent, ForkServer, RunningChild};
+use crate::process::outbox::{AGAIN, Outbox, Sent};
 use crate::process::tail::Tail;
 use crate::region::arena::{Arena, Contents, Span};
 use crate::spawn::child::SpanMessage;
 use crate::spawn::slate::{HostSlate, Place, Status};
 use crate::sys::fork::Instance;
+use crate::sys::oom;
 use crate::sys::poll::{Interest, is_readable, wait_any};
 use crate::sys::socket::{Received, Socket};
-use crate::sys::{oom, process};
 
 /// The bytes of a value and the arrays that it may refer to, or why there is none.
 pub(super) type Outcome = Result<(Vec<u8>, LeaseList)>;
@@ -40,8 +40,8 @@ pub(super) struct Record {
     server: OnceLock<Arc<ForkServer>>,
     slate: HostSlate,
     tail: Option<Arc<Tail>>,
-    /// Its id and pidfd, once it is known to run.
-    started: OnceLock<(u32, OwnedFd)>,
+    /// Its id and process, once it is known to run.
+    started: OnceLock<(u32, RunningChild)>,
     state: Mutex<State>,
     changed: Condvar,
 }
@@ -99,7 +99,7 @@ impl Record {
     pub(super) fn listen(self: &Arc<Self>, socket: Socket, server: Arc<ForkServer>) -> Result<()> {
         let _ = self.server.set(server);
         let link =
-            Arc::new(Link { socket, record: Arc::downgrade(self), answers: Answers::default() });
+            Arc::new(Link { socket, record: Arc::downgrade(self), answers: Outbox::default() });
         // Held while adding: a handler that is called at once finds its token.
         let mut state = self.lock();
         let token = self.supervisor.add(Arc::clone(&link) as Arc<dyn Handler>)?;
@@ -135,12 +135,12 @@ impl Record {
     /// What the fork server says of it; called on the supervisor's thread.
     pub(super) fn hear(&self, event: ChildEvent) {
         match event {
-            ChildEvent::Started { pid, pidfd } => {
+            ChildEvent::Started { pid, child } => {
                 let name = self.name.clone();
                 diagnostics::tell(Level::DEBUG, move || {
                     tracing::debug!(name, pid, "process started");
                 });
-                let _ = self.started.set((pid, pidfd));
+                let _ = self.started.set((pid, child));
             }
             ChildEvent::Failed(error) => self.lock().failure = Some(error),
             ChildEvent::Ended { reason, peak_rss_bytes } => self.ended(reason, peak_rss_bytes),
@@ -331,10 +331,11 @@ impl Record {
         if !self.is_ours() {
             return Err(Error::Closed { what: "a process of the one that this was forked from" });
         }
-        let Some(pidfd) = self.pidfd() else { return Ok(()) };
+        let Some((_, child)) = self.started.get() else { return Ok(()) };
         let mut state = self.lock();
         state.is_killed_by_us |= number == SIGKILL && state.end.is_none();
-        process::pidfd_signal(pidfd, number)
+        child
+            .signal(number)
             .map(drop)
             .map_err(|e| Error::os("pidfd_send_signal", format!("{} and {number}", self.name), e))
     }
@@ -414,7 +415,7 @@ fn failure(status: Status, bytes: &[u8]) -> TaskError {
 pub(super) struct Link {
     socket: Socket,
     record: Weak<Record>,
-    answers: Answers,
+    answers: Outbox,
 }
 
 impl Link {

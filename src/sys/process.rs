@@ -77,6 +77,9 @@ pub(crate) fn pidfd_signal(pidfd: BorrowedFd<'_>, signal: i32) -> io::Result<boo
     }
 }
 
+/// The number of the signal that ends a process whatever that wants.
+pub(crate) const SIGKILL: i32 = libc::SIGKILL;
+
 /// Sends SIGKILL to the process behind `pidfd`; `Ok(false)` if it has been reaped.
 pub(crate) fn pidfd_kill(pidfd: BorrowedFd<'_>) -> io::Result<bool> {
     pidfd_signal(pidfd, libc::SIGKILL)
@@ -269,6 +272,24 @@ pub(crate) fn is_privileged_exec() -> bool {
 /// The user whose rights this process has.
 pub(crate) fn effective_user() -> u32 {
     nix::unistd::geteuid().as_raw()
+}
+
+/// The users and groups by whose rights a process acts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Rights {
+    users: [u32; 3],
+    groups: [u32; 3],
+    others: Vec<u32>,
+}
+
+/// The users and groups of this process.
+pub(crate) fn rights() -> io::Result<Rights> {
+    let (users, groups) = (nix::unistd::getresuid()?, nix::unistd::getresgid()?);
+    Ok(Rights {
+        users: [users.real, users.effective, users.saved].map(nix::unistd::Uid::as_raw),
+        groups: [groups.real, groups.effective, groups.saved].map(nix::unistd::Gid::as_raw),
+        others: nix::unistd::getgroups()?.into_iter().map(nix::unistd::Gid::as_raw).collect(),
+    })
 }
 
 /// The number of a process, in two namespaces.

@@ -1,0 +1,64 @@
+//! Children of a fork server, and how to signal them.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Weak;
+
+use crate::exit::ExitReason;
+use crate::process::connection::Connection;
+use crate::sys::process;
+
+/// What happens to a child, in this order: `Started` or `Failed`; after `Started` once `Ended`.
+/// After `Failed` there is no child, unless the error is `BrokenPipe`: then nobody knows.
+#[derive(Debug)]
+pub(crate) enum ChildEvent {
+    /// It runs.
+    Started { pid: u32, child: RunningChild },
+    /// It could not be forked.
+    Failed(io::Error),
+    /// It has ended and is reaped: it can write to shared memory no more.
+    Ended { reason: ExitReason, peak_rss_bytes: Option<u64> },
+}
+
+/// Hears of a child; called on the supervisor's thread.
+pub(crate) type Watcher = Box<dyn Fn(ChildEvent) + Send + Sync>;
+
+/// A child that was started, by its pidfd.
+pub(crate) struct RunningChild {
+    pidfd: OwnedFd,
+    /// Its id with its fork server.
+    id: u64,
+    connection: Weak<Connection>,
+}
+
+impl RunningChild {
+    pub(super) fn new(pidfd: OwnedFd, id: u64, connection: Weak<Connection>) -> RunningChild {
+        RunningChild { pidfd, id, connection }
+    }
+
+    /// Sends it a signal by number; `Ok(false)` if it has been reaped.
+    ///
+    /// A host that has given up the rights that it had when it started the fork server may not
+    /// signal the children any more. The fork server still may, and is asked to.
+    pub(crate) fn signal(&self, number: i32) -> io::Result<bool> {
+        match process::pidfd_signal(self.pidfd.as_fd(), number) {
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                let connection = self.connection.upgrade().ok_or(error)?;
+                connection.signal(self.id, number).map(|()| true)
+            }
+            other => other,
+        }
+    }
+}
+
+impl AsFd for RunningChild {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.pidfd.as_fd()
+    }
+}
+
+impl std::fmt::Debug for RunningChild {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("RunningChild").field("id", &self.id).finish_non_exhaustive()
+    }
+}
