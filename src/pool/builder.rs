@@ -14,6 +14,7 @@ use crate::pool::core::{Config, Core, Initializer, Start};
 use crate::pool::job::{self, Trampoline};
 use crate::pool::task::{FOREVER, Rules};
 use crate::process::function::FunctionOffset;
+use crate::process::surroundings::Surroundings;
 use crate::sys::{limits, sched};
 
 /// Most workers that a pool may have.
@@ -54,6 +55,7 @@ pub struct PoolBuilder {
     nice: Option<i32>,
     pin: bool,
     captures_stderr: bool,
+    inherits_stdin: bool,
     idle_timeout: Option<Duration>,
     queue_limit: Option<usize>,
 }
@@ -76,6 +78,7 @@ impl Default for PoolBuilder {
             nice: None,
             pin: false,
             captures_stderr: false,
+            inherits_stdin: false,
             idle_timeout: None,
             queue_limit: None,
         }
@@ -173,7 +176,7 @@ impl PoolBuilder {
     }
 
     /// Sets an environment variable in every worker, before the initializer. Default: the
-    /// workers have the host's environment as it was when the first pool started, with
+    /// workers have the host's environment as it is in [`build`](PoolBuilder::build), with
     /// `OMP_NUM_THREADS` and its kin at 1.
     pub fn env(mut self, name: impl Into<String>, value: impl Into<String>) -> PoolBuilder {
         self.env.insert(name.into(), value.into());
@@ -197,6 +200,13 @@ impl PoolBuilder {
     /// room in the pipe. Default: the workers have this program's standard error.
     pub fn capture_stderr(mut self) -> PoolBuilder {
         self.captures_stderr = true;
+        self
+    }
+
+    /// Gives the workers this program's standard input. What a task reads, this program does not
+    /// get to read. Default: `/dev/null`.
+    pub fn inherit_stdin(mut self) -> PoolBuilder {
+        self.inherits_stdin = true;
         self
     }
 
@@ -264,12 +274,13 @@ impl PoolBuilder {
             let expected = "a name without '=' and a value, both without zero bytes";
             return Err(Error::invalid("an environment variable", name.escape_debug(), expected));
         }
-        let pin = if self.pin { Some(sched::affinity()?) } else { None };
+        let pin = if self.pin { Some(sched::affinity_of_process()?) } else { None };
         sched::try_wishes(self.nice, pin.as_deref())?;
         if let Some(reason) = self.initializer_error {
             let (what, action) = ("initializer's argument", "encoded");
             return Err(Error::Codec { what, action, reason });
         }
+        let surroundings = self.surroundings()?;
         let initializer = match self.initializer {
             None => None,
             Some((trampoline, encoded, leases)) => {
@@ -295,10 +306,18 @@ impl PoolBuilder {
             nice: self.nice,
             pin,
             captures_stderr: self.captures_stderr,
+            surroundings,
             spin_short: limits::has_processor_quota(),
             idle_timeout: self.idle_timeout,
             queue_limit: self.queue_limit,
         })
+    }
+
+    fn surroundings(&self) -> Result<Option<Surroundings>> {
+        match self.start {
+            Start::ForkServer => Surroundings::of_host(self.inherits_stdin).map(Some),
+            Start::InProcess => Ok(None),
+        }
     }
 
     /// A setting that says something about processes, if there is one.

@@ -21,6 +21,7 @@ use crate::pool::worker::{self, Charter};
 use crate::pool::{in_process, job};
 use crate::process::events::{Supervisor, Token};
 use crate::process::launch::{Extras, ForkServer, Order};
+use crate::process::surroundings::{Settings, Surroundings};
 use crate::process::tail::Tail;
 use crate::region::arena::{Arena, Contents};
 use crate::sys::fork::Instance;
@@ -40,7 +41,7 @@ pub enum Start {
 }
 
 /// What every worker of a pool is started with.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Default)]
 pub(super) struct Config {
     pub(super) start: Start,
     pub(super) workers: usize,
@@ -56,6 +57,8 @@ pub(super) struct Config {
     pub(super) nice: Option<i32>,
     pub(super) pin: Option<Vec<usize>>,
     pub(super) captures_stderr: bool,
+    /// `None` where tasks have no processes.
+    pub(super) surroundings: Option<Surroundings>,
     pub(super) spin_short: bool,
     /// A worker without work for this long leaves.
     pub(super) idle_timeout: Option<Duration>,
@@ -203,7 +206,7 @@ impl Core {
             ),
             fds: &[self.arena.fd(), theirs.as_fd(), self.bell.as_fd()],
             name: &format!("{}-{index}", self.config.name),
-            extras: Extras { stderr: stderr.as_ref().map(AsFd::as_fd), interruptible: false },
+            extras: self.extras(stderr.as_ref()),
         };
         let (own, strikes) = (self.own.clone(), state.seats[index].strikes);
         let watcher = move |event| {
@@ -264,11 +267,31 @@ impl Core {
             tasks_max: config.tasks_max,
             memory_soft_bytes: config.memory_soft_bytes,
             memory_hard_bytes: config.memory_hard_bytes,
+            surroundings: self.settings(),
             env: config.env.clone(),
             nice: config.nice,
             affinity: config.pin.as_ref().map(|cpus| vec![cpus[index % cpus.len()]]),
             spin_short: config.spin_short,
         }
+    }
+
+    /// What the fork server gives a worker of the host's surroundings, with `stderr` if that is
+    /// captured.
+    fn extras<'a>(&'a self, stderr: Option<&'a OwnedFd>) -> Extras<'a> {
+        let surroundings = self.config.surroundings.as_ref();
+        let extras = surroundings.map(Surroundings::of_worker).unwrap_or_default();
+        Extras { stderr: stderr.map(AsFd::as_fd).or(extras.stderr), ..extras }
+    }
+
+    /// What a worker gives itself of the host's surroundings, but for what the pool's builder has
+    /// asked for.
+    fn settings(&self) -> Settings {
+        let config = &self.config;
+        let mut settings =
+            config.surroundings.as_ref().map(|all| all.settings.clone()).unwrap_or_default();
+        settings.priority = settings.priority.filter(|_| config.nice.is_none());
+        settings.cpus = settings.cpus.filter(|_| config.pin.is_none());
+        settings
     }
 
     /// An empty seat, the last one.

@@ -18,6 +18,7 @@ use crate::pool::task;
 use crate::pool::worker_lane::{Body, Claimed, Next, WorkerLane};
 use crate::process::child::{self, Child, EXIT_SETUP, Entry};
 use crate::process::panic;
+use crate::process::surroundings::Settings;
 use crate::region::windows::Windows;
 #[cfg(feature = "failpoints")]
 use crate::sys::failpoint::{self, Point};
@@ -44,6 +45,7 @@ pub(super) struct Charter {
     pub(super) memory_soft_bytes: Option<u64>,
     /// Never get more data memory than this, in bytes.
     pub(super) memory_hard_bytes: Option<u64>,
+    pub(super) surroundings: Settings,
     pub(super) env: BTreeMap<String, String>,
     pub(super) nice: Option<i32>,
     /// Processors to run on.
@@ -178,7 +180,9 @@ impl Worker {
     }
 
     fn apply_options(&self) -> Result<()> {
-        let Charter { env, nice, affinity, memory_hard_bytes, .. } = &self.charter;
+        let Charter { surroundings, env, nice, affinity, memory_hard_bytes, .. } = &self.charter;
+        // SAFETY: called while the worker starts, before the initializer: it has one thread.
+        unsafe { surroundings.apply() };
         set_env(env);
         // Wishes about speed: `build` has seen that they can be had, and what has become of that
         // since (a processor that was taken away) ends no worker.

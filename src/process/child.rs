@@ -1,6 +1,6 @@
 //! How a forked child begins, and how it leaves.
 
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::sync::atomic::{AtomicU8, Ordering};
 
 use crate::error::{Error, Result};
@@ -11,7 +11,7 @@ use crate::sys::failpoint::{self, Point};
 use crate::sys::fork::Instance;
 use crate::sys::image::Image;
 use crate::sys::process;
-use crate::sys::signal::{self, Signal};
+use crate::sys::signal;
 
 /// What a child has from the host: the argument of its entry function.
 #[derive(Debug)]
@@ -146,11 +146,29 @@ fn set_up(child: &mut Child, name: &str, server_pid: u32) -> std::io::Result<()>
     if process::parent_pid() != server_pid {
         process::exit_now(EXIT_SETUP);
     }
-    if child.manner.captures_stderr
-        && let Some(pipe) = child.fds.pop()
+    if child.manner.has_stderr
+        && let Some(error) = child.fds.pop()
     {
-        process::replace_stderr(pipe)?;
+        process::replace_stderr(error)?;
     }
+    if child.manner.has_stdout
+        && let Some(output) = child.fds.pop()
+    {
+        process::replace_stdout(output)?;
+    }
+    if child.manner.has_stdin
+        && let Some(input) = child.fds.pop()
+    {
+        process::replace_stdin(input)?;
+    }
+    if child.manner.has_directory
+        && let Some(directory) = child.fds.pop()
+    {
+        process::change_directory(directory.as_fd())?;
+    }
+    // What a task leaves behind is adopted here, so that it ends when this process does, and when
+    // no other does.
+    process::become_subreaper()?;
     let mut keep: Vec<i32> = child.fds.iter().map(AsRawFd::as_raw_fd).collect();
     keep.sort_unstable();
     process::close_all_but(3, &keep)?;
@@ -159,12 +177,7 @@ fn set_up(child: &mut Child, name: &str, server_pid: u32) -> std::io::Result<()>
     for fd in &mut child.fds {
         *fd = process::with_high_number(fd)?;
     }
-    signal::default(&[Signal::SIGTERM, Signal::SIGHUP, Signal::SIGQUIT])?;
-    // Elsewhere SIGINT stays ignored, as it is in the server: Ctrl-C reaches the whole foreground
-    // group, and what becomes of the work is the host's decision.
-    if child.manner.interruptible {
-        signal::default(&[Signal::SIGINT])?;
-    }
+    signal::adopt(child.manner.dispositions)?;
     process::set_name(name)?;
     signal::unblock_all()
 }

@@ -56,7 +56,11 @@ pub(super) fn start_server() -> Result<Greeted> {
     // Only there to tell this exec from any other that inherits the variable.
     let token = rand_token();
     let env = server_environment(token);
-    let args = vec![c"brigade-server".to_owned()];
+    // What a task asks for as the program's arguments.
+    let mut args = process::arguments();
+    if args.is_empty() {
+        args.push(c"brigade-server".to_owned());
+    }
     // A fork server above this process kills whatever it adopts when any worker ends.
     let kinship = if child::depth_in_all() > 0 { Kinship::Child } else { Kinship::Orphan };
     let exe = c"/proc/self/exe".to_owned();
@@ -110,9 +114,13 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// No such process.
 const ESRCH: i32 = 3;
 
+/// Whether a fork server has a value of its own for this variable.
+pub(super) fn is_own_variable(name: &str) -> bool {
+    name == hook::VARIABLE || THREADS_OF_LIBRARIES.contains(&name)
+}
+
 fn server_environment(token: u64) -> Vec<CString> {
-    let ours = |name: &str| name == hook::VARIABLE || THREADS_OF_LIBRARIES.contains(&name);
-    let mut env = process::environment(ours);
+    let mut env = process::environment(is_own_variable);
     let added = THREADS_OF_LIBRARIES
         .iter()
         .map(|name| format!("{name}=1"))

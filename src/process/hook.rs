@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use crate::process::child::EXIT_SETUP;
 use crate::process::{peer, server};
 use crate::sys::image::{self, Image};
-use crate::sys::process;
+use crate::sys::{process, signal};
 
 /// Name of the variable that makes a process a fork server; its value is the token. Each version
 /// of this crate that is part of one program has a hook, and a variable, of its own.
@@ -38,6 +38,7 @@ pub(super) fn is_in_place() -> bool {
 
 extern "C" fn hook(argc: c_int, argv: *const *const c_char, envp: *const *const c_char) {
     RAN.store(true, Ordering::Relaxed);
+    signal::note_ignored_at_start();
     let Some(token) = std::env::var_os(VARIABLE) else { return };
     if !Image::main().contains(HOOK as *const () as usize) {
         // A library's copy leaves it to the executable's own.

@@ -12,6 +12,7 @@ use crate::process::message::{CHILD_WORDS, Manner, Request};
 use crate::sys::fork::Instance;
 use crate::sys::per_process::PerProcess;
 use crate::sys::process::{self, Rights};
+use crate::sys::signal::Dispositions;
 
 pub(crate) use crate::process::running::{ChildEvent, RunningChild, Watcher};
 
@@ -30,8 +31,14 @@ pub(crate) struct Order<'a> {
 pub(crate) struct Extras<'a> {
     /// What becomes its standard error, if not the server's.
     pub(crate) stderr: Option<BorrowedFd<'a>>,
-    /// Whether SIGINT ends it, instead of being ignored.
-    pub(crate) interruptible: bool,
+    /// What becomes its standard output, if not the server's.
+    pub(crate) stdout: Option<BorrowedFd<'a>>,
+    /// What becomes its standard input, if not `/dev/null`.
+    pub(crate) stdin: Option<BorrowedFd<'a>>,
+    /// What becomes its working directory, if not the server's.
+    pub(crate) directory: Option<BorrowedFd<'a>>,
+    /// What it does about signals.
+    pub(crate) dispositions: Dispositions,
 }
 
 /// A running fork server; it ends, and its children with it, when this is dropped.
@@ -114,11 +121,16 @@ impl ForkServer {
         for (to, from) in name[..15].iter_mut().zip(order.name.bytes()) {
             *to = from;
         }
-        let fds: Vec<BorrowedFd<'_>> =
-            order.fds.iter().copied().chain(order.extras.stderr).collect();
+        let Extras { stderr, stdout, stdin, directory, dispositions } = order.extras;
+        // The child takes them from the end.
+        let special = [directory, stdin, stdout, stderr].into_iter().flatten();
+        let fds: Vec<BorrowedFd<'_>> = order.fds.iter().copied().chain(special).collect();
         let manner = Manner {
-            interruptible: order.extras.interruptible,
-            captures_stderr: order.extras.stderr.is_some(),
+            has_stderr: stderr.is_some(),
+            has_stdout: stdout.is_some(),
+            has_stdin: stdin.is_some(),
+            has_directory: directory.is_some(),
+            dispositions,
             depth: child::depth().saturating_add(1),
             fds: u8::try_from(fds.len()).unwrap_or(u8::MAX),
         };

@@ -4,6 +4,7 @@ use bytemuck::{Pod, Zeroable};
 
 use crate::error::{Error, Result};
 use crate::exit::ExitReason;
+use crate::sys::signal::{Dispositions, Signals};
 
 /// Words that the host may hand to a child beside its descriptors.
 pub(crate) const CHILD_WORDS: usize = 6;
@@ -11,10 +12,16 @@ pub(crate) const CHILD_WORDS: usize = 6;
 /// How a child is to be set up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Manner {
-    /// SIGINT ends it, instead of being ignored.
-    pub(crate) interruptible: bool,
     /// The last of its descriptors becomes its standard error.
-    pub(crate) captures_stderr: bool,
+    pub(crate) has_stderr: bool,
+    /// The last of the others becomes its standard output.
+    pub(crate) has_stdout: bool,
+    /// The last of those that are left becomes its standard input.
+    pub(crate) has_stdin: bool,
+    /// The last of those that are left becomes its working directory.
+    pub(crate) has_directory: bool,
+    /// What it does about signals.
+    pub(crate) dispositions: Dispositions,
     /// How many processes of the engine's users are above it: 1 for a host's own child.
     pub(crate) depth: u8,
     /// How many descriptors it was sent.
@@ -23,14 +30,23 @@ pub(crate) struct Manner {
 
 impl Manner {
     fn to_word(self) -> u64 {
-        let flags = u64::from(self.interruptible) | u64::from(self.captures_stderr) << 1;
+        let flags = [self.has_stderr, self.has_stdout, self.has_stdin, self.has_directory];
+        let flags = flags.into_iter().rev().fold(0, |bits, flag| bits << 1 | u64::from(flag));
         flags | u64::from(self.depth) << 8 | u64::from(self.fds) << 16
     }
 
     /// Reads a word; bits that mean nothing are ignored.
-    fn from_word(word: u64) -> Manner {
+    fn from_words(word: u64, [ignored, held]: [u64; 2]) -> Manner {
         let [flags, depth, fds, ..] = word.to_le_bytes();
-        Manner { interruptible: flags & 1 != 0, captures_stderr: flags & 2 != 0, depth, fds }
+        Manner {
+            has_stderr: flags & 1 != 0,
+            has_stdout: flags & 2 != 0,
+            has_stdin: flags & 4 != 0,
+            has_directory: flags & 8 != 0,
+            dispositions: Dispositions { ignored: Signals(ignored), held: Signals(held) },
+            depth,
+            fds,
+        }
     }
 }
 
@@ -45,6 +61,8 @@ pub(crate) struct Record {
     kind: u64,
     id: u64,
     manner: u64,
+    /// Signals that are ignored, and that are held.
+    signals: [u64; 2],
     words: [u64; CHILD_WORDS],
     name: [u8; 16],
 }
@@ -101,7 +119,7 @@ impl Names {
 
 impl Record {
     fn new(kind: u64, id: u64, words: [u64; CHILD_WORDS], name: [u8; 16]) -> Record {
-        Record { magic: MAGIC, kind, id, manner: 0, words, name }
+        Record { magic: MAGIC, kind, id, manner: 0, signals: [0; 2], words, name }
     }
 
     /// Reads a record from the bytes of a message.
@@ -127,7 +145,9 @@ impl Request {
             Request::Spawn { id, entry, words, name, manner } => {
                 let mut all = [entry; CHILD_WORDS];
                 all[1..].copy_from_slice(&words);
-                Record { manner: manner.to_word(), ..Record::new(2, id, all, name) }
+                let Dispositions { ignored, held } = manner.dispositions;
+                let (manner, signals) = (manner.to_word(), [ignored.0, held.0]);
+                Record { manner, signals, ..Record::new(2, id, all, name) }
             }
             Request::Signal { id, number } => {
                 let word = u64::from(number.cast_unsigned());
@@ -145,7 +165,7 @@ impl Request {
                 let mut words = [0; CHILD_WORDS - 1];
                 words.copy_from_slice(&record.words[1..]);
                 let (id, entry, name) = (record.id, record.words[0], record.name);
-                let manner = Manner::from_word(record.manner);
+                let manner = Manner::from_words(record.manner, record.signals);
                 Ok(Request::Spawn { id, entry, words, name, manner })
             }
             3 => {
@@ -220,7 +240,15 @@ mod tests {
                 entry: 2,
                 words: [3, 4, 5, 6, 7],
                 name: *b"0123456789abcdef",
-                manner: Manner { interruptible: true, captures_stderr: true, depth: 200, fds: 4 },
+                manner: Manner {
+                    has_stderr: true,
+                    has_stdout: false,
+                    has_stdin: false,
+                    has_directory: true,
+                    dispositions: Dispositions { ignored: Signals(1 << 63 | 1), held: Signals(2) },
+                    depth: 200,
+                    fds: 4,
+                },
             },
             Request::Signal { id: 7, number: 15 },
         ];

@@ -14,8 +14,8 @@
 //! | threads | exactly one, checked | one |
 //! | descriptors | 0, 1, 2, and its socket | 0, 1, 2, and what the host sent for it |
 //! | signal mask | empty | empty |
-//! | dispositions | default; ignores INT, TERM, HUP, QUIT, PIPE | default; ignores INT, PIPE |
-//! | environment | the host's, with `OMP_NUM_THREADS` and its kin at 1 | the same |
+//! | dispositions | default; ignores INT, TERM, HUP, QUIT, PIPE | see `surroundings.rs` |
+//! | environment | the host's, with `OMP_NUM_THREADS` and its kin at 1 | the host's when it was asked for |
 //! | ends with | the host (pidfd, or end of file on the socket) | the server (`PR_SET_PDEATHSIG`) |
 //! | is reaped by | init (by the host, if that adopted it) | the server |
 //!
@@ -40,4 +40,5 @@ pub(crate) mod panic;
 mod peer;
 mod running;
 mod server;
+pub(crate) mod surroundings;
 pub(crate) mod tail;

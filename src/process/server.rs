@@ -93,6 +93,8 @@ impl Server {
         #[cfg(feature = "failpoints")]
         failpoint::hit(Point::ServerStart);
         process::open_missing_stdio()?;
+        // Tasks must not eat what the host is to read.
+        process::close_stdin()?;
         let own = std::os::fd::AsRawFd::as_raw_fd(&self.socket.as_fd());
         process::close_all_but(3, &[own])?;
         self.list = Children::open().ok();

@@ -17,6 +17,7 @@ use crate::exit::ExitReason;
 use crate::process::events::Supervisor;
 use crate::process::function::FunctionOffset;
 use crate::process::launch::{Extras, ForkServer, Order};
+use crate::process::surroundings::{Settings, Surroundings};
 use crate::process::tail::Tail;
 use crate::region::arena::{Arena, Contents};
 use crate::spawn::child::{self, Charter};
@@ -51,6 +52,7 @@ pub struct ProcessBuilder {
     memory_hard_bytes: Option<u64>,
     grace: Duration,
     captures_stderr: bool,
+    inherits_stdin: bool,
 }
 
 impl Default for ProcessBuilder {
@@ -63,6 +65,7 @@ impl Default for ProcessBuilder {
             memory_hard_bytes: None,
             grace: Duration::from_secs(5),
             captures_stderr: false,
+            inherits_stdin: false,
         }
     }
 }
@@ -75,8 +78,8 @@ impl ProcessBuilder {
         self
     }
 
-    /// Sets an environment variable in it. Default: it has this program's environment as it was
-    /// when the fork server started, with `OMP_NUM_THREADS` and its kin at 1.
+    /// Sets an environment variable in it. Default: it has this program's environment as it is
+    /// now, with `OMP_NUM_THREADS` and its kin at 1.
     pub fn env(mut self, name: impl Into<String>, value: impl Into<String>) -> ProcessBuilder {
         self.env.insert(name.into(), value.into());
         self
@@ -114,6 +117,13 @@ impl ProcessBuilder {
     /// room in the pipe. Default: it has this program's standard error.
     pub fn capture_stderr(mut self) -> ProcessBuilder {
         self.captures_stderr = true;
+        self
+    }
+
+    /// Gives it this program's standard input. What it reads, this program does not get to read.
+    /// Default: `/dev/null`.
+    pub fn inherit_stdin(mut self) -> ProcessBuilder {
+        self.inherits_stdin = true;
         self
     }
 
@@ -227,8 +237,18 @@ impl ProcessBuilder {
     }
 
     /// The encoded charter of a process.
-    fn charter(&self, slate: u64, function: u64, leases: usize) -> Result<Vec<u8>> {
+    fn charter(
+        &self,
+        slate: u64,
+        function: u64,
+        leases: usize,
+        settings: &Settings,
+    ) -> Result<Vec<u8>> {
+        let mut surroundings = settings.clone();
+        surroundings.priority = surroundings.priority.filter(|_| self.nice.is_none());
+        surroundings.cpus = surroundings.cpus.filter(|_| self.affinity.is_none());
         let charter = Charter {
+            surroundings,
             slate,
             function,
             leases,
@@ -256,7 +276,9 @@ impl ProcessBuilder {
         let (arena, supervisor) = (Arena::host()?, Supervisor::current()?);
         let server = ForkServer::current()?;
         let slate = HostSlate::new(&arena)?;
-        let mut bytes = self.charter(slate.offset(), function, leases.len())?;
+        let surroundings = Surroundings::of_host(self.inherits_stdin)?;
+        let settings = &surroundings.settings;
+        let mut bytes = self.charter(slate.offset(), function, leases.len(), settings)?;
         let charter_len = bytes.len();
         for lease in &*leases {
             bytes.extend_from_slice(bytemuck::bytes_of(&lease.wire()));
@@ -272,12 +294,13 @@ impl ProcessBuilder {
         };
         let socket = Socket::pair().map_err(|e| Error::os("socketpair", "a process's socket", e));
         let (ours, theirs) = socket.inspect_err(|_| stop(tail.as_ref()))?;
+        let extras = surroundings.of_process();
         let order = Order {
             entry: &child::ENTRY,
             words,
             fds: &[arena.fd(), theirs.as_fd()],
             name,
-            extras: Extras { stderr: stderr.as_ref().map(AsFd::as_fd), interruptible: true },
+            extras: Extras { stderr: stderr.as_ref().map(AsFd::as_fd).or(extras.stderr), ..extras },
         };
         let name = name.to_owned();
         let parts = Parts {

@@ -14,6 +14,7 @@ use crate::array::handoff::WireLease;
 use crate::error::{Error, Result};
 use crate::process::child::{Child, EXIT_SETUP, Entry};
 use crate::process::panic;
+use crate::process::surroundings::Settings;
 use crate::region::windows::Windows;
 use crate::spawn::errand::{self, Errand};
 use crate::spawn::slate::{INLINE_BYTES, Place, ProcessSlate, Stage, Status};
@@ -31,6 +32,7 @@ pub(super) struct Charter {
     pub(super) function: u64,
     /// How many leases the argument has.
     pub(super) leases: usize,
+    pub(super) surroundings: Settings,
     pub(super) env: BTreeMap<String, String>,
     pub(super) nice: Option<i32>,
     /// Processors to run on.
@@ -143,7 +145,9 @@ impl OneOff {
     }
 
     fn apply_options(&self) -> Result<()> {
-        let Charter { env, nice, affinity, memory_hard_bytes, .. } = &self.charter;
+        let Charter { surroundings, env, nice, affinity, memory_hard_bytes, .. } = &self.charter;
+        // SAFETY: called while the process starts, before its function: it has one thread.
+        unsafe { surroundings.apply() };
         for (name, value) in env {
             // SAFETY: called while the process starts, before its function: it has one thread.
             unsafe { process::set_env(name, value) };

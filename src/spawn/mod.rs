@@ -41,9 +41,10 @@ pub use listing::{ActiveProcess, active_processes};
 ///
 /// | what | how it is |
 /// |---|---|
-/// | standard input, output, error | this program's, unless [`capture_stderr`](ProcessBuilder::capture_stderr) |
-/// | environment, working directory | this program's, as they were when the fork server started |
-/// | signals | none blocked; default effects, SIGPIPE ignored. Ctrl-C in a terminal ends it |
+/// | standard input | `/dev/null`, unless [`inherit_stdin`](ProcessBuilder::inherit_stdin) |
+/// | standard output, error | this program's, unless [`capture_stderr`](ProcessBuilder::capture_stderr) |
+/// | arguments, environment, working directory, limits | this program's, as they are when it is spawned |
+/// | signals | none blocked; what this program handles or ignores, Ctrl-C too, ends it only if sent to it alone |
 /// | a panic | is printed as usual; exit code 101 |
 /// | `exit(n)` in the function | exit code n, and no value, whatever n is |
 /// | its end | by `_exit`: what was printed is flushed, nothing else is run |

@@ -3,7 +3,7 @@
 use nix::sys::resource::Resource;
 
 use crate::error::{Error, Result};
-use crate::sys::{cgroup, pseudo};
+use crate::sys::{cgroup, pseudo, sched};
 
 /// The lines of `/proc/meminfo` that matter here, in bytes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -64,11 +64,9 @@ fn soft_limit(resource: Resource) -> u64 {
     nix::sys::resource::getrlimit(resource).map_or(u64::MAX, |(soft, _hard)| soft)
 }
 
-/// How many processors this thread may run on; at least 1.
+/// How many processors this process's first thread may run on; at least 1.
 pub(crate) fn affinity_count() -> usize {
-    let this_thread = nix::unistd::Pid::from_raw(0);
-    let Ok(set) = nix::sched::sched_getaffinity(this_thread) else { return 1 };
-    (0..nix::sched::CpuSet::count()).filter(|&cpu| set.is_set(cpu).unwrap_or(false)).count().max(1)
+    sched::affinity_of_process().map_or(1, |cpus| cpus.len().max(1))
 }
 
 /// Processors that this process can keep busy: its affinity mask, cut down to its cgroup's quota.

@@ -1,9 +1,9 @@
 //! Starting, naming, signalling and reaping processes.
 #![allow(unsafe_code)]
 
-use std::ffi::CString;
+use std::ffi::{CString, OsStr};
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::ptr;
 
 use nix::errno::Errno;
@@ -14,6 +14,7 @@ use rustix::process::{Pid, PidfdFlags};
 use crate::exit::ExitReason;
 pub(crate) use crate::sys::fork::pid;
 use crate::sys::pseudo;
+use crate::sys::signal::Addressed;
 
 /// The id of this process's parent; 0 if it lives in another pid namespace.
 pub(crate) fn parent_pid() -> u32 {
@@ -66,13 +67,17 @@ pub(crate) fn pidfd_open(pid: u32) -> io::Result<OwnedFd> {
 }
 
 /// Sends a signal by number to the process behind `pidfd`; `Ok(false)` if it has been reaped.
+///
+/// It has its effect on that process even if that holds what is sent to its whole group.
 pub(crate) fn pidfd_signal(pidfd: BorrowedFd<'_>, signal: i32) -> io::Result<bool> {
-    let signal = Signal::try_from(signal)?;
-    // The number comes from nix's own list of named signals, which rustix names alike.
-    let signal = rustix::process::Signal::from_named_raw(signal as i32).ok_or(Errno::EINVAL)?;
-    match rustix::process::pidfd_send_signal(pidfd, signal) {
-        Ok(()) => Ok(true),
-        Err(rustix::io::Errno::SRCH) => Ok(false),
+    let info = Addressed::new(signal);
+    let pidfd = pidfd.as_raw_fd();
+    // SAFETY: the pointer is to a live local as large as a `siginfo_t`, which is only read.
+    let done =
+        unsafe { libc::syscall(libc::SYS_pidfd_send_signal, pidfd, signal, &raw const info, 0u32) };
+    match Errno::result(done) {
+        Ok(_) => Ok(true),
+        Err(Errno::ESRCH) => Ok(false),
         Err(errno) => Err(errno.into()),
     }
 }
@@ -223,6 +228,69 @@ pub(crate) fn open_missing_stdio() -> io::Result<()> {
     Ok(())
 }
 
+/// This process's working directory; `None` if it may not enter that any more itself.
+pub(crate) fn directory() -> io::Result<Option<OwnedFd>> {
+    use rustix::fs::{Mode, OFlags, open};
+    match open(".", OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty()) {
+        Ok(fd) => Ok(Some(fd)),
+        Err(rustix::io::Errno::ACCESS) => Ok(None),
+        Err(errno) => Err(errno.into()),
+    }
+}
+
+/// Makes a directory this process's working directory.
+pub(crate) fn change_directory(fd: BorrowedFd<'_>) -> io::Result<()> {
+    Ok(rustix::process::fchdir(fd)?)
+}
+
+/// Another descriptor for what a standard descriptor of this process stands for; `None` if that is
+/// closed.
+pub(crate) fn duplicate(standard: impl AsFd) -> io::Result<Option<OwnedFd>> {
+    match standard.as_fd().try_clone_to_owned() {
+        Ok(fd) => Ok(Some(fd)),
+        Err(error) if error.raw_os_error() == Some(libc::EBADF) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Makes `fd` the standard input of this process.
+pub(crate) fn replace_stdin(fd: OwnedFd) -> io::Result<()> {
+    Ok(nix::unistd::dup2_stdin(fd)?)
+}
+
+/// Makes `/dev/null` the standard input of this process, or where there is none a pipe that nobody
+/// writes to.
+pub(crate) fn close_stdin() -> io::Result<()> {
+    let null = std::fs::File::open("/dev/null").map(OwnedFd::from);
+    replace_stdin(null.or_else(|_| Ok::<_, io::Error>(nix::unistd::pipe()?.0))?)
+}
+
+/// The bits that this process takes from the rights of files that it creates; `None` where the
+/// kernel does not say.
+pub(crate) fn umask() -> Option<u32> {
+    // To ask by a call is to change it, under the eyes of other threads.
+    let status = pseudo::text("/proc/thread-self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("Umask:"))?;
+    u32::from_str_radix(line.trim(), 8).ok()
+}
+
+/// Sets these bits; returns what they were.
+pub(crate) fn set_umask(mask: u32) -> u32 {
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(mask)).as_raw_mode()
+}
+
+/// The arguments that this process was started with.
+pub(crate) fn arguments() -> Vec<CString> {
+    use std::os::unix::ffi::OsStringExt;
+    // They come from strings that end with a zero byte, and so have none within.
+    std::env::args_os().filter_map(|arg| CString::new(arg.into_vec()).ok()).collect()
+}
+
+/// Makes `fd` the standard output of this process.
+pub(crate) fn replace_stdout(fd: OwnedFd) -> io::Result<()> {
+    Ok(nix::unistd::dup2_stdout(fd)?)
+}
+
 /// Makes `fd` the standard error of this process.
 pub(crate) fn replace_stderr(fd: OwnedFd) -> io::Result<()> {
     Ok(nix::unistd::dup2_stderr(fd)?)
@@ -364,7 +432,7 @@ pub(crate) fn complain(text: &str) {
 /// # Safety
 ///
 /// - The process has exactly one thread.
-pub(crate) unsafe fn remove_env(name: &str) {
+pub(crate) unsafe fn remove_env(name: impl AsRef<OsStr>) {
     // SAFETY: nobody else can be reading the environment, by this function's contract.
     unsafe { std::env::remove_var(name) }
 }
@@ -374,7 +442,7 @@ pub(crate) unsafe fn remove_env(name: &str) {
 /// # Safety
 ///
 /// - The process has exactly one thread.
-pub(crate) unsafe fn set_env(name: &str, value: &str) {
+pub(crate) unsafe fn set_env(name: impl AsRef<OsStr>, value: impl AsRef<OsStr>) {
     // SAFETY: nobody else can be reading the environment, by this function's contract.
     unsafe { std::env::set_var(name, value) };
 }

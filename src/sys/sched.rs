@@ -1,4 +1,7 @@
-//! Priority, processors and memory limits of a process.
+//! Priority, processors and limits of a process.
+#![allow(unsafe_code)]
+
+use serde::{Deserialize, Serialize};
 
 use nix::sched::CpuSet;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
@@ -10,6 +13,84 @@ use crate::sys::{pseudo, thread};
 pub(crate) fn set_nice(nice: i32) -> Result<()> {
     rustix::process::setpriority_process(None, nice)
         .map_err(|e| Error::os("setpriority", format!("niceness {nice}"), e))
+}
+
+/// How a process is preferred to others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Priority {
+    nice: i32,
+    /// Number of the scheduling policy.
+    policy: i32,
+    /// Priority within a real-time policy.
+    level: i32,
+}
+
+/// That of this process's first thread, as far as a child of that would have it.
+pub(crate) fn priority_of_process() -> Option<Priority> {
+    let own = nix::unistd::getpid().as_raw();
+    let nice = rustix::process::getpriority_process(rustix::process::Pid::from_raw(own)).ok()?;
+    // SAFETY: a plain system call.
+    let policy = unsafe { libc::sched_getscheduler(own) };
+    let mut level = libc::sched_param { sched_priority: 0 };
+    // SAFETY: the pointer is to a live local.
+    let got = unsafe { libc::sched_getparam(own, &raw mut level) };
+    let inherits = policy & libc::SCHED_RESET_ON_FORK == 0;
+    if policy < 0 || got < 0 || policy == libc::SCHED_DEADLINE || !inherits {
+        return Some(Priority { nice: nice.max(0), policy: libc::SCHED_OTHER, level: 0 });
+    }
+    Some(Priority { nice, policy, level: level.sched_priority })
+}
+
+/// Gives the calling process a priority, as far as it has the rights.
+pub(crate) fn set_priority(priority: Priority) {
+    if priority_of_process() == Some(priority) {
+        return;
+    }
+    let level = libc::sched_param { sched_priority: priority.level };
+    // SAFETY: the pointer is to a live local.
+    unsafe { libc::sched_setscheduler(0, priority.policy, &raw const level) };
+    let _ = set_nice(priority.nice);
+}
+
+/// A limit of a process: its place in [`LIMITS`], the soft one, the hard one.
+pub(crate) type Limit = (usize, u64, u64);
+
+/// Not that of addresses: a worker maps the arena twice, its host once.
+const LIMITS: [Resource; 15] = [
+    Resource::RLIMIT_CORE,
+    Resource::RLIMIT_CPU,
+    Resource::RLIMIT_DATA,
+    Resource::RLIMIT_FSIZE,
+    Resource::RLIMIT_LOCKS,
+    Resource::RLIMIT_MEMLOCK,
+    Resource::RLIMIT_MSGQUEUE,
+    Resource::RLIMIT_NICE,
+    Resource::RLIMIT_NOFILE,
+    Resource::RLIMIT_NPROC,
+    Resource::RLIMIT_RSS,
+    Resource::RLIMIT_RTPRIO,
+    Resource::RLIMIT_RTTIME,
+    Resource::RLIMIT_SIGPENDING,
+    Resource::RLIMIT_STACK,
+];
+
+/// The limits of this process.
+pub(crate) fn limits() -> Vec<Limit> {
+    let limit = |(at, &resource): (usize, &Resource)| {
+        getrlimit(resource).ok().map(|(soft, hard)| (at, soft, hard))
+    };
+    LIMITS.iter().enumerate().filter_map(limit).collect()
+}
+
+/// Gives the calling process limits, as far as it has the rights: a hard one is only lowered.
+pub(crate) fn set_limits(limits: &[Limit]) {
+    for &(at, soft, hard) in limits {
+        let Some(&resource) = LIMITS.get(at) else { continue };
+        let Ok((own_soft, own_hard)) = getrlimit(resource) else { continue };
+        if (own_soft, own_hard) != (soft, hard) && setrlimit(resource, soft, hard).is_err() {
+            let _ = setrlimit(resource, soft.min(own_hard), hard.min(own_hard));
+        }
+    }
 }
 
 /// Restricts the calling thread, and what it starts, to the processors named.
@@ -52,7 +133,16 @@ const TRY_STACK_BYTES: usize = 128 << 10;
 
 /// The processors that the calling thread may run on, in order.
 pub(crate) fn affinity() -> Result<Vec<usize>> {
-    let set = nix::sched::sched_getaffinity(nix::unistd::Pid::from_raw(0))
+    affinity_of(nix::unistd::Pid::from_raw(0))
+}
+
+/// The processors that this process's first thread may run on, in order.
+pub(crate) fn affinity_of_process() -> Result<Vec<usize>> {
+    affinity_of(nix::unistd::getpid())
+}
+
+fn affinity_of(thread: nix::unistd::Pid) -> Result<Vec<usize>> {
+    let set = nix::sched::sched_getaffinity(thread)
         .map_err(|e| Error::os("sched_getaffinity", "this process", e))?;
     Ok((0..CpuSet::count()).filter(|&cpu| set.is_set(cpu).unwrap_or(false)).collect())
 }

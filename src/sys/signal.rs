@@ -4,7 +4,7 @@
 use std::cell::UnsafeCell;
 use std::io;
 use std::ptr;
-use std::sync::atomic::{AtomicPtr, Ordering};
+use std::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
 
 pub(crate) use nix::sys::signal::Signal;
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, SigmaskHow};
@@ -41,6 +41,151 @@ fn set(signals: &[Signal], handler: SigHandler) -> io::Result<()> {
 /// Signals that a terminal, or whoever ends a session, sends to a whole group.
 pub(crate) const GROUP: [Signal; 4] =
     [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP, Signal::SIGQUIT];
+
+/// A set of signals: bit N - 1 stands for signal N.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Signals(pub(crate) u64);
+
+impl Signals {
+    pub(crate) fn has(self, number: i32) -> bool {
+        (1..=64).contains(&number) && self.0 >> (number - 1) & 1 == 1
+    }
+
+    pub(crate) fn add(&mut self, number: i32) {
+        self.0 |= 1 << (number - 1);
+    }
+
+    pub(crate) fn remove(&mut self, number: i32) {
+        self.0 &= !(1 << (number - 1));
+    }
+
+    fn numbers(self) -> impl Iterator<Item = i32> {
+        (1..=64).filter(move |&number| self.has(number))
+    }
+}
+
+/// What a process does about signals that a child of it does as well.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Dispositions {
+    /// Ignored, here and in the programs that this process executes.
+    pub(crate) ignored: Signals,
+    /// Of no effect here; default in the programs that this process executes.
+    pub(crate) held: Signals,
+}
+
+/// What this process ignored when it was started.
+static IGNORED_AT_START: AtomicU64 = AtomicU64::new(0);
+
+/// Takes note of what this process was started with as ignored: called before `main`.
+pub(crate) fn note_ignored_at_start() {
+    let mut ignored = Signals::default();
+    for number in (1..=64).filter(|&number| handler_of(number) == Some(libc::SIG_IGN)) {
+        ignored.add(number);
+    }
+    // Nobody could wait for the programs that a task starts.
+    ignored.remove(libc::SIGCHLD);
+    // Relaxed: a number on its own, stored while there is one thread.
+    IGNORED_AT_START.store(ignored.0, Ordering::Relaxed);
+}
+
+/// What a child of this process is to do about signals: what this process was started with as
+/// ignored, and still ignores, stays ignored; signals to the whole [`GROUP`] that this process
+/// ignores or handles are held; SIGPIPE is as it is here.
+pub(crate) fn dispositions() -> Dispositions {
+    // Relaxed: see above.
+    let at_start = Signals(IGNORED_AT_START.load(Ordering::Relaxed));
+    let mut found = Dispositions::default();
+    for number in at_start.numbers().filter(|&n| handler_of(n) == Some(libc::SIG_IGN)) {
+        found.ignored.add(number);
+    }
+    for number in GROUP.map(|signal| signal as i32) {
+        let is_default = handler_of(number).is_none_or(|handler| handler == libc::SIG_DFL);
+        if !is_default && !found.ignored.has(number) {
+            found.held.add(number);
+        }
+    }
+    // Code that does not expect to be ended by it is not ended by it.
+    if handler_of(libc::SIGPIPE) != Some(libc::SIG_DFL) {
+        found.ignored.add(libc::SIGPIPE);
+    }
+    found
+}
+
+/// The handler of a signal of this process; `None` if there is no such signal.
+fn handler_of(number: i32) -> Option<libc::sighandler_t> {
+    // SAFETY: a plain C struct, for which all-zero bytes are a value.
+    let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
+    // SAFETY: nothing is changed, and the pointer is to a live local.
+    let done = unsafe { libc::sigaction(number, ptr::null(), &raw mut action) };
+    (done == 0).then_some(action.sa_sigaction)
+}
+
+/// Does about signals what its parent says, in a process that was forked from one that ignores
+/// [`GROUP`] and SIGPIPE; its own children will take `ignored` for what it was started with.
+pub(crate) fn adopt(dispositions: Dispositions) -> io::Result<()> {
+    let Dispositions { ignored, held } = dispositions;
+    // Relaxed: as above.
+    IGNORED_AT_START.store(ignored.0, Ordering::Relaxed);
+    for signal in GROUP.into_iter().chain([Signal::SIGPIPE]) {
+        if !ignored.has(signal as i32) && !held.has(signal as i32) {
+            default(&[signal])?;
+        }
+    }
+    for number in ignored.numbers() {
+        // SAFETY: to ignore is no handler, so no code of ours runs.
+        let old = unsafe { libc::signal(number, libc::SIG_IGN) };
+        // The C library keeps some numbers to itself.
+        debug_assert!(old != libc::SIG_ERR || number > 31, "signal {number}");
+    }
+    let flags = SaFlags::SA_SIGINFO | SaFlags::SA_ONSTACK | SaFlags::SA_RESTART;
+    let action = SigAction::new(SigHandler::SigAction(hold), flags, SigSet::empty());
+    for number in held.numbers() {
+        let signal = Signal::try_from(number)?;
+        // SAFETY: `hold` does only what is async-signal-safe.
+        unsafe { nix::sys::signal::sigaction(signal, &action) }?;
+    }
+    Ok(())
+}
+
+/// The handler of a signal that has no effect, unless it is [`addressed`](Addressed) to this very
+/// process.
+extern "C" fn hold(number: libc::c_int, info: *mut libc::siginfo_t, _: *mut libc::c_void) {
+    // SAFETY: with SA_SIGINFO the kernel passes a valid `siginfo_t`.
+    let info = unsafe { &*info };
+    // SAFETY: `si_value` is valid for a signal that was queued.
+    if info.si_code == libc::SI_QUEUE && unsafe { info.si_value() }.sival_ptr as usize == ADDRESS {
+        // SAFETY: a plain libc call, async-signal-safe.
+        unsafe { libc::signal(number, libc::SIG_DFL) };
+        // SAFETY: as above. It is delivered when this handler returns.
+        unsafe { libc::raise(number) };
+    }
+}
+
+/// The value of a signal that is meant for one process and not for its group.
+const ADDRESS: usize = 0x6272_6967;
+
+/// A `siginfo_t` of a queued signal that says that it is meant for the process that gets it.
+#[repr(C)]
+pub(super) struct Addressed {
+    number: i32,
+    errno: i32,
+    code: i32,
+    padding: i32,
+    sender: i32,
+    uid: u32,
+    value: usize,
+    rest: [u64; 12],
+}
+
+const _: () = assert!(size_of::<Addressed>() == size_of::<libc::siginfo_t>());
+
+impl Addressed {
+    pub(super) fn new(number: i32) -> Addressed {
+        let (sender, uid) = (nix::unistd::getpid().as_raw(), nix::unistd::getuid().as_raw());
+        let (code, value) = (libc::SI_QUEUE, ADDRESS);
+        Addressed { number, errno: 0, code, padding: 0, sender, uid, value, rest: [0; 12] }
+    }
+}
 
 /// What a fatal fault was, for [`catch_faults`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

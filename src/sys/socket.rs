@@ -13,7 +13,7 @@ use nix::sys::socket::{
 use crate::sys::poll::wait_any;
 
 /// Descriptors that one message may carry.
-pub(crate) const FDS_MAX: usize = 4;
+pub(crate) const FDS_MAX: usize = 7;
 
 /// One end of a connected pair; each message arrives whole or not at all.
 #[derive(Debug)]

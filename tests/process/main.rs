@@ -7,6 +7,7 @@ mod common;
 mod life;
 mod memory;
 mod outcome;
+mod sight;
 mod strangers;
 mod surroundings;
 

@@ -101,8 +101,9 @@ fn pair() -> (OwnedFd, OwnedFd) {
 
 /// A message as a host sends it: its kind, number and first word.
 fn record(kind: u64, id: u64, word: u64) -> Vec<u8> {
-    let mut words = [0u64; 12];
-    words[..5].copy_from_slice(&[u64::from_le_bytes(*b"brigade1"), kind, id, 0, word]);
+    let mut words = [0u64; 14];
+    words[..3].copy_from_slice(&[u64::from_le_bytes(*b"brigade1"), kind, id]);
+    words[6] = word;
     words.iter().flat_map(|word| word.to_ne_bytes()).collect()
 }
 

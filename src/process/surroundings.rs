@@ -1,0 +1,148 @@
+//! What a child takes from its host as it is then.
+//!
+//! The fork server has all of this too, but as it was when the server started.
+#![allow(unsafe_code)]
+
+use std::collections::BTreeMap;
+use std::ffi::OsStr;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Result};
+use crate::process::greeting;
+use crate::process::launch::Extras;
+use crate::sys::sched::{self, Limit, Priority};
+use crate::sys::{process, signal};
+
+/// What a child takes from its host.
+#[derive(Debug)]
+pub(crate) struct Surroundings {
+    /// `None` if the host may not enter it itself: the server is in it then.
+    directory: Option<OwnedFd>,
+    /// Standard input, output and error; `None` where the server's own will do.
+    standard: [Option<OwnedFd>; 3],
+    pub(crate) settings: Settings,
+}
+
+/// The part of them that a child gives itself.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub(crate) struct Settings {
+    variables: BTreeMap<Vec<u8>, Vec<u8>>,
+    umask: Option<u32>,
+    limits: Vec<Limit>,
+    /// `None`: somebody has asked for another.
+    pub(crate) priority: Option<Priority>,
+    /// The same.
+    pub(crate) cpus: Option<Vec<usize>>,
+}
+
+impl Surroundings {
+    /// Those of this process now. Priority and processors are its first thread's, because a thread
+    /// that starts workers may have its own for reasons of its own.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Os`] without a descriptor to spare, or if the working directory cannot be opened.
+    pub(crate) fn of_host(inherits_stdin: bool) -> Result<Surroundings> {
+        let directory =
+            process::directory().map_err(|e| Error::os("open", "the working directory", e))?;
+        let os = |e| Error::os("fcntl", "a standard descriptor", e);
+        let stdin = match inherits_stdin {
+            true => process::duplicate(io::stdin()).map_err(os)?,
+            false => None,
+        };
+        let stdout = process::duplicate(io::stdout()).map_err(os)?;
+        let stderr = process::duplicate(io::stderr()).map_err(os)?;
+        let settings = Settings {
+            variables: variables(),
+            umask: process::umask(),
+            limits: sched::limits(),
+            priority: sched::priority_of_process(),
+            cpus: sched::affinity_of_process().ok(),
+        };
+        Ok(Surroundings { directory, standard: [stdin, stdout, stderr], settings })
+    }
+
+    /// What the fork server is told of them, for a worker of a pool: one that an interrupt of the
+    /// whole group does not end, because what becomes of the work is the host's decision.
+    pub(crate) fn of_worker(&self) -> Extras<'_> {
+        let mut extras = self.extras();
+        let interrupt = signal::Signal::SIGINT as i32;
+        if !extras.dispositions.ignored.has(interrupt) {
+            extras.dispositions.held.add(interrupt);
+        }
+        extras
+    }
+
+    /// The same, for a one-off process: one that SIGTERM ends if its host sends that to it alone.
+    pub(crate) fn of_process(&self) -> Extras<'_> {
+        let mut extras = self.extras();
+        let terminate = signal::Signal::SIGTERM as i32;
+        if extras.dispositions.ignored.has(terminate) {
+            extras.dispositions.ignored.remove(terminate);
+            extras.dispositions.held.add(terminate);
+        }
+        extras
+    }
+
+    fn extras(&self) -> Extras<'_> {
+        let [stdin, stdout, stderr] =
+            self.standard.each_ref().map(|fd| fd.as_ref().map(AsFd::as_fd));
+        Extras {
+            stderr,
+            stdout,
+            stdin,
+            directory: self.directory.as_ref().map(AsFd::as_fd),
+            dispositions: signal::dispositions(),
+        }
+    }
+}
+
+/// The environment of this process, without what the fork server has of its own, and without
+/// names that cannot be set.
+fn variables() -> BTreeMap<Vec<u8>, Vec<u8>> {
+    let mut found = BTreeMap::new();
+    for (name, value) in std::env::vars_os() {
+        let is_own = name.to_str().is_some_and(greeting::is_own_variable);
+        if !is_own && !name.as_bytes().contains(&b'=') {
+            // Of several with one name, the first is the one that `getenv` finds.
+            found.entry(name.into_vec()).or_insert_with(|| value.into_vec());
+        }
+    }
+    found
+}
+
+impl Settings {
+    /// Gives them to this process. What it lacks the rights for stays as the server has it.
+    ///
+    /// # Safety
+    ///
+    /// - The process has exactly one thread.
+    pub(crate) unsafe fn apply(&self) {
+        let own = variables();
+        for name in own.keys().filter(|&name| !self.variables.contains_key(name)) {
+            // SAFETY: one thread, by this function's contract.
+            unsafe { process::remove_env(OsStr::from_bytes(name)) };
+        }
+        for (name, value) in &self.variables {
+            if own.get(name) != Some(value) {
+                // SAFETY: as above.
+                unsafe { process::set_env(OsStr::from_bytes(name), OsStr::from_bytes(value)) };
+            }
+        }
+        if let Some(mask) = self.umask {
+            process::set_umask(mask);
+        }
+        sched::set_limits(&self.limits);
+        if let Some(priority) = self.priority {
+            sched::set_priority(priority);
+        }
+        if let Some(cpus) = &self.cpus {
+            // The processors may have been taken away meanwhile.
+            let _ = sched::set_affinity(cpus);
+        }
+    }
+}
