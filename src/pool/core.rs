@@ -23,7 +23,7 @@ use crate::process::events::{Supervisor, Token};
 use crate::process::launch::{Extras, ForkServer, Order};
 use crate::process::surroundings::{Settings, Surroundings};
 use crate::process::tail::Tail;
-use crate::region::arena::{Arena, Contents};
+use crate::region::arena::{Arena, COLD, Contents};
 use crate::sys::fork::Instance;
 use crate::sys::socket::Socket;
 
@@ -140,6 +140,7 @@ impl Core {
                 turns: AtomicU64::new(0),
             }
         });
+        core.look_at(&mut core.lock(), Instant::now() + COLD);
         match core.start_workers() {
             Ok(()) => Ok(core),
             Err(error) => {

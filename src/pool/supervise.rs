@@ -73,6 +73,7 @@ impl Handler for Bell {
         if let Some(core) = self.core() {
             // A new server greets without the mutex: others go on meanwhile.
             let server = core.provide_server();
+            let cool = Instant::now() + core.arena.cool(clock::now_ns());
             let mut state = core.lock();
             state.deadline = None;
             state.drain();
@@ -86,10 +87,8 @@ impl Handler for Bell {
             let slow = core.rescue_unbegun(&mut state);
             let leaving = end_lingering(&mut state);
             let unseen = core.look_for_unseen(&mut state);
-            let soon = late.into_iter().chain(idle).chain(slow).chain(leaving).chain(unseen).min();
-            if let Some(next) = soon {
-                core.look_at(&mut state, next);
-            }
+            let soon = late.into_iter().chain(idle).chain(slow).chain(leaving).chain(unseen);
+            core.look_at(&mut state, soon.fold(cool, Instant::min));
             core.call_up(&mut state);
             // What the killed had not begun can go to others now.
             state.drive();

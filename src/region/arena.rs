@@ -14,6 +14,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
 
 use crate::error::{Error, Limit, Result};
 use crate::region::budget::Inputs;
@@ -21,10 +22,16 @@ use crate::region::settings;
 use crate::region::spans::{BLOCK_BYTES, Found, LARGE_BYTES, Run, Spans, blocks_for};
 use crate::sys::mmap::{Access, HUGE_BYTES, Window};
 use crate::sys::per_process::PerProcess;
-use crate::sys::{limits, memfd};
+use crate::sys::{clock, limits, memfd};
 
 /// Spans above this size are zeroed by two threads and more, in bytes.
 const PARALLEL_ZERO_BYTES: usize = 32 << 20;
+
+/// Free runs that nobody has used for this long give their pages back, if somebody looks.
+pub(crate) const COLD: Duration = Duration::from_secs(30);
+
+/// How much [`Arena::cool`] gives back at once, in bytes: some ten milliseconds of the kernel.
+const COOL_STEP_BYTES: u64 = 256 << 20;
 
 /// The most that an arena may have: a worker maps it twice, in an address space of 47 bits.
 const SIZE_BYTES_MAX: u64 = 1 << 45;
@@ -102,6 +109,9 @@ pub(crate) struct Arena {
     granted_ahead_bytes: AtomicU64,
     /// Free runs keep their pages up to this many bytes in all, if nothing else was set.
     cache_bytes_default: u64,
+    /// When a large span was last reserved or given back, on the monotonic clock; a hint of how
+    /// cold the free runs are.
+    last_use_ns: AtomicU64,
     /// Why it has no more bytes.
     size_limit: Limit,
     spans: Mutex<Spans>,
@@ -140,6 +150,7 @@ impl Arena {
             commits_strictly: limits::commits_strictly(),
             granted_ahead_bytes: AtomicU64::new(0),
             cache_bytes_default: (total_bytes / 8).max(256 << 20),
+            last_use_ns: AtomicU64::new(clock::now_ns()),
             size_limit,
             spans: Mutex::new(Spans::new(blocks)),
         })
@@ -177,6 +188,7 @@ impl Arena {
     /// [`Error::NoSpace`] if there is not that much memory, or no such gap in the arena.
     pub(crate) fn reserve(self: &Arc<Self>, len_bytes: usize, contents: Contents) -> Result<Span> {
         let (offset, found) = if len_bytes >= LARGE_BYTES {
+            self.note_use();
             let (run, found) = self.take_run(len_bytes, blocks_for(len_bytes))?;
             (run.offset(), found)
         } else {
@@ -268,6 +280,28 @@ impl Arena {
         settings::cache_bytes().unwrap_or(self.cache_bytes_default)
     }
 
+    fn note_use(&self) {
+        // Relaxed: a number on its own.
+        self.last_use_ns.store(clock::now_ns(), Ordering::Relaxed);
+    }
+
+    /// Gives back the pages of free runs if no large span was reserved or given back for
+    /// [`COLD`], up to [`COOL_STEP_BYTES`] of them: the caller has other things to do as well.
+    /// What the program said it wants to keep is kept. `now_ns` is the time on the monotonic
+    /// clock; the result is when to call again.
+    pub(crate) fn cool(&self, now_ns: u64) -> Duration {
+        // Relaxed: as above.
+        let idle = now_ns.saturating_sub(self.last_use_ns.load(Ordering::Relaxed));
+        if let Some(left) = COLD.checked_sub(Duration::from_nanos(idle)).filter(|l| !l.is_zero()) {
+            return left;
+        }
+        let keep_bytes = settings::cache_bytes().unwrap_or(0);
+        let cached_bytes = self.lock().cached_bytes();
+        let step_bytes = cached_bytes.saturating_sub(COOL_STEP_BYTES).max(keep_bytes);
+        let has_more = self.trim(step_bytes) && step_bytes > keep_bytes;
+        if has_more { Duration::ZERO } else { COLD }
+    }
+
     /// Punches out cached runs until at most `keep_bytes` are cached; whether it did any.
     fn trim(&self, keep_bytes: u64) -> bool {
         let mut any = false;
@@ -304,6 +338,7 @@ impl Arena {
             return;
         }
         let run = Run { first: offset / BLOCK_BYTES, count: blocks_for(len_bytes) };
+        self.note_use();
         self.lock().give_dirty(run);
         self.trim(self.cache_bytes_max());
     }

@@ -86,6 +86,29 @@ fn free_spans_are_punched_out_above_the_limit() {
 }
 
 #[test]
+fn free_spans_that_nobody_uses_are_punched_out_step_by_step() {
+    let mut arena = Arena::new().unwrap();
+    arena.cache_bytes_default = u64::MAX;
+    let arena = Arc::new(arena);
+    let used_bytes = || memfd::size_and_use_bytes(arena.fd()).unwrap().1;
+    let span = arena.reserve(8 << 20, Contents::Zeroed).unwrap();
+    fill(&span, 1);
+    let step_bytes = usize::try_from(COOL_STEP_BYTES).unwrap();
+    let large = arena.reserve(step_bytes, Contents::Stale).unwrap();
+    let (start, cold) = (clock::now_ns(), u64::try_from(COLD.as_nanos()).unwrap());
+    // What is in use stays, however cold.
+    assert_eq!(arena.cool(start + cold), COLD);
+    drop((span, large));
+    let last_use = arena.last_use_ns.load(Ordering::Relaxed);
+    assert_eq!(arena.cool(last_use + cold / 3), COLD - COLD / 3);
+    assert_eq!((arena.reserved_bytes(), used_bytes()), (COOL_STEP_BYTES + (8 << 20), 8 << 20));
+    assert_eq!(arena.cool(last_use + cold), Duration::ZERO);
+    assert_eq!(arena.reserved_bytes(), 8 << 20);
+    assert_eq!(arena.cool(last_use + cold), COLD);
+    assert_eq!((arena.reserved_bytes(), used_bytes()), (0, 0));
+}
+
+#[test]
 fn cached_spans_are_punched_out_before_a_request_is_refused() {
     let mut arena = Arena::new().unwrap();
     arena.cache_bytes_default = u64::MAX;

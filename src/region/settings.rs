@@ -83,9 +83,11 @@ pub(super) fn available_bytes() -> Result<Option<u64>> {
 /// back at once what is above it.
 ///
 /// Memory that was freed and is used again costs a fiftieth of fresh memory. The default is an
-/// eighth of the machine's memory, at least 256 MiB; what is kept is given back before a request
-/// is refused, and when the last array, lock and pool is gone. `u64::MAX` restores the default; 0
-/// keeps nothing.
+/// eighth of the machine's memory, at least 256 MiB, for as long as the memory is in use: a program
+/// with a pool that neither allocates nor frees 1 MiB and more at once for half a minute keeps
+/// nothing. What is set here is kept without that limit. In both cases it is given back before a
+/// request is refused, and when the last array, lock and pool is gone. `u64::MAX` restores the
+/// default; 0 keeps nothing.
 ///
 /// # Examples
 ///
