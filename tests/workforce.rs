@@ -3,12 +3,13 @@
 mod common;
 
 use std::collections::BTreeSet;
+use std::fs;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use brigade::{Error, Handle, Pool, Start};
-use common::alone::{alone, progress, server, workers};
+use common::alone::{alone, own_processes, progress, server, workers};
 use common::processes::{send, wait_for};
 use common::tasks::{count, counted, forever, long_enough_to_sleep, tally, with};
 use nix::sys::signal::Signal;
@@ -373,4 +374,30 @@ fn waiting_for_a_pool_to_be_ready_says_why_a_worker_is_not() {
 fn waits_and_fails((): ()) -> Result<(), String> {
     long_enough_to_sleep();
     Err("no money".into())
+}
+
+// The kind of fault: a limit of the system is met half-way, and the error has no number in it.
+#[test]
+fn a_limit_of_descriptors_allows_a_worker_for_two_and_is_named_with_the_need_where_it_does_not() {
+    use nix::sys::resource::{Resource, getrlimit, setrlimit};
+    const WORKERS: usize = 60;
+    alone(|| {
+        let used = fs::read_dir("/proc/self/fd").unwrap().count();
+        let limit = (used + 2 * WORKERS + 40) as u64;
+        // What is enough by the soft limit, and then by the hard one.
+        for soft in [limit, used as u64 + 40] {
+            setrlimit(Resource::RLIMIT_NOFILE, soft, limit).unwrap();
+            let pool = Pool::builder().workers(WORKERS).build().unwrap();
+            assert_eq!(pool.submit(|n: u8| n, 7).unwrap().join().unwrap(), 7);
+            let error = pool.resize(2 * WORKERS).unwrap_err().to_string();
+            assert!(error.contains(&limit.to_string()) && error.contains("120"), "{error}");
+            assert_eq!(pool.submit(|n: u8| n, 7).unwrap().join().unwrap(), 7);
+        }
+        let (soft, _) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
+        assert!(soft <= limit);
+        let error = Pool::builder().workers(WORKERS).capture_stderr().build().map(drop);
+        let error = error.unwrap_err().to_string();
+        assert!(error.contains("180") && error.contains("ulimit"), "{error}");
+        assert!(own_processes().is_empty());
+    });
 }

@@ -88,6 +88,9 @@ impl Default for PoolBuilder {
 impl PoolBuilder {
     /// How many workers, 1 to 1024. Default: one for each processor that this process may use,
     /// by its affinity mask and its cgroup's `cpu.max`.
+    ///
+    /// A worker takes two descriptors of this process, or three if its standard error is captured.
+    /// If the soft limit (`ulimit -n`) is too low for that, it is raised as far as needed.
     pub fn workers(mut self, count: usize) -> PoolBuilder {
         self.workers = Some(count);
         self

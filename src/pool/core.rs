@@ -25,6 +25,7 @@ use crate::process::surroundings::{Settings, Surroundings};
 use crate::process::tail::Tail;
 use crate::region::arena::{Arena, COLD, Contents};
 use crate::sys::fork::Instance;
+use crate::sys::limits;
 use crate::sys::socket::Socket;
 
 /// How tasks are run.
@@ -107,13 +108,25 @@ pub(crate) struct Core {
     pub(super) size: AtomicUsize,
 }
 
+impl Config {
+    /// Sees to it that this process may have what `count` more workers take.
+    pub(super) fn make_room_for(&self, count: usize) -> Result<()> {
+        // A socket and a pidfd each, and the pipe of its standard error.
+        let each = 2 + usize::from(self.captures_stderr);
+        limits::make_room_for_descriptors("a worker", count * each)
+    }
+}
+
 impl Core {
     /// A pool with all its workers forked.
     pub(super) fn start(mut config: Config) -> Result<Arc<Core>> {
         let arena = Arena::host()?;
         let supervisor = Supervisor::current()?;
         let server = match config.start {
-            Start::ForkServer => Some(ForkServer::current()?),
+            Start::ForkServer => {
+                config.make_room_for(config.workers)?;
+                Some(ForkServer::current()?)
+            }
             Start::InProcess => None,
         };
         let mut state = State::new(HostBoard::new(&arena)?);

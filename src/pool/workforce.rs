@@ -111,6 +111,8 @@ impl State {
 
 impl Core {
     fn resize(&self, workers: usize) -> Result<()> {
+        let present = self.size.load(Ordering::Relaxed);
+        self.config.make_room_for(workers.saturating_sub(present))?;
         let server = self.running_server()?;
         let mut state = self.lock();
         self.check_open(&state)?;

@@ -320,8 +320,8 @@ impl Connection {
     }
 
     /// Has the supervisor watch for the end of a child.
-    fn watch(&self, pidfd: &OwnedFd) -> Option<(Arc<ChildEnd>, Token)> {
-        let pidfd = pidfd.try_clone().ok()?;
+    fn watch(&self, pidfd: &Arc<OwnedFd>) -> Option<(Arc<ChildEnd>, Token)> {
+        let pidfd = Arc::clone(pidfd);
         let end = Arc::new(ChildEnd { pidfd, connection: self.own.clone() });
         let token = self.supervisor.upgrade()?.add(Arc::clone(&end) as Arc<dyn Handler>).ok()?;
         Some((end, token))
@@ -384,6 +384,7 @@ impl Connection {
     }
 
     fn started(&self, id: u64, pid: u32, pidfd: OwnedFd) {
+        let pidfd = Arc::new(pidfd);
         let mut end = self.watch(&pidfd);
         let watcher = {
             let mut children = lock(&self.children);

@@ -1,14 +1,14 @@
 //! Watching for the ends of a fork server and its children.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::Weak;
+use std::sync::{Arc, Weak};
 
 use crate::process::connection::Connection;
 use crate::process::events::Handler;
 
 /// The end of a child, seen without the server: which may be stopped, and then does not report.
 pub(super) struct ChildEnd {
-    pub(super) pidfd: OwnedFd,
+    pub(super) pidfd: Arc<OwnedFd>,
     pub(super) connection: Weak<Connection>,
 }
 

@@ -2,7 +2,7 @@
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::Weak;
+use std::sync::{Arc, Weak};
 
 use crate::exit::ExitReason;
 use crate::process::connection::Connection;
@@ -25,14 +25,15 @@ pub(crate) type Watcher = Box<dyn Fn(ChildEvent) + Send + Sync>;
 
 /// A child that was started, by its pidfd.
 pub(crate) struct RunningChild {
-    pidfd: OwnedFd,
+    /// Shared with what watches it: a process may have few descriptors.
+    pidfd: Arc<OwnedFd>,
     /// Its id with its fork server.
     id: u64,
     connection: Weak<Connection>,
 }
 
 impl RunningChild {
-    pub(super) fn new(pidfd: OwnedFd, id: u64, connection: Weak<Connection>) -> RunningChild {
+    pub(super) fn new(pidfd: Arc<OwnedFd>, id: u64, connection: Weak<Connection>) -> RunningChild {
         RunningChild { pidfd, id, connection }
     }
 

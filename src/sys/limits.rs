@@ -59,6 +59,32 @@ pub(crate) fn address_space_bytes_max() -> u64 {
     soft_limit(Resource::RLIMIT_AS)
 }
 
+/// Sees to it that this process may have `count` descriptors more for `what`: the soft limit is
+/// raised as far as needed, if the hard one allows.
+///
+/// # Errors
+///
+/// [`Error::Spawn`] with what is needed and what is allowed.
+pub(crate) fn make_room_for_descriptors(what: &'static str, count: usize) -> Result<()> {
+    // Without /proc nothing is started anyway; that is for others to say.
+    let open = std::fs::read_dir("/proc/self/fd").map_or(0, Iterator::count);
+    let need = (open + count + SPARE_DESCRIPTORS) as u64;
+    let resource = Resource::RLIMIT_NOFILE;
+    let Ok((soft, hard)) = nix::sys::resource::getrlimit(resource) else { return Ok(()) };
+    if need <= soft || need <= hard && nix::sys::resource::setrlimit(resource, need, hard).is_ok() {
+        return Ok(());
+    }
+    let reason = format!(
+        "{count} descriptors are needed besides the {open} that are open, and this process may \
+         have {hard} in all: ask for fewer, or raise the limit (`ulimit -Hn`, or LimitNOFILE= of \
+         a systemd service)"
+    );
+    Err(Error::Spawn { what, reason })
+}
+
+/// What a pool has whatever its size, and what is open for a moment only.
+const SPARE_DESCRIPTORS: usize = 32;
+
 fn soft_limit(resource: Resource) -> u64 {
     // RLIM_INFINITY is u64::MAX on every Linux of this crate.
     nix::sys::resource::getrlimit(resource).map_or(u64::MAX, |(soft, _hard)| soft)
