@@ -176,6 +176,11 @@ impl Connection {
         lock(&self.children).is_some()
     }
 
+    /// Whether the server has said that it can fork, and still can.
+    pub(super) fn is_ready(&self) -> bool {
+        matches!(*lock(&self.answer), Answer::Ready) && self.is_open()
+    }
+
     /// Sends an order for the child `id`, without waiting; what becomes of it, `watcher` hears.
     ///
     /// # Errors
@@ -237,7 +242,7 @@ impl Connection {
     }
 
     /// The server's pidfd, or the next best.
-    fn pidfd(&self) -> BorrowedFd<'_> {
+    pub(super) fn pidfd(&self) -> BorrowedFd<'_> {
         self.pidfd.get().unwrap_or(&self.early_pidfd).as_fd()
     }
 

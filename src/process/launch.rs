@@ -8,6 +8,7 @@ use crate::error::{Error, Result};
 use crate::process::child::{self, Entry};
 use crate::process::connection::Connection;
 use crate::process::events::Supervisor;
+use crate::process::keep::{self, Kept};
 use crate::process::message::{CHILD_WORDS, Manner, Request};
 use crate::sys::fork::Instance;
 use crate::sys::per_process::PerProcess;
@@ -41,11 +42,13 @@ pub(crate) struct Extras<'a> {
     pub(crate) dispositions: Dispositions,
 }
 
-/// A running fork server; it ends, and its children with it, when this is dropped.
+/// A running fork server; it ends, and its children with it, when this is dropped. Where nobody
+/// reaps such servers it goes on without children: see `keep`.
 pub(crate) struct ForkServer {
     connection: Arc<Connection>,
     /// Kept while there is a server to hear from.
-    _supervisor: Arc<Supervisor>,
+    supervisor: Arc<Supervisor>,
+    start: keep::Start,
     /// The process that started it: a child forked from that has no say.
     made_in: Instance,
     /// Whose rights its children have.
@@ -92,10 +95,14 @@ impl ForkServer {
     }
 
     fn start(rights: Rights) -> Result<ForkServer> {
+        let made_in = Instance::current();
+        if let Some(Kept { connection, supervisor, start }) = keep::take() {
+            return Ok(ForkServer { connection, supervisor, start, made_in, rights });
+        }
+        let start = keep::Start::now();
         let supervisor = Supervisor::current()?;
         let connection = Connection::open(&supervisor)?;
-        let made_in = Instance::current();
-        Ok(ForkServer { connection, _supervisor: supervisor, made_in, rights })
+        Ok(ForkServer { connection, supervisor, start, made_in, rights })
     }
 
     fn is_ours(&self) -> bool {
@@ -144,7 +151,8 @@ impl Drop for ForkServer {
         if !self.is_ours() {
             return;
         }
-        self.connection.close();
+        let (connection, supervisor) = (Arc::clone(&self.connection), Arc::clone(&self.supervisor));
+        keep::or_end(Kept { connection, supervisor, start: self.start });
     }
 }
 

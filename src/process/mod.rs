@@ -22,6 +22,8 @@
 //! The process that spawns the server is the host's child until then, without a signal at its end:
 //! `waitpid(-1, ...)` does not see it, but with `__WALL` or `__WCLONE` it does, and may take it.
 //!
+//! Where nobody reaps the server, it is kept for the next pool instead of ended: see `keep`.
+//!
 //! Nothing here knows of pools or tasks: a child is started with an entry function, descriptors
 //! and a few words, and its end is reported to whoever asked for it.
 
@@ -33,6 +35,7 @@ pub(crate) mod events;
 pub(crate) mod function;
 mod greeting;
 mod hook;
+mod keep;
 pub(crate) mod launch;
 pub(crate) mod message;
 pub(crate) mod outbox;

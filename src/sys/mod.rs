@@ -11,6 +11,7 @@ pub(crate) mod holders;
 pub(crate) mod huge;
 pub(crate) mod identity;
 pub(crate) mod image;
+pub(crate) mod inherited;
 pub(crate) mod limits;
 pub(crate) mod memfd;
 pub(crate) mod mmap;

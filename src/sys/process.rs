@@ -402,6 +402,12 @@ pub(crate) fn servers_above() -> u8 {
 /// Ancestors that are looked at.
 const ANCESTORS_MAX: usize = 100;
 
+/// Whether the process `pid` of `/proc` is a fork server that is there still, ended or not.
+pub(crate) fn is_unreaped_server(pid: u32) -> bool {
+    pseudo::text(format!("/proc/{pid}/stat"))
+        .is_ok_and(|text| text.contains(&format!("({SERVER}) ")))
+}
+
 /// The name of a fork server.
 pub(crate) const SERVER: &str = "brigade-server";
 
