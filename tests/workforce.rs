@@ -401,3 +401,27 @@ fn a_limit_of_descriptors_allows_a_worker_for_two_and_is_named_with_the_need_whe
         assert!(own_processes().is_empty());
     });
 }
+
+// The kind of fault: a process that cannot set itself up has a reason, and nobody hears of it.
+#[test]
+fn a_worker_that_cannot_map_the_arena_says_so() {
+    use nix::sys::resource::{Resource, getrlimit, setrlimit};
+    alone(|| {
+        let array = brigade::SharedArray::from_slice(&[7u8]).unwrap();
+        let hard = getrlimit(Resource::RLIMIT_AS).unwrap().1;
+        let pages = fs::read_to_string("/proc/self/statm").unwrap();
+        let pages: u64 = pages.split(' ').next().unwrap().parse().unwrap();
+        // The arena is mapped once here, and there is room for little more. A worker maps it twice.
+        setrlimit(Resource::RLIMIT_AS, pages * 4096 + (1 << 30), hard).unwrap();
+        let is_said = |text: &str| text.contains("mmap") && text.contains("bytes");
+        let pool = Pool::builder().workers(1).capture_stderr().build();
+        let error = pool.and_then(|pool| pool.wait_ready(Duration::MAX)).unwrap_err().to_string();
+        assert!(is_said(&error), "{error}");
+        let process = brigade::Process::builder().capture_stderr().spawn(same, 1).unwrap();
+        let error = process.join().unwrap_err().to_string();
+        assert!(is_said(&error), "{error}");
+        let error = brigade::Process::spawn(same, 1).unwrap().join().unwrap_err().to_string();
+        assert!(error.contains("on its standard error"), "{error}");
+        drop(array);
+    });
+}

@@ -209,7 +209,7 @@ impl Core {
             let is_own = failure.is_some() || !reason.is_from_outside();
             seat.strikes += if is_own { STRIKE } else { 1 };
             let is_given_up = seat.strikes >= STRIKES_MAX;
-            let words = words.as_deref().unwrap_or("it left no word");
+            let words = words.as_deref().unwrap_or(child::words_of_unready(*reason));
             let text = format!("worker {index} {reason} before it was ready: {words}");
             if is_given_up {
                 state.break_for(&text);

@@ -128,7 +128,7 @@ fn main(child: Child) {
         }
         Err(error) => {
             leave_words(&error.to_string());
-            process::exit_now(EXIT_SETUP)
+            child::end_unready(&error)
         }
     }
 }

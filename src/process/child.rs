@@ -1,5 +1,6 @@
 //! How a forked child begins, and how it leaves.
 
+use std::io::Write;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::sync::atomic::{AtomicU8, Ordering};
 
@@ -126,13 +127,21 @@ pub(crate) fn words_for(reason: ExitReason) -> Option<String> {
 /// Exit code of a child that could not set itself up.
 pub(crate) const EXIT_SETUP: i32 = 125;
 
+/// What is to be said of a child that ended like this before it could leave words.
+pub(crate) fn words_of_unready(reason: ExitReason) -> &'static str {
+    match reason {
+        ExitReason::Code(EXIT_SETUP) => "the reason is on its standard error",
+        _ => "it left no word",
+    }
+}
+
 /// Makes a freshly forked process a proper child and runs `entry` in it.
 ///
 /// Order matters: the parent-death signal first, then the check whether the parent died before
 /// it was set; signals are unblocked last, when their dispositions are right.
 pub(super) fn run(entry: fn(Child), mut child: Child, name: &str, server_pid: u32) -> ! {
-    if set_up(&mut child, name, server_pid).is_err() {
-        process::exit_now(EXIT_SETUP);
+    if let Err(error) = set_up(&mut child, name, server_pid) {
+        end_unready(&error);
     }
     entry(child);
     process::exit_now(0)
@@ -180,6 +189,18 @@ fn set_up(child: &mut Child, name: &str, server_pid: u32) -> std::io::Result<()>
     signal::adopt(child.manner.dispositions)?;
     process::set_name(name)?;
     signal::unblock_all()
+}
+
+/// Ends this process, which could not set itself up. Nobody has given it memory to say why in, or
+/// that could not be reached, so the reason goes to its standard error.
+pub(crate) fn end_unready(error: &dyn std::fmt::Display) -> ! {
+    // Not `eprintln`, which panics where that is closed.
+    let _ = writeln!(
+        std::io::stderr(),
+        "brigade: process {} could not set itself up: {error}",
+        process::pid()
+    );
+    process::exit_now(EXIT_SETUP)
 }
 
 /// Ends this process if it is not `made_in`, but was forked from that by the function that it runs,

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::array::codec;
 use crate::array::handoff::WireLease;
 use crate::error::{Error, Result};
-use crate::process::child::{Child, EXIT_SETUP, Entry};
+use crate::process::child::{self, Child, EXIT_SETUP, Entry};
 use crate::process::panic;
 use crate::process::surroundings::Settings;
 use crate::region::windows::Windows;
@@ -78,6 +78,7 @@ fn main(child: Child) {
         Ok(Status::Value) => 0,
         Ok(Status::Panicked) => EXIT_PANIC,
         Ok(Status::ArgumentCodec | Status::ResultCodec) => EXIT_SETUP,
+        Err(error) if slate().is_none() => child::end_unready(&error),
         Err(error) => {
             leave_words(&error.to_string());
             EXIT_SETUP

@@ -10,7 +10,7 @@ use tracing::Level;
 use crate::array::handoff::{Lease, LeaseList};
 use crate::error::{Death, Error, Phase, Result, TaskError};
 use crate::exit::ExitReason;
-use crate::process::child::words_for;
+use crate::process::child::{words_for, words_of_unready};
 use crate::process::diagnostics;
 use crate::process::events::{Handler, Supervisor, Token};
 use crate::process::launch::{ChildEvent, ForkServer, RunningChild};
@@ -207,7 +207,8 @@ impl Record {
             torn: Vec::new(),
             // A panic that the function caught, or a fault that it survived, did not end it.
             last_words: (self.slate.last_words().filter(|_| leaves_words(reason)))
-                .or_else(|| words_for(reason)),
+                .or_else(|| words_for(reason))
+                .or_else(|| self.has_not_begun().then(|| words_of_unready(reason).to_owned())),
             stderr_tail: self.tail.as_ref().map(|tail| tail.text()),
         }
     }
