@@ -2,6 +2,7 @@
 //!
 //! `README.md` beside this file has the protocol, step by step, and why it holds.
 
+mod aftercare;
 mod backoff;
 mod blocks;
 mod board;

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::array::handoff::{self, WireLease};
 use crate::error::{Error, Result};
+use crate::pool::aftercare::Aftercare;
 use crate::pool::floor::Footing;
 use crate::pool::job::{self, Job, Leases, Station};
 use crate::pool::lane::{Lane, Leave, Place, Stage, Status};
@@ -140,6 +141,7 @@ struct Worker {
     charter: Charter,
     station: Station,
     footing: Footing,
+    aftercare: Aftercare,
     /// Tasks run so far.
     tasks: u64,
 }
@@ -169,10 +171,19 @@ impl Worker {
             .map_err(|e| Error::os("sigaction", "the fault handler", e))?;
         let station = Station::new(charter.index);
         let footing = Footing::new(charter.index);
-        let mut worker =
-            Worker { lane, windows, socket: socket.into(), charter, station, footing, tasks: 0 };
+        let mut worker = Worker {
+            lane,
+            windows,
+            socket: socket.into(),
+            charter,
+            station,
+            footing,
+            aftercare: Aftercare::default(),
+            tasks: 0,
+        };
         worker.apply_options()?;
         worker.initialise();
+        worker.aftercare.begin();
         #[cfg(feature = "failpoints")]
         failpoint::hit(Point::WorkerBeforeReady);
         worker.lane.set_ready();
@@ -237,10 +248,15 @@ impl Worker {
                         return;
                     }
                 }
-                Ok(Next::Nothing) if self.lane.should_stop() => return,
+                Ok(Next::Nothing) if self.lane.should_stop() => return self.aftercare.rests(),
                 Ok(Next::Nothing) => {
+                    self.aftercare.is_idle();
                     let start = Instant::now();
-                    self.lane.wait(budget, &mut self.footing, || self.station.rest());
+                    let Worker { lane, footing, station, aftercare, .. } = self;
+                    lane.wait(budget, footing, || {
+                        aftercare.rests();
+                        station.rest()
+                    });
                     budget = next_budget(budget, start.elapsed(), longest);
                 }
                 Err(error) => {
@@ -263,6 +279,9 @@ impl Worker {
             }
         };
         self.tasks += 1;
+        if self.aftercare.task_ends(self.lane.stop_clock()) {
+            self.lane.restart_clock();
+        }
         if self.tasks.is_multiple_of(RESTED_TASKS) {
             // A worker that never sleeps lets go of mappings all the same.
             self.station.resolver.rest();
@@ -331,11 +350,11 @@ impl Worker {
     }
 
     /// Why this worker ends after the task that just ran, if it does.
-    fn should_leave(&self) -> Option<Leave> {
+    fn should_leave(&mut self) -> Option<Leave> {
         let Charter { tasks_max, memory_soft_bytes, .. } = self.charter;
         // A handle that outlives its task would let this process reach an array that others may
         // write by now: only its end takes the handle away.
-        if handoff::live_handles() > 0 {
+        if handoff::live_handles() > 0 || self.aftercare.is_crowded() {
             return Some(Leave::Unclean);
         }
         if tasks_max.is_some_and(|max| self.tasks >= max) {

@@ -56,6 +56,8 @@ pub(super) struct WorkerLane {
     bytes_head: u64,
     /// When the last task ended: the next one that follows at once began then.
     last_ns: u64,
+    /// How long the claimed task has run; 0 until it has.
+    elapsed_ns: u64,
 }
 
 impl WorkerLane {
@@ -77,6 +79,7 @@ impl WorkerLane {
             seq: 1,
             bytes_head: 0,
             last_ns: 0,
+            elapsed_ns: 0,
         })
     }
 
@@ -156,6 +159,19 @@ impl WorkerLane {
         len <= RING_PAYLOAD_BYTES_MAX
     }
 
+    /// The claimed task has run; how long, in nanoseconds.
+    pub(super) fn stop_clock(&mut self) -> u64 {
+        let now = clock::now_ns();
+        self.elapsed_ns = now.saturating_sub(self.last_ns);
+        self.last_ns = now;
+        self.elapsed_ns
+    }
+
+    /// The next task does not begin where this one has ended.
+    pub(super) fn restart_clock(&mut self) {
+        self.last_ns = 0;
+    }
+
     /// Publishes the result of the claimed (or skipped) task and goes to the next one.
     pub(super) fn commit(&mut self, status: Status, leaving: Option<Leave>, body: Body<'_>) {
         let seq = self.seq;
@@ -170,14 +186,7 @@ impl WorkerLane {
         };
         #[cfg(feature = "failpoints")]
         failpoint::hit(Point::WorkerMidCopy);
-        let elapsed_ns = if status == Status::Skipped {
-            0
-        } else {
-            let now = clock::now_ns();
-            let elapsed_ns = now.saturating_sub(self.last_ns);
-            self.last_ns = now;
-            elapsed_ns
-        };
+        let elapsed_ns = std::mem::take(&mut self.elapsed_ns);
         let meta = ResultMeta { status, leaving, elapsed_ns, len, place };
         let (meta, place) = meta.pack();
         // Relaxed: published by the commit.

@@ -41,6 +41,7 @@ pub(crate) mod message;
 pub(crate) mod outbox;
 pub(crate) mod panic;
 mod peer;
+pub(crate) mod printed;
 mod running;
 mod server;
 pub(crate) mod surroundings;

@@ -17,6 +17,7 @@ use crate::sys::poll::{Interest, wait_any};
 use crate::sys::process::{self, Children, Forked};
 use crate::sys::signal::{self, Signal};
 use crate::sys::socket::{self, Peer, Received, Socket};
+use crate::sys::stdio;
 
 /// Rounds of killing what was adopted: a task that forks faster than it is killed wins.
 const GENERATIONS_MAX: usize = 1000;
@@ -98,9 +99,10 @@ impl Server {
         let own = std::os::fd::AsRawFd::as_raw_fd(&self.socket.as_fd());
         process::close_all_but(3, &[own])?;
         self.list = Children::open().ok();
-        // The first of these has the loader look a symbol up in every library, which takes as long
+        // The first of each has the loader look a symbol up in every library, which takes as long
         // as a dozen page faults: once here, instead of in every child.
         FIRST_DESTRUCTOR.set(None);
+        stdio::flush_quickly();
         signal::ignore(&signal::GROUP)?;
         signal::ignore(&[Signal::SIGPIPE])?;
         // Some library may have ignored it when it was loaded: then nobody could be reaped.

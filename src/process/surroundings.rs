@@ -140,7 +140,9 @@ impl Settings {
         if let Some(priority) = self.priority {
             sched::set_priority(priority);
         }
-        if let Some(cpus) = &self.cpus {
+        if let Some(cpus) = &self.cpus
+            && sched::affinity().ok().as_ref() != Some(cpus)
+        {
             // The processors may have been taken away meanwhile.
             let _ = sched::set_affinity(cpus);
         }

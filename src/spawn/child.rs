@@ -3,9 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
-use std::sync::{OnceLock, mpsc};
-use std::thread;
-use std::time::Duration;
+use std::sync::OnceLock;
 
 use serde::{Deserialize, Serialize};
 
@@ -14,6 +12,7 @@ use crate::array::handoff::WireLease;
 use crate::error::{Error, Result};
 use crate::process::child::{self, Child, EXIT_SETUP, Entry};
 use crate::process::panic;
+use crate::process::printed::Printed;
 use crate::process::surroundings::Settings;
 use crate::region::windows::Windows;
 use crate::spawn::errand::{self, Errand};
@@ -84,28 +83,9 @@ fn main(child: Child) {
             EXIT_SETUP
         }
     };
-    flush();
+    Printed::default().flush();
     process::exit_now(code)
 }
-
-/// Writes out what the function has printed without ending the line. If it has left threads
-/// behind, one of them may hold a stream for ever.
-fn flush() {
-    if process::thread_count().is_ok_and(|count| count == 1) {
-        return process::flush_stdio();
-    }
-    let (done, is_done) = mpsc::channel();
-    let flushing = thread::Builder::new().spawn(move || {
-        process::flush_stdio();
-        done.send(())
-    });
-    // Without a thread the channel is closed, and nothing is waited for.
-    drop(flushing);
-    let _ = is_done.recv_timeout(FLUSH);
-}
-
-/// How long printed text may take to be written when other threads print too.
-const FLUSH: Duration = Duration::from_secs(1);
 
 struct OneOff {
     windows: Windows,

@@ -30,4 +30,6 @@ pub(crate) mod shm;
 pub(crate) mod signal;
 pub(crate) mod socket;
 pub(crate) mod spawn;
+pub(crate) mod state;
+pub(crate) mod stdio;
 pub(crate) mod thread;

@@ -4,7 +4,6 @@
 use std::ffi::{CString, OsStr};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
-use std::ptr;
 
 use nix::errno::Errno;
 use nix::sys::resource::Resource;
@@ -49,15 +48,6 @@ pub(crate) unsafe fn fork() -> io::Result<Forked> {
 pub(crate) fn exit_now(code: i32) -> ! {
     // SAFETY: `_exit` touches no memory of ours and does not return.
     unsafe { libc::_exit(code) }
-}
-
-/// Writes out what this process has printed and not yet written, by Rust and by C.
-pub(crate) fn flush_stdio() {
-    use std::io::Write;
-    // Nobody may be listening any more.
-    let _ = io::stdout().flush();
-    // SAFETY: a null pointer means every stream of this process.
-    unsafe { libc::fflush(ptr::null_mut()) };
 }
 
 /// A descriptor for the process `pid`, readable once that process has ended. It is closed on exec.
@@ -156,6 +146,16 @@ impl Children {
         let words = String::from_utf8_lossy(&text);
         Ok(words.split_ascii_whitespace().filter_map(|word| word.parse().ok()).collect())
     }
+}
+
+/// How many of them have ended and are not reaped.
+pub(crate) fn zombies(children: &Children) -> usize {
+    let ids = children.ids().unwrap_or_default();
+    let has_ended = |pid: &u32| {
+        let stat = pseudo::text(format!("/proc/{pid}/stat")).unwrap_or_default();
+        stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('Z'))
+    };
+    ids.iter().filter(|&pid| has_ended(pid)).count()
 }
 
 /// Sends SIGKILL to a child of this process that it has not yet reaped.

@@ -4,6 +4,7 @@
 mod adopted;
 #[path = "../common/mod.rs"]
 mod common;
+mod legacy;
 mod life;
 mod memory;
 mod outcome;

@@ -1,0 +1,75 @@
+//! What tasks may change of their process.
+#![allow(unsafe_code)]
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::ptr;
+
+use nix::sys::signal::{SigSet, SigmaskHow, pthread_sigmask};
+
+use crate::sys::process;
+
+/// Working directory, umask, signal mask of the calling thread, and which alarms there are.
+#[derive(Debug)]
+pub(crate) struct State {
+    /// `None`: it cannot be kept.
+    directory: Option<OwnedFd>,
+    umask: u32,
+    mask: Option<SigSet>,
+    /// Whether no alarm was set.
+    has_no_alarm: bool,
+    /// Timers of processor time that were not set.
+    idle_timers: Vec<libc::c_int>,
+}
+
+impl State {
+    /// That of this process now, which has one thread.
+    pub(crate) fn current() -> State {
+        let directory = process::directory().ok().flatten();
+        let umask = process::set_umask(0);
+        process::set_umask(umask);
+        State {
+            directory: directory.and_then(|fd| process::with_high_number(&fd).ok()),
+            umask,
+            mask: SigSet::thread_get_mask().ok(),
+            has_no_alarm: is_idle(libc::ITIMER_REAL),
+            idle_timers: [libc::ITIMER_VIRTUAL, libc::ITIMER_PROF]
+                .into_iter()
+                .filter(|&timer| is_idle(timer))
+                .collect(),
+        }
+    }
+
+    /// Makes it that of this process again, but for timers of processor time: four system calls.
+    pub(crate) fn restore(&self) {
+        // Alarms first: the mask may let one through that has gone off.
+        if self.has_no_alarm {
+            stop(libc::ITIMER_REAL);
+        }
+        if self.mask.is_some() {
+            let _ = pthread_sigmask(SigmaskHow::SIG_SETMASK, self.mask.as_ref(), None);
+        }
+        process::set_umask(self.umask);
+        // It may be closed by now, or forbidden.
+        let _ = self.directory.as_ref().map(|fd| process::change_directory(fd.as_fd()));
+    }
+
+    /// Stops the timers of processor time that were not set.
+    pub(crate) fn stop_timers(&self) {
+        self.idle_timers.iter().for_each(|&timer| stop(timer));
+    }
+}
+
+fn stop(timer: libc::c_int) {
+    // SAFETY: an `itimerval` of zeros is a value, and one that stops the timer.
+    let none: libc::itimerval = unsafe { std::mem::zeroed() };
+    // SAFETY: the pointer is to a live local; nothing is written.
+    unsafe { libc::setitimer(timer, &raw const none, ptr::null_mut()) };
+}
+
+fn is_idle(timer: libc::c_int) -> bool {
+    // SAFETY: a plain C struct, for which all-zero bytes are a value.
+    let mut found: libc::itimerval = unsafe { std::mem::zeroed() };
+    // SAFETY: the pointer is to a live local.
+    let done = unsafe { libc::getitimer(timer, &raw mut found) };
+    done == 0 && found.it_value.tv_sec == 0 && found.it_value.tv_usec == 0
+}
