@@ -115,8 +115,8 @@ fn server_and_workers_have_no_descriptor_of_the_hosts() {
             assert!(!open.iter().any(|target| target == "/dev/zero"), "{process:?} {open:?}");
             if !process.is_server() {
                 let count = open.iter().filter(|target| *target == "socket").count();
-                // Its socket and the bell.
-                assert_eq!((open.len(), count), (2, 1), "{open:?}");
+                // Its socket, the bell, and the directory in which each task begins.
+                assert_eq!((open.len(), count), (3, 1), "{open:?}");
             }
         }
     });
