@@ -100,6 +100,8 @@ fn signals_that_the_host_blocks_are_not_blocked_in_workers_and_stay_blocked_in_i
             thread::park();
         };
         let handle: brigade::Handle<()> = pool.submit(endless, ()).unwrap();
+        // A worker that ends before it has begun the task hands that on.
+        wait_for(|| handle.is_running());
         send(workers()[0].pid, Signal::SIGTERM);
         let error = handle.join().unwrap_err();
         assert_eq!(error.death().map(|death| death.reason), Some(ExitReason::Signal(15)));

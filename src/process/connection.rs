@@ -14,6 +14,7 @@ use crate::process::greeting::{self, Greeted, spawn_error};
 use crate::process::message::{RECORD_BYTES, Record, Report, Request};
 use crate::process::outbox::{AGAIN, Outbox, Sent};
 use crate::process::running::{ChildEvent, RunningChild, Watcher};
+use crate::process::sweep;
 use crate::sys::poll::{Interest, is_readable, wait_any};
 use crate::sys::process;
 use crate::sys::socket::{Received, Socket};
@@ -237,8 +238,9 @@ impl Connection {
         {
             let _ = process::pidfd_kill(pidfd.as_fd());
             greeting::see_off(pidfd.as_fd());
+            sweep::sweep(self.token);
         }
-        self.server_gone();
+        self.end_children();
     }
 
     /// The server's pidfd, or the next best.
@@ -446,8 +448,17 @@ impl Connection {
         (watcher, end)
     }
 
-    /// The server has ended, so its children end too: waits for each, and tells its watcher.
+    /// The server has ended unasked, so its children end too, and what they have started.
     pub(super) fn server_gone(&self) {
+        let has_children = lock(&self.children).as_ref().is_some_and(|all| !all.is_empty());
+        if has_children {
+            sweep::sweep(self.token);
+        }
+        self.end_children();
+    }
+
+    /// The server has ended, so its children end too: waits for each, and tells its watcher.
+    fn end_children(&self) {
         self.unregister();
         let children = lock(&self.children).take();
         self.answer(Answer::Refused(spawn_error("it ended before its first word")));

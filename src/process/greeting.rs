@@ -9,6 +9,7 @@ use crate::error::{Error, Result};
 use crate::process::child;
 use crate::process::hook;
 use crate::process::message::Request;
+use crate::process::sweep;
 #[cfg(feature = "failpoints")]
 use crate::sys::failpoint::{self, Point};
 use crate::sys::poll::{Interest, wait_any};
@@ -116,7 +117,7 @@ const ESRCH: i32 = 3;
 
 /// Whether a fork server has a value of its own for this variable.
 pub(super) fn is_own_variable(name: &str) -> bool {
-    name == hook::VARIABLE || THREADS_OF_LIBRARIES.contains(&name)
+    name == hook::VARIABLE || name == sweep::MARK || THREADS_OF_LIBRARIES.contains(&name)
 }
 
 fn server_environment(token: u64) -> Vec<CString> {
@@ -124,7 +125,7 @@ fn server_environment(token: u64) -> Vec<CString> {
     let added = THREADS_OF_LIBRARIES
         .iter()
         .map(|name| format!("{name}=1"))
-        .chain([format!("{}={token}", hook::VARIABLE)]);
+        .chain([format!("{}={token}", hook::VARIABLE), format!("{}={token}", sweep::MARK)]);
     // None of these strings has a zero byte.
     env.extend(added.filter_map(|entry| CString::new(entry).ok()));
     env

@@ -45,4 +45,5 @@ pub(crate) mod printed;
 mod running;
 mod server;
 pub(crate) mod surroundings;
+mod sweep;
 pub(crate) mod tail;

@@ -367,6 +367,43 @@ fn what_a_task_leaves_behind_lives_as_long_as_its_worker_and_no_longer() {
 }
 
 #[test]
+fn what_tasks_have_started_ends_with_a_fork_server_that_is_killed() {
+    alone(|| {
+        let pool = common::tasks::with(2).build().unwrap();
+        let leaves = |script: String| {
+            let output = Command::new("sh").args(["-c", &script]).output().unwrap();
+            assert!(output.status.success());
+        };
+        // An orphan, and one with children in a session of its own.
+        for script in [
+            "sleep 1000 > /dev/null 2>&1 &",
+            "setsid sh -c 'sleep 1000 & wait' \
+                        > /dev/null 2>&1 &",
+        ] {
+            pool.submit(leaves, script.to_owned()).unwrap().join().unwrap();
+        }
+        let forks = |()| {
+            // SAFETY: the child makes nothing but one system call after another.
+            if unsafe { libc::fork() } == 0 {
+                loop {
+                    // SAFETY: a plain system call.
+                    unsafe { libc::pause() };
+                }
+            }
+        };
+        pool.submit(forks, ()).unwrap().join().unwrap();
+        let waits = |()| drop(Command::new("sleep").arg("1000").status());
+        let _waits = pool.submit(waits, ()).unwrap();
+        let _process = Process::spawn(waits, ()).unwrap();
+        let sleeping = || own_processes().iter().filter(|found| found.name == "sleep").count();
+        wait_for(|| sleeping() == 4);
+        let own: Vec<u32> = own_processes().iter().map(|found| found.pid).collect();
+        send(server().unwrap().pid, Signal::SIGKILL);
+        wait_for(|| own_processes().iter().all(|found| !own.contains(&found.pid)));
+    });
+}
+
+#[test]
 fn a_task_has_the_descriptors_of_its_own_and_no_others() {
     alone(|| {
         let file = fs::File::open("/proc/self/status").unwrap();
