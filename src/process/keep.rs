@@ -2,15 +2,17 @@
 //!
 //! A server is adopted by init or by the nearest subreaper. In a container that is often a program
 //! that never waits for children, and each server that ends takes up a process number there for
-//! as long as the container runs. Once [`UNREAPED_MAX`] servers of this process have not been
-//! reaped, the server of the last pool goes on, idle, until the next pool takes it over or the
-//! host ends.
+//! as long as the container runs. Where many servers of this process have ended, and the first of
+//! them was not reaped for [`PATIENCE`], the server of the last pool goes on, idle, until the next
+//! pool takes it over or the host ends.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use crate::process::connection::Connection;
-use crate::process::events::Supervisor;
+use crate::process::events::{Supervisor, is_supervisor};
 use crate::sys::per_process::PerProcess;
+use crate::sys::poll::wait_any;
 use crate::sys::{inherited, process};
 
 /// A server without a pool.
@@ -30,13 +32,22 @@ pub(super) struct Start {
 #[derive(Default)]
 struct Past {
     /// The numbers of servers that have ended and had not been reaped when that was last looked
-    /// at.
-    unreaped: Vec<u32>,
+    /// at, and when they ended, in that order.
+    unreaped: Vec<(u32, Instant)>,
     kept: Option<Kept>,
 }
 
-/// So many servers are left to be reaped before one is kept: a process that reaps may be slow.
-const UNREAPED_MAX: usize = 16;
+/// How long a process that reaps may take to do so.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+/// So many servers may be unreaped for however long.
+const UNREAPED_FREE: usize = 16;
+
+/// So many servers are left to be reaped before the next waits for what becomes of the first.
+const UNREAPED_MAX: usize = 256;
+
+/// How long apart it is looked whether a server was reaped: nobody but its parent is told.
+const PAUSE: Duration = Duration::from_millis(10);
 
 fn past() -> MutexGuard<'static, Past> {
     static PAST: PerProcess<Mutex<Past>> = PerProcess::new(Mutex::default);
@@ -47,17 +58,31 @@ fn past() -> MutexGuard<'static, Past> {
 impl Past {
     /// Whether nobody seems to reap the servers of this process.
     fn is_full(&mut self) -> bool {
-        if self.unreaped.len() >= UNREAPED_MAX {
-            self.unreaped.retain(|&number| process::is_unreaped_server(number));
+        if self.unreaped.len() < UNREAPED_FREE {
+            return false;
         }
-        self.unreaped.len() >= UNREAPED_MAX
+        self.unreaped.retain(|&(number, _)| process::is_unreaped_server(number));
+        let first = self.unreaped.first().filter(|_| self.unreaped.len() >= UNREAPED_FREE);
+        first.is_some_and(|(_, ended)| ended.elapsed() >= PATIENCE)
+    }
+
+    /// The same, and where so many are unreaped that the answer is due, waits for it.
+    fn is_found_full(&mut self) -> bool {
+        while !self.is_full() {
+            // The supervisor has others to serve.
+            if self.unreaped.len() < UNREAPED_MAX || is_supervisor() {
+                return false;
+            }
+            let _ = wait_any(&[], Some(PAUSE));
+        }
+        true
     }
 }
 
 impl Start {
     /// Of a server that the calling thread starts now.
     pub(super) fn now() -> Start {
-        Start { inherited: past().is_full().then(inherited::digest) }
+        Start { inherited: past().is_found_full().then(inherited::digest) }
     }
 }
 
@@ -87,6 +112,6 @@ fn end(connection: &Connection) {
     connection.close();
     // One that was reaped has no number.
     if let Ok(found) = process::pid_of(connection.pidfd()) {
-        past().unreaped.push(found.in_proc);
+        past().unreaped.push((found.in_proc, Instant::now()));
     }
 }
