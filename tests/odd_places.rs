@@ -2,6 +2,8 @@
 #![allow(unsafe_code)]
 
 mod common;
+#[path = "odd_places/frozen.rs"]
+mod frozen;
 #[path = "odd_places/settings.rs"]
 mod settings;
 

@@ -388,6 +388,8 @@ fn a_worker_that_zeroes_what_it_shares_with_the_host_keeps_no_task_from_its_end(
         let add_one = |n: u64| n + 1;
         for (workers, first) in [(1, true), (1, false), (2, true), (2, false)] {
             let pool = with(workers).build().unwrap();
+            // One that is still reading what it is to do could leave no word.
+            pool.wait_ready(Duration::from_secs(20)).unwrap();
             let zero = pool.submit(zero_all, ()).unwrap();
             let mut zero = Some(zero);
             if first {

@@ -21,11 +21,6 @@ impl HostBoard {
         Ok(HostBoard { span: Arc::new(span) })
     }
 
-    /// Never gives its memory to anyone else: a worker may live that knows where it is.
-    pub(super) fn abandon(&self) {
-        std::mem::forget(Arc::clone(&self.span));
-    }
-
     /// Where it lies in the arena.
     pub(super) fn offset(&self) -> u64 {
         self.span.offset()

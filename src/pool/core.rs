@@ -242,7 +242,9 @@ impl Core {
                 pid: 0,
                 child: None,
                 socket: Some((socket, token)),
-                unseen_since: None,
+                killed_at: None,
+                is_given_up: false,
+                retired: Vec::new(),
                 held: None,
                 granted: Vec::new(),
                 lent: Vec::new(),
@@ -308,8 +310,8 @@ impl Core {
         settings
     }
 
-    /// An empty seat, the last one.
-    pub(super) fn add_seat(&self, state: &mut State) -> Result<()> {
+    /// An empty seat, the last one; its index.
+    pub(super) fn add_seat(&self, state: &mut State) -> Result<usize> {
         state.seats.push(Seat {
             condition: Condition::Vacant,
             lane: HostLane::new(&self.arena)?,
@@ -317,7 +319,9 @@ impl Core {
             pid: 0,
             child: None,
             socket: None,
-            unseen_since: None,
+            killed_at: None,
+            is_given_up: false,
+            retired: Vec::new(),
             held: None,
             granted: Vec::new(),
             lent: Vec::new(),
@@ -327,7 +331,7 @@ impl Core {
             quiet: None,
             lingers_since: None,
         });
-        Ok(())
+        Ok(state.seats.len() - 1)
     }
 
     /// The fork server, if it runs. Does not wait for one that is starting.

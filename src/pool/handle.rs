@@ -240,6 +240,7 @@ impl<R> Handle<R> {
         }
         if grace.is_zero() {
             state.kill_task(id, Cause::Killed(id));
+            self.core.see_off(&mut state);
         } else if let Some(at) = Instant::now().checked_add(grace)
             && let Some(entry) = state.tasks.get_mut(id)
         {

@@ -452,9 +452,17 @@ impl HostLane {
         Some(String::from_utf8_lossy(&bytes).into_owned())
     }
 
-    /// Never gives the lane's memory to anyone else.
-    pub(super) fn abandon(&self) {
-        std::mem::forget(Arc::clone(&self.span));
+    /// Forgets the tasks that are over although the worker, which was given up, has them: those
+    /// of which `is_over` says so.
+    pub(super) fn give_up(&mut self, is_over: impl Fn(TaskId) -> bool) -> Vec<(u64, TaskId)> {
+        let mut over = Vec::new();
+        for entry in &mut self.in_flight {
+            if let Some(id) = entry.task.take_if(|id| is_over(*id)) {
+                self.live -= 1;
+                over.push((entry.seq, id));
+            }
+        }
+        over
     }
 
     /// Splits what a dead worker had: tasks that had started, and tasks that had not, each in

@@ -18,6 +18,7 @@ mod floor;
 #[cfg(feature = "async")]
 mod future;
 mod gather;
+mod given_up;
 mod group;
 mod handle;
 mod host_lane;

@@ -2,13 +2,11 @@
 //!
 //! The order is the proof; each step relies on those before it.
 //!
-//! 1. The worker is reaped (the fork server says so, or its pidfd is readable after the server's
-//!    own end): from here on it writes nothing. A worker that a dying server forked and never
-//!    spoke of has no pidfd here; its end is the end of file on its socket, which the kernel
-//!    closes after it has taken the worker's memory away. Until then the tasks that it may have
-//!    begun are not over; if it does not come (the worker is frozen), they fail after a while, and
-//!    what they were lent is never given to anybody else. A task that works on the caller's own
-//!    memory cannot fail before: the caller would have that memory back.
+//! 1. The worker is reaped (the fork server says so), or its pidfd is readable: from here on it
+//!    writes nothing. A worker whose start was never reported has written nothing either: it waits
+//!    for the host's permit, which the host sends when it has the pidfd. Nothing that a worker can
+//!    do alive, such as closing its socket, is taken for its end. One that was killed and does not
+//!    end is given up after a while (`given_up.rs`), and comes here when it has ended.
 //! 2. Its lane is drained: whatever it committed is delivered, a death after the commit
 //!    included.
 //! 3. What is left is split by claim word. CLAIMED: the task had started, and fails with the
@@ -27,6 +25,7 @@ use crate::array::handoff::Lease;
 use crate::error::{Death, Error, Phase, Result, TaskError};
 use crate::exit::ExitReason;
 use crate::pool::core::Core;
+use crate::pool::given_up::DEATH;
 use crate::pool::lane::{Leave, Stage};
 use crate::pool::seat::{Cause, Condition, Seat};
 use crate::pool::state::{Life, State};
@@ -35,31 +34,39 @@ use crate::process::child;
 use crate::process::launch::ChildEvent;
 #[cfg(feature = "failpoints")]
 use crate::sys::failpoint::{self, Point};
-use crate::sys::oom;
+use crate::sys::{oom, process};
 
 impl Core {
     /// What the fork server says of the worker that has, or had, this seat.
     pub(super) fn child_event(&self, index: usize, incarnation: u64, event: ChildEvent) {
         let mut state = self.lock();
-        if state.seats[index].incarnation != incarnation {
+        let seat = &state.seats[index];
+        if seat.incarnation != incarnation || !seat.has_worker() {
+            if let ChildEvent::Started { child, .. } = event {
+                // It was given up before the fork server spoke of it.
+                let _ = child.signal(process::SIGKILL);
+            }
             return;
         }
+        let mut permitted = None;
         match event {
             ChildEvent::Started { pid, child } => {
                 let seat = &mut state.seats[index];
                 seat.pid = pid;
                 seat.child = Some(child);
+                if seat.condition == Condition::Starting {
+                    seat.condition = Condition::Running;
+                }
                 match seat.condition {
-                    Condition::Starting => seat.condition = Condition::Running,
-                    Condition::Condemned(cause) if cause.is_departure() => {}
                     // Condemned before it had a pidfd to be killed by.
-                    Condition::Condemned(_) => seat.kill(),
-                    Condition::Running | Condition::Vacant | Condition::Dormant => {}
+                    Condition::Condemned(cause) if !cause.is_departure() => seat.kill(),
+                    _ => permitted = seat.socket.as_ref().map(|(socket, _)| Arc::clone(socket)),
                 }
                 state.noted.note(Level::DEBUG, move || {
                     tracing::debug!(worker = index, pid, "worker started");
                 });
             }
+            ChildEvent::Killed => state.seats[index].kill(),
             ChildEvent::Failed(error) => {
                 self.bury(&mut state, index, ExitReason::Unknown, None, Some(error));
             }
@@ -67,16 +74,20 @@ impl Core {
                 self.bury(&mut state, index, reason, peak_rss_bytes, None);
             }
         }
+        state.end_broken();
         // The one that ended may have been surplus, and all others asleep.
         self.call_up(&mut state);
         state.drive();
         self.arm_supervisor(&mut state);
         drop(state);
+        if let Some(socket) = permitted {
+            socket.permit(self);
+        }
         self.changed.notify_all();
     }
 
-    /// Step 2 to 4 for the worker at `index`, which is reaped.
-    fn bury(
+    /// Step 2 to 4 for the worker at `index`, which writes nothing any more.
+    pub(super) fn bury(
         &self,
         state: &mut State,
         index: usize,
@@ -86,34 +97,21 @@ impl Core {
     ) {
         #[cfg(feature = "failpoints")]
         failpoint::hit(Point::HostBury);
-        let was_seen = failure.is_none();
-        let is_gone = was_seen || has_hung_up(&state.seats[index]);
-        if is_gone {
-            state.drain_dead(index);
-        } else if self.may_still_write(state, index) {
-            return;
-        }
+        state.drain_dead(index);
         let seat = &mut state.seats[index];
         let cause = match seat.condition {
             Condition::Condemned(cause) => Some(cause),
             _ => None,
         };
         let ready = seat.lane.is_ready();
-        // Of a worker whose start was never reported there is only its own word.
-        let pid = if was_seen { seat.pid } else { seat.lane.pid() };
+        let pid = seat.pid;
         let last_words = seat.lane.last_words().or_else(|| spoilt(cause));
         let stderr_tail = seat.stderr.take().map(|tail| tail.finish());
         let failure = failure.and_then(said);
         let stage = seat.lane.running();
-        let (mut started, untouched) = seat.lane.autopsy();
-        // What was not delivered above never will be.
-        started.extend(seat.held.take().and_then(|held| Some((0, held.task?))));
+        let (started, untouched) = seat.lane.autopsy();
         let has_begun = !started.is_empty();
-        if is_gone {
-            sweep_lent(state, index, &started);
-        } else {
-            self.forsake(state, index, &started);
-        }
+        sweep_lent(state, index, &started);
         state.seats[index].vacate();
         state.noted.note(Level::DEBUG, move || {
             tracing::debug!(worker = index, pid, %reason, ?cause, "worker ended");
@@ -144,57 +142,6 @@ impl Core {
         let words = last_words.or(failure.clone()).or(stderr);
         let end = End { ready, cause, is_death, reason, failure, words };
         self.replace(state, index, &end);
-    }
-
-    /// Somebody holds the socket of the worker at `index`, and that may be it: it gets no work and
-    /// leaves, and nothing that it knows of is ever given to another.
-    fn forsake(&self, state: &mut State, index: usize, started: &[(u64, TaskId)]) {
-        state.seats[index].forsake();
-        for &(_, id) in started {
-            state.tasks.forsake(id);
-        }
-        state.board.abandon();
-        if let Some(initializer) = &state.initializer {
-            std::mem::forget(Arc::clone(&initializer.leases));
-        }
-    }
-
-    /// Whether to wait for the end of the worker at `index`, which nobody has seen, because it may
-    /// still write to what its tasks were lent: until its socket is closed, or it is given up.
-    fn may_still_write(&self, state: &mut State, index: usize) -> bool {
-        state.drain_seat(index);
-        // What it has not begun it cannot begin any more.
-        state.condemn(index, Cause::Leaving(Leave::Unclean));
-        let seat = &mut state.seats[index];
-        seat.lane.stop();
-        if seat.held.is_none() && !seat.lane.has_running() {
-            return false;
-        }
-        let since = *seat.unseen_since.get_or_insert_with(Instant::now);
-        let held = seat.held.iter().filter_map(|held| held.task);
-        let ids = seat.lane.in_flight().filter_map(|entry| entry.task).chain(held);
-        let ids: Vec<TaskId> = ids.collect();
-        let borrows = |id: TaskId| state.tasks.get(id).is_some_and(|entry| entry.rules.borrows);
-        let is_awaited = ids.into_iter().any(borrows) || since.elapsed() < UNSEEN;
-        self.look_at(state, Instant::now() + UNSEEN);
-        is_awaited
-    }
-
-    /// Buries the workers whose end nobody saw, as far as they are gone or can be given up; returns
-    /// when to look again.
-    pub(super) fn look_for_unseen(&self, state: &mut State) -> Option<Instant> {
-        for index in 0..state.seats.len() {
-            if state.seats[index].unseen_since.is_some() {
-                self.bury_unseen(state, index);
-            }
-        }
-        let is_unseen = state.seats.iter().any(|seat| seat.unseen_since.is_some());
-        is_unseen.then(|| Instant::now() + UNSEEN)
-    }
-
-    fn bury_unseen(&self, state: &mut State, index: usize) {
-        let failure = io::Error::from(io::ErrorKind::BrokenPipe);
-        self.bury(state, index, ExitReason::Unknown, None, Some(failure));
     }
 
     fn replace(&self, state: &mut State, index: usize, end: &End) {
@@ -264,7 +211,7 @@ impl Core {
         }
     }
 
-    fn leave_vacant(&self, state: &mut State, cause: &str) {
+    pub(super) fn leave_vacant(&self, state: &mut State, cause: &str) {
         let text = cause.to_owned();
         state.noted.note(Level::WARN, move || {
             tracing::warn!(cause = text, "a worker could not be started");
@@ -302,7 +249,7 @@ impl Core {
     }
 
     /// Whether the pool needs another worker.
-    fn is_wanted(&self, state: &State) -> bool {
+    pub(super) fn is_wanted(&self, state: &State) -> bool {
         state.may_start() && state.standing() < state.target
     }
 
@@ -332,13 +279,7 @@ impl Core {
             let seat = &mut state.seats[index];
             let is_ready = seat.lane.is_ready();
             let socket = seat.socket.take();
-            if seat.unseen_since.is_some() {
-                self.bury_unseen(&mut state, index);
-                self.call_up(&mut state);
-                state.drive();
-                self.arm_supervisor(&mut state);
-                self.changed.notify_all();
-            } else if is_ready {
+            if is_ready {
                 // It dies, or its task has closed descriptors that are not its own: then it
                 // can neither ring nor ask for spans, and is replaced after the task.
                 state.condemn(index, Cause::Leaving(Leave::Unclean));
@@ -354,11 +295,6 @@ impl Core {
     }
 }
 
-/// Whether nobody has the worker's end of its socket. Waits for that once: the mutex is held.
-fn has_hung_up(seat: &Seat) -> bool {
-    seat.await_hangup(if seat.unseen_since.is_none() { HANGUP } else { Duration::ZERO })
-}
-
 /// What to say of a worker that was ended for what it wrote.
 fn spoilt(cause: Option<Cause>) -> Option<String> {
     (cause == Some(Cause::Corrupt)).then(|| SPOILT.to_owned())
@@ -371,7 +307,7 @@ fn said(failure: io::Error) -> Option<String> {
 }
 
 /// How far the task `seq` had come, by what its worker said last.
-fn phase_of(seq: u64, said: Option<(u64, Stage, u64)>) -> Phase {
+pub(super) fn phase_of(seq: u64, said: Option<(u64, Stage, u64)>) -> Phase {
     match said {
         Some((running, Stage::Publishing, _)) if running == seq => Phase::Publishing,
         Some((running, Stage::Running, _)) if running == seq => Phase::Running,
@@ -413,24 +349,19 @@ const STRIKE: u32 = 4;
 const STRIKES_MAX: u32 = 3 * STRIKE;
 /// How long a seat stays empty before another attempt to fill it.
 const VACANT: Duration = Duration::from_millis(200);
-/// How long the end of a worker that was killed may take before it is given up.
-const DEATH: Duration = Duration::from_secs(1);
-/// How long to wait for the end of a worker that the fork server never spoke of.
-const HANGUP: Duration = Duration::from_secs(1);
-/// How long its tasks wait for that end if it may still write to what they were lent.
-const UNSEEN: Duration = Duration::from_secs(2);
 
 /// Frees the locks that a dead worker held in memory that it was lent: by its initializer, by the
 /// tasks that it had started, and by earlier ones.
 fn sweep_lent(state: &State, index: usize, started: &[(u64, TaskId)]) {
     let first = state.initializer.iter().flat_map(|initializer| initializer.leases.iter());
     let calls = started.iter().filter_map(|&(_, id)| state.tasks.get(id)?.call());
+    let calls = calls.chain(&state.seats[index].retired);
     let others = first.filter_map(Lease::control).chain(calls.flat_map(Call::lent));
     state.seats[index].sweep(others);
 }
 
 /// Fails a task that had started, or runs it again if it may.
-fn attribute(state: &mut State, id: TaskId, cause: Option<Cause>, mut death: Death) {
+pub(super) fn attribute(state: &mut State, id: TaskId, cause: Option<Cause>, mut death: Death) {
     let Some(entry) = state.tasks.get_mut(id) else { return };
     let error = match cause {
         Some(Cause::TimedOut(late, after)) if late == id => TaskError::TimedOut { after },

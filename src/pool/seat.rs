@@ -71,9 +71,12 @@ pub(super) struct Seat {
     pub(super) pid: u32,
     pub(super) child: Option<RunningChild>,
     pub(super) socket: Option<(Arc<WorkerSocket>, Token)>,
-    /// Since when its end is known from nobody, although it may still write to what its tasks were
-    /// lent: it is buried when its socket is closed, or given up.
-    pub(super) unseen_since: Option<Instant>,
+    /// When it was killed first.
+    pub(super) killed_at: Option<Instant>,
+    /// It was killed, and had not ended a while later.
+    pub(super) is_given_up: bool,
+    /// What it had begun when it was given up: it may still write to what that lends it.
+    pub(super) retired: Vec<Call>,
     /// Its last result, which a handle to an array has outlived: delivered when it is reaped.
     pub(super) held: Option<Drained>,
     /// Spans that the worker asked for and has not yet committed a result in; at most as many as
@@ -105,14 +108,19 @@ impl Seat {
     }
 
     /// Whether it has, or may get, a process.
-    pub(super) fn is_occupied(&self) -> bool {
+    pub(super) fn has_worker(&self) -> bool {
         !matches!(self.condition, Condition::Vacant | Condition::Dormant)
+    }
+
+    /// The same, unless that was given up.
+    pub(super) fn is_occupied(&self) -> bool {
+        self.has_worker() && !self.is_given_up
     }
 
     /// Ends a worker that is to leave, and is there all the same `patience` after it was first seen
     /// with nothing left to do: it was stopped, perhaps. When to look again, while it is to leave.
     pub(super) fn end_lingering(&mut self, now: Instant, patience: Duration) -> Option<Instant> {
-        let is_leaving = matches!(self.condition, Condition::Condemned(_));
+        let is_leaving = matches!(self.condition, Condition::Condemned(_)) && !self.is_given_up;
         if !is_leaving || self.lane.live() > 0 {
             self.lingers_since = None;
             return is_leaving.then(|| now + patience);
@@ -124,19 +132,12 @@ impl Seat {
         Some(now + patience)
     }
 
-    /// Leaves what its worker had to it for good: it may live, and know where that is.
-    pub(super) fn forsake(&mut self) {
-        self.lane.stop();
-        self.lane.abandon();
-        std::mem::forget(std::mem::take(&mut self.lent));
-        std::mem::forget(std::mem::take(&mut self.granted));
-        std::mem::forget(self.charter.take());
-    }
-
     /// Gives back what its worker had, which is gone.
     pub(super) fn vacate(&mut self) {
         self.lingers_since = None;
-        self.unseen_since = None;
+        self.killed_at = None;
+        self.is_given_up = false;
+        self.retired.clear();
         self.lent.clear();
         self.condition = Condition::Vacant;
         self.child = None;
@@ -149,20 +150,10 @@ impl Seat {
         matches!(self.condition, Condition::Dormant | Condition::Condemned(Cause::Idle))
     }
 
-    /// Waits until nobody has the worker's end of its socket; false if somebody still has.
-    pub(super) fn await_hangup(&self, patience: Duration) -> bool {
-        self.socket.as_ref().is_none_or(|(socket, _)| socket.await_hangup(patience))
-    }
-
-    /// Its process, by the server's word or, until that has come, by its own.
-    fn process(&self) -> u32 {
-        if self.pid != 0 { self.pid } else { self.lane.pid() }
-    }
-
     /// Keeps the control memories that a call has lent to the worker, as far as the worker has
     /// kept handles of them itself.
     pub(super) fn keep_lent(&mut self, call: &Call) {
-        let pid = self.process();
+        let pid = self.pid;
         for memory in call.lent() {
             if self.lent.iter().any(|known| known.is_same(memory)) || !memory.has_process(pid) {
                 continue;
@@ -179,14 +170,15 @@ impl Seat {
 
     /// Frees what the worker, which is dead, held in the control memories that it was lent.
     pub(super) fn sweep<'a>(&'a self, others: impl Iterator<Item = &'a Memory>) {
-        let pid = self.process();
+        let pid = self.pid;
         for memory in self.lent.iter().chain(others) {
             memory.sweep_process(pid);
         }
     }
 
     /// Ends its process; whatever it ran dies with it.
-    pub(super) fn kill(&self) {
+    pub(super) fn kill(&mut self) {
+        self.killed_at.get_or_insert_with(Instant::now);
         if let Some(child) = &self.child {
             // It may have ended already, which is as good; or its server has, which ends it.
             let _ = child.signal(process::SIGKILL);

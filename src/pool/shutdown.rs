@@ -7,6 +7,7 @@ use crate::error::{Error, Result};
 use crate::pool::Pool;
 use crate::pool::callbacks::is_callback_thread;
 use crate::pool::core::Core;
+use crate::pool::given_up::DEATH;
 use crate::pool::seat::{Cause, Seat};
 use crate::pool::state::{Life, State, Watch};
 use crate::process::events::Token;
@@ -207,18 +208,24 @@ impl Core {
             state = self.wait_changed(state, Some(deadline));
         }
         state.kill_seats(Seat::is_occupied);
-        while occupied(&state) {
-            state = self.wait_changed(state, None);
+        let given_up_at = Instant::now() + DEATH;
+        while occupied(&state) && Instant::now() < given_up_at {
+            state = self.wait_changed(state, Some(given_up_at));
+        }
+        for index in 0..state.seats.len() {
+            if state.seats[index].is_occupied() {
+                self.give_up_worker(&mut state, index);
+            }
         }
         state.life = Life::Closed;
-        for id in state.tasks.unfinished() {
-            state.complete(id, Err(Box::new(Error::Closed { what: "the pool" })));
-        }
+        state.end_left();
         let sockets: Vec<Token> =
             state.seats.iter_mut().filter_map(|seat| Some(seat.socket.take()?.1)).collect();
         // The last pool's callback thread ends when it has run what is due.
         let callbacks = state.callbacks.take();
-        let initializer = state.initializer.take();
+        // Workers that were given up may still have what their initializers were lent.
+        let is_last = !state.seats.iter().any(|seat| seat.is_given_up);
+        let initializer = state.initializer.take_if(|_| is_last);
         drop(state);
         drop((callbacks, initializer));
         for token in sockets {

@@ -11,12 +11,13 @@ use crate::pool::seat::Cause;
 use crate::pool::state::State;
 use crate::pool::task::Offer;
 use crate::pool::worker::{self, SpanMessage};
+use crate::process::child;
 use crate::process::events::{Handler, Token};
 use crate::process::outbox::{AGAIN, Outbox, Sent};
 use crate::region::arena::Contents;
 use crate::sys::clock;
-use crate::sys::poll::{EventFd, Interest, wait_any};
-use crate::sys::socket::{Received, Socket};
+use crate::sys::poll::EventFd;
+use crate::sys::socket::Socket;
 
 /// Rung by workers when the supervisor is to drive.
 pub(super) struct Bell {
@@ -86,8 +87,8 @@ impl Handler for Bell {
             let idle = core.dismiss_idle(&mut state);
             let slow = core.rescue_unbegun(&mut state);
             let leaving = end_lingering(&mut state);
-            let unseen = core.look_for_unseen(&mut state);
-            let soon = late.into_iter().chain(idle).chain(slow).chain(leaving).chain(unseen);
+            let dying = core.give_up_dying(&mut state);
+            let soon = late.into_iter().chain(idle).chain(slow).chain(leaving).chain(dying);
             core.look_at(&mut state, soon.fold(cool, Instant::min));
             core.call_up(&mut state);
             // What the killed had not begun can go to others now.
@@ -135,6 +136,9 @@ fn end_late_tasks(state: &mut State) -> Option<Instant> {
         let running = match entry.offer() {
             Some(Offer { worker, seq }) => {
                 let seq = seq.get();
+                if state.seats[worker].is_given_up {
+                    continue;
+                }
                 let lane = &mut state.seats[worker].lane;
                 match lane.running() {
                     Some((running, _, started_ns)) if running == seq => {
@@ -204,29 +208,20 @@ impl WorkerSocket {
             }
             // It would wait for ever.
             (Sent::Some | Sent::GivenUp, _) => {
-                let state = core.lock();
-                let seat = state.seats.get(self.index);
+                let mut state = core.lock();
+                let seat = state.seats.get_mut(self.index);
                 if let Some(seat) = seat.filter(|seat| seat.incarnation == self.incarnation) {
                     seat.kill();
+                    core.see_off(&mut state);
                 }
             }
         }
     }
 
-    /// Waits for the end of file, and throws away what comes before; false if it does not come.
-    pub(super) fn await_hangup(&self, patience: Duration) -> bool {
-        let deadline = Instant::now() + patience;
-        let interest = [Interest { fd: self.socket.as_fd(), writable: false }];
-        loop {
-            let left = deadline.saturating_duration_since(Instant::now());
-            match self.socket.try_receive(&mut [0; size_of::<SpanMessage>()]) {
-                Ok(Received::Closed) | Err(_) => return true,
-                Ok(_) if left.is_zero() => return false,
-                Ok(Received::Message(..)) => {}
-                // A failed wait is a shorter one.
-                Ok(Received::Nothing) => drop(wait_any(&interest, Some(left))),
-            }
-        }
+    /// Lets the worker begin: its pidfd has come.
+    pub(super) fn permit(&self, core: &Core) {
+        self.answers.add(&child::PERMIT);
+        self.answer(core);
     }
 
     /// Reserves a span in the worker's name; its offset, or `None` without memory.

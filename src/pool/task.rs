@@ -354,16 +354,19 @@ impl Tasks {
         }
     }
 
-    /// Leaves all that a task was lent to its worker, which may live and write to it, for good. So
-    /// the task does not run again.
-    pub(super) fn forsake(&mut self, id: TaskId) {
-        let Some(entry) = self.get_mut(id) else { return };
+    /// Takes from a task what it is lent, because its worker may still write to that. So the task
+    /// does not run again.
+    pub(super) fn retire(&mut self, id: TaskId) -> Option<Call> {
+        let entry = self.get_mut(id)?;
         entry.rules.retries = 0;
-        if let Some(call) = entry.call_mut() {
-            std::mem::forget(std::mem::take(&mut call.payload));
-            std::mem::forget(std::mem::take(&mut call.leases));
-            std::mem::forget(call.keeps.take());
-        }
+        let call = entry.call_mut()?;
+        Some(Call {
+            function: call.function,
+            name: call.name,
+            payload: std::mem::take(&mut call.payload),
+            leases: std::mem::take(&mut call.leases),
+            keeps: call.keeps.take(),
+        })
     }
 
     /// The task, unless it has been removed.

@@ -12,7 +12,7 @@ use crate::pool::host_lane::NextCommit;
 use crate::pool::lane::driver;
 use crate::pool::listener::Listener;
 use crate::pool::locked::Locked;
-use crate::pool::seat::Condition;
+use crate::pool::seat::{Condition, Seat};
 use crate::pool::state::{State, Watch};
 use crate::pool::supervise::WAKE;
 use crate::pool::task::{Outcome, TaskId, cancelled};
@@ -144,10 +144,14 @@ impl Core {
         self.rearm(state);
     }
 
-    /// Has the supervisor see to it that workers that are to leave do so: others can do their work
-    /// only when they have.
+    /// Has the supervisor see to it that workers that are to leave, or were killed, are gone soon:
+    /// others can do their work only when they are.
     pub(super) fn see_off(&self, state: &mut State) {
-        if state.seats.iter().any(|seat| matches!(seat.condition, Condition::Condemned(_))) {
+        let is_leaving = |seat: &Seat| {
+            let is_condemned = matches!(seat.condition, Condition::Condemned(_));
+            (is_condemned || seat.killed_at.is_some()) && seat.is_occupied()
+        };
+        if state.seats.iter().any(is_leaving) {
             self.look_at(state, Instant::now() + WAKE);
         }
     }
@@ -208,6 +212,7 @@ impl Core {
     pub(super) fn arm_supervisor(&self, state: &mut State) {
         // Relaxed: a hint for who spins, on lanes that may be no more.
         self.turns.fetch_add(1, Ordering::Relaxed);
+        self.see_off(state);
         if state.sleeper {
             state.wake_sleeper();
             return;

@@ -155,7 +155,9 @@ impl Worker {
             process::exit_now(EXIT_SETUP);
         };
         let arena_size = usize::try_from(arena_size).unwrap_or(usize::MAX);
+        let socket = Socket::from(socket);
         let windows = Windows::attach(arena, arena_id, arena_size)?;
+        child::await_permit(&socket);
         let len = usize::try_from(charter_len).unwrap_or(usize::MAX);
         let charter: Charter = windows
             .copy_out(charter_at, len)
@@ -174,7 +176,7 @@ impl Worker {
         let mut worker = Worker {
             lane,
             windows,
-            socket: socket.into(),
+            socket,
             charter,
             station,
             footing,

@@ -104,7 +104,7 @@ impl State {
         seat.lane.unstop();
     }
 
-    fn position(&self, condition: Condition) -> Option<usize> {
+    pub(super) fn position(&self, condition: Condition) -> Option<usize> {
         self.seats.iter().position(|seat| seat.condition == condition)
     }
 }
@@ -124,7 +124,7 @@ impl Core {
                 continue;
             }
             if state.position(Condition::Vacant).is_none() {
-                outcome = self.add_seat(&mut state);
+                outcome = self.add_seat(&mut state).map(drop);
             }
             if let Some(index) = state.position(Condition::Vacant) {
                 outcome = self.start_worker(&mut state, index, &server);

@@ -13,6 +13,7 @@ use crate::sys::fork::Instance;
 use crate::sys::image::Image;
 use crate::sys::process;
 use crate::sys::signal;
+use crate::sys::socket::{Received, Socket};
 
 /// What a child has from the host: the argument of its entry function.
 #[derive(Debug)]
@@ -201,6 +202,21 @@ pub(crate) fn end_unready(error: &dyn std::fmt::Display) -> ! {
         process::pid()
     );
     process::exit_now(EXIT_SETUP)
+}
+
+/// What the host sends a child that it has a pidfd of.
+pub(crate) const PERMIT: [u8; 1] = [1];
+
+/// Waits until the host has a pidfd of this process, and ends it if that never comes.
+///
+/// A child calls it before it writes to memory that it shares with the host. So a child whose start
+/// the host was not told of, because the fork server died meanwhile, has not written and never
+/// will; and the end of every other one is certain, by its pidfd, whatever its task does.
+pub(crate) fn await_permit(socket: &Socket) {
+    match socket.receive(&mut [0; PERMIT.len()]) {
+        Ok(Received::Message(..)) => {}
+        Ok(Received::Nothing | Received::Closed) | Err(_) => process::exit_now(EXIT_SETUP),
+    }
 }
 
 /// Ends this process if it is not `made_in`, but was forked from that by the function that it runs,

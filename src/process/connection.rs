@@ -7,7 +7,6 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use crate::error::{Error, Result};
-use crate::exit::ExitReason;
 use crate::process::ends::{ChildEnd, ServerEnd};
 use crate::process::events::{Handler, Supervisor, Token};
 use crate::process::greeting::{self, Greeted, spawn_error};
@@ -15,7 +14,7 @@ use crate::process::message::{RECORD_BYTES, Record, Report, Request};
 use crate::process::outbox::{AGAIN, Outbox, Sent};
 use crate::process::running::{ChildEvent, RunningChild, Watcher};
 use crate::process::sweep;
-use crate::sys::poll::{Interest, is_readable, wait_any};
+use crate::sys::poll::is_readable;
 use crate::sys::process;
 use crate::sys::socket::{Received, Socket};
 
@@ -133,11 +132,9 @@ impl Handler for Connection {
         // Counted in looks, not in time, so that a host that was stopped itself blames nobody.
         if count < REMINDERS_MAX {
             let _ = process::pidfd_continue(self.pidfd());
-        } else if let Some(pidfd) = self.pidfd.get() {
-            let _ = process::pidfd_kill(pidfd.as_fd());
         } else {
-            // It ends at end of file, should it ever wake up.
-            self.socket.shut_down();
+            // It ends now, or at end of file, should it ever wake up.
+            let _ = self.pidfd.get().map(|pidfd| process::pidfd_kill(pidfd.as_fd()));
             return self.server_gone();
         }
         self.look_again();
@@ -328,8 +325,7 @@ impl Connection {
 
     /// Has the supervisor watch for the end of a child.
     fn watch(&self, pidfd: &Arc<OwnedFd>) -> Option<(Arc<ChildEnd>, Token)> {
-        let pidfd = Arc::clone(pidfd);
-        let end = Arc::new(ChildEnd { pidfd, connection: self.own.clone() });
+        let end = Arc::new(ChildEnd::new(Arc::clone(pidfd), self.own.clone()));
         let token = self.supervisor.upgrade()?.add(Arc::clone(&end) as Arc<dyn Handler>).ok()?;
         Some((end, token))
     }
@@ -393,6 +389,9 @@ impl Connection {
     fn started(&self, id: u64, pid: u32, pidfd: OwnedFd) {
         let pidfd = Arc::new(pidfd);
         let mut end = self.watch(&pidfd);
+        if end.is_none() {
+            return self.reject(id);
+        }
         let watcher = {
             let mut children = lock(&self.children);
             children.as_mut().and_then(|children| children.get_mut(&id)).map(|watched| {
@@ -411,8 +410,8 @@ impl Connection {
         }
     }
 
-    /// This process has no descriptor to spare, so the kernel dropped the pidfd of a child: the
-    /// server ends it, and its end is a failure to start.
+    /// This process has no descriptor to spare, so the kernel dropped the pidfd of a child, or it
+    /// cannot be watched: the server ends it, and its end is a failure to start.
     fn reject(&self, id: u64) {
         if let Some(children) = lock(&self.children).as_mut()
             && let Some(watched) = children.get_mut(&id)
@@ -428,24 +427,14 @@ impl Connection {
         let Some(watched) = lock(&self.children).as_mut().and_then(|all| all.remove(&id)) else {
             return;
         };
-        let is_unwanted = watched.is_unwanted;
-        let (watcher, _) = self.forget(watched);
+        let Watched { watcher, is_unwanted, end, .. } = watched;
+        if let (Some((_, token)), Some(supervisor)) = (end, self.supervisor.upgrade()) {
+            supervisor.remove(token);
+        }
         watcher(match is_unwanted {
             true => ChildEvent::Failed(process::no_more_descriptors()),
             false => event,
         });
-    }
-
-    /// Stops watching for the end of a child; who is to hear of it, and its pidfd.
-    fn forget(&self, watched: Watched) -> (Arc<Watcher>, Option<Arc<ChildEnd>>) {
-        let Watched { watcher, end, .. } = watched;
-        let end = end.map(|(end, token)| {
-            if let Some(supervisor) = self.supervisor.upgrade() {
-                supervisor.remove(token);
-            }
-            end
-        });
-        (watcher, end)
     }
 
     /// The server has ended unasked, so its children end too, and what they have started.
@@ -457,27 +446,22 @@ impl Connection {
         self.end_children();
     }
 
-    /// The server has ended, so its children end too: waits for each, and tells its watcher.
+    /// The server has ended, so its children end too. Their watchers are told of each when it is
+    /// gone, which is not waited for.
     fn end_children(&self) {
         self.unregister();
+        // One that is stopped, or frozen, reports nothing more should it go on.
+        self.socket.shut_down();
         let children = lock(&self.children).take();
         self.answer(Answer::Refused(spawn_error("it ended before its first word")));
-        let Some(children) = children else { return };
-        let ends: Vec<_> = children.into_values().map(|child| self.forget(child)).collect();
-        for (_, end) in &ends {
-            if let Some(end) = end {
-                // The kernel sends SIGKILL with the server's end; a task may have disabled that.
-                let _ = process::pidfd_kill(end.pidfd.as_fd());
+        for Watched { watcher, end, .. } in children.into_iter().flat_map(HashMap::into_values) {
+            match end {
+                Some((end, token)) => end.orphan(watcher, token, Weak::clone(&self.supervisor)),
+                // Nobody has permitted it to begin.
+                None => {
+                    watcher(ChildEvent::Failed(io::Error::from(io::ErrorKind::BrokenPipe)));
+                }
             }
-        }
-        for (watcher, end) in ends {
-            let Some(end) = end else {
-                watcher(ChildEvent::Failed(io::Error::from(io::ErrorKind::BrokenPipe)));
-                continue;
-            };
-            let interest = [Interest { fd: end.pidfd.as_fd(), writable: false }];
-            while !wait_any(&interest, None).is_ok_and(|ready| ready[0]) {}
-            watcher(ChildEvent::Ended { reason: ExitReason::Unknown, peak_rss_bytes: None });
         }
     }
 }

@@ -1,15 +1,61 @@
 //! Watching for the ends of a fork server and its children.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
+use crate::exit::ExitReason;
 use crate::process::connection::Connection;
-use crate::process::events::Handler;
+use crate::process::events::{Handler, Supervisor, Token};
+use crate::process::running::{ChildEvent, Watcher};
+use crate::sys::poll::is_readable;
+use crate::sys::process;
 
 /// The end of a child, seen without the server: which may be stopped, and then does not report.
 pub(super) struct ChildEnd {
     pub(super) pidfd: Arc<OwnedFd>,
     pub(super) connection: Weak<Connection>,
+    orphan: Mutex<Option<Orphan>>,
+}
+
+/// Who hears of the end of a child whose server has ended.
+struct Orphan {
+    watcher: Arc<Watcher>,
+    token: Token,
+    supervisor: Weak<Supervisor>,
+}
+
+impl ChildEnd {
+    pub(super) fn new(pidfd: Arc<OwnedFd>, connection: Weak<Connection>) -> ChildEnd {
+        ChildEnd { pidfd, connection, orphan: Mutex::new(None) }
+    }
+
+    /// Ends the child, whose server has ended, and has `watcher` told when it is gone: now, or
+    /// later by the supervisor, because a child that sleeps in the kernel does not end.
+    pub(super) fn orphan(&self, watcher: Arc<Watcher>, token: Token, supervisor: Weak<Supervisor>) {
+        // The kernel sends SIGKILL with the server's end; a task may have disabled that.
+        let _ = process::pidfd_kill(self.pidfd.as_fd());
+        watcher(ChildEvent::Killed);
+        *self.lock() = Some(Orphan { watcher, token, supervisor });
+        if is_readable(self.pidfd.as_fd()) {
+            self.tell();
+        }
+    }
+
+    /// Says once that the child has ended, if it is an orphan; else false.
+    fn tell(&self) -> bool {
+        let Some(orphan) = self.lock().take() else { return false };
+        if let Some(supervisor) = orphan.supervisor.upgrade() {
+            supervisor.remove(orphan.token);
+        }
+        let reason = ExitReason::Unknown;
+        (orphan.watcher)(ChildEvent::Ended { reason, peak_rss_bytes: None });
+        true
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Option<Orphan>> {
+        // Nothing under this lock panics.
+        self.orphan.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// The end of the server, seen by its pidfd: a process that the host forked at the wrong moment
@@ -22,7 +68,9 @@ impl Handler for ChildEnd {
     }
 
     fn readable(&self) {
-        if let Some(connection) = self.connection.upgrade() {
+        if !self.tell()
+            && let Some(connection) = self.connection.upgrade()
+        {
             connection.child_ended(self);
         }
     }

@@ -8,15 +8,19 @@ use crate::exit::ExitReason;
 use crate::process::connection::Connection;
 use crate::sys::process;
 
-/// What happens to a child, in this order: `Started` or `Failed`; after `Started` once `Ended`.
-/// After `Failed` there is no child, unless the error is `BrokenPipe`: then nobody knows.
+/// What happens to a child, in this order: `Started` or `Failed`; after `Started` perhaps `Killed`,
+/// and once `Ended`.
+/// After `Failed` there is no child, or, if the error is `BrokenPipe`, one that never gets a permit
+/// to begin (`child::await_permit`).
 #[derive(Debug)]
 pub(crate) enum ChildEvent {
     /// It runs.
     Started { pid: u32, child: RunningChild },
     /// It could not be forked.
     Failed(io::Error),
-    /// It has ended and is reaped: it can write to shared memory no more.
+    /// Its fork server has ended, so it was sent SIGKILL.
+    Killed,
+    /// It has ended: it can write to shared memory no more.
     Ended { reason: ExitReason, peak_rss_bytes: Option<u64> },
 }
 

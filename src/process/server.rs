@@ -6,7 +6,7 @@
 use std::cell::Cell;
 use std::collections::VecDeque;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::process::child::{self, Child, Entry};
 use crate::process::message::{Names, RECORD_BYTES, Report, Request};
@@ -21,6 +21,10 @@ use crate::sys::stdio;
 
 /// Rounds of killing what was adopted: a task that forks faster than it is killed wins.
 const GENERATIONS_MAX: usize = 1000;
+/// How long the ends of those that were killed are waited for at once. One that sleeps in the
+/// kernel, or is frozen, is looked after again each time something ends, or after `LOOK`.
+const DEATH: Duration = Duration::from_millis(500);
+const LOOK: Duration = Duration::from_secs(1);
 
 /// A child that has not been reaped.
 struct Running {
@@ -56,6 +60,8 @@ struct Server {
     host: Option<OwnedFd>,
     token: u64,
     children: Vec<Running>,
+    /// Others that were killed and have not ended.
+    dying: Vec<u32>,
     /// Those, and what this process has adopted; `None` without /proc.
     list: Option<Children>,
     /// Reports that the socket had no room for.
@@ -70,6 +76,7 @@ pub(super) fn serve(socket: Socket, peer: Peer, token: u64) -> ! {
         host: None,
         token,
         children: Vec::new(),
+        dying: Vec::new(),
         list: None,
         unsent: VecDeque::new(),
     };
@@ -125,7 +132,8 @@ impl Server {
             if let Some(host) = &self.host {
                 interests.push(Interest { fd: host.as_fd(), writable: false });
             }
-            wait_any(&interests, None).map_err(|_| Stop::Failed)?
+            let look = (!self.dying.is_empty()).then_some(LOOK);
+            wait_any(&interests, look).map_err(|_| Stop::Failed)?
         };
         let count = self.children.len();
         if ready.get(count + 1) == Some(&true) {
@@ -133,6 +141,8 @@ impl Server {
         }
         if ready[1..=count].contains(&true) {
             self.reap(&ready[1..=count]);
+        } else if !self.dying.is_empty() {
+            self.dying.retain(|&pid| matches!(process::try_reap(pid), Ok(None)));
         }
         self.send_unsent()?;
         if ready[0] { self.receive() } else { Ok(()) }
@@ -156,26 +166,36 @@ impl Server {
 
     /// Kills and reaps descendants that were adopted when their parent ended, and those that
     /// are adopted when these end, until there are none.
-    fn end_adopted(&self) {
+    fn end_adopted(&mut self) {
+        let deadline = Instant::now() + DEATH;
+        self.dying.retain(|&pid| matches!(process::try_reap(pid), Ok(None)));
         for _ in 0..GENERATIONS_MAX {
             let Some(Ok(mut strangers)) = self.list.as_ref().map(Children::ids) else { return };
-            strangers.retain(|&pid| self.children.iter().all(|child| child.pid != pid));
+            strangers.retain(|pid| self.children.iter().all(|child| child.pid != *pid));
+            strangers.retain(|pid| !self.dying.contains(pid));
             if strangers.is_empty() {
                 return;
             }
-            self.end_strangers(strangers);
+            self.end_strangers(strangers, deadline);
         }
     }
 
-    fn end_strangers(&self, strangers: Vec<u32>) {
+    /// Kills and reaps these; those that have not ended by `deadline` are left to later turns.
+    fn end_strangers(&mut self, strangers: Vec<u32>, deadline: Instant) {
         for &pid in &strangers {
             // It is our unreaped child, so the number cannot have passed to another process.
             let _ = process::kill_child(pid);
         }
         for pid in strangers {
             while let Ok(None) = process::try_reap(pid) {
+                let left = deadline.saturating_duration_since(Instant::now());
+                if left.is_zero() {
+                    self.dying.push(pid);
+                    break;
+                }
                 if let Ok(pidfd) = process::pidfd_open(pid) {
-                    let _ = wait_any(&[Interest { fd: pidfd.as_fd(), writable: false }], None);
+                    let end = [Interest { fd: pidfd.as_fd(), writable: false }];
+                    let _ = wait_any(&end, Some(left));
                 }
             }
         }
@@ -264,7 +284,7 @@ impl Server {
         let report = match fork(entry, name, child) {
             Ok(pid) => self.admit(id, pid).inspect_err(|_| {
                 // Nobody will hear of it, so it must not be. It is our unreaped child.
-                self.end_strangers(vec![pid]);
+                self.end_strangers(vec![pid], Instant::now() + DEATH);
             }),
             Err(error) => Err(error),
         };

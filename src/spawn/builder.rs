@@ -13,7 +13,6 @@ use serde::de::DeserializeOwned;
 use crate::array::codec;
 use crate::array::handoff::{self, LeaseList};
 use crate::error::{Error, Result, TaskError};
-use crate::exit::ExitReason;
 use crate::process::events::Supervisor;
 use crate::process::function::FunctionOffset;
 use crate::process::launch::{Extras, ForkServer, Order};
@@ -324,7 +323,7 @@ impl ProcessBuilder {
             Ok(()) => settle(&record),
             Err(error) => {
                 record.stop_tail();
-                drop(record.forget_socket());
+                record.forget_socket();
                 // A server that has ended in between takes no orders: another will.
                 match server.is_alive() {
                     true => Err(error),
@@ -347,22 +346,13 @@ fn settle(record: &Arc<Record>) -> Result<Attempt> {
     let Err(error) = record.wait_started() else { return Ok(Attempt::Runs(Arc::clone(record))) };
     record.stop_tail();
     if error.kind() != io::ErrorKind::BrokenPipe {
-        drop(record.forget_socket());
+        record.forget_socket();
         return Err(Error::os("fork", format!("the process {}", record.name), error));
     }
-    // The server was killed before it could answer. The process, if there is one, dies with it.
-    if !record.await_hangup(HANGUP) {
-        // Somebody still has its socket, and that may be it: what it was given is not used again.
-        std::mem::forget(Arc::clone(record));
-        let reason = "the fork server was killed, and it is not known what became of the process";
-        return Err(Error::Spawn { what: "the process", reason: reason.into() });
-    }
-    if record.has_not_begun() {
-        return Ok(Attempt::HasNotBegun(record.reclaim()));
-    }
-    let death = record.death(ExitReason::Unknown);
-    drop(record.reclaim());
-    Err(Error::Task(TaskError::Died(Box::new(death))))
+    // The server was killed before it could answer: a process that it has forked all the same gets
+    // no permit to begin.
+    record.forget_socket();
+    Ok(Attempt::HasNotBegun(record.reclaim()))
 }
 
 fn stop(tail: Option<&Arc<Tail>>) {
@@ -373,5 +363,3 @@ fn stop(tail: Option<&Arc<Tail>>) {
 
 /// Servers that may be killed over one order.
 const ATTEMPTS_MAX: u32 = 3;
-/// How long to wait for the end of a process that the fork server never spoke of.
-const HANGUP: Duration = Duration::from_secs(1);

@@ -103,20 +103,20 @@ impl OneOff {
             process::exit_now(EXIT_SETUP);
         };
         let size = |word: u64| usize::try_from(word).unwrap_or(usize::MAX);
+        let socket = Socket::from(socket);
         let windows = Windows::attach(arena, arena_id, size(arena_size))?;
+        child::await_permit(&socket);
         let charter: Charter = windows
             .copy_out(at, size(charter_len))
             .map(|bytes| codec::decode(&bytes))?
             .map_err(|found| Error::Corrupt { what: "a process's charter", found })?;
         let slate = ProcessSlate::attach(&windows, charter.slate)?;
-        slate.set_pid(process::pid());
         let _ = SLATE.set((Instance::current(), slate.clone()));
         let _ = INPUTS.set(windows.read_only_range());
         note_panics();
         signal::catch_faults(on_fault)
             .map_err(|e| Error::os("sigaction", "the fault handler", e))?;
         let rest = windows.copy_out(at.saturating_add(charter_len), size(rest_len))?;
-        let socket = Socket::from(socket);
         let begun = SpanMessage { len: 0, offset: 0 };
         let told = socket.send(bytemuck::bytes_of(&begun), &[]);
         told.map_err(|e| Error::os("sendmsg", "the process's host", e))?;

@@ -10,7 +10,7 @@ use tracing::Level;
 use crate::array::handoff::{Lease, LeaseList};
 use crate::error::{Death, Error, Phase, Result, TaskError};
 use crate::exit::ExitReason;
-use crate::process::child::{words_for, words_of_unready};
+use crate::process::child::{PERMIT, words_for, words_of_unready};
 use crate::process::diagnostics;
 use crate::process::events::{Handler, Supervisor, Token};
 use crate::process::launch::{ChildEvent, ForkServer, RunningChild};
@@ -21,7 +21,7 @@ use crate::spawn::child::SpanMessage;
 use crate::spawn::slate::{HostSlate, Place, Status};
 use crate::sys::fork::Instance;
 use crate::sys::oom;
-use crate::sys::poll::{Interest, is_readable, wait_any};
+use crate::sys::poll::is_readable;
 use crate::sys::socket::{Received, Socket};
 
 /// The bytes of a value and the arrays that it may refer to, or why there is none.
@@ -60,8 +60,6 @@ struct State {
     /// Spans that it was given for its result.
     granted: Vec<Span>,
     socket: Option<(Arc<Link>, Token)>,
-    /// The end of file of its socket was read.
-    has_hung_up: bool,
 }
 
 /// What a new record is made of.
@@ -108,27 +106,10 @@ impl Record {
     }
 
     /// Stops listening to the process.
-    pub(super) fn forget_socket(&self) -> Option<Arc<Link>> {
-        let (link, token) = self.lock().socket.take()?;
-        self.supervisor.remove(token);
-        Some(link)
-    }
-
-    /// Stops listening to a process whose server has ended, and waits for the end of file, which
-    /// the kernel sends after the process's memory is gone; false if it does not come.
-    pub(super) fn await_hangup(&self, patience: Duration) -> bool {
-        let Some(link) = self.forget_socket() else { return self.lock().has_hung_up };
-        let deadline = Instant::now() + patience;
-        let interest = [Interest { fd: link.socket.as_fd(), writable: false }];
-        loop {
-            let left = deadline.saturating_duration_since(Instant::now());
-            match link.socket.try_receive(&mut [0; size_of::<SpanMessage>()]) {
-                Ok(Received::Closed) | Err(_) => return true,
-                Ok(_) if left.is_zero() => return false,
-                Ok(Received::Message(..)) => {}
-                // A failed wait is a shorter one.
-                Ok(Received::Nothing) => drop(wait_any(&interest, Some(left))),
-            }
+    pub(super) fn forget_socket(&self) {
+        let socket = self.lock().socket.take();
+        if let Some((_, token)) = socket {
+            self.supervisor.remove(token);
         }
     }
 
@@ -141,8 +122,14 @@ impl Record {
                     tracing::debug!(name, pid, "process started");
                 });
                 let _ = self.started.set((pid, child));
+                let link = self.lock().socket.as_ref().map(|(link, _)| Arc::clone(link));
+                if let Some(link) = link {
+                    link.answers.add(&PERMIT);
+                    link.answer(self);
+                }
             }
             ChildEvent::Failed(error) => self.lock().failure = Some(error),
+            ChildEvent::Killed => {}
             ChildEvent::Ended { reason, peak_rss_bytes } => self.ended(reason, peak_rss_bytes),
         }
         // Taken and released, so that who has tested and does not wait yet is not missed.
@@ -156,7 +143,7 @@ impl Record {
         diagnostics::tell(Level::DEBUG, move || {
             tracing::debug!(name, pid, %reason, "process ended");
         });
-        drop(self.forget_socket());
+        self.forget_socket();
         self.stop_tail();
         let mut state = self.lock();
         let out_of_memory =
@@ -193,10 +180,10 @@ impl Record {
         Some((status, bytes))
     }
 
-    /// What is known of its death, which nobody saw if it was not even known to run.
-    pub(super) fn death(&self, reason: ExitReason) -> Death {
+    /// What is known of its death.
+    fn death(&self, reason: ExitReason) -> Death {
         Death {
-            pid: self.pid().or_else(|| self.slate.pid()).unwrap_or(0),
+            pid: self.pid().unwrap_or(0),
             worker: 0,
             process: Some(self.name.clone()),
             reason,
@@ -214,22 +201,20 @@ impl Record {
     }
 
     /// Whether it never came to look at its argument.
-    pub(super) fn has_not_begun(&self) -> bool {
+    fn has_not_begun(&self) -> bool {
         self.slate.phase().is_none()
     }
 
-    /// Takes back what the process would have had; it is certain that there is none.
+    /// Takes back what the process would have had; it is certain that it has not begun.
     pub(super) fn reclaim(&self) -> LeaseList {
         let mut state = self.lock();
         state.order = None;
-        state.granted.clear();
-        self.sweep(&state.leases);
         std::mem::take(&mut state.leases)
     }
 
     /// Frees the locks that it held in memory that it was lent; it is certain that it has ended.
     fn sweep(&self, leases: &[Lease]) {
-        let Some(pid) = self.pid().or_else(|| self.slate.pid()) else { return };
+        let Some(pid) = self.pid() else { return };
         for memory in leases.iter().filter_map(Lease::control) {
             memory.sweep_process(pid);
         }
@@ -274,8 +259,8 @@ impl Record {
             && self.pidfd().is_some_and(|pidfd| !is_readable(pidfd))
     }
 
-    /// How it ended, if it has. A process that was not reaped yet is waited for: that takes no
-    /// longer than the fork server takes to look.
+    /// How it ended, if it has. One that was not reaped yet is waited for a while: that takes no
+    /// longer than the fork server takes to look, unless somebody has stopped that.
     pub(super) fn end(&self) -> Option<ExitReason> {
         if !self.is_ours() {
             return None;
@@ -285,7 +270,7 @@ impl Record {
         }
         match self.is_alive() {
             true => None,
-            false => self.wait_until(None),
+            false => self.wait_until(Instant::now().checked_add(DEATH)),
         }
     }
 
@@ -341,7 +326,9 @@ impl Record {
             .map_err(|e| Error::os("pidfd_send_signal", format!("{} and {number}", self.name), e))
     }
 
-    /// Ends it: SIGTERM, and SIGKILL after `grace`; returns when it is gone.
+    /// Ends it: SIGTERM, and SIGKILL after `grace`; returns when it is gone. One that sleeps in the
+    /// kernel, or is frozen, is left behind: what it was lent stays with its record, which the
+    /// connection to its fork server keeps until it is gone.
     pub(super) fn finish(&self, grace: Duration) {
         if !self.is_ours() || self.lock().end.is_some() {
             return;
@@ -355,7 +342,7 @@ impl Record {
             }
         }
         let _ = self.signal(SIGKILL);
-        self.wait_until(None);
+        self.wait_until(Instant::now().checked_add(DEATH));
     }
 
     /// Reserves a span in the process's name; its offset, or `None` without memory.
@@ -376,6 +363,9 @@ impl Record {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+/// How long the end of a process that was killed is waited for.
+const DEATH: Duration = Duration::from_secs(1);
 
 /// Spans that a process may be given.
 const GRANTS_MAX: usize = 2;
@@ -458,13 +448,11 @@ impl Handler for Link {
                 self.answers.add(bytemuck::bytes_of(&answer));
                 self.answer(&record);
             }
-            // The death follows, or its function has closed every descriptor.
-            Ok(Received::Closed) | Err(_) => {
-                record.lock().has_hung_up = true;
-                drop(record.forget_socket());
+            // The death follows, or its function has closed every descriptor. What makes no sense is
+            // not listened to twice.
+            Ok(Received::Closed | Received::Message(..)) | Err(_) => {
+                record.forget_socket();
             }
-            // What makes no sense is not listened to twice.
-            Ok(Received::Message(..)) => drop(record.forget_socket()),
         }
     }
 

@@ -19,7 +19,6 @@ pub(super) const INLINE_BYTES: usize = 4096;
 ///
 /// | field       | written by  | read by          | guard             | if the writer dies           |
 /// |-------------|-------------|------------------|-------------------|------------------------------|
-/// | `pid`       | the process | host             | none, one store   | 0: it never came to run      |
 /// | `stage`     | the process | host             | Release / Acquire | says how far it came         |
 /// | `status`    | the process | host             | Release / Acquire | 0: no outcome, it has died   |
 /// | `len_bytes` | the process | host, at its end | `status`          | not read without a status    |
@@ -30,7 +29,6 @@ pub(super) const INLINE_BYTES: usize = 4096;
 /// nobody else has a use for them.
 #[repr(C)]
 struct Header {
-    pid: AtomicU32,
     /// 0 before the argument is decoded, then 1 + [`Stage`].
     stage: AtomicU32,
     /// 0, or a [`Status`]: storing it is the only commit.
@@ -90,12 +88,6 @@ impl HostSlate {
         // SAFETY: the span has room for a header and more, is aligned to a cache line and zeroed
         // (`new`), and stays mapped while it exists; the header is atomics alone.
         unsafe { &*self.0.as_ptr().cast::<Header>() }
-    }
-
-    /// The id of the process, if it came to run.
-    pub(super) fn pid(&self) -> Option<u32> {
-        // Relaxed: a word by itself.
-        Some(self.header().pid.load(Ordering::Relaxed)).filter(|&pid| pid != 0)
     }
 
     /// How far the process came; `None` if it did not even begin.
@@ -181,11 +173,6 @@ impl ProcessSlate {
         // SAFETY: `attach` checked bounds and alignment, and `windows` keeps the mapping; every
         // byte of the arena is initialised, and the header is atomics alone.
         unsafe { &*self.start.cast::<Header>() }
-    }
-
-    pub(super) fn set_pid(&self, pid: u32) {
-        // Relaxed: a word by itself.
-        self.header().pid.store(pid, Ordering::Relaxed);
     }
 
     pub(super) fn set_stage(&self, stage: Stage) {

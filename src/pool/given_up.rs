@@ -1,0 +1,198 @@
+//! Workers that were killed and do not end: asleep in the kernel, or frozen.
+//!
+//! Such a worker is given up after [`DEATH`]. Its seat stays as it is, with its lane, its spans and
+//! all that its tasks were lent, until its pidfd is readable; then it is buried as any other. Its
+//! tasks are over before that, but for those that work on memory of their callers. Another seat
+//! takes its place.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
+
+use tracing::Level;
+
+use crate::error::{Death, Error};
+use crate::exit::ExitReason;
+use crate::pool::core::Core;
+use crate::pool::lane::Leave;
+use crate::pool::recovery::{attribute, phase_of};
+use crate::pool::seat::{Cause, Condition, Seat};
+use crate::pool::state::{Life, State};
+use crate::pool::task::{TaskId, broken};
+use crate::process::events::{Handler, Token};
+use crate::process::launch::ChildEvent;
+
+/// How long the end of a worker that was killed may take before it is given up.
+pub(super) const DEATH: Duration = Duration::from_secs(1);
+
+/// What to say of a worker that was given up.
+const NO_END: &str = "it was killed and has not ended: it sleeps in the kernel, or is frozen";
+
+impl Core {
+    /// Gives up the workers that were killed a while ago and have not ended; returns when to look
+    /// again.
+    pub(super) fn give_up_dying(&self, state: &mut State) -> Option<Instant> {
+        let (now, mut next) = (Instant::now(), None::<Instant>);
+        for index in 0..state.seats.len() {
+            let seat = &state.seats[index];
+            let Some(killed_at) = seat.killed_at.filter(|_| seat.is_occupied()) else { continue };
+            let end = killed_at + DEATH;
+            if end <= now {
+                self.give_up_worker(state, index);
+            } else {
+                next = Some(next.map_or(end, |next| next.min(end)));
+            }
+        }
+        state.end_broken();
+        next
+    }
+
+    /// Goes on without the worker at `index`, which was killed and has not ended.
+    pub(super) fn give_up_worker(&self, state: &mut State, index: usize) {
+        if state.seats[index].child.is_none() {
+            // Its start was not reported: it has no permit, and will not get one.
+            let unknown = io::Error::from(io::ErrorKind::BrokenPipe);
+            return self.bury(state, index, ExitReason::Unknown, None, Some(unknown));
+        }
+        state.condemn(index, Cause::Leaving(Leave::Unclean));
+        state.drain_seat(index);
+        let seat = &mut state.seats[index];
+        seat.is_given_up = true;
+        let Condition::Condemned(cause) = seat.condition else { return };
+        let pid = seat.pid;
+        state.noted.note(Level::ERROR, move || {
+            tracing::error!(worker = index, pid, ?cause, "worker given up: {NO_END}");
+        });
+        self.await_end(&state.seats[index], index);
+        state.end_tasks_of_given_up(index, cause);
+        self.substitute(state, index, cause);
+    }
+
+    /// Has the supervisor watch for the end of the worker in `seat`. Until then it keeps the pool's
+    /// memory, also when nobody else does.
+    fn await_end(&self, seat: &Seat, index: usize) {
+        let (Some(child), Some(core)) = (&seat.child, self.own.upgrade()) else { return };
+        let incarnation = seat.incarnation;
+        let is_watched = child.as_fd().try_clone_to_owned().is_ok_and(|pidfd| {
+            let (core, token) = (Arc::clone(&core), OnceLock::new());
+            let end = Arc::new(LateEnd { pidfd, core, index, incarnation, token });
+            let added = self.supervisor.add(Arc::clone(&end) as Arc<dyn Handler>);
+            added.is_ok_and(|token| end.token.set(token).is_ok())
+        });
+        if !is_watched {
+            // Nobody will hear of its end: what it knows of is never given to another.
+            std::mem::forget(core);
+        }
+    }
+
+    /// Has another worker take the place of the one at `index`, which was given up; not without
+    /// end, because what has befallen that one may befall each.
+    fn substitute(&self, state: &mut State, index: usize, cause: Cause) {
+        if !self.is_wanted(state) || matches!(cause, Cause::Stopped | Cause::PoolEnds) {
+            return;
+        }
+        let given_up = state.seats.iter().filter(|seat| seat.is_given_up).count();
+        if given_up > state.target {
+            let text = format!("{given_up} workers were given up, worker {index} last: {NO_END}");
+            return match state.seats.iter().any(Seat::is_occupied) {
+                true => self.leave_vacant(state, &text),
+                false => state.break_for(&text),
+            };
+        }
+        state.counters.restarts.note(Some(cause), true);
+        let vacant = state.position(Condition::Vacant);
+        match vacant.map_or_else(|| self.add_seat(state), Ok) {
+            Ok(vacant) => self.fill(state, vacant),
+            Err(error) => self.leave_vacant(state, &error.to_string()),
+        }
+    }
+}
+
+impl State {
+    /// Ends the tasks of a worker that was given up, but for those that work on memory of their
+    /// callers. What they were lent stays with the seat.
+    fn end_tasks_of_given_up(&mut self, index: usize, cause: Cause) {
+        let State { seats, tasks, .. } = self;
+        let (seat, is_over) = (&mut seats[index], |id: TaskId| {
+            tasks.get(id).is_none_or(|entry| !entry.rules.borrows)
+        });
+        let stage = seat.lane.running();
+        let mut over = seat.lane.give_up(is_over);
+        if let Some(held) = &mut seat.held
+            && held.task.is_some_and(is_over)
+        {
+            over.extend(held.task.take().map(|id| (0, id)));
+        }
+        for (seq, id) in over {
+            let seat = &mut self.seats[index];
+            seat.retired.extend(self.tasks.retire(id));
+            let words = seat.lane.last_words().unwrap_or_else(|| NO_END.to_owned());
+            let death = Death {
+                pid: seat.pid,
+                worker: index,
+                process: None,
+                reason: ExitReason::Unknown,
+                out_of_memory: false,
+                peak_rss_bytes: None,
+                task: "",
+                phase: phase_of(seq, stage),
+                torn: Vec::new(),
+                last_words: Some(words),
+                stderr_tail: seat.stderr.as_ref().map(|tail| tail.text()),
+            };
+            attribute(self, id, Some(cause), death);
+        }
+    }
+
+    /// Ends all tasks of a broken pool whose workers have ended: nobody else would.
+    pub(super) fn end_broken(&mut self) {
+        let Life::Broken(cause) = &self.life else { return };
+        if self.seats.iter().any(Seat::has_worker) {
+            return;
+        }
+        let cause = cause.clone();
+        for id in self.tasks.unfinished() {
+            self.complete(id, Err(Box::new(broken(&cause))));
+        }
+    }
+
+    /// Ends all tasks that are left in a pool that has ended, but for those whose workers, which
+    /// were given up, may still write to memory of their callers.
+    pub(super) fn end_left(&mut self) {
+        for id in self.tasks.unfinished() {
+            let is_kept = self.tasks.get(id).is_some_and(|entry| {
+                let seat = entry.offer().map(|offer| &self.seats[offer.worker]);
+                entry.rules.borrows && seat.is_some_and(|seat| seat.is_given_up)
+            });
+            if !is_kept {
+                self.complete(id, Err(Box::new(Error::Closed { what: "the pool" })));
+            }
+        }
+    }
+}
+
+/// The end of a worker that was given up.
+struct LateEnd {
+    pidfd: OwnedFd,
+    core: Arc<Core>,
+    index: usize,
+    incarnation: u64,
+    token: OnceLock<Token>,
+}
+
+impl Handler for LateEnd {
+    fn fd(&self) -> BorrowedFd<'_> {
+        self.pidfd.as_fd()
+    }
+
+    fn readable(&self) {
+        let ended = ChildEvent::Ended { reason: ExitReason::Unknown, peak_rss_bytes: None };
+        self.core.child_event(self.index, self.incarnation, ended);
+        if let Some(&token) = self.token.get() {
+            self.core.supervisor.remove(token);
+        }
+    }
+
+    fn deadline(&self) {}
+}
