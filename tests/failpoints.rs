@@ -202,7 +202,8 @@ fn a_server_that_dies_at_any_step_of_a_spawn_loses_no_process_and_starts_none_tw
     alone(|| {
         for point in [Point::ServerStart, Point::ServerAfterFork, Point::ServerBeforeReport] {
             let mut values = 0;
-            for _ in 0..10 {
+            // Fewer in all than may be left to be reaped before one is kept for later.
+            for _ in 0..4 {
                 let path = std::env::temp_dir().join(common::unique("trace"));
                 set(point, Action::Kill, 0);
                 match Process::spawn(trace, path.clone()).and_then(Process::join) {

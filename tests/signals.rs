@@ -9,9 +9,9 @@ use std::thread;
 use std::time::Duration;
 
 use brigade::{Error, ExitReason, Handle, Pool, Process, TaskError};
-use common::alone::{Runner, against_host, alone, own_processes, say, workers};
-use common::processes::{send, wait_for};
-use common::tasks::forever;
+use common::alone::{Runner, against_host, against_host_with, alone, own_processes, say, workers};
+use common::processes::{send, wait_for, wait_until};
+use common::tasks::{forever, tally};
 use nix::errno::Errno;
 use nix::sys::signal::{self, SaFlags, SigAction, SigHandler, SigSet, SigmaskHow, Signal};
 use nix::sys::wait::{WaitPidFlag, waitpid};
@@ -290,5 +290,43 @@ fn a_host_that_gives_up_root_ends_tasks_and_starts_workers_without_root() {
         }
         assert_eq!(heard.last().map(String::as_str), Some("done"), "{heard:?}");
         assert!(host.end().success());
+    });
+}
+
+// After SIGCONT the task was killed at once: it had been stopped for longer than it may run. The
+// kind: a time by the clock that is taken for a time in which somebody could have run.
+#[test]
+fn the_time_for_which_the_whole_group_is_stopped_is_no_tasks() {
+    let path = tally("continued");
+    let host = || {
+        let pool = Pool::builder().workers(1).build().unwrap();
+        let path = std::env::var("BRIGADE_CONTINUED").unwrap();
+        let works = |path: String| {
+            while !std::fs::exists(&path).unwrap() {}
+            let start = std::time::Instant::now();
+            while start.elapsed() < Duration::from_millis(300) {}
+            7
+        };
+        let task = pool.options().timeout(Duration::from_secs(2)).submit(works, path).unwrap();
+        wait_for(|| task.is_running());
+        say("runs");
+        assert_eq!(task.join().unwrap(), 7);
+        let late = pool.options().timeout(Duration::from_millis(50)).submit(|()| forever(), ());
+        let error = late.unwrap().join().unwrap_err();
+        assert!(matches!(error, Error::Task(TaskError::TimedOut { .. })), "{error}");
+        drop(pool);
+        say("done");
+    };
+    against_host_with(&[("BRIGADE_CONTINUED", &path)], host, |host| {
+        host.expect("runs");
+        let group = Pid::from_raw(host.pid().cast_signed());
+        signal::killpg(group, Signal::SIGSTOP).unwrap();
+        wait_for(|| host.processes().iter().all(|process| process.state == 'T'));
+        wait_until(Duration::from_secs(3), || false);
+        std::fs::write(&path, "").unwrap();
+        signal::killpg(group, Signal::SIGCONT).unwrap();
+        host.expect("done");
+        assert!(host.end().success());
+        std::fs::remove_file(&path).unwrap();
     });
 }

@@ -237,22 +237,12 @@ impl Core {
             &mut state.seats[index],
             Seat {
                 condition: Condition::Starting,
-                lane,
                 incarnation,
-                pid: 0,
-                child: None,
                 socket: Some((socket, token)),
-                killed_at: None,
-                is_given_up: false,
-                retired: Vec::new(),
-                held: None,
-                granted: Vec::new(),
-                lent: Vec::new(),
                 charter: Some(span),
                 stderr: tail,
                 strikes,
-                quiet: None,
-                lingers_since: None,
+                ..Seat::vacant(lane)
             },
         );
         if let Some((_, token)) = old.socket {
@@ -312,25 +302,7 @@ impl Core {
 
     /// An empty seat, the last one; its index.
     pub(super) fn add_seat(&self, state: &mut State) -> Result<usize> {
-        state.seats.push(Seat {
-            condition: Condition::Vacant,
-            lane: HostLane::new(&self.arena)?,
-            incarnation: 0,
-            pid: 0,
-            child: None,
-            socket: None,
-            killed_at: None,
-            is_given_up: false,
-            retired: Vec::new(),
-            held: None,
-            granted: Vec::new(),
-            lent: Vec::new(),
-            charter: None,
-            stderr: None,
-            strikes: 0,
-            quiet: None,
-            lingers_since: None,
-        });
+        state.seats.push(Seat::vacant(HostLane::new(&self.arena)?));
         Ok(state.seats.len() - 1)
     }
 

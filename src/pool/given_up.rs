@@ -1,9 +1,9 @@
-//! Workers that were killed and do not end: asleep in the kernel, or frozen.
+//! Workers that were killed and do not end.
 //!
-//! Such a worker is given up after [`DEATH`]. Its seat stays as it is, with its lane, its spans and
-//! all that its tasks were lent, until its pidfd is readable; then it is buried as any other. Its
-//! tasks are over before that, but for those that work on memory of their callers. Another seat
-//! takes its place.
+//! One that sleeps in the kernel, or is frozen, is given up after [`DEATH`]. Its seat stays as it
+//! is, with its lane, its spans and all that its tasks were lent, until its pidfd is readable; then
+//! it is buried as any other. Its tasks are over before that, but for those that work on memory of
+//! their callers. Another seat takes its place.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};

@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::sync::atomic::{Ordering, fence};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::error::{Error, Result};
 use crate::pool::claim::{self, Claim};
@@ -388,6 +388,17 @@ impl HostLane {
         self.pid.get()
     }
 
+    /// Leaves a gap, in which this process was stopped, out of the times that are measured here.
+    pub(super) fn leave_out(&mut self, gap: Duration) {
+        self.stuck = self.stuck.map(|(seq, since)| (seq, since + gap));
+        let Some((seq, _, started_ns)) = self.running() else { return };
+        let later = |ns: u64| ns.saturating_add(u64::try_from(gap.as_nanos()).unwrap_or(u64::MAX));
+        if let Some(entry) = self.in_flight.iter_mut().find(|entry| entry.seq == seq) {
+            entry.offered_ns = later(started_ns);
+        }
+        self.begun.set(self.begun.get().map(|(seq, seen_ns)| (seq, later(seen_ns))));
+    }
+
     /// The task that runs now: its sequence number, how far it is, and since when.
     ///
     /// Which it is follows from the host's own record. How far it is, and since when, is the
@@ -452,8 +463,7 @@ impl HostLane {
         Some(String::from_utf8_lossy(&bytes).into_owned())
     }
 
-    /// Forgets the tasks that are over although the worker, which was given up, has them: those
-    /// of which `is_over` says so.
+    /// Takes the tasks of which `is_over` says that they are from a worker that was given up.
     pub(super) fn give_up(&mut self, is_over: impl Fn(TaskId) -> bool) -> Vec<(u64, TaskId)> {
         let mut over = Vec::new();
         for entry in &mut self.in_flight {

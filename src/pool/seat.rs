@@ -97,6 +97,29 @@ pub(super) struct Seat {
 }
 
 impl Seat {
+    /// A seat that nobody has had.
+    pub(super) fn vacant(lane: HostLane) -> Seat {
+        Seat {
+            condition: Condition::Vacant,
+            lane,
+            incarnation: 0,
+            pid: 0,
+            child: None,
+            socket: None,
+            killed_at: None,
+            is_given_up: false,
+            retired: Vec::new(),
+            held: None,
+            granted: Vec::new(),
+            lent: Vec::new(),
+            charter: None,
+            stderr: None,
+            strikes: 0,
+            quiet: None,
+            lingers_since: None,
+        }
+    }
+
     /// Whether it may be offered tasks.
     pub(super) fn takes_offers(&self) -> bool {
         matches!(self.condition, Condition::Starting | Condition::Running)

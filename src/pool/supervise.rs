@@ -99,9 +99,33 @@ impl Handler for Bell {
         }
     }
 
+    fn after_gap(&self, gap: Duration) {
+        if let Some(core) = self.core() {
+            core.lock().leave_out(gap);
+        }
+    }
+
     fn after_panic(&self, cause: &str) {
         if let Some(core) = self.core() {
             core.give_up(cause);
+        }
+    }
+}
+
+impl State {
+    /// Leaves a gap, in which this process was stopped, out of all that is measured by the clock.
+    fn leave_out(&mut self, gap: Duration) {
+        for seat in &mut self.seats {
+            seat.lane.leave_out(gap);
+            let since = seat.quiet.as_mut().map(|(_, since)| since);
+            let all = since.into_iter().chain(&mut seat.killed_at).chain(&mut seat.lingers_since);
+            all.for_each(|since| *since += gap);
+        }
+        for id in self.tasks.unfinished() {
+            let rare = self.tasks.get_mut(id).and_then(|entry| entry.rare.as_mut());
+            if let Some(kill_at) = rare.and_then(|rare| rare.kill_at.as_mut()) {
+                *kill_at += gap;
+            }
         }
     }
 }

@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::error::{Error, Result};
 use crate::process::panic;
@@ -33,6 +33,10 @@ pub(crate) trait Handler: Send + Sync {
     /// Called when a handler, this one or another, has panicked, which is a fault of ours: what it
     /// was about to do for anybody may be half done.
     fn after_panic(&self, _cause: &str) {}
+
+    /// Called before anything else when this process has not run for about so long: somebody has
+    /// stopped it, and perhaps its workers. What is measured by the clock is to leave that out.
+    fn after_gap(&self, _gap: Duration) {}
 }
 
 thread_local! {
@@ -163,6 +167,7 @@ fn run(shared: &Shared) {
     IS_SUPERVISOR.set(true);
     // A failure here leaves the host's handlers to run on this thread too, which harms nobody.
     let _ = signal::block_all();
+    let mut turned = Instant::now();
     loop {
         let next = {
             let registry = shared.registry();
@@ -171,9 +176,18 @@ fn run(shared: &Shared) {
             }
             registry.deadlines.values().min().copied()
         };
-        let timeout = next.map(|at| at.saturating_duration_since(Instant::now()));
+        let timeout = next.map(|at| at.saturating_duration_since(Instant::now()).min(TURN));
         // A failed wait (out of memory) is tried again; the next one may work.
         let ready = shared.epoll.wait(timeout).unwrap_or_default();
+        let now = Instant::now();
+        let passed = now.saturating_duration_since(turned);
+        turned = now;
+        if timeout.is_some_and(|timeout| passed > timeout + LATE) {
+            let all: Vec<Arc<dyn Handler>> = shared.registry().handlers.values().cloned().collect();
+            for handler in all {
+                call(shared, || handler.after_gap(passed));
+            }
+        }
         for key in ready {
             if key == WAKE_KEY {
                 shared.wake.quiet();
@@ -187,6 +201,13 @@ fn run(shared: &Shared) {
         call_due(shared);
     }
 }
+
+/// How long the supervisor waits at most while somebody has a deadline: to this it knows how long a
+/// gap was.
+const TURN: Duration = Duration::from_secs(1);
+/// How much longer than asked for a turn takes only if this process is stopped; a busy machine
+/// delays it less.
+const LATE: Duration = Duration::from_millis(500);
 
 /// Calls a handler. If it panics, everybody hears of that, and the others are served as before.
 fn call(shared: &Shared, handler: impl FnOnce()) {

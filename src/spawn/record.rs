@@ -448,8 +448,8 @@ impl Handler for Link {
                 self.answers.add(bytemuck::bytes_of(&answer));
                 self.answer(&record);
             }
-            // The death follows, or its function has closed every descriptor. What makes no sense is
-            // not listened to twice.
+            // The death follows, or its function has closed every descriptor. What makes no sense
+            // is not listened to twice.
             Ok(Received::Closed | Received::Message(..)) | Err(_) => {
                 record.forget_socket();
             }

@@ -182,8 +182,7 @@ fn the_orphan_of_a_task_that_does_not_die_holds_up_no_process() {
         frozen(|freezer| {
             let (pool, worker) = pool();
             let orphans = |()| {
-                Command::new("sleep").arg("1000").spawn().unwrap();
-                forever();
+                Command::new("sleep").arg("1000").status().unwrap();
             };
             let task: Handle<()> = pool.submit(orphans, ()).unwrap();
             let child = || processes::all().into_iter().find(|seen| seen.parent == worker);
