@@ -7,15 +7,20 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Output};
+use std::time::Duration;
 
 use nix::sys::resource::Resource;
 
 use brigade::{Error, SharedArray};
 
+use crate::common::processes::wait_until;
 use crate::common::{Directory, LeakCheck, skipped};
 
 /// What a child process writes to, and how: `PATH LENGTH`.
 const TARGET: &str = "BRIGADE_TEST_TARGET";
+
+/// The number of `poll`, where the kernel has that call beside `ppoll`.
+const POLL: &str = if cfg!(target_arch = "x86_64") { "7" } else { "none" };
 
 /// As many elements as a child may not write to a file.
 const LIMITED_LEN: usize = 40_000;
@@ -238,9 +243,17 @@ fn a_pipe_and_a_socket_and_a_descriptor_that_never_waits_get_all_bytes() {
     let (mut near, far) = std::os::unix::net::UnixStream::pair().unwrap();
     far.set_nonblocking(true).unwrap();
     let numbers = [writer.as_raw_fd(), far.as_raw_fd()];
+    let path = format!("/proc/self/task/{}/syscall", nix::unistd::gettid());
     let reading = std::thread::spawn(move || {
         let (mut first, mut second) = (Vec::new(), Vec::new());
         reader.read_to_end(&mut first).unwrap();
+        // It is full, and the writer waits for room.
+        let polls = [libc::SYS_ppoll.to_string(), POLL.to_owned()];
+        let is_waiting = || {
+            let call = fs::read_to_string(&path).unwrap_or_default();
+            polls.iter().any(|number| call.split(' ').next() == Some(number))
+        };
+        assert!(wait_until(Duration::from_secs(10), is_waiting));
         near.read_to_end(&mut second).unwrap();
         [first, second]
     });
