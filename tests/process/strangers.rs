@@ -80,15 +80,17 @@ fn the_environment_alone_makes_no_fork_server_and_what_is_wrong_is_said() {
     assert_refused(&server(&own(), None).output().unwrap(), "not open");
     let file = fs::File::open("/dev/null").unwrap();
     assert_refused(&server(&own(), Some(file.as_raw_fd())).output().unwrap(), "no socket");
-    let (stream, _other) = std::os::unix::net::UnixStream::pair().unwrap();
+    // In these the other end is closed, so that whoever took the socket for its host's would end.
+    let (stream, other) = std::os::unix::net::UnixStream::pair().unwrap();
+    drop(other);
     let output = server(&own(), Some(stream.as_raw_fd())).output().unwrap();
     assert_refused(&output, "a socket of another kind");
     let (ours, theirs) = pair();
+    drop(ours);
     for value in ["", "x", "-1"] {
         let output = server(&own(), Some(theirs.as_raw_fd())).env(VARIABLE, value).output();
         assert_refused(&output.unwrap(), "the variable is no number");
     }
-    drop(ours);
     let mut plain = again(&own(), "strangers::says_that_main_ran");
     let output = plain.env("BRIGADE_FORK_SERVER", "1").output().unwrap();
     assert!(text(&output.stdout).contains("@main"), "{output:?}");
@@ -139,6 +141,29 @@ fn order(program: &Path, messages: &[Vec<u8>], host: u32) -> Output {
     child.wait_with_output().unwrap()
 }
 
+/// What differs from an entry of the engine's in its mark alone.
+#[repr(C)]
+struct Decoy {
+    mark: [usize; 2],
+    run: fn(),
+}
+
+static DECOY: Decoy = Decoy { mark: [1, 2], run: decoy };
+
+fn decoy() {
+    eprintln!("the decoy was called: {:?}", DECOY.mark);
+    let _ = DECOY.run;
+}
+
+/// Where something of this program lies in its image.
+fn offset(address: *const ()) -> u64 {
+    let maps = fs::read_to_string("/proc/self/maps").unwrap();
+    let own = own().display().to_string();
+    let first = maps.lines().find(|line| line.ends_with(&own)).unwrap();
+    let base = u64::from_str_radix(first.split('-').next().unwrap(), 16).unwrap();
+    address.addr() as u64 - base
+}
+
 // It called any offset of the program's code, for whoever asked.
 #[test]
 fn a_fork_server_takes_orders_from_its_own_host_alone_and_after_a_greeting() {
@@ -155,19 +180,20 @@ fn a_fork_server_takes_orders_from_its_own_host_alone_and_after_a_greeting() {
     let output = order(&own(), &[b"brigade?".to_vec()], own_pid);
     assert_refused(&output, "no order");
     // Somebody who has got hold of the socket.
-    let mut other = Command::new("sleep").arg("1000").spawn().unwrap();
+    let mut other = Command::new("cat");
+    // It ends with this process at the latest, because its input does.
+    let mut other = other.stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
     let output = order(&own(), std::slice::from_ref(&hello), other.id());
-    assert_refused(&output, "made the socket");
-    other.kill().unwrap();
+    drop(other.stdin.take());
     other.wait().unwrap();
+    assert_refused(&output, "made the socket");
     // Another program of the same user.
     let directory = Directory::new();
-    let copy = directory.0.join("copy");
-    fs::copy(own(), &copy).unwrap();
+    let copy = copy(&directory.0, "copy");
     assert_refused(&order(&copy, std::slice::from_ref(&hello), own_pid), "runs another executable");
     // The host itself may not have everything called either.
-    let function = says_that_main_ran as *const () as u64;
-    for entry in [0, 1, 0x1000, 0x1001, function, u64::MAX, u64::MAX - 23] {
+    let [function, decoy] = [decoy as *const (), (&raw const DECOY).cast()].map(offset);
+    for entry in [0, 1, 0x1000, 0x1001, function, decoy, u64::MAX, u64::MAX - 23] {
         let output = order(&own(), &[hello.clone(), record(SPAWN, 1, entry)], own_pid);
         assert_refused(&output, "the entry of a process");
     }
@@ -185,7 +211,9 @@ fn may_give_privileges(directory: &Path) -> bool {
 fn copy(directory: &Path, name: &str) -> PathBuf {
     fs::set_permissions(directory, fs::Permissions::from_mode(0o755)).unwrap();
     let copy = directory.join(name);
-    fs::copy(own(), &copy).unwrap();
+    // By another process: one that a test beside this forks meanwhile would have a descriptor of
+    // this process for writing to it, and the kernel executes nothing that is being written.
+    assert!(Command::new("cp").arg(own()).arg(&copy).status().unwrap().success());
     fs::set_permissions(&copy, fs::Permissions::from_mode(0o755)).unwrap();
     copy
 }
@@ -248,7 +276,8 @@ fn a_program_with_privileges_of_its_own_runs_its_main_once_and_says_which_they_a
             continue;
         }
         // Nor does it serve, or run, when somebody else starts it as a fork server.
-        let (_ours, theirs) = pair();
+        let (ours, theirs) = pair();
+        drop(ours);
         let mut command = server(program, Some(theirs.as_raw_fd()));
         let output = command.uid(NOBODY).gid(NOBODY).current_dir("/").output().unwrap();
         assert_refused(&output, "privileges");
