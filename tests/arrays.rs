@@ -2,7 +2,7 @@
 
 mod common;
 
-use brigade::{Error, Limit, SharedArray};
+use brigade::{Error, SharedArray};
 use common::LeakCheck;
 use proptest::prelude::*;
 
@@ -168,25 +168,4 @@ proptest! {
         let whole = SharedArray::from_chunks(chunks).unwrap();
         prop_assert_eq!(whole.as_slice(), &elements[..]);
     }
-}
-
-// The kind of fault: a limit of the system is read once and relied upon for good.
-#[test]
-fn a_host_that_is_moved_to_a_smaller_group_is_refused_what_that_does_not_allow() {
-    common::alone::alone(|| {
-        const GIB: usize = 1 << 30;
-        let first = SharedArray::<u8>::zeroed(GIB).unwrap();
-        let group = match common::cgroup::Cgroup::enter(200 << 20) {
-            Ok(group) => group,
-            Err(error) => return common::skipped(&format!("no cgroup to limit: {error}")),
-        };
-        let refused = SharedArray::<u8>::zeroed(GIB).unwrap_err();
-        assert!(
-            matches!(refused, Error::NoSpace { free_bytes, limited_by: Limit::Cgroup, .. }
-                if free_bytes < 200 << 20),
-            "{refused}"
-        );
-        drop(group);
-        assert_eq!(SharedArray::<u8>::zeroed(GIB).unwrap().len(), first.len());
-    });
 }

@@ -1,6 +1,6 @@
 //! Hosts that set what their arena may have.
 
-use brigade::{Error, SharedArray};
+use brigade::{Error, Limit, SharedArray};
 
 use crate::common::alone::{alone, alone_with};
 use crate::works;
@@ -50,5 +50,26 @@ fn what_is_kept_of_freed_memory_is_given_back_on_request() {
         assert!(shared() < 16 << 20, "{}", shared());
         drop(SharedArray::from_slice(&vec![1u8; 64 << 20]).unwrap());
         assert!(shared() < 16 << 20, "{}", shared());
+    });
+}
+
+// The kind of fault: a limit of the system is read once and relied upon for good.
+#[test]
+fn a_host_that_is_moved_to_a_smaller_group_is_refused_what_that_does_not_allow() {
+    alone(|| {
+        const GIB: usize = 1 << 30;
+        let first = SharedArray::<u8>::zeroed(GIB).unwrap();
+        let group = match crate::common::cgroup::Cgroup::enter(200 << 20) {
+            Ok(group) => group,
+            Err(error) => return crate::common::skipped(&format!("no cgroup to limit: {error}")),
+        };
+        let refused = SharedArray::<u8>::zeroed(GIB).unwrap_err();
+        assert!(
+            matches!(refused, Error::NoSpace { free_bytes, limited_by: Limit::Cgroup, .. }
+                if free_bytes < 200 << 20),
+            "{refused}"
+        );
+        drop(group);
+        assert_eq!(SharedArray::<u8>::zeroed(GIB).unwrap().len(), first.len());
     });
 }
