@@ -11,6 +11,9 @@ const USUAL_BYTES: usize = 8 << 10;
 ///
 /// Such a file says that its size is 0, so that a reader that goes by the size starts with a few
 /// bytes and doubles them; here one call gets all of it, and one more finds the end.
+///
+/// Bytes that are no text are replaced: the name of a process or thread, which many of these files
+/// tell, may have any, because it is cut in the middle of a character where it is too long.
 pub(crate) fn text(path: impl AsRef<Path>) -> io::Result<String> {
     let mut file = File::open(path)?;
     let mut bytes = vec![0; USUAL_BYTES];
@@ -27,7 +30,8 @@ pub(crate) fn text(path: impl AsRef<Path>) -> io::Result<String> {
         }
     }
     bytes.truncate(len);
-    String::from_utf8(bytes).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
+    Ok(String::from_utf8(bytes)
+        .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned()))
 }
 
 #[cfg(test)]
@@ -43,6 +47,18 @@ mod tests {
             assert!(ours.ends_with('\n') && !ours.contains('\0'), "{path}");
         }
         assert!(text("/proc/self/smaps").unwrap().len() > USUAL_BYTES);
+    }
+
+    // The kind: what is read of the system is refused for bytes that nobody asked about. A pool
+    // with such a name did without its soft limit of memory.
+    #[test]
+    fn a_name_that_is_no_text_hides_nothing_else() {
+        let name = "fourteen bytes\u{e9}".to_owned();
+        let read = || text("/proc/thread-self/status").unwrap();
+        let status = std::thread::Builder::new().name(name).spawn(read).unwrap().join().unwrap();
+        let name = status.lines().next().unwrap();
+        assert!(name.starts_with("Name:\tfourteen bytes\u{fffd}"), "{name}");
+        assert!(status.contains("\nUmask:"));
     }
 
     #[test]

@@ -6,14 +6,15 @@ use std::ptr;
 
 use nix::sys::signal::{SigSet, SigmaskHow, pthread_sigmask};
 
-use crate::sys::process;
+use crate::sys::{process, stdio};
 
 /// Working directory, umask, signal mask of the calling thread, and which alarms there are.
 #[derive(Debug)]
 pub(crate) struct State {
     /// `None`: it cannot be kept.
     directory: Option<OwnedFd>,
-    umask: u32,
+    /// The same.
+    umask: Option<u32>,
     mask: Option<SigSet>,
     /// Whether no alarm was set.
     has_no_alarm: bool,
@@ -22,14 +23,12 @@ pub(crate) struct State {
 }
 
 impl State {
-    /// That of this process now, which has one thread.
+    /// That of this process now.
     pub(crate) fn current() -> State {
         let directory = process::directory().ok().flatten();
-        let umask = process::set_umask(0);
-        process::set_umask(umask);
         State {
             directory: directory.and_then(|fd| process::with_high_number(&fd).ok()),
-            umask,
+            umask: umask(),
             mask: SigSet::thread_get_mask().ok(),
             has_no_alarm: is_idle(libc::ITIMER_REAL),
             idle_timers: [libc::ITIMER_VIRTUAL, libc::ITIMER_PROF]
@@ -48,7 +47,7 @@ impl State {
         if self.mask.is_some() {
             let _ = pthread_sigmask(SigmaskHow::SIG_SETMASK, self.mask.as_ref(), None);
         }
-        process::set_umask(self.umask);
+        self.umask.map(process::set_umask);
         // It may be closed by now, or forbidden.
         let _ = self.directory.as_ref().map(|fd| process::change_directory(fd.as_fd()));
     }
@@ -57,6 +56,16 @@ impl State {
     pub(crate) fn stop_timers(&self) {
         self.idle_timers.iter().for_each(|&timer| stop(timer));
     }
+}
+
+/// These bits, in the way that is fast and shows other threads another value, or in the other.
+fn umask() -> Option<u32> {
+    if !stdio::has_had_one_thread() {
+        return process::umask();
+    }
+    let mask = process::set_umask(0);
+    process::set_umask(mask);
+    Some(mask)
 }
 
 fn stop(timer: libc::c_int) {
@@ -72,4 +81,34 @@ fn is_idle(timer: libc::c_int) -> bool {
     // SAFETY: the pointer is to a live local.
     let done = unsafe { libc::getitimer(timer, &raw mut found) };
     done == 0 && found.it_value.tv_sec == 0 && found.it_value.tv_usec == 0
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use super::*;
+
+    // A file that a thread of the initializer made at that moment could be written by anybody. The
+    // kind: what is asked for is changed for a moment, under the eyes of other threads.
+    #[test]
+    fn to_look_at_the_state_changes_nothing_for_other_threads() {
+        let is_done = AtomicBool::new(false);
+        let changes = std::thread::scope(|scope| {
+            let looks = scope.spawn(|| {
+                let own = process::umask();
+                let mut changes = 0;
+                while !is_done.load(Ordering::Relaxed) {
+                    changes += u32::from(process::umask() != own);
+                }
+                changes
+            });
+            for _ in 0..20_000 {
+                State::current();
+            }
+            is_done.store(true, Ordering::Relaxed);
+            looks.join().unwrap()
+        });
+        assert_eq!(changes, 0);
+    }
 }

@@ -44,7 +44,7 @@ pub(crate) fn flush_quickly() -> bool {
 
 /// Whether this process is known to have had no thread but its first; a thread that has ended may
 /// have left a stream locked for ever.
-fn has_had_one_thread() -> bool {
+pub(crate) fn has_had_one_thread() -> bool {
     static FLAG: Once<Option<&'static AtomicU8>> = Once::new();
     let flag = FLAG.get_or_init(|| {
         // SAFETY: a C string; the name is looked up, nothing is called.
