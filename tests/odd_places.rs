@@ -4,6 +4,8 @@
 mod common;
 #[path = "odd_places/frozen.rs"]
 mod frozen;
+#[path = "odd_places/numbers.rs"]
+mod numbers;
 #[path = "odd_places/settings.rs"]
 mod settings;
 

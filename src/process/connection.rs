@@ -235,9 +235,22 @@ impl Connection {
         {
             let _ = process::pidfd_kill(pidfd.as_fd());
             greeting::see_off(pidfd.as_fd());
-            sweep::sweep(self.token);
+            self.sweep();
         }
         self.end_children();
+    }
+
+    /// Ends the children of a server that has ended, and what they have started.
+    fn sweep(&self) {
+        let mut above: Vec<_> =
+            self.pidfd().try_clone_to_owned().map(Arc::new).into_iter().collect();
+        for child in lock(&self.children).iter().flat_map(HashMap::values) {
+            if let Some((end, _)) = &child.end {
+                let _ = process::pidfd_kill(end.pidfd.as_fd());
+                above.push(Arc::clone(&end.pidfd));
+            }
+        }
+        sweep::sweep(self.token, above);
     }
 
     /// The server's pidfd, or the next best.
@@ -441,7 +454,7 @@ impl Connection {
     pub(super) fn server_gone(&self) {
         let has_children = lock(&self.children).as_ref().is_some_and(|all| !all.is_empty());
         if has_children {
-            sweep::sweep(self.token);
+            self.sweep();
         }
         self.end_children();
     }

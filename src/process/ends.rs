@@ -47,6 +47,8 @@ impl ChildEnd {
         if let Some(supervisor) = orphan.supervisor.upgrade() {
             supervisor.remove(orphan.token);
         }
+        // This process may adopt what is left of a server.
+        process::reap_if_adopted(self.pidfd.as_fd());
         let reason = ExitReason::Unknown;
         (orphan.watcher)(ChildEvent::Ended { reason, peak_rss_bytes: None });
         true

@@ -4,9 +4,10 @@
 //! passes to init. All of it has the server's mark in its environment, by which it is found.
 
 use std::fs;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
 use std::sync::mpsc::{self, RecvTimeoutError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::sys::poll::{Interest, wait_any};
 use crate::sys::{process, thread};
@@ -20,14 +21,16 @@ const ROUNDS_MAX: usize = 100;
 /// How long the caller waits. A process that changes its memory at the moment, and is stuck in the
 /// kernel, may keep its environment from being read for ever.
 const PATIENCE: Duration = Duration::from_secs(1);
-/// How long a process that was killed may take to end before the next round.
-const END: Duration = Duration::from_millis(100);
+/// How long processes that were killed may take to end before the next round.
+const END: Duration = Duration::from_millis(500);
 const STACK_BYTES: usize = 256 << 10;
 
-/// Ends all processes below the server with this number.
-pub(super) fn sweep(token: u64) {
+/// Ends all processes below the server with this number, after the processes of `above` have ended,
+/// which are about to: this process may adopt what those leave, and then reaps it.
+pub(super) fn sweep(token: u64, above: Vec<Arc<OwnedFd>>) {
     let (tell, told) = mpsc::channel::<()>();
     let sweeps = move || {
+        await_ends(above.iter().map(|pidfd| pidfd.as_fd()));
         let mark = format!("{MARK}={token}").into_bytes();
         // A process that begins another program has no environment for a moment: none are left
         // when none are found twice.
@@ -51,23 +54,49 @@ pub(super) fn sweep(token: u64) {
 /// Kills each process that has `mark` in its environment; how many it has found.
 fn end_marked(mark: &[u8]) -> usize {
     let names = fs::read_dir("/proc").into_iter().flatten().flatten();
-    let pids = names.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
-    let killed: Vec<OwnedFd> = pids.filter_map(|pid| kill_if_marked(pid, mark)).collect();
-    for pidfd in &killed {
-        let interest = [Interest { fd: pidfd.as_fd(), writable: false }];
-        let _ = wait_any(&interest, Some(END));
-        process::reap_if_adopted(pidfd.as_fd());
-    }
+    let numbers = names.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
+    let killed: Vec<OwnedFd> = numbers.filter_map(|number| kill_if_marked(number, mark)).collect();
+    await_ends(killed.iter().map(AsFd::as_fd));
+    // Only now: one that ends before its parent is adopted with the end of that.
+    killed.iter().for_each(|pidfd| process::reap_if_adopted(pidfd.as_fd()));
     killed.len()
 }
 
-fn kill_if_marked(pid: u32, mark: &[u8]) -> Option<OwnedFd> {
-    if pid == process::pid() {
+/// Waits for [`END`] at most.
+fn await_ends<'a>(pidfds: impl Iterator<Item = BorrowedFd<'a>>) {
+    let deadline = Instant::now() + END;
+    for fd in pidfds {
+        let left = deadline.saturating_duration_since(Instant::now());
+        let _ = wait_any(&[Interest { fd, writable: false }], Some(left));
+    }
+}
+
+fn kill_if_marked(number: u32, mark: &[u8]) -> Option<OwnedFd> {
+    let is_marked = || {
+        let environment = fs::read(format!("/proc/{number}/environ")).unwrap_or_default();
+        environment.split(|&byte| byte == 0).any(|entry| entry == mark)
+    };
+    if !is_marked() {
         return None;
     }
-    // Opened first: if the number passes to another process now, nobody is killed.
-    let pidfd = process::pidfd_open(pid).ok()?;
-    let environment = fs::read(format!("/proc/{pid}/environ")).ok()?;
-    let is_marked = environment.split(|&byte| byte == 0).any(|entry| entry == mark);
-    (is_marked && process::pidfd_kill(pidfd.as_fd()).is_ok_and(|sent| sent)).then_some(pidfd)
+    let pidfd = pidfd_of(number)?;
+    // Once more: the number may have passed to another process before that was opened. If it does
+    // so now, nobody is killed.
+    (is_marked() && process::pidfd_kill(pidfd.as_fd()).is_ok_and(|sent| sent)).then_some(pidfd)
+}
+
+/// A descriptor for the process that `/proc` shows under this number. `/proc` may be that of
+/// another pid namespace, where the number is another process's.
+fn pidfd_of(number: u32) -> Option<OwnedFd> {
+    let open = |own: u32| {
+        let pidfd = process::pidfd_open(own).ok()?;
+        process::pid_of(pidfd.as_fd()).is_ok_and(|found| found.in_proc == number).then_some(pidfd)
+    };
+    open(number).or_else(|| {
+        // Not as text: a process may have a name of any bytes.
+        let status = fs::read(format!("/proc/{number}/status")).ok()?;
+        let status = String::from_utf8_lossy(&status);
+        let numbers = status.lines().find_map(|line| line.strip_prefix("NSpid:"))?;
+        numbers.split_ascii_whitespace().filter_map(|word| word.parse().ok()).find_map(open)
+    })
 }

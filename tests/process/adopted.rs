@@ -9,6 +9,7 @@ use nix::sys::signal::Signal;
 
 use crate::common::alone::{alone, alone_with, own_processes, server};
 use crate::common::processes::{self, send, wait_for};
+use crate::common::tasks::{forever, with};
 use crate::{IGNORES_CHILDREN, sleeps};
 
 fn has_no_child() -> bool {
@@ -30,6 +31,36 @@ fn a_host_that_adopts_its_fork_server_reaps_it_even_if_it_was_stopped_or_killed(
             assert_eq!(server.parent, std::process::id(), "adopted");
             send(server.pid, signal);
             drop(process);
+            wait_for(has_no_child);
+        }
+    });
+}
+
+// The kind: a process that the host adopts is reaped by nobody. Its workers, and what tasks had
+// started, stayed zombies.
+#[test]
+fn a_host_that_adopts_what_a_killed_fork_server_leaves_reaps_all_of_it() {
+    alone(|| {
+        nix::sys::prctl::set_child_subreaper(true).unwrap();
+        for _ in 0..3 {
+            let pool = with(2).build().unwrap();
+            let leaves = |()| {
+                let script = "sleep 1000 & sleep 1000 & wait";
+                drop(Command::new("sh").args(["-c", script]).spawn().unwrap());
+            };
+            pool.submit(leaves, ()).unwrap().join().unwrap();
+            // The kernel takes a while to end it.
+            let is_large = |()| {
+                let bytes = std::hint::black_box(vec![1u8; 128 << 20]);
+                forever();
+                drop(bytes);
+            };
+            let task = pool.submit(is_large, ()).unwrap();
+            let sleeping = || own_processes().iter().filter(|found| found.name == "sleep").count();
+            wait_for(|| task.is_running() && sleeping() == 2);
+            send(server().unwrap().pid, Signal::SIGKILL);
+            task.join().unwrap_err();
+            drop(pool);
             wait_for(has_no_child);
         }
     });
