@@ -261,6 +261,12 @@ fn no_job_of_a_team_is_left_by_a_panic_of_who_is_told_or_of_a_subscriber() {
             .finish();
         tracing::subscriber::with_default(subscriber, || {
             scene.sweep("a square, traced", |_| pool.square(&number).map(drop));
+            let matrix = SharedArray::from_fn([400, 400], |[i, j]| (i * j % 7) as f64).unwrap();
+            scene.sweep("a product of matrices, traced", |_| {
+                let product = pool.matmul(&matrix, &matrix)?;
+                assert!(product.as_slice()[0] >= 0.0);
+                Ok(())
+            });
             scene.sweep("a loop, traced", |scene| {
                 let mut x = SharedArray::<u64>::zeroed([LEN])?;
                 let (begun, ended) = (scene.begun.clone(), scene.ended.clone());
