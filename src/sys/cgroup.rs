@@ -234,7 +234,7 @@ mod tests {
             b"oom_kill many\n",
             b"oom_kill -1\n",
             b"oom_kill 99999999999999999999\n",
-            b"oom_kill 1\n\xff",
+            b"oom_kill 1\xff\n",
         ];
         let by_garbage = garbage.map(|bytes| {
             fs::write(own.join("memory.events"), bytes).unwrap();
