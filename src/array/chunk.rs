@@ -158,9 +158,12 @@ impl<T: Pod> OwnedChunk<T> {
                 Err(Refused::new(chunks, Error::invalid("the set of chunks", found, expected)))
             }
             Ok(parent) => {
-                // The set is complete, so the last reference but ours goes with it.
-                drop(chunks);
-                Ok(Arc::into_inner(parent).expect("no part is outside of the complete set"))
+                // The set is complete, so the last reference but ours goes with its parts. A
+                // handle's place may outlast it: a lease that has just put a part back holds it.
+                for chunk in &chunks {
+                    drop(chunk.home.lock().unwrap_or_else(PoisonError::into_inner).take());
+                }
+                Ok(Arc::into_inner(parent).expect("no part is left of the complete set"))
             }
         }
     }

@@ -119,6 +119,19 @@ fn a_chunk_whose_lease_ends_is_back_in_its_handle() {
     assert_eq!(chunk.as_slice(), [1, 2]);
 }
 
+// A lease puts its chunk back, and lets go of the chunk's place a moment later. To put chunks
+// together in that moment was a panic.
+#[test]
+fn a_lease_that_has_given_its_chunk_back_keeps_no_chunks_apart() {
+    let chunks = chunks_of(&[1, 2, 3], 2);
+    let (_, leases) = pack(&chunks[0]).unwrap();
+    let Some(Right::Owned { home, .. }) = &leases[0].right else { panic!("a chunk is owned") };
+    let place = Arc::clone(home);
+    drop(leases);
+    assert_eq!(SharedArray::from_chunks(chunks).unwrap().as_slice(), [1, 2, 3]);
+    drop(place);
+}
+
 #[test]
 fn chunks_are_back_in_their_handles_when_encoding_panics() {
     struct Bomb;
