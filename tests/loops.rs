@@ -136,6 +136,36 @@ fn results_are_collected_in_order() {
     assert_eq!(pool.par_chunks(&empty, 10).map(|x| x[0]).reduce(7, |a, b| a + b).unwrap(), 7);
 }
 
+// The bound on elements without bytes is one for a value. All results of a worker were one value.
+#[test]
+fn a_loop_has_any_number_of_results_that_take_no_bytes() {
+    let pool = pool(1);
+    let x = SharedArray::<u8>::zeroed([(1 << 20) + 5]).unwrap();
+    assert_eq!(pool.par_chunks(&x, 1).map(|_| ()).collect().unwrap().len(), x.len());
+    let threes = pool.par_chunks(&x, 2).map(|_| [(); 3].to_vec()).collect().unwrap();
+    assert_eq!(threes.iter().map(Vec::len).sum::<usize>(), x.len().div_ceil(2) * 3);
+    let many = pool.par_chunks(&x, 1 << 18).map(|x| vec![(); x.len()]);
+    assert_eq!(many.reduce(Vec::new(), |a, b| if a < b { b } else { a }).unwrap().len(), 1 << 18);
+}
+
+// The last levels of a reduction went by the pool's rules, not by the loop's.
+#[test]
+fn a_repeatable_reduction_survives_a_death_in_its_last_levels() {
+    let pool = pool(1);
+    let x = SharedArray::from_slice(&[1u64; 8]).unwrap();
+    let died = std::env::temp_dir().join(format!("brigade-reduction-{}", std::process::id()));
+    let mapped = pool.par_chunks(&x, 1).retries(1).with(died.clone());
+    let sum = mapped.map(|died, x| (x[0], died.clone())).reduce((0, died.clone()), |a, b| {
+        // A block is one chunk here, so this runs in the last levels alone.
+        if std::fs::File::create_new(&a.1).is_ok() {
+            std::process::abort();
+        }
+        (a.0 + b.0, a.1)
+    });
+    std::fs::remove_file(&died).unwrap();
+    assert_eq!(sum.unwrap().0, 8);
+}
+
 #[test]
 fn the_first_failure_comes_back_untouched() {
     let pool = pool(2);

@@ -37,7 +37,7 @@ pub struct ParChunks<'p, P, S = Nothing> {
     pub(super) pool: &'p Pool,
     described: Result<(Vec<Source>, Shape, usize)>,
     chunk_len: usize,
-    rules: Rules,
+    pub(super) rules: Rules,
     shared: S,
     /// Holds the borrows of the arrays until the loop has run.
     operands: PhantomData<(&'p mut (), P)>,
@@ -160,6 +160,12 @@ impl<'p, P: Chunks, S> ParChunks<'p, P, S> {
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.rules.timeout = Some(timeout.min(FOREVER));
         self
+    }
+
+    /// How many chunks there are; none if the loop will fail.
+    pub(super) fn count(&self) -> usize {
+        let len = self.described.as_ref().map_or(0, |(_, _, len)| *len);
+        len.div_ceil(self.chunk_len.max(1))
     }
 
     pub(super) fn run<W: Serialize>(

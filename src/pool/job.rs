@@ -10,7 +10,7 @@ use std::time::Duration;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::array::codec::{Encoder, decode_all, decode_first};
+use crate::array::codec::{Encoder, decode_all};
 use crate::array::handoff::{self, LeaseList, WireLease};
 use crate::array::source::Resolver;
 use crate::error::Result;
@@ -20,7 +20,7 @@ use crate::process::function::FunctionOffset;
 use crate::process::panic;
 use crate::region::windows::Windows;
 
-pub(crate) use crate::array::codec::{decode, encode_onto};
+pub(crate) use crate::array::codec::{decode, decode_first, encode_onto};
 pub(crate) use crate::process::function::conjure;
 
 /// What a trampoline works on.
@@ -170,13 +170,18 @@ impl Job<'_> {
         &mut self,
         values: &[R],
     ) -> std::result::Result<(), JobError> {
+        self.finish_behind(&(), values)
+    }
+
+    /// The same behind another value.
+    pub(crate) fn finish_behind<H: Serialize, R: Serialize>(
+        &mut self,
+        head: &H,
+        values: &[R],
+    ) -> std::result::Result<(), JobError> {
         self.publish(|out| {
-            let mut batch = Batch::new(out);
-            for value in values {
-                batch.push(value)?;
-            }
-            batch.finish();
-            Ok(())
+            encode_onto(out, head)?;
+            encode_batch(out, values)
         })
     }
 
@@ -254,6 +259,19 @@ impl<'a> Batch<'a> {
             bytes.split_first_chunk().ok_or_else(|| "a batch without its count".to_owned())?;
         Ok((u64::from_le_bytes(*count), rest))
     }
+}
+
+/// Encodes `values` as a batch at the end of `out`.
+pub(crate) fn encode_batch<R: Serialize>(
+    out: &mut Vec<u8>,
+    values: &[R],
+) -> std::result::Result<(), String> {
+    let mut batch = Batch::new(out);
+    for value in values {
+        batch.push(value)?;
+    }
+    batch.finish();
+    Ok(())
 }
 
 /// Decodes the batch of `count` values that must fill `bytes`, and appends them to `values`.

@@ -2,6 +2,7 @@
 #![allow(unsafe_code)]
 
 use std::marker::PhantomData;
+use std::sync::Arc;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -9,7 +10,7 @@ use serde::de::DeserializeOwned;
 use crate::error::Result;
 use crate::kernel::FloatMode;
 use crate::pool::chunks::{Body, ParChunks, Ran, SharedValue, attach};
-use crate::pool::handle;
+use crate::pool::handle::{self, Handle};
 use crate::pool::job::{self, Job};
 use crate::pool::operand::Chunks;
 use crate::pool::task::Value;
@@ -55,14 +56,20 @@ where
     {
         let _ = operation;
         let ParMap { chunks, name, .. } = self;
-        let pool = chunks.pool;
+        let (core, rules) = (&chunks.pool.core, chunks.rules);
         let (rest, value) = chunks.take_shared();
+        let count = rest.count();
         let parts = rest.run(reduce::<P, B, O>, name, RESULT_GROUPS, &value)?;
-        let mut partial = in_order::<B::Output>(parts)?;
+        let mut partial = in_order::<B::Output>(parts, count)?;
         match partial.len() {
             0 => Ok(identity),
             1 => Ok(partial.remove(0)),
-            _ => pool.submit(combine::<B::Output, O>, partial)?.join(),
+            _ => {
+                let encode = |out: &mut Vec<u8>| job::encode_batch(out, &partial);
+                let name = std::any::type_name::<O>();
+                let id = core.submit(combine::<B::Output, O>, name, rules, encode)?;
+                Handle::new(Arc::clone(core), id).join()
+            }
         }
     }
 
@@ -74,8 +81,9 @@ where
     pub fn collect(self) -> Result<Vec<B::Output>> {
         let ParMap { chunks, name, .. } = self;
         let (rest, value) = chunks.take_shared();
+        let count = rest.count();
         let parts = rest.run(collect::<P, B>, name, RESULT_GROUPS, &value)?;
-        Ok(in_order::<Vec<B::Output>>(parts)?.into_iter().flatten().collect())
+        in_order(parts, count)
     }
 }
 
@@ -90,14 +98,14 @@ where
     // SAFETY: this trampoline is named by `ParMap::reduce` alone, for an operation that it was
     // given.
     let operation = unsafe { job::conjure::<O>() };
-    let mut partial: Vec<(u64, B::Output)> = Vec::new();
+    let (mut blocks, mut partial) = (Runs::new(), Vec::new());
     walk.run(|block, chunks| {
         let leaves = chunks.map(|chunk| B::call(function, &shared, chunk)).collect();
-        let value = tree(leaves, operation);
-        partial.extend(value.map(|value| (block as u64, value)));
+        partial.extend(tree(leaves, operation));
+        blocks.push((block, 1));
         true
     });
-    job.finish(&partial)
+    job.finish_behind(&blocks, &partial)
 }
 
 fn collect<P, B>(job: &mut Job<'_>) -> Ran
@@ -107,12 +115,14 @@ where
     B::Output: Serialize,
 {
     let (walk, shared, function) = attach::<P, B>(job)?;
-    let mut parts: Vec<(u64, Vec<B::Output>)> = Vec::new();
+    let (mut blocks, mut values) = (Runs::new(), Vec::new());
     walk.run(|block, chunks| {
-        parts.push((block as u64, chunks.map(|chunk| B::call(function, &shared, chunk)).collect()));
+        let before = values.len();
+        values.extend(chunks.map(|chunk| B::call(function, &shared, chunk)));
+        blocks.push((block, values.len() - before));
         true
     });
-    job.finish(&parts)
+    job.finish_behind(&blocks, &values)
 }
 
 /// Combines neighbours, then neighbours of those, and so on: a tree of this shape is the same
@@ -136,23 +146,51 @@ fn tree<R>(mut values: Vec<R>, operation: impl Fn(R, R) -> R) -> Option<R> {
 }
 
 /// The last levels of a reduction, in a worker.
-fn combine<R, O: Fn(R, R) -> R + Copy + Send + 'static>(partial: Vec<R>) -> R {
+fn combine<R, O>(job: &mut Job<'_>) -> Ran
+where
+    R: Serialize + DeserializeOwned,
+    O: Fn(R, R) -> R + Copy + Send + 'static,
+{
+    let partial = job.arguments::<R>()?;
+    job.begin();
     // SAFETY: named by `ParMap::reduce` alone, for an operation that it was given.
     let operation = unsafe { job::conjure::<O>() };
     match tree(partial, operation) {
-        Some(value) => value,
+        Some(value) => job.finish(&value),
         None => unreachable!("`reduce` has this run for two values and more"),
     }
 }
 
-/// Decodes what the tasks of a loop brought for their blocks, and sorts it by block.
-fn in_order<R: DeserializeOwned>(parts: Vec<Value>) -> Result<Vec<R>> {
-    let mut all: Vec<(u64, R)> = Vec::new();
+/// Blocks, and how many results of each follow. The results are values of their own: what one may
+/// be, any number of them may be.
+type Runs = Vec<(usize, usize)>;
+
+/// Decodes what the tasks of a loop of `count` chunks brought for its blocks, in the blocks' order.
+fn in_order<R: DeserializeOwned>(parts: Vec<Value>, mut count: usize) -> Result<Vec<R>> {
+    let mut all: Vec<(usize, Vec<R>)> = Vec::new();
     for part in parts {
-        all.extend(handle::open::<Vec<(u64, R)>>(Ok(part))?);
+        handle::open_with(Ok(part), |bytes| decode_runs(bytes, &mut count, &mut all))?;
     }
     all.sort_by_key(|(block, _)| *block);
-    Ok(all.into_iter().map(|(_, value)| value).collect())
+    Ok(all.into_iter().flat_map(|(_, values)| values).collect())
+}
+
+/// Appends what a task brought for its blocks; `left` more results are believed, and counted.
+fn decode_runs<R: DeserializeOwned>(
+    bytes: &[u8],
+    left: &mut usize,
+    all: &mut Vec<(usize, Vec<R>)>,
+) -> std::result::Result<(), String> {
+    let (blocks, bytes) = job::decode_first::<Runs>(bytes)?;
+    let count = blocks.iter().try_fold(0usize, |sum, (_, count)| sum.checked_add(*count));
+    let count = count.filter(|count| count <= left);
+    let count = count.ok_or_else(|| format!("more results than the {left} chunks left"))?;
+    *left -= count;
+    let mut values = Vec::new();
+    job::decode_batch(bytes, count, &mut values)?;
+    let mut values = values.into_iter();
+    all.extend(blocks.iter().map(|&(block, count)| (block, values.by_ref().take(count).collect())));
+    Ok(())
 }
 
 impl<P, S, B> std::fmt::Debug for ParMap<'_, P, S, B> {
