@@ -5,8 +5,8 @@ mod common;
 
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, mpsc};
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread::{self, Thread};
 use std::time::Duration;
@@ -132,5 +132,37 @@ fn futures_of_many_threads_share_one_thread_that_wakes_them() {
                 });
             }
         });
+    });
+}
+
+/// A waker that panics when it wakes; it counts how often.
+struct Panicking(AtomicUsize);
+
+impl Wake for Panicking {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, Ordering::SeqCst);
+        panic!("a waker");
+    }
+}
+
+#[test]
+fn a_waker_that_panics_holds_up_nobody_else() {
+    alone(|| {
+        let pool = with(1).build().unwrap();
+        let (sender, values) = mpsc::channel();
+        let same = |n: u32| n;
+        for n in 0..3 {
+            let mut task = pool.submit(same, n).unwrap();
+            let wakes = Arc::new(Panicking(AtomicUsize::new(0)));
+            let waker = Waker::from(Arc::clone(&wakes));
+            if Pin::new(&mut task).poll(&mut Context::from_waker(&waker)).is_pending() {
+                wait_for(|| wakes.0.load(Ordering::SeqCst) == 1);
+            }
+            let sender = sender.clone();
+            let later = pool.submit(same, n).unwrap();
+            later.then(move |value| sender.send(value.unwrap()).unwrap()).unwrap();
+        }
+        assert_eq!((0..3).map(|_| values.recv().unwrap()).sum::<u32>(), 3);
+        pool.shutdown().unwrap();
     });
 }

@@ -145,40 +145,6 @@ fn a_callback_that_panics_is_logged_and_later_ones_still_run() {
     });
 }
 
-/// A waker that panics when it wakes; it counts how often.
-struct Panicking(AtomicUsize);
-
-impl std::task::Wake for Panicking {
-    fn wake(self: Arc<Self>) {
-        self.0.fetch_add(1, Ordering::SeqCst);
-        panic!("a waker");
-    }
-}
-
-#[test]
-fn a_waker_that_panics_holds_up_nobody_else() {
-    use std::future::Future;
-    alone(|| {
-        let pool = one();
-        let (sender, values) = mpsc::channel();
-        for n in 0..3 {
-            let mut task = pool.submit(same, n).unwrap();
-            let wakes = Arc::new(Panicking(AtomicUsize::new(0)));
-            let waker = std::task::Waker::from(Arc::clone(&wakes));
-            let mut context = std::task::Context::from_waker(&waker);
-            let polled = std::pin::Pin::new(&mut task).poll(&mut context);
-            if polled.is_pending() {
-                wait_for(|| wakes.0.load(Ordering::SeqCst) == 1);
-            }
-            let sender = sender.clone();
-            let later = pool.submit(same, n).unwrap();
-            later.then(move |value| sender.send(value.unwrap()).unwrap()).unwrap();
-        }
-        assert_eq!((0..3).map(|_| values.recv().unwrap()).sum::<u32>(), 3);
-        pool.shutdown().unwrap();
-    });
-}
-
 /// A waiting thread slept in `std::thread::park`, and took the wake-up of whoever uses that too.
 #[test]
 fn a_wait_leaves_the_wake_up_of_an_executor_to_it() {
