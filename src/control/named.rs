@@ -170,6 +170,9 @@ fn in_place(error: Error, name: &str) -> Error {
         Error::PidNamespace { theirs, ours, .. } => {
             Error::PidNamespace { what: name.to_owned(), theirs, ours }
         }
+        Error::TimeNamespace { theirs, ours, .. } => {
+            Error::TimeNamespace { what: name.to_owned(), theirs, ours }
+        }
         other => other,
     }
 }

@@ -87,7 +87,7 @@ pub(super) fn of_bytes(bytes: &[u8], total_bytes: usize) -> Result<Snapshot> {
     let table = unsafe { OwnerTable::attach(table_place, table_bytes, start, copied_bytes) };
     let users = match table {
         Ok(table) => Some((table.claimants(), table.taken())),
-        Err(Error::PidNamespace { .. }) => None,
+        Err(Error::PidNamespace { .. } | Error::TimeNamespace { .. }) => None,
         Err(error) => return Err(error),
     };
     let ring = match kind {

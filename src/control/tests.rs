@@ -270,14 +270,29 @@ mod named {
     }
 
     #[test]
-    fn a_memory_of_another_pid_namespace_is_refused() {
+    fn a_memory_of_another_pid_or_time_namespace_is_refused_and_can_be_seen() {
         let name = unique("namespace");
         let (_lock, memory) = Memory::create_named(&name, &SPEC, make).unwrap();
-        // The table's second word, after both headers.
-        file(&name).write_all_at(&77u64.to_le_bytes(), 4096 + 64 + 8).unwrap();
-        let backing = NamedRegion::attach(Name::new(&name).unwrap()).unwrap().0;
-        let refused = Memory::open(Backing::Named(backing), Kind::Lock, 7);
-        assert!(matches!(refused, Err(Error::PidNamespace { theirs: 77, .. })), "{refused:?}");
+        // The table's second word, after both headers: pids in its lower half, time in its upper.
+        let place = 4096 + 64 + 8;
+        let mut word = [0; 8];
+        file(&name).read_exact_at(&mut word, place).unwrap();
+        for (pids, half) in [(true, 0..4), (false, 4..8)] {
+            let mut other = word;
+            other[half].copy_from_slice(&77u32.to_le_bytes());
+            file(&name).write_all_at(&other, place).unwrap();
+            let backing = NamedRegion::attach(Name::new(&name).unwrap()).unwrap().0;
+            let refused = Memory::open(Backing::Named(backing), Kind::Lock, 7).map(drop);
+            match refused.unwrap_err() {
+                Error::PidNamespace { theirs: 77, .. } if pids => {}
+                Error::TimeNamespace { theirs: 77, .. } if !pids => {}
+                other => panic!("{other:?}"),
+            }
+            // Whose process that is cannot be told; what it is can.
+            let info = RegionInfo::of(&name).unwrap();
+            assert!(matches!(info.kind(), RegionKind::Primitive { name: "lock", .. }), "{info:?}");
+            assert_eq!(info.participants(), []);
+        }
         drop(memory);
     }
 
@@ -296,9 +311,6 @@ mod named {
         let guard = lock.lock();
         assert_eq!(RegionInfo::of(&name).unwrap().locks(), [LockState::Held { pid: own }]);
         drop(guard);
-        // A namespace that is not ours: whose process 1 that is cannot be told.
-        file(&name).write_all_at(&77u64.to_le_bytes(), 4096 + 64 + 8).unwrap();
-        assert_eq!(RegionInfo::of(&name).unwrap().participants(), []);
         drop(memory);
     }
 

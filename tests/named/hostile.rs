@@ -271,6 +271,7 @@ fn is_told(error: &Error) -> bool {
             | Error::Codec { .. }
             | Error::Closed { .. }
             | Error::PidNamespace { .. }
+            | Error::TimeNamespace { .. }
             // A permit or a lock that is not there to be released.
             | Error::InvalidArgument { what: "the number of permits after a release", .. }
             | Error::InvalidArgument { what: "the lock to release", .. }
