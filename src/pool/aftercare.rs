@@ -4,7 +4,7 @@
 //! the result sees the text. What the task has changed of its process (alarms, signal mask, umask,
 //! working directory) is put back before the next task runs, at the cost of a microsecond: before
 //! the commit after a task that took long enough for that not to matter, so that an alarm that
-//! goes off is its own; after short ones together, or when there is no next task yet.
+//! goes off is its own; after a short one when the next begins, or when there is none yet.
 
 use crate::process::printed::Printed;
 use crate::sys::process::{self, Children};
@@ -17,8 +17,8 @@ const RESTORE_NS: u64 = 25_000;
 const THREADED_NS: u64 = 100_000;
 /// The same for timers of processor time, which are rare and cost more to stop than an alarm.
 const TIMERS_NS: u64 = 1_000_000;
-/// A task that is over sooner has made no system call, or has not done much by one. After such a
-/// task the next may come at once, and must not find the worker busy.
+/// A task that is over sooner has made no system call, or has not done much by one. Such tasks are
+/// as short as what puts things back, which is done for many of them together.
 const CALL_NS: u64 = 400;
 /// After how many times of putting things back the children are counted.
 const COUNT_EVERY: u32 = 64;
@@ -65,8 +65,9 @@ impl Aftercare {
         is_due
     }
 
-    /// There is no next task yet.
-    pub(super) fn is_idle(&mut self) {
+    /// The next task begins, or there is none yet.
+    #[inline]
+    pub(super) fn before_next(&mut self) {
         if self.is_suspect {
             self.restore();
         }

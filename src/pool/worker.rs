@@ -246,13 +246,14 @@ impl Worker {
         loop {
             match self.lane.next(&mut payload) {
                 Ok(Next::Task(task)) => {
+                    self.aftercare.before_next();
                     if self.work(&task, &mut payload, &mut out) {
                         return;
                     }
                 }
                 Ok(Next::Nothing) if self.lane.should_stop() => return self.aftercare.rests(),
                 Ok(Next::Nothing) => {
-                    self.aftercare.is_idle();
+                    self.aftercare.before_next();
                     let start = Instant::now();
                     let Worker { lane, footing, station, aftercare, .. } = self;
                     lane.wait(budget, footing, || {

@@ -150,7 +150,17 @@ fn alarms_mask_umask_and_directory_are_put_back_to_what_the_initializer_left() {
             pool.submit(panics, ()).unwrap().join().unwrap_err();
             assert_eq!(pool.submit(|()| state(), ()).unwrap().join().unwrap(), expected);
         }
-        // With the next one already waiting.
+        // With the next one already waiting, however short this one is.
+        let tasks: Vec<_> = (0..100)
+            .map(|_| {
+                let spoils = pool.submit(|()| spoil(), ()).unwrap();
+                (spoils, pool.submit(|()| state(), ()).unwrap())
+            })
+            .collect();
+        for (spoils, looks) in tasks {
+            spoils.join().unwrap();
+            assert_eq!(looks.join().unwrap(), expected);
+        }
         let long = |()| {
             spoil();
             TIMERS.into_iter().for_each(set);
