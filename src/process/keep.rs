@@ -37,7 +37,7 @@ struct Past {
     kept: Option<Kept>,
 }
 
-/// How long a process that reaps may take to do so.
+/// How long a process may take to reap the servers that it has adopted.
 const PATIENCE: Duration = Duration::from_secs(3);
 
 /// So many servers may be unreaped for however long.
@@ -46,7 +46,7 @@ const UNREAPED_FREE: usize = 16;
 /// So many servers are left to be reaped before the next waits for what becomes of the first.
 const UNREAPED_MAX: usize = 256;
 
-/// How long apart it is looked whether a server was reaped: nobody but its parent is told.
+/// The time between two looks at whether a server was reaped. The kernel tells only its parent.
 const PAUSE: Duration = Duration::from_millis(10);
 
 fn past() -> MutexGuard<'static, Past> {
