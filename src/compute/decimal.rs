@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::compute::bigint::{Lent, SharedBigUint, grant_members, grant_scratch, reserve};
 use crate::error::{Error, Result};
 use crate::kernel::bigint::{
-    Backend, decimal_digits, decimal_memory_limbs, to_decimal, to_decimal_crew, without_zeros,
+    Backend, decimal_digits, decimal_memory_limbs, to_decimal, to_decimal_team, without_zeros,
 };
 use crate::pool::{Job, JobError, Pool, TeamJob, TeamOrders, take_part};
 use crate::sys::mmap::Access;
@@ -103,6 +103,6 @@ fn write_digits(job: &mut Job<'_>) -> std::result::Result<(), JobError> {
         // SAFETY: digits and memory are arrays of the job, of the sizes checked above, kept by
         // the host until no task of it is left; all members are told the same, are no more than
         // the job has tasks, and a job's counters begin at zero.
-        Ok(unsafe { to_decimal_crew(member, backend, x, digits, memory, members_max) })
+        Ok(unsafe { to_decimal_team(member, backend, x, digits, memory, members_max) })
     })
 }

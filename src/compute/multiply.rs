@@ -6,9 +6,9 @@ use serde::{Deserialize, Serialize};
 use crate::compute::bigint::{Lent, SharedBigUint, grant_members, grant_scratch, reserve};
 
 use crate::error::{Error, Result};
-use crate::kernel::bigint::ground::product_of_all;
+use crate::kernel::bigint::team_arithmetic::product_of_all;
 use crate::kernel::bigint::{
-    Backend, LIMBS_MAX, mul, mul_crew, mul_scratch_limbs, square, square_crew, square_scratch_limbs,
+    Backend, LIMBS_MAX, mul, mul_scratch_limbs, mul_team, square, square_scratch_limbs, square_team,
 };
 use crate::pool::{Job, JobError, Pool, TeamJob, TeamOrders, take_part};
 use crate::sys::mmap::Access;
@@ -349,12 +349,12 @@ fn multiply(job: &mut Job<'_>) -> std::result::Result<(), JobError> {
             // SAFETY: out and scratch are arrays of the job, of the sizes checked above, kept by
             // the host until no task of it is left; all members are told the same, and a job's
             // counters begin at zero.
-            return Ok(unsafe { square_crew(member, backend, out, x, scratch) });
+            return Ok(unsafe { square_team(member, backend, out, x, scratch) });
         };
         let y = b.find(job, Access::ReadOnly)?;
         // SAFETY: as for `x`.
         let y = unsafe { std::slice::from_raw_parts(y, b_limbs) };
         // SAFETY: as for the square.
-        Ok(unsafe { mul_crew(member, backend, out, x, y, scratch) })
+        Ok(unsafe { mul_team(member, backend, out, x, y, scratch) })
     })
 }

@@ -8,13 +8,15 @@ use serde::{Deserialize, Serialize};
 use crate::compute::bigint::{Lent, SharedBigUint, grant_members, reserve};
 use crate::compute::multiply::{self, SHARED_LIMBS_MIN};
 use crate::error::{Error, Result};
-use crate::kernel::bigint::ground::{Ground, Stretch, product_of_all, scratch_limbs_max};
+use crate::kernel::bigint::team_arithmetic::{
+    LimbSpan, TeamArithmetic, product_of_all, scratch_limbs_max,
+};
 use crate::kernel::bigint::{Backend, Combination};
-use crate::kernel::{Crew, Deserted};
+use crate::kernel::{PeerDied, Team};
 use crate::pool::{Job, JobError, Pool, TeamJob, TeamOrders, take_part};
 use crate::sys::mmap::Access;
 
-/// Counters of the crew: the first ten are the products' own.
+/// Counters of the team: the first ten are the products' own.
 const GROUP: usize = 10;
 const GROUP_LIMB: usize = 11;
 
@@ -164,10 +166,10 @@ fn multiply_all(job: &mut Job<'_>) -> std::result::Result<(), JobError> {
         let at = workspace.find(job, Access::ReadWrite)?;
         // SAFETY: `find` checked the bounds; the array is the job's, kept by the host, who does
         // not look at it, until no task of it is left; members write by turns, see `part`.
-        let workspace = unsafe { Stretch::new(at, workspace.limbs()) };
+        let workspace = unsafe { LimbSpan::new(at, workspace.limbs()) };
         let at = result.find(job, Access::ReadWrite)?;
         // SAFETY: as above.
-        let result = unsafe { Stretch::new(at, result.limbs()) };
+        let result = unsafe { LimbSpan::new(at, result.limbs()) };
         // SAFETY: all members are told the same, workspace and result are two arrays of the
         // sizes checked above, and a job's counters begin at zero.
         Ok(unsafe { part(member, &layout, &groups, workspace, result) })
@@ -180,14 +182,14 @@ fn multiply_all(job: &mut Job<'_>) -> std::result::Result<(), JobError> {
 /// # Safety
 ///
 /// - Workspace and result are as large as `layout` says, and do not overlap.
-/// - All members call with the same; the crew's counters are at zero.
+/// - All members call with the same; the team's counters are at zero.
 unsafe fn part(
-    crew: &impl Crew,
+    team: &impl Team,
     layout: &Layout,
     groups: &Groups<'_>,
-    workspace: Stretch,
-    result: Stretch,
-) -> std::result::Result<(), Deserted> {
+    workspace: LimbSpan,
+    result: LimbSpan,
+) -> std::result::Result<(), PeerDied> {
     let table = workspace.part(0, 2 * layout.groups_max);
     let products = workspace.part(table.limbs(), layout.limbs);
     let room = workspace.part(table.limbs() + layout.limbs, layout.limbs);
@@ -195,9 +197,9 @@ unsafe fn part(
     let mut own_scratch = Vec::new();
     loop {
         // Each group has one member; so does each place that a counter gives.
-        let number = crew.take(GROUP, 1);
+        let number = team.take(GROUP, 1);
         let Some(product) = groups.product(number, &mut own_scratch) else { break };
-        let offset = crew.take(GROUP_LIMB, product.len());
+        let offset = team.take(GROUP_LIMB, product.len());
         // SAFETY: the counter gave this place to this member alone; nobody reads it before the
         // barrier.
         unsafe { products.rest(offset).store(&product) };
@@ -206,22 +208,22 @@ unsafe fn part(
         // SAFETY: as above.
         unsafe { table.set_word(2 * number + 1, product.len()) };
     }
-    crew.barrier()?;
+    team.barrier()?;
     let find = |number: usize| {
         // SAFETY: the table was complete before the barrier, and nobody writes to it after.
         let [at, limbs] = [0, 1].map(|word| unsafe { table.word(2 * number + word) });
         products.part(at, limbs)
     };
-    let numbers: Vec<Stretch> = (0..groups.ranges.len()).map(find).collect();
-    let ground = Ground { crew, scratch, backend: Backend::detect() };
+    let numbers: Vec<LimbSpan> = (0..groups.ranges.len()).map(find).collect();
+    let arithmetic = TeamArithmetic { team, scratch, backend: Backend::detect() };
     let product = match *numbers {
         // SAFETY: the products are in another part of the workspace than any room, and were
         // written before the barrier.
-        [number] => unsafe { ground.copy(result, number)? },
+        [number] => unsafe { arithmetic.copy(result, number)? },
         // SAFETY: as above; nobody uses the rooms otherwise.
-        _ => unsafe { ground.multiply_all([result, room], numbers)? },
+        _ => unsafe { arithmetic.multiply_all([result, room], numbers)? },
     };
-    if crew.rank() == 0 {
+    if team.rank() == 0 {
         // SAFETY: only this member uses the word, and the host when no task is left.
         unsafe { workspace.rest(workspace.limbs() - 1).set_word(0, product.limbs()) };
     }

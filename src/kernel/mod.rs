@@ -3,9 +3,9 @@
 //! No operating system, and nothing shared.
 
 pub mod bigint;
-mod crew;
 mod float;
 pub mod matmul;
+mod team;
 
-pub use crew::{COUNTERS, Crew, Deserted, Solo};
 pub(crate) use float::FloatMode;
+pub use team::{COUNTERS, PeerDied, SingleThread, Team};

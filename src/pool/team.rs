@@ -5,7 +5,7 @@
 //! 3. Who comes to the first barrier waits a little for the others, then closes the roster.
 //!    From there on the members are fixed, and every barrier waits for exactly them.
 //! 4. If a member dies, the host, which is told by the fork server, breaks the barrier: all who
-//!    wait, or come later, get [`Deserted`].
+//!    wait, or come later, get [`PeerDied`].
 //!
 //! Nobody ever waits for a task that has not set its bit, so two jobs at once cannot wait for
 //! each other's workers.
@@ -19,7 +19,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result, TaskError};
-use crate::kernel::{COUNTERS, Crew, Deserted};
+use crate::kernel::{COUNTERS, PeerDied, Team};
 use crate::pool::backoff;
 use crate::pool::core::Core;
 use crate::pool::group::{Group, SharedArgument};
@@ -92,7 +92,7 @@ pub(crate) enum Took {
     /// It came when the members were fixed.
     None,
     /// Another member died.
-    Deserted,
+    PeerDied,
 }
 
 /// A team as one of its members sees it.
@@ -163,15 +163,15 @@ impl Member {
         roster & CLOSED != 0 || (roster.count_ones() as usize) >= self.expected
     }
 
-    /// Waits until every member is here; see [`Crew::barrier`].
-    fn meet(&self) -> std::result::Result<(), Deserted> {
+    /// Waits until every member is here; see [`Team::barrier`].
+    fn meet(&self) -> std::result::Result<(), PeerDied> {
         let control = self.control();
         if control.roster.load(Ordering::Acquire) & CLOSED == 0 {
             self.close();
         }
         let generation = control.generation.load(Ordering::Acquire);
         if self.is_broken() {
-            return Err(Deserted);
+            return Err(PeerDied);
         }
         // AcqRel: the last to arrive has seen what all others did before.
         let arrived = control.arrived.fetch_add(1, Ordering::AcqRel) as usize + 1;
@@ -190,7 +190,7 @@ impl Member {
         }
         // A barrier that was complete counts, even if somebody died after it.
         if control.generation.load(Ordering::Acquire) == generation {
-            Err(Deserted)
+            Err(PeerDied)
         } else {
             Ok(())
         }
@@ -218,7 +218,7 @@ impl Member {
 // SAFETY: `rank` counts the members of lower ordinals in a roster that `meet` has closed, so that
 // it differs among them; `take` is one atomic addition to a shared counter; `meet` returns `Ok`
 // only when as many have arrived as the closed roster has members, by Acquire and Release.
-unsafe impl Crew for Member {
+unsafe impl Team for Member {
     fn members(&self) -> usize {
         let roster = self.control().roster.load(Ordering::Acquire);
         (roster & !CLOSED).count_ones() as usize
@@ -237,11 +237,11 @@ unsafe impl Crew for Member {
     }
 
     fn reset(&self, counter: usize) {
-        // Relaxed: the barriers on both sides order it, by `Crew::reset`'s contract.
+        // Relaxed: the barriers on both sides order it, by `Team::reset`'s contract.
         self.control().counters[counter].0.store(0, Ordering::Relaxed);
     }
 
-    fn barrier(&self) -> std::result::Result<(), Deserted> {
+    fn barrier(&self) -> std::result::Result<(), PeerDied> {
         let met = self.meet();
         // The kernel may have moved this member, or another to where it is.
         self.placement.settle(&self.control().census);
@@ -318,20 +318,20 @@ impl TeamJob<'_> {
 /// A member's failure fails the job, whatever the others say: they may have met no barrier at
 /// which to hear of it. A task that failed without being a member took nothing with it.
 fn conclude(outcomes: Vec<(bool, Outcome)>) -> Result<()> {
-    let (mut parts, mut is_deserted) = (0, false);
+    let (mut parts, mut has_dead_member) = (0, false);
     let (mut of_member, mut of_other): (Option<Error>, Option<Error>) = (None, None);
     for (has_joined, outcome) in outcomes {
         match handle::open::<Took>(outcome) {
             Ok(Took::Part) => parts += 1,
             Ok(Took::None) => {}
-            Ok(Took::Deserted) => is_deserted = true,
+            Ok(Took::PeerDied) => has_dead_member = true,
             Err(error) if has_joined => of_member = of_member.or(Some(error)),
             Err(error) => of_other = of_other.or(Some(error)),
         }
     }
     match of_member {
         Some(error) => Err(error),
-        None if parts > 0 && !is_deserted => Ok(()),
+        None if parts > 0 && !has_dead_member => Ok(()),
         None => Err(of_other.unwrap_or(Error::Task(TaskError::Cancelled))),
     }
 }
@@ -372,7 +372,7 @@ pub(crate) fn take_part(
     work: impl FnOnce(
         &Job<'_>,
         &Member,
-    ) -> std::result::Result<std::result::Result<(), Deserted>, JobError>,
+    ) -> std::result::Result<std::result::Result<(), PeerDied>, JobError>,
 ) -> std::result::Result<(), JobError> {
     let took = match Member::join(job.windows, orders)? {
         None => Took::None,
@@ -380,7 +380,7 @@ pub(crate) fn take_part(
             job.begin();
             match work(job, &member)? {
                 Ok(()) => Took::Part,
-                Err(Deserted) => Took::Deserted,
+                Err(PeerDied) => Took::PeerDied,
             }
         }
     };
@@ -421,6 +421,6 @@ mod tests {
     #[test]
     fn a_job_that_nobody_did_has_failed() {
         assert!(conclude(vec![(false, failed()), (false, took(Took::None))]).is_err());
-        assert!(conclude(vec![(true, took(Took::Deserted)), (true, failed())]).is_err());
+        assert!(conclude(vec![(true, took(Took::PeerDied)), (true, failed())]).is_err());
     }
 }

@@ -7,7 +7,7 @@
 //! the way divides n!, so two factors of it have the limbs of n! at most, and one more each.
 
 use crate::error::{Error, Result};
-use crate::kernel::bigint::ground::scratch_limbs_max;
+use crate::kernel::bigint::team_arithmetic::scratch_limbs_max;
 use crate::kernel::bigint::{FactorialPlan, LIMBS_MAX};
 
 /// Most levels whose squarings are put off to be multiplied at once.
@@ -47,10 +47,10 @@ pub(super) struct Area {
 /// | leaf table  | for each segment: where, limbs of each level| who did the segment    |
 /// | group table | for each group: where, limbs                | who did the group      |
 /// | groups      | products of groups of leaves                | who did the group      |
-/// | factor      | what a step multiplies in                   | all, by crew products  |
-/// | power       | powers of the product so far                | all, by crew products  |
-/// | other       | the other factor of a product               | all, by crew products  |
-/// | scratch     | first the leaves; then crew products'       | who did the segment; all |
+/// | factor      | what a step multiplies in                   | all, by team products  |
+/// | power       | powers of the product so far                | all, by team products  |
+/// | other       | the other factor of a product               | all, by team products  |
+/// | scratch     | first the leaves; then team products'       | who did the segment; all |
 #[derive(Debug)]
 pub(super) struct Layout {
     pub(super) leaf_table: Area,

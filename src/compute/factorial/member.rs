@@ -15,9 +15,11 @@
 
 use std::ops::Range;
 
-use crate::kernel::bigint::ground::{Ground, Stretch, product_of, product_of_all, square_of};
+use crate::kernel::bigint::team_arithmetic::{
+    LimbSpan, TeamArithmetic, product_of, product_of_all, square_of,
+};
 use crate::kernel::bigint::{Backend, FactorialPlan, mul_limb};
-use crate::kernel::{Crew, Deserted};
+use crate::kernel::{PeerDied, Team};
 
 use super::layout::{
     Area, GROUPS_DONE, HEAD_LIMBS, LIMBS_DONE, Layout, RESULT_LIMBS, SEGMENTS_DONE,
@@ -27,7 +29,7 @@ use super::layout::{
 /// Fewest limbs in a group of leaves, if a level has more.
 const GROUP_LIMBS_MIN: usize = 512;
 
-/// Counters of the crew: the first ten are the products' own.
+/// Counters of the team: the first ten are the products' own.
 const SEGMENT: usize = 10;
 const LEAF_LIMB: usize = 11;
 const TASK: usize = 12;
@@ -37,9 +39,9 @@ const GROUP_LIMB: usize = 13;
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Memory {
     /// As long as [`Layout::total_limbs`].
-    pub(super) workspace: Stretch,
+    pub(super) workspace: LimbSpan,
     /// As long as [`Layout::result_limbs`].
-    pub(super) result: Stretch,
+    pub(super) result: LimbSpan,
 }
 
 /// Leaves of one level that are multiplied by one member.
@@ -52,7 +54,7 @@ struct Group {
 
 /// One member at work.
 struct Member<'a, C> {
-    ground: Ground<'a, C>,
+    arithmetic: TeamArithmetic<'a, C>,
     plan: &'a FactorialPlan,
     layout: &'a Layout,
     memory: Memory,
@@ -78,12 +80,12 @@ impl Leaves {
     }
 }
 
-/// n!, by the members of a crew that share the memory: each calls this. Afterwards the limbs of
+/// n!, by the members of a team that share the memory: each calls this. Afterwards the limbs of
 /// n! are the first of the result, and their number is the word [`RESULT_LIMBS`].
 ///
 /// # Errors
 ///
-/// [`Deserted`] if a member died; the memory then holds anything.
+/// [`PeerDied`] if a member died; the memory then holds anything.
 ///
 /// # Panics
 ///
@@ -93,29 +95,29 @@ impl Leaves {
 ///
 /// - `layout` is for `plan` and at least as many members as there are; workspace and result
 ///   do not overlap.
-/// - All members call with the same plan, layout and memory; the crew's counters are at zero.
+/// - All members call with the same plan, layout and memory; the team's counters are at zero.
 pub(super) unsafe fn factorial(
-    crew: &impl Crew,
+    team: &impl Team,
     plan: &FactorialPlan,
     layout: &Layout,
     memory: Memory,
-) -> Result<(), Deserted> {
+) -> Result<(), PeerDied> {
     let Area { start, limbs } = layout.scratch;
     let scratch = memory.workspace.part(start, limbs);
-    let ground = Ground { crew, scratch, backend: Backend::detect() };
-    let member = Member { ground, plan, layout, memory };
+    let arithmetic = TeamArithmetic { team, scratch, backend: Backend::detect() };
+    let member = Member { arithmetic, plan, layout, memory };
     member.leaves();
-    crew.barrier()?;
+    team.barrier()?;
     let leaves = member.leaf_table();
-    let low_levels = head_level(plan.levels(), crew.members());
+    let low_levels = head_level(plan.levels(), team.members());
     let groups = member.divide(&leaves, low_levels);
     member.multiply_groups(&leaves, &groups, low_levels);
-    crew.barrier()?;
+    team.barrier()?;
     member.steps(&groups, low_levels)
 }
 
-impl<C: Crew> Member<'_, C> {
-    fn area(&self, area: Area) -> Stretch {
+impl<C: Team> Member<'_, C> {
+    fn area(&self, area: Area) -> LimbSpan {
         self.memory.workspace.part(area.start, area.limbs)
     }
 
@@ -123,10 +125,10 @@ impl<C: Crew> Member<'_, C> {
     fn leaves(&self) {
         let (segments, levels) = (self.plan.segments(), self.plan.levels());
         let table = self.area(self.layout.leaf_table);
-        let crew = self.ground.crew;
+        let team = self.arithmetic.team;
         let mut leaf = Vec::new();
         loop {
-            let segment = crew.take(SEGMENT, 1);
+            let segment = team.take(SEGMENT, 1);
             if segment >= segments {
                 return;
             }
@@ -134,10 +136,10 @@ impl<C: Crew> Member<'_, C> {
             let counts = self.plan.leaf(segment, &mut leaf);
             let counts = &counts[..levels];
             let limbs = counts.iter().sum();
-            let offset = crew.take(LEAF_LIMB, limbs);
+            let offset = team.take(LEAF_LIMB, limbs);
             // SAFETY: the counter gave this place to this member alone; nobody reads it before the
             // barrier after the leaves.
-            unsafe { self.ground.scratch.rest(offset).store(&leaf[..limbs]) };
+            unsafe { self.arithmetic.scratch.rest(offset).store(&leaf[..limbs]) };
             self.tell(SEGMENTS_DONE, 1);
             let row = segment * (1 + levels);
             // SAFETY: as above; the row is the segment's, and that is this member's.
@@ -173,7 +175,7 @@ impl<C: Crew> Member<'_, C> {
             let (offset, limbs) = (leaves.offset(segment, level), leaves.limbs(segment, level));
             // SAFETY: private to this file, and called between the barrier after the leaves and
             // the next, until which nobody writes to the scratch memory, where they are.
-            unsafe { self.ground.scratch.part(offset, limbs).read() }
+            unsafe { self.arithmetic.scratch.part(offset, limbs).read() }
         });
         let factors: Vec<&[u64]> = numbers.filter(|number| *number != [1]).collect();
         product_of_all(&factors, scratch)
@@ -182,7 +184,7 @@ impl<C: Crew> Member<'_, C> {
     /// Divides the leaves of the lowest levels into groups.
     fn divide(&self, leaves: &Leaves, low_levels: usize) -> Vec<Group> {
         let all: usize = (0..low_levels).map(|level| leaves.level_limbs(level)).sum();
-        let members = self.ground.crew.members();
+        let members = self.arithmetic.team.members();
         let mut groups = Vec::new();
         for level in 0..low_levels {
             let limbs = leaves.level_limbs(level);
@@ -211,7 +213,7 @@ impl<C: Crew> Member<'_, C> {
         order.sort_by_key(|&group| std::cmp::Reverse(groups[group].limbs));
         let mut scratch = Vec::new();
         loop {
-            let task = self.ground.crew.take(TASK, 1);
+            let task = self.arithmetic.team.take(TASK, 1);
             if task == 0 {
                 self.head(leaves, low_levels, &mut scratch);
                 continue;
@@ -223,7 +225,7 @@ impl<C: Crew> Member<'_, C> {
                 let carry = mul_limb(&mut product, 1 << (self.plan.twos() % 64), 0);
                 product.extend((carry > 0).then_some(carry));
             }
-            let offset = self.ground.crew.take(GROUP_LIMB, product.len());
+            let offset = self.arithmetic.team.take(GROUP_LIMB, product.len());
             // SAFETY: the counter gave this place to this member alone; nobody reads it before the
             // barrier after the groups.
             unsafe { room.rest(offset).store(&product) };
@@ -252,8 +254,8 @@ impl<C: Crew> Member<'_, C> {
         unsafe { self.memory.workspace.set_word(HEAD_LIMBS, r.len()) };
     }
 
-    /// Takes the lowest levels in, by products of the whole crew.
-    fn steps(&self, groups: &[Group], low_levels: usize) -> Result<(), Deserted> {
+    /// Takes the lowest levels in, by products of the whole team.
+    fn steps(&self, groups: &[Group], low_levels: usize) -> Result<(), PeerDied> {
         let steps = low_levels.div_ceil(STEP_LEVELS_MAX);
         let Memory { workspace, result } = self.memory;
         let [power, other] = [self.area(self.layout.power), self.area(self.layout.other)];
@@ -269,18 +271,18 @@ impl<C: Crew> Member<'_, C> {
                 let is_for_power = squaring % 2 == (levels.len() - 1) % 2;
                 let room = if is_for_power { power } else { other };
                 // SAFETY: r is in `result`, and the squares take turns in two other areas.
-                s = unsafe { self.ground.square(room, s)? };
+                s = unsafe { self.arithmetic.square(room, s)? };
             }
             // SAFETY: s is in `power`, after an even number of turns, and q in `factor`.
-            let sq = unsafe { self.ground.multiply(other, s, q)? };
+            let sq = unsafe { self.arithmetic.multiply(other, s, q)? };
             self.tell_product(sq);
             let zeros = if step == 0 { self.zero_limbs() } else { 0 };
             self.clear(result.part(0, zeros));
             // SAFETY: s is in `power`, sq in `other`, and nobody reads the last r any more.
-            r = unsafe { self.ground.multiply(result.rest(zeros), s, sq)? };
+            r = unsafe { self.arithmetic.multiply(result.rest(zeros), s, sq)? };
             self.tell_product(r);
         }
-        if self.ground.crew.rank() == 0 {
+        if self.arithmetic.team.rank() == 0 {
             // SAFETY: only this member uses the word, and the host when no task is left.
             unsafe { workspace.set_word(RESULT_LIMBS, self.zero_limbs() + r.limbs()) };
         }
@@ -288,8 +290,8 @@ impl<C: Crew> Member<'_, C> {
     }
 
     /// Counts a product that all have made.
-    fn tell_product(&self, product: Stretch) {
-        if self.ground.crew.rank() == 0 {
+    fn tell_product(&self, product: LimbSpan) {
+        if self.arithmetic.team.rank() == 0 {
             self.tell(LIMBS_DONE, product.limbs() as u64);
         }
     }
@@ -307,10 +309,10 @@ impl<C: Crew> Member<'_, C> {
     }
 
     /// Clears this member's share of what all clear together.
-    fn clear(&self, room: Stretch) {
-        let crew = self.ground.crew;
-        let share = room.limbs().div_ceil(crew.members());
-        let start = (crew.rank() * share).min(room.limbs());
+    fn clear(&self, room: LimbSpan) {
+        let team = self.arithmetic.team;
+        let share = room.limbs().div_ceil(team.members());
+        let start = (team.rank() * share).min(room.limbs());
         // SAFETY: private to this file, and called for the beginning of `result`, which no product
         // reads or writes; each member has a share of its own.
         unsafe { room.part(start, share.min(room.limbs() - start)).clear() };
@@ -318,21 +320,21 @@ impl<C: Crew> Member<'_, C> {
 
     /// The factor of a step: `(..(P^2 P')^2 ..)^2 P''` from the highest of `levels` down; in the
     /// area `factor` if there are two and more.
-    fn factor(&self, groups: &[Group], levels: Range<usize>) -> Result<Stretch, Deserted> {
+    fn factor(&self, groups: &[Group], levels: Range<usize>) -> Result<LimbSpan, PeerDied> {
         let [factor, other] = [self.area(self.layout.factor), self.area(self.layout.other)];
         let mut q = self.level(groups, levels.end - 1)?;
         for level in levels.rev().skip(1) {
             // SAFETY: q is among the groups, in `power` or in `factor`.
-            let square = unsafe { self.ground.square(other, q)? };
+            let square = unsafe { self.arithmetic.square(other, q)? };
             let product = self.level(groups, level)?;
             // SAFETY: the square is in `other`, the level among the groups or in `power`.
-            q = unsafe { self.ground.multiply(factor, square, product)? };
+            q = unsafe { self.arithmetic.multiply(factor, square, product)? };
         }
         Ok(q)
     }
 
     /// The product of a level: of its groups, in the area `power` if there are several.
-    fn level(&self, groups: &[Group], level: usize) -> Result<Stretch, Deserted> {
+    fn level(&self, groups: &[Group], level: usize) -> Result<LimbSpan, PeerDied> {
         let table = self.area(self.layout.group_table);
         let area = self.area(self.layout.groups);
         let numbers = groups.iter().enumerate().filter(|(_, group)| group.level == level);
@@ -346,6 +348,6 @@ impl<C: Crew> Member<'_, C> {
         let half = power.limbs() / 2;
         let rooms = [power.part(0, half), power.rest(half)];
         // SAFETY: the groups are in another area than `power`, where nobody reads meanwhile.
-        unsafe { self.ground.multiply_all(rooms, numbers.collect()) }
+        unsafe { self.arithmetic.multiply_all(rooms, numbers.collect()) }
     }
 }

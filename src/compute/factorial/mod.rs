@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::compute::bigint::{Lent, SharedBigUint, grant_members, grant_scratch, reserve};
 use crate::error::{Error, Result};
-use crate::kernel::bigint::ground::Stretch;
+use crate::kernel::bigint::team_arithmetic::LimbSpan;
 use crate::kernel::bigint::{self, FactorialPlan};
 use crate::pool::{Job, JobError, Pool, TeamJob, TeamOrders, take_part};
 use crate::sys::mmap::Access;
@@ -134,7 +134,7 @@ impl Words {
             // SAFETY: one of the words of the workspace, which the host keeps until the job has
             // ended; members only add to it meanwhile, atomically.
             let count = unsafe { AtomicU64::from_ptr(self.0.wrapping_add(word)) };
-            // Relaxed: see `Stretch::count`.
+            // Relaxed: see `LimbSpan::count`.
             count.load(Ordering::Relaxed) as f64
         };
         layout.progress(count(SEGMENTS_DONE), count(GROUPS_DONE), count(LIMBS_DONE))
@@ -158,9 +158,9 @@ fn multiply(job: &mut Job<'_>) -> std::result::Result<(), JobError> {
         // SAFETY: as long as the layout says, which `find` checked, aligned as arrays of limbs
         // are, and kept by the host, who does not look at it, until no task of the job is left;
         // who writes what between which barriers is argued in `member`.
-        let workspace = unsafe { Stretch::new(workspace, layout.total_limbs) };
+        let workspace = unsafe { LimbSpan::new(workspace, layout.total_limbs) };
         // SAFETY: as above.
-        let result = unsafe { Stretch::new(result, layout.result_limbs) };
+        let result = unsafe { LimbSpan::new(result, layout.result_limbs) };
         let memory = Memory { workspace, result };
         let plan = FactorialPlan::new(orders.n);
         // SAFETY: both arrays are as long as the layout says, which is for the job's number of

@@ -11,7 +11,7 @@ use crate::error::{Error, Result};
 use crate::kernel::matmul::{
     self, Kernel, SCRATCH_ALIGN_BYTES, Strided, multiply_batch, multiply_gram, scratch_bytes,
 };
-use crate::kernel::{Crew, Deserted, Solo};
+use crate::kernel::{PeerDied, SingleThread, Team};
 use crate::pool::{Job, JobError, Pool, TeamJob, TeamOrders, take_part};
 use crate::region::arena::Contents;
 use crate::sys::mmap::Access;
@@ -19,7 +19,7 @@ use crate::sys::mmap::Access;
 /// What is computed of A, B and C.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub(super) enum Work {
-    /// `C = alpha * A * B + beta * C`, shared by the crew.
+    /// `C = alpha * A * B + beta * C`, shared by the team.
     Product,
     /// The same where B is A transposed.
     Gram,
@@ -92,10 +92,11 @@ impl<T: Scalar> Call<'_, T> {
             c: self.c.2.strided(self.c.1.as_mut_ptr()),
         };
         // SAFETY: shapes and layouts were checked against each other and against the elements,
-        // which are borrowed, those of C exclusively; a crew of one needs no scratch memory.
-        let outcome =
-            unsafe { compute(self.work, &product, std::ptr::null_mut(), 1, &Solo::default()) };
-        debug_assert!(outcome.is_ok(), "a crew of one deserts nobody");
+        // which are borrowed, those of C exclusively; a team of one needs no scratch memory.
+        let outcome = unsafe {
+            compute(self.work, &product, std::ptr::null_mut(), 1, &SingleThread::default())
+        };
+        debug_assert!(outcome.is_ok(), "a team of one has no peer that dies");
     }
 
     fn run_shared(self) -> Result<()> {
@@ -160,21 +161,21 @@ fn take_share<T: Scalar>(job: &mut Job<'_>) -> std::result::Result<(), JobError>
 /// - As [`matmul::multiply`], for the product and, in a batch, for each; the scratch memory only
 ///   for [`Work::Product`].
 /// - For [`Work::Gram`], B is A transposed.
-unsafe fn compute<T: Scalar, W: Crew>(
+unsafe fn compute<T: Scalar, W: Team>(
     work: Work,
     product: &matmul::Product<T>,
     scratch: *mut u8,
     members: usize,
-    crew: &W,
-) -> std::result::Result<(), Deserted> {
+    team: &W,
+) -> std::result::Result<(), PeerDied> {
     match work {
         Work::Product => {
             // SAFETY: the caller's conditions are those of the callee.
-            unsafe { matmul::multiply(product, scratch, members, crew) }
+            unsafe { matmul::multiply(product, scratch, members, team) }
         }
         Work::Gram => {
             // SAFETY: the caller's conditions are those of the callee.
-            unsafe { multiply_gram(product, members, crew) }
+            unsafe { multiply_gram(product, members, team) }
         }
         Work::Batch(count, steps) => {
             let of = |index: usize| {
@@ -186,7 +187,7 @@ unsafe fn compute<T: Scalar, W: Crew>(
                 one
             };
             // SAFETY: the caller's conditions are those of the callee.
-            unsafe { multiply_batch(count, of, crew) };
+            unsafe { multiply_batch(count, of, team) };
             Ok(())
         }
     }

@@ -7,9 +7,9 @@
 //! divided out, and `p^e` for the primes up to `k` put in their place.
 
 use super::factorial::push_factor as push;
-use super::ground::product_of;
-use super::primes::Sieve;
-use super::product::{product, product_scratch_limbs};
+use super::product_tree::{product, product_scratch_limbs};
+use super::sieve::Sieve;
+use super::team_arithmetic::product_of;
 
 /// Numbers in a segment, at least.
 const SEGMENT_MIN: u64 = 1 << 16;

@@ -7,13 +7,13 @@
 //! The parts are for callers that spread them: a [`FactorialPlan`] divides the primes into
 //! segments; [`FactorialPlan::leaf`] multiplies, for each level `i`, those of one segment. The
 //! leaves of a level are then multiplied in any grouping, which gives `P_i`; the top products are
-//! the caller's, with a crew. [`factorial`] does it all in one process.
+//! the caller's, with a team. [`factorial`] does it all in one process.
 
 use super::limbs::{shift_left, trim};
 use super::mul::{mul, mul_scratch_limbs, square, square_scratch_limbs};
-use super::params::{FACTORIAL_SEGMENT_MIN, FACTORIAL_SEGMENTS_MAX};
-use super::primes::{Sieve, factorial_exponent};
-use super::product::{product, product_scratch_limbs};
+use super::product_tree::{product, product_scratch_limbs};
+use super::sieve::{Sieve, factorial_exponent};
+use super::thresholds::{FACTORIAL_SEGMENT_MIN, FACTORIAL_SEGMENTS_MAX};
 
 /// Most levels of a plan: bits of the exponent of 3.
 pub const FACTORIAL_LEVELS_MAX: usize = 63;

@@ -3,8 +3,8 @@
 //! Three products of half the length.
 
 use super::limbs::{add_assign, sub_assign, sub_with_borrow};
-use super::params::{KARATSUBA_MIN, KARATSUBA_SQUARE_MIN};
-use super::school;
+use super::schoolbook;
+use super::thresholds::{KARATSUBA_MIN, KARATSUBA_SQUARE_MIN};
 
 /// Limbs of scratch memory for operands of `n` limbs.
 pub(super) const fn scratch_limbs(n: usize) -> usize {
@@ -17,7 +17,7 @@ pub(super) fn mul(out: &mut [u64], a: &[u64], b: &[u64], scratch: &mut [u64]) {
     let n = a.len();
     debug_assert!(b.len() == n && out.len() == 2 * n);
     if n < KARATSUBA_MIN {
-        return school::mul(out, a, b);
+        return schoolbook::mul(out, a, b);
     }
     let h = n.div_ceil(2);
     let ((a0, a1), (b0, b1)) = (a.split_at(h), b.split_at(h));
@@ -37,7 +37,7 @@ pub(super) fn square(out: &mut [u64], a: &[u64], scratch: &mut [u64]) {
     let n = a.len();
     debug_assert_eq!(out.len(), 2 * n);
     if n < KARATSUBA_SQUARE_MIN {
-        return school::square(out, a);
+        return schoolbook::square(out, a);
     }
     let h = n.div_ceil(2);
     let (a0, a1) = a.split_at(h);

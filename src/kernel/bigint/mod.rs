@@ -7,14 +7,14 @@
 //! # Products
 //!
 //! [`mul`] and [`square`] choose by size: rows, Karatsuba's method, or a number-theoretic transform
-//! modulo three primes. [`mul_crew`] and [`square_crew`] are the same for several processes that
+//! modulo three primes. [`mul_team`] and [`square_team`] are the same for several processes that
 //! share the memory: the passes of the transform are divided among the members of a
-//! [`Crew`](crate::kernel::Crew). The limbs do not depend on the crew or on the [`Backend`].
+//! [`Team`](crate::kernel::Team). The limbs do not depend on the team or on the [`Backend`].
 //!
 //! # Factorials and digits
 //!
 //! [`FactorialPlan`] divides its work into parts that the caller may spread: leaves, levels, and
-//! products at the top for a crew. [`to_decimal_crew`] makes digits by a crew. [`factorial`] and
+//! products at the top for a team. [`to_decimal_team`] makes digits by a team. [`factorial`] and
 //! [`to_decimal`] do the same in one process.
 //!
 //! # What it does not do
@@ -33,51 +33,51 @@
 //!
 //! # Design
 //!
-//! | module       | what                                                                  |
-//! |--------------|-----------------------------------------------------------------------|
-//! | `limbs`      | sums, differences, shifts, carries                                    |
-//! | `school`     | rows, by `adx` where the processor has it                             |
-//! | `karatsuba`  | three products for four, between rows and the transform               |
-//! | `ntt`        | the transform: fields, nets, passes, kernels for processors           |
-//! | `split`      | products too long for one transform, by pieces                        |
-//! | `mul`        | which of them, for one process or a crew                              |
-//! | `product`    | products of many limbs                                                |
-//! | `primes`     | the sieve; `factorial`, n! by the exponents of its primes             |
-//! | `combination`| primorials and binomial coefficients, by primes                       |
-//! | `ground`     | numbers in memory that a crew shares                                  |
-//! | `reciprocal` | Newton's iteration; `decimal`, digits by a tree of fractions          |
-//! | `params`     | all measured cut-offs                                                 |
+//! | module            | what it does                                                  |
+//! |-------------------|---------------------------------------------------------------|
+//! | `limbs`           | sums, differences, shifts, carries                            |
+//! | `schoolbook`      | products row by row; by `adx` where the processor has it      |
+//! | `karatsuba`       | three products instead of four, for medium sizes              |
+//! | `ntt`             | products by a number-theoretic transform                      |
+//! | `piecewise`       | products too long for one transform                           |
+//! | `mul`             | the choice among these methods                                |
+//! | `product_tree`    | products of many limbs                                        |
+//! | `sieve`           | primes of an interval                                         |
+//! | `factorial`       | n! from the exponents of its primes                           |
+//! | `combination`     | primorials and binomial coefficients                          |
+//! | `team_arithmetic` | numbers in memory that a team shares, and their products      |
+//! | `reciprocal`      | `1 / v` by Newton's iteration                                 |
+//! | `decimal`         | decimal digits by a tree of fractions                         |
+//! | `thresholds`      | all measured cut-offs                                         |
 
-#[cfg(target_arch = "x86_64")]
-mod adx;
 mod combination;
 mod decimal;
 mod factorial;
-pub(crate) mod ground;
 mod karatsuba;
 mod limbs;
 mod mul;
 mod ntt;
-mod params;
-mod primes;
-mod product;
+mod piecewise;
+mod product_tree;
 mod reciprocal;
-mod school;
-mod split;
+mod schoolbook;
+mod sieve;
+pub(crate) mod team_arithmetic;
+mod thresholds;
 
 pub use combination::Combination;
 pub use decimal::{
-    decimal_digits, decimal_memory_limbs, to_decimal, to_decimal_crew, without_zeros,
+    decimal_digits, decimal_memory_limbs, to_decimal, to_decimal_team, without_zeros,
 };
 pub use factorial::{FACTORIAL_LEVELS_MAX, FactorialPlan, factorial};
 pub use limbs::{add_assign, add_limb, mul_limb, shift_left, sub_assign, sub_limb, trim};
 pub use mul::{
-    LIMBS_MAX, SHORTER_LIMBS_MAX, mul, mul_by, mul_crew, mul_scratch_limbs, mul_table_limbs,
-    square, square_by, square_crew, square_scratch_limbs,
+    LIMBS_MAX, SHORTER_LIMBS_MAX, mul, mul_by, mul_scratch_limbs, mul_table_limbs, mul_team,
+    square, square_by, square_scratch_limbs, square_team,
 };
 pub use ntt::Backend;
-pub use primes::{Sieve, factorial_exponent};
-pub use product::{product, product_scratch_limbs};
+pub use product_tree::{product, product_scratch_limbs};
+pub use sieve::{Sieve, factorial_exponent};
 
 #[cfg(test)]
 mod tests;

@@ -1,14 +1,14 @@
 //! Products and squares of any size, and the choice of method.
 #![allow(unsafe_code)]
 
-use crate::kernel::crew::{Crew, Deserted, Solo};
+use crate::kernel::team::{PeerDied, SingleThread, Team};
 
 use super::limbs::add_assign;
-use super::params::{
+use super::thresholds::{
     KARATSUBA_MIN, TRANSFORM_FMA_MIN, TRANSFORM_MIN, TRANSFORM_PORTABLE_MIN, TRANSFORM_SQUARE_MIN,
     TRANSFORM_TOTAL_MIN, TRANSFORM_UNBALANCED_MIN,
 };
-use super::{Backend, karatsuba, ntt, school, split};
+use super::{Backend, karatsuba, ntt, piecewise, schoolbook};
 
 /// Most limbs in the shorter factor of one transform: about 117 million, 7.5 thousand million
 /// bits. Longer products are made by pieces.
@@ -42,7 +42,7 @@ pub fn mul_scratch_limbs(a_limbs: usize, b_limbs: usize) -> usize {
         // The product of a piece, and what is needed to make it.
         Method::Karatsuba => 2 * short + karatsuba::scratch_limbs(short),
         Method::Transform => ntt::scratch_limbs(long, Some(short)),
-        Method::Pieces => split::scratch_limbs(long, short, SHORTER_LIMBS_MAX),
+        Method::Pieces => piecewise::scratch_limbs(long, short, SHORTER_LIMBS_MAX),
     }
 }
 
@@ -67,7 +67,7 @@ pub fn square_scratch_limbs(limbs: usize) -> usize {
     if limbs < TRANSFORM_SQUARE_MIN {
         karatsuba::scratch_limbs(limbs)
     } else if limbs > SHORTER_LIMBS_MAX {
-        split::scratch_limbs(limbs, limbs, SHORTER_LIMBS_MAX)
+        piecewise::scratch_limbs(limbs, limbs, SHORTER_LIMBS_MAX)
     } else {
         ntt::scratch_limbs(limbs, None)
     }
@@ -118,10 +118,10 @@ pub fn mul(out: &mut [u64], a: &[u64], b: &[u64], scratch: &mut [u64]) {
 pub fn mul_by(backend: Backend, out: &mut [u64], a: &[u64], b: &[u64], scratch: &mut [u64]) {
     assert_eq!(out.len(), a.len() + b.len(), "a product has the limbs of both its factors");
     assert!(scratch.len() >= mul_scratch_limbs(a.len(), b.len()), "scratch is too short");
-    let crew = Solo::default();
+    let team = SingleThread::default();
     // SAFETY: `out` and `scratch` are exclusive borrows, as long as asserted.
-    let done = unsafe { mul_crew(&crew, backend, out.as_mut_ptr(), a, b, scratch.as_mut_ptr()) };
-    done.expect("a crew of one is never deserted");
+    let done = unsafe { mul_team(&team, backend, out.as_mut_ptr(), a, b, scratch.as_mut_ptr()) };
+    done.expect("a team of one has no peer that dies");
 }
 
 /// `out = a^2`.
@@ -151,13 +151,13 @@ pub fn square(out: &mut [u64], a: &[u64], scratch: &mut [u64]) {
 pub fn square_by(backend: Backend, out: &mut [u64], a: &[u64], scratch: &mut [u64]) {
     assert_eq!(out.len(), 2 * a.len(), "a square has twice the limbs of its root");
     assert!(scratch.len() >= square_scratch_limbs(a.len()), "scratch is too short");
-    let crew = Solo::default();
+    let team = SingleThread::default();
     // SAFETY: `out` and `scratch` are exclusive borrows, as long as asserted.
-    let done = unsafe { square_crew(&crew, backend, out.as_mut_ptr(), a, scratch.as_mut_ptr()) };
-    done.expect("a crew of one is never deserted");
+    let done = unsafe { square_team(&team, backend, out.as_mut_ptr(), a, scratch.as_mut_ptr()) };
+    done.expect("a team of one has no peer that dies");
 }
 
-/// `out = a b`, by the members of a crew that share the memory: each calls this, with a view of
+/// `out = a b`, by the members of a team that share the memory: each calls this, with a view of
 /// its own. The limbs are the same for any number of members. A product too small for the
 /// transform is made by one of them.
 ///
@@ -165,7 +165,7 @@ pub fn square_by(backend: Backend, out: &mut [u64], a: &[u64], scratch: &mut [u6
 ///
 /// # Errors
 ///
-/// [`Deserted`] if a member died; `out` and `scratch` then hold anything.
+/// [`PeerDied`] if a member died; `out` and `scratch` then hold anything.
 ///
 /// # Panics
 ///
@@ -175,34 +175,34 @@ pub fn square_by(backend: Backend, out: &mut [u64], a: &[u64], scratch: &mut [u6
 ///
 /// - `out` is valid for reads and writes of as many limbs as `a` and `b` have together, `scratch`
 ///   for [`mul_scratch_limbs`]; neither overlaps the other, `a` or `b`.
-/// - Both are for the crew alone until every member has returned or is dead.
-/// - All members call with the same factors, memory and backend. The crew's counters are at zero
+/// - Both are for the team alone until every member has returned or is dead.
+/// - All members call with the same factors, memory and backend. The team's counters are at zero
 ///   (as they are again when all have returned).
-pub unsafe fn mul_crew(
-    crew: &impl Crew,
+pub unsafe fn mul_team(
+    team: &impl Team,
     backend: Backend,
     out: *mut u64,
     a: &[u64],
     b: &[u64],
     scratch: *mut u64,
-) -> Result<(), Deserted> {
+) -> Result<(), PeerDied> {
     let (a, b) = if a.len() >= b.len() { (a, b) } else { (b, a) };
     match method(backend, a.len(), b.len()) {
         Method::Transform => {
             // SAFETY: by this function's contract.
-            return unsafe { ntt::multiply(crew, out, a, Some(b), scratch, backend) };
+            return unsafe { ntt::multiply(team, out, a, Some(b), scratch, backend) };
         }
         Method::Pieces => {
             let factors = (a, Some(b));
             // SAFETY: by this function's contract.
             return unsafe {
-                split::multiply(crew, backend, out, factors, scratch, SHORTER_LIMBS_MAX)
+                piecewise::multiply(team, backend, out, factors, scratch, SHORTER_LIMBS_MAX)
             };
         }
         Method::School | Method::Karatsuba => {}
     }
-    crew.barrier()?;
-    if crew.rank() == 0 {
+    team.barrier()?;
+    if team.rank() == 0 {
         let limbs = a.len() + b.len();
         // SAFETY: valid by this function's contract, and only one member has rank 0.
         let out = unsafe { std::slice::from_raw_parts_mut(out, limbs) };
@@ -210,18 +210,18 @@ pub unsafe fn mul_crew(
         // SAFETY: as above.
         let scratch = unsafe { std::slice::from_raw_parts_mut(scratch, limbs) };
         match method(backend, a.len(), b.len()) {
-            Method::School => school::mul(out, a, b),
+            Method::School => schoolbook::mul(out, a, b),
             _ => mul_in_pieces(out, a, b, scratch),
         }
     }
-    crew.barrier()
+    team.barrier()
 }
 
-/// `out = a^2`, by the members of a crew: as [`mul_crew`].
+/// `out = a^2`, by the members of a team: as [`mul_team`].
 ///
 /// # Errors
 ///
-/// [`Deserted`] if a member died; `out` and `scratch` then hold anything.
+/// [`PeerDied`] if a member died; `out` and `scratch` then hold anything.
 ///
 /// # Panics
 ///
@@ -229,15 +229,15 @@ pub unsafe fn mul_crew(
 ///
 /// # Safety
 ///
-/// - As for [`mul_crew`], with `out` of `2 a.len()` limbs and `scratch` of
+/// - As for [`mul_team`], with `out` of `2 a.len()` limbs and `scratch` of
 ///   [`square_scratch_limbs`].
-pub unsafe fn square_crew(
-    crew: &impl Crew,
+pub unsafe fn square_team(
+    team: &impl Team,
     backend: Backend,
     out: *mut u64,
     a: &[u64],
     scratch: *mut u64,
-) -> Result<(), Deserted> {
+) -> Result<(), PeerDied> {
     let transform_min = match backend {
         Backend::Portable => TRANSFORM_PORTABLE_MIN,
         Backend::Fma => TRANSFORM_FMA_MIN,
@@ -246,14 +246,16 @@ pub unsafe fn square_crew(
     if a.len() > SHORTER_LIMBS_MAX {
         let factors = (a, None);
         // SAFETY: by this function's contract.
-        return unsafe { split::multiply(crew, backend, out, factors, scratch, SHORTER_LIMBS_MAX) };
+        return unsafe {
+            piecewise::multiply(team, backend, out, factors, scratch, SHORTER_LIMBS_MAX)
+        };
     }
     if a.len() >= transform_min {
         // SAFETY: by this function's contract.
-        return unsafe { ntt::multiply(crew, out, a, None, scratch, backend) };
+        return unsafe { ntt::multiply(team, out, a, None, scratch, backend) };
     }
-    crew.barrier()?;
-    if crew.rank() == 0 {
+    team.barrier()?;
+    if team.rank() == 0 {
         // SAFETY: valid by this function's contract, and only one member has rank 0.
         let out = unsafe { std::slice::from_raw_parts_mut(out, 2 * a.len()) };
         let limbs = square_scratch_limbs(a.len());
@@ -261,7 +263,7 @@ pub unsafe fn square_crew(
         let scratch = unsafe { std::slice::from_raw_parts_mut(scratch, limbs) };
         karatsuba::square(out, a, scratch);
     }
-    crew.barrier()
+    team.barrier()
 }
 
 /// `out = a b` by pieces of `a` as long as `b`, each by Karatsuba's method; the last, shorter
@@ -277,7 +279,7 @@ fn mul_in_pieces(out: &mut [u64], a: &[u64], b: &[u64], scratch: &mut [u64]) {
         if piece.len() == n {
             karatsuba::mul(product, piece, b, scratch);
         } else if piece.len() < KARATSUBA_MIN {
-            school::mul(product, b, piece);
+            schoolbook::mul(product, b, piece);
         } else {
             mul_in_pieces(product, b, piece, scratch);
         }

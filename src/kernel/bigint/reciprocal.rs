@@ -1,20 +1,20 @@
-//! Reciprocals by Newton's iteration, the products by a crew.
+//! Reciprocals by Newton's iteration, the products by a team.
 #![allow(unsafe_code)]
 
-use crate::kernel::crew::{Crew, Deserted};
+use crate::kernel::team::{PeerDied, Team};
 
-use super::ground::{Ground, Stretch};
 use super::limbs::{add_assign, sub_assign};
+use super::team_arithmetic::{LimbSpan, TeamArithmetic};
 
 /// Memory for a reciprocal.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Rooms {
     /// Two of [`Rooms::result_limbs`]: the result will be in one of them.
-    pub(super) results: [Stretch; 2],
+    pub(super) results: [LimbSpan; 2],
     /// Of [`Rooms::error_limbs`].
-    pub(super) error: Stretch,
+    pub(super) error: LimbSpan,
     /// Of [`Rooms::change_limbs`].
-    pub(super) change: Stretch,
+    pub(super) change: LimbSpan,
 }
 
 impl Rooms {
@@ -45,7 +45,7 @@ impl Rooms {
 ///
 /// # Errors
 ///
-/// [`Deserted`] if a member died.
+/// [`PeerDied`] if a member died.
 ///
 /// # Panics
 ///
@@ -53,13 +53,14 @@ impl Rooms {
 ///
 /// # Safety
 ///
-/// - As for [`Ground::multiply`], with `divisor` and all rooms. All members come from a barrier.
-pub(super) unsafe fn reciprocal<C: Crew>(
-    ground: &Ground<'_, C>,
-    divisor: Stretch,
+/// - As for [`TeamArithmetic::multiply`], with `divisor` and all rooms. All members come from a
+///   barrier.
+pub(super) unsafe fn reciprocal<C: Team>(
+    arithmetic: &TeamArithmetic<'_, C>,
+    divisor: LimbSpan,
     limbs: usize,
     rooms: Rooms,
-) -> Result<Stretch, Deserted> {
+) -> Result<LimbSpan, PeerDied> {
     // SAFETY: nobody writes to the divisor, by this function's contract.
     let top = unsafe { divisor.limb(divisor.limbs() - 1) };
     assert!(top >> 63 == 1, "the divisor is not normalised");
@@ -71,14 +72,14 @@ pub(super) unsafe fn reciprocal<C: Crew>(
     }
     let first = u128::MAX / u128::from(top);
     let [mut r, mut next] = rooms.results;
-    ground.once(|| {
+    arithmetic.once(|| {
         // SAFETY: one member does this, and the others wait for it.
         unsafe { r.store(&[low_limb(first), low_limb(first >> 64)]) };
     })?;
     let mut fraction = 1;
     for &k in steps.iter().rev() {
         // SAFETY: by this function's contract; the two results are different rooms.
-        unsafe { step(ground, divisor, r.part(0, fraction + 1), k, rooms, next)? };
+        unsafe { step(arithmetic, divisor, r.part(0, fraction + 1), k, rooms, next)? };
         (r, next, fraction) = (next, r, k);
     }
     Ok(r.part(0, fraction + 1))
@@ -94,14 +95,14 @@ const fn low_limb(x: u128) -> u64 {
 /// # Safety
 ///
 /// - As for [`reciprocal`].
-unsafe fn step<C: Crew>(
-    ground: &Ground<'_, C>,
-    divisor: Stretch,
-    r: Stretch,
+unsafe fn step<C: Team>(
+    arithmetic: &TeamArithmetic<'_, C>,
+    divisor: LimbSpan,
+    r: LimbSpan,
     k: usize,
     rooms: Rooms,
-    out: Stretch,
-) -> Result<(), Deserted> {
+    out: LimbSpan,
+) -> Result<(), PeerDied> {
     let r_fraction = r.limbs() - 1;
     let v = divisor.rest(divisor.limbs().saturating_sub(k + 1));
     // SAFETY: nobody writes to the divisor.
@@ -112,10 +113,10 @@ unsafe fn step<C: Crew>(
     // v r, nearly 1: `v.limbs() + r_fraction` limbs after the point, one before.
     let fraction = v.limbs() + r_fraction;
     // SAFETY: by this function's contract.
-    let error = unsafe { ground.multiply_limbs(rooms.error, x, r)? };
+    let error = unsafe { arithmetic.multiply_limbs(rooms.error, x, r)? };
     // SAFETY: all have made the product, and this limb of it nobody changes.
     let above_one = unsafe { error.limb(fraction) } > 0;
-    ground.once(|| {
+    arithmetic.once(|| {
         if !above_one {
             // SAFETY: one member does this, the others wait for it, and have read the limb that
             // this leaves alone.
@@ -130,10 +131,10 @@ unsafe fn step<C: Crew>(
     // SAFETY: nobody writes to it before the next step.
     let delta = unsafe { delta.read() };
     // SAFETY: by this function's contract.
-    let change = unsafe { ground.multiply_limbs(rooms.change, r, delta)? };
+    let change = unsafe { arithmetic.multiply_limbs(rooms.change, r, delta)? };
     let change_fraction = r_fraction + delta_fraction;
     let change = change.rest((change_fraction - k).min(change.limbs()));
-    ground.once(|| {
+    arithmetic.once(|| {
         let out = out.part(0, k + 1);
         // SAFETY: one member does this, and the others wait for it.
         unsafe { out.part(0, k - r_fraction).clear() };
@@ -163,10 +164,10 @@ fn negate(number: &mut [u64]) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kernel::bigint::ground::scratch_limbs_max;
+    use crate::kernel::bigint::team_arithmetic::scratch_limbs_max;
     use crate::kernel::bigint::tests::awkward;
     use crate::kernel::bigint::{Backend, mul, mul_scratch_limbs};
-    use crate::kernel::crew::Solo;
+    use crate::kernel::team::SingleThread;
 
     fn alone(divisor: &mut [u64], limbs: usize) -> Vec<u64> {
         let sizes = [
@@ -177,18 +178,18 @@ mod tests {
             scratch_limbs_max(limbs + 4, limbs + 4),
         ];
         let mut memory = sizes.map(|limbs| vec![u64::MAX; limbs]);
-        let stretches = memory.each_mut().map(|room| {
-            // SAFETY: the vectors outlive the stretches, and nobody else has them.
-            unsafe { Stretch::new(room.as_mut_ptr(), room.len()) }
+        let segments = memory.each_mut().map(|room| {
+            // SAFETY: the vectors outlive the segments, and nobody else has them.
+            unsafe { LimbSpan::new(room.as_mut_ptr(), room.len()) }
         });
-        let [first, second, error, change, scratch] = stretches;
-        let crew = Solo::default();
-        let ground = Ground { crew: &crew, scratch, backend: Backend::detect() };
+        let [first, second, error, change, scratch] = segments;
+        let team = SingleThread::default();
+        let arithmetic = TeamArithmetic { team: &team, scratch, backend: Backend::detect() };
         // SAFETY: as above.
-        let divisor = unsafe { Stretch::new(divisor.as_mut_ptr(), divisor.len()) };
+        let divisor = unsafe { LimbSpan::new(divisor.as_mut_ptr(), divisor.len()) };
         let rooms = Rooms { results: [first, second], error, change };
         // SAFETY: rooms and divisor are different vectors, of the sizes asked for.
-        let result = unsafe { reciprocal(&ground, divisor, limbs, rooms) }.unwrap();
+        let result = unsafe { reciprocal(&arithmetic, divisor, limbs, rooms) }.unwrap();
         // SAFETY: nobody writes to it any more.
         unsafe { result.read() }.to_vec()
     }

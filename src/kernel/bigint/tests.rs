@@ -7,7 +7,7 @@ use dashu_int::UBig;
 use proptest::prelude::*;
 
 use super::*;
-use crate::kernel::crew::{COUNTERS, Crew, Deserted};
+use crate::kernel::team::{COUNTERS, PeerDied, Team};
 
 /// The naive oracle: rows, one after another.
 fn mul_naive(a: &[u64], b: &[u64]) -> Vec<u64> {
@@ -108,7 +108,7 @@ fn products_of_nothing_are_zero() {
 
 #[test]
 fn products_agree_around_every_switch_of_method() {
-    use params::{
+    use thresholds::{
         KARATSUBA_MIN, KARATSUBA_SQUARE_MIN, TRANSFORM_FMA_MIN, TRANSFORM_MIN,
         TRANSFORM_SQUARE_MIN, TRANSFORM_TOTAL_MIN, TRANSFORM_UNBALANCED_MIN,
     };
@@ -144,7 +144,7 @@ fn products_agree_around_every_length_of_the_transform() {
             let limbs: usize = ((8 * odd) << log) * 62 / 64;
             for both in limbs.saturating_sub(2)..limbs + 3 {
                 let n = both / 2;
-                if n >= params::TRANSFORM_MIN {
+                if n >= thresholds::TRANSFORM_MIN {
                     let (a, b) = (awkward(n, both as u64), awkward(both - n, both as u64 + 2));
                     assert_products_agree(&a, &b);
                 }
@@ -205,19 +205,19 @@ proptest! {
     }
 }
 
-/// A crew of threads.
+/// A team of threads.
 pub(super) struct Threads<'a> {
     rank: usize,
     members: usize,
     counters: &'a [AtomicUsize; COUNTERS],
     barrier: &'a Barrier,
-    /// Locked for reading by whoever is at work; deserted once `true`.
-    deserted: &'a RwLock<bool>,
+    /// Locked for reading by whoever is at work; `true` once a member died.
+    peer_died: &'a RwLock<bool>,
 }
 
 // SAFETY: each thread has a rank of its own; counters are atomic; the barrier is the standard one.
-#[expect(unsafe_code, reason = "kernels rely on what a crew promises")]
-unsafe impl Crew for Threads<'_> {
+#[expect(unsafe_code, reason = "kernels rely on what a team promises")]
+unsafe impl Team for Threads<'_> {
     fn members(&self) -> usize {
         self.members
     }
@@ -234,9 +234,9 @@ unsafe impl Crew for Threads<'_> {
         self.counters[counter].store(0, Ordering::Release);
     }
 
-    fn barrier(&self) -> Result<(), Deserted> {
-        if *self.deserted.read().unwrap() {
-            return Err(Deserted);
+    fn barrier(&self) -> Result<(), PeerDied> {
+        if *self.peer_died.read().unwrap() {
+            return Err(PeerDied);
         }
         self.barrier.wait();
         Ok(())
@@ -244,20 +244,20 @@ unsafe impl Crew for Threads<'_> {
 }
 
 /// Runs `work` as each of `members` members.
-pub(super) fn with_crew(members: usize, deserted: bool, work: impl Fn(&Threads<'_>) + Sync) {
+pub(super) fn with_team(members: usize, peer_died: bool, work: impl Fn(&Threads<'_>) + Sync) {
     let counters = std::array::from_fn(|_| AtomicUsize::new(0));
-    let (barrier, deserted) = (Barrier::new(members), RwLock::new(deserted));
+    let (barrier, peer_died) = (Barrier::new(members), RwLock::new(peer_died));
     std::thread::scope(|scope| {
         for rank in 0..members {
-            let crew = Threads {
+            let team = Threads {
                 rank,
                 members,
                 counters: &counters,
                 barrier: &barrier,
-                deserted: &deserted,
+                peer_died: &peer_died,
             };
             let work = &work;
-            scope.spawn(move || work(&crew));
+            scope.spawn(move || work(&team));
         }
     });
 }
@@ -266,8 +266,8 @@ pub(super) fn with_crew(members: usize, deserted: bool, work: impl Fn(&Threads<'
 #[derive(Clone, Copy)]
 pub(super) struct Shared<T>(pub(super) *mut T);
 
-#[expect(unsafe_code, reason = "the members of a test's crew share memory as processes do")]
-// SAFETY: the tests give it to functions for crews only, which share it as they say.
+#[expect(unsafe_code, reason = "the members of a test's team share memory as processes do")]
+// SAFETY: the tests give it to functions for teams only, which share it as they say.
 unsafe impl<T> Sync for Shared<T> {}
 
 impl<T> Shared<T> {
@@ -277,8 +277,8 @@ impl<T> Shared<T> {
 }
 
 #[test]
-#[expect(unsafe_code, reason = "the members of a test's crew share memory as processes do")]
-fn crews_of_any_size_give_the_same_limbs() {
+#[expect(unsafe_code, reason = "the members of a test's team share memory as processes do")]
+fn teams_of_any_size_give_the_same_limbs() {
     for n in [20, 150, 300, 3000, 9000] {
         let (a, b) = (awkward(n, 0), awkward(n + n / 3, 3));
         for members in [1, 2, 3, 5] {
@@ -289,12 +289,12 @@ fn crews_of_any_size_give_the_same_limbs() {
             let (out_at, square_at) = (Shared(out.as_mut_ptr()), Shared(out_square.as_mut_ptr()));
             let scratch_at = Shared(scratch.as_mut_ptr());
             let backend = Backend::detect();
-            with_crew(members, false, |crew| {
+            with_team(members, false, |team| {
                 let scratch = scratch_at.get();
-                // SAFETY: the vectors are long enough and outlive the crew, which alone uses them.
-                unsafe { mul_crew(crew, backend, out_at.get(), &a, &b, scratch) }.unwrap();
+                // SAFETY: the vectors are long enough and outlive the team, which alone uses them.
+                unsafe { mul_team(team, backend, out_at.get(), &a, &b, scratch) }.unwrap();
                 // SAFETY: as above; the first product no longer needs its scratch.
-                unsafe { square_crew(crew, backend, square_at.get(), &a, scratch) }.unwrap();
+                unsafe { square_team(team, backend, square_at.get(), &a, scratch) }.unwrap();
             });
             assert!(is_product(&out, &a, &b), "{members} members, {n} limbs");
             assert!(is_product(&out_square, &a, &a), "{members} members, square of {n} limbs");
@@ -303,23 +303,23 @@ fn crews_of_any_size_give_the_same_limbs() {
 }
 
 #[test]
-#[expect(unsafe_code, reason = "the members of a test's crew share memory as processes do")]
-fn a_deserted_crew_gives_an_error() {
+#[expect(unsafe_code, reason = "the members of a test's team share memory as processes do")]
+fn a_team_with_a_dead_member_gives_an_error() {
     let a = noise(1000, 5);
     let mut scratch = vec![0; mul_scratch_limbs(1000, 1000)];
     let mut out = vec![0; 2000];
     let (out, scratch) = (Shared(out.as_mut_ptr()), Shared(scratch.as_mut_ptr()));
-    with_crew(1, true, |crew| {
+    with_team(1, true, |team| {
         let backend = Backend::detect();
-        // SAFETY: the vectors are long enough and outlive the crew, which alone uses them.
-        let done = unsafe { mul_crew(crew, backend, out.get(), &a, &a, scratch.get()) };
-        assert_eq!(done, Err(Deserted));
+        // SAFETY: the vectors are long enough and outlive the team, which alone uses them.
+        let done = unsafe { mul_team(team, backend, out.get(), &a, &a, scratch.get()) };
+        assert_eq!(done, Err(PeerDied));
     });
 }
 
 #[test]
 fn shorter_products_need_no_more_scratch_memory_than_is_kept_for_longer_ones() {
-    use ground::scratch_limbs_max;
+    use team_arithmetic::scratch_limbs_max;
     let sizes = (1..2000).chain((11..270).map(|n: usize| n.pow(2) * 5003 / 17));
     let long = [1, 40, 2_060_000, 8_130_000, SHORTER_LIMBS_MAX, 3 * SHORTER_LIMBS_MAX];
     let sizes: Vec<usize> = sizes.chain(long).chain(long.map(|n| n + 1)).collect();

@@ -7,7 +7,7 @@ use super::table::Kernel;
 use super::view::{MatMut, MatRef, Strided};
 use super::{Product, check_shapes, multiply};
 use crate::error::Result;
-use crate::kernel::{Crew, Deserted, Solo};
+use crate::kernel::{PeerDied, SingleThread, Team};
 
 /// Counter of strips of columns.
 const STRIPS: usize = 6;
@@ -43,33 +43,33 @@ pub fn gram<T: Element>(alpha: T, a: MatRef<'_, T>, beta: T, mut c: MatMut<'_, T
         Product { kernel: Kernel::best(), alpha, a, b: a.transposed(), beta, c: c.as_strided() };
     // SAFETY: the shapes fit, checked above; the views are valid for their lifetimes, and `c` is
     // borrowed exclusively.
-    let outcome = unsafe { multiply_gram(&product, 1, &Solo::default()) };
-    debug_assert!(outcome.is_ok(), "a crew of one deserts nobody");
+    let outcome = unsafe { multiply_gram(&product, 1, &SingleThread::default()) };
+    debug_assert!(outcome.is_ok(), "a team of one has no peer that dies");
     Ok(())
 }
 
-/// One member's part of [`gram`] by a crew of at most `members`; the product's B is A transposed.
+/// One member's part of [`gram`] by a team of at most `members`; the product's B is A transposed.
 ///
-/// Uses the crew's counters 6 and 7, which must be zero at the start, one barrier, and no scratch
+/// Uses the team's counters 6 and 7, which must be zero at the start, one barrier, and no scratch
 /// memory.
 ///
 /// # Errors
 ///
-/// [`Deserted`] if a member died; C is then unspecified.
+/// [`PeerDied`] if a member died; C is then unspecified.
 ///
 /// # Safety
 ///
 /// - As [`multiply`], the scratch memory aside.
-pub unsafe fn multiply_gram<T: Element, W: Crew>(
+pub unsafe fn multiply_gram<T: Element, W: Team>(
     product: &Product<T>,
     members: usize,
-    crew: &W,
-) -> std::result::Result<(), Deserted> {
+    team: &W,
+) -> std::result::Result<(), PeerDied> {
     let (size, k) = (product.c.rows, product.a.cols);
     let most = (size / (8 * members)).clamp(params::GRAM_COLUMNS, 4 * params::GRAM_COLUMNS);
     let width = params::balanced(size, most, 1);
-    // The longest strips come first, so that the crew ends together.
-    while let Some(first) = strip(size, width, crew, STRIPS) {
+    // The longest strips come first, so that the team ends together.
+    while let Some(first) = strip(size, width, team, STRIPS) {
         let columns = first..size.min(first + width);
         let part = Product {
             a: product.a.part(first..size, 0..k),
@@ -78,10 +78,10 @@ pub unsafe fn multiply_gram<T: Element, W: Crew>(
             ..*product
         };
         // SAFETY: the caller's conditions; the counter gives each strip to one member.
-        unsafe { multiply(&part, std::ptr::null_mut(), 1, &Solo::default())? };
+        unsafe { multiply(&part, std::ptr::null_mut(), 1, &SingleThread::default())? };
     }
-    crew.barrier()?;
-    while let Some(first) = strip(size, width, crew, MIRRORED) {
+    team.barrier()?;
+    while let Some(first) = strip(size, width, team, MIRRORED) {
         for j in first..size.min(first + width) {
             // SAFETY: the caller's conditions; the barrier has shown that everything below the
             // diagonal is complete, and the counter gives each strip to one member.
@@ -92,8 +92,8 @@ pub unsafe fn multiply_gram<T: Element, W: Crew>(
 }
 
 /// The first column of the next strip, if there is one.
-fn strip<W: Crew>(size: usize, width: usize, crew: &W, counter: usize) -> Option<usize> {
-    let first = crew.take(counter, 1).checked_mul(width)?;
+fn strip<W: Team>(size: usize, width: usize, team: &W, counter: usize) -> Option<usize> {
+    let first = team.take(counter, 1).checked_mul(width)?;
     (first < size).then_some(first)
 }
 

@@ -46,7 +46,7 @@ use super::element::Element;
 use super::micro::{Pack, Tile};
 use super::params::{self, balanced};
 use super::tiles::{Gemm, run_tile};
-use crate::kernel::{Crew, Deserted};
+use crate::kernel::{PeerDied, Team};
 
 /// Counter of home blocks.
 const HOME: usize = 1;
@@ -83,7 +83,7 @@ impl Plan {
     /// The first tile of a block.
     ///
     /// The blocks that are one tile higher come first: whoever is done takes the next, so that
-    /// a crew ends within about one tile. With equal blocks, of which the last took what was left,
+    /// a team ends within about one tile. With equal blocks, of which the last took what was left,
     /// two members had 8 and 6 of 14 parts of n = 1000.
     fn first_tile(&self, block: usize) -> usize {
         block * (self.tiles / self.blocks) + block.min(self.tiles % self.blocks)
@@ -115,27 +115,27 @@ pub(super) fn scratch_bytes<T>(m: usize, n: usize, k: usize) -> usize {
     2 * panel_bytes::<T>(nc, depth(k))
 }
 
-/// The product by one member of a crew of at most `members`.
+/// The product by one member of a team of at most `members`.
 ///
 /// # Errors
 ///
-/// [`Deserted`] if a member died; C is then unspecified.
+/// [`PeerDied`] if a member died; C is then unspecified.
 ///
 /// # Safety
 ///
-/// - The operands are valid and C is written by the members of this crew only.
+/// - The operands are valid and C is written by the members of this team only.
 /// - `scratch` is null and `members` is 1, or it is the same memory for all members,
 ///   [`scratch_bytes`] long, aligned to [`params::ALIGN_BYTES`] and used for nothing else.
 /// - All members pass the same arguments. In the plan, `tiles` of MR rows are as many as m
 ///   takes, and `blocks` at least 1; `nc` is a multiple of NR and at most [`params::NC`], and two
 ///   panels fit the scratch memory.
-pub(super) unsafe fn multiply<T: Element, W: Crew>(
+pub(super) unsafe fn multiply<T: Element, W: Team>(
     gemm: &Gemm<T>,
     plan: &Plan,
     scratch: *mut u8,
     members: usize,
-    crew: &W,
-) -> Result<(), Deserted> {
+    team: &W,
+) -> Result<(), PeerDied> {
     let plan = *plan;
     let block_bytes = plan.block_bytes::<T>(gemm.table.rows());
     let private_panel = if members == 1 { plan.panel_bytes::<T>() } else { 0 };
@@ -146,8 +146,8 @@ pub(super) unsafe fn multiply<T: Element, W: Crew>(
     } else {
         (scratch, plan.panel_bytes::<T>())
     };
-    let home = crew.take(HOME, 1);
-    let mut member = Member { gemm, plan, block: block.cast::<T>(), crew, home, members: 0 };
+    let home = team.take(HOME, 1);
+    let mut member = Member { gemm, plan, block: block.cast::<T>(), team, home, members: 0 };
     let mut number = 0;
     let (_, n, k) = gemm.sizes();
     let mut outcome = Ok(());
@@ -195,33 +195,33 @@ struct Member<'g, T: 'static, W> {
     plan: Plan,
     /// Where it packs blocks of A.
     block: *mut T,
-    crew: &'g W,
+    team: &'g W,
     /// Its home block; it has none if this is not below the plan's number of them.
     home: usize,
-    /// The crew's number, known after the first barrier.
+    /// The team's number, known after the first barrier.
     members: usize,
 }
 
 /// Micropanels that a member packed itself.
 type Packed = [u64; (params::NC / params::NR_MIN).div_ceil(64)];
 
-impl<T: Element, W: Crew> Member<'_, T, W> {
+impl<T: Element, W: Team> Member<'_, T, W> {
     /// Packs one panel together with the others and multiplies by it.
     ///
     /// # Safety
     ///
-    /// - As [`multiply`], and `panel` is this crew's next.
-    unsafe fn panel(&mut self, panel: &Panel<T>) -> Result<(), Deserted> {
+    /// - As [`multiply`], and `panel` is this team's next.
+    unsafe fn panel(&mut self, panel: &Panel<T>) -> Result<(), PeerDied> {
         let count = panel.columns.len().div_ceil(self.gemm.table.columns);
         let mut packed: Packed = [0; _];
         if self.home < self.plan.blocks {
             // SAFETY: the home block exists, and `block` has room for any.
             unsafe { self.pack_block(panel, self.home) };
         }
-        let mut next = self.crew.take(MICROPANELS[panel.parity], 1);
+        let mut next = self.team.take(MICROPANELS[panel.parity], 1);
         while next < count {
             let jr = next;
-            next = self.crew.take(MICROPANELS[panel.parity], 1);
+            next = self.team.take(MICROPANELS[panel.parity], 1);
             packed[jr / 64] |= 1 << (jr % 64);
             // SAFETY: jr < count, and the counter gave it to this member alone.
             unsafe { self.pack_micropanel(panel, jr) };
@@ -231,13 +231,13 @@ impl<T: Element, W: Crew> Member<'_, T, W> {
                 unsafe { self.multiply_micropanel(panel, self.home, jr, ahead) };
             }
         }
-        self.crew.barrier()?;
-        self.members = self.crew.members();
-        if self.crew.rank() == 0 {
+        self.team.barrier()?;
+        self.members = self.team.members();
+        if self.team.rank() == 0 {
             // Nobody takes from these two until the next barrier: the first was in use before
             // this one and is wanted after the next, the second since the last barrier before.
-            self.crew.reset(MICROPANELS[panel.parity]);
-            self.crew.reset(BLOCKS[1 - panel.parity]);
+            self.team.reset(MICROPANELS[panel.parity]);
+            self.team.reset(BLOCKS[1 - panel.parity]);
         }
         if self.home < self.plan.blocks {
             for jr in (0..count).filter(|jr| packed[jr / 64] >> (jr % 64) & 1 == 0) {
@@ -247,7 +247,7 @@ impl<T: Element, W: Crew> Member<'_, T, W> {
             }
         }
         loop {
-            let block = self.members + self.crew.take(BLOCKS[panel.parity], 1);
+            let block = self.members + self.team.take(BLOCKS[panel.parity], 1);
             if block >= self.plan.blocks {
                 return Ok(());
             }

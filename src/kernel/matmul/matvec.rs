@@ -7,7 +7,7 @@ use std::slice;
 
 use super::element::Element;
 use super::tiles::Gemm;
-use crate::kernel::Crew;
+use crate::kernel::Team;
 
 /// Counter of row blocks.
 const ROWS: usize = 1;
@@ -22,9 +22,9 @@ const GATHERED: usize = 8;
 ///
 /// # Safety
 ///
-/// - The operands are valid, and C is written by the members of this crew only.
+/// - The operands are valid, and C is written by the members of this team only.
 /// - All members pass the same arguments.
-pub(super) unsafe fn multiply<T: Element, W: Crew>(gemm: &Gemm<T>, members: usize, crew: &W) {
+pub(super) unsafe fn multiply<T: Element, W: Team>(gemm: &Gemm<T>, members: usize, team: &W) {
     let (m, _, k) = gemm.sizes();
     let b = &gemm.b;
     let x = if b.row_stride == 1 || k == 1 {
@@ -38,7 +38,7 @@ pub(super) unsafe fn multiply<T: Element, W: Crew>(gemm: &Gemm<T>, members: usiz
     let pieces = if members == 1 { 1 } else { 4 * members };
     let block = m.div_ceil(pieces).next_multiple_of(64).min(SUMS);
     loop {
-        let first = crew.take(ROWS, 1) * block;
+        let first = team.take(ROWS, 1) * block;
         if first >= m {
             return;
         }

@@ -1,7 +1,7 @@
 //! Matrix product of strided slices.
 //!
 //! `C = alpha * A * B + beta * C` for `f32` and `f64`, any strides, no hidden copies of a matrix:
-//! [`gemm`] alone, [`multiply`] by a crew that shares one product. The design is that of BLIS (Van
+//! [`gemm`] alone, [`multiply`] by a team that shares one product. The design is that of BLIS (Van
 //! Zee and van de Geijn, "BLIS: A Framework for Rapidly Instantiating BLAS Functionality") and of
 //! Goto and van de Geijn, "Anatomy of High-Performance Matrix Multiplication".
 //!
@@ -69,7 +69,7 @@ pub use table::{KERNEL_VARIABLE, Kernel};
 pub use view::{MatMut, MatRef, Strided};
 
 use crate::error::{Error, Result};
-use crate::kernel::{Crew, Deserted, FloatMode, Solo};
+use crate::kernel::{FloatMode, PeerDied, SingleThread, Team};
 use crate::shape::Shape;
 use loops::Plan;
 use tiles::Gemm;
@@ -149,9 +149,9 @@ pub fn gemm_with<T: Element>(
     let product =
         Product { kernel, alpha, a: a.as_strided(), b: b.as_strided(), beta, c: c.as_strided() };
     // SAFETY: the shapes fit, checked above; the views are valid for their lifetimes, and `c` is
-    // borrowed exclusively; a crew of one needs no scratch memory.
-    let outcome = unsafe { multiply(&product, std::ptr::null_mut(), 1, &Solo::default()) };
-    debug_assert!(outcome.is_ok(), "a crew of one deserts nobody");
+    // borrowed exclusively; a team of one needs no scratch memory.
+    let outcome = unsafe { multiply(&product, std::ptr::null_mut(), 1, &SingleThread::default()) };
+    debug_assert!(outcome.is_ok(), "a team of one has no peer that dies");
     Ok(())
 }
 
@@ -182,7 +182,7 @@ pub fn check_shapes(
     Ok(())
 }
 
-/// One product `C = alpha * A * B + beta * C`, as every member of a crew is told it.
+/// One product `C = alpha * A * B + beta * C`, as every member of a team is told it.
 #[derive(Debug, Clone, Copy)]
 pub struct Product<T> {
     /// The micro-kernel, the same for all members.
@@ -199,9 +199,9 @@ pub struct Product<T> {
     pub c: Strided<T>,
 }
 
-/// Bytes of scratch memory that [`multiply`] needs for a crew of at most `members`.
+/// Bytes of scratch memory that [`multiply`] needs for a team of at most `members`.
 ///
-/// Zero for a crew of one, and otherwise at most 32 MiB, two packed panels of B.
+/// Zero for a team of one, and otherwise at most 32 MiB, two packed panels of B.
 ///
 /// # Examples
 ///
@@ -224,7 +224,7 @@ pub(crate) fn alone_ns<T: Element>(m: usize, n: usize, k: usize) -> f64 {
     arithmetic_ns.max(memory_ns)
 }
 
-/// Whether a crew of two at hand finishes a product sooner than its caller alone.
+/// Whether a team of two at hand finishes a product sooner than its caller alone.
 ///
 /// # Examples
 ///
@@ -271,33 +271,33 @@ impl Path {
     }
 }
 
-/// One member's part of a product that a crew computes together.
+/// One member's part of a product that a team computes together.
 ///
-/// When every member has returned `Ok`, C is complete. Members take work from the crew's
+/// When every member has returned `Ok`, C is complete. Members take work from the team's
 /// counters 0 to 5, which must be zero at the start, and meet at its barriers; the bits do not
 /// depend on how many there are.
 ///
 /// # Errors
 ///
-/// [`Deserted`] if a member died; C is then unspecified.
+/// [`PeerDied`] if a member died; C is then unspecified.
 ///
 /// # Safety
 ///
 /// - The shapes fit: see [`check_shapes`].
 /// - A, B and C are valid at their strides, for reading and C for writing; no two elements of C
-///   coincide, and none is one of A or B; nobody but this crew writes any of them or reads C
+///   coincide, and none is one of A or B; nobody but this team writes any of them or reads C
 ///   meanwhile.
-/// - `members` is at least the number of members that the crew will have.
+/// - `members` is at least the number of members that the team will have.
 /// - `scratch` is [`scratch_bytes`] long for this product and `members`, aligned to
 ///   [`SCRATCH_ALIGN_BYTES`], the same memory for all members, and used for nothing else until
 ///   all have returned. It may be null if `members` is 1.
 /// - All members pass the same product and `members`; addresses may differ from process to process.
-pub unsafe fn multiply<T: Element, W: Crew>(
+pub unsafe fn multiply<T: Element, W: Team>(
     product: &Product<T>,
     scratch: *mut u8,
     members: usize,
-    crew: &W,
-) -> std::result::Result<(), Deserted> {
+    team: &W,
+) -> std::result::Result<(), PeerDied> {
     let Product { kernel, alpha, a, b, beta, c } = *product;
     if c.rows == 0 || c.cols == 0 {
         return Ok(());
@@ -306,7 +306,7 @@ pub unsafe fn multiply<T: Element, W: Crew>(
     let gemm = Gemm { table: T::table(kernel), alpha, a, b, beta, c }.oriented();
     let path = Path::of(&gemm, members);
     // SAFETY: the caller's conditions are those of the callee.
-    unsafe { follow(path, &gemm, scratch, members, crew) }
+    unsafe { follow(path, &gemm, scratch, members, team) }
 }
 
 /// One member's part of a product along `path`.
@@ -314,54 +314,54 @@ pub unsafe fn multiply<T: Element, W: Crew>(
 /// # Safety
 ///
 /// - As [`multiply`]; [`Path::Matvec`] only for one column.
-unsafe fn follow<T: Element, W: Crew>(
+unsafe fn follow<T: Element, W: Team>(
     path: Path,
     gemm: &Gemm<T>,
     scratch: *mut u8,
     members: usize,
-    crew: &W,
-) -> std::result::Result<(), Deserted> {
+    team: &W,
+) -> std::result::Result<(), PeerDied> {
     match path {
         Path::Scale => {
             // SAFETY: the caller's conditions.
-            strips(gemm, 1, crew, |strip| unsafe { scale(strip) });
+            strips(gemm, 1, team, |strip| unsafe { scale(strip) });
         }
         Path::Matvec => {
             // SAFETY: the caller's conditions; C has one column.
-            unsafe { matvec::multiply(gemm, members, crew) };
+            unsafe { matvec::multiply(gemm, members, team) };
         }
         Path::Direct => {
             // SAFETY: the caller's conditions; the counter gives each strip to one member.
-            strips(gemm, members, crew, |strip| unsafe { direct::multiply(strip) });
+            strips(gemm, members, team, |strip| unsafe { direct::multiply(strip) });
         }
         Path::Strips => {
-            strips(gemm, members, crew, |strip| {
-                let (plan, alone) = (Plan::new(strip, 1), Solo::default());
+            strips(gemm, members, team, |strip| {
+                let (plan, alone) = (Plan::new(strip, 1), SingleThread::default());
                 // SAFETY: the caller's conditions; the counter gives each strip to one member,
                 // who computes it alone and needs no scratch memory.
                 let outcome =
                     unsafe { loops::multiply(strip, &plan, std::ptr::null_mut(), 1, &alone) };
-                debug_assert!(outcome.is_ok(), "a crew of one deserts nobody");
+                debug_assert!(outcome.is_ok(), "a team of one has no peer that dies");
             });
         }
         Path::Panels => {
             let plan = Plan::new(gemm, members);
             // SAFETY: the caller's conditions; the plan fits the scratch memory.
-            unsafe { loops::multiply(gemm, &plan, scratch, members, crew)? };
+            unsafe { loops::multiply(gemm, &plan, scratch, members, team)? };
         }
     }
     Ok(())
 }
 
-/// Calls `work` with strips of the longer side of C, as the crew's counter gives them out.
-fn strips<T: Element, W: Crew>(gemm: &Gemm<T>, members: usize, crew: &W, work: impl Fn(&Gemm<T>)) {
+/// Calls `work` with strips of the longer side of C, as the team's counter gives them out.
+fn strips<T: Element, W: Team>(gemm: &Gemm<T>, members: usize, team: &W, work: impl Fn(&Gemm<T>)) {
     let (m, n, k) = gemm.sizes();
     let by_rows = m > n;
     let (length, unit) = if by_rows { (m, gemm.table.rows()) } else { (n, gemm.table.columns) };
     let pieces = if members == 1 { 1 } else { params::STRIPS_A_MEMBER * members };
     let width = length.div_ceil(pieces).next_multiple_of(unit);
     loop {
-        let first = crew.take(STRIPS, 1) * width;
+        let first = team.take(STRIPS, 1) * width;
         if first >= length {
             return;
         }

@@ -54,7 +54,7 @@ pub(super) const NR_MIN: usize = 4;
 /// for itself, and there is no barrier.
 pub(super) const WIDE: usize = 2;
 
-/// Strips a member, when strips are shared: the crew ends within an eighth of a share.
+/// Strips a member, when strips are shared: the team ends within an eighth of a share.
 pub(super) const STRIPS_A_MEMBER: usize = 4;
 
 /// Nothing is packed while a block of A of this many bytes holds all of its rows: it stays in L2.
@@ -97,7 +97,7 @@ pub(super) const PACK_AHEAD: isize = 12;
 pub(super) const GRAM_COLUMNS: usize = 64;
 
 /// A product is shared if it would take one worker longer than this, in nanoseconds: waking and
-/// collecting another takes 5 to 70 us, and sharing saves half. With a crew that spins (two
+/// collecting another takes 5 to 70 us, and sharing saves half. With a team that spins (two
 /// threads, nothing to wake), f64 n = 64 gains 1.5, n = 100 (18 us) 1.85, n = 200 1.9.
 pub(crate) const SHARED_NS: f64 = 50_000.0;
 

@@ -12,7 +12,7 @@ use super::{
     gemm_with, multiply, multiply_batch, multiply_gram, naive, scratch_bytes, worth_sharing,
 };
 use crate::error::Error;
-use crate::kernel::{COUNTERS, Crew, Deserted, Solo};
+use crate::kernel::{COUNTERS, PeerDied, SingleThread, Team};
 
 /// What the tests need of a type beyond `Element`.
 trait Real: Element {
@@ -170,7 +170,7 @@ fn inner<T: Real>(
     Gemm { table: T::table(kernel), alpha, a, b, beta, c }.oriented()
 }
 
-/// A crew of threads.
+/// A team of threads.
 struct Threads {
     counters: [AtomicUsize; COUNTERS],
     barrier: Barrier,
@@ -187,15 +187,15 @@ impl Threads {
 }
 
 struct Hand<'c> {
-    crew: &'c Threads,
+    team: &'c Threads,
     rank: usize,
     barriers: AtomicUsize,
 }
 
 // SAFETY: each hand has a rank of its own; counters are atomic; the barrier is the standard one.
-unsafe impl Crew for Hand<'_> {
+unsafe impl Team for Hand<'_> {
     fn members(&self) -> usize {
-        self.crew.members
+        self.team.members
     }
 
     fn rank(&self) -> usize {
@@ -204,18 +204,18 @@ unsafe impl Crew for Hand<'_> {
     }
 
     fn take(&self, counter: usize, count: usize) -> usize {
-        self.crew.counters[counter].fetch_add(count, Ordering::Relaxed)
+        self.team.counters[counter].fetch_add(count, Ordering::Relaxed)
     }
 
     fn reset(&self, counter: usize) {
-        self.crew.counters[counter].store(0, Ordering::Relaxed);
+        self.team.counters[counter].store(0, Ordering::Relaxed);
     }
 
-    fn barrier(&self) -> Result<(), Deserted> {
-        if self.barriers.fetch_add(1, Ordering::Relaxed) == self.crew.barriers_max {
-            return Err(Deserted);
+    fn barrier(&self) -> Result<(), PeerDied> {
+        if self.barriers.fetch_add(1, Ordering::Relaxed) == self.team.barriers_max {
+            return Err(PeerDied);
         }
-        self.crew.barrier.wait();
+        self.team.barrier.wait();
         Ok(())
     }
 }
@@ -236,17 +236,17 @@ fn scratch(bytes: usize) -> (Vec<u8>, *mut u8) {
     (memory, start)
 }
 
-/// Runs `work` by every member of a crew of threads.
+/// Runs `work` by every member of a team of threads.
 fn with_threads(
     members: usize,
     barriers_max: usize,
-    work: impl Fn(&Hand<'_>) -> Result<(), Deserted> + Sync,
-) -> Vec<Result<(), Deserted>> {
-    let crew = Threads::new(members, barriers_max);
-    let (crew, work) = (&crew, &work);
+    work: impl Fn(&Hand<'_>) -> Result<(), PeerDied> + Sync,
+) -> Vec<Result<(), PeerDied>> {
+    let team = Threads::new(members, barriers_max);
+    let (team, work) = (&team, &work);
     std::thread::scope(|scope| {
         let hands: Vec<_> = (0..members)
-            .map(|rank| scope.spawn(move || work(&Hand { crew, rank, barriers: 0.into() })))
+            .map(|rank| scope.spawn(move || work(&Hand { team, rank, barriers: 0.into() })))
             .collect();
         hands.into_iter().map(|hand| hand.join().expect("no member panics")).collect()
     })
@@ -318,7 +318,7 @@ impl Case {
         let shared = Shared((gemm, scratch));
         let outcomes = with_threads(members, usize::MAX, |hand| {
             let Shared((gemm, scratch)) = { &shared };
-            // SAFETY: the matrices outlive the threads, C is written by this crew only, and a
+            // SAFETY: the matrices outlive the threads, C is written by this team only, and a
             // panel takes at most 16 * 24 * 8 bytes of the page that it has.
             unsafe { loops::multiply(gemm, &plan, *scratch, members, hand) }
         });
@@ -356,7 +356,7 @@ fn bits_by<T: Real>(kernel: Kernel, path: Path, case: &Case, members: usize) -> 
     let shared = Shared((gemm, scratch));
     let outcomes = with_threads(members, usize::MAX, |hand| {
         let Shared((gemm, scratch)) = { &shared };
-        // SAFETY: the matrices outlive the threads, C is written by this crew only, and the
+        // SAFETY: the matrices outlive the threads, C is written by this team only, and the
         // scratch memory has the size asked for.
         unsafe { follow(path, gemm, *scratch, members, hand) }
     });
@@ -460,7 +460,7 @@ fn a_member_that_is_missed_at_any_barrier_ends_the_product_for_all() {
             // SAFETY: as in `bits_by`.
             unsafe { follow(Path::Panels, gemm, *scratch, 2, hand) }
         });
-        assert_eq!(outcomes, [Err(Deserted); 2]);
+        assert_eq!(outcomes, [Err(PeerDied); 2]);
     }
 }
 
@@ -604,7 +604,7 @@ fn views_refuse_what_lies_outside_or_twice() {
 }
 
 #[test]
-fn a_matrix_times_its_transpose_is_symmetric_and_right_for_any_crew() {
+fn a_matrix_times_its_transpose_is_symmetric_and_right_for_any_team() {
     for (layout, members) in [
         (Layout::Rows { padding: 2 }, 1),
         (Layout::Columns { padding: 0 }, 2),
@@ -632,7 +632,7 @@ fn a_matrix_times_its_transpose_is_symmetric_and_right_for_any_crew() {
             let shared = Shared(product);
             with_threads(members, usize::MAX, |hand| {
                 let Shared(product) = { &shared };
-                // SAFETY: the matrices outlive the threads, and C is written by this crew only.
+                // SAFETY: the matrices outlive the threads, and C is written by this team only.
                 unsafe { multiply_gram(product, members, hand) }
             });
             let b = a.view().transposed();
@@ -712,7 +712,7 @@ fn a_block_of_a_matrix_is_multiplied_in_place() {
 }
 
 #[test]
-fn the_public_entry_for_crews_shares_a_product() {
+fn the_public_entry_for_teams_shares_a_product() {
     let rows = Layout::Rows { padding: 0 };
     let case = Case { sizes: (333, 301, 128), layouts: (rows, rows, rows), alpha: 1.0, beta: 0.0 };
     let (a, b, mut c) = case.matrices::<f64>();
@@ -730,7 +730,7 @@ fn the_public_entry_for_crews_shares_a_product() {
     let shared = Shared((product, scratch));
     with_threads(2, usize::MAX, |hand| {
         let Shared((product, scratch)) = { &shared };
-        // SAFETY: the matrices outlive the threads, C is written by this crew only, and the
+        // SAFETY: the matrices outlive the threads, C is written by this team only, and the
         // scratch memory has the size asked for.
         unsafe { multiply(product, *scratch, 2, hand) }
     });
@@ -788,5 +788,5 @@ fn scratch_memory_is_enough_for_every_kernel_and_orientation() {
             }
         }
     }
-    assert_eq!(Solo::default().members(), 1);
+    assert_eq!(SingleThread::default().members(), 1);
 }

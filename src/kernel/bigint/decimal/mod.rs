@@ -15,23 +15,23 @@
 //! with a [`reciprocal`]. (After Bernstein, "Scaled remainder trees"; Brent and Zimmermann, "Modern
 //! Computer Arithmetic", 1.7.)
 //!
-//! The powers of five, the reciprocal and the highest nodes are products of the whole crew; when
-//! there are a few nodes for each member, each is taken by one member to the end (`member`).
+//! The powers of five, the reciprocal and the highest nodes are products of the whole team; when
+//! there are a few nodes for each member, each is taken by one member to the end (`conversion`).
 
 #![allow(unsafe_code)]
 
-mod layout;
-mod member;
-mod power;
+mod conversion;
+mod power_of_ten;
+mod workspace;
 
-use crate::kernel::crew::{Crew, Deserted, Solo};
+use crate::kernel::team::{PeerDied, SingleThread, Team};
 
 use super::Backend;
-use super::ground::Stretch;
 use super::limbs::trim;
-use super::params::DECIMAL_TREE_MIN;
+use super::team_arithmetic::LimbSpan;
+use super::thresholds::DECIMAL_TREE_MIN;
 
-use layout::{Layout, Tree};
+use workspace::{Layout, Tree};
 
 /// Digits that are made from a limb at once.
 const BLOCK_DIGITS: usize = 19;
@@ -75,25 +75,25 @@ pub fn without_zeros(digits: &[u8]) -> &[u8] {
     &digits[zeros.min(digits.len().saturating_sub(1))..]
 }
 
-/// Digits that [`to_decimal_crew`] writes for a number of `limbs` limbs, zeros before it included.
+/// Digits that [`to_decimal_team`] writes for a number of `limbs` limbs, zeros before it included.
 #[must_use]
 pub fn decimal_digits(limbs: usize) -> usize {
     Tree::new(limbs).digits(Tree::new(limbs).levels)
 }
 
-/// Limbs of memory that [`to_decimal_crew`] needs for a number of `limbs` limbs and at most
+/// Limbs of memory that [`to_decimal_team`] needs for a number of `limbs` limbs and at most
 /// `members_max` members: about 17 times as many, and more for many members.
 #[must_use]
 pub fn decimal_memory_limbs(limbs: usize, members_max: usize) -> usize {
     Layout::new(limbs, members_max).total_limbs
 }
 
-/// The decimal digits of `x` in ASCII, with zeros before them, by the members of a crew that share
+/// The decimal digits of `x` in ASCII, with zeros before them, by the members of a team that share
 /// the memory: each calls this, with a view of its own.
 ///
 /// # Errors
 ///
-/// [`Deserted`] if a member died; `digits` then holds anything.
+/// [`PeerDied`] if a member died; `digits` then holds anything.
 ///
 /// # Panics
 ///
@@ -103,34 +103,34 @@ pub fn decimal_memory_limbs(limbs: usize, members_max: usize) -> usize {
 ///
 /// - `digits` is valid for writes of [`decimal_digits`] bytes, `memory` for reads and writes of
 ///   [`decimal_memory_limbs`] initialised limbs; neither overlaps the other or `x`.
-/// - Both are for the crew alone until every member has returned or is dead.
-/// - All members call with the same, and are at most `members_max`. The crew's counters are at
+/// - Both are for the team alone until every member has returned or is dead.
+/// - All members call with the same, and are at most `members_max`. The team's counters are at
 ///   zero.
-pub unsafe fn to_decimal_crew(
-    crew: &impl Crew,
+pub unsafe fn to_decimal_team(
+    team: &impl Team,
     backend: Backend,
     x: &[u64],
     digits: *mut u8,
     memory: *mut u64,
     members_max: usize,
-) -> Result<(), Deserted> {
+) -> Result<(), PeerDied> {
     let layout = Layout::new(x.len(), members_max);
-    // SAFETY: as long as asked for, and for the crew alone, by this function's contract; who
-    // writes what between which barriers is argued in `member`.
-    let memory = unsafe { Stretch::new(memory, layout.total_limbs) };
+    // SAFETY: as long as asked for, and for the team alone, by this function's contract; who
+    // writes what between which barriers is argued in `conversion`.
+    let memory = unsafe { LimbSpan::new(memory, layout.total_limbs) };
     // SAFETY: by this function's contract.
-    unsafe { member::write_digits(crew, backend, &layout, x, digits, memory) }
+    unsafe { conversion::write_digits(team, backend, &layout, x, digits, memory) }
 }
 
 /// Digits, with zeros before them, by the tree.
 fn by_tree(x: &[u64]) -> Vec<u8> {
     let mut digits = vec![0; decimal_digits(x.len())];
     let mut memory = vec![0; decimal_memory_limbs(x.len(), 1)];
-    let crew = Solo::default();
+    let team = SingleThread::default();
     let (backend, at) = (Backend::detect(), digits.as_mut_ptr());
     // SAFETY: both are exclusive borrows, as long as asked for, and all counters are at zero.
-    let done = unsafe { to_decimal_crew(&crew, backend, x, at, memory.as_mut_ptr(), 1) };
-    done.expect("a crew of one is never deserted");
+    let done = unsafe { to_decimal_team(&team, backend, x, at, memory.as_mut_ptr(), 1) };
+    done.expect("a team of one has no peer that dies");
     digits
 }
 
@@ -178,7 +178,7 @@ fn write_block(out: &mut [u8], block: u64) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kernel::bigint::tests::{Shared, awkward, with_crew};
+    use crate::kernel::bigint::tests::{Shared, awkward, with_team};
     use crate::kernel::bigint::{add_assign, mul_limb, sub_assign};
     use dashu_int::UBig;
 
@@ -231,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn crews_of_any_size_give_the_same_digits() {
+    fn teams_of_any_size_give_the_same_digits() {
         for limbs in [40, 700, 20_000, 50_000] {
             let x = awkward(limbs, 11);
             let expected = by_tree(&x);
@@ -239,11 +239,11 @@ mod tests {
                 let mut digits = vec![0; decimal_digits(limbs)];
                 let mut memory = vec![u64::MAX; decimal_memory_limbs(limbs, 5)];
                 let (at, room) = (Shared(digits.as_mut_ptr()), Shared(memory.as_mut_ptr()));
-                with_crew(members, false, |crew| {
+                with_team(members, false, |team| {
                     let backend = Backend::detect();
-                    // SAFETY: the vectors outlive the crew, and are as long as asked for.
+                    // SAFETY: the vectors outlive the team, and are as long as asked for.
                     let done =
-                        unsafe { to_decimal_crew(crew, backend, &x, at.get(), room.get(), 5) };
+                        unsafe { to_decimal_team(team, backend, &x, at.get(), room.get(), 5) };
                     done.unwrap();
                 });
                 assert!(digits == expected, "{limbs} limbs, {members} members");

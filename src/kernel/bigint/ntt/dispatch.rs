@@ -8,18 +8,18 @@
 
 use std::ops::Range;
 
-use super::compose::{self as composing, Joiner};
-use super::digits::Digits;
-use super::net::{Front, Ring};
-use super::pass;
+use super::butterflies::{Front, Ring};
+use super::crt::{self, Crt};
+use super::passes;
 use super::plan::{Line, Node, Plan};
-use super::table::Table;
+use super::splitting::Digits;
+use super::twiddles::Table;
 
-/// See [`pass::first`].
+/// See [`passes::first`].
 ///
 /// # Safety
 ///
-/// - As for [`pass::first`].
+/// - As for [`passes::first`].
 #[inline(always)]
 pub(super) unsafe fn first<G: Front>(
     data: *mut Line,
@@ -31,21 +31,21 @@ pub(super) unsafe fn first<G: Front>(
     // SAFETY: by this function's contract.
     unsafe {
         match plan.odd {
-            3 => pass::first::<G, 3, 12>(data, operand, plan, chunk, table),
-            5 => pass::first::<G, 5, 10>(data, operand, plan, chunk, table),
-            7 => pass::first::<G, 7, 14>(data, operand, plan, chunk, table),
-            9 => pass::first::<G, 9, 9>(data, operand, plan, chunk, table),
-            15 => pass::first::<G, 15, 15>(data, operand, plan, chunk, table),
-            _ => pass::first::<G, 1, 16>(data, operand, plan, chunk, table),
+            3 => passes::first::<G, 3, 12>(data, operand, plan, chunk, table),
+            5 => passes::first::<G, 5, 10>(data, operand, plan, chunk, table),
+            7 => passes::first::<G, 7, 14>(data, operand, plan, chunk, table),
+            9 => passes::first::<G, 9, 9>(data, operand, plan, chunk, table),
+            15 => passes::first::<G, 15, 15>(data, operand, plan, chunk, table),
+            _ => passes::first::<G, 1, 16>(data, operand, plan, chunk, table),
         }
     }
 }
 
-/// See [`pass::forward`]; `layers` is 1 to 4.
+/// See [`passes::forward`]; `layers` is 1 to 4.
 ///
 /// # Safety
 ///
-/// - As for [`pass::forward`].
+/// - As for [`passes::forward`].
 #[inline(always)]
 pub(super) unsafe fn forward<G: Ring>(
     data: *mut Line,
@@ -58,27 +58,27 @@ pub(super) unsafe fn forward<G: Ring>(
     // SAFETY: by this function's contract.
     unsafe {
         match (layers, phase) {
-            (1, 0) => pass::forward::<G, 2, 0>(data, node, nodes, table),
-            (1, 1) => pass::forward::<G, 2, 1>(data, node, nodes, table),
-            (1, _) => pass::forward::<G, 2, 2>(data, node, nodes, table),
-            (2, 0) => pass::forward::<G, 4, 0>(data, node, nodes, table),
-            (2, 1) => pass::forward::<G, 4, 1>(data, node, nodes, table),
-            (2, _) => pass::forward::<G, 4, 2>(data, node, nodes, table),
-            (3, 0) => pass::forward::<G, 8, 0>(data, node, nodes, table),
-            (3, 1) => pass::forward::<G, 8, 1>(data, node, nodes, table),
-            (3, _) => pass::forward::<G, 8, 2>(data, node, nodes, table),
-            (_, 0) => pass::forward::<G, 16, 0>(data, node, nodes, table),
-            (_, 1) => pass::forward::<G, 16, 1>(data, node, nodes, table),
-            _ => pass::forward::<G, 16, 2>(data, node, nodes, table),
+            (1, 0) => passes::forward::<G, 2, 0>(data, node, nodes, table),
+            (1, 1) => passes::forward::<G, 2, 1>(data, node, nodes, table),
+            (1, _) => passes::forward::<G, 2, 2>(data, node, nodes, table),
+            (2, 0) => passes::forward::<G, 4, 0>(data, node, nodes, table),
+            (2, 1) => passes::forward::<G, 4, 1>(data, node, nodes, table),
+            (2, _) => passes::forward::<G, 4, 2>(data, node, nodes, table),
+            (3, 0) => passes::forward::<G, 8, 0>(data, node, nodes, table),
+            (3, 1) => passes::forward::<G, 8, 1>(data, node, nodes, table),
+            (3, _) => passes::forward::<G, 8, 2>(data, node, nodes, table),
+            (_, 0) => passes::forward::<G, 16, 0>(data, node, nodes, table),
+            (_, 1) => passes::forward::<G, 16, 1>(data, node, nodes, table),
+            _ => passes::forward::<G, 16, 2>(data, node, nodes, table),
         }
     }
 }
 
-/// See [`pass::inverse`]; `layers` is 1 to 4.
+/// See [`passes::inverse`]; `layers` is 1 to 4.
 ///
 /// # Safety
 ///
-/// - As for [`pass::inverse`].
+/// - As for [`passes::inverse`].
 #[inline(always)]
 pub(super) unsafe fn inverse<G: Ring>(
     data: *mut Line,
@@ -90,41 +90,41 @@ pub(super) unsafe fn inverse<G: Ring>(
     // SAFETY: by this function's contract.
     unsafe {
         match layers {
-            1 => pass::inverse::<G, 2>(data, node, nodes, table),
-            2 => pass::inverse::<G, 4>(data, node, nodes, table),
-            3 => pass::inverse::<G, 8>(data, node, nodes, table),
-            _ => pass::inverse::<G, 16>(data, node, nodes, table),
+            1 => passes::inverse::<G, 2>(data, node, nodes, table),
+            2 => passes::inverse::<G, 4>(data, node, nodes, table),
+            3 => passes::inverse::<G, 8>(data, node, nodes, table),
+            _ => passes::inverse::<G, 16>(data, node, nodes, table),
         }
     }
 }
 
-/// See [`pass::last`].
+/// See [`passes::last`].
 ///
 /// # Safety
 ///
-/// - As for [`pass::last`].
+/// - As for [`passes::last`].
 #[inline(always)]
 pub(super) unsafe fn last<G: Ring>(data: *mut Line, plan: Plan, chunk: usize, table: &Table) {
     // SAFETY: by this function's contract.
     unsafe {
         match plan.odd {
-            3 => pass::last::<G, 3, 12>(data, plan, chunk, table),
-            5 => pass::last::<G, 5, 10>(data, plan, chunk, table),
-            7 => pass::last::<G, 7, 14>(data, plan, chunk, table),
-            9 => pass::last::<G, 9, 9>(data, plan, chunk, table),
-            15 => pass::last::<G, 15, 15>(data, plan, chunk, table),
-            _ => pass::last::<G, 1, 16>(data, plan, chunk, table),
+            3 => passes::last::<G, 3, 12>(data, plan, chunk, table),
+            5 => passes::last::<G, 5, 10>(data, plan, chunk, table),
+            7 => passes::last::<G, 7, 14>(data, plan, chunk, table),
+            9 => passes::last::<G, 9, 9>(data, plan, chunk, table),
+            15 => passes::last::<G, 15, 15>(data, plan, chunk, table),
+            _ => passes::last::<G, 1, 16>(data, plan, chunk, table),
         }
     }
 }
 
-/// See [`composing::compose`].
+/// See [`crt::reconstruct`].
 ///
 /// # Safety
 ///
-/// - As for [`composing::compose`].
+/// - As for [`crt::reconstruct`].
 #[inline(always)]
-pub(super) unsafe fn compose<J: Joiner>(
+pub(super) unsafe fn reconstruct<J: Crt>(
     residues: [*const Line; 3],
     plan: &Plan,
     lines: Range<usize>,
@@ -134,9 +134,9 @@ pub(super) unsafe fn compose<J: Joiner>(
     // SAFETY: by this function's contract.
     unsafe {
         match plan.digit_bits {
-            63 => composing::compose::<J, 63>(residues, plan, lines, out, out_bytes),
-            62 => composing::compose::<J, 62>(residues, plan, lines, out, out_bytes),
-            _ => composing::compose::<J, 60>(residues, plan, lines, out, out_bytes),
+            63 => crt::reconstruct::<J, 63>(residues, plan, lines, out, out_bytes),
+            62 => crt::reconstruct::<J, 62>(residues, plan, lines, out, out_bytes),
+            _ => crt::reconstruct::<J, 60>(residues, plan, lines, out, out_bytes),
         }
     }
 }

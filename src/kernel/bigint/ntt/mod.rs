@@ -12,24 +12,28 @@
 //! as such: eight coefficients are one vector, and these products cost less than three more levels.
 //! A butterfly is one product by a constant, `(a, x) -> (a + c x, a - c x)`. The order of the
 //! leaves is that in which the splitting leaves them, and the inverse undoes the splitting, so
-//! nothing is ever permuted. The roots of all levels are one list (`table`), because those of a
+//! nothing is ever permuted. The roots of all levels are one list (`twiddles`), because those of a
 //! level are a beginning of it.
 //!
-//! Several levels are done in registers at a time (`net`, `pass`): the odd level and some binary
-//! ones together with the splitting into digits, then four at a time, depth first, so that a block
-//! goes through both transforms, the product and the inverse while it is in cache (`product`).
+//! Several levels are done in registers at a time (`butterflies`, `passes`): the odd level and some
+//! binary ones together with the splitting into digits, then four at a time, depth first, so that
+//! a block goes through both transforms, the product and the inverse while it is in cache
+//! (`convolution`).
 //!
-//! | module     | what                                                       |
-//! |------------|------------------------------------------------------------|
-//! | `field`    | the primes, scalar arithmetic, constants                   |
-//! | `lanes`    | lanes: the seam between processors; `zmm` is AVX-512       |
-//! | `doubles`  | residues as doubles, four in a register, by AVX2 and FMA   |
-//! | `net`      | butterflies in registers, with their windows               |
-//! | `pass`     | nets over memory, leaf products                            |
-//! | `digits`   | limbs to residues; `compose`, residues to limbs            |
-//! | `plan`     | lengths, nodes, padding; `table`, the roots                |
-//! | `kernel`   | passes compiled per processor, by `dispatch`               |
-//! | `product`  | the order of passes, for a crew                            |
+//! | module         | what it does                                                        |
+//! |----------------|---------------------------------------------------------------------|
+//! | `prime_field`  | the primes, scalar arithmetic, constants                            |
+//! | `simd`         | the vector operations that an instruction set must offer            |
+//! | `arch::avx512` | eight integers in a register, by AVX-512 IFMA                       |
+//! | `arch::avx2`   | residues as `f64`, four in a register, by AVX2 and FMA              |
+//! | `butterflies`  | butterflies in registers, with their bounds                         |
+//! | `passes`       | butterflies over memory, leaf products                              |
+//! | `splitting`    | limbs to digits to residues                                         |
+//! | `crt`          | residues to limbs, by the Chinese remainder theorem                 |
+//! | `plan`         | lengths, nodes, padding                                             |
+//! | `twiddles`     | the tables of roots of unity                                        |
+//! | `backend`      | passes compiled for each instruction set, by `dispatch`             |
+//! | `convolution`  | the order of passes, for a team                                     |
 //!
 //! # Why it is right
 //!
@@ -37,14 +41,14 @@
 //!    is less than `p1 p2 p3` if `min(digits) < p1 p2 p3 / 2^(2D)`, which chooses `D` (`plan`):
 //!    2.0 million limbs for 63 bits, 8.1 million for 62, 117 million for 60.
 //! 2. *Every residue is inside its window.* Residues are lazily reduced integers modulo 2^52; the
-//!    bounds are in `net`, and a test (`windows`) runs the nets on intervals, which proves them for
-//!    all inputs.
+//!    bounds are in `butterflies`, and a test (`interval_proof`) runs the butterflies on intervals,
+//!    which proves the bounds for all inputs.
 //! 3. *Leaf products fit.* Eight products below `2^104` in halves of 52 bits add up to less than
-//!    `2^55` in either half; the reduction is in `pass`.
+//!    `2^55` in either half; the reduction is in `passes`.
 //! 4. *The joining is exact*: canonical remainders in mixed radix, sums of digits below `2^64`,
-//!    one carry of 0 or 1 at a time (`compose`).
-//! 5. *Members of a crew do not meet.* Each unit of work touches lines of its own, and each step
-//!    that reads what others wrote comes after a barrier (`product`).
+//!    one carry of 0 or 1 at a time (`crt`).
+//! 5. *Members of a team do not meet.* Each unit of work touches lines of its own, and each step
+//!    that reads what others wrote comes after a barrier (`convolution`).
 //!
 //! # Sources
 //!
@@ -54,33 +58,30 @@
 //! "Multidigit multiplication for mathematicians" (2001), for the view of transforms as splitting.
 #![allow(unsafe_code)]
 
-mod compose;
-mod digits;
+mod arch;
+mod backend;
+mod butterflies;
+mod convolution;
+mod crt;
 mod dispatch;
-#[cfg(target_arch = "x86_64")]
-mod doubles;
-mod field;
-mod kernel;
-mod lanes;
-mod net;
-mod pass;
+mod passes;
 mod plan;
-mod product;
-mod table;
-#[cfg(target_arch = "x86_64")]
-mod zmm;
+mod prime_field;
+mod simd;
+mod splitting;
+mod twiddles;
 
-pub use kernel::Backend;
+pub use backend::Backend;
 pub(in crate::kernel::bigint) use plan::SHORTER_LIMBS_MAX;
 
 use crate::kernel::FloatMode;
-use crate::kernel::crew::{Crew, Deserted};
+use crate::kernel::team::{PeerDied, Team};
 
-use kernel::PortableKernel;
+use backend::PortableKernel;
 #[cfg(target_arch = "x86_64")]
-use kernel::{FmaKernel, IfmaKernel};
+use backend::{FmaKernel, IfmaKernel};
+use convolution::Product;
 use plan::{Line, Plan};
-use product::Product;
 
 /// Limbs of a line.
 const LINE_LIMBS: usize = size_of::<Line>() / size_of::<u64>();
@@ -94,12 +95,12 @@ const LINE_LIMBS: usize = size_of::<Line>() / size_of::<u64>();
 pub(in crate::kernel::bigint) fn scratch_limbs(a_limbs: usize, b_limbs: Option<usize>) -> usize {
     let plan = plan(a_limbs, b_limbs);
     // The scratch is aligned to a limb: the first line may begin almost a line later.
-    (product::scratch_lines(plan, b_limbs.is_none()) + 1) * LINE_LIMBS
+    (convolution::scratch_lines(plan, b_limbs.is_none()) + 1) * LINE_LIMBS
 }
 
 /// Limbs of the tables that each process keeps once it has made such a product.
 pub(in crate::kernel::bigint) fn table_limbs(a_limbs: usize, b_limbs: usize) -> usize {
-    table::table_bytes(plan(a_limbs, Some(b_limbs))) / size_of::<u64>()
+    twiddles::table_bytes(plan(a_limbs, Some(b_limbs))) / size_of::<u64>()
 }
 
 fn plan(a_limbs: usize, b_limbs: Option<usize>) -> Plan {
@@ -107,11 +108,11 @@ fn plan(a_limbs: usize, b_limbs: Option<usize>) -> Plan {
         .unwrap_or_else(|| panic!("{a_limbs} by {b_limbs:?} limbs are too many for one product"))
 }
 
-/// `a b`, or `a^2` when `b` is `None`, into `out`, by the members of a crew.
+/// `a b`, or `a^2` when `b` is `None`, into `out`, by the members of a team.
 ///
 /// # Errors
 ///
-/// [`Deserted`] if another member died; `out` then holds anything.
+/// [`PeerDied`] if another member died; `out` then holds anything.
 ///
 /// # Panics
 ///
@@ -120,17 +121,17 @@ fn plan(a_limbs: usize, b_limbs: Option<usize>) -> Plan {
 /// # Safety
 ///
 /// - `out` is valid for reads and writes of the limbs of `a` and `b` together, `scratch` of
-///   [`scratch_limbs`]; both are for the crew alone until all its members have returned, and
+///   [`scratch_limbs`]; both are for the team alone until all its members have returned, and
 ///   neither overlaps the other or an operand.
 /// - All members call with the same operands, memory and backend.
 pub(in crate::kernel::bigint) unsafe fn multiply(
-    crew: &impl Crew,
+    team: &impl Team,
     out: *mut u64,
     a: &[u64],
     b: Option<&[u64]>,
     scratch: *mut u64,
     backend: Backend,
-) -> Result<(), Deserted> {
+) -> Result<(), PeerDied> {
     assert!(backend.is_available(), "this processor lacks {backend:?}");
     // Residues may be doubles.
     let _mode = FloatMode::standard();
@@ -142,18 +143,18 @@ pub(in crate::kernel::bigint) unsafe fn multiply(
     match backend {
         #[cfg(target_arch = "x86_64")]
         // SAFETY: the backend is available, as asserted; the rest by this function's contract.
-        Backend::Ifma => unsafe { product.run::<IfmaKernel>(crew) },
+        Backend::Ifma => unsafe { product.run::<IfmaKernel>(team) },
         #[cfg(target_arch = "x86_64")]
         // SAFETY: as above.
-        Backend::Fma => unsafe { product.run::<FmaKernel>(crew) },
+        Backend::Fma => unsafe { product.run::<FmaKernel>(team) },
         // SAFETY: any processor will do; the rest by this function's contract.
-        _ => unsafe { product.run::<PortableKernel>(crew) },
+        _ => unsafe { product.run::<PortableKernel>(team) },
     }
 }
 
+#[cfg(test)]
+mod interval_proof;
 #[cfg(all(test, target_arch = "x86_64"))]
-mod bounds;
+mod magnitude_proof;
 #[cfg(test)]
 mod tests;
-#[cfg(test)]
-mod windows;

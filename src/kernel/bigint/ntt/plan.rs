@@ -1,9 +1,9 @@
 //! Transform lengths, order of passes, places of lines.
 
-use crate::kernel::bigint::params::LENGTH_COSTS;
+use crate::kernel::bigint::thresholds::LENGTH_COSTS;
 
-use super::field::{PRIMES, ROOT_ORDER};
-use super::lanes::LANES;
+use super::prime_field::{PRIMES, ROOT_ORDER};
+use super::simd::LANES;
 
 /// Eight coefficients: one leaf polynomial, one vector, one cache line.
 #[derive(Clone, Copy, Debug)]

@@ -1,36 +1,36 @@
 //! Claims about the transform, against the naive oracle.
 #![allow(unsafe_code)]
 
-use super::compose::{IntegerJoiner, Joiner};
 #[cfg(target_arch = "x86_64")]
-use super::doubles::DoubleJoiner;
-use super::field::{PRIMES, WORD_BITS, WORD_MASK};
-use super::lanes::{Arithmetic, Lanes, Portable};
+use super::arch::avx2::F64Crt;
 #[cfg(target_arch = "x86_64")]
-use super::zmm::Zmm;
+use super::arch::avx512::U64x8;
+use super::crt::{Crt, IntegerCrt};
+use super::prime_field::{PRIMES, WORD_BITS, WORD_MASK};
+use super::simd::{Arithmetic, Lanes, Portable};
 use super::*;
 use crate::kernel::bigint::tests::{awkward, is_product};
-use crate::kernel::crew::Solo;
+use crate::kernel::team::SingleThread;
 use dashu_int::UBig;
 use plan::ODD_PARTS;
 
 /// The product by a stated plan, if the backend is there.
 fn multiply_by(plan: Plan, backend: Backend, a: &[u64], b: &[u64]) -> Vec<u64> {
-    let mut scratch = vec![Line([u64::MAX; 8]); product::scratch_lines(plan, false)];
+    let mut scratch = vec![Line([u64::MAX; 8]); convolution::scratch_lines(plan, false)];
     let out_limbs = a.len() + b.len();
     let mut out = vec![u64::MAX; out_limbs];
     let scratch = scratch.as_mut_ptr();
     let product = Product { plan, a, b: Some(b), out: out.as_mut_ptr(), out_limbs, scratch };
-    let crew = Solo::default();
+    let team = SingleThread::default();
     let done = match backend {
         #[cfg(target_arch = "x86_64")]
         // SAFETY: the vectors are as long as is asked for, and the backend is one of `all`.
-        Backend::Ifma => unsafe { product.run::<IfmaKernel>(&crew) },
+        Backend::Ifma => unsafe { product.run::<IfmaKernel>(&team) },
         #[cfg(target_arch = "x86_64")]
         // SAFETY: as above.
-        Backend::Fma => unsafe { product.run::<FmaKernel>(&crew) },
+        Backend::Fma => unsafe { product.run::<FmaKernel>(&team) },
         // SAFETY: the vectors are as long as is asked for.
-        _ => unsafe { product.run::<PortableKernel>(&crew) },
+        _ => unsafe { product.run::<PortableKernel>(&team) },
     };
     done.unwrap();
     out
@@ -123,14 +123,14 @@ fn a_product_by_a_factor_leaves_less_than_two_moduli() {
 ///
 /// # Safety
 ///
-/// - The processor has what the joiner needs.
-unsafe fn assert_joined<J: Joiner, const D: u32>(
+/// - The processor has what the crt needs.
+unsafe fn assert_joined<J: Crt, const D: u32>(
     coefficients: &[UBig; 8],
     residues: impl Fn(usize, u64) -> u64,
 ) {
     let plan = Plan { odd: 1, log: 6, digit_bits: D };
     // SAFETY: by this function's contract.
-    let joiner = unsafe { J::new(&plan) };
+    let crt = unsafe { J::new(&plan) };
     let lines = [0, 1, 2].map(|i| {
         let prime = PRIMES[i];
         Line(coefficients.each_ref().map(|c| {
@@ -141,7 +141,7 @@ unsafe fn assert_joined<J: Joiner, const D: u32>(
         }))
     });
     // SAFETY: the lines are here.
-    let digits = unsafe { joiner.digits::<D>(lines.each_ref().map(|line| &raw const *line)) };
+    let digits = unsafe { crt.digits::<D>(lines.each_ref().map(|line| &raw const *line)) };
     let mut found = [[0; 8]; 3];
     for (found, digits) in found.iter_mut().zip(digits) {
         // SAFETY: the array is 64 bytes.
@@ -175,13 +175,13 @@ fn residues_of_any_coefficient_are_joined_to_it() {
     for far in [0, 3, 5] {
         let lazy = |i: usize, residue| residue + far * PRIMES[i].p;
         // SAFETY: any processor will do.
-        unsafe { assert_joined::<IntegerJoiner<Portable>, 63>(&coefficients, lazy) };
+        unsafe { assert_joined::<IntegerCrt<Portable>, 63>(&coefficients, lazy) };
         // SAFETY: as above.
-        unsafe { assert_joined::<IntegerJoiner<Portable>, 60>(&coefficients, lazy) };
+        unsafe { assert_joined::<IntegerCrt<Portable>, 60>(&coefficients, lazy) };
         #[cfg(target_arch = "x86_64")]
         if Backend::Ifma.is_available() {
             // SAFETY: the processor was just asked.
-            unsafe { assert_joined::<IntegerJoiner<Zmm>, 62>(&coefficients, lazy) };
+            unsafe { assert_joined::<IntegerCrt<U64x8>, 62>(&coefficients, lazy) };
         }
     }
     #[cfg(target_arch = "x86_64")]
@@ -193,9 +193,9 @@ fn residues_of_any_coefficient_are_joined_to_it() {
                 (residue as f64 + sign * PRIMES[i].p as f64).to_bits()
             };
             // SAFETY: the processor was just asked.
-            unsafe { assert_joined::<DoubleJoiner, 62>(&coefficients, lazy) };
+            unsafe { assert_joined::<F64Crt, 62>(&coefficients, lazy) };
             // SAFETY: as above.
-            unsafe { assert_joined::<DoubleJoiner, 63>(&coefficients, lazy) };
+            unsafe { assert_joined::<F64Crt, 63>(&coefficients, lazy) };
         }
     }
 }
@@ -235,7 +235,7 @@ fn a_carry_ripples_through_any_run_of_full_digits() {
             #[cfg(target_arch = "x86_64")]
             if Backend::Ifma.is_available() {
                 // SAFETY: the processor was just asked.
-                unsafe { assert_ripples::<Zmm>(digits, carry) };
+                unsafe { assert_ripples::<U64x8>(digits, carry) };
             }
         }
     }

@@ -1,38 +1,38 @@
-//! Numbers in memory that a crew shares, and their products.
+//! Numbers in memory that a team shares, and their products.
 #![allow(unsafe_code)]
 
 use std::slice;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::kernel::crew::{Crew, Deserted};
+use crate::kernel::team::{PeerDied, Team};
 
 use super::mul::TRANSFORM_LIMBS_MAX;
 use super::{
-    Backend, SHORTER_LIMBS_MAX, mul, mul_crew, mul_scratch_limbs, square, square_crew,
-    square_scratch_limbs, trim,
+    Backend, SHORTER_LIMBS_MAX, mul, mul_scratch_limbs, mul_team, square, square_scratch_limbs,
+    square_team, trim,
 };
 
-/// Limbs of the longer factor from which on a product is worth the crew's barriers.
-pub(super) const CREW_LIMBS_MIN: usize = 4000;
+/// Limbs of the longer factor from which on a product is worth the team's barriers.
+pub(super) const TEAM_LIMBS_MIN: usize = 4000;
 
-/// A stretch of limbs in memory that a crew shares: room for a number, or a number.
+/// A segment of limbs in memory that a team shares: room for a number, or a number.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Stretch {
+pub(crate) struct LimbSpan {
     at: *mut u64,
     limbs: usize,
 }
 
-impl Stretch {
+impl LimbSpan {
     /// `limbs` limbs from `at` on.
     ///
     /// # Safety
     ///
-    /// - They are valid for reads and writes, aligned and initialised, for as long as the stretch
-    ///   or a part of it is used, and for the crew alone.
-    /// - Between two of the crew's barriers, what one member writes by means of the stretch or a
+    /// - They are valid for reads and writes, aligned and initialised, for as long as the segment
+    ///   or a part of it is used, and for the team alone.
+    /// - Between two of the team's barriers, what one member writes by means of the segment or a
     ///   part of it, no other reads or writes.
-    pub(crate) unsafe fn new(at: *mut u64, limbs: usize) -> Stretch {
-        Stretch { at, limbs }
+    pub(crate) unsafe fn new(at: *mut u64, limbs: usize) -> LimbSpan {
+        LimbSpan { at, limbs }
     }
 
     /// The part of `limbs` limbs from limb `start` on.
@@ -40,17 +40,17 @@ impl Stretch {
     /// # Panics
     ///
     /// If it is not inside.
-    pub(crate) fn part(self, start: usize, limbs: usize) -> Stretch {
+    pub(crate) fn part(self, start: usize, limbs: usize) -> LimbSpan {
         assert!(
             start.checked_add(limbs).is_some_and(|end| end <= self.limbs),
             "{start} + {limbs} of {} limbs",
             self.limbs
         );
-        Stretch { at: self.at.wrapping_add(start), limbs }
+        LimbSpan { at: self.at.wrapping_add(start), limbs }
     }
 
     /// What is left from limb `start` on.
-    pub(crate) fn rest(self, start: usize) -> Stretch {
+    pub(crate) fn rest(self, start: usize) -> LimbSpan {
         self.part(start, self.limbs.saturating_sub(start))
     }
 
@@ -65,7 +65,7 @@ impl Stretch {
     ///
     /// - No other member uses the part between the last barrier and the next, nor does a slice of
     ///   it that anybody still has.
-    pub(crate) unsafe fn store(self, number: &[u64]) -> Stretch {
+    pub(crate) unsafe fn store(self, number: &[u64]) -> LimbSpan {
         let part = self.part(0, number.len());
         // SAFETY: `part` checked the length, `new` has the memory's contract, and the number, which
         // is borrowed, is no part of what this writes to, by this function's contract.
@@ -77,7 +77,7 @@ impl Stretch {
     ///
     /// # Safety
     ///
-    /// - As for [`Stretch::store`], with all limbs.
+    /// - As for [`LimbSpan::store`], with all limbs.
     pub(crate) unsafe fn clear(self) {
         // SAFETY: vouched for in `new`, or checked by `part`; exclusive by this one's contract.
         unsafe { self.at.write_bytes(0, self.limbs) };
@@ -87,7 +87,7 @@ impl Stretch {
     ///
     /// # Safety
     ///
-    /// - As for [`Stretch::store`], with that limb.
+    /// - As for [`LimbSpan::store`], with that limb.
     pub(crate) unsafe fn set_word(self, index: usize, limbs: usize) {
         // SAFETY: by this function's contract.
         unsafe { self.part(index, 1).store(&[limbs as u64]) };
@@ -97,7 +97,7 @@ impl Stretch {
     ///
     /// # Safety
     ///
-    /// - As for [`Stretch::limb`].
+    /// - As for [`LimbSpan::limb`].
     pub(crate) unsafe fn word(self, index: usize) -> usize {
         // SAFETY: by this function's contract.
         usize::try_from(unsafe { self.limb(index) }).expect("a count of limbs")
@@ -107,7 +107,7 @@ impl Stretch {
     ///
     /// # Safety
     ///
-    /// - As long as the crew computes, everybody uses that limb by this function or as an atomic.
+    /// - As long as the team computes, everybody uses that limb by this function or as an atomic.
     pub(crate) unsafe fn count(self, index: usize, more: u64) {
         let at = self.part(index, 1).at;
         // SAFETY: `part` checked the index; the rest was vouched for in `new`, and is this
@@ -153,10 +153,10 @@ impl Stretch {
     /// # Safety
     ///
     /// - No member writes to it between the last barrier and the next.
-    unsafe fn trimmed(self) -> Stretch {
+    unsafe fn trimmed(self) -> LimbSpan {
         // SAFETY: the slice is gone when this returns; the rest is this function's contract.
         let limbs = trim(unsafe { self.read() }).len();
-        Stretch { limbs, ..self }
+        LimbSpan { limbs, ..self }
     }
 }
 
@@ -173,20 +173,20 @@ pub(crate) fn scratch_limbs_max(a_limbs: usize, b_limbs: usize) -> usize {
     mul_scratch_limbs(a_limbs, b_limbs).max(square_scratch_limbs(short))
 }
 
-/// Where a crew multiplies: the scratch memory of its products.
-pub(crate) struct Ground<'a, C> {
-    pub(crate) crew: &'a C,
-    pub(crate) scratch: Stretch,
+/// Where a team multiplies: the scratch memory of its products.
+pub(crate) struct TeamArithmetic<'a, C> {
+    pub(crate) team: &'a C,
+    pub(crate) scratch: LimbSpan,
     pub(crate) backend: Backend,
 }
 
-impl<C: Crew> Ground<'_, C> {
-    /// `a b` at the beginning of `room`, by the whole crew or, if it is small, one of it; returns
+impl<C: Team> TeamArithmetic<'_, C> {
+    /// `a b` at the beginning of `room`, by the whole team or, if it is small, one of it; returns
     /// the part that the product fills. All members call this, one product after another.
     ///
     /// # Errors
     ///
-    /// [`Deserted`] if a member died.
+    /// [`PeerDied`] if a member died.
     ///
     /// # Panics
     ///
@@ -198,10 +198,10 @@ impl<C: Crew> Ground<'_, C> {
     ///   neither each other nor them. All members call with the same.
     pub(crate) unsafe fn multiply(
         &self,
-        room: Stretch,
-        a: Stretch,
-        b: Stretch,
-    ) -> Result<Stretch, Deserted> {
+        room: LimbSpan,
+        a: LimbSpan,
+        b: LimbSpan,
+    ) -> Result<LimbSpan, PeerDied> {
         // SAFETY: nobody writes to the factors meanwhile, by this function's contract.
         let x = unsafe { a.read() };
         // SAFETY: as above.
@@ -212,12 +212,12 @@ impl<C: Crew> Ground<'_, C> {
         Ok(unsafe { product.trimmed() })
     }
 
-    /// [`Ground::multiply`] of limbs that each member may have a copy of; the product with all
-    /// its limbs, zeros included.
+    /// [`TeamArithmetic::multiply`] of limbs that each member may have a copy of; the product with
+    /// all its limbs, zeros included.
     ///
     /// # Errors
     ///
-    /// [`Deserted`] if a member died.
+    /// [`PeerDied`] if a member died.
     ///
     /// # Panics
     ///
@@ -225,18 +225,18 @@ impl<C: Crew> Ground<'_, C> {
     ///
     /// # Safety
     ///
-    /// - As for [`Ground::multiply`].
+    /// - As for [`TeamArithmetic::multiply`].
     pub(super) unsafe fn multiply_limbs(
         &self,
-        room: Stretch,
+        room: LimbSpan,
         x: &[u64],
         y: &[u64],
-    ) -> Result<Stretch, Deserted> {
+    ) -> Result<LimbSpan, PeerDied> {
         let out = room.part(0, x.len() + y.len());
         let scratch = self.scratch.part(0, mul_scratch_limbs(x.len(), y.len()));
-        if x.len().max(y.len()) >= CREW_LIMBS_MIN {
+        if x.len().max(y.len()) >= TEAM_LIMBS_MIN {
             // SAFETY: `part` checked both lengths; the rest is this function's contract.
-            unsafe { mul_crew(self.crew, self.backend, out.at, x, y, scratch.at)? };
+            unsafe { mul_team(self.team, self.backend, out.at, x, y, scratch.at)? };
         } else {
             // SAFETY: by this function's contract.
             unsafe { self.alone(out, scratch, |out, scratch| mul(out, x, y, scratch))? };
@@ -244,11 +244,11 @@ impl<C: Crew> Ground<'_, C> {
         Ok(out)
     }
 
-    /// `a^2` at the beginning of `room`: as [`Ground::multiply`].
+    /// `a^2` at the beginning of `room`: as [`TeamArithmetic::multiply`].
     ///
     /// # Errors
     ///
-    /// [`Deserted`] if a member died.
+    /// [`PeerDied`] if a member died.
     ///
     /// # Panics
     ///
@@ -256,19 +256,19 @@ impl<C: Crew> Ground<'_, C> {
     ///
     /// # Safety
     ///
-    /// - As for [`Ground::multiply`].
-    pub(crate) unsafe fn square(&self, room: Stretch, a: Stretch) -> Result<Stretch, Deserted> {
+    /// - As for [`TeamArithmetic::multiply`].
+    pub(crate) unsafe fn square(&self, room: LimbSpan, a: LimbSpan) -> Result<LimbSpan, PeerDied> {
         // SAFETY: nobody writes to it meanwhile, by this function's contract.
         let x = unsafe { a.read() };
         // SAFETY: by this function's contract.
         unsafe { self.square_limbs(room, x) }
     }
 
-    /// [`Ground::square`] of limbs that each member may have a copy of.
+    /// [`TeamArithmetic::square`] of limbs that each member may have a copy of.
     ///
     /// # Errors
     ///
-    /// [`Deserted`] if a member died.
+    /// [`PeerDied`] if a member died.
     ///
     /// # Panics
     ///
@@ -276,17 +276,17 @@ impl<C: Crew> Ground<'_, C> {
     ///
     /// # Safety
     ///
-    /// - As for [`Ground::multiply`].
+    /// - As for [`TeamArithmetic::multiply`].
     pub(super) unsafe fn square_limbs(
         &self,
-        room: Stretch,
+        room: LimbSpan,
         x: &[u64],
-    ) -> Result<Stretch, Deserted> {
+    ) -> Result<LimbSpan, PeerDied> {
         let out = room.part(0, 2 * x.len());
         let scratch = self.scratch.part(0, square_scratch_limbs(x.len()));
-        if x.len() >= CREW_LIMBS_MIN {
+        if x.len() >= TEAM_LIMBS_MIN {
             // SAFETY: `part` checked both lengths; the rest is this function's contract.
-            unsafe { square_crew(self.crew, self.backend, out.at, x, scratch.at)? };
+            unsafe { square_team(self.team, self.backend, out.at, x, scratch.at)? };
         } else {
             // SAFETY: by this function's contract.
             unsafe { self.alone(out, scratch, |out, scratch| square(out, x, scratch))? };
@@ -299,25 +299,25 @@ impl<C: Crew> Ground<'_, C> {
     ///
     /// # Errors
     ///
-    /// [`Deserted`] if a member died.
-    pub(super) fn once(&self, work: impl FnOnce()) -> Result<(), Deserted> {
-        if self.crew.rank() == 0 {
+    /// [`PeerDied`] if a member died.
+    pub(super) fn once(&self, work: impl FnOnce()) -> Result<(), PeerDied> {
+        if self.team.rank() == 0 {
             work();
         }
-        self.crew.barrier()
+        self.team.barrier()
     }
 
     /// Has one member multiply, and all wait for it.
     ///
     /// # Safety
     ///
-    /// - As for [`Ground::multiply`].
+    /// - As for [`TeamArithmetic::multiply`].
     unsafe fn alone(
         &self,
-        out: Stretch,
-        scratch: Stretch,
+        out: LimbSpan,
+        scratch: LimbSpan,
         work: impl FnOnce(&mut [u64], &mut [u64]),
-    ) -> Result<(), Deserted> {
+    ) -> Result<(), PeerDied> {
         self.once(|| {
             // SAFETY: only one member does this, and the others wait for it.
             let out = unsafe { out.write() };
@@ -332,7 +332,7 @@ impl<C: Crew> Ground<'_, C> {
     ///
     /// # Errors
     ///
-    /// [`Deserted`] if a member died.
+    /// [`PeerDied`] if a member died.
     ///
     /// # Panics
     ///
@@ -341,12 +341,12 @@ impl<C: Crew> Ground<'_, C> {
     ///
     /// # Safety
     ///
-    /// - As for [`Ground::multiply`], with both rooms, which do not overlap.
+    /// - As for [`TeamArithmetic::multiply`], with both rooms, which do not overlap.
     pub(crate) unsafe fn multiply_all(
         &self,
-        rooms: [Stretch; 2],
-        mut numbers: Vec<Stretch>,
-    ) -> Result<Stretch, Deserted> {
+        rooms: [LimbSpan; 2],
+        mut numbers: Vec<LimbSpan>,
+    ) -> Result<LimbSpan, PeerDied> {
         let rounds = numbers.len().next_power_of_two().trailing_zeros() as usize;
         for round in (0..rounds).rev() {
             let mut room = rooms[round % 2];
@@ -376,7 +376,7 @@ impl<C: Crew> Ground<'_, C> {
     ///
     /// # Errors
     ///
-    /// [`Deserted`] if a member died.
+    /// [`PeerDied`] if a member died.
     ///
     /// # Panics
     ///
@@ -384,8 +384,12 @@ impl<C: Crew> Ground<'_, C> {
     ///
     /// # Safety
     ///
-    /// - As for [`Ground::multiply`].
-    pub(crate) unsafe fn copy(&self, room: Stretch, number: Stretch) -> Result<Stretch, Deserted> {
+    /// - As for [`TeamArithmetic::multiply`].
+    pub(crate) unsafe fn copy(
+        &self,
+        room: LimbSpan,
+        number: LimbSpan,
+    ) -> Result<LimbSpan, PeerDied> {
         let out = room.part(0, number.limbs);
         // SAFETY: nobody writes to the number meanwhile, by this function's contract.
         let limbs = unsafe { number.read() };

@@ -1,14 +1,14 @@
 //! Proof by computation that doubles stay exact.
 //!
 //! The nets are run on bounds: whatever is multiplied, added or reduced must be below `2^52` in
-//! magnitude for all values within the bounds at once, which is what `doubles` relies on.
+//! magnitude for all values within the bounds at once, which is what `arch::avx2` relies on.
 #![allow(unsafe_code)]
 
-use super::field::{Factor, PRIMES};
-use super::lanes::Arithmetic;
-use super::net::{self, Ring, Spread, Twiddles};
+use super::butterflies::{self, Ring, Spread, Twiddles};
 use super::plan::{ODD_PARTS, Plan};
-use super::table::{self, tables};
+use super::prime_field::{Factor, PRIMES};
+use super::simd::Arithmetic;
+use super::twiddles::{self, tables};
 
 /// An integer of at most this magnitude.
 #[derive(Clone, Copy, Debug)]
@@ -53,7 +53,7 @@ impl Arithmetic for Bound {
     }
 }
 
-/// What `doubles` proves of its arithmetic, and nothing else.
+/// What `arch::avx2` proves of its arithmetic, and nothing else.
 #[derive(Clone, Copy)]
 struct BoundField {
     p: i128,
@@ -111,7 +111,7 @@ fn for_each_prime(check: impl Fn(BoundField, AnyFactors<'_>)) {
     for index in 0..PRIMES.len() {
         // SAFETY: bounds need no processor.
         let field = unsafe { BoundField::new(index) };
-        check(field, AnyFactors(tables(plan(1), table::Form::Doubles)[index].row(0)));
+        check(field, AnyFactors(tables(plan(1), twiddles::Form::Doubles)[index].row(0)));
     }
 }
 
@@ -123,12 +123,12 @@ fn nets_stay_below<const R: usize>() {
     for_each_prime(|field, factors| {
         for (phase, sixteenths) in PHASES.into_iter().enumerate() {
             let mut x = [Bound::new(sixteenths * field.p / 16); R];
-            net::forward(&field, &mut x, phase, &factors);
+            butterflies::forward(&field, &mut x, phase, &factors);
             let after = (phase + R.ilog2() as usize) % 3;
             assert_below(&x, PHASES[after] * field.p / 16, "forward");
         }
         let mut x = [Bound::new(field.p); R];
-        net::inverse(&field, &mut x, &factors);
+        butterflies::inverse(&field, &mut x, &factors);
         assert_below(&x, field.p, "inverse");
     });
 }
@@ -141,10 +141,10 @@ fn nets_of_doubles_stay_exact() {
     nets_stay_below::<16>();
     for_each_prime(|field, factors| {
         let mut x = [Bound::new(5 * field.p); 16];
-        net::forward_half(&field, &mut x, &factors);
+        butterflies::forward_half(&field, &mut x, &factors);
         assert_below(&x, PHASES[1] * field.p / 16, "forward half");
         let mut x = [Bound::new(5 * field.p); 16];
-        net::forward(&field, &mut x, 0, &factors);
+        butterflies::forward(&field, &mut x, 0, &factors);
         assert_below(&x, PHASES[1] * field.p / 16, "the first pass");
     });
 }
@@ -154,8 +154,8 @@ fn odd_stays_below<const M: usize>() {
     for index in 0..PRIMES.len() {
         // SAFETY: bounds need no processor.
         let field = unsafe { BoundField::new(index) };
-        let tables = tables(plan(M), table::Form::Doubles);
-        let y = net::odd(&field, &tables[index].odd_factors, [Bound::new(5 * field.p); M]);
+        let tables = tables(plan(M), twiddles::Form::Doubles);
+        let y = butterflies::odd(&field, &tables[index].odd_factors, [Bound::new(5 * field.p); M]);
         assert_below(&y, PHASES[1] * field.p / 16, "odd");
     }
 }

@@ -1,7 +1,10 @@
 //! Schoolbook products: row by row.
 #![allow(unsafe_code)]
 
-use super::limbs::{add_with_carry, mul_add};
+#[cfg(target_arch = "x86_64")]
+mod adx;
+
+use crate::kernel::bigint::limbs::{add_with_carry, mul_add};
 
 /// How rows are added: `out += a b` for one limb `b` and `out` as long as `a`; returns the carry.
 trait Rows {
@@ -33,7 +36,7 @@ impl Rows for Adx {
         let (out, out_rest) = out.split_at_mut(rounds);
         let (a, a_rest) = a.split_at(rounds);
         // SAFETY: the processor has ADX and BMI2, by this function's contract.
-        let carry = unsafe { super::adx::add_rounds(out, a, b) };
+        let carry = unsafe { adx::add_rounds(out, a, b) };
         add_row_from(out_rest, a_rest, b, carry)
     }
 }

@@ -13,31 +13,31 @@ use std::borrow::Cow;
 use std::slice;
 
 use crate::kernel::bigint::Backend;
-use crate::kernel::bigint::ground::{CREW_LIMBS_MIN, Ground, Stretch};
 use crate::kernel::bigint::limbs::{add_assign, mul_limb, shift_left, trim};
 use crate::kernel::bigint::mul::{mul, mul_scratch_limbs, square, square_scratch_limbs};
 use crate::kernel::bigint::reciprocal::{Rooms, reciprocal};
-use crate::kernel::crew::{Crew, Deserted};
+use crate::kernel::bigint::team_arithmetic::{LimbSpan, TEAM_LIMBS_MIN, TeamArithmetic};
+use crate::kernel::team::{PeerDied, Team};
 
-use super::layout::{Area, Layout};
-use super::power::Power;
+use super::power_of_ten::Power;
+use super::workspace::{Area, Layout};
 use super::{BLOCK, BLOCK_DIGITS};
 
-/// Counter of the crew: the first ten are the products' own.
+/// Counter of the team: the first ten are the products' own.
 const NODE: usize = 10;
 
 /// One member at work.
 struct Member<'a, C> {
-    ground: Ground<'a, C>,
+    arithmetic: TeamArithmetic<'a, C>,
     layout: &'a Layout,
-    memory: Stretch,
+    memory: LimbSpan,
 }
 
-/// This member's part of [`super::to_decimal_crew`].
+/// This member's part of [`super::to_decimal_team`].
 ///
 /// # Errors
 ///
-/// [`Deserted`] if a member died.
+/// [`PeerDied`] if a member died.
 ///
 /// # Panics
 ///
@@ -45,35 +45,35 @@ struct Member<'a, C> {
 ///
 /// # Safety
 ///
-/// - As for [`super::to_decimal_crew`].
+/// - As for [`super::to_decimal_team`].
 pub(super) unsafe fn write_digits(
-    crew: &impl Crew,
+    team: &impl Team,
     backend: Backend,
     layout: &Layout,
     x: &[u64],
     digits: *mut u8,
-    memory: Stretch,
-) -> Result<(), Deserted> {
+    memory: LimbSpan,
+) -> Result<(), PeerDied> {
     // Ranks are known from the first barrier on.
-    crew.barrier()?;
+    team.barrier()?;
     let scratch = memory.part(layout.scratch.start, layout.scratch.limbs);
-    let ground = Ground { crew, scratch, backend };
-    let member = Member { ground, layout, memory };
+    let arithmetic = TeamArithmetic { team, scratch, backend };
+    let member = Member { arithmetic, layout, memory };
     let (powers, root) = member.powers()?;
     member.root(&root, x)?;
     let nodes = member.split_together(&powers, &root)?;
     // SAFETY: by this function's contract.
     unsafe { member.take_nodes(&powers, &root, nodes, digits) };
-    crew.barrier()
+    team.barrier()
 }
 
-impl<'a, C: Crew> Member<'a, C> {
-    fn area(&self, area: Area) -> Stretch {
+impl<'a, C: Team> Member<'a, C> {
+    fn area(&self, area: Area) -> LimbSpan {
         self.memory.part(area.start, area.limbs)
     }
 
     /// The powers of ten of each level below the root's, and that of the root as one of five.
-    fn powers(&self) -> Result<(Vec<Power<'a>>, Root<'a>), Deserted> {
+    fn powers(&self) -> Result<(Vec<Power<'a>>, Root<'a>), PeerDied> {
         let tree = self.layout.tree;
         let mut five = vec![1];
         for _ in 0..tree.leaf_blocks {
@@ -83,7 +83,7 @@ impl<'a, C: Crew> Member<'a, C> {
         let mut fives: Vec<Cow<'a, [u64]>> = vec![five.into()];
         for level in 1..=tree.levels {
             let below = &fives[level - 1];
-            let five = if below.len() < CREW_LIMBS_MIN {
+            let five = if below.len() < TEAM_LIMBS_MIN {
                 let mut five = vec![0; 2 * below.len()];
                 square(&mut five, below, &mut vec![0; square_scratch_limbs(below.len())]);
                 five.truncate(trim(&five).len());
@@ -91,7 +91,7 @@ impl<'a, C: Crew> Member<'a, C> {
             } else {
                 let room = self.area(self.layout.fives[level]);
                 // SAFETY: each level has an area of its own.
-                let five = unsafe { self.ground.square_limbs(room, below)? };
+                let five = unsafe { self.arithmetic.square_limbs(room, below)? };
                 // SAFETY: nobody writes to it from here on.
                 Cow::Borrowed(unsafe { five.read() })
             };
@@ -105,13 +105,13 @@ impl<'a, C: Crew> Member<'a, C> {
     }
 
     /// The fraction of `x`, at the beginning of the first area of fractions.
-    fn root(&self, root: &Root<'_>, x: &[u64]) -> Result<(), Deserted> {
+    fn root(&self, root: &Root<'_>, x: &[u64]) -> Result<(), PeerDied> {
         let layout = self.layout;
         let five = &root.five;
         // 1 / 5^digits = 2^zeros B^-five / v, with v in [1/2, 1).
         let zeros = five[five.len() - 1].leading_zeros();
         let divisor = self.area(layout.divisor).part(0, five.len());
-        self.ground.once(|| {
+        self.arithmetic.once(|| {
             // SAFETY: one member does this, and the others wait for it; five lies elsewhere.
             unsafe { divisor.store(five) };
             // SAFETY: one member does this, and the others wait for it.
@@ -124,15 +124,16 @@ impl<'a, C: Crew> Member<'a, C> {
             change: self.area(layout.change),
         };
         // SAFETY: these are areas of their own, and all come from a barrier.
-        let inverse = unsafe { reciprocal(&self.ground, divisor, limbs, rooms)? };
+        let inverse = unsafe { reciprocal(&self.arithmetic, divisor, limbs, rooms)? };
         // SAFETY: nobody writes to it before the members part.
         let inverse = unsafe { inverse.read() };
         // SAFETY: the areas differ.
-        let product = unsafe { self.ground.multiply_limbs(self.area(layout.wide), x, inverse)? };
+        let product =
+            unsafe { self.arithmetic.multiply_limbs(self.area(layout.wide), x, inverse)? };
         // x / 10^digits = product 2^(zeros - digits) B^-(five + limbs), in units of B^-limbs.
         let down = 64 * five.len() + root.power.digits - zeros as usize;
         let y = self.area(layout.fractions[0]).part(0, limbs);
-        self.ground.once(|| {
+        self.arithmetic.once(|| {
             // SAFETY: nobody writes to it meanwhile.
             let product = unsafe { product.read() };
             // SAFETY: one member does this, and the others wait for it.
@@ -147,9 +148,9 @@ impl<'a, C: Crew> Member<'a, C> {
         &self,
         powers: &[Power<'_>],
         root: &Root<'_>,
-    ) -> Result<Vec<Stretch>, Deserted> {
+    ) -> Result<Vec<LimbSpan>, PeerDied> {
         let tree = self.layout.tree;
-        let lowest = tree.levels - tree.levels_together(self.ground.crew.members());
+        let lowest = tree.levels - tree.levels_together(self.arithmetic.team.members());
         let [mut here, mut other] = self.layout.fractions.map(|area| self.area(area));
         let mut nodes = vec![here.part(0, root.power.fraction_limbs())];
         for level in (lowest..tree.levels).rev() {
@@ -163,8 +164,8 @@ impl<'a, C: Crew> Member<'a, C> {
                 let y = unsafe { node.read() };
                 let room = self.area(self.layout.wide);
                 // SAFETY: the areas differ.
-                let product = unsafe { self.ground.multiply_limbs(room, y, &power.factor)? };
-                self.ground.once(|| {
+                let product = unsafe { self.arithmetic.multiply_limbs(room, y, &power.factor)? };
+                self.arithmetic.once(|| {
                     // SAFETY: nobody writes to it meanwhile.
                     let product = unsafe { product.read() };
                     // SAFETY: one member does this, and the others wait for it.
@@ -185,25 +186,25 @@ impl<'a, C: Crew> Member<'a, C> {
     ///
     /// # Safety
     ///
-    /// - `digits` is valid for writes of as many bytes as the root has digits, for the crew alone.
+    /// - `digits` is valid for writes of as many bytes as the root has digits, for the team alone.
     unsafe fn take_nodes(
         &self,
         powers: &[Power<'_>],
         root: &Root<'_>,
-        nodes: Vec<Stretch>,
+        nodes: Vec<LimbSpan>,
         digits: *mut u8,
     ) {
         let tree = self.layout.tree;
-        let crew = self.ground.crew;
-        let level = tree.levels - tree.levels_together(crew.members());
+        let team = self.arithmetic.team;
+        let level = tree.levels - tree.levels_together(team.members());
         let own = tree.node_limbs(level);
-        let memory = self.area(self.layout.members).part(crew.rank() * own, own);
+        let memory = self.area(self.layout.members).part(team.rank() * own, own);
         // SAFETY: the part of this rank; the others have other parts, and products are over.
         let memory = unsafe { memory.write() };
         let leaf = powers.first().unwrap_or(&root.power);
         let node_digits = tree.digits(level);
         loop {
-            let number = crew.take(NODE, 1);
+            let number = team.take(NODE, 1);
             let Some(&node) = nodes.get(number) else { return };
             // SAFETY: each number is one member's, and each node's fraction another part.
             let y = unsafe { node.write() };

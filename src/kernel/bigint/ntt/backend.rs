@@ -4,18 +4,18 @@
 use std::ops::Range;
 use std::sync::OnceLock;
 
-use super::compose::IntegerJoiner;
-use super::digits::Digits;
+#[cfg(target_arch = "x86_64")]
+use super::arch::avx2::{self, F64Crt, F64Field};
+#[cfg(target_arch = "x86_64")]
+use super::arch::avx512::U64x8;
+use super::butterflies::Field;
+use super::crt::IntegerCrt;
 use super::dispatch;
-#[cfg(target_arch = "x86_64")]
-use super::doubles::{self, DoubleField, DoubleJoiner};
-use super::lanes::{Portable, Scalar};
-use super::net::Field;
-use super::pass;
+use super::passes;
 use super::plan::{Line, Node, Plan};
-use super::table::{Form, Table};
-#[cfg(target_arch = "x86_64")]
-use super::zmm::Zmm;
+use super::simd::{Portable, Scalar};
+use super::splitting::Digits;
+use super::twiddles::{Form, Table};
 
 /// Which instructions the transform uses. The product has the same limbs with each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -96,14 +96,14 @@ const fn has_ifma() -> bool {
 /// # Safety
 ///
 /// Every function: the processor has what the backend needs, and what the function of the same
-/// name in [`pass`] or [`super::compose`] asks of its memory.
+/// name in [`passes`] or [`super::crt`] asks of its memory.
 pub(super) trait Kernel {
     /// How its tables hold factors.
     const FORM: Form;
 
-    /// See [`pass::first`].
+    /// See [`passes::first`].
     unsafe fn first(data: *mut Line, operand: Digits<'_>, plan: Plan, chunk: usize, table: &Table);
-    /// See [`pass::forward`]; `layers` is 1 to 4.
+    /// See [`passes::forward`]; `layers` is 1 to 4.
     unsafe fn forward(
         data: *mut Line,
         node: Node,
@@ -112,14 +112,14 @@ pub(super) trait Kernel {
         phase: usize,
         table: &Table,
     );
-    /// See [`pass::leaves`].
+    /// See [`passes::leaves`].
     unsafe fn leaves(a: *mut Line, b: *const Line, leaf: Node, leaves: usize, table: &Table);
-    /// See [`pass::inverse`]; `layers` is 1 to 4.
+    /// See [`passes::inverse`]; `layers` is 1 to 4.
     unsafe fn inverse(data: *mut Line, node: Node, nodes: usize, layers: u32, table: &Table);
-    /// See [`pass::last`].
+    /// See [`passes::last`].
     unsafe fn last(data: *mut Line, plan: Plan, chunk: usize, table: &Table);
-    /// See [`super::compose::compose`].
-    unsafe fn compose(
+    /// See [`super::crt::reconstruct`].
+    unsafe fn reconstruct(
         residues: [*const Line; 3],
         plan: &Plan,
         lines: Range<usize>,
@@ -153,7 +153,7 @@ impl Kernel for PortableKernel {
 
     unsafe fn leaves(a: *mut Line, b: *const Line, leaf: Node, leaves: usize, table: &Table) {
         // SAFETY: any processor will do; the rest by this function's contract.
-        unsafe { pass::leaves::<Portable>(a, b, leaf, leaves, table) }
+        unsafe { passes::leaves::<Portable>(a, b, leaf, leaves, table) }
     }
 
     unsafe fn inverse(data: *mut Line, node: Node, nodes: usize, layers: u32, table: &Table) {
@@ -166,7 +166,7 @@ impl Kernel for PortableKernel {
         unsafe { dispatch::last::<Field<Scalar>>(data, plan, chunk, table) }
     }
 
-    unsafe fn compose(
+    unsafe fn reconstruct(
         residues: [*const Line; 3],
         plan: &Plan,
         lines: Range<usize>,
@@ -175,7 +175,7 @@ impl Kernel for PortableKernel {
     ) -> u64 {
         // SAFETY: any processor will do; the rest by this function's contract.
         unsafe {
-            dispatch::compose::<IntegerJoiner<Portable>>(residues, plan, lines, out, out_bytes)
+            dispatch::reconstruct::<IntegerCrt<Portable>>(residues, plan, lines, out, out_bytes)
         }
     }
 }
@@ -191,7 +191,7 @@ impl Kernel for FmaKernel {
     #[target_feature(enable = "avx2,fma")]
     unsafe fn first(data: *mut Line, operand: Digits<'_>, plan: Plan, chunk: usize, table: &Table) {
         // SAFETY: by this function's contract.
-        unsafe { dispatch::first::<DoubleField>(data, operand, plan, chunk, table) }
+        unsafe { dispatch::first::<F64Field>(data, operand, plan, chunk, table) }
     }
 
     #[target_feature(enable = "avx2,fma")]
@@ -204,29 +204,29 @@ impl Kernel for FmaKernel {
         table: &Table,
     ) {
         // SAFETY: by this function's contract.
-        unsafe { dispatch::forward::<DoubleField>(data, node, nodes, layers, phase, table) }
+        unsafe { dispatch::forward::<F64Field>(data, node, nodes, layers, phase, table) }
     }
 
     #[target_feature(enable = "avx2,fma")]
     unsafe fn leaves(a: *mut Line, b: *const Line, leaf: Node, leaves: usize, table: &Table) {
         // SAFETY: by this function's contract.
-        unsafe { doubles::leaves(a, b, leaf, leaves, table) }
+        unsafe { avx2::leaves(a, b, leaf, leaves, table) }
     }
 
     #[target_feature(enable = "avx2,fma")]
     unsafe fn inverse(data: *mut Line, node: Node, nodes: usize, layers: u32, table: &Table) {
         // SAFETY: by this function's contract.
-        unsafe { dispatch::inverse::<DoubleField>(data, node, nodes, layers, table) }
+        unsafe { dispatch::inverse::<F64Field>(data, node, nodes, layers, table) }
     }
 
     #[target_feature(enable = "avx2,fma")]
     unsafe fn last(data: *mut Line, plan: Plan, chunk: usize, table: &Table) {
         // SAFETY: by this function's contract.
-        unsafe { dispatch::last::<DoubleField>(data, plan, chunk, table) }
+        unsafe { dispatch::last::<F64Field>(data, plan, chunk, table) }
     }
 
     #[target_feature(enable = "avx2,fma")]
-    unsafe fn compose(
+    unsafe fn reconstruct(
         residues: [*const Line; 3],
         plan: &Plan,
         lines: Range<usize>,
@@ -234,7 +234,7 @@ impl Kernel for FmaKernel {
         out_bytes: usize,
     ) -> u64 {
         // SAFETY: by this function's contract.
-        unsafe { dispatch::compose::<DoubleJoiner>(residues, plan, lines, out, out_bytes) }
+        unsafe { dispatch::reconstruct::<F64Crt>(residues, plan, lines, out, out_bytes) }
     }
 }
 
@@ -249,7 +249,7 @@ impl Kernel for IfmaKernel {
     #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512ifma,avx512vbmi2,bmi2")]
     unsafe fn first(data: *mut Line, operand: Digits<'_>, plan: Plan, chunk: usize, table: &Table) {
         // SAFETY: by this function's contract.
-        unsafe { dispatch::first::<Field<Zmm>>(data, operand, plan, chunk, table) }
+        unsafe { dispatch::first::<Field<U64x8>>(data, operand, plan, chunk, table) }
     }
 
     #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512ifma,avx512vbmi2,bmi2")]
@@ -262,29 +262,29 @@ impl Kernel for IfmaKernel {
         table: &Table,
     ) {
         // SAFETY: by this function's contract.
-        unsafe { dispatch::forward::<Field<Zmm>>(data, node, nodes, layers, phase, table) }
+        unsafe { dispatch::forward::<Field<U64x8>>(data, node, nodes, layers, phase, table) }
     }
 
     #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512ifma,avx512vbmi2,bmi2")]
     unsafe fn leaves(a: *mut Line, b: *const Line, leaf: Node, leaves: usize, table: &Table) {
         // SAFETY: by this function's contract.
-        unsafe { pass::leaves::<Zmm>(a, b, leaf, leaves, table) }
+        unsafe { passes::leaves::<U64x8>(a, b, leaf, leaves, table) }
     }
 
     #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512ifma,avx512vbmi2,bmi2")]
     unsafe fn inverse(data: *mut Line, node: Node, nodes: usize, layers: u32, table: &Table) {
         // SAFETY: by this function's contract.
-        unsafe { dispatch::inverse::<Field<Zmm>>(data, node, nodes, layers, table) }
+        unsafe { dispatch::inverse::<Field<U64x8>>(data, node, nodes, layers, table) }
     }
 
     #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512ifma,avx512vbmi2,bmi2")]
     unsafe fn last(data: *mut Line, plan: Plan, chunk: usize, table: &Table) {
         // SAFETY: by this function's contract.
-        unsafe { dispatch::last::<Field<Zmm>>(data, plan, chunk, table) }
+        unsafe { dispatch::last::<Field<U64x8>>(data, plan, chunk, table) }
     }
 
     #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512ifma,avx512vbmi2,bmi2")]
-    unsafe fn compose(
+    unsafe fn reconstruct(
         residues: [*const Line; 3],
         plan: &Plan,
         lines: Range<usize>,
@@ -292,6 +292,6 @@ impl Kernel for IfmaKernel {
         out_bytes: usize,
     ) -> u64 {
         // SAFETY: by this function's contract.
-        unsafe { dispatch::compose::<IntegerJoiner<Zmm>>(residues, plan, lines, out, out_bytes) }
+        unsafe { dispatch::reconstruct::<IntegerCrt<U64x8>>(residues, plan, lines, out, out_bytes) }
     }
 }

@@ -2,9 +2,9 @@
 //!
 //! Sizes come from `2.321 < log2(5) < 2.322` and `log2(10) < 3.322`.
 
-use crate::kernel::bigint::ground::{CREW_LIMBS_MIN, scratch_limbs_max};
-use crate::kernel::bigint::params::DECIMAL_BLOCKS_MIN;
 use crate::kernel::bigint::reciprocal::Rooms;
+use crate::kernel::bigint::team_arithmetic::{TEAM_LIMBS_MIN, scratch_limbs_max};
+use crate::kernel::bigint::thresholds::DECIMAL_BLOCKS_MIN;
 
 use super::BLOCK_DIGITS;
 
@@ -51,7 +51,7 @@ impl Tree {
         while members > 1
             && levels < self.levels
             && 1 << levels < NODES_A_MEMBER * members
-            && self.fraction_limbs(self.levels - levels) >= CREW_LIMBS_MIN
+            && self.fraction_limbs(self.levels - levels) >= TEAM_LIMBS_MIN
         {
             levels += 1;
         }

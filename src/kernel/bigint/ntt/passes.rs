@@ -3,12 +3,12 @@
 //! Each loads, runs a net in registers, and stores.
 #![allow(unsafe_code)]
 
-use super::digits::Digits;
-use super::field::{Factor, PRIMES};
-use super::lanes::{Arithmetic, LANES, Lanes};
-use super::net::{self, Field, Front, Ring, Twiddles};
+use super::butterflies::{self, Field, Front, Ring, Twiddles};
 use super::plan::{Line, Node, PAGE_LINES, Plan, halve, padded};
-use super::table::{Table, mirror};
+use super::prime_field::{Factor, PRIMES};
+use super::simd::{Arithmetic, LANES, Lanes};
+use super::splitting::Digits;
+use super::twiddles::{Table, mirror};
 
 /// The addresses of `R` columns, `stride` lines apart, from line `start` on: of as many lines as
 /// follow without a gap, which is a page, or all of them in a node that fits into one.
@@ -87,7 +87,7 @@ pub(super) unsafe fn forward<G: Ring, const R: usize, const PHASE: usize>(
             for i in 0..vectors::<G::Lane>(stride.min(PAGE_LINES)) {
                 // SAFETY: the line is the node's, ours by this function's contract.
                 let mut x = unsafe { load::<G::Lane, R>(&columns, i) };
-                net::forward(&field, &mut x, PHASE, &twiddles);
+                butterflies::forward(&field, &mut x, PHASE, &twiddles);
                 // SAFETY: as above.
                 unsafe { store(&columns, i, x) };
             }
@@ -177,7 +177,7 @@ pub(super) unsafe fn inverse<G: Ring, const R: usize>(
             for i in 0..vectors::<G::Lane>(stride.min(PAGE_LINES)) {
                 // SAFETY: the line is the node's, ours by this function's contract.
                 let mut x = unsafe { load::<G::Lane, R>(&columns, i) };
-                net::inverse(&field, &mut x, &twiddles);
+                butterflies::inverse(&field, &mut x, &twiddles);
                 // SAFETY: as above.
                 unsafe { store(&columns, i, x) };
             }
@@ -222,7 +222,7 @@ pub(super) unsafe fn first<G: Front, const M: usize, const R: usize>(
             for t in 0..M {
                 column[t] = x[t * (R / M) + c];
             }
-            let column = net::odd(&field, &table.odd_factors, column);
+            let column = butterflies::odd(&field, &table.odd_factors, column);
             for t in 0..M {
                 x[t * (R / M) + c] = column[t];
             }
@@ -256,9 +256,9 @@ fn head_forward<G: Ring, const M: usize, const N: usize, const HALF: bool>(
     }
     let twiddles = Forward::new::<N>(table, rows(e, M), 0);
     if HALF {
-        net::forward_half(field, &mut y, &twiddles);
+        butterflies::forward_half(field, &mut y, &twiddles);
     } else {
-        net::forward(field, &mut y, usize::from(M > 1), &twiddles);
+        butterflies::forward(field, &mut y, usize::from(M > 1), &twiddles);
     }
     for i in 0..N {
         x[e * N + i] = y[i];
@@ -299,7 +299,7 @@ pub(super) unsafe fn last<G: Ring, const M: usize, const R: usize>(
             for t in 0..M {
                 column[t] = x[t * (R / M) + c];
             }
-            let column = net::odd(&field, &table.odd_factors, column);
+            let column = butterflies::odd(&field, &table.odd_factors, column);
             for t in 0..M {
                 // The inverse transform is the transform with its results in the other order.
                 x[(M - t) % M * (R / M) + c] = column[t];
@@ -323,7 +323,7 @@ fn head_inverse<G: Ring, const M: usize, const N: usize>(
         y[i] = x[e * N + i];
     }
     let twiddles = Inverse::new::<N>(table, rows(e, M), 0);
-    net::inverse(field, &mut y, &twiddles);
+    butterflies::inverse(field, &mut y, &twiddles);
     for i in 0..N {
         x[e * N + i] = y[i];
     }

@@ -3,9 +3,9 @@
 use std::sync::OnceLock;
 
 #[cfg(target_arch = "x86_64")]
-use super::doubles::factor_in_doubles;
-use super::field::{Factor, PRIMES, Prime};
+use super::arch::avx2::factor_in_doubles;
 use super::plan::{ODD_PARTS, Plan};
+use super::prime_field::{Factor, PRIMES, Prime};
 
 /// Factors of the discrete Fourier transforms of odd length.
 #[derive(Debug, Default, Clone)]
@@ -147,7 +147,7 @@ const fn stride(log: u32) -> usize {
 pub(super) enum Form {
     /// [`Factor`] as it is.
     Integers,
-    /// As in `doubles`.
+    /// As in `arch::avx2`.
     #[cfg(target_arch = "x86_64")]
     Doubles,
 }

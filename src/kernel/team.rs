@@ -1,37 +1,37 @@
 //! The workers that compute one job, as a kernel sees them.
 //!
 //! A kernel that several processes run at once takes its work from shared counters and meets at
-//! barriers. What those are made of is the caller's business: [`Solo`] is the trivial crew of
-//! one, tests use threads, `compute/` uses shared memory.
+//! barriers. The caller implements them: [`SingleThread`] is a team of one, tests use threads, and
+//! `compute/` uses shared memory.
 
 use std::cell::Cell;
 
-/// Counters that a crew has, numbered from 0.
+/// Counters that a team has, numbered from 0.
 pub const COUNTERS: usize = 16;
 
 /// A member died, so that a barrier can never be complete: give up and return.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Deserted;
+pub struct PeerDied;
 
-/// A view of the crew by one of its members.
+/// A view of the team by one of its members.
 ///
-/// Whoever is in the crew when the first barrier completes is in it to the end; before that
-/// barrier [`members`](Crew::members) may still grow and [`rank`](Crew::rank) is not known, so
+/// Whoever is in the team when the first barrier completes is in it to the end; before that
+/// barrier [`members`](Team::members) may still grow and [`rank`](Team::rank) is not known, so
 /// work up to there must be taken from counters, never divided into shares.
 ///
 /// # Safety
 ///
 /// Kernels write to shared memory on the strength of what the methods return. For all members of
-/// one crew together, and for as long as it computes:
+/// one team together, and for as long as it computes:
 ///
-/// - After the first barrier, [`members`](Crew::members) returns the same number to each member,
-///   and [`rank`](Crew::rank) a different one below that number.
-/// - The ranges that [`take`](Crew::take) gives out of one counter are disjoint until that
-///   counter is [`reset`](Crew::reset).
-/// - A [`barrier`](Crew::barrier) returns `Ok` only after every member has come to it, and what a
+/// - After the first barrier, [`members`](Team::members) returns the same number to each member,
+///   and [`rank`](Team::rank) a different one below that number.
+/// - The ranges that [`take`](Team::take) gives out of one counter are disjoint until that
+///   counter is [`reset`](Team::reset).
+/// - A [`barrier`](Team::barrier) returns `Ok` only after every member has come to it, and what a
 ///   member did before it comes happens before what any member does after it returns.
-#[expect(unsafe_code, reason = "kernels rely on what a crew promises")]
-pub unsafe trait Crew {
+#[expect(unsafe_code, reason = "kernels rely on what a team promises")]
+pub unsafe trait Team {
     /// How many members there are, at least 1. Final from the first barrier on.
     fn members(&self) -> usize;
 
@@ -58,27 +58,27 @@ pub unsafe trait Crew {
     ///
     /// # Errors
     ///
-    /// [`Deserted`] if a member died, now and at every later barrier.
-    fn barrier(&self) -> Result<(), Deserted>;
+    /// [`PeerDied`] if a member died, now and at every later barrier.
+    fn barrier(&self) -> Result<(), PeerDied>;
 }
 
-/// A crew of one, for a kernel that runs alone.
+/// A team of one, for a kernel that runs alone.
 ///
 /// # Examples
 ///
 /// ```
-/// use brigade::kernel::{Crew, Solo};
-/// let crew = Solo::default();
-/// assert_eq!((crew.take(0, 4), crew.take(0, 4), crew.members()), (0, 4, 1));
+/// use brigade::kernel::{Team, SingleThread};
+/// let team = SingleThread::default();
+/// assert_eq!((team.take(0, 4), team.take(0, 4), team.members()), (0, 4, 1));
 /// ```
 #[derive(Debug, Default)]
-pub struct Solo {
+pub struct SingleThread {
     counters: [Cell<usize>; COUNTERS],
 }
 
-#[expect(unsafe_code, reason = "kernels rely on what a crew promises")]
+#[expect(unsafe_code, reason = "kernels rely on what a team promises")]
 // SAFETY: the one member is number 0 of 1, and its counters are its own, as it is not `Sync`.
-unsafe impl Crew for Solo {
+unsafe impl Team for SingleThread {
     fn members(&self) -> usize {
         1
     }
@@ -97,7 +97,7 @@ unsafe impl Crew for Solo {
         self.counters[counter].set(0);
     }
 
-    fn barrier(&self) -> Result<(), Deserted> {
+    fn barrier(&self) -> Result<(), PeerDied> {
         Ok(())
     }
 }

@@ -8,11 +8,11 @@
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 
-use super::field::{PRIMES, WORD_MASK};
-use super::lanes::{Arithmetic, Integers};
-use super::net::{self, Field, Ring, Twiddles};
+use super::butterflies::{self, Field, Ring, Twiddles};
 use super::plan::{ODD_PARTS, Plan};
-use super::table::{self, tables};
+use super::prime_field::{PRIMES, WORD_MASK};
+use super::simd::{Arithmetic, Integers};
+use super::twiddles::{self, tables};
 
 /// What is known of a lane: the place of a [`Form`] in the arena of this thread.
 #[derive(Clone, Copy)]
@@ -157,10 +157,10 @@ impl Integers for Span {
 }
 
 /// Some factors: their values do not matter to the bounds.
-struct AnyFactors<'a>(&'a [super::field::Factor]);
+struct AnyFactors<'a>(&'a [super::prime_field::Factor]);
 
 impl Twiddles for AnyFactors<'_> {
-    fn factor(&self, d: usize, t: usize) -> &super::field::Factor {
+    fn factor(&self, d: usize, t: usize) -> &super::prime_field::Factor {
         &self.0[(1 << d) + t]
     }
 }
@@ -194,7 +194,7 @@ fn for_each_prime(check: impl Fn(&Field<Span>, i128, AnyFactors<'_>)) {
         check(
             &field,
             prime.p.into(),
-            AnyFactors(tables(plan(1), table::Form::Integers)[index].row(0)),
+            AnyFactors(tables(plan(1), twiddles::Form::Integers)[index].row(0)),
         );
     }
 }
@@ -204,7 +204,7 @@ fn forward_stays_inside<const R: usize>() {
         for phase in 0..3 {
             let (low, high) = phase_window(phase, p);
             let mut x = [(); R].map(|()| Span::unknown(low, high.min(8 * p)));
-            net::forward(field, &mut x, phase, &factors);
+            butterflies::forward(field, &mut x, phase, &factors);
             let after = phase + R.ilog2() as usize;
             // From phase 0 on, one layer more is at `[0, 7 + e]`, which phase 0 then reduces.
             let window = if after.is_multiple_of(3) { (0, 8 * p) } else { phase_window(after, p) };
@@ -221,7 +221,7 @@ fn forward_nets_stay_inside_their_windows() {
     forward_stays_inside::<16>();
     for_each_prime(|field, p, factors| {
         let mut x = [(); 16].map(|()| Span::unknown(0, 8 * p));
-        net::forward_half(field, &mut x, &factors);
+        butterflies::forward_half(field, &mut x, &factors);
         assert_inside(&x, phase_window(1, p), "forward half");
     });
 }
@@ -229,7 +229,7 @@ fn forward_nets_stay_inside_their_windows() {
 fn inverse_stays_inside<const R: usize>() {
     for_each_prime(|field, p, factors| {
         let mut x = [(); R].map(|()| Span::unknown(3 * p, 5 * p));
-        net::inverse(field, &mut x, &factors);
+        butterflies::inverse(field, &mut x, &factors);
         assert_inside(&x, (3 * p, 5 * p), "inverse");
     });
 }
@@ -249,7 +249,11 @@ fn odd_stays_inside<const M: usize>() {
         let field = unsafe { Field::<Span>::new(index) };
         let p = i128::from(prime.p);
         let x = [(); M].map(|()| Span::unknown(0, 8 * p));
-        let y = net::odd(&field, &tables(plan(M), table::Form::Integers)[index].odd_factors, x);
+        let y = butterflies::odd(
+            &field,
+            &tables(plan(M), twiddles::Form::Integers)[index].odd_factors,
+            x,
+        );
         assert_inside(&y, phase_window(1, p), "odd");
     }
 }

@@ -11,10 +11,10 @@
 //! a carry of 0 or 1 that [`Lanes::ripple`] sends on.
 #![allow(unsafe_code)]
 
-use super::field::{Factor, PRIMES, WORD_BITS, WORD_MASK};
-use super::lanes::{Arithmetic, LANES, Lanes};
-use super::net::{Field, Ring};
+use super::butterflies::{Field, Ring};
 use super::plan::{Line, Plan, padded};
+use super::prime_field::{Factor, PRIMES, WORD_BITS, WORD_MASK};
+use super::simd::{Arithmetic, LANES, Lanes};
 
 /// `1 / p1 mod p2`.
 pub(super) const P1_IN_P2: Factor = PRIMES[1].factor(PRIMES[1].inverse(PRIMES[0].p % PRIMES[1].p));
@@ -43,11 +43,11 @@ pub(super) fn scales(plan: Plan) -> [Factor; 3] {
 }
 
 /// Joins residues of one kind into digits. A value is proof that the processor has what it needs.
-pub(super) trait Joiner: Sized {
+pub(super) trait Crt: Sized {
     /// The vectors of digits.
     type Digits: Lanes;
 
-    /// The joiner for a plan.
+    /// The crt for a plan.
     ///
     /// # Safety
     ///
@@ -65,13 +65,13 @@ pub(super) trait Joiner: Sized {
     unsafe fn digits<const D: u32>(&self, residues: [*const Line; 3]) -> [Self::Digits; 3];
 }
 
-/// The joiner of integers.
-pub(super) struct IntegerJoiner<L> {
+/// The crt of integers.
+pub(super) struct IntegerCrt<L> {
     fields: [Field<L>; 3],
     scales: [Factor; 3],
 }
 
-impl<L: Lanes> Joiner for IntegerJoiner<L> {
+impl<L: Lanes> Crt for IntegerCrt<L> {
     type Digits = L;
 
     #[inline(always)]
@@ -144,11 +144,11 @@ fn shift_right_by<L: Lanes, const D: u32>(x: L) -> L {
 ///
 /// # Safety
 ///
-/// - The processor has what the joiner needs.
+/// - The processor has what the crt needs.
 /// - The residues of `lines` and of the line below, where the plan has them, are readable.
 /// - Bytes `D * lines` of `out` are this thread's to write, up to its end, `out_bytes`.
 #[inline(always)]
-pub(super) unsafe fn compose<J: Joiner, const D: u32>(
+pub(super) unsafe fn reconstruct<J: Crt, const D: u32>(
     residues: [*const Line; 3],
     plan: &Plan,
     lines: std::ops::Range<usize>,
@@ -157,21 +157,21 @@ pub(super) unsafe fn compose<J: Joiner, const D: u32>(
 ) -> u64 {
     const { assert!(D == 63 || D == 62 || D == 60) };
     // SAFETY: by this function's contract.
-    let joiner = unsafe { J::new(plan) };
-    let max = joiner.splat((1 << D) - 1);
-    let zero = joiner.splat(0);
+    let crt = unsafe { J::new(plan) };
+    let max = crt.splat((1 << D) - 1);
+    let zero = crt.splat(0);
 
     let (mut below1, mut below2) = (zero, zero);
     if lines.start > 0 {
         // SAFETY: the line below is readable, by this function's contract.
-        let below = unsafe { line_digits::<J, D>(&joiner, residues, plan, lines.start - 1) };
+        let below = unsafe { line_digits::<J, D>(&crt, residues, plan, lines.start - 1) };
         [_, below1, below2] = below;
     }
     let (mut below_carries, mut carry) = (zero, 0);
     let end_byte = (lines.end * D as usize).min(out_bytes);
     for line in lines {
         // SAFETY: the line is readable, by this function's contract.
-        let [d0, d1, d2] = unsafe { line_digits::<J, D>(&joiner, residues, plan, line) };
+        let [d0, d1, d2] = unsafe { line_digits::<J, D>(&crt, residues, plan, line) };
         let sum = d0.add(d1.align::<7>(below1));
         let carries = shift_right_by::<J::Digits, D>(sum);
         let digits = sum.and(max).add(d2.align::<6>(below2)).add(carries.align::<7>(below_carries));
@@ -204,20 +204,20 @@ pub(super) unsafe fn compose<J: Joiner, const D: u32>(
 ///
 /// - Line `line`, if it is below the plan's, is readable for each prime.
 #[inline(always)]
-unsafe fn line_digits<J: Joiner, const D: u32>(
-    joiner: &J,
+unsafe fn line_digits<J: Crt, const D: u32>(
+    crt: &J,
     residues: [*const Line; 3],
     plan: &Plan,
     line: usize,
 ) -> [J::Digits; 3] {
     if line >= plan.lines() {
-        return [joiner.splat(0); 3];
+        return [crt.splat(0); 3];
     }
     let place = padded(line);
     let [a, b, c] = residues;
     let lines = [a.wrapping_add(place), b.wrapping_add(place), c.wrapping_add(place)];
     // SAFETY: readable by this function's contract.
-    unsafe { joiner.digits::<D>(lines) }
+    unsafe { crt.digits::<D>(lines) }
 }
 
 /// Writes the first `bytes` bytes of a line.

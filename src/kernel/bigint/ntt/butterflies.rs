@@ -2,7 +2,7 @@
 //!
 //! Each value stays inside a proven window.
 //!
-//! The nets are generic over the arithmetic ([`Ring`]): integers here, doubles in `doubles`.
+//! The nets are generic over the arithmetic ([`Ring`]): integers here, doubles in `arch::avx2`.
 //!
 //! In a [`Field`] a residue is held as an integer modulo 2^52 in the low 52 bits of a lane; what
 //! lies above is never read. The *true value* of a lane is the integer in `0..2^52` with these
@@ -26,10 +26,10 @@
 //! two sums are reduced.
 #![allow(unsafe_code)]
 
-use super::digits::{Digits, Split, residue};
-use super::field::{Factor, PRIMES, Prime, WORD_MASK};
-use super::lanes::{Arithmetic, Integers, LANES, Lanes};
-use super::table::OddFactors;
+use super::prime_field::{Factor, PRIMES, Prime, WORD_MASK};
+use super::simd::{Arithmetic, Integers, LANES, Lanes};
+use super::splitting::{Digits, Split, residue};
+use super::twiddles::OddFactors;
 
 /// A factor, spread over the lanes: the multiplier and its quotient.
 pub(super) type Spread<L> = (L, L);

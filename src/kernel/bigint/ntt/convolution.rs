@@ -1,4 +1,4 @@
-//! One product by the transform, run by a crew.
+//! One product by the transform, run by a team.
 //!
 //! For each prime: split and transform the columns of both operands (*first*); for each block,
 //! finish both transforms, multiply the leaves, and undo (*middle*: depth first, in cache);
@@ -12,46 +12,46 @@
 //! ```
 #![allow(unsafe_code)]
 
-use crate::kernel::crew::{COUNTERS, Crew, Deserted};
+use crate::kernel::team::{COUNTERS, PeerDied, Team};
 
 use crate::kernel::bigint::limbs::add_limb;
 
-use super::digits::Digits;
-use super::kernel::Kernel;
+use super::backend::Kernel;
 use super::plan::{Line, Node, Plan};
-use super::table::{Table, tables};
+use super::splitting::Digits;
+use super::twiddles::{Table, tables};
 
 /// Nodes of at most this logarithm of lines are finished layer by layer: both operands fit well
 /// into the first-level cache.
 const TILE_LOG: u32 = 6;
 
-/// Most stretches into which the last step is divided, each with a carry of its own.
-const STRETCHES_MAX: usize = 64;
+/// Most segments into which the last step is divided, each with a carry of its own.
+const SEGMENTS_MAX: usize = 64;
 
-/// Lines of which a stretch is a multiple: whatever the width of digits, it begins on a limb.
-const STRETCH_UNIT: usize = 8;
+/// Lines of which a segment is a multiple: whatever the width of digits, it begins on a limb.
+const SEGMENT_UNIT: usize = 8;
 
-/// Steps of a product that take their work from a counter of the crew, one each: first, middle
+/// Steps of a product that take their work from a counter of the team, one each: first, middle
 /// and last for each prime, and the joining.
 const STEPS: usize = 10;
 
 const _: () = assert!(STEPS <= COUNTERS);
 
-/// Memory of a product, all shared by the crew.
+/// Memory of a product, all shared by the team.
 #[derive(Clone, Copy)]
 struct Memory {
     /// The first operand modulo each prime, then the product.
     residues: [*mut Line; 3],
     /// The second operand, modulo one prime at a time; `None` for a square.
     other: Option<*mut Line>,
-    /// A carry for each stretch.
+    /// A carry for each segment.
     carries: *mut u64,
 }
 
 /// Lines of scratch memory for a plan.
 pub(super) const fn scratch_lines(plan: Plan, square: bool) -> usize {
     let arrays = if square { 3 } else { 4 };
-    arrays * plan.memory_lines() + STRETCHES_MAX.div_ceil(8)
+    arrays * plan.memory_lines() + SEGMENTS_MAX.div_ceil(8)
 }
 
 /// The product of `a` and `b`, or the square of `a`, into `out`, of `out_limbs` limbs.
@@ -81,39 +81,39 @@ impl Product<'_> {
     ///
     /// # Errors
     ///
-    /// [`Deserted`] if another member died; `out` then holds anything.
+    /// [`PeerDied`] if another member died; `out` then holds anything.
     ///
     /// # Safety
     ///
     /// - The processor has what `K` needs.
     /// - `out` is valid for `out_limbs` limbs, `scratch` for [`scratch_lines`], both are for the
-    ///   crew alone until all its members have returned, and neither overlaps the other or an
+    ///   team alone until all its members have returned, and neither overlaps the other or an
     ///   operand.
     /// - All members call with the same memory and the same plan.
-    pub(super) unsafe fn run<K: Kernel>(&self, crew: &impl Crew) -> Result<(), Deserted> {
+    pub(super) unsafe fn run<K: Kernel>(&self, team: &impl Team) -> Result<(), PeerDied> {
         let memory = self.memory();
         for table in tables(self.plan, K::FORM) {
             // SAFETY: the chunks that this member takes are its own until the barrier; the last
             // pass over the prime before reads other memory than this prime's first pass writes,
             // except `other`, which its middle, before the barrier, was the last to read.
-            unsafe { self.first::<K>(crew, memory, table) };
-            crew.barrier()?;
+            unsafe { self.first::<K>(team, memory, table) };
+            team.barrier()?;
             // SAFETY: the barrier has made all columns visible, and each block is one member's.
-            unsafe { self.middle::<K>(crew, memory, table) };
-            crew.barrier()?;
+            unsafe { self.middle::<K>(team, memory, table) };
+            team.barrier()?;
             // SAFETY: the barrier has made all blocks visible, and each chunk is one member's.
-            unsafe { self.last::<K>(crew, memory, table) };
+            unsafe { self.last::<K>(team, memory, table) };
         }
-        crew.barrier()?;
-        // SAFETY: the barrier has made all residues visible, and each stretch is one member's.
-        unsafe { self.join::<K>(crew, memory) };
-        crew.barrier()?;
-        if crew.rank() == 0 {
+        team.barrier()?;
+        // SAFETY: the barrier has made all residues visible, and each segment is one member's.
+        unsafe { self.join::<K>(team, memory) };
+        team.barrier()?;
+        if team.rank() == 0 {
             // SAFETY: the barrier has made all limbs visible, and only one member has rank 0.
-            unsafe { self.add_carries(crew.members(), memory) };
-            (0..STEPS).for_each(|counter| crew.reset(counter));
+            unsafe { self.add_carries(team.members(), memory) };
+            (0..STEPS).for_each(|counter| team.reset(counter));
         }
-        crew.barrier()
+        team.barrier()
     }
 
     /// The first pass of this member's chunks, on both operands.
@@ -121,11 +121,11 @@ impl Product<'_> {
     /// # Safety
     ///
     /// - As for [`Product::run`], and no other step works on this prime or on `other`.
-    unsafe fn first<K: Kernel>(&self, crew: &impl Crew, memory: Memory, table: &Table) {
+    unsafe fn first<K: Kernel>(&self, team: &impl Team, memory: Memory, table: &Table) {
         let plan = self.plan;
         let a = Digits::new(self.a, plan.digit_bits);
         let b = self.b.map(|b| Digits::new(b, plan.digit_bits));
-        take(crew, 3 * table.prime, plan.chunks(), |chunk| {
+        take(team, 3 * table.prime, plan.chunks(), |chunk| {
             // SAFETY: by this function's contract; only this member has the chunk.
             unsafe { K::first(memory.residues[table.prime], a, plan, chunk, table) };
             if let (Some(b), Some(other)) = (b, memory.other) {
@@ -140,10 +140,10 @@ impl Product<'_> {
     /// # Safety
     ///
     /// - As for [`Product::run`], and the first pass over this prime is done.
-    unsafe fn middle<K: Kernel>(&self, crew: &impl Crew, memory: Memory, table: &Table) {
+    unsafe fn middle<K: Kernel>(&self, team: &impl Team, memory: Memory, table: &Table) {
         let (a, b) = (memory.residues[table.prime], memory.other);
         let phase = self.plan.middle_phase();
-        take(crew, 3 * table.prime + 1, self.plan.columns(), |block| {
+        take(team, 3 * table.prime + 1, self.plan.columns(), |block| {
             // SAFETY: by this function's contract; only this member has the block.
             unsafe { middle::<K>(a, b, self.plan.block(block), phase, table) };
         });
@@ -154,28 +154,29 @@ impl Product<'_> {
     /// # Safety
     ///
     /// - As for [`Product::run`], and the middle of this prime is done.
-    unsafe fn last<K: Kernel>(&self, crew: &impl Crew, memory: Memory, table: &Table) {
-        take(crew, 3 * table.prime + 2, self.plan.chunks(), |chunk| {
+    unsafe fn last<K: Kernel>(&self, team: &impl Team, memory: Memory, table: &Table) {
+        take(team, 3 * table.prime + 2, self.plan.chunks(), |chunk| {
             // SAFETY: by this function's contract; only this member has the chunk.
             unsafe { K::last(memory.residues[table.prime], self.plan, chunk, table) };
         });
     }
 
-    /// The joining of this member's stretches.
+    /// The joining of this member's segments.
     ///
     /// # Safety
     ///
     /// - As for [`Product::run`], and the last pass over every prime is done.
-    unsafe fn join<K: Kernel>(&self, crew: &impl Crew, memory: Memory) {
+    unsafe fn join<K: Kernel>(&self, team: &impl Team, memory: Memory) {
         let residues = memory.residues.map(<*mut Line>::cast_const);
-        let (stretch, count) = self.stretches(crew.members());
+        let (segment, count) = self.segments(team.members());
         let bytes = self.out_limbs * size_of::<u64>();
-        take(crew, STEPS - 1, count, |i| {
-            let lines = i * stretch..((i + 1) * stretch).min(self.out_lines());
-            // SAFETY: by this function's contract; the stretch begins on a limb and only this
+        take(team, STEPS - 1, count, |i| {
+            let lines = i * segment..((i + 1) * segment).min(self.out_lines());
+            // SAFETY: by this function's contract; the segment begins on a limb and only this
             // member has it.
-            let carry = unsafe { K::compose(residues, &self.plan, lines, self.out.cast(), bytes) };
-            // SAFETY: there is a carry for each of `STRETCHES_MAX` stretches (`scratch_lines`).
+            let carry =
+                unsafe { K::reconstruct(residues, &self.plan, lines, self.out.cast(), bytes) };
+            // SAFETY: there is a carry for each of `SEGMENTS_MAX` segments (`scratch_lines`).
             unsafe { memory.carries.wrapping_add(i).write(carry) };
         });
     }
@@ -185,36 +186,36 @@ impl Product<'_> {
         (self.out_limbs * size_of::<u64>()).div_ceil(self.plan.digit_bits as usize)
     }
 
-    /// The lines of a stretch, and how many stretches there are.
-    fn stretches(&self, members: usize) -> (usize, usize) {
+    /// The lines of a segment, and how many segments there are.
+    fn segments(&self, members: usize) -> (usize, usize) {
         let lines = self.out_lines();
-        let parts = if members == 1 { 1 } else { STRETCHES_MAX };
-        let stretch = lines.div_ceil(parts).next_multiple_of(STRETCH_UNIT);
-        (stretch, lines.div_ceil(stretch))
+        let parts = if members == 1 { 1 } else { SEGMENTS_MAX };
+        let segment = lines.div_ceil(parts).next_multiple_of(SEGMENT_UNIT);
+        (segment, lines.div_ceil(segment))
     }
 
-    /// Adds the carry out of each stretch to the next.
+    /// Adds the carry out of each segment to the next.
     ///
     /// # Safety
     ///
-    /// - As for [`Product::run`], all stretches are joined, and only one member calls.
+    /// - As for [`Product::run`], all segments are joined, and only one member calls.
     unsafe fn add_carries(&self, members: usize, memory: Memory) {
-        let (stretch, count) = self.stretches(members);
+        let (segment, count) = self.segments(members);
         // SAFETY: `out` is valid for its limbs and, now, this member's alone.
         let out = unsafe { std::slice::from_raw_parts_mut(self.out, self.out_limbs) };
         for i in 1..count {
-            // SAFETY: the carry of each stretch was written in `join`.
+            // SAFETY: the carry of each segment was written in `join`.
             let carry = unsafe { memory.carries.wrapping_add(i - 1).read() };
-            let limb = i * stretch * self.plan.digit_bits as usize / size_of::<u64>();
+            let limb = i * segment * self.plan.digit_bits as usize / size_of::<u64>();
             add_limb(&mut out[limb..], carry);
         }
     }
 }
 
 /// Calls `work` for each of `units` that this member gets, from the counter of step `step`.
-fn take(crew: &impl Crew, step: usize, units: usize, mut work: impl FnMut(usize)) {
+fn take(team: &impl Team, step: usize, units: usize, mut work: impl FnMut(usize)) {
     loop {
-        let unit = crew.take(step, 1);
+        let unit = team.take(step, 1);
         if unit >= units {
             return;
         }

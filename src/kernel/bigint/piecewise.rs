@@ -6,11 +6,11 @@
 
 use std::slice;
 
-use crate::kernel::crew::{Crew, Deserted};
+use crate::kernel::team::{PeerDied, Team};
 
 use super::Backend;
 use super::limbs::add_assign;
-use super::mul::{mul_crew, mul_scratch_limbs, square_crew, square_scratch_limbs};
+use super::mul::{mul_scratch_limbs, mul_team, square_scratch_limbs, square_team};
 
 /// Limbs of the pieces of a factor of `limbs`: all but the last as long, none above `max`.
 fn piece_limbs(limbs: usize, max: usize) -> usize {
@@ -24,30 +24,30 @@ pub(super) fn scratch_limbs(a_limbs: usize, b_limbs: usize, piece_limbs_max: usi
 }
 
 /// `a b`, or `a^2` when `b` is `None`, by pieces of at most `piece_limbs_max`, by the members of a
-/// crew.
+/// team.
 ///
 /// # Errors
 ///
-/// [`Deserted`] if a member died.
+/// [`PeerDied`] if a member died.
 ///
 /// # Safety
 ///
-/// - As for [`mul_crew`], with `scratch` of [`scratch_limbs`].
+/// - As for [`mul_team`], with `scratch` of [`scratch_limbs`].
 pub(super) unsafe fn multiply(
-    crew: &impl Crew,
+    team: &impl Team,
     backend: Backend,
     out: *mut u64,
     (a, b): (&[u64], Option<&[u64]>),
     scratch: *mut u64,
     piece_limbs_max: usize,
-) -> Result<(), Deserted> {
+) -> Result<(), PeerDied> {
     let other = b.unwrap_or(a);
     let out_limbs = a.len() + other.len();
     let [x_limbs, y_limbs] = [a, other].map(|factor| piece_limbs(factor.len(), piece_limbs_max));
     let work = scratch.wrapping_add(x_limbs + y_limbs);
     // Ranks are known from here on.
-    crew.barrier()?;
-    if crew.rank() == 0 {
+    team.barrier()?;
+    if team.rank() == 0 {
         // SAFETY: valid by this function's contract, and only one member has rank 0.
         unsafe { out.write_bytes(0, out_limbs) };
     }
@@ -63,11 +63,11 @@ pub(super) unsafe fn multiply(
                 0 => continue,
                 // SAFETY: the room and its scratch memory lie in `scratch`; between its barriers
                 // nobody else writes to them.
-                1 if b.is_none() => unsafe { square_crew(crew, backend, scratch, x, work)? },
+                1 if b.is_none() => unsafe { square_team(team, backend, scratch, x, work)? },
                 // SAFETY: as above.
-                _ => unsafe { mul_crew(crew, backend, scratch, x, y, work)? },
+                _ => unsafe { mul_team(team, backend, scratch, x, y, work)? },
             }
-            if crew.rank() > 0 {
+            if team.rank() > 0 {
                 // The next product is written only after a barrier that rank 0 comes to when it
                 // has read this one.
                 continue;
@@ -81,16 +81,16 @@ pub(super) unsafe fn multiply(
             }
         }
     }
-    crew.barrier()
+    team.barrier()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kernel::bigint::tests::{Shared, awkward, is_product, with_crew};
+    use crate::kernel::bigint::tests::{Shared, awkward, is_product, with_team};
 
     #[test]
-    fn pieces_give_the_same_product_for_any_crew() {
+    fn pieces_give_the_same_product_for_any_team() {
         for (n, m, max) in [(1000, 1000, 999), (1000, 700, 300), (5000, 10, 301), (2000, 1999, 500)]
         {
             let (a, b) = (awkward(n, 3), awkward(m, 5));
@@ -100,16 +100,16 @@ mod tests {
                 let mut square = vec![7; 2 * n];
                 let (room, at) = (Shared(scratch.as_mut_ptr()), Shared(out.as_mut_ptr()));
                 let square_at = Shared(square.as_mut_ptr());
-                with_crew(members, false, |crew| {
+                with_team(members, false, |team| {
                     for &backend in Backend::all() {
                         let factors = (&a[..], Some(&b[..]));
-                        // SAFETY: the vectors outlive the crew and are as long as asked for.
-                        unsafe { multiply(crew, backend, at.get(), factors, room.get(), max) }
+                        // SAFETY: the vectors outlive the team and are as long as asked for.
+                        unsafe { multiply(team, backend, at.get(), factors, room.get(), max) }
                             .unwrap();
                         let factors = (&a[..], None);
                         // SAFETY: as above.
                         unsafe {
-                            multiply(crew, backend, square_at.get(), factors, room.get(), max)
+                            multiply(team, backend, square_at.get(), factors, room.get(), max)
                         }
                         .unwrap();
                     }

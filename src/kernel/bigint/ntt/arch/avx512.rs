@@ -3,17 +3,17 @@
 
 use std::arch::x86_64::*;
 
-use super::digits::multiples;
-use super::lanes::{Arithmetic, Integers, LANES, Lanes};
+use crate::kernel::bigint::ntt::simd::{Arithmetic, Integers, LANES, Lanes};
+use crate::kernel::bigint::ntt::splitting::multiples;
 
 /// Eight lanes in a register of 512 bits.
 ///
 /// Needs AVX-512 F, DQ, IFMA and VBMI2. The unsafe constructors' contract is that the processor
-/// has them; so each intrinsic below may be called, because a `Zmm` is at hand.
+/// has them; so each intrinsic below may be called, because a `U64x8` is at hand.
 #[derive(Clone, Copy)]
-pub(super) struct Zmm(__m512i);
+pub(in crate::kernel::bigint::ntt) struct U64x8(__m512i);
 
-impl Arithmetic for Zmm {
+impl Arithmetic for U64x8 {
     const WIDTH: usize = LANES;
 
     #[inline(always)]
@@ -55,7 +55,7 @@ impl Arithmetic for Zmm {
     }
 }
 
-impl Integers for Zmm {
+impl Integers for U64x8 {
     #[inline(always)]
     fn add_high(self, x: Self, y: Self) -> Self {
         // SAFETY: AVX-512 IFMA, by the type's contract.
@@ -68,7 +68,7 @@ impl Integers for Zmm {
     }
 }
 
-impl Lanes for Zmm {
+impl Lanes for U64x8 {
     #[inline(always)]
     fn and(self, other: Self) -> Self {
         // SAFETY: AVX-512 F, by the type's contract.

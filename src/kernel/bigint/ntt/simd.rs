@@ -3,7 +3,7 @@
 
 use crate::kernel::bigint::limbs::mul_add;
 
-use super::field::{WORD_BITS, WORD_MASK};
+use super::prime_field::{WORD_BITS, WORD_MASK};
 
 /// Lanes in a vector, coefficients in a leaf of the transform.
 pub(super) const LANES: usize = 8;

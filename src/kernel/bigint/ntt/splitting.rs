@@ -1,8 +1,8 @@
 //! A number in limbs, read as digits, eight at a time.
 #![allow(unsafe_code)]
 
-use super::lanes::{LANES, Lanes};
-use super::net::Field;
+use super::butterflies::Field;
+use super::simd::{LANES, Lanes};
 
 /// `0, step, 2 step, ...`
 pub(super) const fn multiples(step: u32) -> [u64; LANES] {

@@ -28,18 +28,18 @@
 //! which stays below `2^51`. So both sums are exact. The first is below `2^51 p`, and is reduced
 //! as above, to at most `3/4 p`, before the second is added.
 //!
-//! The windows of the nets are checked by `bounds`, which runs them on magnitudes.
+//! The windows of the nets are checked by `magnitude_proof`, which runs them on magnitudes.
 #![allow(unsafe_code)]
 
 use std::arch::x86_64::*;
 
-use super::compose::{Joiner, P1_IN_P2, P1_IN_P3, P2_IN_P3, scales};
-use super::digits::{Digits, multiples};
-use super::field::{Factor, PRIMES, Prime, WORD_BITS};
-use super::lanes::{Arithmetic, LANES, Portable};
-use super::net::{Front, Ring, Spread};
-use super::plan::{Line, Node, Plan, padded};
-use super::table::Table;
+use crate::kernel::bigint::ntt::butterflies::{Front, Ring, Spread};
+use crate::kernel::bigint::ntt::crt::{Crt, P1_IN_P2, P1_IN_P3, P2_IN_P3, scales};
+use crate::kernel::bigint::ntt::plan::{Line, Node, Plan, padded};
+use crate::kernel::bigint::ntt::prime_field::{Factor, PRIMES, Prime, WORD_BITS};
+use crate::kernel::bigint::ntt::simd::{Arithmetic, LANES, Portable};
+use crate::kernel::bigint::ntt::splitting::{Digits, multiples};
+use crate::kernel::bigint::ntt::twiddles::Table;
 
 /// Added and subtracted, it rounds what is below `2^51` to an integer.
 const ROUNDER: f64 = 1.5 * (1u64 << 52) as f64;
@@ -60,11 +60,11 @@ const ONE_OVER_WORD: [u64; 3] = [
 /// Four doubles in a register of 256 bits.
 ///
 /// Needs AVX2 and FMA. The unsafe constructors' contract is that the processor has them; so each
-/// intrinsic below may be called, because a `Ymm` is at hand.
+/// intrinsic below may be called, because a `F64x4` is at hand.
 #[derive(Clone, Copy)]
-pub(super) struct Ymm(__m256d);
+pub(in crate::kernel::bigint::ntt) struct F64x4(__m256d);
 
-impl Arithmetic for Ymm {
+impl Arithmetic for F64x4 {
     const WIDTH: usize = 4;
 
     #[inline(always)]
@@ -106,7 +106,7 @@ impl Arithmetic for Ymm {
     }
 }
 
-impl Ymm {
+impl F64x4 {
     /// `self other`, rounded.
     #[inline(always)]
     fn mul(self, other: Self) -> Self {
@@ -172,7 +172,7 @@ impl Ymm {
 }
 
 /// The bits of a factor and of its quotient by `p`, both as doubles.
-pub(super) fn factor_in_doubles(prime: Prime, factor: Factor) -> Factor {
+pub(in crate::kernel::bigint::ntt) fn factor_in_doubles(prime: Prime, factor: Factor) -> Factor {
     let negative = factor.w > prime.p / 2;
     let magnitude = if negative { prime.p - factor.w } else { factor.w };
     let w = if negative { -(magnitude as f64) } else { magnitude as f64 };
@@ -181,38 +181,42 @@ pub(super) fn factor_in_doubles(prime: Prime, factor: Factor) -> Factor {
 
 /// The constants of one prime in registers; proof that the processor has AVX2 and FMA.
 #[derive(Clone, Copy)]
-pub(super) struct DoubleField {
+pub(in crate::kernel::bigint::ntt) struct F64Field {
     prime: Prime,
-    p: Ymm,
-    one_over_p: Ymm,
-    rounder: Ymm,
-    zero: Ymm,
+    p: F64x4,
+    one_over_p: F64x4,
+    rounder: F64x4,
+    zero: F64x4,
 }
 
-impl DoubleField {
+impl F64Field {
     #[inline(always)]
-    fn splat(&self, x: f64) -> Ymm {
+    fn splat(&self, x: f64) -> F64x4 {
         // SAFETY: `new` was told that the processor has AVX.
-        unsafe { Ymm::splat(x.to_bits()) }
+        unsafe { F64x4::splat(x.to_bits()) }
     }
 
     /// `x w` modulo the prime, in `[0, p)`.
     #[inline(always)]
-    pub(super) fn mul_canonical(&self, x: Ymm, w: Spread<Ymm>) -> Ymm {
+    pub(in crate::kernel::bigint::ntt) fn mul_canonical(
+        &self,
+        x: F64x4,
+        w: Spread<F64x4>,
+    ) -> F64x4 {
         let product = self.mul(x, w);
         product.add(product.where_negative(self.p))
     }
 }
 
-impl Ring for DoubleField {
-    type Lane = Ymm;
+impl Ring for F64Field {
+    type Lane = F64x4;
 
     #[inline(always)]
     unsafe fn new(index: usize) -> Self {
         let prime = PRIMES[index];
         let p = prime.p as f64;
         // SAFETY: the processor has AVX, by this function's contract.
-        let splat = |x: f64| unsafe { Ymm::splat(x.to_bits()) };
+        let splat = |x: f64| unsafe { F64x4::splat(x.to_bits()) };
         Self {
             prime,
             p: splat(p),
@@ -223,41 +227,41 @@ impl Ring for DoubleField {
     }
 
     #[inline(always)]
-    fn zero(&self) -> Ymm {
+    fn zero(&self) -> F64x4 {
         self.zero
     }
 
     /// Residues have either sign: nothing has to be centred.
     #[inline(always)]
-    fn three_p(&self) -> Ymm {
+    fn three_p(&self) -> F64x4 {
         self.zero
     }
 
     #[inline(always)]
-    fn four_p(&self) -> Ymm {
+    fn four_p(&self) -> F64x4 {
         self.zero
     }
 
     #[inline(always)]
-    fn mul_add(&self, acc: Ymm, x: Ymm, w: Spread<Ymm>) -> Ymm {
+    fn mul_add(&self, acc: F64x4, x: F64x4, w: Spread<F64x4>) -> F64x4 {
         acc.add(self.mul(x, w))
     }
 
     #[inline(always)]
-    fn forward(&self, a: Ymm, x: Ymm, w: Spread<Ymm>, reduce: bool) -> (Ymm, Ymm) {
+    fn forward(&self, a: F64x4, x: F64x4, w: Spread<F64x4>, reduce: bool) -> (F64x4, F64x4) {
         let a = if reduce { self.reduce(a) } else { a };
         let product = self.mul(x, w);
         (a.add(product), a.sub(product))
     }
 
     #[inline(always)]
-    fn inverse(&self, u: Ymm, v: Ymm, w: Spread<Ymm>) -> (Ymm, Ymm) {
+    fn inverse(&self, u: F64x4, v: F64x4, w: Spread<F64x4>) -> (F64x4, F64x4) {
         (u.add(v), self.mul(v.sub(u), w))
     }
 
     /// A residue of `x w`, at most `5/8 p`.
     #[inline(always)]
-    fn mul(&self, x: Ymm, (w, quotient): Spread<Ymm>) -> Ymm {
+    fn mul(&self, x: F64x4, (w, quotient): Spread<F64x4>) -> F64x4 {
         let h = x.mul(w);
         let l = x.mul_minus(w, h);
         let q = x.mul_plus(quotient, self.rounder).sub(self.rounder);
@@ -266,7 +270,7 @@ impl Ring for DoubleField {
 
     /// At most `p (1/2 + 2^-40)`.
     #[inline(always)]
-    fn reduce(&self, x: Ymm) -> Ymm {
+    fn reduce(&self, x: F64x4) -> F64x4 {
         let q = x.mul_plus(self.one_over_p, self.rounder).sub(self.rounder);
         x.minus_product(q, self.p)
     }
@@ -275,19 +279,19 @@ impl Ring for DoubleField {
 /// How eight digits are taken from as many bytes as a digit has bits: digit `i` is limb `i`
 /// shifted left by `i (64 - bits)`, with the bits of limb `i - 1` that leave it, and masked.
 #[derive(Clone, Copy)]
-pub(super) struct DoubleSplit {
+pub(in crate::kernel::bigint::ntt) struct F64Split {
     left: [__m256i; 2],
     right: [__m256i; 2],
     mask: __m256i,
     low: __m256i,
-    gap: Ymm,
+    gap: F64x4,
 }
 
-impl Front for DoubleField {
-    type Split = DoubleSplit;
+impl Front for F64Field {
+    type Split = F64Split;
 
     #[inline(always)]
-    fn split(&self, digit_bits: u32) -> DoubleSplit {
+    fn split(&self, digit_bits: u32) -> F64Split {
         let left = multiples(64 - digit_bits);
         let right = left.map(|count| 64 - count);
         // SAFETY: `new` was told that the processor has AVX2.
@@ -297,7 +301,7 @@ impl Front for DoubleField {
             // SAFETY: the slice has 32 bytes; AVX as above.
             unsafe { _mm256_loadu_si256(counts.cast()) }
         };
-        DoubleSplit {
+        F64Split {
             left: [half(&left, 0), half(&left, 1)],
             right: [half(&right, 0), half(&right, 1)],
             mask: splat((1 << digit_bits) - 1),
@@ -307,7 +311,7 @@ impl Front for DoubleField {
     }
 
     #[inline(always)]
-    fn residues(&self, operand: &Digits<'_>, split: &DoubleSplit, vector: usize) -> Ymm {
+    fn residues(&self, operand: &Digits<'_>, split: &F64Split, vector: usize) -> F64x4 {
         let (line, half) = (vector / 2, vector % 2);
         let mut rest = [0; LANES];
         let limbs = operand.limbs_of_line(line, &mut rest);
@@ -330,7 +334,7 @@ impl Front for DoubleField {
         let digits = unsafe { _mm256_or_si256(here, below) };
         // SAFETY: as above.
         let digits = unsafe { _mm256_and_si256(digits, split.mask) };
-        // As in `digits::residue`: below 2^51.5, so exact.
+        // As in `splitting::residue`: below 2^51.5, so exact.
         // SAFETY: as above.
         let low = unsafe { _mm256_and_si256(digits, split.low) };
         // SAFETY: as above.
@@ -348,7 +352,7 @@ impl Front for DoubleField {
 /// - The processor has AVX2 and FMA.
 /// - The lines of these leaves at `a` are this thread's to read and write, those at `b` to read.
 #[inline(always)]
-pub(super) unsafe fn leaves(
+pub(in crate::kernel::bigint::ntt) unsafe fn leaves(
     a: *mut Line,
     b: *const Line,
     leaf: Node,
@@ -356,7 +360,7 @@ pub(super) unsafe fn leaves(
     table: &Table,
 ) {
     // SAFETY: by this function's contract.
-    let field = unsafe { DoubleField::new(table.prime) };
+    let field = unsafe { F64Field::new(table.prime) };
     let row = table.row(leaf.row);
     for n in 0..leaves {
         let place = padded(leaf.line + n);
@@ -366,7 +370,7 @@ pub(super) unsafe fn leaves(
         let mut rows = [0u64; 2 * LANES];
         for half in 0..2 {
             // SAFETY: half of the leaf's line, readable by this function's contract.
-            let y = field.reduce(unsafe { Ymm::load(b.wrapping_add(4 * half)) });
+            let y = field.reduce(unsafe { F64x4::load(b.wrapping_add(4 * half)) });
             let ry = field.mul(y, rho);
             let ry = if index.is_multiple_of(2) { ry } else { field.zero.sub(ry) };
             let at = rows.as_mut_ptr().wrapping_add(4 * half);
@@ -387,23 +391,23 @@ pub(super) unsafe fn leaves(
 ///
 /// - 64 bytes at `a` are readable and writable.
 #[inline(always)]
-unsafe fn leaf_product(field: &DoubleField, a: *mut u64, rows: &[u64; 2 * LANES]) {
+unsafe fn leaf_product(field: &F64Field, a: *mut u64, rows: &[u64; 2 * LANES]) {
     let mut x = [0u64; LANES];
     for half in 0..2 {
         // SAFETY: half of the line, readable by this function's contract.
-        let reduced = field.reduce(unsafe { Ymm::load(a.wrapping_add(4 * half)) });
+        let reduced = field.reduce(unsafe { F64x4::load(a.wrapping_add(4 * half)) });
         // SAFETY: half of the array.
         unsafe { reduced.store(x.as_mut_ptr().wrapping_add(4 * half)) };
     }
     let base = field.splat(ROUNDER_WIDE);
     let (mut high, mut low) = ([base; 2], [field.zero; 2]);
     for (i, x) in x.iter().enumerate() {
-        // SAFETY: a reference is readable; AVX was vouched for in `DoubleField::new`.
-        let x = unsafe { Ymm::splat_from(x) };
+        // SAFETY: a reference is readable; AVX was vouched for in `F64Field::new`.
+        let x = unsafe { F64x4::splat_from(x) };
         for half in 0..2 {
             let row = rows[LANES - i + 4 * half..][..4].as_ptr();
             // SAFETY: the slice has 32 bytes; AVX as above.
-            let row = unsafe { Ymm::load(row) };
+            let row = unsafe { F64x4::load(row) };
             let sum = x.mul_plus(row, high[half]);
             low[half] = low[half].add(x.mul_minus(row, sum.sub(high[half])));
             high[half] = sum;
@@ -417,20 +421,20 @@ unsafe fn leaf_product(field: &DoubleField, a: *mut u64, rows: &[u64; 2 * LANES]
 }
 
 /// Joins residues that are doubles; the digits are integers of any processor.
-pub(super) struct DoubleJoiner {
-    fields: [DoubleField; 3],
+pub(in crate::kernel::bigint::ntt) struct F64Crt {
+    fields: [F64Field; 3],
     scales: [Factor; 3],
     /// `1 / p1 mod p2`, `1 / p1 mod p3`, `1 / p2 mod p3`.
     inverses: [Factor; 3],
 }
 
-impl Joiner for DoubleJoiner {
+impl Crt for F64Crt {
     type Digits = Portable;
 
     #[inline(always)]
     unsafe fn new(plan: &Plan) -> Self {
         // SAFETY: by this function's contract.
-        let fields = [0, 1, 2].map(|i| unsafe { DoubleField::new(i) });
+        let fields = [0, 1, 2].map(|i| unsafe { F64Field::new(i) });
         // Leaf products have no factor 2^-52 here.
         let mut scales = scales(*plan);
         for (i, scale) in scales.iter_mut().enumerate() {
@@ -462,7 +466,7 @@ impl Joiner for DoubleJoiner {
             let mut x = [f1.zero; 3];
             for (x, line) in x.iter_mut().zip(residues) {
                 // SAFETY: half of a line, readable by this function's contract.
-                *x = unsafe { Ymm::load(line.cast::<u64>().wrapping_add(half)) };
+                *x = unsafe { F64x4::load(line.cast::<u64>().wrapping_add(half)) };
             }
             // Whatever is multiplied is below 2 p in magnitude.
             let r1 = f1.mul_canonical(x[0], scale1);
@@ -516,12 +520,12 @@ mod tests {
         values
     }
 
-    fn lanes(x: i64) -> Ymm {
+    fn lanes(x: i64) -> F64x4 {
         // SAFETY: tests come here only where AVX is.
-        unsafe { Ymm::splat((x as f64).to_bits()) }
+        unsafe { F64x4::splat((x as f64).to_bits()) }
     }
 
-    fn lane(x: Ymm) -> i64 {
+    fn lane(x: F64x4) -> i64 {
         let mut out = [0; 4];
         // SAFETY: the array is 32 bytes.
         unsafe { x.store(out.as_mut_ptr()) };
@@ -531,13 +535,13 @@ mod tests {
         return x as i64;
     }
 
-    fn for_each_field(check: impl Fn(DoubleField, i128)) {
+    fn for_each_field(check: impl Fn(F64Field, i128)) {
         if !is_x86_feature_detected!("avx2") || !is_x86_feature_detected!("fma") {
             return;
         }
         for (i, prime) in PRIMES.iter().enumerate() {
             // SAFETY: the processor was just asked.
-            check(unsafe { DoubleField::new(i) }, prime.p.into());
+            check(unsafe { F64Field::new(i) }, prime.p.into());
         }
     }
 

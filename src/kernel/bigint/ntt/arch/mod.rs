@@ -1,0 +1,6 @@
+//! Vectors of one instruction set each.
+
+#[cfg(target_arch = "x86_64")]
+pub(super) mod avx2;
+#[cfg(target_arch = "x86_64")]
+pub(super) mod avx512;
