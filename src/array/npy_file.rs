@@ -17,7 +17,7 @@ use crate::region::npy::{self, Header};
 use crate::shape::Shape;
 use crate::sys::file;
 use crate::sys::mmap::HUGE_BYTES;
-use crate::sys::output::{self, Target};
+use crate::sys::write_file::{self, Destination};
 
 /// Files below this size are read and written by one thread, in bytes.
 const PARALLEL_BYTES: usize = 8 << 20;
@@ -50,7 +50,7 @@ impl<T: Element> SharedArray<T> {
     pub fn from_npy(path: impl AsRef<Path>) -> Result<SharedArray<T>> {
         let path = path.as_ref();
         let shown = path.display().to_string();
-        let (file, is_stream) = match output::descriptor(path)? {
+        let (file, is_stream) = match write_file::descriptor(path)? {
             Some(stream) => (stream, true),
             None => {
                 let file = file::open_to_read(path)?;
@@ -138,7 +138,7 @@ impl<T: Element> SharedArray<T> {
 
     fn write_npy(&self, path: &Path, is_synced: bool) -> Result<()> {
         self.span().check()?;
-        let target = Target::find(path)?;
+        let target = Destination::find(path)?;
         let header = npy::encode(dtype_of::<T>(), self.shape())?;
         let mut bytes: &[u8] = bytemuck::cast_slice(self.as_slice());
         if bytes.is_empty() && !target.is_stream() {
@@ -154,7 +154,7 @@ impl<T: Element> SharedArray<T> {
             _ => Error::os(call, target.shown(), e),
         };
         let sync = |file: &File| match is_synced {
-            true => output::sync(file).map_err(|e| fail("fsync", e)),
+            true => write_file::sync(file).map_err(|e| fail("fsync", e)),
             false => Ok(()),
         };
         if let Some(aside) = target.aside(total_bytes)? {

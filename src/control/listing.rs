@@ -13,7 +13,7 @@ use crate::region::reclaim;
 use crate::shape::Shape;
 use crate::sync::report::{Claimant, Taken};
 use crate::sys::file::FileId;
-use crate::sys::{holders, shm};
+use crate::sys::{open_files, shm};
 
 /// A file under `/dev/shm`, as it was at the moment it was looked at.
 ///
@@ -141,7 +141,7 @@ pub enum LockState {
 pub fn regions() -> Result<Vec<RegionInfo>> {
     let entries =
         fs::read_dir(shm::DIRECTORY).map_err(|e| Error::os("readdir", shm::DIRECTORY, e))?;
-    let holders = holders::holders();
+    let holders = open_files::holders();
     let names = entries.filter_map(|entry| Some(entry.ok()?.file_name()));
     // A name that is no text is nobody's whom this crate could serve.
     let names = names.filter_map(|name| name.into_string().ok());
@@ -158,13 +158,13 @@ impl RegionInfo {
     ///
     /// [`Error::BadName`]; [`Error::NotFound`]; [`Error::Layout`] for what is no regular file.
     pub fn of(name: &str) -> Result<RegionInfo> {
-        RegionInfo::look(Name::new(name)?.as_str(), &holders::holders())
+        RegionInfo::look(Name::new(name)?.as_str(), &open_files::holders())
     }
 
     fn look(name: &str, holders: &HashMap<FileId, BTreeSet<u32>>) -> Result<RegionInfo> {
         let found = shm::look(name)?;
         let pids = holders.get(&found.id).into_iter().flatten();
-        let holder = |&pid| Holder { pid, command: holders::command(pid) };
+        let holder = |&pid| Holder { pid, command: open_files::command(pid) };
         let holders: Vec<Holder> = pids.map(holder).collect();
         let place = shm::path_of(name).display().to_string();
         let header = found.file.as_ref().map(|file| npy::read(file, found.size_bytes, &place));

@@ -8,8 +8,8 @@
 
 use crate::process::printed::Printed;
 use crate::sys::process::{self, Children};
-use crate::sys::state::State;
-use crate::sys::stdio;
+use crate::sys::stdio_buffers;
+use crate::sys::task_state::TaskState;
 
 /// Tasks that have taken this long together pay for putting things back.
 const RESTORE_NS: u64 = 25_000;
@@ -29,7 +29,7 @@ const ZOMBIES_MAX: usize = 256;
 #[derive(Debug, Default)]
 pub(super) struct Aftercare {
     /// What is put back; nothing before the initializer has run.
-    state: Option<State>,
+    state: Option<TaskState>,
     printed: Printed,
     /// What the tasks have taken since things were put back, and since text was written out.
     unrestored_ns: u64,
@@ -44,13 +44,13 @@ impl Aftercare {
     /// The initializer has run: what is now is put back from now on.
     pub(super) fn begin(&mut self) {
         self.printed.flush();
-        self.state = Some(State::current());
+        self.state = Some(TaskState::current());
     }
 
     /// A task has run for so long, and is about to be committed. Returns whether it took time to
     /// clear up.
     pub(super) fn task_ends(&mut self, elapsed_ns: u64) -> bool {
-        if !stdio::flush_quickly() {
+        if !stdio_buffers::flush_quickly() {
             self.unwritten_ns = self.unwritten_ns.saturating_add(elapsed_ns).max(1);
             if self.unwritten_ns >= THREADED_NS {
                 self.write_out();

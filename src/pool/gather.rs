@@ -8,7 +8,7 @@ use crate::pool::core::Core;
 use crate::pool::listener::{Ending, Listener};
 use crate::pool::state::Watch;
 use crate::pool::task::TaskId;
-use crate::sys::parking::Waiter;
+use crate::sys::thread_parker::Waiter;
 
 /// Where tasks report that they are over, each once.
 pub(super) struct Gather {

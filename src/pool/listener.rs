@@ -10,7 +10,7 @@ use crate::pool::core::Core;
 use crate::pool::gather::Gather;
 use crate::pool::state::{Life, State};
 use crate::pool::task::{Outcome, TaskId, is_cancelled};
-use crate::sys::parking::Waiter;
+use crate::sys::thread_parker::Waiter;
 
 /// Somebody who is told once when a task is over. Telling runs no code of the user: that is left
 /// to the callback thread.

@@ -19,7 +19,7 @@ use crate::pool::task::{self, Kept, Outcome, Rules, TaskId};
 use crate::process::panic;
 use crate::region::arena::Contents;
 use crate::region::windows::Windows;
-use crate::sys::huge;
+use crate::sys::huge_pages;
 
 /// How long a batch should keep a worker busy: long beside a dispatch, short beside a second.
 const BATCH_NS: u64 = 250_000;
@@ -148,7 +148,10 @@ where
     pub(super) fn run(mut self) -> Result<std::vec::IntoIter<R>> {
         self.waits = true;
         let mut results = Vec::new();
-        huge::reserve(&mut results, self.items.as_ref().map_or(0, |items| items.size_hint().0));
+        huge_pages::reserve(
+            &mut results,
+            self.items.as_ref().map_or(0, |items| items.size_hint().0),
+        );
         while let Some(ended) = self.next_batch(&mut results) {
             ended?;
         }

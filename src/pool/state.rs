@@ -19,7 +19,7 @@ use crate::pool::task::{
 };
 use crate::pool::{job, stats::Counters};
 use crate::process::diagnostics::Noted;
-use crate::sys::parking::Waiter;
+use crate::sys::thread_parker::Waiter;
 use crate::sys::{clock, oom};
 
 /// Whether a pool takes tasks.

@@ -55,7 +55,7 @@ impl Handler for Bell {
     }
 
     fn readable(&self) {
-        self.fd.quiet();
+        self.fd.clear();
         if let Some(core) = self.core() {
             let mut state = core.lock();
             state.drive();

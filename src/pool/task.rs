@@ -13,7 +13,7 @@ use crate::pool::lane::{
 use crate::pool::listener::Listener;
 use crate::process::function::FunctionOffset;
 use crate::region::arena::{Arena, Contents, Span};
-use crate::sys::huge;
+use crate::sys::huge_pages;
 
 /// Names a task as long as its entry exists; never reused with the same generation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -339,7 +339,7 @@ impl Tasks {
         })?;
         if self.slots.len() == self.slots.capacity() {
             let more = self.slots.len().max(64);
-            huge::reserve(&mut self.slots, more);
+            huge_pages::reserve(&mut self.slots, more);
         }
         self.slots.push((0, None));
         Ok(index)

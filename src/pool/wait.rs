@@ -17,7 +17,7 @@ use crate::pool::state::{State, Watch};
 use crate::pool::supervise::WAKE;
 use crate::pool::task::{Outcome, TaskId, cancelled};
 use crate::sys::futex;
-use crate::sys::parking::Waiter;
+use crate::sys::thread_parker::Waiter;
 
 /// How long a joining thread yields before it sleeps, after the last progress it saw.
 const JOIN_SPIN: Duration = Duration::from_micros(500);

@@ -7,10 +7,10 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use crate::error::{Error, Result};
 use crate::exit::ExitReason;
 use crate::process::message::{CHILD_WORDS, Manner};
+use crate::sys::elf_image::ElfImage;
 #[cfg(feature = "failpoints")]
 use crate::sys::failpoint::{self, Point};
 use crate::sys::fork::Instance;
-use crate::sys::image::Image;
 use crate::sys::process;
 use crate::sys::signal;
 use crate::sys::socket::{Received, Socket};
@@ -81,7 +81,7 @@ impl Entry {
     ///
     /// [`Error::InvalidArgument`] if that is outside the main executable.
     pub(super) fn to_word(&'static self) -> Result<u64> {
-        let (image, address) = (Image::main(), std::ptr::from_ref(self) as usize);
+        let (image, address) = (ElfImage::main(), std::ptr::from_ref(self) as usize);
         match image.words::<WORDS>(address) {
             Some(_) => Ok((address.wrapping_sub(image.base)) as u64),
             None => Err(Error::invalid(
@@ -99,7 +99,7 @@ impl Entry {
     /// [`Error::Corrupt`] if there is none.
     #[allow(unsafe_code)]
     pub(super) fn find(word: u64) -> Result<fn(Child)> {
-        let image = Image::main();
+        let image = ElfImage::main();
         let address = usize::try_from(word).map(|offset| image.base.wrapping_add(offset));
         match address.ok().and_then(|address| image.words::<WORDS>(address)) {
             Some([first, second, run]) if [first, second] == MARK && image.contains(run) => {

@@ -190,7 +190,7 @@ fn run(shared: &Shared) {
         }
         for key in ready {
             if key == WAKE_KEY {
-                shared.wake.quiet();
+                shared.wake.clear();
                 continue;
             }
             let handler = shared.registry().handlers.get(&key).cloned();

@@ -4,7 +4,7 @@
 #![allow(unsafe_code)]
 
 use crate::error::{Error, Result};
-use crate::sys::image::Image;
+use crate::sys::elf_image::ElfImage;
 
 /// The place of a function in the main executable.
 ///
@@ -24,7 +24,7 @@ impl FunctionOffset {
     /// loaded at run time, or in generated code): other processes may not have it.
     #[inline]
     pub(crate) fn of(address: *const ()) -> Result<FunctionOffset> {
-        let image = Image::main();
+        let image = ElfImage::main();
         if !image.contains(address as usize) {
             return Err(Error::invalid(
                 "the task's function",
@@ -46,7 +46,7 @@ impl FunctionOffset {
     ///
     /// [`Error::Corrupt`] if there is no code at that offset.
     pub(crate) fn address(word: u64) -> Result<*const ()> {
-        let image = Image::main();
+        let image = ElfImage::main();
         let address = usize::try_from(word).ok().and_then(|offset| image.base.checked_add(offset));
         match address {
             Some(address) if image.contains(address) => Ok(address as *const ()),

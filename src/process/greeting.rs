@@ -14,8 +14,8 @@ use crate::process::sweep;
 use crate::sys::failpoint::{self, Point};
 use crate::sys::poll::{Interest, wait_any};
 use crate::sys::socket::Socket;
-use crate::sys::spawn::{Kinship, spawn};
-use crate::sys::{privileges, process};
+use crate::sys::spawn::{Parentage, spawn};
+use crate::sys::{exec_privileges, process};
 
 /// Variables that make numeric libraries start threads; such a library reads them when loaded.
 const THREADS_OF_LIBRARIES: [&str; 6] = [
@@ -49,7 +49,7 @@ pub(super) fn start_server() -> Result<Greeted> {
              library that another program loads?); use Start::InProcess",
         ));
     }
-    if let Some(privileges) = privileges::of_own_file() {
+    if let Some(privileges) = exec_privileges::of_own_file() {
         return Err(Error::Privileged { privileges });
     }
     let os = |call| move |error: io::Error| Error::os(call, "the fork server", error);
@@ -63,11 +63,11 @@ pub(super) fn start_server() -> Result<Greeted> {
         args.push(c"brigade-server".to_owned());
     }
     // A fork server above this process kills whatever it adopts when any worker ends.
-    let kinship = if child::depth_in_all() > 0 { Kinship::Child } else { Kinship::Orphan };
+    let parentage = if child::depth_in_all() > 0 { Parentage::Child } else { Parentage::Orphan };
     let exe = c"/proc/self/exe".to_owned();
     // First, because there is no descriptor to spare perhaps: later there is a process to end.
     let own = process::pidfd_open(process::pid()).map_err(os("pidfd_open"))?;
-    let pid = spawn(kinship, exe, args, env, theirs.into()).map_err(|error| {
+    let pid = spawn(parentage, exe, args, env, theirs.into()).map_err(|error| {
         match error.raw_os_error() {
             Some(_) => Error::os("posix_spawn", "/proc/self/exe, the fork server", error),
             None => spawn_error(error.to_string()),

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::process::child::EXIT_SETUP;
 use crate::process::{peer, server};
-use crate::sys::image::{self, Image};
+use crate::sys::elf_image::{self, ElfImage};
 use crate::sys::{process, signal};
 
 /// Name of the variable that makes a process a fork server; its value is the token. Each version
@@ -26,21 +26,21 @@ static RAN: AtomicBool = AtomicBool::new(false);
 /// before `main`.
 #[used]
 #[unsafe(link_section = ".init_array")]
-static HOOK: image::InitFunction = hook;
+static HOOK: elf_image::InitFunction = hook;
 
 /// Whether the hook runs in processes of this executable: it ran in this one, and is part of the
 /// main executable rather than of a library that something else has loaded.
 pub(super) fn is_in_place() -> bool {
     // Naming the entry keeps the linker from dropping it.
     let entry = HOOK as *const () as usize;
-    RAN.load(Ordering::Relaxed) && Image::main().contains(entry)
+    RAN.load(Ordering::Relaxed) && ElfImage::main().contains(entry)
 }
 
 extern "C" fn hook(argc: c_int, argv: *const *const c_char, envp: *const *const c_char) {
     RAN.store(true, Ordering::Relaxed);
     signal::note_ignored_at_start();
     let Some(token) = std::env::var_os(VARIABLE) else { return };
-    if !Image::main().contains(HOOK as *const () as usize) {
+    if !ElfImage::main().contains(HOOK as *const () as usize) {
         // A library's copy leaves it to the executable's own.
         return;
     }
@@ -62,7 +62,7 @@ extern "C" fn hook(argc: c_int, argv: *const *const c_char, envp: *const *const 
     match admitted {
         Ok((socket, peer, token)) => {
             // SAFETY: this is `HOOK`, called by the C library, and `serve` does not return.
-            unsafe { image::run_initialisers_after(HOOK, argc, argv, envp) };
+            unsafe { elf_image::run_initialisers_after(HOOK, argc, argv, envp) };
             server::serve(socket, peer, token)
         }
         Err(found) => refuse(&found),

@@ -13,7 +13,7 @@ use crate::process::connection::Connection;
 use crate::process::events::{Supervisor, is_supervisor};
 use crate::sys::per_process::PerProcess;
 use crate::sys::poll::wait_any;
-use crate::sys::{inherited, process};
+use crate::sys::{exec_attributes, process};
 
 /// A server without a pool.
 pub(super) struct Kept {
@@ -82,14 +82,14 @@ impl Past {
 impl Start {
     /// Of a server that the calling thread starts now.
     pub(super) fn now() -> Start {
-        Start { inherited: past().is_found_full().then(inherited::digest) }
+        Start { inherited: past().is_found_full().then(exec_attributes::digest) }
     }
 }
 
 /// The server that was kept, if one that is started now would have nothing else from the host.
 pub(super) fn take() -> Option<Kept> {
     let kept = past().kept.take()?;
-    if kept.start.inherited == Some(inherited::digest()) && kept.connection.is_ready() {
+    if kept.start.inherited == Some(exec_attributes::digest()) && kept.connection.is_ready() {
         return Some(kept);
     }
     end(&kept.connection);

@@ -12,7 +12,7 @@ use crate::process::keep::{self, Kept};
 use crate::process::message::{CHILD_WORDS, Manner, Request};
 use crate::sys::fork::Instance;
 use crate::sys::per_process::PerProcess;
-use crate::sys::process::{self, Rights};
+use crate::sys::process::{self, Credentials};
 use crate::sys::signal::Dispositions;
 
 pub(crate) use crate::process::running::{ChildEvent, RunningChild, Watcher};
@@ -51,13 +51,14 @@ pub(crate) struct ForkServer {
     start: keep::Start,
     /// The process that started it: a child forked from that has no say.
     made_in: Instance,
-    /// Whose rights its children have.
-    rights: Rights,
+    /// Credentials of its children.
+    credentials: Credentials,
 }
 
 impl ForkServer {
-    /// The fork server of this process, started if none is running that has the users and groups
-    /// that this process has now: whoever has given up rights starts no children that have them.
+    /// The fork server of this process. Starts one if none is running with the users and groups
+    /// that this process has now, so that a process which dropped privileges cannot start children
+    /// that still have them.
     ///
     /// It has answered by then, which takes milliseconds, or twenty seconds if it hangs. Never
     /// called by the supervisor, which reads the answer.
@@ -80,8 +81,10 @@ impl ForkServer {
     pub(crate) fn soon() -> Result<Arc<ForkServer>> {
         static CURRENT: PerProcess<Mutex<Weak<ForkServer>>> = PerProcess::new(Mutex::default);
         let mut current = CURRENT.get().lock().unwrap_or_else(PoisonError::into_inner);
-        let rights = process::rights().map_err(|e| Error::os("getgroups", "this process", e))?;
-        let is_fit = |server: &Arc<ForkServer>| server.is_alive() && server.rights == rights;
+        let credentials =
+            process::credentials().map_err(|e| Error::os("getgroups", "this process", e))?;
+        let is_fit =
+            |server: &Arc<ForkServer>| server.is_alive() && server.credentials == credentials;
         if let Some(running) = current.upgrade().filter(is_fit) {
             return Ok(running);
         }
@@ -89,20 +92,20 @@ impl ForkServer {
         if depth >= limit {
             return Err(Error::TooDeep { depth: depth.into(), limit: limit.into() });
         }
-        let started = Arc::new(ForkServer::start(rights)?);
+        let started = Arc::new(ForkServer::start(credentials)?);
         *current = Arc::downgrade(&started);
         Ok(started)
     }
 
-    fn start(rights: Rights) -> Result<ForkServer> {
+    fn start(credentials: Credentials) -> Result<ForkServer> {
         let made_in = Instance::current();
         if let Some(Kept { connection, supervisor, start }) = keep::take() {
-            return Ok(ForkServer { connection, supervisor, start, made_in, rights });
+            return Ok(ForkServer { connection, supervisor, start, made_in, credentials });
         }
         let start = keep::Start::now();
         let supervisor = Supervisor::current()?;
         let connection = Connection::open(&supervisor)?;
-        Ok(ForkServer { connection, supervisor, start, made_in, rights })
+        Ok(ForkServer { connection, supervisor, start, made_in, credentials })
     }
 
     fn is_ours(&self) -> bool {

@@ -4,7 +4,7 @@ use std::sync::mpsc::{self, Receiver, RecvTimeoutError, TryRecvError};
 use std::thread;
 use std::time::Duration;
 
-use crate::sys::stdio;
+use crate::sys::stdio_buffers;
 
 /// How long printed text may take to be written when other threads print too.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -20,7 +20,7 @@ impl Printed {
     /// Writes it out; gives up after a second if another thread holds a stream, and until that has
     /// let go of it.
     pub(crate) fn flush(&mut self) {
-        if stdio::flush_quickly() {
+        if stdio_buffers::flush_quickly() {
             return;
         }
         let is_stuck = |stuck: &Receiver<()>| stuck.try_recv() == Err(TryRecvError::Empty);
@@ -29,7 +29,7 @@ impl Printed {
         }
         let (done, is_done) = mpsc::channel();
         let flushing = thread::Builder::new().spawn(move || {
-            stdio::flush_all();
+            stdio_buffers::flush_all();
             done.send(())
         });
         // Without a thread the channel is closed, and nothing is waited for.

@@ -17,7 +17,7 @@ use crate::sys::poll::{Interest, wait_any};
 use crate::sys::process::{self, Children, Forked};
 use crate::sys::signal::{self, Signal};
 use crate::sys::socket::{self, Peer, Received, Socket};
-use crate::sys::stdio;
+use crate::sys::stdio_buffers;
 
 /// Rounds of killing what was adopted: a task that forks faster than it is killed wins.
 const GENERATIONS_MAX: usize = 1000;
@@ -109,7 +109,7 @@ impl Server {
         // The first of each has the loader look a symbol up in every library, which takes as long
         // as a dozen page faults: once here, instead of in every child.
         FIRST_DESTRUCTOR.set(None);
-        stdio::flush_quickly();
+        stdio_buffers::flush_quickly();
         signal::ignore(&signal::GROUP)?;
         signal::ignore(&[Signal::SIGPIPE])?;
         // Some library may have ignored it when it was loaded: then nobody could be reaped.

@@ -10,7 +10,7 @@ use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
 use crate::sys::poll::{Interest, wait_any};
-use crate::sys::{process, pseudo, thread};
+use crate::sys::{process, procfs, thread};
 
 /// The variable that a fork server, and all below it, has in its environment: a number of that
 /// server's own.
@@ -93,7 +93,7 @@ fn pidfd_of(number: u32) -> Option<OwnedFd> {
         process::pid_of(pidfd.as_fd()).is_ok_and(|found| found.in_proc == number).then_some(pidfd)
     };
     open(number).or_else(|| {
-        let status = pseudo::text(format!("/proc/{number}/status")).ok()?;
+        let status = procfs::text(format!("/proc/{number}/status")).ok()?;
         let numbers = status.lines().find_map(|line| line.strip_prefix("NSpid:"))?;
         numbers.split_ascii_whitespace().filter_map(|word| word.parse().ok()).find_map(open)
     })

@@ -7,7 +7,7 @@ use crate::region::mark;
 use crate::region::name::Name;
 use crate::region::npy::{self, Header};
 use crate::sys::file::{self, FileId};
-use crate::sys::holders::{self, Holders};
+use crate::sys::open_files::{self, Holders};
 use crate::sys::shm;
 
 /// Removes named regions whose programs are gone, and returns their names.
@@ -54,7 +54,7 @@ pub(super) fn reclaim_one(name: &str) -> bool {
 fn reclaim_unmapped(name: &str, mappings: &mut Option<Holders>) -> bool {
     let Some(id) = stale(name).map(|(_, id)| id) else { return false };
     // Asked without the lock, which would keep others from attaching for as long as it takes.
-    let mappings = mappings.get_or_insert_with(holders::mappings);
+    let mappings = mappings.get_or_insert_with(open_files::mappings);
     if mappings.contains_key(&id) {
         return false;
     }

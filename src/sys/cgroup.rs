@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::sys::per_process::PerProcess;
-use crate::sys::pseudo;
+use crate::sys::procfs;
 
 /// The directories of this process's cgroup, from its own up to the root of the mount.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -22,10 +22,10 @@ struct Directories {
 fn directories() -> Arc<Directories> {
     static FOUND: PerProcess<Mutex<(String, Arc<Directories>)>> = PerProcess::new(Mutex::default);
     // Of the thread: those of a process cannot be read when its main thread has ended.
-    let groups = pseudo::text("/proc/thread-self/cgroup").unwrap_or_default();
+    let groups = procfs::text("/proc/thread-self/cgroup").unwrap_or_default();
     let mut found = FOUND.get().lock().unwrap_or_else(PoisonError::into_inner);
     if found.0 != groups {
-        let mounts = pseudo::text("/proc/thread-self/mountinfo").unwrap_or_default();
+        let mounts = procfs::text("/proc/thread-self/mountinfo").unwrap_or_default();
         let directories = Arc::new(find_directories(&groups, &mounts));
         *found = (groups, directories);
     }
@@ -52,13 +52,13 @@ pub(crate) fn memory_free_bytes() -> Option<u64> {
 pub(crate) fn cpu_quota() -> Option<f64> {
     let found = directories();
     let unified = found.unified.iter().filter_map(|dir| {
-        let text = pseudo::text(dir.join("cpu.max")).ok()?;
+        let text = procfs::text(dir.join("cpu.max")).ok()?;
         let (quota, period) = text.trim().split_once(' ')?;
         quota_of(quota, period)
     });
     let version1 = found.cpu.iter().filter_map(|dir| {
-        let quota = pseudo::text(dir.join("cpu.cfs_quota_us")).ok()?;
-        let period = pseudo::text(dir.join("cpu.cfs_period_us")).ok()?;
+        let quota = procfs::text(dir.join("cpu.cfs_quota_us")).ok()?;
+        let period = procfs::text(dir.join("cpu.cfs_period_us")).ok()?;
         quota_of(quota.trim(), period.trim())
     });
     unified.chain(version1).min_by(f64::total_cmp)
@@ -80,7 +80,7 @@ fn oom_kills_of(found: &Directories, machine: &Path) -> Option<u64> {
 }
 
 fn oom_kills_in(path: &Path) -> Option<u64> {
-    let text = pseudo::text(path).ok()?;
+    let text = procfs::text(path).ok()?;
     text.lines().find_map(|line| line.strip_prefix("oom_kill ")?.trim().parse().ok())
 }
 
@@ -95,10 +95,10 @@ fn quota_of(quota_us: &str, period_us: &str) -> Option<f64> {
 const UNLIMITED_BYTES: u64 = 1 << 62;
 
 fn free_bytes_in(dir: &Path, limit: &str, usage: &str, reclaimable: &str) -> Option<u64> {
-    let number = |name: &str| pseudo::text(dir.join(name)).ok()?.trim().parse::<u64>().ok();
+    let number = |name: &str| procfs::text(dir.join(name)).ok()?.trim().parse::<u64>().ok();
     let limit = number(limit).filter(|&limit| limit < UNLIMITED_BYTES)?;
     let usage = number(usage)?;
-    let stat = pseudo::text(dir.join("memory.stat")).unwrap_or_default();
+    let stat = procfs::text(dir.join("memory.stat")).unwrap_or_default();
     let cache = stat
         .lines()
         .find_map(|line| line.strip_prefix(reclaimable)?.strip_prefix(' ')?.parse::<u64>().ok())

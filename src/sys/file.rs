@@ -133,7 +133,7 @@ pub(crate) fn link(file: &File, path: &Path) -> Result<bool> {
 
 /// What a lock on a file keeps others from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Hold {
+pub(crate) enum LockMode {
     /// Others from locking it exclusively.
     Shared,
     /// Others from locking it at all.
@@ -144,10 +144,10 @@ pub(crate) enum Hold {
 ///
 /// The lock goes when the last copy of the descriptor is closed; it is never released by hand,
 /// because that would release it for every copy.
-pub(crate) fn try_lock(file: &File, hold: Hold, shown: &str) -> Result<bool> {
+pub(crate) fn try_lock(file: &File, hold: LockMode, shown: &str) -> Result<bool> {
     let operation = match hold {
-        Hold::Shared => rustix::fs::FlockOperation::NonBlockingLockShared,
-        Hold::Exclusive => rustix::fs::FlockOperation::NonBlockingLockExclusive,
+        LockMode::Shared => rustix::fs::FlockOperation::NonBlockingLockShared,
+        LockMode::Exclusive => rustix::fs::FlockOperation::NonBlockingLockExclusive,
     };
     loop {
         match rustix::fs::flock(file.as_fd(), operation) {

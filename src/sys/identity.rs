@@ -10,7 +10,7 @@ use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 use crate::error::{Error, Result};
 use crate::sys::per_process::PerProcess;
-use crate::sys::{process, pseudo};
+use crate::sys::{process, procfs};
 
 /// A process, told apart from a later one that was given the same number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,7 +67,7 @@ pub(crate) fn other_namespaces(what: &str, theirs: u64, ours: u64) -> Error {
 
 /// A text that differs from one boot of the machine to the next; empty if `/proc` does not have it.
 pub(crate) fn boot() -> String {
-    pseudo::text("/proc/sys/kernel/random/boot_id").unwrap_or_default()
+    procfs::text("/proc/sys/kernel/random/boot_id").unwrap_or_default()
 }
 
 /// Whether process `pid` lives, and is the one that started at `start_ticks` if that is known.
@@ -95,7 +95,7 @@ pub(crate) fn lives(pid: u32, is_start: impl FnOnce(u64) -> bool) -> bool {
 /// Field 22 of a `/proc/PID/stat`. The command in field 2 may contain anything, so fields are
 /// counted from the last parenthesis.
 fn start_ticks(path: &str) -> Result<u64> {
-    let stat = pseudo::text(path).map_err(|source| Error::os("read", path, source))?;
+    let stat = procfs::text(path).map_err(|source| Error::os("read", path, source))?;
     let fields = stat.rsplit_once(')').map_or("", |(_, fields)| fields);
     fields.split_ascii_whitespace().nth(19).and_then(|field| field.parse().ok()).ok_or_else(|| {
         Error::Layout {

@@ -3,7 +3,7 @@
 use nix::sys::resource::Resource;
 
 use crate::error::{Error, Result};
-use crate::sys::{cgroup, pseudo, sched};
+use crate::sys::{cgroup, procfs, sched};
 
 /// The lines of `/proc/meminfo` that matter here, in bytes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -21,7 +21,7 @@ pub(crate) struct MemInfo {
 /// What `/proc/meminfo` says; where that cannot be read (`subset=pid`), what the kernel is asked,
 /// which does not count what it could free.
 pub(crate) fn memory() -> Result<MemInfo> {
-    if let Ok(text) = pseudo::text("/proc/meminfo") {
+    if let Ok(text) = procfs::text("/proc/meminfo") {
         return Ok(parse_meminfo(&text));
     }
     let info = nix::sys::sysinfo::sysinfo()
@@ -46,7 +46,7 @@ fn parse_meminfo(text: &str) -> MemInfo {
 
 /// Whether the kernel never promises more memory than it has (`vm.overcommit_memory` is 2).
 pub(crate) fn commits_strictly() -> bool {
-    pseudo::text("/proc/sys/vm/overcommit_memory").is_ok_and(|text| text.trim() == "2")
+    procfs::text("/proc/sys/vm/overcommit_memory").is_ok_and(|text| text.trim() == "2")
 }
 
 /// The largest file this process may make, in bytes; `u64::MAX` if there is no limit.

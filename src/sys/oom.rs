@@ -16,7 +16,7 @@ const KEPT: Duration = Duration::from_secs(10);
 
 /// What the kernel has counted, and what was made of it.
 #[derive(Debug, Default)]
-struct Account {
+struct KillCount {
     /// The count at the last look, once there was one.
     seen: Option<u64>,
     /// Kills that no death was found for.
@@ -25,7 +25,7 @@ struct Account {
     noticed: Option<Instant>,
 }
 
-impl Account {
+impl KillCount {
     fn look(&mut self, count: Option<u64>, now: Instant) {
         if self.noticed.is_some_and(|noticed| now.duration_since(noticed) > KEPT) {
             (self.unclaimed, self.noticed) = (0, None);
@@ -47,9 +47,9 @@ impl Account {
     }
 }
 
-static ACCOUNT: PerProcess<Mutex<Account>> = PerProcess::new(Mutex::default);
+static ACCOUNT: PerProcess<Mutex<KillCount>> = PerProcess::new(Mutex::default);
 
-fn account() -> MutexGuard<'static, Account> {
+fn account() -> MutexGuard<'static, KillCount> {
     // Nothing under this lock panics half-way through a change.
     ACCOUNT.get().lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -73,7 +73,7 @@ mod tests {
     #[test]
     fn as_many_deaths_as_kills_were_for_want_of_memory_however_late_they_are_heard_of() {
         let now = Instant::now();
-        let mut account = Account::default();
+        let mut account = KillCount::default();
         account.look(Some(5), now);
         assert!(!account.claim(Some(5), now), "what was before is none of ours");
         // Two at once, and a process that is started before their deaths are heard of.
@@ -89,7 +89,7 @@ mod tests {
     #[test]
     fn a_kill_of_a_stranger_is_forgotten() {
         let now = Instant::now();
-        let mut account = Account::default();
+        let mut account = KillCount::default();
         account.look(Some(0), now);
         account.look(Some(3), now);
         let later = now + KEPT + Duration::from_nanos(1);
@@ -101,7 +101,7 @@ mod tests {
     #[test]
     fn without_a_count_nothing_is_claimed_and_one_that_falls_is_a_new_beginning() {
         let now = Instant::now();
-        let mut account = Account::default();
+        let mut account = KillCount::default();
         assert!(!account.claim(None, now));
         assert!(!account.claim(Some(9), now), "the first count is where it begins");
         assert!(!account.claim(None, now));

@@ -71,7 +71,7 @@ impl EventFd {
     }
 
     /// Makes it unreadable until the next ring.
-    pub(crate) fn quiet(&self) {
+    pub(crate) fn clear(&self) {
         let _ = rustix::io::read(&self.0, &mut [0u8; 8]);
     }
 }

@@ -12,8 +12,8 @@ use rustix::process::{Pid, PidfdFlags};
 
 use crate::exit::ExitReason;
 pub(crate) use crate::sys::fork::pid;
-use crate::sys::pseudo;
-use crate::sys::signal::Addressed;
+use crate::sys::procfs;
+use crate::sys::signal::DirectedSignal;
 
 /// The id of this process's parent; 0 if it lives in another pid namespace.
 pub(crate) fn parent_pid() -> u32 {
@@ -60,7 +60,7 @@ pub(crate) fn pidfd_open(pid: u32) -> io::Result<OwnedFd> {
 ///
 /// It has its effect on that process even if that holds what is sent to its whole group.
 pub(crate) fn pidfd_signal(pidfd: BorrowedFd<'_>, signal: i32) -> io::Result<bool> {
-    let info = Addressed::new(signal);
+    let info = DirectedSignal::new(signal);
     let pidfd = pidfd.as_raw_fd();
     // SAFETY: the pointer is to a live local as large as a `siginfo_t`, which is only read.
     let done =
@@ -152,7 +152,7 @@ impl Children {
 pub(crate) fn zombies(children: &Children) -> usize {
     let ids = children.ids().unwrap_or_default();
     let has_ended = |pid: &u32| {
-        let stat = pseudo::text(format!("/proc/{pid}/stat")).unwrap_or_default();
+        let stat = procfs::text(format!("/proc/{pid}/stat")).unwrap_or_default();
         stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('Z'))
     };
     ids.iter().filter(|&pid| has_ended(pid)).count()
@@ -174,7 +174,7 @@ pub(crate) fn names_of_other_threads() -> Vec<String> {
     let own = pid().to_string();
     let threads = std::fs::read_dir("/proc/thread-self/..").into_iter().flatten().flatten();
     let others = threads.filter(|thread| thread.file_name().to_str() != Some(&own));
-    let name = |thread: std::fs::DirEntry| pseudo::text(thread.path().join("comm")).ok();
+    let name = |thread: std::fs::DirEntry| procfs::text(thread.path().join("comm")).ok();
     others.filter_map(name).map(|name| name.trim().to_owned()).collect()
 }
 
@@ -269,7 +269,7 @@ pub(crate) fn close_stdin() -> io::Result<()> {
 /// kernel does not say.
 pub(crate) fn umask() -> Option<u32> {
     // To ask by a call is to change it, under the eyes of other threads.
-    let status = pseudo::text("/proc/thread-self/status").ok()?;
+    let status = procfs::text("/proc/thread-self/status").ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("Umask:"))?;
     u32::from_str_radix(line.trim(), 8).ok()
 }
@@ -344,16 +344,16 @@ pub(crate) fn effective_user() -> u32 {
 
 /// The users and groups by whose rights a process acts.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Rights {
+pub(crate) struct Credentials {
     users: [u32; 3],
     groups: [u32; 3],
     others: Vec<u32>,
 }
 
 /// The users and groups of this process.
-pub(crate) fn rights() -> io::Result<Rights> {
+pub(crate) fn credentials() -> io::Result<Credentials> {
     let (users, groups) = (nix::unistd::getresuid()?, nix::unistd::getresgid()?);
-    Ok(Rights {
+    Ok(Credentials {
         users: [users.real, users.effective, users.saved].map(nix::unistd::Uid::as_raw),
         groups: [groups.real, groups.effective, groups.saved].map(nix::unistd::Gid::as_raw),
         others: nix::unistd::getgroups()?.into_iter().map(nix::unistd::Gid::as_raw).collect(),
@@ -362,7 +362,7 @@ pub(crate) fn rights() -> io::Result<Rights> {
 
 /// The number of a process, in two namespaces.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Numbers {
+pub(crate) struct NamespacePids {
     /// In the one that `/proc` shows.
     pub(crate) in_proc: u32,
     /// In its own.
@@ -370,8 +370,8 @@ pub(crate) struct Numbers {
 }
 
 /// Which process is behind `pidfd`.
-pub(crate) fn pid_of(pidfd: BorrowedFd<'_>) -> io::Result<Numbers> {
-    let text = pseudo::text(format!("/proc/self/fdinfo/{}", pidfd.as_raw_fd()))?;
+pub(crate) fn pid_of(pidfd: BorrowedFd<'_>) -> io::Result<NamespacePids> {
+    let text = procfs::text(format!("/proc/self/fdinfo/{}", pidfd.as_raw_fd()))?;
     let field = |name: &str| {
         let line = text.lines().find_map(|line| line.strip_prefix(name))?;
         Some(line.split_ascii_whitespace().filter_map(|word| word.parse().ok()))
@@ -379,7 +379,7 @@ pub(crate) fn pid_of(pidfd: BorrowedFd<'_>) -> io::Result<Numbers> {
     let no_process = || io::Error::other("the descriptor is none of a process");
     let in_proc = field("Pid:").and_then(|mut all| all.next()).ok_or_else(no_process)?;
     let own = field("NSpid:").and_then(Iterator::last).unwrap_or(in_proc);
-    Ok(Numbers { in_proc, own })
+    Ok(NamespacePids { in_proc, own })
 }
 
 /// How many fork servers are among this process's ancestors, of any version of this crate; those
@@ -387,7 +387,7 @@ pub(crate) fn pid_of(pidfd: BorrowedFd<'_>) -> io::Result<Numbers> {
 pub(crate) fn servers_above() -> u8 {
     let (mut next, mut count) = (parent_pid(), 0u8);
     for _ in 0..ANCESTORS_MAX {
-        let Ok(stat) = pseudo::text(format!("/proc/{next}/stat")) else { break };
+        let Ok(stat) = procfs::text(format!("/proc/{next}/stat")) else { break };
         // A name may have parentheses of its own.
         let Some((name, rest)) = stat.rsplit_once(')') else { break };
         let is_server = name.split_once('(').is_some_and(|(_, name)| name == SERVER);
@@ -404,7 +404,7 @@ const ANCESTORS_MAX: usize = 100;
 
 /// Whether the process `pid` of `/proc` is a fork server that is there still, ended or not.
 pub(crate) fn is_unreaped_server(pid: u32) -> bool {
-    pseudo::text(format!("/proc/{pid}/stat"))
+    procfs::text(format!("/proc/{pid}/stat"))
         .is_ok_and(|text| text.contains(&format!("({SERVER}) ")))
 }
 

@@ -7,7 +7,7 @@ use nix::sched::CpuSet;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 use crate::error::{Error, Result};
-use crate::sys::{pseudo, thread};
+use crate::sys::{procfs, thread};
 
 /// Sets the niceness of the calling process, -20 to 19.
 pub(crate) fn set_nice(nice: i32) -> Result<()> {
@@ -176,7 +176,7 @@ pub(crate) fn set_data_bytes_max(bytes: u64) -> Result<()> {
 /// Private memory of the calling process that is resident now, in bytes; shared memory apart.
 pub(crate) fn resident_private_bytes() -> Result<u64> {
     const STATUS: &str = "/proc/thread-self/status";
-    let text = pseudo::text(STATUS).map_err(|e| Error::os("read", STATUS, e))?;
+    let text = procfs::text(STATUS).map_err(|e| Error::os("read", STATUS, e))?;
     let line = text.lines().find_map(|line| line.strip_prefix("RssAnon:"));
     let kib = line.and_then(|rest| rest.split_ascii_whitespace().next()?.parse::<u64>().ok());
     kib.map(|kib| kib * 1024).ok_or_else(|| Error::Layout {

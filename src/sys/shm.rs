@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use shared_memory::{Shmem, ShmemConf, ShmemError};
 
 use crate::error::{Error, Limit, Result};
-use crate::sys::file::{self, FileId, Hold};
+use crate::sys::file::{self, FileId, LockMode};
 use crate::sys::{limits, memfd};
 
 /// Where named regions live.
@@ -44,7 +44,7 @@ pub(crate) fn prepare(
     header: impl FnOnce(FileId) -> Vec<u8>,
 ) -> Result<File> {
     let file = file::unnamed_in(Path::new(DIRECTORY))?;
-    if !file::try_lock(&file, Hold::Shared, name)? {
+    if !file::try_lock(&file, LockMode::Shared, name)? {
         return Err(Error::os("flock", name, io::Error::from(io::ErrorKind::WouldBlock)));
     }
     // Past the limit on file sizes there would be a signal instead of an error.
@@ -87,7 +87,7 @@ pub(crate) fn open(name: &str) -> Result<File> {
     // Who holds it exclusively looks whether anybody else does: it is free again in a moment, or
     // gone.
     let start = Instant::now();
-    while !file::try_lock(&file, Hold::Shared, name)? {
+    while !file::try_lock(&file, LockMode::Shared, name)? {
         if start.elapsed() > EXCLUSIVE_TIME {
             return Err(not_found(name));
         }
@@ -230,7 +230,7 @@ pub(crate) fn lock_stale(name: &str) -> Option<File> {
     if why_not_ours(&metadata).is_some() || metadata.mode() & 0o7777 != 0o600 {
         return None;
     }
-    let locked = file::try_lock(&file, Hold::Exclusive, name).unwrap_or(false);
+    let locked = file::try_lock(&file, LockMode::Exclusive, name).unwrap_or(false);
     // It may have been kept while we looked.
     let unchanged = file.metadata().is_ok_and(|now| now.mode() == metadata.mode());
     (locked && unchanged).then_some(file)
@@ -246,7 +246,7 @@ pub(crate) fn lock_unheld(name: &str) -> Result<Option<File>> {
         io::ErrorKind::NotFound => not_found(name),
         _ => Error::os("open", path_of(name).display().to_string(), e),
     })?;
-    Ok(file::try_lock(&file, Hold::Exclusive, name)?.then_some(file))
+    Ok(file::try_lock(&file, LockMode::Exclusive, name)?.then_some(file))
 }
 
 /// Whether this was the last descriptor that held an unkept region, which is now locked
@@ -256,7 +256,7 @@ pub(crate) fn lock_unheld(name: &str) -> Result<Option<File>> {
 pub(crate) fn is_last(file: &File, name: &str) -> bool {
     // Converting gives the shared lock up before it asks for the exclusive one, so that of two
     // who are last at once one finds the other's gone.
-    let is_locked = file::try_lock(file, Hold::Exclusive, name).unwrap_or(false);
+    let is_locked = file::try_lock(file, LockMode::Exclusive, name).unwrap_or(false);
     // Asked only now: another holder may have kept it, and gone, a moment ago.
     is_locked && file.metadata().is_ok_and(|metadata| metadata.mode() & 0o7777 == 0o600)
 }

@@ -147,7 +147,7 @@ pub(crate) fn adopt(dispositions: Dispositions) -> io::Result<()> {
     Ok(())
 }
 
-/// The handler of a signal that has no effect, unless it is [`addressed`](Addressed) to this very
+/// The handler of a signal that has no effect, unless it is [`addressed`](DirectedSignal) to this very
 /// process.
 extern "C" fn hold(number: libc::c_int, info: *mut libc::siginfo_t, _: *mut libc::c_void) {
     // SAFETY: with SA_SIGINFO the kernel passes a valid `siginfo_t`.
@@ -166,7 +166,7 @@ const ADDRESS: usize = 0x6272_6967;
 
 /// A `siginfo_t` of a queued signal that says that it is meant for the process that gets it.
 #[repr(C)]
-pub(super) struct Addressed {
+pub(super) struct DirectedSignal {
     number: i32,
     errno: i32,
     code: i32,
@@ -177,13 +177,13 @@ pub(super) struct Addressed {
     rest: [u64; 12],
 }
 
-const _: () = assert!(size_of::<Addressed>() == size_of::<libc::siginfo_t>());
+const _: () = assert!(size_of::<DirectedSignal>() == size_of::<libc::siginfo_t>());
 
-impl Addressed {
-    pub(super) fn new(number: i32) -> Addressed {
+impl DirectedSignal {
+    pub(super) fn new(number: i32) -> DirectedSignal {
         let (sender, uid) = (nix::unistd::getpid().as_raw(), nix::unistd::getuid().as_raw());
         let (code, value) = (libc::SI_QUEUE, ADDRESS);
-        Addressed { number, errno: 0, code, padding: 0, sender, uid, value, rest: [0; 12] }
+        DirectedSignal { number, errno: 0, code, padding: 0, sender, uid, value, rest: [0; 12] }
     }
 }
 

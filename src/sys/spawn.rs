@@ -20,11 +20,11 @@ use nix::sys::signal::{SigSet, SigmaskHow, pthread_sigmask};
 
 #[cfg(feature = "failpoints")]
 use crate::sys::failpoint::{self, Point};
-use crate::sys::{process, pseudo, thread};
+use crate::sys::{process, procfs, thread};
 
 /// Whose child a spawned process is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Kinship {
+pub(crate) enum Parentage {
     /// Not this process's: the nearest subreaper or init adopts it. An intermediate process that
     /// shares this one's memory (`CLONE_VM | CLONE_VFORK`, no exit signal) spawns it and ends. No
     /// page table is copied, whatever the size of this process; no SIGCHLD is sent, and a plain
@@ -54,7 +54,7 @@ const INTERMEDIATE_STACK_BYTES: usize = 64 << 10;
 /// One without a number of the system if the new process was killed too early, or stopped for too
 /// long.
 pub(crate) fn spawn(
-    kinship: Kinship,
+    parentage: Parentage,
     path: CString,
     args: Vec<CString>,
     env: Vec<CString>,
@@ -67,7 +67,8 @@ pub(crate) fn spawn(
         // Relaxed: a number on its own.
         of_thread.store(thread::id(), Ordering::Relaxed);
         // Nobody listens any more if this has taken too long.
-        let _ = tell.send(Launch::new(path, args, env).and_then(|launch| launch.run(kinship, &fd)));
+        let _ =
+            tell.send(Launch::new(path, args, env).and_then(|launch| launch.run(parentage, &fd)));
     })?;
     // Counted in looks, not in time, so that a host that was stopped itself blames nobody.
     for look in 0..=REMINDERS_MAX + 1 {
@@ -103,7 +104,7 @@ fn signal_descendants(thread: u32, signal: i32) {
 /// Ids of the children of a thread of this process, each after its own children.
 fn descendants(thread: u32) -> Vec<u32> {
     let children = |path: String| -> Vec<u32> {
-        let text = pseudo::text(path).unwrap_or_default();
+        let text = procfs::text(path).unwrap_or_default();
         text.split_ascii_whitespace().filter_map(|word| word.parse().ok()).collect()
     };
     let mut found = Vec::new();
@@ -159,11 +160,11 @@ impl Launch {
     }
 
     /// Spawns; returns the id of the new process.
-    fn run(mut self: Box<Self>, kinship: Kinship, fd: &OwnedFd) -> io::Result<u32> {
+    fn run(mut self: Box<Self>, parentage: Parentage, fd: &OwnedFd) -> io::Result<u32> {
         self.prepare(fd.as_raw_fd())?;
-        match kinship {
-            Kinship::Child => self.spawn(),
-            Kinship::Orphan => self.run_intermediate()?,
+        match parentage {
+            Parentage::Child => self.spawn(),
+            Parentage::Orphan => self.run_intermediate()?,
         }
         if self.outcome == UNKNOWN {
             // What the intermediate has started, if anything, may still run in this memory.
@@ -267,12 +268,12 @@ mod tests {
     use crate::sys::poll::{Interest, wait_any};
     use crate::sys::socket::{Received, Socket};
 
-    fn shell(kinship: Kinship, script: &str, path: &str) -> (io::Result<u32>, Socket) {
+    fn shell(parentage: Parentage, script: &str, path: &str) -> (io::Result<u32>, Socket) {
         let (ours, theirs) = Socket::pair().unwrap();
         let own = |text: &str| CString::new(text).unwrap();
         let args = vec![own("sh"), own("-c"), own(script)];
         let env = vec![own("WORD=hello")];
-        (spawn(kinship, own(path), args, env, theirs.into()), ours)
+        (spawn(parentage, own(path), args, env, theirs.into()), ours)
     }
 
     /// What a script writes to its descriptor 3, until nobody has that any more.
@@ -293,13 +294,13 @@ mod tests {
 
     #[test]
     fn a_program_has_its_environment_and_its_descriptor_and_the_kinship_asked_for() {
-        for kinship in [Kinship::Child, Kinship::Orphan] {
-            let (pid, socket) = shell(kinship, "echo $WORD >&3; echo $PPID >&3", "/bin/sh");
+        for parentage in [Parentage::Child, Parentage::Orphan] {
+            let (pid, socket) = shell(parentage, "echo $WORD >&3; echo $PPID >&3", "/bin/sh");
             let pid = pid.unwrap();
             let said = heard(&socket);
             assert_eq!(said[0], "hello", "{said:?}");
             let is_ours = said[1] == process::pid().to_string();
-            assert_eq!(is_ours, kinship == Kinship::Child, "{said:?}");
+            assert_eq!(is_ours, parentage == Parentage::Child, "{said:?}");
             if is_ours {
                 while process::try_reap(pid).unwrap().is_none() {
                     std::thread::yield_now();
@@ -310,8 +311,8 @@ mod tests {
 
     #[test]
     fn a_program_that_is_not_there_is_an_error_of_the_system() {
-        for kinship in [Kinship::Child, Kinship::Orphan] {
-            let (refused, socket) = shell(kinship, "", "/nowhere/at/all");
+        for parentage in [Parentage::Child, Parentage::Orphan] {
+            let (refused, socket) = shell(parentage, "", "/nowhere/at/all");
             assert_eq!(refused.unwrap_err().raw_os_error(), Some(libc::ENOENT));
             assert!(heard(&socket).is_empty());
         }

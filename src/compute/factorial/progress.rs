@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::sys::parking::Waiter;
+use crate::sys::thread_parker::Waiter;
 
 /// How often something is told.
 const INTERVAL: Duration = Duration::from_millis(100);

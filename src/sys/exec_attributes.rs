@@ -3,7 +3,7 @@
 use std::fs;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-use crate::sys::pseudo;
+use crate::sys::procfs;
 
 /// Lines of a process's status that tell of its rights.
 const LINES: [&str; 6] = ["Uid:", "Gid:", "Groups:", "Cap", "NoNewPrivs:", "Seccomp"];
@@ -16,12 +16,12 @@ pub(crate) fn digest() -> u64 {
     for (name, value) in std::env::vars_os() {
         (name, value).hash(&mut hasher);
     }
-    let status = pseudo::text("/proc/thread-self/status").unwrap_or_default();
+    let status = procfs::text("/proc/thread-self/status").unwrap_or_default();
     for line in status.lines().filter(|line| LINES.iter().any(|name| line.starts_with(name))) {
         line.hash(&mut hasher);
     }
     for file in ["limits", "cgroup"] {
-        pseudo::text(format!("/proc/thread-self/{file}")).ok().hash(&mut hasher);
+        procfs::text(format!("/proc/thread-self/{file}")).ok().hash(&mut hasher);
     }
     let namespaces = fs::read_dir("/proc/thread-self/ns").into_iter().flatten().flatten();
     let namespaces = namespaces.map(|entry| entry.path());

@@ -12,7 +12,7 @@ pub(crate) type InitFunction = extern "C" fn(c_int, *const *const c_char, *const
 
 /// Where the main executable's code lies in this process.
 #[derive(Debug, Clone)]
-pub(crate) struct Image {
+pub(crate) struct ElfImage {
     /// What addresses in the file are relative to.
     pub(crate) base: usize,
     /// Its executable segments.
@@ -23,13 +23,13 @@ pub(crate) struct Image {
     initialisers: Range<usize>,
 }
 
-impl Image {
+impl ElfImage {
     /// The main executable of this process.
-    pub(crate) fn main() -> &'static Image {
-        static MAIN: Once<Image> = Once::new();
+    pub(crate) fn main() -> &'static ElfImage {
+        static MAIN: Once<ElfImage> = Once::new();
         MAIN.get_or_init(|| {
             let (text, loaded) = (Vec::new(), Vec::new());
-            let mut image = Image { base: 0, text, loaded, initialisers: 0..0 };
+            let mut image = ElfImage { base: 0, text, loaded, initialisers: 0..0 };
             // SAFETY: `visit` has the type asked for and gets the pointer to the local back.
             unsafe { libc::dl_iterate_phdr(Some(visit), (&raw mut image).cast()) };
             image
@@ -64,8 +64,8 @@ extern "C" fn visit(
     _size: libc::size_t,
     image: *mut libc::c_void,
 ) -> c_int {
-    // SAFETY: `Image::main` passes a pointer to its own local.
-    let image = unsafe { &mut *image.cast::<Image>() };
+    // SAFETY: `ElfImage::main` passes a pointer to its own local.
+    let image = unsafe { &mut *image.cast::<ElfImage>() };
     // SAFETY: the loader passes a valid description.
     let info = unsafe { &*info };
     // SAFETY: the loader's array of `dlpi_phnum` program headers stays mapped with the object.
@@ -147,7 +147,7 @@ pub(crate) unsafe fn run_initialisers_after(
     argv: *const *const c_char,
     envp: *const *const c_char,
 ) {
-    let image = Image::main();
+    let image = ElfImage::main();
     let by_section = image.initialisers.clone();
     let array = if by_section.is_empty() { static_initialisers() } else { by_section };
     if array.is_empty() {

@@ -6,11 +6,11 @@ use std::ptr;
 
 use nix::sys::signal::{SigSet, SigmaskHow, pthread_sigmask};
 
-use crate::sys::{process, stdio};
+use crate::sys::{process, stdio_buffers};
 
 /// Working directory, umask, signal mask of the calling thread, and which alarms there are.
 #[derive(Debug)]
-pub(crate) struct State {
+pub(crate) struct TaskState {
     /// `None`: it cannot be kept.
     directory: Option<OwnedFd>,
     /// The same.
@@ -22,11 +22,11 @@ pub(crate) struct State {
     idle_timers: Vec<libc::c_int>,
 }
 
-impl State {
+impl TaskState {
     /// That of this process now.
-    pub(crate) fn current() -> State {
+    pub(crate) fn current() -> TaskState {
         let directory = process::directory().ok().flatten();
-        State {
+        TaskState {
             directory: directory.and_then(|fd| process::with_high_number(&fd).ok()),
             umask: umask(),
             mask: SigSet::thread_get_mask().ok(),
@@ -60,7 +60,7 @@ impl State {
 
 /// These bits, in the way that is fast and shows other threads another value, or in the other.
 fn umask() -> Option<u32> {
-    if !stdio::has_had_one_thread() {
+    if !stdio_buffers::has_had_one_thread() {
         return process::umask();
     }
     let mask = process::set_umask(0);
@@ -104,7 +104,7 @@ mod tests {
                 changes
             });
             for _ in 0..20_000 {
-                State::current();
+                TaskState::current();
             }
             is_done.store(true, Ordering::Relaxed);
             looks.join().unwrap()

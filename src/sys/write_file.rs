@@ -23,7 +23,7 @@ use std::time::{Duration, Instant};
 use rustix::fs::XattrFlags;
 
 use crate::error::{Error, Limit, Result};
-use crate::sys::file::{self, Hold};
+use crate::sys::file::{self, LockMode};
 use crate::sys::poll::{self, Interest};
 use crate::sys::{limits, memfd, shm};
 
@@ -40,7 +40,7 @@ const LOCKED_TIME: Duration = Duration::from_secs(1);
 const PROC_MAGIC: i64 = 0x9fa0;
 
 /// What a path leads to.
-enum Place {
+enum Resolved {
     /// A descriptor of this process.
     Descriptor(i32),
     /// Something behind a link of `/proc`, which need not be the file that the link reads like.
@@ -50,19 +50,19 @@ enum Place {
 }
 
 /// Follows symbolic links to where they end, which need not exist.
-fn resolve(path: &Path) -> io::Result<Place> {
+fn resolve(path: &Path) -> io::Result<Resolved> {
     let mut at = path.to_owned();
     for _ in 0..=LINKS_MAX {
-        let Some(name) = at.file_name() else { return Ok(Place::Path(at)) };
+        let Some(name) = at.file_name() else { return Ok(Resolved::Path(at)) };
         let folder = at.parent().filter(|folder| !folder.as_os_str().is_empty());
         let folder = fs::canonicalize(folder.unwrap_or(Path::new(".")))?;
         let full = folder.join(name);
-        let Ok(target) = fs::read_link(&full) else { return Ok(Place::Path(full)) };
+        let Ok(target) = fs::read_link(&full) else { return Ok(Resolved::Path(full)) };
         if rustix::fs::statfs(&folder).is_ok_and(|found| found.f_type == PROC_MAGIC) {
             let is_own = fs::canonicalize("/proc/self").is_ok_and(|own| folder.starts_with(own));
             let number = name.to_str().and_then(|name| name.parse().ok());
             let number = number.filter(|_| is_own && folder.ends_with("fd"));
-            return Ok(number.map_or(Place::Behind, Place::Descriptor));
+            return Ok(number.map_or(Resolved::Behind, Resolved::Descriptor));
         }
         at = folder.join(target);
     }
@@ -77,7 +77,7 @@ fn resolve(path: &Path) -> io::Result<Place> {
 /// [`Error::Os`] if there is no such descriptor.
 pub(crate) fn descriptor(path: &Path) -> Result<Option<File>> {
     match resolve(path) {
-        Ok(Place::Descriptor(number)) => duplicate(number, path).map(Some),
+        Ok(Resolved::Descriptor(number)) => duplicate(number, path).map(Some),
         _ => Ok(None),
     }
 }
@@ -95,13 +95,13 @@ fn duplicate(number: i32, path: &Path) -> Result<File> {
 
 /// Where to write a whole file.
 #[derive(Debug)]
-pub(crate) struct Target {
-    way: Way,
+pub(crate) struct Destination {
+    method: Method,
     shown: String,
 }
 
 #[derive(Debug)]
-enum Way {
+enum Method {
     /// On, where the descriptor stands.
     On(File),
     /// In place.
@@ -110,14 +110,14 @@ enum Way {
     Into { path: PathBuf, old: Option<File> },
 }
 
-impl Target {
+impl Destination {
     /// Looks where the bytes for `path` go. What is there is opened, and not changed yet.
     ///
     /// # Errors
     ///
     /// [`Error::InvalidArgument`] for a path without a file's name; [`Error::NotFound`] if there is
     /// no such folder; [`Error::Os`] if this user may not write there, or it is a folder.
-    pub(crate) fn find(path: &Path) -> Result<Target> {
+    pub(crate) fn find(path: &Path) -> Result<Destination> {
         let shown = path.display().to_string();
         if path.file_name().is_none() {
             let expected = "a path that ends in a file's name";
@@ -131,31 +131,31 @@ impl Target {
             _ => Error::os(call, shown.clone(), e),
         };
         let place = resolve(path).map_err(|e| fail("realpath", e))?;
-        if let Place::Descriptor(number) = place {
-            return Ok(Target { way: Way::On(duplicate(number, path)?), shown });
+        if let Resolved::Descriptor(number) = place {
+            return Ok(Destination { method: Method::On(duplicate(number, path)?), shown });
         }
         // The kernel follows the links once more, by its own rules: some may not be followed.
         match (fs::metadata(path), place) {
-            (Err(e), Place::Path(path)) if e.kind() == ErrorKind::NotFound => {
-                Ok(Target { way: Way::Into { path, old: None }, shown })
+            (Err(e), Resolved::Path(path)) if e.kind() == ErrorKind::NotFound => {
+                Ok(Destination { method: Method::Into { path, old: None }, shown })
             }
             (Err(e), _) => Err(fail("stat", e)),
             (Ok(_), place) => {
-                let way = open(path, place).map_err(|e| fail("open", e))?;
-                Ok(Target { way, shown })
+                let method = open(path, place).map_err(|e| fail("open", e))?;
+                Ok(Destination { method, shown })
             }
         }
     }
 
-    /// A new file that can take the place; `None` if it cannot, so that [`direct`] is the way.
+    /// A new file that can take the place; `None` if it cannot, so that [`direct`] is the method.
     ///
     /// # Errors
     ///
     /// [`Error::NoSpace`] if `total_bytes` are not free; [`Error::Os`].
     ///
-    /// [`direct`]: Target::direct
-    pub(crate) fn aside(&self, total_bytes: u64) -> Result<Option<Aside<'_>>> {
-        let Way::Into { path, old } = &self.way else { return Ok(None) };
+    /// [`direct`]: Destination::direct
+    pub(crate) fn aside(&self, total_bytes: u64) -> Result<Option<TemporaryFile<'_>>> {
+        let Method::Into { path, old } = &self.method else { return Ok(None) };
         // A file that takes over the rights of another begins with none.
         let mode = if old.is_some() { 0o600 } else { 0o666 };
         let folder = path.parent().unwrap_or(Path::new("/"));
@@ -173,7 +173,7 @@ impl Target {
             Err(e) if is_shortage(&e) => return Err(Error::os("open", self.shown.clone(), e)),
             Err(_) => return Ok(None),
         };
-        let aside = Aside { file, temporary, path, is_new: old.is_none() };
+        let aside = TemporaryFile { file, temporary, path, is_new: old.is_none() };
         if let Some(old) = old
             && take_over(&aside.file, old).is_err()
         {
@@ -189,10 +189,10 @@ impl Target {
     /// # Errors
     ///
     /// [`Error::NoSpace`] if `total_bytes` are not free, before anything is changed; [`Error::Os`].
-    pub(crate) fn direct(&self, total_bytes: u64) -> Result<Direct<'_>> {
+    pub(crate) fn direct(&self, total_bytes: u64) -> Result<DirectWrite<'_>> {
         let fail = |call, e| Error::os(call, self.shown.clone(), e);
-        let (file, created) = match &self.way {
-            Way::On(file) => {
+        let (file, created) = match &self.method {
+            Method::On(file) => {
                 let mut file = file.try_clone().map_err(|e| fail("dup", e))?;
                 if file.metadata().is_ok_and(|found| found.is_file()) {
                     let appends = rustix::fs::fcntl_getfl(&file)
@@ -203,19 +203,19 @@ impl Target {
                 }
                 (file, None)
             }
-            Way::InPlace(file) | Way::Into { old: Some(file), .. } => {
+            Method::InPlace(file) | Method::Into { old: Some(file), .. } => {
                 let metadata = file.metadata().map_err(|e| fail("fstat", e))?;
                 let used_bytes = metadata.blocks().saturating_mul(512);
                 check_room(file, total_bytes, used_bytes, &self.shown)?;
                 file.set_len(0).map_err(|e| fail("ftruncate", e))?;
                 (file.try_clone().map_err(|e| fail("dup", e))?, None)
             }
-            Way::Into { path, old: None } => {
+            Method::Into { path, old: None } => {
                 let made = File::options().write(true).create_new(true).open(path);
                 (made.map_err(|e| fail("open", e))?, Some(path.as_path()))
             }
         };
-        let direct = Direct { file, created };
+        let direct = DirectWrite { file, created };
         if created.is_some() {
             let room = check_room(&direct.file, total_bytes, 0, &self.shown);
             room.inspect_err(|_| direct.remove_created())?;
@@ -225,15 +225,17 @@ impl Target {
 
     /// Has the name of a file that was placed on the disk before it returns.
     pub(crate) fn sync_name(&self) -> io::Result<()> {
-        match &self.way {
-            Way::Into { path, .. } => sync(&File::open(path.parent().unwrap_or(Path::new("/")))?),
-            Way::On(_) | Way::InPlace(_) => Ok(()),
+        match &self.method {
+            Method::Into { path, .. } => {
+                sync(&File::open(path.parent().unwrap_or(Path::new("/")))?)
+            }
+            Method::On(_) | Method::InPlace(_) => Ok(()),
         }
     }
 
     /// Whether the bytes go on in a stream, where others may follow them.
     pub(crate) fn is_stream(&self) -> bool {
-        matches!(self.way, Way::On(_))
+        matches!(self.method, Method::On(_))
     }
 
     pub(crate) fn shown(&self) -> &str {
@@ -242,28 +244,28 @@ impl Target {
 }
 
 /// Opens what is at `path`, which leads to `place`.
-fn open(path: &Path, place: Place) -> io::Result<Way> {
+fn open(path: &Path, place: Resolved) -> io::Result<Method> {
     let file = File::options().write(true).custom_flags(libc::O_NOCTTY).open(path)?;
     let metadata = file.metadata()?;
     if !metadata.is_file() {
-        return Ok(Way::On(file));
+        return Ok(Method::On(file));
     }
-    let Place::Path(path) = place else { return Ok(Way::InPlace(file)) };
+    let Resolved::Path(path) = place else { return Ok(Method::InPlace(file)) };
     let is_same = fs::symlink_metadata(&path)
         .is_ok_and(|found| (found.dev(), found.ino()) == (metadata.dev(), metadata.ino()));
     if !is_same || metadata.nlink() != 1 {
-        return Ok(Way::InPlace(file));
+        return Ok(Method::InPlace(file));
     }
     if path.parent() == Some(Path::new(shm::DIRECTORY)) {
         // A name is removed only by who holds its file exclusively: nobody takes this one for the
         // old file's while the new one gets it.
         let start = Instant::now();
-        let try_lock = || file::try_lock(&file, Hold::Shared, shm::DIRECTORY).unwrap_or(true);
+        let try_lock = || file::try_lock(&file, LockMode::Shared, shm::DIRECTORY).unwrap_or(true);
         while !try_lock() && start.elapsed() < LOCKED_TIME {
             std::thread::yield_now();
         }
     }
-    Ok(Way::Into { path, old: Some(file) })
+    Ok(Method::Into { path, old: Some(file) })
 }
 
 /// A name in `folder` that nothing has.
@@ -272,7 +274,7 @@ fn temporary_in(folder: &Path) -> io::Result<PathBuf> {
     Ok(folder.join(format!(".brigade-{random:016x}.tmp")))
 }
 
-/// Whether something has run out, so that another way would not fare better.
+/// Whether something has run out, so that another method would not fare better.
 fn is_shortage(error: &io::Error) -> bool {
     let shortages = [libc::ENOSPC, libc::EDQUOT, libc::EMFILE, libc::ENFILE, libc::ENOMEM];
     error.raw_os_error().is_some_and(|number| shortages.contains(&number))
@@ -333,7 +335,7 @@ fn attributes(file: &File) -> io::Result<BTreeMap<Vec<u8>, Vec<u8>>> {
 
 /// A new file that is gone unless it takes its place.
 #[derive(Debug)]
-pub(crate) struct Aside<'a> {
+pub(crate) struct TemporaryFile<'a> {
     file: File,
     /// Its name until then, if it has one.
     temporary: Option<PathBuf>,
@@ -341,7 +343,7 @@ pub(crate) struct Aside<'a> {
     is_new: bool,
 }
 
-impl Aside<'_> {
+impl TemporaryFile<'_> {
     pub(crate) fn file(&self) -> &File {
         &self.file
     }
@@ -367,10 +369,10 @@ impl Aside<'_> {
     }
 }
 
-impl Drop for Aside<'_> {
+impl Drop for TemporaryFile<'_> {
     fn drop(&mut self) {
         if let Some(temporary) = &self.temporary {
-            // Nothing to be done about a failure: the error that led here is on its way.
+            // Nothing to be done about a failure: the error that led here is on its method.
             let _ = fs::remove_file(temporary);
         }
     }
@@ -378,13 +380,13 @@ impl Drop for Aside<'_> {
 
 /// A file that is written where it is.
 #[derive(Debug)]
-pub(crate) struct Direct<'a> {
+pub(crate) struct DirectWrite<'a> {
     file: File,
     /// Its path, if there was nothing before.
     created: Option<&'a Path>,
 }
 
-impl Direct<'_> {
+impl DirectWrite<'_> {
     /// Writes all of `bytes`, however many calls that takes. If that fails, a file that was not
     /// there before is removed.
     pub(crate) fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
@@ -393,7 +395,7 @@ impl Direct<'_> {
 
     fn remove_created(&self) {
         if let Some(path) = self.created {
-            // Nothing to be done about a failure: the error that led here is on its way.
+            // Nothing to be done about a failure: the error that led here is on its method.
             let _ = fs::remove_file(path);
         }
     }
