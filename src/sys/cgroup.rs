@@ -64,8 +64,8 @@ pub(crate) fn cpu_quota() -> Option<f64> {
     unified.chain(version1).min_by(f64::total_cmp)
 }
 
-/// How many processes of this process's cgroup the kernel has killed for want of memory; of the
-/// machine, where the cgroup does not count them.
+/// The number of processes that the kernel's out-of-memory killer has ended in this process's
+/// cgroup, or on the machine if the cgroup does not count them.
 pub(crate) fn oom_kills() -> Option<u64> {
     oom_kills_of(&directories(), Path::new("/proc/vmstat"))
 }

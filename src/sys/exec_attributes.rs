@@ -1,16 +1,16 @@
-//! What a program that this process starts has from it.
+//! What a program inherits from the process that starts it.
 
 use std::fs;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use crate::sys::procfs;
 
-/// Lines of a process's status that tell of its rights.
+/// The lines of `/proc/PID/status` that describe credentials.
 const LINES: [&str; 6] = ["Uid:", "Gid:", "Groups:", "Cap", "NoNewPrivs:", "Seccomp"];
 
-/// A number that is another one, but for an accident, if a program that the calling thread starts
-/// now would have other rights, another environment, limit, niceness, group, namespace or root.
-/// What is given to each process by itself, as its directory is, does not count.
+/// A hash of everything that a program started by the calling thread inherits: credentials,
+/// environment, limits, niceness, cgroup, namespaces and root. It excludes what brigade sends to
+/// each process separately, such as the working directory.
 pub(crate) fn digest() -> u64 {
     let mut hasher = DefaultHasher::new();
     for (name, value) in std::env::vars_os() {

@@ -1,11 +1,11 @@
 //! Named points at which tests stop, kill or fail processes.
 //!
 //! Only with the feature `failpoints`. The points live in a file that every process of a test
-//! maps: its path is in the environment variable [`VARIABLE`], which server and workers have from
-//! the host. Without the variable every point is passed at once.
+//! maps. The environment variable [`VARIABLE`] names the file; server and workers inherit it from
+//! the host. Without the variable no point does anything.
 //!
-//! A point that is [`Action::Pause`]d holds whoever comes to it until it is [`clear`]ed, so a
-//! test waits for the process to be there ([`wait_held`]) instead of guessing a time.
+//! [`Action::Pause`] holds every process that reaches the point until [`clear`] is called. A test
+//! uses [`wait_held`] to wait until a process is held there, instead of sleeping.
 #![allow(unsafe_code)]
 
 use std::fs::OpenOptions;
@@ -104,10 +104,10 @@ pub enum Action {
 ///
 /// | field    | written by       | read by   | guard | if the writer dies                  |
 /// |----------|------------------|-----------|-------|-------------------------------------|
-/// | `action` | test             | everybody | futex | the test is over                    |
-/// | `passes` | test; who passes | who passes| none  | one pass more or less               |
-/// | `hits`   | who passes       | test      | none  | the hit was counted                 |
-/// | `held`   | who pauses       | test      | none  | a killed one stays counted as held  |
+/// | `action` | test             | all       | futex | the test is over                    |
+/// | `passes` | test; passer     | passer    | none  | one pass more or less               |
+/// | `hits`   | passer           | test      | none  | the hit was counted                 |
+/// | `held`   | held process     | test      | none  | a killed one stays counted as held  |
 #[repr(C, align(64))]
 struct Words {
     action: AtomicU32,
@@ -135,7 +135,7 @@ fn words(point: Point) -> Option<&'static Words> {
     Some(unsafe { &*first.wrapping_add(point as usize) })
 }
 
-/// Has every process do `action` at `point`, after `passes` passes.
+/// Makes processes do `action` at `point`, after `passes` passes.
 pub fn set(point: Point, action: Action, passes: u32) {
     let Some(words) = words(point) else { return };
     // Relaxed: published by the action.
@@ -144,14 +144,14 @@ pub fn set(point: Point, action: Action, passes: u32) {
     words.action.store(action as u32, Ordering::Release);
 }
 
-/// Lets everybody pass, those too that are held.
+/// Releases the processes that are held, and lets later ones pass.
 pub fn clear(point: Point) {
     let Some(words) = words(point) else { return };
     words.action.store(Action::Pass as u32, Ordering::Release);
     futex::wake(&words.action, u32::MAX >> 1);
 }
 
-/// How often the point was come to.
+/// How often the point was reached.
 #[must_use]
 pub fn hits(point: Point) -> u32 {
     words(point).map_or(0, |words| words.hits.load(Ordering::Acquire))
@@ -165,7 +165,7 @@ pub fn wait_held(point: Point) {
     }
 }
 
-/// Does what was set for the point.
+/// Does the action that is set for the point.
 pub(crate) fn hit(point: Point) {
     let Some(words) = words(point) else { return };
     words.hits.fetch_add(1, Ordering::AcqRel);

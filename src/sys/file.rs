@@ -36,7 +36,7 @@ pub(crate) fn open(path: &Path, access: Access) -> Result<File> {
     Ok(file)
 }
 
-/// Opens anything that can be read from its beginning to its end; a FIFO once somebody writes.
+/// Opens anything that can be read from beginning to end. A FIFO opens when a writer opens it.
 ///
 /// # Errors
 ///

@@ -1,9 +1,9 @@
 //! What a fork changes: process identity, and inherited addresses.
 //!
-//! A handle that is used in a child of the process that made it must not reach memory that the
-//! child does not have, nor act in its parent's name. A pid does not tell the two apart: a host
-//! that is process 1 may have a child that is process 1 of a new pid namespace. So each process
-//! has an [`Instance`], kept in a page that the kernel wipes on every fork and clone.
+//! A handle that is used in a forked child must not reach memory that the child does not have, nor
+//! act on behalf of its parent. A pid cannot distinguish the two: a host that is process 1 may have
+//! a child that is process 1 of a new pid namespace. So each process has an [`Instance`], kept in a
+//! page that the kernel clears in every child (fact P8 of `docs/assumptions.md`).
 #![allow(unsafe_code)]
 
 use std::num::NonZeroUsize;
@@ -14,13 +14,13 @@ use nix::sys::mman::{MapFlags, ProtFlags};
 
 use crate::error::{Error, Result};
 
-/// A process, told apart from those that it descends from and that descend from it.
+/// Identifies a process among its ancestors and descendants.
 ///
-/// Only for comparing with values of the same memory: unrelated processes may have equal ones.
+/// Unrelated processes may have equal values, so compare only values from the same memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Instance(u64);
 
-/// What a process knows of itself; zero in whatever is forked from it.
+/// What a process has stored about itself; zero in a forked child.
 #[derive(Debug)]
 struct Page {
     instance: AtomicU64,
@@ -30,14 +30,14 @@ struct Page {
 /// The page that the kernel wipes; null before its first use.
 static PAGE: AtomicPtr<Page> = AtomicPtr::new(ptr::null_mut());
 
-/// Stands for a page that could not be had. Never written.
+/// Used if no page can be mapped. Never written.
 static NO_PAGE: Page = Page { instance: AtomicU64::new(0), pid: AtomicU32::new(0) };
 
 /// The last instance of this process and those that it descends from. Not wiped: a child goes on
 /// counting from there, so its number is larger than that of every ancestor.
 static LAST_INSTANCE: AtomicU64 = AtomicU64::new(0);
 
-/// Set in an instance that is made of a pid, for want of a page.
+/// Set in an instance that is a pid, because no page could be mapped.
 const OF_PID: u64 = 1 << 63;
 
 impl Instance {
@@ -148,12 +148,12 @@ fn wiped_page() -> Option<*mut Page> {
     (wiped == 0).then_some(page.as_ptr().cast())
 }
 
-/// Addresses that a forked child does not inherit, and keeps reserved all the same.
+/// An address range that is inaccessible in a forked child.
 ///
-/// A mapping that is taken out of forks leaves a hole in the child, and the child's next mapping
-/// may fill it: a slice that was borrowed before the fork would then alias somebody's vector.
-/// While this exists, `fork` puts inaccessible pages there before it returns in the child. A child
-/// made by a bare system call has the hole; there only [`Instance`] protects.
+/// A mapping with `MADV_DONTFORK` leaves a hole in the child, and the child's next mapping may fill
+/// it: a slice that was borrowed before the fork would then alias, say, a new vector. While this
+/// value exists, `fork` reserves inaccessible pages there before it returns in the child. A child
+/// made by a raw `clone` call has the hole; only [`Instance`] protects it.
 #[derive(Debug)]
 pub(crate) struct Reserved(&'static Range);
 
@@ -179,7 +179,7 @@ impl Reserved {
     pub(crate) fn new(base: usize, len_bytes: usize) -> Reserved {
         /// Two threads may both register the function: it can run twice.
         static IS_REGISTERED: AtomicBool = AtomicBool::new(false);
-        // Acquire and Release: who sees `true` has the function registered.
+        // Acquire and Release: a thread that sees `true` knows that the function is registered.
         if !IS_REGISTERED.load(Ordering::Acquire) {
             // SAFETY: the function makes system calls only and lives as long as this code. A
             // failure is want of memory, and then children have holes.

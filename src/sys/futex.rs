@@ -87,12 +87,12 @@ mod kernel {
     }
 }
 
-/// The kernel's futex as loom sees it: one lock, under which a waiter compares and falls asleep.
+/// A model of the kernel's futex for loom: one mutex, under which a waiter compares and sleeps.
 ///
-/// The kernel takes the lock of a hash bucket where this takes the one mutex, so both order a
-/// wake-up against the comparison; sleepers are woken in the order in which they came. Time does
-/// not pass in a model: a wait with a timeout is one that may end at once, though it may have been
-/// given a wake-up by then.
+/// The kernel locks a hash bucket where this locks the mutex, so both order a wake-up against the
+/// comparison (fact F1 of `docs/assumptions.md`). Sleepers are woken in the order in which they
+/// came. Time does not pass in a model: a wait with a timeout may end at any moment, even after it
+/// has consumed a wake-up.
 #[cfg(loom)]
 mod model {
     use std::time::Duration;

@@ -12,10 +12,10 @@ use crate::error::{Error, Result};
 use crate::sys::per_process::PerProcess;
 use crate::sys::{process, procfs};
 
-/// A process, told apart from a later one that was given the same number.
+/// Identifies a process even after its pid was reused (fact P6 of `docs/assumptions.md`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Identity {
-    /// Its number in the pid namespace of whoever looks.
+    /// Its pid in the pid namespace of the process that reads this.
     pub(crate) pid: u32,
     /// When it started, in clock ticks since boot.
     pub(crate) start_ticks: u64,
@@ -40,12 +40,11 @@ impl Identity {
     }
 }
 
-/// In which namespaces numbers of processes, and the times at which they started, mean what they
-/// mean to the calling process: two processes whose words differ cannot tell whether the other
-/// lives.
+/// The pid and time namespaces in which the calling process reads pids and start times. Two
+/// processes with different values cannot check whether the other is alive.
 ///
-/// The inode of the pid namespace is the low half, that of the time namespace the high half; 0
-/// for a kernel without those. Both are numbers of 32 bits to the kernel.
+/// The low half is the inode of the pid namespace, the high half that of the time namespace, or 0
+/// on a kernel without time namespaces. The kernel uses 32-bit inodes for both.
 pub(crate) fn namespaces() -> Result<u64> {
     let inode = |path| {
         let namespace = fs::metadata(path).map_err(|source| Error::os("stat", path, source))?;
@@ -56,7 +55,7 @@ pub(crate) fn namespaces() -> Result<u64> {
     Ok(inode("/proc/thread-self/ns/time").unwrap_or(0) << 32 | pid)
 }
 
-/// The error of who finds the [`namespaces`] of `what` to be `theirs`, and its own to be `ours`.
+/// The error for an object `what` whose [`namespaces`] are `theirs`, not `ours`.
 pub(crate) fn other_namespaces(what: &str, theirs: u64, ours: u64) -> Error {
     let (what, low) = (what.to_owned(), u64::from(u32::MAX));
     if theirs & low == ours & low {

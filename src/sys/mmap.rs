@@ -109,7 +109,7 @@ impl Window {
             Access::ReadWrite => libc::PROT_READ | libc::PROT_WRITE,
         };
         let address = self.base.as_ptr().cast();
-        // SAFETY: the range is this window's own mapping, to which nobody holds pointers yet.
+        // SAFETY: the range is this window's own mapping, and no pointer to it was given out yet.
         match unsafe { libc::mprotect(address, self.len_bytes, protection) } {
             0 => Ok(()),
             _ => Err(self.failed("mprotect")),
@@ -297,7 +297,7 @@ impl Drop for Window {
 fn unmap(start: *mut u8, len_bytes: usize) {
     if len_bytes > 0 {
         // SAFETY: private to this file; `reserve` passes parts of a reservation that it does not
-        // keep, `drop` the range that the window owns, and nobody uses either any more.
+        // keep, `drop` the range that the window owns. Neither range is used after that.
         let _ = unsafe { libc::munmap(start.cast(), len_bytes) };
     }
 }

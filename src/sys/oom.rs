@@ -1,8 +1,8 @@
-//! Which deaths were the kernel's doing, for want of memory.
+//! Which deaths the kernel's out-of-memory killer caused.
 //!
-//! A process that the kernel has killed for that ends by SIGKILL like any other that is killed. But
-//! the kernel counts such kills, and counts before it kills: a death of that kind for which there
-//! is a kill that no other death was found for is taken for one of them.
+//! Its victims end by SIGKILL, like any other killed process. But the kernel counts these kills,
+//! and counts before it kills. So a death by SIGKILL is attributed to it if the counter has
+//! advanced by a kill that was not yet attributed to another death.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -10,11 +10,11 @@ use std::time::{Duration, Instant};
 use crate::sys::cgroup;
 use crate::sys::per_process::PerProcess;
 
-/// How long a kill waits for its death to be heard of, from when it was noticed. It may be that
-/// of a process which is none of ours.
+/// How long a counted kill waits to be matched with a death. It may have hit a process that is not
+/// brigade's.
 const KEPT: Duration = Duration::from_secs(10);
 
-/// What the kernel has counted, and what was made of it.
+/// The kernel's counter, and the kills not yet matched with a death.
 #[derive(Debug, Default)]
 struct KillCount {
     /// The count at the last look, once there was one.
@@ -60,8 +60,8 @@ pub(crate) fn note() {
     account().look(cgroup::oom_kills(), Instant::now());
 }
 
-/// Whether a death by SIGKILL that was just heard of, and that nobody here has caused, was a kill
-/// for want of memory. Each kill accounts for one death.
+/// Whether a death by SIGKILL that was just reported, and that brigade did not cause, was an
+/// out-of-memory kill. Each kill is matched with one death.
 pub(crate) fn claim() -> bool {
     account().claim(cgroup::oom_kills(), Instant::now())
 }

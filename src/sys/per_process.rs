@@ -1,9 +1,9 @@
-//! Statics that each process makes for itself, and none waits for.
+//! Statics that are initialised anew in a forked child, without waiting.
 //!
-//! A child that is forked while another thread of its parent holds a lock inherits the lock as
-//! held by a thread that it lacks, and would wait for ever; so would it for a `OnceLock` whose
-//! value was being made. A lock in a static is therefore either in a [`PerProcess`], which a
-//! child makes anew, or there is none: [`Once`] lets several threads make the value and keeps one.
+//! A child that is forked while another thread of its parent holds a lock inherits the locked lock
+//! without that thread, and would wait for ever. The same holds for a `OnceLock` that is being
+//! initialised. So a lock in a static lies in a [`PerProcess`], which a child initialises anew.
+//! [`Once`] needs no lock: several threads may make the value, and one is kept.
 #![allow(unsafe_code)]
 
 use std::ptr;
@@ -57,7 +57,7 @@ impl<T: Send + Sync> PerProcess<T> {
     }
 }
 
-/// A value that is the same whoever makes it: made on first use, perhaps by several threads.
+/// A value that does not depend on which thread makes it. Several threads may make it on first use.
 pub(crate) struct Once<T: 'static>(AtomicPtr<T>);
 
 impl<T: Send + Sync> Once<T> {

@@ -10,7 +10,7 @@ use rustix::pipe::PipeFlags;
 /// on exec.
 pub(crate) fn pair() -> io::Result<(OwnedFd, OwnedFd)> {
     let (read, write) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC)?;
-    // The flag belongs to one end: whoever writes need not know of it.
+    // The flag belongs to this end only: writes block as usual.
     rustix::io::ioctl_fionbio(&read, true)?;
     Ok((read, write))
 }
@@ -22,7 +22,7 @@ pub(crate) enum Read {
     Bytes(usize),
     /// Nothing now.
     Nothing,
-    /// No more, ever: nobody has the other end, or it cannot be read.
+    /// End of file: the other end is closed, or the pipe cannot be read.
     End,
 }
 

@@ -15,7 +15,7 @@ pub(crate) struct Interest<'fd> {
     pub(crate) writable: bool,
 }
 
-/// Waits until a descriptor is ready, has failed, or was hung up on; `None` waits for ever.
+/// Waits until a descriptor is ready, has failed, or was hung up; `None` waits without limit.
 /// Returns which are ready. A signal ends the wait early with none.
 pub(crate) fn wait_any(
     interests: &[Interest<'_>],

@@ -72,7 +72,7 @@ pub(crate) fn pidfd_signal(pidfd: BorrowedFd<'_>, signal: i32) -> io::Result<boo
     }
 }
 
-/// The number of the signal that ends a process whatever that wants.
+/// The number of the signal that no process can block.
 pub(crate) const SIGKILL: i32 = libc::SIGKILL;
 
 /// Sends SIGKILL to the process behind `pidfd`; `Ok(false)` if it has been reaped.
@@ -258,8 +258,8 @@ pub(crate) fn replace_stdin(fd: OwnedFd) -> io::Result<()> {
     Ok(nix::unistd::dup2_stdin(fd)?)
 }
 
-/// Makes `/dev/null` the standard input of this process, or where there is none a pipe that nobody
-/// writes to.
+/// Makes `/dev/null` the standard input of this process, or, if there is no `/dev/null`, an empty
+/// pipe without a writer.
 pub(crate) fn close_stdin() -> io::Result<()> {
     let null = std::fs::File::open("/dev/null").map(OwnedFd::from);
     replace_stdin(null.or_else(|_| Ok::<_, io::Error>(nix::unistd::pipe()?.0))?)
@@ -268,7 +268,7 @@ pub(crate) fn close_stdin() -> io::Result<()> {
 /// The bits that this process takes from the rights of files that it creates; `None` where the
 /// kernel does not say.
 pub(crate) fn umask() -> Option<u32> {
-    // To ask by a call is to change it, under the eyes of other threads.
+    // The system call reads it only by changing it, which other threads would see.
     let status = procfs::text("/proc/thread-self/status").ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("Umask:"))?;
     u32::from_str_radix(line.trim(), 8).ok()
@@ -439,7 +439,7 @@ pub(crate) fn complain(text: &str) {
 ///
 /// - The process has exactly one thread.
 pub(crate) unsafe fn remove_env(name: impl AsRef<OsStr>) {
-    // SAFETY: nobody else can be reading the environment, by this function's contract.
+    // SAFETY: no other thread can be reading the environment, by this function's contract.
     unsafe { std::env::remove_var(name) }
 }
 
@@ -449,7 +449,7 @@ pub(crate) unsafe fn remove_env(name: impl AsRef<OsStr>) {
 ///
 /// - The process has exactly one thread.
 pub(crate) unsafe fn set_env(name: impl AsRef<OsStr>, value: impl AsRef<OsStr>) {
-    // SAFETY: nobody else can be reading the environment, by this function's contract.
+    // SAFETY: no other thread can be reading the environment, by this function's contract.
     unsafe { std::env::set_var(name, value) };
 }
 

@@ -1,19 +1,19 @@
-//! Files that the kernel makes up when they are read.
+//! Files of `/proc` and `/sys`, whose text the kernel generates when they are read.
 
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
 
-/// More than most of them have, in bytes.
+/// The size of the first read, in bytes: more than most of these files have.
 const USUAL_BYTES: usize = 8 << 10;
 
 /// The text of a file below `/proc` or `/sys`.
 ///
-/// Such a file says that its size is 0, so that a reader that goes by the size starts with a few
-/// bytes and doubles them; here one call gets all of it, and one more finds the end.
+/// Such a file reports a size of 0, so a reader that trusts the size starts with a small buffer and
+/// doubles it. Here one call usually reads all of it, and one more finds the end.
 ///
-/// Bytes that are no text are replaced: the name of a process or thread, which many of these files
-/// tell, may have any, because it is cut in the middle of a character where it is too long.
+/// Bytes that are not UTF-8 are replaced: many of these files contain the name of a process or
+/// thread, and the kernel may cut a long name in the middle of a character.
 pub(crate) fn text(path: impl AsRef<Path>) -> io::Result<String> {
     let mut file = File::open(path)?;
     let mut bytes = vec![0; USUAL_BYTES];

@@ -103,12 +103,12 @@ pub(crate) fn set_affinity(cpus: &[usize]) -> Result<()> {
     nix::sched::sched_setaffinity(nix::unistd::Pid::from_raw(0), &set).map_err(os)
 }
 
-/// Sees whether a process that this one starts could have that niceness and those processors, by
-/// trying both on a thread that ends at once.
+/// Checks whether a process started by this one may have that niceness and those processors, by
+/// setting both on a thread that ends at once.
 ///
 /// # Errors
 ///
-/// What the system says to the first that it refuses.
+/// The system's error for the first one that it refuses.
 pub(crate) fn try_wishes(nice: Option<i32>, cpus: Option<&[usize]>) -> Result<()> {
     if nice.is_none() && cpus.is_none() {
         return Ok(());
@@ -116,7 +116,7 @@ pub(crate) fn try_wishes(nice: Option<i32>, cpus: Option<&[usize]>) -> Result<()
     let cpus = cpus.map(<[usize]>::to_vec);
     let (tell, told) = std::sync::mpsc::channel();
     let thread = thread::start("brigade-try", TRY_STACK_BYTES, move || {
-        // On Linux both are of the thread that asks.
+        // On Linux both are attributes of the calling thread.
         let outcome = nice.map_or(Ok(()), set_nice);
         let outcome = outcome.and_then(|()| cpus.map_or(Ok(()), |cpus| set_affinity(&cpus)));
         // The other end waits below.

@@ -29,8 +29,8 @@ pub(crate) fn path_of(name: &str) -> PathBuf {
     Path::new(DIRECTORY).join(name)
 }
 
-/// Makes a region that begins with `header`, which is told what file it is for, and is zero beyond
-/// it; [`publish`] gives it its name.
+/// Creates a region without a name. It begins with what `header` returns for the new file, and is
+/// zero beyond that. [`publish`] gives it a name.
 ///
 /// The descriptor holds a shared lock for as long as it, or a copy of it, is open. Until it is
 /// published there is nothing to see and nothing to clean up.
@@ -75,7 +75,7 @@ pub(crate) fn exists(name: &str) -> bool {
     fs::symlink_metadata(path_of(name)).is_ok()
 }
 
-/// Opens a region, if it is a file of this user's that nobody else may touch.
+/// Opens a region, if it is a regular file that only this user may access.
 ///
 /// The descriptor holds a shared lock, like its creator's.
 ///
@@ -96,7 +96,7 @@ pub(crate) fn open(name: &str) -> Result<File> {
     Ok(file)
 }
 
-/// Opens what has this name, if it is a file of this user's that nobody else may touch.
+/// Opens the file of this name, if it is a regular file that only this user may access.
 fn checked(name: &str) -> Result<File> {
     let file = open_unfollowed(name, true).map_err(|e| match e.raw_os_error() {
         Some(libc::ENOENT) => not_found(name),
@@ -164,7 +164,7 @@ pub(crate) struct Found {
 }
 
 impl Found {
-    /// Whether [`lock_stale`] would take it, if nobody held it.
+    /// Whether [`lock_stale`] would lock it if no process held it.
     pub(crate) fn is_reclaimable(&self) -> bool {
         self.uid == own_uid() && self.mode == 0o600
     }
@@ -175,7 +175,7 @@ impl Found {
     }
 }
 
-/// Looks at a file without changing or locking it, whoever it belongs to.
+/// Inspects a file of any owner without changing or locking it.
 ///
 /// # Errors
 ///
@@ -221,9 +221,9 @@ pub(crate) fn keep(file: &File, name: &str) -> Result<()> {
     file::set_mode(file, KEPT_MODE, name)
 }
 
-/// A region of this user's that nobody holds and that was not kept, now locked exclusively.
+/// Locks a region exclusively if it belongs to this user, no process holds it, and it was not kept.
 ///
-/// `None` for everything else, and wherever a doubt remains.
+/// `None` for everything else, and in every case of doubt.
 pub(crate) fn lock_stale(name: &str) -> Option<File> {
     let file = open_unfollowed(name, false).ok()?;
     let metadata = file.metadata().ok()?;
@@ -252,10 +252,10 @@ pub(crate) fn lock_unheld(name: &str) -> Result<Option<File>> {
 /// Whether this was the last descriptor that held an unkept region, which is now locked
 /// exclusively.
 ///
-/// Either way the shared lock that `file` had is gone: only for who is about to close it.
+/// In both cases `file` loses its shared lock, so the caller must be about to close it.
 pub(crate) fn is_last(file: &File, name: &str) -> bool {
-    // Converting gives the shared lock up before it asks for the exclusive one, so that of two
-    // who are last at once one finds the other's gone.
+    // The conversion releases the shared lock before it requests the exclusive one. So if the last
+    // two holders do this at the same time, one of them gets the exclusive lock.
     let is_locked = file::try_lock(file, LockMode::Exclusive, name).unwrap_or(false);
     // Asked only now: another holder may have kept it, and gone, a moment ago.
     is_locked && file.metadata().is_ok_and(|metadata| metadata.mode() & 0o7777 == 0o600)

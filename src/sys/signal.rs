@@ -38,7 +38,7 @@ fn set(signals: &[Signal], handler: SigHandler) -> io::Result<()> {
     Ok(())
 }
 
-/// Signals that a terminal, or whoever ends a session, sends to a whole group.
+/// Signals that a terminal or a session manager sends to a whole process group.
 pub(crate) const GROUP: [Signal; 4] =
     [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP, Signal::SIGQUIT];
 
@@ -64,7 +64,7 @@ impl Signals {
     }
 }
 
-/// What a process does about signals that a child of it does as well.
+/// Signal dispositions that a child takes over from its parent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Dispositions {
     /// Ignored, here and in the programs that this process executes.
@@ -147,8 +147,8 @@ pub(crate) fn adopt(dispositions: Dispositions) -> io::Result<()> {
     Ok(())
 }
 
-/// The handler of a signal that has no effect, unless it is [`addressed`](DirectedSignal) to this very
-/// process.
+/// The handler of a signal that has no effect unless it was sent to this process by
+/// [`DirectedSignal`].
 extern "C" fn hold(number: libc::c_int, info: *mut libc::siginfo_t, _: *mut libc::c_void) {
     // SAFETY: with SA_SIGINFO the kernel passes a valid `siginfo_t`.
     let info = unsafe { &*info };
@@ -196,9 +196,9 @@ pub(crate) enum Fault {
     Protected(usize),
     /// An access to this address, where nothing is mapped.
     Unmapped(usize),
-    /// An access to mapped memory that nothing is behind: past the end of a file, mostly.
+    /// An access to mapped memory without a page: mostly past the end of a file.
     NothingBehind,
-    /// None: this process sent the signal, or nobody knows who did (0).
+    /// No fault: this process sent the signal, or an unknown one (0).
     Sent(u32),
 }
 
@@ -210,11 +210,11 @@ const OVERFLOW_REACH_BYTES: usize = 1 << 20;
 
 const ALTERNATE_STACK_BYTES: usize = 64 << 10;
 
-/// Memory that only the kernel hands out, as the stack of a handler.
+/// Memory that only the kernel uses, as the stack of a handler.
 #[repr(align(64))]
 struct AlternateStack(UnsafeCell<[u8; ALTERNATE_STACK_BYTES]>);
 
-// SAFETY: nobody refers to the bytes; all that is taken is their address.
+// SAFETY: no reference to the bytes is ever made; only their address is taken.
 unsafe impl Sync for AlternateStack {}
 
 /// Of the one thread that catches faults. A static takes no memory before a fault, and no time
@@ -222,7 +222,7 @@ unsafe impl Sync for AlternateStack {}
 static ALTERNATE_STACK: AlternateStack =
     AlternateStack(UnsafeCell::new([0; ALTERNATE_STACK_BYTES]));
 
-/// Has `on_fault` told of a SIGSEGV or SIGBUS of this process before the signal ends it.
+/// Calls `on_fault` for a SIGSEGV or SIGBUS of this process before the signal ends it.
 ///
 /// After the call an overflow of the stack ends the process by SIGABRT, as it does in Rust's own
 /// handler; every other fault by its own signal. Runs on an alternate stack, for this thread only:

@@ -43,8 +43,8 @@ pub(crate) enum Received {
     Closed,
 }
 
-/// Whether sending failed for want of kernel memory, or with too many descriptors under way: that
-/// passes, as against a peer that does not listen.
+/// Whether sending failed because the kernel lacks memory or has too many descriptors in transit.
+/// These conditions are temporary, unlike a peer that does not receive.
 pub(crate) fn is_shortage(error: &io::Error) -> bool {
     let shortages = [libc::ENOBUFS, libc::ENOMEM, libc::ETOOMANYREFS];
     error.raw_os_error().is_some_and(|errno| shortages.contains(&errno))
@@ -62,7 +62,7 @@ impl Socket {
     ///
     /// # Errors
     ///
-    /// One that says what `fd` is, unless it is an end of such a pair.
+    /// If `fd` is not an end of such a pair; the error says what it is.
     pub(crate) fn adopt(fd: OwnedFd) -> io::Result<Socket> {
         use nix::sys::socket::{SockaddrLike, SockaddrStorage, getsockname, getsockopt, sockopt};
         let no_socket = |errno| match errno {

@@ -1,9 +1,10 @@
-//! Starting a program in a new process, however it is disturbed.
+//! Starts a program in a new process, even if that process is stopped or killed meanwhile.
 //!
-//! Until it has executed its program, a new process shares its maker's memory, and the thread that
-//! made it is suspended: anybody may stop it there by SIGSTOP, which nothing blocks. So the thread
-//! that makes it has no other work, owns all that the new process uses, and is waited for with a
-//! limit. Processes that seem to be stopped are told to go on, and in the end killed.
+//! Until it has executed its program, the new process shares the memory of its creator, and the
+//! creating thread is suspended (fact P7 of `docs/assumptions.md`). SIGSTOP cannot be blocked, so
+//! any process of the user may stop it there. Therefore a thread of its own creates it, owns
+//! everything that it uses, and is waited for with a limit. A process that seems to be stopped is
+//! sent SIGCONT, and after many attempts SIGKILL.
 #![allow(unsafe_code)]
 
 use std::ffi::CString;
@@ -22,7 +23,7 @@ use nix::sys::signal::{SigSet, SigmaskHow, pthread_sigmask};
 use crate::sys::failpoint::{self, Point};
 use crate::sys::{process, procfs, thread};
 
-/// Whose child a spawned process is.
+/// Which process becomes the parent of a spawned one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Parentage {
     /// Not this process's: the nearest subreaper or init adopts it. An intermediate process that
@@ -34,9 +35,9 @@ pub(crate) enum Parentage {
     Child,
 }
 
-/// How long a new process may take to execute its program before it is looked after.
+/// How long a new process may take to execute its program before it is sent SIGCONT.
 const PROMPT: Duration = Duration::from_millis(500);
-/// How often it is told to continue before it is given up, `PROMPT` apart.
+/// How many times, `PROMPT` apart, it is sent SIGCONT before it is killed.
 const REMINDERS_MAX: u32 = 40;
 
 /// Room for the C library's `posix_spawn`, and for thread-local storage of the program.
@@ -66,11 +67,12 @@ pub(crate) fn spawn(
     let thread = thread::start("brigade-start", THREAD_STACK_BYTES, move || {
         // Relaxed: a number on its own.
         of_thread.store(thread::id(), Ordering::Relaxed);
-        // Nobody listens any more if this has taken too long.
+        // The receiver is gone if this took too long.
         let _ =
             tell.send(Launch::new(path, args, env).and_then(|launch| launch.run(parentage, &fd)));
     })?;
-    // Counted in looks, not in time, so that a host that was stopped itself blames nobody.
+    // Count attempts, not elapsed time: after this process itself was stopped (SIGSTOP), the new
+    // process must not be taken for stopped.
     for look in 0..=REMINDERS_MAX + 1 {
         match told.recv_timeout(PROMPT) {
             Ok(outcome) => {
@@ -227,7 +229,7 @@ impl Launch {
             let got = unsafe { libc::waitpid(pid, ptr::null_mut(), libc::__WCLONE) };
             match Errno::result(got) {
                 Err(Errno::EINTR) => {}
-                // Or somebody has waited for any child whatever, and has reaped it.
+                // Or another thread called `wait` for any child, and reaped it.
                 _ => break,
             }
         }

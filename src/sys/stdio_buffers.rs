@@ -1,4 +1,4 @@
-//! What this process has printed and not yet written.
+//! Flushes output that this process has buffered in standard streams.
 #![allow(unsafe_code)]
 
 use std::io::{self, Write};
@@ -14,17 +14,17 @@ unsafe extern "C" {
     fn __fpending(stream: *mut libc::FILE) -> usize;
 }
 
-/// Writes out what this process has printed and not yet written, by Rust and by C. Waits for
-/// whoever holds a stream.
+/// Flushes the buffered output of Rust's and C's standard streams. Waits for a thread that has
+/// locked a stream.
 pub(crate) fn flush_all() {
-    // Nobody may be listening any more.
+    // The reader may be gone; there is nothing to do about that.
     let _ = io::stdout().flush();
     // SAFETY: a null pointer means every stream of this process.
     unsafe { libc::fflush(ptr::null_mut()) };
 }
 
-/// The same for standard output alone, as fast as can be if there is nothing to write. Waits for
-/// nobody, and returns false, unless this process has only ever had one thread.
+/// Flushes standard output only, and is fast if there is nothing to write. Returns false, without
+/// waiting, unless this process has only ever had one thread.
 #[inline]
 pub(crate) fn flush_quickly() -> bool {
     if !has_had_one_thread() {
@@ -42,16 +42,16 @@ pub(crate) fn flush_quickly() -> bool {
     true
 }
 
-/// Whether this process is known to have had no thread but its first; a thread that has ended may
-/// have left a stream locked for ever.
+/// Whether this process has never had a second thread. A thread that has ended may have left a
+/// stream locked.
 pub(crate) fn has_had_one_thread() -> bool {
     static FLAG: Once<Option<&'static AtomicU8>> = Once::new();
     let flag = FLAG.get_or_init(|| {
         // SAFETY: a C string; the name is looked up, nothing is called.
         let found = unsafe { libc::dlsym(libc::RTLD_DEFAULT, c"__libc_single_threaded".as_ptr()) };
-        // SAFETY: null, or a `char` of glibc, which lives for ever and is written by glibc alone.
+        // SAFETY: null, or a static `char` of glibc, which only glibc writes.
         unsafe { found.cast::<AtomicU8>().as_ref() }
     });
-    // Relaxed: this thread's own starting of another is what clears it.
+    // Relaxed: only this thread can start the second one, which clears the flag.
     flag.is_some_and(|flag| flag.load(Ordering::Relaxed) != 0)
 }

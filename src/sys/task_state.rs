@@ -1,4 +1,4 @@
-//! What tasks may change of their process.
+//! Process state that a task may change, saved and restored.
 #![allow(unsafe_code)]
 
 use std::os::fd::{AsFd, OwnedFd};
@@ -11,9 +11,9 @@ use crate::sys::{process, stdio_buffers};
 /// Working directory, umask, signal mask of the calling thread, and which alarms there are.
 #[derive(Debug)]
 pub(crate) struct TaskState {
-    /// `None`: it cannot be kept.
+    /// `None`: it cannot be saved.
     directory: Option<OwnedFd>,
-    /// The same.
+    /// `None`: it cannot be saved.
     umask: Option<u32>,
     mask: Option<SigSet>,
     /// Whether no alarm was set.
@@ -23,7 +23,7 @@ pub(crate) struct TaskState {
 }
 
 impl TaskState {
-    /// That of this process now.
+    /// The current state of this process.
     pub(crate) fn current() -> TaskState {
         let directory = process::directory().ok().flatten();
         TaskState {
@@ -38,7 +38,7 @@ impl TaskState {
         }
     }
 
-    /// Makes it that of this process again, but for timers of processor time: four system calls.
+    /// Restores all but the timers of processor time, by four system calls.
     pub(crate) fn restore(&self) {
         // Alarms first: the mask may let one through that has gone off.
         if self.has_no_alarm {
@@ -52,13 +52,13 @@ impl TaskState {
         let _ = self.directory.as_ref().map(|fd| process::change_directory(fd.as_fd()));
     }
 
-    /// Stops the timers of processor time that were not set.
+    /// Stops the timers of processor time that were not running when the state was saved.
     pub(crate) fn stop_timers(&self) {
         self.idle_timers.iter().for_each(|&timer| stop(timer));
     }
 }
 
-/// These bits, in the way that is fast and shows other threads another value, or in the other.
+/// Reads the umask: by the fast call, which changes it for a moment, only if there is one thread.
 fn umask() -> Option<u32> {
     if !stdio_buffers::has_had_one_thread() {
         return process::umask();

@@ -1,9 +1,8 @@
-//! Threads that a forked child, too, can always start.
+//! Threads that can also be started in a forked child.
 //!
-//! The standard library's threads enter themselves into a list of its own, under a lock. A child
-//! that was forked while a thread of its parent held that lock can start no thread that would
-//! ever run (seen: one child in some thousands). The C library's own locks do not have that
-//! fault: its `fork` sees to them.
+//! The standard library enters each thread into a list, under a lock. In a child that was forked
+//! while another thread of its parent held that lock, a new thread never runs (observed once in
+//! some thousands of children). The C library's own locks are safe: its `fork` handles them.
 #![allow(unsafe_code)]
 
 use std::cell::Cell;
@@ -76,7 +75,7 @@ extern "C" fn run(argument: *mut libc::c_void) -> *mut libc::c_void {
 }
 
 thread_local! {
-    /// Where the calling thread's stack begins and ends, once it was asked; equal if nobody knows.
+    /// The bounds of the calling thread's stack, once known; equal if the system does not say.
     static STACK: Cell<Option<(usize, usize)>> = const { Cell::new(None) };
 }
 
@@ -120,7 +119,7 @@ impl Thread {
     pub(crate) fn is_current(&self) -> bool {
         // SAFETY: takes nothing, and cannot fail.
         let own = unsafe { libc::pthread_self() };
-        // SAFETY: both are threads that nobody has joined or detached.
+        // SAFETY: both are threads that were neither joined nor detached.
         unsafe { libc::pthread_equal(own, self.0) != 0 }
     }
 

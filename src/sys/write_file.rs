@@ -1,14 +1,14 @@
-//! Where the bytes of a whole file go.
+//! Writes a whole file, by the method that fits what the path leads to.
 //!
-//! - Nothing is there, or a regular file with this one name, whose owner and rights a new file can
-//!   be given: a file without a name is written beside it, and then takes the place.
-//! - Any other regular file is written in place, as `>` does: one with a second name, mounted, of
-//!   another owner, in a folder where this user makes no files, or where nothing can be renamed.
-//! - A pipe, a device or a socket is written on, from the first byte to the last.
-//! - So is a descriptor of this process (`/dev/stdout`, `/dev/fd/3`), where it stands.
+//! - Nothing, or a regular file with one name, whose owner and permissions a new file can get: a
+//!   nameless file in the same directory is written, and then replaces it.
+//! - Any other regular file is overwritten in place, as `>` does: one with a second name, a mount
+//!   point, one of another owner, or one in a directory where this user cannot create or rename.
+//! - To a pipe, a device or a socket the bytes are written from first to last.
+//! - To a descriptor of this process (`/dev/stdout`, `/dev/fd/3`) they are written at its position.
 //!
-//! What the kernel opens decides, never what the path reads like: a path is replaced only if it
-//! means the very file that was opened.
+//! The file that the kernel opens decides, not the spelling of the path: a path is replaced only if
+//! it leads to the same file that was opened.
 
 #![allow(unsafe_code)]
 
@@ -33,7 +33,7 @@ const LINKS_MAX: usize = 40;
 /// The largest value, and the longest list of names, of extended attributes, in bytes.
 const ATTRIBUTES_BYTES_MAX: usize = 64 << 10;
 
-/// How long another program may hold a region exclusively that is to be replaced.
+/// How long to wait for another program that holds the region to be replaced exclusively.
 const LOCKED_TIME: Duration = Duration::from_secs(1);
 
 /// The number of `/proc`, as `statfs` has it.
@@ -89,7 +89,7 @@ fn duplicate(number: i32, path: &Path) -> Result<File> {
     if copy < 0 {
         return Err(Error::os("fcntl", path.display().to_string(), io::Error::last_os_error()));
     }
-    // SAFETY: made by the call above, so that nobody else owns it.
+    // SAFETY: made by the call above, so it has no other owner.
     Ok(unsafe { File::from_raw_fd(copy) })
 }
 
@@ -257,8 +257,8 @@ fn open(path: &Path, place: Resolved) -> io::Result<Method> {
         return Ok(Method::InPlace(file));
     }
     if path.parent() == Some(Path::new(shm::DIRECTORY)) {
-        // A name is removed only by who holds its file exclusively: nobody takes this one for the
-        // old file's while the new one gets it.
+        // A process removes a name only while it holds the file's exclusive lock. This shared lock
+        // on the old file keeps the name in place while the new file takes it.
         let start = Instant::now();
         let try_lock = || file::try_lock(&file, LockMode::Shared, shm::DIRECTORY).unwrap_or(true);
         while !try_lock() && start.elapsed() < LOCKED_TIME {
@@ -406,7 +406,7 @@ impl DirectWrite<'_> {
                 Ok(0) => return Err(ErrorKind::WriteZero.into()),
                 Ok(count) => bytes = &bytes[count..],
                 Err(e) if e.kind() == ErrorKind::Interrupted => {}
-                // Somebody who shares the descriptor wants it so.
+                // Another process that shares the descriptor made it non-blocking.
                 Err(e) if e.kind() == ErrorKind::WouldBlock => {
                     poll::wait_any(&[Interest { fd: self.file.as_fd(), writable: true }], None)?;
                 }
