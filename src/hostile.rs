@@ -29,9 +29,9 @@ pub fn value(bytes: &[u8]) {
     crate::array::hostile::value(bytes);
 }
 
-/// Header, owner table and directory of a control memory.
-pub fn control(bytes: &[u8]) {
-    crate::control::hostile::control(bytes);
+/// Header, owner table and directory of an object memory.
+pub fn object(bytes: &[u8]) {
+    crate::object::hostile::object(bytes);
 }
 
 #[cfg(test)]
@@ -120,8 +120,8 @@ mod tests {
     }
 
     #[test]
-    fn any_control_memory_is_refused_or_read_within_its_bytes() {
-        attack("control", super::control);
+    fn any_object_memory_is_refused_or_read_within_its_bytes() {
+        attack("object", super::object);
     }
 
     #[test]

@@ -138,13 +138,13 @@ mod channel;
 mod claim;
 #[cfg(not(loom))]
 mod compute;
-#[cfg(not(loom))]
-mod control;
 /// Readers of bytes that others wrote, for `fuzz/`; no part of the interface.
 #[cfg(all(any(test, fuzzing), not(loom)))]
 #[doc(hidden)]
 pub mod hostile;
 pub mod kernel;
+#[cfg(not(loom))]
+mod object;
 #[cfg(not(loom))]
 mod pool;
 mod process;
@@ -168,7 +168,7 @@ pub mod failpoint {
 #[cfg(not(loom))]
 pub use array::{
     Element, Frozen, LentNamed, LentNamedMut, MappedArray, MappedArrayMut, NamedArray, OwnedChunk,
-    Refused, SharedArray,
+    SendError, SharedArray,
 };
 #[cfg(not(loom))]
 pub use channel::{
@@ -177,10 +177,10 @@ pub use channel::{
 };
 #[cfg(not(loom))]
 pub use compute::{Matrix, MatrixMut, Product, Scalar, SharedBigUint};
-#[cfg(not(loom))]
-pub use control::{Holder, LockState, Participant, RegionInfo, RegionKind, RegionState, regions};
 pub use error::{Death, Error, Limit, Phase, Result, TaskError};
 pub use exit::ExitReason;
+#[cfg(not(loom))]
+pub use object::{Holder, LockState, Participant, RegionInfo, RegionKind, RegionState, regions};
 #[cfg(not(loom))]
 pub use pool::{
     AsCompleted, Body, Chunks, Described, Enumerated, Given, Handle, Imap, In, Lent, Nothing,

@@ -13,7 +13,7 @@ const LAYERS: [&[&str]; 8] = [
     &["error"],
     &["kernel", "sys"],
     &["process", "region", "sync"],
-    &["control"],
+    &["object"],
     &["array", "telemetry"],
     &["channel", "pool", "shared", "spawn"],
     &["compute", "hostile"],

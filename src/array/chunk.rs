@@ -12,8 +12,8 @@ use serde::de::Error as _;
 use serde::ser::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::array::handoff::{self, Loan, Taken, Ticket};
-use crate::array::refused::Refused;
+use crate::array::send_error::SendError;
+use crate::array::transfer::{self, LeasedBytes, Taken, WireHandle};
 use crate::error::Error;
 use crate::region::arena::Span;
 use crate::shape::Shape;
@@ -40,11 +40,11 @@ pub(crate) enum Owner {
     /// In the process that made it.
     Host(Part),
     /// In a worker, for the length of a task.
-    Worker(Loan),
+    Worker(LeasedBytes),
 }
 
 /// The place that a right leaves when its chunk is serialised, and may be put back to.
-pub(crate) type Home = Arc<Mutex<Option<Owner>>>;
+pub(crate) type OwnerCell = Arc<Mutex<Option<Owner>>>;
 
 /// A chunk of an array that one task at a time owns: it moves into a task, and back with the
 /// task's result.
@@ -67,7 +67,7 @@ pub(crate) type Home = Arc<Mutex<Option<Owner>>>;
 /// # Ok::<(), brigade::Error>(())
 /// ```
 pub struct OwnedChunk<T> {
-    home: Home,
+    owner_cell: OwnerCell,
     /// The process that has the elements mapped.
     made_in: Instance,
     offset: usize,
@@ -85,8 +85,8 @@ impl<T: Pod> OwnedChunk<T> {
     }
 
     fn of(owner: Owner, offset: usize, len: usize) -> OwnedChunk<T> {
-        let home = Arc::new(Mutex::new(Some(owner)));
-        OwnedChunk { home, made_in: Instance::current(), offset, len, elements: PhantomData }
+        let owner_cell = Arc::new(Mutex::new(Some(owner)));
+        OwnedChunk { owner_cell, made_in: Instance::current(), offset, len, elements: PhantomData }
     }
 
     /// Where the chunk begins in its array, in elements.
@@ -113,7 +113,7 @@ impl<T: Pod> OwnedChunk<T> {
     pub fn is_moved(&self) -> bool {
         // In a forked child nobody might be left to release the lock.
         !self.made_in.is_current()
-            || self.home.lock().unwrap_or_else(PoisonError::into_inner).is_none()
+            || self.owner_cell.lock().unwrap_or_else(PoisonError::into_inner).is_none()
     }
 
     /// The elements.
@@ -134,16 +134,16 @@ impl<T: Pod> OwnedChunk<T> {
     #[must_use]
     pub fn as_mut_slice(&mut self) -> &mut [T] {
         self.made_in.assert_current();
-        let owner = self.home.lock().unwrap_or_else(PoisonError::into_inner);
+        let owner = self.owner_cell.lock().unwrap_or_else(PoisonError::into_inner);
         let start = match owner.as_ref() {
             Some(Owner::Host(part)) => part.parent.span.as_ptr().wrapping_add(part.offset_bytes),
-            Some(Owner::Worker(loan)) => loan.as_ptr(),
+            Some(Owner::Worker(leased)) => leased.as_ptr(),
             None => panic!("this chunk was moved into a task; use the one that the task returned"),
         };
         drop(owner);
         // SAFETY: the part has `len` elements inside its span (asserted in `cut`), aligned for
         // `T` (spans are, and the offset is a multiple of its size; in a worker, checked by
-        // `handoff::take`). The right to it is in `home`, and stays there while `self` is
+        // `transfer::take`). The right to it is in `owner_cell`, and stays there while `self` is
         // borrowed exclusively: point 5 of the argument in `array/mod.rs`.
         unsafe { slice::from_raw_parts_mut(start.cast(), self.len) }
     }
@@ -151,17 +151,17 @@ impl<T: Pod> OwnedChunk<T> {
     /// Takes the parent out of a complete set of its chunks.
     pub(crate) fn join(
         chunks: Vec<OwnedChunk<T>>,
-    ) -> std::result::Result<Parent, Refused<Vec<OwnedChunk<T>>>> {
+    ) -> std::result::Result<Parent, SendError<Vec<OwnedChunk<T>>>> {
         match common_parent(&chunks) {
             Err(found) => {
                 let expected = "all chunks of one array, each once";
-                Err(Refused::new(chunks, Error::invalid("the set of chunks", found, expected)))
+                Err(SendError::new(chunks, Error::invalid("the set of chunks", found, expected)))
             }
             Ok(parent) => {
                 // The set is complete, so the last reference but ours goes with its parts. A
                 // handle's place may outlast it: a lease that has just put a part back holds it.
                 for chunk in &chunks {
-                    drop(chunk.home.lock().unwrap_or_else(PoisonError::into_inner).take());
+                    drop(chunk.owner_cell.lock().unwrap_or_else(PoisonError::into_inner).take());
                 }
                 Ok(Arc::into_inner(parent).expect("no part is left of the complete set"))
             }
@@ -179,7 +179,7 @@ fn common_parent<T: Pod>(chunks: &[OwnedChunk<T>]) -> std::result::Result<Arc<Pa
     let mut covered_bytes = 0;
     for chunk in chunks {
         chunk.made_in.check().map_err(|error| error.to_string())?;
-        let owner = chunk.home.lock().unwrap_or_else(PoisonError::into_inner);
+        let owner = chunk.owner_cell.lock().unwrap_or_else(PoisonError::into_inner);
         let part = match owner.as_ref() {
             Some(Owner::Host(part)) => part,
             Some(Owner::Worker(_)) => return Err("a chunk inside a task".to_owned()),
@@ -211,26 +211,26 @@ impl<T> fmt::Debug for OwnedChunk<T> {
 /// Inside the codec of a task only; moves the chunk.
 impl<T: Pod> Serialize for OwnedChunk<T> {
     fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
-        let slot = handoff::move_chunk(&self.home, size_of::<T>())
-            .map_err(|refusal| S::Error::custom(handoff::noted(refusal)))?;
-        Ticket::new::<T>(slot, self.offset, &[self.len]).serialize(serializer)
+        let slot = transfer::move_chunk(&self.owner_cell, size_of::<T>())
+            .map_err(|refusal| S::Error::custom(transfer::noted(refusal)))?;
+        WireHandle::new::<T>(slot, self.offset, &[self.len]).serialize(serializer)
     }
 }
 
 /// Inside the codec of a task only.
 impl<'de, T: Pod> Deserialize<'de> for OwnedChunk<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
-        let ticket = Ticket::deserialize(deserializer)?;
+        let wire = WireHandle::deserialize(deserializer)?;
         let (_, len) =
-            ticket.check::<T>().map_err(|refusal| D::Error::custom(handoff::noted(refusal)))?;
-        let taken = handoff::take_chunk::<T>(&ticket, len)
-            .map_err(|refusal| D::Error::custom(handoff::noted(refusal)))?;
+            wire.check::<T>().map_err(|refusal| D::Error::custom(transfer::noted(refusal)))?;
+        let taken = transfer::take_chunk::<T>(&wire, len)
+            .map_err(|refusal| D::Error::custom(transfer::noted(refusal)))?;
         let (owner, offset) = match taken {
             Taken::Host(part) => {
                 let offset = part.offset_bytes.checked_div(size_of::<T>()).unwrap_or(0);
                 (Owner::Host(part), offset)
             }
-            Taken::Worker(loan) => (Owner::Worker(loan), ticket.offset()),
+            Taken::Worker(leased) => (Owner::Worker(leased), wire.offset()),
         };
         Ok(OwnedChunk::of(owner, offset, len))
     }

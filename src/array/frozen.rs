@@ -12,9 +12,9 @@ use serde::de::Error as _;
 use serde::ser::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::array::handoff::{self, Loan, Ticket};
 use crate::array::shared::SharedArray;
 use crate::array::source::Source;
+use crate::array::transfer::{self, LeasedBytes, WireHandle};
 use crate::error::Result;
 use crate::region::arena::Span;
 use crate::shape::Shape;
@@ -48,7 +48,7 @@ enum Place {
     /// In the process that made it.
     Host(Arc<Span>),
     /// In a worker, for the length of a task.
-    Worker(Arc<Loan>),
+    Worker(Arc<LeasedBytes>),
 }
 
 impl<T: Pod> Frozen<T> {
@@ -84,10 +84,10 @@ impl<T: Pod> Frozen<T> {
     pub fn as_slice(&self) -> &[T] {
         let start = match &self.place {
             Place::Host(span) => span.as_ptr().cast_const(),
-            Place::Worker(loan) => loan.as_ptr().cast_const(),
+            Place::Worker(leased) => leased.as_ptr().cast_const(),
         };
         // SAFETY: the span has `len` elements, aligned for `T` (made so by `SharedArray`; in a
-        // worker, checked by `handoff::take`). Nobody writes them while this handle lives:
+        // worker, checked by `transfer::take`). Nobody writes them while this handle lives:
         // points 4 and 6 of the argument in `array/mod.rs`.
         unsafe { slice::from_raw_parts(start.cast(), self.len) }
     }
@@ -148,25 +148,25 @@ impl<T> fmt::Debug for Frozen<T> {
 impl<T: Pod> Serialize for Frozen<T> {
     fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
         let slot = match &self.place {
-            Place::Host(span) => handoff::lend_frozen(span, size_of::<T>()),
-            Place::Worker(loan) => handoff::return_frozen(loan),
+            Place::Host(span) => transfer::lend_frozen(span, size_of::<T>()),
+            Place::Worker(leased) => transfer::return_frozen(leased),
         };
-        let slot = slot.map_err(|refusal| S::Error::custom(handoff::noted(refusal)))?;
-        Ticket::new::<T>(slot, 0, self.shape.dims()).serialize(serializer)
+        let slot = slot.map_err(|refusal| S::Error::custom(transfer::noted(refusal)))?;
+        WireHandle::new::<T>(slot, 0, self.shape.dims()).serialize(serializer)
     }
 }
 
 /// Inside the codec of a task only.
 impl<'de, T: Pod> Deserialize<'de> for Frozen<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
-        let ticket = Ticket::deserialize(deserializer)?;
+        let wire = WireHandle::deserialize(deserializer)?;
         let (shape, len) =
-            ticket.check::<T>().map_err(|refusal| D::Error::custom(handoff::noted(refusal)))?;
-        let place = match handoff::take_frozen::<T>(&ticket, len)
-            .map_err(|refusal| D::Error::custom(handoff::noted(refusal)))?
+            wire.check::<T>().map_err(|refusal| D::Error::custom(transfer::noted(refusal)))?;
+        let place = match transfer::take_frozen::<T>(&wire, len)
+            .map_err(|refusal| D::Error::custom(transfer::noted(refusal)))?
         {
-            handoff::Taken::Host(span) => Place::Host(span),
-            handoff::Taken::Worker(loan) => Place::Worker(loan),
+            transfer::Taken::Host(span) => Place::Host(span),
+            transfer::Taken::Worker(leased) => Place::Worker(leased),
         };
         Ok(Frozen { place, shape, len, elements: PhantomData })
     }

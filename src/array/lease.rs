@@ -7,8 +7,8 @@ use std::sync::{Arc, PoisonError};
 
 use bytemuck::{Pod, Zeroable};
 
-use crate::array::chunk::{Home, Owner, Part};
-use crate::control::Memory;
+use crate::array::chunk::{Owner, OwnerCell, Part};
+use crate::object::Memory;
 use crate::region::arena::Span;
 
 /// What a worker may read or write, kept by the host until the worker cannot any more.
@@ -54,11 +54,11 @@ impl FromIterator<Lease> for LeaseList {
 #[derive(Debug)]
 pub(super) enum Right {
     Frozen(Arc<Span>),
-    Owned { part: Part, home: Home },
-    Control { memory: Memory, _hold: Option<Hold> },
+    Owned { part: Part, owner_cell: OwnerCell },
+    Object { memory: Memory, _hold: Option<Hold> },
 }
 
-/// What a lease of control memory keeps beside the memory, and drops with itself.
+/// What a lease of object memory keeps beside the memory, and drops with itself.
 pub(crate) type Hold = Box<dyn std::fmt::Debug + Send + Sync>;
 
 /// A lease as a worker sees it.
@@ -83,7 +83,7 @@ pub(crate) struct WireLease {
     pub(super) len_bytes: u64,
     /// The size of one element, in bytes.
     pub(super) element_bytes: u32,
-    /// [`KIND_FROZEN`], [`KIND_OWNED`] or [`KIND_CONTROL`].
+    /// [`KIND_FROZEN`], [`KIND_OWNED`] or [`KIND_OBJECT`].
     pub(super) kind: u32,
 }
 
@@ -92,7 +92,7 @@ const _: () = assert!(std::mem::offset_of!(WireLease, kind) == 28);
 
 pub(super) const KIND_FROZEN: u32 = 1;
 pub(super) const KIND_OWNED: u32 = 2;
-pub(super) const KIND_CONTROL: u32 = 3;
+pub(super) const KIND_OBJECT: u32 = 3;
 
 impl Lease {
     /// The lease as a worker is to see it.
@@ -103,9 +103,9 @@ impl Lease {
             Right::Owned { part, .. } => {
                 (&part.parent.span, part.offset_bytes, part.len_bytes, KIND_OWNED)
             }
-            Right::Control { memory, .. } => {
+            Right::Object { memory, .. } => {
                 let (arena_id, offset, len_bytes) = memory.address();
-                let (element_bytes, kind) = (1, KIND_CONTROL);
+                let (element_bytes, kind) = (1, KIND_OBJECT);
                 let len_bytes = len_bytes as u64;
                 return WireLease { arena_id, offset, len_bytes, element_bytes, kind };
             }
@@ -119,28 +119,28 @@ impl Lease {
         }
     }
 
-    /// The control memory that it lends, if it does.
+    /// The object memory that it lends, if it does.
     ///
     /// Whoever gave the lease to a process asks [`Memory::has_process`] before it drops it, and
     /// keeps a handle while that process has one; and calls [`Memory::sweep_process`] when the
     /// process is reaped.
-    pub(crate) fn control(&self) -> Option<&Memory> {
+    pub(crate) fn object(&self) -> Option<&Memory> {
         match &self.right {
-            Some(Right::Control { memory, .. }) => Some(memory),
+            Some(Right::Object { memory, .. }) => Some(memory),
             _ => None,
         }
     }
 
     /// Whether it lends elements of an array, which no handle may reach once the lease is over.
     pub(crate) fn is_of_array(&self) -> bool {
-        self.control().is_none()
+        self.object().is_none()
     }
 
     /// Another lease of the same; `None` for a chunk, which one task has for itself.
     pub(crate) fn again(&self) -> Option<Lease> {
         let right = match self.right.as_ref()? {
             Right::Frozen(span) => Right::Frozen(Arc::clone(span)),
-            Right::Control { memory, .. } => Right::Control { memory: memory.clone(), _hold: None },
+            Right::Object { memory, .. } => Right::Object { memory: memory.clone(), _hold: None },
             Right::Owned { .. } => return None,
         };
         Some(Lease { right: Some(right), element_bytes: self.element_bytes })
@@ -149,9 +149,9 @@ impl Lease {
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        if let Some(Right::Owned { part, home }) = self.right.take() {
-            let mut home = home.lock().unwrap_or_else(PoisonError::into_inner);
-            *home = Some(Owner::Host(part));
+        if let Some(Right::Owned { part, owner_cell }) = self.right.take() {
+            let mut owner_cell = owner_cell.lock().unwrap_or_else(PoisonError::into_inner);
+            *owner_cell = Some(Owner::Host(part));
         }
     }
 }

@@ -54,27 +54,27 @@ mod chunk;
 pub(crate) mod codec;
 mod element;
 mod frozen;
-pub(crate) mod handoff;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod hostile;
 mod lease;
-mod loan;
+mod leased_bytes;
 mod mapped;
 mod named;
 mod npy_file;
-mod refused;
+mod send_error;
 mod shared;
 pub(crate) mod source;
-mod ticket;
+pub(crate) mod transfer;
 #[cfg(feature = "ndarray")]
 mod view;
+mod wire_handle;
 
 pub use chunk::OwnedChunk;
 pub use element::Element;
 pub use frozen::Frozen;
 pub use mapped::{MappedArray, MappedArrayMut};
 pub use named::{LentNamed, LentNamedMut, NamedArray};
-pub use refused::Refused;
+pub use send_error::SendError;
 pub use shared::SharedArray;
 
 use crate::error::{Error, Result};

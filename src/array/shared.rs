@@ -12,7 +12,7 @@ use bytemuck::Pod;
 
 use crate::array::chunk::{OwnedChunk, Parent};
 use crate::array::frozen::Frozen;
-use crate::array::refused::Refused;
+use crate::array::send_error::SendError;
 use crate::array::{checked_size, source::Source};
 use crate::error::{Error, Result};
 use crate::region::arena::{Arena, Contents, Span};
@@ -237,10 +237,10 @@ impl<T: Pod> SharedArray<T> {
     pub fn into_chunks(
         self,
         chunk_len: usize,
-    ) -> std::result::Result<Vec<OwnedChunk<T>>, Refused<SharedArray<T>>> {
+    ) -> std::result::Result<Vec<OwnedChunk<T>>, SendError<SharedArray<T>>> {
         if chunk_len == 0 {
             let error = Error::invalid("chunk_len", 0, "at least 1");
-            return Err(Refused::new(self, error));
+            return Err(SendError::new(self, error));
         }
         let SharedArray { span, shape, len, .. } = self;
         // An empty array has one empty chunk, so that it can be put together again.
@@ -261,7 +261,7 @@ impl<T: Pod> SharedArray<T> {
     /// still has one, with the chunks.
     pub fn from_chunks(
         chunks: Vec<OwnedChunk<T>>,
-    ) -> std::result::Result<SharedArray<T>, Refused<Vec<OwnedChunk<T>>>> {
+    ) -> std::result::Result<SharedArray<T>, SendError<Vec<OwnedChunk<T>>>> {
         let parent = OwnedChunk::join(chunks)?;
         Ok(SharedArray::of_parts(parent.span, parent.shape))
     }

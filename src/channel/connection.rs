@@ -10,13 +10,13 @@ use serde::de::{DeserializeOwned, Error as _};
 use serde::ser::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::array::handoff::{self, ControlTicket, Hold};
+use crate::array::transfer::{self, Hold, LentObject};
 use crate::channel::codec;
 use crate::channel::ends::{Claim, Ends, Side, Transit, Words};
 use crate::channel::tube::Wait;
-use crate::control::{Kind, Memory};
 use crate::error::{Error, Result};
-use crate::sync::{Patience, Ring};
+use crate::object::{Kind, Memory};
+use crate::sync::{Ring, Timeout};
 
 /// What errors call it.
 const NAME: &str = "the connection";
@@ -125,11 +125,7 @@ impl End {
 
     /// Calls `attempt` again and again, and looks after the peer in between, until it returns
     /// something other than that it had to wait.
-    fn patiently<R>(
-        &self,
-        wait: Wait,
-        mut attempt: impl FnMut(Patience) -> Result<R>,
-    ) -> Result<R> {
+    fn patiently<R>(&self, wait: Wait, mut attempt: impl FnMut(Timeout) -> Result<R>) -> Result<R> {
         let deadline = match wait {
             Wait::Within(timeout) => Instant::now().checked_add(timeout),
             Wait::Never | Wait::Endless => None,
@@ -142,16 +138,16 @@ impl End {
         };
         loop {
             let step = match (wait, deadline) {
-                (Wait::Never, _) => Patience::Never,
-                (_, Some(deadline)) => Patience::Until(deadline.min(Instant::now() + SLICE)),
-                (_, None) => Patience::Sleeps(1),
+                (Wait::Never, _) => Timeout::Now,
+                (_, Some(deadline)) => Timeout::At(deadline.min(Instant::now() + SLICE)),
+                (_, None) => Timeout::Sleeps(1),
             };
             let mut outcome = attempt(step);
             let is_over = match wait {
                 _ if !must_wait(&outcome) => true,
                 // What the peer has sent is there, now that nobody can send any more.
                 _ if self.look_after_peer() => {
-                    outcome = attempt(Patience::Never);
+                    outcome = attempt(Timeout::Now);
                     true
                 }
                 Wait::Never => true,
@@ -205,17 +201,17 @@ impl Connection {
 
     fn send_within(&self, bytes: &[u8], wait: Wait) -> Result<()> {
         let ring = self.outgoing()?;
-        self.end.patiently(wait, |patience| match patience {
-            Patience::Never => ring.try_push(bytes).map_err(|refused| refused.error),
-            patience => ring.push_patiently(bytes, patience),
+        self.end.patiently(wait, |timeout| match timeout {
+            Timeout::Now => ring.try_push(bytes).map_err(|refused| refused.error),
+            timeout => ring.push_until(bytes, timeout),
         })
     }
 
     fn recv_within(&self, message: &mut Vec<u8>, wait: Wait) -> Result<()> {
         let ring = self.incoming()?;
-        self.end.patiently(wait, |patience| match patience {
-            Patience::Never => ring.try_pop_into(message),
-            patience => ring.pop_patiently(message, patience),
+        self.end.patiently(wait, |timeout| match timeout {
+            Timeout::Now => ring.try_pop_into(message),
+            timeout => ring.pop_until(message, timeout),
         })
     }
 
@@ -337,10 +333,10 @@ impl Connection {
     /// ```
     pub fn recv_bytes_into(&self, buffer: &mut [u8]) -> Result<usize> {
         let ring = self.incoming()?;
-        self.end.patiently(Wait::Endless, |patience| {
-            let message = match patience {
-                Patience::Never => ring.try_read(),
-                patience => ring.read_patiently(patience),
+        self.end.patiently(Wait::Endless, |timeout| {
+            let message = match timeout {
+                Timeout::Now => ring.try_read(),
+                timeout => ring.read_until(timeout),
             }?;
             let length = message.length();
             let Some(room) = buffer.get_mut(..length) else {
@@ -406,7 +402,7 @@ impl fmt::Debug for Connection {
 /// A connection in a payload.
 #[derive(Serialize, Deserialize)]
 struct Travelling {
-    ticket: ControlTicket,
+    wire: LentObject,
     transit: Transit,
 }
 
@@ -421,28 +417,28 @@ impl Serialize for Connection {
             transit.set(Some(ends.transit(&claim, owner, is_shared)));
             Ok(Box::new(InTransit { ends: *ends, claim, rings, memory: memory.clone() }))
         };
-        let ticket = handoff::lend_control(memory, Some(&hold))
-            .map_err(|refusal| S::Error::custom(handoff::noted(refusal)))?;
+        let wire = transfer::lend_object(memory, Some(&hold))
+            .map_err(|refusal| S::Error::custom(transfer::noted(refusal)))?;
         let Some(transit) = transit.take() else {
             let refusal = "a connection cannot be the result of a task".to_owned();
-            return Err(S::Error::custom(handoff::noted(refusal)));
+            return Err(S::Error::custom(transfer::noted(refusal)));
         };
-        Travelling { ticket, transit }.serialize(serializer)
+        Travelling { wire, transit }.serialize(serializer)
     }
 }
 
 /// Inside the codec of a task's argument only.
 impl<'de> Deserialize<'de> for Connection {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
-        let Travelling { ticket, transit } = Travelling::deserialize(deserializer)?;
+        let Travelling { wire, transit } = Travelling::deserialize(deserializer)?;
         let take = || -> std::result::Result<Connection, String> {
             let side = transit.side().ok_or("a pipe has two ends")?;
-            let memory = handoff::take_control(&ticket, Kind::Pipe, ticket.tag())?;
+            let memory = transfer::take_object(&wire, Kind::Pipe, wire.tag())?;
             rings(&memory).map_err(|error| error.to_string())?;
             let claim = ends(&memory).receive(side, transit, memory.owner());
             let claim = claim.map_err(|error| error.to_string())?;
             Connection::of(memory, side, claim).map_err(|error| error.to_string())
         };
-        take().map_err(|refusal| D::Error::custom(handoff::noted(refusal)))
+        take().map_err(|refusal| D::Error::custom(transfer::noted(refusal)))
     }
 }

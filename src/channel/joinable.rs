@@ -12,14 +12,14 @@ use std::time::Duration;
 use serde::de::{DeserializeOwned, Error as _};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::array::{Refused, handoff};
+use crate::array::{SendError, transfer};
 use crate::channel::codec;
 use crate::channel::queue::QueueBuilder;
 use crate::channel::taken::{ENTRIES, Taken, Words};
 use crate::channel::tube::{Tube, Wait};
-use crate::control::{Kind, Memory, Site};
 use crate::error::{Error, Result};
-use crate::sync::{Moment, Patience, Ring, Watch};
+use crate::object::{Kind, Memory, Site};
+use crate::sync::{Moment, Ring, Timeout, Watch};
 
 /// What errors call it.
 const NAME: &str = "the joinable queue";
@@ -139,7 +139,7 @@ impl Inner {
         was_taken
     }
 
-    fn join(&self, patience: Patience) -> Result<bool> {
+    fn join(&self, timeout: Timeout) -> Result<bool> {
         let ring = self.tube.ring()?;
         let owner = self.tube.memory().owner();
         let attempt = |moment: Moment| {
@@ -148,7 +148,7 @@ impl Inner {
             }
             (self.unfinished(ring) == 0).then_some(())
         };
-        if self.taken.joined().wait_for(patience, Watch::Waiters, attempt).is_none() {
+        if self.taken.joined().wait_for(timeout, Watch::Waiters, attempt).is_none() {
             return Ok(false);
         }
         let lost = self.taken.lost();
@@ -222,7 +222,7 @@ impl<T> JoinableQueue<T> {
 
     /// What tells its memory from another primitive's, and what errors call it.
     fn identity() -> (Kind, u64, &'static str) {
-        (Kind::JoinableQueue, handoff::type_tag::<T>(), NAME)
+        (Kind::JoinableQueue, transfer::type_tag::<T>(), NAME)
     }
 
     fn over(tube: Tube) -> JoinableQueue<T> {
@@ -240,7 +240,7 @@ impl<T> JoinableQueue<T> {
     ///
     /// With the value: [`Error::TooLarge`] at once if it can never fit, [`Error::Codec`] if it
     /// cannot be encoded, [`Error::Closed`], [`Error::Corrupt`].
-    pub fn put(&self, value: T) -> std::result::Result<(), Refused<T>>
+    pub fn put(&self, value: T) -> std::result::Result<(), SendError<T>>
     where
         T: Serialize,
     {
@@ -253,7 +253,7 @@ impl<T> JoinableQueue<T> {
     ///
     /// With the value: [`Error::Full`], and as for `put`; [`Error::TimedOut`] if another producer
     /// kept the lock for 10 ms.
-    pub fn try_put(&self, value: T) -> std::result::Result<(), Refused<T>>
+    pub fn try_put(&self, value: T) -> std::result::Result<(), SendError<T>>
     where
         T: Serialize,
     {
@@ -265,7 +265,7 @@ impl<T> JoinableQueue<T> {
     /// # Errors
     ///
     /// With the value: [`Error::TimedOut`], and as for `put`.
-    pub fn put_timeout(&self, value: T, timeout: Duration) -> std::result::Result<(), Refused<T>>
+    pub fn put_timeout(&self, value: T, timeout: Duration) -> std::result::Result<(), SendError<T>>
     where
         T: Serialize,
     {
@@ -281,7 +281,7 @@ impl<T> JoinableQueue<T> {
     pub fn put_many(
         &self,
         values: impl IntoIterator<Item = T>,
-    ) -> std::result::Result<(), Refused<Vec<T>>>
+    ) -> std::result::Result<(), SendError<Vec<T>>>
     where
         T: Serialize,
     {
@@ -296,7 +296,7 @@ impl<T> JoinableQueue<T> {
     pub fn try_put_many(
         &self,
         values: impl IntoIterator<Item = T>,
-    ) -> std::result::Result<(), Refused<Vec<T>>>
+    ) -> std::result::Result<(), SendError<Vec<T>>>
     where
         T: Serialize,
     {
@@ -364,7 +364,7 @@ impl<T> JoinableQueue<T> {
     /// [the type](JoinableQueue#what-a-death-leaves); said once in each process, and the queue can
     /// be used as before.
     pub fn join(&self) -> Result<()> {
-        self.inner.join(Patience::Endless).map(drop)
+        self.inner.join(Timeout::Never).map(drop)
     }
 
     /// As [`join`](JoinableQueue::join), at most for `timeout`.
@@ -373,7 +373,7 @@ impl<T> JoinableQueue<T> {
     ///
     /// [`Error::TimedOut`], and as for [`join`](JoinableQueue::join).
     pub fn join_timeout(&self, timeout: Duration) -> Result<()> {
-        if self.inner.join(Patience::lasting(timeout))? {
+        if self.inner.join(Timeout::after(timeout))? {
             return Ok(());
         }
         Err(Error::TimedOut { what: NAME, after: timeout })
@@ -467,15 +467,15 @@ impl<T> fmt::Debug for JoinableQueue<T> {
 /// Inside the codec of a task only.
 impl<T> Serialize for JoinableQueue<T> {
     fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
-        handoff::serialize_control(self.inner.tube.memory(), serializer)
+        transfer::serialize_object(self.inner.tube.memory(), serializer)
     }
 }
 
 /// Inside the codec of a task only.
 impl<'de, T> Deserialize<'de> for JoinableQueue<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
-        let tag = handoff::type_tag::<T>();
-        let memory = handoff::deserialize_control(deserializer, Kind::JoinableQueue, tag)?;
+        let tag = transfer::type_tag::<T>();
+        let memory = transfer::deserialize_object(deserializer, Kind::JoinableQueue, tag)?;
         let tube = Tube::attach(memory, size_of::<Words>(), NAME).map_err(D::Error::custom)?;
         let taken = words(tube.memory());
         Ok(JoinableQueue { inner: Arc::new(Inner::new(tube, taken)), values: PhantomData })

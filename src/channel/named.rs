@@ -2,10 +2,10 @@
 
 use crate::channel::tube::Tube;
 use crate::channel::{JoinableQueue, Queue, QueueBuilder, SimpleQueue};
-use crate::control::Site;
 #[cfg(doc)]
 use crate::error::Error;
 use crate::error::Result;
+use crate::object::Site;
 
 impl<T> QueueBuilder<T> {
     /// Makes the queue under a name in `/dev/shm`.

@@ -4,8 +4,8 @@
 use crate::channel::connection::{Connection, DUPLEX, SIMPLEX, WORDS_BYTES, ends};
 use crate::channel::ends::ENTRIES;
 use crate::channel::tube::RING_ENTRIES;
-use crate::control::{Kind, Memory, Spec};
 use crate::error::Result;
+use crate::object::{Kind, Memory, Spec};
 use crate::sync::Ring;
 
 /// The longest message of a pipe that says nothing else, in bytes.

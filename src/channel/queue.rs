@@ -8,10 +8,10 @@ use std::time::Duration;
 use serde::de::{DeserializeOwned, Error as _};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::array::{Refused, handoff};
+use crate::array::{SendError, transfer};
 use crate::channel::tube::{Size, Tube, Wait};
-use crate::control::{Kind, Site};
 use crate::error::{Error, Result};
+use crate::object::{Kind, Site};
 use crate::sync::Ring;
 
 /// What errors call it.
@@ -146,7 +146,7 @@ impl<T> QueueBuilder<T> {
 impl<T> Queue<T> {
     /// What tells its memory from another primitive's, and what errors call it.
     pub(super) fn identity() -> (Kind, u64, &'static str) {
-        (Kind::Queue, handoff::type_tag::<T>(), NAME)
+        (Kind::Queue, transfer::type_tag::<T>(), NAME)
     }
 
     pub(super) fn over(tube: Tube) -> Queue<T> {
@@ -185,7 +185,7 @@ impl<T> Queue<T> {
     ///
     /// With the value: [`Error::TooLarge`] at once if it can never fit, [`Error::Codec`] if it
     /// cannot be encoded, [`Error::Closed`], [`Error::Corrupt`].
-    pub fn put(&self, value: T) -> std::result::Result<(), Refused<T>>
+    pub fn put(&self, value: T) -> std::result::Result<(), SendError<T>>
     where
         T: Serialize,
     {
@@ -198,7 +198,7 @@ impl<T> Queue<T> {
     ///
     /// With the value: [`Error::Full`], and as for `put`; [`Error::TimedOut`] if another producer
     /// kept the lock for 10 ms.
-    pub fn try_put(&self, value: T) -> std::result::Result<(), Refused<T>>
+    pub fn try_put(&self, value: T) -> std::result::Result<(), SendError<T>>
     where
         T: Serialize,
     {
@@ -210,7 +210,7 @@ impl<T> Queue<T> {
     /// # Errors
     ///
     /// With the value: [`Error::TimedOut`], and as for `put`.
-    pub fn put_timeout(&self, value: T, timeout: Duration) -> std::result::Result<(), Refused<T>>
+    pub fn put_timeout(&self, value: T, timeout: Duration) -> std::result::Result<(), SendError<T>>
     where
         T: Serialize,
     {
@@ -226,7 +226,7 @@ impl<T> Queue<T> {
     pub fn put_many(
         &self,
         values: impl IntoIterator<Item = T>,
-    ) -> std::result::Result<(), Refused<Vec<T>>>
+    ) -> std::result::Result<(), SendError<Vec<T>>>
     where
         T: Serialize,
     {
@@ -241,7 +241,7 @@ impl<T> Queue<T> {
     pub fn try_put_many(
         &self,
         values: impl IntoIterator<Item = T>,
-    ) -> std::result::Result<(), Refused<Vec<T>>>
+    ) -> std::result::Result<(), SendError<Vec<T>>>
     where
         T: Serialize,
     {
@@ -418,15 +418,15 @@ impl<T> fmt::Debug for Queue<T> {
 /// Inside the codec of a task only.
 impl<T> Serialize for Queue<T> {
     fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
-        handoff::serialize_control(self.tube.memory(), serializer)
+        transfer::serialize_object(self.tube.memory(), serializer)
     }
 }
 
 /// Inside the codec of a task only.
 impl<'de, T> Deserialize<'de> for Queue<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
-        let tag = handoff::type_tag::<T>();
-        let memory = handoff::deserialize_control(deserializer, Kind::Queue, tag)?;
+        let tag = transfer::type_tag::<T>();
+        let memory = transfer::deserialize_object(deserializer, Kind::Queue, tag)?;
         let tube = Tube::attach(memory, 0, NAME).map_err(D::Error::custom)?;
         Ok(Queue { tube: Arc::new(tube), values: PhantomData })
     }

@@ -7,10 +7,10 @@ use std::sync::Arc;
 use serde::de::{DeserializeOwned, Error as _};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::array::{Refused, handoff};
+use crate::array::{SendError, transfer};
 use crate::channel::tube::{Size, Tube, Wait};
-use crate::control::{Kind, Site};
 use crate::error::Result;
+use crate::object::{Kind, Site};
 
 /// What errors call it.
 const NAME: &str = "the simple queue";
@@ -55,7 +55,7 @@ impl<T> SimpleQueue<T> {
 
     /// What tells its memory from another primitive's, and what errors call it.
     pub(super) fn identity() -> (Kind, u64, &'static str) {
-        (Kind::SimpleQueue, handoff::type_tag::<T>(), NAME)
+        (Kind::SimpleQueue, transfer::type_tag::<T>(), NAME)
     }
 
     pub(super) fn over(tube: Tube) -> SimpleQueue<T> {
@@ -67,7 +67,7 @@ impl<T> SimpleQueue<T> {
     /// # Errors
     ///
     /// As [`Queue::put`](crate::Queue::put).
-    pub fn put(&self, value: T) -> std::result::Result<(), Refused<T>>
+    pub fn put(&self, value: T) -> std::result::Result<(), SendError<T>>
     where
         T: Serialize,
     {
@@ -121,15 +121,15 @@ impl<T> fmt::Debug for SimpleQueue<T> {
 /// Inside the codec of a task only.
 impl<T> Serialize for SimpleQueue<T> {
     fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
-        handoff::serialize_control(self.tube.memory(), serializer)
+        transfer::serialize_object(self.tube.memory(), serializer)
     }
 }
 
 /// Inside the codec of a task only.
 impl<'de, T> Deserialize<'de> for SimpleQueue<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
-        let tag = handoff::type_tag::<T>();
-        let memory = handoff::deserialize_control(deserializer, Kind::SimpleQueue, tag)?;
+        let tag = transfer::type_tag::<T>();
+        let memory = transfer::deserialize_object(deserializer, Kind::SimpleQueue, tag)?;
         let tube = Tube::attach(memory, 0, NAME).map_err(D::Error::custom)?;
         Ok(SimpleQueue { tube: Arc::new(tube), values: PhantomData })
     }

@@ -1,4 +1,4 @@
-//! A ring in control memory, and values through it.
+//! A ring in object memory, and values through it.
 #![allow(unsafe_code)]
 
 use std::cell::Cell;
@@ -8,10 +8,10 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tracing::Level;
 
-use crate::array::Refused;
+use crate::array::SendError;
 use crate::channel::codec;
-use crate::control::{Kind, Memory, Site, Spec};
 use crate::error::{Error, Result};
+use crate::object::{Kind, Memory, Site, Spec};
 use crate::process::diagnostics;
 use crate::sync::{Batch, BatchError, PushError, Ring};
 
@@ -123,12 +123,12 @@ impl Tube {
         &self,
         value: T,
         wait: Wait,
-    ) -> std::result::Result<(), Refused<T>> {
+    ) -> std::result::Result<(), SendError<T>> {
         let outcome = codec::with_scratch(|buffer| {
             codec::encode_onto(buffer, &value)?;
             self.put_bytes(buffer, wait)
         });
-        outcome.map_err(|error| Refused::new(value, error))
+        outcome.map_err(|error| SendError::new(value, error))
     }
 
     /// Puts values, as many as fit at a time in one step; those that were not put come back.
@@ -136,13 +136,13 @@ impl Tube {
         &self,
         mut values: Vec<T>,
         wait: Wait,
-    ) -> std::result::Result<(), Refused<Vec<T>>> {
+    ) -> std::result::Result<(), SendError<Vec<T>>> {
         let (done, outcome) = codec::with_scratch(|buffer| self.put_all(buffer, &values, wait));
         match outcome {
             Ok(()) => Ok(()),
             Err(error) => {
                 values.drain(..done);
-                Err(Refused::new(values, error))
+                Err(SendError::new(values, error))
             }
         }
     }

@@ -7,7 +7,7 @@ use crate::channel::joinable::JoinableQueue;
 use crate::channel::queue::Queue;
 use crate::channel::simple::SimpleQueue;
 use crate::error::Result;
-use crate::sync::{Backoff, Patience, Ring, Watch};
+use crate::sync::{Backoff, Ring, Timeout, Watch};
 use crate::sys::futex;
 
 mod sealed {
@@ -95,18 +95,14 @@ pub fn wait_any(many: &[&dyn Waitable], timeout: Option<Duration>) -> Result<Vec
     let ready = || -> Vec<usize> {
         (0..).zip(&rings).filter(|(_, ring)| ring.is_ready()).map(|(index, _)| index).collect()
     };
-    let mut patience = match timeout {
-        None => Patience::Endless,
-        Some(Duration::ZERO) => Patience::Never,
-        Some(timeout) => Patience::lasting(timeout),
-    };
+    let mut timeout = timeout.map_or(Timeout::Never, Timeout::after);
     let mut backoff = Backoff::default();
     loop {
         let found = ready();
         if !found.is_empty() {
             return Ok(found);
         }
-        if !matches!(patience, Patience::Never) && backoff.pass() {
+        if !matches!(timeout, Timeout::Now) && backoff.pass() {
             continue;
         }
         for one in many {
@@ -117,7 +113,7 @@ pub fn wait_any(many: &[&dyn Waitable], timeout: Option<Duration>) -> Result<Vec
         if !found.is_empty() {
             return Ok(found);
         }
-        let Some(sleep) = patience.next_sleep(Watch::Waiters) else { return Ok(found) };
+        let Some(sleep) = timeout.next_sleep(Watch::Waiters) else { return Ok(found) };
         let words: Vec<_> =
             rings.iter().map(|ring| ring.filled().word()).zip(seen.iter().copied()).collect();
         futex::wait_any(&words, sleep.unwrap_or(SLICE));

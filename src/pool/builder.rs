@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::array::handoff::{self, LeaseList};
+use crate::array::transfer::{self, LeaseList};
 use crate::error::{Error, Result};
 use crate::pool::Pool;
 use crate::pool::core::{Config, Core, Initializer, Start};
@@ -146,7 +146,7 @@ impl PoolBuilder {
         // Only its type matters: a function item or a closure that captures nothing.
         let _ = function;
         let mut bytes = Vec::new();
-        let encoded = handoff::encode_shared(|| job::encode_onto(&mut bytes, &argument));
+        let encoded = transfer::encode_shared(|| job::encode_onto(&mut bytes, &argument));
         let (leases, error) = match encoded {
             Ok(((), leases)) => (leases, None),
             Err(reason) => (LeaseList::default(), Some(reason)),

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
-use crate::array::handoff::LeaseList;
+use crate::array::transfer::LeaseList;
 use crate::error::{Error, Result};
 use crate::pool::board::HostBoard;
 use crate::pool::host_lane::HostLane;

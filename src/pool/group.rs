@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use crate::array::handoff;
+use crate::array::transfer;
 use crate::error::{Error, Result, TaskError};
 use crate::pool::core::Core;
 use crate::pool::job::{self, Trampoline};
@@ -36,7 +36,7 @@ impl SharedArgument {
     /// [`TaskError::Codec`] if it cannot be encoded.
     pub(super) fn new<W: Serialize>(value: &W) -> Result<SharedArgument> {
         let mut bytes = Vec::new();
-        let encoded = handoff::encode_shared(|| job::encode_onto(&mut bytes, value));
+        let encoded = transfer::encode_shared(|| job::encode_onto(&mut bytes, value));
         let ((), leases) = encoded.map_err(|reason| {
             Error::Task(TaskError::Codec { what: "shared value", action: "encoded", reason })
         })?;

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use serde::de::DeserializeOwned;
 
-use crate::array::handoff;
+use crate::array::transfer;
 use crate::error::{Error, Result, TaskError};
 use crate::pool::callbacks::Callback;
 use crate::pool::core::{Core, Start};
@@ -300,7 +300,7 @@ pub(super) fn open_with<R>(
     decode: impl FnOnce(&[u8]) -> std::result::Result<R, String>,
 ) -> Result<R> {
     let Value { bytes, leases, .. } = outcome.map_err(|error| *error)?;
-    let decoded = panic::guarded(|| handoff::redeem(leases, || bytes.with(decode)));
+    let decoded = panic::guarded(|| transfer::redeem(leases, || bytes.with(decode)));
     decoded.map_err(|reason| {
         Error::Task(TaskError::Codec { what: "result", action: "decoded", reason })
     })

@@ -10,7 +10,7 @@ fn offered(count: u64, offered_ns: u64) -> (HostLane, Tasks) {
     let mut tasks = Tasks::default();
     for _ in 0..count {
         let function = FunctionOffset::of(lane_in as *const ()).unwrap();
-        let (payload, leases) = (Encoded::default(), crate::array::handoff::LeaseList::default());
+        let (payload, leases) = (Encoded::default(), crate::array::transfer::LeaseList::default());
         let call = Call { function, name: "test", payload, leases, keeps: None };
         let id = tasks.insert(call, Rules::default()).unwrap();
         let call = tasks.get(id).unwrap().call().unwrap();

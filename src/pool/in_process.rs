@@ -1,6 +1,6 @@
 //! Tasks in the caller's own thread, for debugging.
 
-use crate::array::handoff::{Lease, LeaseList};
+use crate::array::transfer::{Lease, LeaseList};
 use crate::error::{Error, Result, TaskError};
 use crate::pool::core::Core;
 use crate::pool::job::{self, Job, Leases, Station, Trampoline};

@@ -11,8 +11,8 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::array::codec::{Encoder, decode_all};
-use crate::array::handoff::{self, LeaseList, WireLease};
 use crate::array::source::Resolver;
+use crate::array::transfer::{self, LeaseList, WireLease};
 use crate::error::Result;
 use crate::kernel::FloatMode;
 use crate::pool::lane::{Stage, Status};
@@ -145,10 +145,10 @@ impl Job<'_> {
         match &mut self.leases {
             Leases::Wire([]) => decoder(payload),
             Leases::Wire(leases) if self.station.is_starting => {
-                handoff::decode_kept(self.windows, leases, || decoder(payload))
+                transfer::decode_kept(self.windows, leases, || decoder(payload))
             }
-            Leases::Wire(leases) => handoff::decode(self.windows, leases, || decoder(payload)),
-            Leases::Host(leases) => handoff::redeem(std::mem::take(*leases), || decoder(payload)),
+            Leases::Wire(leases) => transfer::decode(self.windows, leases, || decoder(payload)),
+            Leases::Host(leases) => transfer::redeem(std::mem::take(*leases), || decoder(payload)),
         }
         .map_err(JobError::Argument)
     }
@@ -192,9 +192,9 @@ impl Job<'_> {
         (self.progress)(Stage::Publishing);
         let out = &mut *self.out;
         match &mut self.leases {
-            Leases::Wire(_) => handoff::encode_back(|| encode(out)),
+            Leases::Wire(_) => transfer::encode_back(|| encode(out)),
             Leases::Host(leases) => {
-                handoff::encode(|| encode(out)).map(|((), back)| **leases = back)
+                transfer::encode(|| encode(out)).map(|((), back)| **leases = back)
             }
         }
         .map_err(JobError::Result)

@@ -2,7 +2,7 @@
 //!
 //! Every worker has a lane of its own and writes to no other, so what a dying or stray worker
 //! spoils is its own lane, which is made anew with its replacement. All words are atomics: no
-//! `&T` to plain data is ever made of control memory.
+//! `&T` to plain data is ever made of object memory.
 
 use std::mem::offset_of;
 

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::array::handoff::{self, Lease};
+use crate::array::transfer::{self, Lease};
 use crate::error::{Error, Result, TaskError};
 use crate::pool::core::Core;
 use crate::pool::handle;
@@ -52,7 +52,7 @@ struct SharedPlace {
 impl Shared {
     pub(super) fn new<W: Serialize>(core: &Core, value: &W) -> Result<Shared> {
         let mut encoded = Vec::new();
-        let attempt = handoff::encode_shared(|| job::encode_onto(&mut encoded, value));
+        let attempt = transfer::encode_shared(|| job::encode_onto(&mut encoded, value));
         let ((), leases) = attempt.map_err(|reason| {
             Error::Task(TaskError::Codec { what: "shared value", action: "encoded", reason })
         })?;
@@ -346,7 +346,7 @@ where
             let (bytes, leases) = place.copy_out(windows)?;
             let short = || JobError::Argument("a shared value without its leases".into());
             let (leases, encoded) = task::split_table(&bytes, leases).ok_or_else(short)?;
-            let decoded = handoff::decode_kept(windows, &leases, || job::decode(encoded));
+            let decoded = transfer::decode_kept(windows, &leases, || job::decode(encoded));
             decoded.map_err(JobError::Argument)
         })?;
         (job.progress)(Stage::Running);

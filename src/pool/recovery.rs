@@ -21,7 +21,7 @@ use std::time::{Duration, Instant};
 
 use tracing::Level;
 
-use crate::array::handoff::Lease;
+use crate::array::transfer::Lease;
 use crate::error::{Death, Error, Phase, Result, TaskError};
 use crate::exit::ExitReason;
 use crate::pool::core::Core;
@@ -356,7 +356,7 @@ fn sweep_lent(state: &State, index: usize, started: &[(u64, TaskId)]) {
     let first = state.initializer.iter().flat_map(|initializer| initializer.leases.iter());
     let calls = started.iter().filter_map(|&(_, id)| state.tasks.get(id)?.call());
     let calls = calls.chain(&state.seats[index].retired);
-    let others = first.filter_map(Lease::control).chain(calls.flat_map(Call::lent));
+    let others = first.filter_map(Lease::object).chain(calls.flat_map(Call::lent));
     state.seats[index].sweep(others);
 }
 

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::array::Refused;
+use crate::array::SendError;
 use crate::error::{Error, Result};
 use crate::pool::Pool;
 use crate::pool::core::Core;
@@ -42,7 +42,7 @@ impl Pool {
         &self,
         function: F,
         argument: A,
-    ) -> std::result::Result<Handle<R>, Refused<A>>
+    ) -> std::result::Result<Handle<R>, SendError<A>>
     where
         F: Fn(A) -> R + Copy + Send + 'static,
         A: Serialize + DeserializeOwned,
@@ -75,7 +75,7 @@ impl Pool {
         function: F,
         argument: A,
         timeout: Duration,
-    ) -> std::result::Result<Handle<R>, Refused<A>>
+    ) -> std::result::Result<Handle<R>, SendError<A>>
     where
         F: Fn(A) -> R + Copy + Send + 'static,
         A: Serialize + DeserializeOwned,
@@ -89,7 +89,7 @@ impl Pool {
         function: F,
         argument: A,
         patience: Patience,
-    ) -> std::result::Result<Handle<R>, Refused<A>>
+    ) -> std::result::Result<Handle<R>, SendError<A>>
     where
         F: Fn(A) -> R + Copy + Send + 'static,
         A: Serialize + DeserializeOwned,
@@ -105,7 +105,7 @@ impl Pool {
                 drop(argument);
                 Ok(handle)
             }
-            Err(error) => Err(Refused::new(argument, error)),
+            Err(error) => Err(SendError::new(argument, error)),
         }
     }
 }

@@ -5,7 +5,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::control::Memory;
+use crate::object::Memory;
 use crate::pool::host_lane::{Drained, HostLane};
 use crate::pool::lane::Leave;
 use crate::pool::supervise::WorkerSocket;
@@ -173,7 +173,7 @@ impl Seat {
         matches!(self.condition, Condition::Dormant | Condition::Condemned(Cause::Idle))
     }
 
-    /// Keeps the control memories that a call has lent to the worker, as far as the worker has
+    /// Keeps the object memories that a call has lent to the worker, as far as the worker has
     /// kept handles of them itself.
     pub(super) fn keep_lent(&mut self, call: &Call) {
         let pid = self.pid;
@@ -191,7 +191,7 @@ impl Seat {
         }
     }
 
-    /// Frees what the worker, which is dead, held in the control memories that it was lent.
+    /// Frees what the worker, which is dead, held in the object memories that it was lent.
     pub(super) fn sweep<'a>(&'a self, others: impl Iterator<Item = &'a Memory>) {
         let pid = self.pid;
         for memory in self.lent.iter().chain(others) {

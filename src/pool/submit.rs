@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use tracing::Level;
 
-use crate::array::handoff::{self, WireLease};
+use crate::array::transfer::{self, WireLease};
 use crate::error::{Error, Result, TaskError};
 use crate::pool::core::{Core, Start};
 use crate::pool::in_process;
@@ -83,7 +83,7 @@ impl Core {
         let mut bytes = SCRATCH.try_with(Cell::take).unwrap_or_default();
         bytes.clear();
         let given = keeps.as_ref().map(|kept| kept.given()).unwrap_or_default();
-        let encoded = handoff::encode_after(given, || encode(&mut bytes));
+        let encoded = transfer::encode_after(given, || encode(&mut bytes));
         let ((), leases) = encoded.map_err(|reason| TaskError::Codec {
             what: "argument",
             action: "encoded",

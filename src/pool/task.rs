@@ -4,9 +4,9 @@ use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::array::handoff::{Lease, LeaseList, WireLease};
-use crate::control::Memory;
+use crate::array::transfer::{Lease, LeaseList, WireLease};
 use crate::error::{Error, Result, TaskError};
+use crate::object::Memory;
 use crate::pool::lane::{
     RESULT_INLINE_BYTES, RESULT_INLINE_WORDS, RING_PAYLOAD_BYTES_MAX, last_word,
 };
@@ -162,10 +162,10 @@ impl Kept {
 }
 
 impl Call {
-    /// The control memories that a worker was lent with it.
+    /// The object memories that a worker was lent with it.
     pub(super) fn lent(&self) -> impl Iterator<Item = &Memory> {
         let kept = self.keeps.iter().flat_map(|kept| &*kept.leases);
-        self.leases.iter().chain(kept).filter_map(Lease::control)
+        self.leases.iter().chain(kept).filter_map(Lease::object)
     }
 }
 

@@ -390,7 +390,7 @@ pub(crate) fn take_part(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::array::handoff::LeaseList;
+    use crate::array::transfer::LeaseList;
     use crate::pool::job;
     use crate::pool::task::{Encoded, Value};
 

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
-use crate::array::handoff::{self, WireLease};
+use crate::array::transfer::{self, WireLease};
 use crate::error::{Error, Result};
 use crate::pool::aftercare::Aftercare;
 use crate::pool::floor::Footing;
@@ -357,7 +357,7 @@ impl Worker {
         let Charter { tasks_max, memory_soft_bytes, .. } = self.charter;
         // A handle that outlives its task would let this process reach an array that others may
         // write by now: only its end takes the handle away.
-        if handoff::live_handles() > 0 || self.aftercare.is_crowded() {
+        if transfer::live_handles() > 0 || self.aftercare.is_crowded() {
             return Some(Leave::Unclean);
         }
         if tasks_max.is_some_and(|max| self.tasks >= max) {

@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 
 use super::carrier::{Carrier, Words};
 use super::guard::Held;
-use crate::control::{Kind, Memory};
 use crate::error::Result;
+use crate::object::{Kind, Memory};
 use crate::sync;
 
 /// A barrier: nobody goes on before all have come.

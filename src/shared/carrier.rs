@@ -1,12 +1,12 @@
-//! What every handle here is: words in a control memory.
+//! What every handle here is: words in an object memory.
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::array::handoff::{deserialize_control, noted, serialize_control};
-use crate::control::{Kind, Memory, Spec};
+use crate::array::transfer::{deserialize_object, noted, serialize_object};
 use crate::error::{Error, Result};
+use crate::object::{Kind, Memory, Spec};
 
-/// A primitive's words in the body of a control memory, as one process sees them.
+/// A primitive's words in the body of an object memory, as one process sees them.
 pub(super) trait Words: Sized {
     /// What has to be known to make them.
     type Init;
@@ -123,13 +123,13 @@ impl<W: Words> Carrier<W> {
 
 impl<W: Words> Serialize for Carrier<W> {
     fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
-        serialize_control(&self.memory, serializer)
+        serialize_object(&self.memory, serializer)
     }
 }
 
 impl<'de, W: Words> Deserialize<'de> for Carrier<W> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
-        let memory = deserialize_control(deserializer, W::KIND, W::tag())?;
+        let memory = deserialize_object(deserializer, W::KIND, W::tag())?;
         Carrier::over(memory).map_err(|error| serde::de::Error::custom(noted(error.to_string())))
     }
 }
@@ -144,7 +144,7 @@ pub(super) fn check_body(memory: &Memory, bytes: usize) -> Result<()> {
 
 /// What is in a body is not what it should be.
 pub(super) fn spoilt(memory: &Memory, found: String, expected_bytes: usize) -> Error {
-    let place = memory.name().unwrap_or("control memory").to_owned();
+    let place = memory.name().unwrap_or("object memory").to_owned();
     let expected = format!("{} of {expected_bytes} bytes", memory.kind().with_article());
     Error::Layout { place, found, expected }
 }

@@ -23,8 +23,8 @@ use std::ptr::NonNull;
 
 use super::carrier::{check_body, spoilt};
 use crate::atomics::{AtomicU32, AtomicU64, Ordering};
-use crate::control::Memory;
 use crate::error::{Error, Result};
+use crate::object::Memory;
 use crate::region::racy;
 use crate::sync::{self, LockWord, RobustLock};
 

@@ -10,8 +10,8 @@ use serde::{Deserialize, Serialize};
 use super::carrier::{Carrier, Words};
 use super::guard::LockError;
 use super::lock::LockGuard;
-use crate::control::{Kind, Memory};
 use crate::error::Result;
+use crate::object::{Kind, Memory};
 use crate::sync;
 
 /// Waiters that are notified one by one.

@@ -13,7 +13,7 @@ use std::ptr::NonNull;
 
 use bytemuck::Pod;
 
-use crate::control::Memory;
+use crate::object::Memory;
 use crate::region::racy;
 use crate::sys::fork::Instance;
 

@@ -7,8 +7,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::carrier::{Carrier, Words, check_body};
-use crate::control::{Kind, Memory};
 use crate::error::Result;
+use crate::object::{Kind, Memory};
 use crate::sync::{self, EventWord, Reset};
 
 /// An event: set it, reset it, wait until it is set.

@@ -5,8 +5,8 @@ use std::fmt;
 use std::mem::ManuallyDrop;
 use std::ops::{Deref, DerefMut};
 
-use crate::control::Memory;
 use crate::error::Error;
+use crate::object::Memory;
 use crate::sync;
 
 /// A guard of `sync`, that does nothing when it is dropped in a child forked meanwhile.
@@ -69,7 +69,7 @@ impl<G: fmt::Debug> fmt::Debug for Held<'_, G> {
 pub(super) struct Right<'a> {
     /// None while it is dropped.
     held: Option<Held<'a, sync::WriteGuard<'a>>>,
-    is_torn: bool,
+    is_poisoned: bool,
     was_panicking: bool,
 }
 
@@ -77,28 +77,28 @@ impl<'a> Right<'a> {
     #[inline]
     pub(super) fn new(guard: sync::WriteGuard<'a>, memory: &'a Memory) -> Right<'a> {
         let was_panicking = std::thread::panicking();
-        Right { held: Some(Held::new(guard, memory)), is_torn: false, was_panicking }
+        Right { held: Some(Held::new(guard, memory)), is_poisoned: false, was_panicking }
     }
 
-    pub(super) fn tear(&mut self) {
-        self.is_torn = true;
+    pub(super) fn poison(&mut self) {
+        self.is_poisoned = true;
     }
 }
 
 impl Drop for Right<'_> {
     #[inline]
     fn drop(&mut self) {
-        let is_torn = self.is_torn || (std::thread::panicking() && !self.was_panicking);
+        let is_poisoned = self.is_poisoned || (std::thread::panicking() && !self.was_panicking);
         let Some(held) = self.held.take() else { return };
-        if is_torn && held.memory.check().is_ok() {
-            held.into_guard().0.give_up();
+        if is_poisoned && held.memory.check().is_ok() {
+            held.into_guard().0.poison();
         }
     }
 }
 
 /// A guard that can be left so that the next is told what its holder was told.
-pub(super) trait GiveUp {
-    fn give_up(&mut self);
+pub(super) trait Poison {
+    fn poison(&mut self);
 }
 
 /// Why a lock was not got, or was got from a dead holder.
@@ -127,7 +127,7 @@ pub(super) trait GiveUp {
 pub enum LockError<G: Repair> {
     /// Here is the lock, but its last holder died or panicked in the middle, and what the lock
     /// guards may be half written.
-    OwnerDied(Torn<G>),
+    OwnerDied(Poisoned<G>),
     /// There is no lock: the time was over, say.
     Failed(Error),
 }
@@ -189,22 +189,22 @@ impl<G: Repair + fmt::Debug> std::error::Error for LockError<G> {}
 
 /// A guard over content that may be half written: that of a lock whose holder died.
 ///
-/// It is the guard, to look and to repair with. [`into_guard`](Torn::into_guard) says that the
+/// It is the guard, to look and to repair with. [`into_guard`](Poisoned::into_guard) says that the
 /// content is whole; dropping it instead gives the lock up, and the next who takes it is told as
 /// well.
-pub struct Torn<G: Repair>(ManuallyDrop<G>);
+pub struct Poisoned<G: Repair>(ManuallyDrop<G>);
 
-/// A guard that a [`Torn`] can hold.
+/// A guard that a [`Poisoned`] can hold.
 ///
 /// This trait is sealed: only the guards of this module implement it.
 #[expect(private_bounds, reason = "seals the trait")]
-pub trait Repair: GiveUp {}
+pub trait Repair: Poison {}
 
-impl<G: GiveUp> Repair for G {}
+impl<G: Poison> Repair for G {}
 
-impl<G: Repair> Torn<G> {
-    pub(super) fn new(guard: G) -> Torn<G> {
-        Torn(ManuallyDrop::new(guard))
+impl<G: Repair> Poisoned<G> {
+    pub(super) fn new(guard: G) -> Poisoned<G> {
+        Poisoned(ManuallyDrop::new(guard))
     }
 
     /// The guard, as of a lock whose content is whole: because it was repaired, or because there
@@ -216,7 +216,7 @@ impl<G: Repair> Torn<G> {
     }
 }
 
-impl<G: Repair> Deref for Torn<G> {
+impl<G: Repair> Deref for Poisoned<G> {
     type Target = G;
 
     fn deref(&self) -> &G {
@@ -224,22 +224,22 @@ impl<G: Repair> Deref for Torn<G> {
     }
 }
 
-impl<G: Repair> DerefMut for Torn<G> {
+impl<G: Repair> DerefMut for Poisoned<G> {
     fn deref_mut(&mut self) -> &mut G {
         &mut self.0
     }
 }
 
-impl<G: Repair> Drop for Torn<G> {
+impl<G: Repair> Drop for Poisoned<G> {
     fn drop(&mut self) {
-        self.0.give_up();
+        self.0.poison();
         // SAFETY: dropped once: `self` is not used after this.
         unsafe { ManuallyDrop::drop(&mut self.0) };
     }
 }
 
-impl<G: Repair + fmt::Debug> fmt::Debug for Torn<G> {
+impl<G: Repair + fmt::Debug> fmt::Debug for Poisoned<G> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Torn").field(&*self.0).finish()
+        f.debug_tuple("Poisoned").field(&*self.0).finish()
     }
 }

@@ -9,9 +9,9 @@ use serde::{Deserialize, Serialize};
 use super::carrier::{Carrier, Words};
 use super::cells::{Cells, Limits};
 use crate::array::codec;
-use crate::array::handoff::type_tag;
-use crate::control::{Kind, Memory};
+use crate::array::transfer::type_tag;
 use crate::error::{Error, Result};
+use crate::object::{Kind, Memory};
 
 /// A bounded list of serde values in shared memory.
 ///

@@ -11,12 +11,12 @@ use serde::{Deserialize, Serialize};
 
 use super::carrier::{Carrier, Words, check_body};
 use super::data::{Data, Lent};
-use super::guard::{GiveUp, LockError, Torn};
-use crate::array::handoff::type_tag;
-use crate::control::{Kind, Memory};
+use super::guard::{LockError, Poison, Poisoned};
+use crate::array::transfer::type_tag;
 #[cfg(doc)]
 use crate::error::Error;
 use crate::error::Result;
+use crate::object::{Kind, Memory};
 use crate::sync::{self, LockWord, RobustLock};
 
 /// What a try to take a lock comes to.
@@ -297,7 +297,7 @@ enum Ending {
     /// It was taken while the thread panicked, which therefore says nothing: it is given back.
     InPanic,
     /// It is given up.
-    Torn,
+    Poisoned,
 }
 
 /// A lock that is held until this is dropped.
@@ -327,10 +327,10 @@ impl<T: Pod> Drop for Holding<'_, T> {
         let gives_up = match self.ending {
             Ending::Usual => std::thread::panicking(),
             Ending::InPanic => false,
-            Ending::Torn => true,
+            Ending::Poisoned => true,
         };
         if gives_up {
-            guard.give_up();
+            guard.poison();
         } else {
             drop(guard);
         }
@@ -373,10 +373,10 @@ impl<'a, T: Pod> LockGuard<'a, T> {
 
     /// The guard, or the news that it is torn. `guard` is one of `lock`.
     fn told(guard: sync::LockGuard<'a>, lock: &'a Lock<T>) -> Locked<Self> {
-        let is_torn = guard.keep();
+        let is_poisoned = guard.keep();
         // SAFETY: kept just now.
         let guard = unsafe { LockGuard::over(lock) };
-        if is_torn { Err(LockError::OwnerDied(Torn::new(guard))) } else { Ok(guard) }
+        if is_poisoned { Err(LockError::OwnerDied(Poisoned::new(guard))) } else { Ok(guard) }
     }
 
     /// Gives the lock to `wait`, which gives it back with something else.
@@ -396,9 +396,9 @@ impl<'a, T: Pod> LockGuard<'a, T> {
     }
 }
 
-impl<T: Pod> GiveUp for LockGuard<'_, T> {
-    fn give_up(&mut self) {
-        self.holding.ending = Ending::Torn;
+impl<T: Pod> Poison for LockGuard<'_, T> {
+    fn poison(&mut self) {
+        self.holding.ending = Ending::Poisoned;
     }
 }
 

@@ -83,7 +83,7 @@ mod value;
 pub use barrier::{Barrier, Member};
 pub use condvar::Condvar;
 pub use event::Event;
-pub use guard::{LockError, Repair, Torn};
+pub use guard::{LockError, Poisoned, Repair};
 pub use list::SharedList;
 pub use lock::{Lock, LockGuard};
 pub use once::Once;

@@ -6,8 +6,8 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::carrier::{Carrier, Words, check_body};
-use crate::control::{Kind, Memory};
 use crate::error::Result;
+use crate::object::{Kind, Memory};
 use crate::sync::{self, OnceWords};
 
 /// A function that runs once among all processes, whoever comes first.

@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 
 use super::carrier::{Carrier, Words, check_body};
 use super::guard::Held;
-use crate::control::{Kind, Memory};
 use crate::error::Result;
+use crate::object::{Kind, Memory};
 use crate::sync::{self, ReentrantWords};
 
 /// A lock that the thread which holds it may take again.

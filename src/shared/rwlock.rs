@@ -10,10 +10,10 @@ use serde::{Deserialize, Serialize};
 
 use super::carrier::{Carrier, Words, check_body};
 use super::data::{Data, Lent};
-use super::guard::{GiveUp, Held, LockError, Right, Torn};
-use crate::array::handoff::type_tag;
-use crate::control::{Kind, Memory};
+use super::guard::{Held, LockError, Poison, Poisoned, Right};
+use crate::array::transfer::type_tag;
 use crate::error::Result;
+use crate::object::{Kind, Memory};
 use crate::sync;
 
 /// What a try to take a lock comes to.
@@ -175,13 +175,13 @@ impl<T: Pod> RwLock<T> {
         guard: sync::ReadGuard<'a>,
         words: &'a RwLockWords<T>,
     ) -> Locked<ReadGuard<'a, T>> {
-        let is_torn = guard.recovered();
+        let is_poisoned = guard.recovered();
         let memory = self.0.memory();
         // SAFETY: the data is that of the lock beside it, in this memory; the share, which is
         // dropped after it, keeps writers out, and every handle's user of the data takes the lock.
         let lent = unsafe { Lent::new(&words.data, memory) };
         let guard = ReadGuard { lent, _share: Held::new(guard, memory) };
-        if is_torn { Err(LockError::OwnerDied(Torn::new(guard))) } else { Ok(guard) }
+        if is_poisoned { Err(LockError::OwnerDied(Poisoned::new(guard))) } else { Ok(guard) }
     }
 
     /// Waits until nobody else has the lock, without a bound. Keeps new readers out meanwhile.
@@ -224,13 +224,13 @@ impl<T: Pod> RwLock<T> {
         guard: sync::WriteGuard<'a>,
         words: &'a RwLockWords<T>,
     ) -> Locked<WriteGuard<'a, T>> {
-        let is_torn = guard.recovered();
+        let is_poisoned = guard.recovered();
         let right = Right::new(guard, self.0.memory());
         // SAFETY: the data is that of the lock beside it, in this memory; `right`, which is
         // dropped after it, holds that lock, and every handle's user of the data takes it.
         let lent = unsafe { Lent::new(&words.data, self.0.memory()) };
         let guard = WriteGuard { lent, right };
-        if is_torn { Err(LockError::OwnerDied(Torn::new(guard))) } else { Ok(guard) }
+        if is_poisoned { Err(LockError::OwnerDied(Poisoned::new(guard))) } else { Ok(guard) }
     }
 }
 
@@ -304,9 +304,9 @@ unsafe impl<T: Pod + Sync> Send for ReadGuard<'_, T> {}
 // SAFETY: it gives out `&T` to who shares it.
 unsafe impl<T: Pod + Sync> Sync for ReadGuard<'_, T> {}
 
-impl<T: Pod> GiveUp for ReadGuard<'_, T> {
+impl<T: Pod> Poison for ReadGuard<'_, T> {
     /// Nothing: only a writer ends what readers are told.
-    fn give_up(&mut self) {}
+    fn poison(&mut self) {}
 }
 
 impl<T: Pod> Deref for ReadGuard<'_, T> {
@@ -338,9 +338,9 @@ unsafe impl<T: Pod + Send> Send for WriteGuard<'_, T> {}
 // SAFETY: it gives out `&T` to who shares it.
 unsafe impl<T: Pod + Sync> Sync for WriteGuard<'_, T> {}
 
-impl<T: Pod> GiveUp for WriteGuard<'_, T> {
-    fn give_up(&mut self) {
-        self.right.tear();
+impl<T: Pod> Poison for WriteGuard<'_, T> {
+    fn poison(&mut self) {
+        self.right.poison();
     }
 }
 

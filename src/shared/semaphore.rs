@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 
 use super::carrier::{Carrier, Words};
 use super::guard::Held;
-use crate::control::{Kind, Memory};
 use crate::error::Result;
+use crate::object::{Kind, Memory};
 use crate::sync;
 
 /// Permits that a [`Semaphore`] can have at least.

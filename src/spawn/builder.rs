@@ -11,7 +11,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::array::codec;
-use crate::array::handoff::{self, LeaseList};
+use crate::array::transfer::{self, LeaseList};
 use crate::error::{Error, Result, TaskError};
 use crate::process::events::Supervisor;
 use crate::process::function::FunctionOffset;
@@ -197,7 +197,7 @@ impl ProcessBuilder {
         let count = || COUNT.fetch_add(1, Ordering::Relaxed) + 1;
         let name = self.name.take().unwrap_or_else(|| format!("process-{}", count()));
         let mut argument = Vec::new();
-        let encoded = handoff::encode(|| encode(&mut argument));
+        let encoded = transfer::encode(|| encode(&mut argument));
         let ((), mut leases) = encoded.map_err(|reason| {
             Error::Task(TaskError::Codec { what: "argument", action: "encoded", reason })
         })?;

@@ -8,7 +8,7 @@ use std::sync::OnceLock;
 use serde::{Deserialize, Serialize};
 
 use crate::array::codec;
-use crate::array::handoff::WireLease;
+use crate::array::transfer::WireLease;
 use crate::error::{Error, Result};
 use crate::process::child::{self, Child, EXIT_SETUP, Entry};
 use crate::process::panic;

@@ -7,7 +7,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::array::codec;
-use crate::array::handoff::{self, WireLease};
+use crate::array::transfer::{self, WireLease};
 use crate::error::Result;
 use crate::kernel::FloatMode;
 use crate::process::child;
@@ -41,7 +41,7 @@ pub(super) type Trampoline = fn(&mut Errand<'_>) -> std::result::Result<(), Code
 impl Errand<'_> {
     fn argument<A: DeserializeOwned>(&mut self) -> std::result::Result<A, CodecError> {
         let payload = self.payload;
-        let decoded = handoff::decode(self.windows, self.leases, || codec::decode(payload));
+        let decoded = transfer::decode(self.windows, self.leases, || codec::decode(payload));
         let argument = decoded.map_err(|text| CodecError(Status::ArgumentCodec, text))?;
         self.slate.set_stage(Stage::Running);
         Ok(argument)
@@ -51,7 +51,7 @@ impl Errand<'_> {
         child::end_if_forked(self.made_in);
         self.slate.set_stage(Stage::Publishing);
         let out = &mut *self.out;
-        handoff::encode_back(|| codec::encode_onto(out, value))
+        transfer::encode_back(|| codec::encode_onto(out, value))
             .map_err(|text| CodecError(Status::ResultCodec, text))
     }
 }

@@ -23,7 +23,7 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::array::{Refused, codec, handoff};
+use crate::array::{SendError, codec, transfer};
 use crate::error::{Error, Result, TaskError};
 use crate::exit::ExitReason;
 use crate::process::panic;
@@ -241,11 +241,11 @@ impl<R> Process<R> {
     /// assert!(process.close().is_ok());
     /// # Ok::<(), brigade::Error>(())
     /// ```
-    pub fn close(self) -> std::result::Result<(), Refused<Process<R>>> {
+    pub fn close(self) -> std::result::Result<(), SendError<Process<R>>> {
         if self.is_alive() {
             let expected = "one that has ended: join it, kill it, or detach it";
             let error = Error::invalid("the process to close", "still running", expected);
-            return Err(Refused::new(self, error));
+            return Err(SendError::new(self, error));
         }
         Ok(())
     }
@@ -307,7 +307,7 @@ impl<R: DeserializeOwned> Process<R> {
     fn take(&self) -> Result<R> {
         let outcome: Option<Outcome> = self.record.take_outcome();
         let (bytes, leases) = outcome.ok_or(Error::Closed { what: "the process's value" })??;
-        let decoded = panic::guarded(|| handoff::redeem(leases, || codec::decode(&bytes)));
+        let decoded = panic::guarded(|| transfer::redeem(leases, || codec::decode(&bytes)));
         decoded.map_err(|reason| {
             Error::Task(TaskError::Codec { what: "result", action: "decoded", reason })
         })

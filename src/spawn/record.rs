@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use tracing::Level;
 
-use crate::array::handoff::{Lease, LeaseList};
+use crate::array::transfer::{Lease, LeaseList};
 use crate::error::{Death, Error, Phase, Result, TaskError};
 use crate::exit::ExitReason;
 use crate::process::child::{PERMIT, words_for, words_of_unready};
@@ -215,7 +215,7 @@ impl Record {
     /// Frees the locks that it held in memory that it was lent; it is certain that it has ended.
     fn sweep(&self, leases: &[Lease]) {
         let Some(pid) = self.pid() else { return };
-        for memory in leases.iter().filter_map(Lease::control) {
+        for memory in leases.iter().filter_map(Lease::object) {
             memory.sweep_process(pid);
         }
     }

@@ -6,7 +6,7 @@ use std::ptr::NonNull;
 use super::barrier::Barrier;
 use super::lock::{LockWord, RobustLock};
 use super::owner::{Owner, OwnerTable};
-use super::patience::Watch;
+use super::timeout::Watch;
 use crate::atomics::{AtomicU32, AtomicU64, Ordering};
 use crate::error::Result;
 use crate::sys::identity::Identity;

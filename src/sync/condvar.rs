@@ -32,8 +32,8 @@ use std::time::Duration;
 
 use super::lock::{LockGuard, OWNER_DIED, TOKEN};
 use super::owner::Owner;
-use super::patience::Patience;
 use super::row::{self, Kind, Row};
+use super::timeout::Timeout;
 use crate::atomics::Ordering;
 use crate::error::{Error, Result};
 
@@ -166,7 +166,7 @@ impl Condvar {
     /// [`recovered`](LockGuard::recovered): test the condition in a loop, or use
     /// [`wait_while`](Condvar::wait_while).
     pub fn wait<'a>(&self, guard: LockGuard<'a>) -> LockGuard<'a> {
-        self.wait_within(guard, Patience::Endless).0
+        self.wait_within(guard, Timeout::Never).0
     }
 
     /// As [`wait`](Condvar::wait), at most for `timeout`, by CLOCK_MONOTONIC; then waits for the
@@ -176,7 +176,7 @@ impl Condvar {
         guard: LockGuard<'a>,
         timeout: Duration,
     ) -> (LockGuard<'a>, bool) {
-        self.wait_within(guard, Patience::lasting(timeout))
+        self.wait_within(guard, Timeout::after(timeout))
     }
 
     /// Waits while `condition` is true; it is tested with the lock held.
@@ -203,13 +203,13 @@ impl Condvar {
         timeout: Duration,
         mut condition: impl FnMut(&LockGuard<'a>) -> bool,
     ) -> Result<LockGuard<'a>> {
-        let patience = Patience::lasting(timeout);
+        let end = Timeout::after(timeout);
         let mut in_time = true;
         while condition(&guard) {
             if !in_time {
                 return Err(Error::TimedOut { what: "the condition", after: timeout });
             }
-            (guard, in_time) = self.wait_within(guard, patience);
+            (guard, in_time) = self.wait_within(guard, end);
         }
         Ok(guard)
     }
@@ -217,12 +217,12 @@ impl Condvar {
     pub(super) fn wait_within<'a>(
         &self,
         guard: LockGuard<'a>,
-        patience: Patience,
+        timeout: Timeout,
     ) -> (LockGuard<'a>, bool) {
         let waiter = Waiter::enlist(&self.0);
         let lock = guard.lock();
         drop(guard);
-        let is_over = self.0.wait_for(patience, |_| waiter.is_over().then_some(())).is_some();
+        let is_over = self.0.wait_for(timeout, |_| waiter.is_over().then_some(())).is_some();
         let was_notified = waiter.leave();
         (lock.lock(), is_over || was_notified)
     }

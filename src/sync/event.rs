@@ -24,7 +24,7 @@ use std::time::Duration;
 
 use super::directory::WordKind;
 use super::owner::OwnerTable;
-use super::patience::{Backoff, Patience, Watch};
+use super::timeout::{Backoff, Timeout, Watch};
 use crate::atomics::{AtomicU32, Ordering};
 use crate::error::{Error, Result};
 use crate::sys::futex;
@@ -144,14 +144,14 @@ impl Event {
 
     /// Waits for the event, without a bound.
     pub fn wait(&self) {
-        let released = self.wait_within(Patience::Endless);
+        let released = self.wait_within(Timeout::Never);
         debug_assert!(released, "a wait without an end ends with the event");
     }
 
     /// Takes the event if it is set. Never waits.
     #[must_use]
     pub fn try_wait(&self) -> bool {
-        self.wait_within(Patience::Never)
+        self.wait_within(Timeout::Now)
     }
 
     /// Waits for the event at most for `timeout`, by CLOCK_MONOTONIC.
@@ -160,13 +160,13 @@ impl Event {
     ///
     /// [`Error::TimedOut`] if it was not set in that time.
     pub fn wait_timeout(&self, timeout: Duration) -> Result<()> {
-        if self.wait_within(Patience::lasting(timeout)) {
+        if self.wait_within(Timeout::after(timeout)) {
             return Ok(());
         }
         Err(Error::TimedOut { what: "the event", after: timeout })
     }
 
-    fn wait_within(&self, mut patience: Patience) -> bool {
+    fn wait_within(&self, mut timeout: Timeout) -> bool {
         let word = self.word();
         let mut backoff = Backoff::default();
         let sets_at_entry = word.load(Ordering::Acquire) & SETS;
@@ -175,10 +175,10 @@ impl Event {
                 Ok(()) => return true,
                 Err(seen) => seen,
             };
-            if !matches!(patience, Patience::Never) && seen & WAITERS == 0 && backoff.pass() {
+            if !matches!(timeout, Timeout::Now) && seen & WAITERS == 0 && backoff.pass() {
                 continue;
             }
-            let Some(sleep) = patience.next_sleep(self.watch) else { return false };
+            let Some(sleep) = timeout.next_sleep(self.watch) else { return false };
             let waiting = seen | WAITERS;
             // Relaxed: setting the bit passes nothing on.
             let (success, failure) = (Ordering::Relaxed, Ordering::Relaxed);

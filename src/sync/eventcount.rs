@@ -36,7 +36,7 @@ use std::time::Duration;
 use super::directory::WordKind;
 #[cfg(not(loom))]
 use super::owner::OwnerTable;
-use super::patience::{Backoff, Patience, Watch};
+use super::timeout::{Backoff, Timeout, Watch};
 use crate::atomics::{AtomicU32, Ordering, fence};
 #[cfg(not(loom))]
 use crate::error::Result;
@@ -69,26 +69,26 @@ impl EventCount {
         EventCount(AtomicU32::new(0))
     }
 
-    /// Calls `attempt` until it returns something or patience ends; sleeps between calls until
+    /// Calls `attempt` until it returns something or timeout ends; sleeps between calls until
     /// notified.
     #[inline]
     pub(crate) fn wait_for<T>(
         &self,
-        patience: Patience,
+        timeout: Timeout,
         watch: Watch,
         mut attempt: impl FnMut(Moment) -> Option<T>,
     ) -> Option<T> {
         let first = attempt(Moment::First);
-        if first.is_some() || matches!(patience, Patience::Never) {
+        if first.is_some() || matches!(timeout, Timeout::Now) {
             return first;
         }
-        self.wait_for_slow(patience, watch, attempt)
+        self.wait_for_slow(timeout, watch, attempt)
     }
 
     #[cold]
     fn wait_for_slow<T>(
         &self,
-        mut patience: Patience,
+        mut timeout: Timeout,
         watch: Watch,
         mut attempt: impl FnMut(Moment) -> Option<T>,
     ) -> Option<T> {
@@ -103,7 +103,7 @@ impl EventCount {
             if let Some(outcome) = attempt(Moment::BeforeSleep) {
                 return Some(outcome);
             }
-            let sleep = patience.next_sleep(watch)?;
+            let sleep = timeout.next_sleep(watch)?;
             self.sleep(seen, sleep);
         }
     }

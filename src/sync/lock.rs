@@ -37,7 +37,7 @@ use std::time::Duration;
 
 use super::directory::WordKind;
 use super::owner::{Owner, Token, mark_word};
-use super::patience::{Backoff, Patience, Watch};
+use super::timeout::{Backoff, Timeout, Watch};
 use crate::atomics::{AtomicU32, Ordering};
 use crate::error::{Error, Result};
 use crate::sys::futex;
@@ -124,8 +124,8 @@ impl RobustLock {
     #[inline]
     pub fn lock(&self) -> LockGuard<'_> {
         loop {
-            // Endless patience ends with the lock; the loop is for the compiler.
-            if let Some(guard) = self.lock_within(Patience::Endless) {
+            // `Timeout::Never` ends with the lock; the loop satisfies the compiler.
+            if let Some(guard) = self.lock_within(Timeout::Never) {
                 return guard;
             }
         }
@@ -134,7 +134,7 @@ impl RobustLock {
     /// Takes the lock if nobody holds it. Never waits.
     #[inline]
     pub fn try_lock(&self) -> Option<LockGuard<'_>> {
-        self.lock_within(Patience::Never)
+        self.lock_within(Timeout::Now)
     }
 
     /// Waits for the lock at most for `timeout`, by CLOCK_MONOTONIC.
@@ -143,7 +143,7 @@ impl RobustLock {
     ///
     /// [`Error::TimedOut`] if it was held all the time.
     pub fn lock_timeout(&self, timeout: Duration) -> Result<LockGuard<'_>> {
-        self.lock_within(Patience::lasting(timeout))
+        self.lock_within(Timeout::after(timeout))
             .ok_or(Error::TimedOut { what: "the lock", after: timeout })
     }
 
@@ -168,8 +168,8 @@ impl RobustLock {
     }
 
     #[inline]
-    pub(super) fn lock_within(&self, patience: Patience) -> Option<LockGuard<'_>> {
-        let recovered = if self.lock_free() { false } else { self.lock_contended(patience)? };
+    pub(super) fn lock_within(&self, timeout: Timeout) -> Option<LockGuard<'_>> {
+        let recovered = if self.lock_free() { false } else { self.lock_contended(timeout)? };
         Some(LockGuard { lock: self, recovered })
     }
 
@@ -205,9 +205,9 @@ impl RobustLock {
         self.word().compare_exchange(0, self.token.bits(), success, failure).is_ok()
     }
 
-    /// Some(recovered) once the lock is ours, None when patience ends.
+    /// Some(recovered) once the lock is ours, None when the time is over.
     #[cold]
-    fn lock_contended(&self, mut patience: Patience) -> Option<bool> {
+    fn lock_contended(&self, mut timeout: Timeout) -> Option<bool> {
         let word = self.word();
         let mut backoff = Backoff::default();
         let mut slept = 0;
@@ -222,10 +222,10 @@ impl RobustLock {
                 }
                 continue;
             }
-            if !matches!(patience, Patience::Never) && seen & WAITERS == 0 && backoff.pass() {
+            if !matches!(timeout, Timeout::Now) && seen & WAITERS == 0 && backoff.pass() {
                 continue;
             }
-            let Some(sleep) = patience.next_sleep(self.owner.watch()) else {
+            let Some(sleep) = timeout.next_sleep(self.owner.watch()) else {
                 if slept != 0 {
                     self.pass_wake_up_on();
                 }
@@ -344,7 +344,7 @@ impl<'a> LockGuard<'a> {
 
     /// Unlocks as if the owner had died: the next guard says [`recovered`](LockGuard::recovered).
     /// For who cannot make whole what the lock guards.
-    pub fn give_up(self) {
+    pub fn poison(self) {
         self.lock.unlock_contended(OWNER_DIED);
         std::mem::forget(self);
     }
@@ -445,7 +445,7 @@ mod tests {
                 std::thread::yield_now();
             }
             assert!(one.is_locked());
-            guard.give_up();
+            guard.poison();
             assert!(next.join().unwrap());
         });
         assert!(!one.is_locked());

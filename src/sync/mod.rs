@@ -75,7 +75,6 @@ mod lock;
 mod model;
 mod once;
 mod owner;
-mod patience;
 #[cfg(all(feature = "raw-sync", not(loom)))]
 mod raw_sync;
 mod reentrant;
@@ -85,6 +84,7 @@ mod rwlock;
 mod semaphore;
 mod slots;
 mod thread;
+mod timeout;
 
 pub use barrier::{Barrier, Member, PARTIES_MAX};
 pub use condvar::{Condvar, WAITERS_MAX};
@@ -96,9 +96,6 @@ pub use once::{Once, OnceWords};
 pub use owner::{Owner, OwnerTable, Token};
 #[cfg(not(loom))]
 pub(crate) use owner::{Purse, report};
-pub use patience::Watch;
-#[cfg(not(loom))]
-pub(crate) use patience::{Backoff, Patience};
 #[cfg(all(feature = "raw-sync", not(loom)))]
 pub use raw_sync::RawSyncLock;
 pub use reentrant::{ReentrantGuard, ReentrantLock, ReentrantWords};
@@ -109,3 +106,6 @@ pub use rwlock::{READERS_MAX, ReadGuard, RwLock, WriteGuard};
 pub use semaphore::{PERMITS_MAX, Permit, Semaphore};
 #[cfg(not(loom))]
 pub(crate) use slots::{Holder, Slots};
+#[cfg(not(loom))]
+pub(crate) use timeout::Backoff;
+pub use timeout::{Timeout, Watch};

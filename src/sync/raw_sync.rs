@@ -22,8 +22,8 @@ use raw_sync::events::{EventImpl, EventInit, EventState};
 use raw_sync::locks::{LockGuard, LockImpl, LockInit, Mutex};
 
 use super::event::{Event, EventWord, Reset};
-use super::patience::Watch;
 use super::ring::{self, LockKind, LockPlace, Ring, RingLock};
+use super::timeout::Watch;
 use crate::error::{Error, Result};
 
 /// What raw_sync's functions return.

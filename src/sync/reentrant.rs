@@ -21,8 +21,8 @@ use std::time::Duration;
 
 use super::lock::{LockWord, RobustLock};
 use super::owner::Owner;
-use super::patience::Patience;
 use super::thread;
+use super::timeout::Timeout;
 use crate::atomics::{AtomicU32, AtomicU64, Ordering};
 use crate::error::{Error, Result};
 
@@ -153,8 +153,8 @@ impl ReentrantLock {
     #[inline]
     pub fn lock(&self) -> ReentrantGuard<'_> {
         loop {
-            // Endless patience ends with the lock; the loop is for the compiler.
-            if let Some(guard) = self.lock_within(Patience::Endless) {
+            // `Timeout::Never` ends with the lock; the loop satisfies the compiler.
+            if let Some(guard) = self.lock_within(Timeout::Never) {
                 return guard;
             }
         }
@@ -163,7 +163,7 @@ impl ReentrantLock {
     /// Takes the lock if nobody else holds it. Never waits.
     #[inline]
     pub fn try_lock(&self) -> Option<ReentrantGuard<'_>> {
-        self.lock_within(Patience::Never)
+        self.lock_within(Timeout::Now)
     }
 
     /// Waits for the lock at most for `timeout`, by CLOCK_MONOTONIC.
@@ -172,12 +172,12 @@ impl ReentrantLock {
     ///
     /// [`Error::TimedOut`] if others held it all the time.
     pub fn lock_timeout(&self, timeout: Duration) -> Result<ReentrantGuard<'_>> {
-        self.lock_within(Patience::lasting(timeout))
+        self.lock_within(Timeout::after(timeout))
             .ok_or(Error::TimedOut { what: "the lock", after: timeout })
     }
 
     #[inline]
-    pub(super) fn lock_within(&self, patience: Patience) -> Option<ReentrantGuard<'_>> {
+    pub(super) fn lock_within(&self, timeout: Timeout) -> Option<ReentrantGuard<'_>> {
         let words = self.words();
         let mut recovered = false;
         // Relaxed, all of it: between threads the lock inside orders these words.
@@ -186,7 +186,7 @@ impl ReentrantLock {
             // No panic at the end: anybody may have written it there.
             words.count.store(count.saturating_add(1), Ordering::Relaxed);
         } else {
-            let guard = self.lock.lock_within(patience)?;
+            let guard = self.lock.lock_within(timeout)?;
             recovered = guard.recovered();
             // Unlocked by `release`.
             std::mem::forget(guard);

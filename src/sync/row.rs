@@ -10,8 +10,8 @@ use std::ptr::NonNull;
 use super::directory::{RUN_WORDS_MAX, WordKind};
 use super::eventcount::{EventCount, Moment};
 use super::owner::{Owner, OwnerTable, Token};
-use super::patience::{Patience, Watch};
 use super::slots::Slots;
+use super::timeout::{Timeout, Watch};
 use crate::atomics::{AtomicU32, AtomicU64, Ordering};
 use crate::error::{Error, Result};
 
@@ -236,16 +236,16 @@ impl Row {
         self.header().moved.notify();
     }
 
-    /// Calls `attempt` until it returns something or patience ends, and sleeps between calls.
+    /// Calls `attempt` until it returns something or timeout ends, and sleeps between calls.
     /// Without a supervisor, it looks for deaths before each sleep.
     #[inline]
     pub(super) fn wait_for<T>(
         &self,
-        patience: Patience,
+        timeout: Timeout,
         mut attempt: impl FnMut(Moment) -> Option<T>,
     ) -> Option<T> {
         let watch = self.owner.watch();
-        self.header().moved.wait_for(patience, watch, |moment| {
+        self.header().moved.wait_for(timeout, watch, |moment| {
             if moment == Moment::BeforeSleep && watch == Watch::Waiters {
                 self.owner.table().sweep_dead();
             }

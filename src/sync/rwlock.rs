@@ -27,9 +27,9 @@ use std::time::Duration;
 
 use super::lock::{LockGuard, OWNER_DIED, RobustLock, TOKEN};
 use super::owner::Owner;
-use super::patience::Patience;
 use super::row::{self, Kind, Row};
 use super::thread;
+use super::timeout::Timeout;
 use crate::atomics::{Ordering, fence};
 use crate::error::{Error, Result};
 
@@ -142,8 +142,8 @@ impl RwLock {
     /// Waits until no writer holds the lock or waits for it, without a bound.
     pub fn read(&self) -> ReadGuard<'_> {
         loop {
-            // Endless patience ends with the lock; the loop is for the compiler.
-            if let Some(guard) = self.read_within(Patience::Endless) {
+            // `Timeout::Never` ends with the lock; the loop satisfies the compiler.
+            if let Some(guard) = self.read_within(Timeout::Never) {
                 return guard;
             }
         }
@@ -152,7 +152,7 @@ impl RwLock {
     /// Takes a share if no writer holds the lock or waits for it. Never waits.
     #[must_use]
     pub fn try_read(&self) -> Option<ReadGuard<'_>> {
-        self.read_within(Patience::Never)
+        self.read_within(Timeout::Now)
     }
 
     /// Waits for a share at most for `timeout`, by CLOCK_MONOTONIC.
@@ -161,12 +161,12 @@ impl RwLock {
     ///
     /// [`Error::TimedOut`] if there was a writer all the time.
     pub fn read_timeout(&self, timeout: Duration) -> Result<ReadGuard<'_>> {
-        self.read_within(Patience::lasting(timeout))
+        self.read_within(Timeout::after(timeout))
             .ok_or(Error::TimedOut { what: "the lock for reading", after: timeout })
     }
 
-    pub(super) fn read_within(&self, patience: Patience) -> Option<ReadGuard<'_>> {
-        self.row.wait_for(patience, |_| self.enter())
+    pub(super) fn read_within(&self, timeout: Timeout) -> Option<ReadGuard<'_>> {
+        self.row.wait_for(timeout, |_| self.enter())
     }
 
     /// Step 2.
@@ -201,8 +201,8 @@ impl RwLock {
     /// Waits until nobody else holds the lock, without a bound. Keeps new readers out meanwhile.
     pub fn write(&self) -> WriteGuard<'_> {
         loop {
-            // Endless patience ends with the lock; the loop is for the compiler.
-            if let Some(guard) = self.write_within(Patience::Endless) {
+            // `Timeout::Never` ends with the lock; the loop satisfies the compiler.
+            if let Some(guard) = self.write_within(Timeout::Never) {
                 return guard;
             }
         }
@@ -212,7 +212,7 @@ impl RwLock {
     #[must_use]
     pub fn try_write(&self) -> Option<WriteGuard<'_>> {
         // Looked at first so that a vain attempt does not turn readers away.
-        if self.is_drained() { self.write_within(Patience::Never) } else { None }
+        if self.is_drained() { self.write_within(Timeout::Now) } else { None }
     }
 
     /// Waits for the lock at most for `timeout`, by CLOCK_MONOTONIC.
@@ -221,22 +221,22 @@ impl RwLock {
     ///
     /// [`Error::TimedOut`] if others held it all the time. Readers get in again then.
     pub fn write_timeout(&self, timeout: Duration) -> Result<WriteGuard<'_>> {
-        self.write_within(Patience::lasting(timeout))
+        self.write_within(Timeout::after(timeout))
             .ok_or(Error::TimedOut { what: "the lock for writing", after: timeout })
     }
 
-    /// Step 1. Gives the gate up again if patience ends.
-    pub(super) fn write_within(&self, patience: Patience) -> Option<WriteGuard<'_>> {
-        let gate = self.gate.lock_within(patience)?;
+    /// Step 1. Gives the gate up again if the time is over.
+    pub(super) fn write_within(&self, timeout: Timeout) -> Option<WriteGuard<'_>> {
+        let gate = self.gate.lock_within(timeout)?;
         let guard = WriteGuard { gate, reopened: Reopened(&self.row) };
         // SeqCst: pairs with the fence in `enter`, see the head of this file.
         fence(Ordering::SeqCst);
-        let drained = self.row.wait_for(patience, |_| self.is_drained().then_some(()));
+        let drained = self.row.wait_for(timeout, |_| self.is_drained().then_some(()));
         match drained {
             Some(()) => Some(guard),
             None if guard.recovered() => {
                 // The next must be told what this one was told, and has not repaired.
-                guard.give_up();
+                guard.poison();
                 None
             }
             None => None,
@@ -307,9 +307,9 @@ impl WriteGuard<'_> {
     }
 
     /// Unlocks as if the owner had died: all who come are told that until another writer does.
-    pub fn give_up(self) {
+    pub fn poison(self) {
         let WriteGuard { gate, reopened } = self;
-        gate.give_up();
+        gate.poison();
         drop(reopened);
     }
 }
@@ -435,7 +435,7 @@ mod tests {
             let theirs = attach(arena, 2, &dead);
             std::mem::forget(theirs.write());
             assert!(lock.read().recovered() && lock.read().recovered());
-            lock.write().give_up();
+            lock.write().poison();
             assert!(lock.read().recovered(), "given up is not repaired");
             assert!(lock.write().recovered());
             assert!(!lock.read().recovered() && !lock.write().recovered());
@@ -445,7 +445,7 @@ mod tests {
     #[test]
     fn a_writer_that_was_told_and_gave_up_waiting_leaves_word() {
         with_lock(2, |_, lock| {
-            lock.write().give_up();
+            lock.write().poison();
             let reader = lock.read();
             assert!(reader.recovered());
             assert!(lock.write_timeout(Duration::ZERO).is_err());

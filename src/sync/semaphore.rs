@@ -30,8 +30,8 @@ use std::time::Duration;
 
 use super::lock::OWNER_DIED;
 use super::owner::Owner;
-use super::patience::Patience;
 use super::row::{self, Kind, Row};
+use super::timeout::Timeout;
 use crate::error::{Error, Result};
 
 /// Most permits of one semaphore.
@@ -147,8 +147,8 @@ impl Semaphore {
     /// Takes a permit; waits for one, without a bound.
     pub fn acquire(&self) -> Permit<'_> {
         loop {
-            // Endless patience ends with a permit; the loop is for the compiler.
-            if let Some(permit) = self.acquire_within(Patience::Endless) {
+            // `Timeout::Never` ends with a permit; the loop is for the compiler.
+            if let Some(permit) = self.acquire_within(Timeout::Never) {
                 return permit;
             }
         }
@@ -157,7 +157,7 @@ impl Semaphore {
     /// Takes a permit if there is one. Never waits.
     #[must_use]
     pub fn try_acquire(&self) -> Option<Permit<'_>> {
-        self.acquire_within(Patience::Never)
+        self.acquire_within(Timeout::Now)
     }
 
     /// Takes a permit; waits for one at most for `timeout`, by CLOCK_MONOTONIC.
@@ -166,12 +166,12 @@ impl Semaphore {
     ///
     /// [`Error::TimedOut`] if none came free in that time.
     pub fn acquire_timeout(&self, timeout: Duration) -> Result<Permit<'_>> {
-        self.acquire_within(Patience::lasting(timeout))
+        self.acquire_within(Timeout::after(timeout))
             .ok_or(Error::TimedOut { what: "a permit", after: timeout })
     }
 
-    fn acquire_within(&self, patience: Patience) -> Option<Permit<'_>> {
-        self.0.wait_for(patience, |_| {
+    fn acquire_within(&self, timeout: Timeout) -> Option<Permit<'_>> {
+        self.0.wait_for(timeout, |_| {
             let (slot, seen) = self.0.slots().claim(self.0.token(), is_available)?;
             Some(Permit { semaphore: self, slot, recovered: seen == OWNER_DIED })
         })

@@ -15,7 +15,7 @@ use crate::common::alone::{alone, progress};
 use crate::common::{LeakCheck, unique};
 use crate::parts::{Part, Removed, path_of, say, wait};
 
-/// Where the control memory begins in the file.
+/// Where the object memory begins in the file.
 pub(crate) const START: u64 = 4096;
 pub(crate) const BODY_OFFSET: u64 = START + 32;
 pub(crate) const BODY_BYTES: u64 = START + 40;

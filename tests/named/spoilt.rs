@@ -1,4 +1,4 @@
-//! Control memory that is not what its name is opened for.
+//! Object memory that is not what its name is opened for.
 
 use brigade::shared::{
     Barrier, BoundedSemaphore, Condvar, Event, Lock, Once, ReentrantLock, RwLock, Semaphore,

@@ -5,7 +5,7 @@
 //! no bytes can be announced 2^64 times in ten. Both directions have the same bounds: what can be
 //! encoded can be decoded.
 
-use crate::array::handoff;
+use crate::array::transfer;
 use crate::sys::thread;
 
 /// Options, newtypes, enums, structs, tuples, sequences and maps that may lie in one another.
@@ -82,5 +82,5 @@ fn too_many(elements: usize, bytes: usize) -> postcard::Error {
 }
 
 fn refuse(reason: String) -> postcard::Error {
-    serde::ser::Error::custom(handoff::noted(reason))
+    serde::ser::Error::custom(transfer::noted(reason))
 }

@@ -7,7 +7,7 @@ use postcard::ser_flavors::Flavor;
 use serde::ser::{self, Serialize};
 
 use super::bounds::{Bounds, EMPTY_MAX};
-use crate::array::handoff;
+use crate::array::transfer;
 
 type Result<R> = postcard::Result<R>;
 
@@ -30,7 +30,7 @@ impl<'a> Encoder<'a> {
         value: &T,
     ) -> std::result::Result<(), String> {
         self.bounds = Bounds::default();
-        value.serialize(self).map_err(|error| handoff::explain(&error))
+        value.serialize(self).map_err(|error| transfer::explain(&error))
     }
 
     /// The buffer.

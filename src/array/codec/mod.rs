@@ -6,7 +6,7 @@
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::array::handoff;
+use crate::array::transfer;
 
 mod bounds;
 mod decoder;
@@ -52,7 +52,7 @@ pub(crate) fn decode_first<T: DeserializeOwned>(bytes: &[u8]) -> Result<(T, &[u8
     let mut decoder = Decoder::new(bytes);
     match decoder.decode() {
         Ok(value) => Ok((value, decoder.rest())),
-        Err(error) => Err(handoff::explain(&error)),
+        Err(error) => Err(transfer::explain(&error)),
     }
 }
 
@@ -68,7 +68,7 @@ pub(crate) fn decode_all<T: DeserializeOwned>(
 ) -> Result<(), String> {
     let mut decoder = Decoder::new(bytes);
     for _ in 0..count {
-        values.push(decoder.decode().map_err(|error| handoff::explain(&error))?);
+        values.push(decoder.decode().map_err(|error| transfer::explain(&error))?);
     }
     match decoder.rest() {
         [] => Ok(()),

@@ -1,7 +1,7 @@
 //! A barrier: nobody goes on before all have come.
 //!
 //! Members join before they wait, so that the death of one is noticed wherever it happens. A
-//! barrier breaks when a member dies, when one's patience ends, or by [`abort`](Barrier::abort):
+//! barrier breaks when a member dies, when one wait times out, or by [`abort`](Barrier::abort):
 //! then all who wait, and all who come, get [`Error::Broken`], until [`reset`](Barrier::reset).
 //!
 //! The state is one 64-bit word, and each change of it one compare-and-swap:
@@ -34,8 +34,8 @@ use crate::atomics::Ordering;
 use crate::error::{Error, Result};
 use crate::sync::eventcount::Moment;
 use crate::sync::owner::Owner;
-use crate::sync::patience::Patience;
 use crate::sync::row::{self, Kind, Row};
+use crate::sync::timeout::Timeout;
 
 const ARRIVED: u64 = (1 << 16) - 1;
 const BROKEN: u64 = 1 << 16;
@@ -170,8 +170,8 @@ impl Barrier {
     /// As for [`Member::wait`].
     pub fn wait(&self) -> Result<bool> {
         loop {
-            // Endless patience ends with an outcome; the loop is for the compiler.
-            if let Some(is_last) = self.visit(Patience::Endless)? {
+            // `Timeout::Never` ends with an outcome; the loop is for the compiler.
+            if let Some(is_last) = self.visit(Timeout::Never)? {
                 return Ok(is_last);
             }
         }
@@ -183,23 +183,23 @@ impl Barrier {
     ///
     /// [`Error::TimedOut`], and as for [`Member::wait`].
     pub fn wait_timeout(&self, timeout: Duration) -> Result<bool> {
-        self.visit(Patience::lasting(timeout))?
+        self.visit(Timeout::after(timeout))?
             .ok_or(Error::TimedOut { what: "the barrier", after: timeout })
     }
 
     /// Joins, passes, leaves. Those of the phase before may not have left yet.
-    fn visit(&self, patience: Patience) -> Result<Option<bool>> {
+    fn visit(&self, timeout: Timeout) -> Result<Option<bool>> {
         let join = |_| {
             if self.is_broken() {
                 return Some(Err(self.broken("a member died, or gave up")));
             }
             self.0.slots().claim_free(self.0.token()).map(Ok)
         };
-        match self.0.wait_for(patience, join) {
+        match self.0.wait_for(timeout, join) {
             None => Ok(None),
             Some(slot) => {
                 let member = Member { barrier: self, slot: slot? };
-                member.barrier.pass(patience)
+                member.barrier.pass(timeout)
             }
         }
     }
@@ -229,8 +229,8 @@ impl Barrier {
         self.0.notify();
     }
 
-    /// One wait of a member. `None` if patience ended, which breaks the barrier.
-    fn pass(&self, patience: Patience) -> Result<Option<bool>> {
+    /// One wait of a member. `None` if the time is over, which breaks the barrier.
+    fn pass(&self, timeout: Timeout) -> Result<Option<bool>> {
         let word = self.0.state();
         let mut entered = word.load(Ordering::Relaxed);
         loop {
@@ -255,7 +255,7 @@ impl Barrier {
             }
         }
         let attempt = |moment| self.outcome(entered, moment);
-        let outcome = self.0.wait_for(patience, attempt);
+        let outcome = self.0.wait_for(timeout, attempt);
         if outcome.is_none() {
             self.break_phase(entered);
             // Unless the last member came at the last moment.
@@ -316,8 +316,8 @@ impl Member<'_> {
     /// [`Barrier::reset`].
     pub fn wait(&mut self) -> Result<bool> {
         loop {
-            // Endless patience ends with an outcome; the loop is for the compiler.
-            if let Some(is_last) = self.barrier.pass(Patience::Endless)? {
+            // `Timeout::Never` ends with an outcome; the loop is for the compiler.
+            if let Some(is_last) = self.barrier.pass(Timeout::Never)? {
                 return Ok(is_last);
             }
         }
@@ -330,7 +330,7 @@ impl Member<'_> {
     /// [`Error::TimedOut`], and as for [`wait`](Member::wait).
     pub fn wait_timeout(&mut self, timeout: Duration) -> Result<bool> {
         self.barrier
-            .pass(Patience::lasting(timeout))?
+            .pass(Timeout::after(timeout))?
             .ok_or(Error::TimedOut { what: "the barrier", after: timeout })
     }
 }

@@ -2,7 +2,7 @@
 use super::{Shared, check_deaths, check_preempted, spawn, spawn_victim};
 use crate::atomics::Ordering;
 use crate::sync::event::Reset;
-use crate::sync::patience::Patience;
+use crate::sync::timeout::Timeout;
 
 #[test]
 fn loom_a_waiter_sees_the_condition_changed() {
@@ -33,7 +33,7 @@ fn loom_one_notification_wakes_one_and_none_goes_with_a_waiter_that_gives_up() {
         let theirs = owner.clone();
         let impatient = spawn(&shared, move |shared| {
             let lock = shared.lock(&theirs);
-            shared.condvar(&theirs).wait_within(lock.lock(), Patience::Sleeps(1)).1
+            shared.condvar(&theirs).wait_within(lock.lock(), Timeout::Sleeps(1)).1
         });
         let (lock, condvar) = (shared.lock(&owner), shared.condvar(&owner));
         let guard = lock.lock();

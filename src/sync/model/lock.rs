@@ -8,7 +8,7 @@ use loom::thread;
 use super::{Shared, check, check_deaths, check_preempted};
 use crate::atomics::{Ordering, mortal::live_for};
 use crate::sync::event::Reset;
-use crate::sync::patience::Patience;
+use crate::sync::timeout::Timeout;
 
 #[test]
 fn loom_a_lock_excludes_and_wakes_whoever_waits() {
@@ -71,7 +71,7 @@ fn loom_a_waiter_that_gives_up_passes_the_wake_up_on() {
         let guard = holder.lock();
         let impatient = {
             let lock = shared.lock(&owners[0]);
-            thread::spawn(move || drop(lock.lock_within(Patience::Sleeps(1))))
+            thread::spawn(move || drop(lock.lock_within(Timeout::Sleeps(1))))
         };
         let patient = {
             let lock = shared.lock(&owners[1]);

@@ -22,12 +22,12 @@ use super::event::{Event, EventWord, Reset};
 use super::lock::{LockWord, RobustLock};
 use super::once::{Once, OnceWords};
 use super::owner::{Owner, OwnerEntry, OwnerTable, TableHeader};
-use super::patience::Watch;
 use super::reentrant::{ReentrantLock, ReentrantWords};
 use super::ring::{LockKind, Ring, RingHeader};
 use super::row::{Row, RowHeader};
 use super::rwlock::RwLock;
 use super::semaphore::Semaphore;
+use super::timeout::Watch;
 use crate::atomics::{AtomicU32, AtomicU64, mortal::live_for};
 use crate::sys::identity::Identity;
 

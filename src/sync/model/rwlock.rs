@@ -2,7 +2,7 @@
 use super::{Shared, check_deaths, check_preempted, spawn, spawn_victim};
 use crate::sync::event::Reset;
 use crate::sync::owner::Owner;
-use crate::sync::patience::Patience;
+use crate::sync::timeout::Timeout;
 
 fn write(shared: &Shared, owner: &Owner) -> bool {
     let lock = shared.rwlock(owner);
@@ -41,7 +41,7 @@ fn loom_a_writer_that_gives_up_lets_readers_in_again() {
         let (theirs, others) = (owner.clone(), owner.clone());
         let guard = lock.read();
         let writer = spawn(&shared, move |shared| {
-            drop(shared.rwlock(&theirs).write_within(Patience::Sleeps(1)));
+            drop(shared.rwlock(&theirs).write_within(Timeout::Sleeps(1)));
         });
         drop(guard);
         let reader = spawn(&shared, move |shared| read(shared, &others));

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use super::{OwnerTable, Token};
 use crate::error::Result;
-use crate::sync::patience::Watch;
+use crate::sync::timeout::Watch;
 use crate::sys::fork::Instance;
 use crate::sys::identity::Identity;
 

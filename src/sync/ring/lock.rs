@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use crate::error::{Error, Result};
 use crate::sync::lock::{LockGuard, RobustLock};
-use crate::sync::patience::Patience;
+use crate::sync::timeout::Timeout;
 
 /// A lock that can protect a side of a ring.
 ///
@@ -48,8 +48,8 @@ impl RingLock for RobustLock {
     #[cold]
     fn acquire(&self, deadline: Option<Instant>) -> Result<LockGuard<'_>> {
         let start = Instant::now();
-        let patience = deadline.map_or(Patience::Endless, Patience::Until);
-        self.lock_within(patience)
+        let timeout = deadline.map_or(Timeout::Never, Timeout::At);
+        self.lock_within(timeout)
             .ok_or_else(|| Error::TimedOut { what: "the ring's lock", after: start.elapsed() })
     }
 }

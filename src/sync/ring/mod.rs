@@ -75,7 +75,7 @@ use super::directory::WordKind;
 use super::eventcount::EventCount;
 use super::lock::RobustLock;
 use super::owner::Owner;
-use super::patience::{Patience, Watch};
+use super::timeout::{Timeout, Watch};
 use crate::atomics::{AtomicU64, Ordering};
 use crate::error::{Error, Result};
 
@@ -357,9 +357,8 @@ impl<L: RingLock> Ring<L> {
     /// so. Another consumer may take the message first.
     #[must_use]
     pub fn poll(&self, timeout: Duration) -> bool {
-        let patience = if timeout.is_zero() { Patience::Never } else { Patience::lasting(timeout) };
         let attempt = |_| self.is_ready().then_some(());
-        self.header().rare.0.filled.wait_for(patience, self.watch, attempt).is_some()
+        self.header().rare.0.filled.wait_for(Timeout::after(timeout), self.watch, attempt).is_some()
     }
 
     /// What consumers sleep on.
@@ -456,15 +455,15 @@ impl<L: RingLock> Ring<L> {
     }
 
     #[inline]
-    fn acquire<'a>(&self, lock: &'a L, patience: Patience) -> Result<L::Guard<'a>> {
+    fn acquire<'a>(&self, lock: &'a L, timeout: Timeout) -> Result<L::Guard<'a>> {
         match lock.try_acquire()? {
             Some(guard) => Ok(guard),
-            None => lock.acquire(match patience {
-                Patience::Never => Some(Instant::now() + TRY_LOCK_TIME),
-                Patience::Until(end) => Some(end),
-                Patience::Endless => None,
+            None => lock.acquire(match timeout {
+                Timeout::Now => Some(Instant::now() + TRY_LOCK_TIME),
+                Timeout::At(end) => Some(end),
+                Timeout::Never => None,
                 // Who counts sleeps will sleep for this one too; its holder is gone by then.
-                Patience::Sleeps(_) => None,
+                Timeout::Sleeps(_) => None,
             }),
         }
     }

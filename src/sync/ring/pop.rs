@@ -5,7 +5,7 @@ use std::fmt;
 use std::time::Duration;
 
 use super::super::eventcount::Moment;
-use super::{CLOSED, DRAINING, Patience, Ring, RingLock, closed, record};
+use super::{CLOSED, DRAINING, Ring, RingLock, Timeout, closed, record};
 use crate::atomics::Ordering;
 use crate::error::{Error, Result};
 
@@ -99,7 +99,7 @@ impl<L: RingLock> Ring<L> {
     /// [`Error::Corrupt`].
     pub fn pop(&self) -> Result<Vec<u8>> {
         let mut message = Vec::new();
-        self.pop_within(&mut message, Patience::Endless, empty)?;
+        self.pop_within(&mut message, Timeout::Never, empty)?;
         Ok(message)
     }
 
@@ -113,7 +113,7 @@ impl<L: RingLock> Ring<L> {
     /// all the time.
     pub fn try_pop(&self) -> Result<Vec<u8>> {
         let mut message = Vec::new();
-        self.pop_within(&mut message, Patience::Never, empty)?;
+        self.pop_within(&mut message, Timeout::Now, empty)?;
         Ok(message)
     }
 
@@ -124,7 +124,7 @@ impl<L: RingLock> Ring<L> {
     /// [`Error::TimedOut`], and as for [`pop`](Ring::pop).
     pub fn pop_timeout(&self, timeout: Duration) -> Result<Vec<u8>> {
         let mut message = Vec::new();
-        self.pop_within(&mut message, Patience::lasting(timeout), || timed_out(timeout))?;
+        self.pop_within(&mut message, Timeout::after(timeout), || timed_out(timeout))?;
         Ok(message)
     }
 
@@ -135,7 +135,7 @@ impl<L: RingLock> Ring<L> {
     /// As for [`pop`](Ring::pop).
     #[inline]
     pub fn pop_into(&self, message: &mut Vec<u8>) -> Result<()> {
-        self.pop_within(message, Patience::Endless, empty)
+        self.pop_within(message, Timeout::Never, empty)
     }
 
     /// As [`try_pop`](Ring::try_pop), into memory that can be reused: `message` is cleared first.
@@ -145,7 +145,7 @@ impl<L: RingLock> Ring<L> {
     /// As for [`try_pop`](Ring::try_pop).
     #[inline]
     pub fn try_pop_into(&self, message: &mut Vec<u8>) -> Result<()> {
-        self.pop_within(message, Patience::Never, empty)
+        self.pop_within(message, Timeout::Now, empty)
     }
 
     /// As [`pop_timeout`](Ring::pop_timeout), into memory that can be reused: `message` is
@@ -155,31 +155,31 @@ impl<L: RingLock> Ring<L> {
     ///
     /// As for [`pop_timeout`](Ring::pop_timeout).
     pub fn pop_into_timeout(&self, message: &mut Vec<u8>, timeout: Duration) -> Result<()> {
-        self.pop_within(message, Patience::lasting(timeout), || timed_out(timeout))
+        self.pop_within(message, Timeout::after(timeout), || timed_out(timeout))
     }
 
-    /// As [`pop_into`](Ring::pop_into), as long as `patience` lasts.
+    /// As [`pop_into`](Ring::pop_into), until `timeout`.
     #[cfg(not(loom))]
-    pub(crate) fn pop_patiently(&self, message: &mut Vec<u8>, patience: Patience) -> Result<()> {
-        self.pop_within(message, patience, || timed_out(Duration::ZERO))
+    pub(crate) fn pop_until(&self, message: &mut Vec<u8>, timeout: Timeout) -> Result<()> {
+        self.pop_within(message, timeout, || timed_out(Duration::ZERO))
     }
 
-    /// As [`read`](Ring::read), as long as `patience` lasts.
+    /// As [`read`](Ring::read), until `timeout`.
     #[cfg(not(loom))]
-    pub(crate) fn read_patiently(&self, patience: Patience) -> Result<Message<'_, L>> {
-        self.read_within(patience, || timed_out(Duration::ZERO))
+    pub(crate) fn read_until(&self, timeout: Timeout) -> Result<Message<'_, L>> {
+        self.read_within(timeout, || timed_out(Duration::ZERO))
     }
 
     #[inline]
     fn pop_within(
         &self,
         message: &mut Vec<u8>,
-        patience: Patience,
+        timeout: Timeout,
         refusal: impl FnOnce() -> Error,
     ) -> Result<()> {
         message.clear();
         let Some(popping) = self.message_now() else {
-            return self.pop_slow(message, patience, refusal);
+            return self.pop_slow(message, timeout, refusal);
         };
         popping.take_into(message);
         Ok(())
@@ -189,10 +189,10 @@ impl<L: RingLock> Ring<L> {
     fn pop_slow(
         &self,
         message: &mut Vec<u8>,
-        patience: Patience,
+        timeout: Timeout,
         refusal: impl FnOnce() -> Error,
     ) -> Result<()> {
-        let Some(popping) = self.message(patience)? else { return Err(refusal()) };
+        let Some(popping) = self.message(timeout)? else { return Err(refusal()) };
         popping.take_into(message);
         Ok(())
     }
@@ -204,7 +204,7 @@ impl<L: RingLock> Ring<L> {
     ///
     /// As for [`pop`](Ring::pop).
     pub fn pop_batch(&self, batch: &mut Batch, messages_max: usize) -> Result<()> {
-        self.pop_some(batch, messages_max, Patience::Endless, empty)
+        self.pop_some(batch, messages_max, Timeout::Never, empty)
     }
 
     /// As [`pop_batch`](Ring::pop_batch), but never waits.
@@ -213,7 +213,7 @@ impl<L: RingLock> Ring<L> {
     ///
     /// As for [`try_pop`](Ring::try_pop).
     pub fn try_pop_batch(&self, batch: &mut Batch, messages_max: usize) -> Result<()> {
-        self.pop_some(batch, messages_max, Patience::Never, empty)
+        self.pop_some(batch, messages_max, Timeout::Now, empty)
     }
 
     /// As [`pop_batch`](Ring::pop_batch), but waits at most for `timeout`.
@@ -227,21 +227,21 @@ impl<L: RingLock> Ring<L> {
         messages_max: usize,
         timeout: Duration,
     ) -> Result<()> {
-        self.pop_some(batch, messages_max, Patience::lasting(timeout), || timed_out(timeout))
+        self.pop_some(batch, messages_max, Timeout::after(timeout), || timed_out(timeout))
     }
 
     fn pop_some(
         &self,
         batch: &mut Batch,
         messages_max: usize,
-        patience: Patience,
+        timeout: Timeout,
         refusal: impl FnOnce() -> Error,
     ) -> Result<()> {
         batch.clear();
         if messages_max == 0 {
             return Ok(());
         }
-        let Some(popping) = self.message(patience)? else { return Err(refusal()) };
+        let Some(popping) = self.message(timeout)? else { return Err(refusal()) };
         let (mut head, mut tail, mut length) = (popping.head, popping.tail, popping.length);
         loop {
             self.span.append(head.wrapping_add(record::WORD_BYTES), length, &mut batch.bytes);
@@ -267,7 +267,7 @@ impl<L: RingLock> Ring<L> {
     ///
     /// As for [`pop`](Ring::pop).
     pub fn read(&self) -> Result<Message<'_, L>> {
-        self.read_within(Patience::Endless, empty)
+        self.read_within(Timeout::Never, empty)
     }
 
     /// As [`read`](Ring::read), but never waits for a message.
@@ -276,7 +276,7 @@ impl<L: RingLock> Ring<L> {
     ///
     /// As for [`try_pop`](Ring::try_pop).
     pub fn try_read(&self) -> Result<Message<'_, L>> {
-        self.read_within(Patience::Never, empty)
+        self.read_within(Timeout::Now, empty)
     }
 
     /// As [`read`](Ring::read), but waits at most for `timeout`.
@@ -285,15 +285,15 @@ impl<L: RingLock> Ring<L> {
     ///
     /// As for [`pop_timeout`](Ring::pop_timeout).
     pub fn read_timeout(&self, timeout: Duration) -> Result<Message<'_, L>> {
-        self.read_within(Patience::lasting(timeout), || timed_out(timeout))
+        self.read_within(Timeout::after(timeout), || timed_out(timeout))
     }
 
     fn read_within(
         &self,
-        patience: Patience,
+        timeout: Timeout,
         refusal: impl FnOnce() -> Error,
     ) -> Result<Message<'_, L>> {
-        let popping = self.message(patience)?.ok_or_else(refusal)?;
+        let popping = self.message(timeout)?.ok_or_else(refusal)?;
         Ok(Message { popping })
     }
 
@@ -320,19 +320,19 @@ impl<L: RingLock> Ring<L> {
         Some(Popping { ring: self, guard, head, tail, length: length? })
     }
 
-    /// Takes the pop lock when there is a message; `None` if patience ended.
-    fn message(&self, patience: Patience) -> Result<Option<Popping<'_, L>>> {
+    /// Takes the pop lock when there is a message; `None` if the time is over.
+    fn message(&self, timeout: Timeout) -> Result<Option<Popping<'_, L>>> {
         let mut looks = 0;
         let attempt = |moment| {
             if moment == Moment::Passing {
                 looks += 1;
                 self.pop_pace.before_look(looks);
             }
-            let look_first = moment != Moment::First || !matches!(patience, Patience::Never);
-            self.attempt_message(patience, look_first).transpose()
+            let look_first = moment != Moment::First || !matches!(timeout, Timeout::Now);
+            self.attempt_message(timeout, look_first).transpose()
         };
         let filled = &self.header().rare.0.filled;
-        let popping = filled.wait_for(patience, self.watch, attempt).transpose()?;
+        let popping = filled.wait_for(timeout, self.watch, attempt).transpose()?;
         if let (Some(popping), 1..) = (&popping, looks) {
             let ahead = popping.tail.wrapping_sub(popping.head);
             let several = ahead > record::record_bytes(popping.length as u64);
@@ -343,7 +343,7 @@ impl<L: RingLock> Ring<L> {
 
     fn attempt_message(
         &self,
-        patience: Patience,
+        timeout: Timeout,
         look_first: bool,
     ) -> Result<Option<Popping<'_, L>>> {
         // Before the look for messages: a producer that pushed before the closing has committed
@@ -356,7 +356,7 @@ impl<L: RingLock> Ring<L> {
         if look_first && state < DRAINING && self.is_empty() {
             return Ok(None);
         }
-        let guard = self.acquire(&self.pop_lock, patience)?;
+        let guard = self.acquire(&self.pop_lock, timeout)?;
         // Relaxed: written under the lock that we hold.
         let head = self.header().head.0.load(Ordering::Relaxed);
         let tail = self.arrived(head)?;

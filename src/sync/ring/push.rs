@@ -5,7 +5,7 @@ use std::fmt;
 use std::time::Duration;
 
 use super::super::eventcount::Moment;
-use super::{OPEN, Patience, Ring, RingLock, closed, record};
+use super::{OPEN, Ring, RingLock, Timeout, closed, record};
 use crate::atomics::Ordering;
 use crate::error::{Error, Result};
 
@@ -84,7 +84,7 @@ impl<L: RingLock> Ring<L> {
     /// [`Error::Corrupt`].
     #[inline]
     pub fn push<B: AsRef<[u8]>>(&self, message: B) -> std::result::Result<(), PushError<B>> {
-        match self.push_within(message.as_ref(), Patience::Endless, full) {
+        match self.push_within(message.as_ref(), Timeout::Never, full) {
             Ok(()) => Ok(()),
             Err(error) => Err(PushError { value: message, error }),
         }
@@ -100,7 +100,7 @@ impl<L: RingLock> Ring<L> {
     /// [`Error::TimedOut`] if the lock was held all the time.
     #[inline]
     pub fn try_push<B: AsRef<[u8]>>(&self, message: B) -> std::result::Result<(), PushError<B>> {
-        match self.push_within(message.as_ref(), Patience::Never, full) {
+        match self.push_within(message.as_ref(), Timeout::Now, full) {
             Ok(()) => Ok(()),
             Err(error) => Err(PushError { value: message, error }),
         }
@@ -116,30 +116,30 @@ impl<L: RingLock> Ring<L> {
         message: B,
         timeout: Duration,
     ) -> std::result::Result<(), PushError<B>> {
-        let patience = Patience::lasting(timeout);
-        match self.push_within(message.as_ref(), patience, |_| timed_out(timeout)) {
+        let end = Timeout::after(timeout);
+        match self.push_within(message.as_ref(), end, |_| timed_out(timeout)) {
             Ok(()) => Ok(()),
             Err(error) => Err(PushError { value: message, error }),
         }
     }
 
-    /// As [`push`](Ring::push), as long as `patience` lasts.
+    /// As [`push`](Ring::push), until `timeout`.
     #[cfg(not(loom))]
-    pub(crate) fn push_patiently(&self, message: &[u8], patience: Patience) -> Result<()> {
-        self.push_within(message, patience, |_| timed_out(Duration::ZERO))
+    pub(crate) fn push_until(&self, message: &[u8], timeout: Timeout) -> Result<()> {
+        self.push_within(message, timeout, |_| timed_out(Duration::ZERO))
     }
 
     #[inline]
     fn push_within(
         &self,
         message: &[u8],
-        patience: Patience,
+        timeout: Timeout,
         refusal: impl FnOnce(&Self) -> Error,
     ) -> Result<()> {
         let length = self.check_length(message.len())?;
         let bytes = record::record_bytes(length);
         let Some(pushing) = self.room_now(bytes) else {
-            return self.push_slow(message, bytes, patience, refusal);
+            return self.push_slow(message, bytes, timeout, refusal);
         };
         let end = self.write_record(pushing.tail, message);
         pushing.commit(end, 1);
@@ -151,10 +151,10 @@ impl<L: RingLock> Ring<L> {
         &self,
         message: &[u8],
         bytes: u64,
-        patience: Patience,
+        timeout: Timeout,
         refusal: impl FnOnce(&Self) -> Error,
     ) -> Result<()> {
-        let Some(pushing) = self.room(bytes, patience)? else { return Err(refusal(self)) };
+        let Some(pushing) = self.room(bytes, timeout)? else { return Err(refusal(self)) };
         let end = self.write_record(pushing.tail, message);
         pushing.commit(end, 1);
         Ok(())
@@ -170,7 +170,7 @@ impl<L: RingLock> Ring<L> {
         &self,
         messages: &[B],
     ) -> std::result::Result<(), BatchError> {
-        self.push_all(messages, Patience::Endless, full)
+        self.push_all(messages, Timeout::Never, full)
     }
 
     /// As [`push_batch`](Ring::push_batch), but waits for room at most for `timeout` in all.
@@ -183,7 +183,7 @@ impl<L: RingLock> Ring<L> {
         messages: &[B],
         timeout: Duration,
     ) -> std::result::Result<(), BatchError> {
-        self.push_all(messages, Patience::lasting(timeout), |_| timed_out(timeout))
+        self.push_all(messages, Timeout::after(timeout), |_| timed_out(timeout))
     }
 
     /// Appends as many of the messages as there is room for, in one step, and returns their
@@ -197,7 +197,7 @@ impl<L: RingLock> Ring<L> {
         if messages.is_empty() {
             return Ok(0);
         }
-        match self.push_some(messages, Patience::Never)? {
+        match self.push_some(messages, Timeout::Now)? {
             0 => Err(full(self)),
             pushed => Ok(pushed),
         }
@@ -206,12 +206,12 @@ impl<L: RingLock> Ring<L> {
     fn push_all<B: AsRef<[u8]>>(
         &self,
         messages: &[B],
-        patience: Patience,
+        timeout: Timeout,
         refusal: impl FnOnce(&Self) -> Error,
     ) -> std::result::Result<(), BatchError> {
         let mut pushed = 0;
         while pushed < messages.len() {
-            match self.push_some(&messages[pushed..], patience) {
+            match self.push_some(&messages[pushed..], timeout) {
                 Ok(0) => return Err(BatchError { pushed, error: refusal(self) }),
                 Ok(more) => pushed += more,
                 Err(error) => return Err(BatchError { pushed, error }),
@@ -220,10 +220,10 @@ impl<L: RingLock> Ring<L> {
         Ok(())
     }
 
-    /// Pushes the first of the messages and all that fit after it; 0 if patience ended.
-    fn push_some<B: AsRef<[u8]>>(&self, messages: &[B], patience: Patience) -> Result<usize> {
+    /// Pushes the first of the messages and all that fit after it; 0 if the time is over.
+    fn push_some<B: AsRef<[u8]>>(&self, messages: &[B], timeout: Timeout) -> Result<usize> {
         let length = self.check_length(messages[0].as_ref().len())?;
-        let Some(pushing) = self.room(record::record_bytes(length), patience)? else {
+        let Some(pushing) = self.room(record::record_bytes(length), timeout)? else {
             return Ok(0);
         };
         let mut end = pushing.tail;
@@ -249,7 +249,7 @@ impl<L: RingLock> Ring<L> {
     ///
     /// As for [`push`](Ring::push).
     pub fn reserve(&self, length: usize) -> Result<Reserved<'_, L>> {
-        self.reserve_within(length, Patience::Endless, full)
+        self.reserve_within(length, Timeout::Never, full)
     }
 
     /// As [`reserve`](Ring::reserve), but never waits for room.
@@ -258,7 +258,7 @@ impl<L: RingLock> Ring<L> {
     ///
     /// As for [`try_push`](Ring::try_push).
     pub fn try_reserve(&self, length: usize) -> Result<Reserved<'_, L>> {
-        self.reserve_within(length, Patience::Never, full)
+        self.reserve_within(length, Timeout::Now, full)
     }
 
     /// As [`reserve`](Ring::reserve), but waits for room at most for `timeout`.
@@ -267,17 +267,17 @@ impl<L: RingLock> Ring<L> {
     ///
     /// As for [`push_timeout`](Ring::push_timeout).
     pub fn reserve_timeout(&self, length: usize, timeout: Duration) -> Result<Reserved<'_, L>> {
-        self.reserve_within(length, Patience::lasting(timeout), |_| timed_out(timeout))
+        self.reserve_within(length, Timeout::after(timeout), |_| timed_out(timeout))
     }
 
     fn reserve_within(
         &self,
         length: usize,
-        patience: Patience,
+        timeout: Timeout,
         refusal: impl FnOnce(&Self) -> Error,
     ) -> Result<Reserved<'_, L>> {
         let bytes = record::record_bytes(self.check_length(length)?);
-        match self.room(bytes, patience)? {
+        match self.room(bytes, timeout)? {
             Some(pushing) => Ok(Reserved { pushing, length }),
             None => Err(refusal(self)),
         }
@@ -308,18 +308,18 @@ impl<L: RingLock> Ring<L> {
         (is_free && self.admits_now(pushed)).then_some(Pushing { ring: self, guard, tail, pushed })
     }
 
-    /// Takes the push lock when there is room for a record of `bytes`; `None` if patience ended.
-    fn room(&self, bytes: u64, patience: Patience) -> Result<Option<Pushing<'_, L>>> {
+    /// Takes the push lock when there is room for a record of `bytes`; `None` if the time is over.
+    fn room(&self, bytes: u64, timeout: Timeout) -> Result<Option<Pushing<'_, L>>> {
         let mut looks = 0;
         let attempt = |moment| {
             if moment == Moment::Passing {
                 looks += 1;
                 self.push_pace.before_look(looks);
             }
-            self.attempt_room(bytes, patience, moment != Moment::First).transpose()
+            self.attempt_room(bytes, timeout, moment != Moment::First).transpose()
         };
         let drained = &self.header().rare.0.drained;
-        let pushing = drained.wait_for(patience, self.watch, attempt).transpose()?;
+        let pushing = drained.wait_for(timeout, self.watch, attempt).transpose()?;
         if let (Some(pushing), 1..) = (&pushing, looks) {
             let room = self.room_at(pushing.tail, 2 * bytes).unwrap_or(0);
             let several = room / 2 >= bytes && self.admits_now(pushing.pushed.wrapping_add(1));
@@ -331,7 +331,7 @@ impl<L: RingLock> Ring<L> {
     fn attempt_room(
         &self,
         bytes: u64,
-        patience: Patience,
+        timeout: Timeout,
         look_first: bool,
     ) -> Result<Option<Pushing<'_, L>>> {
         // A waiter looks before it takes the lock, so as not to disturb those who work.
@@ -342,7 +342,7 @@ impl<L: RingLock> Ring<L> {
                 return Ok(None);
             }
         }
-        let guard = self.acquire(&self.push_lock, patience)?;
+        let guard = self.acquire(&self.push_lock, timeout)?;
         if self.state() != OPEN {
             return Err(closed());
         }

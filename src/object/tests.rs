@@ -1,4 +1,4 @@
-//! Claims about control memory in one process.
+//! Claims about object memory in one process.
 #![allow(unsafe_code)]
 
 use std::os::fd::BorrowedFd;

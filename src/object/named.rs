@@ -1,6 +1,6 @@
-//! Control memory under a name.
+//! Object memory under a name.
 //!
-//! The bytes are those of a named region, a `.npy` file of `|u1` whose data is the control memory.
+//! The bytes are those of a named region, a `.npy` file of `|u1` whose data is the object memory.
 //! It has its name only when it is complete, and goes with its last handle or with `reclaim`, as
 //! any named region. Programs that share nothing else meet in it; each is in its owner table, and
 //! deaths are noticed by who waits.
@@ -8,8 +8,8 @@
 use std::time::{Duration, Instant};
 
 use super::memory::{Backing, Memory, Spec};
-use crate::control::Kind;
 use crate::error::{Error, Result};
+use crate::object::Kind;
 use crate::region::Dtype;
 use crate::region::name::Name;
 use crate::region::named::NamedRegion;

@@ -125,8 +125,10 @@ fn a_chunk_whose_lease_ends_is_back_in_its_handle() {
 fn a_lease_that_has_given_its_chunk_back_keeps_no_chunks_apart() {
     let chunks = chunks_of(&[1, 2, 3], 2);
     let (_, leases) = pack(&chunks[0]).unwrap();
-    let Some(Right::Owned { home, .. }) = &leases[0].right else { panic!("a chunk is owned") };
-    let place = Arc::clone(home);
+    let Some(Right::Owned { owner_cell, .. }) = &leases[0].right else {
+        panic!("a chunk is owned")
+    };
+    let place = Arc::clone(owner_cell);
     drop(leases);
     assert_eq!(SharedArray::from_chunks(chunks).unwrap().as_slice(), [1, 2, 3]);
     drop(place);
@@ -186,9 +188,9 @@ fn hostile_leases_and_tickets_are_errors() {
     assert!(unpack::<OwnedChunk<u64>>(&windows, &[good], &bytes).is_err(), "another kind");
     assert!(unpack::<Frozen<u64>>(&windows, &[good], &bytes).is_ok());
     for dims in [vec![3], vec![1], vec![u64::MAX, 2], vec![1; 33]] {
-        let ticket = Ticket { dims, ..Ticket::new::<u64>(0, 0, &[]) };
-        let bytes = postcard::to_allocvec(&ticket).unwrap();
-        assert!(unpack::<Frozen<u64>>(&windows, &[good], &bytes).is_err(), "{ticket:?}");
+        let wire = WireHandle { dims, ..WireHandle::new::<u64>(0, 0, &[]) };
+        let bytes = postcard::to_allocvec(&wire).unwrap();
+        assert!(unpack::<Frozen<u64>>(&windows, &[good], &bytes).is_err(), "{wire:?}");
     }
     assert_eq!(live_handles(), 0);
 }
@@ -233,14 +235,14 @@ fn an_empty_array_crosses() {
 }
 
 /// A handle of a memory, as primitives are.
-struct Handle(crate::control::Memory);
+struct Handle(crate::object::Memory);
 
 impl serde::Serialize for Handle {
     fn serialize<S: serde::Serializer>(
         &self,
         serializer: S,
     ) -> std::result::Result<S::Ok, S::Error> {
-        serialize_control(&self.0, serializer)
+        serialize_object(&self.0, serializer)
     }
 }
 
@@ -248,13 +250,13 @@ impl<'de> serde::Deserialize<'de> for Handle {
     fn deserialize<D: serde::Deserializer<'de>>(
         deserializer: D,
     ) -> std::result::Result<Handle, D::Error> {
-        deserialize_control(deserializer, crate::control::Kind::Event, 7).map(Handle)
+        deserialize_object(deserializer, crate::object::Kind::Event, 7).map(Handle)
     }
 }
 
 #[test]
 fn a_primitive_with_a_name_crosses_by_it_and_one_without_only_in_a_task() {
-    use crate::control::{Kind, Memory, Spec};
+    use crate::object::{Kind, Memory, Spec};
     let _alone = alone();
     let name = format!("brigade-test-crossing-{}", std::process::id());
     let spec = Spec { kind: Kind::Event, tag: 7, entries: 1, body_bytes: 64 };

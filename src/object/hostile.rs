@@ -1,4 +1,4 @@
-//! Control memory that anybody may have written.
+//! Object memory that anybody may have written.
 
 use super::snapshot;
 use crate::sys::identity;
@@ -7,7 +7,7 @@ use crate::sys::identity;
 const NAMESPACE_OFFSET: usize = 64 + 8;
 
 /// A header is refused, or its table and directory are read within the bytes.
-pub(crate) fn control(bytes: &[u8]) {
+pub(crate) fn object(bytes: &[u8]) {
     let mut bytes = bytes.to_vec();
     // An input cannot know the namespace that it is tried in: zero stands for it.
     if let Some(word) = bytes.get_mut(NAMESPACE_OFFSET..NAMESPACE_OFFSET + 8)

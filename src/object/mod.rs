@@ -1,9 +1,9 @@
-//! Control memory: what a shared primitive lies in.
+//! Object memory: what a shared primitive lies in.
 //!
 //! A [`Memory`] is a stretch of bytes that several processes see, with a header, a table of the
 //! processes that use it, a directory of its futex words, and the body that a primitive (a queue,
 //! a lock) makes its words in. Handles of it are clones of one another in a process, and cross
-//! into workers inside the codec of a task (`array/handoff.rs`).
+//! into workers inside the codec of a task (`array/transfer.rs`).
 //!
 //! Guarantees: the bytes stay while any handle or lease of them does. Every process that uses
 //! them is in the table from its first handle to its last, and is taken out of it, and its locks

@@ -17,39 +17,39 @@ use crate::error::Error;
 /// assert_eq!(refused.value.as_slice(), [1, 2, 3]);
 /// # Ok::<(), brigade::Error>(())
 /// ```
-pub struct Refused<V> {
+pub struct SendError<V> {
     /// What was to be consumed, unchanged.
     pub value: V,
     /// Why it was not; boxed, so that the success is not as large as the failure.
     pub error: Box<Error>,
 }
 
-impl<V> Refused<V> {
-    pub(crate) fn new(value: V, error: Error) -> Refused<V> {
-        Refused { value, error: Box::new(error) }
+impl<V> SendError<V> {
+    pub(crate) fn new(value: V, error: Error) -> SendError<V> {
+        SendError { value, error: Box::new(error) }
     }
 }
 
-impl<V> fmt::Debug for Refused<V> {
+impl<V> fmt::Debug for SendError<V> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Refused").field("error", &self.error).finish_non_exhaustive()
+        f.debug_struct("SendError").field("error", &self.error).finish_non_exhaustive()
     }
 }
 
-impl<V> fmt::Display for Refused<V> {
+impl<V> fmt::Display for SendError<V> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(&self.error, f)
     }
 }
 
-impl<V> std::error::Error for Refused<V> {
+impl<V> std::error::Error for SendError<V> {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         self.error.source()
     }
 }
 
-impl<V> From<Refused<V>> for Error {
-    fn from(refused: Refused<V>) -> Error {
+impl<V> From<SendError<V>> for Error {
+    fn from(refused: SendError<V>) -> Error {
         *refused.error
     }
 }

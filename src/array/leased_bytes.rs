@@ -15,7 +15,7 @@ pub(super) const NO_TASK: u64 = u64::MAX;
 /// It lasts for a task, and counts as a live handle of it; one of [`NO_TASK`] lasts as long as the
 /// process likes, and is not counted.
 #[derive(Debug)]
-pub(crate) struct Loan {
+pub(crate) struct LeasedBytes {
     /// Keeps the mapping under `start`.
     windows: Windows,
     start: *mut u8,
@@ -25,20 +25,20 @@ pub(crate) struct Loan {
 
 #[expect(unsafe_code, reason = "a raw pointer is neither Send nor Sync by itself")]
 // SAFETY: the pointer leads into a mapping that `windows` keeps, valid on every thread; what
-// may be done with the bytes is the business of the handle that owns the loan.
-unsafe impl Send for Loan {}
+// may be done with the bytes is the business of the handle that owns the leased.
+unsafe impl Send for LeasedBytes {}
 
 #[expect(unsafe_code, reason = "a raw pointer is neither Send nor Sync by itself")]
-// SAFETY: as for `Send`; a shared loan gives out nothing but the pointer.
-unsafe impl Sync for Loan {}
+// SAFETY: as for `Send`; a shared leased gives out nothing but the pointer.
+unsafe impl Sync for LeasedBytes {}
 
-impl Loan {
-    pub(super) fn new(windows: &Windows, start: *mut u8, slot: u32, task: u64) -> Loan {
+impl LeasedBytes {
+    pub(super) fn new(windows: &Windows, start: *mut u8, slot: u32, task: u64) -> LeasedBytes {
         if task != NO_TASK {
             // Relaxed: read by the same thread after the task, see `live_handles`.
             LIVE_HANDLES.fetch_add(1, Ordering::Relaxed);
         }
-        Loan { windows: windows.clone(), start, slot, task }
+        LeasedBytes { windows: windows.clone(), start, slot, task }
     }
 
     /// Where the bytes are. Panics in a child that was forked from the worker.
@@ -48,7 +48,7 @@ impl Loan {
     }
 }
 
-impl Drop for Loan {
+impl Drop for LeasedBytes {
     fn drop(&mut self) {
         if self.task == NO_TASK {
             return;

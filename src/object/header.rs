@@ -1,14 +1,14 @@
-//! The first bytes of a control memory, and their checks.
+//! The first bytes of an object memory, and their checks.
 
 use std::ptr::NonNull;
 
 use crate::atomics::{AtomicU32, AtomicU64, Ordering};
-use crate::control::Kind;
 use crate::error::{Error, Result};
+use crate::object::Kind;
 use crate::sync::OwnerTable;
 use crate::sys::clock;
 
-/// First words of a control memory.
+/// First words of an object memory.
 ///
 /// ```text
 ///  0  magic
@@ -106,7 +106,7 @@ impl Header {
     /// What the header says, each word loaded once, if it can be true of `len_bytes` bytes.
     pub(super) fn read(&self, len_bytes: usize) -> Result<(Kind, u64, Geometry)> {
         let layout = |found: String, expected: String| Error::Layout {
-            place: "control memory".to_owned(),
+            place: "object memory".to_owned(),
             found,
             expected,
         };

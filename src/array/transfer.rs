@@ -1,6 +1,6 @@
 //! How handles cross from host to worker and back.
 //!
-//! A handle is serialised as a [`Ticket`]: the index of a *lease* in a table that travels beside
+//! A handle is serialised as a [`WireHandle`]: the index of a *lease* in a table that travels beside
 //! the payload, with offset, shape and type for a check. Which bytes that means is in the table
 //! alone, and the host reads only its own copy of it, so no payload can invent a range.
 //!
@@ -14,9 +14,9 @@
 //! worker has the bytes any more: a chunk's right returns to the handle that it left, if that
 //! still exists. In a pool without processes, step 2 is a [`redeem`] and step 3 an [`encode`].
 //!
-//! Control memory (queues, locks) travels by the same steps, but a worker may keep its handle: the
+//! Object memory (queues, locks) travels by the same steps, but a worker may keep its handle: the
 //! memory says itself which processes use it, and the host drops a lease of it when the worker has
-//! given its handles up, or is reaped ([`Lease::control`]).
+//! given its handles up, or is reaped ([`Lease::object`]).
 //!
 //! A value that several workers are given ([`encode_shared`]) holds no chunks: two workers would
 //! write to them. One that a worker keeps for longer than a task ([`decode_kept`]) holds frozen
@@ -30,15 +30,15 @@ use std::sync::{Arc, PoisonError};
 
 use bytemuck::Pod;
 
-use crate::array::chunk::{Home, Owner, Part};
+use crate::array::chunk::{Owner, OwnerCell, Part};
 pub(crate) use crate::array::lease::{Hold, Lease, LeaseList, WireLease};
-use crate::array::lease::{KIND_CONTROL, KIND_FROZEN, KIND_OWNED, Right};
-use crate::array::loan::NO_TASK;
-pub(crate) use crate::array::loan::{Loan, live_handles};
-pub(crate) use crate::array::ticket::{
-    ControlTicket, Ticket, deserialize_control, serialize_control, type_tag,
+use crate::array::lease::{KIND_FROZEN, KIND_OBJECT, KIND_OWNED, Right};
+use crate::array::leased_bytes::NO_TASK;
+pub(crate) use crate::array::leased_bytes::{LeasedBytes, live_handles};
+pub(crate) use crate::array::wire_handle::{
+    LentObject, WireHandle, deserialize_object, serialize_object, type_tag,
 };
-use crate::control::{Kind, Memory};
+use crate::object::{Kind, Memory};
 use crate::region::arena::Span;
 use crate::region::windows::Windows;
 
@@ -268,26 +268,28 @@ pub(crate) fn lend_frozen(span: &Arc<Span>, element_bytes: usize) -> Result<u32,
 }
 
 /// The slot of a worker's frozen array, on its way back.
-pub(crate) fn return_frozen(loan: &Loan) -> Result<u32, Refusal> {
-    return_slot(loan)
+pub(crate) fn return_frozen(leased: &LeasedBytes) -> Result<u32, Refusal> {
+    return_slot(leased)
 }
 
 /// Moves a chunk out of its handle: into a lease in the host, back to its slot in a worker.
-pub(crate) fn move_chunk(home: &Home, element_bytes: usize) -> Result<u32, Refusal> {
-    let mut owner = home.lock().unwrap_or_else(PoisonError::into_inner);
+pub(crate) fn move_chunk(owner_cell: &OwnerCell, element_bytes: usize) -> Result<u32, Refusal> {
+    let mut owner = owner_cell.lock().unwrap_or_else(PoisonError::into_inner);
     match owner.take() {
         None => Err("this chunk was moved into a task already".to_owned()),
-        Some(Owner::Worker(loan)) => {
-            let slot = return_slot(&loan);
+        Some(Owner::Worker(leased)) => {
+            let slot = return_slot(&leased);
             if slot.is_err() {
-                *owner = Some(Owner::Worker(loan));
+                *owner = Some(Owner::Worker(leased));
             }
             slot
         }
         Some(Owner::Host(part)) => in_context(|context| match context {
-            Some(Context::Encode(leases)) => {
-                push(leases, Right::Owned { part, home: Arc::clone(home) }, element_bytes)
-            }
+            Some(Context::Encode(leases)) => push(
+                leases,
+                Right::Owned { part, owner_cell: Arc::clone(owner_cell) },
+                element_bytes,
+            ),
             other => {
                 *owner = Some(Owner::Host(part));
                 Err(match other {
@@ -300,9 +302,9 @@ pub(crate) fn move_chunk(home: &Home, element_bytes: usize) -> Result<u32, Refus
     }
 }
 
-fn return_slot(loan: &Loan) -> Result<u32, Refusal> {
+fn return_slot(leased: &LeasedBytes) -> Result<u32, Refusal> {
     in_context(|context| match context {
-        Some(Context::EncodeBack { task }) if *task == loan.task => Ok(loan.slot),
+        Some(Context::EncodeBack { task }) if *task == leased.task => Ok(leased.slot),
         Some(Context::EncodeBack { .. } | Context::Encode(_) | Context::EncodeShared(_)) => {
             Err(from_another_task())
         }
@@ -310,7 +312,7 @@ fn return_slot(loan: &Loan) -> Result<u32, Refusal> {
     })
 }
 
-/// What a slot gives: the host's own record, or a worker's loan.
+/// What a slot gives: the host's own record, or a worker's leased bytes.
 pub(crate) enum Taken<H, W> {
     Host(H),
     Worker(W),
@@ -318,12 +320,12 @@ pub(crate) enum Taken<H, W> {
 
 /// Turns a frozen slot into what a handle needs.
 pub(crate) fn take_frozen<T: Pod>(
-    ticket: &Ticket,
+    wire: &WireHandle,
     len: usize,
-) -> Result<Taken<Arc<Span>, Arc<Loan>>, Refusal> {
+) -> Result<Taken<Arc<Span>, Arc<LeasedBytes>>, Refusal> {
     in_context(|context| match context {
         Some(Context::Redeem(leases)) => {
-            let lease = ticket.find(leases)?;
+            let lease = wire.find(leases)?;
             match &lease.right {
                 Some(Right::Frozen(span)) => {
                     fits::<T>(lease.element_bytes, span.len_bytes() as u64, len)?;
@@ -333,8 +335,8 @@ pub(crate) fn take_frozen<T: Pod>(
             }
         }
         Some(Context::Decode(_)) => {
-            let loan = borrow_lease::<T>(context, ticket, len, KIND_FROZEN)?;
-            Ok(Taken::Worker(Arc::new(loan)))
+            let leased = borrow_lease::<T>(context, wire, len, KIND_FROZEN)?;
+            Ok(Taken::Worker(Arc::new(leased)))
         }
         _ => Err(outside()),
     })
@@ -342,12 +344,12 @@ pub(crate) fn take_frozen<T: Pod>(
 
 /// Turns an owned slot into what a handle needs, once.
 pub(crate) fn take_chunk<T: Pod>(
-    ticket: &Ticket,
+    wire: &WireHandle,
     len: usize,
-) -> Result<Taken<Part, Loan>, Refusal> {
+) -> Result<Taken<Part, LeasedBytes>, Refusal> {
     in_context(|context| match context {
         Some(Context::Redeem(leases)) => {
-            let lease = ticket.find(leases)?;
+            let lease = wire.find(leases)?;
             let Some(Right::Owned { part, .. }) = &lease.right else { return Err(wrong_kind()) };
             fits::<T>(lease.element_bytes, part.len_bytes as u64, len)?;
             match lease.right.take() {
@@ -356,19 +358,19 @@ pub(crate) fn take_chunk<T: Pod>(
             }
         }
         Some(Context::Decode(_)) => {
-            borrow_lease::<T>(context, ticket, len, KIND_OWNED).map(Taken::Worker)
+            borrow_lease::<T>(context, wire, len, KIND_OWNED).map(Taken::Worker)
         }
         _ => Err(outside()),
     })
 }
 
-/// Leases a host's control memory, once for each time it is met. `hold` makes what the lease keeps
+/// Leases a host's object memory, once for each time it is met. `hold` makes what the lease keeps
 /// beside it, and is told whether several workers may decode it. In a worker, names the memory on
 /// its way back, without a `hold`.
-pub(crate) fn lend_control(
+pub(crate) fn lend_object(
     memory: &Memory,
     hold: Option<&dyn Fn(bool) -> crate::error::Result<Hold>>,
-) -> Result<ControlTicket, Refusal> {
+) -> Result<LentObject, Refusal> {
     memory.check().map_err(|error| error.to_string())?;
     let (arena_id, offset, _) = memory.address();
     in_context(|context| {
@@ -377,31 +379,27 @@ pub(crate) fn lend_control(
             Some(Context::Encode(leases) | Context::EncodeShared(leases)) if memory.is_own() => {
                 let hold = hold.map(|hold| hold(is_shared)).transpose();
                 let hold = hold.map_err(|error| error.to_string())?;
-                push(leases, Right::Control { memory: memory.clone(), _hold: hold }, 1)?;
+                push(leases, Right::Object { memory: memory.clone(), _hold: hold }, 1)?;
             }
             Some(Context::EncodeBack { .. }) if !memory.is_own() => {}
             Some(Context::EncodeBack { .. }) => return Err(made_inside()),
             Some(Context::Encode(_) | Context::EncodeShared(_)) => return Err(from_another_task()),
             _ => return Err(outside()),
         }
-        Ok(ControlTicket { arena_id, offset, kind: memory.kind().number(), tag: memory.tag() })
+        Ok(LentObject { arena_id, offset, kind: memory.kind().number(), tag: memory.tag() })
     })
 }
 
-/// Turns what [`lend_control`] wrote into a handle of the same memory.
-pub(crate) fn take_control(
-    ticket: &ControlTicket,
-    kind: Kind,
-    tag: u64,
-) -> Result<Memory, Refusal> {
-    let ControlTicket { arena_id, offset, .. } = *ticket;
-    if (ticket.kind, ticket.tag) != (kind.number(), tag) {
+/// Turns what [`lend_object`] wrote into a handle of the same memory.
+pub(crate) fn take_object(wire: &LentObject, kind: Kind, tag: u64) -> Result<Memory, Refusal> {
+    let LentObject { arena_id, offset, .. } = *wire;
+    if (wire.kind, wire.tag) != (kind.number(), tag) {
         return Err(format!("a handle of another type than this {}", kind.name()));
     }
     in_context(|context| match context {
         Some(Context::Redeem(leases)) => leases
             .iter()
-            .filter_map(Lease::control)
+            .filter_map(Lease::object)
             .find(|memory| {
                 let (id, start, _) = memory.address();
                 (id, start) == (arena_id, offset)
@@ -411,7 +409,7 @@ pub(crate) fn take_control(
         Some(Context::Decode(decoding)) => {
             let Decoding { windows, leases, .. } = &**decoding;
             let is_it = |lease: &&WireLease| {
-                (lease.kind, lease.arena_id, lease.offset) == (KIND_CONTROL, arena_id, offset)
+                (lease.kind, lease.arena_id, lease.offset) == (KIND_OBJECT, arena_id, offset)
             };
             let lease = leases.iter().find(is_it).filter(|_| arena_id == windows.id());
             let lease = lease.ok_or_else(from_another_task)?;
@@ -436,17 +434,17 @@ fn fits<T>(element_bytes: u32, len_bytes: u64, len: usize) -> Result<(), Refusal
     Err(format!("{len} elements of {size} bytes are not the {len_bytes} leased, {have} each"))
 }
 
-/// Worker: checks a lease and makes a loan of it.
+/// Worker: checks a lease and makes a handle's bytes of it.
 fn borrow_lease<T: Pod>(
     context: &mut Option<Context>,
-    ticket: &Ticket,
+    wire: &WireHandle,
     len: usize,
     kind: u32,
-) -> Result<Loan, Refusal> {
+) -> Result<LeasedBytes, Refusal> {
     let Some(Context::Decode(decoding)) = context else { return Err(outside()) };
     let Decoding { windows, leases, is_taken, task } = &mut **decoding;
-    let lease = *ticket.find(leases)?;
-    let is_taken = ticket.find(is_taken)?;
+    let lease = *wire.find(leases)?;
+    let is_taken = wire.find(is_taken)?;
     if lease.kind != kind || *is_taken {
         return Err(wrong_kind());
     }
@@ -464,9 +462,9 @@ fn borrow_lease<T: Pod>(
         return Err(format!("offset {} is not aligned for its elements", lease.offset));
     }
     *is_taken = kind == KIND_OWNED;
-    Ok(Loan::new(windows, start, ticket.slot, *task))
+    Ok(LeasedBytes::new(windows, start, wire.slot, *task))
 }
 
 #[cfg(test)]
-#[path = "handoff_tests.rs"]
+#[path = "transfer_tests.rs"]
 mod tests;

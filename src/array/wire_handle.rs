@@ -5,14 +5,14 @@ use serde::ser::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::array::checked_size;
-use crate::array::handoff::{self, Refusal};
-use crate::control::{Kind, Memory};
+use crate::array::transfer::{self, Refusal};
 use crate::error::Error;
+use crate::object::{Kind, Memory};
 use crate::shape::{DIMENSIONS_MAX, Shape};
 
 /// What a handle is in a payload.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub(crate) struct Ticket {
+pub(crate) struct WireHandle {
     /// Index into the table of leases.
     pub(super) slot: u32,
     /// Where a chunk begins in its array, in elements; a hint for display.
@@ -22,10 +22,10 @@ pub(crate) struct Ticket {
     pub(super) type_tag: u64,
 }
 
-impl Ticket {
-    pub(crate) fn new<T>(slot: u32, offset: usize, dims: &[usize]) -> Ticket {
+impl WireHandle {
+    pub(crate) fn new<T>(slot: u32, offset: usize, dims: &[usize]) -> WireHandle {
         let dims = dims.iter().map(|&extent| extent as u64).collect();
-        Ticket { slot, offset: offset as u64, dims, type_tag: type_tag::<T>() }
+        WireHandle { slot, offset: offset as u64, dims, type_tag: type_tag::<T>() }
     }
 
     /// Checks type and shape by themselves: the shape and its number of elements.
@@ -61,27 +61,27 @@ pub(crate) fn type_tag<T>() -> u64 {
     std::any::type_name::<T>().as_bytes().iter().fold(0xcbf2_9ce4_8422_2325, step)
 }
 
-/// What a handle of control memory is in a payload: where its lease must be found.
+/// What a handle of object memory is in a payload: where its lease must be found.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
-pub(crate) struct ControlTicket {
+pub(crate) struct LentObject {
     pub(super) arena_id: u64,
     pub(super) offset: u64,
     pub(super) kind: u32,
     pub(super) tag: u64,
 }
 
-impl ControlTicket {
+impl LentObject {
     /// The primitive's own number, as the sender has it.
     pub(crate) fn tag(&self) -> u64 {
         self.tag
     }
 }
 
-/// How a handle of control memory crosses.
+/// How a handle of object memory crosses.
 #[derive(Debug, Serialize, Deserialize)]
-enum Crossing {
+enum WireObject {
     /// Lent, inside the codec of a task.
-    Lent(ControlTicket),
+    Lent(LentObject),
     /// By name, anywhere.
     Named(String),
 }
@@ -93,17 +93,17 @@ enum Crossing {
 ///
 /// In a forked child; without a name, outside of the codec of a task, and in a worker other than on
 /// the way back.
-pub(crate) fn serialize_control<S: Serializer>(
+pub(crate) fn serialize_object<S: Serializer>(
     memory: &Memory,
     serializer: S,
 ) -> Result<S::Ok, S::Error> {
     if let Some(name) = memory.name() {
         memory.check().map_err(S::Error::custom)?;
-        return Crossing::Named(name.to_owned()).serialize(serializer);
+        return WireObject::Named(name.to_owned()).serialize(serializer);
     }
-    match handoff::lend_control(memory, None) {
-        Ok(ticket) => Crossing::Lent(ticket).serialize(serializer),
-        Err(refusal) => Err(S::Error::custom(handoff::noted(refusal))),
+    match transfer::lend_object(memory, None) {
+        Ok(wire) => WireObject::Lent(wire).serialize(serializer),
+        Err(refusal) => Err(S::Error::custom(transfer::noted(refusal))),
     }
 }
 
@@ -113,19 +113,19 @@ pub(crate) fn serialize_control<S: Serializer>(
 ///
 /// Outside of the codec of a task, and for a memory that was not lent to it; for one with a name,
 /// if it cannot be opened.
-pub(crate) fn deserialize_control<'de, D: Deserializer<'de>>(
+pub(crate) fn deserialize_object<'de, D: Deserializer<'de>>(
     deserializer: D,
     kind: Kind,
     tag: u64,
 ) -> Result<Memory, D::Error> {
-    let ticket = match Crossing::deserialize(deserializer)? {
-        Crossing::Lent(ticket) => ticket,
-        Crossing::Named(name) => {
+    let wire = match WireObject::deserialize(deserializer)? {
+        WireObject::Lent(wire) => wire,
+        WireObject::Named(name) => {
             let opened = Memory::open_named(&name, kind, tag, |_| Ok(()));
-            let noted = |error: Error| D::Error::custom(handoff::noted(error.to_string()));
+            let noted = |error: Error| D::Error::custom(transfer::noted(error.to_string()));
             return opened.map(|((), memory)| memory).map_err(noted);
         }
     };
-    handoff::take_control(&ticket, kind, tag)
-        .map_err(|refusal| D::Error::custom(handoff::noted(refusal)))
+    transfer::take_object(&wire, kind, tag)
+        .map_err(|refusal| D::Error::custom(transfer::noted(refusal)))
 }

@@ -1,4 +1,4 @@
-//! How long a wait may last, and how it waits.
+//! How long a wait may last, and how it passes the time.
 
 use std::time::{Duration, Instant};
 
@@ -29,24 +29,49 @@ const PAUSES: u32 = if cfg!(loom) { 0 } else { 40 };
 /// while a wake-up of a halted core costs 30 to 70 us.
 const YIELD_TIME: Duration = Duration::from_micros(if cfg!(loom) { 0 } else { 100 });
 
-/// The end of a wait.
+/// When a wait ends without success.
+///
+/// # Examples
+///
+/// ```
+/// use std::time::Duration;
+/// use brigade::sync::Timeout;
+///
+/// assert!(matches!(Timeout::after(Duration::ZERO), Timeout::Now));
+/// assert!(matches!(Timeout::after(Duration::from_millis(5)), Timeout::At(_)));
+/// // Longer than the clock can represent.
+/// assert!(matches!(Timeout::after(Duration::MAX), Timeout::Never));
+/// ```
 #[derive(Debug, Clone, Copy)]
-pub(crate) enum Patience {
-    /// It is over before it began: one attempt.
+#[non_exhaustive]
+pub enum Timeout {
+    /// At once: one attempt, no waiting.
+    Now,
+    /// At this time.
+    At(Instant),
+    /// Never: the wait has no bound.
     Never,
-    /// It ends at this time.
-    Until(Instant),
-    /// It has no end.
-    Endless,
-    /// It ends after so many sleeps: for who has to look after something between them and needs no
-    /// clock for that, and for models, in which time does not pass.
+    /// After so many sleeps. For callers that must check something between sleeps and need no
+    /// clock for it, and for models, in which time does not pass.
+    #[doc(hidden)]
     Sleeps(u32),
 }
 
-impl Patience {
-    /// A wait of this length from now. One that the clock cannot represent has no end.
-    pub(crate) fn lasting(timeout: Duration) -> Patience {
-        Instant::now().checked_add(timeout).map_or(Patience::Endless, Patience::Until)
+impl From<Duration> for Timeout {
+    fn from(timeout: Duration) -> Timeout {
+        Timeout::after(timeout)
+    }
+}
+
+impl Timeout {
+    /// A timeout this long from now. Zero is [`Now`](Timeout::Now); a time that the clock cannot
+    /// represent is [`Never`](Timeout::Never).
+    #[must_use]
+    pub fn after(timeout: Duration) -> Timeout {
+        if timeout.is_zero() {
+            return Timeout::Now;
+        }
+        Instant::now().checked_add(timeout).map_or(Timeout::Never, Timeout::At)
     }
 
     /// How long the next sleep may last: `None` if the wait is over, `Some(None)` for any time.
@@ -56,13 +81,13 @@ impl Patience {
             Watch::Supervisor => None,
         };
         match *self {
-            Patience::Never => None,
-            Patience::Endless => Some(slice),
-            Patience::Sleeps(ref mut left) => {
+            Timeout::Now => None,
+            Timeout::Never => Some(slice),
+            Timeout::Sleeps(ref mut left) => {
                 *left = left.checked_sub(1)?;
                 Some(if cfg!(loom) { Some(Duration::ZERO) } else { slice })
             }
-            Patience::Until(end) => {
+            Timeout::At(end) => {
                 let left = end.saturating_duration_since(Instant::now());
                 if left.is_zero() {
                     return None;
@@ -112,19 +137,19 @@ mod tests {
 
     #[test]
     fn a_wait_longer_than_the_clock_has_no_end() {
-        assert!(matches!(Patience::lasting(Duration::MAX), Patience::Endless));
+        assert!(matches!(Timeout::after(Duration::MAX), Timeout::Never));
     }
 
     #[test]
     fn a_supervised_wait_sleeps_in_one_piece() {
-        let mut endless = Patience::Endless;
+        let mut endless = Timeout::Never;
         assert_eq!(endless.next_sleep(Watch::Supervisor), Some(None));
         assert_eq!(endless.next_sleep(Watch::Waiters), Some(Some(SLICE)));
     }
 
     #[test]
     fn a_wait_that_is_over_does_not_sleep() {
-        let (mut never, mut over) = (Patience::Never, Patience::lasting(Duration::ZERO));
+        let (mut never, mut over) = (Timeout::Now, Timeout::after(Duration::ZERO));
         assert_eq!(never.next_sleep(Watch::Waiters), None);
         assert_eq!(over.next_sleep(Watch::Supervisor), None);
     }

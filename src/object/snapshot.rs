@@ -1,4 +1,4 @@
-//! A copy of a control memory, to be looked at.
+//! A copy of an object memory, to be looked at.
 #![allow(unsafe_code)]
 
 use std::fs::File;
@@ -7,8 +7,8 @@ use std::ptr::NonNull;
 
 use super::header::{self, ALIGN_BYTES, TABLE_OFFSET};
 use crate::atomics::AtomicU64;
-use crate::control::Kind;
 use crate::error::{Error, Result};
+use crate::object::Kind;
 use crate::region::npy;
 use crate::sync::report::{Claimant, Taken};
 use crate::sync::{self, LOOK_BYTES, OwnerTable, RingReport};
@@ -24,7 +24,7 @@ struct Line([AtomicU64; ALIGN_BYTES / 8]);
 
 const _: () = assert!(size_of::<Line>() == ALIGN_BYTES && ALIGN_BYTES >= TABLE_OFFSET);
 
-/// What a control memory said when it was copied.
+/// What an object memory said when it was copied.
 #[derive(Debug, Clone)]
 pub(super) struct Snapshot {
     pub(super) kind: Kind,
@@ -35,13 +35,13 @@ pub(super) struct Snapshot {
     pub(super) ring: Option<RingReport>,
 }
 
-/// Copies and reads the control memory in a region of `file_bytes`; `None` if there is none. Of
+/// Copies and reads the object memory in a region of `file_bytes`; `None` if there is none. Of
 /// another user's (not `is_own`) only the header is read: it says what it is, not who uses it.
 ///
 /// Nothing is mapped, so that nothing can vanish, and nobody notices.
 pub(super) fn read(file: &File, file_bytes: u64, is_own: bool) -> Option<Snapshot> {
     let data_bytes = usize::try_from(file_bytes).ok()?.checked_sub(npy::DATA_OFFSET)?;
-    // An array may be large, and is no control memory by its first word.
+    // An array may be large, and is no object memory by its first word.
     let mut first = [0; size_of_val(&header::MAGIC)];
     file.read_exact_at(&mut first, npy::DATA_OFFSET as u64).ok()?;
     if u64::from_ne_bytes(first) != header::MAGIC {
@@ -52,7 +52,7 @@ pub(super) fn read(file: &File, file_bytes: u64, is_own: bool) -> Option<Snapsho
     if is_own { of_bytes(&bytes, data_bytes).ok() } else { of_header(&bytes, data_bytes).ok() }
 }
 
-/// Reads the header alone of a control memory of `total_bytes`.
+/// Reads the header alone of an object memory of `total_bytes`.
 fn of_header(bytes: &[u8], total_bytes: usize) -> Result<Snapshot> {
     let lines: Vec<Line> = bytes.chunks(ALIGN_BYTES).map(line).collect();
     if lines.is_empty() {
@@ -65,7 +65,7 @@ fn of_header(bytes: &[u8], total_bytes: usize) -> Result<Snapshot> {
     Ok(Snapshot { kind, body_bytes: geometry.body_bytes, users: None, ring: None })
 }
 
-/// Reads a control memory of `total_bytes`, of which `bytes` are the first.
+/// Reads an object memory of `total_bytes`, of which `bytes` are the first.
 ///
 /// # Errors
 ///

@@ -1,6 +1,6 @@
-//! Which primitive a control memory holds.
+//! Which primitive an object memory holds.
 
-/// What lies in the body of a control memory; its number stands in the header.
+/// What lies in the body of an object memory; its number stands in the header.
 ///
 /// Numbers are never given to another primitive: programs of different versions may meet in a
 /// named memory.

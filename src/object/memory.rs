@@ -1,4 +1,4 @@
-//! The handle of a control memory.
+//! The handle of an object memory.
 #![allow(unsafe_code)]
 
 use std::collections::BTreeMap;
@@ -7,8 +7,8 @@ use std::ptr::NonNull;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use super::header::{self, ALIGN_BYTES, Geometry, TABLE_OFFSET};
-use crate::control::Kind;
 use crate::error::{Error, Result};
+use crate::object::Kind;
 use crate::region::arena::{Arena, Contents, Span};
 use crate::region::named::NamedRegion;
 use crate::region::npy;
@@ -103,13 +103,13 @@ impl Backing {
             Some(start) if start.addr().get().is_multiple_of(ALIGN_BYTES) => Ok((start, len_bytes)),
             _ => {
                 let found = format!("offset {offset}");
-                Err(Error::Corrupt { what: "the place of a control memory", found })
+                Err(Error::Corrupt { what: "the place of an object memory", found })
             }
         }
     }
 }
 
-/// A control memory as one process sees it. Clones are the same handle.
+/// A object memory as one process sees it. Clones are the same handle.
 ///
 /// The bytes stay as long as a handle, or a lock or ring that was made with its owner. Of what has
 /// no owner (an event) the bytes stay only while there is a handle.
@@ -396,7 +396,7 @@ fn expect(found: (Kind, u64), expected: (Kind, u64)) -> Result<()> {
 }
 
 fn layout(found: String, expected: String) -> Error {
-    Error::Layout { place: "control memory".to_owned(), found, expected }
+    Error::Layout { place: "object memory".to_owned(), found, expected }
 }
 
 impl Drop for Inner {
