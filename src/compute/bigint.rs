@@ -9,7 +9,7 @@ use crate::array::SharedArray;
 use crate::array::source::Source;
 use crate::error::{Error, Result};
 use crate::kernel::bigint::{LIMBS_MAX, mul_table_limbs, shift_left, to_decimal, trim};
-use crate::pool::{Job, JobError};
+use crate::pool::{CodecError, Invocation};
 use crate::region::arena;
 use crate::sys::mmap::Access;
 
@@ -242,14 +242,14 @@ impl Lent {
     /// A number that is not in this pool's arena, or longer than its array.
     pub(super) fn find(
         &self,
-        job: &Job<'_>,
+        job: &Invocation<'_>,
         access: Access,
-    ) -> std::result::Result<*mut u64, JobError> {
-        let refuse = |text: String| JobError::Argument(text);
+    ) -> std::result::Result<*mut u64, CodecError> {
+        let refuse = |text: String| CodecError::Argument(text);
         if (self.limbs as u64).checked_mul(LIMB_BYTES).is_none_or(|b| b > self.source.len_bytes()) {
             return Err(refuse(format!("{} limbs in {:?}", self.limbs, self.source)));
         }
-        let resolved = job.station.resolver.resolve(job.windows, &self.source, access);
+        let resolved = job.cache.resolver.resolve(job.windows, &self.source, access);
         // Numbers lie in the arena, whose windows stay: nothing else keeps them mapped.
         Ok(resolved.map_err(|error| refuse(error.to_string()))?.as_ptr().cast())
     }

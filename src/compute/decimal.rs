@@ -8,7 +8,7 @@ use crate::error::{Error, Result};
 use crate::kernel::bigint::{
     Backend, decimal_digits, decimal_memory_limbs, to_decimal, to_decimal_team, without_zeros,
 };
-use crate::pool::{Job, JobError, Pool, TeamJob, TeamOrders, take_part};
+use crate::pool::{CodecError, Invocation, Pool, TeamJob, TeamOrders, take_part};
 use crate::sys::mmap::Access;
 
 /// Digits of shorter numbers are made by the caller: it takes no longer than asking.
@@ -80,7 +80,7 @@ impl Pool {
 }
 
 /// One member's part, in a worker.
-fn write_digits(job: &mut Job<'_>) -> std::result::Result<(), JobError> {
+fn write_digits(job: &mut Invocation<'_>) -> std::result::Result<(), CodecError> {
     let (team, orders) = job.argument::<(TeamOrders, Orders)>()?;
     take_part(job, team, |job, member| {
         let Orders { number, digits, memory } = &orders;
@@ -90,7 +90,7 @@ fn write_digits(job: &mut Job<'_>) -> std::result::Result<(), JobError> {
             decimal_memory_limbs(limbs, team.members_max),
         );
         if (digits.limbs(), memory.limbs()) != sizes {
-            return Err(JobError::Argument(format!("digits of other sizes: {orders:?}")));
+            return Err(CodecError::Argument(format!("digits of other sizes: {orders:?}")));
         }
         let x = number.find(job, Access::ReadOnly)?;
         let digits = digits.find(job, Access::ReadWrite)?.cast();

@@ -10,7 +10,7 @@ use crate::kernel::bigint::team_arithmetic::product_of_all;
 use crate::kernel::bigint::{
     Backend, LIMBS_MAX, mul, mul_scratch_limbs, mul_team, square, square_scratch_limbs, square_team,
 };
-use crate::pool::{Job, JobError, Pool, TeamJob, TeamOrders, take_part};
+use crate::pool::{CodecError, Invocation, Pool, TeamJob, TeamOrders, take_part};
 use crate::sys::mmap::Access;
 
 /// Products of fewer limbs are computed by the caller: it takes no longer than asking.
@@ -326,7 +326,7 @@ pub(super) fn check(a_limbs: usize, b_limbs: usize) -> Result<()> {
 }
 
 /// One member's part, in a worker.
-fn multiply(job: &mut Job<'_>) -> std::result::Result<(), JobError> {
+fn multiply(job: &mut Invocation<'_>) -> std::result::Result<(), CodecError> {
     let (team, orders) = job.argument::<(TeamOrders, Orders)>()?;
     take_part(job, team, |job, member| {
         let Orders { a, b, out, scratch } = &orders;
@@ -336,7 +336,7 @@ fn multiply(job: &mut Job<'_>) -> std::result::Result<(), JobError> {
             None => square_scratch_limbs(a_limbs),
         };
         if (out.limbs(), scratch.limbs()) != (a_limbs + b_limbs, scratch_limbs) {
-            return Err(JobError::Argument(format!("a product of other sizes: {orders:?}")));
+            return Err(CodecError::Argument(format!("a product of other sizes: {orders:?}")));
         }
         let x = a.find(job, Access::ReadOnly)?;
         let out = out.find(job, Access::ReadWrite)?;

@@ -13,7 +13,7 @@ use crate::kernel::bigint::team_arithmetic::{
 };
 use crate::kernel::bigint::{Backend, Combination};
 use crate::kernel::{PeerDied, Team};
-use crate::pool::{Job, JobError, Pool, TeamJob, TeamOrders, take_part};
+use crate::pool::{CodecError, Invocation, Pool, TeamJob, TeamOrders, take_part};
 use crate::sys::mmap::Access;
 
 /// Counters of the team: the first ten are the products' own.
@@ -137,13 +137,13 @@ impl Pool {
 }
 
 /// One member's part, in a worker.
-fn multiply_all(job: &mut Job<'_>) -> std::result::Result<(), JobError> {
+fn multiply_all(job: &mut Invocation<'_>) -> std::result::Result<(), CodecError> {
     let (team, orders) = job.argument::<(TeamOrders, Orders)>()?;
     take_part(job, team, |job, member| {
         let Orders { factors, limbs, workspace, result } = &orders;
         let layout = Layout::new(*limbs, team.members_max);
         if (workspace.limbs(), result.limbs()) != (layout.total_limbs(), layout.limbs) {
-            return Err(JobError::Argument("a product of other sizes".to_owned()));
+            return Err(CodecError::Argument("a product of other sizes".to_owned()));
         }
         let groups = match factors {
             Factors::Numbers(numbers) => {

@@ -11,7 +11,7 @@ use crate::array::transfer::{self, LeaseList};
 use crate::error::{Error, Result};
 use crate::pool::Pool;
 use crate::pool::core::{Config, Core, Initializer, Start};
-use crate::pool::job::{self, Trampoline};
+use crate::pool::invocation::{self, Trampoline};
 use crate::pool::task::{FOREVER, Rules};
 use crate::process::function::FunctionOffset;
 use crate::process::surroundings::Surroundings;
@@ -146,12 +146,12 @@ impl PoolBuilder {
         // Only its type matters: a function item or a closure that captures nothing.
         let _ = function;
         let mut bytes = Vec::new();
-        let encoded = transfer::encode_shared(|| job::encode_onto(&mut bytes, &argument));
+        let encoded = transfer::encode_shared(|| invocation::encode_onto(&mut bytes, &argument));
         let (leases, error) = match encoded {
             Ok(((), leases)) => (leases, None),
             Err(reason) => (LeaseList::default(), Some(reason)),
         };
-        let trampoline: Trampoline = job::call::<F, A, std::result::Result<(), String>>;
+        let trampoline: Trampoline = invocation::call::<F, A, std::result::Result<(), String>>;
         self.initializer = Some((trampoline, bytes, Arc::new(leases)));
         self.initializer_error = error;
         self

@@ -11,7 +11,7 @@ use crate::array::source::Source;
 use crate::error::{Error, Result};
 use crate::pool::Pool;
 use crate::pool::handle;
-use crate::pool::job::{self, Job, JobError, Trampoline};
+use crate::pool::invocation::{self, CodecError, Invocation, Trampoline};
 use crate::pool::loops::{Extent, Orders, Plan, Walk};
 use crate::pool::operand::{Chunks, Described, Enumerated, Operand, Sealed};
 use crate::pool::reduction::ParMap;
@@ -404,39 +404,39 @@ fn name<F>() -> &'static str {
     std::any::type_name::<F>()
 }
 
-pub(super) type Ran = std::result::Result<(), JobError>;
+pub(super) type Ran = std::result::Result<(), CodecError>;
 
 /// What a loop's task runs: a way through its chunks, the shared value, and the function.
 pub(super) type Attached<P, B> = (Walk<P>, <B as Body<P>>::Shared, <B as Body<P>>::Function);
 
 pub(super) fn attach<P: Chunks, B: Body<P>>(
-    job: &mut Job<'_>,
-) -> std::result::Result<Attached<P, B>, JobError> {
-    let (orders, shared) = job.argument::<(Orders, B::Shared)>()?;
-    let walk = Walk::new(job, orders)?;
-    job.begin();
+    invocation: &mut Invocation<'_>,
+) -> std::result::Result<Attached<P, B>, CodecError> {
+    let (orders, shared) = invocation.argument::<(Orders, B::Shared)>()?;
+    let walk = Walk::new(invocation, orders)?;
+    invocation.begin();
     // SAFETY: trampolines are named by `ParChunks` and `ParMap` alone, for a function that they
     // were given.
-    let function = unsafe { job::conjure::<B::Function>() };
+    let function = unsafe { invocation::conjure::<B::Function>() };
     Ok((walk, shared, function))
 }
 
-fn for_each<P: Chunks, B: Body<P, Output = ()>>(job: &mut Job<'_>) -> Ran {
-    let (walk, shared, function) = attach::<P, B>(job)?;
+fn for_each<P: Chunks, B: Body<P, Output = ()>>(invocation: &mut Invocation<'_>) -> Ran {
+    let (walk, shared, function) = attach::<P, B>(invocation)?;
     walk.run(|_, chunks| {
         chunks.for_each(|chunk| B::call(function, &shared, chunk));
         true
     });
-    job.finish(&())
+    invocation.finish(&())
 }
 
-fn try_for_each<P, B, E>(job: &mut Job<'_>) -> Ran
+fn try_for_each<P, B, E>(invocation: &mut Invocation<'_>) -> Ran
 where
     P: Chunks,
     B: Body<P, Output = std::result::Result<(), E>>,
     E: Serialize,
 {
-    let (walk, shared, function) = attach::<P, B>(job)?;
+    let (walk, shared, function) = attach::<P, B>(invocation)?;
     let mut failed: Option<(u64, u64, E)> = None;
     walk.run(|block, chunks| {
         for (index, chunk) in (0u64..).zip(chunks) {
@@ -447,7 +447,7 @@ where
         }
         true
     });
-    job.finish(&failed)
+    invocation.finish(&failed)
 }
 
 fn first_failure<E: DeserializeOwned>(parts: Vec<Value>) -> Result<std::result::Result<(), E>> {

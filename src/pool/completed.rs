@@ -8,9 +8,9 @@ use std::time::{Duration, Instant};
 use serde::de::DeserializeOwned;
 
 use crate::error::{Error, Result};
-use crate::pool::gather::Gathering;
 use crate::pool::handle::Handle;
-use crate::pool::listener::Ending;
+use crate::pool::listener::Completion;
+use crate::pool::wait_set::WaitSet;
 
 /// What [`wait`] waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -111,18 +111,18 @@ pub fn wait<'a, R: 'a>(
     }
     let mut pending = tasks.len();
     let is_any_done = is_done.contains(&Some(true));
-    let gathering = Gathering::new(tasks.into_iter());
+    let wait_set = WaitSet::new(tasks.into_iter());
     let mut is_over = pending == 0 || is_any_done && when == ReturnWhen::FirstCompleted;
     loop {
         // What is over by now is taken all the same, so that the sets are exact.
         let until = if is_over { Some(Instant::now()) } else { deadline };
-        let next = if pending == 0 { None } else { gathering.next(until) };
+        let next = if pending == 0 { None } else { wait_set.next(until) };
         let Some((position, ending)) = next else { break };
         is_done[position] = Some(true);
         pending -= 1;
         is_over |= match when {
             ReturnWhen::FirstCompleted => true,
-            ReturnWhen::FirstError => ending == Ending::Failed || pending == 0,
+            ReturnWhen::FirstError => ending == Completion::Failed || pending == 0,
             ReturnWhen::All => pending == 0,
         };
     }
@@ -172,14 +172,14 @@ pub fn as_completed<R: DeserializeOwned>(
         let (core, id) = handle.as_ref()?.place()?;
         Some((position, core, id))
     });
-    let gathering = Gathering::new(places);
+    let wait_set = WaitSet::new(places);
     // Those that have nothing to wait for come first.
     let mut ready: Vec<usize> = (0..handles.len())
         .filter(|&at| handles[at].as_ref().is_some_and(|handle| handle.place().is_none()))
         .collect();
     ready.reverse();
     let left = handles.len();
-    AsCompleted { handles, gathering, ready, left, timeout, deadline, is_late: false }
+    AsCompleted { handles, wait_set, ready, left, timeout, deadline, is_late: false }
 }
 
 /// Outcomes in the order in which tasks end; from [`as_completed`].
@@ -187,7 +187,7 @@ pub fn as_completed<R: DeserializeOwned>(
 pub struct AsCompleted<R> {
     /// By position; `None` once yielded.
     handles: Vec<Option<Handle<R>>>,
-    gathering: Gathering,
+    wait_set: WaitSet,
     /// Positions that can be yielded without waiting, the next one last.
     ready: Vec<usize>,
     left: usize,
@@ -218,7 +218,7 @@ impl<R: DeserializeOwned> Iterator for AsCompleted<R> {
         if self.left == 0 || self.is_late {
             return None;
         }
-        let next = self.ready.pop().or_else(|| Some(self.gathering.next(self.deadline)?.0));
+        let next = self.ready.pop().or_else(|| Some(self.wait_set.next(self.deadline)?.0));
         let Some(position) = next else {
             self.is_late = true;
             let after = self.timeout.unwrap_or_default();

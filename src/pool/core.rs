@@ -8,17 +8,17 @@ use std::time::{Duration, Instant};
 
 use crate::array::transfer::LeaseList;
 use crate::error::{Error, Result};
-use crate::pool::board::HostBoard;
-use crate::pool::host_lane::HostLane;
-use crate::pool::job::Trampoline;
-use crate::pool::lane::driver;
-use crate::pool::locked::Locked;
-use crate::pool::seat::{Condition, Seat};
-use crate::pool::state::{Life, State};
-use crate::pool::supervise::{Bell, WorkerSocket};
+use crate::pool::control::HostControl;
+use crate::pool::host_side::HostSide;
+use crate::pool::invocation::Trampoline;
+use crate::pool::queue_pair::driver;
+use crate::pool::state::{Lifecycle, State};
+use crate::pool::state_guard::StateGuard;
+use crate::pool::supervise::{Doorbell, WorkerSocket};
 use crate::pool::task::{self, Rules};
-use crate::pool::worker::{self, Charter};
-use crate::pool::{in_process, job};
+use crate::pool::worker::{self, WorkerConfig};
+use crate::pool::worker_slot::{WorkerSlot, WorkerState};
+use crate::pool::{in_process, invocation};
 use crate::process::events::{Supervisor, Token};
 use crate::process::launch::{Extras, ForkServer, Order};
 use crate::process::surroundings::{Settings, Surroundings};
@@ -79,8 +79,8 @@ pub(super) struct Initializer {
 }
 
 impl Initializer {
-    /// As a worker's charter has it.
-    fn charter(&self) -> (u64, usize, Vec<u8>) {
+    /// As a worker's configuration has it.
+    fn worker_config(&self) -> (u64, usize, Vec<u8>) {
         let mut bytes = task::table(&self.leases);
         bytes.extend_from_slice(&self.encoded);
         (self.word, self.leases.len(), bytes)
@@ -94,8 +94,8 @@ pub(crate) struct Core {
     pub(super) arena: Arc<Arena>,
     pub(super) supervisor: Arc<Supervisor>,
     pub(super) server: Mutex<Option<Arc<ForkServer>>>,
-    pub(super) bell: Arc<Bell>,
-    pub(super) bell_token: Token,
+    pub(super) doorbell: Arc<Doorbell>,
+    pub(super) doorbell_token: Token,
     state: Mutex<State>,
     /// Told when a worker starts or ends.
     pub(super) changed: Condvar,
@@ -129,14 +129,14 @@ impl Core {
             }
             Start::InProcess => None,
         };
-        let mut state = State::new(HostBoard::new(&arena)?);
+        let mut state = State::new(HostControl::new(&arena)?);
         state.target = config.workers;
         state.initializer = config.initializer.take();
-        state.board.set_driver(driver::SUPERVISOR);
-        let bell = Arc::new(Bell::new()?);
-        let bell_token = supervisor.add(Arc::clone(&bell) as _)?;
+        state.control.set_driver(driver::SUPERVISOR);
+        let doorbell = Arc::new(Doorbell::new()?);
+        let doorbell_token = supervisor.add(Arc::clone(&doorbell) as _)?;
         let core = Arc::new_cyclic(|own: &Weak<Core>| {
-            bell.set_core(own.clone());
+            doorbell.set_core(own.clone());
             Core {
                 made_in: Instance::current(),
                 size: AtomicUsize::new(config.workers),
@@ -144,8 +144,8 @@ impl Core {
                 arena,
                 supervisor,
                 server: Mutex::new(server),
-                bell,
-                bell_token,
+                doorbell,
+                doorbell_token,
                 state: Mutex::new(state),
                 changed: Condvar::new(),
                 own: own.clone(),
@@ -168,20 +168,20 @@ impl Core {
         if self.config.start == Start::InProcess {
             return in_process::initialize(self);
         }
-        let server = self.running_server()?;
+        let server = self.ensure_server()?;
         let mut state = self.lock();
         let started = (0..self.config.workers).try_for_each(|index| {
-            self.add_seat(&mut state)?;
+            self.add_slot(&mut state)?;
             self.start_worker(&mut state, index, &server)
         });
         let failed = |state: &State| match &state.life {
-            Life::Broken(cause) => Some(cause.clone()),
-            _ => state.vacancy.clone(),
+            Lifecycle::Broken(cause) => Some(cause.clone()),
+            _ => state.retry_cause.clone(),
         };
         while started.is_ok()
             && failed(&state).is_none()
             && (state.needs_server
-                || state.seats.iter().any(|seat| seat.condition == Condition::Starting))
+                || state.workers.iter().any(|slot| slot.state == WorkerState::Starting))
         {
             state = self.wait_changed(state, None);
         }
@@ -190,24 +190,24 @@ impl Core {
         cause.map_or(Ok(()), |reason| Err(Error::Spawn { what: "a worker", reason }))
     }
 
-    /// Asks the fork server for a worker at `index`, with a lane of its own.
+    /// Asks the fork server for a worker at `index`, with a queue pair of its own.
     pub(super) fn start_worker(
         &self,
         state: &mut State,
         index: usize,
         server: &ForkServer,
     ) -> Result<()> {
-        let lane = HostLane::new(&self.arena)?;
-        let charter = self.charter(state, index, lane.offset());
+        let queues = HostSide::new(&self.arena)?;
+        let worker_config = self.worker_config(state, index, queues.offset());
         let mut bytes = Vec::new();
-        job::encode_onto(&mut bytes, &charter).map_err(|reason| {
+        invocation::encode_onto(&mut bytes, &worker_config).map_err(|reason| {
             Error::invalid("the pool's configuration", reason, "values that can be encoded")
         })?;
         let span = self.arena.reserve(bytes.len().max(1), Contents::Stale)?;
         span.store(&bytes);
         let os = |call, error| Error::os(call, "a worker's socket", error);
         let (ours, theirs) = Socket::pair().map_err(|e| os("socketpair", e))?;
-        let incarnation = state.seats[index].incarnation + 1;
+        let incarnation = state.workers[index].incarnation + 1;
         let socket = Arc::new(WorkerSocket::new(ours, self.own.clone(), index, incarnation));
         let (tail, stderr) = self.stderr()?;
         let token = self.supervisor.add(Arc::clone(&socket) as _)?;
@@ -218,11 +218,11 @@ impl Core {
                 (span.offset(), bytes.len()),
                 (self.arena.id(), self.arena.size_bytes()),
             ),
-            fds: &[self.arena.fd(), theirs.as_fd(), self.bell.as_fd()],
+            fds: &[self.arena.fd(), theirs.as_fd(), self.doorbell.as_fd()],
             name: &format!("{}-{index}", self.config.name),
             extras: self.extras(stderr.as_ref()),
         };
-        let (own, strikes) = (self.own.clone(), state.seats[index].strikes);
+        let (own, start_failures) = (self.own.clone(), state.workers[index].start_failures);
         let watcher = move |event| {
             if let Some(core) = own.upgrade() {
                 core.child_event(index, incarnation, event);
@@ -234,15 +234,15 @@ impl Core {
             return Err(error);
         }
         let old = std::mem::replace(
-            &mut state.seats[index],
-            Seat {
-                condition: Condition::Starting,
+            &mut state.workers[index],
+            WorkerSlot {
+                state: WorkerState::Starting,
                 incarnation,
                 socket: Some((socket, token)),
-                charter: Some(span),
+                config: Some(span),
                 stderr: tail,
-                strikes,
-                ..Seat::vacant(lane)
+                start_failures,
+                ..WorkerSlot::vacant(queues)
             },
         );
         if let Some((_, token)) = old.socket {
@@ -263,13 +263,13 @@ impl Core {
     }
 
     /// What a worker at `index` is told.
-    fn charter(&self, state: &State, index: usize, lane: u64) -> Charter {
+    fn worker_config(&self, state: &State, index: usize, queues: u64) -> WorkerConfig {
         let config = &self.config;
-        Charter {
+        WorkerConfig {
             index,
-            lane,
-            board: state.board.offset(),
-            initializer: state.initializer.as_ref().map(Initializer::charter),
+            queues,
+            control: state.control.offset(),
+            initializer: state.initializer.as_ref().map(Initializer::worker_config),
             tasks_max: config.tasks_max,
             memory_soft_bytes: config.memory_soft_bytes,
             memory_hard_bytes: config.memory_hard_bytes,
@@ -300,27 +300,27 @@ impl Core {
         settings
     }
 
-    /// An empty seat, the last one; its index.
-    pub(super) fn add_seat(&self, state: &mut State) -> Result<usize> {
-        state.seats.push(Seat::vacant(HostLane::new(&self.arena)?));
-        Ok(state.seats.len() - 1)
+    /// An empty slot, the last one; its index.
+    pub(super) fn add_slot(&self, state: &mut State) -> Result<usize> {
+        state.workers.push(WorkerSlot::vacant(HostSide::new(&self.arena)?));
+        Ok(state.workers.len() - 1)
     }
 
     /// The fork server, if it runs. Does not wait for one that is starting.
-    pub(super) fn living_server(&self) -> Option<Arc<ForkServer>> {
+    pub(super) fn server_if_alive(&self) -> Option<Arc<ForkServer>> {
         let server = self.server.lock().unwrap_or_else(PoisonError::into_inner);
         server.as_ref().filter(|server| server.is_alive()).map(Arc::clone)
     }
 
     /// The fork server, started anew if it has died: that takes milliseconds, so call it without
     /// the mutex. It may not have answered yet; what it is asked waits in its socket.
-    pub(super) fn running_server(&self) -> Result<Arc<ForkServer>> {
-        if let Some(server) = self.living_server() {
+    pub(super) fn ensure_server(&self) -> Result<Arc<ForkServer>> {
+        if let Some(server) = self.server_if_alive() {
             return Ok(server);
         }
         let current = ForkServer::soon()?;
         let state = self.lock();
-        if state.life == Life::Closed {
+        if state.life == Lifecycle::Closed {
             // A pool that has ended in between keeps no server.
             drop(state);
             return Err(Error::Closed { what: "the pool" });
@@ -331,17 +331,17 @@ impl Core {
     }
 
     #[inline]
-    pub(super) fn lock(&self) -> Locked<'_> {
+    pub(super) fn lock(&self) -> StateGuard<'_> {
         // A panic under the mutex would be a bug of ours; going on is better than hanging.
-        Locked::new(self.state.lock().unwrap_or_else(PoisonError::into_inner))
+        StateGuard::new(self.state.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Waits for a change among the workers, at most until `deadline`.
     pub(super) fn wait_changed<'a>(
         &'a self,
-        state: Locked<'a>,
+        state: StateGuard<'a>,
         deadline: Option<Instant>,
-    ) -> Locked<'a> {
+    ) -> StateGuard<'a> {
         let left = deadline.map(|at| at.saturating_duration_since(Instant::now()));
         state.wait(&self.changed, left)
     }

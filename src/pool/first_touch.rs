@@ -9,7 +9,7 @@ use bytemuck::Pod;
 
 use crate::array::SharedArray;
 use crate::error::Result;
-use crate::pool::job::{Job, JobError};
+use crate::pool::invocation::{CodecError, Invocation};
 use crate::pool::loops::{Extent, Orders, Plan, Walk};
 use crate::pool::operand::Ranges;
 use crate::pool::{Pool, Start};
@@ -114,22 +114,22 @@ impl Pool {
 }
 
 /// Puts memory behind parts of the arena, in a worker.
-fn populate(job: &mut Job<'_>) -> std::result::Result<(), JobError> {
-    let (orders, start) = job.argument::<(Orders, u64)>()?;
-    let walk = Walk::<Ranges>::new(job, orders)?;
-    job.begin();
+fn populate(invocation: &mut Invocation<'_>) -> std::result::Result<(), CodecError> {
+    let (orders, start) = invocation.argument::<(Orders, u64)>()?;
+    let walk = Walk::<Ranges>::new(invocation, orders)?;
+    invocation.begin();
     let mut populated = Ok(());
     walk.run(|_, parts| {
         for part in parts {
-            populated = job.windows.populate(start + part.start as u64, part.len());
+            populated = invocation.windows.populate(start + part.start as u64, part.len());
             if populated.is_err() {
                 return false;
             }
         }
         true
     });
-    populated.map_err(|error| JobError::Result(error.to_string()))?;
-    job.finish(&())
+    populated.map_err(|error| CodecError::Result(error.to_string()))?;
+    invocation.finish(&())
 }
 
 /// The index of the element number `at`, in row-major order, of an array that has so many.

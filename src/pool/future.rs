@@ -64,7 +64,7 @@ impl<R: DeserializeOwned> Future for Handle<R> {
         // code of others.
         let old = state.unlisten(id, |listener| matches!(listener, Listener::Wake(_)));
         state.listen(id, Listener::Wake(waker));
-        core.watch_over(&mut state);
+        core.watch_start(&mut state);
         drop(state);
         drop(old);
         Poll::Pending

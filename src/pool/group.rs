@@ -16,16 +16,16 @@ use serde::Serialize;
 use crate::array::transfer;
 use crate::error::{Error, Result, TaskError};
 use crate::pool::core::Core;
-use crate::pool::job::{self, Trampoline};
-use crate::pool::state::{State, Watch};
-use crate::pool::task::{Entry, Kept, Outcome, Rules, TaskId};
+use crate::pool::invocation::{self, Trampoline};
+use crate::pool::state::{State, WaitTarget};
+use crate::pool::task::{Entry, Outcome, Rules, SharedInput, TaskId};
 use crate::process::panic;
 
 /// A value that all tasks of a call are given. It is encoded once, before the first of them is
 /// submitted, so that no code of the user runs while workers use what the call borrows.
 pub(super) struct SharedArgument {
     bytes: Vec<u8>,
-    kept: Arc<Kept>,
+    kept: Arc<SharedInput>,
 }
 
 impl SharedArgument {
@@ -36,11 +36,14 @@ impl SharedArgument {
     /// [`TaskError::Codec`] if it cannot be encoded.
     pub(super) fn new<W: Serialize>(value: &W) -> Result<SharedArgument> {
         let mut bytes = Vec::new();
-        let encoded = transfer::encode_shared(|| job::encode_onto(&mut bytes, value));
+        let encoded = transfer::encode_shared(|| invocation::encode_onto(&mut bytes, value));
         let ((), leases) = encoded.map_err(|reason| {
             Error::Task(TaskError::Codec { what: "shared value", action: "encoded", reason })
         })?;
-        Ok(SharedArgument { bytes, kept: Arc::new(Kept { _span: None, leases, is_given: true }) })
+        Ok(SharedArgument {
+            bytes,
+            kept: Arc::new(SharedInput { _span: None, leases, is_given: true }),
+        })
     }
 }
 
@@ -82,11 +85,11 @@ impl<'a> Group<'a> {
         orders: &O,
     ) -> Result<()> {
         let SharedArgument { bytes, kept } = self.argument;
-        let keeps = Some(Arc::clone(kept));
+        let shared_input = Some(Arc::clone(kept));
         // Before the task exists: afterwards nothing may fail.
         self.ids.reserve(1);
-        let id = self.core.submit_keeping(trampoline, name, rules, keeps, |out| {
-            job::encode_onto(out, orders)?;
+        let id = self.core.submit_with(trampoline, name, rules, shared_input, |out| {
+            invocation::encode_onto(out, orders)?;
             out.extend_from_slice(bytes);
             Ok(())
         })?;
@@ -111,7 +114,7 @@ impl<'a> Group<'a> {
             }
             Some(ids.iter().filter_map(|&id| Core::take(state, id)).collect())
         };
-        let outcomes = self.core.wait(None, Watch::Tasks(ids), poll).unwrap_or_default();
+        let outcomes = self.core.wait(None, WaitTarget::Tasks(ids), poll).unwrap_or_default();
         self.is_settled = true;
         outcomes
     }
@@ -120,8 +123,8 @@ impl<'a> Group<'a> {
     fn abandon(&self) {
         let kept = &self.argument.kept;
         let is_ours = |entry: &Entry| {
-            let keeps = entry.call().and_then(|call| call.keeps.as_ref());
-            keeps.is_some_and(|keeps| Arc::ptr_eq(keeps, kept))
+            let shared_input = entry.call().and_then(|call| call.shared_input.as_ref());
+            shared_input.is_some_and(|shared_input| Arc::ptr_eq(shared_input, kept))
         };
         let mut ids;
         {
@@ -129,7 +132,7 @@ impl<'a> Group<'a> {
             ids = state.tasks.unfinished();
             ids.retain(|&id| state.tasks.get(id).is_some_and(is_ours));
         }
-        self.core.wait(None, Watch::Tasks(&ids), |state| {
+        self.core.wait(None, WaitTarget::Tasks(&ids), |state| {
             for &id in &ids {
                 state.cancel(id);
             }

@@ -10,10 +10,10 @@ use crate::array::transfer;
 use crate::error::{Error, Result, TaskError};
 use crate::pool::callbacks::Callback;
 use crate::pool::core::{Core, Start};
-use crate::pool::job;
-use crate::pool::seat::Cause;
-use crate::pool::state::Watch;
+use crate::pool::invocation;
+use crate::pool::state::WaitTarget;
 use crate::pool::task::{Outcome, TaskId, Value};
+use crate::pool::worker_slot::Cause;
 use crate::process::panic;
 
 /// A task that was submitted to a [`Pool`](crate::Pool), and the way to its result.
@@ -63,7 +63,7 @@ impl<R: DeserializeOwned> Handle<R> {
     /// killed or timed out; [`Error::Broken`] or [`Error::Closed`] if the pool ended first.
     pub fn join(mut self) -> Result<R> {
         let id = self.usable()?;
-        match self.core.wait(None, Watch::Tasks(&[id]), |state| Core::take(state, id)) {
+        match self.core.wait(None, WaitTarget::Tasks(&[id]), |state| Core::take(state, id)) {
             Some(outcome) => {
                 self.id = None;
                 open(outcome)
@@ -82,7 +82,7 @@ impl<R: DeserializeOwned> Handle<R> {
     pub fn join_timeout(&mut self, timeout: Duration) -> Result<R> {
         let id = self.usable()?;
         let deadline = Instant::now().checked_add(timeout);
-        match self.core.wait(deadline, Watch::Tasks(&[id]), |state| Core::take(state, id)) {
+        match self.core.wait(deadline, WaitTarget::Tasks(&[id]), |state| Core::take(state, id)) {
             Some(outcome) => {
                 self.id = None;
                 open(outcome)
@@ -240,11 +240,11 @@ impl<R> Handle<R> {
         }
         if grace.is_zero() {
             state.kill_task(id, Cause::Killed(id));
-            self.core.see_off(&mut state);
+            self.core.watch_exits(&mut state);
         } else if let Some(at) = Instant::now().checked_add(grace)
             && let Some(entry) = state.tasks.get_mut(id)
         {
-            let kill_at = &mut entry.rare_mut().kill_at;
+            let kill_at = &mut entry.cold_mut().kill_at;
             *kill_at = Some(kill_at.map_or(at, |earlier| earlier.min(at)));
             self.core.look_for_late(&mut state, at);
         }
@@ -290,7 +290,7 @@ impl<R> Handle<R> {
 
 /// Decodes an outcome.
 pub(super) fn open<R: DeserializeOwned>(outcome: Outcome) -> Result<R> {
-    open_with(outcome, job::decode)
+    open_with(outcome, invocation::decode)
 }
 
 /// Decodes an outcome by `decode`. A panic in it is an error, for everybody who asks: a callback

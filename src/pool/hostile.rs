@@ -3,7 +3,7 @@
 use std::sync::OnceLock;
 use std::sync::atomic::AtomicU64;
 
-use super::lane::{ByteRing, Place, ResultMeta, TaskMeta, load_words};
+use super::queue_pair::{ByteRing, Place, ResultMeta, TaskMeta, load_words};
 use crate::process::function::FunctionOffset;
 use crate::process::message::{Report, Request};
 

@@ -3,8 +3,8 @@
 use crate::array::transfer::{Lease, LeaseList};
 use crate::error::{Error, Result, TaskError};
 use crate::pool::core::Core;
-use crate::pool::job::{self, Job, Leases, Station, Trampoline};
-use crate::pool::lane::Status;
+use crate::pool::invocation::{self, Invocation, Leases, Trampoline, WorkerCache};
+use crate::pool::queue_pair::Status;
 use crate::pool::task::{Call, Encoded, Outcome, Rules, TaskId, Value};
 use crate::process::panic;
 use crate::region::windows::Windows;
@@ -32,7 +32,7 @@ pub(super) fn initialize(core: &Core) -> Result<()> {
     let Some(initializer) = core.lock().initializer.take() else { return Ok(()) };
     let leases = initializer.leases.iter().filter_map(Lease::again).collect();
     let outcome = run(core, initializer.function, leases, &initializer.encoded);
-    let cause = match outcome.map(|value| value.bytes.with(job::decode)) {
+    let cause = match outcome.map(|value| value.bytes.with(invocation::decode)) {
         Ok(Ok(Ok(()))) => return Ok(()),
         Ok(Ok(Err(text)) | Err(text)) => text,
         Err(error) => error.to_string(),
@@ -43,15 +43,15 @@ pub(super) fn initialize(core: &Core) -> Result<()> {
 fn run(core: &Core, trampoline: Trampoline, mut leases: LeaseList, encoded: &[u8]) -> Outcome {
     let windows = Windows::of_host(&core.arena);
     let mut out = Vec::new();
-    let mut job = Job {
+    let mut invocation = Invocation {
         payload: encoded,
         leases: Leases::Host(&mut leases),
         windows: &windows,
         out: &mut out,
-        station: &mut Station::default(),
+        cache: &mut WorkerCache::default(),
         progress: &|_| {},
     };
-    let status = panic::noting(|| job::run(trampoline, &mut job));
+    let status = panic::noting(|| invocation::run(trampoline, &mut invocation));
     let codec = |what, action, out: &[u8]| {
         let reason = String::from_utf8_lossy(out).into_owned();
         Err(Box::new(Error::Task(TaskError::Codec { what, action, reason })))
@@ -59,7 +59,7 @@ fn run(core: &Core, trampoline: Trampoline, mut leases: LeaseList, encoded: &[u8
     match status {
         Status::Value => Ok(Value { bytes: Encoded::copied(out), leases, elapsed_ns: 0 }),
         Status::Panicked => {
-            let (message, location) = job::decode(&out).unwrap_or_default();
+            let (message, location) = invocation::decode(&out).unwrap_or_default();
             Err(Box::new(Error::Task(TaskError::Panicked { message, location })))
         }
         Status::ArgumentCodec => codec("argument", "decoded", &out),

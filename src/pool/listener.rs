@@ -7,9 +7,9 @@ use std::task::Waker;
 use crate::error::Result;
 use crate::pool::callbacks::{Callback, Callbacks};
 use crate::pool::core::Core;
-use crate::pool::gather::Gather;
-use crate::pool::state::{Life, State};
+use crate::pool::state::{Lifecycle, State};
 use crate::pool::task::{Outcome, TaskId, is_cancelled};
+use crate::pool::wait_set::CompletionQueue;
 use crate::sys::thread_parker::Waiter;
 
 /// Somebody who is told once when a task is over. Telling runs no code of the user: that is left
@@ -18,7 +18,7 @@ pub(super) enum Listener {
     /// A thread that sleeps until then.
     Thread(Waiter),
     /// A thread that waits for several tasks, of which this one has that number.
-    Gather(Arc<Gather>, usize),
+    WaitSet(Arc<CompletionQueue>, usize),
     /// A callback.
     Call(Callback),
     /// Whoever polls the handle as a future.
@@ -28,19 +28,19 @@ pub(super) enum Listener {
 
 /// How a task has ended, for those who only count.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Ending {
+pub(super) enum Completion {
     /// With a value, or cancelled.
     Quiet,
     /// With any other error.
     Failed,
 }
 
-impl Ending {
-    pub(super) fn of(outcome: &Outcome) -> Ending {
+impl Completion {
+    pub(super) fn of(outcome: &Outcome) -> Completion {
         match outcome {
-            Ok(_) => Ending::Quiet,
-            Err(_) if is_cancelled(outcome) => Ending::Quiet,
-            Err(_) => Ending::Failed,
+            Ok(_) => Completion::Quiet,
+            Err(_) if is_cancelled(outcome) => Completion::Quiet,
+            Err(_) => Completion::Failed,
         }
     }
 }
@@ -50,8 +50,8 @@ impl Listener {
         matches!(self, Listener::Thread(own) if own.is(waiter))
     }
 
-    fn is_gather(&self, gather: &Arc<Gather>) -> bool {
-        matches!(self, Listener::Gather(own, _) if Arc::ptr_eq(own, gather))
+    fn is_gather(&self, queue: &Arc<CompletionQueue>) -> bool {
+        matches!(self, Listener::WaitSet(own, _) if Arc::ptr_eq(own, queue))
     }
 }
 
@@ -60,7 +60,7 @@ impl State {
     pub(super) fn listen(&mut self, id: TaskId, listener: Listener) -> Option<Listener> {
         match self.tasks.get_mut(id) {
             Some(entry) if !entry.is_done() => {
-                entry.rare_mut().listeners.push(listener);
+                entry.cold_mut().listeners.push(listener);
                 self.listeners += 1;
                 None
             }
@@ -75,9 +75,9 @@ impl State {
         mut which: impl FnMut(&mut Listener) -> bool,
     ) -> Vec<Listener> {
         let entry = self.tasks.get_mut(id);
-        let Some(rare) = entry.and_then(|entry| entry.rare.as_mut()) else { return Vec::new() };
+        let Some(cold) = entry.and_then(|entry| entry.cold.as_mut()) else { return Vec::new() };
         let removed: Vec<Listener> =
-            rare.listeners.extract_if(.., |listener| which(listener)).collect();
+            cold.listeners.extract_if(.., |listener| which(listener)).collect();
         self.listeners -= removed.len();
         removed
     }
@@ -88,17 +88,17 @@ impl State {
     }
 
     /// Forgets that `gather` waits for a task.
-    pub(super) fn unlisten_gather(&mut self, id: TaskId, gather: &Arc<Gather>) {
-        self.unlisten(id, |listener| listener.is_gather(gather));
+    pub(super) fn unlisten_gather(&mut self, id: TaskId, queue: &Arc<CompletionQueue>) {
+        self.unlisten(id, |listener| listener.is_gather(queue));
     }
 
     /// Tells those who listened to a task that it is over.
-    pub(super) fn tell(&mut self, listeners: Vec<Listener>, ending: Ending) {
+    pub(super) fn tell(&mut self, listeners: Vec<Listener>, ending: Completion) {
         self.listeners -= listeners.len();
         for listener in listeners {
             match listener {
                 Listener::Thread(waiter) => waiter.wake(),
-                Listener::Gather(gather, number) => gather.tell(number, ending),
+                Listener::WaitSet(queue, number) => queue.tell(number, ending),
                 Listener::Call(callback) => self.call(callback),
                 #[cfg(feature = "async")]
                 Listener::Wake(waker) => self.call(Callback::wake(waker)),
@@ -124,10 +124,10 @@ impl Core {
         state.callbacks.get_or_insert(callbacks);
         state.drain();
         match state.listen(id, Listener::Call(callback)) {
-            None => self.watch_over(&mut state),
+            None => self.watch_start(&mut state),
             Some(Listener::Call(callback)) => {
                 state.call(callback);
-                if state.life == Life::Closed {
+                if state.life == Lifecycle::Closed {
                     // Nobody comes who would let the thread go.
                     state.callbacks = None;
                 }
@@ -152,7 +152,7 @@ impl std::fmt::Debug for Listener {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
             Listener::Thread(_) => "Thread",
-            Listener::Gather(..) => "Gather",
+            Listener::WaitSet(..) => "CompletionQueue",
             Listener::Call(_) => "Call",
             #[cfg(feature = "async")]
             Listener::Wake(_) => "Wake",

@@ -22,7 +22,7 @@ use crate::kernel::FloatMode;
 use crate::pool::blocks::{BLOCKS_MAX, Blocks, HostBlocks};
 use crate::pool::core::{Core, Start};
 use crate::pool::group::{Group, SharedArgument};
-use crate::pool::job::{Job, JobError, Trampoline};
+use crate::pool::invocation::{CodecError, Invocation, Trampoline};
 use crate::pool::operand::{self, Chunks, Lent};
 use crate::pool::task::{Rules, Value};
 
@@ -108,15 +108,22 @@ pub(super) struct Walk<P: Chunks> {
 
 impl<P: Chunks> Walk<P> {
     /// Attaches to the loop that `orders` describes.
-    pub(super) fn new(job: &Job<'_>, orders: Orders) -> std::result::Result<Walk<P>, JobError> {
+    pub(super) fn new(
+        invocation: &Invocation<'_>,
+        orders: Orders,
+    ) -> std::result::Result<Walk<P>, CodecError> {
         let attach = move || -> Result<Walk<P>> {
             let ((offset, number), count) = (orders.blocks, orders.extent.blocks());
-            let blocks = Blocks::attach(job.windows, offset, orders.shares, count, number)?;
-            let lent = operand::lend::<P>(&job.station.resolver, job.windows, &orders.sources)?;
-            let home = job.station.worker;
+            let blocks = Blocks::attach(invocation.windows, offset, orders.shares, count, number)?;
+            let lent = operand::lend::<P>(
+                &invocation.cache.resolver,
+                invocation.windows,
+                &orders.sources,
+            )?;
+            let home = invocation.cache.worker;
             Ok(Walk { orders, blocks, home, lent, operands: PhantomData })
         };
-        attach().map_err(|error| JobError::Argument(error.to_string()))
+        attach().map_err(|error| CodecError::Argument(error.to_string()))
     }
 
     /// Claims blocks one after the other and calls `each` with its number and its chunks, until

@@ -7,10 +7,10 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::error::{Error, Result};
+use crate::pool::backpressure::Patience;
 use crate::pool::handle::Handle;
-use crate::pool::job::Trampoline;
+use crate::pool::invocation::Trampoline;
 use crate::pool::pipeline::{BATCHES_PER_WORKER, Imap, Pace, Pipeline, Shared, plain, sharing};
-use crate::pool::room::Patience;
 use crate::pool::task::{FOREVER, Rules};
 use crate::pool::{Given, Nothing, Pool, SharedValue};
 

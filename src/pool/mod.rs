@@ -2,55 +2,55 @@
 //!
 //! `README.md` beside this file has the protocol, step by step, and why it holds.
 
-mod aftercare;
+mod abandoned;
 mod backoff;
+mod backpressure;
 mod blocks;
-mod board;
 mod builder;
 mod callbacks;
 mod chunks;
 mod claim;
+mod cleanup;
 mod completed;
+mod completion;
+mod control;
 mod core;
-mod ending;
 mod first_touch;
 mod floor;
 #[cfg(feature = "async")]
 mod future;
-mod gather;
-mod given_up;
 mod group;
 mod handle;
-mod host_lane;
+mod host_side;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod hostile;
 mod in_process;
-mod job;
-mod lane;
+mod invocation;
 mod listener;
-mod locked;
 mod loops;
 mod map;
 mod operand;
 mod pipeline;
 mod placement;
+mod queue_pair;
 mod readiness;
 mod recovery;
 mod reduction;
-mod room;
-mod seat;
+mod resize;
 mod shutdown;
 mod starmap;
 mod state;
+mod state_guard;
 mod stats;
 mod submit;
 mod supervise;
 mod task;
 mod team;
 mod wait;
+mod wait_set;
 mod worker;
-mod worker_lane;
-mod workforce;
+mod worker_side;
+mod worker_slot;
 
 use std::sync::Arc;
 
@@ -58,7 +58,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::error::Result;
-use crate::pool::room::Patience;
+use crate::pool::backpressure::Patience;
 use crate::process::function::FunctionOffset;
 
 pub use builder::PoolBuilder;
@@ -75,7 +75,7 @@ pub use starmap::Star;
 pub use stats::{Restarts, Stats};
 pub use worker::is_cancelled;
 
-pub(crate) use job::{Job, JobError};
+pub(crate) use invocation::{CodecError, Invocation};
 pub(crate) use task::Rules;
 pub(crate) use team::{TeamJob, TeamOrders, take_part};
 
@@ -155,8 +155,8 @@ impl Pool {
         // Only its type matters: a function item or a closure that captures nothing.
         let _ = function;
         let name = std::any::type_name::<F>();
-        let encode = |out: &mut Vec<u8>| job::encode_onto(out, argument);
-        let id = self.core.submit(job::call::<F, A, R>, name, rules, encode)?;
+        let encode = |out: &mut Vec<u8>| invocation::encode_onto(out, argument);
+        let id = self.core.submit(invocation::call::<F, A, R>, name, rules, encode)?;
         Ok(Handle::new(Arc::clone(&self.core), id))
     }
 
@@ -189,8 +189,8 @@ impl Pool {
             Start::ForkServer => FunctionOffset::of(function as *const ())?.to_word(),
         };
         let name = std::any::type_name::<fn(A) -> R>();
-        let encode = |out: &mut Vec<u8>| job::encode_onto(out, &(word, &argument));
-        let trampoline = job::call_pointer::<A, R>;
+        let encode = |out: &mut Vec<u8>| invocation::encode_onto(out, &(word, &argument));
+        let trampoline = invocation::call_pointer::<A, R>;
         let _room = self.core.reserve(Patience::Endless)?;
         let id = self.core.submit(trampoline, name, self.core.rules(), encode)?;
         let handle = Handle::new(Arc::clone(&self.core), id);

@@ -12,10 +12,10 @@ use crate::array::transfer::{self, Lease};
 use crate::error::{Error, Result, TaskError};
 use crate::pool::core::Core;
 use crate::pool::handle;
-use crate::pool::job::{self, Batch, Job, JobError, Trampoline};
-use crate::pool::lane::Stage;
-use crate::pool::state::Watch;
-use crate::pool::task::{self, Kept, Outcome, Rules, TaskId};
+use crate::pool::invocation::{self, Batch, CodecError, Invocation, Trampoline};
+use crate::pool::queue_pair::Stage;
+use crate::pool::state::WaitTarget;
+use crate::pool::task::{self, Outcome, Rules, SharedInput, TaskId};
 use crate::process::panic;
 use crate::region::arena::Contents;
 use crate::region::windows::Windows;
@@ -33,7 +33,7 @@ pub(super) const BATCHES_PER_WORKER: usize = 4;
 /// A shared value, encoded, in the arena.
 #[derive(Debug, Clone)]
 pub(super) struct Shared {
-    kept: Arc<Kept>,
+    kept: Arc<SharedInput>,
     place: SharedPlace,
 }
 
@@ -52,7 +52,7 @@ struct SharedPlace {
 impl Shared {
     pub(super) fn new<W: Serialize>(core: &Core, value: &W) -> Result<Shared> {
         let mut encoded = Vec::new();
-        let attempt = transfer::encode_shared(|| job::encode_onto(&mut encoded, value));
+        let attempt = transfer::encode_shared(|| invocation::encode_onto(&mut encoded, value));
         let ((), leases) = attempt.map_err(|reason| {
             Error::Task(TaskError::Codec { what: "shared value", action: "encoded", reason })
         })?;
@@ -64,15 +64,15 @@ impl Shared {
         span.store(&bytes);
         let (call, offset) = (core.next_call(), span.offset());
         let place = SharedPlace { call, offset, len: bytes.len(), leases: leases.len(), is_given };
-        Ok(Shared { kept: Arc::new(Kept { _span: Some(span), leases, is_given }), place })
+        Ok(Shared { kept: Arc::new(SharedInput { _span: Some(span), leases, is_given }), place })
     }
 }
 
 impl SharedPlace {
     /// The bytes in the arena, and how many leases stand in front.
-    fn copy_out(&self, windows: &Windows) -> std::result::Result<(Vec<u8>, usize), JobError> {
+    fn copy_out(&self, windows: &Windows) -> std::result::Result<(Vec<u8>, usize), CodecError> {
         let bytes = windows.copy_out(self.offset, self.len);
-        let bytes = bytes.map_err(|error| JobError::Argument(error.to_string()))?;
+        let bytes = bytes.map_err(|error| CodecError::Argument(error.to_string()))?;
         Ok((bytes, self.leases))
     }
 }
@@ -171,7 +171,7 @@ where
         let (_, items) = self.batches.remove(at)?;
         let elapsed_ns = outcome.as_ref().map_or(0, |value| value.elapsed_ns);
         self.adapt(items, elapsed_ns);
-        Some(handle::open_with(outcome, |bytes| job::decode_batch(bytes, items, results)))
+        Some(handle::open_with(outcome, |bytes| invocation::decode_batch(bytes, items, results)))
     }
 
     /// Submits batches until enough are under way.
@@ -184,7 +184,7 @@ where
             let mut count = 1;
             let encode = |out: &mut Vec<u8>| {
                 if let Some(shared) = shared {
-                    job::encode_onto(out, &shared.place)?;
+                    invocation::encode_onto(out, &shared.place)?;
                 }
                 let mut batch = Batch::new(out);
                 batch.push(&first)?;
@@ -196,9 +196,9 @@ where
                 batch.finish();
                 Ok(())
             };
-            let keeps = shared.map(|shared| Arc::clone(&shared.kept));
+            let shared_input = shared.map(|shared| Arc::clone(&shared.kept));
             let (trampoline, name, rules) = (self.trampoline, self.name, self.rules);
-            let id = self.core.submit_keeping(trampoline, name, rules, keeps, encode)?;
+            let id = self.core.submit_with(trampoline, name, rules, shared_input, encode)?;
             self.batches.push_back((id, count));
             self.items = Some(items);
         }
@@ -209,7 +209,7 @@ where
     fn wait(&self) -> Option<(usize, Outcome)> {
         let count = if self.order == Order::AsGiven { 1 } else { self.batches.len() };
         let ids: Vec<TaskId> = self.batches.iter().take(count).map(|&(id, _)| id).collect();
-        self.core.wait(None, Watch::Tasks(&ids), |state| {
+        self.core.wait(None, WaitTarget::Tasks(&ids), |state| {
             (0..).zip(&ids).find_map(|(at, &id)| Some((at, Core::take(state, id)?)))
         })
     }
@@ -230,7 +230,7 @@ impl<I: Iterator, R> Pipeline<I, R> {
     /// Cancels what has not started and waits for the rest.
     fn abandon(&mut self) {
         let ids: Vec<TaskId> = self.batches.iter().map(|&(id, _)| id).collect();
-        self.core.wait(None, Watch::Tasks(&ids), |state| {
+        self.core.wait(None, WaitTarget::Tasks(&ids), |state| {
             for &id in &ids {
                 state.cancel(id);
             }
@@ -308,49 +308,51 @@ impl<I: Iterator, R> std::fmt::Debug for Imap<I, R> {
 }
 
 /// The trampoline of `map`.
-pub(super) fn plain<F, A, R>(job: &mut Job<'_>) -> std::result::Result<(), JobError>
+pub(super) fn plain<F, A, R>(invocation: &mut Invocation<'_>) -> std::result::Result<(), CodecError>
 where
     F: Fn(A) -> R + Copy + Send + 'static,
     A: DeserializeOwned,
     R: Serialize,
 {
-    let items = job.arguments::<A>()?;
-    job.begin();
+    let items = invocation.arguments::<A>()?;
+    invocation.begin();
     // SAFETY: named by `Options` alone, for a function that it was given.
-    let function = unsafe { job::conjure::<F>() };
-    let results: Vec<R> = job::each(items).map(function).collect();
-    job.finish_all(&results)
+    let function = unsafe { invocation::conjure::<F>() };
+    let results: Vec<R> = invocation::each(items).map(function).collect();
+    invocation.finish_all(&results)
 }
 
 /// The same with a shared value, whose place stands before the items.
-pub(super) fn sharing<F, W, A, R>(job: &mut Job<'_>) -> std::result::Result<(), JobError>
+pub(super) fn sharing<F, W, A, R>(
+    invocation: &mut Invocation<'_>,
+) -> std::result::Result<(), CodecError>
 where
     F: Fn(&W, A) -> R + Copy + Send + 'static,
     W: DeserializeOwned + 'static,
     A: DeserializeOwned,
     R: Serialize,
 {
-    let place = job.leading::<SharedPlace>()?;
-    let windows = job.windows;
+    let place = invocation.leading::<SharedPlace>()?;
+    let windows = invocation.windows;
     // SAFETY: named by `Options` alone, for a function that it was given.
-    let function = unsafe { job::conjure::<F>() };
+    let function = unsafe { invocation::conjure::<F>() };
     let results: Vec<R> = if place.is_given {
         let (bytes, leases) = place.copy_out(windows)?;
         let encoded = task::split_table(&bytes, leases).map_or(&[][..], |(_, encoded)| encoded);
-        let (shared, items) = job.arguments_beside::<W, A>(encoded)?;
-        job.begin();
-        job::each(items).map(|item| function(&shared, item)).collect()
+        let (shared, items) = invocation.arguments_beside::<W, A>(encoded)?;
+        invocation.begin();
+        invocation::each(items).map(|item| function(&shared, item)).collect()
     } else {
-        let items = job.arguments::<A>()?;
-        let shared = job.station.shared::<W>(place.call, || {
+        let items = invocation.arguments::<A>()?;
+        let shared = invocation.cache.shared::<W>(place.call, || {
             let (bytes, leases) = place.copy_out(windows)?;
-            let short = || JobError::Argument("a shared value without its leases".into());
+            let short = || CodecError::Argument("a shared value without its leases".into());
             let (leases, encoded) = task::split_table(&bytes, leases).ok_or_else(short)?;
-            let decoded = transfer::decode_kept(windows, &leases, || job::decode(encoded));
-            decoded.map_err(JobError::Argument)
+            let decoded = transfer::decode_kept(windows, &leases, || invocation::decode(encoded));
+            decoded.map_err(CodecError::Argument)
         })?;
-        (job.progress)(Stage::Running);
-        job::each(items).map(|item| function(shared, item)).collect()
+        (invocation.progress)(Stage::Running);
+        invocation::each(items).map(|item| function(shared, item)).collect()
     };
-    job.finish_all(&results)
+    invocation.finish_all(&results)
 }

@@ -57,9 +57,9 @@ impl Core {
             if deadline.is_some_and(|at| at <= Instant::now()) {
                 return Err(state.unready(timeout));
             }
-            state.watch_ready += 1;
+            state.waiting_for_ready += 1;
             state = self.wait_changed(state, deadline);
-            state.watch_ready -= 1;
+            state.waiting_for_ready -= 1;
         }
     }
 }
@@ -67,8 +67,8 @@ impl Core {
 impl State {
     /// Whether as many workers as there should be have come through their start-up.
     fn is_ready(&self) -> bool {
-        let stands = self.seats.iter().filter(|seat| seat.takes_offers() || seat.is_dormant());
-        stands.filter(|seat| seat.lane.is_ready()).count() >= self.target
+        let stands = self.workers.iter().filter(|slot| slot.takes_offers() || slot.is_dormant());
+        stands.filter(|slot| slot.queues.is_ready()).count() >= self.target
     }
 
     /// What is to be said of a pool that is not ready in time.

@@ -6,13 +6,14 @@
 //!    writes nothing. A worker whose start was never reported has written nothing either: it waits
 //!    for the host's permit, which the host sends when it has the pidfd. Nothing that a worker can
 //!    do alive, such as closing its socket, is taken for its end. One that was killed and does not
-//!    end is given up after a while (`given_up.rs`), and comes here when it has ended.
-//! 2. Its lane is drained: whatever it committed is delivered, a death after the commit
+//!    end is given up after a while (`abandoned.rs`), and comes here when it has ended.
+//! 2. Its queue pair is drained: whatever it committed is delivered, a death after the commit
 //!    included.
 //! 3. What is left is split by claim word. CLAIMED: the task had started, and fails with the
 //!    death, or runs again if it may. OFFERED: it had not, is recalled, and goes back to the
 //!    front of the queue in its old order.
-//! 4. The seat gets a new worker with a new lane, unless the pool is ending or its workers die
+//! 4. The slot gets a new worker with a new queue pair, unless the pool is ending or its workers
+//!    die
 //!    before they are ready.
 
 use std::io;
@@ -24,12 +25,12 @@ use tracing::Level;
 use crate::array::transfer::Lease;
 use crate::error::{Death, Error, Phase, Result, TaskError};
 use crate::exit::ExitReason;
+use crate::pool::abandoned::DEATH;
 use crate::pool::core::Core;
-use crate::pool::given_up::DEATH;
-use crate::pool::lane::{Leave, Stage};
-use crate::pool::seat::{Cause, Condition, Seat};
-use crate::pool::state::{Life, State};
+use crate::pool::queue_pair::{Leave, Stage};
+use crate::pool::state::{Lifecycle, State};
 use crate::pool::task::{Call, TaskId, broken};
+use crate::pool::worker_slot::{Cause, WorkerSlot, WorkerState};
 use crate::process::child;
 use crate::process::launch::ChildEvent;
 #[cfg(feature = "failpoints")]
@@ -37,11 +38,11 @@ use crate::sys::failpoint::{self, Point};
 use crate::sys::{oom, process};
 
 impl Core {
-    /// What the fork server says of the worker that has, or had, this seat.
+    /// What the fork server says of the worker that has, or had, this slot.
     pub(super) fn child_event(&self, index: usize, incarnation: u64, event: ChildEvent) {
         let mut state = self.lock();
-        let seat = &state.seats[index];
-        if seat.incarnation != incarnation || !seat.has_worker() {
+        let slot = &state.workers[index];
+        if slot.incarnation != incarnation || !slot.has_worker() {
             if let ChildEvent::Started { child, .. } = event {
                 // It was given up before the fork server spoke of it.
                 let _ = child.signal(process::SIGKILL);
@@ -51,32 +52,32 @@ impl Core {
         let mut permitted = None;
         match event {
             ChildEvent::Started { pid, child } => {
-                let seat = &mut state.seats[index];
-                seat.pid = pid;
-                seat.child = Some(child);
-                if seat.condition == Condition::Starting {
-                    seat.condition = Condition::Running;
+                let slot = &mut state.workers[index];
+                slot.pid = pid;
+                slot.child = Some(child);
+                if slot.state == WorkerState::Starting {
+                    slot.state = WorkerState::Running;
                 }
-                match seat.condition {
-                    // Condemned before it had a pidfd to be killed by.
-                    Condition::Condemned(cause) if !cause.is_departure() => seat.kill(),
-                    _ => permitted = seat.socket.as_ref().map(|(socket, _)| Arc::clone(socket)),
+                match slot.state {
+                    // Retiring before it had a pidfd to be killed by.
+                    WorkerState::Retiring(cause) if !cause.is_departure() => slot.kill(),
+                    _ => permitted = slot.socket.as_ref().map(|(socket, _)| Arc::clone(socket)),
                 }
-                state.noted.note(Level::DEBUG, move || {
+                state.events.note(Level::DEBUG, move || {
                     tracing::debug!(worker = index, pid, "worker started");
                 });
             }
-            ChildEvent::Killed => state.seats[index].kill(),
+            ChildEvent::Killed => state.workers[index].kill(),
             ChildEvent::Failed(error) => {
-                self.bury(&mut state, index, ExitReason::Unknown, None, Some(error));
+                self.on_worker_exit(&mut state, index, ExitReason::Unknown, None, Some(error));
             }
             ChildEvent::Ended { reason, peak_rss_bytes } => {
-                self.bury(&mut state, index, reason, peak_rss_bytes, None);
+                self.on_worker_exit(&mut state, index, reason, peak_rss_bytes, None);
             }
         }
         state.end_broken();
         // The one that ended may have been surplus, and all others asleep.
-        self.call_up(&mut state);
+        self.restart_dormant(&mut state);
         state.drive();
         self.arm_supervisor(&mut state);
         drop(state);
@@ -87,7 +88,7 @@ impl Core {
     }
 
     /// Step 2 to 4 for the worker at `index`, which writes nothing any more.
-    pub(super) fn bury(
+    pub(super) fn on_worker_exit(
         &self,
         state: &mut State,
         index: usize,
@@ -98,22 +99,22 @@ impl Core {
         #[cfg(feature = "failpoints")]
         failpoint::hit(Point::HostBury);
         state.drain_dead(index);
-        let seat = &mut state.seats[index];
-        let cause = match seat.condition {
-            Condition::Condemned(cause) => Some(cause),
+        let slot = &mut state.workers[index];
+        let cause = match slot.state {
+            WorkerState::Retiring(cause) => Some(cause),
             _ => None,
         };
-        let ready = seat.lane.is_ready();
-        let pid = seat.pid;
-        let last_words = seat.lane.last_words().or_else(|| spoilt(cause));
-        let stderr_tail = seat.stderr.take().map(|tail| tail.finish());
+        let ready = slot.queues.is_ready();
+        let pid = slot.pid;
+        let last_words = slot.queues.last_words().or_else(|| spoilt(cause));
+        let stderr_tail = slot.stderr.take().map(|tail| tail.finish());
         let failure = failure.and_then(said);
-        let stage = seat.lane.running();
-        let (started, untouched) = seat.lane.autopsy();
-        let has_begun = !started.is_empty();
+        let stage = slot.queues.running();
+        let (started, untouched) = slot.queues.classify_in_flight();
+        let has_started = !started.is_empty();
         sweep_lent(state, index, &started);
-        state.seats[index].vacate();
-        state.noted.note(Level::DEBUG, move || {
+        state.workers[index].release();
+        state.events.note(Level::DEBUG, move || {
             tracing::debug!(worker = index, pid, %reason, ?cause, "worker ended");
         });
         let out_of_memory = is_killed_by_others(reason, cause) && oom::claim();
@@ -137,7 +138,7 @@ impl Core {
             };
             attribute(state, id, cause, death);
         }
-        let is_death = has_begun || reason != ExitReason::Code(0);
+        let is_death = has_started || reason != ExitReason::Code(0);
         let stderr = stderr_tail.map(|text| text.trim().to_owned()).filter(|text| !text.is_empty());
         let words = last_words.or(failure.clone()).or(stderr);
         let end = End { ready, cause, is_death, reason, failure, words };
@@ -148,17 +149,17 @@ impl Core {
         #[cfg(feature = "failpoints")]
         failpoint::hit(Point::HostReplace);
         let End { ready, cause, is_death, reason, failure, words } = end;
-        let is_alone = !state.seats.iter().any(Seat::is_occupied);
-        let seat = &mut state.seats[index];
+        let is_alone = !state.workers.iter().any(WorkerSlot::is_occupied);
+        let slot = &mut state.workers[index];
         if *ready {
-            seat.strikes = 0;
+            slot.start_failures = 0;
         } else if cause.is_none() {
             let is_own = failure.is_some() || !reason.is_from_outside();
-            seat.strikes += if is_own { STRIKE } else { 1 };
-            let is_given_up = seat.strikes >= STRIKES_MAX;
+            slot.start_failures += if is_own { OWN_FAILURE } else { 1 };
+            let is_abandoned = slot.start_failures >= FAILURES_MAX;
             let words = words.as_deref().unwrap_or(child::words_of_unready(*reason));
             let text = format!("worker {index} {reason} before it was ready: {words}");
-            if is_given_up {
+            if is_abandoned {
                 state.break_for(&text);
             }
             state.start_failure = Some(text);
@@ -168,29 +169,29 @@ impl Core {
             return;
         }
         if *cause == Some(Cause::Idle) && state.queue.is_empty() {
-            state.seats[index].condition = Condition::Dormant;
+            state.workers[index].state = WorkerState::Dormant;
             state.count_dormant();
             return;
         }
         state.counters.restarts.note(*cause, *is_death);
         match failure {
             // Others work; the system may have room for another process later.
-            Some(cause) if !is_alone => self.leave_vacant(state, cause),
+            Some(cause) if !is_alone => self.retry_later(state, cause),
             _ => self.fill(state, index),
         }
     }
 
-    /// Starts a worker on an empty seat. If there is no fork server it is left to the supervisor
+    /// Starts a worker on an empty slot. If there is no fork server it is left to the supervisor
     /// to start one without the mutex, which takes milliseconds.
     pub(super) fn fill(&self, state: &mut State, index: usize) {
-        match self.living_server() {
+        match self.server_if_alive() {
             Some(server) => {
                 if let Err(error) = self.start_worker(state, index, &server) {
                     self.note_failure(state, index, &error);
                 }
             }
             None => {
-                state.seats[index].condition = Condition::Vacant;
+                state.workers[index].state = WorkerState::Vacant;
                 state.needs_server = true;
                 self.look_at(state, Instant::now());
             }
@@ -200,46 +201,46 @@ impl Core {
     /// A worker could not be started: it is tried again later; if it fails again and again, and
     /// there is no worker that could do its work, the pool breaks.
     fn note_failure(&self, state: &mut State, index: usize, error: &Error) {
-        let seat = &mut state.seats[index];
-        seat.condition = Condition::Vacant;
-        seat.strikes = seat.strikes.saturating_add(STRIKE);
-        let is_given_up = seat.strikes >= STRIKES_MAX;
-        if is_given_up && !state.seats.iter().any(Seat::is_occupied) {
+        let slot = &mut state.workers[index];
+        slot.state = WorkerState::Vacant;
+        slot.start_failures = slot.start_failures.saturating_add(OWN_FAILURE);
+        let is_abandoned = slot.start_failures >= FAILURES_MAX;
+        if is_abandoned && !state.workers.iter().any(WorkerSlot::is_occupied) {
             state.break_for(&format!("no worker could be started: {error}"));
         } else {
-            self.leave_vacant(state, &error.to_string());
+            self.retry_later(state, &error.to_string());
         }
     }
 
-    pub(super) fn leave_vacant(&self, state: &mut State, cause: &str) {
+    pub(super) fn retry_later(&self, state: &mut State, cause: &str) {
         let text = cause.to_owned();
-        state.noted.note(Level::WARN, move || {
+        state.events.note(Level::WARN, move || {
             tracing::warn!(cause = text, "a worker could not be started");
         });
-        state.vacancy = Some(cause.to_owned());
+        state.retry_cause = Some(cause.to_owned());
         state.start_failure = Some(cause.to_owned());
         self.look_at(state, Instant::now() + VACANT);
     }
 
-    /// Starts a fork server if some seat waits for one. Call it without the mutex.
-    pub(super) fn provide_server(&self) -> Result<()> {
+    /// Starts a fork server if some slot waits for one. Call it without the mutex.
+    pub(super) fn start_needed_server(&self) -> Result<()> {
         let is_needed = {
             let state = self.lock();
-            state.needs_server || state.vacancy.is_some()
+            state.needs_server || state.retry_cause.is_some()
         };
-        if is_needed { self.running_server().map(drop) } else { Ok(()) }
+        if is_needed { self.ensure_server().map(drop) } else { Ok(()) }
     }
 
     /// Tries again to start the workers that could not be started, if `server` says that there is
     /// a fork server.
     pub(super) fn fill_vacant(&self, state: &mut State, server: &Result<()>) {
-        let was_tried = state.vacancy.take().is_some();
+        let was_tried = state.retry_cause.take().is_some();
         let needed_server = std::mem::take(&mut state.needs_server);
         if !was_tried && !needed_server {
             return;
         }
-        for index in 0..state.seats.len() {
-            if state.seats[index].condition == Condition::Vacant && self.is_wanted(state) {
+        for index in 0..state.workers.len() {
+            if state.workers[index].state == WorkerState::Vacant && self.is_wanted(state) {
                 match server {
                     Ok(()) => self.fill(state, index),
                     Err(error) => self.note_failure(state, index, error),
@@ -250,18 +251,18 @@ impl Core {
 
     /// Whether the pool needs another worker.
     pub(super) fn is_wanted(&self, state: &State) -> bool {
-        state.may_start() && state.standing() < state.target
+        state.may_start() && state.available_workers() < state.target
     }
 
     /// Breaks the pool, and ends its workers: nobody knows any more what their tasks wait for.
     pub(super) fn give_up(&self, cause: &str) {
         let mut state = self.lock();
-        if !matches!(state.life, Life::Closed | Life::Broken(_)) {
+        if !matches!(state.life, Lifecycle::Closed | Lifecycle::Broken(_)) {
             state.break_for(cause);
         }
-        for index in 0..state.seats.len() {
-            state.condemn(index, Cause::PoolBroke);
-            state.seats[index].kill();
+        for index in 0..state.workers.len() {
+            state.retire(index, Cause::PoolBroke);
+            state.workers[index].kill();
         }
         self.look_at(&mut state, Instant::now() + DEATH);
         self.arm_supervisor(&mut state);
@@ -272,18 +273,18 @@ impl Core {
     /// Stops listening to a worker's socket.
     pub(super) fn forget_socket(&self, index: usize, incarnation: u64) {
         let mut state = self.lock();
-        let Some(seat) = state.seats.get_mut(index) else { return };
-        if seat.incarnation == incarnation {
+        let Some(slot) = state.workers.get_mut(index) else { return };
+        if slot.incarnation == incarnation {
             // It may have said why it leaves.
-            state.drain_seat(index);
-            let seat = &mut state.seats[index];
-            let is_ready = seat.lane.is_ready();
-            let socket = seat.socket.take();
+            state.drain_worker(index);
+            let slot = &mut state.workers[index];
+            let is_ready = slot.queues.is_ready();
+            let socket = slot.socket.take();
             if is_ready {
                 // It dies, or its task has closed descriptors that are not its own: then it
                 // can neither ring nor ask for spans, and is replaced after the task.
-                state.condemn(index, Cause::Leaving(Leave::Unclean));
-                state.seats[index].lane.stop();
+                state.retire(index, Cause::Leaving(Leave::Unclean));
+                state.workers[index].queues.stop();
                 state.drive();
                 self.arm_supervisor(&mut state);
             }
@@ -331,7 +332,7 @@ const SIGKILL: i32 = 9;
 struct End {
     /// It had come through its start-up.
     ready: bool,
-    /// Why it was condemned.
+    /// Why it was retired.
     cause: Option<Cause>,
     /// It did not leave by itself with nothing to do.
     is_death: bool,
@@ -344,10 +345,10 @@ struct End {
 
 /// What the death of a worker before it is ready counts for if it did that to itself; one that
 /// others may have killed counts for 1.
-const STRIKE: u32 = 4;
-/// Three deaths of the first kind on one seat in a row, or a dozen of the second: the pool breaks.
-const STRIKES_MAX: u32 = 3 * STRIKE;
-/// How long a seat stays empty before another attempt to fill it.
+const OWN_FAILURE: u32 = 4;
+/// Three deaths of the first kind on one slot in a row, or a dozen of the second: the pool breaks.
+const FAILURES_MAX: u32 = 3 * OWN_FAILURE;
+/// How long a slot stays empty before another attempt to fill it.
 const VACANT: Duration = Duration::from_millis(200);
 
 /// Frees the locks that a dead worker held in memory that it was lent: by its initializer, by the
@@ -355,9 +356,9 @@ const VACANT: Duration = Duration::from_millis(200);
 fn sweep_lent(state: &State, index: usize, started: &[(u64, TaskId)]) {
     let first = state.initializer.iter().flat_map(|initializer| initializer.leases.iter());
     let calls = started.iter().filter_map(|&(_, id)| state.tasks.get(id)?.call());
-    let calls = calls.chain(&state.seats[index].retired);
+    let calls = calls.chain(&state.workers[index].abandoned_calls);
     let others = first.filter_map(Lease::object).chain(calls.flat_map(Call::lent));
-    state.seats[index].sweep(others);
+    state.workers[index].sweep(others);
 }
 
 /// Fails a task that had started, or runs it again if it may.
@@ -369,7 +370,7 @@ pub(super) fn attribute(state: &mut State, id: TaskId, cause: Option<Cause>, mut
         Some(Cause::PoolEnds) => TaskError::Cancelled,
         Some(Cause::PoolBroke) => {
             let error = match &state.life {
-                Life::Broken(cause) => broken(cause),
+                Lifecycle::Broken(cause) => broken(cause),
                 _ => Error::Closed { what: "the pool" },
             };
             state.complete(id, Err(Box::new(error)));
@@ -377,7 +378,7 @@ pub(super) fn attribute(state: &mut State, id: TaskId, cause: Option<Cause>, mut
         }
         _ => {
             entry.deaths += 1;
-            let may_run_again = entry.deaths <= entry.rules.retries && !entry.is_asked;
+            let may_run_again = entry.deaths <= entry.rules.retries && !entry.is_cancel_requested;
             if may_run_again && !entry.is_done() {
                 state.counters.retried += 1;
                 state.requeue_first(id);

@@ -11,7 +11,7 @@ use crate::error::Result;
 use crate::kernel::FloatMode;
 use crate::pool::chunks::{Body, ParChunks, Ran, SharedValue, attach};
 use crate::pool::handle::{self, Handle};
-use crate::pool::job::{self, Job};
+use crate::pool::invocation::{self, Invocation};
 use crate::pool::operand::Chunks;
 use crate::pool::task::Value;
 
@@ -65,7 +65,7 @@ where
             0 => Ok(identity),
             1 => Ok(partial.remove(0)),
             _ => {
-                let encode = |out: &mut Vec<u8>| job::encode_batch(out, &partial);
+                let encode = |out: &mut Vec<u8>| invocation::encode_batch(out, &partial);
                 let name = std::any::type_name::<O>();
                 let id = core.submit(combine::<B::Output, O>, name, rules, encode)?;
                 Handle::new(Arc::clone(core), id).join()
@@ -87,17 +87,17 @@ where
     }
 }
 
-fn reduce<P, B, O>(job: &mut Job<'_>) -> Ran
+fn reduce<P, B, O>(invocation: &mut Invocation<'_>) -> Ran
 where
     P: Chunks,
     B: Body<P>,
     B::Output: Serialize,
     O: Fn(B::Output, B::Output) -> B::Output + Copy + Send + 'static,
 {
-    let (walk, shared, function) = attach::<P, B>(job)?;
+    let (walk, shared, function) = attach::<P, B>(invocation)?;
     // SAFETY: this trampoline is named by `ParMap::reduce` alone, for an operation that it was
     // given.
-    let operation = unsafe { job::conjure::<O>() };
+    let operation = unsafe { invocation::conjure::<O>() };
     let (mut blocks, mut partial) = (Runs::new(), Vec::new());
     walk.run(|block, chunks| {
         let leaves = chunks.map(|chunk| B::call(function, &shared, chunk)).collect();
@@ -105,16 +105,16 @@ where
         blocks.push((block, 1));
         true
     });
-    job.finish_behind(&blocks, &partial)
+    invocation.finish_behind(&blocks, &partial)
 }
 
-fn collect<P, B>(job: &mut Job<'_>) -> Ran
+fn collect<P, B>(invocation: &mut Invocation<'_>) -> Ran
 where
     P: Chunks,
     B: Body<P>,
     B::Output: Serialize,
 {
-    let (walk, shared, function) = attach::<P, B>(job)?;
+    let (walk, shared, function) = attach::<P, B>(invocation)?;
     let (mut blocks, mut values) = (Runs::new(), Vec::new());
     walk.run(|block, chunks| {
         let before = values.len();
@@ -122,7 +122,7 @@ where
         blocks.push((block, values.len() - before));
         true
     });
-    job.finish_behind(&blocks, &values)
+    invocation.finish_behind(&blocks, &values)
 }
 
 /// Combines neighbours, then neighbours of those, and so on: a tree of this shape is the same
@@ -146,17 +146,17 @@ fn tree<R>(mut values: Vec<R>, operation: impl Fn(R, R) -> R) -> Option<R> {
 }
 
 /// The last levels of a reduction, in a worker.
-fn combine<R, O>(job: &mut Job<'_>) -> Ran
+fn combine<R, O>(invocation: &mut Invocation<'_>) -> Ran
 where
     R: Serialize + DeserializeOwned,
     O: Fn(R, R) -> R + Copy + Send + 'static,
 {
-    let partial = job.arguments::<R>()?;
-    job.begin();
+    let partial = invocation.arguments::<R>()?;
+    invocation.begin();
     // SAFETY: named by `ParMap::reduce` alone, for an operation that it was given.
-    let operation = unsafe { job::conjure::<O>() };
+    let operation = unsafe { invocation::conjure::<O>() };
     match tree(partial, operation) {
-        Some(value) => job.finish(&value),
+        Some(value) => invocation.finish(&value),
         None => unreachable!("`reduce` has this run for two values and more"),
     }
 }
@@ -181,13 +181,13 @@ fn decode_runs<R: DeserializeOwned>(
     left: &mut usize,
     all: &mut Vec<(usize, Vec<R>)>,
 ) -> std::result::Result<(), String> {
-    let (blocks, bytes) = job::decode_first::<Runs>(bytes)?;
+    let (blocks, bytes) = invocation::decode_first::<Runs>(bytes)?;
     let count = blocks.iter().try_fold(0usize, |sum, (_, count)| sum.checked_add(*count));
     let count = count.filter(|count| count <= left);
     let count = count.ok_or_else(|| format!("more results than the {left} chunks left"))?;
     *left -= count;
     let mut values = Vec::new();
-    job::decode_batch(bytes, count, &mut values)?;
+    invocation::decode_batch(bytes, count, &mut values)?;
     let mut values = values.into_iter();
     all.extend(blocks.iter().map(|&(block, count)| (block, values.by_ref().take(count).collect())));
     Ok(())

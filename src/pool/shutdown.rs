@@ -5,11 +5,11 @@ use std::time::{Duration, Instant};
 
 use crate::error::{Error, Result};
 use crate::pool::Pool;
+use crate::pool::abandoned::DEATH;
 use crate::pool::callbacks::is_callback_thread;
 use crate::pool::core::Core;
-use crate::pool::given_up::DEATH;
-use crate::pool::seat::{Cause, Seat};
-use crate::pool::state::{Life, State, Watch};
+use crate::pool::state::{Lifecycle, State, WaitTarget};
+use crate::pool::worker_slot::{Cause, WorkerSlot};
 use crate::process::events::Token;
 use crate::sys::thread;
 
@@ -128,20 +128,20 @@ impl Core {
     fn close(&self, is_cancelling: bool) -> Result<()> {
         {
             let mut state = self.lock();
-            if state.life == Life::Open {
-                state.life = Life::Draining;
+            if state.life == Lifecycle::Open {
+                state.life = Lifecycle::Draining;
             }
             if is_cancelling {
                 state.cancel_all();
             }
         }
-        self.wait(None, Watch::All, |state| (state.unfinished == 0).then_some(()));
+        self.wait(None, WaitTarget::All, |state| (state.unfinished == 0).then_some(()));
         let broken = match &self.lock().life {
-            Life::Broken(cause) => Some(cause.clone()),
+            Lifecycle::Broken(cause) => Some(cause.clone()),
             _ => None,
         };
         let deadline = Instant::now() + LEAVE;
-        self.retire(deadline, deadline);
+        self.stop_workers(deadline, deadline);
         self.await_callbacks(None);
         broken.map_or(Ok(()), |cause| Err(Error::Broken { what: "the pool", cause }))
     }
@@ -164,74 +164,74 @@ impl Core {
         let deadline = Instant::now().checked_add(grace);
         {
             let mut state = self.lock();
-            if state.life == Life::Closed {
+            if state.life == Lifecycle::Closed {
                 return;
             }
-            if state.life == Life::Open {
-                state.life = Life::Draining;
+            if state.life == Lifecycle::Open {
+                state.life = Lifecycle::Draining;
             }
             state.cancel_all();
         }
-        self.wait(deadline, Watch::All, |state| (state.unfinished == 0).then_some(()));
+        self.wait(deadline, WaitTarget::All, |state| (state.unfinished == 0).then_some(()));
         let mut state = self.lock();
-        for index in 0..state.seats.len() {
-            if state.seats[index].lane.live() > 0 || state.unfinished > 0 {
-                state.condemn(index, Cause::PoolEnds);
-                state.seats[index].kill();
+        for index in 0..state.workers.len() {
+            if state.workers[index].queues.live() > 0 || state.unfinished > 0 {
+                state.retire(index, Cause::PoolEnds);
+                state.workers[index].kill();
             }
         }
         drop(state);
         let leave = Instant::now() + leave;
-        self.retire(deadline.map_or(leave, |deadline| deadline.min(leave)), leave);
+        self.stop_workers(deadline.map_or(leave, |deadline| deadline.min(leave)), leave);
     }
 
     /// Sends the workers home and waits for them, killing those that are still starting at
     /// `start_deadline`, in an initializer that hangs perhaps, and those that linger past
     /// `deadline`.
-    pub(super) fn retire(&self, start_deadline: Instant, deadline: Instant) {
+    pub(super) fn stop_workers(&self, start_deadline: Instant, deadline: Instant) {
         let mut state = self.lock();
-        if state.life == Life::Draining {
+        if state.life == Lifecycle::Draining {
             // A worker started from here on would never be told to leave.
-            state.life = Life::Ending;
+            state.life = Lifecycle::Completion;
         }
-        for index in 0..state.seats.len() {
-            state.condemn(index, Cause::Stopped);
-            state.seats[index].lane.stop();
+        for index in 0..state.workers.len() {
+            state.retire(index, Cause::Stopped);
+            state.workers[index].queues.stop();
         }
-        let starting = |seat: &Seat| seat.is_occupied() && !seat.lane.is_ready();
-        while state.seats.iter().any(starting) && Instant::now() < start_deadline {
+        let starting = |slot: &WorkerSlot| slot.is_occupied() && !slot.queues.is_ready();
+        while state.workers.iter().any(starting) && Instant::now() < start_deadline {
             state = self.wait_changed(state, Some(start_deadline));
         }
-        state.kill_seats(starting);
-        let occupied = |state: &State| state.seats.iter().any(Seat::is_occupied);
+        state.kill_workers(starting);
+        let occupied = |state: &State| state.workers.iter().any(WorkerSlot::is_occupied);
         while occupied(&state) && Instant::now() < deadline {
             state = self.wait_changed(state, Some(deadline));
         }
-        state.kill_seats(Seat::is_occupied);
+        state.kill_workers(WorkerSlot::is_occupied);
         let given_up_at = Instant::now() + DEATH;
         while occupied(&state) && Instant::now() < given_up_at {
             state = self.wait_changed(state, Some(given_up_at));
         }
-        for index in 0..state.seats.len() {
-            if state.seats[index].is_occupied() {
-                self.give_up_worker(&mut state, index);
+        for index in 0..state.workers.len() {
+            if state.workers[index].is_occupied() {
+                self.abandon_worker(&mut state, index);
             }
         }
-        state.life = Life::Closed;
+        state.life = Lifecycle::Closed;
         state.end_left();
         let sockets: Vec<Token> =
-            state.seats.iter_mut().filter_map(|seat| Some(seat.socket.take()?.1)).collect();
+            state.workers.iter_mut().filter_map(|slot| Some(slot.socket.take()?.1)).collect();
         // The last pool's callback thread ends when it has run what is due.
         let callbacks = state.callbacks.take();
         // Workers that were given up may still have what their initializers were lent.
-        let is_last = !state.seats.iter().any(|seat| seat.is_given_up);
+        let is_last = !state.workers.iter().any(|slot| slot.is_abandoned);
         let initializer = state.initializer.take_if(|_| is_last);
         drop(state);
         drop((callbacks, initializer));
         for token in sockets {
             self.supervisor.remove(token);
         }
-        self.supervisor.remove(self.bell_token);
+        self.supervisor.remove(self.doorbell_token);
         // The last pool's server ends here.
         let server = self.server.lock().unwrap_or_else(PoisonError::into_inner).take();
         drop(server);
@@ -239,13 +239,13 @@ impl Core {
 }
 
 impl State {
-    /// Kills the workers in some seats. One that is not forked yet is killed when it is: the
-    /// condemnation says so.
-    fn kill_seats(&mut self, which: impl Fn(&Seat) -> bool) {
-        for index in 0..self.seats.len() {
-            if which(&self.seats[index]) {
-                self.condemn(index, Cause::PoolEnds);
-                self.seats[index].kill();
+    /// Kills the workers in some slots. One that is not forked yet is killed when it is: the
+    /// retirement says so.
+    fn kill_workers(&mut self, which: impl Fn(&WorkerSlot) -> bool) {
+        for index in 0..self.workers.len() {
+            if which(&self.workers[index]) {
+                self.retire(index, Cause::PoolEnds);
+                self.workers[index].kill();
             }
         }
     }

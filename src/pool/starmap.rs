@@ -5,7 +5,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::error::Result;
-use crate::pool::job::{self, Job, JobError};
+use crate::pool::invocation::{self, CodecError, Invocation};
 use crate::pool::{Options, Pool};
 
 /// A function of as many arguments as the tuple `A` has fields: what [`Pool::starmap`] takes.
@@ -95,16 +95,16 @@ impl Options<'_> {
 }
 
 /// The trampoline of `starmap`.
-fn starred<F, A>(job: &mut Job<'_>) -> std::result::Result<(), JobError>
+fn starred<F, A>(invocation: &mut Invocation<'_>) -> std::result::Result<(), CodecError>
 where
     F: Star<A>,
     A: DeserializeOwned,
     F::Output: Serialize,
 {
-    let items = job.arguments::<A>()?;
-    job.begin();
+    let items = invocation.arguments::<A>()?;
+    invocation.begin();
     // SAFETY: named by `Options::starmap` alone, for a function that it was given.
-    let function = unsafe { job::conjure::<F>() };
-    let results: Vec<F::Output> = job::each(items).map(|item| function.call(item)).collect();
-    job.finish_all(&results)
+    let function = unsafe { invocation::conjure::<F>() };
+    let results: Vec<F::Output> = invocation::each(items).map(|item| function.call(item)).collect();
+    invocation.finish_all(&results)
 }

@@ -7,30 +7,30 @@ use std::time::Instant;
 use tracing::Level;
 
 use crate::error::{Error, TaskError};
-use crate::pool::board::HostBoard;
 use crate::pool::callbacks::Callbacks;
+use crate::pool::control::HostControl;
 use crate::pool::core::Initializer;
-use crate::pool::gather::Gather;
-use crate::pool::host_lane::Drained;
-use crate::pool::lane::{Leave, Place, ResultMeta, SLOTS, Status, driver};
-use crate::pool::seat::{Cause, Condition, Seat};
+use crate::pool::host_side::Drained;
+use crate::pool::queue_pair::{Leave, Place, ResultMeta, SLOTS, Status, driver};
 use crate::pool::task::{
     Encoded, Entry, Offer, Outcome, Progress, TaskId, Tasks, Value, broken, cancelled,
 };
-use crate::pool::{job, stats::Counters};
+use crate::pool::wait_set::CompletionQueue;
+use crate::pool::worker_slot::{Cause, WorkerSlot, WorkerState};
+use crate::pool::{invocation, stats::Counters};
 use crate::process::diagnostics::Noted;
 use crate::sys::thread_parker::Waiter;
 use crate::sys::{clock, oom};
 
 /// Whether a pool takes tasks.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Life {
+pub(super) enum Lifecycle {
     /// It does.
     Open,
     /// It does not, but runs what it has.
     Draining,
     /// Nor that any more: its workers are being ended, and no more are started.
-    Ending,
+    Completion,
     /// It has ended.
     Closed,
     /// It cannot start workers; this is why.
@@ -39,11 +39,11 @@ pub(super) enum Life {
 
 /// What a waiting thread waits for.
 #[derive(Clone, Copy)]
-pub(super) enum Watch<'a> {
+pub(super) enum WaitTarget<'a> {
     /// Any of these tasks to be done.
     Tasks(&'a [TaskId]),
     /// Any task that reports there to be done.
-    Gather(&'a Gather),
+    WaitSet(&'a CompletionQueue),
     /// All tasks to be done.
     All,
     /// Any task to be done, so that another may be submitted.
@@ -53,23 +53,23 @@ pub(super) enum Watch<'a> {
 /// Everything that the pool's mutex guards.
 #[derive(Debug)]
 pub(super) struct State {
-    pub(super) life: Life,
+    pub(super) life: Lifecycle,
     pub(super) tasks: Tasks,
     /// Tasks that no worker has, oldest first; cancelled ones stay until their turn.
     pub(super) queue: VecDeque<TaskId>,
-    pub(super) seats: Vec<Seat>,
-    pub(super) board: HostBoard,
+    pub(super) workers: Vec<WorkerSlot>,
+    pub(super) control: HostControl,
     /// What each worker runs first. Dropped with the last worker: its leases end then, whoever
     /// still has the pool.
     pub(super) initializer: Option<Initializer>,
     /// Tasks that are not done.
     pub(super) unfinished: usize,
-    /// A joining thread sleeps on the board's driver word.
-    pub(super) sleeper: bool,
+    /// A joining thread sleeps on the control block's driver word.
+    pub(super) joiner_sleeps: bool,
     /// Joining threads that sleep while that one does.
     pub(super) waiting: Vec<Waiter>,
     /// Threads that sleep until all tasks are done.
-    pub(super) watch_all: usize,
+    pub(super) waiting_for_all: usize,
     /// Those who are to hear of the end of some task.
     pub(super) listeners: usize,
     /// Keeps the callback thread, from the first callback on.
@@ -78,20 +78,20 @@ pub(super) struct State {
     pub(super) callbacks_due: usize,
     /// Running average of how long a task takes, in nanoseconds; 0: unknown.
     pub(super) average_ns: u64,
-    /// Why some seat is empty, until the next attempt to fill it.
-    pub(super) vacancy: Option<String>,
-    /// Some seat is empty because there is no fork server, which is about to be started.
+    /// Why some slot is empty, until the next attempt to fill it.
+    pub(super) retry_cause: Option<String>,
+    /// Some slot is empty because there is no fork server, which is about to be started.
     pub(super) needs_server: bool,
     /// Tasks that workers had not begun when the supervisor last looked for such.
-    pub(super) slow: Vec<(usize, u64)>,
+    pub(super) unstarted: Vec<(usize, u64)>,
     /// How many workers there should be.
     pub(super) target: usize,
     /// Workers that left because there was nothing to do, and come back when there is.
     pub(super) dormant: usize,
     /// Threads that sleep until another task may be submitted.
-    pub(super) watch_room: usize,
+    pub(super) waiting_for_room: usize,
     /// Threads that sleep until every worker is ready.
-    pub(super) watch_ready: usize,
+    pub(super) waiting_for_ready: usize,
     /// Why a worker could not be started, or ended before it was ready: the last one that did.
     pub(super) start_failure: Option<String>,
     /// Places of the queue that are kept for tasks on their way in.
@@ -102,42 +102,42 @@ pub(super) struct State {
     pub(super) late_at: Option<Instant>,
     pub(super) counters: Counters,
     /// Events for `tracing`, emitted when the mutex is given up.
-    pub(super) noted: Noted,
+    pub(super) events: Noted,
     /// Whom `refill` has to wake; kept for its memory.
     touched: Vec<bool>,
 }
 
 impl State {
-    pub(super) fn new(board: HostBoard) -> State {
+    pub(super) fn new(control: HostControl) -> State {
         oom::note();
         State {
-            life: Life::Open,
+            life: Lifecycle::Open,
             tasks: Tasks::default(),
             queue: VecDeque::new(),
-            seats: Vec::new(),
-            board,
+            workers: Vec::new(),
+            control,
             initializer: None,
             unfinished: 0,
-            sleeper: false,
+            joiner_sleeps: false,
             waiting: Vec::new(),
-            watch_all: 0,
+            waiting_for_all: 0,
             listeners: 0,
             callbacks: None,
             callbacks_due: 0,
             average_ns: 0,
-            vacancy: None,
+            retry_cause: None,
             needs_server: false,
-            slow: Vec::new(),
+            unstarted: Vec::new(),
             target: 0,
             dormant: 0,
-            watch_room: 0,
-            watch_ready: 0,
+            waiting_for_room: 0,
+            waiting_for_ready: 0,
             start_failure: None,
             reserved: 0,
             deadline: None,
             late_at: None,
             counters: Counters::default(),
-            noted: Noted::default(),
+            events: Noted::default(),
             touched: Vec::new(),
         }
     }
@@ -147,14 +147,14 @@ impl State {
         self.drain();
         self.refill();
         self.balance();
-        let spare = self.seats.iter().any(|seat| seat.lane.live() > 1);
-        self.board.set_hungry(spare || !self.queue.is_empty());
+        let spare = self.workers.iter().any(|slot| slot.queues.live() > 1);
+        self.control.set_has_surplus(spare || !self.queue.is_empty());
     }
 
     /// Takes every committed result.
     pub(super) fn drain(&mut self) {
-        for index in 0..self.seats.len() {
-            self.drain_seat(index);
+        for index in 0..self.workers.len() {
+            self.drain_worker(index);
         }
     }
 
@@ -162,12 +162,12 @@ impl State {
     ///
     /// But for one of a task that a handle has outlived: the worker can still reach what it was
     /// lent. So that result, and with it all leases of its task, waits until the worker is reaped.
-    pub(super) fn drain_seat(&mut self, index: usize) {
-        while self.seats[index].held.is_none() {
+    pub(super) fn drain_worker(&mut self, index: usize) {
+        while self.workers[index].held_result.is_none() {
             let Some(drained) = self.next_result(index) else { return };
             if drained.meta.leaving == Some(Leave::Unclean) {
-                self.condemn(index, Cause::Leaving(Leave::Unclean));
-                self.seats[index].held = Some(drained);
+                self.retire(index, Cause::Leaving(Leave::Unclean));
+                self.workers[index].held_result = Some(drained);
             } else {
                 self.settle(index, drained);
             }
@@ -176,7 +176,7 @@ impl State {
 
     /// Takes every committed result of a worker that is reaped, in the order of their commits.
     pub(super) fn drain_dead(&mut self, index: usize) {
-        if let Some(drained) = self.seats[index].held.take() {
+        if let Some(drained) = self.workers[index].held_result.take() {
             self.settle(index, drained);
         }
         while let Some(drained) = self.next_result(index) {
@@ -186,31 +186,31 @@ impl State {
 
     #[inline]
     fn next_result(&mut self, index: usize) -> Option<Drained> {
-        match self.seats[index].lane.drain() {
+        match self.workers[index].queues.drain() {
             Ok(drained) => drained,
             Err(error) => {
-                self.expel(index, &error.to_string());
+                self.kill_corrupt(index, &error.to_string());
                 None
             }
         }
     }
 
-    /// Ends a worker that wrote nonsense into its lane: what it still says means nothing.
-    fn expel(&mut self, index: usize, found: &str) {
+    /// Ends a worker that wrote nonsense into its queue pair: what it still says means nothing.
+    fn kill_corrupt(&mut self, index: usize, found: &str) {
         let found = found.to_owned();
-        self.noted.note(Level::ERROR, move || {
-            tracing::error!(worker = index, found, "a worker spoilt its lane");
+        self.events.note(Level::ERROR, move || {
+            tracing::error!(worker = index, found, "a worker spoilt its queues");
         });
-        self.condemn(index, Cause::Corrupt);
-        self.seats[index].kill();
+        self.retire(index, Cause::Corrupt);
+        self.workers[index].kill();
     }
 
     /// Ends the workers that wrote over what they were offered: nobody would ever hear of it.
-    pub(super) fn expel_spoilt(&mut self) {
-        for index in 0..self.seats.len() {
-            let seat = &self.seats[index];
-            if seat.is_occupied() && seat.held.is_none() && seat.lane.is_spoilt() {
-                self.expel(index, "claim words that are none");
+    pub(super) fn retire_corrupt(&mut self) {
+        for index in 0..self.workers.len() {
+            let slot = &self.workers[index];
+            if slot.is_occupied() && slot.held_result.is_none() && slot.queues.is_corrupt() {
+                self.kill_corrupt(index, "claim words that are none");
             }
         }
     }
@@ -220,15 +220,15 @@ impl State {
         let Drained { task, meta, bytes } = drained;
         if let Some(reason) = meta.leaving {
             if reason == Leave::Memory {
-                self.noted.note(Level::INFO, move || {
+                self.events.note(Level::INFO, move || {
                     tracing::info!(worker = index, "memory_soft_bytes outgrown: replaced");
                 });
             }
-            self.condemn(index, Cause::Leaving(reason));
+            self.retire(index, Cause::Leaving(reason));
         }
         let Some(id) = task else { return };
         if let Some(call) = self.tasks.get(id).and_then(Entry::call) {
-            self.seats[index].keep_lent(call);
+            self.workers[index].keep_lent(call);
         }
         self.note_elapsed(meta);
         let outcome = self.outcome(index, id, meta, bytes);
@@ -252,7 +252,7 @@ impl State {
         let bytes = match meta.place {
             Place::Span(offset) => {
                 // How long it is the host knows: it has granted the span.
-                let granted = &mut self.seats[index].granted;
+                let granted = &mut self.workers[index].granted;
                 let Some(at) = granted.iter().position(|span| span.offset() == offset) else {
                     let found = format!("a span at {offset}, which was not granted");
                     return Err(Box::new(Error::Corrupt { what: "a result slot", found }));
@@ -268,7 +268,7 @@ impl State {
         match meta.status {
             Status::Value => {}
             Status::Panicked => {
-                let (message, location) = bytes.with(job::decode).unwrap_or_default();
+                let (message, location) = bytes.with(invocation::decode).unwrap_or_default();
                 return Err(Box::new(Error::Task(TaskError::Panicked { message, location })));
             }
             Status::ArgumentCodec => return codec("argument", "decoded"),
@@ -280,12 +280,12 @@ impl State {
         Ok(Value { bytes, leases, elapsed_ns: meta.elapsed_ns })
     }
 
-    /// Has the joining thread that sleeps on the board look again. Workers ring for what they
-    /// commit; this is for everything else: a death, a timeout, a cancellation, and a result
+    /// Has the joining thread that sleeps on the control block look again. Workers ring for what
+    /// they commit; this is for everything else: a death, a timeout, a cancellation, and a result
     /// that another thread drained before its worker could ring.
-    pub(super) fn wake_sleeper(&self) {
-        if self.sleeper {
-            self.board.wake_sleeper();
+    pub(super) fn wake_sleeping_joiner(&self) {
+        if self.joiner_sleeps {
+            self.control.wake_sleeping_joiner();
         }
     }
 
@@ -296,7 +296,7 @@ impl State {
         }
         let mut offered = std::mem::take(&mut self.touched);
         offered.clear();
-        offered.resize(self.seats.len(), false);
+        offered.resize(self.workers.len(), false);
         while let Some(&id) = self.queue.front() {
             if !self.tasks.get(id).is_some_and(Entry::is_queued) {
                 self.queue.pop_front();
@@ -309,9 +309,9 @@ impl State {
             offered[index] = true;
             self.queue.pop_front();
         }
-        for (seat, &offered) in self.seats.iter().zip(&offered) {
+        for (slot, &offered) in self.workers.iter().zip(&offered) {
             if offered {
-                seat.lane.wake();
+                slot.queues.wake();
             }
         }
         self.touched = offered;
@@ -326,9 +326,9 @@ impl State {
             return true;
         };
         let now_ns = if rules.timeout.is_some() { clock::now_ns() } else { 0 };
-        let Some(seq) = self.seats[index].lane.offer(id, call, now_ns) else { return false };
+        let Some(seq) = self.workers[index].queues.offer(id, call, now_ns) else { return false };
         *offer = Some(Offer { worker: index, seq });
-        self.noted.note(Level::TRACE, move || {
+        self.events.note(Level::TRACE, move || {
             tracing::trace!(task = id.number(), worker = index, "task offered");
         });
         true
@@ -339,16 +339,16 @@ impl State {
     #[inline]
     pub(super) fn pick(&self) -> Option<usize> {
         let mut best: Option<(usize, usize)> = None;
-        for (index, seat) in self.seats.iter().enumerate() {
-            if !seat.takes_offers() || !seat.lane.has_slot() {
+        for (index, slot) in self.workers.iter().enumerate() {
+            if !slot.takes_offers() || !slot.queues.has_slot() {
                 continue;
             }
-            let live = seat.lane.live();
+            let live = slot.queues.live();
             // Idle and awake ranks 0, idle and asleep 1, all others behind by what they have; one
             // that has not passed what was taken back from it does not count as idle.
             let rank = match live {
-                0 if seat.lane.in_flight().next().is_some() => 2,
-                0 => usize::from(seat.lane.is_parked()),
+                0 if slot.queues.in_flight().next().is_some() => 2,
+                0 => usize::from(slot.queues.is_parked()),
                 _ => live + 1,
             };
             if rank == 0 {
@@ -377,42 +377,42 @@ impl State {
             return;
         }
         loop {
-            let Some(to) = self.seats.iter().position(Seat::is_idle) else { return };
-            let fullest = (0..self.seats.len()).max_by_key(|&i| self.seats[i].lane.live());
-            let Some(from) = fullest.filter(|&i| self.seats[i].lane.live() > 1) else { return };
-            let count = self.seats[from].lane.live() / 2;
-            let mut recalled = self.seats[from].lane.recall_latest(count);
+            let Some(to) = self.workers.iter().position(WorkerSlot::is_idle) else { return };
+            let fullest = (0..self.workers.len()).max_by_key(|&i| self.workers[i].queues.live());
+            let Some(from) = fullest.filter(|&i| self.workers[i].queues.live() > 1) else { return };
+            let count = self.workers[from].queues.live() / 2;
+            let mut recalled = self.workers[from].queues.recall_latest(count);
             if recalled.is_empty() {
                 return;
             }
             while let Some(id) = recalled.pop() {
-                if self.seats[to].lane.has_slot() && self.offer(to, id) {
+                if self.workers[to].queues.has_slot() && self.offer(to, id) {
                     continue;
                 }
                 self.requeue_first(id);
             }
-            self.seats[to].lane.wake();
+            self.workers[to].queues.wake();
         }
     }
 
     /// The workers that have tasks and have begun none, each with the first of those.
-    pub(super) fn unbegun(&self) -> Vec<(usize, u64)> {
-        let seats = self.seats.iter().enumerate();
-        seats.filter_map(|(index, seat)| Some((index, seat.lane.unbegun()?))).collect()
+    pub(super) fn unstarted(&self) -> Vec<(usize, u64)> {
+        let workers = self.workers.iter().enumerate();
+        workers.filter_map(|(index, slot)| Some((index, slot.queues.unstarted()?))).collect()
     }
 
     /// Wakes workers that have still not begun what they had not begun `before`, and takes their
     /// tasks back if another worker is idle: one of them is stopped, or is slow to start.
-    pub(super) fn rescue(&mut self, before: &[(usize, u64)]) {
-        let has_idle = self.seats.iter().any(Seat::is_idle);
-        for (index, seq) in self.unbegun() {
+    pub(super) fn recall_unstarted(&mut self, before: &[(usize, u64)]) {
+        let has_idle = self.workers.iter().any(WorkerSlot::is_idle);
+        for (index, seq) in self.unstarted() {
             if !before.contains(&(index, seq)) {
                 continue;
             }
             // It may sleep although the word says that it does not.
-            self.seats[index].lane.wake_anyway();
+            self.workers[index].queues.wake_anyway();
             if has_idle {
-                for id in self.seats[index].lane.recall_latest(usize::MAX) {
+                for id in self.workers[index].queues.recall_latest(usize::MAX) {
                     self.requeue_first(id);
                 }
             }
@@ -422,7 +422,7 @@ impl State {
     /// Puts a task that no worker has back to the front of the queue, unless it is over. In a
     /// broken pool it is: nobody can run it.
     pub(super) fn requeue_first(&mut self, id: TaskId) {
-        if let Life::Broken(cause) = &self.life {
+        if let Lifecycle::Broken(cause) = &self.life {
             let error = broken(cause);
             self.complete(id, Err(Box::new(error)));
             return;
@@ -435,20 +435,20 @@ impl State {
     }
 
     /// No more offers for this worker: takes back what it has not started.
-    pub(super) fn condemn(&mut self, index: usize, cause: Cause) {
-        if !self.seats[index].takes_offers() {
+    pub(super) fn retire(&mut self, index: usize, cause: Cause) {
+        if !self.workers[index].takes_offers() {
             // One that was to leave by itself may still be killed, and why matters then.
-            match &mut self.seats[index].condition {
-                Condition::Condemned(old) if old.is_departure() && !cause.is_departure() => {
+            match &mut self.workers[index].state {
+                WorkerState::Retiring(old) if old.is_departure() && !cause.is_departure() => {
                     *old = cause;
                 }
                 _ => {}
             }
             return;
         }
-        self.seats[index].condition = Condition::Condemned(cause);
+        self.workers[index].state = WorkerState::Retiring(cause);
         // Latest first, and each goes to the front: so the oldest ends up foremost.
-        for id in self.seats[index].lane.recall_latest(usize::MAX) {
+        for id in self.workers[index].queues.recall_latest(usize::MAX) {
             self.requeue_first(id);
         }
     }
@@ -456,14 +456,14 @@ impl State {
     /// Prepares for nobody looking at the results: says at which results the workers must ring,
     /// and whom. Returns false if there is one already, so that the caller must look again.
     pub(super) fn arm(&mut self, whom: u32) -> bool {
-        for seat in &self.seats {
-            seat.lane.set_wake_at(self.wake_at(seat));
+        for slot in &self.workers {
+            slot.queues.set_wake_at(self.wake_at(slot));
         }
-        self.board.set_driver(whom);
-        // SeqCst: the other half of the Dekker pair in `WorkerLane::commit`.
+        self.control.set_driver(whom);
+        // SeqCst: the other half of the Dekker pair in `WorkerSide::commit`.
         fence(Ordering::SeqCst);
-        if self.seats.iter().any(|seat| seat.lane.has_result_from(self.wake_at(seat))) {
-            self.board.set_driver(driver::AWAKE);
+        if self.workers.iter().any(|slot| slot.queues.has_result_from(self.wake_at(slot))) {
+            self.control.set_driver(driver::AWAKE);
             return false;
         }
         true
@@ -471,22 +471,22 @@ impl State {
 
     /// The first result of this worker that somebody waits for, or that leaves it half empty
     /// while there is more to do.
-    fn wake_at(&self, seat: &Seat) -> u64 {
-        let lane = &seat.lane;
+    fn wake_at(&self, slot: &WorkerSlot) -> u64 {
+        let queues = &slot.queues;
         let mut at = u64::MAX;
-        if self.watch_all > 0 {
-            at = lane.in_flight().next_back().map_or(at, |entry| entry.seq);
+        if self.waiting_for_all > 0 {
+            at = queues.in_flight().next_back().map_or(at, |entry| entry.seq);
         }
-        if self.watch_room > 0 {
-            at = at.min(lane.in_flight().next().map_or(at, |entry| entry.seq));
+        if self.waiting_for_room > 0 {
+            at = at.min(queues.in_flight().next().map_or(at, |entry| entry.seq));
         }
         if !self.queue.is_empty() {
-            at = at.min(lane.half_way().unwrap_or(u64::MAX));
+            at = at.min(queues.half_way().unwrap_or(u64::MAX));
         }
         if self.listeners == 0 {
             return at;
         }
-        let watched = lane.in_flight().find(|entry| {
+        let watched = queues.in_flight().find(|entry| {
             entry.task.and_then(|id| self.tasks.get(id)).is_some_and(Entry::has_listeners)
         });
         at.min(watched.map_or(u64::MAX, |entry| entry.seq))
@@ -495,6 +495,6 @@ impl State {
     /// Whether nobody would be woken now. (An armed supervisor stays armed: what has been offered
     /// since then only makes the workers ring earlier than they need to.)
     pub(super) fn needs_rings(&self) -> bool {
-        self.board.driver() != driver::SUPERVISOR
+        self.control.driver() != driver::SUPERVISOR
     }
 }

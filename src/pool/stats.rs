@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use crate::pool::Pool;
-use crate::pool::lane::Leave;
-use crate::pool::seat::Cause;
+use crate::pool::queue_pair::Leave;
 use crate::pool::task::{Entry, Outcome, is_cancelled};
+use crate::pool::worker_slot::Cause;
 
 /// Counters under the pool's mutex.
 #[derive(Debug, Clone, Default)]
@@ -139,13 +139,13 @@ impl Pool {
         Stats {
             submitted: counters.submitted,
             queued,
-            running: state.seats.iter().filter(|seat| seat.lane.has_running()).count(),
-            offered: state.seats.iter().map(|seat| seat.lane.live()).sum(),
+            running: state.workers.iter().filter(|slot| slot.queues.has_running()).count(),
+            offered: state.workers.iter().map(|slot| slot.queues.live()).sum(),
             succeeded: counters.succeeded,
             failed: counters.failed,
             cancelled: counters.cancelled,
             retried: counters.retried,
-            workers: state.seats.iter().filter(|seat| seat.is_occupied()).count(),
+            workers: state.workers.iter().filter(|slot| slot.is_occupied()).count(),
             restarts: counters.restarts.total(),
             restarts_by: counters.restarts,
             busy: Duration::from_nanos(counters.busy_ns),

@@ -12,10 +12,10 @@ use crate::array::transfer::{self, WireLease};
 use crate::error::{Error, Result, TaskError};
 use crate::pool::core::{Core, Start};
 use crate::pool::in_process;
-use crate::pool::job::Trampoline;
-use crate::pool::lane::{HANDLES_MAX, RING_PAYLOAD_BYTES_MAX};
-use crate::pool::state::{Life, State};
-use crate::pool::task::{Call, Encoded, Kept, Rules, TaskId, broken};
+use crate::pool::invocation::Trampoline;
+use crate::pool::queue_pair::{HANDLES_MAX, RING_PAYLOAD_BYTES_MAX};
+use crate::pool::state::{Lifecycle, State};
+use crate::pool::task::{Call, Encoded, Rules, SharedInput, TaskId, broken};
 use crate::process::function::FunctionOffset;
 
 /// Submits to a full pool between two looks at what its workers have finished.
@@ -59,16 +59,16 @@ impl Core {
         rules: Rules,
         encode: impl FnOnce(&mut Vec<u8>) -> std::result::Result<(), String>,
     ) -> Result<TaskId> {
-        self.submit_keeping(trampoline, name, rules, None, encode)
+        self.submit_with(trampoline, name, rules, None, encode)
     }
 
     /// The same for an argument that refers to more, which is kept until the task is over.
-    pub(super) fn submit_keeping(
+    pub(super) fn submit_with(
         &self,
         trampoline: Trampoline,
         name: &'static str,
         rules: Rules,
-        keeps: Option<Arc<Kept>>,
+        shared_input: Option<Arc<SharedInput>>,
         encode: impl FnOnce(&mut Vec<u8>) -> std::result::Result<(), String>,
     ) -> Result<TaskId> {
         // Before the mutex, which another thread may have held when this process was forked.
@@ -82,7 +82,7 @@ impl Core {
         // Gone in a destructor that runs after this thread's values, and in an exit handler.
         let mut bytes = SCRATCH.try_with(Cell::take).unwrap_or_default();
         bytes.clear();
-        let given = keeps.as_ref().map(|kept| kept.given()).unwrap_or_default();
+        let given = shared_input.as_ref().map(|kept| kept.given()).unwrap_or_default();
         let encoded = transfer::encode_after(given, || encode(&mut bytes));
         let ((), leases) = encoded.map_err(|reason| TaskError::Codec {
             what: "argument",
@@ -98,7 +98,7 @@ impl Core {
         } else {
             Encoded::payload(&leases, &bytes, &self.arena)?
         };
-        let call = Call { function, name, payload, leases, keeps };
+        let call = Call { function, name, payload, leases, shared_input };
         if self.config.start == Start::InProcess {
             return in_process::submit(self, trampoline, call, &bytes);
         }
@@ -116,22 +116,22 @@ impl Core {
         let id = state.tasks.insert(call, rules)?;
         state.unfinished += 1;
         state.counters.submitted += 1;
-        state.noted.note(Level::TRACE, move || {
+        state.events.note(Level::TRACE, move || {
             tracing::trace!(task = id.number(), name, "task submitted");
         });
         if let Some(timeout) = rules.timeout {
             self.look_for_late(&mut state, Instant::now() + timeout);
         }
         if state.dormant > 0 {
-            self.call_up(&mut state);
+            self.restart_dormant(&mut state);
         }
         if state.queue.is_empty()
             && let Some(index) = state.pick()
             && state.offer(index, id)
         {
-            state.seats[index].lane.wake();
-            if state.seats[index].lane.live() > 1 {
-                state.board.set_hungry(true);
+            state.workers[index].queues.wake();
+            if state.workers[index].queues.live() > 1 {
+                state.control.set_has_surplus(true);
             }
             return Ok(id);
         }
@@ -160,9 +160,11 @@ impl Core {
     #[inline]
     pub(super) fn check_open(&self, state: &State) -> Result<()> {
         match &state.life {
-            Life::Open => Ok(()),
-            Life::Draining | Life::Ending | Life::Closed => Err(Error::Closed { what: "the pool" }),
-            Life::Broken(cause) => Err(broken(cause)),
+            Lifecycle::Open => Ok(()),
+            Lifecycle::Draining | Lifecycle::Completion | Lifecycle::Closed => {
+                Err(Error::Closed { what: "the pool" })
+            }
+            Lifecycle::Broken(cause) => Err(broken(cause)),
         }
     }
 
@@ -176,7 +178,7 @@ impl Core {
     pub(super) fn look_at(&self, state: &mut State, at: Instant) {
         if state.deadline.is_none_or(|deadline| at < deadline) {
             state.deadline = Some(at);
-            self.supervisor.set_deadline(self.bell_token, at);
+            self.supervisor.set_deadline(self.doorbell_token, at);
         }
     }
 }

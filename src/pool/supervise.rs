@@ -6,11 +6,11 @@ use std::time::{Duration, Instant};
 
 use crate::error::{Error, Result};
 use crate::pool::core::Core;
-use crate::pool::lane::SLOTS;
-use crate::pool::seat::Cause;
+use crate::pool::queue_pair::SLOTS;
 use crate::pool::state::State;
 use crate::pool::task::Offer;
 use crate::pool::worker::{self, SpanMessage};
+use crate::pool::worker_slot::Cause;
 use crate::process::child;
 use crate::process::events::{Handler, Token};
 use crate::process::outbox::{AGAIN, Outbox, Sent};
@@ -20,15 +20,15 @@ use crate::sys::poll::EventFd;
 use crate::sys::socket::Socket;
 
 /// Rung by workers when the supervisor is to drive.
-pub(super) struct Bell {
+pub(super) struct Doorbell {
     fd: EventFd,
     core: OnceLock<Weak<Core>>,
 }
 
-impl Bell {
-    pub(super) fn new() -> Result<Bell> {
-        let fd = EventFd::new().map_err(|e| Error::os("eventfd", "a pool's bell", e))?;
-        Ok(Bell { fd, core: OnceLock::new() })
+impl Doorbell {
+    pub(super) fn new() -> Result<Doorbell> {
+        let fd = EventFd::new().map_err(|e| Error::os("eventfd", "a pool's doorbell", e))?;
+        Ok(Doorbell { fd, core: OnceLock::new() })
     }
 
     /// Says whose bell it is, once.
@@ -49,7 +49,7 @@ impl Bell {
     }
 }
 
-impl Handler for Bell {
+impl Handler for Doorbell {
     fn fd(&self) -> BorrowedFd<'_> {
         self.fd.as_fd()
     }
@@ -59,10 +59,10 @@ impl Handler for Bell {
         if let Some(core) = self.core() {
             let mut state = core.lock();
             state.drive();
-            core.see_off(&mut state);
+            core.watch_exits(&mut state);
             core.arm_supervisor(&mut state);
             // A worker rings when it is ready.
-            let is_awaited = state.watch_ready > 0;
+            let is_awaited = state.waiting_for_ready > 0;
             drop(state);
             if is_awaited {
                 core.changed.notify_all();
@@ -73,24 +73,24 @@ impl Handler for Bell {
     fn deadline(&self) {
         if let Some(core) = self.core() {
             // A new server greets without the mutex: others go on meanwhile.
-            let server = core.provide_server();
+            let server = core.start_needed_server();
             let cool = Instant::now() + core.arena.cool(clock::now_ns());
             let mut state = core.lock();
             state.deadline = None;
             state.drain();
-            state.expel_spoilt();
+            state.retire_corrupt();
             core.fill_vacant(&mut state, &server);
             if state.late_at.is_some_and(|at| at <= Instant::now()) {
                 state.late_at = end_late_tasks(&mut state);
             }
             let late = state.late_at;
-            let idle = core.dismiss_idle(&mut state);
-            let slow = core.rescue_unbegun(&mut state);
-            let leaving = end_lingering(&mut state);
-            let dying = core.give_up_dying(&mut state);
-            let soon = late.into_iter().chain(idle).chain(slow).chain(leaving).chain(dying);
+            let idle = core.retire_idle(&mut state);
+            let unstarted = core.recall_stalled(&mut state);
+            let leaving = kill_overdue(&mut state);
+            let dying = core.abandon_unkillable(&mut state);
+            let soon = late.into_iter().chain(idle).chain(unstarted).chain(leaving).chain(dying);
             core.look_at(&mut state, soon.fold(cool, Instant::min));
-            core.call_up(&mut state);
+            core.restart_dormant(&mut state);
             // What the killed had not begun can go to others now.
             state.drive();
             core.arm_supervisor(&mut state);
@@ -115,15 +115,15 @@ impl Handler for Bell {
 impl State {
     /// Leaves a gap, in which this process was stopped, out of all that is measured by the clock.
     fn leave_out(&mut self, gap: Duration) {
-        for seat in &mut self.seats {
-            seat.lane.leave_out(gap);
-            let since = seat.quiet.as_mut().map(|(_, since)| since);
-            let all = since.into_iter().chain(&mut seat.killed_at).chain(&mut seat.lingers_since);
+        for slot in &mut self.workers {
+            slot.queues.leave_out(gap);
+            let since = slot.idle_since.as_mut().map(|(_, since)| since);
+            let all = since.into_iter().chain(&mut slot.killed_at).chain(&mut slot.exit_due_since);
             all.for_each(|since| *since += gap);
         }
         for id in self.tasks.unfinished() {
-            let rare = self.tasks.get_mut(id).and_then(|entry| entry.rare.as_mut());
-            if let Some(kill_at) = rare.and_then(|rare| rare.kill_at.as_mut()) {
+            let cold = self.tasks.get_mut(id).and_then(|entry| entry.cold.as_mut());
+            if let Some(kill_at) = cold.and_then(|cold| cold.kill_at.as_mut()) {
                 *kill_at += gap;
             }
         }
@@ -132,12 +132,12 @@ impl State {
 
 /// Kills the workers that were to leave and have not, while there is work that those who take their
 /// places could do; returns when to look again.
-fn end_lingering(state: &mut State) -> Option<Instant> {
+fn kill_overdue(state: &mut State) -> Option<Instant> {
     if state.unfinished == 0 {
         return None;
     }
     let now = Instant::now();
-    state.seats.iter_mut().filter_map(|seat| seat.end_lingering(now, WAKE)).min()
+    state.workers.iter_mut().filter_map(|slot| slot.kill_overdue(now, WAKE)).min()
 }
 
 /// Kills the workers whose tasks have run out of time; returns when to look again.
@@ -147,7 +147,7 @@ fn end_late_tasks(state: &mut State) -> Option<Instant> {
     let mut sooner = |at: Instant| next = Some(next.map_or(at, |next| next.min(at)));
     for id in state.tasks.unfinished() {
         let Some(entry) = state.tasks.get(id) else { continue };
-        match entry.rare.as_ref().and_then(|rare| rare.kill_at) {
+        match entry.cold.as_ref().and_then(|cold| cold.kill_at) {
             Some(at) if at <= now => {
                 state.kill_task(id, Cause::Killed(id));
                 sooner(now + WAKE);
@@ -160,18 +160,18 @@ fn end_late_tasks(state: &mut State) -> Option<Instant> {
         let running = match entry.offer() {
             Some(Offer { worker, seq }) => {
                 let seq = seq.get();
-                if state.seats[worker].is_given_up {
+                if state.workers[worker].is_abandoned {
                     continue;
                 }
-                let lane = &mut state.seats[worker].lane;
-                match lane.running() {
+                let queues = &mut state.workers[worker].queues;
+                match queues.running() {
                     Some((running, _, started_ns)) if running == seq => {
                         Some(Duration::from_nanos(now_ns.saturating_sub(started_ns)))
                     }
                     // A worker that was stopped before it could say that it runs: without this
                     // its task would have no end.
                     // Waking up takes time too, on a busy machine, and is not the task's.
-                    _ => lane
+                    _ => queues
                         .stuck_since(seq, now)
                         .map(|since| now.saturating_duration_since(since).saturating_sub(WAKE)),
                 }
@@ -233,10 +233,10 @@ impl WorkerSocket {
             // It would wait for ever.
             (Sent::Some | Sent::GivenUp, _) => {
                 let mut state = core.lock();
-                let seat = state.seats.get_mut(self.index);
-                if let Some(seat) = seat.filter(|seat| seat.incarnation == self.incarnation) {
-                    seat.kill();
-                    core.see_off(&mut state);
+                let slot = state.workers.get_mut(self.index);
+                if let Some(slot) = slot.filter(|slot| slot.incarnation == self.incarnation) {
+                    slot.kill();
+                    core.watch_exits(&mut state);
                 }
             }
         }
@@ -253,12 +253,12 @@ impl WorkerSocket {
         let span = core.arena.reserve(usize::try_from(len).ok()?, Contents::Stale).ok()?;
         let offset = span.offset();
         let mut state = core.lock();
-        let seat = state.seats.get_mut(self.index)?;
+        let slot = state.workers.get_mut(self.index)?;
         // Each span is for a result that has not been drained, and those have a slot each.
-        if seat.incarnation != self.incarnation || seat.granted.len() as u64 >= SLOTS {
+        if slot.incarnation != self.incarnation || slot.granted.len() as u64 >= SLOTS {
             return None;
         }
-        seat.granted.push(span);
+        slot.granted.push(span);
         Some(offset)
     }
 }

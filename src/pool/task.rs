@@ -7,10 +7,10 @@ use std::time::{Duration, Instant};
 use crate::array::transfer::{Lease, LeaseList, WireLease};
 use crate::error::{Error, Result, TaskError};
 use crate::object::Memory;
-use crate::pool::lane::{
+use crate::pool::listener::Listener;
+use crate::pool::queue_pair::{
     RESULT_INLINE_BYTES, RESULT_INLINE_WORDS, RING_PAYLOAD_BYTES_MAX, last_word,
 };
-use crate::pool::listener::Listener;
 use crate::process::function::FunctionOffset;
 use crate::region::arena::{Arena, Contents, Span};
 use crate::sys::huge_pages;
@@ -94,7 +94,7 @@ impl Encoded {
         Ok(Encoded::Span(span))
     }
 
-    /// Bytes that were copied out of a lane.
+    /// Bytes that were copied out of a queue pair.
     pub(super) fn copied(bytes: Vec<u8>) -> Encoded {
         let is_small = bytes.len() <= RESULT_INLINE_BYTES;
         if is_small { Encoded::small(&bytes) } else { Encoded::Heap(bytes.into()) }
@@ -140,12 +140,12 @@ pub(super) struct Call {
     /// Arrays that travel by handle.
     pub(super) leases: LeaseList,
     /// What else the argument refers to.
-    pub(super) keeps: Option<Arc<Kept>>,
+    pub(super) shared_input: Option<Arc<SharedInput>>,
 }
 
 /// What several tasks refer to: an encoded value, and what it refers to itself.
 #[derive(Debug)]
-pub(super) struct Kept {
+pub(super) struct SharedInput {
     /// Never read: if the value lies in the arena, it stays as long as this does.
     pub(super) _span: Option<Span>,
     pub(super) leases: LeaseList,
@@ -153,7 +153,7 @@ pub(super) struct Kept {
     pub(super) is_given: bool,
 }
 
-impl Kept {
+impl SharedInput {
     /// The leases that the table of each task begins with.
     pub(super) fn given(&self) -> LeaseList {
         let given = self.leases.iter().filter(|_| self.is_given);
@@ -164,7 +164,7 @@ impl Kept {
 impl Call {
     /// The object memories that a worker was lent with it.
     pub(super) fn lent(&self) -> impl Iterator<Item = &Memory> {
-        let kept = self.keeps.iter().flat_map(|kept| &*kept.leases);
+        let kept = self.shared_input.iter().flat_map(|kept| &*kept.leases);
         self.leases.iter().chain(kept).filter_map(Lease::object)
     }
 }
@@ -237,13 +237,13 @@ pub(super) struct Entry {
     /// Nobody will ask for the outcome.
     pub(super) detached: bool,
     /// It was asked to end early, after it had started.
-    pub(super) is_asked: bool,
-    pub(super) rare: Option<Box<Rare>>,
+    pub(super) is_cancel_requested: bool,
+    pub(super) cold: Option<Box<ColdFields>>,
 }
 
 /// What few tasks have.
 #[derive(Debug, Default)]
-pub(super) struct Rare {
+pub(super) struct ColdFields {
     /// When it is killed, if it is still running by then.
     pub(super) kill_at: Option<Instant>,
     /// Who is to hear of its end: workers ring when it commits, if there is anybody.
@@ -294,11 +294,11 @@ impl Entry {
     }
 
     pub(super) fn has_listeners(&self) -> bool {
-        self.rare.as_ref().is_some_and(|rare| !rare.listeners.is_empty())
+        self.cold.as_ref().is_some_and(|cold| !cold.listeners.is_empty())
     }
 
-    pub(super) fn rare_mut(&mut self) -> &mut Rare {
-        self.rare.get_or_insert_default()
+    pub(super) fn cold_mut(&mut self) -> &mut ColdFields {
+        self.cold.get_or_insert_default()
     }
 }
 
@@ -324,8 +324,8 @@ impl Tasks {
             rules,
             deaths: 0,
             detached: false,
-            is_asked: false,
-            rare: None,
+            is_cancel_requested: false,
+            cold: None,
         });
         Ok(TaskId { index, generation: *generation })
     }
@@ -354,9 +354,9 @@ impl Tasks {
         }
     }
 
-    /// Takes from a task what it is lent, because its worker may still write to that. So the task
+    /// Takes from a task what it was lent, because its worker may still write to that. So the task
     /// does not run again.
-    pub(super) fn retire(&mut self, id: TaskId) -> Option<Call> {
+    pub(super) fn take_call(&mut self, id: TaskId) -> Option<Call> {
         let entry = self.get_mut(id)?;
         entry.rules.retries = 0;
         let call = entry.call_mut()?;
@@ -365,7 +365,7 @@ impl Tasks {
             name: call.name,
             payload: std::mem::take(&mut call.payload),
             leases: std::mem::take(&mut call.leases),
-            keeps: call.keeps.take(),
+            shared_input: call.shared_input.take(),
         })
     }
 

@@ -24,7 +24,7 @@ use crate::pool::backoff;
 use crate::pool::core::Core;
 use crate::pool::group::{Group, SharedArgument};
 use crate::pool::handle;
-use crate::pool::job::{Job, JobError, Trampoline};
+use crate::pool::invocation::{CodecError, Invocation, Trampoline};
 use crate::pool::placement::{Census, Placement};
 use crate::pool::task::{Entry, Outcome, Rules, TaskId};
 use crate::region::arena::{Contents, Span};
@@ -114,8 +114,8 @@ impl Member {
     pub(crate) fn join(
         windows: &Windows,
         orders: TeamOrders,
-    ) -> std::result::Result<Option<Member>, JobError> {
-        let refuse = |text: String| JobError::Argument(text);
+    ) -> std::result::Result<Option<Member>, CodecError> {
+        let refuse = |text: String| CodecError::Argument(text);
         if orders.ordinal >= MEMBERS_MAX || !orders.control.is_multiple_of(64) {
             return Err(refuse(format!("a team of another kind: {orders:?}")));
         }
@@ -367,36 +367,36 @@ impl HostControl {
 
 /// Runs one member's part in a trampoline: joins, works, says what it took.
 pub(crate) fn take_part(
-    job: &mut Job<'_>,
+    invocation: &mut Invocation<'_>,
     orders: TeamOrders,
     work: impl FnOnce(
-        &Job<'_>,
+        &Invocation<'_>,
         &Member,
-    ) -> std::result::Result<std::result::Result<(), PeerDied>, JobError>,
-) -> std::result::Result<(), JobError> {
-    let took = match Member::join(job.windows, orders)? {
+    ) -> std::result::Result<std::result::Result<(), PeerDied>, CodecError>,
+) -> std::result::Result<(), CodecError> {
+    let took = match Member::join(invocation.windows, orders)? {
         None => Took::None,
         Some(member) => {
-            job.begin();
-            match work(job, &member)? {
+            invocation.begin();
+            match work(invocation, &member)? {
                 Ok(()) => Took::Part,
                 Err(PeerDied) => Took::PeerDied,
             }
         }
     };
-    job.finish(&took)
+    invocation.finish(&took)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::array::transfer::LeaseList;
-    use crate::pool::job;
+    use crate::pool::invocation;
     use crate::pool::task::{Encoded, Value};
 
     fn took(took: Took) -> Outcome {
         let mut bytes = Vec::new();
-        job::encode_onto(&mut bytes, &took).unwrap();
+        invocation::encode_onto(&mut bytes, &took).unwrap();
         let leases = LeaseList::default();
         Ok(Value { bytes: Encoded::copied(bytes), leases, elapsed_ns: 0 })
     }

@@ -8,14 +8,14 @@ use std::time::{Duration, Instant};
 
 use crate::pool::backoff;
 use crate::pool::core::Core;
-use crate::pool::host_lane::NextCommit;
-use crate::pool::lane::driver;
+use crate::pool::host_side::PendingCommit;
 use crate::pool::listener::Listener;
-use crate::pool::locked::Locked;
-use crate::pool::seat::{Condition, Seat};
-use crate::pool::state::{State, Watch};
+use crate::pool::queue_pair::driver;
+use crate::pool::state::{State, WaitTarget};
+use crate::pool::state_guard::StateGuard;
 use crate::pool::supervise::WAKE;
 use crate::pool::task::{Outcome, TaskId, cancelled};
+use crate::pool::worker_slot::{WorkerSlot, WorkerState};
 use crate::sys::futex;
 use crate::sys::thread_parker::Waiter;
 
@@ -24,7 +24,7 @@ const JOIN_SPIN: Duration = Duration::from_micros(500);
 /// The same where spinning eats a quota.
 const JOIN_SPIN_SHORT: Duration = Duration::from_micros(50);
 
-/// How long a worker may leave a task unbegun before another that is idle gets it.
+/// How long a worker may leave a task unstarted before another that is idle gets it.
 const BEGIN: Duration = Duration::from_millis(50);
 
 /// How long nobody looks at the workers at most while somebody waits for them: one that has written
@@ -39,7 +39,7 @@ impl Core {
     pub(super) fn wait<T>(
         &self,
         deadline: Option<Instant>,
-        watch: Watch<'_>,
+        watch: WaitTarget<'_>,
         mut poll: impl FnMut(&mut State) -> Option<T>,
     ) -> Option<T> {
         let now = poll(&mut self.lock());
@@ -50,7 +50,7 @@ impl Core {
     fn wait_on<T>(
         &self,
         deadline: Option<Instant>,
-        watch: Watch<'_>,
+        watch: WaitTarget<'_>,
         mut poll: impl FnMut(&mut State) -> Option<T>,
     ) -> Option<T> {
         let spin = if self.config.spin_short { JOIN_SPIN_SHORT } else { JOIN_SPIN };
@@ -77,32 +77,38 @@ impl Core {
 
     /// Spins until a result is committed, or somebody else has had a turn; false if neither
     /// happened for as long as `budget`.
-    fn spin(&self, state: Locked<'_>, budget: Duration, end: Option<Instant>) -> bool {
-        let next: Vec<NextCommit> =
-            state.seats.iter().filter_map(|seat| seat.lane.next_commit()).collect();
-        if !state.queue.is_empty() && !state.sleeper {
+    fn spin(&self, state: StateGuard<'_>, budget: Duration, end: Option<Instant>) -> bool {
+        let next: Vec<PendingCommit> =
+            state.workers.iter().filter_map(|slot| slot.queues.pending_commit()).collect();
+        if !state.queue.is_empty() && !state.joiner_sleeps {
             // Nobody needs to ring while this thread looks.
-            state.board.set_driver(driver::AWAKE);
+            state.control.set_driver(driver::AWAKE);
         }
         let turn = self.turns.load(Ordering::Relaxed);
         drop(state);
         let left = end.map_or(budget, |end| end.saturating_duration_since(Instant::now()));
         backoff::spin(budget.min(left), || {
             // Relaxed: what has changed is under the mutex.
-            self.turns.load(Ordering::Relaxed) != turn || next.iter().any(NextCommit::has_come)
+            self.turns.load(Ordering::Relaxed) != turn
+                || next.iter().any(PendingCommit::is_committed)
         })
     }
 
     /// Sleeps until there may be something to do for `watch`, or until `deadline`.
-    fn sleep<'a>(&'a self, mut state: Locked<'a>, watch: Watch<'_>, deadline: Option<Instant>) {
+    fn sleep<'a>(
+        &'a self,
+        mut state: StateGuard<'a>,
+        watch: WaitTarget<'_>,
+        deadline: Option<Instant>,
+    ) {
         let left = || deadline.map(|at| at.saturating_duration_since(Instant::now()));
         let me = Waiter::new();
         self.start_watching(&mut state, watch, &me);
-        state.expel_spoilt();
-        self.see_off(&mut state);
-        if state.sleeper {
+        state.retire_corrupt();
+        self.watch_exits(&mut state);
+        if state.joiner_sleeps {
             state.waiting.push(me.clone());
-            let whom = state.board.driver();
+            let whom = state.control.driver();
             if whom != driver::AWAKE && !state.arm(whom) {
                 self.wake_driver(&state, whom);
             }
@@ -113,67 +119,67 @@ impl Core {
             self.stop_watching(&mut state, watch, &me);
             return;
         }
-        state.sleeper = true;
-        let word = state.board.driver_word();
+        state.joiner_sleeps = true;
+        let word = state.control.driver_word();
         if state.arm(driver::JOINER) {
-            let unbegun = state.unbegun();
-            let slice = Some(if unbegun.is_empty() { LOOK } else { BEGIN });
+            let unstarted = state.unstarted();
+            let slice = Some(if unstarted.is_empty() { LOOK } else { BEGIN });
             let asleep = Instant::now();
             drop(state);
-            // SAFETY: the board lives as long as the state, and that as long as `self`.
+            // SAFETY: the control block lives as long as the state, and that as long as `self`.
             let word = unsafe { &*word };
             futex::wait(word, driver::JOINER, left().into_iter().chain(slice).min());
             state = self.lock();
             if asleep.elapsed() >= BEGIN {
-                state.rescue(&unbegun);
+                state.recall_unstarted(&unstarted);
             }
         }
-        state.sleeper = false;
-        state.board.set_driver(driver::AWAKE);
+        state.joiner_sleeps = false;
+        state.control.set_driver(driver::AWAKE);
         self.stop_watching(&mut state, watch, &me);
     }
 
     /// Has the supervisor see to it that the tasks that somebody listens to begin: no thread of
     /// theirs drives, so nobody else would notice a worker that was stopped while idle.
-    pub(super) fn watch_over(&self, state: &mut State) {
+    pub(super) fn watch_start(&self, state: &mut State) {
         if state.unfinished > 0 {
-            let soon = if state.unbegun().is_empty() { LOOK } else { BEGIN };
+            let soon = if state.unstarted().is_empty() { LOOK } else { BEGIN };
             self.look_at(state, Instant::now() + soon);
         }
-        self.see_off(state);
+        self.watch_exits(state);
         self.rearm(state);
     }
 
     /// Has the supervisor see to it that workers that are to leave, or were killed, are gone soon:
     /// others can do their work only when they are.
-    pub(super) fn see_off(&self, state: &mut State) {
-        let is_leaving = |seat: &Seat| {
-            let is_condemned = matches!(seat.condition, Condition::Condemned(_));
-            (is_condemned || seat.killed_at.is_some()) && seat.is_occupied()
+    pub(super) fn watch_exits(&self, state: &mut State) {
+        let is_leaving = |slot: &WorkerSlot| {
+            let is_retiring = matches!(slot.state, WorkerState::Retiring(_));
+            (is_retiring || slot.killed_at.is_some()) && slot.is_occupied()
         };
-        if state.seats.iter().any(is_leaving) {
+        if state.workers.iter().any(is_leaving) {
             self.look_at(state, Instant::now() + WAKE);
         }
     }
 
     /// Takes back what workers have still not begun since the last look; when to look again.
-    pub(super) fn rescue_unbegun(&self, state: &mut State) -> Option<Instant> {
-        let before = std::mem::take(&mut state.slow);
+    pub(super) fn recall_stalled(&self, state: &mut State) -> Option<Instant> {
+        let before = std::mem::take(&mut state.unstarted);
         if state.listeners == 0 {
             return None;
         }
-        state.rescue(&before);
-        state.slow = state.unbegun();
-        let soon = if state.slow.is_empty() { LOOK } else { BEGIN };
+        state.recall_unstarted(&before);
+        state.unstarted = state.unstarted();
+        let soon = if state.unstarted.is_empty() { LOOK } else { BEGIN };
         (state.unfinished > 0).then(|| Instant::now() + soon)
     }
 
-    fn start_watching(&self, state: &mut State, watch: Watch<'_>, me: &Waiter) {
+    fn start_watching(&self, state: &mut State, watch: WaitTarget<'_>, me: &Waiter) {
         match watch {
-            Watch::All => state.watch_all += 1,
-            Watch::Room => state.watch_room += 1,
-            Watch::Gather(gather) => gather.set_waiter(Some(me.clone())),
-            Watch::Tasks(tasks) => {
+            WaitTarget::All => state.waiting_for_all += 1,
+            WaitTarget::Room => state.waiting_for_room += 1,
+            WaitTarget::WaitSet(queue) => queue.set_waiter(Some(me.clone())),
+            WaitTarget::Tasks(tasks) => {
                 for &id in tasks {
                     state.listen(id, Listener::Thread(me.clone()));
                 }
@@ -181,12 +187,12 @@ impl Core {
         }
     }
 
-    fn stop_watching(&self, state: &mut State, watch: Watch<'_>, me: &Waiter) {
+    fn stop_watching(&self, state: &mut State, watch: WaitTarget<'_>, me: &Waiter) {
         match watch {
-            Watch::All => state.watch_all -= 1,
-            Watch::Room => state.watch_room -= 1,
-            Watch::Gather(gather) => gather.set_waiter(None),
-            Watch::Tasks(tasks) => {
+            WaitTarget::All => state.waiting_for_all -= 1,
+            WaitTarget::Room => state.waiting_for_room -= 1,
+            WaitTarget::WaitSet(queue) => queue.set_waiter(None),
+            WaitTarget::Tasks(tasks) => {
                 for &id in tasks {
                     state.unlisten_thread(id, me);
                 }
@@ -195,8 +201,8 @@ impl Core {
     }
 
     /// Hands the driver's role on: to another joining thread, else to the supervisor.
-    fn leave(&self, mut state: Locked<'_>) {
-        if state.sleeper || !state.needs_rings() {
+    fn leave(&self, mut state: StateGuard<'_>) {
+        if state.joiner_sleeps || !state.needs_rings() {
             return;
         }
         if let Some(next) = state.waiting.pop() {
@@ -210,21 +216,21 @@ impl Core {
     /// woken then, to look at what this thread has changed. Tasks may have been offered of which
     /// it does not know, and a worker may have died between changing the driver word and waking.
     pub(super) fn arm_supervisor(&self, state: &mut State) {
-        // Relaxed: a hint for who spins, on lanes that may be no more.
+        // Relaxed: a hint for who spins, on queue pairs that may be no more.
         self.turns.fetch_add(1, Ordering::Relaxed);
-        self.see_off(state);
-        if state.sleeper {
-            state.wake_sleeper();
+        self.watch_exits(state);
+        if state.joiner_sleeps {
+            state.wake_sleeping_joiner();
             return;
         }
         if !state.arm(driver::SUPERVISOR) {
-            self.bell.ring();
+            self.doorbell.ring();
         }
     }
 
     /// Makes whoever sleeps as driver hear of what has just changed.
     pub(super) fn rearm(&self, state: &mut State) {
-        let whom = state.board.driver();
+        let whom = state.control.driver();
         if whom != driver::AWAKE && !state.arm(whom) {
             self.wake_driver(state, whom);
         }
@@ -232,10 +238,10 @@ impl Core {
 
     fn wake_driver(&self, state: &State, whom: u32) {
         if whom == driver::JOINER {
-            state.board.set_driver(driver::JOINER);
-            state.board.wake_joiner();
+            state.control.set_driver(driver::JOINER);
+            state.control.wake_joiner();
         } else {
-            self.bell.ring();
+            self.doorbell.ring();
         }
     }
 

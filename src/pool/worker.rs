@@ -11,12 +11,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::array::transfer::{self, WireLease};
 use crate::error::{Error, Result};
-use crate::pool::aftercare::Aftercare;
+use crate::pool::cleanup::TaskCleanup;
 use crate::pool::floor::Footing;
-use crate::pool::job::{self, Job, Leases, Station};
-use crate::pool::lane::{Lane, Leave, Place, Stage, Status};
+use crate::pool::invocation::{self, Invocation, Leases, WorkerCache};
+use crate::pool::queue_pair::{Leave, Place, QueuePair, Stage, Status};
 use crate::pool::task;
-use crate::pool::worker_lane::{Body, Claimed, Next, WorkerLane};
+use crate::pool::worker_side::{Body, Claimed, Next, WorkerSide};
 use crate::process::child::{self, Child, EXIT_SETUP, Entry};
 use crate::process::panic;
 use crate::process::surroundings::Settings;
@@ -31,13 +31,13 @@ use crate::sys::{process, sched};
 
 /// What a worker is told when it starts.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
-pub(super) struct Charter {
+pub(super) struct WorkerConfig {
     /// Its index in the pool.
     pub(super) index: usize,
-    /// Where its lane is in the arena; the last word it gets that is not the pool's.
-    pub(super) lane: u64,
-    /// Where the pool's board is.
-    pub(super) board: u64,
+    /// Where its queue pair is in the arena; the last word it gets that is not the pool's.
+    pub(super) queues: u64,
+    /// Where the pool's control block is.
+    pub(super) control: u64,
     /// Trampoline of the initializer, how many leases its argument has, and the two encoded.
     pub(super) initializer: Option<(u64, usize, Vec<u8>)>,
     /// Leave after this many tasks.
@@ -67,11 +67,11 @@ pub(super) struct SpanMessage {
 
 /// What this process is, if it is a worker.
 struct Identity {
-    /// A child that a task forks is no worker, and has no lane.
+    /// A child that a task forks is no worker, and has no queue pair.
     made_in: Instance,
-    lane: &'static Lane,
+    queues: &'static QueuePair,
     read_only: std::ops::Range<usize>,
-    /// Keeps mapped what `lane` points to, whatever else of this process is dropped.
+    /// Keeps mapped what `queue pair` points to, whatever else of this process is dropped.
     _windows: Windows,
 }
 
@@ -82,9 +82,9 @@ fn identity() -> Option<&'static Identity> {
     IDENTITY.get().filter(|identity| identity.made_in.is_current())
 }
 
-/// Words of a worker's order: where the charter is, and what arena this is.
-pub(super) fn words(charter: (u64, usize), arena: (u64, usize)) -> [u64; 5] {
-    [charter.0, charter.1 as u64, arena.0, arena.1 as u64, 0]
+/// Words of a worker's order: where the configuration is, and what arena this is.
+pub(super) fn words(config: (u64, usize), arena: (u64, usize)) -> [u64; 5] {
+    [config.0, config.1 as u64, arena.0, arena.1 as u64, 0]
 }
 
 /// Whether somebody has asked the running task to end early: by
@@ -111,7 +111,7 @@ pub(super) fn words(charter: (u64, usize), arena: (u64, usize)) -> [u64; 5] {
 #[must_use]
 pub fn is_cancelled() -> bool {
     identity().is_some_and(|identity| {
-        let header = &identity.lane.header;
+        let header = &identity.queues.header;
         // Relaxed: neither word carries anything. `phase` is this process's own.
         let ask = header.ask.load(Ordering::Relaxed);
         ask != 0 && header.phase.load(Ordering::Relaxed) >> 2 == ask
@@ -125,23 +125,23 @@ fn main(child: Child) {
     match Worker::set_up(child) {
         Ok(mut worker) => {
             worker.run();
-            worker.lane.depart(&worker.footing);
+            worker.queues.depart(&worker.footing);
         }
         Err(error) => {
-            leave_words(&error.to_string());
+            set_last_words(&error.to_string());
             child::end_unready(&error)
         }
     }
 }
 
 struct Worker {
-    lane: WorkerLane,
+    queues: WorkerSide,
     windows: Windows,
     socket: Socket,
-    charter: Charter,
-    station: Station,
+    config: WorkerConfig,
+    cache: WorkerCache,
     footing: Footing,
-    aftercare: Aftercare,
+    aftercare: TaskCleanup,
     /// Tasks run so far.
     tasks: u64,
 }
@@ -151,7 +151,7 @@ impl Worker {
         #[cfg(feature = "failpoints")]
         failpoint::hit(Point::WorkerStart);
         let [charter_at, charter_len, arena_id, arena_size, _] = child.words;
-        let Ok([arena, socket, bell]) = <[OwnedFd; 3]>::try_from(child.fds) else {
+        let Ok([arena, socket, doorbell]) = <[OwnedFd; 3]>::try_from(child.fds) else {
             process::exit_now(EXIT_SETUP);
         };
         let arena_size = usize::try_from(arena_size).unwrap_or(usize::MAX);
@@ -159,28 +159,28 @@ impl Worker {
         let windows = Windows::attach(arena, arena_id, arena_size)?;
         child::await_permit(&socket);
         let len = usize::try_from(charter_len).unwrap_or(usize::MAX);
-        let charter: Charter = windows
+        let config: WorkerConfig = windows
             .copy_out(charter_at, len)
-            .map(|bytes| job::decode(&bytes))?
-            .map_err(|found| Error::Corrupt { what: "a worker's charter", found })?;
-        let bell = EventFd::from_fd(bell);
-        let lane = WorkerLane::attach(&windows, charter.lane, charter.board, bell)?;
+            .map(|bytes| invocation::decode(&bytes))?
+            .map_err(|found| Error::Corrupt { what: "a worker's config", found })?;
+        let doorbell = EventFd::from_fd(doorbell);
+        let queues = WorkerSide::attach(&windows, config.queues, config.control, doorbell)?;
         let (made_in, read_only) = (Instance::current(), windows.read_only_range());
-        let (lane_of_life, _windows) = (lane.lane(), windows.clone());
-        let _ = IDENTITY.set(Identity { made_in, lane: lane_of_life, read_only, _windows });
+        let (lane_of_life, _windows) = (queues.queues(), windows.clone());
+        let _ = IDENTITY.set(Identity { made_in, queues: lane_of_life, read_only, _windows });
         note_panics();
         signal::catch_faults(on_fault)
             .map_err(|e| Error::os("sigaction", "the fault handler", e))?;
-        let station = Station::new(charter.index);
-        let footing = Footing::new(charter.index);
+        let cache = WorkerCache::new(config.index);
+        let footing = Footing::new(config.index);
         let mut worker = Worker {
-            lane,
+            queues,
             windows,
             socket,
-            charter,
-            station,
+            config,
+            cache,
             footing,
-            aftercare: Aftercare::default(),
+            aftercare: TaskCleanup::default(),
             tasks: 0,
         };
         worker.apply_options()?;
@@ -188,12 +188,13 @@ impl Worker {
         worker.aftercare.begin();
         #[cfg(feature = "failpoints")]
         failpoint::hit(Point::WorkerBeforeReady);
-        worker.lane.set_ready();
+        worker.queues.set_ready();
         Ok(worker)
     }
 
     fn apply_options(&self) -> Result<()> {
-        let Charter { surroundings, env, nice, affinity, memory_hard_bytes, .. } = &self.charter;
+        let WorkerConfig { surroundings, env, nice, affinity, memory_hard_bytes, .. } =
+            &self.config;
         // SAFETY: called while the worker starts, before the initializer: it has one thread.
         unsafe { surroundings.apply() };
         set_env(env);
@@ -209,61 +210,63 @@ impl Worker {
 
     /// Runs the initializer; if it fails, this process ends and says why.
     fn initialise(&mut self) {
-        let Some((function, leases, payload)) = self.charter.initializer.take() else { return };
+        let Some((function, leases, payload)) = self.config.initializer.take() else { return };
         let mut out = Vec::new();
-        self.station.is_starting = true;
+        self.cache.is_starting = true;
         let status = match task::split_table(&payload, leases) {
             Some((leases, encoded)) => self.run_job(function, encoded, &leases, &mut out),
-            None => Err(Error::Corrupt { what: "a worker's charter", found: "no leases".into() }),
+            None => Err(Error::Corrupt { what: "a worker's config", found: "no leases".into() }),
         };
-        self.station.is_starting = false;
+        self.cache.is_starting = false;
         let text = match status {
-            Ok(Status::Value) => match job::decode::<std::result::Result<(), String>>(&out) {
-                Ok(Ok(())) => return,
-                Ok(Err(text)) | Err(text) => text,
-            },
+            Ok(Status::Value) => {
+                match invocation::decode::<std::result::Result<(), String>>(&out) {
+                    Ok(Ok(())) => return,
+                    Ok(Err(text)) | Err(text) => text,
+                }
+            }
             Ok(Status::Panicked) => {
-                let (message, at) = job::decode(&out).unwrap_or_default();
+                let (message, at) = invocation::decode(&out).unwrap_or_default();
                 let (message, at): (String, String) = (message, at);
                 format!("it panicked at {at}: {message}")
             }
             Ok(_) => String::from_utf8_lossy(&out).into_owned(),
             Err(error) => error.to_string(),
         };
-        leave_words(&format!("the initializer failed: {text}"));
+        set_last_words(&format!("the initializer failed: {text}"));
         process::exit_now(EXIT_SETUP);
     }
 
     fn run(&mut self) {
-        let longest = match self.charter {
-            Charter { spin_short: true, .. } => SPIN_MIN,
+        let longest = match self.config {
+            WorkerConfig { spin_short: true, .. } => SPIN_MIN,
             // The one that gets the next task of a pool at rest.
-            Charter { index: 0, .. } => SPIN_HOT,
+            WorkerConfig { index: 0, .. } => SPIN_HOT,
             _ => SPIN_MAX,
         };
         let mut budget = longest.min(SPIN_MAX);
         let (mut payload, mut out) = (Vec::new(), Vec::new());
         loop {
-            match self.lane.next(&mut payload) {
+            match self.queues.next(&mut payload) {
                 Ok(Next::Task(task)) => {
                     self.aftercare.before_next();
                     if self.work(&task, &mut payload, &mut out) {
                         return;
                     }
                 }
-                Ok(Next::Nothing) if self.lane.should_stop() => return self.aftercare.rests(),
+                Ok(Next::Nothing) if self.queues.should_stop() => return self.aftercare.rests(),
                 Ok(Next::Nothing) => {
                     self.aftercare.before_next();
                     let start = Instant::now();
-                    let Worker { lane, footing, station, aftercare, .. } = self;
-                    lane.wait(budget, footing, || {
+                    let Worker { queues, footing, cache, aftercare, .. } = self;
+                    queues.wait(budget, footing, || {
                         aftercare.rests();
-                        station.rest()
+                        cache.rest()
                     });
                     budget = next_budget(budget, start.elapsed(), longest);
                 }
                 Err(error) => {
-                    leave_words(&error.to_string());
+                    set_last_words(&error.to_string());
                     process::exit_now(EXIT_SETUP);
                 }
             }
@@ -282,21 +285,21 @@ impl Worker {
             }
         };
         self.tasks += 1;
-        if self.aftercare.task_ends(self.lane.stop_clock()) {
-            self.lane.restart_clock();
+        if self.aftercare.task_ends(self.queues.stop_clock()) {
+            self.queues.restart_clock();
         }
         if self.tasks.is_multiple_of(RESTED_TASKS) {
             // A worker that never sleeps lets go of mappings all the same.
-            self.station.resolver.rest();
+            self.cache.resolver.rest();
         }
         let leaving = self.should_leave();
-        if WorkerLane::fits_ring(out.len()) {
-            self.lane.commit(status, leaving, Body::Bytes(out));
+        if WorkerSide::fits_ring(out.len()) {
+            self.queues.commit(status, leaving, Body::Bytes(out));
         } else {
             match self.write_to_span(out) {
-                Ok(at) => self.lane.commit(status, leaving, Body::Span { at, len: out.len() }),
+                Ok(at) => self.queues.commit(status, leaving, Body::Span { at, len: out.len() }),
                 Err(text) => {
-                    self.lane.commit(Status::ResultCodec, leaving, Body::Bytes(text.as_bytes()));
+                    self.queues.commit(Status::ResultCodec, leaving, Body::Bytes(text.as_bytes()));
                 }
             }
         }
@@ -335,26 +338,27 @@ impl Worker {
         leases: &[WireLease],
         out: &mut Vec<u8>,
     ) -> Result<Status> {
-        let trampoline = job::trampoline(function)?;
-        let lane = &self.lane;
+        let trampoline = invocation::trampoline(function)?;
+        let queues = &self.queues;
         let made_in = Instance::current();
         let progress = |stage: Stage| {
             child::end_if_forked(made_in);
-            lane.set_stage(stage);
+            queues.set_stage(stage);
         };
-        let (windows, station) = (&self.windows, &mut self.station);
+        let (windows, cache) = (&self.windows, &mut self.cache);
         let leases = Leases::Wire(leases);
-        let mut job = Job { payload, leases, windows, out, station, progress: &progress };
-        let status = job::run(trampoline, &mut job);
+        let mut invocation =
+            Invocation { payload, leases, windows, out, cache, progress: &progress };
+        let status = invocation::run(trampoline, &mut invocation);
         child::end_if_forked(made_in);
         // The task lives to tell; what it said, or caught, is no word about a later death.
-        self.lane.take_back_words();
+        self.queues.clear_last_words();
         Ok(status)
     }
 
     /// Why this worker ends after the task that just ran, if it does.
     fn should_leave(&mut self) -> Option<Leave> {
-        let Charter { tasks_max, memory_soft_bytes, .. } = self.charter;
+        let WorkerConfig { tasks_max, memory_soft_bytes, .. } = self.config;
         // A handle that outlives its task would let this process reach an array that others may
         // write by now: only its end takes the handle away.
         if transfer::live_handles() > 0 || self.aftercare.is_crowded() {
@@ -415,9 +419,9 @@ fn set_env(env: &BTreeMap<String, String>) {
     }
 }
 
-fn leave_words(text: &str) {
+fn set_last_words(text: &str) {
     if let Some(identity) = identity() {
-        WorkerLane::leave_last_words(identity.lane, text.as_bytes());
+        WorkerSide::set_last_words(identity.queues, text.as_bytes());
     }
 }
 
@@ -432,15 +436,15 @@ fn note_panics() {
             usual(info);
         }
         let (message, location) = panic::note(info);
-        leave_words(&format!("panicked at {location}: {message}"));
+        set_last_words(&format!("panicked at {location}: {message}"));
     }));
 }
 
-/// Says what kind of fault ends this process. Async-signal-safe: writes to the lane, no more.
+/// Says what kind of fault ends this process. Async-signal-safe: writes to the queue pair, no more.
 fn on_fault(fault: Fault) {
     let Some(identity) = identity() else { return };
     let text = FaultText::new(fault, |address| identity.read_only.contains(&address));
-    WorkerLane::leave_last_words(identity.lane, text.bytes());
+    WorkerSide::set_last_words(identity.queues, text.bytes());
 }
 
 /// Whether `socket` has something to say; for the host's end of a worker's socket.

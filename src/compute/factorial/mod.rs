@@ -13,7 +13,7 @@ use crate::compute::bigint::{Lent, SharedBigUint, grant_members, grant_scratch, 
 use crate::error::{Error, Result};
 use crate::kernel::bigint::team_arithmetic::LimbSpan;
 use crate::kernel::bigint::{self, FactorialPlan};
-use crate::pool::{Job, JobError, Pool, TeamJob, TeamOrders, take_part};
+use crate::pool::{CodecError, Invocation, Pool, TeamJob, TeamOrders, take_part};
 use crate::sys::mmap::Access;
 
 use layout::{GROUPS_DONE, LIMBS_DONE, Layout, RESULT_LIMBS, SEGMENTS_DONE, WORDS};
@@ -142,14 +142,14 @@ impl Words {
 }
 
 /// One member's part, in a worker.
-fn multiply(job: &mut Job<'_>) -> std::result::Result<(), JobError> {
+fn multiply(job: &mut Invocation<'_>) -> std::result::Result<(), CodecError> {
     let (team, orders) = job.argument::<(TeamOrders, Orders)>()?;
     take_part(job, team, |job, member| {
-        let refuse = |error: Error| JobError::Argument(error.to_string());
+        let refuse = |error: Error| CodecError::Argument(error.to_string());
         let layout = Layout::new(orders.n, team.members_max).map_err(refuse)?;
         let find = |room: &Lent, limbs: usize| {
             if room.limbs() != limbs {
-                return Err(JobError::Argument(format!("{room:?} instead of {limbs} limbs")));
+                return Err(CodecError::Argument(format!("{room:?} instead of {limbs} limbs")));
             }
             room.find(job, Access::ReadWrite)
         };

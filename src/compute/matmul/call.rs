@@ -12,7 +12,7 @@ use crate::kernel::matmul::{
     self, Kernel, SCRATCH_ALIGN_BYTES, Strided, multiply_batch, multiply_gram, scratch_bytes,
 };
 use crate::kernel::{PeerDied, SingleThread, Team};
-use crate::pool::{Job, JobError, Pool, TeamJob, TeamOrders, take_part};
+use crate::pool::{CodecError, Invocation, Pool, TeamJob, TeamOrders, take_part};
 use crate::region::arena::Contents;
 use crate::sys::mmap::Access;
 
@@ -127,19 +127,19 @@ impl<T: Scalar> Call<'_, T> {
 }
 
 /// One member's part, in a worker.
-fn take_share<T: Scalar>(job: &mut Job<'_>) -> std::result::Result<(), JobError> {
+fn take_share<T: Scalar>(job: &mut Invocation<'_>) -> std::result::Result<(), CodecError> {
     let (team, orders) = job.argument::<(TeamOrders, Orders<T>)>()?;
     take_part(job, team, |job, member| {
         let find = |lent: &Lent, access| -> Result<(Strided<T>, _)> {
-            let resolved = job.station.resolver.resolve(job.windows, &lent.source, access)?;
+            let resolved = job.cache.resolver.resolve(job.windows, &lent.source, access)?;
             Ok((lent.layout.strided(resolved.as_ptr().cast()), resolved))
         };
-        let refuse = |error: Error| JobError::Argument(error.to_string());
+        let refuse = |error: Error| CodecError::Argument(error.to_string());
         let (a, _a) = find(&orders.a, Access::ReadOnly).map_err(refuse)?;
         let (b, _b) = find(&orders.b, Access::ReadOnly).map_err(refuse)?;
         let (c, _c) = find(&orders.c, Access::ReadWrite).map_err(refuse)?;
         let kernel = Kernel::named(&orders.kernel)
-            .ok_or_else(|| JobError::Argument(format!("no kernel {}", orders.kernel)))?;
+            .ok_or_else(|| CodecError::Argument(format!("no kernel {}", orders.kernel)))?;
         let (offset, len) = orders.scratch;
         let scratch = job.windows.write(offset, len).map_err(refuse)?;
         debug_assert!(scratch.addr().is_multiple_of(SCRATCH_ALIGN_BYTES));

@@ -1,4 +1,4 @@
-//! The host's end of a lane: offering, recalling, draining.
+//! The host's end of a queue pair: offering, recalling, draining.
 #![allow(unsafe_code)]
 
 use std::cell::Cell;
@@ -10,9 +10,9 @@ use std::time::{Duration, Instant};
 
 use crate::error::{Error, Result};
 use crate::pool::claim::{self, Claim};
-use crate::pool::lane::{
-    ByteRing, LAST_WORDS_BYTES, Lane, Place, ResultMeta, SLOTS, Stage, TASK_INLINE_BYTES, TaskMeta,
-    load_words, store_words,
+use crate::pool::queue_pair::{
+    ByteRing, LAST_WORDS_BYTES, Place, QueuePair, ResultMeta, SLOTS, Stage, TASK_INLINE_BYTES,
+    TaskMeta, load_words, store_words,
 };
 use crate::pool::task::{Call, Encoded, TaskId};
 use crate::region::arena::{Arena, Contents, Span};
@@ -41,37 +41,37 @@ pub(super) struct Drained {
     pub(super) bytes: Encoded,
 }
 
-/// A word of a lane that tells when a task is committed, and the value that it gets then. It keeps
-/// the lane's memory, whatever becomes of the worker meanwhile.
+/// A word of a queue pair that tells when a task is committed, and the value that it gets then. It
+/// keeps the queue pair's memory, whatever becomes of the worker meanwhile.
 #[derive(Debug)]
-pub(super) struct NextCommit {
-    lane: Arc<Span>,
+pub(super) struct PendingCommit {
+    queues: Arc<Span>,
     seq: u64,
 }
 
-impl NextCommit {
+impl PendingCommit {
     /// Whether the task is committed.
-    pub(super) fn has_come(&self) -> bool {
+    pub(super) fn is_committed(&self) -> bool {
         // Relaxed: `drain` looks again.
-        lane_in(&self.lane).result(self.seq).seq.load(Ordering::Relaxed) == self.seq
+        queue_pair_in(&self.queues).result(self.seq).seq.load(Ordering::Relaxed) == self.seq
     }
 }
 
-/// The lane in a span that [`HostLane::new`] reserved.
-fn lane_in(span: &Span) -> &Lane {
-    // SAFETY: the span is as large as a lane, aligned to more than a cache line (spans of this
-    // size are), lives as long as the reference to it, and a lane is nothing but atomics and
-    // padding, for which any bytes are values and any process may write at any time.
-    unsafe { &*span.as_ptr().cast::<Lane>() }
+/// The queue pair in a span that [`HostSide::new`] reserved.
+fn queue_pair_in(span: &Span) -> &QueuePair {
+    // SAFETY: the span is as large as a queue pair, aligned to more than a cache line (spans of
+    // this size are), lives as long as the reference to it, and a queue pair is nothing but atomics
+    // and padding, for which any bytes are values and any process may write at any time.
+    unsafe { &*span.as_ptr().cast::<QueuePair>() }
 }
 
-/// A lane and what the host alone knows of it: the truth about what it gave this worker.
+/// A queue pair and what the host alone knows of it: the truth about what it gave this worker.
 ///
-/// The worker can write to all of the lane at any time. So what the host has once seen there it
-/// keeps here, and a start that the worker reports counts only between the offer and the moment
+/// The worker can write to all of the queue pair at any time. So what the host has once seen there
+/// it keeps here, and a start that the worker reports counts only between the offer and the moment
 /// at which the host first saw the claim.
 #[derive(Debug)]
-pub(super) struct HostLane {
+pub(super) struct HostSide {
     span: Arc<Span>,
     next_seq: u64,
     in_flight: VecDeque<InFlight>,
@@ -90,12 +90,12 @@ pub(super) struct HostLane {
     begun: Cell<Option<(u64, u64)>>,
 }
 
-impl HostLane {
-    /// A lane for a worker that is to be started.
-    pub(super) fn new(arena: &Arc<Arena>) -> Result<HostLane> {
-        let contents = Contents::ZeroedUpTo(Lane::ZEROED_BYTES);
-        Ok(HostLane {
-            span: Arc::new(arena.reserve(size_of::<Lane>(), contents)?),
+impl HostSide {
+    /// A queue pair for a worker that is to be started.
+    pub(super) fn new(arena: &Arc<Arena>) -> Result<HostSide> {
+        let contents = Contents::ZeroedUpTo(QueuePair::ZEROED_BYTES);
+        Ok(HostSide {
+            span: Arc::new(arena.reserve(size_of::<QueuePair>(), contents)?),
             next_seq: 1,
             in_flight: VecDeque::new(),
             bytes_head: 0,
@@ -108,13 +108,13 @@ impl HostLane {
         })
     }
 
-    /// Where the lane lies in the arena.
+    /// Where the queue pair lies in the arena.
     pub(super) fn offset(&self) -> u64 {
         self.span.offset()
     }
 
-    pub(super) fn lane(&self) -> &Lane {
-        lane_in(&self.span)
+    pub(super) fn queues(&self) -> &QueuePair {
+        queue_pair_in(&self.span)
     }
 
     /// Tasks that the worker has and that are not known to be over.
@@ -139,7 +139,7 @@ impl HostLane {
         #[cfg(feature = "failpoints")]
         failpoint::hit(Point::HostOffer);
         let seq = self.next_seq;
-        let slot = self.lane().task(seq);
+        let slot = self.queues().task(seq);
         let mut bytes_end = self.bytes_head;
         let place = match &call.payload {
             Encoded::Inline { len, words } => {
@@ -156,7 +156,7 @@ impl HostLane {
             }
             Encoded::Heap(bytes) => {
                 let (at, end) = ByteRing::place(self.bytes_head, self.bytes_tail, bytes.len())?;
-                self.lane().task_bytes.write(at, bytes);
+                self.queues().task_bytes.write(at, bytes);
                 bytes_end = end;
                 Place::Ring(at)
             }
@@ -185,7 +185,7 @@ impl HostLane {
 
     /// Whether the worker has claimed a task whose result was not drained.
     pub(super) fn has_running(&self) -> bool {
-        self.next_live().is_some_and(|entry| self.has_begun(entry.seq))
+        self.next_live().is_some_and(|entry| self.has_started(entry.seq))
     }
 
     /// The oldest task that the worker has and that was not recalled: the one that runs, if one
@@ -202,8 +202,8 @@ impl HostLane {
     /// Wakes the worker if it sleeps. Call it after offering, and after making room.
     #[inline]
     pub(super) fn wake(&self) {
-        let parked = &self.lane().header.parked;
-        // SeqCst: the other half of the Dekker pair in `WorkerLane::park`. Either the worker sees
+        let parked = &self.queues().header.parked;
+        // SeqCst: the other half of the Dekker pair in `WorkerSide::park`. Either the worker sees
         // the offer when it looks once more, or we see that it has parked.
         fence(Ordering::SeqCst);
         if parked.load(Ordering::Relaxed) == 1 && parked.swap(0, Ordering::Relaxed) == 1 {
@@ -213,7 +213,7 @@ impl HostLane {
 
     /// Wakes the worker even if its word says that it does not sleep: it may be wrong.
     pub(super) fn wake_anyway(&self) {
-        let parked = &self.lane().header.parked;
+        let parked = &self.queues().header.parked;
         // Relaxed: the worker looks at what it is offered when it wakes.
         parked.store(0, Ordering::Relaxed);
         futex::wake(parked, 1);
@@ -222,12 +222,12 @@ impl HostLane {
     /// Whether the worker sleeps, or is about to.
     pub(super) fn is_parked(&self) -> bool {
         // Relaxed: a hint for choosing a worker.
-        self.lane().header.parked.load(Ordering::Relaxed) == 1
+        self.queues().header.parked.load(Ordering::Relaxed) == 1
     }
 
     /// Takes task `id`, offered as `seq`, back. False: it has started.
     pub(super) fn recall(&mut self, seq: u64) -> bool {
-        if !claim::try_recall(&self.lane().task(seq).claim, seq) {
+        if !claim::try_recall(&self.queues().task(seq).claim, seq) {
             return false;
         }
         if let Some(entry) = self.in_flight.iter_mut().find(|entry| entry.seq == seq) {
@@ -244,7 +244,7 @@ impl HostLane {
                 break;
             }
             let InFlight { seq, task: Some(id), .. } = self.in_flight[index] else { continue };
-            if !claim::try_recall(&self.lane().task(seq).claim, seq) {
+            if !claim::try_recall(&self.queues().task(seq).claim, seq) {
                 // Everything before it has started too.
                 break;
             }
@@ -261,31 +261,31 @@ impl HostLane {
         let Some(front) = self.in_flight.front() else { return false };
         let first = seq.max(front.seq);
         // Relaxed: `drain` looks again.
-        first < self.next_seq && self.lane().result(first).seq.load(Ordering::Relaxed) == first
+        first < self.next_seq && self.queues().result(first).seq.load(Ordering::Relaxed) == first
     }
 
     /// What tells when the oldest task in flight is committed.
-    pub(super) fn next_commit(&self) -> Option<NextCommit> {
+    pub(super) fn pending_commit(&self) -> Option<PendingCommit> {
         let next = self.in_flight.front()?;
-        Some(NextCommit { lane: Arc::clone(&self.span), seq: next.seq })
+        Some(PendingCommit { queues: Arc::clone(&self.span), seq: next.seq })
     }
 
-    /// Whether the lane says what no worker says that was given what this one was: a claim word
-    /// that is neither of an offer, nor of its claim, nor of its recall; or a task that has begun
-    /// before the one in front of it was committed. Nothing that such a worker still has would
-    /// ever be heard of.
-    pub(super) fn is_spoilt(&self) -> bool {
+    /// Whether the queue pair says what no worker says that was given what this one was: a claim
+    /// word that is neither of an offer, nor of its claim, nor of its recall; or a task that has
+    /// begun before the one in front of it was committed. Nothing that such a worker still has
+    /// would ever be heard of.
+    pub(super) fn is_corrupt(&self) -> bool {
         let Some(front) = self.in_flight.front() else { return false };
         // The second first: who sees that claimed also sees the commit that came before it.
         let second = self.in_flight.get(1);
-        let is_passed = second.is_some_and(|second| self.has_begun(second.seq));
-        let claim = claim::read(&self.lane().task(front.seq).claim, front.seq);
+        let is_passed = second.is_some_and(|second| self.has_started(second.seq));
+        let claim = claim::read(&self.queues().task(front.seq).claim, front.seq);
         let is_right = match front.task {
             Some(_) => matches!(claim, Claim::Offered | Claim::Claimed),
             None => claim == Claim::Recalled,
         };
         // Acquire: orders this after the claim of the second.
-        let is_committed = self.lane().result(front.seq).seq.load(Ordering::Acquire) == front.seq;
+        let is_committed = self.queues().result(front.seq).seq.load(Ordering::Acquire) == front.seq;
         !is_committed && (!is_right || is_passed)
     }
 
@@ -299,8 +299,8 @@ impl HostLane {
         let Some(&InFlight { seq, task, bytes_end, .. }) = self.in_flight.front() else {
             return Ok(None);
         };
-        let slot = self.lane().result(seq);
-        // Acquire: pairs with the Release in `WorkerLane::commit`.
+        let slot = self.queues().result(seq);
+        // Acquire: pairs with the Release in `WorkerSide::commit`.
         if slot.seq.load(Ordering::Acquire) != seq {
             return Ok(None);
         }
@@ -320,9 +320,9 @@ impl HostLane {
             }
             Place::Ring(at) => {
                 let mut bytes = Vec::new();
-                self.lane().result_bytes.read(at, meta.len, &mut bytes)?;
+                self.queues().result_bytes.read(at, meta.len, &mut bytes)?;
                 let end = at.saturating_add((meta.len as u64).next_multiple_of(8));
-                self.lane().header.bytes_read.store(end, Ordering::Release);
+                self.queues().header.bytes_read.store(end, Ordering::Release);
                 self.wake_if_waiting();
                 Encoded::copied(bytes)
             }
@@ -338,7 +338,7 @@ impl HostLane {
     fn wake_if_waiting(&self) {
         // Relaxed: `wake` has the fence that pairs with the worker's.
         fence(Ordering::SeqCst);
-        if self.lane().header.waiting.load(Ordering::Relaxed) == 1 {
+        if self.queues().header.waiting.load(Ordering::Relaxed) == 1 {
             self.wake();
         }
     }
@@ -346,13 +346,13 @@ impl HostLane {
     /// Asks for a ring when task `seq`, or a later one, commits; `u64::MAX` for none.
     pub(super) fn set_wake_at(&self, seq: u64) {
         // Relaxed: the fence of `State::arm` orders it.
-        self.lane().header.wake_at.store(seq, Ordering::Relaxed);
+        self.queues().header.wake_at.store(seq, Ordering::Relaxed);
     }
 
     /// Asks task `seq`, which has started, to end early. Asking for an earlier one after a later
     /// one does nothing: it is over.
     pub(super) fn ask(&self, seq: u64) {
-        let ask = &self.lane().header.ask;
+        let ask = &self.queues().header.ask;
         // Relaxed: only the host writes it, under its mutex, and it carries nothing.
         if ask.load(Ordering::Relaxed) < seq {
             ask.store(seq, Ordering::Relaxed);
@@ -360,19 +360,19 @@ impl HostLane {
     }
 
     /// Whether the worker has claimed `seq`, which is in flight.
-    pub(super) fn has_begun(&self, seq: u64) -> bool {
-        claim::read(&self.lane().task(seq).claim, seq) == Claim::Claimed
+    pub(super) fn has_started(&self, seq: u64) -> bool {
+        claim::read(&self.queues().task(seq).claim, seq) == Claim::Claimed
     }
 
     /// Tells the worker to leave when nothing is offered.
     pub(super) fn stop(&self) {
-        self.lane().header.stop.store(1, Ordering::Release);
+        self.queues().header.stop.store(1, Ordering::Release);
         self.wake();
     }
 
     /// Has a worker that was told to leave stay after all, if it has not left yet.
-    pub(super) fn unstop(&self) {
-        self.lane().header.stop.store(0, Ordering::Release);
+    pub(super) fn cancel_stop(&self) {
+        self.queues().header.stop.store(0, Ordering::Release);
     }
 
     /// Whether the worker has come through its start-up. Once it has, it stays so.
@@ -383,7 +383,7 @@ impl HostLane {
     /// The worker's own word for its process id, once it is ready: the first that was seen.
     pub(super) fn pid(&self) -> u32 {
         if self.pid.get() == 0 {
-            self.pid.set(self.lane().header.ready.load(Ordering::Acquire));
+            self.pid.set(self.queues().header.ready.load(Ordering::Acquire));
         }
         self.pid.get()
     }
@@ -405,7 +405,7 @@ impl HostLane {
     /// worker's word, as far as that can be true.
     pub(super) fn running(&self) -> Option<(u64, Stage, u64)> {
         let &InFlight { seq, offered_ns, .. } = self.next_live()?;
-        if !self.has_begun(seq) {
+        if !self.has_started(seq) {
             return None;
         }
         let seen_ns = match self.begun.get() {
@@ -416,7 +416,7 @@ impl HostLane {
                 now
             }
         };
-        let header = &self.lane().header;
+        let header = &self.queues().header;
         let phase = header.phase.load(Ordering::Acquire);
         if phase >> 2 != seq {
             return Some((seq, Stage::Decoding, seen_ns));
@@ -432,16 +432,16 @@ impl HostLane {
     }
 
     /// The oldest task of a worker that has begun none of what it has: stopped, or starting.
-    pub(super) fn unbegun(&self) -> Option<u64> {
+    pub(super) fn unstarted(&self) -> Option<u64> {
         let next = self.next_live()?.seq;
-        (claim::read(&self.lane().task(next).claim, next) == Claim::Offered).then_some(next)
+        (claim::read(&self.queues().task(next).claim, next) == Claim::Offered).then_some(next)
     }
 
     /// Since when `seq` has been this worker's next task although it has not begun it; `None` if
     /// that is not so, or the worker is still starting. Counts from the first call that found it
     /// so.
     pub(super) fn stuck_since(&mut self, seq: u64, now: Instant) -> Option<Instant> {
-        if self.next_live()?.seq != seq || self.has_begun(seq) || !self.is_ready() {
+        if self.next_live()?.seq != seq || self.has_started(seq) || !self.is_ready() {
             return None;
         }
         match self.stuck {
@@ -455,7 +455,7 @@ impl HostLane {
 
     /// What the worker left behind, if anything; hostile bytes are made printable.
     pub(super) fn last_words(&self) -> Option<String> {
-        let header = &self.lane().header;
+        let header = &self.queues().header;
         let len = header.words_len.load(Ordering::Acquire);
         let len = usize::try_from(len).ok().filter(|&len| len > 0 && len <= LAST_WORDS_BYTES)?;
         let mut bytes = Vec::new();
@@ -477,14 +477,14 @@ impl HostLane {
 
     /// Splits what a dead worker had: tasks that had started, and tasks that had not, each in
     /// the order in which they were offered.
-    pub(super) fn autopsy(&mut self) -> (Vec<(u64, TaskId)>, Vec<TaskId>) {
+    pub(super) fn classify_in_flight(&mut self) -> (Vec<(u64, TaskId)>, Vec<TaskId>) {
         let (mut started, mut untouched) = (Vec::new(), Vec::new());
         for InFlight { seq, task, .. } in std::mem::take(&mut self.in_flight) {
             let Some(id) = task else { continue };
             // By compare-and-swap, so that a worker whose end is only inferred cannot start it
             // after all. A word that is neither offered nor claimed was spoilt by the worker:
             // count it as started, since running a task twice is worse than reporting it.
-            if claim::try_recall(&self.lane().task(seq).claim, seq) {
+            if claim::try_recall(&self.queues().task(seq).claim, seq) {
                 untouched.push(id);
             } else {
                 started.push((seq, id));
@@ -496,5 +496,5 @@ impl HostLane {
 }
 
 #[cfg(test)]
-#[path = "host_lane_tests.rs"]
+#[path = "host_side_tests.rs"]
 mod tests;

@@ -1,7 +1,7 @@
-//! A worker's lane: slots and rings in shared memory.
+//! A worker's queue pair: slots and rings in shared memory.
 //!
-//! Every worker has a lane of its own and writes to no other, so what a dying or stray worker
-//! spoils is its own lane, which is made anew with its replacement. All words are atomics: no
+//! Every worker has a queue pair of its own and writes to no other, so what a dying or stray worker
+//! spoils is its own queue pair, which is made anew with its replacement. All words are atomics: no
 //! `&T` to plain data is ever made of object memory.
 
 use std::mem::offset_of;
@@ -31,17 +31,17 @@ pub(super) const RESULT_INLINE_WORDS: usize = 5;
 ///
 /// | field        | written by         | read by | guard                      | if the writer dies |
 /// |--------------|--------------------|---------|----------------------------|--------------------|
-/// | `wake_at`    | host, under mutex  | worker  | Dekker with `Board::driver`| all end with host  |
+/// | `wake_at`    | host, under mutex  | worker  | Dekker with `driver`       | all end with host  |
 /// | `bytes_read` | host, under mutex  | worker  | Release / Acquire          | all end with host  |
 /// | `ask`        | host, under mutex  | worker  | none; a hint to the task   | all end with host  |
 /// | `stop`       | host, under mutex  | worker  | Release / Acquire          | all end with host  |
-/// | `parked`     | worker; host to 0  | both    | Dekker with the claim word | lane is made anew  |
+/// | `parked`     | worker; host to 0  | both    | Dekker with the claim word | it is made anew    |
 /// | `ready`      | worker, once       | host    | Release / Acquire; kept by | 0: died in start-up|
 /// |              |                    |         | the host once seen         |                    |
 /// | `phase`      | worker             | host    | none: how far, not whether | tells where it died|
-/// | `started_ns` | worker             | host    | `phase`; counts between    | lane is made anew  |
+/// | `started_ns` | worker             | host    | `phase`; counts between    | it is made anew    |
 /// |              |                    |         | offer and claim first seen |                    |
-/// | `waiting`    | worker             | host    | Dekker with `bytes_read`   | lane is made anew  |
+/// | `waiting`    | worker             | host    | Dekker with `bytes_read`   | it is made anew    |
 /// | `words_len`  | worker             | host    | read after its death       | 0: no last words   |
 /// | `words`      | worker             | host    | `words_len`                | as above           |
 #[repr(C, align(64))]
@@ -117,10 +117,10 @@ pub(super) struct ResultSlot {
     pub(super) inline: [AtomicU64; RESULT_INLINE_WORDS],
 }
 
-/// A lane, as it lies in the arena. A new one is zero up to [`Lane::ZEROED_BYTES`]: of a ring
-/// nothing is read before it was written, and zeroing one takes longer than all the rest.
+/// A queue pair, as it lies in the arena. A new one is zero up to [`QueuePair::ZEROED_BYTES`]: of a
+/// ring nothing is read before it was written, and zeroing one takes longer than all the rest.
 #[repr(C)]
-pub(super) struct Lane {
+pub(super) struct QueuePair {
     pub(super) header: Header,
     pub(super) tasks: [TaskSlot; SLOTS_LEN],
     pub(super) results: [ResultSlot; SLOTS_LEN],
@@ -134,21 +134,21 @@ pub(super) struct Lane {
 /// |----------|------------------------|---------|------------------------|-----------------------|
 /// | `driver` | host; ringing workers, | all     | Dekker with the commit | its death is heard of |
 /// |          | to 0                   |         |                        | and drives            |
-/// | `hungry` | host, under mutex      | workers | Dekker with `parked`   | all end with host     |
+/// | `has_surplus` | host, under mutex | workers | Dekker with `parked`   | all end with host     |
 /// | `floor`  | workers                | workers | none: a hint           | see [`Floor`]         |
 #[repr(C, align(64))]
-pub(super) struct Board {
+pub(super) struct PoolControl {
     /// Who is to be woken: one of the constants in [`driver`].
     pub(super) driver: AtomicU32,
     _driver: [u32; 15],
     /// 1: a worker that runs out of offers should ring, because others have some to spare.
-    pub(super) hungry: AtomicU32,
-    _hungry: [u32; 15],
+    pub(super) has_surplus: AtomicU32,
+    _has_surplus: [u32; 15],
     /// Which processors they run on.
     pub(super) floor: Floor,
 }
 
-/// Values of [`Board::driver`].
+/// Values of [`PoolControl::driver`].
 pub(super) mod driver {
     /// Somebody looks at the results without being told.
     pub(in crate::pool) const AWAKE: u32 = 0;
@@ -167,10 +167,10 @@ const _: () = {
     assert!(offset_of!(Header, ready) == 128);
     assert!(offset_of!(Header, words_len) == 192);
     assert!(size_of::<Header>() == 192 + 1024);
-    assert!(offset_of!(Lane, tasks) % 128 == 0);
-    assert!(offset_of!(Lane, results) < Lane::ZEROED_BYTES);
-    assert!(offset_of!(Lane, result_bytes) > Lane::ZEROED_BYTES);
-    assert!(offset_of!(Board, hungry) == 64);
+    assert!(offset_of!(QueuePair, tasks) % 128 == 0);
+    assert!(offset_of!(QueuePair, results) < QueuePair::ZEROED_BYTES);
+    assert!(offset_of!(QueuePair, result_bytes) > QueuePair::ZEROED_BYTES);
+    assert!(offset_of!(PoolControl, has_surplus) == 64);
     assert!(RING_BYTES.is_power_of_two());
 };
 
@@ -416,9 +416,9 @@ pub(super) fn load_words(words: &[AtomicU64], len: usize, out: &mut Vec<u8>) {
     out.truncate(start + len);
 }
 
-impl Lane {
+impl QueuePair {
     /// How much of it must be zero at first: header and slots.
-    pub(super) const ZEROED_BYTES: usize = offset_of!(Lane, task_bytes);
+    pub(super) const ZEROED_BYTES: usize = offset_of!(QueuePair, task_bytes);
 
     pub(super) fn task(&self, seq: u64) -> &TaskSlot {
         &self.tasks[slot_index(seq)]
@@ -434,5 +434,5 @@ fn slot_index(seq: u64) -> usize {
 }
 
 #[cfg(test)]
-#[path = "lane_tests.rs"]
+#[path = "queue_pair_tests.rs"]
 mod tests;

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::object::Memory;
-use crate::pool::host_lane::{Drained, HostLane};
-use crate::pool::lane::Leave;
+use crate::pool::host_side::{Drained, HostSide};
+use crate::pool::queue_pair::Leave;
 use crate::pool::supervise::WorkerSocket;
 use crate::pool::task::{Call, TaskId};
 use crate::process::events::Token;
@@ -18,20 +18,20 @@ use crate::sys::process;
 
 /// What becomes of a worker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Condition {
+pub(super) enum WorkerState {
     /// Asked for, not yet forked.
     Starting,
     /// It has a process.
     Running,
     /// It gets no more offers, because it is about to end for this reason.
-    Condemned(Cause),
+    Retiring(Cause),
     /// Nobody works here.
     Vacant,
     /// Nobody works here until there is work.
     Dormant,
 }
 
-/// Why a worker was condemned.
+/// Why a worker was retired.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Cause {
     /// This task ran too long.
@@ -46,7 +46,7 @@ pub(super) enum Cause {
     Idle,
     /// It was told to leave when it has nothing to do.
     Stopped,
-    /// It wrote nonsense into its lane.
+    /// It wrote nonsense into its queue pair.
     Corrupt,
     /// The pool is being killed.
     PoolEnds,
@@ -61,12 +61,12 @@ impl Cause {
     }
 }
 
-/// A worker's place in the pool; workers come and go, seats stay.
+/// A worker's place in the pool; workers come and go, slots stay.
 #[derive(Debug)]
-pub(super) struct Seat {
-    pub(super) condition: Condition,
-    pub(super) lane: HostLane,
-    /// Counts the workers that have had this seat.
+pub(super) struct WorkerSlot {
+    pub(super) state: WorkerState,
+    pub(super) queues: HostSide,
+    /// Counts the workers that have had this slot.
     pub(super) incarnation: u64,
     pub(super) pid: u32,
     pub(super) child: Option<RunningChild>,
@@ -74,81 +74,81 @@ pub(super) struct Seat {
     /// When it was killed first.
     pub(super) killed_at: Option<Instant>,
     /// It was killed, and had not ended a while later.
-    pub(super) is_given_up: bool,
+    pub(super) is_abandoned: bool,
     /// What it had begun when it was given up: it may still write to what that lends it.
-    pub(super) retired: Vec<Call>,
+    pub(super) abandoned_calls: Vec<Call>,
     /// Its last result, which a handle to an array has outlived: delivered when it is reaped.
-    pub(super) held: Option<Drained>,
+    pub(super) held_result: Option<Drained>,
     /// Spans that the worker asked for and has not yet committed a result in; at most as many as
     /// it has slots for results.
     pub(super) granted: Vec<Span>,
     /// Control memories that the worker had handles of when it was last looked at.
     pub(super) lent: Vec<Memory>,
-    /// Its charter, for as long as it may read it.
-    pub(super) charter: Option<Span>,
+    /// Its configuration, for as long as it may read it.
+    pub(super) config: Option<Span>,
     /// The end of what it writes to its standard error, if that is captured.
     pub(super) stderr: Option<Arc<Tail>>,
     /// What workers that died here before they were ready count for, since one was.
-    pub(super) strikes: u32,
+    pub(super) start_failures: u32,
     /// The next sequence number when it was first seen without work, and when that was.
-    pub(super) quiet: Option<(u64, Instant)>,
+    pub(super) idle_since: Option<(u64, Instant)>,
     /// When its worker, which is to leave, was first seen with nothing left to do.
-    pub(super) lingers_since: Option<Instant>,
+    pub(super) exit_due_since: Option<Instant>,
 }
 
-impl Seat {
-    /// A seat that nobody has had.
-    pub(super) fn vacant(lane: HostLane) -> Seat {
-        Seat {
-            condition: Condition::Vacant,
-            lane,
+impl WorkerSlot {
+    /// A slot that nobody has had.
+    pub(super) fn vacant(queues: HostSide) -> WorkerSlot {
+        WorkerSlot {
+            state: WorkerState::Vacant,
+            queues,
             incarnation: 0,
             pid: 0,
             child: None,
             socket: None,
             killed_at: None,
-            is_given_up: false,
-            retired: Vec::new(),
-            held: None,
+            is_abandoned: false,
+            abandoned_calls: Vec::new(),
+            held_result: None,
             granted: Vec::new(),
             lent: Vec::new(),
-            charter: None,
+            config: None,
             stderr: None,
-            strikes: 0,
-            quiet: None,
-            lingers_since: None,
+            start_failures: 0,
+            idle_since: None,
+            exit_due_since: None,
         }
     }
 
     /// Whether it may be offered tasks.
     pub(super) fn takes_offers(&self) -> bool {
-        matches!(self.condition, Condition::Starting | Condition::Running)
+        matches!(self.state, WorkerState::Starting | WorkerState::Running)
     }
 
     /// Whether it has a process with nothing to do, not even slots to pass.
     pub(super) fn is_idle(&self) -> bool {
-        self.condition == Condition::Running && self.lane.in_flight().next().is_none()
+        self.state == WorkerState::Running && self.queues.in_flight().next().is_none()
     }
 
     /// Whether it has, or may get, a process.
     pub(super) fn has_worker(&self) -> bool {
-        !matches!(self.condition, Condition::Vacant | Condition::Dormant)
+        !matches!(self.state, WorkerState::Vacant | WorkerState::Dormant)
     }
 
     /// The same, unless that was given up.
     pub(super) fn is_occupied(&self) -> bool {
-        self.has_worker() && !self.is_given_up
+        self.has_worker() && !self.is_abandoned
     }
 
     /// Ends a worker that is to leave, and is there all the same `patience` after it was first seen
     /// with nothing left to do: it was stopped, perhaps. When to look again, while it is to leave.
-    pub(super) fn end_lingering(&mut self, now: Instant, patience: Duration) -> Option<Instant> {
-        let is_leaving = matches!(self.condition, Condition::Condemned(_)) && !self.is_given_up;
-        if !is_leaving || self.lane.live() > 0 {
-            self.lingers_since = None;
+    pub(super) fn kill_overdue(&mut self, now: Instant, patience: Duration) -> Option<Instant> {
+        let is_leaving = matches!(self.state, WorkerState::Retiring(_)) && !self.is_abandoned;
+        if !is_leaving || self.queues.live() > 0 {
+            self.exit_due_since = None;
             return is_leaving.then(|| now + patience);
         }
-        let since = *self.lingers_since.get_or_insert(now);
+        let since = *self.exit_due_since.get_or_insert(now);
         if now.saturating_duration_since(since) >= patience {
             self.kill();
         }
@@ -156,21 +156,21 @@ impl Seat {
     }
 
     /// Gives back what its worker had, which is gone.
-    pub(super) fn vacate(&mut self) {
-        self.lingers_since = None;
+    pub(super) fn release(&mut self) {
+        self.exit_due_since = None;
         self.killed_at = None;
-        self.is_given_up = false;
-        self.retired.clear();
+        self.is_abandoned = false;
+        self.abandoned_calls.clear();
         self.lent.clear();
-        self.condition = Condition::Vacant;
+        self.state = WorkerState::Vacant;
         self.child = None;
-        self.charter = None;
+        self.config = None;
         self.granted.clear();
     }
 
     /// Whether its worker left, or is leaving, for want of work.
     pub(super) fn is_dormant(&self) -> bool {
-        matches!(self.condition, Condition::Dormant | Condition::Condemned(Cause::Idle))
+        matches!(self.state, WorkerState::Dormant | WorkerState::Retiring(Cause::Idle))
     }
 
     /// Keeps the object memories that a call has lent to the worker, as far as the worker has

@@ -8,17 +8,17 @@ use crate::pool::state::State;
 
 /// Holds the pool's mutex. When it is dropped, the events that were noted meanwhile are emitted,
 /// without the mutex.
-pub(super) struct Locked<'a>(Option<MutexGuard<'a, State>>);
+pub(super) struct StateGuard<'a>(Option<MutexGuard<'a, State>>);
 
-impl<'a> Locked<'a> {
-    pub(super) fn new(guard: MutexGuard<'a, State>) -> Locked<'a> {
-        Locked(Some(guard))
+impl<'a> StateGuard<'a> {
+    pub(super) fn new(guard: MutexGuard<'a, State>) -> StateGuard<'a> {
+        StateGuard(Some(guard))
     }
 
     /// Gives the mutex up until `changed` is told, at most for `timeout`.
-    pub(super) fn wait(mut self, changed: &Condvar, timeout: Option<Duration>) -> Locked<'a> {
+    pub(super) fn wait(mut self, changed: &Condvar, timeout: Option<Duration>) -> StateGuard<'a> {
         let guard = self.0.take().expect(HELD);
-        Locked::new(match timeout {
+        StateGuard::new(match timeout {
             None => changed.wait(guard).unwrap_or_else(PoisonError::into_inner),
             Some(timeout) => {
                 changed.wait_timeout(guard, timeout).unwrap_or_else(PoisonError::into_inner).0
@@ -29,7 +29,7 @@ impl<'a> Locked<'a> {
 
 const HELD: &str = "the mutex is held until this is dropped";
 
-impl Deref for Locked<'_> {
+impl Deref for StateGuard<'_> {
     type Target = State;
 
     #[inline]
@@ -38,22 +38,22 @@ impl Deref for Locked<'_> {
     }
 }
 
-impl DerefMut for Locked<'_> {
+impl DerefMut for StateGuard<'_> {
     #[inline]
     fn deref_mut(&mut self) -> &mut State {
         self.0.as_mut().expect(HELD)
     }
 }
 
-impl Drop for Locked<'_> {
+impl Drop for StateGuard<'_> {
     #[inline]
     fn drop(&mut self) {
         let Some(mut guard) = self.0.take() else { return };
-        if guard.noted.is_empty() {
+        if guard.events.is_empty() {
             return;
         }
-        let noted = std::mem::take(&mut guard.noted);
+        let events = std::mem::take(&mut guard.events);
         drop(guard);
-        noted.emit();
+        events.emit();
     }
 }

@@ -10,7 +10,7 @@ use crate::error::{Error, Result};
 use crate::pool::Pool;
 use crate::pool::core::Core;
 use crate::pool::handle::Handle;
-use crate::pool::state::{State, Watch};
+use crate::pool::state::{State, WaitTarget};
 
 impl Pool {
     /// As [`submit`](Pool::submit), but never waits for room: a full pool gives the argument back.
@@ -144,7 +144,7 @@ impl Core {
             Patience::Limited(timeout) => now.checked_add(timeout),
             Patience::Endless => None,
         };
-        self.wait(deadline, Watch::Room, take).unwrap_or_else(|| {
+        self.wait(deadline, WaitTarget::Room, take).unwrap_or_else(|| {
             Err(match patience {
                 Patience::Limited(after) => {
                     Error::TimedOut { what: "room in the pool's queue", after }
@@ -159,7 +159,7 @@ impl Drop for Room<'_> {
     fn drop(&mut self) {
         let mut state = self.core.lock();
         state.reserved -= 1;
-        if state.watch_room > 0 {
+        if state.waiting_for_room > 0 {
             state.wake_room();
         }
     }

@@ -5,31 +5,31 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use crate::pool::core::Core;
-use crate::pool::listener::{Ending, Listener};
-use crate::pool::state::Watch;
+use crate::pool::listener::{Completion, Listener};
+use crate::pool::state::WaitTarget;
 use crate::pool::task::TaskId;
 use crate::sys::thread_parker::Waiter;
 
 /// Where tasks report that they are over, each once.
-pub(super) struct Gather {
+pub(super) struct CompletionQueue {
     inner: Mutex<Inner>,
 }
 
 #[derive(Default)]
 struct Inner {
-    ended: VecDeque<(usize, Ending)>,
+    ended: VecDeque<(usize, Completion)>,
     /// The thread that sleeps until there is something.
     waiter: Option<Waiter>,
 }
 
-impl Gather {
+impl CompletionQueue {
     fn lock(&self) -> MutexGuard<'_, Inner> {
         // Nothing under this lock panics half-way through a change.
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Task `number` is over.
-    pub(super) fn tell(&self, number: usize, ending: Ending) {
+    pub(super) fn tell(&self, number: usize, ending: Completion) {
         let mut inner = self.lock();
         inner.ended.push_back((number, ending));
         if let Some(waiter) = &inner.waiter {
@@ -42,7 +42,7 @@ impl Gather {
         self.lock().waiter = waiter;
     }
 
-    fn next(&self) -> Option<(usize, Ending)> {
+    fn next(&self) -> Option<(usize, Completion)> {
         self.lock().ended.pop_front()
     }
 }
@@ -51,17 +51,15 @@ impl Gather {
 type Numbered = Vec<(usize, TaskId)>;
 
 /// Tasks that are waited for together.
-pub(super) struct Gathering {
-    gather: Arc<Gather>,
+pub(super) struct WaitSet {
+    queue: Arc<CompletionQueue>,
     /// Each pool once.
     pools: Vec<(Arc<Core>, Numbered)>,
 }
 
-impl Gathering {
+impl WaitSet {
     /// Begins to wait for tasks; those that are over already report at once, in the order given.
-    pub(super) fn new<'a>(
-        tasks: impl Iterator<Item = (usize, &'a Arc<Core>, TaskId)>,
-    ) -> Gathering {
+    pub(super) fn new<'a>(tasks: impl Iterator<Item = (usize, &'a Arc<Core>, TaskId)>) -> WaitSet {
         let mut pools: Vec<(Arc<Core>, Numbered)> = Vec::new();
         for (number, core, id) in tasks {
             match pools.iter_mut().find(|(known, _)| Arc::ptr_eq(known, core)) {
@@ -69,57 +67,57 @@ impl Gathering {
                 None => pools.push((Arc::clone(core), vec![(number, id)])),
             }
         }
-        let gather = Arc::new(Gather { inner: Mutex::default() });
+        let queue = Arc::new(CompletionQueue { inner: Mutex::default() });
         for (core, tasks) in &pools {
             let mut state = core.lock();
             state.drive();
             for &(number, id) in tasks {
                 let entry = state.tasks.get(id);
-                let ending =
-                    entry.map_or(Some(Ending::Quiet), |entry| entry.outcome().map(Ending::of));
+                let ending = entry
+                    .map_or(Some(Completion::Quiet), |entry| entry.outcome().map(Completion::of));
                 match ending {
-                    Some(ending) => gather.tell(number, ending),
+                    Some(ending) => queue.tell(number, ending),
                     None => {
-                        state.listen(id, Listener::Gather(Arc::clone(&gather), number));
+                        state.listen(id, Listener::WaitSet(Arc::clone(&queue), number));
                     }
                 }
             }
-            core.watch_over(&mut state);
+            core.watch_start(&mut state);
         }
-        Gathering { gather, pools }
+        WaitSet { queue, pools }
     }
 
     /// The number of the next task that is over and has not been returned yet; `None` after
     /// `deadline`. There must be one.
-    pub(super) fn next(&self, deadline: Option<Instant>) -> Option<(usize, Ending)> {
-        if let Some(ended) = self.gather.next() {
+    pub(super) fn next(&self, deadline: Option<Instant>) -> Option<(usize, Completion)> {
+        if let Some(ended) = self.queue.next() {
             return Some(ended);
         }
         if let [(core, _)] = &self.pools[..] {
             // The thread does the pool's work meanwhile.
-            let watch = Watch::Gather(&self.gather);
-            return core.wait(deadline, watch, |_| self.gather.next());
+            let watch = WaitTarget::WaitSet(&self.queue);
+            return core.wait(deadline, watch, |_| self.queue.next());
         }
         let ended = loop {
             let waiter = Waiter::new();
-            self.gather.set_waiter(Some(waiter.clone()));
-            let ended = self.gather.next();
+            self.queue.set_waiter(Some(waiter.clone()));
+            let ended = self.queue.next();
             if ended.is_some() || deadline.is_some_and(|at| Instant::now() >= at) {
                 break ended;
             }
             waiter.wait_until(deadline);
         };
-        self.gather.set_waiter(None);
+        self.queue.set_waiter(None);
         ended
     }
 }
 
-impl Drop for Gathering {
+impl Drop for WaitSet {
     fn drop(&mut self) {
         for (core, tasks) in self.pools.iter().filter(|(core, _)| core.is_ours()) {
             let mut state = core.lock();
             for &(_, id) in tasks {
-                state.unlisten_gather(id, &self.gather);
+                state.unlisten_gather(id, &self.queue);
             }
         }
     }

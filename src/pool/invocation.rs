@@ -15,7 +15,7 @@ use crate::array::source::Resolver;
 use crate::array::transfer::{self, LeaseList, WireLease};
 use crate::error::Result;
 use crate::kernel::FloatMode;
-use crate::pool::lane::{Stage, Status};
+use crate::pool::queue_pair::{Stage, Status};
 use crate::process::function::FunctionOffset;
 use crate::process::panic;
 use crate::region::windows::Windows;
@@ -24,7 +24,7 @@ pub(crate) use crate::array::codec::{decode, decode_first, encode_onto};
 pub(crate) use crate::process::function::conjure;
 
 /// What a trampoline works on.
-pub(crate) struct Job<'a> {
+pub(crate) struct Invocation<'a> {
     /// The encoded argument.
     pub(crate) payload: &'a [u8],
     /// The arrays that it refers to.
@@ -33,7 +33,7 @@ pub(crate) struct Job<'a> {
     /// Where the encoded result goes.
     pub(crate) out: &'a mut Vec<u8>,
     /// What this worker keeps from one task to the next.
-    pub(crate) station: &'a mut Station,
+    pub(crate) cache: &'a mut WorkerCache,
     /// Told how far the task has come.
     pub(super) progress: &'a dyn Fn(Stage),
 }
@@ -48,7 +48,7 @@ pub(crate) enum Leases<'a> {
 
 /// What a worker keeps between tasks.
 #[derive(Default)]
-pub(crate) struct Station {
+pub(crate) struct WorkerCache {
     /// The worker's index in its pool.
     pub(super) worker: usize,
     /// The initializer runs: what its argument holds may be kept as long as the worker lives.
@@ -59,10 +59,10 @@ pub(crate) struct Station {
     pub(crate) resolver: Resolver,
 }
 
-impl Station {
+impl WorkerCache {
     /// What the worker with this index keeps: nothing yet.
-    pub(super) fn new(worker: usize) -> Station {
-        Station { worker, ..Station::default() }
+    pub(super) fn new(worker: usize) -> WorkerCache {
+        WorkerCache { worker, ..WorkerCache::default() }
     }
 
     /// The value that all tasks of `call` share, decoded on first use and then kept until this
@@ -74,8 +74,8 @@ impl Station {
     pub(crate) fn shared<W: 'static>(
         &mut self,
         call: u64,
-        decode: impl FnOnce() -> std::result::Result<W, JobError>,
-    ) -> std::result::Result<&W, JobError> {
+        decode: impl FnOnce() -> std::result::Result<W, CodecError>,
+    ) -> std::result::Result<&W, CodecError> {
         let is_kept =
             self.shared.as_ref().is_some_and(|(id, value)| *id == call && value.is::<W>());
         if !is_kept {
@@ -84,7 +84,7 @@ impl Station {
         }
         match self.shared.as_ref().and_then(|(_, value)| value.downcast_ref()) {
             Some(value) => Ok(value),
-            None => Err(JobError::Argument("the shared value has another type".into())),
+            None => Err(CodecError::Argument("the shared value has another type".into())),
         }
     }
 
@@ -105,7 +105,7 @@ impl Station {
 
 /// Why a trampoline has no result.
 #[derive(Debug)]
-pub(crate) enum JobError {
+pub(crate) enum CodecError {
     /// The argument could not be decoded.
     Argument(String),
     /// The result could not be encoded.
@@ -113,18 +113,18 @@ pub(crate) enum JobError {
 }
 
 /// The code that a task runs in the worker: one instance for each function and its types.
-pub(crate) type Trampoline = fn(&mut Job<'_>) -> std::result::Result<(), JobError>;
+pub(crate) type Trampoline = fn(&mut Invocation<'_>) -> std::result::Result<(), CodecError>;
 
-impl Job<'_> {
+impl Invocation<'_> {
     /// Decodes the argument; once, since it takes what the leases give.
-    pub(crate) fn argument<A: DeserializeOwned>(&mut self) -> std::result::Result<A, JobError> {
+    pub(crate) fn argument<A: DeserializeOwned>(&mut self) -> std::result::Result<A, CodecError> {
         self.decoded(decode)
     }
 
     /// Decodes arguments that follow a count, as [`Batch`] wrote them; once, as `argument`.
     pub(crate) fn arguments<A: DeserializeOwned>(
         &mut self,
-    ) -> std::result::Result<Vec<A>, JobError> {
+    ) -> std::result::Result<Vec<A>, CodecError> {
         self.decoded(Batch::decode)
     }
 
@@ -132,7 +132,7 @@ impl Job<'_> {
     pub(crate) fn arguments_beside<W: DeserializeOwned, A: DeserializeOwned>(
         &mut self,
         shared: &[u8],
-    ) -> std::result::Result<(W, Vec<A>), JobError> {
+    ) -> std::result::Result<(W, Vec<A>), CodecError> {
         self.decoded(|payload| Ok((decode(shared)?, Batch::decode(payload)?)))
     }
 
@@ -140,28 +140,31 @@ impl Job<'_> {
     fn decoded<A>(
         &mut self,
         decoder: impl FnOnce(&[u8]) -> std::result::Result<A, String>,
-    ) -> std::result::Result<A, JobError> {
+    ) -> std::result::Result<A, CodecError> {
         let payload = self.payload;
         match &mut self.leases {
             Leases::Wire([]) => decoder(payload),
-            Leases::Wire(leases) if self.station.is_starting => {
+            Leases::Wire(leases) if self.cache.is_starting => {
                 transfer::decode_kept(self.windows, leases, || decoder(payload))
             }
             Leases::Wire(leases) => transfer::decode(self.windows, leases, || decoder(payload)),
             Leases::Host(leases) => transfer::redeem(std::mem::take(*leases), || decoder(payload)),
         }
-        .map_err(JobError::Argument)
+        .map_err(CodecError::Argument)
     }
 
     /// Decodes a value without handles in front of the arguments, and steps over it.
-    pub(crate) fn leading<A: DeserializeOwned>(&mut self) -> std::result::Result<A, JobError> {
-        let (value, rest) = decode_first(self.payload).map_err(JobError::Argument)?;
+    pub(crate) fn leading<A: DeserializeOwned>(&mut self) -> std::result::Result<A, CodecError> {
+        let (value, rest) = decode_first(self.payload).map_err(CodecError::Argument)?;
         self.payload = rest;
         Ok(value)
     }
 
     /// Encodes the result.
-    pub(crate) fn finish<R: Serialize>(&mut self, value: &R) -> std::result::Result<(), JobError> {
+    pub(crate) fn finish<R: Serialize>(
+        &mut self,
+        value: &R,
+    ) -> std::result::Result<(), CodecError> {
         self.publish(|out| encode_onto(out, value))
     }
 
@@ -169,7 +172,7 @@ impl Job<'_> {
     pub(crate) fn finish_all<R: Serialize>(
         &mut self,
         values: &[R],
-    ) -> std::result::Result<(), JobError> {
+    ) -> std::result::Result<(), CodecError> {
         self.finish_behind(&(), values)
     }
 
@@ -178,7 +181,7 @@ impl Job<'_> {
         &mut self,
         head: &H,
         values: &[R],
-    ) -> std::result::Result<(), JobError> {
+    ) -> std::result::Result<(), CodecError> {
         self.publish(|out| {
             encode_onto(out, head)?;
             encode_batch(out, values)
@@ -188,7 +191,7 @@ impl Job<'_> {
     fn publish(
         &mut self,
         encode: impl FnOnce(&mut Vec<u8>) -> std::result::Result<(), String>,
-    ) -> std::result::Result<(), JobError> {
+    ) -> std::result::Result<(), CodecError> {
         (self.progress)(Stage::Publishing);
         let out = &mut *self.out;
         match &mut self.leases {
@@ -197,7 +200,7 @@ impl Job<'_> {
                 transfer::encode(|| encode(out)).map(|((), back)| **leases = back)
             }
         }
-        .map_err(JobError::Result)
+        .map_err(CodecError::Result)
     }
 
     /// Says that the user's function begins.
@@ -289,54 +292,56 @@ pub(crate) fn decode_batch<T: DeserializeOwned>(
 }
 
 /// The trampoline of `submit`: calls `F` with the decoded argument.
-pub(crate) fn call<F, A, R>(job: &mut Job<'_>) -> std::result::Result<(), JobError>
+pub(crate) fn call<F, A, R>(invocation: &mut Invocation<'_>) -> std::result::Result<(), CodecError>
 where
     F: Fn(A) -> R + Copy + Send + 'static,
     A: DeserializeOwned,
     R: Serialize,
 {
-    let argument = job.argument::<A>()?;
-    job.begin();
+    let argument = invocation.argument::<A>()?;
+    invocation.begin();
     // SAFETY: this trampoline is named where such a function was given, and nowhere else.
     let function = unsafe { conjure::<F>() };
     let value = function(argument);
-    job.finish(&value)
+    invocation.finish(&value)
 }
 
 /// The trampoline of `submit_fn`: the function pointer travels in front of the argument.
-pub(crate) fn call_pointer<A, R>(job: &mut Job<'_>) -> std::result::Result<(), JobError>
+pub(crate) fn call_pointer<A, R>(
+    invocation: &mut Invocation<'_>,
+) -> std::result::Result<(), CodecError>
 where
     A: DeserializeOwned,
     R: Serialize,
 {
-    let is_here = matches!(job.leases, Leases::Host(_));
-    let (word, argument) = job.argument::<(u64, A)>()?;
+    let is_here = matches!(invocation.leases, Leases::Host(_));
+    let (word, argument) = invocation.argument::<(u64, A)>()?;
     let address = match usize::try_from(word) {
         Ok(address) if is_here => address as *const (),
-        _ => FunctionOffset::address(word).map_err(|e| JobError::Argument(e.to_string()))?,
+        _ => FunctionOffset::address(word).map_err(|e| CodecError::Argument(e.to_string()))?,
     };
     // SAFETY: `Pool::submit_fn` sends the offset of a `fn(A) -> R` of this image, or its address if
     // the task runs in the same process, together with the trampoline for these very types.
     let function = unsafe { std::mem::transmute::<*const (), fn(A) -> R>(address) };
-    job.begin();
+    invocation.begin();
     let value = function(argument);
-    job.finish(&value)
+    invocation.finish(&value)
 }
 
 /// Runs a trampoline; whatever it does short of ending the process, `out` holds the payload of
 /// the status returned.
-pub(crate) fn run(trampoline: Trampoline, job: &mut Job<'_>) -> Status {
+pub(crate) fn run(trampoline: Trampoline, invocation: &mut Invocation<'_>) -> Status {
     let mode = FloatMode::standard();
-    let ended = catch_unwind(AssertUnwindSafe(|| trampoline(job)));
+    let ended = catch_unwind(AssertUnwindSafe(|| trampoline(invocation)));
     drop(mode);
-    let out = &mut *job.out;
+    let out = &mut *invocation.out;
     match ended {
         Ok(Ok(())) => Status::Value,
         Ok(Err(error)) => {
             out.clear();
             let (status, text) = match error {
-                JobError::Argument(text) => (Status::ArgumentCodec, text),
-                JobError::Result(text) => (Status::ResultCodec, text),
+                CodecError::Argument(text) => (Status::ArgumentCodec, text),
+                CodecError::Result(text) => (Status::ResultCodec, text),
             };
             out.extend_from_slice(text.as_bytes());
             status

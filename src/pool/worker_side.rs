@@ -1,4 +1,4 @@
-//! The worker's end of a lane: claiming, committing, sleeping.
+//! The worker's end of a queue pair: claiming, committing, sleeping.
 #![allow(unsafe_code)]
 
 use std::sync::atomic::{Ordering, fence};
@@ -8,8 +8,8 @@ use crate::error::Result;
 use crate::pool::backoff;
 use crate::pool::claim::{self, Claim};
 use crate::pool::floor::Footing;
-use crate::pool::lane::{
-    Board, ByteRing, LAST_WORDS_BYTES, Lane, Leave, Place, RESULT_INLINE_BYTES,
+use crate::pool::queue_pair::{
+    ByteRing, LAST_WORDS_BYTES, Leave, Place, PoolControl, QueuePair, RESULT_INLINE_BYTES,
     RING_PAYLOAD_BYTES_MAX, ResultMeta, Stage, Status, TaskMeta, driver, load_words, store_words,
 };
 use crate::region::windows::Windows;
@@ -25,7 +25,7 @@ pub(super) struct Claimed {
     pub(super) meta: TaskMeta,
 }
 
-/// What [`WorkerLane::next`] found.
+/// What [`WorkerSide::next`] found.
 #[derive(Debug)]
 pub(super) enum Next {
     /// A task to run; its payload, unless it lies in a span, is in the buffer.
@@ -43,13 +43,13 @@ pub(super) enum Body<'a> {
     Span { at: u64, len: usize },
 }
 
-/// A lane as its worker sees it.
+/// A queue pair as its worker sees it.
 #[derive(Debug)]
-pub(super) struct WorkerLane {
-    lane: *const Lane,
-    board: *const Board,
+pub(super) struct WorkerSide {
+    queues: *const QueuePair,
+    control: *const PoolControl,
     /// Readable for the supervisor when it is to drive.
-    bell: EventFd,
+    doorbell: EventFd,
     /// The sequence number to look for next.
     seq: u64,
     /// Next free position of the result ring.
@@ -60,22 +60,22 @@ pub(super) struct WorkerLane {
     elapsed_ns: u64,
 }
 
-impl WorkerLane {
-    /// Finds lane and board at their offsets.
+impl WorkerSide {
+    /// Finds queue pair and control block at their offsets.
     ///
     /// # Errors
     ///
     /// [`Error::Corrupt`](crate::Error::Corrupt) if an offset is not inside the arena.
     pub(super) fn attach(
         windows: &Windows,
-        lane: u64,
-        board: u64,
-        bell: EventFd,
-    ) -> Result<WorkerLane> {
-        Ok(WorkerLane {
-            lane: windows.write(lane, size_of::<Lane>())?.cast(),
-            board: windows.write(board, size_of::<Board>())?.cast(),
-            bell,
+        queues: u64,
+        control: u64,
+        doorbell: EventFd,
+    ) -> Result<WorkerSide> {
+        Ok(WorkerSide {
+            queues: windows.write(queues, size_of::<QueuePair>())?.cast(),
+            control: windows.write(control, size_of::<PoolControl>())?.cast(),
+            doorbell,
             seq: 1,
             bytes_head: 0,
             last_ns: 0,
@@ -83,29 +83,29 @@ impl WorkerLane {
         })
     }
 
-    pub(super) fn lane(&self) -> &'static Lane {
+    pub(super) fn queues(&self) -> &'static QueuePair {
         // SAFETY: `attach` checked bounds; the window stays mapped until the process ends; the
-        // host aligned the span; a lane is nothing but atomics and padding.
-        unsafe { &*self.lane }
+        // host aligned the span; a queue pair is nothing but atomics and padding.
+        unsafe { &*self.queues }
     }
 
-    fn board(&self) -> &Board {
-        // SAFETY: as for the lane.
-        unsafe { &*self.board }
+    fn control(&self) -> &PoolControl {
+        // SAFETY: as for the queue pair.
+        unsafe { &*self.control }
     }
 
     /// Says that start-up is over, and wakes the supervisor: somebody may wait for that.
     pub(super) fn set_ready(&self) {
         // Asked by a plain call: for this once, remembering it costs two page faults.
-        self.lane().header.ready.store(std::process::id(), Ordering::Release);
-        self.bell.ring();
+        self.queues().header.ready.store(std::process::id(), Ordering::Release);
+        self.doorbell.ring();
     }
 
     /// Claims the next task that is offered, and copies its payload.
     pub(super) fn next(&mut self, payload: &mut Vec<u8>) -> Result<Next> {
         loop {
             let seq = self.seq;
-            let slot = self.lane().task(seq);
+            let slot = self.queues().task(seq);
             #[cfg(feature = "failpoints")]
             if claim::read(&slot.claim, seq) == Claim::Offered {
                 failpoint::hit(Point::WorkerBeforeClaim);
@@ -124,7 +124,7 @@ impl WorkerLane {
             let now = if self.last_ns == 0 { clock::now_ns() } else { self.last_ns };
             self.last_ns = now;
             // Relaxed: published by the phase word.
-            self.lane().header.started_ns.store(now, Ordering::Relaxed);
+            self.queues().header.started_ns.store(now, Ordering::Relaxed);
             self.set_stage(Stage::Decoding);
             // Relaxed: made visible by the claim.
             let function = slot.function.load(Ordering::Relaxed);
@@ -136,7 +136,7 @@ impl WorkerLane {
                 Place::Inline if meta.len <= size_of_val(&slot.inline) => {
                     load_words(&slot.inline, meta.len, payload);
                 }
-                Place::Ring(at) => self.lane().task_bytes.read(at, meta.len, payload)?,
+                Place::Ring(at) => self.queues().task_bytes.read(at, meta.len, payload)?,
                 Place::Inline | Place::Span(_) => {}
             }
             return Ok(Next::Task(Claimed { function, meta }));
@@ -145,7 +145,7 @@ impl WorkerLane {
 
     /// Notes how far the task has come.
     pub(super) fn set_stage(&self, stage: Stage) {
-        self.lane().header.phase.store(self.seq << 2 | stage as u64, Ordering::Release);
+        self.queues().header.phase.store(self.seq << 2 | stage as u64, Ordering::Release);
         #[cfg(feature = "failpoints")]
         match stage {
             Stage::Decoding => {}
@@ -175,7 +175,7 @@ impl WorkerLane {
     /// Publishes the result of the claimed (or skipped) task and goes to the next one.
     pub(super) fn commit(&mut self, status: Status, leaving: Option<Leave>, body: Body<'_>) {
         let seq = self.seq;
-        let slot = self.lane().result(seq);
+        let slot = self.queues().result(seq);
         let (place, len) = match body {
             Body::Span { at, len } => (Place::Span(at), len),
             Body::Bytes(bytes) if bytes.len() <= RESULT_INLINE_BYTES => {
@@ -194,7 +194,7 @@ impl WorkerLane {
         slot.place.store(place, Ordering::Relaxed);
         #[cfg(feature = "failpoints")]
         failpoint::hit(Point::WorkerBeforeCommit);
-        // Release: the commit. Pairs with the Acquire in `HostLane::drain`.
+        // Release: the commit. Pairs with the Acquire in `HostSide::drain`.
         slot.seq.store(seq, Ordering::Release);
         #[cfg(feature = "failpoints")]
         failpoint::hit(Point::WorkerAfterCommit);
@@ -203,14 +203,14 @@ impl WorkerLane {
         // commit when it looks once more, or we see that it sleeps.
         fence(Ordering::SeqCst);
         // Relaxed: ordered by the fences.
-        if seq >= self.lane().header.wake_at.load(Ordering::Relaxed) {
+        if seq >= self.queues().header.wake_at.load(Ordering::Relaxed) {
             self.ring();
         }
     }
 
     /// Wakes whoever drives, if it sleeps.
     fn ring(&self) {
-        let word = &self.board().driver;
+        let word = &self.control().driver;
         // Relaxed: the word carries no data, and the fences around it order the rest.
         if word.load(Ordering::Relaxed) == driver::AWAKE {
             return;
@@ -222,24 +222,24 @@ impl WorkerLane {
         failpoint::hit(Point::WorkerMidRing);
         match whom {
             driver::JOINER => drop(futex::wake(word, 1)),
-            driver::SUPERVISOR => self.bell.ring(),
+            driver::SUPERVISOR => self.doorbell.ring(),
             _ => {}
         }
     }
 
     fn write_to_ring(&mut self, bytes: &[u8]) -> u64 {
-        let header = &self.lane().header;
+        let header = &self.queues().header;
         loop {
             let read = header.bytes_read.load(Ordering::Acquire);
             if let Some((at, end)) = ByteRing::place(self.bytes_head, read, bytes.len()) {
-                self.lane().result_bytes.write(at, bytes);
+                self.queues().result_bytes.write(at, bytes);
                 self.bytes_head = end;
                 return at;
             }
             // Full of results that nobody has drained: that takes a driver.
             header.waiting.store(1, Ordering::Relaxed);
             header.parked.store(1, Ordering::Relaxed);
-            // SeqCst: pairs with the fence in `HostLane::wake_if_waiting`.
+            // SeqCst: pairs with the fence in `HostSide::wake_if_waiting`.
             fence(Ordering::SeqCst);
             if header.bytes_read.load(Ordering::Acquire) == read {
                 self.ring();
@@ -251,14 +251,14 @@ impl WorkerLane {
     }
 
     /// Whether something is offered, or the worker should leave.
-    fn has_news(&self) -> bool {
-        claim::read(&self.lane().task(self.seq).claim, self.seq) != Claim::Other
+    fn has_work_or_stop(&self) -> bool {
+        claim::read(&self.queues().task(self.seq).claim, self.seq) != Claim::Other
             || self.should_stop()
     }
 
     /// Whether the host told this worker to leave when nothing is offered.
     pub(super) fn should_stop(&self) -> bool {
-        self.lane().header.stop.load(Ordering::Acquire) == 1
+        self.queues().header.stop.load(Ordering::Acquire) == 1
     }
 
     /// Waits until something is offered, or the worker should leave: pauses, settles down on the
@@ -271,40 +271,40 @@ impl WorkerLane {
         mut before_sleep: impl FnMut() -> Option<Duration>,
     ) {
         self.last_ns = 0;
-        if backoff::pause(|| self.has_news()) {
+        if backoff::pause(|| self.has_work_or_stop()) {
             return;
         }
-        footing.settle(&self.board().floor);
-        if !backoff::yield_for(budget, || self.has_news()) {
+        footing.settle(&self.control().floor);
+        if !backoff::yield_for(budget, || self.has_work_or_stop()) {
             while !self.park(before_sleep()) {}
         }
     }
 
     /// Leaves the floor: this worker ends.
     pub(super) fn depart(&self, footing: &Footing) {
-        footing.leave(&self.board().floor);
+        footing.leave(&self.control().floor);
     }
 
     /// Sleeps until something is offered, or the worker should leave: true; or for `timeout`.
     fn park(&self, timeout: Option<Duration>) -> bool {
-        let parked = &self.lane().header.parked;
+        let parked = &self.queues().header.parked;
         loop {
             // Relaxed: ordered by the fence.
             parked.store(1, Ordering::Relaxed);
-            // SeqCst: the other half of the Dekker pair in `HostLane::wake`.
+            // SeqCst: the other half of the Dekker pair in `HostSide::wake`.
             fence(Ordering::SeqCst);
-            if self.has_news() {
+            if self.has_work_or_stop() {
                 parked.store(0, Ordering::Relaxed);
                 return true;
             }
             #[cfg(feature = "failpoints")]
             failpoint::hit(Point::WorkerBeforePark);
             // Others may have tasks to spare, which the driver can bring here.
-            if self.board().hungry.load(Ordering::Relaxed) == 1 {
+            if self.control().has_surplus.load(Ordering::Relaxed) == 1 {
                 self.ring();
             }
             futex::wait(parked, 1, timeout);
-            if self.has_news() {
+            if self.has_work_or_stop() {
                 parked.store(0, Ordering::Relaxed);
                 return true;
             }
@@ -315,8 +315,8 @@ impl WorkerLane {
     }
 
     /// Takes back what was left, since this worker lives on.
-    pub(super) fn take_back_words(&self) {
-        let len = &self.lane().header.words_len;
+    pub(super) fn clear_last_words(&self) {
+        let len = &self.queues().header.words_len;
         // Relaxed: only this process writes it. Loading first keeps the line shared.
         if len.load(Ordering::Relaxed) != 0 {
             len.store(0, Ordering::Release);
@@ -324,10 +324,10 @@ impl WorkerLane {
     }
 
     /// Leaves a message for the report of this worker's death. Async-signal-safe.
-    pub(super) fn leave_last_words(lane: &Lane, text: &[u8]) {
+    pub(super) fn set_last_words(queues: &QueuePair, text: &[u8]) {
         let text = &text[..text.len().min(LAST_WORDS_BYTES)];
-        store_words(&lane.header.words, text);
-        lane.header.words_len.store(text.len() as u64, Ordering::Release);
+        store_words(&queues.header.words, text);
+        queues.header.words_len.store(text.len() as u64, Ordering::Release);
     }
 }
 

@@ -27,7 +27,7 @@ const COUNT_EVERY: u32 = 64;
 const ZOMBIES_MAX: usize = 256;
 
 #[derive(Debug, Default)]
-pub(super) struct Aftercare {
+pub(super) struct TaskCleanup {
     /// What is put back; nothing before the initializer has run.
     state: Option<TaskState>,
     printed: Printed,
@@ -40,7 +40,7 @@ pub(super) struct Aftercare {
     restored: u32,
 }
 
-impl Aftercare {
+impl TaskCleanup {
     /// The initializer has run: what is now is put back from now on.
     pub(super) fn begin(&mut self) {
         self.printed.flush();

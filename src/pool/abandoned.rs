@@ -1,9 +1,9 @@
 //! Workers that were killed and do not end.
 //!
-//! One that sleeps in the kernel, or is frozen, is given up after [`DEATH`]. Its seat stays as it
-//! is, with its lane, its spans and all that its tasks were lent, until its pidfd is readable; then
-//! it is buried as any other. Its tasks are over before that, but for those that work on memory of
-//! their callers. Another seat takes its place.
+//! One that sleeps in the kernel, or is frozen, is given up after [`DEATH`]. Its slot stays as it
+//! is, with its queue pair, its spans and all that its tasks were lent, until its pidfd is
+//! readable; then it is handled as any other. Its tasks are over before that, but for those that
+//! work on memory of their callers. Another slot takes its place.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -15,11 +15,11 @@ use tracing::Level;
 use crate::error::{Death, Error};
 use crate::exit::ExitReason;
 use crate::pool::core::Core;
-use crate::pool::lane::Leave;
+use crate::pool::queue_pair::Leave;
 use crate::pool::recovery::{attribute, phase_of};
-use crate::pool::seat::{Cause, Condition, Seat};
-use crate::pool::state::{Life, State};
+use crate::pool::state::{Lifecycle, State};
 use crate::pool::task::{TaskId, broken};
+use crate::pool::worker_slot::{Cause, WorkerSlot, WorkerState};
 use crate::process::events::{Handler, Token};
 use crate::process::launch::ChildEvent;
 
@@ -32,14 +32,14 @@ const NO_END: &str = "it was killed and has not ended: it sleeps in the kernel, 
 impl Core {
     /// Gives up the workers that were killed a while ago and have not ended; returns when to look
     /// again.
-    pub(super) fn give_up_dying(&self, state: &mut State) -> Option<Instant> {
+    pub(super) fn abandon_unkillable(&self, state: &mut State) -> Option<Instant> {
         let (now, mut next) = (Instant::now(), None::<Instant>);
-        for index in 0..state.seats.len() {
-            let seat = &state.seats[index];
-            let Some(killed_at) = seat.killed_at.filter(|_| seat.is_occupied()) else { continue };
+        for index in 0..state.workers.len() {
+            let slot = &state.workers[index];
+            let Some(killed_at) = slot.killed_at.filter(|_| slot.is_occupied()) else { continue };
             let end = killed_at + DEATH;
             if end <= now {
-                self.give_up_worker(state, index);
+                self.abandon_worker(state, index);
             } else {
                 next = Some(next.map_or(end, |next| next.min(end)));
             }
@@ -49,31 +49,31 @@ impl Core {
     }
 
     /// Goes on without the worker at `index`, which was killed and has not ended.
-    pub(super) fn give_up_worker(&self, state: &mut State, index: usize) {
-        if state.seats[index].child.is_none() {
+    pub(super) fn abandon_worker(&self, state: &mut State, index: usize) {
+        if state.workers[index].child.is_none() {
             // Its start was not reported: it has no permit, and will not get one.
             let unknown = io::Error::from(io::ErrorKind::BrokenPipe);
-            return self.bury(state, index, ExitReason::Unknown, None, Some(unknown));
+            return self.on_worker_exit(state, index, ExitReason::Unknown, None, Some(unknown));
         }
-        state.condemn(index, Cause::Leaving(Leave::Unclean));
-        state.drain_seat(index);
-        let seat = &mut state.seats[index];
-        seat.is_given_up = true;
-        let Condition::Condemned(cause) = seat.condition else { return };
-        let pid = seat.pid;
-        state.noted.note(Level::ERROR, move || {
+        state.retire(index, Cause::Leaving(Leave::Unclean));
+        state.drain_worker(index);
+        let slot = &mut state.workers[index];
+        slot.is_abandoned = true;
+        let WorkerState::Retiring(cause) = slot.state else { return };
+        let pid = slot.pid;
+        state.events.note(Level::ERROR, move || {
             tracing::error!(worker = index, pid, ?cause, "worker given up: {NO_END}");
         });
-        self.await_end(&state.seats[index], index);
-        state.end_tasks_of_given_up(index, cause);
+        self.await_end(&state.workers[index], index);
+        state.end_tasks_of_abandoned(index, cause);
         self.substitute(state, index, cause);
     }
 
-    /// Has the supervisor watch for the end of the worker in `seat`. Until then it keeps the pool's
+    /// Has the supervisor watch for the end of the worker in `slot`. Until then it keeps the pool's
     /// memory, also when nobody else does.
-    fn await_end(&self, seat: &Seat, index: usize) {
-        let (Some(child), Some(core)) = (&seat.child, self.own.upgrade()) else { return };
-        let incarnation = seat.incarnation;
+    fn await_end(&self, slot: &WorkerSlot, index: usize) {
+        let (Some(child), Some(core)) = (&slot.child, self.own.upgrade()) else { return };
+        let incarnation = slot.incarnation;
         let is_watched = child.as_fd().try_clone_to_owned().is_ok_and(|pidfd| {
             let (core, token) = (Arc::clone(&core), OnceLock::new());
             let end = Arc::new(LateEnd { pidfd, core, index, incarnation, token });
@@ -92,44 +92,44 @@ impl Core {
         if !self.is_wanted(state) || matches!(cause, Cause::Stopped | Cause::PoolEnds) {
             return;
         }
-        let given_up = state.seats.iter().filter(|seat| seat.is_given_up).count();
+        let given_up = state.workers.iter().filter(|slot| slot.is_abandoned).count();
         if given_up > state.target {
             let text = format!("{given_up} workers were given up, worker {index} last: {NO_END}");
-            return match state.seats.iter().any(Seat::is_occupied) {
-                true => self.leave_vacant(state, &text),
+            return match state.workers.iter().any(WorkerSlot::is_occupied) {
+                true => self.retry_later(state, &text),
                 false => state.break_for(&text),
             };
         }
         state.counters.restarts.note(Some(cause), true);
-        let vacant = state.position(Condition::Vacant);
-        match vacant.map_or_else(|| self.add_seat(state), Ok) {
+        let vacant = state.position(WorkerState::Vacant);
+        match vacant.map_or_else(|| self.add_slot(state), Ok) {
             Ok(vacant) => self.fill(state, vacant),
-            Err(error) => self.leave_vacant(state, &error.to_string()),
+            Err(error) => self.retry_later(state, &error.to_string()),
         }
     }
 }
 
 impl State {
     /// Ends the tasks of a worker that was given up, but for those that work on memory of their
-    /// callers. What they were lent stays with the seat.
-    fn end_tasks_of_given_up(&mut self, index: usize, cause: Cause) {
-        let State { seats, tasks, .. } = self;
-        let (seat, is_over) = (&mut seats[index], |id: TaskId| {
+    /// callers. What they were lent stays with the slot.
+    fn end_tasks_of_abandoned(&mut self, index: usize, cause: Cause) {
+        let State { workers, tasks, .. } = self;
+        let (slot, is_over) = (&mut workers[index], |id: TaskId| {
             tasks.get(id).is_none_or(|entry| !entry.rules.borrows)
         });
-        let stage = seat.lane.running();
-        let mut over = seat.lane.give_up(is_over);
-        if let Some(held) = &mut seat.held
-            && held.task.is_some_and(is_over)
+        let stage = slot.queues.running();
+        let mut over = slot.queues.give_up(is_over);
+        if let Some(held_result) = &mut slot.held_result
+            && held_result.task.is_some_and(is_over)
         {
-            over.extend(held.task.take().map(|id| (0, id)));
+            over.extend(held_result.task.take().map(|id| (0, id)));
         }
         for (seq, id) in over {
-            let seat = &mut self.seats[index];
-            seat.retired.extend(self.tasks.retire(id));
-            let words = seat.lane.last_words().unwrap_or_else(|| NO_END.to_owned());
+            let slot = &mut self.workers[index];
+            slot.abandoned_calls.extend(self.tasks.take_call(id));
+            let words = slot.queues.last_words().unwrap_or_else(|| NO_END.to_owned());
             let death = Death {
-                pid: seat.pid,
+                pid: slot.pid,
                 worker: index,
                 process: None,
                 reason: ExitReason::Unknown,
@@ -139,7 +139,7 @@ impl State {
                 phase: phase_of(seq, stage),
                 torn: Vec::new(),
                 last_words: Some(words),
-                stderr_tail: seat.stderr.as_ref().map(|tail| tail.text()),
+                stderr_tail: slot.stderr.as_ref().map(|tail| tail.text()),
             };
             attribute(self, id, Some(cause), death);
         }
@@ -147,8 +147,8 @@ impl State {
 
     /// Ends all tasks of a broken pool whose workers have ended: nobody else would.
     pub(super) fn end_broken(&mut self) {
-        let Life::Broken(cause) = &self.life else { return };
-        if self.seats.iter().any(Seat::has_worker) {
+        let Lifecycle::Broken(cause) = &self.life else { return };
+        if self.workers.iter().any(WorkerSlot::has_worker) {
             return;
         }
         let cause = cause.clone();
@@ -162,8 +162,8 @@ impl State {
     pub(super) fn end_left(&mut self) {
         for id in self.tasks.unfinished() {
             let is_kept = self.tasks.get(id).is_some_and(|entry| {
-                let seat = entry.offer().map(|offer| &self.seats[offer.worker]);
-                entry.rules.borrows && seat.is_some_and(|seat| seat.is_given_up)
+                let slot = entry.offer().map(|offer| &self.workers[offer.worker]);
+                entry.rules.borrows && slot.is_some_and(|slot| slot.is_abandoned)
             });
             if !is_kept {
                 self.complete(id, Err(Box::new(Error::Closed { what: "the pool" })));

@@ -9,8 +9,8 @@ use crate::error::{Error, Result};
 use crate::pool::Pool;
 use crate::pool::builder::WORKERS_MAX;
 use crate::pool::core::{Core, Start};
-use crate::pool::seat::{Cause, Condition};
-use crate::pool::state::{Life, State};
+use crate::pool::state::{Lifecycle, State};
+use crate::pool::worker_slot::{Cause, WorkerState};
 
 impl Pool {
     /// Changes how many workers there are.
@@ -53,41 +53,41 @@ impl Pool {
 
 impl State {
     /// Workers that take offers, or will when they are called.
-    pub(super) fn standing(&self) -> usize {
-        self.seats.iter().filter(|seat| seat.takes_offers() || seat.is_dormant()).count()
+    pub(super) fn available_workers(&self) -> usize {
+        self.workers.iter().filter(|slot| slot.takes_offers() || slot.is_dormant()).count()
     }
 
     /// Whether a worker may be started: there is, or may yet be, something to run.
     pub(super) fn may_start(&self) -> bool {
         match self.life {
-            Life::Open => true,
-            Life::Draining => self.unfinished > 0,
-            Life::Ending | Life::Closed | Life::Broken(_) => false,
+            Lifecycle::Open => true,
+            Lifecycle::Draining => self.unfinished > 0,
+            Lifecycle::Completion | Lifecycle::Closed | Lifecycle::Broken(_) => false,
         }
     }
 
     /// Counts the workers that can be called.
     pub(super) fn count_dormant(&mut self) {
-        self.dormant = self.seats.iter().filter(|seat| seat.is_dormant()).count();
+        self.dormant = self.workers.iter().filter(|slot| slot.is_dormant()).count();
     }
 
     /// Sends workers home until no more than `target` stand.
     fn shrink(&mut self) {
-        while self.standing() > self.target {
+        while self.available_workers() > self.target {
             // The dormant first, then who has least to do; among equals the last.
-            let seats = self.seats.iter().enumerate().rev();
-            let least = seats
-                .filter(|(_, seat)| seat.takes_offers() || seat.is_dormant())
-                .min_by_key(|(_, seat)| (!seat.is_dormant(), seat.lane.live()));
+            let workers = self.workers.iter().enumerate().rev();
+            let least = workers
+                .filter(|(_, slot)| slot.takes_offers() || slot.is_dormant())
+                .min_by_key(|(_, slot)| (!slot.is_dormant(), slot.queues.live()));
             let Some((index, _)) = least else { return };
-            match self.seats[index].condition {
-                Condition::Dormant => self.seats[index].condition = Condition::Vacant,
-                Condition::Condemned(_) => {
-                    self.seats[index].condition = Condition::Condemned(Cause::Surplus);
+            match self.workers[index].state {
+                WorkerState::Dormant => self.workers[index].state = WorkerState::Vacant,
+                WorkerState::Retiring(_) => {
+                    self.workers[index].state = WorkerState::Retiring(Cause::Surplus);
                 }
                 _ => {
-                    self.condemn(index, Cause::Surplus);
-                    self.seats[index].lane.stop();
+                    self.retire(index, Cause::Surplus);
+                    self.workers[index].queues.stop();
                 }
             }
         }
@@ -97,15 +97,15 @@ impl State {
     /// Keeps a worker that was told to leave for want of work, or of room. If it has left all the
     /// same, that is as any other end, and what it was offered since goes to others.
     fn keep(&mut self, index: usize) {
-        let seat = &mut self.seats[index];
-        let has_process = seat.child.is_some();
-        seat.condition = if has_process { Condition::Running } else { Condition::Starting };
-        seat.quiet = None;
-        seat.lane.unstop();
+        let slot = &mut self.workers[index];
+        let has_process = slot.child.is_some();
+        slot.state = if has_process { WorkerState::Running } else { WorkerState::Starting };
+        slot.idle_since = None;
+        slot.queues.cancel_stop();
     }
 
-    pub(super) fn position(&self, condition: Condition) -> Option<usize> {
-        self.seats.iter().position(|seat| seat.condition == condition)
+    pub(super) fn position(&self, state: WorkerState) -> Option<usize> {
+        self.workers.iter().position(|slot| slot.state == state)
     }
 }
 
@@ -113,31 +113,31 @@ impl Core {
     fn resize(&self, workers: usize) -> Result<()> {
         let present = self.size.load(Ordering::Relaxed);
         self.config.make_room_for(workers.saturating_sub(present))?;
-        let server = self.running_server()?;
+        let server = self.ensure_server()?;
         let mut state = self.lock();
         self.check_open(&state)?;
         state.target = workers;
         let mut outcome = Ok(());
-        while outcome.is_ok() && state.standing() < workers {
-            if let Some(index) = state.position(Condition::Condemned(Cause::Surplus)) {
+        while outcome.is_ok() && state.available_workers() < workers {
+            if let Some(index) = state.position(WorkerState::Retiring(Cause::Surplus)) {
                 state.keep(index);
                 continue;
             }
-            if state.position(Condition::Vacant).is_none() {
-                outcome = self.add_seat(&mut state).map(drop);
+            if state.position(WorkerState::Vacant).is_none() {
+                outcome = self.add_slot(&mut state).map(drop);
             }
-            if let Some(index) = state.position(Condition::Vacant) {
+            if let Some(index) = state.position(WorkerState::Vacant) {
                 outcome = self.start_worker(&mut state, index, &server);
             }
         }
         if outcome.is_err() {
-            state.target = state.standing().max(1);
+            state.target = state.available_workers().max(1);
         }
         state.shrink();
         // Relaxed: a number for those who size their work by it.
         self.size.store(state.target, Ordering::Relaxed);
         let target = state.target;
-        state.noted.note(Level::DEBUG, move || tracing::debug!(workers = target, "pool resized"));
+        state.events.note(Level::DEBUG, move || tracing::debug!(workers = target, "pool resized"));
         state.wake_room();
         state.drive();
         self.arm_supervisor(&mut state);
@@ -148,48 +148,48 @@ impl Core {
 
     /// Has one worker come back that left for want of work, if there are more tasks than workers.
     #[cold]
-    pub(super) fn call_up(&self, state: &mut State) {
+    pub(super) fn restart_dormant(&self, state: &mut State) {
         if state.dormant == 0
             || !state.may_start()
-            || state.unfinished <= state.seats.iter().filter(|seat| seat.takes_offers()).count()
+            || state.unfinished <= state.workers.iter().filter(|slot| slot.takes_offers()).count()
         {
             return;
         }
-        if let Some(index) = state.position(Condition::Condemned(Cause::Idle)) {
+        if let Some(index) = state.position(WorkerState::Retiring(Cause::Idle)) {
             state.keep(index);
             if let Some(timeout) = self.config.idle_timeout {
                 self.look_at(state, Instant::now() + timeout);
             }
-        } else if let Some(index) = state.position(Condition::Dormant) {
+        } else if let Some(index) = state.position(WorkerState::Dormant) {
             self.fill(state, index);
         }
         state.count_dormant();
     }
 
     /// Sends home who has had nothing to do for long; returns when to look again.
-    pub(super) fn dismiss_idle(&self, state: &mut State) -> Option<Instant> {
+    pub(super) fn retire_idle(&self, state: &mut State) -> Option<Instant> {
         let timeout = self.config.idle_timeout?;
-        if state.life != Life::Open {
+        if state.life != Lifecycle::Open {
             return None;
         }
         let (now, mut next) = (Instant::now(), None::<Instant>);
-        for index in 0..state.seats.len() {
-            let seat = &mut state.seats[index];
-            if !seat.takes_offers() {
+        for index in 0..state.workers.len() {
+            let slot = &mut state.workers[index];
+            if !slot.takes_offers() {
                 continue;
             }
-            let seq = seat.lane.next_seq();
+            let seq = slot.queues.next_seq();
             // One that runs its initializer has something to do.
-            let is_idle = seat.is_idle() && seat.lane.is_ready();
-            let since = match seat.quiet {
+            let is_idle = slot.is_idle() && slot.queues.is_ready();
+            let since = match slot.idle_since {
                 Some((seen, since)) if is_idle && seen == seq => since,
                 _ => now,
             };
-            seat.quiet = is_idle.then_some((seq, since));
+            slot.idle_since = is_idle.then_some((seq, since));
             if is_idle && now.saturating_duration_since(since) >= timeout {
-                state.condemn(index, Cause::Idle);
-                state.seats[index].lane.stop();
-                state.noted.note(Level::DEBUG, move || {
+                state.retire(index, Cause::Idle);
+                state.workers[index].queues.stop();
+                state.events.note(Level::DEBUG, move || {
                     tracing::debug!(worker = index, "worker leaves for want of work");
                 });
             } else {

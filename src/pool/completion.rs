@@ -2,10 +2,10 @@
 
 use tracing::Level;
 
-use crate::pool::listener::Ending;
-use crate::pool::seat::Cause;
-use crate::pool::state::{Life, State};
+use crate::pool::listener::Completion;
+use crate::pool::state::{Lifecycle, State};
 use crate::pool::task::{Entry, Offer, Outcome, Progress, TaskId, broken, cancelled, is_cancelled};
+use crate::pool::worker_slot::Cause;
 
 impl State {
     /// Notes what came of a task and tells who waits for it.
@@ -16,9 +16,9 @@ impl State {
             return;
         }
         self.counters.note(&outcome);
-        let ending = Ending::of(&outcome);
+        let ending = Completion::of(&outcome);
         entry.progress = Progress::Done(outcome);
-        let listeners = entry.rare.take().map_or(Vec::new(), |rare| rare.listeners);
+        let listeners = entry.cold.take().map_or(Vec::new(), |cold| cold.listeners);
         let mut is_awaited = !listeners.is_empty();
         if entry.detached {
             self.tasks.remove(id);
@@ -26,21 +26,21 @@ impl State {
         if is_awaited {
             self.tell(listeners, ending);
         }
-        self.noted.note(Level::TRACE, move || {
+        self.events.note(Level::TRACE, move || {
             tracing::trace!(task = id.number(), ?ending, "task ended");
         });
         self.unfinished -= 1;
-        if self.watch_room > 0 {
+        if self.waiting_for_room > 0 {
             self.wake_room();
         }
-        if self.unfinished == 0 && self.watch_all > 0 {
+        if self.unfinished == 0 && self.waiting_for_all > 0 {
             is_awaited = true;
             for waiter in self.waiting.drain(..) {
                 waiter.wake();
             }
         }
         if is_awaited {
-            self.wake_sleeper();
+            self.wake_sleeping_joiner();
         }
     }
 
@@ -49,7 +49,7 @@ impl State {
         for waiter in self.waiting.drain(..) {
             waiter.wake();
         }
-        self.wake_sleeper();
+        self.wake_sleeping_joiner();
     }
 
     /// Takes a task back before it starts, and asks it to end early if it has started. Returns
@@ -64,8 +64,8 @@ impl State {
             return is_cancelled(outcome);
         }
         if let Some(Offer { worker, seq }) = entry.offer() {
-            entry.is_asked = true;
-            self.seats[worker].lane.ask(seq.get());
+            entry.is_cancel_requested = true;
+            self.workers[worker].queues.ask(seq.get());
         }
         false
     }
@@ -74,7 +74,7 @@ impl State {
     fn withdraw(&mut self, id: TaskId) -> bool {
         let Some(entry) = self.tasks.get(id) else { return false };
         match entry.offer() {
-            Some(Offer { worker, seq }) => self.seats[worker].lane.recall(seq.get()),
+            Some(Offer { worker, seq }) => self.workers[worker].queues.recall(seq.get()),
             None => !entry.is_done(),
         }
     }
@@ -83,8 +83,8 @@ impl State {
     /// worker may still write to what it was lent.
     pub(super) fn break_for(&mut self, cause: &str) {
         let text = cause.to_owned();
-        self.noted.note(Level::ERROR, move || tracing::error!(cause = text, "the pool is broken"));
-        self.life = Life::Broken(cause.to_owned());
+        self.events.note(Level::ERROR, move || tracing::error!(cause = text, "the pool is broken"));
+        self.life = Lifecycle::Broken(cause.to_owned());
         for id in self.tasks.unfinished() {
             if self.withdraw(id) {
                 self.complete(id, Err(Box::new(broken(cause))));
@@ -103,20 +103,21 @@ impl State {
     /// Whether a worker has started the task, and it is not known to be over.
     pub(super) fn has_started(&self, id: TaskId) -> bool {
         let offer = self.tasks.get(id).and_then(Entry::offer);
-        offer.is_some_and(|Offer { worker, seq }| self.seats[worker].lane.has_begun(seq.get()))
+        offer
+            .is_some_and(|Offer { worker, seq }| self.workers[worker].queues.has_started(seq.get()))
     }
 
     /// Ends a task that has started, and its worker with it; does nothing if it commits first.
     pub(super) fn kill_task(&mut self, id: TaskId, cause: Cause) {
         let Some(Offer { worker, .. }) = self.tasks.get(id).and_then(Entry::offer) else { return };
-        self.condemn(worker, cause);
-        self.drain_seat(worker);
+        self.retire(worker, cause);
+        self.drain_worker(worker);
         let Some(entry) = self.tasks.get(id) else { return };
         if entry.is_done() {
             // It was quicker. The worker has lost its offers, so it is of no more use.
-            self.seats[worker].lane.stop();
+            self.workers[worker].queues.stop();
         } else {
-            self.seats[worker].kill();
+            self.workers[worker].kill();
         }
     }
 }
