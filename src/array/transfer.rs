@@ -1,6 +1,6 @@
 //! How handles cross from host to worker and back.
 //!
-//! A handle is serialised as a [`WireHandle`]: the index of a *lease* in a table that travels beside
+//! A handle is serialised as a [`WireHandle`]: an index of a *lease* in a table that travels beside
 //! the payload, with offset, shape and type for a check. Which bytes that means is in the table
 //! alone, and the host reads only its own copy of it, so no payload can invent a range.
 //!

@@ -1,4 +1,4 @@
-//! How long a wait may last, and how it passes the time.
+//! How long a wait may last, and how it spends the time.
 
 use std::time::{Duration, Instant};
 

@@ -1,4 +1,4 @@
-//! Files of `/proc` and `/sys`, whose text the kernel generates when they are read.
+//! The text of a file of `/proc` or `/sys`.
 
 use std::fs::File;
 use std::io::{self, Read};

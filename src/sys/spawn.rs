@@ -1,4 +1,4 @@
-//! Starts a program in a new process, even if that process is stopped or killed meanwhile.
+//! Starts a program, even if its process is stopped or killed.
 //!
 //! Until it has executed its program, the new process shares the memory of its creator, and the
 //! creating thread is suspended (fact P7 of `docs/assumptions.md`). SIGSTOP cannot be blocked, so

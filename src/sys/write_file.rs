@@ -1,4 +1,4 @@
-//! Writes a whole file, by the method that fits what the path leads to.
+//! Writes a whole file, wherever its path leads to.
 //!
 //! - Nothing, or a regular file with one name, whose owner and permissions a new file can get: a
 //!   nameless file in the same directory is written, and then replaces it.
