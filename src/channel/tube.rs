@@ -228,7 +228,7 @@ impl Tube {
                     Ok(value) => values.push(value),
                     Err(error) => {
                         let text = error.to_string();
-                        diagnostics::tell(Level::WARN, move || {
+                        diagnostics::event(Level::WARN, move || {
                             tracing::warn!(error = text, "a message was dropped");
                         });
                         failure = Some(error);

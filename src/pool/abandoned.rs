@@ -16,12 +16,12 @@ use crate::error::{Death, Error};
 use crate::exit::ExitReason;
 use crate::pool::core::Core;
 use crate::pool::queue_pair::Leave;
-use crate::pool::recovery::{attribute, phase_of};
+use crate::pool::recovery::{fail_or_retry, phase_of};
 use crate::pool::state::{Lifecycle, State};
 use crate::pool::task::{TaskId, broken};
 use crate::pool::worker_slot::{Cause, WorkerSlot, WorkerState};
-use crate::process::events::{Handler, Token};
-use crate::process::launch::ChildEvent;
+use crate::process::fork_server::ChildEvent;
+use crate::process::supervisor::{Handler, Token};
 
 /// How long the end of a worker that was killed may take before it is given up.
 pub(super) const DEATH: Duration = Duration::from_secs(1);
@@ -61,7 +61,7 @@ impl Core {
         slot.is_abandoned = true;
         let WorkerState::Retiring(cause) = slot.state else { return };
         let pid = slot.pid;
-        state.events.note(Level::ERROR, move || {
+        state.events.defer(Level::ERROR, move || {
             tracing::error!(worker = index, pid, ?cause, "worker given up: {NO_END}");
         });
         self.await_end(&state.workers[index], index);
@@ -141,7 +141,7 @@ impl State {
                 last_words: Some(words),
                 stderr_tail: slot.stderr.as_ref().map(|tail| tail.text()),
             };
-            attribute(self, id, Some(cause), death);
+            fail_or_retry(self, id, Some(cause), death);
         }
     }
 

@@ -48,7 +48,7 @@ impl Pool {
         A: Serialize + DeserializeOwned,
         R: Serialize + DeserializeOwned,
     {
-        self.submit_or_refuse(function, argument, Patience::None)
+        self.submit_or_refuse(function, argument, Timeout::None)
     }
 
     /// As [`submit`](Pool::submit), but waits for room no longer than `timeout`.
@@ -81,14 +81,14 @@ impl Pool {
         A: Serialize + DeserializeOwned,
         R: Serialize + DeserializeOwned,
     {
-        self.submit_or_refuse(function, argument, Patience::Limited(timeout))
+        self.submit_or_refuse(function, argument, Timeout::Limited(timeout))
     }
 
     fn submit_or_refuse<F, A, R>(
         &self,
         function: F,
         argument: A,
-        patience: Patience,
+        timeout: Timeout,
     ) -> std::result::Result<Handle<R>, SendError<A>>
     where
         F: Fn(A) -> R + Copy + Send + 'static,
@@ -97,7 +97,7 @@ impl Pool {
     {
         let submitted = self
             .core
-            .reserve(patience)
+            .reserve(timeout)
             .and_then(|_room| self.submit_by(self.core.rules(), function, &argument));
         match submitted {
             Ok(handle) => {
@@ -112,20 +112,20 @@ impl Pool {
 
 /// How long to wait for room.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Patience {
+pub(super) enum Timeout {
     None,
     Limited(Duration),
     Endless,
 }
 
 /// A place in the queue, kept until the task has taken it.
-pub(super) struct Room<'a> {
+pub(super) struct QueuePermit<'a> {
     core: &'a Core,
 }
 
 impl Core {
     /// Waits for room in the queue and keeps it; `None` if the queue has no limit.
-    pub(super) fn reserve(&self, patience: Patience) -> Result<Option<Room<'_>>> {
+    pub(super) fn reserve(&self, timeout: Timeout) -> Result<Option<QueuePermit<'_>>> {
         let Some(limit) = self.config.queue_limit else { return Ok(None) };
         self.check_ours()?;
         let take = |state: &mut State| {
@@ -135,18 +135,18 @@ impl Core {
             let has_room = state.unfinished + state.reserved < state.target.saturating_add(limit);
             has_room.then(|| {
                 state.reserved += 1;
-                Ok(Some(Room { core: self }))
+                Ok(Some(QueuePermit { core: self }))
             })
         };
         let now = Instant::now();
-        let deadline = match patience {
-            Patience::None => Some(now),
-            Patience::Limited(timeout) => now.checked_add(timeout),
-            Patience::Endless => None,
+        let deadline = match timeout {
+            Timeout::None => Some(now),
+            Timeout::Limited(timeout) => now.checked_add(timeout),
+            Timeout::Endless => None,
         };
         self.wait(deadline, WaitTarget::Room, take).unwrap_or_else(|| {
-            Err(match patience {
-                Patience::Limited(after) => {
+            Err(match timeout {
+                Timeout::Limited(after) => {
                     Error::TimedOut { what: "room in the pool's queue", after }
                 }
                 _ => Error::Full { what: "the pool's queue", capacity: format!("{limit} tasks") },
@@ -155,7 +155,7 @@ impl Core {
     }
 }
 
-impl Drop for Room<'_> {
+impl Drop for QueuePermit<'_> {
     fn drop(&mut self) {
         let mut state = self.core.lock();
         state.reserved -= 1;

@@ -14,7 +14,7 @@ use crate::pool::core::{Config, Core, Initializer, Start};
 use crate::pool::invocation::{self, Trampoline};
 use crate::pool::task::{FOREVER, Rules};
 use crate::process::function::FunctionOffset;
-use crate::process::surroundings::Surroundings;
+use crate::process::host_snapshot::HostSnapshot;
 use crate::sys::{limits, sched};
 
 /// Most workers that a pool may have.
@@ -283,7 +283,7 @@ impl PoolBuilder {
             let (what, action) = ("initializer's argument", "encoded");
             return Err(Error::Codec { what, action, reason });
         }
-        let surroundings = self.surroundings()?;
+        let snapshot = self.snapshot()?;
         let initializer = match self.initializer {
             None => None,
             Some((trampoline, encoded, leases)) => {
@@ -309,16 +309,16 @@ impl PoolBuilder {
             nice: self.nice,
             pin,
             captures_stderr: self.captures_stderr,
-            surroundings,
+            snapshot,
             spin_short: limits::has_processor_quota(),
             idle_timeout: self.idle_timeout,
             queue_limit: self.queue_limit,
         })
     }
 
-    fn surroundings(&self) -> Result<Option<Surroundings>> {
+    fn snapshot(&self) -> Result<Option<HostSnapshot>> {
         match self.start {
-            Start::ForkServer => Surroundings::of_host(self.inherits_stdin).map(Some),
+            Start::ForkServer => HostSnapshot::of_host(self.inherits_stdin).map(Some),
             Start::InProcess => Ok(None),
         }
     }

@@ -45,8 +45,8 @@ impl Callback {
     fn run(self) {
         let Callback { run, pool } = self;
         if let Err(payload) = catch_unwind(AssertUnwindSafe(run)) {
-            let (message, _) = panic::caught(payload);
-            diagnostics::tell(Level::ERROR, move || {
+            let (message, _) = panic::take_message(payload);
+            diagnostics::event(Level::ERROR, move || {
                 tracing::error!(message, "a callback panicked");
             });
         }

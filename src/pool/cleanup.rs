@@ -6,7 +6,7 @@
 //! the commit after a task that took long enough for that not to matter, so that an alarm that
 //! goes off is its own; after a short one when the next begins, or when there is none yet.
 
-use crate::process::printed::Printed;
+use crate::process::stdio_flush::StdioFlusher;
 use crate::sys::process::{self, Children};
 use crate::sys::stdio_buffers;
 use crate::sys::task_state::TaskState;
@@ -30,7 +30,7 @@ const ZOMBIES_MAX: usize = 256;
 pub(super) struct TaskCleanup {
     /// What is put back; nothing before the initializer has run.
     state: Option<TaskState>,
-    printed: Printed,
+    flusher: StdioFlusher,
     /// What the tasks have taken since things were put back, and since text was written out.
     unrestored_ns: u64,
     timed_ns: u64,
@@ -43,7 +43,7 @@ pub(super) struct TaskCleanup {
 impl TaskCleanup {
     /// The initializer has run: what is now is put back from now on.
     pub(super) fn begin(&mut self) {
-        self.printed.flush();
+        self.flusher.flush();
         self.state = Some(TaskState::current());
     }
 
@@ -108,7 +108,7 @@ impl TaskCleanup {
     }
 
     fn write_out(&mut self) {
-        self.printed.flush();
+        self.flusher.flush();
         self.unwritten_ns = 0;
     }
 }

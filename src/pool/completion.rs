@@ -24,9 +24,9 @@ impl State {
             self.tasks.remove(id);
         }
         if is_awaited {
-            self.tell(listeners, ending);
+            self.notify(listeners, ending);
         }
-        self.events.note(Level::TRACE, move || {
+        self.events.defer(Level::TRACE, move || {
             tracing::trace!(task = id.number(), ?ending, "task ended");
         });
         self.unfinished -= 1;
@@ -65,7 +65,7 @@ impl State {
         }
         if let Some(Offer { worker, seq }) = entry.offer() {
             entry.is_cancel_requested = true;
-            self.workers[worker].queues.ask(seq.get());
+            self.workers[worker].queues.request_cancel(seq.get());
         }
         false
     }
@@ -83,7 +83,8 @@ impl State {
     /// worker may still write to what it was lent.
     pub(super) fn break_for(&mut self, cause: &str) {
         let text = cause.to_owned();
-        self.events.note(Level::ERROR, move || tracing::error!(cause = text, "the pool is broken"));
+        self.events
+            .defer(Level::ERROR, move || tracing::error!(cause = text, "the pool is broken"));
         self.life = Lifecycle::Broken(cause.to_owned());
         for id in self.tasks.unfinished() {
             if self.withdraw(id) {

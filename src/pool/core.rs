@@ -19,10 +19,10 @@ use crate::pool::task::{self, Rules};
 use crate::pool::worker::{self, WorkerConfig};
 use crate::pool::worker_slot::{WorkerSlot, WorkerState};
 use crate::pool::{in_process, invocation};
-use crate::process::events::{Supervisor, Token};
-use crate::process::launch::{Extras, ForkServer, Order};
-use crate::process::surroundings::{Settings, Surroundings};
-use crate::process::tail::Tail;
+use crate::process::captured_stderr::CapturedStderr;
+use crate::process::fork_server::{ForkServer, SpawnAttributes, SpawnRequest};
+use crate::process::host_snapshot::{HostSnapshot, ProcessAttributes};
+use crate::process::supervisor::{Supervisor, Token};
 use crate::region::arena::{Arena, COLD, Contents};
 use crate::sys::fork::Instance;
 use crate::sys::limits;
@@ -59,7 +59,7 @@ pub(super) struct Config {
     pub(super) pin: Option<Vec<usize>>,
     pub(super) captures_stderr: bool,
     /// `None` where tasks have no processes.
-    pub(super) surroundings: Option<Surroundings>,
+    pub(super) snapshot: Option<HostSnapshot>,
     pub(super) spin_short: bool,
     /// A worker without work for this long leaves.
     pub(super) idle_timeout: Option<Duration>,
@@ -103,7 +103,7 @@ pub(crate) struct Core {
     last_call: AtomicU64,
     /// Counts the turns of others than a spinning thread: a worker may have been replaced, and
     /// what that thread waits for be offered to one that it does not look at.
-    pub(super) turns: AtomicU64,
+    pub(super) driver_turns: AtomicU64,
     /// How many workers there should be, as `State::target` has it under the mutex.
     pub(super) size: AtomicUsize,
 }
@@ -150,7 +150,7 @@ impl Core {
                 changed: Condvar::new(),
                 own: own.clone(),
                 last_call: AtomicU64::new(0),
-                turns: AtomicU64::new(0),
+                driver_turns: AtomicU64::new(0),
             }
         });
         core.look_at(&mut core.lock(), Instant::now() + COLD);
@@ -212,7 +212,7 @@ impl Core {
         let (tail, stderr) = self.stderr()?;
         let token = self.supervisor.add(Arc::clone(&socket) as _)?;
         socket.set_token(token);
-        let order = Order {
+        let order = SpawnRequest {
             entry: &worker::ENTRY,
             words: worker::words(
                 (span.offset(), bytes.len()),
@@ -220,7 +220,7 @@ impl Core {
             ),
             fds: &[self.arena.fd(), theirs.as_fd(), self.doorbell.as_fd()],
             name: &format!("{}-{index}", self.config.name),
-            extras: self.extras(stderr.as_ref()),
+            attributes: self.attributes(stderr.as_ref()),
         };
         let (own, start_failures) = (self.own.clone(), state.workers[index].start_failures);
         let watcher = move |event| {
@@ -255,11 +255,11 @@ impl Core {
     }
 
     /// A worker's standard error: what keeps its end, and the descriptor for the worker.
-    fn stderr(&self) -> Result<(Option<Arc<Tail>>, Option<OwnedFd>)> {
+    fn stderr(&self) -> Result<(Option<Arc<CapturedStderr>>, Option<OwnedFd>)> {
         if !self.config.captures_stderr {
             return Ok((None, None));
         }
-        Tail::start(&self.supervisor).map(|(tail, fd)| (Some(tail), Some(fd)))
+        CapturedStderr::start(&self.supervisor).map(|(tail, fd)| (Some(tail), Some(fd)))
     }
 
     /// What a worker at `index` is told.
@@ -273,7 +273,7 @@ impl Core {
             tasks_max: config.tasks_max,
             memory_soft_bytes: config.memory_soft_bytes,
             memory_hard_bytes: config.memory_hard_bytes,
-            surroundings: self.settings(),
+            snapshot: self.settings(),
             env: config.env.clone(),
             nice: config.nice,
             affinity: config.pin.as_ref().map(|cpus| vec![cpus[index % cpus.len()]]),
@@ -281,20 +281,20 @@ impl Core {
         }
     }
 
-    /// What the fork server gives a worker of the host's surroundings, with `stderr` if that is
+    /// What the fork server gives a worker of the host's environment, with `stderr` if that is
     /// captured.
-    fn extras<'a>(&'a self, stderr: Option<&'a OwnedFd>) -> Extras<'a> {
-        let surroundings = self.config.surroundings.as_ref();
-        let extras = surroundings.map(Surroundings::of_worker).unwrap_or_default();
-        Extras { stderr: stderr.map(AsFd::as_fd).or(extras.stderr), ..extras }
+    fn attributes<'a>(&'a self, stderr: Option<&'a OwnedFd>) -> SpawnAttributes<'a> {
+        let snapshot = self.config.snapshot.as_ref();
+        let attributes = snapshot.map(HostSnapshot::of_worker).unwrap_or_default();
+        SpawnAttributes { stderr: stderr.map(AsFd::as_fd).or(attributes.stderr), ..attributes }
     }
 
-    /// What a worker gives itself of the host's surroundings, but for what the pool's builder has
+    /// What a worker gives itself of the host's environment, but for what the pool's builder has
     /// asked for.
-    fn settings(&self) -> Settings {
+    fn settings(&self) -> ProcessAttributes {
         let config = &self.config;
         let mut settings =
-            config.surroundings.as_ref().map(|all| all.settings.clone()).unwrap_or_default();
+            config.snapshot.as_ref().map(|all| all.settings.clone()).unwrap_or_default();
         settings.priority = settings.priority.filter(|_| config.nice.is_none());
         settings.cpus = settings.cpus.filter(|_| config.pin.is_none());
         settings

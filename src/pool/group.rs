@@ -52,7 +52,7 @@ pub(super) struct Group<'a> {
     core: &'a Core,
     argument: &'a SharedArgument,
     /// Has members that run end soon; called if the call unwinds.
-    hurry: &'a dyn Fn(),
+    on_unwind: &'a dyn Fn(),
     /// Those that were submitted, in order.
     ids: Vec<TaskId>,
     is_settled: bool,
@@ -62,9 +62,9 @@ impl<'a> Group<'a> {
     pub(super) fn new(
         core: &'a Core,
         argument: &'a SharedArgument,
-        hurry: &'a dyn Fn(),
+        on_unwind: &'a dyn Fn(),
     ) -> Group<'a> {
-        Group { core, argument, hurry, ids: Vec::new(), is_settled: false }
+        Group { core, argument, on_unwind, ids: Vec::new(), is_settled: false }
     }
 
     /// Whether nothing was submitted.
@@ -120,7 +120,7 @@ impl<'a> Group<'a> {
     }
 
     /// Ends what of the tasks has not started, and waits until no worker has any of the rest.
-    fn abandon(&self) {
+    fn cancel_and_wait(&self) {
         let kept = &self.argument.kept;
         let is_ours = |entry: &Entry| {
             let shared_input = entry.call().and_then(|call| call.shared_input.as_ref());
@@ -147,11 +147,11 @@ impl<'a> Group<'a> {
 impl Drop for Group<'_> {
     fn drop(&mut self) {
         while !self.is_settled {
-            (self.hurry)();
+            (self.on_unwind)();
             // What has unwound the call may unwind this as well: it is begun again.
-            match catch_unwind(AssertUnwindSafe(|| self.abandon())) {
+            match catch_unwind(AssertUnwindSafe(|| self.cancel_and_wait())) {
                 Ok(()) => self.is_settled = true,
-                Err(payload) => drop(panic::caught(payload)),
+                Err(payload) => drop(panic::take_message(payload)),
             }
         }
     }

@@ -300,7 +300,7 @@ pub(super) fn open_with<R>(
     decode: impl FnOnce(&[u8]) -> std::result::Result<R, String>,
 ) -> Result<R> {
     let Value { bytes, leases, .. } = outcome.map_err(|error| *error)?;
-    let decoded = panic::guarded(|| transfer::redeem(leases, || bytes.with(decode)));
+    let decoded = panic::to_error(|| transfer::redeem(leases, || bytes.with(decode)));
     decoded.map_err(|reason| {
         Error::Task(TaskError::Codec { what: "result", action: "decoded", reason })
     })

@@ -351,11 +351,11 @@ impl HostSide {
 
     /// Asks task `seq`, which has started, to end early. Asking for an earlier one after a later
     /// one does nothing: it is over.
-    pub(super) fn ask(&self, seq: u64) {
-        let ask = &self.queues().header.ask;
+    pub(super) fn request_cancel(&self, seq: u64) {
+        let cancel_seq = &self.queues().header.cancel_seq;
         // Relaxed: only the host writes it, under its mutex, and it carries nothing.
-        if ask.load(Ordering::Relaxed) < seq {
-            ask.store(seq, Ordering::Relaxed);
+        if cancel_seq.load(Ordering::Relaxed) < seq {
+            cancel_seq.store(seq, Ordering::Relaxed);
         }
     }
 

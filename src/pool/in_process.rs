@@ -51,7 +51,7 @@ fn run(core: &Core, trampoline: Trampoline, mut leases: LeaseList, encoded: &[u8
         cache: &mut WorkerCache::default(),
         progress: &|_| {},
     };
-    let status = panic::noting(|| invocation::run(trampoline, &mut invocation));
+    let status = panic::recording(|| invocation::run(trampoline, &mut invocation));
     let codec = |what, action, out: &[u8]| {
         let reason = String::from_utf8_lossy(out).into_owned();
         Err(Box::new(Error::Task(TaskError::Codec { what, action, reason })))

@@ -98,7 +98,7 @@ impl WorkerCache {
     /// Drops the shared value. A panic of its `Drop` is caught: no task is to blame for it.
     fn drop_shared(&mut self) {
         if let Some(shared) = self.shared.take() {
-            panic::quietly(|| drop(shared));
+            panic::ignore(|| drop(shared));
         }
     }
 }
@@ -349,7 +349,7 @@ pub(crate) fn run(trampoline: Trampoline, invocation: &mut Invocation<'_>) -> St
         Err(payload) => {
             out.clear();
             // Two strings always encode.
-            let _ = encode_onto(out, &panic::caught(payload));
+            let _ = encode_onto(out, &panic::take_message(payload));
             Status::Panicked
         }
     }

@@ -93,12 +93,12 @@ impl State {
     }
 
     /// Tells those who listened to a task that it is over.
-    pub(super) fn tell(&mut self, listeners: Vec<Listener>, ending: Completion) {
+    pub(super) fn notify(&mut self, listeners: Vec<Listener>, ending: Completion) {
         self.listeners -= listeners.len();
         for listener in listeners {
             match listener {
                 Listener::Thread(waiter) => waiter.wake(),
-                Listener::WaitSet(queue, number) => queue.tell(number, ending),
+                Listener::WaitSet(queue, number) => queue.notify(number, ending),
                 Listener::Call(callback) => self.call(callback),
                 #[cfg(feature = "async")]
                 Listener::Wake(waker) => self.call(Callback::wake(waker)),

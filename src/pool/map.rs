@@ -7,7 +7,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::error::{Error, Result};
-use crate::pool::backpressure::Patience;
+use crate::pool::backpressure::Timeout;
 use crate::pool::handle::Handle;
 use crate::pool::invocation::Trampoline;
 use crate::pool::pipeline::{BATCHES_PER_WORKER, Imap, Pace, Pipeline, Shared, plain, sharing};
@@ -208,7 +208,7 @@ impl<'p> Options<'p> {
         R: Serialize + DeserializeOwned,
     {
         self.pool.core.check(self.rules)?;
-        let _room = self.pool.core.reserve(Patience::Endless)?;
+        let _room = self.pool.core.reserve(Timeout::Endless)?;
         let handle = self.pool.submit_by(self.rules, function, &argument)?;
         // As in `Pool::submit`.
         drop(argument);

@@ -58,7 +58,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::error::Result;
-use crate::pool::backpressure::Patience;
+use crate::pool::backpressure::Timeout;
 use crate::process::function::FunctionOffset;
 
 pub use builder::PoolBuilder;
@@ -139,7 +139,7 @@ impl Pool {
         A: Serialize + DeserializeOwned,
         R: Serialize + DeserializeOwned,
     {
-        let _room = self.core.reserve(Patience::Endless)?;
+        let _room = self.core.reserve(Timeout::Endless)?;
         let handle = self.submit_by(self.core.rules(), function, &argument)?;
         // Not on the way out: a panic of its `Drop` would leak what is being returned.
         drop(argument);
@@ -191,7 +191,7 @@ impl Pool {
         let name = std::any::type_name::<fn(A) -> R>();
         let encode = |out: &mut Vec<u8>| invocation::encode_onto(out, &(word, &argument));
         let trampoline = invocation::call_pointer::<A, R>;
-        let _room = self.core.reserve(Patience::Endless)?;
+        let _room = self.core.reserve(Timeout::Endless)?;
         let id = self.core.submit(trampoline, name, self.core.rules(), encode)?;
         let handle = Handle::new(Arc::clone(&self.core), id);
         // As in `submit`.

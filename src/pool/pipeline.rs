@@ -79,7 +79,7 @@ impl SharedPlace {
 
 /// Which batch comes next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Order {
+enum SpawnRequest {
     /// The one submitted first.
     AsGiven,
     /// The one that is done first.
@@ -102,7 +102,7 @@ pub(super) struct Pipeline<I: Iterator, R> {
     /// Batches under way and how many items each has, oldest first.
     batches: VecDeque<(TaskId, usize)>,
     pace: Pace,
-    order: Order,
+    order: SpawnRequest,
     trampoline: Trampoline,
     name: &'static str,
     rules: Rules,
@@ -127,7 +127,7 @@ impl<I: Iterator, R> Pipeline<I, R> {
             items: Some(items),
             batches: VecDeque::new(),
             pace,
-            order: Order::AsGiven,
+            order: SpawnRequest::AsGiven,
             trampoline,
             name,
             rules,
@@ -207,7 +207,7 @@ where
 
     /// Waits for the next batch; its position and what came of it.
     fn wait(&self) -> Option<(usize, Outcome)> {
-        let count = if self.order == Order::AsGiven { 1 } else { self.batches.len() };
+        let count = if self.order == SpawnRequest::AsGiven { 1 } else { self.batches.len() };
         let ids: Vec<TaskId> = self.batches.iter().take(count).map(|&(id, _)| id).collect();
         self.core.wait(None, WaitTarget::Tasks(&ids), |state| {
             (0..).zip(&ids).find_map(|(at, &id)| Some((at, Core::take(state, id)?)))
@@ -245,7 +245,7 @@ impl<I: Iterator, R> Drop for Pipeline<I, R> {
             return;
         }
         // It may be left by a panic already.
-        panic::quietly(|| {
+        panic::ignore(|| {
             if self.waits {
                 self.abandon();
             }
@@ -274,7 +274,7 @@ impl<I: Iterator, R> Imap<I, R> {
 
     /// The same in the order in which batches are done.
     pub(super) fn unordered(mut self) -> Imap<I, R> {
-        self.pipeline.order = Order::AsDone;
+        self.pipeline.order = SpawnRequest::AsDone;
         self
     }
 }

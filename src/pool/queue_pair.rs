@@ -33,7 +33,7 @@ pub(super) const RESULT_INLINE_WORDS: usize = 5;
 /// |--------------|--------------------|---------|----------------------------|--------------------|
 /// | `wake_at`    | host, under mutex  | worker  | Dekker with `driver`       | all end with host  |
 /// | `bytes_read` | host, under mutex  | worker  | Release / Acquire          | all end with host  |
-/// | `ask`        | host, under mutex  | worker  | none; a hint to the task   | all end with host  |
+/// | `cancel_seq`        | host, under mutex  | worker  | none; a hint to the task   | all end with host  |
 /// | `stop`       | host, under mutex  | worker  | Release / Acquire          | all end with host  |
 /// | `parked`     | worker; host to 0  | both    | Dekker with the claim word | it is made anew    |
 /// | `ready`      | worker, once       | host    | Release / Acquire; kept by | 0: died in start-up|
@@ -51,7 +51,7 @@ pub(super) struct Header {
     /// Position in the result ring up to which the host has copied everything out.
     pub(super) bytes_read: AtomicU64,
     /// The latest task, by sequence number, that is asked to end early; 0: none was.
-    pub(super) ask: AtomicU64,
+    pub(super) cancel_seq: AtomicU64,
     /// 1: leave when nothing is offered.
     pub(super) stop: AtomicU32,
     _host: [u32; 9],
@@ -162,7 +162,7 @@ const _: () = {
     assert!(SLOTS.is_power_of_two());
     assert!(size_of::<TaskSlot>() == 128);
     assert!(size_of::<ResultSlot>() == 64);
-    assert!(offset_of!(Header, ask) == 16);
+    assert!(offset_of!(Header, cancel_seq) == 16);
     assert!(offset_of!(Header, parked) == 64);
     assert!(offset_of!(Header, ready) == 128);
     assert!(offset_of!(Header, words_len) == 192);

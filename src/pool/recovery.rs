@@ -32,7 +32,7 @@ use crate::pool::state::{Lifecycle, State};
 use crate::pool::task::{Call, TaskId, broken};
 use crate::pool::worker_slot::{Cause, WorkerSlot, WorkerState};
 use crate::process::child;
-use crate::process::launch::ChildEvent;
+use crate::process::fork_server::ChildEvent;
 #[cfg(feature = "failpoints")]
 use crate::sys::failpoint::{self, Point};
 use crate::sys::{oom, process};
@@ -63,7 +63,7 @@ impl Core {
                     WorkerState::Retiring(cause) if !cause.is_departure() => slot.kill(),
                     _ => permitted = slot.socket.as_ref().map(|(socket, _)| Arc::clone(socket)),
                 }
-                state.events.note(Level::DEBUG, move || {
+                state.events.defer(Level::DEBUG, move || {
                     tracing::debug!(worker = index, pid, "worker started");
                 });
             }
@@ -106,15 +106,15 @@ impl Core {
         };
         let ready = slot.queues.is_ready();
         let pid = slot.pid;
-        let last_words = slot.queues.last_words().or_else(|| spoilt(cause));
+        let last_words = slot.queues.last_words().or_else(|| corrupt_text(cause));
         let stderr_tail = slot.stderr.take().map(|tail| tail.finish());
-        let failure = failure.and_then(said);
+        let failure = failure.and_then(failure_text);
         let stage = slot.queues.running();
         let (started, untouched) = slot.queues.classify_in_flight();
         let has_started = !started.is_empty();
         sweep_lent(state, index, &started);
         state.workers[index].release();
-        state.events.note(Level::DEBUG, move || {
+        state.events.defer(Level::DEBUG, move || {
             tracing::debug!(worker = index, pid, %reason, ?cause, "worker ended");
         });
         let out_of_memory = is_killed_by_others(reason, cause) && oom::claim();
@@ -136,19 +136,19 @@ impl Core {
                 last_words: last_words.clone().or_else(|| child::words_for(reason)),
                 stderr_tail: stderr_tail.clone(),
             };
-            attribute(state, id, cause, death);
+            fail_or_retry(state, id, cause, death);
         }
         let is_death = has_started || reason != ExitReason::Code(0);
         let stderr = stderr_tail.map(|text| text.trim().to_owned()).filter(|text| !text.is_empty());
         let words = last_words.or(failure.clone()).or(stderr);
-        let end = End { ready, cause, is_death, reason, failure, words };
+        let end = WorkerExit { ready, cause, is_death, reason, failure, words };
         self.replace(state, index, &end);
     }
 
-    fn replace(&self, state: &mut State, index: usize, end: &End) {
+    fn replace(&self, state: &mut State, index: usize, end: &WorkerExit) {
         #[cfg(feature = "failpoints")]
         failpoint::hit(Point::HostReplace);
-        let End { ready, cause, is_death, reason, failure, words } = end;
+        let WorkerExit { ready, cause, is_death, reason, failure, words } = end;
         let is_alone = !state.workers.iter().any(WorkerSlot::is_occupied);
         let slot = &mut state.workers[index];
         if *ready {
@@ -214,7 +214,7 @@ impl Core {
 
     pub(super) fn retry_later(&self, state: &mut State, cause: &str) {
         let text = cause.to_owned();
-        state.events.note(Level::WARN, move || {
+        state.events.defer(Level::WARN, move || {
             tracing::warn!(cause = text, "a worker could not be started");
         });
         state.retry_cause = Some(cause.to_owned());
@@ -297,13 +297,13 @@ impl Core {
 }
 
 /// What to say of a worker that was ended for what it wrote.
-fn spoilt(cause: Option<Cause>) -> Option<String> {
-    (cause == Some(Cause::Corrupt)).then(|| SPOILT.to_owned())
+fn corrupt_text(cause: Option<Cause>) -> Option<String> {
+    (cause == Some(Cause::Corrupt)).then(|| CORRUPT.to_owned())
 }
 
 /// What `failure` says of a worker. A server that was killed before it could answer says nothing
 /// about the next one.
-fn said(failure: io::Error) -> Option<String> {
+fn failure_text(failure: io::Error) -> Option<String> {
     (failure.kind() != io::ErrorKind::BrokenPipe).then(|| failure.to_string())
 }
 
@@ -323,13 +323,13 @@ fn is_killed_by_others(reason: ExitReason, cause: Option<Cause>) -> bool {
 }
 
 /// The last words of a worker that left none and wrote over those of the host.
-const SPOILT: &str = "it wrote over memory that it shares with the host";
+const CORRUPT: &str = "it wrote over memory that it shares with the host";
 
 /// What the kernel sends to a process when there is no memory left.
 const SIGKILL: i32 = 9;
 
 /// How a worker ended, as far as its successor is concerned.
-struct End {
+struct WorkerExit {
     /// It had come through its start-up.
     ready: bool,
     /// Why it was retired.
@@ -362,7 +362,7 @@ fn sweep_lent(state: &State, index: usize, started: &[(u64, TaskId)]) {
 }
 
 /// Fails a task that had started, or runs it again if it may.
-pub(super) fn attribute(state: &mut State, id: TaskId, cause: Option<Cause>, mut death: Death) {
+pub(super) fn fail_or_retry(state: &mut State, id: TaskId, cause: Option<Cause>, mut death: Death) {
     let Some(entry) = state.tasks.get_mut(id) else { return };
     let error = match cause {
         Some(Cause::TimedOut(late, after)) if late == id => TaskError::TimedOut { after },

@@ -137,7 +137,7 @@ impl Core {
         // Relaxed: a number for those who size their work by it.
         self.size.store(state.target, Ordering::Relaxed);
         let target = state.target;
-        state.events.note(Level::DEBUG, move || tracing::debug!(workers = target, "pool resized"));
+        state.events.defer(Level::DEBUG, move || tracing::debug!(workers = target, "pool resized"));
         state.wake_room();
         state.drive();
         self.arm_supervisor(&mut state);
@@ -189,7 +189,7 @@ impl Core {
             if is_idle && now.saturating_duration_since(since) >= timeout {
                 state.retire(index, Cause::Idle);
                 state.workers[index].queues.stop();
-                state.events.note(Level::DEBUG, move || {
+                state.events.defer(Level::DEBUG, move || {
                     tracing::debug!(worker = index, "worker leaves for want of work");
                 });
             } else {

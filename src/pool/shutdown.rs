@@ -10,7 +10,7 @@ use crate::pool::callbacks::is_callback_thread;
 use crate::pool::core::Core;
 use crate::pool::state::{Lifecycle, State, WaitTarget};
 use crate::pool::worker_slot::{Cause, WorkerSlot};
-use crate::process::events::Token;
+use crate::process::supervisor::Token;
 use crate::sys::thread;
 
 /// What [`Pool::shutdown_with`] does about the tasks that are left.

@@ -18,7 +18,7 @@ use crate::pool::task::{
 use crate::pool::wait_set::CompletionQueue;
 use crate::pool::worker_slot::{Cause, WorkerSlot, WorkerState};
 use crate::pool::{invocation, stats::Counters};
-use crate::process::diagnostics::Noted;
+use crate::process::diagnostics::DeferredEvents;
 use crate::sys::thread_parker::Waiter;
 use crate::sys::{clock, oom};
 
@@ -102,7 +102,7 @@ pub(super) struct State {
     pub(super) late_at: Option<Instant>,
     pub(super) counters: Counters,
     /// Events for `tracing`, emitted when the mutex is given up.
-    pub(super) events: Noted,
+    pub(super) events: DeferredEvents,
     /// Whom `refill` has to wake; kept for its memory.
     touched: Vec<bool>,
 }
@@ -137,7 +137,7 @@ impl State {
             deadline: None,
             late_at: None,
             counters: Counters::default(),
-            events: Noted::default(),
+            events: DeferredEvents::default(),
             touched: Vec::new(),
         }
     }
@@ -198,7 +198,7 @@ impl State {
     /// Ends a worker that wrote nonsense into its queue pair: what it still says means nothing.
     fn kill_corrupt(&mut self, index: usize, found: &str) {
         let found = found.to_owned();
-        self.events.note(Level::ERROR, move || {
+        self.events.defer(Level::ERROR, move || {
             tracing::error!(worker = index, found, "a worker spoilt its queues");
         });
         self.retire(index, Cause::Corrupt);
@@ -220,7 +220,7 @@ impl State {
         let Drained { task, meta, bytes } = drained;
         if let Some(reason) = meta.leaving {
             if reason == Leave::Memory {
-                self.events.note(Level::INFO, move || {
+                self.events.defer(Level::INFO, move || {
                     tracing::info!(worker = index, "memory_soft_bytes outgrown: replaced");
                 });
             }
@@ -328,7 +328,7 @@ impl State {
         let now_ns = if rules.timeout.is_some() { clock::now_ns() } else { 0 };
         let Some(seq) = self.workers[index].queues.offer(id, call, now_ns) else { return false };
         *offer = Some(Offer { worker: index, seq });
-        self.events.note(Level::TRACE, move || {
+        self.events.defer(Level::TRACE, move || {
             tracing::trace!(task = id.number(), worker = index, "task offered");
         });
         true

@@ -116,7 +116,7 @@ impl Core {
         let id = state.tasks.insert(call, rules)?;
         state.unfinished += 1;
         state.counters.submitted += 1;
-        state.events.note(Level::TRACE, move || {
+        state.events.defer(Level::TRACE, move || {
             tracing::trace!(task = id.number(), name, "task submitted");
         });
         if let Some(timeout) = rules.timeout {

@@ -12,8 +12,8 @@ use crate::pool::task::Offer;
 use crate::pool::worker::{self, SpanMessage};
 use crate::pool::worker_slot::Cause;
 use crate::process::child;
-use crate::process::events::{Handler, Token};
-use crate::process::outbox::{AGAIN, Outbox, Sent};
+use crate::process::outbox::{Outbox, RETRY_AFTER, SendState};
+use crate::process::supervisor::{Handler, Token};
 use crate::region::arena::Contents;
 use crate::sys::clock;
 use crate::sys::poll::EventFd;
@@ -226,12 +226,12 @@ impl WorkerSocket {
     /// Sends the answers that wait; if there is no room, again later.
     fn answer(&self, core: &Core) {
         match (self.answers.send(&self.socket), self.token.get()) {
-            (Sent::All, _) => {}
-            (Sent::Some, Some(&token)) => {
-                core.supervisor.set_deadline(token, Instant::now() + AGAIN);
+            (SendState::Done, _) => {}
+            (SendState::Pending, Some(&token)) => {
+                core.supervisor.set_deadline(token, Instant::now() + RETRY_AFTER);
             }
             // It would wait for ever.
-            (Sent::Some | Sent::GivenUp, _) => {
+            (SendState::Pending | SendState::Stalled, _) => {
                 let mut state = core.lock();
                 let slot = state.workers.get_mut(self.index);
                 if let Some(slot) = slot.filter(|slot| slot.incarnation == self.incarnation) {

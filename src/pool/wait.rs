@@ -59,11 +59,11 @@ impl Core {
             let mut state = self.lock();
             state.drive();
             if let Some(value) = poll(&mut state) {
-                self.leave(state);
+                self.hand_over(state);
                 return Some(value);
             }
             if deadline.is_some_and(|at| Instant::now() >= at) {
-                self.leave(state);
+                self.hand_over(state);
                 return None;
             }
             if progressed {
@@ -84,12 +84,12 @@ impl Core {
             // Nobody needs to ring while this thread looks.
             state.control.set_driver(driver::AWAKE);
         }
-        let turn = self.turns.load(Ordering::Relaxed);
+        let turn = self.driver_turns.load(Ordering::Relaxed);
         drop(state);
         let left = end.map_or(budget, |end| end.saturating_duration_since(Instant::now()));
         backoff::spin(budget.min(left), || {
             // Relaxed: what has changed is under the mutex.
-            self.turns.load(Ordering::Relaxed) != turn
+            self.driver_turns.load(Ordering::Relaxed) != turn
                 || next.iter().any(PendingCommit::is_committed)
         })
     }
@@ -201,7 +201,7 @@ impl Core {
     }
 
     /// Hands the driver's role on: to another joining thread, else to the supervisor.
-    fn leave(&self, mut state: StateGuard<'_>) {
+    fn hand_over(&self, mut state: StateGuard<'_>) {
         if state.joiner_sleeps || !state.needs_rings() {
             return;
         }
@@ -217,7 +217,7 @@ impl Core {
     /// it does not know, and a worker may have died between changing the driver word and waking.
     pub(super) fn arm_supervisor(&self, state: &mut State) {
         // Relaxed: a hint for who spins, on queue pairs that may be no more.
-        self.turns.fetch_add(1, Ordering::Relaxed);
+        self.driver_turns.fetch_add(1, Ordering::Relaxed);
         self.watch_exits(state);
         if state.joiner_sleeps {
             state.wake_sleeping_joiner();

@@ -29,7 +29,7 @@ impl CompletionQueue {
     }
 
     /// Task `number` is over.
-    pub(super) fn tell(&self, number: usize, ending: Completion) {
+    pub(super) fn notify(&self, number: usize, ending: Completion) {
         let mut inner = self.lock();
         inner.ended.push_back((number, ending));
         if let Some(waiter) = &inner.waiter {
@@ -76,7 +76,7 @@ impl WaitSet {
                 let ending = entry
                     .map_or(Some(Completion::Quiet), |entry| entry.outcome().map(Completion::of));
                 match ending {
-                    Some(ending) => queue.tell(number, ending),
+                    Some(ending) => queue.notify(number, ending),
                     None => {
                         state.listen(id, Listener::WaitSet(Arc::clone(&queue), number));
                     }

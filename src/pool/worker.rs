@@ -16,10 +16,10 @@ use crate::pool::floor::Footing;
 use crate::pool::invocation::{self, Invocation, Leases, WorkerCache};
 use crate::pool::queue_pair::{Leave, Place, QueuePair, Stage, Status};
 use crate::pool::task;
-use crate::pool::worker_side::{Body, Claimed, Next, WorkerSide};
+use crate::pool::worker_side::{Claimed, Next, ResultBody, WorkerSide};
 use crate::process::child::{self, Child, EXIT_SETUP, Entry};
+use crate::process::host_snapshot::ProcessAttributes;
 use crate::process::panic;
-use crate::process::surroundings::Settings;
 use crate::region::windows::Windows;
 #[cfg(feature = "failpoints")]
 use crate::sys::failpoint::{self, Point};
@@ -46,7 +46,7 @@ pub(super) struct WorkerConfig {
     pub(super) memory_soft_bytes: Option<u64>,
     /// Never get more data memory than this, in bytes.
     pub(super) memory_hard_bytes: Option<u64>,
-    pub(super) surroundings: Settings,
+    pub(super) snapshot: ProcessAttributes,
     pub(super) env: BTreeMap<String, String>,
     pub(super) nice: Option<i32>,
     /// Processors to run on.
@@ -113,8 +113,8 @@ pub fn is_cancelled() -> bool {
     identity().is_some_and(|identity| {
         let header = &identity.queues.header;
         // Relaxed: neither word carries anything. `phase` is this process's own.
-        let ask = header.ask.load(Ordering::Relaxed);
-        ask != 0 && header.phase.load(Ordering::Relaxed) >> 2 == ask
+        let cancel_seq = header.cancel_seq.load(Ordering::Relaxed);
+        cancel_seq != 0 && header.phase.load(Ordering::Relaxed) >> 2 == cancel_seq
     })
 }
 
@@ -168,7 +168,7 @@ impl Worker {
         let (made_in, read_only) = (Instance::current(), windows.read_only_range());
         let (lane_of_life, _windows) = (queues.queues(), windows.clone());
         let _ = IDENTITY.set(Identity { made_in, queues: lane_of_life, read_only, _windows });
-        note_panics();
+        install_panic_hook();
         signal::catch_faults(on_fault)
             .map_err(|e| Error::os("sigaction", "the fault handler", e))?;
         let cache = WorkerCache::new(config.index);
@@ -193,10 +193,9 @@ impl Worker {
     }
 
     fn apply_options(&self) -> Result<()> {
-        let WorkerConfig { surroundings, env, nice, affinity, memory_hard_bytes, .. } =
-            &self.config;
+        let WorkerConfig { snapshot, env, nice, affinity, memory_hard_bytes, .. } = &self.config;
         // SAFETY: called while the worker starts, before the initializer: it has one thread.
-        unsafe { surroundings.apply() };
+        unsafe { snapshot.apply() };
         set_env(env);
         // Wishes about speed: `build` has seen that they can be had, and what has become of that
         // since (a processor that was taken away) ends no worker.
@@ -294,12 +293,18 @@ impl Worker {
         }
         let leaving = self.should_leave();
         if WorkerSide::fits_ring(out.len()) {
-            self.queues.commit(status, leaving, Body::Bytes(out));
+            self.queues.commit(status, leaving, ResultBody::Bytes(out));
         } else {
             match self.write_to_span(out) {
-                Ok(at) => self.queues.commit(status, leaving, Body::Span { at, len: out.len() }),
+                Ok(at) => {
+                    self.queues.commit(status, leaving, ResultBody::Span { at, len: out.len() })
+                }
                 Err(text) => {
-                    self.queues.commit(Status::ResultCodec, leaving, Body::Bytes(text.as_bytes()));
+                    self.queues.commit(
+                        Status::ResultCodec,
+                        leaving,
+                        ResultBody::Bytes(text.as_bytes()),
+                    );
                 }
             }
         }
@@ -427,7 +432,7 @@ fn set_last_words(text: &str) {
 
 /// Has panics of this thread noted for the report instead of printed, unless a backtrace is asked
 /// for; those of threads that a task started are printed as usual.
-fn note_panics() {
+fn install_panic_hook() {
     let usual = std::panic::take_hook();
     let own = std::thread::current().id();
     std::panic::set_hook(Box::new(move |info| {
@@ -435,7 +440,7 @@ fn note_panics() {
         if !is_own || panic::wants_backtrace() {
             usual(info);
         }
-        let (message, location) = panic::note(info);
+        let (message, location) = panic::record(info);
         set_last_words(&format!("panicked at {location}: {message}"));
     }));
 }

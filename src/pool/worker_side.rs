@@ -36,7 +36,7 @@ pub(super) enum Next {
 
 /// The payload of a result.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Body<'a> {
+pub(super) enum ResultBody<'a> {
     /// At most [`RING_PAYLOAD_BYTES_MAX`] bytes, to be copied into slot or ring.
     Bytes(&'a [u8]),
     /// Bytes that were written to the arena already.
@@ -114,7 +114,7 @@ impl WorkerSide {
                 Claim::Offered if claim::try_claim(&slot.claim, seq) => {}
                 Claim::Offered => continue,
                 Claim::Recalled => {
-                    self.commit(Status::Skipped, None, Body::Bytes(&[]));
+                    self.commit(Status::Skipped, None, ResultBody::Bytes(&[]));
                     continue;
                 }
                 Claim::Claimed | Claim::Other => return Ok(Next::Nothing),
@@ -173,16 +173,16 @@ impl WorkerSide {
     }
 
     /// Publishes the result of the claimed (or skipped) task and goes to the next one.
-    pub(super) fn commit(&mut self, status: Status, leaving: Option<Leave>, body: Body<'_>) {
+    pub(super) fn commit(&mut self, status: Status, leaving: Option<Leave>, body: ResultBody<'_>) {
         let seq = self.seq;
         let slot = self.queues().result(seq);
         let (place, len) = match body {
-            Body::Span { at, len } => (Place::Span(at), len),
-            Body::Bytes(bytes) if bytes.len() <= RESULT_INLINE_BYTES => {
+            ResultBody::Span { at, len } => (Place::Span(at), len),
+            ResultBody::Bytes(bytes) if bytes.len() <= RESULT_INLINE_BYTES => {
                 store_words(&slot.inline, bytes);
                 (Place::Inline, bytes.len())
             }
-            Body::Bytes(bytes) => (Place::Ring(self.write_to_ring(bytes)), bytes.len()),
+            ResultBody::Bytes(bytes) => (Place::Ring(self.write_to_ring(bytes)), bytes.len()),
         };
         #[cfg(feature = "failpoints")]
         failpoint::hit(Point::WorkerMidCopy);

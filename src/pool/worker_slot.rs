@@ -10,9 +10,9 @@ use crate::pool::host_side::{Drained, HostSide};
 use crate::pool::queue_pair::Leave;
 use crate::pool::supervise::WorkerSocket;
 use crate::pool::task::{Call, TaskId};
-use crate::process::events::Token;
-use crate::process::launch::RunningChild;
-use crate::process::tail::Tail;
+use crate::process::captured_stderr::CapturedStderr;
+use crate::process::fork_server::ChildHandle;
+use crate::process::supervisor::Token;
 use crate::region::arena::Span;
 use crate::sys::process;
 
@@ -69,7 +69,7 @@ pub(super) struct WorkerSlot {
     /// Counts the workers that have had this slot.
     pub(super) incarnation: u64,
     pub(super) pid: u32,
-    pub(super) child: Option<RunningChild>,
+    pub(super) child: Option<ChildHandle>,
     pub(super) socket: Option<(Arc<WorkerSocket>, Token)>,
     /// When it was killed first.
     pub(super) killed_at: Option<Instant>,
@@ -87,7 +87,7 @@ pub(super) struct WorkerSlot {
     /// Its configuration, for as long as it may read it.
     pub(super) config: Option<Span>,
     /// The end of what it writes to its standard error, if that is captured.
-    pub(super) stderr: Option<Arc<Tail>>,
+    pub(super) stderr: Option<Arc<CapturedStderr>>,
     /// What workers that died here before they were ready count for, since one was.
     pub(super) start_failures: u32,
     /// The next sequence number when it was first seen without work, and when that was.

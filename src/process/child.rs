@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 
 use crate::error::{Error, Result};
 use crate::exit::ExitReason;
-use crate::process::message::{CHILD_WORDS, Manner};
+use crate::process::message::{CHILD_WORDS, ChildSetup};
 use crate::sys::elf_image::ElfImage;
 #[cfg(feature = "failpoints")]
 use crate::sys::failpoint::{self, Point};
@@ -22,7 +22,7 @@ pub(crate) struct Child {
     pub(crate) fds: Vec<OwnedFd>,
     /// The words that the host sent for it.
     pub(crate) words: [u64; CHILD_WORDS - 1],
-    pub(super) manner: Manner,
+    pub(super) setup: ChildSetup,
 }
 
 static DEPTH: AtomicU8 = AtomicU8::new(0);
@@ -149,29 +149,29 @@ pub(super) fn run(entry: fn(Child), mut child: Child, name: &str, server_pid: u3
 }
 
 fn set_up(child: &mut Child, name: &str, server_pid: u32) -> std::io::Result<()> {
-    DEPTH.store(child.manner.depth.max(1), Ordering::Relaxed);
+    DEPTH.store(child.setup.depth.max(1), Ordering::Relaxed);
     #[cfg(feature = "failpoints")]
     failpoint::hit(Point::ChildStart);
     process::die_with_parent()?;
     if process::parent_pid() != server_pid {
         process::exit_now(EXIT_SETUP);
     }
-    if child.manner.has_stderr
+    if child.setup.has_stderr
         && let Some(error) = child.fds.pop()
     {
         process::replace_stderr(error)?;
     }
-    if child.manner.has_stdout
+    if child.setup.has_stdout
         && let Some(output) = child.fds.pop()
     {
         process::replace_stdout(output)?;
     }
-    if child.manner.has_stdin
+    if child.setup.has_stdin
         && let Some(input) = child.fds.pop()
     {
         process::replace_stdin(input)?;
     }
-    if child.manner.has_directory
+    if child.setup.has_directory
         && let Some(directory) = child.fds.pop()
     {
         process::change_directory(directory.as_fd())?;
@@ -187,7 +187,7 @@ fn set_up(child: &mut Child, name: &str, server_pid: u32) -> std::io::Result<()>
     for fd in &mut child.fds {
         *fd = process::with_high_number(fd)?;
     }
-    signal::adopt(child.manner.dispositions)?;
+    signal::adopt(child.setup.dispositions)?;
     process::set_name(name)?;
     signal::unblock_all()
 }

@@ -7,24 +7,24 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use crate::error::{Error, Result};
-use crate::process::ends::{ChildEnd, ServerEnd};
-use crate::process::events::{Handler, Supervisor, Token};
-use crate::process::greeting::{self, Greeted, spawn_error};
-use crate::process::message::{RECORD_BYTES, Record, Report, Request};
-use crate::process::outbox::{AGAIN, Outbox, Sent};
-use crate::process::running::{ChildEvent, RunningChild, Watcher};
+use crate::process::child_handle::{ChildEvent, ChildHandle, Watcher};
+use crate::process::exit_watch::{ChildExitWatch, ServerExitWatch};
+use crate::process::handshake::{self, Handshake, spawn_error};
+use crate::process::message::{MESSAGE_BYTES, Message, Report, Request};
+use crate::process::outbox::{Outbox, RETRY_AFTER, SendState};
+use crate::process::supervisor::{Handler, Supervisor, Token};
 use crate::process::sweep;
 use crate::sys::poll::is_readable;
 use crate::sys::process;
 use crate::sys::socket::{Received, Socket};
 
 /// How long the server may owe a report before it is looked after.
-const PROMPT: Duration = Duration::from_millis(500);
-/// How often it is told to continue before it is given up, `PROMPT` apart.
-const REMINDERS_MAX: u32 = 40;
+const REPORT_TIMEOUT: Duration = Duration::from_millis(500);
+/// How often it is told to continue before it is given up, `REPORT_TIMEOUT` apart.
+const CHECKS_MAX: u32 = 40;
 
 #[derive(Clone, Copy)]
-struct Reminders {
+struct Overdue {
     count: u32,
     /// When the next is due.
     next: Instant,
@@ -36,7 +36,7 @@ struct Watched {
     /// It runs, but its pidfd did not arrive: it is to be killed.
     is_unwanted: bool,
     /// A descriptor for it and its registration, from when it has started.
-    end: Option<(Arc<ChildEnd>, Token)>,
+    end: Option<(Arc<ChildExitWatch>, Token)>,
 }
 
 /// This process's end of a fork server's socket, and what is known of the children behind it.
@@ -44,7 +44,7 @@ pub(super) struct Connection {
     socket: Socket,
     /// What the server's answer must repeat.
     token: u64,
-    /// See [`Greeted::pidfd`].
+    /// See [`Handshake::pidfd`].
     early_pidfd: OwnedFd,
     /// The server's, from when it has answered.
     pidfd: OnceLock<OwnedFd>,
@@ -58,7 +58,7 @@ pub(super) struct Connection {
     /// `None` once there is nothing more to listen for.
     tokens: Mutex<Option<Vec<Token>>>,
     /// How the server was reminded of what it owes; `None` while it is not known to owe.
-    reminders: Mutex<Option<Reminders>>,
+    overdue: Mutex<Option<Overdue>>,
     /// Orders that the socket had no room for.
     outbox: Outbox,
 }
@@ -81,7 +81,7 @@ impl Handler for Connection {
     }
 
     fn readable(&self) {
-        let mut buffer = [0u8; RECORD_BYTES];
+        let mut buffer = [0u8; MESSAGE_BYTES];
         loop {
             let report = match self.socket.try_receive(&mut buffer) {
                 Ok(Received::Message(len, fds)) => {
@@ -103,7 +103,7 @@ impl Handler for Connection {
     /// The server owes a report: if it still does, it is stopped, or worse.
     fn deadline(&self) {
         self.readable();
-        let is_unsent = self.outbox.send(&self.socket) != Sent::All;
+        let is_unsent = self.outbox.send(&self.socket) != SendState::Done;
         let is_silent = matches!(*lock(&self.answer), Answer::None);
         if is_silent && is_readable(self.early_pidfd.as_fd()) {
             return self.server_gone();
@@ -116,28 +116,28 @@ impl Handler for Connection {
                     Some((end, _)) => is_readable(end.pidfd.as_fd()),
                 })
             });
-        let mut reminders = lock(&self.reminders);
-        let Some(Reminders { count, next }) = reminders.filter(|_| owes) else {
-            *reminders = None;
+        let mut overdue = lock(&self.overdue);
+        let Some(Overdue { count, next }) = overdue.filter(|_| owes) else {
+            *overdue = None;
             return;
         };
         let now = Instant::now();
         if now < next {
             // Only the outbox was due.
-            drop(reminders);
-            return self.look_again();
+            drop(overdue);
+            return self.schedule_check();
         }
-        *reminders = Some(Reminders { count: count + 1, next: now + PROMPT });
-        drop(reminders);
+        *overdue = Some(Overdue { count: count + 1, next: now + REPORT_TIMEOUT });
+        drop(overdue);
         // Counted in looks, not in time, so that a host that was stopped itself blames nobody.
-        if count < REMINDERS_MAX {
+        if count < CHECKS_MAX {
             let _ = process::pidfd_continue(self.pidfd());
         } else {
             // It ends now, or at end of file, should it ever wake up.
             let _ = self.pidfd.get().map(|pidfd| process::pidfd_kill(pidfd.as_fd()));
             return self.server_gone();
         }
-        self.look_again();
+        self.schedule_check();
     }
 }
 
@@ -148,7 +148,7 @@ impl Connection {
     ///
     /// [`Error::Spawn`] or [`Error::Os`].
     pub(super) fn open(supervisor: &Arc<Supervisor>) -> Result<Arc<Connection>> {
-        let Greeted { socket, token, pidfd } = greeting::start_server()?;
+        let Handshake { socket, token, pidfd } = handshake::start_server()?;
         let connection = Arc::new_cyclic(|own: &Weak<Connection>| Connection {
             own: own.clone(),
             socket,
@@ -160,12 +160,12 @@ impl Connection {
             children: Mutex::new(Some(HashMap::new())),
             supervisor: Arc::downgrade(supervisor),
             tokens: Mutex::new(Some(Vec::new())),
-            reminders: Mutex::new(None),
+            overdue: Mutex::new(None),
             outbox: Outbox::default(),
         });
         let handler = Arc::clone(&connection) as Arc<dyn Handler>;
         connection.listen(supervisor, handler).inspect_err(|_| connection.close())?;
-        connection.await_report();
+        connection.expect_report();
         Ok(connection)
     }
 
@@ -187,7 +187,7 @@ impl Connection {
     pub(super) fn order(
         &self,
         id: u64,
-        record: &Record,
+        message: &Message,
         fds: &[BorrowedFd<'_>],
         watcher: Watcher,
     ) -> Result<()> {
@@ -197,7 +197,7 @@ impl Connection {
             Some(children) => drop(children.insert(id, watched)),
             None => return Err(spawn_error("the fork server has ended")),
         }
-        if let Err(error) = self.post(record, fds) {
+        if let Err(error) = self.post(message, fds) {
             let mut children = lock(&self.children);
             if children.as_mut().is_some_and(|children| children.remove(&id).is_some()) {
                 return Err(spawn_error(format!("the fork server does not listen: {error}")));
@@ -205,21 +205,21 @@ impl Connection {
             // Its end was noticed first, and the watcher hears of that.
             return Ok(());
         }
-        self.await_report();
+        self.expect_report();
         Ok(())
     }
 
     /// Has the server send a signal to the child `id`, if that has not ended.
     pub(super) fn signal(&self, id: u64, number: i32) -> io::Result<()> {
-        self.post(&Request::Signal { id, number }.record(), &[])?;
-        self.await_report();
+        self.post(&Request::Signal { id, number }.message(), &[])?;
+        self.expect_report();
         Ok(())
     }
 
     /// Sends a record, now or when there is room for it.
-    fn post(&self, record: &Record, fds: &[BorrowedFd<'_>]) -> io::Result<()> {
-        if self.outbox.post(&self.socket, bytemuck::bytes_of(record), fds)? != Sent::All {
-            self.look_again();
+    fn post(&self, message: &Message, fds: &[BorrowedFd<'_>]) -> io::Result<()> {
+        if self.outbox.post(&self.socket, bytemuck::bytes_of(message), fds)? != SendState::Done {
+            self.schedule_check();
         }
         Ok(())
     }
@@ -230,11 +230,11 @@ impl Connection {
         // It ends at end of file, one that is stopped when it goes on; one that hangs is killed.
         self.socket.shut_down();
         let _ = process::pidfd_continue(self.pidfd());
-        if !greeting::see_off(self.pidfd())
+        if !handshake::wait_for_exit(self.pidfd())
             && let Some(pidfd) = self.pidfd.get()
         {
             let _ = process::pidfd_kill(pidfd.as_fd());
-            greeting::see_off(pidfd.as_fd());
+            handshake::wait_for_exit(pidfd.as_fd());
             self.sweep();
         }
         self.end_children();
@@ -301,44 +301,44 @@ impl Connection {
         let _ = self.pidfd.set(pidfd);
         if let Some((end, supervisor)) = end.zip(self.supervisor.upgrade()) {
             // If it cannot be watched there is the end of file still.
-            let _ = self.listen(&supervisor, Arc::new(ServerEnd(self.own.clone(), end)));
+            let _ = self.listen(&supervisor, Arc::new(ServerExitWatch(self.own.clone(), end)));
         }
         self.answer(Answer::Ready);
     }
 
     /// From now on the server owes a report.
-    fn await_report(&self) {
-        let mut reminders = lock(&self.reminders);
-        if reminders.is_none() {
-            *reminders = Some(Reminders { count: 0, next: Instant::now() + PROMPT });
-            drop(reminders);
-            self.look_again();
+    fn expect_report(&self) {
+        let mut overdue = lock(&self.overdue);
+        if overdue.is_none() {
+            *overdue = Some(Overdue { count: 0, next: Instant::now() + REPORT_TIMEOUT });
+            drop(overdue);
+            self.schedule_check();
         }
     }
 
-    fn look_again(&self) {
+    fn schedule_check(&self) {
         let token = lock(&self.tokens).as_ref().and_then(|tokens| tokens.first().copied());
         if let (Some(supervisor), Some(token)) = (self.supervisor.upgrade(), token) {
-            let after = if self.outbox.is_empty() { PROMPT } else { AGAIN };
+            let after = if self.outbox.is_empty() { REPORT_TIMEOUT } else { RETRY_AFTER };
             supervisor.set_deadline(token, Instant::now() + after);
         }
     }
 
     /// A child has ended, which the server is to report.
-    pub(super) fn child_ended(&self, end: &ChildEnd) {
+    pub(super) fn child_ended(&self, end: &ChildExitWatch) {
         let token = lock(&self.children).as_ref().and_then(|children| {
             let mut ends = children.values().filter_map(|child| child.end.as_ref());
             ends.find(|(other, _)| std::ptr::eq(&**other, end)).map(|(_, token)| *token)
         });
         if let (Some(token), Some(supervisor)) = (token, self.supervisor.upgrade()) {
             supervisor.remove(token);
-            self.await_report();
+            self.expect_report();
         }
     }
 
     /// Has the supervisor watch for the end of a child.
-    fn watch(&self, pidfd: &Arc<OwnedFd>) -> Option<(Arc<ChildEnd>, Token)> {
-        let end = Arc::new(ChildEnd::new(Arc::clone(pidfd), self.own.clone()));
+    fn watch(&self, pidfd: &Arc<OwnedFd>) -> Option<(Arc<ChildExitWatch>, Token)> {
+        let end = Arc::new(ChildExitWatch::new(Arc::clone(pidfd), self.own.clone()));
         let token = self.supervisor.upgrade()?.add(Arc::clone(&end) as Arc<dyn Handler>).ok()?;
         Some((end, token))
     }
@@ -418,7 +418,7 @@ impl Connection {
             supervisor.remove(token);
         }
         if let Some(watcher) = watcher {
-            let child = RunningChild::new(pidfd, id, self.own.clone());
+            let child = ChildHandle::new(pidfd, id, self.own.clone());
             watcher(ChildEvent::Started { pid, child });
         }
     }

@@ -13,7 +13,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use tracing::Level;
 use tracing::level_filters::LevelFilter;
 
-use crate::process::{events, panic};
+use crate::process::{panic, supervisor};
 use crate::sys::per_process::PerProcess;
 use crate::sys::thread;
 
@@ -22,12 +22,12 @@ type Emit = Box<dyn FnOnce() + Send>;
 
 /// Events that were noted and not yet emitted.
 #[derive(Default)]
-pub(crate) struct Noted(Vec<Emit>);
+pub(crate) struct DeferredEvents(Vec<Emit>);
 
-impl Noted {
+impl DeferredEvents {
     /// Notes an event of this level. Runs no code of a subscriber.
     #[inline]
-    pub(crate) fn note(&mut self, level: Level, emit: impl FnOnce() + Send + 'static) {
+    pub(crate) fn defer(&mut self, level: Level, emit: impl FnOnce() + Send + 'static) {
         // An atomic of `tracing`: its macros may ask the subscriber.
         if level <= LevelFilter::current() {
             self.0.push(Box::new(emit));
@@ -44,7 +44,7 @@ impl Noted {
         if self.is_empty() {
             return;
         }
-        match events::is_supervisor() {
+        match supervisor::is_supervisor() {
             true => hand_over(self.0),
             false => self.0.into_iter().for_each(emit),
         }
@@ -52,10 +52,10 @@ impl Noted {
 }
 
 /// Emits one event of this level. Call it without any lock.
-pub(crate) fn tell(level: Level, emit: impl FnOnce() + Send + 'static) {
-    let mut noted = Noted::default();
-    noted.note(level, emit);
-    noted.emit();
+pub(crate) fn event(level: Level, emit: impl FnOnce() + Send + 'static) {
+    let mut events = DeferredEvents::default();
+    events.defer(level, emit);
+    events.emit();
 }
 
 thread_local! {
@@ -70,7 +70,7 @@ fn emit(event: Emit) {
     }
     if let Err(payload) = catch_unwind(AssertUnwindSafe(event)) {
         // The hook has printed it.
-        panic::caught(payload);
+        panic::take_message(payload);
     }
     IS_EMITTING.set(false);
 }
@@ -126,8 +126,8 @@ fn emit_all() {
     }
 }
 
-impl std::fmt::Debug for Noted {
+impl std::fmt::Debug for DeferredEvents {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_tuple("Noted").field(&self.0.len()).finish()
+        f.debug_tuple("DeferredEvents").field(&self.0.len()).finish()
     }
 }

@@ -11,7 +11,7 @@ pub(crate) const CHILD_WORDS: usize = 6;
 
 /// How a child is to be set up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(crate) struct Manner {
+pub(crate) struct ChildSetup {
     /// The last of its descriptors becomes its standard error.
     pub(crate) has_stderr: bool,
     /// The last of the others becomes its standard output.
@@ -28,7 +28,7 @@ pub(crate) struct Manner {
     pub(crate) fds: u8,
 }
 
-impl Manner {
+impl ChildSetup {
     fn to_word(self) -> u64 {
         let flags = [self.has_stderr, self.has_stdout, self.has_stdin, self.has_directory];
         let flags = flags.into_iter().rev().fold(0, |bits, flag| bits << 1 | u64::from(flag));
@@ -36,9 +36,9 @@ impl Manner {
     }
 
     /// Reads a word; bits that mean nothing are ignored.
-    fn from_words(word: u64, [ignored, held]: [u64; 2]) -> Manner {
+    fn from_words(word: u64, [ignored, held]: [u64; 2]) -> ChildSetup {
         let [flags, depth, fds, ..] = word.to_le_bytes();
-        Manner {
+        ChildSetup {
             has_stderr: flags & 1 != 0,
             has_stdout: flags & 2 != 0,
             has_stdin: flags & 4 != 0,
@@ -56,18 +56,18 @@ const MAGIC: u64 = u64::from_le_bytes(*b"brigade1");
 /// A message, in words. Private to the two programs on one socket, which run the same image.
 #[derive(Debug, Clone, Copy, Pod, Zeroable)]
 #[repr(C)]
-pub(crate) struct Record {
+pub(crate) struct Message {
     magic: u64,
     kind: u64,
     id: u64,
-    manner: u64,
+    setup: u64,
     /// Signals that are ignored, and that are held.
     signals: [u64; 2],
     words: [u64; CHILD_WORDS],
     name: [u8; 16],
 }
 
-pub(crate) const RECORD_BYTES: usize = size_of::<Record>();
+pub(crate) const MESSAGE_BYTES: usize = size_of::<Message>();
 
 /// A request of the host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -75,7 +75,7 @@ pub(crate) enum Request {
     /// First of all; carries the host's pidfd. The token proves that both mean each other.
     Hello { token: u64 },
     /// Fork a child; carries the child's descriptors.
-    Spawn { id: u64, entry: u64, words: [u64; CHILD_WORDS - 1], name: [u8; 16], manner: Manner },
+    Spawn { id: u64, entry: u64, words: [u64; CHILD_WORDS - 1], name: [u8; 16], setup: ChildSetup },
     /// Send a signal to the child of this id: the host may not, or has no pidfd.
     Signal { id: u64, number: i32 },
 }
@@ -117,15 +117,16 @@ impl Names {
     }
 }
 
-impl Record {
-    fn new(kind: u64, id: u64, words: [u64; CHILD_WORDS], name: [u8; 16]) -> Record {
-        Record { magic: MAGIC, kind, id, manner: 0, signals: [0; 2], words, name }
+impl Message {
+    fn new(kind: u64, id: u64, words: [u64; CHILD_WORDS], name: [u8; 16]) -> Message {
+        Message { magic: MAGIC, kind, id, setup: 0, signals: [0; 2], words, name }
     }
 
     /// Reads a record from the bytes of a message.
-    fn parse(bytes: &[u8]) -> Result<Record> {
-        let record: Record = bytemuck::try_pod_read_unaligned(bytes).map_err(|_| corrupt(bytes))?;
-        if record.magic == MAGIC { Ok(record) } else { Err(corrupt(bytes)) }
+    fn parse(bytes: &[u8]) -> Result<Message> {
+        let message: Message =
+            bytemuck::try_pod_read_unaligned(bytes).map_err(|_| corrupt(bytes))?;
+        if message.magic == MAGIC { Ok(message) } else { Err(corrupt(bytes)) }
     }
 }
 
@@ -139,38 +140,38 @@ fn corrupt(bytes: &[u8]) -> Error {
 
 impl Request {
     /// The message as it is sent.
-    pub(crate) fn record(self) -> Record {
+    pub(crate) fn message(self) -> Message {
         match self {
-            Request::Hello { token } => Record::new(1, token, [0; CHILD_WORDS], [0; 16]),
-            Request::Spawn { id, entry, words, name, manner } => {
+            Request::Hello { token } => Message::new(1, token, [0; CHILD_WORDS], [0; 16]),
+            Request::Spawn { id, entry, words, name, setup } => {
                 let mut all = [entry; CHILD_WORDS];
                 all[1..].copy_from_slice(&words);
-                let Dispositions { ignored, held } = manner.dispositions;
-                let (manner, signals) = (manner.to_word(), [ignored.0, held.0]);
-                Record { manner, signals, ..Record::new(2, id, all, name) }
+                let Dispositions { ignored, held } = setup.dispositions;
+                let (setup, signals) = (setup.to_word(), [ignored.0, held.0]);
+                Message { setup, signals, ..Message::new(2, id, all, name) }
             }
             Request::Signal { id, number } => {
                 let word = u64::from(number.cast_unsigned());
-                Record::new(3, id, [word; CHILD_WORDS], [0; 16])
+                Message::new(3, id, [word; CHILD_WORDS], [0; 16])
             }
         }
     }
 
     /// Reads a received message.
     pub(crate) fn parse(bytes: &[u8]) -> Result<Request> {
-        let record = Record::parse(bytes)?;
-        match record.kind {
-            1 => Ok(Request::Hello { token: record.id }),
+        let message = Message::parse(bytes)?;
+        match message.kind {
+            1 => Ok(Request::Hello { token: message.id }),
             2 => {
                 let mut words = [0; CHILD_WORDS - 1];
-                words.copy_from_slice(&record.words[1..]);
-                let (id, entry, name) = (record.id, record.words[0], record.name);
-                let manner = Manner::from_words(record.manner, record.signals);
-                Ok(Request::Spawn { id, entry, words, name, manner })
+                words.copy_from_slice(&message.words[1..]);
+                let (id, entry, name) = (message.id, message.words[0], message.name);
+                let setup = ChildSetup::from_words(message.setup, message.signals);
+                Ok(Request::Spawn { id, entry, words, name, setup })
             }
             3 => {
-                let word = u32::try_from(record.words[0]).map_err(|_| corrupt(bytes))?;
-                Ok(Request::Signal { id: record.id, number: word.cast_signed() })
+                let word = u32::try_from(message.words[0]).map_err(|_| corrupt(bytes))?;
+                Ok(Request::Signal { id: message.id, number: word.cast_signed() })
             }
             _ => Err(corrupt(bytes)),
         }
@@ -179,7 +180,7 @@ impl Request {
 
 impl Report {
     /// The message as it is sent.
-    pub(crate) fn record(self) -> Record {
+    pub(crate) fn message(self) -> Message {
         let (kind, id, words) = match self {
             Report::Ready { token } => (1, token, [0; 4]),
             Report::MultiThreaded { threads, names } => (2, threads, names.0),
@@ -197,17 +198,17 @@ impl Report {
         };
         let mut all = [0; CHILD_WORDS];
         all[..4].copy_from_slice(&words);
-        Record::new(kind, id, all, [0; 16])
+        Message::new(kind, id, all, [0; 16])
     }
 
     /// Reads a received message.
     pub(crate) fn parse(bytes: &[u8]) -> Result<Report> {
-        let record = Record::parse(bytes)?;
-        let [first, how, value, peak_rss_bytes, ..] = record.words;
+        let message = Message::parse(bytes)?;
+        let [first, how, value, peak_rss_bytes, ..] = message.words;
         let first_four = [first, how, value, peak_rss_bytes];
-        let id = record.id;
+        let id = message.id;
         let narrow = |word: u64| u32::try_from(word).map_err(|_| corrupt(bytes));
-        Ok(match record.kind {
+        Ok(match message.kind {
             1 => Report::Ready { token: id },
             2 => Report::MultiThreaded { threads: id, names: Names(first_four) },
             3 => Report::Started { id, pid: narrow(first)? },
@@ -240,7 +241,7 @@ mod tests {
                 entry: 2,
                 words: [3, 4, 5, 6, 7],
                 name: *b"0123456789abcdef",
-                manner: Manner {
+                setup: ChildSetup {
                     has_stderr: true,
                     has_stdout: false,
                     has_stdin: false,
@@ -253,8 +254,8 @@ mod tests {
             Request::Signal { id: 7, number: 15 },
         ];
         for request in requests {
-            let record = request.record();
-            assert_eq!(Request::parse(bytemuck::bytes_of(&record)).unwrap(), request);
+            let message = request.message();
+            assert_eq!(Request::parse(bytemuck::bytes_of(&message)).unwrap(), request);
         }
         let ended = |reason| Report::Ended { id: 9, pid: 10, reason, peak_rss_bytes: 11 };
         let reports = [
@@ -268,17 +269,17 @@ mod tests {
             ended(ExitReason::Unknown),
         ];
         for report in reports {
-            let record = report.record();
-            assert_eq!(Report::parse(bytemuck::bytes_of(&record)).unwrap(), report);
+            let message = report.message();
+            assert_eq!(Report::parse(bytemuck::bytes_of(&message)).unwrap(), report);
         }
     }
 
     #[test]
     fn bytes_that_are_no_message_are_refused() {
-        let good = Report::Ready { token: 7 }.record();
+        let good = Report::Ready { token: 7 }.message();
         let bytes = bytemuck::bytes_of(&good);
         assert!(matches!(Report::parse(&bytes[1..]), Err(Error::Corrupt { .. })));
-        assert!(matches!(Report::parse(&[0; RECORD_BYTES]), Err(Error::Corrupt { .. })));
+        assert!(matches!(Report::parse(&[0; MESSAGE_BYTES]), Err(Error::Corrupt { .. })));
         assert!(matches!(Report::parse(b""), Err(Error::Corrupt { .. })));
     }
 }

@@ -14,7 +14,7 @@
 //! | threads | exactly one, checked | one |
 //! | descriptors | 0, 1, 2, and its socket | 0, 1, 2, and what the host sent for it |
 //! | signal mask | empty | empty |
-//! | dispositions | default; ignores INT, TERM, HUP, QUIT, PIPE | see `surroundings.rs` |
+//! | dispositions | default; ignores INT, TERM, HUP, QUIT, PIPE | see `host_snapshot.rs` |
 //! | environment | the host's, with `OMP_NUM_THREADS` and its kin at 1 | the host's when it was asked for |
 //! | ends with | the host (pidfd, or end of file on the socket) | the server (`PR_SET_PDEATHSIG`) |
 //! | is reaped by | init (by the host, if that adopted it) | the server |
@@ -22,28 +22,29 @@
 //! The process that spawns the server is the host's child until then, without a signal at its end:
 //! `waitpid(-1, ...)` does not see it, but with `__WALL` or `__WCLONE` it does, and may take it.
 //!
-//! Where nobody reaps the server, it is kept for the next pool instead of ended: see `keep`.
+//! Where nobody reaps the server, it is kept for the next pool instead of ended: see
+//! `server_reuse`.
 //!
 //! Nothing here knows of pools or tasks: a child is started with an entry function, descriptors
 //! and a few words, and its end is reported to whoever asked for it.
 
+pub(crate) mod captured_stderr;
 pub(crate) mod child;
+mod child_handle;
 mod connection;
 pub(crate) mod diagnostics;
-mod ends;
-pub(crate) mod events;
+mod exit_watch;
+pub(crate) mod fork_server;
 pub(crate) mod function;
-mod greeting;
-mod hook;
-mod keep;
-pub(crate) mod launch;
+mod handshake;
+pub(crate) mod host_snapshot;
+mod init_hook;
 pub(crate) mod message;
 pub(crate) mod outbox;
 pub(crate) mod panic;
 mod peer;
-pub(crate) mod printed;
-mod running;
-mod server;
-pub(crate) mod surroundings;
+mod server_main;
+mod server_reuse;
+pub(crate) mod stdio_flush;
+pub(crate) mod supervisor;
 mod sweep;
-pub(crate) mod tail;

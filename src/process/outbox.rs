@@ -21,17 +21,17 @@ struct Waiting {
 
 /// What became of the messages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Sent {
+pub(crate) enum SendState {
     /// None waits; those to a process that is gone are dropped.
-    All,
-    /// Try again after [`AGAIN`].
-    Some,
+    Done,
+    /// Try again after [`RETRY_AFTER`].
+    Pending,
     /// There has been no room for them for five seconds.
-    GivenUp,
+    Stalled,
 }
 
 /// When to try again.
-pub(crate) const AGAIN: Duration = Duration::from_millis(10);
+pub(crate) const RETRY_AFTER: Duration = Duration::from_millis(10);
 /// How often a message is tried.
 const TRIES_MAX: u32 = 500;
 
@@ -51,18 +51,18 @@ impl Outbox {
         socket: &Socket,
         message: &[u8],
         fds: &[BorrowedFd<'_>],
-    ) -> io::Result<Sent> {
+    ) -> io::Result<SendState> {
         let mut waiting = self.lock();
         if waiting.messages.is_empty() && try_send(socket, message, fds)? {
-            return Ok(Sent::All);
+            return Ok(SendState::Done);
         }
         let fds = fds.iter().map(|fd| fd.try_clone_to_owned()).collect::<io::Result<_>>()?;
         waiting.messages.push_back((message.to_vec(), fds));
-        Ok(Sent::Some)
+        Ok(SendState::Pending)
     }
 
     /// Sends what there is room for, without waiting.
-    pub(crate) fn send(&self, socket: &Socket) -> Sent {
+    pub(crate) fn send(&self, socket: &Socket) -> SendState {
         let mut waiting = self.lock();
         while let Some((message, fds)) = waiting.messages.front() {
             let fds: Vec<BorrowedFd<'_>> = fds.iter().map(AsFd::as_fd).collect();
@@ -73,9 +73,9 @@ impl Outbox {
                 continue;
             }
             waiting.tries = waiting.tries.saturating_add(1);
-            return if waiting.tries < TRIES_MAX { Sent::Some } else { Sent::GivenUp };
+            return if waiting.tries < TRIES_MAX { SendState::Pending } else { SendState::Stalled };
         }
-        Sent::All
+        SendState::Done
     }
 
     /// Whether nothing waits.
@@ -110,11 +110,11 @@ mod tests {
         let outbox = Outbox::default();
         let message = |n: u32| n.to_le_bytes();
         let mut count = 0;
-        while outbox.post(&ours, &message(count), &[theirs.as_fd()]).unwrap() == Sent::All {
+        while outbox.post(&ours, &message(count), &[theirs.as_fd()]).unwrap() == SendState::Done {
             count += 1;
         }
-        assert_eq!(outbox.post(&ours, &message(count + 1), &[]).unwrap(), Sent::Some);
-        assert_eq!(outbox.send(&ours), Sent::Some);
+        assert_eq!(outbox.post(&ours, &message(count + 1), &[]).unwrap(), SendState::Pending);
+        assert_eq!(outbox.send(&ours), SendState::Pending);
         let mut buffer = [0; 4];
         for n in 0..count + 2 {
             let got = theirs.try_receive(&mut buffer).unwrap();

@@ -8,12 +8,12 @@ use std::thread;
 
 thread_local! {
     static LAST: RefCell<Option<(String, String)>> = const { RefCell::new(None) };
-    static IS_NOTING: Cell<bool> = const { Cell::new(false) };
+    static IS_RECORDING: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Has panics of threads that are in [`noting`] noted before the program's own hook hears of them:
-/// in the program itself, whose hooks are its own otherwise. A program that sets a hook later loses
-/// this one, which is made up for at the next call after that was noticed.
+/// Has panics of threads that are in [`recording`] noted before the program's own hook hears of
+/// them: in the program itself, whose hooks are its own otherwise. A program that sets a hook later
+/// loses this one, which is made up for at the next call after that was noticed.
 fn watch() {
     // A hook cannot be set during a panic.
     if thread::panicking() || IS_WATCHED.swap(true, Ordering::Relaxed) {
@@ -21,8 +21,8 @@ fn watch() {
     }
     let usual = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |info| {
-        if IS_NOTING.get() {
-            note(info);
+        if IS_RECORDING.get() {
+            record(info);
         }
         usual(info);
     }));
@@ -30,12 +30,12 @@ fn watch() {
 
 static IS_WATCHED: AtomicBool = AtomicBool::new(false);
 
-/// Runs `task`, which catches its panics, with those noted for [`caught`].
-pub(crate) fn noting<T>(task: impl FnOnce() -> T) -> T {
+/// Runs `task`, which catches its panics, with those noted for [`take_message`].
+pub(crate) fn recording<T>(task: impl FnOnce() -> T) -> T {
     watch();
-    let was = IS_NOTING.replace(true);
+    let was = IS_RECORDING.replace(true);
     let value = task();
-    IS_NOTING.set(was);
+    IS_RECORDING.set(was);
     value
 }
 
@@ -44,8 +44,8 @@ pub(crate) fn wants_backtrace() -> bool {
     std::env::var_os("RUST_BACKTRACE").is_some_and(|value| value != "0")
 }
 
-/// Notes a panic of this thread, from its hook, for [`caught`]. Returns message and location.
-pub(crate) fn note(info: &PanicHookInfo<'_>) -> (String, String) {
+/// Notes a panic of this thread, from its hook, for [`take_message`]. Returns message and location.
+pub(crate) fn record(info: &PanicHookInfo<'_>) -> (String, String) {
     let message = message_of(info.payload());
     let location = info.location().map_or_else(|| "an unknown place".into(), ToString::to_string);
     // A panic in a destructor that runs after this thread's values are gone is not noted.
@@ -54,9 +54,9 @@ pub(crate) fn note(info: &PanicHookInfo<'_>) -> (String, String) {
 }
 
 /// Message and location of a panic that was caught with this payload, which is dropped.
-pub(crate) fn caught(payload: Box<dyn Any + Send>) -> (String, String) {
+pub(crate) fn take_message(payload: Box<dyn Any + Send>) -> (String, String) {
     let noted = LAST.try_with(RefCell::take).unwrap_or_default();
-    if noted.is_none() && IS_NOTING.get() {
+    if noted.is_none() && IS_RECORDING.get() {
         IS_WATCHED.store(false, Ordering::Relaxed);
     }
     let said = noted.unwrap_or_else(|| (message_of(&*payload), "an unknown place".to_owned()));
@@ -74,16 +74,18 @@ pub(crate) fn caught(payload: Box<dyn Any + Send>) -> (String, String) {
 /// # Errors
 ///
 /// Those of `body`, and what the panic said.
-pub(crate) fn guarded<R>(body: impl FnOnce() -> Result<R, String>) -> Result<R, String> {
+pub(crate) fn to_error<R>(body: impl FnOnce() -> Result<R, String>) -> Result<R, String> {
     let ended = catch_unwind(AssertUnwindSafe(body));
-    ended.unwrap_or_else(|payload| Err(format!("its own code panicked: {}", caught(payload).0)))
+    ended.unwrap_or_else(|payload| {
+        Err(format!("its own code panicked: {}", take_message(payload).0))
+    })
 }
 
 /// Runs `body`, code of the user or with such in it, where a panic would be blamed on something
 /// else.
-pub(crate) fn quietly(body: impl FnOnce()) {
+pub(crate) fn ignore(body: impl FnOnce()) {
     if let Err(payload) = catch_unwind(AssertUnwindSafe(body)) {
-        caught(payload);
+        take_message(payload);
     }
 }
 

@@ -20,7 +20,7 @@ pub(super) fn socket(fd: OwnedFd) -> Result<(Socket, Peer), String> {
     let socket = Socket::adopt(fd).map_err(|error| format!("it is {error}"))?;
     if process::is_privileged_exec() {
         // Only the host can say why to its user.
-        let _ = socket.try_send(bytemuck::bytes_of(&Report::Privileged.record()), &[]);
+        let _ = socket.try_send(bytemuck::bytes_of(&Report::Privileged.message()), &[]);
         return Err("this program has privileges that its caller lacks (set-uid, set-gid, file \
                     capabilities), and serves nobody then"
             .to_owned());

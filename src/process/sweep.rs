@@ -20,7 +20,7 @@ pub(super) const MARK: &str = "BRIGADE_STARTED_BY";
 const ROUNDS_MAX: usize = 100;
 /// How long the caller waits. A process that changes its memory at the moment, and is stuck in the
 /// kernel, may keep its environment from being read for ever.
-const PATIENCE: Duration = Duration::from_secs(1);
+const TIMEOUT: Duration = Duration::from_secs(1);
 /// How long processes that were killed may take to end before the next round.
 const END: Duration = Duration::from_millis(500);
 const STACK_BYTES: usize = 256 << 10;
@@ -45,7 +45,7 @@ pub(super) fn sweep(token: u64, above: Vec<Arc<OwnedFd>>) {
         drop(tell);
     };
     if let Ok(thread) = thread::start("brigade-sweep", STACK_BYTES, sweeps)
-        && told.recv_timeout(PATIENCE) == Err(RecvTimeoutError::Disconnected)
+        && told.recv_timeout(TIMEOUT) == Err(RecvTimeoutError::Disconnected)
     {
         thread.join();
     }

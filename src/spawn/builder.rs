@@ -13,16 +13,16 @@ use serde::de::DeserializeOwned;
 use crate::array::codec;
 use crate::array::transfer::{self, LeaseList};
 use crate::error::{Error, Result, TaskError};
-use crate::process::events::Supervisor;
+use crate::process::captured_stderr::CapturedStderr;
+use crate::process::fork_server::{ForkServer, SpawnAttributes, SpawnRequest};
 use crate::process::function::FunctionOffset;
-use crate::process::launch::{Extras, ForkServer, Order};
-use crate::process::surroundings::{Settings, Surroundings};
-use crate::process::tail::Tail;
+use crate::process::host_snapshot::{HostSnapshot, ProcessAttributes};
+use crate::process::supervisor::Supervisor;
 use crate::region::arena::{Arena, Contents};
 use crate::spawn::child::{self, Charter};
 use crate::spawn::errand::{self, Trampoline};
 use crate::spawn::record::{Parts, Record};
-use crate::spawn::slate::HostSlate;
+use crate::spawn::result_block::HostResultBlock;
 use crate::spawn::{Process, listing};
 use crate::sys::oom;
 use crate::sys::socket::Socket;
@@ -238,17 +238,17 @@ impl ProcessBuilder {
     /// The encoded charter of a process.
     fn charter(
         &self,
-        slate: u64,
+        result_block: u64,
         function: u64,
         leases: usize,
-        settings: &Settings,
+        settings: &ProcessAttributes,
     ) -> Result<Vec<u8>> {
-        let mut surroundings = settings.clone();
-        surroundings.priority = surroundings.priority.filter(|_| self.nice.is_none());
-        surroundings.cpus = surroundings.cpus.filter(|_| self.affinity.is_none());
+        let mut snapshot = settings.clone();
+        snapshot.priority = snapshot.priority.filter(|_| self.nice.is_none());
+        snapshot.cpus = snapshot.cpus.filter(|_| self.affinity.is_none());
         let charter = Charter {
-            surroundings,
-            slate,
+            snapshot,
+            result_block,
             function,
             leases,
             env: self.env.clone(),
@@ -274,10 +274,10 @@ impl ProcessBuilder {
     ) -> Result<Attempt> {
         let (arena, supervisor) = (Arena::host()?, Supervisor::current()?);
         let server = ForkServer::current()?;
-        let slate = HostSlate::new(&arena)?;
-        let surroundings = Surroundings::of_host(self.inherits_stdin)?;
-        let settings = &surroundings.settings;
-        let mut bytes = self.charter(slate.offset(), function, leases.len(), settings)?;
+        let result_block = HostResultBlock::new(&arena)?;
+        let snapshot = HostSnapshot::of_host(self.inherits_stdin)?;
+        let settings = &snapshot.settings;
+        let mut bytes = self.charter(result_block.offset(), function, leases.len(), settings)?;
         let charter_len = bytes.len();
         for lease in &*leases {
             bytes.extend_from_slice(bytemuck::bytes_of(&lease.wire()));
@@ -288,18 +288,23 @@ impl ProcessBuilder {
         let (arena_words, at) = ((arena.id(), arena.size_bytes()), order_span.offset());
         let words = child::words(at, charter_len, bytes.len() - charter_len, arena_words);
         let (tail, stderr) = match self.captures_stderr {
-            true => Tail::start(&supervisor).map(|(tail, end)| (Some(tail), Some(end)))?,
+            true => {
+                CapturedStderr::start(&supervisor).map(|(tail, end)| (Some(tail), Some(end)))?
+            }
             false => (None, None),
         };
         let socket = Socket::pair().map_err(|e| Error::os("socketpair", "a process's socket", e));
         let (ours, theirs) = socket.inspect_err(|_| stop(tail.as_ref()))?;
-        let extras = surroundings.of_process();
-        let order = Order {
+        let attributes = snapshot.of_process();
+        let order = SpawnRequest {
             entry: &child::ENTRY,
             words,
             fds: &[arena.fd(), theirs.as_fd()],
             name,
-            extras: Extras { stderr: stderr.as_ref().map(AsFd::as_fd).or(extras.stderr), ..extras },
+            attributes: SpawnAttributes {
+                stderr: stderr.as_ref().map(AsFd::as_fd).or(attributes.stderr),
+                ..attributes
+            },
         };
         let name = name.to_owned();
         let parts = Parts {
@@ -307,16 +312,16 @@ impl ProcessBuilder {
             task,
             arena: Arc::clone(&arena),
             supervisor,
-            slate,
+            result_block,
             tail,
             order: order_span,
             leases,
         };
         let record = Record::new(parts);
         let watcher = Arc::clone(&record);
-        let asked = record
-            .listen(ours, Arc::clone(&server))
-            .and_then(|()| server.spawn(&order, Box::new(move |event| watcher.hear(event))));
+        let asked = record.listen(ours, Arc::clone(&server)).and_then(|()| {
+            server.spawn(&order, Box::new(move |event| watcher.on_child_event(event)))
+        });
         // The child has them now, or nobody.
         drop((theirs, stderr));
         match asked {
@@ -355,7 +360,7 @@ fn settle(record: &Arc<Record>) -> Result<Attempt> {
     Ok(Attempt::HasNotBegun(record.reclaim()))
 }
 
-fn stop(tail: Option<&Arc<Tail>>) {
+fn stop(tail: Option<&Arc<CapturedStderr>>) {
     if let Some(tail) = tail {
         tail.stop();
     }

@@ -11,12 +11,12 @@ use crate::array::codec;
 use crate::array::transfer::WireLease;
 use crate::error::{Error, Result};
 use crate::process::child::{self, Child, EXIT_SETUP, Entry};
+use crate::process::host_snapshot::ProcessAttributes;
 use crate::process::panic;
-use crate::process::printed::Printed;
-use crate::process::surroundings::Settings;
+use crate::process::stdio_flush::StdioFlusher;
 use crate::region::windows::Windows;
 use crate::spawn::errand::{self, Errand};
-use crate::spawn::slate::{INLINE_BYTES, Place, ProcessSlate, Stage, Status};
+use crate::spawn::result_block::{ChildResultBlock, INLINE_BYTES, Place, Stage, Status};
 use crate::sys::fork::Instance;
 use crate::sys::signal::{self, Fault, FaultText};
 use crate::sys::socket::{Received, Socket};
@@ -25,13 +25,13 @@ use crate::sys::{process, sched};
 /// What a process is told when it starts. The table of leases and the encoded argument follow it.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct Charter {
-    /// Where its slate is in the arena.
-    pub(super) slate: u64,
+    /// Where its result block is in the arena.
+    pub(super) result_block: u64,
     /// The trampoline.
     pub(super) function: u64,
     /// How many leases the argument has.
     pub(super) leases: usize,
-    pub(super) surroundings: Settings,
+    pub(super) snapshot: ProcessAttributes,
     pub(super) env: BTreeMap<String, String>,
     pub(super) nice: Option<i32>,
     /// Processors to run on.
@@ -59,14 +59,14 @@ pub(super) fn words(at: u64, charter: usize, rest: usize, arena: (u64, usize)) -
 /// Exit code of a process whose function panicked: that of a program whose `main` does.
 const EXIT_PANIC: i32 = 101;
 
-static SLATE: OnceLock<(Instance, ProcessSlate)> = OnceLock::new();
+static RESULT_BLOCK: OnceLock<(Instance, ChildResultBlock)> = OnceLock::new();
 /// Where inputs are mapped in this process.
 static INPUTS: OnceLock<std::ops::Range<usize>> = OnceLock::new();
 
 /// Where this process leaves words; nowhere in a child that its function forked.
-fn slate() -> Option<&'static ProcessSlate> {
-    let (made_in, slate) = SLATE.get()?;
-    made_in.is_current().then_some(slate)
+fn result_block() -> Option<&'static ChildResultBlock> {
+    let (made_in, result_block) = RESULT_BLOCK.get()?;
+    made_in.is_current().then_some(result_block)
 }
 
 /// A process's entry.
@@ -77,19 +77,19 @@ fn main(child: Child) {
         Ok(Status::Value) => 0,
         Ok(Status::Panicked) => EXIT_PANIC,
         Ok(Status::ArgumentCodec | Status::ResultCodec) => EXIT_SETUP,
-        Err(error) if slate().is_none() => child::end_unready(&error),
+        Err(error) if result_block().is_none() => child::end_unready(&error),
         Err(error) => {
             leave_words(&error.to_string());
             EXIT_SETUP
         }
     };
-    Printed::default().flush();
+    StdioFlusher::default().flush();
     process::exit_now(code)
 }
 
 struct OneOff {
     windows: Windows,
-    slate: ProcessSlate,
+    result_block: ChildResultBlock,
     socket: Socket,
     charter: Charter,
     /// The table of leases, then the argument.
@@ -110,25 +110,25 @@ impl OneOff {
             .copy_out(at, size(charter_len))
             .map(|bytes| codec::decode(&bytes))?
             .map_err(|found| Error::Corrupt { what: "a process's charter", found })?;
-        let slate = ProcessSlate::attach(&windows, charter.slate)?;
-        let _ = SLATE.set((Instance::current(), slate.clone()));
+        let result_block = ChildResultBlock::attach(&windows, charter.result_block)?;
+        let _ = RESULT_BLOCK.set((Instance::current(), result_block.clone()));
         let _ = INPUTS.set(windows.read_only_range());
-        note_panics();
+        install_panic_hook();
         signal::catch_faults(on_fault)
             .map_err(|e| Error::os("sigaction", "the fault handler", e))?;
         let rest = windows.copy_out(at.saturating_add(charter_len), size(rest_len))?;
         let begun = SpanMessage { len: 0, offset: 0 };
         let told = socket.send(bytemuck::bytes_of(&begun), &[]);
         told.map_err(|e| Error::os("sendmsg", "the process's host", e))?;
-        let process = OneOff { windows, slate, socket, charter, rest };
+        let process = OneOff { windows, result_block, socket, charter, rest };
         process.apply_options()?;
         Ok(process)
     }
 
     fn apply_options(&self) -> Result<()> {
-        let Charter { surroundings, env, nice, affinity, memory_hard_bytes, .. } = &self.charter;
+        let Charter { snapshot, env, nice, affinity, memory_hard_bytes, .. } = &self.charter;
         // SAFETY: called while the process starts, before its function: it has one thread.
-        unsafe { surroundings.apply() };
+        unsafe { snapshot.apply() };
         for (name, value) in env {
             // SAFETY: called while the process starts, before its function: it has one thread.
             unsafe { process::set_env(name, value) };
@@ -145,7 +145,7 @@ impl OneOff {
         Ok(())
     }
 
-    /// Runs the function and leaves its outcome on the slate.
+    /// Runs the function and leaves its outcome on the result block.
     fn run(self) -> Result<Status> {
         let trampoline = errand::trampoline(self.charter.function)?;
         let table_bytes = self.charter.leases.saturating_mul(size_of::<WireLease>());
@@ -156,13 +156,13 @@ impl OneOff {
         let rows = table.chunks_exact(size_of::<WireLease>());
         let leases: Vec<WireLease> = rows.map(bytemuck::pod_read_unaligned).collect();
         let mut out = Vec::new();
-        self.slate.set_stage(Stage::Decoding);
+        self.result_block.set_stage(Stage::Decoding);
         let mut errand = Errand {
             payload,
             leases: &leases,
             windows: &self.windows,
             made_in: Instance::current(),
-            slate: &self.slate,
+            result_block: &self.result_block,
             out: &mut out,
         };
         let status = errand::run(trampoline, &mut errand);
@@ -171,16 +171,16 @@ impl OneOff {
 
     fn leave(&self, status: Status, bytes: &[u8]) -> Result<Status> {
         if bytes.len() <= INLINE_BYTES {
-            self.slate.commit_inline(status, bytes)?;
+            self.result_block.commit_inline(status, bytes)?;
             return Ok(status);
         }
         match self.write_to_span(bytes) {
             Ok(at) => {
-                self.slate.commit(status, Place::Span(at), bytes.len() as u64);
+                self.result_block.commit(status, Place::Span(at), bytes.len() as u64);
                 Ok(status)
             }
             Err(text) => {
-                self.slate.commit_inline(Status::ResultCodec, text.as_bytes())?;
+                self.result_block.commit_inline(Status::ResultCodec, text.as_bytes())?;
                 Ok(Status::ResultCodec)
             }
         }
@@ -205,24 +205,25 @@ impl OneOff {
 }
 
 fn leave_words(text: &str) {
-    if let Some(slate) = slate() {
-        slate.leave_words(text.as_bytes());
+    if let Some(result_block) = result_block() {
+        result_block.leave_words(text.as_bytes());
     }
 }
 
 /// Has panics noted for the report, and printed as usual: somebody may be watching.
-fn note_panics() {
+fn install_panic_hook() {
     let usual = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |info| {
-        let (message, location) = panic::note(info);
+        let (message, location) = panic::record(info);
         leave_words(&format!("panicked at {location}: {message}"));
         usual(info);
     }));
 }
 
-/// Says what kind of fault ends this process. Async-signal-safe: writes to the slate, no more.
+/// Says what kind of fault ends this process. Async-signal-safe: writes to the result block, no
+/// more.
 fn on_fault(fault: Fault) {
-    let Some(slate) = slate() else { return };
+    let Some(result_block) = result_block() else { return };
     let is_input = |address| INPUTS.get().is_some_and(|inputs| inputs.contains(&address));
-    slate.leave_words(FaultText::new(fault, is_input).bytes());
+    result_block.leave_words(FaultText::new(fault, is_input).bytes());
 }

@@ -14,7 +14,7 @@ use crate::process::child;
 use crate::process::function::{self, FunctionOffset};
 use crate::process::panic;
 use crate::region::windows::Windows;
-use crate::spawn::slate::{ProcessSlate, Stage, Status};
+use crate::spawn::result_block::{ChildResultBlock, Stage, Status};
 use crate::sys::fork::Instance;
 
 /// What a trampoline works on.
@@ -27,7 +27,7 @@ pub(super) struct Errand<'a> {
     /// The process that is to run it.
     pub(super) made_in: Instance,
     /// Told how far the process has come.
-    pub(super) slate: &'a ProcessSlate,
+    pub(super) result_block: &'a ChildResultBlock,
     /// Where the encoded result goes.
     pub(super) out: &'a mut Vec<u8>,
 }
@@ -43,13 +43,13 @@ impl Errand<'_> {
         let payload = self.payload;
         let decoded = transfer::decode(self.windows, self.leases, || codec::decode(payload));
         let argument = decoded.map_err(|text| CodecError(Status::ArgumentCodec, text))?;
-        self.slate.set_stage(Stage::Running);
+        self.result_block.set_stage(Stage::Running);
         Ok(argument)
     }
 
     fn finish<R: Serialize>(&mut self, value: &R) -> std::result::Result<(), CodecError> {
         child::end_if_forked(self.made_in);
-        self.slate.set_stage(Stage::Publishing);
+        self.result_block.set_stage(Stage::Publishing);
         let out = &mut *self.out;
         transfer::encode_back(|| codec::encode_onto(out, value))
             .map_err(|text| CodecError(Status::ResultCodec, text))
@@ -104,7 +104,7 @@ pub(super) fn run(trampoline: Trampoline, errand: &mut Errand<'_>) -> Status {
         Err(payload) => {
             out.clear();
             // Two strings always encode.
-            let _ = codec::encode_onto(out, &panic::caught(payload));
+            let _ = codec::encode_onto(out, &panic::take_message(payload));
             Status::Panicked
         }
     }

@@ -1,19 +1,19 @@
 //! One-off processes: functions in processes of their own.
 //!
-//! 1. [`ProcessBuilder::spawn`] encodes the argument into a span of the arena, makes a slate there
-//!    (`slate.rs`), and asks the fork server for a child; the record (`record.rs`) is the host's
-//!    side of all that follows.
+//! 1. [`ProcessBuilder::spawn`] encodes the argument into a span of the arena, makes a result block
+//!    there (`result_block.rs`), and asks the fork server for a child; the record (`record.rs`) is
+//!    the host's side of all that follows.
 //! 2. The child (`child.rs`) decodes the argument, runs the function and leaves its outcome on the
-//!    slate. One store commits it.
-//! 3. The fork server reaps the child and says so; only then is the slate read, are leases ended
-//!    and spans freed. What was committed counts, by whatever death it was followed.
+//!    result block. One store commits it.
+//! 3. The fork server reaps the child and says so; only then is the result block read, are leases
+//!    ended and spans freed. What was committed counts, by whatever death it was followed.
 
 mod builder;
 mod child;
 mod errand;
 mod listing;
 mod record;
-mod slate;
+mod result_block;
 
 use std::marker::PhantomData;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -307,7 +307,7 @@ impl<R: DeserializeOwned> Process<R> {
     fn take(&self) -> Result<R> {
         let outcome: Option<Outcome> = self.record.take_outcome();
         let (bytes, leases) = outcome.ok_or(Error::Closed { what: "the process's value" })??;
-        let decoded = panic::guarded(|| transfer::redeem(leases, || codec::decode(&bytes)));
+        let decoded = panic::to_error(|| transfer::redeem(leases, || codec::decode(&bytes)));
         decoded.map_err(|reason| {
             Error::Task(TaskError::Codec { what: "result", action: "decoded", reason })
         })

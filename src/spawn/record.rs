@@ -10,15 +10,15 @@ use tracing::Level;
 use crate::array::transfer::{Lease, LeaseList};
 use crate::error::{Death, Error, Phase, Result, TaskError};
 use crate::exit::ExitReason;
+use crate::process::captured_stderr::CapturedStderr;
 use crate::process::child::{PERMIT, words_for, words_of_unready};
 use crate::process::diagnostics;
-use crate::process::events::{Handler, Supervisor, Token};
-use crate::process::launch::{ChildEvent, ForkServer, RunningChild};
-use crate::process::outbox::{AGAIN, Outbox, Sent};
-use crate::process::tail::Tail;
+use crate::process::fork_server::{ChildEvent, ChildHandle, ForkServer};
+use crate::process::outbox::{Outbox, RETRY_AFTER, SendState};
+use crate::process::supervisor::{Handler, Supervisor, Token};
 use crate::region::arena::{Arena, Contents, Span};
 use crate::spawn::child::SpanMessage;
-use crate::spawn::slate::{HostSlate, Place, Status};
+use crate::spawn::result_block::{HostResultBlock, Place, Status};
 use crate::sys::fork::Instance;
 use crate::sys::oom;
 use crate::sys::poll::is_readable;
@@ -38,10 +38,10 @@ pub(super) struct Record {
     supervisor: Arc<Supervisor>,
     /// Runs at least as long as the process.
     server: OnceLock<Arc<ForkServer>>,
-    slate: HostSlate,
-    tail: Option<Arc<Tail>>,
+    result_block: HostResultBlock,
+    tail: Option<Arc<CapturedStderr>>,
     /// Its id and process, once it is known to run.
-    started: OnceLock<(u32, RunningChild)>,
+    started: OnceLock<(u32, ChildHandle)>,
     state: Mutex<State>,
     changed: Condvar,
 }
@@ -68,15 +68,15 @@ pub(super) struct Parts {
     pub(super) task: &'static str,
     pub(super) arena: Arc<Arena>,
     pub(super) supervisor: Arc<Supervisor>,
-    pub(super) slate: HostSlate,
-    pub(super) tail: Option<Arc<Tail>>,
+    pub(super) result_block: HostResultBlock,
+    pub(super) tail: Option<Arc<CapturedStderr>>,
     pub(super) order: Span,
     pub(super) leases: LeaseList,
 }
 
 impl Record {
     pub(super) fn new(parts: Parts) -> Arc<Record> {
-        let Parts { name, task, arena, supervisor, slate, tail, order, leases } = parts;
+        let Parts { name, task, arena, supervisor, result_block, tail, order, leases } = parts;
         let state = State { order: Some(order), leases, ..State::default() };
         Arc::new(Record {
             host: Instance::current(),
@@ -85,7 +85,7 @@ impl Record {
             arena,
             supervisor,
             server: OnceLock::new(),
-            slate,
+            result_block,
             tail,
             started: OnceLock::new(),
             state: Mutex::new(state),
@@ -114,11 +114,11 @@ impl Record {
     }
 
     /// What the fork server says of it; called on the supervisor's thread.
-    pub(super) fn hear(&self, event: ChildEvent) {
+    pub(super) fn on_child_event(&self, event: ChildEvent) {
         match event {
             ChildEvent::Started { pid, child } => {
                 let name = self.name.clone();
-                diagnostics::tell(Level::DEBUG, move || {
+                diagnostics::event(Level::DEBUG, move || {
                     tracing::debug!(name, pid, "process started");
                 });
                 let _ = self.started.set((pid, child));
@@ -140,7 +140,7 @@ impl Record {
     /// It is reaped: from here on it writes nothing.
     fn ended(&self, reason: ExitReason, peak_rss_bytes: Option<u64>) {
         let (name, pid) = (self.name.clone(), self.pid());
-        diagnostics::tell(Level::DEBUG, move || {
+        diagnostics::event(Level::DEBUG, move || {
             tracing::debug!(name, pid, %reason, "process ended");
         });
         self.forget_socket();
@@ -166,11 +166,11 @@ impl Record {
         state.end = Some(reason);
     }
 
-    /// What it has left on its slate, and the bytes of that; it is reaped.
+    /// What it has left on its result block, and the bytes of that; it is reaped.
     fn committed(&self, granted: &[Span]) -> Option<(Status, Vec<u8>)> {
-        let (status, place, len_bytes) = self.slate.outcome()?;
+        let (status, place, len_bytes) = self.result_block.outcome()?;
         let bytes = match place {
-            Place::Inline => self.slate.inline(len_bytes)?,
+            Place::Inline => self.result_block.inline(len_bytes)?,
             Place::Span(offset) => {
                 let span = granted.iter().find(|span| span.offset() == offset)?;
                 let len = usize::try_from(len_bytes).ok().filter(|&len| len <= span.len_bytes())?;
@@ -190,10 +190,10 @@ impl Record {
             out_of_memory: false,
             peak_rss_bytes: None,
             task: self.task,
-            phase: self.slate.phase().unwrap_or(Phase::Decoding),
+            phase: self.result_block.phase().unwrap_or(Phase::Decoding),
             torn: Vec::new(),
             // A panic that the function caught, or a fault that it survived, did not end it.
-            last_words: (self.slate.last_words().filter(|_| leaves_words(reason)))
+            last_words: (self.result_block.last_words().filter(|_| leaves_words(reason)))
                 .or_else(|| words_for(reason))
                 .or_else(|| self.has_not_begun().then(|| words_of_unready(reason).to_owned())),
             stderr_tail: self.tail.as_ref().map(|tail| tail.text()),
@@ -202,7 +202,7 @@ impl Record {
 
     /// Whether it never came to look at its argument.
     fn has_not_begun(&self) -> bool {
-        self.slate.phase().is_none()
+        self.result_block.phase().is_none()
     }
 
     /// Takes back what the process would have had; it is certain that it has not begun.
@@ -413,14 +413,14 @@ impl Link {
     /// Sends the answers that wait; if there is no room, again later.
     fn answer(&self, record: &Record) {
         match self.answers.send(&self.socket) {
-            Sent::All => {}
-            Sent::Some => {
+            SendState::Done => {}
+            SendState::Pending => {
                 if let Some((_, token)) = &record.lock().socket {
-                    record.supervisor.set_deadline(*token, Instant::now() + AGAIN);
+                    record.supervisor.set_deadline(*token, Instant::now() + RETRY_AFTER);
                 }
             }
             // It would wait for ever.
-            Sent::GivenUp => drop(record.signal(SIGKILL)),
+            SendState::Stalled => drop(record.signal(SIGKILL)),
         }
     }
 }

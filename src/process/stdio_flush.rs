@@ -7,16 +7,16 @@ use std::time::Duration;
 use crate::sys::stdio_buffers;
 
 /// How long printed text may take to be written when other threads print too.
-const PATIENCE: Duration = Duration::from_secs(1);
+const TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Writes out what this process has printed.
 #[derive(Debug, Default)]
-pub(crate) struct Printed {
+pub(crate) struct StdioFlusher {
     /// From a thread that waits for whoever holds a stream, perhaps for ever.
     stuck: Option<Receiver<()>>,
 }
 
-impl Printed {
+impl StdioFlusher {
     /// Writes it out; gives up after a second if another thread holds a stream, and until that has
     /// let go of it.
     pub(crate) fn flush(&mut self) {
@@ -34,7 +34,7 @@ impl Printed {
         });
         // Without a thread the channel is closed, and nothing is waited for.
         drop(flushing);
-        let outcome = is_done.recv_timeout(PATIENCE);
+        let outcome = is_done.recv_timeout(TIMEOUT);
         self.stuck = (outcome == Err(RecvTimeoutError::Timeout)).then_some(is_done);
     }
 }

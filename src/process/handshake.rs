@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use crate::error::{Error, Result};
 use crate::process::child;
-use crate::process::hook;
+use crate::process::init_hook;
 use crate::process::message::Request;
 use crate::process::sweep;
 #[cfg(feature = "failpoints")]
@@ -28,7 +28,7 @@ const THREADS_OF_LIBRARIES: [&str; 6] = [
 ];
 
 /// A server that was started and greeted, and has not answered yet.
-pub(super) struct Greeted {
+pub(super) struct Handshake {
     pub(super) socket: Socket,
     /// What its answer must repeat.
     pub(super) token: u64,
@@ -42,8 +42,8 @@ pub(super) struct Greeted {
 /// # Errors
 ///
 /// [`Error::Privileged`], [`Error::Spawn`] or [`Error::Os`].
-pub(super) fn start_server() -> Result<Greeted> {
-    if !hook::is_in_place() {
+pub(super) fn start_server() -> Result<Handshake> {
+    if !init_hook::is_in_place() {
         return Err(spawn_error(
             "this program's start-up does not run brigade's hook (is the crate linked into a \
              library that another program loads?); use Start::InProcess",
@@ -80,21 +80,21 @@ pub(super) fn start_server() -> Result<Greeted> {
         Some(ESRCH) => ended(error),
         _ => os("pidfd_open")(error),
     })?;
-    let hello = Request::Hello { token }.record();
+    let hello = Request::Hello { token }.message();
     if let Err(error) = socket.send(bytemuck::bytes_of(&hello), &[own.as_fd()]) {
         socket.shut_down();
-        see_off(pidfd.as_fd());
+        wait_for_exit(pidfd.as_fd());
         return Err(match error.kind() {
             io::ErrorKind::BrokenPipe => ended(error),
             _ => os("sendmsg")(error),
         });
     }
-    Ok(Greeted { socket, token, pidfd })
+    Ok(Handshake { socket, token, pidfd })
 }
 
 /// Waits a while for the end of a server that has been told to end, and reaps it if this process
 /// has adopted it; false if it does not end.
-pub(super) fn see_off(pidfd: BorrowedFd<'_>) -> bool {
+pub(super) fn wait_for_exit(pidfd: BorrowedFd<'_>) -> bool {
     let deadline = Instant::now() + PATIENCE;
     let interest = [Interest { fd: pidfd, writable: false }];
     loop {
@@ -117,7 +117,7 @@ const ESRCH: i32 = 3;
 
 /// Whether a fork server has a value of its own for this variable.
 pub(super) fn is_own_variable(name: &str) -> bool {
-    name == hook::VARIABLE || name == sweep::MARK || THREADS_OF_LIBRARIES.contains(&name)
+    name == init_hook::VARIABLE || name == sweep::MARK || THREADS_OF_LIBRARIES.contains(&name)
 }
 
 fn server_environment(token: u64) -> Vec<CString> {
@@ -125,7 +125,7 @@ fn server_environment(token: u64) -> Vec<CString> {
     let added = THREADS_OF_LIBRARIES
         .iter()
         .map(|name| format!("{name}=1"))
-        .chain([format!("{}={token}", hook::VARIABLE), format!("{}={token}", sweep::MARK)]);
+        .chain([format!("{}={token}", init_hook::VARIABLE), format!("{}={token}", sweep::MARK)]);
     // None of these strings has a zero byte.
     env.extend(added.filter_map(|entry| CString::new(entry).ok()));
     env

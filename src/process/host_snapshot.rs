@@ -12,24 +12,24 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
-use crate::process::greeting;
-use crate::process::launch::Extras;
+use crate::process::fork_server::SpawnAttributes;
+use crate::process::handshake;
 use crate::sys::sched::{self, Limit, Priority};
 use crate::sys::{process, signal};
 
 /// What a child takes from its host.
 #[derive(Debug)]
-pub(crate) struct Surroundings {
+pub(crate) struct HostSnapshot {
     /// `None` if the host may not enter it itself: the server is in it then.
     directory: Option<OwnedFd>,
     /// Standard input, output and error; `None` where the server's own will do.
     standard: [Option<OwnedFd>; 3],
-    pub(crate) settings: Settings,
+    pub(crate) settings: ProcessAttributes,
 }
 
 /// The part of them that a child gives itself.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
-pub(crate) struct Settings {
+pub(crate) struct ProcessAttributes {
     variables: BTreeMap<Vec<u8>, Vec<u8>>,
     umask: Option<u32>,
     limits: Vec<Limit>,
@@ -39,14 +39,14 @@ pub(crate) struct Settings {
     pub(crate) cpus: Option<Vec<usize>>,
 }
 
-impl Surroundings {
+impl HostSnapshot {
     /// Those of this process now. Priority and processors are its first thread's, because a thread
     /// that starts workers may have its own for reasons of its own.
     ///
     /// # Errors
     ///
     /// [`Error::Os`] without a descriptor to spare, or if the working directory cannot be opened.
-    pub(crate) fn of_host(inherits_stdin: bool) -> Result<Surroundings> {
+    pub(crate) fn of_host(inherits_stdin: bool) -> Result<HostSnapshot> {
         let directory =
             process::directory().map_err(|e| Error::os("open", "the working directory", e))?;
         let os = |e| Error::os("fcntl", "a standard descriptor", e);
@@ -56,42 +56,42 @@ impl Surroundings {
         };
         let stdout = process::duplicate(io::stdout()).map_err(os)?;
         let stderr = process::duplicate(io::stderr()).map_err(os)?;
-        let settings = Settings {
+        let settings = ProcessAttributes {
             variables: variables(),
             umask: process::umask(),
             limits: sched::limits(),
             priority: sched::priority_of_process(),
             cpus: sched::affinity_of_process().ok(),
         };
-        Ok(Surroundings { directory, standard: [stdin, stdout, stderr], settings })
+        Ok(HostSnapshot { directory, standard: [stdin, stdout, stderr], settings })
     }
 
     /// What the fork server is told of them, for a worker of a pool: one that an interrupt of the
     /// whole group does not end, because what becomes of the work is the host's decision.
-    pub(crate) fn of_worker(&self) -> Extras<'_> {
-        let mut extras = self.extras();
+    pub(crate) fn of_worker(&self) -> SpawnAttributes<'_> {
+        let mut attributes = self.attributes();
         let interrupt = signal::Signal::SIGINT as i32;
-        if !extras.dispositions.ignored.has(interrupt) {
-            extras.dispositions.held.add(interrupt);
+        if !attributes.dispositions.ignored.has(interrupt) {
+            attributes.dispositions.held.add(interrupt);
         }
-        extras
+        attributes
     }
 
     /// The same, for a one-off process: one that SIGTERM ends if its host sends that to it alone.
-    pub(crate) fn of_process(&self) -> Extras<'_> {
-        let mut extras = self.extras();
+    pub(crate) fn of_process(&self) -> SpawnAttributes<'_> {
+        let mut attributes = self.attributes();
         let terminate = signal::Signal::SIGTERM as i32;
-        if extras.dispositions.ignored.has(terminate) {
-            extras.dispositions.ignored.remove(terminate);
-            extras.dispositions.held.add(terminate);
+        if attributes.dispositions.ignored.has(terminate) {
+            attributes.dispositions.ignored.remove(terminate);
+            attributes.dispositions.held.add(terminate);
         }
-        extras
+        attributes
     }
 
-    fn extras(&self) -> Extras<'_> {
+    fn attributes(&self) -> SpawnAttributes<'_> {
         let [stdin, stdout, stderr] =
             self.standard.each_ref().map(|fd| fd.as_ref().map(AsFd::as_fd));
-        Extras {
+        SpawnAttributes {
             stderr,
             stdout,
             stdin,
@@ -106,7 +106,7 @@ impl Surroundings {
 fn variables() -> BTreeMap<Vec<u8>, Vec<u8>> {
     let mut found = BTreeMap::new();
     for (name, value) in std::env::vars_os() {
-        let is_own = name.to_str().is_some_and(greeting::is_own_variable);
+        let is_own = name.to_str().is_some_and(handshake::is_own_variable);
         if !is_own && !name.as_bytes().contains(&b'=') {
             // Of several with one name, the first is the one that `getenv` finds.
             found.entry(name.into_vec()).or_insert_with(|| value.into_vec());
@@ -115,7 +115,7 @@ fn variables() -> BTreeMap<Vec<u8>, Vec<u8>> {
     found
 }
 
-impl Settings {
+impl ProcessAttributes {
     /// Gives them to this process. What it lacks the rights for stays as the server has it.
     ///
     /// # Safety

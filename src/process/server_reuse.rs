@@ -1,44 +1,44 @@
 //! Keeping a fork server where nobody reaps those that have ended.
 //!
 //! A server is adopted by init or by the nearest subreaper. In a container that is often a program
-//! that never waits for children, and each server that ends takes up a process number there for
-//! as long as the container runs. Where many servers of this process have ended, and the first of
-//! them was not reaped for [`PATIENCE`], the server of the last pool goes on, idle, until the next
+//! that never waits for children, and each server that ends takes up a process number there for as
+//! long as the container runs. Where many servers of this process have ended, and the first of them
+//! was not reaped for [`REAP_TIMEOUT`], the server of the last pool goes on, idle, until the next
 //! pool takes it over or the host ends.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::process::connection::Connection;
-use crate::process::events::{Supervisor, is_supervisor};
+use crate::process::supervisor::{Supervisor, is_supervisor};
 use crate::sys::per_process::PerProcess;
 use crate::sys::poll::wait_any;
 use crate::sys::{exec_attributes, process};
 
 /// A server without a pool.
-pub(super) struct Kept {
+pub(super) struct IdleServer {
     pub(super) connection: Arc<Connection>,
     pub(super) supervisor: Arc<Supervisor>,
-    pub(super) start: Start,
+    pub(super) start: StartContext,
 }
 
 /// How a server was started.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Start {
+pub(super) struct StartContext {
     /// What it has from the host, as a number; `None` if there is no reason to keep it.
     inherited: Option<u64>,
 }
 
 #[derive(Default)]
-struct Past {
+struct ServerHistory {
     /// The numbers of servers that have ended and had not been reaped when that was last looked
     /// at, and when they ended, in that order.
     unreaped: Vec<(u32, Instant)>,
-    kept: Option<Kept>,
+    kept: Option<IdleServer>,
 }
 
 /// How long a process may take to reap the servers that it has adopted.
-const PATIENCE: Duration = Duration::from_secs(3);
+const REAP_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// So many servers may be unreaped for however long.
 const UNREAPED_FREE: usize = 16;
@@ -49,13 +49,13 @@ const UNREAPED_MAX: usize = 256;
 /// The time between two looks at whether a server was reaped. The kernel tells only its parent.
 const PAUSE: Duration = Duration::from_millis(10);
 
-fn past() -> MutexGuard<'static, Past> {
-    static PAST: PerProcess<Mutex<Past>> = PerProcess::new(Mutex::default);
+fn history() -> MutexGuard<'static, ServerHistory> {
+    static PAST: PerProcess<Mutex<ServerHistory>> = PerProcess::new(Mutex::default);
     // Nothing under this lock panics half-way through a change.
     PAST.get().lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-impl Past {
+impl ServerHistory {
     /// Whether nobody seems to reap the servers of this process.
     fn is_full(&mut self) -> bool {
         if self.unreaped.len() < UNREAPED_FREE {
@@ -63,7 +63,7 @@ impl Past {
         }
         self.unreaped.retain(|&(number, _)| process::is_unreaped_server(number));
         let first = self.unreaped.first().filter(|_| self.unreaped.len() >= UNREAPED_FREE);
-        first.is_some_and(|(_, ended)| ended.elapsed() >= PATIENCE)
+        first.is_some_and(|(_, ended)| ended.elapsed() >= REAP_TIMEOUT)
     }
 
     /// The same, and where so many are unreaped that the answer is due, waits for it.
@@ -79,16 +79,16 @@ impl Past {
     }
 }
 
-impl Start {
+impl StartContext {
     /// Of a server that the calling thread starts now.
-    pub(super) fn now() -> Start {
-        Start { inherited: past().is_found_full().then(exec_attributes::digest) }
+    pub(super) fn now() -> StartContext {
+        StartContext { inherited: history().is_found_full().then(exec_attributes::digest) }
     }
 }
 
 /// The server that was kept, if one that is started now would have nothing else from the host.
-pub(super) fn take() -> Option<Kept> {
-    let kept = past().kept.take()?;
+pub(super) fn take() -> Option<IdleServer> {
+    let kept = history().kept.take()?;
     if kept.start.inherited == Some(exec_attributes::digest()) && kept.connection.is_ready() {
         return Some(kept);
     }
@@ -97,14 +97,14 @@ pub(super) fn take() -> Option<Kept> {
 }
 
 /// Keeps a server that has no pool any more, or ends it.
-pub(super) fn or_end(server: Kept) {
-    let mut past = past();
-    let may_keep = past.kept.is_none() && server.start.inherited.is_some();
-    if may_keep && server.connection.is_ready() && past.is_full() {
-        past.kept = Some(server);
+pub(super) fn keep_or_end(server: IdleServer) {
+    let mut history = history();
+    let may_keep = history.kept.is_none() && server.start.inherited.is_some();
+    if may_keep && server.connection.is_ready() && history.is_full() {
+        history.kept = Some(server);
         return;
     }
-    drop(past);
+    drop(history);
     end(&server.connection);
 }
 
@@ -112,6 +112,6 @@ fn end(connection: &Connection) {
     connection.close();
     // One that was reaped has no number.
     if let Ok(found) = process::pid_of(connection.pidfd()) {
-        past().unreaped.push((found.in_proc, Instant::now()));
+        history().unreaped.push((found.in_proc, Instant::now()));
     }
 }

@@ -4,14 +4,14 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use crate::exit::ExitReason;
+use crate::process::child_handle::{ChildEvent, Watcher};
 use crate::process::connection::Connection;
-use crate::process::events::{Handler, Supervisor, Token};
-use crate::process::running::{ChildEvent, Watcher};
+use crate::process::supervisor::{Handler, Supervisor, Token};
 use crate::sys::poll::is_readable;
 use crate::sys::process;
 
 /// The end of a child, seen without the server: which may be stopped, and then does not report.
-pub(super) struct ChildEnd {
+pub(super) struct ChildExitWatch {
     pub(super) pidfd: Arc<OwnedFd>,
     pub(super) connection: Weak<Connection>,
     orphan: Mutex<Option<Orphan>>,
@@ -24,9 +24,9 @@ struct Orphan {
     supervisor: Weak<Supervisor>,
 }
 
-impl ChildEnd {
-    pub(super) fn new(pidfd: Arc<OwnedFd>, connection: Weak<Connection>) -> ChildEnd {
-        ChildEnd { pidfd, connection, orphan: Mutex::new(None) }
+impl ChildExitWatch {
+    pub(super) fn new(pidfd: Arc<OwnedFd>, connection: Weak<Connection>) -> ChildExitWatch {
+        ChildExitWatch { pidfd, connection, orphan: Mutex::new(None) }
     }
 
     /// Ends the child, whose server has ended, and has `watcher` told when it is gone: now, or
@@ -62,9 +62,9 @@ impl ChildEnd {
 
 /// The end of the server, seen by its pidfd: a process that the host forked at the wrong moment
 /// may keep the other end of the socket open.
-pub(super) struct ServerEnd(pub(super) Weak<Connection>, pub(super) OwnedFd);
+pub(super) struct ServerExitWatch(pub(super) Weak<Connection>, pub(super) OwnedFd);
 
-impl Handler for ChildEnd {
+impl Handler for ChildExitWatch {
     fn fd(&self) -> BorrowedFd<'_> {
         self.pidfd.as_fd()
     }
@@ -80,7 +80,7 @@ impl Handler for ChildEnd {
     fn deadline(&self) {}
 }
 
-impl Handler for ServerEnd {
+impl Handler for ServerExitWatch {
     fn fd(&self) -> BorrowedFd<'_> {
         self.1.as_fd()
     }

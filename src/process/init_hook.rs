@@ -9,7 +9,7 @@ use std::ffi::{c_char, c_int};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::process::child::EXIT_SETUP;
-use crate::process::{peer, server};
+use crate::process::{peer, server_main};
 use crate::sys::elf_image::{self, ElfImage};
 use crate::sys::{process, signal};
 
@@ -63,7 +63,7 @@ extern "C" fn hook(argc: c_int, argv: *const *const c_char, envp: *const *const 
         Ok((socket, peer, token)) => {
             // SAFETY: this is `HOOK`, called by the C library, and `serve` does not return.
             unsafe { elf_image::run_initialisers_after(HOOK, argc, argv, envp) };
-            server::serve(socket, peer, token)
+            server_main::serve(socket, peer, token)
         }
         Err(found) => refuse(&found),
     }

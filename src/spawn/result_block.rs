@@ -11,11 +11,11 @@ use crate::region::windows::Windows;
 
 /// Bytes of last words that are kept.
 const WORDS_BYTES: usize = 1024;
-/// Results up to this size lie on the slate; larger ones in a span that is asked for.
+/// Results up to this size lie on the result block; larger ones in a span that is asked for.
 pub(super) const INLINE_BYTES: usize = 4096;
 
-/// The words of a slate, followed by its last words and the bytes of a small result. All-zero
-/// bytes are a new one.
+/// The words of a result block, followed by its last words and the bytes of a small result.
+/// All-zero bytes are a new one.
 ///
 /// | field       | written by  | read by          | guard             | if the writer dies           |
 /// |-------------|-------------|------------------|-------------------|------------------------------|
@@ -35,14 +35,14 @@ struct Header {
     status: AtomicU32,
     words_len: AtomicU32,
     len_bytes: AtomicU64,
-    /// Where the result is: 0 on the slate, else 1 + its offset in the arena.
+    /// Where the result is: 0 on the result block, else 1 + its offset in the arena.
     place: AtomicU64,
     _rest: [u64; 4],
 }
 
 const WORDS_AT: usize = size_of::<Header>();
 const INLINE_AT: usize = WORDS_AT + WORDS_BYTES;
-const SLATE_BYTES: usize = INLINE_AT + INLINE_BYTES;
+const BLOCK_BYTES: usize = INLINE_AT + INLINE_BYTES;
 
 const _: () = assert!(size_of::<Header>() == 64);
 const _: () = assert!(offset_of!(Header, len_bytes) == 16);
@@ -72,11 +72,11 @@ pub(super) enum Place {
 }
 
 /// The host's end: keeps the memory until it is dropped.
-pub(super) struct HostSlate(Span);
+pub(super) struct HostResultBlock(Span);
 
-impl HostSlate {
-    pub(super) fn new(arena: &Arc<Arena>) -> Result<HostSlate> {
-        Ok(HostSlate(arena.reserve(SLATE_BYTES, Contents::Zeroed)?))
+impl HostResultBlock {
+    pub(super) fn new(arena: &Arc<Arena>) -> Result<HostResultBlock> {
+        Ok(HostResultBlock(arena.reserve(BLOCK_BYTES, Contents::Zeroed)?))
     }
 
     /// Where it begins in the arena.
@@ -139,7 +139,7 @@ impl HostSlate {
 
 /// The process's end, mapped for its whole life.
 #[derive(Debug, Clone)]
-pub(super) struct ProcessSlate {
+pub(super) struct ChildResultBlock {
     windows: Windows,
     offset: u64,
     start: *mut u8,
@@ -148,25 +148,25 @@ pub(super) struct ProcessSlate {
 #[expect(unsafe_code, reason = "a raw pointer is neither Send nor Sync by itself")]
 // SAFETY: the pointer leads into a mapping that `windows` keeps, valid on every thread; it is used
 // for atomics, and for bytes that nobody reads before the process has ended.
-unsafe impl Send for ProcessSlate {}
+unsafe impl Send for ChildResultBlock {}
 
 #[expect(unsafe_code, reason = "a raw pointer is neither Send nor Sync by itself")]
 // SAFETY: as for `Send`.
-unsafe impl Sync for ProcessSlate {}
+unsafe impl Sync for ChildResultBlock {}
 
-impl ProcessSlate {
-    /// The slate that the host has made at `offset`.
+impl ChildResultBlock {
+    /// The result block that the host has made at `offset`.
     ///
     /// # Errors
     ///
     /// [`Error::Corrupt`](crate::Error::Corrupt) if it is not inside the arena.
-    pub(super) fn attach(windows: &Windows, offset: u64) -> Result<ProcessSlate> {
-        let start = windows.write(offset, SLATE_BYTES)?;
+    pub(super) fn attach(windows: &Windows, offset: u64) -> Result<ChildResultBlock> {
+        let start = windows.write(offset, BLOCK_BYTES)?;
         if start.addr() % align_of::<Header>() != 0 {
             let found = format!("offset {offset}");
-            return Err(crate::error::Error::Corrupt { what: "a slate's place", found });
+            return Err(crate::error::Error::Corrupt { what: "a result_block's place", found });
         }
-        Ok(ProcessSlate { windows: windows.clone(), offset, start })
+        Ok(ChildResultBlock { windows: windows.clone(), offset, start })
     }
 
     fn header(&self) -> &Header {
@@ -180,11 +180,12 @@ impl ProcessSlate {
         self.header().stage.store(1 + stage as u32, Ordering::Release);
     }
 
-    /// Leaves an outcome whose bytes fit the slate.
+    /// Leaves an outcome whose bytes fit the result block.
     ///
     /// # Errors
     ///
-    /// [`Error::Corrupt`](crate::Error::Corrupt) if the slate is not in the arena; cannot be.
+    /// [`Error::Corrupt`](crate::Error::Corrupt) if the result block is not in the arena; cannot
+    /// be.
     pub(super) fn commit_inline(&self, status: Status, bytes: &[u8]) -> Result<()> {
         debug_assert!(bytes.len() <= INLINE_BYTES, "longer results have a span");
         self.windows.copy_in(self.offset + INLINE_AT as u64, bytes)?;
@@ -210,8 +211,8 @@ impl ProcessSlate {
     pub(super) fn leave_words(&self, text: &[u8]) {
         let text = &text[..text.len().min(WORDS_BYTES)];
         let to = self.start.wrapping_add(WORDS_AT);
-        // SAFETY: the slate has that many bytes there (`attach` checked), which only this process
-        // writes and nobody reads before it has ended.
+        // SAFETY: the result block has that many bytes there (`attach` checked), which only this
+        // process writes and nobody reads before it has ended.
         unsafe { to.copy_from_nonoverlapping(text.as_ptr(), text.len()) };
         let len = u32::try_from(text.len()).unwrap_or(0);
         // Relaxed: read when this process is reaped.

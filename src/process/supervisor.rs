@@ -212,12 +212,12 @@ const LATE: Duration = Duration::from_millis(500);
 /// Calls a handler. If it panics, everybody hears of that, and the others are served as before.
 fn call(shared: &Shared, handler: impl FnOnce()) {
     let Err(payload) = catch_unwind(AssertUnwindSafe(handler)) else { return };
-    let (message, _) = panic::caught(payload);
+    let (message, _) = panic::take_message(payload);
     let cause = format!("the supervisor panicked, which is a bug of brigade: {message}");
     let all: Vec<Arc<dyn Handler>> = shared.registry().handlers.values().cloned().collect();
     for handler in all {
         if let Err(again) = catch_unwind(AssertUnwindSafe(|| handler.after_panic(&cause))) {
-            panic::caught(again);
+            panic::take_message(again);
         }
     }
 }

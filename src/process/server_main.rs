@@ -9,8 +9,8 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use crate::process::child::{self, Child, Entry};
-use crate::process::message::{Names, RECORD_BYTES, Report, Request};
-use crate::process::{hook, peer};
+use crate::process::message::{MESSAGE_BYTES, Names, Report, Request};
+use crate::process::{init_hook, peer};
 #[cfg(feature = "failpoints")]
 use crate::sys::failpoint::{self, Point};
 use crate::sys::poll::{Interest, wait_any};
@@ -27,7 +27,7 @@ const DEATH: Duration = Duration::from_millis(500);
 const LOOK: Duration = Duration::from_secs(1);
 
 /// A child that has not been reaped.
-struct Running {
+struct ForkedChild {
     id: u64,
     pid: u32,
     pidfd: OwnedFd,
@@ -59,7 +59,7 @@ struct Server {
     /// The host's pidfd; `None` until it has greeted, and nothing is done for it before.
     host: Option<OwnedFd>,
     token: u64,
-    children: Vec<Running>,
+    children: Vec<ForkedChild>,
     /// Others that were killed and have not ended.
     dying: Vec<u32>,
     /// Those, and what this process has adopted; `None` without /proc.
@@ -92,7 +92,7 @@ pub(super) fn serve(socket: Socket, peer: Peer, token: u64) -> ! {
     process::exit_now(match stop {
         Stop::HostGone => 0,
         Stop::Failed => child::EXIT_SETUP,
-        Stop::Stranger(found) => hook::refuse(&found),
+        Stop::Stranger(found) => init_hook::refuse(&found),
     })
 }
 
@@ -155,7 +155,7 @@ impl Server {
                 continue;
             }
             if let Ok(Some(reaped)) = process::try_reap(self.children[index].pid) {
-                let Running { id, pid, .. } = self.children.remove(index);
+                let ForkedChild { id, pid, .. } = self.children.remove(index);
                 let peak_rss_bytes = reaped.peak_rss_bytes;
                 let report = Report::Ended { id, pid, reason: reaped.reason, peak_rss_bytes };
                 self.unsent.push_back((report, None));
@@ -204,10 +204,10 @@ impl Server {
     fn send_unsent(&mut self) -> Result<(), Stop> {
         while let Some((report, fd)) = self.unsent.front() {
             let fds: Vec<BorrowedFd<'_>> = fd.iter().map(AsFd::as_fd).collect();
-            let record = report.record();
+            let message = report.message();
             #[cfg(feature = "failpoints")]
             failpoint::hit(Point::ServerBeforeReport);
-            match self.socket.try_send(bytemuck::bytes_of(&record), &fds) {
+            match self.socket.try_send(bytemuck::bytes_of(&message), &fds) {
                 Ok(true) => drop(self.unsent.pop_front()),
                 Ok(false) => return Ok(()),
                 Err(error) if socket::is_shortage(&error) => {
@@ -227,7 +227,7 @@ impl Server {
     }
 
     fn receive(&mut self) -> Result<(), Stop> {
-        let mut buffer = [0u8; RECORD_BYTES];
+        let mut buffer = [0u8; MESSAGE_BYTES];
         match self.socket.try_receive(&mut buffer) {
             Ok(Received::Message(len, fds)) => {
                 let request = Request::parse(&buffer[..len]).map_err(|error| {
@@ -264,11 +264,11 @@ impl Server {
             Request::Spawn { .. } | Request::Signal { .. } if self.host.is_none() => {
                 return Err(Stop::Stranger("an order came before the greeting".to_owned()));
             }
-            Request::Spawn { id, entry, words, name, manner } => {
+            Request::Spawn { id, entry, words, name, setup } => {
                 let len = name.iter().position(|&byte| byte == 0).unwrap_or(name.len());
                 let name = String::from_utf8_lossy(&name[..len]);
                 let entry = Entry::find(entry).map_err(|e| Stop::Stranger(e.to_string()))?;
-                self.spawn(id, entry, &name, Child { fds, words, manner });
+                self.spawn(id, entry, &name, Child { fds, words, setup });
             }
             Request::Signal { id, number } => {
                 let child = self.children.iter().find(|child| child.id == id);
@@ -299,7 +299,7 @@ impl Server {
         failpoint::hit(Point::ServerAfterFork);
         let pidfd = process::pidfd_open(pid)?;
         let for_host = pidfd.try_clone()?;
-        self.children.push(Running { id, pid, pidfd });
+        self.children.push(ForkedChild { id, pid, pidfd });
         Ok((Report::Started { id, pid }, Some(for_host)))
     }
 
@@ -317,7 +317,7 @@ impl Server {
 /// Forks a child. The parent returns its id; the child does not return.
 #[allow(unsafe_code)]
 fn fork(entry: fn(Child), name: &str, child: Child) -> std::io::Result<u32> {
-    if child.fds.len() != usize::from(child.manner.fds) {
+    if child.fds.len() != usize::from(child.setup.fds) {
         // The kernel dropped them, for want of room in this process.
         return Err(process::no_more_descriptors());
     }

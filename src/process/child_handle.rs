@@ -15,7 +15,7 @@ use crate::sys::process;
 #[derive(Debug)]
 pub(crate) enum ChildEvent {
     /// It runs.
-    Started { pid: u32, child: RunningChild },
+    Started { pid: u32, child: ChildHandle },
     /// It could not be forked.
     Failed(io::Error),
     /// Its fork server has ended, so it was sent SIGKILL.
@@ -28,7 +28,7 @@ pub(crate) enum ChildEvent {
 pub(crate) type Watcher = Box<dyn Fn(ChildEvent) + Send + Sync>;
 
 /// A child that was started, by its pidfd.
-pub(crate) struct RunningChild {
+pub(crate) struct ChildHandle {
     /// Shared with what watches it: a process may have few descriptors.
     pidfd: Arc<OwnedFd>,
     /// Its id with its fork server.
@@ -36,9 +36,9 @@ pub(crate) struct RunningChild {
     connection: Weak<Connection>,
 }
 
-impl RunningChild {
-    pub(super) fn new(pidfd: Arc<OwnedFd>, id: u64, connection: Weak<Connection>) -> RunningChild {
-        RunningChild { pidfd, id, connection }
+impl ChildHandle {
+    pub(super) fn new(pidfd: Arc<OwnedFd>, id: u64, connection: Weak<Connection>) -> ChildHandle {
+        ChildHandle { pidfd, id, connection }
     }
 
     /// Sends it a signal by number; `Ok(false)` if it has been reaped.
@@ -56,14 +56,14 @@ impl RunningChild {
     }
 }
 
-impl AsFd for RunningChild {
+impl AsFd for ChildHandle {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.pidfd.as_fd()
     }
 }
 
-impl std::fmt::Debug for RunningChild {
+impl std::fmt::Debug for ChildHandle {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("RunningChild").field("id", &self.id).finish_non_exhaustive()
+        f.debug_struct("ChildHandle").field("id", &self.id).finish_non_exhaustive()
     }
 }

@@ -8,7 +8,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use crate::error::{Error, Result};
-use crate::process::events::{Handler, Supervisor, Token};
+use crate::process::supervisor::{Handler, Supervisor, Token};
 use crate::sys::pipe::{self, Read};
 
 /// Bytes that are kept of each process.
@@ -19,28 +19,28 @@ const READ_BYTES: usize = 16 << 10;
 const READS_MAX: usize = 8;
 
 /// A pipe from a process's standard error, and what is kept of it.
-pub(crate) struct Tail {
+pub(crate) struct CapturedStderr {
     pipe: OwnedFd,
-    kept: Mutex<Kept>,
+    buffer: Mutex<Buffer>,
 }
 
 #[derive(Default)]
-struct Kept {
+struct Buffer {
     bytes: VecDeque<u8>,
     /// Something was there before the bytes that are kept.
     is_cut: bool,
     watched: Option<(Weak<Supervisor>, Token)>,
 }
 
-impl Tail {
+impl CapturedStderr {
     /// A tail that `supervisor` keeps up to date, and the end of its pipe for the process.
     ///
     /// # Errors
     ///
     /// [`Error::Os`] without a descriptor for it.
-    pub(crate) fn start(supervisor: &Arc<Supervisor>) -> Result<(Arc<Tail>, OwnedFd)> {
+    pub(crate) fn start(supervisor: &Arc<Supervisor>) -> Result<(Arc<CapturedStderr>, OwnedFd)> {
         let (read, write) = pipe::pair().map_err(|e| Error::os("pipe2", "standard error", e))?;
-        let tail = Arc::new(Tail { pipe: read, kept: Mutex::default() });
+        let tail = Arc::new(CapturedStderr { pipe: read, buffer: Mutex::default() });
         let token = supervisor.add(Arc::clone(&tail) as Arc<dyn Handler>)?;
         tail.lock().watched = Some((Arc::downgrade(supervisor), token));
         Ok((tail, write))
@@ -50,9 +50,9 @@ impl Tail {
     /// there was more. Text that is not UTF-8 is shown as well as can be.
     pub(crate) fn text(&self) -> String {
         self.read_some();
-        let kept = self.lock();
-        let bytes: Vec<u8> = kept.bytes.iter().copied().collect();
-        let line = bytes.iter().position(|&byte| byte == b'\n').filter(|_| kept.is_cut);
+        let buffer = self.lock();
+        let bytes: Vec<u8> = buffer.bytes.iter().copied().collect();
+        let line = bytes.iter().position(|&byte| byte == b'\n').filter(|_| buffer.is_cut);
         String::from_utf8_lossy(&bytes[line.map_or(0, |end| end + 1)..]).into_owned()
     }
 
@@ -86,13 +86,13 @@ impl Tail {
         true
     }
 
-    fn lock(&self) -> MutexGuard<'_, Kept> {
+    fn lock(&self) -> MutexGuard<'_, Buffer> {
         // Nothing under this lock panics half-way through a change.
-        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+        self.buffer.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Kept {
+impl Buffer {
     fn keep(&mut self, bytes: &[u8]) {
         let surplus = (self.bytes.len() + bytes.len()).saturating_sub(KEPT_BYTES);
         self.is_cut |= surplus > 0;
@@ -102,7 +102,7 @@ impl Kept {
     }
 }
 
-impl Handler for Tail {
+impl Handler for CapturedStderr {
     fn fd(&self) -> BorrowedFd<'_> {
         self.pipe.as_fd()
     }
@@ -116,9 +116,11 @@ impl Handler for Tail {
     fn deadline(&self) {}
 }
 
-impl std::fmt::Debug for Tail {
+impl std::fmt::Debug for CapturedStderr {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Tail").field("kept_bytes", &self.lock().bytes.len()).finish_non_exhaustive()
+        f.debug_struct("CapturedStderr")
+            .field("kept_bytes", &self.lock().bytes.len())
+            .finish_non_exhaustive()
     }
 }
 
@@ -130,23 +132,23 @@ mod tests {
     proptest! {
         #[test]
         fn the_last_bytes_are_kept(writes in prop::collection::vec(0usize..20_000, 0..6)) {
-            let mut kept = Kept::default();
+            let mut buffer = Buffer::default();
             let mut all = Vec::new();
             for (round, len) in writes.into_iter().enumerate() {
                 let bytes = vec![u8::try_from(round).unwrap(); len];
-                kept.keep(&bytes);
+                buffer.keep(&bytes);
                 all.extend(bytes);
             }
             let from = all.len().saturating_sub(KEPT_BYTES);
-            prop_assert_eq!(kept.bytes.iter().copied().collect::<Vec<_>>(), &all[from..]);
-            prop_assert_eq!(kept.is_cut, from > 0);
+            prop_assert_eq!(buffer.bytes.iter().copied().collect::<Vec<_>>(), &all[from..]);
+            prop_assert_eq!(buffer.is_cut, from > 0);
         }
     }
 
     #[test]
     fn a_tail_is_up_to_date_and_begins_with_a_line() {
         let supervisor = Supervisor::current().unwrap();
-        let (tail, write) = Tail::start(&supervisor).unwrap();
+        let (tail, write) = CapturedStderr::start(&supervisor).unwrap();
         let mut writer = std::fs::File::from(write);
         let line = "0123456789".repeat(10) + "\n";
         for _ in 0..10_000 {

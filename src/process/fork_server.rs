@@ -7,29 +7,29 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use crate::error::{Error, Result};
 use crate::process::child::{self, Entry};
 use crate::process::connection::Connection;
-use crate::process::events::Supervisor;
-use crate::process::keep::{self, Kept};
-use crate::process::message::{CHILD_WORDS, Manner, Request};
+use crate::process::message::{CHILD_WORDS, ChildSetup, Request};
+use crate::process::server_reuse::{self, IdleServer};
+use crate::process::supervisor::Supervisor;
 use crate::sys::fork::Instance;
 use crate::sys::per_process::PerProcess;
 use crate::sys::process::{self, Credentials};
 use crate::sys::signal::Dispositions;
 
-pub(crate) use crate::process::running::{ChildEvent, RunningChild, Watcher};
+pub(crate) use crate::process::child_handle::{ChildEvent, ChildHandle, Watcher};
 
 /// What a new child gets.
-pub(crate) struct Order<'a> {
+pub(crate) struct SpawnRequest<'a> {
     pub(crate) entry: &'static Entry,
     pub(crate) words: [u64; CHILD_WORDS - 1],
     pub(crate) fds: &'a [BorrowedFd<'a>],
     /// What `ps` shows, at most 15 bytes.
     pub(crate) name: &'a str,
-    pub(crate) extras: Extras<'a>,
+    pub(crate) attributes: SpawnAttributes<'a>,
 }
 
 /// What not every child is to have.
 #[derive(Debug, Default, Clone, Copy)]
-pub(crate) struct Extras<'a> {
+pub(crate) struct SpawnAttributes<'a> {
     /// What becomes its standard error, if not the server's.
     pub(crate) stderr: Option<BorrowedFd<'a>>,
     /// What becomes its standard output, if not the server's.
@@ -43,12 +43,12 @@ pub(crate) struct Extras<'a> {
 }
 
 /// A running fork server; it ends, and its children with it, when this is dropped. Where nobody
-/// reaps such servers it goes on without children: see `keep`.
+/// reaps such servers it goes on without children: see `server_reuse`.
 pub(crate) struct ForkServer {
     connection: Arc<Connection>,
-    /// Kept while there is a server to hear from.
+    /// IdleServer while there is a server to hear from.
     supervisor: Arc<Supervisor>,
-    start: keep::Start,
+    start: server_reuse::StartContext,
     /// The process that started it: a child forked from that has no say.
     made_in: Instance,
     /// Credentials of its children.
@@ -99,10 +99,10 @@ impl ForkServer {
 
     fn start(credentials: Credentials) -> Result<ForkServer> {
         let made_in = Instance::current();
-        if let Some(Kept { connection, supervisor, start }) = keep::take() {
+        if let Some(IdleServer { connection, supervisor, start }) = server_reuse::take() {
             return Ok(ForkServer { connection, supervisor, start, made_in, credentials });
         }
-        let start = keep::Start::now();
+        let start = server_reuse::StartContext::now();
         let supervisor = Supervisor::current()?;
         let connection = Connection::open(&supervisor)?;
         Ok(ForkServer { connection, supervisor, start, made_in, credentials })
@@ -122,7 +122,7 @@ impl ForkServer {
     /// # Errors
     ///
     /// [`Error::Spawn`] if the server is gone; the watcher is not called then.
-    pub(crate) fn spawn(&self, order: &Order<'_>, watcher: Watcher) -> Result<()> {
+    pub(crate) fn spawn(&self, order: &SpawnRequest<'_>, watcher: Watcher) -> Result<()> {
         static LAST_ID: AtomicU64 = AtomicU64::new(0);
         let entry = order.entry.to_word()?;
         // Only distinctness matters.
@@ -131,11 +131,11 @@ impl ForkServer {
         for (to, from) in name[..15].iter_mut().zip(order.name.bytes()) {
             *to = from;
         }
-        let Extras { stderr, stdout, stdin, directory, dispositions } = order.extras;
+        let SpawnAttributes { stderr, stdout, stdin, directory, dispositions } = order.attributes;
         // The child takes them from the end.
         let special = [directory, stdin, stdout, stderr].into_iter().flatten();
         let fds: Vec<BorrowedFd<'_>> = order.fds.iter().copied().chain(special).collect();
-        let manner = Manner {
+        let setup = ChildSetup {
             has_stderr: stderr.is_some(),
             has_stdout: stdout.is_some(),
             has_stdin: stdin.is_some(),
@@ -144,8 +144,8 @@ impl ForkServer {
             depth: child::depth().saturating_add(1),
             fds: u8::try_from(fds.len()).unwrap_or(u8::MAX),
         };
-        let record = Request::Spawn { id, entry, words: order.words, name, manner }.record();
-        self.connection.order(id, &record, &fds, watcher)
+        let message = Request::Spawn { id, entry, words: order.words, name, setup }.message();
+        self.connection.order(id, &message, &fds, watcher)
     }
 }
 
@@ -155,7 +155,7 @@ impl Drop for ForkServer {
             return;
         }
         let (connection, supervisor) = (Arc::clone(&self.connection), Arc::clone(&self.supervisor));
-        keep::or_end(Kept { connection, supervisor, start: self.start });
+        server_reuse::keep_or_end(IdleServer { connection, supervisor, start: self.start });
     }
 }
 
