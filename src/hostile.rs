@@ -21,7 +21,7 @@ pub fn ring(bytes: &[u8]) {
 
 /// Descriptors of tasks and results, and the messages of the fork server.
 pub fn task(bytes: &[u8]) {
-    crate::pool::hostile::task(bytes);
+    crate::worker::hostile::task(bytes);
 }
 
 /// A message, argument or result, as values of types that nest, or that take no bytes.

@@ -132,10 +132,6 @@ mod shape;
 mod array;
 #[cfg(not(loom))]
 mod channel;
-/// The one part of `pool/` that loom models; the rest lies over raw shared memory.
-#[cfg(loom)]
-#[path = "pool/claim.rs"]
-mod claim;
 #[cfg(not(loom))]
 mod compute;
 /// Readers of bytes that others wrote, for `fuzz/`; no part of the interface.
@@ -155,6 +151,7 @@ pub mod shared;
 mod spawn;
 pub mod sync;
 mod sys;
+mod worker;
 
 /// Points at which fault tests stop or kill a process; no part of the interface.
 #[cfg(feature = "failpoints")]

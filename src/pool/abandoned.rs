@@ -15,13 +15,14 @@ use tracing::Level;
 use crate::error::{Death, Error};
 use crate::exit::ExitReason;
 use crate::pool::core::Core;
-use crate::pool::queue_pair::Leave;
 use crate::pool::recovery::{fail_or_retry, phase_of};
 use crate::pool::state::{Lifecycle, State};
-use crate::pool::task::{TaskId, broken};
+use crate::pool::task::broken;
 use crate::pool::worker_slot::{Cause, WorkerSlot, WorkerState};
 use crate::process::fork_server::ChildEvent;
 use crate::process::supervisor::{Handler, Token};
+use crate::worker::call::TaskId;
+use crate::worker::queue_pair::Leave;
 
 /// How long the end of a worker that was killed may take before it is given up.
 pub(super) const DEATH: Duration = Duration::from_secs(1);

@@ -11,14 +11,12 @@ use crate::array::transfer::{self, LeaseList};
 use crate::error::{Error, Result};
 use crate::pool::Pool;
 use crate::pool::core::{Config, Core, Initializer, Start};
-use crate::pool::invocation::{self, Trampoline};
 use crate::pool::task::{FOREVER, Rules};
 use crate::process::function::FunctionOffset;
 use crate::process::host_snapshot::HostSnapshot;
 use crate::sys::{limits, sched};
-
-/// Most workers that a pool may have.
-pub(super) const WORKERS_MAX: usize = 1024;
+use crate::worker::cpu_spread::WORKERS_MAX;
+use crate::worker::invocation::{self, Trampoline};
 
 /// Configures a [`Pool`]; made by [`Pool::builder`].
 ///

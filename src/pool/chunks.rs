@@ -11,12 +11,12 @@ use crate::array::source::Source;
 use crate::error::{Error, Result};
 use crate::pool::Pool;
 use crate::pool::handle;
-use crate::pool::invocation::{self, CodecError, Invocation, Trampoline};
 use crate::pool::loops::{Extent, Orders, Plan, Walk};
 use crate::pool::operand::{Chunks, Described, Enumerated, Operand, Sealed};
 use crate::pool::reduction::ParMap;
 use crate::pool::task::{FOREVER, Rules, Value};
 use crate::shape::Shape;
+use crate::worker::invocation::{self, CodecError, Invocation, Trampoline};
 
 /// A loop over the chunks of one array, or of several in step; see [`Pool::par_chunks`].
 ///

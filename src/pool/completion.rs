@@ -4,8 +4,9 @@ use tracing::Level;
 
 use crate::pool::listener::Completion;
 use crate::pool::state::{Lifecycle, State};
-use crate::pool::task::{Entry, Offer, Outcome, Progress, TaskId, broken, cancelled, is_cancelled};
+use crate::pool::task::{Entry, Offer, Outcome, Progress, broken, cancelled, is_cancelled};
 use crate::pool::worker_slot::Cause;
+use crate::worker::call::TaskId;
 
 impl State {
     /// Notes what came of a task and tells who waits for it.

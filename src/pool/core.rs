@@ -8,17 +8,12 @@ use std::time::{Duration, Instant};
 
 use crate::array::transfer::LeaseList;
 use crate::error::{Error, Result};
-use crate::pool::control::HostControl;
-use crate::pool::host_side::HostSide;
-use crate::pool::invocation::Trampoline;
-use crate::pool::queue_pair::driver;
+use crate::pool::in_process;
 use crate::pool::state::{Lifecycle, State};
 use crate::pool::state_guard::StateGuard;
 use crate::pool::supervise::{Doorbell, WorkerSocket};
-use crate::pool::task::{self, Rules};
-use crate::pool::worker::{self, WorkerConfig};
+use crate::pool::task::Rules;
 use crate::pool::worker_slot::{WorkerSlot, WorkerState};
-use crate::pool::{in_process, invocation};
 use crate::process::captured_stderr::CapturedStderr;
 use crate::process::fork_server::{ForkServer, SpawnAttributes, SpawnRequest};
 use crate::process::host_snapshot::{HostSnapshot, ProcessAttributes};
@@ -27,6 +22,13 @@ use crate::region::arena::{Arena, COLD, Contents};
 use crate::sys::fork::Instance;
 use crate::sys::limits;
 use crate::sys::socket::Socket;
+use crate::worker::call;
+use crate::worker::child::{self, WorkerConfig};
+use crate::worker::host_side::HostSide;
+use crate::worker::invocation;
+use crate::worker::invocation::Trampoline;
+use crate::worker::pool_control::HostControl;
+use crate::worker::pool_control::driver;
 
 /// How tasks are run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -81,7 +83,7 @@ pub(super) struct Initializer {
 impl Initializer {
     /// As a worker's configuration has it.
     fn worker_config(&self) -> (u64, usize, Vec<u8>) {
-        let mut bytes = task::table(&self.leases);
+        let mut bytes = call::table(&self.leases);
         bytes.extend_from_slice(&self.encoded);
         (self.word, self.leases.len(), bytes)
     }
@@ -213,8 +215,8 @@ impl Core {
         let token = self.supervisor.add(Arc::clone(&socket) as _)?;
         socket.set_token(token);
         let order = SpawnRequest {
-            entry: &worker::ENTRY,
-            words: worker::words(
+            entry: &child::ENTRY,
+            words: child::words(
                 (span.offset(), bytes.len()),
                 (self.arena.id(), self.arena.size_bytes()),
             ),

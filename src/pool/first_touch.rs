@@ -9,11 +9,11 @@ use bytemuck::Pod;
 
 use crate::array::SharedArray;
 use crate::error::Result;
-use crate::pool::invocation::{CodecError, Invocation};
 use crate::pool::loops::{Extent, Orders, Plan, Walk};
 use crate::pool::operand::Ranges;
 use crate::pool::{Pool, Start};
 use crate::shape::Shape;
+use crate::worker::invocation::{CodecError, Invocation};
 
 /// Smaller arrays are left to be touched by whoever uses them first, in bytes.
 const WORTH_SHARING_BYTES: usize = 8 << 20;

@@ -16,10 +16,11 @@ use serde::Serialize;
 use crate::array::transfer;
 use crate::error::{Error, Result, TaskError};
 use crate::pool::core::Core;
-use crate::pool::invocation::{self, Trampoline};
 use crate::pool::state::{State, WaitTarget};
-use crate::pool::task::{Entry, Outcome, Rules, SharedInput, TaskId};
+use crate::pool::task::{Entry, Outcome, Rules};
 use crate::process::panic;
+use crate::worker::call::{SharedInput, TaskId};
+use crate::worker::invocation::{self, Trampoline};
 
 /// A value that all tasks of a call are given. It is encoded once, before the first of them is
 /// submitted, so that no code of the user runs while workers use what the call borrows.

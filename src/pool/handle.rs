@@ -10,11 +10,12 @@ use crate::array::transfer;
 use crate::error::{Error, Result, TaskError};
 use crate::pool::callbacks::Callback;
 use crate::pool::core::{Core, Start};
-use crate::pool::invocation;
 use crate::pool::state::WaitTarget;
-use crate::pool::task::{Outcome, TaskId, Value};
+use crate::pool::task::{Outcome, Value};
 use crate::pool::worker_slot::Cause;
 use crate::process::panic;
+use crate::worker::call::TaskId;
+use crate::worker::invocation;
 
 /// A task that was submitted to a [`Pool`](crate::Pool), and the way to its result.
 ///

@@ -3,11 +3,12 @@
 use crate::array::transfer::{Lease, LeaseList};
 use crate::error::{Error, Result, TaskError};
 use crate::pool::core::Core;
-use crate::pool::invocation::{self, Invocation, Leases, Trampoline, WorkerCache};
-use crate::pool::queue_pair::Status;
-use crate::pool::task::{Call, Encoded, Outcome, Rules, TaskId, Value};
+use crate::pool::task::{Outcome, Rules, Value};
 use crate::process::panic;
 use crate::region::windows::Windows;
+use crate::worker::call::{Call, Encoded, TaskId};
+use crate::worker::invocation::{self, Invocation, Leases, Trampoline, WorkerCache};
+use crate::worker::queue_pair::Status;
 
 /// Runs a call here and now; its outcome waits for the handle as any other would.
 pub(super) fn submit(

@@ -8,9 +8,10 @@ use crate::error::Result;
 use crate::pool::callbacks::{Callback, Callbacks};
 use crate::pool::core::Core;
 use crate::pool::state::{Lifecycle, State};
-use crate::pool::task::{Outcome, TaskId, is_cancelled};
+use crate::pool::task::{Outcome, is_cancelled};
 use crate::pool::wait_set::CompletionQueue;
 use crate::sys::thread_parker::Waiter;
+use crate::worker::call::TaskId;
 
 /// Somebody who is told once when a task is over. Telling runs no code of the user: that is left
 /// to the callback thread.

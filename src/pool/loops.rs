@@ -22,9 +22,9 @@ use crate::kernel::FloatMode;
 use crate::pool::blocks::{BLOCKS_MAX, Blocks, HostBlocks};
 use crate::pool::core::{Core, Start};
 use crate::pool::group::{Group, SharedArgument};
-use crate::pool::invocation::{CodecError, Invocation, Trampoline};
 use crate::pool::operand::{self, Chunks, Lent};
 use crate::pool::task::{Rules, Value};
+use crate::worker::invocation::{CodecError, Invocation, Trampoline};
 
 /// What a loop goes over: `len` elements in chunks of `chunk_len`, the last one perhaps shorter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

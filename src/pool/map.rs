@@ -9,10 +9,10 @@ use serde::de::DeserializeOwned;
 use crate::error::{Error, Result};
 use crate::pool::backpressure::Timeout;
 use crate::pool::handle::Handle;
-use crate::pool::invocation::Trampoline;
 use crate::pool::pipeline::{BATCHES_PER_WORKER, Imap, Pace, Pipeline, Shared, plain, sharing};
 use crate::pool::task::{FOREVER, Rules};
 use crate::pool::{Given, Nothing, Pool, SharedValue};
+use crate::worker::invocation::Trampoline;
 
 /// Rules for the tasks submitted through it, and the value that they share; from
 /// [`Pool::options`] or [`Pool::with`].

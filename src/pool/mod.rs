@@ -3,36 +3,26 @@
 //! `README.md` beside this file has the protocol, step by step, and why it holds.
 
 mod abandoned;
-mod backoff;
 mod backpressure;
 mod blocks;
 mod builder;
 mod callbacks;
 mod chunks;
-mod claim;
-mod cleanup;
 mod completed;
 mod completion;
-mod control;
 mod core;
 mod first_touch;
-mod floor;
 #[cfg(feature = "async")]
 mod future;
 mod group;
 mod handle;
-mod host_side;
-#[cfg(any(test, fuzzing))]
-pub(crate) mod hostile;
 mod in_process;
-mod invocation;
 mod listener;
 mod loops;
 mod map;
 mod operand;
 mod pipeline;
 mod placement;
-mod queue_pair;
 mod readiness;
 mod recovery;
 mod reduction;
@@ -48,8 +38,6 @@ mod task;
 mod team;
 mod wait;
 mod wait_set;
-mod worker;
-mod worker_side;
 mod worker_slot;
 
 use std::sync::Arc;
@@ -60,7 +48,9 @@ use serde::de::DeserializeOwned;
 use crate::error::Result;
 use crate::pool::backpressure::Timeout;
 use crate::process::function::FunctionOffset;
+use crate::worker::invocation;
 
+pub use crate::worker::child::is_cancelled;
 pub use builder::PoolBuilder;
 pub use chunks::{Body, Given, Nothing, ParChunks, Plain, SharedValue, Sharing};
 pub use completed::{AsCompleted, ReturnWhen, Unfinished, Waited, as_completed, wait};
@@ -73,9 +63,8 @@ pub use reduction::ParMap;
 pub use shutdown::Shutdown;
 pub use starmap::Star;
 pub use stats::{Restarts, Stats};
-pub use worker::is_cancelled;
 
-pub(crate) use invocation::{CodecError, Invocation};
+pub(crate) use crate::worker::invocation::{CodecError, Invocation};
 pub(crate) use task::Rules;
 pub(crate) use team::{TeamJob, TeamOrders, take_part};
 

@@ -12,14 +12,16 @@ use crate::array::transfer::{self, Lease};
 use crate::error::{Error, Result, TaskError};
 use crate::pool::core::Core;
 use crate::pool::handle;
-use crate::pool::invocation::{self, Batch, CodecError, Invocation, Trampoline};
-use crate::pool::queue_pair::Stage;
 use crate::pool::state::WaitTarget;
-use crate::pool::task::{self, Outcome, Rules, SharedInput, TaskId};
+use crate::pool::task::{Outcome, Rules};
 use crate::process::panic;
 use crate::region::arena::Contents;
 use crate::region::windows::Windows;
 use crate::sys::huge_pages;
+use crate::worker::call;
+use crate::worker::call::{SharedInput, TaskId};
+use crate::worker::invocation::{self, Batch, CodecError, Invocation, Trampoline};
+use crate::worker::queue_pair::Stage;
 
 /// How long a batch should keep a worker busy: long beside a dispatch, short beside a second.
 const BATCH_NS: u64 = 250_000;
@@ -58,7 +60,7 @@ impl Shared {
         })?;
         // A handle of an array must not outlive its task, so such a value is not kept for the next.
         let is_given = leases.iter().any(Lease::is_of_array);
-        let mut bytes = task::table(&leases);
+        let mut bytes = call::table(&leases);
         bytes.extend_from_slice(&encoded);
         let span = core.arena.reserve(bytes.len().max(1), Contents::Stale)?;
         span.store(&bytes);
@@ -338,7 +340,7 @@ where
     let function = unsafe { invocation::conjure::<F>() };
     let results: Vec<R> = if place.is_given {
         let (bytes, leases) = place.copy_out(windows)?;
-        let encoded = task::split_table(&bytes, leases).map_or(&[][..], |(_, encoded)| encoded);
+        let encoded = call::split_table(&bytes, leases).map_or(&[][..], |(_, encoded)| encoded);
         let (shared, items) = invocation.arguments_beside::<W, A>(encoded)?;
         invocation.begin();
         invocation::each(items).map(|item| function(&shared, item)).collect()
@@ -347,7 +349,7 @@ where
         let shared = invocation.cache.shared::<W>(place.call, || {
             let (bytes, leases) = place.copy_out(windows)?;
             let short = || CodecError::Argument("a shared value without its leases".into());
-            let (leases, encoded) = task::split_table(&bytes, leases).ok_or_else(short)?;
+            let (leases, encoded) = call::split_table(&bytes, leases).ok_or_else(short)?;
             let decoded = transfer::decode_kept(windows, &leases, || invocation::decode(encoded));
             decoded.map_err(CodecError::Argument)
         })?;

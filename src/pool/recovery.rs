@@ -27,15 +27,16 @@ use crate::error::{Death, Error, Phase, Result, TaskError};
 use crate::exit::ExitReason;
 use crate::pool::abandoned::DEATH;
 use crate::pool::core::Core;
-use crate::pool::queue_pair::{Leave, Stage};
 use crate::pool::state::{Lifecycle, State};
-use crate::pool::task::{Call, TaskId, broken};
+use crate::pool::task::broken;
 use crate::pool::worker_slot::{Cause, WorkerSlot, WorkerState};
 use crate::process::child;
 use crate::process::fork_server::ChildEvent;
 #[cfg(feature = "failpoints")]
 use crate::sys::failpoint::{self, Point};
 use crate::sys::{oom, process};
+use crate::worker::call::{Call, TaskId};
+use crate::worker::queue_pair::{Leave, Stage};
 
 impl Core {
     /// What the fork server says of the worker that has, or had, this slot.

@@ -11,9 +11,9 @@ use crate::error::Result;
 use crate::kernel::FloatMode;
 use crate::pool::chunks::{Body, ParChunks, Ran, SharedValue, attach};
 use crate::pool::handle::{self, Handle};
-use crate::pool::invocation::{self, Invocation};
 use crate::pool::operand::Chunks;
 use crate::pool::task::Value;
+use crate::worker::invocation::{self, Invocation};
 
 /// Blocks that results are grouped in at most.
 const RESULT_GROUPS: usize = 1024;

@@ -7,10 +7,10 @@ use tracing::Level;
 
 use crate::error::{Error, Result};
 use crate::pool::Pool;
-use crate::pool::builder::WORKERS_MAX;
 use crate::pool::core::{Core, Start};
 use crate::pool::state::{Lifecycle, State};
 use crate::pool::worker_slot::{Cause, WorkerState};
+use crate::worker::cpu_spread::WORKERS_MAX;
 
 impl Pool {
     /// Changes how many workers there are.

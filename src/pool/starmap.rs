@@ -5,8 +5,8 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::error::Result;
-use crate::pool::invocation::{self, CodecError, Invocation};
 use crate::pool::{Options, Pool};
+use crate::worker::invocation::{self, CodecError, Invocation};
 
 /// A function of as many arguments as the tuple `A` has fields: what [`Pool::starmap`] takes.
 ///

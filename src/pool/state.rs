@@ -8,19 +8,20 @@ use tracing::Level;
 
 use crate::error::{Error, TaskError};
 use crate::pool::callbacks::Callbacks;
-use crate::pool::control::HostControl;
 use crate::pool::core::Initializer;
-use crate::pool::host_side::Drained;
-use crate::pool::queue_pair::{Leave, Place, ResultMeta, SLOTS, Status, driver};
-use crate::pool::task::{
-    Encoded, Entry, Offer, Outcome, Progress, TaskId, Tasks, Value, broken, cancelled,
-};
+use crate::pool::stats::Counters;
+use crate::pool::task::{Entry, Offer, Outcome, Progress, Tasks, Value, broken, cancelled};
 use crate::pool::wait_set::CompletionQueue;
 use crate::pool::worker_slot::{Cause, WorkerSlot, WorkerState};
-use crate::pool::{invocation, stats::Counters};
 use crate::process::diagnostics::DeferredEvents;
 use crate::sys::thread_parker::Waiter;
 use crate::sys::{clock, oom};
+use crate::worker::call::{Encoded, TaskId};
+use crate::worker::host_side::Drained;
+use crate::worker::invocation;
+use crate::worker::pool_control::HostControl;
+use crate::worker::pool_control::driver;
+use crate::worker::queue_pair::{Leave, Place, ResultMeta, SLOTS, Status};
 
 /// Whether a pool takes tasks.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -160,8 +161,8 @@ impl State {
 
     /// Takes every committed result of one worker.
     ///
-    /// But for one of a task that a handle has outlived: the worker can still reach what it was
-    /// lent. So that result, and with it all leases of its task, waits until the worker is reaped.
+    /// The result of a task that a handle has outlived is held back with the task's leases until
+    /// the worker is reaped: until then it can reach what it was lent.
     pub(super) fn drain_worker(&mut self, index: usize) {
         while self.workers[index].held_result.is_none() {
             let Some(drained) = self.next_result(index) else { return };
@@ -195,7 +196,7 @@ impl State {
         }
     }
 
-    /// Ends a worker that wrote nonsense into its queue pair: what it still says means nothing.
+    /// Kills a worker that corrupted its queue pair.
     fn kill_corrupt(&mut self, index: usize, found: &str) {
         let found = found.to_owned();
         self.events.defer(Level::ERROR, move || {
@@ -469,8 +470,7 @@ impl State {
         true
     }
 
-    /// The first result of this worker that somebody waits for, or that leaves it half empty
-    /// while there is more to do.
+    /// The first result of this worker at which it must ring.
     fn wake_at(&self, slot: &WorkerSlot) -> u64 {
         let queues = &slot.queues;
         let mut at = u64::MAX;

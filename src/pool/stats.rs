@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use crate::pool::Pool;
-use crate::pool::queue_pair::Leave;
 use crate::pool::task::{Entry, Outcome, is_cancelled};
 use crate::pool::worker_slot::Cause;
+use crate::worker::queue_pair::Leave;
 
 /// Counters under the pool's mutex.
 #[derive(Debug, Clone, Default)]

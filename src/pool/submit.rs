@@ -12,11 +12,12 @@ use crate::array::transfer::{self, WireLease};
 use crate::error::{Error, Result, TaskError};
 use crate::pool::core::{Core, Start};
 use crate::pool::in_process;
-use crate::pool::invocation::Trampoline;
-use crate::pool::queue_pair::{HANDLES_MAX, RING_PAYLOAD_BYTES_MAX};
 use crate::pool::state::{Lifecycle, State};
-use crate::pool::task::{Call, Encoded, Rules, SharedInput, TaskId, broken};
+use crate::pool::task::{Rules, broken};
 use crate::process::function::FunctionOffset;
+use crate::worker::call::{Call, Encoded, SharedInput, TaskId};
+use crate::worker::invocation::Trampoline;
+use crate::worker::queue_pair::{HANDLES_MAX, RING_PAYLOAD_BYTES_MAX};
 
 /// Submits to a full pool between two looks at what its workers have finished.
 const SUBMITS_PER_LOOK: usize = 16;

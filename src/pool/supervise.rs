@@ -6,18 +6,18 @@ use std::time::{Duration, Instant};
 
 use crate::error::{Error, Result};
 use crate::pool::core::Core;
-use crate::pool::queue_pair::SLOTS;
 use crate::pool::state::State;
 use crate::pool::task::Offer;
-use crate::pool::worker::{self, SpanMessage};
 use crate::pool::worker_slot::Cause;
-use crate::process::child;
+use crate::process::child::PERMIT;
 use crate::process::outbox::{Outbox, RETRY_AFTER, SendState};
 use crate::process::supervisor::{Handler, Token};
 use crate::region::arena::Contents;
 use crate::sys::clock;
 use crate::sys::poll::EventFd;
 use crate::sys::socket::Socket;
+use crate::worker::child::{self, SpanMessage};
+use crate::worker::queue_pair::SLOTS;
 
 /// Rung by workers when the supervisor is to drive.
 pub(super) struct Doorbell {
@@ -244,7 +244,7 @@ impl WorkerSocket {
 
     /// Lets the worker begin: its pidfd has come.
     pub(super) fn permit(&self, core: &Core) {
-        self.answers.add(&child::PERMIT);
+        self.answers.add(&PERMIT);
         self.answer(core);
     }
 
@@ -270,7 +270,7 @@ impl Handler for WorkerSocket {
 
     fn readable(&self) {
         let Some(core) = self.core.upgrade() else { return };
-        match worker::read_request(&self.socket) {
+        match child::read_request(&self.socket) {
             Some(SpanMessage { len, .. }) => {
                 let answer = match self.grant(&core, len) {
                     Some(offset) => SpanMessage { len, offset },

@@ -20,16 +20,17 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result, TaskError};
 use crate::kernel::{COUNTERS, PeerDied, Team};
-use crate::pool::backoff;
 use crate::pool::core::Core;
 use crate::pool::group::{Group, SharedArgument};
 use crate::pool::handle;
-use crate::pool::invocation::{CodecError, Invocation, Trampoline};
 use crate::pool::placement::{Census, Placement};
-use crate::pool::task::{Entry, Outcome, Rules, TaskId};
+use crate::pool::task::{Entry, Outcome, Rules};
 use crate::region::arena::{Contents, Span};
 use crate::region::windows::Windows;
 use crate::sys::futex;
+use crate::worker::backoff;
+use crate::worker::call::TaskId;
+use crate::worker::invocation::{CodecError, Invocation, Trampoline};
 
 /// Most members of a team: bits of the roster, less the one that closes it.
 const MEMBERS_MAX: usize = 63;
@@ -391,8 +392,9 @@ pub(crate) fn take_part(
 mod tests {
     use super::*;
     use crate::array::transfer::LeaseList;
-    use crate::pool::invocation;
-    use crate::pool::task::{Encoded, Value};
+    use crate::pool::task::Value;
+    use crate::worker::call::Encoded;
+    use crate::worker::invocation;
 
     fn took(took: Took) -> Outcome {
         let mut bytes = Vec::new();

@@ -6,18 +6,19 @@
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use crate::pool::backoff;
 use crate::pool::core::Core;
-use crate::pool::host_side::PendingCommit;
 use crate::pool::listener::Listener;
-use crate::pool::queue_pair::driver;
 use crate::pool::state::{State, WaitTarget};
 use crate::pool::state_guard::StateGuard;
 use crate::pool::supervise::WAKE;
-use crate::pool::task::{Outcome, TaskId, cancelled};
+use crate::pool::task::{Outcome, cancelled};
 use crate::pool::worker_slot::{WorkerSlot, WorkerState};
 use crate::sys::futex;
 use crate::sys::thread_parker::Waiter;
+use crate::worker::backoff;
+use crate::worker::call::TaskId;
+use crate::worker::host_side::PendingCommit;
+use crate::worker::pool_control::driver;
 
 /// How long a joining thread yields before it sleeps, after the last progress it saw.
 const JOIN_SPIN: Duration = Duration::from_micros(500);

@@ -7,8 +7,8 @@ use std::time::Instant;
 use crate::pool::core::Core;
 use crate::pool::listener::{Completion, Listener};
 use crate::pool::state::WaitTarget;
-use crate::pool::task::TaskId;
 use crate::sys::thread_parker::Waiter;
+use crate::worker::call::TaskId;
 
 /// Where tasks report that they are over, each once.
 pub(super) struct CompletionQueue {

@@ -6,15 +6,15 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::object::Memory;
-use crate::pool::host_side::{Drained, HostSide};
-use crate::pool::queue_pair::Leave;
 use crate::pool::supervise::WorkerSocket;
-use crate::pool::task::{Call, TaskId};
 use crate::process::captured_stderr::CapturedStderr;
 use crate::process::fork_server::ChildHandle;
 use crate::process::supervisor::Token;
 use crate::region::arena::Span;
 use crate::sys::process;
+use crate::worker::call::{Call, TaskId};
+use crate::worker::host_side::{Drained, HostSide};
+use crate::worker::queue_pair::Leave;
 
 /// What becomes of a worker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

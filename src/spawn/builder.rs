@@ -287,12 +287,8 @@ impl ProcessBuilder {
         order_span.store(&bytes);
         let (arena_words, at) = ((arena.id(), arena.size_bytes()), order_span.offset());
         let words = child::words(at, charter_len, bytes.len() - charter_len, arena_words);
-        let (tail, stderr) = match self.captures_stderr {
-            true => {
-                CapturedStderr::start(&supervisor).map(|(tail, end)| (Some(tail), Some(end)))?
-            }
-            false => (None, None),
-        };
+        let stderr = self.captures_stderr.then(|| CapturedStderr::start(&supervisor));
+        let (tail, stderr) = stderr.transpose()?.unzip();
         let socket = Socket::pair().map_err(|e| Error::os("socketpair", "a process's socket", e));
         let (ours, theirs) = socket.inspect_err(|_| stop(tail.as_ref()))?;
         let attributes = snapshot.of_process();
@@ -306,9 +302,8 @@ impl ProcessBuilder {
                 ..attributes
             },
         };
-        let name = name.to_owned();
         let parts = Parts {
-            name,
+            name: name.to_owned(),
             task,
             arena: Arc::clone(&arena),
             supervisor,

@@ -1,4 +1,4 @@
-//! How long a wait may last, and how it spends the time.
+//! How long a wait may last, and how it spends time.
 
 use std::time::{Duration, Instant};
 

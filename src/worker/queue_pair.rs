@@ -7,25 +7,24 @@
 use std::mem::offset_of;
 
 use crate::error::{Error, Result};
-use crate::pool::floor::Floor;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 /// Tasks that one worker can be offered ahead; a power of two.
-pub(super) const SLOTS: u64 = SLOTS_LEN as u64;
+pub(crate) const SLOTS: u64 = SLOTS_LEN as u64;
 const SLOTS_LEN: usize = 256;
 /// Bytes that travel inside a task slot.
-pub(super) const TASK_INLINE_BYTES: usize = TASK_INLINE_WORDS * 8;
+pub(crate) const TASK_INLINE_BYTES: usize = TASK_INLINE_WORDS * 8;
 /// Bytes that travel inside a result slot.
-pub(super) const RESULT_INLINE_BYTES: usize = RESULT_INLINE_WORDS * 8;
+pub(crate) const RESULT_INLINE_BYTES: usize = RESULT_INLINE_WORDS * 8;
 /// Payloads above this travel in a span of the arena.
-pub(super) const RING_PAYLOAD_BYTES_MAX: usize = 64 << 10;
+pub(crate) const RING_PAYLOAD_BYTES_MAX: usize = 64 << 10;
 /// Capacity of each byte ring: a payload of the largest size fits behind any other.
-pub(super) const RING_BYTES: usize = 2 * RING_PAYLOAD_BYTES_MAX;
+pub(crate) const RING_BYTES: usize = 2 * RING_PAYLOAD_BYTES_MAX;
 /// Bytes that a dying worker can leave.
-pub(super) const LAST_WORDS_BYTES: usize = 1016;
+pub(crate) const LAST_WORDS_BYTES: usize = 1016;
 
 const TASK_INLINE_WORDS: usize = 12;
-pub(super) const RESULT_INLINE_WORDS: usize = 5;
+pub(crate) const RESULT_INLINE_WORDS: usize = 5;
 
 /// What a worker and its host share beside slots and rings.
 ///
@@ -45,37 +44,37 @@ pub(super) const RESULT_INLINE_WORDS: usize = 5;
 /// | `words_len`  | worker             | host    | read after its death       | 0: no last words   |
 /// | `words`      | worker             | host    | `words_len`                | as above           |
 #[repr(C, align(64))]
-pub(super) struct Header {
+pub(crate) struct Header {
     /// Ring the driver when the result of this sequence number, or a later one, is committed.
-    pub(super) wake_at: AtomicU64,
+    pub(crate) wake_at: AtomicU64,
     /// Position in the result ring up to which the host has copied everything out.
-    pub(super) bytes_read: AtomicU64,
+    pub(crate) bytes_read: AtomicU64,
     /// The latest task, by sequence number, that is asked to end early; 0: none was.
-    pub(super) cancel_seq: AtomicU64,
+    pub(crate) cancel_seq: AtomicU64,
     /// 1: leave when nothing is offered.
-    pub(super) stop: AtomicU32,
+    pub(crate) stop: AtomicU32,
     _host: [u32; 9],
     /// 1: the worker sleeps on this word, or is about to.
-    pub(super) parked: AtomicU32,
+    pub(crate) parked: AtomicU32,
     _parked: [u32; 15],
     /// The worker's process id, once start-up is over, initializer included; 0 before.
-    pub(super) ready: AtomicU32,
+    pub(crate) ready: AtomicU32,
     /// 1: the worker waits for room in the result ring.
-    pub(super) waiting: AtomicU32,
+    pub(crate) waiting: AtomicU32,
     /// Sequence number and [`Stage`] of the task that runs: `seq << 2 | stage`.
-    pub(super) phase: AtomicU64,
+    pub(crate) phase: AtomicU64,
     /// When it started: CLOCK_MONOTONIC, in nanoseconds.
-    pub(super) started_ns: AtomicU64,
+    pub(crate) started_ns: AtomicU64,
     _worker: [u64; 5],
     /// Bytes of `words` that count.
-    pub(super) words_len: AtomicU64,
+    pub(crate) words_len: AtomicU64,
     /// What the panic hook or the fault handler wrote last.
-    pub(super) words: [AtomicU64; LAST_WORDS_BYTES / 8],
+    pub(crate) words: [AtomicU64; LAST_WORDS_BYTES / 8],
 }
 
 /// How far a worker has come with the task that `phase` names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Stage {
+pub(crate) enum Stage {
     Decoding = 0,
     Running = 1,
     Publishing = 2,
@@ -89,15 +88,15 @@ pub(super) enum Stage {
 /// |            |                      |         |            | worker; CLAIMED: task died   |
 /// | the others | host, before `claim` | worker  | `claim`    | host's record is the truth   |
 #[repr(C, align(128))]
-pub(super) struct TaskSlot {
-    pub(super) claim: AtomicU64,
+pub(crate) struct TaskSlot {
+    pub(crate) claim: AtomicU64,
     /// Trampoline: a [`FunctionOffset`](crate::process::function::FunctionOffset).
-    pub(super) function: AtomicU64,
+    pub(crate) function: AtomicU64,
     /// Packed [`TaskMeta`].
-    pub(super) meta: AtomicU64,
+    pub(crate) meta: AtomicU64,
     /// Where the payload is: position in the task ring, or offset in the arena.
-    pub(super) place: AtomicU64,
-    pub(super) inline: [AtomicU64; TASK_INLINE_WORDS],
+    pub(crate) place: AtomicU64,
+    pub(crate) inline: [AtomicU64; TASK_INLINE_WORDS],
 }
 
 /// The result of the task in the task slot of the same index.
@@ -107,55 +106,25 @@ pub(super) struct TaskSlot {
 /// | `seq`      | worker, last     | host    | Release / Acquire | unset: not committed, ignored |
 /// | the others | worker, before   | host    | `seq`             | as above                      |
 #[repr(C, align(64))]
-pub(super) struct ResultSlot {
+pub(crate) struct ResultSlot {
     /// The task's sequence number: storing it is the only commit.
-    pub(super) seq: AtomicU64,
+    pub(crate) seq: AtomicU64,
     /// Packed [`ResultMeta`].
-    pub(super) meta: AtomicU64,
+    pub(crate) meta: AtomicU64,
     /// Where the payload is: position in the result ring, or offset in the arena.
-    pub(super) place: AtomicU64,
-    pub(super) inline: [AtomicU64; RESULT_INLINE_WORDS],
+    pub(crate) place: AtomicU64,
+    pub(crate) inline: [AtomicU64; RESULT_INLINE_WORDS],
 }
 
 /// A queue pair, as it lies in the arena. A new one is zero up to [`QueuePair::ZEROED_BYTES`]: of a
 /// ring nothing is read before it was written, and zeroing one takes longer than all the rest.
 #[repr(C)]
-pub(super) struct QueuePair {
-    pub(super) header: Header,
-    pub(super) tasks: [TaskSlot; SLOTS_LEN],
-    pub(super) results: [ResultSlot; SLOTS_LEN],
-    pub(super) task_bytes: ByteRing,
-    pub(super) result_bytes: ByteRing,
-}
-
-/// What all workers of a pool share with the host.
-///
-/// | field    | written by             | read by | guard                  | if the writer dies    |
-/// |----------|------------------------|---------|------------------------|-----------------------|
-/// | `driver` | host; ringing workers, | all     | Dekker with the commit | its death is heard of |
-/// |          | to 0                   |         |                        | and drives            |
-/// | `has_surplus` | host, under mutex | workers | Dekker with `parked`   | all end with host     |
-/// | `floor`  | workers                | workers | none: a hint           | see [`Floor`]         |
-#[repr(C, align(64))]
-pub(super) struct PoolControl {
-    /// Who is to be woken: one of the constants in [`driver`].
-    pub(super) driver: AtomicU32,
-    _driver: [u32; 15],
-    /// 1: a worker that runs out of offers should ring, because others have some to spare.
-    pub(super) has_surplus: AtomicU32,
-    _has_surplus: [u32; 15],
-    /// Which processors they run on.
-    pub(super) floor: Floor,
-}
-
-/// Values of [`PoolControl::driver`].
-pub(super) mod driver {
-    /// Somebody looks at the results without being told.
-    pub(in crate::pool) const AWAKE: u32 = 0;
-    /// A joining thread sleeps on the word.
-    pub(in crate::pool) const JOINER: u32 = 1;
-    /// The supervisor sleeps on its eventfd.
-    pub(in crate::pool) const SUPERVISOR: u32 = 2;
+pub(crate) struct QueuePair {
+    pub(crate) header: Header,
+    pub(crate) tasks: [TaskSlot; SLOTS_LEN],
+    pub(crate) results: [ResultSlot; SLOTS_LEN],
+    pub(crate) task_bytes: ByteRing,
+    pub(crate) result_bytes: ByteRing,
 }
 
 const _: () = {
@@ -170,13 +139,12 @@ const _: () = {
     assert!(offset_of!(QueuePair, tasks) % 128 == 0);
     assert!(offset_of!(QueuePair, results) < QueuePair::ZEROED_BYTES);
     assert!(offset_of!(QueuePair, result_bytes) > QueuePair::ZEROED_BYTES);
-    assert!(offset_of!(PoolControl, has_surplus) == 64);
     assert!(RING_BYTES.is_power_of_two());
 };
 
 /// Where a payload lies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Place {
+pub(crate) enum Place {
     /// In the slot.
     Inline,
     /// In the byte ring, at this position.
@@ -205,26 +173,26 @@ impl Place {
 }
 
 /// Handles that a task can be given: what its slot can count.
-pub(super) const HANDLES_MAX: usize = (1 << 20) - 1;
+pub(crate) const HANDLES_MAX: usize = (1 << 20) - 1;
 
 /// What a task slot says about its payload.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct TaskMeta {
+pub(crate) struct TaskMeta {
     /// Payload bytes, the lease table in front included.
-    pub(super) len: usize,
+    pub(crate) len: usize,
     /// Leases in that table.
-    pub(super) leases: usize,
-    pub(super) place: Place,
+    pub(crate) leases: usize,
+    pub(crate) place: Place,
 }
 
 impl TaskMeta {
     /// `(meta, place)` words. Bits 0..40 length, 40..44 place, 44..64 leases.
-    pub(super) fn pack(self) -> (u64, u64) {
+    pub(crate) fn pack(self) -> (u64, u64) {
         let (kind, value) = self.place.pack();
         (self.len as u64 | kind << 40 | (self.leases as u64) << 44, value)
     }
 
-    pub(super) fn unpack(meta: u64, place: u64) -> Result<TaskMeta> {
+    pub(crate) fn unpack(meta: u64, place: u64) -> Result<TaskMeta> {
         let corrupt = || Error::Corrupt { what: "a task slot", found: format!("{meta:#x}") };
         let len = usize::try_from(meta & ((1 << 40) - 1)).map_err(|_| corrupt())?;
         let leases = usize::try_from(meta >> 44).map_err(|_| corrupt())?;
@@ -235,7 +203,7 @@ impl TaskMeta {
 
 /// How a task ended, as its worker saw it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Status {
+pub(crate) enum Status {
     /// The payload is the value.
     Value,
     /// The payload is a message and a location.
@@ -250,7 +218,7 @@ pub(super) enum Status {
 
 /// Why a worker leaves by itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Leave {
+pub(crate) enum Leave {
     /// It has run as many tasks as it may.
     Tasks,
     /// It has more memory resident than it may.
@@ -261,16 +229,16 @@ pub(super) enum Leave {
 
 /// What a result slot says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct ResultMeta {
-    pub(super) status: Status,
+pub(crate) struct ResultMeta {
+    pub(crate) status: Status,
     /// The worker exits now, by itself, and will not look at its other offers.
-    pub(super) leaving: Option<Leave>,
+    pub(crate) leaving: Option<Leave>,
     /// How long the function ran, in nanoseconds, to 19 significant bits; at most 13 days.
-    pub(super) elapsed_ns: u64,
+    pub(crate) elapsed_ns: u64,
     /// Payload bytes. Of one in a span only the low 32 bits of that: the host, which has granted
     /// the span, knows its length.
-    pub(super) len: usize,
-    pub(super) place: Place,
+    pub(crate) len: usize,
+    pub(crate) place: Place,
 }
 
 /// Significant bits of a time in a result slot.
@@ -290,7 +258,7 @@ fn unpack_elapsed(packed: u64) -> u64 {
 impl ResultMeta {
     /// `(meta, place)` words. Bits 0..32 length, 32..56 elapsed, 56..60 status, 60..62 place,
     /// 62..64 why it leaves.
-    pub(super) fn pack(self) -> (u64, u64) {
+    pub(crate) fn pack(self) -> (u64, u64) {
         let (kind, value) = self.place.pack();
         let status = match self.status {
             Status::Value => 0u64,
@@ -308,7 +276,7 @@ impl ResultMeta {
         (meta, value)
     }
 
-    pub(super) fn unpack(meta: u64, place: u64) -> Result<ResultMeta> {
+    pub(crate) fn unpack(meta: u64, place: u64) -> Result<ResultMeta> {
         let corrupt = || Error::Corrupt { what: "a result slot", found: format!("{meta:#x}") };
         let status = match meta >> 56 & 15 {
             0 => Status::Value,
@@ -340,20 +308,20 @@ impl ResultMeta {
 /// A payload never wraps: one that would not fit before the end starts at the next multiple of
 /// [`RING_BYTES`]. Writer and reader know positions from slots, so the ring has no head or tail.
 #[repr(C, align(64))]
-pub(super) struct ByteRing {
+pub(crate) struct ByteRing {
     words: [AtomicU64; RING_BYTES / 8],
 }
 
 impl ByteRing {
     /// One of zeros.
     #[cfg(any(test, fuzzing))]
-    pub(super) fn zeroed() -> Box<ByteRing> {
+    pub(crate) fn zeroed() -> Box<ByteRing> {
         Box::new(ByteRing { words: [const { AtomicU64::new(0) }; RING_BYTES / 8] })
     }
 
     /// Where a payload of `len` bytes goes if the next free position is `head` and everything
     /// before `tail` is read: its position and the next head, or `None` if there is no room.
-    pub(super) fn place(head: u64, tail: u64, len: usize) -> Option<(u64, u64)> {
+    pub(crate) fn place(head: u64, tail: u64, len: usize) -> Option<(u64, u64)> {
         let ring = RING_BYTES as u64;
         let len = (len as u64).next_multiple_of(8);
         let start = if head % ring + len > ring { head.next_multiple_of(ring) } else { head };
@@ -363,13 +331,13 @@ impl ByteRing {
     }
 
     /// Writes `bytes` at `position`, where [`ByteRing::place`] found room.
-    pub(super) fn write(&self, position: u64, bytes: &[u8]) {
+    pub(crate) fn write(&self, position: u64, bytes: &[u8]) {
         let first = Self::index(position);
         store_words(&self.words[first..], bytes);
     }
 
     /// Copies `len` bytes at `position` to the end of `out`.
-    pub(super) fn read(&self, position: u64, len: usize, out: &mut Vec<u8>) -> Result<()> {
+    pub(crate) fn read(&self, position: u64, len: usize, out: &mut Vec<u8>) -> Result<()> {
         let first = Self::index(position);
         if !position.is_multiple_of(8) || len.div_ceil(8) > self.words.len() - first {
             let found = format!("{len} bytes at {position}");
@@ -386,7 +354,7 @@ impl ByteRing {
 
 /// Stores `bytes` into as many words as they need.
 #[inline]
-pub(super) fn store_words(words: &[AtomicU64], bytes: &[u8]) {
+pub(crate) fn store_words(words: &[AtomicU64], bytes: &[u8]) {
     let (chunks, rest) = bytes.as_chunks::<8>();
     for (&chunk, word) in chunks.iter().zip(words) {
         // Relaxed: published by the claim or commit word that follows.
@@ -401,12 +369,12 @@ pub(super) fn store_words(words: &[AtomicU64], bytes: &[u8]) {
 /// Fewer than 8 bytes as a word, filled up with zeros. Byte by byte: most payloads are as short as
 /// that and were written by the byte just now, so that loading more at once would have to wait.
 #[inline]
-pub(super) fn last_word(bytes: &[u8]) -> u64 {
+pub(crate) fn last_word(bytes: &[u8]) -> u64 {
     u64::from_le(bytes.iter().rev().fold(0, |word, &byte| word << 8 | u64::from(byte)))
 }
 
 /// Appends the first `len` bytes of `words` to `out`; `words` must hold that many.
-pub(super) fn load_words(words: &[AtomicU64], len: usize, out: &mut Vec<u8>) {
+pub(crate) fn load_words(words: &[AtomicU64], len: usize, out: &mut Vec<u8>) {
     out.reserve(len.next_multiple_of(8));
     let start = out.len();
     for word in &words[..len.div_ceil(8)] {
@@ -418,13 +386,13 @@ pub(super) fn load_words(words: &[AtomicU64], len: usize, out: &mut Vec<u8>) {
 
 impl QueuePair {
     /// How much of it must be zero at first: header and slots.
-    pub(super) const ZEROED_BYTES: usize = offset_of!(QueuePair, task_bytes);
+    pub(crate) const ZEROED_BYTES: usize = offset_of!(QueuePair, task_bytes);
 
-    pub(super) fn task(&self, seq: u64) -> &TaskSlot {
+    pub(crate) fn task(&self, seq: u64) -> &TaskSlot {
         &self.tasks[slot_index(seq)]
     }
 
-    pub(super) fn result(&self, seq: u64) -> &ResultSlot {
+    pub(crate) fn result(&self, seq: u64) -> &ResultSlot {
         &self.results[slot_index(seq)]
     }
 }

@@ -13,12 +13,12 @@ const PAUSES: u32 = 32;
 const YIELDS: u32 = 8;
 
 /// Spins until `done`, at most for about `budget`. Returns whether it is done.
-pub(super) fn spin(budget: Duration, mut done: impl FnMut() -> bool) -> bool {
+pub(crate) fn spin(budget: Duration, mut done: impl FnMut() -> bool) -> bool {
     pause(&mut done) || yield_for(budget, done)
 }
 
 /// Pauses until `done`, for about a microsecond.
-pub(super) fn pause(mut done: impl FnMut() -> bool) -> bool {
+pub(crate) fn pause(mut done: impl FnMut() -> bool) -> bool {
     for _ in 0..PAUSES {
         if done() {
             return true;
@@ -29,7 +29,7 @@ pub(super) fn pause(mut done: impl FnMut() -> bool) -> bool {
 }
 
 /// Yields until `done`, at most for about `budget`.
-pub(super) fn yield_for(budget: Duration, mut done: impl FnMut() -> bool) -> bool {
+pub(crate) fn yield_for(budget: Duration, mut done: impl FnMut() -> bool) -> bool {
     let start = Instant::now();
     loop {
         for _ in 0..YIELDS {

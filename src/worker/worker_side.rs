@@ -5,29 +5,30 @@ use std::sync::atomic::{Ordering, fence};
 use std::time::Duration;
 
 use crate::error::Result;
-use crate::pool::backoff;
-use crate::pool::claim::{self, Claim};
-use crate::pool::floor::Footing;
-use crate::pool::queue_pair::{
-    ByteRing, LAST_WORDS_BYTES, Leave, Place, PoolControl, QueuePair, RESULT_INLINE_BYTES,
-    RING_PAYLOAD_BYTES_MAX, ResultMeta, Stage, Status, TaskMeta, driver, load_words, store_words,
-};
 use crate::region::windows::Windows;
 #[cfg(feature = "failpoints")]
 use crate::sys::failpoint::{self, Point};
 use crate::sys::poll::EventFd;
 use crate::sys::{clock, futex};
+use crate::worker::backoff;
+use crate::worker::claim::{self, Claim};
+use crate::worker::cpu_spread::Footing;
+use crate::worker::pool_control::{PoolControl, driver};
+use crate::worker::queue_pair::{
+    ByteRing, LAST_WORDS_BYTES, Leave, Place, QueuePair, RESULT_INLINE_BYTES,
+    RING_PAYLOAD_BYTES_MAX, ResultMeta, Stage, Status, TaskMeta, load_words, store_words,
+};
 
 /// A task that this worker has claimed.
 #[derive(Debug)]
-pub(super) struct Claimed {
-    pub(super) function: u64,
-    pub(super) meta: TaskMeta,
+pub(crate) struct Claimed {
+    pub(crate) function: u64,
+    pub(crate) meta: TaskMeta,
 }
 
 /// What [`WorkerSide::next`] found.
 #[derive(Debug)]
-pub(super) enum Next {
+pub(crate) enum Next {
     /// A task to run; its payload, unless it lies in a span, is in the buffer.
     Task(Claimed),
     /// Nothing is offered.
@@ -36,7 +37,7 @@ pub(super) enum Next {
 
 /// The payload of a result.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum ResultBody<'a> {
+pub(crate) enum ResultBody<'a> {
     /// At most [`RING_PAYLOAD_BYTES_MAX`] bytes, to be copied into slot or ring.
     Bytes(&'a [u8]),
     /// Bytes that were written to the arena already.
@@ -45,7 +46,7 @@ pub(super) enum ResultBody<'a> {
 
 /// A queue pair as its worker sees it.
 #[derive(Debug)]
-pub(super) struct WorkerSide {
+pub(crate) struct WorkerSide {
     queues: *const QueuePair,
     control: *const PoolControl,
     /// Readable for the supervisor when it is to drive.
@@ -66,7 +67,7 @@ impl WorkerSide {
     /// # Errors
     ///
     /// [`Error::Corrupt`](crate::Error::Corrupt) if an offset is not inside the arena.
-    pub(super) fn attach(
+    pub(crate) fn attach(
         windows: &Windows,
         queues: u64,
         control: u64,
@@ -83,7 +84,7 @@ impl WorkerSide {
         })
     }
 
-    pub(super) fn queues(&self) -> &'static QueuePair {
+    pub(crate) fn queues(&self) -> &'static QueuePair {
         // SAFETY: `attach` checked bounds; the window stays mapped until the process ends; the
         // host aligned the span; a queue pair is nothing but atomics and padding.
         unsafe { &*self.queues }
@@ -95,14 +96,14 @@ impl WorkerSide {
     }
 
     /// Says that start-up is over, and wakes the supervisor: somebody may wait for that.
-    pub(super) fn set_ready(&self) {
+    pub(crate) fn set_ready(&self) {
         // Asked by a plain call: for this once, remembering it costs two page faults.
         self.queues().header.ready.store(std::process::id(), Ordering::Release);
         self.doorbell.ring();
     }
 
     /// Claims the next task that is offered, and copies its payload.
-    pub(super) fn next(&mut self, payload: &mut Vec<u8>) -> Result<Next> {
+    pub(crate) fn next(&mut self, payload: &mut Vec<u8>) -> Result<Next> {
         loop {
             let seq = self.seq;
             let slot = self.queues().task(seq);
@@ -144,7 +145,7 @@ impl WorkerSide {
     }
 
     /// Notes how far the task has come.
-    pub(super) fn set_stage(&self, stage: Stage) {
+    pub(crate) fn set_stage(&self, stage: Stage) {
         self.queues().header.phase.store(self.seq << 2 | stage as u64, Ordering::Release);
         #[cfg(feature = "failpoints")]
         match stage {
@@ -155,12 +156,12 @@ impl WorkerSide {
     }
 
     /// Whether `bytes` can be committed without a span.
-    pub(super) fn fits_ring(len: usize) -> bool {
+    pub(crate) fn fits_ring(len: usize) -> bool {
         len <= RING_PAYLOAD_BYTES_MAX
     }
 
     /// The claimed task has run; how long, in nanoseconds.
-    pub(super) fn stop_clock(&mut self) -> u64 {
+    pub(crate) fn stop_clock(&mut self) -> u64 {
         let now = clock::now_ns();
         self.elapsed_ns = now.saturating_sub(self.last_ns);
         self.last_ns = now;
@@ -168,12 +169,12 @@ impl WorkerSide {
     }
 
     /// The next task does not begin where this one has ended.
-    pub(super) fn restart_clock(&mut self) {
+    pub(crate) fn restart_clock(&mut self) {
         self.last_ns = 0;
     }
 
     /// Publishes the result of the claimed (or skipped) task and goes to the next one.
-    pub(super) fn commit(&mut self, status: Status, leaving: Option<Leave>, body: ResultBody<'_>) {
+    pub(crate) fn commit(&mut self, status: Status, leaving: Option<Leave>, body: ResultBody<'_>) {
         let seq = self.seq;
         let slot = self.queues().result(seq);
         let (place, len) = match body {
@@ -257,14 +258,14 @@ impl WorkerSide {
     }
 
     /// Whether the host told this worker to leave when nothing is offered.
-    pub(super) fn should_stop(&self) -> bool {
+    pub(crate) fn should_stop(&self) -> bool {
         self.queues().header.stop.load(Ordering::Acquire) == 1
     }
 
     /// Waits until something is offered, or the worker should leave: pauses, settles down on the
     /// floor, yields for `budget`, then sleeps. `before_sleep` is called before, and again after
     /// the time that it returns.
-    pub(super) fn wait(
+    pub(crate) fn wait(
         &mut self,
         budget: Duration,
         footing: &mut Footing,
@@ -281,7 +282,7 @@ impl WorkerSide {
     }
 
     /// Leaves the floor: this worker ends.
-    pub(super) fn depart(&self, footing: &Footing) {
+    pub(crate) fn depart(&self, footing: &Footing) {
         footing.leave(&self.control().floor);
     }
 
@@ -315,7 +316,7 @@ impl WorkerSide {
     }
 
     /// Takes back what was left, since this worker lives on.
-    pub(super) fn clear_last_words(&self) {
+    pub(crate) fn clear_last_words(&self) {
         let len = &self.queues().header.words_len;
         // Relaxed: only this process writes it. Loading first keeps the line shared.
         if len.load(Ordering::Relaxed) != 0 {
@@ -324,7 +325,7 @@ impl WorkerSide {
     }
 
     /// Leaves a message for the report of this worker's death. Async-signal-safe.
-    pub(super) fn set_last_words(queues: &QueuePair, text: &[u8]) {
+    pub(crate) fn set_last_words(queues: &QueuePair, text: &[u8]) {
         let text = &text[..text.len().min(LAST_WORDS_BYTES)];
         store_words(&queues.header.words, text);
         queues.header.words_len.store(text.len() as u64, Ordering::Release);

@@ -18,7 +18,7 @@ const RECALLED: u64 = 3;
 
 /// What a claim word says about one sequence number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Claim {
+pub(crate) enum Claim {
     /// It may be claimed or recalled.
     Offered,
     /// A worker has started it.
@@ -31,13 +31,13 @@ pub(super) enum Claim {
 
 /// Offers task `seq`. The slot's fields must be written before; the worker reads them after
 /// [`try_claim`].
-pub(super) fn offer(word: &AtomicU64, seq: u64) {
+pub(crate) fn offer(word: &AtomicU64, seq: u64) {
     // Release: pairs with the Acquire of `try_claim` and `read`.
     word.store(seq << 2 | OFFERED, Ordering::Release);
 }
 
 /// What the word says about `seq`.
-pub(super) fn read(word: &AtomicU64, seq: u64) -> Claim {
+pub(crate) fn read(word: &AtomicU64, seq: u64) -> Claim {
     let value = word.load(Ordering::Acquire);
     match value.wrapping_sub(seq << 2) {
         OFFERED => Claim::Offered,
@@ -48,12 +48,12 @@ pub(super) fn read(word: &AtomicU64, seq: u64) -> Claim {
 }
 
 /// The worker starts task `seq`; false if the host was first.
-pub(super) fn try_claim(word: &AtomicU64, seq: u64) -> bool {
+pub(crate) fn try_claim(word: &AtomicU64, seq: u64) -> bool {
     swap(word, seq, CLAIMED)
 }
 
 /// The host takes task `seq` back; false if the worker was first.
-pub(super) fn try_recall(word: &AtomicU64, seq: u64) -> bool {
+pub(crate) fn try_recall(word: &AtomicU64, seq: u64) -> bool {
     swap(word, seq, RECALLED)
 }
 

@@ -1,28 +1,61 @@
 //! The host's end of the control block that all workers share.
 #![allow(unsafe_code)]
 
+use std::mem::offset_of;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::error::Result;
-use crate::pool::queue_pair::{PoolControl, driver};
 use crate::region::arena::{Arena, Contents, Span};
 use crate::sys::futex;
+use crate::worker::cpu_spread::Floor;
+
+/// What all workers of a pool share with the host.
+///
+/// | field    | written by             | read by | guard                  | if the writer dies    |
+/// |----------|------------------------|---------|------------------------|-----------------------|
+/// | `driver` | host; ringing workers, | all     | Dekker with the commit | its death is heard of |
+/// |          | to 0                   |         |                        | and drives            |
+/// | `has_surplus` | host, under mutex | workers | Dekker with `parked`   | all end with host     |
+/// | `floor`  | workers                | workers | none: a hint           | see [`Floor`]         |
+#[repr(C, align(64))]
+pub(crate) struct PoolControl {
+    /// Who is to be woken: one of the constants in [`driver`].
+    pub(crate) driver: AtomicU32,
+    _driver: [u32; 15],
+    /// 1: a worker that runs out of offers should ring, because others have some to spare.
+    pub(crate) has_surplus: AtomicU32,
+    _has_surplus: [u32; 15],
+    /// Which processors they run on.
+    pub(crate) floor: Floor,
+}
+
+/// Values of [`PoolControl::driver`].
+pub(crate) mod driver {
+    /// Somebody looks at the results without being told.
+    pub(crate) const AWAKE: u32 = 0;
+    /// A joining thread sleeps on the word.
+    pub(crate) const JOINER: u32 = 1;
+    /// The supervisor sleeps on its eventfd.
+    pub(crate) const SUPERVISOR: u32 = 2;
+}
+
+const _: () = assert!(offset_of!(PoolControl, has_surplus) == 64);
 
 /// The control block, and the memory it lies in.
 #[derive(Debug)]
-pub(super) struct HostControl {
+pub(crate) struct HostControl {
     span: Arc<Span>,
 }
 
 impl HostControl {
-    pub(super) fn new(arena: &Arc<Arena>) -> Result<HostControl> {
+    pub(crate) fn new(arena: &Arc<Arena>) -> Result<HostControl> {
         let span = arena.reserve(size_of::<PoolControl>(), Contents::Zeroed)?;
         Ok(HostControl { span: Arc::new(span) })
     }
 
     /// Where it lies in the arena.
-    pub(super) fn offset(&self) -> u64 {
+    pub(crate) fn offset(&self) -> u64 {
         self.span.offset()
     }
 
@@ -33,23 +66,23 @@ impl HostControl {
     }
 
     /// The word on which a joining thread sleeps.
-    pub(super) fn driver_word(&self) -> *const AtomicU32 {
+    pub(crate) fn driver_word(&self) -> *const AtomicU32 {
         &raw const self.control().driver
     }
 
     /// Who is to be woken now.
-    pub(super) fn driver(&self) -> u32 {
+    pub(crate) fn driver(&self) -> u32 {
         // Relaxed: a worker's swap to AWAKE comes with a wake-up of its own.
         self.control().driver.load(Ordering::Relaxed)
     }
 
-    pub(super) fn set_driver(&self, whom: u32) {
+    pub(crate) fn set_driver(&self, whom: u32) {
         // Relaxed: the fence of `State::arm` orders it.
         self.control().driver.store(whom, Ordering::Relaxed);
     }
 
     /// Wakes the joining thread that sleeps on the word, if one does.
-    pub(super) fn wake_joiner(&self) {
+    pub(crate) fn wake_joiner(&self) {
         let word = &self.control().driver;
         // Relaxed: what it is woken for is under the mutex.
         if word.swap(driver::AWAKE, Ordering::Relaxed) == driver::JOINER {
@@ -59,12 +92,12 @@ impl HostControl {
 
     /// Wakes the joining thread that sleeps on the word, whatever the word says: a worker that
     /// was killed in the middle of ringing has changed it and woken nobody.
-    pub(super) fn wake_sleeping_joiner(&self) {
+    pub(crate) fn wake_sleeping_joiner(&self) {
         self.set_driver(driver::AWAKE);
         futex::wake(&self.control().driver, 1);
     }
 
-    pub(super) fn set_has_surplus(&self, has_surplus: bool) {
+    pub(crate) fn set_has_surplus(&self, has_surplus: bool) {
         let word = &self.control().has_surplus;
         let value = u32::from(has_surplus);
         // Relaxed: a worker that parks looks at it after a fence, and `HostSide::wake` has the

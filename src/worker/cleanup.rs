@@ -27,7 +27,7 @@ const COUNT_EVERY: u32 = 64;
 const ZOMBIES_MAX: usize = 256;
 
 #[derive(Debug, Default)]
-pub(super) struct TaskCleanup {
+pub(crate) struct TaskCleanup {
     /// What is put back; nothing before the initializer has run.
     state: Option<TaskState>,
     flusher: StdioFlusher,
@@ -42,14 +42,14 @@ pub(super) struct TaskCleanup {
 
 impl TaskCleanup {
     /// The initializer has run: what is now is put back from now on.
-    pub(super) fn begin(&mut self) {
+    pub(crate) fn begin(&mut self) {
         self.flusher.flush();
         self.state = Some(TaskState::current());
     }
 
     /// A task has run for so long, and is about to be committed. Returns whether it took time to
     /// clear up.
-    pub(super) fn task_ends(&mut self, elapsed_ns: u64) -> bool {
+    pub(crate) fn task_ends(&mut self, elapsed_ns: u64) -> bool {
         if !stdio_buffers::flush_quickly() {
             self.unwritten_ns = self.unwritten_ns.saturating_add(elapsed_ns).max(1);
             if self.unwritten_ns >= THREADED_NS {
@@ -67,14 +67,14 @@ impl TaskCleanup {
 
     /// The next task begins, or there is none yet.
     #[inline]
-    pub(super) fn before_next(&mut self) {
+    pub(crate) fn before_next(&mut self) {
         if self.is_suspect {
             self.restore();
         }
     }
 
     /// There is none for a while.
-    pub(super) fn rests(&mut self) {
+    pub(crate) fn rests(&mut self) {
         if self.unrestored_ns > 0 || self.timed_ns > 0 {
             self.timed_ns = TIMERS_NS;
             self.restore();
@@ -85,7 +85,7 @@ impl TaskCleanup {
     }
 
     /// Whether more processes have ended below this one than it may keep.
-    pub(super) fn is_crowded(&mut self) -> bool {
+    pub(crate) fn is_crowded(&mut self) -> bool {
         if self.restored < COUNT_EVERY {
             return false;
         }

@@ -8,8 +8,10 @@
 use std::sync::atomic::{AtomicU16, AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-use crate::pool::builder::WORKERS_MAX;
 use crate::sys::sched;
+
+/// Most workers that a pool may have.
+pub(crate) const WORKERS_MAX: usize = 1024;
 
 /// How long a worker stays where it has moved to: whatever has the kernel move it back, the two
 /// must not go on like that.
@@ -24,7 +26,7 @@ const STAY: Duration = Duration::from_millis(10);
 ///
 /// It is a hint: nothing but speed depends on it.
 #[repr(C, align(64))]
-pub(super) struct Floor {
+pub(crate) struct Floor {
     /// One more than the highest index of a worker so far.
     end: AtomicU32,
     /// One more than the number of a processor; 0: nowhere yet.
@@ -62,7 +64,7 @@ fn place(cpu: usize) -> Option<u16> {
 
 /// One worker's place on the floor of its pool.
 #[derive(Debug)]
-pub(super) struct Footing {
+pub(crate) struct Footing {
     worker: usize,
     /// The processors that it may use, as far as it knows; none: it has not asked.
     allowed: Vec<usize>,
@@ -72,12 +74,12 @@ pub(super) struct Footing {
 
 impl Footing {
     /// Of the worker with this index, nowhere yet.
-    pub(super) fn new(worker: usize) -> Footing {
+    pub(crate) fn new(worker: usize) -> Footing {
         Footing { worker, allowed: Vec::new(), stays_until: None }
     }
 
     /// Notes where the calling thread runs, and moves it if that is crowded.
-    pub(super) fn settle(&mut self, floor: &Floor) {
+    pub(crate) fn settle(&mut self, floor: &Floor) {
         if self.allowed.len() == 1 || self.worker >= WORKERS_MAX {
             return;
         }
@@ -90,7 +92,7 @@ impl Footing {
     }
 
     /// Counts no more: the worker leaves.
-    pub(super) fn leave(&self, floor: &Floor) {
+    pub(crate) fn leave(&self, floor: &Floor) {
         if self.worker < WORKERS_MAX {
             floor.note(self.worker, 0);
         }

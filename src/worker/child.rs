@@ -11,12 +11,6 @@ use serde::{Deserialize, Serialize};
 
 use crate::array::transfer::{self, WireLease};
 use crate::error::{Error, Result};
-use crate::pool::cleanup::TaskCleanup;
-use crate::pool::floor::Footing;
-use crate::pool::invocation::{self, Invocation, Leases, WorkerCache};
-use crate::pool::queue_pair::{Leave, Place, QueuePair, Stage, Status};
-use crate::pool::task;
-use crate::pool::worker_side::{Claimed, Next, ResultBody, WorkerSide};
 use crate::process::child::{self, Child, EXIT_SETUP, Entry};
 use crate::process::host_snapshot::ProcessAttributes;
 use crate::process::panic;
@@ -28,41 +22,47 @@ use crate::sys::poll::EventFd;
 use crate::sys::signal::{self, Fault, FaultText};
 use crate::sys::socket::{Received, Socket};
 use crate::sys::{process, sched};
+use crate::worker::call;
+use crate::worker::cleanup::TaskCleanup;
+use crate::worker::cpu_spread::Footing;
+use crate::worker::invocation::{self, Invocation, Leases, WorkerCache};
+use crate::worker::queue_pair::{Leave, Place, QueuePair, Stage, Status};
+use crate::worker::worker_side::{Claimed, Next, ResultBody, WorkerSide};
 
 /// What a worker is told when it starts.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
-pub(super) struct WorkerConfig {
+pub(crate) struct WorkerConfig {
     /// Its index in the pool.
-    pub(super) index: usize,
+    pub(crate) index: usize,
     /// Where its queue pair is in the arena; the last word it gets that is not the pool's.
-    pub(super) queues: u64,
+    pub(crate) queues: u64,
     /// Where the pool's control block is.
-    pub(super) control: u64,
+    pub(crate) control: u64,
     /// Trampoline of the initializer, how many leases its argument has, and the two encoded.
-    pub(super) initializer: Option<(u64, usize, Vec<u8>)>,
+    pub(crate) initializer: Option<(u64, usize, Vec<u8>)>,
     /// Leave after this many tasks.
-    pub(super) tasks_max: Option<u64>,
+    pub(crate) tasks_max: Option<u64>,
     /// Leave after a task that leaves more than this resident, in bytes, shared memory apart.
-    pub(super) memory_soft_bytes: Option<u64>,
+    pub(crate) memory_soft_bytes: Option<u64>,
     /// Never get more data memory than this, in bytes.
-    pub(super) memory_hard_bytes: Option<u64>,
-    pub(super) snapshot: ProcessAttributes,
-    pub(super) env: BTreeMap<String, String>,
-    pub(super) nice: Option<i32>,
+    pub(crate) memory_hard_bytes: Option<u64>,
+    pub(crate) snapshot: ProcessAttributes,
+    pub(crate) env: BTreeMap<String, String>,
+    pub(crate) nice: Option<i32>,
     /// Processors to run on.
-    pub(super) affinity: Option<Vec<usize>>,
+    pub(crate) affinity: Option<Vec<usize>>,
     /// Spinning eats a quota of processor time: keep it short.
-    pub(super) spin_short: bool,
+    pub(crate) spin_short: bool,
 }
 
 /// What a worker asks its host, and what it is told.
 #[derive(Debug, Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
 #[repr(C)]
-pub(super) struct SpanMessage {
+pub(crate) struct SpanMessage {
     /// Asked for, in bytes; in the answer, what was granted, or 0.
-    pub(super) len: u64,
+    pub(crate) len: u64,
     /// Where it was granted.
-    pub(super) offset: u64,
+    pub(crate) offset: u64,
 }
 
 /// What this process is, if it is a worker.
@@ -83,7 +83,7 @@ fn identity() -> Option<&'static Identity> {
 }
 
 /// Words of a worker's order: where the configuration is, and what arena this is.
-pub(super) fn words(config: (u64, usize), arena: (u64, usize)) -> [u64; 5] {
+pub(crate) fn words(config: (u64, usize), arena: (u64, usize)) -> [u64; 5] {
     [config.0, config.1 as u64, arena.0, arena.1 as u64, 0]
 }
 
@@ -119,7 +119,7 @@ pub fn is_cancelled() -> bool {
 }
 
 /// A worker's entry.
-pub(super) static ENTRY: Entry = Entry::new(main);
+pub(crate) static ENTRY: Entry = Entry::new(main);
 
 fn main(child: Child) {
     match Worker::set_up(child) {
@@ -212,7 +212,7 @@ impl Worker {
         let Some((function, leases, payload)) = self.config.initializer.take() else { return };
         let mut out = Vec::new();
         self.cache.is_starting = true;
-        let status = match task::split_table(&payload, leases) {
+        let status = match call::split_table(&payload, leases) {
             Some((leases, encoded)) => self.run_job(function, encoded, &leases, &mut out),
             None => Err(Error::Corrupt { what: "a worker's config", found: "no leases".into() }),
         };
@@ -324,7 +324,7 @@ impl Worker {
         if let Place::Span(offset) = meta.place {
             *payload = self.windows.copy_out(offset, meta.len)?;
         }
-        let split = task::split_table(payload, meta.leases);
+        let split = call::split_table(payload, meta.leases);
         let Some((leases, encoded)) = split.filter(|_| payload.len() == meta.len) else {
             let found = format!("{meta:?} with {} bytes", payload.len());
             return Err(Error::Corrupt { what: "a task slot", found });
@@ -453,7 +453,7 @@ fn on_fault(fault: Fault) {
 }
 
 /// Whether `socket` has something to say; for the host's end of a worker's socket.
-pub(super) fn read_request(socket: &Socket) -> Option<SpanMessage> {
+pub(crate) fn read_request(socket: &Socket) -> Option<SpanMessage> {
     let mut message = SpanMessage { len: 0, offset: 0 };
     match socket.try_receive(bytemuck::bytes_of_mut(&mut message)) {
         Ok(Received::Message(len, _)) if len == size_of::<SpanMessage>() => Some(message),

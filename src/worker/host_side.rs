@@ -9,23 +9,23 @@ use std::sync::atomic::{Ordering, fence};
 use std::time::{Duration, Instant};
 
 use crate::error::{Error, Result};
-use crate::pool::claim::{self, Claim};
-use crate::pool::queue_pair::{
-    ByteRing, LAST_WORDS_BYTES, Place, QueuePair, ResultMeta, SLOTS, Stage, TASK_INLINE_BYTES,
-    TaskMeta, load_words, store_words,
-};
-use crate::pool::task::{Call, Encoded, TaskId};
 use crate::region::arena::{Arena, Contents, Span};
 #[cfg(feature = "failpoints")]
 use crate::sys::failpoint::{self, Point};
 use crate::sys::{clock, futex};
+use crate::worker::call::{Call, Encoded, TaskId};
+use crate::worker::claim::{self, Claim};
+use crate::worker::queue_pair::{
+    ByteRing, LAST_WORDS_BYTES, Place, QueuePair, ResultMeta, SLOTS, Stage, TASK_INLINE_BYTES,
+    TaskMeta, load_words, store_words,
+};
 
 /// A task that was offered and whose result slot has not been drained.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct InFlight {
-    pub(super) seq: u64,
+pub(crate) struct InFlight {
+    pub(crate) seq: u64,
     /// `None`: recalled, its slot is still to be passed.
-    pub(super) task: Option<TaskId>,
+    pub(crate) task: Option<TaskId>,
     /// End of its payload in the task ring.
     bytes_end: u64,
     /// It cannot have started before this: CLOCK_MONOTONIC, in nanoseconds; 0 if nobody will ask.
@@ -34,24 +34,24 @@ pub(super) struct InFlight {
 
 /// What the worker said of one task: the slot's fields, and the payload if it was not in a span.
 #[derive(Debug)]
-pub(super) struct Drained {
-    pub(super) task: Option<TaskId>,
-    pub(super) meta: ResultMeta,
+pub(crate) struct Drained {
+    pub(crate) task: Option<TaskId>,
+    pub(crate) meta: ResultMeta,
     /// The payload; for a payload in a span, empty.
-    pub(super) bytes: Encoded,
+    pub(crate) bytes: Encoded,
 }
 
 /// A word of a queue pair that tells when a task is committed, and the value that it gets then. It
 /// keeps the queue pair's memory, whatever becomes of the worker meanwhile.
 #[derive(Debug)]
-pub(super) struct PendingCommit {
+pub(crate) struct PendingCommit {
     queues: Arc<Span>,
     seq: u64,
 }
 
 impl PendingCommit {
     /// Whether the task is committed.
-    pub(super) fn is_committed(&self) -> bool {
+    pub(crate) fn is_committed(&self) -> bool {
         // Relaxed: `drain` looks again.
         queue_pair_in(&self.queues).result(self.seq).seq.load(Ordering::Relaxed) == self.seq
     }
@@ -71,7 +71,7 @@ fn queue_pair_in(span: &Span) -> &QueuePair {
 /// it keeps here, and a start that the worker reports counts only between the offer and the moment
 /// at which the host first saw the claim.
 #[derive(Debug)]
-pub(super) struct HostSide {
+pub(crate) struct HostSide {
     span: Arc<Span>,
     next_seq: u64,
     in_flight: VecDeque<InFlight>,
@@ -92,7 +92,7 @@ pub(super) struct HostSide {
 
 impl HostSide {
     /// A queue pair for a worker that is to be started.
-    pub(super) fn new(arena: &Arc<Arena>) -> Result<HostSide> {
+    pub(crate) fn new(arena: &Arc<Arena>) -> Result<HostSide> {
         let contents = Contents::ZeroedUpTo(QueuePair::ZEROED_BYTES);
         Ok(HostSide {
             span: Arc::new(arena.reserve(size_of::<QueuePair>(), contents)?),
@@ -109,32 +109,32 @@ impl HostSide {
     }
 
     /// Where the queue pair lies in the arena.
-    pub(super) fn offset(&self) -> u64 {
+    pub(crate) fn offset(&self) -> u64 {
         self.span.offset()
     }
 
-    pub(super) fn queues(&self) -> &QueuePair {
+    pub(crate) fn queues(&self) -> &QueuePair {
         queue_pair_in(&self.span)
     }
 
     /// Tasks that the worker has and that are not known to be over.
-    pub(super) fn live(&self) -> usize {
+    pub(crate) fn live(&self) -> usize {
         self.live
     }
 
     /// Whether there is a slot for another task.
-    pub(super) fn has_slot(&self) -> bool {
+    pub(crate) fn has_slot(&self) -> bool {
         (self.in_flight.len() as u64) < SLOTS
     }
 
-    pub(super) fn in_flight(&self) -> impl DoubleEndedIterator<Item = &InFlight> {
+    pub(crate) fn in_flight(&self) -> impl DoubleEndedIterator<Item = &InFlight> {
         self.in_flight.iter()
     }
 
     /// Offers a task; `None` if there is no room for its payload now. `offered_ns` is the time, or
     /// 0 if nobody will ask how long it has run.
     #[inline]
-    pub(super) fn offer(&mut self, id: TaskId, call: &Call, offered_ns: u64) -> Option<NonZeroU64> {
+    pub(crate) fn offer(&mut self, id: TaskId, call: &Call, offered_ns: u64) -> Option<NonZeroU64> {
         debug_assert!(self.has_slot());
         #[cfg(feature = "failpoints")]
         failpoint::hit(Point::HostOffer);
@@ -179,12 +179,12 @@ impl HostSide {
     }
 
     /// The sequence number that the next offer gets.
-    pub(super) fn next_seq(&self) -> u64 {
+    pub(crate) fn next_seq(&self) -> u64 {
         self.next_seq
     }
 
     /// Whether the worker has claimed a task whose result was not drained.
-    pub(super) fn has_running(&self) -> bool {
+    pub(crate) fn has_running(&self) -> bool {
         self.next_live().is_some_and(|entry| self.has_started(entry.seq))
     }
 
@@ -195,13 +195,13 @@ impl HostSide {
     }
 
     /// The sequence number in the middle of what is in flight.
-    pub(super) fn half_way(&self) -> Option<u64> {
+    pub(crate) fn half_way(&self) -> Option<u64> {
         self.in_flight.get(self.in_flight.len() / 2).map(|entry| entry.seq)
     }
 
     /// Wakes the worker if it sleeps. Call it after offering, and after making room.
     #[inline]
-    pub(super) fn wake(&self) {
+    pub(crate) fn wake(&self) {
         let parked = &self.queues().header.parked;
         // SeqCst: the other half of the Dekker pair in `WorkerSide::park`. Either the worker sees
         // the offer when it looks once more, or we see that it has parked.
@@ -212,7 +212,7 @@ impl HostSide {
     }
 
     /// Wakes the worker even if its word says that it does not sleep: it may be wrong.
-    pub(super) fn wake_anyway(&self) {
+    pub(crate) fn wake_anyway(&self) {
         let parked = &self.queues().header.parked;
         // Relaxed: the worker looks at what it is offered when it wakes.
         parked.store(0, Ordering::Relaxed);
@@ -220,13 +220,13 @@ impl HostSide {
     }
 
     /// Whether the worker sleeps, or is about to.
-    pub(super) fn is_parked(&self) -> bool {
+    pub(crate) fn is_parked(&self) -> bool {
         // Relaxed: a hint for choosing a worker.
         self.queues().header.parked.load(Ordering::Relaxed) == 1
     }
 
     /// Takes task `id`, offered as `seq`, back. False: it has started.
-    pub(super) fn recall(&mut self, seq: u64) -> bool {
+    pub(crate) fn recall(&mut self, seq: u64) -> bool {
         if !claim::try_recall(&self.queues().task(seq).claim, seq) {
             return false;
         }
@@ -237,7 +237,7 @@ impl HostSide {
     }
 
     /// Takes back up to `count` tasks that were offered last; the one offered last comes first.
-    pub(super) fn recall_latest(&mut self, count: usize) -> Vec<TaskId> {
+    pub(crate) fn recall_latest(&mut self, count: usize) -> Vec<TaskId> {
         let mut recalled = Vec::new();
         for index in (0..self.in_flight.len()).rev() {
             if recalled.len() == count {
@@ -256,7 +256,7 @@ impl HostSide {
     }
 
     /// Whether the result of `seq`, which is in flight, or a later one waits to be drained.
-    pub(super) fn has_result_from(&self, seq: u64) -> bool {
+    pub(crate) fn has_result_from(&self, seq: u64) -> bool {
         // Workers commit in order, so the first of them tells.
         let Some(front) = self.in_flight.front() else { return false };
         let first = seq.max(front.seq);
@@ -265,7 +265,7 @@ impl HostSide {
     }
 
     /// What tells when the oldest task in flight is committed.
-    pub(super) fn pending_commit(&self) -> Option<PendingCommit> {
+    pub(crate) fn pending_commit(&self) -> Option<PendingCommit> {
         let next = self.in_flight.front()?;
         Some(PendingCommit { queues: Arc::clone(&self.span), seq: next.seq })
     }
@@ -274,7 +274,7 @@ impl HostSide {
     /// word that is neither of an offer, nor of its claim, nor of its recall; or a task that has
     /// begun before the one in front of it was committed. Nothing that such a worker still has
     /// would ever be heard of.
-    pub(super) fn is_corrupt(&self) -> bool {
+    pub(crate) fn is_corrupt(&self) -> bool {
         let Some(front) = self.in_flight.front() else { return false };
         // The second first: who sees that claimed also sees the commit that came before it.
         let second = self.in_flight.get(1);
@@ -295,7 +295,7 @@ impl HostSide {
     ///
     /// [`Error::Corrupt`] if the record cannot be what a worker wrote.
     #[inline]
-    pub(super) fn drain(&mut self) -> Result<Option<Drained>> {
+    pub(crate) fn drain(&mut self) -> Result<Option<Drained>> {
         let Some(&InFlight { seq, task, bytes_end, .. }) = self.in_flight.front() else {
             return Ok(None);
         };
@@ -344,14 +344,14 @@ impl HostSide {
     }
 
     /// Asks for a ring when task `seq`, or a later one, commits; `u64::MAX` for none.
-    pub(super) fn set_wake_at(&self, seq: u64) {
+    pub(crate) fn set_wake_at(&self, seq: u64) {
         // Relaxed: the fence of `State::arm` orders it.
         self.queues().header.wake_at.store(seq, Ordering::Relaxed);
     }
 
     /// Asks task `seq`, which has started, to end early. Asking for an earlier one after a later
     /// one does nothing: it is over.
-    pub(super) fn request_cancel(&self, seq: u64) {
+    pub(crate) fn request_cancel(&self, seq: u64) {
         let cancel_seq = &self.queues().header.cancel_seq;
         // Relaxed: only the host writes it, under its mutex, and it carries nothing.
         if cancel_seq.load(Ordering::Relaxed) < seq {
@@ -360,28 +360,28 @@ impl HostSide {
     }
 
     /// Whether the worker has claimed `seq`, which is in flight.
-    pub(super) fn has_started(&self, seq: u64) -> bool {
+    pub(crate) fn has_started(&self, seq: u64) -> bool {
         claim::read(&self.queues().task(seq).claim, seq) == Claim::Claimed
     }
 
     /// Tells the worker to leave when nothing is offered.
-    pub(super) fn stop(&self) {
+    pub(crate) fn stop(&self) {
         self.queues().header.stop.store(1, Ordering::Release);
         self.wake();
     }
 
     /// Has a worker that was told to leave stay after all, if it has not left yet.
-    pub(super) fn cancel_stop(&self) {
+    pub(crate) fn cancel_stop(&self) {
         self.queues().header.stop.store(0, Ordering::Release);
     }
 
     /// Whether the worker has come through its start-up. Once it has, it stays so.
-    pub(super) fn is_ready(&self) -> bool {
+    pub(crate) fn is_ready(&self) -> bool {
         self.has_answered || self.begun.get().is_some() || self.pid() != 0
     }
 
     /// The worker's own word for its process id, once it is ready: the first that was seen.
-    pub(super) fn pid(&self) -> u32 {
+    pub(crate) fn pid(&self) -> u32 {
         if self.pid.get() == 0 {
             self.pid.set(self.queues().header.ready.load(Ordering::Acquire));
         }
@@ -389,7 +389,7 @@ impl HostSide {
     }
 
     /// Leaves a gap, in which this process was stopped, out of the times that are measured here.
-    pub(super) fn leave_out(&mut self, gap: Duration) {
+    pub(crate) fn leave_out(&mut self, gap: Duration) {
         self.stuck = self.stuck.map(|(seq, since)| (seq, since + gap));
         let Some((seq, _, started_ns)) = self.running() else { return };
         let later = |ns: u64| ns.saturating_add(u64::try_from(gap.as_nanos()).unwrap_or(u64::MAX));
@@ -403,7 +403,7 @@ impl HostSide {
     ///
     /// Which it is follows from the host's own record. How far it is, and since when, is the
     /// worker's word, as far as that can be true.
-    pub(super) fn running(&self) -> Option<(u64, Stage, u64)> {
+    pub(crate) fn running(&self) -> Option<(u64, Stage, u64)> {
         let &InFlight { seq, offered_ns, .. } = self.next_live()?;
         if !self.has_started(seq) {
             return None;
@@ -432,7 +432,7 @@ impl HostSide {
     }
 
     /// The oldest task of a worker that has begun none of what it has: stopped, or starting.
-    pub(super) fn unstarted(&self) -> Option<u64> {
+    pub(crate) fn unstarted(&self) -> Option<u64> {
         let next = self.next_live()?.seq;
         (claim::read(&self.queues().task(next).claim, next) == Claim::Offered).then_some(next)
     }
@@ -440,7 +440,7 @@ impl HostSide {
     /// Since when `seq` has been this worker's next task although it has not begun it; `None` if
     /// that is not so, or the worker is still starting. Counts from the first call that found it
     /// so.
-    pub(super) fn stuck_since(&mut self, seq: u64, now: Instant) -> Option<Instant> {
+    pub(crate) fn stuck_since(&mut self, seq: u64, now: Instant) -> Option<Instant> {
         if self.next_live()?.seq != seq || self.has_started(seq) || !self.is_ready() {
             return None;
         }
@@ -454,7 +454,7 @@ impl HostSide {
     }
 
     /// What the worker left behind, if anything; hostile bytes are made printable.
-    pub(super) fn last_words(&self) -> Option<String> {
+    pub(crate) fn last_words(&self) -> Option<String> {
         let header = &self.queues().header;
         let len = header.words_len.load(Ordering::Acquire);
         let len = usize::try_from(len).ok().filter(|&len| len > 0 && len <= LAST_WORDS_BYTES)?;
@@ -464,7 +464,7 @@ impl HostSide {
     }
 
     /// Takes the tasks of which `is_over` says that they are from a worker that was given up.
-    pub(super) fn give_up(&mut self, is_over: impl Fn(TaskId) -> bool) -> Vec<(u64, TaskId)> {
+    pub(crate) fn give_up(&mut self, is_over: impl Fn(TaskId) -> bool) -> Vec<(u64, TaskId)> {
         let mut over = Vec::new();
         for entry in &mut self.in_flight {
             if let Some(id) = entry.task.take_if(|id| is_over(*id)) {
@@ -477,7 +477,7 @@ impl HostSide {
 
     /// Splits what a dead worker had: tasks that had started, and tasks that had not, each in
     /// the order in which they were offered.
-    pub(super) fn classify_in_flight(&mut self) -> (Vec<(u64, TaskId)>, Vec<TaskId>) {
+    pub(crate) fn classify_in_flight(&mut self) -> (Vec<(u64, TaskId)>, Vec<TaskId>) {
         let (mut started, mut untouched) = (Vec::new(), Vec::new());
         for InFlight { seq, task, .. } in std::mem::take(&mut self.in_flight) {
             let Some(id) = task else { continue };

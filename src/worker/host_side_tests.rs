@@ -1,22 +1,19 @@
 //! Tests of `HostSide` against memory that a worker overwrites.
 
 use super::*;
-use crate::pool::task::{Rules, Tasks};
+use crate::array::transfer::LeaseList;
 use crate::process::function::FunctionOffset;
 
 /// A queue pair with so many offers, made at the time `offered_ns`.
-fn offered(count: u64, offered_ns: u64) -> (HostSide, Tasks) {
+fn offered(count: u32, offered_ns: u64) -> HostSide {
     let mut queues = HostSide::new(&Arena::host().unwrap()).unwrap();
-    let mut tasks = Tasks::default();
-    for _ in 0..count {
+    for index in 0..count {
         let function = FunctionOffset::of(queue_pair_in as *const ()).unwrap();
-        let (payload, leases) = (Encoded::default(), crate::array::transfer::LeaseList::default());
+        let (payload, leases) = (Encoded::default(), LeaseList::default());
         let call = Call { function, name: "test", payload, leases, shared_input: None };
-        let id = tasks.insert(call, Rules::default()).unwrap();
-        let call = tasks.get(id).unwrap().call().unwrap();
-        queues.offer(id, call, offered_ns).unwrap();
+        queues.offer(TaskId { index, generation: 0 }, &call, offered_ns).unwrap();
     }
-    (queues, tasks)
+    queues
 }
 
 fn write(word: &std::sync::atomic::AtomicU64, value: u64) {
@@ -29,7 +26,7 @@ const RECALLED: u64 = 3;
 
 #[test]
 fn readiness_once_seen_stays_and_so_does_the_number_that_was_named_with_it() {
-    let (queues, _tasks) = offered(0, 0);
+    let queues = offered(0, 0);
     assert!(!queues.is_ready());
     for word in [7, 0, 9] {
         queues.queues().header.ready.store(word, Ordering::Relaxed);
@@ -40,7 +37,7 @@ fn readiness_once_seen_stays_and_so_does_the_number_that_was_named_with_it() {
 
 #[test]
 fn who_has_begun_a_task_is_ready_whatever_its_word_says() {
-    let (queues, _tasks) = offered(1, 0);
+    let queues = offered(1, 0);
     write(&queues.queues().task(1).claim, 1 << 2 | CLAIMED);
     assert!(queues.running().is_some() && queues.is_ready());
 }
@@ -48,7 +45,7 @@ fn who_has_begun_a_task_is_ready_whatever_its_word_says() {
 #[test]
 fn a_start_counts_between_the_offer_and_the_first_look_whatever_the_worker_says() {
     let offered_ns = clock::now_ns();
-    let (queues, _tasks) = offered(2, offered_ns);
+    let queues = offered(2, offered_ns);
     assert_eq!(queues.running(), None);
     write(&queues.queues().task(1).claim, 1 << 2 | CLAIMED);
     let (_, _, first_ns) = queues.running().unwrap();
@@ -67,7 +64,7 @@ fn a_start_counts_between_the_offer_and_the_first_look_whatever_the_worker_says(
 
 #[test]
 fn a_claim_word_that_neither_side_wrote_is_found() {
-    let (queues, _tasks) = offered(2, 0);
+    let queues = offered(2, 0);
     let claim = &queues.queues().task(1).claim;
     for right in [OFFERED, CLAIMED] {
         write(claim, 1 << 2 | right);
@@ -81,7 +78,7 @@ fn a_claim_word_that_neither_side_wrote_is_found() {
 
 #[test]
 fn a_recall_that_was_written_over_is_found() {
-    let (mut queues, _tasks) = offered(1, 0);
+    let mut queues = offered(1, 0);
     assert!(queues.recall(1) && !queues.is_corrupt());
     for wrong in [0, 1 << 2 | OFFERED, 1 << 2 | CLAIMED] {
         write(&queues.queues().task(1).claim, wrong);
@@ -91,7 +88,7 @@ fn a_recall_that_was_written_over_is_found() {
 
 #[test]
 fn a_commit_that_was_written_over_is_found_when_the_next_task_begins() {
-    let (queues, _tasks) = offered(2, 0);
+    let queues = offered(2, 0);
     write(&queues.queues().task(1).claim, 1 << 2 | CLAIMED);
     write(&queues.queues().result(1).seq, 1);
     write(&queues.queues().task(2).claim, 2 << 2 | CLAIMED);
@@ -103,10 +100,10 @@ fn a_commit_that_was_written_over_is_found_when_the_next_task_begins() {
 // A thread that spun on a worker's commit word read on when the queue pair was another's memory.
 #[test]
 fn a_lane_is_nobody_elses_as_long_as_somebody_spins_on_it() {
-    let (queues, _tasks) = offered(1, 0);
+    let queues = offered(1, 0);
     let (next, offset) = (queues.pending_commit().unwrap(), queues.offset());
     drop(queues);
-    let others: Vec<HostSide> = (0..40).map(|_| offered(0, 0).0).collect();
+    let others: Vec<HostSide> = (0..40).map(|_| offered(0, 0)).collect();
     for other in &others {
         assert_ne!(other.offset(), offset);
         write(&other.queues().result(1).seq, 1);

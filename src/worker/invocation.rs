@@ -15,10 +15,10 @@ use crate::array::source::Resolver;
 use crate::array::transfer::{self, LeaseList, WireLease};
 use crate::error::Result;
 use crate::kernel::FloatMode;
-use crate::pool::queue_pair::{Stage, Status};
 use crate::process::function::FunctionOffset;
 use crate::process::panic;
 use crate::region::windows::Windows;
+use crate::worker::queue_pair::{Stage, Status};
 
 pub(crate) use crate::array::codec::{decode, decode_first, encode_onto};
 pub(crate) use crate::process::function::conjure;
@@ -35,7 +35,7 @@ pub(crate) struct Invocation<'a> {
     /// What this worker keeps from one task to the next.
     pub(crate) cache: &'a mut WorkerCache,
     /// Told how far the task has come.
-    pub(super) progress: &'a dyn Fn(Stage),
+    pub(crate) progress: &'a dyn Fn(Stage),
 }
 
 /// The arrays that a task's argument refers to by slot.
@@ -50,9 +50,9 @@ pub(crate) enum Leases<'a> {
 #[derive(Default)]
 pub(crate) struct WorkerCache {
     /// The worker's index in its pool.
-    pub(super) worker: usize,
+    pub(crate) worker: usize,
     /// The initializer runs: what its argument holds may be kept as long as the worker lives.
-    pub(super) is_starting: bool,
+    pub(crate) is_starting: bool,
     /// The shared value of the call that this worker last worked for.
     shared: Option<(u64, Box<dyn Any>)>,
     /// Files and named regions that this worker has mapped.
@@ -61,7 +61,7 @@ pub(crate) struct WorkerCache {
 
 impl WorkerCache {
     /// What the worker with this index keeps: nothing yet.
-    pub(super) fn new(worker: usize) -> WorkerCache {
+    pub(crate) fn new(worker: usize) -> WorkerCache {
         WorkerCache { worker, ..WorkerCache::default() }
     }
 
@@ -211,7 +211,7 @@ impl Invocation<'_> {
 
 /// Items for a user's function. Each finds the standard floating-point mode, whatever the function
 /// did to it before: which items come before it in a task depends on time.
-pub(super) fn each<A>(items: Vec<A>) -> impl Iterator<Item = A> {
+pub(crate) fn each<A>(items: Vec<A>) -> impl Iterator<Item = A> {
     items.into_iter().inspect(|_| FloatMode::reset())
 }
 

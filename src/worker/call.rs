@@ -1,0 +1,180 @@
+//! A call: what to run, and its encoded argument.
+
+use std::sync::Arc;
+
+use crate::array::transfer::{Lease, LeaseList, WireLease};
+use crate::error::Result;
+use crate::object::Memory;
+use crate::process::function::FunctionOffset;
+use crate::region::arena::{Arena, Contents, Span};
+use crate::worker::queue_pair::{
+    RESULT_INLINE_BYTES, RESULT_INLINE_WORDS, RING_PAYLOAD_BYTES_MAX, last_word,
+};
+
+/// Names a task as long as its entry exists; never reused with the same generation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct TaskId {
+    pub(crate) index: u32,
+    pub(crate) generation: u32,
+}
+
+impl TaskId {
+    /// For diagnostics.
+    pub(crate) fn number(self) -> u64 {
+        u64::from(self.generation) << 32 | u64::from(self.index)
+    }
+}
+
+/// Encoded bytes that the host keeps: an argument on its way, or a result.
+#[derive(Debug)]
+pub(crate) enum Encoded {
+    /// Few enough to stand in the task's record, as words: they go into slots and come out of
+    /// them as such, and words that were stored as bytes would be slow to load.
+    Inline { len: u8, words: [u64; RESULT_INLINE_WORDS] },
+    /// Few enough for a slot, or the byte ring.
+    Heap(Box<[u8]>),
+    /// More: in the arena already.
+    Span(Span),
+}
+
+impl Default for Encoded {
+    /// No bytes.
+    fn default() -> Encoded {
+        Encoded::Inline { len: 0, words: [0; RESULT_INLINE_WORDS] }
+    }
+}
+
+impl Encoded {
+    /// Bytes that fit a byte ring.
+    #[inline]
+    pub(crate) fn small(bytes: &[u8]) -> Encoded {
+        match u8::try_from(bytes.len()) {
+            Ok(len) if bytes.len() <= RESULT_INLINE_BYTES => {
+                let mut words = [0; RESULT_INLINE_WORDS];
+                let (chunks, rest) = bytes.as_chunks::<8>();
+                for (word, &chunk) in words.iter_mut().zip(chunks) {
+                    *word = u64::from_ne_bytes(chunk);
+                }
+                if !rest.is_empty() {
+                    words[chunks.len()] = last_word(rest);
+                }
+                Encoded::Inline { len, words }
+            }
+            _ => Encoded::Heap(bytes.into()),
+        }
+    }
+
+    /// A table of leases and an argument, where bytes of that many belong.
+    #[inline]
+    pub(crate) fn payload(
+        leases: &[Lease],
+        argument: &[u8],
+        arena: &Arc<Arena>,
+    ) -> Result<Encoded> {
+        if leases.is_empty() {
+            return Encoded::new(argument, arena);
+        }
+        let mut bytes = table(leases);
+        bytes.extend_from_slice(argument);
+        Encoded::new(&bytes, arena)
+    }
+
+    /// Puts `bytes` where bytes of that many belong.
+    #[inline]
+    fn new(bytes: &[u8], arena: &Arc<Arena>) -> Result<Encoded> {
+        if bytes.len() <= RING_PAYLOAD_BYTES_MAX {
+            return Ok(Encoded::small(bytes));
+        }
+        let span = arena.reserve(bytes.len(), Contents::Stale)?;
+        span.store(bytes);
+        Ok(Encoded::Span(span))
+    }
+
+    /// Bytes that were copied out of a queue pair.
+    pub(crate) fn copied(bytes: Vec<u8>) -> Encoded {
+        let is_small = bytes.len() <= RESULT_INLINE_BYTES;
+        if is_small { Encoded::small(&bytes) } else { Encoded::Heap(bytes.into()) }
+    }
+
+    /// The first `len` bytes of a result slot's words; at most [`RESULT_INLINE_BYTES`].
+    #[inline]
+    pub(crate) fn of_words(len: usize, word: impl Fn(usize) -> u64) -> Encoded {
+        let mut words = [0; RESULT_INLINE_WORDS];
+        for (index, value) in words.iter_mut().take(len.div_ceil(8)).enumerate() {
+            *value = word(index);
+        }
+        Encoded::Inline { len: u8::try_from(len).unwrap_or(u8::MAX), words }
+    }
+
+    /// How many bytes.
+    pub(crate) fn len(&self) -> usize {
+        match self {
+            Encoded::Inline { len, .. } => usize::from(*len),
+            Encoded::Heap(bytes) => bytes.len(),
+            Encoded::Span(span) => span.len_bytes(),
+        }
+    }
+
+    /// Calls `f` with the bytes.
+    pub(crate) fn with<R>(&self, f: impl FnOnce(&[u8]) -> R) -> R {
+        match self {
+            Encoded::Inline { len, words } => f(&bytemuck::bytes_of(words)[..usize::from(*len)]),
+            Encoded::Heap(bytes) => f(bytes),
+            Encoded::Span(span) => f(&span.load(span.len_bytes())),
+        }
+    }
+}
+
+/// What to run.
+#[derive(Debug)]
+pub(crate) struct Call {
+    pub(crate) function: FunctionOffset,
+    /// For people: the type name of the function.
+    pub(crate) name: &'static str,
+    /// The leases in their wire form, and the argument.
+    pub(crate) payload: Encoded,
+    /// Arrays that travel by handle.
+    pub(crate) leases: LeaseList,
+    /// What else the argument refers to.
+    pub(crate) shared_input: Option<Arc<SharedInput>>,
+}
+
+/// What several tasks refer to: an encoded value, and what it refers to itself.
+#[derive(Debug)]
+pub(crate) struct SharedInput {
+    /// Never read: if the value lies in the arena, it stays as long as this does.
+    pub(crate) _span: Option<Span>,
+    pub(crate) leases: LeaseList,
+    /// Each task has the leases in its own table too, in front: it decodes the value for itself.
+    pub(crate) is_given: bool,
+}
+
+impl SharedInput {
+    /// The leases that the table of each task begins with.
+    pub(crate) fn given(&self) -> LeaseList {
+        let given = self.leases.iter().filter(|_| self.is_given);
+        given.filter_map(Lease::again).collect()
+    }
+}
+
+impl Call {
+    /// The object memories that a worker was lent with it.
+    pub(crate) fn lent(&self) -> impl Iterator<Item = &Memory> {
+        let kept = self.shared_input.iter().flat_map(|kept| &*kept.leases);
+        self.leases.iter().chain(kept).filter_map(Lease::object)
+    }
+}
+
+/// Leases as they stand in front of a payload.
+pub(crate) fn table(leases: &[Lease]) -> Vec<u8> {
+    let rows: Vec<WireLease> = leases.iter().map(Lease::wire).collect();
+    bytemuck::cast_slice(&rows).to_vec()
+}
+
+/// The leases in a table, and what stands behind them; `None` if there is less.
+pub(crate) fn split_table(bytes: &[u8], leases: usize) -> Option<(Vec<WireLease>, &[u8])> {
+    let table_bytes = leases.checked_mul(size_of::<WireLease>())?;
+    let (table, rest) = bytes.split_at_checked(table_bytes)?;
+    let rows = table.chunks_exact(size_of::<WireLease>());
+    Some((rows.map(bytemuck::pod_read_unaligned).collect(), rest))
+}

@@ -1,0 +1,32 @@
+//! One way to run a function in another process.
+//!
+//! A worker is a child of the fork server with a queue pair of its own in the arena
+//! (`queue_pair.rs`). The host offers calls and drains results (`host_side.rs`); the child claims
+//! calls, runs them and commits their results (`worker_side.rs`, `child.rs`, `invocation.rs`). The
+//! layers above decide which worker gets which call, and what becomes of a call whose worker dies.
+//!
+//! `src/pool/README.md` has the protocol, step by step, and why it holds.
+
+#[cfg(not(loom))]
+pub(crate) mod backoff;
+#[cfg(not(loom))]
+pub(crate) mod call;
+#[cfg(not(loom))]
+pub(crate) mod child;
+pub(crate) mod claim;
+#[cfg(not(loom))]
+mod cleanup;
+#[cfg(not(loom))]
+pub(crate) mod cpu_spread;
+#[cfg(not(loom))]
+pub(crate) mod host_side;
+#[cfg(all(any(test, fuzzing), not(loom)))]
+pub(crate) mod hostile;
+#[cfg(not(loom))]
+pub(crate) mod invocation;
+#[cfg(not(loom))]
+pub(crate) mod pool_control;
+#[cfg(not(loom))]
+pub(crate) mod queue_pair;
+#[cfg(not(loom))]
+pub(crate) mod worker_side;
