@@ -30,7 +30,7 @@ test-release:
 
 # Products of matrices by an instruction set of your choice: avx512, avx2 or portable.
 matmul-by kernel:
-    BRIGADE_KERNEL={{kernel}} cargo test --test matmul
+    BRIGADE_KERNEL={{kernel}} cargo test --test numbers matmul::
 
 # Models of the lock, the event, the ring and the claim word, over all interleavings.
 loom:
@@ -50,7 +50,7 @@ matmul *arguments:
 
 # Operations and faults at random; `BRIGADE_SEED=N just soak` replays the choices of a run.
 soak seconds="600":
-    BRIGADE_SOAK_SECONDS={{seconds}} cargo test --release --test soak -- --nocapture
+    BRIGADE_SOAK_SECONDS={{seconds}} cargo test --release --test faults soak:: -- --nocapture
 
 # Readers of bytes that others wrote: header, name, ring, task. Needs a nightly compiler. The
 # corpus, and a bounded run of mutations of it, are replayed by `cargo test --lib hostile`.

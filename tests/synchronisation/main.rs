@@ -1,8 +1,7 @@
-//! Locks, events and values between tasks, threads and the host.
+//! Locks and their kin, queues and pipes between processes.
 
+mod channels;
 #[path = "../common/mod.rs"]
 mod common;
-mod conformance;
-mod deaths;
-mod handles;
-mod step;
+mod kill_points;
+mod primitives;

@@ -1,0 +1,111 @@
+//! Fork servers that are disturbed, and hosts that fork, meanwhile.
+//!
+//! `cargo test --features failpoints --test faults failpoints_start::`
+#![allow(unsafe_code)]
+
+use std::fs::File;
+use std::path::PathBuf;
+use std::thread;
+
+use crate::common::alone::{alone_with, own_processes, progress};
+use crate::common::forks::in_a_fork;
+use crate::common::processes::wait_for;
+use brigade::failpoint::{self, Action, Point, clear, set, wait_held};
+use brigade::{Error, Pool, Process};
+
+/// The file in which a test's points are, removed in the end.
+struct Points(PathBuf);
+
+impl Drop for Points {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+fn alone<F: FnOnce()>(body: F) {
+    let points = Points(std::env::temp_dir().join(crate::common::unique("points")));
+    File::create(&points.0).unwrap().set_len(failpoint::FILE_BYTES as u64).unwrap();
+    alone_with(&[(failpoint::VARIABLE, points.0.to_str().unwrap())], body);
+}
+
+fn pool() -> Pool {
+    Pool::builder().workers(1).build().unwrap()
+}
+
+fn works(pool: &Pool) {
+    assert_eq!(pool.submit(|n: u8| n, 7).unwrap().join().unwrap(), 7);
+}
+
+// It waited for a lock that a thread of its parent held.
+#[test]
+fn a_child_that_is_forked_while_the_fork_server_starts_has_one_of_its_own() {
+    alone(|| {
+        for point in [Point::HostStartsServer, Point::HostIntermediate] {
+            set(point, Action::Pause, 0);
+            thread::scope(|scope| {
+                let starts = scope.spawn(pool);
+                wait_held(point);
+                in_a_fork(|| {
+                    // For the parent as well: but this was forked before.
+                    clear(point);
+                    works(&pool());
+                    assert_eq!(Process::spawn(|n: u8| n, 8).unwrap().join().unwrap(), 8);
+                    assert!(brigade::active_processes().is_empty());
+                });
+                works(&starts.join().unwrap());
+            });
+            progress();
+        }
+    });
+}
+
+// The thread that had made it was suspended until somebody sent SIGCONT.
+#[test]
+fn a_fork_server_that_is_stopped_before_it_is_executed_is_told_to_go_on() {
+    alone(|| {
+        set(Point::HostIntermediate, Action::Stop, 0);
+        works(&pool());
+        wait_for(|| own_processes().is_empty());
+        set(Point::HostIntermediate, Action::Stop, 0);
+        assert_eq!(Process::spawn(|n: u8| n, 7).unwrap().join().unwrap(), 7);
+    });
+}
+
+#[test]
+fn a_fork_server_that_is_killed_before_it_is_executed_is_an_error_that_says_so() {
+    alone(|| {
+        for _ in 0..3 {
+            set(Point::HostIntermediate, Action::Kill, 0);
+            let error = Process::spawn(|n: u8| n, 7).map(drop).unwrap_err();
+            assert!(matches!(error, Error::Spawn { .. }), "{error}");
+            assert!(error.to_string().contains("was killed"), "{error}");
+            wait_for(|| own_processes().is_empty());
+            assert_eq!(Process::spawn(|n: u8| n, 7).unwrap().join().unwrap(), 7);
+            // The supervisor may be the last to have the server.
+            wait_for(|| own_processes().is_empty());
+        }
+    });
+}
+
+// For twenty seconds it is told to go on.
+#[test]
+fn a_fork_server_that_never_comes_to_be_executed_is_given_up() {
+    alone(|| {
+        if std::env::var_os("BRIGADE_LONG").is_none() {
+            return crate::common::skipped("takes 20 s: BRIGADE_LONG=1");
+        }
+        set(Point::HostIntermediate, Action::Pause, 0);
+        thread::scope(|scope| {
+            let spawns = scope.spawn(|| Process::spawn(|n: u8| n, 7).map(drop).unwrap_err());
+            wait_for(|| {
+                progress();
+                spawns.is_finished()
+            });
+            let error = spawns.join().unwrap();
+            assert!(matches!(error, Error::Spawn { .. }), "{error}");
+        });
+        wait_for(|| own_processes().is_empty());
+        clear(Point::HostIntermediate);
+        works(&pool());
+    });
+}

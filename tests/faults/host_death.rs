@@ -1,0 +1,234 @@
+//! A dead host leaves no process and no name.
+//!
+//! Every test runs its host in a process of its own, kills it from outside and then looks for
+//! what is left: see `crate::common::alone::against_host`.
+#![allow(unsafe_code)]
+
+use std::os::unix::process::ExitStatusExt;
+use std::process::Command;
+
+use crate::common::alone::{Runner, against_host, alone, own_processes, say};
+use crate::common::processes::{send, wait_for};
+use crate::common::unique;
+use brigade::{Pool, Process};
+use nix::sys::signal::Signal;
+
+fn forever() {
+    loop {
+        std::thread::park();
+    }
+}
+
+/// A pool of which one worker is busy, and one idle.
+fn busy_pool() -> Pool {
+    let pool = Pool::builder().workers(2).build().unwrap();
+    drop(pool.submit(|()| forever(), ()).unwrap());
+    pool.submit(|()| (), ()).unwrap().join().unwrap();
+    pool
+}
+
+fn dies_by(runner: &mut Runner, signal: Signal) {
+    runner.expect("ready");
+    assert_eq!(runner.processes().len(), 4, "{:?}", runner.processes());
+    runner.send(signal);
+    assert_eq!(runner.end().signal(), Some(signal as i32));
+}
+
+fn waits() {
+    let _pool = busy_pool();
+    say("ready");
+    forever();
+}
+
+#[test]
+fn a_host_that_is_killed_leaves_nothing() {
+    against_host(waits, |runner| dies_by(runner, Signal::SIGKILL));
+}
+
+#[test]
+fn a_host_that_is_terminated_leaves_nothing() {
+    against_host(waits, |runner| dies_by(runner, Signal::SIGTERM));
+}
+
+#[test]
+fn a_host_that_is_hung_up_on_leaves_nothing() {
+    against_host(waits, |runner| dies_by(runner, Signal::SIGHUP));
+}
+
+#[test]
+fn a_host_that_is_killed_leaves_none_of_its_one_off_processes() {
+    let host = || {
+        let held = Process::spawn(|()| forever(), ()).unwrap();
+        Process::spawn(|()| forever(), ()).unwrap().detach();
+        let nests = |()| {
+            let inner = Process::spawn(|()| forever(), ()).unwrap();
+            inner.join().unwrap();
+        };
+        let outer = Process::spawn(nests, ()).unwrap();
+        wait_for(|| own_processes().len() == 6);
+        say("ready");
+        outer.join().unwrap();
+        drop(held);
+    };
+    for signal in [Signal::SIGKILL, Signal::SIGTERM] {
+        let outside = |runner: &mut Runner| {
+            runner.expect("ready");
+            runner.send(signal);
+            assert_eq!(runner.end().signal(), Some(signal as i32));
+        };
+        against_host(host, outside);
+    }
+}
+
+#[test]
+fn a_host_that_aborts_leaves_nothing() {
+    let host = || {
+        let _pool = busy_pool();
+        std::process::abort();
+    };
+    against_host(host, |runner| assert_eq!(runner.end().signal(), Some(6)));
+}
+
+#[test]
+fn a_host_that_exits_while_workers_are_busy_leaves_nothing() {
+    let host = || {
+        let _pool = busy_pool();
+        std::process::exit(7);
+    };
+    against_host(host, |runner| assert_eq!(runner.end().code(), Some(7)));
+}
+
+#[test]
+fn a_host_that_forgets_its_pool_leaves_nothing() {
+    let host = || std::mem::forget(busy_pool());
+    against_host(host, |runner| assert_eq!(runner.end().code(), Some(0)));
+}
+
+#[test]
+fn a_host_that_execs_something_else_leaves_nothing() {
+    use std::os::unix::process::CommandExt;
+    let host = || {
+        let _pool = busy_pool();
+        panic!("{}", Command::new("cat").exec());
+    };
+    against_host(host, |runner| assert_eq!(runner.end().code(), Some(0)));
+}
+
+#[test]
+fn a_host_that_panics_with_a_pool_on_its_stack_leaves_nothing() {
+    alone(|| {
+        let unwound = std::panic::catch_unwind(|| {
+            let pool = Pool::builder().workers(2).build().unwrap();
+            pool.submit(|()| (), ()).unwrap().join().unwrap();
+            panic!("with a pool on the stack");
+        });
+        assert!(unwound.is_err());
+    });
+}
+
+#[test]
+fn the_host_and_its_server_killed_together_leave_nothing() {
+    let outside = |runner: &mut Runner| {
+        runner.expect("ready");
+        for process in runner.processes() {
+            if process.is_server() {
+                send(process.pid, Signal::SIGKILL);
+            }
+        }
+        runner.send(Signal::SIGKILL);
+        runner.end();
+    };
+    against_host(waits, outside);
+}
+
+#[test]
+fn a_stopped_worker_does_not_outlive_its_host() {
+    let outside = |runner: &mut Runner| {
+        runner.expect("ready");
+        for process in runner.processes() {
+            if process.is_worker() {
+                send(process.pid, Signal::SIGSTOP);
+            }
+        }
+        runner.send(Signal::SIGKILL);
+        runner.end();
+    };
+    against_host(waits, outside);
+}
+
+#[test]
+fn what_tasks_have_forked_does_not_outlive_the_host() {
+    fn fork() -> bool {
+        // SAFETY: the worker has one thread, so the child may do what it likes.
+        unsafe { nix::unistd::fork() }.unwrap().is_child()
+    }
+    let host = || {
+        let pool = Pool::builder().workers(1).build().unwrap();
+        let forks = |()| {
+            // Three generations that wait: only killing each makes an orphan of the next.
+            if fork() {
+                if fork() {
+                    fork();
+                }
+                forever();
+            }
+        };
+        pool.submit(forks, ()).unwrap().join().unwrap();
+        wait_for(|| own_processes().len() == 5);
+        say("ready");
+        forever();
+    };
+    let outside = |runner: &mut Runner| {
+        runner.expect("ready");
+        runner.send(Signal::SIGKILL);
+        runner.end();
+    };
+    against_host(host, outside);
+}
+
+#[test]
+fn nested_pools_end_with_the_host() {
+    let host = || {
+        let pool = Pool::builder().workers(1).build().unwrap();
+        let nests = |()| {
+            let inner = Pool::builder().workers(1).build().unwrap();
+            inner.submit(|()| forever(), ()).unwrap().join().unwrap();
+        };
+        drop(pool.submit(nests, ()).unwrap());
+        // Two servers, two workers.
+        wait_for(|| own_processes().iter().filter(|p| p.name.starts_with("brigade-")).count() == 4);
+        say("ready");
+        forever();
+    };
+    let outside = |runner: &mut Runner| {
+        runner.expect("ready");
+        runner.send(Signal::SIGKILL);
+        runner.end();
+    };
+    against_host(host, outside);
+}
+
+#[test]
+fn the_name_of_a_killed_host_is_reclaimed_and_that_of_a_living_one_is_not() {
+    let host = || {
+        let _pool = busy_pool();
+        let name = unique("orphaned");
+        let array = brigade::SharedArray::<u64>::named(&name, [1000]).unwrap();
+        say(&name);
+        forever();
+        drop(array);
+    };
+    let outside = |runner: &mut Runner| {
+        let name = runner.hear().unwrap();
+        let path = std::path::Path::new("/dev/shm").join(&name);
+        brigade::reclaim().unwrap();
+        assert!(path.exists(), "reclaimed under its owner");
+        runner.send(Signal::SIGKILL);
+        runner.end();
+        wait_for(|| runner.processes().is_empty());
+        assert!(path.exists());
+        brigade::reclaim().unwrap();
+        assert!(!path.exists(), "not reclaimed");
+    };
+    against_host(host, outside);
+}

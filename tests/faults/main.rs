@@ -1,0 +1,16 @@
+//! Workers, servers and hosts that die, are stopped, or are attacked.
+
+mod attack;
+#[path = "../common/mod.rs"]
+mod common;
+#[cfg(feature = "failpoints")]
+mod failpoints;
+#[cfg(feature = "failpoints")]
+mod failpoints_start;
+mod host_death;
+mod model;
+mod odd_places;
+mod replacement;
+mod signals;
+mod soak;
+mod worker_death;

@@ -1,0 +1,9 @@
+//! Arrays and names: memory that processes share, and files of it.
+
+mod arrays;
+#[path = "../common/mod.rs"]
+mod common;
+mod named;
+mod npy;
+mod numpy_interop;
+mod regions;

@@ -1,0 +1,7 @@
+//! Matrices and big numbers by teams of workers.
+
+mod bigint;
+mod bigint_gmp;
+#[path = "../common/mod.rs"]
+mod common;
+mod matmul;

@@ -1,0 +1,16 @@
+//! Pools and their tasks, when nothing is killed that should live.
+
+#[cfg(feature = "async")]
+mod async_handles;
+#[path = "../common/mod.rs"]
+mod common;
+mod completed;
+mod futures;
+mod handles;
+mod handoff;
+mod loops;
+mod map;
+mod pool;
+mod recycling;
+mod shutdown;
+mod workforce;
