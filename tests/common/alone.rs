@@ -23,7 +23,7 @@ use super::processes::{self, Process, wait_until};
 /// Says which test a process belongs to: `NAME:PID of the runner`.
 const MARK: &str = "BRIGADE_TEST";
 /// How long a test may make no progress; machines that run tests may be very busy.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(60);
 /// How long processes may take to vanish when a test is over.
 const LINGER: Duration = Duration::from_secs(20);
 

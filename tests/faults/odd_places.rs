@@ -349,19 +349,21 @@ fn compile_aborting(directory: &std::path::Path) -> Result<PathBuf, String> {
 
 #[test]
 fn where_a_panic_aborts_it_is_a_death_with_the_message_as_last_words() {
-    let directory = crate::common::Directory::new();
-    let program = match compile_aborting(&directory.0) {
-        Ok(program) => program,
-        Err(reason) => return skipped(&format!("no program whose panics abort: {reason}")),
-    };
-    let output = Command::new(program).env(unique("mark"), "1").output().unwrap();
-    assert!(output.status.success(), "{output:?}");
-    let said = said(&output);
-    for (word, message) in said.iter().zip(["out of cabbage", "out of leek"]) {
-        assert!(word.contains("SIGABRT") && word.contains(message), "{word}");
-        assert!(word.contains("aborting.rs:"), "{word}");
-    }
-    assert_eq!(said.len(), 2);
+    alone(|| {
+        let directory = crate::common::Directory::new();
+        let program = match compile_aborting(&directory.0) {
+            Ok(program) => program,
+            Err(reason) => return skipped(&format!("no program whose panics abort: {reason}")),
+        };
+        let output = Command::new(program).env(unique("mark"), "1").output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        let said = said(&output);
+        for (word, message) in said.iter().zip(["out of cabbage", "out of leek"]) {
+            assert!(word.contains("SIGABRT") && word.contains(message), "{word}");
+            assert!(word.contains("aborting.rs:"), "{word}");
+        }
+        assert_eq!(said.len(), 2);
+    });
 }
 
 // Making an array there panicked, and so did reading and writing a file.

@@ -3,10 +3,11 @@
 //! The interpreter is `$BRIGADE_PYTHON`, or `python3`. Without one, or without NumPy in it, these
 //! tests say that they were skipped.
 
+use crate::common::alone::alone;
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, ChildStdout, Command, Stdio};
 
-use crate::common::{Directory, LeakCheck, skipped, unique};
+use crate::common::{Directory, skipped, unique};
 use brigade::{Dtype, Error, SharedArray};
 
 /// The interpreter, if it has what is needed.
@@ -62,30 +63,31 @@ impl Beside {
 
 #[test]
 fn numpy_maps_a_named_array_and_writes_into_it() {
-    let _check = LeakCheck::new();
-    let Some(python) = python("import numpy") else { return };
-    let name = unique("numpy");
-    let mut array = SharedArray::<f64>::named(&name, [2, 3]).unwrap();
-    array.copy_from_slice(&[1.0, 2.0, 3.0, 4.0, 5.0, 6.0]).unwrap();
-    let script = "import numpy, sys
+    alone(|| {
+        let Some(python) = python("import numpy") else { return };
+        let name = unique("numpy");
+        let mut array = SharedArray::<f64>::named(&name, [2, 3]).unwrap();
+        array.copy_from_slice(&[1.0, 2.0, 3.0, 4.0, 5.0, 6.0]).unwrap();
+        let script = "import numpy, sys
 a = numpy.load('/dev/shm/' + sys.argv[1], mmap_mode='r+')
 assert a.shape == (2, 3) and a.dtype == numpy.float64 and a.flags.c_contiguous
 assert a[1, 0] == 4.0
 a[0, 1] = 42.0
 print(float(a.sum()))";
-    assert_eq!(run(&python, script, &[&name]), "61.0");
-    assert_eq!(array.get([0, 1]), Some(42.0));
+        assert_eq!(run(&python, script, &[&name]), "61.0");
+        assert_eq!(array.get([0, 1]), Some(42.0));
+    });
 }
 
 #[test]
 fn pythons_shared_memory_attaches_a_named_array() {
-    let _check = LeakCheck::new();
-    let Some(python) = python("from multiprocessing import shared_memory") else { return };
-    let name = unique("python");
-    let mut array = SharedArray::<i32>::named(&name, [4]).unwrap();
-    array.copy_from_slice(&[10, 20, 30, 40]).unwrap();
-    // Before 3.13 Python believes that it owns what it attaches, and removes it when it exits.
-    let script = "import struct, sys
+    alone(|| {
+        let Some(python) = python("from multiprocessing import shared_memory") else { return };
+        let name = unique("python");
+        let mut array = SharedArray::<i32>::named(&name, [4]).unwrap();
+        array.copy_from_slice(&[10, 20, 30, 40]).unwrap();
+        // Before 3.13 Python believes that it owns what it attaches, and removes it when it exits.
+        let script = "import struct, sys
 from multiprocessing import resource_tracker, shared_memory
 if sys.version_info >= (3, 13):
     m = shared_memory.SharedMemory(sys.argv[1], track=False)
@@ -96,51 +98,55 @@ assert bytes(m.buf[:6]) == b'\\x93NUMPY'
 print(struct.unpack_from('<4i', m.buf, 4096))
 struct.pack_into('<i', m.buf, 4096 + 4, 21)
 m.close()";
-    assert_eq!(run(&python, script, &[&name]), "(10, 20, 30, 40)");
-    assert_eq!(array.copy_to_vec(), [10, 21, 30, 40]);
-    assert!(SharedArray::<i32>::attach(&name).is_ok(), "the name is still there");
+        assert_eq!(run(&python, script, &[&name]), "(10, 20, 30, 40)");
+        assert_eq!(array.copy_to_vec(), [10, 21, 30, 40]);
+        assert!(SharedArray::<i32>::attach(&name).is_ok(), "the name is still there");
+    });
 }
 
 #[test]
 fn arrays_that_numpy_publishes_are_attached() {
-    let _check = LeakCheck::new();
-    let Some(python) = python("import numpy") else { return };
-    let name = unique("from-numpy");
-    let script = "import numpy, os, sys
+    alone(|| {
+        let Some(python) = python("import numpy") else { return };
+        let name = unique("from-numpy");
+        let script = "import numpy, os, sys
 path = '/dev/shm/' + sys.argv[1]
 os.umask(0o077)
 with open(path, 'wb') as f: numpy.save(f, numpy.arange(6, dtype='u2').reshape(3, 2))";
-    run(&python, script, &[&name]);
-    let mut array = SharedArray::<u16>::attach(&name).unwrap();
-    assert_eq!((array.get([2, 1]), array.shape().dims()), (Some(5), &[3, 2][..]));
-    array.unlink().unwrap();
+        run(&python, script, &[&name]);
+        let mut array = SharedArray::<u16>::attach(&name).unwrap();
+        assert_eq!((array.get([2, 1]), array.shape().dims()), (Some(5), &[3, 2][..]));
+        array.unlink().unwrap();
+    });
 }
 
 #[test]
 fn files_go_both_ways() {
-    let (_check, directory) = (LeakCheck::new(), Directory::new());
-    let Some(python) = python("import numpy") else { return };
-    let (ours, theirs) = (directory.0.join("ours.npy"), directory.0.join("theirs.npy"));
-    SharedArray::from_fn([2, 2, 2], |[i, j, k]| [i as f32, (j + k) as f32])
-        .unwrap()
-        .to_npy(&ours)
-        .unwrap();
-    let script = "import numpy, sys
+    alone(|| {
+        let directory = Directory::new();
+        let Some(python) = python("import numpy") else { return };
+        let (ours, theirs) = (directory.0.join("ours.npy"), directory.0.join("theirs.npy"));
+        SharedArray::from_fn([2, 2, 2], |[i, j, k]| [i as f32, (j + k) as f32])
+            .unwrap()
+            .to_npy(&ours)
+            .unwrap();
+        let script = "import numpy, sys
 a = numpy.load(sys.argv[1])
 assert a.dtype == numpy.complex64 and a[1, 1, 1] == 1 + 2j
 numpy.save(sys.argv[2], numpy.asfortranarray(numpy.arange(6.).reshape(2, 3).astype('>f8')))";
-    run(&python, script, &[ours.to_str().unwrap(), theirs.to_str().unwrap()]);
-    let read = SharedArray::<f64>::from_npy(&theirs).unwrap();
-    assert_eq!(read.as_slice(), [0.0, 1.0, 2.0, 3.0, 4.0, 5.0]);
-    assert_eq!(read.shape().dims(), [2, 3]);
+        run(&python, script, &[ours.to_str().unwrap(), theirs.to_str().unwrap()]);
+        let read = SharedArray::<f64>::from_npy(&theirs).unwrap();
+        assert_eq!(read.as_slice(), [0.0, 1.0, 2.0, 3.0, 4.0, 5.0]);
+        assert_eq!(read.shape().dims(), [2, 3]);
+    });
 }
 
 #[test]
 fn memory_that_pythons_shared_memory_made_is_attached_as_it_lies() {
-    let _check = LeakCheck::new();
-    let Some(python) = python("from multiprocessing import shared_memory") else { return };
-    let name = unique("python-made");
-    let script = "import struct, sys
+    alone(|| {
+        let Some(python) = python("from multiprocessing import shared_memory") else { return };
+        let name = unique("python-made");
+        let script = "import struct, sys
 from multiprocessing import shared_memory
 m = shared_memory.SharedMemory(sys.argv[1], create=True, size=40)
 struct.pack_into('<q4d', m.buf, 0, 4, 1.5, 2.5, 3.5, 4.5)
@@ -152,36 +158,37 @@ print('changed', flush=True)
 sys.stdin.readline()
 m.close()
 m.unlink()";
-    let mut beside = Beside::start(&python, script, &[&name]);
-    assert_eq!(beside.line(), "made");
-    // A header of one number, then the elements.
-    let count = SharedArray::<i64>::attach_raw(&name, Dtype::I64, [1], 0).unwrap();
-    assert_eq!(count.get([0]), Some(4));
-    let mut array = SharedArray::<f64>::attach_raw(&name, Dtype::F64, [2, 2], 8).unwrap();
-    assert_eq!(array.copy_to_vec(), [1.5, 2.5, 3.5, 4.5]);
-    array.set([0, 1], 20.0).unwrap();
-    beside.go_on();
-    assert_eq!(beside.line(), "changed");
-    assert_eq!(array.get([1, 0]), Some(30.0));
-    // Python rounds to nothing: one element more is one too many.
-    let beyond = SharedArray::<f64>::attach_raw(&name, Dtype::F64, [5], 8);
-    assert!(matches!(beyond, Err(Error::Layout { .. })), "{beyond:?}");
-    assert!(matches!(SharedArray::<f64>::open(&name), Err(Error::Layout { .. })), "no header");
-    assert!(!brigade::reclaim().unwrap().contains(&name));
-    drop((count, array));
-    beside.go_on();
-    beside.succeeds();
-    assert!(matches!(SharedArray::<f64>::open(&name), Err(Error::NotFound { .. })));
+        let mut beside = Beside::start(&python, script, &[&name]);
+        assert_eq!(beside.line(), "made");
+        // A header of one number, then the elements.
+        let count = SharedArray::<i64>::attach_raw(&name, Dtype::I64, [1], 0).unwrap();
+        assert_eq!(count.get([0]), Some(4));
+        let mut array = SharedArray::<f64>::attach_raw(&name, Dtype::F64, [2, 2], 8).unwrap();
+        assert_eq!(array.copy_to_vec(), [1.5, 2.5, 3.5, 4.5]);
+        array.set([0, 1], 20.0).unwrap();
+        beside.go_on();
+        assert_eq!(beside.line(), "changed");
+        assert_eq!(array.get([1, 0]), Some(30.0));
+        // Python rounds to nothing: one element more is one too many.
+        let beyond = SharedArray::<f64>::attach_raw(&name, Dtype::F64, [5], 8);
+        assert!(matches!(beyond, Err(Error::Layout { .. })), "{beyond:?}");
+        assert!(matches!(SharedArray::<f64>::open(&name), Err(Error::Layout { .. })), "no header");
+        assert!(!brigade::reclaim().unwrap().contains(&name));
+        drop((count, array));
+        beside.go_on();
+        beside.succeeds();
+        assert!(matches!(SharedArray::<f64>::open(&name), Err(Error::NotFound { .. })));
+    });
 }
 
 #[test]
 fn numpy_arrays_in_pythons_shared_memory_are_read_and_written_in_place() {
-    let _check = LeakCheck::new();
-    let Some(python) = python("import numpy; from multiprocessing import shared_memory") else {
-        return;
-    };
-    let name = unique("numpy-made");
-    let script = "import numpy, sys
+    alone(|| {
+        let Some(python) = python("import numpy; from multiprocessing import shared_memory") else {
+            return;
+        };
+        let name = unique("numpy-made");
+        let script = "import numpy, sys
 from multiprocessing import shared_memory
 m = shared_memory.SharedMemory(sys.argv[1], create=True, size=4 * 12)
 a = numpy.ndarray((3, 4), dtype='f4', buffer=m.buf)
@@ -192,55 +199,62 @@ assert a[2, 3] == 99 and a.sum() == 66 - 11 + 99
 del a
 m.close()
 m.unlink()";
-    let mut beside = Beside::start(&python, script, &[&name]);
-    assert_eq!(beside.line(), Dtype::F32.to_string());
-    let mut array = SharedArray::<f32>::attach_raw(&name, Dtype::F32, [3, 4], 0).unwrap();
-    assert_eq!(array.get([1, 2]), Some(6.0));
-    array.set([2, 3], 99.0).unwrap();
-    beside.go_on();
-    beside.succeeds();
-    assert_eq!(array.get([2, 3]), Some(99.0), "the name is gone, the memory is not");
+        let mut beside = Beside::start(&python, script, &[&name]);
+        assert_eq!(beside.line(), Dtype::F32.to_string());
+        let mut array = SharedArray::<f32>::attach_raw(&name, Dtype::F32, [3, 4], 0).unwrap();
+        assert_eq!(array.get([1, 2]), Some(6.0));
+        array.set([2, 3], 99.0).unwrap();
+        beside.go_on();
+        beside.succeeds();
+        assert_eq!(array.get([2, 3]), Some(99.0), "the name is gone, the memory is not");
+    });
 }
 
 #[test]
 fn what_numpy_has_mapped_outlives_the_name() {
-    let _check = LeakCheck::new();
-    let Some(python) = python("import numpy") else { return };
-    let name = unique("mapped");
-    let array = SharedArray::<i32>::create(&name, [3]).unwrap();
-    let script = "import numpy, sys
+    alone(|| {
+        let Some(python) = python("import numpy") else { return };
+        let name = unique("mapped");
+        let array = SharedArray::<i32>::create(&name, [3]).unwrap();
+        let script = "import numpy, sys
 a = numpy.load('/dev/shm/' + sys.argv[1], mmap_mode='r+')
 print('mapped', flush=True)
 sys.stdin.readline()
 a[:] = [7, 8, 9]
 print(a.tolist(), flush=True)";
-    let mut beside = Beside::start(&python, script, &[&name]);
-    assert_eq!(beside.line(), "mapped");
-    // NumPy takes no lock: this was the last handle, and the name goes; the mapping stays.
-    drop(array);
-    assert!(!std::path::Path::new("/dev/shm").join(&name).exists());
-    beside.go_on();
-    assert_eq!(beside.line(), "[7, 8, 9]");
-    beside.succeeds();
+        let mut beside = Beside::start(&python, script, &[&name]);
+        assert_eq!(beside.line(), "mapped");
+        // NumPy takes no lock: this was the last handle, and the name goes; the mapping stays.
+        drop(array);
+        assert!(!std::path::Path::new("/dev/shm").join(&name).exists());
+        beside.go_on();
+        assert_eq!(beside.line(), "[7, 8, 9]");
+        beside.succeeds();
+    });
 }
 
 // The header is a page, and NumPy before 2.2 maps whole pages from the last one in front of the
 // elements on: of nothing.
 #[test]
 fn numpy_maps_arrays_without_elements() {
-    let (_check, directory) = (LeakCheck::new(), Directory::new());
-    let Some(python) = python("import numpy") else { return };
-    let (path, name) = (directory.0.join("empty.npy"), unique("empty"));
-    SharedArray::<f64>::zeroed([0, 5]).unwrap().to_npy(&path).unwrap();
-    let named = SharedArray::<f64>::create(&name, [3, 0]).unwrap();
-    let script = "import numpy, sys
+    alone(|| {
+        let directory = Directory::new();
+        let Some(python) = python("import numpy") else { return };
+        let (path, name) = (directory.0.join("empty.npy"), unique("empty"));
+        SharedArray::<f64>::zeroed([0, 5]).unwrap().to_npy(&path).unwrap();
+        let named = SharedArray::<f64>::create(&name, [3, 0]).unwrap();
+        let script = "import numpy, sys
 for path in sys.argv[1:]:
     for mode in ('r', 'r+', 'c', None): print(numpy.load(path, mmap_mode=mode).shape)";
-    let shapes = run(&python, script, &[path.to_str().unwrap(), &format!("/dev/shm/{name}")]);
-    let expected = [["(0, 5)"; 4], ["(3, 0)"; 4]].concat();
-    assert_eq!(shapes.lines().collect::<Vec<_>>(), expected);
-    assert_eq!(SharedArray::<f64>::from_npy(&path).unwrap().shape().dims(), [0, 5]);
-    assert_eq!(SharedArray::<f64>::open(&name).unwrap().shape().dims(), [3, 0]);
-    drop(named);
-    assert!(!std::path::Path::new("/dev/shm").join(&name).exists(), "it is a region all the same");
+        let shapes = run(&python, script, &[path.to_str().unwrap(), &format!("/dev/shm/{name}")]);
+        let expected = [["(0, 5)"; 4], ["(3, 0)"; 4]].concat();
+        assert_eq!(shapes.lines().collect::<Vec<_>>(), expected);
+        assert_eq!(SharedArray::<f64>::from_npy(&path).unwrap().shape().dims(), [0, 5]);
+        assert_eq!(SharedArray::<f64>::open(&name).unwrap().shape().dims(), [3, 0]);
+        drop(named);
+        assert!(
+            !std::path::Path::new("/dev/shm").join(&name).exists(),
+            "it is a region all the same"
+        );
+    });
 }

@@ -2,6 +2,7 @@
 
 #![allow(unsafe_code)]
 
+use crate::common::alone::alone;
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -10,7 +11,7 @@ use std::process::{Child, Command, Stdio};
 
 use brigade::{Error, Limit, SharedArray};
 
-use crate::common::{LeakCheck, skipped, unique};
+use crate::common::{skipped, unique};
 
 fn path_of(name: &str) -> PathBuf {
     PathBuf::from("/dev/shm").join(name)
@@ -27,138 +28,147 @@ impl Drop for Removed {
 
 #[test]
 fn two_handles_see_each_others_writes() {
-    let _check = LeakCheck::new();
-    let name = unique("shared");
-    let mut ours = SharedArray::<u32>::named(&name, [2, 3]).unwrap();
-    assert_eq!(ours.copy_to_vec(), [0; 6]);
-    let mut theirs = SharedArray::<u32>::attach(&name).unwrap();
-    ours.set([1, 2], 7).unwrap();
-    theirs.set([0, 0], 9).unwrap();
-    assert_eq!((theirs.get([1, 2]), ours.get([0, 0])), (Some(7), Some(9)));
-    assert_eq!(ours.copy_to_array().unwrap().as_slice(), [9, 0, 0, 0, 0, 7]);
-    assert_eq!((theirs.shape().dims(), theirs.name()), (&[2, 3][..], name.as_str()));
-    assert!(ours.set([2, 0], 1).is_err() && ours.get([0, 3]).is_none());
-    assert!(matches!(ours.copy_from_slice(&[1, 2]), Err(Error::ShapeMismatch { .. })));
+    alone(|| {
+        let name = unique("shared");
+        let mut ours = SharedArray::<u32>::named(&name, [2, 3]).unwrap();
+        assert_eq!(ours.copy_to_vec(), [0; 6]);
+        let mut theirs = SharedArray::<u32>::attach(&name).unwrap();
+        ours.set([1, 2], 7).unwrap();
+        theirs.set([0, 0], 9).unwrap();
+        assert_eq!((theirs.get([1, 2]), ours.get([0, 0])), (Some(7), Some(9)));
+        assert_eq!(ours.copy_to_array().unwrap().as_slice(), [9, 0, 0, 0, 0, 7]);
+        assert_eq!((theirs.shape().dims(), theirs.name()), (&[2, 3][..], name.as_str()));
+        assert!(ours.set([2, 0], 1).is_err() && ours.get([0, 3]).is_none());
+        assert!(matches!(ours.copy_from_slice(&[1, 2]), Err(Error::ShapeMismatch { .. })));
+    });
 }
 
 #[test]
 fn a_name_is_private_and_goes_with_its_creator() {
-    let _check = LeakCheck::new();
-    let name = unique("private");
-    let ours = SharedArray::<u8>::named(&name, [10]).unwrap();
-    let metadata = fs::metadata(path_of(&name)).unwrap();
-    assert_eq!((metadata.permissions().mode() & 0o7777, metadata.len()), (0o600, 4096 + 10));
-    drop(SharedArray::<u8>::attach(&name).unwrap());
-    assert!(path_of(&name).exists(), "an attacher does not remove the name");
-    drop(ours);
-    assert!(!path_of(&name).exists());
+    alone(|| {
+        let name = unique("private");
+        let ours = SharedArray::<u8>::named(&name, [10]).unwrap();
+        let metadata = fs::metadata(path_of(&name)).unwrap();
+        assert_eq!((metadata.permissions().mode() & 0o7777, metadata.len()), (0o600, 4096 + 10));
+        drop(SharedArray::<u8>::attach(&name).unwrap());
+        assert!(path_of(&name).exists(), "an attacher does not remove the name");
+        drop(ours);
+        assert!(!path_of(&name).exists());
+    });
 }
 
 #[test]
 fn an_array_outlives_its_name() {
-    let _check = LeakCheck::new();
-    let name = unique("outlives");
-    let mut ours = SharedArray::<u8>::named(&name, [4]).unwrap();
-    let theirs = SharedArray::<u8>::attach(&name).unwrap();
-    ours.unlink().unwrap();
-    assert!(matches!(ours.unlink(), Err(Error::NotFound { .. })));
-    assert!(matches!(SharedArray::<u8>::attach(&name), Err(Error::NotFound { .. })));
-    ours.copy_from_slice(&[1, 2, 3, 4]).unwrap();
-    drop(ours);
-    assert_eq!(theirs.copy_to_vec(), [1, 2, 3, 4]);
+    alone(|| {
+        let name = unique("outlives");
+        let mut ours = SharedArray::<u8>::named(&name, [4]).unwrap();
+        let theirs = SharedArray::<u8>::attach(&name).unwrap();
+        ours.unlink().unwrap();
+        assert!(matches!(ours.unlink(), Err(Error::NotFound { .. })));
+        assert!(matches!(SharedArray::<u8>::attach(&name), Err(Error::NotFound { .. })));
+        ours.copy_from_slice(&[1, 2, 3, 4]).unwrap();
+        drop(ours);
+        assert_eq!(theirs.copy_to_vec(), [1, 2, 3, 4]);
+    });
 }
 
 #[test]
 fn a_taken_name_is_an_error_and_stays() {
-    let _check = LeakCheck::new();
-    let name = unique("taken");
-    let first = SharedArray::<u8>::named(&name, [4]).unwrap();
-    assert!(matches!(SharedArray::<u8>::named(&name, [4]), Err(Error::NameTaken { .. })));
-    assert!(SharedArray::<u8>::attach(&name).is_ok());
-    drop(first);
+    alone(|| {
+        let name = unique("taken");
+        let first = SharedArray::<u8>::named(&name, [4]).unwrap();
+        assert!(matches!(SharedArray::<u8>::named(&name, [4]), Err(Error::NameTaken { .. })));
+        assert!(SharedArray::<u8>::attach(&name).is_ok());
+        drop(first);
+    });
 }
 
 #[test]
 fn a_replaced_name_is_not_removed_by_the_first_creator() {
-    let _check = LeakCheck::new();
-    let name = unique("replaced");
-    let first = SharedArray::<u8>::named(&name, [4]).unwrap();
-    fs::remove_file(path_of(&name)).unwrap();
-    let second = SharedArray::<u8>::named(&name, [5]).unwrap();
-    drop(first);
-    assert_eq!(SharedArray::<u8>::attach(&name).unwrap().len(), 5);
-    drop(second);
+    alone(|| {
+        let name = unique("replaced");
+        let first = SharedArray::<u8>::named(&name, [4]).unwrap();
+        fs::remove_file(path_of(&name)).unwrap();
+        let second = SharedArray::<u8>::named(&name, [5]).unwrap();
+        drop(first);
+        assert_eq!(SharedArray::<u8>::attach(&name).unwrap().len(), 5);
+        drop(second);
+    });
 }
 
 #[test]
 fn attaching_checks_what_it_finds() {
-    let _check = LeakCheck::new();
-    let name = unique("checked");
-    let held = SharedArray::<f64>::named(&name, [4]).unwrap();
-    assert!(matches!(SharedArray::<i64>::attach(&name), Err(Error::Layout { .. })), "dtype");
-    drop(held);
-    let path = path_of(&name);
-    let _removed = Removed(name.clone());
-    let refused = |what: &str| {
-        let found = SharedArray::<f64>::attach(&name);
-        assert!(matches!(found, Err(Error::Layout { .. })), "{what}: {found:?}");
-    };
-    let mode = |mode| fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
-    SharedArray::<f64>::named(&name, [4]).unwrap().keep().unwrap();
-    mode(0o640);
-    refused("open to others");
-    mode(0o600);
-    assert!(SharedArray::<f64>::attach(&name).is_ok());
-    fs::write(&path, b"no array").unwrap();
-    refused("no .npy");
-    fs::remove_file(&path).unwrap();
-    symlink("/etc/passwd", &path).unwrap();
-    refused("a symbolic link");
-    fs::remove_file(&path).unwrap();
-    fs::create_dir(&path).unwrap();
-    refused("a directory");
-    fs::remove_dir(&path).unwrap();
-    assert!(matches!(SharedArray::<f64>::attach(&name), Err(Error::NotFound { .. })));
-    for bad in ["", "..", "a/b", ".hidden", "nul\0"] {
-        assert!(matches!(SharedArray::<f64>::attach(bad), Err(Error::BadName { .. })));
-        assert!(matches!(SharedArray::<f64>::named(bad, [1]), Err(Error::BadName { .. })));
-    }
+    alone(|| {
+        let name = unique("checked");
+        let held = SharedArray::<f64>::named(&name, [4]).unwrap();
+        assert!(matches!(SharedArray::<i64>::attach(&name), Err(Error::Layout { .. })), "dtype");
+        drop(held);
+        let path = path_of(&name);
+        let _removed = Removed(name.clone());
+        let refused = |what: &str| {
+            let found = SharedArray::<f64>::attach(&name);
+            assert!(matches!(found, Err(Error::Layout { .. })), "{what}: {found:?}");
+        };
+        let mode = |mode| fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+        SharedArray::<f64>::named(&name, [4]).unwrap().keep().unwrap();
+        mode(0o640);
+        refused("open to others");
+        mode(0o600);
+        assert!(SharedArray::<f64>::attach(&name).is_ok());
+        fs::write(&path, b"no array").unwrap();
+        refused("no .npy");
+        fs::remove_file(&path).unwrap();
+        symlink("/etc/passwd", &path).unwrap();
+        refused("a symbolic link");
+        fs::remove_file(&path).unwrap();
+        fs::create_dir(&path).unwrap();
+        refused("a directory");
+        fs::remove_dir(&path).unwrap();
+        assert!(matches!(SharedArray::<f64>::attach(&name), Err(Error::NotFound { .. })));
+        for bad in ["", "..", "a/b", ".hidden", "nul\0"] {
+            assert!(matches!(SharedArray::<f64>::attach(bad), Err(Error::BadName { .. })));
+            assert!(matches!(SharedArray::<f64>::named(bad, [1]), Err(Error::BadName { .. })));
+        }
+    });
 }
 
 #[test]
 fn a_region_larger_than_memory_is_no_space_and_leaves_no_name() {
-    let _check = LeakCheck::new();
-    let name = unique("huge");
-    for len in [1usize << 60, 1 << 50, 1 << 44] {
-        let refused = SharedArray::<u8>::named(&name, [len]);
-        assert!(matches!(refused, Err(Error::NoSpace { .. })), "{refused:?}");
-    }
-    assert!(!path_of(&name).exists());
+    alone(|| {
+        let name = unique("huge");
+        for len in [1usize << 60, 1 << 50, 1 << 44] {
+            let refused = SharedArray::<u8>::named(&name, [len]);
+            assert!(matches!(refused, Err(Error::NoSpace { .. })), "{refused:?}");
+        }
+        assert!(!path_of(&name).exists());
+    });
 }
 
 #[test]
 fn a_region_without_elements_is_a_header() {
-    let _check = LeakCheck::new();
-    let name = unique("empty");
-    let mut ours = SharedArray::<f64>::named(&name, [0, 3]).unwrap();
-    ours.copy_from_slice(&[]).unwrap();
-    assert_eq!(SharedArray::<f64>::attach(&name).unwrap().shape().dims(), [0, 3]);
+    alone(|| {
+        let name = unique("empty");
+        let mut ours = SharedArray::<f64>::named(&name, [0, 3]).unwrap();
+        ours.copy_from_slice(&[]).unwrap();
+        assert_eq!(SharedArray::<f64>::attach(&name).unwrap().shape().dims(), [0, 3]);
+    });
 }
 
 #[test]
 fn reclaim_leaves_what_is_held_kept_or_foreign() {
-    let _check = LeakCheck::new();
-    let (held, kept, foreign) = (unique("held"), unique("kept"), unique("foreign"));
-    let _array = SharedArray::<u8>::named(&held, [4]).unwrap();
-    SharedArray::<u8>::named(&kept, [4]).unwrap().keep().unwrap();
-    let _removed = (Removed(kept.clone()), Removed(foreign.clone()));
-    fs::write(path_of(&foreign), b"not ours").unwrap();
-    fs::set_permissions(path_of(&foreign), fs::Permissions::from_mode(0o600)).unwrap();
-    let removed = brigade::reclaim().unwrap();
-    for name in [&held, &kept, &foreign] {
-        assert!(!removed.contains(name) && path_of(name).exists(), "{name}");
-    }
-    assert_eq!(SharedArray::<u8>::attach(&kept).unwrap().len(), 4);
+    alone(|| {
+        let (held, kept, foreign) = (unique("held"), unique("kept"), unique("foreign"));
+        let _array = SharedArray::<u8>::named(&held, [4]).unwrap();
+        SharedArray::<u8>::named(&kept, [4]).unwrap().keep().unwrap();
+        let _removed = (Removed(kept.clone()), Removed(foreign.clone()));
+        fs::write(path_of(&foreign), b"not ours").unwrap();
+        fs::set_permissions(path_of(&foreign), fs::Permissions::from_mode(0o600)).unwrap();
+        let removed = brigade::reclaim().unwrap();
+        for name in [&held, &kept, &foreign] {
+            assert!(!removed.contains(name) && path_of(name).exists(), "{name}");
+        }
+        assert_eq!(SharedArray::<u8>::attach(&kept).unwrap().len(), 4);
+    });
 }
 
 /// Which part a child process plays, and the name of its region.
@@ -280,63 +290,69 @@ fn a_child_plays_its_part() {
 
 #[test]
 fn a_killed_creators_name_is_reclaimed_and_no_sooner() {
-    let _check = LeakCheck::new();
-    let name = unique("killed");
-    let mut creator = child(&[], &format!("hold {name}"));
-    assert!(says(&mut creator, "holding"));
-    assert!(!brigade::reclaim().unwrap().contains(&name), "its creator lives");
-    creator.kill().unwrap();
-    creator.wait().unwrap();
-    let attached = SharedArray::<u8>::attach(&name).unwrap();
-    assert!(!brigade::reclaim().unwrap().contains(&name), "an attacher lives");
-    drop(attached);
-    assert!(!path_of(&name).exists(), "the last to let go removes the name");
-    let mut creator = child(&[], &format!("hold {name}"));
-    assert!(says(&mut creator, "holding"));
-    creator.kill().unwrap();
-    creator.wait().unwrap();
-    let removed = brigade::reclaim().unwrap();
-    assert!(removed.contains(&name) || !path_of(&name).exists(), "someone reclaimed it");
-    assert!(!path_of(&name).exists());
+    alone(|| {
+        let name = unique("killed");
+        let mut creator = child(&[], &format!("hold {name}"));
+        assert!(says(&mut creator, "holding"));
+        assert!(!brigade::reclaim().unwrap().contains(&name), "its creator lives");
+        creator.kill().unwrap();
+        creator.wait().unwrap();
+        let attached = SharedArray::<u8>::attach(&name).unwrap();
+        assert!(!brigade::reclaim().unwrap().contains(&name), "an attacher lives");
+        drop(attached);
+        assert!(!path_of(&name).exists(), "the last to let go removes the name");
+        let mut creator = child(&[], &format!("hold {name}"));
+        assert!(says(&mut creator, "holding"));
+        creator.kill().unwrap();
+        creator.wait().unwrap();
+        let removed = brigade::reclaim().unwrap();
+        assert!(removed.contains(&name) || !path_of(&name).exists(), "someone reclaimed it");
+        assert!(!path_of(&name).exists());
+    });
 }
 
 #[test]
 fn a_full_dev_shm_is_no_space_and_leaves_no_name() {
-    let _check = LeakCheck::new();
-    let mount = "mount -t tmpfs -o size=1m tmpfs /dev/shm && exec \"$0\" \"$@\"";
-    let launcher = ["unshare", "-rm", "sh", "-c", mount];
-    let probe =
-        Command::new("unshare").args(["-rm", "sh", "-c", "mount -t tmpfs tmpfs /dev/shm"]).output();
-    if !probe.is_ok_and(|output| output.status.success()) {
-        skipped("no private mounts here, so /dev/shm cannot be made small");
-        return;
-    }
-    let child = child(&launcher, &format!("little-disk {}", unique("full")));
-    succeeds(child);
+    alone(|| {
+        let mount = "mount -t tmpfs -o size=1m tmpfs /dev/shm && exec \"$0\" \"$@\"";
+        let launcher = ["unshare", "-rm", "sh", "-c", mount];
+        let probe = Command::new("unshare")
+            .args(["-rm", "sh", "-c", "mount -t tmpfs tmpfs /dev/shm"])
+            .output();
+        if !probe.is_ok_and(|output| output.status.success()) {
+            skipped("no private mounts here, so /dev/shm cannot be made small");
+            return;
+        }
+        let child = child(&launcher, &format!("little-disk {}", unique("full")));
+        succeeds(child);
+    });
 }
 
 #[test]
 fn a_limit_on_file_sizes_is_an_error_and_no_signal() {
-    let _check = LeakCheck::new();
-    // In POSIX blocks of 512 bytes, or in KiB with some shells: 8 or 16 MiB.
-    let launcher = ["sh", "-c", "ulimit -f 16384 && exec \"$0\" \"$@\""];
-    let child = child(&launcher, &format!("little-files {}", unique("limited")));
-    succeeds(child);
+    alone(|| {
+        // In POSIX blocks of 512 bytes, or in KiB with some shells: 8 or 16 MiB.
+        let launcher = ["sh", "-c", "ulimit -f 16384 && exec \"$0\" \"$@\""];
+        let child = child(&launcher, &format!("little-files {}", unique("limited")));
+        succeeds(child);
+    });
 }
 
 #[test]
 fn memory_that_is_to_be_locked_does_not_fill_the_arena() {
-    let _check = LeakCheck::new();
-    if !nix::unistd::geteuid().is_root() {
-        skipped("only root may lock as much address space as an arena has");
-        return;
-    }
-    let child = child(&[], "locked");
-    succeeds(child);
+    alone(|| {
+        if !nix::unistd::geteuid().is_root() {
+            skipped("only root may lock as much address space as an arena has");
+            return;
+        }
+        let child = child(&[], "locked");
+        succeeds(child);
+    });
 }
 
 #[test]
 fn a_forked_childs_handles_remove_nothing() {
-    let _check = LeakCheck::new();
-    succeeds(child(&[], &format!("fork {}", unique("forked"))));
+    alone(|| {
+        succeeds(child(&[], &format!("fork {}", unique("forked"))));
+    });
 }

@@ -4,6 +4,7 @@
 //! descriptors, which anybody may pass.
 #![allow(unsafe_code)]
 
+use crate::common::alone::alone;
 use std::fs;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::fs::{PermissionsExt, chown};
@@ -77,23 +78,25 @@ fn assert_refused(output: &Output, reason: &str) {
 // It ended with code 0 without having run `main`.
 #[test]
 fn the_environment_alone_makes_no_fork_server_and_what_is_wrong_is_said() {
-    assert_refused(&server(&own(), None).output().unwrap(), "not open");
-    let file = fs::File::open("/dev/null").unwrap();
-    assert_refused(&server(&own(), Some(file.as_raw_fd())).output().unwrap(), "no socket");
-    // In these the other end is closed, so that whoever took the socket for its host's would end.
-    let (stream, other) = std::os::unix::net::UnixStream::pair().unwrap();
-    drop(other);
-    let output = server(&own(), Some(stream.as_raw_fd())).output().unwrap();
-    assert_refused(&output, "a socket of another kind");
-    let (ours, theirs) = pair();
-    drop(ours);
-    for value in ["", "x", "-1"] {
-        let output = server(&own(), Some(theirs.as_raw_fd())).env(VARIABLE, value).output();
-        assert_refused(&output.unwrap(), "the variable is no number");
-    }
-    let mut plain = again(&own(), "strangers::says_that_main_ran");
-    let output = plain.env("BRIGADE_FORK_SERVER", "1").output().unwrap();
-    assert!(text(&output.stdout).contains("@main"), "{output:?}");
+    alone(|| {
+        assert_refused(&server(&own(), None).output().unwrap(), "not open");
+        let file = fs::File::open("/dev/null").unwrap();
+        assert_refused(&server(&own(), Some(file.as_raw_fd())).output().unwrap(), "no socket");
+        // In these the other end is closed, so that whoever took the socket for its host's would end.
+        let (stream, other) = std::os::unix::net::UnixStream::pair().unwrap();
+        drop(other);
+        let output = server(&own(), Some(stream.as_raw_fd())).output().unwrap();
+        assert_refused(&output, "a socket of another kind");
+        let (ours, theirs) = pair();
+        drop(ours);
+        for value in ["", "x", "-1"] {
+            let output = server(&own(), Some(theirs.as_raw_fd())).env(VARIABLE, value).output();
+            assert_refused(&output.unwrap(), "the variable is no number");
+        }
+        let mut plain = again(&own(), "strangers::says_that_main_ran");
+        let output = plain.env("BRIGADE_FORK_SERVER", "1").output().unwrap();
+        assert!(text(&output.stdout).contains("@main"), "{output:?}");
+    });
 }
 
 fn pair() -> (OwnedFd, OwnedFd) {
@@ -167,36 +170,41 @@ fn offset(address: *const ()) -> u64 {
 // It called any offset of the program's code, for whoever asked.
 #[test]
 fn a_fork_server_takes_orders_from_its_own_host_alone_and_after_a_greeting() {
-    let own_pid = std::process::id();
-    let hello = record(HELLO, 7, 0);
-    for kind in [SPAWN, KILL] {
-        let output = order(&own(), &[record(kind, 1, 0x1000)], own_pid);
-        assert_refused(&output, "an order came before the greeting");
-    }
-    let output = order(&own(), &[record(HELLO, 8, 0)], own_pid);
-    assert_refused(&output, "meant for another");
-    let output = order(&own(), &[hello.clone(), hello.clone()], own_pid);
-    assert_refused(&output, "meant for another");
-    let output = order(&own(), &[b"brigade?".to_vec()], own_pid);
-    assert_refused(&output, "no order");
-    // Somebody who has got hold of the socket.
-    let mut other = Command::new("cat");
-    // It ends with this process at the latest, because its input does.
-    let mut other = other.stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
-    let output = order(&own(), std::slice::from_ref(&hello), other.id());
-    drop(other.stdin.take());
-    other.wait().unwrap();
-    assert_refused(&output, "made the socket");
-    // Another program of the same user.
-    let directory = Directory::new();
-    let copy = copy(&directory.0, "copy");
-    assert_refused(&order(&copy, std::slice::from_ref(&hello), own_pid), "runs another executable");
-    // The host itself may not have everything called either.
-    let [function, decoy] = [decoy as *const (), (&raw const DECOY).cast()].map(offset);
-    for entry in [0, 1, 0x1000, 0x1001, function, decoy, u64::MAX, u64::MAX - 23] {
-        let output = order(&own(), &[hello.clone(), record(SPAWN, 1, entry)], own_pid);
-        assert_refused(&output, "the entry of a process");
-    }
+    alone(|| {
+        let own_pid = std::process::id();
+        let hello = record(HELLO, 7, 0);
+        for kind in [SPAWN, KILL] {
+            let output = order(&own(), &[record(kind, 1, 0x1000)], own_pid);
+            assert_refused(&output, "an order came before the greeting");
+        }
+        let output = order(&own(), &[record(HELLO, 8, 0)], own_pid);
+        assert_refused(&output, "meant for another");
+        let output = order(&own(), &[hello.clone(), hello.clone()], own_pid);
+        assert_refused(&output, "meant for another");
+        let output = order(&own(), &[b"brigade?".to_vec()], own_pid);
+        assert_refused(&output, "no order");
+        // Somebody who has got hold of the socket.
+        let mut other = Command::new("cat");
+        // It ends with this process at the latest, because its input does.
+        let mut other = other.stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
+        let output = order(&own(), std::slice::from_ref(&hello), other.id());
+        drop(other.stdin.take());
+        other.wait().unwrap();
+        assert_refused(&output, "made the socket");
+        // Another program of the same user.
+        let directory = Directory::new();
+        let copy = copy(&directory.0, "copy");
+        assert_refused(
+            &order(&copy, std::slice::from_ref(&hello), own_pid),
+            "runs another executable",
+        );
+        // The host itself may not have everything called either.
+        let [function, decoy] = [decoy as *const (), (&raw const DECOY).cast()].map(offset);
+        for entry in [0, 1, 0x1000, 0x1001, function, decoy, u64::MAX, u64::MAX - 23] {
+            let output = order(&own(), &[hello.clone(), record(SPAWN, 1, entry)], own_pid);
+            assert_refused(&output, "the entry of a process");
+        }
+    });
 }
 
 /// Whether this process may make programs with privileges, and the kernel would heed them.
@@ -253,49 +261,54 @@ fn says_what_becomes_of_a_pool() {
 // The privileged server was not caught before `main`, which made another pool, and so on.
 #[test]
 fn a_program_with_privileges_of_its_own_runs_its_main_once_and_says_which_they_are() {
-    let directory = Directory::new();
-    if !may_give_privileges(&directory.0) {
-        return skipped("nobody may give a program privileges here");
-    }
-    let programs = ["set_uid", "set_gid", "capable", "plain"].map(|name| copy(&directory.0, name));
-    let [set_uid, set_gid, capable, _] = &programs;
-    // Root's, and another user's; and the group of whoever made this.
-    fs::set_permissions(set_uid, fs::Permissions::from_mode(0o4755)).unwrap();
-    chown(set_gid, None, Some(1)).unwrap();
-    fs::set_permissions(set_gid, fs::Permissions::from_mode(0o2755)).unwrap();
-    give_capability(capable);
-    let expected = ["set-uid, user 0", "set-gid, group 1", "capabilities", "works"];
-    for (program, expected) in programs.iter().zip(expected) {
-        let mut command = again(program, "strangers::says_what_becomes_of_a_pool");
-        let output = command.uid(NOBODY).gid(NOBODY).current_dir("/").output().unwrap();
-        let said = text(&output.stdout);
-        assert!(output.status.success(), "{expected}: {output:?}");
-        assert_eq!(said.matches("@main").count(), 1, "{expected}: {said}");
-        assert_eq!(said.matches(expected).count(), 2, "{expected}: {said}");
-        if expected == "works" {
-            continue;
+    alone(|| {
+        let directory = Directory::new();
+        if !may_give_privileges(&directory.0) {
+            return skipped("nobody may give a program privileges here");
         }
-        // Nor does it serve, or run, when somebody else starts it as a fork server.
-        let (ours, theirs) = pair();
-        drop(ours);
-        let mut command = server(program, Some(theirs.as_raw_fd()));
-        let output = command.uid(NOBODY).gid(NOBODY).current_dir("/").output().unwrap();
-        assert_refused(&output, "privileges");
-    }
+        let programs =
+            ["set_uid", "set_gid", "capable", "plain"].map(|name| copy(&directory.0, name));
+        let [set_uid, set_gid, capable, _] = &programs;
+        // Root's, and another user's; and the group of whoever made this.
+        fs::set_permissions(set_uid, fs::Permissions::from_mode(0o4755)).unwrap();
+        chown(set_gid, None, Some(1)).unwrap();
+        fs::set_permissions(set_gid, fs::Permissions::from_mode(0o2755)).unwrap();
+        give_capability(capable);
+        let expected = ["set-uid, user 0", "set-gid, group 1", "capabilities", "works"];
+        for (program, expected) in programs.iter().zip(expected) {
+            let mut command = again(program, "strangers::says_what_becomes_of_a_pool");
+            let output = command.uid(NOBODY).gid(NOBODY).current_dir("/").output().unwrap();
+            let said = text(&output.stdout);
+            assert!(output.status.success(), "{expected}: {output:?}");
+            assert_eq!(said.matches("@main").count(), 1, "{expected}: {said}");
+            assert_eq!(said.matches(expected).count(), 2, "{expected}: {said}");
+            if expected == "works" {
+                continue;
+            }
+            // Nor does it serve, or run, when somebody else starts it as a fork server.
+            let (ours, theirs) = pair();
+            drop(ours);
+            let mut command = server(program, Some(theirs.as_raw_fd()));
+            let output = command.uid(NOBODY).gid(NOBODY).current_dir("/").output().unwrap();
+            assert_refused(&output, "privileges");
+        }
+    });
 }
 
 // A set-uid program that becomes root and executes another hands on what its user gave it.
 #[test]
 fn a_fork_server_serves_no_other_user() {
-    if !nix::unistd::geteuid().is_root() {
-        return skipped("only root may become another user");
-    }
-    let directory = Directory::new();
-    let program = copy(&directory.0, "program");
-    // The socket is root's, and the program another user's: the kernel's word is all that counts.
-    let (ours, theirs) = pair();
-    let mut command = server(&program, Some(theirs.as_raw_fd()));
-    let child = command.uid(NOBODY).gid(NOBODY).current_dir("/").spawn().unwrap();
-    send(&ours, &record(HELLO, 7, 0), &[pidfd(std::process::id()).as_raw_fd()]);
-    assert_refused(&child.wait_with_output().unwrap(), "its peer is user 0");
+    alone(|| {
+        if !nix::unistd::geteuid().is_root() {
+            return skipped("only root may become another user");
+        }
+        let directory = Directory::new();
+        let program = copy(&directory.0, "program");
+        // The socket is root's, and the program another user's: the kernel's word is all that counts.
+        let (ours, theirs) = pair();
+        let mut command = server(&program, Some(theirs.as_raw_fd()));
+        let child = command.uid(NOBODY).gid(NOBODY).current_dir("/").spawn().unwrap();
+        send(&ours, &record(HELLO, 7, 0), &[pidfd(std::process::id()).as_raw_fd()]);
+        assert_refused(&child.wait_with_output().unwrap(), "its peer is user 0");
+    });
 }

@@ -222,14 +222,17 @@ fn ten_threads_share_a_pool_and_each_gets_its_own() {
 
 #[test]
 fn in_process_nothing_can_be_killed_and_that_is_an_error() {
-    let pool = Pool::builder().start(Start::InProcess).build().unwrap();
-    let handle = pool.submit(|n: u8| n, 7).unwrap();
-    assert!(matches!(handle.kill(Duration::ZERO), Err(Error::InvalidArgument { .. })));
-    assert!(!handle.cancel());
-    assert!(handle.is_finished());
-    assert_eq!(handle.join().unwrap(), 7);
-    let refused = Pool::builder().start(Start::InProcess).timeout(Duration::from_secs(1)).build();
-    assert!(matches!(refused, Err(Error::InvalidArgument { .. })));
+    alone(|| {
+        let pool = Pool::builder().start(Start::InProcess).build().unwrap();
+        let handle = pool.submit(|n: u8| n, 7).unwrap();
+        assert!(matches!(handle.kill(Duration::ZERO), Err(Error::InvalidArgument { .. })));
+        assert!(!handle.cancel());
+        assert!(handle.is_finished());
+        assert_eq!(handle.join().unwrap(), 7);
+        let refused =
+            Pool::builder().start(Start::InProcess).timeout(Duration::from_secs(1)).build();
+        assert!(matches!(refused, Err(Error::InvalidArgument { .. })));
+    });
 }
 
 fn counts_until_cancelled(path: std::path::PathBuf) -> u64 {
@@ -366,32 +369,34 @@ impl<'de> Deserialize<'de> for Touchy {
 // callback was never called.
 #[test]
 fn a_result_whose_decoding_panics_is_a_codec_error_for_everybody_who_asks() {
-    let pool = Pool::builder().workers(2).build().unwrap();
-    let check = |result: Result<Touchy, Error>| match result {
-        Err(Error::Task(TaskError::Codec { what: "result", reason, .. })) => {
-            assert!(reason.contains("not here"), "{reason}");
+    alone(|| {
+        let pool = Pool::builder().workers(2).build().unwrap();
+        let check = |result: Result<Touchy, Error>| match result {
+            Err(Error::Task(TaskError::Codec { what: "result", reason, .. })) => {
+                assert!(reason.contains("not here"), "{reason}");
+            }
+            other => panic!("{other:?}"),
+        };
+        let host = std::process::id();
+        let submit = || pool.submit(Touchy, host).unwrap();
+        check(submit().join());
+        check(submit().join_timeout(Duration::from_secs(600)));
+        let (told, hears) = std::sync::mpsc::channel();
+        submit().then(move |result| told.send(result).unwrap()).unwrap();
+        check(hears.recv().unwrap());
+        for completed in as_completed([submit(), submit()], None) {
+            check(completed.unwrap().1);
         }
-        other => panic!("{other:?}"),
-    };
-    let host = std::process::id();
-    let submit = || pool.submit(Touchy, host).unwrap();
-    check(submit().join());
-    check(submit().join_timeout(Duration::from_secs(600)));
-    let (told, hears) = std::sync::mpsc::channel();
-    submit().then(move |result| told.send(result).unwrap()).unwrap();
-    check(hears.recv().unwrap());
-    for completed in as_completed([submit(), submit()], None) {
-        check(completed.unwrap().1);
-    }
-    check(pool.map([host; 3], Touchy).map(|_| Touchy(0)));
-    let touchy: Vec<_> = pool.imap([host; 3], 2, Touchy).unwrap().collect();
-    assert_eq!(touchy.len(), 3);
-    touchy.into_iter().for_each(check);
-    let x = SharedArray::from_slice(&[host; 8]).unwrap();
-    check(pool.par_chunks(&x, 1).map(|x| Touchy(x[0])).collect().map(|_| Touchy(0)));
-    check(pool.par_chunks(&x, 1).map(|x| Touchy(x[0])).reduce(Touchy(1), |a, _| a));
-    let failed = pool.par_chunks(&x, 1).try_for_each(|x| Err::<(), _>(Touchy(x[0])));
-    check(failed.map(|_| Touchy(0)));
-    check(Process::spawn(Touchy, host).unwrap().join());
-    assert_eq!(pool.submit(|n: u8| n + 1, 1).unwrap().join().unwrap(), 2);
+        check(pool.map([host; 3], Touchy).map(|_| Touchy(0)));
+        let touchy: Vec<_> = pool.imap([host; 3], 2, Touchy).unwrap().collect();
+        assert_eq!(touchy.len(), 3);
+        touchy.into_iter().for_each(check);
+        let x = SharedArray::from_slice(&[host; 8]).unwrap();
+        check(pool.par_chunks(&x, 1).map(|x| Touchy(x[0])).collect().map(|_| Touchy(0)));
+        check(pool.par_chunks(&x, 1).map(|x| Touchy(x[0])).reduce(Touchy(1), |a, _| a));
+        let failed = pool.par_chunks(&x, 1).try_for_each(|x| Err::<(), _>(Touchy(x[0])));
+        check(failed.map(|_| Touchy(0)));
+        check(Process::spawn(Touchy, host).unwrap().join());
+        assert_eq!(pool.submit(|n: u8| n + 1, 1).unwrap().join().unwrap(), 2);
+    });
 }

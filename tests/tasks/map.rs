@@ -1,5 +1,6 @@
 //! Many items through one function.
 
+use crate::common::alone::alone;
 use brigade::{Error, Pool, Start, TaskError};
 use std::cell::Cell;
 
@@ -9,190 +10,225 @@ fn pool(workers: usize) -> Pool {
 
 #[test]
 fn map_over_forty_items_equals_the_serial_result_for_any_chunk_size() {
-    let pool = pool(2);
-    let serial: Vec<u64> = (0..40).map(|n| n * n).collect();
-    for chunk in [1, 6, 40, 50] {
-        let mapped = pool.options().chunk_size(chunk).map(0..40u64, |n| n * n).unwrap();
-        assert_eq!(mapped.collect::<Vec<_>>(), serial, "{chunk}");
-    }
-    assert_eq!(pool.map(0..40u64, |n| n * n).unwrap().collect::<Vec<_>>(), serial);
-    let refused = pool.options().chunk_size(0).map(0..40u64, |n| n * n);
-    assert!(matches!(refused, Err(Error::InvalidArgument { .. })));
+    alone(|| {
+        let pool = pool(2);
+        let serial: Vec<u64> = (0..40).map(|n| n * n).collect();
+        for chunk in [1, 6, 40, 50] {
+            let mapped = pool.options().chunk_size(chunk).map(0..40u64, |n| n * n).unwrap();
+            assert_eq!(mapped.collect::<Vec<_>>(), serial, "{chunk}");
+        }
+        assert_eq!(pool.map(0..40u64, |n| n * n).unwrap().collect::<Vec<_>>(), serial);
+        let refused = pool.options().chunk_size(0).map(0..40u64, |n| n * n);
+        assert!(matches!(refused, Err(Error::InvalidArgument { .. })));
+    });
 }
 
 #[test]
 fn map_over_a_hundred_thousand_items_is_in_order() {
-    let pool = pool(2);
-    let mapped = pool.map(0..100_000u32, |n| n ^ 0x55).unwrap();
-    assert!(mapped.eq((0..100_000).map(|n| n ^ 0x55)));
+    alone(|| {
+        let pool = pool(2);
+        let mapped = pool.map(0..100_000u32, |n| n ^ 0x55).unwrap();
+        assert!(mapped.eq((0..100_000).map(|n| n ^ 0x55)));
+    });
 }
 
 #[test]
 fn map_over_nothing_returns_at_once() {
-    assert_eq!(pool(1).map(std::iter::empty::<u32>(), |n| n).unwrap().len(), 0);
-    assert_eq!(pool(1).map([(), (), ()], |()| 1u8).unwrap().sum::<u8>(), 3);
+    alone(|| {
+        assert_eq!(pool(1).map(std::iter::empty::<u32>(), |n| n).unwrap().len(), 0);
+        assert_eq!(pool(1).map([(), (), ()], |()| 1u8).unwrap().sum::<u8>(), 3);
+    });
 }
 
 #[test]
 fn a_shared_value_reaches_every_call() {
-    let pool = pool(2);
-    let words = vec!["a".to_owned(), "b".to_owned()];
-    let mapped = pool.with(words).map(0..1000usize, |words, n| words[n % 2].clone()).unwrap();
-    assert!(mapped.enumerate().all(|(n, word)| word == ["a", "b"][n % 2]));
+    alone(|| {
+        let pool = pool(2);
+        let words = vec!["a".to_owned(), "b".to_owned()];
+        let mapped = pool.with(words).map(0..1000usize, |words, n| words[n % 2].clone()).unwrap();
+        assert!(mapped.enumerate().all(|(n, word)| word == ["a", "b"][n % 2]));
+    });
 }
 
 #[test]
 fn the_first_failure_in_order_is_the_result_of_a_map() {
-    let pool = pool(2);
-    let failing = |n: u32| {
-        assert!(n < 20, "item {n}");
-        n
-    };
-    for pool in [&pool, &Pool::builder().start(Start::InProcess).build().unwrap()] {
-        let error = pool.options().chunk_size(1).map(0..30u32, failing).unwrap_err();
-        match error {
-            Error::Task(TaskError::Panicked { message, .. }) => assert_eq!(message, "item 20"),
-            other => panic!("{other}"),
+    alone(|| {
+        let pool = pool(2);
+        let failing = |n: u32| {
+            assert!(n < 20, "item {n}");
+            n
+        };
+        for pool in [&pool, &Pool::builder().start(Start::InProcess).build().unwrap()] {
+            let error = pool.options().chunk_size(1).map(0..30u32, failing).unwrap_err();
+            match error {
+                Error::Task(TaskError::Panicked { message, .. }) => assert_eq!(message, "item 20"),
+                other => panic!("{other}"),
+            }
+            assert_eq!(pool.map(0..10u32, failing).unwrap().len(), 10);
         }
-        assert_eq!(pool.map(0..10u32, failing).unwrap().len(), 10);
-    }
+    });
 }
 
 #[test]
 fn imap_delivers_what_came_before_a_failure_and_what_comes_after() {
-    let pool = pool(2);
-    let results: Vec<_> = pool
-        .imap(0..6u32, 3, |n| {
-            assert!(n != 2, "two");
-            n
-        })
-        .unwrap()
-        .map(Result::ok)
-        .collect();
-    assert_eq!(results, [Some(0), Some(1), None, Some(3), Some(4), Some(5)]);
+    alone(|| {
+        let pool = pool(2);
+        let results: Vec<_> = pool
+            .imap(0..6u32, 3, |n| {
+                assert!(n != 2, "two");
+                n
+            })
+            .unwrap()
+            .map(Result::ok)
+            .collect();
+        assert_eq!(results, [Some(0), Some(1), None, Some(3), Some(4), Some(5)]);
+    });
 }
 
 #[test]
 fn imap_takes_no_more_than_its_look_ahead_from_an_endless_iterator() {
-    let pool = pool(2);
-    let taken = Cell::new(0);
-    let mut results =
-        pool.imap((0u64..).inspect(|_| taken.set(taken.get() + 1)), 5, |n| n + 1).unwrap();
-    for n in 1..=20u64 {
-        assert_eq!(results.next().unwrap().unwrap(), n);
-        assert!(taken.get() <= n + 5, "{} taken, {n} delivered", taken.get());
-    }
-    drop(results);
-    assert_eq!(pool.map(0..3u8, |n| n).unwrap().len(), 3);
+    alone(|| {
+        let pool = pool(2);
+        let taken = Cell::new(0);
+        let mut results =
+            pool.imap((0u64..).inspect(|_| taken.set(taken.get() + 1)), 5, |n| n + 1).unwrap();
+        for n in 1..=20u64 {
+            assert_eq!(results.next().unwrap().unwrap(), n);
+            assert!(taken.get() <= n + 5, "{} taken, {n} delivered", taken.get());
+        }
+        drop(results);
+        assert_eq!(pool.map(0..3u8, |n| n).unwrap().len(), 3);
+    });
 }
 
 #[test]
 fn imap_unordered_delivers_each_result_once() {
-    let pool = pool(3);
-    let mut all: Vec<u32> =
-        pool.imap_unordered(0..500u32, 10, |n| n).unwrap().map(Result::unwrap).collect();
-    all.sort_unstable();
-    assert!(all.into_iter().eq(0..500));
+    alone(|| {
+        let pool = pool(3);
+        let mut all: Vec<u32> =
+            pool.imap_unordered(0..500u32, 10, |n| n).unwrap().map(Result::unwrap).collect();
+        all.sort_unstable();
+        assert!(all.into_iter().eq(0..500));
+    });
 }
 
 #[test]
 fn a_panic_of_the_input_iterator_reaches_the_caller_and_the_pool_goes_on() {
-    let pool = pool(2);
-    for k in [0, 7] {
-        let broken = (0..20u32).inspect(move |&n| assert!(n != k, "input"));
-        let caught =
-            std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| pool.map(broken, |n| n)));
-        assert!(caught.is_err());
-        assert_eq!(pool.map(0..10u32, |n| n).unwrap().len(), 10);
-    }
+    alone(|| {
+        let pool = pool(2);
+        for k in [0, 7] {
+            let broken = (0..20u32).inspect(move |&n| assert!(n != k, "input"));
+            let caught =
+                std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| pool.map(broken, |n| n)));
+            assert!(caught.is_err());
+            assert_eq!(pool.map(0..10u32, |n| n).unwrap().len(), 10);
+        }
+    });
 }
 
 #[test]
 fn starmap_spreads_tuples_over_arguments() {
-    let pool = pool(2);
-    let two = pool.starmap((0..100u32).map(|n| (n, n + 1)), |a: u32, b: u32| a * b).unwrap();
-    assert!(two.eq((0..100).map(|n| n * (n + 1))));
-    let four = |a: u8, b: String, c: f64, d: bool| format!("{a}{b}{c}{d}");
-    let texts = pool.starmap([(1, "x".to_owned(), 0.5, true)], four).unwrap();
-    assert_eq!(texts.collect::<Vec<_>>(), ["1x0.5true"]);
-    let chunked = pool.options().chunk_size(7).starmap([(1u8, 2u8); 40], u8::max).unwrap();
-    assert!(chunked.eq([2; 40]));
-    assert_eq!(pool.starmap(Vec::<(u8, u8)>::new(), u8::max).unwrap().len(), 0);
+    alone(|| {
+        let pool = pool(2);
+        let two = pool.starmap((0..100u32).map(|n| (n, n + 1)), |a: u32, b: u32| a * b).unwrap();
+        assert!(two.eq((0..100).map(|n| n * (n + 1))));
+        let four = |a: u8, b: String, c: f64, d: bool| format!("{a}{b}{c}{d}");
+        let texts = pool.starmap([(1, "x".to_owned(), 0.5, true)], four).unwrap();
+        assert_eq!(texts.collect::<Vec<_>>(), ["1x0.5true"]);
+        let chunked = pool.options().chunk_size(7).starmap([(1u8, 2u8); 40], u8::max).unwrap();
+        assert!(chunked.eq([2; 40]));
+        assert_eq!(pool.starmap(Vec::<(u8, u8)>::new(), u8::max).unwrap().len(), 0);
+    });
 }
 
 #[test]
 fn a_shared_value_reaches_every_call_of_a_lazy_map() {
-    let pool = pool(2);
-    let multiples = pool.with(3u64).imap(0u64.., 6, |&a, n| a * n).unwrap();
-    assert!(multiples.take(50).map(Result::unwrap).eq((0..50).map(|n| 3 * n)));
-    let all = pool.options().with(1u64).imap_unordered(0..200u64, 9, |&a, n| a + n).unwrap();
-    let mut all: Vec<_> = all.map(Result::unwrap).collect();
-    all.sort_unstable();
-    assert!(all.into_iter().eq(1..201));
+    alone(|| {
+        let pool = pool(2);
+        let multiples = pool.with(3u64).imap(0u64.., 6, |&a, n| a * n).unwrap();
+        assert!(multiples.take(50).map(Result::unwrap).eq((0..50).map(|n| 3 * n)));
+        let all = pool.options().with(1u64).imap_unordered(0..200u64, 9, |&a, n| a + n).unwrap();
+        let mut all: Vec<_> = all.map(Result::unwrap).collect();
+        all.sort_unstable();
+        assert!(all.into_iter().eq(1..201));
+    });
 }
 
 #[test]
 fn a_lazy_map_takes_no_more_than_its_look_ahead_whatever_the_chunks() {
-    let pool = pool(2);
-    for (ahead, chunk) in [(1, 1), (5, 3), (6, 2), (3, 10), (7, 7)] {
-        for is_ordered in [true, false] {
-            let taken = Cell::new(0);
-            let items = (0usize..).inspect(|_| taken.set(taken.get() + 1));
-            let options = pool.options().chunk_size(chunk);
-            let results = if is_ordered {
-                options.imap(items, ahead, |n| n).unwrap()
-            } else {
-                options.imap_unordered(items, ahead, |n| n).unwrap()
-            };
-            for (got, result) in (1..=40).zip(results) {
-                result.unwrap();
-                assert!(taken.get() <= got + ahead, "{got} of {}: {ahead}, {chunk}", taken.get());
+    alone(|| {
+        let pool = pool(2);
+        for (ahead, chunk) in [(1, 1), (5, 3), (6, 2), (3, 10), (7, 7)] {
+            for is_ordered in [true, false] {
+                let taken = Cell::new(0);
+                let items = (0usize..).inspect(|_| taken.set(taken.get() + 1));
+                let options = pool.options().chunk_size(chunk);
+                let results = if is_ordered {
+                    options.imap(items, ahead, |n| n).unwrap()
+                } else {
+                    options.imap_unordered(items, ahead, |n| n).unwrap()
+                };
+                for (got, result) in (1..=40).zip(results) {
+                    result.unwrap();
+                    assert!(
+                        taken.get() <= got + ahead,
+                        "{got} of {}: {ahead}, {chunk}",
+                        taken.get()
+                    );
+                }
             }
         }
-    }
+    });
 }
 
 #[test]
 fn a_look_ahead_or_a_chunk_of_nothing_is_refused() {
-    let pool = pool(1);
-    let invalid = |refused: Option<Error>| matches!(refused, Some(Error::InvalidArgument { .. }));
-    assert!(invalid(pool.imap(0..3u8, 0, |n| n).err()));
-    assert!(invalid(pool.imap_unordered(0..3u8, 0, |n| n).err()));
-    let none = pool.options().chunk_size(0);
-    assert!(invalid(none.imap(0..3u8, 2, |n| n).err()));
-    assert!(invalid(none.starmap([(1u8, 2u8)], u8::max).err()));
-    assert!(invalid(none.clone().with(1u8).map(0..3u8, |_, n| n).err()));
-    assert!(invalid(none.clone().with(1u8).imap(0..3u8, 2, |_, n| n).err()));
+    alone(|| {
+        let pool = pool(1);
+        let invalid =
+            |refused: Option<Error>| matches!(refused, Some(Error::InvalidArgument { .. }));
+        assert!(invalid(pool.imap(0..3u8, 0, |n| n).err()));
+        assert!(invalid(pool.imap_unordered(0..3u8, 0, |n| n).err()));
+        let none = pool.options().chunk_size(0);
+        assert!(invalid(none.imap(0..3u8, 2, |n| n).err()));
+        assert!(invalid(none.starmap([(1u8, 2u8)], u8::max).err()));
+        assert!(invalid(none.clone().with(1u8).map(0..3u8, |_, n| n).err()));
+        assert!(invalid(none.clone().with(1u8).imap(0..3u8, 2, |_, n| n).err()));
+    });
 }
 
 #[test]
 fn lazy_maps_over_nothing_end_at_once() {
-    let pool = pool(1);
-    let none = std::iter::empty::<u32>;
-    assert!(pool.imap(none(), 4, |n| n).unwrap().next().is_none());
-    assert!(pool.imap_unordered(none(), 4, |n| n).unwrap().next().is_none());
-    assert!(pool.with(1u8).imap(none(), 4, |_, n| n).unwrap().next().is_none());
+    alone(|| {
+        let pool = pool(1);
+        let none = std::iter::empty::<u32>;
+        assert!(pool.imap(none(), 4, |n| n).unwrap().next().is_none());
+        assert!(pool.imap_unordered(none(), 4, |n| n).unwrap().next().is_none());
+        assert!(pool.with(1u8).imap(none(), 4, |_, n| n).unwrap().next().is_none());
+    });
 }
 
 #[test]
 fn a_panic_of_the_input_of_a_lazy_map_reaches_the_caller_and_the_pool_goes_on() {
-    let pool = pool(2);
-    for k in [0, 7] {
-        for chunk in [1, 4] {
-            let broken = (0..20u32).inspect(move |&n| assert!(n != k, "input"));
-            let mut results = pool.options().chunk_size(chunk).imap(broken, 8, |n| n).unwrap();
-            let mut next =
-                || std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| results.next()));
-            let first_panic = (0..20).find(|_| next().is_err());
-            assert!(first_panic.is_some());
-            // It is not asked again; what it gave before is delivered.
-            while let Ok(Some(result)) = next() {
-                assert!(result.unwrap() < k);
+    alone(|| {
+        let pool = pool(2);
+        for k in [0, 7] {
+            for chunk in [1, 4] {
+                let broken = (0..20u32).inspect(move |&n| assert!(n != k, "input"));
+                let mut results = pool.options().chunk_size(chunk).imap(broken, 8, |n| n).unwrap();
+                let mut next =
+                    || std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| results.next()));
+                let first_panic = (0..20).find(|_| next().is_err());
+                assert!(first_panic.is_some());
+                // It is not asked again; what it gave before is delivered.
+                while let Ok(Some(result)) = next() {
+                    assert!(result.unwrap() < k);
+                }
+                drop(results);
+                assert_eq!(pool.map(0..10u32, |n| n).unwrap().len(), 10);
             }
-            drop(results);
-            assert_eq!(pool.map(0..10u32, |n| n).unwrap().len(), 10);
         }
-    }
+    });
 }
 
 /// A value whose `Drop` panics in workers.
@@ -207,13 +243,15 @@ impl Drop for Sore {
 
 #[test]
 fn a_shared_value_whose_drop_panics_fails_no_call_that_comes_after() {
-    let pool = Pool::builder().workers(1).build().unwrap();
-    for n in 0..3 {
-        let sore = Sore(std::process::id());
-        let sums: Vec<u32> = pool.with(sore).map(0..3, |_, n: u32| n + 1).unwrap().collect();
-        assert_eq!(sums, [1, 2, 3], "call {n}");
-        let sums: Vec<u32> = pool.with(n).map(0..3, |n, m: u32| n + m).unwrap().collect();
-        assert_eq!(sums, [n, n + 1, n + 2]);
-    }
-    assert_eq!(pool.stats().restarts, 0);
+    alone(|| {
+        let pool = Pool::builder().workers(1).build().unwrap();
+        for n in 0..3 {
+            let sore = Sore(std::process::id());
+            let sums: Vec<u32> = pool.with(sore).map(0..3, |_, n: u32| n + 1).unwrap().collect();
+            assert_eq!(sums, [1, 2, 3], "call {n}");
+            let sums: Vec<u32> = pool.with(n).map(0..3, |n, m: u32| n + m).unwrap().collect();
+            assert_eq!(sums, [n, n + 1, n + 2]);
+        }
+        assert_eq!(pool.stats().restarts, 0);
+    });
 }

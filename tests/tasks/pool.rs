@@ -24,118 +24,137 @@ fn spin_for_ever((): ()) {
 
 #[test]
 fn a_task_returns_its_value() {
-    let pool = Pool::builder().workers(2).build().unwrap();
-    assert_eq!(pool.submit(square, 12).unwrap().join().unwrap(), 144);
+    alone(|| {
+        let pool = Pool::builder().workers(2).build().unwrap();
+        assert_eq!(pool.submit(square, 12).unwrap().join().unwrap(), 144);
+    });
 }
 
 #[test]
 fn many_tasks_return_their_own_values() {
-    let pool = Pool::builder().workers(2).build().unwrap();
-    let handles: Vec<_> = (0..5000u64).map(|n| pool.submit(square, n).unwrap()).collect();
-    for (n, handle) in (0..).zip(handles) {
-        assert_eq!(handle.join().unwrap(), n * n);
-    }
-    pool.shutdown().unwrap();
+    alone(|| {
+        let pool = Pool::builder().workers(2).build().unwrap();
+        let handles: Vec<_> = (0..5000u64).map(|n| pool.submit(square, n).unwrap()).collect();
+        for (n, handle) in (0..).zip(handles) {
+            assert_eq!(handle.join().unwrap(), n * n);
+        }
+        pool.shutdown().unwrap();
+    });
 }
 
 #[test]
 fn a_panic_fails_its_task_and_the_worker_lives_on() {
-    let pool = Pool::builder().workers(1).build().unwrap();
-    let pid = pool.submit(|()| std::process::id(), ()).unwrap().join().unwrap();
-    let error = pool.submit(|n: u32| -> u32 { panic!("no {n}") }, 7).unwrap().join().unwrap_err();
-    match error {
-        Error::Task(TaskError::Panicked { message, location }) => {
-            assert_eq!(message, "no 7");
-            assert!(location.contains("pool.rs"), "{location}");
+    alone(|| {
+        let pool = Pool::builder().workers(1).build().unwrap();
+        let pid = pool.submit(|()| std::process::id(), ()).unwrap().join().unwrap();
+        let error =
+            pool.submit(|n: u32| -> u32 { panic!("no {n}") }, 7).unwrap().join().unwrap_err();
+        match error {
+            Error::Task(TaskError::Panicked { message, location }) => {
+                assert_eq!(message, "no 7");
+                assert!(location.contains("pool.rs"), "{location}");
+            }
+            other => panic!("{other}"),
         }
-        other => panic!("{other}"),
-    }
-    assert_eq!(pool.submit(|()| std::process::id(), ()).unwrap().join().unwrap(), pid);
+        assert_eq!(pool.submit(|()| std::process::id(), ()).unwrap().join().unwrap(), pid);
+    });
 }
 
 #[test]
 fn a_death_fails_its_task_and_the_worker_is_replaced() {
-    let pool = Pool::builder().workers(1).build().unwrap();
-    let dies = pool.submit(crash, ()).unwrap();
-    let next = pool.submit(square, 3).unwrap();
-    let error = dies.join().unwrap_err();
-    assert!(error.death().is_some(), "{error}");
-    println!("{error}");
-    assert_eq!(next.join().unwrap(), 9);
+    alone(|| {
+        let pool = Pool::builder().workers(1).build().unwrap();
+        let dies = pool.submit(crash, ()).unwrap();
+        let next = pool.submit(square, 3).unwrap();
+        let error = dies.join().unwrap_err();
+        assert!(error.death().is_some(), "{error}");
+        println!("{error}");
+        assert_eq!(next.join().unwrap(), 9);
+    });
 }
 
 #[test]
 fn large_payloads_travel_both_ways() {
-    let pool = Pool::builder().workers(2).build().unwrap();
-    for len in [0usize, 1, 30, 100, 10_000, 65_000, 70_000, 3_000_000] {
-        let bytes: Vec<u8> = (0..len).map(|i| u8::try_from(i % 251).unwrap()).collect();
-        let back = pool
-            .submit(|v: Vec<u8>| v.into_iter().rev().collect::<Vec<u8>>(), bytes.clone())
-            .unwrap()
-            .join()
-            .unwrap();
-        assert!(back.iter().eq(bytes.iter().rev()), "{len}");
-    }
+    alone(|| {
+        let pool = Pool::builder().workers(2).build().unwrap();
+        for len in [0usize, 1, 30, 100, 10_000, 65_000, 70_000, 3_000_000] {
+            let bytes: Vec<u8> = (0..len).map(|i| u8::try_from(i % 251).unwrap()).collect();
+            let back = pool
+                .submit(|v: Vec<u8>| v.into_iter().rev().collect::<Vec<u8>>(), bytes.clone())
+                .unwrap()
+                .join()
+                .unwrap();
+            assert!(back.iter().eq(bytes.iter().rev()), "{len}");
+        }
+    });
 }
 
 #[test]
 fn a_task_past_its_timeout_is_killed_and_only_it() {
-    let pool = Pool::builder().workers(1).timeout(Duration::from_millis(50)).build().unwrap();
-    let endless = pool.submit(spin_for_ever, ()).unwrap();
-    let next = pool.submit(square, 5).unwrap();
-    let error = endless.join().unwrap_err();
-    assert!(matches!(error, Error::Task(TaskError::TimedOut { .. })), "{error}");
-    assert_eq!(next.join().unwrap(), 25);
+    alone(|| {
+        let pool = Pool::builder().workers(1).timeout(Duration::from_millis(50)).build().unwrap();
+        let endless = pool.submit(spin_for_ever, ()).unwrap();
+        let next = pool.submit(square, 5).unwrap();
+        let error = endless.join().unwrap_err();
+        assert!(matches!(error, Error::Task(TaskError::TimedOut { .. })), "{error}");
+        assert_eq!(next.join().unwrap(), 25);
+    });
 }
 
 #[test]
 fn tasks_run_in_process_on_request() {
-    let pool = Pool::builder().workers(2).start(Start::InProcess).build().unwrap();
-    assert_eq!(
-        pool.submit(|()| std::process::id(), ()).unwrap().join().unwrap(),
-        std::process::id()
-    );
+    alone(|| {
+        let pool = Pool::builder().workers(2).start(Start::InProcess).build().unwrap();
+        assert_eq!(
+            pool.submit(|()| std::process::id(), ()).unwrap().join().unwrap(),
+            std::process::id()
+        );
+    });
 }
 
 #[test]
 fn what_a_pool_without_processes_cannot_do_is_an_error() {
-    let inside = || Pool::builder().start(Start::InProcess);
-    let cannot: [fn(PoolBuilder) -> PoolBuilder; 8] = [
-        |pool| pool.timeout(Duration::from_secs(1)),
-        |pool| pool.max_tasks_per_worker(1),
-        |pool| pool.memory_soft_bytes(1 << 30),
-        |pool| pool.memory_hard_bytes(1 << 30),
-        |pool| pool.env("A", "b"),
-        |pool| pool.nice(1),
-        |pool| pool.pin_workers(),
-        |pool| pool.idle_timeout(Duration::from_secs(1)),
-    ];
-    for set in cannot {
-        let refused = set(inside()).build().map(drop).unwrap_err();
-        assert!(matches!(refused, Error::InvalidArgument { .. }), "{refused}");
-        assert!(refused.to_string().contains("no processes"), "{refused}");
-    }
-    let pool = inside().build().unwrap();
-    let late = pool.options().timeout(Duration::from_secs(1)).submit(square, 3).map(drop);
-    assert!(matches!(late, Err(Error::InvalidArgument { .. })));
-    assert_eq!(pool.starmap([(2u64, 5)], u64::pow).unwrap().sum::<u64>(), 32);
-    let inputs = pool.imap(0u64.., 3, square).unwrap().take(3).map(Result::unwrap);
-    assert_eq!(inputs.sum::<u64>(), 5);
+    alone(|| {
+        let inside = || Pool::builder().start(Start::InProcess);
+        let cannot: [fn(PoolBuilder) -> PoolBuilder; 8] = [
+            |pool| pool.timeout(Duration::from_secs(1)),
+            |pool| pool.max_tasks_per_worker(1),
+            |pool| pool.memory_soft_bytes(1 << 30),
+            |pool| pool.memory_hard_bytes(1 << 30),
+            |pool| pool.env("A", "b"),
+            |pool| pool.nice(1),
+            |pool| pool.pin_workers(),
+            |pool| pool.idle_timeout(Duration::from_secs(1)),
+        ];
+        for set in cannot {
+            let refused = set(inside()).build().map(drop).unwrap_err();
+            assert!(matches!(refused, Error::InvalidArgument { .. }), "{refused}");
+            assert!(refused.to_string().contains("no processes"), "{refused}");
+        }
+        let pool = inside().build().unwrap();
+        let late = pool.options().timeout(Duration::from_secs(1)).submit(square, 3).map(drop);
+        assert!(matches!(late, Err(Error::InvalidArgument { .. })));
+        assert_eq!(pool.starmap([(2u64, 5)], u64::pow).unwrap().sum::<u64>(), 32);
+        let inputs = pool.imap(0u64.., 3, square).unwrap().take(3).map(Result::unwrap);
+        assert_eq!(inputs.sum::<u64>(), 5);
+    });
 }
 
 #[test]
 fn an_initializer_runs_in_process_too_and_its_failure_is_the_builds() {
-    static STATE: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(0);
-    use std::sync::atomic::Ordering;
-    let sets = |n: u64| {
-        STATE.store(n, Ordering::Relaxed);
-        if n == 0 { Err("nothing to set".to_owned()) } else { Ok(()) }
-    };
-    let build = |n| Pool::builder().start(Start::InProcess).initializer(sets, n).build();
-    let pool = build(7).unwrap();
-    assert_eq!(pool.submit(|()| STATE.load(Ordering::Relaxed), ()).unwrap().join().unwrap(), 7);
-    let refused = build(0).map(drop).unwrap_err();
-    assert!(refused.to_string().contains("nothing to set"), "{refused}");
+    alone(|| {
+        static STATE: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(0);
+        use std::sync::atomic::Ordering;
+        let sets = |n: u64| {
+            STATE.store(n, Ordering::Relaxed);
+            if n == 0 { Err("nothing to set".to_owned()) } else { Ok(()) }
+        };
+        let build = |n| Pool::builder().start(Start::InProcess).initializer(sets, n).build();
+        let pool = build(7).unwrap();
+        assert_eq!(pool.submit(|()| STATE.load(Ordering::Relaxed), ()).unwrap().join().unwrap(), 7);
+        let refused = build(0).map(drop).unwrap_err();
+        assert!(refused.to_string().contains("nothing to set"), "{refused}");
+    });
 }
 
 /// Builds a pool in a task of a pool, and so on; how many there were, and why no more.
@@ -149,36 +168,40 @@ fn nest(levels: u32) -> (u32, String) {
 
 #[test]
 fn pools_nest_to_the_stated_depth_and_beyond_is_an_error_that_says_so() {
-    let (levels, error) = nest(0);
-    assert_eq!(levels, 4);
-    assert!(error.contains("nested 4 deep") && error.contains("4 is the limit"), "{error}");
+    alone(|| {
+        let (levels, error) = nest(0);
+        assert_eq!(levels, 4);
+        assert!(error.contains("nested 4 deep") && error.contains("4 is the limit"), "{error}");
+    });
 }
 
 #[test]
 fn what_the_encoding_cannot_carry_is_an_error_that_says_why() {
-    #[derive(Debug, serde::Serialize, serde::Deserialize)]
-    #[serde(untagged)]
-    enum Either {
-        Number(u8),
-        Text(String),
-    }
-    #[derive(Debug, serde::Deserialize)]
-    struct Unwilling;
-    impl serde::Serialize for Unwilling {
-        fn serialize<S: serde::Serializer>(&self, _: S) -> Result<S::Ok, S::Error> {
-            Err(serde::ser::Error::custom("no"))
+    alone(|| {
+        #[derive(Debug, serde::Serialize, serde::Deserialize)]
+        #[serde(untagged)]
+        enum Either {
+            Number(u8),
+            Text(String),
         }
-    }
-    let pool = Pool::builder().workers(1).build().unwrap();
-    let either = |is_number: bool| match is_number {
-        true => Either::Number(1),
-        false => Either::Text("one".into()),
-    };
-    let undecodable = pool.submit(either, true).unwrap().join().unwrap_err();
-    assert!(undecodable.to_string().contains("untagged"), "{undecodable}");
-    let unencodable = pool.submit(|()| Unwilling, ()).unwrap().join().unwrap_err();
-    assert!(unencodable.to_string().contains("its own code refused"), "{unencodable}");
-    assert_eq!(pool.stats().restarts, 0);
+        #[derive(Debug, serde::Deserialize)]
+        struct Unwilling;
+        impl serde::Serialize for Unwilling {
+            fn serialize<S: serde::Serializer>(&self, _: S) -> Result<S::Ok, S::Error> {
+                Err(serde::ser::Error::custom("no"))
+            }
+        }
+        let pool = Pool::builder().workers(1).build().unwrap();
+        let either = |is_number: bool| match is_number {
+            true => Either::Number(1),
+            false => Either::Text("one".into()),
+        };
+        let undecodable = pool.submit(either, true).unwrap().join().unwrap_err();
+        assert!(undecodable.to_string().contains("untagged"), "{undecodable}");
+        let unencodable = pool.submit(|()| Unwilling, ()).unwrap().join().unwrap_err();
+        assert!(unencodable.to_string().contains("its own code refused"), "{unencodable}");
+        assert_eq!(pool.stats().restarts, 0);
+    });
 }
 
 /// A list whose end may be far away; it is taken apart without recursion, as long lists have to be.
@@ -210,48 +233,54 @@ impl Drop for List {
 /// The kind: a value whose depth or number of elements its bytes do not pay for.
 #[test]
 fn a_value_too_deep_or_of_too_many_elements_fails_its_task_alone() {
-    for start in [Start::ForkServer, Start::InProcess] {
-        let pool = Pool::builder().workers(1).start(start).build().unwrap();
-        let is_refused = |error: Error| {
-            let text = error.to_string();
-            assert!(text.contains("levels") || text.contains("no bytes"), "{text}");
-        };
-        let list = pool.submit(List::of, 200).unwrap().join().unwrap();
-        assert_eq!(list.nodes(), 200);
-        assert_eq!(pool.submit(|list: List| list.nodes(), list).unwrap().join().unwrap(), 200);
+    alone(|| {
+        for start in [Start::ForkServer, Start::InProcess] {
+            let pool = Pool::builder().workers(1).start(start).build().unwrap();
+            let is_refused = |error: Error| {
+                let text = error.to_string();
+                assert!(text.contains("levels") || text.contains("no bytes"), "{text}");
+            };
+            let list = pool.submit(List::of, 200).unwrap().join().unwrap();
+            assert_eq!(list.nodes(), 200);
+            assert_eq!(pool.submit(|list: List| list.nodes(), list).unwrap().join().unwrap(), 200);
 
-        is_refused(pool.submit(List::of, 1 << 20).unwrap().join().unwrap_err());
-        is_refused(pool.submit(|list: List| list.nodes(), List::of(1 << 20)).unwrap_err());
-        is_refused(pool.submit(|()| vec![(); usize::MAX], ()).unwrap().join().unwrap_err());
-        is_refused(pool.map([1, 1 << 20], List::of).map(drop).unwrap_err());
-        is_refused(pool.map([vec![(); usize::MAX]], |units: Vec<()>| units.len()).unwrap_err());
-        is_refused(
-            pool.par_chunks(&SharedArray::<u8>::zeroed([9]).unwrap(), 1)
-                .map(|_| List::of(1 << 20))
-                .collect()
-                .map(drop)
-                .unwrap_err(),
-        );
-        assert_eq!(pool.submit(|()| vec![(); 1000], ()).unwrap().join().unwrap().len(), 1000);
-        assert_eq!(pool.stats().restarts, 0);
-    }
+            is_refused(pool.submit(List::of, 1 << 20).unwrap().join().unwrap_err());
+            is_refused(pool.submit(|list: List| list.nodes(), List::of(1 << 20)).unwrap_err());
+            is_refused(pool.submit(|()| vec![(); usize::MAX], ()).unwrap().join().unwrap_err());
+            is_refused(pool.map([1, 1 << 20], List::of).map(drop).unwrap_err());
+            is_refused(pool.map([vec![(); usize::MAX]], |units: Vec<()>| units.len()).unwrap_err());
+            is_refused(
+                pool.par_chunks(&SharedArray::<u8>::zeroed([9]).unwrap(), 1)
+                    .map(|_| List::of(1 << 20))
+                    .collect()
+                    .map(drop)
+                    .unwrap_err(),
+            );
+            assert_eq!(pool.submit(|()| vec![(); 1000], ()).unwrap().join().unwrap().len(), 1000);
+            assert_eq!(pool.stats().restarts, 0);
+        }
+    });
 }
 
 #[test]
 fn a_long_panic_message_arrives_whole_and_takes_no_memory_for_good() {
-    let pool = Pool::builder().workers(1).build().unwrap();
-    let pid = pool.submit(|()| std::process::id(), ()).unwrap().join().unwrap();
-    let panics = |len: usize| -> () { std::panic::panic_any("x".repeat(len)) };
-    // More often than a worker may have results of this length on their way.
-    for _ in 0..300 {
-        match pool.submit(panics, 100_000).unwrap().join().unwrap_err() {
-            Error::Task(TaskError::Panicked { message, .. }) => assert_eq!(message.len(), 100_000),
-            other => panic!("{other}"),
+    alone(|| {
+        let pool = Pool::builder().workers(1).build().unwrap();
+        let pid = pool.submit(|()| std::process::id(), ()).unwrap().join().unwrap();
+        let panics = |len: usize| -> () { std::panic::panic_any("x".repeat(len)) };
+        // More often than a worker may have results of this length on their way.
+        for _ in 0..300 {
+            match pool.submit(panics, 100_000).unwrap().join().unwrap_err() {
+                Error::Task(TaskError::Panicked { message, .. }) => {
+                    assert_eq!(message.len(), 100_000)
+                }
+                other => panic!("{other}"),
+            }
         }
-    }
-    let long = pool.submit(|len: usize| vec![1u8; len], 100_000).unwrap().join().unwrap();
-    assert_eq!(long.len(), 100_000);
-    assert_eq!(pool.submit(|()| std::process::id(), ()).unwrap().join().unwrap(), pid);
+        let long = pool.submit(|len: usize| vec![1u8; len], 100_000).unwrap().join().unwrap();
+        assert_eq!(long.len(), 100_000);
+        assert_eq!(pool.submit(|()| std::process::id(), ()).unwrap().join().unwrap(), pid);
+    });
 }
 
 /// Calls a function at every event of the engine.
@@ -351,14 +380,16 @@ fn a_subscriber_that_blocks_on_a_thread_of_the_engine_delays_no_deadline() {
 // It said "an unknown place".
 #[test]
 fn a_panic_in_a_pool_without_processes_has_its_place() {
-    let pool = Pool::builder().start(Start::InProcess).build().unwrap();
-    for _ in 0..2 {
-        let failed = pool.submit(|n: u32| -> u32 { panic!("no {n}") }, 7).unwrap().join();
-        let error = failed.unwrap_err().to_string();
-        assert!(error.contains("no 7") && error.contains("pool.rs"), "{error}");
-    }
-    fn three() -> fn(u8) -> u8 {
-        |n| n + 3
-    }
-    assert_eq!(pool.submit_fn(three(), 4).unwrap().join().unwrap(), 7);
+    alone(|| {
+        let pool = Pool::builder().start(Start::InProcess).build().unwrap();
+        for _ in 0..2 {
+            let failed = pool.submit(|n: u32| -> u32 { panic!("no {n}") }, 7).unwrap().join();
+            let error = failed.unwrap_err().to_string();
+            assert!(error.contains("no 7") && error.contains("pool.rs"), "{error}");
+        }
+        fn three() -> fn(u8) -> u8 {
+            |n| n + 3
+        }
+        assert_eq!(pool.submit_fn(three(), 4).unwrap().join().unwrap(), 7);
+    });
 }

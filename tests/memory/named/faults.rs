@@ -1,5 +1,6 @@
 //! Full disks, limits, failing calls, kills in the middle.
 
+use crate::common::alone::alone;
 use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::{OpenOptionsExt, symlink};
@@ -9,7 +10,7 @@ use brigade::{Dtype, Error, Limit, SharedArray};
 use proptest::prelude::*;
 
 use super::parts::{Part, Removed, path_of, say};
-use crate::common::{LeakCheck, skipped, unique};
+use crate::common::{skipped, unique};
 
 /// Calls that making a named array consists of, each of which is made by nothing before it.
 const CALLS: [&str; 6] = ["flock", "fchmod", "fstatfs", "fallocate", "pwrite64", "linkat"];
@@ -163,248 +164,262 @@ fn injected(inject: &str, part: &str, words: &[&str]) -> Part {
 
 #[test]
 fn a_small_dev_shm_limits_named_memory_and_no_other() {
-    let _check = LeakCheck::new();
-    let mount = "mount -t tmpfs -o size=1m tmpfs /dev/shm";
-    let probe = Command::new("unshare").args(["-rm", "sh", "-c", mount]).output();
-    if !probe.is_ok_and(|output| output.status.success()) {
-        skipped("no private mounts here, so /dev/shm cannot be made small");
-        return;
-    }
-    let script = format!("{mount} && exec \"$0\" \"$@\"");
-    let launcher = ["unshare", "-rm", "sh", "-c", &script];
-    Part::start_by(&launcher, "small-shm", &[&unique("small")]).succeeds();
+    alone(|| {
+        let mount = "mount -t tmpfs -o size=1m tmpfs /dev/shm";
+        let probe = Command::new("unshare").args(["-rm", "sh", "-c", mount]).output();
+        if !probe.is_ok_and(|output| output.status.success()) {
+            skipped("no private mounts here, so /dev/shm cannot be made small");
+            return;
+        }
+        let script = format!("{mount} && exec \"$0\" \"$@\"");
+        let launcher = ["unshare", "-rm", "sh", "-c", &script];
+        Part::start_by(&launcher, "small-shm", &[&unique("small")]).succeeds();
+    });
 }
 
 #[test]
 fn a_limit_on_address_space_is_an_error_that_leaves_nothing() {
-    let _check = LeakCheck::new();
-    Part::start("little-address-space", &[&unique("little")]).succeeds();
+    alone(|| {
+        Part::start("little-address-space", &[&unique("little")]).succeeds();
+    });
 }
 
 #[test]
 fn a_reservation_that_fails_is_an_error_and_one_that_is_interrupted_is_made_again() {
-    let _check = LeakCheck::new();
-    if !has_strace() {
-        return;
-    }
-    for (inject, expected) in [
-        ("fallocate:error=ENOSPC:when=1", "NoSpace:FileSystem"),
-        ("fallocate:error=EINTR:when=1..5", "ok"),
-        ("fallocate:error=EOPNOTSUPP", "Os:fallocate"),
-        ("fallocate:error=ENOSYS", "Os:fallocate"),
-    ] {
-        let name = unique("reserve");
-        injected(inject, "create", &[&name, expected]).succeeds();
-        assert!(!path_of(&name).exists(), "{inject}");
-    }
+    alone(|| {
+        if !has_strace() {
+            return;
+        }
+        for (inject, expected) in [
+            ("fallocate:error=ENOSPC:when=1", "NoSpace:FileSystem"),
+            ("fallocate:error=EINTR:when=1..5", "ok"),
+            ("fallocate:error=EOPNOTSUPP", "Os:fallocate"),
+            ("fallocate:error=ENOSYS", "Os:fallocate"),
+        ] {
+            let name = unique("reserve");
+            injected(inject, "create", &[&name, expected]).succeeds();
+            assert!(!path_of(&name).exists(), "{inject}");
+        }
+    });
 }
 
 #[test]
 fn any_call_that_fails_is_an_error_that_leaves_nothing() {
-    let _check = LeakCheck::new();
-    if !has_strace() {
-        return;
-    }
-    for (call, said) in [
-        ("flock", "Os:flock"),
-        ("fchmod", "Os:fchmod"),
-        ("fstatfs", "Os:fstatvfs"),
-        ("pwrite64", "Os:pwrite"),
-        ("linkat", "Os:linkat"),
-    ] {
-        for errno in ["EIO", "ENOSYS", "EPERM"] {
-            let name = unique("fails");
-            let inject = format!("{call}:error={errno}");
-            injected(&inject, "create", &[&name, said]).succeeds();
-            assert!(!path_of(&name).exists(), "{call} {errno}");
+    alone(|| {
+        if !has_strace() {
+            return;
         }
-    }
+        for (call, said) in [
+            ("flock", "Os:flock"),
+            ("fchmod", "Os:fchmod"),
+            ("fstatfs", "Os:fstatvfs"),
+            ("pwrite64", "Os:pwrite"),
+            ("linkat", "Os:linkat"),
+        ] {
+            for errno in ["EIO", "ENOSYS", "EPERM"] {
+                let name = unique("fails");
+                let inject = format!("{call}:error={errno}");
+                injected(&inject, "create", &[&name, said]).succeeds();
+                assert!(!path_of(&name).exists(), "{call} {errno}");
+            }
+        }
+    });
 }
 
 #[test]
 fn a_kernel_without_what_arrays_are_made_of_is_done_without_or_named() {
-    let _check = LeakCheck::new();
-    if !has_strace() {
-        return;
-    }
-    for (inject, expected) in [
-        // The first wipes the page that knows the process id, which is done without; the next two
-        // keep the mapping out of core dumps and of forked children; then come huge pages and
-        // populating, which are for speed.
-        ("madvise:error=EINVAL", "Os:madvise"),
-        ("madvise:error=EINVAL:when=4+", "ok"),
-        ("madvise:error=ENOMEM:when=4+", "Os:madvise"),
-        ("memfd_create:error=ENOSYS", "Os:memfd_create"),
-        ("memfd_create:error=EPERM", "Os:memfd_create"),
-    ] {
-        injected(inject, "anonymous", &[expected]).succeeds();
-    }
+    alone(|| {
+        if !has_strace() {
+            return;
+        }
+        for (inject, expected) in [
+            // The first wipes the page that knows the process id, which is done without; the next two
+            // keep the mapping out of core dumps and of forked children; then come huge pages and
+            // populating, which are for speed.
+            ("madvise:error=EINVAL", "Os:madvise"),
+            ("madvise:error=EINVAL:when=4+", "ok"),
+            ("madvise:error=ENOMEM:when=4+", "Os:madvise"),
+            ("memfd_create:error=ENOSYS", "Os:memfd_create"),
+            ("memfd_create:error=EPERM", "Os:memfd_create"),
+        ] {
+            injected(inject, "anonymous", &[expected]).succeeds();
+        }
+    });
 }
 
 #[test]
 fn a_creator_killed_at_any_call_leaves_nothing_or_a_whole_region() {
-    let _check = LeakCheck::new();
-    if !has_strace() {
-        return;
-    }
-    for call in CALLS.into_iter().chain(["mmap", "unlink"]) {
-        // Most of the mappings of a process are made before its `main`.
-        let times = if call == "mmap" { 40 } else { 2 };
-        for when in (1..=times).rev() {
-            let name = unique("killed");
-            let inject = format!("{call}:signal=SIGKILL:when={when}");
-            injected(&inject, "killed", &[&name]).ends();
-            match SharedArray::<u64>::open(&name) {
-                Ok(array) => assert_eq!(array.copy_to_vec(), [0; 1000], "{inject}"),
-                Err(error) => assert!(matches!(error, Error::NotFound { .. }), "{error}"),
-            }
-            assert!(SharedArray::<u8>::create(&name, [1]).is_ok(), "{inject}");
+    alone(|| {
+        if !has_strace() {
+            return;
         }
-    }
+        for call in CALLS.into_iter().chain(["mmap", "unlink"]) {
+            // Most of the mappings of a process are made before its `main`.
+            let times = if call == "mmap" { 40 } else { 2 };
+            for when in (1..=times).rev() {
+                let name = unique("killed");
+                let inject = format!("{call}:signal=SIGKILL:when={when}");
+                injected(&inject, "killed", &[&name]).ends();
+                match SharedArray::<u64>::open(&name) {
+                    Ok(array) => assert_eq!(array.copy_to_vec(), [0; 1000], "{inject}"),
+                    Err(error) => assert!(matches!(error, Error::NotFound { .. }), "{error}"),
+                }
+                assert!(SharedArray::<u8>::create(&name, [1]).is_ok(), "{inject}");
+            }
+        }
+    });
 }
 
 #[test]
 fn too_much_is_refused_before_the_kernel_is_asked() {
-    let _check = LeakCheck::new();
-    if !has_strace() {
-        return;
-    }
-    let trace = std::env::temp_dir().join(unique("trace"));
-    let launcher = ["strace", "-f", "-qq", "-e", "trace=fallocate", "-o"];
-    let launcher = [&launcher[..], &[trace.to_str().unwrap(), "--"]].concat();
-    Part::start_by(&launcher, "too-much", &[&unique("much")]).succeeds();
-    let calls = fs::read_to_string(&trace).unwrap();
-    fs::remove_file(&trace).unwrap();
-    assert!(!calls.contains("fallocate("), "{calls}");
+    alone(|| {
+        if !has_strace() {
+            return;
+        }
+        let trace = std::env::temp_dir().join(unique("trace"));
+        let launcher = ["strace", "-f", "-qq", "-e", "trace=fallocate", "-o"];
+        let launcher = [&launcher[..], &[trace.to_str().unwrap(), "--"]].concat();
+        Part::start_by(&launcher, "too-much", &[&unique("much")]).succeeds();
+        let calls = fs::read_to_string(&trace).unwrap();
+        fs::remove_file(&trace).unwrap();
+        assert!(!calls.contains("fallocate("), "{calls}");
+    });
 }
 
 #[test]
 fn a_wait_with_a_timeout_follows_the_clock_that_nobody_sets() {
-    let _check = LeakCheck::new();
-    if !has_strace() {
-        return;
-    }
-    let trace = std::env::temp_dir().join(unique("clock"));
-    let launcher = ["strace", "-f", "-qq", "-e", "trace=futex,clock_nanosleep", "-o"];
-    let launcher = [&launcher[..], &[trace.to_str().unwrap(), "--"]].concat();
-    Part::start_by(&launcher, "timed-wait", &[]).succeeds();
-    let calls = fs::read_to_string(&trace).unwrap();
-    fs::remove_file(&trace).unwrap();
-    // FUTEX_WAIT measures its timeout by CLOCK_MONOTONIC, unless it is told otherwise.
-    let waits = calls.lines().filter(|line| line.contains("tv_nsec=")).collect::<Vec<_>>();
-    assert!(!waits.is_empty(), "{calls}");
-    assert!(waits.iter().all(|line| !line.contains("REALTIME")), "{waits:#?}");
+    alone(|| {
+        if !has_strace() {
+            return;
+        }
+        let trace = std::env::temp_dir().join(unique("clock"));
+        let launcher = ["strace", "-f", "-qq", "-e", "trace=futex,clock_nanosleep", "-o"];
+        let launcher = [&launcher[..], &[trace.to_str().unwrap(), "--"]].concat();
+        Part::start_by(&launcher, "timed-wait", &[]).succeeds();
+        let calls = fs::read_to_string(&trace).unwrap();
+        fs::remove_file(&trace).unwrap();
+        // FUTEX_WAIT measures its timeout by CLOCK_MONOTONIC, unless it is told otherwise.
+        let waits = calls.lines().filter(|line| line.contains("tv_nsec=")).collect::<Vec<_>>();
+        assert!(!waits.is_empty(), "{calls}");
+        assert!(waits.iter().all(|line| !line.contains("REALTIME")), "{waits:#?}");
+    });
 }
 
 #[test]
 fn a_reclaim_beside_a_creator_never_removes_what_lives() {
-    let _check = LeakCheck::new();
-    let mut reclaimer = Part::start("reclaim", &[]);
-    reclaimer.expect("reclaiming");
-    for round in 0..2000u32 {
-        let name = unique("alive");
-        let array = SharedArray::<u32>::create(&name, [2]).unwrap();
-        let opened = SharedArray::<u32>::open(&name).unwrap();
-        assert!(path_of(&name).exists(), "round {round}");
-        drop(array);
-        assert_eq!(SharedArray::<u32>::open(&name).unwrap().len(), 2, "round {round}");
-        drop(opened);
-        assert!(!path_of(&name).exists(), "round {round}");
-    }
-    reclaimer.kill();
+    alone(|| {
+        let mut reclaimer = Part::start("reclaim", &[]);
+        reclaimer.expect("reclaiming");
+        for round in 0..2000u32 {
+            let name = unique("alive");
+            let array = SharedArray::<u32>::create(&name, [2]).unwrap();
+            let opened = SharedArray::<u32>::open(&name).unwrap();
+            assert!(path_of(&name).exists(), "round {round}");
+            drop(array);
+            assert_eq!(SharedArray::<u32>::open(&name).unwrap().len(), 2, "round {round}");
+            drop(opened);
+            assert!(!path_of(&name).exists(), "round {round}");
+        }
+        reclaimer.kill();
+    });
 }
 
 #[test]
 fn the_arena_cannot_be_resized_by_whoever_gets_hold_of_it_and_a_hole_reads_as_zeros() {
-    let _check = LeakCheck::new();
-    let mut array = SharedArray::<u64>::zeroed([1 << 18]).unwrap();
-    array.as_mut_slice().fill(7);
-    let entries = fs::read_dir("/proc/self/fd").unwrap().map(|entry| entry.unwrap().path());
-    let arena = entries.into_iter().find(|path| {
-        fs::read_link(path).is_ok_and(|target| target.to_string_lossy().contains("brigade-arena"))
+    alone(|| {
+        let mut array = SharedArray::<u64>::zeroed([1 << 18]).unwrap();
+        array.as_mut_slice().fill(7);
+        let entries = fs::read_dir("/proc/self/fd").unwrap().map(|entry| entry.unwrap().path());
+        let arena = entries.into_iter().find(|path| {
+            fs::read_link(path)
+                .is_ok_and(|target| target.to_string_lossy().contains("brigade-arena"))
+        });
+        let file = fs::OpenOptions::new().read(true).write(true).open(arena.unwrap()).unwrap();
+        let size = file.metadata().unwrap().len();
+        for other in [0, size - 1, size + 4096] {
+            let refused = file.set_len(other).unwrap_err();
+            assert_eq!(refused.raw_os_error(), Some(nix::libc::EPERM), "{other} of {size}");
+        }
+        let hole = nix::fcntl::FallocateFlags::FALLOC_FL_PUNCH_HOLE
+            | nix::fcntl::FallocateFlags::FALLOC_FL_KEEP_SIZE;
+        nix::fcntl::fallocate(&file, hole, 0, i64::try_from(size).unwrap()).unwrap();
+        assert!(array.as_slice().iter().all(|&element| element == 0));
+        array.as_mut_slice().fill(8);
+        assert_eq!(array.as_slice().last(), Some(&8));
     });
-    let file = fs::OpenOptions::new().read(true).write(true).open(arena.unwrap()).unwrap();
-    let size = file.metadata().unwrap().len();
-    for other in [0, size - 1, size + 4096] {
-        let refused = file.set_len(other).unwrap_err();
-        assert_eq!(refused.raw_os_error(), Some(nix::libc::EPERM), "{other} of {size}");
-    }
-    let hole = nix::fcntl::FallocateFlags::FALLOC_FL_PUNCH_HOLE
-        | nix::fcntl::FallocateFlags::FALLOC_FL_KEEP_SIZE;
-    nix::fcntl::fallocate(&file, hole, 0, i64::try_from(size).unwrap()).unwrap();
-    assert!(array.as_slice().iter().all(|&element| element == 0));
-    array.as_mut_slice().fill(8);
-    assert_eq!(array.as_slice().last(), Some(&8));
 }
 
 #[test]
 fn a_program_that_a_holder_starts_inherits_none_of_its_descriptors() {
-    let _check = LeakCheck::new();
-    Part::start("hold-fds", &[&unique("fds")]).succeeds();
+    alone(|| {
+        Part::start("hold-fds", &[&unique("fds")]).succeeds();
+    });
 }
 
 #[test]
 fn a_link_a_fifo_and_a_directory_are_no_regions_and_keep_their_names() {
-    let _check = LeakCheck::new();
-    let name = unique("strange");
-    let _removed = Removed(name.clone());
-    let path = path_of(&name);
-    let refused = || {
-        let opened = SharedArray::<u8>::open(&name);
-        assert!(matches!(opened, Err(Error::Layout { .. })), "{opened:?}");
-        let raw = SharedArray::<u8>::attach_raw(&name, Dtype::U8, [1], 0);
-        assert!(matches!(raw, Err(Error::Layout { .. })), "{raw:?}");
-        assert!(matches!(SharedArray::<u8>::create(&name, [1]), Err(Error::NameTaken { .. })));
-        let either = SharedArray::<u8>::create_or_open(&name, [1]);
-        assert!(matches!(either, Err(Error::Layout { .. })), "{either:?}");
-        assert!(!brigade::reclaim().unwrap().contains(&name));
-        assert!(fs::symlink_metadata(&path).is_ok());
-    };
-    let target = std::env::temp_dir().join(&name);
-    fs::OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .mode(0o600)
-        .open(&target)
-        .unwrap();
-    symlink(&target, &path).unwrap();
-    refused();
-    fs::remove_file(&path).unwrap();
-    symlink("/nowhere", &path).unwrap();
-    refused();
-    fs::remove_file(&path).unwrap();
-    fs::remove_file(&target).unwrap();
-    nix::unistd::mkfifo(&path, nix::sys::stat::Mode::from_bits_retain(0o600)).unwrap();
-    refused();
-    fs::remove_file(&path).unwrap();
-    fs::create_dir(&path).unwrap();
-    refused();
-    fs::remove_dir(&path).unwrap();
+    alone(|| {
+        let name = unique("strange");
+        let _removed = Removed(name.clone());
+        let path = path_of(&name);
+        let refused = || {
+            let opened = SharedArray::<u8>::open(&name);
+            assert!(matches!(opened, Err(Error::Layout { .. })), "{opened:?}");
+            let raw = SharedArray::<u8>::attach_raw(&name, Dtype::U8, [1], 0);
+            assert!(matches!(raw, Err(Error::Layout { .. })), "{raw:?}");
+            assert!(matches!(SharedArray::<u8>::create(&name, [1]), Err(Error::NameTaken { .. })));
+            let either = SharedArray::<u8>::create_or_open(&name, [1]);
+            assert!(matches!(either, Err(Error::Layout { .. })), "{either:?}");
+            assert!(!brigade::reclaim().unwrap().contains(&name));
+            assert!(fs::symlink_metadata(&path).is_ok());
+        };
+        let target = std::env::temp_dir().join(&name);
+        fs::OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .open(&target)
+            .unwrap();
+        symlink(&target, &path).unwrap();
+        refused();
+        fs::remove_file(&path).unwrap();
+        symlink("/nowhere", &path).unwrap();
+        refused();
+        fs::remove_file(&path).unwrap();
+        fs::remove_file(&target).unwrap();
+        nix::unistd::mkfifo(&path, nix::sys::stat::Mode::from_bits_retain(0o600)).unwrap();
+        refused();
+        fs::remove_file(&path).unwrap();
+        fs::create_dir(&path).unwrap();
+        refused();
+        fs::remove_dir(&path).unwrap();
+    });
 }
 
 #[test]
 fn a_holder_that_is_stopped_is_not_dead() {
-    let _check = LeakCheck::new();
-    let name = unique("stopped");
-    let mut holder = Part::start("hold", &[&name]);
-    holder.expect("holding");
-    nix::sys::signal::kill(holder.nix_pid(), nix::sys::signal::Signal::SIGSTOP).unwrap();
-    assert!(!brigade::reclaim().unwrap().contains(&name), "stopped is not dead");
-    assert!(matches!(SharedArray::<u64>::create(&name, [1]), Err(Error::NameTaken { .. })));
-    assert_eq!(SharedArray::<u64>::open(&name).unwrap().len(), 4);
-    nix::sys::signal::kill(holder.nix_pid(), nix::sys::signal::Signal::SIGCONT).unwrap();
-    holder.go_on();
-    holder.succeeds();
+    alone(|| {
+        let name = unique("stopped");
+        let mut holder = Part::start("hold", &[&name]);
+        holder.expect("holding");
+        nix::sys::signal::kill(holder.nix_pid(), nix::sys::signal::Signal::SIGSTOP).unwrap();
+        assert!(!brigade::reclaim().unwrap().contains(&name), "stopped is not dead");
+        assert!(matches!(SharedArray::<u64>::create(&name, [1]), Err(Error::NameTaken { .. })));
+        assert_eq!(SharedArray::<u64>::open(&name).unwrap().len(), 4);
+        nix::sys::signal::kill(holder.nix_pid(), nix::sys::signal::Signal::SIGCONT).unwrap();
+        holder.go_on();
+        holder.succeeds();
+    });
 }
 
-proptest! {
-    #![proptest_config(ProptestConfig::with_cases(64))]
-    #[test]
-    fn any_shape_is_made_or_refused_with_a_reason(
+#[test]
+fn any_shape_is_made_or_refused_with_a_reason() {
+    alone(|| {
+        let config = ProptestConfig { cases: 64, failure_persistence: None, ..Default::default() };
+        proptest!(config, |(
         dims in prop::collection::vec(prop_oneof![0usize..4, any::<usize>()], 0..5)
-    ) {
-        let _check = LeakCheck::new();
+        )| {
         let name = unique("shape");
         let bytes = dims.iter().try_fold(8usize, |bytes, &extent| bytes.checked_mul(extent));
         match SharedArray::<u64>::create(&name, dims.clone()) {
@@ -416,5 +431,6 @@ proptest! {
             Err(other) => prop_assert!(false, "{}", other),
         }
         prop_assert!(!path_of(&name).exists());
-    }
+        });
+    });
 }

@@ -9,109 +9,110 @@ use nix::unistd::{ForkResult, fork};
 
 use super::hostile::Bytes;
 use crate::common::alone::alone;
-use crate::common::{LeakCheck, unique};
+use crate::common::unique;
 
 #[test]
 fn what_a_guard_shows_is_its_holders_alone_whoever_writes_over_the_memory() {
-    let _check = LeakCheck::new();
-    let name = unique("guard");
-    let lock = Lock::create(&name, [1u64; 4]).unwrap();
-    let bytes = Bytes::of(&name);
-    let mut guard = lock.lock().unwrap();
-    bytes.fill_body(0xff);
-    assert_eq!(*guard, [1; 4]);
-    guard[0] = 2;
-    // The word says that nobody has the lock, so another gets it: in memory of its own.
-    bytes.fill_body(0);
-    let mut other = lock.try_lock().unwrap().unwrap();
-    other[1] = 3;
-    assert_eq!((*guard, *other), ([2, 1, 1, 1], [0, 3, 0, 0]));
-    drop((guard, other));
-    drop(lock);
+    alone(|| {
+        let name = unique("guard");
+        let lock = Lock::create(&name, [1u64; 4]).unwrap();
+        let bytes = Bytes::of(&name);
+        let mut guard = lock.lock().unwrap();
+        bytes.fill_body(0xff);
+        assert_eq!(*guard, [1; 4]);
+        guard[0] = 2;
+        // The word says that nobody has the lock, so another gets it: in memory of its own.
+        bytes.fill_body(0);
+        let mut other = lock.try_lock().unwrap().unwrap();
+        other[1] = 3;
+        assert_eq!((*guard, *other), ([2, 1, 1, 1], [0, 3, 0, 0]));
+        drop((guard, other));
+        drop(lock);
 
-    let lock = RwLock::create(&name, [1u64; 4]).unwrap();
-    let bytes = Bytes::of(&name);
-    let reader = lock.read().unwrap();
-    bytes.fill_body(0xff);
-    assert_eq!(*reader, [1; 4]);
-    bytes.fill_body(0);
-    let mut writers = [lock.try_write().unwrap().unwrap()];
-    bytes.fill_body(0);
-    let mut other = lock.try_write().unwrap().unwrap();
-    (writers[0][0], other[1]) = (5, 6);
-    assert_eq!((*reader, *writers[0], *other), ([1; 4], [5, 0, 0, 0], [0, 6, 0, 0]));
+        let lock = RwLock::create(&name, [1u64; 4]).unwrap();
+        let bytes = Bytes::of(&name);
+        let reader = lock.read().unwrap();
+        bytes.fill_body(0xff);
+        assert_eq!(*reader, [1; 4]);
+        bytes.fill_body(0);
+        let mut writers = [lock.try_write().unwrap().unwrap()];
+        bytes.fill_body(0);
+        let mut other = lock.try_write().unwrap().unwrap();
+        (writers[0][0], other[1]) = (5, 6);
+        assert_eq!((*reader, *writers[0], *other), ([1; 4], [5, 0, 0, 0], [0, 6, 0, 0]));
+    });
 }
 
 #[test]
 fn what_a_named_lock_guards_is_written_back_when_it_is_given_up_and_only_if_it_was_changed() {
-    let _check = LeakCheck::new();
-    let name = unique("back");
-    let lock = Lock::create(&name, [1u64, 2]).unwrap();
-    let bytes = Bytes::of(&name);
-    let mut guard = lock.lock().unwrap();
-    *guard = [0xaa55, 0xbb66];
-    assert!(bytes.has(&[1, 2]) && !bytes.has(&[0xaa55, 0xbb66]));
-    drop(guard);
-    assert!(bytes.has(&[0xaa55, 0xbb66]));
-    // Looked at alone it stays as it is, whatever that is by now.
-    let guard = lock.lock().unwrap();
-    assert_eq!(*guard, [0xaa55, 0xbb66]);
-    let (at, body) = bytes.body();
-    let data = body.windows(2).position(|two| two == [0x55, 0xaa]).unwrap();
-    bytes.set(at + data as u64, 0xcc77);
-    drop(guard);
-    assert_eq!(*lock.lock().unwrap(), [0xcc77, 0xbb66]);
-    drop(lock);
-    let lock = RwLock::create(&name, [1u64, 2]).unwrap();
-    let mut guard = lock.write().unwrap();
-    *guard = [3, 4];
-    assert!(Bytes::of(&name).has(&[1, 2]));
-    drop(guard);
-    assert_eq!(*lock.read().unwrap(), [3, 4]);
+    alone(|| {
+        let name = unique("back");
+        let lock = Lock::create(&name, [1u64, 2]).unwrap();
+        let bytes = Bytes::of(&name);
+        let mut guard = lock.lock().unwrap();
+        *guard = [0xaa55, 0xbb66];
+        assert!(bytes.has(&[1, 2]) && !bytes.has(&[0xaa55, 0xbb66]));
+        drop(guard);
+        assert!(bytes.has(&[0xaa55, 0xbb66]));
+        // Looked at alone it stays as it is, whatever that is by now.
+        let guard = lock.lock().unwrap();
+        assert_eq!(*guard, [0xaa55, 0xbb66]);
+        let (at, body) = bytes.body();
+        let data = body.windows(2).position(|two| two == [0x55, 0xaa]).unwrap();
+        bytes.set(at + data as u64, 0xcc77);
+        drop(guard);
+        assert_eq!(*lock.lock().unwrap(), [0xcc77, 0xbb66]);
+        drop(lock);
+        let lock = RwLock::create(&name, [1u64, 2]).unwrap();
+        let mut guard = lock.write().unwrap();
+        *guard = [3, 4];
+        assert!(Bytes::of(&name).has(&[1, 2]));
+        drop(guard);
+        assert_eq!(*lock.read().unwrap(), [3, 4]);
+    });
 }
 
 #[test]
 fn who_waits_for_a_condition_or_gives_up_shows_others_what_it_changed_before() {
-    let _check = LeakCheck::new();
-    let (name, signal) = (unique("told"), unique("changed"));
-    let lock = Lock::create(&name, [0u64; 2]).unwrap();
-    let changed = Condvar::create(&signal).unwrap();
-    let answer = || {
-        let guard = lock.lock().unwrap();
-        let mut guard = changed.wait_while(guard, |[asked, _]| *asked != 5).unwrap();
-        guard[1] = 6;
-        drop(guard);
-        changed.notify_all().unwrap();
-    };
-    std::thread::scope(|scope| {
-        scope.spawn(answer);
-        let mut guard = lock.lock().unwrap();
-        guard[0] = 5;
-        changed.notify_all().unwrap();
-        let guard = changed.wait_while(guard, |[_, answered]| *answered == 0).unwrap();
-        assert_eq!(*guard, [5, 6]);
-    });
-    let half_way = std::thread::scope(|scope| {
-        let panics = || {
-            let mut guard = lock.lock().unwrap();
-            guard[0] = 7;
-            panic!("half-way");
+    alone(|| {
+        let (name, signal) = (unique("told"), unique("changed"));
+        let lock = Lock::create(&name, [0u64; 2]).unwrap();
+        let changed = Condvar::create(&signal).unwrap();
+        let answer = || {
+            let guard = lock.lock().unwrap();
+            let mut guard = changed.wait_while(guard, |[asked, _]| *asked != 5).unwrap();
+            guard[1] = 6;
+            drop(guard);
+            changed.notify_all().unwrap();
         };
-        scope.spawn(panics).join()
+        std::thread::scope(|scope| {
+            scope.spawn(answer);
+            let mut guard = lock.lock().unwrap();
+            guard[0] = 5;
+            changed.notify_all().unwrap();
+            let guard = changed.wait_while(guard, |[_, answered]| *answered == 0).unwrap();
+            assert_eq!(*guard, [5, 6]);
+        });
+        let half_way = std::thread::scope(|scope| {
+            let panics = || {
+                let mut guard = lock.lock().unwrap();
+                guard[0] = 7;
+                panic!("half-way");
+            };
+            scope.spawn(panics).join()
+        });
+        assert!(half_way.is_err());
+        let Err(LockError::OwnerDied(mut torn)) = lock.lock() else { panic!("not told") };
+        assert_eq!(**torn, [7, 6]);
+        torn[1] = 8;
+        drop(torn);
+        let Err(LockError::OwnerDied(torn)) = lock.lock() else { panic!("not told again") };
+        assert_eq!(*torn.into_guard(), [7, 8]);
     });
-    assert!(half_way.is_err());
-    let Err(LockError::OwnerDied(mut torn)) = lock.lock() else { panic!("not told") };
-    assert_eq!(**torn, [7, 6]);
-    torn[1] = 8;
-    drop(torn);
-    let Err(LockError::OwnerDied(torn)) = lock.lock() else { panic!("not told again") };
-    assert_eq!(*torn.into_guard(), [7, 8]);
 }
 
 #[test]
 fn what_a_forked_child_changes_in_its_copy_of_a_guard_stays_with_it() {
-    // No other test of this process may see descriptors come and go.
-    let _check = LeakCheck::new();
     alone(|| {
         let name = unique("forked");
         let lock = Lock::create(&name, [1u64; 2]).unwrap();
@@ -136,8 +137,6 @@ fn what_a_forked_child_changes_in_its_copy_of_a_guard_stays_with_it() {
 
 #[test]
 fn a_forked_child_cannot_wait_with_the_lock_of_its_parent_for_a_condition_of_its_own() {
-    // No other test of this process may see descriptors come and go.
-    let _check = LeakCheck::new();
     alone(|| {
         let named = Lock::create(&unique("waits"), [1u64; 2]).unwrap();
         for lock in [named, Lock::new([1; 2]).unwrap()] {
@@ -167,8 +166,6 @@ fn a_forked_child_cannot_wait_with_the_lock_of_its_parent_for_a_condition_of_its
 
 #[test]
 fn a_forked_child_that_opens_a_name_takes_part_as_a_process_of_its_own() {
-    // No other test of this process may see descriptors come and go.
-    let _check = LeakCheck::new();
     alone(|| {
         let name = unique("own");
         let lock = Lock::create(&name, [1u64; 2]).unwrap();
@@ -198,25 +195,26 @@ fn a_forked_child_that_opens_a_name_takes_part_as_a_process_of_its_own() {
 
 #[test]
 fn the_locks_inside_of_a_value_a_list_and_a_once_are_known_while_they_are_held() {
-    let _check = LeakCheck::new();
-    let name = unique("inside");
-    let check = || {
-        let held = LockState::Held { pid: std::process::id() };
-        assert_eq!(RegionInfo::of(&name).unwrap().locks(), [held]);
-    };
-    let value = Value::create(&name, [0u64; 2]).unwrap();
-    value.update(|old| (check(), old).1).unwrap();
-    drop(value);
-    let list = SharedList::create(&name, 2, 10).unwrap();
-    list.push(&5u64).unwrap();
-    list.update(0, |old| (check(), old).1).unwrap();
-    drop(list);
-    let once = Once::create(&name).unwrap();
-    once.call(|_| check()).unwrap();
-    drop(once);
-    let lock = ReentrantLock::create(&name).unwrap();
-    let guard = lock.lock().unwrap();
-    check();
-    drop(guard);
-    assert_eq!(RegionInfo::of(&name).unwrap().locks(), []);
+    alone(|| {
+        let name = unique("inside");
+        let check = || {
+            let held = LockState::Held { pid: std::process::id() };
+            assert_eq!(RegionInfo::of(&name).unwrap().locks(), [held]);
+        };
+        let value = Value::create(&name, [0u64; 2]).unwrap();
+        value.update(|old| (check(), old).1).unwrap();
+        drop(value);
+        let list = SharedList::create(&name, 2, 10).unwrap();
+        list.push(&5u64).unwrap();
+        list.update(0, |old| (check(), old).1).unwrap();
+        drop(list);
+        let once = Once::create(&name).unwrap();
+        once.call(|_| check()).unwrap();
+        drop(once);
+        let lock = ReentrantLock::create(&name).unwrap();
+        let guard = lock.lock().unwrap();
+        check();
+        drop(guard);
+        assert_eq!(RegionInfo::of(&name).unwrap().locks(), []);
+    });
 }

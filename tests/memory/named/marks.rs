@@ -1,5 +1,6 @@
 //! What may be removed, and what only looks so.
 
+use crate::common::alone::alone;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -10,7 +11,7 @@ use brigade::{Dtype, Error, RegionInfo, RegionKind, RegionState, SharedArray};
 
 use super::hostile::{BODY_BYTES, BODY_OFFSET, Bytes, START};
 use super::parts::{Part, Removed, is_root, path_of};
-use crate::common::{LeakCheck, unique};
+use crate::common::unique;
 
 /// A name that a killed program has left.
 fn left_behind(label: &str) -> String {
@@ -45,126 +46,133 @@ fn nothing_removes(name: &str, what: &str) {
 // a file that `to_npy` wrote under umask 077, or a copy that somebody had made of a region.
 #[test]
 fn only_what_bears_the_mark_of_a_region_is_ever_removed() {
-    let _check = LeakCheck::new();
-    let array = SharedArray::from_slice(&[1u64, 2, 3, 4]).unwrap();
-    let region = left_behind("original");
-    let [written, copied, copied_by_cp, padded] =
-        ["written", "copied", "cp", "padded"].map(|label| unique(&format!("{label}.npy")));
-    let all = [&written, &copied, &copied_by_cp, &padded];
-    let _removed = all.map(|name| Removed(name.clone()));
-    array.to_npy(path_of(&written)).unwrap();
-    fs::copy(path_of(&region), path_of(&copied)).unwrap();
-    let both = [&region, &copied_by_cp].map(|name| path_of(name));
-    assert!(Command::new("cp").arg("-a").args(both).status().unwrap().success());
-    let mut by_another = fs::read(path_of(&written)).unwrap();
-    by_another[4095] = b'\n';
-    fs::write(path_of(&padded), by_another).unwrap();
-    for name in all {
-        fs::set_permissions(path_of(name), fs::Permissions::from_mode(0o600)).unwrap();
-        assert_eq!(RegionInfo::of(name).unwrap().state(), RegionState::Foreign, "{name}");
-        nothing_removes(name, "a file that looks like a region");
-        // Who opens and closes it is the last to hold it.
-        drop(SharedArray::<u64>::open(name).unwrap());
-        assert!(path_of(name).exists(), "{name}");
-        let rm = Command::new(env!("CARGO_BIN_EXE_brigade")).args(["rm", name]).output().unwrap();
-        assert_eq!((rm.status.code(), path_of(name).exists()), (Some(1), true), "{name}");
-    }
-    assert!(!path_of(&region).exists(), "gc removed the region itself");
+    alone(|| {
+        let array = SharedArray::from_slice(&[1u64, 2, 3, 4]).unwrap();
+        let region = left_behind("original");
+        let [written, copied, copied_by_cp, padded] =
+            ["written", "copied", "cp", "padded"].map(|label| unique(&format!("{label}.npy")));
+        let all = [&written, &copied, &copied_by_cp, &padded];
+        let _removed = all.map(|name| Removed(name.clone()));
+        array.to_npy(path_of(&written)).unwrap();
+        fs::copy(path_of(&region), path_of(&copied)).unwrap();
+        let both = [&region, &copied_by_cp].map(|name| path_of(name));
+        assert!(Command::new("cp").arg("-a").args(both).status().unwrap().success());
+        let mut by_another = fs::read(path_of(&written)).unwrap();
+        by_another[4095] = b'\n';
+        fs::write(path_of(&padded), by_another).unwrap();
+        for name in all {
+            fs::set_permissions(path_of(name), fs::Permissions::from_mode(0o600)).unwrap();
+            assert_eq!(RegionInfo::of(name).unwrap().state(), RegionState::Foreign, "{name}");
+            nothing_removes(name, "a file that looks like a region");
+            // Who opens and closes it is the last to hold it.
+            drop(SharedArray::<u64>::open(name).unwrap());
+            assert!(path_of(name).exists(), "{name}");
+            let rm =
+                Command::new(env!("CARGO_BIN_EXE_brigade")).args(["rm", name]).output().unwrap();
+            assert_eq!((rm.status.code(), path_of(name).exists()), (Some(1), true), "{name}");
+        }
+        assert!(!path_of(&region).exists(), "gc removed the region itself");
+    });
 }
 
 #[test]
 fn a_region_that_was_renamed_or_linked_by_somebody_stays() {
-    let _check = LeakCheck::new();
-    let (renamed, linked) = (left_behind("renamed"), left_behind("linked"));
-    let [moved, second] = ["moved", "second"].map(unique);
-    let _removed = [&moved, &second].map(|name| Removed(name.clone()));
-    fs::rename(path_of(&renamed), path_of(&moved)).unwrap();
-    fs::hard_link(path_of(&linked), path_of(&second)).unwrap();
-    for name in [&moved, &second] {
-        nothing_removes(name, "another name");
-    }
-    assert!(!path_of(&linked).exists(), "the name that the region was made under is free");
+    alone(|| {
+        let (renamed, linked) = (left_behind("renamed"), left_behind("linked"));
+        let [moved, second] = ["moved", "second"].map(unique);
+        let _removed = [&moved, &second].map(|name| Removed(name.clone()));
+        fs::rename(path_of(&renamed), path_of(&moved)).unwrap();
+        fs::hard_link(path_of(&linked), path_of(&second)).unwrap();
+        for name in [&moved, &second] {
+            nothing_removes(name, "another name");
+        }
+        assert!(!path_of(&linked).exists(), "the name that the region was made under is free");
+    });
 }
 
 #[test]
 fn a_region_that_somebody_wrote_over_is_not_removed_by_its_holders() {
-    let _check = LeakCheck::new();
-    for is_creators in [false, true] {
-        let (name, copy) = (unique("over"), unique("over-copy"));
-        let _removed = [&name, &copy].map(|name| Removed(name.clone()));
-        let array = match is_creators {
-            true => SharedArray::<u8>::named(&name, [4]).unwrap(),
-            false => SharedArray::<u8>::create(&name, [4]).unwrap(),
-        };
-        SharedArray::from_slice(&[9u8; 8]).unwrap().to_npy(path_of(&copy)).unwrap();
-        // In place, as `cp` does: the inode is the region's.
-        fs::write(path_of(&name), fs::read(path_of(&copy)).unwrap()).unwrap();
-        drop(array);
-        assert!(path_of(&name).exists(), "made by named: {is_creators}");
-    }
+    alone(|| {
+        for is_creators in [false, true] {
+            let (name, copy) = (unique("over"), unique("over-copy"));
+            let _removed = [&name, &copy].map(|name| Removed(name.clone()));
+            let array = match is_creators {
+                true => SharedArray::<u8>::named(&name, [4]).unwrap(),
+                false => SharedArray::<u8>::create(&name, [4]).unwrap(),
+            };
+            SharedArray::from_slice(&[9u8; 8]).unwrap().to_npy(path_of(&copy)).unwrap();
+            // In place, as `cp` does: the inode is the region's.
+            fs::write(path_of(&name), fs::read(path_of(&copy)).unwrap()).unwrap();
+            drop(array);
+            assert!(path_of(&name).exists(), "made by named: {is_creators}");
+        }
+    });
 }
 
 // `ls` called a region live that only another program had mapped, `gc --dry-run` passed it over,
 // and `gc` and `create` removed it.
 #[test]
 fn what_another_program_has_mapped_is_live_to_all_that_list_and_remove() {
-    let _check = LeakCheck::new();
-    let name = left_behind("mapped");
-    assert_eq!(RegionInfo::of(&name).unwrap().state(), RegionState::Dead);
-    assert!(would_remove().contains(&name));
-    // A handle of raw memory takes no lock, as a program of another language takes none.
-    let mapped = SharedArray::<u8>::attach_raw(&name, Dtype::U8, [4], 4096).unwrap();
-    assert_eq!(RegionInfo::of(&name).unwrap().state(), RegionState::Live);
-    nothing_removes(&name, "mapped");
-    drop(mapped);
-    assert_eq!(RegionInfo::of(&name).unwrap().state(), RegionState::Dead);
-    assert!(would_remove().contains(&name));
-    drop(SharedArray::<u8>::create(&name, [4]).unwrap());
-    assert!(!path_of(&name).exists());
+    alone(|| {
+        let name = left_behind("mapped");
+        assert_eq!(RegionInfo::of(&name).unwrap().state(), RegionState::Dead);
+        assert!(would_remove().contains(&name));
+        // A handle of raw memory takes no lock, as a program of another language takes none.
+        let mapped = SharedArray::<u8>::attach_raw(&name, Dtype::U8, [4], 4096).unwrap();
+        assert_eq!(RegionInfo::of(&name).unwrap().state(), RegionState::Live);
+        nothing_removes(&name, "mapped");
+        drop(mapped);
+        assert_eq!(RegionInfo::of(&name).unwrap().state(), RegionState::Dead);
+        assert!(would_remove().contains(&name));
+        drop(SharedArray::<u8>::create(&name, [4]).unwrap());
+        assert!(!path_of(&name).exists());
+    });
 }
 
 #[test]
 fn a_look_at_another_users_lock_reads_what_it_is_and_not_who_uses_it() {
-    let _check = LeakCheck::new();
-    if !is_root("be two users") {
-        return;
-    }
-    let name = unique("theirs");
-    let lock = Lock::create(&name, 0u64).unwrap();
-    assert_eq!(RegionInfo::of(&name).unwrap().participants().len(), 1);
-    std::os::unix::fs::chown(path_of(&name), Some(65534), None).unwrap();
-    let found = RegionInfo::of(&name).unwrap();
-    assert!(matches!(found.kind(), RegionKind::Primitive { name: "lock", .. }), "{found:?}");
-    assert!(found.participants().is_empty() && found.locks().is_empty(), "{found:?}");
-    std::os::unix::fs::chown(path_of(&name), Some(0), None).unwrap();
-    drop(lock);
+    alone(|| {
+        if !is_root("be two users") {
+            return;
+        }
+        let name = unique("theirs");
+        let lock = Lock::create(&name, 0u64).unwrap();
+        assert_eq!(RegionInfo::of(&name).unwrap().participants().len(), 1);
+        std::os::unix::fs::chown(path_of(&name), Some(65534), None).unwrap();
+        let found = RegionInfo::of(&name).unwrap();
+        assert!(matches!(found.kind(), RegionKind::Primitive { name: "lock", .. }), "{found:?}");
+        assert!(found.participants().is_empty() && found.locks().is_empty(), "{found:?}");
+        std::os::unix::fs::chown(path_of(&name), Some(0), None).unwrap();
+        drop(lock);
+    });
 }
 
 // A table that somebody wrote could name 262,144 processes, each of which was looked up.
 #[test]
 fn a_look_at_a_spoilt_table_looks_up_a_bounded_number_of_processes() {
-    const OWNERS: u64 = 200_000;
-    let _check = LeakCheck::new();
-    let name = unique("crowded");
-    let lock = Lock::create(&name, 0u64).unwrap();
-    let bytes = Bytes::of(&name);
-    let body_offset = (64 + 32 + 16 * OWNERS + 8).next_multiple_of(128);
-    let total = body_offset + 128;
-    bytes.0.set_len(START + total).unwrap();
-    rewrite_shape(&path_of(&name), total);
-    bytes.set(START + 24, total);
-    bytes.set(BODY_OFFSET, body_offset);
-    bytes.set(BODY_BYTES, 128);
-    // Owners and directory entries: one word of two halves.
-    bytes.set(START + 64 + 16, OWNERS | 1 << 32);
-    for owner in 0..OWNERS {
-        bytes.set(START + 64 + 32 + 16 * owner, (owner % 4_000_000 + 1) << 32 | (owner + 1));
-    }
-    let found = RegionInfo::of(&name).unwrap();
-    let shown = found.participants().len();
-    assert!((1..=2048).contains(&shown), "{shown}");
-    RegionInfo::of(&name).unwrap().remove().unwrap();
-    drop(lock);
+    alone(|| {
+        const OWNERS: u64 = 200_000;
+        let name = unique("crowded");
+        let lock = Lock::create(&name, 0u64).unwrap();
+        let bytes = Bytes::of(&name);
+        let body_offset = (64 + 32 + 16 * OWNERS + 8).next_multiple_of(128);
+        let total = body_offset + 128;
+        bytes.0.set_len(START + total).unwrap();
+        rewrite_shape(&path_of(&name), total);
+        bytes.set(START + 24, total);
+        bytes.set(BODY_OFFSET, body_offset);
+        bytes.set(BODY_BYTES, 128);
+        // Owners and directory entries: one word of two halves.
+        bytes.set(START + 64 + 16, OWNERS | 1 << 32);
+        for owner in 0..OWNERS {
+            bytes.set(START + 64 + 32 + 16 * owner, (owner % 4_000_000 + 1) << 32 | (owner + 1));
+        }
+        let found = RegionInfo::of(&name).unwrap();
+        let shown = found.participants().len();
+        assert!((1..=2048).contains(&shown), "{shown}");
+        RegionInfo::of(&name).unwrap().remove().unwrap();
+        drop(lock);
+    });
 }
 
 /// Gives the header of a region of bytes another length.

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::hostile::Bytes;
 use super::parts::{Part, path_of, say, wait};
 use crate::common::alone::{alone, progress};
-use crate::common::{LeakCheck, skipped, unique};
+use crate::common::{skipped, unique};
 
 /// A message: who sends it, its number, and as many bytes as the number says.
 type Message = (u32, u64, Vec<u8>);
@@ -91,30 +91,29 @@ fn mutate(name: &str) {
 
 #[test]
 fn programs_that_share_a_name_share_a_queue() {
-    let _check = LeakCheck::new();
-    let (jobs_name, results_name) = (unique("jobs"), unique("results"));
-    let jobs = Queue::<u64>::create(&jobs_name, 4).unwrap();
-    let results = Queue::<u64>::create(&results_name, 4).unwrap();
-    let start = || Part::start("square", &[&jobs_name, &results_name]);
-    let mut workers: Vec<Part> = (0..3).map(|_| start()).collect();
-    workers.iter_mut().for_each(|worker| worker.expect("ready"));
-    let sum = std::thread::scope(|scope| {
-        scope.spawn(|| {
-            (1..=100).for_each(|n| jobs.put(n).unwrap());
-            jobs.close().unwrap();
+    alone(|| {
+        let (jobs_name, results_name) = (unique("jobs"), unique("results"));
+        let jobs = Queue::<u64>::create(&jobs_name, 4).unwrap();
+        let results = Queue::<u64>::create(&results_name, 4).unwrap();
+        let start = || Part::start("square", &[&jobs_name, &results_name]);
+        let mut workers: Vec<Part> = (0..3).map(|_| start()).collect();
+        workers.iter_mut().for_each(|worker| worker.expect("ready"));
+        let sum = std::thread::scope(|scope| {
+            scope.spawn(|| {
+                (1..=100).for_each(|n| jobs.put(n).unwrap());
+                jobs.close().unwrap();
+            });
+            (1..=100).map(|_| results.get_timeout(LONG).unwrap()).sum::<u64>()
         });
-        (1..=100).map(|_| results.get_timeout(LONG).unwrap()).sum::<u64>()
+        assert_eq!(sum, 338_350);
+        workers.into_iter().for_each(Part::succeeds);
+        drop((jobs, results));
+        assert!(!path_of(&jobs_name).exists() && !path_of(&results_name).exists());
     });
-    assert_eq!(sum, 338_350);
-    workers.into_iter().for_each(Part::succeeds);
-    drop((jobs, results));
-    assert!(!path_of(&jobs_name).exists() && !path_of(&results_name).exists());
 }
 
 #[test]
 fn a_producer_that_is_killed_tears_nothing_and_stops_nobody() {
-    // No other test of this process may see descriptors come and go.
-    let _check = LeakCheck::new();
     alone(|| {
         let name = unique("killed");
         let queue = Queue::<Message>::create(&name, 16).unwrap();
@@ -154,114 +153,121 @@ fn a_producer_that_is_killed_tears_nothing_and_stops_nobody() {
 
 #[test]
 fn a_queue_says_what_it_is_and_refuses_to_be_something_else() {
-    let _check = LeakCheck::new();
-    let name = unique("type");
-    let queue = Queue::<u64>::create(&name, 10).unwrap();
-    assert_eq!(queue.name(), Some(name.as_str()));
-    assert!(matches!(Queue::<u64>::create(&name, 10), Err(Error::NameTaken { .. })));
-    assert!(matches!(Queue::<i64>::open(&name), Err(Error::Layout { .. })));
-    assert!(matches!(SimpleQueue::<u64>::open(&name), Err(Error::Layout { .. })));
-    assert!(matches!(JoinableQueue::<u64>::create_or_open(&name, 10), Err(Error::Layout { .. })));
-    assert!(matches!(SharedArray::<f64>::open(&name), Err(Error::Layout { .. })));
-    assert!(matches!(Queue::<u64>::create(&name, 0), Err(Error::InvalidArgument { .. })));
-    for bad in ["", "..", "a/b", "nul\0"] {
-        assert!(matches!(Queue::<u64>::create(bad, 1), Err(Error::BadName { .. })));
-        assert!(matches!(Queue::<u64>::open(bad), Err(Error::BadName { .. })));
-    }
-    let array = unique("array");
-    let _array = SharedArray::<u8>::create(&array, [100_000]).unwrap();
-    assert!(matches!(Queue::<u64>::open(&array), Err(Error::Layout { .. })));
-    queue.put_many(vec![1, 2, 3]).unwrap();
-    let info = RegionInfo::of(&name).unwrap();
-    let RegionKind::Primitive { name: "queue", messages, .. } = *info.kind() else {
-        panic!("{info:?}")
-    };
-    assert_eq!(messages, Some(3));
-    let said = Command::new(env!("CARGO_BIN_EXE_brigade")).args(["inspect", &name]).output();
-    let said = String::from_utf8(said.unwrap().stdout).unwrap();
-    assert!(said.contains("kind     queue of 3 messages"), "{said}");
-    (1..=3).for_each(|n| assert_eq!(queue.get().unwrap(), n));
-    assert_eq!(info.participants()[0].pid, std::process::id());
-    queue.unlink().unwrap();
-    assert!(matches!(queue.unlink(), Err(Error::NotFound { .. })));
-    queue.put(1).unwrap();
-    assert_eq!(queue.get().unwrap(), 1, "it works on without its name");
-    assert!(matches!(Queue::<u64>::open(&name), Err(Error::NotFound { .. })));
-    assert!(matches!(Queue::<u64>::new(3).unwrap().unlink(), Err(Error::NotFound { .. })));
+    alone(|| {
+        let name = unique("type");
+        let queue = Queue::<u64>::create(&name, 10).unwrap();
+        assert_eq!(queue.name(), Some(name.as_str()));
+        assert!(matches!(Queue::<u64>::create(&name, 10), Err(Error::NameTaken { .. })));
+        assert!(matches!(Queue::<i64>::open(&name), Err(Error::Layout { .. })));
+        assert!(matches!(SimpleQueue::<u64>::open(&name), Err(Error::Layout { .. })));
+        assert!(matches!(
+            JoinableQueue::<u64>::create_or_open(&name, 10),
+            Err(Error::Layout { .. })
+        ));
+        assert!(matches!(SharedArray::<f64>::open(&name), Err(Error::Layout { .. })));
+        assert!(matches!(Queue::<u64>::create(&name, 0), Err(Error::InvalidArgument { .. })));
+        for bad in ["", "..", "a/b", "nul\0"] {
+            assert!(matches!(Queue::<u64>::create(bad, 1), Err(Error::BadName { .. })));
+            assert!(matches!(Queue::<u64>::open(bad), Err(Error::BadName { .. })));
+        }
+        let array = unique("array");
+        let _array = SharedArray::<u8>::create(&array, [100_000]).unwrap();
+        assert!(matches!(Queue::<u64>::open(&array), Err(Error::Layout { .. })));
+        queue.put_many(vec![1, 2, 3]).unwrap();
+        let info = RegionInfo::of(&name).unwrap();
+        let RegionKind::Primitive { name: "queue", messages, .. } = *info.kind() else {
+            panic!("{info:?}")
+        };
+        assert_eq!(messages, Some(3));
+        let said = Command::new(env!("CARGO_BIN_EXE_brigade")).args(["inspect", &name]).output();
+        let said = String::from_utf8(said.unwrap().stdout).unwrap();
+        assert!(said.contains("kind     queue of 3 messages"), "{said}");
+        (1..=3).for_each(|n| assert_eq!(queue.get().unwrap(), n));
+        assert_eq!(info.participants()[0].pid, std::process::id());
+        queue.unlink().unwrap();
+        assert!(matches!(queue.unlink(), Err(Error::NotFound { .. })));
+        queue.put(1).unwrap();
+        assert_eq!(queue.get().unwrap(), 1, "it works on without its name");
+        assert!(matches!(Queue::<u64>::open(&name), Err(Error::NotFound { .. })));
+        assert!(matches!(Queue::<u64>::new(3).unwrap().unlink(), Err(Error::NotFound { .. })));
+    });
 }
 
 #[test]
 fn every_queue_goes_with_its_last_handle_and_a_kept_one_stays_with_what_is_in_it() {
-    let _check = LeakCheck::new();
-    let name = unique("kept");
-    let queue = JoinableQueue::<u32>::create(&name, 10).unwrap();
-    let other = JoinableQueue::<u32>::open(&name).unwrap();
-    drop(queue);
-    other.put(5).unwrap();
-    let info = RegionInfo::of(&name).unwrap();
-    assert!(matches!(info.kind(), RegionKind::Primitive { messages: Some(1), .. }), "{info:?}");
-    assert_eq!(other.get().unwrap(), 5);
-    other.task_done().unwrap();
-    drop(other);
-    assert!(!path_of(&name).exists());
-    let simple = SimpleQueue::<String>::create_or_open(&name).unwrap();
-    simple.put("kept".to_owned()).unwrap();
-    simple.keep().unwrap();
-    drop(simple);
-    assert_eq!(RegionInfo::of(&name).unwrap().state(), RegionState::Kept);
-    let simple = SimpleQueue::<String>::open(&name).unwrap();
-    assert_eq!(simple.get().unwrap(), "kept");
-    simple.unlink().unwrap();
+    alone(|| {
+        let name = unique("kept");
+        let queue = JoinableQueue::<u32>::create(&name, 10).unwrap();
+        let other = JoinableQueue::<u32>::open(&name).unwrap();
+        drop(queue);
+        other.put(5).unwrap();
+        let info = RegionInfo::of(&name).unwrap();
+        assert!(matches!(info.kind(), RegionKind::Primitive { messages: Some(1), .. }), "{info:?}");
+        assert_eq!(other.get().unwrap(), 5);
+        other.task_done().unwrap();
+        drop(other);
+        assert!(!path_of(&name).exists());
+        let simple = SimpleQueue::<String>::create_or_open(&name).unwrap();
+        simple.put("kept".to_owned()).unwrap();
+        simple.keep().unwrap();
+        drop(simple);
+        assert_eq!(RegionInfo::of(&name).unwrap().state(), RegionState::Kept);
+        let simple = SimpleQueue::<String>::open(&name).unwrap();
+        assert_eq!(simple.get().unwrap(), "kept");
+        simple.unlink().unwrap();
+    });
 }
 
 #[test]
 fn what_killed_programs_left_in_a_queue_is_dead_and_its_name_is_free() {
-    let _check = LeakCheck::new();
-    let name = unique("dead");
-    let mut holder = Part::start("hold-queue", &[&name]);
-    holder.expect("holding");
-    let pid = holder.pid();
-    assert_eq!(Queue::<u64>::open(&name).unwrap().len(), 1);
-    holder.kill();
-    let info = RegionInfo::of(&name).unwrap();
-    assert_eq!(info.state(), RegionState::Dead);
-    let user = info.participants()[0].clone();
-    assert_eq!((user.pid, user.lives), (pid, false));
-    let again = Queue::<u64>::create_or_open(&name, 10).unwrap();
-    assert!(again.is_empty(), "what the dead left is replaced");
+    alone(|| {
+        let name = unique("dead");
+        let mut holder = Part::start("hold-queue", &[&name]);
+        holder.expect("holding");
+        let pid = holder.pid();
+        assert_eq!(Queue::<u64>::open(&name).unwrap().len(), 1);
+        holder.kill();
+        let info = RegionInfo::of(&name).unwrap();
+        assert_eq!(info.state(), RegionState::Dead);
+        let user = info.participants()[0].clone();
+        assert_eq!((user.pid, user.lives), (pid, false));
+        let again = Queue::<u64>::create_or_open(&name, 10).unwrap();
+        assert!(again.is_empty(), "what the dead left is replaced");
+    });
 }
 
 #[test]
 fn many_that_make_or_open_a_queue_at_once_never_see_half_of_one() {
-    let _check = LeakCheck::new();
-    let name = unique("either");
-    let mut all: Vec<Part> = (0..4).map(|_| Part::start("either-queue", &[&name, "500"])).collect();
-    all.iter_mut().for_each(|part| part.expect("ready"));
-    all.iter_mut().for_each(Part::go_on);
-    all.into_iter().for_each(Part::succeeds);
-    assert!(!path_of(&name).exists());
+    alone(|| {
+        let name = unique("either");
+        let mut all: Vec<Part> =
+            (0..4).map(|_| Part::start("either-queue", &[&name, "500"])).collect();
+        all.iter_mut().for_each(|part| part.expect("ready"));
+        all.iter_mut().for_each(Part::go_on);
+        all.into_iter().for_each(Part::succeeds);
+        assert!(!path_of(&name).exists());
+    });
 }
 
 #[test]
 fn opening_from_another_pid_namespace_says_so() {
-    let _check = LeakCheck::new();
-    let probe = Command::new("unshare").args(["-pf", "--mount-proc", "true"]).output();
-    if !probe.is_ok_and(|output| output.status.success()) {
-        skipped("no pid namespaces here");
-        return;
-    }
-    let name = unique("namespace");
-    let queue = Queue::<u64>::create(&name, 10).unwrap();
-    let launcher = ["unshare", "-pf", "--mount-proc"];
-    Part::start_by(&launcher, "open-elsewhere", &[&name]).succeeds();
-    assert!(path_of(&name).exists());
-    queue.put(1).unwrap();
+    alone(|| {
+        let probe = Command::new("unshare").args(["-pf", "--mount-proc", "true"]).output();
+        if !probe.is_ok_and(|output| output.status.success()) {
+            skipped("no pid namespaces here");
+            return;
+        }
+        let name = unique("namespace");
+        let queue = Queue::<u64>::create(&name, 10).unwrap();
+        let launcher = ["unshare", "-pf", "--mount-proc"];
+        Part::start_by(&launcher, "open-elsewhere", &[&name]).succeeds();
+        assert!(path_of(&name).exists());
+        queue.put(1).unwrap();
+    });
 }
 
 #[test]
 fn a_named_queue_crosses_into_tasks_and_messages_by_its_name() {
-    // No other test of this process may see descriptors come and go.
-    let _check = LeakCheck::new();
     alone(|| {
         let (name, letters) = (unique("crossing"), unique("letters"));
         let queue = Queue::<u64>::create(&name, 10).unwrap();
@@ -278,8 +284,6 @@ fn a_named_queue_crosses_into_tasks_and_messages_by_its_name() {
 
 #[test]
 fn a_queue_that_another_process_writes_over_answers_every_call() {
-    // No other test of this process may see descriptors come and go.
-    let _check = LeakCheck::new();
     alone(|| {
         let name = unique("mutated");
         let mut mutator: Option<Part> = None;
@@ -333,7 +337,6 @@ fn is_codec<T>(outcome: &Result<T, Error>) -> bool {
 /// The kind: bytes under a name that say "one level more" or "one element more" without an end.
 #[test]
 fn bytes_that_nest_or_count_without_a_bound_are_an_error_for_every_consumer() {
-    let _check = LeakCheck::new();
     alone(|| {
         let (deep, many) = (vec![1u8; 1 << 20], [vec![0xff; 9], vec![1]].concat());
         let name = unique("deep");
@@ -360,7 +363,6 @@ fn bytes_that_nest_or_count_without_a_bound_are_an_error_for_every_consumer() {
 /// The kind: arithmetic on words of shared memory, under a lock, that takes them for sound.
 #[test]
 fn counts_and_positions_at_the_end_of_their_range_are_corrupt_or_go_on_and_leave_no_lock_behind() {
-    let _check = LeakCheck::new();
     alone(|| {
         let name = unique("counts");
         let queue = JoinableQueue::<Vec<u8>>::create(&name, 8).unwrap();

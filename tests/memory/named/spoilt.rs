@@ -10,7 +10,7 @@ use brigade::{Error, Pool, Result};
 use super::hostile::{BODY_BYTES, BODY_OFFSET, Bytes, START};
 use super::parts::Removed;
 use crate::common::alone::alone;
-use crate::common::{LeakCheck, unique};
+use crate::common::unique;
 
 const KIND: u64 = START + 12;
 const TAG: u64 = START + 16;
@@ -78,124 +78,134 @@ fn spoilt(bytes: &Bytes) -> Vec<Vec<(u64, u64)>> {
 
 #[test]
 fn a_memory_of_another_kind_type_version_or_size_is_refused_and_left_as_it_is() {
-    let _check = LeakCheck::new();
-    for (number, (make, open)) in MAKERS.into_iter().enumerate() {
-        let name = unique("spoilt");
-        let _removed = Removed(name.clone());
-        make(&name).unwrap();
-        let bytes = Bytes::of(&name);
-        for words in spoilt(&bytes) {
-            let before: Vec<_> = words.iter().map(|&(at, _)| (at, bytes.word(at))).collect();
-            words.iter().for_each(|&(at, word)| bytes.set(at, word));
-            let refused = open(&name);
-            assert!(matches!(refused, Err(Error::Layout { .. })), "{number} {words:?} {refused:?}");
-            let text = refused.unwrap_err().to_string();
-            assert!(text.contains(&name), "{number} {words:?} {text}");
-            before.iter().for_each(|&(at, word)| bytes.set(at, word));
-            open(&name).unwrap();
+    alone(|| {
+        for (number, (make, open)) in MAKERS.into_iter().enumerate() {
+            let name = unique("spoilt");
+            let _removed = Removed(name.clone());
+            make(&name).unwrap();
+            let bytes = Bytes::of(&name);
+            for words in spoilt(&bytes) {
+                let before: Vec<_> = words.iter().map(|&(at, _)| (at, bytes.word(at))).collect();
+                words.iter().for_each(|&(at, word)| bytes.set(at, word));
+                let refused = open(&name);
+                assert!(
+                    matches!(refused, Err(Error::Layout { .. })),
+                    "{number} {words:?} {refused:?}"
+                );
+                let text = refused.unwrap_err().to_string();
+                assert!(text.contains(&name), "{number} {words:?} {text}");
+                before.iter().for_each(|&(at, word)| bytes.set(at, word));
+                open(&name).unwrap();
+            }
+            let size_bytes = bytes.0.metadata().unwrap().len();
+            for size_bytes in [size_bytes - 1, START, 100, 0] {
+                bytes.0.set_len(size_bytes).unwrap();
+                let refused = open(&name);
+                assert!(matches!(refused, Err(Error::Layout { .. })), "{number}: {refused:?}");
+            }
         }
-        let size_bytes = bytes.0.metadata().unwrap().len();
-        for size_bytes in [size_bytes - 1, START, 100, 0] {
-            bytes.0.set_len(size_bytes).unwrap();
-            let refused = open(&name);
-            assert!(matches!(refused, Err(Error::Layout { .. })), "{number}: {refused:?}");
-        }
-    }
+    });
 }
 
 /// Two builds of a program may give one name to types of different sizes.
 #[test]
 fn a_type_of_the_same_name_and_another_size_is_refused() {
-    let _check = LeakCheck::new();
-    let (small, large) = (unique("small"), unique("large"));
-    let _removed = [Removed(small.clone()), Removed(large.clone())];
-    Lock::create(&small, [5u64; 2]).and_then(|lock| lock.keep()).unwrap();
-    Lock::create(&large, [5u64; 9]).and_then(|lock| lock.keep()).unwrap();
-    let (small_bytes, large_bytes) = (Bytes::of(&small), Bytes::of(&large));
-    let (small_tag, large_tag) = (small_bytes.word(TAG), large_bytes.word(TAG));
-    small_bytes.set(TAG, large_tag);
-    large_bytes.set(TAG, small_tag);
-    let refused =
-        [Lock::<[u64; 2]>::open(&large).map(drop), Lock::<[u64; 9]>::open(&small).map(drop)];
-    for refused in refused {
-        assert!(matches!(refused, Err(Error::Layout { .. })), "{refused:?}");
-    }
+    alone(|| {
+        let (small, large) = (unique("small"), unique("large"));
+        let _removed = [Removed(small.clone()), Removed(large.clone())];
+        Lock::create(&small, [5u64; 2]).and_then(|lock| lock.keep()).unwrap();
+        Lock::create(&large, [5u64; 9]).and_then(|lock| lock.keep()).unwrap();
+        let (small_bytes, large_bytes) = (Bytes::of(&small), Bytes::of(&large));
+        let (small_tag, large_tag) = (small_bytes.word(TAG), large_bytes.word(TAG));
+        small_bytes.set(TAG, large_tag);
+        large_bytes.set(TAG, small_tag);
+        let refused =
+            [Lock::<[u64; 2]>::open(&large).map(drop), Lock::<[u64; 9]>::open(&small).map(drop)];
+        for refused in refused {
+            assert!(matches!(refused, Err(Error::Layout { .. })), "{refused:?}");
+        }
+    });
 }
 
 #[test]
 fn numbers_of_slots_and_limits_that_cannot_be_are_a_layout_error() {
-    let _check = LeakCheck::new();
-    let name = unique("numbers");
-    // Which word of the body, and what it cannot be.
-    let attempts: [(usize, u64, &[u64]); 6] = [
-        (1, 0, &[0, 1]),
-        (1, 8, &[0, 1, 1 << 14, u64::MAX]),
-        (3, 8, &[0, 1 << 14, u64::MAX]),
-        (7, 8, &[0, 4, u64::MAX]),
-        (5, 8, &[0, 1 << 14]),
-        (11, 8, &[0, 4, 64 << 32, 5 | 64 << 32, u64::MAX, 1 << 31 | 1 << 63]),
-    ];
-    for (maker, at, words) in attempts {
-        let (make, open) = MAKERS[maker];
-        let _removed = Removed(name.clone());
-        make(&name).unwrap();
-        let bytes = Bytes::of(&name);
-        let at = bytes.body().0 + at;
-        let before = bytes.word(at);
-        for &word in words {
-            bytes.set(at, word);
-            let refused = open(&name);
-            assert!(matches!(refused, Err(Error::Layout { .. })), "{maker} {word:#x} {refused:?}");
-            assert!(refused.unwrap_err().to_string().contains(&name));
+    alone(|| {
+        let name = unique("numbers");
+        // Which word of the body, and what it cannot be.
+        let attempts: [(usize, u64, &[u64]); 6] = [
+            (1, 0, &[0, 1]),
+            (1, 8, &[0, 1, 1 << 14, u64::MAX]),
+            (3, 8, &[0, 1 << 14, u64::MAX]),
+            (7, 8, &[0, 4, u64::MAX]),
+            (5, 8, &[0, 1 << 14]),
+            (11, 8, &[0, 4, 64 << 32, 5 | 64 << 32, u64::MAX, 1 << 31 | 1 << 63]),
+        ];
+        for (maker, at, words) in attempts {
+            let (make, open) = MAKERS[maker];
+            let _removed = Removed(name.clone());
+            make(&name).unwrap();
+            let bytes = Bytes::of(&name);
+            let at = bytes.body().0 + at;
+            let before = bytes.word(at);
+            for &word in words {
+                bytes.set(at, word);
+                let refused = open(&name);
+                assert!(
+                    matches!(refused, Err(Error::Layout { .. })),
+                    "{maker} {word:#x} {refused:?}"
+                );
+                assert!(refused.unwrap_err().to_string().contains(&name));
+            }
+            bytes.set(at, before);
+            open(&name).unwrap();
         }
-        bytes.set(at, before);
-        open(&name).unwrap();
-    }
+    });
 }
 
 #[test]
 fn a_list_that_was_written_over_is_corrupt_and_no_longer_than_it_can_be() {
-    let _check = LeakCheck::new();
-    let name = unique("list");
-    let list = SharedList::<String>::create(&name, 4, 64).unwrap();
-    list.extend(&["one".to_owned(), "two".to_owned()]).unwrap();
-    let bytes = Bytes::of(&name);
-    let body = bytes.body().0;
-    // The state, the order that counts, the length of what is in the first cell.
-    let words = [(64, 5), (64, u64::MAX), (128, 5), (128, 1 << 31), (256, 65), (256, u64::MAX)];
-    for (at, word) in words {
-        let before = bytes.word(body + at);
-        bytes.set(body + at, word);
-        assert!(list.len() <= 4, "{}", list.len());
-        let outcomes = [list.to_vec().map(drop), list.get(0).map(drop), list.update(0, |old| old)];
-        assert!(outcomes.iter().all(|outcome| matches!(outcome, Err(Error::Corrupt { .. }))));
-        bytes.set(body + at, before);
-    }
-    assert_eq!(list.to_vec().unwrap(), ["one", "two"]);
+    alone(|| {
+        let name = unique("list");
+        let list = SharedList::<String>::create(&name, 4, 64).unwrap();
+        list.extend(&["one".to_owned(), "two".to_owned()]).unwrap();
+        let bytes = Bytes::of(&name);
+        let body = bytes.body().0;
+        // The state, the order that counts, the length of what is in the first cell.
+        let words = [(64, 5), (64, u64::MAX), (128, 5), (128, 1 << 31), (256, 65), (256, u64::MAX)];
+        for (at, word) in words {
+            let before = bytes.word(body + at);
+            bytes.set(body + at, word);
+            assert!(list.len() <= 4, "{}", list.len());
+            let outcomes =
+                [list.to_vec().map(drop), list.get(0).map(drop), list.update(0, |old| old)];
+            assert!(outcomes.iter().all(|outcome| matches!(outcome, Err(Error::Corrupt { .. }))));
+            bytes.set(body + at, before);
+        }
+        assert_eq!(list.to_vec().unwrap(), ["one", "two"]);
+    });
 }
 
 #[test]
 fn a_value_whose_index_was_written_over_is_one_of_its_copies() {
-    let _check = LeakCheck::new();
-    let name = unique("index");
-    let value = Value::create(&name, [1u64; 2]).unwrap();
-    value.set([2; 2]).unwrap();
-    let bytes = Bytes::of(&name);
-    let body = bytes.body().0;
-    let both = [[1; 2], [2; 2]];
-    for index in [0, 1, 2, 7, u32::MAX] {
-        // The lock is free, the index is behind it.
-        bytes.set(body, u64::from(index) << 32);
-        assert!(both.contains(&value.get().unwrap()), "{index}");
-    }
-    value.set([3; 2]).unwrap();
-    assert_eq!(value.get().unwrap(), [3; 2]);
+    alone(|| {
+        let name = unique("index");
+        let value = Value::create(&name, [1u64; 2]).unwrap();
+        value.set([2; 2]).unwrap();
+        let bytes = Bytes::of(&name);
+        let body = bytes.body().0;
+        let both = [[1; 2], [2; 2]];
+        for index in [0, 1, 2, 7, u32::MAX] {
+            // The lock is free, the index is behind it.
+            bytes.set(body, u64::from(index) << 32);
+            assert!(both.contains(&value.get().unwrap()), "{index}");
+        }
+        value.set([3; 2]).unwrap();
+        assert_eq!(value.get().unwrap(), [3; 2]);
+    });
 }
 
 #[test]
 fn a_task_whose_lock_has_lost_its_name_says_which() {
-    // No other test of this process may see descriptors come and go.
-    let _check = LeakCheck::new();
     alone(|| {
         let pool = Pool::builder().workers(1).build().unwrap();
         let name = unique("unlinked");

@@ -3,6 +3,7 @@
 //! Each scene is played twice: with a whole sweep, after which no sleeper hangs, and as its own
 //! negative control, with a sweep that lacks the wake-up, after which some do.
 
+use crate::common::alone::alone;
 use std::time::Duration;
 
 use super::step::{LONG, SHORT, mark_only, sweep};
@@ -65,275 +66,307 @@ fn play(scene: impl Fn(&mut KillPoint, Sweep) -> bool) {
 
 #[test]
 fn a_sleeper_gets_a_reentrant_lock_whenever_its_holder_is_killed() {
-    play(|point, how| {
-        let stage = Stage::new();
-        let (doomed, heir) = (stage.owner(), stage.owner());
-        let (lock, theirs) = (stage.reentrant(&heir), stage.reentrant(&doomed));
-        lock.register().unwrap();
-        let leave = |outer: ReentrantGuard| {
-            drop(theirs.lock());
-            drop(outer);
-        };
-        let victim = victim(|| theirs.lock(), leave);
-        let scene = Scene::new(&stage, &doomed, || drop(lock.lock()));
-        point.kill(victim);
-        let hung = scene.end(how, true, || ());
-        assert!(!lock.is_locked());
-        hung
+    alone(|| {
+        play(|point, how| {
+            let stage = Stage::new();
+            let (doomed, heir) = (stage.owner(), stage.owner());
+            let (lock, theirs) = (stage.reentrant(&heir), stage.reentrant(&doomed));
+            lock.register().unwrap();
+            let leave = |outer: ReentrantGuard| {
+                drop(theirs.lock());
+                drop(outer);
+            };
+            let victim = victim(|| theirs.lock(), leave);
+            let scene = Scene::new(&stage, &doomed, || drop(lock.lock()));
+            point.kill(victim);
+            let hung = scene.end(how, true, || ());
+            assert!(!lock.is_locked());
+            hung
+        });
     });
 }
 
 #[test]
 fn a_reentrant_lock_says_recovered_whenever_its_owner_is_killed_on_the_way_in() {
-    for_each_kill_point(|point| {
-        let stage = Stage::new();
-        let (doomed, heir) = (stage.owner(), stage.owner());
-        let (lock, theirs) = (stage.reentrant(&heir), stage.reentrant(&doomed));
-        lock.register().unwrap();
-        point.kill(victim(|| (), |()| std::mem::forget((theirs.lock(), theirs.lock()))));
-        let was_held = lock.is_locked();
-        assert_eq!(sweep(&stage, &doomed), usize::from(was_held));
-        let guard = lock.try_lock().unwrap();
-        assert_eq!((guard.recovered(), lock.depth()), (was_held, 1));
-        drop(guard);
-        assert!(!lock.is_locked());
+    alone(|| {
+        for_each_kill_point(|point| {
+            let stage = Stage::new();
+            let (doomed, heir) = (stage.owner(), stage.owner());
+            let (lock, theirs) = (stage.reentrant(&heir), stage.reentrant(&doomed));
+            lock.register().unwrap();
+            point.kill(victim(|| (), |()| std::mem::forget((theirs.lock(), theirs.lock()))));
+            let was_held = lock.is_locked();
+            assert_eq!(sweep(&stage, &doomed), usize::from(was_held));
+            let guard = lock.try_lock().unwrap();
+            assert_eq!((guard.recovered(), lock.depth()), (was_held, 1));
+            drop(guard);
+            assert!(!lock.is_locked());
+        });
     });
 }
 
 #[test]
 fn a_reader_asleep_gets_in_whenever_the_writer_is_killed() {
-    play(|point, how| {
-        let stage = Stage::new();
-        let (doomed, heir) = (stage.owner(), stage.owner());
-        let (lock, theirs) = (stage.rwlock(&heir), stage.attach_rwlock(&doomed));
-        let victim = victim(|| theirs.write(), drop);
-        let scene = Scene::new(&stage, &doomed, || drop(lock.read()));
-        point.kill(victim);
-        scene.end(how, true, || ())
+    alone(|| {
+        play(|point, how| {
+            let stage = Stage::new();
+            let (doomed, heir) = (stage.owner(), stage.owner());
+            let (lock, theirs) = (stage.rwlock(&heir), stage.attach_rwlock(&doomed));
+            let victim = victim(|| theirs.write(), drop);
+            let scene = Scene::new(&stage, &doomed, || drop(lock.read()));
+            point.kill(victim);
+            scene.end(how, true, || ())
+        });
     });
 }
 
 #[test]
 fn a_writer_asleep_gets_in_whenever_the_reader_is_killed() {
-    play(|point, how| {
-        let stage = Stage::new();
-        let (doomed, heir) = (stage.owner(), stage.owner());
-        let (lock, theirs) = (stage.rwlock(&heir), stage.attach_rwlock(&doomed));
-        let victim = victim(|| theirs.read(), drop);
-        let scene = Scene::new(&stage, &doomed, || assert!(!lock.write().recovered()));
-        point.kill(victim);
-        scene.end(how, true, || ())
+    alone(|| {
+        play(|point, how| {
+            let stage = Stage::new();
+            let (doomed, heir) = (stage.owner(), stage.owner());
+            let (lock, theirs) = (stage.rwlock(&heir), stage.attach_rwlock(&doomed));
+            let victim = victim(|| theirs.read(), drop);
+            let scene = Scene::new(&stage, &doomed, || assert!(!lock.write().recovered()));
+            point.kill(victim);
+            scene.end(how, true, || ())
+        });
     });
 }
 
 #[test]
 fn a_read_write_lock_is_free_whenever_a_reader_is_killed_on_the_way_in() {
-    for_each_kill_point(|point| {
-        let stage = Stage::new();
-        let (doomed, heir) = (stage.owner(), stage.owner());
-        let (lock, theirs) = (stage.rwlock(&heir), stage.attach_rwlock(&doomed));
-        point.kill(victim(|| (), |()| std::mem::forget(theirs.read())));
-        sweep(&stage, &doomed);
-        assert!(!lock.try_write().unwrap().recovered());
-        let _both = [lock.try_read().unwrap(), lock.try_read().unwrap()];
+    alone(|| {
+        for_each_kill_point(|point| {
+            let stage = Stage::new();
+            let (doomed, heir) = (stage.owner(), stage.owner());
+            let (lock, theirs) = (stage.rwlock(&heir), stage.attach_rwlock(&doomed));
+            point.kill(victim(|| (), |()| std::mem::forget(theirs.read())));
+            sweep(&stage, &doomed);
+            assert!(!lock.try_write().unwrap().recovered());
+            let _both = [lock.try_read().unwrap(), lock.try_read().unwrap()];
+        });
     });
 }
 
 #[test]
 fn a_read_write_lock_tells_all_whenever_a_writer_is_killed_on_the_way_in() {
-    for_each_kill_point(|point| {
-        let stage = Stage::new();
-        let (doomed, heir) = (stage.owner(), stage.owner());
-        let (lock, theirs) = (stage.rwlock(&heir), stage.attach_rwlock(&doomed));
-        point.kill(victim(|| (), |()| std::mem::forget(theirs.write())));
-        let was_held = lock.has_writer();
-        assert_eq!(sweep(&stage, &doomed), usize::from(was_held));
-        assert_eq!(lock.try_read().unwrap().recovered(), was_held);
-        assert_eq!(lock.try_write().unwrap().recovered(), was_held);
-        assert!(!lock.try_write().unwrap().recovered());
+    alone(|| {
+        for_each_kill_point(|point| {
+            let stage = Stage::new();
+            let (doomed, heir) = (stage.owner(), stage.owner());
+            let (lock, theirs) = (stage.rwlock(&heir), stage.attach_rwlock(&doomed));
+            point.kill(victim(|| (), |()| std::mem::forget(theirs.write())));
+            let was_held = lock.has_writer();
+            assert_eq!(sweep(&stage, &doomed), usize::from(was_held));
+            assert_eq!(lock.try_read().unwrap().recovered(), was_held);
+            assert_eq!(lock.try_write().unwrap().recovered(), was_held);
+            assert!(!lock.try_write().unwrap().recovered());
+        });
     });
 }
 
 #[test]
 fn a_writer_that_is_killed_while_it_waits_for_readers_lets_others_in() {
-    for_each_nth_kill_point(3, |point| {
-        let stage = Stage::new();
-        let (doomed, heir) = (stage.owner(), stage.owner());
-        let (lock, theirs) = (stage.rwlock(&heir), stage.attach_rwlock(&doomed));
-        let reader = lock.read();
-        let wait = |()| assert!(theirs.write_timeout(Duration::from_micros(20)).is_err());
-        point.kill(victim(|| (), wait));
-        sweep(&stage, &doomed);
-        assert!(lock.try_read().is_some() && lock.try_write().is_none());
-        drop(reader);
-        assert!(lock.try_write().is_some());
+    alone(|| {
+        for_each_nth_kill_point(3, |point| {
+            let stage = Stage::new();
+            let (doomed, heir) = (stage.owner(), stage.owner());
+            let (lock, theirs) = (stage.rwlock(&heir), stage.attach_rwlock(&doomed));
+            let reader = lock.read();
+            let wait = |()| assert!(theirs.write_timeout(Duration::from_micros(20)).is_err());
+            point.kill(victim(|| (), wait));
+            sweep(&stage, &doomed);
+            assert!(lock.try_read().is_some() && lock.try_write().is_none());
+            drop(reader);
+            assert!(lock.try_write().is_some());
+        });
     });
 }
 
 #[test]
 fn a_permit_comes_free_whenever_its_holder_is_killed() {
-    play(|point, how| {
-        let stage = Stage::new();
-        let (doomed, heir) = (stage.owner(), stage.owner());
-        let semaphore = stage.semaphore(&heir, 1);
-        let theirs = stage.attach_semaphore(&doomed);
-        let victim = victim(|| theirs.acquire(), drop);
-        let scene = Scene::new(&stage, &doomed, || drop(semaphore.acquire()));
-        point.kill(victim);
-        let hung = scene.end(how, true, || ());
-        assert_eq!(semaphore.available(), 1);
-        hung
+    alone(|| {
+        play(|point, how| {
+            let stage = Stage::new();
+            let (doomed, heir) = (stage.owner(), stage.owner());
+            let semaphore = stage.semaphore(&heir, 1);
+            let theirs = stage.attach_semaphore(&doomed);
+            let victim = victim(|| theirs.acquire(), drop);
+            let scene = Scene::new(&stage, &doomed, || drop(semaphore.acquire()));
+            point.kill(victim);
+            let hung = scene.end(how, true, || ());
+            assert_eq!(semaphore.available(), 1);
+            hung
+        });
     });
 }
 
 #[test]
 fn a_released_permit_is_there_once_or_not_at_all_whenever_its_releaser_is_killed() {
-    play(|point, how| {
-        let stage = Stage::new();
-        let (doomed, heir) = (stage.owner(), stage.owner());
-        let semaphore = stage.semaphore(&heir, 1);
-        semaphore.acquire().forget();
-        let theirs = stage.attach_semaphore(&doomed);
-        let scene = Scene::new(&stage, &doomed, || semaphore.acquire().forget());
-        point.kill(victim(|| (), |()| theirs.release().unwrap()));
-        let was_released = semaphore.available() == 1 || stage.is_done_within(Duration::ZERO);
-        let hung = scene.end(how, was_released, || semaphore.release().unwrap());
-        assert_eq!(semaphore.available(), 0);
-        hung
+    alone(|| {
+        play(|point, how| {
+            let stage = Stage::new();
+            let (doomed, heir) = (stage.owner(), stage.owner());
+            let semaphore = stage.semaphore(&heir, 1);
+            semaphore.acquire().forget();
+            let theirs = stage.attach_semaphore(&doomed);
+            let scene = Scene::new(&stage, &doomed, || semaphore.acquire().forget());
+            point.kill(victim(|| (), |()| theirs.release().unwrap()));
+            let was_released = semaphore.available() == 1 || stage.is_done_within(Duration::ZERO);
+            let hung = scene.end(how, was_released, || semaphore.release().unwrap());
+            assert_eq!(semaphore.available(), 0);
+            hung
+        });
     });
 }
 
 #[test]
 fn a_permit_is_forgotten_or_comes_back_whenever_its_holder_is_killed() {
-    for_each_kill_point(|point| {
-        let stage = Stage::new();
-        let (doomed, heir) = (stage.owner(), stage.owner());
-        let semaphore = stage.semaphore(&heir, 1);
-        let theirs = stage.attach_semaphore(&doomed);
-        point.kill(victim(|| theirs.acquire(), |permit| permit.forget()));
-        let came_back = sweep(&stage, &doomed) == 1;
-        assert_eq!(semaphore.available(), usize::from(came_back));
-        assert_eq!(semaphore.release().is_err(), came_back);
-        assert_eq!(semaphore.acquire().recovered(), came_back);
+    alone(|| {
+        for_each_kill_point(|point| {
+            let stage = Stage::new();
+            let (doomed, heir) = (stage.owner(), stage.owner());
+            let semaphore = stage.semaphore(&heir, 1);
+            let theirs = stage.attach_semaphore(&doomed);
+            point.kill(victim(|| theirs.acquire(), |permit| permit.forget()));
+            let came_back = sweep(&stage, &doomed) == 1;
+            assert_eq!(semaphore.available(), usize::from(came_back));
+            assert_eq!(semaphore.release().is_err(), came_back);
+            assert_eq!(semaphore.acquire().recovered(), came_back);
+        });
     });
 }
 
 #[test]
 fn a_waiter_goes_on_whenever_who_changes_its_condition_is_killed() {
-    play(|point, how| {
-        let stage = Stage::new();
-        let (doomed, heir) = (stage.owner(), stage.owner());
-        let condvar = stage.condvar(&heir);
-        let changed = stage.attach_condvar(&doomed);
-        let (lock, theirs) = (stage.lock(&heir), stage.lock(&doomed));
-        let scene = Scene::new(&stage, &doomed, || {
-            drop(condvar.wait_while(lock.lock(), |_| stage.sum() == 0));
+    alone(|| {
+        play(|point, how| {
+            let stage = Stage::new();
+            let (doomed, heir) = (stage.owner(), stage.owner());
+            let condvar = stage.condvar(&heir);
+            let changed = stage.attach_condvar(&doomed);
+            let (lock, theirs) = (stage.lock(&heir), stage.lock(&doomed));
+            let scene = Scene::new(&stage, &doomed, || {
+                drop(condvar.wait_while(lock.lock(), |_| stage.sum() == 0));
+            });
+            let change = |()| {
+                let guard = theirs.lock();
+                stage.add(1);
+                drop(guard);
+                changed.notify_one();
+            };
+            point.kill(victim(|| (), change));
+            let is_due = stage.sum() == 1;
+            scene.end(how, is_due, || {
+                stage.add(1);
+                condvar.notify_one();
+            })
         });
-        let change = |()| {
-            let guard = theirs.lock();
-            stage.add(1);
-            drop(guard);
-            changed.notify_one();
-        };
-        point.kill(victim(|| (), change));
-        let is_due = stage.sum() == 1;
-        scene.end(how, is_due, || {
-            stage.add(1);
-            condvar.notify_one();
-        })
     });
 }
 
 #[test]
 fn a_waiter_that_is_killed_takes_no_notification_with_it() {
-    play(|point, how| {
-        let stage = Stage::new();
-        let (doomed, heir) = (stage.owner(), stage.owner());
-        let condvar = stage.condvar(&heir);
-        let theirs = stage.attach_condvar(&doomed);
-        // So that the next call looks at the second slot first, which is the victim's.
-        condvar.notify_one();
-        let (lock, their_lock) = (stage.lock(&heir), stage.lock(&doomed));
-        let wait = |()| drop(theirs.wait_timeout(their_lock.lock(), Duration::from_micros(20)));
-        let victim = victim(|| (), wait);
-        let scene = Scene::new(&stage, &doomed, || {
-            drop(condvar.wait_while(lock.lock(), |_| stage.sum() == 0));
+    alone(|| {
+        play(|point, how| {
+            let stage = Stage::new();
+            let (doomed, heir) = (stage.owner(), stage.owner());
+            let condvar = stage.condvar(&heir);
+            let theirs = stage.attach_condvar(&doomed);
+            // So that the next call looks at the second slot first, which is the victim's.
+            condvar.notify_one();
+            let (lock, their_lock) = (stage.lock(&heir), stage.lock(&doomed));
+            let wait = |()| drop(theirs.wait_timeout(their_lock.lock(), Duration::from_micros(20)));
+            let victim = victim(|| (), wait);
+            let scene = Scene::new(&stage, &doomed, || {
+                drop(condvar.wait_while(lock.lock(), |_| stage.sum() == 0));
+            });
+            point.kill(victim);
+            stage.add(1);
+            // If the dead waiter still has its slot, it is the one that is notified.
+            condvar.notify_one();
+            scene.end(how, true, || ())
         });
-        point.kill(victim);
-        stage.add(1);
-        // If the dead waiter still has its slot, it is the one that is notified.
-        condvar.notify_one();
-        scene.end(how, true, || ())
     });
 }
 
 #[test]
 fn whoever_waits_for_a_function_to_be_run_runs_it_if_its_process_is_killed() {
-    play(|point, how| {
-        let stage = Stage::new();
-        let (doomed, heir) = (stage.owner(), stage.owner());
-        let (once, theirs) = (stage.once(&heir), stage.once(&doomed));
-        once.register().unwrap();
-        let victim = victim_that_stops(|stop| {
-            theirs.call(|_| {
-                stop();
-                stage.add(1);
+    alone(|| {
+        play(|point, how| {
+            let stage = Stage::new();
+            let (doomed, heir) = (stage.owner(), stage.owner());
+            let (once, theirs) = (stage.once(&heir), stage.once(&doomed));
+            once.register().unwrap();
+            let victim = victim_that_stops(|stop| {
+                theirs.call(|_| {
+                    stop();
+                    stage.add(1);
+                });
             });
+            let scene = Scene::new(&stage, &doomed, || once.call(|_| stage.add(10)));
+            point.kill(victim);
+            let was_done = once.is_done();
+            let hung = scene.end(how, true, || ());
+            assert!(once.is_done() && (stage.sum() == 1) == was_done, "{}", stage.sum());
+            hung
         });
-        let scene = Scene::new(&stage, &doomed, || once.call(|_| stage.add(10)));
-        point.kill(victim);
-        let was_done = once.is_done();
-        let hung = scene.end(how, true, || ());
-        assert!(once.is_done() && (stage.sum() == 1) == was_done, "{}", stage.sum());
-        hung
     });
 }
 
 #[test]
 fn a_function_that_must_run_once_is_run_again_whenever_its_process_is_killed_in_it() {
-    for_each_kill_point(|point| {
-        let stage = Stage::new();
-        let (doomed, heir) = (stage.owner(), stage.owner());
-        let once = stage.once(&heir);
-        once.register().unwrap();
-        let theirs = stage.once(&doomed);
-        point.kill(victim(|| (), |()| theirs.call(|_| stage.add(1))));
-        sweep(&stage, &doomed);
-        let (was_done, sum) = (once.is_done(), stage.sum());
-        let mut told = None;
-        once.call(|begun_before| told = Some(begun_before));
-        match told {
-            None => assert!(was_done && sum == 1),
-            Some(begun_before) => assert!(!was_done && (begun_before || sum == 0)),
-        }
+    alone(|| {
+        for_each_kill_point(|point| {
+            let stage = Stage::new();
+            let (doomed, heir) = (stage.owner(), stage.owner());
+            let once = stage.once(&heir);
+            once.register().unwrap();
+            let theirs = stage.once(&doomed);
+            point.kill(victim(|| (), |()| theirs.call(|_| stage.add(1))));
+            sweep(&stage, &doomed);
+            let (was_done, sum) = (once.is_done(), stage.sum());
+            let mut told = None;
+            once.call(|begun_before| told = Some(begun_before));
+            match told {
+                None => assert!(was_done && sum == 1),
+                Some(begun_before) => assert!(!was_done && (begun_before || sum == 0)),
+            }
+        });
     });
 }
 
 #[test]
 fn a_waiter_of_an_event_is_woken_by_the_sweep_where_its_setter_did_not() {
-    play(|point, how| {
-        let stage = Stage::new();
-        let doomed = stage.owner();
-        let event = stage.event();
-        let scene = Scene::new(&stage, &doomed, || event.wait());
-        point.kill(victim(|| (), |()| event.set()));
-        let was_set = event.is_set();
-        scene.end(how, was_set, || event.set())
+    alone(|| {
+        play(|point, how| {
+            let stage = Stage::new();
+            let doomed = stage.owner();
+            let event = stage.event();
+            let scene = Scene::new(&stage, &doomed, || event.wait());
+            point.kill(victim(|| (), |()| event.set()));
+            let was_set = event.is_set();
+            scene.end(how, was_set, || event.set())
+        });
     });
 }
 
 #[test]
 fn a_member_asleep_is_told_by_the_sweep_that_another_was_killed() {
-    play(|point, how| {
-        let stage = Stage::new();
-        let (doomed, heir) = (stage.owner(), stage.owner());
-        let (barrier, theirs) = (stage.barrier(&heir, 2), stage.attach_barrier(&doomed));
-        let victim = victim(|| theirs.join().unwrap(), |mut member| drop(member.wait()));
-        let scene = Scene::new(&stage, &doomed, || {
-            let outcome = barrier.join().unwrap().wait();
-            assert!(matches!(outcome, Ok(_) | Err(Error::Broken { .. })));
+    alone(|| {
+        play(|point, how| {
+            let stage = Stage::new();
+            let (doomed, heir) = (stage.owner(), stage.owner());
+            let (barrier, theirs) = (stage.barrier(&heir, 2), stage.attach_barrier(&doomed));
+            let victim = victim(|| theirs.join().unwrap(), |mut member| drop(member.wait()));
+            let scene = Scene::new(&stage, &doomed, || {
+                let outcome = barrier.join().unwrap().wait();
+                assert!(matches!(outcome, Ok(_) | Err(Error::Broken { .. })));
+            });
+            point.kill(victim);
+            scene.end(how, true, || ())
         });
-        point.kill(victim);
-        scene.end(how, true, || ())
     });
 }

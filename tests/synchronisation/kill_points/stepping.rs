@@ -22,6 +22,8 @@ use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::{ForkResult, Pid, alarm, fork};
 use rustix::thread::futex;
 
+use crate::common::alone::progress;
+
 const PAGE_BYTES: usize = 1 << 14;
 const DONE_OFFSET: usize = 2048;
 const LOCK_OFFSET: usize = 2112;
@@ -337,6 +339,7 @@ pub(crate) fn for_each_kill_point(scene: impl FnMut(&mut KillPoint)) -> usize {
 pub(crate) fn for_each_nth_kill_point(n: usize, mut scene: impl FnMut(&mut KillPoint)) -> usize {
     for instructions in (0..INSTRUCTIONS_MAX).step_by(n) {
         let mut point = KillPoint { instructions, has_ended: false };
+        progress();
         scene(&mut point);
         if point.has_ended {
             assert!(instructions > 10, "a section of {instructions} instructions is none");
@@ -350,6 +353,7 @@ pub(crate) fn for_each_nth_kill_point(n: usize, mut scene: impl FnMut(&mut KillP
 pub(crate) fn some_kill_point(mut scene: impl FnMut(&mut KillPoint) -> bool) -> bool {
     for instructions in (0..INSTRUCTIONS_MAX).step_by(2) {
         let mut point = KillPoint { instructions, has_ended: false };
+        progress();
         let is_found = scene(&mut point);
         if is_found || point.has_ended {
             return is_found;
