@@ -82,7 +82,7 @@ fn the_environment_alone_makes_no_fork_server_and_what_is_wrong_is_said() {
         assert_refused(&server(&own(), None).output().unwrap(), "not open");
         let file = fs::File::open("/dev/null").unwrap();
         assert_refused(&server(&own(), Some(file.as_raw_fd())).output().unwrap(), "no socket");
-        // In these the other end is closed, so that whoever took the socket for its host's would end.
+        // The other end of these is closed: a server that took it for its host's would end.
         let (stream, other) = std::os::unix::net::UnixStream::pair().unwrap();
         drop(other);
         let output = server(&own(), Some(stream.as_raw_fd())).output().unwrap();
@@ -304,7 +304,7 @@ fn a_fork_server_serves_no_other_user() {
         }
         let directory = Directory::new();
         let program = copy(&directory.0, "program");
-        // The socket is root's, and the program another user's: the kernel's word is all that counts.
+        // The socket is root's, the program another user's: only the kernel's answer counts.
         let (ours, theirs) = pair();
         let mut command = server(&program, Some(theirs.as_raw_fd()));
         let child = command.uid(NOBODY).gid(NOBODY).current_dir("/").spawn().unwrap();

@@ -233,8 +233,8 @@ fn a_kernel_without_what_arrays_are_made_of_is_done_without_or_named() {
             return;
         }
         for (inject, expected) in [
-            // The first wipes the page that knows the process id, which is done without; the next two
-            // keep the mapping out of core dumps and of forked children; then come huge pages and
+            // The first wipes the page that knows the process id, which is done without; the next
+            // two keep the mapping out of core dumps and of forked children; then huge pages and
             // populating, which are for speed.
             ("madvise:error=EINVAL", "Os:madvise"),
             ("madvise:error=EINVAL:when=4+", "ok"),

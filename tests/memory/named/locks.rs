@@ -155,59 +155,31 @@ fn every_primitive_is_made_opened_and_known_by_its_name() {
             kinds.push(name);
         };
         macro_rules! check {
-            ($make:expr, $open:expr, $either:expr) => {{
-                let made = $make.unwrap();
+            ($kind:ty, $($argument:expr),*) => {{
+                let made = <$kind>::create(&name, $($argument),*).unwrap();
                 assert_eq!(made.name(), Some(name.as_str()));
-                assert!(matches!($make.map(drop), Err(Error::NameTaken { .. })));
-                assert!($open.is_ok() && $either.is_ok());
+                let again = <$kind>::create(&name, $($argument),*).map(drop);
+                assert!(matches!(again, Err(Error::NameTaken { .. })));
+                let either = || <$kind>::create_or_open(&name, $($argument),*);
+                assert!(<$kind>::open(&name).is_ok() && either().is_ok());
                 known(&name);
                 drop(made);
-                assert!(matches!($open.map(drop), Err(Error::NotFound { .. })));
-                drop($either.unwrap());
+                assert!(matches!(<$kind>::open(&name).map(drop), Err(Error::NotFound { .. })));
+                drop(either().unwrap());
                 assert!(!path_of(&name).exists());
             }};
         }
-        let name = name.as_str().to_owned();
-        check!(Lock::create(&name, 1u8), Lock::<u8>::open(&name), Lock::create_or_open(&name, 2u8));
-        check!(
-            RwLock::create(&name, 1u8),
-            RwLock::<u8>::open(&name),
-            RwLock::create_or_open(&name, 2u8)
-        );
-        check!(
-            Value::create(&name, 1u8),
-            Value::<u8>::open(&name),
-            Value::create_or_open(&name, 2u8)
-        );
-        let manual = Reset::Manual;
-        check!(
-            Event::create(&name, manual),
-            Event::open(&name),
-            Event::create_or_open(&name, manual)
-        );
-        check!(
-            Semaphore::create(&name, 2),
-            Semaphore::open(&name),
-            Semaphore::create_or_open(&name, 2)
-        );
-        check!(
-            BoundedSemaphore::create(&name, 2),
-            BoundedSemaphore::open(&name),
-            BoundedSemaphore::create_or_open(&name, 2)
-        );
-        check!(Barrier::create(&name, 2), Barrier::open(&name), Barrier::create_or_open(&name, 2));
-        check!(Condvar::create(&name), Condvar::open(&name), Condvar::create_or_open(&name));
-        check!(Once::create(&name), Once::open(&name), Once::create_or_open(&name));
-        check!(
-            ReentrantLock::create(&name),
-            ReentrantLock::open(&name),
-            ReentrantLock::create_or_open(&name)
-        );
-        check!(
-            SharedList::<String>::create(&name, 4, 64),
-            SharedList::<String>::open(&name),
-            SharedList::<String>::create_or_open(&name, 4, 64)
-        );
+        check!(Lock::<u8>, 1);
+        check!(RwLock::<u8>, 1);
+        check!(Value::<u8>, 1);
+        check!(Event, Reset::Manual);
+        check!(Semaphore, 2);
+        check!(BoundedSemaphore, 2);
+        check!(Barrier, 2);
+        check!(Condvar,);
+        check!(Once,);
+        check!(ReentrantLock,);
+        check!(SharedList::<String>, 4, 64);
         let expected = [
             "lock",
             "reader-writer lock",

@@ -2,8 +2,8 @@
 //!
 //! A worker stops before the section under test, is traced from there by the test, stepped k
 //! instructions, and killed. What follows is what follows any death: the server reaps it, the host
-//! sweeps. Every instruction of the ring under a channel has its turn in `tests/synchronisation/kill_points`; here
-//! it is some of them, of whole calls.
+//! sweeps. The instructions of the ring under a channel are tested in
+//! `tests/synchronisation/kill_points`; here it is some of them, of whole calls.
 
 use brigade::{Connection, Error, JoinableQueue, Pipe, Pool, Queue};
 use nix::sys::ptrace;
