@@ -13,38 +13,10 @@ use serde::ser::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::array::send_error::SendError;
-use crate::array::transfer::{self, LeasedBytes, Taken, WireHandle};
+use crate::array::wire_handle::WireHandle;
 use crate::error::Error;
-use crate::region::arena::Span;
-use crate::shape::Shape;
+use crate::object::transfer::{self, ChunkOwner, OwnerCell, Parent, Part, Taken};
 use crate::sys::fork::Instance;
-
-/// The array that chunks were cut from.
-#[derive(Debug)]
-pub(crate) struct Parent {
-    pub(crate) span: Span,
-    pub(crate) shape: Shape,
-}
-
-/// The right to one chunk's bytes. It is a value that exists once: not `Clone`, made by `cut`.
-#[derive(Debug)]
-pub(crate) struct Part {
-    pub(crate) parent: Arc<Parent>,
-    pub(crate) offset_bytes: usize,
-    pub(crate) len_bytes: usize,
-}
-
-/// Where the right to a chunk is when its handle has it.
-#[derive(Debug)]
-pub(crate) enum Owner {
-    /// In the process that made it.
-    Host(Part),
-    /// In a worker, for the length of a task.
-    Worker(LeasedBytes),
-}
-
-/// The place that a right leaves when its chunk is serialised, and may be put back to.
-pub(crate) type OwnerCell = Arc<Mutex<Option<Owner>>>;
 
 /// A chunk of an array that one task at a time owns: it moves into a task, and back with the
 /// task's result.
@@ -81,10 +53,10 @@ impl<T: Pod> OwnedChunk<T> {
         let (offset_bytes, len_bytes) = (offset * size_of::<T>(), len * size_of::<T>());
         assert!(offset_bytes + len_bytes <= parent.span.len_bytes(), "a chunk is a part");
         let part = Part { parent: Arc::clone(parent), offset_bytes, len_bytes };
-        OwnedChunk::of(Owner::Host(part), offset, len)
+        OwnedChunk::of(ChunkOwner::Host(part), offset, len)
     }
 
-    fn of(owner: Owner, offset: usize, len: usize) -> OwnedChunk<T> {
+    fn of(owner: ChunkOwner, offset: usize, len: usize) -> OwnedChunk<T> {
         let owner_cell = Arc::new(Mutex::new(Some(owner)));
         OwnedChunk { owner_cell, made_in: Instance::current(), offset, len, elements: PhantomData }
     }
@@ -136,8 +108,10 @@ impl<T: Pod> OwnedChunk<T> {
         self.made_in.assert_current();
         let owner = self.owner_cell.lock().unwrap_or_else(PoisonError::into_inner);
         let start = match owner.as_ref() {
-            Some(Owner::Host(part)) => part.parent.span.as_ptr().wrapping_add(part.offset_bytes),
-            Some(Owner::Worker(leased)) => leased.as_ptr(),
+            Some(ChunkOwner::Host(part)) => {
+                part.parent.span.as_ptr().wrapping_add(part.offset_bytes)
+            }
+            Some(ChunkOwner::Worker(leased)) => leased.as_ptr(),
             None => panic!("this chunk was moved into a task; use the one that the task returned"),
         };
         drop(owner);
@@ -181,8 +155,8 @@ fn common_parent<T: Pod>(chunks: &[OwnedChunk<T>]) -> std::result::Result<Arc<Pa
         chunk.made_in.check().map_err(|error| error.to_string())?;
         let owner = chunk.owner_cell.lock().unwrap_or_else(PoisonError::into_inner);
         let part = match owner.as_ref() {
-            Some(Owner::Host(part)) => part,
-            Some(Owner::Worker(_)) => return Err("a chunk inside a task".to_owned()),
+            Some(ChunkOwner::Host(part)) => part,
+            Some(ChunkOwner::Worker(_)) => return Err("a chunk inside a task".to_owned()),
             None => return Err(format!("a moved chunk at {}", chunk.offset)),
         };
         let first = parent.get_or_insert_with(|| Arc::clone(&part.parent));
@@ -223,14 +197,14 @@ impl<'de, T: Pod> Deserialize<'de> for OwnedChunk<T> {
         let wire = WireHandle::deserialize(deserializer)?;
         let (_, len) =
             wire.check::<T>().map_err(|refusal| D::Error::custom(transfer::noted(refusal)))?;
-        let taken = transfer::take_chunk::<T>(&wire, len)
+        let taken = transfer::take_chunk::<T>(wire.slot, len)
             .map_err(|refusal| D::Error::custom(transfer::noted(refusal)))?;
         let (owner, offset) = match taken {
             Taken::Host(part) => {
                 let offset = part.offset_bytes.checked_div(size_of::<T>()).unwrap_or(0);
-                (Owner::Host(part), offset)
+                (ChunkOwner::Host(part), offset)
             }
-            Taken::Worker(leased) => (Owner::Worker(leased), wire.offset()),
+            Taken::Worker(leased) => (ChunkOwner::Worker(leased), wire.offset()),
         };
         Ok(OwnedChunk::of(owner, offset, len))
     }

@@ -13,9 +13,10 @@ use serde::ser::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::array::shared::SharedArray;
-use crate::array::source::Source;
-use crate::array::transfer::{self, LeasedBytes, WireHandle};
+use crate::array::wire_handle::WireHandle;
 use crate::error::Result;
+use crate::object::source::Source;
+use crate::object::transfer::{self, LeasedBytes};
 use crate::region::arena::Span;
 use crate::shape::Shape;
 
@@ -162,7 +163,7 @@ impl<'de, T: Pod> Deserialize<'de> for Frozen<T> {
         let wire = WireHandle::deserialize(deserializer)?;
         let (shape, len) =
             wire.check::<T>().map_err(|refusal| D::Error::custom(transfer::noted(refusal)))?;
-        let place = match transfer::take_frozen::<T>(&wire, len)
+        let place = match transfer::take_frozen::<T>(wire.slot, len)
             .map_err(|refusal| D::Error::custom(transfer::noted(refusal)))?
         {
             transfer::Taken::Host(span) => Place::Host(span),

@@ -9,10 +9,11 @@ use std::marker::PhantomData;
 use std::path::Path;
 use std::slice;
 
+use crate::array::checked_size;
 use crate::array::element::{Element, dtype_of};
 use crate::array::shared::SharedArray;
-use crate::array::{checked_size, source::Source};
 use crate::error::{Error, Result};
+use crate::object::source::Source;
 use crate::region::Dtype;
 use crate::region::mapping::Mapping;
 use crate::region::npy::Header;

@@ -56,15 +56,15 @@ mod element;
 mod frozen;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod hostile;
-mod lease;
-mod leased_bytes;
 mod mapped;
 mod named;
 mod npy_file;
 mod send_error;
 mod shared;
-pub(crate) mod source;
-pub(crate) mod transfer;
+#[cfg(test)]
+mod source_tests;
+#[cfg(test)]
+mod transfer_tests;
 #[cfg(feature = "ndarray")]
 mod view;
 mod wire_handle;

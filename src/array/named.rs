@@ -6,11 +6,12 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::slice;
 
+use crate::array::checked_size;
 use crate::array::element::{Element, dtype_of};
 use crate::array::mapped::check_header;
 use crate::array::shared::SharedArray;
-use crate::array::{checked_size, source::Source};
 use crate::error::{Error, Result};
+use crate::object::source::Source;
 use crate::region::Dtype;
 use crate::region::name::Name;
 use crate::region::named::NamedRegion;

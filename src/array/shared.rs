@@ -10,11 +10,13 @@ use std::sync::Arc;
 
 use bytemuck::Pod;
 
-use crate::array::chunk::{OwnedChunk, Parent};
+use crate::array::checked_size;
+use crate::array::chunk::OwnedChunk;
 use crate::array::frozen::Frozen;
 use crate::array::send_error::SendError;
-use crate::array::{checked_size, source::Source};
 use crate::error::{Error, Result};
+use crate::object::source::Source;
+use crate::object::transfer::Parent;
 use crate::region::arena::{Arena, Contents, Span};
 use crate::shape::Shape;
 

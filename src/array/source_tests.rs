@@ -1,8 +1,13 @@
 //! Claims about operands that workers look up by themselves.
 
-use super::*;
+use std::time::Instant;
+
 use crate::array::SharedArray;
+use crate::error::Error;
+use crate::object::source::{REST_TIME, Resolved, Resolver, Source};
 use crate::region::arena::Arena;
+use crate::region::windows::Windows;
+use crate::sys::mmap::Access;
 
 fn windows() -> Windows {
     let arena = Arena::host().unwrap();

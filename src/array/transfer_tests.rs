@@ -2,9 +2,13 @@
 
 use std::rc::Rc;
 
-use super::*;
+use std::sync::{Arc, PoisonError};
+
+use crate::array::wire_handle::WireHandle;
 use crate::array::{Frozen, OwnedChunk, SharedArray};
+use crate::object::transfer::*;
 use crate::region::arena::Arena;
+use crate::region::windows::Windows;
 use serde::{Deserialize, Serialize};
 
 /// Serialises the live-handle counts: they are one number for the whole test process.

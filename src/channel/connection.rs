@@ -10,11 +10,11 @@ use serde::de::{DeserializeOwned, Error as _};
 use serde::ser::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::array::transfer::{self, Hold, LentObject};
 use crate::channel::codec;
 use crate::channel::ends::{Claim, Ends, Side, Transit, Words};
 use crate::channel::tube::Wait;
 use crate::error::{Error, Result};
+use crate::object::transfer::{self, Hold, LentObject};
 use crate::object::{Kind, Memory};
 use crate::sync::{Ring, Timeout};
 

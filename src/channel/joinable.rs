@@ -12,12 +12,13 @@ use std::time::Duration;
 use serde::de::{DeserializeOwned, Error as _};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::array::{SendError, transfer};
+use crate::array::SendError;
 use crate::channel::codec;
 use crate::channel::queue::QueueBuilder;
 use crate::channel::taken::{ENTRIES, Taken, Words};
 use crate::channel::tube::{Tube, Wait};
 use crate::error::{Error, Result};
+use crate::object::transfer;
 use crate::object::{Kind, Memory, Site};
 use crate::sync::{Moment, Ring, Timeout, Watch};
 

@@ -8,9 +8,10 @@ use std::time::Duration;
 use serde::de::{DeserializeOwned, Error as _};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::array::{SendError, transfer};
+use crate::array::SendError;
 use crate::channel::tube::{Size, Tube, Wait};
 use crate::error::{Error, Result};
+use crate::object::transfer;
 use crate::object::{Kind, Site};
 use crate::sync::Ring;
 

@@ -7,9 +7,10 @@ use std::sync::Arc;
 use serde::de::{DeserializeOwned, Error as _};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::array::{SendError, transfer};
+use crate::array::SendError;
 use crate::channel::tube::{Size, Tube, Wait};
 use crate::error::Result;
+use crate::object::transfer;
 use crate::object::{Kind, Site};
 
 /// What errors call it.

@@ -6,9 +6,9 @@ use std::sync::OnceLock;
 use serde::{Deserialize, Serialize};
 
 use crate::array::SharedArray;
-use crate::array::source::Source;
 use crate::error::{Error, Result};
 use crate::kernel::bigint::{LIMBS_MAX, mul_table_limbs, shift_left, to_decimal, trim};
+use crate::object::source::Source;
 use crate::pool::{CodecError, Invocation};
 use crate::region::arena;
 use crate::sys::mmap::Access;

@@ -3,7 +3,7 @@
 //! A [`Memory`] is a stretch of bytes that several processes see, with a header, a table of the
 //! processes that use it, a directory of its futex words, and the body that a primitive (a queue,
 //! a lock) makes its words in. Handles of it are clones of one another in a process, and cross
-//! into workers inside the codec of a task (`array/transfer.rs`).
+//! into workers inside the codec of a task (`transfer/`).
 //!
 //! Guarantees: the bytes stay while any handle or lease of them does. Every process that uses
 //! them is in the table from its first handle to its last, and is taken out of it, and its locks
@@ -37,8 +37,10 @@ mod listing;
 mod memory;
 mod named;
 mod snapshot;
+pub(crate) mod source;
 #[cfg(test)]
 mod tests;
+pub(crate) mod transfer;
 
 pub(crate) use kind::Kind;
 pub use listing::{Holder, LockState, Participant, RegionInfo, RegionKind, RegionState, regions};

@@ -7,8 +7,8 @@ use std::time::Duration;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::array::transfer::{self, LeaseList};
 use crate::error::{Error, Result};
+use crate::object::transfer::{self, LeaseList};
 use crate::pool::Pool;
 use crate::pool::core::{Config, Core, Initializer, Start};
 use crate::pool::task::{FOREVER, Rules};

@@ -7,8 +7,8 @@ use std::time::Duration;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::array::source::Source;
 use crate::error::{Error, Result};
+use crate::object::source::Source;
 use crate::pool::Pool;
 use crate::pool::handle;
 use crate::pool::loops::{Extent, Orders, Plan, Walk};

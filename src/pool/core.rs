@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
-use crate::array::transfer::LeaseList;
 use crate::error::{Error, Result};
+use crate::object::transfer::LeaseList;
 use crate::pool::in_process;
 use crate::pool::state::{Lifecycle, State};
 use crate::pool::state_guard::StateGuard;

@@ -13,8 +13,8 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use crate::array::transfer;
 use crate::error::{Error, Result, TaskError};
+use crate::object::transfer;
 use crate::pool::core::Core;
 use crate::pool::state::{State, WaitTarget};
 use crate::pool::task::{Entry, Outcome, Rules};

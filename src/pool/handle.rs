@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use serde::de::DeserializeOwned;
 
-use crate::array::transfer;
 use crate::error::{Error, Result, TaskError};
+use crate::object::transfer;
 use crate::pool::callbacks::Callback;
 use crate::pool::core::{Core, Start};
 use crate::pool::state::WaitTarget;

@@ -1,7 +1,7 @@
 //! Tasks in the caller's own thread, for debugging.
 
-use crate::array::transfer::{Lease, LeaseList};
 use crate::error::{Error, Result, TaskError};
+use crate::object::transfer::{Lease, LeaseList};
 use crate::pool::core::Core;
 use crate::pool::task::{Outcome, Rules, Value};
 use crate::process::panic;

@@ -16,9 +16,9 @@ use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
 
-use crate::array::source::Source;
 use crate::error::{Death, Error, Result, TaskError};
 use crate::kernel::FloatMode;
+use crate::object::source::Source;
 use crate::pool::blocks::{BLOCKS_MAX, Blocks, HostBlocks};
 use crate::pool::core::{Core, Start};
 use crate::pool::group::{Group, SharedArgument};

@@ -9,11 +9,11 @@ use std::slice;
 
 use bytemuck::Pod;
 
-use crate::array::source::{Resolved, Resolver, Source};
 use crate::array::{
     Element, Frozen, LentNamed, LentNamedMut, MappedArray, MappedArrayMut, SharedArray,
 };
 use crate::error::{Error, Result};
+use crate::object::source::{Resolved, Resolver, Source};
 use crate::region::windows::Windows;
 use crate::shape::Shape;
 use crate::sys::mmap::Access;

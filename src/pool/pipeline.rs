@@ -8,8 +8,8 @@ use std::sync::Arc;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::array::transfer::{self, Lease};
 use crate::error::{Error, Result, TaskError};
+use crate::object::transfer::{self, Lease};
 use crate::pool::core::Core;
 use crate::pool::handle;
 use crate::pool::state::WaitTarget;

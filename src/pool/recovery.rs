@@ -22,9 +22,9 @@ use std::time::{Duration, Instant};
 
 use tracing::Level;
 
-use crate::array::transfer::Lease;
 use crate::error::{Death, Error, Phase, Result, TaskError};
 use crate::exit::ExitReason;
+use crate::object::transfer::Lease;
 use crate::pool::abandoned::DEATH;
 use crate::pool::core::Core;
 use crate::pool::state::{Lifecycle, State};

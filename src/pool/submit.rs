@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 
 use tracing::Level;
 
-use crate::array::transfer::{self, WireLease};
 use crate::error::{Error, Result, TaskError};
+use crate::object::transfer::{self, WireLease};
 use crate::pool::core::{Core, Start};
 use crate::pool::in_process;
 use crate::pool::state::{Lifecycle, State};

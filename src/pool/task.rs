@@ -3,8 +3,8 @@
 use std::num::NonZeroU64;
 use std::time::{Duration, Instant};
 
-use crate::array::transfer::LeaseList;
 use crate::error::{Error, Result, TaskError};
+use crate::object::transfer::LeaseList;
 use crate::pool::listener::Listener;
 use crate::sys::huge_pages;
 use crate::worker::call::{Call, Encoded, TaskId};

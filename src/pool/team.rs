@@ -391,7 +391,7 @@ pub(crate) fn take_part(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::array::transfer::LeaseList;
+    use crate::object::transfer::LeaseList;
     use crate::pool::task::Value;
     use crate::worker::call::Encoded;
     use crate::worker::invocation;

@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::array::transfer::{deserialize_object, noted, serialize_object};
 use crate::error::{Error, Result};
+use crate::object::transfer::{deserialize_object, noted, serialize_object};
 use crate::object::{Kind, Memory, Spec};
 
 /// A primitive's words in the body of an object memory, as one process sees them.

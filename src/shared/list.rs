@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize};
 use super::carrier::{Carrier, Words};
 use super::cells::{Cells, Limits};
 use crate::array::codec;
-use crate::array::transfer::type_tag;
 use crate::error::{Error, Result};
+use crate::object::transfer::type_tag;
 use crate::object::{Kind, Memory};
 
 /// A bounded list of serde values in shared memory.

@@ -12,10 +12,10 @@ use serde::{Deserialize, Serialize};
 use super::carrier::{Carrier, Words, check_body};
 use super::data::{Data, Lent};
 use super::guard::{LockError, Poison, Poisoned};
-use crate::array::transfer::type_tag;
 #[cfg(doc)]
 use crate::error::Error;
 use crate::error::Result;
+use crate::object::transfer::type_tag;
 use crate::object::{Kind, Memory};
 use crate::sync::{self, LockWord, RobustLock};
 

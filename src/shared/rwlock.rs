@@ -11,8 +11,8 @@ use serde::{Deserialize, Serialize};
 use super::carrier::{Carrier, Words, check_body};
 use super::data::{Data, Lent};
 use super::guard::{Held, LockError, Poison, Poisoned, Right};
-use crate::array::transfer::type_tag;
 use crate::error::Result;
+use crate::object::transfer::type_tag;
 use crate::object::{Kind, Memory};
 use crate::sync;
 

@@ -11,9 +11,9 @@ use bytemuck::Pod;
 use serde::{Deserialize, Serialize};
 
 use super::carrier::{Carrier, Words, check_body};
-use crate::array::transfer::type_tag;
 use crate::atomics::{AtomicU32, AtomicU64, Ordering};
 use crate::error::Result;
+use crate::object::transfer::type_tag;
 use crate::object::{Kind, Memory};
 use crate::region::racy;
 use crate::sync::{LockWord, RobustLock};

@@ -11,8 +11,8 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::array::codec;
-use crate::array::transfer::{self, LeaseList};
 use crate::error::{Error, Result, TaskError};
+use crate::object::transfer::{self, LeaseList};
 use crate::process::captured_stderr::CapturedStderr;
 use crate::process::fork_server::{ForkServer, SpawnAttributes, SpawnRequest};
 use crate::process::function::FunctionOffset;

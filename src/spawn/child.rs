@@ -8,8 +8,8 @@ use std::sync::OnceLock;
 use serde::{Deserialize, Serialize};
 
 use crate::array::codec;
-use crate::array::transfer::WireLease;
 use crate::error::{Error, Result};
+use crate::object::transfer::WireLease;
 use crate::process::child::{self, Child, EXIT_SETUP, Entry};
 use crate::process::host_snapshot::ProcessAttributes;
 use crate::process::panic;

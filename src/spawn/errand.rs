@@ -7,9 +7,9 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::array::codec;
-use crate::array::transfer::{self, WireLease};
 use crate::error::Result;
 use crate::kernel::FloatMode;
+use crate::object::transfer::{self, WireLease};
 use crate::process::child;
 use crate::process::function::{self, FunctionOffset};
 use crate::process::panic;

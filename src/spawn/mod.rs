@@ -23,9 +23,10 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::array::{SendError, codec, transfer};
+use crate::array::{SendError, codec};
 use crate::error::{Error, Result, TaskError};
 use crate::exit::ExitReason;
+use crate::object::transfer;
 use crate::process::panic;
 use crate::spawn::record::{Outcome, Record, SIGINT, SIGKILL, SIGTERM};
 

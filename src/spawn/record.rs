@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 
 use tracing::Level;
 
-use crate::array::transfer::{Lease, LeaseList};
 use crate::error::{Death, Error, Phase, Result, TaskError};
 use crate::exit::ExitReason;
+use crate::object::transfer::{Lease, LeaseList};
 use crate::process::captured_stderr::CapturedStderr;
 use crate::process::child::{PERMIT, words_for, words_of_unready};
 use crate::process::diagnostics;

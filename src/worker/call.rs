@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use crate::array::transfer::{Lease, LeaseList, WireLease};
 use crate::error::Result;
 use crate::object::Memory;
+use crate::object::transfer::{Lease, LeaseList, WireLease};
 use crate::process::function::FunctionOffset;
 use crate::region::arena::{Arena, Contents, Span};
 use crate::worker::queue_pair::{

@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
-use crate::array::transfer::{self, WireLease};
 use crate::error::{Error, Result};
+use crate::object::transfer::{self, WireLease};
 use crate::process::child::{self, Child, EXIT_SETUP, Entry};
 use crate::process::host_snapshot::ProcessAttributes;
 use crate::process::panic;

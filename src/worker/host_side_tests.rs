@@ -1,7 +1,7 @@
 //! Tests of `HostSide` against memory that a worker overwrites.
 
 use super::*;
-use crate::array::transfer::LeaseList;
+use crate::object::transfer::LeaseList;
 use crate::process::function::FunctionOffset;
 
 /// A queue pair with so many offers, made at the time `offered_ns`.

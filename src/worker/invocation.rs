@@ -11,10 +11,10 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::array::codec::{Encoder, decode_all};
-use crate::array::source::Resolver;
-use crate::array::transfer::{self, LeaseList, WireLease};
 use crate::error::Result;
 use crate::kernel::FloatMode;
+use crate::object::source::Resolver;
+use crate::object::transfer::{self, LeaseList, WireLease};
 use crate::process::function::FunctionOffset;
 use crate::process::panic;
 use crate::region::windows::Windows;

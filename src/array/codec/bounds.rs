@@ -5,7 +5,7 @@
 //! no bytes can be announced 2^64 times in ten. Both directions have the same bounds: what can be
 //! encoded can be decoded.
 
-use crate::array::transfer;
+use crate::object::transfer;
 use crate::sys::thread;
 
 /// Options, newtypes, enums, structs, tuples, sequences and maps that may lie in one another.

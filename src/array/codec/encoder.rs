@@ -7,7 +7,7 @@ use postcard::ser_flavors::Flavor;
 use serde::ser::{self, Serialize};
 
 use super::bounds::{Bounds, EMPTY_MAX};
-use crate::array::transfer;
+use crate::object::transfer;
 
 type Result<R> = postcard::Result<R>;
 

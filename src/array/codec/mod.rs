@@ -6,7 +6,7 @@
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::array::transfer;
+use crate::object::transfer;
 
 mod bounds;
 mod decoder;

@@ -3,7 +3,6 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::array::source::Source;
 use crate::compute::matmul::Scalar;
 use crate::compute::matmul::layout::Layout;
 use crate::compute::matmul::matrix::Lender;
@@ -12,6 +11,7 @@ use crate::kernel::matmul::{
     self, Kernel, SCRATCH_ALIGN_BYTES, Strided, multiply_batch, multiply_gram, scratch_bytes,
 };
 use crate::kernel::{PeerDied, SingleThread, Team};
+use crate::object::source::Source;
 use crate::pool::{CodecError, Invocation, Pool, TeamJob, TeamOrders, take_part};
 use crate::region::arena::Contents;
 use crate::sys::mmap::Access;

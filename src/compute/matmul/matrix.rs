@@ -2,11 +2,11 @@
 
 use std::ops::{Bound, Range, RangeBounds};
 
-use crate::array::source::Source;
 use crate::array::{Frozen, MappedArray, SharedArray};
 use crate::compute::matmul::Scalar;
 use crate::compute::matmul::layout::Layout;
 use crate::error::{Error, Result};
+use crate::object::source::Source;
 use crate::shape::Shape;
 
 /// What an array is taken for.

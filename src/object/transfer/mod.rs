@@ -1,8 +1,7 @@
 //! How handles cross from host to worker and back.
 //!
-//! A handle is serialised as a [`WireHandle`]: an index of a *lease* in a table that travels beside
-//! the payload, with offset, shape and type for a check. Which bytes that means is in the table
-//! alone, and the host reads only its own copy of it, so no payload can invent a range.
+//! A handle is serialised as a slot: the index of a *lease* in a table that travels beside the
+//! payload, with whatever the handle adds for a check. Which bytes that means is in the table alone, and the host reads only its own copy of it, so no payload can invent a range.
 //!
 //! 1. Host, [`encode`]: each handle met leaves a [`Lease`] here and its slot in the payload.
 //! 2. Worker, [`decode`]: each slot becomes a handle on the worker's windows, frozen ones any
@@ -23,6 +22,10 @@
 //! arrays only if the host keeps their leases as long as the worker lives; they do not count as
 //! live handles then, and go back with no task.
 
+mod lease;
+mod leased_bytes;
+mod wire_object;
+
 use std::cell::RefCell;
 use std::mem::ManuallyDrop;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -30,14 +33,14 @@ use std::sync::{Arc, PoisonError};
 
 use bytemuck::Pod;
 
-use crate::array::chunk::{Owner, OwnerCell, Part};
-pub(crate) use crate::array::lease::{Hold, Lease, LeaseList, WireLease};
-use crate::array::lease::{KIND_FROZEN, KIND_OBJECT, KIND_OWNED, Right};
-use crate::array::leased_bytes::NO_TASK;
-pub(crate) use crate::array::leased_bytes::{LeasedBytes, live_handles};
-pub(crate) use crate::array::wire_handle::{
-    LentObject, WireHandle, deserialize_object, serialize_object, type_tag,
+pub(crate) use self::lease::{
+    ChunkOwner, Hold, Lease, LeaseList, OwnerCell, Parent, Part, WireLease,
 };
+use self::lease::{KIND_FROZEN, KIND_OBJECT};
+pub(crate) use self::lease::{KIND_OWNED, Right};
+use self::leased_bytes::NO_TASK;
+pub(crate) use self::leased_bytes::{LeasedBytes, live_handles};
+pub(crate) use self::wire_object::{LentObject, deserialize_object, serialize_object};
 use crate::object::{Kind, Memory};
 use crate::region::arena::Span;
 use crate::region::windows::Windows;
@@ -277,21 +280,21 @@ pub(crate) fn move_chunk(owner_cell: &OwnerCell, element_bytes: usize) -> Result
     let mut owner = owner_cell.lock().unwrap_or_else(PoisonError::into_inner);
     match owner.take() {
         None => Err("this chunk was moved into a task already".to_owned()),
-        Some(Owner::Worker(leased)) => {
+        Some(ChunkOwner::Worker(leased)) => {
             let slot = return_slot(&leased);
             if slot.is_err() {
-                *owner = Some(Owner::Worker(leased));
+                *owner = Some(ChunkOwner::Worker(leased));
             }
             slot
         }
-        Some(Owner::Host(part)) => in_context(|context| match context {
+        Some(ChunkOwner::Host(part)) => in_context(|context| match context {
             Some(Context::Encode(leases)) => push(
                 leases,
                 Right::Owned { part, owner_cell: Arc::clone(owner_cell) },
                 element_bytes,
             ),
             other => {
-                *owner = Some(Owner::Host(part));
+                *owner = Some(ChunkOwner::Host(part));
                 Err(match other {
                     Some(Context::EncodeBack { .. }) => made_inside(),
                     Some(Context::EncodeShared(_)) => for_one_task(),
@@ -320,12 +323,12 @@ pub(crate) enum Taken<H, W> {
 
 /// Turns a frozen slot into what a handle needs.
 pub(crate) fn take_frozen<T: Pod>(
-    wire: &WireHandle,
+    slot: u32,
     len: usize,
 ) -> Result<Taken<Arc<Span>, Arc<LeasedBytes>>, Refusal> {
     in_context(|context| match context {
         Some(Context::Redeem(leases)) => {
-            let lease = wire.find(leases)?;
+            let lease = find(slot, leases)?;
             match &lease.right {
                 Some(Right::Frozen(span)) => {
                     fits::<T>(lease.element_bytes, span.len_bytes() as u64, len)?;
@@ -335,7 +338,7 @@ pub(crate) fn take_frozen<T: Pod>(
             }
         }
         Some(Context::Decode(_)) => {
-            let leased = borrow_lease::<T>(context, wire, len, KIND_FROZEN)?;
+            let leased = borrow_lease::<T>(context, slot, len, KIND_FROZEN)?;
             Ok(Taken::Worker(Arc::new(leased)))
         }
         _ => Err(outside()),
@@ -344,12 +347,12 @@ pub(crate) fn take_frozen<T: Pod>(
 
 /// Turns an owned slot into what a handle needs, once.
 pub(crate) fn take_chunk<T: Pod>(
-    wire: &WireHandle,
+    slot: u32,
     len: usize,
 ) -> Result<Taken<Part, LeasedBytes>, Refusal> {
     in_context(|context| match context {
         Some(Context::Redeem(leases)) => {
-            let lease = wire.find(leases)?;
+            let lease = find(slot, leases)?;
             let Some(Right::Owned { part, .. }) = &lease.right else { return Err(wrong_kind()) };
             fits::<T>(lease.element_bytes, part.len_bytes as u64, len)?;
             match lease.right.take() {
@@ -358,7 +361,7 @@ pub(crate) fn take_chunk<T: Pod>(
             }
         }
         Some(Context::Decode(_)) => {
-            borrow_lease::<T>(context, wire, len, KIND_OWNED).map(Taken::Worker)
+            borrow_lease::<T>(context, slot, len, KIND_OWNED).map(Taken::Worker)
         }
         _ => Err(outside()),
     })
@@ -420,6 +423,12 @@ pub(crate) fn take_object(wire: &LentObject, kind: Kind, tag: u64) -> Result<Mem
     })
 }
 
+fn find<S>(slot: u32, slots: &mut [S]) -> Result<&mut S, Refusal> {
+    let count = slots.len();
+    let found = usize::try_from(slot).ok().and_then(|slot| slots.get_mut(slot));
+    found.ok_or_else(|| format!("slot {slot} of {count}"))
+}
+
 fn wrong_kind() -> Refusal {
     "its slot was taken already, or is of another kind".to_owned()
 }
@@ -437,14 +446,14 @@ fn fits<T>(element_bytes: u32, len_bytes: u64, len: usize) -> Result<(), Refusal
 /// Worker: checks a lease and makes a handle's bytes of it.
 fn borrow_lease<T: Pod>(
     context: &mut Option<Context>,
-    wire: &WireHandle,
+    slot: u32,
     len: usize,
     kind: u32,
 ) -> Result<LeasedBytes, Refusal> {
     let Some(Context::Decode(decoding)) = context else { return Err(outside()) };
     let Decoding { windows, leases, is_taken, task } = &mut **decoding;
-    let lease = *wire.find(leases)?;
-    let is_taken = wire.find(is_taken)?;
+    let lease = *find(slot, leases)?;
+    let is_taken = find(slot, is_taken)?;
     if lease.kind != kind || *is_taken {
         return Err(wrong_kind());
     }
@@ -462,9 +471,11 @@ fn borrow_lease<T: Pod>(
         return Err(format!("offset {} is not aligned for its elements", lease.offset));
     }
     *is_taken = kind == KIND_OWNED;
-    Ok(LeasedBytes::new(windows, start, wire.slot, *task))
+    Ok(LeasedBytes::new(windows, start, slot, *task))
 }
 
-#[cfg(test)]
-#[path = "transfer_tests.rs"]
-mod tests;
+/// FNV-1a of the type's name: host and worker run the same program, so the names agree.
+pub(crate) fn type_tag<T>() -> u64 {
+    let step = |hash: u64, &byte: &u8| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3);
+    std::any::type_name::<T>().as_bytes().iter().fold(0xcbf2_9ce4_8422_2325, step)
+}

@@ -17,7 +17,7 @@ use crate::sys::mmap::Access;
 const CACHED_MAX: usize = 64;
 
 /// How long mappings are kept after the last use: mapping anew costs a fault for each page.
-const REST_TIME: Duration = Duration::from_secs(1);
+pub(crate) const REST_TIME: Duration = Duration::from_secs(1);
 
 /// Where the elements of an operand are, for any process of the pool.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -75,14 +75,14 @@ impl Resolved {
 /// use.
 #[derive(Debug, Default)]
 pub(crate) struct Resolver {
-    cache: Mutex<Cache>,
+    pub(crate) cache: Mutex<Cache>,
 }
 
 #[derive(Debug, Default)]
-struct Cache {
-    mappings: HashMap<(FileId, bool), Arc<Mapping>>,
+pub(crate) struct Cache {
+    pub(crate) mappings: HashMap<(FileId, bool), Arc<Mapping>>,
     /// When one of them was last asked for.
-    last_use: Option<Instant>,
+    pub(crate) last_use: Option<Instant>,
 }
 
 impl Cache {
@@ -174,7 +174,3 @@ impl Resolver {
         (!cache.mappings.is_empty()).then(|| REST_TIME.saturating_sub(since))
     }
 }
-
-#[cfg(test)]
-#[path = "source_tests.rs"]
-mod tests;

@@ -3,19 +3,47 @@
 //! As the host keeps it, and as the worker sees it.
 
 use std::ops::{Deref, DerefMut};
-use std::sync::{Arc, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use bytemuck::{Pod, Zeroable};
 
-use crate::array::chunk::{Owner, OwnerCell, Part};
+use super::leased_bytes::LeasedBytes;
 use crate::object::Memory;
 use crate::region::arena::Span;
+use crate::shape::Shape;
+
+/// The array that chunks were cut from.
+#[derive(Debug)]
+pub(crate) struct Parent {
+    pub(crate) span: Span,
+    pub(crate) shape: Shape,
+}
+
+/// The right to one chunk's bytes. It is a value that exists once: not `Clone`, made by `cut`.
+#[derive(Debug)]
+pub(crate) struct Part {
+    pub(crate) parent: Arc<Parent>,
+    pub(crate) offset_bytes: usize,
+    pub(crate) len_bytes: usize,
+}
+
+/// Where the right to a chunk is when its handle has it.
+#[derive(Debug)]
+pub(crate) enum ChunkOwner {
+    /// In the process that made it.
+    Host(Part),
+    /// In a worker, for the length of a task.
+    Worker(LeasedBytes),
+}
+
+/// The place that a right leaves when its chunk is serialised, and may be put back to.
+pub(crate) type OwnerCell = Arc<Mutex<Option<ChunkOwner>>>;
 
 /// What a worker may read or write, kept by the host until the worker cannot any more.
 #[derive(Debug)]
 pub(crate) struct Lease {
-    pub(super) right: Option<Right>,
-    pub(super) element_bytes: u32,
+    pub(crate) right: Option<Right>,
+    pub(crate) element_bytes: u32,
 }
 
 /// Leases in the order of their slots. One word where there are none, as with most tasks.
@@ -24,7 +52,7 @@ pub(crate) struct Lease {
 pub(crate) struct LeaseList(Option<Box<Vec<Lease>>>);
 
 impl LeaseList {
-    pub(super) fn push(&mut self, lease: Lease) {
+    pub(crate) fn push(&mut self, lease: Lease) {
         self.0.get_or_insert_default().push(lease);
     }
 }
@@ -52,7 +80,7 @@ impl FromIterator<Lease> for LeaseList {
 
 /// What is lent.
 #[derive(Debug)]
-pub(super) enum Right {
+pub(crate) enum Right {
     Frozen(Arc<Span>),
     Owned { part: Part, owner_cell: OwnerCell },
     Object { memory: Memory, _hold: Option<Hold> },
@@ -76,23 +104,23 @@ pub(crate) type Hold = Box<dyn std::fmt::Debug + Send + Sync>;
 #[repr(C)]
 pub(crate) struct WireLease {
     /// The arena that `offset` counts in.
-    pub(super) arena_id: u64,
+    pub(crate) arena_id: u64,
     /// The first byte, in bytes from the beginning of the arena.
-    pub(super) offset: u64,
+    pub(crate) offset: u64,
     /// How many bytes.
-    pub(super) len_bytes: u64,
+    pub(crate) len_bytes: u64,
     /// The size of one element, in bytes.
-    pub(super) element_bytes: u32,
+    pub(crate) element_bytes: u32,
     /// [`KIND_FROZEN`], [`KIND_OWNED`] or [`KIND_OBJECT`].
-    pub(super) kind: u32,
+    pub(crate) kind: u32,
 }
 
 const _: () = assert!(size_of::<WireLease>() == 32);
 const _: () = assert!(std::mem::offset_of!(WireLease, kind) == 28);
 
-pub(super) const KIND_FROZEN: u32 = 1;
-pub(super) const KIND_OWNED: u32 = 2;
-pub(super) const KIND_OBJECT: u32 = 3;
+pub(crate) const KIND_FROZEN: u32 = 1;
+pub(crate) const KIND_OWNED: u32 = 2;
+pub(crate) const KIND_OBJECT: u32 = 3;
 
 impl Lease {
     /// The lease as a worker is to see it.
@@ -151,7 +179,7 @@ impl Drop for Lease {
     fn drop(&mut self) {
         if let Some(Right::Owned { part, owner_cell }) = self.right.take() {
             let mut owner_cell = owner_cell.lock().unwrap_or_else(PoisonError::into_inner);
-            *owner_cell = Some(Owner::Host(part));
+            *owner_cell = Some(ChunkOwner::Host(part));
         }
     }
 }

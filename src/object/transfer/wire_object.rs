@@ -1,0 +1,77 @@
+//! How a handle of a shared object crosses: lent with a task, or by its name.
+
+use serde::de::Error as _;
+use serde::ser::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use super::{lend_object, noted, take_object};
+use crate::error::Error;
+use crate::object::{Kind, Memory};
+
+/// What a handle of object memory is in a payload: where its lease must be found.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+pub(crate) struct LentObject {
+    pub(super) arena_id: u64,
+    pub(super) offset: u64,
+    pub(super) kind: u32,
+    pub(super) tag: u64,
+}
+
+impl LentObject {
+    /// The primitive's own number, as the sender has it.
+    pub(crate) fn tag(&self) -> u64 {
+        self.tag
+    }
+}
+
+/// How a handle of object memory crosses.
+#[derive(Debug, Serialize, Deserialize)]
+enum WireObject {
+    /// Lent, inside the codec of a task.
+    Lent(LentObject),
+    /// By name, anywhere.
+    Named(String),
+}
+
+/// Serialises a primitive in `memory`: the body of its `Serialize`. One with a name crosses by it,
+/// wherever there is somebody to open it.
+///
+/// # Errors
+///
+/// In a forked child; without a name, outside of the codec of a task, and in a worker other than on
+/// the way back.
+pub(crate) fn serialize_object<S: Serializer>(
+    memory: &Memory,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    if let Some(name) = memory.name() {
+        memory.check().map_err(S::Error::custom)?;
+        return WireObject::Named(name.to_owned()).serialize(serializer);
+    }
+    match lend_object(memory, None) {
+        Ok(wire) => WireObject::Lent(wire).serialize(serializer),
+        Err(refusal) => Err(S::Error::custom(noted(refusal))),
+    }
+}
+
+/// Deserialises the memory of a primitive: what its `Deserialize` begins with.
+///
+/// # Errors
+///
+/// Outside of the codec of a task, and for a memory that was not lent to it; for one with a name,
+/// if it cannot be opened.
+pub(crate) fn deserialize_object<'de, D: Deserializer<'de>>(
+    deserializer: D,
+    kind: Kind,
+    tag: u64,
+) -> Result<Memory, D::Error> {
+    let wire = match WireObject::deserialize(deserializer)? {
+        WireObject::Lent(wire) => wire,
+        WireObject::Named(name) => {
+            let opened = Memory::open_named(&name, kind, tag, |_| Ok(()));
+            let refused = |error: Error| D::Error::custom(noted(error.to_string()));
+            return opened.map(|((), memory)| memory).map_err(refused);
+        }
+    };
+    take_object(&wire, kind, tag).map_err(|refusal| D::Error::custom(noted(refusal)))
+}
