@@ -29,6 +29,7 @@
 //! ([`Watch::Waiters`](crate::sync::Watch)), and after each it looks whether the owner that it
 //! waits for still lives. The sweep is the prompt way, the slices are the certain one.
 
+mod handle;
 mod header;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod hostile;
@@ -42,6 +43,7 @@ pub(crate) mod source;
 mod tests;
 pub(crate) mod transfer;
 
+pub(crate) use handle::{ObjectHandle, Primitive, body_error, check_body, named_object};
 pub(crate) use kind::Kind;
 pub use listing::{Holder, LockState, Participant, RegionInfo, RegionKind, RegionState, regions};
 #[cfg(test)]

@@ -6,10 +6,9 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::carrier::{Carrier, Words};
 use super::guard::Held;
 use crate::error::Result;
-use crate::object::{Kind, Memory};
+use crate::object::{Kind, Memory, ObjectHandle, Primitive, named_object};
 use crate::sync;
 
 /// A barrier: nobody goes on before all have come.
@@ -38,9 +37,9 @@ use crate::sync;
 /// ```
 #[derive(Clone, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct Barrier(Carrier<sync::Barrier>);
+pub struct Barrier(ObjectHandle<sync::Barrier>);
 
-impl Words for sync::Barrier {
+impl Primitive for sync::Barrier {
     type Init = u32;
     const KIND: Kind = Kind::Barrier;
 
@@ -49,7 +48,7 @@ impl Words for sync::Barrier {
         Ok((2, sync::Barrier::size_bytes(parties.min(sync::PARTIES_MAX))))
     }
 
-    fn make(memory: &Memory, parties: u32) -> Result<Self> {
+    fn make(memory: &Memory, &parties: &u32) -> Result<Self> {
         // SAFETY: aligned, as large as `size` said unless it refuses `parties`, unknown to others;
         // the owner, which it keeps, keeps the memory.
         unsafe { sync::Barrier::create(memory.body().0, parties, memory.owner()) }
@@ -77,7 +76,7 @@ impl Barrier {
     /// [`Error::InvalidArgument`](crate::Error::InvalidArgument) out of that range;
     /// [`Error::NoSpace`](crate::Error::NoSpace) without memory for it.
     pub fn new(parties: u32) -> Result<Barrier> {
-        Carrier::create(parties).map(Barrier)
+        ObjectHandle::new(&parties).map(Barrier)
     }
 
     /// Waits until all have come, without a bound. What each wrote before is visible to all after.
@@ -89,7 +88,7 @@ impl Barrier {
     /// [`abort`](Barrier::abort) or [`reset`](Barrier::reset);
     /// [`Error::Closed`](crate::Error::Closed) in a child that was forked by hand.
     pub fn wait(&self) -> Result<bool> {
-        self.0.words()?.wait()
+        self.0.get()?.wait()
     }
 
     /// As [`wait`](Barrier::wait), at most for `timeout`; then the barrier breaks for all.
@@ -98,7 +97,7 @@ impl Barrier {
     ///
     /// [`Error::TimedOut`](crate::Error::TimedOut), and as for [`wait`](Barrier::wait).
     pub fn wait_timeout(&self, timeout: Duration) -> Result<bool> {
-        self.0.words()?.wait_timeout(timeout)
+        self.0.get()?.wait_timeout(timeout)
     }
 
     /// Becomes a member, whose death is noticed wherever it happens, until it is dropped. Members
@@ -120,7 +119,7 @@ impl Barrier {
     /// # Ok::<(), brigade::Error>(())
     /// ```
     pub fn join(&self) -> Result<Member<'_>> {
-        Ok(Member(Held::new(self.0.words()?.join()?, self.0.memory())))
+        Ok(Member(Held::new(self.0.get()?.join()?, self.0.memory())))
     }
 
     /// Breaks the barrier for all who wait and all who come.
@@ -129,7 +128,7 @@ impl Barrier {
     ///
     /// [`Error::Closed`](crate::Error::Closed) in a child that was forked by hand.
     pub fn abort(&self) -> Result<()> {
-        self.0.words()?.abort();
+        self.0.get()?.abort();
         Ok(())
     }
 
@@ -140,82 +139,33 @@ impl Barrier {
     ///
     /// As for [`abort`](Barrier::abort).
     pub fn reset(&self) -> Result<()> {
-        self.0.words()?.reset();
+        self.0.get()?.reset();
         Ok(())
     }
 
     /// How many it takes.
     #[must_use]
     pub fn parties(&self) -> usize {
-        self.0.words().map_or(0, sync::Barrier::parties)
+        self.0.get().map_or(0, sync::Barrier::parties)
     }
 
     /// How many wait in this round. More may come before the caller has looked.
     #[must_use]
     pub fn waiting(&self) -> usize {
-        self.0.words().map_or(0, sync::Barrier::waiting)
+        self.0.get().map_or(0, sync::Barrier::waiting)
     }
 
     /// Whether it is broken. It may break before the caller has looked at the answer.
     #[must_use]
     pub fn is_broken(&self) -> bool {
-        self.0.words().is_ok_and(sync::Barrier::is_broken)
+        self.0.get().is_ok_and(sync::Barrier::is_broken)
     }
 }
 
-/// With a name, for programs that share nothing else.
-impl Barrier {
-    /// Makes a barrier for so many under a name, as [`Lock::create`](super::Lock::create) does.
-    ///
-    /// # Errors
-    ///
-    /// The same.
-    pub fn create(name: &str, parties: u32) -> Result<Barrier> {
-        Carrier::create_named(name, parties).map(Barrier)
-    }
-
-    /// Opens the one of this name, as [`Lock::open`](super::Lock::open) does.
-    ///
-    /// # Errors
-    ///
-    /// The same.
-    pub fn open(name: &str) -> Result<Barrier> {
-        Carrier::open(name).map(Barrier)
-    }
-
-    /// Opens the one of this name, as it is, or makes it.
-    ///
-    /// # Errors
-    ///
-    /// Those of [`Lock::create_or_open`](super::Lock::create_or_open).
-    pub fn create_or_open(name: &str, parties: u32) -> Result<Barrier> {
-        Carrier::create_or_open(name, parties).map(Barrier)
-    }
-
-    /// The name, without `/dev/shm/`, if it has one.
-    #[must_use]
-    pub fn name(&self) -> Option<&str> {
-        self.0.memory().name()
-    }
-
-    /// Removes the name; who has a handle goes on.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::NotFound`](crate::Error::NotFound) if it has no name, or the name means something
-    /// else by now.
-    pub fn unlink(&self) -> Result<()> {
-        self.0.memory().unlink()
-    }
-
-    /// Lets the name outlive all handles, until someone unlinks it.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::NotFound`](crate::Error::NotFound) if it has no name;
-    /// [`Error::Os`](crate::Error::Os).
-    pub fn keep(&self) -> Result<()> {
-        self.0.memory().keep()
+named_object! {
+    impl [] Barrier {
+        create(parties: u32) = parties;
+        example "brigade::shared" "Barrier" "" ", 2";
     }
 }
 

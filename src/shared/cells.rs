@@ -21,10 +21,9 @@
 
 use std::ptr::NonNull;
 
-use super::carrier::{check_body, spoilt};
 use crate::atomics::{AtomicU32, AtomicU64, Ordering};
 use crate::error::{Error, Result};
-use crate::object::Memory;
+use crate::object::{Memory, body_error, check_body};
 use crate::region::racy;
 use crate::sync::{self, LockWord, RobustLock};
 
@@ -124,7 +123,7 @@ impl Cells {
     pub(super) fn attach(memory: &Memory) -> Result<Cells> {
         let (body, body_bytes) = memory.body();
         if body_bytes < ORDER_OFFSET {
-            return Err(spoilt(memory, format!("a body of {body_bytes} bytes"), ORDER_OFFSET));
+            return Err(body_error(memory, format!("a body of {body_bytes} bytes"), ORDER_OFFSET));
         }
         let number = |offset: usize| {
             // SAFETY: before the orders, so within the body, whose size was checked above.
@@ -139,7 +138,7 @@ impl Cells {
             .and_then(|limits| limits.body_bytes().map(|_| limits))
             .map_err(|_| {
                 let found = format!("{items_max} items of {item_bytes} bytes");
-                spoilt(memory, found, body_bytes)
+                body_error(memory, found, body_bytes)
             })?;
         Cells::over(memory, limits)
     }

@@ -7,11 +7,10 @@ use std::time::{Duration, Instant};
 use bytemuck::Pod;
 use serde::{Deserialize, Serialize};
 
-use super::carrier::{Carrier, Words};
 use super::guard::LockError;
 use super::lock::LockGuard;
 use crate::error::Result;
-use crate::object::{Kind, Memory};
+use crate::object::{Kind, Memory, ObjectHandle, Primitive, named_object};
 use crate::sync;
 
 /// Waiters that are notified one by one.
@@ -53,9 +52,9 @@ type Waited<'a, T, R> = std::result::Result<R, LockError<LockGuard<'a, T>>>;
 /// ```
 #[derive(Clone, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct Condvar(Carrier<sync::Condvar>);
+pub struct Condvar(ObjectHandle<sync::Condvar>);
 
-impl Words for sync::Condvar {
+impl Primitive for sync::Condvar {
     type Init = ();
     const KIND: Kind = Kind::Condvar;
 
@@ -63,7 +62,7 @@ impl Words for sync::Condvar {
         Ok((2, sync::Condvar::size_bytes(WAITERS)))
     }
 
-    fn make(memory: &Memory, (): ()) -> Result<Self> {
+    fn make(memory: &Memory, (): &()) -> Result<Self> {
         // SAFETY: aligned, as large as `size` said, unknown to others; the owner, which it keeps,
         // keeps the memory.
         unsafe { sync::Condvar::create(memory.body().0, WAITERS, memory.owner()) }
@@ -93,13 +92,13 @@ impl Condvar {
     /// [`Error::NoSpace`]: crate::Error::NoSpace
     /// [`Error::Os`]: crate::Error::Os
     pub fn new() -> Result<Condvar> {
-        Carrier::create(()).map(Condvar)
+        ObjectHandle::new(&()).map(Condvar)
     }
 
     /// How many wait and have not been notified. That may change before the caller has looked.
     #[must_use]
     pub fn waiters(&self) -> usize {
-        self.0.words().map_or(0, sync::Condvar::waiters)
+        self.0.get().map_or(0, sync::Condvar::waiters)
     }
 
     /// Wakes one who waits.
@@ -129,7 +128,7 @@ impl Condvar {
     ///
     /// As for [`notify_one`](Condvar::notify_one).
     pub fn notify(&self, waiters: usize) -> Result<usize> {
-        Ok(self.0.words()?.notify(waiters))
+        Ok(self.0.get()?.notify(waiters))
     }
 
     /// Gives the lock up, waits for a notification, and takes the lock again.
@@ -142,7 +141,7 @@ impl Condvar {
     /// [`LockError::OwnerDied`] with the guard, if a holder died or panicked meanwhile;
     /// [`LockError::Failed`] in a child that was forked by hand.
     pub fn wait<'a, T: Pod>(&self, guard: LockGuard<'a, T>) -> Waited<'a, T, LockGuard<'a, T>> {
-        let condvar = self.0.words()?;
+        let condvar = self.0.get()?;
         guard.through(|guard| (condvar.wait(guard), ())).0
     }
 
@@ -157,7 +156,7 @@ impl Condvar {
         guard: LockGuard<'a, T>,
         timeout: Duration,
     ) -> Waited<'a, T, (LockGuard<'a, T>, bool)> {
-        let condvar = self.0.words()?;
+        let condvar = self.0.get()?;
         let (guard, in_time) = guard.through(|guard| condvar.wait_timeout(guard, timeout));
         Ok((guard?, in_time.unwrap_or(false)))
     }
@@ -203,58 +202,9 @@ impl Condvar {
     }
 }
 
-/// With a name, for programs that share nothing else.
-impl Condvar {
-    /// Makes a condition variable under a name, as [`Lock::create`](super::Lock::create) does.
-    ///
-    /// # Errors
-    ///
-    /// The same.
-    pub fn create(name: &str) -> Result<Condvar> {
-        Carrier::create_named(name, ()).map(Condvar)
-    }
-
-    /// Opens the one of this name, as [`Lock::open`](super::Lock::open) does.
-    ///
-    /// # Errors
-    ///
-    /// The same.
-    pub fn open(name: &str) -> Result<Condvar> {
-        Carrier::open(name).map(Condvar)
-    }
-
-    /// Opens the one of this name, as it is, or makes it.
-    ///
-    /// # Errors
-    ///
-    /// Those of [`Lock::create_or_open`](super::Lock::create_or_open).
-    pub fn create_or_open(name: &str) -> Result<Condvar> {
-        Carrier::create_or_open(name, ()).map(Condvar)
-    }
-
-    /// The name, without `/dev/shm/`, if it has one.
-    #[must_use]
-    pub fn name(&self) -> Option<&str> {
-        self.0.memory().name()
-    }
-
-    /// Removes the name; who has a handle goes on.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::NotFound`](crate::Error::NotFound) if it has no name, or the name means something
-    /// else by now.
-    pub fn unlink(&self) -> Result<()> {
-        self.0.memory().unlink()
-    }
-
-    /// Lets the name outlive all handles, until someone unlinks it.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::NotFound`](crate::Error::NotFound) if it has no name;
-    /// [`Error::Os`](crate::Error::Os).
-    pub fn keep(&self) -> Result<()> {
-        self.0.memory().keep()
+named_object! {
+    impl [] Condvar {
+        create() = ();
+        example "brigade::shared" "Condvar" "" "";
     }
 }

@@ -6,9 +6,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::carrier::{Carrier, Words, check_body};
 use crate::error::Result;
-use crate::object::{Kind, Memory};
+use crate::object::{Kind, Memory, ObjectHandle, Primitive, check_body, named_object};
 use crate::sync::{self, EventWord, Reset};
 
 /// An event: set it, reset it, wait until it is set.
@@ -41,9 +40,9 @@ use crate::sync::{self, EventWord, Reset};
 /// ```
 #[derive(Clone, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct Event(Carrier<sync::Event>);
+pub struct Event(ObjectHandle<sync::Event>);
 
-impl Words for sync::Event {
+impl Primitive for sync::Event {
     type Init = Reset;
     const KIND: Kind = Kind::Event;
 
@@ -51,7 +50,7 @@ impl Words for sync::Event {
         Ok((1, size_of::<EventWord>()))
     }
 
-    fn make(memory: &Memory, reset: Reset) -> Result<Self> {
+    fn make(memory: &Memory, &reset: &Reset) -> Result<Self> {
         let word = memory.body().0.cast::<EventWord>();
         // SAFETY: aligned, as large as `size` said, and unknown to others.
         unsafe { word.write(EventWord::new(reset)) };
@@ -64,7 +63,7 @@ impl Words for sync::Event {
         check_body(memory, size_of::<EventWord>())?;
         let word = memory.body().0.cast::<EventWord>();
         // SAFETY: aligned, inside, checked above, and an event word since it was made; the
-        // carrier keeps the memory beside it.
+        // handle keeps the memory beside it.
         Ok(unsafe { Self::new(word, memory.owner().watch()) })
     }
 }
@@ -83,7 +82,7 @@ impl Event {
     /// [`Error::NoSpace`](crate::Error::NoSpace) without memory for it;
     /// [`Error::Os`](crate::Error::Os).
     pub fn new() -> Result<Event> {
-        Carrier::create(Reset::Manual).map(Event)
+        ObjectHandle::new(&Reset::Manual).map(Event)
     }
 
     /// Makes an event that releases one waiter a set. It is not set.
@@ -92,7 +91,7 @@ impl Event {
     ///
     /// As for [`new`](Event::new).
     pub fn auto_reset() -> Result<Event> {
-        Carrier::create(Reset::Auto).map(Event)
+        ObjectHandle::new(&Reset::Auto).map(Event)
     }
 
     /// Sets the event. What was written before is visible to whoever it releases.
@@ -101,7 +100,7 @@ impl Event {
     ///
     /// [`Error::Closed`](crate::Error::Closed) in a child that was forked by hand.
     pub fn set(&self) -> Result<()> {
-        self.0.words()?.set();
+        self.0.get()?.set();
         Ok(())
     }
 
@@ -111,13 +110,13 @@ impl Event {
     ///
     /// As for [`set`](Event::set).
     pub fn reset(&self) -> Result<bool> {
-        Ok(self.0.words()?.reset())
+        Ok(self.0.get()?.reset())
     }
 
     /// Whether the event is set. It may be reset before the caller has looked at the answer.
     #[must_use]
     pub fn is_set(&self) -> bool {
-        self.0.words().is_ok_and(sync::Event::is_set)
+        self.0.get().is_ok_and(sync::Event::is_set)
     }
 
     /// Waits until the event is set, without a bound.
@@ -126,7 +125,7 @@ impl Event {
     ///
     /// As for [`set`](Event::set).
     pub fn wait(&self) -> Result<()> {
-        self.0.words()?.wait();
+        self.0.get()?.wait();
         Ok(())
     }
 
@@ -136,7 +135,7 @@ impl Event {
     ///
     /// As for [`set`](Event::set).
     pub fn try_wait(&self) -> Result<bool> {
-        Ok(self.0.words()?.try_wait())
+        Ok(self.0.get()?.try_wait())
     }
 
     /// Waits until the event is set, at most for `timeout`.
@@ -146,62 +145,13 @@ impl Event {
     /// [`Error::TimedOut`](crate::Error::TimedOut) if it was not set in that time; and as for
     /// [`set`](Event::set).
     pub fn wait_timeout(&self, timeout: Duration) -> Result<()> {
-        self.0.words()?.wait_timeout(timeout)
+        self.0.get()?.wait_timeout(timeout)
     }
 }
 
-/// With a name, for programs that share nothing else.
-impl Event {
-    /// Makes an event that is not set under a name, as [`Lock::create`](super::Lock::create) does.
-    ///
-    /// # Errors
-    ///
-    /// The same.
-    pub fn create(name: &str, reset: Reset) -> Result<Event> {
-        Carrier::create_named(name, reset).map(Event)
-    }
-
-    /// Opens the one of this name, as [`Lock::open`](super::Lock::open) does.
-    ///
-    /// # Errors
-    ///
-    /// The same.
-    pub fn open(name: &str) -> Result<Event> {
-        Carrier::open(name).map(Event)
-    }
-
-    /// Opens the one of this name, as it is, or makes it.
-    ///
-    /// # Errors
-    ///
-    /// Those of [`Lock::create_or_open`](super::Lock::create_or_open).
-    pub fn create_or_open(name: &str, reset: Reset) -> Result<Event> {
-        Carrier::create_or_open(name, reset).map(Event)
-    }
-
-    /// The name, without `/dev/shm/`, if it has one.
-    #[must_use]
-    pub fn name(&self) -> Option<&str> {
-        self.0.memory().name()
-    }
-
-    /// Removes the name; who has a handle goes on.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::NotFound`](crate::Error::NotFound) if it has no name, or the name means something
-    /// else by now.
-    pub fn unlink(&self) -> Result<()> {
-        self.0.memory().unlink()
-    }
-
-    /// Lets the name outlive all handles, until someone unlinks it.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::NotFound`](crate::Error::NotFound) if it has no name;
-    /// [`Error::Os`](crate::Error::Os).
-    pub fn keep(&self) -> Result<()> {
-        self.0.memory().keep()
+named_object! {
+    impl [] Event {
+        create(reset: Reset) = reset;
+        example "brigade::shared" "Event" "" ", brigade::sync::Reset::Auto";
     }
 }

@@ -6,12 +6,11 @@ use std::marker::PhantomData;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use super::carrier::{Carrier, Words};
 use super::cells::{Cells, Limits};
 use crate::array::codec;
 use crate::error::{Error, Result};
 use crate::object::transfer::type_tag;
-use crate::object::{Kind, Memory};
+use crate::object::{Kind, Memory, ObjectHandle, Primitive, named_object};
 
 /// A bounded list of serde values in shared memory.
 ///
@@ -43,7 +42,7 @@ use crate::object::{Kind, Memory};
 /// ```
 #[derive(Serialize, Deserialize)]
 #[serde(transparent, bound = "")]
-pub struct SharedList<T>(Carrier<ListWords<T>>);
+pub struct SharedList<T>(ObjectHandle<ListWords<T>>);
 
 #[derive(Debug)]
 struct ListWords<T> {
@@ -57,7 +56,7 @@ impl<T> Clone for ListWords<T> {
     }
 }
 
-impl<T> Words for ListWords<T> {
+impl<T> Primitive for ListWords<T> {
     type Init = Limits;
     const KIND: Kind = Kind::SharedList;
 
@@ -69,7 +68,7 @@ impl<T> Words for ListWords<T> {
         Ok((1, limits.body_bytes()?))
     }
 
-    fn make(memory: &Memory, limits: Limits) -> Result<ListWords<T>> {
+    fn make(memory: &Memory, &limits: &Limits) -> Result<ListWords<T>> {
         Ok(ListWords { cells: Cells::make(memory, limits)?, item: PhantomData })
     }
 
@@ -99,13 +98,13 @@ impl<T> SharedList<T> {
     /// [`Error::InvalidArgument`] if either is 0 or above 2^31; [`Error::NoSpace`] without memory
     /// for all of it.
     pub fn new(items_max: usize, item_bytes: usize) -> Result<SharedList<T>> {
-        Carrier::create(Limits::new(items_max, item_bytes)?).map(SharedList)
+        ObjectHandle::new(&Limits::new(items_max, item_bytes)?).map(SharedList)
     }
 
     /// How many items there are. There may be more or fewer before the caller has looked.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.0.words().map_or(0, |words| words.cells.len())
+        self.0.get().map_or(0, |words| words.cells.len())
     }
 
     /// Whether there is no item. There may be some before the caller has looked.
@@ -117,13 +116,13 @@ impl<T> SharedList<T> {
     /// How many items there is room for.
     #[must_use]
     pub fn items_max(&self) -> usize {
-        self.0.words().map_or(0, |words| words.cells.limits().items_max())
+        self.0.get().map_or(0, |words| words.cells.limits().items_max())
     }
 
     /// How many bytes an item may have when encoded.
     #[must_use]
     pub fn item_bytes(&self) -> usize {
-        self.0.words().map_or(0, |words| words.cells.limits().item_bytes())
+        self.0.get().map_or(0, |words| words.cells.limits().item_bytes())
     }
 
     /// Takes all items out.
@@ -132,68 +131,15 @@ impl<T> SharedList<T> {
     ///
     /// [`Error::Closed`] in a child that was forked by hand.
     pub fn clear(&self) -> Result<()> {
-        self.0.words()?.cells.open()?.set_len(0);
+        self.0.get()?.cells.open()?.set_len(0);
         Ok(())
     }
 }
 
-/// With a name, for programs that share nothing else.
-impl<T> SharedList<T> {
-    /// Makes an empty list under a name, as [`Lock::create`](super::Lock::create) does.
-    ///
-    /// # Errors
-    ///
-    /// The same.
-    pub fn create(name: &str, items_max: usize, item_bytes: usize) -> Result<SharedList<T>> {
-        Carrier::create_named(name, Limits::new(items_max, item_bytes)?).map(SharedList)
-    }
-
-    /// Opens the one of this name, as [`Lock::open`](super::Lock::open) does.
-    ///
-    /// # Errors
-    ///
-    /// The same.
-    pub fn open(name: &str) -> Result<SharedList<T>> {
-        Carrier::open(name).map(SharedList)
-    }
-
-    /// Opens the one of this name, as it is, or makes it.
-    ///
-    /// # Errors
-    ///
-    /// Those of [`Lock::create_or_open`](super::Lock::create_or_open).
-    pub fn create_or_open(
-        name: &str,
-        items_max: usize,
-        item_bytes: usize,
-    ) -> Result<SharedList<T>> {
-        Carrier::create_or_open(name, Limits::new(items_max, item_bytes)?).map(SharedList)
-    }
-
-    /// The name, without `/dev/shm/`, if it has one.
-    #[must_use]
-    pub fn name(&self) -> Option<&str> {
-        self.0.memory().name()
-    }
-
-    /// Removes the name; who has a handle goes on.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::NotFound`](crate::Error::NotFound) if it has no name, or the name means something
-    /// else by now.
-    pub fn unlink(&self) -> Result<()> {
-        self.0.memory().unlink()
-    }
-
-    /// Lets the name outlive all handles, until someone unlinks it.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::NotFound`](crate::Error::NotFound) if it has no name;
-    /// [`Error::Os`](crate::Error::Os).
-    pub fn keep(&self) -> Result<()> {
-        self.0.memory().keep()
+named_object! {
+    impl [T] SharedList<T> {
+        create(items_max: usize, item_bytes: usize) = Limits::new(items_max, item_bytes)?;
+        example "brigade::shared" "SharedList" "::<String>" ", 10, 30";
     }
 }
 
@@ -219,7 +165,7 @@ impl<T: Serialize + DeserializeOwned> SharedList<T> {
     where
         T: 'a,
     {
-        let cells = &self.0.words()?.cells;
+        let cells = &self.0.get()?.cells;
         let items = items.into_iter().map(|item| self.encode(item)).collect::<Result<Vec<_>>>()?;
         let mut open = cells.open()?;
         let len = open.len();
@@ -239,7 +185,7 @@ impl<T: Serialize + DeserializeOwned> SharedList<T> {
     /// [`Error::Corrupt`] if somebody wrote over the list; [`Error::Closed`] in a child that was
     /// forked by hand.
     pub fn pop(&self) -> Result<Option<T>> {
-        let mut open = self.0.words()?.cells.open()?;
+        let mut open = self.0.get()?.cells.open()?;
         let Some(last) = open.len().checked_sub(1) else { return Ok(None) };
         let bytes = open.read(last)?;
         open.set_len(last);
@@ -253,7 +199,7 @@ impl<T: Serialize + DeserializeOwned> SharedList<T> {
     ///
     /// As for [`pop`](SharedList::pop); nothing is taken out.
     pub fn get(&self, index: usize) -> Result<Option<T>> {
-        let open = self.0.words()?.cells.open()?;
+        let open = self.0.get()?.cells.open()?;
         if index >= open.len() {
             return Ok(None);
         }
@@ -268,7 +214,7 @@ impl<T: Serialize + DeserializeOwned> SharedList<T> {
     ///
     /// [`Error::InvalidArgument`] past the end; and as for [`push`](SharedList::push).
     pub fn set(&self, index: usize, item: &T) -> Result<()> {
-        let (cells, bytes) = (&self.0.words()?.cells, self.encode(item)?);
+        let (cells, bytes) = (&self.0.get()?.cells, self.encode(item)?);
         let mut open = cells.open()?;
         open.check_index(index, open.len())?;
         open.replace(index, &bytes)
@@ -293,7 +239,7 @@ impl<T: Serialize + DeserializeOwned> SharedList<T> {
     /// # Ok::<(), brigade::Error>(())
     /// ```
     pub fn update(&self, index: usize, new: impl FnOnce(T) -> T) -> Result<()> {
-        let mut open = self.0.words()?.cells.open()?;
+        let mut open = self.0.get()?.cells.open()?;
         open.check_index(index, open.len())?;
         let item = new(decode(&open.read(index)?)?);
         let bytes = self.encode(&item)?;
@@ -306,7 +252,7 @@ impl<T: Serialize + DeserializeOwned> SharedList<T> {
     ///
     /// As for [`set`](SharedList::set).
     pub fn insert(&self, index: usize, item: &T) -> Result<()> {
-        let (cells, bytes) = (&self.0.words()?.cells, self.encode(item)?);
+        let (cells, bytes) = (&self.0.get()?.cells, self.encode(item)?);
         let mut open = cells.open()?;
         open.check_index(index, open.len() + 1)?;
         open.check_room(1)?;
@@ -319,7 +265,7 @@ impl<T: Serialize + DeserializeOwned> SharedList<T> {
     ///
     /// [`Error::InvalidArgument`] past the end; and as for [`pop`](SharedList::pop).
     pub fn remove(&self, index: usize) -> Result<T> {
-        let mut open = self.0.words()?.cells.open()?;
+        let mut open = self.0.get()?.cells.open()?;
         open.check_index(index, open.len())?;
         let bytes = open.read(index)?;
         open.remove(index)?;
@@ -333,7 +279,7 @@ impl<T: Serialize + DeserializeOwned> SharedList<T> {
     ///
     /// As for [`get`](SharedList::get).
     pub fn to_vec(&self) -> Result<Vec<T>> {
-        let open = self.0.words()?.cells.open()?;
+        let open = self.0.get()?.cells.open()?;
         let all = (0..open.len()).map(|index| open.read(index)).collect::<Result<Vec<_>>>()?;
         drop(open);
         all.iter().map(|bytes| decode(bytes)).collect()

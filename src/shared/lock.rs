@@ -9,14 +9,13 @@ use std::time::Duration;
 use bytemuck::Pod;
 use serde::{Deserialize, Serialize};
 
-use super::carrier::{Carrier, Words, check_body};
 use super::data::{Data, Lent};
 use super::guard::{LockError, Poison, Poisoned};
 #[cfg(doc)]
 use crate::error::Error;
 use crate::error::Result;
 use crate::object::transfer::type_tag;
-use crate::object::{Kind, Memory};
+use crate::object::{Kind, Memory, ObjectHandle, Primitive, check_body, named_object};
 use crate::sync::{self, LockWord, RobustLock};
 
 /// What a try to take a lock comes to.
@@ -28,8 +27,15 @@ type Locked<G> = std::result::Result<G, LockError<G>>;
 /// thread that locks twice waits for itself. Its clones are handles of the same lock.
 ///
 /// If a process is killed while it holds the lock, at whatever instruction, or panics, the next
-/// who takes it gets [`LockError::OwnerDied`] with the guard, to repair the value or to give the
-/// lock up; then the next is told the same. One that is killed while it waits harms nobody.
+/// locker gets [`LockError::OwnerDied`] with the guard. It repairs the value, or leaves the lock
+/// poisoned for the next locker. The death of a process that waits has no effect.
+///
+/// A lock with a name can be opened by any program that knows the name and the type, and such a
+/// program can write to the memory without taking the lock. So the guard of a lock with a name
+/// holds a copy of the value, made when the lock is taken. If the copy was borrowed mutably, it is
+/// written back when the guard is dropped or waits for a condition. A holder that is killed before
+/// that has changed nothing, and changes of a guard that is [forgotten](std::mem::forget) are lost.
+/// See [the module](super#names) for what a hostile program can do.
 ///
 /// # Examples
 ///
@@ -50,6 +56,22 @@ type Locked<G> = std::result::Result<G, LockError<G>>;
 /// # Ok::<(), brigade::Error>(())
 /// ```
 ///
+/// Two programs, and one lock with a name:
+///
+/// ```
+/// use brigade::Error;
+/// use brigade::shared::Lock;
+/// let name = format!("doc-lock-{}", std::process::id());
+/// let ours = Lock::create(&name, [0u32; 2])?;
+/// // In another program:
+/// let theirs = Lock::<[u32; 2]>::open(&name)?;
+/// theirs.lock()?[1] = 5;
+/// assert_eq!(*ours.lock()?, [0, 5]);
+/// // Another type is not opened.
+/// assert!(matches!(Lock::<f64>::open(&name), Err(Error::Layout { .. })));
+/// # Ok::<(), brigade::Error>(())
+/// ```
+///
 /// A guard ends with the lock's handle, and who has none cannot unlock:
 ///
 /// ```compile_fail,E0597
@@ -62,7 +84,7 @@ type Locked<G> = std::result::Result<G, LockError<G>>;
 /// ```
 #[derive(Serialize, Deserialize)]
 #[serde(transparent, bound = "T: Pod")]
-pub struct Lock<T: Pod>(Carrier<LockWords<T>>);
+pub struct Lock<T: Pod>(ObjectHandle<LockWords<T>>);
 
 #[derive(Debug)]
 struct LockWords<T> {
@@ -84,7 +106,7 @@ impl<T: Pod> LockWords<T> {
     }
 }
 
-impl<T: Pod> Words for LockWords<T> {
+impl<T: Pod> Primitive for LockWords<T> {
     type Init = T;
     const KIND: Kind = Kind::Lock;
 
@@ -96,11 +118,11 @@ impl<T: Pod> Words for LockWords<T> {
         Ok((1, Data::<T>::end(WORDS_BYTES)))
     }
 
-    fn make(memory: &Memory, value: T) -> Result<LockWords<T>> {
+    fn make(memory: &Memory, value: &T) -> Result<LockWords<T>> {
         let words = LockWords::over(memory)?;
         words.lock.register()?;
         // SAFETY: the memory is being made.
-        unsafe { words.data.init(value) };
+        unsafe { words.data.init(*value) };
         Ok(words)
     }
 
@@ -134,7 +156,7 @@ impl<T: Pod> Lock<T> {
     ///
     /// [`Error::NoSpace`] without memory for it; [`Error::Os`].
     pub fn new(value: T) -> Result<Lock<T>> {
-        Carrier::create(value).map(Lock)
+        ObjectHandle::new(&value).map(Lock)
     }
 
     /// Waits for the lock, without a bound.
@@ -154,14 +176,14 @@ impl<T: Pod> Lock<T> {
     /// The lock, if there is nothing at all to wait for or to tell.
     #[inline]
     fn lock_now(&self) -> Option<LockGuard<'_, T>> {
-        let is_taken = self.0.is_ours() && self.0.words_held().lock.lock_now();
+        let is_taken = self.0.is_usable() && self.0.primitive().lock.lock_now();
         // SAFETY: taken just now.
         is_taken.then(|| unsafe { LockGuard::over(self) })
     }
 
     #[cold]
     fn lock_slow(&self) -> Locked<LockGuard<'_, T>> {
-        let words = self.0.words()?;
+        let words = self.0.get()?;
         LockGuard::told(words.lock.lock(), self)
     }
 
@@ -177,7 +199,7 @@ impl<T: Pod> Lock<T> {
         if let Some(guard) = self.lock_now() {
             return Ok(Some(guard));
         }
-        let words = self.0.words()?;
+        let words = self.0.get()?;
         match words.lock.try_lock() {
             Some(guard) => LockGuard::told(guard, self).map(Some),
             None => Ok(None),
@@ -191,101 +213,21 @@ impl<T: Pod> Lock<T> {
     /// [`Error::TimedOut`] in [`LockError::Failed`] if it was held all the time; and as for
     /// [`lock`](Lock::lock).
     pub fn lock_timeout(&self, timeout: Duration) -> Locked<LockGuard<'_, T>> {
-        let words = self.0.words()?;
+        let words = self.0.get()?;
         LockGuard::told(words.lock.lock_timeout(timeout)?, self)
     }
 
     /// Whether anybody holds it. That may change before the caller has looked at the answer.
     #[must_use]
     pub fn is_locked(&self) -> bool {
-        self.0.words().is_ok_and(|words| words.lock.is_locked())
+        self.0.get().is_ok_and(|words| words.lock.is_locked())
     }
 }
 
-/// With a name, for programs that share nothing else.
-impl<T: Pod> Lock<T> {
-    /// Makes a lock that guards `value` under a name in `/dev/shm`, for programs of this user that
-    /// know the name and the type.
-    ///
-    /// Nobody sees the name before the lock is complete. The last program to drop its handle
-    /// removes the name, unless it was [kept](Lock::keep). If one dies that holds the lock, the
-    /// next is told so, as anywhere else: a waiter looks every 50 ms whether the holder lives.
-    ///
-    /// Whoever knows the name can write to the memory past the lock. So a guard is a copy of the
-    /// value, made when the lock is taken; if it was borrowed mutably, it is written back when the
-    /// guard is dropped or waits for a condition. A holder that is killed before that has changed
-    /// nothing, and what a guard that is [forgotten](std::mem::forget) has changed is lost. See
-    /// [the module](super#names) for what a hostile program can do.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::BadName`]; [`Error::NameTaken`], unless it was left by programs that died;
-    /// [`Error::NoSpace`]; [`Error::Os`].
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use brigade::Error;
-    /// use brigade::shared::Lock;
-    /// let name = format!("doc-lock-{}", std::process::id());
-    /// let ours = Lock::create(&name, [0u32; 2])?;
-    /// // In another program:
-    /// let theirs = Lock::<[u32; 2]>::open(&name)?;
-    /// theirs.lock()?[1] = 5;
-    /// assert_eq!(*ours.lock()?, [0, 5]);
-    /// // What is not what one believes it to be is not opened.
-    /// assert!(matches!(Lock::<f64>::open(&name), Err(Error::Layout { .. })));
-    /// # Ok::<(), brigade::Error>(())
-    /// ```
-    pub fn create(name: &str, value: T) -> Result<Lock<T>> {
-        Carrier::create_named(name, value).map(Lock)
-    }
-
-    /// Opens the lock of this name.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::BadName`]; [`Error::NotFound`]; [`Error::Layout`] if it is another user's, not
-    /// private, no lock, one of another type, or spoilt; [`Error::PidNamespace`] if its processes
-    /// cannot be seen from here; [`Error::Full`] if too many use it; [`Error::Os`].
-    pub fn open(name: &str) -> Result<Lock<T>> {
-        Carrier::open(name).map(Lock)
-    }
-
-    /// Opens the lock of this name, with the value that it guards, or makes it.
-    ///
-    /// Of many programs that call this at once one makes it. What programs that died have left is
-    /// replaced, not opened.
-    ///
-    /// # Errors
-    ///
-    /// As [`create`](Lock::create), [`Error::NameTaken`] excepted, and [`open`](Lock::open).
-    pub fn create_or_open(name: &str, value: T) -> Result<Lock<T>> {
-        Carrier::create_or_open(name, value).map(Lock)
-    }
-
-    /// The name, without `/dev/shm/`, if it has one.
-    #[must_use]
-    pub fn name(&self) -> Option<&str> {
-        self.0.memory().name()
-    }
-
-    /// Removes the name; who has a handle goes on.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::NotFound`] if it has no name, or the name means something else by now.
-    pub fn unlink(&self) -> Result<()> {
-        self.0.memory().unlink()
-    }
-
-    /// Lets the name outlive all handles, until someone unlinks it.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::NotFound`] if it has no name; [`Error::Os`].
-    pub fn keep(&self) -> Result<()> {
-        self.0.memory().keep()
+named_object! {
+    impl [T: Pod] Lock<T> {
+        create(value: T) = value;
+        example "brigade::shared" "Lock" "::<u32>" ", 7";
     }
 }
 
@@ -311,7 +253,7 @@ impl<'a, T: Pod> Holding<'a, T> {
     fn into_guard(self) -> (sync::LockGuard<'a>, &'a Lock<T>) {
         let lock = ManuallyDrop::new(self).lock;
         // SAFETY: held since `LockGuard::over` made `self`, which is not dropped.
-        (unsafe { lock.0.words_held().lock.kept() }, lock)
+        (unsafe { lock.0.primitive().lock.kept() }, lock)
     }
 }
 
@@ -319,11 +261,11 @@ impl<T: Pod> Drop for Holding<'_, T> {
     #[inline]
     fn drop(&mut self) {
         // It does nothing in a child that was forked meanwhile.
-        if !self.lock.0.is_ours() {
+        if !self.lock.0.is_usable() {
             return;
         }
         // SAFETY: held since `LockGuard::over` made `self`, which is not used after this.
-        let guard = unsafe { self.lock.0.words_held().lock.kept() };
+        let guard = unsafe { self.lock.0.primitive().lock.kept() };
         let gives_up = match self.ending {
             Ending::Usual => std::thread::panicking(),
             Ending::InPanic => false,
@@ -367,7 +309,7 @@ impl<'a, T: Pod> LockGuard<'a, T> {
         let holding = Holding { lock, ending };
         // SAFETY: the data is that of the lock beside it, in the lock's memory; `holding`, which
         // is dropped after it, holds that lock, and every handle's user of the data takes it.
-        let lent = unsafe { Lent::new(&lock.0.words_held().data, lock.0.memory()) };
+        let lent = unsafe { Lent::new(&lock.0.primitive().data, lock.0.memory()) };
         LockGuard { lent, holding }
     }
 
@@ -384,7 +326,7 @@ impl<'a, T: Pod> LockGuard<'a, T> {
         self,
         wait: impl FnOnce(sync::LockGuard<'a>) -> (sync::LockGuard<'a>, R),
     ) -> (Locked<LockGuard<'a, T>>, Option<R>) {
-        if let Err(error) = self.holding.lock.0.words() {
+        if let Err(error) = self.holding.lock.0.get() {
             return (Err(error.into()), None);
         }
         let LockGuard { lent, holding } = self;

@@ -66,7 +66,6 @@
 //! ```
 
 mod barrier;
-mod carrier;
 mod cells;
 mod condvar;
 mod data;

@@ -5,9 +5,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::carrier::{Carrier, Words, check_body};
 use crate::error::Result;
-use crate::object::{Kind, Memory};
+use crate::object::{Kind, Memory, ObjectHandle, Primitive, check_body, named_object};
 use crate::sync::{self, OnceWords};
 
 /// A function that runs once among all processes, whoever comes first.
@@ -34,9 +33,9 @@ use crate::sync::{self, OnceWords};
 /// ```
 #[derive(Clone, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct Once(Carrier<sync::Once>);
+pub struct Once(ObjectHandle<sync::Once>);
 
-impl Words for sync::Once {
+impl Primitive for sync::Once {
     type Init = ();
     const KIND: Kind = Kind::Once;
 
@@ -44,7 +43,7 @@ impl Words for sync::Once {
         Ok((1, size_of::<OnceWords>()))
     }
 
-    fn make(memory: &Memory, (): ()) -> Result<Self> {
+    fn make(memory: &Memory, (): &()) -> Result<Self> {
         let once = Self::attach(memory)?;
         once.register()?;
         Ok(once)
@@ -72,7 +71,7 @@ impl Once {
     /// [`Error::NoSpace`](crate::Error::NoSpace) without memory for it;
     /// [`Error::Os`](crate::Error::Os).
     pub fn new() -> Result<Once> {
-        Carrier::create(()).map(Once)
+        ObjectHandle::new(&()).map(Once)
     }
 
     /// Runs `function` if nobody has; waits for its end if somebody runs it. `function` is told
@@ -82,69 +81,20 @@ impl Once {
     ///
     /// [`Error::Closed`](crate::Error::Closed) in a child that was forked by hand.
     pub fn call(&self, function: impl FnOnce(bool)) -> Result<()> {
-        self.0.words()?.call(function);
+        self.0.get()?.call(function);
         Ok(())
     }
 
     /// Whether the function has run to its end. What it wrote is visible then.
     #[must_use]
     pub fn is_done(&self) -> bool {
-        self.0.words().is_ok_and(sync::Once::is_done)
+        self.0.get().is_ok_and(sync::Once::is_done)
     }
 }
 
-/// With a name, for programs that share nothing else.
-impl Once {
-    /// Makes one that is not done under a name, as [`Lock::create`](super::Lock::create) does.
-    ///
-    /// # Errors
-    ///
-    /// The same.
-    pub fn create(name: &str) -> Result<Once> {
-        Carrier::create_named(name, ()).map(Once)
-    }
-
-    /// Opens the one of this name, as [`Lock::open`](super::Lock::open) does.
-    ///
-    /// # Errors
-    ///
-    /// The same.
-    pub fn open(name: &str) -> Result<Once> {
-        Carrier::open(name).map(Once)
-    }
-
-    /// Opens the one of this name, as it is, or makes it.
-    ///
-    /// # Errors
-    ///
-    /// Those of [`Lock::create_or_open`](super::Lock::create_or_open).
-    pub fn create_or_open(name: &str) -> Result<Once> {
-        Carrier::create_or_open(name, ()).map(Once)
-    }
-
-    /// The name, without `/dev/shm/`, if it has one.
-    #[must_use]
-    pub fn name(&self) -> Option<&str> {
-        self.0.memory().name()
-    }
-
-    /// Removes the name; who has a handle goes on.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::NotFound`](crate::Error::NotFound) if it has no name, or the name means something
-    /// else by now.
-    pub fn unlink(&self) -> Result<()> {
-        self.0.memory().unlink()
-    }
-
-    /// Lets the name outlive all handles, until someone unlinks it.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::NotFound`](crate::Error::NotFound) if it has no name;
-    /// [`Error::Os`](crate::Error::Os).
-    pub fn keep(&self) -> Result<()> {
-        self.0.memory().keep()
+named_object! {
+    impl [] Once {
+        create() = ();
+        example "brigade::shared" "Once" "" "";
     }
 }

@@ -6,10 +6,9 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::carrier::{Carrier, Words, check_body};
 use super::guard::Held;
 use crate::error::Result;
-use crate::object::{Kind, Memory};
+use crate::object::{Kind, Memory, ObjectHandle, Primitive, check_body, named_object};
 use crate::sync::{self, ReentrantWords};
 
 /// A lock that the thread which holds it may take again.
@@ -45,9 +44,9 @@ use crate::sync::{self, ReentrantWords};
 /// ```
 #[derive(Clone, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct ReentrantLock(Carrier<sync::ReentrantLock>);
+pub struct ReentrantLock(ObjectHandle<sync::ReentrantLock>);
 
-impl Words for sync::ReentrantLock {
+impl Primitive for sync::ReentrantLock {
     type Init = ();
     const KIND: Kind = Kind::ReentrantLock;
 
@@ -55,7 +54,7 @@ impl Words for sync::ReentrantLock {
         Ok((1, size_of::<ReentrantWords>()))
     }
 
-    fn make(memory: &Memory, (): ()) -> Result<Self> {
+    fn make(memory: &Memory, (): &()) -> Result<Self> {
         let lock = Self::attach(memory)?;
         lock.register()?;
         Ok(lock)
@@ -83,7 +82,7 @@ impl ReentrantLock {
     /// [`Error::NoSpace`](crate::Error::NoSpace) without memory for it;
     /// [`Error::Os`](crate::Error::Os).
     pub fn new() -> Result<ReentrantLock> {
-        Carrier::create(()).map(ReentrantLock)
+        ObjectHandle::new(&()).map(ReentrantLock)
     }
 
     /// Takes the lock, once more if the calling thread has it; else waits for it, without a bound.
@@ -92,7 +91,7 @@ impl ReentrantLock {
     ///
     /// [`Error::Closed`](crate::Error::Closed) in a child that was forked by hand.
     pub fn lock(&self) -> Result<ReentrantGuard<'_>> {
-        Ok(self.guard(self.0.words()?.lock()))
+        Ok(self.guard(self.0.get()?.lock()))
     }
 
     /// Takes the lock if nobody else holds it, else is `None`. Never waits.
@@ -101,7 +100,7 @@ impl ReentrantLock {
     ///
     /// As for [`lock`](ReentrantLock::lock).
     pub fn try_lock(&self) -> Result<Option<ReentrantGuard<'_>>> {
-        Ok(self.0.words()?.try_lock().map(|guard| self.guard(guard)))
+        Ok(self.0.get()?.try_lock().map(|guard| self.guard(guard)))
     }
 
     /// Waits for the lock at most for `timeout`.
@@ -111,7 +110,7 @@ impl ReentrantLock {
     /// [`Error::TimedOut`](crate::Error::TimedOut) if others held it all the time; and as for
     /// [`lock`](ReentrantLock::lock).
     pub fn lock_timeout(&self, timeout: Duration) -> Result<ReentrantGuard<'_>> {
-        Ok(self.guard(self.0.words()?.lock_timeout(timeout)?))
+        Ok(self.guard(self.0.get()?.lock_timeout(timeout)?))
     }
 
     fn guard<'a>(&'a self, guard: sync::ReentrantGuard<'a>) -> ReentrantGuard<'a> {
@@ -126,75 +125,26 @@ impl ReentrantLock {
     /// [`Error::InvalidArgument`](crate::Error::InvalidArgument) if the calling thread does not
     /// hold it; and as for [`lock`](ReentrantLock::lock).
     pub fn release(&self) -> Result<()> {
-        self.0.words()?.release()
+        self.0.get()?.release()
     }
 
     /// Whether anybody holds it. That may change before the caller has looked at the answer.
     #[must_use]
     pub fn is_locked(&self) -> bool {
-        self.0.words().is_ok_and(sync::ReentrantLock::is_locked)
+        self.0.get().is_ok_and(sync::ReentrantLock::is_locked)
     }
 
     /// How often the calling thread has taken it and not released it.
     #[must_use]
     pub fn depth(&self) -> u32 {
-        self.0.words().map_or(0, sync::ReentrantLock::depth)
+        self.0.get().map_or(0, sync::ReentrantLock::depth)
     }
 }
 
-/// With a name, for programs that share nothing else.
-impl ReentrantLock {
-    /// Makes a lock under a name, as [`Lock::create`](super::Lock::create) does.
-    ///
-    /// # Errors
-    ///
-    /// The same.
-    pub fn create(name: &str) -> Result<ReentrantLock> {
-        Carrier::create_named(name, ()).map(ReentrantLock)
-    }
-
-    /// Opens the one of this name, as [`Lock::open`](super::Lock::open) does.
-    ///
-    /// # Errors
-    ///
-    /// The same.
-    pub fn open(name: &str) -> Result<ReentrantLock> {
-        Carrier::open(name).map(ReentrantLock)
-    }
-
-    /// Opens the one of this name, as it is, or makes it.
-    ///
-    /// # Errors
-    ///
-    /// Those of [`Lock::create_or_open`](super::Lock::create_or_open).
-    pub fn create_or_open(name: &str) -> Result<ReentrantLock> {
-        Carrier::create_or_open(name, ()).map(ReentrantLock)
-    }
-
-    /// The name, without `/dev/shm/`, if it has one.
-    #[must_use]
-    pub fn name(&self) -> Option<&str> {
-        self.0.memory().name()
-    }
-
-    /// Removes the name; who has a handle goes on.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::NotFound`](crate::Error::NotFound) if it has no name, or the name means something
-    /// else by now.
-    pub fn unlink(&self) -> Result<()> {
-        self.0.memory().unlink()
-    }
-
-    /// Lets the name outlive all handles, until someone unlinks it.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::NotFound`](crate::Error::NotFound) if it has no name;
-    /// [`Error::Os`](crate::Error::Os).
-    pub fn keep(&self) -> Result<()> {
-        self.0.memory().keep()
+named_object! {
+    impl [] ReentrantLock {
+        create() = ();
+        example "brigade::shared" "ReentrantLock" "" "";
     }
 }
 

@@ -8,12 +8,11 @@ use std::time::Duration;
 use bytemuck::Pod;
 use serde::{Deserialize, Serialize};
 
-use super::carrier::{Carrier, Words, check_body};
 use super::data::{Data, Lent};
 use super::guard::{Held, LockError, Poison, Poisoned, Right};
 use crate::error::Result;
 use crate::object::transfer::type_tag;
-use crate::object::{Kind, Memory};
+use crate::object::{Kind, Memory, ObjectHandle, Primitive, check_body, named_object};
 use crate::sync;
 
 /// What a try to take a lock comes to.
@@ -30,7 +29,10 @@ const READERS: u32 = 252;
 ///
 /// If a writer is killed while it holds the lock or waits for readers to leave, or panics with it,
 /// all who come get [`LockError::OwnerDied`] with their guard, until a writer has repaired the
-/// value. If a reader is killed, its share comes free and nobody is told.
+/// value. If a reader is killed, its share comes free without notice.
+///
+/// The guards of a lock with a name hold copies of the value, as those of a
+/// [`Lock`](super::Lock) with a name do.
 ///
 /// # Examples
 ///
@@ -48,7 +50,7 @@ const READERS: u32 = 252;
 /// ```
 #[derive(Serialize, Deserialize)]
 #[serde(transparent, bound = "T: Pod")]
-pub struct RwLock<T: Pod>(Carrier<RwLockWords<T>>);
+pub struct RwLock<T: Pod>(ObjectHandle<RwLockWords<T>>);
 
 #[derive(Debug)]
 struct RwLockWords<T> {
@@ -58,7 +60,7 @@ struct RwLockWords<T> {
 
 const WORDS_BYTES: usize = sync::RwLock::size_bytes(READERS);
 
-impl<T: Pod> Words for RwLockWords<T> {
+impl<T: Pod> Primitive for RwLockWords<T> {
     type Init = T;
     const KIND: Kind = Kind::RwLock;
 
@@ -70,7 +72,7 @@ impl<T: Pod> Words for RwLockWords<T> {
         Ok((2, Data::<T>::end(WORDS_BYTES)))
     }
 
-    fn make(memory: &Memory, value: T) -> Result<RwLockWords<T>> {
+    fn make(memory: &Memory, value: &T) -> Result<RwLockWords<T>> {
         check_body(memory, Data::<T>::end(WORDS_BYTES))?;
         // SAFETY: aligned, inside, checked above, unknown to others; the owner, which the lock
         // keeps, keeps the memory.
@@ -78,7 +80,7 @@ impl<T: Pod> Words for RwLockWords<T> {
         // SAFETY: checked above.
         let data = unsafe { Data::of(memory, WORDS_BYTES) };
         // SAFETY: the memory is being made.
-        unsafe { data.init(value) };
+        unsafe { data.init(*value) };
         Ok(RwLockWords { lock, data })
     }
 
@@ -120,19 +122,19 @@ impl<T: Pod> RwLock<T> {
     /// [`Error::NoSpace`]: crate::Error::NoSpace
     /// [`Error::Os`]: crate::Error::Os
     pub fn new(value: T) -> Result<RwLock<T>> {
-        Carrier::create(value).map(RwLock)
+        ObjectHandle::new(&value).map(RwLock)
     }
 
     /// How many readers there are. That may change before the caller has looked at the answer.
     #[must_use]
     pub fn readers(&self) -> usize {
-        self.0.words().map_or(0, |words| words.lock.readers())
+        self.0.get().map_or(0, |words| words.lock.readers())
     }
 
     /// Whether a writer has the lock, or waits for readers to leave.
     #[must_use]
     pub fn has_writer(&self) -> bool {
-        self.0.words().is_ok_and(|words| words.lock.has_writer())
+        self.0.get().is_ok_and(|words| words.lock.has_writer())
     }
 
     /// Waits until no writer has the lock or waits for it, without a bound.
@@ -142,7 +144,7 @@ impl<T: Pod> RwLock<T> {
     /// [`LockError::OwnerDied`] with the guard, if the last writer died or panicked and no other
     /// has repaired the value; [`LockError::Failed`] in a child that was forked by hand.
     pub fn read(&self) -> Locked<ReadGuard<'_, T>> {
-        let words = self.0.words()?;
+        let words = self.0.get()?;
         self.reading(words.lock.read(), words)
     }
 
@@ -154,7 +156,7 @@ impl<T: Pod> RwLock<T> {
     pub fn try_read(
         &self,
     ) -> std::result::Result<Option<ReadGuard<'_, T>>, LockError<ReadGuard<'_, T>>> {
-        let words = self.0.words()?;
+        let words = self.0.get()?;
         words.lock.try_read().map(|guard| self.reading(guard, words)).transpose()
     }
 
@@ -166,7 +168,7 @@ impl<T: Pod> RwLock<T> {
     ///
     /// [`Error::TimedOut`]: crate::Error::TimedOut
     pub fn read_timeout(&self, timeout: Duration) -> Locked<ReadGuard<'_, T>> {
-        let words = self.0.words()?;
+        let words = self.0.get()?;
         self.reading(words.lock.read_timeout(timeout)?, words)
     }
 
@@ -191,7 +193,7 @@ impl<T: Pod> RwLock<T> {
     /// [`LockError::OwnerDied`] with the guard, if the last writer died or panicked;
     /// [`LockError::Failed`] in a child that was forked by hand.
     pub fn write(&self) -> Locked<WriteGuard<'_, T>> {
-        let words = self.0.words()?;
+        let words = self.0.get()?;
         self.writing(words.lock.write(), words)
     }
 
@@ -203,7 +205,7 @@ impl<T: Pod> RwLock<T> {
     pub fn try_write(
         &self,
     ) -> std::result::Result<Option<WriteGuard<'_, T>>, LockError<WriteGuard<'_, T>>> {
-        let words = self.0.words()?;
+        let words = self.0.get()?;
         words.lock.try_write().map(|guard| self.writing(guard, words)).transpose()
     }
 
@@ -215,7 +217,7 @@ impl<T: Pod> RwLock<T> {
     ///
     /// [`Error::TimedOut`]: crate::Error::TimedOut
     pub fn write_timeout(&self, timeout: Duration) -> Locked<WriteGuard<'_, T>> {
-        let words = self.0.words()?;
+        let words = self.0.get()?;
         self.writing(words.lock.write_timeout(timeout)?, words)
     }
 
@@ -234,60 +236,10 @@ impl<T: Pod> RwLock<T> {
     }
 }
 
-/// With a name, for programs that share nothing else.
-impl<T: Pod> RwLock<T> {
-    /// Makes a lock that guards `value` under a name, as [`Lock::create`](super::Lock::create)
-    /// does: its guards, too, are copies of the value.
-    ///
-    /// # Errors
-    ///
-    /// The same.
-    pub fn create(name: &str, value: T) -> Result<RwLock<T>> {
-        Carrier::create_named(name, value).map(RwLock)
-    }
-
-    /// Opens the one of this name, as [`Lock::open`](super::Lock::open) does.
-    ///
-    /// # Errors
-    ///
-    /// The same.
-    pub fn open(name: &str) -> Result<RwLock<T>> {
-        Carrier::open(name).map(RwLock)
-    }
-
-    /// Opens the one of this name, as it is, or makes it.
-    ///
-    /// # Errors
-    ///
-    /// Those of [`Lock::create_or_open`](super::Lock::create_or_open).
-    pub fn create_or_open(name: &str, value: T) -> Result<RwLock<T>> {
-        Carrier::create_or_open(name, value).map(RwLock)
-    }
-
-    /// The name, without `/dev/shm/`, if it has one.
-    #[must_use]
-    pub fn name(&self) -> Option<&str> {
-        self.0.memory().name()
-    }
-
-    /// Removes the name; who has a handle goes on.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::NotFound`](crate::Error::NotFound) if it has no name, or the name means something
-    /// else by now.
-    pub fn unlink(&self) -> Result<()> {
-        self.0.memory().unlink()
-    }
-
-    /// Lets the name outlive all handles, until someone unlinks it.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::NotFound`](crate::Error::NotFound) if it has no name;
-    /// [`Error::Os`](crate::Error::Os).
-    pub fn keep(&self) -> Result<()> {
-        self.0.memory().keep()
+named_object! {
+    impl [T: Pod] RwLock<T> {
+        create(value: T) = value;
+        example "brigade::shared" "RwLock" "::<u32>" ", 7";
     }
 }
 

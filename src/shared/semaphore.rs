@@ -6,10 +6,9 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::carrier::{Carrier, Words};
 use super::guard::Held;
 use crate::error::Result;
-use crate::object::{Kind, Memory};
+use crate::object::{Kind, Memory, ObjectHandle, Primitive, named_object};
 use crate::sync;
 
 /// Permits that a [`Semaphore`] can have at least.
@@ -19,7 +18,7 @@ const PERMITS: u32 = 1024;
 #[derive(Debug, Clone)]
 struct Permits<const BOUNDED: bool>(sync::Semaphore);
 
-impl<const BOUNDED: bool> Words for Permits<BOUNDED> {
+impl<const BOUNDED: bool> Primitive for Permits<BOUNDED> {
     /// Permits at first, and at most.
     type Init = (u32, u32);
     const KIND: Kind = if BOUNDED { Kind::BoundedSemaphore } else { Kind::Semaphore };
@@ -29,7 +28,7 @@ impl<const BOUNDED: bool> Words for Permits<BOUNDED> {
         Ok((2, sync::Semaphore::size_bytes(permits_max.min(sync::PERMITS_MAX))))
     }
 
-    fn make(memory: &Memory, (permits, permits_max): (u32, u32)) -> Result<Self> {
+    fn make(memory: &Memory, &(permits, permits_max): &(u32, u32)) -> Result<Self> {
         let (body, owner) = (memory.body().0, memory.owner());
         // SAFETY: aligned, as large as `size` said, unless it refuses `permits_max`; unknown to
         // others; the owner, which the semaphore keeps, keeps the memory.
@@ -46,29 +45,29 @@ impl<const BOUNDED: bool> Words for Permits<BOUNDED> {
     }
 }
 
-impl<const BOUNDED: bool> Carrier<Permits<BOUNDED>> {
+impl<const BOUNDED: bool> ObjectHandle<Permits<BOUNDED>> {
     fn permit<'a>(&'a self, permit: sync::Permit<'a>) -> Permit<'a> {
         Permit(Held::new(permit, self.memory()))
     }
 
     fn acquire(&self) -> Result<Permit<'_>> {
-        Ok(self.permit(self.words()?.0.acquire()))
+        Ok(self.permit(self.get()?.0.acquire()))
     }
 
     fn try_acquire(&self) -> Result<Option<Permit<'_>>> {
-        Ok(self.words()?.0.try_acquire().map(|permit| self.permit(permit)))
+        Ok(self.get()?.0.try_acquire().map(|permit| self.permit(permit)))
     }
 
     fn acquire_timeout(&self, timeout: Duration) -> Result<Permit<'_>> {
-        Ok(self.permit(self.words()?.0.acquire_timeout(timeout)?))
+        Ok(self.permit(self.get()?.0.acquire_timeout(timeout)?))
     }
 
     fn release(&self) -> Result<()> {
-        self.words()?.0.release()
+        self.get()?.0.release()
     }
 
     fn available(&self) -> usize {
-        self.words().map_or(0, |semaphore| semaphore.0.available())
+        self.get().map_or(0, |semaphore| semaphore.0.available())
     }
 }
 
@@ -102,7 +101,7 @@ impl<const BOUNDED: bool> Carrier<Permits<BOUNDED>> {
 /// ```
 #[derive(Clone, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct Semaphore(Carrier<Permits<false>>);
+pub struct Semaphore(ObjectHandle<Permits<false>>);
 
 impl fmt::Debug for Semaphore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -130,7 +129,7 @@ impl Semaphore {
     /// [`Error::InvalidArgument`](crate::Error::InvalidArgument) if that is out of range, or less
     /// than `permits`; [`Error::NoSpace`](crate::Error::NoSpace) without memory for it.
     pub fn with_max(permits: u32, permits_max: u32) -> Result<Semaphore> {
-        Carrier::create((permits, permits_max)).map(Semaphore)
+        ObjectHandle::new(&(permits, permits_max)).map(Semaphore)
     }
 
     /// Takes a permit; waits for one, without a bound.
@@ -178,59 +177,10 @@ impl Semaphore {
     }
 }
 
-/// With a name, for programs that share nothing else.
-impl Semaphore {
-    /// Makes a semaphore under a name, as [`Lock::create`](super::Lock::create) does.
-    ///
-    /// # Errors
-    ///
-    /// The same.
-    pub fn create(name: &str, permits: u32) -> Result<Semaphore> {
-        Carrier::create_named(name, (permits, usual_max(permits))).map(Semaphore)
-    }
-
-    /// Opens the one of this name, as [`Lock::open`](super::Lock::open) does.
-    ///
-    /// # Errors
-    ///
-    /// The same.
-    pub fn open(name: &str) -> Result<Semaphore> {
-        Carrier::open(name).map(Semaphore)
-    }
-
-    /// Opens the one of this name, as it is, or makes it.
-    ///
-    /// # Errors
-    ///
-    /// Those of [`Lock::create_or_open`](super::Lock::create_or_open).
-    pub fn create_or_open(name: &str, permits: u32) -> Result<Semaphore> {
-        Carrier::create_or_open(name, (permits, usual_max(permits))).map(Semaphore)
-    }
-
-    /// The name, without `/dev/shm/`, if it has one.
-    #[must_use]
-    pub fn name(&self) -> Option<&str> {
-        self.0.memory().name()
-    }
-
-    /// Removes the name; who has a handle goes on.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::NotFound`](crate::Error::NotFound) if it has no name, or the name means something
-    /// else by now.
-    pub fn unlink(&self) -> Result<()> {
-        self.0.memory().unlink()
-    }
-
-    /// Lets the name outlive all handles, until someone unlinks it.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::NotFound`](crate::Error::NotFound) if it has no name;
-    /// [`Error::Os`](crate::Error::Os).
-    pub fn keep(&self) -> Result<()> {
-        self.0.memory().keep()
+named_object! {
+    impl [] Semaphore {
+        create(permits: u32) = (permits, usual_max(permits));
+        example "brigade::shared" "Semaphore" "" ", 2";
     }
 }
 
@@ -260,7 +210,7 @@ impl Semaphore {
 /// ```
 #[derive(Clone, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct BoundedSemaphore(Carrier<Permits<true>>);
+pub struct BoundedSemaphore(ObjectHandle<Permits<true>>);
 
 impl fmt::Debug for BoundedSemaphore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -277,7 +227,7 @@ impl BoundedSemaphore {
     /// [`Error::InvalidArgument`](crate::Error::InvalidArgument) out of that range;
     /// [`Error::NoSpace`](crate::Error::NoSpace) without memory for it.
     pub fn new(permits: u32) -> Result<BoundedSemaphore> {
-        Carrier::create((permits, permits)).map(BoundedSemaphore)
+        ObjectHandle::new(&(permits, permits)).map(BoundedSemaphore)
     }
 
     /// Takes a permit; waits for one, without a bound.
@@ -325,59 +275,10 @@ impl BoundedSemaphore {
     }
 }
 
-/// With a name, for programs that share nothing else.
-impl BoundedSemaphore {
-    /// Makes a bounded semaphore under a name, as [`Lock::create`](super::Lock::create) does.
-    ///
-    /// # Errors
-    ///
-    /// The same.
-    pub fn create(name: &str, permits: u32) -> Result<BoundedSemaphore> {
-        Carrier::create_named(name, (permits, permits)).map(BoundedSemaphore)
-    }
-
-    /// Opens the one of this name, as [`Lock::open`](super::Lock::open) does.
-    ///
-    /// # Errors
-    ///
-    /// The same.
-    pub fn open(name: &str) -> Result<BoundedSemaphore> {
-        Carrier::open(name).map(BoundedSemaphore)
-    }
-
-    /// Opens the one of this name, as it is, or makes it.
-    ///
-    /// # Errors
-    ///
-    /// Those of [`Lock::create_or_open`](super::Lock::create_or_open).
-    pub fn create_or_open(name: &str, permits: u32) -> Result<BoundedSemaphore> {
-        Carrier::create_or_open(name, (permits, permits)).map(BoundedSemaphore)
-    }
-
-    /// The name, without `/dev/shm/`, if it has one.
-    #[must_use]
-    pub fn name(&self) -> Option<&str> {
-        self.0.memory().name()
-    }
-
-    /// Removes the name; who has a handle goes on.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::NotFound`](crate::Error::NotFound) if it has no name, or the name means something
-    /// else by now.
-    pub fn unlink(&self) -> Result<()> {
-        self.0.memory().unlink()
-    }
-
-    /// Lets the name outlive all handles, until someone unlinks it.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::NotFound`](crate::Error::NotFound) if it has no name;
-    /// [`Error::Os`](crate::Error::Os).
-    pub fn keep(&self) -> Result<()> {
-        self.0.memory().keep()
+named_object! {
+    impl [] BoundedSemaphore {
+        create(permits: u32) = (permits, permits);
+        example "brigade::shared" "BoundedSemaphore" "" ", 2";
     }
 }
 

@@ -10,11 +10,10 @@ use std::ptr::NonNull;
 use bytemuck::Pod;
 use serde::{Deserialize, Serialize};
 
-use super::carrier::{Carrier, Words, check_body};
 use crate::atomics::{AtomicU32, AtomicU64, Ordering};
 use crate::error::Result;
 use crate::object::transfer::type_tag;
-use crate::object::{Kind, Memory};
+use crate::object::{Kind, Memory, ObjectHandle, Primitive, check_body, named_object};
 use crate::region::racy;
 use crate::sync::{LockWord, RobustLock};
 
@@ -46,7 +45,7 @@ use crate::sync::{LockWord, RobustLock};
 /// ```
 #[derive(Serialize, Deserialize)]
 #[serde(transparent, bound = "T: Pod")]
-pub struct Value<T: Pod>(Carrier<ValueWords<T>>);
+pub struct Value<T: Pod>(ObjectHandle<ValueWords<T>>);
 
 /// The words of a value. Up to eight bytes:
 ///
@@ -69,7 +68,7 @@ struct ValueWords<T> {
     value: PhantomData<fn() -> T>,
 }
 
-// SAFETY: the body is only used by atomics, in memory that the carrier keeps.
+// SAFETY: the body is only used by atomics, in memory that the handle keeps.
 unsafe impl<T> Send for ValueWords<T> {}
 // SAFETY: as for `Send`.
 unsafe impl<T> Sync for ValueWords<T> {}
@@ -178,7 +177,7 @@ fn from_word<T: Pod>(word: u64) -> T {
     bytemuck::pod_read_unaligned(&word.to_ne_bytes()[..size_of::<T>()])
 }
 
-impl<T: Pod> Words for ValueWords<T> {
+impl<T: Pod> Primitive for ValueWords<T> {
     type Init = T;
     const KIND: Kind = Kind::Value;
 
@@ -190,15 +189,15 @@ impl<T: Pod> Words for ValueWords<T> {
         Ok((1, Self::BODY_BYTES))
     }
 
-    fn make(memory: &Memory, value: T) -> Result<ValueWords<T>> {
+    fn make(memory: &Memory, value: &T) -> Result<ValueWords<T>> {
         let words = Self::over(memory)?;
         match &words.lock {
             Some(lock) => {
                 lock.register()?;
-                words.write(&value);
+                words.write(value);
             }
             // Relaxed: nobody else knows the word yet.
-            None => words.word().store(to_word(&value), Ordering::Relaxed),
+            None => words.word().store(to_word(value), Ordering::Relaxed),
         }
         Ok(words)
     }
@@ -231,7 +230,7 @@ impl<T: Pod> Value<T> {
     /// [`Error::NoSpace`](crate::Error::NoSpace) without memory for it;
     /// [`Error::Os`](crate::Error::Os).
     pub fn new(value: T) -> Result<Value<T>> {
-        Carrier::create(value).map(Value)
+        ObjectHandle::new(&value).map(Value)
     }
 
     /// The value. It may be changed before the caller has looked at it.
@@ -240,7 +239,7 @@ impl<T: Pod> Value<T> {
     ///
     /// [`Error::Closed`](crate::Error::Closed) in a child that was forked by hand.
     pub fn get(&self) -> Result<T> {
-        let words = self.0.words()?;
+        let words = self.0.get()?;
         if ValueWords::<T>::IS_WORD {
             return Ok(from_word(words.word().load(Ordering::Acquire)));
         }
@@ -253,7 +252,7 @@ impl<T: Pod> Value<T> {
     ///
     /// As for [`get`](Value::get).
     pub fn set(&self, value: T) -> Result<()> {
-        let words = self.0.words()?;
+        let words = self.0.get()?;
         if ValueWords::<T>::IS_WORD {
             // Release pairs with the Acquire in `get` and `change`.
             words.word().store(to_word(&value), Ordering::Release);
@@ -269,7 +268,7 @@ impl<T: Pod> Value<T> {
     ///
     /// As for [`get`](Value::get).
     pub fn swap(&self, value: T) -> Result<T> {
-        Ok(self.0.words()?.change(|_| Some(value)))
+        Ok(self.0.get()?.change(|_| Some(value)))
     }
 
     /// Changes the value to what `new` makes of it, and returns what it was.
@@ -291,7 +290,7 @@ impl<T: Pod> Value<T> {
     /// # Ok::<(), brigade::Error>(())
     /// ```
     pub fn update(&self, mut new: impl FnMut(T) -> T) -> Result<T> {
-        Ok(self.0.words()?.change(|old| Some(new(old))))
+        Ok(self.0.get()?.change(|old| Some(new(old))))
     }
 
     /// Changes the value to `new` if it is `current`, bit by bit. Returns what it was: in `Ok` if
@@ -312,7 +311,7 @@ impl<T: Pod> Value<T> {
     /// ```
     pub fn compare_exchange(&self, current: T, new: T) -> Result<std::result::Result<T, T>> {
         let is_current = |old: &T| bytemuck::bytes_of(old) == bytemuck::bytes_of(&current);
-        let old = self.0.words()?.change(|old| is_current(&old).then_some(new));
+        let old = self.0.get()?.change(|old| is_current(&old).then_some(new));
         Ok(if is_current(&old) { Ok(old) } else { Err(old) })
     }
 
@@ -330,58 +329,9 @@ impl<T: Pod> Value<T> {
     }
 }
 
-/// With a name, for programs that share nothing else.
-impl<T: Pod> Value<T> {
-    /// Makes a value under a name, as [`Lock::create`](super::Lock::create) does.
-    ///
-    /// # Errors
-    ///
-    /// The same.
-    pub fn create(name: &str, value: T) -> Result<Value<T>> {
-        Carrier::create_named(name, value).map(Value)
-    }
-
-    /// Opens the one of this name, as [`Lock::open`](super::Lock::open) does.
-    ///
-    /// # Errors
-    ///
-    /// The same.
-    pub fn open(name: &str) -> Result<Value<T>> {
-        Carrier::open(name).map(Value)
-    }
-
-    /// Opens the one of this name, as it is, or makes it.
-    ///
-    /// # Errors
-    ///
-    /// Those of [`Lock::create_or_open`](super::Lock::create_or_open).
-    pub fn create_or_open(name: &str, value: T) -> Result<Value<T>> {
-        Carrier::create_or_open(name, value).map(Value)
-    }
-
-    /// The name, without `/dev/shm/`, if it has one.
-    #[must_use]
-    pub fn name(&self) -> Option<&str> {
-        self.0.memory().name()
-    }
-
-    /// Removes the name; who has a handle goes on.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::NotFound`](crate::Error::NotFound) if it has no name, or the name means something
-    /// else by now.
-    pub fn unlink(&self) -> Result<()> {
-        self.0.memory().unlink()
-    }
-
-    /// Lets the name outlive all handles, until someone unlinks it.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::NotFound`](crate::Error::NotFound) if it has no name;
-    /// [`Error::Os`](crate::Error::Os).
-    pub fn keep(&self) -> Result<()> {
-        self.0.memory().keep()
+named_object! {
+    impl [T: Pod] Value<T> {
+        create(value: T) = value;
+        example "brigade::shared" "Value" "::<u32>" ", 7";
     }
 }
