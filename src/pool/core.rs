@@ -28,7 +28,7 @@ use crate::worker::host_side::HostSide;
 use crate::worker::invocation;
 use crate::worker::invocation::Trampoline;
 use crate::worker::pool_control::HostControl;
-use crate::worker::pool_control::driver;
+use crate::worker::wakeup::Driver;
 
 /// How tasks are run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -134,7 +134,7 @@ impl Core {
         let mut state = State::new(HostControl::new(&arena)?);
         state.target = config.workers;
         state.initializer = config.initializer.take();
-        state.control.set_driver(driver::SUPERVISOR);
+        state.control.driver().set(Driver::Supervisor);
         let doorbell = Arc::new(Doorbell::new()?);
         let doorbell_token = supervisor.add(Arc::clone(&doorbell) as _)?;
         let core = Arc::new_cyclic(|own: &Weak<Core>| {

@@ -1,7 +1,6 @@
 //! What the host knows under the pool's mutex.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{Ordering, fence};
 use std::time::Instant;
 
 use tracing::Level;
@@ -20,8 +19,8 @@ use crate::worker::call::{Encoded, TaskId};
 use crate::worker::host_side::Drained;
 use crate::worker::invocation;
 use crate::worker::pool_control::HostControl;
-use crate::worker::pool_control::driver;
 use crate::worker::queue_pair::{Leave, Place, ResultMeta, SLOTS, Status};
+use crate::worker::wakeup::Driver;
 
 /// Whether a pool takes tasks.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -286,7 +285,7 @@ impl State {
     /// that another thread drained before its worker could ring.
     pub(super) fn wake_sleeping_joiner(&self) {
         if self.joiner_sleeps {
-            self.control.wake_sleeping_joiner();
+            self.control.driver().wake_joiner_anyway();
         }
     }
 
@@ -456,18 +455,12 @@ impl State {
 
     /// Prepares for nobody looking at the results: says at which results the workers must ring,
     /// and whom. Returns false if there is one already, so that the caller must look again.
-    pub(super) fn arm(&mut self, whom: u32) -> bool {
+    pub(super) fn arm(&mut self, whom: Driver) -> bool {
         for slot in &self.workers {
             slot.queues.set_wake_at(self.wake_at(slot));
         }
-        self.control.set_driver(whom);
-        // SeqCst: the other half of the Dekker pair in `WorkerSide::commit`.
-        fence(Ordering::SeqCst);
-        if self.workers.iter().any(|slot| slot.queues.has_result_from(self.wake_at(slot))) {
-            self.control.set_driver(driver::AWAKE);
-            return false;
-        }
-        true
+        let has_result = |slot: &WorkerSlot| slot.queues.has_result_from(self.wake_at(slot));
+        self.control.driver().arm(whom, || self.workers.iter().any(has_result))
     }
 
     /// The first result of this worker at which it must ring.
@@ -495,6 +488,6 @@ impl State {
     /// Whether nobody would be woken now. (An armed supervisor stays armed: what has been offered
     /// since then only makes the workers ring earlier than they need to.)
     pub(super) fn needs_rings(&self) -> bool {
-        self.control.driver() != driver::SUPERVISOR
+        self.control.driver().get() != Driver::Supervisor
     }
 }

@@ -13,12 +13,11 @@ use crate::pool::state_guard::StateGuard;
 use crate::pool::supervise::WAKE;
 use crate::pool::task::{Outcome, cancelled};
 use crate::pool::worker_slot::{WorkerSlot, WorkerState};
-use crate::sys::futex;
 use crate::sys::thread_parker::Waiter;
 use crate::worker::backoff;
 use crate::worker::call::TaskId;
 use crate::worker::host_side::PendingCommit;
-use crate::worker::pool_control::driver;
+use crate::worker::wakeup::{Driver, DriverWord};
 
 /// How long a joining thread yields before it sleeps, after the last progress it saw.
 const JOIN_SPIN: Duration = Duration::from_micros(500);
@@ -83,7 +82,7 @@ impl Core {
             state.workers.iter().filter_map(|slot| slot.queues.pending_commit()).collect();
         if !state.queue.is_empty() && !state.joiner_sleeps {
             // Nobody needs to ring while this thread looks.
-            state.control.set_driver(driver::AWAKE);
+            state.control.driver().set(Driver::Awake);
         }
         let turn = self.driver_turns.load(Ordering::Relaxed);
         drop(state);
@@ -109,8 +108,8 @@ impl Core {
         self.watch_exits(&mut state);
         if state.joiner_sleeps {
             state.waiting.push(me.clone());
-            let whom = state.control.driver();
-            if whom != driver::AWAKE && !state.arm(whom) {
+            let whom = state.control.driver().get();
+            if whom != Driver::Awake && !state.arm(whom) {
                 self.wake_driver(&state, whom);
             }
             drop(state);
@@ -121,22 +120,22 @@ impl Core {
             return;
         }
         state.joiner_sleeps = true;
-        let word = state.control.driver_word();
-        if state.arm(driver::JOINER) {
+        let word: *const DriverWord = state.control.driver();
+        if state.arm(Driver::Joiner) {
             let unstarted = state.unstarted();
             let slice = Some(if unstarted.is_empty() { LOOK } else { BEGIN });
             let asleep = Instant::now();
             drop(state);
             // SAFETY: the control block lives as long as the state, and that as long as `self`.
             let word = unsafe { &*word };
-            futex::wait(word, driver::JOINER, left().into_iter().chain(slice).min());
+            word.sleep(left().into_iter().chain(slice).min());
             state = self.lock();
             if asleep.elapsed() >= BEGIN {
                 state.recall_unstarted(&unstarted);
             }
         }
         state.joiner_sleeps = false;
-        state.control.set_driver(driver::AWAKE);
+        state.control.driver().set(Driver::Awake);
         self.stop_watching(&mut state, watch, &me);
     }
 
@@ -224,25 +223,24 @@ impl Core {
             state.wake_sleeping_joiner();
             return;
         }
-        if !state.arm(driver::SUPERVISOR) {
+        if !state.arm(Driver::Supervisor) {
             self.doorbell.ring();
         }
     }
 
     /// Makes whoever sleeps as driver hear of what has just changed.
     pub(super) fn rearm(&self, state: &mut State) {
-        let whom = state.control.driver();
-        if whom != driver::AWAKE && !state.arm(whom) {
+        let whom = state.control.driver().get();
+        if whom != Driver::Awake && !state.arm(whom) {
             self.wake_driver(state, whom);
         }
     }
 
-    fn wake_driver(&self, state: &State, whom: u32) {
-        if whom == driver::JOINER {
-            state.control.set_driver(driver::JOINER);
-            state.control.wake_joiner();
-        } else {
-            self.doorbell.ring();
+    fn wake_driver(&self, state: &State, whom: Driver) {
+        match whom {
+            Driver::Joiner => state.control.driver().wake_joiner_anyway(),
+            Driver::Supervisor => self.doorbell.ring(),
+            Driver::Awake => {}
         }
     }
 

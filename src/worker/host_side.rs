@@ -10,9 +10,9 @@ use std::time::{Duration, Instant};
 
 use crate::error::{Error, Result};
 use crate::region::arena::{Arena, Contents, Span};
+use crate::sys::clock;
 #[cfg(feature = "failpoints")]
 use crate::sys::failpoint::{self, Point};
-use crate::sys::{clock, futex};
 use crate::worker::call::{Call, Encoded, TaskId};
 use crate::worker::claim::{self, Claim};
 use crate::worker::queue_pair::{
@@ -202,27 +202,17 @@ impl HostSide {
     /// Wakes the worker if it sleeps. Call it after offering, and after making room.
     #[inline]
     pub(crate) fn wake(&self) {
-        let parked = &self.queues().header.parked;
-        // SeqCst: the other half of the Dekker pair in `WorkerSide::park`. Either the worker sees
-        // the offer when it looks once more, or we see that it has parked.
-        fence(Ordering::SeqCst);
-        if parked.load(Ordering::Relaxed) == 1 && parked.swap(0, Ordering::Relaxed) == 1 {
-            futex::wake(parked, 1);
-        }
+        self.queues().header.parked.wake();
     }
 
     /// Wakes the worker even if its word says that it does not sleep: it may be wrong.
     pub(crate) fn wake_anyway(&self) {
-        let parked = &self.queues().header.parked;
-        // Relaxed: the worker looks at what it is offered when it wakes.
-        parked.store(0, Ordering::Relaxed);
-        futex::wake(parked, 1);
+        self.queues().header.parked.wake_anyway();
     }
 
     /// Whether the worker sleeps, or is about to.
     pub(crate) fn is_parked(&self) -> bool {
-        // Relaxed: a hint for choosing a worker.
-        self.queues().header.parked.load(Ordering::Relaxed) == 1
+        self.queues().header.parked.is_parked()
     }
 
     /// Takes task `id`, offered as `seq`, back. False: it has started.
@@ -336,7 +326,7 @@ impl HostSide {
     }
 
     fn wake_if_waiting(&self) {
-        // Relaxed: `wake` has the fence that pairs with the worker's.
+        // SeqCst: pairs with the fence in `ParkWord::park`, before which the worker sets `waiting`.
         fence(Ordering::SeqCst);
         if self.queues().header.waiting.load(Ordering::Relaxed) == 1 {
             self.wake();

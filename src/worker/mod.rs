@@ -28,5 +28,6 @@ pub(crate) mod invocation;
 pub(crate) mod pool_control;
 #[cfg(not(loom))]
 pub(crate) mod queue_pair;
+pub(crate) mod wakeup;
 #[cfg(not(loom))]
 pub(crate) mod worker_side;

@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::error::Result;
 use crate::region::arena::{Arena, Contents, Span};
-use crate::sys::futex;
 use crate::worker::cpu_spread::Floor;
+use crate::worker::wakeup::DriverWord;
 
 /// What all workers of a pool share with the host.
 ///
@@ -20,24 +20,13 @@ use crate::worker::cpu_spread::Floor;
 /// | `floor`  | workers                | workers | none: a hint           | see [`Floor`]         |
 #[repr(C, align(64))]
 pub(crate) struct PoolControl {
-    /// Who is to be woken: one of the constants in [`driver`].
-    pub(crate) driver: AtomicU32,
+    pub(crate) driver: DriverWord,
     _driver: [u32; 15],
     /// 1: a worker that runs out of offers should ring, because others have some to spare.
     pub(crate) has_surplus: AtomicU32,
     _has_surplus: [u32; 15],
     /// Which processors they run on.
     pub(crate) floor: Floor,
-}
-
-/// Values of [`PoolControl::driver`].
-pub(crate) mod driver {
-    /// Somebody looks at the results without being told.
-    pub(crate) const AWAKE: u32 = 0;
-    /// A joining thread sleeps on the word.
-    pub(crate) const JOINER: u32 = 1;
-    /// The supervisor sleeps on its eventfd.
-    pub(crate) const SUPERVISOR: u32 = 2;
 }
 
 const _: () = assert!(offset_of!(PoolControl, has_surplus) == 64);
@@ -65,36 +54,9 @@ impl HostControl {
         unsafe { &*self.span.as_ptr().cast::<PoolControl>() }
     }
 
-    /// The word on which a joining thread sleeps.
-    pub(crate) fn driver_word(&self) -> *const AtomicU32 {
-        &raw const self.control().driver
-    }
-
-    /// Who is to be woken now.
-    pub(crate) fn driver(&self) -> u32 {
-        // Relaxed: a worker's swap to AWAKE comes with a wake-up of its own.
-        self.control().driver.load(Ordering::Relaxed)
-    }
-
-    pub(crate) fn set_driver(&self, whom: u32) {
-        // Relaxed: the fence of `State::arm` orders it.
-        self.control().driver.store(whom, Ordering::Relaxed);
-    }
-
-    /// Wakes the joining thread that sleeps on the word, if one does.
-    pub(crate) fn wake_joiner(&self) {
-        let word = &self.control().driver;
-        // Relaxed: what it is woken for is under the mutex.
-        if word.swap(driver::AWAKE, Ordering::Relaxed) == driver::JOINER {
-            futex::wake(word, 1);
-        }
-    }
-
-    /// Wakes the joining thread that sleeps on the word, whatever the word says: a worker that
-    /// was killed in the middle of ringing has changed it and woken nobody.
-    pub(crate) fn wake_sleeping_joiner(&self) {
-        self.set_driver(driver::AWAKE);
-        futex::wake(&self.control().driver, 1);
+    /// Says which thread the workers have to wake.
+    pub(crate) fn driver(&self) -> &DriverWord {
+        &self.control().driver
     }
 
     pub(crate) fn set_has_surplus(&self, has_surplus: bool) {

@@ -7,6 +7,7 @@
 use std::mem::offset_of;
 
 use crate::error::{Error, Result};
+use crate::worker::wakeup::ParkWord;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 /// Tasks that one worker can be offered ahead; a power of two.
@@ -54,8 +55,7 @@ pub(crate) struct Header {
     /// 1: leave when nothing is offered.
     pub(crate) stop: AtomicU32,
     _host: [u32; 9],
-    /// 1: the worker sleeps on this word, or is about to.
-    pub(crate) parked: AtomicU32,
+    pub(crate) parked: ParkWord,
     _parked: [u32; 15],
     /// The worker's process id, once start-up is over, initializer included; 0 before.
     pub(crate) ready: AtomicU32,

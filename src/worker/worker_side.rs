@@ -1,23 +1,24 @@
 //! The worker's end of a queue pair: claiming, committing, sleeping.
 #![allow(unsafe_code)]
 
-use std::sync::atomic::{Ordering, fence};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use crate::error::Result;
 use crate::region::windows::Windows;
+use crate::sys::clock;
 #[cfg(feature = "failpoints")]
 use crate::sys::failpoint::{self, Point};
 use crate::sys::poll::EventFd;
-use crate::sys::{clock, futex};
 use crate::worker::backoff;
 use crate::worker::claim::{self, Claim};
 use crate::worker::cpu_spread::Footing;
-use crate::worker::pool_control::{PoolControl, driver};
+use crate::worker::pool_control::PoolControl;
 use crate::worker::queue_pair::{
     ByteRing, LAST_WORDS_BYTES, Leave, Place, QueuePair, RESULT_INLINE_BYTES,
     RING_PAYLOAD_BYTES_MAX, ResultMeta, Stage, Status, TaskMeta, load_words, store_words,
 };
+use crate::worker::wakeup::Driver;
 
 /// A task that this worker has claimed.
 #[derive(Debug)]
@@ -200,31 +201,21 @@ impl WorkerSide {
         #[cfg(feature = "failpoints")]
         failpoint::hit(Point::WorkerAfterCommit);
         self.seq += 1;
-        // SeqCst: commit and sleep are a Dekker pair with `State::arm`: either the driver sees the
-        // commit when it looks once more, or we see that it sleeps.
-        fence(Ordering::SeqCst);
         // Relaxed: ordered by the fences.
-        if seq >= self.queues().header.wake_at.load(Ordering::Relaxed) {
-            self.ring();
-        }
+        let is_awaited = || seq >= self.queues().header.wake_at.load(Ordering::Relaxed);
+        self.wake_driver(self.control().driver.take_after_commit(is_awaited));
     }
 
-    /// Wakes whoever drives, if it sleeps.
+    /// Wakes the driver if it sleeps.
     fn ring(&self) {
-        let word = &self.control().driver;
-        // Relaxed: the word carries no data, and the fences around it order the rest.
-        if word.load(Ordering::Relaxed) == driver::AWAKE {
-            return;
-        }
-        #[cfg(feature = "failpoints")]
-        failpoint::hit(Point::WorkerBeforeRing);
-        let whom = word.swap(driver::AWAKE, Ordering::Relaxed);
-        #[cfg(feature = "failpoints")]
-        failpoint::hit(Point::WorkerMidRing);
-        match whom {
-            driver::JOINER => drop(futex::wake(word, 1)),
-            driver::SUPERVISOR => self.doorbell.ring(),
-            _ => {}
+        self.wake_driver(self.control().driver.take());
+    }
+
+    fn wake_driver(&self, driver: Driver) {
+        match driver {
+            Driver::Joiner => self.control().driver.wake_taken_joiner(),
+            Driver::Supervisor => self.doorbell.ring(),
+            Driver::Awake => {}
         }
     }
 
@@ -239,14 +230,8 @@ impl WorkerSide {
             }
             // Full of results that nobody has drained: that takes a driver.
             header.waiting.store(1, Ordering::Relaxed);
-            header.parked.store(1, Ordering::Relaxed);
-            // SeqCst: pairs with the fence in `HostSide::wake_if_waiting`.
-            fence(Ordering::SeqCst);
-            if header.bytes_read.load(Ordering::Acquire) == read {
-                self.ring();
-                futex::wait(&header.parked, 1, Some(ROOM_RETRY));
-            }
-            header.parked.store(0, Ordering::Relaxed);
+            let has_room = || header.bytes_read.load(Ordering::Acquire) != read;
+            header.parked.park(has_room, || self.ring(), Some(ROOM_RETRY));
             header.waiting.store(0, Ordering::Relaxed);
         }
     }
@@ -288,31 +273,15 @@ impl WorkerSide {
 
     /// Sleeps until something is offered, or the worker should leave: true; or for `timeout`.
     fn park(&self, timeout: Option<Duration>) -> bool {
-        let parked = &self.queues().header.parked;
-        loop {
-            // Relaxed: ordered by the fence.
-            parked.store(1, Ordering::Relaxed);
-            // SeqCst: the other half of the Dekker pair in `HostSide::wake`.
-            fence(Ordering::SeqCst);
-            if self.has_work_or_stop() {
-                parked.store(0, Ordering::Relaxed);
-                return true;
-            }
+        let before_sleep = || {
             #[cfg(feature = "failpoints")]
             failpoint::hit(Point::WorkerBeforePark);
             // Others may have tasks to spare, which the driver can bring here.
             if self.control().has_surplus.load(Ordering::Relaxed) == 1 {
                 self.ring();
             }
-            futex::wait(parked, 1, timeout);
-            if self.has_work_or_stop() {
-                parked.store(0, Ordering::Relaxed);
-                return true;
-            }
-            if timeout.is_some() {
-                return false;
-            }
-        }
+        };
+        self.queues().header.parked.park(|| self.has_work_or_stop(), before_sleep, timeout)
     }
 
     /// Takes back what was left, since this worker lives on.

@@ -1,0 +1,365 @@
+//! The words on which a worker and the driver sleep.
+//!
+//! Each wake-up is a Dekker pair: both sides store to their own word, execute a SeqCst fence, and
+//! then load the other side's word. One of the two fences comes first, so at least one side sees
+//! the other's store (fact M4 of `docs/assumptions.md`).
+//!
+//! | sleeper | stores              | then loads          | the other side stores | then loads            |
+//! |---------|---------------------|---------------------|-----------------------|-----------------------|
+//! | worker  | `ParkWord` = 1      | claim word          | claim word (an offer) | `ParkWord`            |
+//! | worker  | `ParkWord` = 1      | room in its ring    | room (a drain)        | `ParkWord`            |
+//! | driver  | `DriverWord` = whom | result words        | result (a commit)     | `DriverWord`          |
+//!
+//! A worker that dies between the swap of the driver word and its wake-up has woken nobody. The
+//! supervisor learns of the death and calls [`DriverWord::wake_joiner_anyway`].
+
+use std::time::Duration;
+
+use crate::atomics::{AtomicU32, Ordering, fence};
+#[cfg(feature = "failpoints")]
+use crate::sys::failpoint::{self, Point};
+use crate::sys::futex;
+
+/// The word on which a worker sleeps.
+///
+/// | value | meaning                          | written by                  | if the writer dies |
+/// |-------|----------------------------------|-----------------------------|--------------------|
+/// | 0     | the worker is awake, or is woken | worker; host when it wakes  | it is made anew    |
+/// | 1     | it sleeps, or is about to        | worker                      | it is made anew    |
+#[repr(transparent)]
+#[derive(Debug)]
+pub(crate) struct ParkWord(AtomicU32);
+
+impl ParkWord {
+    #[cfg(loom)]
+    pub(crate) fn new() -> ParkWord {
+        ParkWord(AtomicU32::new(0))
+    }
+
+    /// Worker: sleeps until `is_ready`, or for about `timeout`; returns whether it is ready.
+    /// `before_sleep` is called before each sleep.
+    pub(crate) fn park(
+        &self,
+        is_ready: impl Fn() -> bool,
+        mut before_sleep: impl FnMut(),
+        timeout: Option<Duration>,
+    ) -> bool {
+        loop {
+            // Relaxed: ordered by the fence.
+            self.0.store(1, Ordering::Relaxed);
+            // SeqCst: pairs with the fence in `wake`.
+            fence(Ordering::SeqCst);
+            if !is_ready() {
+                before_sleep();
+                futex::wait(&self.0, 1, timeout);
+            }
+            let ready = is_ready();
+            if ready || timeout.is_some() {
+                self.0.store(0, Ordering::Relaxed);
+                return ready;
+            }
+        }
+    }
+
+    /// Host: wakes the worker if it sleeps. The caller has stored what makes the worker ready.
+    #[inline]
+    pub(crate) fn wake(&self) {
+        // SeqCst: pairs with the fence in `park`. Either the worker sees that it is ready, or this
+        // load sees that it has parked.
+        fence(Ordering::SeqCst);
+        if self.is_parked() && self.0.swap(0, Ordering::Relaxed) == 1 {
+            futex::wake(&self.0, 1);
+        }
+    }
+
+    /// Host: wakes the worker even if the word says that it does not sleep. The word may be wrong.
+    pub(crate) fn wake_anyway(&self) {
+        // Relaxed: the worker checks what it is offered when it wakes.
+        self.0.store(0, Ordering::Relaxed);
+        futex::wake(&self.0, 1);
+    }
+
+    /// Whether the worker sleeps, or is about to.
+    pub(crate) fn is_parked(&self) -> bool {
+        // Relaxed: ordered by the fence in `wake`; elsewhere a hint.
+        self.0.load(Ordering::Relaxed) == 1
+    }
+}
+
+/// Which thread drives the pool while nobody looks at the results.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u32)]
+pub(crate) enum Driver {
+    /// A thread looks at the results; no worker needs to wake one.
+    Awake = 0,
+    /// A joining thread sleeps on the word.
+    Joiner = 1,
+    /// The supervisor sleeps on its eventfd.
+    Supervisor = 2,
+}
+
+impl Driver {
+    /// Any other value was not written by the protocol; it is read as no sleeper.
+    fn from_word(word: u32) -> Driver {
+        match word {
+            1 => Driver::Joiner,
+            2 => Driver::Supervisor,
+            _ => Driver::Awake,
+        }
+    }
+}
+
+/// The word that says which [`Driver`] the workers have to wake.
+///
+/// | written by          | read by | guard                  | if the writer dies                     |
+/// |---------------------|---------|------------------------|----------------------------------------|
+/// | host, under mutex   | all     | Dekker with the commit | everything ends with the host          |
+/// | workers, to `Awake` | all     | swap                   | the supervisor wakes the joiner anyway |
+#[repr(transparent)]
+#[derive(Debug)]
+pub(crate) struct DriverWord(AtomicU32);
+
+impl DriverWord {
+    #[cfg(loom)]
+    pub(crate) fn new() -> DriverWord {
+        DriverWord(AtomicU32::new(0))
+    }
+
+    pub(crate) fn get(&self) -> Driver {
+        // Relaxed: a worker that swaps it to `Awake` then wakes the sleeper.
+        Driver::from_word(self.0.load(Ordering::Relaxed))
+    }
+
+    pub(crate) fn set(&self, driver: Driver) {
+        // Relaxed: ordered by the fence in `arm`, or by the host's mutex.
+        self.0.store(driver as u32, Ordering::Relaxed);
+    }
+
+    /// Host: asks the workers to wake `driver` at their next awaited commit. The caller has stored
+    /// which commits are awaited. Returns false, and resets the word, if `has_result` finds one
+    /// already: then nobody may wake the driver.
+    pub(crate) fn arm(&self, driver: Driver, has_result: impl FnOnce() -> bool) -> bool {
+        self.set(driver);
+        // SeqCst: pairs with the fence in `take_after_commit`.
+        fence(Ordering::SeqCst);
+        let is_armed = !has_result();
+        if !is_armed {
+            self.set(Driver::Awake);
+        }
+        is_armed
+    }
+
+    /// Worker, after a commit: the driver to wake, if the commit `is_awaited`.
+    #[inline]
+    pub(crate) fn take_after_commit(&self, is_awaited: impl FnOnce() -> bool) -> Driver {
+        // SeqCst: pairs with the fence in `arm`. Either the driver sees the commit, or this thread
+        // sees that it sleeps and which commits it awaits.
+        fence(Ordering::SeqCst);
+        if is_awaited() { self.take() } else { Driver::Awake }
+    }
+
+    /// Worker: the driver to wake, which no other worker gets.
+    pub(crate) fn take(&self) -> Driver {
+        // Relaxed: the word carries no data; the fences order everything else.
+        if self.get() == Driver::Awake {
+            return Driver::Awake;
+        }
+        #[cfg(feature = "failpoints")]
+        failpoint::hit(Point::WorkerBeforeRing);
+        let driver = Driver::from_word(self.0.swap(Driver::Awake as u32, Ordering::Relaxed));
+        #[cfg(feature = "failpoints")]
+        failpoint::hit(Point::WorkerMidRing);
+        driver
+    }
+
+    /// Joining thread, after [`arm`](DriverWord::arm): sleeps until it is woken, or for `timeout`.
+    pub(crate) fn sleep(&self, timeout: Option<Duration>) {
+        futex::wait(&self.0, Driver::Joiner as u32, timeout);
+    }
+
+    /// Worker: wakes the joining thread that [`take`](DriverWord::take) returned.
+    pub(crate) fn wake_taken_joiner(&self) {
+        futex::wake(&self.0, 1);
+    }
+
+    /// Host: wakes the joining thread even if the word says that none sleeps: a worker that died
+    /// between its swap and its wake-up has changed the word and woken nobody.
+    pub(crate) fn wake_joiner_anyway(&self) {
+        self.set(Driver::Awake);
+        futex::wake(&self.0, 1);
+    }
+}
+
+#[cfg(all(test, loom))]
+mod loom_tests {
+    use super::*;
+    use crate::atomics::mortal::live_for;
+    use loom::sync::Mutex;
+    use loom::thread;
+    use std::sync::Arc;
+    use std::sync::atomic::AtomicBool;
+
+    /// A word of the other side: an offer, a result, room.
+    fn flag() -> AtomicU32 {
+        AtomicU32::new(0)
+    }
+
+    fn is_set(flag: &AtomicU32) -> bool {
+        flag.load(Ordering::Acquire) == 1
+    }
+
+    fn set(flag: &AtomicU32) {
+        flag.store(1, Ordering::Release);
+    }
+
+    fn parked_worker_gets_an_offer(wake: fn(&ParkWord)) {
+        let shared = Arc::new((ParkWord::new(), flag()));
+        let worker = {
+            let shared = Arc::clone(&shared);
+            thread::spawn(move || assert!(shared.0.park(|| is_set(&shared.1), || (), None)))
+        };
+        set(&shared.1);
+        wake(&shared.0);
+        worker.join().unwrap();
+    }
+
+    #[test]
+    fn loom_a_worker_that_parks_misses_no_offer() {
+        loom::model(|| parked_worker_gets_an_offer(ParkWord::wake));
+    }
+
+    // The negative control: without the fence the host can miss that the worker has parked.
+    #[test]
+    #[should_panic(expected = "deadlock")]
+    fn loom_without_its_fence_the_host_misses_a_parked_worker() {
+        fn wake_without_fence(word: &ParkWord) {
+            if word.is_parked() && word.0.swap(0, Ordering::Relaxed) == 1 {
+                futex::wake(&word.0, 1);
+            }
+        }
+        loom::model(|| parked_worker_gets_an_offer(wake_without_fence));
+    }
+
+    /// What a driver and a worker share: the host's mutex, the driver word, the awaited commit, the
+    /// result, and whether the supervisor has learnt of the worker's death.
+    struct Shared {
+        mutex: Mutex<()>,
+        driver: DriverWord,
+        wake_at: AtomicU32,
+        result: AtomicU32,
+        death: AtomicU32,
+    }
+
+    impl Shared {
+        fn new() -> Arc<Shared> {
+            let [wake_at, result, death] = std::array::from_fn(|_| flag());
+            let (mutex, driver) = (Mutex::new(()), DriverWord::new());
+            Arc::new(Shared { mutex, driver, wake_at, result, death })
+        }
+
+        fn is_over(&self) -> bool {
+            is_set(&self.result) || is_set(&self.death)
+        }
+
+        /// The driver's side, as `Core::sleep` has it.
+        fn join(&self) {
+            loop {
+                let state = self.mutex.lock().unwrap();
+                self.driver.set(Driver::Awake);
+                if self.is_over() {
+                    return;
+                }
+                self.wake_at.store(1, Ordering::Relaxed);
+                let is_armed = self.driver.arm(Driver::Joiner, || self.is_over());
+                drop(state);
+                if is_armed {
+                    self.driver.sleep(None);
+                }
+            }
+        }
+
+        /// The worker's side, as `WorkerSide::commit` has it.
+        fn commit(&self, take: fn(&Shared) -> Driver) {
+            set(&self.result);
+            if take(self) == Driver::Joiner {
+                self.driver.wake_taken_joiner();
+            }
+        }
+
+        fn is_awaited(&self) -> bool {
+            self.wake_at.load(Ordering::Relaxed) == 1
+        }
+
+        fn take(&self) -> Driver {
+            self.driver.take_after_commit(|| self.is_awaited())
+        }
+
+        fn take_without_fence(&self) -> Driver {
+            if self.is_awaited() { self.driver.take() } else { Driver::Awake }
+        }
+    }
+
+    fn sleeping_driver_hears_of_a_commit(take: fn(&Shared) -> Driver) {
+        let shared = Shared::new();
+        let driver = {
+            let shared = Arc::clone(&shared);
+            thread::spawn(move || shared.join())
+        };
+        shared.commit(take);
+        driver.join().unwrap();
+    }
+
+    #[test]
+    fn loom_a_driver_that_sleeps_misses_no_commit() {
+        loom::model(|| sleeping_driver_hears_of_a_commit(Shared::take));
+    }
+
+    // The negative control: without the fence the worker can miss that the driver has armed.
+    #[test]
+    #[should_panic(expected = "deadlock")]
+    fn loom_without_its_fence_a_worker_misses_a_sleeping_driver() {
+        loom::model(|| sleeping_driver_hears_of_a_commit(Shared::take_without_fence));
+    }
+
+    /// Kills a worker before each operation of its commit. The supervisor, here the main thread,
+    /// learns of the death and calls `wake`.
+    fn deaths_in_a_commit(wake: fn(&DriverWord)) {
+        let mut operations = 0;
+        let has_died = Arc::new(AtomicBool::new(true));
+        while has_died.swap(false, Ordering::Relaxed) {
+            let has_died = Arc::clone(&has_died);
+            loom::model(move || {
+                let shared = Shared::new();
+                let [driver, worker] = [Arc::clone(&shared), Arc::clone(&shared)];
+                let driver = thread::spawn(move || driver.join());
+                let commit = move || worker.commit(Shared::take);
+                let worker = thread::spawn(move || live_for(operations, commit).is_none());
+                if worker.join().unwrap() {
+                    has_died.store(true, Ordering::Relaxed);
+                    let _state = shared.mutex.lock().unwrap();
+                    set(&shared.death);
+                    wake(&shared.driver);
+                }
+                driver.join().unwrap();
+            });
+            operations += 1;
+        }
+        assert!(operations > 3, "a commit has several operations");
+    }
+
+    #[test]
+    fn loom_a_worker_that_dies_in_its_commit_leaves_no_driver_asleep() {
+        deaths_in_a_commit(DriverWord::wake_joiner_anyway);
+    }
+
+    // The negative control: the word already says `Awake` if the worker died after its swap.
+    #[test]
+    #[should_panic(expected = "deadlock")]
+    fn loom_a_supervisor_that_trusts_the_word_leaves_a_driver_asleep() {
+        deaths_in_a_commit(|word| {
+            if word.take() == Driver::Joiner {
+                word.wake_taken_joiner();
+            }
+        });
+    }
+}
