@@ -189,9 +189,9 @@ pub(crate) fn body_error(memory: &Memory, found: String, expected_bytes: usize) 
 /// the arguments of `create`, for the documentation.
 ///
 /// Why a macro: the public types are types of their own, so that documentation and compiler
-/// messages say `Event` and not `ObjectHandle<RawEvent>`. An alias of a generic type would also make
-/// the primitives public, and `create` could not have one argument here and two there. A public
-/// trait would have to be imported by every user.
+/// messages say `Event` and not `ObjectHandle<RawEvent>`. An alias of a generic type would also
+/// make the primitives public, and `create` could not have one argument here and two there. A
+/// public trait would have to be imported by every user.
 macro_rules! named_object {
     (
         impl [$($generics:tt)*] $type:ty {

@@ -1,7 +1,8 @@
 //! How handles cross from host to worker and back.
 //!
 //! A handle is serialised as a slot: the index of a *lease* in a table that travels beside the
-//! payload, with whatever the handle adds for a check. Which bytes that means is in the table alone, and the host reads only its own copy of it, so no payload can invent a range.
+//! payload, with whatever the handle adds for a check. Only the table says which bytes that means,
+//! and the host reads only its own copy of it, so no payload can invent a range.
 //!
 //! 1. Host, [`encode`]: each handle met leaves a [`Lease`] here and its slot in the payload.
 //! 2. Worker, [`decode`]: each slot becomes a handle on the worker's windows, frozen ones any

@@ -1,4 +1,4 @@
-//! How a handle of a shared object crosses: lent with a task, or by its name.
+//! How a handle of a shared object crosses to another process.
 
 use serde::de::Error as _;
 use serde::ser::Error as _;
