@@ -164,8 +164,8 @@ pub mod failpoint {
 
 #[cfg(not(loom))]
 pub use array::{
-    Element, Frozen, LentNamed, LentNamedMut, MappedArray, MappedArrayMut, NamedArray, OwnedChunk,
-    SendError, SharedArray,
+    Element, Frozen, LentNamed, MappedArray, MappedArrayMut, NamedArray, OwnedChunk, SendError,
+    SharedArray,
 };
 #[cfg(not(loom))]
 pub use channel::{
@@ -180,10 +180,8 @@ pub use exit::ExitReason;
 pub use object::{Holder, LockState, Participant, RegionInfo, RegionKind, RegionState, regions};
 #[cfg(not(loom))]
 pub use pool::{
-    AsCompleted, Body, Chunks, Described, Enumerated, Given, Handle, Imap, In, Lent, Nothing,
-    Operand, Options, Out, ParChunks, ParMap, Plain, Pool, PoolBuilder, Restarts, ReturnWhen,
-    SharedValue, Sharing, Shutdown, Star, Start, Stats, Unfinished, Waited, as_completed,
-    is_cancelled, wait,
+    AsCompleted, Handle, Imap, Operand, Options, ParChunks, ParMap, Pool, PoolBuilder, Restarts,
+    ReturnWhen, Shutdown, Start, Stats, Unfinished, Waited, With, as_completed, is_cancelled, wait,
 };
 pub use region::{
     Dtype, reclaim, set_arena_size, set_available_memory, set_memory_cache, set_memory_limit,

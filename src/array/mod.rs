@@ -73,7 +73,7 @@ pub use chunk::OwnedChunk;
 pub use element::Element;
 pub use frozen::Frozen;
 pub use mapped::{MappedArray, MappedArrayMut};
-pub use named::{LentNamed, LentNamedMut, NamedArray};
+pub use named::{LentNamed, NamedArray};
 pub use send_error::SendError;
 pub use shared::SharedArray;
 

@@ -52,13 +52,10 @@ pub struct NamedArray<T> {
     elements: PhantomData<T>,
 }
 
-/// A named array that a loop may read; from [`NamedArray::lend`].
+/// A named array as an operand of a parallel loop: `LentNamed<&NamedArray<T>>` to read, from
+/// [`NamedArray::lend`], `LentNamed<&mut NamedArray<T>>` to write, from [`NamedArray::lend_mut`].
 #[derive(Debug)]
-pub struct LentNamed<'a, T>(pub(crate) &'a NamedArray<T>);
-
-/// A named array that a loop may write; from [`NamedArray::lend_mut`].
-#[derive(Debug)]
-pub struct LentNamedMut<'a, T>(pub(crate) &'a mut NamedArray<T>);
+pub struct LentNamed<A>(pub(crate) A);
 
 impl<T: Element> SharedArray<T> {
     /// Makes an array of zeros under a name in `/dev/shm`, with mode 600.
@@ -367,7 +364,7 @@ impl<T: Element> NamedArray<T> {
     /// # Ok::<(), brigade::Error>(())
     /// ```
     #[must_use]
-    pub unsafe fn lend(&self) -> LentNamed<'_, T> {
+    pub unsafe fn lend(&self) -> LentNamed<&NamedArray<T>> {
         LentNamed(self)
     }
 
@@ -379,8 +376,8 @@ impl<T: Element> NamedArray<T> {
     ///   any other way.
     /// - For as long, no program truncates its file.
     #[must_use]
-    pub unsafe fn lend_mut(&mut self) -> LentNamedMut<'_, T> {
-        LentNamedMut(self)
+    pub unsafe fn lend_mut(&mut self) -> LentNamed<&mut NamedArray<T>> {
+        LentNamed(self)
     }
 
     /// What a worker needs to find the elements.

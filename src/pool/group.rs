@@ -68,29 +68,45 @@ impl<'a> Group<'a> {
         Group { core, argument, on_unwind, ids: Vec::new(), is_settled: false }
     }
 
-    /// Whether nothing was submitted.
-    pub(super) fn is_empty(&self) -> bool {
-        self.ids.is_empty()
-    }
-
-    /// Submits one more task, which is told `orders` in front of the shared argument.
+    /// Submits up to `count` tasks, which are not run again after a death. Each gets what
+    /// `descriptor` returns for its ordinal, in front of the shared argument. If a task other than
+    /// the first is refused, no more are submitted: those before can do all the work.
     ///
     /// # Errors
     ///
-    /// As [`Core::submit`].
-    pub(super) fn submit<O: Serialize>(
+    /// As [`Core::submit`], for the first task.
+    pub(super) fn submit_each<D: Serialize>(
+        &mut self,
+        count: usize,
+        trampoline: Trampoline,
+        name: &'static str,
+        rules: Rules,
+        mut descriptor: impl FnMut(usize) -> D,
+    ) -> Result<()> {
+        let rules = Rules { retries: 0, borrows: true, ..rules };
+        for ordinal in 0..count {
+            match self.submit(trampoline, name, rules, &descriptor(ordinal)) {
+                Ok(()) => {}
+                Err(error) if self.ids.is_empty() => return Err(error),
+                Err(_) => break,
+            }
+        }
+        Ok(())
+    }
+
+    fn submit<D: Serialize>(
         &mut self,
         trampoline: Trampoline,
         name: &'static str,
         rules: Rules,
-        orders: &O,
+        descriptor: &D,
     ) -> Result<()> {
         let SharedArgument { bytes, kept } = self.argument;
         let shared_input = Some(Arc::clone(kept));
         // Before the task exists: afterwards nothing may fail.
         self.ids.reserve(1);
         let id = self.core.submit_with(trampoline, name, rules, shared_input, |out| {
-            invocation::encode_onto(out, orders)?;
+            invocation::encode_onto(out, descriptor)?;
             out.extend_from_slice(bytes);
             Ok(())
         })?;

@@ -4,31 +4,24 @@
 
 mod abandoned;
 mod backpressure;
-mod blocks;
 mod builder;
 mod callbacks;
-mod chunks;
 mod completed;
 mod completion;
 mod core;
-mod first_touch;
 #[cfg(feature = "async")]
 mod future;
 mod group;
 mod handle;
 mod in_process;
+mod items;
 mod listener;
 mod loops;
-mod map;
-mod operand;
-mod pipeline;
 mod placement;
 mod readiness;
 mod recovery;
-mod reduction;
 mod resize;
 mod shutdown;
-mod starmap;
 mod state;
 mod state_guard;
 mod stats;
@@ -38,6 +31,7 @@ mod task;
 mod team;
 mod wait;
 mod wait_set;
+mod with;
 mod worker_slot;
 
 use std::sync::Arc;
@@ -52,17 +46,14 @@ use crate::worker::invocation;
 
 pub use crate::worker::child::is_cancelled;
 pub use builder::PoolBuilder;
-pub use chunks::{Body, Given, Nothing, ParChunks, Plain, SharedValue, Sharing};
 pub use completed::{AsCompleted, ReturnWhen, Unfinished, Waited, as_completed, wait};
 pub use core::Start;
 pub use handle::Handle;
-pub use map::Options;
-pub use operand::{Chunks, Described, Enumerated, In, Lent, Operand, Out};
-pub use pipeline::Imap;
-pub use reduction::ParMap;
+pub use items::{Imap, Options};
+pub use loops::{Operand, ParChunks, ParMap};
 pub use shutdown::Shutdown;
-pub use starmap::Star;
 pub use stats::{Restarts, Stats};
+pub use with::With;
 
 pub(crate) use crate::worker::invocation::{CodecError, Invocation};
 pub(crate) use task::Rules;

@@ -284,18 +284,12 @@ impl TeamJob<'_> {
     fn run_once(&self, trampoline: Trampoline, argument: &SharedArgument) -> Result<()> {
         let span = self.core.arena.reserve(size_of::<Control>(), Contents::Zeroed)?;
         let control = HostControl { span, joined: Cell::new(0) };
-        let rules = Rules { retries: 0, borrows: true, ..self.rules };
         let members_max = self.members_max();
         let hurry = || control.break_up();
         let mut group = Group::new(self.core, argument, &hurry);
-        for ordinal in 0..members_max {
-            let orders = TeamOrders { control: control.span.offset(), ordinal, members_max };
-            match group.submit(trampoline, self.name, rules, &orders) {
-                Ok(()) => {}
-                Err(error) if group.is_empty() => return Err(error),
-                Err(_) => break,
-            }
-        }
+        group.submit_each(members_max, trampoline, self.name, self.rules, |ordinal| {
+            TeamOrders { control: control.span.offset(), ordinal, members_max }
+        })?;
         // If a member fails, the others must not wait for it.
         let outcomes = group.settle(|state, ids| {
             let has_failed = |(ordinal, &id): (usize, &TaskId)| {

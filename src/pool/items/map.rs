@@ -1,40 +1,15 @@
-//! Many items through one function: `map`, `imap`, `imap_unordered`, in batches.
-
-use std::sync::Arc;
-use std::time::Duration;
+//! `map`, `imap`, `imap_unordered` and `starmap`, with and without a shared value.
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::error::{Error, Result};
-use crate::pool::backpressure::Timeout;
-use crate::pool::handle::Handle;
-use crate::pool::pipeline::{BATCHES_PER_WORKER, Imap, Pace, Pipeline, Shared, plain, sharing};
-use crate::pool::task::{FOREVER, Rules};
-use crate::pool::{Given, Nothing, Pool, SharedValue};
-use crate::worker::invocation::Trampoline;
-
-/// Rules for the tasks submitted through it, and the value that they share; from
-/// [`Pool::options`] or [`Pool::with`].
-///
-/// # Examples
-///
-/// ```
-/// use brigade::Pool;
-/// let pool = Pool::builder().workers(2).build()?;
-/// let scaled = pool.options().chunk_size(100).with(0.5).map(0..1000u32, |a, n| a * f64::from(n))?;
-/// let scaled: Vec<f64> = scaled.collect();
-/// assert_eq!(scaled[7], 3.5);
-/// # Ok::<(), brigade::Error>(())
-/// ```
-#[derive(Debug, Clone)]
-#[must_use = "options do nothing by themselves"]
-pub struct Options<'p, S = Nothing> {
-    pool: &'p Pool,
-    rules: Rules,
-    chunk_size: Option<usize>,
-    shared: S,
-}
+use crate::error::Result;
+use crate::pool::Pool;
+use crate::pool::items::batch;
+use crate::pool::items::options::Options;
+use crate::pool::items::pipeline::{Imap, Pipeline};
+use crate::pool::items::tuple_fn::TupleFn;
+use crate::pool::with::With;
 
 impl Pool {
     /// The results of `function` for every item, in the items' order.
@@ -120,101 +95,38 @@ impl Pool {
         self.options().imap_unordered(items, ahead, function)
     }
 
-    /// Rules for some tasks that differ from the pool's.
-    pub fn options(&self) -> Options<'_> {
-        Options { pool: self, rules: self.core.rules(), chunk_size: None, shared: Nothing }
-    }
-
-    /// Gives every call of a function `value` by reference: what a closure would have captured.
-    /// It is encoded once and sent to each worker once, or with every batch of items if it holds
-    /// arrays, whose handles end with a task.
-    pub fn with<W>(&self, value: W) -> Options<'_, Given<W>>
-    where
-        W: Serialize + DeserializeOwned + 'static,
-    {
-        self.options().with(value)
-    }
-}
-
-impl<'p, S> Options<'p, S> {
-    /// How many items make a task; at least 1. Default: by how long an item takes.
-    pub fn chunk_size(mut self, items: usize) -> Self {
-        self.chunk_size = Some(items);
-        self
-    }
-
-    /// How long a task may run before its worker is killed. Default: the pool's.
-    pub fn timeout(mut self, timeout: Duration) -> Self {
-        self.rules.timeout = Some(timeout.min(FOREVER));
-        self
-    }
-
-    /// Declares the tasks idempotent: run again, up to `retries` times, if the worker dies.
-    /// Default: the pool's.
-    pub fn retries(mut self, retries: u32) -> Self {
-        self.rules.retries = retries;
-        self
-    }
-
-    pub(super) fn pipeline<I: Iterator, R>(
-        &self,
-        items: I,
-        trampoline: Trampoline,
-        name: &'static str,
-        shared: Option<Shared>,
-        ahead: Option<usize>,
-    ) -> Result<Pipeline<I, R>> {
-        if self.chunk_size == Some(0) {
-            return Err(Error::invalid("chunk_size", 0, "at least 1 item"));
-        }
-        if ahead == Some(0) {
-            return Err(Error::invalid("the look-ahead", 0, "at least 1 item"));
-        }
-        let core = Arc::clone(&self.pool.core);
-        core.check(self.rules)?;
-        // Lazy results are delivered one by one unless asked otherwise.
-        let fixed = self.chunk_size.or(ahead.map(|_| 1));
-        let (batches_max, batch_items) = match (ahead, fixed) {
-            // Never more items than the look-ahead, so it is rounded down.
-            (Some(ahead), Some(items)) => ((ahead / items).max(1), items.min(ahead)),
-            (_, fixed) => (BATCHES_PER_WORKER * core.workers(), fixed.unwrap_or(1)),
-        };
-        let pace = Pace { batches_max, batch_items, is_adaptive: fixed.is_none() };
-        Ok(Pipeline::new(core, items, pace, trampoline, name, self.rules, shared))
-    }
-}
-
-impl<'p> Options<'p> {
-    /// Gives every call of a function `value` by reference. See [`Pool::with`].
-    pub fn with<W>(self, value: W) -> Options<'p, Given<W>>
-    where
-        W: Serialize + DeserializeOwned + 'static,
-    {
-        let Options { pool, rules, chunk_size, .. } = self;
-        Options { pool, rules, chunk_size, shared: Given::new(value) }
-    }
-
-    /// Runs `function(argument)` in a worker, by these rules. See [`Pool::submit`].
+    /// As [`map`](Pool::map), for a function of two to six arguments, and items that are tuples of
+    /// as many fields. A closure has to name the types of its arguments.
     ///
     /// `function` captures nothing, not even a value [of size zero](crate#functions).
     ///
     /// # Errors
     ///
-    /// As [`Pool::submit`].
-    pub fn submit<F, A, R>(&self, function: F, argument: A) -> Result<Handle<R>>
+    /// As [`map`](Pool::map).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use brigade::Pool;
+    /// let pool = Pool::builder().workers(2).build()?;
+    /// let powers = pool.starmap([(2, 5), (3, 2), (10, 3)], u64::pow)?;
+    /// assert_eq!(powers.collect::<Vec<_>>(), [32, 9, 1000]);
+    /// let repeated = pool.starmap([("a".to_owned(), 3)], |s: String, n: usize| s.repeat(n))?;
+    /// assert_eq!(repeated.collect::<String>(), "aaa");
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
+    pub fn starmap<I, F>(&self, items: I, function: F) -> Result<std::vec::IntoIter<F::Output>>
     where
-        F: Fn(A) -> R + Copy + Send + 'static,
-        A: Serialize + DeserializeOwned,
-        R: Serialize + DeserializeOwned,
+        I: IntoIterator,
+        I::Item: Serialize + DeserializeOwned,
+        F: TupleFn<I::Item>,
+        F::Output: Serialize + DeserializeOwned,
     {
-        self.pool.core.check(self.rules)?;
-        let _room = self.pool.core.reserve(Timeout::Endless)?;
-        let handle = self.pool.submit_by(self.rules, function, &argument)?;
-        // As in `Pool::submit`.
-        drop(argument);
-        Ok(handle)
+        self.options().starmap(items, function)
     }
+}
 
+impl Options<'_> {
     /// The results of `function` for every item, in order. See [`Pool::map`].
     ///
     /// `function` captures nothing, not even a value [of size zero](crate#functions).
@@ -230,8 +142,8 @@ impl<'p> Options<'p> {
         R: Serialize + DeserializeOwned,
     {
         let _ = function;
-        let (items, name) = (items.into_iter(), std::any::type_name::<F>());
-        self.pipeline(items, plain::<F, I::Item, R>, name, None, None)?.run()
+        let run = batch::plain::<F, I::Item, R>;
+        self.pipeline::<F, _, R>(items.into_iter(), None, run, None)?.run()
     }
 
     /// The results of `function`, lazily and in order. See [`Pool::imap`].
@@ -252,9 +164,8 @@ impl<'p> Options<'p> {
         R: Serialize + DeserializeOwned,
     {
         let _ = function;
-        let (items, name) = (items.into_iter(), std::any::type_name::<F>());
-        let pipeline = self.pipeline(items, plain::<F, I::Item, R>, name, None, Some(ahead))?;
-        Ok(Imap::new(pipeline))
+        let run = batch::plain::<F, I::Item, R>;
+        Ok(Imap::new(self.pipeline::<F, _, R>(items.into_iter(), Some(ahead), run, None)?))
     }
 
     /// As [`imap`](Options::imap), but in the order in which chunks are done.
@@ -278,9 +189,28 @@ impl<'p> Options<'p> {
     {
         Ok(self.imap(items, ahead, function)?.unordered())
     }
+
+    /// As [`map`](Options::map), for a function of several arguments. See [`Pool::starmap`].
+    ///
+    /// `function` captures nothing, not even a value [of size zero](crate#functions).
+    ///
+    /// # Errors
+    ///
+    /// As [`map`](Options::map).
+    pub fn starmap<I, F>(&self, items: I, function: F) -> Result<std::vec::IntoIter<F::Output>>
+    where
+        I: IntoIterator,
+        I::Item: Serialize + DeserializeOwned,
+        F: TupleFn<I::Item>,
+        F::Output: Serialize + DeserializeOwned,
+    {
+        let _ = function;
+        let run = batch::tuples::<F, I::Item>;
+        self.pipeline::<F, _, F::Output>(items.into_iter(), None, run, None)?.run()
+    }
 }
 
-impl<W: Serialize + DeserializeOwned + 'static> Options<'_, Given<W>> {
+impl<W: Serialize + DeserializeOwned + 'static> Options<'_, With<W>> {
     /// The results of `function(&value, item)` for every item, in order. See [`Pool::map`].
     ///
     /// `function` captures nothing, not even a value [of size zero](crate#functions).
@@ -363,13 +293,8 @@ impl<W: Serialize + DeserializeOwned + 'static> Options<'_, Given<W>> {
         R: Serialize + DeserializeOwned,
     {
         let _ = function;
-        let Options { pool, rules, chunk_size, shared } = self;
-        let options = Options { pool, rules, chunk_size, shared: Nothing };
-        let value = shared.value();
-        let shared = Shared::new(&pool.core, &value)?;
-        // Not on the way out: a panic of its `Drop` would leak what is being returned.
-        drop(value);
-        let name = std::any::type_name::<F>();
-        options.pipeline(items, sharing::<F, W, I::Item, R>, name, Some(shared), ahead)
+        let (options, value) = self.share()?;
+        let run = batch::sharing::<F, W, I::Item, R>;
+        options.pipeline::<F, _, R>(items, ahead, run, Some(value))
     }
 }

@@ -9,8 +9,9 @@ use bytemuck::Pod;
 
 use crate::array::SharedArray;
 use crate::error::Result;
-use crate::pool::loops::{Extent, Orders, Plan, Walk};
-use crate::pool::operand::Ranges;
+use crate::pool::loops::loop_worker::{LoopTask, LoopWorker};
+use crate::pool::loops::parallel_loop::ParallelLoop;
+use crate::pool::loops::partition::Partition;
 use crate::pool::{Pool, Start};
 use crate::shape::Shape;
 use crate::worker::invocation::{CodecError, Invocation};
@@ -105,28 +106,25 @@ impl Pool {
             return Ok(());
         }
         let core = &*self.core;
-        let extent = Extent::new(len_bytes, PART_BYTES)?;
-        let (sources, rules, name) = (Vec::new(), core.rules(), "brigade::Pool::zeroed");
-        // Memory is put behind the elements, which stay what they are.
-        let plan = Plan { core, extent, sources, writes: false, rules, name };
-        plan.run(populate, &start).map(drop)
+        let partition = Partition::new(len_bytes, PART_BYTES)?;
+        let (rules, name) = (core.rules(), "brigade::Pool::zeroed");
+        // The elements stay what they are, so a death tears nothing.
+        let parallel_loop = ParallelLoop { core, partition, is_written: false, rules, name };
+        parallel_loop.run(populate, &start).map(drop)
     }
 }
 
 /// Puts memory behind parts of the arena, in a worker.
 fn populate(invocation: &mut Invocation<'_>) -> std::result::Result<(), CodecError> {
-    let (orders, start) = invocation.argument::<(Orders, u64)>()?;
-    let walk = Walk::<Ranges>::new(invocation, orders)?;
+    let (task, start) = invocation.argument::<(LoopTask, u64)>()?;
+    let worker = LoopWorker::new(invocation, task)?;
     invocation.begin();
     let mut populated = Ok(());
-    walk.run(|_, parts| {
-        for part in parts {
-            populated = invocation.windows.populate(start + part.start as u64, part.len());
-            if populated.is_err() {
-                return false;
-            }
-        }
-        true
+    worker.run(|_, mut parts| {
+        populated = parts.try_for_each(|part| {
+            invocation.windows.populate(start + part.range.start as u64, part.range.len())
+        });
+        populated.is_ok()
     });
     populated.map_err(|error| CodecError::Result(error.to_string()))?;
     invocation.finish(&())

@@ -1,6 +1,7 @@
 //! Results of a loop: reduced in a fixed tree, or collected.
 #![allow(unsafe_code)]
 
+use std::any::type_name;
 use std::marker::PhantomData;
 use std::sync::Arc;
 
@@ -9,10 +10,12 @@ use serde::de::DeserializeOwned;
 
 use crate::error::Result;
 use crate::kernel::FloatMode;
-use crate::pool::chunks::{Body, ParChunks, Ran, SharedValue, attach};
 use crate::pool::handle::{self, Handle};
-use crate::pool::operand::Chunks;
+use crate::pool::loops::body::{Body, Call, Ran};
+use crate::pool::loops::operand::Operand;
+use crate::pool::loops::par_chunks::ParChunks;
 use crate::pool::task::Value;
+use crate::pool::with::With;
 use crate::worker::invocation::{self, Invocation};
 
 /// Blocks that results are grouped in at most.
@@ -20,24 +23,45 @@ const RESULT_GROUPS: usize = 1024;
 
 /// A loop whose function returns a value for each chunk; see [`ParChunks::map`].
 #[must_use = "a loop does nothing before `reduce` or `collect`"]
-pub struct ParMap<'p, P, S, B> {
+pub struct ParMap<'p, P, S, F, R> {
     chunks: ParChunks<'p, P, S>,
-    name: &'static str,
-    body: PhantomData<fn() -> B>,
+    function: PhantomData<fn(F) -> R>,
 }
 
-impl<'p, P, S, B> ParMap<'p, P, S, B> {
-    pub(super) fn new(chunks: ParChunks<'p, P, S>, name: &'static str) -> ParMap<'p, P, S, B> {
-        ParMap { chunks, name, body: PhantomData }
+impl<'p, P: Operand> ParChunks<'p, P> {
+    /// Runs `function` for every chunk and has its results reduced or collected.
+    ///
+    /// `function` captures nothing, not even a value [of size zero](crate#functions).
+    pub fn map<F, R>(self, function: F) -> ParMap<'p, P, (), F, R>
+    where
+        F: for<'a> Fn(P::Item<'a>) -> R + Copy + Send + 'static,
+        R: Serialize + DeserializeOwned + 'static,
+    {
+        let _ = function;
+        ParMap { chunks: self, function: PhantomData }
     }
 }
 
-impl<P, S, B> ParMap<'_, P, S, B>
+impl<'p, P: Operand, W: Serialize + DeserializeOwned + 'static> ParChunks<'p, P, With<W>> {
+    /// Runs `function(&value, chunk)` for every chunk and has its results reduced or collected.
+    ///
+    /// `function` captures nothing, not even a value [of size zero](crate#functions).
+    pub fn map<F, R>(self, function: F) -> ParMap<'p, P, With<W>, F, R>
+    where
+        F: for<'w, 'a> Fn(&'w W, P::Item<'a>) -> R + Copy + Send + 'static,
+        R: Serialize + DeserializeOwned + 'static,
+    {
+        let _ = function;
+        ParMap { chunks: self, function: PhantomData }
+    }
+}
+
+impl<P, S, F, R> ParMap<'_, P, S, F, R>
 where
-    P: Chunks,
-    S: SharedValue,
-    B: Body<P, Shared = S::Value>,
-    B::Output: Serialize + DeserializeOwned + 'static,
+    P: Operand,
+    S: Call<P, F, R>,
+    F: Copy + Send + 'static,
+    R: Serialize + DeserializeOwned + 'static,
 {
     /// Combines the results of all chunks by `operation`, which must be associative; `identity`
     /// is the result where there are no chunks.
@@ -50,25 +74,23 @@ where
     /// # Errors
     ///
     /// As [`ParChunks::for_each`].
-    pub fn reduce<O>(self, identity: B::Output, operation: O) -> Result<B::Output>
+    pub fn reduce<O>(self, identity: R, operation: O) -> Result<R>
     where
-        O: Fn(B::Output, B::Output) -> B::Output + Copy + Send + 'static,
+        O: Fn(R, R) -> R + Copy + Send + 'static,
     {
         let _ = operation;
-        let ParMap { chunks, name, .. } = self;
-        let (core, rules) = (&chunks.pool.core, chunks.rules);
-        let (rest, value) = chunks.take_shared();
-        let count = rest.count();
-        let parts = rest.run(reduce::<P, B, O>, name, RESULT_GROUPS, &value)?;
-        let mut partial = in_order::<B::Output>(parts, count)?;
+        let (pool, rules) = (self.chunks.pool, self.chunks.rules);
+        let (chunks, value) = self.chunks.split();
+        let (run, name) = (reduce::<P, S, F, R, O>, type_name::<F>());
+        let (parts, count) = chunks.run(run, name, RESULT_GROUPS, &value.value())?;
+        let mut partial = in_order::<R>(parts, count)?;
         match partial.len() {
             0 => Ok(identity),
             1 => Ok(partial.remove(0)),
             _ => {
                 let encode = |out: &mut Vec<u8>| invocation::encode_batch(out, &partial);
-                let name = std::any::type_name::<O>();
-                let id = core.submit(combine::<B::Output, O>, name, rules, encode)?;
-                Handle::new(Arc::clone(core), id).join()
+                let id = pool.core.submit(combine::<R, O>, type_name::<O>(), rules, encode)?;
+                Handle::new(Arc::clone(&pool.core), id).join()
             }
         }
     }
@@ -78,47 +100,47 @@ where
     /// # Errors
     ///
     /// As [`ParChunks::for_each`].
-    pub fn collect(self) -> Result<Vec<B::Output>> {
-        let ParMap { chunks, name, .. } = self;
-        let (rest, value) = chunks.take_shared();
-        let count = rest.count();
-        let parts = rest.run(collect::<P, B>, name, RESULT_GROUPS, &value)?;
+    pub fn collect(self) -> Result<Vec<R>> {
+        let (chunks, value) = self.chunks.split();
+        let (run, name) = (collect::<P, S, F, R>, type_name::<F>());
+        let (parts, count) = chunks.run(run, name, RESULT_GROUPS, &value.value())?;
         in_order(parts, count)
     }
 }
 
-fn reduce<P, B, O>(invocation: &mut Invocation<'_>) -> Ran
+fn reduce<P, S, F, R, O>(invocation: &mut Invocation<'_>) -> Ran
 where
-    P: Chunks,
-    B: Body<P>,
-    B::Output: Serialize,
-    O: Fn(B::Output, B::Output) -> B::Output + Copy + Send + 'static,
+    P: Operand,
+    S: Call<P, F, R>,
+    F: Copy + Send + 'static,
+    R: Serialize,
+    O: Fn(R, R) -> R + Copy + Send + 'static,
 {
-    let (walk, shared, function) = attach::<P, B>(invocation)?;
+    let body = Body::<P, S, F, R>::attach(invocation)?;
     // SAFETY: this trampoline is named by `ParMap::reduce` alone, for an operation that it was
     // given.
     let operation = unsafe { invocation::conjure::<O>() };
     let (mut blocks, mut partial) = (Runs::new(), Vec::new());
-    walk.run(|block, chunks| {
-        let leaves = chunks.map(|chunk| B::call(function, &shared, chunk)).collect();
-        partial.extend(tree(leaves, operation));
+    body.run(|block, results| {
+        partial.extend(tree(results.collect(), operation));
         blocks.push((block, 1));
         true
     });
     invocation.finish_behind(&blocks, &partial)
 }
 
-fn collect<P, B>(invocation: &mut Invocation<'_>) -> Ran
+fn collect<P, S, F, R>(invocation: &mut Invocation<'_>) -> Ran
 where
-    P: Chunks,
-    B: Body<P>,
-    B::Output: Serialize,
+    P: Operand,
+    S: Call<P, F, R>,
+    F: Copy + Send + 'static,
+    R: Serialize,
 {
-    let (walk, shared, function) = attach::<P, B>(invocation)?;
+    let body = Body::<P, S, F, R>::attach(invocation)?;
     let (mut blocks, mut values) = (Runs::new(), Vec::new());
-    walk.run(|block, chunks| {
+    body.run(|block, results| {
         let before = values.len();
-        values.extend(chunks.map(|chunk| B::call(function, &shared, chunk)));
+        values.extend(results);
         blocks.push((block, values.len() - before));
         true
     });
@@ -193,7 +215,7 @@ fn decode_runs<R: DeserializeOwned>(
     Ok(())
 }
 
-impl<P, S, B> std::fmt::Debug for ParMap<'_, P, S, B> {
+impl<P, S, F, R> std::fmt::Debug for ParMap<'_, P, S, F, R> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("ParMap").field("chunks", &self.chunks).finish_non_exhaustive()
     }

@@ -1,0 +1,149 @@
+//! Options for some tasks: rules that differ from the pool's, and a shared value.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::error::{Error, Result};
+use crate::pool::Pool;
+use crate::pool::backpressure::Timeout;
+use crate::pool::handle::Handle;
+use crate::pool::items::pipeline::{BATCHES_PER_WORKER, BatchCall, BatchPolicy, Pipeline};
+use crate::pool::items::shared_value::SharedValue;
+use crate::pool::task::{FOREVER, Rules};
+use crate::pool::with::With;
+use crate::worker::invocation::Trampoline;
+
+/// Rules for the tasks submitted through it, and the value that they share; from
+/// [`Pool::options`] or [`Pool::with`].
+///
+/// # Examples
+///
+/// ```
+/// use brigade::Pool;
+/// let pool = Pool::builder().workers(2).build()?;
+/// let scaled = pool.options().chunk_size(100).with(0.5).map(0..1000u32, |a, n| a * f64::from(n))?;
+/// let scaled: Vec<f64> = scaled.collect();
+/// assert_eq!(scaled[7], 3.5);
+/// # Ok::<(), brigade::Error>(())
+/// ```
+#[derive(Debug, Clone)]
+#[must_use = "options do nothing by themselves"]
+pub struct Options<'p, S = ()> {
+    pool: &'p Pool,
+    rules: Rules,
+    chunk_size: Option<usize>,
+    value: S,
+}
+
+impl Pool {
+    /// Rules for some tasks that differ from the pool's.
+    pub fn options(&self) -> Options<'_> {
+        Options { pool: self, rules: self.core.rules(), chunk_size: None, value: () }
+    }
+
+    /// Gives every call of a function `value` by reference: what a closure would have captured.
+    /// It is encoded once and sent to each worker once, or with every batch of items if it holds
+    /// arrays, whose handles end with a task.
+    pub fn with<W>(&self, value: W) -> Options<'_, With<W>>
+    where
+        W: Serialize + DeserializeOwned + 'static,
+    {
+        self.options().with(value)
+    }
+}
+
+impl<'p, S> Options<'p, S> {
+    /// How many items make a task; at least 1. Default: by how long an item takes.
+    pub fn chunk_size(mut self, items: usize) -> Self {
+        self.chunk_size = Some(items);
+        self
+    }
+
+    /// How long a task may run before its worker is killed. Default: the pool's.
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.rules.timeout = Some(timeout.min(FOREVER));
+        self
+    }
+
+    /// Declares the tasks idempotent: run again, up to `retries` times, if the worker dies.
+    /// Default: the pool's.
+    pub fn retries(mut self, retries: u32) -> Self {
+        self.rules.retries = retries;
+        self
+    }
+
+    /// A pipeline of `items` through `trampoline`, which runs `F`; `ahead` is how many items are
+    /// taken beyond those delivered, if there is a limit.
+    pub(super) fn pipeline<F, I: Iterator, R>(
+        &self,
+        items: I,
+        ahead: Option<usize>,
+        trampoline: Trampoline,
+        value: Option<SharedValue>,
+    ) -> Result<Pipeline<I, R>> {
+        if self.chunk_size == Some(0) {
+            return Err(Error::invalid("chunk_size", 0, "at least 1 item"));
+        }
+        if ahead == Some(0) {
+            return Err(Error::invalid("the look-ahead", 0, "at least 1 item"));
+        }
+        let core = Arc::clone(&self.pool.core);
+        core.check(self.rules)?;
+        // Lazy results are delivered one by one unless asked otherwise.
+        let fixed = self.chunk_size.or(ahead.map(|_| 1));
+        let (batches_max, batch_items) = match (ahead, fixed) {
+            // Never more items than the look-ahead, so it is rounded down.
+            (Some(ahead), Some(items)) => ((ahead / items).max(1), items.min(ahead)),
+            (_, fixed) => (BATCHES_PER_WORKER * core.workers(), fixed.unwrap_or(1)),
+        };
+        let policy = BatchPolicy { batches_max, batch_items, is_adaptive: fixed.is_none() };
+        let (name, rules) = (std::any::type_name::<F>(), self.rules);
+        Ok(Pipeline::new(core, items, policy, BatchCall { trampoline, name, rules, value }))
+    }
+}
+
+impl<'p> Options<'p> {
+    /// Gives every call of a function `value` by reference. See [`Pool::with`].
+    pub fn with<W>(self, value: W) -> Options<'p, With<W>>
+    where
+        W: Serialize + DeserializeOwned + 'static,
+    {
+        let Options { pool, rules, chunk_size, .. } = self;
+        Options { pool, rules, chunk_size, value: With(value) }
+    }
+
+    /// Runs `function(argument)` in a worker, by these rules. See [`Pool::submit`].
+    ///
+    /// `function` captures nothing, not even a value [of size zero](crate#functions).
+    ///
+    /// # Errors
+    ///
+    /// As [`Pool::submit`].
+    pub fn submit<F, A, R>(&self, function: F, argument: A) -> Result<Handle<R>>
+    where
+        F: Fn(A) -> R + Copy + Send + 'static,
+        A: Serialize + DeserializeOwned,
+        R: Serialize + DeserializeOwned,
+    {
+        self.pool.core.check(self.rules)?;
+        let _room = self.pool.core.reserve(Timeout::Endless)?;
+        let handle = self.pool.submit_by(self.rules, function, &argument)?;
+        // As in `Pool::submit`.
+        drop(argument);
+        Ok(handle)
+    }
+}
+
+impl<'p, W: Serialize> Options<'p, With<W>> {
+    /// The same options without the value, and the value encoded. It is dropped here: later, a
+    /// panic of its `Drop` would leak what is being returned.
+    pub(super) fn share(self) -> Result<(Options<'p>, SharedValue)> {
+        let Options { pool, rules, chunk_size, value: With(value) } = self;
+        let shared = SharedValue::new(&pool.core, &value)?;
+        drop(value);
+        Ok((Options { pool, rules, chunk_size, value: () }, shared))
+    }
+}

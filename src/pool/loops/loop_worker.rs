@@ -1,0 +1,101 @@
+//! A worker's part in a loop: it claims blocks and runs their chunks.
+
+use std::ops::Range;
+
+use serde::{Deserialize, Serialize};
+
+use crate::kernel::FloatMode;
+use crate::pool::loops::blocks::Blocks;
+use crate::pool::loops::partition::Partition;
+use crate::worker::invocation::{CodecError, Invocation};
+
+/// What each task of a loop gets, in front of its operands and its shared value.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+pub(super) struct LoopTask {
+    pub(super) partition: Partition,
+    /// Where the blocks are in the arena, in bytes.
+    pub(super) blocks_offset: u64,
+    /// The number of the loop that the blocks are of.
+    pub(super) number: u64,
+    /// How many shares the blocks are in.
+    pub(super) shares: usize,
+    /// The number of this task in its loop, from 1.
+    pub(super) claimer: u32,
+}
+
+/// A chunk that this task has claimed.
+#[derive(Debug)]
+pub(super) struct ClaimedChunk {
+    /// The chunk's number.
+    pub(super) index: usize,
+    /// Its elements.
+    pub(super) range: Range<usize>,
+}
+
+/// The chunks of a block that this task has claimed. Each finds the standard floating-point mode:
+/// which chunks a worker ran before it depends on time.
+pub(super) struct ClaimedChunks {
+    partition: Partition,
+    left: Range<usize>,
+}
+
+impl Iterator for ClaimedChunks {
+    type Item = ClaimedChunk;
+
+    #[inline]
+    fn next(&mut self) -> Option<ClaimedChunk> {
+        let index = self.left.next()?;
+        FloatMode::reset();
+        Some(ClaimedChunk { index, range: self.partition.chunk(index) })
+    }
+}
+
+/// A worker's part in a loop.
+pub(super) struct LoopWorker {
+    task: LoopTask,
+    blocks: Blocks,
+    /// The worker's index: its share is the same in every loop.
+    home: usize,
+}
+
+impl LoopWorker {
+    /// Attaches to the blocks of the loop that `task` is part of.
+    pub(super) fn new(
+        invocation: &Invocation<'_>,
+        task: LoopTask,
+    ) -> std::result::Result<LoopWorker, CodecError> {
+        let LoopTask { partition, blocks_offset, number, shares, .. } = task;
+        let count = partition.blocks();
+        let blocks = Blocks::attach(invocation.windows, blocks_offset, shares, count, number);
+        let blocks = blocks.map_err(|error| CodecError::Argument(error.to_string()))?;
+        Ok(LoopWorker { task, blocks, home: invocation.cache.worker })
+    }
+
+    /// Claims one block after the other, and calls `each` with its number and its chunks, until
+    /// no block is left, or `each` returns false: then no worker claims another block.
+    pub(super) fn run(&self, mut each: impl FnMut(usize, ClaimedChunks) -> bool) {
+        /// Stops the loop when a panic passes through: the call fails anyway.
+        struct StopOnPanic<'a>(&'a Blocks);
+        impl Drop for StopOnPanic<'_> {
+            fn drop(&mut self) {
+                self.0.stop();
+            }
+        }
+        let LoopTask { partition, claimer, .. } = self.task;
+        let guard = StopOnPanic(&self.blocks);
+        while let Some(taken) = self.blocks.take(self.home) {
+            for block in taken {
+                if !self.blocks.try_claim(block, claimer) {
+                    continue;
+                }
+                let left = partition.block(block);
+                let goes_on = each(block, ClaimedChunks { partition, left });
+                self.blocks.set_done(block, claimer);
+                if !goes_on {
+                    return;
+                }
+            }
+        }
+        std::mem::forget(guard);
+    }
+}

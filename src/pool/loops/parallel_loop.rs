@@ -1,0 +1,186 @@
+//! The host's part in a loop: rounds of tasks until every block is done.
+
+use std::ops::Range;
+
+use serde::Serialize;
+
+use crate::error::{Death, Error, Result, TaskError};
+use crate::pool::core::{Core, Start};
+use crate::pool::group::{Group, SharedArgument};
+use crate::pool::loops::blocks::HostBlocks;
+use crate::pool::loops::loop_worker::LoopTask;
+use crate::pool::loops::partition::Partition;
+use crate::pool::task::{Outcome, Rules, Value};
+use crate::worker::invocation::Trampoline;
+
+/// A loop that is to be run.
+pub(super) struct ParallelLoop<'a> {
+    pub(super) core: &'a Core,
+    pub(super) partition: Partition,
+    /// An operand is written, so that a death may leave it torn.
+    pub(super) is_written: bool,
+    pub(super) rules: Rules,
+    /// For people: the type name of the function.
+    pub(super) name: &'static str,
+}
+
+/// How far a loop has come.
+struct Progress {
+    blocks: HostBlocks,
+    /// Results of the tasks that committed.
+    results: Vec<Value>,
+    repeats_left: u32,
+    failure: Option<Error>,
+}
+
+impl ParallelLoop<'_> {
+    /// Runs the loop to its end, and returns what its tasks returned. Each task gets a
+    /// [`LoopTask`] and then `argument`.
+    ///
+    /// # Errors
+    ///
+    /// The first failure of a task: a panic, or a death with the torn ranges of all.
+    pub(super) fn run<W: Serialize>(
+        &self,
+        trampoline: Trampoline,
+        argument: &W,
+    ) -> Result<Vec<Value>> {
+        let count = self.partition.blocks();
+        if count == 0 {
+            return Ok(Vec::new());
+        }
+        // In a forked child the arena is not mapped, and the blocks would be a fault.
+        self.core.check_ours()?;
+        let argument = SharedArgument::new(argument)?;
+        let (arena, shares) = (&self.core.arena, self.tasks(count));
+        let blocks = HostBlocks::new(arena, count, shares, self.core.next_call())?;
+        let repeats_left = self.rules.retries;
+        let mut progress = Progress { blocks, results: Vec::new(), repeats_left, failure: None };
+        let mut claimers = 0;
+        loop {
+            let (free, repeats) = (progress.blocks.free(), progress.repeats_left);
+            self.round(&mut progress, &mut claimers, trampoline, &argument);
+            if progress.failure.is_none() {
+                progress.blocks.check(claimers)?;
+            }
+            let left = progress.blocks.free();
+            if progress.blocks.is_stopped() || left == 0 {
+                break;
+            }
+            if left == free && progress.repeats_left == repeats {
+                // A round without progress, and no repeat to answer for it: every task was
+                // cancelled or died before its first block, and would again.
+                return Err(progress.failure.unwrap_or(Error::Task(TaskError::Cancelled)));
+            }
+            if matches!(&progress.failure, Some(error) if error.death().is_none()) {
+                break;
+            }
+            progress.blocks.rewind();
+        }
+        let Progress { blocks, results, failure, .. } = progress;
+        match failure {
+            Some(error) => Err(error),
+            None if blocks.is_stopped() || blocks.are_done() => Ok(results),
+            // A worker was stopped in a block that it had claimed, and nothing else failed.
+            None => Err(Error::Task(TaskError::Cancelled)),
+        }
+    }
+
+    /// Submits tasks for the free blocks, waits for them, and notes their results and failures.
+    fn round(
+        &self,
+        progress: &mut Progress,
+        claimers: &mut u32,
+        trampoline: Trampoline,
+        argument: &SharedArgument,
+    ) {
+        let first = *claimers + 1;
+        let blocks = &progress.blocks;
+        let stop = || blocks.stop();
+        let mut group = Group::new(self.core, argument, &stop);
+        let submitted =
+            group.submit_each(self.tasks(blocks.free()), trampoline, self.name, self.rules, |_| {
+                *claimers += 1;
+                LoopTask {
+                    partition: self.partition,
+                    blocks_offset: blocks.offset(),
+                    number: blocks.number(),
+                    shares: blocks.shares(),
+                    claimer: *claimers,
+                }
+            });
+        let outcomes = group.settle(|_, _| {});
+        if let Err(error) = submitted {
+            progress.failure = Some(error);
+        }
+        for (claimer, outcome) in (first..).zip(outcomes) {
+            progress.note(self, claimer, outcome);
+        }
+    }
+
+    /// How many tasks to submit for `blocks` blocks: one where tasks run one after the other.
+    fn tasks(&self, blocks: usize) -> usize {
+        match self.core.config.start {
+            Start::ForkServer => self.core.workers().min(blocks),
+            Start::InProcess => 1,
+        }
+    }
+}
+
+impl Progress {
+    /// Notes how the task `claimer` ended, and what that means for its blocks.
+    fn note(&mut self, parallel_loop: &ParallelLoop<'_>, claimer: u32, outcome: Outcome) {
+        let error = match outcome.map_err(|error| *error) {
+            Ok(value) => return self.results.push(value),
+            Err(Error::Task(TaskError::Cancelled)) => return,
+            Err(error) => error,
+        };
+        let has_died =
+            matches!(&error, Error::Task(TaskError::Died(_) | TaskError::TimedOut { .. }));
+        if has_died && self.repeats_left > 0 {
+            self.repeats_left -= 1;
+            // What it had done may have been part of its lost result.
+            self.blocks.set_free(&self.blocks.torn(claimer));
+            self.blocks.set_free(&self.blocks.done_by(claimer));
+            return;
+        }
+        let torn = self.blocks.torn(claimer).into_iter().filter(|_| parallel_loop.is_written);
+        let torn = torn.map(|block| parallel_loop.partition.elements(block));
+        match (self.failure.as_mut(), error) {
+            (None, Error::Task(TaskError::Died(mut death))) => {
+                death.torn = merge(torn.collect());
+                self.failure = Some(Error::Task(TaskError::Died(death)));
+            }
+            (Some(Error::Task(TaskError::Died(first))), _) => {
+                let all = first.torn.iter().cloned().chain(torn).collect();
+                let first: &mut Death = first;
+                first.torn = merge(all);
+            }
+            (Some(_), _) => {}
+            (None, error) => self.failure = Some(error),
+        }
+    }
+}
+
+/// Sorts ranges and joins those that touch.
+fn merge(mut ranges: Vec<Range<usize>>) -> Vec<Range<usize>> {
+    ranges.sort_by_key(|range| range.start);
+    let mut merged: Vec<Range<usize>> = Vec::new();
+    for range in ranges {
+        match merged.last_mut() {
+            Some(last) if range.start <= last.end => last.end = last.end.max(range.end),
+            _ => merged.push(range),
+        }
+    }
+    merged
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn touching_ranges_are_merged() {
+        assert_eq!(merge(vec![4..6, 0..2, 2..3, 5..9]), [0..3, 4..9]);
+    }
+}
