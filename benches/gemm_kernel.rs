@@ -1,11 +1,11 @@
 //! How fast is a matrix product in one thread?
 //!
 //! Throughput is in operations: `elem/s` reads as FLOP/s. `taskset -c 1 cargo bench --bench
-//! gemm_kernel` on an idle machine; the block sizes in `src/kernel/matmul/params.rs` come from it.
+//! gemm_kernel` on an idle machine; the block sizes in `src/kernel/matmul/blocking.rs` come from it.
 
 use std::hint::black_box;
 
-use brigade::kernel::matmul::{Element, Kernel, MatMut, MatRef, gemm_with};
+use brigade::kernel::matmul::{Float, Kernel, MatMut, MatRef, gemm_with};
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 
 /// Sizes m, n, k: square ones from register-bound to memory-bound, then skinny ones.
@@ -28,7 +28,7 @@ const SIZES: [[usize; 3]; 16] = [
     [4096, 1, 4096],
 ];
 
-fn products<T: Element>(criterion: &mut Criterion, kernel: Kernel, of: impl Fn(usize) -> T) {
+fn products<T: Float>(criterion: &mut Criterion, kernel: Kernel, of: impl Fn(usize) -> T) {
     let mut group = criterion.benchmark_group(format!("{}/{kernel}", std::any::type_name::<T>()));
     group.sample_size(10);
     for [m, n, k] in SIZES {

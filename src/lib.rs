@@ -173,7 +173,7 @@ pub use channel::{
     wait_any,
 };
 #[cfg(not(loom))]
-pub use compute::{Matrix, MatrixMut, Product, Scalar, SharedBigUint};
+pub use compute::{Matrix, MatrixBase, MatrixMut, Product, Scalar, SharedBigUint};
 pub use error::{Death, Error, Limit, Phase, Result, TaskError};
 pub use exit::ExitReason;
 #[cfg(not(loom))]

@@ -9,4 +9,4 @@ mod multiply;
 mod multiply_all;
 
 pub use bigint::SharedBigUint;
-pub use matmul::{Matrix, MatrixMut, Product, Scalar};
+pub use matmul::{Matrix, MatrixBase, MatrixMut, Product, Scalar};

@@ -1,32 +1,22 @@
 //! Matrix products by the workers of a pool.
 //!
-//! `matrix` and `layout` say what arrays are as matrices, `product` what can be asked of one
-//! product, `call` who computes it: the caller, if that is sooner done than waking others, else a
-//! team.
+//! The methods of [`Pool`] are here. `matrix` makes matrices of arrays, `product` is the builder of
+//! one product, `dispatch` checks the shapes and chooses who computes: the caller, if that is
+//! faster than waking workers, or a team.
 
-mod call;
-mod layout;
+mod dispatch;
 mod matrix;
 mod product;
 
-use serde::Serialize;
-use serde::de::DeserializeOwned;
-
-use crate::array::{Element, SharedArray};
+use crate::array::SharedArray;
 use crate::error::{Error, Result};
-use crate::kernel::matmul::{self, Kernel, check_shapes};
+use crate::kernel::matmul::{self, Gemm};
 use crate::pool::Pool;
 use crate::shape::Shape;
-use call::{Call, Work};
+use dispatch::{Call, Work};
 
-pub use matrix::{Matrix, MatrixMut};
+pub use matrix::{Matrix, MatrixBase, MatrixMut, Scalar};
 pub use product::Product;
-
-/// What matrices are made of: `f32` or `f64`.
-pub trait Scalar: matmul::Element + Element + Serialize + DeserializeOwned {}
-
-impl Scalar for f32 {}
-impl Scalar for f64 {}
 
 /// A product of a batch that takes one worker longer than this is shared by all of them, in
 /// nanoseconds; of shorter ones, each is computed by one worker.
@@ -121,30 +111,10 @@ impl Pool {
         a: impl Into<Matrix<'p, T>>,
         x: impl Into<Matrix<'p, T>>,
     ) -> Result<SharedArray<T>> {
-        let (a, x) = (a.into(), x.into());
-        let (left, right) = (a.frame.matrix("matvec")?, x.frame.column("matvec")?);
-        if left.cols != right.rows {
-            return Err(Error::ShapeMismatch {
-                operation: "matvec",
-                left: a.frame.shape(),
-                right: x.frame.shape(),
-                rule: "columns of the matrix must be elements of the vector",
-            });
-        }
-        let mut y = SharedArray::for_overwrite([left.rows])?;
-        let to = MatrixMut::from(&mut y);
-        let call = Call {
-            pool: self,
-            name: "brigade::Pool::matvec",
-            kernel: Kernel::best(),
-            factors: (T::ONE, T::ZERO),
-            a: (&a.lender, left),
-            b: (&x.lender, right),
-            c: (&to.source, to.elements, to.frame.column("matvec")?),
-            work: Work::Product,
-            retries: self.rules().retries,
-        };
-        call.run()?;
+        let (a, x) = (a.into().single("matvec")?, x.into().column("matvec")?);
+        let mut y = SharedArray::for_overwrite([a.place.rows])?;
+        let gemm = Gemm::new(a, x, MatrixMut::from(&mut y));
+        self.run_gemm("brigade::Pool::matvec", Work::Product, gemm)?;
         Ok(y)
     }
 
@@ -170,22 +140,10 @@ impl Pool {
     /// # Ok::<(), brigade::Error>(())
     /// ```
     pub fn gram<'p, T: Scalar>(&'p self, a: impl Into<Matrix<'p, T>>) -> Result<SharedArray<T>> {
-        let a = a.into();
-        let layout = a.frame.matrix("gram")?;
-        let mut c = SharedArray::for_overwrite([layout.rows, layout.rows])?;
-        let to = MatrixMut::from(&mut c);
-        let call = Call {
-            pool: self,
-            name: "brigade::Pool::gram",
-            kernel: Kernel::best(),
-            factors: (T::ONE, T::ZERO),
-            a: (&a.lender, layout),
-            b: (&a.lender, layout.transposed()),
-            c: (&to.source, to.elements, to.frame.matrix("gram")?),
-            work: Work::Gram,
-            retries: self.rules().retries,
-        };
-        call.run()?;
+        let a = a.into().single("gram")?;
+        let mut c = SharedArray::for_overwrite([a.place.rows, a.place.rows])?;
+        let gemm = Gemm::new(a.clone(), a.transposed(), MatrixMut::from(&mut c));
+        self.run_gemm("brigade::Pool::gram", Work::Gram, gemm)?;
         Ok(c)
     }
 
@@ -220,39 +178,44 @@ impl Pool {
         b: impl Into<Matrix<'p, T>>,
     ) -> Result<SharedArray<T>> {
         let (a, b) = (a.into(), b.into());
-        let (a_count, a_step, left) = a.frame.stack("matmul_batch")?;
-        let (b_count, b_step, right) = b.frame.stack("matmul_batch")?;
-        check_shapes("matmul_batch", left.dims(), right.dims(), [left.rows, right.cols])?;
+        let (a_count, a_step) = a.stack("matmul_batch")?;
+        let (b_count, b_step) = b.stack("matmul_batch")?;
         if a_count.zip(b_count).is_some_and(|(left, right)| left != right) {
-            let (left, right) = (a.frame.shape(), b.frame.shape());
+            let (left, right) = (a.shape(), b.shape());
             let rule = "both must have as many matrices";
             return Err(Error::ShapeMismatch { operation: "matmul_batch", left, right, rule });
         }
         let Some(count) = a_count.or(b_count) else {
             return self.matmul(a, b);
         };
-        let (m, n) = (left.rows, right.cols);
+        let (m, n, k) = (a.place.rows, b.place.cols, a.place.cols);
         let mut c = SharedArray::for_overwrite(Shape::from([count, m, n]))?;
-        let to = MatrixMut::from(&mut c);
-        let (_, c_step, first) = to.frame.stack("matmul_batch")?;
-        let is_shared = matmul::alone_ns::<T>(m, n, left.cols) >= SHARED_OF_BATCH_NS;
-        let steps = [a_step, b_step, c_step];
-        let calls = if is_shared { count } else { 1 };
-        for index in 0..calls {
-            let [a_at, b_at, c_at] = steps.map(|step| index.cast_signed().wrapping_mul(step));
-            let call = Call {
-                pool: self,
-                name: "brigade::Pool::matmul_batch",
-                kernel: Kernel::best(),
-                factors: (T::ONE, T::ZERO),
-                a: (&a.lender, left.moved(a_at)),
-                b: (&b.lender, right.moved(b_at)),
-                c: (&to.source, &mut *to.elements, first.moved(c_at)),
-                work: if is_shared { Work::Product } else { Work::Batch(count, steps) },
-                retries: self.rules().retries,
+        let (_, c_step) = MatrixMut::from(&mut c).stack("matmul_batch")?;
+        let name = "brigade::Pool::matmul_batch";
+        if matmul::alone_ns::<T>(m, n, k) < SHARED_OF_BATCH_NS {
+            let work = Work::Batch(count, [a_step, b_step, c_step]);
+            self.run_gemm(name, work, Gemm::new(a, b, MatrixMut::from(&mut c)))?;
+            return Ok(c);
+        }
+        for index in 0..count.cast_signed() {
+            let operand = |matrix: &Matrix<'p, T>, step: isize| {
+                let place = matrix.place.moved(index.wrapping_mul(step));
+                matrix.clone().at(place)
             };
-            call.run()?;
+            let to = MatrixMut::from(&mut c);
+            let place = to.place.moved(index.wrapping_mul(c_step));
+            let gemm = Gemm::new(operand(&a, a_step), operand(&b, b_step), to.at(place));
+            self.run_gemm(name, Work::Product, gemm)?;
         }
         Ok(c)
+    }
+
+    fn run_gemm<T: Scalar>(
+        &self,
+        name: &'static str,
+        work: Work,
+        gemm: Gemm<T, Matrix<'_, T>, MatrixMut<'_, T>>,
+    ) -> Result<()> {
+        Call { pool: self, name, work, gemm, retries: self.rules().retries }.run()
     }
 }

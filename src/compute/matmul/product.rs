@@ -1,40 +1,35 @@
 //! What can be asked of one product.
 
 use crate::array::SharedArray;
-use crate::compute::matmul::Scalar;
-use crate::compute::matmul::call::{Call, Work};
-use crate::compute::matmul::matrix::{Matrix, MatrixMut};
+use crate::compute::matmul::dispatch::{Call, Work};
+use crate::compute::matmul::matrix::{Matrix, MatrixMut, Scalar};
 use crate::error::Result;
-use crate::kernel::matmul::{Kernel, check_shapes};
+use crate::kernel::matmul::{Gemm, Kernel};
 use crate::pool::Pool;
 
 /// `C = alpha * A * B + beta * C`, before it is run; see [`Pool::product`].
 #[must_use = "a product is computed by `run` or `run_into`"]
 pub struct Product<'p, T> {
     pool: &'p Pool,
-    a: Matrix<'p, T>,
-    b: Matrix<'p, T>,
-    alpha: T,
-    beta: T,
-    kernel: Kernel,
+    /// Without C, which `run` makes and `run_into` is given.
+    gemm: Gemm<T, Matrix<'p, T>, ()>,
     retries: u32,
 }
 
 impl<'p, T: Scalar> Product<'p, T> {
     pub(super) fn new(pool: &'p Pool, a: Matrix<'p, T>, b: Matrix<'p, T>) -> Product<'p, T> {
-        let (alpha, beta, kernel) = (T::ONE, T::ZERO, Kernel::best());
-        Product { pool, a, b, alpha, beta, kernel, retries: pool.rules().retries }
+        Product { pool, gemm: Gemm::new(a, b, ()), retries: pool.rules().retries }
     }
 
     /// The factor of `A * B`. Default: 1.
     pub fn alpha(mut self, alpha: T) -> Self {
-        self.alpha = alpha;
+        self.gemm.alpha = alpha;
         self
     }
 
     /// The factor of C as it was; 0 overwrites it without reading. Default: 0.
     pub fn beta(mut self, beta: T) -> Self {
-        self.beta = beta;
+        self.gemm.beta = beta;
         self
     }
 
@@ -54,7 +49,7 @@ impl<'p, T: Scalar> Product<'p, T> {
     /// # Ok::<(), brigade::Error>(())
     /// ```
     pub fn kernel(mut self, kernel: Kernel) -> Self {
-        self.kernel = kernel;
+        self.gemm.kernel = kernel;
         self
     }
 
@@ -71,11 +66,9 @@ impl<'p, T: Scalar> Product<'p, T> {
     ///
     /// As [`Pool::matmul`].
     pub fn run(mut self) -> Result<SharedArray<T>> {
-        let a = self.a.frame.matrix("matmul")?.dims();
-        let b = self.b.frame.matrix("matmul")?.dims();
-        check_shapes("matmul", a, b, [a[0], b[1]])?;
-        self.beta = T::ZERO;
-        let mut c = SharedArray::for_overwrite([a[0], b[1]])?;
+        self.gemm = self.gemm.try_map(|operand| operand.single("matmul"), Ok)?;
+        self.gemm.beta = T::ZERO;
+        let mut c = SharedArray::for_overwrite([self.gemm.a.place.rows, self.gemm.b.place.cols])?;
         self.run_into(&mut c)?;
         Ok(c)
     }
@@ -101,31 +94,18 @@ impl<'p, T: Scalar> Product<'p, T> {
     where
         T: 'c,
     {
-        let c = c.into();
-        let a = self.a.frame.matrix("matmul")?;
-        let b = self.b.frame.matrix("matmul")?;
-        let to = c.frame.matrix("matmul")?;
-        check_shapes("matmul", a.dims(), b.dims(), to.dims())?;
-        let call = Call {
-            pool: self.pool,
-            name: "brigade::Pool::matmul",
-            kernel: self.kernel,
-            factors: (self.alpha, self.beta),
-            a: (&self.a.lender, a),
-            b: (&self.b.lender, b),
-            c: (&c.source, c.elements, to),
-            work: Work::Product,
-            retries: self.retries,
-        };
-        call.run()
+        let c = c.into().single("matmul")?;
+        let gemm = self.gemm.try_map(|operand| operand.single("matmul"), |()| Ok(c))?;
+        let (work, name) = (Work::Product, "brigade::Pool::matmul");
+        Call { pool: self.pool, name, work, gemm, retries: self.retries }.run()
     }
 }
 
 impl<T> std::fmt::Debug for Product<'_, T> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Product")
-            .field("a", &self.a.frame.shape())
-            .field("b", &self.b.frame.shape())
+            .field("a", &self.gemm.a.shape())
+            .field("b", &self.gemm.b.shape())
             .finish_non_exhaustive()
     }
 }

@@ -1,22 +1,23 @@
 //! A matrix times its own transpose: half the work.
 #![allow(unsafe_code)]
 
-use super::element::Element;
-use super::params;
-use super::table::Kernel;
-use super::view::{MatMut, MatRef, Strided};
-use super::{Product, check_shapes, multiply};
+use super::blocking;
+use super::gemm::Gemm;
+use super::kernel::Float;
+use super::multiply::multiply;
+use super::strided::Strided;
+use super::views::{MatMut, MatRef};
 use crate::error::Result;
 use crate::kernel::{PeerDied, SingleThread, Team};
 
-/// Counter of strips of columns.
+/// The counter of strips of columns.
 const STRIPS: usize = 6;
-/// Counter of strips to mirror.
+/// The counter of strips to mirror.
 const MIRRORED: usize = 7;
 
 /// `C = alpha * A * A^T + beta * C`, exactly symmetric, in the calling thread.
 ///
-/// Of C before, only the diagonal and what lies below it is read; beta = 0 reads nothing.
+/// Only the diagonal of C and the elements below it are read, and with beta = 0 none of them.
 ///
 /// # Shapes
 ///
@@ -36,22 +37,21 @@ const MIRRORED: usize = 7;
 /// assert_eq!(c, [5.0, 11.0, 11.0, 25.0]);
 /// # Ok::<(), brigade::Error>(())
 /// ```
-pub fn gram<T: Element>(alpha: T, a: MatRef<'_, T>, beta: T, mut c: MatMut<'_, T>) -> Result<()> {
-    check_shapes("matrix times its transpose", a.shape(), a.transposed().shape(), c.shape())?;
+pub fn gram<T: Float>(alpha: T, a: MatRef<'_, T>, beta: T, mut c: MatMut<'_, T>) -> Result<()> {
     let a = a.as_strided();
-    let product =
-        Product { kernel: Kernel::best(), alpha, a, b: a.transposed(), beta, c: c.as_strided() };
+    let gemm = Gemm { alpha, beta, ..Gemm::new(a, a.transposed(), c.as_strided()) };
+    gemm.check_shapes("matrix times its transpose")?;
     // SAFETY: the shapes fit, checked above; the views are valid for their lifetimes, and `c` is
     // borrowed exclusively.
-    let outcome = unsafe { multiply_gram(&product, 1, &SingleThread::default()) };
+    let outcome = unsafe { multiply_gram(&gemm, 1, &SingleThread::default()) };
     debug_assert!(outcome.is_ok(), "a team of one has no peer that dies");
     Ok(())
 }
 
-/// One member's part of [`gram`] by a team of at most `members`; the product's B is A transposed.
+/// One member's part of [`gram`] by a team of at most `members`.
 ///
-/// Uses the team's counters 6 and 7, which must be zero at the start, one barrier, and no scratch
-/// memory.
+/// It uses the team's counters 6 and 7, which must be zero at the start, one barrier, and no
+/// scratch memory.
 ///
 /// # Errors
 ///
@@ -59,23 +59,23 @@ pub fn gram<T: Element>(alpha: T, a: MatRef<'_, T>, beta: T, mut c: MatMut<'_, T
 ///
 /// # Safety
 ///
-/// - As [`multiply`], the scratch memory aside.
-pub unsafe fn multiply_gram<T: Element, W: Team>(
-    product: &Product<T>,
+/// - As [`multiply`], but for the scratch memory. B is A transposed.
+pub unsafe fn multiply_gram<T: Float, W: Team>(
+    gemm: &Gemm<T>,
     members: usize,
     team: &W,
 ) -> std::result::Result<(), PeerDied> {
-    let (size, k) = (product.c.rows, product.a.cols);
-    let most = (size / (8 * members)).clamp(params::GRAM_COLUMNS, 4 * params::GRAM_COLUMNS);
-    let width = params::balanced(size, most, 1);
-    // The longest strips come first, so that the team ends together.
+    let (size, k) = (gemm.c.rows, gemm.a.cols);
+    let most = (size / (8 * members)).clamp(blocking::GRAM_COLUMNS, 4 * blocking::GRAM_COLUMNS);
+    let width = blocking::balanced(size, most, 1);
+    // The longest strips come first, so that the members end at about the same time.
     while let Some(first) = strip(size, width, team, STRIPS) {
         let columns = first..size.min(first + width);
-        let part = Product {
-            a: product.a.part(first..size, 0..k),
-            b: product.b.part(0..k, columns.clone()),
-            c: product.c.part(first..size, columns),
-            ..*product
+        let part = Gemm {
+            a: gemm.a.part(first..size, 0..k),
+            b: gemm.b.part(0..k, columns.clone()),
+            c: gemm.c.part(first..size, columns),
+            ..*gemm
         };
         // SAFETY: the caller's conditions; the counter gives each strip to one member.
         unsafe { multiply(&part, std::ptr::null_mut(), 1, &SingleThread::default())? };
@@ -85,7 +85,7 @@ pub unsafe fn multiply_gram<T: Element, W: Team>(
         for j in first..size.min(first + width) {
             // SAFETY: the caller's conditions; the barrier has shown that everything below the
             // diagonal is complete, and the counter gives each strip to one member.
-            unsafe { mirror_column(&product.c, j) };
+            unsafe { mirror_column(&gemm.c, j) };
         }
     }
     Ok(())
@@ -97,15 +97,15 @@ fn strip<W: Team>(size: usize, width: usize, team: &W, counter: usize) -> Option
     (first < size).then_some(first)
 }
 
-/// Copies what lies below the diagonal in column `j` to its mirror image.
+/// Copies the elements of column `j` below the diagonal to their mirror images.
 ///
 /// # Safety
 ///
-/// - C is square and valid, column `j` below the diagonal is written by nobody, its mirror image
-///   neither read nor written.
-unsafe fn mirror_column<T: Copy>(c: &Strided<T>, j: usize) {
+/// - C is square and valid. Until it returns, nothing else writes column `j` below the diagonal,
+///   and nothing else reads or writes its mirror image.
+unsafe fn mirror_column<T: Copy>(c: &Strided<*mut T>, j: usize) {
     for i in j + 1..c.rows {
-        // SAFETY: i and j are below the size, and the caller vouches for C.
+        // SAFETY: i and j are below the size, and the caller guarantees C.
         let x = unsafe { c.at(i, j).read() };
         // SAFETY: as above.
         unsafe { c.at(j, i).write(x) };

@@ -1,10 +1,9 @@
 //! What a micro-kernel needs of an instruction set.
 #![allow(unsafe_code)]
 
-use super::element::Element;
-use super::micro::{Pack, Tile};
+use std::ops::{Add, Mul};
 
-/// Vectors of one instruction set, and the micro-kernels compiled for it.
+/// Vectors of one instruction set.
 ///
 /// # Safety
 ///
@@ -12,11 +11,17 @@ use super::micro::{Pack, Tile};
 /// - the processor has the instruction set;
 /// - pointers are valid for the lanes that are read or written (no alignment is needed).
 ///
-/// The small methods are `inline(always)` without a target feature, so that they melt into the
-/// generic bodies of `micro.rs`, and these into the entry points, which have the feature.
+/// The methods are `inline(always)` without a target feature. The compiler inlines them into the
+/// generic bodies in `microkernel.rs`, `packing.rs` and `gemv_kernel.rs`, and those into the
+/// functions of [`MicroKernels`](super::microkernel_table::MicroKernels), which have the feature.
 pub(super) trait Simd: Copy + 'static {
-    /// The element type, `f32` or `f64`.
-    type Elem: Element;
+    /// The element type, `f32` or `f64`; its default is zero.
+    type Elem: Copy
+        + Default
+        + PartialEq
+        + Add<Output = Self::Elem>
+        + Mul<Output = Self::Elem>
+        + 'static;
     /// A vector of `LANES` elements.
     type Vector: Copy;
     /// Which lanes take part in a masked load or store.
@@ -24,10 +29,6 @@ pub(super) trait Simd: Copy + 'static {
 
     /// Elements a vector.
     const LANES: usize;
-    /// Vectors that make up MR, the height of the tile.
-    const VECTORS: usize;
-    /// NR, the width of the tile.
-    const COLUMNS: usize;
 
     /// The mask of the first `count` lanes, all of them from `LANES` on.
     unsafe fn mask(count: usize) -> Self::Mask;
@@ -62,29 +63,11 @@ pub(super) trait Simd: Copy + 'static {
         for row in 0..8 {
             let source = from.wrapping_offset(row as isize * from_step);
             for lane in 0..Self::LANES {
-                // SAFETY: row < 8 and lane < LANES, which the caller vouches for.
+                // SAFETY: row < 8 and lane < LANES, which the caller guarantees.
                 let x = unsafe { source.wrapping_add(lane).read() };
                 // SAFETY: `to` is valid for LANES rows of 8 elements, to_step apart.
                 unsafe { to.wrapping_add(lane * to_step + row).write(x) };
             }
         }
     }
-
-    /// [`micro::tile`](super::micro::tile) on packed operands.
-    unsafe fn tile_packed<const MV: usize, const NR: usize>(tile: &Tile<Self::Elem>);
-    /// [`micro::tile`](super::micro::tile) on operands where they lie.
-    unsafe fn tile_direct<const MV: usize, const NR: usize, const MASKED: bool>(
-        tile: &Tile<Self::Elem>,
-    );
-    /// [`micro::pack`](super::micro::pack)
-    unsafe fn pack(pack: &Pack<Self::Elem>);
-    /// [`micro_vector::columns`](super::micro_vector::columns)
-    unsafe fn columns(
-        sum: &mut [Self::Elem],
-        a: *const Self::Elem,
-        a_step: isize,
-        x: &[Self::Elem],
-    );
-    /// [`micro_vector::dots`](super::micro_vector::dots)
-    unsafe fn dots(sum: &mut [Self::Elem], a: *const Self::Elem, a_step: isize, x: &[Self::Elem]);
 }

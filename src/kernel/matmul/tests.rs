@@ -1,21 +1,23 @@
 //! Claims about the matrix product, against oracles.
+#![allow(unsafe_code)]
 
+use std::ptr::null_mut;
 use std::sync::Barrier;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use proptest::prelude::*;
 
-use super::loops::{self, Plan};
-use super::tiles::Gemm;
+use super::gemm_packed::{self, Plan};
+use super::multiply::{Algorithm, run};
 use super::{
-    Element, Kernel, MatMut, MatRef, Path, Product, SCRATCH_ALIGN_BYTES, Strided, follow, gemm,
-    gemm_with, multiply, multiply_batch, multiply_gram, naive, scratch_bytes, worth_sharing,
+    Float, Gemm, Kernel, MatMut, MatRef, SCRATCH_ALIGN_BYTES, Strided, gemm, gemm_with, multiply,
+    multiply_batch, multiply_gram, naive, scratch_bytes, worth_sharing,
 };
 use crate::error::Error;
 use crate::kernel::{COUNTERS, PeerDied, SingleThread, Team};
 
-/// What the tests need of a type beyond `Element`.
-trait Real: Element {
+/// What the tests need of a type beyond `Float`.
+trait Real: Float {
     const EPSILON: f64;
     fn of(x: f64) -> Self;
     fn wide(self) -> f64;
@@ -167,7 +169,7 @@ fn inner<T: Real>(
 ) -> Gemm<T> {
     let (a, b) = (a.view().as_strided(), b.view().as_strided());
     let c = c.view_mut().as_strided();
-    Gemm { table: T::table(kernel), alpha, a, b, beta, c }.oriented()
+    Gemm { kernel, alpha, a, b, beta, c }.oriented()
 }
 
 /// A team of threads.
@@ -310,17 +312,17 @@ impl Case {
         if m == 0 || n == 0 || k == 0 {
             return;
         }
-        let tiles = m.div_ceil(gemm.table.rows());
+        let tiles = m.div_ceil(T::table(kernel).rows());
         // One tile each, or two and one.
         let blocks = if k % 2 == 0 { tiles } else { (2 * tiles).div_ceil(3) };
-        let plan = Plan { tiles, blocks, nc: 2 * gemm.table.columns, kc: 24 };
+        let plan = Plan { tiles, blocks, nc: 2 * T::table(kernel).columns, kc: 24 };
         let (_memory, scratch) = scratch(2 * SCRATCH_ALIGN_BYTES);
         let shared = Shared((gemm, scratch));
         let outcomes = with_threads(members, usize::MAX, |hand| {
             let Shared((gemm, scratch)) = { &shared };
             // SAFETY: the matrices outlive the threads, C is written by this team only, and a
             // panel takes at most 16 * 24 * 8 bytes of the page that it has.
-            unsafe { loops::multiply(gemm, &plan, *scratch, members, hand) }
+            unsafe { gemm_packed::multiply(gemm, &plan, *scratch, members, hand) }
         });
         assert_eq!(outcomes, vec![Ok(()); members]);
         assert_product(alpha, &a, &b, beta, &before, &c);
@@ -347,8 +349,8 @@ proptest! {
     }
 }
 
-/// Bits of C by `members` threads along `path`.
-fn bits_by<T: Real>(kernel: Kernel, path: Path, case: &Case, members: usize) -> Vec<u64> {
+/// Bits of C by `members` threads along `algorithm`.
+fn bits_by<T: Real>(kernel: Kernel, algorithm: Algorithm, case: &Case, members: usize) -> Vec<u64> {
     let (a, b, mut c) = case.matrices::<T>();
     let gemm = inner(kernel, T::of(case.alpha), &a, &b, T::of(case.beta), &mut c);
     let (m, n, k) = gemm.sizes();
@@ -358,7 +360,7 @@ fn bits_by<T: Real>(kernel: Kernel, path: Path, case: &Case, members: usize) -> 
         let Shared((gemm, scratch)) = { &shared };
         // SAFETY: the matrices outlive the threads, C is written by this team only, and the
         // scratch memory has the size asked for.
-        unsafe { follow(path, gemm, *scratch, members, hand) }
+        unsafe { run(algorithm, gemm, *scratch, members, hand) }
     });
     assert_eq!(outcomes, vec![Ok(()); members]);
     c.bits()
@@ -368,11 +370,11 @@ fn assert_same_bits<T: Real>() {
     let rows = Layout::Rows { padding: 0 };
     let case = Case { sizes: (131, 77, 530), layouts: (rows, rows, rows), alpha: 2.5, beta: -1.0 };
     for kernel in Kernel::all() {
-        let alone = bits_by::<T>(kernel, Path::Panels, &case, 1);
+        let alone = bits_by::<T>(kernel, Algorithm::Packed, &case, 1);
         for members in [1, 2, 3, 5] {
-            for path in [Path::Panels, Path::Strips, Path::Direct] {
-                let bits = bits_by::<T>(kernel, path, &case, members);
-                assert!(bits == alone, "{kernel}, {path:?}, {members} members");
+            for algorithm in [Algorithm::Packed, Algorithm::Strips, Algorithm::Unpacked] {
+                let bits = bits_by::<T>(kernel, algorithm, &case, members);
+                assert!(bits == alone, "{kernel}, {algorithm:?}, {members} members");
             }
         }
     }
@@ -438,9 +440,9 @@ fn matrix_times_vector_is_shared_without_changing_a_bit() {
         let case =
             Case { sizes: (700, 1, 45), layouts: (layout, rows, rows), alpha: 1.0, beta: 2.0 };
         for kernel in Kernel::all() {
-            let alone = bits_by::<f64>(kernel, Path::Matvec, &case, 1);
+            let alone = bits_by::<f64>(kernel, Algorithm::Gemv, &case, 1);
             for members in [2, 3] {
-                assert_eq!(bits_by::<f64>(kernel, Path::Matvec, &case, members), alone);
+                assert_eq!(bits_by::<f64>(kernel, Algorithm::Gemv, &case, members), alone);
             }
         }
     }
@@ -458,7 +460,7 @@ fn a_member_that_is_missed_at_any_barrier_ends_the_product_for_all() {
         let outcomes = with_threads(2, barriers_max, |hand| {
             let Shared((gemm, scratch)) = { &shared };
             // SAFETY: as in `bits_by`.
-            unsafe { follow(Path::Panels, gemm, *scratch, 2, hand) }
+            unsafe { run(Algorithm::Packed, gemm, *scratch, 2, hand) }
         });
         assert_eq!(outcomes, [Err(PeerDied); 2]);
     }
@@ -469,8 +471,8 @@ fn members_that_find_no_block_of_rows_still_help_to_pack() {
     let rows = Layout::Rows { padding: 0 };
     let case = Case { sizes: (30, 5, 40), layouts: (rows, rows, rows), alpha: 1.0, beta: 0.0 };
     for kernel in Kernel::all() {
-        let alone = bits_by::<f32>(kernel, Path::Panels, &case, 1);
-        assert_eq!(bits_by::<f32>(kernel, Path::Panels, &case, 7), alone);
+        let alone = bits_by::<f32>(kernel, Algorithm::Packed, &case, 1);
+        assert_eq!(bits_by::<f32>(kernel, Algorithm::Packed, &case, 7), alone);
     }
 }
 
@@ -604,7 +606,7 @@ fn views_refuse_what_lies_outside_or_twice() {
 }
 
 #[test]
-fn a_matrix_times_its_transpose_is_symmetric_and_right_for_any_team() {
+fn a_matrix_times_its_transpose_is_symmetric_and_right_for_any_crew() {
     for (layout, members) in [
         (Layout::Rows { padding: 2 }, 1),
         (Layout::Columns { padding: 0 }, 2),
@@ -621,14 +623,8 @@ fn a_matrix_times_its_transpose_is_symmetric_and_right_for_any_team() {
                 }
             }
             let (raw_a, raw_c) = (a.view().as_strided(), c.view_mut().as_strided());
-            let product = Product {
-                kernel: Kernel::best(),
-                alpha: 2.0,
-                a: raw_a,
-                b: raw_a.transposed(),
-                beta: -1.0,
-                c: raw_c,
-            };
+            let product = Gemm::new(raw_a, raw_a.transposed(), raw_c);
+            let product = Gemm { alpha: 2.0, beta: -1.0, ..product };
             let shared = Shared(product);
             with_threads(members, usize::MAX, |hand| {
                 let Shared(product) = { &shared };
@@ -660,7 +656,7 @@ fn every_product_of_a_batch_is_computed_once() {
         let Shared((a, c)) = { &shared };
         let product = |i: usize| {
             let (a, c) = (a.part(i * n..(i + 1) * n, 0..n), c.part(i * n..(i + 1) * n, 0..n));
-            Product { kernel: Kernel::best(), alpha: 1.0, a, b: a, beta: 1.0, c }
+            Gemm { beta: 1.0, ..Gemm::new(a, a, c) }
         };
         // SAFETY: the matrices outlive the threads, and the blocks of C are disjoint.
         unsafe { multiply_batch(count, product, hand) };
@@ -672,20 +668,20 @@ fn every_product_of_a_batch_is_computed_once() {
 #[test]
 fn each_shape_takes_the_path_made_for_it() {
     let rows = Layout::Rows { padding: 0 };
-    let path = |sizes, alpha, members| {
+    let algorithm = |sizes, alpha, members| {
         let case = Case { sizes, layouts: (rows, rows, rows), alpha, beta: 0.0 };
         let (a, b, mut c) = case.matrices::<f64>();
-        Path::of(&inner(Kernel::best(), alpha, &a, &b, 0.0, &mut c), members)
+        Algorithm::of(&inner(Kernel::best(), alpha, &a, &b, 0.0, &mut c), members)
     };
-    assert_eq!(path((5, 9, 7), 0.0, 1), Path::Scale);
-    assert_eq!(path((5, 9, 0), 1.0, 1), Path::Scale);
-    assert_eq!(path((1, 9, 7), 1.0, 1), Path::Matvec);
-    assert_eq!(path((9, 1, 7), 1.0, 1), Path::Matvec);
-    assert_eq!(path((256, 256, 256), 1.0, 1), Path::Direct);
-    assert_eq!(path((400, 400, 400), 1.0, 1), Path::Panels);
-    assert_eq!(path((900, 400, 400), 1.0, 1), Path::Panels);
+    assert_eq!(algorithm((5, 9, 7), 0.0, 1), Algorithm::Scale);
+    assert_eq!(algorithm((5, 9, 0), 1.0, 1), Algorithm::Scale);
+    assert_eq!(algorithm((1, 9, 7), 1.0, 1), Algorithm::Gemv);
+    assert_eq!(algorithm((9, 1, 7), 1.0, 1), Algorithm::Gemv);
+    assert_eq!(algorithm((256, 256, 256), 1.0, 1), Algorithm::Unpacked);
+    assert_eq!(algorithm((400, 400, 400), 1.0, 1), Algorithm::Packed);
+    assert_eq!(algorithm((900, 400, 400), 1.0, 1), Algorithm::Packed);
     // The rows of C are contiguous, so that its rows are the columns of the micro-kernel.
-    assert_eq!(path((900, 400, 400), 1.0, 2), Path::Strips);
+    assert_eq!(algorithm((900, 400, 400), 1.0, 2), Algorithm::Strips);
 }
 
 #[test]
@@ -712,20 +708,14 @@ fn a_block_of_a_matrix_is_multiplied_in_place() {
 }
 
 #[test]
-fn the_public_entry_for_teams_shares_a_product() {
+fn the_public_entry_for_crews_shares_a_product() {
     let rows = Layout::Rows { padding: 0 };
     let case = Case { sizes: (333, 301, 128), layouts: (rows, rows, rows), alpha: 1.0, beta: 0.0 };
     let (a, b, mut c) = case.matrices::<f64>();
     let mut alone = c.clone();
     gemm(1.0, a.view(), b.view(), 0.0, alone.view_mut()).unwrap();
-    let product = Product {
-        kernel: Kernel::best(),
-        alpha: 1.0,
-        a: a.view().as_strided(),
-        b: b.view().as_strided(),
-        beta: 0.0,
-        c: c.view_mut().as_strided(),
-    };
+    let product =
+        Gemm::new(a.view().as_strided(), b.view().as_strided(), c.view_mut().as_strided());
     let (_memory, scratch) = scratch(scratch_bytes::<f64>(333, 301, 128, 2));
     let shared = Shared((product, scratch));
     with_threads(2, usize::MAX, |hand| {
@@ -746,13 +736,12 @@ fn memory_beyond_the_matrices_is_less_than_a_tenth_of_them() {
         let b = MatRef::new(&b, n, n, 0, 0).unwrap().as_strided();
         let matrices = 3 * n * n * size_of::<T>();
         for kernel in Kernel::all() {
-            let (table, one) = (T::table(kernel), T::of(1.0));
-            let gemm = Gemm { table, alpha: one, a, b, beta: one, c: a };
+            let gemm = Gemm { kernel, ..Gemm::new(a, b, a) };
             // A block of A for each: 0.3 percent of three f32 matrices.
             for members in 1..=4 {
                 let plan = Plan::new(&gemm, members);
                 let panels = if members == 1 { plan.panel_bytes::<T>() } else { 0 };
-                let blocks = members * plan.block_bytes::<T>(table.rows());
+                let blocks = members * plan.block_bytes::<T>(T::table(kernel).rows());
                 let extra = scratch_bytes::<T>(n, n, n, members) + panels + blocks;
                 assert!(10 * extra <= matrices, "{kernel} {members}: {extra} of {matrices}");
             }
@@ -768,21 +757,8 @@ fn scratch_memory_is_enough_for_every_kernel_and_orientation() {
         let bytes = scratch_bytes::<f64>(m, n, k, 2);
         for kernel in Kernel::all() {
             for (m, n) in [(m, n), (n, m)] {
-                let view = |rows, cols| Strided {
-                    data: std::ptr::null_mut::<f64>(),
-                    rows,
-                    cols,
-                    row_stride: 1,
-                    col_stride: 1,
-                };
-                let gemm = Gemm {
-                    table: super::table::Tables::table(kernel),
-                    alpha: 1.0,
-                    a: view(m, k),
-                    b: view(k, n),
-                    beta: 0.0,
-                    c: view(m, n),
-                };
+                let view = |rows, cols| Strided::row_major(null_mut::<f64>(), rows, cols);
+                let gemm = Gemm { kernel, ..Gemm::new(view(m, k), view(k, n), view(m, n)) };
                 let plan = Plan::new(&gemm, 2);
                 assert!(2 * plan.panel_bytes::<f64>() <= bytes);
             }

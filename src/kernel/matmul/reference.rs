@@ -1,14 +1,14 @@
-//! The matrix product by its definition: the oracle of every other.
+//! The matrix product by its definition: the oracle of the tests.
 
-use super::check_shapes;
-use super::element::Element;
-use super::view::{MatMut, MatRef};
+use super::gemm::Gemm;
+use super::kernel::Float;
+use super::views::{MatMut, MatRef};
 use crate::error::Result;
 use crate::kernel::FloatMode;
 
 /// `C = alpha * A * B + beta * C`, one element after the other, summed in the order of k.
 ///
-/// For tests and for reading: it takes hundreds of times longer than [`gemm`](super::gemm).
+/// It is the oracle of the tests, and takes hundreds of times longer than [`gemm`](super::gemm).
 ///
 /// # Errors
 ///
@@ -25,14 +25,15 @@ use crate::kernel::FloatMode;
 /// assert_eq!(c, [24.0]);
 /// # Ok::<(), brigade::Error>(())
 /// ```
-pub fn naive<T: Element>(
+pub fn naive<T: Float>(
     alpha: T,
     a: MatRef<'_, T>,
     b: MatRef<'_, T>,
     beta: T,
     mut c: MatMut<'_, T>,
 ) -> Result<()> {
-    check_shapes("matrix product", a.shape(), b.shape(), c.shape())?;
+    Gemm::<T>::new(a.as_strided(), b.as_strided(), c.as_strided())
+        .check_shapes("matrix product")?;
     let _mode = FloatMode::standard();
     let [m, n] = c.shape();
     for i in 0..m {

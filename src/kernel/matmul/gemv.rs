@@ -1,40 +1,40 @@
-//! Matrix times vector, at the speed of memory.
+//! Matrix times vector, limited by the memory bandwidth.
 #![allow(unsafe_code)]
 
 use std::borrow::Cow;
 use std::ops::Range;
 use std::slice;
 
-use super::element::Element;
-use super::tiles::Gemm;
+use super::gemm::Gemm;
+use super::kernel::Float;
 use crate::kernel::Team;
 
 /// Counter of row blocks.
 const ROWS: usize = 1;
 
-/// Rows whose sums are kept at a time: 16 KiB of f64, a third of a 48 KiB first-level cache.
+/// Rows that are summed at a time: 16 KiB of f64, a third of a 48 KiB first-level cache.
 const SUMS: usize = 2048;
 
 /// Columns copied at a time when neither rows nor columns are contiguous.
 const GATHERED: usize = 8;
 
-/// The product by one member, where B and C have one column.
+/// One member's part of the product, where B and C have one column.
 ///
 /// # Safety
 ///
-/// - The operands are valid, and C is written by the members of this team only.
+/// - The operands are valid, and only members of this team write C.
 /// - All members pass the same arguments.
-pub(super) unsafe fn multiply<T: Element, W: Team>(gemm: &Gemm<T>, members: usize, team: &W) {
+pub(super) unsafe fn multiply<T: Float, W: Team>(gemm: &Gemm<T>, members: usize, team: &W) {
     let (m, _, k) = gemm.sizes();
     let b = &gemm.b;
     let x = if b.row_stride == 1 || k == 1 {
-        // SAFETY: B is valid and its k rows are contiguous; nobody writes it meanwhile.
-        Cow::Borrowed(unsafe { slice::from_raw_parts(b.data.cast_const(), k) })
+        // SAFETY: B is valid and its k rows are contiguous; nothing writes it until `x` is dropped.
+        Cow::Borrowed(unsafe { slice::from_raw_parts(b.first.cast_const(), k) })
     } else {
         // SAFETY: p < k, and B is valid.
         (0..k).map(|p| unsafe { b.at(p, 0).read() }).collect()
     };
-    // Long blocks keep the streams of columns long; with company, several blocks a member.
+    // Long blocks keep the streams of columns long. Several members need several blocks each.
     let pieces = if members == 1 { 1 } else { 4 * members };
     let block = m.div_ceil(pieces).next_multiple_of(64).min(SUMS);
     loop {
@@ -51,17 +51,18 @@ pub(super) unsafe fn multiply<T: Element, W: Team>(gemm: &Gemm<T>, members: usiz
 ///
 /// # Safety
 ///
-/// - The operands are valid, and nobody else writes these rows of C.
-unsafe fn rows<T: Element>(gemm: &Gemm<T>, rows: Range<usize>, x: &[T]) {
+/// - The operands are valid, and only the caller writes these rows of C.
+unsafe fn rows<T: Float>(gemm: &Gemm<T>, rows: Range<usize>, x: &[T]) {
+    let table = T::table(gemm.kernel);
     let mut sums = [T::ZERO; SUMS];
     let sums = &mut sums[..rows.len()];
     let a = gemm.a.part(rows.clone(), 0..x.len());
     if a.row_stride == 1 {
         // SAFETY: rows are contiguous, columns are x.len(), and the table is of this machine.
-        unsafe { (gemm.table.matvec_columns)(sums, a.data, a.col_stride, x) };
+        unsafe { (table.gemv_columns)(sums, a.first, a.col_stride, x) };
     } else if a.col_stride == 1 {
         // SAFETY: columns are contiguous, rows are sums.len(), and the table is of this machine.
-        unsafe { (gemm.table.matvec_dots)(sums, a.data, a.row_stride, x) };
+        unsafe { (table.gemv_dots)(sums, a.first, a.row_stride, x) };
     } else {
         let mut copy = vec![T::ZERO; GATHERED * rows.len()];
         for (number, x) in x.chunks(GATHERED).enumerate() {
@@ -73,7 +74,7 @@ unsafe fn rows<T: Element>(gemm: &Gemm<T>, rows: Range<usize>, x: &[T]) {
             }
             let step = rows.len() as isize;
             // SAFETY: the copy has x.len() columns of sums.len() contiguous rows.
-            unsafe { (gemm.table.matvec_columns)(sums, copy.as_ptr(), step, x) };
+            unsafe { (table.gemv_columns)(sums, copy.as_ptr(), step, x) };
         }
     }
     for (i, &sum) in rows.zip(&*sums) {
@@ -82,7 +83,7 @@ unsafe fn rows<T: Element>(gemm: &Gemm<T>, rows: Range<usize>, x: &[T]) {
         let value = if gemm.beta == T::ZERO {
             product
         } else {
-            // SAFETY: the row exists, and nobody else writes it.
+            // SAFETY: the row exists, and only the caller writes it.
             product + gemm.beta * unsafe { at.read() }
         };
         // SAFETY: as above.

@@ -25,27 +25,29 @@
 //!
 //! All members walk through the same panels of B in the same order. In each:
 //!
-//! 1. A member packs its home block of A (the first block that it took, kept for all panels),
-//!    then takes micropanels of B from a counter; it packs each just before it multiplies its
-//!    home block by it, so that packing hides behind the arithmetic of the one before.
-//! 2. A barrier: the panel is complete.
+//! 1. A member packs its home block of A: the first block that it took, which it keeps for all
+//!    panels. Then it takes micropanels of B from a counter. It packs each just before it
+//!    multiplies its home block by it, so that packing overlaps the arithmetic of the one before.
+//! 2. After a barrier, the panel is complete.
 //! 3. It multiplies its home block by the micropanels that others packed, then takes further
 //!    blocks of A from a counter.
 //!
-//! No barrier is needed at the end, because the next panel goes to the other of two buffers,
-//! and step 1 writes no part of C but the home block, which nobody else ever touches. A buffer is
-//! packed again two panels later, when the barrier in between has shown that all have done with
-//! it. The order in which one element of C is summed is that of LOOP 4 and of the micro-kernel,
-//! whoever does it: the bits do not depend on the members.
+//! No barrier is needed at the end: the next panel goes to the other of two buffers, and step 1
+//! writes only the rows of C of the home block, which no other member reads or writes. A buffer is
+//! packed again two panels later; the barrier in between shows that all members have finished
+//! with it. An element of C is summed in the order of LOOP 4 and of the micro-kernel, whichever
+//! member computes it, so the bits do not depend on the members.
 #![allow(unsafe_code)]
 
 use std::ops::Range;
 
-use super::buffer::Buffer;
-use super::element::Element;
-use super::micro::{Pack, Tile};
-use super::params::{self, balanced};
-use super::tiles::{Gemm, run_tile};
+use super::blocking::{self, balanced, depth};
+use super::gemm::Gemm;
+use super::kernel::Float;
+use super::microkernel_table::{Micropanel, Table, Tile};
+use super::pack_buffer::PackBuffer;
+use super::packing::pack_a;
+use super::tile::run_tile;
 use crate::kernel::{PeerDied, Team};
 
 /// Counter of home blocks.
@@ -60,7 +62,7 @@ const MICROPANELS: [usize; 2] = [4, 5];
 pub(super) struct Plan {
     /// Tiles, MR rows each, that make up m.
     pub(super) tiles: usize,
-    /// Blocks of A that share out the tiles evenly; at least 1.
+    /// Blocks of A, whose numbers of tiles differ by at most 1; at least 1.
     pub(super) blocks: usize,
     /// Columns of a panel of B.
     pub(super) nc: usize,
@@ -70,28 +72,30 @@ pub(super) struct Plan {
 
 impl Plan {
     /// The sizes for an `m` x `k` by `k` x `n` product by at most `members` members.
-    pub(super) fn new<T: Element>(gemm: &Gemm<T>, members: usize) -> Plan {
+    pub(super) fn new<T: Float>(gemm: &Gemm<T>, members: usize) -> Plan {
         let (m, n, k) = gemm.sizes();
-        let (rows, columns) = (gemm.table.rows(), gemm.table.columns);
-        let most = params::MC_BYTES / size_of::<T>();
+        let table = T::table(gemm.kernel);
+        let (rows, columns) = (table.rows(), table.columns);
+        let most = blocking::MC_BYTES / size_of::<T>();
         let tiles = m.div_ceil(rows).max(1);
-        // As many blocks as make equal shares, if there are tiles enough.
+        // A multiple of the members, for equal shares, if there are enough tiles.
         let blocks = m.div_ceil(most).max(1).next_multiple_of(members).min(tiles);
-        Plan { tiles, blocks, nc: balanced(n, params::NC, columns), kc: depth(k) }
+        Plan { tiles, blocks, nc: balanced(n, blocking::NC, columns), kc: depth(k) }
     }
 
     /// The first tile of a block.
     ///
-    /// The blocks that are one tile higher come first: whoever is done takes the next, so that
-    /// a team ends within about one tile. With equal blocks, of which the last took what was left,
-    /// two members had 8 and 6 of 14 parts of n = 1000.
+    /// The blocks that are one tile higher come first. Members take blocks as they finish, so they
+    /// end within about one tile of each other. Equal blocks with a short last one gave two members
+    /// 8 and 6 of 14 parts of n = 1000.
     fn first_tile(&self, block: usize) -> usize {
         block * (self.tiles / self.blocks) + block.min(self.tiles % self.blocks)
     }
 
-    /// Bytes of the highest packed block of A, of tiles of this many rows.
+    /// Bytes of the highest packed block of A, for tiles of `rows` rows.
     pub(super) fn block_bytes<T>(&self, rows: usize) -> usize {
-        (self.first_tile(1) * rows * self.kc * size_of::<T>()).next_multiple_of(params::ALIGN_BYTES)
+        (self.first_tile(1) * rows * self.kc * size_of::<T>())
+            .next_multiple_of(blocking::ALIGN_BYTES)
     }
 
     /// Bytes of one packed panel of B.
@@ -100,22 +104,17 @@ impl Plan {
     }
 }
 
-/// Steps of k in one pass over C: the same for every instruction set and number of members.
-pub(super) fn depth(k: usize) -> usize {
-    balanced(k, params::KC, 8)
-}
-
 fn panel_bytes<T>(nc: usize, kc: usize) -> usize {
-    (nc * kc * size_of::<T>()).next_multiple_of(params::ALIGN_BYTES)
+    (nc * kc * size_of::<T>()).next_multiple_of(blocking::ALIGN_BYTES)
 }
 
-/// Bytes that two panels of B take at most, in either orientation and on any instruction set.
+/// Bytes of two panels of B, at most, in either orientation and on any instruction set.
 pub(super) fn scratch_bytes<T>(m: usize, n: usize, k: usize) -> usize {
-    let nc = balanced(m, params::NC, 8).max(balanced(n, params::NC, 8));
+    let nc = balanced(m, blocking::NC, 8).max(balanced(n, blocking::NC, 8));
     2 * panel_bytes::<T>(nc, depth(k))
 }
 
-/// The product by one member of a team of at most `members`.
+/// One member's part of the product, by a team of at most `members`.
 ///
 /// # Errors
 ///
@@ -123,13 +122,13 @@ pub(super) fn scratch_bytes<T>(m: usize, n: usize, k: usize) -> usize {
 ///
 /// # Safety
 ///
-/// - The operands are valid and C is written by the members of this team only.
+/// - The operands are valid, and only members of this team write C.
 /// - `scratch` is null and `members` is 1, or it is the same memory for all members,
-///   [`scratch_bytes`] long, aligned to [`params::ALIGN_BYTES`] and used for nothing else.
+///   [`scratch_bytes`] long, aligned to [`blocking::ALIGN_BYTES`] and used for nothing else.
 /// - All members pass the same arguments. In the plan, `tiles` of MR rows are as many as m
-///   takes, and `blocks` at least 1; `nc` is a multiple of NR and at most [`params::NC`], and two
+///   takes, and `blocks` at least 1; `nc` is a multiple of NR and at most [`blocking::NC`], and two
 ///   panels fit the scratch memory.
-pub(super) unsafe fn multiply<T: Element, W: Team>(
+pub(super) unsafe fn multiply<T: Float, W: Team>(
     gemm: &Gemm<T>,
     plan: &Plan,
     scratch: *mut u8,
@@ -137,9 +136,10 @@ pub(super) unsafe fn multiply<T: Element, W: Team>(
     team: &W,
 ) -> Result<(), PeerDied> {
     let plan = *plan;
-    let block_bytes = plan.block_bytes::<T>(gemm.table.rows());
+    let table = T::table(gemm.kernel);
+    let block_bytes = plan.block_bytes::<T>(table.rows());
     let private_panel = if members == 1 { plan.panel_bytes::<T>() } else { 0 };
-    let buffer = Buffer::of_bytes(block_bytes + private_panel);
+    let buffer = PackBuffer::of_bytes(block_bytes + private_panel);
     let block = buffer.start();
     let (panels, panel_step) = if members == 1 {
         (block.wrapping_add(block_bytes), 0)
@@ -147,7 +147,8 @@ pub(super) unsafe fn multiply<T: Element, W: Team>(
         (scratch, plan.panel_bytes::<T>())
     };
     let home = team.take(HOME, 1);
-    let mut member = Member { gemm, plan, block: block.cast::<T>(), team, home, members: 0 };
+    let block = block.cast::<T>();
+    let mut member = Member { gemm, table, plan, block, team, home, members: 0 };
     let mut number = 0;
     let (_, n, k) = gemm.sizes();
     let mut outcome = Ok(());
@@ -180,9 +181,9 @@ pub(super) unsafe fn multiply<T: Element, W: Team>(
 struct Panel<T> {
     columns: Range<usize>,
     steps: Range<usize>,
-    /// Where it is packed.
+    /// The address of the packed copy.
     packed: *mut T,
-    /// Factor of C in this pass.
+    /// The factor of C in this pass.
     beta: T,
     /// Which pair of counters it uses.
     parity: usize,
@@ -192,27 +193,28 @@ struct Panel<T> {
 #[derive(Debug)]
 struct Member<'g, T: 'static, W> {
     gemm: &'g Gemm<T>,
+    table: &'static Table<T>,
     plan: Plan,
-    /// Where it packs blocks of A.
+    /// The address where it packs blocks of A.
     block: *mut T,
     team: &'g W,
-    /// Its home block; it has none if this is not below the plan's number of them.
+    /// Its home block; it has none if this is not below the plan's number of blocks.
     home: usize,
-    /// The team's number, known after the first barrier.
+    /// The number of members, known after the first barrier.
     members: usize,
 }
 
 /// Micropanels that a member packed itself.
-type Packed = [u64; (params::NC / params::NR_MIN).div_ceil(64)];
+type Packed = [u64; (blocking::NC / blocking::NR_MIN).div_ceil(64)];
 
-impl<T: Element, W: Team> Member<'_, T, W> {
+impl<T: Float, W: Team> Member<'_, T, W> {
     /// Packs one panel together with the others and multiplies by it.
     ///
     /// # Safety
     ///
     /// - As [`multiply`], and `panel` is this team's next.
     unsafe fn panel(&mut self, panel: &Panel<T>) -> Result<(), PeerDied> {
-        let count = panel.columns.len().div_ceil(self.gemm.table.columns);
+        let count = panel.columns.len().div_ceil(self.table.columns);
         let mut packed: Packed = [0; _];
         if self.home < self.plan.blocks {
             // SAFETY: the home block exists, and `block` has room for any.
@@ -234,8 +236,9 @@ impl<T: Element, W: Team> Member<'_, T, W> {
         self.team.barrier()?;
         self.members = self.team.members();
         if self.team.rank() == 0 {
-            // Nobody takes from these two until the next barrier: the first was in use before
-            // this one and is wanted after the next, the second since the last barrier before.
+            // No member takes from these two until the next barrier. The first was used before
+            // this barrier and is used again after the next; the second was used before the
+            // previous one.
             self.team.reset(MICROPANELS[panel.parity]);
             self.team.reset(BLOCKS[1 - panel.parity]);
         }
@@ -264,17 +267,17 @@ impl<T: Element, W: Team> Member<'_, T, W> {
     }
 
     fn block_rows(&self, block: usize) -> Range<usize> {
-        let (m, rows) = (self.gemm.sizes().0, self.gemm.table.rows());
+        let (m, rows) = (self.gemm.sizes().0, self.table.rows());
         self.plan.first_tile(block) * rows..m.min(self.plan.first_tile(block + 1) * rows)
     }
 
     fn micropanel(&self, panel: &Panel<T>, jr: usize) -> *mut T {
-        panel.packed.wrapping_add(jr * self.gemm.table.columns * panel.steps.len())
+        panel.packed.wrapping_add(jr * self.table.columns * panel.steps.len())
     }
 
     fn micropanel_columns(&self, panel: &Panel<T>, jr: usize) -> Range<usize> {
-        let first = panel.columns.start + jr * self.gemm.table.columns;
-        first..panel.columns.end.min(first + self.gemm.table.columns)
+        let first = panel.columns.start + jr * self.table.columns;
+        first..panel.columns.end.min(first + self.table.columns)
     }
 
     /// Packs a block of A.
@@ -285,32 +288,33 @@ impl<T: Element, W: Team> Member<'_, T, W> {
     unsafe fn pack_block(&self, panel: &Panel<T>, block: usize) {
         let rows = self.block_rows(block);
         // SAFETY: rows and steps lie within A, and `self.block` has room for the highest block.
-        unsafe { pack_rows(self.gemm, rows, panel.steps.clone(), self.block) };
+        unsafe { pack_a(self.table, &self.gemm.a, rows, panel.steps.clone(), self.block) };
     }
 
     /// Packs a micropanel of B.
     ///
     /// # Safety
     ///
-    /// - `jr` is one of the panel's micropanels, and nobody else reads or writes its packed copy.
+    /// - `jr` is one of the panel's micropanels, and no other member reads or writes its packed
+    ///   copy.
     unsafe fn pack_micropanel(&self, panel: &Panel<T>, jr: usize) {
         let b = &self.gemm.b;
         let columns = self.micropanel_columns(panel, jr);
-        let pack = Pack {
+        let micropanel = Micropanel {
             from: b.at(panel.steps.start, columns.start),
             minor: b.col_stride,
             major: b.row_stride,
             count: columns.len(),
-            width: self.gemm.table.columns,
+            width: self.table.columns,
             k: panel.steps.len(),
             to: self.micropanel(panel, jr),
         };
         // SAFETY: steps and columns lie within B; the table is of this machine; the packed panel
         // has room for `columns` times `steps` elements for each micropanel.
-        unsafe { (self.gemm.table.pack)(&pack) };
+        unsafe { (self.table.pack)(&micropanel) };
     }
 
-    /// What to fetch for packing micropanel `jr`.
+    /// What to prefetch before micropanel `jr` is packed.
     fn source(&self, panel: &Panel<T>, jr: usize) -> Ahead<T> {
         let b = &self.gemm.b;
         let columns = self.micropanel_columns(panel, jr);
@@ -322,7 +326,7 @@ impl<T: Element, W: Team> Member<'_, T, W> {
         }
     }
 
-    /// What to fetch for multiplying by the micropanel after `jr`.
+    /// What to prefetch before the block is multiplied by the micropanel after `jr`.
     fn packed_after(&self, panel: &Panel<T>, jr: usize, count: usize) -> Ahead<T> {
         if jr + 1 < count { Ahead::Packed(self.micropanel(panel, jr + 1)) } else { Ahead::None }
     }
@@ -332,7 +336,7 @@ impl<T: Element, W: Team> Member<'_, T, W> {
     /// # Safety
     ///
     /// - `block` is packed in `self.block`, micropanel `jr` in the panel.
-    /// - Nobody else writes or reads these rows of C in these columns meanwhile.
+    /// - Until it returns, no other member reads or writes these rows of C in these columns.
     unsafe fn multiply_micropanel(
         &self,
         panel: &Panel<T>,
@@ -340,7 +344,7 @@ impl<T: Element, W: Team> Member<'_, T, W> {
         jr: usize,
         ahead: Ahead<T>,
     ) {
-        let table = self.gemm.table;
+        let table = self.table;
         let rows = self.block_rows(block);
         let columns = self.micropanel_columns(panel, jr);
         let k = panel.steps.len();
@@ -372,46 +376,11 @@ impl<T: Element, W: Team> Member<'_, T, W> {
     }
 }
 
-/// Packs rows of A as micropanels, the last as narrow as its vectors allow.
-///
-/// # Safety
-///
-/// - `rows` and `steps` lie within A, and `to` has room for them, rows rounded up to MR.
-pub(super) unsafe fn pack_rows<T: Element>(
-    gemm: &Gemm<T>,
-    rows: Range<usize>,
-    steps: Range<usize>,
-    to: *mut T,
-) {
-    let table = gemm.table;
-    // Where rows are contiguous, one column is one page: few of them at a time for all rows.
-    let pages = if gemm.a.row_stride == 1 { params::PACK_STEPS } else { steps.len() };
-    for pc in steps.clone().step_by(pages) {
-        for (index, ir) in rows.clone().step_by(table.rows()).enumerate() {
-            let count = (rows.end - ir).min(table.rows());
-            let width = count.next_multiple_of(table.lanes);
-            let place = index * table.rows() * steps.len() + (pc - steps.start) * width;
-            let pack = Pack {
-                from: gemm.a.at(ir, pc),
-                minor: gemm.a.row_stride,
-                major: gemm.a.col_stride,
-                count,
-                width,
-                k: pages.min(steps.end - pc),
-                to: to.wrapping_add(place),
-            };
-            // SAFETY: rows and steps lie within A, the table is of this machine, and the caller
-            // vouches for the room.
-            unsafe { (table.pack)(&pack) };
-        }
-    }
-}
-
-/// What the next turn of LOOP 2 will read.
+/// What the next iteration of LOOP 2 will read.
 #[derive(Debug, Clone, Copy)]
 enum Ahead<T> {
     None,
-    /// A micropanel of B where it lies, to be packed.
+    /// A micropanel of B in place, to be packed.
     Source {
         from: *mut T,
         columns: usize,
@@ -433,12 +402,12 @@ impl<T> Ahead<T> {
                 (next.wrapping_add(index * (k / 4) * step), step as isize)
             }
             Ahead::Source { from, columns, column_step, row_step: 1 } => {
-                // One column a tile; the rest, if tiles are few, the packing has to wait for.
+                // One column for each tile. With few tiles, packing fetches the rest itself.
                 let column = index.min(columns - 1) as isize;
                 (from.wrapping_offset(column * column_step), 4)
             }
             Ahead::Source { from, columns, column_step, row_step } => {
-                // A quarter of the rows a tile: their first elements, then their last.
+                // A quarter of the rows for each tile: their first elements, then their last.
                 let row = (index % 4 * (k / 4)) as isize;
                 let column = if index < 4 { 0 } else { columns - 1 } as isize;
                 let offset = row.wrapping_mul(row_step).wrapping_add(column * column_step);

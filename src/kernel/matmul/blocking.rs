@@ -1,6 +1,4 @@
-//! Block sizes of the matrix product.
-//!
-//! Each has its reason and its measurement.
+//! Block sizes of the matrix product, with reasons and measurements.
 //!
 //! Letters as in the BLIS papers: C (m x n) = A (m x k) * B (k x n); MR x NR is the tile of C
 //! that one micro-kernel call holds in registers, MC x KC the block of A that stays in L2,
@@ -33,14 +31,14 @@ pub(super) const PORTABLE_TILE: (usize, usize) =
 /// A micropanel of B takes 32 KiB in f64. The sum over one piece is rounded into C, so this
 /// constant decides the bits of the result and is the same for every instruction set.
 /// 512, 384, 256: 105, 107, 107 (f64, n = 2048) and 210, 212, 211 (f32, n = 1024): no difference,
-/// and fewer passes over C are kinder to a shared memory bus.
+/// and fewer passes over C leave more bandwidth to other cores.
 pub(super) const KC: usize = 512;
 
 /// LOOP 3 cuts m into pieces of at most this many bytes a column of A's packed block: 144 rows of
 /// f64, 288 of f32, 6 tiles of AVX-512.
 ///
-/// A block takes 576 KiB, which leaves L2 room for what streams through. 192, 144, 96 rows: 105,
-/// 107, 107 (f64, n = 2048); smaller blocks are shared more evenly.
+/// A block takes 576 KiB, which leaves room in L2 for B and C. 192, 144, 96 rows: 105, 107, 107
+/// (f64, n = 2048). Members share smaller blocks more evenly.
 pub(super) const MC_BYTES: usize = 144 * 8;
 
 /// LOOP 5 cuts n into pieces of at most this many columns: two panels of B take 32 MiB in f64,
@@ -54,57 +52,58 @@ pub(super) const NR_MIN: usize = 4;
 /// for itself, and there is no barrier.
 pub(super) const WIDE: usize = 2;
 
-/// Strips a member, when strips are shared: the team ends within an eighth of a share.
+/// Strips for each member, when strips are shared: members end within an eighth of a share.
 pub(super) const STRIPS_A_MEMBER: usize = 4;
 
 /// Nothing is packed while a block of A of this many bytes holds all of its rows: it stays in L2.
 ///
 /// Direct and packed: f64 n = 48: 84, 69; 128: 113, 101; 320 (800 KiB): 112, 108; 384 (1152 KiB):
 /// 93, 106. f32 n = 128: 219, 172; 448 (784 KiB): 228, 213; 512 (1024 KiB): 201, 208.
-pub(super) const DIRECT_A_BYTES: usize = 832 * 1024;
+pub(super) const UNPACKED_A_BYTES: usize = 832 * 1024;
 
-/// Nor if C has no more columns than this, because packing A would not pay for itself:
+/// Nothing is packed either if C has no more columns than this, because packing A would not pay:
 /// 2000x16x2000 took 42 packed, 79 direct; with 64 columns packing wins, 97 to 87 for 64x4096x64.
-pub(super) const DIRECT_COLUMNS: usize = 32;
+pub(super) const UNPACKED_COLUMNS: usize = 32;
 
-/// B is read in place if its columns are contiguous or all of it lies within this many bytes:
-/// beyond, the rows of a micropanel evict each other.
-pub(super) const DIRECT_B_BYTES: usize = 1024 * 1024;
+/// B is read in place if its columns are contiguous or all of it lies within this many bytes.
+/// Beyond that, the rows of a micropanel evict each other.
+pub(super) const UNPACKED_B_BYTES: usize = 1024 * 1024;
 
 /// A is read in place if KC of its columns lie within this many bytes, or within four times as
-/// many if they are not [`UNEVEN_BYTES`] apart; else its block is packed.
-pub(super) const DIRECT_SPAN_BYTES: usize = 1024 * 1024;
+/// many if they are not a multiple of [`UNEVEN_BYTES`] apart. Else its block is packed.
+pub(super) const UNPACKED_SPAN_BYTES: usize = 1024 * 1024;
 
-/// Columns that are a multiple of this apart fall on few sets of a cache: for 64x4096x64, 87 in
-/// place, 97 packed; for 24x1000x1000, whose columns are 8000 bytes apart, 110 and 79.
+/// Columns that are a multiple of this apart map to few sets of a cache: 64x4096x64 took 87 in
+/// place, 97 packed; 24x1000x1000, whose columns are 8000 bytes apart, 110 and 79.
 pub(super) const UNEVEN_BYTES: usize = 1024;
 
 /// A is read in place, however far its columns are apart, for no more columns of C than this:
 /// each element is needed twice. 16x2000x2000: 64 in place, 39 packed.
-pub(super) const DIRECT_COLUMNS_FAR: usize = 16;
+pub(super) const UNPACKED_COLUMNS_FAR: usize = 16;
 
 /// Columns of A that are packed at a time for all rows of a block: no more than the pages that
-/// the first-level TLB knows (96 on Zen 5, 64 to 96 on Intel). 8, 32, 512: no difference where
-/// pages are huge.
+/// the first-level TLB holds (96 on Zen 5, 64 to 96 on Intel). 8, 32, 512: no difference with huge
+/// pages.
 pub(super) const PACK_STEPS: usize = 32;
 
-/// Steps of k that packing contiguous lanes fetches in advance: their pages are too far apart
-/// for the processor to guess. 32x3000x3000: 55 with, 52 without; f32 113, 102.
+/// Steps of k that packing of contiguous lanes prefetches: their pages are too far apart for the
+/// processor's own prefetching. 32x3000x3000: 55 with, 52 without; f32 113, 102.
 pub(super) const PACK_AHEAD: isize = 12;
 
-/// Columns of a strip of A times its transpose, at least; the part of it above the diagonal is
-/// computed for nothing. n = 300: 166 operations of the full product a nanosecond, 1000: 168.
+/// The least columns of a strip of A times its transpose. The part of a strip above the diagonal
+/// is computed and not used. n = 300: 166 operations of the full product a nanosecond, 1000: 168.
 pub(super) const GRAM_COLUMNS: usize = 64;
 
-/// A product is shared if it would take one worker longer than this, in nanoseconds: waking and
-/// collecting another takes 5 to 70 us, and sharing saves half. With a team that spins (two
-/// threads, nothing to wake), f64 n = 64 gains 1.5, n = 100 (18 us) 1.85, n = 200 1.9.
+/// A product is shared if it would take one worker longer than this, in nanoseconds. Waking another
+/// worker and collecting its result takes 5 to 70 us, and sharing saves half. With two threads
+/// that spin, so that none has to be woken, f64 n = 64 gains 1.5, n = 100 (18 us) 1.85, n = 200
+/// 1.9.
 pub(crate) const SHARED_NS: f64 = 50_000.0;
 
-/// Nanoseconds an operation and byte of element: 100 GFLOP/s in f64, 200 in f32.
+/// Nanoseconds for an operation and byte of element: 100 GFLOP/s in f64, 200 in f32.
 pub(super) const NS_A_FLOP_BYTE: f64 = 1.0 / 800.0;
 
-/// Nanoseconds a byte read or written: 37 GB/s, what matrix times vector reaches on one core.
+/// Nanoseconds for a byte read or written: 37 GB/s, as matrix times vector reaches on one core.
 pub(super) const NS_A_BYTE: f64 = 1.0 / 37.0;
 
 /// Packed buffers begin at a multiple of this, in bytes: a page, so that no two share one.
@@ -115,4 +114,9 @@ pub(super) const ALIGN_BYTES: usize = 4096;
 pub(super) fn balanced(total: usize, most: usize, unit: usize) -> usize {
     let pieces = total.div_ceil(most).max(1);
     total.div_ceil(pieces).next_multiple_of(unit).max(unit)
+}
+
+/// Steps of k in one pass over C: the same for every instruction set and number of members.
+pub(super) fn depth(k: usize) -> usize {
+    balanced(k, KC, 8)
 }

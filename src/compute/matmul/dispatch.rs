@@ -1,0 +1,154 @@
+//! One call, computed by the caller or by a team.
+#![allow(unsafe_code)]
+
+use serde::{Deserialize, Serialize};
+
+use crate::compute::matmul::matrix::{Matrix, MatrixMut, Scalar, SharedMatrix};
+use crate::error::{Error, Result};
+use crate::kernel::matmul::{
+    self, Gemm, SCRATCH_ALIGN_BYTES, Strided, multiply_batch, multiply_gram, scratch_bytes,
+};
+use crate::kernel::{PeerDied, SingleThread, Team};
+use crate::pool::{CodecError, Invocation, Pool, TeamJob, TeamOrders, take_part};
+use crate::region::arena::Contents;
+use crate::sys::mmap::Access;
+
+/// What is computed of A, B and C.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+pub(super) enum Work {
+    /// `C = alpha * A * B + beta * C`, shared by the team.
+    Product,
+    /// The same where B is A transposed.
+    Gram,
+    /// This many products, each by one member; the elements from one A, B and C to the next.
+    Batch(usize, [isize; 3]),
+}
+
+/// One call of a method of the pool.
+pub(super) struct Call<'c, T> {
+    pub(super) pool: &'c Pool,
+    /// What the call is, for errors and for the report of a death.
+    pub(super) name: &'static str,
+    pub(super) work: Work,
+    pub(super) gemm: Gemm<T, Matrix<'c, T>, MatrixMut<'c, T>>,
+    /// How often it may be computed again after a death.
+    pub(super) retries: u32,
+}
+
+/// The argument of a team's tasks.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct Orders<T> {
+    work: Work,
+    gemm: Gemm<T, SharedMatrix>,
+    /// Offset of the scratch memory in the arena, and its size.
+    scratch: (u64, usize),
+}
+
+impl<T: Scalar> Call<'_, T> {
+    /// Checks the shapes and computes the result, by the caller if that is faster.
+    pub(super) fn run(self) -> Result<()> {
+        let places = self.gemm.as_ref().map(|operand| operand.place, |result| result.place);
+        places.check_shapes(self.name)?;
+        let (m, n, k) = places.sizes();
+        let alone_ns = matmul::alone_ns::<T>(m, n, k);
+        let alone_ns = match self.work {
+            Work::Product => alone_ns,
+            Work::Gram => alone_ns / 2.0,
+            Work::Batch(count, _) => alone_ns * count as f64,
+        };
+        if self.pool.has_workers() && alone_ns >= matmul::SHARED_NS {
+            return self.run_shared(m, n, k);
+        }
+        let gemm = self.gemm.map(Matrix::local, MatrixMut::local);
+        let alone = SingleThread::default();
+        // SAFETY: the shapes fit, checked above; every place lies within its elements, checked
+        // in `MatrixBase`, which are borrowed, those of C exclusively; a team of one needs no
+        // scratch memory.
+        let outcome = unsafe { compute(self.work, &gemm, std::ptr::null_mut(), 1, &alone) };
+        debug_assert!(outcome.is_ok(), "a team of one has no peer that dies");
+        Ok(())
+    }
+
+    fn run_shared(self, m: usize, n: usize, k: usize) -> Result<()> {
+        let mut rules = self.pool.rules();
+        // With any other beta, a failed attempt has changed part of C.
+        rules.retries = if self.gemm.beta == T::ZERO { self.retries } else { 0 };
+        let core = self.pool.core();
+        let job = TeamJob { core, name: self.name, members_max: usize::MAX, rules };
+        let scratch_len = match self.work {
+            Work::Product => scratch_bytes::<T>(m, n, k, job.members_max()),
+            Work::Gram | Work::Batch(..) => 0,
+        };
+        // Windows begin at a multiple of 2 MiB, so aligning the offset aligns the address.
+        let scratch = core.arena().reserve(scratch_len + SCRATCH_ALIGN_BYTES, Contents::Stale)?;
+        let scratch_at = scratch.offset().next_multiple_of(SCRATCH_ALIGN_BYTES as u64);
+        let gemm = self.gemm.as_ref().try_map(Matrix::shared, MatrixMut::shared)?;
+        let orders = Orders { work: self.work, gemm, scratch: (scratch_at, scratch_len) };
+        job.run(take_share::<T>, &orders)
+    }
+}
+
+/// One member's part, in a worker.
+fn take_share<T: Scalar>(job: &mut Invocation<'_>) -> std::result::Result<(), CodecError> {
+    let (team, orders) = job.argument::<(TeamOrders, Orders<T>)>()?;
+    take_part(job, team, |job, member| {
+        let find = |matrix: SharedMatrix, access| -> Result<(Strided<*mut T>, _)> {
+            let resolved = job.cache.resolver.resolve(job.windows, &matrix.source, access)?;
+            Ok((matrix.place.in_array(resolved.as_ptr().cast()), resolved))
+        };
+        let refuse = |error: Error| CodecError::Argument(error.to_string());
+        let found = orders.gemm.try_map(
+            |operand| find(operand, Access::ReadOnly),
+            |result| find(result, Access::ReadWrite),
+        );
+        // What was resolved is kept until the end: it keeps the operands mapped.
+        let found = found.map_err(refuse)?;
+        let gemm = found.as_ref().map(|operand| operand.0, |result| result.0);
+        let (offset, len) = orders.scratch;
+        let scratch = job.windows.write(offset, len).map_err(refuse)?;
+        debug_assert!(scratch.addr().is_multiple_of(SCRATCH_ALIGN_BYTES));
+        // SAFETY: the host checked shapes and places and borrows A, B and C, C alone for
+        // writing, until no task of the job is left; the sources are as long as the arrays; the
+        // scratch memory is a span of this job, as long as `scratch_bytes` says for
+        // `members_max`, aligned by `run_shared`; all members get the same argument, and a job's
+        // counters begin at zero.
+        Ok(unsafe { compute(orders.work, &gemm, scratch, team.members_max, member) })
+    })
+}
+
+/// One member's part of the work.
+///
+/// # Safety
+///
+/// - As [`matmul::multiply`], for the product and, in a batch, for each; the scratch memory only
+///   for [`Work::Product`].
+/// - For [`Work::Gram`], B is A transposed.
+unsafe fn compute<T: Scalar, W: Team>(
+    work: Work,
+    gemm: &Gemm<T>,
+    scratch: *mut u8,
+    members: usize,
+    team: &W,
+) -> std::result::Result<(), PeerDied> {
+    match work {
+        Work::Product => {
+            // SAFETY: the caller's conditions are those of the callee.
+            unsafe { matmul::multiply(gemm, scratch, members, team) }
+        }
+        Work::Gram => {
+            // SAFETY: the caller's conditions are those of the callee.
+            unsafe { multiply_gram(gemm, members, team) }
+        }
+        Work::Batch(count, steps) => {
+            let [a_step, b_step, c_step] = steps;
+            let one = |index: usize| {
+                let of = |step: isize| index.cast_signed().wrapping_mul(step);
+                let (a, b, c) = (of(a_step), of(b_step), of(c_step));
+                Gemm { a: gemm.a.moved(a), b: gemm.b.moved(b), c: gemm.c.moved(c), ..*gemm }
+            };
+            // SAFETY: the caller's conditions are those of the callee.
+            unsafe { multiply_batch(count, one, team) };
+            Ok(())
+        }
+    }
+}

@@ -1,0 +1,169 @@
+//! The choice of instruction set, and the element types.
+
+use std::fmt::{self, Debug};
+use std::ops::{Add, Mul};
+use std::sync::OnceLock;
+
+use serde::{Deserialize, Serialize};
+
+use super::arch::Portable;
+#[cfg(target_arch = "x86_64")]
+use super::arch::{F32x8, F32x16, F64x4, F64x8};
+use super::microkernel_table::Table;
+
+/// The environment variable that forces the choice of [`Kernel::best`].
+pub const KERNEL_VARIABLE: &str = "BRIGADE_KERNEL";
+
+/// An instruction set that the micro-kernels are compiled for and that this machine has.
+///
+/// A value is the proof that the machine has it: no other can be made, and one that comes from
+/// another process is checked when it is deserialized.
+///
+/// # Examples
+///
+/// ```
+/// use brigade::kernel::matmul::Kernel;
+/// assert!(Kernel::all().any(|kernel| kernel == Kernel::best()));
+/// assert_eq!(Kernel::named("portable").map(|kernel| kernel.to_string()), Some("portable".into()));
+/// assert_eq!(Kernel::named("abacus"), None);
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(try_from = "InstructionSet", into = "InstructionSet")]
+pub struct Kernel(InstructionSet);
+
+/// The instruction sets that the micro-kernels are compiled for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+enum InstructionSet {
+    Portable,
+    Avx2,
+    Avx512,
+}
+
+impl InstructionSet {
+    /// All of them, the fastest first.
+    const ALL: [InstructionSet; 3] =
+        [InstructionSet::Avx512, InstructionSet::Avx2, InstructionSet::Portable];
+
+    fn name(self) -> &'static str {
+        match self {
+            InstructionSet::Avx512 => "avx512",
+            InstructionSet::Avx2 => "avx2",
+            InstructionSet::Portable => "portable",
+        }
+    }
+
+    fn is_available(self) -> bool {
+        match self {
+            #[cfg(target_arch = "x86_64")]
+            InstructionSet::Avx512 => is_x86_feature_detected!("avx512f"),
+            #[cfg(target_arch = "x86_64")]
+            InstructionSet::Avx2 => {
+                is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma")
+            }
+            #[cfg(not(target_arch = "x86_64"))]
+            InstructionSet::Avx512 | InstructionSet::Avx2 => false,
+            InstructionSet::Portable => true,
+        }
+    }
+}
+
+impl TryFrom<InstructionSet> for Kernel {
+    type Error = String;
+
+    fn try_from(set: InstructionSet) -> Result<Kernel, String> {
+        let missing = || format!("this machine does not have {}", set.name());
+        set.is_available().then_some(Kernel(set)).ok_or_else(missing)
+    }
+}
+
+impl From<Kernel> for InstructionSet {
+    fn from(kernel: Kernel) -> InstructionSet {
+        kernel.0
+    }
+}
+
+impl Kernel {
+    /// The instruction sets of this machine, the fastest first.
+    pub fn all() -> impl Iterator<Item = Kernel> {
+        InstructionSet::ALL.into_iter().filter_map(|set| Kernel::try_from(set).ok())
+    }
+
+    /// The instruction set with this name (`avx512`, `avx2` or `portable`), if this machine has
+    /// it.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Kernel> {
+        Kernel::all().find(|kernel| kernel.0.name() == name)
+    }
+
+    /// The fastest instruction set of this machine, or the one that the environment variable
+    /// `BRIGADE_KERNEL` names, if the machine has it. The first call decides.
+    #[must_use]
+    pub fn best() -> Kernel {
+        static BEST: OnceLock<Kernel> = OnceLock::new();
+        *BEST.get_or_init(|| {
+            let forced = std::env::var(KERNEL_VARIABLE).ok();
+            let forced = forced.and_then(|name| Kernel::named(&name));
+            forced.or_else(|| Kernel::all().next()).unwrap_or(Kernel(InstructionSet::Portable))
+        })
+    }
+}
+
+impl fmt::Display for Kernel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0.name())
+    }
+}
+
+/// A floating-point type that matrices are made of: `f32` or `f64`.
+///
+/// # Examples
+///
+/// ```
+/// use brigade::kernel::matmul::Float;
+/// fn doubled<T: Float>(x: T) -> T {
+///     x + x
+/// }
+/// assert_eq!((doubled(f32::ONE), f64::ZERO), (2.0, 0.0));
+/// ```
+pub trait Float:
+    Copy + Debug + PartialEq + Send + Sync + Add<Output = Self> + Mul<Output = Self> + 'static
+{
+    /// Zero.
+    const ZERO: Self;
+    /// One.
+    const ONE: Self;
+
+    /// The functions of `kernel` for this type.
+    #[doc(hidden)]
+    fn table(kernel: Kernel) -> &'static Table<Self>;
+}
+
+impl Float for f32 {
+    const ZERO: f32 = 0.0;
+    const ONE: f32 = 1.0;
+
+    fn table(kernel: Kernel) -> &'static Table<f32> {
+        match kernel.0 {
+            #[cfg(target_arch = "x86_64")]
+            InstructionSet::Avx512 => const { &Table::of::<F32x16>() },
+            #[cfg(target_arch = "x86_64")]
+            InstructionSet::Avx2 => const { &Table::of::<F32x8>() },
+            _ => const { &Table::of::<Portable<f32, 4>>() },
+        }
+    }
+}
+
+impl Float for f64 {
+    const ZERO: f64 = 0.0;
+    const ONE: f64 = 1.0;
+
+    fn table(kernel: Kernel) -> &'static Table<f64> {
+        match kernel.0 {
+            #[cfg(target_arch = "x86_64")]
+            InstructionSet::Avx512 => const { &Table::of::<F64x8>() },
+            #[cfg(target_arch = "x86_64")]
+            InstructionSet::Avx2 => const { &Table::of::<F64x4>() },
+            _ => const { &Table::of::<Portable<f64, 2>>() },
+        }
+    }
+}
