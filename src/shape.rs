@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-/// Dimensions that an array may have at most.
+/// The largest number of dimensions of an array.
 pub const DIMENSIONS_MAX: usize = 32;
 
 /// The extent of an array along each of its dimensions, outermost first, in elements.
@@ -14,7 +14,9 @@ pub const DIMENSIONS_MAX: usize = 32;
 /// ```
 /// use brigade::Shape;
 /// let shape = Shape::from([2, 3]);
-/// assert_eq!(shape.len_elements(), Some(6));
+/// assert_eq!((shape.dims(), shape.ndim()), (&[2, 3][..], 2));
+/// assert_eq!((shape.len_elements(), shape.size_bytes(8)), (Some(6), Some(48)));
+/// assert_eq!(shape.strides(), [3, 1]);
 /// assert_eq!(shape.to_string(), "[2, 3]");
 /// assert_eq!(shape.offset(&[1, 2]), Some(5));
 /// assert_eq!(shape.offset(&[2, 0]), None);
@@ -29,7 +31,7 @@ impl Shape {
         &self.0
     }
 
-    /// How many dimensions there are.
+    /// The number of dimensions.
     #[must_use]
     pub fn ndim(&self) -> usize {
         self.0.len()

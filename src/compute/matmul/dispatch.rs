@@ -89,11 +89,12 @@ impl<T: Scalar> Call<'_, T> {
 }
 
 /// One member's part, in a worker.
-fn take_share<T: Scalar>(job: &mut Invocation<'_>) -> std::result::Result<(), CodecError> {
-    let (team, orders) = job.argument::<(TeamOrders, Orders<T>)>()?;
-    take_part(job, team, |job, member| {
+fn take_share<T: Scalar>(invocation: &mut Invocation<'_>) -> std::result::Result<(), CodecError> {
+    let (team, orders) = invocation.argument::<(TeamOrders, Orders<T>)>()?;
+    take_part(invocation, team, |invocation, member| {
         let find = |matrix: SharedMatrix, access| -> Result<(Strided<*mut T>, _)> {
-            let resolved = job.cache.resolver.resolve(job.windows, &matrix.source, access)?;
+            let resolved =
+                invocation.cache.resolver.resolve(invocation.windows, &matrix.source, access)?;
             Ok((matrix.place.in_array(resolved.as_ptr().cast()), resolved))
         };
         let refuse = |error: Error| CodecError::Argument(error.to_string());
@@ -105,7 +106,7 @@ fn take_share<T: Scalar>(job: &mut Invocation<'_>) -> std::result::Result<(), Co
         let found = found.map_err(refuse)?;
         let gemm = found.as_ref().map(|operand| operand.0, |result| result.0);
         let (offset, len) = orders.scratch;
-        let scratch = job.windows.write(offset, len).map_err(refuse)?;
+        let scratch = invocation.windows.write(offset, len).map_err(refuse)?;
         debug_assert!(scratch.addr().is_multiple_of(SCRATCH_ALIGN_BYTES));
         // SAFETY: the host checked shapes and places and borrows A, B and C, C alone for
         // writing, until no task of the job is left; the sources are as long as the arrays; the

@@ -98,6 +98,19 @@ pub type Matrix<'a, T> = MatrixBase<&'a [T]>;
 pub type MatrixMut<'a, T> = MatrixBase<&'a mut [T]>;
 
 /// An array as a matrix: [`Matrix`] or [`MatrixMut`], by how its elements are borrowed.
+///
+/// # Examples
+///
+/// ```
+/// use brigade::{Matrix, MatrixBase, MatrixMut, SharedArray};
+/// fn corner<E>(matrix: MatrixBase<E>) -> brigade::Result<MatrixBase<E>> {
+///     matrix.rows(..1)?.columns(..1)
+/// }
+/// let mut a = SharedArray::from_fn([2, 2], |[i, j]| (i + j) as f64)?;
+/// assert!(corner(Matrix::from(&a)).is_ok());
+/// assert!(corner(MatrixMut::from(&mut a)).is_ok());
+/// # Ok::<(), brigade::Error>(())
+/// ```
 #[derive(Debug, Clone)]
 pub struct MatrixBase<E> {
     elements: E,
@@ -313,6 +326,19 @@ impl<'a, T> MatrixMut<'a, T> {
     ///
     /// [`Error::InvalidArgument`] if an element lies outside the array, or if two may share a
     /// place: the longer stride must step over everything that the shorter one reaches.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use brigade::{MatrixMut, Pool, SharedArray};
+    /// let pool = Pool::builder().workers(1).build()?;
+    /// let a = SharedArray::from_fn([1, 1], |_| 3.0)?;
+    /// let mut c = SharedArray::<f64>::zeroed([4])?;
+    /// pool.product(&a, &a).run_into(MatrixMut::strided(&mut c, 2, [1, 1], [1, 1])?)?;
+    /// assert_eq!(c.as_slice(), [0.0, 0.0, 9.0, 0.0]);
+    /// assert!(MatrixMut::strided(&mut c, 0, [2, 2], [1, 1]).is_err());
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
     pub fn strided(
         array: impl Into<MatrixMut<'a, T>>,
         first: usize,

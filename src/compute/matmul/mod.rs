@@ -18,15 +18,15 @@ use dispatch::{Call, Work};
 pub use matrix::{Matrix, MatrixBase, MatrixMut, Scalar};
 pub use product::Product;
 
-/// A product of a batch that takes one worker longer than this is shared by all of them, in
-/// nanoseconds; of shorter ones, each is computed by one worker.
+/// All workers share a product of a batch if it would take one worker longer than this, in
+/// nanoseconds. One worker computes a shorter one.
 const SHARED_OF_BATCH_NS: f64 = 1e6;
 
 impl Pool {
     /// `C = A * B`, computed by the workers together on the arrays themselves.
     ///
-    /// A product that is too small to be worth a round trip is computed by the caller. No operand
-    /// is copied, whatever its layout.
+    /// The caller computes a product that is too small to be worth a round trip. No operand is
+    /// copied, whatever its layout.
     ///
     /// With u = `EPSILON` of the type, `|error of C| <= u * (k + 4) * |A| * |B|`, elementwise.
     /// Infinities and NaN follow IEEE 754; where k = 0, C is zero. The bits are the same for any
@@ -40,8 +40,8 @@ impl Pool {
     /// # Errors
     ///
     /// [`Error::ShapeMismatch`] or [`Error::InvalidArgument`] if the shapes do not fit,
-    /// [`Error::NoSpace`] if there is no memory for the result, [`Error::Task`] if a worker dies
-    /// meanwhile.
+    /// [`Error::NoSpace`] if there is no memory for the result, [`Error::Task`] if a worker
+    /// dies.
     ///
     /// # Examples
     ///
@@ -82,7 +82,7 @@ impl Pool {
         Product::new(self, a.into(), b.into())
     }
 
-    /// `y = A * x`, at the speed of memory.
+    /// `y = A * x`, limited by the memory bandwidth.
     ///
     /// The bits are the same for any number of workers; they may differ from those of
     /// [`matmul`](Pool::matmul), and between A and A transposed in memory, within its bound.
@@ -149,8 +149,8 @@ impl Pool {
 
     /// `C[i] = A[i] * B[i]` for whole stacks of matrices.
     ///
-    /// Small products are computed one by each worker, large ones by all workers together. The
-    /// bits are those of [`matmul`](Pool::matmul).
+    /// Each worker computes small products alone, and all workers together a large one. The bits
+    /// are those of [`matmul`](Pool::matmul).
     ///
     /// # Shapes
     ///

@@ -7,7 +7,18 @@ use crate::error::Result;
 use crate::kernel::matmul::{Gemm, Kernel};
 use crate::pool::Pool;
 
-/// `C = alpha * A * B + beta * C`, before it is run; see [`Pool::product`].
+/// A product `C = alpha * A * B + beta * C` that is to be computed; see [`Pool::product`].
+///
+/// # Examples
+///
+/// ```
+/// use brigade::{Pool, SharedArray};
+/// let pool = Pool::builder().workers(1).build()?;
+/// let a = SharedArray::from_fn([2, 2], |[i, j]| (2 * i + j) as f64)?;
+/// let square = pool.product(&a, &a).alpha(0.5).retries(1).run()?;
+/// assert_eq!(square.as_slice(), [1.0, 1.5, 3.0, 5.5]);
+/// # Ok::<(), brigade::Error>(())
+/// ```
 #[must_use = "a product is computed by `run` or `run_into`"]
 pub struct Product<'p, T> {
     pool: &'p Pool,
@@ -22,12 +33,32 @@ impl<'p, T: Scalar> Product<'p, T> {
     }
 
     /// The factor of `A * B`. Default: 1.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # let pool = brigade::Pool::builder().workers(1).build()?;
+    /// let a = brigade::SharedArray::from_fn([1, 1], |_| 3.0)?;
+    /// assert_eq!(pool.product(&a, &a).alpha(2.0).run()?.as_slice(), [18.0]);
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
     pub fn alpha(mut self, alpha: T) -> Self {
         self.gemm.alpha = alpha;
         self
     }
 
     /// The factor of C as it was; 0 overwrites it without reading. Default: 0.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # let pool = brigade::Pool::builder().workers(1).build()?;
+    /// let a = brigade::SharedArray::from_fn([1, 1], |_| 3.0)?;
+    /// let mut c = brigade::SharedArray::from_fn([1, 1], |_| 10.0)?;
+    /// pool.product(&a, &a).beta(0.5).run_into(&mut c)?;
+    /// assert_eq!(c.as_slice(), [14.0]);
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
     pub fn beta(mut self, beta: T) -> Self {
         self.gemm.beta = beta;
         self
@@ -53,18 +84,37 @@ impl<'p, T: Scalar> Product<'p, T> {
         self
     }
 
-    /// Computes the product again, up to `retries` times, if a worker dies meanwhile. Default:
-    /// the pool's. Has no effect with `beta` other than 0, because C is half changed then.
+    /// Computes the product again, up to `retries` times, if a worker dies. Default: the pool's.
+    /// It has no effect with `beta` other than 0: a failed attempt has changed part of C.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # let pool = brigade::Pool::builder().workers(1).build()?;
+    /// let a = brigade::SharedArray::from_fn([1, 1], |_| 3.0)?;
+    /// assert_eq!(pool.product(&a, &a).retries(2).run()?.as_slice(), [9.0]);
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
     pub fn retries(mut self, retries: u32) -> Self {
         self.retries = retries;
         self
     }
 
-    /// The product as a new array. `beta` has no effect: there was nothing before.
+    /// The product as a new array. `beta` has no effect, because there was no C.
     ///
     /// # Errors
     ///
     /// As [`Pool::matmul`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # let pool = brigade::Pool::builder().workers(1).build()?;
+    /// let a = brigade::SharedArray::from_fn([2, 1], |[i, _]| (i + 1) as f64)?;
+    /// let b = brigade::SharedArray::from_fn([1, 1], |_| 4.0)?;
+    /// assert_eq!(pool.product(&a, &b).run()?.as_slice(), [4.0, 8.0]);
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
     pub fn run(mut self) -> Result<SharedArray<T>> {
         self.gemm = self.gemm.try_map(|operand| operand.single("matmul"), Ok)?;
         self.gemm.beta = T::ZERO;

@@ -4,6 +4,7 @@
 use super::gemm::Gemm;
 use super::kernel::Float;
 use super::multiply::multiply;
+use super::shares::shares;
 use crate::kernel::{SingleThread, Team};
 
 /// The counter of products.
@@ -48,11 +49,7 @@ pub unsafe fn multiply_batch<T: Float, W: Team>(
     product: impl Fn(usize) -> Gemm<T>,
     team: &W,
 ) {
-    loop {
-        let index = team.take(PRODUCTS, 1);
-        if index >= count {
-            return;
-        }
+    for index in shares(team, PRODUCTS, count, 1).flatten() {
         // SAFETY: the caller's conditions; the counter gives each product to one member,
         // which computes it alone and needs no scratch memory.
         let outcome =

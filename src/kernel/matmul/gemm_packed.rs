@@ -47,6 +47,7 @@ use super::kernel::Float;
 use super::microkernel_table::{Micropanel, Table, Tile};
 use super::pack_buffer::PackBuffer;
 use super::packing::pack_a;
+use super::strided::Strided;
 use super::tile::run_tile;
 use crate::kernel::{PeerDied, Team};
 
@@ -139,7 +140,7 @@ pub(super) unsafe fn multiply<T: Float, W: Team>(
     let table = T::table(gemm.kernel);
     let block_bytes = plan.block_bytes::<T>(table.rows());
     let private_panel = if members == 1 { plan.panel_bytes::<T>() } else { 0 };
-    let buffer = PackBuffer::of_bytes(block_bytes + private_panel);
+    let mut buffer = PackBuffer::of_bytes(block_bytes + private_panel);
     let block = buffer.start();
     let (panels, panel_step) = if members == 1 {
         (block.wrapping_add(block_bytes), 0)
@@ -228,7 +229,11 @@ impl<T: Float, W: Team> Member<'_, T, W> {
             // SAFETY: jr < count, and the counter gave it to this member alone.
             unsafe { self.pack_micropanel(panel, jr) };
             if self.home < self.plan.blocks {
-                let ahead = if next < count { self.source(panel, next) } else { Ahead::None };
+                let ahead = if next < count {
+                    Ahead::Source(self.source(panel, next))
+                } else {
+                    Ahead::None
+                };
                 // SAFETY: the micropanel is packed, the home block too.
                 unsafe { self.multiply_micropanel(panel, self.home, jr, ahead) };
             }
@@ -298,15 +303,14 @@ impl<T: Float, W: Team> Member<'_, T, W> {
     /// - `jr` is one of the panel's micropanels, and no other member reads or writes its packed
     ///   copy.
     unsafe fn pack_micropanel(&self, panel: &Panel<T>, jr: usize) {
-        let b = &self.gemm.b;
-        let columns = self.micropanel_columns(panel, jr);
+        let b = self.source(panel, jr);
         let micropanel = Micropanel {
-            from: b.at(panel.steps.start, columns.start),
+            from: b.first,
             minor: b.col_stride,
             major: b.row_stride,
-            count: columns.len(),
+            count: b.cols,
             width: self.table.columns,
-            k: panel.steps.len(),
+            k: b.rows,
             to: self.micropanel(panel, jr),
         };
         // SAFETY: steps and columns lie within B; the table is of this machine; the packed panel
@@ -314,16 +318,9 @@ impl<T: Float, W: Team> Member<'_, T, W> {
         unsafe { (self.table.pack)(&micropanel) };
     }
 
-    /// What to prefetch before micropanel `jr` is packed.
-    fn source(&self, panel: &Panel<T>, jr: usize) -> Ahead<T> {
-        let b = &self.gemm.b;
-        let columns = self.micropanel_columns(panel, jr);
-        Ahead::Source {
-            from: b.at(panel.steps.start, columns.start),
-            columns: columns.len(),
-            column_step: b.col_stride,
-            row_step: b.row_stride,
-        }
+    /// The part of B that is packed as micropanel `jr`.
+    fn source(&self, panel: &Panel<T>, jr: usize) -> Strided<*mut T> {
+        self.gemm.b.part(panel.steps.clone(), self.micropanel_columns(panel, jr))
     }
 
     /// What to prefetch before the block is multiplied by the micropanel after `jr`.
@@ -349,21 +346,8 @@ impl<T: Float, W: Team> Member<'_, T, W> {
         let columns = self.micropanel_columns(panel, jr);
         let k = panel.steps.len();
         let count = rows.len().div_ceil(table.rows());
-        let mut tile = Tile {
-            k,
-            a: self.block,
-            a_step: 0,
-            b: self.micropanel(panel, jr),
-            b_step: 0,
-            b_next: 0,
-            alpha: self.gemm.alpha,
-            beta: panel.beta,
-            c: self.block,
-            c_next: 0,
-            rows_last: table.lanes,
-            ahead: self.block,
-            ahead_step: 0,
-        };
+        let mut tile = Tile::new(k, self.gemm.alpha, panel.beta);
+        tile.b = self.micropanel(panel, jr);
         for (index, ir) in rows.clone().step_by(table.rows()).enumerate() {
             let height = (rows.end - ir).min(table.rows());
             (tile.ahead, tile.ahead_step) = ahead.slice(index, count, k, table.columns);
@@ -380,13 +364,8 @@ impl<T: Float, W: Team> Member<'_, T, W> {
 #[derive(Debug, Clone, Copy)]
 enum Ahead<T> {
     None,
-    /// A micropanel of B in place, to be packed.
-    Source {
-        from: *mut T,
-        columns: usize,
-        column_step: isize,
-        row_step: isize,
-    },
+    /// A part of B in place, to be packed as a micropanel.
+    Source(Strided<*mut T>),
     /// A packed micropanel.
     Packed(*mut T),
 }
@@ -401,17 +380,14 @@ impl<T> Ahead<T> {
                 let step = (4 * width).div_ceil(count);
                 (next.wrapping_add(index * (k / 4) * step), step as isize)
             }
-            Ahead::Source { from, columns, column_step, row_step: 1 } => {
+            Ahead::Source(b) if b.row_stride == 1 => {
                 // One column for each tile. With few tiles, packing fetches the rest itself.
-                let column = index.min(columns - 1) as isize;
-                (from.wrapping_offset(column * column_step), 4)
+                (b.at(0, index.min(b.cols - 1)), 4)
             }
-            Ahead::Source { from, columns, column_step, row_step } => {
+            Ahead::Source(b) => {
                 // A quarter of the rows for each tile: their first elements, then their last.
-                let row = (index % 4 * (k / 4)) as isize;
-                let column = if index < 4 { 0 } else { columns - 1 } as isize;
-                let offset = row.wrapping_mul(row_step).wrapping_add(column * column_step);
-                (from.wrapping_offset(offset), row_step)
+                let column = if index < 4 { 0 } else { b.cols - 1 };
+                (b.at(index % 4 * (k / 4), column), b.row_stride)
             }
         }
     }

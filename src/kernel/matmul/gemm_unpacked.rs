@@ -50,7 +50,7 @@ pub(super) unsafe fn multiply<T: Float>(gemm: &Gemm<T>) {
     let most = blocking::UNPACKED_A_BYTES / (kc * size_of::<T>());
     let mc = balanced(m, most, T::table(gemm.kernel).rows());
     let in_place = gemm.a.row_stride == 1 && a_reads_well(gemm, kc);
-    let buffer = PackBuffer::of_bytes(if in_place { 0 } else { mc * kc * size_of::<T>() });
+    let mut buffer = PackBuffer::of_bytes(if in_place { 0 } else { mc * kc * size_of::<T>() });
     for pc in (0..k).step_by(kc) {
         let steps = pc..k.min(pc + kc);
         // LOOP 3
@@ -126,21 +126,8 @@ fn even(total: usize, most: usize) -> impl Iterator<Item = usize> {
 unsafe fn pass<T: Float>(gemm: &Gemm<T>, place: impl Fn(usize, usize) -> (*mut T, isize)) {
     let table = T::table(gemm.kernel);
     let (m, n, k) = gemm.sizes();
-    let mut tile = Tile {
-        k,
-        a: gemm.a.first,
-        a_step: 0,
-        b: gemm.b.first,
-        b_step: gemm.b.row_stride,
-        b_next: gemm.b.col_stride,
-        alpha: gemm.alpha,
-        beta: gemm.beta,
-        c: gemm.c.first,
-        c_next: 0,
-        rows_last: table.lanes,
-        ahead: std::ptr::null(),
-        ahead_step: 0,
-    };
+    let mut tile = Tile::new(k, gemm.alpha, gemm.beta);
+    (tile.b_step, tile.b_next) = (gemm.b.row_stride, gemm.b.col_stride);
     let mut jr = 0;
     // LOOP 2
     for width in even(n, table.columns) {

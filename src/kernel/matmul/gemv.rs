@@ -7,6 +7,7 @@ use std::slice;
 
 use super::gemm::Gemm;
 use super::kernel::Float;
+use super::shares::shares;
 use crate::kernel::Team;
 
 /// Counter of row blocks.
@@ -37,13 +38,9 @@ pub(super) unsafe fn multiply<T: Float, W: Team>(gemm: &Gemm<T>, members: usize,
     // Long blocks keep the streams of columns long. Several members need several blocks each.
     let pieces = if members == 1 { 1 } else { 4 * members };
     let block = m.div_ceil(pieces).next_multiple_of(64).min(SUMS);
-    loop {
-        let first = team.take(ROWS, 1) * block;
-        if first >= m {
-            return;
-        }
+    for part in shares(team, ROWS, m, block) {
         // SAFETY: the rows exist, and the counter gave them to this member alone.
-        unsafe { rows(gemm, first..m.min(first + block), &x) };
+        unsafe { rows(gemm, part, &x) };
     }
 }
 

@@ -5,6 +5,7 @@ use super::blocking;
 use super::gemm::Gemm;
 use super::kernel::Float;
 use super::multiply::multiply;
+use super::shares::shares;
 use super::strided::Strided;
 use super::views::{MatMut, MatRef};
 use crate::error::Result;
@@ -60,6 +61,22 @@ pub fn gram<T: Float>(alpha: T, a: MatRef<'_, T>, beta: T, mut c: MatMut<'_, T>)
 /// # Safety
 ///
 /// - As [`multiply`], but for the scratch memory. B is A transposed.
+///
+/// # Examples
+///
+/// ```
+/// use brigade::kernel::SingleThread;
+/// use brigade::kernel::matmul::{Gemm, MatMut, MatRef, multiply_gram};
+/// let a = [1.0, 2.0, 3.0, 4.0];
+/// let mut c = [0.0; 4];
+/// let operand = MatRef::row_major(&a, 2, 2)?.as_strided();
+/// let result = MatMut::row_major(&mut c, 2, 2)?.as_strided();
+/// let product = Gemm::new(operand, operand.transposed(), result);
+/// // SAFETY: the shapes fit, B is A transposed, and the slices live on.
+/// unsafe { multiply_gram(&product, 1, &SingleThread::default()) }.expect("no peer can die");
+/// assert_eq!(c, [5.0, 11.0, 11.0, 25.0]);
+/// # Ok::<(), brigade::Error>(())
+/// ```
 pub unsafe fn multiply_gram<T: Float, W: Team>(
     gemm: &Gemm<T>,
     members: usize,
@@ -69,8 +86,8 @@ pub unsafe fn multiply_gram<T: Float, W: Team>(
     let most = (size / (8 * members)).clamp(blocking::GRAM_COLUMNS, 4 * blocking::GRAM_COLUMNS);
     let width = blocking::balanced(size, most, 1);
     // The longest strips come first, so that the members end at about the same time.
-    while let Some(first) = strip(size, width, team, STRIPS) {
-        let columns = first..size.min(first + width);
+    for columns in shares(team, STRIPS, size, width) {
+        let first = columns.start;
         let part = Gemm {
             a: gemm.a.part(first..size, 0..k),
             b: gemm.b.part(0..k, columns.clone()),
@@ -81,20 +98,14 @@ pub unsafe fn multiply_gram<T: Float, W: Team>(
         unsafe { multiply(&part, std::ptr::null_mut(), 1, &SingleThread::default())? };
     }
     team.barrier()?;
-    while let Some(first) = strip(size, width, team, MIRRORED) {
-        for j in first..size.min(first + width) {
+    for columns in shares(team, MIRRORED, size, width) {
+        for j in columns {
             // SAFETY: the caller's conditions; the barrier has shown that everything below the
             // diagonal is complete, and the counter gives each strip to one member.
             unsafe { mirror_column(&gemm.c, j) };
         }
     }
     Ok(())
-}
-
-/// The first column of the next strip, if there is one.
-fn strip<W: Team>(size: usize, width: usize, team: &W, counter: usize) -> Option<usize> {
-    let first = team.take(counter, 1).checked_mul(width)?;
-    (first < size).then_some(first)
 }
 
 /// Copies the elements of column `j` below the diagonal to their mirror images.

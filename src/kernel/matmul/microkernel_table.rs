@@ -1,6 +1,8 @@
 //! The micro-kernels of one instruction set, as function pointers.
 #![allow(unsafe_code)]
 
+use std::ptr;
+
 use super::simd::Simd;
 
 /// One call of the micro-kernel: a tile of C, at most MR x NR.
@@ -34,6 +36,30 @@ pub(super) struct Tile<T> {
     pub(super) ahead: *const T,
     /// Elements from one prefetch, at every fourth of the k products, to the next.
     pub(super) ahead_step: isize,
+}
+
+impl<T> Tile<T> {
+    /// A tile of this size of k and these factors. The rest is to be set.
+    pub(super) fn new(k: usize, alpha: T, beta: T) -> Tile<T> {
+        let (a, b, c, ahead) = (ptr::null(), ptr::null(), ptr::null_mut(), ptr::null());
+        let (a_step, b_step, b_next, c_next, ahead_step) = (0, 0, 0, 0, 0);
+        let rows_last = 0;
+        Tile {
+            k,
+            a,
+            a_step,
+            b,
+            b_step,
+            b_next,
+            alpha,
+            beta,
+            c,
+            c_next,
+            rows_last,
+            ahead,
+            ahead_step,
+        }
+    }
 }
 
 /// A micropanel to pack: `to[p * width + r] = from[r * minor + p * major]`.

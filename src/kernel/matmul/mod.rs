@@ -28,7 +28,7 @@
 //! | `gemm_unpacked` | small products, without packing |
 //! | `gemv` | matrix times vector |
 //! | `reference` | the product by its definition, the oracle of the tests |
-//! | `tile`, `pack_buffer` | one tile of C in any layout; memory for packed blocks |
+//! | `tile`, `pack_buffer`, `shares` | one tile of C in any layout; memory for packed blocks; shares of a team |
 //! | `gemm` | what is to be computed: factors, operands, the shape check |
 //! | `views`, `strided` | matrices within slices; shape and strides of any matrix |
 //! | `kernel` | the choice of instruction set; element types |
@@ -54,6 +54,7 @@ mod multiply;
 mod pack_buffer;
 mod packing;
 mod reference;
+mod shares;
 mod simd;
 mod strided;
 mod tile;

@@ -7,6 +7,7 @@ use super::gemm_packed::{self, Plan};
 use super::gemm_unpacked;
 use super::gemv;
 use super::kernel::{Float, Kernel};
+use super::shares::shares;
 use super::views::{MatMut, MatRef};
 use crate::error::Result;
 use crate::kernel::{FloatMode, PeerDied, SingleThread, Team};
@@ -186,6 +187,23 @@ impl Algorithm {
 ///   [`SCRATCH_ALIGN_BYTES`], the same memory for all members, and used for nothing else until
 ///   all have returned. It may be null if `members` is 1.
 /// - All members pass the same product and `members`; addresses may differ from process to process.
+///
+/// # Examples
+///
+/// ```
+/// use brigade::kernel::SingleThread;
+/// use brigade::kernel::matmul::{Gemm, MatMut, MatRef, multiply};
+/// let a = [1.0, 2.0, 3.0, 4.0];
+/// let mut c = [1.0; 4];
+/// let operand = MatRef::row_major(&a, 2, 2)?.as_strided();
+/// let result = MatMut::row_major(&mut c, 2, 2)?.as_strided();
+/// let product = Gemm { beta: -1.0, ..Gemm::new(operand, operand, result) };
+/// let alone = SingleThread::default();
+/// // SAFETY: the shapes fit, the slices live on, and a team of one needs no scratch memory.
+/// unsafe { multiply(&product, std::ptr::null_mut(), 1, &alone) }.expect("no peer can die");
+/// assert_eq!(c, [6.0, 9.0, 14.0, 21.0]);
+/// # Ok::<(), brigade::Error>(())
+/// ```
 pub unsafe fn multiply<T: Float, W: Team>(
     gemm: &Gemm<T>,
     scratch: *mut u8,
@@ -255,12 +273,7 @@ fn strips<T: Float, W: Team>(gemm: &Gemm<T>, members: usize, team: &W, work: imp
     let (length, unit) = if by_rows { (m, table.rows()) } else { (n, table.columns) };
     let pieces = if members == 1 { 1 } else { blocking::STRIPS_A_MEMBER * members };
     let width = length.div_ceil(pieces).next_multiple_of(unit);
-    loop {
-        let first = team.take(STRIPS, 1) * width;
-        if first >= length {
-            return;
-        }
-        let part = first..length.min(first + width);
+    for part in shares(team, STRIPS, length, width) {
         let (rows, columns) = if by_rows { (part, 0..n) } else { (0..m, part) };
         work(&Gemm {
             a: gemm.a.part(rows.clone(), 0..k),

@@ -1,65 +1,49 @@
 //! Memory for packed blocks, which each thread keeps between products.
-#![allow(unsafe_code)]
 
-use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
 use std::cell::Cell;
-use std::ptr::{NonNull, null_mut};
+use std::mem::MaybeUninit;
 
 use super::blocking::ALIGN_BYTES;
 
-/// Uninitialised memory, aligned to [`ALIGN_BYTES`].
-#[derive(Debug)]
-pub(super) struct PackBuffer {
-    memory: Option<NonNull<u8>>,
-    bytes: usize,
+/// A page: packed blocks begin at its alignment.
+#[repr(align(4096))]
+struct Page {
+    _bytes: MaybeUninit<[u8; ALIGN_BYTES]>,
 }
 
+const _: () = assert!(align_of::<Page>() == ALIGN_BYTES && size_of::<Page>() == ALIGN_BYTES);
+
+/// Uninitialised memory, aligned to [`ALIGN_BYTES`].
+pub(super) struct PackBuffer(Vec<Page>);
+
 thread_local! {
-    /// The buffer of this thread's last product.
-    static SPARE: Cell<PackBuffer> = const { Cell::new(PackBuffer { memory: None, bytes: 0 }) };
+    /// The memory of this thread's last product.
+    static KEPT: Cell<Vec<Page>> = const { Cell::new(Vec::new()) };
 }
 
 impl PackBuffer {
-    /// At least `bytes` bytes: the buffer that this thread has kept, if it is large enough.
+    /// At least `bytes` bytes: the memory that this thread has kept, if that is enough.
     ///
     /// Fresh pages cost as much as packing into them, so callers return the buffer by
     /// [`keep`](PackBuffer::keep).
     pub(super) fn of_bytes(bytes: usize) -> PackBuffer {
-        let empty = || PackBuffer { memory: None, bytes: 0 };
+        let pages = bytes.div_ceil(ALIGN_BYTES);
         // It fails in a destructor that runs after this thread's values were dropped.
-        let spare = SPARE.try_with(|spare| spare.replace(empty())).unwrap_or_else(|_| empty());
-        if spare.bytes >= bytes {
-            return spare;
+        let kept = KEPT.try_with(Cell::take).unwrap_or_default();
+        if kept.capacity() >= pages {
+            return PackBuffer(kept);
         }
-        drop(spare);
-        let layout = PackBuffer::layout(bytes);
-        // SAFETY: the size is not zero, since `spare.bytes >= bytes` otherwise.
-        let memory = unsafe { alloc(layout) };
-        let Some(memory) = NonNull::new(memory) else { handle_alloc_error(layout) };
-        PackBuffer { memory: Some(memory), bytes }
+        drop(kept);
+        PackBuffer(Vec::with_capacity(pages))
     }
 
-    /// Keeps the buffer for this thread's next product.
+    /// Keeps the memory for this thread's next product.
     pub(super) fn keep(self) {
-        let _ = SPARE.try_with(|spare| spare.set(self));
+        let _ = KEPT.try_with(|kept| kept.set(self.0));
     }
 
-    /// Its address; null if it is empty.
-    pub(super) fn start(&self) -> *mut u8 {
-        self.memory.map_or(null_mut(), NonNull::as_ptr)
-    }
-
-    fn layout(bytes: usize) -> Layout {
-        Layout::from_size_align(bytes, ALIGN_BYTES)
-            .expect("the packed blocks of a product fit the address space")
-    }
-}
-
-impl Drop for PackBuffer {
-    fn drop(&mut self) {
-        if let Some(memory) = self.memory.take() {
-            // SAFETY: `of_bytes` allocated it with the same layout, and nothing else frees it.
-            unsafe { dealloc(memory.as_ptr(), PackBuffer::layout(self.bytes)) };
-        }
+    /// Its address, aligned even if it is empty.
+    pub(super) fn start(&mut self) -> *mut u8 {
+        self.0.as_mut_ptr().cast()
     }
 }

@@ -34,7 +34,7 @@ impl<T> Position for *mut T {
     }
 }
 
-/// A strided matrix, which nothing checks.
+/// A strided matrix. It does not check that its elements exist.
 ///
 /// Element (i, j) is `i * row_stride + j * col_stride` elements after `first`. Strides may be
 /// negative, and zero in a matrix that is only read. Within a process `first` is an address,
@@ -48,6 +48,9 @@ impl<T> Position for *mut T {
 /// assert_eq!(matrix.at(1, 0), 103);
 /// assert_eq!(matrix.transposed().shape(), [3, 2]);
 /// assert_eq!(matrix.block(1.., 1..)?.first, 104);
+/// let mut array = [0.0; 6];
+/// let start = array.as_mut_ptr();
+/// assert_eq!(matrix.moved(-100).in_array(start).at(1, 2), start.wrapping_add(5));
 /// # Ok::<(), brigade::Error>(())
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

@@ -254,6 +254,21 @@ fn with_threads(
     })
 }
 
+/// Runs `work` by every member of a team of threads, with the product and scratch memory.
+fn by_threads<T: Real>(
+    gemm: Gemm<T>,
+    bytes: usize,
+    (members, barriers_max): (usize, usize),
+    work: impl Fn(&Gemm<T>, *mut u8, &Hand<'_>) -> Result<(), PeerDied> + Sync,
+) -> Vec<Result<(), PeerDied>> {
+    let (_memory, scratch) = scratch(bytes);
+    let shared = Shared((gemm, scratch));
+    with_threads(members, barriers_max, |hand| {
+        let Shared((gemm, scratch)) = { &shared };
+        work(gemm, *scratch, hand)
+    })
+}
+
 fn layout() -> impl Strategy<Value = Layout> {
     prop_oneof![
         (0usize..9).prop_map(|padding| Layout::Rows { padding }),
@@ -316,13 +331,11 @@ impl Case {
         // One tile each, or two and one.
         let blocks = if k % 2 == 0 { tiles } else { (2 * tiles).div_ceil(3) };
         let plan = Plan { tiles, blocks, nc: 2 * T::table(kernel).columns, kc: 24 };
-        let (_memory, scratch) = scratch(2 * SCRATCH_ALIGN_BYTES);
-        let shared = Shared((gemm, scratch));
-        let outcomes = with_threads(members, usize::MAX, |hand| {
-            let Shared((gemm, scratch)) = { &shared };
-            // SAFETY: the matrices outlive the threads, C is written by this team only, and a
-            // panel takes at most 16 * 24 * 8 bytes of the page that it has.
-            unsafe { gemm_packed::multiply(gemm, &plan, *scratch, members, hand) }
+        let bytes = 2 * SCRATCH_ALIGN_BYTES;
+        let outcomes = by_threads(gemm, bytes, (members, usize::MAX), |gemm, scratch, hand| {
+            // SAFETY: the matrices outlive the threads, only this team writes C, and a panel
+            // takes at most 16 * 24 * 8 bytes of the page that it has.
+            unsafe { gemm_packed::multiply(gemm, &plan, scratch, members, hand) }
         });
         assert_eq!(outcomes, vec![Ok(()); members]);
         assert_product(alpha, &a, &b, beta, &before, &c);
@@ -354,13 +367,11 @@ fn bits_by<T: Real>(kernel: Kernel, algorithm: Algorithm, case: &Case, members: 
     let (a, b, mut c) = case.matrices::<T>();
     let gemm = inner(kernel, T::of(case.alpha), &a, &b, T::of(case.beta), &mut c);
     let (m, n, k) = gemm.sizes();
-    let (_memory, scratch) = scratch(scratch_bytes::<T>(m, n, k, members));
-    let shared = Shared((gemm, scratch));
-    let outcomes = with_threads(members, usize::MAX, |hand| {
-        let Shared((gemm, scratch)) = { &shared };
-        // SAFETY: the matrices outlive the threads, C is written by this team only, and the
-        // scratch memory has the size asked for.
-        unsafe { run(algorithm, gemm, *scratch, members, hand) }
+    let bytes = scratch_bytes::<T>(m, n, k, members);
+    let outcomes = by_threads(gemm, bytes, (members, usize::MAX), |gemm, scratch, hand| {
+        // SAFETY: the matrices outlive the threads, only this team writes C, and the scratch
+        // memory has the size asked for.
+        unsafe { run(algorithm, gemm, scratch, members, hand) }
     });
     assert_eq!(outcomes, vec![Ok(()); members]);
     c.bits()
@@ -455,12 +466,10 @@ fn a_member_that_is_missed_at_any_barrier_ends_the_product_for_all() {
     for barriers_max in 0..3 {
         let (a, b, mut c) = case.matrices::<f64>();
         let gemm = inner(Kernel::best(), 1.0, &a, &b, 0.0, &mut c);
-        let (_memory, scratch) = scratch(scratch_bytes::<f64>(60, 20, 1100, 2));
-        let shared = Shared((gemm, scratch));
-        let outcomes = with_threads(2, barriers_max, |hand| {
-            let Shared((gemm, scratch)) = { &shared };
+        let bytes = scratch_bytes::<f64>(60, 20, 1100, 2);
+        let outcomes = by_threads(gemm, bytes, (2, barriers_max), |gemm, scratch, hand| {
             // SAFETY: as in `bits_by`.
-            unsafe { run(Algorithm::Packed, gemm, *scratch, 2, hand) }
+            unsafe { run(Algorithm::Packed, gemm, scratch, 2, hand) }
         });
         assert_eq!(outcomes, [Err(PeerDied); 2]);
     }
@@ -625,10 +634,8 @@ fn a_matrix_times_its_transpose_is_symmetric_and_right_for_any_crew() {
             let (raw_a, raw_c) = (a.view().as_strided(), c.view_mut().as_strided());
             let product = Gemm::new(raw_a, raw_a.transposed(), raw_c);
             let product = Gemm { alpha: 2.0, beta: -1.0, ..product };
-            let shared = Shared(product);
-            with_threads(members, usize::MAX, |hand| {
-                let Shared(product) = { &shared };
-                // SAFETY: the matrices outlive the threads, and C is written by this team only.
+            by_threads(product, 0, (members, usize::MAX), |product, _, hand| {
+                // SAFETY: the matrices outlive the threads, and only this team writes C.
                 unsafe { multiply_gram(product, members, hand) }
             });
             let b = a.view().transposed();
@@ -716,13 +723,11 @@ fn the_public_entry_for_crews_shares_a_product() {
     gemm(1.0, a.view(), b.view(), 0.0, alone.view_mut()).unwrap();
     let product =
         Gemm::new(a.view().as_strided(), b.view().as_strided(), c.view_mut().as_strided());
-    let (_memory, scratch) = scratch(scratch_bytes::<f64>(333, 301, 128, 2));
-    let shared = Shared((product, scratch));
-    with_threads(2, usize::MAX, |hand| {
-        let Shared((product, scratch)) = { &shared };
-        // SAFETY: the matrices outlive the threads, C is written by this team only, and the
-        // scratch memory has the size asked for.
-        unsafe { multiply(product, *scratch, 2, hand) }
+    let bytes = scratch_bytes::<f64>(333, 301, 128, 2);
+    by_threads(product, bytes, (2, usize::MAX), |product, scratch, hand| {
+        // SAFETY: the matrices outlive the threads, only this team writes C, and the scratch
+        // memory has the size asked for.
+        unsafe { multiply(product, scratch, 2, hand) }
     });
     assert_eq!(c.bits(), alone.bits());
 }

@@ -143,6 +143,7 @@ impl<'a, T: Float> MatRef<'a, T> {
 /// assert_eq!(a.shape(), [3, 1]);
 /// *a.get_mut(2, 0).expect("it exists") = 7.0;
 /// assert_eq!(data, [0.0, 0.0, 0.0, 0.0, 0.0, 7.0]);
+/// assert_eq!(MatMut::col_major(&mut data, 3, 2)?.get_mut(2, 1), Some(&mut 7.0));
 /// // Two columns that are the same column.
 /// assert!(MatMut::new(&mut data, 2, 2, 1, 0).is_err());
 /// # Ok::<(), brigade::Error>(())

@@ -1,0 +1,21 @@
+//! Parts of a job that members of a team take.
+
+use std::iter;
+use std::ops::Range;
+
+use crate::kernel::Team;
+
+/// The parts of `0..len`, `width` long but for the last, that this member takes from `counter`.
+///
+/// The members of a team that pass the same numbers get every part once.
+pub(super) fn shares<W: Team>(
+    team: &W,
+    counter: usize,
+    len: usize,
+    width: usize,
+) -> impl Iterator<Item = Range<usize>> {
+    iter::from_fn(move || {
+        let first = team.take(counter, 1).checked_mul(width)?;
+        (first < len).then(|| first..len.min(first + width))
+    })
+}
