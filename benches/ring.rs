@@ -9,7 +9,7 @@ use std::ptr::NonNull;
 use std::thread;
 use std::time::Duration;
 
-use brigade::sync::{Batch, Owner, OwnerTable, Ring, RingLock, Watch};
+use brigade::sync::{MessageBatch, Owner, OwnerTable, Ring, RingLock, Timeout, Watch};
 use criterion::measurement::WallTime;
 use criterion::{BenchmarkGroup, Criterion, Throughput, criterion_group, criterion_main};
 
@@ -47,8 +47,8 @@ fn passes<L: RingLock>(group: &mut BenchmarkGroup<'_, WallTime>, lock: &str, rin
         group.bench_function(format!("{lock}/pair/{size}"), |bencher| {
             let mut into = Vec::new();
             bencher.iter(|| {
-                ring.push(&message).expect("room");
-                ring.pop_into(&mut into).expect("a message");
+                ring.push(&message, Timeout::Never).expect("room");
+                ring.pop_into(&mut into, Timeout::Never).expect("a message");
             });
         });
         group.throughput(Throughput::Elements(MESSAGES as u64));
@@ -64,9 +64,11 @@ fn passes<L: RingLock>(group: &mut BenchmarkGroup<'_, WallTime>, lock: &str, rin
 
 fn stream<L: RingLock>(ring: &Ring<L>, message: &[u8]) {
     thread::scope(|scope| {
-        scope.spawn(|| (0..MESSAGES).for_each(|_| ring.push(message).expect("room in time")));
+        scope.spawn(|| {
+            (0..MESSAGES).for_each(|_| ring.push(message, Timeout::Never).expect("room in time"))
+        });
         let mut into = Vec::new();
-        (0..MESSAGES).for_each(|_| ring.pop_into(&mut into).expect("a message"));
+        (0..MESSAGES).for_each(|_| ring.pop_into(&mut into, Timeout::Never).expect("a message"));
     });
 }
 
@@ -75,12 +77,14 @@ fn batches<L: RingLock>(ring: &Ring<L>, batch: &[&[u8]]) {
     thread::scope(|scope| {
         scope.spawn(|| {
             for _ in 0..rounds {
-                ring.push_batch(batch).map_err(|refused| refused.error).expect("room in time");
+                ring.push_batch(batch, Timeout::Never)
+                    .map_err(|refused| refused.error)
+                    .expect("room in time");
             }
         });
-        let (mut into, mut left) = (Batch::new(), rounds * batch.len());
+        let (mut into, mut left) = (MessageBatch::new(), rounds * batch.len());
         while left > 0 {
-            ring.pop_batch(&mut into, left).expect("messages");
+            ring.pop_batch(&mut into, left, Timeout::Never).expect("messages");
             left -= into.len();
         }
     });

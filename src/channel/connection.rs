@@ -12,7 +12,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::channel::codec;
 use crate::channel::ends::{Claim, Ends, Side, Transit, Words};
-use crate::channel::tube::Wait;
+use crate::channel::tube::within;
 use crate::error::{Error, Result};
 use crate::object::transfer::{self, Hold, LentObject};
 use crate::object::{Kind, Memory};
@@ -123,42 +123,38 @@ impl End {
         })
     }
 
-    /// Calls `attempt` again and again, and looks after the peer in between, until it returns
-    /// something other than that it had to wait.
-    fn patiently<R>(&self, wait: Wait, mut attempt: impl FnMut(Timeout) -> Result<R>) -> Result<R> {
-        let deadline = match wait {
-            Wait::Within(timeout) => Instant::now().checked_add(timeout),
-            Wait::Never | Wait::Endless => None,
-        };
-        let must_wait = |outcome: &Result<R>| {
-            matches!(
-                outcome,
-                Err(Error::Empty { .. } | Error::Full { .. } | Error::TimedOut { .. })
-            )
-        };
+    /// Calls `attempt` until it has an outcome other than having had to wait. The waits are cut
+    /// into slices, and between slices it checks whether the peer is alive.
+    fn retry<R>(
+        &self,
+        timeout: Timeout,
+        mut attempt: impl FnMut(Timeout) -> Result<R>,
+    ) -> Result<R> {
+        let start = matches!(timeout, Timeout::At(_)).then(Instant::now);
         loop {
-            let step = match (wait, deadline) {
-                (Wait::Never, _) => Timeout::Now,
-                (_, Some(deadline)) => Timeout::At(deadline.min(Instant::now() + SLICE)),
-                (_, None) => Timeout::Sleeps(1),
+            let step = match timeout {
+                Timeout::At(end) => Timeout::At(end.min(Instant::now() + SLICE)),
+                // A sleep is a slice, and needs no clock.
+                Timeout::Never => Timeout::Sleeps(1),
+                timeout => timeout,
             };
-            let mut outcome = attempt(step);
-            let is_over = match wait {
-                _ if !must_wait(&outcome) => true,
-                // What the peer has sent is there, now that nobody can send any more.
-                _ if self.look_after_peer() => {
-                    outcome = attempt(Timeout::Now);
-                    true
-                }
-                Wait::Never => true,
-                Wait::Endless => false,
-                Wait::Within(_) => deadline.is_some_and(|deadline| Instant::now() >= deadline),
+            let outcome = attempt(step);
+            let error = match outcome {
+                Err(
+                    error @ (Error::Empty { .. } | Error::Full { .. } | Error::TimedOut { .. }),
+                ) => error,
+                outcome => return outcome.map_err(|error| codec::of(NAME, error)),
             };
-            match (outcome, wait) {
-                (Err(Error::TimedOut { .. }), Wait::Within(after)) if is_over => {
+            if self.look_after_peer() {
+                // Nobody can send any more: what the peer has sent is there now.
+                return attempt(Timeout::Now).map_err(|error| codec::of(NAME, error));
+            }
+            match timeout {
+                Timeout::Now => return Err(codec::of(NAME, error)),
+                Timeout::At(end) if Instant::now() >= end => {
+                    let after = start.map_or(Duration::ZERO, |start| start.elapsed());
                     return Err(Error::TimedOut { what: NAME, after });
                 }
-                (outcome, _) if is_over => return outcome.map_err(|e| codec::of(NAME, e)),
                 _ => {}
             }
         }
@@ -199,32 +195,26 @@ impl Connection {
         self.end.ring(&self.end.incoming, "one that only sends")
     }
 
-    fn send_within(&self, bytes: &[u8], wait: Wait) -> Result<()> {
+    fn send_within(&self, bytes: &[u8], timeout: Timeout) -> Result<()> {
         let ring = self.outgoing()?;
-        self.end.patiently(wait, |timeout| match timeout {
-            Timeout::Now => ring.try_push(bytes).map_err(|refused| refused.error),
-            timeout => ring.push_until(bytes, timeout),
-        })
+        self.end.retry(timeout, |timeout| ring.push_bytes(bytes, timeout))
     }
 
-    fn recv_within(&self, message: &mut Vec<u8>, wait: Wait) -> Result<()> {
+    fn recv_within(&self, message: &mut Vec<u8>, timeout: Timeout) -> Result<()> {
         let ring = self.incoming()?;
-        self.end.patiently(wait, |timeout| match timeout {
-            Timeout::Now => ring.try_pop_into(message),
-            timeout => ring.pop_until(message, timeout),
-        })
+        self.end.retry(timeout, |timeout| ring.pop_into(message, timeout))
     }
 
-    fn send_value<T: Serialize + ?Sized>(&self, value: &T, wait: Wait) -> Result<()> {
+    fn send_value<T: Serialize + ?Sized>(&self, value: &T, timeout: Timeout) -> Result<()> {
         codec::with_scratch(|buffer| {
             codec::encode_onto(buffer, value)?;
-            self.send_within(buffer, wait)
+            self.send_within(buffer, timeout)
         })
     }
 
-    fn recv_value<T: DeserializeOwned>(&self, wait: Wait) -> Result<T> {
+    fn recv_value<T: DeserializeOwned>(&self, timeout: Timeout) -> Result<T> {
         codec::with_scratch(|buffer| {
-            self.recv_within(buffer, wait)?;
+            self.recv_within(buffer, timeout)?;
             codec::decode(buffer)
         })
     }
@@ -237,7 +227,7 @@ impl Connection {
     /// never fit; [`Error::Codec`]; [`Error::InvalidArgument`] on an end that only receives;
     /// [`Error::Corrupt`].
     pub fn send<T: Serialize + ?Sized>(&self, value: &T) -> Result<()> {
-        self.send_value(value, Wait::Endless)
+        self.send_value(value, Timeout::Never)
     }
 
     /// Sends a value if there is room now.
@@ -246,7 +236,7 @@ impl Connection {
     ///
     /// [`Error::Full`], and as for [`send`](Connection::send).
     pub fn try_send<T: Serialize + ?Sized>(&self, value: &T) -> Result<()> {
-        self.send_value(value, Wait::Never)
+        self.send_value(value, Timeout::Now)
     }
 
     /// Sends a value; waits for room at most for `timeout`.
@@ -255,7 +245,7 @@ impl Connection {
     ///
     /// [`Error::TimedOut`], and as for [`send`](Connection::send).
     pub fn send_timeout<T: Serialize + ?Sized>(&self, value: &T, timeout: Duration) -> Result<()> {
-        self.send_value(value, Wait::Within(timeout))
+        self.send_value(value, within(timeout))
     }
 
     /// Sends bytes as they are; waits for room, without a bound.
@@ -264,7 +254,7 @@ impl Connection {
     ///
     /// As for [`send`](Connection::send).
     pub fn send_bytes(&self, bytes: &[u8]) -> Result<()> {
-        self.send_within(bytes, Wait::Endless)
+        self.send_within(bytes, Timeout::Never)
     }
 
     /// Receives a value; waits for one, without a bound.
@@ -275,7 +265,7 @@ impl Connection {
     /// been received; [`Error::Codec`] if the message is no `T`: it is gone, and later ones can be
     /// received; [`Error::InvalidArgument`] on an end that only sends; [`Error::Corrupt`].
     pub fn recv<T: DeserializeOwned>(&self) -> Result<T> {
-        self.recv_value(Wait::Endless)
+        self.recv_value(Timeout::Never)
     }
 
     /// Receives a value if there is one now.
@@ -284,7 +274,7 @@ impl Connection {
     ///
     /// [`Error::Empty`], and as for [`recv`](Connection::recv).
     pub fn try_recv<T: DeserializeOwned>(&self) -> Result<T> {
-        self.recv_value(Wait::Never)
+        self.recv_value(Timeout::Now)
     }
 
     /// Receives a value; waits for one at most for `timeout`.
@@ -293,7 +283,7 @@ impl Connection {
     ///
     /// [`Error::TimedOut`], and as for [`recv`](Connection::recv).
     pub fn recv_timeout<T: DeserializeOwned>(&self, timeout: Duration) -> Result<T> {
-        self.recv_value(Wait::Within(timeout))
+        self.recv_value(within(timeout))
     }
 
     /// Receives a message as it is; waits for one, without a bound.
@@ -303,7 +293,7 @@ impl Connection {
     /// As for [`recv`](Connection::recv).
     pub fn recv_bytes(&self) -> Result<Vec<u8>> {
         let mut message = Vec::new();
-        self.recv_within(&mut message, Wait::Endless)?;
+        self.recv_within(&mut message, Timeout::Never)?;
         Ok(message)
     }
 
@@ -333,11 +323,8 @@ impl Connection {
     /// ```
     pub fn recv_bytes_into(&self, buffer: &mut [u8]) -> Result<usize> {
         let ring = self.incoming()?;
-        self.end.patiently(Wait::Endless, |timeout| {
-            let message = match timeout {
-                Timeout::Now => ring.try_read(),
-                timeout => ring.read_until(timeout),
-            }?;
+        self.end.retry(Timeout::Never, |timeout| {
+            let message = ring.read(timeout)?;
             let length = message.length();
             let Some(room) = buffer.get_mut(..length) else {
                 let (size_bytes, limit_bytes) = (length as u64, buffer.len() as u64);

@@ -16,7 +16,7 @@ use crate::array::SendError;
 use crate::channel::codec;
 use crate::channel::queue::QueueBuilder;
 use crate::channel::taken::{ENTRIES, Taken, Words};
-use crate::channel::tube::{Tube, Wait};
+use crate::channel::tube::{Tube, within};
 use crate::error::{Error, Result};
 use crate::object::transfer;
 use crate::object::{Kind, Memory, Site};
@@ -108,15 +108,10 @@ impl Inner {
     }
 
     /// Takes the oldest message and counts it as this process's.
-    fn take(&self, buffer: &mut Vec<u8>, wait: Wait) -> Result<usize> {
+    fn take(&self, buffer: &mut Vec<u8>, timeout: Timeout) -> Result<usize> {
         let ring = self.tube.ring()?;
         let slot = self.slot(ring)?;
-        let message = match wait {
-            Wait::Never => ring.try_read(),
-            Wait::Within(timeout) => ring.read_timeout(timeout),
-            Wait::Endless => ring.read(),
-        };
-        let message = message.map_err(|error| self.tube.rename(error))?;
+        let message = ring.read(timeout).map_err(|error| self.tube.rename(error))?;
         buffer.resize(message.length(), 0);
         message.read_at(0, buffer);
         self.taken.begin(slot, message.number())?;
@@ -124,9 +119,9 @@ impl Inner {
         Ok(slot)
     }
 
-    fn get<T: DeserializeOwned>(&self, wait: Wait) -> Result<T> {
+    fn get<T: DeserializeOwned>(&self, timeout: Timeout) -> Result<T> {
         codec::with_scratch(|buffer| {
-            let slot = self.take(buffer, wait)?;
+            let slot = self.take(buffer, timeout)?;
             codec::decode(buffer).inspect_err(|_| {
                 // Nobody has it to deal with.
                 self.finish(Some(slot));
@@ -245,7 +240,7 @@ impl<T> JoinableQueue<T> {
     where
         T: Serialize,
     {
-        self.inner.tube.put(value, Wait::Endless)
+        self.inner.tube.put(value, Timeout::Never)
     }
 
     /// Appends a value if there is room now.
@@ -258,7 +253,7 @@ impl<T> JoinableQueue<T> {
     where
         T: Serialize,
     {
-        self.inner.tube.put(value, Wait::Never)
+        self.inner.tube.put(value, Timeout::Now)
     }
 
     /// Appends a value; waits for room at most for `timeout`.
@@ -270,7 +265,7 @@ impl<T> JoinableQueue<T> {
     where
         T: Serialize,
     {
-        self.inner.tube.put(value, Wait::Within(timeout))
+        self.inner.tube.put(value, within(timeout))
     }
 
     /// Appends values, as many as fit at a time in one step; waits for room for the rest, without
@@ -286,7 +281,7 @@ impl<T> JoinableQueue<T> {
     where
         T: Serialize,
     {
-        self.inner.tube.put_many(values.into_iter().collect(), Wait::Endless)
+        self.inner.tube.put_many(values.into_iter().collect(), Timeout::Never)
     }
 
     /// Appends as many of the values, from the first on, as there is room for now.
@@ -301,7 +296,7 @@ impl<T> JoinableQueue<T> {
     where
         T: Serialize,
     {
-        self.inner.tube.put_many(values.into_iter().collect(), Wait::Never)
+        self.inner.tube.put_many(values.into_iter().collect(), Timeout::Now)
     }
 
     /// Takes the oldest value; waits for one, without a bound.
@@ -314,7 +309,7 @@ impl<T> JoinableQueue<T> {
     where
         T: DeserializeOwned,
     {
-        self.inner.get(Wait::Endless)
+        self.inner.get(Timeout::Never)
     }
 
     /// Takes the oldest value if there is one now.
@@ -326,7 +321,7 @@ impl<T> JoinableQueue<T> {
     where
         T: DeserializeOwned,
     {
-        self.inner.get(Wait::Never)
+        self.inner.get(Timeout::Now)
     }
 
     /// Takes the oldest value; waits for one at most for `timeout`.
@@ -338,7 +333,7 @@ impl<T> JoinableQueue<T> {
     where
         T: DeserializeOwned,
     {
-        self.inner.get(Wait::Within(timeout))
+        self.inner.get(within(timeout))
     }
 
     /// Says that a message that was taken has been dealt with: one that this process took, or if

@@ -9,11 +9,11 @@ use serde::de::{DeserializeOwned, Error as _};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::array::SendError;
-use crate::channel::tube::{Size, Tube, Wait};
+use crate::channel::tube::{Size, Tube, within};
 use crate::error::{Error, Result};
 use crate::object::transfer;
 use crate::object::{Kind, Site};
-use crate::sync::Ring;
+use crate::sync::{Ring, Timeout};
 
 /// What errors call it.
 const NAME: &str = "the queue";
@@ -190,7 +190,7 @@ impl<T> Queue<T> {
     where
         T: Serialize,
     {
-        self.tube.put(value, Wait::Endless)
+        self.tube.put(value, Timeout::Never)
     }
 
     /// Appends a value if there is room now.
@@ -203,7 +203,7 @@ impl<T> Queue<T> {
     where
         T: Serialize,
     {
-        self.tube.put(value, Wait::Never)
+        self.tube.put(value, Timeout::Now)
     }
 
     /// Appends a value; waits for room at most for `timeout`.
@@ -215,7 +215,7 @@ impl<T> Queue<T> {
     where
         T: Serialize,
     {
-        self.tube.put(value, Wait::Within(timeout))
+        self.tube.put(value, within(timeout))
     }
 
     /// Appends values, as many as fit at a time in one step; waits for room for the rest, without
@@ -231,7 +231,7 @@ impl<T> Queue<T> {
     where
         T: Serialize,
     {
-        self.tube.put_many(values.into_iter().collect(), Wait::Endless)
+        self.tube.put_many(values.into_iter().collect(), Timeout::Never)
     }
 
     /// Appends as many of the values, from the first on, as there is room for now.
@@ -246,7 +246,7 @@ impl<T> Queue<T> {
     where
         T: Serialize,
     {
-        self.tube.put_many(values.into_iter().collect(), Wait::Never)
+        self.tube.put_many(values.into_iter().collect(), Timeout::Now)
     }
 
     /// Takes the oldest value; waits for one, without a bound.
@@ -260,7 +260,7 @@ impl<T> Queue<T> {
     where
         T: DeserializeOwned,
     {
-        self.tube.get(Wait::Endless)
+        self.tube.get(Timeout::Never)
     }
 
     /// Takes the oldest value if there is one now.
@@ -273,7 +273,7 @@ impl<T> Queue<T> {
     where
         T: DeserializeOwned,
     {
-        self.tube.get(Wait::Never)
+        self.tube.get(Timeout::Now)
     }
 
     /// Takes the oldest value; waits for one at most for `timeout`.
@@ -285,7 +285,7 @@ impl<T> Queue<T> {
     where
         T: DeserializeOwned,
     {
-        self.tube.get(Wait::Within(timeout))
+        self.tube.get(within(timeout))
     }
 
     /// Takes the oldest values in one step, at most `values_max`; waits for the first, without a
@@ -298,7 +298,7 @@ impl<T> Queue<T> {
     where
         T: DeserializeOwned,
     {
-        self.tube.get_many(values_max, Wait::Endless)
+        self.tube.get_many(values_max, Timeout::Never)
     }
 
     /// As `get_many`, but never waits.
@@ -310,7 +310,7 @@ impl<T> Queue<T> {
     where
         T: DeserializeOwned,
     {
-        self.tube.get_many(values_max, Wait::Never)
+        self.tube.get_many(values_max, Timeout::Now)
     }
 
     /// How many messages there are. More may have come or gone before the caller has looked.
@@ -382,12 +382,12 @@ impl<T> Queue<T> {
     /// # Examples
     ///
     /// ```
-    /// use brigade::Queue;
+    /// use brigade::{Queue, sync::Timeout};
     /// let queue = Queue::<()>::new(10)?;
-    /// let mut room = queue.raw()?.reserve(5)?;
+    /// let mut room = queue.raw()?.reserve(5, Timeout::Never)?;
     /// room.write_at(0, b"salad");
     /// room.commit();
-    /// let message = queue.raw()?.read()?;
+    /// let message = queue.raw()?.read(Timeout::Never)?;
     /// let mut first = [0; 3];
     /// message.read_at(0, &mut first);
     /// assert_eq!((message.length(), &first), (5, b"sal"));

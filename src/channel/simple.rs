@@ -8,10 +8,11 @@ use serde::de::{DeserializeOwned, Error as _};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::array::SendError;
-use crate::channel::tube::{Size, Tube, Wait};
+use crate::channel::tube::{Size, Tube};
 use crate::error::Result;
 use crate::object::transfer;
 use crate::object::{Kind, Site};
+use crate::sync::Timeout;
 
 /// What errors call it.
 const NAME: &str = "the simple queue";
@@ -72,7 +73,7 @@ impl<T> SimpleQueue<T> {
     where
         T: Serialize,
     {
-        self.tube.put(value, Wait::Endless)
+        self.tube.put(value, Timeout::Never)
     }
 
     /// Takes the oldest value; waits for one, without a bound.
@@ -84,7 +85,7 @@ impl<T> SimpleQueue<T> {
     where
         T: DeserializeOwned,
     {
-        self.tube.get(Wait::Endless)
+        self.tube.get(Timeout::Never)
     }
 
     /// Whether there is no message. One may arrive before the caller has looked.

@@ -2,7 +2,7 @@
 #![allow(unsafe_code)]
 
 use std::cell::Cell;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -13,17 +13,15 @@ use crate::channel::codec;
 use crate::error::{Error, Result};
 use crate::object::{Kind, Memory, Site, Spec};
 use crate::process::diagnostics;
-use crate::sync::{Batch, BatchError, PushError, Ring};
+use crate::sync::{BatchError, MessageBatch, Ring, Timeout};
 
 /// Runs of futex words that a ring registers.
 pub(super) const RING_ENTRIES: u32 = 3;
 
-/// How long a call may wait.
-#[derive(Debug, Clone, Copy)]
-pub(super) enum Wait {
-    Never,
-    Within(Duration),
-    Endless,
+/// A timeout this long from now. Unlike [`Timeout::after`] it makes a call that would wait fail
+/// with [`Error::TimedOut`] even if `timeout` is zero.
+pub(super) fn within(timeout: Duration) -> Timeout {
+    Instant::now().checked_add(timeout).map_or(Timeout::Never, Timeout::At)
 }
 
 /// How large a ring is made.
@@ -45,7 +43,7 @@ pub(super) struct Tube {
 }
 
 thread_local! {
-    static BATCH: Cell<Batch> = Cell::new(Batch::new());
+    static BATCH: Cell<MessageBatch> = Cell::new(MessageBatch::new());
 }
 
 impl Tube {
@@ -109,24 +107,19 @@ impl Tube {
         codec::of(self.name, error)
     }
 
-    pub(super) fn put_bytes(&self, bytes: &[u8], wait: Wait) -> Result<()> {
+    pub(super) fn put_bytes(&self, bytes: &[u8], timeout: Timeout) -> Result<()> {
         let ring = self.ring()?;
-        let pushed = match wait {
-            Wait::Never => ring.try_push(bytes),
-            Wait::Within(timeout) => ring.push_timeout(bytes, timeout),
-            Wait::Endless => ring.push(bytes),
-        };
-        pushed.map_err(|PushError { error, .. }| self.rename(error))
+        ring.push_bytes(bytes, timeout).map_err(|error| self.rename(error))
     }
 
     pub(super) fn put<T: Serialize>(
         &self,
         value: T,
-        wait: Wait,
+        timeout: Timeout,
     ) -> std::result::Result<(), SendError<T>> {
         let outcome = codec::with_scratch(|buffer| {
             codec::encode_onto(buffer, &value)?;
-            self.put_bytes(buffer, wait)
+            self.put_bytes(buffer, timeout)
         });
         outcome.map_err(|error| SendError::new(value, error))
     }
@@ -135,9 +128,9 @@ impl Tube {
     pub(super) fn put_many<T: Serialize>(
         &self,
         mut values: Vec<T>,
-        wait: Wait,
+        timeout: Timeout,
     ) -> std::result::Result<(), SendError<Vec<T>>> {
-        let (done, outcome) = codec::with_scratch(|buffer| self.put_all(buffer, &values, wait));
+        let (done, outcome) = codec::with_scratch(|buffer| self.put_all(buffer, &values, timeout));
         match outcome {
             Ok(()) => Ok(()),
             Err(error) => {
@@ -152,7 +145,7 @@ impl Tube {
         &self,
         buffer: &mut Vec<u8>,
         values: &[T],
-        wait: Wait,
+        timeout: Timeout,
     ) -> (usize, Result<()>) {
         let ring = match self.ring() {
             Ok(ring) => ring,
@@ -170,37 +163,20 @@ impl Tube {
         let starts = std::iter::once(0).chain(ends.iter().copied());
         let messages: Vec<&[u8]> =
             starts.zip(&ends).map(|(start, &end)| &buffer[start..end]).collect();
-        let pushed = match wait {
-            Wait::Endless => ring.push_batch(&messages),
-            Wait::Within(timeout) => ring.push_batch_timeout(&messages, timeout),
-            Wait::Never => match ring.try_push_batch(&messages) {
-                Ok(pushed) if pushed == messages.len() => Ok(()),
-                Ok(pushed) => {
-                    let capacity = format!("{pushed} messages were put");
-                    Err(BatchError { pushed, error: Error::Full { what: self.name, capacity } })
-                }
-                Err(error) => Err(BatchError { pushed: 0, error }),
-            },
-        };
-        match pushed {
+        match ring.push_batch(&messages, timeout) {
             Ok(()) => (messages.len(), unencoded),
             Err(BatchError { pushed, error }) => (pushed, Err(self.rename(error))),
         }
     }
 
-    pub(super) fn get_bytes_into(&self, message: &mut Vec<u8>, wait: Wait) -> Result<()> {
+    pub(super) fn get_bytes_into(&self, message: &mut Vec<u8>, timeout: Timeout) -> Result<()> {
         let ring = self.ring()?;
-        let popped = match wait {
-            Wait::Never => ring.try_pop_into(message),
-            Wait::Within(timeout) => ring.pop_into_timeout(message, timeout),
-            Wait::Endless => ring.pop_into(message),
-        };
-        popped.map_err(|error| self.rename(error))
+        ring.pop_into(message, timeout).map_err(|error| self.rename(error))
     }
 
-    pub(super) fn get<T: DeserializeOwned>(&self, wait: Wait) -> Result<T> {
+    pub(super) fn get<T: DeserializeOwned>(&self, timeout: Timeout) -> Result<T> {
         codec::with_scratch(|buffer| {
-            self.get_bytes_into(buffer, wait)?;
+            self.get_bytes_into(buffer, timeout)?;
             codec::decode(buffer)
         })
     }
@@ -210,16 +186,12 @@ impl Tube {
     pub(super) fn get_many<T: DeserializeOwned>(
         &self,
         values_max: usize,
-        wait: Wait,
+        timeout: Timeout,
     ) -> Result<Vec<T>> {
         let ring = self.ring()?;
         // Gone in a destructor that runs after this thread's values.
-        let mut batch = BATCH.try_with(Cell::take).unwrap_or_else(|_| Batch::new());
-        let popped = match wait {
-            Wait::Never => ring.try_pop_batch(&mut batch, values_max),
-            Wait::Within(timeout) => ring.pop_batch_timeout(&mut batch, values_max, timeout),
-            Wait::Endless => ring.pop_batch(&mut batch, values_max),
-        };
+        let mut batch = BATCH.try_with(Cell::take).unwrap_or_else(|_| MessageBatch::new());
+        let popped = ring.pop_batch(&mut batch, values_max, timeout);
         let values = popped.map_err(|error| self.rename(error)).and_then(|()| {
             let mut values = Vec::with_capacity(batch.len());
             let mut failure = None;

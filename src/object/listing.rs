@@ -175,8 +175,7 @@ impl RegionInfo {
         let snapshot = snapshot.and_then(|file| snapshot::read(file, found.size_bytes, is_own));
         let (participants, locks) = users(snapshot.as_ref().and_then(|all| all.users.as_ref()));
         let kind = match (snapshot, header) {
-            (Some(Snapshot { kind, body_bytes, ring, .. }), _) => {
-                let messages = ring.map(|ring| ring.messages);
+            (Some(Snapshot { kind, body_bytes, messages, .. }), _) => {
                 RegionKind::Primitive { name: kind.name(), body_bytes, messages }
             }
             (None, None) => RegionKind::Unreadable,

@@ -11,7 +11,7 @@ use crate::error::{Error, Result};
 use crate::object::Kind;
 use crate::region::npy;
 use crate::sync::report::{Claimant, Taken};
-use crate::sync::{self, LOOK_BYTES, OwnerTable, RingReport};
+use crate::sync::{self, OwnerTable, RING_HEADER_BYTES};
 
 /// Bytes that are copied at most. Tables and locks lie in front; what is behind is messages.
 const BYTES_MAX: usize = 4 << 20;
@@ -31,8 +31,8 @@ pub(super) struct Snapshot {
     pub(super) body_bytes: usize,
     /// Who uses it, and which locks are taken; `None` if that is for another pid namespace to say.
     pub(super) users: Option<(Vec<Claimant>, Vec<Taken>)>,
-    /// The ring of a queue.
-    pub(super) ring: Option<RingReport>,
+    /// How many messages a queue holds.
+    pub(super) messages: Option<u64>,
 }
 
 /// Copies and reads the object memory in a region of `file_bytes`; `None` if there is none. Of
@@ -62,7 +62,7 @@ fn of_header(bytes: &[u8], total_bytes: usize) -> Result<Snapshot> {
     // this returns.
     let header = unsafe { header::at(NonNull::from(lines.as_slice()).cast()) };
     let (kind, _, geometry) = header.read(total_bytes)?;
-    Ok(Snapshot { kind, body_bytes: geometry.body_bytes, users: None, ring: None })
+    Ok(Snapshot { kind, body_bytes: geometry.body_bytes, users: None, messages: None })
 }
 
 /// Reads an object memory of `total_bytes`, of which `bytes` are the first.
@@ -90,21 +90,21 @@ pub(super) fn of_bytes(bytes: &[u8], total_bytes: usize) -> Result<Snapshot> {
         Err(Error::PidNamespace { .. } | Error::TimeNamespace { .. }) => None,
         Err(error) => return Err(error),
     };
-    let ring = match kind {
+    let messages = match kind {
         Kind::Queue | Kind::JoinableQueue | Kind::SimpleQueue => {
             ring_in(&lines[(geometry.body_offset / ALIGN_BYTES).min(lines.len())..])
         }
         _ => None,
     };
-    Ok(Snapshot { kind, body_bytes: geometry.body_bytes, users, ring })
+    Ok(Snapshot { kind, body_bytes: geometry.body_bytes, users, messages })
 }
 
 /// The ring at the beginning of a body, or behind the words that a queue has in front of it.
-fn ring_in(body: &[Line]) -> Option<RingReport> {
-    let header_lines = LOOK_BYTES.div_ceil(ALIGN_BYTES);
+fn ring_in(body: &[Line]) -> Option<u64> {
+    let header_lines = RING_HEADER_BYTES.div_ceil(ALIGN_BYTES);
     body.windows(header_lines).take(WORDS_LINES_MAX).find_map(|lines| {
         // SAFETY: aligned, as long as a header, and atomics; it lives until this returns.
-        unsafe { sync::look(NonNull::from(lines).cast()) }
+        unsafe { sync::message_count(NonNull::from(lines).cast()) }
     })
 }
 

@@ -3,7 +3,7 @@
 
 use std::ptr::NonNull;
 
-use super::{Owner, OwnerTable, Ring, Watch};
+use super::{Owner, OwnerTable, Ring, Timeout, Watch};
 use crate::atomics::{AtomicU64, Ordering};
 
 /// Where the ring begins, in bytes.
@@ -42,10 +42,10 @@ fn play(place: NonNull<u8>, mut bytes: &[u8]) {
             0 => {
                 let (message, rest) = bytes.split_at(bytes.len().min(usize::from(step)));
                 bytes = rest;
-                let _ = ring.try_push(message);
+                let _ = ring.push(message, Timeout::Now);
             }
             1 => {
-                if let Ok(message) = ring.try_pop() {
+                if let Ok(message) = ring.pop(Timeout::Now) {
                     assert!(message.len() as u64 <= ring.capacity_bytes(), "{}", message.len());
                 }
             }

@@ -26,7 +26,7 @@
 //!
 //! ```
 //! use std::ptr::NonNull;
-//! use brigade::sync::{Owner, OwnerTable, Ring, Watch};
+//! use brigade::sync::{Owner, OwnerTable, Ring, Timeout, Watch};
 //!
 //! #[repr(C, align(128))]
 //! struct Region([u8; 4096]);
@@ -38,8 +38,8 @@
 //! // SAFETY: as above; the table takes less than 1024 bytes.
 //! let ring = unsafe { Ring::create(place.add(1024), 100, &owner) }?;
 //!
-//! ring.push("to whom it may concern")?;
-//! assert_eq!(ring.pop()?, b"to whom it may concern");
+//! ring.push("to whom it may concern", Timeout::Never)?;
+//! assert_eq!(ring.pop(Timeout::Never)?, b"to whom it may concern");
 //! # Ok::<(), brigade::Error>(())
 //! ```
 //!
@@ -99,9 +99,9 @@ pub(crate) use owner::{Purse, report};
 #[cfg(all(feature = "raw-sync", not(loom)))]
 pub use raw_sync::RawSyncLock;
 pub use reentrant::{ReentrantGuard, ReentrantLock, ReentrantWords};
-pub use ring::{Batch, BatchError, Message, PushError, Reserved, Ring, RingLock};
+pub use ring::{BatchError, Message, MessageBatch, PushError, Reservation, Ring, RingLock};
 #[cfg(not(loom))]
-pub(crate) use ring::{LOOK_BYTES, RingReport, look};
+pub(crate) use ring::{HEADER_BYTES as RING_HEADER_BYTES, message_count};
 pub use rwlock::{READERS_MAX, ReadGuard, RwLock, WriteGuard};
 pub use semaphore::{PERMITS_MAX, Permit, Semaphore};
 #[cfg(not(loom))]

@@ -22,8 +22,8 @@ use raw_sync::events::{EventImpl, EventInit, EventState};
 use raw_sync::locks::{LockGuard, LockImpl, LockInit, Mutex};
 
 use super::event::{Event, EventWord, Reset};
-use super::ring::{self, LockKind, LockPlace, Ring, RingLock};
-use super::timeout::Watch;
+use super::ring::{self, LockKind, LockSpace, Ring, RingLock};
+use super::timeout::{Timeout, Watch};
 use crate::error::{Error, Result};
 
 /// What raw_sync's functions return.
@@ -48,7 +48,7 @@ impl RawSyncLock {
     /// # Safety
     ///
     /// `place` is valid while the lock is used, and nobody else uses it until this returns.
-    unsafe fn create(place: NonNull<LockPlace>) -> Result<RawSyncLock> {
+    unsafe fn create(place: NonNull<LockSpace>) -> Result<RawSyncLock> {
         let no_data = std::ptr::null_mut();
         // SAFETY: 64 bytes, aligned to 64: what a pthread mutex needs, as asserted below.
         let made = unsafe { Mutex::new(place.as_ptr().cast(), no_data) };
@@ -58,7 +58,7 @@ impl RawSyncLock {
     /// # Safety
     ///
     /// `place` was given to `create`, and is valid while the lock is used.
-    unsafe fn attach(place: NonNull<LockPlace>) -> Result<RawSyncLock> {
+    unsafe fn attach(place: NonNull<LockSpace>) -> Result<RawSyncLock> {
         let no_data = std::ptr::null_mut();
         // SAFETY: a mutex is there, by the contract.
         let found = unsafe { Mutex::from_existing(place.as_ptr().cast(), no_data) };
@@ -95,36 +95,33 @@ fn os_error(error: &dyn std::error::Error) -> Error {
 impl RingLock for RawSyncLock {
     type Guard<'a> = LockGuard<'a>;
 
-    fn try_acquire(&self) -> Result<Option<LockGuard<'_>>> {
-        match self.0.try_lock(raw_sync::Timeout::Val(Duration::ZERO)) {
-            Ok(guard) => Ok(Some(guard)),
-            Err(error) if error_code(&*error) == Some(ETIMEDOUT) => Ok(None),
-            Err(error) => Err(os_error(&*error)),
-        }
-    }
-
-    fn acquire(&self, deadline: Option<Instant>) -> Result<LockGuard<'_>> {
-        let start = Instant::now();
-        let Some(deadline) = deadline else {
-            return self.0.lock().map_err(|error| os_error(&*error));
+    fn acquire(&self, timeout: Timeout) -> Result<Option<LockGuard<'_>>> {
+        let deadline = match timeout {
+            Timeout::Now => None,
+            Timeout::At(deadline) => Some(deadline),
+            Timeout::Never | Timeout::Sleeps(_) => {
+                return self.0.lock().map(Some).map_err(|error| os_error(&*error));
+            }
         };
         loop {
-            let left = deadline.saturating_duration_since(Instant::now());
+            let left = deadline.map_or(Duration::ZERO, |deadline| {
+                deadline.saturating_duration_since(Instant::now())
+            });
             match self.0.try_lock(raw_sync::Timeout::Val(cut_at_second(left))) {
-                Ok(guard) => return Ok(guard),
+                Ok(guard) => return Ok(Some(guard)),
                 Err(error) => match error_code(&*error) {
                     Some(ETIMEDOUT | EINVAL) => {}
                     _ => return Err(os_error(&*error)),
                 },
             }
             if left.is_zero() {
-                return Err(Error::TimedOut { what: "the ring's lock", after: start.elapsed() });
+                return Ok(None);
             }
         }
     }
 }
 
-const _: () = assert!(size_of::<LockPlace>() >= 40 && align_of::<LockPlace>() >= 8);
+const _: () = assert!(size_of::<LockSpace>() >= 40 && align_of::<LockSpace>() >= 8);
 
 impl Ring<RawSyncLock> {
     /// Writes a new ring at `place` whose sides are protected by raw_sync's `Mutex`.
@@ -139,20 +136,21 @@ impl Ring<RawSyncLock> {
     /// # Safety
     ///
     /// - `place` is aligned to [`Ring::ALIGN`] and valid for [`Ring::size_bytes`]`(capacity_bytes)`
-    ///   bytes, for as long as the ring is used;
+    ///   initialised bytes, for as long as the ring is used;
     /// - nobody else uses those bytes until this returns, and afterwards only through rings: a
     ///   pthread mutex that is overwritten is undefined behaviour.
     pub unsafe fn create_raw_sync(place: NonNull<u8>, capacity_bytes: usize) -> Result<Self> {
         // SAFETY: the caller's promise.
-        let header = unsafe { ring::write_header(place, capacity_bytes, LockKind::RawSync) }?;
-        let [push_place, pop_place] = ring::lock_places(header);
+        let parts =
+            unsafe { ring::write_header(place, capacity_bytes, u64::MAX, LockKind::RawSync) }?;
+        // SAFETY: written above.
+        let [push_place, pop_place] = unsafe { parts.0.as_ref() }.lock_spaces();
         // SAFETY: in the header, used by nobody else yet.
         let push_lock = unsafe { RawSyncLock::create(push_place) }?;
         // SAFETY: the same.
         let pop_lock = unsafe { RawSyncLock::create(pop_place) }?;
-        let data = ring::data_of(header);
-        // SAFETY: the header was written above, and the data follows it.
-        let ring = unsafe { Ring::from_parts(header, data, Watch::Waiters, push_lock, pop_lock) };
+        // SAFETY: the header was written above, the data follow it, and mutexes exclude.
+        let ring = unsafe { Ring::from_parts(parts, Watch::Waiters, push_lock, pop_lock) };
         ring.publish();
         Ok(ring)
     }
@@ -167,20 +165,20 @@ impl Ring<RawSyncLock> {
     ///
     /// # Safety
     ///
-    /// - `place` is aligned to [`Ring::ALIGN`] and valid for `place_bytes` bytes, for as long as
-    ///   the ring is used;
+    /// - `place` is aligned to [`Ring::ALIGN`] and valid for `place_bytes` initialised bytes, for
+    ///   as long as the ring is used;
     /// - whoever else uses those bytes does so through rings.
     pub unsafe fn attach_raw_sync(place: NonNull<u8>, place_bytes: usize) -> Result<Self> {
         // SAFETY: the caller's promise.
-        let (header, words) = unsafe { ring::check_header(place, place_bytes, LockKind::RawSync) }?;
-        let [push_place, pop_place] = ring::lock_places(header);
+        let parts = unsafe { ring::check_header(place, place_bytes, LockKind::RawSync) }?;
+        // SAFETY: checked above.
+        let [push_place, pop_place] = unsafe { parts.0.as_ref() }.lock_spaces();
         // SAFETY: a published ring of this kind has a mutex there.
         let push_lock = unsafe { RawSyncLock::attach(push_place) }?;
         // SAFETY: the same.
         let pop_lock = unsafe { RawSyncLock::attach(pop_place) }?;
-        let data = (ring::data_of(header).0, words);
-        // SAFETY: checked: header and data lie within `place_bytes`.
-        Ok(unsafe { Ring::from_parts(header, data, Watch::Waiters, push_lock, pop_lock) })
+        // SAFETY: checked: header and data lie within `place_bytes`; mutexes exclude.
+        Ok(unsafe { Ring::from_parts(parts, Watch::Waiters, push_lock, pop_lock) })
     }
 }
 
@@ -257,9 +255,11 @@ mod tests {
         // SAFETY: the same.
         let other = unsafe { Ring::attach_raw_sync(place, Ring::size_bytes(64).unwrap()) }.unwrap();
         std::thread::scope(|scope| {
-            scope.spawn(|| (0..1000u32).for_each(|n| ring.push(n.to_le_bytes()).unwrap()));
+            scope.spawn(|| {
+                (0..1000u32).for_each(|n| ring.push(n.to_le_bytes(), Timeout::Never).unwrap())
+            });
             for number in 0..1000u32 {
-                assert_eq!(other.pop().unwrap(), number.to_le_bytes());
+                assert_eq!(other.pop(Timeout::Never).unwrap(), number.to_le_bytes());
             }
         });
     }
@@ -269,10 +269,10 @@ mod tests {
         let place = ring_memory(64);
         // SAFETY: aligned, large enough and never freed.
         let ring = unsafe { Ring::create_raw_sync(place, 64) }.unwrap();
-        let _held = ring.reserve(1).unwrap();
+        let _held = ring.reserve(1, Timeout::Never).unwrap();
         for timeout_ms in [1, 20, 1100] {
             let (start, timeout) = (Instant::now(), Duration::from_millis(timeout_ms));
-            let refused = ring.push_timeout([0], timeout).unwrap_err();
+            let refused = ring.push([0], timeout).unwrap_err();
             assert!(matches!(refused.error, Error::TimedOut { .. }), "{refused:?}");
             assert!(start.elapsed() >= timeout, "not before its time");
         }

@@ -109,9 +109,9 @@ impl Shared {
     }
 
     fn ring(&self, owner: &Owner) -> Ring {
-        let data = (NonNull::from(&self.data[0]), DATA_WORDS);
+        let parts = (NonNull::from(&self.ring), NonNull::from(&self.data[..]));
         // SAFETY: the model keeps header and data until its end.
-        unsafe { Ring::robust(NonNull::from(&self.ring), data, owner) }
+        unsafe { Ring::robust(parts, owner) }
     }
 
     /// What a barrier, a semaphore, a condition variable or a read-write lock is made of.

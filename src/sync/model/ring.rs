@@ -8,6 +8,7 @@ use loom::thread;
 use super::{Shared, check, check_deaths};
 use crate::atomics::mortal::live_for;
 use crate::sync::event::Reset;
+use crate::sync::timeout::Timeout;
 
 #[test]
 fn loom_a_ring_hands_messages_over_in_order_and_wakes_both_sides() {
@@ -18,14 +19,14 @@ fn loom_a_ring_hands_messages_over_in_order_and_wakes_both_sides() {
             let (shared, ring) = (Arc::clone(&shared), shared.ring(&producer));
             thread::spawn(move || {
                 // The second waits for the room of the first.
-                ring.push([1; 5]).unwrap();
-                ring.push([2; 8]).unwrap();
+                ring.push([1; 5], Timeout::Never).unwrap();
+                ring.push([2; 8], Timeout::Never).unwrap();
                 drop(shared);
             })
         };
         let ring = shared.ring(&consumer);
-        assert_eq!(ring.pop().unwrap(), [1; 5]);
-        assert_eq!(ring.pop().unwrap(), [2; 8]);
+        assert_eq!(ring.pop(Timeout::Never).unwrap(), [1; 5]);
+        assert_eq!(ring.pop(Timeout::Never).unwrap(), [2; 8]);
         producing.join().unwrap();
     });
 }
@@ -38,12 +39,12 @@ fn loom_two_producers_lose_no_message() {
         let producers = [1u8, 2].map(|number| {
             let (shared, ring) = (Arc::clone(&shared), shared.ring(&owner));
             thread::spawn(move || {
-                ring.push([number; 4]).unwrap();
+                ring.push([number; 4], Timeout::Never).unwrap();
                 drop(shared);
             })
         });
         let ring = shared.ring(&owner);
-        let mut taken = [ring.pop().unwrap(), ring.pop().unwrap()];
+        let mut taken = [ring.pop(Timeout::Never).unwrap(), ring.pop(Timeout::Never).unwrap()];
         taken.sort();
         assert_eq!(taken, [[1; 4], [2; 4]]);
         for producer in producers {
@@ -60,7 +61,7 @@ fn loom_a_message_pushed_before_the_closing_is_taken() {
         let producer = {
             let (shared, ring) = (Arc::clone(&shared), shared.ring(&owner));
             thread::spawn(move || {
-                let pushed = ring.try_push([1; 4]).is_ok();
+                let pushed = ring.push([1; 4], Timeout::Now).is_ok();
                 drop(shared);
                 pushed
             })
@@ -72,7 +73,7 @@ fn loom_a_message_pushed_before_the_closing_is_taken() {
                 drop(shared);
             })
         };
-        let taken = shared.ring(&owner).pop().is_ok();
+        let taken = shared.ring(&owner).pop(Timeout::Never).is_ok();
         assert_eq!(producer.join().unwrap(), taken);
         closer.join().unwrap();
     });
@@ -86,7 +87,7 @@ fn loom_a_death_at_any_operation_of_a_push_leaves_a_message_or_none() {
         let victim = {
             let (shared, ring) = (Arc::clone(&shared), shared.ring(&doomed));
             thread::spawn(move || {
-                let survived = live_for(operations, || ring.push([1; 8]).unwrap());
+                let survived = live_for(operations, || ring.push([1; 8], Timeout::Never).unwrap());
                 drop(shared);
                 survived.is_none()
             })
@@ -94,7 +95,7 @@ fn loom_a_death_at_any_operation_of_a_push_leaves_a_message_or_none() {
         let consumer = {
             let (shared, ring) = (Arc::clone(&shared), shared.ring(&heir));
             thread::spawn(move || {
-                let first = ring.pop().unwrap();
+                let first = ring.pop(Timeout::Never).unwrap();
                 drop(shared);
                 first
             })
@@ -102,10 +103,10 @@ fn loom_a_death_at_any_operation_of_a_push_leaves_a_message_or_none() {
         let died = victim.join().unwrap();
         // SAFETY: the victim is dead, or has dropped its guard.
         unsafe { shared.table().sweep(doomed.token()) };
-        shared.ring(&heir).push([2; 8]).unwrap();
+        shared.ring(&heir).push([2; 8], Timeout::Never).unwrap();
         let first = consumer.join().unwrap();
         if first == [1; 8] {
-            assert_eq!(shared.ring(&heir).try_pop().unwrap(), [2; 8]);
+            assert_eq!(shared.ring(&heir).pop(Timeout::Now).unwrap(), [2; 8]);
         } else {
             assert!(died);
             assert_eq!(first, [2; 8]);
@@ -120,11 +121,11 @@ fn loom_a_death_at_any_operation_of_a_pop_takes_one_message_or_none() {
     check_deaths(|operations| {
         let shared = Shared::new(Reset::Manual);
         let (doomed, heir) = (shared.owner(), shared.owner());
-        shared.ring(&heir).push([1; 8]).unwrap();
+        shared.ring(&heir).push([1; 8], Timeout::Never).unwrap();
         let victim = {
             let (shared, ring) = (Arc::clone(&shared), shared.ring(&doomed));
             thread::spawn(move || {
-                let survived = live_for(operations, || ring.pop().unwrap());
+                let survived = live_for(operations, || ring.pop(Timeout::Never).unwrap());
                 drop(shared);
                 survived.is_none()
             })
@@ -132,7 +133,7 @@ fn loom_a_death_at_any_operation_of_a_pop_takes_one_message_or_none() {
         let producer = {
             let (shared, ring) = (Arc::clone(&shared), shared.ring(&heir));
             thread::spawn(move || {
-                ring.push([2; 8]).unwrap();
+                ring.push([2; 8], Timeout::Never).unwrap();
                 drop(shared);
             })
         };
@@ -140,10 +141,10 @@ fn loom_a_death_at_any_operation_of_a_pop_takes_one_message_or_none() {
         // SAFETY: the victim is dead, or has dropped its guard.
         unsafe { shared.table().sweep(doomed.token()) };
         let ring = shared.ring(&heir);
-        let first = ring.pop().unwrap();
+        let first = ring.pop(Timeout::Never).unwrap();
         if first == [1; 8] {
             assert!(died);
-            assert_eq!(ring.pop().unwrap(), [2; 8]);
+            assert_eq!(ring.pop(Timeout::Never).unwrap(), [2; 8]);
         } else {
             assert_eq!(first, [2; 8]);
         }

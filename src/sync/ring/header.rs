@@ -3,41 +3,43 @@
 
 use std::ptr::NonNull;
 
+use super::commit_count::CommitCount;
 use super::record;
-use super::tally::Tally;
 use crate::atomics::{AtomicU32, AtomicU64, Ordering};
 use crate::error::{Error, Result};
 use crate::sync::eventcount::EventCount;
 use crate::sync::lock::LockWord;
 
-/// One cache line and its neighbour, which the prefetcher fetches along.
+/// A value on a cache line of its own. 128 bytes: the prefetcher fetches lines in pairs.
 #[repr(C, align(128))]
 #[derive(Debug)]
-pub(in crate::sync) struct Line<T>(pub(in crate::sync) T);
+pub(super) struct CacheLine<T>(pub(super) T);
 
-/// Words of a [`LockPlace`] after our lock's. A model has only our lock.
-const PLACE_REST: usize = if cfg!(loom) { 0 } else { 15 };
+/// Words of a [`LockSpace`] after our lock's. A model has only our lock.
+const SPACE_REST: usize = if cfg!(loom) { 0 } else { 15 };
 
-/// Room for a lock of either kind: 64 bytes, of which ours takes the first four.
+/// Space for a lock of either kind: 64 bytes, of which a [`RobustLock`](crate::sync::RobustLock)
+/// takes the first four.
 #[repr(C, align(64))]
 #[derive(Debug)]
-pub(in crate::sync) struct LockPlace {
+pub(in crate::sync) struct LockSpace {
     pub(super) word: LockWord,
-    rest: [AtomicU32; PLACE_REST],
+    rest: [AtomicU32; SPACE_REST],
 }
 
-/// What a side's lock holder writes: the lock, and how many messages went through.
+/// What the holder of a side's lock writes.
 #[repr(C)]
 #[derive(Debug)]
-pub(in crate::sync) struct Side {
-    pub(super) lock: LockPlace,
-    pub(super) tally: Tally,
+pub(super) struct SideWords {
+    pub(super) lock: LockSpace,
+    /// How many messages were ever committed on this side.
+    pub(super) count: CommitCount,
 }
 
-/// What both sides read often and hardly anybody writes.
+/// Words that both sides read often and that are seldom written.
 #[repr(C)]
 #[derive(Debug)]
-pub(super) struct Rare {
+pub(super) struct ReadMostly {
     pub(super) magic: AtomicU64,
     pub(super) data_bytes: AtomicU64,
     pub(super) messages_max: AtomicU64,
@@ -51,19 +53,19 @@ pub(super) struct Rare {
 ///
 /// | field | written by | read by | guard | if the writer dies |
 /// |---|---|---|---|---|
-/// | `rare.magic` | creator, last | attachers | Release / Acquire | ring is not published |
-/// | `rare.data_bytes` | creator, once | attachers | `magic` | the same |
-/// | `rare.messages_max` | creator, once | attachers | `magic` | the same |
-/// | `rare.lock_kind` | creator, once | attachers | `magic` | the same |
-/// | `rare.closed` | closers, only upwards | all | push lock (drain) | the ring stays open |
-/// | `rare.filled` | see `EventCount` | all | compare-and-swap | sweeps wake consumers |
-/// | `rare.drained` | see `EventCount` | all | compare-and-swap | sweeps wake producers |
+/// | `common.magic` | creator, last | attachers | Release / Acquire | ring is not published |
+/// | `common.data_bytes` | creator, once | attachers | `magic` | the same |
+/// | `common.messages_max` | creator, once | attachers | `magic` | the same |
+/// | `common.lock_kind` | creator, once | attachers | `magic` | the same |
+/// | `common.closed` | closers, only upwards | all | push lock (drain) | the ring stays open |
+/// | `common.filled` | see `EventCount` | all | compare-and-swap | sweeps wake consumers |
+/// | `common.drained` | see `EventCount` | all | compare-and-swap | sweeps wake producers |
 /// | `push.lock` | producers | producers | see the lock | a sweep frees it |
-/// | `push.tally` | producers | all | push lock | see `Tally` |
+/// | `push.count` | producers | all | push lock | see `CommitCount` |
 /// | `tail` | producers | all | push lock | message was committed, |
 /// |  |  |  |  | or never was |
 /// | `pop.lock` | consumers | consumers | see the lock | a sweep frees it |
-/// | `pop.tally` | consumers | all | pop lock | see `Tally` |
+/// | `pop.count` | consumers | all | pop lock | see `CommitCount` |
 /// | `head` | consumers | all | pop lock | message was consumed, |
 /// |  |  |  |  | or is still there |
 ///
@@ -71,29 +73,35 @@ pub(super) struct Rare {
 #[repr(C)]
 #[derive(Debug)]
 pub(in crate::sync) struct RingHeader {
-    pub(super) rare: Line<Rare>,
-    pub(super) push: Line<Side>,
-    pub(super) tail: Line<AtomicU64>,
-    pub(super) pop: Line<Side>,
-    pub(super) head: Line<AtomicU64>,
+    pub(super) common: CacheLine<ReadMostly>,
+    pub(super) push: CacheLine<SideWords>,
+    pub(super) tail: CacheLine<AtomicU64>,
+    pub(super) pop: CacheLine<SideWords>,
+    pub(super) head: CacheLine<AtomicU64>,
 }
 
 #[cfg(not(loom))]
 const _: () = {
-    assert!(size_of::<LockPlace>() == 64);
+    assert!(size_of::<LockSpace>() == 64);
     assert!(size_of::<RingHeader>() == 640);
     assert!(std::mem::offset_of!(RingHeader, tail) == 256);
     assert!(std::mem::offset_of!(RingHeader, head) == 512);
 };
 
-pub(super) const MAGIC: u64 = u64::from_le_bytes(*b"brigrng2");
+/// Bytes of the header, which the data follow.
+pub(crate) const HEADER_BYTES: usize = size_of::<RingHeader>();
+
+const MAGIC: u64 = u64::from_le_bytes(*b"brigrng2");
 
 /// States of `closed`. It only grows, and any larger number counts as the last.
 pub(super) const OPEN: u32 = 0;
 pub(super) const DRAINING: u32 = 1;
 pub(super) const CLOSED: u32 = 2;
 
-/// What protects a ring's sides, as its header says it.
+/// The least size of the data in bytes: one message of up to 8 bytes.
+const DATA_BYTES_MIN: u64 = 16;
+
+/// Which lock protects a ring's sides, as its header records it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::sync) enum LockKind {
     Robust = 1,
@@ -101,15 +109,18 @@ pub(in crate::sync) enum LockKind {
     RawSync = 2,
 }
 
+/// Header and data of one ring.
+pub(in crate::sync) type RingParts = (NonNull<RingHeader>, NonNull<[AtomicU64]>);
+
 impl RingHeader {
     pub(in crate::sync) fn new(data_bytes: u64, kind: LockKind) -> RingHeader {
         let side = || {
             let rest = std::array::from_fn(|_| AtomicU32::new(0));
-            let lock = LockPlace { word: LockWord::new(), rest };
-            Line(Side { lock, tally: Tally::new() })
+            let lock = LockSpace { word: LockWord::new(), rest };
+            CacheLine(SideWords { lock, count: CommitCount::new() })
         };
         RingHeader {
-            rare: Line(Rare {
+            common: CacheLine(ReadMostly {
                 magic: AtomicU64::new(0),
                 data_bytes: AtomicU64::new(data_bytes),
                 messages_max: AtomicU64::new(u64::MAX),
@@ -119,11 +130,49 @@ impl RingHeader {
                 drained: EventCount::new(),
             }),
             push: side(),
-            tail: Line(AtomicU64::new(0)),
+            tail: CacheLine(AtomicU64::new(0)),
             pop: side(),
-            head: Line(AtomicU64::new(0)),
+            head: CacheLine(AtomicU64::new(0)),
         }
     }
+
+    /// The spaces of the push lock and the pop lock.
+    #[cfg(feature = "raw-sync")]
+    pub(in crate::sync) fn lock_spaces(&self) -> [NonNull<LockSpace>; 2] {
+        [NonNull::from(&self.push.0.lock), NonNull::from(&self.pop.0.lock)]
+    }
+
+    /// Lets `check_header` accept the ring.
+    pub(super) fn publish(&self) {
+        // Release pairs with the Acquire in `magic`.
+        self.common.0.magic.store(MAGIC, Ordering::Release);
+    }
+
+    fn magic(&self) -> u64 {
+        self.common.0.magic.load(Ordering::Acquire)
+    }
+
+    /// How many messages were ever pushed.
+    pub(super) fn pushed(&self) -> u64 {
+        self.push.0.count.read(&self.tail.0)
+    }
+
+    /// How many messages were ever popped.
+    pub(super) fn popped(&self) -> u64 {
+        self.pop.0.count.read(&self.head.0)
+    }
+}
+
+/// The size of a ring for messages of up to `capacity_bytes`, header included.
+pub(super) fn size_bytes(capacity_bytes: usize) -> Result<usize> {
+    const WHAT: &str = "the capacity of a ring";
+    if !(1..=1 << 31).contains(&capacity_bytes) {
+        return Err(Error::invalid(WHAT, capacity_bytes, "1 to 2^31 bytes"));
+    }
+    let data_bytes = record::record_bytes(capacity_bytes as u64).next_power_of_two();
+    usize::try_from(data_bytes)
+        .map(|data_bytes| HEADER_BYTES + data_bytes)
+        .map_err(|_| Error::invalid(WHAT, capacity_bytes, "within the address space"))
 }
 
 /// Writes an unpublished header at `place`.
@@ -131,73 +180,88 @@ impl RingHeader {
 /// # Safety
 ///
 /// As for [`Ring::create`](super::Ring::create).
-#[cfg(not(loom))]
 pub(in crate::sync) unsafe fn write_header(
     place: NonNull<u8>,
     capacity_bytes: usize,
+    messages_max: u64,
     kind: LockKind,
-) -> Result<NonNull<RingHeader>> {
-    let data_bytes = super::Ring::size_bytes(capacity_bytes)? - size_of::<RingHeader>();
+) -> Result<RingParts> {
+    let data_bytes = size_bytes(capacity_bytes)? - HEADER_BYTES;
+    let new = RingHeader::new(data_bytes as u64, kind);
+    // Relaxed: published by the magic number.
+    new.common.0.messages_max.store(messages_max, Ordering::Relaxed);
     let header = place.cast::<RingHeader>();
     // SAFETY: aligned and valid for a header, unused by others: contract.
-    unsafe { header.write(RingHeader::new(data_bytes as u64, kind)) };
-    Ok(header)
+    unsafe { header.write(new) };
+    // SAFETY: the contract: the place has the size that `size_bytes` says.
+    Ok((header, unsafe { data_behind(header, data_bytes) }))
 }
 
-/// Where the data of a new ring is, and how many words.
-#[cfg(not(loom))]
-pub(in crate::sync) fn data_of(header: NonNull<RingHeader>) -> (NonNull<AtomicU64>, usize) {
-    // SAFETY: a valid header, which the callers have written or checked.
-    let data_bytes = unsafe { header.as_ref() }.rare.0.data_bytes.load(Ordering::Relaxed);
-    // SAFETY: the data follows the header in one span.
-    let data = unsafe { header.add(1) }.cast();
-    (data, usize::try_from(data_bytes / record::WORD_BYTES).unwrap_or(0))
-}
-
-/// The places of the push lock and the pop lock.
-#[cfg(all(feature = "raw-sync", not(loom)))]
-pub(in crate::sync) fn lock_places(header: NonNull<RingHeader>) -> [NonNull<LockPlace>; 2] {
-    // SAFETY: a valid header, which the callers have written or checked.
-    let shared = unsafe { header.as_ref() };
-    [NonNull::from(&shared.push.0.lock), NonNull::from(&shared.pop.0.lock)]
-}
-
-/// The header at `place` and its words of data, checked against `place_bytes`.
+/// The ring at `place`, checked against `place_bytes`.
 ///
 /// # Safety
 ///
 /// As for [`Ring::attach`](super::Ring::attach).
-#[cfg(not(loom))]
 pub(in crate::sync) unsafe fn check_header(
     place: NonNull<u8>,
     place_bytes: usize,
     kind: LockKind,
-) -> Result<(NonNull<RingHeader>, usize)> {
+) -> Result<RingParts> {
     let layout = |found: String, expected: String| {
         Err(Error::Layout { place: "ring".to_owned(), found, expected })
     };
-    let Some(room) = place_bytes.checked_sub(size_of::<RingHeader>()) else {
-        return layout(format!("{place_bytes} bytes"), "a header of 640".to_owned());
+    let Some(room) = place_bytes.checked_sub(HEADER_BYTES) else {
+        return layout(format!("{place_bytes} bytes"), format!("a header of {HEADER_BYTES}"));
     };
     let header = place.cast::<RingHeader>();
     // SAFETY: aligned by the contract, valid for a header as checked above, and all atomics.
-    let rare = &unsafe { header.as_ref() }.rare.0;
-    // Acquire pairs with the Release in `publish`.
-    let magic = rare.magic.load(Ordering::Acquire);
+    let shared = unsafe { header.as_ref() };
+    let magic = shared.magic();
     if magic != MAGIC {
         return layout(format!("magic {magic:#018x}"), format!("{MAGIC:#018x}"));
     }
-    let found_kind = rare.lock_kind.load(Ordering::Relaxed);
+    let common = &shared.common.0;
+    let found_kind = common.lock_kind.load(Ordering::Relaxed);
     if found_kind != kind as u32 {
         return layout(format!("lock kind {found_kind}"), format!("{} ({kind:?})", kind as u32));
     }
-    let data_bytes = rare.data_bytes.load(Ordering::Relaxed);
-    if data_bytes < 16 || !data_bytes.is_power_of_two() || data_bytes > room as u64 {
-        return layout(
+    let data_bytes = common.data_bytes.load(Ordering::Relaxed);
+    match usize::try_from(data_bytes) {
+        Ok(bytes) if data_bytes >= DATA_BYTES_MIN && bytes.is_power_of_two() && bytes <= room => {
+            // SAFETY: `bytes <= room`, so the data lie within the place.
+            Ok((header, unsafe { data_behind(header, bytes) }))
+        }
+        _ => layout(
             format!("{data_bytes} bytes of data"),
-            format!("a power of two from 16 to {room}"),
-        );
+            format!("a power of two from {DATA_BYTES_MIN} to {room}"),
+        ),
     }
-    let words = usize::try_from(data_bytes / record::WORD_BYTES).expect("at most `room`");
-    Ok((header, words))
+}
+
+/// The `data_bytes` of data behind a header.
+///
+/// # Safety
+///
+/// - Header and data lie in the same place, one behind the other.
+unsafe fn data_behind(header: NonNull<RingHeader>, data_bytes: usize) -> NonNull<[AtomicU64]> {
+    // SAFETY: the contract.
+    let data = unsafe { header.add(1) }.cast();
+    NonNull::slice_from_raw_parts(data, data_bytes / size_of::<u64>())
+}
+
+/// How many messages the ring at `place` holds; `None` if there is no ring.
+///
+/// # Safety
+///
+/// - `place` is aligned to [`Ring::ALIGN`](super::Ring::ALIGN) and valid for [`HEADER_BYTES`],
+///   and everybody else uses these bytes as atomics.
+pub(crate) unsafe fn message_count(place: NonNull<u8>) -> Option<u64> {
+    // SAFETY: the caller's promise; every bit pattern is a header, of atomics.
+    let header = unsafe { place.cast::<RingHeader>().as_ref() };
+    if header.magic() != MAGIC {
+        return None;
+    }
+    let popped = header.popped();
+    // Saturating: anybody may have written over the words.
+    Some(header.pushed().saturating_sub(popped))
 }

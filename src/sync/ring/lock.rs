@@ -1,38 +1,30 @@
-//! What protects a side of a ring.
+//! The lock of a side of the ring.
 
-use std::time::Instant;
-
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::sync::lock::{LockGuard, RobustLock};
 use crate::sync::timeout::Timeout;
 
-/// A lock that can protect a side of a ring.
+/// A lock that can protect a side of a ring. Implemented by this crate's locks only: rings over
+/// others cannot be made.
 ///
-/// A lock that fails to exclude costs messages, but not soundness: the ring treats all it reads
-/// as hostile.
+/// If a lock fails to exclude because its word was overwritten, messages may be lost, but the safe
+/// functions of the ring stay sound: they treat all that they read as hostile.
 pub trait RingLock: Send + Sync {
     /// Holds the lock until it is dropped.
     type Guard<'a>
     where
         Self: 'a;
 
-    /// Whether dropping a guard always ends with a compare-and-swap on shared memory, or any other
-    /// read-modify-write: on x86-64 that is the fence which the ring would else need after it.
+    /// Whether dropping a guard always ends with a read-modify-write of shared memory. On x86-64
+    /// that is the fence that the ring would otherwise need after it.
     const UNLOCKS_BY_SWAP: bool = false;
 
-    /// Takes the lock if nobody holds it.
+    /// Takes the lock; `None` if it was held until the timeout. [`Timeout::Now`] does not wait.
     ///
     /// # Errors
     ///
     /// Whatever keeps the lock from working.
-    fn try_acquire(&self) -> Result<Option<Self::Guard<'_>>>;
-
-    /// Waits for the lock, up to `deadline` if there is one.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::TimedOut`] if it was held all the time; whatever keeps the lock from working.
-    fn acquire(&self, deadline: Option<Instant>) -> Result<Self::Guard<'_>>;
+    fn acquire(&self, timeout: Timeout) -> Result<Option<Self::Guard<'_>>>;
 }
 
 impl RingLock for RobustLock {
@@ -41,15 +33,7 @@ impl RingLock for RobustLock {
     const UNLOCKS_BY_SWAP: bool = true;
 
     #[inline]
-    fn try_acquire(&self) -> Result<Option<LockGuard<'_>>> {
-        Ok(self.try_lock())
-    }
-
-    #[cold]
-    fn acquire(&self, deadline: Option<Instant>) -> Result<LockGuard<'_>> {
-        let start = Instant::now();
-        let timeout = deadline.map_or(Timeout::Never, Timeout::At);
-        self.lock_within(timeout)
-            .ok_or_else(|| Error::TimedOut { what: "the ring's lock", after: start.elapsed() })
+    fn acquire(&self, timeout: Timeout) -> Result<Option<LockGuard<'_>>> {
+        Ok(self.lock_within(timeout))
     }
 }

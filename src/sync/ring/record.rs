@@ -1,6 +1,6 @@
 //! The word before each message.
 //!
-//! It holds its length, and a proof that it stands where it was written.
+//! It holds the length of the message, and a check that it lies where it was written.
 
 /// Size of the word, in bytes. Records begin at multiples of it.
 pub(super) const WORD_BYTES: u64 = 8;
@@ -8,7 +8,7 @@ pub(super) const WORD_BYTES: u64 = 8;
 /// The longest message, in bytes: its length takes the lower half of the word.
 pub(super) const LENGTH_MAX: u64 = u32::MAX as u64;
 
-/// What a record of this many bytes of message takes up in the ring, in bytes.
+/// The size in the ring of a message of `length` bytes: its word, itself, and the padding.
 #[inline]
 pub(super) fn record_bytes(length: u64) -> u64 {
     WORD_BYTES + length.next_multiple_of(WORD_BYTES)
@@ -23,8 +23,8 @@ pub(super) fn record_bytes(length: u64) -> u64 {
 /// +-----------------+-----------------+
 /// ```
 ///
-/// The check mixes length and position, so that a word of an earlier lap, a word at a position
-/// that somebody made up, or an overwritten length is taken for a word with a chance of 2^-32.
+/// The check mixes length and position. So a word of an earlier lap, a word at a forged position,
+/// or a word with an overwritten length is accepted with a probability of 2^-32.
 #[inline]
 pub(super) fn pack(length: u64, position: u64) -> u64 {
     debug_assert!(length <= LENGTH_MAX);
@@ -53,7 +53,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_word_says_its_length_where_it_was_written(length in 0..=LENGTH_MAX, position: u64) {
+        fn a_word_yields_its_length_where_it_was_written(length in 0..=LENGTH_MAX, position: u64) {
             prop_assert_eq!(unpack(pack(length, position), position), Some(length));
         }
 

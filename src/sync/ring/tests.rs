@@ -1,14 +1,19 @@
 //! Tests of the ring.
+#![allow(unsafe_code)]
 
 use std::alloc::{Layout, alloc_zeroed, dealloc};
 use std::collections::VecDeque;
+use std::ptr::NonNull;
 use std::sync::atomic::AtomicBool;
+use std::time::Duration;
 
 use proptest::prelude::*;
 
-use super::*;
-use crate::atomics::AtomicU32;
-use crate::sync::OwnerTable;
+use super::header::RingHeader;
+use super::record;
+use crate::atomics::{AtomicU32, AtomicU64, Ordering};
+use crate::error::{Error, Result};
+use crate::sync::{MessageBatch, Owner, OwnerTable, Ring, Timeout, Watch};
 
 const TABLE_BYTES: usize = 1024;
 
@@ -100,11 +105,11 @@ impl Oracle {
     }
 }
 
-fn take_step(ring: &Ring, oracle: &mut Oracle, batch: &mut Batch, step: Step) {
+fn take_step(ring: &Ring, oracle: &mut Oracle, batch: &mut MessageBatch, step: Step) {
     match step {
         Step::Push(message) => {
             let fits = oracle.push(&message);
-            match ring.try_push(message.clone()) {
+            match ring.push(message.clone(), Timeout::Now) {
                 Ok(()) => assert!(fits),
                 Err(refused) => {
                     assert!(!fits && matches!(refused.error, Error::Full { .. }));
@@ -114,13 +119,16 @@ fn take_step(ring: &Ring, oracle: &mut Oracle, batch: &mut Batch, step: Step) {
         }
         Step::PushBatch(messages) => {
             let expected = messages.iter().take_while(|message| oracle.push(message)).count();
-            match ring.try_push_batch(&messages) {
-                Ok(pushed) => assert_eq!(pushed, expected),
-                Err(error) => assert!(expected == 0 && matches!(error, Error::Full { .. })),
+            match ring.push_batch(&messages, Timeout::Now) {
+                Ok(()) => assert_eq!(messages.len(), expected),
+                Err(batch) => {
+                    assert_eq!(batch.pushed, expected);
+                    assert!(matches!(batch.error, Error::Full { .. }));
+                }
             }
         }
         Step::Reserve(message, commit) => {
-            let Ok(mut reserved) = ring.try_reserve(message.len() + 3) else { return };
+            let Ok(mut reserved) = ring.reserve(message.len() + 3, Timeout::Now) else { return };
             let (first, second) = message.split_at(message.len() / 2);
             reserved.write_at(first.len(), second);
             // SAFETY: nobody else writes this ring's bytes.
@@ -133,19 +141,19 @@ fn take_step(ring: &Ring, oracle: &mut Oracle, batch: &mut Batch, step: Step) {
                 assert!(oracle.push(&message));
             }
         }
-        Step::Pop => match (ring.try_pop(), oracle.messages.pop_front()) {
+        Step::Pop => match (ring.pop(Timeout::Now), oracle.messages.pop_front()) {
             (Ok(message), Some(expected)) => assert_eq!(message, expected),
             (Err(Error::Empty { .. }), None) => {}
             (got, expected) => panic!("{got:?} where {expected:?} was due"),
         },
         Step::PopBatch(most) => {
-            let outcome = ring.try_pop_batch(batch, most);
+            let outcome = ring.pop_batch(batch, most, Timeout::Now);
             let count = most.min(oracle.messages.len());
             assert_eq!(outcome.is_ok(), count > 0 || most == 0);
             let expected: Vec<Vec<u8>> = oracle.messages.drain(..count).collect();
             assert_eq!(batch.iter().collect::<Vec<_>>(), expected);
         }
-        Step::Read(consume) => match ring.try_read() {
+        Step::Read(consume) => match ring.read(Timeout::Now) {
             Ok(message) => {
                 let expected = &oracle.messages[0];
                 let mut copy = vec![0; message.length()];
@@ -173,11 +181,11 @@ proptest! {
         // Start anywhere, so that positions wrap around 2^64 too.
         let start = lap & !7;
         let (head, tail) = (&ring.header().head, &ring.header().tail);
-        for position in [head, tail, &ring.seen_head, &ring.seen_tail] {
-            position.0.store(start, Ordering::Relaxed);
+        for position in [&head.0, &tail.0, &ring.push.seen, &ring.pop.seen] {
+            position.store(start, Ordering::Relaxed);
         }
         let mut oracle = Oracle { messages: VecDeque::new(), data_bytes: ring.data_bytes };
-        let mut batch = Batch::new();
+        let mut batch = MessageBatch::new();
         for step in steps {
             let too_large = |m: &Vec<u8>| m.len() as u64 + 3 > ring.capacity_bytes();
             let skip = match &step {
@@ -185,7 +193,7 @@ proptest! {
                 Step::PushBatch(messages) => messages.iter().any(too_large),
                 _ => false,
             };
-            if !skip && !matches!(&step, Step::PushBatch(messages) if messages.is_empty()) {
+            if !skip {
                 take_step(&ring, &mut oracle, &mut batch, step);
             }
         }
@@ -199,13 +207,13 @@ proptest! {
         let (fixture, ring) = Fixture::new(512);
         let mut pushed = Vec::new();
         for length in lengths {
-            ring.try_push(vec![1; length]).unwrap();
+            ring.push(vec![1; length], Timeout::Now).unwrap();
             pushed.push(length);
         }
         let words = fixture.ring_place().cast::<AtomicU64>();
         for (index, value, is_small) in overwrites {
-            // Not the rare line: its words are geometry that was read at the start, or tell
-            // the ring to be closed.
+            // Not the line that both sides read: its words are geometry that was read at the
+            // start, or close the ring.
             let index = 16 + index % (size_of::<RingHeader>() / 8 + 64 - 16);
             if index == 16 || index == 48 {
                 // The locks: an unknown holder is treated as a dead one, which takes a slice.
@@ -220,7 +228,7 @@ proptest! {
         let mut outcome = Ok(Vec::new());
         let mut popped = 0;
         while popped <= 64 {
-            outcome = ring.try_pop();
+            outcome = ring.pop(Timeout::Now);
             match &outcome {
                 Ok(message) => prop_assert!(pushed.contains(&message.len())),
                 Err(_) => break,
@@ -229,7 +237,7 @@ proptest! {
         }
         let is_known = matches!(outcome, Err(Error::Empty { .. } | Error::Corrupt { .. }));
         prop_assert!(is_known, "{outcome:?}");
-        let refused = ring.try_push([0; 400]);
+        let refused = ring.push([0; 400], Timeout::Now);
         let is_known = match &refused {
             Ok(()) => true,
             Err(refused) => matches!(refused.error, Error::Full { .. } | Error::Corrupt { .. }),
@@ -242,7 +250,7 @@ proptest! {
         words in proptest::collection::vec(any::<u64>(), 8), room in 0usize..2000,
     ) {
         let (fixture, ring) = Fixture::new(1000);
-        let rare = &ring.header().rare.0;
+        let rare = &ring.header().common.0;
         if words[0] % 2 == 0 {
             rare.magic.store(words[1], Ordering::Relaxed);
         }
@@ -266,19 +274,19 @@ fn messages_of_every_producer_come_out_once_and_in_its_order() {
                     let mut message = [producer.to_le_bytes(), number.to_le_bytes()].concat();
                     message.resize(8 + number as usize % 30, 7);
                     if number % 5 == 0 {
-                        ring.push_batch(&[message]).unwrap();
+                        ring.push_batch(&[message], Timeout::Never).unwrap();
                     } else {
-                        ring.push(message).unwrap();
+                        ring.push(message, Timeout::Never).unwrap();
                     }
                 }
             })
         });
         let consumers = [0, 1].map(|consumer| {
             scope.spawn(move || {
-                let (mut taken, mut batch) = (Vec::new(), Batch::new());
+                let (mut taken, mut batch) = (Vec::new(), MessageBatch::new());
                 loop {
                     let most = 1 + 6 * consumer;
-                    match ring.pop_batch(&mut batch, most) {
+                    match ring.pop_batch(&mut batch, most, Timeout::Never) {
                         Ok(()) => {}
                         Err(Error::Closed { .. }) => return taken,
                         Err(error) => panic!("{error}"),
@@ -314,20 +322,20 @@ fn messages_of_every_producer_come_out_once_and_in_its_order() {
 #[test]
 fn a_drained_ring_gives_out_what_it_has_and_then_says_closed() {
     let (_fixture, ring) = Fixture::new(100);
-    ring.push(b"last").unwrap();
+    ring.push(b"last", Timeout::Never).unwrap();
     ring.close().unwrap();
-    assert!(matches!(ring.try_push(b"no").unwrap_err().error, Error::Closed { .. }));
-    assert_eq!(ring.pop().unwrap(), b"last");
-    assert!(matches!(ring.pop(), Err(Error::Closed { .. })));
-    assert!(matches!(ring.try_pop(), Err(Error::Closed { .. })));
+    assert!(matches!(ring.push(b"no", Timeout::Now).unwrap_err().error, Error::Closed { .. }));
+    assert_eq!(ring.pop(Timeout::Never).unwrap(), b"last");
+    assert!(matches!(ring.pop(Timeout::Never), Err(Error::Closed { .. })));
+    assert!(matches!(ring.pop(Timeout::Now), Err(Error::Closed { .. })));
 }
 
 #[test]
 fn a_ring_closed_at_once_gives_out_nothing() {
     let (_fixture, ring) = Fixture::new(100);
-    ring.push(b"lost").unwrap();
+    ring.push(b"lost", Timeout::Never).unwrap();
     ring.close_now();
-    assert!(matches!(ring.try_pop(), Err(Error::Closed { .. })));
+    assert!(matches!(ring.pop(Timeout::Now), Err(Error::Closed { .. })));
     assert!(ring.is_closed());
 }
 
@@ -336,12 +344,13 @@ fn closing_wakes_who_waits_on_either_side() {
     for now in [false, true] {
         let (_one, full) = Fixture::new(8);
         let (_two, empty) = Fixture::new(8);
-        full.push([0; 8]).unwrap();
+        full.push([0; 8], Timeout::Never).unwrap();
         std::thread::scope(|scope| {
-            let producer = scope.spawn(|| full.push([1; 8]).map_err(|refused| refused.error));
-            let consumer = scope.spawn(|| empty.pop());
+            let producer =
+                scope.spawn(|| full.push([1; 8], Timeout::Never).map_err(|refused| refused.error));
+            let consumer = scope.spawn(|| empty.pop(Timeout::Never));
             let asleep = 1 << 31;
-            let words = [&full.header().rare.0.drained, &empty.header().rare.0.filled];
+            let words = [&full.header().common.0.drained, &empty.header().common.0.filled];
             for word in words.map(|word| NonNull::from(word).cast::<AtomicU32>()) {
                 // SAFETY: an event count is its atomic word.
                 while unsafe { word.as_ref() }.load(Ordering::Relaxed) & asleep == 0 {
@@ -361,12 +370,13 @@ fn closing_wakes_who_waits_on_either_side() {
 fn a_message_that_can_never_fit_is_refused_at_once_and_comes_back() {
     let (_fixture, ring) = Fixture::new(56);
     assert_eq!(ring.capacity_bytes(), 56);
-    let refused = ring.push(vec![5; 57]).unwrap_err();
+    let refused = ring.push(vec![5; 57], Timeout::Never).unwrap_err();
     assert_eq!(refused.value, vec![5; 57]);
     assert!(matches!(refused.error, Error::TooLarge { size_bytes: 57, limit_bytes: 56, .. }));
-    ring.push(vec![6; 56]).unwrap();
-    assert_eq!(ring.pop().unwrap(), vec![6; 56]);
-    let partly = ring.push_batch(&[vec![1; 8], vec![2; 57], vec![3; 8]]).unwrap_err();
+    ring.push(vec![6; 56], Timeout::Never).unwrap();
+    assert_eq!(ring.pop(Timeout::Never).unwrap(), vec![6; 56]);
+    let partly =
+        ring.push_batch(&[vec![1; 8], vec![2; 57], vec![3; 8]], Timeout::Never).unwrap_err();
     assert_eq!(partly.pushed, 1);
     assert!(matches!(partly.error, Error::TooLarge { .. }));
 }
@@ -375,15 +385,15 @@ fn a_message_that_can_never_fit_is_refused_at_once_and_comes_back() {
 fn waits_for_room_and_for_messages_time_out() {
     let (_fixture, ring) = Fixture::new(8);
     let short = Duration::from_millis(1);
-    assert!(matches!(ring.pop_timeout(short), Err(Error::TimedOut { .. })));
-    ring.push_timeout([0; 8], short).unwrap();
-    assert!(matches!(ring.push_timeout([1; 8], short).unwrap_err().error, Error::TimedOut { .. }));
-    assert!(matches!(ring.reserve_timeout(8, short), Err(Error::TimedOut { .. })));
-    let batch = ring.push_batch_timeout(&[[2; 8]], short).unwrap_err();
+    assert!(matches!(ring.pop(short), Err(Error::TimedOut { .. })));
+    ring.push([0; 8], short).unwrap();
+    assert!(matches!(ring.push([1; 8], short).unwrap_err().error, Error::TimedOut { .. }));
+    assert!(matches!(ring.reserve(8, short), Err(Error::TimedOut { .. })));
+    let batch = ring.push_batch(&[[2; 8]], short).unwrap_err();
     assert!(batch.pushed == 0 && matches!(batch.error, Error::TimedOut { .. }));
-    ring.read_timeout(short).unwrap().consume();
+    ring.read(short).unwrap().consume();
     assert!(matches!(
-        ring.pop_batch_timeout(&mut Batch::new(), 3, short),
+        ring.pop_batch(&mut MessageBatch::new(), 3, short),
         Err(Error::TimedOut { .. })
     ));
 }
@@ -391,19 +401,19 @@ fn waits_for_room_and_for_messages_time_out() {
 #[test]
 fn a_lock_that_stays_held_times_out_even_for_a_try() {
     let (_fixture, ring) = Fixture::new(64);
-    ring.push([1]).unwrap();
-    let _reserved = ring.reserve(4).unwrap();
-    let _message = ring.read().unwrap();
-    assert!(matches!(ring.try_push([1]).unwrap_err().error, Error::TimedOut { .. }));
-    assert!(matches!(ring.try_pop(), Err(Error::TimedOut { .. })));
+    ring.push([1], Timeout::Never).unwrap();
+    let _reserved = ring.reserve(4, Timeout::Never).unwrap();
+    let _message = ring.read(Timeout::Never).unwrap();
+    assert!(matches!(ring.push([1], Timeout::Now).unwrap_err().error, Error::TimedOut { .. }));
+    assert!(matches!(ring.pop(Timeout::Now), Err(Error::TimedOut { .. })));
 }
 
 #[test]
 fn an_attached_ring_is_the_same_ring() {
     let (fixture, ring) = Fixture::new(200);
     let other = fixture.attach(640 + 256).unwrap();
-    ring.push(b"over there").unwrap();
-    assert_eq!(other.pop().unwrap(), b"over there");
+    ring.push(b"over there", Timeout::Never).unwrap();
+    assert_eq!(other.pop(Timeout::Never).unwrap(), b"over there");
     assert!(ring.is_empty());
     assert!(matches!(fixture.attach(640 + 255), Err(Error::Layout { .. })));
     assert!(matches!(fixture.attach(639), Err(Error::Layout { .. })));
@@ -446,8 +456,8 @@ fn a_reader_survives_a_mutator_that_flips_words() {
         });
         let mut message = Vec::new();
         for _ in 0..ROUNDS {
-            let _ = ring.try_push([3; LENGTH]);
-            if ring.try_pop_into(&mut message).is_ok() {
+            let _ = ring.push([3; LENGTH], Timeout::Now);
+            if ring.pop_into(&mut message, Timeout::Now).is_ok() {
                 assert_eq!(message.len(), LENGTH);
             } else {
                 // Start over: what the mutator broke stays broken.

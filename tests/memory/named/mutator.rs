@@ -116,9 +116,9 @@ fn a_ring_that_another_process_writes_over_answers_and_returns_no_wrong_length()
             // Lengths that are one more than a multiple of 7.
             let message = [7; 400];
             let length = usize::try_from(round % 50).unwrap() * 7 + 1;
-            let put = ring.push_timeout(&message[..length], PATIENCE).map_err(|e| e.error);
+            let put = ring.push(&message[..length], PATIENCE).map_err(|e| e.error);
             pushed += u64::from(put.is_ok());
-            let got = ring.pop_timeout(PATIENCE);
+            let got = ring.pop(PATIENCE);
             if let Ok(message) = &got {
                 assert_eq!(message.len() % 7, 1, "a message of {} bytes", message.len());
                 popped += 1;

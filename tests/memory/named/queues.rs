@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::process::Command;
 use std::time::Duration;
 
+use brigade::sync::Timeout;
 use brigade::{
     Error, JoinableQueue, Pipe, Queue, RegionInfo, RegionKind, RegionState, SharedArray,
     SimpleQueue,
@@ -342,12 +343,12 @@ fn bytes_that_nest_or_count_without_a_bound_are_an_error_for_every_consumer() {
         let name = unique("deep");
         let queue =
             Queue::<Tree>::builder().capacity_bytes(1 << 21).capacity(8).create(&name).unwrap();
-        (0..3).for_each(|_| queue.raw().unwrap().push(&deep).unwrap());
+        (0..3).for_each(|_| queue.raw().unwrap().push(&deep, Timeout::Never).unwrap());
         assert!(is_codec(&queue.get()) && is_codec(&queue.get_many(2)));
 
         let name = unique("many");
         let queue = Queue::<Vec<()>>::create(&name, 8).unwrap();
-        (0..3).for_each(|_| queue.raw().unwrap().push(&many).unwrap());
+        (0..3).for_each(|_| queue.raw().unwrap().push(&many, Timeout::Never).unwrap());
         assert!(is_codec(&queue.get_timeout(LONG)) && is_codec(&queue.get_many(2)));
         queue.put(vec![(); 1000]).unwrap();
         assert_eq!(queue.get().unwrap().len(), 1000);

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use brigade::sync::Timeout;
 use brigade::{Error, Handle, Queue, SimpleQueue};
 use nix::sys::signal::Signal;
 
@@ -61,7 +62,8 @@ fn the_locks_of_a_worker_that_dies_with_them_are_free_for_the_next() {
         queue.put_many([1, 2]).unwrap();
         let die = |queue: Queue<u32>| {
             let ring = queue.raw().unwrap();
-            let (_push, _pop) = (ring.reserve(8).unwrap(), ring.read().unwrap());
+            let (_push, _pop) =
+                (ring.reserve(8, Timeout::Never).unwrap(), ring.read(Timeout::Never).unwrap());
             raise(Signal::SIGKILL);
         };
         for _ in 0..3 {
@@ -84,7 +86,7 @@ fn locks_in_memory_that_a_worker_kept_are_free_when_it_dies_idle() {
         let queue = Queue::<u32>::new(10).unwrap();
         let keep = |queue: Queue<u32>| {
             let queue = KEPT.get_or_init(|| queue);
-            std::mem::forget(queue.raw().unwrap().reserve(8).unwrap());
+            std::mem::forget(queue.raw().unwrap().reserve(8, Timeout::Never).unwrap());
         };
         pool.submit(keep, queue.clone()).unwrap().join().unwrap();
         assert!(matches!(*queue.try_put(1).unwrap_err().error, Error::TimedOut { .. }));
@@ -101,7 +103,7 @@ fn a_waiter_in_another_worker_goes_on_when_the_holder_of_the_lock_is_killed() {
         let pool = with(2).build().unwrap();
         let (queue, ready) = (Queue::<u32>::new(10).unwrap(), Queue::<()>::new(10).unwrap());
         let hold = |(queue, ready): (Queue<u32>, Queue<()>)| {
-            let _room = queue.raw().unwrap().reserve(8).unwrap();
+            let _room = queue.raw().unwrap().reserve(8, Timeout::Never).unwrap();
             ready.put(()).unwrap();
             forever();
         };

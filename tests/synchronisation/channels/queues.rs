@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use brigade::sync::Timeout;
 use brigade::{Error, Pipe, Queue, SharedArray, SimpleQueue, wait_any};
 use serde::ser::Error as _;
 use serde::{Deserialize, Serialize, Serializer};
@@ -130,7 +131,7 @@ fn a_value_that_cannot_be_encoded_comes_back_and_later_ones_flow() {
 fn a_message_of_another_type_is_an_error_and_the_next_can_be_taken() {
     alone(|| {
         let queue = Queue::<String>::new(6).unwrap();
-        queue.raw().unwrap().push([200, 1, 2]).unwrap();
+        queue.raw().unwrap().push([200, 1, 2], Timeout::Never).unwrap();
         queue.put("kept".into()).unwrap();
         assert!(matches!(queue.get(), Err(Error::Codec { action: "decoded", .. })));
         assert_eq!(queue.get().unwrap(), "kept");
@@ -261,14 +262,14 @@ fn bytes_are_written_and_read_in_place() {
         let queue = Queue::<()>::builder().capacity_bytes(4096).build().unwrap();
         let write = |queue: Queue<()>| {
             for n in 0..100u8 {
-                let mut room = queue.raw().unwrap().reserve(1000).unwrap();
+                let mut room = queue.raw().unwrap().reserve(1000, Timeout::Never).unwrap();
                 room.write_at(0, &[n; 1000]);
                 room.commit_first(500 + usize::from(n));
             }
         };
         let task = pool.submit(write, queue.clone()).unwrap();
         for n in 0..100u8 {
-            let message = queue.raw().unwrap().read_timeout(LONG).unwrap();
+            let message = queue.raw().unwrap().read(LONG).unwrap();
             let mut bytes = vec![0; message.length()];
             message.read_at(0, &mut bytes);
             assert_eq!(bytes, vec![n; 500 + usize::from(n)]);
@@ -326,9 +327,9 @@ fn a_queue_takes_the_message_that_its_documentation_promises_and_the_longest_tha
             let longest = queue.capacity_bytes();
             assert!((promised..=2 * promised).contains(&longest), "{longest} for {promised}");
             let raw = queue.raw().unwrap();
-            raw.try_push(vec![1; longest]).unwrap();
-            assert_eq!(raw.pop().unwrap().len(), longest);
-            let refused = raw.try_push(vec![1; longest + 1]).unwrap_err().error;
+            raw.push(vec![1; longest], Timeout::Now).unwrap();
+            assert_eq!(raw.pop(Timeout::Never).unwrap().len(), longest);
+            let refused = raw.push(vec![1; longest + 1], Timeout::Now).unwrap_err().error;
             assert!(matches!(refused, Error::TooLarge { .. }), "{refused}");
         }
     });

@@ -2,6 +2,7 @@
 
 use std::sync::OnceLock;
 
+use brigade::sync::Timeout;
 use brigade::{Connection, Error, Pipe, Pool, Process, Queue, SharedArray, Start};
 use nix::sys::signal::Signal;
 use nix::sys::wait::{WaitStatus, waitpid};
@@ -189,7 +190,7 @@ fn queues_and_pipes_connect_processes_whatever_becomes_of_them() {
         let (here, there) = Pipe::duplex().unwrap();
         let die = |(queue, there): (Queue<u32>, Connection)| {
             there.send(&7u32).unwrap();
-            let _room = queue.raw().unwrap().reserve(8).unwrap();
+            let _room = queue.raw().unwrap().reserve(8, Timeout::Never).unwrap();
             raise(Signal::SIGKILL);
         };
         let dies = Process::spawn(die, (queue.clone(), there)).unwrap();

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use brigade::Error;
-use brigade::sync::{Owner, Ring, Watch};
+use brigade::sync::{Owner, Ring, Timeout, Watch};
 use nix::sys::signal::{Signal, raise};
 
 use super::stepping::{Child, Stage};
@@ -103,19 +103,23 @@ fn a_full_ring_whose_consumer_is_dead_or_stopped_times_out() {
         let stage = Stage::new();
         let owner = stage.owner();
         let ring = stage.ring(&owner, 24);
-        ring.push([0; 24]).unwrap();
+        ring.push([0; 24], Timeout::Never).unwrap();
         let consumer = stopped_child(&stage, |owner| {
             // Stops with the pop lock held, in the middle of reading.
             let ring = Box::leak(Box::new(stage.attach_ring(owner)));
-            std::mem::forget(ring.read().unwrap());
+            std::mem::forget(ring.read(Timeout::Never).unwrap());
         });
-        let refused = ring.push_timeout([1; 24], SHORT).unwrap_err();
+        let refused = ring.push([1; 24], SHORT).unwrap_err();
         assert!(matches!(refused.error, Error::TimedOut { .. }));
         assert_eq!(refused.value, [1; 24]);
         consumer.kill();
-        assert!(ring.push_timeout([1; 24], SHORT).is_err(), "nobody takes anything");
+        assert!(ring.push([1; 24], SHORT).is_err(), "nobody takes anything");
         assert_eq!(stage.table().sweep_dead(), 1);
-        assert_eq!(ring.try_pop().unwrap(), [0; 24], "the dead consumer had not consumed it");
+        assert_eq!(
+            ring.pop(Timeout::Now).unwrap(),
+            [0; 24],
+            "the dead consumer had not consumed it"
+        );
     });
 }
 
@@ -131,18 +135,21 @@ fn a_ring_over_raw_sync_whose_producer_is_killed_times_out_for_ever() {
         let producer = stopped_child(&stage, |_| {
             // SAFETY: in the stage, which outlives the ring.
             let ring = unsafe { Ring::attach_raw_sync(place, room) }.unwrap();
-            std::mem::forget(Box::leak(Box::new(ring)).reserve(10).unwrap());
+            std::mem::forget(Box::leak(Box::new(ring)).reserve(10, Timeout::Never).unwrap());
         });
         producer.kill();
         stage.table().sweep_dead();
         for _ in 0..3 {
-            let refused = ring.push_timeout([1], SHORT).unwrap_err();
+            let refused = ring.push([1], SHORT).unwrap_err();
             assert!(matches!(refused.error, Error::TimedOut { what: "the ring's lock", .. }));
-            assert!(matches!(ring.try_push([1]).unwrap_err().error, Error::TimedOut { .. }));
+            assert!(matches!(
+                ring.push([1], Timeout::Now).unwrap_err().error,
+                Error::TimedOut { .. }
+            ));
         }
         assert!(matches!(ring.close(), Err(Error::TimedOut { .. })));
         ring.close_now();
-        assert!(matches!(ring.pop(), Err(Error::Closed { .. })));
+        assert!(matches!(ring.pop(Timeout::Never), Err(Error::Closed { .. })));
     });
 }
 
@@ -157,21 +164,23 @@ fn producers_and_consumers_of_many_processes_lose_and_double_nothing() {
             let stage = &stage;
             Child::fork(move || {
                 let ring = stage.attach_ring(&unsupervised(stage));
-                (0..EACH).for_each(|n| ring.push((producer * EACH + n).to_le_bytes()).unwrap());
+                (0..EACH).for_each(|n| {
+                    ring.push((producer * EACH + n).to_le_bytes(), Timeout::Never).unwrap()
+                });
             })
         });
         let consumer = Child::fork(|| {
             let ring = stage.attach_ring(&unsupervised(&stage));
             let (mut sum, mut count) = (0, 0);
             while count < EACH {
-                sum += u64::from_le_bytes(ring.pop().unwrap().try_into().unwrap());
+                sum += u64::from_le_bytes(ring.pop(Timeout::Never).unwrap().try_into().unwrap());
                 count += 1;
             }
             stage.add(sum);
         });
         let mut sum = 0;
         for _ in 0..EACH {
-            sum += u64::from_le_bytes(results.pop().unwrap().try_into().unwrap());
+            sum += u64::from_le_bytes(results.pop(Timeout::Never).unwrap().try_into().unwrap());
         }
         producers.into_iter().chain([consumer]).for_each(Child::join);
         assert_eq!(sum + stage.sum(), (0..2 * EACH).sum());
@@ -205,8 +214,8 @@ fn a_reader_survives_a_process_that_writes_over_the_ring_and_never_gets_a_wrong_
             if corrupt == 100 {
                 break;
             }
-            let pushed = ring.push_timeout([7; LENGTH], Duration::from_micros(100));
-            match ring.pop_into_timeout(&mut message, Duration::from_micros(100)) {
+            let pushed = ring.push([7; LENGTH], Duration::from_micros(100));
+            match ring.pop_into(&mut message, Duration::from_micros(100)) {
                 Ok(()) => assert_eq!(message.len(), LENGTH),
                 Err(Error::Corrupt { .. }) => corrupt += 1,
                 Err(error) => assert!(matches!(error, Error::TimedOut { .. }), "{error}"),

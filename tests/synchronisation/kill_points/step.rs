@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::stepping::{Child, Stage, for_each_kill_point, for_each_nth_kill_point, victim};
 use brigade::Error;
-use brigade::sync::{Member, Owner, Ring};
+use brigade::sync::{Member, Owner, Ring, Timeout};
 
 /// Far more than a wake-up takes, so that a test fails for a hang only.
 pub(crate) const LONG: Duration = Duration::from_secs(10);
@@ -181,20 +181,23 @@ fn a_consumer_gets_a_message_whenever_the_producer_is_killed_after_committing_it
             let ring = stage.ring(&heir, 100);
             let theirs = stage.attach_ring(&doomed);
             let sleeper = Child::fork(|| {
-                let message = ring.pop().unwrap();
+                let message = ring.pop(Timeout::Never).unwrap();
                 assert!(message == b"from the victim" || message == b"from the living");
                 stage.done();
             });
             sleeper.wait_until_asleep();
-            point.kill(victim(|| (), |()| theirs.push("from the victim").unwrap()));
+            point.kill(victim(|| (), |()| theirs.push("from the victim", Timeout::Never).unwrap()));
             let was_committed = !ring.is_empty() || stage.is_done_within(Duration::ZERO);
             sweep(&stage, &doomed);
             if !was_committed {
-                ring.try_push("from the living").unwrap();
+                ring.push("from the living", Timeout::Now).unwrap();
             }
             assert!(stage.is_done_within(LONG), "the consumer hangs");
             sleeper.join();
-            assert!(matches!(ring.try_pop(), Err(Error::Empty { .. })), "one message, not two");
+            assert!(
+                matches!(ring.pop(Timeout::Now), Err(Error::Empty { .. })),
+                "one message, not two"
+            );
         });
     });
 }
@@ -210,11 +213,11 @@ fn a_ring_swept_without_the_wake_up_leaves_its_consumer_hanging_at_some_points()
             let ring = stage.ring(&heir, 100);
             let theirs = stage.attach_ring(&doomed);
             let sleeper = Child::fork(|| {
-                ring.pop().unwrap();
+                ring.pop(Timeout::Never).unwrap();
                 stage.done();
             });
             sleeper.wait_until_asleep();
-            point.kill(victim(|| (), |()| theirs.push("from the victim").unwrap()));
+            point.kill(victim(|| (), |()| theirs.push("from the victim", Timeout::Never).unwrap()));
             let was_committed = !ring.is_empty();
             mark_only(&stage, &doomed);
             if was_committed && !stage.is_done_within(SHORT) {
@@ -222,7 +225,7 @@ fn a_ring_swept_without_the_wake_up_leaves_its_consumer_hanging_at_some_points()
             }
             sweep(&stage, &doomed);
             if !was_committed && !stage.is_done_within(Duration::ZERO) {
-                ring.try_push("from the living").unwrap();
+                ring.push("from the living", Timeout::Now).unwrap();
             }
             assert!(stage.is_done_within(LONG), "the wake-up is all that was missing");
             sleeper.join();
@@ -239,26 +242,26 @@ fn a_message_is_taken_or_still_there_whenever_its_consumer_is_killed() {
             let (doomed, heir) = (stage.owner(), stage.owner());
             let ring = stage.ring(&heir, 24);
             let theirs = stage.attach_ring(&doomed);
-            ring.push([1; 24]).unwrap();
+            ring.push([1; 24], Timeout::Never).unwrap();
             let sleeper = Child::fork(|| {
-                ring.push([2; 24]).unwrap();
+                ring.push([2; 24], Timeout::Never).unwrap();
                 stage.done();
             });
             sleeper.wait_until_asleep();
             let take = |mut message: Vec<u8>| {
-                theirs.pop_into(&mut message).unwrap();
+                theirs.pop_into(&mut message, Timeout::Never).unwrap();
                 std::mem::forget(message);
             };
             point.kill(victim(|| Vec::with_capacity(64), take));
             sweep(&stage, &doomed);
-            let mut first = ring.pop_timeout(LONG).unwrap();
+            let mut first = ring.pop(LONG).unwrap();
             if first == [1; 24] {
-                first = ring.pop_timeout(LONG).unwrap();
+                first = ring.pop(LONG).unwrap();
             }
             assert_eq!(first, [2; 24]);
             assert!(stage.is_done_within(LONG), "the producer hangs");
             sleeper.join();
-            assert!(matches!(ring.try_pop(), Err(Error::Empty { .. })));
+            assert!(matches!(ring.pop(Timeout::Now), Err(Error::Empty { .. })));
         });
     });
 }
@@ -272,14 +275,17 @@ fn a_batch_is_pushed_whole_or_not_at_all_by_a_producer_that_is_killed() {
             let (doomed, heir) = (stage.owner(), stage.owner());
             let ring = stage.ring(&heir, 100);
             let theirs = stage.attach_ring(&doomed);
-            point.kill(victim(|| (), |()| theirs.push_batch(&["a", "bc", "def"]).unwrap()));
+            point.kill(victim(
+                || (),
+                |()| theirs.push_batch(&["a", "bc", "def"], Timeout::Never).unwrap(),
+            ));
             sweep(&stage, &doomed);
-            ring.try_push("next").unwrap();
-            let first = ring.try_pop().unwrap();
+            ring.push("next", Timeout::Now).unwrap();
+            let first = ring.pop(Timeout::Now).unwrap();
             if first != b"next" {
                 assert_eq!(first, b"a");
                 for expected in ["bc", "def", "next"] {
-                    assert_eq!(ring.try_pop().unwrap(), expected.as_bytes());
+                    assert_eq!(ring.pop(Timeout::Now).unwrap(), expected.as_bytes());
                 }
             }
             assert!(ring.is_empty());
@@ -295,21 +301,22 @@ fn the_number_of_messages_is_exact_wherever_a_producer_or_a_consumer_is_killed()
             let (doomed, heir) = (stage.owner(), stage.owner());
             let ring = stage.bounded_ring(&heir, 3);
             let theirs = stage.attach_ring(&doomed);
-            ring.push_batch(&["a", "b"]).unwrap();
+            ring.push_batch(&["a", "b"], Timeout::Never).unwrap();
             let both = |mut message: Vec<u8>| {
-                theirs.push("c").unwrap();
-                theirs.pop_into(&mut message).unwrap();
+                theirs.push("c", Timeout::Never).unwrap();
+                theirs.pop_into(&mut message, Timeout::Never).unwrap();
                 std::mem::forget(message);
             };
             point.kill(victim(|| Vec::with_capacity(64), both));
             sweep(&stage, &doomed);
             let told = ring.len();
             let mut held = 0;
-            while ring.try_pop().is_ok() {
+            while ring.pop(Timeout::Now).is_ok() {
                 held += 1;
             }
             assert_eq!((told, ring.len()), (held, 0));
-            assert_eq!(ring.try_push_batch(&["x"; 9]).unwrap(), 3, "it takes three, as ever");
+            let pushed = ring.push_batch(&["x"; 9], Timeout::Now).unwrap_err().pushed;
+            assert_eq!(pushed, 3, "it takes three, as ever");
         });
     });
 }
@@ -322,20 +329,20 @@ fn a_producer_goes_on_whenever_the_consumer_that_makes_room_is_killed_after_it()
             let (doomed, heir) = (stage.owner(), stage.owner());
             let ring = stage.bounded_ring(&heir, 1);
             let theirs = stage.attach_ring(&doomed);
-            ring.push("first").unwrap();
+            ring.push("first", Timeout::Never).unwrap();
             let sleeper = Child::fork(|| {
-                ring.push("second").unwrap();
+                ring.push("second", Timeout::Never).unwrap();
                 stage.done();
             });
             sleeper.wait_until_asleep();
             let take = |mut message: Vec<u8>| {
-                theirs.pop_into(&mut message).unwrap();
+                theirs.pop_into(&mut message, Timeout::Never).unwrap();
                 std::mem::forget(message);
             };
             point.kill(victim(|| Vec::with_capacity(64), take));
             sweep(&stage, &doomed);
-            if ring.pop_timeout(LONG).unwrap() == b"first" {
-                assert_eq!(ring.pop_timeout(LONG).unwrap(), b"second");
+            if ring.pop(LONG).unwrap() == b"first" {
+                assert_eq!(ring.pop(LONG).unwrap(), b"second");
             }
             assert!(stage.is_done_within(LONG), "the producer hangs");
             sleeper.join();
@@ -365,7 +372,7 @@ fn who_waits_for_a_ring_hears_of_its_closing_whenever_the_closer_is_killed_after
             let sleeper = poll_sleeper(&stage, &ring);
             point.kill(victim(|| (), |()| theirs.close().unwrap()));
             sweep(&stage, &doomed);
-            ring.try_push("or a message").map_or_else(
+            ring.push("or a message", Timeout::Now).map_or_else(
                 |refused| assert!(matches!(refused.error, Error::Closed { .. })),
                 |()| assert!(!ring.is_closed()),
             );

@@ -3,7 +3,7 @@
 use std::hint::black_box;
 use std::time::Instant;
 
-use brigade::sync::Batch;
+use brigade::sync::{MessageBatch, Timeout};
 use brigade::{Connection, Pipe, Queue};
 use brigade_compare::protocol::{Arguments, Repetition};
 use brigade_compare::stopwatch::seconds_a_call;
@@ -29,14 +29,14 @@ pub(crate) fn messages(arguments: &Arguments) -> Repetition {
         let queue = queue();
         let send = |(queue, count): (Queue<()>, u32)| {
             let ring = queue.raw().expect("it is no forked child");
-            (0..count).for_each(|_| ring.push(MESSAGE).expect("it is open"));
+            (0..count).for_each(|_| ring.push(MESSAGE, Timeout::Never).expect("it is open"));
         };
         let sender = pool.submit(send, (queue.clone(), count)).expect("the pool is open");
         let ring = queue.raw().expect("it is no forked child");
         let mut message = Vec::new();
         let mut receive = |messages: u32| {
             for _ in 0..messages {
-                ring.pop_into(&mut message).expect("it is open");
+                ring.pop_into(&mut message, Timeout::Never).expect("it is open");
                 black_box(&message);
             }
         };
@@ -58,16 +58,16 @@ pub(crate) fn batched(arguments: &Arguments) -> Repetition {
         let send = |(queue, count): (Queue<()>, usize)| {
             let ring = queue.raw().expect("it is no forked child");
             for _ in 0..count / BATCH {
-                ring.push_batch(&[MESSAGE; BATCH]).expect("it is open");
+                ring.push_batch(&[MESSAGE; BATCH], Timeout::Never).expect("it is open");
             }
         };
         let sender = pool.submit(send, (queue.clone(), count)).expect("the pool is open");
         let ring = queue.raw().expect("it is no forked child");
-        let mut batch = Batch::new();
+        let mut batch = MessageBatch::new();
         let mut receive = |messages: usize| {
             let mut received = 0;
             while received < messages {
-                ring.pop_batch(&mut batch, BATCH).expect("it is open");
+                ring.pop_batch(&mut batch, BATCH, Timeout::Never).expect("it is open");
                 received += black_box(&batch).len();
             }
             received

@@ -1,4 +1,4 @@
-//! The ring's bytes, addressed by positions that wrap.
+//! The ring's data: bytes addressed by positions that wrap.
 #![allow(unsafe_code)]
 
 use std::mem::MaybeUninit;
@@ -8,32 +8,32 @@ use crate::atomics::{AtomicU64, Ordering};
 
 const WORD: usize = 8;
 
-/// The span: words in shared memory, geometry in ours. Positions come from shared memory too: they
-/// may be any number, and all sums of them wrap.
+/// The data: words in shared memory, their number in private memory. Positions are read from shared
+/// memory as well, so they may be any number, and all arithmetic on them wraps.
 ///
-/// | field   | written by          | read by             | guard      | if the writer dies        |
-/// |---------|---------------------|---------------------|------------|---------------------------|
-/// | `words` | holder of push lock | holder of pop lock  | `tail`     | not yet committed: nobody |
-/// |         |                     |                     |            | reads what it wrote       |
+/// | field   | written by          | read by             | guard  | if the writer dies         |
+/// |---------|---------------------|---------------------|--------|----------------------------|
+/// | `words` | holder of push lock | holder of pop lock  | `tail` | what it wrote is not       |
+/// |         |                     |                     |        | committed, and is not read |
 ///
 /// A hostile process may write at any time, so words are copied by relaxed atomics: what is read
-/// is then some bytes, and not undefined. That costs nothing for small messages, and for large
-/// ones 8 bytes a cycle are faster than another core's cache.
+/// then is some bytes, and not undefined behaviour. That costs nothing for small messages, and for
+/// large ones 8 bytes a cycle are faster than another core's cache.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Span {
+pub(super) struct RingData {
     words: NonNull<AtomicU64>,
     mask: u64,
 }
 
-impl Span {
+impl RingData {
     /// # Safety
     ///
-    /// - `words` points to `count` initialised words that stay valid while the span is used;
-    /// - all who write them concurrently do it by atomics;
-    /// - `count` is a power of two.
-    pub(super) unsafe fn new(words: NonNull<AtomicU64>, count: usize) -> Span {
-        debug_assert!(count.is_power_of_two());
-        Span { words, mask: count as u64 - 1 }
+    /// - `words` are initialised and stay valid while the data are used;
+    /// - everybody writes them by atomics;
+    /// - their number is a power of two.
+    pub(super) unsafe fn new(words: NonNull<[AtomicU64]>) -> RingData {
+        debug_assert!(words.len().is_power_of_two());
+        RingData { words: words.cast(), mask: words.len() as u64 - 1 }
     }
 
     /// The word that holds the byte at `position`.
@@ -50,17 +50,17 @@ impl Span {
 
     #[inline]
     pub(super) fn load(&self, position: u64) -> u64 {
-        // Relaxed: ordered by the ring's `tail`.
+        // Relaxed: ordered by the Release and Acquire of the ring's `tail`.
         self.word(position).load(Ordering::Relaxed)
     }
 
     #[inline]
     pub(super) fn store(&self, position: u64, word: u64) {
-        // Relaxed: ordered by the ring's `tail`.
+        // Relaxed: ordered by the Release and Acquire of the ring's `tail`.
         self.word(position).store(word, Ordering::Relaxed);
     }
 
-    /// Copies `bytes` in, from `position` on. Bytes beyond them up to the next word stay.
+    /// Copies `bytes` to `position`. The bytes that follow in the last word keep their value.
     #[inline]
     pub(super) fn write(&self, mut position: u64, mut bytes: &[u8]) {
         let skip = offset_in_word(position);
@@ -88,7 +88,7 @@ impl Span {
         self.store(position, u64::from_ne_bytes(word));
     }
 
-    /// Copies out what stands from `position` on.
+    /// Copies the bytes at `position` to `into`.
     #[inline]
     pub(super) fn read(&self, mut position: u64, mut into: &mut [u8]) {
         let skip = offset_in_word(position);
@@ -108,7 +108,7 @@ impl Span {
         }
     }
 
-    /// Appends `length` bytes from `position` on, which is a multiple of a word's size.
+    /// Appends the `length` bytes at `position`, a multiple of a word's size, to `into`.
     #[inline]
     pub(super) fn append(&self, mut position: u64, length: usize, into: &mut Vec<u8>) {
         let padded = length.next_multiple_of(WORD);
@@ -123,16 +123,15 @@ impl Span {
         unsafe { into.set_len(end) };
     }
 
-    /// Where the `length` bytes from `position` on stand: two parts, the second empty unless they
-    /// wrap.
-    #[cfg(not(loom))]
+    /// The places of the `length` bytes at `position`, at most all: two parts, the second empty
+    /// unless they wrap.
     pub(super) fn parts(&self, position: u64, length: usize) -> [NonNull<[u8]>; 2] {
         let capacity = (self.mask + 1) * WORD as u64;
-        #[expect(clippy::cast_possible_truncation, reason = "the span's size is a usize")]
+        #[expect(clippy::cast_possible_truncation, reason = "the data's size is a usize")]
         let (start, capacity) = ((position & (capacity - 1)) as usize, capacity as usize);
         let first = length.min(capacity - start);
         let base = self.words.cast::<u8>();
-        // SAFETY: `start < capacity`, the size of the span.
+        // SAFETY: `start < capacity`, the size of the data.
         let begin = unsafe { base.add(start) };
         [
             NonNull::slice_from_raw_parts(begin, first),
@@ -152,43 +151,43 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// Where the byte `index` bytes after a position is in a span of 64.
+    /// The place of the byte `index` bytes after a position, in 64 bytes of data.
     fn place(position: u64, index: usize) -> usize {
         usize::try_from(position.wrapping_add(index as u64) % 64).unwrap()
     }
 
     proptest! {
         #[test]
-        fn a_span_is_an_array_that_wraps(
+        fn ring_data_are_an_array_that_wraps(
             writes in proptest::collection::vec(
                 (any::<u64>(), proptest::collection::vec(any::<u8>(), 0..64)), 1..20),
         ) {
             let words: Vec<AtomicU64> = (0..8).map(|_| AtomicU64::new(0)).collect();
-            // SAFETY: the words outlive the span, and there are eight.
-            let span = unsafe { Span::new(NonNull::from(&words[0]), 8) };
+            // SAFETY: the words outlive the data, and there are eight.
+            let data = unsafe { RingData::new(NonNull::from(&words[..])) };
             let mut oracle = [0u8; 64];
             for (position, bytes) in &writes {
                 let position = *position;
-                span.write(position, bytes);
+                data.write(position, bytes);
                 for (index, byte) in bytes.iter().enumerate() {
                     oracle[place(position, index)] = *byte;
                 }
                 let mut read = vec![0; bytes.len()];
-                span.read(position, &mut read);
+                data.read(position, &mut read);
                 prop_assert_eq!(&read, bytes);
                 let aligned = position & !7;
                 let mut appended = vec![9];
-                span.append(aligned, bytes.len(), &mut appended);
+                data.append(aligned, bytes.len(), &mut appended);
                 let expected: Vec<u8> = (0..bytes.len())
                     .map(|index| oracle[place(aligned, index)]).collect();
                 prop_assert_eq!(&appended[1..], &expected[..]);
-                let parts = span.parts(position, bytes.len());
+                let parts = data.parts(position, bytes.len());
                 // SAFETY: the words are there, and nobody writes.
                 let parts = parts.map(|part| unsafe { part.as_ref() }.to_vec());
                 prop_assert_eq!(&parts.concat(), bytes);
             }
             let mut all = [0; 64];
-            span.read(0, &mut all);
+            data.read(0, &mut all);
             prop_assert_eq!(all, oracle);
         }
     }

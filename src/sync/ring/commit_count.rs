@@ -1,10 +1,10 @@
-//! A count that changes together with a position.
+//! A message count that changes atomically with a position.
 //!
-//! A ring's sides commit by one store, of `tail` or `head`. How many messages that was must not be
-//! off by one for ever if a process dies between that store and the next, so the count is written
-//! before the commit, in such a way that the commit itself switches it over:
+//! A side of the ring commits by one store, of `tail` or `head`. If the message count were stored
+//! separately, a process that died between the two stores would leave it wrong for ever. So the
+//! new count is written before the commit, in such a way that the commit itself selects it:
 //!
-//! | `before` is the position | the count is |
+//! | `before` equals the position | the count is |
 //! |---|---|
 //! | no | `new` |
 //! | yes | `old` |
@@ -14,9 +14,9 @@
 //! 3. `new = old + n`
 //! 4. The position is stored.
 //!
-//! Up to step 3 the count is what it was, whatever is killed; with step 4 it is `new`. All four are
-//! done under the side's lock. Who reads without the lock reads in the other order, and again if
-//! the position changed meanwhile.
+//! Up to step 3 the count keeps its value, wherever the writer dies; with step 4 it is `new`. All
+//! four steps run under the side's lock. A reader without the lock loads the words in the opposite
+//! order, and loads them again if the position changed meanwhile.
 
 use crate::atomics::{AtomicU64, Ordering};
 
@@ -29,24 +29,24 @@ use crate::atomics::{AtomicU64, Ordering};
 /// | `new`    | holder of side's lock | all     | order of stores | the same                  |
 #[repr(C)]
 #[derive(Debug)]
-pub(super) struct Tally {
+pub(super) struct CommitCount {
     before: AtomicU64,
     old: AtomicU64,
     new: AtomicU64,
 }
 
 #[cfg(not(loom))]
-const _: () = assert!(size_of::<Tally>() == 24);
+const _: () = assert!(size_of::<CommitCount>() == 24);
 
-/// How often a reader without the lock looks again.
-const LOOKS_MAX: u32 = if cfg!(loom) { 1 } else { 100 };
+/// How often a reader without the lock tries again.
+const READS_MAX: u32 = if cfg!(loom) { 1 } else { 100 };
 
-impl Tally {
-    pub(super) fn new() -> Tally {
-        Tally { before: AtomicU64::new(0), old: AtomicU64::new(0), new: AtomicU64::new(0) }
+impl CommitCount {
+    pub(super) fn new() -> CommitCount {
+        CommitCount { before: AtomicU64::new(0), old: AtomicU64::new(0), new: AtomicU64::new(0) }
     }
 
-    /// The count at `position`, under the lock.
+    /// The count at `position`, for a caller that holds the lock.
     #[inline]
     pub(super) fn count(&self, position: u64) -> u64 {
         // Relaxed: written under the lock that the caller holds.
@@ -55,23 +55,24 @@ impl Tally {
         word.load(Ordering::Relaxed)
     }
 
-    /// Under the lock: when `position` is replaced by another, the count will be `count`.
+    /// Steps 1 to 3: the count becomes `count` when `position` is replaced by another. The caller
+    /// holds the lock.
     #[inline]
     pub(super) fn prepare(&self, position: u64, count: u64) {
         let old = self.count(position);
-        // Release, each: nobody may see, and no death may leave, a later store without an earlier.
-        // Pairs with the Acquire in `read`.
+        // Release, each: no reader may see, and no death may leave, a later store without an
+        // earlier one. Pairs with the Acquire in `read`.
         self.old.store(old, Ordering::Release);
         self.before.store(position, Ordering::Release);
         self.new.store(count, Ordering::Release);
     }
 
-    /// The count and the position that it belongs to, without the lock; if both change all the
-    /// time, a count of a moment ago.
+    /// The count that belongs to `position`, for a caller without the lock. If the two change all
+    /// the time, the result is a count that was true a moment ago.
     pub(super) fn read(&self, position: &AtomicU64) -> u64 {
         let mut lowest = 0;
-        for _ in 0..LOOKS_MAX {
-            // Acquire, each: in this order. Pairs with the Releases in `prepare`.
+        for _ in 0..READS_MAX {
+            // Acquire, each: keeps the order of the loads. Pairs with the Releases in `prepare`.
             let at = position.load(Ordering::Acquire);
             let new = self.new.load(Ordering::Acquire);
             let is_before = self.before.load(Ordering::Acquire) == at;
@@ -92,51 +93,52 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_count_is_that_of_its_position_whichever_store_was_the_last(
+        fn the_count_belongs_to_its_position_whichever_store_was_the_last(
             steps in proptest::collection::vec((1u64..100, 1u64..9, 0u32..5), 1..30),
         ) {
-            let (tally, position) = (Tally::new(), AtomicU64::new(0));
+            let (counter, position) = (CommitCount::new(), AtomicU64::new(0));
             let mut count = 0;
             for (bytes, messages, stores) in steps {
                 let at = position.load(Ordering::Relaxed);
-                let old = tally.count(at);
+                let old = counter.count(at);
                 // The stores of `prepare` and the commit, up to a death.
                 let all: [(&AtomicU64, u64); 4] = [
-                    (&tally.old, old),
-                    (&tally.before, at),
-                    (&tally.new, old + messages),
+                    (&counter.old, old),
+                    (&counter.before, at),
+                    (&counter.new, old + messages),
                     (&position, at + bytes),
                 ];
                 for (word, value) in all.into_iter().take(stores as usize) {
                     word.store(value, Ordering::Relaxed);
                 }
                 count += if stores == 4 { messages } else { 0 };
-                prop_assert_eq!(tally.count(position.load(Ordering::Relaxed)), count);
-                prop_assert_eq!(tally.read(&position), count);
+                prop_assert_eq!(counter.count(position.load(Ordering::Relaxed)), count);
+                prop_assert_eq!(counter.read(&position), count);
             }
         }
     }
 
     #[test]
-    fn who_reads_without_the_lock_never_sees_more_than_was_committed() {
+    fn a_reader_without_the_lock_never_sees_more_than_was_committed() {
         const ROUNDS: u64 = 200_000;
-        let (tally, position, committed) = (Tally::new(), AtomicU64::new(8), AtomicU64::new(0));
+        let (counter, position, committed) =
+            (CommitCount::new(), AtomicU64::new(8), AtomicU64::new(0));
         std::thread::scope(|scope| {
             scope.spawn(|| {
                 for round in 1..=ROUNDS {
                     let at = position.load(Ordering::Relaxed);
-                    tally.prepare(at, round);
+                    counter.prepare(at, round);
                     committed.store(round, Ordering::SeqCst);
                     position.store(at + 8, Ordering::Release);
                 }
             });
             let mut last = 0;
             while last < ROUNDS {
-                let count = tally.read(&position);
+                let count = counter.read(&position);
                 assert!(count <= committed.load(Ordering::SeqCst));
                 last = last.max(count);
             }
         });
-        assert_eq!(tally.count(position.load(Ordering::Relaxed)), ROUNDS);
+        assert_eq!(counter.count(position.load(Ordering::Relaxed)), ROUNDS);
     }
 }

@@ -1,0 +1,48 @@
+//! Messages that were popped together.
+
+/// Messages that [`pop_batch`](super::Ring::pop_batch) took in one step, in private memory.
+///
+/// Reuse a batch: it keeps its memory.
+#[derive(Debug, Default, Clone)]
+pub struct MessageBatch {
+    bytes: Vec<u8>,
+    ends: Vec<usize>,
+}
+
+impl MessageBatch {
+    /// An empty batch.
+    #[must_use]
+    pub fn new() -> MessageBatch {
+        MessageBatch::default()
+    }
+
+    /// The number of messages.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.ends.len()
+    }
+
+    /// Whether it holds no message.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.ends.is_empty()
+    }
+
+    /// The messages, in the order in which they were pushed.
+    pub fn iter(&self) -> impl Iterator<Item = &[u8]> {
+        let starts = std::iter::once(0).chain(self.ends.iter().copied());
+        starts.zip(&self.ends).map(|(start, &end)| &self.bytes[start..end])
+    }
+
+    pub(super) fn clear(&mut self) {
+        self.bytes.clear();
+        self.ends.clear();
+    }
+
+    /// Adds a message, of the bytes that `append` appends to those that are there.
+    #[inline]
+    pub(super) fn add(&mut self, append: impl FnOnce(&mut Vec<u8>)) {
+        append(&mut self.bytes);
+        self.ends.push(self.bytes.len());
+    }
+}

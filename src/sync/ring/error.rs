@@ -1,0 +1,49 @@
+//! Errors of the ring that carry more than a reason.
+
+use std::fmt;
+
+use crate::error::Error;
+
+/// A push that failed, with the message that was not pushed.
+pub struct PushError<T> {
+    /// The message.
+    pub value: T,
+    /// Why it was not pushed.
+    pub error: Error,
+}
+
+impl<T> fmt::Debug for PushError<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PushError").field("error", &self.error).finish_non_exhaustive()
+    }
+}
+
+impl<T> fmt::Display for PushError<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.error.fmt(f)
+    }
+}
+
+impl<T> std::error::Error for PushError<T> {}
+
+impl<T> From<PushError<T>> for Error {
+    fn from(error: PushError<T>) -> Error {
+        error.error
+    }
+}
+
+/// A batch of which only the first messages were pushed.
+#[derive(Debug, thiserror::Error)]
+#[error("{pushed} messages were pushed, then: {error}")]
+pub struct BatchError {
+    /// How many messages of the batch were pushed.
+    pub pushed: usize,
+    /// Why the next one was not.
+    pub error: Error,
+}
+
+impl From<BatchError> for Error {
+    fn from(error: BatchError) -> Error {
+        error.error
+    }
+}

@@ -1,0 +1,370 @@
+//! The ring as one process sees it.
+#![allow(unsafe_code)]
+
+use std::fmt;
+use std::ptr::NonNull;
+use std::time::Duration;
+
+use super::data::RingData;
+use super::header::{
+    self, CLOSED, CacheLine, DRAINING, LockKind, OPEN, RingHeader, RingParts, check_header,
+    write_header,
+};
+use super::lock::RingLock;
+use super::record::{self, LENGTH_MAX, WORD_BYTES};
+use super::spin_hint::SpinHint;
+use crate::atomics::{AtomicU64, Ordering};
+use crate::error::{Error, Result};
+use crate::sync::directory::WordKind;
+use crate::sync::eventcount::EventCount;
+use crate::sync::lock::RobustLock;
+use crate::sync::owner::Owner;
+use crate::sync::timeout::{Timeout, Watch};
+
+/// How long [`Ring::close`] waits for a producer that holds its lock.
+const CLOSE_TIME: Duration = Duration::from_secs(1);
+
+/// A ring as one process sees it: header and data in shared memory, geometry in private memory.
+///
+/// Threads may share it. Its lock is a [`RobustLock`] unless stated otherwise.
+pub struct Ring<L: RingLock = RobustLock> {
+    header: NonNull<RingHeader>,
+    pub(super) data: RingData,
+    pub(super) data_bytes: u64,
+    messages_max: u64,
+    pub(super) watch: Watch,
+    /// The producers of this process. `seen` is a `head`.
+    pub(super) push: Side<L>,
+    /// The consumers of this process. `seen` is a `tail`.
+    pub(super) pop: Side<L>,
+    /// How many messages had been popped when a producer last looked. It may be more.
+    pub(super) seen_popped: CacheLine<AtomicU64>,
+}
+
+/// What this process keeps for one side of the ring.
+#[repr(align(128))]
+pub(super) struct Side<L> {
+    pub(super) lock: L,
+    /// How its waits spin.
+    pub(super) hint: SpinHint,
+    /// The other side's position, when it was last loaded under `lock`. It may be further.
+    pub(super) seen: AtomicU64,
+}
+
+impl<L> Side<L> {
+    fn new(lock: L) -> Side<L> {
+        Side { lock, hint: SpinHint::new(), seen: AtomicU64::new(0) }
+    }
+}
+
+// SAFETY: header and data are atomics, valid wherever the ring goes by the contract of
+// `from_parts`; the locks are `Send`.
+unsafe impl<L: RingLock> Send for Ring<L> {}
+// SAFETY: as for `Send`; the locks are `Sync`.
+unsafe impl<L: RingLock> Sync for Ring<L> {}
+
+impl<L: RingLock> fmt::Debug for Ring<L> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (head, tail) = self.positions();
+        f.debug_struct("Ring")
+            .field("capacity_bytes", &self.capacity_bytes())
+            .field("len", &self.len())
+            .field("head", &head)
+            .field("tail", &tail)
+            .field("closed", &self.is_closed())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Ring<RobustLock> {
+    /// The alignment that a ring needs, in bytes.
+    pub const ALIGN: usize = align_of::<RingHeader>();
+
+    /// The size of a ring for messages of up to `capacity_bytes` bytes, in bytes.
+    ///
+    /// The data is rounded up to a power of two, so a ring may take longer messages, or several.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidArgument`] if `capacity_bytes` is 0 or above 2^31.
+    pub fn size_bytes(capacity_bytes: usize) -> Result<usize> {
+        header::size_bytes(capacity_bytes)
+    }
+
+    /// Writes a new ring at `place`, and registers its words in the directory of `owner`'s table.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidArgument`] if `capacity_bytes` is 0 or above 2^31, or if `place` is not in
+    /// the table's region; [`Error::Full`] if the table's directory is.
+    ///
+    /// # Safety
+    ///
+    /// - `place` is aligned to [`Ring::ALIGN`] and valid for [`Ring::size_bytes`]`(capacity_bytes)`
+    ///   initialised bytes, for as long as the ring is used;
+    /// - nobody else uses those bytes until this returns, and afterwards only through rings.
+    pub unsafe fn create(place: NonNull<u8>, capacity_bytes: usize, owner: &Owner) -> Result<Self> {
+        // SAFETY: the caller's promise.
+        unsafe { Ring::create_bounded(place, capacity_bytes, u64::MAX, owner) }
+    }
+
+    /// As [`create`](Ring::create). The ring is also full when it holds `messages_max` messages,
+    /// whatever their size.
+    ///
+    /// # Errors
+    ///
+    /// As for [`create`](Ring::create), and [`Error::InvalidArgument`] if `messages_max` is 0.
+    ///
+    /// # Safety
+    ///
+    /// - As for [`create`](Ring::create).
+    pub unsafe fn create_bounded(
+        place: NonNull<u8>,
+        capacity_bytes: usize,
+        messages_max: u64,
+        owner: &Owner,
+    ) -> Result<Self> {
+        if messages_max == 0 {
+            return Err(Error::invalid("the capacity of a ring", "0 messages", "at least 1"));
+        }
+        // SAFETY: the caller's promise.
+        let parts = unsafe { write_header(place, capacity_bytes, messages_max, LockKind::Robust) }?;
+        // SAFETY: header and data lie at `place`; the words are registered next.
+        let ring = unsafe { Ring::robust(parts, owner) };
+        ring.register(owner)?;
+        ring.publish();
+        Ok(ring)
+    }
+
+    /// Uses the ring that another process created at `place`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Layout`] if there is no ring there, it does not fit into `place_bytes`, or it has
+    /// locks of another kind.
+    ///
+    /// # Safety
+    ///
+    /// - `place` is aligned to [`Ring::ALIGN`] and valid for `place_bytes` initialised bytes, for
+    ///   as long as the ring is used;
+    /// - everybody else uses those bytes as atomics, be it through rings or to do harm;
+    /// - `owner` belongs to the table that the creator of the ring used.
+    pub unsafe fn attach(place: NonNull<u8>, place_bytes: usize, owner: &Owner) -> Result<Self> {
+        // SAFETY: the caller's promise.
+        let parts = unsafe { check_header(place, place_bytes, LockKind::Robust) }?;
+        // SAFETY: checked above: header and data lie within `place_bytes`; `create` registered the
+        // words before it published the ring.
+        Ok(unsafe { Ring::robust(parts, owner) })
+    }
+
+    /// # Safety
+    ///
+    /// - As for `from_parts`;
+    /// - the lock words are registered with the table of `owner` before anybody uses them.
+    pub(in crate::sync) unsafe fn robust(parts: RingParts, owner: &Owner) -> Self {
+        // SAFETY: valid, by the contract.
+        let shared = unsafe { parts.0.as_ref() };
+        let [push_lock, pop_lock] =
+            [&shared.push.0.lock.word, &shared.pop.0.lock.word].map(|word| {
+                // SAFETY: in the header, valid as long as the ring; registered: the contract.
+                unsafe { RobustLock::new(NonNull::from(word), owner) }
+            });
+        // SAFETY: the contract.
+        unsafe { Ring::from_parts(parts, owner.watch(), push_lock, pop_lock) }
+    }
+
+    pub(in crate::sync) fn register(&self, owner: &Owner) -> Result<()> {
+        self.push.lock.register()?;
+        self.pop.lock.register()?;
+        owner.table().register(WordKind::Count, NonNull::from(self.filled()).cast(), 2)
+    }
+
+    /// Removes the ring's words from the directory of `owner`'s table, before its memory is used
+    /// for something else. Once, when no other process uses the ring any more.
+    pub fn unregister(&self, owner: &Owner) {
+        self.push.lock.unregister();
+        self.pop.lock.unregister();
+        owner.table().unregister(WordKind::Count, NonNull::from(self.filled()).cast(), 2);
+    }
+}
+
+impl<L: RingLock> Ring<L> {
+    /// # Safety
+    ///
+    /// - `header` points to an initialised header, `data` to initialised words, their number a
+    ///   power of two and at least two;
+    /// - both stay valid while the ring is used, and everybody writes them by atomics;
+    /// - `push_lock` and `pop_lock` exclude others as long as nobody writes over their words.
+    pub(in crate::sync) unsafe fn from_parts(
+        (header, data): RingParts,
+        watch: Watch,
+        push_lock: L,
+        pop_lock: L,
+    ) -> Self {
+        // SAFETY: the contract. Relaxed: written by its creator before it was published.
+        let messages_max = unsafe { header.as_ref() }.common.0.messages_max.load(Ordering::Relaxed);
+        Ring {
+            header,
+            // SAFETY: the contract.
+            data: unsafe { RingData::new(data) },
+            data_bytes: data.len() as u64 * WORD_BYTES,
+            messages_max,
+            watch,
+            push: Side::new(push_lock),
+            pop: Side::new(pop_lock),
+            seen_popped: CacheLine(AtomicU64::new(0)),
+        }
+    }
+
+    pub(in crate::sync) fn publish(&self) {
+        self.header().publish();
+    }
+
+    #[inline]
+    pub(super) fn header(&self) -> &RingHeader {
+        // SAFETY: valid and all atomics while `self` exists: contract of `from_parts`.
+        unsafe { self.header.as_ref() }
+    }
+
+    /// The longest message that the ring takes, in bytes.
+    #[must_use]
+    pub fn capacity_bytes(&self) -> u64 {
+        (self.data_bytes - WORD_BYTES).min(LENGTH_MAX)
+    }
+
+    /// How many messages the ring holds at most, whatever their size; `u64::MAX` if only their
+    /// bytes count.
+    #[must_use]
+    pub fn messages_max(&self) -> u64 {
+        self.messages_max
+    }
+
+    /// How many messages there are. It may change before the caller sees the answer.
+    #[must_use]
+    pub fn len(&self) -> u64 {
+        // Popped first: messages popped between the two loads only make the answer larger.
+        let popped = self.popped();
+        let used = self.pushed().wrapping_sub(popped);
+        if self.is_empty() { 0 } else { used.clamp(1, self.data_bytes / WORD_BYTES) }
+    }
+
+    /// How many messages were ever pushed.
+    pub(crate) fn pushed(&self) -> u64 {
+        self.header().pushed()
+    }
+
+    /// How many messages were ever popped.
+    pub(crate) fn popped(&self) -> u64 {
+        self.header().popped()
+    }
+
+    /// Whether a message of 8 bytes would have to wait for room. It may change before the caller
+    /// sees the answer.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        let (head, tail) = self.positions();
+        let room = self.data_bytes.wrapping_sub(tail.wrapping_sub(head));
+        room < record::record_bytes(8) || self.len() >= self.messages_max
+    }
+
+    /// Whether there is no message. It may change before the caller sees the answer.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        let (head, tail) = self.positions();
+        head == tail
+    }
+
+    /// Whether a consumer would not have to wait: there is a message, or the ring is closed.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        // The state first: see `attempt_message`.
+        let state = self.state();
+        state != OPEN || !self.is_empty()
+    }
+
+    /// Waits until [`is_ready`](Ring::is_ready), and returns whether it is. Another consumer may
+    /// take the message first.
+    #[must_use]
+    pub fn poll(&self, timeout: impl Into<Timeout>) -> bool {
+        let attempt = |_| self.is_ready().then_some(());
+        self.filled().wait_for(timeout.into(), self.watch, attempt).is_some()
+    }
+
+    /// What consumers sleep on.
+    #[inline]
+    pub(crate) fn filled(&self) -> &EventCount {
+        &self.header().common.0.filled
+    }
+
+    /// What producers sleep on.
+    #[inline]
+    pub(super) fn drained(&self) -> &EventCount {
+        &self.header().common.0.drained
+    }
+
+    /// Closes the ring for producers. Messages in it can still be popped; after the last one
+    /// consumers get [`Error::Closed`] too. Every message whose push has returned will be popped.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::TimedOut`] if producers held their lock for a second, which a lock that is not
+    /// robust may do forever. Try again, or [`close_now`](Ring::close_now).
+    pub fn close(&self) -> Result<()> {
+        // Under the lock, so that no producer is between its look at `closed` and its commit.
+        let Some(guard) = self.push.lock.acquire(CLOSE_TIME.into())? else {
+            return Err(Error::TimedOut { what: "the ring's lock", after: CLOSE_TIME });
+        };
+        self.set_state(DRAINING);
+        drop(guard);
+        self.notify_all();
+        Ok(())
+    }
+
+    /// As [`close`](Ring::close), but does not wait for producers. For when there are none left.
+    pub(crate) fn close_without_producers(&self) {
+        self.set_state(DRAINING);
+        self.notify_all();
+    }
+
+    /// Closes the ring for both sides, at once. Messages in it are lost.
+    pub fn close_now(&self) {
+        self.set_state(CLOSED);
+        self.notify_all();
+    }
+
+    /// Whether the ring was closed, in either way.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.state() != OPEN
+    }
+
+    fn set_state(&self, state: u32) {
+        // Release pairs with the Acquire in `state`.
+        self.header().common.0.closed.fetch_max(state, Ordering::Release);
+    }
+
+    #[inline]
+    pub(super) fn state(&self) -> u32 {
+        self.header().common.0.closed.load(Ordering::Acquire)
+    }
+
+    fn notify_all(&self) {
+        self.filled().notify();
+        self.drained().notify();
+    }
+
+    /// `head` and `tail`, as they were a moment ago.
+    pub(super) fn positions(&self) -> (u64, u64) {
+        // Relaxed, both: nothing is read at them.
+        let head = self.header().head.0.load(Ordering::Relaxed);
+        (head, self.header().tail.0.load(Ordering::Relaxed))
+    }
+
+    /// The bytes between two positions, if they can be positions of this ring.
+    #[inline]
+    pub(super) fn used(&self, head: u64, tail: u64) -> Option<u64> {
+        let used = tail.wrapping_sub(head);
+        let is_sound = used <= self.data_bytes && (head | tail).is_multiple_of(WORD_BYTES);
+        is_sound.then_some(used)
+    }
+}

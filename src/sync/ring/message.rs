@@ -1,0 +1,84 @@
+//! A message that is read in place, in the ring.
+#![allow(unsafe_code)]
+
+use std::fmt;
+
+use super::handle::Ring;
+use super::lock::RingLock;
+use super::pop::PopGuard;
+use crate::error::Result;
+use crate::sync::timeout::Timeout;
+
+/// A message in its place in the ring.
+///
+/// It holds the consumers' lock. Dropping it without [`consume`](Message::consume) leaves the
+/// message in the ring; so does the death of its process.
+pub struct Message<'a, L: RingLock + 'a> {
+    guard: PopGuard<'a, L>,
+}
+
+impl<L: RingLock> fmt::Debug for Message<'_, L> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Message").field("length", &self.length()).finish_non_exhaustive()
+    }
+}
+
+impl<L: RingLock> Ring<L> {
+    /// Opens the oldest message to be read in place; waits for one until the timeout. Other
+    /// consumers wait until it is consumed or dropped.
+    ///
+    /// # Errors
+    ///
+    /// As for [`pop`](Ring::pop).
+    pub fn read(&self, timeout: impl Into<Timeout>) -> Result<Message<'_, L>> {
+        Ok(Message { guard: self.oldest(timeout.into())? })
+    }
+}
+
+impl<L: RingLock> Message<'_, L> {
+    /// Its length, in bytes.
+    #[must_use]
+    pub fn length(&self) -> usize {
+        self.guard.length
+    }
+
+    /// Copies the bytes at `offset`, as many as `into` takes.
+    ///
+    /// # Panics
+    ///
+    /// If `offset + into.len()` exceeds the length.
+    pub fn read_at(&self, offset: usize, into: &mut [u8]) {
+        let length = self.length();
+        let fits = offset.checked_add(into.len()).is_some_and(|end| end <= length);
+        assert!(fits, "{} bytes at {offset} exceed a message of {length}", into.len());
+        self.guard.ring.data.read(self.guard.start().wrapping_add(offset as u64), into);
+    }
+
+    /// The message's bytes in place: two parts, the second empty unless the message wraps around
+    /// the ring's end.
+    ///
+    /// # Safety
+    ///
+    /// - Nobody writes the ring's memory but through rings, as long as the slices exist.
+    #[must_use]
+    pub unsafe fn as_slices(&self) -> (&[u8], &[u8]) {
+        let [first, second] = self.guard.ring.data.parts(self.guard.start(), self.length());
+        // SAFETY: initialised bytes of the ring's data (`from_parts`), between `head` and `tail`,
+        // where nobody writes before `head` moves, which takes the pop lock. We hold it, it
+        // excludes others (`from_parts`), and nobody writes but through rings, by the caller's
+        // promise.
+        let first = unsafe { first.as_ref() };
+        // SAFETY: as for the first part.
+        (first, unsafe { second.as_ref() })
+    }
+
+    /// How many messages were popped before this one.
+    pub(crate) fn number(&self) -> u64 {
+        self.guard.popped()
+    }
+
+    /// Removes the message from the ring.
+    pub fn consume(self) {
+        self.guard.consume();
+    }
+}
