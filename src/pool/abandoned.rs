@@ -15,13 +15,14 @@ use tracing::Level;
 use crate::error::{Death, Error};
 use crate::exit::ExitReason;
 use crate::pool::core::Core;
-use crate::pool::recovery::{fail_or_retry, phase_of};
+use crate::pool::recovery::fail_or_retry;
 use crate::pool::state::{Lifecycle, State};
 use crate::pool::task::broken;
 use crate::pool::worker_slot::{Cause, WorkerSlot, WorkerState};
 use crate::process::fork_server::ChildEvent;
 use crate::process::supervisor::{Handler, Token};
 use crate::worker::call::TaskId;
+use crate::worker::death::{phase_of, report};
 use crate::worker::queue_pair::Leave;
 
 /// How long the end of a worker that was killed may take before it is given up.
@@ -118,7 +119,7 @@ impl State {
         let (slot, is_over) = (&mut workers[index], |id: TaskId| {
             tasks.get(id).is_none_or(|entry| !entry.rules.borrows)
         });
-        let stage = slot.queues.running();
+        let running = slot.queues.running();
         let mut over = slot.queues.give_up(is_over);
         if let Some(held_result) = &mut slot.held_result
             && held_result.task.is_some_and(is_over)
@@ -130,17 +131,10 @@ impl State {
             slot.abandoned_calls.extend(self.tasks.take_call(id));
             let words = slot.queues.last_words().unwrap_or_else(|| NO_END.to_owned());
             let death = Death {
-                pid: slot.pid,
                 worker: index,
-                process: None,
-                reason: ExitReason::Unknown,
-                out_of_memory: false,
-                peak_rss_bytes: None,
-                task: "",
-                phase: phase_of(seq, stage),
-                torn: Vec::new(),
-                last_words: Some(words),
-                stderr_tail: slot.stderr.as_ref().map(|tail| tail.text()),
+                phase: phase_of(seq, running),
+                stderr_tail: slot.stderr.as_ref().map(|stderr| stderr.text()),
+                ..report(slot.pid, ExitReason::Unknown, Some(words))
             };
             fail_or_retry(self, id, Some(cause), death);
         }

@@ -1,6 +1,5 @@
 //! How a pool is configured.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,6 +16,7 @@ use crate::process::host_snapshot::HostSnapshot;
 use crate::sys::{limits, sched};
 use crate::worker::cpu_spread::WORKERS_MAX;
 use crate::worker::invocation::{self, Trampoline};
+use crate::worker::settings::Settings;
 
 /// Configures a [`Pool`]; made by [`Pool::builder`].
 ///
@@ -48,12 +48,8 @@ pub struct PoolBuilder {
     initializer_error: Option<String>,
     max_tasks_per_worker: Option<u64>,
     memory_soft_bytes: Option<u64>,
-    memory_hard_bytes: Option<u64>,
-    env: BTreeMap<String, String>,
-    nice: Option<i32>,
+    settings: Settings,
     pin: bool,
-    captures_stderr: bool,
-    inherits_stdin: bool,
     idle_timeout: Option<Duration>,
     queue_limit: Option<usize>,
 }
@@ -71,12 +67,8 @@ impl Default for PoolBuilder {
             initializer_error: None,
             max_tasks_per_worker: None,
             memory_soft_bytes: None,
-            memory_hard_bytes: None,
-            env: BTreeMap::new(),
-            nice: None,
+            settings: Settings::default(),
             pin: false,
-            captures_stderr: false,
-            inherits_stdin: false,
             idle_timeout: None,
             queue_limit: None,
         }
@@ -172,7 +164,7 @@ impl PoolBuilder {
     /// (`RLIMIT_DATA`): an allocation beyond fails, which usually aborts the worker. Shared
     /// arrays do not count. Default: no limit.
     pub fn memory_hard_bytes(mut self, bytes: u64) -> PoolBuilder {
-        self.memory_hard_bytes = Some(bytes);
+        self.settings.memory_hard_bytes = Some(bytes);
         self
     }
 
@@ -180,13 +172,13 @@ impl PoolBuilder {
     /// workers have the host's environment as it is in [`build`](PoolBuilder::build), with
     /// `OMP_NUM_THREADS` and its kin at 1.
     pub fn env(mut self, name: impl Into<String>, value: impl Into<String>) -> PoolBuilder {
-        self.env.insert(name.into(), value.into());
+        self.settings.env.insert(name.into(), value.into());
         self
     }
 
     /// The niceness of every worker, -20 to 19. Default: the host's.
     pub fn nice(mut self, nice: i32) -> PoolBuilder {
-        self.nice = Some(nice);
+        self.settings.nice = Some(nice);
         self
     }
 
@@ -200,14 +192,14 @@ impl PoolBuilder {
     /// the [error](crate::Death::stderr_tail) of a task in which it dies. Nobody waits for long for
     /// room in the pipe. Default: the workers have this program's standard error.
     pub fn capture_stderr(mut self) -> PoolBuilder {
-        self.captures_stderr = true;
+        self.settings.captures_stderr = true;
         self
     }
 
     /// Gives the workers this program's standard input. What a task reads, this program does not
     /// get to read. Default: `/dev/null`.
     pub fn inherit_stdin(mut self) -> PoolBuilder {
-        self.inherits_stdin = true;
+        self.settings.inherits_stdin = true;
         self
     }
 
@@ -265,18 +257,9 @@ impl PoolBuilder {
         {
             return Err(Error::invalid(what, "set", "left out where tasks have no processes"));
         }
-        if let Some(nice) = self.nice.filter(|nice| !(-20..=19).contains(nice)) {
-            return Err(Error::invalid("the niceness", nice, "-20 to 19"));
-        }
-        let is_name = |name: &str| !name.is_empty() && !name.contains(['=', '\0']);
-        if let Some((name, _)) =
-            self.env.iter().find(|(name, value)| !is_name(name) || value.contains('\0'))
-        {
-            let expected = "a name without '=' and a value, both without zero bytes";
-            return Err(Error::invalid("an environment variable", name.escape_debug(), expected));
-        }
+        self.settings.check()?;
         let pin = if self.pin { Some(sched::affinity_of_process()?) } else { None };
-        sched::try_wishes(self.nice, pin.as_deref())?;
+        sched::try_wishes(self.settings.nice, pin.as_deref())?;
         if let Some(reason) = self.initializer_error {
             let (what, action) = ("initializer's argument", "encoded");
             return Err(Error::Codec { what, action, reason });
@@ -302,11 +285,8 @@ impl PoolBuilder {
             initializer,
             tasks_max: self.max_tasks_per_worker,
             memory_soft_bytes: self.memory_soft_bytes,
-            memory_hard_bytes: self.memory_hard_bytes,
-            env: self.env,
-            nice: self.nice,
+            settings: self.settings,
             pin,
-            captures_stderr: self.captures_stderr,
             snapshot,
             spin_short: limits::has_processor_quota(),
             idle_timeout: self.idle_timeout,
@@ -316,7 +296,7 @@ impl PoolBuilder {
 
     fn snapshot(&self) -> Result<Option<HostSnapshot>> {
         match self.start {
-            Start::ForkServer => HostSnapshot::of_host(self.inherits_stdin).map(Some),
+            Start::ForkServer => HostSnapshot::of_host(self.settings.inherits_stdin).map(Some),
             Start::InProcess => Ok(None),
         }
     }
@@ -327,11 +307,11 @@ impl PoolBuilder {
             ("the timeout of a task", self.timeout.is_some()),
             ("max_tasks_per_worker", self.max_tasks_per_worker.is_some()),
             ("memory_soft_bytes", self.memory_soft_bytes.is_some()),
-            ("memory_hard_bytes", self.memory_hard_bytes.is_some()),
-            ("an environment variable", !self.env.is_empty()),
-            ("the niceness", self.nice.is_some()),
+            ("memory_hard_bytes", self.settings.memory_hard_bytes.is_some()),
+            ("an environment variable", !self.settings.env.is_empty()),
+            ("the niceness", self.settings.nice.is_some()),
             ("pin_workers", self.pin),
-            ("capture_stderr", self.captures_stderr),
+            ("capture_stderr", self.settings.captures_stderr),
             ("idle_timeout", self.idle_timeout.is_some()),
         ];
         settings.into_iter().find(|(_, is_set)| *is_set).map(|(what, _)| what)

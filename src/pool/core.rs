@@ -1,7 +1,5 @@
 //! What pool, handles and supervisor share.
 
-use std::collections::BTreeMap;
-use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
@@ -11,23 +9,22 @@ use crate::object::transfer::LeaseList;
 use crate::pool::in_process;
 use crate::pool::state::{Lifecycle, State};
 use crate::pool::state_guard::StateGuard;
-use crate::pool::supervise::{Doorbell, WorkerSocket};
+use crate::pool::supervise::{Doorbell, LinkToWorker};
 use crate::pool::task::Rules;
 use crate::pool::worker_slot::{WorkerSlot, WorkerState};
-use crate::process::captured_stderr::CapturedStderr;
-use crate::process::fork_server::{ForkServer, SpawnAttributes, SpawnRequest};
-use crate::process::host_snapshot::{HostSnapshot, ProcessAttributes};
+use crate::process::fork_server::ForkServer;
+use crate::process::host_snapshot::HostSnapshot;
 use crate::process::supervisor::{Supervisor, Token};
-use crate::region::arena::{Arena, COLD, Contents};
+use crate::region::arena::{Arena, COLD};
 use crate::sys::fork::Instance;
 use crate::sys::limits;
-use crate::sys::socket::Socket;
 use crate::worker::call;
-use crate::worker::child::{self, WorkerConfig};
+use crate::worker::child::WorkerConfig;
 use crate::worker::host_side::HostSide;
-use crate::worker::invocation;
 use crate::worker::invocation::Trampoline;
+use crate::worker::launch::Launch;
 use crate::worker::pool_control::HostControl;
+use crate::worker::settings::Settings;
 use crate::worker::wakeup::Driver;
 
 /// How tasks are run.
@@ -55,11 +52,9 @@ pub(super) struct Config {
     pub(super) initializer: Option<Initializer>,
     pub(super) tasks_max: Option<u64>,
     pub(super) memory_soft_bytes: Option<u64>,
-    pub(super) memory_hard_bytes: Option<u64>,
-    pub(super) env: BTreeMap<String, String>,
-    pub(super) nice: Option<i32>,
+    pub(super) settings: Settings,
+    /// Processors for the workers, in turn.
     pub(super) pin: Option<Vec<usize>>,
-    pub(super) captures_stderr: bool,
     /// `None` where tasks have no processes.
     pub(super) snapshot: Option<HostSnapshot>,
     pub(super) spin_short: bool,
@@ -114,7 +109,7 @@ impl Config {
     /// Sees to it that this process may have what `count` more workers take.
     pub(super) fn make_room_for(&self, count: usize) -> Result<()> {
         // A socket and a pidfd each, and the pipe of its standard error.
-        let each = 2 + usize::from(self.captures_stderr);
+        let each = 2 + usize::from(self.settings.captures_stderr);
         limits::make_room_for_descriptors("a worker", count * each)
     }
 }
@@ -200,55 +195,39 @@ impl Core {
         server: &ForkServer,
     ) -> Result<()> {
         let queues = HostSide::new(&self.arena)?;
-        let worker_config = self.worker_config(state, index, queues.offset());
-        let mut bytes = Vec::new();
-        invocation::encode_onto(&mut bytes, &worker_config).map_err(|reason| {
-            Error::invalid("the pool's configuration", reason, "values that can be encoded")
-        })?;
-        let span = self.arena.reserve(bytes.len().max(1), Contents::Stale)?;
-        span.store(&bytes);
-        let os = |call, error| Error::os(call, "a worker's socket", error);
-        let (ours, theirs) = Socket::pair().map_err(|e| os("socketpair", e))?;
         let incarnation = state.workers[index].incarnation + 1;
-        let socket = Arc::new(WorkerSocket::new(ours, self.own.clone(), index, incarnation));
-        let (tail, stderr) = self.stderr()?;
-        let token = self.supervisor.add(Arc::clone(&socket) as _)?;
-        socket.set_token(token);
-        let order = SpawnRequest {
-            entry: &child::ENTRY,
-            words: child::words(
-                (span.offset(), bytes.len()),
-                (self.arena.id(), self.arena.size_bytes()),
-            ),
-            fds: &[self.arena.fd(), theirs.as_fd(), self.doorbell.as_fd()],
-            name: &format!("{}-{index}", self.config.name),
-            attributes: self.attributes(stderr.as_ref()),
-        };
         let (own, start_failures) = (self.own.clone(), state.workers[index].start_failures);
         let watcher = move |event| {
             if let Some(core) = own.upgrade() {
                 core.child_event(index, incarnation, event);
             }
         };
-        if let Err(error) = server.spawn(&order, Box::new(watcher)) {
-            self.supervisor.remove(token);
-            let _ = tail.map(|tail| tail.finish());
-            return Err(error);
-        }
+        let snapshot = self.config.snapshot.as_ref();
+        let launch = Launch {
+            arena: &self.arena,
+            supervisor: &self.supervisor,
+            server,
+            name: &format!("{}-{index}", self.config.name),
+            config: &self.worker_config(state, index, queues.offset()),
+            attributes: snapshot.map(HostSnapshot::of_worker).unwrap_or_default(),
+            doorbell: Some(self.doorbell.as_fd()),
+        };
+        let owner = LinkToWorker { core: self.own.clone(), index, incarnation };
+        let launched = launch.start(Box::new(owner), Box::new(watcher))?;
         let old = std::mem::replace(
             &mut state.workers[index],
             WorkerSlot {
                 state: WorkerState::Starting,
                 incarnation,
-                socket: Some((socket, token)),
-                config: Some(span),
-                stderr: tail,
+                link: Some(launched.link),
+                config: Some(launched.config),
+                stderr: launched.stderr,
                 start_failures,
                 ..WorkerSlot::vacant(queues)
             },
         );
-        if let Some((_, token)) = old.socket {
-            self.supervisor.remove(token);
+        if let Some(link) = old.link {
+            link.close();
         }
         if let Some(timeout) = self.config.idle_timeout {
             self.look_at(state, Instant::now() + timeout);
@@ -256,50 +235,23 @@ impl Core {
         Ok(())
     }
 
-    /// A worker's standard error: what keeps its end, and the descriptor for the worker.
-    fn stderr(&self) -> Result<(Option<Arc<CapturedStderr>>, Option<OwnedFd>)> {
-        if !self.config.captures_stderr {
-            return Ok((None, None));
-        }
-        CapturedStderr::start(&self.supervisor).map(|(tail, fd)| (Some(tail), Some(fd)))
-    }
-
-    /// What a worker at `index` is told.
+    /// What a worker at `index` is started with.
     fn worker_config(&self, state: &State, index: usize, queues: u64) -> WorkerConfig {
         let config = &self.config;
+        let mut settings = config.settings.clone();
+        settings.affinity = config.pin.as_ref().map(|cpus| vec![cpus[index % cpus.len()]]);
+        let host = config.snapshot.as_ref().map(|snapshot| &snapshot.attributes);
         WorkerConfig {
             index,
             queues,
-            control: state.control.offset(),
+            control: Some(state.control.offset()),
             initializer: state.initializer.as_ref().map(Initializer::worker_config),
             tasks_max: config.tasks_max,
             memory_soft_bytes: config.memory_soft_bytes,
-            memory_hard_bytes: config.memory_hard_bytes,
-            snapshot: self.settings(),
-            env: config.env.clone(),
-            nice: config.nice,
-            affinity: config.pin.as_ref().map(|cpus| vec![cpus[index % cpus.len()]]),
+            inherited: host.map(|host| settings.inherited(host)).unwrap_or_default(),
+            settings,
             spin_short: config.spin_short,
         }
-    }
-
-    /// What the fork server gives a worker of the host's environment, with `stderr` if that is
-    /// captured.
-    fn attributes<'a>(&'a self, stderr: Option<&'a OwnedFd>) -> SpawnAttributes<'a> {
-        let snapshot = self.config.snapshot.as_ref();
-        let attributes = snapshot.map(HostSnapshot::of_worker).unwrap_or_default();
-        SpawnAttributes { stderr: stderr.map(AsFd::as_fd).or(attributes.stderr), ..attributes }
-    }
-
-    /// What a worker gives itself of the host's environment, but for what the pool's builder has
-    /// asked for.
-    fn settings(&self) -> ProcessAttributes {
-        let config = &self.config;
-        let mut settings =
-            config.snapshot.as_ref().map(|all| all.settings.clone()).unwrap_or_default();
-        settings.priority = settings.priority.filter(|_| config.nice.is_none());
-        settings.cpus = settings.cpus.filter(|_| config.pin.is_none());
-        settings
     }
 
     /// An empty slot, the last one; its index.
@@ -374,11 +326,6 @@ impl Core {
     /// The rules that tasks have unless they say otherwise.
     pub(super) fn rules(&self) -> Rules {
         self.config.rules
-    }
-
-    /// Stops listening to a handler.
-    pub(super) fn remove_handler(&self, token: Token) {
-        self.supervisor.remove(token);
     }
 }
 

@@ -1,14 +1,14 @@
 //! Tasks in the caller's own thread, for debugging.
 
-use crate::error::{Error, Result, TaskError};
+use crate::error::{Error, Result};
 use crate::object::transfer::{Lease, LeaseList};
 use crate::pool::core::Core;
 use crate::pool::task::{Outcome, Rules, Value};
 use crate::process::panic;
 use crate::region::windows::Windows;
 use crate::worker::call::{Call, Encoded, TaskId};
+use crate::worker::death;
 use crate::worker::invocation::{self, Invocation, Leases, Trampoline, WorkerCache};
-use crate::worker::queue_pair::Status;
 
 /// Runs a call here and now; its outcome waits for the handle as any other would.
 pub(super) fn submit(
@@ -53,17 +53,6 @@ fn run(core: &Core, trampoline: Trampoline, mut leases: LeaseList, encoded: &[u8
         progress: &|_| {},
     };
     let status = panic::recording(|| invocation::run(trampoline, &mut invocation));
-    let codec = |what, action, out: &[u8]| {
-        let reason = String::from_utf8_lossy(out).into_owned();
-        Err(Box::new(Error::Task(TaskError::Codec { what, action, reason })))
-    };
-    match status {
-        Status::Value => Ok(Value { bytes: Encoded::copied(out), leases, elapsed_ns: 0 }),
-        Status::Panicked => {
-            let (message, location) = invocation::decode(&out).unwrap_or_default();
-            Err(Box::new(Error::Task(TaskError::Panicked { message, location })))
-        }
-        Status::ArgumentCodec => codec("argument", "decoded", &out),
-        Status::ResultCodec | Status::Skipped => codec("result", "encoded", &out),
-    }
+    let bytes = death::value(status, Encoded::copied(out))?;
+    Ok(Value { bytes, leases, elapsed_ns: 0 })
 }

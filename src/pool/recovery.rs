@@ -17,12 +17,11 @@
 //!    before they are ready.
 
 use std::io;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tracing::Level;
 
-use crate::error::{Death, Error, Phase, Result, TaskError};
+use crate::error::{Death, Error, Result, TaskError};
 use crate::exit::ExitReason;
 use crate::object::transfer::Lease;
 use crate::pool::abandoned::DEATH;
@@ -36,7 +35,8 @@ use crate::process::fork_server::ChildEvent;
 use crate::sys::failpoint::{self, Point};
 use crate::sys::{oom, process};
 use crate::worker::call::{Call, TaskId};
-use crate::worker::queue_pair::{Leave, Stage};
+use crate::worker::death::{phase_of, report};
+use crate::worker::queue_pair::Leave;
 
 impl Core {
     /// What the fork server says of the worker that has, or had, this slot.
@@ -62,7 +62,7 @@ impl Core {
                 match slot.state {
                     // Retiring before it had a pidfd to be killed by.
                     WorkerState::Retiring(cause) if !cause.is_departure() => slot.kill(),
-                    _ => permitted = slot.socket.as_ref().map(|(socket, _)| Arc::clone(socket)),
+                    _ => permitted = slot.link.clone(),
                 }
                 state.events.defer(Level::DEBUG, move || {
                     tracing::debug!(worker = index, pid, "worker started");
@@ -82,8 +82,8 @@ impl Core {
         state.drive();
         self.arm_supervisor(&mut state);
         drop(state);
-        if let Some(socket) = permitted {
-            socket.permit(self);
+        if let Some(link) = permitted {
+            link.permit();
         }
         self.changed.notify_all();
     }
@@ -110,7 +110,7 @@ impl Core {
         let last_words = slot.queues.last_words().or_else(|| corrupt_text(cause));
         let stderr_tail = slot.stderr.take().map(|tail| tail.finish());
         let failure = failure.and_then(failure_text);
-        let stage = slot.queues.running();
+        let running = slot.queues.running();
         let (started, untouched) = slot.queues.classify_in_flight();
         let has_started = !started.is_empty();
         sweep_lent(state, index, &started);
@@ -123,19 +123,13 @@ impl Core {
             state.requeue_first(id);
         }
         for (seq, id) in started.into_iter().rev() {
-            let phase = phase_of(seq, stage);
             let death = Death {
-                pid,
                 worker: index,
-                process: None,
-                reason,
                 out_of_memory,
                 peak_rss_bytes,
-                task: "",
-                phase,
-                torn: Vec::new(),
-                last_words: last_words.clone().or_else(|| child::words_for(reason)),
+                phase: phase_of(seq, running),
                 stderr_tail: stderr_tail.clone(),
+                ..report(pid, reason, last_words.clone())
             };
             fail_or_retry(state, id, cause, death);
         }
@@ -271,8 +265,8 @@ impl Core {
         self.changed.notify_all();
     }
 
-    /// Stops listening to a worker's socket.
-    pub(super) fn forget_socket(&self, index: usize, incarnation: u64) {
+    /// A worker's socket has been closed: stops listening to it.
+    pub(super) fn link_closed(&self, index: usize, incarnation: u64) {
         let mut state = self.lock();
         let Some(slot) = state.workers.get_mut(index) else { return };
         if slot.incarnation == incarnation {
@@ -280,7 +274,7 @@ impl Core {
             state.drain_worker(index);
             let slot = &mut state.workers[index];
             let is_ready = slot.queues.is_ready();
-            let socket = slot.socket.take();
+            let link = slot.link.take();
             if is_ready {
                 // It dies, or its task has closed descriptors that are not its own: then it
                 // can neither ring nor ask for spans, and is replaced after the task.
@@ -289,9 +283,9 @@ impl Core {
                 state.drive();
                 self.arm_supervisor(&mut state);
             }
-            if let Some((_, token)) = socket {
+            if let Some(link) = link {
                 drop(state);
-                self.remove_handler(token);
+                link.close();
             }
         }
     }
@@ -306,15 +300,6 @@ fn corrupt_text(cause: Option<Cause>) -> Option<String> {
 /// about the next one.
 fn failure_text(failure: io::Error) -> Option<String> {
     (failure.kind() != io::ErrorKind::BrokenPipe).then(|| failure.to_string())
-}
-
-/// How far the task `seq` had come, by what its worker said last.
-pub(super) fn phase_of(seq: u64, said: Option<(u64, Stage, u64)>) -> Phase {
-    match said {
-        Some((running, Stage::Publishing, _)) if running == seq => Phase::Publishing,
-        Some((running, Stage::Running, _)) if running == seq => Phase::Running,
-        _ => Phase::Decoding,
-    }
 }
 
 /// Whether somebody else has sent SIGKILL: the kernel, perhaps.

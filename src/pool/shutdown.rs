@@ -1,6 +1,6 @@
 //! How a pool ends.
 
-use std::sync::PoisonError;
+use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::error::{Error, Result};
@@ -10,8 +10,8 @@ use crate::pool::callbacks::is_callback_thread;
 use crate::pool::core::Core;
 use crate::pool::state::{Lifecycle, State, WaitTarget};
 use crate::pool::worker_slot::{Cause, WorkerSlot};
-use crate::process::supervisor::Token;
 use crate::sys::thread;
+use crate::worker::link::ChildLink;
 
 /// What [`Pool::shutdown_with`] does about the tasks that are left.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -219,8 +219,8 @@ impl Core {
         }
         state.life = Lifecycle::Closed;
         state.end_left();
-        let sockets: Vec<Token> =
-            state.workers.iter_mut().filter_map(|slot| Some(slot.socket.take()?.1)).collect();
+        let links: Vec<Arc<ChildLink>> =
+            state.workers.iter_mut().filter_map(|slot| slot.link.take()).collect();
         // The last pool's callback thread ends when it has run what is due.
         let callbacks = state.callbacks.take();
         // Workers that were given up may still have what their initializers were lent.
@@ -228,9 +228,7 @@ impl Core {
         let initializer = state.initializer.take_if(|_| is_last);
         drop(state);
         drop((callbacks, initializer));
-        for token in sockets {
-            self.supervisor.remove(token);
-        }
+        links.iter().for_each(|link| link.close());
         self.supervisor.remove(self.doorbell_token);
         // The last pool's server ends here.
         let server = self.server.lock().unwrap_or_else(PoisonError::into_inner).take();

@@ -5,21 +5,20 @@ use std::time::Instant;
 
 use tracing::Level;
 
-use crate::error::{Error, TaskError};
 use crate::pool::callbacks::Callbacks;
 use crate::pool::core::Initializer;
 use crate::pool::stats::Counters;
-use crate::pool::task::{Entry, Offer, Outcome, Progress, Tasks, Value, broken, cancelled};
+use crate::pool::task::{Entry, Offer, Outcome, Progress, Tasks, Value, broken};
 use crate::pool::wait_set::CompletionQueue;
 use crate::pool::worker_slot::{Cause, WorkerSlot, WorkerState};
 use crate::process::diagnostics::DeferredEvents;
 use crate::sys::thread_parker::Waiter;
 use crate::sys::{clock, oom};
-use crate::worker::call::{Encoded, TaskId};
+use crate::worker::call::TaskId;
+use crate::worker::death;
 use crate::worker::host_side::Drained;
-use crate::worker::invocation;
 use crate::worker::pool_control::HostControl;
-use crate::worker::queue_pair::{Leave, Place, ResultMeta, SLOTS, Status};
+use crate::worker::queue_pair::{Leave, ResultMeta, SLOTS};
 use crate::worker::wakeup::Driver;
 
 /// Whether a pool takes tasks.
@@ -217,7 +216,7 @@ impl State {
 
     #[inline]
     fn settle(&mut self, index: usize, drained: Drained) {
-        let Drained { task, meta, bytes } = drained;
+        let (task, meta) = (drained.task, drained.meta);
         if let Some(reason) = meta.leaving {
             if reason == Leave::Memory {
                 self.events.defer(Level::INFO, move || {
@@ -231,7 +230,7 @@ impl State {
             self.workers[index].keep_lent(call);
         }
         self.note_elapsed(meta);
-        let outcome = self.outcome(index, id, meta, bytes);
+        let outcome = self.outcome(index, id, drained);
         self.complete(id, outcome);
     }
 
@@ -248,36 +247,14 @@ impl State {
     }
 
     #[inline]
-    fn outcome(&mut self, index: usize, id: TaskId, meta: ResultMeta, bytes: Encoded) -> Outcome {
-        let bytes = match meta.place {
-            Place::Span(offset) => {
-                // How long it is the host knows: it has granted the span.
-                let granted = &mut self.workers[index].granted;
-                let Some(at) = granted.iter().position(|span| span.offset() == offset) else {
-                    let found = format!("a span at {offset}, which was not granted");
-                    return Err(Box::new(Error::Corrupt { what: "a result slot", found }));
-                };
-                Encoded::Span(granted.swap_remove(at))
-            }
-            _ => bytes,
-        };
-        let codec = |what, action| {
-            let reason = bytes.with(|bytes| String::from_utf8_lossy(bytes).into_owned());
-            Err(Box::new(Error::Task(TaskError::Codec { what, action, reason })))
-        };
-        match meta.status {
-            Status::Value => {}
-            Status::Panicked => {
-                let (message, location) = bytes.with(invocation::decode).unwrap_or_default();
-                return Err(Box::new(Error::Task(TaskError::Panicked { message, location })));
-            }
-            Status::ArgumentCodec => return codec("argument", "decoded"),
-            Status::ResultCodec => return codec("result", "encoded"),
-            Status::Skipped => return Err(cancelled()),
-        }
+    fn outcome(&mut self, index: usize, id: TaskId, drained: Drained) -> Outcome {
+        let ResultMeta { status, elapsed_ns, .. } = drained.meta;
+        let payload =
+            death::payload(drained, &mut self.workers[index].granted).map_err(Box::new)?;
+        let bytes = death::value(status, payload)?;
         let call = self.tasks.get_mut(id).and_then(Entry::call_mut);
         let leases = call.map(|call| std::mem::take(&mut call.leases)).unwrap_or_default();
-        Ok(Value { bytes, leases, elapsed_ns: meta.elapsed_ns })
+        Ok(Value { bytes, leases, elapsed_ns })
     }
 
     /// Has the joining thread that sleeps on the control block look again. Workers ring for what

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use tracing::Level;
 
 use crate::error::{Error, Result, TaskError};
-use crate::object::transfer::{self, WireLease};
+use crate::object::transfer;
 use crate::pool::core::{Core, Start};
 use crate::pool::in_process;
 use crate::pool::state::{Lifecycle, State};
@@ -17,7 +17,7 @@ use crate::pool::task::{Rules, broken};
 use crate::process::function::FunctionOffset;
 use crate::worker::call::{Call, Encoded, SharedInput, TaskId};
 use crate::worker::invocation::Trampoline;
-use crate::worker::queue_pair::{HANDLES_MAX, RING_PAYLOAD_BYTES_MAX};
+use crate::worker::queue_pair::RING_PAYLOAD_BYTES_MAX;
 
 /// Submits to a full pool between two looks at what its workers have finished.
 const SUBMITS_PER_LOOK: usize = 16;
@@ -27,16 +27,6 @@ const SCRATCH_BYTES_MAX: usize = 64 << 10;
 thread_local! {
     /// Where arguments are encoded before they are put where they belong.
     static SCRATCH: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
-}
-
-#[cold]
-fn too_many_handles(count: usize) -> Error {
-    let bytes = |count: usize| (count * size_of::<WireLease>()) as u64;
-    Error::TooLarge {
-        what: "a task's list of handles, 32 bytes each,",
-        size_bytes: bytes(count),
-        limit_bytes: bytes(HANDLES_MAX),
-    }
 }
 
 impl Core {
@@ -90,9 +80,6 @@ impl Core {
             action: "encoded",
             reason,
         })?;
-        if leases.len() > HANDLES_MAX {
-            return Err(too_many_handles(leases.len()));
-        }
         // Out of a `Result` it would be moved once more.
         let payload = if leases.is_empty() && bytes.len() <= RING_PAYLOAD_BYTES_MAX {
             Encoded::small(&bytes)

@@ -9,14 +9,11 @@ use crate::pool::core::Core;
 use crate::pool::state::State;
 use crate::pool::task::Offer;
 use crate::pool::worker_slot::Cause;
-use crate::process::child::PERMIT;
-use crate::process::outbox::{Outbox, RETRY_AFTER, SendState};
-use crate::process::supervisor::{Handler, Token};
+use crate::process::supervisor::Handler;
 use crate::region::arena::Contents;
 use crate::sys::clock;
 use crate::sys::poll::EventFd;
-use crate::sys::socket::Socket;
-use crate::worker::child::{self, SpanMessage};
+use crate::worker::link::LinkOwner;
 use crate::worker::queue_pair::SLOTS;
 
 /// Rung by workers when the supervisor is to drive.
@@ -196,60 +193,16 @@ fn end_late_tasks(state: &mut State) -> Option<Instant> {
 /// is busy.
 pub(super) const WAKE: Duration = Duration::from_secs(1);
 
-/// The host's end of a worker's socket.
-pub(super) struct WorkerSocket {
-    socket: Socket,
-    core: Weak<Core>,
-    index: usize,
-    incarnation: u64,
-    answers: Outbox,
-    /// Its registration with the supervisor.
-    token: OnceLock<Token>,
+/// What the pool does about the messages of one of its workers.
+pub(super) struct LinkToWorker {
+    pub(super) core: Weak<Core>,
+    pub(super) index: usize,
+    pub(super) incarnation: u64,
 }
 
-impl WorkerSocket {
-    pub(super) fn new(
-        socket: Socket,
-        core: Weak<Core>,
-        index: usize,
-        incarnation: u64,
-    ) -> WorkerSocket {
-        let (answers, token) = (Outbox::default(), OnceLock::new());
-        WorkerSocket { socket, core, index, incarnation, answers, token }
-    }
-
-    /// Says how it is registered with the supervisor, once.
-    pub(super) fn set_token(&self, token: Token) {
-        let _ = self.token.set(token);
-    }
-
-    /// Sends the answers that wait; if there is no room, again later.
-    fn answer(&self, core: &Core) {
-        match (self.answers.send(&self.socket), self.token.get()) {
-            (SendState::Done, _) => {}
-            (SendState::Pending, Some(&token)) => {
-                core.supervisor.set_deadline(token, Instant::now() + RETRY_AFTER);
-            }
-            // It would wait for ever.
-            (SendState::Pending | SendState::Stalled, _) => {
-                let mut state = core.lock();
-                let slot = state.workers.get_mut(self.index);
-                if let Some(slot) = slot.filter(|slot| slot.incarnation == self.incarnation) {
-                    slot.kill();
-                    core.watch_exits(&mut state);
-                }
-            }
-        }
-    }
-
-    /// Lets the worker begin: its pidfd has come.
-    pub(super) fn permit(&self, core: &Core) {
-        self.answers.add(&PERMIT);
-        self.answer(core);
-    }
-
-    /// Reserves a span in the worker's name; its offset, or `None` without memory.
-    fn grant(&self, core: &Core, len: u64) -> Option<u64> {
+impl LinkOwner for LinkToWorker {
+    fn grant(&self, len: u64) -> Option<u64> {
+        let core = self.core.upgrade()?;
         let span = core.arena.reserve(usize::try_from(len).ok()?, Contents::Stale).ok()?;
         let offset = span.offset();
         let mut state = core.lock();
@@ -261,38 +214,20 @@ impl WorkerSocket {
         slot.granted.push(span);
         Some(offset)
     }
-}
 
-impl Handler for WorkerSocket {
-    fn fd(&self) -> BorrowedFd<'_> {
-        self.socket.as_fd()
-    }
-
-    fn readable(&self) {
-        let Some(core) = self.core.upgrade() else { return };
-        match child::read_request(&self.socket) {
-            Some(SpanMessage { len, .. }) => {
-                let answer = match self.grant(&core, len) {
-                    Some(offset) => SpanMessage { len, offset },
-                    None => SpanMessage { len: 0, offset: 0 },
-                };
-                self.answers.add(bytemuck::bytes_of(&answer));
-                self.answer(&core);
-            }
-            // End of file: the death follows. Nonsense: nothing that it says will be heard.
-            None => core.forget_socket(self.index, self.incarnation),
-        }
-    }
-
-    fn deadline(&self) {
+    fn closed(&self) {
         if let Some(core) = self.core.upgrade() {
-            self.answer(&core);
+            core.link_closed(self.index, self.incarnation);
         }
     }
-}
 
-impl std::fmt::Debug for WorkerSocket {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("WorkerSocket").field("worker", &self.index).finish_non_exhaustive()
+    fn stalled(&self) {
+        let Some(core) = self.core.upgrade() else { return };
+        let mut state = core.lock();
+        let slot = state.workers.get_mut(self.index);
+        if let Some(slot) = slot.filter(|slot| slot.incarnation == self.incarnation) {
+            slot.kill();
+            core.watch_exits(&mut state);
+        }
     }
 }

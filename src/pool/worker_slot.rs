@@ -6,14 +6,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::object::Memory;
-use crate::pool::supervise::WorkerSocket;
 use crate::process::captured_stderr::CapturedStderr;
 use crate::process::fork_server::ChildHandle;
-use crate::process::supervisor::Token;
 use crate::region::arena::Span;
 use crate::sys::process;
 use crate::worker::call::{Call, TaskId};
 use crate::worker::host_side::{Drained, HostSide};
+use crate::worker::link::ChildLink;
 use crate::worker::queue_pair::Leave;
 
 /// What becomes of a worker.
@@ -70,7 +69,7 @@ pub(super) struct WorkerSlot {
     pub(super) incarnation: u64,
     pub(super) pid: u32,
     pub(super) child: Option<ChildHandle>,
-    pub(super) socket: Option<(Arc<WorkerSocket>, Token)>,
+    pub(super) link: Option<Arc<ChildLink>>,
     /// When it was killed first.
     pub(super) killed_at: Option<Instant>,
     /// It was killed, and had not ended a while later.
@@ -105,7 +104,7 @@ impl WorkerSlot {
             incarnation: 0,
             pid: 0,
             child: None,
-            socket: None,
+            link: None,
             killed_at: None,
             is_abandoned: false,
             abandoned_calls: Vec::new(),

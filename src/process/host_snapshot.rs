@@ -24,7 +24,7 @@ pub(crate) struct HostSnapshot {
     directory: Option<OwnedFd>,
     /// Standard input, output and error; `None` where the server's own will do.
     standard: [Option<OwnedFd>; 3],
-    pub(crate) settings: ProcessAttributes,
+    pub(crate) attributes: ProcessAttributes,
 }
 
 /// The part of them that a child gives itself.
@@ -56,14 +56,14 @@ impl HostSnapshot {
         };
         let stdout = process::duplicate(io::stdout()).map_err(os)?;
         let stderr = process::duplicate(io::stderr()).map_err(os)?;
-        let settings = ProcessAttributes {
+        let attributes = ProcessAttributes {
             variables: variables(),
             umask: process::umask(),
             limits: sched::limits(),
             priority: sched::priority_of_process(),
             cpus: sched::affinity_of_process().ok(),
         };
-        Ok(HostSnapshot { directory, standard: [stdin, stdout, stderr], settings })
+        Ok(HostSnapshot { directory, standard: [stdin, stdout, stderr], attributes })
     }
 
     /// What the fork server is told of them, for a worker of a pool: one that an interrupt of the

@@ -1,19 +1,16 @@
 //! One-off processes: functions in processes of their own.
 //!
-//! 1. [`ProcessBuilder::spawn`] encodes the argument into a span of the arena, makes a result block
-//!    there (`result_block.rs`), and asks the fork server for a child; the record (`record.rs`) is
-//!    the host's side of all that follows.
-//! 2. The child (`child.rs`) decodes the argument, runs the function and leaves its outcome on the
-//!    result block. One store commits it.
-//! 3. The fork server reaps the child and says so; only then is the result block read, are leases
-//!    ended and spans freed. What was committed counts, by whatever death it was followed.
+//! A one-off process is a worker (`worker/`) that is offered one call and leaves after it.
+//!
+//! 1. [`ProcessBuilder::spawn`] encodes the call, offers it in a queue pair, and asks the fork
+//!    server for the worker. The record (`record.rs`) is the host's side of all that follows.
+//! 2. The worker runs the call and commits its result.
+//! 3. The fork server reaps the worker and reports it. Only then is the result drained, are leases
+//!    ended and spans freed. A result that was committed counts, whatever ended the process.
 
 mod builder;
-mod child;
-mod errand;
 mod listing;
 mod record;
-mod result_block;
 
 use std::marker::PhantomData;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -308,7 +305,7 @@ impl<R: DeserializeOwned> Process<R> {
     fn take(&self) -> Result<R> {
         let outcome: Option<Outcome> = self.record.take_outcome();
         let (bytes, leases) = outcome.ok_or(Error::Closed { what: "the process's value" })??;
-        let decoded = panic::to_error(|| transfer::redeem(leases, || codec::decode(&bytes)));
+        let decoded = panic::to_error(|| transfer::redeem(leases, || bytes.with(codec::decode)));
         decoded.map_err(|reason| {
             Error::Task(TaskError::Codec { what: "result", action: "decoded", reason })
         })

@@ -3,31 +3,36 @@
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use tracing::Level;
 
 use crate::error::{Death, Error, Phase, Result, TaskError};
 use crate::exit::ExitReason;
-use crate::object::transfer::{Lease, LeaseList};
+use crate::object::transfer::LeaseList;
 use crate::process::captured_stderr::CapturedStderr;
-use crate::process::child::{PERMIT, words_for, words_of_unready};
+use crate::process::child::{EXIT_SETUP, words_of_unready};
 use crate::process::diagnostics;
 use crate::process::fork_server::{ChildEvent, ChildHandle, ForkServer};
-use crate::process::outbox::{Outbox, RETRY_AFTER, SendState};
-use crate::process::supervisor::{Handler, Supervisor, Token};
+use crate::process::host_snapshot::HostSnapshot;
+use crate::process::supervisor::Supervisor;
 use crate::region::arena::{Arena, Contents, Span};
-use crate::spawn::child::SpanMessage;
-use crate::spawn::result_block::{HostResultBlock, Place, Status};
 use crate::sys::fork::Instance;
 use crate::sys::oom;
 use crate::sys::poll::is_readable;
-use crate::sys::socket::{Received, Socket};
+use crate::worker::call::{Call, Encoded, TaskId};
+use crate::worker::child::WorkerConfig;
+use crate::worker::death::{self, phase_of};
+use crate::worker::host_side::HostSide;
+use crate::worker::launch::Launch;
+use crate::worker::link::{ChildLink, LinkOwner};
+use crate::worker::settings::Settings;
 
 /// The bytes of a value and the arrays that it may refer to, or why there is none.
-pub(super) type Outcome = Result<(Vec<u8>, LeaseList)>;
+pub(super) type Outcome = Result<(Encoded, LeaseList)>;
 
-/// A one-off process, from when it is asked for until nobody asks about it.
+/// A one-off process, from when it is asked for until its last handle is dropped.
 pub(super) struct Record {
     /// The process that asked for it; in a child forked from that, this is inert.
     host: Instance,
@@ -37,84 +42,141 @@ pub(super) struct Record {
     arena: Arc<Arena>,
     supervisor: Arc<Supervisor>,
     /// Runs at least as long as the process.
-    server: OnceLock<Arc<ForkServer>>,
-    result_block: HostResultBlock,
-    tail: Option<Arc<CapturedStderr>>,
+    server: Arc<ForkServer>,
+    stderr: OnceLock<Arc<CapturedStderr>>,
     /// Its id and process, once it is known to run.
     started: OnceLock<(u32, ChildHandle)>,
     state: Mutex<State>,
     changed: Condvar,
 }
 
-#[derive(Default)]
 struct State {
+    /// The process's queue pair, with its only call offered.
+    queues: HostSide,
+    /// The call, until the process has ended.
+    call: Option<Call>,
+    /// Its configuration, for as long as it may read it.
+    config: Option<Span>,
     /// It could not be forked, or nobody knows.
     failure: Option<io::Error>,
     end: Option<ExitReason>,
     outcome: Option<Outcome>,
     /// This program sent it SIGKILL.
     is_killed_by_us: bool,
-    /// Charter and argument, until the process has copied them.
-    order: Option<Span>,
-    leases: LeaseList,
     /// Spans that it was given for its result.
     granted: Vec<Span>,
-    socket: Option<(Arc<Link>, Token)>,
+    link: Option<Arc<ChildLink>>,
 }
 
-/// What a new record is made of.
-pub(super) struct Parts {
-    pub(super) name: String,
-    pub(super) task: &'static str,
-    pub(super) arena: Arc<Arena>,
-    pub(super) supervisor: Arc<Supervisor>,
-    pub(super) result_block: HostResultBlock,
-    pub(super) tail: Option<Arc<CapturedStderr>>,
-    pub(super) order: Span,
-    pub(super) leases: LeaseList,
-}
+/// The name of the only call of a process.
+const ONLY: TaskId = TaskId { index: 0, generation: 0 };
+/// The sequence number of the first call in a queue pair.
+const ONLY_SEQ: u64 = 1;
 
 impl Record {
-    pub(super) fn new(parts: Parts) -> Arc<Record> {
-        let Parts { name, task, arena, supervisor, result_block, tail, order, leases } = parts;
-        let state = State { order: Some(order), leases, ..State::default() };
-        Arc::new(Record {
+    /// A record of a process that is to run `call`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoSpace`] without memory for its queue pair.
+    pub(super) fn new(
+        name: &str,
+        arena: &Arc<Arena>,
+        supervisor: Arc<Supervisor>,
+        server: Arc<ForkServer>,
+        call: Call,
+    ) -> Result<Arc<Record>> {
+        let mut queues = HostSide::new(arena)?;
+        // An empty queue pair has room for every call.
+        let _ = queues.offer(ONLY, &call, 0);
+        let task = call.name;
+        let state = State {
+            queues,
+            call: Some(call),
+            config: None,
+            failure: None,
+            end: None,
+            outcome: None,
+            is_killed_by_us: false,
+            granted: Vec::new(),
+            link: None,
+        };
+        Ok(Arc::new(Record {
             host: Instance::current(),
-            name,
+            name: name.to_owned(),
             task,
-            arena,
+            arena: Arc::clone(arena),
             supervisor,
-            server: OnceLock::new(),
-            result_block,
-            tail,
+            server,
+            stderr: OnceLock::new(),
             started: OnceLock::new(),
             state: Mutex::new(state),
             changed: Condvar::new(),
-        })
+        }))
     }
 
-    /// Listens to the process on `socket` from now on, and keeps the server that runs it.
-    pub(super) fn listen(self: &Arc<Self>, socket: Socket, server: Arc<ForkServer>) -> Result<()> {
-        let _ = self.server.set(server);
-        let link =
-            Arc::new(Link { socket, record: Arc::downgrade(self), answers: Outbox::default() });
-        // Held while adding: a handler that is called at once finds its token.
+    /// Asks the fork server for the process.
+    ///
+    /// # Errors
+    ///
+    /// As [`Launch::start`].
+    pub(super) fn launch(
+        self: &Arc<Self>,
+        settings: &Settings,
+        snapshot: &HostSnapshot,
+    ) -> Result<()> {
+        let watcher = Arc::clone(self);
+        let owner = Box::new(LinkToProcess(Arc::downgrade(self)));
+        // Held meanwhile: the report of its start waits for the link.
         let mut state = self.lock();
-        let token = self.supervisor.add(Arc::clone(&link) as Arc<dyn Handler>)?;
-        state.socket = Some((link, token));
+        let config = WorkerConfig {
+            queues: state.queues.offset(),
+            tasks_max: Some(1),
+            settings: settings.clone(),
+            inherited: settings.inherited(&snapshot.attributes),
+            ..WorkerConfig::default()
+        };
+        let launch = Launch {
+            arena: &self.arena,
+            supervisor: &self.supervisor,
+            server: &self.server,
+            name: &self.name,
+            config: &config,
+            attributes: snapshot.of_process(),
+            doorbell: None,
+        };
+        let launched = launch.start(owner, Box::new(move |event| watcher.on_child_event(event)))?;
+        state.config = Some(launched.config);
+        state.link = Some(launched.link);
+        if let Some(stderr) = launched.stderr {
+            let _ = self.stderr.set(stderr);
+        }
         Ok(())
     }
 
-    /// Stops listening to the process.
-    pub(super) fn forget_socket(&self) {
-        let socket = self.lock().socket.take();
-        if let Some((_, token)) = socket {
-            self.supervisor.remove(token);
+    /// Stops listening to the process, on its socket and on its standard error.
+    pub(super) fn stop(&self) {
+        self.close_link();
+        if let Some(stderr) = self.stderr.get() {
+            stderr.stop();
+        }
+    }
+
+    fn close_link(&self) {
+        let link = self.lock().link.take();
+        if let Some(link) = link {
+            link.close();
         }
     }
 
     /// What the fork server says of it; called on the supervisor's thread.
     pub(super) fn on_child_event(&self, event: ChildEvent) {
+        let end = match &event {
+            ChildEvent::Ended { reason, .. } => Some(*reason),
+            _ => None,
+        };
+        // Also if this panics: nobody else would wake those that wait.
+        let _notify = NotifyOnDrop { record: self, end };
         match event {
             ChildEvent::Started { pid, child } => {
                 let name = self.name.clone();
@@ -122,19 +184,15 @@ impl Record {
                     tracing::debug!(name, pid, "process started");
                 });
                 let _ = self.started.set((pid, child));
-                let link = self.lock().socket.as_ref().map(|(link, _)| Arc::clone(link));
+                let link = self.lock().link.clone();
                 if let Some(link) = link {
-                    link.answers.add(&PERMIT);
-                    link.answer(self);
+                    link.permit();
                 }
             }
             ChildEvent::Failed(error) => self.lock().failure = Some(error),
             ChildEvent::Killed => {}
             ChildEvent::Ended { reason, peak_rss_bytes } => self.ended(reason, peak_rss_bytes),
         }
-        // Taken and released, so that who has tested and does not wait yet is not missed.
-        drop(self.lock());
-        self.changed.notify_all();
     }
 
     /// It is reaped: from here on it writes nothing.
@@ -143,79 +201,63 @@ impl Record {
         diagnostics::event(Level::DEBUG, move || {
             tracing::debug!(name, pid, %reason, "process ended");
         });
-        self.forget_socket();
-        self.stop_tail();
+        self.stop();
         let mut state = self.lock();
-        let out_of_memory =
-            reason == ExitReason::Signal(SIGKILL) && !state.is_killed_by_us && oom::claim();
-        let granted = std::mem::take(&mut state.granted);
-        let leases = std::mem::take(&mut state.leases);
-        self.sweep(&leases);
-        let outcome = match self.committed(&granted) {
-            Some((Status::Value, bytes)) => Ok((bytes, leases)),
-            Some((status, bytes)) => Err(Error::Task(failure(status, &bytes))),
+        let State { queues, granted, .. } = &mut *state;
+        let running = queues.running();
+        let words = queues.last_words();
+        // What cannot be a result counts as none.
+        let drained = queues.drain().ok().flatten();
+        let committed = drained.and_then(|drained| {
+            let status = drained.meta.status;
+            death::payload(drained, granted).ok().map(|payload| (status, payload))
+        });
+        let call = state.call.take();
+        self.sweep(call.as_ref());
+        let outcome = match committed {
+            Some((status, payload)) => match death::value(status, payload) {
+                Ok(bytes) => Ok((bytes, call.map(|call| call.leases).unwrap_or_default())),
+                Err(error) => Err(*error),
+            },
             None => {
-                let mut death = self.death(reason);
-                death.out_of_memory = out_of_memory;
-                death.peak_rss_bytes = peak_rss_bytes;
-                Err(Error::Task(TaskError::Died(Box::new(death))))
+                let is_killed = reason == ExitReason::Signal(SIGKILL) && !state.is_killed_by_us;
+                // A panic that the function caught, or a fault that it survived, did not end it.
+                let words = words.filter(|_| leaves_words(reason));
+                let death = Death {
+                    process: Some(self.name.clone()),
+                    out_of_memory: is_killed && oom::claim(),
+                    peak_rss_bytes,
+                    task: self.task,
+                    phase: running.map_or(Phase::Decoding, |_| phase_of(ONLY_SEQ, running)),
+                    stderr_tail: self.stderr_tail(),
+                    ..death::report(pid.unwrap_or(0), reason, words)
+                };
+                let unready = || running.is_none().then(|| words_of_unready(reason).to_owned());
+                let last_words = death.last_words.clone().or_else(unready);
+                Err(Error::Task(TaskError::Died(Box::new(Death { last_words, ..death }))))
             }
         };
-        state.order = None;
+        state.config = None;
+        state.granted.clear();
         state.outcome = Some(outcome);
         state.end = Some(reason);
     }
 
-    /// What it has left on its result block, and the bytes of that; it is reaped.
-    fn committed(&self, granted: &[Span]) -> Option<(Status, Vec<u8>)> {
-        let (status, place, len_bytes) = self.result_block.outcome()?;
-        let bytes = match place {
-            Place::Inline => self.result_block.inline(len_bytes)?,
-            Place::Span(offset) => {
-                let span = granted.iter().find(|span| span.offset() == offset)?;
-                let len = usize::try_from(len_bytes).ok().filter(|&len| len <= span.len_bytes())?;
-                span.load(len)
-            }
-        };
-        Some((status, bytes))
-    }
-
-    /// What is known of its death.
-    fn death(&self, reason: ExitReason) -> Death {
-        Death {
-            pid: self.pid().unwrap_or(0),
-            worker: 0,
-            process: Some(self.name.clone()),
-            reason,
-            out_of_memory: false,
-            peak_rss_bytes: None,
-            task: self.task,
-            phase: self.result_block.phase().unwrap_or(Phase::Decoding),
-            torn: Vec::new(),
-            // A panic that the function caught, or a fault that it survived, did not end it.
-            last_words: (self.result_block.last_words().filter(|_| leaves_words(reason)))
-                .or_else(|| words_for(reason))
-                .or_else(|| self.has_not_begun().then(|| words_of_unready(reason).to_owned())),
-            stderr_tail: self.tail.as_ref().map(|tail| tail.text()),
-        }
-    }
-
-    /// Whether it never came to look at its argument.
-    fn has_not_begun(&self) -> bool {
-        self.result_block.phase().is_none()
-    }
-
-    /// Takes back what the process would have had; it is certain that it has not begun.
-    pub(super) fn reclaim(&self) -> LeaseList {
+    /// Takes the call back; it is certain that the process has not begun it.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Closed`] if that was done before.
+    pub(super) fn reclaim(&self) -> Result<Call> {
         let mut state = self.lock();
-        state.order = None;
-        std::mem::take(&mut state.leases)
+        state.config = None;
+        state.call.take().ok_or(Error::Closed { what: "the process" })
     }
 
     /// Frees the locks that it held in memory that it was lent; it is certain that it has ended.
-    fn sweep(&self, leases: &[Lease]) {
+    fn sweep(&self, call: Option<&Call>) {
         let Some(pid) = self.pid() else { return };
-        for memory in leases.iter().filter_map(Lease::object) {
+        for memory in call.iter().flat_map(|call| call.lent()) {
             memory.sweep_process(pid);
         }
     }
@@ -235,7 +277,7 @@ impl Record {
 
     /// The end of what it wrote to its standard error, if that is captured.
     pub(super) fn stderr_tail(&self) -> Option<String> {
-        self.tail.as_ref().map(|tail| tail.text())
+        self.stderr.get().map(|stderr| stderr.text())
     }
 
     /// Waits until it runs; the error if it does not come to that.
@@ -277,13 +319,6 @@ impl Record {
     /// How it ended, if that is known; never waits.
     pub(super) fn known_end(&self) -> Option<ExitReason> {
         self.lock().end
-    }
-
-    /// Stops reading its standard error.
-    pub(super) fn stop_tail(&self) {
-        if let Some(tail) = &self.tail {
-            tail.stop();
-        }
     }
 
     /// Waits for its end, at most until `deadline`.
@@ -345,19 +380,6 @@ impl Record {
         self.wait_until(Instant::now().checked_add(DEATH));
     }
 
-    /// Reserves a span in the process's name; its offset, or `None` without memory.
-    fn grant(&self, len: u64) -> Option<u64> {
-        let span = self.arena.reserve(usize::try_from(len).ok()?, Contents::Stale).ok()?;
-        let offset = span.offset();
-        let mut state = self.lock();
-        // It asks once, for its result; one that asks again and again is broken.
-        if state.end.is_some() || state.granted.len() >= GRANTS_MAX {
-            return None;
-        }
-        state.granted.push(span);
-        Some(offset)
-    }
-
     fn lock(&self) -> MutexGuard<'_, State> {
         // Nothing under this lock panics half-way through a change.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
@@ -376,7 +398,6 @@ pub(super) const SIGTERM: i32 = 15;
 
 /// Whether the panic hook or the fault handler speaks last in a process that ends like this.
 fn leaves_words(reason: ExitReason) -> bool {
-    use crate::process::child::EXIT_SETUP;
     const ABORT: i32 = 6;
     const BUS: i32 = 7;
     const SEGV: i32 = 11;
@@ -386,79 +407,65 @@ fn leaves_words(reason: ExitReason) -> bool {
     )
 }
 
-/// Why there is no value, by the process's own word.
-fn failure(status: Status, bytes: &[u8]) -> TaskError {
-    let codec = |what, action| {
-        let reason = String::from_utf8_lossy(bytes).into_owned();
-        TaskError::Codec { what, action, reason }
-    };
-    match status {
-        Status::ArgumentCodec => codec("argument", "decoded"),
-        Status::ResultCodec | Status::Value => codec("result", "encoded"),
-        Status::Panicked => {
-            let (message, location) = crate::array::codec::decode(bytes).unwrap_or_default();
-            TaskError::Panicked { message, location }
+/// Wakes those that wait for a process after an event of it. If the handler of that event panics,
+/// which is a fault of this crate, they are given an error.
+struct NotifyOnDrop<'a> {
+    record: &'a Record,
+    end: Option<ExitReason>,
+}
+
+impl Drop for NotifyOnDrop<'_> {
+    fn drop(&mut self) {
+        // Locked, so that a thread between its test and its wait is not missed.
+        let mut state = self.record.lock();
+        if thread::panicking() {
+            const FAULT: &str = "the supervisor panicked over it, which is a bug of brigade";
+            state.failure.get_or_insert_with(|| io::Error::other(FAULT));
+            if self.end.is_some() {
+                let error = Error::Broken { what: "the process", cause: FAULT.to_owned() };
+                state.outcome.get_or_insert(Err(error));
+                state.end = self.end;
+            }
         }
+        drop(state);
+        self.record.changed.notify_all();
     }
 }
 
-/// The host's end of a process's socket.
-pub(super) struct Link {
-    socket: Socket,
-    record: Weak<Record>,
-    answers: Outbox,
-}
+/// What the host does about the messages of a process.
+struct LinkToProcess(Weak<Record>);
 
-impl Link {
-    /// Sends the answers that wait; if there is no room, again later.
-    fn answer(&self, record: &Record) {
-        match self.answers.send(&self.socket) {
-            SendState::Done => {}
-            SendState::Pending => {
-                if let Some((_, token)) = &record.lock().socket {
-                    record.supervisor.set_deadline(*token, Instant::now() + RETRY_AFTER);
-                }
-            }
-            // It would wait for ever.
-            SendState::Stalled => drop(record.signal(SIGKILL)),
+impl LinkOwner for LinkToProcess {
+    fn grant(&self, len: u64) -> Option<u64> {
+        let record = self.0.upgrade()?;
+        let span = record.arena.reserve(usize::try_from(len).ok()?, Contents::Stale).ok()?;
+        let offset = span.offset();
+        let mut state = record.lock();
+        // It asks once, for its result; one that asks again and again is broken.
+        if state.end.is_some() || state.granted.len() >= GRANTS_MAX {
+            return None;
         }
-    }
-}
-
-impl Handler for Link {
-    fn fd(&self) -> BorrowedFd<'_> {
-        self.socket.as_fd()
+        state.granted.push(span);
+        Some(offset)
     }
 
-    fn readable(&self) {
-        let Some(record) = self.record.upgrade() else { return };
-        let mut message = SpanMessage { len: 0, offset: 0 };
-        match self.socket.try_receive(bytemuck::bytes_of_mut(&mut message)) {
-            Ok(Received::Nothing) => {}
-            Ok(Received::Message(bytes, _)) if bytes == size_of::<SpanMessage>() => {
-                let len = message.len;
-                if len == 0 {
-                    // It has copied its argument.
-                    return drop(record.lock().order.take());
-                }
-                let answer = match record.grant(len) {
-                    Some(offset) => SpanMessage { len, offset },
-                    None => SpanMessage { len: 0, offset: 0 },
-                };
-                self.answers.add(bytemuck::bytes_of(&answer));
-                self.answer(&record);
-            }
-            // The death follows, or its function has closed every descriptor. What makes no sense
-            // is not listened to twice.
-            Ok(Received::Closed | Received::Message(..)) | Err(_) => {
-                record.forget_socket();
-            }
+    fn argument_copied(&self) {
+        if let Some(record) = self.0.upgrade()
+            && let Some(call) = &mut record.lock().call
+        {
+            call.payload = Encoded::default();
         }
     }
 
-    fn deadline(&self) {
-        if let Some(record) = self.record.upgrade() {
-            self.answer(&record);
+    fn closed(&self) {
+        if let Some(record) = self.0.upgrade() {
+            record.close_link();
+        }
+    }
+
+    fn stalled(&self) {
+        if let Some(record) = self.0.upgrade() {
+            let _ = record.signal(SIGKILL);
         }
     }
 }

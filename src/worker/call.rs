@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::object::Memory;
 use crate::object::transfer::{Lease, LeaseList, WireLease};
 use crate::process::function::FunctionOffset;
 use crate::region::arena::{Arena, Contents, Span};
 use crate::worker::queue_pair::{
-    RESULT_INLINE_BYTES, RESULT_INLINE_WORDS, RING_PAYLOAD_BYTES_MAX, last_word,
+    HANDLES_MAX, RESULT_INLINE_BYTES, RESULT_INLINE_WORDS, RING_PAYLOAD_BYTES_MAX, last_word,
 };
 
 /// Names a task as long as its entry exists; never reused with the same generation.
@@ -73,6 +73,9 @@ impl Encoded {
     ) -> Result<Encoded> {
         if leases.is_empty() {
             return Encoded::new(argument, arena);
+        }
+        if leases.len() > HANDLES_MAX {
+            return Err(too_many_handles(leases.len()));
         }
         let mut bytes = table(leases);
         bytes.extend_from_slice(argument);
@@ -177,4 +180,14 @@ pub(crate) fn split_table(bytes: &[u8], leases: usize) -> Option<(Vec<WireLease>
     let (table, rest) = bytes.split_at_checked(table_bytes)?;
     let rows = table.chunks_exact(size_of::<WireLease>());
     Some((rows.map(bytemuck::pod_read_unaligned).collect(), rest))
+}
+
+#[cold]
+fn too_many_handles(count: usize) -> Error {
+    let bytes = |count: usize| (count * size_of::<WireLease>()) as u64;
+    Error::TooLarge {
+        what: "a task's list of handles, 32 bytes each,",
+        size_bytes: bytes(count),
+        limit_bytes: bytes(HANDLES_MAX),
+    }
 }

@@ -1,8 +1,6 @@
 //! A worker's life: set up, take tasks, run them, commit, leave.
 #![allow(unsafe_code)]
 
-use std::collections::BTreeMap;
-use std::os::fd::OwnedFd;
 use std::sync::OnceLock;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -26,43 +24,32 @@ use crate::worker::call;
 use crate::worker::cleanup::TaskCleanup;
 use crate::worker::cpu_spread::Footing;
 use crate::worker::invocation::{self, Invocation, Leases, WorkerCache};
+use crate::worker::link::SpanMessage;
 use crate::worker::queue_pair::{Leave, Place, QueuePair, Stage, Status};
+use crate::worker::settings::Settings;
 use crate::worker::worker_side::{Claimed, Next, ResultBody, WorkerSide};
 
-/// What a worker is told when it starts.
+/// What a worker is started with.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(crate) struct WorkerConfig {
     /// Its index in the pool.
     pub(crate) index: usize,
-    /// Where its queue pair is in the arena; the last word it gets that is not the pool's.
+    /// Where its queue pair is in the arena.
     pub(crate) queues: u64,
-    /// Where the pool's control block is.
-    pub(crate) control: u64,
+    /// Where the pool's control block is; `None` for a one-off process, which leaves after the one
+    /// call that it is offered.
+    pub(crate) control: Option<u64>,
     /// Trampoline of the initializer, how many leases its argument has, and the two encoded.
     pub(crate) initializer: Option<(u64, usize, Vec<u8>)>,
     /// Leave after this many tasks.
     pub(crate) tasks_max: Option<u64>,
     /// Leave after a task that leaves more than this resident, in bytes, shared memory apart.
     pub(crate) memory_soft_bytes: Option<u64>,
-    /// Never get more data memory than this, in bytes.
-    pub(crate) memory_hard_bytes: Option<u64>,
-    pub(crate) snapshot: ProcessAttributes,
-    pub(crate) env: BTreeMap<String, String>,
-    pub(crate) nice: Option<i32>,
-    /// Processors to run on.
-    pub(crate) affinity: Option<Vec<usize>>,
+    pub(crate) settings: Settings,
+    /// What it inherits from the host as the host is now.
+    pub(crate) inherited: ProcessAttributes,
     /// Spinning eats a quota of processor time: keep it short.
     pub(crate) spin_short: bool,
-}
-
-/// What a worker asks its host, and what it is told.
-#[derive(Debug, Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
-#[repr(C)]
-pub(crate) struct SpanMessage {
-    /// Asked for, in bytes; in the answer, what was granted, or 0.
-    pub(crate) len: u64,
-    /// Where it was granted.
-    pub(crate) offset: u64,
 }
 
 /// What this process is, if it is a worker.
@@ -71,6 +58,7 @@ struct Identity {
     made_in: Instance,
     queues: &'static QueuePair,
     read_only: std::ops::Range<usize>,
+    is_one_off: bool,
     /// Keeps mapped what `queue pair` points to, whatever else of this process is dropped.
     _windows: Windows,
 }
@@ -121,15 +109,27 @@ pub fn is_cancelled() -> bool {
 /// A worker's entry.
 pub(crate) static ENTRY: Entry = Entry::new(main);
 
+/// Exit code of a one-off process whose function panicked: that of a program whose `main` does.
+const EXIT_PANIC: i32 = 101;
+
 fn main(child: Child) {
     match Worker::set_up(child) {
         Ok(mut worker) => {
-            worker.run();
+            let last = worker.run();
+            worker.cleanup.rests();
             worker.queues.depart(&worker.footing);
+            if worker.is_one_off() {
+                process::exit_now(match last {
+                    Status::Value | Status::Skipped => 0,
+                    Status::Panicked => EXIT_PANIC,
+                    Status::ArgumentCodec | Status::ResultCodec => EXIT_SETUP,
+                });
+            }
         }
+        Err(error) if identity().is_none() => child::end_unready(&error),
         Err(error) => {
             set_last_words(&error.to_string());
-            child::end_unready(&error)
+            process::exit_now(EXIT_SETUP);
         }
     }
 }
@@ -141,7 +141,7 @@ struct Worker {
     config: WorkerConfig,
     cache: WorkerCache,
     footing: Footing,
-    aftercare: TaskCleanup,
+    cleanup: TaskCleanup,
     /// Tasks run so far.
     tasks: u64,
 }
@@ -150,66 +150,63 @@ impl Worker {
     fn set_up(child: Child) -> Result<Worker> {
         #[cfg(feature = "failpoints")]
         failpoint::hit(Point::WorkerStart);
-        let [charter_at, charter_len, arena_id, arena_size, _] = child.words;
-        let Ok([arena, socket, doorbell]) = <[OwnedFd; 3]>::try_from(child.fds) else {
+        let [config_at, config_len, arena_id, arena_size, _] = child.words;
+        let mut fds = child.fds.into_iter();
+        let (Some(arena), Some(socket)) = (fds.next(), fds.next()) else {
             process::exit_now(EXIT_SETUP);
         };
-        let arena_size = usize::try_from(arena_size).unwrap_or(usize::MAX);
+        let doorbell = fds.next().map(EventFd::from_fd);
+        let size = |word: u64| usize::try_from(word).unwrap_or(usize::MAX);
         let socket = Socket::from(socket);
-        let windows = Windows::attach(arena, arena_id, arena_size)?;
+        let windows = Windows::attach(arena, arena_id, size(arena_size))?;
         child::await_permit(&socket);
-        let len = usize::try_from(charter_len).unwrap_or(usize::MAX);
-        let config: WorkerConfig = windows
-            .copy_out(charter_at, len)
+        let mut config: WorkerConfig = windows
+            .copy_out(config_at, size(config_len))
             .map(|bytes| invocation::decode(&bytes))?
-            .map_err(|found| Error::Corrupt { what: "a worker's config", found })?;
-        let doorbell = EventFd::from_fd(doorbell);
-        let queues = WorkerSide::attach(&windows, config.queues, config.control, doorbell)?;
-        let (made_in, read_only) = (Instance::current(), windows.read_only_range());
-        let (lane_of_life, _windows) = (queues.queues(), windows.clone());
-        let _ = IDENTITY.set(Identity { made_in, queues: lane_of_life, read_only, _windows });
+            .map_err(|found| Error::Corrupt { what: "a worker's configuration", found })?;
+        let waker = config.control.zip(doorbell);
+        let is_one_off = waker.is_none();
+        let queues = WorkerSide::attach(&windows, config.queues, waker)?;
+        let _ = IDENTITY.set(Identity {
+            made_in: Instance::current(),
+            queues: queues.queues(),
+            read_only: windows.read_only_range(),
+            is_one_off,
+            _windows: windows.clone(),
+        });
         install_panic_hook();
         signal::catch_faults(on_fault)
             .map_err(|e| Error::os("sigaction", "the fault handler", e))?;
-        let cache = WorkerCache::new(config.index);
-        let footing = Footing::new(config.index);
-        let mut worker = Worker {
-            queues,
-            windows,
-            socket,
-            config,
-            cache,
-            footing,
-            aftercare: TaskCleanup::default(),
-            tasks: 0,
-        };
-        worker.apply_options()?;
-        worker.initialise();
-        worker.aftercare.begin();
+        // SAFETY: the worker starts, and has one thread until its initializer runs.
+        unsafe { config.inherited.apply() };
+        // SAFETY: as above.
+        unsafe { config.settings.apply_env() };
+        // A pool's `build` has tried niceness and processors. What has become unavailable since
+        // does not end its workers.
+        config.settings.apply(is_one_off)?;
+        let (cache, footing) = (WorkerCache::new(config.index), Footing::new(config.index));
+        let initializer = config.initializer.take();
+        let cleanup = TaskCleanup::default();
+        let mut worker =
+            Worker { queues, windows, socket, config, cache, footing, cleanup, tasks: 0 };
+        if let Some(initializer) = initializer {
+            worker.initialise(initializer);
+        }
+        if !is_one_off {
+            worker.cleanup.begin();
+        }
         #[cfg(feature = "failpoints")]
         failpoint::hit(Point::WorkerBeforeReady);
         worker.queues.set_ready();
         Ok(worker)
     }
 
-    fn apply_options(&self) -> Result<()> {
-        let WorkerConfig { snapshot, env, nice, affinity, memory_hard_bytes, .. } = &self.config;
-        // SAFETY: called while the worker starts, before the initializer: it has one thread.
-        unsafe { snapshot.apply() };
-        set_env(env);
-        // Wishes about speed: `build` has seen that they can be had, and what has become of that
-        // since (a processor that was taken away) ends no worker.
-        let _ = nice.map(sched::set_nice);
-        let _ = affinity.as_ref().map(|cpus| sched::set_affinity(cpus));
-        if let Some(bytes) = memory_hard_bytes {
-            sched::set_data_bytes_max(*bytes)?;
-        }
-        Ok(())
+    fn is_one_off(&self) -> bool {
+        self.config.control.is_none()
     }
 
     /// Runs the initializer; if it fails, this process ends and says why.
-    fn initialise(&mut self) {
-        let Some((function, leases, payload)) = self.config.initializer.take() else { return };
+    fn initialise(&mut self, (function, leases, payload): (u64, usize, Vec<u8>)) {
         let mut out = Vec::new();
         self.cache.is_starting = true;
         let status = match call::split_table(&payload, leases) {
@@ -236,7 +233,8 @@ impl Worker {
         process::exit_now(EXIT_SETUP);
     }
 
-    fn run(&mut self) {
+    /// Runs tasks until it is to leave; how the last one ended.
+    fn run(&mut self) -> Status {
         let longest = match self.config {
             WorkerConfig { spin_short: true, .. } => SPIN_MIN,
             // The one that gets the next task of a pool at rest.
@@ -245,21 +243,24 @@ impl Worker {
         };
         let mut budget = longest.min(SPIN_MAX);
         let (mut payload, mut out) = (Vec::new(), Vec::new());
+        let mut last = Status::Skipped;
         loop {
             match self.queues.next(&mut payload) {
                 Ok(Next::Task(task)) => {
-                    self.aftercare.before_next();
-                    if self.work(&task, &mut payload, &mut out) {
-                        return;
+                    self.cleanup.before_next();
+                    let (status, is_last) = self.work(&task, &mut payload, &mut out);
+                    last = status;
+                    if is_last {
+                        return last;
                     }
                 }
-                Ok(Next::Nothing) if self.queues.should_stop() => return self.aftercare.rests(),
+                Ok(Next::Nothing) if self.queues.should_stop() || self.is_one_off() => return last,
                 Ok(Next::Nothing) => {
-                    self.aftercare.before_next();
+                    self.cleanup.before_next();
                     let start = Instant::now();
-                    let Worker { queues, footing, cache, aftercare, .. } = self;
+                    let Worker { queues, footing, cache, cleanup, .. } = self;
                     queues.wait(budget, footing, || {
-                        aftercare.rests();
+                        cleanup.rests();
                         cache.rest()
                     });
                     budget = next_budget(budget, start.elapsed(), longest);
@@ -272,10 +273,10 @@ impl Worker {
         }
     }
 
-    /// Runs and commits one task. True: this worker has to leave.
-    fn work(&mut self, task: &Claimed, payload: &mut Vec<u8>, out: &mut Vec<u8>) -> bool {
+    /// Runs and commits one task: how it ended, and whether this worker has to leave.
+    fn work(&mut self, task: &Claimed, payload: &mut Vec<u8>, out: &mut Vec<u8>) -> (Status, bool) {
         out.clear();
-        let status = match self.run_claimed(task, payload, out) {
+        let mut status = match self.run_claimed(task, payload, out) {
             Ok(status) => status,
             Err(error) => {
                 out.clear();
@@ -284,7 +285,7 @@ impl Worker {
             }
         };
         self.tasks += 1;
-        if self.aftercare.task_ends(self.queues.stop_clock()) {
+        if self.cleanup.task_ends(self.queues.stop_clock()) {
             self.queues.restart_clock();
         }
         if self.tasks.is_multiple_of(RESTED_TASKS) {
@@ -297,21 +298,19 @@ impl Worker {
         } else {
             match self.write_to_span(out) {
                 Ok(at) => {
-                    self.queues.commit(status, leaving, ResultBody::Span { at, len: out.len() })
+                    let len = out.len();
+                    self.queues.commit(status, leaving, ResultBody::Span { at, len });
                 }
                 Err(text) => {
-                    self.queues.commit(
-                        Status::ResultCodec,
-                        leaving,
-                        ResultBody::Bytes(text.as_bytes()),
-                    );
+                    status = Status::ResultCodec;
+                    self.queues.commit(status, leaving, ResultBody::Bytes(text.as_bytes()));
                 }
             }
         }
         if out.capacity() > KEPT_BUFFER_BYTES {
             *out = Vec::new();
         }
-        leaving.is_some()
+        (status, leaving.is_some())
     }
 
     fn run_claimed(
@@ -323,6 +322,11 @@ impl Worker {
         let Claimed { function, meta } = task;
         if let Place::Span(offset) = meta.place {
             *payload = self.windows.copy_out(offset, meta.len)?;
+            if self.is_one_off() {
+                // The host frees the argument now: this process may run for long.
+                let copied = SpanMessage { len: 0, offset: 0 };
+                let _ = self.socket.send(bytemuck::bytes_of(&copied), &[]);
+            }
         }
         let split = call::split_table(payload, meta.leases);
         let Some((leases, encoded)) = split.filter(|_| payload.len() == meta.len) else {
@@ -356,7 +360,8 @@ impl Worker {
             Invocation { payload, leases, windows, out, cache, progress: &progress };
         let status = invocation::run(trampoline, &mut invocation);
         child::end_if_forked(made_in);
-        // The task lives to tell; what it said, or caught, is no word about a later death.
+        // The task survived, so its panic message is dropped: it must not be reported as the cause
+        // of a later crash.
         self.queues.clear_last_words();
         Ok(status)
     }
@@ -366,7 +371,7 @@ impl Worker {
         let WorkerConfig { tasks_max, memory_soft_bytes, .. } = self.config;
         // A handle that outlives its task would let this process reach an array that others may
         // write by now: only its end takes the handle away.
-        if transfer::live_handles() > 0 || self.aftercare.is_crowded() {
+        if transfer::live_handles() > 0 || self.cleanup.is_crowded() {
             return Some(Leave::Unclean);
         }
         if tasks_max.is_some_and(|max| self.tasks >= max) {
@@ -392,6 +397,9 @@ impl Worker {
                 Ok(answer.offset)
             }
             Ok(Received::Message(..)) => Err(format!("no memory for a result of {len} bytes")),
+            Ok(Received::Nothing | Received::Closed) | Err(_) if self.is_one_off() => {
+                Err("its function has closed the socket to the host".into())
+            }
             Ok(Received::Nothing | Received::Closed) | Err(_) => process::exit_now(EXIT_SETUP),
         }
     }
@@ -417,31 +425,25 @@ fn next_budget(budget: Duration, waited: Duration, longest: Duration) -> Duratio
     (budget / 2).max(SPIN_MIN)
 }
 
-fn set_env(env: &BTreeMap<String, String>) {
-    for (name, value) in env {
-        // SAFETY: called while the worker starts, before the initializer: it has one thread.
-        unsafe { process::set_env(name, value) };
-    }
-}
-
 fn set_last_words(text: &str) {
     if let Some(identity) = identity() {
         WorkerSide::set_last_words(identity.queues, text.as_bytes());
     }
 }
 
-/// Has panics of this thread noted for the report instead of printed, unless a backtrace is asked
-/// for; those of threads that a task started are printed as usual.
+/// Has panics recorded for the report. A worker of a pool does not print those of its own thread,
+/// unless a backtrace is asked for; all others are printed as usual.
 fn install_panic_hook() {
     let usual = std::panic::take_hook();
     let own = std::thread::current().id();
     std::panic::set_hook(Box::new(move |info| {
-        let is_own = std::thread::current().id() == own && identity().is_some();
-        if !is_own || panic::wants_backtrace() {
-            usual(info);
-        }
         let (message, location) = panic::record(info);
         set_last_words(&format!("panicked at {location}: {message}"));
+        let is_reported = identity().is_some_and(|identity| !identity.is_one_off)
+            && std::thread::current().id() == own;
+        if !is_reported || panic::wants_backtrace() {
+            usual(info);
+        }
     }));
 }
 
@@ -450,15 +452,6 @@ fn on_fault(fault: Fault) {
     let Some(identity) = identity() else { return };
     let text = FaultText::new(fault, |address| identity.read_only.contains(&address));
     WorkerSide::set_last_words(identity.queues, text.bytes());
-}
-
-/// Whether `socket` has something to say; for the host's end of a worker's socket.
-pub(crate) fn read_request(socket: &Socket) -> Option<SpanMessage> {
-    let mut message = SpanMessage { len: 0, offset: 0 };
-    match socket.try_receive(bytemuck::bytes_of_mut(&mut message)) {
-        Ok(Received::Message(len, _)) if len == size_of::<SpanMessage>() => Some(message),
-        _ => None,
-    }
 }
 
 #[cfg(test)]

@@ -19,15 +19,23 @@ mod cleanup;
 #[cfg(not(loom))]
 pub(crate) mod cpu_spread;
 #[cfg(not(loom))]
+pub(crate) mod death;
+#[cfg(not(loom))]
 pub(crate) mod host_side;
 #[cfg(all(any(test, fuzzing), not(loom)))]
 pub(crate) mod hostile;
 #[cfg(not(loom))]
 pub(crate) mod invocation;
 #[cfg(not(loom))]
+pub(crate) mod launch;
+#[cfg(not(loom))]
+pub(crate) mod link;
+#[cfg(not(loom))]
 pub(crate) mod pool_control;
 #[cfg(not(loom))]
 pub(crate) mod queue_pair;
+#[cfg(not(loom))]
+pub(crate) mod settings;
 pub(crate) mod wakeup;
 #[cfg(not(loom))]
 pub(crate) mod worker_side;

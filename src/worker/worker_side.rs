@@ -4,7 +4,7 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::region::windows::Windows;
 use crate::sys::clock;
 #[cfg(feature = "failpoints")]
@@ -49,9 +49,8 @@ pub(crate) enum ResultBody<'a> {
 #[derive(Debug)]
 pub(crate) struct WorkerSide {
     queues: *const QueuePair,
-    control: *const PoolControl,
-    /// Readable for the supervisor when it is to drive.
-    doorbell: EventFd,
+    /// How the pool's driver is woken; `None` in a one-off process, which nobody drives.
+    waker: Option<Waker>,
     /// The sequence number to look for next.
     seq: u64,
     /// Next free position of the result ring.
@@ -62,8 +61,31 @@ pub(crate) struct WorkerSide {
     elapsed_ns: u64,
 }
 
+/// What a worker shares with all workers of its pool, and the doorbell of the supervisor.
+#[derive(Debug)]
+struct Waker {
+    control: *const PoolControl,
+    doorbell: EventFd,
+}
+
+impl Waker {
+    fn control(&self) -> &PoolControl {
+        // SAFETY: `WorkerSide::attach` checked bounds; the window stays mapped until the process
+        // ends; the host aligned the span; it is nothing but atomics and padding.
+        unsafe { &*self.control }
+    }
+
+    fn wake(&self, driver: Driver) {
+        match driver {
+            Driver::Joiner => self.control().driver.wake_taken_joiner(),
+            Driver::Supervisor => self.doorbell.ring(),
+            Driver::Awake => {}
+        }
+    }
+}
+
 impl WorkerSide {
-    /// Finds queue pair and control block at their offsets.
+    /// Finds the queue pair at its offset and, for a worker of a pool, the control block at its.
     ///
     /// # Errors
     ///
@@ -71,13 +93,15 @@ impl WorkerSide {
     pub(crate) fn attach(
         windows: &Windows,
         queues: u64,
-        control: u64,
-        doorbell: EventFd,
+        waker: Option<(u64, EventFd)>,
     ) -> Result<WorkerSide> {
+        let waker = waker.map(|(control, doorbell)| {
+            let control = windows.write(control, size_of::<PoolControl>())?.cast();
+            Ok::<_, Error>(Waker { control, doorbell })
+        });
         Ok(WorkerSide {
             queues: windows.write(queues, size_of::<QueuePair>())?.cast(),
-            control: windows.write(control, size_of::<PoolControl>())?.cast(),
-            doorbell,
+            waker: waker.transpose()?,
             seq: 1,
             bytes_head: 0,
             last_ns: 0,
@@ -91,16 +115,13 @@ impl WorkerSide {
         unsafe { &*self.queues }
     }
 
-    fn control(&self) -> &PoolControl {
-        // SAFETY: as for the queue pair.
-        unsafe { &*self.control }
-    }
-
     /// Says that start-up is over, and wakes the supervisor: somebody may wait for that.
     pub(crate) fn set_ready(&self) {
         // Asked by a plain call: for this once, remembering it costs two page faults.
         self.queues().header.ready.store(std::process::id(), Ordering::Release);
-        self.doorbell.ring();
+        if let Some(waker) = &self.waker {
+            waker.doorbell.ring();
+        }
     }
 
     /// Claims the next task that is offered, and copies its payload.
@@ -203,19 +224,15 @@ impl WorkerSide {
         self.seq += 1;
         // Relaxed: ordered by the fences.
         let is_awaited = || seq >= self.queues().header.wake_at.load(Ordering::Relaxed);
-        self.wake_driver(self.control().driver.take_after_commit(is_awaited));
+        if let Some(waker) = &self.waker {
+            waker.wake(waker.control().driver.take_after_commit(is_awaited));
+        }
     }
 
     /// Wakes the driver if it sleeps.
     fn ring(&self) {
-        self.wake_driver(self.control().driver.take());
-    }
-
-    fn wake_driver(&self, driver: Driver) {
-        match driver {
-            Driver::Joiner => self.control().driver.wake_taken_joiner(),
-            Driver::Supervisor => self.doorbell.ring(),
-            Driver::Awake => {}
+        if let Some(waker) = &self.waker {
+            waker.wake(waker.control().driver.take());
         }
     }
 
@@ -260,7 +277,9 @@ impl WorkerSide {
         if backoff::pause(|| self.has_work_or_stop()) {
             return;
         }
-        footing.settle(&self.control().floor);
+        if let Some(waker) = &self.waker {
+            footing.settle(&waker.control().floor);
+        }
         if !backoff::yield_for(budget, || self.has_work_or_stop()) {
             while !self.park(before_sleep()) {}
         }
@@ -268,7 +287,9 @@ impl WorkerSide {
 
     /// Leaves the floor: this worker ends.
     pub(crate) fn depart(&self, footing: &Footing) {
-        footing.leave(&self.control().floor);
+        if let Some(waker) = &self.waker {
+            footing.leave(&waker.control().floor);
+        }
     }
 
     /// Sleeps until something is offered, or the worker should leave: true; or for `timeout`.
@@ -277,7 +298,9 @@ impl WorkerSide {
             #[cfg(feature = "failpoints")]
             failpoint::hit(Point::WorkerBeforePark);
             // Others may have tasks to spare, which the driver can bring here.
-            if self.control().has_surplus.load(Ordering::Relaxed) == 1 {
+            let is_wanted =
+                |waker: &Waker| waker.control().has_surplus.load(Ordering::Relaxed) == 1;
+            if self.waker.as_ref().is_some_and(is_wanted) {
                 self.ring();
             }
         };

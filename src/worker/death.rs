@@ -1,0 +1,74 @@
+//! What a worker leaves: an outcome, or a death report.
+
+use crate::error::{Death, Error, Phase, Result, TaskError};
+use crate::exit::ExitReason;
+use crate::process::child;
+use crate::region::arena::Span;
+use crate::worker::call::Encoded;
+use crate::worker::host_side::Drained;
+use crate::worker::invocation;
+use crate::worker::queue_pair::{Place, Stage, Status};
+
+/// The bytes of a result that was drained. A span among them is taken from those that the host has
+/// granted to the worker, and has the length that was granted.
+///
+/// # Errors
+///
+/// [`Error::Corrupt`] if the worker names a span that it was not granted.
+pub(crate) fn payload(drained: Drained, granted: &mut Vec<Span>) -> Result<Encoded> {
+    let Place::Span(offset) = drained.meta.place else { return Ok(drained.bytes) };
+    let Some(at) = granted.iter().position(|span| span.offset() == offset) else {
+        let found = format!("a span at {offset}, which was not granted");
+        return Err(Error::Corrupt { what: "a result slot", found });
+    };
+    Ok(Encoded::Span(granted.swap_remove(at)))
+}
+
+/// The value that a call returned, or why it has none.
+///
+/// # Errors
+///
+/// [`Error::Task`] if the function panicked or a value could not be encoded or decoded.
+pub(crate) fn value(status: Status, payload: Encoded) -> std::result::Result<Encoded, Box<Error>> {
+    let codec = |what, action| {
+        let reason = payload.with(|bytes| String::from_utf8_lossy(bytes).into_owned());
+        TaskError::Codec { what, action, reason }
+    };
+    let error = match status {
+        Status::Value => return Ok(payload),
+        Status::Panicked => {
+            let (message, location) = payload.with(invocation::decode).unwrap_or_default();
+            TaskError::Panicked { message, location }
+        }
+        Status::ArgumentCodec => codec("argument", "decoded"),
+        Status::ResultCodec => codec("result", "encoded"),
+        Status::Skipped => TaskError::Cancelled,
+    };
+    Err(Box::new(Error::Task(error)))
+}
+
+/// How far the call `seq` had come, by what its worker reported last.
+pub(crate) fn phase_of(seq: u64, running: Option<(u64, Stage, u64)>) -> Phase {
+    match running {
+        Some((found, Stage::Publishing, _)) if found == seq => Phase::Publishing,
+        Some((found, Stage::Running, _)) if found == seq => Phase::Running,
+        _ => Phase::Decoding,
+    }
+}
+
+/// The report of a worker that ended like this; its call is to be filled in.
+pub(crate) fn report(pid: u32, reason: ExitReason, last_words: Option<String>) -> Death {
+    Death {
+        pid,
+        worker: 0,
+        process: None,
+        reason,
+        out_of_memory: false,
+        peak_rss_bytes: None,
+        task: "",
+        phase: Phase::Decoding,
+        torn: Vec::new(),
+        last_words: last_words.or_else(|| child::words_for(reason)),
+        stderr_tail: None,
+    }
+}

@@ -1,0 +1,85 @@
+//! Starting a worker.
+
+use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::Arc;
+
+use crate::error::{Error, Result};
+use crate::process::captured_stderr::CapturedStderr;
+use crate::process::fork_server::{ForkServer, SpawnAttributes, SpawnRequest, Watcher};
+use crate::process::supervisor::Supervisor;
+use crate::region::arena::{Arena, Contents, Span};
+use crate::sys::socket::Socket;
+use crate::worker::child::{self, WorkerConfig};
+use crate::worker::invocation;
+use crate::worker::link::{ChildLink, LinkOwner};
+
+/// What a worker is started with.
+pub(crate) struct Launch<'a> {
+    pub(crate) arena: &'a Arc<Arena>,
+    pub(crate) supervisor: &'a Arc<Supervisor>,
+    pub(crate) server: &'a ForkServer,
+    /// What `ps` shows, at most 15 bytes.
+    pub(crate) name: &'a str,
+    pub(crate) config: &'a WorkerConfig,
+    pub(crate) attributes: SpawnAttributes<'a>,
+    /// Wakes the supervisor of a pool.
+    pub(crate) doorbell: Option<BorrowedFd<'a>>,
+}
+
+/// What the host keeps of a worker that was asked for.
+pub(crate) struct Launched {
+    /// The encoded configuration, for as long as the worker may read it.
+    pub(crate) config: Span,
+    pub(crate) link: Arc<ChildLink>,
+    /// What it writes to its standard error, if that is captured.
+    pub(crate) stderr: Option<Arc<CapturedStderr>>,
+}
+
+impl Launch<'_> {
+    /// Asks the fork server for the worker. `watcher` is called with what becomes of it.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Spawn`] if the server is gone, [`Error::NoSpace`] or [`Error::Os`] without memory
+    /// or descriptors. The watcher is not called then.
+    pub(crate) fn start(self, owner: Box<dyn LinkOwner>, watcher: Watcher) -> Result<Launched> {
+        let Launch { arena, supervisor, server, name, config, attributes, doorbell } = self;
+        let mut bytes = Vec::new();
+        invocation::encode_onto(&mut bytes, config).map_err(|reason| {
+            Error::invalid("a worker's configuration", reason, "values that can be encoded")
+        })?;
+        let span = arena.reserve(bytes.len().max(1), Contents::Stale)?;
+        span.store(&bytes);
+        let captures = config.settings.captures_stderr;
+        let captured = captures.then(|| CapturedStderr::start(supervisor)).transpose()?;
+        let (kept, stderr) = captured.unzip();
+        let socket = Socket::pair().map_err(|e| Error::os("socketpair", "a worker's socket", e));
+        let asked = socket.and_then(|(ours, theirs)| {
+            let link = ChildLink::open(ours, supervisor, owner)?;
+            let fds: Vec<BorrowedFd<'_>> =
+                [arena.fd(), theirs.as_fd()].into_iter().chain(doorbell).collect();
+            let stderr = stderr.as_ref().map(AsFd::as_fd).or(attributes.stderr);
+            let request = SpawnRequest {
+                entry: &child::ENTRY,
+                words: child::words((span.offset(), bytes.len()), (arena.id(), arena.size_bytes())),
+                fds: &fds,
+                name,
+                attributes: SpawnAttributes { stderr, ..attributes },
+            };
+            match server.spawn(&request, watcher) {
+                Ok(()) => Ok(link),
+                Err(error) => {
+                    link.close();
+                    Err(error)
+                }
+            }
+        });
+        match asked {
+            Ok(link) => Ok(Launched { config: span, link, stderr: kept }),
+            Err(error) => {
+                let _ = kept.map(|stderr| stderr.stop());
+                Err(error)
+            }
+        }
+    }
+}

@@ -1,0 +1,131 @@
+//! The host's end of the socket to a child.
+//!
+//! The child asks for memory for large results; the host sends the permit to begin, and the
+//! answers. Neither side waits for room in the socket.
+
+use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::{Arc, OnceLock, Weak};
+use std::time::Instant;
+
+use crate::error::Result;
+use crate::process::child::PERMIT;
+use crate::process::outbox::{Outbox, RETRY_AFTER, SendState};
+use crate::process::supervisor::{Handler, Supervisor, Token};
+use crate::sys::socket::{Received, Socket};
+
+/// A message of a child and the answer of its host.
+///
+/// `len` is the number of bytes asked for, and in the answer the number granted, or 0. A message
+/// with 0 says that the child has copied its argument; it has no answer.
+#[derive(Debug, Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
+#[repr(C)]
+pub(crate) struct SpanMessage {
+    pub(crate) len: u64,
+    /// Where the span was granted, as an offset in the arena.
+    pub(crate) offset: u64,
+}
+
+/// What the host does about the messages of a child. Called on the supervisor's thread.
+pub(crate) trait LinkOwner: Send + Sync {
+    /// Reserves a span for a result; its offset, or `None` without memory.
+    fn grant(&self, len: u64) -> Option<u64>;
+
+    /// The child has copied its argument.
+    fn argument_copied(&self) {}
+
+    /// Nothing more will arrive: the child ends, has closed its end, or has sent nonsense.
+    fn closed(&self);
+
+    /// The child has not received its answers for seconds: it cannot go on.
+    fn stalled(&self);
+}
+
+/// The host's end of a child's socket.
+pub(crate) struct ChildLink {
+    socket: Socket,
+    outbox: Outbox,
+    supervisor: Weak<Supervisor>,
+    token: OnceLock<Token>,
+    owner: Box<dyn LinkOwner>,
+}
+
+impl ChildLink {
+    /// Listens on `socket` from now on.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Os`](crate::Error::Os) if the socket cannot be watched.
+    pub(crate) fn open(
+        socket: Socket,
+        supervisor: &Arc<Supervisor>,
+        owner: Box<dyn LinkOwner>,
+    ) -> Result<Arc<ChildLink>> {
+        let (outbox, token) = (Outbox::default(), OnceLock::new());
+        let link =
+            ChildLink { socket, outbox, supervisor: Arc::downgrade(supervisor), token, owner };
+        let link = Arc::new(link);
+        let token = supervisor.add(Arc::clone(&link) as Arc<dyn Handler>)?;
+        let _ = link.token.set(token);
+        Ok(link)
+    }
+
+    /// Lets the child begin. Call it without any lock that the owner takes.
+    pub(crate) fn permit(&self) {
+        self.outbox.add(&PERMIT);
+        self.send();
+    }
+
+    /// Stops listening.
+    pub(crate) fn close(&self) {
+        if let (Some(supervisor), Some(&token)) = (self.supervisor.upgrade(), self.token.get()) {
+            supervisor.remove(token);
+        }
+    }
+
+    /// Sends what waits. If there is no room it is tried again later.
+    fn send(&self) {
+        match (self.outbox.send(&self.socket), self.supervisor.upgrade(), self.token.get()) {
+            (SendState::Done, ..) => {}
+            (SendState::Pending, Some(supervisor), Some(&token)) => {
+                supervisor.set_deadline(token, Instant::now() + RETRY_AFTER);
+            }
+            _ => self.owner.stalled(),
+        }
+    }
+}
+
+impl Handler for ChildLink {
+    fn fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+
+    fn readable(&self) {
+        let mut message = SpanMessage { len: 0, offset: 0 };
+        match self.socket.try_receive(bytemuck::bytes_of_mut(&mut message)) {
+            Ok(Received::Nothing) => {}
+            Ok(Received::Message(bytes, _)) if bytes == size_of::<SpanMessage>() => {
+                let len = message.len;
+                if len == 0 {
+                    return self.owner.argument_copied();
+                }
+                let answer = match self.owner.grant(len) {
+                    Some(offset) => SpanMessage { len, offset },
+                    None => SpanMessage { len: 0, offset: 0 },
+                };
+                self.outbox.add(bytemuck::bytes_of(&answer));
+                self.send();
+            }
+            Ok(Received::Closed | Received::Message(..)) | Err(_) => self.owner.closed(),
+        }
+    }
+
+    fn deadline(&self) {
+        self.send();
+    }
+}
+
+impl std::fmt::Debug for ChildLink {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ChildLink").finish_non_exhaustive()
+    }
+}
