@@ -20,11 +20,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result, TaskError};
 use crate::kernel::{COUNTERS, PeerDied, Team};
-use crate::pool::core::Core;
-use crate::pool::group::{Group, SharedArgument};
-use crate::pool::handle;
+use crate::pool::api::handle;
+use crate::pool::driver::core::Core;
+use crate::pool::driver::group::{Group, SharedArgument};
 use crate::pool::placement::{Census, Placement};
-use crate::pool::task::{Entry, Outcome, Rules};
+use crate::pool::record::outcome::Outcome;
+use crate::pool::record::task::{Entry, Rules};
 use crate::region::arena::{Contents, Span};
 use crate::region::windows::Windows;
 use crate::sys::futex;
@@ -386,7 +387,7 @@ pub(crate) fn take_part(
 mod tests {
     use super::*;
     use crate::object::transfer::LeaseList;
-    use crate::pool::task::Value;
+    use crate::pool::record::outcome::Value;
     use crate::worker::call::Encoded;
     use crate::worker::invocation;
 

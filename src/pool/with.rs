@@ -1,4 +1,4 @@
-//! The type of a shared value: what `with` gives to every call of a function.
+//! The type of a value that `with` shares.
 
 /// A value that every call of a function gets by reference, as a type argument of
 /// [`Options`](crate::Options), [`ParChunks`](crate::ParChunks) and [`ParMap`](crate::ParMap);

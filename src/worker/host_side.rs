@@ -471,9 +471,9 @@ impl HostSide {
         let (mut started, mut untouched) = (Vec::new(), Vec::new());
         for InFlight { seq, task, .. } in std::mem::take(&mut self.in_flight) {
             let Some(id) = task else { continue };
-            // By compare-and-swap, so that a worker whose end is only inferred cannot start it
-            // after all. A word that is neither offered nor claimed was spoilt by the worker:
-            // count it as started, since running a task twice is worse than reporting it.
+            // By the swap of every other recall, so that one rule decides what has started. A word
+            // that is neither offered nor claimed was overwritten by the worker: it counts as
+            // started, since running a task twice is worse than reporting it.
             if claim::try_recall(&self.queues().task(seq).claim, seq) {
                 untouched.push(id);
             } else {

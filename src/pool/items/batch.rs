@@ -1,4 +1,4 @@
-//! A batch of items in a worker: one function, called for each item.
+//! A batch of items, run in a worker.
 #![allow(unsafe_code)]
 
 use serde::Serialize;

@@ -1,4 +1,4 @@
-//! Options for some tasks: rules that differ from the pool's, and a shared value.
+//! Options of tasks: their rules and a shared value.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,11 +8,11 @@ use serde::de::DeserializeOwned;
 
 use crate::error::{Error, Result};
 use crate::pool::Pool;
-use crate::pool::backpressure::Timeout;
-use crate::pool::handle::Handle;
+use crate::pool::api::handle::Handle;
+use crate::pool::driver::backpressure::Timeout;
 use crate::pool::items::pipeline::{BATCHES_PER_WORKER, BatchCall, BatchPolicy, Pipeline};
 use crate::pool::items::shared_value::SharedValue;
-use crate::pool::task::{FOREVER, Rules};
+use crate::pool::record::task::{FOREVER, Rules};
 use crate::pool::with::With;
 use crate::worker::invocation::Trampoline;
 

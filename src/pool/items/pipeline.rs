@@ -8,11 +8,12 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::error::Result;
-use crate::pool::core::Core;
-use crate::pool::handle;
+use crate::pool::api::handle;
+use crate::pool::driver::core::Core;
 use crate::pool::items::shared_value::SharedValue;
-use crate::pool::state::WaitTarget;
-use crate::pool::task::{Outcome, Rules};
+use crate::pool::record::outcome::Outcome;
+use crate::pool::record::state::WaitTarget;
+use crate::pool::record::task::Rules;
 use crate::process::panic;
 use crate::sys::huge_pages;
 use crate::worker::call::TaskId;

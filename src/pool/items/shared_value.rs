@@ -1,4 +1,4 @@
-//! The value of `with` for calls over items: encoded once, in the arena.
+//! The value that `with` gives to calls over items.
 
 use std::sync::Arc;
 
@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result, TaskError};
 use crate::object::transfer::{self, Lease, WireLease};
-use crate::pool::core::Core;
+use crate::pool::driver::core::Core;
 use crate::region::arena::Contents;
 use crate::region::windows::Windows;
 use crate::worker::call::{self, SharedInput};

@@ -1,4 +1,4 @@
-//! A loop's task in a worker: its function, and the chunks to run it for.
+//! A loop's task in a worker: function and chunks.
 #![allow(unsafe_code)]
 
 use serde::Serialize;

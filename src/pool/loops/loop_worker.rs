@@ -1,4 +1,4 @@
-//! A worker's part in a loop: it claims blocks and runs their chunks.
+//! A worker's part in a loop: claims and runs blocks.
 
 use std::ops::Range;
 

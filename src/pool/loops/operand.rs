@@ -1,4 +1,4 @@
-//! Arrays as operands of a parallel loop: what a task gets of them, chunk by chunk.
+//! Arrays as operands of a parallel loop.
 #![allow(unsafe_code)]
 
 use std::ops::Range;

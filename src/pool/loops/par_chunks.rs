@@ -9,12 +9,13 @@ use serde::de::DeserializeOwned;
 use crate::error::{Error, Result};
 use crate::object::source::Source;
 use crate::pool::Pool;
-use crate::pool::handle;
+use crate::pool::api::handle;
 use crate::pool::loops::body::{Body, Call, Ran};
 use crate::pool::loops::operand::{Enumerated, HostOperand, Operand};
 use crate::pool::loops::parallel_loop::ParallelLoop;
 use crate::pool::loops::partition::Partition;
-use crate::pool::task::{FOREVER, Rules, Value};
+use crate::pool::record::outcome::Value;
+use crate::pool::record::task::{FOREVER, Rules};
 use crate::pool::with::With;
 use crate::worker::invocation::{Invocation, Trampoline};
 

@@ -10,11 +10,12 @@ use serde::de::DeserializeOwned;
 
 use crate::error::Result;
 use crate::kernel::FloatMode;
-use crate::pool::handle::{self, Handle};
+use crate::pool::api::handle;
+use crate::pool::api::handle::Handle;
 use crate::pool::loops::body::{Body, Call, Ran};
 use crate::pool::loops::operand::Operand;
 use crate::pool::loops::par_chunks::ParChunks;
-use crate::pool::task::Value;
+use crate::pool::record::outcome::Value;
 use crate::pool::with::With;
 use crate::worker::invocation::{self, Invocation};
 

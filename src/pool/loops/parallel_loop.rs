@@ -1,16 +1,18 @@
-//! The host's part in a loop: rounds of tasks until every block is done.
+//! The host's part in a loop: rounds of tasks.
 
 use std::ops::Range;
 
 use serde::Serialize;
 
 use crate::error::{Death, Error, Result, TaskError};
-use crate::pool::core::{Core, Start};
-use crate::pool::group::{Group, SharedArgument};
+use crate::pool::driver::core::Core;
+use crate::pool::driver::group::{Group, SharedArgument};
 use crate::pool::loops::blocks::HostBlocks;
 use crate::pool::loops::loop_worker::LoopTask;
 use crate::pool::loops::partition::Partition;
-use crate::pool::task::{Outcome, Rules, Value};
+use crate::pool::record::config::Start;
+use crate::pool::record::outcome::{Outcome, Value};
+use crate::pool::record::task::Rules;
 use crate::worker::invocation::Trampoline;
 
 /// A loop that is to be run.

@@ -1,4 +1,4 @@
-//! How a loop divides its elements: into chunks, and chunks into blocks.
+//! How a loop divides its elements into chunks and blocks.
 
 use std::ops::Range;
 

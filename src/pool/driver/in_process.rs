@@ -2,8 +2,9 @@
 
 use crate::error::{Error, Result};
 use crate::object::transfer::{Lease, LeaseList};
-use crate::pool::core::Core;
-use crate::pool::task::{Outcome, Rules, Value};
+use crate::pool::driver::core::Core;
+use crate::pool::record::outcome::{Outcome, Value};
+use crate::pool::record::task::Rules;
 use crate::process::panic;
 use crate::region::windows::Windows;
 use crate::worker::call::{Call, Encoded, TaskId};
@@ -11,7 +12,7 @@ use crate::worker::death;
 use crate::worker::invocation::{self, Invocation, Leases, Trampoline, WorkerCache};
 
 /// Runs a call here and now; its outcome waits for the handle as any other would.
-pub(super) fn submit(
+pub(crate) fn submit(
     core: &Core,
     trampoline: Trampoline,
     mut call: Call,
@@ -29,7 +30,7 @@ pub(super) fn submit(
 }
 
 /// Runs the initializer, here and now.
-pub(super) fn initialize(core: &Core) -> Result<()> {
+pub(crate) fn initialize(core: &Core) -> Result<()> {
     let Some(initializer) = core.lock().initializer.take() else { return Ok(()) };
     let leases = initializer.leases.iter().filter_map(Lease::again).collect();
     let outcome = run(core, initializer.function, leases, &initializer.encoded);

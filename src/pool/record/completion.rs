@@ -1,17 +1,25 @@
 //! How a task ends: by its result, or by somebody's will.
 
+use std::sync::Arc;
+
 use tracing::Level;
 
-use crate::pool::listener::Completion;
-use crate::pool::state::{Lifecycle, State};
-use crate::pool::task::{Entry, Offer, Outcome, Progress, broken, cancelled, is_cancelled};
-use crate::pool::worker_slot::Cause;
+use crate::sys::thread_parker::Waiter;
+
+use crate::pool::record::callbacks::Callback;
+use crate::pool::record::completion_queue::CompletionQueue;
+use crate::pool::record::listener::Listener;
+use crate::pool::record::outcome::Completion;
+use crate::pool::record::outcome::{Outcome, broken, cancelled, is_cancelled};
+use crate::pool::record::state::{Lifecycle, State};
+use crate::pool::record::task::{Entry, Offer, Progress};
+use crate::pool::record::worker_slot::Cause;
 use crate::worker::call::TaskId;
 
 impl State {
     /// Notes what came of a task and tells who waits for it.
     #[inline]
-    pub(super) fn complete(&mut self, id: TaskId, outcome: Outcome) {
+    pub(crate) fn complete(&mut self, id: TaskId, outcome: Outcome) {
         let Some(entry) = self.tasks.get_mut(id) else { return };
         if entry.is_done() {
             return;
@@ -46,7 +54,7 @@ impl State {
     }
 
     /// Has those who wait for room in the queue look again.
-    pub(super) fn wake_room(&mut self) {
+    pub(crate) fn wake_room(&mut self) {
         for waiter in self.waiting.drain(..) {
             waiter.wake();
         }
@@ -55,7 +63,7 @@ impl State {
 
     /// Takes a task back before it starts, and asks it to end early if it has started. Returns
     /// whether it is over, and cancelled.
-    pub(super) fn cancel(&mut self, id: TaskId) -> bool {
+    pub(crate) fn cancel(&mut self, id: TaskId) -> bool {
         if self.withdraw(id) {
             self.complete(id, Err(cancelled()));
             return true;
@@ -82,7 +90,7 @@ impl State {
 
     /// Breaks the pool: what waits can never run. What runs goes on to its own end, since its
     /// worker may still write to what it was lent.
-    pub(super) fn break_for(&mut self, cause: &str) {
+    pub(crate) fn break_for(&mut self, cause: &str) {
         let text = cause.to_owned();
         self.events
             .defer(Level::ERROR, move || tracing::error!(cause = text, "the pool is broken"));
@@ -96,21 +104,21 @@ impl State {
     }
 
     /// Takes back what has not started, and asks the rest to end early.
-    pub(super) fn cancel_all(&mut self) {
+    pub(crate) fn cancel_all(&mut self) {
         for id in self.tasks.unfinished() {
             self.cancel(id);
         }
     }
 
     /// Whether a worker has started the task, and it is not known to be over.
-    pub(super) fn has_started(&self, id: TaskId) -> bool {
+    pub(crate) fn has_started(&self, id: TaskId) -> bool {
         let offer = self.tasks.get(id).and_then(Entry::offer);
         offer
             .is_some_and(|Offer { worker, seq }| self.workers[worker].queues.has_started(seq.get()))
     }
 
     /// Ends a task that has started, and its worker with it; does nothing if it commits first.
-    pub(super) fn kill_task(&mut self, id: TaskId, cause: Cause) {
+    pub(crate) fn kill_task(&mut self, id: TaskId, cause: Cause) {
         let Some(Offer { worker, .. }) = self.tasks.get(id).and_then(Entry::offer) else { return };
         self.retire(worker, cause);
         self.drain_worker(worker);
@@ -120,6 +128,67 @@ impl State {
             self.workers[worker].queues.stop();
         } else {
             self.workers[worker].kill();
+        }
+    }
+}
+
+impl State {
+    /// Adds a listener to a task; gives it back if the task is over, or forgotten.
+    pub(crate) fn listen(&mut self, id: TaskId, listener: Listener) -> Option<Listener> {
+        match self.tasks.get_mut(id) {
+            Some(entry) if !entry.is_done() => {
+                entry.cold_mut().listeners.push(listener);
+                self.listeners += 1;
+                None
+            }
+            _ => Some(listener),
+        }
+    }
+
+    /// Removes the listeners of a task that `which` chooses.
+    pub(crate) fn unlisten(
+        &mut self,
+        id: TaskId,
+        mut which: impl FnMut(&mut Listener) -> bool,
+    ) -> Vec<Listener> {
+        let entry = self.tasks.get_mut(id);
+        let Some(cold) = entry.and_then(|entry| entry.cold.as_mut()) else { return Vec::new() };
+        let removed: Vec<Listener> =
+            cold.listeners.extract_if(.., |listener| which(listener)).collect();
+        self.listeners -= removed.len();
+        removed
+    }
+
+    /// Forgets that this thread waits for a task.
+    pub(crate) fn unlisten_thread(&mut self, id: TaskId, thread: &Waiter) {
+        self.unlisten(id, |listener| listener.is_thread(thread));
+    }
+
+    /// Forgets that `gather` waits for a task.
+    pub(crate) fn unlisten_gather(&mut self, id: TaskId, queue: &Arc<CompletionQueue>) {
+        self.unlisten(id, |listener| listener.is_queue(queue));
+    }
+
+    /// Tells those who listened to a task that it is over.
+    pub(crate) fn notify(&mut self, listeners: Vec<Listener>, ending: Completion) {
+        self.listeners -= listeners.len();
+        for listener in listeners {
+            match listener {
+                Listener::Thread(waiter) => waiter.wake(),
+                Listener::WaitSet(queue, number) => queue.notify(number, ending),
+                Listener::Call(callback) => self.call(callback),
+                #[cfg(feature = "async")]
+                Listener::Wake(waker) => self.call(Callback::wake(waker)),
+            }
+        }
+    }
+
+    /// Hands a callback to the callback thread.
+    pub(crate) fn call(&mut self, callback: Callback) {
+        self.callbacks_due += usize::from(callback.is_counted());
+        // There is a thread: whoever added the listener has started it.
+        if let Some(callbacks) = &self.callbacks {
+            callbacks.push(callback);
         }
     }
 }

@@ -4,19 +4,19 @@ use std::ops::{Deref, DerefMut};
 use std::sync::{Condvar, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use crate::pool::state::State;
+use crate::pool::record::state::State;
 
 /// Holds the pool's mutex. When it is dropped, the events that were noted meanwhile are emitted,
 /// without the mutex.
-pub(super) struct StateGuard<'a>(Option<MutexGuard<'a, State>>);
+pub(crate) struct StateGuard<'a>(Option<MutexGuard<'a, State>>);
 
 impl<'a> StateGuard<'a> {
-    pub(super) fn new(guard: MutexGuard<'a, State>) -> StateGuard<'a> {
+    pub(crate) fn new(guard: MutexGuard<'a, State>) -> StateGuard<'a> {
         StateGuard(Some(guard))
     }
 
     /// Gives the mutex up until `changed` is told, at most for `timeout`.
-    pub(super) fn wait(mut self, changed: &Condvar, timeout: Option<Duration>) -> StateGuard<'a> {
+    pub(crate) fn wait(mut self, changed: &Condvar, timeout: Option<Duration>) -> StateGuard<'a> {
         let guard = self.0.take().expect(HELD);
         StateGuard::new(match timeout {
             None => changed.wait(guard).unwrap_or_else(PoisonError::into_inner),

@@ -1,57 +1,21 @@
 //! One thread that waits for several tasks, of several pools.
 
-use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Instant;
 
-use crate::pool::core::Core;
-use crate::pool::listener::{Completion, Listener};
-use crate::pool::state::WaitTarget;
+use crate::pool::driver::core::Core;
+use crate::pool::record::completion_queue::CompletionQueue;
+use crate::pool::record::listener::Listener;
+use crate::pool::record::outcome::Completion;
+use crate::pool::record::state::WaitTarget;
 use crate::sys::thread_parker::Waiter;
 use crate::worker::call::TaskId;
-
-/// Where tasks report that they are over, each once.
-pub(super) struct CompletionQueue {
-    inner: Mutex<Inner>,
-}
-
-#[derive(Default)]
-struct Inner {
-    ended: VecDeque<(usize, Completion)>,
-    /// The thread that sleeps until there is something.
-    waiter: Option<Waiter>,
-}
-
-impl CompletionQueue {
-    fn lock(&self) -> MutexGuard<'_, Inner> {
-        // Nothing under this lock panics half-way through a change.
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Task `number` is over.
-    pub(super) fn notify(&self, number: usize, ending: Completion) {
-        let mut inner = self.lock();
-        inner.ended.push_back((number, ending));
-        if let Some(waiter) = &inner.waiter {
-            waiter.wake();
-        }
-    }
-
-    /// Whom to wake from now on.
-    pub(super) fn set_waiter(&self, waiter: Option<Waiter>) {
-        self.lock().waiter = waiter;
-    }
-
-    fn next(&self) -> Option<(usize, Completion)> {
-        self.lock().ended.pop_front()
-    }
-}
 
 /// Tasks of one pool, with their numbers.
 type Numbered = Vec<(usize, TaskId)>;
 
 /// Tasks that are waited for together.
-pub(super) struct WaitSet {
+pub(crate) struct WaitSet {
     queue: Arc<CompletionQueue>,
     /// Each pool once.
     pools: Vec<(Arc<Core>, Numbered)>,
@@ -59,7 +23,7 @@ pub(super) struct WaitSet {
 
 impl WaitSet {
     /// Begins to wait for tasks; those that are over already report at once, in the order given.
-    pub(super) fn new<'a>(tasks: impl Iterator<Item = (usize, &'a Arc<Core>, TaskId)>) -> WaitSet {
+    pub(crate) fn new<'a>(tasks: impl Iterator<Item = (usize, &'a Arc<Core>, TaskId)>) -> WaitSet {
         let mut pools: Vec<(Arc<Core>, Numbered)> = Vec::new();
         for (number, core, id) in tasks {
             match pools.iter_mut().find(|(known, _)| Arc::ptr_eq(known, core)) {
@@ -67,7 +31,7 @@ impl WaitSet {
                 None => pools.push((Arc::clone(core), vec![(number, id)])),
             }
         }
-        let queue = Arc::new(CompletionQueue { inner: Mutex::default() });
+        let queue = Arc::new(CompletionQueue::default());
         for (core, tasks) in &pools {
             let mut state = core.lock();
             state.drive();
@@ -89,7 +53,7 @@ impl WaitSet {
 
     /// The number of the next task that is over and has not been returned yet; `None` after
     /// `deadline`. There must be one.
-    pub(super) fn next(&self, deadline: Option<Instant>) -> Option<(usize, Completion)> {
+    pub(crate) fn next(&self, deadline: Option<Instant>) -> Option<(usize, Completion)> {
         if let Some(ended) = self.queue.next() {
             return Some(ended);
         }

@@ -8,11 +8,11 @@ use serde::de::DeserializeOwned;
 
 use crate::error::{Error, Result, TaskError};
 use crate::object::transfer;
-use crate::pool::callbacks::Callback;
-use crate::pool::core::{Core, Start};
-use crate::pool::state::WaitTarget;
-use crate::pool::task::{Outcome, Value};
-use crate::pool::worker_slot::Cause;
+use crate::pool::driver::core::Core;
+use crate::pool::record::config::Start;
+use crate::pool::record::outcome::{Outcome, Value};
+use crate::pool::record::state::WaitTarget;
+use crate::pool::record::worker_slot::Cause;
 use crate::process::panic;
 use crate::worker::call::TaskId;
 use crate::worker::invocation;
@@ -50,7 +50,7 @@ pub struct Handle<R> {
 }
 
 impl<R: DeserializeOwned> Handle<R> {
-    pub(super) fn new(core: Arc<Core>, id: TaskId) -> Handle<R> {
+    pub(crate) fn new(core: Arc<Core>, id: TaskId) -> Handle<R> {
         Handle { core, id: Some(id), result: PhantomData }
     }
 
@@ -121,13 +121,13 @@ impl<R: DeserializeOwned> Handle<R> {
         R: 'static,
     {
         let id = self.usable()?;
-        let (core, pool) = (Arc::clone(&self.core), self.core.own.clone());
-        core.call_at_end(id, Callback::new(pool, move || callback(self.join())))
+        let core = Arc::clone(&self.core);
+        core.call_at_end(id, move || callback(self.join()))
     }
 
     /// Decodes an outcome that was taken from the pool's record.
     #[cfg(feature = "async")]
-    pub(super) fn finish(&mut self, outcome: Outcome) -> Result<R> {
+    pub(crate) fn finish(&mut self, outcome: Outcome) -> Result<R> {
         self.id = None;
         open(outcome)
     }
@@ -280,23 +280,23 @@ impl<R> Handle<R> {
     /// ```
     pub fn on_finish(&self, callback: impl FnOnce() + Send + 'static) -> Result<()> {
         let id = self.usable()?;
-        self.core.call_at_end(id, Callback::new(self.core.own.clone(), callback))
+        self.core.call_at_end(id, callback)
     }
 
     /// The pool's record of the task, for those who wait for several.
-    pub(super) fn place(&self) -> Option<(&Arc<Core>, TaskId)> {
+    pub(crate) fn place(&self) -> Option<(&Arc<Core>, TaskId)> {
         self.usable().ok().map(|id| (&self.core, id))
     }
 }
 
 /// Decodes an outcome.
-pub(super) fn open<R: DeserializeOwned>(outcome: Outcome) -> Result<R> {
+pub(crate) fn open<R: DeserializeOwned>(outcome: Outcome) -> Result<R> {
     open_with(outcome, invocation::decode)
 }
 
 /// Decodes an outcome by `decode`. A panic in it is an error, for everybody who asks: a callback
 /// must be called, and what was not asked yet must stay so.
-pub(super) fn open_with<R>(
+pub(crate) fn open_with<R>(
     outcome: Outcome,
     decode: impl FnOnce(&[u8]) -> std::result::Result<R, String>,
 ) -> Result<R> {

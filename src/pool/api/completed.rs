@@ -8,9 +8,9 @@ use std::time::{Duration, Instant};
 use serde::de::DeserializeOwned;
 
 use crate::error::{Error, Result};
-use crate::pool::handle::Handle;
-use crate::pool::listener::Completion;
-use crate::pool::wait_set::WaitSet;
+use crate::pool::api::handle::Handle;
+use crate::pool::driver::wait_set::WaitSet;
+use crate::pool::record::outcome::Completion;
 
 /// What [`wait`] waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]

@@ -17,7 +17,7 @@ use crate::worker::queue_pair::Leave;
 
 /// What becomes of a worker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum WorkerState {
+pub(crate) enum WorkerState {
     /// Asked for, not yet forked.
     Starting,
     /// It has a process.
@@ -32,7 +32,7 @@ pub(super) enum WorkerState {
 
 /// Why a worker was retired.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Cause {
+pub(crate) enum Cause {
     /// This task ran too long.
     TimedOut(TaskId, Duration),
     /// This task was to be killed.
@@ -55,49 +55,49 @@ pub(super) enum Cause {
 
 impl Cause {
     /// Whether the worker leaves by itself, as against being killed.
-    pub(super) fn is_departure(self) -> bool {
+    pub(crate) fn is_departure(self) -> bool {
         matches!(self, Cause::Leaving(_) | Cause::Surplus | Cause::Idle | Cause::Stopped)
     }
 }
 
 /// A worker's place in the pool; workers come and go, slots stay.
 #[derive(Debug)]
-pub(super) struct WorkerSlot {
-    pub(super) state: WorkerState,
-    pub(super) queues: HostSide,
+pub(crate) struct WorkerSlot {
+    pub(crate) state: WorkerState,
+    pub(crate) queues: HostSide,
     /// Counts the workers that have had this slot.
-    pub(super) incarnation: u64,
-    pub(super) pid: u32,
-    pub(super) child: Option<ChildHandle>,
-    pub(super) link: Option<Arc<ChildLink>>,
+    pub(crate) incarnation: u64,
+    pub(crate) pid: u32,
+    pub(crate) child: Option<ChildHandle>,
+    pub(crate) link: Option<Arc<ChildLink>>,
     /// When it was killed first.
-    pub(super) killed_at: Option<Instant>,
+    pub(crate) killed_at: Option<Instant>,
     /// It was killed, and had not ended a while later.
-    pub(super) is_abandoned: bool,
+    pub(crate) is_abandoned: bool,
     /// What it had begun when it was given up: it may still write to what that lends it.
-    pub(super) abandoned_calls: Vec<Call>,
+    pub(crate) abandoned_calls: Vec<Call>,
     /// Its last result, which a handle to an array has outlived: delivered when it is reaped.
-    pub(super) held_result: Option<Drained>,
+    pub(crate) held_result: Option<Drained>,
     /// Spans that the worker asked for and has not yet committed a result in; at most as many as
     /// it has slots for results.
-    pub(super) granted: Vec<Span>,
+    pub(crate) granted: Vec<Span>,
     /// Control memories that the worker had handles of when it was last looked at.
-    pub(super) lent: Vec<Memory>,
+    pub(crate) lent: Vec<Memory>,
     /// Its configuration, for as long as it may read it.
-    pub(super) config: Option<Span>,
+    pub(crate) config: Option<Span>,
     /// The end of what it writes to its standard error, if that is captured.
-    pub(super) stderr: Option<Arc<CapturedStderr>>,
+    pub(crate) stderr: Option<Arc<CapturedStderr>>,
     /// What workers that died here before they were ready count for, since one was.
-    pub(super) start_failures: u32,
+    pub(crate) start_failures: u32,
     /// The next sequence number when it was first seen without work, and when that was.
-    pub(super) idle_since: Option<(u64, Instant)>,
+    pub(crate) idle_since: Option<(u64, Instant)>,
     /// When its worker, which is to leave, was first seen with nothing left to do.
-    pub(super) exit_due_since: Option<Instant>,
+    pub(crate) exit_due_since: Option<Instant>,
 }
 
 impl WorkerSlot {
     /// A slot that nobody has had.
-    pub(super) fn vacant(queues: HostSide) -> WorkerSlot {
+    pub(crate) fn vacant(queues: HostSide) -> WorkerSlot {
         WorkerSlot {
             state: WorkerState::Vacant,
             queues,
@@ -120,28 +120,28 @@ impl WorkerSlot {
     }
 
     /// Whether it may be offered tasks.
-    pub(super) fn takes_offers(&self) -> bool {
+    pub(crate) fn takes_offers(&self) -> bool {
         matches!(self.state, WorkerState::Starting | WorkerState::Running)
     }
 
     /// Whether it has a process with nothing to do, not even slots to pass.
-    pub(super) fn is_idle(&self) -> bool {
+    pub(crate) fn is_idle(&self) -> bool {
         self.state == WorkerState::Running && self.queues.in_flight().next().is_none()
     }
 
     /// Whether it has, or may get, a process.
-    pub(super) fn has_worker(&self) -> bool {
+    pub(crate) fn has_worker(&self) -> bool {
         !matches!(self.state, WorkerState::Vacant | WorkerState::Dormant)
     }
 
     /// The same, unless that was given up.
-    pub(super) fn is_occupied(&self) -> bool {
+    pub(crate) fn is_occupied(&self) -> bool {
         self.has_worker() && !self.is_abandoned
     }
 
     /// Ends a worker that is to leave, and is there all the same `patience` after it was first seen
     /// with nothing left to do: it was stopped, perhaps. When to look again, while it is to leave.
-    pub(super) fn kill_overdue(&mut self, now: Instant, patience: Duration) -> Option<Instant> {
+    pub(crate) fn kill_overdue(&mut self, now: Instant, patience: Duration) -> Option<Instant> {
         let is_leaving = matches!(self.state, WorkerState::Retiring(_)) && !self.is_abandoned;
         if !is_leaving || self.queues.live() > 0 {
             self.exit_due_since = None;
@@ -155,7 +155,7 @@ impl WorkerSlot {
     }
 
     /// Gives back what its worker had, which is gone.
-    pub(super) fn release(&mut self) {
+    pub(crate) fn release(&mut self) {
         self.exit_due_since = None;
         self.killed_at = None;
         self.is_abandoned = false;
@@ -168,13 +168,13 @@ impl WorkerSlot {
     }
 
     /// Whether its worker left, or is leaving, for want of work.
-    pub(super) fn is_dormant(&self) -> bool {
+    pub(crate) fn is_dormant(&self) -> bool {
         matches!(self.state, WorkerState::Dormant | WorkerState::Retiring(Cause::Idle))
     }
 
     /// Keeps the object memories that a call has lent to the worker, as far as the worker has
     /// kept handles of them itself.
-    pub(super) fn keep_lent(&mut self, call: &Call) {
+    pub(crate) fn keep_lent(&mut self, call: &Call) {
         let pid = self.pid;
         for memory in call.lent() {
             if self.lent.iter().any(|known| known.is_same(memory)) || !memory.has_process(pid) {
@@ -191,7 +191,7 @@ impl WorkerSlot {
     }
 
     /// Frees what the worker, which is dead, held in the object memories that it was lent.
-    pub(super) fn sweep<'a>(&'a self, others: impl Iterator<Item = &'a Memory>) {
+    pub(crate) fn sweep<'a>(&'a self, others: impl Iterator<Item = &'a Memory>) {
         let pid = self.pid;
         for memory in self.lent.iter().chain(others) {
             memory.sweep_process(pid);
@@ -199,7 +199,7 @@ impl WorkerSlot {
     }
 
     /// Ends its process; whatever it ran dies with it.
-    pub(super) fn kill(&mut self) {
+    pub(crate) fn kill(&mut self) {
         self.killed_at.get_or_insert_with(Instant::now);
         if let Some(child) = &self.child {
             // It may have ended already, which is as good; or its server has, which ends it.

@@ -15,16 +15,17 @@ use serde::Serialize;
 
 use crate::error::{Error, Result, TaskError};
 use crate::object::transfer;
-use crate::pool::core::Core;
-use crate::pool::state::{State, WaitTarget};
-use crate::pool::task::{Entry, Outcome, Rules};
+use crate::pool::driver::core::Core;
+use crate::pool::record::outcome::Outcome;
+use crate::pool::record::state::{State, WaitTarget};
+use crate::pool::record::task::{Entry, Rules};
 use crate::process::panic;
 use crate::worker::call::{SharedInput, TaskId};
 use crate::worker::invocation::{self, Trampoline};
 
 /// A value that all tasks of a call are given. It is encoded once, before the first of them is
 /// submitted, so that no code of the user runs while workers use what the call borrows.
-pub(super) struct SharedArgument {
+pub(crate) struct SharedArgument {
     bytes: Vec<u8>,
     kept: Arc<SharedInput>,
 }
@@ -35,7 +36,7 @@ impl SharedArgument {
     /// # Errors
     ///
     /// [`TaskError::Codec`] if it cannot be encoded.
-    pub(super) fn new<W: Serialize>(value: &W) -> Result<SharedArgument> {
+    pub(crate) fn new<W: Serialize>(value: &W) -> Result<SharedArgument> {
         let mut bytes = Vec::new();
         let encoded = transfer::encode_shared(|| invocation::encode_onto(&mut bytes, value));
         let ((), leases) = encoded.map_err(|reason| {
@@ -49,7 +50,7 @@ impl SharedArgument {
 }
 
 /// Tasks of one call; see the module's text.
-pub(super) struct Group<'a> {
+pub(crate) struct Group<'a> {
     core: &'a Core,
     argument: &'a SharedArgument,
     /// Has members that run end soon; called if the call unwinds.
@@ -60,7 +61,7 @@ pub(super) struct Group<'a> {
 }
 
 impl<'a> Group<'a> {
-    pub(super) fn new(
+    pub(crate) fn new(
         core: &'a Core,
         argument: &'a SharedArgument,
         on_unwind: &'a dyn Fn(),
@@ -75,7 +76,7 @@ impl<'a> Group<'a> {
     /// # Errors
     ///
     /// As [`Core::submit`], for the first task.
-    pub(super) fn submit_each<D: Serialize>(
+    pub(crate) fn submit_each<D: Serialize>(
         &mut self,
         count: usize,
         trampoline: Trampoline,
@@ -116,7 +117,7 @@ impl<'a> Group<'a> {
 
     /// Waits until no worker has any of the tasks, and returns what came of them, in order.
     /// `look` is called under the mutex whenever something may have changed.
-    pub(super) fn settle(mut self, mut look: impl FnMut(&State, &[TaskId])) -> Vec<Outcome> {
+    pub(crate) fn settle(mut self, mut look: impl FnMut(&State, &[TaskId])) -> Vec<Outcome> {
         let ids = &self.ids;
         let poll = |state: &mut State| {
             look(state, ids);

@@ -8,25 +8,22 @@
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::{Arc, OnceLock};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use tracing::Level;
 
 use crate::error::{Death, Error};
 use crate::exit::ExitReason;
-use crate::pool::core::Core;
-use crate::pool::recovery::fail_or_retry;
-use crate::pool::state::{Lifecycle, State};
-use crate::pool::task::broken;
-use crate::pool::worker_slot::{Cause, WorkerSlot, WorkerState};
+use crate::pool::driver::core::{Core, DEATH};
+use crate::pool::driver::recovery::fail_or_retry;
+use crate::pool::record::outcome::broken;
+use crate::pool::record::state::{Lifecycle, State};
+use crate::pool::record::worker_slot::{Cause, WorkerSlot, WorkerState};
 use crate::process::fork_server::ChildEvent;
 use crate::process::supervisor::{Handler, Token};
 use crate::worker::call::TaskId;
 use crate::worker::death::{phase_of, report};
 use crate::worker::queue_pair::Leave;
-
-/// How long the end of a worker that was killed may take before it is given up.
-pub(super) const DEATH: Duration = Duration::from_secs(1);
 
 /// What to say of a worker that was given up.
 const NO_END: &str = "it was killed and has not ended: it sleeps in the kernel, or is frozen";
@@ -34,7 +31,7 @@ const NO_END: &str = "it was killed and has not ended: it sleeps in the kernel, 
 impl Core {
     /// Gives up the workers that were killed a while ago and have not ended; returns when to look
     /// again.
-    pub(super) fn abandon_unkillable(&self, state: &mut State) -> Option<Instant> {
+    pub(crate) fn abandon_unkillable(&self, state: &mut State) -> Option<Instant> {
         let (now, mut next) = (Instant::now(), None::<Instant>);
         for index in 0..state.workers.len() {
             let slot = &state.workers[index];
@@ -51,7 +48,7 @@ impl Core {
     }
 
     /// Goes on without the worker at `index`, which was killed and has not ended.
-    pub(super) fn abandon_worker(&self, state: &mut State, index: usize) {
+    pub(crate) fn abandon_worker(&self, state: &mut State, index: usize) {
         if state.workers[index].child.is_none() {
             // Its start was not reported: it has no permit, and will not get one.
             let unknown = io::Error::from(io::ErrorKind::BrokenPipe);
@@ -141,7 +138,7 @@ impl State {
     }
 
     /// Ends all tasks of a broken pool whose workers have ended: nobody else would.
-    pub(super) fn end_broken(&mut self) {
+    pub(crate) fn end_broken(&mut self) {
         let Lifecycle::Broken(cause) = &self.life else { return };
         if self.workers.iter().any(WorkerSlot::has_worker) {
             return;
@@ -154,7 +151,7 @@ impl State {
 
     /// Ends all tasks that are left in a pool that has ended, but for those whose workers, which
     /// were given up, may still write to memory of their callers.
-    pub(super) fn end_left(&mut self) {
+    pub(crate) fn end_left(&mut self) {
         for id in self.tasks.unfinished() {
             let is_kept = self.tasks.get(id).is_some_and(|entry| {
                 let slot = entry.offer().map(|offer| &self.workers[offer.worker]);

@@ -1,131 +1,18 @@
-//! How a pool ends.
+//! Ending a pool and its workers.
 
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::error::{Error, Result};
-use crate::pool::Pool;
-use crate::pool::abandoned::DEATH;
-use crate::pool::callbacks::is_callback_thread;
-use crate::pool::core::Core;
-use crate::pool::state::{Lifecycle, State, WaitTarget};
-use crate::pool::worker_slot::{Cause, WorkerSlot};
-use crate::sys::thread;
+use crate::pool::driver::core::{Core, DEATH};
+use crate::pool::record::callbacks::is_callback_thread;
+use crate::pool::record::state::{Lifecycle, State, WaitTarget};
+use crate::pool::record::worker_slot::{Cause, WorkerSlot};
 use crate::worker::link::ChildLink;
-
-/// What [`Pool::shutdown_with`] does about the tasks that are left.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
-#[non_exhaustive]
-pub enum Shutdown {
-    /// Runs them all, and waits for that.
-    #[default]
-    Wait,
-    /// Cancels those that have not started, asks the others to end early
-    /// ([`is_cancelled`](crate::is_cancelled)), and waits for them.
-    Cancel,
-    /// Runs them all in the background, and returns at once. The handles stay good. If the program
-    /// ends first, they end with it.
-    Background,
-}
-
-impl Pool {
-    /// Runs every task that was submitted, then ends the workers, and returns when all that has
-    /// happened and all callbacks have run.
-    ///
-    /// The time is not bounded: a task without a timeout that hangs makes this hang, as does a
-    /// callback. (From inside a callback it does not wait for callbacks.)
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Broken`] if the pool broke; [`Error::Closed`] in a process that was forked from the
-    /// pool's, where it does nothing.
-    pub fn shutdown(self) -> Result<()> {
-        self.core.check_ours()?;
-        self.core.close(false)
-    }
-
-    /// Ends the pool, with a choice of what becomes of its tasks.
-    ///
-    /// # Errors
-    ///
-    /// As [`shutdown`](Pool::shutdown). [`Error::Os`] if no thread can be started for
-    /// [`Shutdown::Background`]; the pool ends then as if it were dropped.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use brigade::{Pool, Shutdown};
-    /// let pool = Pool::builder().workers(1).build()?;
-    /// let tasks: Vec<_> = (0..50u8).map(|n| pool.submit(|n: u8| n, n)).collect::<Result<_, _>>()?;
-    /// pool.shutdown_with(Shutdown::Cancel)?;
-    /// assert!(tasks.iter().all(|task| task.is_finished()));
-    /// # Ok::<(), brigade::Error>(())
-    /// ```
-    pub fn shutdown_with(self, mode: Shutdown) -> Result<()> {
-        self.core.check_ours()?;
-        match mode {
-            Shutdown::Wait => self.core.close(false),
-            Shutdown::Cancel => self.core.close(true),
-            Shutdown::Background => {
-                let closes = move || drop(self.core.close(false));
-                let started = thread::start("brigade-close", thread::STACK_BYTES, closes);
-                started.map(drop).map_err(|e| Error::os("clone", "a thread that shuts down", e))
-            }
-        }
-    }
-
-    /// Ends the pool now: cancels what has not started, asks what runs to end early, waits for
-    /// that up to the pool's grace, and kills what is left. From then on the pool is closed.
-    ///
-    /// Tasks that were ended so are [`TaskError::Cancelled`](crate::TaskError::Cancelled). A pool
-    /// that has ended already stays so, without an error.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Closed`] in a process that was forked from the pool's, where it does nothing.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use brigade::{Error, Pool};
-    /// let pool = Pool::builder().workers(1).build()?;
-    /// let endless = pool.submit(|()| while !brigade::is_cancelled() {}, ())?;
-    /// pool.terminate()?;
-    /// assert!(endless.is_finished());
-    /// assert!(matches!(pool.submit(|n: u8| n, 7), Err(Error::Closed { .. })));
-    /// # Ok::<(), brigade::Error>(())
-    /// ```
-    pub fn terminate(&self) -> Result<()> {
-        self.core.check_ours()?;
-        self.core.end(self.core.config.grace, LEAVE);
-        Ok(())
-    }
-
-    /// As [`terminate`](Pool::terminate), without any grace.
-    ///
-    /// # Errors
-    ///
-    /// As [`terminate`](Pool::terminate).
-    pub fn kill(&self) -> Result<()> {
-        self.core.check_ours()?;
-        self.core.end(Duration::ZERO, Duration::ZERO);
-        Ok(())
-    }
-}
-
-impl Drop for Pool {
-    fn drop(&mut self) {
-        if self.core.is_ours() {
-            let deadline = Instant::now().checked_add(self.core.config.grace);
-            self.core.end(self.core.config.grace, LEAVE);
-            self.core.await_callbacks(deadline);
-        }
-    }
-}
 
 impl Core {
     /// Takes no more tasks, waits for those there are, and ends the workers.
-    fn close(&self, is_cancelling: bool) -> Result<()> {
+    pub(crate) fn close(&self, is_cancelling: bool) -> Result<()> {
         {
             let mut state = self.lock();
             if state.life == Lifecycle::Open {
@@ -147,7 +34,7 @@ impl Core {
     }
 
     /// Waits until every callback has run whose task is over; not on the thread that runs them.
-    fn await_callbacks(&self, deadline: Option<Instant>) {
+    pub(crate) fn await_callbacks(&self, deadline: Option<Instant>) {
         if is_callback_thread() {
             return;
         }
@@ -159,7 +46,7 @@ impl Core {
 
     /// Ends the pool: waits up to `grace` for tasks and initializers that run, then kills.
     /// Workers with nothing to do have `leave` to end by themselves. Idempotent.
-    pub(super) fn end(&self, grace: Duration, leave: Duration) {
+    pub(crate) fn end(&self, grace: Duration, leave: Duration) {
         // A grace that no clock can count is for ever.
         let deadline = Instant::now().checked_add(grace);
         {
@@ -188,7 +75,7 @@ impl Core {
     /// Sends the workers home and waits for them, killing those that are still starting at
     /// `start_deadline`, in an initializer that hangs perhaps, and those that linger past
     /// `deadline`.
-    pub(super) fn stop_workers(&self, start_deadline: Instant, deadline: Instant) {
+    pub(crate) fn stop_workers(&self, start_deadline: Instant, deadline: Instant) {
         let mut state = self.lock();
         if state.life == Lifecycle::Draining {
             // A worker started from here on would never be told to leave.
@@ -250,4 +137,4 @@ impl State {
 }
 
 /// How long workers with nothing to do may take to leave.
-const LEAVE: Duration = Duration::from_secs(5);
+pub(crate) const LEAVE: Duration = Duration::from_secs(5);

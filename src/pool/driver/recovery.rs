@@ -24,11 +24,11 @@ use tracing::Level;
 use crate::error::{Death, Error, Result, TaskError};
 use crate::exit::ExitReason;
 use crate::object::transfer::Lease;
-use crate::pool::abandoned::DEATH;
-use crate::pool::core::Core;
-use crate::pool::state::{Lifecycle, State};
-use crate::pool::task::broken;
-use crate::pool::worker_slot::{Cause, WorkerSlot, WorkerState};
+use crate::pool::driver::core::Core;
+use crate::pool::driver::core::DEATH;
+use crate::pool::record::outcome::broken;
+use crate::pool::record::state::{Lifecycle, State};
+use crate::pool::record::worker_slot::{Cause, WorkerSlot, WorkerState};
 use crate::process::child;
 use crate::process::fork_server::ChildEvent;
 #[cfg(feature = "failpoints")]
@@ -40,7 +40,7 @@ use crate::worker::queue_pair::Leave;
 
 impl Core {
     /// What the fork server says of the worker that has, or had, this slot.
-    pub(super) fn child_event(&self, index: usize, incarnation: u64, event: ChildEvent) {
+    pub(crate) fn child_event(&self, index: usize, incarnation: u64, event: ChildEvent) {
         let mut state = self.lock();
         let slot = &state.workers[index];
         if slot.incarnation != incarnation || !slot.has_worker() {
@@ -89,7 +89,7 @@ impl Core {
     }
 
     /// Step 2 to 4 for the worker at `index`, which writes nothing any more.
-    pub(super) fn on_worker_exit(
+    pub(crate) fn on_worker_exit(
         &self,
         state: &mut State,
         index: usize,
@@ -178,7 +178,7 @@ impl Core {
 
     /// Starts a worker on an empty slot. If there is no fork server it is left to the supervisor
     /// to start one without the mutex, which takes milliseconds.
-    pub(super) fn fill(&self, state: &mut State, index: usize) {
+    pub(crate) fn fill(&self, state: &mut State, index: usize) {
         match self.server_if_alive() {
             Some(server) => {
                 if let Err(error) = self.start_worker(state, index, &server) {
@@ -207,7 +207,7 @@ impl Core {
         }
     }
 
-    pub(super) fn retry_later(&self, state: &mut State, cause: &str) {
+    pub(crate) fn retry_later(&self, state: &mut State, cause: &str) {
         let text = cause.to_owned();
         state.events.defer(Level::WARN, move || {
             tracing::warn!(cause = text, "a worker could not be started");
@@ -218,7 +218,7 @@ impl Core {
     }
 
     /// Starts a fork server if some slot waits for one. Call it without the mutex.
-    pub(super) fn start_needed_server(&self) -> Result<()> {
+    pub(crate) fn start_needed_server(&self) -> Result<()> {
         let is_needed = {
             let state = self.lock();
             state.needs_server || state.retry_cause.is_some()
@@ -228,7 +228,7 @@ impl Core {
 
     /// Tries again to start the workers that could not be started, if `server` says that there is
     /// a fork server.
-    pub(super) fn fill_vacant(&self, state: &mut State, server: &Result<()>) {
+    pub(crate) fn fill_vacant(&self, state: &mut State, server: &Result<()>) {
         let was_tried = state.retry_cause.take().is_some();
         let needed_server = std::mem::take(&mut state.needs_server);
         if !was_tried && !needed_server {
@@ -245,12 +245,12 @@ impl Core {
     }
 
     /// Whether the pool needs another worker.
-    pub(super) fn is_wanted(&self, state: &State) -> bool {
+    pub(crate) fn is_wanted(&self, state: &State) -> bool {
         state.may_start() && state.available_workers() < state.target
     }
 
     /// Breaks the pool, and ends its workers: nobody knows any more what their tasks wait for.
-    pub(super) fn give_up(&self, cause: &str) {
+    pub(crate) fn give_up(&self, cause: &str) {
         let mut state = self.lock();
         if !matches!(state.life, Lifecycle::Closed | Lifecycle::Broken(_)) {
             state.break_for(cause);
@@ -266,7 +266,7 @@ impl Core {
     }
 
     /// A worker's socket has been closed: stops listening to it.
-    pub(super) fn link_closed(&self, index: usize, incarnation: u64) {
+    pub(crate) fn link_closed(&self, index: usize, incarnation: u64) {
         let mut state = self.lock();
         let Some(slot) = state.workers.get_mut(index) else { return };
         if slot.incarnation == incarnation {
@@ -348,7 +348,7 @@ fn sweep_lent(state: &State, index: usize, started: &[(u64, TaskId)]) {
 }
 
 /// Fails a task that had started, or runs it again if it may.
-pub(super) fn fail_or_retry(state: &mut State, id: TaskId, cause: Option<Cause>, mut death: Death) {
+pub(crate) fn fail_or_retry(state: &mut State, id: TaskId, cause: Option<Cause>, mut death: Death) {
     let Some(entry) = state.tasks.get_mut(id) else { return };
     let error = match cause {
         Some(Cause::TimedOut(late, after)) if late == id => TaskError::TimedOut { after },

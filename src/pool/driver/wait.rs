@@ -6,13 +6,13 @@
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use crate::pool::core::Core;
-use crate::pool::listener::Listener;
-use crate::pool::state::{State, WaitTarget};
-use crate::pool::state_guard::StateGuard;
-use crate::pool::supervise::WAKE;
-use crate::pool::task::{Outcome, cancelled};
-use crate::pool::worker_slot::{WorkerSlot, WorkerState};
+use crate::pool::driver::core::Core;
+use crate::pool::driver::core::WAKE;
+use crate::pool::record::listener::Listener;
+use crate::pool::record::outcome::{Outcome, cancelled};
+use crate::pool::record::state::{State, WaitTarget};
+use crate::pool::record::state_guard::StateGuard;
+use crate::pool::record::worker_slot::{WorkerSlot, WorkerState};
 use crate::sys::thread_parker::Waiter;
 use crate::worker::backoff;
 use crate::worker::call::TaskId;
@@ -36,7 +36,7 @@ impl Core {
     ///
     /// `poll` is asked under the mutex, after every step; what it waits for is in `watch`.
     #[inline]
-    pub(super) fn wait<T>(
+    pub(crate) fn wait<T>(
         &self,
         deadline: Option<Instant>,
         watch: WaitTarget<'_>,
@@ -141,7 +141,7 @@ impl Core {
 
     /// Has the supervisor see to it that the tasks that somebody listens to begin: no thread of
     /// theirs drives, so nobody else would notice a worker that was stopped while idle.
-    pub(super) fn watch_start(&self, state: &mut State) {
+    pub(crate) fn watch_start(&self, state: &mut State) {
         if state.unfinished > 0 {
             let soon = if state.unstarted().is_empty() { LOOK } else { BEGIN };
             self.look_at(state, Instant::now() + soon);
@@ -152,7 +152,7 @@ impl Core {
 
     /// Has the supervisor see to it that workers that are to leave, or were killed, are gone soon:
     /// others can do their work only when they are.
-    pub(super) fn watch_exits(&self, state: &mut State) {
+    pub(crate) fn watch_exits(&self, state: &mut State) {
         let is_leaving = |slot: &WorkerSlot| {
             let is_retiring = matches!(slot.state, WorkerState::Retiring(_));
             (is_retiring || slot.killed_at.is_some()) && slot.is_occupied()
@@ -163,7 +163,7 @@ impl Core {
     }
 
     /// Takes back what workers have still not begun since the last look; when to look again.
-    pub(super) fn recall_stalled(&self, state: &mut State) -> Option<Instant> {
+    pub(crate) fn recall_stalled(&self, state: &mut State) -> Option<Instant> {
         let before = std::mem::take(&mut state.unstarted);
         if state.listeners == 0 {
             return None;
@@ -215,7 +215,7 @@ impl Core {
     /// Has the workers ring the supervisor from now on, unless a joining thread sleeps: that is
     /// woken then, to look at what this thread has changed. Tasks may have been offered of which
     /// it does not know, and a worker may have died between changing the driver word and waking.
-    pub(super) fn arm_supervisor(&self, state: &mut State) {
+    pub(crate) fn arm_supervisor(&self, state: &mut State) {
         // Relaxed: a hint for who spins, on queue pairs that may be no more.
         self.driver_turns.fetch_add(1, Ordering::Relaxed);
         self.watch_exits(state);
@@ -229,7 +229,7 @@ impl Core {
     }
 
     /// Makes whoever sleeps as driver hear of what has just changed.
-    pub(super) fn rearm(&self, state: &mut State) {
+    pub(crate) fn rearm(&self, state: &mut State) {
         let whom = state.control.driver().get();
         if whom != Driver::Awake && !state.arm(whom) {
             self.wake_driver(state, whom);
@@ -245,7 +245,7 @@ impl Core {
     }
 
     /// Gives up a task whose outcome nobody wants; it runs all the same.
-    pub(super) fn detach(&self, id: TaskId) {
+    pub(crate) fn detach(&self, id: TaskId) {
         if !self.is_ours() {
             return;
         }
@@ -259,7 +259,7 @@ impl Core {
 
     /// Takes the outcome of a task that is done, and forgets the task.
     #[inline]
-    pub(super) fn take(state: &mut State, id: TaskId) -> Option<Outcome> {
+    pub(crate) fn take(state: &mut State, id: TaskId) -> Option<Outcome> {
         if state.tasks.get(id).is_none() {
             return Some(Err(cancelled()));
         }

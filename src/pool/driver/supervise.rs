@@ -4,11 +4,10 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::{Duration, Instant};
 
-use crate::error::{Error, Result};
-use crate::pool::core::Core;
-use crate::pool::state::State;
-use crate::pool::task::Offer;
-use crate::pool::worker_slot::Cause;
+use crate::pool::driver::core::{Core, WAKE};
+use crate::pool::record::state::State;
+use crate::pool::record::task::Offer;
+use crate::pool::record::worker_slot::Cause;
 use crate::process::supervisor::Handler;
 use crate::region::arena::Contents;
 use crate::sys::clock;
@@ -16,29 +15,20 @@ use crate::sys::poll::EventFd;
 use crate::worker::link::LinkOwner;
 use crate::worker::queue_pair::SLOTS;
 
-/// Rung by workers when the supervisor is to drive.
-pub(super) struct Doorbell {
-    fd: EventFd,
+/// What the supervisor calls for a pool. Workers ring its doorbell.
+pub(crate) struct PoolHandler {
+    doorbell: Arc<EventFd>,
     core: OnceLock<Weak<Core>>,
 }
 
-impl Doorbell {
-    pub(super) fn new() -> Result<Doorbell> {
-        let fd = EventFd::new().map_err(|e| Error::os("eventfd", "a pool's doorbell", e))?;
-        Ok(Doorbell { fd, core: OnceLock::new() })
+impl PoolHandler {
+    pub(crate) fn new(doorbell: Arc<EventFd>) -> PoolHandler {
+        PoolHandler { doorbell, core: OnceLock::new() }
     }
 
-    /// Says whose bell it is, once.
-    pub(super) fn set_core(&self, core: Weak<Core>) {
+    /// Sets the pool, once.
+    pub(crate) fn set_core(&self, core: Weak<Core>) {
         let _ = self.core.set(core);
-    }
-
-    pub(super) fn ring(&self) {
-        self.fd.ring();
-    }
-
-    pub(super) fn as_fd(&self) -> BorrowedFd<'_> {
-        self.fd.as_fd()
     }
 
     fn core(&self) -> Option<Arc<Core>> {
@@ -46,13 +36,13 @@ impl Doorbell {
     }
 }
 
-impl Handler for Doorbell {
+impl Handler for PoolHandler {
     fn fd(&self) -> BorrowedFd<'_> {
-        self.fd.as_fd()
+        self.doorbell.as_fd()
     }
 
     fn readable(&self) {
-        self.fd.clear();
+        self.doorbell.clear();
         if let Some(core) = self.core() {
             let mut state = core.lock();
             state.drive();
@@ -189,15 +179,11 @@ fn end_late_tasks(state: &mut State) -> Option<Instant> {
     next
 }
 
-/// How long a worker that was offered a task, or told to leave, may take to wake up, if the machine
-/// is busy.
-pub(super) const WAKE: Duration = Duration::from_secs(1);
-
 /// What the pool does about the messages of one of its workers.
-pub(super) struct LinkToWorker {
-    pub(super) core: Weak<Core>,
-    pub(super) index: usize,
-    pub(super) incarnation: u64,
+pub(crate) struct LinkToWorker {
+    pub(crate) core: Weak<Core>,
+    pub(crate) index: usize,
+    pub(crate) incarnation: u64,
 }
 
 impl LinkOwner for LinkToWorker {

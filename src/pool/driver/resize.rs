@@ -5,60 +5,19 @@ use std::time::Instant;
 
 use tracing::Level;
 
-use crate::error::{Error, Result};
-use crate::pool::Pool;
-use crate::pool::core::{Core, Start};
-use crate::pool::state::{Lifecycle, State};
-use crate::pool::worker_slot::{Cause, WorkerState};
-use crate::worker::cpu_spread::WORKERS_MAX;
-
-impl Pool {
-    /// Changes how many workers there are.
-    ///
-    /// Workers that are no longer wanted, idle ones first, finish the task that they run and leave;
-    /// what they had not started goes to others. Workers that stay are not touched, and new ones
-    /// are started without waiting for them. No task is lost or run again.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::InvalidArgument`] unless `workers` is 1 to 1024, and in a pool without processes;
-    /// [`Error::Closed`] or [`Error::Broken`] if the pool takes no tasks; as
-    /// [`PoolBuilder::build`](crate::PoolBuilder::build) if a worker cannot be started: the pool
-    /// keeps those it has then.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use brigade::Pool;
-    /// let pool = Pool::builder().workers(1).build()?;
-    /// let tasks: Vec<_> = (0..9u8).map(|n| pool.submit(|n: u8| n, n)).collect::<Result<_, _>>()?;
-    /// pool.resize(2)?;
-    /// assert_eq!(pool.workers(), 2);
-    /// for (n, task) in (0..9).zip(tasks) {
-    ///     assert_eq!(task.join()?, n);
-    /// }
-    /// # Ok::<(), brigade::Error>(())
-    /// ```
-    pub fn resize(&self, workers: usize) -> Result<()> {
-        if !(1..=WORKERS_MAX).contains(&workers) {
-            return Err(Error::invalid("the number of workers", workers, "1 to 1024"));
-        }
-        if self.core.config.start == Start::InProcess {
-            return Err(Error::invalid("resize", "called", "asked of a pool that has workers"));
-        }
-        self.core.check_ours()?;
-        self.core.resize(workers)
-    }
-}
+use crate::error::Result;
+use crate::pool::driver::core::Core;
+use crate::pool::record::state::{Lifecycle, State};
+use crate::pool::record::worker_slot::{Cause, WorkerState};
 
 impl State {
     /// Workers that take offers, or will when they are called.
-    pub(super) fn available_workers(&self) -> usize {
+    pub(crate) fn available_workers(&self) -> usize {
         self.workers.iter().filter(|slot| slot.takes_offers() || slot.is_dormant()).count()
     }
 
     /// Whether a worker may be started: there is, or may yet be, something to run.
-    pub(super) fn may_start(&self) -> bool {
+    pub(crate) fn may_start(&self) -> bool {
         match self.life {
             Lifecycle::Open => true,
             Lifecycle::Draining => self.unfinished > 0,
@@ -67,7 +26,7 @@ impl State {
     }
 
     /// Counts the workers that can be called.
-    pub(super) fn count_dormant(&mut self) {
+    pub(crate) fn count_dormant(&mut self) {
         self.dormant = self.workers.iter().filter(|slot| slot.is_dormant()).count();
     }
 
@@ -104,13 +63,13 @@ impl State {
         slot.queues.cancel_stop();
     }
 
-    pub(super) fn position(&self, state: WorkerState) -> Option<usize> {
+    pub(crate) fn position(&self, state: WorkerState) -> Option<usize> {
         self.workers.iter().position(|slot| slot.state == state)
     }
 }
 
 impl Core {
-    fn resize(&self, workers: usize) -> Result<()> {
+    pub(crate) fn resize(&self, workers: usize) -> Result<()> {
         let present = self.size.load(Ordering::Relaxed);
         self.config.make_room_for(workers.saturating_sub(present))?;
         let server = self.ensure_server()?;
@@ -148,7 +107,7 @@ impl Core {
 
     /// Has one worker come back that left for want of work, if there are more tasks than workers.
     #[cold]
-    pub(super) fn restart_dormant(&self, state: &mut State) {
+    pub(crate) fn restart_dormant(&self, state: &mut State) {
         if state.dormant == 0
             || !state.may_start()
             || state.unfinished <= state.workers.iter().filter(|slot| slot.takes_offers()).count()
@@ -167,7 +126,7 @@ impl Core {
     }
 
     /// Sends home who has had nothing to do for long; returns when to look again.
-    pub(super) fn retire_idle(&self, state: &mut State) -> Option<Instant> {
+    pub(crate) fn retire_idle(&self, state: &mut State) -> Option<Instant> {
         let timeout = self.config.idle_timeout?;
         if state.life != Lifecycle::Open {
             return None;

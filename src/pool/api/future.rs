@@ -10,10 +10,10 @@ use std::task::{Context, Poll};
 use serde::de::DeserializeOwned;
 
 use crate::error::{Error, Result};
-use crate::pool::callbacks::Callbacks;
-use crate::pool::core::Core;
-use crate::pool::handle::Handle;
-use crate::pool::listener::Listener;
+use crate::pool::api::handle::Handle;
+use crate::pool::driver::core::Core;
+use crate::pool::record::callbacks::Callbacks;
+use crate::pool::record::listener::Listener;
 
 /// What [`join`](Handle::join) returns; with the feature `async`.
 ///

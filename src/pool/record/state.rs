@@ -5,12 +5,13 @@ use std::time::Instant;
 
 use tracing::Level;
 
-use crate::pool::callbacks::Callbacks;
-use crate::pool::core::Initializer;
-use crate::pool::stats::Counters;
-use crate::pool::task::{Entry, Offer, Outcome, Progress, Tasks, Value, broken};
-use crate::pool::wait_set::CompletionQueue;
-use crate::pool::worker_slot::{Cause, WorkerSlot, WorkerState};
+use crate::pool::record::callbacks::Callbacks;
+use crate::pool::record::completion_queue::CompletionQueue;
+use crate::pool::record::config::Initializer;
+use crate::pool::record::counters::Counters;
+use crate::pool::record::outcome::{Outcome, Value, broken};
+use crate::pool::record::task::{Entry, Offer, Progress, Tasks};
+use crate::pool::record::worker_slot::{Cause, WorkerSlot, WorkerState};
 use crate::process::diagnostics::DeferredEvents;
 use crate::sys::thread_parker::Waiter;
 use crate::sys::{clock, oom};
@@ -23,7 +24,7 @@ use crate::worker::wakeup::Driver;
 
 /// Whether a pool takes tasks.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Lifecycle {
+pub(crate) enum Lifecycle {
     /// It does.
     Open,
     /// It does not, but runs what it has.
@@ -38,7 +39,7 @@ pub(super) enum Lifecycle {
 
 /// What a waiting thread waits for.
 #[derive(Clone, Copy)]
-pub(super) enum WaitTarget<'a> {
+pub(crate) enum WaitTarget<'a> {
     /// Any of these tasks to be done.
     Tasks(&'a [TaskId]),
     /// Any task that reports there to be done.
@@ -51,63 +52,63 @@ pub(super) enum WaitTarget<'a> {
 
 /// Everything that the pool's mutex guards.
 #[derive(Debug)]
-pub(super) struct State {
-    pub(super) life: Lifecycle,
-    pub(super) tasks: Tasks,
+pub(crate) struct State {
+    pub(crate) life: Lifecycle,
+    pub(crate) tasks: Tasks,
     /// Tasks that no worker has, oldest first; cancelled ones stay until their turn.
-    pub(super) queue: VecDeque<TaskId>,
-    pub(super) workers: Vec<WorkerSlot>,
-    pub(super) control: HostControl,
+    pub(crate) queue: VecDeque<TaskId>,
+    pub(crate) workers: Vec<WorkerSlot>,
+    pub(crate) control: HostControl,
     /// What each worker runs first. Dropped with the last worker: its leases end then, whoever
     /// still has the pool.
-    pub(super) initializer: Option<Initializer>,
+    pub(crate) initializer: Option<Initializer>,
     /// Tasks that are not done.
-    pub(super) unfinished: usize,
+    pub(crate) unfinished: usize,
     /// A joining thread sleeps on the control block's driver word.
-    pub(super) joiner_sleeps: bool,
+    pub(crate) joiner_sleeps: bool,
     /// Joining threads that sleep while that one does.
-    pub(super) waiting: Vec<Waiter>,
+    pub(crate) waiting: Vec<Waiter>,
     /// Threads that sleep until all tasks are done.
-    pub(super) waiting_for_all: usize,
+    pub(crate) waiting_for_all: usize,
     /// Those who are to hear of the end of some task.
-    pub(super) listeners: usize,
+    pub(crate) listeners: usize,
     /// Keeps the callback thread, from the first callback on.
-    pub(super) callbacks: Option<Callbacks>,
+    pub(crate) callbacks: Option<Callbacks>,
     /// Callbacks whose tasks are over and that have not run.
-    pub(super) callbacks_due: usize,
+    pub(crate) callbacks_due: usize,
     /// Running average of how long a task takes, in nanoseconds; 0: unknown.
-    pub(super) average_ns: u64,
+    pub(crate) average_ns: u64,
     /// Why some slot is empty, until the next attempt to fill it.
-    pub(super) retry_cause: Option<String>,
+    pub(crate) retry_cause: Option<String>,
     /// Some slot is empty because there is no fork server, which is about to be started.
-    pub(super) needs_server: bool,
+    pub(crate) needs_server: bool,
     /// Tasks that workers had not begun when the supervisor last looked for such.
-    pub(super) unstarted: Vec<(usize, u64)>,
+    pub(crate) unstarted: Vec<(usize, u64)>,
     /// How many workers there should be.
-    pub(super) target: usize,
+    pub(crate) target: usize,
     /// Workers that left because there was nothing to do, and come back when there is.
-    pub(super) dormant: usize,
+    pub(crate) dormant: usize,
     /// Threads that sleep until another task may be submitted.
-    pub(super) waiting_for_room: usize,
+    pub(crate) waiting_for_room: usize,
     /// Threads that sleep until every worker is ready.
-    pub(super) waiting_for_ready: usize,
+    pub(crate) waiting_for_ready: usize,
     /// Why a worker could not be started, or ended before it was ready: the last one that did.
-    pub(super) start_failure: Option<String>,
+    pub(crate) start_failure: Option<String>,
     /// Places of the queue that are kept for tasks on their way in.
-    pub(super) reserved: usize,
+    pub(crate) reserved: usize,
     /// When the supervisor looks next, for whatever reason.
-    pub(super) deadline: Option<Instant>,
+    pub(crate) deadline: Option<Instant>,
     /// Before this no task can be late: looking at all of them takes time.
-    pub(super) late_at: Option<Instant>,
-    pub(super) counters: Counters,
+    pub(crate) late_at: Option<Instant>,
+    pub(crate) counters: Counters,
     /// Events for `tracing`, emitted when the mutex is given up.
-    pub(super) events: DeferredEvents,
+    pub(crate) events: DeferredEvents,
     /// Whom `refill` has to wake; kept for its memory.
     touched: Vec<bool>,
 }
 
 impl State {
-    pub(super) fn new(control: HostControl) -> State {
+    pub(crate) fn new(control: HostControl) -> State {
         oom::note();
         State {
             life: Lifecycle::Open,
@@ -142,7 +143,7 @@ impl State {
     }
 
     /// Drains results, hands out what waits, and evens out what was handed out.
-    pub(super) fn drive(&mut self) {
+    pub(crate) fn drive(&mut self) {
         self.drain();
         self.refill();
         self.balance();
@@ -151,7 +152,7 @@ impl State {
     }
 
     /// Takes every committed result.
-    pub(super) fn drain(&mut self) {
+    pub(crate) fn drain(&mut self) {
         for index in 0..self.workers.len() {
             self.drain_worker(index);
         }
@@ -161,7 +162,7 @@ impl State {
     ///
     /// The result of a task that a handle has outlived is held back with the task's leases until
     /// the worker is reaped: until then it can reach what it was lent.
-    pub(super) fn drain_worker(&mut self, index: usize) {
+    pub(crate) fn drain_worker(&mut self, index: usize) {
         while self.workers[index].held_result.is_none() {
             let Some(drained) = self.next_result(index) else { return };
             if drained.meta.leaving == Some(Leave::Unclean) {
@@ -174,7 +175,7 @@ impl State {
     }
 
     /// Takes every committed result of a worker that is reaped, in the order of their commits.
-    pub(super) fn drain_dead(&mut self, index: usize) {
+    pub(crate) fn drain_dead(&mut self, index: usize) {
         if let Some(drained) = self.workers[index].held_result.take() {
             self.settle(index, drained);
         }
@@ -205,7 +206,7 @@ impl State {
     }
 
     /// Ends the workers that wrote over what they were offered: nobody would ever hear of it.
-    pub(super) fn retire_corrupt(&mut self) {
+    pub(crate) fn retire_corrupt(&mut self) {
         for index in 0..self.workers.len() {
             let slot = &self.workers[index];
             if slot.is_occupied() && slot.held_result.is_none() && slot.queues.is_corrupt() {
@@ -260,14 +261,14 @@ impl State {
     /// Has the joining thread that sleeps on the control block look again. Workers ring for what
     /// they commit; this is for everything else: a death, a timeout, a cancellation, and a result
     /// that another thread drained before its worker could ring.
-    pub(super) fn wake_sleeping_joiner(&self) {
+    pub(crate) fn wake_sleeping_joiner(&self) {
         if self.joiner_sleeps {
             self.control.driver().wake_joiner_anyway();
         }
     }
 
     /// Offers waiting tasks to workers that have room, and wakes those.
-    pub(super) fn refill(&mut self) {
+    pub(crate) fn refill(&mut self) {
         if self.queue.is_empty() {
             return;
         }
@@ -296,7 +297,7 @@ impl State {
 
     /// Offers a queued task to the worker at `index`. False: its byte ring has no room.
     #[inline]
-    pub(super) fn offer(&mut self, index: usize, id: TaskId) -> bool {
+    pub(crate) fn offer(&mut self, index: usize, id: TaskId) -> bool {
         let Some(Entry { progress: Progress::Open { call, offer }, rules, .. }) =
             self.tasks.get_mut(id)
         else {
@@ -314,7 +315,7 @@ impl State {
     /// The worker that should get the next task: an idle one that spins, else an idle one that
     /// sleeps, else the one that has least, as long as that is less than it may have ahead.
     #[inline]
-    pub(super) fn pick(&self) -> Option<usize> {
+    pub(crate) fn pick(&self) -> Option<usize> {
         let mut best: Option<(usize, usize)> = None;
         for (index, slot) in self.workers.iter().enumerate() {
             if !slot.takes_offers() || !slot.queues.has_slot() {
@@ -373,14 +374,14 @@ impl State {
     }
 
     /// The workers that have tasks and have begun none, each with the first of those.
-    pub(super) fn unstarted(&self) -> Vec<(usize, u64)> {
+    pub(crate) fn unstarted(&self) -> Vec<(usize, u64)> {
         let workers = self.workers.iter().enumerate();
         workers.filter_map(|(index, slot)| Some((index, slot.queues.unstarted()?))).collect()
     }
 
     /// Wakes workers that have still not begun what they had not begun `before`, and takes their
     /// tasks back if another worker is idle: one of them is stopped, or is slow to start.
-    pub(super) fn recall_unstarted(&mut self, before: &[(usize, u64)]) {
+    pub(crate) fn recall_unstarted(&mut self, before: &[(usize, u64)]) {
         let has_idle = self.workers.iter().any(WorkerSlot::is_idle);
         for (index, seq) in self.unstarted() {
             if !before.contains(&(index, seq)) {
@@ -398,7 +399,7 @@ impl State {
 
     /// Puts a task that no worker has back to the front of the queue, unless it is over. In a
     /// broken pool it is: nobody can run it.
-    pub(super) fn requeue_first(&mut self, id: TaskId) {
+    pub(crate) fn requeue_first(&mut self, id: TaskId) {
         if let Lifecycle::Broken(cause) = &self.life {
             let error = broken(cause);
             self.complete(id, Err(Box::new(error)));
@@ -412,7 +413,7 @@ impl State {
     }
 
     /// No more offers for this worker: takes back what it has not started.
-    pub(super) fn retire(&mut self, index: usize, cause: Cause) {
+    pub(crate) fn retire(&mut self, index: usize, cause: Cause) {
         if !self.workers[index].takes_offers() {
             // One that was to leave by itself may still be killed, and why matters then.
             match &mut self.workers[index].state {
@@ -432,7 +433,7 @@ impl State {
 
     /// Prepares for nobody looking at the results: says at which results the workers must ring,
     /// and whom. Returns false if there is one already, so that the caller must look again.
-    pub(super) fn arm(&mut self, whom: Driver) -> bool {
+    pub(crate) fn arm(&mut self, whom: Driver) -> bool {
         for slot in &self.workers {
             slot.queues.set_wake_at(self.wake_at(slot));
         }
@@ -464,7 +465,7 @@ impl State {
 
     /// Whether nobody would be woken now. (An armed supervisor stays armed: what has been offered
     /// since then only makes the workers ring earlier than they need to.)
-    pub(super) fn needs_rings(&self) -> bool {
+    pub(crate) fn needs_rings(&self) -> bool {
         self.control.driver().get() != Driver::Supervisor
     }
 }

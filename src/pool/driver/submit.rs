@@ -10,10 +10,12 @@ use tracing::Level;
 
 use crate::error::{Error, Result, TaskError};
 use crate::object::transfer;
-use crate::pool::core::{Core, Start};
-use crate::pool::in_process;
-use crate::pool::state::{Lifecycle, State};
-use crate::pool::task::{Rules, broken};
+use crate::pool::driver::core::Core;
+use crate::pool::driver::in_process;
+use crate::pool::record::config::Start;
+use crate::pool::record::outcome::broken;
+use crate::pool::record::state::{Lifecycle, State};
+use crate::pool::record::task::Rules;
 use crate::process::function::FunctionOffset;
 use crate::worker::call::{Call, Encoded, SharedInput, TaskId};
 use crate::worker::invocation::Trampoline;
@@ -31,7 +33,7 @@ thread_local! {
 
 impl Core {
     /// An error if this pool cannot keep the rules.
-    pub(super) fn check(&self, rules: Rules) -> Result<()> {
+    pub(crate) fn check(&self, rules: Rules) -> Result<()> {
         match rules.timeout {
             Some(Duration::ZERO) => Err(Error::invalid("the timeout of a task", "0 s", "longer")),
             Some(_) if self.config.start == Start::InProcess => {
@@ -43,7 +45,7 @@ impl Core {
     }
 
     /// Submits a call of `trampoline`, whose argument `encode` appends to a buffer.
-    pub(super) fn submit(
+    pub(crate) fn submit(
         &self,
         trampoline: Trampoline,
         name: &'static str,
@@ -54,7 +56,7 @@ impl Core {
     }
 
     /// The same for an argument that refers to more, which is kept until the task is over.
-    pub(super) fn submit_with(
+    pub(crate) fn submit_with(
         &self,
         trampoline: Trampoline,
         name: &'static str,
@@ -137,7 +139,7 @@ impl Core {
 
     /// An error in a process that was forked from the pool's.
     #[inline]
-    pub(super) fn check_ours(&self) -> Result<()> {
+    pub(crate) fn check_ours(&self) -> Result<()> {
         if self.is_ours() {
             return Ok(());
         }
@@ -146,7 +148,7 @@ impl Core {
 
     /// An error unless the pool takes tasks.
     #[inline]
-    pub(super) fn check_open(&self, state: &State) -> Result<()> {
+    pub(crate) fn check_open(&self, state: &State) -> Result<()> {
         match &state.life {
             Lifecycle::Open => Ok(()),
             Lifecycle::Draining | Lifecycle::Completion | Lifecycle::Closed => {
@@ -157,13 +159,13 @@ impl Core {
     }
 
     /// Has the supervisor end the tasks that are late by `at`, then or earlier.
-    pub(super) fn look_for_late(&self, state: &mut State, at: Instant) {
+    pub(crate) fn look_for_late(&self, state: &mut State, at: Instant) {
         state.late_at = Some(state.late_at.map_or(at, |earlier| earlier.min(at)));
         self.look_at(state, at);
     }
 
     /// Has the supervisor look after this pool at `at`, or earlier.
-    pub(super) fn look_at(&self, state: &mut State, at: Instant) {
+    pub(crate) fn look_at(&self, state: &mut State, at: Instant) {
         if state.deadline.is_none_or(|deadline| at < deadline) {
             state.deadline = Some(at);
             self.supervisor.set_deadline(self.doorbell_token, at);

@@ -3,14 +3,14 @@
 use std::num::NonZeroU64;
 use std::time::{Duration, Instant};
 
-use crate::error::{Error, Result, TaskError};
-use crate::object::transfer::LeaseList;
-use crate::pool::listener::Listener;
+use crate::error::{Error, Result};
+use crate::pool::record::listener::Listener;
+use crate::pool::record::outcome::{Outcome, Value};
 use crate::sys::huge_pages;
-use crate::worker::call::{Call, Encoded, TaskId};
+use crate::worker::call::{Call, TaskId};
 
 /// Longer than anything is waited for: a time that clocks can still count.
-pub(super) const FOREVER: Duration = Duration::from_secs(100 * 365 * 86_400);
+pub(crate) const FOREVER: Duration = Duration::from_secs(100 * 365 * 86_400);
 
 /// Rules for one task.
 #[derive(Debug, Clone, Copy, Default)]
@@ -24,29 +24,16 @@ pub(crate) struct Rules {
     pub(crate) borrows: bool,
 }
 
-/// What came of a task.
-pub(super) type Outcome = std::result::Result<Value, Box<Error>>;
-
-/// An encoded result.
-#[derive(Debug, Default)]
-pub(super) struct Value {
-    pub(super) bytes: Encoded,
-    /// The leases of the call, for handles that come back.
-    pub(super) leases: LeaseList,
-    /// How long the worker took for it, in nanoseconds; 0: unknown.
-    pub(super) elapsed_ns: u64,
-}
-
 /// Where a worker has a task: its index, and the sequence number there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Offer {
-    pub(super) worker: usize,
-    pub(super) seq: NonZeroU64,
+pub(crate) struct Offer {
+    pub(crate) worker: usize,
+    pub(crate) seq: NonZeroU64,
 }
 
 /// How far a task is.
 #[derive(Debug)]
-pub(super) enum Progress {
+pub(crate) enum Progress {
     /// It is in the host's queue, or was given to a worker.
     Open { call: Call, offer: Option<Offer> },
     /// It is over.
@@ -55,49 +42,49 @@ pub(super) enum Progress {
 
 /// A task as the host knows it. A million of them may wait: what few of them have is boxed.
 #[derive(Debug)]
-pub(super) struct Entry {
-    pub(super) progress: Progress,
-    pub(super) rules: Rules,
+pub(crate) struct Entry {
+    pub(crate) progress: Progress,
+    pub(crate) rules: Rules,
     /// How often it has died so far.
-    pub(super) deaths: u32,
+    pub(crate) deaths: u32,
     /// Nobody will ask for the outcome.
-    pub(super) detached: bool,
+    pub(crate) detached: bool,
     /// It was asked to end early, after it had started.
-    pub(super) is_cancel_requested: bool,
-    pub(super) cold: Option<Box<ColdFields>>,
+    pub(crate) is_cancel_requested: bool,
+    pub(crate) cold: Option<Box<ColdFields>>,
 }
 
 /// What few tasks have.
 #[derive(Debug, Default)]
-pub(super) struct ColdFields {
+pub(crate) struct ColdFields {
     /// When it is killed, if it is still running by then.
-    pub(super) kill_at: Option<Instant>,
+    pub(crate) kill_at: Option<Instant>,
     /// Who is to hear of its end: workers ring when it commits, if there is anybody.
-    pub(super) listeners: Vec<Listener>,
+    pub(crate) listeners: Vec<Listener>,
 }
 
 const _: () = assert!(size_of::<(u32, Option<Entry>)>() <= 152, "a million of them may wait");
 
 impl Entry {
     /// What came of it, if it is over.
-    pub(super) fn outcome(&self) -> Option<&Outcome> {
+    pub(crate) fn outcome(&self) -> Option<&Outcome> {
         match &self.progress {
             Progress::Done(outcome) => Some(outcome),
             Progress::Open { .. } => None,
         }
     }
 
-    pub(super) fn is_done(&self) -> bool {
+    pub(crate) fn is_done(&self) -> bool {
         self.outcome().is_some()
     }
 
     /// Whether it waits in the host's queue.
-    pub(super) fn is_queued(&self) -> bool {
+    pub(crate) fn is_queued(&self) -> bool {
         matches!(self.progress, Progress::Open { offer: None, .. })
     }
 
     /// Which worker has it, if one has.
-    pub(super) fn offer(&self) -> Option<Offer> {
+    pub(crate) fn offer(&self) -> Option<Offer> {
         match self.progress {
             Progress::Open { offer, .. } => offer,
             Progress::Done(_) => None,
@@ -105,32 +92,32 @@ impl Entry {
     }
 
     /// What to run, until it is over.
-    pub(super) fn call(&self) -> Option<&Call> {
+    pub(crate) fn call(&self) -> Option<&Call> {
         match &self.progress {
             Progress::Open { call, .. } => Some(call),
             Progress::Done(_) => None,
         }
     }
 
-    pub(super) fn call_mut(&mut self) -> Option<&mut Call> {
+    pub(crate) fn call_mut(&mut self) -> Option<&mut Call> {
         match &mut self.progress {
             Progress::Open { call, .. } => Some(call),
             Progress::Done(_) => None,
         }
     }
 
-    pub(super) fn has_listeners(&self) -> bool {
+    pub(crate) fn has_listeners(&self) -> bool {
         self.cold.as_ref().is_some_and(|cold| !cold.listeners.is_empty())
     }
 
-    pub(super) fn cold_mut(&mut self) -> &mut ColdFields {
+    pub(crate) fn cold_mut(&mut self) -> &mut ColdFields {
         self.cold.get_or_insert_default()
     }
 }
 
 /// All tasks that are not done, or done and not yet asked for.
 #[derive(Debug, Default)]
-pub(super) struct Tasks {
+pub(crate) struct Tasks {
     slots: Vec<(u32, Option<Entry>)>,
     free: Vec<u32>,
 }
@@ -138,7 +125,7 @@ pub(super) struct Tasks {
 impl Tasks {
     /// Adds a queued task.
     #[inline]
-    pub(super) fn insert(&mut self, call: Call, rules: Rules) -> Result<TaskId> {
+    pub(crate) fn insert(&mut self, call: Call, rules: Rules) -> Result<TaskId> {
         let index = match self.free.pop() {
             Some(index) => index,
             None => self.add_slot()?,
@@ -173,7 +160,7 @@ impl Tasks {
 
     /// The task, unless it has been removed.
     #[inline]
-    pub(super) fn get(&self, id: TaskId) -> Option<&Entry> {
+    pub(crate) fn get(&self, id: TaskId) -> Option<&Entry> {
         match self.slots.get(id.index as usize) {
             Some((generation, Some(entry))) if *generation == id.generation => Some(entry),
             _ => None,
@@ -182,7 +169,7 @@ impl Tasks {
 
     /// Takes from a task what it was lent, because its worker may still write to that. So the task
     /// does not run again.
-    pub(super) fn take_call(&mut self, id: TaskId) -> Option<Call> {
+    pub(crate) fn take_call(&mut self, id: TaskId) -> Option<Call> {
         let entry = self.get_mut(id)?;
         entry.rules.retries = 0;
         let call = entry.call_mut()?;
@@ -197,7 +184,7 @@ impl Tasks {
 
     /// The task, unless it has been removed.
     #[inline]
-    pub(super) fn get_mut(&mut self, id: TaskId) -> Option<&mut Entry> {
+    pub(crate) fn get_mut(&mut self, id: TaskId) -> Option<&mut Entry> {
         match self.slots.get_mut(id.index as usize) {
             Some((generation, Some(entry))) if *generation == id.generation => Some(entry),
             _ => None,
@@ -205,13 +192,13 @@ impl Tasks {
     }
 
     /// Whether the task is over, or was removed.
-    pub(super) fn is_done(&self, id: TaskId) -> bool {
+    pub(crate) fn is_done(&self, id: TaskId) -> bool {
         self.get(id).is_none_or(Entry::is_done)
     }
 
     /// Forgets a task.
     #[inline]
-    pub(super) fn remove(&mut self, id: TaskId) {
+    pub(crate) fn remove(&mut self, id: TaskId) {
         if let Some((generation, slot)) = self.slots.get_mut(id.index as usize)
             && *generation == id.generation
             && slot.is_some()
@@ -224,7 +211,7 @@ impl Tasks {
 
     /// Takes the outcome of a task that is over, and forgets the task.
     #[inline]
-    pub(super) fn take(&mut self, id: TaskId) -> Option<Outcome> {
+    pub(crate) fn take(&mut self, id: TaskId) -> Option<Outcome> {
         let Progress::Done(outcome) = &mut self.get_mut(id)?.progress else { return None };
         let outcome = std::mem::replace(outcome, Ok(Value::default()));
         self.remove(id);
@@ -232,26 +219,11 @@ impl Tasks {
     }
 
     /// Ids of all tasks that are not done.
-    pub(super) fn unfinished(&self) -> Vec<TaskId> {
+    pub(crate) fn unfinished(&self) -> Vec<TaskId> {
         (0u32..)
             .zip(&self.slots)
             .filter(|(_, (_, slot))| slot.as_ref().is_some_and(|entry| !entry.is_done()))
             .map(|(index, &(generation, _))| TaskId { index, generation })
             .collect()
     }
-}
-
-/// Whether that is what came of it.
-pub(super) fn is_cancelled(outcome: &Outcome) -> bool {
-    outcome.as_ref().is_err_and(|error| matches!(**error, Error::Task(TaskError::Cancelled)))
-}
-
-/// The error of a task that was cancelled.
-pub(super) fn cancelled() -> Box<Error> {
-    Box::new(Error::Task(TaskError::Cancelled))
-}
-
-/// The error of a task that a broken pool cannot run.
-pub(super) fn broken(cause: &str) -> Error {
-    Error::Broken { what: "the pool", cause: cause.to_owned() }
 }

@@ -6,58 +6,60 @@
 use std::cell::Cell;
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 use tracing::Level;
 
 use crate::error::{Error, Result};
 use crate::kernel::FloatMode;
-use crate::pool::core::Core;
 use crate::process::{diagnostics, panic};
 use crate::sys::fork::Instance;
 use crate::sys::per_process::PerProcess;
 use crate::sys::thread;
 
 /// Code of the user that is run once.
-pub(super) struct Callback {
+pub(crate) struct Callback {
     run: Box<dyn FnOnce() + Send>,
-    /// The pool that counts it, if one does.
-    pool: Option<Weak<Core>>,
+    /// Called when it has run, for a callback that a pool counts.
+    done: Option<Box<dyn FnOnce() + Send>>,
 }
 
 impl Callback {
-    /// A callback that `pool` waits for when it shuts down.
-    pub(super) fn new(pool: Weak<Core>, run: impl FnOnce() + Send + 'static) -> Callback {
-        Callback { run: Box::new(run), pool: Some(pool) }
+    /// A callback; `done` is called when it has run, also if it panicked.
+    pub(crate) fn new(
+        run: impl FnOnce() + Send + 'static,
+        done: impl FnOnce() + Send + 'static,
+    ) -> Callback {
+        Callback { run: Box::new(run), done: Some(Box::new(done)) }
     }
 
     /// Has a future polled again.
     #[cfg(feature = "async")]
-    pub(super) fn wake(waker: std::task::Waker) -> Callback {
-        Callback { run: Box::new(|| waker.wake()), pool: None }
+    pub(crate) fn wake(waker: std::task::Waker) -> Callback {
+        Callback { run: Box::new(|| waker.wake()), done: None }
     }
 
     /// Whether a pool counts it.
-    pub(super) fn is_counted(&self) -> bool {
-        self.pool.is_some()
+    pub(crate) fn is_counted(&self) -> bool {
+        self.done.is_some()
     }
 
     fn run(self) {
-        let Callback { run, pool } = self;
+        let Callback { run, done } = self;
         if let Err(payload) = catch_unwind(AssertUnwindSafe(run)) {
             let (message, _) = panic::take_message(payload);
             diagnostics::event(Level::ERROR, move || {
                 tracing::error!(message, "a callback panicked");
             });
         }
-        if let Some(core) = pool.and_then(|pool| pool.upgrade()) {
-            core.callback_done();
+        if let Some(done) = done {
+            done();
         }
     }
 }
 
 /// Keeps the callback thread; it ends with the last of these.
-pub(super) struct Callbacks {
+pub(crate) struct Callbacks {
     made_in: Instance,
 }
 
@@ -82,7 +84,7 @@ thread_local! {
 }
 
 /// Whether this is the callback thread, which cannot wait for other callbacks.
-pub(super) fn is_callback_thread() -> bool {
+pub(crate) fn is_callback_thread() -> bool {
     IS_CALLBACK_THREAD.get()
 }
 
@@ -99,7 +101,7 @@ impl Callbacks {
     /// # Errors
     ///
     /// [`Error::Os`] if the system has no room for a thread.
-    pub(super) fn current() -> Result<Callbacks> {
+    pub(crate) fn current() -> Result<Callbacks> {
         let mut inner = HUB.get().lock();
         if !inner.has_thread {
             thread::start("brigade-call", thread::STACK_BYTES, run_all)
@@ -111,7 +113,7 @@ impl Callbacks {
     }
 
     /// Has the thread run a callback, after those that were pushed before.
-    pub(super) fn push(&self, callback: Callback) {
+    pub(crate) fn push(&self, callback: Callback) {
         let hub = HUB.get();
         hub.lock().queue.push_back(callback);
         hub.changed.notify_one();

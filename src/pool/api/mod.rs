@@ -1,0 +1,10 @@
+//! The public types of a pool.
+
+pub(crate) mod builder;
+pub(crate) mod completed;
+#[cfg(feature = "async")]
+pub(crate) mod future;
+pub(crate) mod handle;
+pub(crate) mod pool;
+pub(crate) mod shutdown;
+pub(crate) mod stats;

@@ -1,0 +1,118 @@
+//! How a pool ends.
+
+use std::time::{Duration, Instant};
+
+use crate::error::{Error, Result};
+use crate::pool::Pool;
+use crate::pool::driver::stop::LEAVE;
+use crate::sys::thread;
+
+/// What [`Pool::shutdown_with`] does about the tasks that are left.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
+pub enum Shutdown {
+    /// Runs them all, and waits for that.
+    #[default]
+    Wait,
+    /// Cancels those that have not started, asks the others to end early
+    /// ([`is_cancelled`](crate::is_cancelled)), and waits for them.
+    Cancel,
+    /// Runs them all in the background, and returns at once. The handles stay good. If the program
+    /// ends first, they end with it.
+    Background,
+}
+
+impl Pool {
+    /// Runs every task that was submitted, then ends the workers, and returns when all that has
+    /// happened and all callbacks have run.
+    ///
+    /// The time is not bounded: a task without a timeout that hangs makes this hang, as does a
+    /// callback. (From inside a callback it does not wait for callbacks.)
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Broken`] if the pool broke; [`Error::Closed`] in a process that was forked from the
+    /// pool's, where it does nothing.
+    pub fn shutdown(self) -> Result<()> {
+        self.core.check_ours()?;
+        self.core.close(false)
+    }
+
+    /// Ends the pool, with a choice of what becomes of its tasks.
+    ///
+    /// # Errors
+    ///
+    /// As [`shutdown`](Pool::shutdown). [`Error::Os`] if no thread can be started for
+    /// [`Shutdown::Background`]; the pool ends then as if it were dropped.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use brigade::{Pool, Shutdown};
+    /// let pool = Pool::builder().workers(1).build()?;
+    /// let tasks: Vec<_> = (0..50u8).map(|n| pool.submit(|n: u8| n, n)).collect::<Result<_, _>>()?;
+    /// pool.shutdown_with(Shutdown::Cancel)?;
+    /// assert!(tasks.iter().all(|task| task.is_finished()));
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
+    pub fn shutdown_with(self, mode: Shutdown) -> Result<()> {
+        self.core.check_ours()?;
+        match mode {
+            Shutdown::Wait => self.core.close(false),
+            Shutdown::Cancel => self.core.close(true),
+            Shutdown::Background => {
+                let closes = move || drop(self.core.close(false));
+                let started = thread::start("brigade-close", thread::STACK_BYTES, closes);
+                started.map(drop).map_err(|e| Error::os("clone", "a thread that shuts down", e))
+            }
+        }
+    }
+
+    /// Ends the pool now: cancels what has not started, asks what runs to end early, waits for
+    /// that up to the pool's grace, and kills what is left. From then on the pool is closed.
+    ///
+    /// Tasks that were ended so are [`TaskError::Cancelled`](crate::TaskError::Cancelled). A pool
+    /// that has ended already stays so, without an error.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Closed`] in a process that was forked from the pool's, where it does nothing.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use brigade::{Error, Pool};
+    /// let pool = Pool::builder().workers(1).build()?;
+    /// let endless = pool.submit(|()| while !brigade::is_cancelled() {}, ())?;
+    /// pool.terminate()?;
+    /// assert!(endless.is_finished());
+    /// assert!(matches!(pool.submit(|n: u8| n, 7), Err(Error::Closed { .. })));
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
+    pub fn terminate(&self) -> Result<()> {
+        self.core.check_ours()?;
+        self.core.end(self.core.config.grace, LEAVE);
+        Ok(())
+    }
+
+    /// As [`terminate`](Pool::terminate), without any grace.
+    ///
+    /// # Errors
+    ///
+    /// As [`terminate`](Pool::terminate).
+    pub fn kill(&self) -> Result<()> {
+        self.core.check_ours()?;
+        self.core.end(Duration::ZERO, Duration::ZERO);
+        Ok(())
+    }
+}
+
+impl Drop for Pool {
+    fn drop(&mut self) {
+        if self.core.is_ours() {
+            let deadline = Instant::now().checked_add(self.core.config.grace);
+            self.core.end(self.core.config.grace, LEAVE);
+            self.core.await_callbacks(deadline);
+        }
+    }
+}

@@ -1,0 +1,55 @@
+//! Callbacks at the end of a task.
+
+use crate::error::Result;
+use crate::pool::driver::core::Core;
+use crate::pool::record::callbacks::{Callback, Callbacks};
+use crate::pool::record::listener::Listener;
+use crate::pool::record::state::Lifecycle;
+use crate::worker::call::TaskId;
+
+impl Core {
+    /// Has a callback run on the callback thread when the task is over; soon, if it is.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Os`](crate::Error::Os) if the callback thread cannot be started.
+    pub(crate) fn call_at_end(
+        &self,
+        id: TaskId,
+        callback: impl FnOnce() + Send + 'static,
+    ) -> Result<()> {
+        let pool = self.own.clone();
+        let done = move || {
+            if let Some(core) = pool.upgrade() {
+                core.callback_done();
+            }
+        };
+        let callback = Callback::new(callback, done);
+        let callbacks = Callbacks::current()?;
+        let mut state = self.lock();
+        state.callbacks.get_or_insert(callbacks);
+        state.drain();
+        match state.listen(id, Listener::Call(callback)) {
+            None => self.watch_start(&mut state),
+            Some(Listener::Call(callback)) => {
+                state.call(callback);
+                if state.life == Lifecycle::Closed {
+                    // Nobody comes who would let the thread go.
+                    state.callbacks = None;
+                }
+            }
+            Some(_) => {}
+        }
+        Ok(())
+    }
+
+    /// A callback of this pool has run.
+    fn callback_done(&self) {
+        let mut state = self.lock();
+        state.callbacks_due -= 1;
+        if state.callbacks_due == 0 {
+            drop(state);
+            self.changed.notify_all();
+        }
+    }
+}

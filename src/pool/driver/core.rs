@@ -1,0 +1,120 @@
+//! What pool, handles and supervisor share.
+
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex, PoisonError, Weak};
+use std::time::{Duration, Instant};
+
+use crate::error::{Error, Result};
+use crate::pool::record::config::Config;
+use crate::pool::record::state::{Lifecycle, State};
+use crate::pool::record::state_guard::StateGuard;
+use crate::pool::record::task::Rules;
+use crate::process::fork_server::ForkServer;
+use crate::process::supervisor::{Supervisor, Token};
+use crate::region::arena::Arena;
+use crate::sys::fork::Instance;
+use crate::sys::poll::EventFd;
+
+/// How long the end of a worker that was killed may take before it is given up.
+pub(crate) const DEATH: Duration = Duration::from_secs(1);
+
+/// How long a worker that was offered a task, or told to leave, may take to wake up, if the machine
+/// is busy.
+pub(crate) const WAKE: Duration = Duration::from_secs(1);
+
+/// A pool without its user's face.
+pub(crate) struct Core {
+    pub(crate) made_in: Instance,
+    pub(crate) config: Config,
+    pub(crate) arena: Arc<Arena>,
+    pub(crate) supervisor: Arc<Supervisor>,
+    pub(crate) server: Mutex<Option<Arc<ForkServer>>>,
+    pub(crate) doorbell: Arc<EventFd>,
+    pub(crate) doorbell_token: Token,
+    pub(crate) state: Mutex<State>,
+    /// Told when a worker starts or ends.
+    pub(crate) changed: Condvar,
+    pub(crate) own: Weak<Core>,
+    pub(crate) last_call: AtomicU64,
+    /// Counts the turns of others than a spinning thread: a worker may have been replaced, and
+    /// what that thread waits for be offered to one that it does not look at.
+    pub(crate) driver_turns: AtomicU64,
+    /// How many workers there should be, as `State::target` has it under the mutex.
+    pub(crate) size: AtomicUsize,
+}
+
+impl Core {
+    /// The fork server, if it runs. Does not wait for one that is starting.
+    pub(crate) fn server_if_alive(&self) -> Option<Arc<ForkServer>> {
+        let server = self.server.lock().unwrap_or_else(PoisonError::into_inner);
+        server.as_ref().filter(|server| server.is_alive()).map(Arc::clone)
+    }
+
+    /// The fork server, started anew if it has died: that takes milliseconds, so call it without
+    /// the mutex. It may not have answered yet; what it is asked waits in its socket.
+    pub(crate) fn ensure_server(&self) -> Result<Arc<ForkServer>> {
+        if let Some(server) = self.server_if_alive() {
+            return Ok(server);
+        }
+        let current = ForkServer::soon()?;
+        let state = self.lock();
+        if state.life == Lifecycle::Closed {
+            // A pool that has ended in between keeps no server.
+            drop(state);
+            return Err(Error::Closed { what: "the pool" });
+        }
+        let mut server = self.server.lock().unwrap_or_else(PoisonError::into_inner);
+        *server = Some(Arc::clone(&current));
+        Ok(current)
+    }
+
+    #[inline]
+    pub(crate) fn lock(&self) -> StateGuard<'_> {
+        // A panic under the mutex would be a bug of ours; going on is better than hanging.
+        StateGuard::new(self.state.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Waits for a change among the workers, at most until `deadline`.
+    pub(crate) fn wait_changed<'a>(
+        &'a self,
+        state: StateGuard<'a>,
+        deadline: Option<Instant>,
+    ) -> StateGuard<'a> {
+        let left = deadline.map(|at| at.saturating_duration_since(Instant::now()));
+        state.wait(&self.changed, left)
+    }
+
+    /// Whether this process made the pool, as against a child that was forked from it.
+    #[inline]
+    pub(crate) fn is_ours(&self) -> bool {
+        self.made_in.is_current()
+    }
+
+    /// A number for a call that several tasks belong to.
+    pub(crate) fn next_call(&self) -> u64 {
+        // Only distinctness matters.
+        self.last_call.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    /// The arena that the pool's arrays and payloads are in.
+    pub(crate) fn arena(&self) -> &Arc<Arena> {
+        &self.arena
+    }
+
+    /// How many workers there are, or may be.
+    pub(crate) fn workers(&self) -> usize {
+        // Relaxed: by the time it is used, the pool may have another size anyway.
+        self.size.load(Ordering::Relaxed)
+    }
+
+    /// The rules that tasks have unless they say otherwise.
+    pub(crate) fn rules(&self) -> Rules {
+        self.config.rules
+    }
+}
+
+impl std::fmt::Debug for Core {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Core").field("config", &self.config).finish_non_exhaustive()
+    }
+}

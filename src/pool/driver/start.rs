@@ -1,0 +1,174 @@
+//! Starting a pool and its workers.
+
+use std::os::fd::AsFd;
+use std::sync::atomic::{AtomicU64, AtomicUsize};
+use std::sync::{Arc, Condvar, Mutex, Weak};
+use std::time::{Duration, Instant};
+
+use crate::error::{Error, Result};
+use crate::pool::driver::core::Core;
+use crate::pool::driver::in_process;
+use crate::pool::driver::supervise::{LinkToWorker, PoolHandler};
+use crate::pool::record::config::{Config, Initializer, Start};
+use crate::pool::record::state::{Lifecycle, State};
+use crate::pool::record::worker_slot::{WorkerSlot, WorkerState};
+use crate::process::fork_server::ForkServer;
+use crate::process::host_snapshot::HostSnapshot;
+use crate::process::supervisor::Supervisor;
+use crate::region::arena::{Arena, COLD};
+use crate::sys::fork::Instance;
+use crate::sys::poll::EventFd;
+use crate::worker::child::WorkerConfig;
+use crate::worker::host_side::HostSide;
+use crate::worker::launch::Launch;
+use crate::worker::pool_control::HostControl;
+use crate::worker::wakeup::Driver;
+
+impl Core {
+    /// A pool with all its workers forked.
+    pub(crate) fn start(mut config: Config) -> Result<Arc<Core>> {
+        let arena = Arena::host()?;
+        let supervisor = Supervisor::current()?;
+        let server = match config.start {
+            Start::ForkServer => {
+                config.make_room_for(config.workers)?;
+                Some(ForkServer::current()?)
+            }
+            Start::InProcess => None,
+        };
+        let mut state = State::new(HostControl::new(&arena)?);
+        state.target = config.workers;
+        state.initializer = config.initializer.take();
+        state.control.driver().set(Driver::Supervisor);
+        let doorbell = EventFd::new().map_err(|e| Error::os("eventfd", "a pool's doorbell", e))?;
+        let doorbell = Arc::new(doorbell);
+        let handler = Arc::new(PoolHandler::new(Arc::clone(&doorbell)));
+        let doorbell_token = supervisor.add(Arc::clone(&handler) as _)?;
+        let core = Arc::new_cyclic(|own: &Weak<Core>| {
+            handler.set_core(own.clone());
+            Core {
+                made_in: Instance::current(),
+                size: AtomicUsize::new(config.workers),
+                config,
+                arena,
+                supervisor,
+                server: Mutex::new(server),
+                doorbell,
+                doorbell_token,
+                state: Mutex::new(state),
+                changed: Condvar::new(),
+                own: own.clone(),
+                last_call: AtomicU64::new(0),
+                driver_turns: AtomicU64::new(0),
+            }
+        });
+        core.look_at(&mut core.lock(), Instant::now() + COLD);
+        match core.start_workers() {
+            Ok(()) => Ok(core),
+            Err(error) => {
+                core.end(Duration::ZERO, Duration::ZERO);
+                Err(error)
+            }
+        }
+    }
+
+    /// Asks for all workers and waits until they are forked.
+    fn start_workers(&self) -> Result<()> {
+        if self.config.start == Start::InProcess {
+            return in_process::initialize(self);
+        }
+        let server = self.ensure_server()?;
+        let mut state = self.lock();
+        let started = (0..self.config.workers).try_for_each(|index| {
+            self.add_slot(&mut state)?;
+            self.start_worker(&mut state, index, &server)
+        });
+        let failed = |state: &State| match &state.life {
+            Lifecycle::Broken(cause) => Some(cause.clone()),
+            _ => state.retry_cause.clone(),
+        };
+        while started.is_ok()
+            && failed(&state).is_none()
+            && (state.needs_server
+                || state.workers.iter().any(|slot| slot.state == WorkerState::Starting))
+        {
+            state = self.wait_changed(state, None);
+        }
+        started?;
+        let cause = failed(&state);
+        cause.map_or(Ok(()), |reason| Err(Error::Spawn { what: "a worker", reason }))
+    }
+
+    /// Asks the fork server for a worker at `index`, with a queue pair of its own.
+    pub(crate) fn start_worker(
+        &self,
+        state: &mut State,
+        index: usize,
+        server: &ForkServer,
+    ) -> Result<()> {
+        let queues = HostSide::new(&self.arena)?;
+        let incarnation = state.workers[index].incarnation + 1;
+        let (own, start_failures) = (self.own.clone(), state.workers[index].start_failures);
+        let watcher = move |event| {
+            if let Some(core) = own.upgrade() {
+                core.child_event(index, incarnation, event);
+            }
+        };
+        let snapshot = self.config.snapshot.as_ref();
+        let launch = Launch {
+            arena: &self.arena,
+            supervisor: &self.supervisor,
+            server,
+            name: &format!("{}-{index}", self.config.name),
+            config: &self.worker_config(state, index, queues.offset()),
+            attributes: snapshot.map(HostSnapshot::of_worker).unwrap_or_default(),
+            doorbell: Some(self.doorbell.as_fd()),
+        };
+        let owner = LinkToWorker { core: self.own.clone(), index, incarnation };
+        let launched = launch.start(Box::new(owner), Box::new(watcher))?;
+        let old = std::mem::replace(
+            &mut state.workers[index],
+            WorkerSlot {
+                state: WorkerState::Starting,
+                incarnation,
+                link: Some(launched.link),
+                config: Some(launched.config),
+                stderr: launched.stderr,
+                start_failures,
+                ..WorkerSlot::vacant(queues)
+            },
+        );
+        if let Some(link) = old.link {
+            link.close();
+        }
+        if let Some(timeout) = self.config.idle_timeout {
+            self.look_at(state, Instant::now() + timeout);
+        }
+        Ok(())
+    }
+
+    /// What a worker at `index` is started with.
+    fn worker_config(&self, state: &State, index: usize, queues: u64) -> WorkerConfig {
+        let config = &self.config;
+        let mut settings = config.settings.clone();
+        settings.affinity = config.pin.as_ref().map(|cpus| vec![cpus[index % cpus.len()]]);
+        let host = config.snapshot.as_ref().map(|snapshot| &snapshot.attributes);
+        WorkerConfig {
+            index,
+            queues,
+            control: Some(state.control.offset()),
+            initializer: state.initializer.as_ref().map(Initializer::worker_config),
+            tasks_max: config.tasks_max,
+            memory_soft_bytes: config.memory_soft_bytes,
+            inherited: host.map(|host| settings.inherited(host)).unwrap_or_default(),
+            settings,
+            spin_short: config.spin_short,
+        }
+    }
+
+    /// An empty slot, the last one; its index.
+    pub(crate) fn add_slot(&self, state: &mut State) -> Result<usize> {
+        state.workers.push(WorkerSlot::vacant(HostSide::new(&self.arena)?));
+        Ok(state.workers.len() - 1)
+    }
+}

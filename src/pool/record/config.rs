@@ -1,0 +1,79 @@
+//! The validated settings of a pool.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::error::Result;
+use crate::object::transfer::LeaseList;
+use crate::pool::record::task::Rules;
+use crate::process::host_snapshot::HostSnapshot;
+use crate::sys::limits;
+use crate::worker::call;
+use crate::worker::invocation::Trampoline;
+use crate::worker::settings::Settings;
+
+/// How tasks are run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
+pub enum Start {
+    /// In workers that a fork server forks: a crash costs one task.
+    #[default]
+    ForkServer,
+    /// In the calling thread, at once, inside `submit`: for debugging. The initializer runs in
+    /// `build`. Nothing can be killed, timed out, limited or resized, which are errors, and a crash
+    /// is the program's own.
+    InProcess,
+}
+
+/// What every worker of a pool is started with.
+#[derive(Debug, Default)]
+pub(crate) struct Config {
+    pub(crate) start: Start,
+    pub(crate) workers: usize,
+    pub(crate) name: String,
+    pub(crate) grace: Duration,
+    pub(crate) rules: Rules,
+    /// The pool's state has it as long as there are workers.
+    pub(crate) initializer: Option<Initializer>,
+    pub(crate) tasks_max: Option<u64>,
+    pub(crate) memory_soft_bytes: Option<u64>,
+    pub(crate) settings: Settings,
+    /// Processors for the workers, in turn.
+    pub(crate) pin: Option<Vec<usize>>,
+    /// `None` where tasks have no processes.
+    pub(crate) snapshot: Option<HostSnapshot>,
+    pub(crate) spin_short: bool,
+    /// A worker without work for this long leaves.
+    pub(crate) idle_timeout: Option<Duration>,
+    /// How many tasks may be unfinished beyond one for each worker.
+    pub(crate) queue_limit: Option<usize>,
+}
+
+/// What every worker runs first.
+#[derive(Debug, Clone)]
+pub(crate) struct Initializer {
+    pub(crate) function: Trampoline,
+    /// The same for other processes.
+    pub(crate) word: u64,
+    pub(crate) encoded: Vec<u8>,
+    /// What its argument refers to; every worker, and every later one, may keep it.
+    pub(crate) leases: Arc<LeaseList>,
+}
+
+impl Initializer {
+    /// As a worker's configuration has it.
+    pub(crate) fn worker_config(&self) -> (u64, usize, Vec<u8>) {
+        let mut bytes = call::table(&self.leases);
+        bytes.extend_from_slice(&self.encoded);
+        (self.word, self.leases.len(), bytes)
+    }
+}
+
+impl Config {
+    /// Sees to it that this process may have what `count` more workers take.
+    pub(crate) fn make_room_for(&self, count: usize) -> Result<()> {
+        // A socket and a pidfd each, and the pipe of its standard error.
+        let each = 2 + usize::from(self.settings.captures_stderr);
+        limits::make_room_for_descriptors("a worker", count * each)
+    }
+}

@@ -1,0 +1,71 @@
+//! What a pool counts under its mutex.
+
+use crate::pool::record::outcome::{Outcome, is_cancelled};
+use crate::pool::record::worker_slot::Cause;
+use crate::worker::queue_pair::Leave;
+
+/// Counters under the pool's mutex.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Counters {
+    pub(crate) submitted: u64,
+    pub(crate) succeeded: u64,
+    pub(crate) failed: u64,
+    pub(crate) cancelled: u64,
+    pub(crate) retried: u64,
+    pub(crate) restarts: Restarts,
+    pub(crate) busy_ns: u64,
+}
+
+impl Counters {
+    /// Counts an outcome.
+    pub(crate) fn note(&mut self, outcome: &Outcome) {
+        match outcome {
+            Ok(_) => self.succeeded += 1,
+            Err(_) if is_cancelled(outcome) => self.cancelled += 1,
+            Err(_) => self.failed += 1,
+        }
+    }
+}
+
+/// Why workers were replaced, and how often.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Restarts {
+    /// They died: in a task, idle, or before they were ready, by themselves or by others.
+    pub died: u64,
+    /// Their task had run out of time.
+    pub timed_out: u64,
+    /// Their task was killed on request.
+    pub killed: u64,
+    /// They had run [`max_tasks_per_worker`](crate::PoolBuilder::max_tasks_per_worker) tasks.
+    pub max_tasks: u64,
+    /// They had outgrown [`memory_soft_bytes`](crate::PoolBuilder::memory_soft_bytes).
+    pub memory: u64,
+    /// A task had kept an array handle, closed their descriptors, or written over their memory.
+    pub spoilt: u64,
+    /// They had been idle, and work came before they were gone.
+    pub idle: u64,
+}
+
+impl Restarts {
+    /// Counts a replacement.
+    pub(crate) fn note(&mut self, cause: Option<Cause>, is_death: bool) {
+        *match cause {
+            Some(cause) if cause.is_departure() && is_death => &mut self.died,
+            None | Some(Cause::Stopped | Cause::PoolEnds | Cause::PoolBroke) => &mut self.died,
+            Some(Cause::TimedOut(..)) => &mut self.timed_out,
+            Some(Cause::Killed(_)) => &mut self.killed,
+            Some(Cause::Leaving(Leave::Tasks)) => &mut self.max_tasks,
+            Some(Cause::Leaving(Leave::Memory)) => &mut self.memory,
+            Some(Cause::Leaving(Leave::Unclean) | Cause::Corrupt) => &mut self.spoilt,
+            Some(Cause::Idle | Cause::Surplus) => &mut self.idle,
+        } += 1;
+    }
+
+    /// All of them.
+    #[must_use]
+    pub fn total(&self) -> u64 {
+        let Restarts { died, timed_out, killed, max_tasks, memory, spoilt, idle } = self;
+        died + timed_out + killed + max_tasks + memory + spoilt + idle
+    }
+}

@@ -1,0 +1,45 @@
+//! Who hears of a task's end, and how.
+
+use std::sync::Arc;
+#[cfg(feature = "async")]
+use std::task::Waker;
+
+use crate::pool::record::callbacks::Callback;
+use crate::pool::record::completion_queue::CompletionQueue;
+use crate::sys::thread_parker::Waiter;
+
+/// Somebody who is told once when a task is over. Telling runs no code of the user: that is left
+/// to the callback thread.
+pub(crate) enum Listener {
+    /// A thread that sleeps until then.
+    Thread(Waiter),
+    /// A thread that waits for several tasks, of which this one has that number.
+    WaitSet(Arc<CompletionQueue>, usize),
+    /// A callback.
+    Call(Callback),
+    /// Whoever polls the handle as a future.
+    #[cfg(feature = "async")]
+    Wake(Waker),
+}
+
+impl Listener {
+    pub(crate) fn is_thread(&self, waiter: &Waiter) -> bool {
+        matches!(self, Listener::Thread(own) if own.is(waiter))
+    }
+
+    pub(crate) fn is_queue(&self, queue: &Arc<CompletionQueue>) -> bool {
+        matches!(self, Listener::WaitSet(own, _) if Arc::ptr_eq(own, queue))
+    }
+}
+
+impl std::fmt::Debug for Listener {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Listener::Thread(_) => "Thread",
+            Listener::WaitSet(..) => "CompletionQueue",
+            Listener::Call(_) => "Call",
+            #[cfg(feature = "async")]
+            Listener::Wake(_) => "Wake",
+        })
+    }
+}

@@ -1,0 +1,15 @@
+//! What the host knows under the pool's mutex.
+//!
+//! Nothing here knows the pool itself (`driver/core.rs`).
+
+pub(crate) mod callbacks;
+pub(crate) mod completion;
+pub(crate) mod completion_queue;
+pub(crate) mod config;
+pub(crate) mod counters;
+pub(crate) mod listener;
+pub(crate) mod outcome;
+pub(crate) mod state;
+pub(crate) mod state_guard;
+pub(crate) mod task;
+pub(crate) mod worker_slot;

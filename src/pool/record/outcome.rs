@@ -1,0 +1,52 @@
+//! What came of a task.
+
+use crate::error::{Error, TaskError};
+use crate::object::transfer::LeaseList;
+use crate::worker::call::Encoded;
+
+/// What came of a task.
+pub(crate) type Outcome = std::result::Result<Value, Box<Error>>;
+
+/// An encoded result.
+#[derive(Debug, Default)]
+pub(crate) struct Value {
+    pub(crate) bytes: Encoded,
+    /// The leases of the call, for handles that come back.
+    pub(crate) leases: LeaseList,
+    /// How long the worker took for it, in nanoseconds; 0: unknown.
+    pub(crate) elapsed_ns: u64,
+}
+
+/// How a task has ended, for those who only count.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Completion {
+    /// With a value, or cancelled.
+    Quiet,
+    /// With any other error.
+    Failed,
+}
+
+impl Completion {
+    pub(crate) fn of(outcome: &Outcome) -> Completion {
+        match outcome {
+            Ok(_) => Completion::Quiet,
+            Err(_) if is_cancelled(outcome) => Completion::Quiet,
+            Err(_) => Completion::Failed,
+        }
+    }
+}
+
+/// Whether that is what came of it.
+pub(crate) fn is_cancelled(outcome: &Outcome) -> bool {
+    outcome.as_ref().is_err_and(|error| matches!(**error, Error::Task(TaskError::Cancelled)))
+}
+
+/// The error of a task that was cancelled.
+pub(crate) fn cancelled() -> Box<Error> {
+    Box::new(Error::Task(TaskError::Cancelled))
+}
+
+/// The error of a task that a broken pool cannot run.
+pub(crate) fn broken(cause: &str) -> Error {
+    Error::Broken { what: "the pool", cause: cause.to_owned() }
+}
