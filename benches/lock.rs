@@ -47,14 +47,14 @@ fn measure(criterion: &mut Criterion) {
     group.measurement_time(Duration::from_secs(2)).sample_size(20);
     group.bench_function("free/robust", |bencher| bencher.iter(|| drop(ours.lock())));
     group.bench_function("free/std", |bencher| {
-        bencher.iter(|| drop(standard.lock().expect("nobody panics")));
+        bencher.iter(|| drop(standard.lock().expect("no thread panics")));
     });
     group.throughput(Throughput::Elements(2 * ROUNDS));
     group.bench_function("fought/robust", |bencher| {
         bencher.iter(|| fight(&|| drop(ours.lock()), &|| drop(theirs.lock())));
     });
     group.bench_function("fought/std", |bencher| {
-        let turn = || drop(standard.lock().expect("nobody panics"));
+        let turn = || drop(standard.lock().expect("no thread panics"));
         bencher.iter(|| fight(&turn, &turn));
     });
     group.finish();

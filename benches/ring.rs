@@ -36,7 +36,7 @@ fn robust() -> Ring {
     // SAFETY: aligned and large enough, and never freed.
     let table = unsafe { OwnerTable::create(start, OWNERS, ENTRIES, start, bytes) };
     let owner = Owner::claim(&table.expect("a table"), Watch::Waiters).expect("room for an owner");
-    // SAFETY: aligned and large enough, used by nobody else, and never freed.
+    // SAFETY: aligned and large enough, without another user, and never freed.
     unsafe { Ring::create(place, CAPACITY_BYTES, &owner) }.expect("a ring")
 }
 
@@ -97,7 +97,7 @@ fn measure(criterion: &mut Criterion) {
     #[cfg(feature = "raw-sync")]
     {
         let (_, place, _) = memory();
-        // SAFETY: aligned and large enough, used by nobody else, and never freed.
+        // SAFETY: aligned and large enough, without another user, and never freed.
         let ring = unsafe { Ring::create_raw_sync(place, CAPACITY_BYTES) }.expect("a ring");
         passes(&mut group, "raw_sync", &ring);
     }

@@ -55,7 +55,7 @@ fn survive(arguments: Arguments) -> Result<(), Stop> {
         }
     }
 
-    // A crash in a loop costs one chunk, and its range is told.
+    // A crash in a loop costs one chunk, and the error names its range.
     let mut squares = SharedArray::<u64>::zeroed([1000])?;
     let crashed = pool.par_chunks_mut(&mut squares, 100).enumerate().for_each(|(i, squares)| {
         if i == 7 {

@@ -18,7 +18,7 @@ fn main() -> ExitCode {
     run(USAGE, pipeline)
 }
 
-/// One item on its way: who made it, and its number.
+/// One item in the queue: its producer and its number.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 struct Item {
     producer: u32,
@@ -40,7 +40,7 @@ fn produce((items, producer, count): (JoinableQueue<Item>, u32, u64)) {
     }
 }
 
-/// Takes items until there are no more; the consumer that is told to dies with one in its hands.
+/// Takes items until there are no more. One consumer dies on purpose with an item it has taken.
 fn consume((items, found, dies_at): (JoinableQueue<Item>, Queue<Found>, Option<u64>)) -> u64 {
     let mut count = 0;
     while let Ok(item) = items.get() {

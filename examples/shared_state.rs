@@ -18,7 +18,7 @@ fn main() -> ExitCode {
     run(USAGE, share)
 }
 
-/// The smallest and largest count that anybody saw, which must be changed together.
+/// The smallest and largest count seen by any worker; they must be changed together.
 type Seen = [u64; 2];
 
 /// Counts in step with the others; returns in how many rounds it was the leader.

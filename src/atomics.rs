@@ -7,7 +7,7 @@ pub(crate) use std::sync::atomic::Ordering;
 #[cfg(not(loom))]
 pub(crate) use std::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
 
-/// Loom's atomics, with one addition: a thread can be told to die at its n-th operation.
+/// Loom's atomics, with one addition: a thread can be made to die at its n-th operation.
 ///
 /// A killed process stops between two instructions and leaves shared memory as it is. A model
 /// thread does the same: at the fatal operation it unwinds, and everything it does to shared

@@ -103,7 +103,7 @@
 //! # When things go wrong
 //!
 //! Every fallible call returns an [`Error`], with a variant for each remedy. A task that did not
-//! return a value is a [`TaskError`]; if its worker died, a [`Death`] tells what is known.
+//! return a value is a [`TaskError`]; if its worker died, a [`Death`] has the details.
 //!
 //! ```
 //! use brigade::{Error, ExitReason, Pool, TaskError};

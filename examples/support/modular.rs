@@ -55,7 +55,7 @@ pub(crate) fn twos(limbs: &[u64]) -> u64 {
 /// How many decimal digits a natural number has.
 ///
 /// Exact below 2^128; above, by a logarithm with an error below 10^-6 for anything that fits into
-/// memory, so that only a number that close to a power of ten could be told wrongly.
+/// memory, so that only a number that close to a power of ten could be wrong.
 pub(crate) fn decimal_digits(limbs: &[u64]) -> u64 {
     let [rest @ .., low, high] = limbs else {
         let value = limbs.first().map_or(0, |&limb| limb);
