@@ -12,7 +12,7 @@
 #![allow(unsafe_code)]
 
 use std::cell::Cell;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::Duration;
 
@@ -28,15 +28,11 @@ use crate::pool::record::outcome::Outcome;
 use crate::pool::record::task::{Entry, Rules};
 use crate::region::arena::{Contents, Span};
 use crate::region::windows::Windows;
-use crate::sys::futex;
+use crate::sync::team::{MEMBERS_MAX, TeamWords};
 use crate::worker::backoff;
 use crate::worker::call::TaskId;
 use crate::worker::invocation::{CodecError, Invocation, Trampoline};
 
-/// Most members of a team: bits of the roster, less the one that closes it.
-const MEMBERS_MAX: usize = 63;
-/// Set in the roster once the members are fixed.
-const CLOSED: u64 = 1 << 63;
 /// How long the first at the first barrier waits for workers that are still waking up.
 const GATHER: Duration = Duration::from_micros(300);
 /// How often a member yields while workers that were asked have not joined: a yield takes 0.3 us
@@ -55,21 +51,12 @@ struct Counter(AtomicU64);
 ///
 /// | field        | written by            | read by | guard              | if the writer dies     |
 /// |--------------|-----------------------|---------|--------------------|------------------------|
-/// | `roster`     | members, by CAS       | all     | the word itself    | its bit stays; host sets `broken` |
-/// | `arrived`    | members, by adding    | members | `generation`       | host sets `broken`     |
-/// | `generation` | last to arrive        | members | Release / Acquire  | host sets `broken`     |
-/// | `broken`     | host, once, to 1      | members | Release / Acquire  | all end with the host  |
+/// | `words`      | members; host         | all     | see [`TeamWords`]  | host breaks the team   |
 /// | `census`     | members               | members | none: a hint       | see [`Census`]         |
-/// | `counters`   | members, by adding    | members | barriers           | host sets `broken`     |
+/// | `counters`   | members, by adding    | members | barriers           | host breaks the team   |
 #[repr(C)]
 struct Control {
-    roster: AtomicU64,
-    _roster: [u64; 7],
-    arrived: AtomicU32,
-    _arrived: [u32; 15],
-    generation: AtomicU32,
-    broken: AtomicU32,
-    _generation: [u32; 14],
+    words: TeamWords,
     census: Census,
     counters: [Counter; COUNTERS],
 }
@@ -132,14 +119,7 @@ impl Member {
             placement: Placement::new(orders.ordinal),
             courtesies: Cell::new(COURTESIES_MAX),
         };
-        let bit = 1u64 << orders.ordinal;
-        let joined = member.control().roster.fetch_update(
-            // AcqRel: what members do after joining is ordered by the barriers.
-            Ordering::AcqRel,
-            Ordering::Acquire,
-            |roster| (roster & CLOSED == 0).then_some(roster | bit),
-        );
-        if joined.is_err() {
+        if !member.control().words.join(orders.ordinal) {
             return Ok(None);
         }
         member.placement.settle(&member.control().census);
@@ -155,47 +135,23 @@ impl Member {
     /// Closes the roster, after waiting a little for those that are on their way.
     fn close(&self) {
         backoff::spin(GATHER, || self.is_complete());
-        self.control().roster.fetch_or(CLOSED, Ordering::AcqRel);
+        self.control().words.close();
     }
 
     /// Whether nobody else can join, or is expected to.
     fn is_complete(&self) -> bool {
-        // Relaxed: a hint.
-        let roster = self.control().roster.load(Ordering::Relaxed);
-        roster & CLOSED != 0 || (roster.count_ones() as usize) >= self.expected
+        let words = &self.control().words;
+        words.is_closed() || words.joined().count_ones() as usize >= self.expected
     }
 
     /// Waits until every member is here; see [`Team::barrier`].
     fn meet(&self) -> std::result::Result<(), PeerDied> {
-        let control = self.control();
-        if control.roster.load(Ordering::Acquire) & CLOSED == 0 {
+        let words = &self.control().words;
+        if !words.is_closed() {
             self.close();
         }
-        let generation = control.generation.load(Ordering::Acquire);
-        if self.is_broken() {
-            return Err(PeerDied);
-        }
-        // AcqRel: the last to arrive has seen what all others did before.
-        let arrived = control.arrived.fetch_add(1, Ordering::AcqRel) as usize + 1;
-        if arrived == self.members() {
-            // Relaxed: published by the generation.
-            control.arrived.store(0, Ordering::Relaxed);
-            // Release: pairs with the Acquire of those who wait below.
-            control.generation.fetch_add(1, Ordering::Release);
-            futex::wake(&control.generation, futex::ALL);
-            return Ok(());
-        }
-        let is_over =
-            || control.generation.load(Ordering::Acquire) != generation || self.is_broken();
-        while !backoff::spin(BARRIER_SPIN, is_over) {
-            futex::wait(&control.generation, generation, Some(BARRIER_SLEEP));
-        }
-        // A barrier that was complete counts, even if somebody died after it.
-        if control.generation.load(Ordering::Acquire) == generation {
-            Err(PeerDied)
-        } else {
-            Ok(())
-        }
+        let spin = |is_over: &dyn Fn() -> bool| backoff::spin(BARRIER_SPIN, is_over);
+        if words.meet(spin, Some(BARRIER_SLEEP)) { Ok(()) } else { Err(PeerDied) }
     }
 
     /// Lets a worker run that may have been woken on this very processor: it joins, and goes
@@ -211,10 +167,6 @@ impl Member {
             }
         }
     }
-
-    fn is_broken(&self) -> bool {
-        self.control().broken.load(Ordering::Acquire) == 1
-    }
 }
 
 // SAFETY: `rank` counts the members of lower ordinals in a roster that `meet` has closed, so that
@@ -222,13 +174,12 @@ impl Member {
 // only when as many have arrived as the closed roster has members, by Acquire and Release.
 unsafe impl Team for Member {
     fn members(&self) -> usize {
-        let roster = self.control().roster.load(Ordering::Acquire);
-        (roster & !CLOSED).count_ones() as usize
+        self.control().words.joined().count_ones() as usize
     }
 
     fn rank(&self) -> usize {
-        let roster = self.control().roster.load(Ordering::Acquire);
-        (roster & ((1 << self.ordinal) - 1)).count_ones() as usize
+        let lower = (1 << self.ordinal) - 1;
+        (self.control().words.joined() & lower).count_ones() as usize
     }
 
     fn take(&self, counter: usize, count: usize) -> usize {
@@ -347,17 +298,14 @@ impl HostControl {
     }
 
     fn has_joined(&self, ordinal: usize) -> bool {
-        let joined = self.joined.get() | self.control().roster.load(Ordering::Acquire);
+        let joined = self.joined.get() | self.control().words.joined();
         self.joined.set(joined);
         joined >> ordinal & 1 == 1
     }
 
     /// Sends all members home.
     fn break_up(&self) {
-        let control = self.control();
-        if control.broken.swap(1, Ordering::Release) == 0 {
-            futex::wake(&control.generation, futex::ALL);
-        }
+        self.control().words.break_up();
     }
 }
 

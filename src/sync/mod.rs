@@ -83,6 +83,7 @@ mod row;
 mod rwlock;
 mod semaphore;
 mod slots;
+pub(crate) mod team;
 mod thread;
 mod timeout;
 
