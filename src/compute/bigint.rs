@@ -3,18 +3,14 @@
 use std::fmt;
 use std::sync::OnceLock;
 
-use serde::{Deserialize, Serialize};
-
 use crate::array::SharedArray;
+use crate::compute::team_call::SharedLimbs;
 use crate::error::{Error, Result};
 use crate::kernel::bigint::{LIMBS_MAX, mul_table_limbs, shift_left, to_decimal, trim};
-use crate::object::source::Source;
-use crate::pool::{CodecError, Invocation};
 use crate::region::arena;
-use crate::sys::mmap::Access;
 
 /// Size of a limb.
-const LIMB_BYTES: u64 = size_of::<u64>() as u64;
+pub(super) const LIMB_BYTES: u64 = size_of::<u64>() as u64;
 
 /// A natural number of any size, in memory that workers see without a copy, but for a small one.
 ///
@@ -202,7 +198,7 @@ impl SharedBigUint {
     /// # Errors
     ///
     /// [`Error::NoSpace`] if they have to be copied and there is no memory.
-    pub(super) fn lent(&self) -> Result<Lent> {
+    pub(super) fn shared(&self) -> Result<SharedLimbs> {
         let array = match &self.memory {
             Memory::Shared(array) => array,
             Memory::Own(limbs, copy) => match copy.get() {
@@ -213,45 +209,7 @@ impl SharedBigUint {
                 }
             },
         };
-        Ok(Lent { source: array.source(), limbs: self.len })
-    }
-}
-
-/// A number as a team's members find it.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub(super) struct Lent {
-    source: Source,
-    limbs: usize,
-}
-
-impl Lent {
-    /// Room for a number in an array.
-    pub(super) fn room(array: &SharedArray<u64>) -> Lent {
-        Lent { source: array.source(), limbs: array.len() }
-    }
-
-    /// How many limbs.
-    pub(super) fn limbs(&self) -> usize {
-        self.limbs
-    }
-
-    /// The limbs as this worker sees them; to be written only with that `access`.
-    ///
-    /// # Errors
-    ///
-    /// A number that is not in this pool's arena, or longer than its array.
-    pub(super) fn find(
-        &self,
-        job: &Invocation<'_>,
-        access: Access,
-    ) -> std::result::Result<*mut u64, CodecError> {
-        let refuse = |text: String| CodecError::Argument(text);
-        if (self.limbs as u64).checked_mul(LIMB_BYTES).is_none_or(|b| b > self.source.len_bytes()) {
-            return Err(refuse(format!("{} limbs in {:?}", self.limbs, self.source)));
-        }
-        let resolved = job.cache.resolver.resolve(job.windows, &self.source, access);
-        // Numbers lie in the arena, whose windows stay: nothing else keeps them mapped.
-        Ok(resolved.map_err(|error| refuse(error.to_string()))?.as_ptr().cast())
+        Ok(SharedLimbs { source: array.source(), limbs: self.len })
     }
 }
 

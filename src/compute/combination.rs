@@ -2,9 +2,9 @@
 
 use crate::compute::bigint::{SharedBigUint, grant_scratch};
 use crate::compute::multiply::SHARED_LIMBS_MIN;
-use crate::compute::multiply_all::Factors;
-use crate::error::{Error, Result};
-use crate::kernel::bigint::{Combination, LIMBS_MAX};
+use crate::compute::team_call::{Computation, TeamCall, checked_limbs};
+use crate::error::Result;
+use crate::kernel::bigint::Combination;
 use crate::pool::Pool;
 
 /// Below so many numbers to be sieved the caller computes alone.
@@ -33,14 +33,14 @@ impl Pool {
     /// # Ok::<(), brigade::Error>(())
     /// ```
     pub fn binomial(&self, n: u64, k: u64) -> Result<SharedBigUint> {
-        let limbs = check("a binomial coefficient", Combination::binomial_limbs(n, k))?;
+        let limbs = checked_limbs("a binomial coefficient", Combination::binomial_limbs(n, k))?;
         // What is sieved, at most: up to n, or k factors.
         let numbers = n.min(k.min(n.saturating_sub(k)).saturating_mul(64));
         if k > n || self.is_small(numbers, limbs) {
             grant_scratch(8 * limbs)?;
             return SharedBigUint::from_limbs(&Combination::binomial(n, k).product());
         }
-        self.multiply_shared("brigade::Pool::binomial", Factors::Binomial(n, k), limbs)
+        self.combined("brigade::Pool::binomial", Computation::Binomial(n, k))
     }
 
     /// The product of all primes up to `n`, n#; 1 if there are none.
@@ -60,28 +60,21 @@ impl Pool {
     /// # Ok::<(), brigade::Error>(())
     /// ```
     pub fn primorial(&self, n: u64) -> Result<SharedBigUint> {
-        let limbs = check("a primorial", Combination::primorial_limbs(n))?;
+        let limbs = checked_limbs("a primorial", Combination::primorial_limbs(n))?;
         if self.is_small(n, limbs) {
             grant_scratch(8 * limbs)?;
             return SharedBigUint::from_limbs(&Combination::primorial(n).product());
         }
-        self.multiply_shared("brigade::Pool::primorial", Factors::Primorial(n), limbs)
+        self.combined("brigade::Pool::primorial", Computation::Primorial(n))
     }
 
     fn is_small(&self, numbers: u64, limbs: usize) -> bool {
         !self.has_workers() || (numbers < SHARED_NUMBERS_MIN && limbs < SHARED_LIMBS_MIN)
     }
-}
 
-/// Limbs that are enough, if they can be computed at all.
-///
-/// # Errors
-///
-/// [`Error::TooLarge`].
-fn check(what: &'static str, limbs: Option<usize>) -> Result<usize> {
-    limbs.filter(|&limbs| limbs <= LIMBS_MAX).ok_or(Error::TooLarge {
-        what,
-        size_bytes: limbs.map_or(u64::MAX, |limbs| limbs as u64 * 8),
-        limit_bytes: LIMBS_MAX as u64 * 8,
-    })
+    fn combined(&self, name: &'static str, computation: Computation) -> Result<SharedBigUint> {
+        let call = TeamCall { pool: self, name, computation, operands: Vec::new() };
+        let (result, limbs) = call.run()?;
+        Ok(SharedBigUint::of_array(result, limbs))
+    }
 }

@@ -7,6 +7,8 @@ mod factorial;
 mod matmul;
 mod multiply;
 mod multiply_all;
+mod progress;
+mod team_call;
 
 pub use bigint::SharedBigUint;
 pub use matmul::{Matrix, MatrixBase, MatrixMut, Product, Scalar};

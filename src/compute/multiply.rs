@@ -1,29 +1,15 @@
 //! Products, squares and powers of big numbers by a team.
-#![allow(unsafe_code)]
 
-use serde::{Deserialize, Serialize};
-
-use crate::compute::bigint::{Lent, SharedBigUint, grant_members, grant_scratch, reserve};
-
+use crate::compute::bigint::{SharedBigUint, grant_scratch};
+use crate::compute::team_call::{Computation, TeamCall, checked_limbs};
 use crate::error::{Error, Result};
-use crate::kernel::bigint::team_arithmetic::product_of_all;
-use crate::kernel::bigint::{
-    Backend, LIMBS_MAX, mul, mul_scratch_limbs, mul_team, square, square_scratch_limbs, square_team,
-};
-use crate::pool::{CodecError, Invocation, Pool, TeamJob, TeamOrders, take_part};
-use crate::sys::mmap::Access;
+use crate::kernel::bigint::limbs::low_limb;
+use crate::kernel::bigint::product_tree::product_of_all;
+use crate::kernel::bigint::{LIMBS_MAX, mul, mul_scratch_limbs, square, square_scratch_limbs};
+use crate::pool::Pool;
 
 /// Products of fewer limbs are computed by the caller: it takes no longer than asking.
 pub(super) const SHARED_LIMBS_MIN: usize = 10_000;
-
-/// What the members of a team are told of a product, or of a square if `b` is `None`.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-struct Orders {
-    a: Lent,
-    b: Option<Lent>,
-    out: Lent,
-    scratch: Lent,
-}
 
 impl Pool {
     /// `a b`, computed by the workers together in shared memory; a small product by the caller.
@@ -98,26 +84,16 @@ impl Pool {
             return product;
         }
         check(x.len(), y.len())?;
-        let limbs = x.len() + y.len();
-        let scratch_limbs = match b {
-            Some(_) => mul_scratch_limbs(x.len(), y.len()),
-            None => square_scratch_limbs(x.len()),
-        };
-        if !self.has_workers() || limbs < SHARED_LIMBS_MIN {
+        if !self.has_workers() || x.len() + y.len() < SHARED_LIMBS_MIN {
             return multiplied_alone(x, b.map(SharedBigUint::limbs));
         }
-        let [scratch, out] = reserve([scratch_limbs, limbs])?;
-        grant_members(self.workers(), [x.len(), y.len()], 0)?;
-        let orders = Orders {
-            a: a.lent()?,
-            b: b.map(SharedBigUint::lent).transpose()?,
-            out: Lent::room(&out),
-            scratch: Lent::room(&scratch),
+        let (computation, operands) = match b {
+            Some(b) => (Computation::Product, vec![a, b]),
+            None => (Computation::Square, vec![a]),
         };
-        let (core, rules) = (self.core(), self.rules());
-        let job = TeamJob { core, name: "brigade::Pool::multiply", members_max: usize::MAX, rules };
-        job.run(multiply, &orders)?;
-        Ok(SharedBigUint::of_array(out, limbs))
+        let call = TeamCall { pool: self, name: "brigade::Pool::multiply", computation, operands };
+        let (result, limbs) = call.run()?;
+        Ok(SharedBigUint::of_array(result, limbs))
     }
 }
 
@@ -254,11 +230,6 @@ fn odd_part(number: &[u64], twos: u64) -> Result<SharedBigUint> {
     })
 }
 
-#[expect(clippy::cast_possible_truncation, reason = "the low limb is what is asked for")]
-const fn low_limb(x: u128) -> u64 {
-    x as u64
-}
-
 /// The trailing zero bits of a number other than 0.
 fn twos(number: &[u64]) -> u64 {
     let zeros = number.iter().take_while(|&&limb| limb == 0).count();
@@ -317,44 +288,5 @@ fn power(
 ///
 /// [`Error::TooLarge`].
 pub(super) fn check(a_limbs: usize, b_limbs: usize) -> Result<()> {
-    let limbs = a_limbs.saturating_add(b_limbs);
-    if limbs <= LIMBS_MAX {
-        return Ok(());
-    }
-    let (size_bytes, limit_bytes) = (limbs as u64 * 8, LIMBS_MAX as u64 * 8);
-    Err(Error::TooLarge { what: "a product", size_bytes, limit_bytes })
-}
-
-/// One member's part, in a worker.
-fn multiply(job: &mut Invocation<'_>) -> std::result::Result<(), CodecError> {
-    let (team, orders) = job.argument::<(TeamOrders, Orders)>()?;
-    take_part(job, team, |job, member| {
-        let Orders { a, b, out, scratch } = &orders;
-        let (a_limbs, b_limbs) = (a.limbs(), b.as_ref().map_or(a.limbs(), Lent::limbs));
-        let scratch_limbs = match b {
-            Some(_) => mul_scratch_limbs(a_limbs, b_limbs),
-            None => square_scratch_limbs(a_limbs),
-        };
-        if (out.limbs(), scratch.limbs()) != (a_limbs + b_limbs, scratch_limbs) {
-            return Err(CodecError::Argument(format!("a product of other sizes: {orders:?}")));
-        }
-        let x = a.find(job, Access::ReadOnly)?;
-        let out = out.find(job, Access::ReadWrite)?;
-        let scratch = scratch.find(job, Access::ReadWrite)?;
-        let backend = Backend::detect();
-        // SAFETY: `find` checked the bounds; the host borrows the number until no task of the
-        // job is left, so that nobody writes to it.
-        let x = unsafe { std::slice::from_raw_parts(x, a_limbs) };
-        let Some(b) = b else {
-            // SAFETY: out and scratch are arrays of the job, of the sizes checked above, kept by
-            // the host until no task of it is left; all members are told the same, and a job's
-            // counters begin at zero.
-            return Ok(unsafe { square_team(member, backend, out, x, scratch) });
-        };
-        let y = b.find(job, Access::ReadOnly)?;
-        // SAFETY: as for `x`.
-        let y = unsafe { std::slice::from_raw_parts(y, b_limbs) };
-        // SAFETY: as for the square.
-        Ok(unsafe { mul_team(member, backend, out, x, y, scratch) })
-    })
+    checked_limbs("a product", a_limbs.checked_add(b_limbs)).map(drop)
 }

@@ -16,6 +16,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::Duration;
 
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result, TaskError};
@@ -75,9 +76,9 @@ pub(crate) struct TeamOrders {
 
 /// What became of one task of a job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) enum Took {
-    /// It did its part to the end.
-    Part,
+enum Took<V> {
+    /// It did its part to the end, and returned this.
+    Part(V),
     /// It came when the members were fixed.
     None,
     /// Another member died.
@@ -218,11 +219,16 @@ impl TeamJob<'_> {
     }
 
     /// Runs the job, whose members are told `orders`; again if it is to be repeated after a death.
+    /// Returns what one of the members did.
     ///
     /// # Errors
     ///
     /// The death of a member, or another failure of a task; what the job wrote is unspecified.
-    pub(crate) fn run<O: Serialize>(&self, trampoline: Trampoline, orders: &O) -> Result<()> {
+    pub(crate) fn run<O, V>(&self, trampoline: Trampoline, orders: &O) -> Result<V>
+    where
+        O: Serialize,
+        V: DeserializeOwned,
+    {
         let argument = SharedArgument::new(orders)?;
         let mut repeats_left = self.rules.retries;
         loop {
@@ -233,7 +239,11 @@ impl TeamJob<'_> {
         }
     }
 
-    fn run_once(&self, trampoline: Trampoline, argument: &SharedArgument) -> Result<()> {
+    fn run_once<V: DeserializeOwned>(
+        &self,
+        trampoline: Trampoline,
+        argument: &SharedArgument,
+    ) -> Result<V> {
         let span = self.core.arena.reserve(size_of::<Control>(), Contents::Zeroed)?;
         let control = HostControl { span, joined: Cell::new(0) };
         let members_max = self.members_max();
@@ -264,22 +274,22 @@ impl TeamJob<'_> {
 ///
 /// A member's failure fails the job, whatever the others say: they may have met no barrier at
 /// which to hear of it. A task that failed without being a member took nothing with it.
-fn conclude(outcomes: Vec<(bool, Outcome)>) -> Result<()> {
-    let (mut parts, mut has_dead_member) = (0, false);
+fn conclude<V: DeserializeOwned>(outcomes: Vec<(bool, Outcome)>) -> Result<V> {
+    let (mut value, mut has_dead_member) = (None, false);
     let (mut of_member, mut of_other): (Option<Error>, Option<Error>) = (None, None);
     for (has_joined, outcome) in outcomes {
-        match handle::open::<Took>(outcome) {
-            Ok(Took::Part) => parts += 1,
+        match handle::open::<Took<V>>(outcome) {
+            Ok(Took::Part(part)) => value = Some(part),
             Ok(Took::None) => {}
             Ok(Took::PeerDied) => has_dead_member = true,
             Err(error) if has_joined => of_member = of_member.or(Some(error)),
             Err(error) => of_other = of_other.or(Some(error)),
         }
     }
-    match of_member {
-        Some(error) => Err(error),
-        None if parts > 0 && !has_dead_member => Ok(()),
-        None => Err(of_other.unwrap_or(Error::Task(TaskError::Cancelled))),
+    match (of_member, value) {
+        (Some(error), _) => Err(error),
+        (None, Some(value)) if !has_dead_member => Ok(value),
+        _ => Err(of_other.unwrap_or(Error::Task(TaskError::Cancelled))),
     }
 }
 
@@ -309,21 +319,22 @@ impl HostControl {
     }
 }
 
-/// Runs one member's part in a trampoline: joins, works, says what it took.
-pub(crate) fn take_part(
+/// Runs one member's part in a trampoline: joins, works, reports. Every member returns the same
+/// value, or one that the host may take from any of them.
+pub(crate) fn take_part<V: Serialize>(
     invocation: &mut Invocation<'_>,
     orders: TeamOrders,
     work: impl FnOnce(
         &Invocation<'_>,
         &Member,
-    ) -> std::result::Result<std::result::Result<(), PeerDied>, CodecError>,
+    ) -> std::result::Result<std::result::Result<V, PeerDied>, CodecError>,
 ) -> std::result::Result<(), CodecError> {
     let took = match Member::join(invocation.windows, orders)? {
         None => Took::None,
         Some(member) => {
             invocation.begin();
             match work(invocation, &member)? {
-                Ok(()) => Took::Part,
+                Ok(value) => Took::Part(value),
                 Err(PeerDied) => Took::PeerDied,
             }
         }
@@ -339,7 +350,7 @@ mod tests {
     use crate::worker::call::Encoded;
     use crate::worker::invocation;
 
-    fn took(took: Took) -> Outcome {
+    fn took(took: Took<u8>) -> Outcome {
         let mut bytes = Vec::new();
         invocation::encode_onto(&mut bytes, &took).unwrap();
         let leases = LeaseList::default();
@@ -353,19 +364,21 @@ mod tests {
 
     #[test]
     fn a_members_failure_fails_the_job_though_the_others_met_no_barrier() {
-        let outcome = conclude(vec![(true, took(Took::Part)), (true, failed())]);
+        let outcome = conclude::<u8>(vec![(true, took(Took::Part(5))), (true, failed())]);
         assert!(matches!(outcome, Err(Error::Task(TaskError::Panicked { .. }))), "{outcome:?}");
     }
 
     #[test]
     fn the_failure_of_a_task_that_was_no_member_fails_nothing() {
-        assert!(conclude(vec![(true, took(Took::Part)), (false, failed())]).is_ok());
-        assert!(conclude(vec![(true, took(Took::Part)), (false, took(Took::None))]).is_ok());
+        let outcome = conclude(vec![(true, took(Took::Part(5))), (false, failed())]);
+        assert_eq!(outcome.ok(), Some(5u8));
+        let outcome = conclude(vec![(true, took(Took::Part(5))), (false, took(Took::None))]);
+        assert_eq!(outcome.ok(), Some(5u8));
     }
 
     #[test]
     fn a_job_that_nobody_did_has_failed() {
-        assert!(conclude(vec![(false, failed()), (false, took(Took::None))]).is_err());
-        assert!(conclude(vec![(true, took(Took::PeerDied)), (true, failed())]).is_err());
+        assert!(conclude::<u8>(vec![(false, failed()), (false, took(Took::None))]).is_err());
+        assert!(conclude::<u8>(vec![(true, took(Took::PeerDied)), (true, failed())]).is_err());
     }
 }

@@ -6,10 +6,10 @@
 //! `n - k + 1, ..., n` have large primes, each once: from these factors all primes up to `k` are
 //! divided out, and `p^e` for the primes up to `k` put in their place.
 
-use super::factorial::push_factor as push;
-use super::product_tree::{product, product_scratch_limbs};
+use std::ops::Range;
+
+use super::product_tree::{product, product_of_all, product_scratch_limbs, push_factor as push};
 use super::sieve::Sieve;
-use super::team_arithmetic::product_of;
 
 /// Numbers in a segment, at least.
 const SEGMENT_MIN: u64 = 1 << 16;
@@ -154,19 +154,16 @@ impl Combination {
         out
     }
 
-    /// The product of all segments, in this process.
+    /// The product of all segments, by one thread.
     #[must_use]
     pub fn product(&self) -> Vec<u64> {
-        let mut products: Vec<Vec<u64>> = (0..self.segments()).map(|i| self.segment(i)).collect();
-        let mut scratch = Vec::new();
-        while products.len() > 1 {
-            let pairs = products.chunks(2).map(|pair| match pair {
-                [x, y] => product_of(x, y, &mut scratch),
-                _ => pair[0].clone(),
-            });
-            products = pairs.collect();
-        }
-        products.pop().unwrap_or_default()
+        self.product_of(0..self.segments(), &mut Vec::new())
+    }
+
+    /// The product of some segments; `scratch` grows as needed.
+    pub(super) fn product_of(&self, segments: Range<usize>, scratch: &mut Vec<u64>) -> Vec<u64> {
+        let products: Vec<Vec<u64>> = segments.map(|i| self.segment(i)).collect();
+        product_of_all(&products.iter().map(Vec::as_slice).collect::<Vec<_>>(), scratch)
     }
 
     fn for_each_prime(&self, from: u64, to: u64, mut each: impl FnMut(u64)) {

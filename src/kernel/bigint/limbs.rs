@@ -98,6 +98,13 @@ pub(super) const fn mul_add(x: u64, y: u64, a: u64, b: u64) -> (u64, u64) {
     (sum as u64, (sum >> 64) as u64)
 }
 
+/// The low 64 bits.
+#[inline(always)]
+#[expect(clippy::cast_possible_truncation, reason = "the low limb is what is asked for")]
+pub(crate) const fn low_limb(x: u128) -> u64 {
+    x as u64
+}
+
 /// `number` without the zero limbs at its end.
 pub fn trim(number: &[u64]) -> &[u64] {
     let zeros = number.iter().rev().take_while(|&&limb| limb == 0).count();

@@ -13,9 +13,8 @@
 //!
 //! # Factorials and digits
 //!
-//! [`FactorialPlan`] divides its work into parts that the caller may spread: leaves, levels, and
-//! products at the top for a team. [`to_decimal_team`] makes digits by a team. [`factorial`] and
-//! [`to_decimal`] do the same in one process.
+//! [`factorial`], [`Combination`] and [`to_decimal`] compute by one thread, with the same code that
+//! a team runs. [`to_decimal_team`] makes digits by a team.
 //!
 //! # What it does not do
 //!
@@ -45,31 +44,33 @@
 //! | `sieve`           | primes of an interval                                         |
 //! | `factorial`       | n! from the exponents of its primes                           |
 //! | `combination`     | primorials and binomial coefficients                          |
-//! | `team_arithmetic` | numbers in memory that a team shares, and their products      |
+//! | `team_arithmetic` | what members of a team do together in memory that they share  |
+//! | `team_product`    | the product of many numbers by a team                         |
 //! | `reciprocal`      | `1 / v` by Newton's iteration                                 |
 //! | `decimal`         | decimal digits by a tree of fractions                         |
 //! | `thresholds`      | all measured cut-offs                                         |
 
 mod combination;
-mod decimal;
-mod factorial;
+pub(crate) mod decimal;
+pub(crate) mod factorial;
 mod karatsuba;
-mod limbs;
+pub(crate) mod limbs;
 mod mul;
 mod ntt;
 mod piecewise;
-mod product_tree;
+pub(crate) mod product_tree;
 mod reciprocal;
 mod schoolbook;
 mod sieve;
 pub(crate) mod team_arithmetic;
+pub(crate) mod team_product;
 mod thresholds;
 
 pub use combination::Combination;
 pub use decimal::{
     decimal_digits, decimal_memory_limbs, to_decimal, to_decimal_team, without_zeros,
 };
-pub use factorial::{FACTORIAL_LEVELS_MAX, FactorialPlan, factorial};
+pub use factorial::factorial;
 pub use limbs::{add_assign, add_limb, mul_limb, shift_left, sub_assign, sub_limb, trim};
 pub use mul::{
     LIMBS_MAX, SHORTER_LIMBS_MAX, mul, mul_by, mul_scratch_limbs, mul_table_limbs, mul_team,

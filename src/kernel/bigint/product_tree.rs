@@ -1,7 +1,7 @@
-//! Products of many limbs: a balanced tree.
+//! Products of many limbs or numbers by one thread, in a balanced tree.
 
 use super::limbs::{mul_limb, trim};
-use super::mul::{mul, mul_scratch_limbs};
+use super::mul::{mul, mul_scratch_limbs, square, square_scratch_limbs};
 
 /// Factors that are multiplied one after another at a leaf of the tree.
 const LEAF: usize = 24;
@@ -56,4 +56,44 @@ pub fn product(out: &mut [u64], factors: &[u64], scratch: &mut [u64]) -> usize {
     let out = &mut out[..x_limbs + y_limbs];
     mul(out, &x[..x_limbs], &y[..y_limbs], rest);
     trim(out).len()
+}
+
+/// Multiplies `factor` into the last word, or appends it if the product does not fit.
+pub(super) fn push_factor(words: &mut Vec<u64>, factor: u64) {
+    match words.last_mut().map(|word| (word.checked_mul(factor), word)) {
+        Some((Some(product), word)) => *word = product,
+        _ => words.push(factor),
+    }
+}
+
+/// The product of `factors` without zero limbs at the end; `scratch` grows as needed.
+pub(crate) fn product_of_all(factors: &[&[u64]], scratch: &mut Vec<u64>) -> Vec<u64> {
+    match *factors {
+        [] => vec![1],
+        [factor] => factor.to_vec(),
+        [x, y] => product_of(x, y, scratch),
+        _ => {
+            let (left, right) = factors.split_at(factors.len() / 2);
+            let (x, y) = (product_of_all(left, scratch), product_of_all(right, scratch));
+            product_of(&x, &y, scratch)
+        }
+    }
+}
+
+/// `a b` without zero limbs at the end.
+pub(super) fn product_of(a: &[u64], b: &[u64], scratch: &mut Vec<u64>) -> Vec<u64> {
+    scratch.resize(mul_scratch_limbs(a.len(), b.len()).max(scratch.len()), 0);
+    let mut out = vec![0; a.len() + b.len()];
+    mul(&mut out, a, b, scratch);
+    out.truncate(trim(&out).len());
+    out
+}
+
+/// `a^2` without zero limbs at the end.
+pub(super) fn square_of(a: &[u64], scratch: &mut Vec<u64>) -> Vec<u64> {
+    scratch.resize(square_scratch_limbs(a.len()).max(scratch.len()), 0);
+    let mut out = vec![0; 2 * a.len()];
+    square(&mut out, a, scratch);
+    out.truncate(trim(&out).len());
+    out
 }

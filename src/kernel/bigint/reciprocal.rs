@@ -1,23 +1,22 @@
 //! Reciprocals by Newton's iteration, the products by a team.
-#![allow(unsafe_code)]
 
 use crate::kernel::team::{PeerDied, Team};
 
-use super::limbs::{add_assign, sub_assign};
-use super::team_arithmetic::{LimbSpan, TeamArithmetic};
+use super::limbs::{add_assign, low_limb, sub_assign};
+use super::team_arithmetic::{LimbSpan, Scratch, TeamArithmetic};
 
 /// Memory for a reciprocal.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Rooms {
+#[derive(Debug)]
+pub(super) struct Rooms<'r, 'w> {
     /// Two of [`Rooms::result_limbs`]: the result will be in one of them.
-    pub(super) results: [LimbSpan; 2],
+    pub(super) results: [LimbSpan<'r>; 2],
     /// Of [`Rooms::error_limbs`].
-    pub(super) error: LimbSpan,
+    pub(super) error: LimbSpan<'w>,
     /// Of [`Rooms::change_limbs`].
-    pub(super) change: LimbSpan,
+    pub(super) change: LimbSpan<'w>,
 }
 
-impl Rooms {
+impl Rooms<'_, '_> {
     pub(super) const fn result_limbs(limbs: usize) -> usize {
         limbs + 2
     }
@@ -50,19 +49,14 @@ impl Rooms {
 /// # Panics
 ///
 /// If the top bit of `divisor` is not set, or the rooms are too small.
-///
-/// # Safety
-///
-/// - As for [`TeamArithmetic::multiply`], with `divisor` and all rooms. All members come from a
-///   barrier.
-pub(super) unsafe fn reciprocal<C: Team>(
-    arithmetic: &TeamArithmetic<'_, C>,
-    divisor: LimbSpan,
+pub(super) fn reciprocal<'r, T: Team>(
+    arithmetic: &TeamArithmetic<'_, T>,
+    divisor: &[u64],
     limbs: usize,
-    rooms: Rooms,
-) -> Result<LimbSpan, PeerDied> {
-    // SAFETY: nobody writes to the divisor, by this function's contract.
-    let top = unsafe { divisor.limb(divisor.limbs() - 1) };
+    rooms: Rooms<'r, '_>,
+    scratch: &mut Scratch<'_>,
+) -> Result<LimbSpan<'r>, PeerDied> {
+    let top = divisor[divisor.len() - 1];
     assert!(top >> 63 == 1, "the divisor is not normalised");
     let mut steps = vec![];
     let mut k = limbs.max(1);
@@ -71,86 +65,57 @@ pub(super) unsafe fn reciprocal<C: Team>(
         k = if k == 2 { 1 } else { (k + 1).div_ceil(2) };
     }
     let first = u128::MAX / u128::from(top);
-    let [mut r, mut next] = rooms.results;
-    arithmetic.once(|| {
-        // SAFETY: one member does this, and the others wait for it.
-        unsafe { r.store(&[low_limb(first), low_limb(first >> 64)]) };
+    let Rooms { results: [mut r, mut next], mut error, mut change } = rooms;
+    arithmetic.once(r.reborrow(), |r| {
+        r[..2].copy_from_slice(&[low_limb(first), low_limb(first >> 64)]);
     })?;
     let mut fraction = 1;
     for &k in steps.iter().rev() {
-        // SAFETY: by this function's contract; the two results are different rooms.
-        unsafe { step(arithmetic, divisor, r.part(0, fraction + 1), k, rooms, next)? };
+        let out = next.reborrow().take(k + 1);
+        let (error, change) = (error.reborrow(), change.reborrow());
+        step(arithmetic, divisor, &r.read()[..=fraction], [error, change, out], scratch)?;
         (r, next, fraction) = (next, r, k);
     }
-    Ok(r.part(0, fraction + 1))
+    Ok(r.take(fraction + 1))
 }
 
-#[expect(clippy::cast_possible_truncation, reason = "the low limb is what is asked for")]
-const fn low_limb(x: u128) -> u64 {
-    x as u64
-}
-
-/// From `r`, with `r.limbs() - 1` limbs after the point, to `k` limbs, in `out`.
-///
-/// # Safety
-///
-/// - As for [`reciprocal`].
-unsafe fn step<C: Team>(
-    arithmetic: &TeamArithmetic<'_, C>,
-    divisor: LimbSpan,
-    r: LimbSpan,
-    k: usize,
-    rooms: Rooms,
-    out: LimbSpan,
+/// From `r`, with `r.len() - 1` limbs after the point, to one less than `out` has limbs.
+fn step<T: Team>(
+    arithmetic: &TeamArithmetic<'_, T>,
+    divisor: &[u64],
+    r: &[u64],
+    [mut error_room, change_room, out]: [LimbSpan<'_>; 3],
+    scratch: &mut Scratch<'_>,
 ) -> Result<(), PeerDied> {
-    let r_fraction = r.limbs() - 1;
-    let v = divisor.rest(divisor.limbs().saturating_sub(k + 1));
-    // SAFETY: nobody writes to the divisor.
-    let x = unsafe { v.read() };
-    // SAFETY: nobody writes to this result before the next step.
-    let r = unsafe { r.read() };
+    let (r_fraction, k) = (r.len() - 1, out.len() - 1);
+    let v = &divisor[divisor.len().saturating_sub(k + 1)..];
 
-    // v r, nearly 1: `v.limbs() + r_fraction` limbs after the point, one before.
-    let fraction = v.limbs() + r_fraction;
-    // SAFETY: by this function's contract.
-    let error = unsafe { arithmetic.multiply_limbs(rooms.error, x, r)? };
-    // SAFETY: all have made the product, and this limb of it nobody changes.
-    let above_one = unsafe { error.limb(fraction) } > 0;
-    arithmetic.once(|| {
-        if !above_one {
-            // SAFETY: one member does this, the others wait for it, and have read the limb that
-            // this leaves alone.
-            negate(unsafe { error.part(0, fraction).write() });
-        }
-    })?;
+    // v r, nearly 1: `v.len() + r_fraction` limbs after the point, one before.
+    let fraction = v.len() + r_fraction;
+    let error = arithmetic.multiply(error_room.reborrow(), v, r, scratch)?;
+    let above_one = error[fraction] > 0;
+    if !above_one {
+        arithmetic.once(error_room.reborrow().take(fraction), negate)?;
+    }
     // |1 - v r| < 32 / B^r_fraction: only its lower limbs count, and of them k - r_fraction + 1.
     let high = fraction - (r_fraction - 1);
     let low = high.saturating_sub(k + 2 - r_fraction);
-    let (delta, delta_fraction) = (error.part(low, high - low), fraction - low);
+    let (delta, delta_fraction) = (&error_room.read()[low..high], fraction - low);
 
-    // SAFETY: nobody writes to it before the next step.
-    let delta = unsafe { delta.read() };
-    // SAFETY: by this function's contract.
-    let change = unsafe { arithmetic.multiply_limbs(rooms.change, r, delta)? };
+    let change = arithmetic.multiply(change_room, r, delta, scratch)?;
     let change_fraction = r_fraction + delta_fraction;
-    let change = change.rest((change_fraction - k).min(change.limbs()));
-    arithmetic.once(|| {
-        let out = out.part(0, k + 1);
-        // SAFETY: one member does this, and the others wait for it.
-        unsafe { out.part(0, k - r_fraction).clear() };
-        // SAFETY: as above; r is another room.
-        unsafe { out.rest(k - r_fraction).store(r) };
-        // SAFETY: one member does this, and the others wait for it.
-        let out = unsafe { out.write() };
-        // SAFETY: nobody writes to it before the next step.
-        let change = unsafe { change.read() };
-        let limbs = change.len().min(out.len());
+    let change = &change[(change_fraction - k).min(change.len())..];
+    arithmetic.once(out, |out| {
+        out[..k - r_fraction].fill(0);
+        out[k - r_fraction..].copy_from_slice(r);
+        let change = &change[..change.len().min(out.len())];
         if above_one {
-            sub_assign(out, &change[..limbs]);
+            sub_assign(out, change);
         } else {
-            add_assign(out, &change[..limbs]);
+            add_assign(out, change);
         }
-    })
+    })?;
+    Ok(())
 }
 
 /// `number = -number` modulo a power of `2^64`.
@@ -164,12 +129,12 @@ fn negate(number: &mut [u64]) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kernel::SingleThread;
     use crate::kernel::bigint::team_arithmetic::scratch_limbs_max;
     use crate::kernel::bigint::tests::awkward;
-    use crate::kernel::bigint::{Backend, mul, mul_scratch_limbs};
-    use crate::kernel::team::SingleThread;
+    use crate::kernel::bigint::{mul, mul_scratch_limbs};
 
-    fn alone(divisor: &mut [u64], limbs: usize) -> Vec<u64> {
+    fn by_one_thread(divisor: &[u64], limbs: usize) -> Vec<u64> {
         let sizes = [
             Rooms::result_limbs(limbs),
             Rooms::result_limbs(limbs),
@@ -178,20 +143,14 @@ mod tests {
             scratch_limbs_max(limbs + 4, limbs + 4),
         ];
         let mut memory = sizes.map(|limbs| vec![u64::MAX; limbs]);
-        let segments = memory.each_mut().map(|room| {
-            // SAFETY: the vectors outlive the segments, and nobody else has them.
-            unsafe { LimbSpan::new(room.as_mut_ptr(), room.len()) }
-        });
-        let [first, second, error, change, scratch] = segments;
+        let spans = memory.each_mut().map(|room| LimbSpan::from(&mut room[..]));
+        let [first, second, error, change, scratch] = spans;
         let team = SingleThread::default();
-        let arithmetic = TeamArithmetic { team: &team, scratch, backend: Backend::detect() };
-        // SAFETY: as above.
-        let divisor = unsafe { LimbSpan::new(divisor.as_mut_ptr(), divisor.len()) };
+        let arithmetic = TeamArithmetic::single(&team);
         let rooms = Rooms { results: [first, second], error, change };
-        // SAFETY: rooms and divisor are different vectors, of the sizes asked for.
-        let result = unsafe { reciprocal(&arithmetic, divisor, limbs, rooms) }.unwrap();
-        // SAFETY: nobody writes to it any more.
-        unsafe { result.read() }.to_vec()
+        let mut scratch = arithmetic.scratch(scratch).unwrap();
+        let result = reciprocal(&arithmetic, divisor, limbs, rooms, &mut scratch).unwrap();
+        result.read().to_vec()
     }
 
     fn product(a: &[u64], b: &[u64]) -> Vec<u64> {
@@ -207,7 +166,7 @@ mod tests {
                 for seed in 0..5 {
                     let mut divisor = awkward(divisor_limbs, seed);
                     *divisor.last_mut().unwrap() |= 1 << 63;
-                    let r = alone(&mut divisor, limbs);
+                    let r = by_one_thread(&divisor, limbs);
                     assert_eq!(r.len(), limbs + 1);
                     // (r - 21) v < 1 < (r + 21) v, in units of the lowest limb.
                     let one = divisor_limbs + limbs;

@@ -1,10 +1,26 @@
 //! Numbers in memory that a team shares, and their products.
+//!
+//! Every member of a team runs the same program on the same memory. [`TeamSpan`] is a part of that
+//! memory as one member sees it, and [`TeamArithmetic`] has the steps that members do together.
+//! [`TeamArithmetic::new`] is unsafe and asks that all members take the same steps; everything
+//! else here is safe, for these reasons:
+//!
+//! 1. A step writes only to spans that it is given by value, and a span is not `Copy`: in the
+//!    program, nobody reads a span while a step has it.
+//! 2. Before a step writes to such a span it passes a barrier. When the barrier is complete, every
+//!    member is inside the step, so no member still reads the span. (The first step needs none:
+//!    nobody has read anything.)
+//! 3. During a step no two members write to the same limbs: one member writes alone, or each
+//!    writes to parts whose numbers it took from a counter.
+//! 4. A step ends with a barrier, so that all members see what was written, and nobody writes to
+//!    the span until it is given to another step.
 #![allow(unsafe_code)]
 
+use std::cell::Cell;
+use std::marker::PhantomData;
 use std::slice;
-use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::kernel::team::{PeerDied, Team};
+use crate::kernel::team::{PeerDied, SingleThread, Team};
 
 use super::mul::TRANSFORM_LIMBS_MAX;
 use super::{
@@ -15,148 +31,108 @@ use super::{
 /// Limbs of the longer factor from which on a product is worth the team's barriers.
 pub(super) const TEAM_LIMBS_MIN: usize = 4000;
 
-/// A segment of limbs in memory that a team shares: room for a number, or a number.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct LimbSpan {
-    at: *mut u64,
-    limbs: usize,
+/// Counters of the team; the first ten are the products' own.
+const UNIT: usize = 10;
+const LIMB: usize = 11;
+
+/// A part of the memory that a team shares, as one of its members sees it.
+#[derive(Debug)]
+pub(crate) struct TeamSpan<'a, E> {
+    start: *mut E,
+    len: usize,
+    memory: PhantomData<&'a mut [E]>,
 }
 
-impl LimbSpan {
-    /// `limbs` limbs from `at` on.
+/// Limbs that a team shares.
+pub(crate) type LimbSpan<'a> = TeamSpan<'a, u64>;
+
+impl<'a, E> TeamSpan<'a, E> {
+    /// The `len` elements from `start` on.
     ///
     /// # Safety
     ///
-    /// - They are valid for reads and writes, aligned and initialised, for as long as the segment
-    ///   or a part of it is used, and for the team alone.
-    /// - Between two of the team's barriers, what one member writes by means of the segment or a
-    ///   part of it, no other reads or writes.
-    pub(crate) unsafe fn new(at: *mut u64, limbs: usize) -> LimbSpan {
-        LimbSpan { at, limbs }
+    /// - They are initialised, and valid for reads and writes for `'a`.
+    /// - For `'a` only this team uses them, by spans that each member made once, and by the steps
+    ///   of one [`TeamArithmetic`] each.
+    pub(crate) unsafe fn new(start: *mut E, len: usize) -> Self {
+        Self { start, len, memory: PhantomData }
     }
 
-    /// The part of `limbs` limbs from limb `start` on.
+    /// How many elements.
+    pub(crate) fn len(&self) -> usize {
+        self.len
+    }
+
+    /// The span again, for a step that needs it no longer than the borrow.
+    pub(crate) fn reborrow(&mut self) -> TeamSpan<'_, E> {
+        TeamSpan { start: self.start, len: self.len, memory: PhantomData }
+    }
+
+    /// Takes the first `len` elements away.
     ///
     /// # Panics
     ///
-    /// If it is not inside.
-    pub(crate) fn part(self, start: usize, limbs: usize) -> LimbSpan {
-        assert!(
-            start.checked_add(limbs).is_some_and(|end| end <= self.limbs),
-            "{start} + {limbs} of {} limbs",
-            self.limbs
-        );
-        LimbSpan { at: self.at.wrapping_add(start), limbs }
+    /// If there are fewer.
+    pub(crate) fn take(&mut self, len: usize) -> TeamSpan<'a, E> {
+        assert!(len <= self.len, "{len} of {} elements", self.len);
+        let first = TeamSpan { start: self.start, len, memory: PhantomData };
+        self.start = self.start.wrapping_add(len);
+        self.len -= len;
+        first
     }
 
-    /// What is left from limb `start` on.
-    pub(crate) fn rest(self, start: usize) -> LimbSpan {
-        self.part(start, self.limbs.saturating_sub(start))
+    /// The first `len` elements, and the others.
+    ///
+    /// # Panics
+    ///
+    /// If there are fewer.
+    fn split(mut self, len: usize) -> (TeamSpan<'a, E>, TeamSpan<'a, E>) {
+        (self.take(len), self)
     }
 
-    /// How many limbs.
-    pub(crate) fn limbs(self) -> usize {
-        self.limbs
+    /// The elements.
+    pub(crate) fn read(&self) -> &[E] {
+        // SAFETY: valid by `new`, or exclusively borrowed; nobody writes to them before a step
+        // has this span by value (see the module).
+        unsafe { slice::from_raw_parts(self.start, self.len) }
     }
 
-    /// Copies a number to the beginning; returns the part that it fills.
+    /// The elements, for as long as the span would have been.
+    fn into_read(self) -> &'a [E] {
+        // SAFETY: as in `read`; the span is gone.
+        unsafe { slice::from_raw_parts(self.start, self.len) }
+    }
+
+    /// Elements `start..start + len`, to be changed.
+    ///
+    /// # Panics
+    ///
+    /// If there are fewer.
     ///
     /// # Safety
     ///
-    /// - No other member uses the part between the last barrier and the next, nor does a slice of
-    ///   it that anybody still has.
-    pub(crate) unsafe fn store(self, number: &[u64]) -> LimbSpan {
-        let part = self.part(0, number.len());
-        // SAFETY: `part` checked the length, `new` has the memory's contract, and the number, which
-        // is borrowed, is no part of what this writes to, by this function's contract.
-        unsafe { part.at.copy_from_nonoverlapping(number.as_ptr(), number.len()) };
-        part
+    /// - For the life of the result no member uses these elements otherwise.
+    #[expect(clippy::mut_from_ref, reason = "members change parts of a span that each of them has")]
+    unsafe fn part_mut(&self, start: usize, len: usize) -> &mut [E] {
+        let fits = start.checked_add(len).is_some_and(|end| end <= self.len);
+        assert!(fits, "{start} + {len} of {} elements", self.len);
+        // SAFETY: inside the span, as asserted; exclusive by this function's contract.
+        unsafe { slice::from_raw_parts_mut(self.start.wrapping_add(start), len) }
     }
+}
 
-    /// Makes all limbs zero.
-    ///
-    /// # Safety
-    ///
-    /// - As for [`LimbSpan::store`], with all limbs.
-    pub(crate) unsafe fn clear(self) {
-        // SAFETY: vouched for in `new`, or checked by `part`; exclusive by this one's contract.
-        unsafe { self.at.write_bytes(0, self.limbs) };
+impl<'a> LimbSpan<'a> {
+    /// The limbs as bytes.
+    pub(crate) fn into_bytes(self) -> TeamSpan<'a, u8> {
+        let len = self.len * size_of::<u64>();
+        TeamSpan { start: self.start.cast(), len, memory: PhantomData }
     }
+}
 
-    /// Sets limb `index` to a count of limbs.
-    ///
-    /// # Safety
-    ///
-    /// - As for [`LimbSpan::store`], with that limb.
-    pub(crate) unsafe fn set_word(self, index: usize, limbs: usize) {
-        // SAFETY: by this function's contract.
-        unsafe { self.part(index, 1).store(&[limbs as u64]) };
-    }
-
-    /// The count of limbs in limb `index`.
-    ///
-    /// # Safety
-    ///
-    /// - As for [`LimbSpan::limb`].
-    pub(crate) unsafe fn word(self, index: usize) -> usize {
-        // SAFETY: by this function's contract.
-        usize::try_from(unsafe { self.limb(index) }).expect("a count of limbs")
-    }
-
-    /// Adds to limb `index`.
-    ///
-    /// # Safety
-    ///
-    /// - As long as the team computes, everybody uses that limb by this function or as an atomic.
-    pub(crate) unsafe fn count(self, index: usize, more: u64) {
-        let at = self.part(index, 1).at;
-        // SAFETY: `part` checked the index; the rest was vouched for in `new`, and is this
-        // function's contract.
-        let count = unsafe { AtomicU64::from_ptr(at) };
-        // Relaxed: nothing is concluded from it but how far the work is.
-        count.fetch_add(more, Ordering::Relaxed);
-    }
-
-    /// The limbs.
-    ///
-    /// # Safety
-    ///
-    /// - No member writes to them for `'a`.
-    pub(crate) unsafe fn read<'a>(self) -> &'a [u64] {
-        // SAFETY: vouched for in `new`, or checked by `part`; unchanged by this one's contract.
-        unsafe { slice::from_raw_parts(self.at, self.limbs) }
-    }
-
-    /// The limbs, to be changed.
-    ///
-    /// # Safety
-    ///
-    /// - No other member uses them for `'a`, and this one only by the slice.
-    pub(super) unsafe fn write<'a>(self) -> &'a mut [u64] {
-        // SAFETY: vouched for in `new`, or checked by `part`; exclusive by this one's contract.
-        unsafe { slice::from_raw_parts_mut(self.at, self.limbs) }
-    }
-
-    /// Limb `index`.
-    ///
-    /// # Safety
-    ///
-    /// - No other member writes to that limb between the last barrier and the next.
-    pub(super) unsafe fn limb(self, index: usize) -> u64 {
-        // SAFETY: `part` checked the index; the rest was vouched for in `new`, and is this
-        // function's contract.
-        unsafe { self.part(index, 1).at.read() }
-    }
-
-    /// A number without the zero limbs at its end.
-    ///
-    /// # Safety
-    ///
-    /// - No member writes to it between the last barrier and the next.
-    unsafe fn trimmed(self) -> LimbSpan {
-        // SAFETY: the slice is gone when this returns; the rest is this function's contract.
-        let limbs = trim(unsafe { self.read() }).len();
-        LimbSpan { limbs, ..self }
+impl<'a, E> From<&'a mut [E]> for TeamSpan<'a, E> {
+    /// Memory of this thread alone.
+    fn from(memory: &'a mut [E]) -> Self {
+        TeamSpan { start: memory.as_mut_ptr(), len: memory.len(), memory: PhantomData }
     }
 }
 
@@ -173,206 +149,195 @@ pub(crate) fn scratch_limbs_max(a_limbs: usize, b_limbs: usize) -> usize {
     mul_scratch_limbs(a_limbs, b_limbs).max(square_scratch_limbs(short))
 }
 
-/// Where a team multiplies: the scratch memory of its products.
-pub(crate) struct TeamArithmetic<'a, C> {
-    pub(crate) team: &'a C,
-    pub(crate) scratch: LimbSpan,
-    pub(crate) backend: Backend,
+/// The memory that a computation takes, in limbs.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct MemoryNeeds {
+    /// Shared by the team.
+    pub(crate) workspace: usize,
+    /// Shared by the team, for the result.
+    pub(crate) result: usize,
+    /// Of each member's own, besides the tables of products.
+    pub(crate) member: usize,
+    /// The longest factors of one product, which decide about the tables.
+    pub(crate) factors: [usize; 2],
 }
 
-impl<C: Team> TeamArithmetic<'_, C> {
-    /// `a b` at the beginning of `room`, by the whole team or, if it is small, one of it; returns
-    /// the part that the product fills. All members call this, one product after another.
-    ///
-    /// # Errors
-    ///
-    /// [`PeerDied`] if a member died.
-    ///
-    /// # Panics
-    ///
-    /// If the room or the scratch memory is too small.
+/// Scratch memory of products. Nobody reads it but the products themselves.
+#[derive(Debug)]
+pub(crate) struct Scratch<'a>(LimbSpan<'a>);
+
+/// The steps that the members of a team do together.
+#[derive(Debug)]
+pub(crate) struct TeamArithmetic<'t, T> {
+    team: &'t T,
+    backend: Backend,
+    members_max: usize,
+    /// Whether a barrier was passed: ranks are known, and spans may have been read.
+    has_begun: Cell<bool>,
+}
+
+impl<'t> TeamArithmetic<'t, SingleThread> {
+    /// The steps of a computation by one thread.
+    pub(crate) fn single(team: &'t SingleThread) -> Self {
+        Self { team, backend: Backend::detect(), members_max: 1, has_begun: Cell::new(false) }
+    }
+}
+
+impl<'t, T: Team> TeamArithmetic<'t, T> {
+    /// The steps of one computation by at most `members_max` members.
     ///
     /// # Safety
     ///
-    /// - `a` and `b` were written before the last barrier; room and scratch memory overlap
-    ///   neither each other nor them. All members call with the same.
-    pub(crate) unsafe fn multiply(
-        &self,
-        room: LimbSpan,
-        a: LimbSpan,
-        b: LimbSpan,
-    ) -> Result<LimbSpan, PeerDied> {
-        // SAFETY: nobody writes to the factors meanwhile, by this function's contract.
-        let x = unsafe { a.read() };
-        // SAFETY: as above.
-        let y = unsafe { b.read() };
-        // SAFETY: by this function's contract.
-        let product = unsafe { self.multiply_limbs(room, x, y)? };
-        // SAFETY: the product ended with a barrier, and the next call comes after this one.
-        Ok(unsafe { product.trimmed() })
+    /// - Each member makes one, and nothing else uses the team meanwhile. They take the same steps
+    ///   in the same order, with equal operands, in spans over the same memory.
+    /// - No member reads a span before the first step.
+    /// - The team's counters are at zero.
+    pub(crate) unsafe fn new(team: &'t T, backend: Backend, members_max: usize) -> Self {
+        Self { team, backend, members_max, has_begun: Cell::new(false) }
     }
 
-    /// [`TeamArithmetic::multiply`] of limbs that each member may have a copy of; the product with
-    /// all its limbs, zeros included.
+    /// How many members there are. Known after the first step.
+    pub(crate) fn members(&self) -> usize {
+        self.team.members()
+    }
+
+    /// How many members there are at most; memory is divided for so many.
+    pub(crate) fn members_max(&self) -> usize {
+        self.members_max
+    }
+
+    /// Whether this member is the first of all. Known after the first step.
+    pub(crate) fn is_first(&self) -> bool {
+        self.team.rank() == 0
+    }
+
+    /// Waits for all members.
     ///
     /// # Errors
     ///
     /// [`PeerDied`] if a member died.
-    ///
-    /// # Panics
-    ///
-    /// If the room or the scratch memory is too small.
-    ///
-    /// # Safety
-    ///
-    /// - As for [`TeamArithmetic::multiply`].
-    pub(super) unsafe fn multiply_limbs(
-        &self,
-        room: LimbSpan,
-        x: &[u64],
-        y: &[u64],
-    ) -> Result<LimbSpan, PeerDied> {
-        let out = room.part(0, x.len() + y.len());
-        let scratch = self.scratch.part(0, mul_scratch_limbs(x.len(), y.len()));
-        if x.len().max(y.len()) >= TEAM_LIMBS_MIN {
-            // SAFETY: `part` checked both lengths; the rest is this function's contract.
-            unsafe { mul_team(self.team, self.backend, out.at, x, y, scratch.at)? };
-        } else {
-            // SAFETY: by this function's contract.
-            unsafe { self.alone(out, scratch, |out, scratch| mul(out, x, y, scratch))? };
-        }
-        Ok(out)
-    }
-
-    /// `a^2` at the beginning of `room`: as [`TeamArithmetic::multiply`].
-    ///
-    /// # Errors
-    ///
-    /// [`PeerDied`] if a member died.
-    ///
-    /// # Panics
-    ///
-    /// If the room or the scratch memory is too small.
-    ///
-    /// # Safety
-    ///
-    /// - As for [`TeamArithmetic::multiply`].
-    pub(crate) unsafe fn square(&self, room: LimbSpan, a: LimbSpan) -> Result<LimbSpan, PeerDied> {
-        // SAFETY: nobody writes to it meanwhile, by this function's contract.
-        let x = unsafe { a.read() };
-        // SAFETY: by this function's contract.
-        unsafe { self.square_limbs(room, x) }
-    }
-
-    /// [`TeamArithmetic::square`] of limbs that each member may have a copy of.
-    ///
-    /// # Errors
-    ///
-    /// [`PeerDied`] if a member died.
-    ///
-    /// # Panics
-    ///
-    /// If the room or the scratch memory is too small.
-    ///
-    /// # Safety
-    ///
-    /// - As for [`TeamArithmetic::multiply`].
-    pub(super) unsafe fn square_limbs(
-        &self,
-        room: LimbSpan,
-        x: &[u64],
-    ) -> Result<LimbSpan, PeerDied> {
-        let out = room.part(0, 2 * x.len());
-        let scratch = self.scratch.part(0, square_scratch_limbs(x.len()));
-        if x.len() >= TEAM_LIMBS_MIN {
-            // SAFETY: `part` checked both lengths; the rest is this function's contract.
-            unsafe { square_team(self.team, self.backend, out.at, x, scratch.at)? };
-        } else {
-            // SAFETY: by this function's contract.
-            unsafe { self.alone(out, scratch, |out, scratch| square(out, x, scratch))? };
-        }
-        // SAFETY: the square ended with a barrier, and the next call comes after this one.
-        Ok(unsafe { out.trimmed() })
-    }
-
-    /// Has one member do `work`, and all wait for it.
-    ///
-    /// # Errors
-    ///
-    /// [`PeerDied`] if a member died.
-    pub(super) fn once(&self, work: impl FnOnce()) -> Result<(), PeerDied> {
-        if self.team.rank() == 0 {
-            work();
-        }
+    fn barrier(&self) -> Result<(), PeerDied> {
+        self.has_begun.set(true);
         self.team.barrier()
     }
 
-    /// Has one member multiply, and all wait for it.
+    /// One member runs `work` on `out`; returns what is there then.
     ///
-    /// # Safety
+    /// # Errors
     ///
-    /// - As for [`TeamArithmetic::multiply`].
-    unsafe fn alone(
+    /// [`PeerDied`] if a member died.
+    pub(crate) fn once<'r>(
         &self,
-        out: LimbSpan,
-        scratch: LimbSpan,
-        work: impl FnOnce(&mut [u64], &mut [u64]),
+        out: LimbSpan<'r>,
+        work: impl FnOnce(&mut [u64]),
+    ) -> Result<&'r [u64], PeerDied> {
+        self.barrier()?;
+        if self.team.rank() == 0 {
+            // SAFETY: no member reads the span after the barrier, and only one has rank 0.
+            work(unsafe { out.part_mut(0, out.len) });
+        }
+        self.barrier()?;
+        Ok(out.into_read())
+    }
+
+    /// Numbers 0 to `count - 1`, each made by the member that takes it, in `room`; in order.
+    /// `work` is called for different numbers in each member.
+    ///
+    /// # Errors
+    ///
+    /// [`PeerDied`] if a member died.
+    ///
+    /// # Panics
+    ///
+    /// If `room` has fewer limbs than all numbers and two more for each.
+    pub(crate) fn map<'r>(
+        &self,
+        count: usize,
+        room: LimbSpan<'r>,
+        mut work: impl FnMut(usize) -> Vec<u64>,
+    ) -> Result<Vec<&'r [u64]>, PeerDied> {
+        let (table, numbers) = room.split(2 * count);
+        self.each(count, |i| {
+            let number = work(i);
+            let start = self.team.take(LIMB, number.len());
+            // SAFETY: the counter gave this place to this member alone, and no member reads it
+            // before the step is over.
+            unsafe { numbers.part_mut(start, number.len()) }.copy_from_slice(&number);
+            // SAFETY: as above; the entry is that of number `i`, which is this member's.
+            let entry = unsafe { table.part_mut(2 * i, 2) };
+            entry.copy_from_slice(&[start as u64, number.len() as u64]);
+        })?;
+        let (table, numbers) = (table.into_read(), numbers.into_read());
+        let word = |limb: u64| usize::try_from(limb).expect("a count of limbs");
+        let find = |entry: &[u64]| &numbers[word(entry[0])..][..word(entry[1])];
+        Ok(table.chunks_exact(2).map(find).collect())
+    }
+
+    /// Changes the parts of `out` of `len` elements each, every part by the member that takes it,
+    /// which has its own share of `memory` meanwhile. Not a first step.
+    ///
+    /// # Errors
+    ///
+    /// [`PeerDied`] if a member died.
+    ///
+    /// # Panics
+    ///
+    /// If this is the first step.
+    pub(crate) fn for_each_part<E>(
+        &self,
+        out: TeamSpan<'_, E>,
+        len: usize,
+        memory: LimbSpan<'_>,
+        mut work: impl FnMut(usize, &mut [E], &mut [u64]),
     ) -> Result<(), PeerDied> {
-        self.once(|| {
-            // SAFETY: only one member does this, and the others wait for it.
-            let out = unsafe { out.write() };
-            // SAFETY: as above.
-            let scratch = unsafe { scratch.write() };
-            work(out, scratch);
+        assert!(self.has_begun.get(), "ranks are not known yet");
+        let share = memory.len / self.members();
+        self.each(out.len.div_ceil(len), |i| {
+            // SAFETY: each rank has a share of its own, and no member reads during this step.
+            let own = unsafe { memory.part_mut(self.team.rank() * share, share) };
+            // SAFETY: the parts do not overlap, each is taken by one member, and no member reads
+            // during this step.
+            work(i, unsafe { out.part_mut(i * len, len.min(out.len - i * len)) }, own);
         })
     }
 
-    /// The product of `numbers`, neighbours first, at the beginning of the first of `rooms`; a
-    /// single number is left where it is.
-    ///
-    /// # Errors
-    ///
-    /// [`PeerDied`] if a member died.
-    ///
-    /// # Panics
-    ///
-    /// If there is no number, if the rooms have not the limbs of all numbers and one more for
-    /// each, or if the scratch memory is too small.
-    ///
-    /// # Safety
-    ///
-    /// - As for [`TeamArithmetic::multiply`], with both rooms, which do not overlap.
-    pub(crate) unsafe fn multiply_all(
-        &self,
-        rooms: [LimbSpan; 2],
-        mut numbers: Vec<LimbSpan>,
-    ) -> Result<LimbSpan, PeerDied> {
-        let rounds = numbers.len().next_power_of_two().trailing_zeros() as usize;
-        for round in (0..rounds).rev() {
-            let mut room = rooms[round % 2];
-            let mut products = Vec::new();
-            for pair in numbers.chunks(2) {
-                let (limbs, product) = match *pair {
-                    [x, y] => {
-                        // SAFETY: the operands are others or in the other room; the rest is
-                        // this function's contract.
-                        (x.limbs + y.limbs, unsafe { self.multiply(room, x, y)? })
-                    }
-                    // It moves along, since the next round writes where it is.
-                    _ => {
-                        // SAFETY: as above.
-                        (pair[0].limbs, unsafe { self.copy(room, pair[0])? })
-                    }
-                };
-                products.push(product);
-                room = room.rest(limbs);
+    /// Calls `work` for each of `count` units that this member takes, after a barrier unless this
+    /// is the first step, and before another.
+    fn each(&self, count: usize, mut work: impl FnMut(usize)) -> Result<(), PeerDied> {
+        if self.has_begun.get() {
+            self.barrier()?;
+        }
+        loop {
+            let unit = self.team.take(UNIT, 1);
+            if unit >= count {
+                break;
             }
-            numbers = products;
+            work(unit);
         }
-        Ok(numbers[0])
+        self.barrier()?;
+        // The next step that takes units begins with a barrier.
+        if self.team.rank() == 0 {
+            self.team.reset(UNIT);
+            self.team.reset(LIMB);
+        }
+        Ok(())
     }
 
-    /// A copy of a number at the beginning of `room`.
+    /// Scratch memory in `span`.
+    ///
+    /// # Errors
+    ///
+    /// [`PeerDied`] if a member died.
+    pub(crate) fn scratch<'r>(&self, span: LimbSpan<'r>) -> Result<Scratch<'r>, PeerDied> {
+        // From here on no member reads it; before the first step, none does.
+        if self.has_begun.get() {
+            self.barrier()?;
+        }
+        Ok(Scratch(span))
+    }
+
+    /// `x y`, with all its limbs, at the beginning of `room`, by the whole team or, if it is short,
+    /// by one member.
     ///
     /// # Errors
     ///
@@ -380,56 +345,85 @@ impl<C: Team> TeamArithmetic<'_, C> {
     ///
     /// # Panics
     ///
-    /// If the room is too small.
-    ///
-    /// # Safety
-    ///
-    /// - As for [`TeamArithmetic::multiply`].
-    pub(crate) unsafe fn copy(
+    /// If the room or the scratch memory is too small.
+    pub(crate) fn multiply<'r>(
         &self,
-        room: LimbSpan,
-        number: LimbSpan,
-    ) -> Result<LimbSpan, PeerDied> {
-        let out = room.part(0, number.limbs);
-        // SAFETY: nobody writes to the number meanwhile, by this function's contract.
-        let limbs = unsafe { number.read() };
-        self.once(|| {
-            // SAFETY: one member does this, and the others wait for it; the number lies elsewhere,
-            // by this function's contract.
-            unsafe { out.store(limbs) };
-        })?;
-        Ok(out)
-    }
-}
-
-/// The product of `factors` by one process, in a balanced tree; `scratch` grows as needed.
-pub(crate) fn product_of_all(factors: &[&[u64]], scratch: &mut Vec<u64>) -> Vec<u64> {
-    match *factors {
-        [] => vec![1],
-        [factor] => factor.to_vec(),
-        [x, y] => product_of(x, y, scratch),
-        _ => {
-            let (left, right) = factors.split_at(factors.len() / 2);
-            let (x, y) = (product_of_all(left, scratch), product_of_all(right, scratch));
-            product_of(&x, &y, scratch)
+        mut room: LimbSpan<'r>,
+        x: &[u64],
+        y: &[u64],
+        scratch: &mut Scratch<'_>,
+    ) -> Result<&'r [u64], PeerDied> {
+        let out = room.take(x.len() + y.len());
+        let scratch = scratch.0.reborrow().take(mul_scratch_limbs(x.len(), y.len()));
+        if x.len().max(y.len()) < TEAM_LIMBS_MIN {
+            // SAFETY: `once` calls this in one member, and nobody else uses scratch memory then.
+            let scratch = || unsafe { scratch.part_mut(0, scratch.len) };
+            return self.once(out, |out| mul(out, x, y, scratch()));
         }
+        self.has_begun.set(true);
+        // SAFETY: `take` checked both lengths; spans do not overlap; `x` and `y` do not change as
+        // they are borrowed; the team takes the same steps (`new`). `out` is written after a
+        // barrier inside, the scratch memory is read by nobody else.
+        unsafe { mul_team(self.team, self.backend, out.start, x, y, scratch.start)? };
+        Ok(out.into_read())
     }
-}
 
-/// `a b` by one process, without zero limbs at the end.
-pub(crate) fn product_of(a: &[u64], b: &[u64], scratch: &mut Vec<u64>) -> Vec<u64> {
-    scratch.resize(mul_scratch_limbs(a.len(), b.len()).max(scratch.len()), 0);
-    let mut out = vec![0; a.len() + b.len()];
-    mul(&mut out, a, b, scratch);
-    out.truncate(trim(&out).len());
-    out
-}
+    /// `x^2` without zero limbs at the end: as [`TeamArithmetic::multiply`].
+    ///
+    /// # Errors
+    ///
+    /// [`PeerDied`] if a member died.
+    ///
+    /// # Panics
+    ///
+    /// If the room or the scratch memory is too small.
+    pub(crate) fn square<'r>(
+        &self,
+        mut room: LimbSpan<'r>,
+        x: &[u64],
+        scratch: &mut Scratch<'_>,
+    ) -> Result<&'r [u64], PeerDied> {
+        let out = room.take(2 * x.len());
+        let scratch = scratch.0.reborrow().take(square_scratch_limbs(x.len()));
+        if x.len() < TEAM_LIMBS_MIN {
+            // SAFETY: as in `multiply`.
+            let scratch = || unsafe { scratch.part_mut(0, scratch.len) };
+            return self.once(out, |out| square(out, x, scratch())).map(trim);
+        }
+        self.has_begun.set(true);
+        // SAFETY: as in `multiply`.
+        unsafe { square_team(self.team, self.backend, out.start, x, scratch.start)? };
+        Ok(trim(out.into_read()))
+    }
 
-/// `a^2` by one process, without zero limbs at the end.
-pub(crate) fn square_of(a: &[u64], scratch: &mut Vec<u64>) -> Vec<u64> {
-    scratch.resize(square_scratch_limbs(a.len()).max(scratch.len()), 0);
-    let mut out = vec![0; 2 * a.len()];
-    square(&mut out, a, scratch);
-    out.truncate(trim(&out).len());
-    out
+    /// The product of `numbers` without zero limbs at the end: at the beginning of `to`, or where
+    /// it is if there is one number.
+    ///
+    /// # Errors
+    ///
+    /// [`PeerDied`] if a member died.
+    ///
+    /// # Panics
+    ///
+    /// If there is no number, if `to` or `other` has fewer limbs than all numbers, or if the
+    /// scratch memory is too small.
+    pub(crate) fn multiply_all<'r>(
+        &self,
+        numbers: &[&'r [u64]],
+        mut to: LimbSpan<'r>,
+        other: LimbSpan<'_>,
+        scratch: &mut Scratch<'_>,
+    ) -> Result<&'r [u64], PeerDied> {
+        if let [number] = *numbers {
+            return Ok(trim(number));
+        }
+        let (left, right) = numbers.split_at(numbers.len() / 2);
+        // Both halves are made in `other`, with `to` for what is made on the way.
+        let left_limbs = left.iter().map(|number| number.len()).sum();
+        let (x_room, y_room) = other.split(left_limbs);
+        let (x_other, y_other) = to.reborrow().split(left_limbs);
+        let x = self.multiply_all(left, x_room, x_other, scratch)?;
+        let y = self.multiply_all(right, y_room, y_other, scratch)?;
+        self.multiply(to, x, y, scratch).map(trim)
+    }
 }

@@ -6,6 +6,7 @@ use std::sync::{Barrier, RwLock};
 use dashu_int::UBig;
 use proptest::prelude::*;
 
+use super::team_arithmetic::{LimbSpan, TeamArithmetic};
 use super::*;
 use crate::kernel::team::{COUNTERS, PeerDied, Team};
 
@@ -260,6 +261,37 @@ pub(super) fn with_team(members: usize, peer_died: bool, work: impl Fn(&Threads<
             scope.spawn(move || work(&team));
         }
     });
+}
+
+/// What a computation leaves in a result of `result` limbs, if a team of threads runs it with a
+/// workspace, from which it returns how many limbs count.
+#[expect(unsafe_code, reason = "the members of a test's team share memory as processes do")]
+pub(super) fn by_team(
+    members: usize,
+    [workspace, result]: [usize; 2],
+    work: impl Fn(
+        &TeamArithmetic<'_, Threads<'_>>,
+        LimbSpan<'_>,
+        LimbSpan<'_>,
+    ) -> Result<usize, PeerDied>
+    + Sync,
+) -> Vec<u64> {
+    let mut workspace = vec![u64::MAX; workspace];
+    let mut result = vec![u64::MAX; result];
+    let sizes = [workspace.len(), result.len()];
+    let limbs = AtomicUsize::new(0);
+    let (at, result_at) = (Shared(workspace.as_mut_ptr()), Shared(result.as_mut_ptr()));
+    with_team(members, false, |team| {
+        // SAFETY: the vector outlives the team, which alone uses it, by `work`.
+        let workspace = unsafe { LimbSpan::new(at.get(), sizes[0]) };
+        // SAFETY: as above.
+        let result = unsafe { LimbSpan::new(result_at.get(), sizes[1]) };
+        // SAFETY: all members do the same, and counters begin at zero.
+        let arithmetic = unsafe { TeamArithmetic::new(team, Backend::detect(), members) };
+        limbs.store(work(&arithmetic, result, workspace).unwrap(), Ordering::Relaxed);
+    });
+    result.truncate(limbs.into_inner());
+    result
 }
 
 /// A pointer that threads of a test may share.

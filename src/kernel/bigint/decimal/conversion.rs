@@ -3,37 +3,23 @@
 //! 1. *Powers*: `5^digits` for each level, by squares, the small ones by each member for itself.
 //! 2. *Root*: its fraction, by a reciprocal and a product, all members together.
 //! 3. *Upper levels*: nodes are split one after another, all members together.
-//! 4. *Nodes*: each is taken by one member, who splits it down to the leaves, depth first.
-//!
-//! What one member writes in 1 to 3 the others read after a barrier. In 4 a member writes to the
-//! fraction of its node, to the digits of that, and to an area of its own.
-#![allow(unsafe_code)]
+//! 4. *Nodes*: each is taken by one member, which splits it down to the leaves, depth first.
 
 use std::borrow::Cow;
-use std::slice;
 
-use crate::kernel::bigint::Backend;
 use crate::kernel::bigint::limbs::{add_assign, mul_limb, shift_left, trim};
 use crate::kernel::bigint::mul::{mul, mul_scratch_limbs, square, square_scratch_limbs};
 use crate::kernel::bigint::reciprocal::{Rooms, reciprocal};
-use crate::kernel::bigint::team_arithmetic::{LimbSpan, TEAM_LIMBS_MIN, TeamArithmetic};
+use crate::kernel::bigint::team_arithmetic::{
+    LimbSpan, Scratch, TEAM_LIMBS_MIN, TeamArithmetic, TeamSpan,
+};
 use crate::kernel::team::{PeerDied, Team};
 
 use super::power_of_ten::Power;
-use super::workspace::{Area, Layout};
+use super::workspace::{Tree, Workspace};
 use super::{BLOCK, BLOCK_DIGITS};
 
-/// Counter of the team: the first ten are the products' own.
-const NODE: usize = 10;
-
-/// One member at work.
-struct Member<'a, C> {
-    arithmetic: TeamArithmetic<'a, C>,
-    layout: &'a Layout,
-    memory: LimbSpan,
-}
-
-/// This member's part of [`super::to_decimal_team`].
+/// Writes the decimal digits of `x`, with zeros before them.
 ///
 /// # Errors
 ///
@@ -41,185 +27,144 @@ struct Member<'a, C> {
 ///
 /// # Panics
 ///
-/// If `memory` is shorter than the layout.
-///
-/// # Safety
-///
-/// - As for [`super::to_decimal_team`].
-pub(super) unsafe fn write_digits(
-    team: &impl Team,
-    backend: Backend,
-    layout: &Layout,
+/// If the memory is less than `sizes` says.
+pub(super) fn write_digits<'a, T: Team>(
+    arithmetic: &TeamArithmetic<'_, T>,
+    sizes: &Workspace,
     x: &[u64],
-    digits: *mut u8,
-    memory: LimbSpan,
+    digits: TeamSpan<'_, u8>,
+    mut workspace: LimbSpan<'a>,
 ) -> Result<(), PeerDied> {
-    // Ranks are known from the first barrier on.
-    team.barrier()?;
-    let scratch = memory.part(layout.scratch.start, layout.scratch.limbs);
-    let arithmetic = TeamArithmetic { team, scratch, backend };
-    let member = Member { arithmetic, layout, memory };
-    let (powers, root) = member.powers()?;
-    member.root(&root, x)?;
-    let nodes = member.split_together(&powers, &root)?;
-    // SAFETY: by this function's contract.
-    unsafe { member.take_nodes(&powers, &root, nodes, digits) };
-    team.barrier()
+    let tree = sizes.tree;
+    let fives: Vec<LimbSpan<'a>> = sizes.fives.iter().map(|&limbs| workspace.take(limbs)).collect();
+    let mut fractions = [(); 2].map(|()| workspace.take(sizes.fractions));
+    let mut rest = workspace.reborrow();
+    let mut wide = rest.take(sizes.wide);
+    let divisor = rest.take(sizes.divisor);
+    let results = [(); 2].map(|()| rest.take(sizes.result));
+    let change = rest.take(sizes.change);
+    let mut scratch = arithmetic.scratch(rest)?;
+
+    let (powers, root) = powers(arithmetic, tree, fives, &mut scratch)?;
+    let [y, _] = &mut fractions;
+    let y = y.reborrow().take(root.power.fraction_limbs());
+    let rooms = Rooms { results, error: wide.reborrow(), change };
+    let inverse = root.inverse(arithmetic, divisor, rooms, &mut scratch)?;
+    root.fraction(arithmetic, x, (inverse.read(), wide.reborrow()), y, &mut scratch)?;
+    let level = tree.levels - tree.levels_together(arithmetic.members());
+    let (mut nodes, mut limbs) = (1, root.power.fraction_limbs());
+    for power in powers[level..].iter().rev() {
+        let [here, other] = &mut fractions;
+        let parts = here.read()[..nodes * limbs].chunks_exact(limbs);
+        split_all(arithmetic, power, parts, other.reborrow(), wide.reborrow(), &mut scratch)?;
+        fractions.swap(0, 1);
+        (nodes, limbs) = (2 * nodes, power.fraction_limbs());
+    }
+    let leaf = powers.first().unwrap_or(&root.power);
+    let own = workspace.take(arithmetic.members() * tree.node_limbs(level));
+    let [fractions, _] = &fractions;
+    arithmetic.for_each_part(digits, tree.digits(level), own, |node, out, own| {
+        let (y, own) = own.split_at_mut(limbs);
+        y.copy_from_slice(&fractions.read()[node * limbs..][..limbs]);
+        write(&powers, leaf, y, out, own);
+    })
 }
 
-impl<'a, C: Team> Member<'a, C> {
-    fn area(&self, area: Area) -> LimbSpan {
-        self.memory.part(area.start, area.limbs)
+/// The powers of ten of each level below the root's, and that of the root.
+fn powers<'a, T: Team>(
+    arithmetic: &TeamArithmetic<'_, T>,
+    tree: Tree,
+    rooms: Vec<LimbSpan<'a>>,
+    scratch: &mut Scratch<'_>,
+) -> Result<(Vec<Power<'a>>, Root<'a>), PeerDied> {
+    let mut five = vec![1];
+    for _ in 0..tree.leaf_blocks {
+        let carry = mul_limb(&mut five, BLOCK >> BLOCK_DIGITS, 0);
+        five.extend((carry > 0).then_some(carry));
     }
-
-    /// The powers of ten of each level below the root's, and that of the root as one of five.
-    fn powers(&self) -> Result<(Vec<Power<'a>>, Root<'a>), PeerDied> {
-        let tree = self.layout.tree;
-        let mut five = vec![1];
-        for _ in 0..tree.leaf_blocks {
-            let carry = mul_limb(&mut five, BLOCK >> BLOCK_DIGITS, 0);
-            five.extend((carry > 0).then_some(carry));
-        }
-        let mut fives: Vec<Cow<'a, [u64]>> = vec![five.into()];
-        for level in 1..=tree.levels {
-            let below = &fives[level - 1];
-            let five = if below.len() < TEAM_LIMBS_MIN {
-                let mut five = vec![0; 2 * below.len()];
-                square(&mut five, below, &mut vec![0; square_scratch_limbs(below.len())]);
-                five.truncate(trim(&five).len());
-                five.into()
-            } else {
-                let room = self.area(self.layout.fives[level]);
-                // SAFETY: each level has an area of its own.
-                let five = unsafe { self.arithmetic.square_limbs(room, below)? };
-                // SAFETY: nobody writes to it from here on.
-                Cow::Borrowed(unsafe { five.read() })
-            };
-            fives.push(five);
-        }
-        let five = fives.pop().expect("one for each level, and one more");
-        let powers = fives.into_iter().enumerate();
-        let powers = powers.map(|(level, five)| Power::new(tree.digits(level), five)).collect();
-        let power = Power::new(tree.digits(tree.levels), five.clone());
-        Ok((powers, Root { power, five }))
-    }
-
-    /// The fraction of `x`, at the beginning of the first area of fractions.
-    fn root(&self, root: &Root<'_>, x: &[u64]) -> Result<(), PeerDied> {
-        let layout = self.layout;
-        let five = &root.five;
-        // 1 / 5^digits = 2^zeros B^-five / v, with v in [1/2, 1).
-        let zeros = five[five.len() - 1].leading_zeros();
-        let divisor = self.area(layout.divisor).part(0, five.len());
-        self.arithmetic.once(|| {
-            // SAFETY: one member does this, and the others wait for it; five lies elsewhere.
-            unsafe { divisor.store(five) };
-            // SAFETY: one member does this, and the others wait for it.
-            shift_left(unsafe { divisor.write() }, u64::from(zeros));
-        })?;
-        let limbs = root.power.fraction_limbs();
-        let rooms = Rooms {
-            results: layout.results.map(|area| self.area(area)),
-            error: self.area(layout.wide),
-            change: self.area(layout.change),
+    let mut five: Cow<'a, [u64]> = five.into();
+    let mut powers = Vec::new();
+    for (level, room) in rooms.into_iter().enumerate() {
+        let next = if five.len() < TEAM_LIMBS_MIN {
+            let mut next = vec![0; 2 * five.len()];
+            square(&mut next, &five, &mut vec![0; square_scratch_limbs(five.len())]);
+            next.truncate(trim(&next).len());
+            next.into()
+        } else {
+            Cow::Borrowed(arithmetic.square(room, &five, scratch)?)
         };
-        // SAFETY: these are areas of their own, and all come from a barrier.
-        let inverse = unsafe { reciprocal(&self.arithmetic, divisor, limbs, rooms)? };
-        // SAFETY: nobody writes to it before the members part.
-        let inverse = unsafe { inverse.read() };
-        // SAFETY: the areas differ.
-        let product =
-            unsafe { self.arithmetic.multiply_limbs(self.area(layout.wide), x, inverse)? };
-        // x / 10^digits = product 2^(zeros - digits) B^-(five + limbs), in units of B^-limbs.
-        let down = 64 * five.len() + root.power.digits - zeros as usize;
-        let y = self.area(layout.fractions[0]).part(0, limbs);
-        self.arithmetic.once(|| {
-            // SAFETY: nobody writes to it meanwhile.
-            let product = unsafe { product.read() };
-            // SAFETY: one member does this, and the others wait for it.
-            let y = unsafe { y.write() };
-            shift_right_into(y, product, down);
-            add_assign(y, &root.power.portion(1 << 63));
-        })
+        powers.push(Power::new(tree.digits(level), five));
+        five = next;
     }
+    let power = Power::new(tree.digits(tree.levels), five.clone());
+    Ok((powers, Root { power, five }))
+}
 
-    /// Splits the root, and so on, all members together; returns the nodes in the end.
-    fn split_together(
-        &self,
-        powers: &[Power<'_>],
-        root: &Root<'_>,
-    ) -> Result<Vec<LimbSpan>, PeerDied> {
-        let tree = self.layout.tree;
-        let lowest = tree.levels - tree.levels_together(self.arithmetic.team.members());
-        let [mut here, mut other] = self.layout.fractions.map(|area| self.area(area));
-        let mut nodes = vec![here.part(0, root.power.fraction_limbs())];
-        for level in (lowest..tree.levels).rev() {
-            let power = &powers[level];
-            let limbs = power.fraction_limbs();
-            let mut halves = Vec::new();
-            for &node in &nodes {
-                let upper = other.part(halves.len() * limbs, limbs);
-                let lower = other.part((halves.len() + 1) * limbs, limbs);
-                // SAFETY: nobody writes to it before the next level.
-                let y = unsafe { node.read() };
-                let room = self.area(self.layout.wide);
-                // SAFETY: the areas differ.
-                let product = unsafe { self.arithmetic.multiply_limbs(room, y, &power.factor)? };
-                self.arithmetic.once(|| {
-                    // SAFETY: nobody writes to it meanwhile.
-                    let product = unsafe { product.read() };
-                    // SAFETY: one member does this, and the others wait for it.
-                    let upper = unsafe { upper.write() };
-                    // SAFETY: as above; it is another part.
-                    let lower = unsafe { lower.write() };
-                    power.halves(y, product, upper, lower);
-                })?;
-                halves.extend([upper, lower]);
-            }
-            nodes = halves;
-            (here, other) = (other, here);
-        }
-        Ok(nodes)
+/// Splits each of the fractions `nodes` into two, all members together; `power` is that of a half.
+fn split_all<'n, T: Team>(
+    arithmetic: &TeamArithmetic<'_, T>,
+    power: &Power<'_>,
+    nodes: impl Iterator<Item = &'n [u64]>,
+    mut halves: LimbSpan<'_>,
+    mut wide: LimbSpan<'_>,
+    scratch: &mut Scratch<'_>,
+) -> Result<(), PeerDied> {
+    for y in nodes {
+        let product = arithmetic.multiply(wide.reborrow(), y, &power.factor, scratch)?;
+        let room = halves.take(2 * power.fraction_limbs());
+        arithmetic.once(room, |halves| {
+            let (upper, lower) = halves.split_at_mut(power.fraction_limbs());
+            power.halves(y, product, upper, lower);
+        })?;
     }
-
-    /// Writes the digits of the nodes that this member takes.
-    ///
-    /// # Safety
-    ///
-    /// - `digits` is valid for writes of as many bytes as the root has digits, for the team alone.
-    unsafe fn take_nodes(
-        &self,
-        powers: &[Power<'_>],
-        root: &Root<'_>,
-        nodes: Vec<LimbSpan>,
-        digits: *mut u8,
-    ) {
-        let tree = self.layout.tree;
-        let team = self.arithmetic.team;
-        let level = tree.levels - tree.levels_together(team.members());
-        let own = tree.node_limbs(level);
-        let memory = self.area(self.layout.members).part(team.rank() * own, own);
-        // SAFETY: the part of this rank; the others have other parts, and products are over.
-        let memory = unsafe { memory.write() };
-        let leaf = powers.first().unwrap_or(&root.power);
-        let node_digits = tree.digits(level);
-        loop {
-            let number = team.take(NODE, 1);
-            let Some(&node) = nodes.get(number) else { return };
-            // SAFETY: each number is one member's, and each node's fraction another part.
-            let y = unsafe { node.write() };
-            let at = digits.wrapping_add(number * node_digits);
-            // SAFETY: the digits of this node, which only this member has.
-            let out = unsafe { slice::from_raw_parts_mut(at, node_digits) };
-            write(powers, leaf, y, out, memory);
-        }
-    }
+    Ok(())
 }
 
 /// The root's power, and `5^digits`.
 struct Root<'a> {
     power: Power<'a>,
     five: Cow<'a, [u64]>,
+}
+
+impl Root<'_> {
+    /// `5^digits` is this many bits shorter than a whole number of limbs.
+    fn zeros(&self) -> u32 {
+        self.five[self.five.len() - 1].leading_zeros()
+    }
+
+    /// `2^-zeros B^five / 5^digits`, in `[1, 2]`.
+    fn inverse<'r, T: Team>(
+        &self,
+        arithmetic: &TeamArithmetic<'_, T>,
+        mut divisor: LimbSpan<'_>,
+        rooms: Rooms<'r, '_>,
+        scratch: &mut Scratch<'_>,
+    ) -> Result<LimbSpan<'r>, PeerDied> {
+        let divisor = arithmetic.once(divisor.take(self.five.len()), |divisor| {
+            divisor.copy_from_slice(&self.five);
+            shift_left(divisor, u64::from(self.zeros()));
+        })?;
+        reciprocal(arithmetic, divisor, self.power.fraction_limbs(), rooms, scratch)
+    }
+
+    /// The fraction of `x` into `y`, by the inverse and a room for its product with `x`.
+    fn fraction<T: Team>(
+        &self,
+        arithmetic: &TeamArithmetic<'_, T>,
+        x: &[u64],
+        (inverse, room): (&[u64], LimbSpan<'_>),
+        y: LimbSpan<'_>,
+        scratch: &mut Scratch<'_>,
+    ) -> Result<(), PeerDied> {
+        let product = arithmetic.multiply(room, x, inverse, scratch)?;
+        // x / 10^digits = product 2^(zeros - digits) B^-(five + limbs), in units of B^-limbs.
+        let down = 64 * self.five.len() + self.power.digits - self.zeros() as usize;
+        arithmetic.once(y, |y| {
+            shift_right_into(y, product, down);
+            add_assign(y, &self.power.portion(1 << 63));
+        })?;
+        Ok(())
+    }
 }
 
 /// Writes the digits of `y`, a node above the nodes of all `powers` whose digits it has twice;

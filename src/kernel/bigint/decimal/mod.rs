@@ -27,22 +27,17 @@ mod workspace;
 use crate::kernel::team::{PeerDied, SingleThread, Team};
 
 use super::Backend;
-use super::limbs::trim;
-use super::team_arithmetic::LimbSpan;
+use super::limbs::{low_limb, trim};
+use super::team_arithmetic::{LimbSpan, TeamArithmetic, TeamSpan};
 use super::thresholds::DECIMAL_TREE_MIN;
 
-use workspace::{Layout, Tree};
+use workspace::{Tree, Workspace};
 
 /// Digits that are made from a limb at once.
 const BLOCK_DIGITS: usize = 19;
 
 /// `10^19`.
 const BLOCK: u64 = 10_000_000_000_000_000_000;
-
-#[expect(clippy::cast_possible_truncation, reason = "the low limb is what is asked for")]
-const fn low_limb(x: u128) -> u64 {
-    x as u64
-}
 
 /// The decimal digits of `x`, in one process.
 ///
@@ -85,7 +80,7 @@ pub fn decimal_digits(limbs: usize) -> usize {
 /// `members_max` members: about 17 times as many, and more for many members.
 #[must_use]
 pub fn decimal_memory_limbs(limbs: usize, members_max: usize) -> usize {
-    Layout::new(limbs, members_max).total_limbs
+    Workspace::new(limbs, members_max).total_limbs
 }
 
 /// The decimal digits of `x` in ASCII, with zeros before them, by the members of a team that share
@@ -114,12 +109,33 @@ pub unsafe fn to_decimal_team(
     memory: *mut u64,
     members_max: usize,
 ) -> Result<(), PeerDied> {
-    let layout = Layout::new(x.len(), members_max);
-    // SAFETY: as long as asked for, and for the team alone, by this function's contract; who
-    // writes what between which barriers is argued in `conversion`.
-    let memory = unsafe { LimbSpan::new(memory, layout.total_limbs) };
-    // SAFETY: by this function's contract.
-    unsafe { conversion::write_digits(team, backend, &layout, x, digits, memory) }
+    // SAFETY: all members call with the same, the counters are at zero, and this does nothing
+    // before the first step.
+    let arithmetic = unsafe { TeamArithmetic::new(team, backend, members_max) };
+    // SAFETY: as long as asked for, and for the team alone, by this function's contract.
+    let digits = unsafe { TeamSpan::new(digits, decimal_digits(x.len())) };
+    // SAFETY: as above.
+    let memory = unsafe { LimbSpan::new(memory, decimal_memory_limbs(x.len(), members_max)) };
+    write_decimal(&arithmetic, x, digits, memory)
+}
+
+/// [`to_decimal_team`] in spans that the caller has made.
+///
+/// # Errors
+///
+/// [`PeerDied`] if a member died.
+///
+/// # Panics
+///
+/// If there is less memory than [`decimal_digits`] and [`decimal_memory_limbs`] say.
+pub(crate) fn write_decimal<T: Team>(
+    arithmetic: &TeamArithmetic<'_, T>,
+    x: &[u64],
+    digits: TeamSpan<'_, u8>,
+    memory: LimbSpan<'_>,
+) -> Result<(), PeerDied> {
+    let sizes = Workspace::new(x.len(), arithmetic.members_max());
+    conversion::write_digits(arithmetic, &sizes, x, digits, memory)
 }
 
 /// Digits, with zeros before them, by the tree.
@@ -127,10 +143,9 @@ fn by_tree(x: &[u64]) -> Vec<u8> {
     let mut digits = vec![0; decimal_digits(x.len())];
     let mut memory = vec![0; decimal_memory_limbs(x.len(), 1)];
     let team = SingleThread::default();
-    let (backend, at) = (Backend::detect(), digits.as_mut_ptr());
-    // SAFETY: both are exclusive borrows, as long as asked for, and all counters are at zero.
-    let done = unsafe { to_decimal_team(&team, backend, x, at, memory.as_mut_ptr(), 1) };
-    done.expect("a team of one has no peer that dies");
+    let arithmetic = TeamArithmetic::single(&team);
+    write_decimal(&arithmetic, x, (&mut digits[..]).into(), (&mut memory[..]).into())
+        .expect("a team of one has no peer that dies");
     digits
 }
 

@@ -2,9 +2,9 @@
 
 use std::borrow::Cow;
 
-use crate::kernel::bigint::limbs::{add_assign, mul_limb, shift_left, sub_assign, trim};
+use crate::kernel::bigint::limbs::{add_assign, low_limb, mul_limb, shift_left, sub_assign, trim};
 
-use super::{BLOCK, BLOCK_DIGITS, low_limb, write_block};
+use super::{BLOCK, BLOCK_DIGITS, write_block};
 
 /// A power of ten, `10^digits`.
 #[derive(Debug)]

@@ -58,87 +58,60 @@ impl Tree {
         levels
     }
 
-    /// Limbs of memory for a member that takes a node of level `level` to the end: below a level
-    /// both halves, and the product and scratch memory of a split.
+    /// Limbs of memory for a member that takes a node of level `level` to the end: the node's
+    /// fraction, below a level both halves, and the product and scratch memory of a split.
     pub(super) fn node_limbs(self, level: usize) -> usize {
         let halves: usize = (0..level).map(|level| 2 * self.fraction_limbs(level)).sum();
         let split = |level: usize| {
             let (y, factor) = (self.fraction_limbs(level), self.fraction_limbs(level - 1));
             y + factor + scratch_limbs_max(y, factor)
         };
-        halves + (1..=level).map(split).max().unwrap_or(0)
+        self.fraction_limbs(level) + halves + (1..=level).map(split).max().unwrap_or(0)
     }
 }
 
-/// A part of the memory, in limbs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Area {
-    pub(super) start: usize,
-    pub(super) limbs: usize,
-}
-
-/// The areas, one after another; the second line is for when the members have parted.
+/// The sizes in limbs of the spans in the workspace, which lie one after another. The second line
+/// is for the time when each member takes nodes of its own.
 ///
 /// ```text
 /// fives | fractions | fractions | wide | divisor | result | result | change | scratch
 /// fives | fractions | fractions | member 0 | member 1 | ...
 /// ```
 #[derive(Debug)]
-pub(super) struct Layout {
+pub(super) struct Workspace {
     pub(super) tree: Tree,
-    /// A power of five for each level.
-    pub(super) fives: Vec<Area>,
-    /// The nodes of a level, and of the next.
-    pub(super) fractions: [Area; 2],
+    /// A power of five for each level but the lowest, which each member makes for itself.
+    pub(super) fives: Vec<usize>,
+    /// The nodes of a level, or of the next.
+    pub(super) fractions: usize,
     /// The longest products.
-    pub(super) wide: Area,
-    pub(super) divisor: Area,
-    pub(super) results: [Area; 2],
-    pub(super) change: Area,
-    pub(super) scratch: Area,
-    pub(super) members: Area,
+    pub(super) wide: usize,
+    pub(super) divisor: usize,
+    pub(super) result: usize,
+    pub(super) change: usize,
     pub(super) total_limbs: usize,
 }
 
-impl Layout {
+impl Workspace {
     pub(super) fn new(limbs: usize, members_max: usize) -> Self {
         let tree = Tree::new(limbs);
         let root = tree.fraction_limbs(tree.levels);
-        let mut end = 0;
-        let mut area = |limbs: usize| {
-            let start = end;
-            end = (start + limbs).next_multiple_of(8);
-            Area { start, limbs }
-        };
-        let five = |level: usize| 2 * tree.five_limbs(level);
-        let mut fives: Vec<Area> = (0..tree.levels).map(|level| area(five(level))).collect();
-        // The first is made in a member's own memory.
-        fives.insert(0, Area { start: 0, limbs: 0 });
+        // Each span begins on a cache line.
+        let line = |limbs: usize| limbs.next_multiple_of(8);
+        let fives = (1..=tree.levels).map(|level| line(2 * tree.five_limbs(level - 1)));
+        let fives: Vec<usize> = fives.collect();
         // Each node's limbs are rounded up by a few.
-        let nodes_max = 1 << tree.levels_together(members_max);
-        let level = root + 64 * nodes_max;
-        let fractions = [area(level), area(level)];
-        let wide = area((2 * root + 8).max(Rooms::error_limbs(root)).max(limbs + root + 8));
-        let divisor = area(tree.five_limbs(tree.levels));
-        let results = [(); 2].map(|()| area(Rooms::result_limbs(root)));
-        let change = area(Rooms::change_limbs(root));
-        let scratch = area(scratch_limbs_max(root + 4, root + 4));
-        let parted =
+        let fractions = line(root + (64 << tree.levels_together(members_max)));
+        let wide = line((2 * root + 8).max(Rooms::error_limbs(root)).max(limbs + root + 8));
+        let divisor = line(tree.five_limbs(tree.levels));
+        let result = line(Rooms::result_limbs(root));
+        let change = line(Rooms::change_limbs(root));
+        let scratch = scratch_limbs_max(root + 4, root + 4);
+        let together = wide + divisor + 2 * result + change + scratch;
+        let apart =
             |members| members * tree.node_limbs(tree.levels - tree.levels_together(members));
-        let members = (1..=members_max).map(parted).max().unwrap_or(0);
-        let members = Area { start: wide.start, limbs: members };
-        let total_limbs = end.max(members.start + members.limbs);
-        Self {
-            tree,
-            fives,
-            fractions,
-            wide,
-            divisor,
-            results,
-            change,
-            scratch,
-            members,
-            total_limbs,
-        }
+        let apart = (1..=members_max).map(apart).max().unwrap_or(0);
+        let total_limbs = fives.iter().sum::<usize>() + 2 * fractions + together.max(apart);
+        Self { tree, fives, fractions, wide, divisor, result, change, total_limbs }
     }
 }

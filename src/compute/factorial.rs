@@ -1,0 +1,93 @@
+//! n! by a team of workers.
+
+use crate::compute::bigint::{SharedBigUint, grant_scratch};
+use crate::compute::progress;
+use crate::compute::team_call::{Computation, TeamCall, checked_limbs};
+use crate::error::Result;
+use crate::kernel::bigint;
+use crate::kernel::bigint::factorial::FactorialPlan;
+use crate::pool::Pool;
+
+/// Factorials below are computed by the caller: it takes no longer than asking.
+const SHARED_MIN: u64 = 20_000;
+
+impl Pool {
+    /// n!, computed by the workers together in shared memory.
+    ///
+    /// Below about 20 000 it is computed by the caller. The memory needed besides the result is
+    /// about eight times as much; it is reserved before the work begins, and kept for the next.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::TooLarge`] if n! has more than 2^36 limbs, [`Error::NoSpace`] with the
+    /// size it takes if there is not that much memory, both before any work;
+    /// [`Error::Task`] if a worker dies meanwhile, unless the pool's
+    /// [`retries`](crate::PoolBuilder::retries) allow to begin again.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let pool = brigade::Pool::builder().workers(2).build()?;
+    /// assert_eq!(pool.factorial(20)?.limbs(), [2_432_902_008_176_640_000]);
+    /// assert_eq!(pool.factorial(30_000)?.bits(), 402_909);
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
+    pub fn factorial(&self, n: u64) -> Result<SharedBigUint> {
+        self.factorial_perhaps_watched(n, None)
+    }
+
+    /// [`Pool::factorial`] with a progress report: every tenth of a second another thread of this
+    /// process calls `watch` with an estimate of how much of the work is done, from 0 to 1.
+    ///
+    /// # Errors
+    ///
+    /// As [`Pool::factorial`].
+    ///
+    /// # Panics
+    ///
+    /// If `watch` does.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let pool = brigade::Pool::builder().workers(2).build()?;
+    /// let mut told = 0.0;
+    /// let number = pool.factorial_watched(30_000, |done| told = done)?;
+    /// assert_eq!((number.bits(), told), (402_909, 1.0));
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
+    pub fn factorial_watched(
+        &self,
+        n: u64,
+        mut watch: impl FnMut(f64) + Send,
+    ) -> Result<SharedBigUint> {
+        let number = self.factorial_perhaps_watched(n, Some(&mut watch))?;
+        watch(1.0);
+        Ok(number)
+    }
+
+    fn factorial_perhaps_watched(&self, n: u64, watch: Option<Watch<'_>>) -> Result<SharedBigUint> {
+        let limbs = checked_limbs("a factorial", FactorialPlan::limbs(n))?;
+        if !self.has_workers() || n < SHARED_MIN {
+            // The product, its factors, and twice as much for each of three transforms.
+            grant_scratch(8 * limbs)?;
+            return SharedBigUint::from_limbs(&bigint::factorial(n));
+        }
+        let call = TeamCall {
+            pool: self,
+            name: "brigade::Pool::factorial",
+            computation: Computation::Factorial(n),
+            operands: Vec::new(),
+        };
+        let (result, limbs) = match watch {
+            None => call.run()?,
+            Some(watch) => {
+                call.run_within(|run, done| progress::while_watched(run, done, watch))?
+            }
+        };
+        Ok(SharedBigUint::of_array(result, limbs))
+    }
+}
+
+/// Called with how much is done, from 0 to 1.
+type Watch<'a> = &'a mut (dyn FnMut(f64) + Send);
