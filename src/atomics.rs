@@ -1,11 +1,15 @@
-//! Atomics of the standard library, or loom's under `--cfg loom`.
+//! Atomics and mutexes of the standard library, or loom's under `--cfg loom`.
 
+#[cfg(loom)]
+pub(crate) use loom::sync::{Mutex, MutexGuard};
 #[cfg(loom)]
 pub(crate) use mortal::{AtomicU32, AtomicU64, fence};
 #[cfg(loom)]
 pub(crate) use std::sync::atomic::Ordering;
 #[cfg(not(loom))]
 pub(crate) use std::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
+#[cfg(not(loom))]
+pub(crate) use std::sync::{Mutex, MutexGuard};
 
 /// Loom's atomics, with one addition: a thread can be made to die at its n-th operation.
 ///

@@ -1,42 +1,21 @@
-//! One end of a pipe.
-#![allow(unsafe_code)]
+//! One end of a pipe, for users: values and bytes.
 
 use std::cell::Cell;
 use std::fmt;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde::de::{DeserializeOwned, Error as _};
 use serde::ser::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::channel::codec;
-use crate::channel::ends::{Claim, Ends, Side, Transit, Words};
-use crate::channel::tube::within;
+use crate::channel::held_end::HeldEnd;
+use crate::channel::message_ring::within;
 use crate::error::{Error, Result};
+use crate::object::Kind;
 use crate::object::transfer::{self, Hold, LentObject};
-use crate::object::{Kind, Memory};
-use crate::sync::{Ring, Timeout};
-
-/// What errors call it.
-const NAME: &str = "the connection";
-
-/// How long a wait goes on before it looks whether the peer lives.
-const SLICE: Duration = Duration::from_millis(50);
-
-/// What the words take up in front of the rings.
-pub(super) const WORDS_BYTES: usize = size_of::<Words>();
-
-/// Tags of the two kinds of pipe.
-pub(super) const DUPLEX: u64 = 2;
-pub(super) const SIMPLEX: u64 = 1;
-
-/// The words at the start of a memory's body.
-pub(super) fn ends(memory: &Memory) -> Ends {
-    // SAFETY: the body is aligned to 128 bytes and begins with the words: `pipe.rs` reserved them,
-    // and `rings` checked for them. Whoever has the words has the memory as well.
-    unsafe { Ends::new(memory.body().0) }
-}
+use crate::sync::{ClaimInTransit, Ring, Timeout};
 
 /// One end of a [`Pipe`](crate::Pipe).
 ///
@@ -51,157 +30,40 @@ pub(super) fn ends(memory: &Memory) -> Ends {
 /// value, keeps it open for as long as the pool, or the call, may give it to another worker.
 ///
 /// An end cannot be the result of a task.
+///
+/// # Examples
+///
+/// ```
+/// use brigade::Pipe;
+/// let (one, other) = Pipe::duplex()?;
+/// let clone = one.clone();
+/// drop(one);
+/// // A clone is the same end.
+/// clone.send("soup")?;
+/// assert_eq!(other.recv::<String>()?, "soup");
+/// # Ok::<(), brigade::Error>(())
+/// ```
 #[derive(Clone)]
 pub struct Connection {
-    end: Arc<End>,
-}
-
-struct End {
-    incoming: Option<Ring>,
-    outgoing: Option<Ring>,
-    ends: Ends,
-    side: Side,
-    claim: Claim,
-    memory: Memory,
-}
-
-/// A handle on its way, kept by its lease.
-#[derive(Debug)]
-struct InTransit {
-    ends: Ends,
-    claim: Claim,
-    rings: [Option<Ring>; 2],
-    memory: Memory,
-}
-
-/// The rings from side 0 and from side 1.
-fn rings(memory: &Memory) -> Result<[Option<Ring>; 2]> {
-    let (body, body_bytes) = memory.body();
-    let count = if memory.tag() == DUPLEX { 2 } else { 1 };
-    let room = body_bytes.checked_sub(WORDS_BYTES).map(|room| room / count);
-    let Some(room) = room.filter(|room| room.is_multiple_of(Ring::ALIGN)) else {
-        let found = format!("{body_bytes} bytes");
-        let expected = format!("{WORDS_BYTES} and {count} rings");
-        return Err(Error::Layout { place: "pipe".to_owned(), found, expected });
-    };
-    let attach = |index: usize| {
-        // SAFETY: `WORDS_BYTES + count * room <= body_bytes`, and `index < count`.
-        let place = unsafe { body.add(WORDS_BYTES + index * room) };
-        // SAFETY: aligned, `room` bytes long, kept by the owner that the ring keeps, and used by
-        // everybody through rings; the owner is of the memory's own table.
-        unsafe { Ring::attach(place, room, memory.owner()) }.map(Some)
-    };
-    // Of a simplex pipe there is only the ring that side 1 sends into.
-    let first = if count == 2 { attach(1)? } else { None };
-    Ok([first, attach(0)?])
-}
-
-/// Ends both directions, because one side has no holder any more.
-fn hang_up<'a>(rings: impl IntoIterator<Item = &'a Ring>) {
-    rings.into_iter().for_each(Ring::close_without_producers);
-}
-
-impl End {
-    fn rings(&self) -> impl Iterator<Item = &Ring> {
-        self.incoming.iter().chain(&self.outgoing)
-    }
-
-    /// Whether the peer is gone, as against slow; if so, the pipe is closed now.
-    fn look_after_peer(&self) -> bool {
-        let is_gone = self.ends.is_dead(1 - self.side, self.memory.owner().table());
-        if is_gone {
-            hang_up(self.rings());
-        }
-        is_gone
-    }
-
-    fn ring<'a>(&self, ring: &'a Option<Ring>, verb: &'static str) -> Result<&'a Ring> {
-        self.memory.check()?;
-        ring.as_ref().ok_or_else(|| {
-            let expected = "the other end, or a connection of a duplex pipe";
-            Error::invalid("the end of a simplex pipe", verb, expected)
-        })
-    }
-
-    /// Calls `attempt` until it has an outcome other than having had to wait. The waits are cut
-    /// into slices, and between slices it checks whether the peer is alive.
-    fn retry<R>(
-        &self,
-        timeout: Timeout,
-        mut attempt: impl FnMut(Timeout) -> Result<R>,
-    ) -> Result<R> {
-        let start = matches!(timeout, Timeout::At(_)).then(Instant::now);
-        loop {
-            let step = match timeout {
-                Timeout::At(end) => Timeout::At(end.min(Instant::now() + SLICE)),
-                // A sleep is a slice, and needs no clock.
-                Timeout::Never => Timeout::Sleeps(1),
-                timeout => timeout,
-            };
-            let outcome = attempt(step);
-            let error = match outcome {
-                Err(
-                    error @ (Error::Empty { .. } | Error::Full { .. } | Error::TimedOut { .. }),
-                ) => error,
-                outcome => return outcome.map_err(|error| codec::of(NAME, error)),
-            };
-            if self.look_after_peer() {
-                // Nobody can send any more: what the peer has sent is there now.
-                return attempt(Timeout::Now).map_err(|error| codec::of(NAME, error));
-            }
-            match timeout {
-                Timeout::Now => return Err(codec::of(NAME, error)),
-                Timeout::At(end) if Instant::now() >= end => {
-                    let after = start.map_or(Duration::ZERO, |start| start.elapsed());
-                    return Err(Error::TimedOut { what: NAME, after });
-                }
-                _ => {}
-            }
-        }
-    }
-}
-
-impl Drop for End {
-    fn drop(&mut self) {
-        let owner = self.memory.owner();
-        if self.memory.check().is_ok() && self.ends.release(&self.claim, owner) {
-            hang_up(self.rings());
-        }
-    }
-}
-
-impl Drop for InTransit {
-    fn drop(&mut self) {
-        let owner = self.memory.owner();
-        if self.memory.check().is_ok() && self.ends.release(&self.claim, owner) {
-            hang_up(self.rings.iter().flatten());
-        }
-    }
+    end: Arc<HeldEnd>,
 }
 
 impl Connection {
-    pub(super) fn of(memory: Memory, side: Side, claim: Claim) -> Result<Connection> {
-        let [from_0, from_1] = rings(&memory)?;
-        let (outgoing, incoming) = if side == 0 { (from_0, from_1) } else { (from_1, from_0) };
-        let ends = ends(&memory);
-        Ok(Connection { end: Arc::new(End { incoming, outgoing, ends, side, claim, memory }) })
+    pub(super) fn new(end: HeldEnd) -> Connection {
+        Connection { end: Arc::new(end) }
     }
 
-    fn outgoing(&self) -> Result<&Ring> {
-        self.end.ring(&self.end.outgoing, "one that only receives")
-    }
-
-    fn incoming(&self) -> Result<&Ring> {
-        self.end.ring(&self.end.incoming, "one that only sends")
+    pub(super) fn end(&self) -> &HeldEnd {
+        &self.end
     }
 
     fn send_within(&self, bytes: &[u8], timeout: Timeout) -> Result<()> {
-        let ring = self.outgoing()?;
+        let ring = self.end.outgoing()?;
         self.end.retry(timeout, |timeout| ring.push_bytes(bytes, timeout))
     }
 
     fn recv_within(&self, message: &mut Vec<u8>, timeout: Timeout) -> Result<()> {
-        let ring = self.incoming()?;
+        let ring = self.end.incoming()?;
         self.end.retry(timeout, |timeout| ring.pop_into(message, timeout))
     }
 
@@ -226,6 +88,16 @@ impl Connection {
     /// [`Error::Closed`] if the peer is closed or dead; [`Error::TooLarge`] if the message can
     /// never fit; [`Error::Codec`]; [`Error::InvalidArgument`] on an end that only receives;
     /// [`Error::Corrupt`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use brigade::Pipe;
+    /// let (one, other) = Pipe::duplex()?;
+    /// one.send("soup")?;
+    /// assert_eq!(other.recv::<String>()?, "soup");
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
     pub fn send<T: Serialize + ?Sized>(&self, value: &T) -> Result<()> {
         self.send_value(value, Timeout::Never)
     }
@@ -235,6 +107,16 @@ impl Connection {
     /// # Errors
     ///
     /// [`Error::Full`], and as for [`send`](Connection::send).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use brigade::Pipe;
+    /// let (one, other) = Pipe::duplex()?;
+    /// while one.try_send(&[0u8; 4096].to_vec()).is_ok() {}
+    /// assert!(matches!(one.try_send(&[0u8; 4096].to_vec()), Err(brigade::Error::Full { .. })));
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
     pub fn try_send<T: Serialize + ?Sized>(&self, value: &T) -> Result<()> {
         self.send_value(value, Timeout::Now)
     }
@@ -244,6 +126,17 @@ impl Connection {
     /// # Errors
     ///
     /// [`Error::TimedOut`], and as for [`send`](Connection::send).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use brigade::Pipe;
+    /// let (one, other) = Pipe::duplex()?;
+    /// use std::time::Duration;
+    /// one.send_timeout(&7, Duration::from_secs(1))?;
+    /// assert_eq!(other.recv::<i32>()?, 7);
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
     pub fn send_timeout<T: Serialize + ?Sized>(&self, value: &T, timeout: Duration) -> Result<()> {
         self.send_value(value, within(timeout))
     }
@@ -253,6 +146,16 @@ impl Connection {
     /// # Errors
     ///
     /// As for [`send`](Connection::send).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use brigade::Pipe;
+    /// let (one, other) = Pipe::duplex()?;
+    /// one.send_bytes(b"raw")?;
+    /// assert_eq!(other.recv_bytes()?, b"raw");
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
     pub fn send_bytes(&self, bytes: &[u8]) -> Result<()> {
         self.send_within(bytes, Timeout::Never)
     }
@@ -264,6 +167,18 @@ impl Connection {
     /// [`Error::Closed`] at the end of file: the peer is closed or dead, and all that it sent has
     /// been received; [`Error::Codec`] if the message is no `T`: it is gone, and later ones can be
     /// received; [`Error::InvalidArgument`] on an end that only sends; [`Error::Corrupt`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use brigade::Pipe;
+    /// let (one, other) = Pipe::duplex()?;
+    /// one.send(&1)?;
+    /// drop(one);
+    /// assert_eq!(other.recv::<i32>()?, 1);
+    /// assert!(matches!(other.recv::<i32>(), Err(brigade::Error::Closed { .. })));
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
     pub fn recv<T: DeserializeOwned>(&self) -> Result<T> {
         self.recv_value(Timeout::Never)
     }
@@ -273,6 +188,17 @@ impl Connection {
     /// # Errors
     ///
     /// [`Error::Empty`], and as for [`recv`](Connection::recv).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use brigade::Pipe;
+    /// let (one, other) = Pipe::duplex()?;
+    /// assert!(matches!(other.try_recv::<i32>(), Err(brigade::Error::Empty { .. })));
+    /// one.send(&1)?;
+    /// assert_eq!(other.try_recv::<i32>()?, 1);
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
     pub fn try_recv<T: DeserializeOwned>(&self) -> Result<T> {
         self.recv_value(Timeout::Now)
     }
@@ -282,6 +208,17 @@ impl Connection {
     /// # Errors
     ///
     /// [`Error::TimedOut`], and as for [`recv`](Connection::recv).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use brigade::Pipe;
+    /// let (one, other) = Pipe::duplex()?;
+    /// use std::time::Duration;
+    /// let late = other.recv_timeout::<i32>(Duration::from_millis(1));
+    /// assert!(matches!(late, Err(brigade::Error::TimedOut { .. })));
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
     pub fn recv_timeout<T: DeserializeOwned>(&self, timeout: Duration) -> Result<T> {
         self.recv_value(within(timeout))
     }
@@ -291,6 +228,16 @@ impl Connection {
     /// # Errors
     ///
     /// As for [`recv`](Connection::recv).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use brigade::Pipe;
+    /// let (one, other) = Pipe::duplex()?;
+    /// one.send_bytes(b"raw")?;
+    /// assert_eq!(other.recv_bytes()?, b"raw");
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
     pub fn recv_bytes(&self) -> Result<Vec<u8>> {
         let mut message = Vec::new();
         self.recv_within(&mut message, Timeout::Never)?;
@@ -322,7 +269,7 @@ impl Connection {
     /// # Ok::<(), Error>(())
     /// ```
     pub fn recv_bytes_into(&self, buffer: &mut [u8]) -> Result<usize> {
-        let ring = self.incoming()?;
+        let ring = self.end.incoming()?;
         self.end.retry(Timeout::Never, |timeout| {
             let message = ring.read(timeout)?;
             let length = message.length();
@@ -343,88 +290,90 @@ impl Connection {
     ///
     /// [`Error::InvalidArgument`] on an end that only sends; [`Error::Closed`] in a child that was
     /// forked from the process that has this handle.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use brigade::Pipe;
+    /// let (one, other) = Pipe::duplex()?;
+    /// use std::time::Duration;
+    /// assert!(!other.poll(Duration::ZERO)?);
+    /// one.send(&1)?;
+    /// assert!(other.poll(Duration::ZERO)?);
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
     pub fn poll(&self, timeout: Duration) -> Result<bool> {
-        let ring = self.incoming()?;
-        let start = Instant::now();
-        loop {
-            let left = timeout.saturating_sub(start.elapsed());
-            if ring.poll(left.min(SLICE)) || self.end.look_after_peer() {
-                return Ok(true);
-            }
-            if start.elapsed() >= timeout {
-                return Ok(false);
-            }
-        }
+        self.end.poll(timeout)
     }
 
     /// The longest message that the pipe takes, encoded, in bytes: at least what was asked for, as
     /// the room is rounded up.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use brigade::Pipe;
+    /// let (one, other) = Pipe::duplex()?;
+    /// assert!(one.capacity_bytes() >= 64 << 10);
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
     #[must_use]
     pub fn capacity_bytes(&self) -> usize {
         let bytes = self.end.rings().map(Ring::capacity_bytes).min().unwrap_or(0);
-        if self.end.memory.check().is_err() {
+        if self.end.memory().check().is_err() {
             return 0;
         }
         usize::try_from(bytes).unwrap_or(usize::MAX)
-    }
-
-    /// What [`wait_any`](crate::wait_any) looks at, and who else may have to be looked after.
-    pub(super) fn watched(&self) -> Result<&Ring> {
-        self.incoming()
-    }
-
-    pub(super) fn look_after_peer(&self) {
-        if self.end.memory.check().is_ok() {
-            self.end.look_after_peer();
-        }
     }
 }
 
 impl fmt::Debug for Connection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Connection").field("side", &self.end.side).finish_non_exhaustive()
+        f.debug_struct("Connection").field("side", &self.end.side()).finish_non_exhaustive()
     }
 }
 
 /// A connection in a payload.
 #[derive(Serialize, Deserialize)]
-struct Travelling {
-    wire: LentObject,
-    transit: Transit,
+struct WireConnection {
+    object: LentObject,
+    claim: ClaimInTransit,
 }
 
 /// Inside the codec of a task's argument only.
 impl Serialize for Connection {
     fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
-        let End { ends, side, memory, .. } = &*self.end;
-        let transit = Cell::new(None);
+        let end = &*self.end;
+        let memory = end.memory();
+        let in_transit = Cell::new(None);
         let hold = |is_shared: bool| -> Result<Hold> {
-            let (owner, rings) = (memory.owner(), rings(memory)?);
-            let claim = ends.claim(*side, owner)?;
-            transit.set(Some(ends.transit(&claim, owner, is_shared)));
-            Ok(Box::new(InTransit { ends: *ends, claim, rings, memory: memory.clone() }))
+            let owner = memory.owner();
+            let held =
+                HeldEnd::new(memory.clone(), |endpoints| endpoints.claim(end.side(), owner))?;
+            in_transit.set(Some(end.endpoints().transit(held.claim(), owner, is_shared)));
+            Ok(Box::new(held))
         };
-        let wire = transfer::lend_object(memory, Some(&hold))
+        let object = transfer::lend_object(memory, Some(&hold))
             .map_err(|refusal| S::Error::custom(transfer::noted(refusal)))?;
-        let Some(transit) = transit.take() else {
+        let Some(claim) = in_transit.take() else {
             let refusal = "a connection cannot be the result of a task".to_owned();
             return Err(S::Error::custom(transfer::noted(refusal)));
         };
-        Travelling { wire, transit }.serialize(serializer)
+        WireConnection { object, claim }.serialize(serializer)
     }
 }
 
 /// Inside the codec of a task's argument only.
 impl<'de> Deserialize<'de> for Connection {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
-        let Travelling { wire, transit } = Travelling::deserialize(deserializer)?;
+        let WireConnection { object, claim } = WireConnection::deserialize(deserializer)?;
         let take = || -> std::result::Result<Connection, String> {
-            let side = transit.side().ok_or("a pipe has two ends")?;
-            let memory = transfer::take_object(&wire, Kind::Pipe, wire.tag())?;
-            rings(&memory).map_err(|error| error.to_string())?;
-            let claim = ends(&memory).receive(side, transit, memory.owner());
-            let claim = claim.map_err(|error| error.to_string())?;
-            Connection::of(memory, side, claim).map_err(|error| error.to_string())
+            let side = claim.side().ok_or("a pipe has two ends")?;
+            let memory = transfer::take_object(&object, Kind::Pipe, object.tag())?;
+            let owner = memory.owner().clone();
+            HeldEnd::new(memory, |endpoints| endpoints.receive(side, claim, &owner))
+                .map(Connection::new)
+                .map_err(|error| error.to_string())
         };
         take().map_err(|refusal| D::Error::custom(transfer::noted(refusal)))
     }

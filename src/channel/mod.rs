@@ -30,19 +30,18 @@
 
 mod codec;
 mod connection;
-mod ends;
+mod deliveries;
+mod held_end;
 mod joinable;
-mod named;
+mod message_ring;
 mod pipe;
 mod queue;
-mod simple;
-mod taken;
-mod tube;
+mod queue_builder;
 mod wait;
 
 pub use connection::Connection;
 pub use joinable::JoinableQueue;
 pub use pipe::{Pipe, PipeBuilder};
-pub use queue::{Queue, QueueBuilder};
-pub use simple::SimpleQueue;
+pub use queue::Queue;
+pub use queue_builder::{QueueBuilder, SimpleQueue};
 pub use wait::{Waitable, wait_any};

@@ -1,14 +1,14 @@
 //! Pipes: two connections, each the other's peer.
 #![allow(unsafe_code)]
 
-use crate::channel::connection::{Connection, DUPLEX, SIMPLEX, WORDS_BYTES, ends};
-use crate::channel::ends::ENTRIES;
-use crate::channel::tube::RING_ENTRIES;
+use crate::channel::connection::Connection;
+use crate::channel::held_end::{DUPLEX, HeldEnd, SIMPLEX, WORDS_BYTES, endpoints};
+use crate::channel::message_ring::RING_ENTRIES;
 use crate::error::Result;
 use crate::object::{Kind, Memory, Spec};
-use crate::sync::Ring;
+use crate::sync::{ENDPOINT_ENTRIES, Ring};
 
-/// The longest message of a pipe that says nothing else, in bytes.
+/// The longest message that must fit by default, in bytes.
 const CAPACITY_BYTES: usize = 64 << 10;
 
 /// Makes pairs of [`Connection`]s.
@@ -42,6 +42,17 @@ impl Pipe {
     /// # Errors
     ///
     /// [`Error::NoSpace`](crate::Error::NoSpace).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use brigade::Pipe;
+    /// let (here, there) = Pipe::duplex()?;
+    /// here.send(&1)?;
+    /// there.send(&2)?;
+    /// assert_eq!((here.recv::<i32>()?, there.recv::<i32>()?), (2, 1));
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
     pub fn duplex() -> Result<(Connection, Connection)> {
         Pipe::builder().duplex()
     }
@@ -69,12 +80,30 @@ impl Pipe {
     }
 
     /// Settings for a pipe.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use brigade::Pipe;
+    /// let (receiver, _sender) = Pipe::builder().capacity_bytes(1 << 20).simplex()?;
+    /// assert!(receiver.capacity_bytes() >= 1 << 20);
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
     pub fn builder() -> PipeBuilder {
         PipeBuilder { capacity_bytes: CAPACITY_BYTES }
     }
 }
 
 /// Configures a [`Pipe`].
+///
+/// # Examples
+///
+/// ```
+/// use brigade::Pipe;
+/// let (_one, other) = Pipe::builder().capacity_bytes(100).duplex()?;
+/// assert!(other.capacity_bytes() >= 100);
+/// # Ok::<(), brigade::Error>(())
+/// ```
 #[derive(Debug, Clone)]
 #[must_use = "a builder does nothing before `duplex` or `simplex`"]
 pub struct PipeBuilder {
@@ -82,8 +111,8 @@ pub struct PipeBuilder {
 }
 
 impl PipeBuilder {
-    /// A message of this length has to fit, each way, in bytes when encoded, 1 to 2^31; the room is
-    /// rounded up ([`Connection::capacity_bytes`]). It costs memory only as it is used. Default:
+    /// The longest message that must fit, each way, in bytes when encoded, 1 to 2^31. The room is
+    /// rounded up ([`Connection::capacity_bytes`]), and costs memory only as it is used. Default:
     /// 64 KiB.
     pub fn capacity_bytes(mut self, bytes: usize) -> PipeBuilder {
         self.capacity_bytes = bytes;
@@ -110,27 +139,29 @@ impl PipeBuilder {
         self.build(SIMPLEX)
     }
 
-    fn build(self, rings: u64) -> Result<(Connection, Connection)> {
+    fn build(self, tag: u64) -> Result<(Connection, Connection)> {
+        let count = if tag == DUPLEX { 2u32 } else { 1 };
         let ring_bytes = ring_bytes(self.capacity_bytes)?;
-        let count = if rings == DUPLEX { 2 } else { 1 };
-        let entries = ENTRIES + RING_ENTRIES * if rings == DUPLEX { 2 } else { 1 };
-        let body_bytes = WORDS_BYTES + count * ring_bytes;
-        let spec = Spec { kind: Kind::Pipe, tag: rings, entries, body_bytes };
+        let body_bytes = WORDS_BYTES + count as usize * ring_bytes;
+        let entries = ENDPOINT_ENTRIES + RING_ENTRIES * count;
+        let spec = Spec { kind: Kind::Pipe, tag, entries, body_bytes };
         let make = |memory: &Memory| {
-            ends(memory).register(memory.owner().table())?;
-            for index in 0..count {
+            // SAFETY: the body was made for the words, zero, and outlives this use of them.
+            unsafe { endpoints(memory) }.register(memory.owner().table())?;
+            for index in 0..count as usize {
                 // SAFETY: the body has room for `count` rings behind the words.
                 let place = unsafe { memory.body().0.add(WORDS_BYTES + index * ring_bytes) };
-                // SAFETY: aligned, as body, words and a ring's size are; large enough; nobody else
-                // knows it yet. The handle is not kept, the ring is.
+                // SAFETY: aligned, as body, words and a ring's size are; large enough, and zero;
+                // nobody else knows it yet. The memory is kept, this handle of the ring is not.
                 unsafe { Ring::create(place, self.capacity_bytes, memory.owner()) }?;
             }
             Ok(())
         };
         let ((), memory) = Memory::create(&spec, make)?;
         let end = |side| {
-            let claim = ends(&memory).claim(side, memory.owner())?;
-            Connection::of(memory.clone(), side, claim)
+            let owner = memory.owner();
+            HeldEnd::new(memory.clone(), |endpoints| endpoints.claim(side, owner))
+                .map(Connection::new)
         };
         Ok((end(0)?, end(1)?))
     }

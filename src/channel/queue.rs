@@ -9,19 +9,16 @@ use serde::de::{DeserializeOwned, Error as _};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::array::SendError;
-use crate::channel::tube::{Size, Tube, within};
-use crate::error::{Error, Result};
+use crate::channel::message_ring::{Identity, MessageRing, RingSize, within};
+#[cfg(doc)]
+use crate::error::Error;
+use crate::error::Result;
 use crate::object::transfer;
 use crate::object::{Kind, Site};
 use crate::sync::{Ring, Timeout};
 
-/// What errors call it.
-const NAME: &str = "the queue";
-
-/// Room for messages of a queue that says nothing else, in bytes: for each message, and in all.
-const BYTES_PER_MESSAGE: usize = 1024;
-const BYTES_MIN: usize = 64 << 10;
-const BYTES_MAX: usize = 4 << 20;
+pub(super) static QUEUE: Identity =
+    Identity { kind: Kind::Queue, name: "the queue", is_joinable: false };
 
 /// A bounded queue of values between processes.
 ///
@@ -75,109 +72,18 @@ const BYTES_MAX: usize = 4 << 20;
 /// # Ok::<(), brigade::Error>(())
 /// ```
 pub struct Queue<T> {
-    tube: Arc<Tube>,
+    ring: Arc<MessageRing>,
     values: PhantomData<fn(T) -> T>,
-}
-
-/// Configures a [`Queue`] or a [`JoinableQueue`](crate::JoinableQueue).
-///
-/// # Examples
-///
-/// ```
-/// use brigade::Queue;
-/// let queue: Queue<String> = Queue::builder().capacity(100).capacity_bytes(1 << 20).build()?;
-/// assert_eq!(queue.capacity(), 100);
-/// assert!(queue.capacity_bytes() >= 1 << 20);
-/// # Ok::<(), brigade::Error>(())
-/// ```
-#[derive(Debug, Clone)]
-#[must_use = "a builder does nothing before `build`"]
-pub struct QueueBuilder<T> {
-    messages_max: Option<usize>,
-    capacity_bytes: Option<usize>,
-    values: PhantomData<fn(T) -> T>,
-}
-
-impl<T> QueueBuilder<T> {
-    pub(super) fn new() -> QueueBuilder<T> {
-        QueueBuilder { messages_max: None, capacity_bytes: None, values: PhantomData }
-    }
-
-    /// How many messages the queue holds at most, at least 1. Default: as many as its bytes hold.
-    pub fn capacity(mut self, messages: usize) -> QueueBuilder<T> {
-        self.messages_max = Some(messages);
-        self
-    }
-
-    /// A message of this length has to fit, in bytes when encoded, 1 to 2^31. The room for all
-    /// messages together is the next power of two that holds one, with 8 bytes before it, and a
-    /// message may take all of it: [`capacity_bytes`](Queue::capacity_bytes) of the queue says how
-    /// long it may be. It costs memory only as it is used. Default: 1 KiB for each message, but at
-    /// least 64 KiB and at most 4 MiB.
-    pub fn capacity_bytes(mut self, bytes: usize) -> QueueBuilder<T> {
-        self.capacity_bytes = Some(bytes);
-        self
-    }
-
-    /// Makes the queue.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::InvalidArgument`] for a capacity outside its range; [`Error::NoSpace`].
-    pub fn build(self) -> Result<Queue<T>> {
-        self.build_at(Site::Arena)
-    }
-
-    pub(super) fn build_at(self, site: Site<'_>) -> Result<Queue<T>> {
-        let tube = Tube::create(site, Queue::<T>::identity(), self.size()?, (0, 0), |_| Ok(()))?;
-        Ok(Queue::over(tube))
-    }
-
-    pub(super) fn size(&self) -> Result<Size> {
-        if self.messages_max == Some(0) {
-            return Err(Error::invalid("the capacity of a queue", "0 messages", "at least 1"));
-        }
-        let messages = self.messages_max.unwrap_or(0);
-        let usual = messages.saturating_mul(BYTES_PER_MESSAGE).clamp(BYTES_MIN, BYTES_MAX);
-        let messages_max = self.messages_max.map_or(u64::MAX, |messages| messages as u64);
-        Ok(Size { messages_max, capacity_bytes: self.capacity_bytes.unwrap_or(usual) })
-    }
 }
 
 impl<T> Queue<T> {
-    /// What tells its memory from another primitive's, and what errors call it.
-    pub(super) fn identity() -> (Kind, u64, &'static str) {
-        (Kind::Queue, transfer::type_tag::<T>(), NAME)
+    pub(super) fn make(site: Site<'_>, size: RingSize) -> Result<Queue<T>> {
+        let ring = MessageRing::create(site, &QUEUE, transfer::type_tag::<T>(), size)?;
+        Ok(Queue::over(ring))
     }
 
-    pub(super) fn over(tube: Tube) -> Queue<T> {
-        Queue { tube: Arc::new(tube), values: PhantomData }
-    }
-
-    /// A queue for at most `capacity` messages, in room for 1 KiB each: a message of as many KiB
-    /// fits, at least 64 and at most 4096. The room is rounded up
-    /// ([`capacity_bytes`](QueueBuilder::capacity_bytes)), so that a longer one may fit too. See
-    /// [`builder`](Queue::builder) for others.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::InvalidArgument`] for a capacity of 0; [`Error::NoSpace`].
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use brigade::Queue;
-    /// // 64 KiB and the 8 bytes before a message take a room of 128 KiB.
-    /// assert_eq!(Queue::<Vec<u8>>::new(16)?.capacity_bytes(), (128 << 10) - 8);
-    /// # Ok::<(), brigade::Error>(())
-    /// ```
-    pub fn new(capacity: usize) -> Result<Queue<T>> {
-        Queue::builder().capacity(capacity).build()
-    }
-
-    /// Settings for a queue.
-    pub fn builder() -> QueueBuilder<T> {
-        QueueBuilder::new()
+    pub(super) fn over(ring: MessageRing) -> Queue<T> {
+        Queue { ring: Arc::new(ring), values: PhantomData }
     }
 
     /// Appends a value; waits for room, without a bound.
@@ -186,11 +92,21 @@ impl<T> Queue<T> {
     ///
     /// With the value: [`Error::TooLarge`] at once if it can never fit, [`Error::Codec`] if it
     /// cannot be encoded, [`Error::Closed`], [`Error::Corrupt`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use brigade::Queue;
+    /// let queue = Queue::<u32>::new(2)?;
+    /// queue.put(1)?;
+    /// assert_eq!(queue.get()?, 1);
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
     pub fn put(&self, value: T) -> std::result::Result<(), SendError<T>>
     where
         T: Serialize,
     {
-        self.tube.put(value, Timeout::Never)
+        self.ring.put(value, Timeout::Never)
     }
 
     /// Appends a value if there is room now.
@@ -199,11 +115,22 @@ impl<T> Queue<T> {
     ///
     /// With the value: [`Error::Full`], and as for `put`; [`Error::TimedOut`] if another producer
     /// kept the lock for 10 ms.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use brigade::Queue;
+    /// let queue = Queue::<u32>::new(2)?;
+    /// queue.put_many([1, 2])?;
+    /// let refused = queue.try_put(3).unwrap_err();
+    /// assert_eq!(refused.value, 3);
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
     pub fn try_put(&self, value: T) -> std::result::Result<(), SendError<T>>
     where
         T: Serialize,
     {
-        self.tube.put(value, Timeout::Now)
+        self.ring.put(value, Timeout::Now)
     }
 
     /// Appends a value; waits for room at most for `timeout`.
@@ -211,11 +138,23 @@ impl<T> Queue<T> {
     /// # Errors
     ///
     /// With the value: [`Error::TimedOut`], and as for `put`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use brigade::Queue;
+    /// let queue = Queue::<u32>::new(2)?;
+    /// use std::time::Duration;
+    /// queue.put_many([1, 2])?;
+    /// let refused = queue.put_timeout(3, Duration::from_millis(1));
+    /// assert!(matches!(refused.map_err(brigade::Error::from), Err(brigade::Error::TimedOut { .. })));
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
     pub fn put_timeout(&self, value: T, timeout: Duration) -> std::result::Result<(), SendError<T>>
     where
         T: Serialize,
     {
-        self.tube.put(value, within(timeout))
+        self.ring.put(value, within(timeout))
     }
 
     /// Appends values, as many as fit at a time in one step; waits for room for the rest, without
@@ -224,6 +163,16 @@ impl<T> Queue<T> {
     /// # Errors
     ///
     /// As for `put`, with the values that were not put.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use brigade::Queue;
+    /// let queue = Queue::<u32>::new(2)?;
+    /// queue.put_many([1, 2])?;
+    /// assert_eq!(queue.get_many(10)?, [1, 2]);
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
     pub fn put_many(
         &self,
         values: impl IntoIterator<Item = T>,
@@ -231,7 +180,7 @@ impl<T> Queue<T> {
     where
         T: Serialize,
     {
-        self.tube.put_many(values.into_iter().collect(), Timeout::Never)
+        self.ring.put_many(values.into_iter().collect(), Timeout::Never)
     }
 
     /// Appends as many of the values, from the first on, as there is room for now.
@@ -239,6 +188,16 @@ impl<T> Queue<T> {
     /// # Errors
     ///
     /// As for `try_put`, with the values that were not put.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use brigade::Queue;
+    /// let queue = Queue::<u32>::new(2)?;
+    /// let refused = queue.try_put_many([1, 2, 3]).unwrap_err();
+    /// assert_eq!(refused.value, [3]);
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
     pub fn try_put_many(
         &self,
         values: impl IntoIterator<Item = T>,
@@ -246,7 +205,7 @@ impl<T> Queue<T> {
     where
         T: Serialize,
     {
-        self.tube.put_many(values.into_iter().collect(), Timeout::Now)
+        self.ring.put_many(values.into_iter().collect(), Timeout::Now)
     }
 
     /// Takes the oldest value; waits for one, without a bound.
@@ -256,11 +215,23 @@ impl<T> Queue<T> {
     /// [`Error::Closed`] if the queue is closed and (unless that was at once) empty;
     /// [`Error::Codec`] if the message is no `T`: it is gone, and later ones can be taken;
     /// [`Error::Corrupt`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use brigade::Queue;
+    /// let queue = Queue::<u32>::new(2)?;
+    /// queue.put(1)?;
+    /// queue.close()?;
+    /// assert_eq!(queue.get()?, 1);
+    /// assert!(matches!(queue.get(), Err(brigade::Error::Closed { .. })));
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
     pub fn get(&self) -> Result<T>
     where
         T: DeserializeOwned,
     {
-        self.tube.get(Timeout::Never)
+        self.ring.get(Timeout::Never)
     }
 
     /// Takes the oldest value if there is one now.
@@ -269,11 +240,20 @@ impl<T> Queue<T> {
     ///
     /// [`Error::Empty`], and as for `get`; [`Error::TimedOut`] if another consumer kept the lock
     /// for 10 ms.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use brigade::Queue;
+    /// let queue = Queue::<u32>::new(2)?;
+    /// assert!(matches!(queue.try_get(), Err(brigade::Error::Empty { .. })));
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
     pub fn try_get(&self) -> Result<T>
     where
         T: DeserializeOwned,
     {
-        self.tube.get(Timeout::Now)
+        self.ring.get(Timeout::Now)
     }
 
     /// Takes the oldest value; waits for one at most for `timeout`.
@@ -281,11 +261,22 @@ impl<T> Queue<T> {
     /// # Errors
     ///
     /// [`Error::TimedOut`], and as for `get`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use brigade::Queue;
+    /// let queue = Queue::<u32>::new(2)?;
+    /// use std::time::Duration;
+    /// let late = queue.get_timeout(Duration::from_millis(1));
+    /// assert!(matches!(late, Err(brigade::Error::TimedOut { .. })));
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
     pub fn get_timeout(&self, timeout: Duration) -> Result<T>
     where
         T: DeserializeOwned,
     {
-        self.tube.get(within(timeout))
+        self.ring.get(within(timeout))
     }
 
     /// Takes the oldest values in one step, at most `values_max`; waits for the first, without a
@@ -294,11 +285,21 @@ impl<T> Queue<T> {
     /// # Errors
     ///
     /// As for `get`; [`Error::Codec`] if none of them is a `T`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use brigade::Queue;
+    /// let queue = Queue::<u32>::new(2)?;
+    /// queue.put_many([1, 2])?;
+    /// assert_eq!(queue.get_many(10)?, [1, 2]);
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
     pub fn get_many(&self, values_max: usize) -> Result<Vec<T>>
     where
         T: DeserializeOwned,
     {
-        self.tube.get_many(values_max, Timeout::Never)
+        self.ring.get_many(values_max, Timeout::Never)
     }
 
     /// As `get_many`, but never waits.
@@ -306,17 +307,37 @@ impl<T> Queue<T> {
     /// # Errors
     ///
     /// As for `try_get`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use brigade::Queue;
+    /// let queue = Queue::<u32>::new(2)?;
+    /// queue.put_many([1, 2])?;
+    /// assert_eq!(queue.try_get_many(1)?, [1]);
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
     pub fn try_get_many(&self, values_max: usize) -> Result<Vec<T>>
     where
         T: DeserializeOwned,
     {
-        self.tube.get_many(values_max, Timeout::Now)
+        self.ring.get_many(values_max, Timeout::Now)
     }
 
     /// How many messages there are. More may have come or gone before the caller has looked.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use brigade::Queue;
+    /// let queue = Queue::<u32>::new(2)?;
+    /// queue.put(1)?;
+    /// assert_eq!((queue.len(), queue.is_empty(), queue.is_full()), (1, false, false));
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
     #[must_use]
     pub fn len(&self) -> usize {
-        self.tube.len()
+        self.ring.len()
     }
 
     /// Whether there is no message. One may arrive before the caller has looked.
@@ -328,13 +349,13 @@ impl<T> Queue<T> {
     /// Whether the next `put` would wait. It may not any more once the caller has looked.
     #[must_use]
     pub fn is_full(&self) -> bool {
-        self.tube.is_full()
+        self.ring.ring().is_ok_and(Ring::is_full)
     }
 
     /// How many messages it holds at most; `usize::MAX` if only their bytes count.
     #[must_use]
     pub fn capacity(&self) -> usize {
-        let messages = self.tube.ring().map_or(0, Ring::messages_max);
+        let messages = self.ring.ring().map_or(0, Ring::messages_max);
         usize::try_from(messages).unwrap_or(usize::MAX)
     }
 
@@ -342,7 +363,7 @@ impl<T> Queue<T> {
     /// room is rounded up.
     #[must_use]
     pub fn capacity_bytes(&self) -> usize {
-        let bytes = self.tube.ring().map_or(0, Ring::capacity_bytes);
+        let bytes = self.ring.ring().map_or(0, Ring::capacity_bytes);
         usize::try_from(bytes).unwrap_or(usize::MAX)
     }
 
@@ -352,8 +373,20 @@ impl<T> Queue<T> {
     /// # Errors
     ///
     /// [`Error::TimedOut`] if a producer kept its lock for a second: one that is stopped, say.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use brigade::Queue;
+    /// let queue = Queue::<u32>::new(2)?;
+    /// queue.put(1)?;
+    /// queue.close()?;
+    /// assert!(queue.put(2).is_err());
+    /// assert_eq!(queue.get()?, 1);
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
     pub fn close(&self) -> Result<()> {
-        self.tube.close()
+        self.ring.close()
     }
 
     /// Closes the queue for all, at once. Returns how many messages in it were lost.
@@ -361,14 +394,25 @@ impl<T> Queue<T> {
     /// # Errors
     ///
     /// [`Error::Closed`] in a child that was forked from the process that has this handle.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use brigade::Queue;
+    /// let queue = Queue::<u32>::new(2)?;
+    /// queue.put(1)?;
+    /// assert_eq!(queue.close_now()?, 1);
+    /// assert!(matches!(queue.get(), Err(brigade::Error::Closed { .. })));
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
     pub fn close_now(&self) -> Result<u64> {
-        self.tube.close_now()
+        self.ring.close_now()
     }
 
     /// Whether the queue was closed, in either way.
     #[must_use]
     pub fn is_closed(&self) -> bool {
-        self.tube.ring().map_or(true, Ring::is_closed)
+        self.ring.ring().map_or(true, Ring::is_closed)
     }
 
     /// The ring under the queue, for messages that are bytes: pushed and popped as they are, in
@@ -377,7 +421,8 @@ impl<T> Queue<T> {
     ///
     /// # Errors
     ///
-    /// [`Error::Closed`] in a child that was forked from the process that has this handle.
+    /// [`Error::Closed`] in a child that was forked from the process that has this handle;
+    /// [`Error::InvalidArgument`] for a [`JoinableQueue`](crate::JoinableQueue).
     ///
     /// # Examples
     ///
@@ -396,17 +441,17 @@ impl<T> Queue<T> {
     /// ```
     #[inline]
     pub fn raw(&self) -> Result<&Ring> {
-        self.tube.ring()
+        self.ring.raw()
     }
 
-    pub(super) fn tube(&self) -> &Tube {
-        &self.tube
+    pub(super) fn message_ring(&self) -> &MessageRing {
+        &self.ring
     }
 }
 
 impl<T> Clone for Queue<T> {
     fn clone(&self) -> Queue<T> {
-        Queue { tube: Arc::clone(&self.tube), values: PhantomData }
+        Queue { ring: Arc::clone(&self.ring), values: PhantomData }
     }
 }
 
@@ -419,16 +464,24 @@ impl<T> fmt::Debug for Queue<T> {
 /// Inside the codec of a task only.
 impl<T> Serialize for Queue<T> {
     fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
-        transfer::serialize_object(self.tube.memory(), serializer)
+        transfer::serialize_object(self.ring.memory(), serializer)
     }
 }
 
 /// Inside the codec of a task only.
 impl<'de, T> Deserialize<'de> for Queue<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
+        Queue::deserialize_as(&QUEUE, deserializer)
+    }
+}
+
+impl<T> Queue<T> {
+    pub(super) fn deserialize_as<'de, D: Deserializer<'de>>(
+        identity: &'static Identity,
+        deserializer: D,
+    ) -> std::result::Result<Queue<T>, D::Error> {
         let tag = transfer::type_tag::<T>();
-        let memory = transfer::deserialize_object(deserializer, Kind::Queue, tag)?;
-        let tube = Tube::attach(memory, 0, NAME).map_err(D::Error::custom)?;
-        Ok(Queue { tube: Arc::new(tube), values: PhantomData })
+        let memory = transfer::deserialize_object(deserializer, identity.kind, tag)?;
+        MessageRing::attach(memory, identity).map(Queue::over).map_err(D::Error::custom)
     }
 }

@@ -5,7 +5,6 @@ use std::time::Duration;
 use crate::channel::connection::Connection;
 use crate::channel::joinable::JoinableQueue;
 use crate::channel::queue::Queue;
-use crate::channel::simple::SimpleQueue;
 use crate::error::Result;
 use crate::sync::{Backoff, Ring, Timeout, Watch};
 use crate::sys::futex;
@@ -16,10 +15,10 @@ mod sealed {
 
     #[expect(unnameable_types, reason = "what cannot be named cannot be implemented elsewhere")]
     pub trait Sealed {
-        /// The ring that there may be something in.
+        /// The ring that is waited for.
         fn watched(&self) -> Result<&Ring>;
 
-        /// Notices the death of who should have put something in.
+        /// Closes the ring if all processes that could send are dead.
         fn look_after(&self) {}
     }
 }
@@ -30,43 +29,35 @@ pub trait Waitable: Sealed {}
 
 impl<T> Waitable for Queue<T> {}
 impl<T> Waitable for JoinableQueue<T> {}
-impl<T> Waitable for SimpleQueue<T> {}
 impl Waitable for Connection {}
 
 impl<T> Sealed for Queue<T> {
     fn watched(&self) -> Result<&Ring> {
-        self.tube().ring()
+        self.message_ring().ring()
     }
 }
 
 impl<T> Sealed for JoinableQueue<T> {
     fn watched(&self) -> Result<&Ring> {
-        self.tube().ring()
-    }
-}
-
-impl<T> Sealed for SimpleQueue<T> {
-    fn watched(&self) -> Result<&Ring> {
-        self.tube().ring()
+        self.message_ring().ring()
     }
 }
 
 impl Sealed for Connection {
     fn watched(&self) -> Result<&Ring> {
-        Connection::watched(self)
+        self.end().incoming()
     }
 
     fn look_after(&self) {
-        self.look_after_peer();
+        self.end().is_peer_gone();
     }
 }
 
-/// Waits until something can be received, or got, from any of `many`, at most for `timeout` if
-/// there is one. Returns the indices of all that are ready, in order; none if the time is over, or
-/// if there is nothing to wait for.
+/// Waits until any of `many` is ready, at most for `timeout` if there is one. Returns the indices
+/// of all that are ready, in order; none at the timeout, or if `many` is empty.
 ///
-/// Ready is also what is closed: then `get` or `recv` says so at once. Another consumer may be
-/// faster, so use `try_get` or `try_recv` where there are several.
+/// A channel is ready if there is a message or it is closed: `get` or `recv` then returns at once.
+/// Another consumer may be faster, so use `try_get` or `try_recv` if there are several.
 ///
 /// # Errors
 ///

@@ -8,7 +8,6 @@
 pub(crate) enum Kind {
     Queue = 1,
     JoinableQueue = 2,
-    SimpleQueue = 3,
     Pipe = 4,
     Lock = 16,
     ReentrantLock = 17,
@@ -23,10 +22,9 @@ pub(crate) enum Kind {
     SharedList = 26,
 }
 
-const ALL: [Kind; 15] = [
+const ALL: [Kind; 14] = [
     Kind::Queue,
     Kind::JoinableQueue,
-    Kind::SimpleQueue,
     Kind::Pipe,
     Kind::Lock,
     Kind::ReentrantLock,
@@ -57,7 +55,6 @@ impl Kind {
         match self {
             Kind::Queue => "queue",
             Kind::JoinableQueue => "joinable queue",
-            Kind::SimpleQueue => "simple queue",
             Kind::Pipe => "pipe",
             Kind::Lock => "lock",
             Kind::ReentrantLock => "reentrant lock",

@@ -91,7 +91,7 @@ pub(super) fn of_bytes(bytes: &[u8], total_bytes: usize) -> Result<Snapshot> {
         Err(error) => return Err(error),
     };
     let messages = match kind {
-        Kind::Queue | Kind::JoinableQueue | Kind::SimpleQueue => {
+        Kind::Queue | Kind::JoinableQueue => {
             ring_in(&lines[(geometry.body_offset / ALIGN_BYTES).min(lines.len())..])
         }
         _ => None,

@@ -28,17 +28,13 @@
 //! and one that does not sees the word changed. A sleeper that dies leaves a SLEEPERS behind,
 //! which costs one system call.
 
-#[cfg(not(loom))]
 use std::ptr::NonNull;
 use std::time::Duration;
 
-#[cfg(not(loom))]
 use super::directory::WordKind;
-#[cfg(not(loom))]
 use super::owner::OwnerTable;
 use super::timeout::{Backoff, Timeout, Watch};
 use crate::atomics::{AtomicU32, Ordering, fence};
-#[cfg(not(loom))]
 use crate::error::Result;
 use crate::sys::futex;
 
@@ -46,12 +42,12 @@ const SLEEPERS: u32 = 1 << 31;
 
 /// How far a wait has come when it makes an attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Moment {
+pub(crate) enum WaitPhase {
     /// It is the first attempt.
     First,
-    /// The wait passes the time, and attempts often.
-    Passing,
-    /// The next thing is to sleep: time to look into what is wrong. Again after each slice.
+    /// The wait spins, and attempts often.
+    Spinning,
+    /// It sleeps next: time to check what is wrong. Again after each slice.
     BeforeSleep,
 }
 
@@ -76,9 +72,9 @@ impl EventCount {
         &self,
         timeout: Timeout,
         watch: Watch,
-        mut attempt: impl FnMut(Moment) -> Option<T>,
+        mut attempt: impl FnMut(WaitPhase) -> Option<T>,
     ) -> Option<T> {
-        let first = attempt(Moment::First);
+        let first = attempt(WaitPhase::First);
         if first.is_some() || matches!(timeout, Timeout::Now) {
             return first;
         }
@@ -90,17 +86,17 @@ impl EventCount {
         &self,
         mut timeout: Timeout,
         watch: Watch,
-        mut attempt: impl FnMut(Moment) -> Option<T>,
+        mut attempt: impl FnMut(WaitPhase) -> Option<T>,
     ) -> Option<T> {
         let mut backoff = Backoff::default();
         loop {
             while backoff.pass() {
-                if let Some(outcome) = attempt(Moment::Passing) {
+                if let Some(outcome) = attempt(WaitPhase::Spinning) {
                     return Some(outcome);
                 }
             }
             let seen = self.announce();
-            if let Some(outcome) = attempt(Moment::BeforeSleep) {
+            if let Some(outcome) = attempt(WaitPhase::BeforeSleep) {
                 return Some(outcome);
             }
             let sleep = timeout.next_sleep(watch)?;
@@ -109,7 +105,6 @@ impl EventCount {
     }
 
     /// Enters the word into a table's directory, so that sweeps notify its sleepers.
-    #[cfg(not(loom))]
     pub(crate) fn register(&self, table: &OwnerTable) -> Result<()> {
         table.register(WordKind::Count, NonNull::from(&self.0), 1)
     }

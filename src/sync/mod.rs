@@ -17,6 +17,8 @@
 //! | [`RwLock`] | a gate, a slot a reader | both sides | shares come free; a writer is told of |
 //! | [`Once`] | a lock, the state | first caller | the next runs it again, and is told |
 //! | [`Condvar`] | a slot a waiter, a count | both sides | all who wait wake, to look again |
+//! | `Unacked` | a count a consumer | consumers | its messages count as lost |
+//! | `Endpoints` | a slot a holder | holders | its slots come free |
 //! | `RawSyncLock` | a pthread mutex | lockers | every attempt times out, for ever |
 //!
 //! # Examples
@@ -66,6 +68,7 @@ mod arena;
 mod barrier;
 mod condvar;
 mod directory;
+mod endpoints;
 mod event;
 mod eventcount;
 #[cfg(all(any(test, fuzzing), not(loom)))]
@@ -86,12 +89,17 @@ mod slots;
 pub(crate) mod team;
 mod thread;
 mod timeout;
+mod unacked;
 
 pub use barrier::{Barrier, Member, PARTIES_MAX};
 pub use condvar::{Condvar, WAITERS_MAX};
+#[cfg(not(loom))]
+pub(crate) use endpoints::{
+    Claim, ClaimInTransit, ENDPOINT_ENTRIES, EndpointWords, Endpoints, PipeSide, Serials,
+};
 pub use event::{Event, EventWord, Reset};
 #[cfg(not(loom))]
-pub(crate) use eventcount::{EventCount, Moment};
+pub(crate) use eventcount::WaitPhase;
 pub use lock::{LockGuard, LockWord, RobustLock};
 pub use once::{Once, OnceWords};
 pub use owner::{Owner, OwnerTable, Token};
@@ -106,7 +114,7 @@ pub(crate) use ring::{HEADER_BYTES as RING_HEADER_BYTES, message_count};
 pub use rwlock::{READERS_MAX, ReadGuard, RwLock, WriteGuard};
 pub use semaphore::{PERMITS_MAX, Permit, Semaphore};
 #[cfg(not(loom))]
-pub(crate) use slots::{Holder, Slots};
-#[cfg(not(loom))]
 pub(crate) use timeout::Backoff;
 pub use timeout::{Timeout, Watch};
+#[cfg(not(loom))]
+pub(crate) use unacked::{UNACKED_ENTRIES, Unacked, UnackedWords};

@@ -8,7 +8,7 @@
 use std::ptr::NonNull;
 
 use super::directory::{RUN_WORDS_MAX, WordKind};
-use super::eventcount::{EventCount, Moment};
+use super::eventcount::{EventCount, WaitPhase};
 use super::owner::{Owner, OwnerTable, Token};
 use super::slots::Slots;
 use super::timeout::{Timeout, Watch};
@@ -242,14 +242,14 @@ impl Row {
     pub(super) fn wait_for<T>(
         &self,
         timeout: Timeout,
-        mut attempt: impl FnMut(Moment) -> Option<T>,
+        mut attempt: impl FnMut(WaitPhase) -> Option<T>,
     ) -> Option<T> {
         let watch = self.owner.watch();
-        self.header().moved.wait_for(timeout, watch, |moment| {
-            if moment == Moment::BeforeSleep && watch == Watch::Waiters {
+        self.header().moved.wait_for(timeout, watch, |phase| {
+            if phase == WaitPhase::BeforeSleep && watch == Watch::Waiters {
                 self.owner.table().sweep_dead();
             }
-            attempt(moment)
+            attempt(phase)
         })
     }
 }

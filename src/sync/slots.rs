@@ -4,15 +4,12 @@
 use std::ptr::NonNull;
 
 use super::directory::WordKind;
-use super::lock::OWNER_DIED;
-#[cfg(not(loom))]
-use super::lock::TOKEN;
+use super::lock::{OWNER_DIED, TOKEN};
 use super::owner::{OwnerTable, Token};
 use crate::atomics::{AtomicU32, Ordering};
 use crate::error::Result;
 
 /// Who holds a slot.
-#[cfg(not(loom))]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Holder {
     /// Nobody.
@@ -98,13 +95,11 @@ impl Slots {
     }
 
     /// Claims a slot that no living owner holds.
-    #[cfg(not(loom))]
     pub(crate) fn claim_any(&self, token: Token) -> Option<usize> {
         self.claim(token, |seen| seen & TOKEN == 0).map(|(index, _)| index)
     }
 
     /// Who holds a slot.
-    #[cfg(not(loom))]
     pub(crate) fn holder(&self, index: usize) -> Holder {
         let seen = self.get(index);
         match Token::from_bits(seen & TOKEN) {
@@ -115,19 +110,16 @@ impl Slots {
     }
 
     /// Claims a slot that a dead owner left, if it is this one.
-    #[cfg(not(loom))]
     pub(crate) fn claim_dead(&self, index: usize, token: Token) -> bool {
         self.change(index, OWNER_DIED, token.bits())
     }
 
     /// Gives a slot from one owner to another, in one step; false if `from` did not have it.
-    #[cfg(not(loom))]
     pub(crate) fn pass_on(&self, index: usize, from: Token, to: Token) -> bool {
         index < self.count() && self.change(index, from.bits(), to.bits())
     }
 
     /// Whether no living owner holds a slot.
-    #[cfg(not(loom))]
     pub(crate) fn is_unheld(&self) -> bool {
         self.words().iter().all(|word| word.load(Ordering::Acquire) & TOKEN == 0)
     }

@@ -32,7 +32,7 @@ use std::time::Duration;
 
 use crate::atomics::Ordering;
 use crate::error::{Error, Result};
-use crate::sync::eventcount::Moment;
+use crate::sync::eventcount::WaitPhase;
 use crate::sync::owner::Owner;
 use crate::sync::row::{self, Kind, Row};
 use crate::sync::timeout::Timeout;
@@ -254,18 +254,18 @@ impl Barrier {
                 Err(now) => entered = now,
             }
         }
-        let attempt = |moment| self.outcome(entered, moment);
+        let attempt = |phase| self.outcome(entered, phase);
         let outcome = self.0.wait_for(timeout, attempt);
         if outcome.is_none() {
             self.break_phase(entered);
             // Unless the last member came at the last moment.
-            return Ok(self.outcome(entered, Moment::First).and_then(Result::ok));
+            return Ok(self.outcome(entered, WaitPhase::First).and_then(Result::ok));
         }
         outcome.transpose()
     }
 
     /// Whether a wait that began in state `entered` is over, and how.
-    fn outcome(&self, entered: u64, moment: Moment) -> Option<Result<bool>> {
+    fn outcome(&self, entered: u64, phase: WaitPhase) -> Option<Result<bool>> {
         // Acquire pairs with the Release in `pass` and `change`.
         let state = self.0.state().load(Ordering::Acquire);
         if (state ^ entered) & RESETS != 0 {
@@ -277,9 +277,9 @@ impl Barrier {
         if state & BROKEN != 0 {
             return Some(Err(self.broken("a member died, or gave up")));
         }
-        if moment == Moment::BeforeSleep && self.0.slots().has_dead() {
+        if phase == WaitPhase::BeforeSleep && self.0.slots().has_dead() {
             self.break_phase(entered);
-            return self.outcome(entered, Moment::First);
+            return self.outcome(entered, WaitPhase::First);
         }
         None
     }

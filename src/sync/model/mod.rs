@@ -3,11 +3,14 @@
 
 mod barrier;
 mod condvar;
+mod endpoints;
+mod eventcount;
 mod lock;
 mod reentrant;
 mod ring;
 mod rwlock;
 mod semaphore;
+mod unacked;
 
 use std::ptr::NonNull;
 use std::sync::Arc;

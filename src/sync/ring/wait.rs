@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use super::handle::{Ring, Side};
 use super::lock::RingLock;
 use crate::error::{Error, Result};
-use crate::sync::eventcount::{EventCount, Moment};
+use crate::sync::eventcount::{EventCount, WaitPhase};
 use crate::sync::timeout::Timeout;
 
 /// How long a call with [`Timeout::Now`] waits for a lock, which is held for the length of a copy.
@@ -34,13 +34,13 @@ impl<L: RingLock> Ring<L> {
         several: impl FnOnce(&T) -> bool,
     ) -> Result<Option<T>> {
         let mut looks = 0;
-        let attempt = |moment| {
-            if moment == Moment::Passing {
+        let attempt = |phase| {
+            if phase == WaitPhase::Spinning {
                 looks += 1;
                 side.hint.before_look(looks);
             }
             // A single attempt takes the lock: it must find out what is wrong.
-            let look_first = moment != Moment::First || !matches!(timeout, Timeout::Now);
+            let look_first = phase != WaitPhase::First || !matches!(timeout, Timeout::Now);
             attempt(look_first).transpose()
         };
         let found = notified.wait_for(timeout, self.watch, attempt).transpose()?;

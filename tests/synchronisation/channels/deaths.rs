@@ -40,7 +40,8 @@ fn what_a_producer_has_put_is_there_when_it_is_gone_and_it_waits_for_no_reader()
 fn a_consumer_that_is_killed_while_it_waits_takes_nothing_with_it() {
     alone(|| {
         let pool = with(2).build().unwrap();
-        let (started, told) = (SimpleQueue::<u32>::new().unwrap(), Queue::<u32>::new(1).unwrap());
+        let (started, told) =
+            (SimpleQueue::<u32>::simple().unwrap(), Queue::<u32>::new(1).unwrap());
         let wait = |(queue, started): (Queue<u32>, SimpleQueue<u32>)| {
             started.put(std::process::id()).unwrap();
             drop(queue.get());

@@ -284,7 +284,7 @@ fn whichever_of_many_is_ready_ends_a_wait() {
     alone(|| {
         let pool = with(1).build().unwrap();
         let (numbers, words) =
-            (Queue::<u32>::new(2).unwrap(), SimpleQueue::<String>::new().unwrap());
+            (Queue::<u32>::new(2).unwrap(), SimpleQueue::<String>::simple().unwrap());
         let (here, there) = Pipe::duplex().unwrap();
         assert_eq!(wait_any(&[&numbers, &words, &here], Some(SHORT)).unwrap(), []);
         assert_eq!(wait_any(&[], None).unwrap(), [], "it would be for ever");

@@ -1,0 +1,82 @@
+//! What this process has taken from a joinable queue and not acknowledged.
+
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::error::Result;
+use crate::sync::{Owner, Ring, Timeout, Unacked, WaitPhase, Watch};
+
+/// A process's part in the acknowledgment of messages.
+#[derive(Debug)]
+pub(super) struct Deliveries {
+    unacked: Unacked,
+    /// The word of this process, claimed with its first message.
+    slot: OnceLock<usize>,
+    /// Losses that were reported in this process.
+    lost_seen: AtomicU64,
+}
+
+impl Deliveries {
+    pub(super) fn new(unacked: Unacked) -> Deliveries {
+        let lost_seen = AtomicU64::new(unacked.lost());
+        Deliveries { unacked, slot: OnceLock::new(), lost_seen }
+    }
+
+    /// The index of this process's word.
+    fn slot(&self, ring: &Ring, owner: &Owner) -> Result<usize> {
+        if let Some(&slot) = self.slot.get() {
+            return Ok(slot);
+        }
+        let claimed = self.unacked.claim(owner, ring.popped())?;
+        let slot = *self.slot.get_or_init(|| claimed);
+        if slot != claimed {
+            // Another thread was faster.
+            self.unacked.release(claimed, owner, ring.popped());
+        }
+        Ok(slot)
+    }
+
+    /// Takes the oldest message, and counts it as not acknowledged by this process.
+    pub(super) fn take(
+        &self,
+        ring: &Ring,
+        owner: &Owner,
+        buffer: &mut Vec<u8>,
+        timeout: Timeout,
+    ) -> Result<()> {
+        let slot = self.slot(ring, owner)?;
+        self.unacked.take(slot, ring, buffer, timeout)
+    }
+
+    /// Acknowledges a message that this process took, or else any; false if there is none.
+    pub(super) fn acknowledge(&self) -> bool {
+        self.unacked.acknowledge(self.slot.get().copied())
+    }
+
+    /// How many messages are in the ring, or taken and not acknowledged.
+    pub(super) fn unfinished(&self, ring: &Ring) -> u64 {
+        self.unacked.unfinished(ring)
+    }
+
+    /// Waits until no message is unfinished. Returns how many messages were lost since the last
+    /// time that this was reported in this process, or `None` at the timeout.
+    pub(super) fn join(&self, ring: &Ring, owner: &Owner, timeout: Timeout) -> Option<u64> {
+        let attempt = |phase: WaitPhase| {
+            if phase == WaitPhase::BeforeSleep {
+                self.unacked.count_lost_of_dead(owner, || ring.popped());
+            }
+            (self.unfinished(ring) == 0).then_some(())
+        };
+        self.unacked.joined().wait_for(timeout, Watch::Waiters, attempt)?;
+        let lost = self.unacked.lost();
+        // Relaxed: a number for an error message.
+        Some(lost.wrapping_sub(self.lost_seen.swap(lost, Ordering::Relaxed)))
+    }
+
+    /// Releases the word of this process. What it has not acknowledged is lost.
+    pub(super) fn release(&self, ring: &Ring, owner: &Owner) {
+        if let Some(&slot) = self.slot.get() {
+            self.unacked.release(slot, owner, ring.popped());
+        }
+    }
+}

@@ -1,0 +1,186 @@
+//! An end of a pipe that this process holds, and its rings.
+#![allow(unsafe_code)]
+
+use std::time::{Duration, Instant};
+
+use crate::channel::codec;
+use crate::error::{Error, Result};
+use crate::object::Memory;
+use crate::sync::{Claim, EndpointWords, Endpoints, PipeSide, Ring, Serials, Timeout};
+
+/// The name in errors.
+const NAME: &str = "the connection";
+
+/// How long a wait goes on before it checks whether the peer is alive.
+const SLICE: Duration = Duration::from_millis(50);
+
+/// The size of the words in front of the rings, in bytes.
+pub(super) const WORDS_BYTES: usize = size_of::<EndpointWords>();
+
+/// Tags of the two kinds of pipe: their numbers of rings.
+pub(super) const DUPLEX: u64 = 2;
+pub(super) const SIMPLEX: u64 = 1;
+
+/// The words at the start of a memory's body.
+///
+/// # Safety
+///
+/// - The body begins with a pipe's words, and `memory` is kept as long as the result is used.
+pub(super) unsafe fn endpoints(memory: &Memory) -> Endpoints<'static> {
+    // SAFETY: the contract; a body is aligned to 128 bytes.
+    unsafe { Endpoints::new(memory.body().0.cast(), Serials::own()) }
+}
+
+/// The rings into which side 0 and side 1 send. A simplex pipe has only that of side 1.
+pub(super) fn rings(memory: &Memory) -> Result<[Option<Ring>; 2]> {
+    let (body, body_bytes) = memory.body();
+    let count = if memory.tag() == DUPLEX { 2 } else { 1 };
+    let room = body_bytes.checked_sub(WORDS_BYTES).map(|room| room / count);
+    let Some(room) = room.filter(|room| room.is_multiple_of(Ring::ALIGN)) else {
+        let found = format!("{body_bytes} bytes");
+        let expected = format!("{WORDS_BYTES} and {count} rings");
+        return Err(Error::Layout { place: "pipe".to_owned(), found, expected });
+    };
+    let attach = |index: usize| {
+        // SAFETY: `WORDS_BYTES + count * room <= body_bytes`, and `index < count`.
+        let place = unsafe { body.add(WORDS_BYTES + index * room) };
+        // SAFETY: aligned, `room` bytes long, kept by the owner that the ring keeps, and used by
+        // everybody through rings; the owner is of the memory's own table.
+        unsafe { Ring::attach(place, room, memory.owner()) }.map(Some)
+    };
+    let first = if count == 2 { attach(1)? } else { None };
+    Ok([first, attach(0)?])
+}
+
+/// A claim on an end of a pipe. Dropping it releases the claim; with the last claim on a side, it
+/// closes both directions.
+#[derive(Debug)]
+pub(super) struct HeldEnd {
+    endpoints: Endpoints<'static>,
+    claim: Claim,
+    rings: [Option<Ring>; 2],
+    memory: Memory,
+}
+
+impl HeldEnd {
+    /// Holds an end of the pipe in `memory`, by what `claim` claims of it.
+    pub(super) fn new(
+        memory: Memory,
+        claim: impl FnOnce(&Endpoints<'static>) -> Result<Claim>,
+    ) -> Result<HeldEnd> {
+        let rings = rings(&memory)?;
+        // SAFETY: `rings` has found rings behind the words; the memory is kept beside them.
+        let endpoints = unsafe { endpoints(&memory) };
+        let claim = claim(&endpoints)?;
+        Ok(HeldEnd { endpoints, claim, rings, memory })
+    }
+
+    pub(super) fn memory(&self) -> &Memory {
+        &self.memory
+    }
+
+    pub(super) fn endpoints(&self) -> &Endpoints<'static> {
+        &self.endpoints
+    }
+
+    pub(super) fn claim(&self) -> &Claim {
+        &self.claim
+    }
+
+    pub(super) fn side(&self) -> PipeSide {
+        self.claim.side()
+    }
+
+    pub(super) fn rings(&self) -> impl Iterator<Item = &Ring> {
+        self.rings.iter().flatten()
+    }
+
+    /// The ring into which this end sends.
+    pub(super) fn outgoing(&self) -> Result<&Ring> {
+        self.ring(self.side(), "one that only receives")
+    }
+
+    /// The ring from which this end receives.
+    pub(super) fn incoming(&self) -> Result<&Ring> {
+        self.ring(1 - self.side(), "one that only sends")
+    }
+
+    fn ring(&self, sender: PipeSide, verb: &'static str) -> Result<&Ring> {
+        self.memory.check()?;
+        self.rings[sender].as_ref().ok_or_else(|| {
+            let expected = "the other end, or a connection of a duplex pipe";
+            Error::invalid("the end of a simplex pipe", verb, expected)
+        })
+    }
+
+    /// Whether the peer has no holder that is alive. If so, the pipe is closed now.
+    pub(super) fn is_peer_gone(&self) -> bool {
+        if self.memory.check().is_err() {
+            return false;
+        }
+        let is_gone = self.endpoints.is_dead(1 - self.side(), self.memory.owner().table());
+        if is_gone {
+            self.rings().for_each(Ring::close_without_producers);
+        }
+        is_gone
+    }
+
+    /// Calls `attempt` until it has an outcome other than having had to wait. The waits are cut
+    /// into slices, and after each slice it checks whether the peer is alive.
+    pub(super) fn retry<R>(
+        &self,
+        timeout: Timeout,
+        mut attempt: impl FnMut(Timeout) -> Result<R>,
+    ) -> Result<R> {
+        let start = matches!(timeout, Timeout::At(_)).then(Instant::now);
+        loop {
+            let step = match timeout {
+                Timeout::At(end) => Timeout::At(end.min(Instant::now() + SLICE)),
+                // A sleep is a slice, and needs no clock.
+                Timeout::Never => Timeout::Sleeps(1),
+                timeout => timeout,
+            };
+            let error = match attempt(step) {
+                Err(
+                    error @ (Error::Empty { .. } | Error::Full { .. } | Error::TimedOut { .. }),
+                ) => error,
+                outcome => return outcome.map_err(|error| codec::of(NAME, error)),
+            };
+            if self.is_peer_gone() {
+                // Nobody can send any more: what the peer has sent is there now.
+                return attempt(Timeout::Now).map_err(|error| codec::of(NAME, error));
+            }
+            match timeout {
+                Timeout::Now => return Err(codec::of(NAME, error)),
+                Timeout::At(end) if Instant::now() >= end => {
+                    let after = start.map_or(Duration::ZERO, |start| start.elapsed());
+                    return Err(Error::TimedOut { what: NAME, after });
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// Waits until there is something to receive or the peer is gone; whether it is so.
+    pub(super) fn poll(&self, timeout: Duration) -> Result<bool> {
+        let ring = self.incoming()?;
+        let start = Instant::now();
+        loop {
+            let left = timeout.saturating_sub(start.elapsed());
+            if ring.poll(left.min(SLICE)) || self.is_peer_gone() {
+                return Ok(true);
+            }
+            if start.elapsed() >= timeout {
+                return Ok(false);
+            }
+        }
+    }
+}
+
+impl Drop for HeldEnd {
+    fn drop(&mut self) {
+        if self.memory.check().is_ok() && self.endpoints.release(&self.claim, self.memory.owner()) {
+            self.rings().for_each(Ring::close_without_producers);
+        }
+    }
+}
