@@ -1,4 +1,4 @@
-//! Atomics and mutexes of the standard library, or loom's under `--cfg loom`.
+//! Atomics and mutexes, of the standard library or of loom.
 
 #[cfg(loom)]
 pub(crate) use loom::sync::{Mutex, MutexGuard};

@@ -1,4 +1,4 @@
-//! What this process has taken from a joinable queue and not acknowledged.
+//! What this process has taken and not acknowledged.
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -1,4 +1,4 @@
-//! An end of a pipe that this process holds, and its rings.
+//! An end of a pipe that this process holds.
 #![allow(unsafe_code)]
 
 use std::time::{Duration, Instant};

@@ -146,8 +146,8 @@ impl<T> Queue<T> {
     /// let queue = Queue::<u32>::new(2)?;
     /// use std::time::Duration;
     /// queue.put_many([1, 2])?;
-    /// let refused = queue.put_timeout(3, Duration::from_millis(1));
-    /// assert!(matches!(refused.map_err(brigade::Error::from), Err(brigade::Error::TimedOut { .. })));
+    /// let refused = queue.put_timeout(3, Duration::from_millis(1)).unwrap_err();
+    /// assert_eq!(refused.value, 3);
     /// # Ok::<(), brigade::Error>(())
     /// ```
     pub fn put_timeout(&self, value: T, timeout: Duration) -> std::result::Result<(), SendError<T>>

@@ -1,4 +1,4 @@
-//! Models of the event count by itself: announce, test, sleep; commit, notify.
+//! Models of the event count by itself.
 #![allow(unsafe_code)]
 
 use std::ptr::NonNull;

@@ -3,6 +3,21 @@
 /// Messages that [`pop_batch`](super::Ring::pop_batch) took in one step, in private memory.
 ///
 /// Reuse a batch: it keeps its memory.
+///
+/// # Examples
+///
+/// ```
+/// # let queue = brigade::Queue::<()>::new(8)?;
+/// # let ring = queue.raw()?;
+/// use brigade::sync::Timeout;
+/// use brigade::sync::MessageBatch;
+/// ring.push_batch(&["one", "two"], Timeout::Never)?;
+/// let mut batch = MessageBatch::new();
+/// assert!(batch.is_empty());
+/// ring.pop_batch(&mut batch, 10, Timeout::Never)?;
+/// assert_eq!(batch.len(), 2);
+/// # Ok::<(), brigade::Error>(())
+/// ```
 #[derive(Debug, Default, Clone)]
 pub struct MessageBatch {
     bytes: Vec<u8>,
@@ -29,6 +44,21 @@ impl MessageBatch {
     }
 
     /// The messages, in the order in which they were pushed.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # let queue = brigade::Queue::<()>::new(8)?;
+    /// # let ring = queue.raw()?;
+    /// use brigade::sync::Timeout;
+    /// use brigade::sync::MessageBatch;
+    /// ring.push_batch(&["one", "two"], Timeout::Never)?;
+    /// let mut batch = MessageBatch::new();
+    /// assert!(batch.is_empty());
+    /// ring.pop_batch(&mut batch, 10, Timeout::Never)?;
+    /// assert_eq!(batch.iter().next(), Some(&b"one"[..]));
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
     pub fn iter(&self) -> impl Iterator<Item = &[u8]> {
         let starts = std::iter::once(0).chain(self.ends.iter().copied());
         starts.zip(&self.ends).map(|(start, &end)| &self.bytes[start..end])

@@ -5,6 +5,19 @@ use std::fmt;
 use crate::error::Error;
 
 /// A push that failed, with the message that was not pushed.
+///
+/// # Examples
+///
+/// ```
+/// # let queue = brigade::Queue::<()>::new(8)?;
+/// # let ring = queue.raw()?;
+/// use brigade::sync::Timeout;
+/// ring.close()?;
+/// let refused = ring.push("late", Timeout::Never).unwrap_err();
+/// assert_eq!(refused.value, "late");
+/// assert!(matches!(refused.error, brigade::Error::Closed { .. }));
+/// # Ok::<(), brigade::Error>(())
+/// ```
 pub struct PushError<T> {
     /// The message.
     pub value: T,
@@ -33,6 +46,18 @@ impl<T> From<PushError<T>> for Error {
 }
 
 /// A batch of which only the first messages were pushed.
+///
+/// # Examples
+///
+/// ```
+/// # let queue = brigade::Queue::<()>::new(8)?;
+/// # let ring = queue.raw()?;
+/// use brigade::sync::Timeout;
+/// let error = ring.push_batch(&["a"; 9], Timeout::Now).unwrap_err();
+/// assert_eq!(error.pushed, 8);
+/// assert!(matches!(error.error, brigade::Error::Full { .. }));
+/// # Ok::<(), brigade::Error>(())
+/// ```
 #[derive(Debug, thiserror::Error)]
 #[error("{pushed} messages were pushed, then: {error}")]
 pub struct BatchError {

@@ -3,13 +3,9 @@
 
 use std::fmt;
 use std::ptr::NonNull;
-use std::time::Duration;
 
 use super::data::RingData;
-use super::header::{
-    self, CLOSED, CacheLine, DRAINING, LockKind, OPEN, RingHeader, RingParts, check_header,
-    write_header,
-};
+use super::header::{self, CacheLine, LockKind, RingHeader, RingParts, check_header, write_header};
 use super::lock::RingLock;
 use super::record::{self, LENGTH_MAX, WORD_BYTES};
 use super::spin_hint::SpinHint;
@@ -19,10 +15,7 @@ use crate::sync::directory::WordKind;
 use crate::sync::eventcount::EventCount;
 use crate::sync::lock::RobustLock;
 use crate::sync::owner::Owner;
-use crate::sync::timeout::{Timeout, Watch};
-
-/// How long [`Ring::close`] waits for a producer that holds its lock.
-const CLOSE_TIME: Duration = Duration::from_secs(1);
+use crate::sync::timeout::Watch;
 
 /// A ring as one process sees it: header and data in shared memory, geometry in private memory.
 ///
@@ -87,6 +80,16 @@ impl Ring<RobustLock> {
     /// # Errors
     ///
     /// [`Error::InvalidArgument`] if `capacity_bytes` is 0 or above 2^31.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use brigade::sync::Ring;
+    /// // A header of 640 bytes, and a power of two that holds a message and the 8 bytes before it.
+    /// assert_eq!(Ring::size_bytes(100)?, 640 + 128);
+    /// assert!(Ring::size_bytes(0).is_err());
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
     pub fn size_bytes(capacity_bytes: usize) -> Result<usize> {
         header::size_bytes(capacity_bytes)
     }
@@ -103,6 +106,25 @@ impl Ring<RobustLock> {
     /// - `place` is aligned to [`Ring::ALIGN`] and valid for [`Ring::size_bytes`]`(capacity_bytes)`
     ///   initialised bytes, for as long as the ring is used;
     /// - nobody else uses those bytes until this returns, and afterwards only through rings.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::ptr::NonNull;
+    /// use brigade::sync::{Owner, OwnerTable, Ring, Timeout, Watch};
+    ///
+    /// #[repr(C, align(128))]
+    /// struct Region([u8; 4096]);
+    /// let place = NonNull::from(Box::leak(Box::new(Region([0; 4096])))).cast::<u8>();
+    /// // SAFETY: the region is aligned, large enough, never freed, and used for nothing else.
+    /// let table = unsafe { OwnerTable::create(place, 8, 8, place, 4096) }?;
+    /// let owner = Owner::claim(&table, Watch::Waiters)?;
+    /// // SAFETY: as above; the table takes less than 1024 bytes.
+    /// let ring = unsafe { Ring::create(place.add(1024), 100, &owner) }?;
+    /// ring.push("hello", Timeout::Never)?;
+    /// assert_eq!(ring.pop(Timeout::Never)?, b"hello");
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
     pub unsafe fn create(place: NonNull<u8>, capacity_bytes: usize, owner: &Owner) -> Result<Self> {
         // SAFETY: the caller's promise.
         unsafe { Ring::create_bounded(place, capacity_bytes, u64::MAX, owner) }
@@ -118,6 +140,26 @@ impl Ring<RobustLock> {
     /// # Safety
     ///
     /// - As for [`create`](Ring::create).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::ptr::NonNull;
+    /// use brigade::sync::{Owner, OwnerTable, Ring, Timeout, Watch};
+    ///
+    /// #[repr(C, align(128))]
+    /// struct Region([u8; 4096]);
+    /// let place = NonNull::from(Box::leak(Box::new(Region([0; 4096])))).cast::<u8>();
+    /// // SAFETY: the region is aligned, large enough, never freed, and used for nothing else.
+    /// let table = unsafe { OwnerTable::create(place, 8, 8, place, 4096) }?;
+    /// let owner = Owner::claim(&table, Watch::Waiters)?;
+    /// // SAFETY: as above; the table takes less than 1024 bytes.
+    /// let ring = unsafe { Ring::create_bounded(place.add(1024), 100, 2, &owner) }?;
+    /// ring.push_batch(&["one", "two"], Timeout::Now)?;
+    /// assert!(ring.is_full());
+    /// assert!(ring.push("three", Timeout::Now).is_err());
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
     pub unsafe fn create_bounded(
         place: NonNull<u8>,
         capacity_bytes: usize,
@@ -149,6 +191,27 @@ impl Ring<RobustLock> {
     ///   as long as the ring is used;
     /// - everybody else uses those bytes as atomics, be it through rings or to do harm;
     /// - `owner` belongs to the table that the creator of the ring used.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::ptr::NonNull;
+    /// use brigade::sync::{Owner, OwnerTable, Ring, Timeout, Watch};
+    ///
+    /// #[repr(C, align(128))]
+    /// struct Region([u8; 4096]);
+    /// let place = NonNull::from(Box::leak(Box::new(Region([0; 4096])))).cast::<u8>();
+    /// // SAFETY: the region is aligned, large enough, never freed, and used for nothing else.
+    /// let table = unsafe { OwnerTable::create(place, 8, 8, place, 4096) }?;
+    /// let owner = Owner::claim(&table, Watch::Waiters)?;
+    /// // SAFETY: as above; the table takes less than 1024 bytes.
+    /// let ring = unsafe { Ring::create(place.add(1024), 100, &owner) }?;
+    /// // SAFETY: the same bytes; another process would use its own mapping and its own owner.
+    /// let same = unsafe { Ring::attach(place.add(1024), 3072, &owner) }?;
+    /// ring.push("hello", Timeout::Never)?;
+    /// assert_eq!(same.pop(Timeout::Never)?, b"hello");
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
     pub unsafe fn attach(place: NonNull<u8>, place_bytes: usize, owner: &Owner) -> Result<Self> {
         // SAFETY: the caller's promise.
         let parts = unsafe { check_header(place, place_bytes, LockKind::Robust) }?;
@@ -181,6 +244,28 @@ impl Ring<RobustLock> {
 
     /// Removes the ring's words from the directory of `owner`'s table, before its memory is used
     /// for something else. Once, when no other process uses the ring any more.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::ptr::NonNull;
+    /// use brigade::sync::{Owner, OwnerTable, Ring, Timeout, Watch};
+    ///
+    /// #[repr(C, align(128))]
+    /// struct Region([u8; 4096]);
+    /// let place = NonNull::from(Box::leak(Box::new(Region([0; 4096])))).cast::<u8>();
+    /// // SAFETY: the region is aligned, large enough, never freed, and used for nothing else.
+    /// let table = unsafe { OwnerTable::create(place, 8, 8, place, 4096) }?;
+    /// let owner = Owner::claim(&table, Watch::Waiters)?;
+    /// for _ in 0..10 {
+    ///     // The directory has eight entries, and a ring takes three.
+    ///     // SAFETY: as above; the table takes less than 1024 bytes, and no other ring is there.
+    ///     let ring = unsafe { Ring::create(place.add(1024), 100, &owner) }?;
+    ///     ring.push("hello", Timeout::Never)?;
+    ///     ring.unregister(&owner);
+    /// }
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
     pub fn unregister(&self, owner: &Owner) {
         self.push.lock.unregister();
         self.pop.lock.unregister();
@@ -240,6 +325,17 @@ impl<L: RingLock> Ring<L> {
     }
 
     /// How many messages there are. It may change before the caller sees the answer.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # let queue = brigade::Queue::<()>::new(8)?;
+    /// # let ring = queue.raw()?;
+    /// use brigade::sync::Timeout;
+    /// ring.push_batch(&["one", "two"], Timeout::Never)?;
+    /// assert_eq!(ring.len(), 2);
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
     #[must_use]
     pub fn len(&self) -> u64 {
         // Popped first: messages popped between the two loads only make the answer larger.
@@ -260,6 +356,17 @@ impl<L: RingLock> Ring<L> {
 
     /// Whether a message of 8 bytes would have to wait for room. It may change before the caller
     /// sees the answer.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # let queue = brigade::Queue::<()>::new(8)?;
+    /// # let ring = queue.raw()?;
+    /// use brigade::sync::Timeout;
+    /// ring.push_batch(&["a"; 8], Timeout::Never)?;
+    /// assert!(ring.is_full());
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
     #[must_use]
     pub fn is_full(&self) -> bool {
         let (head, tail) = self.positions();
@@ -274,22 +381,6 @@ impl<L: RingLock> Ring<L> {
         head == tail
     }
 
-    /// Whether a consumer would not have to wait: there is a message, or the ring is closed.
-    #[must_use]
-    pub fn is_ready(&self) -> bool {
-        // The state first: see `attempt_message`.
-        let state = self.state();
-        state != OPEN || !self.is_empty()
-    }
-
-    /// Waits until [`is_ready`](Ring::is_ready), and returns whether it is. Another consumer may
-    /// take the message first.
-    #[must_use]
-    pub fn poll(&self, timeout: impl Into<Timeout>) -> bool {
-        let attempt = |_| self.is_ready().then_some(());
-        self.filled().wait_for(timeout.into(), self.watch, attempt).is_some()
-    }
-
     /// What consumers sleep on.
     #[inline]
     pub(crate) fn filled(&self) -> &EventCount {
@@ -300,57 +391,6 @@ impl<L: RingLock> Ring<L> {
     #[inline]
     pub(super) fn drained(&self) -> &EventCount {
         &self.header().common.0.drained
-    }
-
-    /// Closes the ring for producers. Messages in it can still be popped; after the last one
-    /// consumers get [`Error::Closed`] too. Every message whose push has returned will be popped.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::TimedOut`] if producers held their lock for a second, which a lock that is not
-    /// robust may do forever. Try again, or [`close_now`](Ring::close_now).
-    pub fn close(&self) -> Result<()> {
-        // Under the lock, so that no producer is between its look at `closed` and its commit.
-        let Some(guard) = self.push.lock.acquire(CLOSE_TIME.into())? else {
-            return Err(Error::TimedOut { what: "the ring's lock", after: CLOSE_TIME });
-        };
-        self.set_state(DRAINING);
-        drop(guard);
-        self.notify_all();
-        Ok(())
-    }
-
-    /// As [`close`](Ring::close), but does not wait for producers. For when there are none left.
-    pub(crate) fn close_without_producers(&self) {
-        self.set_state(DRAINING);
-        self.notify_all();
-    }
-
-    /// Closes the ring for both sides, at once. Messages in it are lost.
-    pub fn close_now(&self) {
-        self.set_state(CLOSED);
-        self.notify_all();
-    }
-
-    /// Whether the ring was closed, in either way.
-    #[must_use]
-    pub fn is_closed(&self) -> bool {
-        self.state() != OPEN
-    }
-
-    fn set_state(&self, state: u32) {
-        // Release pairs with the Acquire in `state`.
-        self.header().common.0.closed.fetch_max(state, Ordering::Release);
-    }
-
-    #[inline]
-    pub(super) fn state(&self) -> u32 {
-        self.header().common.0.closed.load(Ordering::Acquire)
-    }
-
-    fn notify_all(&self) {
-        self.filled().notify();
-        self.drained().notify();
     }
 
     /// `head` and `tail`, as they were a moment ago.

@@ -13,6 +13,17 @@ use crate::sync::timeout::Timeout;
 ///
 /// It holds the consumers' lock. Dropping it without [`consume`](Message::consume) leaves the
 /// message in the ring; so does the death of its process.
+///
+/// # Examples
+///
+/// ```
+/// # let queue = brigade::Queue::<()>::new(8)?;
+/// # let ring = queue.raw()?;
+/// use brigade::sync::Timeout;
+/// ring.push("bread", Timeout::Never)?;
+/// assert_eq!(ring.read(Timeout::Never)?.length(), 5);
+/// # Ok::<(), brigade::Error>(())
+/// ```
 pub struct Message<'a, L: RingLock + 'a> {
     guard: PopGuard<'a, L>,
 }
@@ -30,6 +41,23 @@ impl<L: RingLock> Ring<L> {
     /// # Errors
     ///
     /// As for [`pop`](Ring::pop).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # let queue = brigade::Queue::<()>::new(8)?;
+    /// # let ring = queue.raw()?;
+    /// use brigade::sync::Timeout;
+    /// ring.push("bread", Timeout::Never)?;
+    /// let message = ring.read(Timeout::Never)?;
+    /// let mut first = [0; 2];
+    /// message.read_at(0, &mut first);
+    /// assert_eq!(&first, b"br");
+    /// // Dropped, not consumed: the message stays.
+    /// drop(message);
+    /// assert_eq!(ring.len(), 1);
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
     pub fn read(&self, timeout: impl Into<Timeout>) -> Result<Message<'_, L>> {
         Ok(Message { guard: self.oldest(timeout.into())? })
     }
@@ -47,6 +75,19 @@ impl<L: RingLock> Message<'_, L> {
     /// # Panics
     ///
     /// If `offset + into.len()` exceeds the length.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # let queue = brigade::Queue::<()>::new(8)?;
+    /// # let ring = queue.raw()?;
+    /// use brigade::sync::Timeout;
+    /// ring.push("bread", Timeout::Never)?;
+    /// let mut end = [0; 4];
+    /// ring.read(Timeout::Never)?.read_at(1, &mut end);
+    /// assert_eq!(&end, b"read");
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
     pub fn read_at(&self, offset: usize, into: &mut [u8]) {
         let length = self.length();
         let fits = offset.checked_add(into.len()).is_some_and(|end| end <= length);
@@ -60,6 +101,20 @@ impl<L: RingLock> Message<'_, L> {
     /// # Safety
     ///
     /// - Nobody writes the ring's memory but through rings, as long as the slices exist.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # let queue = brigade::Queue::<()>::new(8)?;
+    /// # let ring = queue.raw()?;
+    /// use brigade::sync::Timeout;
+    /// ring.push("bread", Timeout::Never)?;
+    /// let message = ring.read(Timeout::Never)?;
+    /// // SAFETY: only this example writes the queue's memory, and only through its ring.
+    /// let (first, second) = unsafe { message.as_slices() };
+    /// assert_eq!([first, second].concat(), b"bread");
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
     #[must_use]
     pub unsafe fn as_slices(&self) -> (&[u8], &[u8]) {
         let [first, second] = self.guard.ring.data.parts(self.guard.start(), self.length());
@@ -78,6 +133,18 @@ impl<L: RingLock> Message<'_, L> {
     }
 
     /// Removes the message from the ring.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # let queue = brigade::Queue::<()>::new(8)?;
+    /// # let ring = queue.raw()?;
+    /// use brigade::sync::Timeout;
+    /// ring.push("bread", Timeout::Never)?;
+    /// ring.read(Timeout::Never)?.consume();
+    /// assert!(ring.is_empty());
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
     pub fn consume(self) {
         self.guard.consume();
     }

@@ -45,13 +45,14 @@
 //! | file | what |
 //! |---|---|
 //! | `header`, `record`, `commit_count`, `data` | what lies in shared memory |
-//! | `handle` | [`Ring`]: creation, attaching, geometry, counts, closing |
+//! | `handle`, `close` | [`Ring`]: creation, attaching, geometry, counts; closing |
 //! | `wait` | what both sides do: take the lock, wait, fail |
 //! | `push`, `reservation` | producers: messages that are copied in, or written in place |
 //! | `pop`, `message` | consumers: messages that are copied out, or read in place |
 #![cfg_attr(loom, allow(dead_code, reason = "models use only a part"))]
 
 mod batch;
+mod close;
 mod commit_count;
 mod data;
 mod error;

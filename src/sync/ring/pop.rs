@@ -69,6 +69,21 @@ impl<L: RingLock> Ring<L> {
     /// [`Error::Closed`] if the ring is closed and (unless by [`close_now`](Ring::close_now))
     /// empty; [`Error::Empty`] with [`Timeout::Now`]; [`Error::TimedOut`] at the timeout, or if
     /// the lock was held until then; [`Error::Corrupt`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # let queue = brigade::Queue::<()>::new(8)?;
+    /// # let ring = queue.raw()?;
+    /// use brigade::sync::Timeout;
+    /// use std::time::Duration;
+    /// use brigade::Error;
+    /// assert!(matches!(ring.pop(Timeout::Now), Err(Error::Empty { .. })));
+    /// assert!(matches!(ring.pop(Duration::from_millis(1)), Err(Error::TimedOut { .. })));
+    /// ring.push("menu", Timeout::Never)?;
+    /// assert_eq!(ring.pop(Timeout::Never)?, b"menu");
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
     pub fn pop(&self, timeout: impl Into<Timeout>) -> Result<Vec<u8>> {
         let mut message = Vec::new();
         self.pop_into(&mut message, timeout)?;
@@ -80,6 +95,21 @@ impl<L: RingLock> Ring<L> {
     /// # Errors
     ///
     /// As for [`pop`](Ring::pop).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # let queue = brigade::Queue::<()>::new(8)?;
+    /// # let ring = queue.raw()?;
+    /// use brigade::sync::Timeout;
+    /// let mut message = Vec::new();
+    /// for text in ["one", "two"] {
+    ///     ring.push(text, Timeout::Never)?;
+    ///     ring.pop_into(&mut message, Timeout::Never)?;
+    ///     assert_eq!(message, text.as_bytes());
+    /// }
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
     #[inline]
     pub fn pop_into(&self, message: &mut Vec<u8>, timeout: impl Into<Timeout>) -> Result<()> {
         message.clear();
@@ -102,6 +132,20 @@ impl<L: RingLock> Ring<L> {
     /// # Errors
     ///
     /// As for [`pop`](Ring::pop).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # let queue = brigade::Queue::<()>::new(8)?;
+    /// # let ring = queue.raw()?;
+    /// use brigade::sync::Timeout;
+    /// use brigade::sync::MessageBatch;
+    /// ring.push_batch(&["one", "two", "three"], Timeout::Never)?;
+    /// let mut batch = MessageBatch::new();
+    /// ring.pop_batch(&mut batch, 2, Timeout::Never)?;
+    /// assert!(batch.iter().eq(["one", "two"].map(str::as_bytes)));
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
     pub fn pop_batch(
         &self,
         batch: &mut MessageBatch,

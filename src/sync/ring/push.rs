@@ -50,6 +50,20 @@ impl<L: RingLock> Ring<L> {
     /// With the message: [`Error::TooLarge`] at once if it can never fit; [`Error::Closed`];
     /// [`Error::Full`] with [`Timeout::Now`]; [`Error::TimedOut`] at the timeout, or if the lock
     /// was held until then; [`Error::Corrupt`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # let queue = brigade::Queue::<()>::new(8)?;
+    /// # let ring = queue.raw()?;
+    /// use brigade::sync::Timeout;
+    /// ring.push("first", Timeout::Never)?;
+    /// assert_eq!(ring.pop(Timeout::Now)?, b"first");
+    /// // A message that is not pushed comes back.
+    /// let refused = ring.push(vec![0; 1 << 20], Timeout::Now).unwrap_err();
+    /// assert_eq!(refused.value.len(), 1 << 20);
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
     #[inline]
     pub fn push<B: AsRef<[u8]>>(
         &self,
@@ -85,6 +99,20 @@ impl<L: RingLock> Ring<L> {
     ///
     /// As for [`push`](Ring::push), with the number of messages that were pushed. A message that
     /// can never fit is refused when all before it have been pushed.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # let queue = brigade::Queue::<()>::new(8)?;
+    /// # let ring = queue.raw()?;
+    /// use brigade::sync::Timeout;
+    /// ring.push_batch(&["one", "two"], Timeout::Never)?;
+    /// assert_eq!(ring.len(), 2);
+    /// // The queue was made for eight messages.
+    /// let error = ring.push_batch(&["more"; 9], Timeout::Now).unwrap_err();
+    /// assert_eq!(error.pushed, 6);
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
     pub fn push_batch<B: AsRef<[u8]>>(
         &self,
         messages: &[B],

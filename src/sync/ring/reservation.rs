@@ -14,6 +14,17 @@ use crate::sync::timeout::Timeout;
 ///
 /// It holds the producers' lock. Dropping it without [`commit`](Reservation::commit) gives the room
 /// back; so does the death of its process.
+///
+/// # Examples
+///
+/// ```
+/// # let queue = brigade::Queue::<()>::new(8)?;
+/// # let ring = queue.raw()?;
+/// use brigade::sync::Timeout;
+/// let room = ring.reserve(5, Timeout::Never)?;
+/// assert_eq!(room.length(), 5);
+/// # Ok::<(), brigade::Error>(())
+/// ```
 pub struct Reservation<'a, L: RingLock + 'a> {
     guard: PushGuard<'a, L>,
     length: usize,
@@ -32,6 +43,19 @@ impl<L: RingLock> Ring<L> {
     /// # Errors
     ///
     /// As for [`push`](Ring::push).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # let queue = brigade::Queue::<()>::new(8)?;
+    /// # let ring = queue.raw()?;
+    /// use brigade::sync::Timeout;
+    /// let mut room = ring.reserve(5, Timeout::Never)?;
+    /// room.write_at(0, b"salad");
+    /// room.commit();
+    /// assert_eq!(ring.pop(Timeout::Now)?, b"salad");
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
     pub fn reserve(
         &self,
         length: usize,
@@ -59,6 +83,20 @@ impl<L: RingLock> Reservation<'_, L> {
     /// # Panics
     ///
     /// If `offset + bytes.len()` exceeds the length.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # let queue = brigade::Queue::<()>::new(8)?;
+    /// # let ring = queue.raw()?;
+    /// use brigade::sync::Timeout;
+    /// let mut room = ring.reserve(4, Timeout::Never)?;
+    /// room.write_at(2, b"up");
+    /// room.write_at(0, b"so");
+    /// room.commit();
+    /// assert_eq!(ring.pop(Timeout::Now)?, b"soup");
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
     pub fn write_at(&mut self, offset: usize, bytes: &[u8]) {
         let fits = offset.checked_add(bytes.len()).is_some_and(|end| end <= self.length);
         assert!(fits, "{} bytes at {offset} exceed a message of {}", bytes.len(), self.length);
@@ -71,6 +109,23 @@ impl<L: RingLock> Reservation<'_, L> {
     /// # Safety
     ///
     /// - Nobody writes the ring's memory but through rings, as long as the slices exist.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # let queue = brigade::Queue::<()>::new(8)?;
+    /// # let ring = queue.raw()?;
+    /// use brigade::sync::Timeout;
+    /// let mut room = ring.reserve(3, Timeout::Never)?;
+    /// // SAFETY: only this example writes the queue's memory, and only through its ring.
+    /// let (first, second) = unsafe { room.as_mut_slices() };
+    /// for (byte, value) in first.iter_mut().chain(second).zip(*b"tea") {
+    ///     *byte = value;
+    /// }
+    /// room.commit();
+    /// assert_eq!(ring.pop(Timeout::Now)?, b"tea");
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
     pub unsafe fn as_mut_slices(&mut self) -> (&mut [u8], &mut [u8]) {
         let [mut first, mut second] = self.guard.ring.data.parts(self.start(), self.length);
         // SAFETY: initialised bytes of the ring's data (`from_parts`), behind `tail`, where only
@@ -82,6 +137,20 @@ impl<L: RingLock> Reservation<'_, L> {
     }
 
     /// Appends the message.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # let queue = brigade::Queue::<()>::new(8)?;
+    /// # let ring = queue.raw()?;
+    /// use brigade::sync::Timeout;
+    /// // A reservation that is not committed leaves nothing.
+    /// drop(ring.reserve(3, Timeout::Never)?);
+    /// assert!(ring.is_empty());
+    /// ring.reserve(3, Timeout::Never)?.commit();
+    /// assert_eq!(ring.len(), 1);
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
     pub fn commit(self) {
         let length = self.length;
         self.commit_first(length);
@@ -92,6 +161,19 @@ impl<L: RingLock> Reservation<'_, L> {
     /// # Panics
     ///
     /// If `length` exceeds what was reserved.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # let queue = brigade::Queue::<()>::new(8)?;
+    /// # let ring = queue.raw()?;
+    /// use brigade::sync::Timeout;
+    /// let mut room = ring.reserve(100, Timeout::Never)?;
+    /// room.write_at(0, b"short");
+    /// room.commit_first(5);
+    /// assert_eq!(ring.pop(Timeout::Now)?, b"short");
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
     pub fn commit_first(self, length: usize) {
         assert!(length <= self.length, "{length} bytes of a reservation of {}", self.length);
         let (tail, length) = (self.guard.tail, length as u64);
