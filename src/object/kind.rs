@@ -13,7 +13,7 @@ pub(crate) enum Kind {
     ReentrantLock = 17,
     RwLock = 18,
     Semaphore = 19,
-    BoundedSemaphore = 20,
+    // 20 was a bounded semaphore, which is a `Semaphore` now.
     Condvar = 21,
     Event = 22,
     Barrier = 23,
@@ -22,7 +22,7 @@ pub(crate) enum Kind {
     SharedList = 26,
 }
 
-const ALL: [Kind; 14] = [
+const ALL: [Kind; 13] = [
     Kind::Queue,
     Kind::JoinableQueue,
     Kind::Pipe,
@@ -30,7 +30,6 @@ const ALL: [Kind; 14] = [
     Kind::ReentrantLock,
     Kind::RwLock,
     Kind::Semaphore,
-    Kind::BoundedSemaphore,
     Kind::Condvar,
     Kind::Event,
     Kind::Barrier,
@@ -60,7 +59,6 @@ impl Kind {
             Kind::ReentrantLock => "reentrant lock",
             Kind::RwLock => "reader-writer lock",
             Kind::Semaphore => "semaphore",
-            Kind::BoundedSemaphore => "bounded semaphore",
             Kind::Condvar => "condition variable",
             Kind::Event => "event",
             Kind::Barrier => "barrier",

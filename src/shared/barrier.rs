@@ -7,9 +7,10 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::guard::Held;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::object::{Kind, Memory, ObjectHandle, Primitive, named_object};
-use crate::sync;
+use crate::sync::Timeout;
+use crate::sync::raw::{PARTIES_MAX, RawBarrier, RawMember};
 
 /// A barrier: nobody goes on before all have come.
 ///
@@ -37,28 +38,28 @@ use crate::sync;
 /// ```
 #[derive(Clone, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct Barrier(ObjectHandle<sync::Barrier>);
+pub struct Barrier(ObjectHandle<RawBarrier>);
 
-impl Primitive for sync::Barrier {
+impl Primitive for RawBarrier {
     type Init = u32;
     const KIND: Kind = Kind::Barrier;
 
     fn size(&parties: &u32) -> Result<(u32, usize)> {
         // What is too many is refused by `make`, and need not have room.
-        Ok((2, sync::Barrier::size_bytes(parties.min(sync::PARTIES_MAX))))
+        Ok((2, RawBarrier::size_bytes(parties.min(PARTIES_MAX))))
     }
 
     fn make(memory: &Memory, &parties: &u32) -> Result<Self> {
         // SAFETY: aligned, as large as `size` said unless it refuses `parties`, unknown to others;
         // the owner, which it keeps, keeps the memory.
-        unsafe { sync::Barrier::create(memory.body().0, parties, memory.owner()) }
+        unsafe { RawBarrier::create(memory.body().0, parties, memory.owner()) }
     }
 
     fn attach(memory: &Memory) -> Result<Self> {
         let (body, body_bytes) = memory.body();
         // SAFETY: aligned and of that size; the owner, which it keeps, keeps the memory, and is
         // one of its table.
-        unsafe { sync::Barrier::attach(body, body_bytes, memory.owner()) }
+        unsafe { RawBarrier::attach(body, body_bytes, memory.owner()) }
     }
 }
 
@@ -88,7 +89,7 @@ impl Barrier {
     /// [`abort`](Barrier::abort) or [`reset`](Barrier::reset);
     /// [`Error::Closed`](crate::Error::Closed) in a child that was forked by hand.
     pub fn wait(&self) -> Result<bool> {
-        self.0.get()?.wait()
+        in_time(self.0.get()?.wait(Timeout::Never), Duration::MAX)
     }
 
     /// As [`wait`](Barrier::wait), at most for `timeout`; then the barrier breaks for all.
@@ -97,7 +98,7 @@ impl Barrier {
     ///
     /// [`Error::TimedOut`](crate::Error::TimedOut), and as for [`wait`](Barrier::wait).
     pub fn wait_timeout(&self, timeout: Duration) -> Result<bool> {
-        self.0.get()?.wait_timeout(timeout)
+        in_time(self.0.get()?.wait(Timeout::after(timeout)), timeout)
     }
 
     /// Becomes a member, whose death is noticed wherever it happens, until it is dropped. Members
@@ -146,19 +147,19 @@ impl Barrier {
     /// How many it takes.
     #[must_use]
     pub fn parties(&self) -> usize {
-        self.0.get().map_or(0, sync::Barrier::parties)
+        self.0.get().map_or(0, RawBarrier::parties)
     }
 
     /// How many wait in this round. More may come before the caller has looked.
     #[must_use]
     pub fn waiting(&self) -> usize {
-        self.0.get().map_or(0, sync::Barrier::waiting)
+        self.0.get().map_or(0, RawBarrier::waiting)
     }
 
     /// Whether it is broken. It may break before the caller has looked at the answer.
     #[must_use]
     pub fn is_broken(&self) -> bool {
-        self.0.get().is_ok_and(sync::Barrier::is_broken)
+        self.0.get().is_ok_and(RawBarrier::is_broken)
     }
 }
 
@@ -171,7 +172,7 @@ named_object! {
 
 /// A member of a barrier. Dropping it leaves the barrier.
 #[derive(Debug)]
-pub struct Member<'a>(Held<'a, sync::Member<'a>>);
+pub struct Member<'a>(Held<'a, RawMember<'a>>);
 
 impl Member<'_> {
     /// As [`Barrier::wait`].
@@ -181,7 +182,7 @@ impl Member<'_> {
     /// As for [`Barrier::wait`]; and [`Error::Broken`](crate::Error::Broken) if any member died.
     pub fn wait(&mut self) -> Result<bool> {
         self.0.memory().check()?;
-        self.0.wait()
+        in_time(self.0.wait(Timeout::Never), Duration::MAX)
     }
 
     /// As [`Barrier::wait_timeout`].
@@ -191,6 +192,10 @@ impl Member<'_> {
     /// As for [`Barrier::wait_timeout`].
     pub fn wait_timeout(&mut self, timeout: Duration) -> Result<bool> {
         self.0.memory().check()?;
-        self.0.wait_timeout(timeout)
+        in_time(self.0.wait(Timeout::after(timeout)), timeout)
     }
+}
+
+fn in_time(outcome: Result<Option<bool>>, after: Duration) -> Result<bool> {
+    outcome?.ok_or(Error::TimedOut { what: "the barrier", after })
 }

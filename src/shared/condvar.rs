@@ -11,7 +11,8 @@ use super::guard::LockError;
 use super::lock::LockGuard;
 use crate::error::Result;
 use crate::object::{Kind, Memory, ObjectHandle, Primitive, named_object};
-use crate::sync;
+use crate::sync::Timeout;
+use crate::sync::raw::RawCondvar;
 
 /// Waiters that are notified one by one.
 const WAITERS: u32 = 250;
@@ -52,27 +53,27 @@ type Waited<'a, T, R> = std::result::Result<R, LockError<LockGuard<'a, T>>>;
 /// ```
 #[derive(Clone, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct Condvar(ObjectHandle<sync::Condvar>);
+pub struct Condvar(ObjectHandle<RawCondvar>);
 
-impl Primitive for sync::Condvar {
+impl Primitive for RawCondvar {
     type Init = ();
     const KIND: Kind = Kind::Condvar;
 
     fn size((): &()) -> Result<(u32, usize)> {
-        Ok((2, sync::Condvar::size_bytes(WAITERS)))
+        Ok((2, RawCondvar::size_bytes(WAITERS)))
     }
 
     fn make(memory: &Memory, (): &()) -> Result<Self> {
         // SAFETY: aligned, as large as `size` said, unknown to others; the owner, which it keeps,
         // keeps the memory.
-        unsafe { sync::Condvar::create(memory.body().0, WAITERS, memory.owner()) }
+        unsafe { RawCondvar::create(memory.body().0, WAITERS, memory.owner()) }
     }
 
     fn attach(memory: &Memory) -> Result<Self> {
         let (body, body_bytes) = memory.body();
         // SAFETY: aligned and of that size; the owner, which it keeps, keeps the memory, and is
         // one of its table.
-        unsafe { sync::Condvar::attach(body, body_bytes, memory.owner()) }
+        unsafe { RawCondvar::attach(body, body_bytes, memory.owner()) }
     }
 }
 
@@ -98,7 +99,7 @@ impl Condvar {
     /// How many wait and have not been notified. That may change before the caller has looked.
     #[must_use]
     pub fn waiters(&self) -> usize {
-        self.0.get().map_or(0, sync::Condvar::waiters)
+        self.0.get().map_or(0, RawCondvar::waiters)
     }
 
     /// Wakes one who waits.
@@ -142,7 +143,7 @@ impl Condvar {
     /// [`LockError::Failed`] in a child that was forked by hand.
     pub fn wait<'a, T: Pod>(&self, guard: LockGuard<'a, T>) -> Waited<'a, T, LockGuard<'a, T>> {
         let condvar = self.0.get()?;
-        guard.through(|guard| (condvar.wait(guard), ())).0
+        guard.through(|guard| condvar.wait(guard, Timeout::Never)).0
     }
 
     /// As [`wait`](Condvar::wait), at most for `timeout`; then waits for the lock, without a
@@ -157,7 +158,7 @@ impl Condvar {
         timeout: Duration,
     ) -> Waited<'a, T, (LockGuard<'a, T>, bool)> {
         let condvar = self.0.get()?;
-        let (guard, in_time) = guard.through(|guard| condvar.wait_timeout(guard, timeout));
+        let (guard, in_time) = guard.through(|guard| condvar.wait(guard, Timeout::after(timeout)));
         Ok((guard?, in_time.unwrap_or(false)))
     }
 

@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::object::{Kind, Memory, ObjectHandle, Primitive, check_body, named_object};
-use crate::sync::{self, EventWord, Reset};
+use crate::sync::{EventWord, RawEvent, Reset, Timeout};
 
 /// An event: set it, reset it, wait until it is set.
 ///
@@ -40,9 +40,9 @@ use crate::sync::{self, EventWord, Reset};
 /// ```
 #[derive(Clone, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct Event(ObjectHandle<sync::Event>);
+pub struct Event(ObjectHandle<RawEvent>);
 
-impl Primitive for sync::Event {
+impl Primitive for RawEvent {
     type Init = Reset;
     const KIND: Kind = Kind::Event;
 
@@ -116,7 +116,7 @@ impl Event {
     /// Whether the event is set. It may be reset before the caller has looked at the answer.
     #[must_use]
     pub fn is_set(&self) -> bool {
-        self.0.get().is_ok_and(sync::Event::is_set)
+        self.0.get().is_ok_and(RawEvent::is_set)
     }
 
     /// Waits until the event is set, without a bound.
@@ -125,8 +125,7 @@ impl Event {
     ///
     /// As for [`set`](Event::set).
     pub fn wait(&self) -> Result<()> {
-        self.0.get()?.wait();
-        Ok(())
+        self.wait_until(Timeout::Never, Duration::MAX)
     }
 
     /// Whether the event is set; takes the set of one that resets itself. Never waits.
@@ -135,7 +134,7 @@ impl Event {
     ///
     /// As for [`set`](Event::set).
     pub fn try_wait(&self) -> Result<bool> {
-        Ok(self.0.get()?.try_wait())
+        Ok(self.0.get()?.wait(Timeout::Now))
     }
 
     /// Waits until the event is set, at most for `timeout`.
@@ -145,7 +144,14 @@ impl Event {
     /// [`Error::TimedOut`](crate::Error::TimedOut) if it was not set in that time; and as for
     /// [`set`](Event::set).
     pub fn wait_timeout(&self, timeout: Duration) -> Result<()> {
-        self.0.get()?.wait_timeout(timeout)
+        self.wait_until(Timeout::after(timeout), timeout)
+    }
+
+    fn wait_until(&self, timeout: Timeout, after: Duration) -> Result<()> {
+        if self.0.get()?.wait(timeout) {
+            return Ok(());
+        }
+        Err(Error::TimedOut { what: "the event", after })
     }
 }
 

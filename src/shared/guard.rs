@@ -7,7 +7,7 @@ use std::ops::{Deref, DerefMut};
 
 use crate::error::Error;
 use crate::object::Memory;
-use crate::sync;
+use crate::sync::raw::RawWriteGuard;
 
 /// A guard of `sync`, that does nothing when it is dropped in a child forked meanwhile.
 pub(super) struct Held<'a, G> {
@@ -68,14 +68,14 @@ impl<G: fmt::Debug> fmt::Debug for Held<'_, G> {
 /// The right to write, which is given up rather than back by whoever panics with it.
 pub(super) struct Right<'a> {
     /// None while it is dropped.
-    held: Option<Held<'a, sync::WriteGuard<'a>>>,
+    held: Option<Held<'a, RawWriteGuard<'a>>>,
     is_poisoned: bool,
     was_panicking: bool,
 }
 
 impl<'a> Right<'a> {
     #[inline]
-    pub(super) fn new(guard: sync::WriteGuard<'a>, memory: &'a Memory) -> Right<'a> {
+    pub(super) fn new(guard: RawWriteGuard<'a>, memory: &'a Memory) -> Right<'a> {
         let was_panicking = std::thread::panicking();
         Right { held: Some(Held::new(guard, memory)), is_poisoned: false, was_panicking }
     }

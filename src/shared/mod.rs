@@ -9,7 +9,7 @@
 //! | [`Lock`] | `Mutex<T>` | free; the next gets [`LockError::OwnerDied`] with the guard |
 //! | [`RwLock`] | `RwLock<T>` | the same for a writer; a reader's share just comes free |
 //! | [`ReentrantLock`] | Python's `RLock` | free, however often it was taken; the next guard says so |
-//! | [`Semaphore`], [`BoundedSemaphore`] | counted permits | its permits come free and say so |
+//! | [`Semaphore`] | counted permits | its permits come free and say so |
 //! | [`Condvar`] | `Condvar` | all who wait wake and test their condition again |
 //! | [`Event`] | Python's `Event` | it is set and all wake, or it is not set |
 //! | [`Barrier`] | `Barrier` | it breaks for all until it is reset |
@@ -88,5 +88,5 @@ pub use lock::{Lock, LockGuard};
 pub use once::Once;
 pub use reentrant::{ReentrantGuard, ReentrantLock};
 pub use rwlock::{ReadGuard, RwLock, WriteGuard};
-pub use semaphore::{BoundedSemaphore, Permit, Semaphore};
+pub use semaphore::{Permit, Semaphore};
 pub use value::Value;

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::Result;
 use crate::object::{Kind, Memory, ObjectHandle, Primitive, check_body, named_object};
-use crate::sync::{self, OnceWords};
+use crate::sync::raw::{OnceWords, RawOnce};
 
 /// A function that runs once among all processes, whoever comes first.
 ///
@@ -33,9 +33,9 @@ use crate::sync::{self, OnceWords};
 /// ```
 #[derive(Clone, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct Once(ObjectHandle<sync::Once>);
+pub struct Once(ObjectHandle<RawOnce>);
 
-impl Primitive for sync::Once {
+impl Primitive for RawOnce {
     type Init = ();
     const KIND: Kind = Kind::Once;
 
@@ -88,7 +88,7 @@ impl Once {
     /// Whether the function has run to its end. What it wrote is visible then.
     #[must_use]
     pub fn is_done(&self) -> bool {
-        self.0.get().is_ok_and(sync::Once::is_done)
+        self.0.get().is_ok_and(RawOnce::is_done)
     }
 }
 

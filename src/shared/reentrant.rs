@@ -7,9 +7,10 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::guard::Held;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::object::{Kind, Memory, ObjectHandle, Primitive, check_body, named_object};
-use crate::sync::{self, ReentrantWords};
+use crate::sync::Timeout;
+use crate::sync::raw::{RawReentrantGuard, RawReentrantLock, ReentrantWords};
 
 /// A lock that the thread which holds it may take again.
 ///
@@ -44,9 +45,9 @@ use crate::sync::{self, ReentrantWords};
 /// ```
 #[derive(Clone, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct ReentrantLock(ObjectHandle<sync::ReentrantLock>);
+pub struct ReentrantLock(ObjectHandle<RawReentrantLock>);
 
-impl Primitive for sync::ReentrantLock {
+impl Primitive for RawReentrantLock {
     type Init = ();
     const KIND: Kind = Kind::ReentrantLock;
 
@@ -91,7 +92,7 @@ impl ReentrantLock {
     ///
     /// [`Error::Closed`](crate::Error::Closed) in a child that was forked by hand.
     pub fn lock(&self) -> Result<ReentrantGuard<'_>> {
-        Ok(self.guard(self.0.get()?.lock()))
+        self.lock_until(Timeout::Never, Duration::MAX)
     }
 
     /// Takes the lock if nobody else holds it, else is `None`. Never waits.
@@ -100,7 +101,8 @@ impl ReentrantLock {
     ///
     /// As for [`lock`](ReentrantLock::lock).
     pub fn try_lock(&self) -> Result<Option<ReentrantGuard<'_>>> {
-        Ok(self.0.get()?.try_lock().map(|guard| self.guard(guard)))
+        let guard = self.0.get()?.lock(Timeout::Now);
+        Ok(guard.map(|guard| ReentrantGuard(Held::new(guard, self.0.memory()))))
     }
 
     /// Waits for the lock at most for `timeout`.
@@ -110,11 +112,13 @@ impl ReentrantLock {
     /// [`Error::TimedOut`](crate::Error::TimedOut) if others held it all the time; and as for
     /// [`lock`](ReentrantLock::lock).
     pub fn lock_timeout(&self, timeout: Duration) -> Result<ReentrantGuard<'_>> {
-        Ok(self.guard(self.0.get()?.lock_timeout(timeout)?))
+        self.lock_until(Timeout::after(timeout), timeout)
     }
 
-    fn guard<'a>(&'a self, guard: sync::ReentrantGuard<'a>) -> ReentrantGuard<'a> {
-        ReentrantGuard(Held::new(guard, self.0.memory()))
+    fn lock_until(&self, timeout: Timeout, after: Duration) -> Result<ReentrantGuard<'_>> {
+        let guard = self.0.get()?.lock(timeout);
+        let guard = guard.ok_or(Error::TimedOut { what: "the lock", after })?;
+        Ok(ReentrantGuard(Held::new(guard, self.0.memory())))
     }
 
     /// Releases the lock once: what a guard does when it is dropped, for who has forgotten the
@@ -131,13 +135,13 @@ impl ReentrantLock {
     /// Whether anybody holds it. That may change before the caller has looked at the answer.
     #[must_use]
     pub fn is_locked(&self) -> bool {
-        self.0.get().is_ok_and(sync::ReentrantLock::is_locked)
+        self.0.get().is_ok_and(RawReentrantLock::is_locked)
     }
 
     /// How often the calling thread has taken it and not released it.
     #[must_use]
     pub fn depth(&self) -> u32 {
-        self.0.get().map_or(0, sync::ReentrantLock::depth)
+        self.0.get().map_or(0, RawReentrantLock::depth)
     }
 }
 
@@ -151,7 +155,7 @@ named_object! {
 /// The lock, taken once. Dropping it releases it once.
 #[must_use = "the lock is released at once if the guard is not kept"]
 #[derive(Debug)]
-pub struct ReentrantGuard<'a>(Held<'a, sync::ReentrantGuard<'a>>);
+pub struct ReentrantGuard<'a>(Held<'a, RawReentrantGuard<'a>>);
 
 impl ReentrantGuard<'_> {
     /// Whether the last holder died, so that what the lock guards may be half written. Said once.

@@ -10,10 +10,11 @@ use serde::{Deserialize, Serialize};
 
 use super::data::{Data, Lent};
 use super::guard::{Held, LockError, Poison, Poisoned, Right};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::object::transfer::type_tag;
 use crate::object::{Kind, Memory, ObjectHandle, Primitive, check_body, named_object};
-use crate::sync;
+use crate::sync::Timeout;
+use crate::sync::raw::{RawReadGuard, RawRwLock, RawWriteGuard};
 
 /// What a try to take a lock comes to.
 type Locked<G> = std::result::Result<G, LockError<G>>;
@@ -54,11 +55,11 @@ pub struct RwLock<T: Pod>(ObjectHandle<RwLockWords<T>>);
 
 #[derive(Debug)]
 struct RwLockWords<T> {
-    lock: sync::RwLock,
+    lock: RawRwLock,
     data: Data<T>,
 }
 
-const WORDS_BYTES: usize = sync::RwLock::size_bytes(READERS);
+const WORDS_BYTES: usize = RawRwLock::size_bytes(READERS);
 
 impl<T: Pod> Primitive for RwLockWords<T> {
     type Init = T;
@@ -76,7 +77,7 @@ impl<T: Pod> Primitive for RwLockWords<T> {
         check_body(memory, Data::<T>::end(WORDS_BYTES))?;
         // SAFETY: aligned, inside, checked above, unknown to others; the owner, which the lock
         // keeps, keeps the memory.
-        let lock = unsafe { sync::RwLock::create(memory.body().0, READERS, memory.owner()) }?;
+        let lock = unsafe { RawRwLock::create(memory.body().0, READERS, memory.owner()) }?;
         // SAFETY: checked above.
         let data = unsafe { Data::of(memory, WORDS_BYTES) };
         // SAFETY: the memory is being made.
@@ -88,7 +89,7 @@ impl<T: Pod> Primitive for RwLockWords<T> {
         check_body(memory, Data::<T>::end(WORDS_BYTES))?;
         // SAFETY: aligned, inside, checked above; the owner, which the lock keeps, keeps the
         // memory, and is one of its table.
-        let lock = unsafe { sync::RwLock::attach(memory.body().0, WORDS_BYTES, memory.owner()) }?;
+        let lock = unsafe { RawRwLock::attach(memory.body().0, WORDS_BYTES, memory.owner()) }?;
         // SAFETY: checked above.
         Ok(RwLockWords { lock, data: unsafe { Data::of(memory, WORDS_BYTES) } })
     }
@@ -144,8 +145,7 @@ impl<T: Pod> RwLock<T> {
     /// [`LockError::OwnerDied`] with the guard, if the last writer died or panicked and no other
     /// has repaired the value; [`LockError::Failed`] in a child that was forked by hand.
     pub fn read(&self) -> Locked<ReadGuard<'_, T>> {
-        let words = self.0.get()?;
-        self.reading(words.lock.read(), words)
+        self.read_until(Timeout::Never, Duration::MAX)
     }
 
     /// Takes a share if no writer has the lock or waits for it, else is `None`. Never waits.
@@ -157,7 +157,7 @@ impl<T: Pod> RwLock<T> {
         &self,
     ) -> std::result::Result<Option<ReadGuard<'_, T>>, LockError<ReadGuard<'_, T>>> {
         let words = self.0.get()?;
-        words.lock.try_read().map(|guard| self.reading(guard, words)).transpose()
+        words.lock.read(Timeout::Now).map(|guard| self.reading(guard, words)).transpose()
     }
 
     /// Waits for a share at most for `timeout`.
@@ -168,13 +168,18 @@ impl<T: Pod> RwLock<T> {
     ///
     /// [`Error::TimedOut`]: crate::Error::TimedOut
     pub fn read_timeout(&self, timeout: Duration) -> Locked<ReadGuard<'_, T>> {
+        self.read_until(Timeout::after(timeout), timeout)
+    }
+
+    fn read_until(&self, timeout: Timeout, after: Duration) -> Locked<ReadGuard<'_, T>> {
         let words = self.0.get()?;
-        self.reading(words.lock.read_timeout(timeout)?, words)
+        let guard = words.lock.read(timeout);
+        self.reading(guard.ok_or(Error::TimedOut { what: "the lock for reading", after })?, words)
     }
 
     fn reading<'a>(
         &'a self,
-        guard: sync::ReadGuard<'a>,
+        guard: RawReadGuard<'a>,
         words: &'a RwLockWords<T>,
     ) -> Locked<ReadGuard<'a, T>> {
         let is_poisoned = guard.recovered();
@@ -193,8 +198,7 @@ impl<T: Pod> RwLock<T> {
     /// [`LockError::OwnerDied`] with the guard, if the last writer died or panicked;
     /// [`LockError::Failed`] in a child that was forked by hand.
     pub fn write(&self) -> Locked<WriteGuard<'_, T>> {
-        let words = self.0.get()?;
-        self.writing(words.lock.write(), words)
+        self.write_until(Timeout::Never, Duration::MAX)
     }
 
     /// Takes the lock if nobody has it, else is `None`. Never waits.
@@ -206,7 +210,7 @@ impl<T: Pod> RwLock<T> {
         &self,
     ) -> std::result::Result<Option<WriteGuard<'_, T>>, LockError<WriteGuard<'_, T>>> {
         let words = self.0.get()?;
-        words.lock.try_write().map(|guard| self.writing(guard, words)).transpose()
+        words.lock.write(Timeout::Now).map(|guard| self.writing(guard, words)).transpose()
     }
 
     /// Waits for the lock at most for `timeout`. Then readers get in again.
@@ -217,13 +221,18 @@ impl<T: Pod> RwLock<T> {
     ///
     /// [`Error::TimedOut`]: crate::Error::TimedOut
     pub fn write_timeout(&self, timeout: Duration) -> Locked<WriteGuard<'_, T>> {
+        self.write_until(Timeout::after(timeout), timeout)
+    }
+
+    fn write_until(&self, timeout: Timeout, after: Duration) -> Locked<WriteGuard<'_, T>> {
         let words = self.0.get()?;
-        self.writing(words.lock.write_timeout(timeout)?, words)
+        let guard = words.lock.write(timeout);
+        self.writing(guard.ok_or(Error::TimedOut { what: "the lock for writing", after })?, words)
     }
 
     fn writing<'a>(
         &'a self,
-        guard: sync::WriteGuard<'a>,
+        guard: RawWriteGuard<'a>,
         words: &'a RwLockWords<T>,
     ) -> Locked<WriteGuard<'a, T>> {
         let is_poisoned = guard.recovered();
@@ -248,7 +257,7 @@ named_object! {
 pub struct ReadGuard<'a, T: Pod> {
     // Dropped in this order: the share lasts as long as the data is lent.
     lent: Lent<'a, T>,
-    _share: Held<'a, sync::ReadGuard<'a>>,
+    _share: Held<'a, RawReadGuard<'a>>,
 }
 
 // SAFETY: it is a `&T`, and a share that any thread may give back.

@@ -3,7 +3,7 @@
 
 use std::ptr::NonNull;
 
-use super::barrier::Barrier;
+use super::barrier::RawBarrier;
 use super::lock::{LockWord, RobustLock};
 use super::owner::{Owner, OwnerTable};
 use super::timeout::Watch;
@@ -58,9 +58,9 @@ impl Arena {
         Owner::claim_as(&self.table, Watch::Waiters, who).unwrap()
     }
 
-    pub(super) fn attach_barrier(&self, owner: &Owner) -> Barrier {
+    pub(super) fn attach_barrier(&self, owner: &Owner) -> RawBarrier {
         // SAFETY: the rest of the page is the barrier's, which lives as long as the arena.
-        unsafe { Barrier::attach(self.place(), BYTES - PLACE_OFFSET, owner) }.unwrap()
+        unsafe { RawBarrier::attach(self.place(), BYTES - PLACE_OFFSET, owner) }.unwrap()
     }
 
     /// The second half of the page, for the primitive under test.

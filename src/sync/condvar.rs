@@ -1,12 +1,12 @@
 //! A condition variable for a [`RobustLock`](super::RobustLock).
 //!
-//! [`notify`](Condvar::notify) of n wakes exactly n of those who wait, or all if there are fewer.
+//! [`notify`](RawCondvar::notify) of n wakes exactly n of those who wait, or all if there are fewer.
 //! A waiter whose time is over either was notified before, and says so, or was not, and takes no
 //! notification from anybody.
 //!
 //! Only a death wakes more: whoever died may have changed the condition and not yet notified, or
 //! may have been notified and not yet acted. So each sweep wakes all, and each tests its
-//! condition again: wait in a loop, or by [`wait_while`](Condvar::wait_while).
+//! condition again: wait in a loop.
 //!
 //! | slot of a waiter | state                                                |
 //! |------------------|------------------------------------------------------|
@@ -28,17 +28,15 @@
 use std::fmt;
 #[cfg(not(loom))]
 use std::ptr::NonNull;
-use std::time::Duration;
 
 use super::lock::{LockGuard, OWNER_DIED, TOKEN};
 use super::owner::Owner;
-use super::row::{self, Kind, Row};
+use super::row::{Kind, Row};
 use super::timeout::Timeout;
 use crate::atomics::Ordering;
-use crate::error::{Error, Result};
-
-/// Most waiters of one condition variable that are notified one by one.
-pub const WAITERS_MAX: u32 = row::SLOTS_MAX;
+#[cfg(doc)]
+use crate::error::Error;
+use crate::error::Result;
 
 const KIND: Kind = Kind {
     magic: *b"brigcnd1",
@@ -52,71 +50,62 @@ const NOTIFIED: u32 = 1 << 31;
 
 /// A condition variable as one owner sees it.
 #[derive(Clone)]
-pub struct Condvar(Row);
+pub struct RawCondvar(Row);
 
-impl fmt::Debug for Condvar {
+impl fmt::Debug for RawCondvar {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Condvar").field("waiters", &self.waiters()).finish_non_exhaustive()
+        f.debug_struct("RawCondvar").field("waiters", &self.waiters()).finish_non_exhaustive()
     }
 }
 
-impl Condvar {
-    /// The alignment that a condition variable needs, in bytes.
-    pub const ALIGN: usize = row::ALIGN;
-
+impl RawCondvar {
     /// The size of a condition variable for so many waiters, in bytes.
     #[must_use]
     pub const fn size_bytes(waiters: u32) -> usize {
         Row::size_bytes(waiters)
     }
 
-    /// Writes a new condition variable at `place`, and enters its words into the directory of
-    /// `owner`'s table: two entries. Up to `waiters` waiters are notified one by one; those
-    /// beyond may wake at any notification.
+    /// Writes a new condition variable at `place` and registers its words with `owner`'s table: two directory
+    /// entries.
+    ///
+    /// Up to `waiters` waiters are notified one by one; those beyond may wake at any notification.
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidArgument`] if `waiters` is 0 or above [`WAITERS_MAX`], or if `place` is
-    /// not in the table's region; [`Error::Full`] if the table's directory is.
+    /// [`Error::InvalidArgument`] if a number is out of range; [`Error::Full`] if the directory is.
     ///
     /// # Safety
     ///
-    /// - `place` is aligned to [`Condvar::ALIGN`] and valid for [`Condvar::size_bytes`]`(waiters)`
-    ///   bytes, for as long as the condition variable is used;
-    /// - nobody else uses those bytes until this returns, and afterwards only through such.
+    /// As [`Row::create`].
     #[cfg(not(loom))]
-    pub unsafe fn create(place: NonNull<u8>, waiters: u32, owner: &Owner) -> Result<Condvar> {
+    pub unsafe fn create(place: NonNull<u8>, waiters: u32, owner: &Owner) -> Result<RawCondvar> {
         // SAFETY: the contract, which is the same.
-        Ok(Condvar(unsafe { Row::create(&KIND, place, waiters, owner, |_| 0) }?))
+        Ok(RawCondvar(unsafe { Row::create(&KIND, place, waiters, owner, |_| 0) }?))
     }
 
     /// Uses the condition variable that another process created at `place`.
     ///
     /// # Errors
     ///
-    /// [`Error::Layout`] if there is none there, or it does not fit into `place_bytes`.
+    /// [`Error::Layout`] if there is none, or if it does not fit into `place_bytes`.
     ///
     /// # Safety
     ///
-    /// - `place` is aligned to [`Condvar::ALIGN`] and valid for `place_bytes` bytes, for as long
-    ///   as the condition variable is used;
-    /// - whoever else uses those bytes does so by atomics: through such, or hostile;
-    /// - `owner` belongs to the table that the creator used.
+    /// As [`Row::attach`].
     #[cfg(not(loom))]
-    pub unsafe fn attach(place: NonNull<u8>, place_bytes: usize, owner: &Owner) -> Result<Condvar> {
+    pub unsafe fn attach(
+        place: NonNull<u8>,
+        place_bytes: usize,
+        owner: &Owner,
+    ) -> Result<RawCondvar> {
         // SAFETY: the contract, which is the same.
-        Ok(Condvar(unsafe { Row::attach(&KIND, place, place_bytes, owner) }?))
+        Ok(RawCondvar(unsafe { Row::attach(&KIND, place, place_bytes, owner) }?))
     }
 
     /// A condition variable over a row that exists: for models.
     #[cfg(all(test, loom))]
-    pub(super) fn over(row: Row) -> Condvar {
-        Condvar(row)
-    }
-
-    /// Takes the words out of the directory, before their memory serves something else.
-    pub fn unregister(&self) {
-        self.0.unregister();
+    pub(super) fn over(row: Row) -> RawCondvar {
+        RawCondvar(row)
     }
 
     /// How many wait and have not been notified. That may change before the caller has looked at
@@ -125,16 +114,6 @@ impl Condvar {
     pub fn waiters(&self) -> usize {
         let slots = self.0.slots();
         (0..slots.count()).filter(|&index| is_waiting(slots.get(index))).count()
-    }
-
-    /// Wakes one who waits. Call it after the condition was changed under the lock.
-    pub fn notify_one(&self) {
-        self.notify(1);
-    }
-
-    /// Wakes all who wait. Call it after the condition was changed under the lock.
-    pub fn notify_all(&self) {
-        self.notify(usize::MAX);
     }
 
     /// Wakes `waiters` of those who wait, or all if there are fewer, and returns how many. Call
@@ -160,65 +139,24 @@ impl Condvar {
         notified
     }
 
-    /// Gives the lock up, waits for a notification, and takes the lock again.
-    ///
-    /// It may return without a notification if a process died, and the new guard may say
-    /// [`recovered`](LockGuard::recovered): test the condition in a loop, or use
-    /// [`wait_while`](Condvar::wait_while).
-    pub fn wait<'a>(&self, guard: LockGuard<'a>) -> LockGuard<'a> {
-        self.wait_within(guard, Timeout::Never).0
-    }
-
-    /// As [`wait`](Condvar::wait), at most for `timeout`, by CLOCK_MONOTONIC; then waits for the
-    /// lock, without a bound. Also returns whether it was notified (or a process died) in time.
-    pub fn wait_timeout<'a>(
-        &self,
-        guard: LockGuard<'a>,
-        timeout: Duration,
-    ) -> (LockGuard<'a>, bool) {
-        self.wait_within(guard, Timeout::after(timeout))
-    }
-
-    /// Waits while `condition` is true; it is tested with the lock held.
+    /// Waits while `condition` is true, without a bound. The condition is tested with the lock held.
     pub fn wait_while<'a>(
         &self,
         mut guard: LockGuard<'a>,
         mut condition: impl FnMut(&LockGuard<'a>) -> bool,
     ) -> LockGuard<'a> {
         while condition(&guard) {
-            guard = self.wait(guard);
+            guard = self.wait(guard, Timeout::Never).0;
         }
         guard
     }
 
-    /// As [`wait_while`](Condvar::wait_while), but waits for notifications at most for `timeout`,
-    /// by CLOCK_MONOTONIC. The condition is tested once more at the end.
+    /// Unlocks, waits until `timeout` for a notification, and locks again, without a bound. Also
+    /// returns whether it was notified in time.
     ///
-    /// # Errors
-    ///
-    /// [`Error::TimedOut`] if the condition was true all the time; the lock is given up then.
-    pub fn wait_while_timeout<'a>(
-        &self,
-        mut guard: LockGuard<'a>,
-        timeout: Duration,
-        mut condition: impl FnMut(&LockGuard<'a>) -> bool,
-    ) -> Result<LockGuard<'a>> {
-        let end = Timeout::after(timeout);
-        let mut in_time = true;
-        while condition(&guard) {
-            if !in_time {
-                return Err(Error::TimedOut { what: "the condition", after: timeout });
-            }
-            (guard, in_time) = self.wait_within(guard, end);
-        }
-        Ok(guard)
-    }
-
-    pub(super) fn wait_within<'a>(
-        &self,
-        guard: LockGuard<'a>,
-        timeout: Timeout,
-    ) -> (LockGuard<'a>, bool) {
+    /// It may return without a notification if a process died, and the new guard may say
+    /// [`recovered`](LockGuard::recovered): test the condition in a loop.
+    pub fn wait<'a>(&self, guard: LockGuard<'a>, timeout: Timeout) -> (LockGuard<'a>, bool) {
         let waiter = Waiter::enlist(&self.0);
         let lock = guard.lock();
         drop(guard);
@@ -273,13 +211,15 @@ impl Waiter<'_> {
 
 #[cfg(all(test, not(loom)))]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
     use crate::atomics::AtomicU32;
     use crate::sync::arena::Arena;
 
-    fn condvar(arena: &Arena, waiters: u32, owner: &Owner) -> Condvar {
+    fn condvar(arena: &Arena, waiters: u32, owner: &Owner) -> RawCondvar {
         // SAFETY: the place is the arena's, aligned and large enough for a few waiters.
-        unsafe { Condvar::create(arena.place(), waiters, owner) }.unwrap()
+        unsafe { RawCondvar::create(arena.place(), waiters, owner) }.unwrap()
     }
 
     #[test]
@@ -298,7 +238,7 @@ mod tests {
                         let guard = changed.wait_while(guard, is_theirs);
                         turn.fetch_add(1, Ordering::Relaxed);
                         drop(guard);
-                        changed.notify_all();
+                        changed.notify(usize::MAX);
                     }
                 });
             }
@@ -316,7 +256,7 @@ mod tests {
             for _ in 0..6 {
                 let (lock, changed, woken) = (arena.lock(&owner), &changed, &woken);
                 scope.spawn(move || {
-                    let _guard = changed.wait(lock.lock());
+                    let _guard = changed.wait(lock.lock(), Timeout::Never);
                     woken.fetch_add(1, Ordering::Relaxed);
                 });
             }
@@ -326,7 +266,7 @@ mod tests {
                 }
             };
             wait_for(6, 0);
-            changed.notify_one();
+            changed.notify(1);
             wait_for(5, 1);
             assert_eq!(changed.notify(3), 3);
             wait_for(2, 4);
@@ -341,13 +281,10 @@ mod tests {
         let owner = arena.owner();
         let (lock, changed) = (arena.lock(&owner), condvar(&arena, 2, &owner));
         for timeout in [Duration::ZERO, Duration::from_millis(1)] {
-            let (_guard, was_notified) = changed.wait_timeout(lock.lock(), timeout);
+            let (_guard, was_notified) = changed.wait(lock.lock(), Timeout::after(timeout));
             assert!(!was_notified);
             assert_eq!((changed.waiters(), changed.notify(1)), (0, 0));
         }
-        let timeout = Duration::from_millis(1);
-        let outcome = changed.wait_while_timeout(lock.lock(), timeout, |_| true);
-        assert!(matches!(outcome, Err(Error::TimedOut { what: "the condition", .. })));
         assert!(lock.try_lock().is_some());
     }
 
@@ -358,18 +295,18 @@ mod tests {
         let (lock, changed) = (arena.lock(&owner), condvar(&arena, 4, &owner));
         let is_done = AtomicU32::new(0);
         std::thread::scope(|scope| {
-            let patient = scope.spawn(|| drop(changed.wait(lock.lock())));
+            let patient = scope.spawn(|| drop(changed.wait(lock.lock(), Timeout::Never)));
             while changed.waiters() == 0 {
                 std::thread::yield_now();
             }
             // Waits again at once, always in a slot that is searched early.
             let eager = scope.spawn(|| {
                 while is_done.load(Ordering::Relaxed) == 0 {
-                    drop(changed.wait_timeout(lock.lock(), Duration::from_micros(50)));
+                    drop(changed.wait(lock.lock(), Timeout::after(Duration::from_micros(50))));
                 }
             });
             while !patient.is_finished() {
-                changed.notify_one();
+                changed.notify(1);
             }
             is_done.store(1, Ordering::Relaxed);
             eager.join().unwrap();
@@ -382,7 +319,8 @@ mod tests {
         let (owner, dead) = (arena.owner(), arena.owner());
         let (lock, changed) = (arena.lock(&owner), condvar(&arena, 1, &owner));
         std::thread::scope(|scope| {
-            let waiters = [0, 1].map(|_| scope.spawn(|| drop(changed.wait(lock.lock()))));
+            let waiters =
+                [0, 1].map(|_| scope.spawn(|| drop(changed.wait(lock.lock(), Timeout::Never))));
             while changed.waiters() == 0 {
                 std::thread::yield_now();
             }

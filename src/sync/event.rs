@@ -1,6 +1,6 @@
 //! An event word: set, reset, and wait until it is set.
 //!
-//! A manual-reset event stays set until [`reset`](Event::reset), and a [`set`](Event::set)
+//! A manual-reset event stays set until [`reset`](RawEvent::reset), and a [`set`](RawEvent::set)
 //! releases everybody who was waiting at that time even if a reset follows at once. An auto-reset
 //! event releases one waiter a `set`; two sets before a waiter comes are one.
 //!
@@ -20,13 +20,14 @@
 
 use std::fmt;
 use std::ptr::NonNull;
-use std::time::Duration;
 
 use super::directory::WordKind;
 use super::owner::OwnerTable;
 use super::timeout::{Backoff, Timeout, Watch};
 use crate::atomics::{AtomicU32, Ordering};
-use crate::error::{Error, Result};
+#[cfg(doc)]
+use crate::error::Error;
+use crate::error::Result;
 use crate::sys::futex;
 
 const SET: u32 = 1;
@@ -40,7 +41,7 @@ const SETS: u32 = !(SET | AUTO | WAITERS);
 pub enum Reset {
     /// The one waiter that was released by it.
     Auto,
-    /// A call to [`Event::reset`].
+    /// A call to [`RawEvent::reset`].
     Manual,
 }
 
@@ -69,17 +70,17 @@ impl EventWord {
 
 /// An event as one process sees it.
 #[derive(Clone)]
-pub struct Event {
+pub struct RawEvent {
     word: NonNull<EventWord>,
     watch: Watch,
 }
 
 // SAFETY: the word is an atomic, valid wherever the event goes by the contract of `new`.
-unsafe impl Send for Event {}
+unsafe impl Send for RawEvent {}
 // SAFETY: as for `Send`.
-unsafe impl Sync for Event {}
+unsafe impl Sync for RawEvent {}
 
-impl Event {
+impl RawEvent {
     /// A handle on the event at `word`.
     ///
     /// # Safety
@@ -87,8 +88,8 @@ impl Event {
     /// - `word` points to an initialised [`EventWord`] that stays valid while the handle or a
     ///   clone of it exists.
     #[must_use]
-    pub unsafe fn new(word: NonNull<EventWord>, watch: Watch) -> Event {
-        Event { word, watch }
+    pub unsafe fn new(word: NonNull<EventWord>, watch: Watch) -> RawEvent {
+        RawEvent { word, watch }
     }
 
     /// Enters the event into a table's directory, so that sweeps wake its sleepers.
@@ -142,31 +143,9 @@ impl Event {
         self.word().load(Ordering::Acquire) & SET != 0
     }
 
-    /// Waits for the event, without a bound.
-    pub fn wait(&self) {
-        let released = self.wait_within(Timeout::Never);
-        debug_assert!(released, "a wait without an end ends with the event");
-    }
-
-    /// Takes the event if it is set. Never waits.
-    #[must_use]
-    pub fn try_wait(&self) -> bool {
-        self.wait_within(Timeout::Now)
-    }
-
-    /// Waits for the event at most for `timeout`, by CLOCK_MONOTONIC.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::TimedOut`] if it was not set in that time.
-    pub fn wait_timeout(&self, timeout: Duration) -> Result<()> {
-        if self.wait_within(Timeout::after(timeout)) {
-            return Ok(());
-        }
-        Err(Error::TimedOut { what: "the event", after: timeout })
-    }
-
-    fn wait_within(&self, mut timeout: Timeout) -> bool {
+    /// Waits for the event until `timeout`. Returns whether it was set in that time; if it resets
+    /// itself, the set is taken.
+    pub fn wait(&self, mut timeout: Timeout) -> bool {
         let word = self.word();
         let mut backoff = Backoff::default();
         let sets_at_entry = word.load(Ordering::Acquire) & SETS;
@@ -210,10 +189,10 @@ impl Event {
     }
 }
 
-impl fmt::Debug for Event {
+impl fmt::Debug for RawEvent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let word = self.word().load(Ordering::Relaxed);
-        f.debug_struct("Event")
+        f.debug_struct("RawEvent")
             .field("set", &(word & SET != 0))
             .field("auto_reset", &(word & AUTO != 0))
             .field("waiters", &(word & WAITERS != 0))
@@ -223,22 +202,24 @@ impl fmt::Debug for Event {
 
 #[cfg(all(test, not(loom)))]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
-    fn with_event(reset: Reset, test: impl FnOnce(&Event)) {
+    fn with_event(reset: Reset, test: impl FnOnce(&RawEvent)) {
         let word = EventWord::new(reset);
         // SAFETY: the word outlives the handle.
-        test(&unsafe { Event::new(NonNull::from(&word), Watch::Supervisor) });
+        test(&unsafe { RawEvent::new(NonNull::from(&word), Watch::Supervisor) });
     }
 
     #[test]
     fn a_manual_event_stays_set_until_it_is_reset() {
         with_event(Reset::Manual, |event| {
-            assert!(!event.try_wait());
+            assert!(!event.wait(Timeout::Now));
             event.set();
-            assert!(event.try_wait() && event.try_wait() && event.is_set());
+            assert!(event.wait(Timeout::Now) && event.wait(Timeout::Now) && event.is_set());
             assert!(event.reset());
-            assert!(!event.reset() && !event.try_wait());
+            assert!(!event.reset() && !event.wait(Timeout::Now));
         });
     }
 
@@ -247,18 +228,17 @@ mod tests {
         with_event(Reset::Auto, |event| {
             event.set();
             event.set();
-            assert!(event.try_wait());
-            assert!(!event.try_wait());
+            assert!(event.wait(Timeout::Now));
+            assert!(!event.wait(Timeout::Now));
         });
     }
 
     #[test]
     fn a_wait_for_an_event_that_is_not_set_times_out() {
         with_event(Reset::Auto, |event| {
-            let outcome = event.wait_timeout(Duration::from_millis(1));
-            assert!(matches!(outcome, Err(Error::TimedOut { what: "the event", .. })));
+            assert!(!event.wait(Timeout::after(Duration::from_millis(1))));
             event.set();
-            assert!(event.wait_timeout(Duration::ZERO).is_ok());
+            assert!(event.wait(Timeout::Now));
         });
     }
 
@@ -266,7 +246,7 @@ mod tests {
     fn a_pulse_releases_who_was_waiting() {
         with_event(Reset::Manual, |event| {
             std::thread::scope(|scope| {
-                let waiter = scope.spawn(|| event.wait());
+                let waiter = scope.spawn(|| event.wait(Timeout::Never));
                 while event.word().load(Ordering::Relaxed) & WAITERS == 0 {
                     std::thread::yield_now();
                 }
@@ -284,13 +264,13 @@ mod tests {
                 std::thread::scope(|scope| {
                     scope.spawn(|| {
                         for _ in 0..2000 {
-                            ping.wait();
+                            ping.wait(Timeout::Never);
                             pong.set();
                         }
                     });
                     for _ in 0..2000 {
                         ping.set();
-                        pong.wait();
+                        pong.wait(Timeout::Never);
                     }
                 });
             });

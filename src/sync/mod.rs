@@ -9,14 +9,14 @@
 //! |---|---|---|---|
 //! | [`OwnerTable`] | owners, directory | claimers, sweepers | its entry stays until swept |
 //! | [`RobustLock`] | token and two flags | lockers | the next guard says `recovered` |
-//! | [`Event`] | set, count, WAITERS | setters, waiters | it is set and all wake, or not set |
+//! | [`RawEvent`] | set, count, WAITERS | setters, waiters | it is set and all wake, or not set |
 //! | [`Ring`] | head, tail, two locks | both sides | a message is there whole, or it is not |
-//! | [`Barrier`] | state, a slot a member | members | it breaks, at the latest in the next phase |
-//! | [`Semaphore`] | a slot a permit | holders | its permits come free, say `recovered` |
-//! | [`ReentrantLock`] | a lock, count, holder | its holder | free, however often it was taken |
-//! | [`RwLock`] | a gate, a slot a reader | both sides | shares come free; a writer is told of |
-//! | [`Once`] | a lock, the state | first caller | the next runs it again, and is told |
-//! | [`Condvar`] | a slot a waiter, a count | both sides | all who wait wake, to look again |
+//! | `RawBarrier` | state, a slot a member | members | it breaks, at the latest in the next phase |
+//! | `RawSemaphore` | a slot a permit | holders | its permits come free, say `recovered` |
+//! | `RawReentrantLock` | a lock, count, holder | its holder | free, however often it was taken |
+//! | `RawRwLock` | a gate, a slot a reader | both sides | shares come free; a writer is told of |
+//! | `RawOnce` | a lock, the state | first caller | the next runs it again, and is told |
+//! | `RawCondvar` | a slot a waiter, a count | both sides | all who wait wake, to look again |
 //! | `Unacked` | a count a consumer | consumers | its messages count as lost |
 //! | `Endpoints` | a slot a holder | holders | its slots come free |
 //! | `RawSyncLock` | a pthread mutex | lockers | every attempt times out, for ever |
@@ -91,30 +91,37 @@ mod thread;
 mod timeout;
 mod unacked;
 
-pub use barrier::{Barrier, Member, PARTIES_MAX};
-pub use condvar::{Condvar, WAITERS_MAX};
 #[cfg(not(loom))]
 pub(crate) use endpoints::{
     Claim, ClaimInTransit, ENDPOINT_ENTRIES, EndpointWords, Endpoints, PipeSide, Serials,
 };
-pub use event::{Event, EventWord, Reset};
+pub use event::{EventWord, RawEvent, Reset};
 #[cfg(not(loom))]
 pub(crate) use eventcount::WaitPhase;
 pub use lock::{LockGuard, LockWord, RobustLock};
-pub use once::{Once, OnceWords};
 pub use owner::{Owner, OwnerTable, Token};
 #[cfg(not(loom))]
 pub(crate) use owner::{Purse, report};
 #[cfg(all(feature = "raw-sync", not(loom)))]
 pub use raw_sync::RawSyncLock;
-pub use reentrant::{ReentrantGuard, ReentrantLock, ReentrantWords};
 pub use ring::{BatchError, Message, MessageBatch, PushError, Reservation, Ring, RingLock};
 #[cfg(not(loom))]
 pub(crate) use ring::{HEADER_BYTES as RING_HEADER_BYTES, message_count};
-pub use rwlock::{READERS_MAX, ReadGuard, RwLock, WriteGuard};
-pub use semaphore::{PERMITS_MAX, Permit, Semaphore};
 #[cfg(not(loom))]
 pub(crate) use timeout::Backoff;
 pub use timeout::{Timeout, Watch};
 #[cfg(not(loom))]
 pub(crate) use unacked::{UNACKED_ENTRIES, Unacked, UnackedWords};
+
+/// What the types of `shared` are made of. Public for the fault tests alone, which step through
+/// their instructions over memory of their own.
+#[cfg(not(loom))]
+#[doc(hidden)]
+pub mod raw {
+    pub use super::barrier::{PARTIES_MAX, RawBarrier, RawMember};
+    pub use super::condvar::RawCondvar;
+    pub use super::once::{OnceWords, RawOnce};
+    pub use super::reentrant::{RawReentrantGuard, RawReentrantLock, ReentrantWords};
+    pub use super::rwlock::{RawReadGuard, RawRwLock, RawWriteGuard};
+    pub use super::semaphore::{PERMITS_MAX, RawPermit, RawSemaphore};
+}

@@ -12,7 +12,7 @@ use super::owner::Owner;
 use crate::atomics::{AtomicU32, Ordering};
 use crate::error::Result;
 
-/// A `Once` in shared memory: eight bytes, zero at first.
+/// A `RawOnce` in shared memory: eight bytes, zero at first.
 ///
 /// | field | written by | read by | guard | if the writer dies |
 /// |---|---|---|---|---|
@@ -47,54 +47,49 @@ impl Default for OnceWords {
     }
 }
 
-/// A `Once` as one owner sees it.
+/// A `RawOnce` as one owner sees it.
 #[derive(Clone)]
-pub struct Once {
+pub struct RawOnce {
     words: NonNull<OnceWords>,
     lock: RobustLock,
 }
 
 // SAFETY: the words are atomics, valid wherever the handle goes by the contract of `new`.
-unsafe impl Send for Once {}
+unsafe impl Send for RawOnce {}
 // SAFETY: as for `Send`.
-unsafe impl Sync for Once {}
+unsafe impl Sync for RawOnce {}
 
-impl fmt::Debug for Once {
+impl fmt::Debug for RawOnce {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Once").field("done", &self.is_done()).finish_non_exhaustive()
+        f.debug_struct("RawOnce").field("done", &self.is_done()).finish_non_exhaustive()
     }
 }
 
-impl Once {
-    /// A handle on the `Once` at `words`.
+impl RawOnce {
+    /// A handle on the `RawOnce` at `words`.
     ///
     /// # Safety
     ///
     /// - `words` points to initialised [`OnceWords`] that stay valid while the handle exists, and
     ///   `owner` as well;
-    /// - the words were [registered](Once::register) with the table of `owner`, or nobody who
+    /// - the words were [registered](RawOnce::register) with the table of `owner`, or nobody who
     ///   could die uses them.
     #[must_use]
-    pub unsafe fn new(words: NonNull<OnceWords>, owner: &Owner) -> Once {
+    pub unsafe fn new(words: NonNull<OnceWords>, owner: &Owner) -> RawOnce {
         // SAFETY: valid, by the contract.
         let lock_word = NonNull::from(unsafe { &words.as_ref().lock });
         // SAFETY: part of the words, valid by the contract.
         let lock = unsafe { RobustLock::new(lock_word, owner) };
-        Once { words, lock }
+        RawOnce { words, lock }
     }
 
-    /// Enters the words into the directory of the owner's table. Once, by their creator.
+    /// Enters the words into the directory of the owner's table. RawOnce, by their creator.
     ///
     /// # Errors
     ///
     /// As for [`RobustLock::register`].
     pub fn register(&self) -> Result<()> {
         self.lock.register()
-    }
-
-    /// Takes the words out of the directory, before their memory serves something else.
-    pub fn unregister(&self) {
-        self.lock.unregister();
     }
 
     fn state(&self) -> &AtomicU32 {
@@ -140,9 +135,9 @@ mod tests {
     use super::*;
     use crate::sync::arena::Arena;
 
-    fn once(arena: &Arena, owner: &Owner) -> Once {
-        // SAFETY: zero bytes are a `Once`, and the place lives as long as the arena.
-        unsafe { Once::new(arena.place().cast(), owner) }
+    fn once(arena: &Arena, owner: &Owner) -> RawOnce {
+        // SAFETY: zero bytes are a `RawOnce`, and the place lives as long as the arena.
+        unsafe { RawOnce::new(arena.place().cast(), owner) }
     }
 
     #[test]

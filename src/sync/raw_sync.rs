@@ -21,7 +21,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use raw_sync::events::{EventImpl, EventInit, EventState};
 use raw_sync::locks::{LockGuard, LockImpl, LockInit, Mutex};
 
-use super::event::{Event, EventWord, Reset};
+use super::event::{EventWord, RawEvent, Reset};
 use super::ring::{self, LockKind, LockSpace, Ring, RingLock};
 use super::timeout::{Timeout, Watch};
 use crate::error::{Error, Result};
@@ -187,10 +187,10 @@ fn padding(memory: *mut u8) -> usize {
     memory.addr().next_multiple_of(align_of::<EventWord>()) - memory.addr()
 }
 
-/// Our event through raw_sync's traits: `<Event as EventInit>::new(memory, auto_reset)`.
+/// Our event through raw_sync's traits: `<RawEvent as EventInit>::new(memory, auto_reset)`.
 ///
 /// An event takes 4 bytes, and up to 3 before them for its alignment; `size_of(None)` counts them.
-impl EventInit for Event {
+impl EventInit for RawEvent {
     fn size_of(addr: Option<*mut u8>) -> usize {
         addr.map_or(align_of::<EventWord>() - 1, padding) + size_of::<EventWord>()
     }
@@ -202,7 +202,7 @@ impl EventInit for Event {
         // SAFETY: aligned by the padding, and the caller's to write.
         unsafe { place.write(EventWord::new(reset)) };
         // SAFETY: a word was written there.
-        unsafe { <Event as EventInit>::from_existing(mem) }
+        unsafe { <RawEvent as EventInit>::from_existing(mem) }
     }
 
     unsafe fn from_existing(mem: *mut u8) -> RawResult<(Box<dyn EventImpl>, usize)> {
@@ -210,18 +210,21 @@ impl EventInit for Event {
         let place = unsafe { mem.add(padding(mem)) }.cast::<EventWord>();
         let word = NonNull::new(place).ok_or("an event cannot be at address 0")?;
         // SAFETY: the caller says that an event is there; any bits are one.
-        let event = unsafe { Event::new(word, Watch::Waiters) };
-        Ok((Box::new(event), <Event as EventInit>::size_of(Some(mem))))
+        let event = unsafe { RawEvent::new(word, Watch::Waiters) };
+        Ok((Box::new(event), <RawEvent as EventInit>::size_of(Some(mem))))
     }
 }
 
-impl EventImpl for Event {
+impl EventImpl for RawEvent {
     fn wait(&self, timeout: raw_sync::Timeout) -> RawResult<()> {
-        match timeout {
-            raw_sync::Timeout::Infinite => Event::wait(self),
-            raw_sync::Timeout::Val(timeout) => self.wait_timeout(timeout)?,
+        let (end, after) = match timeout {
+            raw_sync::Timeout::Infinite => (Timeout::Never, Duration::MAX),
+            raw_sync::Timeout::Val(timeout) => (Timeout::after(timeout), timeout),
+        };
+        match RawEvent::wait(self, end) {
+            true => Ok(()),
+            false => Err(Error::TimedOut { what: "the event", after }.into()),
         }
-        Ok(())
     }
 
     fn set(&self, state: EventState) -> RawResult<()> {
@@ -229,7 +232,7 @@ impl EventImpl for Event {
             EventState::Clear => {
                 self.reset();
             }
-            EventState::Signaled => Event::set(self),
+            EventState::Signaled => RawEvent::set(self),
         }
         Ok(())
     }
@@ -303,16 +306,16 @@ mod tests {
             let mut memory = [0xa5u8; 32];
             // SAFETY: within the array.
             let place = unsafe { memory.as_mut_ptr().add(offset) };
-            let size = <Event as EventInit>::size_of(Some(place));
-            assert!(size <= <Event as EventInit>::size_of(None));
+            let size = <RawEvent as EventInit>::size_of(Some(place));
+            assert!(size <= <RawEvent as EventInit>::size_of(None));
             // SAFETY: the array has room for it.
-            let (event, used) = unsafe { <Event as EventInit>::new(place, auto_reset) }.unwrap();
+            let (event, used) = unsafe { <RawEvent as EventInit>::new(place, auto_reset) }.unwrap();
             assert_eq!(used, size);
             let short = || raw_sync::Timeout::Val(Duration::from_millis(1));
             assert!(event.wait(short()).is_err());
             event.set(EventState::Signaled).unwrap();
             // SAFETY: an event is there.
-            let (same, used) = unsafe { <Event as EventInit>::from_existing(place) }.unwrap();
+            let (same, used) = unsafe { <RawEvent as EventInit>::from_existing(place) }.unwrap();
             assert_eq!(used, size);
             same.wait(raw_sync::Timeout::Infinite).unwrap();
             assert_eq!(event.wait(short()).is_ok(), !auto_reset, "auto reset took it");

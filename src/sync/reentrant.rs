@@ -17,7 +17,6 @@
 use std::fmt;
 use std::marker::PhantomData;
 use std::ptr::NonNull;
-use std::time::Duration;
 
 use super::lock::{LockWord, RobustLock};
 use super::owner::Owner;
@@ -68,38 +67,38 @@ impl Default for ReentrantWords {
 
 /// A reentrant lock as one owner sees it.
 #[derive(Clone)]
-pub struct ReentrantLock {
+pub struct RawReentrantLock {
     words: NonNull<ReentrantWords>,
     lock: RobustLock,
 }
 
 // SAFETY: the words are atomics, valid wherever the handle goes by the contract of `new`.
-unsafe impl Send for ReentrantLock {}
+unsafe impl Send for RawReentrantLock {}
 // SAFETY: as for `Send`.
-unsafe impl Sync for ReentrantLock {}
+unsafe impl Sync for RawReentrantLock {}
 
-impl fmt::Debug for ReentrantLock {
+impl fmt::Debug for RawReentrantLock {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ReentrantLock").field("lock", &self.lock).finish_non_exhaustive()
+        f.debug_struct("RawReentrantLock").field("lock", &self.lock).finish_non_exhaustive()
     }
 }
 
-impl ReentrantLock {
+impl RawReentrantLock {
     /// A handle on the lock at `words`, which takes it in the name of `owner`.
     ///
     /// # Safety
     ///
     /// - `words` points to initialised [`ReentrantWords`] that stay valid while the handle, a
     ///   clone or a guard of it exists, and `owner` as well;
-    /// - the words were [registered](ReentrantLock::register) with the table of `owner`, or
+    /// - the words were [registered](RawReentrantLock::register) with the table of `owner`, or
     ///   nobody who could die uses them.
     #[must_use]
-    pub unsafe fn new(words: NonNull<ReentrantWords>, owner: &Owner) -> ReentrantLock {
+    pub unsafe fn new(words: NonNull<ReentrantWords>, owner: &Owner) -> RawReentrantLock {
         // SAFETY: valid, by the contract.
         let lock_word = NonNull::from(unsafe { &words.as_ref().lock });
         // SAFETY: part of the words, valid by the contract.
         let lock = unsafe { RobustLock::new(lock_word, owner) };
-        ReentrantLock { words, lock }
+        RawReentrantLock { words, lock }
     }
 
     /// Enters the lock into the directory of its owner's table. Once, by its creator.
@@ -109,11 +108,6 @@ impl ReentrantLock {
     /// As for [`RobustLock::register`].
     pub fn register(&self) -> Result<()> {
         self.lock.register()
-    }
-
-    /// Takes the lock out of the directory, before its memory serves something else.
-    pub fn unregister(&self) {
-        self.lock.unregister();
     }
 
     fn words(&self) -> &ReentrantWords {
@@ -147,37 +141,12 @@ impl ReentrantLock {
         if self.is_mine() { self.words().count.load(Ordering::Relaxed) } else { 0 }
     }
 
-    /// Takes the lock, once more if the calling thread has it; else waits for it, without a bound.
+    /// Takes the lock, once more if the calling thread has it; else waits for it until `timeout`.
     ///
-    /// Who has taken it 2^32 - 1 times at once is counted no further, and never releases it.
+    /// A thread that has taken it 2^32 - 1 times at once is counted no further, and never releases
+    /// it.
     #[inline]
-    pub fn lock(&self) -> ReentrantGuard<'_> {
-        loop {
-            // `Timeout::Never` ends with the lock; the loop satisfies the compiler.
-            if let Some(guard) = self.lock_within(Timeout::Never) {
-                return guard;
-            }
-        }
-    }
-
-    /// Takes the lock if nobody else holds it. Never waits.
-    #[inline]
-    pub fn try_lock(&self) -> Option<ReentrantGuard<'_>> {
-        self.lock_within(Timeout::Now)
-    }
-
-    /// Waits for the lock at most for `timeout`, by CLOCK_MONOTONIC.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::TimedOut`] if others held it all the time.
-    pub fn lock_timeout(&self, timeout: Duration) -> Result<ReentrantGuard<'_>> {
-        self.lock_within(Timeout::after(timeout))
-            .ok_or(Error::TimedOut { what: "the lock", after: timeout })
-    }
-
-    #[inline]
-    pub(super) fn lock_within(&self, timeout: Timeout) -> Option<ReentrantGuard<'_>> {
+    pub fn lock(&self, timeout: Timeout) -> Option<RawReentrantGuard<'_>> {
         let words = self.words();
         let mut recovered = false;
         // Relaxed, all of it: between threads the lock inside orders these words.
@@ -193,7 +162,7 @@ impl ReentrantLock {
             words.count.store(1, Ordering::Relaxed);
             words.holder.store(self.me(), Ordering::Relaxed);
         }
-        Some(ReentrantGuard { lock: self, recovered, thread: PhantomData })
+        Some(RawReentrantGuard { lock: self, recovered, thread: PhantomData })
     }
 
     /// Releases the lock once: what a guard does when it is dropped, for who has forgotten the
@@ -226,14 +195,14 @@ impl ReentrantLock {
 /// The lock, taken once. Dropping it releases it once. It stays with its thread.
 #[must_use = "the lock is released at once if the guard is not kept"]
 #[derive(Debug)]
-pub struct ReentrantGuard<'a> {
-    lock: &'a ReentrantLock,
+pub struct RawReentrantGuard<'a> {
+    lock: &'a RawReentrantLock,
     recovered: bool,
     /// The thread's number stands in the lock, so the guard is not `Send`.
     thread: PhantomData<*const ()>,
 }
 
-impl ReentrantGuard<'_> {
+impl RawReentrantGuard<'_> {
     /// Whether the last owner died while it held the lock, however often, so that what it guards
     /// may be half written. Said once, to who takes it next, and not again when it takes it
     /// again.
@@ -243,7 +212,7 @@ impl ReentrantGuard<'_> {
     }
 }
 
-impl Drop for ReentrantGuard<'_> {
+impl Drop for RawReentrantGuard<'_> {
     fn drop(&mut self) {
         // Fails only if it was released by hand, once too often.
         let _ = self.lock.release();
@@ -255,37 +224,41 @@ mod tests {
     use super::*;
     use crate::sync::arena::Arena;
 
-    fn lock(arena: &Arena, owner: &Owner) -> ReentrantLock {
+    fn lock(arena: &Arena, owner: &Owner) -> RawReentrantLock {
         // SAFETY: zero bytes are a free lock, and the place lives as long as the arena.
-        unsafe { ReentrantLock::new(arena.place().cast(), owner) }
+        unsafe { RawReentrantLock::new(arena.place().cast(), owner) }
     }
 
     #[test]
     fn a_lock_taken_n_times_is_free_after_n_releases() {
         let arena = Arena::new();
         let (mine, theirs) = (lock(&arena, &arena.owner()), lock(&arena, &arena.owner()));
-        let guards = [mine.lock(), mine.try_lock().unwrap(), mine.lock()];
+        let guards = [
+            mine.lock(Timeout::Never).unwrap(),
+            mine.lock(Timeout::Now).unwrap(),
+            mine.lock(Timeout::Never).unwrap(),
+        ];
         assert_eq!((mine.depth(), theirs.depth()), (3, 0));
         for guard in guards {
-            assert!(theirs.try_lock().is_none() && theirs.is_locked());
+            assert!(theirs.lock(Timeout::Now).is_none() && theirs.is_locked());
             drop(guard);
         }
-        assert!(!theirs.is_locked() && theirs.try_lock().is_some());
+        assert!(!theirs.is_locked() && theirs.lock(Timeout::Now).is_some());
     }
 
     #[test]
     fn a_count_at_its_end_stays_there_and_so_does_the_lock() {
         let arena = Arena::new();
         let (mine, theirs) = (lock(&arena, &arena.owner()), lock(&arena, &arena.owner()));
-        let outer = mine.lock();
+        let outer = mine.lock(Timeout::Never).unwrap();
         mine.words().count.store(u32::MAX, Ordering::Relaxed);
-        drop(mine.lock());
+        drop(mine.lock(Timeout::Never).unwrap());
         assert_eq!(mine.depth(), u32::MAX);
         drop(outer);
-        assert!(mine.is_mine() && theirs.try_lock().is_none());
+        assert!(mine.is_mine() && theirs.lock(Timeout::Now).is_none());
         mine.words().count.store(0, Ordering::Relaxed);
         mine.release().unwrap();
-        assert!(theirs.try_lock().is_some());
+        assert!(theirs.lock(Timeout::Now).is_some());
     }
 
     #[test]
@@ -298,8 +271,8 @@ mod tests {
                 let (lock, count) = (lock(&arena, &owner), &count);
                 scope.spawn(move || {
                     for _ in 0..5000 {
-                        let _outer = lock.lock();
-                        let _inner = lock.lock();
+                        let _outer = lock.lock(Timeout::Never).unwrap();
+                        let _inner = lock.lock(Timeout::Never).unwrap();
                         // Not a fetch_add: two holders would lose counts.
                         count.store(count.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
                     }
@@ -316,11 +289,11 @@ mod tests {
         let lock = lock(&arena, &owner);
         let text = lock.release().unwrap_err().to_string();
         assert_eq!(text, "the lock to release is free, but must be held by the calling thread");
-        std::mem::forget(lock.lock());
+        std::mem::forget(lock.lock(Timeout::Never).unwrap());
         std::thread::scope(|scope| {
             let refused = scope.spawn(|| lock.release().unwrap_err().to_string());
             assert!(refused.join().unwrap().contains("held by another"));
-            assert!(scope.spawn(|| lock.try_lock().is_none()).join().unwrap());
+            assert!(scope.spawn(|| lock.lock(Timeout::Now).is_none()).join().unwrap());
         });
         lock.release().unwrap();
         assert!(lock.release().is_err());
@@ -332,12 +305,15 @@ mod tests {
         let dead = arena.dead_owner();
         let theirs = lock(&arena, &dead);
         theirs.register().unwrap();
-        std::mem::forget((theirs.lock(), theirs.lock()));
+        std::mem::forget((
+            theirs.lock(Timeout::Never).unwrap(),
+            theirs.lock(Timeout::Never).unwrap(),
+        ));
         let mine = lock(&arena, &arena.owner());
-        let guard = mine.lock();
+        let guard = mine.lock(Timeout::Never).unwrap();
         assert!(guard.recovered() && mine.depth() == 1);
-        assert!(!mine.lock().recovered());
+        assert!(!mine.lock(Timeout::Never).unwrap().recovered());
         drop(guard);
-        assert!(!mine.lock().recovered() && mine.depth() == 0);
+        assert!(!mine.lock(Timeout::Never).unwrap().recovered() && mine.depth() == 0);
     }
 }

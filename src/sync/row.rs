@@ -19,9 +19,6 @@ use crate::error::{Error, Result};
 #[expect(clippy::cast_possible_truncation, reason = "a run has less than 2^14 words")]
 pub(super) const SLOTS_MAX: u32 = RUN_WORDS_MAX as u32;
 
-/// The alignment of a row, in bytes.
-pub(super) const ALIGN: usize = 64;
-
 /// What a row serves as, in messages and in its first word.
 #[derive(Debug)]
 pub(super) struct Kind {
@@ -92,7 +89,7 @@ impl Row {
     ///
     /// # Safety
     ///
-    /// - `place` is aligned to [`ALIGN`] and valid for [`Row::size_bytes`] of `wanted` and the
+    /// - `place` is aligned to 64 and valid for [`Row::size_bytes`] of `wanted` and the
     ///   kind's extra slots, for as long as the row is used;
     /// - nobody else uses those bytes until this returns, and afterwards only through rows.
     #[cfg(not(loom))]
@@ -134,7 +131,7 @@ impl Row {
     ///
     /// # Safety
     ///
-    /// - `place` is aligned to [`ALIGN`] and valid for `place_bytes` bytes, for as long as the row
+    /// - `place` is aligned to 64 and valid for `place_bytes` bytes, for as long as the row
     ///   is used;
     /// - whoever else uses those bytes does so by atomics: through rows, or hostile;
     /// - `owner` belongs to the table that the creator of the row used.
@@ -188,12 +185,6 @@ impl Row {
         self.slots.register(table)?;
         let counted = table.register(WordKind::Count, self.moved_word(), 1);
         counted.inspect_err(|_| self.slots.unregister(table))
-    }
-
-    pub(super) fn unregister(&self) {
-        let table = self.owner.table();
-        self.slots.unregister(table);
-        table.unregister(WordKind::Count, self.moved_word(), 1);
     }
 
     fn moved_word(&self) -> NonNull<AtomicU32> {

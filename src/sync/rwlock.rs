@@ -4,7 +4,7 @@
 //! writers have the same chance. It is not reentrant: a thread that reads twice may wait for a
 //! writer that waits for it.
 //!
-//! If a writer dies, all who come are told, by [`recovered`](ReadGuard::recovered), until the
+//! If a writer dies, all who come are told, by [`recovered`](RawReadGuard::recovered), until the
 //! next writer has taken the lock: only a writer can repair. If a reader dies, its share comes
 //! free, and nobody needs to know.
 //!
@@ -23,18 +23,16 @@
 use std::fmt;
 #[cfg(not(loom))]
 use std::ptr::NonNull;
-use std::time::Duration;
 
 use super::lock::{LockGuard, OWNER_DIED, RobustLock, TOKEN};
 use super::owner::Owner;
-use super::row::{self, Kind, Row};
+use super::row::{Kind, Row};
 use super::thread;
 use super::timeout::Timeout;
 use crate::atomics::{Ordering, fence};
-use crate::error::{Error, Result};
-
-/// Most readers at once of one lock.
-pub const READERS_MAX: u32 = row::SLOTS_MAX - 1;
+#[cfg(doc)]
+use crate::error::Error;
+use crate::error::Result;
 
 const KIND: Kind =
     Kind { magic: *b"brigrwl1", name: "read-write lock", count: "the number of readers", extra: 1 };
@@ -44,77 +42,67 @@ const GATE: usize = 0;
 
 /// A read-write lock as one owner sees it.
 #[derive(Clone)]
-pub struct RwLock {
+pub struct RawRwLock {
     row: Row,
     gate: RobustLock,
 }
 
-impl fmt::Debug for RwLock {
+impl fmt::Debug for RawRwLock {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("RwLock")
+        f.debug_struct("RawRwLock")
             .field("readers", &self.readers())
             .field("gate", &self.gate)
             .finish()
     }
 }
 
-impl RwLock {
-    /// The alignment that a lock needs, in bytes.
-    pub const ALIGN: usize = row::ALIGN;
-
+impl RawRwLock {
     /// The size of a lock for so many readers at once, in bytes.
     #[must_use]
     pub const fn size_bytes(readers_max: u32) -> usize {
         Row::size_bytes(readers_max.saturating_add(KIND.extra))
     }
 
-    /// Writes a new lock for at most `readers_max` readers at once at `place`, and enters its
-    /// words into the directory of `owner`'s table: two entries.
+    /// Writes a new lock for `readers_max` readers at `place` and registers its words with `owner`'s table: two directory
+    /// entries.
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidArgument`] if `readers_max` is 0 or above [`READERS_MAX`], or if `place`
-    /// is not in the table's region; [`Error::Full`] if the table's directory is.
+    /// [`Error::InvalidArgument`] if a number is out of range; [`Error::Full`] if the directory is.
     ///
     /// # Safety
     ///
-    /// - `place` is aligned to [`RwLock::ALIGN`] and valid for
-    ///   [`RwLock::size_bytes`]`(readers_max)` bytes, for as long as the lock is used;
-    /// - nobody else uses those bytes until this returns, and afterwards only through such locks.
+    /// As [`Row::create`].
     #[cfg(not(loom))]
-    pub unsafe fn create(place: NonNull<u8>, readers_max: u32, owner: &Owner) -> Result<RwLock> {
+    pub unsafe fn create(place: NonNull<u8>, readers_max: u32, owner: &Owner) -> Result<RawRwLock> {
         // SAFETY: the contract, which is the same.
-        Ok(RwLock::over(unsafe { Row::create(&KIND, place, readers_max, owner, |_| 0) }?))
+        Ok(RawRwLock::over(unsafe { Row::create(&KIND, place, readers_max, owner, |_| 0) }?))
     }
 
     /// Uses the lock that another process created at `place`.
     ///
     /// # Errors
     ///
-    /// [`Error::Layout`] if there is none there, or it does not fit into `place_bytes`.
+    /// [`Error::Layout`] if there is none, or if it does not fit into `place_bytes`.
     ///
     /// # Safety
     ///
-    /// - `place` is aligned to [`RwLock::ALIGN`] and valid for `place_bytes` bytes, for as long as
-    ///   the lock is used;
-    /// - whoever else uses those bytes does so by atomics: through such locks, or hostile;
-    /// - `owner` belongs to the table that the creator of the lock used.
+    /// As [`Row::attach`].
     #[cfg(not(loom))]
-    pub unsafe fn attach(place: NonNull<u8>, place_bytes: usize, owner: &Owner) -> Result<RwLock> {
+    pub unsafe fn attach(
+        place: NonNull<u8>,
+        place_bytes: usize,
+        owner: &Owner,
+    ) -> Result<RawRwLock> {
         // SAFETY: the contract, which is the same.
-        Ok(RwLock::over(unsafe { Row::attach(&KIND, place, place_bytes, owner) }?))
+        Ok(RawRwLock::over(unsafe { Row::attach(&KIND, place, place_bytes, owner) }?))
     }
 
-    pub(super) fn over(row: Row) -> RwLock {
+    pub(super) fn over(row: Row) -> RawRwLock {
         // SAFETY: a slot of the row, a word that is a lock's if all use it as one; registered
         // with the row, and valid as long as the row is used.
         let gate = unsafe { RobustLock::new(row.slots().word(GATE).cast(), row.owner()) };
-        RwLock { row, gate }
-    }
-
-    /// Takes the lock's words out of the directory, before its memory serves something else.
-    pub fn unregister(&self) {
-        self.row.unregister();
+        RawRwLock { row, gate }
     }
 
     /// How many readers there can be at once. More wait.
@@ -139,38 +127,13 @@ impl RwLock {
         GATE + 1..self.row.slots().count()
     }
 
-    /// Waits until no writer holds the lock or waits for it, without a bound.
-    pub fn read(&self) -> ReadGuard<'_> {
-        loop {
-            // `Timeout::Never` ends with the lock; the loop satisfies the compiler.
-            if let Some(guard) = self.read_within(Timeout::Never) {
-                return guard;
-            }
-        }
-    }
-
-    /// Takes a share if no writer holds the lock or waits for it. Never waits.
-    #[must_use]
-    pub fn try_read(&self) -> Option<ReadGuard<'_>> {
-        self.read_within(Timeout::Now)
-    }
-
-    /// Waits for a share at most for `timeout`, by CLOCK_MONOTONIC.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::TimedOut`] if there was a writer all the time.
-    pub fn read_timeout(&self, timeout: Duration) -> Result<ReadGuard<'_>> {
-        self.read_within(Timeout::after(timeout))
-            .ok_or(Error::TimedOut { what: "the lock for reading", after: timeout })
-    }
-
-    pub(super) fn read_within(&self, timeout: Timeout) -> Option<ReadGuard<'_>> {
+    /// Takes a share, waiting until `timeout` while a writer holds the lock or waits for it.
+    pub fn read(&self, timeout: Timeout) -> Option<RawReadGuard<'_>> {
         self.row.wait_for(timeout, |_| self.enter())
     }
 
     /// Step 2.
-    fn enter(&self) -> Option<ReadGuard<'_>> {
+    fn enter(&self) -> Option<RawReadGuard<'_>> {
         if self.gate.is_locked() {
             return None;
         }
@@ -178,7 +141,7 @@ impl RwLock {
         // Threads begin their search at places of their own, so that they share no cache line.
         let first = self.reader_slots().start + thread::number() as usize % self.readers_max();
         let slot = self.claim_slot(first)?;
-        // SeqCst: pairs with the fence in `write_within`, see the head of this file.
+        // SeqCst: pairs with the fence in `write`, see the head of this file.
         fence(Ordering::SeqCst);
         let gate = self.gate.peek();
         if gate & TOKEN != 0 {
@@ -186,7 +149,7 @@ impl RwLock {
             self.row.notify();
             return None;
         }
-        Some(ReadGuard { lock: self, slot, recovered: gate & OWNER_DIED != 0 })
+        Some(RawReadGuard { lock: self, slot, recovered: gate & OWNER_DIED != 0 })
     }
 
     /// Claims a reader's slot: the first from `first` on, around.
@@ -198,37 +161,15 @@ impl RwLock {
         })
     }
 
-    /// Waits until nobody else holds the lock, without a bound. Keeps new readers out meanwhile.
-    pub fn write(&self) -> WriteGuard<'_> {
-        loop {
-            // `Timeout::Never` ends with the lock; the loop satisfies the compiler.
-            if let Some(guard) = self.write_within(Timeout::Never) {
-                return guard;
-            }
+    /// Takes the whole lock (step 1), waiting until `timeout` while others hold it. New readers are
+    /// kept out meanwhile, and get in again if the time is over.
+    pub fn write(&self, timeout: Timeout) -> Option<RawWriteGuard<'_>> {
+        // Checked first, so that an attempt that must fail does not turn readers away.
+        if matches!(timeout, Timeout::Now) && !self.is_drained() {
+            return None;
         }
-    }
-
-    /// Takes the lock if nobody holds it. Never waits.
-    #[must_use]
-    pub fn try_write(&self) -> Option<WriteGuard<'_>> {
-        // Looked at first so that a vain attempt does not turn readers away.
-        if self.is_drained() { self.write_within(Timeout::Now) } else { None }
-    }
-
-    /// Waits for the lock at most for `timeout`, by CLOCK_MONOTONIC.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::TimedOut`] if others held it all the time. Readers get in again then.
-    pub fn write_timeout(&self, timeout: Duration) -> Result<WriteGuard<'_>> {
-        self.write_within(Timeout::after(timeout))
-            .ok_or(Error::TimedOut { what: "the lock for writing", after: timeout })
-    }
-
-    /// Step 1. Gives the gate up again if the time is over.
-    pub(super) fn write_within(&self, timeout: Timeout) -> Option<WriteGuard<'_>> {
         let gate = self.gate.lock_within(timeout)?;
-        let guard = WriteGuard { gate, reopened: Reopened(&self.row) };
+        let guard = RawWriteGuard { gate, reopened: Reopened(&self.row) };
         // SeqCst: pairs with the fence in `enter`, see the head of this file.
         fence(Ordering::SeqCst);
         let drained = self.row.wait_for(timeout, |_| self.is_drained().then_some(()));
@@ -252,13 +193,13 @@ impl RwLock {
 /// A share of the lock, for reading. Dropping it gives the share back.
 #[must_use = "the lock is given up at once if the guard is not kept"]
 #[derive(Debug)]
-pub struct ReadGuard<'a> {
-    lock: &'a RwLock,
+pub struct RawReadGuard<'a> {
+    lock: &'a RawRwLock,
     slot: usize,
     recovered: bool,
 }
 
-impl ReadGuard<'_> {
+impl RawReadGuard<'_> {
     /// Whether the last writer died while it held the lock, so that what it guards may be half
     /// written. Said to every reader until the next writer comes.
     #[must_use]
@@ -267,7 +208,7 @@ impl ReadGuard<'_> {
     }
 }
 
-impl Drop for ReadGuard<'_> {
+impl Drop for RawReadGuard<'_> {
     fn drop(&mut self) {
         self.lock.row.slots().release(self.slot, self.lock.row.token());
         self.lock.row.notify();
@@ -277,7 +218,7 @@ impl Drop for ReadGuard<'_> {
 /// The whole lock, for writing. Dropping it unlocks.
 #[must_use = "the lock is given up at once if the guard is not kept"]
 #[derive(Debug)]
-pub struct WriteGuard<'a> {
+pub struct RawWriteGuard<'a> {
     // Dropped in this order: first the gate is unlocked, then readers are told.
     gate: LockGuard<'a>,
     reopened: Reopened<'a>,
@@ -298,7 +239,7 @@ impl Drop for Reopened<'_> {
     }
 }
 
-impl WriteGuard<'_> {
+impl RawWriteGuard<'_> {
     /// Whether the last writer died while it held the lock, so that what it guards may be half
     /// written. Said to the first writer after it.
     #[must_use]
@@ -308,7 +249,7 @@ impl WriteGuard<'_> {
 
     /// Unlocks as if the owner had died: all who come are told that until another writer does.
     pub fn poison(self) {
-        let WriteGuard { gate, reopened } = self;
+        let RawWriteGuard { gate, reopened } = self;
         gate.poison();
         drop(reopened);
     }
@@ -316,48 +257,55 @@ impl WriteGuard<'_> {
 
 #[cfg(all(test, not(loom)))]
 mod tests {
+    use std::time::Duration;
+
+    use super::super::row;
     use super::*;
     use crate::atomics::AtomicU32;
+    use crate::error::Error;
     use crate::sync::arena::Arena;
 
-    fn with_lock(readers_max: u32, test: impl FnOnce(&Arena, &RwLock)) {
+    fn with_lock(readers_max: u32, test: impl FnOnce(&Arena, &RawRwLock)) {
         let arena = Arena::new();
         // SAFETY: the place is the arena's, aligned and large enough for a few readers.
-        let lock = unsafe { RwLock::create(arena.place(), readers_max, &arena.owner()) };
+        let lock = unsafe { RawRwLock::create(arena.place(), readers_max, &arena.owner()) };
         test(&arena, &lock.unwrap());
     }
 
-    fn attach(arena: &Arena, readers_max: u32, owner: &Owner) -> RwLock {
-        let room = RwLock::size_bytes(readers_max);
+    fn attach(arena: &Arena, readers_max: u32, owner: &Owner) -> RawRwLock {
+        let room = RawRwLock::size_bytes(readers_max);
         // SAFETY: the place is the arena's, and has that much room.
-        unsafe { RwLock::attach(arena.place(), room, owner) }.unwrap()
+        unsafe { RawRwLock::attach(arena.place(), room, owner) }.unwrap()
     }
 
     #[test]
     fn readers_share_and_a_writer_does_not() {
         with_lock(4, |_, lock| {
-            let readers = [lock.read(), lock.read()];
+            let readers = [lock.read(Timeout::Never).unwrap(), lock.read(Timeout::Never).unwrap()];
             assert_eq!((lock.readers(), lock.has_writer()), (2, false));
-            assert!(lock.try_write().is_none());
+            assert!(lock.write(Timeout::Now).is_none());
             let timeout = Duration::from_millis(1);
-            assert!(matches!(lock.write_timeout(timeout), Err(Error::TimedOut { .. })));
-            assert!(lock.try_read().is_some(), "the writer that gave up lets readers in again");
+            assert!(lock.write(Timeout::after(timeout)).is_none());
+            assert!(
+                lock.read(Timeout::Now).is_some(),
+                "the writer that gave up lets readers in again"
+            );
             drop(readers);
-            let writer = lock.try_write().unwrap();
-            assert!(lock.try_read().is_none() && lock.try_write().is_none());
-            assert!(matches!(lock.read_timeout(timeout), Err(Error::TimedOut { .. })));
+            let writer = lock.write(Timeout::Now).unwrap();
+            assert!(lock.read(Timeout::Now).is_none() && lock.write(Timeout::Now).is_none());
+            assert!(lock.read(Timeout::after(timeout)).is_none());
             drop(writer);
-            assert!(lock.try_read().is_some());
+            assert!(lock.read(Timeout::Now).is_some());
         });
     }
 
     #[test]
     fn a_reader_too_many_waits_for_another_to_leave() {
         with_lock(1, |_, lock| {
-            let reader = lock.read();
-            assert!(lock.try_read().is_none());
+            let reader = lock.read(Timeout::Never).unwrap();
+            assert!(lock.read(Timeout::Now).is_none());
             std::thread::scope(|scope| {
-                let second = scope.spawn(|| lock.read().recovered());
+                let second = scope.spawn(|| lock.read(Timeout::Never).unwrap().recovered());
                 drop(reader);
                 assert!(!second.join().unwrap());
             });
@@ -369,7 +317,8 @@ mod tests {
         with_lock(4, |_, lock| {
             // Threads begin their search at places of their own.
             for _ in 0..4 {
-                let held = || std::iter::from_fn(|| lock.try_read()).collect::<Vec<_>>().len();
+                let held =
+                    || std::iter::from_fn(|| lock.read(Timeout::Now)).collect::<Vec<_>>().len();
                 std::thread::scope(|scope| assert_eq!(scope.spawn(held).join().unwrap(), 4));
             }
         });
@@ -378,13 +327,13 @@ mod tests {
     #[test]
     fn a_writer_that_waits_keeps_new_readers_out() {
         with_lock(4, |_, lock| {
-            let reader = lock.read();
+            let reader = lock.read(Timeout::Never).unwrap();
             std::thread::scope(|scope| {
-                let writer = scope.spawn(|| drop(lock.write()));
+                let writer = scope.spawn(|| drop(lock.write(Timeout::Never).unwrap()));
                 while !lock.has_writer() {
                     std::thread::yield_now();
                 }
-                assert!(lock.try_read().is_none());
+                assert!(lock.read(Timeout::Now).is_none());
                 drop(reader);
                 writer.join().unwrap();
             });
@@ -399,7 +348,7 @@ mod tests {
                 for _ in 0..2 {
                     scope.spawn(|| {
                         for _ in 0..2000 {
-                            let _guard = lock.write();
+                            let _guard = lock.write(Timeout::Never).unwrap();
                             let next = left.load(Ordering::Relaxed) + 1;
                             left.store(next, Ordering::Relaxed);
                             right.store(next, Ordering::Relaxed);
@@ -407,7 +356,7 @@ mod tests {
                     });
                     scope.spawn(|| {
                         for _ in 0..2000 {
-                            let _guard = lock.read();
+                            let _guard = lock.read(Timeout::Never).unwrap();
                             let seen = right.load(Ordering::Relaxed);
                             assert_eq!(left.load(Ordering::Relaxed), seen);
                         }
@@ -423,8 +372,8 @@ mod tests {
         with_lock(2, |arena, lock| {
             let dead = arena.dead_owner();
             let theirs = attach(arena, 2, &dead);
-            std::mem::forget(theirs.read());
-            assert!(!lock.write().recovered());
+            std::mem::forget(theirs.read(Timeout::Never).unwrap());
+            assert!(!lock.write(Timeout::Never).unwrap().recovered());
         });
     }
 
@@ -433,34 +382,40 @@ mod tests {
         with_lock(2, |arena, lock| {
             let dead = arena.dead_owner();
             let theirs = attach(arena, 2, &dead);
-            std::mem::forget(theirs.write());
-            assert!(lock.read().recovered() && lock.read().recovered());
-            lock.write().poison();
-            assert!(lock.read().recovered(), "given up is not repaired");
-            assert!(lock.write().recovered());
-            assert!(!lock.read().recovered() && !lock.write().recovered());
+            std::mem::forget(theirs.write(Timeout::Never).unwrap());
+            assert!(
+                lock.read(Timeout::Never).unwrap().recovered()
+                    && lock.read(Timeout::Never).unwrap().recovered()
+            );
+            lock.write(Timeout::Never).unwrap().poison();
+            assert!(lock.read(Timeout::Never).unwrap().recovered(), "given up is not repaired");
+            assert!(lock.write(Timeout::Never).unwrap().recovered());
+            assert!(
+                !lock.read(Timeout::Never).unwrap().recovered()
+                    && !lock.write(Timeout::Never).unwrap().recovered()
+            );
         });
     }
 
     #[test]
     fn a_writer_that_was_told_and_gave_up_waiting_leaves_word() {
         with_lock(2, |_, lock| {
-            lock.write().poison();
-            let reader = lock.read();
+            lock.write(Timeout::Never).unwrap().poison();
+            let reader = lock.read(Timeout::Never).unwrap();
             assert!(reader.recovered());
-            assert!(lock.write_timeout(Duration::ZERO).is_err());
-            assert!(lock.read().recovered());
+            assert!(lock.write(Timeout::Now).is_none());
+            assert!(lock.read(Timeout::Never).unwrap().recovered());
             drop(reader);
-            assert!(lock.write().recovered());
+            assert!(lock.write(Timeout::Never).unwrap().recovered());
         });
     }
 
     #[test]
     fn numbers_of_readers_out_of_range_are_refused() {
         let arena = Arena::new();
-        for readers in [0, READERS_MAX + 1, u32::MAX] {
+        for readers in [0, row::SLOTS_MAX, u32::MAX] {
             // SAFETY: refused before anything is written.
-            let refused = unsafe { RwLock::create(arena.place(), readers, &arena.owner()) };
+            let refused = unsafe { RawRwLock::create(arena.place(), readers, &arena.owner()) };
             assert!(matches!(refused, Err(Error::InvalidArgument { .. })));
         }
     }

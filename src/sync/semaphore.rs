@@ -5,8 +5,8 @@
 //! POSIX or Python, can do neither.) Whoever gets a permit that a dead holder left is told: what
 //! it stood for may be half done.
 //!
-//! A permit may be [forgotten](Permit::forget), and is then gone until somebody
-//! [releases](Semaphore::release) one: so a semaphore that begins with none counts things that
+//! A permit may be [forgotten](RawPermit::forget), and is then gone until somebody
+//! [releases](RawSemaphore::release) one: so a semaphore that begins with none counts things that
 //! some make and others use up. There are never more permits than `permits_max`.
 //!
 //! | slot of a permit     | state                                                  |
@@ -26,7 +26,6 @@
 use std::fmt;
 #[cfg(not(loom))]
 use std::ptr::NonNull;
-use std::time::Duration;
 
 use super::lock::OWNER_DIED;
 use super::owner::Owner;
@@ -45,89 +44,73 @@ const ABSENT: u32 = 1 << 31;
 
 /// A semaphore as one owner sees it.
 #[derive(Clone)]
-pub struct Semaphore(Row);
+pub struct RawSemaphore(Row);
 
-impl fmt::Debug for Semaphore {
+impl fmt::Debug for RawSemaphore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Semaphore")
+        f.debug_struct("RawSemaphore")
             .field("permits_max", &self.permits_max())
             .field("available", &self.available())
             .finish_non_exhaustive()
     }
 }
 
-impl Semaphore {
-    /// The alignment that a semaphore needs, in bytes.
-    pub const ALIGN: usize = row::ALIGN;
-
+impl RawSemaphore {
     /// The size of a semaphore of at most so many permits, in bytes.
     #[must_use]
     pub const fn size_bytes(permits_max: u32) -> usize {
         Row::size_bytes(permits_max)
     }
 
-    /// Writes a new semaphore at `place`, of which `permits` are there and as many more as make
-    /// `permits_max` can be released, and enters its words into the directory of `owner`'s table:
-    /// two entries.
+    /// Writes a new semaphore at `place`, with `permits` of `permits_max` available, and registers its words with `owner`'s table: two directory
+    /// entries.
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidArgument`] if `permits_max` is 0, above [`PERMITS_MAX`] or less than
-    /// `permits`, or if `place` is not in the table's region; [`Error::Full`] if the table's
-    /// directory is.
+    /// [`Error::InvalidArgument`] if a number is out of range; [`Error::Full`] if the directory is.
     ///
     /// # Safety
     ///
-    /// - `place` is aligned to [`Semaphore::ALIGN`] and valid for
-    ///   [`Semaphore::size_bytes`]`(permits_max)` bytes, for as long as the semaphore is used;
-    /// - nobody else uses those bytes until this returns, and afterwards only through semaphores.
+    /// As [`Row::create`].
     #[cfg(not(loom))]
     pub unsafe fn create(
         place: NonNull<u8>,
         permits: u32,
         permits_max: u32,
         owner: &Owner,
-    ) -> Result<Semaphore> {
+    ) -> Result<RawSemaphore> {
         if permits > permits_max {
             let expected = format!("at most {permits_max}, the most there can be");
             return Err(Error::invalid(KIND.count, permits, expected));
         }
         let fill = |index| if index < permits as usize { 0 } else { ABSENT };
         // SAFETY: the contract, which is the same.
-        Ok(Semaphore(unsafe { Row::create(&KIND, place, permits_max, owner, fill) }?))
+        Ok(RawSemaphore(unsafe { Row::create(&KIND, place, permits_max, owner, fill) }?))
     }
 
     /// Uses the semaphore that another process created at `place`.
     ///
     /// # Errors
     ///
-    /// [`Error::Layout`] if there is none there, or it does not fit into `place_bytes`.
+    /// [`Error::Layout`] if there is none, or if it does not fit into `place_bytes`.
     ///
     /// # Safety
     ///
-    /// - `place` is aligned to [`Semaphore::ALIGN`] and valid for `place_bytes` bytes, for as long
-    ///   as the semaphore is used;
-    /// - whoever else uses those bytes does so by atomics: through semaphores, or hostile;
-    /// - `owner` belongs to the table that the creator of the semaphore used.
+    /// As [`Row::attach`].
     #[cfg(not(loom))]
     pub unsafe fn attach(
         place: NonNull<u8>,
         place_bytes: usize,
         owner: &Owner,
-    ) -> Result<Semaphore> {
+    ) -> Result<RawSemaphore> {
         // SAFETY: the contract, which is the same.
-        Ok(Semaphore(unsafe { Row::attach(&KIND, place, place_bytes, owner) }?))
+        Ok(RawSemaphore(unsafe { Row::attach(&KIND, place, place_bytes, owner) }?))
     }
 
     /// A semaphore over a row that exists: for models.
     #[cfg(all(test, loom))]
-    pub(super) fn over(row: Row) -> Semaphore {
-        Semaphore(row)
-    }
-
-    /// Takes the semaphore's words out of the directory, before its memory serves something else.
-    pub fn unregister(&self) {
-        self.0.unregister();
+    pub(super) fn over(row: Row) -> RawSemaphore {
+        RawSemaphore(row)
     }
 
     /// The most permits that there can be.
@@ -144,36 +127,11 @@ impl Semaphore {
         (0..slots.count()).filter(|&index| is_available(slots.get(index))).count()
     }
 
-    /// Takes a permit; waits for one, without a bound.
-    pub fn acquire(&self) -> Permit<'_> {
-        loop {
-            // `Timeout::Never` ends with a permit; the loop is for the compiler.
-            if let Some(permit) = self.acquire_within(Timeout::Never) {
-                return permit;
-            }
-        }
-    }
-
-    /// Takes a permit if there is one. Never waits.
-    #[must_use]
-    pub fn try_acquire(&self) -> Option<Permit<'_>> {
-        self.acquire_within(Timeout::Now)
-    }
-
-    /// Takes a permit; waits for one at most for `timeout`, by CLOCK_MONOTONIC.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::TimedOut`] if none came free in that time.
-    pub fn acquire_timeout(&self, timeout: Duration) -> Result<Permit<'_>> {
-        self.acquire_within(Timeout::after(timeout))
-            .ok_or(Error::TimedOut { what: "a permit", after: timeout })
-    }
-
-    fn acquire_within(&self, timeout: Timeout) -> Option<Permit<'_>> {
+    /// Takes a permit, waiting until `timeout` for one. [`Timeout::Never`] always gives one.
+    pub fn acquire(&self, timeout: Timeout) -> Option<RawPermit<'_>> {
         self.0.wait_for(timeout, |_| {
             let (slot, seen) = self.0.slots().claim(self.0.token(), is_available)?;
-            Some(Permit { semaphore: self, slot, recovered: seen == OWNER_DIED })
+            Some(RawPermit { semaphore: self, slot, recovered: seen == OWNER_DIED })
         })
     }
 
@@ -182,7 +140,7 @@ impl Semaphore {
     /// # Errors
     ///
     /// [`Error::InvalidArgument`] if there would be more than
-    /// [`permits_max`](Semaphore::permits_max), those held included.
+    /// [`permits_max`](RawSemaphore::permits_max), those held included.
     pub fn release(&self) -> Result<()> {
         let slots = self.0.slots();
         // Another releaser may take a slot from under us: then look at the next.
@@ -204,13 +162,13 @@ fn is_available(slot: u32) -> bool {
 /// A permit, held. Dropping it gives it back.
 #[must_use = "the permit is given back at once if it is not kept"]
 #[derive(Debug)]
-pub struct Permit<'a> {
-    semaphore: &'a Semaphore,
+pub struct RawPermit<'a> {
+    semaphore: &'a RawSemaphore,
     slot: usize,
     recovered: bool,
 }
 
-impl Permit<'_> {
+impl RawPermit<'_> {
     /// Whether its last holder died while it held it. Said once.
     #[must_use]
     pub fn recovered(&self) -> bool {
@@ -218,7 +176,7 @@ impl Permit<'_> {
     }
 
     /// Uses the permit up: it does not go back, neither now nor if its holder dies, until somebody
-    /// [releases](Semaphore::release) one.
+    /// [releases](RawSemaphore::release) one.
     pub fn forget(self) {
         let row = &self.semaphore.0;
         // A slot without our token was overwritten, and is left.
@@ -227,7 +185,7 @@ impl Permit<'_> {
     }
 }
 
-impl Drop for Permit<'_> {
+impl Drop for RawPermit<'_> {
     fn drop(&mut self) {
         let row = &self.semaphore.0;
         row.slots().release(self.slot, row.token());
@@ -237,25 +195,27 @@ impl Drop for Permit<'_> {
 
 #[cfg(all(test, not(loom)))]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
     use crate::atomics::{AtomicU32, Ordering};
     use crate::sync::arena::Arena;
 
-    fn with_semaphore(permits: u32, test: impl FnOnce(&Arena, &Semaphore)) {
+    fn with_semaphore(permits: u32, test: impl FnOnce(&Arena, &RawSemaphore)) {
         let arena = Arena::new();
         // SAFETY: the place is the arena's, aligned and large enough for a few permits.
         let semaphore =
-            unsafe { Semaphore::create(arena.place(), permits, permits, &arena.owner()) };
+            unsafe { RawSemaphore::create(arena.place(), permits, permits, &arena.owner()) };
         test(&arena, &semaphore.unwrap());
     }
 
     #[test]
     fn there_are_as_many_permits_as_asked_for() {
         with_semaphore(3, |_, semaphore| {
-            let held: Vec<Permit> = std::iter::from_fn(|| semaphore.try_acquire()).collect();
+            let held: Vec<RawPermit> =
+                std::iter::from_fn(|| semaphore.acquire(Timeout::Now)).collect();
             assert_eq!((held.len(), semaphore.available()), (3, 0));
-            let refused = semaphore.acquire_timeout(Duration::from_millis(1));
-            assert!(matches!(refused, Err(Error::TimedOut { what: "a permit", .. })));
+            assert!(semaphore.acquire(Timeout::after(Duration::from_millis(1))).is_none());
             drop(held);
             assert_eq!(semaphore.available(), 3);
         });
@@ -269,7 +229,7 @@ mod tests {
                 for _ in 0..4 {
                     scope.spawn(|| {
                         for _ in 0..2000 {
-                            let permit = semaphore.acquire();
+                            let permit = semaphore.acquire(Timeout::Never).unwrap();
                             assert!(inside.fetch_add(1, Ordering::Relaxed) < 2);
                             std::thread::yield_now();
                             inside.fetch_sub(1, Ordering::Relaxed);
@@ -286,12 +246,12 @@ mod tests {
     fn a_permit_of_a_dead_holder_is_found_by_who_waits_and_says_so_once() {
         with_semaphore(1, |arena, semaphore| {
             let dead = arena.dead_owner();
-            let room = Semaphore::size_bytes(1);
+            let room = RawSemaphore::size_bytes(1);
             // SAFETY: the place is the arena's, and has that much room.
-            let theirs = unsafe { Semaphore::attach(arena.place(), room, &dead) }.unwrap();
-            std::mem::forget(theirs.acquire());
-            assert!(semaphore.acquire().recovered());
-            assert!(!semaphore.acquire().recovered());
+            let theirs = unsafe { RawSemaphore::attach(arena.place(), room, &dead) }.unwrap();
+            std::mem::forget(theirs.acquire(Timeout::Never).unwrap());
+            assert!(semaphore.acquire(Timeout::Never).unwrap().recovered());
+            assert!(!semaphore.acquire(Timeout::Never).unwrap().recovered());
         });
     }
 
@@ -301,13 +261,14 @@ mod tests {
             let owner = arena.owner();
             for permits in [0, PERMITS_MAX + 1] {
                 // SAFETY: refused before anything is written.
-                let refused = unsafe { Semaphore::create(arena.place(), permits, permits, &owner) };
+                let refused =
+                    unsafe { RawSemaphore::create(arena.place(), permits, permits, &owner) };
                 assert!(matches!(refused, Err(Error::InvalidArgument { .. })));
             }
             assert_eq!(semaphore.permits_max(), 2);
-            for room in [8, Semaphore::size_bytes(2) - 1] {
+            for room in [8, RawSemaphore::size_bytes(2) - 1] {
                 // SAFETY: the place is the arena's, and has that much room.
-                let refused = unsafe { Semaphore::attach(arena.place(), room, &owner) };
+                let refused = unsafe { RawSemaphore::attach(arena.place(), room, &owner) };
                 assert!(matches!(refused, Err(Error::Layout { .. })));
             }
         });
@@ -316,10 +277,10 @@ mod tests {
     #[test]
     fn a_forgotten_permit_is_gone_until_one_is_released() {
         with_semaphore(2, |_, semaphore| {
-            semaphore.acquire().forget();
+            semaphore.acquire(Timeout::Never).unwrap().forget();
             assert_eq!(semaphore.available(), 1);
-            let held = semaphore.acquire();
-            assert!(semaphore.try_acquire().is_none());
+            let held = semaphore.acquire(Timeout::Never).unwrap();
+            assert!(semaphore.acquire(Timeout::Now).is_none());
             semaphore.release().unwrap();
             assert_eq!(semaphore.available(), 1);
             let refused = semaphore.release().unwrap_err();
@@ -334,8 +295,9 @@ mod tests {
     fn a_semaphore_that_begins_empty_counts_what_is_released() {
         let arena = Arena::new();
         // SAFETY: the place is the arena's, aligned and large enough for three permits.
-        let semaphore = unsafe { Semaphore::create(arena.place(), 0, 3, &arena.owner()) }.unwrap();
-        assert!(semaphore.try_acquire().is_none());
+        let semaphore =
+            unsafe { RawSemaphore::create(arena.place(), 0, 3, &arena.owner()) }.unwrap();
+        assert!(semaphore.acquire(Timeout::Now).is_none());
         std::thread::scope(|scope| {
             scope.spawn(|| {
                 for _ in 0..500 {
@@ -344,7 +306,7 @@ mod tests {
                     }
                 }
             });
-            (0..500).for_each(|_| semaphore.acquire().forget());
+            (0..500).for_each(|_| semaphore.acquire(Timeout::Never).unwrap().forget());
         });
         assert_eq!(semaphore.available(), 0);
     }
@@ -353,7 +315,7 @@ mod tests {
     fn more_permits_than_the_most_are_refused() {
         let arena = Arena::new();
         // SAFETY: refused before anything is written.
-        let refused = unsafe { Semaphore::create(arena.place(), 3, 2, &arena.owner()) };
+        let refused = unsafe { RawSemaphore::create(arena.place(), 3, 2, &arena.owner()) };
         assert!(matches!(refused, Err(Error::InvalidArgument { .. })));
     }
 }

@@ -1,8 +1,8 @@
 //! A barrier: nobody goes on before all have come.
 //!
 //! Members join before they wait, so that the death of one is noticed wherever it happens. A
-//! barrier breaks when a member dies, when one wait times out, or by [`abort`](Barrier::abort):
-//! then all who wait, and all who come, get [`Error::Broken`], until [`reset`](Barrier::reset).
+//! barrier breaks when a member dies, when one wait times out, or by [`abort`](RawBarrier::abort):
+//! then all who wait, and all who come, get [`Error::Broken`], until [`reset`](RawBarrier::reset).
 //!
 //! The state is one 64-bit word, and each change of it one compare-and-swap:
 //!
@@ -28,7 +28,6 @@ mod tests;
 use std::fmt;
 #[cfg(not(loom))]
 use std::ptr::NonNull;
-use std::time::Duration;
 
 use crate::atomics::Ordering;
 use crate::error::{Error, Result};
@@ -54,15 +53,15 @@ const KIND: Kind = Kind {
     extra: 0,
 };
 
-/// A barrier as one owner sees it. [`join`](Barrier::join) it to wait, or just
-/// [`wait`](Barrier::wait).
+/// A barrier as one owner sees it. [`join`](RawBarrier::join) it to wait, or just
+/// [`wait`](RawBarrier::wait).
 #[derive(Clone)]
-pub struct Barrier(Row);
+pub struct RawBarrier(Row);
 
-impl fmt::Debug for Barrier {
+impl fmt::Debug for RawBarrier {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let state = self.0.state().load(Ordering::Relaxed);
-        f.debug_struct("Barrier")
+        f.debug_struct("RawBarrier")
             .field("parties", &self.parties())
             .field("arrived", &(state & ARRIVED))
             .field("broken", &(state & BROKEN != 0))
@@ -70,62 +69,52 @@ impl fmt::Debug for Barrier {
     }
 }
 
-impl Barrier {
-    /// The alignment that a barrier needs, in bytes.
-    pub const ALIGN: usize = row::ALIGN;
-
+impl RawBarrier {
     /// The size of a barrier for so many members, in bytes.
     #[must_use]
     pub const fn size_bytes(parties: u32) -> usize {
         Row::size_bytes(parties)
     }
 
-    /// Writes a new barrier at `place`, and enters its words into the directory of `owner`'s
-    /// table: two entries.
+    /// Writes a new barrier at `place` and registers its words with `owner`'s table: two directory
+    /// entries.
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidArgument`] if `parties` is 0 or above [`PARTIES_MAX`], or if `place` is
-    /// not in the table's region; [`Error::Full`] if the table's directory is.
+    /// [`Error::InvalidArgument`] if a number is out of range; [`Error::Full`] if the directory is.
     ///
     /// # Safety
     ///
-    /// - `place` is aligned to [`Barrier::ALIGN`] and valid for [`Barrier::size_bytes`]`(parties)`
-    ///   bytes, for as long as the barrier is used;
-    /// - nobody else uses those bytes until this returns, and afterwards only through barriers.
+    /// As [`Row::create`].
     #[cfg(not(loom))]
-    pub unsafe fn create(place: NonNull<u8>, parties: u32, owner: &Owner) -> Result<Barrier> {
+    pub unsafe fn create(place: NonNull<u8>, parties: u32, owner: &Owner) -> Result<RawBarrier> {
         // SAFETY: the contract, which is the same.
-        Ok(Barrier(unsafe { Row::create(&KIND, place, parties, owner, |_| 0) }?))
+        Ok(RawBarrier(unsafe { Row::create(&KIND, place, parties, owner, |_| 0) }?))
     }
 
     /// Uses the barrier that another process created at `place`.
     ///
     /// # Errors
     ///
-    /// [`Error::Layout`] if there is no barrier there, or it does not fit into `place_bytes`.
+    /// [`Error::Layout`] if there is none, or if it does not fit into `place_bytes`.
     ///
     /// # Safety
     ///
-    /// - `place` is aligned to [`Barrier::ALIGN`] and valid for `place_bytes` bytes, for as long
-    ///   as the barrier is used;
-    /// - whoever else uses those bytes does so by atomics: through barriers, or hostile;
-    /// - `owner` belongs to the table that the creator of the barrier used.
+    /// As [`Row::attach`].
     #[cfg(not(loom))]
-    pub unsafe fn attach(place: NonNull<u8>, place_bytes: usize, owner: &Owner) -> Result<Barrier> {
+    pub unsafe fn attach(
+        place: NonNull<u8>,
+        place_bytes: usize,
+        owner: &Owner,
+    ) -> Result<RawBarrier> {
         // SAFETY: the contract, which is the same.
-        Ok(Barrier(unsafe { Row::attach(&KIND, place, place_bytes, owner) }?))
+        Ok(RawBarrier(unsafe { Row::attach(&KIND, place, place_bytes, owner) }?))
     }
 
     /// A barrier over a row that exists: for models.
     #[cfg(all(test, loom))]
-    pub(in crate::sync) fn over(row: Row) -> Barrier {
-        Barrier(row)
-    }
-
-    /// Takes the barrier's words out of the directory, before its memory serves something else.
-    pub fn unregister(&self) {
-        self.0.unregister();
+    pub(in crate::sync) fn over(row: Row) -> RawBarrier {
+        RawBarrier(row)
     }
 
     /// How many members it takes.
@@ -152,9 +141,9 @@ impl Barrier {
     /// # Errors
     ///
     /// [`Error::Full`] if there are as many as it takes: members that died count until a reset.
-    pub fn join(&self) -> Result<Member<'_>> {
+    pub fn join(&self) -> Result<RawMember<'_>> {
         match self.0.slots().claim_free(self.0.token()) {
-            Some(slot) => Ok(Member { barrier: self, slot }),
+            Some(slot) => Ok(RawMember { barrier: self, slot }),
             None => {
                 let capacity = format!("{} members", self.parties());
                 Err(Error::Full { what: "the barrier", capacity })
@@ -162,33 +151,15 @@ impl Barrier {
         }
     }
 
-    /// Waits as a member that joins for this one wait. A death is noticed only while it waits: who
-    /// might die between two waits should [`join`](Barrier::join).
+    /// Waits as a member that joins for this one wait: as [`RawMember::wait`]. A death is noticed
+    /// only during the wait, so whoever might die between two waits should
+    /// [`join`](RawBarrier::join).
     ///
     /// # Errors
     ///
-    /// As for [`Member::wait`].
-    pub fn wait(&self) -> Result<bool> {
-        loop {
-            // `Timeout::Never` ends with an outcome; the loop is for the compiler.
-            if let Some(is_last) = self.visit(Timeout::Never)? {
-                return Ok(is_last);
-            }
-        }
-    }
-
-    /// As [`wait`](Barrier::wait), at most for `timeout`; then the barrier breaks for all.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::TimedOut`], and as for [`Member::wait`].
-    pub fn wait_timeout(&self, timeout: Duration) -> Result<bool> {
-        self.visit(Timeout::after(timeout))?
-            .ok_or(Error::TimedOut { what: "the barrier", after: timeout })
-    }
-
-    /// Joins, passes, leaves. Those of the phase before may not have left yet.
-    fn visit(&self, timeout: Timeout) -> Result<Option<bool>> {
+    /// As for [`RawMember::wait`].
+    pub fn wait(&self, timeout: Timeout) -> Result<Option<bool>> {
+        // Those of the phase before may not have left yet.
         let join = |_| {
             if self.is_broken() {
                 return Some(Err(self.broken("a member died, or gave up")));
@@ -198,7 +169,7 @@ impl Barrier {
         match self.0.wait_for(timeout, join) {
             None => Ok(None),
             Some(slot) => {
-                let member = Member { barrier: self, slot: slot? };
+                let member = RawMember { barrier: self, slot: slot? };
                 member.barrier.pass(timeout)
             }
         }
@@ -301,41 +272,26 @@ impl Barrier {
 /// One of a barrier's members. Dropping it leaves the barrier, whose others then wait for
 /// somebody to join in its place.
 #[derive(Debug)]
-pub struct Member<'a> {
-    barrier: &'a Barrier,
+pub struct RawMember<'a> {
+    barrier: &'a RawBarrier,
     slot: usize,
 }
 
-impl Member<'_> {
-    /// Waits until all members wait, without a bound. All that they wrote before is visible
-    /// after. Returns whether this was the last to come: true for one of them.
+impl RawMember<'_> {
+    /// Waits until all members wait. All that they wrote before is visible after. Returns whether
+    /// this was the last to come, which is true for one of them; `None` if `timeout` was over,
+    /// which breaks the barrier for all.
     ///
     /// # Errors
     ///
-    /// [`Error::Broken`] if a member died or gave up, or by [`Barrier::abort`] or
-    /// [`Barrier::reset`].
-    pub fn wait(&mut self) -> Result<bool> {
-        loop {
-            // `Timeout::Never` ends with an outcome; the loop is for the compiler.
-            if let Some(is_last) = self.barrier.pass(Timeout::Never)? {
-                return Ok(is_last);
-            }
-        }
-    }
-
-    /// As [`wait`](Member::wait), at most for `timeout`; then the barrier breaks for all.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::TimedOut`], and as for [`wait`](Member::wait).
-    pub fn wait_timeout(&mut self, timeout: Duration) -> Result<bool> {
-        self.barrier
-            .pass(Timeout::after(timeout))?
-            .ok_or(Error::TimedOut { what: "the barrier", after: timeout })
+    /// [`Error::Broken`] if a member died or timed out, or by [`RawBarrier::abort`] or
+    /// [`RawBarrier::reset`].
+    pub fn wait(&mut self, timeout: Timeout) -> Result<Option<bool>> {
+        self.barrier.pass(timeout)
     }
 }
 
-impl Drop for Member<'_> {
+impl Drop for RawMember<'_> {
     fn drop(&mut self) {
         let row = &self.barrier.0;
         row.slots().release(self.slot, row.token());

@@ -1,14 +1,16 @@
 //! Tests of the barrier.
 #![allow(unsafe_code)]
 
+use std::time::Duration;
+
 use super::*;
 use crate::atomics::AtomicU32;
 use crate::sync::arena::Arena;
 
-fn with_barrier(parties: u32, test: impl FnOnce(&Arena, &Barrier)) {
+fn with_barrier(parties: u32, test: impl FnOnce(&Arena, &RawBarrier)) {
     let arena = Arena::new();
     // SAFETY: the place is the arena's, aligned and large enough for a few members.
-    let barrier = unsafe { Barrier::create(arena.place(), parties, &arena.owner()) };
+    let barrier = unsafe { RawBarrier::create(arena.place(), parties, &arena.owner()) };
     test(&arena, &barrier.unwrap());
 }
 
@@ -23,7 +25,7 @@ fn nobody_goes_on_before_all_have_come() {
                     let mut member = barrier.join().unwrap();
                     for phase in 1..=2000 {
                         arrivals.fetch_add(1, Ordering::Relaxed);
-                        if member.wait().unwrap() {
+                        if member.wait(Timeout::Never).unwrap().unwrap() {
                             leaders.fetch_add(1, Ordering::Relaxed);
                         }
                         assert!(arrivals.load(Ordering::Relaxed) >= 3 * phase);
@@ -37,7 +39,9 @@ fn nobody_goes_on_before_all_have_come() {
 
 #[test]
 fn a_barrier_of_one_holds_nobody_up() {
-    with_barrier(1, |_, barrier| assert!(barrier.join().unwrap().wait().unwrap()));
+    with_barrier(1, |_, barrier| {
+        assert!(barrier.join().unwrap().wait(Timeout::Never).unwrap().unwrap())
+    });
 }
 
 #[test]
@@ -54,14 +58,14 @@ fn a_full_barrier_takes_no_member_until_one_leaves() {
 fn a_member_that_gives_up_breaks_the_barrier_until_it_is_reset() {
     with_barrier(2, |_, barrier| {
         let (mut one, mut two) = (barrier.join().unwrap(), barrier.join().unwrap());
-        let refused = one.wait_timeout(Duration::from_millis(1));
-        assert!(matches!(refused, Err(Error::TimedOut { .. })));
+        let refused = one.wait(Timeout::after(Duration::from_millis(1)));
+        assert_eq!(refused.unwrap(), None);
         assert!(barrier.is_broken());
-        assert!(matches!(two.wait(), Err(Error::Broken { .. })));
+        assert!(matches!(two.wait(Timeout::Never), Err(Error::Broken { .. })));
         barrier.reset();
         std::thread::scope(|scope| {
-            scope.spawn(|| one.wait().unwrap());
-            two.wait().unwrap();
+            scope.spawn(|| one.wait(Timeout::Never).unwrap());
+            two.wait(Timeout::Never).unwrap();
         });
     });
 }
@@ -71,7 +75,7 @@ fn aborting_and_resetting_release_who_waits_with_an_error() {
     for reset in [false, true] {
         with_barrier(2, |_, barrier| {
             std::thread::scope(|scope| {
-                let waiter = scope.spawn(|| barrier.join().unwrap().wait());
+                let waiter = scope.spawn(|| barrier.join().unwrap().wait(Timeout::Never));
                 while barrier.0.state().load(Ordering::Relaxed) & ARRIVED == 0 {
                     std::thread::yield_now();
                 }
@@ -94,13 +98,16 @@ fn a_dead_member_breaks_the_barrier_and_a_reset_makes_room_for_another() {
         let theirs = arena.attach_barrier(&dead);
         std::mem::forget(theirs.join().unwrap());
         let mut member = barrier.join().unwrap();
-        assert!(matches!(member.wait(), Err(Error::Broken { .. })), "found by the waiter");
+        assert!(
+            matches!(member.wait(Timeout::Never), Err(Error::Broken { .. })),
+            "found by the waiter"
+        );
         assert!(matches!(barrier.join(), Err(Error::Full { .. })));
         barrier.reset();
         let mut other = barrier.join().unwrap();
         std::thread::scope(|scope| {
-            scope.spawn(|| other.wait().unwrap());
-            member.wait().unwrap();
+            scope.spawn(|| other.wait(Timeout::Never).unwrap());
+            member.wait(Timeout::Never).unwrap().unwrap();
         });
     });
 }
@@ -110,7 +117,10 @@ fn a_phase_counter_that_wraps_is_a_phase_counter() {
     with_barrier(1, |_, barrier| {
         barrier.0.state().store(PHASES, Ordering::Relaxed);
         let mut member = barrier.join().unwrap();
-        assert!(member.wait().unwrap() && member.wait().unwrap());
+        assert!(
+            member.wait(Timeout::Never).unwrap().unwrap()
+                && member.wait(Timeout::Never).unwrap().unwrap()
+        );
         assert_eq!(barrier.0.state().load(Ordering::Relaxed), ONE_PHASE);
     });
 }
@@ -121,7 +131,7 @@ fn attaching_to_other_bytes_is_a_layout_error() {
         let owner = arena.owner();
         let attach = |room| {
             // SAFETY: the place is the arena's, and has that much room.
-            unsafe { Barrier::attach(arena.place(), room, &owner) }
+            unsafe { RawBarrier::attach(arena.place(), room, &owner) }
         };
         assert_eq!(attach(32).unwrap().parties(), 2);
         assert!(matches!(attach(31), Err(Error::Layout { .. })));
@@ -143,7 +153,7 @@ fn whoever_waits_without_joining_is_a_member_for_that_long() {
             for _ in 0..6 {
                 scope.spawn(|| {
                     while arrivals.fetch_add(1, Ordering::Relaxed) < 3000 {
-                        if barrier.wait().unwrap() {
+                        if barrier.wait(Timeout::Never).unwrap().unwrap() {
                             leaders.fetch_add(1, Ordering::Relaxed);
                         }
                     }
@@ -153,7 +163,7 @@ fn whoever_waits_without_joining_is_a_member_for_that_long() {
         assert_eq!(leaders.load(Ordering::Relaxed), 1000);
         assert_eq!(barrier.waiting(), 0);
         let timeout = Duration::from_millis(1);
-        assert!(matches!(barrier.wait_timeout(timeout), Err(Error::TimedOut { .. })));
-        assert!(matches!(barrier.wait(), Err(Error::Broken { .. })));
+        assert!(matches!(barrier.wait(Timeout::after(timeout)), Err(Error::TimedOut { .. })));
+        assert!(matches!(barrier.wait(Timeout::Never), Err(Error::Broken { .. })));
     });
 }

@@ -8,6 +8,7 @@ use loom::thread;
 use super::{Shared, check, check_deaths};
 use crate::atomics::{Ordering, mortal::live_for};
 use crate::sync::event::Reset;
+use crate::sync::timeout::Timeout;
 
 #[test]
 fn loom_a_barrier_shows_what_its_members_wrote_before() {
@@ -18,12 +19,12 @@ fn loom_a_barrier_shows_what_its_members_wrote_before() {
             let (shared, barrier) = (Arc::clone(&shared), shared.barrier(&owner));
             thread::spawn(move || {
                 shared.value.store(7, Ordering::Relaxed);
-                let is_last = barrier.join().unwrap().wait().unwrap();
+                let is_last = barrier.join().unwrap().wait(Timeout::Never).unwrap();
                 drop(shared);
                 is_last
             })
         };
-        let is_last = shared.barrier(&owner).join().unwrap().wait().unwrap();
+        let is_last = shared.barrier(&owner).join().unwrap().wait(Timeout::Never).unwrap();
         assert_eq!(shared.value.load(Ordering::Relaxed), 7);
         assert!(is_last ^ other.join().unwrap());
     });
@@ -39,7 +40,7 @@ fn loom_a_death_at_any_operation_of_a_wait_breaks_the_barrier_or_comes_after_it(
             thread::spawn(move || {
                 let mut member = barrier.join().unwrap();
                 let survived = live_for(operations, || {
-                    member.wait().unwrap();
+                    member.wait(Timeout::Never).unwrap();
                 });
                 if survived.is_none() {
                     std::mem::forget(member);
@@ -51,7 +52,7 @@ fn loom_a_death_at_any_operation_of_a_wait_breaks_the_barrier_or_comes_after_it(
         let waiter = {
             let (shared, barrier) = (Arc::clone(&shared), shared.barrier(&heir));
             thread::spawn(move || {
-                let outcome = barrier.join().unwrap().wait();
+                let outcome = barrier.join().unwrap().wait(Timeout::Never);
                 drop(shared);
                 outcome.is_ok()
             })

@@ -19,7 +19,7 @@ fn loom_a_waiter_sees_the_condition_changed() {
         let guard = lock.lock();
         shared.value.store(1, Ordering::Relaxed);
         drop(guard);
-        shared.condvar(&owner).notify_one();
+        shared.condvar(&owner).notify(1);
         waiter.join().unwrap();
         assert_eq!(shared.condvar(&owner).waiters(), 0);
     });
@@ -33,7 +33,7 @@ fn loom_one_notification_wakes_one_and_none_goes_with_a_waiter_that_gives_up() {
         let theirs = owner.clone();
         let impatient = spawn(&shared, move |shared| {
             let lock = shared.lock(&theirs);
-            shared.condvar(&theirs).wait_within(lock.lock(), Timeout::Sleeps(1)).1
+            shared.condvar(&theirs).wait(lock.lock(), Timeout::Sleeps(1)).1
         });
         let (lock, condvar) = (shared.lock(&owner), shared.condvar(&owner));
         let guard = lock.lock();
@@ -61,7 +61,7 @@ fn loom_a_death_at_any_operation_of_a_notifier_leaves_no_waiter_asleep() {
             let guard = lock.lock();
             shared.value.store(1, Ordering::Relaxed);
             drop(guard);
-            shared.condvar(&theirs).notify_one();
+            shared.condvar(&theirs).notify(1);
         });
         let died = victim.join().unwrap();
         shared.sweep(&doomed);
@@ -70,7 +70,7 @@ fn loom_a_death_at_any_operation_of_a_notifier_leaves_no_waiter_asleep() {
             let guard = lock.lock();
             shared.value.store(1, Ordering::Relaxed);
             drop(guard);
-            shared.condvar(&heir).notify_one();
+            shared.condvar(&heir).notify(1);
         }
         waiter.join().unwrap();
         died

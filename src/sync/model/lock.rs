@@ -93,7 +93,7 @@ fn loom_an_event_releases_its_waiter_and_shows_what_was_written_before() {
             let waiter = {
                 let shared = Arc::clone(&shared);
                 thread::spawn(move || {
-                    shared.event().wait();
+                    shared.event().wait(Timeout::Never);
                     assert_eq!(shared.value.load(Ordering::Relaxed), 7);
                 })
             };
@@ -111,7 +111,7 @@ fn loom_a_pulse_of_a_manual_event_releases_no_later_than_the_next() {
         let shared = Shared::new(Reset::Manual);
         let waiter = {
             let shared = Arc::clone(&shared);
-            thread::spawn(move || shared.event().wait())
+            thread::spawn(move || shared.event().wait(Timeout::Never))
         };
         shared.event().set();
         shared.event().reset();
@@ -128,7 +128,7 @@ fn loom_an_auto_event_goes_from_waiter_to_waiter() {
         let waiters = [0, 1].map(|_| {
             let shared = Arc::clone(&shared);
             thread::spawn(move || {
-                shared.event().wait();
+                shared.event().wait(Timeout::Never);
                 shared.critical_section();
                 shared.event().set();
             })
@@ -137,7 +137,7 @@ fn loom_an_auto_event_goes_from_waiter_to_waiter() {
         for waiter in waiters {
             waiter.join().unwrap();
         }
-        assert!(shared.event().try_wait());
+        assert!(shared.event().wait(Timeout::Now));
     });
 }
 
@@ -152,7 +152,7 @@ fn loom_a_death_at_any_operation_of_a_setter_loses_no_wake_up() {
         };
         let waiter = {
             let shared = Arc::clone(&shared);
-            thread::spawn(move || shared.event().wait())
+            thread::spawn(move || shared.event().wait(Timeout::Never))
         };
         let died = victim.join().unwrap();
         // SAFETY: the victim is dead or done, and holds no lock.

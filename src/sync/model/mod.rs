@@ -19,17 +19,17 @@ use std::sync::atomic::{AtomicBool, Ordering as StdOrdering};
 use loom::cell::UnsafeCell;
 use loom::thread::{self, JoinHandle};
 
-use super::barrier::Barrier;
-use super::condvar::Condvar;
-use super::event::{Event, EventWord, Reset};
+use super::barrier::RawBarrier;
+use super::condvar::RawCondvar;
+use super::event::{EventWord, RawEvent, Reset};
 use super::lock::{LockWord, RobustLock};
-use super::once::{Once, OnceWords};
+use super::once::{OnceWords, RawOnce};
 use super::owner::{Owner, OwnerEntry, OwnerTable, TableHeader};
-use super::reentrant::{ReentrantLock, ReentrantWords};
+use super::reentrant::{RawReentrantLock, ReentrantWords};
 use super::ring::{LockKind, Ring, RingHeader};
 use super::row::{Row, RowHeader};
-use super::rwlock::RwLock;
-use super::semaphore::Semaphore;
+use super::rwlock::RawRwLock;
+use super::semaphore::RawSemaphore;
 use super::timeout::Watch;
 use crate::atomics::{AtomicU32, AtomicU64, mortal::live_for};
 use crate::sys::identity::Identity;
@@ -106,9 +106,9 @@ impl Shared {
         unsafe { RobustLock::new(NonNull::from(&self.lock), owner) }
     }
 
-    fn event(&self) -> Event {
+    fn event(&self) -> RawEvent {
         // SAFETY: the model keeps the words until its end.
-        unsafe { Event::new(NonNull::from(&self.event), Watch::Supervisor) }
+        unsafe { RawEvent::new(NonNull::from(&self.event), Watch::Supervisor) }
     }
 
     fn ring(&self, owner: &Owner) -> Ring {
@@ -124,30 +124,30 @@ impl Shared {
         unsafe { Row::from_parts(NonNull::from(&self.row), slots, owner) }
     }
 
-    fn barrier(&self, owner: &Owner) -> Barrier {
-        Barrier::over(self.row(owner))
+    fn barrier(&self, owner: &Owner) -> RawBarrier {
+        RawBarrier::over(self.row(owner))
     }
 
-    fn semaphore(&self, owner: &Owner) -> Semaphore {
-        Semaphore::over(self.row(owner))
+    fn semaphore(&self, owner: &Owner) -> RawSemaphore {
+        RawSemaphore::over(self.row(owner))
     }
 
-    fn condvar(&self, owner: &Owner) -> Condvar {
-        Condvar::over(self.row(owner))
+    fn condvar(&self, owner: &Owner) -> RawCondvar {
+        RawCondvar::over(self.row(owner))
     }
 
-    fn rwlock(&self, owner: &Owner) -> RwLock {
-        RwLock::over(self.row(owner))
+    fn rwlock(&self, owner: &Owner) -> RawRwLock {
+        RawRwLock::over(self.row(owner))
     }
 
-    fn reentrant(&self, owner: &Owner) -> ReentrantLock {
+    fn reentrant(&self, owner: &Owner) -> RawReentrantLock {
         // SAFETY: the model keeps the words until its end.
-        unsafe { ReentrantLock::new(NonNull::from(&self.reentrant), owner) }
+        unsafe { RawReentrantLock::new(NonNull::from(&self.reentrant), owner) }
     }
 
-    fn once(&self, owner: &Owner) -> Once {
+    fn once(&self, owner: &Owner) -> RawOnce {
         // SAFETY: the model keeps the words until its end.
-        unsafe { Once::new(NonNull::from(&self.once), owner) }
+        unsafe { RawOnce::new(NonNull::from(&self.once), owner) }
     }
 
     /// One beside a critical section would make loom fail.

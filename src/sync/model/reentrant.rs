@@ -3,11 +3,12 @@ use super::{Shared, check, check_deaths, spawn, spawn_victim};
 use crate::atomics::Ordering;
 use crate::sync::event::Reset;
 use crate::sync::owner::Owner;
+use crate::sync::timeout::Timeout;
 
 fn twice(shared: &Shared, owner: &Owner) -> bool {
     let lock = shared.reentrant(owner);
-    let outer = lock.lock();
-    let _inner = lock.lock();
+    let outer = lock.lock(Timeout::Never).unwrap();
+    let _inner = lock.lock(Timeout::Never).unwrap();
     shared.critical_section();
     outer.recovered()
 }

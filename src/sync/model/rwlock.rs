@@ -6,7 +6,7 @@ use crate::sync::timeout::Timeout;
 
 fn write(shared: &Shared, owner: &Owner) -> bool {
     let lock = shared.rwlock(owner);
-    let guard = lock.write();
+    let guard = lock.write(Timeout::Never).unwrap();
     shared.critical_section();
     guard.recovered()
 }
@@ -14,7 +14,7 @@ fn write(shared: &Shared, owner: &Owner) -> bool {
 /// Loom fails if a writer is in the critical section at the same time.
 fn read(shared: &Shared, owner: &Owner) -> bool {
     let lock = shared.rwlock(owner);
-    let guard = lock.read();
+    let guard = lock.read(Timeout::Never).unwrap();
     shared.look();
     guard.recovered()
 }
@@ -39,9 +39,9 @@ fn loom_a_writer_that_gives_up_lets_readers_in_again() {
         let owner = shared.owner();
         let lock = shared.rwlock(&owner);
         let (theirs, others) = (owner.clone(), owner.clone());
-        let guard = lock.read();
+        let guard = lock.read(Timeout::Never).unwrap();
         let writer = spawn(&shared, move |shared| {
-            drop(shared.rwlock(&theirs).write_within(Timeout::Sleeps(1)));
+            drop(shared.rwlock(&theirs).write(Timeout::Sleeps(1)));
         });
         drop(guard);
         let reader = spawn(&shared, move |shared| read(shared, &others));

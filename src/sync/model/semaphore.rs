@@ -2,6 +2,7 @@
 use super::{Shared, check, check_deaths, spawn, spawn_victim};
 use crate::sync::event::Reset;
 use crate::sync::lock::OWNER_DIED;
+use crate::sync::timeout::Timeout;
 
 #[test]
 fn loom_two_permits_go_round_three_holders() {
@@ -10,10 +11,13 @@ fn loom_two_permits_go_round_three_holders() {
         let owner = shared.owner();
         let theirs = owner.clone();
         let other = spawn(&shared, move |shared| {
-            drop(shared.semaphore(&theirs).acquire());
+            drop(shared.semaphore(&theirs).acquire(Timeout::Never).unwrap());
         });
         let semaphore = shared.semaphore(&owner);
-        let both = (semaphore.acquire(), semaphore.acquire());
+        let both = (
+            semaphore.acquire(Timeout::Never).unwrap(),
+            semaphore.acquire(Timeout::Never).unwrap(),
+        );
         drop(both);
         other.join().unwrap();
         assert_eq!(semaphore.available(), 2);
@@ -26,10 +30,12 @@ fn loom_a_released_permit_reaches_who_waits() {
         let shared = Shared::new(Reset::Manual);
         let owner = shared.owner();
         let semaphore = shared.semaphore(&owner);
-        semaphore.acquire().forget();
-        semaphore.acquire().forget();
+        semaphore.acquire(Timeout::Never).unwrap().forget();
+        semaphore.acquire(Timeout::Never).unwrap().forget();
         let theirs = owner.clone();
-        let other = spawn(&shared, move |shared| shared.semaphore(&theirs).acquire().forget());
+        let other = spawn(&shared, move |shared| {
+            shared.semaphore(&theirs).acquire(Timeout::Never).unwrap().forget()
+        });
         semaphore.release().unwrap();
         other.join().unwrap();
         assert_eq!(semaphore.available(), 0);
@@ -42,13 +48,15 @@ fn loom_a_death_at_any_operation_of_a_holder_gives_its_permit_back() {
         let shared = Shared::new(Reset::Manual);
         let (doomed, heir) = (shared.owner(), shared.owner());
         // Of two permits one is out of the game.
-        std::mem::forget(shared.semaphore(&heir).acquire());
+        std::mem::forget(shared.semaphore(&heir).acquire(Timeout::Never).unwrap());
         let theirs = doomed.clone();
         let victim = spawn_victim(&shared, operations, move |shared| {
-            drop(shared.semaphore(&theirs).acquire());
+            drop(shared.semaphore(&theirs).acquire(Timeout::Never).unwrap());
         });
         let mine = heir.clone();
-        let waiter = spawn(&shared, move |shared| shared.semaphore(&mine).acquire().recovered());
+        let waiter = spawn(&shared, move |shared| {
+            shared.semaphore(&mine).acquire(Timeout::Never).unwrap().recovered()
+        });
         let died = victim.join().unwrap();
         let held = shared.sweep(&doomed);
         let told = waiter.join().unwrap();

@@ -134,13 +134,13 @@ fn too_much(name: &str) {
 
 /// A wait with a timeout that nobody ends.
 fn timed_wait() {
-    use brigade::sync::{Event, EventWord, Watch};
+    use brigade::sync::{EventWord, RawEvent, Timeout, Watch};
     let mut memory = SharedArray::<u64>::create(&unique("wait"), [1]).unwrap();
     // SAFETY: no slice of it is kept: the pointer alone is used.
     let place = std::ptr::NonNull::from(unsafe { memory.as_mut_slice() }).cast::<EventWord>();
     // SAFETY: zero bytes are an event that is not set; the array outlives it.
-    let event = unsafe { Event::new(place, Watch::Waiters) };
-    assert!(event.wait_timeout(std::time::Duration::from_millis(120)).is_err());
+    let event = unsafe { RawEvent::new(place, Watch::Waiters) };
+    assert!(!event.wait(Timeout::after(std::time::Duration::from_millis(120))));
 }
 
 /// Whether there is strace; if not, says why a test is skipped.

@@ -5,8 +5,8 @@ use std::os::unix::fs::FileExt;
 use std::time::Duration;
 
 use brigade::shared::{
-    Barrier, BoundedSemaphore, Condvar, Event, Lock, LockError, Once, ReentrantLock, RwLock,
-    Semaphore, SharedList, Value,
+    Barrier, Condvar, Event, Lock, LockError, Once, ReentrantLock, RwLock, Semaphore, SharedList,
+    Value,
 };
 use brigade::sync::Reset;
 use brigade::{Error, Result};
@@ -153,7 +153,7 @@ struct Everything {
     rwlock: Result<RwLock<[u64; 4]>>,
     reentrant: Result<ReentrantLock>,
     semaphore: Result<Semaphore>,
-    bounded: Result<BoundedSemaphore>,
+    bounded: Result<Semaphore>,
     changed: Result<Condvar>,
     event: Result<Event>,
     auto: Result<Event>,
@@ -171,8 +171,8 @@ impl Everything {
             lock: Lock::create(&name("lock"), [0; 4]),
             rwlock: RwLock::create(&name("rwlock"), [0; 4]),
             reentrant: ReentrantLock::create(&name("reentrant")),
-            semaphore: Semaphore::create(&name("semaphore"), 2),
-            bounded: BoundedSemaphore::create(&name("bounded"), 2),
+            semaphore: Semaphore::create(&name("semaphore"), 2, 1024),
+            bounded: Semaphore::create(&name("bounded"), 2, 2),
             changed: Condvar::create(&name("changed")),
             event: Event::create(&name("event"), Reset::Manual),
             auto: Event::create(&name("auto"), Reset::Auto),
@@ -191,7 +191,7 @@ impl Everything {
             rwlock: RwLock::open(&name("rwlock")),
             reentrant: ReentrantLock::open(&name("reentrant")),
             semaphore: Semaphore::open(&name("semaphore")),
-            bounded: BoundedSemaphore::open(&name("bounded")),
+            bounded: Semaphore::open(&name("bounded")),
             changed: Condvar::open(&name("changed")),
             event: Event::open(&name("event")),
             auto: Event::open(&name("auto")),

@@ -5,8 +5,8 @@ use std::process::Command;
 use std::time::Duration;
 
 use brigade::shared::{
-    Barrier, BoundedSemaphore, Condvar, Event, Lock, LockError, Once, ReentrantLock, RwLock,
-    Semaphore, SharedList, Value,
+    Barrier, Condvar, Event, Lock, LockError, Once, ReentrantLock, RwLock, Semaphore, SharedList,
+    Value,
 };
 use brigade::sync::Reset;
 use brigade::{Error, LockState, RegionInfo, RegionKind, RegionState};
@@ -117,7 +117,7 @@ fn a_lock_whose_holder_is_killed_comes_to_the_next_with_the_news() {
 fn what_a_killed_process_held_of_any_primitive_comes_free() {
     alone(|| {
         let name = unique("held");
-        let semaphore = Semaphore::create(&format!("{name}-semaphore"), 1).unwrap();
+        let semaphore = Semaphore::create(&format!("{name}-semaphore"), 1, 1024).unwrap();
         let rwlock = RwLock::create(&format!("{name}-rwlock"), 5u64).unwrap();
         let reentrant = ReentrantLock::create(&format!("{name}-reentrant")).unwrap();
         let mut holder = Part::start("hold-all", &[&name]);
@@ -173,8 +173,7 @@ fn every_primitive_is_made_opened_and_known_by_its_name() {
         check!(RwLock::<u8>, 1);
         check!(Value::<u8>, 1);
         check!(Event, Reset::Manual);
-        check!(Semaphore, 2);
-        check!(BoundedSemaphore, 2);
+        check!(Semaphore, 2, 1024);
         check!(Barrier, 2);
         check!(Condvar,);
         check!(Once,);
@@ -186,7 +185,6 @@ fn every_primitive_is_made_opened_and_known_by_its_name() {
             "value",
             "event",
             "semaphore",
-            "bounded semaphore",
             "barrier",
             "condition variable",
             "once",

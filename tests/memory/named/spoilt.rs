@@ -1,8 +1,7 @@
 //! Object memory that is not what its name is opened for.
 
 use brigade::shared::{
-    Barrier, BoundedSemaphore, Condvar, Event, Lock, Once, ReentrantLock, RwLock, Semaphore,
-    SharedList, Value,
+    Barrier, Condvar, Event, Lock, Once, ReentrantLock, RwLock, Semaphore, SharedList, Value,
 };
 use brigade::sync::Reset;
 use brigade::{Error, Pool, Result};
@@ -24,11 +23,8 @@ const MAKERS: [Maker; 12] = [
     (|name| Lock::create(name, [5u64; 2])?.keep(), |name| Lock::<[u64; 2]>::open(name).map(drop)),
     (|name| RwLock::create(name, 5u32)?.keep(), |name| RwLock::<u32>::open(name).map(drop)),
     (|name| ReentrantLock::create(name)?.keep(), |name| ReentrantLock::open(name).map(drop)),
-    (|name| Semaphore::create(name, 2)?.keep(), |name| Semaphore::open(name).map(drop)),
-    (
-        |name| BoundedSemaphore::create(name, 2)?.keep(),
-        |name| BoundedSemaphore::open(name).map(drop),
-    ),
+    (|name| Semaphore::create(name, 2, 1024)?.keep(), |name| Semaphore::open(name).map(drop)),
+    (|name| Semaphore::create(name, 2, 2)?.keep(), |name| Semaphore::open(name).map(drop)),
     (|name| Condvar::create(name)?.keep(), |name| Condvar::open(name).map(drop)),
     (|name| Event::create(name, Reset::Auto)?.keep(), |name| Event::open(name).map(drop)),
     (|name| Barrier::create(name, 3)?.keep(), |name| Barrier::open(name).map(drop)),

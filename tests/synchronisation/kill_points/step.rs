@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use super::stepping::{Child, Stage, for_each_kill_point, for_each_nth_kill_point, victim};
 use brigade::Error;
-use brigade::sync::{Member, Owner, Ring, Timeout};
+use brigade::sync::raw::RawMember;
+use brigade::sync::{Owner, Ring, Timeout};
 
 /// Far more than a wake-up takes, so that a test fails for a hang only.
 pub(crate) const LONG: Duration = Duration::from_secs(10);
@@ -123,7 +124,7 @@ fn a_waiter_that_is_killed_harms_neither_the_holder_nor_the_next() {
 /// A process that sleeps until the event is set.
 fn event_sleeper(stage: &Stage) -> Child {
     let sleeper = Child::fork(|| {
-        stage.event().wait();
+        assert!(stage.event().wait(Timeout::Never));
         stage.done();
     });
     sleeper.wait_until_asleep();
@@ -162,12 +163,12 @@ fn a_waiter_of_an_event_that_is_killed_takes_the_event_or_leaves_it() {
             let doomed = stage.owner();
             let event = stage.event();
             event.set();
-            point.kill(victim(|| (), |()| event.wait()));
+            point.kill(victim(|| (), |()| assert!(event.wait(Timeout::Never))));
             sweep(&stage, &doomed);
-            let _taken_or_left = event.try_wait();
-            assert!(!event.try_wait(), "one set is never two");
+            let _taken_or_left = event.wait(Timeout::Now);
+            assert!(!event.wait(Timeout::Now), "one set is never two");
             event.set();
-            assert!(event.try_wait());
+            assert!(event.wait(Timeout::Now));
         });
     });
 }
@@ -419,15 +420,15 @@ fn a_barrier_breaks_or_completes_whenever_a_member_is_killed() {
             let barrier = stage.barrier(&heir, 2);
             let theirs = stage.attach_barrier(&doomed);
             let sleeper = Child::fork(|| {
-                match barrier.join().unwrap().wait() {
+                match barrier.join().unwrap().wait(Timeout::Never) {
                     Ok(_) => stage.add(1),
                     Err(error) => assert!(matches!(error, Error::Broken { .. })),
                 }
                 stage.done();
             });
             sleeper.wait_until_asleep();
-            let come = |mut member: Member| {
-                member.wait().unwrap();
+            let come = |mut member: RawMember| {
+                member.wait(Timeout::Never).unwrap();
                 std::mem::forget(member);
             };
             point.kill(victim(|| theirs.join().unwrap(), come));

@@ -12,7 +12,8 @@ use super::stepping::{
     victim_that_stops,
 };
 use brigade::Error;
-use brigade::sync::{Owner, ReentrantGuard};
+use brigade::sync::raw::RawReentrantGuard;
+use brigade::sync::{Owner, Timeout};
 
 /// What follows a death.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -72,12 +73,12 @@ fn a_sleeper_gets_a_reentrant_lock_whenever_its_holder_is_killed() {
             let (doomed, heir) = (stage.owner(), stage.owner());
             let (lock, theirs) = (stage.reentrant(&heir), stage.reentrant(&doomed));
             lock.register().unwrap();
-            let leave = |outer: ReentrantGuard| {
-                drop(theirs.lock());
+            let leave = |outer: RawReentrantGuard| {
+                drop(theirs.lock(Timeout::Never).unwrap());
                 drop(outer);
             };
-            let victim = victim(|| theirs.lock(), leave);
-            let scene = Scene::new(&stage, &doomed, || drop(lock.lock()));
+            let victim = victim(|| theirs.lock(Timeout::Never).unwrap(), leave);
+            let scene = Scene::new(&stage, &doomed, || drop(lock.lock(Timeout::Never)));
             point.kill(victim);
             let hung = scene.end(how, true, || ());
             assert!(!lock.is_locked());
@@ -94,10 +95,18 @@ fn a_reentrant_lock_says_recovered_whenever_its_owner_is_killed_on_the_way_in() 
             let (doomed, heir) = (stage.owner(), stage.owner());
             let (lock, theirs) = (stage.reentrant(&heir), stage.reentrant(&doomed));
             lock.register().unwrap();
-            point.kill(victim(|| (), |()| std::mem::forget((theirs.lock(), theirs.lock()))));
+            point.kill(victim(
+                || (),
+                |()| {
+                    std::mem::forget((
+                        theirs.lock(Timeout::Never).unwrap(),
+                        theirs.lock(Timeout::Never).unwrap(),
+                    ))
+                },
+            ));
             let was_held = lock.is_locked();
             assert_eq!(sweep(&stage, &doomed), usize::from(was_held));
-            let guard = lock.try_lock().unwrap();
+            let guard = lock.lock(Timeout::Now).unwrap();
             assert_eq!((guard.recovered(), lock.depth()), (was_held, 1));
             drop(guard);
             assert!(!lock.is_locked());
@@ -112,8 +121,8 @@ fn a_reader_asleep_gets_in_whenever_the_writer_is_killed() {
             let stage = Stage::new();
             let (doomed, heir) = (stage.owner(), stage.owner());
             let (lock, theirs) = (stage.rwlock(&heir), stage.attach_rwlock(&doomed));
-            let victim = victim(|| theirs.write(), drop);
-            let scene = Scene::new(&stage, &doomed, || drop(lock.read()));
+            let victim = victim(|| theirs.write(Timeout::Never).unwrap(), drop);
+            let scene = Scene::new(&stage, &doomed, || drop(lock.read(Timeout::Never).unwrap()));
             point.kill(victim);
             scene.end(how, true, || ())
         });
@@ -127,8 +136,10 @@ fn a_writer_asleep_gets_in_whenever_the_reader_is_killed() {
             let stage = Stage::new();
             let (doomed, heir) = (stage.owner(), stage.owner());
             let (lock, theirs) = (stage.rwlock(&heir), stage.attach_rwlock(&doomed));
-            let victim = victim(|| theirs.read(), drop);
-            let scene = Scene::new(&stage, &doomed, || assert!(!lock.write().recovered()));
+            let victim = victim(|| theirs.read(Timeout::Never).unwrap(), drop);
+            let scene = Scene::new(&stage, &doomed, || {
+                assert!(!lock.write(Timeout::Never).unwrap().recovered())
+            });
             point.kill(victim);
             scene.end(how, true, || ())
         });
@@ -142,10 +153,10 @@ fn a_read_write_lock_is_free_whenever_a_reader_is_killed_on_the_way_in() {
             let stage = Stage::new();
             let (doomed, heir) = (stage.owner(), stage.owner());
             let (lock, theirs) = (stage.rwlock(&heir), stage.attach_rwlock(&doomed));
-            point.kill(victim(|| (), |()| std::mem::forget(theirs.read())));
+            point.kill(victim(|| (), |()| std::mem::forget(theirs.read(Timeout::Never).unwrap())));
             sweep(&stage, &doomed);
-            assert!(!lock.try_write().unwrap().recovered());
-            let _both = [lock.try_read().unwrap(), lock.try_read().unwrap()];
+            assert!(!lock.write(Timeout::Now).unwrap().recovered());
+            let _both = [lock.read(Timeout::Now).unwrap(), lock.read(Timeout::Now).unwrap()];
         });
     });
 }
@@ -157,12 +168,12 @@ fn a_read_write_lock_tells_all_whenever_a_writer_is_killed_on_the_way_in() {
             let stage = Stage::new();
             let (doomed, heir) = (stage.owner(), stage.owner());
             let (lock, theirs) = (stage.rwlock(&heir), stage.attach_rwlock(&doomed));
-            point.kill(victim(|| (), |()| std::mem::forget(theirs.write())));
+            point.kill(victim(|| (), |()| std::mem::forget(theirs.write(Timeout::Never).unwrap())));
             let was_held = lock.has_writer();
             assert_eq!(sweep(&stage, &doomed), usize::from(was_held));
-            assert_eq!(lock.try_read().unwrap().recovered(), was_held);
-            assert_eq!(lock.try_write().unwrap().recovered(), was_held);
-            assert!(!lock.try_write().unwrap().recovered());
+            assert_eq!(lock.read(Timeout::Now).unwrap().recovered(), was_held);
+            assert_eq!(lock.write(Timeout::Now).unwrap().recovered(), was_held);
+            assert!(!lock.write(Timeout::Now).unwrap().recovered());
         });
     });
 }
@@ -174,13 +185,14 @@ fn a_writer_that_is_killed_while_it_waits_for_readers_lets_others_in() {
             let stage = Stage::new();
             let (doomed, heir) = (stage.owner(), stage.owner());
             let (lock, theirs) = (stage.rwlock(&heir), stage.attach_rwlock(&doomed));
-            let reader = lock.read();
-            let wait = |()| assert!(theirs.write_timeout(Duration::from_micros(20)).is_err());
+            let reader = lock.read(Timeout::Never).unwrap();
+            let wait =
+                |()| assert!(theirs.write(Timeout::after(Duration::from_micros(20))).is_none());
             point.kill(victim(|| (), wait));
             sweep(&stage, &doomed);
-            assert!(lock.try_read().is_some() && lock.try_write().is_none());
+            assert!(lock.read(Timeout::Now).is_some() && lock.write(Timeout::Now).is_none());
             drop(reader);
-            assert!(lock.try_write().is_some());
+            assert!(lock.write(Timeout::Now).is_some());
         });
     });
 }
@@ -193,8 +205,9 @@ fn a_permit_comes_free_whenever_its_holder_is_killed() {
             let (doomed, heir) = (stage.owner(), stage.owner());
             let semaphore = stage.semaphore(&heir, 1);
             let theirs = stage.attach_semaphore(&doomed);
-            let victim = victim(|| theirs.acquire(), drop);
-            let scene = Scene::new(&stage, &doomed, || drop(semaphore.acquire()));
+            let victim = victim(|| theirs.acquire(Timeout::Never).unwrap(), drop);
+            let scene =
+                Scene::new(&stage, &doomed, || drop(semaphore.acquire(Timeout::Never).unwrap()));
             point.kill(victim);
             let hung = scene.end(how, true, || ());
             assert_eq!(semaphore.available(), 1);
@@ -210,9 +223,10 @@ fn a_released_permit_is_there_once_or_not_at_all_whenever_its_releaser_is_killed
             let stage = Stage::new();
             let (doomed, heir) = (stage.owner(), stage.owner());
             let semaphore = stage.semaphore(&heir, 1);
-            semaphore.acquire().forget();
+            semaphore.acquire(Timeout::Never).unwrap().forget();
             let theirs = stage.attach_semaphore(&doomed);
-            let scene = Scene::new(&stage, &doomed, || semaphore.acquire().forget());
+            let scene =
+                Scene::new(&stage, &doomed, || semaphore.acquire(Timeout::Never).unwrap().forget());
             point.kill(victim(|| (), |()| theirs.release().unwrap()));
             let was_released = semaphore.available() == 1 || stage.is_done_within(Duration::ZERO);
             let hung = scene.end(how, was_released, || semaphore.release().unwrap());
@@ -230,11 +244,12 @@ fn a_permit_is_forgotten_or_comes_back_whenever_its_holder_is_killed() {
             let (doomed, heir) = (stage.owner(), stage.owner());
             let semaphore = stage.semaphore(&heir, 1);
             let theirs = stage.attach_semaphore(&doomed);
-            point.kill(victim(|| theirs.acquire(), |permit| permit.forget()));
+            point
+                .kill(victim(|| theirs.acquire(Timeout::Never).unwrap(), |permit| permit.forget()));
             let came_back = sweep(&stage, &doomed) == 1;
             assert_eq!(semaphore.available(), usize::from(came_back));
             assert_eq!(semaphore.release().is_err(), came_back);
-            assert_eq!(semaphore.acquire().recovered(), came_back);
+            assert_eq!(semaphore.acquire(Timeout::Never).unwrap().recovered(), came_back);
         });
     });
 }
@@ -255,13 +270,13 @@ fn a_waiter_goes_on_whenever_who_changes_its_condition_is_killed() {
                 let guard = theirs.lock();
                 stage.add(1);
                 drop(guard);
-                changed.notify_one();
+                changed.notify(1);
             };
             point.kill(victim(|| (), change));
             let is_due = stage.sum() == 1;
             scene.end(how, is_due, || {
                 stage.add(1);
-                condvar.notify_one();
+                condvar.notify(1);
             })
         });
     });
@@ -276,9 +291,11 @@ fn a_waiter_that_is_killed_takes_no_notification_with_it() {
             let condvar = stage.condvar(&heir);
             let theirs = stage.attach_condvar(&doomed);
             // So that the next call looks at the second slot first, which is the victim's.
-            condvar.notify_one();
+            condvar.notify(1);
             let (lock, their_lock) = (stage.lock(&heir), stage.lock(&doomed));
-            let wait = |()| drop(theirs.wait_timeout(their_lock.lock(), Duration::from_micros(20)));
+            let wait = |()| {
+                drop(theirs.wait(their_lock.lock(), Timeout::after(Duration::from_micros(20))))
+            };
             let victim = victim(|| (), wait);
             let scene = Scene::new(&stage, &doomed, || {
                 drop(condvar.wait_while(lock.lock(), |_| stage.sum() == 0));
@@ -286,7 +303,7 @@ fn a_waiter_that_is_killed_takes_no_notification_with_it() {
             point.kill(victim);
             stage.add(1);
             // If the dead waiter still has its slot, it is the one that is notified.
-            condvar.notify_one();
+            condvar.notify(1);
             scene.end(how, true, || ())
         });
     });
@@ -345,7 +362,7 @@ fn a_waiter_of_an_event_is_woken_by_the_sweep_where_its_setter_did_not() {
             let stage = Stage::new();
             let doomed = stage.owner();
             let event = stage.event();
-            let scene = Scene::new(&stage, &doomed, || event.wait());
+            let scene = Scene::new(&stage, &doomed, || assert!(event.wait(Timeout::Never)));
             point.kill(victim(|| (), |()| event.set()));
             let was_set = event.is_set();
             scene.end(how, was_set, || event.set())
@@ -360,9 +377,10 @@ fn a_member_asleep_is_told_by_the_sweep_that_another_was_killed() {
             let stage = Stage::new();
             let (doomed, heir) = (stage.owner(), stage.owner());
             let (barrier, theirs) = (stage.barrier(&heir, 2), stage.attach_barrier(&doomed));
-            let victim = victim(|| theirs.join().unwrap(), |mut member| drop(member.wait()));
+            let victim =
+                victim(|| theirs.join().unwrap(), |mut member| drop(member.wait(Timeout::Never)));
             let scene = Scene::new(&stage, &doomed, || {
-                let outcome = barrier.join().unwrap().wait();
+                let outcome = barrier.join().unwrap().wait(Timeout::Never);
                 assert!(matches!(outcome, Ok(_) | Err(Error::Broken { .. })));
             });
             point.kill(victim);

@@ -10,9 +10,12 @@ use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use brigade::sync::raw::{
+    OnceWords, RawBarrier, RawCondvar, RawOnce, RawReentrantLock, RawRwLock, RawSemaphore,
+    ReentrantWords,
+};
 use brigade::sync::{
-    Barrier, Condvar, Event, EventWord, LockWord, Once, OnceWords, Owner, OwnerTable,
-    ReentrantLock, ReentrantWords, Reset, Ring, RobustLock, RwLock, Semaphore, Watch,
+    EventWord, LockWord, Owner, OwnerTable, RawEvent, Reset, Ring, RobustLock, Watch,
 };
 use nix::sys::mman::{MapFlags, ProtFlags, mmap_anonymous, munmap};
 use nix::sys::prctl::set_pdeathsig;
@@ -78,9 +81,9 @@ impl Stage {
         unsafe { RobustLock::new(self.at::<LockWord>(LOCK_OFFSET), owner) }
     }
 
-    pub(crate) fn event(&self) -> Event {
+    pub(crate) fn event(&self) -> RawEvent {
         // SAFETY: zero bytes are a manual event, which lives as long as the stage.
-        unsafe { Event::new(self.at::<EventWord>(EVENT_OFFSET), Watch::Supervisor) }
+        unsafe { RawEvent::new(self.at::<EventWord>(EVENT_OFFSET), Watch::Supervisor) }
     }
 
     /// Makes the event one that resets itself. Before anybody uses it.
@@ -107,60 +110,60 @@ impl Stage {
         unsafe { Ring::attach(self.at(RING_OFFSET), room, owner) }.unwrap()
     }
 
-    pub(crate) fn barrier(&self, owner: &Owner, parties: u32) -> Barrier {
+    pub(crate) fn barrier(&self, owner: &Owner, parties: u32) -> RawBarrier {
         // SAFETY: in the mapping, which lives as long as the stage.
-        unsafe { Barrier::create(self.at(PLACE_OFFSET), parties, owner) }.unwrap()
+        unsafe { RawBarrier::create(self.at(PLACE_OFFSET), parties, owner) }.unwrap()
     }
 
-    pub(crate) fn attach_barrier(&self, owner: &Owner) -> Barrier {
+    pub(crate) fn attach_barrier(&self, owner: &Owner) -> RawBarrier {
         let room = RING_OFFSET - PLACE_OFFSET;
         // SAFETY: in the mapping, which lives as long as the stage.
-        unsafe { Barrier::attach(self.at(PLACE_OFFSET), room, owner) }.unwrap()
+        unsafe { RawBarrier::attach(self.at(PLACE_OFFSET), room, owner) }.unwrap()
     }
 
-    pub(crate) fn semaphore(&self, owner: &Owner, permits: u32) -> Semaphore {
+    pub(crate) fn semaphore(&self, owner: &Owner, permits: u32) -> RawSemaphore {
         // SAFETY: in the mapping, which lives as long as the stage.
-        unsafe { Semaphore::create(self.at(PLACE_OFFSET), permits, permits, owner) }.unwrap()
+        unsafe { RawSemaphore::create(self.at(PLACE_OFFSET), permits, permits, owner) }.unwrap()
     }
 
-    pub(crate) fn attach_semaphore(&self, owner: &Owner) -> Semaphore {
+    pub(crate) fn attach_semaphore(&self, owner: &Owner) -> RawSemaphore {
         let room = RING_OFFSET - PLACE_OFFSET;
         // SAFETY: in the mapping, which lives as long as the stage.
-        unsafe { Semaphore::attach(self.at(PLACE_OFFSET), room, owner) }.unwrap()
+        unsafe { RawSemaphore::attach(self.at(PLACE_OFFSET), room, owner) }.unwrap()
     }
 
-    pub(crate) fn condvar(&self, owner: &Owner) -> Condvar {
+    pub(crate) fn condvar(&self, owner: &Owner) -> RawCondvar {
         // SAFETY: in the mapping, which lives as long as the stage.
-        unsafe { Condvar::create(self.at(PLACE_OFFSET), 4, owner) }.unwrap()
+        unsafe { RawCondvar::create(self.at(PLACE_OFFSET), 4, owner) }.unwrap()
     }
 
-    pub(crate) fn attach_condvar(&self, owner: &Owner) -> Condvar {
+    pub(crate) fn attach_condvar(&self, owner: &Owner) -> RawCondvar {
         let room = RING_OFFSET - PLACE_OFFSET;
         // SAFETY: in the mapping, which lives as long as the stage.
-        unsafe { Condvar::attach(self.at(PLACE_OFFSET), room, owner) }.unwrap()
+        unsafe { RawCondvar::attach(self.at(PLACE_OFFSET), room, owner) }.unwrap()
     }
 
-    pub(crate) fn rwlock(&self, owner: &Owner) -> RwLock {
+    pub(crate) fn rwlock(&self, owner: &Owner) -> RawRwLock {
         // SAFETY: in the mapping, which lives as long as the stage.
-        unsafe { RwLock::create(self.at(PLACE_OFFSET), 2, owner) }.unwrap()
+        unsafe { RawRwLock::create(self.at(PLACE_OFFSET), 2, owner) }.unwrap()
     }
 
-    pub(crate) fn attach_rwlock(&self, owner: &Owner) -> RwLock {
+    pub(crate) fn attach_rwlock(&self, owner: &Owner) -> RawRwLock {
         let room = RING_OFFSET - PLACE_OFFSET;
         // SAFETY: in the mapping, which lives as long as the stage.
-        unsafe { RwLock::attach(self.at(PLACE_OFFSET), room, owner) }.unwrap()
+        unsafe { RawRwLock::attach(self.at(PLACE_OFFSET), room, owner) }.unwrap()
     }
 
     /// A reentrant lock in a place of its own, not registered.
-    pub(crate) fn reentrant(&self, owner: &Owner) -> ReentrantLock {
+    pub(crate) fn reentrant(&self, owner: &Owner) -> RawReentrantLock {
         // SAFETY: zero bytes are one, which lives as long as the stage.
-        unsafe { ReentrantLock::new(self.at::<ReentrantWords>(PLACE_OFFSET), owner) }
+        unsafe { RawReentrantLock::new(self.at::<ReentrantWords>(PLACE_OFFSET), owner) }
     }
 
-    /// A `Once` in a place of its own, not registered.
-    pub(crate) fn once(&self, owner: &Owner) -> Once {
+    /// A `RawOnce` in a place of its own, not registered.
+    pub(crate) fn once(&self, owner: &Owner) -> RawOnce {
         // SAFETY: zero bytes are one, which lives as long as the stage.
-        unsafe { Once::new(self.at::<OnceWords>(PLACE_OFFSET), owner) }
+        unsafe { RawOnce::new(self.at::<OnceWords>(PLACE_OFFSET), owner) }
     }
 
     /// Adds to a sum that all processes share.

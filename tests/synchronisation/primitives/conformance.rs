@@ -4,9 +4,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use brigade::Error;
-use brigade::shared::{
-    Barrier, BoundedSemaphore, Condvar, Event, Lock, LockError, ReentrantLock, Semaphore, Value,
-};
+use brigade::shared::{Barrier, Condvar, Event, Lock, LockError, ReentrantLock, Semaphore, Value};
 
 use crate::common::alone::alone;
 use crate::common::processes::wait_for;
@@ -68,9 +66,9 @@ fn a_recursive_lock_is_freed_after_n_releases_only_and_a_non_owner_cannot_releas
 fn the_third_try_of_a_semaphore_of_two_fails_and_a_release_past_the_max_is_an_error() {
     alone(|| {
         let pool = with(1).build().unwrap();
-        let semaphore = BoundedSemaphore::new(2).unwrap();
+        let semaphore = Semaphore::bounded(2).unwrap();
         let held = [semaphore.acquire().unwrap(), semaphore.acquire().unwrap()];
-        let elsewhere = |semaphore: BoundedSemaphore| {
+        let elsewhere = |semaphore: Semaphore| {
             (semaphore.try_acquire().unwrap().is_some(), semaphore.release().is_err())
         };
         let ask = || pool.submit(elsewhere, semaphore.clone()).unwrap().join().unwrap();

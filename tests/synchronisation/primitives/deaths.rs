@@ -4,8 +4,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use brigade::shared::{
-    Barrier, BoundedSemaphore, Condvar, Event, Lock, LockError, Once, ReentrantLock, RwLock,
-    SharedList, Value,
+    Barrier, Condvar, Event, Lock, LockError, Once, ReentrantLock, RwLock, Semaphore, SharedList,
+    Value,
 };
 use brigade::{Error, Handle, Process};
 use nix::sys::signal::Signal;
@@ -119,8 +119,8 @@ fn a_read_write_lock_tells_readers_of_a_dead_writer_and_nobody_of_a_dead_reader(
 fn a_reentrant_lock_and_permits_of_a_dead_holder_come_free_and_say_so() {
     alone(|| {
         let pool = with(1).build().unwrap();
-        let (lock, semaphore) = (ReentrantLock::new().unwrap(), BoundedSemaphore::new(2).unwrap());
-        let die = |(lock, semaphore): (ReentrantLock, BoundedSemaphore)| {
+        let (lock, semaphore) = (ReentrantLock::new().unwrap(), Semaphore::bounded(2).unwrap());
+        let die = |(lock, semaphore): (ReentrantLock, Semaphore)| {
             let _locked = (lock.lock().unwrap(), lock.lock().unwrap());
             let _permits = (semaphore.acquire().unwrap(), semaphore.acquire().unwrap());
             raise(Signal::SIGKILL);

@@ -4,8 +4,7 @@
 use std::sync::OnceLock;
 
 use brigade::shared::{
-    Barrier, BoundedSemaphore, Condvar, Event, Lock, LockError, RwLock, Semaphore, SharedList,
-    Value,
+    Barrier, Condvar, Event, Lock, LockError, RwLock, Semaphore, SharedList, Value,
 };
 use brigade::{Error, Pool, Start};
 use nix::sys::wait::{WaitStatus, waitpid};
@@ -231,7 +230,7 @@ fn arguments_out_of_range_are_refused() {
         };
         for parties in [0, 16_384, u32::MAX] {
             is_refused(Barrier::new(parties).err());
-            is_refused(BoundedSemaphore::new(parties).err());
+            is_refused(Semaphore::bounded(parties).err());
             is_refused(Semaphore::with_max(0, parties).err());
         }
         is_refused(Semaphore::new(20_000).err());
@@ -272,7 +271,7 @@ fn a_guard_that_is_taken_in_a_panic_and_dropped_in_it_leaves_no_news() {
 #[test]
 fn guards_are_inert_in_a_child_that_somebody_forks() {
     alone(|| {
-        let (lock, semaphore) = (Lock::new(0).unwrap(), BoundedSemaphore::new(1).unwrap());
+        let (lock, semaphore) = (Lock::new(0).unwrap(), Semaphore::bounded(1).unwrap());
         let barrier = Barrier::new(2).unwrap();
         std::thread::scope(|scope| {
             let panics = || {

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use brigade::Pool;
 use brigade::shared::{
-    Barrier, BoundedSemaphore, Condvar, Event, Lock, LockError, Once, ReentrantLock, RwLock,
-    SharedList, Value,
+    Barrier, Condvar, Event, Lock, LockError, Once, ReentrantLock, RwLock, Semaphore, SharedList,
+    Value,
 };
 use nix::sys::ptrace;
 use nix::sys::signal::Signal;
@@ -30,7 +30,7 @@ struct Stage {
     lock: Lock<[u64; 2]>,
     reentrant: ReentrantLock,
     shelf: RwLock<[u64; 2]>,
-    semaphore: BoundedSemaphore,
+    semaphore: Semaphore,
     changed: Condvar,
     event: Event,
     barrier: Barrier,
@@ -47,7 +47,7 @@ impl Stage {
             lock: Lock::new([0; 2])?,
             reentrant: ReentrantLock::new()?,
             shelf: RwLock::new([0; 2])?,
-            semaphore: BoundedSemaphore::new(1)?,
+            semaphore: Semaphore::bounded(1)?,
             changed: Condvar::new()?,
             event: Event::new()?,
             barrier: Barrier::new(2)?,
