@@ -33,7 +33,7 @@ fn main() -> ExitCode {
     })
 }
 
-/// The kitchen: creates the queue and the tally, and takes orders from every program that opens them.
+/// The kitchen: creates the queue and the tally, and takes orders from programs that open them.
 fn cook(arguments: &Arguments) -> Result<(), Stop> {
     let own = format!("brigade-example-{}", std::process::id());
     let name = arguments.text("name").unwrap_or(&own);

@@ -1,6 +1,6 @@
 //! A condition variable for a [`RobustLock`](super::RobustLock).
 //!
-//! [`notify`](RawCondvar::notify) of n wakes exactly n of those who wait, or all if there are fewer.
+//! [`notify`](RawCondvar::notify) of n wakes exactly n waiters, or all if there are fewer.
 //! A waiter whose time is over either was notified before, and says so, or was not, and takes no
 //! notification from anybody.
 //!
@@ -65,7 +65,8 @@ impl RawCondvar {
         Row::size_bytes(waiters)
     }
 
-    /// Writes a new condition variable at `place` and registers its words with `owner`'s table: two directory
+    /// Writes a new condition variable at `place` and registers its words with
+    /// `owner`'s table: two directory
     /// entries.
     ///
     /// Up to `waiters` waiters are notified one by one; those beyond may wake at any notification.
@@ -139,7 +140,7 @@ impl RawCondvar {
         notified
     }
 
-    /// Waits while `condition` is true, without a bound. The condition is tested with the lock held.
+    /// Waits while `condition` is true, without a bound. It is tested with the lock held.
     pub fn wait_while<'a>(
         &self,
         mut guard: LockGuard<'a>,

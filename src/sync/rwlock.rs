@@ -63,7 +63,8 @@ impl RawRwLock {
         Row::size_bytes(readers_max.saturating_add(KIND.extra))
     }
 
-    /// Writes a new lock for `readers_max` readers at `place` and registers its words with `owner`'s table: two directory
+    /// Writes a new lock for `readers_max` readers at `place` and registers its words
+    /// with `owner`'s table: two directory
     /// entries.
     ///
     /// # Errors

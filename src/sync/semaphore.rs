@@ -62,7 +62,8 @@ impl RawSemaphore {
         Row::size_bytes(permits_max)
     }
 
-    /// Writes a new semaphore at `place`, with `permits` of `permits_max` available, and registers its words with `owner`'s table: two directory
+    /// Writes a new semaphore at `place`, with `permits` of `permits_max` available, and
+    /// registers its words with `owner`'s table: two directory
     /// entries.
     ///
     /// # Errors

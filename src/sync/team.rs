@@ -1,4 +1,4 @@
-//! The roster of a team and the barrier at which its members meet.
+//! The roster of a team, and its barrier.
 //!
 //! 1. A member joins by setting its bit in the roster with a compare-and-swap, unless CLOSED is
 //!    set.

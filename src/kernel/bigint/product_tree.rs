@@ -1,4 +1,4 @@
-//! Products of many limbs or numbers by one thread, in a balanced tree.
+//! Products of many limbs or numbers, by a balanced tree.
 
 use super::limbs::{mul_limb, trim};
 use super::mul::{mul, mul_scratch_limbs, square, square_scratch_limbs};

@@ -102,7 +102,8 @@ impl Leaves<'_> {
     }
 }
 
-/// The factorial that `sizes` is for, of 6 or more, at the beginning of `result`, by the members of a team. Returns its limbs.
+/// Writes the factorial that `sizes` is for, of 6 or more, to the beginning of `result`, by the
+/// members of a team. Returns its limbs.
 ///
 /// # Errors
 ///
