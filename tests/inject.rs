@@ -14,7 +14,8 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use brigade::{Error, Pool, TaskError};
-use common::processes::{Process, marked, send, wait_until};
+use common::processes::{Process, marked, send};
+use common::time::wait_until;
 use nix::sys::signal::Signal;
 
 /// Says which run a process belongs to, and that it is the host of one.

@@ -18,7 +18,8 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 
-use super::processes::{self, Process, wait_until};
+use super::processes::{self, Process};
+use super::time::wait_until;
 
 /// Says which test a process belongs to: `NAME:PID of the runner`.
 const MARK: &str = "BRIGADE_TEST";

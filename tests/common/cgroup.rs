@@ -38,6 +38,6 @@ impl Drop for Cgroup {
         let own = std::process::id().to_string();
         let _ = fs::write(self.parent.join("cgroup.procs"), own);
         // The kernel may take a moment to see that the last process has left.
-        super::processes::wait_until(Duration::from_secs(5), || fs::remove_dir(&self.path).is_ok());
+        super::time::wait_until(Duration::from_secs(5), || fs::remove_dir(&self.path).is_ok());
     }
 }

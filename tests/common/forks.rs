@@ -9,7 +9,8 @@ use nix::sys::signal::Signal;
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::{ForkResult, fork};
 
-use super::processes::{send, wait_until};
+use super::processes::send;
+use super::time::wait_until;
 
 /// How long a child may take.
 const PATIENCE: Duration = Duration::from_secs(20);

@@ -20,6 +20,7 @@ use serde::{Deserialize, Serialize};
 
 use super::alone::{progress, server, workers};
 use super::processes::{Process, send};
+use super::time::spend_millis;
 use super::unique;
 
 /// What a task does.
@@ -109,7 +110,7 @@ fn task((number, kind, tally): (u32, Kind, PathBuf)) -> Output {
     match kind {
         Kind::Quick => {}
         Kind::Large(kibibytes) => return (number, vec![7; usize::from(kibibytes) << 10]),
-        Kind::Slow(millis) => thread::park_timeout(Duration::from_millis(u64::from(millis))),
+        Kind::Slow(millis) => spend_millis(millis.into()),
         Kind::Panics => panic!("as told"),
         Kind::Aborts => std::process::abort(),
         Kind::Exits => std::process::exit(0),

@@ -9,6 +9,7 @@ pub(crate) mod forks;
 pub(crate) mod machine;
 pub(crate) mod processes;
 pub(crate) mod tasks;
+pub(crate) mod time;
 
 use std::fs;
 use std::io::Write;

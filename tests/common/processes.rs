@@ -1,7 +1,6 @@
 //! Processes as /proc shows them.
 
 use std::fs;
-use std::time::{Duration, Instant};
 
 use nix::sys::signal::{self, Signal};
 use nix::unistd::Pid;
@@ -60,22 +59,4 @@ pub(crate) fn marked(entry: &str) -> Vec<Process> {
 pub(crate) fn send(pid: u32, signal: Signal) {
     // It may have ended by itself.
     let _ = signal::kill(Pid::from_raw(pid.cast_signed()), signal);
-}
-
-/// Waits until `condition` holds, looking again and again; whether it came to hold in time.
-pub(crate) fn wait_until(patience: Duration, mut condition: impl FnMut() -> bool) -> bool {
-    let start = Instant::now();
-    while !condition() {
-        if start.elapsed() > patience {
-            return false;
-        }
-        // Not to synchronise, but to leave the processor to those who are waited for.
-        std::thread::park_timeout(Duration::from_millis(1));
-    }
-    true
-}
-
-/// Waits until `condition` holds; the watchdog ends the test if it never does.
-pub(crate) fn wait_for(condition: impl FnMut() -> bool) {
-    wait_until(Duration::MAX, condition);
 }

@@ -1,19 +1,9 @@
 //! Tasks that misbehave, and what their handles must say.
 
-use std::time::{Duration, Instant};
-
 use brigade::{Death, Handle, Pool, PoolBuilder};
 use nix::sys::signal::{self, Signal};
 use nix::unistd::Pid;
 use serde::de::DeserializeOwned;
-
-/// Longer than a joining thread spins: whoever waits for the caller is asleep by now.
-pub(crate) fn long_enough_to_sleep() {
-    let start = Instant::now();
-    while start.elapsed() < Duration::from_millis(30) {
-        std::hint::spin_loop();
-    }
-}
 
 pub(crate) fn forever() {
     loop {

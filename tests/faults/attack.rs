@@ -6,11 +6,11 @@
 //! long; `BRIGADE_SEED=N` replays the choices, though not the moments.
 
 use std::path::{Path, PathBuf};
-use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::common::alone::{Runner, against_host_with, progress, say};
 use crate::common::processes::send;
+use crate::common::time::spend;
 use brigade::{Error, Pool, Process, TaskError};
 use nix::sys::signal::Signal;
 
@@ -139,7 +139,7 @@ fn attack(runner: &Runner, random: &mut Random, until: Instant) -> u32 {
         if stopped.len() > 2 {
             send(stopped.remove(0), Signal::SIGCONT);
         }
-        thread::park_timeout(Duration::from_micros(random.below(20_000) as u64));
+        spend(Duration::from_micros(random.below(20_000) as u64));
     }
     stopped.into_iter().for_each(|pid| send(pid, Signal::SIGCONT));
     kills
@@ -160,7 +160,7 @@ fn attack_a_host(runner: &mut Runner, calm: &Path, random: &mut Random) {
     }
     println!("{kills} attacks, well again after {rounds} rounds");
     if random.below(2) == 0 {
-        thread::park_timeout(Duration::from_micros(random.below(30_000) as u64));
+        spend(Duration::from_micros(random.below(30_000) as u64));
     }
     runner.send(Signal::SIGKILL);
     runner.end();

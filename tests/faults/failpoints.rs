@@ -8,7 +8,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::common::alone::{Runner, against_host_with, alone_with, progress, say, workers};
-use crate::common::processes::{send, wait_for};
+use crate::common::processes::send;
+use crate::common::time::{ThreadId, wait_for};
 use brigade::failpoint::{self, Action, Point, clear, hits, set, wait_held};
 use brigade::{Error, ExitReason, Handle, Phase, Pool, Process, TaskError};
 use nix::sys::signal::Signal;
@@ -113,14 +114,18 @@ fn a_worker_that_dies_while_it_rings_wakes_its_joiner_all_the_same() {
         for point in [Point::WorkerBeforeRing, Point::WorkerMidRing] {
             let pool = Pool::builder().workers(1).build().unwrap();
             set(point, Action::Kill, 0);
-            // The joiner sleeps by the time the task is over, so the worker has to ring.
-            let slow = |()| {
-                std::thread::park_timeout(Duration::from_millis(30));
+            // The joiner is asleep when the task ends, so the worker has to wake it.
+            let slow = |joining: ThreadId| {
+                joining.wait_until_blocked();
                 5u8
             };
             // Again if the machine was so busy that the joiner looked by itself at that moment.
             while hits(point) == 0 {
-                assert_eq!(pool.submit(slow, ()).unwrap().join().unwrap(), 5, "{point:?}");
+                assert_eq!(
+                    pool.submit(slow, ThreadId::current()).unwrap().join().unwrap(),
+                    5,
+                    "{point:?}"
+                );
             }
             wait_for(|| pool.stats().restarts == 1);
             clear(point);

@@ -9,7 +9,7 @@ use std::thread;
 
 use crate::common::alone::{alone_with, own_processes, progress};
 use crate::common::forks::in_a_fork;
-use crate::common::processes::wait_for;
+use crate::common::time::wait_for;
 use brigade::failpoint::{self, Action, Point, clear, set, wait_held};
 use brigade::{Error, Pool, Process};
 

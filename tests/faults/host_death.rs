@@ -8,7 +8,8 @@ use std::os::unix::process::ExitStatusExt;
 use std::process::Command;
 
 use crate::common::alone::{Runner, against_host, alone, own_processes, say};
-use crate::common::processes::{send, wait_for};
+use crate::common::processes::send;
+use crate::common::time::wait_for;
 use crate::common::unique;
 use brigade::{Pool, Process};
 use nix::sys::signal::Signal;

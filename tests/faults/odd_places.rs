@@ -15,8 +15,9 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use crate::common::alone::{alone, alone_with, own_processes, workers};
-use crate::common::processes::{self, wait_for};
+use crate::common::processes;
 use crate::common::tasks::{count, counted, forever, tally, with};
+use crate::common::time::wait_for;
 use crate::common::{skipped, unique};
 use brigade::{Error, ExitReason, Pool, Process, SharedArray};
 use nix::sys::signal::{SigHandler, Signal, signal};
@@ -61,9 +62,7 @@ fn a_debugger_that_attaches_stops_and_lets_go_is_no_death() {
     alone(|| {
         let path = tally("traced");
         let waits = |path: String| {
-            while counted(&path) == 0 {
-                std::thread::park_timeout(Duration::from_millis(1));
-            }
+            wait_for(|| counted(&path) > 0);
             7
         };
         let pool = with(1).build().unwrap();
@@ -280,9 +279,7 @@ fn lives_in_a_terminal() {
     let running = pool.submit(
         |path: String| {
             count(&path);
-            while counted(&path) < 2 {
-                std::thread::park_timeout(Duration::from_millis(1));
-            }
+            wait_for(|| counted(&path) == 2);
             7
         },
         path.clone(),

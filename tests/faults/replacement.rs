@@ -4,10 +4,10 @@
 use std::time::Duration;
 
 use crate::common::alone::{alone, own_processes, server, workers};
-use crate::common::processes::{Process, send, wait_for};
-use crate::common::tasks::{
-    count, counted, death, endless, forever, long_enough_to_sleep, raise, tally, with,
-};
+use crate::common::processes::{Process, send};
+use crate::common::tasks::{count, counted, death, endless, forever, raise, tally, with};
+use crate::common::time::{ThreadId, wait_for};
+use brigade::shared::Barrier;
 use brigade::{Error, ExitReason, OwnedChunk, Pool, SharedArray, TaskError};
 use nix::sys::signal::Signal;
 
@@ -53,7 +53,7 @@ fn a_task_that_a_stopped_worker_had_not_begun_has_its_timeout_with_the_next() {
     alone(|| {
         let pool = with(1).timeout(Duration::from_millis(100)).build().unwrap();
         let pid = pool.submit(|()| std::process::id(), ()).unwrap().join().unwrap();
-        long_enough_to_sleep();
+        ThreadId::main_of(pid).wait_until_blocked();
         send(pid, Signal::SIGSTOP);
         let path = tally("late");
         let error = pool.submit(endless, path.clone()).unwrap().join().unwrap_err();
@@ -145,9 +145,7 @@ fn workers_that_die_before_they_are_ready_break_the_pool_with_the_cause() {
 fn fails_on_cue(path: String) -> Result<(), String> {
     count(&path);
     let cue = if counted(&path) == 1 { 100 } else { 10 };
-    while counted(&path) < cue {
-        std::thread::park_timeout(Duration::from_millis(1));
-    }
+    wait_for(|| counted(&path) >= cue);
     std::process::exit(3)
 }
 
@@ -298,9 +296,13 @@ fn a_stopped_fork_server_is_told_to_go_on() {
 fn a_worker_stopped_while_idle_keeps_no_task_from_the_others() {
     alone(|| {
         let pool = with(2).build().unwrap();
-        let all: Vec<_> = (0..2).map(|_| pool.submit(|()| long_enough_to_sleep(), ())).collect();
+        // Both have had a task, and are idle again.
+        let met = Barrier::new(2).unwrap();
+        let meets = |met: Barrier| met.wait().map(drop).unwrap();
+        let all = [(); 2].map(|()| pool.submit(meets, met.clone()));
         all.into_iter().for_each(|handle| handle.unwrap().join().unwrap());
         let stopped = workers()[0].pid;
+        ThreadId::main_of(stopped).wait_until_blocked();
         send(stopped, Signal::SIGSTOP);
         wait_for(|| Process::of(stopped).unwrap().state == 'T');
         let handles: Vec<_> = (0..20u32).map(|n| pool.submit(|n: u32| n, n).unwrap()).collect();
@@ -384,16 +386,16 @@ fn a_worker_whose_descriptors_were_closed_writes_into_no_file_of_its_task() {
     alone(|| {
         let pool = with(1).build().unwrap();
         let path = tally("innocent");
-        let closes = |path: String| {
+        let closes = |(path, joining): (String, ThreadId)| {
             // SAFETY: it is not sound for the worker's own descriptors; that is what is tested.
             unsafe { libc::syscall(libc::SYS_close_range, 3, u32::MAX, 0) };
             for n in 0..8 {
                 std::mem::forget(std::fs::File::create(format!("{path}-{n}")).unwrap());
             }
-            // Who waits is asleep by the time it is over, so the worker has to ring.
-            long_enough_to_sleep();
+            // The joiner is asleep when the task ends, so the worker has to wake it.
+            joining.wait_until_blocked();
         };
-        pool.submit(closes, path.clone()).unwrap().join().unwrap();
+        pool.submit(closes, (path.clone(), ThreadId::current())).unwrap().join().unwrap();
         wait_for(|| pool.stats().restarts == 1);
         for n in 0..8 {
             let path = format!("{path}-{n}");
@@ -413,9 +415,7 @@ fn the_death_of_one_worker_spares_the_nested_pool_of_another() {
             inner.submit(|()| (), ()).unwrap().join().unwrap();
             count(&path);
             // Until the sibling is dead.
-            while counted(&path) < 2 {
-                std::thread::park_timeout(Duration::from_millis(1));
-            }
+            wait_for(|| counted(&path) == 2);
             let sum: u32 =
                 (0..50u32).map(|n| inner.submit(|n: u32| n, n).unwrap().join().unwrap()).sum();
             (sum, inner.stats().restarts)

@@ -9,8 +9,9 @@ use std::time::Duration;
 use crate::common::alone::{
     Runner, against_host, against_host_with, alone, own_processes, say, workers,
 };
-use crate::common::processes::{send, wait_for, wait_until};
+use crate::common::processes::send;
 use crate::common::tasks::{forever, tally};
+use crate::common::time::{spend_millis, wait_for, wait_until};
 use brigade::{Error, ExitReason, Handle, Pool, Process, TaskError};
 use nix::errno::Errno;
 use nix::sys::signal::{self, SaFlags, SigAction, SigHandler, SigSet, SigmaskHow, Signal};
@@ -158,7 +159,7 @@ fn a_storm_of_signals_disturbs_nothing() {
         let storm = thread::spawn(|| {
             while !OVER.load(Ordering::Relaxed) {
                 signal::kill(Pid::this(), Signal::SIGUSR1).unwrap();
-                thread::park_timeout(Duration::from_millis(1));
+                spend_millis(1);
             }
         });
         for _ in 0..5 {
@@ -210,9 +211,11 @@ fn a_group_that_is_stopped_and_continued_goes_on() {
         let group = Pid::from_raw(runner.pid().cast_signed());
         for _ in 0..5 {
             let stopped = signal::killpg(group, Signal::SIGSTOP);
-            thread::park_timeout(Duration::from_millis(20));
+            let is_stopped = wait_until(Duration::from_secs(20), || {
+                runner.processes().iter().all(|process| process.state == 'T')
+            });
             let continued = signal::killpg(group, Signal::SIGCONT);
-            assert_eq!((stopped, continued), (Ok(()), Ok(())));
+            assert_eq!((stopped, continued, is_stopped), (Ok(()), Ok(()), true));
         }
         assert!(runner.end().success());
     };

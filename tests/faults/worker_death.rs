@@ -4,10 +4,9 @@
 use std::time::Duration;
 
 use crate::common::alone::{alone, workers};
-use crate::common::processes::{send, wait_for};
-use crate::common::tasks::{
-    counted, death, endless, forever, long_enough_to_sleep, raise, tally, with,
-};
+use crate::common::processes::send;
+use crate::common::tasks::{counted, death, endless, forever, raise, tally, with};
+use crate::common::time::{ThreadId, wait_for};
 use brigade::{Error, ExitReason, Handle, Phase, TaskError};
 use nix::sys::signal::Signal;
 use serde::ser::Error as _;
@@ -19,11 +18,14 @@ use serde::{Deserialize, Serialize, Serializer};
 fn a_joiner_that_sleeps_hears_of_its_tasks_death() {
     alone(|| {
         let pool = with(1).build().unwrap();
-        let dies = |()| {
-            long_enough_to_sleep();
+        let dies = |joining: ThreadId| {
+            joining.wait_until_blocked();
             raise(Signal::SIGABRT);
         };
-        assert_eq!(death(pool.submit(dies, ()).unwrap()).reason, ExitReason::Signal(6));
+        assert_eq!(
+            death(pool.submit(dies, ThreadId::current()).unwrap()).reason,
+            ExitReason::Signal(6)
+        );
     });
 }
 

@@ -8,8 +8,9 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::Signal;
 
 use crate::common::alone::{alone, alone_with, own_processes, server};
-use crate::common::processes::{self, send, wait_for};
+use crate::common::processes::{self, send};
 use crate::common::tasks::{forever, with};
+use crate::common::time::wait_for;
 use crate::{IGNORES_CHILDREN, sleeps};
 
 fn has_no_child() -> bool {

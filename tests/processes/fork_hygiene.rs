@@ -11,11 +11,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use brigade::shared::{Lock, RwLock, Value};
+use brigade::shared::{Barrier, Lock, RwLock, Value};
 use brigade::{Error, Frozen, OwnedChunk, Pool, Process, SharedArray};
+use crate::common::time::wait_for;
 use crate::common::alone::{alone, own_processes, progress};
 use crate::common::forks::in_a_fork;
-use crate::common::processes::wait_for;
 
 fn two() -> Pool {
     Pool::builder().workers(2).build().unwrap()
@@ -71,16 +71,18 @@ fn workers_do_not_share_their_random_numbers() {
     alone(|| {
         use std::hash::{BuildHasher, Hasher};
         let pool = Pool::builder().workers(4).build().unwrap();
-        let draws = |()| {
-            thread::park_timeout(Duration::from_millis(20));
+        // Each is run by a worker of its own.
+        let met = Barrier::new(4).unwrap();
+        let draws = |met: Barrier| {
+            met.wait().unwrap();
             let first = std::hash::RandomState::new().build_hasher().finish();
             (std::process::id(), first)
         };
-        let drawn: Vec<_> = (0..4).map(|_| pool.submit(draws, ()).unwrap()).collect();
+        let drawn: Vec<_> = (0..4).map(|_| pool.submit(draws, met.clone()).unwrap()).collect();
         let drawn: Vec<_> = drawn.into_iter().map(|handle| handle.join().unwrap()).collect();
         let pids: BTreeSet<_> = drawn.iter().map(|drawn| drawn.0).collect();
         let firsts: BTreeSet<_> = drawn.iter().map(|drawn| drawn.1).collect();
-        assert_eq!(firsts.len(), drawn.len(), "{drawn:?} of {} workers", pids.len());
+        assert_eq!((pids.len(), firsts.len()), (4, 4), "{drawn:?}");
     });
 }
 
@@ -163,7 +165,7 @@ fn closed_standard_descriptors_do_not_matter() {
         pool.shutdown().unwrap();
         // A descriptor of ours has had the number, and a thread on its way out may still have it.
         // SAFETY: F_GETFD reads a flag of a descriptor number and takes no pointer.
-        crate::common::processes::wait_for(|| unsafe { libc::fcntl(0, libc::F_GETFD) } == -1);
+        crate::common::time::wait_for(|| unsafe { libc::fcntl(0, libc::F_GETFD) } == -1);
         nix::unistd::dup2_stdin(saved).unwrap();
     });
 }
@@ -179,7 +181,7 @@ fn pool_and_handles_are_inert_in_a_child_that_the_host_forks() {
         let mut running: brigade::Handle<()> = pool.submit(endless, ()).unwrap();
         let done = pool.submit(|n: u8| n, 9).unwrap();
         let array = SharedArray::<f64>::zeroed([300, 300]).unwrap();
-        crate::common::processes::wait_for(|| done.is_finished());
+        crate::common::time::wait_for(|| done.is_finished());
         let before: BTreeSet<_> = own_processes().iter().map(|process| process.pid).collect();
         in_a_fork(|| {
             assert!(matches!(pool.submit(|n: u8| n, 9), Err(Error::Closed { .. })));

@@ -17,7 +17,7 @@ use nix::sys::signal::{SigSet, SigmaskHow, pthread_sigmask};
 use nix::sys::stat::{Mode, umask};
 
 use crate::common::alone::alone;
-use crate::common::processes::wait_for;
+use crate::common::time::wait_for;
 
 /// Runs `body` with standard output in a file, whose text it is given a way to see.
 fn with_output_in_a_file(body: impl FnOnce(&dyn Fn() -> String) + std::panic::UnwindSafe) {

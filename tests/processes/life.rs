@@ -10,8 +10,9 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{self, SaFlags, SigAction, SigHandler, SigSet, Signal};
 
 use crate::common::alone::{against_host, alone, own_processes, say};
-use crate::common::processes::{self, send, wait_for};
+use crate::common::processes::{self, send};
 use crate::common::tasks::{count, counted, forever, raise, tally};
+use crate::common::time::{spend_millis, wait_for};
 use crate::{death, is_active, sleeps};
 
 #[test]
@@ -288,9 +289,7 @@ fn a_dropped_process_is_ended_and_a_detached_one_runs_on() {
         drop(deaf);
 
         let works = |path: String| {
-            while counted(&path) < 3 {
-                thread::park_timeout(Duration::from_millis(1));
-            }
+            wait_for(|| counted(&path) == 3);
             count(&path);
         };
         let detached = Process::spawn(works, path.clone()).unwrap();
@@ -315,7 +314,7 @@ fn a_dropped_process_has_five_seconds_to_put_things_in_order() {
             ends.thread_block().unwrap();
             count(&path);
             ends.wait().unwrap();
-            thread::park_timeout(Duration::from_millis(50));
+            spend_millis(50);
             count(&path);
         };
         let process = Process::spawn(orderly, path.clone()).unwrap();
@@ -390,7 +389,7 @@ fn a_signal_handler_of_the_host_that_runs_during_a_join_does_not_end_it() {
         let signals = move |pid: u32| {
             for _ in 0..20 {
                 send(pid, Signal::SIGUSR1);
-                thread::park_timeout(Duration::from_millis(1));
+                spend_millis(1);
             }
             9
         };

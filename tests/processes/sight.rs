@@ -18,7 +18,8 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::common::alone::{alone, own_processes, server};
-use crate::common::processes::{send, wait_for};
+use crate::common::processes::send;
+use crate::common::time::wait_for;
 
 /// What `function` returns in a worker of a new pool, and in a one-off process.
 fn both<F, R>(function: F) -> [R; 2]

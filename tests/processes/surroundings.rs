@@ -12,8 +12,9 @@ use nix::sys::signal::{self, SigHandler, SigSet, SigmaskHow, Signal};
 use nix::unistd::Pid;
 
 use crate::common::alone::{alone, own_processes, server};
-use crate::common::processes::{send, wait_for};
+use crate::common::processes::send;
 use crate::common::tasks::forever;
+use crate::common::time::{spend, wait_for};
 use crate::{death, sleeps};
 
 #[test]
@@ -115,7 +116,7 @@ fn a_killed_fork_server_takes_its_processes_and_the_next_spawn_works() {
             let others = sleeps();
             let killed = server().map(|server| server.pid);
             let killer = thread::spawn(move || {
-                thread::park_timeout(Duration::from_micros(u64::from(round) * 50));
+                spend(Duration::from_micros(u64::from(round) * 50));
                 killed.into_iter().for_each(|pid| send(pid, Signal::SIGKILL));
             });
             match Process::spawn(|n: u32| n, round) {

@@ -10,8 +10,8 @@ use std::thread::{self, Thread};
 use std::time::Duration;
 
 use crate::common::alone::{alone, progress};
-use crate::common::processes::wait_for;
 use crate::common::tasks::{forever, with};
+use crate::common::time::{spend_millis, wait_for};
 use brigade::{Error, Handle, TaskError};
 
 /// Unparks a thread, and counts how often.
@@ -38,7 +38,7 @@ fn block_on<F: Future>(future: F) -> F::Output {
 }
 
 fn slow(n: u32) -> u32 {
-    thread::park_timeout(Duration::from_millis(u64::from(n % 7)));
+    spend_millis(u64::from(n % 7));
     n
 }
 

@@ -6,8 +6,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::common::alone::{alone, progress};
-use crate::common::processes::wait_for;
 use crate::common::tasks::{forever, with};
+use crate::common::time::{ThreadId, wait_for};
 use brigade::{Error, Handle, Pool, ReturnWhen, Start, Waited, as_completed, wait};
 use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::time::TimeValLike;
@@ -77,8 +77,9 @@ fn wait_wakes_when_the_first_task_ends_or_fails() {
             let pools: Vec<_> = (0..pools).map(|_| with(2).build().unwrap()).collect();
             let hangs = hanging(&pools[0]);
             let last = pools.last().unwrap();
-            let slow = |n: u32| {
-                thread::park_timeout(Duration::from_millis(40));
+            // Ends when the waiting thread is asleep, which must be woken then.
+            let slow = |(n, waiting): (u32, ThreadId)| {
+                waiting.wait_until_blocked();
                 assert!(n != 1, "one");
                 n
             };
@@ -87,10 +88,10 @@ fn wait_wakes_when_the_first_task_ends_or_fails() {
                 (1, ReturnWhen::FirstError),
                 (1, ReturnWhen::FirstCompleted),
             ] {
-                let handles = [&hangs, &last.submit(slow, n).unwrap()];
+                let handles = [&hangs, &last.submit(slow, (n, ThreadId::current())).unwrap()];
                 assert_eq!(wait(handles, when, None).unwrap().done, [1]);
             }
-            let handles = [&hangs, &last.submit(slow, 2).unwrap()];
+            let handles = [&hangs, &last.submit(slow, (2, ThreadId::current())).unwrap()];
             let (start, short) = (Instant::now(), Duration::from_millis(100));
             let late = wait(handles, ReturnWhen::FirstError, Some(short)).unwrap_err();
             assert!(start.elapsed() >= short);

@@ -8,8 +8,8 @@ use std::thread;
 use std::time::Duration;
 
 use crate::common::alone::{alone, progress};
-use crate::common::processes::wait_for;
-use crate::common::tasks::{forever, long_enough_to_sleep, with};
+use crate::common::tasks::{forever, with};
+use crate::common::time::{ThreadId, spend_millis, wait_for};
 use brigade::{Error, Handle, Pool, ReturnWhen, TaskError, as_completed, wait};
 
 fn one() -> Pool {
@@ -64,11 +64,14 @@ fn a_callback_runs_exactly_once_whether_it_came_before_or_after_the_end() {
         progress();
         // Nobody joins: the supervisor hears of the end.
         let (sender, values) = mpsc::channel();
-        let slow = |n: u32| {
-            thread::park_timeout(Duration::from_millis(20));
-            n
+        let slow = |host: ThreadId| -> u32 {
+            host.wait_until_blocked();
+            7
         };
-        pool.submit(slow, 7).unwrap().then(move |value| sender.send(value).unwrap()).unwrap();
+        pool.submit(slow, ThreadId::current())
+            .unwrap()
+            .then(move |value| sender.send(value).unwrap())
+            .unwrap();
         assert_eq!(values.recv().unwrap().unwrap(), 7);
     });
 }
@@ -146,8 +149,8 @@ fn a_callback_that_panics_is_logged_and_later_ones_still_run() {
 /// A waiting thread slept in `std::thread::park`, and took the wake-up of whoever uses that too.
 #[test]
 fn a_wait_leaves_the_wake_up_of_an_executor_to_it() {
-    fn slow(n: u32) -> u32 {
-        long_enough_to_sleep();
+    fn slow((n, waiting): (u32, ThreadId)) -> u32 {
+        waiting.wait_until_blocked();
         n
     }
     let parks_after = |waits: &dyn Fn()| {
@@ -163,17 +166,23 @@ fn a_wait_leaves_the_wake_up_of_an_executor_to_it() {
         thread::scope(|scope| {
             // Sleeps on the pool's board, so that the others find that taken.
             let first = scope.spawn(|| hangs.join());
-            parks_after(&|| assert_eq!(pool.submit(slow, 1).unwrap().join().unwrap(), 1));
             parks_after(&|| {
-                let mut task = pool.submit(slow, 1).unwrap();
+                assert_eq!(pool.submit(slow, (1, ThreadId::current())).unwrap().join().unwrap(), 1)
+            });
+            parks_after(&|| {
+                let mut task = pool.submit(slow, (1, ThreadId::current())).unwrap();
                 task.join_timeout(Duration::from_secs(60)).unwrap();
             });
             parks_after(&|| {
-                let tasks = vec![pool.submit(slow, 1).unwrap(), other.submit(slow, 2).unwrap()];
+                let tasks = vec![
+                    pool.submit(slow, (1, ThreadId::current())).unwrap(),
+                    other.submit(slow, (2, ThreadId::current())).unwrap(),
+                ];
                 assert_eq!(as_completed(tasks, None).count(), 2);
             });
             parks_after(&|| {
-                let all: Vec<_> = (0..9).map(|n| pool.submit(slow, n).unwrap()).collect();
+                let all: Vec<_> =
+                    (0..9).map(|n| pool.submit(slow, (n, ThreadId::current())).unwrap()).collect();
                 all.into_iter().for_each(|task| assert!(task.join().is_ok()));
             });
             parks_after(&|| pool.terminate().unwrap());
@@ -326,7 +335,7 @@ fn shutdown_waits_for_callbacks() {
             let run = Arc::clone(&run);
             let task = pool.submit(same, n).unwrap();
             task.on_finish(move || {
-                thread::park_timeout(Duration::from_millis(2));
+                spend_millis(2);
                 run.fetch_add(1, Ordering::Relaxed);
             })
             .unwrap();
@@ -342,17 +351,16 @@ fn waits_and_callbacks_hear_of_deaths() {
     alone(|| {
         let pool = with(2).build().unwrap();
         for _ in 0..10 {
-            let dies = |wait: u64| -> u32 {
-                thread::park_timeout(Duration::from_millis(wait));
+            let dies = |waiting: ThreadId| -> u32 {
+                waiting.wait_until_blocked();
                 std::process::exit(3)
             };
-            let tasks = [pool.submit(dies, 5).unwrap(), pool.submit(dies, 1).unwrap()];
+            let tasks = [(); 2].map(|()| pool.submit(dies, ThreadId::current()).unwrap());
             let (sender, told) = mpsc::channel();
             for task in &tasks {
                 let sender = sender.clone();
                 task.on_finish(move || sender.send(()).unwrap()).unwrap();
             }
-            long_enough_to_sleep();
             assert_eq!(wait(&tasks, ReturnWhen::All, None).unwrap().done.len(), 2);
             for _ in 0..2 {
                 told.recv().unwrap();

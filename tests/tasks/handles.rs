@@ -1,12 +1,15 @@
 //! What a handle does in each state of its task.
 
-use std::sync::Barrier;
+use std::sync::{Barrier, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::common::alone::{alone, workers};
-use crate::common::processes::{send, wait_for};
-use brigade::{Error, Handle, Pool, Process, SharedArray, Start, TaskError, as_completed};
+use crate::common::processes::send;
+use crate::common::time::{ThreadId, spend_millis, wait_for};
+use brigade::{
+    Error, Handle, Pool, Process, ReturnWhen, SharedArray, Start, TaskError, as_completed, wait,
+};
 use nix::sys::signal::Signal;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -88,6 +91,12 @@ fn a_wait_lasts_as_long_as_it_was_told() {
     });
 }
 
+/// Waits for the end of a task through a shared handle.
+fn waits<R>(handle: &Handle<R>, begun: &mpsc::Sender<ThreadId>) {
+    begun.send(ThreadId::current()).unwrap();
+    wait([handle], ReturnWhen::All, None).unwrap();
+}
+
 // The joiner that drives sleeps on another word than the one that was unparked.
 #[test]
 fn a_joiner_hears_when_another_thread_cancels_or_kills_its_task() {
@@ -98,10 +107,13 @@ fn a_joiner_hears_when_another_thread_cancels_or_kills_its_task() {
             thread::scope(|scope| {
                 let (running, queued) = (&running, &queued);
                 // Two joiners: one sleeps as the driver, one does not.
-                let waits = |outcome: bool| assert!(outcome);
-                let first = scope.spawn(move || waits(wait_cancelled(queued)));
-                let second = scope.spawn(move || waits(wait_cancelled(running)));
-                thread::park_timeout(Duration::from_millis(5));
+                let (begun, ids) = mpsc::channel();
+                let first = scope.spawn({
+                    let begun = begun.clone();
+                    move || waits(queued, &begun)
+                });
+                let second = scope.spawn(move || waits(running, &begun));
+                ids.iter().take(2).for_each(ThreadId::wait_until_blocked);
                 assert!(queued.cancel());
                 first.join().unwrap();
                 running.kill(Duration::ZERO).unwrap();
@@ -109,12 +121,6 @@ fn a_joiner_hears_when_another_thread_cancels_or_kills_its_task() {
             });
         }
     });
-}
-
-/// Waits for the end of a task through a shared handle.
-fn wait_cancelled<R>(handle: &Handle<R>) -> bool {
-    wait_for(|| handle.is_finished());
-    true
 }
 
 #[test]
@@ -131,7 +137,7 @@ fn joiners_that_sleep_hear_of_every_end_that_others_bring_about() {
                     queued.into_iter().map(|handle| scope.spawn(|| handle.join())).collect();
                 let first = scope.spawn(|| running.join());
                 let second = scope.spawn(|| other.join());
-                thread::park_timeout(Duration::from_millis(u64::from(round % 4)));
+                spend_millis(u64::from(round % 4));
                 for pid in pids {
                     crate::common::processes::send(pid.pid, nix::sys::signal::Signal::SIGKILL);
                 }

@@ -5,8 +5,9 @@ use std::sync::{Mutex, OnceLock};
 use std::time::Duration;
 
 use crate::common::alone::alone;
-use crate::common::processes::{self, wait_for};
+use crate::common::processes;
 use crate::common::tasks::{count, counted, forever, tally};
+use crate::common::time::wait_for;
 use brigade::{
     Error, Frozen, Handle, OwnedChunk, Pool, Process, Queue, SharedArray, Start, TaskError,
 };

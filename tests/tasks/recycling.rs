@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use crate::common::alone::{alone, own_processes, progress, workers};
-use crate::common::processes::wait_for;
 use crate::common::tasks::{count, counted, forever, tally, with};
+use crate::common::time::wait_for;
 use brigade::{Error, Shutdown, TaskError};
 
 fn same(n: u32) -> u32 {

@@ -3,12 +3,14 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::common::alone::{alone, own_processes, progress, server, workers};
-use crate::common::processes::{send, wait_for};
-use crate::common::tasks::{count, counted, forever, long_enough_to_sleep, tally, with};
+use crate::common::processes::send;
+use crate::common::tasks::{count, counted, forever, tally, with};
+use crate::common::time::{ThreadId, spend_millis, wait_for};
 use brigade::{Error, Handle, Pool, Start};
 use nix::sys::signal::Signal;
 
@@ -17,7 +19,7 @@ fn same(n: u32) -> u32 {
 }
 
 fn pid_after(millis: u64) -> u32 {
-    thread::park_timeout(Duration::from_millis(millis));
+    spend_millis(millis);
     std::process::id()
 }
 
@@ -156,7 +158,7 @@ fn an_idle_timeout_shorter_than_a_transfer_loses_nothing() {
             let large = pool.submit(back, vec![1; len]).unwrap();
             let small = pool.submit(same, round).unwrap();
             assert_eq!((large.join().unwrap(), small.join().unwrap()), (len, round));
-            thread::park_timeout(Duration::from_millis(u64::from(round % 4)));
+            spend_millis(u64::from(round % 4));
             progress();
         }
         assert_eq!(pool.stats().failed, 0);
@@ -203,8 +205,15 @@ fn a_full_queue_gives_the_argument_back_or_makes_the_submitter_wait() {
         assert!(matches!(*refused.error, Error::TimedOut { .. }), "{refused}");
         assert!(refused.value == 8 && start.elapsed() >= short);
         thread::scope(|scope| {
-            let blocked = scope.spawn(|| pool.submit(same, 9).unwrap().join().unwrap());
-            long_enough_to_sleep();
+            let (begun, id) = mpsc::channel();
+            let blocked = scope.spawn({
+                let pool = &pool;
+                move || {
+                    begun.send(ThreadId::current()).unwrap();
+                    pool.submit(same, 9).unwrap().join().unwrap()
+                }
+            });
+            id.recv().unwrap().wait_until_blocked();
             assert!(!blocked.is_finished());
             assert!(waiting.pop().unwrap().cancel(), "makes room");
             wait_for(|| pool.stats().submitted == 4);
@@ -246,15 +255,15 @@ fn who_waits_for_room_hears_that_the_pool_has_ended() {
         let _hangs = hanging(&pool);
         let _waits = pool.submit(same, 1).unwrap();
         thread::scope(|scope| {
-            let blocked: Vec<_> = (0..3)
-                .map(|n| {
-                    scope.spawn({
-                        let pool = &pool;
-                        move || pool.submit(same, n).map(drop)
-                    })
+            let (begun, ids) = mpsc::channel();
+            let blocked = [1, 2, 3].map(|n| {
+                let (pool, begun) = (&pool, begun.clone());
+                scope.spawn(move || {
+                    begun.send(ThreadId::current()).unwrap();
+                    pool.submit(same, n).map(drop)
                 })
-                .collect();
-            long_enough_to_sleep();
+            });
+            ids.iter().take(3).for_each(ThreadId::wait_until_blocked);
             pool.terminate().unwrap();
             for thread in blocked {
                 assert!(matches!(thread.join().unwrap(), Err(Error::Closed { .. })));
@@ -317,8 +326,15 @@ fn waiting_for_a_pool_to_be_ready_ends_when_every_initializer_has_run() {
         let early = pool.wait_ready(Duration::ZERO);
         assert!(matches!(early, Err(Error::TimedOut { .. })), "{early:?}");
         thread::scope(|scope| {
-            let waiting = scope.spawn(|| pool.wait_ready(Duration::MAX));
-            long_enough_to_sleep();
+            let (begun, id) = mpsc::channel();
+            let waiting = scope.spawn({
+                let pool = &pool;
+                move || {
+                    begun.send(ThreadId::current()).unwrap();
+                    pool.wait_ready(Duration::MAX)
+                }
+            });
+            id.recv().unwrap().wait_until_blocked();
             std::fs::write(&go, "").unwrap();
             waiting.join().unwrap().unwrap();
         });
@@ -361,16 +377,19 @@ fn waiting_for_a_pool_to_be_ready_says_why_a_worker_is_not() {
         drop(pool);
         std::fs::remove_file(path).unwrap();
 
-        let pool = with(2).initializer(waits_and_fails, ()).build().unwrap();
+        let go = tally("built");
+        let pool = with(2).initializer(waits_and_fails, go.clone()).build().unwrap();
+        std::fs::write(&go, "").unwrap();
         let error = pool.wait_ready(Duration::MAX).unwrap_err();
         assert!(matches!(error, Error::Broken { .. }), "{error}");
         assert!(error.to_string().contains("the initializer failed: no money"), "{error}");
+        std::fs::remove_file(go).unwrap();
     });
 }
 
-/// Fails when the host is past the start of the pool: it has nothing else to wait for.
-fn waits_and_fails((): ()) -> Result<(), String> {
-    long_enough_to_sleep();
+/// Fails when the host is past the start of the pool.
+fn waits_and_fails(go: String) -> Result<(), String> {
+    wait_for(|| std::fs::exists(&go).unwrap());
     Err("no money".into())
 }
 

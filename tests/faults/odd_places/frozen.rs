@@ -12,8 +12,9 @@ use std::time::Duration;
 use brigade::{Error, Handle, Pool, Process, SharedArray, TaskError};
 
 use crate::common::alone::{alone, own_processes, server, workers};
-use crate::common::processes::{self, Process as Seen, send, wait_for};
+use crate::common::processes::{self, Process as Seen, send};
 use crate::common::tasks::{count, counted, death, forever, tally, with};
+use crate::common::time::wait_for;
 use crate::common::{skipped, unique};
 use nix::sys::signal::Signal;
 

@@ -7,8 +7,9 @@ use std::process::Command;
 
 use super::{said, unshared};
 use crate::common::alone::{alone, own_processes, server};
-use crate::common::processes::{self, wait_for};
+use crate::common::processes;
 use crate::common::tasks::with;
+use crate::common::time::wait_for;
 use nix::sys::signal::Signal;
 
 // A child of the host was killed, and reaped before the host could.

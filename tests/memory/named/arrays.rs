@@ -346,7 +346,7 @@ fn workers_let_go_of_regions_whose_names_are_gone() {
                 .map(|maps| maps.matches("/dev/shm/").count())
                 .sum::<usize>()
         };
-        crate::common::processes::wait_for(|| mapped() == 0);
+        crate::common::time::wait_for(|| mapped() == 0);
         let sum = pool.submit(|()| 1 + 1, ()).unwrap().join().unwrap();
         assert_eq!(sum, 2, "they are there and work");
     });

@@ -1,6 +1,7 @@
 //! What `to_npy` writes to, and what becomes of what was there.
 
 use crate::common::alone::alone;
+use crate::common::time::wait_until;
 use std::fs::{self, File};
 use std::io::{Read, Seek, SeekFrom};
 use std::os::fd::AsRawFd;
@@ -14,7 +15,6 @@ use nix::sys::resource::Resource;
 
 use brigade::{Error, SharedArray};
 
-use crate::common::processes::wait_until;
 use crate::common::{Directory, skipped};
 
 /// What a child process writes to, and how: `PATH LENGTH`.

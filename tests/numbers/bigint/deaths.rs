@@ -11,7 +11,7 @@ use nix::unistd::Pid;
 
 use super::{number, pool};
 use crate::common::alone::{alone, progress};
-use crate::common::processes::wait_for;
+use crate::common::time::wait_for;
 
 /// The workers of a pool.
 fn pids(pool: &Pool) -> Vec<Pid> {

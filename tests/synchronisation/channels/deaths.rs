@@ -8,8 +8,9 @@ use nix::sys::signal::Signal;
 
 use super::LONG;
 use crate::common::alone::{alone, workers};
-use crate::common::processes::{send, wait_for};
+use crate::common::processes::send;
 use crate::common::tasks::{forever, raise, with};
+use crate::common::time::wait_for;
 
 #[test]
 fn what_a_producer_has_put_is_there_when_it_is_gone_and_it_waits_for_no_reader() {

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize, Serializer};
 use super::{LONG, SHORT};
 use crate::common::alone::alone;
 use crate::common::tasks::with;
+use crate::common::time::ThreadId;
 use crate::common::unique;
 
 #[test]
@@ -175,21 +176,20 @@ fn a_queue_that_is_closed_at_once_loses_what_it_has_and_releases_who_waits() {
         let pool = with(2).build().unwrap();
         let (full, empty) = (Queue::<u32>::new(2).unwrap(), Queue::<u32>::new(2).unwrap());
         full.put_many([1, 2]).unwrap();
-        let (at_the_door, ready) = (Queue::<()>::new(2).unwrap(), Duration::from_millis(5));
-        let producer = |(full, door): (Queue<u32>, Queue<()>)| {
-            door.put(()).unwrap();
+        let waiting = Queue::<u32>::new(2).unwrap();
+        let producer = |(full, waiting): (Queue<u32>, Queue<u32>)| {
+            waiting.put(std::process::id()).unwrap();
             matches!(*full.put(3).unwrap_err().error, Error::Closed { .. })
         };
-        let consumer = |(empty, door): (Queue<u32>, Queue<()>)| {
-            door.put(()).unwrap();
+        let consumer = |(empty, waiting): (Queue<u32>, Queue<u32>)| {
+            waiting.put(std::process::id()).unwrap();
             matches!(empty.get(), Err(Error::Closed { .. }))
         };
-        let producer = pool.submit(producer, (full.clone(), at_the_door.clone())).unwrap();
-        let consumer = pool.submit(consumer, (empty.clone(), at_the_door.clone())).unwrap();
-        at_the_door.get().unwrap();
-        at_the_door.get().unwrap();
-        // Whether they sleep by now or not, they end.
-        std::thread::park_timeout(ready);
+        let producer = pool.submit(producer, (full.clone(), waiting.clone())).unwrap();
+        let consumer = pool.submit(consumer, (empty.clone(), waiting.clone())).unwrap();
+        for _ in 0..2 {
+            ThreadId::main_of(waiting.get().unwrap()).wait_until_blocked();
+        }
         assert_eq!(full.close_now().unwrap(), 2);
         assert_eq!(empty.close_now().unwrap(), 0);
         assert!(producer.join().unwrap() && consumer.join().unwrap());

@@ -7,8 +7,8 @@ use brigade::Error;
 use brigade::shared::{Barrier, Condvar, Event, Lock, LockError, ReentrantLock, Semaphore, Value};
 
 use crate::common::alone::alone;
-use crate::common::processes::wait_for;
 use crate::common::tasks::with;
+use crate::common::time::wait_for;
 
 const LONG: Duration = Duration::from_secs(25);
 const SHORT: Duration = Duration::from_millis(5);

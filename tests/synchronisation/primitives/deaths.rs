@@ -11,8 +11,9 @@ use brigade::{Error, Handle, Process};
 use nix::sys::signal::Signal;
 
 use crate::common::alone::{alone, progress, workers};
-use crate::common::processes::{send, wait_for};
+use crate::common::processes::send;
 use crate::common::tasks::{death, forever, raise, with};
+use crate::common::time::wait_for;
 
 const LONG: Duration = Duration::from_secs(25);
 
