@@ -5,3 +5,4 @@ mod channels;
 mod common;
 mod kill_points;
 mod primitives;
+mod tracer;

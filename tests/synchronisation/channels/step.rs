@@ -1,81 +1,25 @@
 //! Workers killed after their k-th instruction in a channel.
 //!
-//! A worker stops before the section under test, is traced from there by the test, stepped k
-//! instructions, and killed. What follows is what follows any death: the server reaps it, the host
-//! sweeps. The instructions of the ring under a channel are tested in
-//! `tests/synchronisation/kill_points`; here it is some of them, of whole calls.
+//! The server reaps the worker and the host sweeps, as after any death. The instructions of the
+//! ring under a channel are tested in `tests/synchronisation/kill_points`; these are whole calls.
 
 use brigade::{Connection, Error, JoinableQueue, Pipe, Pool, Queue};
-use nix::sys::ptrace;
-use nix::sys::signal::Signal;
-use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
-use nix::unistd::Pid;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::LONG;
 use crate::common::alone::alone;
-use crate::common::processes::send;
 use crate::common::skipped;
-use crate::common::tasks::{raise, with};
-
-/// How many points of each section are tried, spread evenly.
-const POINTS: usize = 40;
-
-/// Begins and ends a section: a signal that does nothing to a process that is not traced.
-const MARK: Signal = Signal::SIGURG;
-
-/// A tracer of one worker.
-struct Tracer(Pid);
-
-impl Tracer {
-    /// Seizes a worker that waits for that, and waits until it is before its section. `None` where
-    /// this process may not.
-    fn seize(pid: u32) -> Option<Tracer> {
-        let pid = Pid::from_raw(pid.cast_signed());
-        ptrace::seize(pid, ptrace::Options::empty()).ok()?;
-        let tracer = Tracer(pid);
-        assert_eq!(tracer.wait(), WaitStatus::Stopped(pid, MARK), "at the start");
-        Some(tracer)
-    }
-
-    fn wait(&self) -> WaitStatus {
-        waitpid(self.0, Some(WaitPidFlag::__WALL)).unwrap()
-    }
-
-    /// Runs `instructions` of them; whether the worker came to its next stop instead.
-    fn step(&self, instructions: usize) -> bool {
-        for _ in 0..instructions {
-            ptrace::step(self.0, None).unwrap();
-            match self.wait() {
-                WaitStatus::Stopped(_, Signal::SIGTRAP) => {}
-                WaitStatus::Stopped(_, MARK) => return true,
-                other => panic!("the worker is {other:?}"),
-            }
-        }
-        false
-    }
-
-    /// How many instructions there are to the next stop.
-    fn count(&self) -> usize {
-        (1..).find(|_| self.step(1)).unwrap_or(0)
-    }
-
-    fn kill(self) {
-        send(self.0.as_raw().cast_unsigned(), Signal::SIGKILL);
-        // A stop may be reported before the end.
-        while !matches!(self.wait(), WaitStatus::Signaled(..)) {}
-    }
-}
+use crate::common::tasks::with;
+use crate::tracer::{Tracer, for_each_kill_point, mark, wait_until_traced};
 
 /// Says who it is, waits until it is traced, and calls `section` between two marks.
 fn sectioned<T>(queue: &Queue<u32>, value: T, section: impl Fn(T)) {
     queue.put(std::process::id()).unwrap();
-    let is_traced = |status: String| !status.contains("TracerPid:\t0");
-    while !std::fs::read_to_string("/proc/self/status").is_ok_and(is_traced) {}
-    raise(MARK);
+    wait_until_traced();
+    mark();
     section(value);
-    raise(MARK);
+    mark();
 }
 
 /// For points all over the section that `task` runs: makes what `stage` makes, has a worker killed
@@ -86,31 +30,17 @@ where
     A: Serialize + DeserializeOwned,
 {
     let pool = with(1).build().unwrap();
+    if !Tracer::may_seize(pool.submit(|()| std::process::id(), ()).unwrap().join().unwrap()) {
+        return skipped("this process may not trace workers");
+    }
     let pids = Queue::<u32>::new(1).unwrap();
-    let mut at = 0;
-    let mut section = None;
-    loop {
+    for_each_kill_point(|point| {
         let (staged, argument) = stage(&pool);
         let handle = pool.submit(task, (pids.clone(), argument)).unwrap();
-        let Some(tracer) = Tracer::seize(pids.get().unwrap()) else {
-            handle.kill(std::time::Duration::ZERO).unwrap();
-            return skipped("this process may not trace workers");
-        };
-        match section {
-            None => section = Some(tracer.count()),
-            Some(_) => assert!(!tracer.step(at), "the section is shorter than it was"),
-        }
-        tracer.kill();
+        point.kill(Tracer::seize(pids.get().unwrap()));
         assert!(handle.join().unwrap_err().death().is_some());
         check(&pool, staged);
-        let all = section.unwrap_or(0);
-        assert!(all > 100, "a section of {all} instructions is none");
-        at += all.div_ceil(POINTS);
-        // The last instructions may be fewer another time: a lock was free, say.
-        if at + at / 10 + 10 > all {
-            return;
-        }
-    }
+    });
 }
 
 #[test]

@@ -3,7 +3,8 @@
 use crate::common::alone::alone;
 use std::time::Duration;
 
-use super::stepping::{Child, Stage, for_each_kill_point, for_each_nth_kill_point, victim};
+use super::stepping::{Child, Stage, victim};
+use crate::tracer::for_each_kill_point;
 use brigade::Error;
 use brigade::sync::raw::RawMember;
 use brigade::sync::{Owner, Ring, Timeout};
@@ -271,7 +272,7 @@ fn a_message_is_taken_or_still_there_whenever_its_consumer_is_killed() {
 fn a_batch_is_pushed_whole_or_not_at_all_by_a_producer_that_is_killed() {
     alone(|| {
         // Every instruction of a single push has its test above.
-        for_each_nth_kill_point(5, |point| {
+        for_each_kill_point(|point| {
             let stage = Stage::new();
             let (doomed, heir) = (stage.owner(), stage.owner());
             let ring = stage.ring(&heir, 100);
@@ -297,7 +298,7 @@ fn a_batch_is_pushed_whole_or_not_at_all_by_a_producer_that_is_killed() {
 #[test]
 fn the_number_of_messages_is_exact_wherever_a_producer_or_a_consumer_is_killed() {
     alone(|| {
-        for_each_nth_kill_point(2, |point| {
+        for_each_kill_point(|point| {
             let stage = Stage::new();
             let (doomed, heir) = (stage.owner(), stage.owner());
             let ring = stage.bounded_ring(&heir, 3);
@@ -325,7 +326,7 @@ fn the_number_of_messages_is_exact_wherever_a_producer_or_a_consumer_is_killed()
 #[test]
 fn a_producer_goes_on_whenever_the_consumer_that_makes_room_is_killed_after_it() {
     alone(|| {
-        for_each_nth_kill_point(2, |point| {
+        for_each_kill_point(|point| {
             let stage = Stage::new();
             let (doomed, heir) = (stage.owner(), stage.owner());
             let ring = stage.bounded_ring(&heir, 1);

@@ -7,10 +7,8 @@ use crate::common::alone::alone;
 use std::time::Duration;
 
 use super::step::{LONG, SHORT, mark_only, sweep};
-use super::stepping::{
-    Child, KillPoint, Stage, for_each_kill_point, for_each_nth_kill_point, some_kill_point, victim,
-    victim_that_stops,
-};
+use super::stepping::{Child, Stage, victim, victim_that_marks};
+use crate::tracer::{KillPoint, for_each_kill_point, mark, some_kill_point};
 use brigade::Error;
 use brigade::sync::raw::RawReentrantGuard;
 use brigade::sync::{Owner, Timeout};
@@ -181,7 +179,7 @@ fn a_read_write_lock_tells_all_whenever_a_writer_is_killed_on_the_way_in() {
 #[test]
 fn a_writer_that_is_killed_while_it_waits_for_readers_lets_others_in() {
     alone(|| {
-        for_each_nth_kill_point(3, |point| {
+        for_each_kill_point(|point| {
             let stage = Stage::new();
             let (doomed, heir) = (stage.owner(), stage.owner());
             let (lock, theirs) = (stage.rwlock(&heir), stage.attach_rwlock(&doomed));
@@ -317,9 +315,9 @@ fn whoever_waits_for_a_function_to_be_run_runs_it_if_its_process_is_killed() {
             let (doomed, heir) = (stage.owner(), stage.owner());
             let (once, theirs) = (stage.once(&heir), stage.once(&doomed));
             once.register().unwrap();
-            let victim = victim_that_stops(|stop| {
+            let victim = victim_that_marks(|| {
                 theirs.call(|_| {
-                    stop();
+                    mark();
                     stage.add(1);
                 });
             });

@@ -1,9 +1,5 @@
-//! Kills a process after its k-th machine instruction.
-//!
-//! A victim is forked, traced, and stopped just before the section under test. It is stepped k
-//! instructions and killed; then the test sweeps and checks. `for_each_kill_point` does that for
-//! every k until the section ends. Executables of Rust are linked without lazy binding, so that
-//! the sections contain our code, libc's and the kernel's, but not the dynamic loader.
+//! Primitives in shared memory, and processes that use them.
+
 use std::num::NonZeroUsize;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr::NonNull;
@@ -20,12 +16,12 @@ use brigade::sync::{
 use nix::sys::mman::{MapFlags, ProtFlags, mmap_anonymous, munmap};
 use nix::sys::prctl::set_pdeathsig;
 use nix::sys::ptrace;
-use nix::sys::signal::{Signal, kill, raise};
+use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::{ForkResult, Pid, alarm, fork};
 use rustix::thread::futex;
 
-use crate::common::alone::progress;
+use crate::tracer::{Tracer, mark};
 
 const PAGE_BYTES: usize = 1 << 14;
 const DONE_OFFSET: usize = 2048;
@@ -34,9 +30,6 @@ const EVENT_OFFSET: usize = 2176;
 const SUM_OFFSET: usize = 2240;
 const PLACE_OFFSET: usize = 3072;
 const RING_OFFSET: usize = 4096;
-
-/// A section with more instructions than this runs in circles.
-const INSTRUCTIONS_MAX: usize = 100_000;
 
 /// Shared memory with an owner table, a lock, an event, a ring, and a word that a sleeper sets
 /// when it is through.
@@ -289,16 +282,6 @@ impl Child {
         assert!(matches!(status, WaitStatus::Signaled(_, Signal::SIGKILL, _)), "{status:?}");
         std::mem::forget(self);
     }
-
-    /// Steps a stopped process. False if it has come to the end of its section.
-    fn step(&self) -> bool {
-        ptrace::step(self.0, None).unwrap();
-        match waitpid(self.0, None).unwrap() {
-            WaitStatus::Stopped(_, Signal::SIGTRAP) => true,
-            WaitStatus::Stopped(_, Signal::SIGSTOP) => false,
-            other => panic!("the victim is {other:?}"),
-        }
-    }
 }
 
 impl Drop for Child {
@@ -308,78 +291,24 @@ impl Drop for Child {
     }
 }
 
-/// A traced process: runs `prepare`, stops, and goes through `section` with its outcome.
-pub(crate) fn victim<T>(prepare: impl FnOnce() -> T, section: impl FnOnce(T)) -> Child {
-    victim_that_stops(|stop| {
+/// A traced process: runs `prepare`, and then the section under test with its outcome.
+pub(crate) fn victim<T>(prepare: impl FnOnce() -> T, section: impl FnOnce(T)) -> Tracer {
+    victim_that_marks(|| {
         let prepared = prepare();
-        stop();
+        mark();
         section(prepared);
     })
 }
 
-/// A traced process whose section begins where `body` calls what it is given.
-pub(crate) fn victim_that_stops(body: impl FnOnce(fn())) -> Child {
-    let stop: fn() = || raise(Signal::SIGSTOP).unwrap();
+/// A traced process whose section begins where `body` calls [`mark`].
+pub(crate) fn victim_that_marks(body: impl FnOnce()) -> Tracer {
     let child = Child::fork(|| {
         ptrace::traceme().unwrap();
-        body(stop);
-        stop();
+        body();
+        mark();
     });
-    let stopped = waitpid(child.0, None).unwrap();
-    assert_eq!(stopped, WaitStatus::Stopped(child.0, Signal::SIGSTOP));
-    child
-}
-
-/// Calls `scene` for k = 0, 1, 2, ...: it sets a stage, makes a victim, has it killed at
-/// `KillPoint`, and checks what is left. Ends when the victim came to the end of its section.
-/// Returns how many points there were.
-pub(crate) fn for_each_kill_point(scene: impl FnMut(&mut KillPoint)) -> usize {
-    for_each_nth_kill_point(1, scene)
-}
-
-/// As [`for_each_kill_point`], for k = 0, n, 2n, ...: the effort grows with the square of the
-/// number of instructions.
-pub(crate) fn for_each_nth_kill_point(n: usize, mut scene: impl FnMut(&mut KillPoint)) -> usize {
-    for instructions in (0..INSTRUCTIONS_MAX).step_by(n) {
-        let mut point = KillPoint { instructions, has_ended: false };
-        progress();
-        scene(&mut point);
-        if point.has_ended {
-            assert!(instructions > 10, "a section of {instructions} instructions is none");
-            return instructions;
-        }
-    }
-    panic!("the section does not end");
-}
-
-/// Calls `scene` for k = 0, 2, 4, ... until it returns true, or the section ends: then false.
-pub(crate) fn some_kill_point(mut scene: impl FnMut(&mut KillPoint) -> bool) -> bool {
-    for instructions in (0..INSTRUCTIONS_MAX).step_by(2) {
-        let mut point = KillPoint { instructions, has_ended: false };
-        progress();
-        let is_found = scene(&mut point);
-        if is_found || point.has_ended {
-            return is_found;
-        }
-    }
-    panic!("the section does not end");
-}
-
-/// Where a victim is killed.
-pub(crate) struct KillPoint {
-    instructions: usize,
-    has_ended: bool,
-}
-
-impl KillPoint {
-    /// Steps the victim to this point, and kills it.
-    pub(crate) fn kill(&mut self, victim: Child) {
-        for _ in 0..self.instructions {
-            if !victim.step() {
-                self.has_ended = true;
-                break;
-            }
-        }
-        victim.kill();
-    }
+    let tracer = Tracer::at_mark(child.0);
+    // The tracer kills it and waits for its end.
+    std::mem::forget(child);
+    tracer
 }

@@ -3,24 +3,16 @@
 use std::thread::{Scope, ScopedJoinHandle};
 use std::time::Duration;
 
-use brigade::Pool;
 use brigade::shared::{
     Barrier, Condvar, Event, Lock, LockError, Once, ReentrantLock, RwLock, Semaphore, SharedList,
     Value,
 };
-use nix::sys::ptrace;
-use nix::sys::signal::Signal;
-use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
-use nix::unistd::Pid;
 
 use crate::common::alone::alone;
-use crate::common::processes::wait_for;
 use crate::common::skipped;
-use crate::common::tasks::{forever, raise, with};
-
-/// How far apart the instructions are after which workers are killed: the raw primitives have
-/// each of theirs tested in `kill_points`.
-const STRIDE: usize = if cfg!(debug_assertions) { 5 } else { 2 };
+use crate::common::tasks::{forever, with};
+use crate::common::time::wait_for;
+use crate::tracer::{Tracer, for_each_kill_point, mark, wait_until_traced};
 
 /// Every primitive of the stage that a victim and its sleeper share.
 #[derive(Clone, serde::Serialize, serde::Deserialize)]
@@ -61,50 +53,18 @@ impl Stage {
 /// What a task does before the operation under test.
 fn begin(stage: &Stage) {
     stage.pid.set(std::process::id()).unwrap();
-    stage.go.wait().unwrap();
-    raise(Signal::SIGSTOP);
+    wait_until_traced();
+    mark();
 }
 
 /// What it does after it: nothing ever.
 fn end() {
-    raise(Signal::SIGSTOP);
+    mark();
     forever();
 }
 
-/// Steps the traced process by one instruction. False at the end of its section.
-fn step(pid: Pid) -> bool {
-    ptrace::step(pid, None).unwrap();
-    match waitpid(pid, Some(WaitPidFlag::__WALL)).unwrap() {
-        WaitStatus::Stopped(_, Signal::SIGTRAP) => true,
-        WaitStatus::Stopped(_, Signal::SIGSTOP) => false,
-        // A supervisor told it to go on, say.
-        WaitStatus::Stopped(..) | WaitStatus::PtraceEvent(..) => true,
-        other => panic!("the victim is {other:?}"),
-    }
-}
-
-/// Lets `victim` run for `instructions` of its section and kills it. Whether it came to the end.
-fn kill_after(pool: &Pool, stage: &Stage, victim: fn(Stage), instructions: usize) -> bool {
-    let task = pool.submit_fn(victim, stage.clone()).unwrap();
-    wait_for(|| stage.pid.get().unwrap() != 0);
-    let pid = Pid::from_raw(stage.pid.get().unwrap().cast_signed());
-    ptrace::seize(pid, ptrace::Options::empty()).unwrap();
-    stage.go.set().unwrap();
-    let stopped = waitpid(pid, Some(WaitPidFlag::__WALL)).unwrap();
-    assert!(matches!(stopped, WaitStatus::Stopped(_, Signal::SIGSTOP)), "{stopped:?}");
-    let is_over = !(0..instructions).all(|_| step(pid));
-    nix::sys::signal::kill(pid, Signal::SIGKILL).unwrap();
-    // To its tracer first, to its parent after that.
-    while !matches!(
-        waitpid(pid, Some(WaitPidFlag::__WALL)).unwrap(),
-        WaitStatus::Signaled(_, Signal::SIGKILL, _)
-    ) {}
-    assert!(task.join().unwrap_err().death().is_some());
-    is_over
-}
-
-/// For each k: a sleeper sleeps in `sleep` (or gets through), the victim is killed after k
-/// instructions, and the sleeper must get through, or the watchdog ends the test.
+/// For points all over the section of `victim`: a sleeper sleeps in `sleep` (or gets through), the
+/// victim is killed there, and the sleeper must get through, or the watchdog ends the test.
 fn play<R: Send>(
     victim: fn(Stage),
     sleep: impl Fn(&Stage) -> R + Sync,
@@ -112,37 +72,23 @@ fn play<R: Send>(
     check: impl Fn(&Stage, R),
 ) {
     let pool = with(1).build().unwrap();
-    if !may_trace(&pool) {
+    if !Tracer::may_seize(pool.submit(|()| std::process::id(), ()).unwrap().join().unwrap()) {
         return skipped("this process may not trace others");
     }
-    let mut instructions = 0;
-    loop {
+    for_each_kill_point(|point| {
         let stage = Stage::new().unwrap();
-        let is_over = std::thread::scope(|scope: &Scope<'_, '_>| {
+        std::thread::scope(|scope: &Scope<'_, '_>| {
             let sleeper: ScopedJoinHandle<'_, R> = scope.spawn(|| sleep(&stage));
-            let is_over = kill_after(&pool, &stage, victim, instructions);
+            let task = pool.submit_fn(victim, stage.clone()).unwrap();
+            wait_for(|| stage.pid.get().unwrap() != 0);
+            let tracer = Tracer::seize(stage.pid.get().unwrap());
+            stage.go.set().unwrap();
+            point.kill(tracer);
+            assert!(task.join().unwrap_err().death().is_some());
             remedy(&stage);
             check(&stage, sleeper.join().unwrap());
-            is_over
         });
-        if is_over {
-            assert!(instructions > 50, "a section of {instructions} instructions is none");
-            return;
-        }
-        // Further apart in long sections: the effort grows with the square of their length.
-        instructions += STRIDE + instructions / 32;
-    }
-}
-
-fn may_trace(pool: &Pool) -> bool {
-    let pid = pool.submit(|()| std::process::id(), ()).unwrap().join().unwrap();
-    let pid = Pid::from_raw(pid.cast_signed());
-    ptrace::seize(pid, ptrace::Options::empty()).is_ok_and(|()| {
-        ptrace::interrupt(pid).unwrap();
-        waitpid(pid, Some(WaitPidFlag::__WALL)).unwrap();
-        ptrace::detach(pid, None).unwrap();
-        true
-    })
+    });
 }
 
 #[test]
