@@ -52,6 +52,15 @@ matmul *arguments:
 soak seconds="600":
     BRIGADE_SOAK_SECONDS={{seconds}} cargo test --release --test faults soak:: -- --nocapture
 
+# The tests in their long form: a process is killed at every instruction of every section, `inject`
+# tries every system call. Takes hours; do parts of it after a change to what they test.
+long *arguments:
+    BRIGADE_LONG=1 cargo test {{arguments}}
+
+# Writes the lists of `tests/tidy/`: lines of each module, public interface, files in circles.
+renew:
+    BRIGADE_RENEW=1 cargo test --test tidy
+
 # Readers of bytes that others wrote: header, name, ring, task. Needs a nightly compiler. The
 # corpus, and a bounded run of mutations of it, are replayed by `cargo test --lib hostile`.
 fuzz target seconds="60":

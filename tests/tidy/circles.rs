@@ -1,0 +1,102 @@
+//! Files of a module import in one direction.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::modules::Modules;
+use super::source::Source;
+use super::{assert_none, is_renewed, listed};
+
+/// Which files of its top module each file uses, with the line of one such use.
+type Uses = BTreeMap<usize, BTreeMap<usize, usize>>;
+
+fn uses(modules: &Modules) -> Uses {
+    let takes_part = |at: usize| !modules.all[at].only_declares();
+    let top = |at: usize| modules.all[at].path.first();
+    let mut found = Uses::new();
+    for at in (0..modules.all.len()).filter(|&at| takes_part(at) && top(at).is_some()) {
+        let mut used = modules.used_by(at);
+        used.retain(|&to, _| takes_part(to) && top(to) == top(at));
+        found.insert(at, used);
+    }
+    found
+}
+
+/// Groups of files that use each other, directly or not.
+fn circles(uses: &Uses) -> BTreeSet<BTreeSet<usize>> {
+    let reached = |from: usize| {
+        let (mut seen, mut left) = (BTreeSet::new(), vec![from]);
+        while let Some(at) = left.pop() {
+            left.extend(uses[&at].keys().filter(|&&to| seen.insert(to)));
+        }
+        seen
+    };
+    let reached: BTreeMap<usize, BTreeSet<usize>> =
+        uses.keys().map(|&at| (at, reached(at))).collect();
+    let circular = reached.iter().filter(|(at, there)| there.contains(at));
+    circular
+        .map(|(at, there)| there.iter().copied().filter(|to| reached[to].contains(at)).collect())
+        .collect()
+}
+
+/// A circle, file by file: what each uses of the others.
+fn describe(modules: &Modules, uses: &Uses, circle: &BTreeSet<usize>) -> String {
+    let mut text = format!("{} files:", circle.len());
+    for &at in circle {
+        let used = uses[&at].iter().filter(|(to, _)| circle.contains(to));
+        for (&to, line) in used {
+            let (from, to) = (&modules.all[at].file, &modules.all[to].file);
+            text.push_str(&format!("\n  {from}:{line} uses {to}"));
+        }
+    }
+    text
+}
+
+/// A list of files that are still part of a circle, one a line. It only becomes shorter.
+const LIST: &str = "tests/tidy/circles.txt";
+
+#[test]
+fn files_of_a_module_import_in_one_direction() {
+    let modules = Modules::read();
+    let uses = uses(&modules);
+    let circles = circles(&uses);
+    let file = |at: &usize| modules.all[*at].file.clone();
+    let now: BTreeSet<String> = circles.iter().flatten().map(file).collect();
+    let known = listed(LIST).unwrap_or_else(|| now.clone());
+    let still: String = known.intersection(&now).map(|file| format!("{file}\n")).collect();
+    let is_new = |circle: &&BTreeSet<usize>| circle.iter().any(|at| !known.contains(&file(at)));
+    let mut found: Vec<String> =
+        circles.iter().filter(is_new).map(|circle| describe(&modules, &uses, circle)).collect();
+    if !is_renewed(LIST, &still) {
+        let gone = known.difference(&now);
+        found.extend(gone.map(|file| format!("{file}: in no circle any more, strike it out")));
+    }
+    let rule = "files of a module use each other in one direction; BRIGADE_RENEW=1 cargo test \
+                --test tidy strikes out of tests/tidy/circles.txt what is in no circle any more:";
+    assert_none(found, rule);
+}
+
+#[test]
+fn a_circle_is_noticed_however_it_is_spelled() {
+    let count = |files: &[(&str, &str)]| {
+        let lib = Source::new("src/lib.rs", "mod m;");
+        let sources = files.iter().map(|(path, text)| Source::new(*path, *text));
+        circles(&uses(&Modules::of(sources.chain([lib]).collect()))).len()
+    };
+    let with = |top: &str, a: &str, b: &str| {
+        count(&[("src/m/mod.rs", top), ("src/m/a.rs", a), ("src/m/b.rs", b)])
+    };
+    let plain = "mod a; mod b; pub use a::A;";
+    assert_eq!(with(plain, "use super::b::B; struct A;", "struct B;"), 0);
+    assert_eq!(with(plain, "use super::b::B; struct A;", "use super::a::A; struct B;"), 1);
+    assert_eq!(with(plain, "use super::b::B; struct A;", "struct B(crate::m::a::A);"), 1);
+    assert_eq!(with(plain, "use super::b::B; struct A;", "use super::A; struct B;"), 1);
+    assert_eq!(
+        with(plain, "use super::b; struct A(b::B);", "use crate::m::{a::{A}}; struct B;"),
+        1
+    );
+    let tested = "#[cfg(test)] mod tests { use super::super::a::A; } struct B;";
+    assert_eq!(with(plain, "use super::b::B; struct A;", tested), 0);
+    let full = "mod a; mod b; pub use a::A; struct M;";
+    assert_eq!(with(full, "struct A;", "use super::A; struct B;"), 0);
+    assert_eq!(with(full, "use super::M; struct A;", "struct B;"), 1);
+}
