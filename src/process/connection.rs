@@ -129,7 +129,8 @@ impl Handler for Connection {
         }
         *overdue = Some(Overdue { count: count + 1, next: now + REPORT_TIMEOUT });
         drop(overdue);
-        // Counted in looks, not in time, so that a host that was stopped itself blames nobody.
+        // Polls are counted, not time: after the host itself was stopped (SIGSTOP), a server must
+        // not be given up.
         if count < CHECKS_MAX {
             let _ = process::pidfd_continue(self.pidfd());
         } else {
@@ -227,6 +228,10 @@ impl Connection {
     /// Ends the server, and its children with it.
     pub(super) fn close(&self) {
         self.unregister();
+        // One that somebody has killed has not ended what its children have started.
+        if is_readable(self.pidfd()) {
+            return self.server_gone();
+        }
         // It ends at end of file, one that is stopped when it goes on; one that hangs is killed.
         self.socket.shut_down();
         let _ = process::pidfd_continue(self.pidfd());
