@@ -6,7 +6,6 @@ pub(crate) mod api;
 pub(crate) mod driver;
 mod items;
 mod loops;
-mod placement;
 pub(crate) mod record;
 mod team;
 mod with;

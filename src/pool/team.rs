@@ -11,7 +11,7 @@
 //! each other's workers.
 #![allow(unsafe_code)]
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::Duration;
@@ -24,7 +24,6 @@ use crate::kernel::{COUNTERS, PeerDied, Team};
 use crate::pool::api::handle;
 use crate::pool::driver::core::Core;
 use crate::pool::driver::group::{Group, SharedArgument};
-use crate::pool::placement::{Census, Placement};
 use crate::pool::record::outcome::Outcome;
 use crate::pool::record::task::{Entry, Rules};
 use crate::region::arena::{Contents, Span};
@@ -32,6 +31,7 @@ use crate::region::windows::Windows;
 use crate::sync::team::{MEMBERS_MAX, TeamWords};
 use crate::worker::backoff;
 use crate::worker::call::TaskId;
+use crate::worker::cpu_spread::{CpuSpread, CpuTable};
 use crate::worker::invocation::{CodecError, Invocation, Trampoline};
 
 /// How long the first at the first barrier waits for workers that are still waking up.
@@ -53,16 +53,17 @@ struct Counter(AtomicU64);
 /// | field        | written by            | read by | guard              | if the writer dies     |
 /// |--------------|-----------------------|---------|--------------------|------------------------|
 /// | `words`      | members; host         | all     | see [`TeamWords`]  | host breaks the team   |
-/// | `census`     | members               | members | none: a hint       | see [`Census`]         |
+/// | `cpus`       | members               | members | none: a hint       | see [`CpuTable`]       |
 /// | `counters`   | members, by adding    | members | barriers           | host breaks the team   |
 #[repr(C)]
 struct Control {
     words: TeamWords,
-    census: Census,
+    cpus: CpuTable<MEMBERS_MAX>,
     counters: [Counter; COUNTERS],
 }
 
-const _: () = assert!(size_of::<Control>() == 256 + 64 * COUNTERS);
+const _: () =
+    assert!(size_of::<Control>() == 192 + size_of::<CpuTable<MEMBERS_MAX>>() + 64 * COUNTERS);
 
 /// What each task of a job is told of its team, before the job's own argument.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
@@ -90,7 +91,7 @@ pub(crate) struct Member {
     control: *const Control,
     ordinal: usize,
     expected: usize,
-    placement: Placement,
+    spread: RefCell<CpuSpread>,
     /// How often it may still let others run that have not joined yet.
     courtesies: Cell<u32>,
 }
@@ -117,13 +118,13 @@ impl Member {
             control,
             ordinal: orders.ordinal,
             expected: orders.members_max.min(MEMBERS_MAX),
-            placement: Placement::new(orders.ordinal),
+            spread: RefCell::new(CpuSpread::new(orders.ordinal)),
             courtesies: Cell::new(COURTESIES_MAX),
         };
         if !member.control().words.join(orders.ordinal) {
             return Ok(None);
         }
-        member.placement.settle(&member.control().census);
+        member.spread.borrow_mut().rebalance(&member.control().cpus);
         Ok(Some(member))
     }
 
@@ -198,7 +199,7 @@ unsafe impl Team for Member {
     fn barrier(&self) -> std::result::Result<(), PeerDied> {
         let met = self.meet();
         // The kernel may have moved this member, or another to where it is.
-        self.placement.settle(&self.control().census);
+        self.spread.borrow_mut().rebalance(&self.control().cpus);
         met
     }
 }

@@ -22,7 +22,7 @@ use crate::sys::socket::{Received, Socket};
 use crate::sys::{process, sched};
 use crate::worker::call;
 use crate::worker::cleanup::TaskCleanup;
-use crate::worker::cpu_spread::Footing;
+use crate::worker::cpu_spread::CpuSpread;
 use crate::worker::invocation::{self, Invocation, Leases, WorkerCache};
 use crate::worker::link::SpanMessage;
 use crate::worker::queue_pair::{Leave, Place, QueuePair, Stage, Status};
@@ -117,7 +117,7 @@ fn main(child: Child) {
         Ok(mut worker) => {
             let last = worker.run();
             worker.cleanup.rests();
-            worker.queues.depart(&worker.footing);
+            worker.queues.depart(&worker.spread);
             if worker.is_one_off() {
                 process::exit_now(match last {
                     Status::Value | Status::Skipped => 0,
@@ -140,7 +140,7 @@ struct Worker {
     socket: Socket,
     config: WorkerConfig,
     cache: WorkerCache,
-    footing: Footing,
+    spread: CpuSpread,
     cleanup: TaskCleanup,
     /// Tasks run so far.
     tasks: u64,
@@ -184,11 +184,11 @@ impl Worker {
         // A pool's `build` has tried niceness and processors. What has become unavailable since
         // does not end its workers.
         config.settings.apply(is_one_off)?;
-        let (cache, footing) = (WorkerCache::new(config.index), Footing::new(config.index));
+        let (cache, spread) = (WorkerCache::new(config.index), CpuSpread::new(config.index));
         let initializer = config.initializer.take();
         let cleanup = TaskCleanup::default();
         let mut worker =
-            Worker { queues, windows, socket, config, cache, footing, cleanup, tasks: 0 };
+            Worker { queues, windows, socket, config, cache, spread, cleanup, tasks: 0 };
         if let Some(initializer) = initializer {
             worker.initialise(initializer);
         }
@@ -258,8 +258,8 @@ impl Worker {
                 Ok(Next::Nothing) => {
                     self.cleanup.before_next();
                     let start = Instant::now();
-                    let Worker { queues, footing, cache, cleanup, .. } = self;
-                    queues.wait(budget, footing, || {
+                    let Worker { queues, spread, cache, cleanup, .. } = self;
+                    queues.wait(budget, spread, || {
                         cleanup.rests();
                         cache.rest()
                     });

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::error::Result;
 use crate::region::arena::{Arena, Contents, Span};
-use crate::worker::cpu_spread::Floor;
+use crate::worker::cpu_spread::{CpuTable, WORKERS_MAX};
 use crate::worker::wakeup::DriverWord;
 
 /// What all workers of a pool share with the host.
@@ -17,7 +17,7 @@ use crate::worker::wakeup::DriverWord;
 /// | `driver` | host; ringing workers, | all     | Dekker with the commit | its death is heard of |
 /// |          | to 0                   |         |                        | and drives            |
 /// | `has_surplus` | host, under mutex | workers | Dekker with `parked`   | all end with host     |
-/// | `floor`  | workers                | workers | none: a hint           | see [`Floor`]         |
+/// | `cpus`   | workers                | workers | none: a hint           | see [`CpuTable`]         |
 #[repr(C, align(64))]
 pub(crate) struct PoolControl {
     pub(crate) driver: DriverWord,
@@ -26,7 +26,7 @@ pub(crate) struct PoolControl {
     pub(crate) has_surplus: AtomicU32,
     _has_surplus: [u32; 15],
     /// Which processors they run on.
-    pub(crate) floor: Floor,
+    pub(crate) cpus: CpuTable<WORKERS_MAX>,
 }
 
 const _: () = assert!(offset_of!(PoolControl, has_surplus) == 64);

@@ -12,7 +12,7 @@ use crate::sys::failpoint::{self, Point};
 use crate::sys::poll::EventFd;
 use crate::worker::backoff;
 use crate::worker::claim::{self, Claim};
-use crate::worker::cpu_spread::Footing;
+use crate::worker::cpu_spread::CpuSpread;
 use crate::worker::pool_control::PoolControl;
 use crate::worker::queue_pair::{
     ByteRing, LAST_WORDS_BYTES, Leave, Place, QueuePair, RESULT_INLINE_BYTES,
@@ -264,13 +264,13 @@ impl WorkerSide {
         self.queues().header.stop.load(Ordering::Acquire) == 1
     }
 
-    /// Waits until something is offered, or the worker should leave: pauses, settles down on the
-    /// floor, yields for `budget`, then sleeps. `before_sleep` is called before, and again after
-    /// the time that it returns.
+    /// Waits until something is offered, or the worker should leave. It pauses, moves to a less
+    /// crowded processor, yields for `budget`, and then sleeps. `before_sleep` is called before it
+    /// sleeps, and again after the time that it returns.
     pub(crate) fn wait(
         &mut self,
         budget: Duration,
-        footing: &mut Footing,
+        spread: &mut CpuSpread,
         mut before_sleep: impl FnMut() -> Option<Duration>,
     ) {
         self.last_ns = 0;
@@ -278,17 +278,17 @@ impl WorkerSide {
             return;
         }
         if let Some(waker) = &self.waker {
-            footing.settle(&waker.control().floor);
+            spread.rebalance(&waker.control().cpus);
         }
         if !backoff::yield_for(budget, || self.has_work_or_stop()) {
             while !self.park(before_sleep()) {}
         }
     }
 
-    /// Leaves the floor: this worker ends.
-    pub(crate) fn depart(&self, footing: &Footing) {
+    /// Removes this worker from the table of processors: it ends.
+    pub(crate) fn depart(&self, spread: &CpuSpread) {
         if let Some(waker) = &self.waker {
-            footing.leave(&waker.control().floor);
+            spread.leave(&waker.control().cpus);
         }
     }
 
