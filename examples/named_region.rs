@@ -36,14 +36,14 @@ fn share(arguments: &Arguments) -> Result<(), Stop> {
     println!("/dev/shm/{name} holds {:?}", matrix.copy_to_vec());
     assert_eq!(matrix.copy_to_vec(), [2.0, 4.0, 6.0, 8.0, 10.0, 12.0]);
     drop(matrix);
-    assert!(matches!(SharedArray::<f64>::attach(name), Err(Error::NotFound { .. })));
+    assert!(matches!(SharedArray::<f64>::open(name), Err(Error::NotFound { .. })));
     println!("the name went with its creator");
     Ok(())
 }
 
 /// The second process: knows nothing but the name.
 fn double(name: &str) -> Result<(), Stop> {
-    let mut matrix = SharedArray::<f64>::attach(name)?;
+    let mut matrix = SharedArray::<f64>::open(name)?;
     let doubled: Vec<f64> = matrix.copy_to_vec().iter().map(|x| 2.0 * x).collect();
     matrix.copy_from_slice(&doubled)?;
     println!("process {} found shape {} and doubled it", std::process::id(), matrix.shape());

@@ -1,4 +1,4 @@
-//! What can go wrong: one variant per remedy.
+//! Errors: one variant for each remedy.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -14,7 +14,7 @@ pub type Result<T> = std::result::Result<T, Error>;
 
 /// Why a call failed.
 ///
-/// A variant stands for a remedy: match on it to decide what to do next. The message carries the
+/// Each variant stands for a remedy: match on it to decide what to do next. The message has the
 /// values and, where there is one, the next step.
 ///
 /// # Examples
@@ -27,34 +27,36 @@ pub type Result<T> = std::result::Result<T, Error>;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// The memory asked for is not there. Ask for less, free arrays, or raise the limit named.
+    /// There is less memory than asked for. Ask for less, free arrays, or raise the limit named.
     #[error(
         "no space for {asked_bytes} bytes: {free_bytes} bytes are free, limited by {limited_by}; \
          free arrays or raise that limit"
     )]
     NoSpace {
-        /// What was asked for, in bytes.
+        /// The memory asked for, in bytes.
         asked_bytes: u64,
-        /// What could have been granted, in bytes.
+        /// The most that could have been granted, in bytes.
         free_bytes: u64,
-        /// Which limit it was.
+        /// The limit that was reached.
         limited_by: Limit,
     },
-    /// A region of this name exists already. Choose another name, or attach to it.
-    #[error("the name {name:?} is taken; choose another, attach to it, or reclaim it if stale")]
+    /// A region of this name exists already. Choose another name, or open it.
+    #[error(
+        "the name {name:?} is taken; choose another, open it, or reclaim it if no process uses it"
+    )]
     NameTaken {
         /// The name asked for.
         name: String,
     },
-    /// Nothing of this name exists.
-    #[error("nothing named {name:?} was found in {place}; check the name, or create it first")]
+    /// Nothing has this name.
+    #[error("found nothing named {name:?} in {place}; check the name, or create it first")]
     NotFound {
         /// The name or path asked for.
         name: String,
-        /// Where it was looked for.
+        /// The directory or table that was searched.
         place: &'static str,
     },
-    /// The name cannot be one.
+    /// The name is not a valid name for a region.
     #[error(
         "{name:?} is not a name for a region: {reason}; \
          use 1 to 100 of A-Z a-z 0-9 _ . - without a leading dot"
@@ -72,17 +74,17 @@ pub enum Error {
         what: &'static str,
         /// The value given.
         value: String,
-        /// What would have been accepted.
+        /// The values that are accepted.
         expected: Cow<'static, str>,
     },
-    /// Bytes do not have the layout expected of them: dtype, shape, order or header.
+    /// Bytes do not have the expected layout: dtype, shape, order or header.
     #[error("{place}: found {found}, but expected {expected}")]
     Layout {
         /// The file, region or value read.
         place: String,
-        /// What is there.
+        /// What the bytes are.
         found: String,
-        /// What should be there.
+        /// What they must be.
         expected: String,
     },
     /// Two shapes do not fit each other.
@@ -99,44 +101,43 @@ pub enum Error {
     },
     /// The fork server found threads that a library started before `main`.
     #[error(
-        "the fork server has {threads} threads, but may fork only with one: a linked library \
+        "the fork server has {threads} threads, but must have one to fork: a linked library \
          starts threads when it is loaded ({names:?}); switch that off (for jemalloc, \
          background_thread:false), load the library later, or use Start::InProcess"
     )]
     MultiThreaded {
         /// How many threads it found.
         threads: usize,
-        /// What the others than its own are called, or the first of them; `exe` if they have no
-        /// name.
+        /// Names of the other threads, or of the first of them; `exe` for a thread without one.
         names: Vec<String>,
     },
-    /// This program runs, or would run when it is started once more, with privileges that whoever
-    /// calls it lacks. So nobody may tell a process of it what to do, and there is no fork server.
+    /// The program has privileges that its caller lacks, or gets them when it is executed again
+    /// (set-user-ID, file capabilities). Its caller could control a fork server, so there is none.
     #[error(
-        "a program with privileges of its own has no worker processes ({privileges}): take them \
-         from its file and start it as the user that it is to be, or use Start::InProcess"
+        "a program with more privileges than its caller has no worker processes ({privileges}): \
+         remove them from its file and start it as the user it needs, or use Start::InProcess"
     )]
     Privileged {
-        /// Which they are.
+        /// The privileges.
         privileges: String,
     },
-    /// A process of a process of a process, and so on, was to start yet another, or a pool.
+    /// A process at the deepest level of nesting tried to start a process or a pool.
     #[error(
         "processes are nested {depth} deep here, and {limit} is the limit; \
-         have one further out start it"
+         start it in a process with fewer levels above it"
     )]
     TooDeep {
-        /// How many processes of the engine are above this one, itself included.
+        /// How many nested processes of this crate there are, down to this one.
         depth: u32,
-        /// How many there may be.
+        /// The most that there can be.
         limit: u32,
     },
-    /// A process of the engine could not be started.
+    /// A process of this crate could not be started.
     #[error("could not start {what}: {reason}")]
     Spawn {
         /// Which process.
         what: &'static str,
-        /// What happened.
+        /// Why not.
         reason: String,
     },
     /// The pool or channel was shut down.
@@ -145,7 +146,7 @@ pub enum Error {
         /// What was closed.
         what: &'static str,
     },
-    /// There is no room now.
+    /// There is no room at present.
     #[error("{what} is full ({capacity}); take something out, or wait")]
     Full {
         /// What is full.
@@ -153,31 +154,31 @@ pub enum Error {
         /// Its capacity, with its unit.
         capacity: String,
     },
-    /// There is nothing to take now.
+    /// There is nothing to take at present.
     #[error("{what} is empty; put something in, or wait")]
     Empty {
         /// What is empty.
         what: &'static str,
     },
-    /// It can never fit.
+    /// The value is larger than the limit, so it can never fit.
     #[error("{what} of {size_bytes} bytes exceeds the limit of {limit_bytes} bytes")]
     TooLarge {
-        /// What was to be stored.
+        /// The value.
         what: &'static str,
         /// Its size.
         size_bytes: u64,
         /// The largest that fits.
         limit_bytes: u64,
     },
-    /// Shared bytes break their own rules: another process wrote over them.
-    #[error("{what} is corrupt: {found}; something wrote over shared memory, make it anew")]
+    /// Shared memory has values that this crate never writes: something overwrote it.
+    #[error("{what} is corrupt: {found}; something overwrote shared memory, create it again")]
     Corrupt {
         /// Which structure.
         what: &'static str,
-        /// The values that cannot be.
+        /// The values that are impossible.
         found: String,
     },
-    /// It cannot go on: a barrier whose member died, a pool whose workers do not start.
+    /// It cannot continue: a barrier whose member died, a pool whose workers do not start.
     #[error("{what} is broken: {cause}")]
     Broken {
         /// What is broken.
@@ -185,42 +186,44 @@ pub enum Error {
         /// Why.
         cause: String,
     },
-    /// The other side lives in another pid namespace, so its death could not be noticed.
+    /// The other process is in another pid namespace, so this one could not detect its death.
     #[error(
         "{what} belongs to pid namespace {theirs}, but this process is in {ours}; \
          share the namespace"
     )]
     PidNamespace {
-        /// What was attached to.
+        /// What was to be opened.
         what: String,
-        /// Inode of its namespace.
+        /// The inode of its namespace.
         theirs: u64,
-        /// Inode of ours.
+        /// The inode of ours.
         ours: u64,
     },
-    /// The other side lives in another time namespace, so its death could not be noticed: processes
-    /// are told apart by when they started.
+    /// The other process is in another time namespace, so this one could not detect its death:
+    /// processes are identified by their start time.
     #[error(
         "{what} belongs to time namespace {theirs}, but this process is in {ours}; \
          share the namespace"
     )]
     TimeNamespace {
-        /// What was attached to.
+        /// What was to be opened.
         what: String,
-        /// Inode of its namespace; 0 if its kernel has none.
+        /// The inode of its namespace; 0 if its kernel has none.
         theirs: u64,
-        /// Inode of ours; 0 if the kernel has none.
+        /// The inode of ours; 0 if the kernel has none.
         ours: u64,
     },
-    /// The time given was over before the answer came.
-    #[error("waited {after:?} for {what} in vain; wait longer, or cancel or kill what keeps it")]
+    /// A wait reached its time limit.
+    #[error(
+        "timed out after {after:?} waiting for {what}; wait longer, or cancel what delays it"
+    )]
     TimedOut {
         /// What was waited for.
         what: &'static str,
-        /// How long.
+        /// The time limit.
         after: Duration,
     },
-    /// The time given to wait for several tasks was over before all had ended.
+    /// A wait for several tasks reached its time limit before all had ended.
     #[error(
         "{unfinished} of {total} tasks unfinished after {after:?}; wait again, cancel or kill them"
     )]
@@ -229,19 +232,19 @@ pub enum Error {
         unfinished: usize,
         /// How many were waited for.
         total: usize,
-        /// How long.
+        /// The time limit.
         after: Duration,
     },
-    /// A message, or what every worker is given when it starts, could not be encoded or decoded: it
-    /// is of another type, say, it nests more than 512 levels deep, or more than 2^20 of its
-    /// elements take no bytes.
+    /// A message, or the argument of an initializer, could not be encoded or decoded. For example,
+    /// it has another type, it nests more than 512 levels deep, or more than 2^20 of its elements
+    /// take no bytes.
     #[error("the {what} could not be {action}: {reason}")]
     Codec {
-        /// `message`, mostly.
+        /// `message`, in most cases.
         what: &'static str,
         /// `encoded` or `decoded`.
         action: &'static str,
-        /// What the codec said.
+        /// The codec's message.
         reason: String,
     },
     /// A task did not return a value.
@@ -252,9 +255,9 @@ pub enum Error {
     Os {
         /// The call.
         call: &'static str,
-        /// What it was called for.
+        /// The file, process or memory it was called for.
         subject: String,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
 }
@@ -281,7 +284,17 @@ impl Error {
         )
     }
 
-    /// The death of a worker, if that is what this error reports.
+    /// The death of a worker, if this error reports one.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use brigade::{ExitReason, Pool};
+    /// let pool = Pool::builder().workers(1).build()?;
+    /// let error = pool.submit(|()| -> () { std::process::abort() }, ())?.join().unwrap_err();
+    /// assert_eq!(error.death().map(|death| death.reason), Some(ExitReason::Signal(6)));
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
     #[must_use]
     pub fn death(&self) -> Option<&Death> {
         match self {
@@ -309,12 +322,12 @@ impl Error {
     }
 }
 
-/// The limit that a request for memory ran into.
+/// The limit that a request for memory exceeded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Limit {
     /// Memory that the machine has available (`MemAvailable`), or what
-    /// [`set_available_memory`](crate::set_available_memory) or `BRIGADE_AVAILABLE_MEMORY` said.
+    /// [`set_available_memory`](crate::set_available_memory) or `BRIGADE_AVAILABLE_MEMORY` states.
     Machine,
     /// The memory limit of this process's cgroup.
     Cgroup,
@@ -327,10 +340,10 @@ pub enum Limit {
     Commit,
     /// The file system that holds the region or file.
     FileSystem,
-    /// The limit on the sizes of this process's files (`RLIMIT_FSIZE`, `ulimit -f`); that of the
-    /// arena is one of them.
+    /// The limit on the size of this process's files (`RLIMIT_FSIZE`, `ulimit -f`), of which the
+    /// arena is one.
     FileSize,
-    /// The address space that this process may have (`RLIMIT_AS`, `ulimit -v`), or has free.
+    /// The limit on this process's address space (`RLIMIT_AS`, `ulimit -v`), or its free part.
     AddressSpace,
 }
 
@@ -349,14 +362,14 @@ impl fmt::Display for Limit {
     }
 }
 
-/// Why a task has no value.
+/// Why a task returned no value.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum TaskError {
-    /// The function panicked; its worker lives on.
+    /// The function panicked. Its worker continues.
     #[error("the task panicked at {location}: {message}")]
     Panicked {
-        /// The panic's message, or a note that its payload was no text.
+        /// The panic's message, or a note that its payload is not text.
         message: String,
         /// `file:line:column`.
         location: String,
@@ -373,28 +386,29 @@ pub enum TaskError {
     /// It was cancelled before it started, or killed on request.
     #[error("the task was cancelled")]
     Cancelled,
-    /// An argument or a result could not be encoded or decoded: its own code refused, say, it
-    /// nests more than 512 levels deep, or more than 2^20 of its elements take no bytes.
+    /// An argument or a result could not be encoded or decoded. For example, its own code returned
+    /// an error, it nests more than 512 levels deep, or more than 2^20 of its elements take no
+    /// bytes.
     #[error("the task's {what} could not be {action}: {reason}")]
     Codec {
         /// `argument`, `result` or `shared value`.
         what: &'static str,
         /// `encoded` or `decoded`.
         action: &'static str,
-        /// What the codec said.
+        /// The codec's message.
         reason: String,
     },
 }
 
-/// What is known of a worker, or a one-off process, that died in the middle of a task.
+/// What is known of a worker, or a one-off process, that died while it ran a task.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct Death {
     /// The worker's process id.
     pub pid: u32,
-    /// The worker's index in its pool, from 0; 0 of a one-off process.
+    /// The worker's index in its pool, from 0; 0 for a one-off process.
     pub worker: usize,
-    /// The name of the one-off process, if it was one and no worker of a pool.
+    /// The name of the one-off process, if it was not a worker of a pool.
     pub process: Option<String>,
     /// How it ended.
     pub reason: ExitReason,
@@ -407,12 +421,12 @@ pub struct Death {
     pub task: &'static str,
     /// How far the task had come.
     pub phase: Phase,
-    /// Element ranges of the operands that the task wrote whose contents are unspecified now; of
-    /// loops that write only.
+    /// For loops that write: ranges of elements of the operands that the task wrote, whose
+    /// contents are unspecified now.
     pub torn: Vec<Range<usize>>,
-    /// What the worker's panic hook or overflow handler left behind, if anything.
+    /// What the worker's panic hook or overflow handler recorded, if anything.
     pub last_words: Option<String>,
-    /// The end of what it wrote to its standard error, if that was captured.
+    /// The end of its standard error, if that was captured.
     pub stderr_tail: Option<String>,
 }
 

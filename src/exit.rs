@@ -18,7 +18,7 @@ pub enum ExitReason {
     Code(i32),
     /// A signal of this number (1..=64) ended it.
     Signal(i32),
-    /// It is gone, but the process that could have read its status went first.
+    /// It has ended, but the process that could have read its status ended first.
     Unknown,
 }
 
@@ -37,10 +37,8 @@ impl ExitReason {
         let ExitReason::Signal(number) = self else { return None };
         SIGNAL_NAMES.iter().find(|(n, _)| *n == number).map(|(_, name)| *name)
     }
-}
 
-impl ExitReason {
-    /// Whether others may have ended the process: by SIGKILL, SIGTERM, or nobody knows how.
+    /// Whether another process may have ended it: by SIGKILL, by SIGTERM, or in an unknown way.
     pub(crate) fn is_from_outside(self) -> bool {
         matches!(self, ExitReason::Signal(9 | 15) | ExitReason::Unknown)
     }

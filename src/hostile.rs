@@ -6,12 +6,12 @@
 
 /// The header of a `.npy` file or region.
 pub fn header(bytes: &[u8]) {
-    crate::region::hostile::header(bytes);
+    crate::region::fuzz_entry::header(bytes);
 }
 
 /// A name of a region.
 pub fn name(bytes: &[u8]) {
-    crate::region::hostile::name(bytes);
+    crate::region::fuzz_entry::name(bytes);
 }
 
 /// The words of a ring, between pushes and pops.

@@ -164,8 +164,8 @@ pub mod failpoint {
 
 #[cfg(not(loom))]
 pub use array::{
-    Element, Frozen, LentNamed, MappedArray, MappedArrayMut, NamedArray, OwnedChunk, SendError,
-    SharedArray,
+    ArrayRef, Element, Frozen, LentNamed, MappedArray, MappedArrayMut, NamedArray, OwnedChunk,
+    SendError, SharedArray,
 };
 #[cfg(not(loom))]
 pub use channel::{

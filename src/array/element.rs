@@ -2,11 +2,15 @@
 
 use bytemuck::Pod;
 
+use crate::error::{Error, Result};
 use crate::region::Dtype;
+use crate::region::npy::Header;
 
 /// A type of element with a NumPy dtype: what can be stored in files and named regions.
 ///
-/// Arrays in the arena take any [`Pod`] type; names and files need one of these.
+/// Implemented for the integers and floats of 1 to 8 bytes, and for `[f32; 2]` and `[f64; 2]`,
+/// complex numbers with the real part first. Arrays in the arena take any [`Pod`] type; names and
+/// files need one of these.
 ///
 /// # Examples
 ///
@@ -37,41 +41,58 @@ pub(crate) fn dtype_of<T: Element>() -> Dtype {
     T::DTYPE
 }
 
-impl Element for f32 {
-    const DTYPE: Dtype = Dtype::F32;
+/// Checks that elements are what `T` says.
+pub(crate) fn check_dtype<T: Element>(found: Dtype, place: &str) -> Result<()> {
+    let wanted = dtype_of::<T>();
+    if found == wanted {
+        return Ok(());
+    }
+    let other = found.rust_name();
+    let expected = format!(
+        "dtype {wanted} (use SharedArray::<{other}>, or in NumPy save a.astype('{wanted}'))"
+    );
+    Err(Error::Layout { place: place.to_owned(), found: format!("dtype {found}"), expected })
 }
-impl Element for f64 {
-    const DTYPE: Dtype = Dtype::F64;
+
+/// Checks that elements can be used where they are: dtype, byte order, index order, alignment.
+pub(crate) fn check_header<T: Element>(header: &Header, place: &str) -> Result<()> {
+    let wrong = |found: String, expected: String| {
+        Err(Error::Layout { place: place.to_owned(), found, expected })
+    };
+    check_dtype::<T>(header.dtype, place)?;
+    let copy = "(or read a copy with from_npy)";
+    if !header.is_native {
+        return wrong("the other byte order".to_owned(), format!("this machine's {copy}"));
+    }
+    if header.is_fortran && header.shape.ndim() > 1 {
+        return wrong("Fortran order".to_owned(), format!("row-major order {copy}"));
+    }
+    if !header.data_offset.is_multiple_of(align_of::<T>()) {
+        let found = format!("elements at byte {}", header.data_offset);
+        return wrong(found, format!("a multiple of {} {copy}", align_of::<T>()));
+    }
+    Ok(())
 }
-impl Element for i8 {
-    const DTYPE: Dtype = Dtype::I8;
+
+// A macro, because each implementation differs in two names alone.
+macro_rules! element {
+    ($($element:ty = $dtype:ident),+ $(,)?) => {
+        $(impl Element for $element {
+            const DTYPE: Dtype = Dtype::$dtype;
+        })+
+    };
 }
-impl Element for i16 {
-    const DTYPE: Dtype = Dtype::I16;
-}
-impl Element for i32 {
-    const DTYPE: Dtype = Dtype::I32;
-}
-impl Element for i64 {
-    const DTYPE: Dtype = Dtype::I64;
-}
-impl Element for u8 {
-    const DTYPE: Dtype = Dtype::U8;
-}
-impl Element for u16 {
-    const DTYPE: Dtype = Dtype::U16;
-}
-impl Element for u32 {
-    const DTYPE: Dtype = Dtype::U32;
-}
-impl Element for u64 {
-    const DTYPE: Dtype = Dtype::U64;
-}
-/// A complex number, real part first.
-impl Element for [f32; 2] {
-    const DTYPE: Dtype = Dtype::COMPLEX64;
-}
-/// A complex number, real part first.
-impl Element for [f64; 2] {
-    const DTYPE: Dtype = Dtype::COMPLEX128;
+element! {
+    f32 = F32,
+    f64 = F64,
+    i8 = I8,
+    i16 = I16,
+    i32 = I32,
+    i64 = I64,
+    u8 = U8,
+    u16 = U16,
+    u32 = U32,
+    u64 = U64,
+    [f32; 2] = COMPLEX64,
+    [f64; 2] = COMPLEX128,
 }

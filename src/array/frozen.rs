@@ -3,8 +3,7 @@
 #![allow(unsafe_code)]
 
 use std::fmt;
-use std::marker::PhantomData;
-use std::slice;
+use std::ops::Deref;
 use std::sync::Arc;
 
 use bytemuck::Pod;
@@ -12,13 +11,14 @@ use serde::de::Error as _;
 use serde::ser::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::array::shared::SharedArray;
+use crate::array::array_ref::ArrayRef;
+use crate::array::shared_array::SharedArray;
 use crate::array::wire_handle::WireHandle;
 use crate::error::Result;
 use crate::object::source::Source;
 use crate::object::transfer::{self, LeasedBytes};
 use crate::region::arena::Span;
-use crate::shape::Shape;
+use crate::sys::fork::Instance;
 
 /// An array that nobody writes any more: clones and tasks share it without a copy.
 ///
@@ -39,9 +39,7 @@ use crate::shape::Shape;
 /// ```
 pub struct Frozen<T> {
     place: Place,
-    shape: Shape,
-    len: usize,
-    elements: PhantomData<T>,
+    elements: ArrayRef<T>,
 }
 
 #[derive(Debug, Clone)]
@@ -52,53 +50,28 @@ enum Place {
     Worker(Arc<LeasedBytes>),
 }
 
+impl<T: Pod> SharedArray<T> {
+    /// Makes the array read-only, so that many tasks may share it.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use brigade::{Frozen, Pool, SharedArray};
+    /// let pool = Pool::builder().workers(2).build()?;
+    /// let table = SharedArray::from_slice(&[2.0, 3.0, 5.0])?.freeze();
+    /// let tasks = (0..3).map(|i| (table.clone(), i));
+    /// let squares = pool.map(tasks, |(table, i): (Frozen<f64>, usize)| table[[i]] * table[[i]])?;
+    /// assert_eq!(squares.sum::<f64>(), 38.0);
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
+    #[must_use]
+    pub fn freeze(self) -> Frozen<T> {
+        let (span, elements) = self.into_parts();
+        Frozen { place: Place::Host(Arc::new(span)), elements }
+    }
+}
+
 impl<T: Pod> Frozen<T> {
-    pub(crate) fn of_span(span: Span, shape: Shape) -> Frozen<T> {
-        let len = shape.len_elements().expect("the shape of an array was checked");
-        Frozen { place: Place::Host(Arc::new(span)), shape, len, elements: PhantomData }
-    }
-
-    /// The extents, outermost first.
-    #[must_use]
-    pub fn shape(&self) -> &Shape {
-        &self.shape
-    }
-
-    /// How many elements there are.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.len
-    }
-
-    /// Whether there are no elements.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.len == 0
-    }
-
-    /// The elements in row-major order.
-    ///
-    /// # Panics
-    ///
-    /// In a child that was forked by hand.
-    #[must_use]
-    pub fn as_slice(&self) -> &[T] {
-        let start = match &self.place {
-            Place::Host(span) => span.as_ptr().cast_const(),
-            Place::Worker(leased) => leased.as_ptr().cast_const(),
-        };
-        // SAFETY: the span has `len` elements, aligned for `T` (made so by `SharedArray`; in a
-        // worker, checked by `transfer::take`). Nobody writes them while this handle lives:
-        // points 4 and 6 of the argument in `array/mod.rs`.
-        unsafe { slice::from_raw_parts(start.cast(), self.len) }
-    }
-
-    /// The element at `index`, or `None` if it lies outside or has the wrong dimensions.
-    #[must_use]
-    pub fn get<const N: usize>(&self, index: [usize; N]) -> Option<&T> {
-        self.as_slice().get(self.shape.offset(&index)?)
-    }
-
     /// Makes the array writable again: without a copy if this is the last handle and no task
     /// has it, else as a copy.
     ///
@@ -107,19 +80,18 @@ impl<T: Pod> Frozen<T> {
     /// [`crate::Error::NoSpace`] if a copy is needed and there is no memory for it;
     /// [`crate::Error::Closed`] in a child that was forked by hand.
     pub fn thaw(self) -> Result<SharedArray<T>> {
-        let place = match self.place {
+        let Frozen { place, elements } = self;
+        let place = match place {
             Place::Host(span) => match Arc::try_unwrap(span) {
-                Ok(span) => return Ok(SharedArray::of_parts(span, self.shape)),
+                Ok(span) => return Ok(SharedArray::of_elements(span, elements)),
                 Err(shared) => Place::Host(shared),
             },
             worker => worker,
         };
-        if let Place::Host(span) = &place {
-            span.check()?;
-        }
-        let frozen = Frozen { place, ..self };
-        let mut copy = SharedArray::from_slice(frozen.as_slice())?;
-        copy.reshape(&frozen.shape)?;
+        elements.check()?;
+        let mut copy = SharedArray::from_slice(elements.as_slice())?;
+        drop(place);
+        copy.reshape(elements.shape())?;
         Ok(copy)
     }
 
@@ -132,16 +104,26 @@ impl<T: Pod> Frozen<T> {
     }
 }
 
-impl<T> Clone for Frozen<T> {
+impl<T> Deref for Frozen<T> {
+    type Target = ArrayRef<T>;
+
+    #[inline]
+    fn deref(&self) -> &ArrayRef<T> {
+        &self.elements
+    }
+}
+
+impl<T: Pod> Clone for Frozen<T> {
     fn clone(&self) -> Frozen<T> {
-        let (place, shape) = (self.place.clone(), self.shape.clone());
-        Frozen { place, shape, len: self.len, elements: PhantomData }
+        // SAFETY: the clone keeps the same span or lease.
+        let elements = unsafe { self.elements.again() };
+        Frozen { place: self.place.clone(), elements }
     }
 }
 
 impl<T> fmt::Debug for Frozen<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Frozen<{}>{}", std::any::type_name::<T>(), self.shape)
+        self.elements.show("Frozen", f)
     }
 }
 
@@ -153,7 +135,7 @@ impl<T: Pod> Serialize for Frozen<T> {
             Place::Worker(leased) => transfer::return_frozen(leased),
         };
         let slot = slot.map_err(|refusal| S::Error::custom(transfer::noted(refusal)))?;
-        WireHandle::new::<T>(slot, 0, self.shape.dims()).serialize(serializer)
+        WireHandle::new::<T>(slot, 0, self.shape().dims()).serialize(serializer)
     }
 }
 
@@ -163,12 +145,18 @@ impl<'de, T: Pod> Deserialize<'de> for Frozen<T> {
         let wire = WireHandle::deserialize(deserializer)?;
         let (shape, len) =
             wire.check::<T>().map_err(|refusal| D::Error::custom(transfer::noted(refusal)))?;
-        let place = match transfer::take_frozen::<T>(wire.slot, len)
-            .map_err(|refusal| D::Error::custom(transfer::noted(refusal)))?
-        {
-            transfer::Taken::Host(span) => Place::Host(span),
-            transfer::Taken::Worker(leased) => Place::Worker(leased),
+        let taken = transfer::take_frozen::<T>(wire.slot, len)
+            .map_err(|refusal| D::Error::custom(transfer::noted(refusal)))?;
+        let (place, start) = match taken {
+            transfer::Taken::Host(span) => (Place::Host(Arc::clone(&span)), span.as_ptr()),
+            transfer::Taken::Worker(leased) => {
+                (Place::Worker(Arc::clone(&leased)), leased.as_ptr())
+            }
         };
-        Ok(Frozen { place, shape, len, elements: PhantomData })
+        // SAFETY: `take_frozen` checked that so many elements of that size were leased, aligned;
+        // `place` keeps them, and nobody writes them: points 4 and 6 of the argument in
+        // `array/mod.rs`.
+        let elements = unsafe { ArrayRef::new(start, shape, Some(Instance::current())) };
+        Ok(Frozen { place, elements })
     }
 }

@@ -45,64 +45,37 @@
 //! 8. *Every bit pattern is a value*: elements are [`Pod`](bytemuck::Pod), so that whatever a
 //!    worker left, half-written or wild, is initialised memory of the type.
 //!
+//! `ArrayRef` gives out the `&[T]` of every type that has safe slices. Whoever makes one, by the
+//! `unsafe` `ArrayRef::new`, vouches for the points above.
+//!
 //! Named arrays and mapped files have writers that no borrow checker sees. Named arrays are read
 //! and written by relaxed atomic copies, which may mix old and new elements but are not
 //! undefined; slices of them are `unsafe`, with exclusion as the caller's contract. Mapping a
 //! file is `unsafe` once, when it is mapped.
 
-mod chunk;
+mod array_ref;
 pub(crate) mod codec;
 mod element;
 mod frozen;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod hostile;
-mod mapped;
-mod named;
+mod mapped_array;
+mod named_array;
 mod npy_file;
+mod owned_chunk;
 mod send_error;
-mod shared;
+mod shared_array;
 #[cfg(test)]
 mod source_tests;
 #[cfg(test)]
 mod transfer_tests;
-#[cfg(feature = "ndarray")]
-mod view;
 mod wire_handle;
 
-pub use chunk::OwnedChunk;
+pub use array_ref::ArrayRef;
 pub use element::Element;
 pub use frozen::Frozen;
-pub use mapped::{MappedArray, MappedArrayMut};
-pub use named::{LentNamed, NamedArray};
+pub use mapped_array::{MappedArray, MappedArrayMut};
+pub use named_array::{LentNamed, NamedArray};
+pub use owned_chunk::OwnedChunk;
 pub use send_error::SendError;
-pub use shared::SharedArray;
-
-use crate::error::{Error, Result};
-use crate::shape::{DIMENSIONS_MAX, Shape};
-
-/// Checks a shape for elements of type `T`: its number of elements, and their size in bytes.
-///
-/// # Errors
-///
-/// [`Error::InvalidArgument`] if there are too many dimensions, or if the extents other than
-/// zero multiply to more bytes than can be addressed.
-fn checked_size<T>(shape: &Shape) -> Result<(usize, usize)> {
-    const {
-        // Spans are aligned to a cache line.
-        assert!(align_of::<T>() <= crate::region::ALIGN_BYTES, "T is aligned too strictly");
-    }
-    if shape.ndim() > DIMENSIONS_MAX {
-        let expected = format!("at most {DIMENSIONS_MAX}");
-        return Err(Error::invalid("the number of dimensions", shape.ndim(), expected));
-    }
-    // A zero extent hides an overflow of the others, which views would stumble over.
-    let ones: Vec<usize> = shape.dims().iter().map(|&extent| extent.max(1)).collect();
-    let fits = Shape::from(ones).size_bytes(size_of::<T>().max(1)).is_some();
-    match (shape.len_elements(), shape.size_bytes(size_of::<T>())) {
-        (Some(len), Some(bytes)) if fits => Ok((len, bytes)),
-        _ => {
-            let expected = format!("at most {} bytes of elements", isize::MAX);
-            Err(Error::invalid("the shape", shape, expected))
-        }
-    }
-}
+pub use shared_array::SharedArray;

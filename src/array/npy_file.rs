@@ -9,9 +9,9 @@ use std::thread;
 
 use bytemuck::Pod;
 
-use crate::array::element::{Element, dtype_of};
-use crate::array::mapped::check_dtype;
-use crate::array::shared::SharedArray;
+use crate::array::array_ref::ArrayRef;
+use crate::array::element::{Element, check_dtype, dtype_of};
+use crate::array::shared_array::SharedArray;
 use crate::error::{Error, Limit, Result};
 use crate::region::npy::{self, Header};
 use crate::shape::Shape;
@@ -90,14 +90,16 @@ impl<T: Element> SharedArray<T> {
         to_native::<T>(bytes, is_native);
         if is_fortran && shape.ndim() > 1 { from_fortran(&array, &shape) } else { Ok(array) }
     }
+}
 
+impl<T: Element> ArrayRef<T> {
     /// Writes the array as a `.npy` file, in parallel.
     ///
     /// A new file is written beside `path` and then takes its place, so that `path` is the old
     /// file or the whole new one, never a part, also if this program is killed. It keeps the
     /// owner, the permissions and the access control lists of the old one. The data is in the
     /// system's cache by then, not necessarily on the disk; see
-    /// [`to_npy_synced`](SharedArray::to_npy_synced). A symbolic link stays, and leads to the new
+    /// [`to_npy_synced`](ArrayRef::to_npy_synced). A symbolic link stays, and leads to the new
     /// file.
     ///
     /// Where that cannot be, a regular file is written in place, as a shell's `>` does: one that
@@ -115,12 +117,12 @@ impl<T: Element> SharedArray<T> {
         self.write_npy(path.as_ref(), false)
     }
 
-    /// As [`to_npy`](SharedArray::to_npy), and returns when the file is on the disk: after a loss
+    /// As [`to_npy`](ArrayRef::to_npy), and returns when the file is on the disk: after a loss
     /// of power `path` is the old file or the whole new one.
     ///
     /// # Errors
     ///
-    /// As [`to_npy`](SharedArray::to_npy).
+    /// As [`to_npy`](ArrayRef::to_npy).
     ///
     /// # Examples
     ///
@@ -137,7 +139,7 @@ impl<T: Element> SharedArray<T> {
     }
 
     fn write_npy(&self, path: &Path, is_synced: bool) -> Result<()> {
-        self.span().check()?;
+        self.check()?;
         let target = Destination::find(path)?;
         let header = npy::encode(dtype_of::<T>(), self.shape())?;
         let mut bytes: &[u8] = bytemuck::cast_slice(self.as_slice());

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::array::checked_size;
+use crate::array::array_ref::checked_size;
 use crate::object::transfer::{Refusal, type_tag};
 use crate::shape::{DIMENSIONS_MAX, Shape};
 

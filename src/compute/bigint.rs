@@ -7,7 +7,7 @@ use crate::array::SharedArray;
 use crate::compute::team_call::SharedLimbs;
 use crate::error::{Error, Result};
 use crate::kernel::bigint::{LIMBS_MAX, mul_table_limbs, shift_left, to_decimal, trim};
-use crate::region::arena;
+use crate::region::host_arena;
 
 /// Size of a limb.
 pub(super) const LIMB_BYTES: u64 = size_of::<u64>() as u64;
@@ -234,7 +234,7 @@ pub(super) fn grant_scratch(limbs: usize) -> Result<()> {
     /// Limbs that are not asked for.
     const FREE: usize = 1 << 20;
     let bytes = limbs as u64 * LIMB_BYTES;
-    if limbs < FREE { Ok(()) } else { arena::grant_outside(bytes) }
+    if limbs < FREE { Ok(()) } else { host_arena::grant_outside(bytes) }
 }
 
 /// Two arrays, of these limbs.

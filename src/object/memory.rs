@@ -10,7 +10,7 @@ use super::header::{self, ALIGN_BYTES, Geometry, TABLE_OFFSET};
 use crate::error::{Error, Result};
 use crate::object::Kind;
 use crate::region::arena::{Arena, Contents, Span};
-use crate::region::named::NamedRegion;
+use crate::region::named_region::NamedRegion;
 use crate::region::npy;
 use crate::region::windows::Windows;
 use crate::sync::{Owner, OwnerTable, Purse, Watch};

@@ -12,7 +12,7 @@ use crate::error::{Error, Result};
 use crate::object::Kind;
 use crate::region::Dtype;
 use crate::region::name::Name;
-use crate::region::named::NamedRegion;
+use crate::region::named_region::NamedRegion;
 use crate::region::npy;
 use crate::shape::Shape;
 

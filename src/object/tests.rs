@@ -159,7 +159,7 @@ mod named {
     use super::*;
     use crate::region::Dtype;
     use crate::region::name::Name;
-    use crate::region::named::NamedRegion;
+    use crate::region::named_region::NamedRegion;
     use crate::shape::Shape;
 
     fn unique(label: &str) -> String {

@@ -13,7 +13,7 @@
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crate::error::{Error, Limit, Result};
@@ -21,7 +21,6 @@ use crate::region::budget::Inputs;
 use crate::region::settings;
 use crate::region::spans::{BLOCK_BYTES, Found, LARGE_BYTES, Run, Spans, blocks_for};
 use crate::sys::mmap::{Access, HUGE_BYTES, Window};
-use crate::sys::per_process::PerProcess;
 use crate::sys::{clock, limits, memfd};
 
 /// Spans above this size are zeroed by two threads and more, in bytes.
@@ -35,36 +34,6 @@ const COOL_STEP_BYTES: u64 = 256 << 20;
 
 /// The most that an arena may have: a worker maps it twice, in an address space of 47 bits.
 const SIZE_BYTES_MAX: u64 = 1 << 45;
-
-/// This process's arena, while anyone holds it.
-static HOST: PerProcess<Mutex<Weak<Arena>>> = PerProcess::new(Mutex::default);
-
-/// Gives back what this process's arena keeps of freed memory beyond what it may keep.
-pub(super) fn trim_host() {
-    let host = HOST.get().lock().unwrap_or_else(PoisonError::into_inner).upgrade();
-    if let Some(arena) = host {
-        arena.trim(arena.cache_bytes_max());
-    }
-}
-
-/// Refuses memory outside the arena that the system does not have, in bytes.
-///
-/// What the arena promised and has not touched counts as taken; its cap does not apply.
-///
-/// # Errors
-///
-/// [`Error::NoSpace`].
-pub(crate) fn grant_outside(bytes: u64) -> Result<()> {
-    let host = HOST.get().lock().unwrap_or_else(PoisonError::into_inner).upgrade();
-    let stated_bytes = settings::available_bytes()?;
-    let measured = Inputs { stated_bytes, ..Inputs::measure(limits::commits_strictly())? };
-    let Some(arena) = host else {
-        return measured.grant(bytes, bytes);
-    };
-    let (_, touched_bytes) = memfd::size_and_use_bytes(arena.fd())?;
-    let reserved_bytes = arena.reserved_bytes();
-    Inputs { reserved_bytes, touched_bytes, ..measured }.grant(bytes, bytes)
-}
 
 /// What an arena that is to have `wish_bytes` can have, in bytes, and what limits it.
 fn fitting_size(wish_bytes: u64) -> (u64, Limit) {
@@ -118,18 +87,7 @@ pub(crate) struct Arena {
 }
 
 impl Arena {
-    /// This process's arena: made on first use, shared while anyone holds it.
-    pub(crate) fn host() -> Result<Arc<Arena>> {
-        let mut host = HOST.get().lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(arena) = host.upgrade() {
-            return Ok(arena);
-        }
-        let arena = Arc::new(Arena::new()?);
-        *host = Arc::downgrade(&arena);
-        Ok(arena)
-    }
-
-    fn new() -> Result<Arena> {
+    pub(super) fn new() -> Result<Arena> {
         let total_bytes = limits::memory()?.total_bytes;
         let wish_bytes = settings::arena_size_bytes()?;
         let wish_bytes = wish_bytes.unwrap_or_else(|| total_bytes.saturating_mul(4));
@@ -276,7 +234,8 @@ impl Arena {
         })
     }
 
-    fn cache_bytes_max(&self) -> u64 {
+    /// How much of freed memory is kept, in bytes.
+    pub(super) fn cache_bytes_max(&self) -> u64 {
         settings::cache_bytes().unwrap_or(self.cache_bytes_default)
     }
 
@@ -303,7 +262,7 @@ impl Arena {
     }
 
     /// Punches out cached runs until at most `keep_bytes` are cached; whether it did any.
-    fn trim(&self, keep_bytes: u64) -> bool {
+    pub(super) fn trim(&self, keep_bytes: u64) -> bool {
         let mut any = false;
         loop {
             let mut spans = self.lock();
@@ -392,14 +351,30 @@ impl Span {
         self.arena.window.populate(self.offset, self.len_bytes)
     }
 
-    /// An error in a child that was forked from the process that has the span. To be asked before
-    /// the bytes are used.
+    /// Copies `bytes` to the span's beginning.
     ///
-    /// # Errors
+    /// # Panics
     ///
-    /// [`Error::Closed`].
-    pub(crate) fn check(&self) -> Result<()> {
-        self.arena.window.check()
+    /// If there are more than the span holds.
+    pub(crate) fn store(&self, bytes: &[u8]) {
+        assert!(bytes.len() <= self.len_bytes(), "{} bytes into {self:?}", bytes.len());
+        // SAFETY: the span holds that many, checked above; a fresh span is reachable only through
+        // its owner, so it overlaps nothing that safe code can borrow.
+        unsafe { self.as_ptr().copy_from_nonoverlapping(bytes.as_ptr(), bytes.len()) };
+    }
+
+    /// Copies the first `len` bytes out.
+    ///
+    /// # Panics
+    ///
+    /// If the span is shorter.
+    pub(crate) fn load(&self, len: usize) -> Vec<u8> {
+        assert!(len <= self.len_bytes(), "{len} bytes out of {self:?}");
+        let mut bytes = vec![0u8; len];
+        // SAFETY: the span holds that many, checked above; every byte of an arena is initialised;
+        // the vector is fresh memory of the right size.
+        unsafe { bytes.as_mut_ptr().copy_from_nonoverlapping(self.as_ptr(), len) };
+        bytes
     }
 
     fn start(&self) -> NonNull<u8> {

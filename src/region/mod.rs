@@ -12,27 +12,28 @@
 //! shared `flock`, and who can take it exclusively when it lets go is the last. An array made by
 //! `named` goes earlier, with its creator. A child forked from a holder removes nothing.
 //! A named region has its name only once it is complete, so a creator that is killed before
-//! leaves nothing. Only what bears the mark of a region (`mark.rs`) is ever removed without being
-//! asked for by its name. The layouts are drawn in `docs/memory-layout.md`.
+//! leaves nothing. Only a file with the fingerprint of a region (`fingerprint.rs`) is ever removed
+//! without being asked for by its name. The layouts are drawn in `docs/memory-layout.md`.
 
 pub(crate) mod arena;
+pub(crate) mod atomic_copy;
 mod budget;
-mod bytes;
 pub(crate) mod dtype;
+mod fingerprint;
 #[cfg(any(test, fuzzing))]
-pub(crate) mod hostile;
+pub(crate) mod fuzz_entry;
+pub(crate) mod host_arena;
 pub(crate) mod mapping;
-mod mark;
 pub(crate) mod name;
-pub(crate) mod named;
+pub(crate) mod named_region;
 pub(crate) mod npy;
-pub(crate) mod racy;
 pub(crate) mod reclaim;
 mod settings;
 mod spans;
 pub(crate) mod windows;
 
 pub use dtype::Dtype;
+pub use host_arena::set_memory_cache;
 pub use reclaim::reclaim;
-pub use settings::{set_arena_size, set_available_memory, set_memory_cache, set_memory_limit};
+pub use settings::{set_arena_size, set_available_memory, set_memory_limit};
 pub(crate) use spans::ALIGN_BYTES;

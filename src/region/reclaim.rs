@@ -3,7 +3,7 @@
 use std::fs::{self, File};
 
 use crate::error::{Error, Result};
-use crate::region::mark;
+use crate::region::fingerprint;
 use crate::region::name::Name;
 use crate::region::npy::{self, Header};
 use crate::sys::file::{self, FileId};
@@ -98,11 +98,11 @@ fn remove(name: &str, id: FileId) -> bool {
     shm::names(name, id) && shm::unlink(name).is_ok()
 }
 
-/// Whether `file`, which has this name, is a region of this crate: a whole array that bears its
-/// mark. Nothing else is ever removed without being asked for by its name.
+/// Whether `file`, which has this name, is a region of this crate: a whole array with its
+/// fingerprint. Nothing else is ever removed without being asked for by its name.
 pub(crate) fn is_region(file: &File, name: &str, id: FileId, file_bytes: u64) -> bool {
     npy::read(file, file_bytes, name).is_ok_and(|header| is_made_here(&header, file_bytes))
-        && mark::is_on(file, name, id)
+        && fingerprint::matches(file, name, id)
 }
 
 /// Whether this crate makes regions like this: data from a page on, and nothing behind it.

@@ -3,7 +3,6 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::error::{Error, Result};
-use crate::region::arena;
 
 /// No limit was set.
 const UNSET: u64 = u64::MAX;
@@ -14,7 +13,7 @@ static MEMORY_LIMIT_BYTES: AtomicU64 = AtomicU64::new(UNSET);
 /// What [`set_available_memory`] said, in bytes.
 static AVAILABLE_BYTES: AtomicU64 = AtomicU64::new(UNSET);
 
-/// What [`set_memory_cache`] said, in bytes.
+/// What [`store_cache_bytes`] stored.
 static CACHE_BYTES: AtomicU64 = AtomicU64::new(UNSET);
 
 /// The size asked for by [`set_arena_size`], in bytes.
@@ -79,28 +78,10 @@ pub(super) fn available_bytes() -> Result<Option<u64>> {
     setting(&AVAILABLE_BYTES, "BRIGADE_AVAILABLE_MEMORY")
 }
 
-/// Sets the most that this process's arena keeps of freed memory for reuse, in bytes, and gives
-/// back at once what is above it.
-///
-/// Memory that was freed and is used again costs a fiftieth of fresh memory. The default is an
-/// eighth of the machine's memory, at least 256 MiB, for as long as the memory is in use: a program
-/// with a pool that neither allocates nor frees 1 MiB and more at once for half a minute keeps
-/// nothing. What is set here is kept without that limit. In both cases it is given back before a
-/// request is refused, and when the last array, lock and pool is gone. `u64::MAX` restores the
-/// default; 0 keeps nothing.
-///
-/// # Examples
-///
-/// ```
-/// drop(brigade::SharedArray::<u8>::zeroed(100 << 20)?);
-/// brigade::set_memory_cache(0);
-/// brigade::set_memory_cache(u64::MAX);
-/// # Ok::<(), brigade::Error>(())
-/// ```
-pub fn set_memory_cache(bytes: u64) {
+/// Stores what [`set_memory_cache`](crate::set_memory_cache) sets, in bytes.
+pub(super) fn store_cache_bytes(bytes: u64) {
     // Relaxed: a number on its own, it publishes nothing.
     CACHE_BYTES.store(bytes, Ordering::Relaxed);
-    arena::trim_host();
 }
 
 /// Sets the size of the next arena, in bytes of address space; it costs no memory.
@@ -132,7 +113,7 @@ pub(super) fn memory_limit_bytes() -> Option<u64> {
 
 /// How much of freed memory is kept, in bytes, if that was set.
 pub(super) fn cache_bytes() -> Option<u64> {
-    // Relaxed: see `set_memory_cache`.
+    // Relaxed: see `store_cache_bytes`.
     Some(CACHE_BYTES.load(Ordering::Relaxed)).filter(|&bytes| bytes != UNSET)
 }
 

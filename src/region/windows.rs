@@ -1,4 +1,5 @@
 //! A worker's view of the arena.
+#![allow(unsafe_code)]
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
@@ -94,11 +95,41 @@ impl Windows {
         self.writable().populate(offset, len_bytes)
     }
 
-    /// The read-only window, unless this is the host's view.
-    pub(crate) fn read_window(&self) -> Option<&Window> {
+    /// Copies `len` bytes at `offset` out, through the read-only window.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Corrupt`] if they are not inside the arena.
+    pub(crate) fn copy_out(&self, offset: u64, len: usize) -> Result<Vec<u8>> {
+        let from = self.read(offset, len)?;
+        let mut bytes = vec![0u8; len];
+        // SAFETY: `read` checked the bounds; every byte of an arena is initialised; the vector is
+        // fresh memory of the right size.
+        unsafe { bytes.as_mut_ptr().copy_from_nonoverlapping(from, len) };
+        Ok(bytes)
+    }
+
+    /// Copies `bytes` to `offset`, through the read-write window.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Corrupt`] if they are not inside the arena.
+    pub(crate) fn copy_in(&self, offset: u64, bytes: &[u8]) -> Result<()> {
+        let to = self.write(offset, bytes.len())?;
+        // SAFETY: `write` checked the bounds; the host granted the span to this worker alone, so
+        // it overlaps nothing that safe code can borrow.
+        unsafe { to.copy_from_nonoverlapping(bytes.as_ptr(), bytes.len()) };
+        Ok(())
+    }
+
+    /// Addresses of the read-only window, empty where there is none.
+    pub(crate) fn read_only_range(&self) -> std::ops::Range<usize> {
         match &*self.0 {
-            View::Attached { read, .. } => Some(read),
-            View::Host(_) => None,
+            View::Attached { read, .. } => {
+                let start = read.base() as usize;
+                start..start + read.len_bytes()
+            }
+            View::Host(_) => 0..0,
         }
     }
 

@@ -24,7 +24,7 @@ use std::ptr::NonNull;
 use crate::atomics::{AtomicU32, AtomicU64, Ordering};
 use crate::error::{Error, Result};
 use crate::object::{Memory, body_error, check_body};
-use crate::region::racy;
+use crate::region::atomic_copy;
 use crate::sync::{self, LockWord, RobustLock};
 
 const MAX_OFFSET: usize = 8;
@@ -255,7 +255,7 @@ impl Open<'_> {
         let place = self.place(index)?;
         let mut length = [0; LENGTH_BYTES];
         // SAFETY: within the cell.
-        unsafe { racy::copy_out(place, &mut length) };
+        unsafe { atomic_copy::copy_out(place, &mut length) };
         let length = usize::try_from(u64::from_ne_bytes(length)).unwrap_or(usize::MAX);
         if length > self.cells.limits.item_bytes() {
             let found = format!("an item of {length} bytes");
@@ -263,7 +263,7 @@ impl Open<'_> {
         }
         let mut bytes = vec![0; length];
         // SAFETY: within the cell: `length <= item_bytes`, checked above.
-        unsafe { racy::copy_out(place.wrapping_add(LENGTH_BYTES), &mut bytes) };
+        unsafe { atomic_copy::copy_out(place.wrapping_add(LENGTH_BYTES), &mut bytes) };
         Ok(bytes)
     }
 
@@ -272,9 +272,9 @@ impl Open<'_> {
         assert!(index >= self.len && bytes.len() <= self.cells.limits.item_bytes());
         let place = self.place(index)?;
         // SAFETY: within the cell.
-        unsafe { racy::copy_in(place, &(bytes.len() as u64).to_ne_bytes()) };
+        unsafe { atomic_copy::copy_in(place, &(bytes.len() as u64).to_ne_bytes()) };
         // SAFETY: within the cell: as long as an item at most, asserted above.
-        unsafe { racy::copy_in(place.wrapping_add(LENGTH_BYTES), bytes) };
+        unsafe { atomic_copy::copy_in(place.wrapping_add(LENGTH_BYTES), bytes) };
         Ok(())
     }
 

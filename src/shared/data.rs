@@ -14,7 +14,7 @@ use std::ptr::NonNull;
 use bytemuck::Pod;
 
 use crate::object::Memory;
-use crate::region::racy;
+use crate::region::atomic_copy;
 use crate::sys::fork::Instance;
 
 /// Alignment of bodies, which bounds that of data in them.
@@ -144,7 +144,7 @@ impl<'a, T: Pod> Copied<'a, T> {
         let mut copied = Box::new(Copied { value, data, memory, is_changed: false });
         let value = bytemuck::bytes_of_mut(&mut copied.value);
         // SAFETY: the place has a `T`'s bytes inside the body, by `Data::of`.
-        unsafe { racy::copy_out(data.place.as_ptr().cast(), value) };
+        unsafe { atomic_copy::copy_out(data.place.as_ptr().cast(), value) };
         copied
     }
 }
@@ -155,7 +155,10 @@ impl<T: Pod> Drop for Copied<'_, T> {
         if self.is_changed && self.memory.check().is_ok() {
             // SAFETY: as in `of`.
             unsafe {
-                racy::copy_in(self.data.place.as_ptr().cast(), bytemuck::bytes_of(&self.value));
+                atomic_copy::copy_in(
+                    self.data.place.as_ptr().cast(),
+                    bytemuck::bytes_of(&self.value),
+                );
             }
         }
     }

@@ -14,7 +14,7 @@ use crate::atomics::{AtomicU32, AtomicU64, Ordering};
 use crate::error::Result;
 use crate::object::transfer::type_tag;
 use crate::object::{Kind, Memory, ObjectHandle, Primitive, check_body, named_object};
-use crate::region::racy;
+use crate::region::atomic_copy;
 use crate::sync::{LockWord, RobustLock};
 
 /// A value in shared memory, read and changed whole.
@@ -126,7 +126,7 @@ impl<T: Pod> ValueWords<T> {
         // Relaxed: the lock orders it.
         let copy = self.copy(self.current().load(Ordering::Relaxed));
         // SAFETY: the copy has as many bytes, inside the body.
-        unsafe { racy::copy_out(copy, bytemuck::bytes_of_mut(&mut value)) };
+        unsafe { atomic_copy::copy_out(copy, bytemuck::bytes_of_mut(&mut value)) };
         value
     }
 
@@ -135,7 +135,7 @@ impl<T: Pod> ValueWords<T> {
         // Relaxed: the lock orders it.
         let other = self.current().load(Ordering::Relaxed) & 1 ^ 1;
         // SAFETY: the copy has as many bytes, inside the body.
-        unsafe { racy::copy_in(self.copy(other), bytemuck::bytes_of(value)) };
+        unsafe { atomic_copy::copy_in(self.copy(other), bytemuck::bytes_of(value)) };
         // Release: if we die after it, and the lock was swept, the next finds the copy whole. It
         // pairs with the Acquire of the next locker, through the sweep.
         self.current().store(other, Ordering::Release);

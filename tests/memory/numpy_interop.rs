@@ -100,7 +100,7 @@ struct.pack_into('<i', m.buf, 4096 + 4, 21)
 m.close()";
         assert_eq!(run(&python, script, &[&name]), "(10, 20, 30, 40)");
         assert_eq!(array.copy_to_vec(), [10, 21, 30, 40]);
-        assert!(SharedArray::<i32>::attach(&name).is_ok(), "the name is still there");
+        assert!(SharedArray::<i32>::open(&name).is_ok(), "the name is still there");
     });
 }
 
@@ -114,7 +114,7 @@ path = '/dev/shm/' + sys.argv[1]
 os.umask(0o077)
 with open(path, 'wb') as f: numpy.save(f, numpy.arange(6, dtype='u2').reshape(3, 2))";
         run(&python, script, &[&name]);
-        let mut array = SharedArray::<u16>::attach(&name).unwrap();
+        let mut array = SharedArray::<u16>::open(&name).unwrap();
         assert_eq!((array.get([2, 1]), array.shape().dims()), (Some(5), &[3, 2][..]));
         array.unlink().unwrap();
     });

@@ -32,7 +32,7 @@ fn two_handles_see_each_others_writes() {
         let name = unique("shared");
         let mut ours = SharedArray::<u32>::named(&name, [2, 3]).unwrap();
         assert_eq!(ours.copy_to_vec(), [0; 6]);
-        let mut theirs = SharedArray::<u32>::attach(&name).unwrap();
+        let mut theirs = SharedArray::<u32>::open(&name).unwrap();
         ours.set([1, 2], 7).unwrap();
         theirs.set([0, 0], 9).unwrap();
         assert_eq!((theirs.get([1, 2]), ours.get([0, 0])), (Some(7), Some(9)));
@@ -50,7 +50,7 @@ fn a_name_is_private_and_goes_with_its_creator() {
         let ours = SharedArray::<u8>::named(&name, [10]).unwrap();
         let metadata = fs::metadata(path_of(&name)).unwrap();
         assert_eq!((metadata.permissions().mode() & 0o7777, metadata.len()), (0o600, 4096 + 10));
-        drop(SharedArray::<u8>::attach(&name).unwrap());
+        drop(SharedArray::<u8>::open(&name).unwrap());
         assert!(path_of(&name).exists(), "an attacher does not remove the name");
         drop(ours);
         assert!(!path_of(&name).exists());
@@ -62,10 +62,10 @@ fn an_array_outlives_its_name() {
     alone(|| {
         let name = unique("outlives");
         let mut ours = SharedArray::<u8>::named(&name, [4]).unwrap();
-        let theirs = SharedArray::<u8>::attach(&name).unwrap();
+        let theirs = SharedArray::<u8>::open(&name).unwrap();
         ours.unlink().unwrap();
         assert!(matches!(ours.unlink(), Err(Error::NotFound { .. })));
-        assert!(matches!(SharedArray::<u8>::attach(&name), Err(Error::NotFound { .. })));
+        assert!(matches!(SharedArray::<u8>::open(&name), Err(Error::NotFound { .. })));
         ours.copy_from_slice(&[1, 2, 3, 4]).unwrap();
         drop(ours);
         assert_eq!(theirs.copy_to_vec(), [1, 2, 3, 4]);
@@ -78,7 +78,7 @@ fn a_taken_name_is_an_error_and_stays() {
         let name = unique("taken");
         let first = SharedArray::<u8>::named(&name, [4]).unwrap();
         assert!(matches!(SharedArray::<u8>::named(&name, [4]), Err(Error::NameTaken { .. })));
-        assert!(SharedArray::<u8>::attach(&name).is_ok());
+        assert!(SharedArray::<u8>::open(&name).is_ok());
         drop(first);
     });
 }
@@ -91,7 +91,7 @@ fn a_replaced_name_is_not_removed_by_the_first_creator() {
         fs::remove_file(path_of(&name)).unwrap();
         let second = SharedArray::<u8>::named(&name, [5]).unwrap();
         drop(first);
-        assert_eq!(SharedArray::<u8>::attach(&name).unwrap().len(), 5);
+        assert_eq!(SharedArray::<u8>::open(&name).unwrap().len(), 5);
         drop(second);
     });
 }
@@ -101,12 +101,12 @@ fn attaching_checks_what_it_finds() {
     alone(|| {
         let name = unique("checked");
         let held = SharedArray::<f64>::named(&name, [4]).unwrap();
-        assert!(matches!(SharedArray::<i64>::attach(&name), Err(Error::Layout { .. })), "dtype");
+        assert!(matches!(SharedArray::<i64>::open(&name), Err(Error::Layout { .. })), "dtype");
         drop(held);
         let path = path_of(&name);
         let _removed = Removed(name.clone());
         let refused = |what: &str| {
-            let found = SharedArray::<f64>::attach(&name);
+            let found = SharedArray::<f64>::open(&name);
             assert!(matches!(found, Err(Error::Layout { .. })), "{what}: {found:?}");
         };
         let mode = |mode| fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
@@ -114,7 +114,7 @@ fn attaching_checks_what_it_finds() {
         mode(0o640);
         refused("open to others");
         mode(0o600);
-        assert!(SharedArray::<f64>::attach(&name).is_ok());
+        assert!(SharedArray::<f64>::open(&name).is_ok());
         fs::write(&path, b"no array").unwrap();
         refused("no .npy");
         fs::remove_file(&path).unwrap();
@@ -124,9 +124,9 @@ fn attaching_checks_what_it_finds() {
         fs::create_dir(&path).unwrap();
         refused("a directory");
         fs::remove_dir(&path).unwrap();
-        assert!(matches!(SharedArray::<f64>::attach(&name), Err(Error::NotFound { .. })));
+        assert!(matches!(SharedArray::<f64>::open(&name), Err(Error::NotFound { .. })));
         for bad in ["", "..", "a/b", ".hidden", "nul\0"] {
-            assert!(matches!(SharedArray::<f64>::attach(bad), Err(Error::BadName { .. })));
+            assert!(matches!(SharedArray::<f64>::open(bad), Err(Error::BadName { .. })));
             assert!(matches!(SharedArray::<f64>::named(bad, [1]), Err(Error::BadName { .. })));
         }
     });
@@ -150,7 +150,7 @@ fn a_region_without_elements_is_a_header() {
         let name = unique("empty");
         let mut ours = SharedArray::<f64>::named(&name, [0, 3]).unwrap();
         ours.copy_from_slice(&[]).unwrap();
-        assert_eq!(SharedArray::<f64>::attach(&name).unwrap().shape().dims(), [0, 3]);
+        assert_eq!(SharedArray::<f64>::open(&name).unwrap().shape().dims(), [0, 3]);
     });
 }
 
@@ -167,7 +167,7 @@ fn reclaim_leaves_what_is_held_kept_or_foreign() {
         for name in [&held, &kept, &foreign] {
             assert!(!removed.contains(name) && path_of(name).exists(), "{name}");
         }
-        assert_eq!(SharedArray::<u8>::attach(&kept).unwrap().len(), 4);
+        assert_eq!(SharedArray::<u8>::open(&kept).unwrap().len(), 4);
     });
 }
 
@@ -297,7 +297,7 @@ fn a_killed_creators_name_is_reclaimed_and_no_sooner() {
         assert!(!brigade::reclaim().unwrap().contains(&name), "its creator lives");
         creator.kill().unwrap();
         creator.wait().unwrap();
-        let attached = SharedArray::<u8>::attach(&name).unwrap();
+        let attached = SharedArray::<u8>::open(&name).unwrap();
         assert!(!brigade::reclaim().unwrap().contains(&name), "an attacher lives");
         drop(attached);
         assert!(!path_of(&name).exists(), "the last to let go removes the name");

@@ -4,7 +4,7 @@ use std::ffi::OsString;
 
 use crate::Stop;
 
-/// What is to be done.
+/// The command, with its arguments.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Command {
     Help,
@@ -15,7 +15,7 @@ pub(crate) enum Command {
     Collect { dry_run: bool },
 }
 
-/// How it is to be said.
+/// The format of the output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Output {
     Text,
@@ -28,20 +28,20 @@ pub(crate) struct Request {
     pub(crate) output: Output,
 }
 
-/// Reads the words after the program's name: a command, its names and its options in any order.
-/// What follows `--` is no option.
+/// Parses the arguments: a command, its names and its options, in any order. After `--` all
+/// arguments are names.
 pub(crate) fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Request, Stop> {
     let (mut options, mut names) = (Vec::new(), Vec::new());
     let mut only_names = false;
     for word in words {
         let Ok(word) = word.into_string() else {
-            return usage("an argument is no text".to_owned());
+            return usage("an argument is not valid UTF-8".to_owned());
         };
         match word.as_str() {
             "--" if !only_names => only_names = true,
             option if option.starts_with('-') && option.len() > 1 && !only_names => {
                 if options.contains(&word) {
-                    return usage(format!("{word} is given twice"));
+                    return usage(format!("{word} occurs twice"));
                 }
                 options.push(word);
             }
@@ -79,7 +79,7 @@ pub(crate) fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Request
         return usage(format!("{word} has no option {option}"));
     }
     if let Some(name) = names.next() {
-        return usage(format!("{word} has no use for {name:?}"));
+        return usage(format!("{word} takes no further argument: {name:?}"));
     }
     Ok(Request { command, output })
 }
@@ -97,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn options_stand_anywhere_and_names_after_two_dashes_may_begin_with_one() {
+    fn options_may_be_anywhere_and_a_name_after_two_dashes_may_begin_with_a_dash() {
         let remove = |name: &str| Command::Remove { name: name.to_owned(), force: true };
         let request = of("--json rm --force x").unwrap();
         assert_eq!(request, Request { command: remove("x"), output: Output::Json });
@@ -108,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn what_makes_no_sense_is_a_usage_error() {
+    fn an_invalid_command_line_is_a_usage_error() {
         for line in [
             "",
             "--json",

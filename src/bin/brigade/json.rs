@@ -47,8 +47,8 @@ fn quoted(text: &str, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match c {
             '"' | '\\' => write!(f, "\\{c}")?,
             ' '..='~' => write!(f, "{c}")?,
-            // Names of files and processes may have anything in them: controls of a terminal
-            // (C0, DEL, C1), and characters that reverse or hide what stands beside them.
+            // Names of files and processes may contain any character: terminal controls (C0, DEL,
+            // C1), and characters that reverse or hide their neighbours.
             c => {
                 for unit in c.encode_utf16(&mut [0; 2]) {
                     write!(f, "\\u{unit:04x}")?;
@@ -64,7 +64,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_written_is_what_another_parser_reads() {
+    fn another_parser_reads_the_same_value() {
         let strange = "a \"b\" \\ \n \u{1} \u{7f} \u{9b}2J \u{202e} \u{e9} \u{1f600}";
         let value = Json::Object(vec![
             ("none", Json::Null),

@@ -15,28 +15,28 @@ const USAGE: &str = "\
 brigade: the named regions of this machine, under /dev/shm
 
 usage:
-  brigade ls [--json]                what is there: state, kind, size, owner, who holds it
-  brigade inspect NAME [--json]      one of them, in full
-  brigade rm NAME [--force] [--json] remove a name that nobody holds, or any with --force
-  brigade gc [--dry-run] [--json]    remove what dead programs left, or say what that would be
+  brigade ls [--json]                list them: state, kind, size, owner, holders
+  brigade inspect NAME [--json]      show all that is known of one
+  brigade rm NAME [--force] [--json] remove a name that no process holds; with --force, any name
+  brigade gc [--dry-run] [--json]    remove what dead programs left; with --dry-run, list it
   brigade --help | --version
 
 states:
   live     a process holds brigade's lock on it, or has it mapped
-  kept     nobody has it, and it stays until it is removed
-  dead     nobody has it: programs that died left it; gc removes it
-  foreign  nobody has it; another user's, or not made by brigade, as a copy is: gc leaves it
+  kept     no process has it; it stays until it is removed
+  dead     no process has it: programs that died left it; gc removes it
+  foreign  no process has it; another user's, or not made by brigade (a copy); gc keeps it
 
-exit code: 0 done, 1 it could not be done, 2 the command line is wrong";
+exit code: 0 success, 1 failure, 2 invalid command line";
 
 /// Why a command ends early.
 #[derive(Debug)]
 pub(crate) enum Stop {
-    /// The command line is wrong: exit code 2.
+    /// The command line is invalid: exit code 2.
     Usage(String),
-    /// It could not be done: exit code 1.
+    /// The command failed: exit code 1.
     Failure(String),
-    /// Nobody reads what is written any more.
+    /// The reader of standard output has closed it.
     Unread,
 }
 
@@ -54,7 +54,7 @@ impl From<io::Error> for Stop {
     fn from(error: io::Error) -> Stop {
         match error.kind() {
             io::ErrorKind::BrokenPipe => Stop::Unread,
-            _ => Stop::Failure(format!("standard output cannot be written: {error}")),
+            _ => Stop::Failure(format!("cannot write to standard output: {error}")),
         }
     }
 }
@@ -69,7 +69,7 @@ fn main() -> ExitCode {
         Err(Stop::Failure(text)) => (text, 1),
         Err(Stop::Usage(text)) => (text, 2),
     };
-    // Nobody may be listening; the exit code says it all the same.
+    // Standard error may be closed; the exit code is the same.
     let text: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
     let _ = writeln!(io::stderr(), "brigade: {text}");
     ExitCode::from(code)
@@ -113,7 +113,7 @@ fn run(request: &Request, out: &mut impl Write) -> Result<(), Stop> {
     Ok(())
 }
 
-/// Removes one name, if that harms nobody or is forced.
+/// Removes one name, if no process uses it or `force` is set.
 fn remove(name: &str, force: bool) -> Result<(), Stop> {
     let region = RegionInfo::of(name)?;
     let refused = |why: String| Err(Stop::Failure(format!("{name} {why}")));
@@ -126,7 +126,7 @@ fn remove(name: &str, force: bool) -> Result<(), Stop> {
     }
     let is_held = region.state() == RegionState::Live;
     if region.state() == RegionState::Foreign {
-        return refused("is no region of brigade's; --force removes it nevertheless".to_owned());
+        return refused("is not a region of brigade; --force removes it anyway".to_owned());
     }
     if is_held || !region.remove_unheld()? {
         let holders = show::holders(&region);
@@ -135,7 +135,7 @@ fn remove(name: &str, force: bool) -> Result<(), Stop> {
     Ok(())
 }
 
-/// Says which names are gone, or would be.
+/// Prints the names that were removed, or would be.
 fn removed(
     names: &[String],
     what: &'static str,

@@ -1,4 +1,4 @@
-//! Regions, as text and as JSON.
+//! Prints regions, as text and as JSON.
 
 use std::fs;
 use std::io::{self, Write};
@@ -7,10 +7,10 @@ use brigade::{LockState, Participant, RegionInfo, RegionKind, RegionState};
 
 use crate::json::Json;
 
-/// Names of processes that a row of the table has room for.
+/// Most processes that a row of the table names.
 const HOLDERS_SHOWN_MAX: usize = 3;
 
-/// A row a region, in columns.
+/// Prints a table with a row for each region.
 pub(crate) fn table(regions: &[RegionInfo], out: &mut impl Write) -> io::Result<()> {
     let heading = ["NAME", "STATE", "KIND", "SIZE", "OWNER", "HELD BY"].map(str::to_owned);
     let rows: Vec<_> = std::iter::once(heading).chain(regions.iter().map(row)).collect();
@@ -36,7 +36,7 @@ fn row(region: &RegionInfo) -> [String; 6] {
     ]
 }
 
-/// A line a fact.
+/// Prints a region, a line for each property.
 pub(crate) fn in_full(region: &RegionInfo, out: &mut impl Write) -> io::Result<()> {
     let mut line = |what: &str, value: &str| writeln!(out, "{what:<8} {value}");
     line("name", region.name())?;
@@ -113,8 +113,10 @@ fn lock(lock: &LockState) -> Json {
 fn lock_state(lock: LockState) -> String {
     match lock {
         LockState::Held { pid } => format!("by {pid} (alive)"),
-        LockState::Orphaned { pid: Some(pid) } => format!("by {pid} (dead), free to the next"),
-        _ => "by a process that died, free to the next".to_owned(),
+        LockState::Orphaned { pid: Some(pid) } => {
+            format!("by {pid} (dead); the next locker gets it")
+        }
+        _ => "by a process that died; the next locker gets it".to_owned(),
     }
 }
 
@@ -122,7 +124,7 @@ fn alive(lives: bool) -> &'static str {
     if lives { "alive" } else { "dead" }
 }
 
-/// Who holds a region, as far as a line has room.
+/// The processes that hold a region, as many as a line has room for.
 pub(crate) fn holders(region: &RegionInfo) -> String {
     let all = region.holders();
     let shown = all.iter().take(HOLDERS_SHOWN_MAX);
@@ -138,7 +140,7 @@ pub(crate) fn holders(region: &RegionInfo) -> String {
     }
 }
 
-/// A user's name, or the number where there is none.
+/// The name of a user, or the number if there is none.
 pub(crate) fn user(uid: u32) -> String {
     let users = fs::read_to_string("/etc/passwd").unwrap_or_default();
     let number = uid.to_string();
@@ -171,7 +173,7 @@ fn command(command: Option<&str>) -> String {
     command.map_or_else(|| "gone".to_owned(), printable)
 }
 
-/// Text that keeps its line and moves no cursor.
+/// The text with control characters escaped, so that it moves no cursor.
 fn printable(text: &str) -> String {
     text.chars().flat_map(char::escape_default).collect()
 }
@@ -203,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn what_could_move_the_cursor_is_escaped() {
+    fn control_characters_are_escaped() {
         assert_eq!(printable("a\n\u{1b}[2J"), "a\\n\\u{1b}[2J");
     }
 

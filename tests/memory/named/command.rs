@@ -138,7 +138,7 @@ fn files_that_are_no_regions_are_listed_and_left_alone() {
         let _removed = write_private(&name, b"not ours");
         let found = listed(&name).unwrap();
         assert_eq!((&found["kind"], &found["state"]), (&"raw".into(), &"foreign".into()));
-        refused(&["rm", &name], 1, &["no region of brigade's", "--force"]);
+        refused(&["rm", &name], 1, &["not a region of brigade", "--force"]);
         said(&["gc"]);
         assert!(path_of(&name).exists());
         said(&["rm", &name, "--force"]);

@@ -246,7 +246,7 @@ fn an_array_travels_by_its_name() {
         array.copy_from_slice(&[1.0, 2.0, 4.0]).unwrap();
         let queue = Queue::<String>::new(1).unwrap();
         let sum = |queue: Queue<String>| {
-            let array = SharedArray::<f64>::attach(&queue.get().unwrap()).unwrap();
+            let array = SharedArray::<f64>::open(&queue.get().unwrap()).unwrap();
             array.copy_to_vec().iter().sum::<f64>()
         };
         let task = pool.submit(sum, queue.clone()).unwrap();

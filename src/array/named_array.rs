@@ -6,17 +6,16 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::slice;
 
-use crate::array::checked_size;
-use crate::array::element::{Element, dtype_of};
-use crate::array::mapped::check_header;
-use crate::array::shared::SharedArray;
+use crate::array::array_ref::checked_size;
+use crate::array::element::{Element, check_header, dtype_of};
+use crate::array::shared_array::SharedArray;
 use crate::error::{Error, Result};
 use crate::object::source::Source;
 use crate::region::Dtype;
+use crate::region::atomic_copy;
 use crate::region::name::Name;
-use crate::region::named::NamedRegion;
+use crate::region::named_region::NamedRegion;
 use crate::region::npy::Header;
-use crate::region::racy;
 use crate::shape::Shape;
 
 /// An array under a name in `/dev/shm`, shared with any program of this user.
@@ -40,7 +39,7 @@ use crate::shape::Shape;
 /// let name = format!("doc-named-{}", std::process::id());
 /// let mut ours = SharedArray::<f64>::named(&name, [2, 2])?;
 /// ours.copy_from_slice(&[1.0, 2.0, 3.0, 4.0])?;
-/// let theirs = SharedArray::<f64>::attach(&name)?;
+/// let theirs = SharedArray::<f64>::open(&name)?;
 /// assert_eq!(theirs.get([1, 0]), Some(3.0));
 /// # Ok::<(), brigade::Error>(())
 /// ```
@@ -148,15 +147,6 @@ impl<T: Element> SharedArray<T> {
         let array = SharedArray::create(name, shape)?;
         array.region.remove_with_creator();
         Ok(array)
-    }
-
-    /// The same as [`open`](SharedArray::open).
-    ///
-    /// # Errors
-    ///
-    /// As [`open`](SharedArray::open).
-    pub fn attach(name: &str) -> Result<NamedArray<T>> {
-        SharedArray::open(name)
     }
 
     /// Opens elements in a file under `/dev/shm` that has no header: the memory of Python's
@@ -413,7 +403,7 @@ impl<T: Element> NamedArray<T> {
         let start = self.start().wrapping_add(offset * size_of::<T>());
         // SAFETY: the range is inside of the mapping (asserted above; `Mapping::of_region` or `raw`
         // checked that it has all elements), which is read-write and lives as long as `self`.
-        unsafe { racy::copy_out(start, bytemuck::cast_slice_mut(target)) };
+        unsafe { atomic_copy::copy_out(start, bytemuck::cast_slice_mut(target)) };
     }
 
     /// Copies elements in, from element `offset` on.
@@ -421,7 +411,7 @@ impl<T: Element> NamedArray<T> {
         assert!(offset + source.len() <= self.len, "callers stay inside of the array");
         let start = self.start().wrapping_add(offset * size_of::<T>());
         // SAFETY: as in `copy_out`.
-        unsafe { racy::copy_in(start, bytemuck::cast_slice(source)) };
+        unsafe { atomic_copy::copy_in(start, bytemuck::cast_slice(source)) };
     }
 }
 

@@ -4,10 +4,10 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::error::{Error, Result};
-use crate::region::arena;
 use crate::region::dtype::Dtype;
+use crate::region::fingerprint;
+use crate::region::host_arena;
 use crate::region::mapping::Mapping;
-use crate::region::mark;
 use crate::region::name::Name;
 use crate::region::npy::{self, Header};
 use crate::region::reclaim::{self, reclaim_one};
@@ -76,9 +76,9 @@ impl NamedRegion {
             return Err(Error::NameTaken { name: name.to_string() });
         }
         // A file system in memory may promise more than the machine has.
-        arena::grant_outside(size_bytes)?;
+        host_arena::grant_outside(size_bytes)?;
         let file = shm::prepare(name.as_str(), size_bytes, |id| {
-            mark::write(&mut header, name.as_str(), id);
+            fingerprint::write(&mut header, name.as_str(), id);
             header
         })?;
         let (mapping, header) = Mapping::unpublished(&name, file)?;

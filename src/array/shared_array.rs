@@ -3,22 +3,20 @@
 #![allow(unsafe_code)]
 
 use std::fmt;
-use std::marker::PhantomData;
-use std::ops::{Index, IndexMut};
-use std::slice;
+use std::ops::{Deref, Index, IndexMut};
 use std::sync::Arc;
 
 use bytemuck::Pod;
 
-use crate::array::checked_size;
-use crate::array::chunk::OwnedChunk;
-use crate::array::frozen::Frozen;
+use crate::array::array_ref::{ArrayRef, checked_size};
+use crate::array::owned_chunk::OwnedChunk;
 use crate::array::send_error::SendError;
 use crate::error::{Error, Result};
 use crate::object::source::Source;
 use crate::object::transfer::Parent;
 use crate::region::arena::{Arena, Contents, Span};
 use crate::shape::Shape;
+use crate::sys::fork::Instance;
 
 /// An array of any number of dimensions, row-major, in memory that workers see without a copy.
 ///
@@ -42,9 +40,7 @@ use crate::shape::Shape;
 /// ```
 pub struct SharedArray<T> {
     span: Span,
-    shape: Shape,
-    len: usize,
-    elements: PhantomData<T>,
+    elements: ArrayRef<T>,
 }
 
 impl<T: Pod> SharedArray<T> {
@@ -87,9 +83,8 @@ impl<T: Pod> SharedArray<T> {
     }
 
     fn reserve(shape: Shape, contents: Contents) -> Result<SharedArray<T>> {
-        let (len, bytes) = checked_size::<T>(&shape)?;
-        let span = Arena::host()?.reserve(bytes, contents)?;
-        Ok(SharedArray { span, shape, len, elements: PhantomData })
+        let (_, bytes) = checked_size::<T>(&shape)?;
+        Ok(SharedArray::of_parts(Arena::host()?.reserve(bytes, contents)?, shape))
     }
 
     /// An array whose element at `[i, j, ..]` is `element([i, j, ..])`.
@@ -150,52 +145,35 @@ impl<T: Pod> SharedArray<T> {
         Ok(array)
     }
 
-    /// The extents, outermost first.
-    #[must_use]
-    pub fn shape(&self) -> &Shape {
-        &self.shape
-    }
-
-    /// How many elements there are.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.len
-    }
-
-    /// Whether there are no elements.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.len == 0
-    }
-
-    /// The elements in row-major order.
+    /// The elements in row-major order, to be changed.
     ///
     /// # Panics
     ///
     /// In a child that was forked by hand: arrays are inert there.
     #[must_use]
-    pub fn as_slice(&self) -> &[T] {
-        // SAFETY: the span has `len` elements (`reserve` computed its size from them), aligned
-        // for them (`checked_size`), initialised and of a type with no invalid values. `self`
-        // is its owner, borrowed for the slice's life: see the argument in `array/mod.rs`.
-        unsafe { slice::from_raw_parts(self.span.as_ptr().cast(), self.len) }
-    }
-
-    /// The elements in row-major order, to be changed.
-    ///
-    /// # Panics
-    ///
-    /// As [`as_slice`](SharedArray::as_slice).
-    #[must_use]
+    #[inline]
     pub fn as_mut_slice(&mut self) -> &mut [T] {
-        // SAFETY: as in `as_slice`; `self` is the only owner and is borrowed exclusively.
-        unsafe { slice::from_raw_parts_mut(self.span.as_ptr().cast(), self.len) }
+        // SAFETY: `self` is the only owner of its span, which is mapped read-write, and is borrowed
+        // exclusively.
+        unsafe { self.elements.as_mut_slice() }
     }
 
-    /// The element at `index`, or `None` if it lies outside or has the wrong dimensions.
+    /// The array as a mutable `ndarray` view.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let mut a = brigade::SharedArray::<f64>::zeroed([2, 3])?;
+    /// a.view_mut()[[1, 2]] = 7.0;
+    /// assert_eq!(a[[1, 2]], 7.0);
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
+    #[cfg(feature = "ndarray")]
     #[must_use]
-    pub fn get<const N: usize>(&self, index: [usize; N]) -> Option<&T> {
-        self.as_slice().get(self.shape.offset(&index)?)
+    pub fn view_mut(&mut self) -> ndarray::ArrayViewMutD<'_, T> {
+        let dims = ndarray::IxDyn(self.shape().dims());
+        ndarray::ArrayViewMutD::from_shape(dims, self.as_mut_slice())
+            .expect("`checked_size` allowed it")
     }
 
     /// Gives the same elements another shape.
@@ -204,17 +182,7 @@ impl<T: Pod> SharedArray<T> {
     ///
     /// [`Error::ShapeMismatch`] if it has another number of elements; the array is unchanged.
     pub fn reshape(&mut self, shape: impl Into<Shape>) -> Result<()> {
-        let shape = shape.into();
-        if checked_size::<T>(&shape)?.0 == self.len {
-            self.shape = shape;
-            return Ok(());
-        }
-        Err(Error::ShapeMismatch {
-            operation: "reshape",
-            left: self.shape.clone(),
-            right: shape,
-            rule: "both must have the same number of elements",
-        })
+        self.elements.reshape(shape.into())
     }
 
     /// Cuts the array into chunks of `chunk_len` elements, the last one maybe shorter, that can
@@ -244,10 +212,10 @@ impl<T: Pod> SharedArray<T> {
             let error = Error::invalid("chunk_len", 0, "at least 1");
             return Err(SendError::new(self, error));
         }
-        let SharedArray { span, shape, len, .. } = self;
+        let (len, shape) = (self.len(), self.shape().clone());
         // An empty array has one empty chunk, so that it can be put together again.
         let count = len.div_ceil(chunk_len).max(1);
-        let parent = Arc::new(Parent { span, shape });
+        let parent = Arc::new(Parent { span: self.span, shape });
         let chunk = |index: usize| {
             let start = index * chunk_len;
             OwnedChunk::cut(&parent, start, chunk_len.min(len - start))
@@ -268,17 +236,25 @@ impl<T: Pod> SharedArray<T> {
         Ok(SharedArray::of_parts(parent.span, parent.shape))
     }
 
-    /// Makes the array read-only, so that many tasks may share it.
-    #[must_use]
-    pub fn freeze(self) -> Frozen<T> {
-        Frozen::of_span(self.span, self.shape)
+    /// An array of `shape`, which was checked, over a span that has exactly its size.
+    pub(crate) fn of_parts(span: Span, shape: Shape) -> SharedArray<T> {
+        let bytes = shape.size_bytes(size_of::<T>());
+        assert_eq!(bytes, Some(span.len_bytes()), "a span fits its array");
+        // SAFETY: the span has that many bytes, asserted above; it is aligned to a cache line, more
+        // than any `T` (asserted by `checked_size`), and initialised; `as_ptr` makes sure that
+        // this process has it mapped. The array owns it: the argument in `array/mod.rs`.
+        let elements = unsafe { ArrayRef::new(span.as_ptr(), shape, Some(Instance::current())) };
+        SharedArray { span, elements }
     }
 
-    /// An array of `shape` over a span that has exactly its size.
-    pub(crate) fn of_parts(span: Span, shape: Shape) -> SharedArray<T> {
-        let len = shape.len_elements().expect("the shape of an array was checked");
-        assert_eq!(len * size_of::<T>(), span.len_bytes(), "a span fits its array");
-        SharedArray { span, shape, len, elements: PhantomData }
+    /// An array of a span and of the elements that it holds.
+    pub(super) fn of_elements(span: Span, elements: ArrayRef<T>) -> SharedArray<T> {
+        SharedArray { span, elements }
+    }
+
+    /// The span that holds the elements, and the elements.
+    pub(super) fn into_parts(self) -> (Span, ArrayRef<T>) {
+        (self.span, self.elements)
     }
 
     /// The span of the arena that holds the elements.
@@ -292,6 +268,15 @@ impl<T: Pod> SharedArray<T> {
     }
 }
 
+impl<T> Deref for SharedArray<T> {
+    type Target = ArrayRef<T>;
+
+    #[inline]
+    fn deref(&self) -> &ArrayRef<T> {
+        &self.elements
+    }
+}
+
 impl<T: Pod, const N: usize> Index<[usize; N]> for SharedArray<T> {
     type Output = T;
 
@@ -299,8 +284,7 @@ impl<T: Pod, const N: usize> Index<[usize; N]> for SharedArray<T> {
     ///
     /// If the index lies outside or has the wrong number of dimensions.
     fn index(&self, index: [usize; N]) -> &T {
-        let Some(offset) = self.shape.offset(&index) else { outside(&index, &self.shape) };
-        &self.as_slice()[offset]
+        &self.elements[index]
     }
 }
 
@@ -309,25 +293,20 @@ impl<T: Pod, const N: usize> IndexMut<[usize; N]> for SharedArray<T> {
     ///
     /// If the index lies outside or has the wrong number of dimensions.
     fn index_mut(&mut self, index: [usize; N]) -> &mut T {
-        let Some(offset) = self.shape.offset(&index) else { outside(&index, &self.shape) };
+        let offset = self.offset(&index);
         &mut self.as_mut_slice()[offset]
     }
 }
 
-#[cold]
-fn outside(index: &[usize], shape: &Shape) -> ! {
-    panic!("index {index:?} is outside of an array of shape {shape}")
-}
-
 impl<T> fmt::Debug for SharedArray<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "SharedArray<{}>{}", std::any::type_name::<T>(), self.shape)
+        self.elements.show("SharedArray", f)
     }
 }
 
 /// Equal shapes and equal elements.
 impl<T: Pod + PartialEq> PartialEq for SharedArray<T> {
     fn eq(&self, other: &SharedArray<T>) -> bool {
-        self.shape == other.shape && self.as_slice() == other.as_slice()
+        self.elements == other.elements
     }
 }

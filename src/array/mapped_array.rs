@@ -1,0 +1,132 @@
+//! The array in a mapped file.
+//!
+//! Others leave the file alone, by contract.
+
+#![allow(unsafe_code)]
+
+use std::fmt;
+use std::ops::Deref;
+use std::path::Path;
+
+use crate::array::array_ref::{ArrayRef, checked_size};
+use crate::array::element::{Element, check_header};
+use crate::array::shared_array::SharedArray;
+use crate::error::Result;
+use crate::object::source::Source;
+use crate::region::mapping::Mapping;
+use crate::region::npy::Header;
+use crate::sys::mmap::Access;
+
+/// A `.npy` file, mapped to be read; from [`SharedArray::map_npy`].
+///
+/// Pages are read from the file when they are first touched. It is read as an [`ArrayRef`].
+pub struct MappedArray<T> {
+    mapping: Mapping,
+    data_offset: usize,
+    elements: ArrayRef<T>,
+}
+
+/// A `.npy` file, mapped to be read and written: changes go to the file; from
+/// [`SharedArray::map_npy_mut`].
+pub struct MappedArrayMut<T>(MappedArray<T>);
+
+impl<T: Element> SharedArray<T> {
+    /// Maps a `.npy` file without reading it into memory first.
+    ///
+    /// Prefer [`SharedArray::from_npy`], which is safe, unless the file is larger than memory
+    /// or only part of it is needed.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotFound`]; [`Error::Layout`] if it is no `.npy`, truncated, of another dtype,
+    /// not row-major or in the other byte order; [`Error::Os`].
+    ///
+    /// # Safety
+    ///
+    /// - For as long as the array lives, nobody writes to the file.
+    /// - For as long, nobody truncates the file: accesses would end in SIGBUS.
+    pub unsafe fn map_npy(path: impl AsRef<Path>) -> Result<MappedArray<T>> {
+        MappedArray::open(path.as_ref(), Access::ReadOnly)
+    }
+
+    /// Maps a `.npy` file to be read and written in place.
+    ///
+    /// # Errors
+    ///
+    /// As [`SharedArray::map_npy`].
+    ///
+    /// # Safety
+    ///
+    /// - For as long as the array lives, nobody accesses the file but through it.
+    /// - For as long, nobody truncates the file: accesses would end in SIGBUS.
+    pub unsafe fn map_npy_mut(path: impl AsRef<Path>) -> Result<MappedArrayMut<T>> {
+        MappedArray::open(path.as_ref(), Access::ReadWrite).map(MappedArrayMut)
+    }
+}
+
+impl<T: Element> MappedArray<T> {
+    fn open(path: &Path, access: Access) -> Result<MappedArray<T>> {
+        let (mapping, header) = Mapping::file(path, access)?;
+        check_header::<T>(&header, &path.display().to_string())?;
+        checked_size::<T>(&header.shape)?;
+        let Header { shape, data_offset, .. } = header;
+        let start = mapping.base().wrapping_add(data_offset);
+        // SAFETY: the mapping has the elements of `shape` there (`Mapping::file`), aligned
+        // (`check_header`), and lives as long as the array, in forked children too. That nobody
+        // writes them is the contract of `map_npy`; for `map_npy_mut` it follows from its
+        // contract and the borrow of the handle.
+        let elements = unsafe { ArrayRef::new(start, shape, None) };
+        Ok(MappedArray { mapping, data_offset, elements })
+    }
+
+    /// What a worker needs to find the elements.
+    pub(crate) fn source(&self) -> Source {
+        let len_bytes = self.len() * size_of::<T>();
+        Source::of_mapping(&self.mapping, self.data_offset, len_bytes)
+    }
+}
+
+impl<T: Element> MappedArrayMut<T> {
+    /// The elements in row-major order, to be changed in the file.
+    #[must_use]
+    pub fn as_mut_slice(&mut self) -> &mut [T] {
+        // SAFETY: the mapping is writable (`map_npy_mut`), and this handle, borrowed exclusively,
+        // is by contract the only way to the file.
+        unsafe { self.0.elements.as_mut_slice() }
+    }
+
+    /// What a worker needs to find the elements.
+    pub(crate) fn source(&self) -> Source {
+        self.0.source()
+    }
+}
+
+impl<T> Deref for MappedArray<T> {
+    type Target = ArrayRef<T>;
+
+    #[inline]
+    fn deref(&self) -> &ArrayRef<T> {
+        &self.elements
+    }
+}
+
+impl<T> Deref for MappedArrayMut<T> {
+    type Target = ArrayRef<T>;
+
+    #[inline]
+    fn deref(&self) -> &ArrayRef<T> {
+        &self.0.elements
+    }
+}
+
+impl<T> fmt::Debug for MappedArray<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.elements.show("MappedArray", f)
+    }
+}
+
+impl<T> fmt::Debug for MappedArrayMut<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.show("MappedArrayMut", f)
+    }
+}
