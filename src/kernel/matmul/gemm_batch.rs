@@ -22,8 +22,8 @@ const PRODUCTS: usize = 8;
 ///
 /// - The shapes fit: see [`Gemm::check_shapes`].
 /// - A, B and C are valid at their strides, for reading and C for writing; no two elements of the
-///   Cs coincide, and none is one of an A or B; until all members
-///   have returned, only this team writes any of them or reads a C.
+///   Cs coincide, and none is one of an A or B; until all members have returned, only this team
+///   writes any of them or reads a C.
 ///
 /// # Examples
 ///

@@ -72,4 +72,4 @@ pub(crate) use multiply::alone_ns;
 pub use multiply::{SCRATCH_ALIGN_BYTES, gemm, gemm_with, multiply, scratch_bytes, worth_sharing};
 pub use reference::naive;
 pub use strided::{Position, Strided};
-pub use views::{MatMut, MatRef};
+pub use views::{MatBase, MatMut, MatRef};

@@ -180,8 +180,8 @@ impl Algorithm {
 ///
 /// - The shapes fit: see [`Gemm::check_shapes`].
 /// - A, B and C are valid at their strides, for reading and C for writing; no two elements of C
-///   coincide, and none is one of A or B; until all members have
-///   returned, only this team writes any of them or reads C.
+///   coincide, and none is one of A or B; until all members have returned, only this team writes
+///   any of them or reads C.
 /// - `members` is at least the number of members that the team will have.
 /// - `scratch` is [`scratch_bytes`] long for this product and `members`, aligned to
 ///   [`SCRATCH_ALIGN_BYTES`], the same memory for all members, and used for nothing else until

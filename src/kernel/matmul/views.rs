@@ -1,20 +1,10 @@
 //! Strided matrices within slices: safe views.
-#![allow(unsafe_code)]
 
-use std::marker::PhantomData;
-use std::ops::RangeBounds;
+use std::ops::{Deref, RangeBounds};
 
 use super::kernel::Float;
 use super::strided::Strided;
 use crate::error::Result;
-
-/// A matrix with these strides, within `len` elements.
-fn checked(len: usize, rows: usize, cols: usize, strides: [usize; 2]) -> Result<Strided<usize>> {
-    // A stride above isize::MAX becomes negative. It then reaches below index 0, and is refused
-    // unless there is no second row or column that uses it.
-    let [row_stride, col_stride] = strides.map(usize::cast_signed);
-    Strided { first: 0, rows, cols, row_stride, col_stride }.within(len)
-}
 
 /// A matrix to read, within a slice.
 ///
@@ -33,104 +23,7 @@ fn checked(len: usize, rows: usize, cols: usize, strides: [usize; 2]) -> Result<
 /// assert!(MatRef::new(&data, 3, 3, 2, 1).is_err());
 /// # Ok::<(), brigade::Error>(())
 /// ```
-#[derive(Debug, Clone, Copy)]
-pub struct MatRef<'a, T> {
-    raw: Strided<*mut T>,
-    life: PhantomData<&'a [T]>,
-}
-
-// SAFETY: it stands for a `&[T]`, whose elements are only read through it.
-unsafe impl<T: Sync> Send for MatRef<'_, T> {}
-// SAFETY: as above.
-unsafe impl<T: Sync> Sync for MatRef<'_, T> {}
-
-impl<'a, T: Float> MatRef<'a, T> {
-    /// A view whose element (i, j) is `data[i * row_stride + j * col_stride]`.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::InvalidArgument`](crate::Error::InvalidArgument) if an element lies outside the
-    /// slice.
-    pub fn new(
-        data: &'a [T],
-        rows: usize,
-        cols: usize,
-        row_stride: usize,
-        col_stride: usize,
-    ) -> Result<MatRef<'a, T>> {
-        let matrix = checked(data.len(), rows, cols, [row_stride, col_stride])?;
-        Ok(MatRef { raw: matrix.in_array(data.as_ptr().cast_mut()), life: PhantomData })
-    }
-
-    /// A view whose rows follow each other.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::InvalidArgument`](crate::Error::InvalidArgument) if the slice has fewer than
-    /// `rows * cols` elements.
-    pub fn row_major(data: &'a [T], rows: usize, cols: usize) -> Result<MatRef<'a, T>> {
-        MatRef::new(data, rows, cols, cols, 1)
-    }
-
-    /// A view whose columns follow each other.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::InvalidArgument`](crate::Error::InvalidArgument) if the slice has fewer than
-    /// `rows * cols` elements.
-    pub fn col_major(data: &'a [T], rows: usize, cols: usize) -> Result<MatRef<'a, T>> {
-        MatRef::new(data, rows, cols, 1, rows)
-    }
-
-    /// Rows and columns.
-    #[must_use]
-    pub fn shape(&self) -> [usize; 2] {
-        self.raw.shape()
-    }
-
-    /// The element in this row and column, if there is one.
-    #[must_use]
-    pub fn get(&self, row: usize, col: usize) -> Option<T> {
-        let exists = row < self.raw.rows && col < self.raw.cols;
-        // SAFETY: the element exists, and every element lies within the slice borrowed for 'a,
-        // checked in `new`.
-        exists.then(|| unsafe { self.raw.at(row, col).read() })
-    }
-
-    /// Rows and columns exchanged; nothing is copied.
-    #[must_use]
-    pub fn transposed(self) -> MatRef<'a, T> {
-        MatRef { raw: self.raw.transposed(), life: PhantomData }
-    }
-
-    /// The part in these rows and columns.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::InvalidArgument`](crate::Error::InvalidArgument) if it reaches outside the
-    /// matrix.
-    pub fn block(
-        self,
-        rows: impl RangeBounds<usize>,
-        cols: impl RangeBounds<usize>,
-    ) -> Result<MatRef<'a, T>> {
-        Ok(MatRef { raw: self.raw.block(rows, cols)?, life: PhantomData })
-    }
-
-    /// The rows in reverse order; nothing is copied.
-    #[must_use]
-    pub fn rows_reversed(self) -> MatRef<'a, T> {
-        let first = self.raw.at(self.raw.rows.saturating_sub(1), 0);
-        let raw = Strided { first, row_stride: self.raw.row_stride.wrapping_neg(), ..self.raw };
-        MatRef { raw, life: PhantomData }
-    }
-
-    /// The matrix by address, without the borrow.
-    #[must_use]
-    pub fn as_strided(&self) -> Strided<*mut T> {
-        self.raw
-    }
-}
+pub type MatRef<'a, T> = MatBase<&'a [T]>;
 
 /// A matrix to write, within a slice; no two of its elements share a place.
 ///
@@ -148,16 +41,130 @@ impl<'a, T: Float> MatRef<'a, T> {
 /// assert!(MatMut::new(&mut data, 2, 2, 1, 0).is_err());
 /// # Ok::<(), brigade::Error>(())
 /// ```
-#[derive(Debug)]
-pub struct MatMut<'a, T> {
-    raw: Strided<*mut T>,
-    life: PhantomData<&'a mut [T]>,
+pub type MatMut<'a, T> = MatBase<&'a mut [T]>;
+
+/// A matrix within a slice: [`MatRef`] or [`MatMut`], by how the slice is borrowed.
+///
+/// # Examples
+///
+/// ```
+/// use brigade::kernel::matmul::{MatBase, MatMut, MatRef};
+/// fn is_square<E>(matrix: &MatBase<E>) -> bool {
+///     matrix.shape()[0] == matrix.shape()[1]
+/// }
+/// let mut data = [0.0; 4];
+/// assert!(is_square(&MatRef::row_major(&data, 2, 2)?));
+/// assert!(!is_square(&MatMut::row_major(&mut data, 1, 4)?));
+/// # Ok::<(), brigade::Error>(())
+/// ```
+#[derive(Debug, Clone, Copy)]
+pub struct MatBase<E> {
+    data: E,
+    /// It lies within `data`.
+    place: Strided<usize>,
 }
 
-// SAFETY: it stands for a `&mut [T]`, of which it is the only user.
-unsafe impl<T: Send> Send for MatMut<'_, T> {}
-// SAFETY: a shared reference to it gives only its shape.
-unsafe impl<T: Sync> Sync for MatMut<'_, T> {}
+impl<T, E: Deref<Target = [T]>> MatBase<E> {
+    /// A view whose rows follow each other.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidArgument`](crate::Error::InvalidArgument) if the slice has fewer than
+    /// `rows * cols` elements.
+    pub fn row_major(data: E, rows: usize, cols: usize) -> Result<MatBase<E>> {
+        MatBase::checked(data, rows, cols, [cols, 1])
+    }
+
+    /// A view whose columns follow each other.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidArgument`](crate::Error::InvalidArgument) if the slice has fewer than
+    /// `rows * cols` elements.
+    pub fn col_major(data: E, rows: usize, cols: usize) -> Result<MatBase<E>> {
+        MatBase::checked(data, rows, cols, [1, rows])
+    }
+
+    /// A view with these strides, if it lies within `data`.
+    fn checked(data: E, rows: usize, cols: usize, strides: [usize; 2]) -> Result<MatBase<E>> {
+        // A stride above isize::MAX becomes negative. It then reaches below index 0, and is
+        // refused unless there is no second row or column that uses it.
+        let [row_stride, col_stride] = strides.map(usize::cast_signed);
+        let place = Strided { first: 0, rows, cols, row_stride, col_stride }.within(data.len())?;
+        Ok(MatBase { data, place })
+    }
+}
+
+impl<E> MatBase<E> {
+    /// Rows and columns.
+    #[must_use]
+    pub fn shape(&self) -> [usize; 2] {
+        self.place.shape()
+    }
+
+    /// Rows and columns exchanged; nothing is copied.
+    #[must_use]
+    pub fn transposed(self) -> MatBase<E> {
+        MatBase { place: self.place.transposed(), ..self }
+    }
+
+    /// The part in these rows and columns.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidArgument`](crate::Error::InvalidArgument) if it reaches outside the
+    /// matrix.
+    pub fn block(
+        self,
+        rows: impl RangeBounds<usize>,
+        cols: impl RangeBounds<usize>,
+    ) -> Result<MatBase<E>> {
+        Ok(MatBase { place: self.place.block(rows, cols)?, ..self })
+    }
+
+    /// The rows in reverse order; nothing is copied.
+    #[must_use]
+    pub fn rows_reversed(self) -> MatBase<E> {
+        let first = self.place.at(self.place.rows.saturating_sub(1), 0);
+        let row_stride = self.place.row_stride.wrapping_neg();
+        MatBase { place: Strided { first, row_stride, ..self.place }, ..self }
+    }
+
+    /// The index of the element in this row and column, if there is one.
+    fn index(&self, row: usize, col: usize) -> Option<usize> {
+        (row < self.place.rows && col < self.place.cols).then(|| self.place.at(row, col))
+    }
+}
+
+impl<'a, T: Float> MatRef<'a, T> {
+    /// A view whose element (i, j) is `data[i * row_stride + j * col_stride]`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidArgument`](crate::Error::InvalidArgument) if an element lies outside the
+    /// slice.
+    pub fn new(
+        data: &'a [T],
+        rows: usize,
+        cols: usize,
+        row_stride: usize,
+        col_stride: usize,
+    ) -> Result<MatRef<'a, T>> {
+        MatBase::checked(data, rows, cols, [row_stride, col_stride])
+    }
+
+    /// The element in this row and column, if there is one.
+    #[must_use]
+    pub fn get(&self, row: usize, col: usize) -> Option<T> {
+        Some(self.data[self.index(row, col)?])
+    }
+
+    /// The matrix by address, without the borrow.
+    #[must_use]
+    pub fn as_strided(&self) -> Strided<*mut T> {
+        self.place.in_array(self.data.as_ptr().cast_mut())
+    }
+}
 
 impl<'a, T: Float> MatMut<'a, T> {
     /// A view whose element (i, j) is `data[i * row_stride + j * col_stride]`.
@@ -174,69 +181,21 @@ impl<'a, T: Float> MatMut<'a, T> {
         row_stride: usize,
         col_stride: usize,
     ) -> Result<MatMut<'a, T>> {
-        let matrix = checked(data.len(), rows, cols, [row_stride, col_stride])?;
-        let raw = matrix.without_overlap()?.in_array(data.as_mut_ptr());
-        Ok(MatMut { raw, life: PhantomData })
-    }
-
-    /// A view whose rows follow each other.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::InvalidArgument`](crate::Error::InvalidArgument) if the slice has fewer than
-    /// `rows * cols` elements.
-    pub fn row_major(data: &'a mut [T], rows: usize, cols: usize) -> Result<MatMut<'a, T>> {
-        MatMut::new(data, rows, cols, cols, 1)
-    }
-
-    /// A view whose columns follow each other.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::InvalidArgument`](crate::Error::InvalidArgument) if the slice has fewer than
-    /// `rows * cols` elements.
-    pub fn col_major(data: &'a mut [T], rows: usize, cols: usize) -> Result<MatMut<'a, T>> {
-        MatMut::new(data, rows, cols, 1, rows)
-    }
-
-    /// Rows and columns.
-    #[must_use]
-    pub fn shape(&self) -> [usize; 2] {
-        self.raw.shape()
+        let matrix = MatBase::checked(data, rows, cols, [row_stride, col_stride])?;
+        matrix.place.without_overlap()?;
+        Ok(matrix)
     }
 
     /// The element in this row and column, if there is one.
     #[must_use]
     pub fn get_mut(&mut self, row: usize, col: usize) -> Option<&mut T> {
-        let exists = row < self.raw.rows && col < self.raw.cols;
-        // SAFETY: the element exists, every element lies within the slice borrowed exclusively
-        // for 'a, checked in `new`, and the reference borrows the view.
-        exists.then(|| unsafe { &mut *self.raw.at(row, col) })
-    }
-
-    /// Rows and columns exchanged; nothing is copied.
-    #[must_use]
-    pub fn transposed(self) -> MatMut<'a, T> {
-        MatMut { raw: self.raw.transposed(), life: PhantomData }
-    }
-
-    /// The part in these rows and columns.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::InvalidArgument`](crate::Error::InvalidArgument) if it reaches outside the
-    /// matrix.
-    pub fn block(
-        self,
-        rows: impl RangeBounds<usize>,
-        cols: impl RangeBounds<usize>,
-    ) -> Result<MatMut<'a, T>> {
-        Ok(MatMut { raw: self.raw.block(rows, cols)?, life: PhantomData })
+        let index = self.index(row, col)?;
+        Some(&mut self.data[index])
     }
 
     /// The matrix by address, without the borrow.
     #[must_use]
     pub fn as_strided(&mut self) -> Strided<*mut T> {
-        self.raw
+        self.place.in_array(self.data.as_mut_ptr())
     }
 }
