@@ -3,11 +3,15 @@
 use std::fmt;
 use std::sync::OnceLock;
 
+use serde::{Deserialize, Serialize};
+
 use crate::array::SharedArray;
-use crate::compute::team_call::SharedLimbs;
 use crate::error::{Error, Result};
 use crate::kernel::bigint::{LIMBS_MAX, mul_table_limbs, shift_left, to_decimal, trim};
+use crate::object::source::Source;
+use crate::pool::{CodecError, Invocation};
 use crate::region::host_arena;
+use crate::sys::mmap::Access;
 
 /// Size of a limb.
 pub(super) const LIMB_BYTES: u64 = size_of::<u64>() as u64;
@@ -211,6 +215,45 @@ impl SharedBigUint {
         };
         Ok(SharedLimbs { source: array.source(), limbs: self.len })
     }
+}
+
+/// Limbs in shared memory, as the members of a team find them.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct SharedLimbs {
+    source: Source,
+    pub(super) limbs: usize,
+}
+
+impl SharedLimbs {
+    pub(super) fn of_array(array: &SharedArray<u64>) -> SharedLimbs {
+        SharedLimbs { source: array.source(), limbs: array.len() }
+    }
+
+    /// The limbs as this worker sees them; to be written only with that `access`.
+    ///
+    /// # Errors
+    ///
+    /// Limbs that are not in this pool's arena, or more than their array has.
+    pub(super) fn find(
+        &self,
+        invocation: &Invocation<'_>,
+        access: Access,
+    ) -> std::result::Result<*mut u64, CodecError> {
+        let bytes = (self.limbs as u64).checked_mul(LIMB_BYTES);
+        if bytes.is_none_or(|bytes| bytes > self.source.len_bytes()) {
+            let text = format!("{} limbs in {:?}", self.limbs, self.source);
+            return Err(CodecError::Argument(text));
+        }
+        let resolver = &invocation.cache.resolver;
+        let resolved = resolver.resolve(invocation.windows, &self.source, access);
+        // Numbers lie in the arena, whose windows stay: nothing else keeps them mapped.
+        Ok(resolved.map_err(refused)?.as_ptr().cast())
+    }
+}
+
+/// A member refuses what it is told.
+pub(super) fn refused(error: Error) -> CodecError {
+    CodecError::Argument(error.to_string())
 }
 
 /// Refuses, for tables of products of such factors in each of `members` workers, and `more` limbs

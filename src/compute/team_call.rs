@@ -6,7 +6,9 @@ use std::slice;
 use serde::{Deserialize, Serialize};
 
 use crate::array::SharedArray;
-use crate::compute::bigint::{LIMB_BYTES, SharedBigUint, grant_members, reserve};
+use crate::compute::bigint::{
+    LIMB_BYTES, SharedBigUint, SharedLimbs, grant_members, refused, reserve,
+};
 use crate::error::{Error, Result};
 use crate::kernel::PeerDied;
 use crate::kernel::bigint::decimal::write_decimal;
@@ -19,7 +21,6 @@ use crate::kernel::bigint::{
     Backend, Combination, LIMBS_MAX, decimal_digits, decimal_memory_limbs, mul_scratch_limbs,
     square_scratch_limbs,
 };
-use crate::object::source::Source;
 use crate::pool::{CodecError, Invocation, Member, Pool, TeamJob, TeamOrders, take_part};
 use crate::sys::mmap::Access;
 
@@ -152,44 +153,6 @@ fn factorial_sizes(n: u64, members_max: usize) -> Result<FactorialSizes> {
     Ok(FactorialSizes::new(n, members_max).expect("n! is not too large"))
 }
 
-/// Limbs in shared memory, as the members of a team find them.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub(super) struct SharedLimbs {
-    pub(super) source: Source,
-    pub(super) limbs: usize,
-}
-
-impl SharedLimbs {
-    fn of(array: &SharedArray<u64>) -> SharedLimbs {
-        SharedLimbs { source: array.source(), limbs: array.len() }
-    }
-
-    /// The limbs as this worker sees them; to be written only with that `access`.
-    ///
-    /// # Errors
-    ///
-    /// Limbs that are not in this pool's arena, or more than their array has.
-    fn find(
-        &self,
-        invocation: &Invocation<'_>,
-        access: Access,
-    ) -> std::result::Result<*mut u64, CodecError> {
-        let bytes = (self.limbs as u64).checked_mul(LIMB_BYTES);
-        if bytes.is_none_or(|bytes| bytes > self.source.len_bytes()) {
-            let text = format!("{} limbs in {:?}", self.limbs, self.source);
-            return Err(CodecError::Argument(text));
-        }
-        let resolver = &invocation.cache.resolver;
-        let resolved = resolver.resolve(invocation.windows, &self.source, access);
-        // Numbers lie in the arena, whose windows stay: nothing else keeps them mapped.
-        Ok(resolved.map_err(refused)?.as_ptr().cast())
-    }
-}
-
-fn refused(error: Error) -> CodecError {
-    CodecError::Argument(error.to_string())
-}
-
 /// What the members of a team are told.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 struct Orders {
@@ -236,8 +199,8 @@ impl TeamCall<'_> {
         let orders = Orders {
             computation: self.computation,
             operands: self.operands.iter().map(|number| number.shared()).collect::<Result<_>>()?,
-            workspace: SharedLimbs::of(&workspace),
-            result: SharedLimbs::of(&result),
+            workspace: SharedLimbs::of_array(&workspace),
+            result: SharedLimbs::of_array(&result),
         };
         workspace.as_mut_slice()[..PROGRESS_LIMBS].fill(0);
         // SAFETY: the workspace lives as long as this function, and begins with room for the

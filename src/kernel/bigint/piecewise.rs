@@ -8,9 +8,8 @@ use std::slice;
 
 use crate::kernel::team::{PeerDied, Team};
 
-use super::Backend;
 use super::limbs::add_assign;
-use super::mul::{mul_scratch_limbs, mul_team, square_scratch_limbs, square_team};
+use super::ntt::{self, Backend};
 
 /// Limbs of the pieces of a factor of `limbs`: all but the last as long, none above `max`.
 fn piece_limbs(limbs: usize, max: usize) -> usize {
@@ -20,7 +19,7 @@ fn piece_limbs(limbs: usize, max: usize) -> usize {
 /// Limbs of scratch memory: the product of two pieces, and what is needed to make it.
 pub(super) fn scratch_limbs(a_limbs: usize, b_limbs: usize, piece_limbs_max: usize) -> usize {
     let [x, y] = [a_limbs, b_limbs].map(|limbs| piece_limbs(limbs, piece_limbs_max));
-    x + y + mul_scratch_limbs(x, y).max(square_scratch_limbs(x.min(y)))
+    x + y + ntt::scratch_limbs(x, Some(y)).max(ntt::scratch_limbs(x.min(y), None))
 }
 
 /// `a b`, or `a^2` when `b` is `None`, by pieces of at most `piece_limbs_max`, by the members of a
@@ -32,7 +31,7 @@ pub(super) fn scratch_limbs(a_limbs: usize, b_limbs: usize, piece_limbs_max: usi
 ///
 /// # Safety
 ///
-/// - As for [`mul_team`], with `scratch` of [`scratch_limbs`].
+/// - As for [`ntt::multiply`], with `scratch` of [`scratch_limbs`].
 pub(super) unsafe fn multiply(
     team: &impl Team,
     backend: Backend,
@@ -59,21 +58,21 @@ pub(super) unsafe fn multiply(
                 None if i < j => 2,
                 None => usize::from(i == j),
             };
-            match times {
-                0 => continue,
-                // SAFETY: the room and its scratch memory lie in `scratch`; between its barriers
-                // nobody else writes to them.
-                1 if b.is_none() => unsafe { square_team(team, backend, scratch, x, work)? },
-                // SAFETY: as above.
-                _ => unsafe { mul_team(team, backend, scratch, x, y, work)? },
+            if times == 0 {
+                continue;
             }
+            let product_limbs = x.len() + y.len();
+            let y = if b.is_none() && i == j { None } else { Some(y) };
+            // SAFETY: the product and its scratch memory lie in `scratch`; between its barriers
+            // nobody else writes to them.
+            unsafe { ntt::multiply(team, scratch, x, y, work, backend)? };
             if team.rank() > 0 {
                 // The next product is written only after a barrier that rank 0 comes to when it
                 // has read this one.
                 continue;
             }
             // SAFETY: written above, and not before the next product again.
-            let product = unsafe { slice::from_raw_parts(scratch.cast_const(), x.len() + y.len()) };
+            let product = unsafe { slice::from_raw_parts(scratch.cast_const(), product_limbs) };
             // SAFETY: valid by this function's contract, and only one member has rank 0.
             let out = unsafe { slice::from_raw_parts_mut(out, out_limbs) };
             for _ in 0..times {

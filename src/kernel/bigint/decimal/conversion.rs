@@ -15,9 +15,8 @@ use crate::kernel::bigint::team_arithmetic::{
 };
 use crate::kernel::team::{PeerDied, Team};
 
-use super::power_of_ten::Power;
+use super::power_of_ten::{BLOCK, BLOCK_DIGITS, Power};
 use super::workspace::{Tree, Workspace};
-use super::{BLOCK, BLOCK_DIGITS};
 
 /// Writes the decimal digits of `x`, with zeros before them.
 ///

@@ -31,13 +31,8 @@ use super::limbs::{low_limb, trim};
 use super::team_arithmetic::{LimbSpan, TeamArithmetic, TeamSpan};
 use super::thresholds::DECIMAL_TREE_MIN;
 
+use power_of_ten::{BLOCK, BLOCK_DIGITS, write_block};
 use workspace::{Tree, Workspace};
-
-/// Digits that are made from a limb at once.
-const BLOCK_DIGITS: usize = 19;
-
-/// `10^19`.
-const BLOCK: u64 = 10_000_000_000_000_000_000;
 
 /// The decimal digits of `x`, in one process.
 ///
@@ -168,26 +163,6 @@ fn by_division(x: &[u64]) -> Vec<u8> {
         write_block(out, block);
     }
     out
-}
-
-/// Writes the 19 digits of `block`.
-fn write_block(out: &mut [u8], block: u64) {
-    const PAIRS: [[u8; 2]; 100] = {
-        let mut pairs = [[b'0'; 2]; 100];
-        let mut i = 0u8;
-        while i < 100 {
-            pairs[i as usize] = [b'0' + i / 10, b'0' + i % 10];
-            i += 1;
-        }
-        pairs
-    };
-    let mut rest = block;
-    let (first, pairs) = out.split_at_mut(1);
-    for pair in pairs.chunks_exact_mut(2).rev() {
-        pair.copy_from_slice(&PAIRS[usize::try_from(rest % 100).unwrap_or(0)]);
-        rest /= 100;
-    }
-    first[0] = b'0' + rest.to_le_bytes()[0];
 }
 
 #[cfg(test)]

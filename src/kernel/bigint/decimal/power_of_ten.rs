@@ -4,7 +4,11 @@ use std::borrow::Cow;
 
 use crate::kernel::bigint::limbs::{add_assign, low_limb, mul_limb, shift_left, sub_assign, trim};
 
-use super::{BLOCK, BLOCK_DIGITS, write_block};
+/// Digits that are made from a limb at once.
+pub(super) const BLOCK_DIGITS: usize = 19;
+
+/// `10^19`.
+pub(super) const BLOCK: u64 = 10_000_000_000_000_000_000;
 
 /// A power of ten, `10^digits`.
 #[derive(Debug)]
@@ -98,4 +102,24 @@ fn shifted_left(number: &[u64], bits: usize) -> Vec<u64> {
     shift_left(&mut out, bits as u64);
     out.truncate(trim(&out).len());
     out
+}
+
+/// Writes the 19 digits of `block`.
+pub(super) fn write_block(out: &mut [u8], block: u64) {
+    const PAIRS: [[u8; 2]; 100] = {
+        let mut pairs = [[b'0'; 2]; 100];
+        let mut i = 0u8;
+        while i < 100 {
+            pairs[i as usize] = [b'0' + i / 10, b'0' + i % 10];
+            i += 1;
+        }
+        pairs
+    };
+    let mut rest = block;
+    let (first, pairs) = out.split_at_mut(1);
+    for pair in pairs.chunks_exact_mut(2).rev() {
+        pair.copy_from_slice(&PAIRS[usize::try_from(rest % 100).unwrap_or(0)]);
+        rest /= 100;
+    }
+    first[0] = b'0' + rest.to_le_bytes()[0];
 }

@@ -6,7 +6,7 @@ use crate::kernel::bigint::reciprocal::Rooms;
 use crate::kernel::bigint::team_arithmetic::{TEAM_LIMBS_MIN, scratch_limbs_max};
 use crate::kernel::bigint::thresholds::DECIMAL_BLOCKS_MIN;
 
-use super::BLOCK_DIGITS;
+use super::power_of_ten::BLOCK_DIGITS;
 
 /// Nodes for each member where members part.
 const NODES_A_MEMBER: usize = 4;

@@ -8,12 +8,12 @@ use std::sync::OnceLock;
 use super::arch::avx2::{self, F64Crt, F64Field};
 #[cfg(target_arch = "x86_64")]
 use super::arch::avx512::U64x8;
+use super::arch::portable::{Portable, Scalar};
 use super::butterflies::Field;
 use super::crt::IntegerCrt;
 use super::dispatch;
 use super::passes;
 use super::plan::{Line, Node, Plan};
-use super::simd::{Portable, Scalar};
 use super::splitting::Digits;
 use super::twiddles::{Form, Table};
 
@@ -128,170 +128,107 @@ pub(super) trait Kernel {
     ) -> u64;
 }
 
-/// The kernel of [`Backend::Portable`].
-pub(super) struct PortableKernel;
+/// Defines a kernel: the arithmetic of its first pass and of the others, its leaf products and its
+/// joining of residues. The attributes stand before each function, so that it is compiled for an
+/// instruction set: a generic function cannot choose its instructions by a parameter.
+macro_rules! kernel {
+    (
+        $(#[$documentation:meta])* $kernel:ident, $form:expr, $first:ty, $other:ty, $leaves:path,
+        $crt:ty, $(#[$attribute:meta])*
+    ) => {
+        $(#[$documentation])*
+        pub(super) struct $kernel;
 
-impl Kernel for PortableKernel {
-    const FORM: Form = Form::Integers;
+        impl Kernel for $kernel {
+            const FORM: Form = $form;
 
-    unsafe fn first(data: *mut Line, operand: Digits<'_>, plan: Plan, chunk: usize, table: &Table) {
-        // SAFETY: any processor will do; the rest by this function's contract.
-        unsafe { dispatch::first::<Field<Portable>>(data, operand, plan, chunk, table) }
-    }
+            $(#[$attribute])*
+            unsafe fn first(
+                data: *mut Line,
+                operand: Digits<'_>,
+                plan: Plan,
+                chunk: usize,
+                table: &Table,
+            ) {
+                // SAFETY: by this function's contract.
+                unsafe { dispatch::first::<$first>(data, operand, plan, chunk, table) }
+            }
 
-    unsafe fn forward(
-        data: *mut Line,
-        node: Node,
-        nodes: usize,
-        layers: u32,
-        phase: usize,
-        table: &Table,
-    ) {
-        // SAFETY: any processor will do; the rest by this function's contract.
-        unsafe { dispatch::forward::<Field<Scalar>>(data, node, nodes, layers, phase, table) }
-    }
+            $(#[$attribute])*
+            unsafe fn forward(
+                data: *mut Line,
+                node: Node,
+                nodes: usize,
+                layers: u32,
+                phase: usize,
+                table: &Table,
+            ) {
+                // SAFETY: by this function's contract.
+                unsafe { dispatch::forward::<$other>(data, node, nodes, layers, phase, table) }
+            }
 
-    unsafe fn leaves(a: *mut Line, b: *const Line, leaf: Node, leaves: usize, table: &Table) {
-        // SAFETY: any processor will do; the rest by this function's contract.
-        unsafe { passes::leaves::<Portable>(a, b, leaf, leaves, table) }
-    }
+            $(#[$attribute])*
+            unsafe fn leaves(
+                a: *mut Line,
+                b: *const Line,
+                leaf: Node,
+                leaves: usize,
+                table: &Table,
+            ) {
+                // SAFETY: by this function's contract.
+                unsafe { $leaves(a, b, leaf, leaves, table) }
+            }
 
-    unsafe fn inverse(data: *mut Line, node: Node, nodes: usize, layers: u32, table: &Table) {
-        // SAFETY: any processor will do; the rest by this function's contract.
-        unsafe { dispatch::inverse::<Field<Scalar>>(data, node, nodes, layers, table) }
-    }
+            $(#[$attribute])*
+            unsafe fn inverse(
+                data: *mut Line,
+                node: Node,
+                nodes: usize,
+                layers: u32,
+                table: &Table,
+            ) {
+                // SAFETY: by this function's contract.
+                unsafe { dispatch::inverse::<$other>(data, node, nodes, layers, table) }
+            }
 
-    unsafe fn last(data: *mut Line, plan: Plan, chunk: usize, table: &Table) {
-        // SAFETY: any processor will do; the rest by this function's contract.
-        unsafe { dispatch::last::<Field<Scalar>>(data, plan, chunk, table) }
-    }
+            $(#[$attribute])*
+            unsafe fn last(data: *mut Line, plan: Plan, chunk: usize, table: &Table) {
+                // SAFETY: by this function's contract.
+                unsafe { dispatch::last::<$other>(data, plan, chunk, table) }
+            }
 
-    unsafe fn reconstruct(
-        residues: [*const Line; 3],
-        plan: &Plan,
-        lines: Range<usize>,
-        out: *mut u8,
-        out_bytes: usize,
-    ) -> u64 {
-        // SAFETY: any processor will do; the rest by this function's contract.
-        unsafe {
-            dispatch::reconstruct::<IntegerCrt<Portable>>(residues, plan, lines, out, out_bytes)
+            $(#[$attribute])*
+            unsafe fn reconstruct(
+                residues: [*const Line; 3],
+                plan: &Plan,
+                lines: Range<usize>,
+                out: *mut u8,
+                out_bytes: usize,
+            ) -> u64 {
+                // SAFETY: by this function's contract.
+                unsafe { dispatch::reconstruct::<$crt>(residues, plan, lines, out, out_bytes) }
+            }
         }
-    }
+    };
 }
 
-/// The kernel of [`Backend::Fma`].
-#[cfg(target_arch = "x86_64")]
-pub(super) struct FmaKernel;
+kernel!(
+    /// The kernel of [`Backend::Portable`].
+    PortableKernel, Form::Integers, Field<Portable>, Field<Scalar>, passes::leaves::<Portable>,
+    IntegerCrt<Portable>,
+);
 
 #[cfg(target_arch = "x86_64")]
-impl Kernel for FmaKernel {
-    const FORM: Form = Form::Doubles;
-
+kernel!(
+    /// The kernel of [`Backend::Fma`].
+    FmaKernel, Form::Doubles, F64Field, F64Field, avx2::leaves, F64Crt,
     #[target_feature(enable = "avx2,fma")]
-    unsafe fn first(data: *mut Line, operand: Digits<'_>, plan: Plan, chunk: usize, table: &Table) {
-        // SAFETY: by this function's contract.
-        unsafe { dispatch::first::<F64Field>(data, operand, plan, chunk, table) }
-    }
-
-    #[target_feature(enable = "avx2,fma")]
-    unsafe fn forward(
-        data: *mut Line,
-        node: Node,
-        nodes: usize,
-        layers: u32,
-        phase: usize,
-        table: &Table,
-    ) {
-        // SAFETY: by this function's contract.
-        unsafe { dispatch::forward::<F64Field>(data, node, nodes, layers, phase, table) }
-    }
-
-    #[target_feature(enable = "avx2,fma")]
-    unsafe fn leaves(a: *mut Line, b: *const Line, leaf: Node, leaves: usize, table: &Table) {
-        // SAFETY: by this function's contract.
-        unsafe { avx2::leaves(a, b, leaf, leaves, table) }
-    }
-
-    #[target_feature(enable = "avx2,fma")]
-    unsafe fn inverse(data: *mut Line, node: Node, nodes: usize, layers: u32, table: &Table) {
-        // SAFETY: by this function's contract.
-        unsafe { dispatch::inverse::<F64Field>(data, node, nodes, layers, table) }
-    }
-
-    #[target_feature(enable = "avx2,fma")]
-    unsafe fn last(data: *mut Line, plan: Plan, chunk: usize, table: &Table) {
-        // SAFETY: by this function's contract.
-        unsafe { dispatch::last::<F64Field>(data, plan, chunk, table) }
-    }
-
-    #[target_feature(enable = "avx2,fma")]
-    unsafe fn reconstruct(
-        residues: [*const Line; 3],
-        plan: &Plan,
-        lines: Range<usize>,
-        out: *mut u8,
-        out_bytes: usize,
-    ) -> u64 {
-        // SAFETY: by this function's contract.
-        unsafe { dispatch::reconstruct::<F64Crt>(residues, plan, lines, out, out_bytes) }
-    }
-}
-
-/// The kernel of [`Backend::Ifma`].
-#[cfg(target_arch = "x86_64")]
-pub(super) struct IfmaKernel;
+);
 
 #[cfg(target_arch = "x86_64")]
-impl Kernel for IfmaKernel {
-    const FORM: Form = Form::Integers;
-
+kernel!(
+    /// The kernel of [`Backend::Ifma`].
+    IfmaKernel, Form::Integers, Field<U64x8>, Field<U64x8>, passes::leaves::<U64x8>,
+    IntegerCrt<U64x8>,
     #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512ifma,avx512vbmi2,bmi2")]
-    unsafe fn first(data: *mut Line, operand: Digits<'_>, plan: Plan, chunk: usize, table: &Table) {
-        // SAFETY: by this function's contract.
-        unsafe { dispatch::first::<Field<U64x8>>(data, operand, plan, chunk, table) }
-    }
-
-    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512ifma,avx512vbmi2,bmi2")]
-    unsafe fn forward(
-        data: *mut Line,
-        node: Node,
-        nodes: usize,
-        layers: u32,
-        phase: usize,
-        table: &Table,
-    ) {
-        // SAFETY: by this function's contract.
-        unsafe { dispatch::forward::<Field<U64x8>>(data, node, nodes, layers, phase, table) }
-    }
-
-    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512ifma,avx512vbmi2,bmi2")]
-    unsafe fn leaves(a: *mut Line, b: *const Line, leaf: Node, leaves: usize, table: &Table) {
-        // SAFETY: by this function's contract.
-        unsafe { passes::leaves::<U64x8>(a, b, leaf, leaves, table) }
-    }
-
-    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512ifma,avx512vbmi2,bmi2")]
-    unsafe fn inverse(data: *mut Line, node: Node, nodes: usize, layers: u32, table: &Table) {
-        // SAFETY: by this function's contract.
-        unsafe { dispatch::inverse::<Field<U64x8>>(data, node, nodes, layers, table) }
-    }
-
-    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512ifma,avx512vbmi2,bmi2")]
-    unsafe fn last(data: *mut Line, plan: Plan, chunk: usize, table: &Table) {
-        // SAFETY: by this function's contract.
-        unsafe { dispatch::last::<Field<U64x8>>(data, plan, chunk, table) }
-    }
-
-    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512ifma,avx512vbmi2,bmi2")]
-    unsafe fn reconstruct(
-        residues: [*const Line; 3],
-        plan: &Plan,
-        lines: Range<usize>,
-        out: *mut u8,
-        out_bytes: usize,
-    ) -> u64 {
-        // SAFETY: by this function's contract.
-        unsafe { dispatch::reconstruct::<IntegerCrt<U64x8>>(residues, plan, lines, out, out_bytes) }
-    }
-}
+);

@@ -27,8 +27,7 @@
 #![allow(unsafe_code)]
 
 use super::prime_field::{Factor, PRIMES, Prime, WORD_MASK};
-use super::simd::{Arithmetic, Integers, LANES, Lanes};
-use super::splitting::{Digits, Split, residue};
+use super::simd::{Arithmetic, Integers, Lanes};
 use super::twiddles::OddFactors;
 
 /// A factor, spread over the lanes: the multiplier and its quotient.
@@ -106,19 +105,6 @@ pub(super) trait Ring: Copy {
     ) -> (Self::Lane, Self::Lane) {
         (u.add(v), self.mul(v.sub(u), w))
     }
-}
-
-/// What the first pass needs: residues of an operand's digits.
-pub(super) trait Front: Ring {
-    /// How digits are taken from limbs.
-    type Split: Copy;
-
-    /// The way for digits of `digit_bits`.
-    fn split(&self, digit_bits: u32) -> Self::Split;
-
-    /// Residues of the digits of vector `vector` of the operand, all lanes of them; zeros past
-    /// its end. A line has as many vectors as it has times the lanes.
-    fn residues(&self, operand: &Digits<'_>, split: &Self::Split, vector: usize) -> Self::Lane;
 }
 
 /// The constants of one prime in registers; proof that the processor has what `L` needs.
@@ -208,21 +194,6 @@ impl<L: Integers> Ring for Field<L> {
     fn inverse(&self, u: L, v: L, w: Spread<L>) -> (L, L) {
         let u = u.sub(self.four_p);
         (v.add(u), self.mul(v.sub(u), w))
-    }
-}
-
-impl<L: Lanes> Front for Field<L> {
-    type Split = Split<L>;
-
-    #[inline(always)]
-    fn split(&self, digit_bits: u32) -> Split<L> {
-        Split::new(self, digit_bits)
-    }
-
-    #[inline(always)]
-    fn residues(&self, operand: &Digits<'_>, split: &Split<L>, vector: usize) -> L {
-        const { assert!(L::WIDTH == LANES) };
-        residue(self, operand.line(split, vector))
     }
 }
 

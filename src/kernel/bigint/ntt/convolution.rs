@@ -12,14 +12,17 @@
 //! ```
 #![allow(unsafe_code)]
 
+use crate::kernel::FloatMode;
 use crate::kernel::team::{COUNTERS, PeerDied, Team};
 
 use crate::kernel::bigint::limbs::add_limb;
 
-use super::backend::Kernel;
+use super::backend::{Backend, Kernel, PortableKernel};
+#[cfg(target_arch = "x86_64")]
+use super::backend::{FmaKernel, IfmaKernel};
 use super::plan::{Line, Node, Plan};
 use super::splitting::Digits;
-use super::twiddles::{Table, tables};
+use super::twiddles::{Table, table_bytes, tables};
 
 /// Nodes of at most this logarithm of lines are finished layer by layer: both operands fit well
 /// into the first-level cache.
@@ -36,6 +39,75 @@ const SEGMENT_UNIT: usize = 8;
 const STEPS: usize = 10;
 
 const _: () = assert!(STEPS <= COUNTERS);
+
+/// Limbs of a line.
+const LINE_LIMBS: usize = size_of::<Line>() / size_of::<u64>();
+
+/// Limbs of scratch memory for a product of `a_limbs` by `b_limbs`, or the square of `a_limbs`
+/// when `b_limbs` is `None`.
+///
+/// # Panics
+///
+/// If the operands are too long for the transform.
+pub(in crate::kernel::bigint) fn scratch_limbs(a_limbs: usize, b_limbs: Option<usize>) -> usize {
+    let plan = plan(a_limbs, b_limbs);
+    // The scratch is aligned to a limb: the first line may begin almost a line later.
+    (scratch_lines(plan, b_limbs.is_none()) + 1) * LINE_LIMBS
+}
+
+/// Limbs of the tables that each process keeps once it has made such a product.
+pub(in crate::kernel::bigint) fn table_limbs(a_limbs: usize, b_limbs: usize) -> usize {
+    table_bytes(plan(a_limbs, Some(b_limbs))) / size_of::<u64>()
+}
+
+fn plan(a_limbs: usize, b_limbs: Option<usize>) -> Plan {
+    Plan::new(a_limbs, b_limbs.unwrap_or(a_limbs))
+        .unwrap_or_else(|| panic!("{a_limbs} by {b_limbs:?} limbs are too many for one product"))
+}
+
+/// `a b`, or `a^2` when `b` is `None`, into `out`, by the members of a team.
+///
+/// # Errors
+///
+/// [`PeerDied`] if another member died; `out` then holds anything.
+///
+/// # Panics
+///
+/// If the processor lacks `backend`, or an operand is empty or too long.
+///
+/// # Safety
+///
+/// - `out` is valid for reads and writes of the limbs of `a` and `b` together, `scratch` of
+///   [`scratch_limbs`]; both are for the team alone until all its members have returned, and
+///   neither overlaps the other or an operand.
+/// - All members call with the same operands, memory and backend.
+pub(in crate::kernel::bigint) unsafe fn multiply(
+    team: &impl Team,
+    out: *mut u64,
+    a: &[u64],
+    b: Option<&[u64]>,
+    scratch: *mut u64,
+    backend: Backend,
+) -> Result<(), PeerDied> {
+    assert!(backend.is_available(), "this processor lacks {backend:?}");
+    // Residues may be doubles.
+    let _mode = FloatMode::standard();
+    let b_limbs = b.map_or(a.len(), <[u64]>::len);
+    let plan = plan(a.len(), b.map(<[u64]>::len));
+    let skip = scratch.align_offset(align_of::<Line>());
+    let scratch = scratch.wrapping_add(skip).cast();
+    let product = Product { plan, a, b, out, out_limbs: a.len() + b_limbs, scratch };
+    match backend {
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: the backend is available, as asserted; the rest by this function's contract.
+        Backend::Ifma => unsafe { product.run::<IfmaKernel>(team) },
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: as above.
+        Backend::Fma => unsafe { product.run::<FmaKernel>(team) },
+        // SAFETY: any processor will do; the rest by this function's contract.
+        _ => unsafe { product.run::<PortableKernel>(team) },
+    }
+}
 
 /// Memory of a product, all shared by the team.
 #[derive(Clone, Copy)]

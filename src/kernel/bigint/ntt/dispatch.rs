@@ -8,11 +8,11 @@
 
 use std::ops::Range;
 
-use super::butterflies::{Front, Ring};
+use super::butterflies::Ring;
 use super::crt::{self, Crt};
 use super::passes;
 use super::plan::{Line, Node, Plan};
-use super::splitting::Digits;
+use super::splitting::{DigitResidues, Digits};
 use super::twiddles::Table;
 
 /// See [`passes::first`].
@@ -21,7 +21,7 @@ use super::twiddles::Table;
 ///
 /// - As for [`passes::first`].
 #[inline(always)]
-pub(super) unsafe fn first<G: Front>(
+pub(super) unsafe fn first<G: DigitResidues>(
     data: *mut Line,
     operand: Digits<'_>,
     plan: Plan,

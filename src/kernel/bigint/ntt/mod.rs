@@ -20,20 +20,21 @@
 //! a block goes through both transforms, the product and the inverse while it is in cache
 //! (`convolution`).
 //!
-//! | module         | what it does                                                        |
-//! |----------------|---------------------------------------------------------------------|
-//! | `prime_field`  | the primes, scalar arithmetic, constants                            |
-//! | `simd`         | the vector operations that an instruction set must offer            |
-//! | `arch::avx512` | eight integers in a register, by AVX-512 IFMA                       |
-//! | `arch::avx2`   | residues as `f64`, four in a register, by AVX2 and FMA              |
-//! | `butterflies`  | butterflies in registers, with their bounds                         |
-//! | `passes`       | butterflies over memory, leaf products                              |
-//! | `splitting`    | limbs to digits to residues                                         |
-//! | `crt`          | residues to limbs, by the Chinese remainder theorem                 |
-//! | `plan`         | lengths, nodes, padding                                             |
-//! | `twiddles`     | the tables of roots of unity                                        |
-//! | `backend`      | passes compiled for each instruction set, by `dispatch`             |
-//! | `convolution`  | the order of passes, for a team                                     |
+//! | module           | what it does                                             |
+//! |------------------|----------------------------------------------------------|
+//! | `prime_field`    | the primes, scalar arithmetic, constants                 |
+//! | `simd`           | the vector operations that an instruction set must offer |
+//! | `arch::portable` | integers, on any processor                               |
+//! | `arch::avx512`   | eight integers in a register, by AVX-512 IFMA            |
+//! | `arch::avx2`     | residues as `f64`, four in a register, by AVX2 and FMA   |
+//! | `butterflies`    | butterflies in registers, with their bounds              |
+//! | `passes`         | butterflies over memory, leaf products                   |
+//! | `splitting`      | limbs to digits to residues                              |
+//! | `crt`            | residues to limbs, by the Chinese remainder theorem      |
+//! | `plan`           | lengths, nodes, padding                                  |
+//! | `twiddles`       | the tables of roots of unity                             |
+//! | `backend`        | passes compiled for each instruction set, by `dispatch`  |
+//! | `convolution`    | the order of passes, for a team                          |
 //!
 //! # Why it is right
 //!
@@ -56,7 +57,6 @@
 //! F. Johansson's `fft_small` in FLINT, for primes near 2^50, the depth-first order and the leaves
 //! of several coefficients; V. Shoup's NTL, for products with a quotient at hand; D. Bernstein,
 //! "Multidigit multiplication for mathematicians" (2001), for the view of transforms as splitting.
-#![allow(unsafe_code)]
 
 mod arch;
 mod backend;
@@ -72,85 +72,8 @@ mod splitting;
 mod twiddles;
 
 pub use backend::Backend;
+pub(super) use convolution::{multiply, scratch_limbs, table_limbs};
 pub(in crate::kernel::bigint) use plan::SHORTER_LIMBS_MAX;
-
-use crate::kernel::FloatMode;
-use crate::kernel::team::{PeerDied, Team};
-
-use backend::PortableKernel;
-#[cfg(target_arch = "x86_64")]
-use backend::{FmaKernel, IfmaKernel};
-use convolution::Product;
-use plan::{Line, Plan};
-
-/// Limbs of a line.
-const LINE_LIMBS: usize = size_of::<Line>() / size_of::<u64>();
-
-/// Limbs of scratch memory for a product of `a_limbs` by `b_limbs`, or the square of `a_limbs`
-/// when `b_limbs` is `None`.
-///
-/// # Panics
-///
-/// If the operands are too long for the transform.
-pub(in crate::kernel::bigint) fn scratch_limbs(a_limbs: usize, b_limbs: Option<usize>) -> usize {
-    let plan = plan(a_limbs, b_limbs);
-    // The scratch is aligned to a limb: the first line may begin almost a line later.
-    (convolution::scratch_lines(plan, b_limbs.is_none()) + 1) * LINE_LIMBS
-}
-
-/// Limbs of the tables that each process keeps once it has made such a product.
-pub(in crate::kernel::bigint) fn table_limbs(a_limbs: usize, b_limbs: usize) -> usize {
-    twiddles::table_bytes(plan(a_limbs, Some(b_limbs))) / size_of::<u64>()
-}
-
-fn plan(a_limbs: usize, b_limbs: Option<usize>) -> Plan {
-    Plan::new(a_limbs, b_limbs.unwrap_or(a_limbs))
-        .unwrap_or_else(|| panic!("{a_limbs} by {b_limbs:?} limbs are too many for one product"))
-}
-
-/// `a b`, or `a^2` when `b` is `None`, into `out`, by the members of a team.
-///
-/// # Errors
-///
-/// [`PeerDied`] if another member died; `out` then holds anything.
-///
-/// # Panics
-///
-/// If the processor lacks `backend`, or an operand is empty or too long.
-///
-/// # Safety
-///
-/// - `out` is valid for reads and writes of the limbs of `a` and `b` together, `scratch` of
-///   [`scratch_limbs`]; both are for the team alone until all its members have returned, and
-///   neither overlaps the other or an operand.
-/// - All members call with the same operands, memory and backend.
-pub(in crate::kernel::bigint) unsafe fn multiply(
-    team: &impl Team,
-    out: *mut u64,
-    a: &[u64],
-    b: Option<&[u64]>,
-    scratch: *mut u64,
-    backend: Backend,
-) -> Result<(), PeerDied> {
-    assert!(backend.is_available(), "this processor lacks {backend:?}");
-    // Residues may be doubles.
-    let _mode = FloatMode::standard();
-    let b_limbs = b.map_or(a.len(), <[u64]>::len);
-    let plan = plan(a.len(), b.map(<[u64]>::len));
-    let skip = scratch.align_offset(align_of::<Line>());
-    let scratch = scratch.wrapping_add(skip).cast();
-    let product = Product { plan, a, b, out, out_limbs: a.len() + b_limbs, scratch };
-    match backend {
-        #[cfg(target_arch = "x86_64")]
-        // SAFETY: the backend is available, as asserted; the rest by this function's contract.
-        Backend::Ifma => unsafe { product.run::<IfmaKernel>(team) },
-        #[cfg(target_arch = "x86_64")]
-        // SAFETY: as above.
-        Backend::Fma => unsafe { product.run::<FmaKernel>(team) },
-        // SAFETY: any processor will do; the rest by this function's contract.
-        _ => unsafe { product.run::<PortableKernel>(team) },
-    }
-}
 
 #[cfg(test)]
 mod interval_proof;

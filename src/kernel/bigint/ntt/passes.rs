@@ -3,11 +3,11 @@
 //! Each loads, runs a net in registers, and stores.
 #![allow(unsafe_code)]
 
-use super::butterflies::{self, Field, Front, Ring, Twiddles};
+use super::butterflies::{self, Field, Ring, Twiddles};
 use super::plan::{Line, Node, PAGE_LINES, Plan, halve, padded};
 use super::prime_field::{Factor, PRIMES};
 use super::simd::{Arithmetic, LANES, Lanes};
-use super::splitting::Digits;
+use super::splitting::{DigitResidues, Digits};
 use super::twiddles::{Table, mirror};
 
 /// The addresses of `R` columns, `stride` lines apart, from line `start` on: of as many lines as
@@ -195,7 +195,7 @@ pub(super) unsafe fn inverse<G: Ring, const R: usize>(
 /// - The processor has what the lanes need.
 /// - Memory for the plan at `data`, of which this chunk's lines are this thread's to write.
 #[inline(always)]
-pub(super) unsafe fn first<G: Front, const M: usize, const R: usize>(
+pub(super) unsafe fn first<G: DigitResidues, const M: usize, const R: usize>(
     data: *mut Line,
     operand: Digits<'_>,
     plan: Plan,

@@ -105,6 +105,15 @@ impl Prime {
         Factor { w, quotient }
     }
 
+    /// The bits of a factor, taken as a residue of either sign, and of its quotient by `p`, both
+    /// as `f64`.
+    pub(super) fn f64_factor(self, factor: Factor) -> Factor {
+        let negative = factor.w > self.p / 2;
+        let magnitude = if negative { self.p - factor.w } else { factor.w };
+        let w = if negative { -(magnitude as f64) } else { magnitude as f64 };
+        Factor { w: w.to_bits(), quotient: (w / self.p as f64).to_bits() }
+    }
+
     /// `x * f.w mod p` for `x < 2^52`: the remainder is below `2 p` before the correction.
     pub(super) const fn mul_factor(self, x: u64, f: Factor) -> u64 {
         let quotient = low((x as u128 * f.quotient as u128) >> WORD_BITS);

@@ -1,7 +1,7 @@
 //! A number in limbs, read as digits, eight at a time.
 #![allow(unsafe_code)]
 
-use super::butterflies::Field;
+use super::butterflies::{Field, Ring};
 use super::simd::{LANES, Lanes};
 
 /// `0, step, 2 step, ...`
@@ -105,10 +105,38 @@ impl<'a> Digits<'a> {
     }
 }
 
+/// What the first pass needs: residues of an operand's digits.
+pub(super) trait DigitResidues: Ring {
+    /// How digits are taken from limbs.
+    type Split: Copy;
+
+    /// The way for digits of `digit_bits`.
+    fn split(&self, digit_bits: u32) -> Self::Split;
+
+    /// Residues of the digits of vector `vector` of the operand, all lanes of them; zeros past
+    /// its end. A line has as many vectors as it has times the lanes.
+    fn residues(&self, operand: &Digits<'_>, split: &Self::Split, vector: usize) -> Self::Lane;
+}
+
+impl<L: Lanes> DigitResidues for Field<L> {
+    type Split = Split<L>;
+
+    #[inline(always)]
+    fn split(&self, digit_bits: u32) -> Split<L> {
+        Split::new(self, digit_bits)
+    }
+
+    #[inline(always)]
+    fn residues(&self, operand: &Digits<'_>, split: &Split<L>, vector: usize) -> L {
+        const { assert!(L::WIDTH == LANES) };
+        residue(self, operand.line(split, vector))
+    }
+}
+
 /// A residue of a digit `x < 2^63`, in `[0, 5p)`: `x mod 2^49 + floor(x / 2^49) * gap`, where the
 /// second term is below `2^14 * 2^36.7 < 3.3 * 2^49`.
 #[inline(always)]
-pub(super) fn residue<L: Lanes>(field: &Field<L>, digits: L) -> L {
+fn residue<L: Lanes>(field: &Field<L>, digits: L) -> L {
     let low = digits.and(field.splat((1 << 49) - 1));
     low.add_low(digits.shift_right::<49>(), field.splat(field.prime.gap()))
 }

@@ -5,9 +5,15 @@
 use super::arch::avx2::F64Crt;
 #[cfg(target_arch = "x86_64")]
 use super::arch::avx512::U64x8;
+use super::arch::portable::Portable;
+use super::backend::PortableKernel;
+#[cfg(target_arch = "x86_64")]
+use super::backend::{FmaKernel, IfmaKernel};
+use super::convolution::{Product, scratch_lines};
 use super::crt::{Crt, IntegerCrt};
+use super::plan::{Line, Plan};
 use super::prime_field::{PRIMES, WORD_BITS, WORD_MASK};
-use super::simd::{Arithmetic, Lanes, Portable};
+use super::simd::{Arithmetic, Lanes};
 use super::*;
 use crate::kernel::bigint::tests::{awkward, is_product};
 use crate::kernel::team::SingleThread;
@@ -16,7 +22,7 @@ use plan::ODD_PARTS;
 
 /// The product by a stated plan, if the backend is there.
 fn multiply_by(plan: Plan, backend: Backend, a: &[u64], b: &[u64]) -> Vec<u64> {
-    let mut scratch = vec![Line([u64::MAX; 8]); convolution::scratch_lines(plan, false)];
+    let mut scratch = vec![Line([u64::MAX; 8]); scratch_lines(plan, false)];
     let out_limbs = a.len() + b.len();
     let mut out = vec![u64::MAX; out_limbs];
     let scratch = scratch.as_mut_ptr();

@@ -2,8 +2,6 @@
 
 use std::sync::OnceLock;
 
-#[cfg(target_arch = "x86_64")]
-use super::arch::avx2::factor_in_doubles;
 use super::plan::{ODD_PARTS, Plan};
 use super::prime_field::{Factor, PRIMES, Prime};
 
@@ -182,7 +180,7 @@ pub(super) fn tables(plan: Plan, form: Form) -> &'static [Table; 3] {
             match form {
                 Form::Integers => table,
                 #[cfg(target_arch = "x86_64")]
-                Form::Doubles => table.map(|factor| factor_in_doubles(PRIMES[prime], factor)),
+                Form::Doubles => table.map(|factor| PRIMES[prime].f64_factor(factor)),
             }
         })
     })

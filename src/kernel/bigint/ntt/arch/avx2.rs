@@ -33,12 +33,13 @@
 
 use std::arch::x86_64::*;
 
-use crate::kernel::bigint::ntt::butterflies::{Front, Ring, Spread};
+use crate::kernel::bigint::ntt::arch::portable::Portable;
+use crate::kernel::bigint::ntt::butterflies::{Ring, Spread};
 use crate::kernel::bigint::ntt::crt::{Crt, P1_IN_P2, P1_IN_P3, P2_IN_P3, scales};
 use crate::kernel::bigint::ntt::plan::{Line, Node, Plan, padded};
 use crate::kernel::bigint::ntt::prime_field::{Factor, PRIMES, Prime, WORD_BITS};
-use crate::kernel::bigint::ntt::simd::{Arithmetic, LANES, Portable};
-use crate::kernel::bigint::ntt::splitting::{Digits, multiples};
+use crate::kernel::bigint::ntt::simd::{Arithmetic, LANES};
+use crate::kernel::bigint::ntt::splitting::{DigitResidues, Digits, multiples};
 use crate::kernel::bigint::ntt::twiddles::Table;
 
 /// Added and subtracted, it rounds what is below `2^51` to an integer.
@@ -171,14 +172,6 @@ impl F64x4 {
     }
 }
 
-/// The bits of a factor and of its quotient by `p`, both as doubles.
-pub(in crate::kernel::bigint::ntt) fn factor_in_doubles(prime: Prime, factor: Factor) -> Factor {
-    let negative = factor.w > prime.p / 2;
-    let magnitude = if negative { prime.p - factor.w } else { factor.w };
-    let w = if negative { -(magnitude as f64) } else { magnitude as f64 };
-    Factor { w: w.to_bits(), quotient: (w / prime.p as f64).to_bits() }
-}
-
 /// The constants of one prime in registers; proof that the processor has AVX2 and FMA.
 #[derive(Clone, Copy)]
 pub(in crate::kernel::bigint::ntt) struct F64Field {
@@ -287,7 +280,7 @@ pub(in crate::kernel::bigint::ntt) struct F64Split {
     gap: F64x4,
 }
 
-impl Front for F64Field {
+impl DigitResidues for F64Field {
     type Split = F64Split;
 
     #[inline(always)]
@@ -439,10 +432,10 @@ impl Crt for F64Crt {
         let mut scales = scales(*plan);
         for (i, scale) in scales.iter_mut().enumerate() {
             let w = PRIMES[i].mul(scale.w, ONE_OVER_WORD[i]);
-            *scale = factor_in_doubles(PRIMES[i], PRIMES[i].factor(w));
+            *scale = PRIMES[i].f64_factor(PRIMES[i].factor(w));
         }
         let inverses = [(1, P1_IN_P2), (2, P1_IN_P3), (2, P2_IN_P3)];
-        let inverses = inverses.map(|(i, factor)| factor_in_doubles(PRIMES[i], factor));
+        let inverses = inverses.map(|(i, factor)| PRIMES[i].f64_factor(factor));
         Self { fields, scales, inverses }
     }
 
@@ -553,7 +546,7 @@ mod tests {
             for (x, w) in values(max, 7).into_iter().zip(values(half, 99).into_iter().rev()) {
                 for w in [w, half, -half, 1] {
                     let residue = u64::try_from(i128::from(w).rem_euclid(p)).unwrap();
-                    let factor = factor_in_doubles(field.prime, field.prime.factor(residue));
+                    let factor = field.prime.f64_factor(field.prime.factor(residue));
                     let found = i128::from(lane(field.mul(lanes(x), field.spread(&factor))));
                     let product = i128::from(x) * i128::from(w);
                     assert_eq!((found - product) % p, 0, "{x} {w} modulo {p}");
