@@ -10,6 +10,17 @@ use std::cell::Cell;
 pub const COUNTERS: usize = 16;
 
 /// A member died, so that a barrier can never be complete: give up and return.
+///
+/// # Examples
+///
+/// ```
+/// use brigade::kernel::{PeerDied, SingleThread, Team};
+/// fn share(team: &impl Team) -> Result<usize, PeerDied> {
+///     team.barrier()?; // from here on members and ranks are final
+///     Ok(100 / team.members())
+/// }
+/// assert_eq!(share(&SingleThread::default()), Ok(100));
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PeerDied;
 

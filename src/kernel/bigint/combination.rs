@@ -62,12 +62,27 @@ enum Kind {
 
 impl Combination {
     /// The product of all primes up to `n`; 1 if there are none.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use brigade::kernel::bigint::Combination;
+    /// assert_eq!(Combination::primorial(10).product(), [210]);
+    /// assert_eq!(Combination::primorial(1).product(), [1]);
+    /// ```
     #[must_use]
     pub fn primorial(n: u64) -> Self {
         Self::new(Kind::Primorial, n.saturating_add(1), n)
     }
 
     /// `n` over `k`; zero if `k > n`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use brigade::kernel::bigint::Combination;
+    /// assert_eq!(Combination::binomial(52, 5).product(), [2_598_960]);
+    /// ```
     #[must_use]
     pub fn binomial(n: u64, k: u64) -> Self {
         let Some(k) = n.checked_sub(k).map(|other| other.min(k)) else {
@@ -95,6 +110,13 @@ impl Combination {
 
     /// Limbs that are enough for n#, by `theta(n) < 1.0163 n` (Rosser and Schoenfeld, 1962);
     /// `None` if that is more than a `usize` counts.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use brigade::kernel::bigint::Combination;
+    /// assert!(Combination::primorial_limbs(1000).is_some_and(|limbs| (22..30).contains(&limbs)));
+    /// ```
     #[must_use]
     pub fn primorial_limbs(n: u64) -> Option<usize> {
         // 1.0163 / ln 2 < 1.467
@@ -103,6 +125,14 @@ impl Combination {
 
     /// Limbs that are enough for `n` over `k`, by `C(n, k) <= min(2^n, (e n / k)^k)`; `None` if
     /// that is more than a `usize` counts.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use brigade::kernel::bigint::Combination;
+    /// let limbs = Combination::binomial_limbs(1000, 500);
+    /// assert!(limbs.is_some_and(|limbs| (16..20).contains(&limbs)));
+    /// ```
     #[must_use]
     pub fn binomial_limbs(n: u64, k: u64) -> Option<usize> {
         let k = k.min(n.saturating_sub(k));
@@ -122,6 +152,14 @@ impl Combination {
     }
 
     /// The number of segments, each a unit of work; at least one.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use brigade::kernel::bigint::Combination;
+    /// assert_eq!(Combination::primorial(100).segments(), 1);
+    /// assert!(Combination::primorial(1_000_000).segments() > 10);
+    /// ```
     #[must_use]
     pub fn segments(&self) -> usize {
         usize::try_from(self.numbers.div_ceil(self.span)).unwrap_or(usize::MAX).max(1)
@@ -132,6 +170,13 @@ impl Combination {
     /// # Panics
     ///
     /// If there is no such segment.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use brigade::kernel::bigint::Combination;
+    /// assert_eq!(Combination::primorial(10).segment(0), [210]);
+    /// ```
     #[must_use]
     pub fn segment(&self, segment: usize) -> Vec<u64> {
         assert!(segment < self.segments(), "segment {segment} of {}", self.segments());
@@ -155,6 +200,13 @@ impl Combination {
     }
 
     /// The product of all segments, by one thread.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use brigade::kernel::bigint::Combination;
+    /// assert_eq!(Combination::binomial(6, 3).product(), [20]);
+    /// ```
     #[must_use]
     pub fn product(&self) -> Vec<u64> {
         self.product_of(0..self.segments(), &mut Vec::new())

@@ -24,6 +24,15 @@ pub fn add_limb(number: &mut [u64], limb: u64) -> u64 {
 }
 
 /// `number -= limb`; returns the borrow.
+///
+/// # Examples
+///
+/// ```
+/// use brigade::kernel::bigint::sub_limb;
+/// let mut number = [1, 8];
+/// assert_eq!(sub_limb(&mut number, 2), 0);
+/// assert_eq!(number, [u64::MAX, 7]);
+/// ```
 pub fn sub_limb(number: &mut [u64], limb: u64) -> u64 {
     let mut borrow = limb;
     for limb in number {
@@ -42,6 +51,15 @@ pub fn sub_limb(number: &mut [u64], limb: u64) -> u64 {
 /// # Panics
 ///
 /// If `other` is longer than `number`.
+///
+/// # Examples
+///
+/// ```
+/// use brigade::kernel::bigint::add_assign;
+/// let mut number = [u64::MAX, u64::MAX];
+/// assert_eq!(add_assign(&mut number, &[2]), 1);
+/// assert_eq!(number, [1, 0]);
+/// ```
 pub fn add_assign(number: &mut [u64], other: &[u64]) -> u64 {
     let (low, high) = number.split_at_mut(other.len());
     let mut carry = false;
@@ -56,6 +74,15 @@ pub fn add_assign(number: &mut [u64], other: &[u64]) -> u64 {
 /// # Panics
 ///
 /// If `other` is longer than `number`.
+///
+/// # Examples
+///
+/// ```
+/// use brigade::kernel::bigint::sub_assign;
+/// let mut number = [1, 3];
+/// assert_eq!(sub_assign(&mut number, &[2]), 0);
+/// assert_eq!(number, [u64::MAX, 2]);
+/// ```
 pub fn sub_assign(number: &mut [u64], other: &[u64]) -> u64 {
     let (low, high) = number.split_at_mut(other.len());
     let mut borrow = false;
@@ -66,6 +93,15 @@ pub fn sub_assign(number: &mut [u64], other: &[u64]) -> u64 {
 }
 
 /// `number *= limb`, plus `carry`; returns the limb that is carried out.
+///
+/// # Examples
+///
+/// ```
+/// use brigade::kernel::bigint::mul_limb;
+/// let mut number = [1 << 63, 5];
+/// assert_eq!(mul_limb(&mut number, 4, 7), 0);
+/// assert_eq!(number, [7, 22]);
+/// ```
 pub fn mul_limb(number: &mut [u64], limb: u64, carry: u64) -> u64 {
     let mut carry = carry;
     for x in number {
@@ -106,12 +142,27 @@ pub(crate) const fn low_limb(x: u128) -> u64 {
 }
 
 /// `number` without the zero limbs at its end.
+///
+/// # Examples
+///
+/// ```
+/// assert_eq!(brigade::kernel::bigint::trim(&[0, 5, 0, 0]), [0, 5]);
+/// ```
 pub fn trim(number: &[u64]) -> &[u64] {
     let zeros = number.iter().rev().take_while(|&&limb| limb == 0).count();
     &number[..number.len() - zeros]
 }
 
 /// `number *= 2^bits`; what goes beyond the end is lost.
+///
+/// # Examples
+///
+/// ```
+/// use brigade::kernel::bigint::shift_left;
+/// let mut number = [3, 0];
+/// shift_left(&mut number, 64 + 1);
+/// assert_eq!(number, [0, 6]);
+/// ```
 pub fn shift_left(number: &mut [u64], bits: u64) {
     let limbs = usize::try_from(bits / 64).unwrap_or(usize::MAX).min(number.len());
     let kept = number.len() - limbs;

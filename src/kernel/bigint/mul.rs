@@ -48,6 +48,14 @@ pub fn mul_scratch_limbs(a_limbs: usize, b_limbs: usize) -> usize {
 
 /// Limbs of memory for tables that each process allocates for products of factors of these
 /// lengths, and keeps: about a tenth of the scratch memory. They are made once for a length.
+///
+/// # Examples
+///
+/// ```
+/// use brigade::kernel::bigint::{mul_scratch_limbs, mul_table_limbs};
+/// assert_eq!(mul_table_limbs(20, 20), 0); // short factors need no tables
+/// assert!(mul_table_limbs(5000, 5000) < mul_scratch_limbs(5000, 5000));
+/// ```
 #[must_use]
 pub fn mul_table_limbs(a_limbs: usize, b_limbs: usize) -> usize {
     let (long, short) = (a_limbs.max(b_limbs), a_limbs.min(b_limbs));
@@ -61,7 +69,7 @@ pub fn mul_table_limbs(a_limbs: usize, b_limbs: usize) -> usize {
     }
 }
 
-/// Limbs of scratch memory that [`square`] needs.
+/// Limbs of scratch memory that [`square`] needs: see there for an example.
 #[must_use]
 pub fn square_scratch_limbs(limbs: usize) -> usize {
     if limbs < TRANSFORM_SQUARE_MIN {
@@ -115,6 +123,16 @@ pub fn mul(out: &mut [u64], a: &[u64], b: &[u64], scratch: &mut [u64]) {
 /// # Panics
 ///
 /// As [`mul`], or if the processor lacks the backend.
+///
+/// # Examples
+///
+/// ```
+/// use brigade::kernel::bigint::{Backend, mul_by, mul_scratch_limbs};
+/// let mut scratch = vec![0; mul_scratch_limbs(1, 1)];
+/// let mut product = [0; 2];
+/// mul_by(Backend::Portable, &mut product, &[u64::MAX], &[2], &mut scratch);
+/// assert_eq!(product, [u64::MAX - 1, 1]);
+/// ```
 pub fn mul_by(backend: Backend, out: &mut [u64], a: &[u64], b: &[u64], scratch: &mut [u64]) {
     assert_eq!(out.len(), a.len() + b.len(), "a product has the limbs of both its factors");
     assert!(scratch.len() >= mul_scratch_limbs(a.len(), b.len()), "scratch is too short");
@@ -148,6 +166,16 @@ pub fn square(out: &mut [u64], a: &[u64], scratch: &mut [u64]) {
 /// # Panics
 ///
 /// As [`square`], or if the processor lacks the backend.
+///
+/// # Examples
+///
+/// ```
+/// use brigade::kernel::bigint::{Backend, square_by, square_scratch_limbs};
+/// let mut scratch = vec![0; square_scratch_limbs(1)];
+/// let mut out = [0; 2];
+/// square_by(Backend::Portable, &mut out, &[1 << 40], &mut scratch);
+/// assert_eq!(out, [0, 1 << 16]);
+/// ```
 pub fn square_by(backend: Backend, out: &mut [u64], a: &[u64], scratch: &mut [u64]) {
     assert_eq!(out.len(), 2 * a.len(), "a square has twice the limbs of its root");
     assert!(scratch.len() >= square_scratch_limbs(a.len()), "scratch is too short");
@@ -178,6 +206,19 @@ pub fn square_by(backend: Backend, out: &mut [u64], a: &[u64], scratch: &mut [u6
 /// - Both are for the team alone until every member has returned or is dead.
 /// - All members call with the same factors, memory and backend. The team's counters are at zero
 ///   (as they are again when all have returned).
+///
+/// # Examples
+///
+/// ```
+/// use brigade::kernel::bigint::{Backend, mul_scratch_limbs, mul_team};
+/// use brigade::kernel::SingleThread;
+/// let (team, backend) = (SingleThread::default(), Backend::detect());
+/// let (mut out, mut scratch) = ([0; 2], vec![0; mul_scratch_limbs(1, 1)]);
+/// let (out_at, scratch_at) = (out.as_mut_ptr(), scratch.as_mut_ptr());
+/// // SAFETY: both are as long as asked for, and the team has one member.
+/// let done = unsafe { mul_team(&team, backend, out_at, &[u64::MAX], &[4], scratch_at) };
+/// assert_eq!((done, out), (Ok(()), [u64::MAX - 3, 3]));
+/// ```
 pub unsafe fn mul_team(
     team: &impl Team,
     backend: Backend,
@@ -231,6 +272,19 @@ pub unsafe fn mul_team(
 ///
 /// - As for [`mul_team`], with `out` of `2 a.len()` limbs and `scratch` of
 ///   [`square_scratch_limbs`].
+///
+/// # Examples
+///
+/// ```
+/// use brigade::kernel::bigint::{Backend, square_scratch_limbs, square_team};
+/// use brigade::kernel::SingleThread;
+/// let (team, backend) = (SingleThread::default(), Backend::detect());
+/// let (mut out, mut scratch) = ([0; 2], vec![0; square_scratch_limbs(1)]);
+/// let (out_at, scratch_at) = (out.as_mut_ptr(), scratch.as_mut_ptr());
+/// // SAFETY: both are as long as asked for, and the team has one member.
+/// let done = unsafe { square_team(&team, backend, out_at, &[1 << 33], scratch_at) };
+/// assert_eq!((done, out), (Ok(()), [0, 4]));
+/// ```
 pub unsafe fn square_team(
     team: &impl Team,
     backend: Backend,

@@ -7,6 +7,15 @@ use super::mul::{mul, mul_scratch_limbs, square, square_scratch_limbs};
 const LEAF: usize = 24;
 
 /// Limbs of scratch memory that [`product`] needs for `factors` factors.
+///
+/// # Examples
+///
+/// ```
+/// use brigade::kernel::bigint::{product, product_scratch_limbs};
+/// let factors = [3; 100];
+/// let (mut out, mut scratch) = ([0; 100], vec![0; product_scratch_limbs(100)]);
+/// assert_eq!(product(&mut out, &factors, &mut scratch), 3); // 3^100 has 159 bits
+/// ```
 #[must_use]
 pub fn product_scratch_limbs(factors: usize) -> usize {
     if factors <= LEAF {

@@ -12,6 +12,15 @@ pub struct Sieve {
 
 impl Sieve {
     /// A sieve for primes of at most `limit`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let sieve = brigade::kernel::bigint::Sieve::new(10);
+    /// let mut sum = 0;
+    /// sieve.for_each_odd(0, 11, |p| sum += p);
+    /// assert_eq!(sum, 3 + 5 + 7);
+    /// ```
     #[must_use]
     pub fn new(limit: u64) -> Self {
         let root = limit.isqrt();

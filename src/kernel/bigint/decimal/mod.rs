@@ -66,6 +66,12 @@ pub fn without_zeros(digits: &[u8]) -> &[u8] {
 }
 
 /// Digits that [`to_decimal_team`] writes for a number of `limbs` limbs, zeros before it included.
+///
+/// # Examples
+///
+/// ```
+/// assert!(brigade::kernel::bigint::decimal_digits(100) >= 1927); // 6400 log10(2) = 1926.6
+/// ```
 #[must_use]
 pub fn decimal_digits(limbs: usize) -> usize {
     Tree::new(limbs).digits(Tree::new(limbs).levels)
@@ -96,6 +102,22 @@ pub fn decimal_memory_limbs(limbs: usize, members_max: usize) -> usize {
 /// - Both are for the team alone until every member has returned or is dead.
 /// - All members call with the same, and are at most `members_max`. The team's counters are at
 ///   zero.
+///
+/// # Examples
+///
+/// ```
+/// use brigade::kernel::bigint::{
+///     Backend, decimal_digits, decimal_memory_limbs, to_decimal_team, without_zeros,
+/// };
+/// use brigade::kernel::SingleThread;
+/// let (team, backend) = (SingleThread::default(), Backend::detect());
+/// let mut digits = vec![0; decimal_digits(1)];
+/// let mut memory = vec![0; decimal_memory_limbs(1, 1)];
+/// let (out, room) = (digits.as_mut_ptr(), memory.as_mut_ptr());
+/// // SAFETY: both are as long as asked for, and the team has one member.
+/// let done = unsafe { to_decimal_team(&team, backend, &[1 << 40], out, room, 1) };
+/// assert_eq!((done, without_zeros(&digits)), (Ok(()), &b"1099511627776"[..]));
+/// ```
 pub unsafe fn to_decimal_team(
     team: &impl Team,
     backend: Backend,

@@ -49,6 +49,13 @@ impl Backend {
 
     /// The fastest that this processor has, or the one that the environment variable
     /// `BRIGADE_BIGINT` (`portable`, `fma` or `ifma`) names, if the processor has it. Read once.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use brigade::kernel::bigint::Backend;
+    /// assert!(Backend::all().contains(&Backend::detect()));
+    /// ```
     #[must_use]
     pub fn detect() -> Self {
         static BACKEND: OnceLock<Backend> = OnceLock::new();
@@ -60,6 +67,13 @@ impl Backend {
     }
 
     /// Whether this processor has what the backend needs.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use brigade::kernel::bigint::Backend;
+    /// assert!(Backend::Portable.is_available());
+    /// ```
     #[must_use]
     pub fn is_available(self) -> bool {
         Self::all().contains(&self)
