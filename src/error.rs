@@ -214,9 +214,7 @@ pub enum Error {
         ours: u64,
     },
     /// A wait reached its time limit.
-    #[error(
-        "timed out after {after:?} waiting for {what}; wait longer, or cancel what delays it"
-    )]
+    #[error("timed out after {after:?} waiting for {what}; wait longer, or cancel what delays it")]
     TimedOut {
         /// What was waited for.
         what: &'static str,

@@ -2,7 +2,6 @@
 
 use std::fs;
 use std::os::fd::AsFd;
-use std::thread;
 use std::time::Duration;
 
 use brigade::{Error, ExitReason, Process, active_processes};
