@@ -51,12 +51,12 @@ fn parts_of_arrays_are_multiplied_in_place_into_parts_of_others() {
 #[test]
 fn any_strides_are_read_and_written_as_they_say() {
     alone(|| {
+        let pool = Pool::builder().start(brigade::Start::InProcess).build().unwrap();
         let config = ProptestConfig { cases: 60, failure_persistence: None, ..Default::default() };
         proptest!(config, |(
         m in 0usize..30, k in 0usize..30, n in 0usize..30,
         kinds in (0usize..5, 0usize..5, 0usize..4), pads in (0usize..4, 0usize..4, 0usize..4),
         )| {
-        let pool = IN_PROCESS.with(std::clone::Clone::clone);
         let big = matrix(70, 70, 5);
         // First place and strides of one of several layouts.
         let layout = |rows: usize, cols: usize, kind: usize, pad: usize| {
@@ -96,11 +96,6 @@ fn any_strides_are_read_and_written_as_they_say() {
         prop_assert_eq!(table.as_slice(), right);
         });
     });
-}
-
-thread_local! {
-    static IN_PROCESS: std::rc::Rc<Pool> =
-        std::rc::Rc::new(Pool::builder().start(brigade::Start::InProcess).build().unwrap());
 }
 
 #[test]
