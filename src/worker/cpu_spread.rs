@@ -152,6 +152,8 @@ mod tests {
         assert_eq!(spread(0, &[0, 1]).emptiest(&crowded, 3), Some(1));
         assert_eq!(spread(0, &[0, 1, 2]).emptiest(&crowded, 3), Some(2));
         assert_eq!(spread(0, &[0]).emptiest(&crowded, 3), None);
+        let met = table(&[Some(0), Some(0)]);
+        assert_eq!(spread(1, &[0, 1]).emptiest(&met, 2), Some(1), "two that meet separate");
     }
 
     #[test]
