@@ -8,8 +8,8 @@ use crate::pool::record::callbacks::Callback;
 use crate::pool::record::completion_queue::CompletionQueue;
 use crate::sys::thread_parker::Waiter;
 
-/// Somebody who is told once when a task is over. Telling runs no code of the user: that is left
-/// to the callback thread.
+/// A listener is notified once, when a task is over. Notifying runs no user code: the callback
+/// thread does that.
 pub(crate) enum Listener {
     /// A thread that sleeps until then.
     Thread(Waiter),

@@ -70,7 +70,7 @@ pub(crate) struct State {
     pub(crate) waiting: Vec<Waiter>,
     /// Threads that sleep until all tasks are done.
     pub(crate) waiting_for_all: usize,
-    /// Those who are to hear of the end of some task.
+    /// Number of listeners, over all tasks.
     pub(crate) listeners: usize,
     /// Keeps the callback thread, from the first callback on.
     pub(crate) callbacks: Option<Callbacks>,

@@ -47,9 +47,9 @@ pub(crate) struct Entry {
     pub(crate) rules: Rules,
     /// How often it has died so far.
     pub(crate) deaths: u32,
-    /// Nobody will ask for the outcome.
+    /// The outcome is not wanted: its handle was dropped.
     pub(crate) detached: bool,
-    /// It was asked to end early, after it had started.
+    /// A request to end early was sent after it had started.
     pub(crate) is_cancel_requested: bool,
     pub(crate) cold: Option<Box<ColdFields>>,
 }
@@ -59,7 +59,7 @@ pub(crate) struct Entry {
 pub(crate) struct ColdFields {
     /// When it is killed, if it is still running by then.
     pub(crate) kill_at: Option<Instant>,
-    /// Who is to hear of its end: workers ring when it commits, if there is anybody.
+    /// Notified of its end. If there are any, the worker rings when it commits.
     pub(crate) listeners: Vec<Listener>,
 }
 

@@ -15,18 +15,18 @@ use crate::worker::host_side::{Drained, HostSide};
 use crate::worker::link::ChildLink;
 use crate::worker::queue_pair::Leave;
 
-/// What becomes of a worker.
+/// The state of the worker in a slot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum WorkerState {
     /// Asked for, not yet forked.
     Starting,
     /// It has a process.
     Running,
-    /// It gets no more offers, because it is about to end for this reason.
+    /// It gets no more offers and is about to end, for this reason.
     Retiring(Cause),
-    /// Nobody works here.
+    /// The slot has no worker.
     Vacant,
-    /// Nobody works here until there is work.
+    /// The slot has no worker until there is work.
     Dormant,
 }
 
@@ -43,13 +43,13 @@ pub(crate) enum Cause {
     Surplus,
     /// It had nothing to do for long; it leaves.
     Idle,
-    /// It was told to leave when it has nothing to do.
+    /// The pool has asked it to leave when it has nothing to do.
     Stopped,
-    /// It wrote nonsense into its queue pair.
+    /// It corrupted its queue pair.
     Corrupt,
     /// The pool is being killed.
     PoolEnds,
-    /// The pool broke, and cannot be relied on to hear of its worker's end otherwise.
+    /// The pool broke, and may not notice the end of its worker otherwise.
     PoolBroke,
 }
 
@@ -72,9 +72,9 @@ pub(crate) struct WorkerSlot {
     pub(crate) link: Option<Arc<ChildLink>>,
     /// When it was killed first.
     pub(crate) killed_at: Option<Instant>,
-    /// It was killed, and had not ended a while later.
+    /// It was killed and did not end within the time allowed.
     pub(crate) is_abandoned: bool,
-    /// What it had begun when it was given up: it may still write to what that lends it.
+    /// The calls that it had started when it was abandoned: it may still write to what they lend.
     pub(crate) abandoned_calls: Vec<Call>,
     /// Its last result, which a handle to an array has outlived: delivered when it is reaped.
     pub(crate) held_result: Option<Drained>,
@@ -87,7 +87,7 @@ pub(crate) struct WorkerSlot {
     pub(crate) config: Option<Span>,
     /// The end of what it writes to its standard error, if that is captured.
     pub(crate) stderr: Option<Arc<CapturedStderr>>,
-    /// What workers that died here before they were ready count for, since one was.
+    /// Weight of the workers that died here before they were ready, since the last that was ready.
     pub(crate) start_failures: u32,
     /// The next sequence number when it was first seen without work, and when that was.
     pub(crate) idle_since: Option<(u64, Instant)>,
@@ -96,7 +96,7 @@ pub(crate) struct WorkerSlot {
 }
 
 impl WorkerSlot {
-    /// A slot that nobody has had.
+    /// A slot that has had no worker.
     pub(crate) fn vacant(queues: HostSide) -> WorkerSlot {
         WorkerSlot {
             state: WorkerState::Vacant,
@@ -154,7 +154,7 @@ impl WorkerSlot {
         Some(now + patience)
     }
 
-    /// Gives back what its worker had, which is gone.
+    /// Releases what its worker had, after the worker has ended.
     pub(crate) fn release(&mut self) {
         self.exit_due_since = None;
         self.killed_at = None;
@@ -167,7 +167,7 @@ impl WorkerSlot {
         self.granted.clear();
     }
 
-    /// Whether its worker left, or is leaving, for want of work.
+    /// Whether its worker has left, or is leaving, because it had no work.
     pub(crate) fn is_dormant(&self) -> bool {
         matches!(self.state, WorkerState::Dormant | WorkerState::Retiring(Cause::Idle))
     }
