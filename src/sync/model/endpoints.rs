@@ -137,3 +137,16 @@ fn loom_a_worker_that_dies_while_it_takes_an_end_over_leaves_it_to_the_host_or_f
         died
     });
 }
+
+#[test]
+fn loom_a_process_that_takes_over_its_own_claim_keeps_it() {
+    check(|| {
+        let (words, [host, _]) = PipeWords::new();
+        let sent = words.host().claim(0, &host).unwrap();
+        let transit = words.host().transit(&sent, &host, false);
+        // The task runs in the host: sender and receiver have the same token.
+        let received = words.host().receive(0, transit, &host).unwrap();
+        assert!(!words.host().release(&sent, &host), "it was taken over");
+        assert!(words.host().release(&received, &host), "it was the last holder");
+    });
+}

@@ -81,23 +81,24 @@ impl JoinableWords {
 fn loom_a_message_is_unfinished_until_it_is_acknowledged() {
     check(|| {
         let (words, [consumer, observer]) = JoinableWords::new();
-        let consuming = {
+        // The observer is the thread that is spawned: so loom first runs the consumer to its end,
+        // and then tries the observer before each of its stores.
+        let observing = {
             let words = Arc::clone(&words);
             thread::spawn(move || {
-                let (ring, unacked) = (words.ring(&consumer), words.unacked());
-                let index = unacked.claim(&consumer, ring.popped()).unwrap();
-                unacked.take(index, &ring, &mut Vec::new(), Timeout::Now).unwrap();
-                // SeqCst: the observer's load below must not miss it.
-                words.is_done.store(1, Ordering::SeqCst);
-                assert!(unacked.acknowledge(Some(index)));
+                if words.unacked().unfinished(&words.ring(&observer)) == 0 {
+                    // SeqCst, as the store below.
+                    assert_eq!(words.is_done.load(Ordering::SeqCst), 1, "it is unfinished");
+                }
             })
         };
-        if words.unacked().unfinished(&words.ring(&observer)) == 0 {
-            assert_eq!(words.is_done.load(Ordering::SeqCst), 1, "it was not acknowledged yet");
-        }
-        consuming.join().unwrap();
-        assert_eq!(words.unacked().unfinished(&words.ring(&observer)), 0);
-        assert_eq!(words.unacked().lost(), 0);
+        let (ring, unacked) = (words.ring(&consumer), words.unacked());
+        let index = unacked.claim(&consumer, ring.popped()).unwrap();
+        unacked.take(index, &ring, &mut Vec::new(), Timeout::Now).unwrap();
+        words.is_done.store(1, Ordering::SeqCst);
+        assert!(unacked.acknowledge(Some(index)));
+        observing.join().unwrap();
+        assert_eq!((unacked.unfinished(&ring), unacked.lost()), (0, 0));
     });
 }
 
