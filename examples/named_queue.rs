@@ -23,7 +23,7 @@ Without --waiter it is the kitchen, starts two waiters, and takes their orders. 
 /// An order: which table, and its number there.
 type Order = (u32, u32);
 
-/// Long enough that a wait which is not over by then is a mistake.
+/// A bound on each wait, so that a mistake ends the example.
 const LONG: Duration = Duration::from_secs(60);
 
 fn main() -> ExitCode {
@@ -70,7 +70,7 @@ fn cook(arguments: &Arguments) -> Result<(), Stop> {
     Ok(())
 }
 
-/// A waiter: knows nothing but a name.
+/// A waiter: it knows only the name.
 fn wait_at_table(name: &str, arguments: &Arguments) -> Result<(), Stop> {
     let table = arguments.number("table", 1u32)?.unwrap_or(1);
     let orders = arguments.number("orders", 1u32)?.unwrap_or(1000);

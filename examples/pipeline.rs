@@ -25,7 +25,7 @@ struct Item {
     number: u64,
 }
 
-/// What a consumer has to say about an item.
+/// A consumer's result for an item.
 #[derive(Debug, Serialize, Deserialize)]
 struct Found {
     item: Item,
@@ -88,7 +88,7 @@ fn pipeline(arguments: Arguments) -> Result<(), Stop> {
         .map(|_| pool.submit(consume, (items.clone(), found.clone(), None)))
         .collect::<Result<Vec<_>, _>>()?;
 
-    // Every item but the one that its consumer took with it.
+    // Every item but the one that the dead consumer had taken.
     let mut longest: Option<Found> = None;
     let mut arrived = 0;
     while arrived + 1 < expected {
