@@ -7,7 +7,7 @@ use std::thread;
 use std::time::Duration;
 
 use crate::common::alone::{
-    Runner, against_host, against_host_with, alone, own_processes, say, workers,
+    Runner, against_host, against_host_with, alone, own_processes, progress, say, workers,
 };
 use crate::common::processes::send;
 use crate::common::tasks::{forever, tally};
@@ -202,6 +202,7 @@ fn a_group_that_is_stopped_and_continued_goes_on() {
         let mut sum = 0;
         for n in 0..20_000u64 {
             sum += pool.submit(|n: u64| n, n).unwrap().join().unwrap();
+            progress();
         }
         assert_eq!(sum, 19_999 * 10_000);
         assert_eq!(pool.stats().restarts, 0);
