@@ -13,6 +13,7 @@ use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -36,6 +37,14 @@ pub(crate) fn alone<F: FnOnce()>(body: F) {
     }
     let runner = Runner::start(&name, &[]);
     runner.finish(&name);
+}
+
+/// As [`alone`], one test at a time: for tests that leave names of the dead in /dev/shm, and those
+/// that remove all of them.
+pub(crate) fn alone_in_turn<F: FnOnce()>(body: F) {
+    static TURN: Mutex<()> = Mutex::new(());
+    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    alone(body);
 }
 
 /// As [`alone`], with variables in the environment of the process.

@@ -2,7 +2,7 @@
 
 #![allow(unsafe_code)]
 
-use crate::common::alone::alone;
+use crate::common::alone::alone_in_turn;
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -28,7 +28,7 @@ impl Drop for Removed {
 
 #[test]
 fn two_handles_see_each_others_writes() {
-    alone(|| {
+    alone_in_turn(|| {
         let name = unique("shared");
         let mut ours = SharedArray::<u32>::named(&name, [2, 3]).unwrap();
         assert_eq!(ours.copy_to_vec(), [0; 6]);
@@ -45,7 +45,7 @@ fn two_handles_see_each_others_writes() {
 
 #[test]
 fn a_name_is_private_and_goes_with_its_creator() {
-    alone(|| {
+    alone_in_turn(|| {
         let name = unique("private");
         let ours = SharedArray::<u8>::named(&name, [10]).unwrap();
         let metadata = fs::metadata(path_of(&name)).unwrap();
@@ -59,7 +59,7 @@ fn a_name_is_private_and_goes_with_its_creator() {
 
 #[test]
 fn an_array_outlives_its_name() {
-    alone(|| {
+    alone_in_turn(|| {
         let name = unique("outlives");
         let mut ours = SharedArray::<u8>::named(&name, [4]).unwrap();
         let theirs = SharedArray::<u8>::open(&name).unwrap();
@@ -74,7 +74,7 @@ fn an_array_outlives_its_name() {
 
 #[test]
 fn a_taken_name_is_an_error_and_stays() {
-    alone(|| {
+    alone_in_turn(|| {
         let name = unique("taken");
         let first = SharedArray::<u8>::named(&name, [4]).unwrap();
         assert!(matches!(SharedArray::<u8>::named(&name, [4]), Err(Error::NameTaken { .. })));
@@ -85,7 +85,7 @@ fn a_taken_name_is_an_error_and_stays() {
 
 #[test]
 fn a_replaced_name_is_not_removed_by_the_first_creator() {
-    alone(|| {
+    alone_in_turn(|| {
         let name = unique("replaced");
         let first = SharedArray::<u8>::named(&name, [4]).unwrap();
         fs::remove_file(path_of(&name)).unwrap();
@@ -98,7 +98,7 @@ fn a_replaced_name_is_not_removed_by_the_first_creator() {
 
 #[test]
 fn attaching_checks_what_it_finds() {
-    alone(|| {
+    alone_in_turn(|| {
         let name = unique("checked");
         let held = SharedArray::<f64>::named(&name, [4]).unwrap();
         assert!(matches!(SharedArray::<i64>::open(&name), Err(Error::Layout { .. })), "dtype");
@@ -134,7 +134,7 @@ fn attaching_checks_what_it_finds() {
 
 #[test]
 fn a_region_larger_than_memory_is_no_space_and_leaves_no_name() {
-    alone(|| {
+    alone_in_turn(|| {
         let name = unique("huge");
         for len in [1usize << 60, 1 << 50, 1 << 44] {
             let refused = SharedArray::<u8>::named(&name, [len]);
@@ -146,7 +146,7 @@ fn a_region_larger_than_memory_is_no_space_and_leaves_no_name() {
 
 #[test]
 fn a_region_without_elements_is_a_header() {
-    alone(|| {
+    alone_in_turn(|| {
         let name = unique("empty");
         let mut ours = SharedArray::<f64>::named(&name, [0, 3]).unwrap();
         ours.copy_from_slice(&[]).unwrap();
@@ -156,7 +156,7 @@ fn a_region_without_elements_is_a_header() {
 
 #[test]
 fn reclaim_leaves_what_is_held_kept_or_foreign() {
-    alone(|| {
+    alone_in_turn(|| {
         let (held, kept, foreign) = (unique("held"), unique("kept"), unique("foreign"));
         let _array = SharedArray::<u8>::named(&held, [4]).unwrap();
         SharedArray::<u8>::named(&kept, [4]).unwrap().keep().unwrap();
@@ -290,7 +290,7 @@ fn a_child_plays_its_part() {
 
 #[test]
 fn a_killed_creators_name_is_reclaimed_and_no_sooner() {
-    alone(|| {
+    alone_in_turn(|| {
         let name = unique("killed");
         let mut creator = child(&[], &format!("hold {name}"));
         assert!(says(&mut creator, "holding"));
@@ -313,7 +313,7 @@ fn a_killed_creators_name_is_reclaimed_and_no_sooner() {
 
 #[test]
 fn a_full_dev_shm_is_no_space_and_leaves_no_name() {
-    alone(|| {
+    alone_in_turn(|| {
         let mount = "mount -t tmpfs -o size=1m tmpfs /dev/shm && exec \"$0\" \"$@\"";
         let launcher = ["unshare", "-rm", "sh", "-c", mount];
         let probe = Command::new("unshare")
@@ -330,7 +330,7 @@ fn a_full_dev_shm_is_no_space_and_leaves_no_name() {
 
 #[test]
 fn a_limit_on_file_sizes_is_an_error_and_no_signal() {
-    alone(|| {
+    alone_in_turn(|| {
         // In POSIX blocks of 512 bytes, or in KiB with some shells: 8 or 16 MiB.
         let launcher = ["sh", "-c", "ulimit -f 16384 && exec \"$0\" \"$@\""];
         let child = child(&launcher, &format!("little-files {}", unique("limited")));
@@ -340,7 +340,7 @@ fn a_limit_on_file_sizes_is_an_error_and_no_signal() {
 
 #[test]
 fn memory_that_is_to_be_locked_does_not_fill_the_arena() {
-    alone(|| {
+    alone_in_turn(|| {
         if !nix::unistd::geteuid().is_root() {
             skipped("only root may lock as much address space as an arena has");
             return;
@@ -352,7 +352,7 @@ fn memory_that_is_to_be_locked_does_not_fill_the_arena() {
 
 #[test]
 fn a_forked_childs_handles_remove_nothing() {
-    alone(|| {
+    alone_in_turn(|| {
         succeeds(child(&[], &format!("fork {}", unique("forked"))));
     });
 }

@@ -6,7 +6,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use brigade::{Dtype, Error, NamedArray, SharedArray};
 
 use super::parts::{Part, Removed, is_root, path_of, say, wait};
-use crate::common::alone::alone;
+use crate::common::alone::alone_in_turn;
 use crate::common::unique;
 
 /// Rounds of the races. Each is a name made, seen and removed.
@@ -70,7 +70,7 @@ fn make_or_open(name: &str, rounds: u64) {
 
 #[test]
 fn the_last_to_let_go_removes_the_name() {
-    alone(|| {
+    alone_in_turn(|| {
         let name = unique("last");
         let first = SharedArray::<u64>::create(&name, [4]).unwrap();
         let second = SharedArray::<u64>::open(&name).unwrap();
@@ -89,7 +89,7 @@ fn the_last_to_let_go_removes_the_name() {
 
 #[test]
 fn workers_that_an_array_was_lent_to_do_not_keep_its_name() {
-    alone(|| {
+    alone_in_turn(|| {
         let name = unique("lent");
         let pool = brigade::Pool::builder().workers(2).build().unwrap();
         let mut array = SharedArray::<u32>::create(&name, [1000]).unwrap();
@@ -105,7 +105,7 @@ fn workers_that_an_array_was_lent_to_do_not_keep_its_name() {
 
 #[test]
 fn a_kept_array_stays_until_it_is_unlinked() {
-    alone(|| {
+    alone_in_turn(|| {
         let name = unique("kept");
         SharedArray::<u8>::create(&name, [4]).unwrap().keep().unwrap();
         let mut again = SharedArray::<u8>::open(&name).unwrap();
@@ -120,7 +120,7 @@ fn a_kept_array_stays_until_it_is_unlinked() {
 
 #[test]
 fn a_killed_creators_name_is_free_to_create() {
-    alone(|| {
+    alone_in_turn(|| {
         type Make = fn(&str) -> brigade::Result<NamedArray<u64>>;
         let ways: [Make; 2] = [
             |name| SharedArray::<u64>::create(name, [7]),
@@ -141,7 +141,7 @@ fn a_killed_creators_name_is_free_to_create() {
 
 #[test]
 fn who_opens_while_another_creates_sees_all_or_nothing() {
-    alone(|| {
+    alone_in_turn(|| {
         let name = unique("race");
         let mut looker = Part::start("look", &[&name]);
         looker.expect("looking");
@@ -156,7 +156,7 @@ fn who_opens_while_another_creates_sees_all_or_nothing() {
 
 #[test]
 fn of_many_that_make_or_open_at_once_each_gets_the_array() {
-    alone(|| {
+    alone_in_turn(|| {
         let name = unique("either");
         let rounds = (ROUNDS / 4).to_string();
         let mut all: Vec<Part> = (0..4).map(|_| Part::start("either", &[&name, &rounds])).collect();
@@ -169,7 +169,7 @@ fn of_many_that_make_or_open_at_once_each_gets_the_array() {
 
 #[test]
 fn of_many_that_create_at_once_one_succeeds() {
-    alone(|| {
+    alone_in_turn(|| {
         for _ in 0..50 {
             let name = unique("one");
             let create = || SharedArray::<u64>::create(&name, [3]);
@@ -185,7 +185,7 @@ fn of_many_that_create_at_once_one_succeeds() {
 
 #[test]
 fn a_refused_open_leaves_what_a_killed_program_left() {
-    alone(|| {
+    alone_in_turn(|| {
         let name = unique("refused");
         let mut creator = Part::start("hold", &[&name]);
         creator.expect("holding");
@@ -199,7 +199,7 @@ fn a_refused_open_leaves_what_a_killed_program_left() {
 
 #[test]
 fn asking_for_another_shape_or_dtype_is_an_error_that_says_what_is_there() {
-    alone(|| {
+    alone_in_turn(|| {
         let name = unique("shape");
         let _ours = SharedArray::<u32>::create(&name, [2, 3]).unwrap();
         let larger = SharedArray::<u32>::create_or_open(&name, [20, 30]).unwrap_err();
@@ -212,7 +212,7 @@ fn asking_for_another_shape_or_dtype_is_an_error_that_says_what_is_there() {
 
 #[test]
 fn the_mode_is_0600_whatever_the_umask() {
-    alone(|| {
+    alone_in_turn(|| {
         for mask in [0, 0o022, 0o077, 0o777] {
             let name = unique("umask");
             // Every other test of this binary that makes a file waits for this one to end.
@@ -229,7 +229,7 @@ fn the_mode_is_0600_whatever_the_umask() {
 
 #[test]
 fn another_users_file_is_refused_and_ours_cannot_be_opened_by_them() {
-    alone(|| {
+    alone_in_turn(|| {
         if !is_root("be two users") {
             return;
         }
@@ -255,7 +255,7 @@ fn another_users_file_is_refused_and_ours_cannot_be_opened_by_them() {
 
 #[test]
 fn a_region_that_was_truncated_is_refused() {
-    alone(|| {
+    alone_in_turn(|| {
         let name = unique("truncated");
         let array = SharedArray::<u64>::create(&name, [1000]).unwrap();
         for size in [4096 + 7999, 4096, 100, 6, 0] {
@@ -272,7 +272,7 @@ fn a_region_that_was_truncated_is_refused() {
 
 #[test]
 fn raw_memory_is_checked_before_it_is_used() {
-    alone(|| {
+    alone_in_turn(|| {
         let name = unique("raw");
         let _removed = Removed(name.clone());
         let private = |bytes: &[u8]| {
@@ -311,7 +311,7 @@ fn raw_memory_is_checked_before_it_is_used() {
 
 #[test]
 fn a_raw_array_is_an_operand_of_a_loop() {
-    alone(|| {
+    alone_in_turn(|| {
         let name = unique("raw-loop");
         let _removed = Removed(name.clone());
         let bytes: Vec<u8> = (0..100u32).flat_map(u32::to_le_bytes).collect();
@@ -331,7 +331,7 @@ fn a_raw_array_is_an_operand_of_a_loop() {
 // Workers kept what they had mapped, up to 64 regions, for as long as they lived.
 #[test]
 fn workers_let_go_of_regions_whose_names_are_gone() {
-    alone(|| {
+    alone_in_turn(|| {
         let pool = brigade::Pool::builder().workers(2).build().unwrap();
         for round in 0..5 {
             let name = unique(&format!("lent-{round}"));

@@ -1,6 +1,6 @@
 //! The command line: answers, refusals, exit codes.
 
-use crate::common::alone::alone;
+use crate::common::alone::alone_in_turn;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::process::{Command, Stdio};
@@ -58,7 +58,7 @@ fn left_behind(label: &str) -> String {
 
 #[test]
 fn ls_says_what_is_there_whose_how_large_and_who_holds_it() {
-    alone(|| {
+    alone_in_turn(|| {
         let name = unique("ls");
         let _array = SharedArray::<f32>::create(&name, [2, 3]).unwrap();
         let own = std::process::id();
@@ -82,7 +82,7 @@ fn own_uid() -> u32 {
 
 #[test]
 fn inspect_says_all_of_one_name() {
-    alone(|| {
+    alone_in_turn(|| {
         let name = unique("inspect");
         let mut array = SharedArray::<i64>::create(&name, [5]).unwrap();
         array.keep().unwrap();
@@ -100,7 +100,7 @@ fn inspect_says_all_of_one_name() {
 
 #[test]
 fn rm_refuses_a_live_name_unless_it_is_forced() {
-    alone(|| {
+    alone_in_turn(|| {
         let name = unique("rm");
         let mut holder = Part::start("hold", &[&name]);
         holder.expect("holding");
@@ -115,7 +115,7 @@ fn rm_refuses_a_live_name_unless_it_is_forced() {
 
 #[test]
 fn rm_and_gc_remove_what_a_killed_program_left() {
-    alone(|| {
+    alone_in_turn(|| {
         let (first, second) = (left_behind("dead"), left_behind("dead"));
         assert_eq!(listed(&first).unwrap()["state"], "dead");
         assert_eq!(said(&["rm", &first, "--json"]), format!("{{\"removed\": [\"{first}\"]}}\n"));
@@ -133,7 +133,7 @@ fn rm_and_gc_remove_what_a_killed_program_left() {
 
 #[test]
 fn files_that_are_no_regions_are_listed_and_left_alone() {
-    alone(|| {
+    alone_in_turn(|| {
         let name = unique("raw");
         let _removed = write_private(&name, b"not ours");
         let found = listed(&name).unwrap();
@@ -154,7 +154,7 @@ fn files_that_are_no_regions_are_listed_and_left_alone() {
 
 #[test]
 fn another_users_region_is_listed_and_not_removed() {
-    alone(|| {
+    alone_in_turn(|| {
         if !is_root("be two users") {
             return;
         }
@@ -174,7 +174,7 @@ fn another_users_region_is_listed_and_not_removed() {
 
 #[test]
 fn what_is_not_there_or_no_name_is_one_line_with_the_next_step() {
-    alone(|| {
+    alone_in_turn(|| {
         let name = unique("missing");
         refused(&["inspect", &name], 1, &["nothing named", &name, "check the name"]);
         refused(&["rm", &name], 1, &["nothing named"]);
@@ -195,13 +195,13 @@ fn what_is_not_there_or_no_name_is_one_line_with_the_next_step() {
 
 #[test]
 fn a_wrong_command_line_ends_with_2_and_help_with_0() {
-    alone(|| {
+    alone_in_turn(|| {
         for (line, word) in [
             (&[][..], "no command"),
             (&["list"], "no command \"list\""),
             (&["ls", "--all"], "no option --all"),
             (&["rm"], "needs a name"),
-            (&["gc", "everything"], "no use for"),
+            (&["gc", "everything"], "no further argument"),
             (&["ls", "--json", "--json"], "twice"),
         ] {
             refused(line, 2, &[word]);
@@ -213,7 +213,7 @@ fn a_wrong_command_line_ends_with_2_and_help_with_0() {
 
 #[test]
 fn a_reader_that_has_gone_is_no_panic() {
-    alone(|| {
+    alone_in_turn(|| {
         let (reader, writer) = std::io::pipe().unwrap();
         drop(reader);
         let output = Command::new(env!("CARGO_BIN_EXE_brigade"))

@@ -1,6 +1,6 @@
 //! Full disks, limits, failing calls, kills in the middle.
 
-use crate::common::alone::alone;
+use crate::common::alone::alone_in_turn;
 use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::{OpenOptionsExt, symlink};
@@ -164,7 +164,7 @@ fn injected(inject: &str, part: &str, words: &[&str]) -> Part {
 
 #[test]
 fn a_small_dev_shm_limits_named_memory_and_no_other() {
-    alone(|| {
+    alone_in_turn(|| {
         let mount = "mount -t tmpfs -o size=1m tmpfs /dev/shm";
         let probe = Command::new("unshare").args(["-rm", "sh", "-c", mount]).output();
         if !probe.is_ok_and(|output| output.status.success()) {
@@ -179,14 +179,14 @@ fn a_small_dev_shm_limits_named_memory_and_no_other() {
 
 #[test]
 fn a_limit_on_address_space_is_an_error_that_leaves_nothing() {
-    alone(|| {
+    alone_in_turn(|| {
         Part::start("little-address-space", &[&unique("little")]).succeeds();
     });
 }
 
 #[test]
 fn a_reservation_that_fails_is_an_error_and_one_that_is_interrupted_is_made_again() {
-    alone(|| {
+    alone_in_turn(|| {
         if !has_strace() {
             return;
         }
@@ -205,7 +205,7 @@ fn a_reservation_that_fails_is_an_error_and_one_that_is_interrupted_is_made_agai
 
 #[test]
 fn any_call_that_fails_is_an_error_that_leaves_nothing() {
-    alone(|| {
+    alone_in_turn(|| {
         if !has_strace() {
             return;
         }
@@ -228,7 +228,7 @@ fn any_call_that_fails_is_an_error_that_leaves_nothing() {
 
 #[test]
 fn a_kernel_without_what_arrays_are_made_of_is_done_without_or_named() {
-    alone(|| {
+    alone_in_turn(|| {
         if !has_strace() {
             return;
         }
@@ -249,7 +249,7 @@ fn a_kernel_without_what_arrays_are_made_of_is_done_without_or_named() {
 
 #[test]
 fn a_creator_killed_at_any_call_leaves_nothing_or_a_whole_region() {
-    alone(|| {
+    alone_in_turn(|| {
         if !has_strace() {
             return;
         }
@@ -272,7 +272,7 @@ fn a_creator_killed_at_any_call_leaves_nothing_or_a_whole_region() {
 
 #[test]
 fn too_much_is_refused_before_the_kernel_is_asked() {
-    alone(|| {
+    alone_in_turn(|| {
         if !has_strace() {
             return;
         }
@@ -288,7 +288,7 @@ fn too_much_is_refused_before_the_kernel_is_asked() {
 
 #[test]
 fn a_wait_with_a_timeout_follows_the_clock_that_nobody_sets() {
-    alone(|| {
+    alone_in_turn(|| {
         if !has_strace() {
             return;
         }
@@ -307,7 +307,7 @@ fn a_wait_with_a_timeout_follows_the_clock_that_nobody_sets() {
 
 #[test]
 fn a_reclaim_beside_a_creator_never_removes_what_lives() {
-    alone(|| {
+    alone_in_turn(|| {
         let mut reclaimer = Part::start("reclaim", &[]);
         reclaimer.expect("reclaiming");
         for round in 0..2000u32 {
@@ -326,7 +326,7 @@ fn a_reclaim_beside_a_creator_never_removes_what_lives() {
 
 #[test]
 fn the_arena_cannot_be_resized_by_whoever_gets_hold_of_it_and_a_hole_reads_as_zeros() {
-    alone(|| {
+    alone_in_turn(|| {
         let mut array = SharedArray::<u64>::zeroed([1 << 18]).unwrap();
         array.as_mut_slice().fill(7);
         let entries = fs::read_dir("/proc/self/fd").unwrap().map(|entry| entry.unwrap().path());
@@ -351,14 +351,14 @@ fn the_arena_cannot_be_resized_by_whoever_gets_hold_of_it_and_a_hole_reads_as_ze
 
 #[test]
 fn a_program_that_a_holder_starts_inherits_none_of_its_descriptors() {
-    alone(|| {
+    alone_in_turn(|| {
         Part::start("hold-fds", &[&unique("fds")]).succeeds();
     });
 }
 
 #[test]
 fn a_link_a_fifo_and_a_directory_are_no_regions_and_keep_their_names() {
-    alone(|| {
+    alone_in_turn(|| {
         let name = unique("strange");
         let _removed = Removed(name.clone());
         let path = path_of(&name);
@@ -399,7 +399,7 @@ fn a_link_a_fifo_and_a_directory_are_no_regions_and_keep_their_names() {
 
 #[test]
 fn a_holder_that_is_stopped_is_not_dead() {
-    alone(|| {
+    alone_in_turn(|| {
         let name = unique("stopped");
         let mut holder = Part::start("hold", &[&name]);
         holder.expect("holding");
@@ -415,7 +415,7 @@ fn a_holder_that_is_stopped_is_not_dead() {
 
 #[test]
 fn any_shape_is_made_or_refused_with_a_reason() {
-    alone(|| {
+    alone_in_turn(|| {
         let config = ProptestConfig { cases: 64, failure_persistence: None, ..Default::default() };
         proptest!(config, |(
         dims in prop::collection::vec(prop_oneof![0usize..4, any::<usize>()], 0..5)

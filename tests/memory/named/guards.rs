@@ -8,12 +8,12 @@ use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::{ForkResult, fork};
 
 use super::hostile::Bytes;
-use crate::common::alone::alone;
+use crate::common::alone::alone_in_turn;
 use crate::common::unique;
 
 #[test]
 fn what_a_guard_shows_is_its_holders_alone_whoever_writes_over_the_memory() {
-    alone(|| {
+    alone_in_turn(|| {
         let name = unique("guard");
         let lock = Lock::create(&name, [1u64; 4]).unwrap();
         let bytes = Bytes::of(&name);
@@ -45,7 +45,7 @@ fn what_a_guard_shows_is_its_holders_alone_whoever_writes_over_the_memory() {
 
 #[test]
 fn what_a_named_lock_guards_is_written_back_when_it_is_given_up_and_only_if_it_was_changed() {
-    alone(|| {
+    alone_in_turn(|| {
         let name = unique("back");
         let lock = Lock::create(&name, [1u64, 2]).unwrap();
         let bytes = Bytes::of(&name);
@@ -74,7 +74,7 @@ fn what_a_named_lock_guards_is_written_back_when_it_is_given_up_and_only_if_it_w
 
 #[test]
 fn who_waits_for_a_condition_or_gives_up_shows_others_what_it_changed_before() {
-    alone(|| {
+    alone_in_turn(|| {
         let (name, signal) = (unique("told"), unique("changed"));
         let lock = Lock::create(&name, [0u64; 2]).unwrap();
         let changed = Condvar::create(&signal).unwrap();
@@ -113,7 +113,7 @@ fn who_waits_for_a_condition_or_gives_up_shows_others_what_it_changed_before() {
 
 #[test]
 fn what_a_forked_child_changes_in_its_copy_of_a_guard_stays_with_it() {
-    alone(|| {
+    alone_in_turn(|| {
         let name = unique("forked");
         let lock = Lock::create(&name, [1u64; 2]).unwrap();
         let mut guard = lock.lock().unwrap();
@@ -137,7 +137,7 @@ fn what_a_forked_child_changes_in_its_copy_of_a_guard_stays_with_it() {
 
 #[test]
 fn a_forked_child_cannot_wait_with_the_lock_of_its_parent_for_a_condition_of_its_own() {
-    alone(|| {
+    alone_in_turn(|| {
         let named = Lock::create(&unique("waits"), [1u64; 2]).unwrap();
         for lock in [named, Lock::new([1; 2]).unwrap()] {
             let guard = lock.lock().unwrap();
@@ -166,7 +166,7 @@ fn a_forked_child_cannot_wait_with_the_lock_of_its_parent_for_a_condition_of_its
 
 #[test]
 fn a_forked_child_that_opens_a_name_takes_part_as_a_process_of_its_own() {
-    alone(|| {
+    alone_in_turn(|| {
         let name = unique("own");
         let lock = Lock::create(&name, [1u64; 2]).unwrap();
         let guard = lock.lock().unwrap();
@@ -195,7 +195,7 @@ fn a_forked_child_that_opens_a_name_takes_part_as_a_process_of_its_own() {
 
 #[test]
 fn the_locks_inside_of_a_value_a_list_and_a_once_are_known_while_they_are_held() {
-    alone(|| {
+    alone_in_turn(|| {
         let name = unique("inside");
         let check = || {
             let held = LockState::Held { pid: std::process::id() };

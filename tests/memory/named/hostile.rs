@@ -12,7 +12,7 @@ use brigade::sync::Reset;
 use brigade::{Error, Result};
 
 use super::parts::{Part, Removed, path_of, say, wait};
-use crate::common::alone::{alone, progress};
+use crate::common::alone::{alone_in_turn, progress};
 use crate::common::unique;
 
 /// Where the object memory begins in the file.
@@ -332,7 +332,7 @@ fn use_list(list: &SharedList<(Mood, String)>) -> Result<()> {
 
 #[test]
 fn primitives_that_another_program_writes_over_answer_every_call() {
-    alone(|| {
+    alone_in_turn(|| {
         let prefix = unique("scribbled");
         // Whatever their bytes say by now, they are still files of ours.
         let _removed = LABELS.map(|label| Removed(format!("{prefix}-{label}")));

@@ -1,6 +1,6 @@
 //! Locks and their kin between unrelated programs.
 
-use crate::common::alone::alone;
+use crate::common::alone::alone_in_turn;
 use std::process::Command;
 use std::time::Duration;
 
@@ -70,7 +70,7 @@ fn hold_all(name: &str) {
 
 #[test]
 fn programs_that_share_a_name_exclude_each_other() {
-    alone(|| {
+    alone_in_turn(|| {
         let name = unique("count");
         let lock = Lock::create(&name, [0u64; 2]).unwrap();
         let mut all: Vec<Part> = (0..4).map(|_| Part::start("count", &[&name, "2000"])).collect();
@@ -84,7 +84,7 @@ fn programs_that_share_a_name_exclude_each_other() {
 
 #[test]
 fn a_lock_whose_holder_is_killed_comes_to_the_next_with_the_news() {
-    alone(|| {
+    alone_in_turn(|| {
         let name = unique("holder");
         let lock = Lock::create(&name, [1u64, 1]).unwrap();
         let mut holder = Part::start("hold-lock", &[&name]);
@@ -115,7 +115,7 @@ fn a_lock_whose_holder_is_killed_comes_to_the_next_with_the_news() {
 
 #[test]
 fn what_a_killed_process_held_of_any_primitive_comes_free() {
-    alone(|| {
+    alone_in_turn(|| {
         let name = unique("held");
         let semaphore = Semaphore::create(&format!("{name}-semaphore"), 1, 1024).unwrap();
         let rwlock = RwLock::create(&format!("{name}-rwlock"), 5u64).unwrap();
@@ -133,7 +133,7 @@ fn what_a_killed_process_held_of_any_primitive_comes_free() {
 
 #[test]
 fn programs_meet_at_a_barrier_and_wake_each_other_by_an_event() {
-    alone(|| {
+    alone_in_turn(|| {
         let (meeting, signal) = (unique("barrier"), unique("event"));
         let barrier = Barrier::create(&meeting, 3).unwrap();
         let event = Event::create(&signal, Reset::Manual).unwrap();
@@ -146,7 +146,7 @@ fn programs_meet_at_a_barrier_and_wake_each_other_by_an_event() {
 
 #[test]
 fn every_primitive_is_made_opened_and_known_by_its_name() {
-    alone(|| {
+    alone_in_turn(|| {
         let name = unique("all");
         let mut kinds = Vec::new();
         let mut known = |name: &str| {
@@ -197,7 +197,7 @@ fn every_primitive_is_made_opened_and_known_by_its_name() {
 
 #[test]
 fn a_named_event_resets_itself_if_it_was_made_to() {
-    alone(|| {
+    alone_in_turn(|| {
         let name = unique("auto");
         let make: [fn(&str, Reset) -> brigade::Result<Event>; 2] =
             [Event::create, Event::create_or_open];
@@ -214,7 +214,7 @@ fn a_named_event_resets_itself_if_it_was_made_to() {
 
 #[test]
 fn a_primitive_is_not_taken_for_another_or_for_one_of_another_type() {
-    alone(|| {
+    alone_in_turn(|| {
         let name = unique("other");
         let lock = Lock::create(&name, 5u64).unwrap();
         let signed = Lock::<i64>::open(&name).map(drop).unwrap_err();
@@ -240,7 +240,7 @@ fn a_primitive_is_not_taken_for_another_or_for_one_of_another_type() {
 
 #[test]
 fn locking_from_another_pid_namespace_says_so() {
-    alone(|| {
+    alone_in_turn(|| {
         let launcher = ["unshare", "-pf", "--mount-proc"];
         let probe = Command::new(launcher[0]).args(&launcher[1..]).arg("true").output();
         if !probe.is_ok_and(|output| output.status.success()) {
@@ -257,7 +257,7 @@ fn locking_from_another_pid_namespace_says_so() {
 // A holder that lives was declared dead: the times at which processes start differ.
 #[test]
 fn locking_from_another_time_namespace_says_so() {
-    alone(|| {
+    alone_in_turn(|| {
         let launcher = ["unshare", "-f", "--time", "--boottime", "100000"];
         let probe = Command::new(launcher[0]).args(&launcher[1..]).arg("true").output();
         if !probe.is_ok_and(|output| output.status.success()) {

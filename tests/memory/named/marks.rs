@@ -1,6 +1,6 @@
 //! What may be removed, and what only looks so.
 
-use crate::common::alone::alone;
+use crate::common::alone::alone_in_turn;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -46,7 +46,7 @@ fn nothing_removes(name: &str, what: &str) {
 // a file that `to_npy` wrote under umask 077, or a copy that somebody had made of a region.
 #[test]
 fn only_what_bears_the_mark_of_a_region_is_ever_removed() {
-    alone(|| {
+    alone_in_turn(|| {
         let array = SharedArray::from_slice(&[1u64, 2, 3, 4]).unwrap();
         let region = left_behind("original");
         let [written, copied, copied_by_cp, padded] =
@@ -77,7 +77,7 @@ fn only_what_bears_the_mark_of_a_region_is_ever_removed() {
 
 #[test]
 fn a_region_that_was_renamed_or_linked_by_somebody_stays() {
-    alone(|| {
+    alone_in_turn(|| {
         let (renamed, linked) = (left_behind("renamed"), left_behind("linked"));
         let [moved, second] = ["moved", "second"].map(unique);
         let _removed = [&moved, &second].map(|name| Removed(name.clone()));
@@ -92,7 +92,7 @@ fn a_region_that_was_renamed_or_linked_by_somebody_stays() {
 
 #[test]
 fn a_region_that_somebody_wrote_over_is_not_removed_by_its_holders() {
-    alone(|| {
+    alone_in_turn(|| {
         for is_creators in [false, true] {
             let (name, copy) = (unique("over"), unique("over-copy"));
             let _removed = [&name, &copy].map(|name| Removed(name.clone()));
@@ -113,7 +113,7 @@ fn a_region_that_somebody_wrote_over_is_not_removed_by_its_holders() {
 // and `gc` and `create` removed it.
 #[test]
 fn what_another_program_has_mapped_is_live_to_all_that_list_and_remove() {
-    alone(|| {
+    alone_in_turn(|| {
         let name = left_behind("mapped");
         assert_eq!(RegionInfo::of(&name).unwrap().state(), RegionState::Dead);
         assert!(would_remove().contains(&name));
@@ -131,7 +131,7 @@ fn what_another_program_has_mapped_is_live_to_all_that_list_and_remove() {
 
 #[test]
 fn a_look_at_another_users_lock_reads_what_it_is_and_not_who_uses_it() {
-    alone(|| {
+    alone_in_turn(|| {
         if !is_root("be two users") {
             return;
         }
@@ -150,7 +150,7 @@ fn a_look_at_another_users_lock_reads_what_it_is_and_not_who_uses_it() {
 // A table that somebody wrote could name 262,144 processes, each of which was looked up.
 #[test]
 fn a_look_at_a_spoilt_table_looks_up_a_bounded_number_of_processes() {
-    alone(|| {
+    alone_in_turn(|| {
         const OWNERS: u64 = 200_000;
         let name = unique("crowded");
         let lock = Lock::create(&name, 0u64).unwrap();

@@ -7,7 +7,7 @@ use brigade::sync::{Owner, OwnerTable, Ring, Watch};
 use brigade::{Error, NamedArray, SharedArray};
 
 use super::parts::{Part, say};
-use crate::common::alone::{alone, progress};
+use crate::common::alone::{alone_in_turn, progress};
 use crate::common::unique;
 
 const CAPACITY_BYTES: usize = 2000;
@@ -101,7 +101,7 @@ fn make(memory: &mut NamedArray<u64>) -> (Owner, Ring) {
 
 #[test]
 fn a_ring_that_another_process_writes_over_answers_and_returns_no_wrong_length() {
-    alone(|| {
+    alone_in_turn(|| {
         let name = unique("mutated");
         let mut memory = SharedArray::<u64>::create(&name, [WORDS + 2]).unwrap();
         let (mut owner, mut ring) = make(&mut memory);

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use super::hostile::Bytes;
 use super::parts::{Part, path_of, say, wait};
-use crate::common::alone::{alone, progress};
+use crate::common::alone::{alone_in_turn, progress};
 use crate::common::{skipped, unique};
 
 /// A message: who sends it, its number, and as many bytes as the number says.
@@ -92,7 +92,7 @@ fn mutate(name: &str) {
 
 #[test]
 fn programs_that_share_a_name_share_a_queue() {
-    alone(|| {
+    alone_in_turn(|| {
         let (jobs_name, results_name) = (unique("jobs"), unique("results"));
         let jobs = Queue::<u64>::create(&jobs_name, 4).unwrap();
         let results = Queue::<u64>::create(&results_name, 4).unwrap();
@@ -115,7 +115,7 @@ fn programs_that_share_a_name_share_a_queue() {
 
 #[test]
 fn a_producer_that_is_killed_tears_nothing_and_stops_nobody() {
-    alone(|| {
+    alone_in_turn(|| {
         let name = unique("killed");
         let queue = Queue::<Message>::create(&name, 16).unwrap();
         let endless = u64::MAX.to_string();
@@ -154,7 +154,7 @@ fn a_producer_that_is_killed_tears_nothing_and_stops_nobody() {
 
 #[test]
 fn a_queue_says_what_it_is_and_refuses_to_be_something_else() {
-    alone(|| {
+    alone_in_turn(|| {
         let name = unique("type");
         let queue = Queue::<u64>::create(&name, 10).unwrap();
         assert_eq!(queue.name(), Some(name.as_str()));
@@ -195,7 +195,7 @@ fn a_queue_says_what_it_is_and_refuses_to_be_something_else() {
 
 #[test]
 fn every_queue_goes_with_its_last_handle_and_a_kept_one_stays_with_what_is_in_it() {
-    alone(|| {
+    alone_in_turn(|| {
         let name = unique("kept");
         let queue = JoinableQueue::<u32>::create(&name, 10).unwrap();
         let other = JoinableQueue::<u32>::open(&name).unwrap();
@@ -220,7 +220,7 @@ fn every_queue_goes_with_its_last_handle_and_a_kept_one_stays_with_what_is_in_it
 
 #[test]
 fn what_killed_programs_left_in_a_queue_is_dead_and_its_name_is_free() {
-    alone(|| {
+    alone_in_turn(|| {
         let name = unique("dead");
         let mut holder = Part::start("hold-queue", &[&name]);
         holder.expect("holding");
@@ -238,7 +238,7 @@ fn what_killed_programs_left_in_a_queue_is_dead_and_its_name_is_free() {
 
 #[test]
 fn many_that_make_or_open_a_queue_at_once_never_see_half_of_one() {
-    alone(|| {
+    alone_in_turn(|| {
         let name = unique("either");
         let mut all: Vec<Part> =
             (0..4).map(|_| Part::start("either-queue", &[&name, "500"])).collect();
@@ -251,7 +251,7 @@ fn many_that_make_or_open_a_queue_at_once_never_see_half_of_one() {
 
 #[test]
 fn opening_from_another_pid_namespace_says_so() {
-    alone(|| {
+    alone_in_turn(|| {
         let probe = Command::new("unshare").args(["-pf", "--mount-proc", "true"]).output();
         if !probe.is_ok_and(|output| output.status.success()) {
             skipped("no pid namespaces here");
@@ -268,7 +268,7 @@ fn opening_from_another_pid_namespace_says_so() {
 
 #[test]
 fn a_named_queue_crosses_into_tasks_and_messages_by_its_name() {
-    alone(|| {
+    alone_in_turn(|| {
         let (name, letters) = (unique("crossing"), unique("letters"));
         let queue = Queue::<u64>::create(&name, 10).unwrap();
         let pool = brigade::Pool::builder().workers(1).build().unwrap();
@@ -284,7 +284,7 @@ fn a_named_queue_crosses_into_tasks_and_messages_by_its_name() {
 
 #[test]
 fn a_queue_that_another_process_writes_over_answers_every_call() {
-    alone(|| {
+    alone_in_turn(|| {
         let name = unique("mutated");
         let mut mutator: Option<Part> = None;
         let (mut fine, mut refused) = (0u32, 0u32);
@@ -337,7 +337,7 @@ fn is_codec<T>(outcome: &Result<T, Error>) -> bool {
 /// The kind: bytes under a name that say "one level more" or "one element more" without an end.
 #[test]
 fn bytes_that_nest_or_count_without_a_bound_are_an_error_for_every_consumer() {
-    alone(|| {
+    alone_in_turn(|| {
         let (deep, many) = (vec![1u8; 1 << 20], [vec![0xff; 9], vec![1]].concat());
         let name = unique("deep");
         let queue =
@@ -363,7 +363,7 @@ fn bytes_that_nest_or_count_without_a_bound_are_an_error_for_every_consumer() {
 /// The kind: arithmetic on words of shared memory, under a lock, that takes them for sound.
 #[test]
 fn counts_and_positions_at_the_end_of_their_range_are_corrupt_or_go_on_and_leave_no_lock_behind() {
-    alone(|| {
+    alone_in_turn(|| {
         let name = unique("counts");
         let queue = JoinableQueue::<Vec<u8>>::create(&name, 8).unwrap();
         queue.put(vec![1; 40]).unwrap();

@@ -8,7 +8,7 @@ use brigade::{Error, Pool, Result};
 
 use super::hostile::{BODY_BYTES, BODY_OFFSET, Bytes, START};
 use super::parts::Removed;
-use crate::common::alone::alone;
+use crate::common::alone::alone_in_turn;
 use crate::common::unique;
 
 const KIND: u64 = START + 12;
@@ -74,7 +74,7 @@ fn spoilt(bytes: &Bytes) -> Vec<Vec<(u64, u64)>> {
 
 #[test]
 fn a_memory_of_another_kind_type_version_or_size_is_refused_and_left_as_it_is() {
-    alone(|| {
+    alone_in_turn(|| {
         for (number, (make, open)) in MAKERS.into_iter().enumerate() {
             let name = unique("spoilt");
             let _removed = Removed(name.clone());
@@ -106,7 +106,7 @@ fn a_memory_of_another_kind_type_version_or_size_is_refused_and_left_as_it_is() 
 /// Two builds of a program may give one name to types of different sizes.
 #[test]
 fn a_type_of_the_same_name_and_another_size_is_refused() {
-    alone(|| {
+    alone_in_turn(|| {
         let (small, large) = (unique("small"), unique("large"));
         let _removed = [Removed(small.clone()), Removed(large.clone())];
         Lock::create(&small, [5u64; 2]).and_then(|lock| lock.keep()).unwrap();
@@ -125,7 +125,7 @@ fn a_type_of_the_same_name_and_another_size_is_refused() {
 
 #[test]
 fn numbers_of_slots_and_limits_that_cannot_be_are_a_layout_error() {
-    alone(|| {
+    alone_in_turn(|| {
         let name = unique("numbers");
         // Which word of the body, and what it cannot be.
         let attempts: [(usize, u64, &[u64]); 6] = [
@@ -160,7 +160,7 @@ fn numbers_of_slots_and_limits_that_cannot_be_are_a_layout_error() {
 
 #[test]
 fn a_list_that_was_written_over_is_corrupt_and_no_longer_than_it_can_be() {
-    alone(|| {
+    alone_in_turn(|| {
         let name = unique("list");
         let list = SharedList::<String>::create(&name, 4, 64).unwrap();
         list.extend(&["one".to_owned(), "two".to_owned()]).unwrap();
@@ -183,7 +183,7 @@ fn a_list_that_was_written_over_is_corrupt_and_no_longer_than_it_can_be() {
 
 #[test]
 fn a_value_whose_index_was_written_over_is_one_of_its_copies() {
-    alone(|| {
+    alone_in_turn(|| {
         let name = unique("index");
         let value = Value::create(&name, [1u64; 2]).unwrap();
         value.set([2; 2]).unwrap();
@@ -202,7 +202,7 @@ fn a_value_whose_index_was_written_over_is_one_of_its_copies() {
 
 #[test]
 fn a_task_whose_lock_has_lost_its_name_says_which() {
-    alone(|| {
+    alone_in_turn(|| {
         let pool = Pool::builder().workers(1).build().unwrap();
         let name = unique("unlinked");
         let lock = Lock::create(&name, 5u64).unwrap();
