@@ -31,6 +31,9 @@ pub(super) const TRANSFORM_FMA_MIN: usize = 270;
 /// sizes above.
 pub(super) const TRANSFORM_PORTABLE_MIN: usize = 1600;
 
+/// From here: factorials by the steps of a team, also for one thread.
+pub(super) const FACTORIAL_STEPS_MIN: u64 = 8000;
+
 /// Fewest numbers in a segment of primes.
 pub(super) const FACTORIAL_SEGMENT_MIN: u64 = 1 << 16;
 

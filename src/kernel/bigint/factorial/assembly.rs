@@ -102,6 +102,14 @@ impl Leaves<'_> {
     }
 }
 
+/// The odd part of n!, level by level: for short factorials, by one thread.
+pub(super) fn odd_part(n: u64) -> Vec<u64> {
+    let plan = &FactorialPlan::new(n);
+    let segments: Vec<Vec<u64>> = (0..plan.segments()).map(|i| plan.leaf(i)).collect();
+    let segments = segments.iter().map(Vec::as_slice).collect();
+    Leaves { plan, segments }.head(0, &mut Vec::new())
+}
+
 /// Writes the factorial that `sizes` is for, of 6 or more, to the beginning of `result`, by the
 /// members of a team. Returns its limbs.
 ///

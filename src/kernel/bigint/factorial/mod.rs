@@ -19,6 +19,9 @@ use crate::kernel::SingleThread;
 use super::limbs::{shift_left, trim};
 use super::product_tree::{product, product_scratch_limbs};
 use super::team_arithmetic::{LimbSpan, TeamArithmetic};
+use super::thresholds::FACTORIAL_STEPS_MIN;
+
+use assembly::odd_part;
 
 pub(crate) use assembly::factorial_team;
 pub(crate) use plan::FactorialPlan;
@@ -39,11 +42,11 @@ pub(crate) use sizes::{FactorialProgress, FactorialSizes};
 /// ```
 #[must_use]
 pub fn factorial(n: u64) -> Vec<u64> {
-    if n > SMALL_MAX {
-        return by_primes(n);
+    if n >= FACTORIAL_STEPS_MIN {
+        return by_steps(n);
     }
     let limbs = FactorialPlan::limbs(n).expect("n! fits into the address space");
-    let mut out = odd_part_of_small(n, limbs);
+    let mut out = if n > SMALL_MAX { odd_part(n) } else { odd_part_of_small(n, limbs) };
     out.resize(limbs, 0);
     shift_left(&mut out, n - u64::from(n.count_ones()));
     out.truncate(trim(&out).len());
@@ -51,7 +54,7 @@ pub fn factorial(n: u64) -> Vec<u64> {
 }
 
 /// n! for `n >= 6` by [`factorial_team`], with a team of one.
-fn by_primes(n: u64) -> Vec<u64> {
+fn by_steps(n: u64) -> Vec<u64> {
     let sizes = FactorialSizes::new(n, 1).expect("n! has not too many limbs");
     let needs = sizes.needs;
     let mut workspace = vec![0; needs.workspace];
@@ -142,14 +145,14 @@ mod tests {
             assert_eq!(factorial(n), factorial_naive(n), "{n}!");
         }
         for n in [6, 7, 20, 100, 700, 1000] {
-            assert_eq!(by_primes(n), factorial_naive(n), "{n}!");
+            assert_eq!(by_steps(n), factorial_naive(n), "{n}!");
         }
     }
 
     #[test]
     fn teams_of_any_size_give_the_same_factorial() {
         for n in [6, 1000, 60_000, 150_000] {
-            let expected = by_primes(n);
+            let expected = factorial(n);
             for members in [1, 2, 3, 5] {
                 let sizes = &FactorialSizes::new(n, members).unwrap();
                 let progress = FactorialProgress::default();
