@@ -228,18 +228,18 @@ impl Connection {
     /// Ends the server, and its children with it.
     pub(super) fn close(&self) {
         self.unregister();
-        // One that somebody has killed has not ended what its children have started.
-        if is_readable(self.pidfd()) {
-            return self.server_gone();
-        }
-        // It ends at end of file, one that is stopped when it goes on; one that hangs is killed.
+        // A server that was killed has not ended what its children have started.
+        let was_killed = is_readable(self.pidfd());
+        // It ends at end of file, and a stopped one when it is continued. One that hangs is killed.
         self.socket.shut_down();
         let _ = process::pidfd_continue(self.pidfd());
-        if !handshake::wait_for_exit(self.pidfd())
-            && let Some(pidfd) = self.pidfd.get()
-        {
+        // This also reaps it if this process has adopted it.
+        let has_ended = handshake::wait_for_exit(self.pidfd());
+        if !has_ended && let Some(pidfd) = self.pidfd.get() {
             let _ = process::pidfd_kill(pidfd.as_fd());
             handshake::wait_for_exit(pidfd.as_fd());
+        }
+        if was_killed || !has_ended {
             self.sweep();
         }
         self.end_children();
