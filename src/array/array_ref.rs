@@ -119,6 +119,10 @@ impl<T: Pod> ArrayRef<T> {
 
     /// The array as an `ndarray` view.
     ///
+    /// # Panics
+    ///
+    /// In a process that was forked from the one that made the array.
+    ///
     /// # Examples
     ///
     /// ```

@@ -11,6 +11,8 @@ use std::path::Path;
 use crate::array::array_ref::{ArrayRef, checked_size};
 use crate::array::element::{Element, check_header};
 use crate::array::shared_array::SharedArray;
+#[cfg(doc)]
+use crate::error::Error;
 use crate::error::Result;
 use crate::object::source::Source;
 use crate::region::mapping::Mapping;

@@ -8,6 +8,8 @@ use std::sync::Arc;
 
 use bytemuck::Pod;
 
+#[cfg(doc)]
+use crate::array::Frozen;
 use crate::array::array_ref::{ArrayRef, checked_size};
 use crate::array::owned_chunk::OwnedChunk;
 use crate::array::send_error::SendError;
@@ -159,6 +161,10 @@ impl<T: Pod> SharedArray<T> {
     }
 
     /// The array as a mutable `ndarray` view.
+    ///
+    /// # Panics
+    ///
+    /// In a process that was forked from the one that made the array.
     ///
     /// # Examples
     ///

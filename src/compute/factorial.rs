@@ -3,6 +3,8 @@
 use crate::compute::bigint::{SharedBigUint, grant_scratch};
 use crate::compute::progress;
 use crate::compute::team_call::{Computation, TeamCall, checked_limbs};
+#[cfg(doc)]
+use crate::error::Error;
 use crate::error::Result;
 use crate::kernel::bigint;
 use crate::kernel::bigint::factorial::FactorialPlan;

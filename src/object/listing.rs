@@ -85,7 +85,7 @@ pub enum RegionState {
     /// Nobody has it: it was left by programs that died. [`reclaim`](crate::reclaim) removes it.
     Dead,
     /// Nobody has it, and it is not [`reclaim`](crate::reclaim)'s to remove: another user's, or not
-    /// made by this crate, as a file that [`to_npy`](crate::SharedArray::to_npy) wrote, or a copy.
+    /// made by this crate, as a file that [`to_npy`](crate::ArrayRef::to_npy) wrote, or a copy.
     Foreign,
 }
 

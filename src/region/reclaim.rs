@@ -15,7 +15,7 @@ use crate::sys::shm;
 /// A program that is killed cannot remove the names of its regions. This removes each region
 /// under `/dev/shm` that belongs to this user, was made by this crate, was not [kept], and that
 /// no living process holds or has mapped. Files that other programs, or
-/// [`to_npy`](crate::SharedArray::to_npy), wrote there stay, and so does a copy of a region. In
+/// [`to_npy`](crate::ArrayRef::to_npy), wrote there stay, and so does a copy of a region. In
 /// doubt a name stays. It is safe to call at any time, by any number of programs at once.
 ///
 /// [kept]: crate::NamedArray::keep

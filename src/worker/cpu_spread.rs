@@ -37,7 +37,7 @@ pub(crate) struct CpuTable<const N: usize> {
     at: [AtomicU16; N],
 }
 
-const _: () = assert!(size_of::<CpuTable<WORKERS_MAX>>() % 64 == 0);
+const _: () = assert!(size_of::<CpuTable<WORKERS_MAX>>().is_multiple_of(64));
 
 impl<const N: usize> CpuTable<N> {
     fn all(&self) -> &[AtomicU16] {

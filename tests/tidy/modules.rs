@@ -48,7 +48,7 @@ impl Modules {
                 None => directory.to_owned(),
             };
             for name in module.declared() {
-                let child = [&path[..], &[name.clone()]].concat();
+                let child = [&path[..], std::slice::from_ref(&name)].concat();
                 for file in [format!("{directory}{name}.rs"), format!("{directory}{name}/mod.rs")] {
                     left.push((file, child.clone()));
                 }

@@ -3,6 +3,8 @@
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+#[cfg(doc)]
+use crate::error::Error;
 use crate::error::Result;
 use crate::pool::Pool;
 use crate::pool::items::batch;
