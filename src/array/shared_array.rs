@@ -8,8 +8,6 @@ use std::sync::Arc;
 
 use bytemuck::Pod;
 
-#[cfg(doc)]
-use crate::array::Frozen;
 use crate::array::array_ref::{ArrayRef, checked_size};
 use crate::array::owned_chunk::OwnedChunk;
 use crate::array::send_error::SendError;
@@ -40,6 +38,8 @@ use crate::sys::fork::Instance;
 /// assert_eq!(a.as_slice(), [0.0, 1.0, 2.0, 10.0, 11.0, 12.5]);
 /// # Ok::<(), brigade::Error>(())
 /// ```
+///
+/// [`Frozen`]: crate::Frozen
 pub struct SharedArray<T> {
     span: Span,
     elements: ArrayRef<T>,
