@@ -115,7 +115,6 @@ pub(crate) use unacked::{UNACKED_ENTRIES, Unacked, UnackedWords};
 
 /// What the types of `shared` are made of. Public for the fault tests alone, which step through
 /// their instructions over memory of their own.
-#[cfg(not(loom))]
 #[doc(hidden)]
 pub mod raw {
     pub use super::barrier::{PARTIES_MAX, RawBarrier, RawMember};
