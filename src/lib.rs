@@ -123,6 +123,9 @@
 //! [`kernel`] has the arithmetic by itself, on slices, for one thread; [`sync`] has locks, events
 //! and rings over any shared memory, for programs that share it themselves.
 
+// Under loom only the modules that have models are built, so much of what they use is unused.
+#![cfg_attr(loom, allow(dead_code, unused_imports))]
+
 mod atomics;
 mod error;
 mod exit;
