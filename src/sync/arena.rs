@@ -4,7 +4,8 @@
 use std::ptr::NonNull;
 
 use super::barrier::RawBarrier;
-use super::lock::{LockWord, RobustLock};
+use super::lock::RobustLock;
+use super::lock_word::LockWord;
 use super::owner::{Owner, OwnerTable};
 use super::timeout::Watch;
 use crate::atomics::{AtomicU32, AtomicU64, Ordering};

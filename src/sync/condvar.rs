@@ -29,7 +29,8 @@ use std::fmt;
 #[cfg(not(loom))]
 use std::ptr::NonNull;
 
-use super::lock::{LockGuard, OWNER_DIED, TOKEN};
+use super::lock::LockGuard;
+use super::lock_word::{OWNER_DIED, TOKEN};
 use super::owner::Owner;
 use super::row::{Kind, Row};
 use super::timeout::Timeout;

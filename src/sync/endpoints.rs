@@ -20,7 +20,8 @@ use std::ptr::NonNull;
 
 use serde::{Deserialize, Serialize};
 
-use super::owner::{Owner, OwnerTable, Token};
+use super::lock_word::Token;
+use super::owner::{Owner, OwnerTable};
 use super::slots::Slots;
 #[cfg(not(loom))]
 use super::{ring::Ring, slots::Holder};

@@ -99,12 +99,12 @@ impl RawEvent {
     /// [`Error::Full`] if the directory is; [`Error::InvalidArgument`] if the word is not in the
     /// table's region.
     pub fn register(&self, table: &OwnerTable) -> Result<()> {
-        table.register(WordKind::Wait, self.word.cast(), 1)
+        table.directory().register(WordKind::Wait, self.word.cast(), 1)
     }
 
     /// Takes the event out of the directory, before its memory serves something else.
     pub fn unregister(&self, table: &OwnerTable) {
-        table.unregister(WordKind::Wait, self.word.cast(), 1);
+        table.directory().unregister(WordKind::Wait, self.word.cast(), 1);
     }
 
     fn word(&self) -> &AtomicU32 {

@@ -31,8 +31,7 @@
 use std::ptr::NonNull;
 use std::time::Duration;
 
-use super::directory::WordKind;
-use super::owner::OwnerTable;
+use super::directory::{Directory, WordKind};
 use super::timeout::{Backoff, Timeout, Watch};
 use crate::atomics::{AtomicU32, Ordering, fence};
 use crate::error::Result;
@@ -105,8 +104,8 @@ impl EventCount {
     }
 
     /// Enters the word into a table's directory, so that sweeps notify its sleepers.
-    pub(crate) fn register(&self, table: &OwnerTable) -> Result<()> {
-        table.register(WordKind::Count, NonNull::from(&self.0), 1)
+    pub(super) fn register(&self, directory: &Directory) -> Result<()> {
+        directory.register(WordKind::Count, NonNull::from(&self.0), 1)
     }
 
     /// The word itself, for who sleeps on several.

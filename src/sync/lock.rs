@@ -36,44 +36,12 @@ use std::ptr::NonNull;
 use std::time::Duration;
 
 use super::directory::WordKind;
-use super::owner::{Owner, Token, mark_word};
+use super::lock_word::{LockWord, OWNER_DIED, TOKEN, Token, WAITERS, mark_word};
+use super::owner::Owner;
 use super::timeout::{Backoff, Timeout, Watch};
 use crate::atomics::{AtomicU32, Ordering};
 use crate::error::{Error, Result};
 use crate::sys::futex;
-
-/// Somebody may sleep on the word.
-pub(super) const WAITERS: u32 = 1 << 31;
-/// The last owner died while it held the lock.
-pub(super) const OWNER_DIED: u32 = 1 << 30;
-/// The owner's token, 0 if there is none.
-pub(super) const TOKEN: u32 = OWNER_DIED - 1;
-
-/// A lock in shared memory: four bytes, zero when free.
-///
-/// | field | written by | read by | guard | if the writer dies |
-/// |---|---|---|---|---|
-/// | word | lockers, waiters, sweepers | the same | compare-and-swap | see the truth table |
-#[repr(transparent)]
-#[derive(Debug)]
-pub struct LockWord(pub(super) AtomicU32);
-
-#[cfg(not(loom))]
-const _: () = assert!(size_of::<LockWord>() == 4);
-
-impl LockWord {
-    /// A free lock.
-    #[must_use]
-    pub fn new() -> LockWord {
-        LockWord(AtomicU32::new(0))
-    }
-}
-
-impl Default for LockWord {
-    fn default() -> LockWord {
-        LockWord::new()
-    }
-}
 
 /// A lock as one owner sees it.
 #[derive(Clone)]
@@ -110,12 +78,12 @@ impl RobustLock {
     /// [`Error::Full`] if the directory is; [`Error::InvalidArgument`] if the word is not in the
     /// table's region.
     pub fn register(&self) -> Result<()> {
-        self.owner.table().register(WordKind::Lock, self.word.cast(), 1)
+        self.owner.table().directory().register(WordKind::Lock, self.word.cast(), 1)
     }
 
     /// Takes the lock out of the directory, before its memory serves something else.
     pub fn unregister(&self) {
-        self.owner.table().unregister(WordKind::Lock, self.word.cast(), 1);
+        self.owner.table().directory().unregister(WordKind::Lock, self.word.cast(), 1);
     }
 
     /// Waits for the lock, without a bound.

@@ -1,11 +1,43 @@
-//! What stands for an owner in a word.
+//! The word of a lock: a token and two flags.
 
 use std::num::NonZeroU32;
 
 use crate::atomics::{AtomicU32, Ordering};
-use crate::sync::lock::{OWNER_DIED, TOKEN, WAITERS};
 
-/// What stands for one owner in a lock word: 1 to 2^30 - 1, never used twice in a table.
+/// A process may sleep on the word.
+pub(super) const WAITERS: u32 = 1 << 31;
+/// The last owner died while it held the lock.
+pub(super) const OWNER_DIED: u32 = 1 << 30;
+/// The bits of the owner's token, 0 if there is no owner.
+pub(super) const TOKEN: u32 = OWNER_DIED - 1;
+
+/// A lock in shared memory: four bytes, zero when free.
+///
+/// | field | written by | read by | guard | if the writer dies |
+/// |---|---|---|---|---|
+/// | word | lockers, waiters, sweepers | the same | compare-and-swap | see `lock.rs` |
+#[repr(transparent)]
+#[derive(Debug)]
+pub struct LockWord(pub(super) AtomicU32);
+
+#[cfg(not(loom))]
+const _: () = assert!(size_of::<LockWord>() == 4);
+
+impl LockWord {
+    /// A free lock.
+    #[must_use]
+    pub fn new() -> LockWord {
+        LockWord(AtomicU32::new(0))
+    }
+}
+
+impl Default for LockWord {
+    fn default() -> LockWord {
+        LockWord::new()
+    }
+}
+
+/// The number of one owner in a lock word: 1 to 2^30 - 1, never used twice in a table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Token(NonZeroU32);
 
@@ -23,13 +55,13 @@ impl Token {
     }
 }
 
-/// Swaps `dead` to OWNER_DIED in one word.
-pub(in crate::sync) fn mark_word(word: &AtomicU32, dead: Token) -> bool {
+/// Replaces the token `dead` in one word by OWNER_DIED. Returns whether it was there.
+pub(super) fn mark_word(word: &AtomicU32, dead: Token) -> bool {
     let mut seen = word.load(Ordering::Relaxed);
     while seen & TOKEN == dead.bits() {
         let marked = (seen & WAITERS) | OWNER_DIED;
-        // AcqRel: Release pairs with the Acquire of the next locker; Acquire so that what the
-        // dead wrote before it took the lock is ours to pass on.
+        // AcqRel: Release pairs with the Acquire of the next locker. Acquire makes visible to
+        // that locker what the dead owner saw when it took the lock.
         match word.compare_exchange(seen, marked, Ordering::AcqRel, Ordering::Relaxed) {
             Ok(_) => return true,
             Err(now) => seen = now,

@@ -74,6 +74,7 @@ mod eventcount;
 #[cfg(all(any(test, fuzzing), not(loom)))]
 pub(crate) mod hostile;
 mod lock;
+mod lock_word;
 #[cfg(all(test, loom))]
 mod model;
 mod once;
@@ -98,8 +99,9 @@ pub(crate) use endpoints::{
 pub use event::{EventWord, RawEvent, Reset};
 #[cfg(not(loom))]
 pub(crate) use eventcount::WaitPhase;
-pub use lock::{LockGuard, LockWord, RobustLock};
-pub use owner::{Owner, OwnerTable, Token};
+pub use lock::{LockGuard, RobustLock};
+pub use lock_word::{LockWord, Token};
+pub use owner::{Owner, OwnerTable};
 #[cfg(not(loom))]
 pub(crate) use owner::{Purse, report};
 #[cfg(all(feature = "raw-sync", not(loom)))]

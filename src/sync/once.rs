@@ -7,7 +7,8 @@
 use std::fmt;
 use std::ptr::NonNull;
 
-use super::lock::{LockWord, RobustLock};
+use super::lock::RobustLock;
+use super::lock_word::LockWord;
 use super::owner::Owner;
 use crate::atomics::{AtomicU32, Ordering};
 use crate::error::Result;

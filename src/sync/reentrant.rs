@@ -18,7 +18,8 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::ptr::NonNull;
 
-use super::lock::{LockWord, RobustLock};
+use super::lock::RobustLock;
+use super::lock_word::LockWord;
 use super::owner::Owner;
 use super::thread;
 use super::timeout::Timeout;

@@ -9,7 +9,8 @@ use std::ptr::NonNull;
 
 use super::directory::{RUN_WORDS_MAX, WordKind};
 use super::eventcount::{EventCount, WaitPhase};
-use super::owner::{Owner, OwnerTable, Token};
+use super::lock_word::Token;
+use super::owner::{Owner, OwnerTable};
 use super::slots::Slots;
 use super::timeout::{Timeout, Watch};
 use crate::atomics::{AtomicU32, AtomicU64, Ordering};
@@ -183,7 +184,7 @@ impl Row {
     pub(super) fn register(&self) -> Result<()> {
         let table = self.owner.table();
         self.slots.register(table)?;
-        let counted = table.register(WordKind::Count, self.moved_word(), 1);
+        let counted = table.directory().register(WordKind::Count, self.moved_word(), 1);
         counted.inspect_err(|_| self.slots.unregister(table))
     }
 

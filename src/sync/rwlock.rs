@@ -24,7 +24,8 @@ use std::fmt;
 #[cfg(not(loom))]
 use std::ptr::NonNull;
 
-use super::lock::{LockGuard, OWNER_DIED, RobustLock, TOKEN};
+use super::lock::{LockGuard, RobustLock};
+use super::lock_word::{OWNER_DIED, TOKEN};
 use super::owner::Owner;
 use super::row::{Kind, Row};
 use super::thread;

@@ -27,7 +27,7 @@ use std::fmt;
 #[cfg(not(loom))]
 use std::ptr::NonNull;
 
-use super::lock::OWNER_DIED;
+use super::lock_word::OWNER_DIED;
 use super::owner::Owner;
 use super::row::{self, Kind, Row};
 use super::timeout::Timeout;

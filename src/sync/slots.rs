@@ -4,8 +4,8 @@
 use std::ptr::NonNull;
 
 use super::directory::WordKind;
-use super::lock::{OWNER_DIED, TOKEN};
-use super::owner::{OwnerTable, Token};
+use super::lock_word::{OWNER_DIED, TOKEN, Token};
+use super::owner::OwnerTable;
 use crate::atomics::{AtomicU32, Ordering};
 use crate::error::Result;
 
@@ -49,11 +49,11 @@ impl Slots {
     }
 
     pub(crate) fn register(&self, table: &OwnerTable) -> Result<()> {
-        table.register(WordKind::Lock, self.0.cast(), self.count())
+        table.directory().register(WordKind::Lock, self.0.cast(), self.count())
     }
 
     pub(super) fn unregister(&self, table: &OwnerTable) {
-        table.unregister(WordKind::Lock, self.0.cast(), self.count());
+        table.directory().unregister(WordKind::Lock, self.0.cast(), self.count());
     }
 
     /// Claims a slot that is free, and was not left by a dead owner.

@@ -109,7 +109,7 @@ impl Unacked {
 
     /// Registers the futex words in the directory. Once, by the creator.
     pub(crate) fn register(&self, table: &OwnerTable) -> Result<()> {
-        self.words().joined.register(table)?;
+        self.words().joined.register(table.directory())?;
         self.holders.register(table)
     }
 

@@ -5,8 +5,9 @@ use std::any::Any;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::{OwnerTable, Token};
+use super::table::OwnerTable;
 use crate::error::Result;
+use crate::sync::lock_word::Token;
 use crate::sync::timeout::Watch;
 use crate::sys::fork::Instance;
 use crate::sys::identity::Identity;

@@ -1,16 +1,12 @@
 //! What a table knows of one process.
 #![allow(unsafe_code)]
 
-use super::{OwnerTable, entry_lives, unpack_identity};
-use crate::atomics::Ordering;
+use super::table::OwnerTable;
 
 impl OwnerTable {
     /// Whether process `pid` has claimed an entry that it has not given up.
     pub(crate) fn has_process(&self, pid: u32) -> bool {
-        self.owners().iter().any(|entry| {
-            let identity = entry.identity.load(Ordering::Acquire);
-            unpack_identity(identity).is_some_and(|(claimant, _)| claimant == pid)
-        })
+        self.owners().iter().any(|entry| entry.claimant().is_some_and(|(owner, _)| owner == pid))
     }
 
     /// Sweeps what process `pid`, which has ended, had claimed. Returns how many locks it held.
@@ -19,11 +15,9 @@ impl OwnerTable {
     pub(crate) fn sweep_process(&self, pid: u32) -> usize {
         let mut marked = 0;
         for entry in self.owners() {
-            match unpack_identity(entry.identity.load(Ordering::Acquire)) {
-                Some((claimant, token))
-                    if claimant == pid && !entry_lives(entry, claimant, token) =>
-                {
-                    // SAFETY: its process has ended, as `entry_lives` has just found out.
+            match entry.claimant() {
+                Some((owner, token)) if owner == pid && !entry.lives(pid, token) => {
+                    // SAFETY: its process has ended: `lives` has just returned false.
                     marked += unsafe { self.sweep(token) };
                 }
                 _ => {}

@@ -1,9 +1,9 @@
 //! What a table says, for those who only look.
 
-use super::{OwnerEntry, OwnerTable, Token, entry_lives, unpack_identity};
+use super::table::{OwnerEntry, OwnerTable};
 use crate::atomics::Ordering;
 use crate::sync::directory::WordKind;
-use crate::sync::lock::{OWNER_DIED, TOKEN};
+use crate::sync::lock_word::{OWNER_DIED, TOKEN, Token};
 
 /// A process that has claimed an entry of a table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,8 +31,8 @@ impl OwnerTable {
     /// not.
     pub(crate) fn claimants(&self) -> Vec<Claimant> {
         let claimant = |entry: &OwnerEntry| {
-            let (pid, token) = unpack_identity(entry.identity.load(Ordering::Acquire))?;
-            Some(Claimant { pid, token, lives: entry_lives(entry, pid, token) })
+            let (pid, token) = entry.claimant()?;
+            Some(Claimant { pid, token, lives: entry.lives(pid, token) })
         };
         self.owners().iter().filter_map(claimant).take(SHOWN_MAX).collect()
     }
@@ -40,7 +40,7 @@ impl OwnerTable {
     /// The lock words that are taken, in the order of the directory, the first [`SHOWN_MAX`].
     pub(crate) fn taken(&self) -> Vec<Taken> {
         let mut taken = Vec::new();
-        self.directory.for_each(|kind, word| {
+        self.directory().for_each(|kind, word| {
             let word = word.load(Ordering::Relaxed);
             match Token::from_bits(word & TOKEN) {
                 _ if taken.len() == SHOWN_MAX => {}

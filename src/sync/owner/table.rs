@@ -1,37 +1,16 @@
-//! The owner table: which process a lock's token stands for.
-//!
-//! Each process claims an entry before its first lock, and gets a token that no other process of
-//! this table ever had or will have; if it leaves and comes back, it may get the same again. A
-//! lock word holds the token of its owner, so that taking a lock and saying who took it are one
-//! store. After a death, [`OwnerTable::sweep`] finds the words that the dead process held.
-//!
-//! What it does not do: tell threads of one process apart (a lock does exclude them from each
-//! other), or follow a `fork` (the child must claim an entry of its own).
+//! The table itself: claims, and the sweep of one dead owner.
 #![allow(unsafe_code)]
 
-mod claim;
-mod dead;
-#[cfg(not(loom))]
-mod process;
-#[cfg(not(loom))]
-pub(crate) mod report;
 #[cfg(all(test, not(loom)))]
 mod tests;
-mod token;
 
 use std::ptr::NonNull;
-
-pub use claim::Owner;
-#[cfg(not(loom))]
-pub(crate) use claim::Purse;
-pub use token::Token;
-pub(in crate::sync) use token::mark_word;
 
 use crate::atomics::{AtomicU32, AtomicU64, Ordering};
 use crate::error::{Error, Result};
 use crate::sync::directory::{Directory, WordKind};
 use crate::sync::eventcount;
-use crate::sync::lock::TOKEN;
+use crate::sync::lock_word::{TOKEN, Token, mark_word};
 use crate::sys::identity::{self, Identity};
 use crate::sys::{futex, futex::ALL};
 
@@ -114,10 +93,25 @@ impl TableHeader {
     }
 }
 
-#[cfg(all(test, loom))]
 impl OwnerEntry {
+    #[cfg(all(test, loom))]
     pub(in crate::sync) fn free() -> OwnerEntry {
         OwnerEntry { identity: AtomicU64::new(0), start: AtomicU64::new(0) }
+    }
+
+    /// The process that has claimed the entry, and its token.
+    pub(super) fn claimant(&self) -> Option<(u32, Token)> {
+        // Acquire pairs with the Release in `claim_entry`.
+        unpack_identity(self.identity.load(Ordering::Acquire))
+    }
+
+    /// Whether the process `pid` that claimed the entry with `token` lives.
+    pub(super) fn lives(&self, pid: u32, token: Token) -> bool {
+        let start = self.start.load(Ordering::Relaxed);
+        identity::lives(pid, |start_ticks| {
+            let is_written = start >> START_BITS == u64::from(token.bits());
+            !is_written || start == pack_start(token, start_ticks)
+        })
     }
 }
 
@@ -279,34 +273,19 @@ impl OwnerTable {
         OwnerTable { header, owners, directory }
     }
 
-    fn header(&self) -> &TableHeader {
+    pub(super) fn header(&self) -> &TableHeader {
         // SAFETY: valid and all atomics while the table is used: contract of `from_parts`.
         unsafe { self.header.as_ref() }
     }
 
-    fn owners(&self) -> &[OwnerEntry] {
+    pub(super) fn owners(&self) -> &[OwnerEntry] {
         // SAFETY: valid and all atomics while the table is used: contract of `from_parts`.
         unsafe { self.owners.as_ref() }
     }
 
-    /// Enters futex words into the directory, so that sweeps find them.
-    pub(in crate::sync) fn register(
-        &self,
-        kind: WordKind,
-        first: NonNull<AtomicU32>,
-        words: usize,
-    ) -> Result<()> {
-        self.directory.register(kind, first, words)
-    }
-
-    /// Takes words out of the directory, before their memory serves something else.
-    pub(in crate::sync) fn unregister(
-        &self,
-        kind: WordKind,
-        first: NonNull<AtomicU32>,
-        words: usize,
-    ) {
-        self.directory.unregister(kind, first, words);
+    /// The list of the region's futex words, for sweeps.
+    pub(in crate::sync) fn directory(&self) -> &Directory {
+        &self.directory
     }
 
     /// Counts up `last_token`. No two processes get the same token: the counter stops at its end.
@@ -349,7 +328,7 @@ impl OwnerTable {
         self.owners().iter().any(|entry| {
             let claim = pack_identity(who.pid, token);
             // One CAS makes the claim and says whose it is. AcqRel: Acquire pairs with the
-            // Release of `free_entry`; Release with the Acquire in `lives`.
+            // Release of `free_entry`; Release with the Acquire in `claimant`.
             let (success, failure) = (Ordering::AcqRel, Ordering::Relaxed);
             if entry.identity.compare_exchange(0, claim, success, failure).is_err() {
                 return false;
@@ -363,11 +342,9 @@ impl OwnerTable {
     /// Whether the owner of `token` lives. One that is not in the table does not: it claimed an
     /// entry before its first lock, and lost it only after a sweep.
     pub(crate) fn lives(&self, token: Token) -> bool {
-        self.owners().iter().any(|entry| {
-            match unpack_identity(entry.identity.load(Ordering::Acquire)) {
-                Some((pid, claimed)) if claimed == token => entry_lives(entry, pid, token),
-                _ => false,
-            }
+        self.owners().iter().any(|entry| match entry.claimant() {
+            Some((pid, claimed)) if claimed == token => entry.lives(pid, token),
+            _ => false,
         })
     }
 
@@ -449,7 +426,7 @@ impl OwnerTable {
         self.free_entries(|claimed| claimed == token);
     }
 
-    fn free_entries(&self, is_gone: impl Fn(Token) -> bool) {
+    pub(super) fn free_entries(&self, is_gone: impl Fn(Token) -> bool) {
         for entry in self.owners() {
             let identity = entry.identity.load(Ordering::Relaxed);
             if unpack_identity(identity).is_some_and(|(_, claimed)| is_gone(claimed)) {
@@ -460,14 +437,6 @@ impl OwnerTable {
             }
         }
     }
-}
-
-fn entry_lives(entry: &OwnerEntry, pid: u32, token: Token) -> bool {
-    let start = entry.start.load(Ordering::Relaxed);
-    identity::lives(pid, |start_ticks| {
-        let is_written = start >> START_BITS == u64::from(token.bits());
-        !is_written || start == pack_start(token, start_ticks)
-    })
 }
 
 #[cfg(not(loom))]

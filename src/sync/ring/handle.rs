@@ -239,7 +239,7 @@ impl Ring<RobustLock> {
     pub(in crate::sync) fn register(&self, owner: &Owner) -> Result<()> {
         self.push.lock.register()?;
         self.pop.lock.register()?;
-        owner.table().register(WordKind::Count, NonNull::from(self.filled()).cast(), 2)
+        owner.table().directory().register(WordKind::Count, NonNull::from(self.filled()).cast(), 2)
     }
 
     /// Removes the ring's words from the directory of `owner`'s table, before its memory is used
@@ -269,7 +269,11 @@ impl Ring<RobustLock> {
     pub fn unregister(&self, owner: &Owner) {
         self.push.lock.unregister();
         self.pop.lock.unregister();
-        owner.table().unregister(WordKind::Count, NonNull::from(self.filled()).cast(), 2);
+        owner.table().directory().unregister(
+            WordKind::Count,
+            NonNull::from(self.filled()).cast(),
+            2,
+        );
     }
 }
 

@@ -8,7 +8,7 @@ use super::record;
 use crate::atomics::{AtomicU32, AtomicU64, Ordering};
 use crate::error::{Error, Result};
 use crate::sync::eventcount::EventCount;
-use crate::sync::lock::LockWord;
+use crate::sync::lock_word::LockWord;
 
 /// A value on a cache line of its own. 128 bytes: the prefetcher fetches lines in pairs.
 #[repr(C, align(128))]

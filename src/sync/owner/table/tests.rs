@@ -2,9 +2,9 @@
 #![allow(unsafe_code)]
 
 use super::*;
-use crate::sync::Watch;
 use crate::sync::arena::{Arena, OWNERS};
-use crate::sync::lock::OWNER_DIED;
+use crate::sync::lock_word::OWNER_DIED;
+use crate::sync::{Owner, Watch};
 
 #[test]
 fn tokens_are_never_used_twice() {

@@ -1,0 +1,24 @@
+//! The owner table: which process a lock's token stands for.
+//!
+//! Each process claims an entry before its first lock, and gets a token that no other process of
+//! this table ever had or will have; if it leaves and comes back, it may get the same again. A
+//! lock word holds the token of its owner, so that taking a lock and saying who took it are one
+//! store. After a death, [`OwnerTable::sweep`] finds the words that the dead process held.
+//!
+//! What it does not do: tell threads of one process apart (a lock does exclude them from each
+//! other), or follow a `fork` (the child must claim an entry of its own).
+
+mod claim;
+mod dead;
+#[cfg(not(loom))]
+mod process;
+#[cfg(not(loom))]
+pub(crate) mod report;
+mod table;
+
+pub use claim::Owner;
+#[cfg(not(loom))]
+pub(crate) use claim::Purse;
+pub use table::OwnerTable;
+#[cfg(all(test, loom))]
+pub(in crate::sync) use table::{OwnerEntry, TableHeader};
