@@ -1,4 +1,5 @@
 //! Models of the condition variable.
+
 use super::{Shared, check_deaths, check_preempted, spawn, spawn_victim};
 use crate::atomics::Ordering;
 use crate::sync::event::Reset;

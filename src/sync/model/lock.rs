@@ -1,12 +1,7 @@
 //! Models of the lock, the event, and sweeps of their owners.
-#![allow(unsafe_code)]
 
-use std::sync::Arc;
-
-use loom::thread;
-
-use super::{Shared, check, check_deaths, check_preempted};
-use crate::atomics::{Ordering, mortal::live_for};
+use super::{Shared, check, check_deaths, check_preempted, spawn, spawn_victim};
+use crate::atomics::Ordering;
 use crate::sync::event::Reset;
 use crate::sync::timeout::Timeout;
 
@@ -15,8 +10,8 @@ fn loom_a_lock_excludes_and_wakes_whoever_waits() {
     check(|| {
         let shared = Shared::new(Reset::Manual);
         let threads = [0, 1].map(|_| {
-            let (shared, owner) = (Arc::clone(&shared), shared.owner());
-            thread::spawn(move || {
+            let owner = shared.owner();
+            spawn(&shared, move |shared| {
                 let lock = shared.lock(&owner);
                 let _guard = lock.lock();
                 shared.critical_section();
@@ -33,27 +28,18 @@ fn loom_a_death_at_any_operation_of_a_lock_frees_it_and_is_reported_once() {
     check_deaths(|operations| {
         let shared = Shared::new(Reset::Manual);
         let (doomed, heir) = (shared.owner(), shared.owner());
-        let victim = {
-            let (shared, lock) = (Arc::clone(&shared), shared.lock(&doomed));
-            thread::spawn(move || {
-                let survived = live_for(operations, || {
-                    let _guard = lock.lock();
-                    shared.critical_section();
-                });
-                survived.is_none()
-            })
-        };
-        let waiter = {
-            let (shared, lock) = (Arc::clone(&shared), shared.lock(&heir));
-            thread::spawn(move || {
-                let guard = lock.lock();
-                shared.critical_section();
-                guard.recovered()
-            })
-        };
+        let (theirs, lock) = (shared.lock(&doomed), shared.lock(&heir));
+        let victim = spawn_victim(&shared, operations, move |shared| {
+            let _guard = theirs.lock();
+            shared.critical_section();
+        });
+        let waiter = spawn(&shared, move |shared| {
+            let guard = lock.lock();
+            shared.critical_section();
+            guard.recovered()
+        });
         let died = victim.join().unwrap();
-        // SAFETY: the victim is dead, or has dropped its guard.
-        let held = unsafe { shared.table().sweep(doomed.token()) };
+        let held = shared.sweep(&doomed);
         assert!(held == 0 || died);
         let by_waiter = waiter.join().unwrap();
         let by_next = shared.lock(&heir).lock().recovered();
@@ -69,14 +55,9 @@ fn loom_a_waiter_that_gives_up_passes_the_wake_up_on() {
         let owners = [shared.owner(), shared.owner(), shared.owner()];
         let holder = shared.lock(&owners[2]);
         let guard = holder.lock();
-        let impatient = {
-            let lock = shared.lock(&owners[0]);
-            thread::spawn(move || drop(lock.lock_within(Timeout::Sleeps(1))))
-        };
-        let patient = {
-            let lock = shared.lock(&owners[1]);
-            thread::spawn(move || drop(lock.lock()))
-        };
+        let (first, second) = (shared.lock(&owners[0]), shared.lock(&owners[1]));
+        let impatient = spawn(&shared, move |_| drop(first.lock_within(Timeout::Sleeps(1))));
+        let patient = spawn(&shared, move |_| drop(second.lock()));
         drop(guard);
         // Takes the lock from under a waiter that was woken, and then sees none in the word.
         drop(holder.lock());
@@ -90,13 +71,10 @@ fn loom_an_event_releases_its_waiter_and_shows_what_was_written_before() {
     for reset in [Reset::Auto, Reset::Manual] {
         check(move || {
             let shared = Shared::new(reset);
-            let waiter = {
-                let shared = Arc::clone(&shared);
-                thread::spawn(move || {
-                    shared.event().wait(Timeout::Never);
-                    assert_eq!(shared.value.load(Ordering::Relaxed), 7);
-                })
-            };
+            let waiter = spawn(&shared, |shared| {
+                shared.event().wait(Timeout::Never);
+                assert_eq!(shared.value.load(Ordering::Relaxed), 7);
+            });
             shared.value.store(7, Ordering::Relaxed);
             shared.event().set();
             waiter.join().unwrap();
@@ -109,10 +87,7 @@ fn loom_an_event_releases_its_waiter_and_shows_what_was_written_before() {
 fn loom_a_pulse_of_a_manual_event_releases_no_later_than_the_next() {
     check(|| {
         let shared = Shared::new(Reset::Manual);
-        let waiter = {
-            let shared = Arc::clone(&shared);
-            thread::spawn(move || shared.event().wait(Timeout::Never))
-        };
+        let waiter = spawn(&shared, |shared| shared.event().wait(Timeout::Never));
         shared.event().set();
         shared.event().reset();
         // Whether or not the waiter had come in time, it is not lost now.
@@ -126,8 +101,7 @@ fn loom_an_auto_event_goes_from_waiter_to_waiter() {
     check(|| {
         let shared = Shared::new(Reset::Auto);
         let waiters = [0, 1].map(|_| {
-            let shared = Arc::clone(&shared);
-            thread::spawn(move || {
+            spawn(&shared, |shared| {
                 shared.event().wait(Timeout::Never);
                 shared.critical_section();
                 shared.event().set();
@@ -146,17 +120,10 @@ fn loom_a_death_at_any_operation_of_a_setter_loses_no_wake_up() {
     check_deaths(|operations| {
         let shared = Shared::new(Reset::Auto);
         let doomed = shared.owner();
-        let victim = {
-            let shared = Arc::clone(&shared);
-            thread::spawn(move || live_for(operations, || shared.event().set()).is_none())
-        };
-        let waiter = {
-            let shared = Arc::clone(&shared);
-            thread::spawn(move || shared.event().wait(Timeout::Never))
-        };
+        let victim = spawn_victim(&shared, operations, |shared| shared.event().set());
+        let waiter = spawn(&shared, |shared| shared.event().wait(Timeout::Never));
         let died = victim.join().unwrap();
-        // SAFETY: the victim is dead or done, and holds no lock.
-        unsafe { shared.table().sweep(doomed.token()) };
+        shared.sweep(&doomed);
         let released = !died || shared.event().is_set();
         if !released {
             // It died before its store, or the waiter has been released by it already.

@@ -1,4 +1,4 @@
-//! Loom models of every primitive and of the death sweep.
+//! Loom models of the primitives and of the sweep.
 #![allow(unsafe_code)]
 
 mod barrier;
@@ -12,6 +12,7 @@ mod rwlock;
 mod semaphore;
 mod unacked;
 
+use std::ops::Deref;
 use std::ptr::NonNull;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering as StdOrdering};
@@ -22,7 +23,8 @@ use loom::thread::{self, JoinHandle};
 use super::barrier::RawBarrier;
 use super::condvar::RawCondvar;
 use super::event::{EventWord, RawEvent, Reset};
-use super::lock::{LockWord, RobustLock};
+use super::lock::RobustLock;
+use super::lock_word::LockWord;
 use super::once::{OnceWords, RawOnce};
 use super::owner::{Owner, OwnerEntry, OwnerTable, TableHeader};
 use super::reentrant::{RawReentrantLock, ReentrantWords};
@@ -34,11 +36,59 @@ use super::timeout::Watch;
 use crate::atomics::{AtomicU32, AtomicU64, mortal::live_for};
 use crate::sys::identity::Identity;
 
-/// Everything that the processes of a model share.
-struct Shared {
+/// What the processes of a model share: an owner table, and the words of the model.
+struct Shared<W> {
     header: TableHeader,
-    owners: [OwnerEntry; 4],
-    slots: [AtomicU64; 12],
+    owners: Box<[OwnerEntry]>,
+    slots: Box<[AtomicU64]>,
+    words: W,
+}
+
+// SAFETY: the words of all models are atomics, and cells that loom watches.
+unsafe impl<W> Sync for Shared<W> {}
+// SAFETY: as for `Sync`.
+unsafe impl<W> Send for Shared<W> {}
+
+impl<W> Deref for Shared<W> {
+    type Target = W;
+
+    fn deref(&self) -> &W {
+        &self.words
+    }
+}
+
+impl<W> Shared<W> {
+    /// `words` with a table for so many owners and runs of futex words.
+    fn with_table(owners: u32, entries: u32, words: W) -> Arc<Shared<W>> {
+        Arc::new(Shared {
+            header: TableHeader::new(owners, entries, 0),
+            owners: (0..owners).map(|_| OwnerEntry::free()).collect(),
+            slots: (0..entries).map(|_| AtomicU64::new(0)).collect(),
+            words,
+        })
+    }
+
+    fn table(&self) -> OwnerTable {
+        let region = NonNull::from(self).cast::<u8>();
+        let (owners, slots) = (NonNull::from(&self.owners[..]), NonNull::from(&self.slots[..]));
+        let header = NonNull::from(&self.header);
+        // SAFETY: all parts belong to `self`, which the model keeps until its end.
+        unsafe { OwnerTable::from_parts(header, owners, slots, region, size_of::<Self>()) }
+    }
+
+    fn owner(&self) -> Owner {
+        let nobody = Identity { pid: 0, start_ticks: 0 };
+        Owner::claim_as(&self.table(), Watch::Supervisor, nobody).unwrap()
+    }
+
+    fn sweep(&self, dead: &Owner) -> usize {
+        // SAFETY: the models wait for the end of the thread that uses this owner first.
+        unsafe { self.table().sweep(dead.token()) }
+    }
+}
+
+/// The words of the primitives.
+struct Primitives {
     lock: LockWord,
     event: EventWord,
     value: AtomicU32,
@@ -51,20 +101,12 @@ struct Shared {
     once: OnceWords,
 }
 
-/// Room for one message of up to eight bytes.
+/// Space for one message of up to eight bytes.
 const DATA_WORDS: usize = 2;
 
-// SAFETY: atomics, and a cell that loom watches.
-unsafe impl Sync for Shared {}
-// SAFETY: as for `Sync`.
-unsafe impl Send for Shared {}
-
-impl Shared {
-    fn new(reset: Reset) -> Arc<Shared> {
-        let shared = Arc::new(Shared {
-            header: TableHeader::new(4, 12, 0),
-            owners: std::array::from_fn(|_| OwnerEntry::free()),
-            slots: std::array::from_fn(|_| AtomicU64::new(0)),
+impl Shared<Primitives> {
+    fn new(reset: Reset) -> Arc<Shared<Primitives>> {
+        let words = Primitives {
             lock: LockWord::new(),
             event: EventWord::new(reset),
             value: AtomicU32::new(0),
@@ -75,7 +117,8 @@ impl Shared {
             row_slots: std::array::from_fn(|_| AtomicU32::new(0)),
             reentrant: ReentrantWords::new(),
             once: OnceWords::new(),
-        });
+        };
+        let shared = Shared::with_table(4, 12, words);
         let owner = shared.owner();
         shared.lock(&owner).register().unwrap();
         shared.event().register(owner.table()).unwrap();
@@ -85,22 +128,9 @@ impl Shared {
         shared.once(&owner).register().unwrap();
         shared
     }
+}
 
-    fn table(&self) -> OwnerTable {
-        let region = NonNull::from(self).cast::<u8>();
-        let (owners, slots) = (NonNull::from(&self.owners[..]), NonNull::from(&self.slots[..]));
-        // SAFETY: all parts lie in `self`, which the model keeps until its end.
-        unsafe {
-            let header = NonNull::from(&self.header);
-            OwnerTable::from_parts(header, owners, slots, region, size_of::<Shared>())
-        }
-    }
-
-    fn owner(&self) -> Owner {
-        let nobody = Identity { pid: 0, start_ticks: 0 };
-        Owner::claim_as(&self.table(), Watch::Supervisor, nobody).unwrap()
-    }
-
+impl Primitives {
     fn lock(&self, owner: &Owner) -> RobustLock {
         // SAFETY: the model keeps the words until its end.
         unsafe { RobustLock::new(NonNull::from(&self.lock), owner) }
@@ -117,7 +147,7 @@ impl Shared {
         unsafe { Ring::robust(parts, owner) }
     }
 
-    /// What a barrier, a semaphore, a condition variable or a read-write lock is made of.
+    /// The row of a barrier, a semaphore, a condition variable or a read-write lock.
     fn row(&self, owner: &Owner) -> Row {
         let slots = NonNull::from(&self.row_slots[..]);
         // SAFETY: the model keeps header and slots until its end.
@@ -150,13 +180,13 @@ impl Shared {
         unsafe { RawOnce::new(NonNull::from(&self.once), owner) }
     }
 
-    /// One beside a critical section would make loom fail.
+    /// Reads the guarded value. Loom fails if a thread is in `critical_section` meanwhile.
     fn look(&self) {
         // SAFETY: that nobody writes meanwhile is what the model checks.
         self.guarded.with(|guarded| unsafe { guarded.read() });
     }
 
-    /// Two at once would make loom fail.
+    /// Writes the guarded value. Loom fails if two threads are here at once.
     fn critical_section(&self) {
         // SAFETY: that nobody else is here is what the model checks.
         self.guarded.with_mut(|guarded| unsafe { *guarded += 1 });
@@ -175,7 +205,7 @@ fn check_preempted(preemptions: usize, model: impl Fn() + Send + Sync + 'static)
 }
 
 /// Checks `model` for a victim that dies at its operation 0, 1, 2, ... until it always survives.
-/// The model is told the operation, and returns whether the victim died.
+/// The model gets the number of the operation, and returns whether the victim died.
 fn check_deaths(model: impl Fn(usize) -> bool + Send + Sync + Clone + 'static) {
     for operations in 0.. {
         let someone_died = Arc::new(AtomicBool::new(false));
@@ -190,27 +220,21 @@ fn check_deaths(model: impl Fn(usize) -> bool + Send + Sync + Clone + 'static) {
     }
 }
 
-/// A thread with a share in the model.
-fn spawn<T: 'static>(
-    shared: &Arc<Shared>,
-    body: impl FnOnce(&Shared) -> T + 'static,
+/// A thread of the model.
+fn spawn<W: 'static, T: 'static>(
+    shared: &Arc<Shared<W>>,
+    body: impl FnOnce(&Shared<W>) -> T + 'static,
 ) -> JoinHandle<T> {
     let shared = Arc::clone(shared);
     thread::spawn(move || body(&shared))
 }
 
-/// A thread that dies at its operation number `operations` of `section`. It says whether it did.
-fn spawn_victim(
-    shared: &Arc<Shared>,
+/// A thread that dies at operation number `operations` of `section`, if it gets so far. Returns
+/// whether it died.
+fn spawn_victim<W: 'static>(
+    shared: &Arc<Shared<W>>,
     operations: usize,
-    section: impl FnOnce(&Shared) + 'static,
+    section: impl FnOnce(&Shared<W>) + 'static,
 ) -> JoinHandle<bool> {
     spawn(shared, move |shared| live_for(operations, || section(shared)).is_none())
-}
-
-impl Shared {
-    fn sweep(&self, dead: &Owner) -> usize {
-        // SAFETY: the models wait for the end of the thread that uses this owner first.
-        unsafe { self.table().sweep(dead.token()) }
-    }
 }

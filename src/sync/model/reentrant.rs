@@ -1,11 +1,12 @@
 //! Models of the reentrant lock and of `Once`.
-use super::{Shared, check, check_deaths, spawn, spawn_victim};
+
+use super::{Primitives, Shared, check, check_deaths, spawn, spawn_victim};
 use crate::atomics::Ordering;
 use crate::sync::event::Reset;
 use crate::sync::owner::Owner;
 use crate::sync::timeout::Timeout;
 
-fn twice(shared: &Shared, owner: &Owner) -> bool {
+fn twice(shared: &Primitives, owner: &Owner) -> bool {
     let lock = shared.reentrant(owner);
     let outer = lock.lock(Timeout::Never).unwrap();
     let _inner = lock.lock(Timeout::Never).unwrap();

@@ -1,10 +1,11 @@
 //! Models of the read-write lock.
-use super::{Shared, check_deaths, check_preempted, spawn, spawn_victim};
+
+use super::{Primitives, Shared, check_deaths, check_preempted, spawn, spawn_victim};
 use crate::sync::event::Reset;
 use crate::sync::owner::Owner;
 use crate::sync::timeout::Timeout;
 
-fn write(shared: &Shared, owner: &Owner) -> bool {
+fn write(shared: &Primitives, owner: &Owner) -> bool {
     let lock = shared.rwlock(owner);
     let guard = lock.write(Timeout::Never).unwrap();
     shared.critical_section();
@@ -12,7 +13,7 @@ fn write(shared: &Shared, owner: &Owner) -> bool {
 }
 
 /// Loom fails if a writer is in the critical section at the same time.
-fn read(shared: &Shared, owner: &Owner) -> bool {
+fn read(shared: &Primitives, owner: &Owner) -> bool {
     let lock = shared.rwlock(owner);
     let guard = lock.read(Timeout::Never).unwrap();
     shared.look();

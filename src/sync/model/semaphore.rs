@@ -1,7 +1,8 @@
 //! Models of the semaphore.
+
 use super::{Shared, check, check_deaths, spawn, spawn_victim};
 use crate::sync::event::Reset;
-use crate::sync::lock::OWNER_DIED;
+use crate::sync::lock_word::OWNER_DIED;
 use crate::sync::timeout::Timeout;
 
 #[test]
