@@ -4,19 +4,19 @@ use std::fmt;
 use std::ops::Deref;
 use std::time::Duration;
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::{Deserialize, Serialize};
 
-use crate::channel::message_ring::{Identity, MessageRing, RingSize};
+use crate::channel::message_ring::{MessageRing, QueueSize, Usage};
 use crate::channel::queue::Queue;
 use crate::channel::queue_builder::QueueBuilder;
 use crate::error::{Error, Result};
-use crate::object::transfer;
-use crate::object::{Kind, Site};
+use crate::object::transfer::type_tag;
+use crate::object::{Kind, Memory, ObjectHandle, Primitive, named_object};
 use crate::sync::Timeout;
 
 const NAME: &str = "the joinable queue";
 
-static JOINABLE: Identity = Identity { kind: Kind::JoinableQueue, name: NAME, is_joinable: true };
+const USAGE: Usage = Usage { name: NAME, is_joinable: true };
 
 /// A [`Queue`] whose consumers acknowledge messages, and that can be joined: [`join`] waits until
 /// all messages are acknowledged.
@@ -59,7 +59,41 @@ static JOINABLE: Identity = Identity { kind: Kind::JoinableQueue, name: NAME, is
 /// }
 /// # Ok::<(), brigade::Error>(())
 /// ```
-pub struct JoinableQueue<T>(Queue<T>);
+#[derive(Serialize, Deserialize)]
+#[serde(transparent, bound = "")]
+pub struct JoinableQueue<T>(ObjectHandle<Joinable<T>>);
+
+/// The queue over the ring of a joinable queue: its `get` counts messages as not acknowledged.
+struct Joinable<T>(Queue<T>);
+
+impl<T> Clone for Joinable<T> {
+    fn clone(&self) -> Joinable<T> {
+        Joinable(self.0.clone())
+    }
+}
+
+impl<T> Primitive for Joinable<T> {
+    type Init = QueueSize;
+    const KIND: Kind = Kind::JoinableQueue;
+
+    fn tag() -> u64 {
+        type_tag::<T>()
+    }
+
+    fn size(size: &QueueSize) -> Result<(u32, usize)> {
+        USAGE.size(size.ring()?)
+    }
+
+    fn make(memory: &Memory, size: &QueueSize) -> Result<Joinable<T>> {
+        let ring = MessageRing::make(memory, &USAGE, size.ring()?)?;
+        Ok(Joinable(Queue::with_ring(ring, memory)))
+    }
+
+    fn attach(memory: &Memory) -> Result<Joinable<T>> {
+        let ring = MessageRing::attach(memory, &USAGE)?;
+        Ok(Joinable(Queue::with_ring(ring, memory)))
+    }
+}
 
 impl<T> JoinableQueue<T> {
     /// A queue for at most `capacity` messages, of the size that [`Queue::new`] gives it.
@@ -98,56 +132,7 @@ impl<T> JoinableQueue<T> {
     /// # Ok::<(), brigade::Error>(())
     /// ```
     pub fn with(builder: QueueBuilder<T>) -> Result<JoinableQueue<T>> {
-        JoinableQueue::make(Site::Arena, builder.size()?)
-    }
-
-    /// As [`Queue::create`].
-    ///
-    /// # Errors
-    ///
-    /// The same.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use brigade::JoinableQueue;
-    /// let name = format!("doc-joinable-{}", std::process::id());
-    /// let ours = JoinableQueue::<u8>::create(&name, 5)?;
-    /// ours.put(1)?;
-    /// let theirs = JoinableQueue::<u8>::open(&name)?;
-    /// assert_eq!(theirs.get()?, 1);
-    /// theirs.task_done()?;
-    /// ours.join()?;
-    /// # Ok::<(), brigade::Error>(())
-    /// ```
-    pub fn create(name: &str, capacity: usize) -> Result<JoinableQueue<T>> {
-        let builder = Queue::<T>::builder().capacity(capacity);
-        JoinableQueue::make(Site::New(name), builder.size()?)
-    }
-
-    /// As [`Queue::open`].
-    ///
-    /// # Errors
-    ///
-    /// The same.
-    pub fn open(name: &str) -> Result<JoinableQueue<T>> {
-        let ring = MessageRing::open(name, &JOINABLE, transfer::type_tag::<T>())?;
-        Ok(JoinableQueue(Queue::over(ring)))
-    }
-
-    /// As [`Queue::create_or_open`].
-    ///
-    /// # Errors
-    ///
-    /// The same.
-    pub fn create_or_open(name: &str, capacity: usize) -> Result<JoinableQueue<T>> {
-        let builder = Queue::<T>::builder().capacity(capacity);
-        JoinableQueue::make(Site::NewOrOld(name), builder.size()?)
-    }
-
-    fn make(site: Site<'_>, size: RingSize) -> Result<JoinableQueue<T>> {
-        let ring = MessageRing::create(site, &JOINABLE, transfer::type_tag::<T>(), size)?;
-        Ok(JoinableQueue(Queue::over(ring)))
+        ObjectHandle::new(builder.size()).map(JoinableQueue)
     }
 
     /// Acknowledges a message: one that this process took, or if it has none, one that another
@@ -258,11 +243,19 @@ impl<T> JoinableQueue<T> {
     }
 }
 
+named_object! {
+    impl [T] JoinableQueue<T> {
+        create(capacity: usize) = QueueSize::of(capacity);
+        example "brigade" "JoinableQueue" "::<u32>" ", 10";
+    }
+}
+
 impl<T> Deref for JoinableQueue<T> {
     type Target = Queue<T>;
 
+    #[inline]
     fn deref(&self) -> &Queue<T> {
-        &self.0
+        &self.0.primitive().0
     }
 }
 
@@ -278,19 +271,5 @@ impl<T> fmt::Debug for JoinableQueue<T> {
             .field("len", &self.len())
             .field("unfinished", &self.unfinished())
             .finish_non_exhaustive()
-    }
-}
-
-/// Inside the codec of a task only.
-impl<T> Serialize for JoinableQueue<T> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
-        self.0.serialize(serializer)
-    }
-}
-
-/// Inside the codec of a task only.
-impl<'de, T> Deserialize<'de> for JoinableQueue<T> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
-        Queue::deserialize_as(&JOINABLE, deserializer).map(JoinableQueue)
     }
 }

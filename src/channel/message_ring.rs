@@ -2,6 +2,8 @@
 #![allow(unsafe_code)]
 
 use std::cell::Cell;
+use std::marker::PhantomData;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
@@ -12,7 +14,8 @@ use crate::array::SendError;
 use crate::channel::codec;
 use crate::channel::deliveries::Deliveries;
 use crate::error::{Error, Result};
-use crate::object::{Kind, Memory, Site, Spec};
+use crate::object::transfer::type_tag;
+use crate::object::{Kind, Memory, Primitive};
 use crate::process::diagnostics;
 use crate::sync::{
     BatchError, MessageBatch, Ring, Timeout, UNACKED_ENTRIES, Unacked, UnackedWords,
@@ -36,20 +39,25 @@ pub(super) struct RingSize {
     pub(super) capacity_bytes: usize,
 }
 
-/// What a ring is the base of.
+/// How a ring is used.
 #[derive(Debug)]
-pub(super) struct Identity {
-    pub(super) kind: Kind,
-    /// Its name in errors.
+pub(super) struct Usage {
+    /// The name in errors.
     pub(super) name: &'static str,
     /// Whether consumers acknowledge messages.
     pub(super) is_joinable: bool,
 }
 
-impl Identity {
+impl Usage {
     /// Bytes in front of the ring, a multiple of its alignment, and runs of futex words in them.
     fn words(&self) -> (usize, u32) {
         if self.is_joinable { (size_of::<UnackedWords>(), UNACKED_ENTRIES) } else { (0, 0) }
+    }
+
+    /// Runs of futex words in all, and the size of the body in bytes.
+    pub(super) fn size(&self, ring: RingSize) -> Result<(u32, usize)> {
+        let (words_bytes, entries) = self.words();
+        Ok((RING_ENTRIES + entries, words_bytes + Ring::size_bytes(ring.capacity_bytes)?))
     }
 }
 
@@ -69,55 +77,49 @@ thread_local! {
 }
 
 impl MessageRing {
-    /// Makes the memory, and the ring in it.
-    pub(super) fn create(
-        site: Site<'_>,
-        identity: &'static Identity,
-        tag: u64,
-        size: RingSize,
-    ) -> Result<MessageRing> {
-        let (words_bytes, entries) = identity.words();
-        let body_bytes = words_bytes + Ring::size_bytes(size.capacity_bytes)?;
-        let spec = Spec { kind: identity.kind, tag, entries: RING_ENTRIES + entries, body_bytes };
-        let make = |memory: &Memory| {
-            if identity.is_joinable {
-                // SAFETY: the body begins with these words, zero; the memory outlives this use.
-                let unacked = unsafe { Unacked::new(memory.body().0.cast()) };
-                unacked.register(memory.owner().table())?;
-            }
-            // SAFETY: the body has `words_bytes` and the ring's size, so this is inside.
-            let place = unsafe { memory.body().0.add(words_bytes) };
-            // SAFETY: aligned, as the body and `words_bytes` are; large enough, and zero; nobody
-            // else knows it yet; the owner, which the ring keeps, keeps the bytes.
-            unsafe {
-                Ring::create_bounded(place, size.capacity_bytes, size.messages_max, memory.owner())
-            }
+    /// Makes the ring in a body of the size that [`Usage::size`] returned for `size`.
+    pub(super) fn make(memory: &Memory, usage: &Usage, size: RingSize) -> Result<MessageRing> {
+        let (words_bytes, _) = usage.words();
+        if usage.is_joinable {
+            // SAFETY: the body begins with these words, zero; the memory outlives this use.
+            let unacked = unsafe { Unacked::new(memory.body().0.cast()) };
+            unacked.register(memory.owner().table())?;
+        }
+        // SAFETY: the body has `words_bytes` and the ring's size, so this is inside.
+        let place = unsafe { memory.body().0.add(words_bytes) };
+        // SAFETY: aligned, as the body and `words_bytes` are; large enough, and zero; nobody else
+        // knows it yet; the owner, which the ring keeps, keeps the bytes.
+        let ring = unsafe {
+            Ring::create_bounded(place, size.capacity_bytes, size.messages_max, memory.owner())
+        }?;
+        Ok(MessageRing::over(ring, memory, usage))
+    }
+
+    /// The ring in a memory that another process has made.
+    pub(super) fn attach(memory: &Memory, usage: &Usage) -> Result<MessageRing> {
+        let (words_bytes, _) = usage.words();
+        let (body, body_bytes) = memory.body();
+        let Some(ring_bytes) = body_bytes.checked_sub(words_bytes) else {
+            let expected = format!("at least {words_bytes}");
+            let found = format!("{body_bytes} bytes");
+            return Err(Error::Layout { place: usage.name.to_owned(), found, expected });
         };
-        let (ring, memory) = Memory::at(site, &spec, make, |memory| attach(memory, identity))?;
-        Ok(MessageRing::over(ring, memory, identity))
+        // SAFETY: `words_bytes <= body_bytes`, checked above.
+        let place = unsafe { body.add(words_bytes) };
+        // SAFETY: aligned, `ring_bytes` long, kept by the owner that the ring keeps, and used by
+        // every process through rings; the owner is of the memory's own table.
+        let ring = unsafe { Ring::attach(place, ring_bytes, memory.owner()) }?;
+        Ok(MessageRing::over(ring, memory, usage))
     }
 
-    /// The ring of a memory that another process has made.
-    pub(super) fn attach(memory: Memory, identity: &'static Identity) -> Result<MessageRing> {
-        let ring = attach(&memory, identity)?;
-        Ok(MessageRing::over(ring, memory, identity))
-    }
-
-    /// The ring that is under a name.
-    pub(super) fn open(name: &str, identity: &'static Identity, tag: u64) -> Result<MessageRing> {
-        let attach = |memory: &Memory| attach(memory, identity);
-        let (ring, memory) = Memory::open_named(name, identity.kind, tag, attach)?;
-        Ok(MessageRing::over(ring, memory, identity))
-    }
-
-    /// `ring` lies in `memory`, behind the words of `identity`.
-    fn over(ring: Ring, memory: Memory, identity: &'static Identity) -> MessageRing {
-        let deliveries = identity.is_joinable.then(|| {
-            // SAFETY: the body is aligned to 128 bytes and begins with the words: `create` reserved
-            // them, `attach` found a ring behind them. The memory is kept beside them.
+    /// `ring` lies in `memory`, behind the words of `usage`.
+    fn over(ring: Ring, memory: &Memory, usage: &Usage) -> MessageRing {
+        let deliveries = usage.is_joinable.then(|| {
+            // SAFETY: the body is aligned to 128 bytes and begins with the words: a ring was made
+            // or found behind them. The memory is kept beside them.
             Deliveries::new(unsafe { Unacked::new(memory.body().0.cast()) })
         });
-        MessageRing { ring, deliveries, memory, name: identity.name }
+        MessageRing { ring, deliveries, memory: memory.clone(), name: usage.name }
     }
 
     pub(super) fn memory(&self) -> &Memory {
@@ -313,18 +315,77 @@ fn warn_dropped(error: &Error) {
     });
 }
 
-/// The ring in a memory that another process has made.
-fn attach(memory: &Memory, identity: &Identity) -> Result<Ring> {
-    let (words_bytes, _) = identity.words();
-    let (body, body_bytes) = memory.body();
-    let Some(room) = body_bytes.checked_sub(words_bytes) else {
-        let expected = format!("at least {words_bytes}");
-        let found = format!("{body_bytes} bytes");
-        return Err(Error::Layout { place: identity.name.to_owned(), found, expected });
-    };
-    // SAFETY: `words_bytes <= body_bytes`, checked above.
-    let place = unsafe { body.add(words_bytes) };
-    // SAFETY: aligned, `room` bytes long, kept by the owner that the ring keeps, and used by
-    // everybody through rings; the owner is of the memory's own table.
-    unsafe { Ring::attach(place, room, memory.owner()) }
+/// Default space for messages, in bytes: for each message, and the least and most in all.
+const BYTES_PER_MESSAGE: usize = 1024;
+const BYTES_MIN: usize = 64 << 10;
+const BYTES_MAX: usize = 4 << 20;
+
+const QUEUE: Usage = Usage { name: "the queue", is_joinable: false };
+
+/// The ring of a queue, for values of one type.
+pub(super) struct Messages<T> {
+    ring: Arc<MessageRing>,
+    values: PhantomData<fn(T) -> T>,
+}
+
+impl<T> Messages<T> {
+    pub(super) fn over(ring: MessageRing) -> Messages<T> {
+        Messages { ring: Arc::new(ring), values: PhantomData }
+    }
+
+    #[inline]
+    pub(super) fn ring(&self) -> &MessageRing {
+        &self.ring
+    }
+}
+
+impl<T> Clone for Messages<T> {
+    fn clone(&self) -> Messages<T> {
+        Messages { ring: Arc::clone(&self.ring), values: PhantomData }
+    }
+}
+
+/// How large a queue is made, where that is set.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct QueueSize {
+    pub(super) messages_max: Option<usize>,
+    pub(super) capacity_bytes: Option<usize>,
+}
+
+impl QueueSize {
+    /// The size for at most so many messages.
+    pub(super) fn of(capacity: usize) -> QueueSize {
+        QueueSize { messages_max: Some(capacity), capacity_bytes: None }
+    }
+
+    pub(super) fn ring(&self) -> Result<RingSize> {
+        if self.messages_max == Some(0) {
+            return Err(Error::invalid("the capacity of a queue", "0 messages", "at least 1"));
+        }
+        let messages = self.messages_max.unwrap_or(0);
+        let default = messages.saturating_mul(BYTES_PER_MESSAGE).clamp(BYTES_MIN, BYTES_MAX);
+        let messages_max = self.messages_max.map_or(u64::MAX, |messages| messages as u64);
+        Ok(RingSize { messages_max, capacity_bytes: self.capacity_bytes.unwrap_or(default) })
+    }
+}
+
+impl<T> Primitive for Messages<T> {
+    type Init = QueueSize;
+    const KIND: Kind = Kind::Queue;
+
+    fn tag() -> u64 {
+        type_tag::<T>()
+    }
+
+    fn size(size: &QueueSize) -> Result<(u32, usize)> {
+        QUEUE.size(size.ring()?)
+    }
+
+    fn make(memory: &Memory, size: &QueueSize) -> Result<Messages<T>> {
+        MessageRing::make(memory, &QUEUE, size.ring()?).map(Messages::over)
+    }
+
+    fn attach(memory: &Memory) -> Result<Messages<T>> {
+        MessageRing::attach(memory, &QUEUE).map(Messages::over)
+    }
 }

@@ -1,24 +1,18 @@
 //! The bounded queue: many producers, many consumers.
 
 use std::fmt;
-use std::marker::PhantomData;
-use std::sync::Arc;
 use std::time::Duration;
 
-use serde::de::{DeserializeOwned, Error as _};
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 
 use crate::array::SendError;
-use crate::channel::message_ring::{Identity, MessageRing, RingSize, within};
+use crate::channel::message_ring::{MessageRing, Messages, QueueSize, within};
 #[cfg(doc)]
 use crate::error::Error;
 use crate::error::Result;
-use crate::object::transfer;
-use crate::object::{Kind, Site};
+use crate::object::{Memory, ObjectHandle, named_object};
 use crate::sync::{Ring, Timeout};
-
-pub(super) static QUEUE: Identity =
-    Identity { kind: Kind::Queue, name: "the queue", is_joinable: false };
 
 /// A bounded queue of values between processes.
 ///
@@ -36,7 +30,11 @@ pub(super) static QUEUE: Identity =
 /// [`Error::Closed`].
 ///
 /// Arrays travel by name ([`NamedArray`](crate::NamedArray)): a value that holds an array of the
-/// arena, or a handle like this one, is [`Error::Codec`].
+/// arena, or a handle without a name like this one, is [`Error::Codec`].
+///
+/// The messages of a queue with a name go with its last handle, unless the queue was
+/// [kept](Queue::keep). [`create_or_open`](Queue::create_or_open) leaves the capacity of a queue
+/// that exists as it is. The type of the values is checked.
 ///
 /// # Examples
 ///
@@ -71,19 +69,18 @@ pub(super) static QUEUE: Identity =
 /// }
 /// # Ok::<(), brigade::Error>(())
 /// ```
-pub struct Queue<T> {
-    ring: Arc<MessageRing>,
-    values: PhantomData<fn(T) -> T>,
-}
+#[derive(Serialize, Deserialize)]
+#[serde(transparent, bound = "")]
+pub struct Queue<T>(ObjectHandle<Messages<T>>);
 
 impl<T> Queue<T> {
-    pub(super) fn make(site: Site<'_>, size: RingSize) -> Result<Queue<T>> {
-        let ring = MessageRing::create(site, &QUEUE, transfer::type_tag::<T>(), size)?;
-        Ok(Queue::over(ring))
+    pub(super) fn over(handle: ObjectHandle<Messages<T>>) -> Queue<T> {
+        Queue(handle)
     }
 
-    pub(super) fn over(ring: MessageRing) -> Queue<T> {
-        Queue { ring: Arc::new(ring), values: PhantomData }
+    /// The verbs of a queue for another object with a ring in `memory`.
+    pub(super) fn with_ring(ring: MessageRing, memory: &Memory) -> Queue<T> {
+        Queue(ObjectHandle::over(Messages::over(ring), memory.clone()))
     }
 
     /// Appends a value; waits for room, without a bound.
@@ -106,7 +103,7 @@ impl<T> Queue<T> {
     where
         T: Serialize,
     {
-        self.ring.put(value, Timeout::Never)
+        self.message_ring().put(value, Timeout::Never)
     }
 
     /// Appends a value if there is room now.
@@ -130,7 +127,7 @@ impl<T> Queue<T> {
     where
         T: Serialize,
     {
-        self.ring.put(value, Timeout::Now)
+        self.message_ring().put(value, Timeout::Now)
     }
 
     /// Appends a value; waits for room at most for `timeout`.
@@ -154,7 +151,7 @@ impl<T> Queue<T> {
     where
         T: Serialize,
     {
-        self.ring.put(value, within(timeout))
+        self.message_ring().put(value, within(timeout))
     }
 
     /// Appends values, as many as fit at a time in one step; waits for room for the rest, without
@@ -180,7 +177,7 @@ impl<T> Queue<T> {
     where
         T: Serialize,
     {
-        self.ring.put_many(values.into_iter().collect(), Timeout::Never)
+        self.message_ring().put_many(values.into_iter().collect(), Timeout::Never)
     }
 
     /// Appends as many of the values, from the first on, as there is room for now.
@@ -205,7 +202,7 @@ impl<T> Queue<T> {
     where
         T: Serialize,
     {
-        self.ring.put_many(values.into_iter().collect(), Timeout::Now)
+        self.message_ring().put_many(values.into_iter().collect(), Timeout::Now)
     }
 
     /// Takes the oldest value; waits for one, without a bound.
@@ -231,7 +228,7 @@ impl<T> Queue<T> {
     where
         T: DeserializeOwned,
     {
-        self.ring.get(Timeout::Never)
+        self.message_ring().get(Timeout::Never)
     }
 
     /// Takes the oldest value if there is one now.
@@ -253,7 +250,7 @@ impl<T> Queue<T> {
     where
         T: DeserializeOwned,
     {
-        self.ring.get(Timeout::Now)
+        self.message_ring().get(Timeout::Now)
     }
 
     /// Takes the oldest value; waits for one at most for `timeout`.
@@ -276,7 +273,7 @@ impl<T> Queue<T> {
     where
         T: DeserializeOwned,
     {
-        self.ring.get(within(timeout))
+        self.message_ring().get(within(timeout))
     }
 
     /// Takes the oldest values in one step, at most `values_max`; waits for the first, without a
@@ -299,7 +296,7 @@ impl<T> Queue<T> {
     where
         T: DeserializeOwned,
     {
-        self.ring.get_many(values_max, Timeout::Never)
+        self.message_ring().get_many(values_max, Timeout::Never)
     }
 
     /// As `get_many`, but never waits.
@@ -321,7 +318,7 @@ impl<T> Queue<T> {
     where
         T: DeserializeOwned,
     {
-        self.ring.get_many(values_max, Timeout::Now)
+        self.message_ring().get_many(values_max, Timeout::Now)
     }
 
     /// How many messages there are. More may have come or gone before the caller has looked.
@@ -337,7 +334,7 @@ impl<T> Queue<T> {
     /// ```
     #[must_use]
     pub fn len(&self) -> usize {
-        self.ring.len()
+        self.message_ring().len()
     }
 
     /// Whether there is no message. One may arrive before the caller has looked.
@@ -349,13 +346,13 @@ impl<T> Queue<T> {
     /// Whether the next `put` would wait. It may not any more once the caller has looked.
     #[must_use]
     pub fn is_full(&self) -> bool {
-        self.ring.ring().is_ok_and(Ring::is_full)
+        self.message_ring().ring().is_ok_and(Ring::is_full)
     }
 
     /// How many messages it holds at most; `usize::MAX` if only their bytes count.
     #[must_use]
     pub fn capacity(&self) -> usize {
-        let messages = self.ring.ring().map_or(0, Ring::messages_max);
+        let messages = self.message_ring().ring().map_or(0, Ring::messages_max);
         usize::try_from(messages).unwrap_or(usize::MAX)
     }
 
@@ -363,7 +360,7 @@ impl<T> Queue<T> {
     /// room is rounded up.
     #[must_use]
     pub fn capacity_bytes(&self) -> usize {
-        let bytes = self.ring.ring().map_or(0, Ring::capacity_bytes);
+        let bytes = self.message_ring().ring().map_or(0, Ring::capacity_bytes);
         usize::try_from(bytes).unwrap_or(usize::MAX)
     }
 
@@ -386,7 +383,7 @@ impl<T> Queue<T> {
     /// # Ok::<(), brigade::Error>(())
     /// ```
     pub fn close(&self) -> Result<()> {
-        self.ring.close()
+        self.message_ring().close()
     }
 
     /// Closes the queue for all, at once. Returns how many messages in it were lost.
@@ -406,13 +403,13 @@ impl<T> Queue<T> {
     /// # Ok::<(), brigade::Error>(())
     /// ```
     pub fn close_now(&self) -> Result<u64> {
-        self.ring.close_now()
+        self.message_ring().close_now()
     }
 
     /// Whether the queue was closed, in either way.
     #[must_use]
     pub fn is_closed(&self) -> bool {
-        self.ring.ring().map_or(true, Ring::is_closed)
+        self.message_ring().ring().map_or(true, Ring::is_closed)
     }
 
     /// The ring under the queue, for messages that are bytes: pushed and popped as they are, in
@@ -441,47 +438,30 @@ impl<T> Queue<T> {
     /// ```
     #[inline]
     pub fn raw(&self) -> Result<&Ring> {
-        self.ring.raw()
+        self.message_ring().raw()
     }
 
+    #[inline]
     pub(super) fn message_ring(&self) -> &MessageRing {
-        &self.ring
+        self.0.primitive().ring()
+    }
+}
+
+named_object! {
+    impl [T] Queue<T> {
+        create(capacity: usize) = QueueSize::of(capacity);
+        example "brigade" "Queue" "::<u32>" ", 10";
     }
 }
 
 impl<T> Clone for Queue<T> {
     fn clone(&self) -> Queue<T> {
-        Queue { ring: Arc::clone(&self.ring), values: PhantomData }
+        Queue(self.0.clone())
     }
 }
 
 impl<T> fmt::Debug for Queue<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Queue").field("len", &self.len()).finish_non_exhaustive()
-    }
-}
-
-/// Inside the codec of a task only.
-impl<T> Serialize for Queue<T> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
-        transfer::serialize_object(self.ring.memory(), serializer)
-    }
-}
-
-/// Inside the codec of a task only.
-impl<'de, T> Deserialize<'de> for Queue<T> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
-        Queue::deserialize_as(&QUEUE, deserializer)
-    }
-}
-
-impl<T> Queue<T> {
-    pub(super) fn deserialize_as<'de, D: Deserializer<'de>>(
-        identity: &'static Identity,
-        deserializer: D,
-    ) -> std::result::Result<Queue<T>, D::Error> {
-        let tag = transfer::type_tag::<T>();
-        let memory = transfer::deserialize_object(deserializer, identity.kind, tag)?;
-        MessageRing::attach(memory, identity).map(Queue::over).map_err(D::Error::custom)
     }
 }

@@ -2,16 +2,12 @@
 
 use std::marker::PhantomData;
 
-use crate::channel::message_ring::{MessageRing, RingSize};
-use crate::channel::queue::{QUEUE, Queue};
-use crate::error::{Error, Result};
-use crate::object::Site;
-use crate::object::transfer;
-
-/// Room for messages if nothing else is set, in bytes: for each message, and in all.
-const BYTES_PER_MESSAGE: usize = 1024;
-const BYTES_MIN: usize = 64 << 10;
-const BYTES_MAX: usize = 4 << 20;
+use crate::channel::message_ring::QueueSize;
+use crate::channel::queue::Queue;
+#[cfg(doc)]
+use crate::error::Error;
+use crate::error::Result;
+use crate::object::ObjectHandle;
 
 /// A [`Queue`] made by [`Queue::simple`]: one that needs no settings.
 pub type SimpleQueue<T> = Queue<T>;
@@ -30,8 +26,7 @@ pub type SimpleQueue<T> = Queue<T>;
 #[derive(Debug, Clone)]
 #[must_use = "a builder does nothing before `build`"]
 pub struct QueueBuilder<T> {
-    messages_max: Option<usize>,
-    capacity_bytes: Option<usize>,
+    size: QueueSize,
     values: PhantomData<fn(T) -> T>,
 }
 
@@ -47,7 +42,7 @@ impl<T> QueueBuilder<T> {
     /// # Ok::<(), brigade::Error>(())
     /// ```
     pub fn capacity(mut self, messages: usize) -> QueueBuilder<T> {
-        self.messages_max = Some(messages);
+        self.size.messages_max = Some(messages);
         self
     }
 
@@ -66,7 +61,7 @@ impl<T> QueueBuilder<T> {
     /// # Ok::<(), brigade::Error>(())
     /// ```
     pub fn capacity_bytes(mut self, bytes: usize) -> QueueBuilder<T> {
-        self.capacity_bytes = Some(bytes);
+        self.size.capacity_bytes = Some(bytes);
         self
     }
 
@@ -85,7 +80,7 @@ impl<T> QueueBuilder<T> {
     /// # Ok::<(), brigade::Error>(())
     /// ```
     pub fn build(self) -> Result<Queue<T>> {
-        Queue::make(Site::Arena, self.size()?)
+        ObjectHandle::new(&self.size).map(Queue::over)
     }
 
     /// Makes the queue under a name in `/dev/shm`.
@@ -104,7 +99,7 @@ impl<T> QueueBuilder<T> {
     /// # Ok::<(), brigade::Error>(())
     /// ```
     pub fn create(self, name: &str) -> Result<Queue<T>> {
-        Queue::make(Site::New(name), self.size()?)
+        ObjectHandle::create(name, &self.size).map(Queue::over)
     }
 
     /// Opens the queue of this name, as large as it is, or makes it.
@@ -112,18 +107,23 @@ impl<T> QueueBuilder<T> {
     /// # Errors
     ///
     /// As [`Queue::create_or_open`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use brigade::Queue;
+    /// let name = format!("doc-builder-2-{}", std::process::id());
+    /// let one = Queue::<u32>::builder().capacity(10).create_or_open(&name)?;
+    /// let other = Queue::<u32>::builder().capacity(99).create_or_open(&name)?;
+    /// assert_eq!((one.capacity(), other.capacity()), (10, 10));
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
     pub fn create_or_open(self, name: &str) -> Result<Queue<T>> {
-        Queue::make(Site::NewOrOld(name), self.size()?)
+        ObjectHandle::create_or_open(name, &self.size).map(Queue::over)
     }
 
-    pub(super) fn size(&self) -> Result<RingSize> {
-        if self.messages_max == Some(0) {
-            return Err(Error::invalid("the capacity of a queue", "0 messages", "at least 1"));
-        }
-        let messages = self.messages_max.unwrap_or(0);
-        let default = messages.saturating_mul(BYTES_PER_MESSAGE).clamp(BYTES_MIN, BYTES_MAX);
-        let messages_max = self.messages_max.map_or(u64::MAX, |messages| messages as u64);
-        Ok(RingSize { messages_max, capacity_bytes: self.capacity_bytes.unwrap_or(default) })
+    pub(super) fn size(&self) -> &QueueSize {
+        &self.size
     }
 }
 
@@ -173,136 +173,16 @@ impl<T> Queue<T> {
     }
 
     /// Settings for a queue.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use brigade::Queue;
+    /// let queue = Queue::<u8>::builder().capacity(3).capacity_bytes(100).build()?;
+    /// assert_eq!((queue.capacity(), queue.capacity_bytes()), (3, 120));
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
     pub fn builder() -> QueueBuilder<T> {
-        QueueBuilder { messages_max: None, capacity_bytes: None, values: PhantomData }
-    }
-
-    /// Makes a queue for at most `capacity` messages under a name in `/dev/shm`, for programs of
-    /// this user that know the name and the type; [`builder`](Queue::builder) makes others.
-    ///
-    /// The name appears when the queue is complete. The last program to drop its handle removes
-    /// the name, and the messages in the queue go with it, unless the queue was
-    /// [kept](Queue::keep). If a process dies, what it put is there, and a lock that it held is
-    /// freed when the next process waits for it, within 100 ms.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::BadName`]; [`Error::NameTaken`], unless it was left by programs that died;
-    /// [`Error::InvalidArgument`] for a capacity of 0; [`Error::NoSpace`]; [`Error::Os`].
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use brigade::{Error, Queue};
-    /// let name = format!("doc-queue-{}", std::process::id());
-    /// let ours = Queue::<String>::create(&name, 10)?;
-    /// // In another program:
-    /// let theirs = Queue::<String>::open(&name)?;
-    /// theirs.put("order up".to_owned())?;
-    /// assert_eq!(ours.get()?, "order up");
-    /// // The type of the values is checked.
-    /// assert!(matches!(Queue::<f64>::open(&name), Err(Error::Layout { .. })));
-    /// # Ok::<(), brigade::Error>(())
-    /// ```
-    pub fn create(name: &str, capacity: usize) -> Result<Queue<T>> {
-        Queue::builder().capacity(capacity).create(name)
-    }
-
-    /// Opens the queue of this name.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::BadName`]; [`Error::NotFound`]; [`Error::Layout`] if it is another user's, not
-    /// private, no queue, one of another type, or spoilt; [`Error::PidNamespace`] if its processes
-    /// cannot be seen from here; [`Error::Full`] if too many use it; [`Error::Os`].
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use brigade::{Error, Queue};
-    /// let name = format!("doc-queue-open-{}", std::process::id());
-    /// assert!(matches!(Queue::<u8>::open(&name), Err(Error::NotFound { .. })));
-    /// let queue = Queue::<u8>::create(&name, 5)?;
-    /// queue.put(1)?;
-    /// assert_eq!(Queue::<u8>::open(&name)?.get()?, 1);
-    /// # Ok::<(), Error>(())
-    /// ```
-    pub fn open(name: &str) -> Result<Queue<T>> {
-        MessageRing::open(name, &QUEUE, transfer::type_tag::<T>()).map(Queue::over)
-    }
-
-    /// Opens the queue of this name, whatever its capacity, or makes it.
-    ///
-    /// If many programs call this at once, one makes the queue. A queue that programs left when
-    /// they died is replaced, not opened.
-    ///
-    /// # Errors
-    ///
-    /// As [`create`](Queue::create), [`Error::NameTaken`] excepted, and [`open`](Queue::open).
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use brigade::Queue;
-    /// let name = format!("doc-queue-either-{}", std::process::id());
-    /// let one = Queue::<u32>::create_or_open(&name, 10)?;
-    /// let other = Queue::<u32>::create_or_open(&name, 99)?;
-    /// assert_eq!((one.capacity(), other.capacity()), (10, 10));
-    /// # Ok::<(), brigade::Error>(())
-    /// ```
-    pub fn create_or_open(name: &str, capacity: usize) -> Result<Queue<T>> {
-        Queue::builder().capacity(capacity).create_or_open(name)
-    }
-
-    /// Its name, without `/dev/shm/`, if it has one.
-    #[must_use]
-    pub fn name(&self) -> Option<&str> {
-        self.message_ring().memory().name()
-    }
-
-    /// Removes the name. All handles stay usable.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::NotFound`] if it has no name, or the name means something else by now.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use brigade::{Error, Queue};
-    /// let name = format!("doc-queue-unlink-{}", std::process::id());
-    /// let queue = Queue::<u8>::create(&name, 5)?;
-    /// queue.unlink()?;
-    /// assert!(matches!(Queue::<u8>::open(&name), Err(Error::NotFound { .. })));
-    /// queue.put(1)?;
-    /// # Ok::<(), Error>(())
-    /// ```
-    pub fn unlink(&self) -> Result<()> {
-        self.message_ring().memory().unlink()
-    }
-
-    /// Lets the name and the messages in the queue outlive all handles, until someone unlinks the
-    /// name.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::NotFound`] if it has no name; [`Error::Os`].
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use brigade::Queue;
-    /// let name = format!("doc-queue-keep-{}", std::process::id());
-    /// let queue = Queue::<u8>::create(&name, 5)?;
-    /// queue.put(1)?;
-    /// queue.keep()?;
-    /// drop(queue);
-    /// let again = Queue::<u8>::open(&name)?;
-    /// assert_eq!(again.get()?, 1);
-    /// again.unlink()?;
-    /// # Ok::<(), brigade::Error>(())
-    /// ```
-    pub fn keep(&self) -> Result<()> {
-        self.message_ring().memory().keep()
+        QueueBuilder { size: QueueSize::default(), values: PhantomData }
     }
 }

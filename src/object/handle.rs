@@ -3,7 +3,7 @@
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::transfer::{deserialize_object, noted, serialize_object};
-use super::{Kind, Memory, Site, Spec};
+use super::{Kind, Memory, Spec};
 use crate::error::{Error, Result};
 
 /// A kind of shared object: its words in the body of an object memory, as one process sees them.
@@ -63,7 +63,9 @@ impl<P: Primitive> ObjectHandle<P> {
     ///
     /// [`Error::NoSpace`], [`Error::Os`], and those of [`Primitive::make`].
     pub(crate) fn new(init: &P::Init) -> Result<ObjectHandle<P>> {
-        ObjectHandle::at(Site::Arena, init)
+        let (primitive, memory) =
+            Memory::create(&spec::<P>(init)?, |memory| P::make(memory, init))?;
+        Ok(ObjectHandle { primitive, memory })
     }
 
     /// Makes an object under a name that nobody has.
@@ -72,7 +74,9 @@ impl<P: Primitive> ObjectHandle<P> {
     ///
     /// As [`new`](ObjectHandle::new); [`Error::BadName`], [`Error::NameTaken`].
     pub(crate) fn create(name: &str, init: &P::Init) -> Result<ObjectHandle<P>> {
-        ObjectHandle::at(Site::New(name), init)
+        let make = |memory: &Memory| P::make(memory, init);
+        let (primitive, memory) = Memory::create_named(name, &spec::<P>(init)?, make)?;
+        Ok(ObjectHandle { primitive, memory })
     }
 
     /// Opens the object of this name.
@@ -92,20 +96,15 @@ impl<P: Primitive> ObjectHandle<P> {
     ///
     /// As [`create`](ObjectHandle::create) and [`open`](ObjectHandle::open).
     pub(crate) fn create_or_open(name: &str, init: &P::Init) -> Result<ObjectHandle<P>> {
-        ObjectHandle::at(Site::NewOrOld(name), init)
+        let make = |memory: &Memory| P::make(memory, init);
+        let (primitive, memory) =
+            Memory::create_or_open_named(name, &spec::<P>(init)?, make, P::attach)?;
+        Ok(ObjectHandle { primitive, memory })
     }
 
-    /// Makes an object where it is wanted, or opens it, if that is wanted as well.
-    ///
-    /// # Errors
-    ///
-    /// As the function for that [`Site`].
-    pub(crate) fn at(site: Site<'_>, init: &P::Init) -> Result<ObjectHandle<P>> {
-        let (entries, body_bytes) = P::size(init)?;
-        let spec = Spec { kind: P::KIND, tag: P::tag(), entries, body_bytes };
-        let make = |memory: &Memory| P::make(memory, init);
-        let (primitive, memory) = Memory::at(site, &spec, make, P::attach)?;
-        Ok(ObjectHandle { primitive, memory })
+    /// A handle of an object that lies in `memory`.
+    pub(crate) fn over(primitive: P, memory: Memory) -> ObjectHandle<P> {
+        ObjectHandle { primitive, memory }
     }
 
     /// The object in a memory of its kind that was opened already.
@@ -145,6 +144,11 @@ impl<P: Primitive> ObjectHandle<P> {
     pub(crate) fn memory(&self) -> &Memory {
         &self.memory
     }
+}
+
+fn spec<P: Primitive>(init: &P::Init) -> Result<Spec> {
+    let (entries, body_bytes) = P::size(init)?;
+    Ok(Spec { kind: P::KIND, tag: P::tag(), entries, body_bytes })
 }
 
 impl<P: Primitive> Serialize for ObjectHandle<P> {

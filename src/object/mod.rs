@@ -49,4 +49,3 @@ pub use listing::{Holder, LockState, Participant, RegionInfo, RegionKind, Region
 #[cfg(test)]
 use memory::Backing;
 pub(crate) use memory::{Memory, Spec};
-pub(crate) use named::Site;

@@ -19,37 +19,7 @@ use crate::shape::Shape;
 /// How long a name may be made and removed by others in turn.
 const CONTENDED_TIME: Duration = Duration::from_secs(1);
 
-/// Where a memory is to be.
-#[derive(Debug, Clone, Copy)]
-pub(crate) enum Site<'a> {
-    /// In this process's arena, without a name.
-    Arena,
-    /// Under a name that nobody has.
-    New(&'a str),
-    /// Under a name, in the memory that is there already if there is one.
-    NewOrOld(&'a str),
-}
-
 impl Memory {
-    /// Makes a memory where it is wanted, or opens it, if that is wanted as well.
-    ///
-    /// # Errors
-    ///
-    /// As [`create`](Memory::create), [`create_named`](Memory::create_named) or
-    /// [`create_or_open_named`](Memory::create_or_open_named).
-    pub(crate) fn at<R>(
-        site: Site<'_>,
-        spec: &Spec,
-        make: impl Fn(&Memory) -> Result<R>,
-        attach: impl Fn(&Memory) -> Result<R>,
-    ) -> Result<(R, Memory)> {
-        match site {
-            Site::Arena => Memory::create(spec, make),
-            Site::New(name) => Memory::create_named(name, spec, make),
-            Site::NewOrOld(name) => Memory::create_or_open_named(name, spec, make, attach),
-        }
-    }
-
     /// Makes a memory under a name. `make` is as in [`Memory::create`]; nobody sees the name before
     /// it has returned.
     ///

@@ -153,7 +153,7 @@ impl OwnerTable {
     ///
     /// - `place` is aligned to [`OwnerTable::ALIGN`] and valid for
     ///   [`OwnerTable::size_bytes`]`(owners, entries)` bytes, for as long as any copy of the
-    ///   table, an [`Owner`] or a lock of it is used;
+    ///   table, an [`Owner`](crate::sync::Owner) or a lock of it is used;
     /// - nobody else uses those bytes until this returns, and afterwards only through tables;
     /// - `region` is aligned to 4 and valid for `region_bytes` bytes for as long.
     #[cfg(not(loom))]
@@ -193,7 +193,7 @@ impl OwnerTable {
     /// # Safety
     ///
     /// - `place` is aligned to [`OwnerTable::ALIGN`] and valid for `place_bytes` bytes, for as
-    ///   long as any copy of the table, an [`Owner`] or a lock of it is used;
+    ///   long as any copy of the table, an [`Owner`](crate::sync::Owner) or a lock of it is used;
     /// - whoever else uses those bytes does so by atomics: through tables, or hostile;
     /// - `region` is aligned to 4 and valid for `region_bytes` bytes for as long, and is the
     ///   region that the creator named.
