@@ -1,4 +1,5 @@
 //! The examples: their checks catch mistakes, and so do they.
+#![cfg(not(loom))]
 
 use std::path::PathBuf;
 use std::process::{Command, Output};

@@ -1,4 +1,5 @@
 //! Workers, servers and hosts that die, are stopped, or are attacked.
+#![cfg(not(loom))]
 
 mod attack;
 #[path = "../common/mod.rs"]

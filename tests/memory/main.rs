@@ -1,4 +1,5 @@
 //! Arrays and names: memory that processes share, and files of it.
+#![cfg(not(loom))]
 
 mod arrays;
 #[path = "../common/mod.rs"]

@@ -1,4 +1,5 @@
 //! Matrices and big numbers by teams of workers.
+#![cfg(not(loom))]
 
 mod bigint;
 mod bigint_gmp;

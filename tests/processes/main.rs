@@ -1,4 +1,5 @@
 //! One-off processes.
+#![cfg(not(loom))]
 #![allow(unsafe_code)]
 
 mod adopted;

@@ -1,4 +1,5 @@
 //! Locks and their kin, queues and pipes between processes.
+#![cfg(not(loom))]
 
 mod channels;
 #[path = "../common/mod.rs"]

@@ -1,4 +1,5 @@
 //! Pools and their tasks, when nothing is killed that should live.
+#![cfg(not(loom))]
 
 #[cfg(feature = "async")]
 mod async_handles;

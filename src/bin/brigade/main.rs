@@ -1,4 +1,5 @@
 //! `brigade`: named regions, from the command line.
+#![cfg(not(loom))]
 
 mod arguments;
 mod json;

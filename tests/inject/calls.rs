@@ -6,6 +6,7 @@
 //! call; otherwise a sample is tried, another one in each run of the same seed
 //! (`BRIGADE_SEED`).
 
+#[path = "../common/mod.rs"]
 mod common;
 
 use std::collections::BTreeMap;
@@ -27,7 +28,7 @@ const TIMES_MAX: usize = 40;
 /// Runs of each kind when the time is short.
 const SAMPLE: usize = 40;
 
-fn main() {
+pub(crate) fn main() {
     if std::env::var_os(MARK).is_some() {
         return host();
     }
