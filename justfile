@@ -62,7 +62,7 @@ renew:
     BRIGADE_RENEW=1 cargo test --test tidy
 
 # Readers of bytes that others wrote: header, name, ring, task. Needs a nightly compiler. The
-# corpus, and a bounded run of mutations of it, are replayed by `cargo test --lib hostile`.
+# corpus, and a bounded run of mutations of it, are replayed by `cargo test --lib fuzz_entry`.
 fuzz target seconds="60":
     fuzz/run {{target}} {{seconds}}
 

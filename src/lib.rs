@@ -137,10 +137,10 @@ mod array;
 mod channel;
 #[cfg(not(loom))]
 mod compute;
-/// Readers of bytes that others wrote, for `fuzz/`; no part of the interface.
+/// Fuzz targets, for `fuzz/`; not part of the public interface.
 #[cfg(all(any(test, fuzzing), not(loom)))]
 #[doc(hidden)]
-pub mod hostile;
+pub mod fuzz_entry;
 pub mod kernel;
 #[cfg(not(loom))]
 mod object;

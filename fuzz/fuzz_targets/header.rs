@@ -1,4 +1,4 @@
-//! Fuzzes `brigade::hostile::header`.
+//! Fuzzes `brigade::fuzz_entry::header`.
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| brigade::hostile::header(bytes));
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| brigade::fuzz_entry::header(bytes));

@@ -1,4 +1,4 @@
-//! Fuzzes `brigade::hostile::name`.
+//! Fuzzes `brigade::fuzz_entry::name`.
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| brigade::hostile::name(bytes));
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| brigade::fuzz_entry::name(bytes));

@@ -1,4 +1,4 @@
-//! Fuzzes `brigade::hostile::ring`.
+//! Fuzzes `brigade::fuzz_entry::ring`.
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| brigade::hostile::ring(bytes));
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| brigade::fuzz_entry::ring(bytes));

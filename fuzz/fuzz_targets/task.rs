@@ -1,4 +1,4 @@
-//! Fuzzes `brigade::hostile::task`.
+//! Fuzzes `brigade::fuzz_entry::task`.
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| brigade::hostile::task(bytes));
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| brigade::fuzz_entry::task(bytes));

@@ -1,4 +1,4 @@
-//! Fuzzes `brigade::hostile::value`.
+//! Fuzzes `brigade::fuzz_entry::value`.
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| brigade::hostile::value(bytes));
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| brigade::fuzz_entry::value(bytes));

@@ -57,8 +57,6 @@ mod array_ref;
 pub(crate) mod codec;
 mod element;
 mod frozen;
-#[cfg(any(test, fuzzing))]
-pub(crate) mod hostile;
 mod mapped_array;
 mod named_array;
 mod npy_file;

@@ -31,13 +31,11 @@
 
 mod handle;
 mod header;
-#[cfg(any(test, fuzzing))]
-pub(crate) mod hostile;
 mod kind;
 mod listing;
 mod memory;
 mod named;
-mod snapshot;
+pub(crate) mod snapshot;
 pub(crate) mod source;
 #[cfg(test)]
 mod tests;

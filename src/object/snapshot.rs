@@ -26,20 +26,20 @@ const _: () = assert!(size_of::<Line>() == ALIGN_BYTES && ALIGN_BYTES >= TABLE_O
 
 /// What an object memory said when it was copied.
 #[derive(Debug, Clone)]
-pub(super) struct Snapshot {
-    pub(super) kind: Kind,
-    pub(super) body_bytes: usize,
+pub(crate) struct Snapshot {
+    pub(crate) kind: Kind,
+    pub(crate) body_bytes: usize,
     /// Who uses it, and which locks are taken; `None` if that is for another pid namespace to say.
-    pub(super) users: Option<(Vec<Claimant>, Vec<Taken>)>,
+    pub(crate) users: Option<(Vec<Claimant>, Vec<Taken>)>,
     /// How many messages a queue holds.
-    pub(super) messages: Option<u64>,
+    pub(crate) messages: Option<u64>,
 }
 
 /// Copies and reads the object memory in a region of `file_bytes`; `None` if there is none. Of
 /// another user's (not `is_own`) only the header is read: it says what it is, not who uses it.
 ///
 /// Nothing is mapped, so that nothing can vanish, and nobody notices.
-pub(super) fn read(file: &File, file_bytes: u64, is_own: bool) -> Option<Snapshot> {
+pub(crate) fn read(file: &File, file_bytes: u64, is_own: bool) -> Option<Snapshot> {
     let data_bytes = usize::try_from(file_bytes).ok()?.checked_sub(npy::DATA_OFFSET)?;
     // An array may be large, and is no object memory by its first word.
     let mut first = [0; size_of_val(&header::MAGIC)];
@@ -70,7 +70,7 @@ fn of_header(bytes: &[u8], total_bytes: usize) -> Result<Snapshot> {
 /// # Errors
 ///
 /// [`Error::Layout`] if there is none.
-pub(super) fn of_bytes(bytes: &[u8], total_bytes: usize) -> Result<Snapshot> {
+pub(crate) fn of_bytes(bytes: &[u8], total_bytes: usize) -> Result<Snapshot> {
     let lines: Vec<Line> = bytes.chunks(ALIGN_BYTES).map(line).collect();
     let start = NonNull::from(lines.as_slice()).cast::<u8>();
     let copied_bytes = lines.len() * ALIGN_BYTES;

@@ -20,8 +20,6 @@ pub(crate) mod atomic_copy;
 mod budget;
 pub(crate) mod dtype;
 mod fingerprint;
-#[cfg(any(test, fuzzing))]
-pub(crate) mod fuzz_entry;
 pub(crate) mod host_arena;
 pub(crate) mod mapping;
 pub(crate) mod name;

@@ -71,8 +71,6 @@ mod directory;
 mod endpoints;
 mod event;
 mod eventcount;
-#[cfg(all(any(test, fuzzing), not(loom)))]
-pub(crate) mod hostile;
 mod lock;
 mod lock_word;
 #[cfg(all(test, loom))]

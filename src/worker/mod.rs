@@ -22,8 +22,6 @@ pub(crate) mod cpu_spread;
 pub(crate) mod death;
 #[cfg(not(loom))]
 pub(crate) mod host_side;
-#[cfg(all(any(test, fuzzing), not(loom)))]
-pub(crate) mod hostile;
 #[cfg(not(loom))]
 pub(crate) mod invocation;
 #[cfg(not(loom))]
