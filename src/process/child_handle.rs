@@ -2,10 +2,9 @@
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 
 use crate::exit::ExitReason;
-use crate::process::connection::Connection;
 use crate::sys::process;
 
 /// What happens to a child, in this order: `Started` or `Failed`; after `Started` perhaps `Killed`,
@@ -27,18 +26,19 @@ pub(crate) enum ChildEvent {
 /// Hears of a child; called on the supervisor's thread.
 pub(crate) type Watcher = Box<dyn Fn(ChildEvent) + Send + Sync>;
 
+/// Asks the fork server to send a signal, by number, to one of its children.
+pub(super) type SignalByServer = Box<dyn Fn(i32) -> io::Result<()> + Send + Sync>;
+
 /// A child that was started, by its pidfd.
 pub(crate) struct ChildHandle {
     /// Shared with what watches it: a process may have few descriptors.
     pidfd: Arc<OwnedFd>,
-    /// Its id with its fork server.
-    id: u64,
-    connection: Weak<Connection>,
+    signal_by_server: SignalByServer,
 }
 
 impl ChildHandle {
-    pub(super) fn new(pidfd: Arc<OwnedFd>, id: u64, connection: Weak<Connection>) -> ChildHandle {
-        ChildHandle { pidfd, id, connection }
+    pub(super) fn new(pidfd: Arc<OwnedFd>, signal_by_server: SignalByServer) -> ChildHandle {
+        ChildHandle { pidfd, signal_by_server }
     }
 
     /// Sends it a signal by number; `Ok(false)` if it has been reaped.
@@ -48,8 +48,7 @@ impl ChildHandle {
     pub(crate) fn signal(&self, number: i32) -> io::Result<bool> {
         match process::pidfd_signal(self.pidfd.as_fd(), number) {
             Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
-                let connection = self.connection.upgrade().ok_or(error)?;
-                connection.signal(self.id, number).map(|()| true)
+                (self.signal_by_server)(number).map(|()| true)
             }
             other => other,
         }
@@ -64,6 +63,6 @@ impl AsFd for ChildHandle {
 
 impl std::fmt::Debug for ChildHandle {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("ChildHandle").field("id", &self.id).finish_non_exhaustive()
+        f.debug_struct("ChildHandle").field("pidfd", &self.pidfd).finish_non_exhaustive()
     }
 }

@@ -3,13 +3,13 @@
 use std::collections::HashMap;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use crate::error::{Error, Result};
 use crate::process::child_handle::{ChildEvent, ChildHandle, Watcher};
-use crate::process::exit_watch::{ChildExitWatch, ServerExitWatch};
-use crate::process::handshake::{self, Handshake, spawn_error};
+use crate::process::exit_watch::{ChildExitWatch, OnExit, ServerExitWatch};
+use crate::process::handshake::{self, Answer, Handshake, spawn_error};
 use crate::process::message::{MESSAGE_BYTES, Message, Report, Request};
 use crate::process::outbox::{Outbox, RETRY_AFTER, SendState};
 use crate::process::supervisor::{Handler, Supervisor, Token};
@@ -48,8 +48,7 @@ pub(super) struct Connection {
     early_pidfd: OwnedFd,
     /// The server's, from when it has answered.
     pidfd: OnceLock<OwnedFd>,
-    answer: Mutex<Answer>,
-    answered: Condvar,
+    answer: Answer,
     /// `None` once the server is gone.
     children: Mutex<Option<HashMap<u64, Watched>>>,
     own: Weak<Connection>,
@@ -61,18 +60,6 @@ pub(super) struct Connection {
     overdue: Mutex<Option<Overdue>>,
     /// Orders that the socket had no room for.
     outbox: Outbox,
-}
-
-/// What the server has answered to being greeted.
-enum Answer {
-    /// Nothing yet.
-    None,
-    /// It may fork.
-    Ready,
-    /// It may not, for this reason.
-    Refused(Error),
-    /// The same, and somebody was told the reason.
-    Told,
 }
 
 impl Handler for Connection {
@@ -104,7 +91,7 @@ impl Handler for Connection {
     fn deadline(&self) {
         self.readable();
         let is_unsent = self.outbox.send(&self.socket) != SendState::Done;
-        let is_silent = matches!(*lock(&self.answer), Answer::None);
+        let is_silent = self.answer.is_awaited();
         if is_silent && is_readable(self.early_pidfd.as_fd()) {
             return self.server_gone();
         }
@@ -156,8 +143,7 @@ impl Connection {
             token,
             early_pidfd: pidfd,
             pidfd: OnceLock::new(),
-            answer: Mutex::new(Answer::None),
-            answered: Condvar::new(),
+            answer: Answer::default(),
             children: Mutex::new(Some(HashMap::new())),
             supervisor: Arc::downgrade(supervisor),
             tokens: Mutex::new(Some(Vec::new())),
@@ -177,7 +163,7 @@ impl Connection {
 
     /// Whether the server has said that it can fork, and still can.
     pub(super) fn is_ready(&self) -> bool {
-        matches!(*lock(&self.answer), Answer::Ready) && self.is_open()
+        self.answer.is_ready() && self.is_open()
     }
 
     /// Sends an order for the child `id`, without waiting; what becomes of it, `watcher` hears.
@@ -211,7 +197,7 @@ impl Connection {
     }
 
     /// Has the server send a signal to the child `id`, if that has not ended.
-    pub(super) fn signal(&self, id: u64, number: i32) -> io::Result<()> {
+    fn signal(&self, id: u64, number: i32) -> io::Result<()> {
         self.post(&Request::Signal { id, number }.message(), &[])?;
         self.expect_report();
         Ok(())
@@ -267,37 +253,9 @@ impl Connection {
     ///
     /// # Errors
     ///
-    /// What the server was refused for: the reason itself to the first who asks.
+    /// As [`Answer::wait`].
     pub(super) fn await_answer(&self) -> Result<()> {
-        let mut answer = lock(&self.answer);
-        loop {
-            match &*answer {
-                Answer::None => {
-                    answer = self.answered.wait(answer).unwrap_or_else(PoisonError::into_inner);
-                }
-                Answer::Ready => return Ok(()),
-                Answer::Refused(_) => break,
-                Answer::Told => return Err(spawn_error("it has refused to serve, and has ended")),
-            }
-        }
-        match std::mem::replace(&mut *answer, Answer::Told) {
-            Answer::Refused(Error::MultiThreaded { threads, names }) => {
-                // For whoever else waits for the same server.
-                *answer = Answer::Refused(Error::MultiThreaded { threads, names: names.clone() });
-                Err(Error::MultiThreaded { threads, names })
-            }
-            Answer::Refused(error) => Err(error),
-            Answer::None | Answer::Ready | Answer::Told => Ok(()),
-        }
-    }
-
-    /// The server's answer, once.
-    fn answer(&self, with: Answer) {
-        let mut answer = lock(&self.answer);
-        if matches!(*answer, Answer::None) {
-            *answer = with;
-            self.answered.notify_all();
-        }
+        self.answer.wait()
     }
 
     /// The server may fork; from now on its end is watched by its own pidfd.
@@ -306,9 +264,14 @@ impl Connection {
         let _ = self.pidfd.set(pidfd);
         if let Some((end, supervisor)) = end.zip(self.supervisor.upgrade()) {
             // If it cannot be watched there is the end of file still.
-            let _ = self.listen(&supervisor, Arc::new(ServerExitWatch(self.own.clone(), end)));
+            let on_exit = self.call_back(|connection| {
+                // The reports that it sent before it ended come first.
+                connection.readable();
+                connection.server_gone();
+            });
+            let _ = self.listen(&supervisor, Arc::new(ServerExitWatch { pidfd: end, on_exit }));
         }
-        self.answer(Answer::Ready);
+        self.answer.set(Ok(()));
     }
 
     /// From now on the server owes a report.
@@ -329,12 +292,21 @@ impl Connection {
         }
     }
 
+    /// A callback that holds the connection weakly.
+    fn call_back(&self, run: impl Fn(&Connection) + Send + Sync + 'static) -> OnExit {
+        let own = self.own.clone();
+        Box::new(move || {
+            if let Some(connection) = own.upgrade() {
+                run(&connection);
+            }
+        })
+    }
+
     /// A child has ended, which the server is to report.
-    pub(super) fn child_ended(&self, end: &ChildExitWatch) {
-        let token = lock(&self.children).as_ref().and_then(|children| {
-            let mut ends = children.values().filter_map(|child| child.end.as_ref());
-            ends.find(|(other, _)| std::ptr::eq(&**other, end)).map(|(_, token)| *token)
-        });
+    fn child_ended(&self, id: u64) {
+        let token = lock(&self.children)
+            .as_ref()
+            .and_then(|children| Some(children.get(&id)?.end.as_ref()?.1));
         if let (Some(token), Some(supervisor)) = (token, self.supervisor.upgrade()) {
             supervisor.remove(token);
             self.expect_report();
@@ -342,8 +314,9 @@ impl Connection {
     }
 
     /// Has the supervisor watch for the end of a child.
-    fn watch(&self, pidfd: &Arc<OwnedFd>) -> Option<(Arc<ChildExitWatch>, Token)> {
-        let end = Arc::new(ChildExitWatch::new(Arc::clone(pidfd), self.own.clone()));
+    fn watch(&self, id: u64, pidfd: &Arc<OwnedFd>) -> Option<(Arc<ChildExitWatch>, Token)> {
+        let on_exit = self.call_back(move |connection| connection.child_ended(id));
+        let end = Arc::new(ChildExitWatch::new(Arc::clone(pidfd), on_exit));
         let token = self.supervisor.upgrade()?.add(Arc::clone(&end) as Arc<dyn Handler>).ok()?;
         Some((end, token))
     }
@@ -400,13 +373,13 @@ impl Connection {
 
     /// The server does not serve.
     fn refused(&self, error: Error) {
-        self.answer(Answer::Refused(error));
+        self.answer.set(Err(error));
         self.socket.shut_down();
     }
 
     fn started(&self, id: u64, pid: u32, pidfd: OwnedFd) {
         let pidfd = Arc::new(pidfd);
-        let mut end = self.watch(&pidfd);
+        let mut end = self.watch(id, &pidfd);
         if end.is_none() {
             return self.reject(id);
         }
@@ -423,7 +396,12 @@ impl Connection {
             supervisor.remove(token);
         }
         if let Some(watcher) = watcher {
-            let child = ChildHandle::new(pidfd, id, self.own.clone());
+            let own = self.own.clone();
+            let signal_by_server = Box::new(move |number| match own.upgrade() {
+                Some(connection) => connection.signal(id, number),
+                None => Err(io::Error::from(io::ErrorKind::PermissionDenied)),
+            });
+            let child = ChildHandle::new(pidfd, signal_by_server);
             watcher(ChildEvent::Started { pid, child });
         }
     }
@@ -456,7 +434,7 @@ impl Connection {
     }
 
     /// The server has ended unasked, so its children end too, and what they have started.
-    pub(super) fn server_gone(&self) {
+    fn server_gone(&self) {
         let has_children = lock(&self.children).as_ref().is_some_and(|all| !all.is_empty());
         if has_children {
             self.sweep();
@@ -471,7 +449,7 @@ impl Connection {
         // One that is stopped, or frozen, reports nothing more should it go on.
         self.socket.shut_down();
         let children = lock(&self.children).take();
-        self.answer(Answer::Refused(spawn_error("it ended before its first word")));
+        self.answer.set(Err(spawn_error("it ended before it answered")));
         for Watched { watcher, end, .. } in children.into_iter().flat_map(HashMap::into_values) {
             match end {
                 Some((end, token)) => end.orphan(watcher, token, Weak::clone(&self.supervisor)),

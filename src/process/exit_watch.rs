@@ -5,15 +5,18 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use crate::exit::ExitReason;
 use crate::process::child_handle::{ChildEvent, Watcher};
-use crate::process::connection::Connection;
 use crate::process::supervisor::{Handler, Supervisor, Token};
 use crate::sys::poll::is_readable;
 use crate::sys::process;
 
+/// Called on the supervisor's thread when the watched process has ended.
+pub(super) type OnExit = Box<dyn Fn() + Send + Sync>;
+
 /// The end of a child, seen without the server: which may be stopped, and then does not report.
 pub(super) struct ChildExitWatch {
     pub(super) pidfd: Arc<OwnedFd>,
-    pub(super) connection: Weak<Connection>,
+    /// Called at the end of a child whose server has not ended.
+    on_exit: OnExit,
     orphan: Mutex<Option<Orphan>>,
 }
 
@@ -25,8 +28,8 @@ struct Orphan {
 }
 
 impl ChildExitWatch {
-    pub(super) fn new(pidfd: Arc<OwnedFd>, connection: Weak<Connection>) -> ChildExitWatch {
-        ChildExitWatch { pidfd, connection, orphan: Mutex::new(None) }
+    pub(super) fn new(pidfd: Arc<OwnedFd>, on_exit: OnExit) -> ChildExitWatch {
+        ChildExitWatch { pidfd, on_exit, orphan: Mutex::new(None) }
     }
 
     /// Ends the child, whose server has ended, and has `watcher` told when it is gone: now, or
@@ -37,12 +40,12 @@ impl ChildExitWatch {
         watcher(ChildEvent::Killed);
         *self.lock() = Some(Orphan { watcher, token, supervisor });
         if is_readable(self.pidfd.as_fd()) {
-            self.tell();
+            self.report_orphan();
         }
     }
 
     /// Says once that the child has ended, if it is an orphan; else false.
-    fn tell(&self) -> bool {
+    fn report_orphan(&self) -> bool {
         let Some(orphan) = self.lock().take() else { return false };
         if let Some(supervisor) = orphan.supervisor.upgrade() {
             supervisor.remove(orphan.token);
@@ -62,7 +65,10 @@ impl ChildExitWatch {
 
 /// The end of the server, seen by its pidfd: a process that the host forked at the wrong moment
 /// may keep the other end of the socket open.
-pub(super) struct ServerExitWatch(pub(super) Weak<Connection>, pub(super) OwnedFd);
+pub(super) struct ServerExitWatch {
+    pub(super) pidfd: OwnedFd,
+    pub(super) on_exit: OnExit,
+}
 
 impl Handler for ChildExitWatch {
     fn fd(&self) -> BorrowedFd<'_> {
@@ -70,10 +76,8 @@ impl Handler for ChildExitWatch {
     }
 
     fn readable(&self) {
-        if !self.tell()
-            && let Some(connection) = self.connection.upgrade()
-        {
-            connection.child_ended(self);
+        if !self.report_orphan() {
+            (self.on_exit)();
         }
     }
 
@@ -82,15 +86,11 @@ impl Handler for ChildExitWatch {
 
 impl Handler for ServerExitWatch {
     fn fd(&self) -> BorrowedFd<'_> {
-        self.1.as_fd()
+        self.pidfd.as_fd()
     }
 
     fn readable(&self) {
-        if let Some(connection) = self.0.upgrade() {
-            // What it said before it ended comes first.
-            connection.readable();
-            connection.server_gone();
-        }
+        (self.on_exit)();
     }
 
     fn deadline(&self) {}

@@ -3,12 +3,14 @@
 use std::ffi::CString;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::error::{Error, Result};
 use crate::process::child;
 use crate::process::init_hook;
 use crate::process::message::Request;
+use crate::process::peer;
 use crate::process::sweep;
 #[cfg(feature = "failpoints")]
 use crate::sys::failpoint::{self, Point};
@@ -35,6 +37,78 @@ pub(super) struct Handshake {
     /// Its own pidfd comes with its answer. This one is by its number: of another process, if the
     /// server has ended and was reaped by then. Not to be used for what would harm that.
     pub(super) pidfd: OwnedFd,
+}
+
+/// A server's answer to being greeted, which the supervisor reads and others wait for.
+#[derive(Default)]
+pub(super) struct Answer {
+    state: Mutex<AnswerState>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+enum AnswerState {
+    /// It has not answered.
+    #[default]
+    Awaited,
+    /// It can fork.
+    Ready,
+    /// It cannot, for this reason.
+    Refused(Error),
+    /// The same; the reason was returned before.
+    Reported,
+}
+
+impl Answer {
+    fn lock(&self) -> MutexGuard<'_, AnswerState> {
+        // Nothing under this lock panics half-way through a change.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn is_awaited(&self) -> bool {
+        matches!(*self.lock(), AnswerState::Awaited)
+    }
+
+    /// Whether the server can fork.
+    pub(super) fn is_ready(&self) -> bool {
+        matches!(*self.lock(), AnswerState::Ready)
+    }
+
+    /// Sets the answer. Only the first call has an effect.
+    pub(super) fn set(&self, answer: Result<()>) {
+        let mut state = self.lock();
+        if matches!(*state, AnswerState::Awaited) {
+            *state = answer.map_or_else(AnswerState::Refused, |()| AnswerState::Ready);
+            self.changed.notify_all();
+        }
+    }
+
+    /// Waits for the answer.
+    ///
+    /// # Errors
+    ///
+    /// Why the server refuses to serve. Except for [`Error::MultiThreaded`], only the first caller
+    /// gets the reason itself.
+    pub(super) fn wait(&self) -> Result<()> {
+        let mut state = self.lock();
+        while matches!(*state, AnswerState::Awaited) {
+            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+        match &*state {
+            AnswerState::Awaited | AnswerState::Ready => return Ok(()),
+            AnswerState::Reported => {
+                return Err(spawn_error("it has refused to serve, and has ended"));
+            }
+            AnswerState::Refused(Error::MultiThreaded { threads, names }) => {
+                return Err(Error::MultiThreaded { threads: *threads, names: names.clone() });
+            }
+            AnswerState::Refused(_) => {}
+        }
+        match std::mem::replace(&mut *state, AnswerState::Reported) {
+            AnswerState::Refused(error) => Err(error),
+            _ => unreachable!("matched above, under the same lock"),
+        }
+    }
 }
 
 /// Starts a server and greets it.
@@ -117,7 +191,7 @@ const ESRCH: i32 = 3;
 
 /// Whether a fork server has a value of its own for this variable.
 pub(super) fn is_own_variable(name: &str) -> bool {
-    name == init_hook::VARIABLE || name == sweep::MARK || THREADS_OF_LIBRARIES.contains(&name)
+    name == peer::VARIABLE || name == sweep::MARK || THREADS_OF_LIBRARIES.contains(&name)
 }
 
 fn server_environment(token: u64) -> Vec<CString> {
@@ -125,7 +199,7 @@ fn server_environment(token: u64) -> Vec<CString> {
     let added = THREADS_OF_LIBRARIES
         .iter()
         .map(|name| format!("{name}=1"))
-        .chain([format!("{}={token}", init_hook::VARIABLE), format!("{}={token}", sweep::MARK)]);
+        .chain([format!("{}={token}", peer::VARIABLE), format!("{}={token}", sweep::MARK)]);
     // None of these strings has a zero byte.
     env.extend(added.filter_map(|entry| CString::new(entry).ok()));
     env

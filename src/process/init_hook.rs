@@ -8,17 +8,10 @@
 use std::ffi::{c_char, c_int};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::process::child::EXIT_SETUP;
-use crate::process::{peer, server_main};
+use crate::process::peer::{self, SOCKET_FD, VARIABLE, refuse};
+use crate::process::server_main;
 use crate::sys::elf_image::{self, ElfImage};
 use crate::sys::{process, signal};
-
-/// Name of the variable that makes a process a fork server; its value is the token. Each version
-/// of this crate that is part of one program has a hook, and a variable, of its own.
-pub(super) const VARIABLE: &str = concat!("BRIGADE_FORK_SERVER_", env!("CARGO_PKG_VERSION"));
-
-/// The descriptor on which a fork server finds its socket.
-const SOCKET_FD: i32 = 3;
 
 static RAN: AtomicBool = AtomicBool::new(false);
 
@@ -67,14 +60,4 @@ extern "C" fn hook(argc: c_int, argv: *const *const c_char, envp: *const *const 
         }
         Err(found) => refuse(&found),
     }
-}
-
-/// Ends a process that was started as a fork server, but may not be one.
-pub(super) fn refuse(found: &str) -> ! {
-    process::complain(&format!(
-        "brigade: this program was started with {VARIABLE} in its environment, which makes it the \
-         fork server of a program that waits at descriptor {SOCKET_FD}; but {found}. \
-         Unset the variable to run the program itself."
-    ));
-    process::exit_now(EXIT_SETUP)
 }

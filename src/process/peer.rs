@@ -7,9 +7,17 @@
 use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd};
 
+use crate::process::child::EXIT_SETUP;
 use crate::process::message::Report;
 use crate::sys::process;
 use crate::sys::socket::{Peer, Socket};
+
+/// Name of the variable that makes a process a fork server; its value is the token. Each version
+/// of this crate that is part of one program has a hook, and a variable, of its own.
+pub(super) const VARIABLE: &str = concat!("BRIGADE_FORK_SERVER_", env!("CARGO_PKG_VERSION"));
+
+/// The descriptor on which a fork server finds its socket.
+pub(super) const SOCKET_FD: i32 = 3;
 
 /// Checks that `fd` is one end of a socket that a process of this user made for a fork server.
 ///
@@ -54,4 +62,14 @@ pub(super) fn host(host: BorrowedFd<'_>, peer: Peer) -> Result<(), String> {
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(()),
         Err(error) => Err(file(error)),
     }
+}
+
+/// Ends a process that was started as a fork server, but may not be one.
+pub(super) fn refuse(found: &str) -> ! {
+    process::complain(&format!(
+        "brigade: this program was started with {VARIABLE} in its environment, which makes it the \
+         fork server of a program that waits at descriptor {SOCKET_FD}; but {found}. \
+         Unset the variable to run the program itself."
+    ));
+    process::exit_now(EXIT_SETUP)
 }

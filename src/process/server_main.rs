@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use crate::process::child::{self, Child, Entry};
 use crate::process::message::{MESSAGE_BYTES, Names, Report, Request};
-use crate::process::{init_hook, peer};
+use crate::process::peer;
 #[cfg(feature = "failpoints")]
 use crate::sys::failpoint::{self, Point};
 use crate::sys::poll::{Interest, wait_any};
@@ -92,7 +92,7 @@ pub(super) fn serve(socket: Socket, peer: Peer, token: u64) -> ! {
     process::exit_now(match stop {
         Stop::HostGone => 0,
         Stop::Failed => child::EXIT_SETUP,
-        Stop::Stranger(found) => init_hook::refuse(&found),
+        Stop::Stranger(found) => peer::refuse(&found),
     })
 }
 

@@ -15,8 +15,9 @@ use crate::process::function::FunctionOffset;
 use crate::process::host_snapshot::HostSnapshot;
 use crate::process::supervisor::Supervisor;
 use crate::region::arena::Arena;
+use crate::spawn::listing;
+use crate::spawn::process::Process;
 use crate::spawn::record::Record;
-use crate::spawn::{Process, listing};
 use crate::sys::oom;
 use crate::worker::call::{Call, Encoded};
 use crate::worker::invocation::{self, Trampoline};
@@ -47,6 +48,31 @@ pub struct ProcessBuilder {
 impl Default for ProcessBuilder {
     fn default() -> ProcessBuilder {
         ProcessBuilder { name: None, settings: Settings::default(), grace: Duration::from_secs(5) }
+    }
+}
+
+impl Process<()> {
+    /// Settings for a process.
+    pub fn builder() -> ProcessBuilder {
+        ProcessBuilder::default()
+    }
+}
+
+impl<R> Process<R> {
+    /// Runs `function(argument)` in a process of its own. Returns when the process exists.
+    ///
+    /// `function` captures nothing, not even a value [of size zero](crate#functions).
+    ///
+    /// # Errors
+    ///
+    /// As [`ProcessBuilder::spawn`].
+    pub fn spawn<F, A>(function: F, argument: A) -> Result<Process<R>>
+    where
+        F: Fn(A) -> R + Copy + Send + 'static,
+        A: Serialize + DeserializeOwned,
+        R: Serialize + DeserializeOwned,
+    {
+        Process::builder().spawn(function, argument)
     }
 }
 

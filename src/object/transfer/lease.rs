@@ -6,6 +6,7 @@ use std::ops::{Deref, DerefMut};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytemuck::{Pod, Zeroable};
+use serde::{Deserialize, Serialize};
 
 use super::leased_bytes::LeasedBytes;
 use crate::object::Memory;
@@ -181,5 +182,21 @@ impl Drop for Lease {
             let mut owner_cell = owner_cell.lock().unwrap_or_else(PoisonError::into_inner);
             *owner_cell = Some(ChunkOwner::Host(part));
         }
+    }
+}
+
+/// What a handle of object memory is in a payload: where its lease must be found.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+pub(crate) struct LentObject {
+    pub(super) arena_id: u64,
+    pub(super) offset: u64,
+    pub(super) kind: u32,
+    pub(super) tag: u64,
+}
+
+impl LentObject {
+    /// The primitive's own number, as the sender has it.
+    pub(crate) fn tag(&self) -> u64 {
+        self.tag
     }
 }

@@ -4,25 +4,10 @@ use serde::de::Error as _;
 use serde::ser::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::{lend_object, noted, take_object};
 use crate::error::Error;
+use crate::object::transfer::context::{lend_object, noted, take_object};
+use crate::object::transfer::lease::LentObject;
 use crate::object::{Kind, Memory};
-
-/// What a handle of object memory is in a payload: where its lease must be found.
-#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
-pub(crate) struct LentObject {
-    pub(super) arena_id: u64,
-    pub(super) offset: u64,
-    pub(super) kind: u32,
-    pub(super) tag: u64,
-}
-
-impl LentObject {
-    /// The primitive's own number, as the sender has it.
-    pub(crate) fn tag(&self) -> u64 {
-        self.tag
-    }
-}
 
 /// How a handle of object memory crosses.
 #[derive(Debug, Serialize, Deserialize)]

@@ -76,6 +76,22 @@ impl Default for PoolBuilder {
     }
 }
 
+impl Pool {
+    /// A pool with one worker for each processor that this process may use.
+    ///
+    /// # Errors
+    ///
+    /// As [`PoolBuilder::build`].
+    pub fn new() -> Result<Pool> {
+        Pool::builder().build()
+    }
+
+    /// Settings for a pool.
+    pub fn builder() -> PoolBuilder {
+        PoolBuilder::default()
+    }
+}
+
 impl PoolBuilder {
     /// How many workers, 1 to 1024. Default: one for each processor that this process may use,
     /// by its affinity mask and its cgroup's `cpu.max`.

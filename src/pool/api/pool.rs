@@ -8,7 +8,6 @@ use serde::de::DeserializeOwned;
 
 use crate::array::SendError;
 use crate::error::{Error, Result};
-use crate::pool::api::builder::PoolBuilder;
 use crate::pool::api::handle::Handle;
 use crate::pool::driver::backpressure::Timeout;
 use crate::pool::driver::core::Core;
@@ -24,20 +23,6 @@ pub struct Pool {
 }
 
 impl Pool {
-    /// A pool with one worker for each processor that this process may use.
-    ///
-    /// # Errors
-    ///
-    /// As [`PoolBuilder::build`].
-    pub fn new() -> Result<Pool> {
-        Pool::builder().build()
-    }
-
-    /// Settings for a pool.
-    pub fn builder() -> PoolBuilder {
-        PoolBuilder::default()
-    }
-
     pub(crate) fn from_core(core: Arc<Core>) -> Pool {
         Pool { core }
     }
@@ -63,7 +48,7 @@ impl Pool {
     }
 
     /// Runs `function(argument)` in a worker. Waits for room if the pool's queue has a
-    /// [limit](PoolBuilder::queue_limit), and for nothing else.
+    /// [limit](crate::PoolBuilder::queue_limit), and for nothing else.
     ///
     /// `function` captures nothing, not even a value [of size zero](crate#functions).
     ///

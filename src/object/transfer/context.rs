@@ -1,0 +1,453 @@
+//! The codec call that a thread is in, and its slots.
+
+use std::cell::RefCell;
+use std::mem::ManuallyDrop;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError};
+
+use bytemuck::Pod;
+
+use crate::error;
+use crate::object::transfer::lease::{
+    ChunkOwner, Hold, KIND_FROZEN, KIND_OBJECT, KIND_OWNED, Lease, LeaseList, LentObject,
+    OwnerCell, Part, Right, WireLease,
+};
+use crate::object::transfer::leased_bytes::{LeasedBytes, NO_TASK};
+use crate::object::{Kind, Memory};
+use crate::region::arena::Span;
+use crate::region::windows::Windows;
+
+/// Why a handle could not cross, in words for the codec's error.
+pub(crate) type Refusal = String;
+
+/// The number of the latest [`decode`] of this process.
+static TASK: AtomicU64 = AtomicU64::new(0);
+
+thread_local! {
+    /// Without a destructor: so it is there until the thread's very end, in destructors of other
+    /// values too. Between calls it holds no more than the words of a refusal.
+    static LOCAL: RefCell<ManuallyDrop<Local>> =
+        const { RefCell::new(ManuallyDrop::new(Local { context: None, refusal: None })) };
+}
+
+/// What a thread knows of the call that it is in.
+struct Local {
+    context: Option<Context>,
+    /// The words of the latest refusal, which codecs drop on their way.
+    refusal: Option<Refusal>,
+}
+
+/// Remembers the words of a refusal on its way through a codec.
+pub(crate) fn noted(refusal: Refusal) -> Refusal {
+    LOCAL.with_borrow_mut(|local| local.refusal = Some(refusal.clone()));
+    refusal
+}
+
+/// What a failed encoding or decoding of this thread failed for.
+pub(crate) fn explain(error: &postcard::Error) -> String {
+    use postcard::Error::{SerdeDeCustom, SerdeSerCustom, WontImplement};
+    let refusal = LOCAL.with_borrow_mut(|local| local.refusal.take());
+    refusal.unwrap_or_else(|| match error {
+        WontImplement => "its type asks the data what comes next, as `untagged`, `flatten` and \
+                          `serde_json::Value` do, and the encoding does not say; use a type that \
+                          knows, or send text"
+            .to_owned(),
+        SerdeSerCustom | SerdeDeCustom => {
+            "its own code refused, in words that the encoding does not keep".to_owned()
+        }
+        other => other.to_string(),
+    })
+}
+
+/// Asks the call that this thread is in, if it is in one.
+#[inline]
+fn in_context<R>(ask: impl FnOnce(&mut Option<Context>) -> R) -> R {
+    LOCAL.with_borrow_mut(|local| ask(&mut local.context))
+}
+
+/// Which of the four calls this thread is in. Every task passes through them: two words.
+enum Context {
+    Encode(LeaseList),
+    /// The same for a value that several workers get.
+    EncodeShared(LeaseList),
+    Decode(Box<Decoding>),
+    EncodeBack {
+        task: u64,
+    },
+    Redeem(LeaseList),
+}
+
+/// What a worker may make handles of.
+struct Decoding {
+    windows: Windows,
+    leases: Vec<WireLease>,
+    is_taken: Vec<bool>,
+    task: u64,
+}
+
+impl Decoding {
+    fn new(windows: &Windows, leases: &[WireLease], task: u64) -> Box<Decoding> {
+        let (leases, is_taken) = (leases.to_vec(), vec![false; leases.len()]);
+        Box::new(Decoding { windows: windows.clone(), leases, is_taken, task })
+    }
+}
+
+/// Host: runs `encoder`; each handle that it serialises leaves its lease.
+///
+/// If it fails or panics, every chunk is back in its handle.
+///
+/// # Errors
+///
+/// Those of `encoder`.
+#[inline]
+pub(crate) fn encode<R, E>(encoder: impl FnOnce() -> Result<R, E>) -> Result<(R, LeaseList), E> {
+    encode_within(Context::Encode(LeaseList::default()), encoder)
+}
+
+/// Host: as [`encode`], with the leases in front that a shared value left: their slots are those
+/// that it has. What `encoder` meets follows.
+///
+/// # Errors
+///
+/// Those of `encoder`.
+#[inline]
+pub(crate) fn encode_after<R, E>(
+    leases: LeaseList,
+    encoder: impl FnOnce() -> Result<R, E>,
+) -> Result<(R, LeaseList), E> {
+    encode_within(Context::Encode(leases), encoder)
+}
+
+/// Host: as [`encode`], for a value that several workers get: chunks are refused.
+///
+/// # Errors
+///
+/// Those of `encoder`.
+pub(crate) fn encode_shared<R, E>(
+    encoder: impl FnOnce() -> Result<R, E>,
+) -> Result<(R, LeaseList), E> {
+    encode_within(Context::EncodeShared(LeaseList::default()), encoder)
+}
+
+#[inline]
+fn encode_within<R, E>(
+    context: Context,
+    encoder: impl FnOnce() -> Result<R, E>,
+) -> Result<(R, LeaseList), E> {
+    let (result, context) = within(context, encoder);
+    match context {
+        Context::Encode(leases) | Context::EncodeShared(leases) => Ok((result?, leases)),
+        _ => unreachable!("a context keeps its kind"),
+    }
+}
+
+/// Worker: runs `decoder`, whose handles see the leased bytes through `windows`.
+pub(crate) fn decode<R>(windows: &Windows, leases: &[WireLease], decoder: impl FnOnce() -> R) -> R {
+    // Relaxed: a number that only has to be new.
+    let task = TASK.fetch_add(1, Ordering::Relaxed) + 1;
+    within(Context::Decode(Decoding::new(windows, leases, task)), decoder).0
+}
+
+/// Worker: as [`decode`], of what [`encode_shared`] made, for longer than a task. The host keeps
+/// the leases of arrays among it as long as this process lives. The task under way stays what it
+/// is.
+pub(crate) fn decode_kept<R>(
+    windows: &Windows,
+    leases: &[WireLease],
+    decoder: impl FnOnce() -> R,
+) -> R {
+    within(Context::Decode(Decoding::new(windows, leases, NO_TASK)), decoder).0
+}
+
+/// Worker: runs `encoder`, which may serialise handles of the latest [`decode`].
+#[inline]
+pub(crate) fn encode_back<R>(encoder: impl FnOnce() -> R) -> R {
+    // Relaxed: the number was made by this worker's own `decode`, earlier in its program.
+    within(Context::EncodeBack { task: TASK.load(Ordering::Relaxed) }, encoder).0
+}
+
+/// Host: runs `decoder`, whose handles are those that left `leases`.
+///
+/// What it does not take is given up as by dropping the leases.
+#[inline]
+pub(crate) fn redeem<R>(leases: LeaseList, decoder: impl FnOnce() -> R) -> R {
+    within(Context::Redeem(leases), decoder).0
+}
+
+/// Runs `body` with this thread in `context`, and then in the one before, come what may.
+#[inline]
+fn within<R>(context: Context, body: impl FnOnce() -> R) -> (R, Context) {
+    /// Restores the earlier context when a panic passes through.
+    struct Restore(Option<Context>);
+    impl Drop for Restore {
+        fn drop(&mut self) {
+            // Dropped after the borrow: a lease takes locks when it goes.
+            let _ours = in_context(|context| std::mem::replace(context, self.0.take()));
+        }
+    }
+    let mut restore = Restore(LOCAL.with_borrow_mut(|local| {
+        local.refusal = None;
+        local.context.replace(context)
+    }));
+    let result = body();
+    let ours = in_context(|context| std::mem::replace(context, restore.0.take()));
+    std::mem::forget(restore);
+    (result, ours.expect("the context set above is there until it is replaced here"))
+}
+
+fn outside() -> Refusal {
+    "arrays, chunks and shared handles travel in the argument or the result of a task and nowhere \
+     else; copy the elements out, or send a name"
+        .to_owned()
+}
+
+fn for_one_task() -> Refusal {
+    "an OwnedChunk moves into one task, and this value is given to several workers; give each task \
+     its chunk as an argument or an item, or give all of them a Frozen array"
+        .to_owned()
+}
+
+fn made_inside() -> Refusal {
+    "what was made in shared memory inside a task cannot be its result; return its contents"
+        .to_owned()
+}
+
+fn from_another_task() -> Refusal {
+    "this array, chunk or shared handle belongs to another task, or to another pool's arena"
+        .to_owned()
+}
+
+fn push(leases: &mut LeaseList, right: Right, element_bytes: usize) -> Result<u32, Refusal> {
+    let slot = u32::try_from(leases.len()).map_err(|_| "too many arrays in one task")?;
+    let element_bytes = u32::try_from(element_bytes).map_err(|_| "elements above 4 GiB")?;
+    leases.push(Lease { right: Some(right), element_bytes });
+    Ok(slot)
+}
+
+/// Leases a host's frozen span; the same one twice has one slot.
+pub(crate) fn lend_frozen(span: &Arc<Span>, element_bytes: usize) -> Result<u32, Refusal> {
+    in_context(|context| match context {
+        Some(Context::Encode(leases) | Context::EncodeShared(leases)) => {
+            let is_same = |lease: &Lease| match &lease.right {
+                Some(Right::Frozen(other)) => Arc::ptr_eq(other, span),
+                _ => false,
+            };
+            match leases.iter().position(is_same) {
+                Some(slot) => u32::try_from(slot).map_err(|e| e.to_string()),
+                None => push(leases, Right::Frozen(Arc::clone(span)), element_bytes),
+            }
+        }
+        Some(Context::EncodeBack { .. }) => Err(made_inside()),
+        _ => Err(outside()),
+    })
+}
+
+/// The slot of a worker's frozen array, on its way back.
+pub(crate) fn return_frozen(leased: &LeasedBytes) -> Result<u32, Refusal> {
+    return_slot(leased)
+}
+
+/// Moves a chunk out of its handle: into a lease in the host, back to its slot in a worker.
+pub(crate) fn move_chunk(owner_cell: &OwnerCell, element_bytes: usize) -> Result<u32, Refusal> {
+    let mut owner = owner_cell.lock().unwrap_or_else(PoisonError::into_inner);
+    match owner.take() {
+        None => Err("this chunk was moved into a task already".to_owned()),
+        Some(ChunkOwner::Worker(leased)) => {
+            let slot = return_slot(&leased);
+            if slot.is_err() {
+                *owner = Some(ChunkOwner::Worker(leased));
+            }
+            slot
+        }
+        Some(ChunkOwner::Host(part)) => in_context(|context| match context {
+            Some(Context::Encode(leases)) => push(
+                leases,
+                Right::Owned { part, owner_cell: Arc::clone(owner_cell) },
+                element_bytes,
+            ),
+            other => {
+                *owner = Some(ChunkOwner::Host(part));
+                Err(match other {
+                    Some(Context::EncodeBack { .. }) => made_inside(),
+                    Some(Context::EncodeShared(_)) => for_one_task(),
+                    _ => outside(),
+                })
+            }
+        }),
+    }
+}
+
+fn return_slot(leased: &LeasedBytes) -> Result<u32, Refusal> {
+    in_context(|context| match context {
+        Some(Context::EncodeBack { task }) if *task == leased.task => Ok(leased.slot),
+        Some(Context::EncodeBack { .. } | Context::Encode(_) | Context::EncodeShared(_)) => {
+            Err(from_another_task())
+        }
+        _ => Err(outside()),
+    })
+}
+
+/// What a slot gives: the host's own record, or a worker's leased bytes.
+pub(crate) enum Taken<H, W> {
+    Host(H),
+    Worker(W),
+}
+
+/// Turns a frozen slot into what a handle needs.
+pub(crate) fn take_frozen<T: Pod>(
+    slot: u32,
+    len: usize,
+) -> Result<Taken<Arc<Span>, Arc<LeasedBytes>>, Refusal> {
+    in_context(|context| match context {
+        Some(Context::Redeem(leases)) => {
+            let lease = find(slot, leases)?;
+            match &lease.right {
+                Some(Right::Frozen(span)) => {
+                    fits::<T>(lease.element_bytes, span.len_bytes() as u64, len)?;
+                    Ok(Taken::Host(Arc::clone(span)))
+                }
+                _ => Err(wrong_kind()),
+            }
+        }
+        Some(Context::Decode(_)) => {
+            let leased = borrow_lease::<T>(context, slot, len, KIND_FROZEN)?;
+            Ok(Taken::Worker(Arc::new(leased)))
+        }
+        _ => Err(outside()),
+    })
+}
+
+/// Turns an owned slot into what a handle needs, once.
+pub(crate) fn take_chunk<T: Pod>(
+    slot: u32,
+    len: usize,
+) -> Result<Taken<Part, LeasedBytes>, Refusal> {
+    in_context(|context| match context {
+        Some(Context::Redeem(leases)) => {
+            let lease = find(slot, leases)?;
+            let Some(Right::Owned { part, .. }) = &lease.right else { return Err(wrong_kind()) };
+            fits::<T>(lease.element_bytes, part.len_bytes as u64, len)?;
+            match lease.right.take() {
+                Some(Right::Owned { part, .. }) => Ok(Taken::Host(part)),
+                _ => unreachable!("matched three lines above"),
+            }
+        }
+        Some(Context::Decode(_)) => {
+            borrow_lease::<T>(context, slot, len, KIND_OWNED).map(Taken::Worker)
+        }
+        _ => Err(outside()),
+    })
+}
+
+/// Leases a host's object memory, once for each time it is met. `hold` makes what the lease keeps
+/// beside it, and is told whether several workers may decode it. In a worker, names the memory on
+/// its way back, without a `hold`.
+pub(crate) fn lend_object(
+    memory: &Memory,
+    hold: Option<&dyn Fn(bool) -> error::Result<Hold>>,
+) -> Result<LentObject, Refusal> {
+    memory.check().map_err(|error| error.to_string())?;
+    let (arena_id, offset, _) = memory.address();
+    in_context(|context| {
+        let is_shared = matches!(context, Some(Context::EncodeShared(_)));
+        match context {
+            Some(Context::Encode(leases) | Context::EncodeShared(leases)) if memory.is_own() => {
+                let hold = hold.map(|hold| hold(is_shared)).transpose();
+                let hold = hold.map_err(|error| error.to_string())?;
+                push(leases, Right::Object { memory: memory.clone(), _hold: hold }, 1)?;
+            }
+            Some(Context::EncodeBack { .. }) if !memory.is_own() => {}
+            Some(Context::EncodeBack { .. }) => return Err(made_inside()),
+            Some(Context::Encode(_) | Context::EncodeShared(_)) => return Err(from_another_task()),
+            _ => return Err(outside()),
+        }
+        Ok(LentObject { arena_id, offset, kind: memory.kind().number(), tag: memory.tag() })
+    })
+}
+
+/// Turns what [`lend_object`] wrote into a handle of the same memory.
+pub(crate) fn take_object(wire: &LentObject, kind: Kind, tag: u64) -> Result<Memory, Refusal> {
+    let LentObject { arena_id, offset, .. } = *wire;
+    if (wire.kind, wire.tag) != (kind.number(), tag) {
+        return Err(format!("a handle of another type than this {}", kind.name()));
+    }
+    in_context(|context| match context {
+        Some(Context::Redeem(leases)) => leases
+            .iter()
+            .filter_map(Lease::object)
+            .find(|memory| {
+                let (id, start, _) = memory.address();
+                (id, start) == (arena_id, offset)
+            })
+            .cloned()
+            .ok_or_else(from_another_task),
+        Some(Context::Decode(decoding)) => {
+            let Decoding { windows, leases, .. } = &**decoding;
+            let is_it = |lease: &&WireLease| {
+                (lease.kind, lease.arena_id, lease.offset) == (KIND_OBJECT, arena_id, offset)
+            };
+            let lease = leases.iter().find(is_it).filter(|_| arena_id == windows.id());
+            let lease = lease.ok_or_else(from_another_task)?;
+            let len_bytes = usize::try_from(lease.len_bytes).map_err(|e| e.to_string())?;
+            Memory::attach(windows, offset, len_bytes, kind, tag).map_err(|e| e.to_string())
+        }
+        _ => Err(outside()),
+    })
+}
+
+fn find<S>(slot: u32, slots: &mut [S]) -> Result<&mut S, Refusal> {
+    let count = slots.len();
+    let found = usize::try_from(slot).ok().and_then(|slot| slots.get_mut(slot));
+    found.ok_or_else(|| format!("slot {slot} of {count}"))
+}
+
+fn wrong_kind() -> Refusal {
+    "its slot was taken already, or is of another kind".to_owned()
+}
+
+/// Whether `len` elements of `T` are exactly what was leased.
+fn fits<T>(element_bytes: u32, len_bytes: u64, len: usize) -> Result<(), Refusal> {
+    let asked = (len as u64).checked_mul(size_of::<T>() as u64);
+    if element_bytes as usize == size_of::<T>() && asked == Some(len_bytes) {
+        return Ok(());
+    }
+    let (size, have) = (size_of::<T>(), element_bytes);
+    Err(format!("{len} elements of {size} bytes are not the {len_bytes} leased, {have} each"))
+}
+
+/// Worker: checks a lease and makes a handle's bytes of it.
+fn borrow_lease<T: Pod>(
+    context: &mut Option<Context>,
+    slot: u32,
+    len: usize,
+    kind: u32,
+) -> Result<LeasedBytes, Refusal> {
+    let Some(Context::Decode(decoding)) = context else { return Err(outside()) };
+    let Decoding { windows, leases, is_taken, task } = &mut **decoding;
+    let lease = *find(slot, leases)?;
+    let is_taken = find(slot, is_taken)?;
+    if lease.kind != kind || *is_taken {
+        return Err(wrong_kind());
+    }
+    if lease.arena_id != windows.id() {
+        return Err(from_another_task());
+    }
+    fits::<T>(lease.element_bytes, lease.len_bytes, len)?;
+    let len_bytes = usize::try_from(lease.len_bytes).map_err(|e| e.to_string())?;
+    let start = match kind {
+        KIND_OWNED => windows.write(lease.offset, len_bytes),
+        _ => windows.read(lease.offset, len_bytes).map(<*const u8>::cast_mut),
+    }
+    .map_err(|e| e.to_string())?;
+    if !start.addr().is_multiple_of(align_of::<T>()) {
+        return Err(format!("offset {} is not aligned for its elements", lease.offset));
+    }
+    *is_taken = kind == KIND_OWNED;
+    Ok(LeasedBytes::new(windows, start, slot, *task))
+}
+
+/// FNV-1a of the type's name: host and worker run the same program, so the names agree.
+pub(crate) fn type_tag<T>() -> u64 {
+    let step = |hash: u64, &byte: &u8| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3);
+    std::any::type_name::<T>().as_bytes().iter().fold(0xcbf2_9ce4_8422_2325, step)
+}

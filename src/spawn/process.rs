@@ -1,0 +1,311 @@
+//! A one-off process, as its user holds it.
+
+use std::marker::PhantomData;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use serde::de::DeserializeOwned;
+
+use crate::array::{SendError, codec};
+use crate::error::{Error, Result, TaskError};
+use crate::exit::ExitReason;
+use crate::object::transfer;
+use crate::process::panic;
+use crate::spawn::record::{Outcome, Record, SIGINT, SIGKILL, SIGTERM};
+
+/// A function that runs in a process of its own, and the way to its result.
+///
+/// The process is forked by the fork server that pools share, not by this program: it has none
+/// of its threads, locks, memory or descriptors, whatever this program has loaded. Arguments and
+/// results are [serde](https://docs.rs/serde) values; [`Frozen`](crate::Frozen) arrays and
+/// [`OwnedChunk`](crate::OwnedChunk)s among them are not copied.
+///
+/// | what | how it is |
+/// |---|---|
+/// | standard input | `/dev/null`, unless [`inherit_stdin`](crate::ProcessBuilder::inherit_stdin) |
+/// | standard output, error | this program's, unless [`capture_stderr`](crate::ProcessBuilder::capture_stderr) |
+/// | arguments, environment, working directory, limits | this program's, as they are when it is spawned |
+/// | signals | none blocked; what this program handles or ignores, Ctrl-C too, ends it only if sent to it alone |
+/// | a panic | is printed as usual; exit code 101 |
+/// | `exit(n)` in the function | exit code n, and no value, whatever n is |
+/// | its end | by `_exit`: what was printed is flushed, nothing else is run |
+/// | what it starts itself | is killed when it ends; processes and pools nest to a depth of four |
+/// | this program's end, by any cause | ends it |
+///
+/// **Dropping** a `Process` ends it: SIGTERM, then SIGKILL after a
+/// [grace](crate::ProcessBuilder::grace) of 5 s; the drop returns when it is gone.
+/// [`detach`](Process::detach) lets it run on.
+///
+/// # Examples
+///
+/// ```
+/// use brigade::{ExitReason, Process};
+///
+/// let sum = Process::spawn(|numbers: Vec<u64>| numbers.iter().sum::<u64>(), vec![1, 2, 3])?;
+/// assert_eq!(sum.join()?, 6);
+///
+/// let crashes = Process::spawn(|()| -> () { std::process::abort() }, ())?;
+/// assert_eq!(crashes.wait()?, ExitReason::Signal(6));
+/// # Ok::<(), brigade::Error>(())
+/// ```
+#[must_use = "dropping a process ends it; `join` waits for its value, `detach` lets it run on"]
+pub struct Process<R> {
+    record: Arc<Record>,
+    grace: Duration,
+    is_detached: bool,
+    result: PhantomData<fn() -> R>,
+}
+
+impl<R> Process<R> {
+    pub(super) fn new(record: Arc<Record>, grace: Duration) -> Process<R> {
+        Process { record, grace, is_detached: false, result: PhantomData }
+    }
+
+    /// Its process id.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.record.pid().unwrap_or_default()
+    }
+
+    /// Its name; `ps` and `/proc/PID/comm` show the first 15 bytes.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.record.name
+    }
+
+    /// Whether it runs.
+    ///
+    /// True may be out of date by the time it is returned; false stays false. In a process that
+    /// was forked from the one that spawned it, it is false.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use brigade::Process;
+    /// let process = Process::spawn(|()| std::thread::park(), ())?;
+    /// assert!(process.is_alive());
+    /// process.kill()?;
+    /// process.wait()?;
+    /// assert!(!process.is_alive());
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
+    #[must_use]
+    pub fn is_alive(&self) -> bool {
+        self.record.is_alive()
+    }
+
+    /// How it ended; `None` while it runs.
+    ///
+    /// Code 0 if its function returned, 101 if that panicked, 125 if argument or result could not
+    /// be passed or a setting could not be made; the code given to `exit`; or the signal.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use brigade::{ExitReason, Process};
+    /// let process = Process::spawn(|code: i32| -> () { std::process::exit(code) }, 8)?;
+    /// process.wait()?;
+    /// assert_eq!(process.exit_reason(), Some(ExitReason::Code(8)));
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
+    #[must_use]
+    pub fn exit_reason(&self) -> Option<ExitReason> {
+        self.record.end()
+    }
+
+    /// Waits for its end and says how it ended. Its value is still there to be joined.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Closed`] in a process that was forked from the one that spawned it.
+    pub fn wait(&self) -> Result<ExitReason> {
+        self.check_ours()?;
+        self.record.wait_until(None).ok_or(Error::Closed { what: "the process" })
+    }
+
+    /// As [`wait`](Process::wait), but no longer than `timeout`. Zero is a question.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::TimedOut`] if it has not ended by then; [`Error::Closed`] as `wait`.
+    pub fn wait_timeout(&self, timeout: Duration) -> Result<ExitReason> {
+        self.check_ours()?;
+        let late = || Error::TimedOut { what: "the process", after: timeout };
+        if timeout.is_zero() {
+            return self.record.end().ok_or_else(late);
+        }
+        let deadline = Instant::now().checked_add(timeout);
+        self.record.wait_until(deadline).ok_or_else(late)
+    }
+
+    /// Sends SIGTERM, which ends it unless its function has arranged otherwise. Nothing happens
+    /// if it has ended.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Closed`] in a process that was forked from the one that spawned it.
+    pub fn terminate(&self) -> Result<()> {
+        self.record.signal(SIGTERM)
+    }
+
+    /// Sends SIGINT, as Ctrl-C does, which ends it unless its function has arranged otherwise.
+    /// Nothing happens if it has ended.
+    ///
+    /// # Errors
+    ///
+    /// As [`terminate`](Process::terminate).
+    pub fn interrupt(&self) -> Result<()> {
+        self.record.signal(SIGINT)
+    }
+
+    /// Sends SIGKILL, which ends it. Nothing happens if it has ended.
+    ///
+    /// # Errors
+    ///
+    /// As [`terminate`](Process::terminate).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use brigade::{ExitReason, Process};
+    /// let process = Process::spawn(|()| std::thread::park(), ())?;
+    /// process.kill()?;
+    /// assert_eq!(process.wait()?, ExitReason::Signal(9));
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
+    pub fn kill(&self) -> Result<()> {
+        self.record.signal(SIGKILL)
+    }
+
+    /// Lets it run on without this handle, to its own end or this program's. Its value is lost.
+    pub fn detach(mut self) {
+        self.is_detached = true;
+    }
+
+    /// Gives up the handle of a process that has ended, and its value. (Joining does that too.)
+    ///
+    /// # Errors
+    ///
+    /// The handle, with [`Error::InvalidArgument`], if the process runs.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use brigade::Process;
+    /// let process = Process::spawn(|()| std::thread::park(), ())?;
+    /// let process = process.close().unwrap_err().value;
+    /// process.kill()?;
+    /// process.wait()?;
+    /// assert!(process.close().is_ok());
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
+    pub fn close(self) -> std::result::Result<(), SendError<Process<R>>> {
+        if self.is_alive() {
+            let expected = "one that has ended: join it, kill it, or detach it";
+            let error = Error::invalid("the process to close", "still running", expected);
+            return Err(SendError::new(self, error));
+        }
+        Ok(())
+    }
+
+    /// The end of what it has written to its standard error so far, 8 KiB at most, if that is
+    /// [captured](crate::ProcessBuilder::capture_stderr).
+    #[must_use]
+    pub fn stderr_tail(&self) -> Option<String> {
+        self.record.stderr_tail()
+    }
+
+    fn check_ours(&self) -> Result<()> {
+        match self.record.is_ours() {
+            true => Ok(()),
+            false => Err(Error::Closed { what: "a process of the one that this was forked from" }),
+        }
+    }
+}
+
+impl<R: DeserializeOwned> Process<R> {
+    /// Waits for its end and returns what its function returned.
+    ///
+    /// A value that was returned is delivered, however the process ended after that.
+    ///
+    /// # Errors
+    ///
+    /// [`TaskError::Panicked`] with message and location; [`TaskError::Died`] if the process
+    /// exited or was killed before its function returned; [`TaskError::Codec`] if argument or
+    /// result could not be passed. [`Error::Closed`] if the value was taken before, and in a
+    /// process that was forked from the one that spawned it.
+    pub fn join(self) -> Result<R> {
+        self.wait()?;
+        self.take()
+    }
+
+    /// As [`join`](Process::join), but waits no longer than `timeout`; zero is a question. The
+    /// value can be had once: every later call is [`Error::Closed`].
+    ///
+    /// # Errors
+    ///
+    /// [`Error::TimedOut`] if it has not ended by then; it goes on, and can be asked again.
+    /// Otherwise as `join`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use brigade::{Error, Process};
+    /// let mut process = Process::spawn(|()| std::thread::park(), ())?;
+    /// let late = process.join_timeout(Duration::ZERO).unwrap_err();
+    /// assert!(matches!(late, Error::TimedOut { .. }));
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
+    pub fn join_timeout(&mut self, timeout: Duration) -> Result<R> {
+        self.wait_timeout(timeout)?;
+        self.take()
+    }
+
+    fn take(&self) -> Result<R> {
+        let outcome: Option<Outcome> = self.record.take_outcome();
+        let (bytes, leases) = outcome.ok_or(Error::Closed { what: "the process's value" })??;
+        let decoded = panic::to_error(|| transfer::redeem(leases, || bytes.with(codec::decode)));
+        decoded.map_err(|reason| {
+            Error::Task(TaskError::Codec { what: "result", action: "decoded", reason })
+        })
+    }
+}
+
+/// The process's sentinel: readable once it has ended, and not before. It may be polled with
+/// other descriptors; nothing is to be read from it.
+///
+/// # Examples
+///
+/// ```
+/// use std::os::fd::{AsFd, AsRawFd};
+/// use brigade::Process;
+/// let process = Process::spawn(|()| (), ())?;
+/// assert!(process.as_fd().as_raw_fd() > 2);
+/// process.join()?;
+/// # Ok::<(), brigade::Error>(())
+/// ```
+impl<R> AsFd for Process<R> {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.record.pidfd().expect("a process has a pidfd from when it was spawned")
+    }
+}
+
+impl<R> Drop for Process<R> {
+    fn drop(&mut self) {
+        if !self.is_detached {
+            self.record.finish(self.grace);
+        }
+    }
+}
+
+impl<R> std::fmt::Debug for Process<R> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Process")
+            .field("name", &self.name())
+            .field("pid", &self.pid())
+            .field("exit_reason", &self.record.known_end())
+            .finish_non_exhaustive()
+    }
+}
