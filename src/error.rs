@@ -423,7 +423,7 @@ pub struct Death {
     /// contents are unspecified now.
     pub torn: Vec<Range<usize>>,
     /// What the worker's panic hook or overflow handler recorded, if anything.
-    pub last_words: Option<String>,
+    pub crash_message: Option<String>,
     /// The end of its standard error, if that was captured.
     pub stderr_tail: Option<String>,
 }
@@ -445,8 +445,8 @@ impl fmt::Display for Death {
         if !self.torn.is_empty() {
             write!(f, ", torn output {:?}", self.torn)?;
         }
-        if let Some(words) = &self.last_words {
-            write!(f, ", last words: {words}")?;
+        if let Some(words) = &self.crash_message {
+            write!(f, ", crash message: {words}")?;
         }
         if let Some(text) = self.stderr_tail.as_ref().filter(|text| !text.trim().is_empty()) {
             write!(f, ", standard error ends: {}", text.trim_end())?;

@@ -21,7 +21,7 @@ use crate::kernel::bigint::{
     Backend, Combination, LIMBS_MAX, decimal_digits, decimal_memory_limbs, mul_scratch_limbs,
     square_scratch_limbs,
 };
-use crate::pool::{CodecError, Invocation, Member, Pool, TeamJob, TeamOrders, take_part};
+use crate::pool::{CodecError, Invocation, Member, Pool, TeamDescriptor, TeamJob, take_part};
 use crate::sys::mmap::Access;
 
 /// What a team computes from its operands.
@@ -222,7 +222,7 @@ impl TeamCall<'_> {
 
 /// One member's part, in a worker.
 fn take_share(invocation: &mut Invocation<'_>) -> std::result::Result<(), CodecError> {
-    let (team, orders) = invocation.argument::<(TeamOrders, Orders)>()?;
+    let (team, orders) = invocation.argument::<(TeamDescriptor, Orders)>()?;
     take_part(invocation, team, |invocation, member| {
         let Orders { computation, operands, workspace, result } = &orders;
         let limbs: Vec<usize> = operands.iter().map(|number| number.limbs).collect();

@@ -24,4 +24,4 @@ pub use record::counters::Restarts;
 pub use with::With;
 
 pub(crate) use crate::worker::invocation::{CodecError, Invocation};
-pub(crate) use team::{Member, TeamJob, TeamOrders, take_part};
+pub(crate) use team::{Member, TeamDescriptor, TeamJob, take_part};

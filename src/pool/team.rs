@@ -25,7 +25,7 @@ use crate::pool::api::handle;
 use crate::pool::driver::core::Core;
 use crate::pool::driver::group::{Group, SharedArgument};
 use crate::pool::record::outcome::Outcome;
-use crate::pool::record::task::{Entry, Rules};
+use crate::pool::record::task::{Rules, TaskRecord};
 use crate::region::arena::{Contents, Span};
 use crate::region::windows::Windows;
 use crate::sync::team::{MEMBERS_MAX, TeamWords};
@@ -35,10 +35,10 @@ use crate::worker::cpu_spread::{CpuSpread, CpuTable};
 use crate::worker::invocation::{CodecError, Invocation, Trampoline};
 
 /// How long the first at the first barrier waits for workers that are still waking up.
-const GATHER: Duration = Duration::from_micros(300);
+const JOIN_TIMEOUT: Duration = Duration::from_micros(300);
 /// How often a member yields while workers that were asked have not joined: a yield takes 0.3 us
 /// when nobody wants the processor, and a member takes work every 5 to 50 us.
-const COURTESIES_MAX: u32 = 256;
+const YIELDS_MAX: u32 = 256;
 /// How long a member yields at a barrier before it sleeps.
 const BARRIER_SPIN: Duration = Duration::from_millis(1);
 /// How long it sleeps at a stretch; a wake-up makes it shorter.
@@ -46,7 +46,7 @@ const BARRIER_SLEEP: Duration = Duration::from_millis(200);
 
 /// A counter on a cache line of its own.
 #[repr(C, align(64))]
-struct Counter(AtomicU64);
+struct PaddedCounter(AtomicU64);
 
 /// What the members of a team share beside the job's own data.
 ///
@@ -56,18 +56,18 @@ struct Counter(AtomicU64);
 /// | `cpus`       | members               | members | none: a hint       | see [`CpuTable`]       |
 /// | `counters`   | members, by adding    | members | barriers           | host breaks the team   |
 #[repr(C)]
-struct Control {
+struct TeamControl {
     words: TeamWords,
     cpus: CpuTable<MEMBERS_MAX>,
-    counters: [Counter; COUNTERS],
+    counters: [PaddedCounter; COUNTERS],
 }
 
 const _: () =
-    assert!(size_of::<Control>() == 192 + size_of::<CpuTable<MEMBERS_MAX>>() + 64 * COUNTERS);
+    assert!(size_of::<TeamControl>() == 192 + size_of::<CpuTable<MEMBERS_MAX>>() + 64 * COUNTERS);
 
 /// What each task of a job is told of its team, before the job's own argument.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
-pub(crate) struct TeamOrders {
+pub(crate) struct TeamDescriptor {
     control: u64,
     /// The task's bit.
     ordinal: usize,
@@ -77,23 +77,23 @@ pub(crate) struct TeamOrders {
 
 /// What became of one task of a job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-enum Took<V> {
+enum MemberResult<V> {
     /// It did its part to the end, and returned this.
-    Part(V),
+    Done(V),
     /// It came when the members were fixed.
-    None,
+    NotJoined,
     /// Another member died.
     PeerDied,
 }
 
 /// A team as one of its members sees it.
 pub(crate) struct Member {
-    control: *const Control,
+    control: *const TeamControl,
     ordinal: usize,
     expected: usize,
     spread: RefCell<CpuSpread>,
     /// How often it may still let others run that have not joined yet.
-    courtesies: Cell<u32>,
+    yields_left: Cell<u32>,
 }
 
 impl Member {
@@ -104,31 +104,31 @@ impl Member {
     /// A control block that is not inside the arena.
     pub(crate) fn join(
         windows: &Windows,
-        orders: TeamOrders,
+        descriptor: TeamDescriptor,
     ) -> std::result::Result<Option<Member>, CodecError> {
         let refuse = |text: String| CodecError::Argument(text);
-        if orders.ordinal >= MEMBERS_MAX || !orders.control.is_multiple_of(64) {
-            return Err(refuse(format!("a team of another kind: {orders:?}")));
+        if descriptor.ordinal >= MEMBERS_MAX || !descriptor.control.is_multiple_of(64) {
+            return Err(refuse(format!("a team of another kind: {descriptor:?}")));
         }
         let control = windows
-            .write(orders.control, size_of::<Control>())
+            .write(descriptor.control, size_of::<TeamControl>())
             .map_err(|error| refuse(error.to_string()))?
-            .cast::<Control>();
+            .cast::<TeamControl>();
         let member = Member {
             control,
-            ordinal: orders.ordinal,
-            expected: orders.members_max.min(MEMBERS_MAX),
-            spread: RefCell::new(CpuSpread::new(orders.ordinal)),
-            courtesies: Cell::new(COURTESIES_MAX),
+            ordinal: descriptor.ordinal,
+            expected: descriptor.members_max.min(MEMBERS_MAX),
+            spread: RefCell::new(CpuSpread::new(descriptor.ordinal)),
+            yields_left: Cell::new(YIELDS_MAX),
         };
-        if !member.control().words.join(orders.ordinal) {
+        if !member.control().words.join(descriptor.ordinal) {
             return Ok(None);
         }
         member.spread.borrow_mut().rebalance(&member.control().cpus);
         Ok(Some(member))
     }
 
-    fn control(&self) -> &Control {
+    fn control(&self) -> &TeamControl {
         // SAFETY: `join` checked bounds and alignment; the host keeps the span until no task of
         // the job is left; it is nothing but atomics and padding.
         unsafe { &*self.control }
@@ -136,7 +136,7 @@ impl Member {
 
     /// Closes the roster, after waiting a little for those that are on their way.
     fn close(&self) {
-        backoff::spin(GATHER, || self.is_complete());
+        backoff::spin(JOIN_TIMEOUT, || self.is_complete());
         self.control().words.close();
     }
 
@@ -158,13 +158,13 @@ impl Member {
 
     /// Lets a worker run that may have been woken on this very processor: it joins, and goes
     /// away to another one, instead of waiting for the end of this member's time slice.
-    fn give_way(&self) {
-        let left = self.courtesies.get();
+    fn yield_to_joiners(&self) {
+        let left = self.yields_left.get();
         if left > 0 {
             if self.is_complete() {
-                self.courtesies.set(0);
+                self.yields_left.set(0);
             } else {
-                self.courtesies.set(left - 1);
+                self.yields_left.set(left - 1);
                 thread::yield_now();
             }
         }
@@ -185,7 +185,7 @@ unsafe impl Team for Member {
     }
 
     fn take(&self, counter: usize, count: usize) -> usize {
-        self.give_way();
+        self.yield_to_joiners();
         // Relaxed: it gives out numbers; the barriers order the work.
         let first = self.control().counters[counter].0.fetch_add(count as u64, Ordering::Relaxed);
         usize::try_from(first).unwrap_or(usize::MAX)
@@ -245,19 +245,19 @@ impl TeamJob<'_> {
         trampoline: Trampoline,
         argument: &SharedArgument,
     ) -> Result<V> {
-        let span = self.core.arena.reserve(size_of::<Control>(), Contents::Zeroed)?;
-        let control = HostControl { span, joined: Cell::new(0) };
+        let span = self.core.arena.reserve(size_of::<TeamControl>(), Contents::Zeroed)?;
+        let control = HostTeamControl { span, joined: Cell::new(0) };
         let members_max = self.members_max();
-        let hurry = || control.break_up();
-        let mut group = Group::new(self.core, argument, &hurry);
+        let on_unwind = || control.break_up();
+        let mut group = Group::new(self.core, argument, &on_unwind);
         group.submit_each(members_max, trampoline, self.name, self.rules, |ordinal| {
-            TeamOrders { control: control.span.offset(), ordinal, members_max }
+            TeamDescriptor { control: control.span.offset(), ordinal, members_max }
         })?;
         // If a member fails, the others must not wait for it.
         let outcomes = group.settle(|state, ids| {
             let has_failed = |(ordinal, &id): (usize, &TaskId)| {
                 let has_joined = control.has_joined(ordinal);
-                let outcome = state.tasks.get(id).and_then(Entry::outcome);
+                let outcome = state.tasks.get(id).and_then(TaskRecord::outcome);
                 has_joined && outcome.is_some_and(|outcome| outcome.is_err())
             };
             if ids.iter().enumerate().any(has_failed) {
@@ -279,10 +279,10 @@ fn conclude<V: DeserializeOwned>(outcomes: Vec<(bool, Outcome)>) -> Result<V> {
     let (mut value, mut has_dead_member) = (None, false);
     let (mut of_member, mut of_other): (Option<Error>, Option<Error>) = (None, None);
     for (has_joined, outcome) in outcomes {
-        match handle::open::<Took<V>>(outcome) {
-            Ok(Took::Part(part)) => value = Some(part),
-            Ok(Took::None) => {}
-            Ok(Took::PeerDied) => has_dead_member = true,
+        match handle::open::<MemberResult<V>>(outcome) {
+            Ok(MemberResult::Done(part)) => value = Some(part),
+            Ok(MemberResult::NotJoined) => {}
+            Ok(MemberResult::PeerDied) => has_dead_member = true,
             Err(error) if has_joined => of_member = of_member.or(Some(error)),
             Err(error) => of_other = of_other.or(Some(error)),
         }
@@ -295,17 +295,17 @@ fn conclude<V: DeserializeOwned>(outcomes: Vec<(bool, Outcome)>) -> Result<V> {
 }
 
 /// The control block as the host has it.
-struct HostControl {
+struct HostTeamControl {
     span: Span,
     /// The members that were seen so far: what once stood in the roster is not taken back.
     joined: Cell<u64>,
 }
 
-impl HostControl {
-    fn control(&self) -> &Control {
+impl HostTeamControl {
+    fn control(&self) -> &TeamControl {
         // SAFETY: the span is as large as a control block, aligned to a cache line, lives as long
         // as `self`, and is nothing but atomics and padding.
-        unsafe { &*self.span.as_ptr().cast::<Control>() }
+        unsafe { &*self.span.as_ptr().cast::<TeamControl>() }
     }
 
     fn has_joined(&self, ordinal: usize) -> bool {
@@ -324,19 +324,19 @@ impl HostControl {
 /// value, or one that the host may take from any of them.
 pub(crate) fn take_part<V: Serialize>(
     invocation: &mut Invocation<'_>,
-    orders: TeamOrders,
+    descriptor: TeamDescriptor,
     work: impl FnOnce(
         &Invocation<'_>,
         &Member,
     ) -> std::result::Result<std::result::Result<V, PeerDied>, CodecError>,
 ) -> std::result::Result<(), CodecError> {
-    let took = match Member::join(invocation.windows, orders)? {
-        None => Took::None,
+    let took = match Member::join(invocation.windows, descriptor)? {
+        None => MemberResult::NotJoined,
         Some(member) => {
             invocation.begin();
             match work(invocation, &member)? {
-                Ok(value) => Took::Part(value),
-                Err(PeerDied) => Took::PeerDied,
+                Ok(value) => MemberResult::Done(value),
+                Err(PeerDied) => MemberResult::PeerDied,
             }
         }
     };
@@ -351,7 +351,7 @@ mod tests {
     use crate::worker::call::Encoded;
     use crate::worker::invocation;
 
-    fn took(took: Took<u8>) -> Outcome {
+    fn took(took: MemberResult<u8>) -> Outcome {
         let mut bytes = Vec::new();
         invocation::encode_onto(&mut bytes, &took).unwrap();
         let leases = LeaseList::default();
@@ -365,21 +365,29 @@ mod tests {
 
     #[test]
     fn a_members_failure_fails_the_job_though_the_others_met_no_barrier() {
-        let outcome = conclude::<u8>(vec![(true, took(Took::Part(5))), (true, failed())]);
+        let outcome = conclude::<u8>(vec![(true, took(MemberResult::Done(5))), (true, failed())]);
         assert!(matches!(outcome, Err(Error::Task(TaskError::Panicked { .. }))), "{outcome:?}");
     }
 
     #[test]
     fn the_failure_of_a_task_that_was_no_member_fails_nothing() {
-        let outcome = conclude(vec![(true, took(Took::Part(5))), (false, failed())]);
+        let outcome = conclude(vec![(true, took(MemberResult::Done(5))), (false, failed())]);
         assert_eq!(outcome.ok(), Some(5u8));
-        let outcome = conclude(vec![(true, took(Took::Part(5))), (false, took(Took::None))]);
+        let outcome = conclude(vec![
+            (true, took(MemberResult::Done(5))),
+            (false, took(MemberResult::NotJoined)),
+        ]);
         assert_eq!(outcome.ok(), Some(5u8));
     }
 
     #[test]
     fn a_job_that_nobody_did_has_failed() {
-        assert!(conclude::<u8>(vec![(false, failed()), (false, took(Took::None))]).is_err());
-        assert!(conclude::<u8>(vec![(true, took(Took::PeerDied)), (true, failed())]).is_err());
+        assert!(
+            conclude::<u8>(vec![(false, failed()), (false, took(MemberResult::NotJoined))])
+                .is_err()
+        );
+        assert!(
+            conclude::<u8>(vec![(true, took(MemberResult::PeerDied)), (true, failed())]).is_err()
+        );
     }
 }

@@ -39,7 +39,7 @@ pub(crate) const DEPTH_MAX: u8 = 4;
 
 /// The same, with what is not of this program or this version of the crate: a task may start a
 /// program that has pools, and a program may have two versions of this crate.
-pub(super) fn depth_in_all() -> u8 {
+pub(super) fn total_depth() -> u8 {
     depth().max(process::servers_above())
 }
 
@@ -49,12 +49,12 @@ pub(super) fn depth_in_all() -> u8 {
 /// lies, and runs nothing else, whoever gives the order.
 #[derive(Debug)]
 #[repr(C)]
-pub(crate) struct Entry {
+pub(crate) struct EntryPoint {
     mark: [usize; 2],
     run: fn(Child),
 }
 
-/// What no other bytes of an executable are, but for an [`Entry`] of this version of the crate.
+/// The first words of an [`EntryPoint`] of this version of the crate, and of nothing else.
 const MARK: [usize; 2] = [0x8f1d_63c2_5ba7_049e, version_hash()];
 
 /// FNV-1a.
@@ -69,10 +69,10 @@ const fn version_hash() -> usize {
 
 const BASIS: usize = 0xcbf2_9ce4_8422_2325;
 
-impl Entry {
+impl EntryPoint {
     /// Registers `run`, if this is the value of a static.
-    pub(crate) const fn new(run: fn(Child)) -> Entry {
-        Entry { mark: MARK, run }
+    pub(crate) const fn new(run: fn(Child)) -> EntryPoint {
+        EntryPoint { mark: MARK, run }
     }
 
     /// Where this lies, as a word for another process of this executable.
@@ -103,8 +103,8 @@ impl Entry {
         let address = usize::try_from(word).map(|offset| image.base.wrapping_add(offset));
         match address.ok().and_then(|address| image.words::<WORDS>(address)) {
             Some([first, second, run]) if [first, second] == MARK && image.contains(run) => {
-                // SAFETY: only `Entry::new` writes the mark, in front of a function of this type;
-                // the loader has relocated it, since it lies in the program's code.
+                // SAFETY: only `EntryPoint::new` writes the mark, in front of a function of this
+                // type; the loader has relocated it, since it lies in the program's code.
                 Ok(unsafe { std::mem::transmute::<*const (), fn(Child)>(run as *const ()) })
             }
             _ => {
@@ -114,12 +114,12 @@ impl Entry {
     }
 }
 
-/// Words of an [`Entry`].
-const WORDS: usize = size_of::<Entry>() / size_of::<usize>();
+/// Words of an [`EntryPoint`].
+const WORDS: usize = size_of::<EntryPoint>() / size_of::<usize>();
 
 /// What is to be said of a child that ended in the middle of its work like this, and left no word
 /// itself: the handler of faults always leaves one, unless it has no stack to run on.
-pub(crate) fn words_for(reason: ExitReason) -> Option<String> {
+pub(crate) fn default_crash_message(reason: ExitReason) -> Option<String> {
     const SEGV: i32 = 11;
     let text = "no word, as after a stack overflow on a thread that it had started";
     (reason == ExitReason::Signal(SEGV)).then(|| text.to_owned())
@@ -129,7 +129,7 @@ pub(crate) fn words_for(reason: ExitReason) -> Option<String> {
 pub(crate) const EXIT_SETUP: i32 = 125;
 
 /// What is to be said of a child that ended like this before it could leave words.
-pub(crate) fn words_of_unready(reason: ExitReason) -> &'static str {
+pub(crate) fn unready_message(reason: ExitReason) -> &'static str {
     match reason {
         ExitReason::Code(EXIT_SETUP) => "the reason is on its standard error",
         _ => "it left no word",

@@ -24,13 +24,13 @@ const REPORT_TIMEOUT: Duration = Duration::from_millis(500);
 const CHECKS_MAX: u32 = 40;
 
 #[derive(Clone, Copy)]
-struct Overdue {
+struct OverdueReport {
     count: u32,
     /// When the next is due.
     next: Instant,
 }
 
-struct Watched {
+struct WatchedChild {
     watcher: Arc<Watcher>,
     has_started: bool,
     /// It runs, but its pidfd did not arrive: it is to be killed.
@@ -50,14 +50,14 @@ pub(super) struct Connection {
     pidfd: OnceLock<OwnedFd>,
     answer: Answer,
     /// `None` once the server is gone.
-    children: Mutex<Option<HashMap<u64, Watched>>>,
+    children: Mutex<Option<HashMap<u64, WatchedChild>>>,
     own: Weak<Connection>,
     supervisor: Weak<Supervisor>,
     /// What is registered with the supervisor: this, and the server's end.
     /// `None` once there is nothing more to listen for.
     tokens: Mutex<Option<Vec<Token>>>,
     /// How the server was reminded of what it owes; `None` while it is not known to owe.
-    overdue: Mutex<Option<Overdue>>,
+    overdue: Mutex<Option<OverdueReport>>,
     /// Orders that the socket had no room for.
     outbox: Outbox,
 }
@@ -104,7 +104,7 @@ impl Handler for Connection {
                 })
             });
         let mut overdue = lock(&self.overdue);
-        let Some(Overdue { count, next }) = overdue.filter(|_| owes) else {
+        let Some(OverdueReport { count, next }) = overdue.filter(|_| owes) else {
             *overdue = None;
             return;
         };
@@ -114,7 +114,7 @@ impl Handler for Connection {
             drop(overdue);
             return self.schedule_check();
         }
-        *overdue = Some(Overdue { count: count + 1, next: now + REPORT_TIMEOUT });
+        *overdue = Some(OverdueReport { count: count + 1, next: now + REPORT_TIMEOUT });
         drop(overdue);
         // Polls are counted, not time: after the host itself was stopped (SIGSTOP), a server must
         // not be given up.
@@ -171,7 +171,7 @@ impl Connection {
     /// # Errors
     ///
     /// [`Error::Spawn`] if the server is gone; the watcher is not called then.
-    pub(super) fn order(
+    pub(super) fn spawn(
         &self,
         id: u64,
         message: &Message,
@@ -179,7 +179,7 @@ impl Connection {
         watcher: Watcher,
     ) -> Result<()> {
         let watcher = Arc::new(watcher);
-        let watched = Watched { watcher, has_started: false, is_unwanted: false, end: None };
+        let watched = WatchedChild { watcher, has_started: false, is_unwanted: false, end: None };
         match lock(&self.children).as_mut() {
             Some(children) => drop(children.insert(id, watched)),
             None => return Err(spawn_error("the fork server has ended")),
@@ -278,7 +278,7 @@ impl Connection {
     fn expect_report(&self) {
         let mut overdue = lock(&self.overdue);
         if overdue.is_none() {
-            *overdue = Some(Overdue { count: 0, next: Instant::now() + REPORT_TIMEOUT });
+            *overdue = Some(OverdueReport { count: 0, next: Instant::now() + REPORT_TIMEOUT });
             drop(overdue);
             self.schedule_check();
         }
@@ -423,7 +423,7 @@ impl Connection {
         let Some(watched) = lock(&self.children).as_mut().and_then(|all| all.remove(&id)) else {
             return;
         };
-        let Watched { watcher, is_unwanted, end, .. } = watched;
+        let WatchedChild { watcher, is_unwanted, end, .. } = watched;
         if let (Some((_, token)), Some(supervisor)) = (end, self.supervisor.upgrade()) {
             supervisor.remove(token);
         }
@@ -450,7 +450,8 @@ impl Connection {
         self.socket.shut_down();
         let children = lock(&self.children).take();
         self.answer.set(Err(spawn_error("it ended before it answered")));
-        for Watched { watcher, end, .. } in children.into_iter().flat_map(HashMap::into_values) {
+        for WatchedChild { watcher, end, .. } in children.into_iter().flat_map(HashMap::into_values)
+        {
             match end {
                 Some((end, token)) => end.orphan(watcher, token, Weak::clone(&self.supervisor)),
                 // Nobody has permitted it to begin.

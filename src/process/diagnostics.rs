@@ -77,7 +77,7 @@ fn emit(event: Emit) {
 
 /// What the supervisor has noted, for the thread that emits it.
 #[derive(Default)]
-struct Queue {
+struct EventQueue {
     events: VecDeque<Emit>,
     /// Left out, because the subscriber is too slow.
     lost: u64,
@@ -87,9 +87,9 @@ struct Queue {
 /// Events that may wait for a slow subscriber.
 const QUEUE_MAX: usize = 4096;
 
-static QUEUE: PerProcess<Mutex<Queue>> = PerProcess::new(Mutex::default);
+static QUEUE: PerProcess<Mutex<EventQueue>> = PerProcess::new(Mutex::default);
 
-fn queue() -> MutexGuard<'static, Queue> {
+fn queue() -> MutexGuard<'static, EventQueue> {
     // Nothing under this lock panics half-way through a change.
     QUEUE.get().lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use crate::error::{Error, Result};
-use crate::process::child::{self, Entry};
+use crate::process::child::{self, EntryPoint};
 use crate::process::connection::Connection;
 use crate::process::message::{CHILD_WORDS, ChildSetup, Request};
 use crate::process::server_reuse::{self, IdleServer};
@@ -19,7 +19,7 @@ pub(crate) use crate::process::child_handle::{ChildEvent, ChildHandle, Watcher};
 
 /// What a new child gets.
 pub(crate) struct SpawnRequest<'a> {
-    pub(crate) entry: &'static Entry,
+    pub(crate) entry: &'static EntryPoint,
     pub(crate) words: [u64; CHILD_WORDS - 1],
     pub(crate) fds: &'a [BorrowedFd<'a>],
     /// What `ps` shows, at most 15 bytes.
@@ -68,17 +68,17 @@ impl ForkServer {
     /// [`Error::TooDeep`], [`Error::Privileged`], [`Error::Spawn`], [`Error::MultiThreaded`], or
     /// [`Error::Os`].
     pub(crate) fn current() -> Result<Arc<ForkServer>> {
-        let server = ForkServer::soon()?;
+        let server = ForkServer::current_unanswered()?;
         server.connection.await_answer()?;
         Ok(server)
     }
 
-    /// The same, without waiting for its answer. If that is a refusal, so will be each order.
+    /// The same, without waiting for its answer. If that is a refusal, so will be each request.
     ///
     /// # Errors
     ///
     /// As [`current`](ForkServer::current).
-    pub(crate) fn soon() -> Result<Arc<ForkServer>> {
+    pub(crate) fn current_unanswered() -> Result<Arc<ForkServer>> {
         static CURRENT: PerProcess<Mutex<Weak<ForkServer>>> = PerProcess::new(Mutex::default);
         let mut current = CURRENT.get().lock().unwrap_or_else(PoisonError::into_inner);
         let credentials =
@@ -88,7 +88,7 @@ impl ForkServer {
         if let Some(running) = current.upgrade().filter(is_fit) {
             return Ok(running);
         }
-        let (depth, limit) = (child::depth_in_all(), child::DEPTH_MAX);
+        let (depth, limit) = (child::total_depth(), child::DEPTH_MAX);
         if depth >= limit {
             return Err(Error::TooDeep { depth: depth.into(), limit: limit.into() });
         }
@@ -122,19 +122,19 @@ impl ForkServer {
     /// # Errors
     ///
     /// [`Error::Spawn`] if the server is gone; the watcher is not called then.
-    pub(crate) fn spawn(&self, order: &SpawnRequest<'_>, watcher: Watcher) -> Result<()> {
+    pub(crate) fn spawn(&self, request: &SpawnRequest<'_>, watcher: Watcher) -> Result<()> {
         static LAST_ID: AtomicU64 = AtomicU64::new(0);
-        let entry = order.entry.to_word()?;
+        let entry = request.entry.to_word()?;
         // Only distinctness matters.
         let id = LAST_ID.fetch_add(1, Ordering::Relaxed) + 1;
         let mut name = [0u8; 16];
-        for (to, from) in name[..15].iter_mut().zip(order.name.bytes()) {
+        for (to, from) in name[..15].iter_mut().zip(request.name.bytes()) {
             *to = from;
         }
-        let SpawnAttributes { stderr, stdout, stdin, directory, dispositions } = order.attributes;
+        let SpawnAttributes { stderr, stdout, stdin, directory, dispositions } = request.attributes;
         // The child takes them from the end.
         let special = [directory, stdin, stdout, stderr].into_iter().flatten();
-        let fds: Vec<BorrowedFd<'_>> = order.fds.iter().copied().chain(special).collect();
+        let fds: Vec<BorrowedFd<'_>> = request.fds.iter().copied().chain(special).collect();
         let setup = ChildSetup {
             has_stderr: stderr.is_some(),
             has_stdout: stdout.is_some(),
@@ -144,8 +144,8 @@ impl ForkServer {
             depth: child::depth().saturating_add(1),
             fds: u8::try_from(fds.len()).unwrap_or(u8::MAX),
         };
-        let message = Request::Spawn { id, entry, words: order.words, name, setup }.message();
-        self.connection.order(id, &message, &fds, watcher)
+        let message = Request::Spawn { id, entry, words: request.words, name, setup }.message();
+        self.connection.spawn(id, &message, &fds, watcher)
     }
 }
 

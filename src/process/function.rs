@@ -66,7 +66,7 @@ impl FunctionOffset {
 /// # Safety
 ///
 /// - The host was given a value of this type for the call, so that the type is inhabited.
-pub(crate) unsafe fn conjure<F: Copy + Send + 'static>() -> F {
+pub(crate) unsafe fn function_value<F: Copy + Send + 'static>() -> F {
     const {
         assert!(
             size_of::<F>() == 0,

@@ -137,7 +137,7 @@ pub(super) fn start_server() -> Result<Handshake> {
         args.push(c"brigade-server".to_owned());
     }
     // A fork server above this process kills whatever it adopts when any worker ends.
-    let parentage = if child::depth_in_all() > 0 { Parentage::Child } else { Parentage::Orphan };
+    let parentage = if child::total_depth() > 0 { Parentage::Child } else { Parentage::Orphan };
     let exe = c"/proc/self/exe".to_owned();
     // First, because there is no descriptor to spare perhaps: later there is a process to end.
     let own = process::pidfd_open(process::pid()).map_err(os("pidfd_open"))?;
@@ -169,7 +169,7 @@ pub(super) fn start_server() -> Result<Handshake> {
 /// Waits a while for the end of a server that has been told to end, and reaps it if this process
 /// has adopted it; false if it does not end.
 pub(super) fn wait_for_exit(pidfd: BorrowedFd<'_>) -> bool {
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + EXIT_TIMEOUT;
     let interest = [Interest { fd: pidfd, writable: false }];
     loop {
         let left = deadline.saturating_duration_since(Instant::now());
@@ -184,7 +184,7 @@ pub(super) fn wait_for_exit(pidfd: BorrowedFd<'_>) -> bool {
 }
 
 /// How long a server may take to end.
-const PATIENCE: Duration = Duration::from_secs(1);
+const EXIT_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// No such process.
 const ESRCH: i32 = 3;

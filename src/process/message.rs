@@ -86,7 +86,7 @@ pub(crate) enum Report {
     /// It may fork; carries its own pidfd.
     Ready { token: u64 },
     /// It may not: it has this many threads, of which the others have these names.
-    MultiThreaded { threads: u64, names: Names },
+    MultiThreaded { threads: u64, names: ThreadNames },
     /// It may not: its executable gave it privileges that the host may lack.
     Privileged,
     /// The child runs; carries its pidfd.
@@ -99,14 +99,14 @@ pub(crate) enum Report {
 
 /// Names of threads, as many as there is room for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(crate) struct Names([u64; 4]);
+pub(crate) struct ThreadNames([u64; 4]);
 
-impl Names {
+impl ThreadNames {
     /// The first of these.
-    pub(crate) fn new(names: &[String]) -> Names {
+    pub(crate) fn new(names: &[String]) -> ThreadNames {
         let mut bytes = names.join("\n").into_bytes();
-        bytes.resize(size_of::<Names>(), 0);
-        Names(bytemuck::pod_read_unaligned(&bytes))
+        bytes.resize(size_of::<ThreadNames>(), 0);
+        ThreadNames(bytemuck::pod_read_unaligned(&bytes))
     }
 
     /// They; the last may be cut short.
@@ -210,7 +210,7 @@ impl Report {
         let narrow = |word: u64| u32::try_from(word).map_err(|_| corrupt(bytes));
         Ok(match message.kind {
             1 => Report::Ready { token: id },
-            2 => Report::MultiThreaded { threads: id, names: Names(first_four) },
+            2 => Report::MultiThreaded { threads: id, names: ThreadNames(first_four) },
             3 => Report::Started { id, pid: narrow(first)? },
             4 => Report::Failed { id, errno: narrow(first)?.cast_signed() },
             5 => {
@@ -260,7 +260,10 @@ mod tests {
         let ended = |reason| Report::Ended { id: 9, pid: 10, reason, peak_rss_bytes: 11 };
         let reports = [
             Report::Ready { token: 7 },
-            Report::MultiThreaded { threads: 3, names: Names::new(&["a".into(), "b".into()]) },
+            Report::MultiThreaded {
+                threads: 3,
+                names: ThreadNames::new(&["a".into(), "b".into()]),
+            },
             Report::Privileged,
             Report::Started { id: 1, pid: 2 },
             Report::Failed { id: 1, errno: 11 },

@@ -10,10 +10,10 @@ use crate::sys::socket::{self, Socket};
 
 /// Messages that were not sent yet, oldest first.
 #[derive(Debug, Default)]
-pub(crate) struct Outbox(Mutex<Waiting>);
+pub(crate) struct Outbox(Mutex<PendingMessages>);
 
 #[derive(Debug, Default)]
-struct Waiting {
+struct PendingMessages {
     messages: VecDeque<(Vec<u8>, Vec<OwnedFd>)>,
     /// How often the first of them could not be sent.
     tries: u32,
@@ -83,7 +83,7 @@ impl Outbox {
         self.lock().messages.is_empty()
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Waiting> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, PendingMessages> {
         // Nothing under this lock panics half-way through a change.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

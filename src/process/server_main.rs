@@ -8,8 +8,8 @@ use std::collections::VecDeque;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
-use crate::process::child::{self, Child, Entry};
-use crate::process::message::{MESSAGE_BYTES, Names, Report, Request};
+use crate::process::child::{self, Child, EntryPoint};
+use crate::process::message::{MESSAGE_BYTES, Report, Request, ThreadNames};
 use crate::process::peer;
 #[cfg(feature = "failpoints")]
 use crate::sys::failpoint::{self, Point};
@@ -22,9 +22,9 @@ use crate::sys::stdio_buffers;
 /// Rounds of killing what was adopted: a task that forks faster than it is killed wins.
 const GENERATIONS_MAX: usize = 1000;
 /// How long the ends of those that were killed are waited for at once. One that sleeps in the
-/// kernel, or is frozen, is looked after again each time something ends, or after `LOOK`.
-const DEATH: Duration = Duration::from_millis(500);
-const LOOK: Duration = Duration::from_secs(1);
+/// kernel, or is frozen, is looked after again each time something ends, or after `CHECK_INTERVAL`.
+const KILL_TIMEOUT: Duration = Duration::from_millis(500);
+const CHECK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// A child that has not been reaped.
 struct ForkedChild {
@@ -43,13 +43,13 @@ thread_local! {
 const SHORTAGE: Duration = Duration::from_millis(10);
 
 /// Why the server stops.
-enum Stop {
+enum StopReason {
     /// The host has ended, or closed the socket.
     HostGone,
     /// A call failed that must not.
     Failed,
     /// Who gives the orders is not its host, for this reason.
-    Stranger(String),
+    Rejected(String),
 }
 
 struct Server {
@@ -86,13 +86,13 @@ pub(super) fn serve(socket: Socket, peer: Peer, token: u64) -> ! {
                 break stop;
             }
         },
-        Err(_) => Stop::Failed,
+        Err(_) => StopReason::Failed,
     };
     server.end_children();
     process::exit_now(match stop {
-        Stop::HostGone => 0,
-        Stop::Failed => child::EXIT_SETUP,
-        Stop::Stranger(found) => peer::refuse(&found),
+        StopReason::HostGone => 0,
+        StopReason::Failed => child::EXIT_SETUP,
+        StopReason::Rejected(found) => peer::refuse(&found),
     })
 }
 
@@ -121,7 +121,7 @@ impl Server {
     }
 
     /// Waits for something to do, and does it.
-    fn turn(&mut self) -> Result<(), Stop> {
+    fn turn(&mut self) -> Result<(), StopReason> {
         let ready = {
             let mut interests: Vec<Interest<'_>> = Vec::with_capacity(self.children.len() + 2);
             let writable = !self.unsent.is_empty();
@@ -132,12 +132,12 @@ impl Server {
             if let Some(host) = &self.host {
                 interests.push(Interest { fd: host.as_fd(), writable: false });
             }
-            let look = (!self.dying.is_empty()).then_some(LOOK);
-            wait_any(&interests, look).map_err(|_| Stop::Failed)?
+            let look = (!self.dying.is_empty()).then_some(CHECK_INTERVAL);
+            wait_any(&interests, look).map_err(|_| StopReason::Failed)?
         };
         let count = self.children.len();
         if ready.get(count + 1) == Some(&true) {
-            return Err(Stop::HostGone);
+            return Err(StopReason::HostGone);
         }
         if ready[1..=count].contains(&true) {
             self.reap(&ready[1..=count]);
@@ -167,7 +167,7 @@ impl Server {
     /// Kills and reaps descendants that were adopted when their parent ended, and those that
     /// are adopted when these end, until there are none.
     fn end_adopted(&mut self) {
-        let deadline = Instant::now() + DEATH;
+        let deadline = Instant::now() + KILL_TIMEOUT;
         self.dying.retain(|&pid| matches!(process::try_reap(pid), Ok(None)));
         for _ in 0..GENERATIONS_MAX {
             let Some(Ok(mut strangers)) = self.list.as_ref().map(Children::ids) else { return };
@@ -201,7 +201,7 @@ impl Server {
         }
     }
 
-    fn send_unsent(&mut self) -> Result<(), Stop> {
+    fn send_unsent(&mut self) -> Result<(), StopReason> {
         while let Some((report, fd)) = self.unsent.front() {
             let fds: Vec<BorrowedFd<'_>> = fd.iter().map(AsFd::as_fd).collect();
             let message = report.message();
@@ -220,54 +220,55 @@ impl Server {
                     let _ = wait_any(&host, Some(SHORTAGE));
                     return Ok(());
                 }
-                Err(_) => return Err(Stop::HostGone),
+                Err(_) => return Err(StopReason::HostGone),
             }
         }
         Ok(())
     }
 
-    fn receive(&mut self) -> Result<(), Stop> {
+    fn receive(&mut self) -> Result<(), StopReason> {
         let mut buffer = [0u8; MESSAGE_BYTES];
         match self.socket.try_receive(&mut buffer) {
             Ok(Received::Message(len, fds)) => {
                 let request = Request::parse(&buffer[..len]).map_err(|error| {
-                    Stop::Stranger(format!("what came there is no order: {error}"))
+                    StopReason::Rejected(format!("what came there is no order: {error}"))
                 })?;
                 self.answer(request, fds)
             }
             Ok(Received::Nothing) => Ok(()),
-            Ok(Received::Closed) | Err(_) => Err(Stop::HostGone),
+            Ok(Received::Closed) | Err(_) => Err(StopReason::HostGone),
         }
     }
 
-    fn answer(&mut self, request: Request, mut fds: Vec<OwnedFd>) -> Result<(), Stop> {
+    fn answer(&mut self, request: Request, mut fds: Vec<OwnedFd>) -> Result<(), StopReason> {
         match request {
             Request::Hello { token } if token == self.token && self.host.is_none() => {
                 let host = fds.pop().ok_or_else(process::no_more_descriptors);
-                let host = host.map_err(|_| Stop::Failed)?;
-                peer::host(host.as_fd(), self.peer).map_err(Stop::Stranger)?;
+                let host = host.map_err(|_| StopReason::Failed)?;
+                peer::host(host.as_fd(), self.peer).map_err(StopReason::Rejected)?;
                 self.host = Some(host);
-                let threads = process::thread_count().map_err(|_| Stop::Failed)?;
-                let pidfd = process::pidfd_open(process::pid()).map_err(|_| Stop::Failed)?;
+                let threads = process::thread_count().map_err(|_| StopReason::Failed)?;
+                let pidfd = process::pidfd_open(process::pid()).map_err(|_| StopReason::Failed)?;
                 let report = match threads {
                     1 => Report::Ready { token },
                     _ => {
-                        let names = Names::new(&process::names_of_other_threads());
+                        let names = ThreadNames::new(&process::names_of_other_threads());
                         Report::MultiThreaded { threads: threads as u64, names }
                     }
                 };
                 self.unsent.push_back((report, Some(pidfd)));
             }
             Request::Hello { .. } => {
-                return Err(Stop::Stranger("its greeting is meant for another".to_owned()));
+                return Err(StopReason::Rejected("its greeting is meant for another".to_owned()));
             }
             Request::Spawn { .. } | Request::Signal { .. } if self.host.is_none() => {
-                return Err(Stop::Stranger("an order came before the greeting".to_owned()));
+                return Err(StopReason::Rejected("an order came before the greeting".to_owned()));
             }
             Request::Spawn { id, entry, words, name, setup } => {
                 let len = name.iter().position(|&byte| byte == 0).unwrap_or(name.len());
                 let name = String::from_utf8_lossy(&name[..len]);
-                let entry = Entry::find(entry).map_err(|e| Stop::Stranger(e.to_string()))?;
+                let entry =
+                    EntryPoint::find(entry).map_err(|e| StopReason::Rejected(e.to_string()))?;
                 self.spawn(id, entry, &name, Child { fds, words, setup });
             }
             Request::Signal { id, number } => {
@@ -284,7 +285,7 @@ impl Server {
         let report = match fork(entry, name, child) {
             Ok(pid) => self.admit(id, pid).inspect_err(|_| {
                 // Nobody will hear of it, so it must not be. It is our unreaped child.
-                self.end_strangers(vec![pid], Instant::now() + DEATH);
+                self.end_strangers(vec![pid], Instant::now() + KILL_TIMEOUT);
             }),
             Err(error) => Err(error),
         };

@@ -176,13 +176,13 @@ fn run(shared: &Shared) {
             }
             registry.deadlines.values().min().copied()
         };
-        let timeout = next.map(|at| at.saturating_duration_since(Instant::now()).min(TURN));
+        let timeout = next.map(|at| at.saturating_duration_since(Instant::now()).min(TURN_MAX));
         // A failed wait (out of memory) is tried again; the next one may work.
         let ready = shared.epoll.wait(timeout).unwrap_or_default();
         let now = Instant::now();
         let passed = now.saturating_duration_since(turned);
         turned = now;
-        if timeout.is_some_and(|timeout| passed > timeout + LATE) {
+        if timeout.is_some_and(|timeout| passed > timeout + GAP_MIN) {
             let all: Vec<Arc<dyn Handler>> = shared.registry().handlers.values().cloned().collect();
             for handler in all {
                 call(shared, || handler.after_gap(passed));
@@ -204,10 +204,10 @@ fn run(shared: &Shared) {
 
 /// How long the supervisor waits at most while somebody has a deadline: to this it knows how long a
 /// gap was.
-const TURN: Duration = Duration::from_secs(1);
+const TURN_MAX: Duration = Duration::from_secs(1);
 /// How much longer than asked for a turn takes only if this process is stopped; a busy machine
 /// delays it less.
-const LATE: Duration = Duration::from_millis(500);
+const GAP_MIN: Duration = Duration::from_millis(500);
 
 /// Calls a handler. If it panics, everybody hears of that, and the others are served as before.
 fn call(shared: &Shared, handler: impl FnOnce()) {

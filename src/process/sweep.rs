@@ -22,7 +22,7 @@ const ROUNDS_MAX: usize = 100;
 /// kernel, may keep its environment from being read for ever.
 const TIMEOUT: Duration = Duration::from_secs(1);
 /// How long processes that were killed may take to end before the next round.
-const END: Duration = Duration::from_millis(500);
+const EXIT_TIMEOUT: Duration = Duration::from_millis(500);
 const STACK_BYTES: usize = 256 << 10;
 
 /// Ends all processes below the server with this number, after the processes of `above` have ended,
@@ -62,9 +62,9 @@ fn end_marked(mark: &[u8]) -> usize {
     killed.len()
 }
 
-/// Waits for [`END`] at most.
+/// Waits for [`EXIT_TIMEOUT`] at most.
 fn await_ends<'a>(pidfds: impl Iterator<Item = BorrowedFd<'a>>) {
-    let deadline = Instant::now() + END;
+    let deadline = Instant::now() + EXIT_TIMEOUT;
     for fd in pidfds {
         let left = deadline.saturating_duration_since(Instant::now());
         let _ = wait_any(&[Interest { fd, writable: false }], Some(left));

@@ -17,7 +17,7 @@ use crate::process::supervisor::Supervisor;
 use crate::region::arena::Arena;
 use crate::spawn::listing;
 use crate::spawn::process::Process;
-use crate::spawn::record::Record;
+use crate::spawn::record::ProcessRecord;
 use crate::sys::oom;
 use crate::worker::call::{Call, Encoded};
 use crate::worker::invocation::{self, Trampoline};
@@ -79,6 +79,15 @@ impl<R> Process<R> {
 impl ProcessBuilder {
     /// What `ps` and `/proc/PID/comm` show of it, of which 15 bytes are kept there. Default:
     /// `process-N`, counted from 1.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use brigade::Process;
+    /// let process = Process::builder().name("counts").spawn(|n: u8| n, 1)?;
+    /// assert_eq!(process.name(), "counts");
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
     pub fn name(mut self, name: impl Into<String>) -> ProcessBuilder {
         self.name = Some(name.into());
         self
@@ -86,18 +95,46 @@ impl ProcessBuilder {
 
     /// Sets an environment variable in it. Default: it has this program's environment as it is
     /// now, with `OMP_NUM_THREADS` and its kin at 1.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use brigade::Process;
+    /// let process = Process::builder().env("GREETING", "hello");
+    /// let greeting = process.spawn(|()| std::env::var("GREETING").unwrap(), ())?;
+    /// assert_eq!(greeting.join()?, "hello");
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
     pub fn env(mut self, name: impl Into<String>, value: impl Into<String>) -> ProcessBuilder {
         self.settings.env.insert(name.into(), value.into());
         self
     }
 
     /// Its niceness, -20 to 19. Default: this program's.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use brigade::{Error, Process};
+    /// let refused = Process::builder().nice(20).spawn(|n: u8| n, 1).unwrap_err();
+    /// assert!(matches!(refused, Error::InvalidArgument { .. }));
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
     pub fn nice(mut self, nice: i32) -> ProcessBuilder {
         self.settings.nice = Some(nice);
         self
     }
 
     /// The processors that it may run on, at least one, by number. Default: this program's.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use brigade::{Error, Process};
+    /// let refused = Process::builder().affinity([]).spawn(|n: u8| n, 1).unwrap_err();
+    /// assert!(matches!(refused, Error::InvalidArgument { .. }));
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
     pub fn affinity(mut self, cpus: impl IntoIterator<Item = usize>) -> ProcessBuilder {
         self.settings.affinity = Some(cpus.into_iter().collect());
         self
@@ -106,6 +143,16 @@ impl ProcessBuilder {
     /// Lets it have no more than this many bytes of writable memory of its own (`RLIMIT_DATA`): an
     /// allocation beyond fails, which usually aborts it. Shared arrays do not count. Default: no
     /// limit.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use brigade::Process;
+    /// let is_refused = |()| Vec::<u8>::new().try_reserve_exact(1 << 30).is_err();
+    /// let process = Process::builder().memory_hard_bytes(256 << 20).spawn(is_refused, ())?;
+    /// assert!(process.join()?);
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
     pub fn memory_hard_bytes(mut self, bytes: u64) -> ProcessBuilder {
         self.settings.memory_hard_bytes = Some(bytes);
         self
@@ -113,6 +160,17 @@ impl ProcessBuilder {
 
     /// How long dropping the [`Process`] waits after SIGTERM before it sends SIGKILL; zero sends
     /// that at once. Default: 5 s.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use brigade::{Process, active_processes};
+    /// let builder = Process::builder().name("waits").grace(Duration::ZERO);
+    /// drop(builder.spawn(|()| std::thread::park(), ())?);
+    /// assert!(active_processes().is_empty());
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
     pub fn grace(mut self, grace: Duration) -> ProcessBuilder {
         self.grace = grace;
         self
@@ -121,6 +179,16 @@ impl ProcessBuilder {
     /// Sends its standard error through a pipe. The last 8 KiB are kept, for
     /// [`Process::stderr_tail`] and for the error if it dies. The process never waits for long for
     /// room in the pipe. Default: it has this program's standard error.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use brigade::Process;
+    /// let process = Process::builder().capture_stderr().spawn(|()| eprintln!("hello"), ())?;
+    /// process.wait()?;
+    /// assert_eq!(process.stderr_tail().as_deref(), Some("hello\n"));
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
     pub fn capture_stderr(mut self) -> ProcessBuilder {
         self.settings.captures_stderr = true;
         self
@@ -234,7 +302,7 @@ impl ProcessBuilder {
         let supervisor = Supervisor::current()?;
         let server = ForkServer::current()?;
         let snapshot = HostSnapshot::of_host(self.settings.inherits_stdin)?;
-        let record = Record::new(name, arena, supervisor, Arc::clone(&server), call)?;
+        let record = ProcessRecord::new(name, arena, supervisor, Arc::clone(&server), call)?;
         if let Err(error) = record.launch(&self.settings, &snapshot) {
             // A server that has ended in between takes no requests: another will.
             return match server.is_alive() {
@@ -255,7 +323,7 @@ impl ProcessBuilder {
 
 /// What became of a request.
 enum Attempt {
-    Runs(Arc<Record>),
+    Runs(Arc<ProcessRecord>),
     /// There is no process, and there was none that had looked at its argument.
     HasNotBegun(Call),
 }

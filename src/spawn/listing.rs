@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
-use crate::spawn::record::Record;
+use crate::spawn::record::ProcessRecord;
 use crate::sys::per_process::PerProcess;
 
 /// A one-off process that runs, as [`active_processes`] lists it.
@@ -15,10 +15,10 @@ pub struct ActiveProcess {
     pub name: String,
 }
 
-static ALL: PerProcess<Mutex<Vec<Weak<Record>>>> = PerProcess::new(Mutex::default);
+static ALL: PerProcess<Mutex<Vec<Weak<ProcessRecord>>>> = PerProcess::new(Mutex::default);
 
 /// Enters a process that was started.
-pub(super) fn enter(record: &Arc<Record>) {
+pub(super) fn enter(record: &Arc<ProcessRecord>) {
     let mut all = ALL.get().lock().unwrap_or_else(PoisonError::into_inner);
     all.retain(|other| other.strong_count() > 0);
     all.push(Arc::downgrade(record));
@@ -40,7 +40,7 @@ pub(super) fn enter(record: &Arc<Record>) {
 #[must_use]
 pub fn active_processes() -> Vec<ActiveProcess> {
     // A record that is dropped here may be the last to hold the fork server: not under the lock.
-    let records: Vec<Arc<Record>> = {
+    let records: Vec<Arc<ProcessRecord>> = {
         let all = ALL.get().lock().unwrap_or_else(PoisonError::into_inner);
         all.iter().filter_map(Weak::upgrade).collect()
     };

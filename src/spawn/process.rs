@@ -12,7 +12,7 @@ use crate::error::{Error, Result, TaskError};
 use crate::exit::ExitReason;
 use crate::object::transfer;
 use crate::process::panic;
-use crate::spawn::record::{Outcome, Record, SIGINT, SIGKILL, SIGTERM};
+use crate::spawn::record::{ProcessRecord, ProcessResult, SIGINT, SIGKILL, SIGTERM};
 
 /// A function that runs in a process of its own, and the way to its result.
 ///
@@ -51,14 +51,14 @@ use crate::spawn::record::{Outcome, Record, SIGINT, SIGKILL, SIGTERM};
 /// ```
 #[must_use = "dropping a process ends it; `join` waits for its value, `detach` lets it run on"]
 pub struct Process<R> {
-    record: Arc<Record>,
+    record: Arc<ProcessRecord>,
     grace: Duration,
     is_detached: bool,
     result: PhantomData<fn() -> R>,
 }
 
 impl<R> Process<R> {
-    pub(super) fn new(record: Arc<Record>, grace: Duration) -> Process<R> {
+    pub(super) fn new(record: Arc<ProcessRecord>, grace: Duration) -> Process<R> {
         Process { record, grace, is_detached: false, result: PhantomData }
     }
 
@@ -264,7 +264,7 @@ impl<R: DeserializeOwned> Process<R> {
     }
 
     fn take(&self) -> Result<R> {
-        let outcome: Option<Outcome> = self.record.take_outcome();
+        let outcome: Option<ProcessResult> = self.record.take_outcome();
         let (bytes, leases) = outcome.ok_or(Error::Closed { what: "the process's value" })??;
         let decoded = panic::to_error(|| transfer::redeem(leases, || bytes.with(codec::decode)));
         decoded.map_err(|reason| {

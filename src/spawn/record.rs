@@ -12,7 +12,7 @@ use crate::error::{Death, Error, Phase, Result, TaskError};
 use crate::exit::ExitReason;
 use crate::object::transfer::LeaseList;
 use crate::process::captured_stderr::CapturedStderr;
-use crate::process::child::{EXIT_SETUP, words_of_unready};
+use crate::process::child::{EXIT_SETUP, unready_message};
 use crate::process::diagnostics;
 use crate::process::fork_server::{ChildEvent, ChildHandle, ForkServer};
 use crate::process::host_snapshot::HostSnapshot;
@@ -30,10 +30,10 @@ use crate::worker::link::{ChildLink, LinkOwner};
 use crate::worker::settings::Settings;
 
 /// The bytes of a value and the arrays that it may refer to, or why there is none.
-pub(super) type Outcome = Result<(Encoded, LeaseList)>;
+pub(super) type ProcessResult = Result<(Encoded, LeaseList)>;
 
 /// A one-off process, from when it is asked for until its last handle is dropped.
-pub(super) struct Record {
+pub(super) struct ProcessRecord {
     /// The process that asked for it; in a child forked from that, this is inert.
     host: Instance,
     pub(super) name: String,
@@ -46,11 +46,11 @@ pub(super) struct Record {
     stderr: OnceLock<Arc<CapturedStderr>>,
     /// Its id and process, once it is known to run.
     started: OnceLock<(u32, ChildHandle)>,
-    state: Mutex<State>,
+    state: Mutex<ProcessState>,
     changed: Condvar,
 }
 
-struct State {
+struct ProcessState {
     /// The process's queue pair, with its only call offered.
     queues: HostSide,
     /// The call, until the process has ended.
@@ -60,7 +60,7 @@ struct State {
     /// It could not be forked, or nobody knows.
     failure: Option<io::Error>,
     end: Option<ExitReason>,
-    outcome: Option<Outcome>,
+    outcome: Option<ProcessResult>,
     /// This program sent it SIGKILL.
     is_killed_by_us: bool,
     /// Spans that it was given for its result.
@@ -73,7 +73,7 @@ const ONLY: TaskId = TaskId { index: 0, generation: 0 };
 /// The sequence number of the first call in a queue pair.
 const ONLY_SEQ: u64 = 1;
 
-impl Record {
+impl ProcessRecord {
     /// A record of a process that is to run `call`.
     ///
     /// # Errors
@@ -85,12 +85,12 @@ impl Record {
         supervisor: Arc<Supervisor>,
         server: Arc<ForkServer>,
         call: Call,
-    ) -> Result<Arc<Record>> {
+    ) -> Result<Arc<ProcessRecord>> {
         let mut queues = HostSide::new(arena)?;
         // An empty queue pair has room for every call.
         let _ = queues.offer(ONLY, &call, 0);
         let task = call.name;
-        let state = State {
+        let state = ProcessState {
             queues,
             call: Some(call),
             config: None,
@@ -101,7 +101,7 @@ impl Record {
             granted: Vec::new(),
             link: None,
         };
-        Ok(Arc::new(Record {
+        Ok(Arc::new(ProcessRecord {
             host: Instance::current(),
             name: name.to_owned(),
             task,
@@ -203,9 +203,9 @@ impl Record {
         });
         self.stop();
         let mut state = self.lock();
-        let State { queues, granted, .. } = &mut *state;
+        let ProcessState { queues, granted, .. } = &mut *state;
         let running = queues.running();
-        let words = queues.last_words();
+        let words = queues.crash_message();
         // What cannot be a result counts as none.
         let drained = queues.drain().ok().flatten();
         let committed = drained.and_then(|drained| {
@@ -222,7 +222,7 @@ impl Record {
             None => {
                 let is_killed = reason == ExitReason::Signal(SIGKILL) && !state.is_killed_by_us;
                 // A panic that the function caught, or a fault that it survived, did not end it.
-                let words = words.filter(|_| leaves_words(reason));
+                let words = words.filter(|_| sets_crash_message(reason));
                 let death = Death {
                     process: Some(self.name.clone()),
                     out_of_memory: is_killed && oom::claim(),
@@ -232,9 +232,9 @@ impl Record {
                     stderr_tail: self.stderr_tail(),
                     ..death::report(pid.unwrap_or(0), reason, words)
                 };
-                let unready = || running.is_none().then(|| words_of_unready(reason).to_owned());
-                let last_words = death.last_words.clone().or_else(unready);
-                Err(Error::Task(TaskError::Died(Box::new(Death { last_words, ..death }))))
+                let unready = || running.is_none().then(|| unready_message(reason).to_owned());
+                let crash_message = death.crash_message.clone().or_else(unready);
+                Err(Error::Task(TaskError::Died(Box::new(Death { crash_message, ..death }))))
             }
         };
         state.config = None;
@@ -312,7 +312,7 @@ impl Record {
         }
         match self.is_alive() {
             true => None,
-            false => self.wait_until(Instant::now().checked_add(DEATH)),
+            false => self.wait_until(Instant::now().checked_add(KILL_TIMEOUT)),
         }
     }
 
@@ -343,7 +343,7 @@ impl Record {
     }
 
     /// What it left, once.
-    pub(super) fn take_outcome(&self) -> Option<Outcome> {
+    pub(super) fn take_outcome(&self) -> Option<ProcessResult> {
         self.lock().outcome.take()
     }
 
@@ -377,17 +377,17 @@ impl Record {
             }
         }
         let _ = self.signal(SIGKILL);
-        self.wait_until(Instant::now().checked_add(DEATH));
+        self.wait_until(Instant::now().checked_add(KILL_TIMEOUT));
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, ProcessState> {
         // Nothing under this lock panics half-way through a change.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// How long the end of a process that was killed is waited for.
-const DEATH: Duration = Duration::from_secs(1);
+const KILL_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Spans that a process may be given.
 const GRANTS_MAX: usize = 2;
@@ -397,7 +397,7 @@ pub(super) const SIGKILL: i32 = 9;
 pub(super) const SIGTERM: i32 = 15;
 
 /// Whether the panic hook or the fault handler speaks last in a process that ends like this.
-fn leaves_words(reason: ExitReason) -> bool {
+fn sets_crash_message(reason: ExitReason) -> bool {
     const ABORT: i32 = 6;
     const BUS: i32 = 7;
     const SEGV: i32 = 11;
@@ -410,7 +410,7 @@ fn leaves_words(reason: ExitReason) -> bool {
 /// Wakes those that wait for a process after an event of it. If the handler of that event panics,
 /// which is a fault of this crate, they are given an error.
 struct NotifyOnDrop<'a> {
-    record: &'a Record,
+    record: &'a ProcessRecord,
     end: Option<ExitReason>,
 }
 
@@ -433,7 +433,7 @@ impl Drop for NotifyOnDrop<'_> {
 }
 
 /// What the host does about the messages of a process.
-struct LinkToProcess(Weak<Record>);
+struct LinkToProcess(Weak<ProcessRecord>);
 
 impl LinkOwner for LinkToProcess {
     fn grant(&self, len: u64) -> Option<u64> {
@@ -470,9 +470,9 @@ impl LinkOwner for LinkToProcess {
     }
 }
 
-impl std::fmt::Debug for Record {
+impl std::fmt::Debug for ProcessRecord {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Record")
+        f.debug_struct("ProcessRecord")
             .field("name", &self.name)
             .field("pid", &self.pid())
             .finish_non_exhaustive()

@@ -11,7 +11,7 @@ use crate::worker::queue_pair::{
     HANDLES_MAX, RESULT_INLINE_BYTES, RESULT_INLINE_WORDS, RING_PAYLOAD_BYTES_MAX, last_word,
 };
 
-/// Names a task as long as its entry exists; never reused with the same generation.
+/// Identifies a task while its record exists. An index is never reused with the same generation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct TaskId {
     pub(crate) index: u32,
@@ -25,15 +25,15 @@ impl TaskId {
     }
 }
 
-/// Encoded bytes that the host keeps: an argument on its way, or a result.
+/// Encoded bytes that the host keeps: an argument or a result.
 #[derive(Debug)]
 pub(crate) enum Encoded {
-    /// Few enough to stand in the task's record, as words: they go into slots and come out of
-    /// them as such, and words that were stored as bytes would be slow to load.
+    /// Few enough for the task's record. Kept as words, as in slots: loading words that were just
+    /// stored as bytes would be slow.
     Inline { len: u8, words: [u64; RESULT_INLINE_WORDS] },
-    /// Few enough for a slot, or the byte ring.
+    /// Few enough for a slot or the byte ring.
     Heap(Box<[u8]>),
-    /// More: in the arena already.
+    /// More; stored in the arena.
     Span(Span),
 }
 
@@ -64,7 +64,7 @@ impl Encoded {
         }
     }
 
-    /// A table of leases and an argument, where bytes of that many belong.
+    /// A table of leases and an argument, stored where their number of bytes belongs.
     #[inline]
     pub(crate) fn payload(
         leases: &[Lease],
@@ -82,7 +82,7 @@ impl Encoded {
         Encoded::new(&bytes, arena)
     }
 
-    /// Puts `bytes` where bytes of that many belong.
+    /// Stores `bytes` where their number belongs.
     #[inline]
     fn new(bytes: &[u8], arena: &Arc<Arena>) -> Result<Encoded> {
         if bytes.len() <= RING_PAYLOAD_BYTES_MAX {
@@ -132,23 +132,23 @@ impl Encoded {
 #[derive(Debug)]
 pub(crate) struct Call {
     pub(crate) function: FunctionOffset,
-    /// For people: the type name of the function.
+    /// The type name of the function, for messages.
     pub(crate) name: &'static str,
     /// The leases in their wire form, and the argument.
     pub(crate) payload: Encoded,
     /// Arrays that travel by handle.
     pub(crate) leases: LeaseList,
-    /// What else the argument refers to.
+    /// Other values that the argument refers to.
     pub(crate) shared_input: Option<Arc<SharedInput>>,
 }
 
-/// What several tasks refer to: an encoded value, and what it refers to itself.
+/// An encoded value that several tasks refer to, and what it refers to.
 #[derive(Debug)]
 pub(crate) struct SharedInput {
-    /// Never read: if the value lies in the arena, it stays as long as this does.
+    /// Never read. Keeps the value, if that is in the arena.
     pub(crate) _span: Option<Span>,
     pub(crate) leases: LeaseList,
-    /// Each task has the leases in its own table too, in front: it decodes the value for itself.
+    /// The table of each task begins with the leases, because each decodes the value itself.
     pub(crate) is_given: bool,
 }
 
@@ -168,13 +168,13 @@ impl Call {
     }
 }
 
-/// Leases as they stand in front of a payload.
+/// The table of leases in front of a payload.
 pub(crate) fn table(leases: &[Lease]) -> Vec<u8> {
     let rows: Vec<WireLease> = leases.iter().map(Lease::wire).collect();
     bytemuck::cast_slice(&rows).to_vec()
 }
 
-/// The leases in a table, and what stands behind them; `None` if there is less.
+/// The leases in a table, and the bytes behind it; `None` if the table is incomplete.
 pub(crate) fn split_table(bytes: &[u8], leases: usize) -> Option<(Vec<WireLease>, &[u8])> {
     let table_bytes = leases.checked_mul(size_of::<WireLease>())?;
     let (table, rest) = bytes.split_at_checked(table_bytes)?;

@@ -1,4 +1,4 @@
-//! A worker's life: set up, take tasks, run them, commit, leave.
+//! The life of a worker, from set-up to exit.
 #![allow(unsafe_code)]
 
 use std::sync::OnceLock;
@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 use crate::object::transfer::{self, WireLease};
-use crate::process::child::{self, Child, EXIT_SETUP, Entry};
+use crate::process::child::{self, Child, EXIT_SETUP, EntryPoint};
 use crate::process::host_snapshot::ProcessAttributes;
 use crate::process::panic;
 use crate::region::windows::Windows;
@@ -25,7 +25,7 @@ use crate::worker::cleanup::TaskCleanup;
 use crate::worker::cpu_spread::CpuSpread;
 use crate::worker::invocation::{self, Invocation, Leases, WorkerCache};
 use crate::worker::link::SpanMessage;
-use crate::worker::queue_pair::{Leave, Place, QueuePair, Stage, Status};
+use crate::worker::queue_pair::{LeaveReason, Place, QueuePair, Stage, Status};
 use crate::worker::settings::Settings;
 use crate::worker::worker_side::{Claimed, Next, ResultBody, WorkerSide};
 
@@ -34,43 +34,43 @@ use crate::worker::worker_side::{Claimed, Next, ResultBody, WorkerSide};
 pub(crate) struct WorkerConfig {
     /// Its index in the pool.
     pub(crate) index: usize,
-    /// Where its queue pair is in the arena.
+    /// The offset of its queue pair in the arena.
     pub(crate) queues: u64,
-    /// Where the pool's control block is; `None` for a one-off process, which leaves after the one
-    /// call that it is offered.
+    /// The offset of the pool's control block; `None` for a one-off process, which leaves after one
+    /// call.
     pub(crate) control: Option<u64>,
-    /// Trampoline of the initializer, how many leases its argument has, and the two encoded.
+    /// The initializer: its trampoline, the number of leases of its argument, and both encoded.
     pub(crate) initializer: Option<(u64, usize, Vec<u8>)>,
     /// Leave after this many tasks.
     pub(crate) tasks_max: Option<u64>,
-    /// Leave after a task that leaves more than this resident, in bytes, shared memory apart.
+    /// Leave after a task if more than this is resident, in bytes, without shared memory.
     pub(crate) memory_soft_bytes: Option<u64>,
     pub(crate) settings: Settings,
-    /// What it inherits from the host as the host is now.
+    /// What it inherits from the host as the host is when it requests the worker.
     pub(crate) inherited: ProcessAttributes,
-    /// Spinning eats a quota of processor time: keep it short.
+    /// Spin for short only, because spinning uses up a processor quota.
     pub(crate) spin_short: bool,
 }
 
-/// What this process is, if it is a worker.
-struct Identity {
-    /// A child that a task forks is no worker, and has no queue pair.
+/// The worker that this process is.
+struct WorkerIdentity {
+    /// A child that a task forks is not a worker, and has no queue pair.
     made_in: Instance,
     queues: &'static QueuePair,
     read_only: std::ops::Range<usize>,
     is_one_off: bool,
-    /// Keeps mapped what `queue pair` points to, whatever else of this process is dropped.
+    /// Keeps the mapping of `queues`, whatever else is dropped.
     _windows: Windows,
 }
 
-static IDENTITY: OnceLock<Identity> = OnceLock::new();
+static IDENTITY: OnceLock<WorkerIdentity> = OnceLock::new();
 
-/// What this process is; nothing in a child that a task forked.
-fn identity() -> Option<&'static Identity> {
+/// The worker that this process is; `None` in a child that a task forked.
+fn identity() -> Option<&'static WorkerIdentity> {
     IDENTITY.get().filter(|identity| identity.made_in.is_current())
 }
 
-/// Words of a worker's order: where the configuration is, and what arena this is.
+/// The words of a request for a worker: the place of its configuration, and the arena.
 pub(crate) fn words(config: (u64, usize), arena: (u64, usize)) -> [u64; 5] {
     [config.0, config.1 as u64, arena.0, arena.1 as u64, 0]
 }
@@ -106,18 +106,18 @@ pub fn is_cancelled() -> bool {
     })
 }
 
-/// A worker's entry.
-pub(crate) static ENTRY: Entry = Entry::new(main);
+/// The entry point of a worker.
+pub(crate) static ENTRY: EntryPoint = EntryPoint::new(main);
 
-/// Exit code of a one-off process whose function panicked: that of a program whose `main` does.
+/// Exit code of a one-off process whose function panicked, as of a program whose `main` panics.
 const EXIT_PANIC: i32 = 101;
 
 fn main(child: Child) {
     match Worker::set_up(child) {
         Ok(mut worker) => {
             let last = worker.run();
-            worker.cleanup.rests();
-            worker.queues.depart(&worker.spread);
+            worker.cleanup.finish_pending();
+            worker.queues.leave_cpu_table(&worker.spread);
             if worker.is_one_off() {
                 process::exit_now(match last {
                     Status::Value | Status::Skipped => 0,
@@ -128,7 +128,7 @@ fn main(child: Child) {
         }
         Err(error) if identity().is_none() => child::end_unready(&error),
         Err(error) => {
-            set_last_words(&error.to_string());
+            set_crash_message(&error.to_string());
             process::exit_now(EXIT_SETUP);
         }
     }
@@ -167,7 +167,7 @@ impl Worker {
         let waker = config.control.zip(doorbell);
         let is_one_off = waker.is_none();
         let queues = WorkerSide::attach(&windows, config.queues, waker)?;
-        let _ = IDENTITY.set(Identity {
+        let _ = IDENTITY.set(WorkerIdentity {
             made_in: Instance::current(),
             queues: queues.queues(),
             read_only: windows.read_only_range(),
@@ -205,7 +205,7 @@ impl Worker {
         self.config.control.is_none()
     }
 
-    /// Runs the initializer; if it fails, this process ends and says why.
+    /// Runs the initializer. If it fails, this process ends with the reason as its crash message.
     fn initialise(&mut self, (function, leases, payload): (u64, usize, Vec<u8>)) {
         let mut out = Vec::new();
         self.cache.is_starting = true;
@@ -229,15 +229,15 @@ impl Worker {
             Ok(_) => String::from_utf8_lossy(&out).into_owned(),
             Err(error) => error.to_string(),
         };
-        set_last_words(&format!("the initializer failed: {text}"));
+        set_crash_message(&format!("the initializer failed: {text}"));
         process::exit_now(EXIT_SETUP);
     }
 
-    /// Runs tasks until it is to leave; how the last one ended.
+    /// Runs tasks until this worker has to leave. Returns how the last one ended.
     fn run(&mut self) -> Status {
         let longest = match self.config {
             WorkerConfig { spin_short: true, .. } => SPIN_MIN,
-            // The one that gets the next task of a pool at rest.
+            // An idle pool gives its next task to this worker.
             WorkerConfig { index: 0, .. } => SPIN_HOT,
             _ => SPIN_MAX,
         };
@@ -260,20 +260,20 @@ impl Worker {
                     let start = Instant::now();
                     let Worker { queues, spread, cache, cleanup, .. } = self;
                     queues.wait(budget, spread, || {
-                        cleanup.rests();
-                        cache.rest()
+                        cleanup.finish_pending();
+                        cache.release_idle()
                     });
                     budget = next_budget(budget, start.elapsed(), longest);
                 }
                 Err(error) => {
-                    set_last_words(&error.to_string());
+                    set_crash_message(&error.to_string());
                     process::exit_now(EXIT_SETUP);
                 }
             }
         }
     }
 
-    /// Runs and commits one task: how it ended, and whether this worker has to leave.
+    /// Runs and commits one task. Returns how it ended, and whether this worker has to leave.
     fn work(&mut self, task: &Claimed, payload: &mut Vec<u8>, out: &mut Vec<u8>) -> (Status, bool) {
         out.clear();
         let mut status = match self.run_claimed(task, payload, out) {
@@ -289,7 +289,7 @@ impl Worker {
             self.queues.restart_clock();
         }
         if self.tasks.is_multiple_of(RESTED_TASKS) {
-            // A worker that never sleeps lets go of mappings all the same.
+            // A worker that never sleeps must also release mappings.
             self.cache.resolver.rest();
         }
         let leaving = self.should_leave();
@@ -323,7 +323,7 @@ impl Worker {
         if let Place::Span(offset) = meta.place {
             *payload = self.windows.copy_out(offset, meta.len)?;
             if self.is_one_off() {
-                // The host frees the argument now: this process may run for long.
+                // Tells the host to free the argument, since this process may run for long.
                 let copied = SpanMessage { len: 0, offset: 0 };
                 let _ = self.socket.send(bytemuck::bytes_of(&copied), &[]);
             }
@@ -362,26 +362,26 @@ impl Worker {
         child::end_if_forked(made_in);
         // The task survived, so its panic message is dropped: it must not be reported as the cause
         // of a later crash.
-        self.queues.clear_last_words();
+        self.queues.clear_crash_message();
         Ok(status)
     }
 
-    /// Why this worker ends after the task that just ran, if it does.
-    fn should_leave(&mut self) -> Option<Leave> {
+    /// Why this worker leaves after the task that just ran, if it does.
+    fn should_leave(&mut self) -> Option<LeaveReason> {
         let WorkerConfig { tasks_max, memory_soft_bytes, .. } = self.config;
-        // A handle that outlives its task would let this process reach an array that others may
-        // write by now: only its end takes the handle away.
-        if transfer::live_handles() > 0 || self.cleanup.is_crowded() {
-            return Some(Leave::Unclean);
+        // A handle that outlived its task gives this process access to an array that others may
+        // write now. Only the end of the process takes that away.
+        if transfer::live_handles() > 0 || self.cleanup.has_too_many_zombies() {
+            return Some(LeaveReason::Unclean);
         }
         if tasks_max.is_some_and(|max| self.tasks >= max) {
-            return Some(Leave::Tasks);
+            return Some(LeaveReason::Tasks);
         }
         let is_large = |max| sched::resident_private_bytes().is_ok_and(|used| used > max);
-        memory_soft_bytes.is_some_and(is_large).then_some(Leave::Memory)
+        memory_soft_bytes.is_some_and(is_large).then_some(LeaveReason::Memory)
     }
 
-    /// Asks the host for a span and writes a result there; returns its offset.
+    /// Requests a span from the host and writes a result there. Returns its offset.
     fn write_to_span(&self, bytes: &[u8]) -> std::result::Result<u64, String> {
         #[cfg(feature = "failpoints")]
         failpoint::hit(Point::WorkerSpanRequest);
@@ -405,19 +405,19 @@ impl Worker {
     }
 }
 
-/// After how many tasks in a row a worker looks through its mappings.
+/// The number of tasks after which a worker that does not sleep releases unused mappings.
 const RESTED_TASKS: u64 = 1024;
-/// Bytes of buffer that a worker keeps between tasks.
+/// The largest buffer that a worker keeps between tasks, in bytes.
 const KEPT_BUFFER_BYTES: usize = 1 << 20;
-/// How long a worker yields before it sleeps: after recent activity, and at least.
+/// How long a worker yields before it sleeps: the most, and the least.
 const SPIN_MAX: Duration = Duration::from_millis(1);
 const SPIN_MIN: Duration = Duration::from_micros(50);
-/// How long a pool's first worker yields at most, if tasks have come at such intervals: a halted
-/// processor takes 50 us to wake, and a yielding worker costs nobody who has work to do.
+/// The most for the first worker of a pool, if tasks come at such intervals. A halted processor
+/// takes 50 us to wake, and a yielding worker gives way to any thread that has work.
 const SPIN_HOT: Duration = Duration::from_millis(20);
 
-/// For how long to yield after a wait that lasted `waited`: for twice that, as long as tasks come
-/// within `longest`; half as long as last time, if they do not.
+/// How long to yield after a wait that lasted `waited`: twice that if the task came within
+/// `longest`, else half the last budget.
 fn next_budget(budget: Duration, waited: Duration, longest: Duration) -> Duration {
     if waited < longest {
         return (waited * 2).max(SPIN_MAX).min(longest);
@@ -425,20 +425,20 @@ fn next_budget(budget: Duration, waited: Duration, longest: Duration) -> Duratio
     (budget / 2).max(SPIN_MIN)
 }
 
-fn set_last_words(text: &str) {
+fn set_crash_message(text: &str) {
     if let Some(identity) = identity() {
-        WorkerSide::set_last_words(identity.queues, text.as_bytes());
+        WorkerSide::set_crash_message(identity.queues, text.as_bytes());
     }
 }
 
-/// Has panics recorded for the report. A worker of a pool does not print those of its own thread,
-/// unless a backtrace is asked for; all others are printed as usual.
+/// Records panics for the death report. A worker of a pool does not print panics of its main
+/// thread, unless a backtrace is requested. All others are printed as usual.
 fn install_panic_hook() {
     let usual = std::panic::take_hook();
     let own = std::thread::current().id();
     std::panic::set_hook(Box::new(move |info| {
         let (message, location) = panic::record(info);
-        set_last_words(&format!("panicked at {location}: {message}"));
+        set_crash_message(&format!("panicked at {location}: {message}"));
         let is_reported = identity().is_some_and(|identity| !identity.is_one_off)
             && std::thread::current().id() == own;
         if !is_reported || panic::wants_backtrace() {
@@ -447,11 +447,11 @@ fn install_panic_hook() {
     }));
 }
 
-/// Says what kind of fault ends this process. Async-signal-safe: writes to the queue pair, no more.
+/// Records which fault ends this process. Async-signal-safe: only writes to the queue pair.
 fn on_fault(fault: Fault) {
     let Some(identity) = identity() else { return };
     let text = FaultText::new(fault, |address| identity.read_only.contains(&address));
-    WorkerSide::set_last_words(identity.queues, text.bytes());
+    WorkerSide::set_crash_message(identity.queues, text.bytes());
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@
 //! ```
 //!
 //! Exactly one of the two compare-and-swaps can succeed, so a task is either taken back or has
-//! started, never both. Whoever reads an unexpected word knows that something wrote over it.
+//! started, never both. An unexpected word means that something overwrote it.
 
 use crate::atomics::{AtomicU64, Ordering};
 
@@ -25,7 +25,7 @@ pub(crate) enum Claim {
     Claimed,
     /// The host has taken it back.
     Recalled,
-    /// The word speaks of another sequence number, or of none.
+    /// The word has another sequence number, or none.
     Other,
 }
 
@@ -47,12 +47,12 @@ pub(crate) fn read(word: &AtomicU64, seq: u64) -> Claim {
     }
 }
 
-/// The worker starts task `seq`; false if the host was first.
+/// Worker: starts task `seq`. False if the host recalled it first.
 pub(crate) fn try_claim(word: &AtomicU64, seq: u64) -> bool {
     swap(word, seq, CLAIMED)
 }
 
-/// The host takes task `seq` back; false if the worker was first.
+/// Host: recalls task `seq`. False if the worker claimed it first.
 pub(crate) fn try_recall(word: &AtomicU64, seq: u64) -> bool {
     swap(word, seq, RECALLED)
 }

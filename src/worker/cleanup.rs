@@ -1,54 +1,56 @@
-//! What a worker does after a task.
+//! Cleaning up after a task.
 //!
-//! What the task has printed is written out before its result is committed, so that whoever has
-//! the result sees the text. What the task has changed of its process (alarms, signal mask, umask,
-//! working directory) is put back before the next task runs, at the cost of a microsecond: before
-//! the commit after a task that took long enough for that not to matter, so that an alarm that
-//! goes off is its own; after a short one when the next begins, or when there is none yet.
+//! Text that the task printed is flushed before its result is committed, so that the text is
+//! visible when the result is. Process state that the task changed (alarms, signal mask, umask,
+//! working directory) is restored before the next task runs, which takes a microsecond. After a
+//! long task it is restored before the commit, so that an alarm can only interrupt the task that
+//! set it. After a short task it is restored when the next one begins, or when there is none yet.
 
 use crate::process::stdio_flush::StdioFlusher;
 use crate::sys::process::{self, Children};
 use crate::sys::stdio_buffers;
 use crate::sys::task_state::TaskState;
 
-/// Tasks that have taken this long together pay for putting things back.
+/// Restore after tasks that took this long together.
 const RESTORE_NS: u64 = 25_000;
-/// The same for writing out what other threads may have printed: that takes a thread.
+/// Flush the text of other threads after this long: that takes a thread.
 const THREADED_NS: u64 = 100_000;
-/// The same for timers of processor time, which are rare and cost more to stop than an alarm.
+/// Stop timers of processor time after this long. They are rare, and cost more to stop than an
+/// alarm.
 const TIMERS_NS: u64 = 1_000_000;
-/// A task that is over sooner has made no system call, or has not done much by one. Such tasks are
-/// as short as what puts things back, which is done for many of them together.
+/// A shorter task has made no system call, or none of consequence. It is as short as restoring,
+/// which is therefore done once for many such tasks.
 const CALL_NS: u64 = 400;
-/// After how many times of putting things back the children are counted.
+/// The number of restores between two counts of the children.
 const COUNT_EVERY: u32 = 64;
-/// Ended processes that a worker may have adopted, or that its tasks may not have waited for.
-/// Nobody else can reap them, and the worker cannot know which of them a task still waits for.
+/// The most zombies that a worker may have: adopted processes, or children that its tasks did not
+/// wait for. No other process can reap them, and the worker cannot know which ones a task will
+/// still wait for.
 const ZOMBIES_MAX: usize = 256;
 
 #[derive(Debug, Default)]
 pub(crate) struct TaskCleanup {
-    /// What is put back; nothing before the initializer has run.
+    /// The state to restore; `None` before the initializer has run.
     state: Option<TaskState>,
     flusher: StdioFlusher,
-    /// What the tasks have taken since things were put back, and since text was written out.
+    /// The time of the tasks since the last restore, the last stop of timers, and the last flush.
     unrestored_ns: u64,
     timed_ns: u64,
     unwritten_ns: u64,
-    /// One of them took long enough for a system call.
+    /// A task since the last restore took long enough for a system call.
     is_suspect: bool,
     restored: u32,
 }
 
 impl TaskCleanup {
-    /// The initializer has run: what is now is put back from now on.
+    /// Records the state to restore, after the initializer has run.
     pub(crate) fn begin(&mut self) {
         self.flusher.flush();
         self.state = Some(TaskState::current());
     }
 
-    /// A task has run for so long, and is about to be committed. Returns whether it took time to
-    /// clear up.
+    /// Cleans up after a task that ran for `elapsed_ns` and is about to be committed. Returns
+    /// whether the state was restored, which takes time.
     pub(crate) fn task_ends(&mut self, elapsed_ns: u64) -> bool {
         if !stdio_buffers::flush_quickly() {
             self.unwritten_ns = self.unwritten_ns.saturating_add(elapsed_ns).max(1);
@@ -65,7 +67,7 @@ impl TaskCleanup {
         is_due
     }
 
-    /// The next task begins, or there is none yet.
+    /// Cleans up before the next task, or when there is none yet.
     #[inline]
     pub(crate) fn before_next(&mut self) {
         if self.is_suspect {
@@ -73,8 +75,8 @@ impl TaskCleanup {
         }
     }
 
-    /// There is none for a while.
-    pub(crate) fn rests(&mut self) {
+    /// Cleans up everything that is pending, before the worker sleeps or ends.
+    pub(crate) fn finish_pending(&mut self) {
         if self.unrestored_ns > 0 || self.timed_ns > 0 {
             self.timed_ns = TIMERS_NS;
             self.restore();
@@ -84,8 +86,8 @@ impl TaskCleanup {
         }
     }
 
-    /// Whether more processes have ended below this one than it may keep.
-    pub(crate) fn is_crowded(&mut self) -> bool {
+    /// Whether this process has more zombies than it may keep.
+    pub(crate) fn has_too_many_zombies(&mut self) -> bool {
         if self.restored < COUNT_EVERY {
             return false;
         }

@@ -1,4 +1,4 @@
-//! What a worker leaves: an outcome, or a death report.
+//! The outcome of a call, or a death report.
 
 use crate::error::{Death, Error, Phase, Result, TaskError};
 use crate::exit::ExitReason;
@@ -9,8 +9,8 @@ use crate::worker::host_side::Drained;
 use crate::worker::invocation;
 use crate::worker::queue_pair::{Place, Stage, Status};
 
-/// The bytes of a result that was drained. A span among them is taken from those that the host has
-/// granted to the worker, and has the length that was granted.
+/// The bytes of a drained result. A span must be one that the host has granted to the worker, and
+/// has the length that was granted.
 ///
 /// # Errors
 ///
@@ -47,7 +47,7 @@ pub(crate) fn value(status: Status, payload: Encoded) -> std::result::Result<Enc
     Err(Box::new(Error::Task(error)))
 }
 
-/// How far the call `seq` had come, by what its worker reported last.
+/// How far the call `seq` had come, as its worker reported last.
 pub(crate) fn phase_of(seq: u64, running: Option<(u64, Stage, u64)>) -> Phase {
     match running {
         Some((found, Stage::Publishing, _)) if found == seq => Phase::Publishing,
@@ -56,8 +56,8 @@ pub(crate) fn phase_of(seq: u64, running: Option<(u64, Stage, u64)>) -> Phase {
     }
 }
 
-/// The report of a worker that ended like this; its call is to be filled in.
-pub(crate) fn report(pid: u32, reason: ExitReason, last_words: Option<String>) -> Death {
+/// The report of a worker that ended for `reason`. The caller fills in the call.
+pub(crate) fn report(pid: u32, reason: ExitReason, crash_message: Option<String>) -> Death {
     Death {
         pid,
         worker: 0,
@@ -68,7 +68,7 @@ pub(crate) fn report(pid: u32, reason: ExitReason, last_words: Option<String>) -
         task: "",
         phase: Phase::Decoding,
         torn: Vec::new(),
-        last_words: last_words.or_else(|| child::words_for(reason)),
+        crash_message: crash_message.or_else(|| child::default_crash_message(reason)),
         stderr_tail: None,
     }
 }

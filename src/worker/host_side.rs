@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::sync::atomic::{Ordering, fence};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::error::{Error, Result};
 use crate::region::arena::{Arena, Contents, Span};
@@ -16,7 +16,7 @@ use crate::sys::failpoint::{self, Point};
 use crate::worker::call::{Call, Encoded, TaskId};
 use crate::worker::claim::{self, Claim};
 use crate::worker::queue_pair::{
-    ByteRing, LAST_WORDS_BYTES, Place, QueuePair, ResultMeta, SLOTS, Stage, TASK_INLINE_BYTES,
+    ByteRing, CRASH_MESSAGE_BYTES, Place, QueuePair, ResultMeta, SLOTS, Stage, TASK_INLINE_BYTES,
     TaskMeta, load_words, store_words,
 };
 
@@ -24,15 +24,16 @@ use crate::worker::queue_pair::{
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct InFlight {
     pub(crate) seq: u64,
-    /// `None`: recalled, its slot is still to be passed.
+    /// `None` if it was recalled: the worker has not passed its slot yet.
     pub(crate) task: Option<TaskId>,
     /// End of its payload in the task ring.
     bytes_end: u64,
-    /// It cannot have started before this: CLOCK_MONOTONIC, in nanoseconds; 0 if nobody will ask.
+    /// The earliest time at which it can have started: CLOCK_MONOTONIC, in nanoseconds; 0 if it is
+    /// not needed.
     offered_ns: u64,
 }
 
-/// What the worker said of one task: the slot's fields, and the payload if it was not in a span.
+/// A drained result: the fields of its slot, and its payload unless that is in a span.
 #[derive(Debug)]
 pub(crate) struct Drained {
     pub(crate) task: Option<TaskId>,
@@ -41,8 +42,7 @@ pub(crate) struct Drained {
     pub(crate) bytes: Encoded,
 }
 
-/// A word of a queue pair that tells when a task is committed, and the value that it gets then. It
-/// keeps the queue pair's memory, whatever becomes of the worker meanwhile.
+/// A commit to poll for. It keeps the memory of the queue pair, even if the worker is replaced.
 #[derive(Debug)]
 pub(crate) struct PendingCommit {
     queues: Arc<Span>,
@@ -65,28 +65,26 @@ fn queue_pair_in(span: &Span) -> &QueuePair {
     unsafe { &*span.as_ptr().cast::<QueuePair>() }
 }
 
-/// A queue pair and what the host alone knows of it: the truth about what it gave this worker.
+/// A queue pair, and the host's private record of what it gave to the worker.
 ///
-/// The worker can write to all of the queue pair at any time. So what the host has once seen there
-/// it keeps here, and a start that the worker reports counts only between the offer and the moment
-/// at which the host first saw the claim.
+/// The worker can write to all of the queue pair at any time. So the host keeps here what it has
+/// once seen there, and accepts a reported start time only between the offer and the moment at
+/// which it first saw the claim.
 #[derive(Debug)]
 pub(crate) struct HostSide {
     span: Arc<Span>,
     next_seq: u64,
     in_flight: VecDeque<InFlight>,
-    /// Next free position of the task ring, and the end of what the worker is done with.
+    /// The next free position of the task ring, and the end of what the worker has read.
     bytes_head: u64,
     bytes_tail: u64,
-    /// Tasks in `in_flight` that were not recalled.
+    /// The number of tasks in `in_flight` that were not recalled.
     live: usize,
-    /// A task that was the worker's next, though nothing ran, and when that was first seen.
-    stuck: Option<(u64, Instant)>,
-    /// The first process id that the worker named, when it was ready; 0: none was seen yet.
+    /// The first process id that the worker reported, when it was ready; 0 before.
     pid: Cell<u32>,
-    /// The worker has committed a result, so it is ready, whatever it says.
+    /// The worker has committed a result, so it is ready, whatever its words say.
     has_answered: bool,
-    /// The latest task that was seen to have begun, and when that was first seen.
+    /// The latest task that was seen claimed, and when that was first seen.
     begun: Cell<Option<(u64, u64)>>,
 }
 
@@ -101,7 +99,6 @@ impl HostSide {
             bytes_head: 0,
             bytes_tail: 0,
             live: 0,
-            stuck: None,
             pid: Cell::new(0),
             has_answered: false,
             begun: Cell::new(None),
@@ -132,7 +129,7 @@ impl HostSide {
     }
 
     /// Offers a task; `None` if there is no room for its payload now. `offered_ns` is the time, or
-    /// 0 if nobody will ask how long it has run.
+    /// 0 if the time that it runs is not needed.
     #[inline]
     pub(crate) fn offer(&mut self, id: TaskId, call: &Call, offered_ns: u64) -> Option<NonZeroU64> {
         debug_assert!(self.has_slot());
@@ -188,8 +185,8 @@ impl HostSide {
         self.next_live().is_some_and(|entry| self.has_started(entry.seq))
     }
 
-    /// The oldest task that the worker has and that was not recalled: the one that runs, if one
-    /// does, since workers take them in order.
+    /// The oldest task of the worker that was not recalled. If a task runs it is this one, since
+    /// workers take them in order.
     fn next_live(&self) -> Option<&InFlight> {
         self.in_flight.iter().find(|entry| entry.task.is_some())
     }
@@ -205,7 +202,7 @@ impl HostSide {
         self.queues().header.parked.wake();
     }
 
-    /// Wakes the worker even if its word says that it does not sleep: it may be wrong.
+    /// Wakes the worker even if its word says that it is awake. The word may be wrong.
     pub(crate) fn wake_anyway(&self) {
         self.queues().header.parked.wake_anyway();
     }
@@ -215,7 +212,7 @@ impl HostSide {
         self.queues().header.parked.is_parked()
     }
 
-    /// Takes task `id`, offered as `seq`, back. False: it has started.
+    /// Recalls the task that was offered as `seq`. False if it has started.
     pub(crate) fn recall(&mut self, seq: u64) -> bool {
         if !claim::try_recall(&self.queues().task(seq).claim, seq) {
             return false;
@@ -226,7 +223,7 @@ impl HostSide {
         true
     }
 
-    /// Takes back up to `count` tasks that were offered last; the one offered last comes first.
+    /// Recalls up to `count` of the tasks that were offered last, latest first.
     pub(crate) fn recall_latest(&mut self, count: usize) -> Vec<TaskId> {
         let mut recalled = Vec::new();
         for index in (0..self.in_flight.len()).rev() {
@@ -247,26 +244,25 @@ impl HostSide {
 
     /// Whether the result of `seq`, which is in flight, or a later one waits to be drained.
     pub(crate) fn has_result_from(&self, seq: u64) -> bool {
-        // Workers commit in order, so the first of them tells.
+        // Workers commit in order, so the first one is enough.
         let Some(front) = self.in_flight.front() else { return false };
         let first = seq.max(front.seq);
         // Relaxed: `drain` looks again.
         first < self.next_seq && self.queues().result(first).seq.load(Ordering::Relaxed) == first
     }
 
-    /// What tells when the oldest task in flight is committed.
+    /// The commit of the oldest task in flight.
     pub(crate) fn pending_commit(&self) -> Option<PendingCommit> {
         let next = self.in_flight.front()?;
         Some(PendingCommit { queues: Arc::clone(&self.span), seq: next.seq })
     }
 
-    /// Whether the queue pair says what no worker says that was given what this one was: a claim
-    /// word that is neither of an offer, nor of its claim, nor of its recall; or a task that has
-    /// begun before the one in front of it was committed. Nothing that such a worker still has
-    /// would ever be heard of.
+    /// Whether the queue pair has a state that the protocol cannot reach: a claim word that is not
+    /// of the offer, its claim or its recall; or a claimed task behind one that is not committed.
+    /// The remaining tasks of such a worker would never end.
     pub(crate) fn is_corrupt(&self) -> bool {
         let Some(front) = self.in_flight.front() else { return false };
-        // The second first: who sees that claimed also sees the commit that came before it.
+        // The second is read first: its claim comes after the commit of the first.
         let second = self.in_flight.get(1);
         let is_passed = second.is_some_and(|second| self.has_started(second.seq));
         let claim = claim::read(&self.queues().task(front.seq).claim, front.seq);
@@ -333,14 +329,14 @@ impl HostSide {
         }
     }
 
-    /// Asks for a ring when task `seq`, or a later one, commits; `u64::MAX` for none.
+    /// Requests a ring at the commit of task `seq`, or a later one; `u64::MAX` for none.
     pub(crate) fn set_wake_at(&self, seq: u64) {
         // Relaxed: the fence of `State::arm` orders it.
         self.queues().header.wake_at.store(seq, Ordering::Relaxed);
     }
 
-    /// Asks task `seq`, which has started, to end early. Asking for an earlier one after a later
-    /// one does nothing: it is over.
+    /// Asks task `seq`, which has started, to end early. Does nothing after a call for a later
+    /// task: then `seq` has ended.
     pub(crate) fn request_cancel(&self, seq: u64) {
         let cancel_seq = &self.queues().header.cancel_seq;
         // Relaxed: only the host writes it, under its mutex, and it carries nothing.
@@ -354,23 +350,23 @@ impl HostSide {
         claim::read(&self.queues().task(seq).claim, seq) == Claim::Claimed
     }
 
-    /// Tells the worker to leave when nothing is offered.
+    /// Asks the worker to leave when nothing is offered.
     pub(crate) fn stop(&self) {
         self.queues().header.stop.store(1, Ordering::Release);
         self.wake();
     }
 
-    /// Has a worker that was told to leave stay after all, if it has not left yet.
+    /// Asks the worker to stay after all, if it has not left yet.
     pub(crate) fn cancel_stop(&self) {
         self.queues().header.stop.store(0, Ordering::Release);
     }
 
-    /// Whether the worker has come through its start-up. Once it has, it stays so.
+    /// Whether the worker is ready. Once true, it stays true.
     pub(crate) fn is_ready(&self) -> bool {
         self.has_answered || self.begun.get().is_some() || self.pid() != 0
     }
 
-    /// The worker's own word for its process id, once it is ready: the first that was seen.
+    /// The process id that the worker reported when it was ready; 0 before.
     pub(crate) fn pid(&self) -> u32 {
         if self.pid.get() == 0 {
             self.pid.set(self.queues().header.ready.load(Ordering::Acquire));
@@ -378,9 +374,8 @@ impl HostSide {
         self.pid.get()
     }
 
-    /// Leaves a gap, in which this process was stopped, out of the times that are measured here.
-    pub(crate) fn leave_out(&mut self, gap: Duration) {
-        self.stuck = self.stuck.map(|(seq, since)| (seq, since + gap));
+    /// Excludes a gap, in which this process was stopped, from the times that are measured here.
+    pub(crate) fn exclude_gap(&mut self, gap: Duration) {
         let Some((seq, _, started_ns)) = self.running() else { return };
         let later = |ns: u64| ns.saturating_add(u64::try_from(gap.as_nanos()).unwrap_or(u64::MAX));
         if let Some(entry) = self.in_flight.iter_mut().find(|entry| entry.seq == seq) {
@@ -389,10 +384,10 @@ impl HostSide {
         self.begun.set(self.begun.get().map(|(seq, seen_ns)| (seq, later(seen_ns))));
     }
 
-    /// The task that runs now: its sequence number, how far it is, and since when.
+    /// The task that runs now: its sequence number, its stage, and its start time.
     ///
-    /// Which it is follows from the host's own record. How far it is, and since when, is the
-    /// worker's word, as far as that can be true.
+    /// The sequence number follows from the host's record. Stage and start time are reported by the
+    /// worker, and limited to what is possible.
     pub(crate) fn running(&self) -> Option<(u64, Stage, u64)> {
         let &InFlight { seq, offered_ns, .. } = self.next_live()?;
         if !self.has_started(seq) {
@@ -421,40 +416,27 @@ impl HostSide {
         Some((seq, stage, started_ns.max(offered_ns).min(seen_ns)))
     }
 
-    /// The oldest task of a worker that has begun none of what it has: stopped, or starting.
+    /// The oldest task of the worker, if it has not started that.
     pub(crate) fn unstarted(&self) -> Option<u64> {
         let next = self.next_live()?.seq;
-        (claim::read(&self.queues().task(next).claim, next) == Claim::Offered).then_some(next)
+        (!self.has_started(next)).then_some(next)
     }
 
-    /// Since when `seq` has been this worker's next task although it has not begun it; `None` if
-    /// that is not so, or the worker is still starting. Counts from the first call that found it
-    /// so.
-    pub(crate) fn stuck_since(&mut self, seq: u64, now: Instant) -> Option<Instant> {
-        if self.next_live()?.seq != seq || self.has_started(seq) || !self.is_ready() {
-            return None;
-        }
-        match self.stuck {
-            Some((stuck, since)) if stuck == seq => Some(since),
-            _ => {
-                self.stuck = Some((seq, now));
-                Some(now)
-            }
-        }
-    }
-
-    /// What the worker left behind, if anything; hostile bytes are made printable.
-    pub(crate) fn last_words(&self) -> Option<String> {
+    /// The message that the worker left, if any. Bytes that are not UTF-8 are replaced.
+    pub(crate) fn crash_message(&self) -> Option<String> {
         let header = &self.queues().header;
-        let len = header.words_len.load(Ordering::Acquire);
-        let len = usize::try_from(len).ok().filter(|&len| len > 0 && len <= LAST_WORDS_BYTES)?;
+        let len = header.crash_message_len.load(Ordering::Acquire);
+        let len = usize::try_from(len).ok().filter(|&len| len > 0 && len <= CRASH_MESSAGE_BYTES)?;
         let mut bytes = Vec::new();
-        load_words(&header.words, len, &mut bytes);
+        load_words(&header.crash_message, len, &mut bytes);
         Some(String::from_utf8_lossy(&bytes).into_owned())
     }
 
-    /// Takes the tasks of which `is_over` says that they are from a worker that was given up.
-    pub(crate) fn give_up(&mut self, is_over: impl Fn(TaskId) -> bool) -> Vec<(u64, TaskId)> {
+    /// Removes the tasks that `is_over` chooses from an abandoned worker.
+    pub(crate) fn take_abandoned(
+        &mut self,
+        is_over: impl Fn(TaskId) -> bool,
+    ) -> Vec<(u64, TaskId)> {
         let mut over = Vec::new();
         for entry in &mut self.in_flight {
             if let Some(id) = entry.task.take_if(|id| is_over(*id)) {
@@ -465,15 +447,15 @@ impl HostSide {
         over
     }
 
-    /// Splits what a dead worker had: tasks that had started, and tasks that had not, each in
-    /// the order in which they were offered.
+    /// Splits the tasks of a dead worker into those that had started and those that had not, each
+    /// in the order of the offers.
     pub(crate) fn classify_in_flight(&mut self) -> (Vec<(u64, TaskId)>, Vec<TaskId>) {
         let (mut started, mut untouched) = (Vec::new(), Vec::new());
         for InFlight { seq, task, .. } in std::mem::take(&mut self.in_flight) {
             let Some(id) = task else { continue };
-            // By the swap of every other recall, so that one rule decides what has started. A word
-            // that is neither offered nor claimed was overwritten by the worker: it counts as
-            // started, since running a task twice is worse than reporting it.
+            // By the same swap as every recall, so that one rule decides what has started. A word
+            // that is neither offered nor claimed was overwritten by the worker. It counts as
+            // started, since running a task twice is worse than reporting a death.
             if claim::try_recall(&self.queues().task(seq).claim, seq) {
                 untouched.push(id);
             } else {

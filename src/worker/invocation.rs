@@ -1,6 +1,4 @@
-//! One run of a task in a worker.
-//!
-//! Decode, call, encode, and nothing gets out.
+//! One run of a call: decode, run, encode, catch panics.
 #![allow(unsafe_code)]
 
 use std::any::Any;
@@ -21,9 +19,9 @@ use crate::region::windows::Windows;
 use crate::worker::queue_pair::{Stage, Status};
 
 pub(crate) use crate::array::codec::{decode, decode_first, encode_onto};
-pub(crate) use crate::process::function::conjure;
+pub(crate) use crate::process::function::function_value;
 
-/// What a trampoline works on.
+/// The input and output of a trampoline.
 pub(crate) struct Invocation<'a> {
     /// The encoded argument.
     pub(crate) payload: &'a [u8],
@@ -32,17 +30,17 @@ pub(crate) struct Invocation<'a> {
     pub(crate) windows: &'a Windows,
     /// Where the encoded result goes.
     pub(crate) out: &'a mut Vec<u8>,
-    /// What this worker keeps from one task to the next.
+    /// What the worker keeps between tasks.
     pub(crate) cache: &'a mut WorkerCache,
-    /// Told how far the task has come.
+    /// Called with each stage of the task.
     pub(crate) progress: &'a dyn Fn(Stage),
 }
 
 /// The arrays that a task's argument refers to by slot.
 pub(crate) enum Leases<'a> {
-    /// In a worker: as the host's table has them.
+    /// In a worker: the wire form in the host's table.
     Wire(&'a [WireLease]),
-    /// In the host itself: the rights, which the argument takes and the result gives back.
+    /// In the host: the rights, which the argument takes and the result gives back.
     Host(&'a mut LeaseList),
 }
 
@@ -51,16 +49,16 @@ pub(crate) enum Leases<'a> {
 pub(crate) struct WorkerCache {
     /// The worker's index in its pool.
     pub(crate) worker: usize,
-    /// The initializer runs: what its argument holds may be kept as long as the worker lives.
+    /// The initializer runs: the worker may keep its argument for its whole life.
     pub(crate) is_starting: bool,
-    /// The shared value of the call that this worker last worked for.
+    /// The shared value of the latest call.
     shared: Option<(u64, Box<dyn Any>)>,
     /// Files and named regions that this worker has mapped.
     pub(crate) resolver: Resolver,
 }
 
 impl WorkerCache {
-    /// What the worker with this index keeps: nothing yet.
+    /// The empty cache of the worker with this index.
     pub(crate) fn new(worker: usize) -> WorkerCache {
         WorkerCache { worker, ..WorkerCache::default() }
     }
@@ -88,14 +86,13 @@ impl WorkerCache {
         }
     }
 
-    /// Frees what is not worth keeping while the worker sleeps; returns after what time to do so
-    /// again.
-    pub(crate) fn rest(&mut self) -> Option<Duration> {
+    /// Frees what is not worth keeping while the worker sleeps. Returns when to do so again.
+    pub(crate) fn release_idle(&mut self) -> Option<Duration> {
         self.drop_shared();
         self.resolver.rest()
     }
 
-    /// Drops the shared value. A panic of its `Drop` is caught: no task is to blame for it.
+    /// Drops the shared value. A panic of its `Drop` is caught: it must not fail the next task.
     fn drop_shared(&mut self) {
         if let Some(shared) = self.shared.take() {
             panic::ignore(|| drop(shared));
@@ -116,19 +113,19 @@ pub(crate) enum CodecError {
 pub(crate) type Trampoline = fn(&mut Invocation<'_>) -> std::result::Result<(), CodecError>;
 
 impl Invocation<'_> {
-    /// Decodes the argument; once, since it takes what the leases give.
+    /// Decodes the argument. Call it once: it takes the leases.
     pub(crate) fn argument<A: DeserializeOwned>(&mut self) -> std::result::Result<A, CodecError> {
         self.decoded(decode)
     }
 
-    /// Decodes arguments that follow a count, as [`Batch`] wrote them; once, as `argument`.
+    /// Decodes a [`Batch`] of arguments. Call it once, as `argument`.
     pub(crate) fn arguments<A: DeserializeOwned>(
         &mut self,
     ) -> std::result::Result<Vec<A>, CodecError> {
         self.decoded(Batch::decode)
     }
 
-    /// The same, and a value beside them that is encoded in `shared`, with leases of this task.
+    /// The same, with a value that is encoded in `shared` and uses leases of this task.
     pub(crate) fn arguments_beside<W: DeserializeOwned, A: DeserializeOwned>(
         &mut self,
         shared: &[u8],
@@ -136,7 +133,7 @@ impl Invocation<'_> {
         self.decoded(|payload| Ok((decode(shared)?, Batch::decode(payload)?)))
     }
 
-    /// What `decoder` makes of the payload, with the task's leases.
+    /// Runs `decoder` on the payload, with the task's leases.
     fn decoded<A>(
         &mut self,
         decoder: impl FnOnce(&[u8]) -> std::result::Result<A, String>,
@@ -153,7 +150,7 @@ impl Invocation<'_> {
         .map_err(CodecError::Argument)
     }
 
-    /// Decodes a value without handles in front of the arguments, and steps over it.
+    /// Decodes and skips a value without handles in front of the arguments.
     pub(crate) fn leading<A: DeserializeOwned>(&mut self) -> std::result::Result<A, CodecError> {
         let (value, rest) = decode_first(self.payload).map_err(CodecError::Argument)?;
         self.payload = rest;
@@ -203,22 +200,22 @@ impl Invocation<'_> {
         .map_err(CodecError::Result)
     }
 
-    /// Says that the user's function begins.
+    /// Reports that the user's function begins.
     pub(crate) fn begin(&self) {
         (self.progress)(Stage::Running);
     }
 }
 
-/// Items for a user's function. Each finds the standard floating-point mode, whatever the function
-/// did to it before: which items come before it in a task depends on time.
+/// Items for a user's function. The floating-point mode is reset before each: which items run
+/// before it in the same task depends on timing.
 pub(crate) fn each<A>(items: Vec<A>) -> impl Iterator<Item = A> {
     items.into_iter().inspect(|_| FloatMode::reset())
 }
 
-/// Values on their way into a payload, with their count in front.
+/// Writes values into a payload, with their count in front.
 pub(crate) struct Batch<'a> {
     encoder: Encoder<'a>,
-    /// Where the count stands.
+    /// The position of the count.
     start: usize,
     count: u64,
 }
@@ -300,8 +297,8 @@ where
 {
     let argument = invocation.argument::<A>()?;
     invocation.begin();
-    // SAFETY: this trampoline is named where such a function was given, and nowhere else.
-    let function = unsafe { conjure::<F>() };
+    // SAFETY: this trampoline is named only where a value of the type `F` was given.
+    let function = unsafe { function_value::<F>() };
     let value = function(argument);
     invocation.finish(&value)
 }
@@ -328,8 +325,7 @@ where
     invocation.finish(&value)
 }
 
-/// Runs a trampoline; whatever it does short of ending the process, `out` holds the payload of
-/// the status returned.
+/// Runs a trampoline and catches its panics. `out` holds the payload of the returned status.
 pub(crate) fn run(trampoline: Trampoline, invocation: &mut Invocation<'_>) -> Status {
     let mode = FloatMode::standard();
     let ended = catch_unwind(AssertUnwindSafe(|| trampoline(invocation)));

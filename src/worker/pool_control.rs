@@ -1,4 +1,4 @@
-//! The host's end of the control block that all workers share.
+//! The control block of a pool, shared with all workers.
 #![allow(unsafe_code)]
 
 use std::mem::offset_of;
@@ -12,12 +12,12 @@ use crate::worker::wakeup::DriverWord;
 
 /// What all workers of a pool share with the host.
 ///
-/// | field    | written by             | read by | guard                  | if the writer dies    |
-/// |----------|------------------------|---------|------------------------|-----------------------|
-/// | `driver` | host; ringing workers, | all     | Dekker with the commit | its death is heard of |
-/// |          | to 0                   |         |                        | and drives            |
-/// | `has_surplus` | host, under mutex | workers | Dekker with `parked`   | all end with host     |
-/// | `cpus`   | workers                | workers | none: a hint           | see [`CpuTable`]         |
+/// | field         | written by        | read by | guard                  | if the writer dies     |
+/// |---------------|-------------------|---------|------------------------|------------------------|
+/// | `driver`      | host; to 0 by     | all     | Dekker with the commit | the supervisor handles |
+/// |               | ringing workers   |         |                        | its death, and drives  |
+/// | `has_surplus` | host, under mutex | workers | Dekker with `parked`   | all end with the host  |
+/// | `cpus`        | workers           | workers | none: a hint           | see [`CpuTable`]       |
 #[repr(C, align(64))]
 pub(crate) struct PoolControl {
     pub(crate) driver: DriverWord,
@@ -25,25 +25,25 @@ pub(crate) struct PoolControl {
     /// 1: a worker that runs out of offers should ring, because others have some to spare.
     pub(crate) has_surplus: AtomicU32,
     _has_surplus: [u32; 15],
-    /// Which processors they run on.
+    /// Which processor each worker runs on.
     pub(crate) cpus: CpuTable<WORKERS_MAX>,
 }
 
 const _: () = assert!(offset_of!(PoolControl, has_surplus) == 64);
 
-/// The control block, and the memory it lies in.
+/// The host's handle of the control block, which owns its memory.
 #[derive(Debug)]
-pub(crate) struct HostControl {
+pub(crate) struct HostPoolControl {
     span: Arc<Span>,
 }
 
-impl HostControl {
-    pub(crate) fn new(arena: &Arc<Arena>) -> Result<HostControl> {
+impl HostPoolControl {
+    pub(crate) fn new(arena: &Arc<Arena>) -> Result<HostPoolControl> {
         let span = arena.reserve(size_of::<PoolControl>(), Contents::Zeroed)?;
-        Ok(HostControl { span: Arc::new(span) })
+        Ok(HostPoolControl { span: Arc::new(span) })
     }
 
-    /// Where it lies in the arena.
+    /// Its offset in the arena.
     pub(crate) fn offset(&self) -> u64 {
         self.span.offset()
     }
@@ -54,7 +54,7 @@ impl HostControl {
         unsafe { &*self.span.as_ptr().cast::<PoolControl>() }
     }
 
-    /// Says which thread the workers have to wake.
+    /// The word that says which thread the workers have to wake.
     pub(crate) fn driver(&self) -> &DriverWord {
         &self.control().driver
     }

@@ -1,8 +1,8 @@
 //! A worker's queue pair: slots and rings in shared memory.
 //!
-//! Every worker has a queue pair of its own and writes to no other, so what a dying or stray worker
-//! spoils is its own queue pair, which is made anew with its replacement. All words are atomics: no
-//! `&T` to plain data is ever made of object memory.
+//! Every worker has its own queue pair and writes to no other. A dying or faulty worker can corrupt
+//! only its own, and its replacement gets a new one. All words are atomics: no `&T` to plain data
+//! is ever made of it.
 
 use std::mem::offset_of;
 
@@ -10,47 +10,47 @@ use crate::error::{Error, Result};
 use crate::worker::wakeup::ParkWord;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
-/// Tasks that one worker can be offered ahead; a power of two.
+/// The most tasks that one worker can be offered; a power of two.
 pub(crate) const SLOTS: u64 = SLOTS_LEN as u64;
 const SLOTS_LEN: usize = 256;
-/// Bytes that travel inside a task slot.
+/// The largest payload inside a task slot, in bytes.
 pub(crate) const TASK_INLINE_BYTES: usize = TASK_INLINE_WORDS * 8;
-/// Bytes that travel inside a result slot.
+/// The largest payload inside a result slot, in bytes.
 pub(crate) const RESULT_INLINE_BYTES: usize = RESULT_INLINE_WORDS * 8;
-/// Payloads above this travel in a span of the arena.
+/// Larger payloads are in spans of the arena.
 pub(crate) const RING_PAYLOAD_BYTES_MAX: usize = 64 << 10;
 /// Capacity of each byte ring: a payload of the largest size fits behind any other.
 pub(crate) const RING_BYTES: usize = 2 * RING_PAYLOAD_BYTES_MAX;
-/// Bytes that a dying worker can leave.
-pub(crate) const LAST_WORDS_BYTES: usize = 1016;
+/// The longest crash message, in bytes.
+pub(crate) const CRASH_MESSAGE_BYTES: usize = 1016;
 
 const TASK_INLINE_WORDS: usize = 12;
 pub(crate) const RESULT_INLINE_WORDS: usize = 5;
 
-/// What a worker and its host share beside slots and rings.
+/// The words that a worker and its host share beside slots and rings.
 ///
-/// | field        | written by         | read by | guard                      | if the writer dies |
-/// |--------------|--------------------|---------|----------------------------|--------------------|
-/// | `wake_at`    | host, under mutex  | worker  | Dekker with `driver`       | all end with host  |
-/// | `bytes_read` | host, under mutex  | worker  | Release / Acquire          | all end with host  |
-/// | `cancel_seq`        | host, under mutex  | worker  | none; a hint to the task   | all end with host  |
-/// | `stop`       | host, under mutex  | worker  | Release / Acquire          | all end with host  |
-/// | `parked`     | worker; host to 0  | both    | Dekker with the claim word | it is made anew    |
-/// | `ready`      | worker, once       | host    | Release / Acquire; kept by | 0: died in start-up|
-/// |              |                    |         | the host once seen         |                    |
-/// | `phase`      | worker             | host    | none: how far, not whether | tells where it died|
-/// | `started_ns` | worker             | host    | `phase`; counts between    | it is made anew    |
-/// |              |                    |         | offer and claim first seen |                    |
-/// | `waiting`    | worker             | host    | Dekker with `bytes_read`   | it is made anew    |
-/// | `words_len`  | worker             | host    | read after its death       | 0: no last words   |
-/// | `words`      | worker             | host    | `words_len`                | as above           |
+/// | field               | written by        | read by | guard                       | if the writer dies    |
+/// |---------------------|-------------------|---------|-----------------------------|-----------------------|
+/// | `wake_at`           | host, under mutex | worker  | Dekker with `driver`        | all end with the host |
+/// | `bytes_read`        | host, under mutex | worker  | Release / Acquire           | all end with the host |
+/// | `cancel_seq`        | host, under mutex | worker  | none: a hint to the task    | all end with the host |
+/// | `stop`              | host, under mutex | worker  | Release / Acquire           | all end with the host |
+/// | `parked`            | worker; host to 0 | both    | Dekker with the claim word  | replaced by a new one |
+/// | `ready`             | worker, once      | host    | Release / Acquire; kept by  | 0: died in start-up   |
+/// |                     |                   |         | the host once seen          |                       |
+/// | `phase`             | worker            | host    | none: a stage, no result    | says where it died    |
+/// | `started_ns`        | worker            | host    | `phase`; limited to between | replaced by a new one |
+/// |                     |                   |         | offer and claim first seen  |                       |
+/// | `waiting`           | worker            | host    | Dekker with `bytes_read`    | replaced by a new one |
+/// | `crash_message_len` | worker            | host    | read after its death        | 0: no message         |
+/// | `crash_message`     | worker            | host    | `crash_message_len`         | as above              |
 #[repr(C, align(64))]
 pub(crate) struct Header {
     /// Ring the driver when the result of this sequence number, or a later one, is committed.
     pub(crate) wake_at: AtomicU64,
     /// Position in the result ring up to which the host has copied everything out.
     pub(crate) bytes_read: AtomicU64,
-    /// The latest task, by sequence number, that is asked to end early; 0: none was.
+    /// The sequence number of the latest task that was asked to end early; 0 for none.
     pub(crate) cancel_seq: AtomicU64,
     /// 1: leave when nothing is offered.
     pub(crate) stop: AtomicU32,
@@ -66,10 +66,10 @@ pub(crate) struct Header {
     /// When it started: CLOCK_MONOTONIC, in nanoseconds.
     pub(crate) started_ns: AtomicU64,
     _worker: [u64; 5],
-    /// Bytes of `words` that count.
-    pub(crate) words_len: AtomicU64,
-    /// What the panic hook or the fault handler wrote last.
-    pub(crate) words: [AtomicU64; LAST_WORDS_BYTES / 8],
+    /// The length of `crash_message`, in bytes; 0 for none.
+    pub(crate) crash_message_len: AtomicU64,
+    /// The latest message of the panic hook or the fault handler.
+    pub(crate) crash_message: [AtomicU64; CRASH_MESSAGE_BYTES / 8],
 }
 
 /// How far a worker has come with the task that `phase` names.
@@ -116,8 +116,8 @@ pub(crate) struct ResultSlot {
     pub(crate) inline: [AtomicU64; RESULT_INLINE_WORDS],
 }
 
-/// A queue pair, as it lies in the arena. A new one is zero up to [`QueuePair::ZEROED_BYTES`]: of a
-/// ring nothing is read before it was written, and zeroing one takes longer than all the rest.
+/// A queue pair, as it is in the arena. A new one is zero up to [`QueuePair::ZEROED_BYTES`]. The
+/// rings are not zeroed: nothing of them is read before it was written, and zeroing takes long.
 #[repr(C)]
 pub(crate) struct QueuePair {
     pub(crate) header: Header,
@@ -134,7 +134,7 @@ const _: () = {
     assert!(offset_of!(Header, cancel_seq) == 16);
     assert!(offset_of!(Header, parked) == 64);
     assert!(offset_of!(Header, ready) == 128);
-    assert!(offset_of!(Header, words_len) == 192);
+    assert!(offset_of!(Header, crash_message_len) == 192);
     assert!(size_of::<Header>() == 192 + 1024);
     assert!(offset_of!(QueuePair, tasks) % 128 == 0);
     assert!(offset_of!(QueuePair, results) < QueuePair::ZEROED_BYTES);
@@ -172,7 +172,7 @@ impl Place {
     }
 }
 
-/// Handles that a task can be given: what its slot can count.
+/// The most handles of one task: what its slot can count.
 pub(crate) const HANDLES_MAX: usize = (1 << 20) - 1;
 
 /// What a task slot says about its payload.
@@ -201,7 +201,7 @@ impl TaskMeta {
     }
 }
 
-/// How a task ended, as its worker saw it.
+/// How a task ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Status {
     /// The payload is the value.
@@ -212,13 +212,13 @@ pub(crate) enum Status {
     ArgumentCodec,
     /// The payload says why the result could not be encoded.
     ResultCodec,
-    /// The task was recalled: the worker has passed it.
+    /// The task was recalled; the worker has skipped it.
     Skipped,
 }
 
 /// Why a worker leaves by itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Leave {
+pub(crate) enum LeaveReason {
     /// It has run as many tasks as it may.
     Tasks,
     /// It has more memory resident than it may.
@@ -232,11 +232,11 @@ pub(crate) enum Leave {
 pub(crate) struct ResultMeta {
     pub(crate) status: Status,
     /// The worker exits now, by itself, and will not look at its other offers.
-    pub(crate) leaving: Option<Leave>,
+    pub(crate) leaving: Option<LeaveReason>,
     /// How long the function ran, in nanoseconds, to 19 significant bits; at most 13 days.
     pub(crate) elapsed_ns: u64,
-    /// Payload bytes. Of one in a span only the low 32 bits of that: the host, which has granted
-    /// the span, knows its length.
+    /// Payload bytes. For a span only the low 32 bits: the host knows the length of the span that
+    /// it granted.
     pub(crate) len: usize,
     pub(crate) place: Place,
 }
@@ -291,15 +291,15 @@ impl ResultMeta {
         let place = Place::unpack(meta >> 60 & 3, place).ok_or_else(corrupt)?;
         let leaving = match meta >> 62 {
             0 => None,
-            1 => Some(Leave::Tasks),
-            2 => Some(Leave::Memory),
-            _ => Some(Leave::Unclean),
+            1 => Some(LeaveReason::Tasks),
+            2 => Some(LeaveReason::Memory),
+            _ => Some(LeaveReason::Unclean),
         };
         Ok(ResultMeta { status, leaving, elapsed_ns, len, place })
     }
 }
 
-/// Bytes on their way in one direction, kept by positions that only grow.
+/// A ring of bytes for one direction. Positions only grow.
 ///
 /// | field   | written by                     | read by    | guard               | if the writer dies |
 /// |---------|--------------------------------|------------|---------------------|--------------------|
@@ -366,8 +366,8 @@ pub(crate) fn store_words(words: &[AtomicU64], bytes: &[u8]) {
     }
 }
 
-/// Fewer than 8 bytes as a word, filled up with zeros. Byte by byte: most payloads are as short as
-/// that and were written by the byte just now, so that loading more at once would have to wait.
+/// Fewer than 8 bytes as a word, padded with zeros. Loaded byte by byte: most payloads are short,
+/// and were just stored by the byte, so that a wider load would stall.
 #[inline]
 pub(crate) fn last_word(bytes: &[u8]) -> u64 {
     u64::from_le(bytes.iter().rev().fold(0, |word, &byte| word << 8 | u64::from(byte)))
@@ -385,7 +385,7 @@ pub(crate) fn load_words(words: &[AtomicU64], len: usize, out: &mut Vec<u8>) {
 }
 
 impl QueuePair {
-    /// How much of it must be zero at first: header and slots.
+    /// The bytes that must be zero in a new queue pair: header and slots.
     pub(crate) const ZEROED_BYTES: usize = offset_of!(QueuePair, task_bytes);
 
     pub(crate) fn task(&self, seq: u64) -> &TaskSlot {

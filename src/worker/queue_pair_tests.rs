@@ -23,7 +23,8 @@ proptest! {
         let status = [Status::Value, Status::Panicked, Status::ArgumentCodec,
             Status::ResultCodec, Status::Skipped][status];
         let leaving =
-            [None, Some(Leave::Tasks), Some(Leave::Memory), Some(Leave::Unclean)][leave];
+            [None, Some(LeaveReason::Tasks), Some(LeaveReason::Memory), Some(LeaveReason::Unclean)]
+                [leave];
         let elapsed_ns = elapsed_ns >> (len % 64);
         let result = ResultMeta { status, leaving, elapsed_ns, len: len & 0xffff_ffff, place };
         let long = ResultMeta { len: result.len | 0x5 << 32, ..result };

@@ -15,7 +15,7 @@ use crate::worker::claim::{self, Claim};
 use crate::worker::cpu_spread::CpuSpread;
 use crate::worker::pool_control::PoolControl;
 use crate::worker::queue_pair::{
-    ByteRing, LAST_WORDS_BYTES, Leave, Place, QueuePair, RESULT_INLINE_BYTES,
+    ByteRing, CRASH_MESSAGE_BYTES, LeaveReason, Place, QueuePair, RESULT_INLINE_BYTES,
     RING_PAYLOAD_BYTES_MAX, ResultMeta, Stage, Status, TaskMeta, load_words, store_words,
 };
 use crate::worker::wakeup::Driver;
@@ -49,19 +49,19 @@ pub(crate) enum ResultBody<'a> {
 #[derive(Debug)]
 pub(crate) struct WorkerSide {
     queues: *const QueuePair,
-    /// How the pool's driver is woken; `None` in a one-off process, which nobody drives.
+    /// Wakes the pool's driver; `None` in a one-off process, which has no driver.
     waker: Option<Waker>,
     /// The sequence number to look for next.
     seq: u64,
     /// Next free position of the result ring.
     bytes_head: u64,
-    /// When the last task ended: the next one that follows at once began then.
+    /// When the last task ended, which is when the next one begins if it follows at once.
     last_ns: u64,
-    /// How long the claimed task has run; 0 until it has.
+    /// How long the claimed task ran; 0 until it has ended.
     elapsed_ns: u64,
 }
 
-/// What a worker shares with all workers of its pool, and the doorbell of the supervisor.
+/// The pool's control block, and the doorbell of the supervisor.
 #[derive(Debug)]
 struct Waker {
     control: *const PoolControl,
@@ -85,7 +85,7 @@ impl Waker {
 }
 
 impl WorkerSide {
-    /// Finds the queue pair at its offset and, for a worker of a pool, the control block at its.
+    /// Attaches the queue pair and, in a worker of a pool, the control block at their offsets.
     ///
     /// # Errors
     ///
@@ -115,9 +115,9 @@ impl WorkerSide {
         unsafe { &*self.queues }
     }
 
-    /// Says that start-up is over, and wakes the supervisor: somebody may wait for that.
+    /// Reports that the worker is ready, and wakes the supervisor: a thread may wait for that.
     pub(crate) fn set_ready(&self) {
-        // Asked by a plain call: for this once, remembering it costs two page faults.
+        // A plain call: caching the process id for one use would cost two page faults.
         self.queues().header.ready.store(std::process::id(), Ordering::Release);
         if let Some(waker) = &self.waker {
             waker.doorbell.ring();
@@ -166,7 +166,7 @@ impl WorkerSide {
         }
     }
 
-    /// Notes how far the task has come.
+    /// Reports the stage of the task.
     pub(crate) fn set_stage(&self, stage: Stage) {
         self.queues().header.phase.store(self.seq << 2 | stage as u64, Ordering::Release);
         #[cfg(feature = "failpoints")]
@@ -182,7 +182,7 @@ impl WorkerSide {
         len <= RING_PAYLOAD_BYTES_MAX
     }
 
-    /// The claimed task has run; how long, in nanoseconds.
+    /// Ends the measurement of the claimed task. Returns how long it ran, in nanoseconds.
     pub(crate) fn stop_clock(&mut self) -> u64 {
         let now = clock::now_ns();
         self.elapsed_ns = now.saturating_sub(self.last_ns);
@@ -190,13 +190,18 @@ impl WorkerSide {
         self.elapsed_ns
     }
 
-    /// The next task does not begin where this one has ended.
+    /// The next task does not begin when this one ended: clean-up took time.
     pub(crate) fn restart_clock(&mut self) {
         self.last_ns = 0;
     }
 
     /// Publishes the result of the claimed (or skipped) task and goes to the next one.
-    pub(crate) fn commit(&mut self, status: Status, leaving: Option<Leave>, body: ResultBody<'_>) {
+    pub(crate) fn commit(
+        &mut self,
+        status: Status,
+        leaving: Option<LeaveReason>,
+        body: ResultBody<'_>,
+    ) {
         let seq = self.seq;
         let slot = self.queues().result(seq);
         let (place, len) = match body {
@@ -245,7 +250,7 @@ impl WorkerSide {
                 self.bytes_head = end;
                 return at;
             }
-            // Full of results that nobody has drained: that takes a driver.
+            // Full of results that were not drained: wakes the driver.
             header.waiting.store(1, Ordering::Relaxed);
             let has_room = || header.bytes_read.load(Ordering::Acquire) != read;
             header.parked.park(has_room, || self.ring(), Some(ROOM_RETRY));
@@ -259,7 +264,7 @@ impl WorkerSide {
             || self.should_stop()
     }
 
-    /// Whether the host told this worker to leave when nothing is offered.
+    /// Whether the host asked this worker to leave when nothing is offered.
     pub(crate) fn should_stop(&self) -> bool {
         self.queues().header.stop.load(Ordering::Acquire) == 1
     }
@@ -285,8 +290,8 @@ impl WorkerSide {
         }
     }
 
-    /// Removes this worker from the table of processors: it ends.
-    pub(crate) fn depart(&self, spread: &CpuSpread) {
+    /// Removes this worker from the table of processors, before it ends.
+    pub(crate) fn leave_cpu_table(&self, spread: &CpuSpread) {
         if let Some(waker) = &self.waker {
             spread.leave(&waker.control().cpus);
         }
@@ -297,7 +302,7 @@ impl WorkerSide {
         let before_sleep = || {
             #[cfg(feature = "failpoints")]
             failpoint::hit(Point::WorkerBeforePark);
-            // Others may have tasks to spare, which the driver can bring here.
+            // The driver may move tasks of other workers to this one.
             let is_wanted =
                 |waker: &Waker| waker.control().has_surplus.load(Ordering::Relaxed) == 1;
             if self.waker.as_ref().is_some_and(is_wanted) {
@@ -307,22 +312,22 @@ impl WorkerSide {
         self.queues().header.parked.park(|| self.has_work_or_stop(), before_sleep, timeout)
     }
 
-    /// Takes back what was left, since this worker lives on.
-    pub(crate) fn clear_last_words(&self) {
-        let len = &self.queues().header.words_len;
+    /// Clears the crash message of a task that the worker survived.
+    pub(crate) fn clear_crash_message(&self) {
+        let len = &self.queues().header.crash_message_len;
         // Relaxed: only this process writes it. Loading first keeps the line shared.
         if len.load(Ordering::Relaxed) != 0 {
             len.store(0, Ordering::Release);
         }
     }
 
-    /// Leaves a message for the report of this worker's death. Async-signal-safe.
-    pub(crate) fn set_last_words(queues: &QueuePair, text: &[u8]) {
-        let text = &text[..text.len().min(LAST_WORDS_BYTES)];
-        store_words(&queues.header.words, text);
-        queues.header.words_len.store(text.len() as u64, Ordering::Release);
+    /// Sets the message for the report of this worker's death. Async-signal-safe.
+    pub(crate) fn set_crash_message(queues: &QueuePair, text: &[u8]) {
+        let text = &text[..text.len().min(CRASH_MESSAGE_BYTES)];
+        store_words(&queues.header.crash_message, text);
+        queues.header.crash_message_len.store(text.len() as u64, Ordering::Release);
     }
 }
 
-/// How long to wait for room before ringing again: a host that was stopped may miss a ring.
+/// How long to wait for room before ringing again. A host that was stopped may miss a ring.
 const ROOM_RETRY: Duration = Duration::from_millis(100);

@@ -404,7 +404,7 @@ fn a_host_that_dies_at_any_step_leaves_nothing() {
             Point::HostOffer,
             Point::HostAfterOffer,
             Point::HostDrain,
-            Point::HostBury,
+            Point::HostWorkerExit,
             Point::HostReplace,
         ] {
             // Each in a child of this one, whose death this process survives to see.
@@ -452,7 +452,7 @@ fn dies_at_a_step() {
 #[test]
 fn a_supervisor_that_panics_breaks_its_pools_with_the_cause_and_goes_on() {
     fn is_broken(error: &Error) -> bool {
-        matches!(error, Error::Broken { cause, .. } if cause.contains("HostBury"))
+        matches!(error, Error::Broken { cause, .. } if cause.contains("HostWorkerExit"))
     }
     alone(|| {
         let pool = Pool::builder().workers(2).build().unwrap();
@@ -460,7 +460,7 @@ fn a_supervisor_that_panics_breaks_its_pools_with_the_cause_and_goes_on() {
         let runs = |()| crate::common::tasks::forever();
         let (own, others) = (pool.submit(runs, ()).unwrap(), other.submit(runs, ()).unwrap());
         wait_for(|| own.is_running() && others.is_running());
-        set(Point::HostBury, Action::Panic, 0);
+        set(Point::HostWorkerExit, Action::Panic, 0);
         let dies = pool.submit(|()| std::process::abort(), ()).unwrap();
         let _: &Handle<()> = &dies;
         for task in [own, others] {

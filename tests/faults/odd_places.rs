@@ -345,7 +345,7 @@ fn compile_aborting(directory: &std::path::Path) -> Result<PathBuf, String> {
 }
 
 #[test]
-fn where_a_panic_aborts_it_is_a_death_with_the_message_as_last_words() {
+fn where_a_panic_aborts_it_is_a_death_with_the_message_as_crash_message() {
     alone(|| {
         let directory = crate::common::Directory::new();
         let program = match compile_aborting(&directory.0) {

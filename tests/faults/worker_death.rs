@@ -111,7 +111,7 @@ fn a_task_that_exits_has_failed_whatever_its_code() {
 }
 
 #[test]
-fn an_abort_leaves_the_panic_message_as_last_words() {
+fn an_abort_leaves_the_panic_message_as_crash_message() {
     alone(|| {
         struct Bomb;
         impl Drop for Bomb {
@@ -127,7 +127,7 @@ fn an_abort_leaves_the_panic_message_as_last_words() {
         let handle: Handle<()> = pool.submit(twice, ()).unwrap();
         let death = death(handle);
         assert_eq!(death.reason, ExitReason::Signal(6));
-        let words = death.last_words.unwrap();
+        let words = death.crash_message.unwrap();
         assert!(words.contains("second") || words.contains("destructor"), "{words}");
     });
 }
@@ -140,7 +140,7 @@ fn a_caught_panic_is_no_last_word_of_a_later_death() {
         let catches = |()| std::panic::catch_unwind(|| panic!("caught")).is_err();
         assert!(pool.submit(catches, ()).unwrap().join().unwrap());
         let killed = pool.submit(|()| raise(Signal::SIGKILL), ()).unwrap();
-        assert_eq!(death(killed).last_words, None);
+        assert_eq!(death(killed).crash_message, None);
     });
 }
 
@@ -154,12 +154,12 @@ fn a_stack_overflow_is_named_and_a_segmentation_fault_too() {
         let pool = with(1).build().unwrap();
         let overflow = death(pool.submit(deep, 0).unwrap());
         assert_eq!(overflow.reason, ExitReason::Signal(6));
-        assert!(overflow.last_words.unwrap().contains("stack overflow"));
+        assert!(overflow.crash_message.unwrap().contains("stack overflow"));
         // SAFETY: it is not sound; that is what the task is for, in a process of its own.
         let wild = |at: usize| unsafe { (at as *const u8).read_volatile() };
         let fault = death(pool.submit(wild, 8).unwrap());
         assert_eq!(fault.reason, ExitReason::Signal(11));
-        assert!(fault.last_words.unwrap().contains("not mapped"));
+        assert!(fault.crash_message.unwrap().contains("not mapped"));
     });
 }
 
@@ -402,7 +402,7 @@ fn a_worker_that_zeroes_what_it_shares_with_the_host_keeps_no_task_from_its_end(
                 match task.join() {
                     Ok(value) => assert_eq!(value, n + 1),
                     Err(error) => {
-                        let words = error.death().and_then(|death| death.last_words.clone());
+                        let words = error.death().and_then(|death| death.crash_message.clone());
                         assert!(words.unwrap().contains("wrote over memory"), "{error}");
                     }
                 }

@@ -39,7 +39,7 @@ fn a_panic_is_an_error_with_message_and_location_and_exit_code_101() {
 }
 
 #[test]
-fn every_crash_is_named_with_its_last_words() {
+fn every_crash_is_named_with_its_crash_message() {
     fn deep(n: u64) -> u64 {
         let page = std::hint::black_box([n; 512]);
         if n == u64::MAX { 0 } else { deep(n + 1) + page[1] }
@@ -47,12 +47,12 @@ fn every_crash_is_named_with_its_last_words() {
     alone(|| {
         let overflow = death(Process::spawn(deep, 0).unwrap().join().unwrap_err());
         assert_eq!(overflow.reason, ExitReason::Signal(6));
-        assert!(overflow.last_words.unwrap().contains("stack overflow"));
+        assert!(overflow.crash_message.unwrap().contains("stack overflow"));
         // SAFETY: it is not sound; that is what the process is for.
         let wild = |at: usize| unsafe { (at as *const u8).read_volatile() };
         let fault = death(Process::spawn(wild, 8).unwrap().join().unwrap_err());
         assert_eq!(fault.reason, ExitReason::Signal(11));
-        assert!(fault.last_words.unwrap().contains("not mapped"));
+        assert!(fault.crash_message.unwrap().contains("not mapped"));
         let twice = |()| {
             struct Bomb;
             impl Drop for Bomb {
@@ -66,13 +66,16 @@ fn every_crash_is_named_with_its_last_words() {
         let twice: Process<()> = Process::spawn(twice, ()).unwrap();
         let died = death(twice.join().unwrap_err());
         assert_eq!(died.reason, ExitReason::Signal(6));
-        assert!(died.last_words.is_some());
+        assert!(died.crash_message.is_some());
         // A panic that was caught is not what killed it.
         let caught = |()| {
             let _ = std::panic::catch_unwind(|| panic!("caught"));
             raise(Signal::SIGKILL);
         };
-        assert_eq!(death(Process::spawn(caught, ()).unwrap().join().unwrap_err()).last_words, None);
+        assert_eq!(
+            death(Process::spawn(caught, ()).unwrap().join().unwrap_err()).crash_message,
+            None
+        );
     });
 }
 
@@ -87,7 +90,7 @@ fn a_write_to_an_input_is_a_death_and_leaves_the_data_intact() {
         };
         let died = death(Process::spawn(writes, array.clone()).unwrap().join().unwrap_err());
         assert_eq!(died.reason, ExitReason::Signal(11));
-        assert!(died.last_words.unwrap().contains("wrote to an input"));
+        assert!(died.crash_message.unwrap().contains("wrote to an input"));
         assert_eq!(array.as_slice()[0], 0);
     });
 }

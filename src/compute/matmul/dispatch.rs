@@ -9,7 +9,7 @@ use crate::kernel::matmul::{
     self, Gemm, SCRATCH_ALIGN_BYTES, Strided, multiply_batch, multiply_gram, scratch_bytes,
 };
 use crate::kernel::{PeerDied, SingleThread, Team};
-use crate::pool::{CodecError, Invocation, Pool, TeamJob, TeamOrders, take_part};
+use crate::pool::{CodecError, Invocation, Pool, TeamDescriptor, TeamJob, take_part};
 use crate::region::arena::Contents;
 use crate::sys::mmap::Access;
 
@@ -90,7 +90,7 @@ impl<T: Scalar> Call<'_, T> {
 
 /// One member's part, in a worker.
 fn take_share<T: Scalar>(invocation: &mut Invocation<'_>) -> std::result::Result<(), CodecError> {
-    let (team, orders) = invocation.argument::<(TeamOrders, Orders<T>)>()?;
+    let (team, orders) = invocation.argument::<(TeamDescriptor, Orders<T>)>()?;
     take_part(invocation, team, |invocation, member| {
         let find = |matrix: SharedMatrix, access| -> Result<(Strided<*mut T>, _)> {
             let resolved =

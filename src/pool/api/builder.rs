@@ -10,14 +10,12 @@ use crate::error::{Error, Result};
 use crate::object::transfer::{self, LeaseList};
 use crate::pool::Pool;
 use crate::pool::driver::core::Core;
-use crate::pool::record::config::{Config, Initializer, Start};
-use crate::pool::record::task::{FOREVER, Rules};
+use crate::pool::record::config::{Config, Initializer, Start, check_worker_count};
+use crate::pool::record::task::FOREVER;
 use crate::process::function::FunctionOffset;
 use crate::process::host_snapshot::HostSnapshot;
 use crate::sys::{limits, sched};
-use crate::worker::cpu_spread::WORKERS_MAX;
-use crate::worker::invocation::{self, Trampoline};
-use crate::worker::settings::Settings;
+use crate::worker::invocation;
 
 /// Configures a [`Pool`]; made by [`Pool::builder`].
 ///
@@ -36,44 +34,13 @@ use crate::worker::settings::Settings;
 /// assert_eq!(pool.map(1..4u32, |n| n * n)?.collect::<Vec<_>>(), [1, 4, 9]);
 /// # Ok::<(), brigade::Error>(())
 /// ```
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 #[must_use = "a builder does nothing before `build`"]
 pub struct PoolBuilder {
+    config: Config,
     workers: Option<usize>,
-    start: Start,
-    name: String,
-    grace: Duration,
-    timeout: Option<Duration>,
-    retries: u32,
-    initializer: Option<(Trampoline, Vec<u8>, Arc<LeaseList>)>,
+    pins_workers: bool,
     initializer_error: Option<String>,
-    max_tasks_per_worker: Option<u64>,
-    memory_soft_bytes: Option<u64>,
-    settings: Settings,
-    pin: bool,
-    idle_timeout: Option<Duration>,
-    queue_limit: Option<usize>,
-}
-
-impl Default for PoolBuilder {
-    fn default() -> PoolBuilder {
-        PoolBuilder {
-            workers: None,
-            start: Start::ForkServer,
-            name: "brigade".into(),
-            grace: Duration::from_secs(5),
-            timeout: None,
-            retries: 0,
-            initializer: None,
-            initializer_error: None,
-            max_tasks_per_worker: None,
-            memory_soft_bytes: None,
-            settings: Settings::default(),
-            pin: false,
-            idle_timeout: None,
-            queue_limit: None,
-        }
-    }
 }
 
 impl Pool {
@@ -98,42 +65,122 @@ impl PoolBuilder {
     ///
     /// A worker takes two descriptors of this process, or three if its standard error is captured.
     /// If the soft limit (`ulimit -n`) is too low for that, it is raised as far as needed.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use brigade::Pool;
+    /// let pool = Pool::builder().workers(2).build()?;
+    /// assert_eq!(pool.workers(), 2);
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
     pub fn workers(mut self, count: usize) -> PoolBuilder {
         self.workers = Some(count);
         self
     }
 
     /// How tasks are run. Default: [`Start::ForkServer`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use brigade::{Pool, Start};
+    /// let pool = Pool::builder().start(Start::InProcess).build()?;
+    /// let task = pool.submit(|()| std::process::id(), ())?;
+    /// assert_eq!(task.join()?, std::process::id());
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
     pub fn start(mut self, start: Start) -> PoolBuilder {
-        self.start = start;
+        self.config.start = start;
         self
     }
 
     /// What `ps` and `/proc/PID/comm` show of a worker, with its index behind; 15 bytes in all
     /// are kept. Default: `brigade`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use brigade::Pool;
+    /// let pool = Pool::builder().workers(1).name("squares").build()?;
+    /// let name = pool.submit(|()| std::fs::read_to_string("/proc/self/comm").unwrap(), ())?;
+    /// assert_eq!(name.join()?, "squares-0\n");
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
     pub fn name(mut self, name: impl Into<String>) -> PoolBuilder {
-        self.name = name.into();
+        self.config.name = name.into();
         self
     }
 
     /// How long dropping the pool waits for tasks that run, before it kills their workers.
     /// Default: 5 s.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use brigade::Pool;
+    /// fn hang(_: ()) {
+    ///     loop {
+    ///         std::thread::park();
+    ///     }
+    /// }
+    /// let pool = Pool::builder().workers(1).grace(Duration::ZERO).build()?;
+    /// let task = pool.submit(hang, ())?;
+    /// drop(pool);
+    /// assert!(task.is_finished());
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
     pub fn grace(mut self, grace: Duration) -> PoolBuilder {
-        self.grace = grace;
+        self.config.grace = grace;
         self
     }
 
     /// How long a task may run before its worker is killed, and it ends as
     /// [`TimedOut`](crate::TaskError::TimedOut); more than zero. Default: for ever.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use brigade::{Error, Pool, TaskError};
+    /// fn hang(_: ()) {
+    ///     loop {
+    ///         std::thread::park();
+    ///     }
+    /// }
+    /// let pool = Pool::builder().workers(1).timeout(Duration::from_millis(5)).build()?;
+    /// let outcome = pool.submit(hang, ())?.join();
+    /// assert!(matches!(outcome, Err(Error::Task(TaskError::TimedOut { .. }))));
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
     pub fn timeout(mut self, timeout: Duration) -> PoolBuilder {
-        self.timeout = Some(timeout.min(FOREVER));
+        self.config.rules.timeout = Some(timeout.min(FOREVER));
         self
     }
 
     /// Declares every task idempotent: if its worker dies it is run again, up to `retries` times.
     /// Default: 0, because a task that had started may have had effects.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use brigade::Pool;
+    /// let pool = Pool::builder().workers(1).retries(3).build()?;
+    /// // Dies on its first run, and returns on its second.
+    /// fn task(path: std::path::PathBuf) -> bool {
+    ///     match std::fs::File::create_new(&path) {
+    ///         Ok(_) => std::process::abort(),
+    ///         Err(_) => std::fs::remove_file(path).is_ok(),
+    ///     }
+    /// }
+    /// let path = std::env::temp_dir().join(format!("brigade-retries-{}", std::process::id()));
+    /// assert!(pool.submit(task, path)?.join()?);
+    /// assert_eq!(pool.stats().retried, 1);
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
     pub fn retries(mut self, retries: u32) -> PoolBuilder {
-        self.retries = retries;
+        self.config.rules.retries = retries;
         self
     }
 
@@ -145,6 +192,18 @@ impl PoolBuilder {
     /// among them for as long, so that [`thaw`](crate::Frozen::thaw) copies it.
     ///
     /// `function` captures nothing, not even a value [of size zero](crate#functions).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::sync::OnceLock;
+    /// use brigade::Pool;
+    /// static FACTOR: OnceLock<u64> = OnceLock::new();
+    /// let set = |factor: u64| FACTOR.set(factor).map_err(|_| "set twice".to_owned());
+    /// let pool = Pool::builder().workers(1).initializer(set, 3).build()?;
+    /// assert_eq!(pool.submit(|n: u64| n * FACTOR.get().unwrap(), 14)?.join()?, 42);
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
     pub fn initializer<F, A>(mut self, function: F, argument: A) -> PoolBuilder
     where
         F: Fn(A) -> std::result::Result<(), String> + Copy + Send + 'static,
@@ -158,73 +217,161 @@ impl PoolBuilder {
             Ok(((), leases)) => (leases, None),
             Err(reason) => (LeaseList::default(), Some(reason)),
         };
-        let trampoline: Trampoline = invocation::call::<F, A, std::result::Result<(), String>>;
-        self.initializer = Some((trampoline, bytes, Arc::new(leases)));
+        self.config.initializer = Some(Initializer {
+            function: invocation::call::<F, A, std::result::Result<(), String>>,
+            word: FunctionOffset::NONE.to_word(),
+            encoded: bytes,
+            leases: Arc::new(leases),
+        });
         self.initializer_error = error;
         self
     }
 
     /// Replaces a worker after this many tasks, at least 1. Default: never.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use brigade::Pool;
+    /// let pool = Pool::builder().workers(1).max_tasks_per_worker(1).build()?;
+    /// let first = pool.submit(|()| std::process::id(), ())?.join()?;
+    /// assert_ne!(pool.submit(|()| std::process::id(), ())?.join()?, first);
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
     pub fn max_tasks_per_worker(mut self, count: u64) -> PoolBuilder {
-        self.max_tasks_per_worker = Some(count);
+        self.config.max_tasks_per_worker = Some(count);
         self
     }
 
     /// Replaces a worker after a task that leaves more than this many bytes of its own memory
     /// resident; the task's result is kept. Shared arrays do not count. Default: no limit.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use brigade::Pool;
+    /// // Every process has more resident than one byte.
+    /// let pool = Pool::builder().workers(1).memory_soft_bytes(1).build()?;
+    /// let first = pool.submit(|()| std::process::id(), ())?.join()?;
+    /// assert_ne!(pool.submit(|()| std::process::id(), ())?.join()?, first);
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
     pub fn memory_soft_bytes(mut self, bytes: u64) -> PoolBuilder {
-        self.memory_soft_bytes = Some(bytes);
+        self.config.memory_soft_bytes = Some(bytes);
         self
     }
 
     /// Lets no worker have more than this many bytes of its own writable memory
     /// (`RLIMIT_DATA`): an allocation beyond fails, which usually aborts the worker. Shared
     /// arrays do not count. Default: no limit.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use brigade::Pool;
+    /// let pool = Pool::builder().workers(1).memory_hard_bytes(256 << 20).build()?;
+    /// let is_refused = |()| Vec::<u8>::new().try_reserve_exact(1 << 30).is_err();
+    /// assert!(pool.submit(is_refused, ())?.join()?);
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
     pub fn memory_hard_bytes(mut self, bytes: u64) -> PoolBuilder {
-        self.settings.memory_hard_bytes = Some(bytes);
+        self.config.settings.memory_hard_bytes = Some(bytes);
         self
     }
 
     /// Sets an environment variable in every worker, before the initializer. Default: the
     /// workers have the host's environment as it is in [`build`](PoolBuilder::build), with
     /// `OMP_NUM_THREADS` and its kin at 1.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use brigade::Pool;
+    /// let pool = Pool::builder().workers(1).env("GREETING", "hello").build()?;
+    /// let task = pool.submit(|()| std::env::var("GREETING").unwrap(), ())?;
+    /// assert_eq!(task.join()?, "hello");
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
     pub fn env(mut self, name: impl Into<String>, value: impl Into<String>) -> PoolBuilder {
-        self.settings.env.insert(name.into(), value.into());
+        self.config.settings.env.insert(name.into(), value.into());
         self
     }
 
     /// The niceness of every worker, -20 to 19. Default: the host's.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use brigade::{Error, Pool};
+    /// let refused = Pool::builder().nice(20).build().unwrap_err();
+    /// assert!(matches!(refused, Error::InvalidArgument { .. }));
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
     pub fn nice(mut self, nice: i32) -> PoolBuilder {
-        self.settings.nice = Some(nice);
+        self.config.settings.nice = Some(nice);
         self
     }
 
     /// Binds each worker to one of the host's processors, in turn. Default: the kernel chooses.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use brigade::Pool;
+    /// let pool = Pool::builder().workers(1).pin_workers().build()?;
+    /// let count = |()| std::thread::available_parallelism().unwrap().get();
+    /// assert_eq!(pool.submit(count, ())?.join()?, 1);
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
     pub fn pin_workers(mut self) -> PoolBuilder {
-        self.pin = true;
+        self.pins_workers = true;
         self
     }
 
     /// Sends the standard error of each worker through a pipe. Of each the last 8 KiB are kept, for
     /// the [error](crate::Death::stderr_tail) of a task in which it dies. Nobody waits for long for
     /// room in the pipe. Default: the workers have this program's standard error.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use brigade::Pool;
+    /// fn fail(_: ()) {
+    ///     eprintln!("no disk");
+    ///     std::process::exit(1);
+    /// }
+    /// let pool = Pool::builder().workers(1).capture_stderr().build()?;
+    /// let error = pool.submit(fail, ())?.join().unwrap_err();
+    /// assert_eq!(error.death().unwrap().stderr_tail.as_deref(), Some("no disk\n"));
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
     pub fn capture_stderr(mut self) -> PoolBuilder {
-        self.settings.captures_stderr = true;
+        self.config.settings.captures_stderr = true;
         self
     }
 
     /// Gives the workers this program's standard input. What a task reads, this program does not
     /// get to read. Default: `/dev/null`.
     pub fn inherit_stdin(mut self) -> PoolBuilder {
-        self.settings.inherits_stdin = true;
+        self.config.settings.inherits_stdin = true;
         self
     }
 
     /// Lets a worker leave that has had no work for this long, more than zero; it may stay up to
     /// twice as long. All may leave; they come back, one by one, as tasks find no idle worker.
     /// Default: workers stay.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use brigade::Pool;
+    /// let pool = Pool::builder().workers(1).idle_timeout(Duration::from_secs(1)).build()?;
+    /// assert_eq!(pool.submit(|n: u8| n, 1)?.join()?, 1);
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
     pub fn idle_timeout(mut self, timeout: Duration) -> PoolBuilder {
-        self.idle_timeout = Some(timeout.min(FOREVER));
+        self.config.idle_timeout = Some(timeout.min(FOREVER));
         self
     }
 
@@ -232,8 +379,19 @@ impl PoolBuilder {
     /// unfinished tasks more than workers. ([`Pool::try_submit`] does not block, and
     /// [`Pool::submit_timeout`] not for ever.) Tasks of maps, loops and matrix products count, but
     /// do not wait. Default: no limit.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use brigade::{Error, Pool};
+    /// let refused = Pool::builder().queue_limit(0).build().unwrap_err();
+    /// assert!(matches!(refused, Error::InvalidArgument { .. }));
+    /// let pool = Pool::builder().workers(1).queue_limit(1).build()?;
+    /// assert_eq!(pool.submit(|n: u8| n, 1)?.join()?, 1);
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
     pub fn queue_limit(mut self, tasks: usize) -> PoolBuilder {
-        self.queue_limit = Some(tasks);
+        self.config.queue_limit = Some(tasks);
         self
     }
 
@@ -249,88 +407,65 @@ impl PoolBuilder {
     /// [`Error::Spawn`], [`Error::MultiThreaded`], [`Error::NoSpace`] or [`Error::Os`] if the
     /// workers cannot be started. Whatever was started by then is gone again.
     pub fn build(self) -> Result<Pool> {
-        Ok(Pool::from_core(Core::start(self.config()?)?))
+        Ok(Pool::from_core(Core::start(self.checked()?)?))
     }
 
-    fn config(self) -> Result<Config> {
-        let workers = self.workers.unwrap_or_else(limits::processors);
-        if !(1..=WORKERS_MAX).contains(&workers) {
-            return Err(Error::invalid("the number of workers", workers, "1 to 1024"));
-        }
-        if self.timeout == Some(Duration::ZERO) {
+    /// The settings, checked, with what is taken from this process as it is now.
+    fn checked(self) -> Result<Config> {
+        let needs_processes = self.needs_processes();
+        let PoolBuilder { mut config, workers, pins_workers, initializer_error } = self;
+        config.workers = workers.unwrap_or_else(limits::processors);
+        check_worker_count(config.workers)?;
+        if config.rules.timeout == Some(Duration::ZERO) {
             return Err(Error::invalid("the timeout of a task", "0 s", "longer"));
         }
-        if self.idle_timeout == Some(Duration::ZERO) {
+        if config.idle_timeout == Some(Duration::ZERO) {
             return Err(Error::invalid("idle_timeout", "0 s", "longer"));
         }
-        if self.queue_limit == Some(0) {
+        if config.queue_limit == Some(0) {
             return Err(Error::invalid("queue_limit", 0, "at least 1"));
         }
-        if self.max_tasks_per_worker == Some(0) {
+        if config.max_tasks_per_worker == Some(0) {
             return Err(Error::invalid("max_tasks_per_worker", 0, "at least 1"));
         }
-        if self.start == Start::InProcess
-            && let Some(what) = self.needs_processes()
-        {
+        let has_processes = config.start == Start::ForkServer;
+        if let Some(what) = needs_processes.filter(|_| !has_processes) {
             return Err(Error::invalid(what, "set", "left out where tasks have no processes"));
         }
-        self.settings.check()?;
-        let pin = if self.pin { Some(sched::affinity_of_process()?) } else { None };
-        sched::try_wishes(self.settings.nice, pin.as_deref())?;
-        if let Some(reason) = self.initializer_error {
+        config.settings.check()?;
+        config.spin_short = limits::has_processor_quota();
+        config.pin = pins_workers.then(sched::affinity_of_process).transpose()?;
+        sched::try_wishes(config.settings.nice, config.pin.as_deref())?;
+        if let Some(reason) = initializer_error {
             let (what, action) = ("initializer's argument", "encoded");
             return Err(Error::Codec { what, action, reason });
         }
-        let snapshot = self.snapshot()?;
-        let initializer = match self.initializer {
-            None => None,
-            Some((trampoline, encoded, leases)) => {
-                let offset = match self.start {
-                    Start::InProcess => FunctionOffset::NONE,
-                    Start::ForkServer => FunctionOffset::of(trampoline as *const ())?,
-                };
-                let (function, word) = (trampoline, offset.to_word());
-                Some(Initializer { function, word, encoded, leases })
+        if has_processes {
+            let snapshot = HostSnapshot::of_host(config.settings.inherits_stdin)?;
+            config.snapshot = Some(Arc::new(snapshot));
+            if let Some(initializer) = &mut config.initializer {
+                let offset = FunctionOffset::of(initializer.function as *const ())?;
+                initializer.word = offset.to_word();
             }
-        };
-        Ok(Config {
-            start: self.start,
-            workers,
-            name: self.name,
-            grace: self.grace,
-            rules: Rules { timeout: self.timeout, retries: self.retries, borrows: false },
-            initializer,
-            tasks_max: self.max_tasks_per_worker,
-            memory_soft_bytes: self.memory_soft_bytes,
-            settings: self.settings,
-            pin,
-            snapshot,
-            spin_short: limits::has_processor_quota(),
-            idle_timeout: self.idle_timeout,
-            queue_limit: self.queue_limit,
-        })
-    }
-
-    fn snapshot(&self) -> Result<Option<HostSnapshot>> {
-        match self.start {
-            Start::ForkServer => HostSnapshot::of_host(self.settings.inherits_stdin).map(Some),
-            Start::InProcess => Ok(None),
         }
+        Ok(config)
     }
 
-    /// A setting that says something about processes, if there is one.
+    /// A setting that has no meaning without processes, if one is set.
     fn needs_processes(&self) -> Option<&'static str> {
-        let settings = [
-            ("the timeout of a task", self.timeout.is_some()),
-            ("max_tasks_per_worker", self.max_tasks_per_worker.is_some()),
-            ("memory_soft_bytes", self.memory_soft_bytes.is_some()),
-            ("memory_hard_bytes", self.settings.memory_hard_bytes.is_some()),
-            ("an environment variable", !self.settings.env.is_empty()),
-            ("the niceness", self.settings.nice.is_some()),
-            ("pin_workers", self.pin),
-            ("capture_stderr", self.settings.captures_stderr),
-            ("idle_timeout", self.idle_timeout.is_some()),
+        let PoolBuilder { config, pins_workers, .. } = self;
+        let settings = &config.settings;
+        let all = [
+            ("the timeout of a task", config.rules.timeout.is_some()),
+            ("max_tasks_per_worker", config.max_tasks_per_worker.is_some()),
+            ("memory_soft_bytes", config.memory_soft_bytes.is_some()),
+            ("memory_hard_bytes", settings.memory_hard_bytes.is_some()),
+            ("an environment variable", !settings.env.is_empty()),
+            ("the niceness", settings.nice.is_some()),
+            ("pin_workers", *pins_workers),
+            ("capture_stderr", settings.captures_stderr),
+            ("idle_timeout", config.idle_timeout.is_some()),
         ];
-        settings.into_iter().find(|(_, is_set)| *is_set).map(|(what, _)| what)
+        all.into_iter().find(|(_, is_set)| *is_set).map(|(what, _)| what)
     }
 }

@@ -12,7 +12,7 @@ use serde::de::DeserializeOwned;
 use crate::error::{Error, Result};
 use crate::pool::api::handle::Handle;
 use crate::pool::driver::core::Core;
-use crate::pool::record::callbacks::Callbacks;
+use crate::pool::record::callbacks::CallbackThread;
 use crate::pool::record::listener::Listener;
 
 /// What [`join`](Handle::join) returns; with the feature `async`.
@@ -47,7 +47,7 @@ impl<R: DeserializeOwned> Future for Handle<R> {
         let Some((core, id)) = this.place() else {
             return Poll::Ready(Err(Error::Closed { what: "the handle" }));
         };
-        let callbacks = match Callbacks::current() {
+        let callbacks = match CallbackThread::current() {
             Ok(callbacks) => callbacks,
             Err(error) => return Poll::Ready(Err(error)),
         };

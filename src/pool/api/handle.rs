@@ -12,7 +12,7 @@ use crate::pool::driver::core::Core;
 use crate::pool::record::config::Start;
 use crate::pool::record::outcome::{Outcome, Value};
 use crate::pool::record::state::WaitTarget;
-use crate::pool::record::worker_slot::Cause;
+use crate::pool::record::worker_slot::RetireCause;
 use crate::process::panic;
 use crate::worker::call::TaskId;
 use crate::worker::invocation;
@@ -240,14 +240,14 @@ impl<R> Handle<R> {
             return Ok(());
         }
         if grace.is_zero() {
-            state.kill_task(id, Cause::Killed(id));
+            state.kill_task(id, RetireCause::Killed(id));
             self.core.watch_exits(&mut state);
         } else if let Some(at) = Instant::now().checked_add(grace)
             && let Some(entry) = state.tasks.get_mut(id)
         {
             let kill_at = &mut entry.cold_mut().kill_at;
             *kill_at = Some(kill_at.map_or(at, |earlier| earlier.min(at)));
-            self.core.look_for_late(&mut state, at);
+            self.core.schedule_timeout(&mut state, at);
         }
         Ok(())
     }

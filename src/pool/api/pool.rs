@@ -9,12 +9,11 @@ use serde::de::DeserializeOwned;
 use crate::array::SendError;
 use crate::error::{Error, Result};
 use crate::pool::api::handle::Handle;
-use crate::pool::driver::backpressure::Timeout;
+use crate::pool::driver::backpressure::QueuePermit;
 use crate::pool::driver::core::Core;
-use crate::pool::record::config::Start;
+use crate::pool::record::config::{Start, check_worker_count};
 use crate::pool::record::task::Rules;
 use crate::process::function::FunctionOffset;
-use crate::worker::cpu_spread::WORKERS_MAX;
 use crate::worker::invocation;
 
 /// Workers that run tasks.
@@ -63,7 +62,7 @@ impl Pool {
         A: Serialize + DeserializeOwned,
         R: Serialize + DeserializeOwned,
     {
-        let _room = self.core.reserve(Timeout::Endless)?;
+        let _room = self.core.reserve()?;
         let handle = self.submit_by(self.core.rules(), function, &argument)?;
         // Not on the way out: a panic of its `Drop` would leak what is being returned.
         drop(argument);
@@ -120,7 +119,7 @@ impl Pool {
         let name = std::any::type_name::<fn(A) -> R>();
         let encode = |out: &mut Vec<u8>| invocation::encode_onto(out, &(word, &argument));
         let trampoline = invocation::call_pointer::<A, R>;
-        let _room = self.core.reserve(Timeout::Endless)?;
+        let _room = self.core.reserve()?;
         let id = self.core.submit(trampoline, name, self.core.rules(), encode)?;
         let handle = Handle::new(Arc::clone(&self.core), id);
         // As in `submit`.
@@ -163,7 +162,7 @@ impl Pool {
         A: Serialize + DeserializeOwned,
         R: Serialize + DeserializeOwned,
     {
-        self.submit_or_refuse(function, argument, Timeout::None)
+        self.submit_with_permit(function, argument, self.core.try_reserve())
     }
 
     /// As [`submit`](Pool::submit), but waits for room no longer than `timeout`.
@@ -196,24 +195,22 @@ impl Pool {
         A: Serialize + DeserializeOwned,
         R: Serialize + DeserializeOwned,
     {
-        self.submit_or_refuse(function, argument, Timeout::Limited(timeout))
+        self.submit_with_permit(function, argument, self.core.reserve_timeout(timeout))
     }
 
-    fn submit_or_refuse<F, A, R>(
+    fn submit_with_permit<F, A, R>(
         &self,
         function: F,
         argument: A,
-        timeout: Timeout,
+        permit: Result<Option<QueuePermit<'_>>>,
     ) -> std::result::Result<Handle<R>, SendError<A>>
     where
         F: Fn(A) -> R + Copy + Send + 'static,
         A: Serialize + DeserializeOwned,
         R: Serialize + DeserializeOwned,
     {
-        let submitted = self
-            .core
-            .reserve(timeout)
-            .and_then(|_room| self.submit_by(self.core.rules(), function, &argument));
+        let submitted =
+            permit.and_then(|_room| self.submit_by(self.core.rules(), function, &argument));
         match submitted {
             Ok(handle) => {
                 // As in `submit`.
@@ -251,9 +248,7 @@ impl Pool {
     /// # Ok::<(), brigade::Error>(())
     /// ```
     pub fn resize(&self, workers: usize) -> Result<()> {
-        if !(1..=WORKERS_MAX).contains(&workers) {
-            return Err(Error::invalid("the number of workers", workers, "1 to 1024"));
-        }
+        check_worker_count(workers)?;
         if self.core.config.start == Start::InProcess {
             return Err(Error::invalid("resize", "called", "asked of a pool that has workers"));
         }

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use crate::error::{Error, Result};
 use crate::pool::Pool;
-use crate::pool::driver::stop::LEAVE;
+use crate::pool::driver::stop::LEAVE_TIMEOUT;
 use crate::sys::thread;
 
 /// What [`Pool::shutdown_with`] does about the tasks that are left.
@@ -91,7 +91,7 @@ impl Pool {
     /// ```
     pub fn terminate(&self) -> Result<()> {
         self.core.check_ours()?;
-        self.core.end(self.core.config.grace, LEAVE);
+        self.core.end(self.core.config.grace, LEAVE_TIMEOUT);
         Ok(())
     }
 
@@ -111,7 +111,7 @@ impl Drop for Pool {
     fn drop(&mut self) {
         if self.core.is_ours() {
             let deadline = Instant::now().checked_add(self.core.config.grace);
-            self.core.end(self.core.config.grace, LEAVE);
+            self.core.end(self.core.config.grace, LEAVE_TIMEOUT);
             self.core.await_callbacks(deadline);
         }
     }

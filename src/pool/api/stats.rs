@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::pool::Pool;
 use crate::pool::record::counters::Restarts;
-use crate::pool::record::task::Entry;
+use crate::pool::record::task::TaskRecord;
 
 /// A snapshot of what a pool has done and is doing; see [`Pool::stats`].
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -66,7 +66,7 @@ impl Pool {
         let queued = state
             .queue
             .iter()
-            .filter(|&&id| state.tasks.get(id).is_some_and(Entry::is_queued))
+            .filter(|&&id| state.tasks.get(id).is_some_and(TaskRecord::is_queued))
             .count();
         let counters = &state.counters;
         Stats {

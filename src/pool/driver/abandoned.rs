@@ -1,9 +1,9 @@
 //! Workers that were killed and do not end.
 //!
-//! One that sleeps in the kernel, or is frozen, is given up after [`DEATH`]. Its slot stays as it
-//! is, with its queue pair, its spans and all that its tasks were lent, until its pidfd is
-//! readable; then it is handled as any other. Its tasks are over before that, but for those that
-//! work on memory of their callers. Another slot takes its place.
+//! A worker that sleeps in the kernel, or is frozen, is abandoned after [`KILL_TIMEOUT`]. Its slot
+//! keeps its queue pair, its spans and everything that its tasks were lent until its pidfd is
+//! readable. Then its exit is handled like any other. Its tasks end at once, except those that work
+//! on memory of their callers. Another slot gets a worker instead.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -14,29 +14,29 @@ use tracing::Level;
 
 use crate::error::{Death, Error};
 use crate::exit::ExitReason;
-use crate::pool::driver::core::{Core, DEATH};
+use crate::pool::driver::core::{Core, KILL_TIMEOUT};
 use crate::pool::driver::recovery::fail_or_retry;
 use crate::pool::record::outcome::broken;
 use crate::pool::record::state::{Lifecycle, State};
-use crate::pool::record::worker_slot::{Cause, WorkerSlot, WorkerState};
+use crate::pool::record::worker_slot::{RetireCause, WorkerSlot, WorkerState};
 use crate::process::fork_server::ChildEvent;
 use crate::process::supervisor::{Handler, Token};
 use crate::worker::call::TaskId;
 use crate::worker::death::{phase_of, report};
-use crate::worker::queue_pair::Leave;
+use crate::worker::queue_pair::LeaveReason;
 
-/// What to say of a worker that was given up.
+/// The crash message of an abandoned worker.
 const NO_END: &str = "it was killed and has not ended: it sleeps in the kernel, or is frozen";
 
 impl Core {
-    /// Gives up the workers that were killed a while ago and have not ended; returns when to look
-    /// again.
+    /// Abandons the workers that were killed more than [`KILL_TIMEOUT`] ago and have not ended.
+    /// Returns when to check again.
     pub(crate) fn abandon_unkillable(&self, state: &mut State) -> Option<Instant> {
         let (now, mut next) = (Instant::now(), None::<Instant>);
         for index in 0..state.workers.len() {
             let slot = &state.workers[index];
             let Some(killed_at) = slot.killed_at.filter(|_| slot.is_occupied()) else { continue };
-            let end = killed_at + DEATH;
+            let end = killed_at + KILL_TIMEOUT;
             if end <= now {
                 self.abandon_worker(state, index);
             } else {
@@ -47,29 +47,29 @@ impl Core {
         next
     }
 
-    /// Goes on without the worker at `index`, which was killed and has not ended.
+    /// Abandons the worker at `index`, which was killed and has not ended.
     pub(crate) fn abandon_worker(&self, state: &mut State, index: usize) {
         if state.workers[index].child.is_none() {
-            // Its start was not reported: it has no permit, and will not get one.
+            // Its start was not reported, so it never gets a permit to begin.
             let unknown = io::Error::from(io::ErrorKind::BrokenPipe);
             return self.on_worker_exit(state, index, ExitReason::Unknown, None, Some(unknown));
         }
-        state.retire(index, Cause::Leaving(Leave::Unclean));
+        state.retire(index, RetireCause::Leaving(LeaveReason::Unclean));
         state.drain_worker(index);
         let slot = &mut state.workers[index];
         slot.is_abandoned = true;
         let WorkerState::Retiring(cause) = slot.state else { return };
         let pid = slot.pid;
         state.events.defer(Level::ERROR, move || {
-            tracing::error!(worker = index, pid, ?cause, "worker given up: {NO_END}");
+            tracing::error!(worker = index, pid, ?cause, "worker abandoned: {NO_END}");
         });
         self.await_end(&state.workers[index], index);
         state.end_tasks_of_abandoned(index, cause);
-        self.substitute(state, index, cause);
+        self.replace_abandoned(state, index, cause);
     }
 
-    /// Has the supervisor watch for the end of the worker in `slot`. Until then it keeps the pool's
-    /// memory, also when nobody else does.
+    /// Lets the supervisor watch for the end of the worker in `slot`. The watch keeps the pool's
+    /// memory until then, even if the pool is dropped.
     fn await_end(&self, slot: &WorkerSlot, index: usize) {
         let (Some(child), Some(core)) = (&slot.child, self.own.upgrade()) else { return };
         let incarnation = slot.incarnation;
@@ -80,20 +80,20 @@ impl Core {
             added.is_ok_and(|token| end.token.set(token).is_ok())
         });
         if !is_watched {
-            // Nobody will hear of its end: what it knows of is never given to another.
+            // Its end cannot be noticed, so the memory that it can write to is never freed.
             std::mem::forget(core);
         }
     }
 
-    /// Has another worker take the place of the one at `index`, which was given up; not without
-    /// end, because what has befallen that one may befall each.
-    fn substitute(&self, state: &mut State, index: usize, cause: Cause) {
-        if !self.is_wanted(state) || matches!(cause, Cause::Stopped | Cause::PoolEnds) {
+    /// Starts a worker in another slot to replace the abandoned one at `index`, unless more workers
+    /// are abandoned than the pool should have: the next one may not end either.
+    fn replace_abandoned(&self, state: &mut State, index: usize, cause: RetireCause) {
+        if !self.is_wanted(state) || matches!(cause, RetireCause::Stopped | RetireCause::PoolEnds) {
             return;
         }
         let given_up = state.workers.iter().filter(|slot| slot.is_abandoned).count();
         if given_up > state.target {
-            let text = format!("{given_up} workers were given up, worker {index} last: {NO_END}");
+            let text = format!("{given_up} workers were abandoned, worker {index} last: {NO_END}");
             return match state.workers.iter().any(WorkerSlot::is_occupied) {
                 true => self.retry_later(state, &text),
                 false => state.break_for(&text),
@@ -109,15 +109,15 @@ impl Core {
 }
 
 impl State {
-    /// Ends the tasks of a worker that was given up, but for those that work on memory of their
-    /// callers. What they were lent stays with the slot.
-    fn end_tasks_of_abandoned(&mut self, index: usize, cause: Cause) {
+    /// Ends the tasks of an abandoned worker, except those that work on memory of their callers.
+    /// The slot keeps what they were lent.
+    fn end_tasks_of_abandoned(&mut self, index: usize, cause: RetireCause) {
         let State { workers, tasks, .. } = self;
         let (slot, is_over) = (&mut workers[index], |id: TaskId| {
             tasks.get(id).is_none_or(|entry| !entry.rules.borrows)
         });
         let running = slot.queues.running();
-        let mut over = slot.queues.give_up(is_over);
+        let mut over = slot.queues.take_abandoned(is_over);
         if let Some(held_result) = &mut slot.held_result
             && held_result.task.is_some_and(is_over)
         {
@@ -126,7 +126,7 @@ impl State {
         for (seq, id) in over {
             let slot = &mut self.workers[index];
             slot.abandoned_calls.extend(self.tasks.take_call(id));
-            let words = slot.queues.last_words().unwrap_or_else(|| NO_END.to_owned());
+            let words = slot.queues.crash_message().unwrap_or_else(|| NO_END.to_owned());
             let death = Death {
                 worker: index,
                 phase: phase_of(seq, running),
@@ -137,7 +137,7 @@ impl State {
         }
     }
 
-    /// Ends all tasks of a broken pool whose workers have ended: nobody else would.
+    /// Ends all tasks of a broken pool if all its workers have ended.
     pub(crate) fn end_broken(&mut self) {
         let Lifecycle::Broken(cause) = &self.life else { return };
         if self.workers.iter().any(WorkerSlot::has_worker) {
@@ -149,9 +149,9 @@ impl State {
         }
     }
 
-    /// Ends all tasks that are left in a pool that has ended, but for those whose workers, which
-    /// were given up, may still write to memory of their callers.
-    pub(crate) fn end_left(&mut self) {
+    /// Ends the remaining tasks of a pool that has ended, except those whose abandoned workers may
+    /// still write to memory of their callers.
+    pub(crate) fn end_remaining(&mut self) {
         for id in self.tasks.unfinished() {
             let is_kept = self.tasks.get(id).is_some_and(|entry| {
                 let slot = entry.offer().map(|offer| &self.workers[offer.worker]);
@@ -164,7 +164,7 @@ impl State {
     }
 }
 
-/// The end of a worker that was given up.
+/// Watches for the end of an abandoned worker.
 struct LateEnd {
     pidfd: OwnedFd,
     core: Arc<Core>,

@@ -1,4 +1,4 @@
-//! Room in a limited queue: waiting for it, doing without.
+//! Backpressure: waiting for room in a pool's limited queue.
 
 use std::time::{Duration, Instant};
 
@@ -6,22 +6,41 @@ use crate::error::{Error, Result};
 use crate::pool::driver::core::Core;
 use crate::pool::record::state::{State, WaitTarget};
 
-/// How long to wait for room.
-#[derive(Debug, Clone, Copy)]
-pub(crate) enum Timeout {
-    None,
-    Limited(Duration),
-    Endless,
-}
-
-/// A place in the queue, kept until the task has taken it.
+/// A reserved place in the queue. The task takes it, or dropping the permit frees it.
 pub(crate) struct QueuePermit<'a> {
     core: &'a Core,
 }
 
 impl Core {
-    /// Waits for room in the queue and keeps it; `None` if the queue has no limit.
-    pub(crate) fn reserve(&self, timeout: Timeout) -> Result<Option<QueuePermit<'_>>> {
+    /// Waits for room in the queue and reserves it; `None` if the queue has no limit.
+    pub(crate) fn reserve(&self) -> Result<Option<QueuePermit<'_>>> {
+        self.reserve_until(None, || self.full())
+    }
+
+    /// The same without waiting.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Full`] without room.
+    pub(crate) fn try_reserve(&self) -> Result<Option<QueuePermit<'_>>> {
+        self.reserve_until(Some(Instant::now()), || self.full())
+    }
+
+    /// The same, waiting for `timeout` at most.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::TimedOut`] if there was no room in time.
+    pub(crate) fn reserve_timeout(&self, after: Duration) -> Result<Option<QueuePermit<'_>>> {
+        let late = || Error::TimedOut { what: "room in the pool's queue", after };
+        self.reserve_until(Instant::now().checked_add(after), late)
+    }
+
+    fn reserve_until(
+        &self,
+        deadline: Option<Instant>,
+        no_room: impl FnOnce() -> Error,
+    ) -> Result<Option<QueuePermit<'_>>> {
         let Some(limit) = self.config.queue_limit else { return Ok(None) };
         self.check_ours()?;
         let take = |state: &mut State| {
@@ -34,20 +53,12 @@ impl Core {
                 Ok(Some(QueuePermit { core: self }))
             })
         };
-        let now = Instant::now();
-        let deadline = match timeout {
-            Timeout::None => Some(now),
-            Timeout::Limited(timeout) => now.checked_add(timeout),
-            Timeout::Endless => None,
-        };
-        self.wait(deadline, WaitTarget::Room, take).unwrap_or_else(|| {
-            Err(match timeout {
-                Timeout::Limited(after) => {
-                    Error::TimedOut { what: "room in the pool's queue", after }
-                }
-                _ => Error::Full { what: "the pool's queue", capacity: format!("{limit} tasks") },
-            })
-        })
+        self.wait(deadline, WaitTarget::Room, take).unwrap_or_else(|| Err(no_room()))
+    }
+
+    fn full(&self) -> Error {
+        let limit = self.config.queue_limit.unwrap_or_default();
+        Error::Full { what: "the pool's queue", capacity: format!("{limit} tasks") }
     }
 }
 

@@ -2,13 +2,13 @@
 
 use crate::error::Result;
 use crate::pool::driver::core::Core;
-use crate::pool::record::callbacks::{Callback, Callbacks};
+use crate::pool::record::callbacks::{Callback, CallbackThread};
 use crate::pool::record::listener::Listener;
 use crate::pool::record::state::Lifecycle;
 use crate::worker::call::TaskId;
 
 impl Core {
-    /// Has a callback run on the callback thread when the task is over; soon, if it is.
+    /// Runs a callback on the callback thread when the task has ended; at once if it has.
     ///
     /// # Errors
     ///
@@ -25,7 +25,7 @@ impl Core {
             }
         };
         let callback = Callback::new(callback, done);
-        let callbacks = Callbacks::current()?;
+        let callbacks = CallbackThread::current()?;
         let mut state = self.lock();
         state.callbacks.get_or_insert(callbacks);
         state.drain();
@@ -34,7 +34,7 @@ impl Core {
             Some(Listener::Call(callback)) => {
                 state.call(callback);
                 if state.life == Lifecycle::Closed {
-                    // Nobody comes who would let the thread go.
+                    // No later call would release the thread.
                     state.callbacks = None;
                 }
             }

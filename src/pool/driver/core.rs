@@ -1,4 +1,4 @@
-//! What pool, handles and supervisor share.
+//! The state that a pool, its handles and the supervisor share.
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError, Weak};
@@ -15,14 +15,14 @@ use crate::region::arena::Arena;
 use crate::sys::fork::Instance;
 use crate::sys::poll::EventFd;
 
-/// How long the end of a worker that was killed may take before it is given up.
-pub(crate) const DEATH: Duration = Duration::from_secs(1);
+/// How long a killed worker may take to end before it is abandoned.
+pub(crate) const KILL_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// How long a worker that was offered a task, or told to leave, may take to wake up, if the machine
-/// is busy.
-pub(crate) const WAKE: Duration = Duration::from_secs(1);
+/// How long a worker may take to wake up on a busy machine, after it was offered a task or asked to
+/// leave.
+pub(crate) const WAKE_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// A pool without its user's face.
+/// The inner part of a pool, without the public interface.
 pub(crate) struct Core {
     pub(crate) made_in: Instance,
     pub(crate) config: Config,
@@ -32,12 +32,12 @@ pub(crate) struct Core {
     pub(crate) doorbell: Arc<EventFd>,
     pub(crate) doorbell_token: Token,
     pub(crate) state: Mutex<State>,
-    /// Told when a worker starts or ends.
+    /// Notified when a worker starts or ends.
     pub(crate) changed: Condvar,
     pub(crate) own: Weak<Core>,
     pub(crate) last_call: AtomicU64,
-    /// Counts the turns of others than a spinning thread: a worker may have been replaced, and
-    /// what that thread waits for be offered to one that it does not look at.
+    /// Counts the turns of all other drivers. A spinning thread looks again when it changes: its
+    /// task may have moved to the queue pair of a replacement, which the thread does not poll.
     pub(crate) driver_turns: AtomicU64,
     /// How many workers there should be, as `State::target` has it under the mutex.
     pub(crate) size: AtomicUsize,
@@ -50,16 +50,16 @@ impl Core {
         server.as_ref().filter(|server| server.is_alive()).map(Arc::clone)
     }
 
-    /// The fork server, started anew if it has died: that takes milliseconds, so call it without
-    /// the mutex. It may not have answered yet; what it is asked waits in its socket.
+    /// The fork server, started again if it has died. Starting takes milliseconds, so call this
+    /// without the mutex. The server may not have answered yet; requests wait in its socket.
     pub(crate) fn ensure_server(&self) -> Result<Arc<ForkServer>> {
         if let Some(server) = self.server_if_alive() {
             return Ok(server);
         }
-        let current = ForkServer::soon()?;
+        let current = ForkServer::current_unanswered()?;
         let state = self.lock();
         if state.life == Lifecycle::Closed {
-            // A pool that has ended in between keeps no server.
+            // The pool has ended meanwhile.
             drop(state);
             return Err(Error::Closed { what: "the pool" });
         }
@@ -70,7 +70,7 @@ impl Core {
 
     #[inline]
     pub(crate) fn lock(&self) -> StateGuard<'_> {
-        // A panic under the mutex would be a bug of ours; going on is better than hanging.
+        // A panic under the mutex is a bug of this crate. Continuing is better than hanging.
         StateGuard::new(self.state.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
@@ -84,30 +84,30 @@ impl Core {
         state.wait(&self.changed, left)
     }
 
-    /// Whether this process made the pool, as against a child that was forked from it.
+    /// Whether this process made the pool: false in a child that was forked from it.
     #[inline]
     pub(crate) fn is_ours(&self) -> bool {
         self.made_in.is_current()
     }
 
-    /// A number for a call that several tasks belong to.
+    /// A number for a call that consists of several tasks.
     pub(crate) fn next_call(&self) -> u64 {
         // Only distinctness matters.
         self.last_call.fetch_add(1, Ordering::Relaxed) + 1
     }
 
-    /// The arena that the pool's arrays and payloads are in.
+    /// The arena that holds the pool's arrays and payloads.
     pub(crate) fn arena(&self) -> &Arc<Arena> {
         &self.arena
     }
 
     /// How many workers there are, or may be.
     pub(crate) fn workers(&self) -> usize {
-        // Relaxed: by the time it is used, the pool may have another size anyway.
+        // Relaxed: the pool may be resized before the caller uses the number.
         self.size.load(Ordering::Relaxed)
     }
 
-    /// The rules that tasks have unless they say otherwise.
+    /// The default rules for tasks.
     pub(crate) fn rules(&self) -> Rules {
         self.config.rules
     }

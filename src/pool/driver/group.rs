@@ -1,12 +1,12 @@
 //! Tasks that use the same borrowed memory.
 //!
-//! The call that submits them borrows that memory, so it must not end, by whatever way, before no
-//! worker has any of the tasks. [`Group::settle`] is the way of a call that returns. If something
-//! unwinds before (an allocation, code of the user, a subscriber of `tracing`, a fault of ours),
-//! dropping the group does the same.
+//! The call that submits them borrows that memory, so it must not return or unwind while a worker
+//! has one of the tasks. A call that returns waits in [`Group::settle`]. If something unwinds
+//! before (an allocation, code of the user, a subscriber of `tracing`, a bug of this crate),
+//! dropping the group waits as well.
 //!
-//! The tasks are known by what they keep, not by the ids that `submit` returned: one that unwound
-//! has returned none, and a worker may have its task all the same.
+//! The group finds its tasks by the argument that they share, not by the ids that `submit`
+//! returned: a `submit` that unwound has returned none, but a worker may have its task.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -18,13 +18,13 @@ use crate::object::transfer;
 use crate::pool::driver::core::Core;
 use crate::pool::record::outcome::Outcome;
 use crate::pool::record::state::{State, WaitTarget};
-use crate::pool::record::task::{Entry, Rules};
+use crate::pool::record::task::{Rules, TaskRecord};
 use crate::process::panic;
 use crate::worker::call::{SharedInput, TaskId};
 use crate::worker::invocation::{self, Trampoline};
 
-/// A value that all tasks of a call are given. It is encoded once, before the first of them is
-/// submitted, so that no code of the user runs while workers use what the call borrows.
+/// A value that every task of a call gets. It is encoded once, before the first task is submitted,
+/// so that no code of the user runs while workers use what the call borrows.
 pub(crate) struct SharedArgument {
     bytes: Vec<u8>,
     kept: Arc<SharedInput>,
@@ -49,13 +49,13 @@ impl SharedArgument {
     }
 }
 
-/// Tasks of one call; see the module's text.
+/// The tasks of one call; see the module.
 pub(crate) struct Group<'a> {
     core: &'a Core,
     argument: &'a SharedArgument,
-    /// Has members that run end soon; called if the call unwinds.
+    /// Called if the call unwinds: makes running tasks end soon.
     on_unwind: &'a dyn Fn(),
-    /// Those that were submitted, in order.
+    /// The tasks that were submitted, in order.
     ids: Vec<TaskId>,
     is_settled: bool,
 }
@@ -71,7 +71,7 @@ impl<'a> Group<'a> {
 
     /// Submits up to `count` tasks, which are not run again after a death. Each gets what
     /// `descriptor` returns for its ordinal, in front of the shared argument. If a task other than
-    /// the first is refused, no more are submitted: those before can do all the work.
+    /// the first is refused, no more are submitted: the earlier ones can do all the work.
     ///
     /// # Errors
     ///
@@ -104,7 +104,7 @@ impl<'a> Group<'a> {
     ) -> Result<()> {
         let SharedArgument { bytes, kept } = self.argument;
         let shared_input = Some(Arc::clone(kept));
-        // Before the task exists: afterwards nothing may fail.
+        // Reserved before the task exists: nothing may fail afterwards.
         self.ids.reserve(1);
         let id = self.core.submit_with(trampoline, name, rules, shared_input, |out| {
             invocation::encode_onto(out, descriptor)?;
@@ -115,8 +115,8 @@ impl<'a> Group<'a> {
         Ok(())
     }
 
-    /// Waits until no worker has any of the tasks, and returns what came of them, in order.
-    /// `look` is called under the mutex whenever something may have changed.
+    /// Waits until no worker has any of the tasks, and returns their outcomes, in order. `look` is
+    /// called under the mutex whenever something may have changed.
     pub(crate) fn settle(mut self, mut look: impl FnMut(&State, &[TaskId])) -> Vec<Outcome> {
         let ids = &self.ids;
         let poll = |state: &mut State| {
@@ -137,10 +137,10 @@ impl<'a> Group<'a> {
         outcomes
     }
 
-    /// Ends what of the tasks has not started, and waits until no worker has any of the rest.
+    /// Cancels the tasks that have not started, and waits until no worker has any of the others.
     fn cancel_and_wait(&self) {
         let kept = &self.argument.kept;
-        let is_ours = |entry: &Entry| {
+        let is_ours = |entry: &TaskRecord| {
             let shared_input = entry.call().and_then(|call| call.shared_input.as_ref());
             shared_input.is_some_and(|shared_input| Arc::ptr_eq(shared_input, kept))
         };
@@ -166,7 +166,7 @@ impl Drop for Group<'_> {
     fn drop(&mut self) {
         while !self.is_settled {
             (self.on_unwind)();
-            // What has unwound the call may unwind this as well: it is begun again.
+            // What made the call unwind may make this unwind as well: then it is repeated.
             match catch_unwind(AssertUnwindSafe(|| self.cancel_and_wait())) {
                 Ok(()) => self.is_settled = true,
                 Err(payload) => drop(panic::take_message(payload)),

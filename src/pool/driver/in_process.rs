@@ -1,4 +1,4 @@
-//! Tasks in the caller's own thread, for debugging.
+//! Running tasks in the calling thread, for debugging.
 
 use crate::error::{Error, Result};
 use crate::object::transfer::{Lease, LeaseList};
@@ -11,7 +11,7 @@ use crate::worker::call::{Call, Encoded, TaskId};
 use crate::worker::death;
 use crate::worker::invocation::{self, Invocation, Leases, Trampoline, WorkerCache};
 
-/// Runs a call here and now; its outcome waits for the handle as any other would.
+/// Runs a call in this thread. The handle takes its outcome like any other.
 pub(crate) fn submit(
     core: &Core,
     trampoline: Trampoline,
@@ -29,7 +29,7 @@ pub(crate) fn submit(
     Ok(id)
 }
 
-/// Runs the initializer, here and now.
+/// Runs the initializer in this thread.
 pub(crate) fn initialize(core: &Core) -> Result<()> {
     let Some(initializer) = core.lock().initializer.take() else { return Ok(()) };
     let leases = initializer.leases.iter().filter_map(Lease::again).collect();

@@ -1,4 +1,4 @@
-//! Waiting until every worker has come through its start-up.
+//! Waiting until every worker is ready.
 
 use std::time::{Duration, Instant};
 
@@ -9,12 +9,12 @@ use crate::pool::record::state::State;
 
 impl Core {
     pub(crate) fn wait_ready(&self, timeout: Duration) -> Result<()> {
-        // A timeout that no clock can count is for ever.
+        // A timeout that the clock cannot represent has no end.
         let deadline = Instant::now().checked_add(timeout);
         let mut state = self.lock();
         loop {
             self.check_open(&state)?;
-            // Without processes the initializer has run when the pool was built.
+            // Without processes the initializer ran when the pool was built.
             if self.config.start == Start::InProcess || state.is_ready() {
                 return Ok(());
             }
@@ -29,13 +29,13 @@ impl Core {
 }
 
 impl State {
-    /// Whether as many workers as there should be have come through their start-up.
+    /// Whether as many workers are ready as there should be.
     fn is_ready(&self) -> bool {
-        let stands = self.workers.iter().filter(|slot| slot.takes_offers() || slot.is_dormant());
-        stands.filter(|slot| slot.queues.is_ready()).count() >= self.target
+        let available = self.workers.iter().filter(|slot| slot.takes_offers() || slot.is_dormant());
+        available.filter(|slot| slot.queues.is_ready()).count() >= self.target
     }
 
-    /// What is to be said of a pool that is not ready in time.
+    /// The error of a pool that is not ready in time.
     fn unready(&self, after: Duration) -> Error {
         match &self.start_failure {
             Some(cause) => Error::Spawn {

@@ -1,20 +1,19 @@
-//! What a dead worker left: drained, classified, attributed, replaced.
+//! Recovery after a worker has died: drain, classify, report, replace.
 //!
-//! The order is the proof; each step relies on those before it.
+//! Each step relies on those before it.
 //!
-//! 1. The worker is reaped (the fork server says so), or its pidfd is readable: from here on it
-//!    writes nothing. A worker whose start was never reported has written nothing either: it waits
-//!    for the host's permit, which the host sends when it has the pidfd. Nothing that a worker can
-//!    do alive, such as closing its socket, is taken for its end. One that was killed and does not
-//!    end is given up after a while (`abandoned.rs`), and comes here when it has ended.
-//! 2. Its queue pair is drained: whatever it committed is delivered, a death after the commit
-//!    included.
-//! 3. What is left is split by claim word. CLAIMED: the task had started, and fails with the
-//!    death, or runs again if it may. OFFERED: it had not, is recalled, and goes back to the
-//!    front of the queue in its old order.
-//! 4. The slot gets a new worker with a new queue pair, unless the pool is ending or its workers
-//!    die
-//!    before they are ready.
+//! 1. The fork server has reaped the worker, or its pidfd is readable: it writes no more. A
+//!    worker whose start was never reported has written nothing either: it waits for the host's
+//!    permit, which the host sends when it has the pidfd. Nothing that a live worker can do, such
+//!    as closing its socket, counts as its end. A worker that was killed and does not end is
+//!    abandoned after a while (`abandoned.rs`), and handled here when it has ended.
+//! 2. Its queue pair is drained. Whatever it committed is delivered, even if it died right after
+//!    the commit.
+//! 3. The other tasks are split by their claim words. CLAIMED: the task had started. It fails with
+//!    the death, or runs again if that is allowed. OFFERED: it had not started. It is recalled and
+//!    goes back to the front of the queue, in the old order.
+//! 4. The slot gets a new worker with a new queue pair, unless the pool is ending, or its workers
+//!    die before they are ready.
 
 use std::io;
 use std::time::{Duration, Instant};
@@ -25,10 +24,10 @@ use crate::error::{Death, Error, Result, TaskError};
 use crate::exit::ExitReason;
 use crate::object::transfer::Lease;
 use crate::pool::driver::core::Core;
-use crate::pool::driver::core::DEATH;
+use crate::pool::driver::core::KILL_TIMEOUT;
 use crate::pool::record::outcome::broken;
 use crate::pool::record::state::{Lifecycle, State};
-use crate::pool::record::worker_slot::{Cause, WorkerSlot, WorkerState};
+use crate::pool::record::worker_slot::{RetireCause, WorkerSlot, WorkerState};
 use crate::process::child;
 use crate::process::fork_server::ChildEvent;
 #[cfg(feature = "failpoints")]
@@ -36,16 +35,16 @@ use crate::sys::failpoint::{self, Point};
 use crate::sys::{oom, process};
 use crate::worker::call::{Call, TaskId};
 use crate::worker::death::{phase_of, report};
-use crate::worker::queue_pair::Leave;
+use crate::worker::queue_pair::LeaveReason;
 
 impl Core {
-    /// What the fork server says of the worker that has, or had, this slot.
+    /// Handles an event of the worker that has, or had, this slot.
     pub(crate) fn child_event(&self, index: usize, incarnation: u64, event: ChildEvent) {
         let mut state = self.lock();
         let slot = &state.workers[index];
         if slot.incarnation != incarnation || !slot.has_worker() {
             if let ChildEvent::Started { child, .. } = event {
-                // It was given up before the fork server spoke of it.
+                // The pool gave it up before its start was reported.
                 let _ = child.signal(process::SIGKILL);
             }
             return;
@@ -88,7 +87,7 @@ impl Core {
         self.changed.notify_all();
     }
 
-    /// Step 2 to 4 for the worker at `index`, which writes nothing any more.
+    /// Steps 2 to 4 for the worker at `index`, which writes nothing any more.
     pub(crate) fn on_worker_exit(
         &self,
         state: &mut State,
@@ -98,7 +97,7 @@ impl Core {
         failure: Option<io::Error>,
     ) {
         #[cfg(feature = "failpoints")]
-        failpoint::hit(Point::HostBury);
+        failpoint::hit(Point::HostWorkerExit);
         state.drain_dead(index);
         let slot = &mut state.workers[index];
         let cause = match slot.state {
@@ -107,7 +106,7 @@ impl Core {
         };
         let ready = slot.queues.is_ready();
         let pid = slot.pid;
-        let last_words = slot.queues.last_words().or_else(|| corrupt_text(cause));
+        let crash_message = slot.queues.crash_message().or_else(|| corrupt_text(cause));
         let stderr_tail = slot.stderr.take().map(|tail| tail.finish());
         let failure = failure.and_then(failure_text);
         let running = slot.queues.running();
@@ -129,13 +128,13 @@ impl Core {
                 peak_rss_bytes,
                 phase: phase_of(seq, running),
                 stderr_tail: stderr_tail.clone(),
-                ..report(pid, reason, last_words.clone())
+                ..report(pid, reason, crash_message.clone())
             };
             fail_or_retry(state, id, cause, death);
         }
         let is_death = has_started || reason != ExitReason::Code(0);
         let stderr = stderr_tail.map(|text| text.trim().to_owned()).filter(|text| !text.is_empty());
-        let words = last_words.or(failure.clone()).or(stderr);
+        let words = crash_message.or(failure.clone()).or(stderr);
         let end = WorkerExit { ready, cause, is_death, reason, failure, words };
         self.replace(state, index, &end);
     }
@@ -152,32 +151,32 @@ impl Core {
             let is_own = failure.is_some() || !reason.is_from_outside();
             slot.start_failures += if is_own { OWN_FAILURE } else { 1 };
             let is_abandoned = slot.start_failures >= FAILURES_MAX;
-            let words = words.as_deref().unwrap_or(child::words_of_unready(*reason));
+            let words = words.as_deref().unwrap_or(child::unready_message(*reason));
             let text = format!("worker {index} {reason} before it was ready: {words}");
             if is_abandoned {
                 state.break_for(&text);
             }
             state.start_failure = Some(text);
         }
-        let is_ending = matches!(cause, Some(Cause::Stopped | Cause::PoolEnds));
+        let is_ending = matches!(cause, Some(RetireCause::Stopped | RetireCause::PoolEnds));
         if is_ending || !self.is_wanted(state) {
             return;
         }
-        if *cause == Some(Cause::Idle) && state.queue.is_empty() {
+        if *cause == Some(RetireCause::Idle) && state.queue.is_empty() {
             state.workers[index].state = WorkerState::Dormant;
             state.count_dormant();
             return;
         }
         state.counters.restarts.note(*cause, *is_death);
         match failure {
-            // Others work; the system may have room for another process later.
+            // Other workers run. The system may have room for another process later.
             Some(cause) if !is_alone => self.retry_later(state, cause),
             _ => self.fill(state, index),
         }
     }
 
-    /// Starts a worker on an empty slot. If there is no fork server it is left to the supervisor
-    /// to start one without the mutex, which takes milliseconds.
+    /// Starts a worker in an empty slot. Without a fork server, the supervisor first starts one
+    /// outside the mutex, because that takes milliseconds.
     pub(crate) fn fill(&self, state: &mut State, index: usize) {
         match self.server_if_alive() {
             Some(server) => {
@@ -188,13 +187,13 @@ impl Core {
             None => {
                 state.workers[index].state = WorkerState::Vacant;
                 state.needs_server = true;
-                self.look_at(state, Instant::now());
+                self.schedule_check(state, Instant::now());
             }
         }
     }
 
-    /// A worker could not be started: it is tried again later; if it fails again and again, and
-    /// there is no worker that could do its work, the pool breaks.
+    /// A worker could not be started. Another attempt follows later. After several failures in a
+    /// row the pool breaks, if it has no other worker.
     fn note_failure(&self, state: &mut State, index: usize, error: &Error) {
         let slot = &mut state.workers[index];
         slot.state = WorkerState::Vacant;
@@ -214,7 +213,7 @@ impl Core {
         });
         state.retry_cause = Some(cause.to_owned());
         state.start_failure = Some(cause.to_owned());
-        self.look_at(state, Instant::now() + VACANT);
+        self.schedule_check(state, Instant::now() + RETRY_DELAY);
     }
 
     /// Starts a fork server if some slot waits for one. Call it without the mutex.
@@ -226,8 +225,8 @@ impl Core {
         if is_needed { self.ensure_server().map(drop) } else { Ok(()) }
     }
 
-    /// Tries again to start the workers that could not be started, if `server` says that there is
-    /// a fork server.
+    /// Tries again to start the workers that could not be started. `server` is the outcome of
+    /// starting a fork server.
     pub(crate) fn fill_vacant(&self, state: &mut State, server: &Result<()>) {
         let was_tried = state.retry_cause.take().is_some();
         let needed_server = std::mem::take(&mut state.needs_server);
@@ -249,36 +248,37 @@ impl Core {
         state.may_start() && state.available_workers() < state.target
     }
 
-    /// Breaks the pool, and ends its workers: nobody knows any more what their tasks wait for.
-    pub(crate) fn give_up(&self, cause: &str) {
+    /// Breaks the pool after a panic of the supervisor, and kills its workers: the record of their
+    /// tasks may be inconsistent.
+    pub(crate) fn break_and_kill(&self, cause: &str) {
         let mut state = self.lock();
         if !matches!(state.life, Lifecycle::Closed | Lifecycle::Broken(_)) {
             state.break_for(cause);
         }
         for index in 0..state.workers.len() {
-            state.retire(index, Cause::PoolBroke);
+            state.retire(index, RetireCause::PoolBroke);
             state.workers[index].kill();
         }
-        self.look_at(&mut state, Instant::now() + DEATH);
+        self.schedule_check(&mut state, Instant::now() + KILL_TIMEOUT);
         self.arm_supervisor(&mut state);
         drop(state);
         self.changed.notify_all();
     }
 
-    /// A worker's socket has been closed: stops listening to it.
+    /// Handles the end of file on a worker's socket: stops listening to it.
     pub(crate) fn link_closed(&self, index: usize, incarnation: u64) {
         let mut state = self.lock();
         let Some(slot) = state.workers.get_mut(index) else { return };
         if slot.incarnation == incarnation {
-            // It may have said why it leaves.
+            // Its last result may say why it leaves.
             state.drain_worker(index);
             let slot = &mut state.workers[index];
             let is_ready = slot.queues.is_ready();
             let link = slot.link.take();
             if is_ready {
-                // It dies, or its task has closed descriptors that are not its own: then it
+                // It is dying, or its task has closed descriptors that are not its own. Then it
                 // can neither ring nor ask for spans, and is replaced after the task.
-                state.retire(index, Cause::Leaving(Leave::Unclean));
+                state.retire(index, RetireCause::Leaving(LeaveReason::Unclean));
                 state.workers[index].queues.stop();
                 state.drive();
                 self.arm_supervisor(&mut state);
@@ -291,54 +291,55 @@ impl Core {
     }
 }
 
-/// What to say of a worker that was ended for what it wrote.
-fn corrupt_text(cause: Option<Cause>) -> Option<String> {
-    (cause == Some(Cause::Corrupt)).then(|| CORRUPT.to_owned())
+/// The crash message of a worker that was killed for what it wrote.
+fn corrupt_text(cause: Option<RetireCause>) -> Option<String> {
+    (cause == Some(RetireCause::Corrupt)).then(|| CORRUPT.to_owned())
 }
 
-/// What `failure` says of a worker. A server that was killed before it could answer says nothing
-/// about the next one.
+/// The text of a failure to start a worker. `None` if the server was killed before it could answer:
+/// the next server may succeed.
 fn failure_text(failure: io::Error) -> Option<String> {
     (failure.kind() != io::ErrorKind::BrokenPipe).then(|| failure.to_string())
 }
 
-/// Whether somebody else has sent SIGKILL: the kernel, perhaps.
-fn is_killed_by_others(reason: ExitReason, cause: Option<Cause>) -> bool {
+/// Whether SIGKILL came from outside this pool, perhaps from the kernel.
+fn is_killed_by_others(reason: ExitReason, cause: Option<RetireCause>) -> bool {
     reason == ExitReason::Signal(SIGKILL)
-        && cause.is_none_or(|cause| cause.is_departure() && cause != Cause::Stopped)
+        && cause.is_none_or(|cause| cause.is_departure() && cause != RetireCause::Stopped)
 }
 
-/// The last words of a worker that left none and wrote over those of the host.
+/// The crash message of a worker that left none and overwrote the words of the host.
 const CORRUPT: &str = "it wrote over memory that it shares with the host";
 
-/// What the kernel sends to a process when there is no memory left.
+/// The signal that the kernel sends when memory is exhausted.
 const SIGKILL: i32 = 9;
 
-/// How a worker ended, as far as its successor is concerned.
+/// How a worker ended, for the decision whether to replace it.
 struct WorkerExit {
-    /// It had come through its start-up.
+    /// It had been ready.
     ready: bool,
     /// Why it was retired.
-    cause: Option<Cause>,
-    /// It did not leave by itself with nothing to do.
+    cause: Option<RetireCause>,
+    /// It did not leave by itself while idle.
     is_death: bool,
     reason: ExitReason,
-    /// It did not even start, or nobody saw it, because of this.
+    /// Why it did not start, or could not be watched.
     failure: Option<String>,
-    /// What it said of that: its last words, the failure, or what it wrote to its standard error.
+    /// Its crash message, else the failure, else what it wrote to its standard error.
     words: Option<String>,
 }
 
-/// What the death of a worker before it is ready counts for if it did that to itself; one that
-/// others may have killed counts for 1.
+/// The weight of a death before the worker was ready. A death that may have come from outside has
+/// the weight 1.
 const OWN_FAILURE: u32 = 4;
-/// Three deaths of the first kind on one slot in a row, or a dozen of the second: the pool breaks.
+/// The pool breaks after three deaths in a row on one slot, or a dozen that may have come from
+/// outside.
 const FAILURES_MAX: u32 = 3 * OWN_FAILURE;
-/// How long a slot stays empty before another attempt to fill it.
-const VACANT: Duration = Duration::from_millis(200);
+/// The pause before the next attempt to fill an empty slot.
+const RETRY_DELAY: Duration = Duration::from_millis(200);
 
-/// Frees the locks that a dead worker held in memory that it was lent: by its initializer, by the
-/// tasks that it had started, and by earlier ones.
+/// Frees the locks that a dead worker held in memory that it was lent: for its initializer, for the
+/// tasks that it had started, and for earlier ones.
 fn sweep_lent(state: &State, index: usize, started: &[(u64, TaskId)]) {
     let first = state.initializer.iter().flat_map(|initializer| initializer.leases.iter());
     let calls = started.iter().filter_map(|&(_, id)| state.tasks.get(id)?.call());
@@ -347,14 +348,19 @@ fn sweep_lent(state: &State, index: usize, started: &[(u64, TaskId)]) {
     state.workers[index].sweep(others);
 }
 
-/// Fails a task that had started, or runs it again if it may.
-pub(crate) fn fail_or_retry(state: &mut State, id: TaskId, cause: Option<Cause>, mut death: Death) {
+/// Fails a task that had started, or queues it again if that is allowed.
+pub(crate) fn fail_or_retry(
+    state: &mut State,
+    id: TaskId,
+    cause: Option<RetireCause>,
+    mut death: Death,
+) {
     let Some(entry) = state.tasks.get_mut(id) else { return };
     let error = match cause {
-        Some(Cause::TimedOut(late, after)) if late == id => TaskError::TimedOut { after },
-        Some(Cause::Killed(killed)) if killed == id => TaskError::Cancelled,
-        Some(Cause::PoolEnds) => TaskError::Cancelled,
-        Some(Cause::PoolBroke) => {
+        Some(RetireCause::TimedOut(late, after)) if late == id => TaskError::TimedOut { after },
+        Some(RetireCause::Killed(killed)) if killed == id => TaskError::Cancelled,
+        Some(RetireCause::PoolEnds) => TaskError::Cancelled,
+        Some(RetireCause::PoolBroke) => {
             let error = match &state.life {
                 Lifecycle::Broken(cause) => broken(cause),
                 _ => Error::Closed { what: "the pool" },

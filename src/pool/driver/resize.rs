@@ -1,4 +1,4 @@
-//! How many workers there are: resizing, leaving when idle, coming back.
+//! The number of workers: resizing, retiring idle workers, restarting them.
 
 use std::sync::atomic::Ordering;
 use std::time::Instant;
@@ -7,33 +7,34 @@ use tracing::Level;
 
 use crate::error::Result;
 use crate::pool::driver::core::Core;
+use crate::pool::record::progress_clock::Waiting;
 use crate::pool::record::state::{Lifecycle, State};
-use crate::pool::record::worker_slot::{Cause, WorkerState};
+use crate::pool::record::worker_slot::{RetireCause, WorkerState};
 
 impl State {
-    /// Workers that take offers, or will when they are called.
+    /// The number of workers that take offers, dormant ones included.
     pub(crate) fn available_workers(&self) -> usize {
         self.workers.iter().filter(|slot| slot.takes_offers() || slot.is_dormant()).count()
     }
 
-    /// Whether a worker may be started: there is, or may yet be, something to run.
+    /// Whether a worker may be started: there are, or may still come, tasks to run.
     pub(crate) fn may_start(&self) -> bool {
         match self.life {
             Lifecycle::Open => true,
             Lifecycle::Draining => self.unfinished > 0,
-            Lifecycle::Completion | Lifecycle::Closed | Lifecycle::Broken(_) => false,
+            Lifecycle::Stopping | Lifecycle::Closed | Lifecycle::Broken(_) => false,
         }
     }
 
-    /// Counts the workers that can be called.
+    /// Counts the dormant workers again.
     pub(crate) fn count_dormant(&mut self) {
         self.dormant = self.workers.iter().filter(|slot| slot.is_dormant()).count();
     }
 
-    /// Sends workers home until no more than `target` stand.
+    /// Retires workers until no more than `target` are available.
     fn shrink(&mut self) {
         while self.available_workers() > self.target {
-            // The dormant first, then who has least to do; among equals the last.
+            // Dormant workers first, then those with the fewest tasks; among equals the last.
             let workers = self.workers.iter().enumerate().rev();
             let least = workers
                 .filter(|(_, slot)| slot.takes_offers() || slot.is_dormant())
@@ -42,10 +43,10 @@ impl State {
             match self.workers[index].state {
                 WorkerState::Dormant => self.workers[index].state = WorkerState::Vacant,
                 WorkerState::Retiring(_) => {
-                    self.workers[index].state = WorkerState::Retiring(Cause::Surplus);
+                    self.workers[index].state = WorkerState::Retiring(RetireCause::Surplus);
                 }
                 _ => {
-                    self.retire(index, Cause::Surplus);
+                    self.retire(index, RetireCause::Surplus);
                     self.workers[index].queues.stop();
                 }
             }
@@ -53,13 +54,13 @@ impl State {
         self.count_dormant();
     }
 
-    /// Keeps a worker that was told to leave for want of work, or of room. If it has left all the
-    /// same, that is as any other end, and what it was offered since goes to others.
+    /// Keeps a worker that was asked to leave as idle or surplus. If it has left already, that is
+    /// handled like any other exit, and its later offers go to other workers.
     fn keep(&mut self, index: usize) {
         let slot = &mut self.workers[index];
         let has_process = slot.child.is_some();
         slot.state = if has_process { WorkerState::Running } else { WorkerState::Starting };
-        slot.idle_since = None;
+        slot.clock.reset();
         slot.queues.cancel_stop();
     }
 
@@ -78,7 +79,7 @@ impl Core {
         state.target = workers;
         let mut outcome = Ok(());
         while outcome.is_ok() && state.available_workers() < workers {
-            if let Some(index) = state.position(WorkerState::Retiring(Cause::Surplus)) {
+            if let Some(index) = state.position(WorkerState::Retiring(RetireCause::Surplus)) {
                 state.keep(index);
                 continue;
             }
@@ -93,7 +94,7 @@ impl Core {
             state.target = state.available_workers().max(1);
         }
         state.shrink();
-        // Relaxed: a number for those who size their work by it.
+        // Relaxed: callers use the number only to size their work.
         self.size.store(state.target, Ordering::Relaxed);
         let target = state.target;
         state.events.defer(Level::DEBUG, move || tracing::debug!(workers = target, "pool resized"));
@@ -105,7 +106,7 @@ impl Core {
         outcome
     }
 
-    /// Has one worker come back that left for want of work, if there are more tasks than workers.
+    /// Restarts one worker that left as idle, if there are more tasks than workers.
     #[cold]
     pub(crate) fn restart_dormant(&self, state: &mut State) {
         if state.dormant == 0
@@ -114,10 +115,10 @@ impl Core {
         {
             return;
         }
-        if let Some(index) = state.position(WorkerState::Retiring(Cause::Idle)) {
+        if let Some(index) = state.position(WorkerState::Retiring(RetireCause::Idle)) {
             state.keep(index);
             if let Some(timeout) = self.config.idle_timeout {
-                self.look_at(state, Instant::now() + timeout);
+                self.schedule_check(state, Instant::now() + timeout);
             }
         } else if let Some(index) = state.position(WorkerState::Dormant) {
             self.fill(state, index);
@@ -125,7 +126,7 @@ impl Core {
         state.count_dormant();
     }
 
-    /// Sends home who has had nothing to do for long; returns when to look again.
+    /// Retires the workers that were idle for the idle timeout. Returns when to check again.
     pub(crate) fn retire_idle(&self, state: &mut State) -> Option<Instant> {
         let timeout = self.config.idle_timeout?;
         if state.life != Lifecycle::Open {
@@ -137,19 +138,16 @@ impl Core {
             if !slot.takes_offers() {
                 continue;
             }
-            let seq = slot.queues.next_seq();
-            // One that runs its initializer has something to do.
-            let is_idle = slot.is_idle() && slot.queues.is_ready();
-            let since = match slot.idle_since {
-                Some((seen, since)) if is_idle && seen == seq => since,
+            let since = match slot.waiting_since(now) {
+                Some((Waiting::ForTask { .. }, since)) => since,
                 _ => now,
             };
-            slot.idle_since = is_idle.then_some((seq, since));
-            if is_idle && now.saturating_duration_since(since) >= timeout {
-                state.retire(index, Cause::Idle);
+            // `timeout` is not zero, so this is false for a worker that is not idle.
+            if now.saturating_duration_since(since) >= timeout {
+                state.retire(index, RetireCause::Idle);
                 state.workers[index].queues.stop();
                 state.events.defer(Level::DEBUG, move || {
-                    tracing::debug!(worker = index, "worker leaves for want of work");
+                    tracing::debug!(worker = index, "idle worker leaves");
                 });
             } else {
                 let again = since + timeout;

@@ -21,11 +21,11 @@ use crate::sys::poll::EventFd;
 use crate::worker::child::WorkerConfig;
 use crate::worker::host_side::HostSide;
 use crate::worker::launch::Launch;
-use crate::worker::pool_control::HostControl;
+use crate::worker::pool_control::HostPoolControl;
 use crate::worker::wakeup::Driver;
 
 impl Core {
-    /// A pool with all its workers forked.
+    /// Starts a pool. All its workers are forked when this returns.
     pub(crate) fn start(mut config: Config) -> Result<Arc<Core>> {
         let arena = Arena::host()?;
         let supervisor = Supervisor::current()?;
@@ -36,7 +36,7 @@ impl Core {
             }
             Start::InProcess => None,
         };
-        let mut state = State::new(HostControl::new(&arena)?);
+        let mut state = State::new(HostPoolControl::new(&arena)?);
         state.target = config.workers;
         state.initializer = config.initializer.take();
         state.control.driver().set(Driver::Supervisor);
@@ -62,7 +62,7 @@ impl Core {
                 driver_turns: AtomicU64::new(0),
             }
         });
-        core.look_at(&mut core.lock(), Instant::now() + COLD);
+        core.schedule_check(&mut core.lock(), Instant::now() + COLD);
         match core.start_workers() {
             Ok(()) => Ok(core),
             Err(error) => {
@@ -72,7 +72,7 @@ impl Core {
         }
     }
 
-    /// Asks for all workers and waits until they are forked.
+    /// Requests all workers and waits until they are forked.
     fn start_workers(&self) -> Result<()> {
         if self.config.start == Start::InProcess {
             return in_process::initialize(self);
@@ -99,7 +99,7 @@ impl Core {
         cause.map_or(Ok(()), |reason| Err(Error::Spawn { what: "a worker", reason }))
     }
 
-    /// Asks the fork server for a worker at `index`, with a queue pair of its own.
+    /// Requests a worker for the slot at `index` from the fork server, with a new queue pair.
     pub(crate) fn start_worker(
         &self,
         state: &mut State,
@@ -114,7 +114,7 @@ impl Core {
                 core.child_event(index, incarnation, event);
             }
         };
-        let snapshot = self.config.snapshot.as_ref();
+        let snapshot = self.config.snapshot.as_deref();
         let launch = Launch {
             arena: &self.arena,
             supervisor: &self.supervisor,
@@ -142,12 +142,12 @@ impl Core {
             link.close();
         }
         if let Some(timeout) = self.config.idle_timeout {
-            self.look_at(state, Instant::now() + timeout);
+            self.schedule_check(state, Instant::now() + timeout);
         }
         Ok(())
     }
 
-    /// What a worker at `index` is started with.
+    /// The configuration of the worker at `index`.
     fn worker_config(&self, state: &State, index: usize, queues: u64) -> WorkerConfig {
         let config = &self.config;
         let mut settings = config.settings.clone();
@@ -158,7 +158,7 @@ impl Core {
             queues,
             control: Some(state.control.offset()),
             initializer: state.initializer.as_ref().map(Initializer::worker_config),
-            tasks_max: config.tasks_max,
+            tasks_max: config.max_tasks_per_worker,
             memory_soft_bytes: config.memory_soft_bytes,
             inherited: host.map(|host| settings.inherited(host)).unwrap_or_default(),
             settings,
@@ -166,7 +166,7 @@ impl Core {
         }
     }
 
-    /// An empty slot, the last one; its index.
+    /// Appends an empty slot and returns its index.
     pub(crate) fn add_slot(&self, state: &mut State) -> Result<usize> {
         state.workers.push(WorkerSlot::vacant(HostSide::new(&self.arena)?));
         Ok(state.workers.len() - 1)

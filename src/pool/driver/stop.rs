@@ -4,14 +4,14 @@ use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::error::{Error, Result};
-use crate::pool::driver::core::{Core, DEATH};
+use crate::pool::driver::core::{Core, KILL_TIMEOUT};
 use crate::pool::record::callbacks::is_callback_thread;
 use crate::pool::record::state::{Lifecycle, State, WaitTarget};
-use crate::pool::record::worker_slot::{Cause, WorkerSlot};
+use crate::pool::record::worker_slot::{RetireCause, WorkerSlot};
 use crate::worker::link::ChildLink;
 
 impl Core {
-    /// Takes no more tasks, waits for those there are, and ends the workers.
+    /// Refuses new tasks, waits for those there are, and ends the workers.
     pub(crate) fn close(&self, is_cancelling: bool) -> Result<()> {
         {
             let mut state = self.lock();
@@ -27,13 +27,14 @@ impl Core {
             Lifecycle::Broken(cause) => Some(cause.clone()),
             _ => None,
         };
-        let deadline = Instant::now() + LEAVE;
+        let deadline = Instant::now() + LEAVE_TIMEOUT;
         self.stop_workers(deadline, deadline);
         self.await_callbacks(None);
         broken.map_or(Ok(()), |cause| Err(Error::Broken { what: "the pool", cause }))
     }
 
-    /// Waits until every callback has run whose task is over; not on the thread that runs them.
+    /// Waits until the callbacks of all ended tasks have run. On the callback thread it returns at
+    /// once.
     pub(crate) fn await_callbacks(&self, deadline: Option<Instant>) {
         if is_callback_thread() {
             return;
@@ -44,10 +45,10 @@ impl Core {
         }
     }
 
-    /// Ends the pool: waits up to `grace` for tasks and initializers that run, then kills.
-    /// Workers with nothing to do have `leave` to end by themselves. Idempotent.
+    /// Ends the pool: waits up to `grace` for running tasks and initializers, then kills. Idle
+    /// workers have `leave` to end by themselves. Idempotent.
     pub(crate) fn end(&self, grace: Duration, leave: Duration) {
-        // A grace that no clock can count is for ever.
+        // A grace that the clock cannot represent has no end.
         let deadline = Instant::now().checked_add(grace);
         {
             let mut state = self.lock();
@@ -63,7 +64,7 @@ impl Core {
         let mut state = self.lock();
         for index in 0..state.workers.len() {
             if state.workers[index].queues.live() > 0 || state.unfinished > 0 {
-                state.retire(index, Cause::PoolEnds);
+                state.retire(index, RetireCause::PoolEnds);
                 state.workers[index].kill();
             }
         }
@@ -72,17 +73,16 @@ impl Core {
         self.stop_workers(deadline.map_or(leave, |deadline| deadline.min(leave)), leave);
     }
 
-    /// Sends the workers home and waits for them, killing those that are still starting at
-    /// `start_deadline`, in an initializer that hangs perhaps, and those that linger past
-    /// `deadline`.
+    /// Asks the workers to leave and waits for them. Kills those that are still starting at
+    /// `start_deadline` (their initializer may hang), and those that have not left at `deadline`.
     pub(crate) fn stop_workers(&self, start_deadline: Instant, deadline: Instant) {
         let mut state = self.lock();
         if state.life == Lifecycle::Draining {
-            // A worker started from here on would never be told to leave.
-            state.life = Lifecycle::Completion;
+            // A worker that started after this would never be asked to leave.
+            state.life = Lifecycle::Stopping;
         }
         for index in 0..state.workers.len() {
-            state.retire(index, Cause::Stopped);
+            state.retire(index, RetireCause::Stopped);
             state.workers[index].queues.stop();
         }
         let starting = |slot: &WorkerSlot| slot.is_occupied() && !slot.queues.is_ready();
@@ -95,7 +95,7 @@ impl Core {
             state = self.wait_changed(state, Some(deadline));
         }
         state.kill_workers(WorkerSlot::is_occupied);
-        let given_up_at = Instant::now() + DEATH;
+        let given_up_at = Instant::now() + KILL_TIMEOUT;
         while occupied(&state) && Instant::now() < given_up_at {
             state = self.wait_changed(state, Some(given_up_at));
         }
@@ -105,36 +105,36 @@ impl Core {
             }
         }
         state.life = Lifecycle::Closed;
-        state.end_left();
+        state.end_remaining();
         let links: Vec<Arc<ChildLink>> =
             state.workers.iter_mut().filter_map(|slot| slot.link.take()).collect();
-        // The last pool's callback thread ends when it has run what is due.
+        // With the last pool, the callback thread ends when it has run what is due.
         let callbacks = state.callbacks.take();
-        // Workers that were given up may still have what their initializers were lent.
+        // Abandoned workers may still use what their initializers were lent.
         let is_last = !state.workers.iter().any(|slot| slot.is_abandoned);
         let initializer = state.initializer.take_if(|_| is_last);
         drop(state);
         drop((callbacks, initializer));
         links.iter().for_each(|link| link.close());
         self.supervisor.remove(self.doorbell_token);
-        // The last pool's server ends here.
+        // The server of the last pool ends here.
         let server = self.server.lock().unwrap_or_else(PoisonError::into_inner).take();
         drop(server);
     }
 }
 
 impl State {
-    /// Kills the workers in some slots. One that is not forked yet is killed when it is: the
-    /// retirement says so.
+    /// Kills the workers in the chosen slots. A worker that is not forked yet is killed when it is,
+    /// because its slot is retired.
     fn kill_workers(&mut self, which: impl Fn(&WorkerSlot) -> bool) {
         for index in 0..self.workers.len() {
             if which(&self.workers[index]) {
-                self.retire(index, Cause::PoolEnds);
+                self.retire(index, RetireCause::PoolEnds);
                 self.workers[index].kill();
             }
         }
     }
 }
 
-/// How long workers with nothing to do may take to leave.
-pub(crate) const LEAVE: Duration = Duration::from_secs(5);
+/// How long idle workers may take to leave.
+pub(crate) const LEAVE_TIMEOUT: Duration = Duration::from_secs(5);

@@ -1,6 +1,4 @@
-//! How a task gets into the pool.
-//!
-//! Encoded, admitted, offered or queued.
+//! Submission of a task: encode, admit, then offer or queue.
 
 use std::cell::Cell;
 use std::sync::Arc;
@@ -21,18 +19,18 @@ use crate::worker::call::{Call, Encoded, SharedInput, TaskId};
 use crate::worker::invocation::Trampoline;
 use crate::worker::queue_pair::RING_PAYLOAD_BYTES_MAX;
 
-/// Submits to a full pool between two looks at what its workers have finished.
+/// Submits to a busy pool between two checks for finished tasks.
 const SUBMITS_PER_LOOK: usize = 16;
 /// Bytes of encoding buffer that a submitting thread keeps.
 const SCRATCH_BYTES_MAX: usize = 64 << 10;
 
 thread_local! {
-    /// Where arguments are encoded before they are put where they belong.
+    /// The buffer in which arguments are encoded before they are stored.
     static SCRATCH: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
 }
 
 impl Core {
-    /// An error if this pool cannot keep the rules.
+    /// Checks that this pool can apply the rules.
     pub(crate) fn check(&self, rules: Rules) -> Result<()> {
         match rules.timeout {
             Some(Duration::ZERO) => Err(Error::invalid("the timeout of a task", "0 s", "longer")),
@@ -66,13 +64,12 @@ impl Core {
     ) -> Result<TaskId> {
         // Before the mutex, which another thread may have held when this process was forked.
         self.check_ours()?;
-        // A task in the caller's own thread needs no name for its function in other processes, and
-        // in a library it has none.
+        // A task in the calling thread needs no function offset, and in a library it has none.
         let function = match self.config.start {
             Start::InProcess => FunctionOffset::NONE,
             Start::ForkServer => FunctionOffset::of(trampoline as *const ())?,
         };
-        // Gone in a destructor that runs after this thread's values, and in an exit handler.
+        // Not available in late destructors of this thread, or in an exit handler.
         let mut bytes = SCRATCH.try_with(Cell::take).unwrap_or_default();
         bytes.clear();
         let given = shared_input.as_ref().map(|kept| kept.given()).unwrap_or_default();
@@ -82,7 +79,7 @@ impl Core {
             action: "encoded",
             reason,
         })?;
-        // Out of a `Result` it would be moved once more.
+        // Not through a `Result`, which would move it once more.
         let payload = if leases.is_empty() && bytes.len() <= RING_PAYLOAD_BYTES_MAX {
             Encoded::small(&bytes)
         } else {
@@ -110,7 +107,7 @@ impl Core {
             tracing::trace!(task = id.number(), name, "task submitted");
         });
         if let Some(timeout) = rules.timeout {
-            self.look_for_late(&mut state, Instant::now() + timeout);
+            self.schedule_timeout(&mut state, Instant::now() + timeout);
         }
         if state.dormant > 0 {
             self.restart_dormant(&mut state);
@@ -127,7 +124,7 @@ impl Core {
         }
         let had_queue = !state.queue.is_empty();
         state.queue.push_back(id);
-        // Workers that run low ring; looking more often would cost more than it hastens.
+        // Workers with few tasks left ring. Checking more often would cost more than it gains.
         if !had_queue || state.queue.len().is_multiple_of(SUBMITS_PER_LOOK) {
             state.drive();
             if !state.queue.is_empty() {
@@ -151,21 +148,21 @@ impl Core {
     pub(crate) fn check_open(&self, state: &State) -> Result<()> {
         match &state.life {
             Lifecycle::Open => Ok(()),
-            Lifecycle::Draining | Lifecycle::Completion | Lifecycle::Closed => {
+            Lifecycle::Draining | Lifecycle::Stopping | Lifecycle::Closed => {
                 Err(Error::Closed { what: "the pool" })
             }
             Lifecycle::Broken(cause) => Err(broken(cause)),
         }
     }
 
-    /// Has the supervisor end the tasks that are late by `at`, then or earlier.
-    pub(crate) fn look_for_late(&self, state: &mut State, at: Instant) {
+    /// Makes the supervisor check for timed out tasks at `at`, or earlier.
+    pub(crate) fn schedule_timeout(&self, state: &mut State, at: Instant) {
         state.late_at = Some(state.late_at.map_or(at, |earlier| earlier.min(at)));
-        self.look_at(state, at);
+        self.schedule_check(state, at);
     }
 
-    /// Has the supervisor look after this pool at `at`, or earlier.
-    pub(crate) fn look_at(&self, state: &mut State, at: Instant) {
+    /// Makes the supervisor check this pool at `at`, or earlier.
+    pub(crate) fn schedule_check(&self, state: &mut State, at: Instant) {
         if state.deadline.is_none_or(|deadline| at < deadline) {
             state.deadline = Some(at);
             self.supervisor.set_deadline(self.doorbell_token, at);

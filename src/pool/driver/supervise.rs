@@ -1,13 +1,14 @@
-//! What the supervisor does for a pool: rings, span requests, deadlines.
+//! The supervisor's part of a pool: rings, requests for spans, deadlines.
 
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::{Duration, Instant};
 
-use crate::pool::driver::core::{Core, WAKE};
+use crate::pool::driver::core::{Core, WAKE_TIMEOUT};
+use crate::pool::record::progress_clock::Waiting;
 use crate::pool::record::state::State;
 use crate::pool::record::task::Offer;
-use crate::pool::record::worker_slot::Cause;
+use crate::pool::record::worker_slot::RetireCause;
 use crate::process::supervisor::Handler;
 use crate::region::arena::Contents;
 use crate::sys::clock;
@@ -15,7 +16,7 @@ use crate::sys::poll::EventFd;
 use crate::worker::link::LinkOwner;
 use crate::worker::queue_pair::SLOTS;
 
-/// What the supervisor calls for a pool. Workers ring its doorbell.
+/// The handler of a pool, which the supervisor calls. Workers ring its doorbell.
 pub(crate) struct PoolHandler {
     doorbell: Arc<EventFd>,
     core: OnceLock<Weak<Core>>,
@@ -59,7 +60,7 @@ impl Handler for PoolHandler {
 
     fn deadline(&self) {
         if let Some(core) = self.core() {
-            // A new server greets without the mutex: others go on meanwhile.
+            // A server is started outside the mutex, so that other threads can go on.
             let server = core.start_needed_server();
             let cool = Instant::now() + core.arena.cool(clock::now_ns());
             let mut state = core.lock();
@@ -76,9 +77,9 @@ impl Handler for PoolHandler {
             let leaving = kill_overdue(&mut state);
             let dying = core.abandon_unkillable(&mut state);
             let soon = late.into_iter().chain(idle).chain(unstarted).chain(leaving).chain(dying);
-            core.look_at(&mut state, soon.fold(cool, Instant::min));
+            core.schedule_check(&mut state, soon.fold(cool, Instant::min));
             core.restart_dormant(&mut state);
-            // What the killed had not begun can go to others now.
+            // Tasks that the killed workers had not started can go to others now.
             state.drive();
             core.arm_supervisor(&mut state);
             drop(state);
@@ -88,25 +89,26 @@ impl Handler for PoolHandler {
 
     fn after_gap(&self, gap: Duration) {
         if let Some(core) = self.core() {
-            core.lock().leave_out(gap);
+            core.lock().exclude_gap(gap);
         }
     }
 
     fn after_panic(&self, cause: &str) {
         if let Some(core) = self.core() {
-            core.give_up(cause);
+            core.break_and_kill(cause);
         }
     }
 }
 
 impl State {
-    /// Leaves a gap, in which this process was stopped, out of all that is measured by the clock.
-    fn leave_out(&mut self, gap: Duration) {
+    /// Excludes a gap, in which this process was stopped, from all that is measured by the clock.
+    fn exclude_gap(&mut self, gap: Duration) {
         for slot in &mut self.workers {
-            slot.queues.leave_out(gap);
-            let since = slot.idle_since.as_mut().map(|(_, since)| since);
-            let all = since.into_iter().chain(&mut slot.killed_at).chain(&mut slot.exit_due_since);
-            all.for_each(|since| *since += gap);
+            slot.queues.exclude_gap(gap);
+            slot.clock.exclude_gap(gap);
+            if let Some(killed_at) = &mut slot.killed_at {
+                *killed_at += gap;
+            }
         }
         for id in self.tasks.unfinished() {
             let cold = self.tasks.get_mut(id).and_then(|entry| entry.cold.as_mut());
@@ -117,17 +119,17 @@ impl State {
     }
 }
 
-/// Kills the workers that were to leave and have not, while there is work that those who take their
-/// places could do; returns when to look again.
+/// While there are tasks, kills the workers that should have left, so that their replacements can
+/// run the tasks. Returns when to check again.
 fn kill_overdue(state: &mut State) -> Option<Instant> {
     if state.unfinished == 0 {
         return None;
     }
     let now = Instant::now();
-    state.workers.iter_mut().filter_map(|slot| slot.kill_overdue(now, WAKE)).min()
+    state.workers.iter_mut().filter_map(|slot| slot.kill_overdue(now, WAKE_TIMEOUT)).min()
 }
 
-/// Kills the workers whose tasks have run out of time; returns when to look again.
+/// Kills the workers whose tasks have timed out. Returns when to check again.
 fn end_late_tasks(state: &mut State) -> Option<Instant> {
     let (now, now_ns) = (Instant::now(), clock::now_ns());
     let mut next: Option<Instant> = None;
@@ -136,8 +138,8 @@ fn end_late_tasks(state: &mut State) -> Option<Instant> {
         let Some(entry) = state.tasks.get(id) else { continue };
         match entry.cold.as_ref().and_then(|cold| cold.kill_at) {
             Some(at) if at <= now => {
-                state.kill_task(id, Cause::Killed(id));
-                sooner(now + WAKE);
+                state.kill_task(id, RetireCause::Killed(id));
+                sooner(now + WAKE_TIMEOUT);
                 continue;
             }
             Some(at) => sooner(at),
@@ -150,36 +152,41 @@ fn end_late_tasks(state: &mut State) -> Option<Instant> {
                 if state.workers[worker].is_abandoned {
                     continue;
                 }
-                let queues = &mut state.workers[worker].queues;
-                match queues.running() {
+                let slot = &mut state.workers[worker];
+                match slot.queues.running() {
                     Some((running, _, started_ns)) if running == seq => {
                         Some(Duration::from_nanos(now_ns.saturating_sub(started_ns)))
                     }
-                    // A worker that was stopped before it could say that it runs: without this
-                    // its task would have no end.
-                    // Waking up takes time too, on a busy machine, and is not the task's.
-                    _ => queues
-                        .stuck_since(seq, now)
-                        .map(|since| now.saturating_duration_since(since).saturating_sub(WAKE)),
+                    // The worker may have been stopped before it started the task: without this
+                    // the task would never time out. Waking up is not part of the task's time.
+                    _ => match slot.waiting_since(now) {
+                        Some((Waiting::ToStart { seq: next, is_ready: true }, since))
+                            if next == seq =>
+                        {
+                            let waited = now.saturating_duration_since(since);
+                            Some(waited.saturating_sub(WAKE_TIMEOUT))
+                        }
+                        _ => None,
+                    },
                 }
             }
             None => None,
         };
         match running {
             Some(ran) if ran >= timeout => {
-                state.kill_task(id, Cause::TimedOut(id, timeout));
-                // If it had not begun it goes to another worker now, and has all of its time.
+                state.kill_task(id, RetireCause::TimedOut(id, timeout));
+                // If it had not started it goes to another worker now, with its full timeout.
                 sooner(now + timeout);
             }
             Some(ran) => sooner(now + (timeout - ran)),
-            // It has not started, so it cannot be late before this.
+            // It has not started, so it cannot time out before this.
             None => sooner(now + timeout),
         }
     }
     next
 }
 
-/// What the pool does about the messages of one of its workers.
+/// Handles the messages of one worker for its pool.
 pub(crate) struct LinkToWorker {
     pub(crate) core: Weak<Core>,
     pub(crate) index: usize,
@@ -193,7 +200,7 @@ impl LinkOwner for LinkToWorker {
         let offset = span.offset();
         let mut state = core.lock();
         let slot = state.workers.get_mut(self.index)?;
-        // Each span is for a result that has not been drained, and those have a slot each.
+        // Each span is for a result that has not been drained, and each of those has a slot.
         if slot.incarnation != self.incarnation || slot.granted.len() as u64 >= SLOTS {
             return None;
         }

@@ -1,13 +1,11 @@
-//! How threads wait for tasks.
-//!
-//! Who waits, drives; who leaves, hands over.
+//! How threads wait for tasks. A waiting thread drives the pool.
 #![allow(unsafe_code)]
 
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use crate::pool::driver::core::Core;
-use crate::pool::driver::core::WAKE;
+use crate::pool::driver::core::WAKE_TIMEOUT;
 use crate::pool::record::listener::Listener;
 use crate::pool::record::outcome::{Outcome, cancelled};
 use crate::pool::record::state::{State, WaitTarget};
@@ -19,22 +17,27 @@ use crate::worker::call::TaskId;
 use crate::worker::host_side::PendingCommit;
 use crate::worker::wakeup::{Driver, DriverWord};
 
-/// How long a joining thread yields before it sleeps, after the last progress it saw.
+/// How long a joining thread spins before it sleeps, after the last progress that it saw.
 const JOIN_SPIN: Duration = Duration::from_micros(500);
-/// The same where spinning eats a quota.
+/// The same where spinning uses up a processor quota.
 const JOIN_SPIN_SHORT: Duration = Duration::from_micros(50);
 
-/// How long a worker may leave a task unstarted before another that is idle gets it.
-const BEGIN: Duration = Duration::from_millis(50);
+/// How long a worker may leave a task unstarted before it goes to an idle worker.
+const START_TIMEOUT: Duration = Duration::from_millis(50);
 
-/// How long nobody looks at the workers at most while somebody waits for them: one that has written
-/// over the words by which it rings, or sleeps, does not ring.
-const LOOK: Duration = Duration::from_secs(1);
+/// The longest time between two checks of the workers while a thread waits for them. A worker that
+/// has overwritten the words that it needs for ringing does not ring.
+const CHECK_INTERVAL: Duration = Duration::from_secs(1);
+
+/// How long until the workers are to be checked again.
+fn next_check(state: &mut State) -> Duration {
+    if state.has_unstarted() { START_TIMEOUT } else { CHECK_INTERVAL }
+}
 
 impl Core {
-    /// Waits until `poll` returns a value, driving meanwhile; `None` after `deadline`.
+    /// Waits until `poll` returns a value, and drives meanwhile; `None` after `deadline`.
     ///
-    /// `poll` is asked under the mutex, after every step; what it waits for is in `watch`.
+    /// `poll` is called under the mutex, after every step. `watch` says what it waits for.
     #[inline]
     pub(crate) fn wait<T>(
         &self,
@@ -46,7 +49,7 @@ impl Core {
         if now.is_some() { now } else { self.wait_on(deadline, watch, poll) }
     }
 
-    /// The same for what is not there yet.
+    /// The slow path of [`wait`](Core::wait).
     fn wait_on<T>(
         &self,
         deadline: Option<Instant>,
@@ -75,13 +78,13 @@ impl Core {
         }
     }
 
-    /// Spins until a result is committed, or somebody else has had a turn; false if neither
-    /// happened for as long as `budget`.
+    /// Spins until a result is committed or another thread has driven; false if neither happened
+    /// within `budget`.
     fn spin(&self, state: StateGuard<'_>, budget: Duration, end: Option<Instant>) -> bool {
         let next: Vec<PendingCommit> =
             state.workers.iter().filter_map(|slot| slot.queues.pending_commit()).collect();
         if !state.queue.is_empty() && !state.joiner_sleeps {
-            // Nobody needs to ring while this thread looks.
+            // Workers need not ring while this thread spins.
             state.control.driver().set(Driver::Awake);
         }
         let turn = self.driver_turns.load(Ordering::Relaxed);
@@ -108,9 +111,9 @@ impl Core {
         self.watch_exits(&mut state);
         if state.joiner_sleeps {
             state.waiting.push(me.clone());
-            let whom = state.control.driver().get();
-            if whom != Driver::Awake && !state.arm(whom) {
-                self.wake_driver(&state, whom);
+            let sleeper = state.control.driver().get();
+            if sleeper != Driver::Awake && !state.arm(sleeper) {
+                self.wake_driver(&state, sleeper);
             }
             drop(state);
             me.wait_until(deadline);
@@ -122,56 +125,49 @@ impl Core {
         state.joiner_sleeps = true;
         let word: *const DriverWord = state.control.driver();
         if state.arm(Driver::Joiner) {
-            let unstarted = state.unstarted();
-            let slice = Some(if unstarted.is_empty() { LOOK } else { BEGIN });
-            let asleep = Instant::now();
+            let slice = Some(next_check(&mut state));
             drop(state);
             // SAFETY: the control block lives as long as the state, and that as long as `self`.
             let word = unsafe { &*word };
             word.sleep(left().into_iter().chain(slice).min());
             state = self.lock();
-            if asleep.elapsed() >= BEGIN {
-                state.recall_unstarted(&unstarted);
-            }
+            state.recall_unstarted(START_TIMEOUT);
         }
         state.joiner_sleeps = false;
         state.control.driver().set(Driver::Awake);
         self.stop_watching(&mut state, watch, &me);
     }
 
-    /// Has the supervisor see to it that the tasks that somebody listens to begin: no thread of
-    /// theirs drives, so nobody else would notice a worker that was stopped while idle.
+    /// Makes the supervisor check that the tasks with listeners are started. No thread drives for
+    /// them, so only the supervisor can notice a worker that was stopped while idle.
     pub(crate) fn watch_start(&self, state: &mut State) {
         if state.unfinished > 0 {
-            let soon = if state.unstarted().is_empty() { LOOK } else { BEGIN };
-            self.look_at(state, Instant::now() + soon);
+            let soon = next_check(state);
+            self.schedule_check(state, Instant::now() + soon);
         }
         self.watch_exits(state);
         self.rearm(state);
     }
 
-    /// Has the supervisor see to it that workers that are to leave, or were killed, are gone soon:
-    /// others can do their work only when they are.
+    /// Makes the supervisor check that retiring and killed workers end soon: their replacements
+    /// start only then.
     pub(crate) fn watch_exits(&self, state: &mut State) {
         let is_leaving = |slot: &WorkerSlot| {
             let is_retiring = matches!(slot.state, WorkerState::Retiring(_));
             (is_retiring || slot.killed_at.is_some()) && slot.is_occupied()
         };
         if state.workers.iter().any(is_leaving) {
-            self.look_at(state, Instant::now() + WAKE);
+            self.schedule_check(state, Instant::now() + WAKE_TIMEOUT);
         }
     }
 
-    /// Takes back what workers have still not begun since the last look; when to look again.
+    /// Recalls the tasks that workers have not started in time. Returns when to check again.
     pub(crate) fn recall_stalled(&self, state: &mut State) -> Option<Instant> {
-        let before = std::mem::take(&mut state.unstarted);
         if state.listeners == 0 {
             return None;
         }
-        state.recall_unstarted(&before);
-        state.unstarted = state.unstarted();
-        let soon = if state.unstarted.is_empty() { LOOK } else { BEGIN };
-        (state.unfinished > 0).then(|| Instant::now() + soon)
+        state.recall_unstarted(START_TIMEOUT);
+        (state.unfinished > 0).then(|| Instant::now() + next_check(state))
     }
 
     fn start_watching(&self, state: &mut State, watch: WaitTarget<'_>, me: &Waiter) {
@@ -200,7 +196,7 @@ impl Core {
         }
     }
 
-    /// Hands the driver's role on: to another joining thread, else to the supervisor.
+    /// Passes the role of the driver to another joining thread, else to the supervisor.
     fn hand_over(&self, mut state: StateGuard<'_>) {
         if state.joiner_sleeps || !state.needs_rings() {
             return;
@@ -212,11 +208,11 @@ impl Core {
         self.arm_supervisor(&mut state);
     }
 
-    /// Has the workers ring the supervisor from now on, unless a joining thread sleeps: that is
-    /// woken then, to look at what this thread has changed. Tasks may have been offered of which
-    /// it does not know, and a worker may have died between changing the driver word and waking.
+    /// Makes the workers ring the supervisor from now on, unless a joining thread sleeps. That is
+    /// woken instead, to see what this thread has changed: tasks may have been offered that it does
+    /// not know, and a worker may have died between changing the driver word and its wake-up.
     pub(crate) fn arm_supervisor(&self, state: &mut State) {
-        // Relaxed: a hint for who spins, on queue pairs that may be no more.
+        // Relaxed: a hint for a spinning thread, whose queue pairs may be outdated.
         self.driver_turns.fetch_add(1, Ordering::Relaxed);
         self.watch_exits(state);
         if state.joiner_sleeps {
@@ -228,23 +224,23 @@ impl Core {
         }
     }
 
-    /// Makes whoever sleeps as driver hear of what has just changed.
+    /// Arms the sleeping driver again after a change, or wakes it.
     pub(crate) fn rearm(&self, state: &mut State) {
-        let whom = state.control.driver().get();
-        if whom != Driver::Awake && !state.arm(whom) {
-            self.wake_driver(state, whom);
+        let sleeper = state.control.driver().get();
+        if sleeper != Driver::Awake && !state.arm(sleeper) {
+            self.wake_driver(state, sleeper);
         }
     }
 
-    fn wake_driver(&self, state: &State, whom: Driver) {
-        match whom {
+    fn wake_driver(&self, state: &State, sleeper: Driver) {
+        match sleeper {
             Driver::Joiner => state.control.driver().wake_joiner_anyway(),
             Driver::Supervisor => self.doorbell.ring(),
             Driver::Awake => {}
         }
     }
 
-    /// Gives up a task whose outcome nobody wants; it runs all the same.
+    /// Detaches a task whose outcome is not wanted. It still runs.
     pub(crate) fn detach(&self, id: TaskId) {
         if !self.is_ours() {
             return;
@@ -257,7 +253,7 @@ impl Core {
         }
     }
 
-    /// Takes the outcome of a task that is done, and forgets the task.
+    /// Takes the outcome of a task that is done, and removes the task.
     #[inline]
     pub(crate) fn take(state: &mut State, id: TaskId) -> Option<Outcome> {
         if state.tasks.get(id).is_none() {

@@ -22,7 +22,8 @@ pub(crate) struct WaitSet {
 }
 
 impl WaitSet {
-    /// Begins to wait for tasks; those that are over already report at once, in the order given.
+    /// Begins to wait for tasks. Those that have ended already are queued at once, in the given
+    /// order.
     pub(crate) fn new<'a>(tasks: impl Iterator<Item = (usize, &'a Arc<Core>, TaskId)>) -> WaitSet {
         let mut pools: Vec<(Arc<Core>, Numbered)> = Vec::new();
         for (number, core, id) in tasks {
@@ -37,8 +38,9 @@ impl WaitSet {
             state.drive();
             for &(number, id) in tasks {
                 let entry = state.tasks.get(id);
-                let ending = entry
-                    .map_or(Some(Completion::Quiet), |entry| entry.outcome().map(Completion::of));
+                let ending = entry.map_or(Some(Completion::NotFailed), |entry| {
+                    entry.outcome().map(Completion::of)
+                });
                 match ending {
                     Some(ending) => queue.notify(number, ending),
                     None => {
@@ -51,14 +53,14 @@ impl WaitSet {
         WaitSet { queue, pools }
     }
 
-    /// The number of the next task that is over and has not been returned yet; `None` after
-    /// `deadline`. There must be one.
+    /// The number of the next ended task that was not returned yet; `None` after `deadline`. There
+    /// must be such a task, or one that has not ended.
     pub(crate) fn next(&self, deadline: Option<Instant>) -> Option<(usize, Completion)> {
         if let Some(ended) = self.queue.next() {
             return Some(ended);
         }
         if let [(core, _)] = &self.pools[..] {
-            // The thread does the pool's work meanwhile.
+            // This thread drives the pool meanwhile.
             let watch = WaitTarget::WaitSet(&self.queue);
             return core.wait(deadline, watch, |_| self.queue.next());
         }
@@ -81,7 +83,7 @@ impl Drop for WaitSet {
         for (core, tasks) in self.pools.iter().filter(|(core, _)| core.is_ours()) {
             let mut state = core.lock();
             for &(_, id) in tasks {
-                state.unlisten_gather(id, &self.queue);
+                state.unlisten_queue(id, &self.queue);
             }
         }
     }

@@ -32,7 +32,7 @@ where
     R: Serialize,
 {
     // SAFETY: named by `Options` alone, for a function that it was given.
-    let function = unsafe { invocation::conjure::<F>() };
+    let function = unsafe { invocation::function_value::<F>() };
     call_each(invocation, function)
 }
 
@@ -44,7 +44,7 @@ where
     F::Output: Serialize,
 {
     // SAFETY: named by `Options::starmap` alone, for a function that it was given.
-    let function = unsafe { invocation::conjure::<F>() };
+    let function = unsafe { invocation::function_value::<F>() };
     call_each(invocation, |item| function.call(item))
 }
 
@@ -59,7 +59,7 @@ where
     let place = invocation.leading::<SharedPlace>()?;
     let windows = invocation.windows;
     // SAFETY: named by `Options` alone, for a function that it was given.
-    let function = unsafe { invocation::conjure::<F>() };
+    let function = unsafe { invocation::function_value::<F>() };
     let results: Vec<R> = if place.is_given {
         let (value, items) =
             place.read(windows, |_, encoded| invocation.arguments_beside::<W, A>(encoded))??;

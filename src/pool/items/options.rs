@@ -9,7 +9,6 @@ use serde::de::DeserializeOwned;
 use crate::error::{Error, Result};
 use crate::pool::Pool;
 use crate::pool::api::handle::Handle;
-use crate::pool::driver::backpressure::Timeout;
 use crate::pool::items::pipeline::{BATCHES_PER_WORKER, BatchCall, BatchPolicy, Pipeline};
 use crate::pool::items::shared_value::SharedValue;
 use crate::pool::record::task::{FOREVER, Rules};
@@ -129,7 +128,7 @@ impl<'p> Options<'p> {
         R: Serialize + DeserializeOwned,
     {
         self.pool.core.check(self.rules)?;
-        let _room = self.pool.core.reserve(Timeout::Endless)?;
+        let _room = self.pool.core.reserve()?;
         let handle = self.pool.submit_by(self.rules, function, &argument)?;
         // As in `Pool::submit`.
         drop(argument);

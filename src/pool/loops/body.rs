@@ -93,7 +93,7 @@ where
         invocation.begin();
         // SAFETY: trampolines are named by `ParChunks` and `ParMap` alone, for a function that
         // they were given.
-        let function = unsafe { invocation::conjure::<F>() };
+        let function = unsafe { invocation::function_value::<F>() };
         Ok(Body { worker, operands, value, function })
     }
 

@@ -120,7 +120,7 @@ where
     let body = Body::<P, S, F, R>::attach(invocation)?;
     // SAFETY: this trampoline is named by `ParMap::reduce` alone, for an operation that it was
     // given.
-    let operation = unsafe { invocation::conjure::<O>() };
+    let operation = unsafe { invocation::function_value::<O>() };
     let (mut blocks, mut partial) = (Runs::new(), Vec::new());
     body.run(|block, results| {
         partial.extend(tree(results.collect(), operation));
@@ -177,7 +177,7 @@ where
     let partial = invocation.arguments::<R>()?;
     invocation.begin();
     // SAFETY: named by `ParMap::reduce` alone, for an operation that it was given.
-    let operation = unsafe { invocation::conjure::<O>() };
+    let operation = unsafe { invocation::function_value::<O>() };
     match tree(partial, operation) {
         Some(value) => invocation.finish(&value),
         None => unreachable!("`reduce` has this run for two values and more"),

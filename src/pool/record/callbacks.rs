@@ -59,25 +59,25 @@ impl Callback {
 }
 
 /// Keeps the callback thread; it ends with the last of these.
-pub(crate) struct Callbacks {
+pub(crate) struct CallbackThread {
     made_in: Instance,
 }
 
 #[derive(Default)]
-struct Hub {
-    inner: Mutex<Inner>,
+struct CallbackQueue {
+    inner: Mutex<PendingCallbacks>,
     /// Told when there is something to run, and when a keeper goes.
     changed: Condvar,
 }
 
 #[derive(Default)]
-struct Inner {
-    keepers: usize,
+struct PendingCallbacks {
+    users: usize,
     has_thread: bool,
-    queue: VecDeque<Callback>,
+    callbacks: VecDeque<Callback>,
 }
 
-static HUB: PerProcess<Hub> = PerProcess::new(Hub::default);
+static QUEUE: PerProcess<CallbackQueue> = PerProcess::new(CallbackQueue::default);
 
 thread_local! {
     static IS_CALLBACK_THREAD: Cell<bool> = const { Cell::new(false) };
@@ -88,71 +88,71 @@ pub(crate) fn is_callback_thread() -> bool {
     IS_CALLBACK_THREAD.get()
 }
 
-impl Hub {
-    fn lock(&self) -> MutexGuard<'_, Inner> {
+impl CallbackQueue {
+    fn lock(&self) -> MutexGuard<'_, PendingCallbacks> {
         // Nothing under this lock panics half-way through a change.
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Callbacks {
+impl CallbackThread {
     /// The callback thread of this process, started if it is not running.
     ///
     /// # Errors
     ///
     /// [`Error::Os`] if the system has no room for a thread.
-    pub(crate) fn current() -> Result<Callbacks> {
-        let mut inner = HUB.get().lock();
+    pub(crate) fn current() -> Result<CallbackThread> {
+        let mut inner = QUEUE.get().lock();
         if !inner.has_thread {
             thread::start("brigade-call", thread::STACK_BYTES, run_all)
                 .map_err(|e| Error::os("clone", "the callback thread", e))?;
             inner.has_thread = true;
         }
-        inner.keepers += 1;
-        Ok(Callbacks { made_in: Instance::current() })
+        inner.users += 1;
+        Ok(CallbackThread { made_in: Instance::current() })
     }
 
     /// Has the thread run a callback, after those that were pushed before.
     pub(crate) fn push(&self, callback: Callback) {
-        let hub = HUB.get();
-        hub.lock().queue.push_back(callback);
-        hub.changed.notify_one();
+        let queue = QUEUE.get();
+        queue.lock().callbacks.push_back(callback);
+        queue.changed.notify_one();
     }
 }
 
-impl Drop for Callbacks {
+impl Drop for CallbackThread {
     fn drop(&mut self) {
         // A child that was forked has no such thread.
         if self.made_in.is_current() {
-            let hub = HUB.get();
-            hub.lock().keepers -= 1;
-            hub.changed.notify_one();
+            let queue = QUEUE.get();
+            queue.lock().users -= 1;
+            queue.changed.notify_one();
         }
     }
 }
 
-impl std::fmt::Debug for Callbacks {
+impl std::fmt::Debug for CallbackThread {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Callbacks").finish_non_exhaustive()
+        f.debug_struct("CallbackThread").finish_non_exhaustive()
     }
 }
 
 fn run_all() {
     IS_CALLBACK_THREAD.set(true);
-    let hub = HUB.get();
-    let mut inner = hub.lock();
+    let queue = QUEUE.get();
+    let mut inner = queue.lock();
     loop {
-        if let Some(callback) = inner.queue.pop_front() {
+        if let Some(callback) = inner.callbacks.pop_front() {
             drop(inner);
             FloatMode::reset();
             callback.run();
-            inner = hub.lock();
-        } else if inner.keepers == 0 {
+            inner = queue.lock();
+        } else if inner.users == 0 {
             // Under the lock: whoever comes next starts another thread.
             inner.has_thread = false;
             return;
         } else {
-            inner = hub.changed.wait(inner).unwrap_or_else(PoisonError::into_inner);
+            inner = queue.changed.wait(inner).unwrap_or_else(PoisonError::into_inner);
         }
     }
 }

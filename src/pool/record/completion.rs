@@ -12,8 +12,8 @@ use crate::pool::record::listener::Listener;
 use crate::pool::record::outcome::Completion;
 use crate::pool::record::outcome::{Outcome, broken, cancelled, is_cancelled};
 use crate::pool::record::state::{Lifecycle, State};
-use crate::pool::record::task::{Entry, Offer, Progress};
-use crate::pool::record::worker_slot::Cause;
+use crate::pool::record::task::{Offer, Progress, TaskRecord};
+use crate::pool::record::worker_slot::RetireCause;
 use crate::worker::call::TaskId;
 
 impl State {
@@ -112,14 +112,16 @@ impl State {
 
     /// Whether a worker has started the task, and it is not known to be over.
     pub(crate) fn has_started(&self, id: TaskId) -> bool {
-        let offer = self.tasks.get(id).and_then(Entry::offer);
+        let offer = self.tasks.get(id).and_then(TaskRecord::offer);
         offer
             .is_some_and(|Offer { worker, seq }| self.workers[worker].queues.has_started(seq.get()))
     }
 
     /// Ends a task that has started, and its worker with it; does nothing if it commits first.
-    pub(crate) fn kill_task(&mut self, id: TaskId, cause: Cause) {
-        let Some(Offer { worker, .. }) = self.tasks.get(id).and_then(Entry::offer) else { return };
+    pub(crate) fn kill_task(&mut self, id: TaskId, cause: RetireCause) {
+        let Some(Offer { worker, .. }) = self.tasks.get(id).and_then(TaskRecord::offer) else {
+            return;
+        };
         self.retire(worker, cause);
         self.drain_worker(worker);
         let Some(entry) = self.tasks.get(id) else { return };
@@ -165,7 +167,7 @@ impl State {
     }
 
     /// Forgets that `gather` waits for a task.
-    pub(crate) fn unlisten_gather(&mut self, id: TaskId, queue: &Arc<CompletionQueue>) {
+    pub(crate) fn unlisten_queue(&mut self, id: TaskId, queue: &Arc<CompletionQueue>) {
         self.unlisten(id, |listener| listener.is_queue(queue));
     }
 

@@ -9,18 +9,18 @@ use crate::sys::thread_parker::Waiter;
 /// Where tasks report that they are over, each once.
 #[derive(Default)]
 pub(crate) struct CompletionQueue {
-    inner: Mutex<Inner>,
+    inner: Mutex<QueueState>,
 }
 
 #[derive(Default)]
-struct Inner {
+struct QueueState {
     ended: VecDeque<(usize, Completion)>,
     /// The thread that sleeps until there is something.
     waiter: Option<Waiter>,
 }
 
 impl CompletionQueue {
-    fn lock(&self) -> MutexGuard<'_, Inner> {
+    fn lock(&self) -> MutexGuard<'_, QueueState> {
         // Nothing under this lock panics half-way through a change.
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -3,12 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::object::transfer::LeaseList;
 use crate::pool::record::task::Rules;
 use crate::process::host_snapshot::HostSnapshot;
 use crate::sys::limits;
 use crate::worker::call;
+use crate::worker::cpu_spread::WORKERS_MAX;
 use crate::worker::invocation::Trampoline;
 use crate::worker::settings::Settings;
 
@@ -25,23 +26,25 @@ pub enum Start {
     InProcess,
 }
 
-/// What every worker of a pool is started with.
-#[derive(Debug, Default)]
+/// The settings of a pool. [`PoolBuilder`](crate::PoolBuilder) sets them, and `build` checks them.
+#[derive(Debug, Clone)]
 pub(crate) struct Config {
     pub(crate) start: Start,
+    /// Set in `build`.
     pub(crate) workers: usize,
     pub(crate) name: String,
     pub(crate) grace: Duration,
     pub(crate) rules: Rules,
     /// The pool's state has it as long as there are workers.
     pub(crate) initializer: Option<Initializer>,
-    pub(crate) tasks_max: Option<u64>,
+    pub(crate) max_tasks_per_worker: Option<u64>,
     pub(crate) memory_soft_bytes: Option<u64>,
     pub(crate) settings: Settings,
-    /// Processors for the workers, in turn.
+    /// Processors for the workers, in turn. Set in `build`.
     pub(crate) pin: Option<Vec<usize>>,
-    /// `None` where tasks have no processes.
-    pub(crate) snapshot: Option<HostSnapshot>,
+    /// Set in `build`; `None` where tasks have no processes.
+    pub(crate) snapshot: Option<Arc<HostSnapshot>>,
+    /// Set in `build`: spinning uses up a processor quota.
     pub(crate) spin_short: bool,
     /// A worker without work for this long leaves.
     pub(crate) idle_timeout: Option<Duration>,
@@ -53,7 +56,7 @@ pub(crate) struct Config {
 #[derive(Debug, Clone)]
 pub(crate) struct Initializer {
     pub(crate) function: Trampoline,
-    /// The same for other processes.
+    /// Its offset, for other processes. Set in `build`.
     pub(crate) word: u64,
     pub(crate) encoded: Vec<u8>,
     /// What its argument refers to; every worker, and every later one, may keep it.
@@ -69,6 +72,27 @@ impl Initializer {
     }
 }
 
+impl Default for Config {
+    fn default() -> Config {
+        Config {
+            start: Start::ForkServer,
+            workers: 0,
+            name: "brigade".into(),
+            grace: Duration::from_secs(5),
+            rules: Rules::default(),
+            initializer: None,
+            max_tasks_per_worker: None,
+            memory_soft_bytes: None,
+            settings: Settings::default(),
+            pin: None,
+            snapshot: None,
+            spin_short: false,
+            idle_timeout: None,
+            queue_limit: None,
+        }
+    }
+}
+
 impl Config {
     /// Sees to it that this process may have what `count` more workers take.
     pub(crate) fn make_room_for(&self, count: usize) -> Result<()> {
@@ -76,4 +100,16 @@ impl Config {
         let each = 2 + usize::from(self.settings.captures_stderr);
         limits::make_room_for_descriptors("a worker", count * each)
     }
+}
+
+/// Checks the number of workers of a pool.
+///
+/// # Errors
+///
+/// [`Error::InvalidArgument`] if it is out of range.
+pub(crate) fn check_worker_count(workers: usize) -> Result<()> {
+    if (1..=WORKERS_MAX).contains(&workers) {
+        return Ok(());
+    }
+    Err(Error::invalid("the number of workers", workers, "1 to 1024"))
 }

@@ -1,8 +1,8 @@
 //! What a pool counts under its mutex.
 
 use crate::pool::record::outcome::{Outcome, is_cancelled};
-use crate::pool::record::worker_slot::Cause;
-use crate::worker::queue_pair::Leave;
+use crate::pool::record::worker_slot::RetireCause;
+use crate::worker::queue_pair::LeaveReason;
 
 /// Counters under the pool's mutex.
 #[derive(Debug, Clone, Default)]
@@ -42,30 +42,34 @@ pub struct Restarts {
     /// They had outgrown [`memory_soft_bytes`](crate::PoolBuilder::memory_soft_bytes).
     pub memory: u64,
     /// A task had kept an array handle, closed their descriptors, or written over their memory.
-    pub spoilt: u64,
+    pub unclean: u64,
     /// They had been idle, and work came before they were gone.
     pub idle: u64,
 }
 
 impl Restarts {
     /// Counts a replacement.
-    pub(crate) fn note(&mut self, cause: Option<Cause>, is_death: bool) {
+    pub(crate) fn note(&mut self, cause: Option<RetireCause>, is_death: bool) {
         *match cause {
             Some(cause) if cause.is_departure() && is_death => &mut self.died,
-            None | Some(Cause::Stopped | Cause::PoolEnds | Cause::PoolBroke) => &mut self.died,
-            Some(Cause::TimedOut(..)) => &mut self.timed_out,
-            Some(Cause::Killed(_)) => &mut self.killed,
-            Some(Cause::Leaving(Leave::Tasks)) => &mut self.max_tasks,
-            Some(Cause::Leaving(Leave::Memory)) => &mut self.memory,
-            Some(Cause::Leaving(Leave::Unclean) | Cause::Corrupt) => &mut self.spoilt,
-            Some(Cause::Idle | Cause::Surplus) => &mut self.idle,
+            None | Some(RetireCause::Stopped | RetireCause::PoolEnds | RetireCause::PoolBroke) => {
+                &mut self.died
+            }
+            Some(RetireCause::TimedOut(..)) => &mut self.timed_out,
+            Some(RetireCause::Killed(_)) => &mut self.killed,
+            Some(RetireCause::Leaving(LeaveReason::Tasks)) => &mut self.max_tasks,
+            Some(RetireCause::Leaving(LeaveReason::Memory)) => &mut self.memory,
+            Some(RetireCause::Leaving(LeaveReason::Unclean) | RetireCause::Corrupt) => {
+                &mut self.unclean
+            }
+            Some(RetireCause::Idle | RetireCause::Surplus) => &mut self.idle,
         } += 1;
     }
 
     /// All of them.
     #[must_use]
     pub fn total(&self) -> u64 {
-        let Restarts { died, timed_out, killed, max_tasks, memory, spoilt, idle } = self;
-        died + timed_out + killed + max_tasks + memory + spoilt + idle
+        let Restarts { died, timed_out, killed, max_tasks, memory, unclean, idle } = self;
+        died + timed_out + killed + max_tasks + memory + unclean + idle
     }
 }

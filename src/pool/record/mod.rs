@@ -9,6 +9,7 @@ pub(crate) mod config;
 pub(crate) mod counters;
 pub(crate) mod listener;
 pub(crate) mod outcome;
+pub(crate) mod progress_clock;
 pub(crate) mod state;
 pub(crate) mod state_guard;
 pub(crate) mod task;

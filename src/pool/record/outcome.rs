@@ -21,7 +21,7 @@ pub(crate) struct Value {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Completion {
     /// With a value, or cancelled.
-    Quiet,
+    NotFailed,
     /// With any other error.
     Failed,
 }
@@ -29,8 +29,8 @@ pub(crate) enum Completion {
 impl Completion {
     pub(crate) fn of(outcome: &Outcome) -> Completion {
         match outcome {
-            Ok(_) => Completion::Quiet,
-            Err(_) if is_cancelled(outcome) => Completion::Quiet,
+            Ok(_) => Completion::NotFailed,
+            Err(_) if is_cancelled(outcome) => Completion::NotFailed,
             Err(_) => Completion::Failed,
         }
     }

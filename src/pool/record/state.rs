@@ -1,25 +1,26 @@
 //! What the host knows under the pool's mutex.
 
 use std::collections::VecDeque;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tracing::Level;
 
-use crate::pool::record::callbacks::Callbacks;
+use crate::pool::record::callbacks::CallbackThread;
 use crate::pool::record::completion_queue::CompletionQueue;
 use crate::pool::record::config::Initializer;
 use crate::pool::record::counters::Counters;
 use crate::pool::record::outcome::{Outcome, Value, broken};
-use crate::pool::record::task::{Entry, Offer, Progress, Tasks};
-use crate::pool::record::worker_slot::{Cause, WorkerSlot, WorkerState};
+use crate::pool::record::progress_clock::Waiting;
+use crate::pool::record::task::{Offer, Progress, TaskRecord, TaskTable};
+use crate::pool::record::worker_slot::{RetireCause, WorkerSlot, WorkerState};
 use crate::process::diagnostics::DeferredEvents;
 use crate::sys::thread_parker::Waiter;
 use crate::sys::{clock, oom};
 use crate::worker::call::TaskId;
 use crate::worker::death;
 use crate::worker::host_side::Drained;
-use crate::worker::pool_control::HostControl;
-use crate::worker::queue_pair::{Leave, ResultMeta, SLOTS};
+use crate::worker::pool_control::HostPoolControl;
+use crate::worker::queue_pair::{LeaveReason, ResultMeta, SLOTS};
 use crate::worker::wakeup::Driver;
 
 /// Whether a pool takes tasks.
@@ -30,7 +31,7 @@ pub(crate) enum Lifecycle {
     /// It does not, but runs what it has.
     Draining,
     /// Nor that any more: its workers are being ended, and no more are started.
-    Completion,
+    Stopping,
     /// It has ended.
     Closed,
     /// It cannot start workers; this is why.
@@ -54,11 +55,11 @@ pub(crate) enum WaitTarget<'a> {
 #[derive(Debug)]
 pub(crate) struct State {
     pub(crate) life: Lifecycle,
-    pub(crate) tasks: Tasks,
+    pub(crate) tasks: TaskTable,
     /// Tasks that no worker has, oldest first; cancelled ones stay until their turn.
     pub(crate) queue: VecDeque<TaskId>,
     pub(crate) workers: Vec<WorkerSlot>,
-    pub(crate) control: HostControl,
+    pub(crate) control: HostPoolControl,
     /// What each worker runs first. Dropped with the last worker: its leases end then, whoever
     /// still has the pool.
     pub(crate) initializer: Option<Initializer>,
@@ -73,7 +74,7 @@ pub(crate) struct State {
     /// Number of listeners, over all tasks.
     pub(crate) listeners: usize,
     /// Keeps the callback thread, from the first callback on.
-    pub(crate) callbacks: Option<Callbacks>,
+    pub(crate) callbacks: Option<CallbackThread>,
     /// Callbacks whose tasks are over and that have not run.
     pub(crate) callbacks_due: usize,
     /// Running average of how long a task takes, in nanoseconds; 0: unknown.
@@ -82,8 +83,6 @@ pub(crate) struct State {
     pub(crate) retry_cause: Option<String>,
     /// Some slot is empty because there is no fork server, which is about to be started.
     pub(crate) needs_server: bool,
-    /// Tasks that workers had not begun when the supervisor last looked for such.
-    pub(crate) unstarted: Vec<(usize, u64)>,
     /// How many workers there should be.
     pub(crate) target: usize,
     /// Workers that left because there was nothing to do, and come back when there is.
@@ -108,11 +107,11 @@ pub(crate) struct State {
 }
 
 impl State {
-    pub(crate) fn new(control: HostControl) -> State {
+    pub(crate) fn new(control: HostPoolControl) -> State {
         oom::note();
         State {
             life: Lifecycle::Open,
-            tasks: Tasks::default(),
+            tasks: TaskTable::default(),
             queue: VecDeque::new(),
             workers: Vec::new(),
             control,
@@ -127,7 +126,6 @@ impl State {
             average_ns: 0,
             retry_cause: None,
             needs_server: false,
-            unstarted: Vec::new(),
             target: 0,
             dormant: 0,
             waiting_for_room: 0,
@@ -165,8 +163,8 @@ impl State {
     pub(crate) fn drain_worker(&mut self, index: usize) {
         while self.workers[index].held_result.is_none() {
             let Some(drained) = self.next_result(index) else { return };
-            if drained.meta.leaving == Some(Leave::Unclean) {
-                self.retire(index, Cause::Leaving(Leave::Unclean));
+            if drained.meta.leaving == Some(LeaveReason::Unclean) {
+                self.retire(index, RetireCause::Leaving(LeaveReason::Unclean));
                 self.workers[index].held_result = Some(drained);
             } else {
                 self.settle(index, drained);
@@ -201,7 +199,7 @@ impl State {
         self.events.defer(Level::ERROR, move || {
             tracing::error!(worker = index, found, "a worker spoilt its queues");
         });
-        self.retire(index, Cause::Corrupt);
+        self.retire(index, RetireCause::Corrupt);
         self.workers[index].kill();
     }
 
@@ -219,15 +217,15 @@ impl State {
     fn settle(&mut self, index: usize, drained: Drained) {
         let (task, meta) = (drained.task, drained.meta);
         if let Some(reason) = meta.leaving {
-            if reason == Leave::Memory {
+            if reason == LeaveReason::Memory {
                 self.events.defer(Level::INFO, move || {
                     tracing::info!(worker = index, "memory_soft_bytes outgrown: replaced");
                 });
             }
-            self.retire(index, Cause::Leaving(reason));
+            self.retire(index, RetireCause::Leaving(reason));
         }
         let Some(id) = task else { return };
-        if let Some(call) = self.tasks.get(id).and_then(Entry::call) {
+        if let Some(call) = self.tasks.get(id).and_then(TaskRecord::call) {
             self.workers[index].keep_lent(call);
         }
         self.note_elapsed(meta);
@@ -253,7 +251,7 @@ impl State {
         let payload =
             death::payload(drained, &mut self.workers[index].granted).map_err(Box::new)?;
         let bytes = death::value(status, payload)?;
-        let call = self.tasks.get_mut(id).and_then(Entry::call_mut);
+        let call = self.tasks.get_mut(id).and_then(TaskRecord::call_mut);
         let leases = call.map(|call| std::mem::take(&mut call.leases)).unwrap_or_default();
         Ok(Value { bytes, leases, elapsed_ns })
     }
@@ -276,7 +274,7 @@ impl State {
         offered.clear();
         offered.resize(self.workers.len(), false);
         while let Some(&id) = self.queue.front() {
-            if !self.tasks.get(id).is_some_and(Entry::is_queued) {
+            if !self.tasks.get(id).is_some_and(TaskRecord::is_queued) {
                 self.queue.pop_front();
                 continue;
             }
@@ -298,7 +296,7 @@ impl State {
     /// Offers a queued task to the worker at `index`. False: its byte ring has no room.
     #[inline]
     pub(crate) fn offer(&mut self, index: usize, id: TaskId) -> bool {
-        let Some(Entry { progress: Progress::Open { call, offer }, rules, .. }) =
+        let Some(TaskRecord { progress: Progress::Open { call, offer }, rules, .. }) =
             self.tasks.get_mut(id)
         else {
             return true;
@@ -373,19 +371,27 @@ impl State {
         }
     }
 
-    /// The workers that have tasks and have begun none, each with the first of those.
-    pub(crate) fn unstarted(&self) -> Vec<(usize, u64)> {
-        let workers = self.workers.iter().enumerate();
-        workers.filter_map(|(index, slot)| Some((index, slot.queues.unstarted()?))).collect()
+    /// Whether a worker has tasks and has started none of them.
+    pub(crate) fn has_unstarted(&mut self) -> bool {
+        let now = Instant::now();
+        let mut found = false;
+        // Without a short cut: each call starts a clock.
+        for slot in &mut self.workers {
+            found |= matches!(slot.waiting_since(now), Some((Waiting::ToStart { .. }, _)));
+        }
+        found
     }
 
-    /// Wakes workers that have still not begun what they had not begun `before`, and takes their
-    /// tasks back if another worker is idle: one of them is stopped, or is slow to start.
-    pub(crate) fn recall_unstarted(&mut self, before: &[(usize, u64)]) {
+    /// Wakes each worker that has not started a task for `timeout`, and takes its tasks back if
+    /// another worker is idle: it may be stopped, or slow to start.
+    pub(crate) fn recall_unstarted(&mut self, timeout: Duration) {
+        let now = Instant::now();
         let has_idle = self.workers.iter().any(WorkerSlot::is_idle);
-        for (index, seq) in self.unstarted() {
-            if !before.contains(&(index, seq)) {
-                continue;
+        for index in 0..self.workers.len() {
+            match self.workers[index].waiting_since(now) {
+                Some((Waiting::ToStart { .. }, since))
+                    if now.saturating_duration_since(since) >= timeout => {}
+                _ => continue,
             }
             // It may sleep although the word says that it does not.
             self.workers[index].queues.wake_anyway();
@@ -406,14 +412,14 @@ impl State {
             return;
         }
         let entry = self.tasks.get_mut(id);
-        if let Some(Entry { progress: Progress::Open { offer, .. }, .. }) = entry {
+        if let Some(TaskRecord { progress: Progress::Open { offer, .. }, .. }) = entry {
             *offer = None;
             self.queue.push_front(id);
         }
     }
 
     /// No more offers for this worker: takes back what it has not started.
-    pub(crate) fn retire(&mut self, index: usize, cause: Cause) {
+    pub(crate) fn retire(&mut self, index: usize, cause: RetireCause) {
         if !self.workers[index].takes_offers() {
             // One that was to leave by itself may still be killed, and why matters then.
             match &mut self.workers[index].state {
@@ -432,13 +438,13 @@ impl State {
     }
 
     /// Prepares for nobody looking at the results: says at which results the workers must ring,
-    /// and whom. Returns false if there is one already, so that the caller must look again.
-    pub(crate) fn arm(&mut self, whom: Driver) -> bool {
+    /// and which thread. Returns false if there is one already, so that the caller must look again.
+    pub(crate) fn arm(&mut self, sleeper: Driver) -> bool {
         for slot in &self.workers {
             slot.queues.set_wake_at(self.wake_at(slot));
         }
         let has_result = |slot: &WorkerSlot| slot.queues.has_result_from(self.wake_at(slot));
-        self.control.driver().arm(whom, || self.workers.iter().any(has_result))
+        self.control.driver().arm(sleeper, || self.workers.iter().any(has_result))
     }
 
     /// The first result of this worker at which it must ring.
@@ -458,7 +464,7 @@ impl State {
             return at;
         }
         let watched = queues.in_flight().find(|entry| {
-            entry.task.and_then(|id| self.tasks.get(id)).is_some_and(Entry::has_listeners)
+            entry.task.and_then(|id| self.tasks.get(id)).is_some_and(TaskRecord::has_listeners)
         });
         at.min(watched.map_or(u64::MAX, |entry| entry.seq))
     }

@@ -42,7 +42,7 @@ pub(crate) enum Progress {
 
 /// A task as the host knows it. A million of them may wait: what few of them have is boxed.
 #[derive(Debug)]
-pub(crate) struct Entry {
+pub(crate) struct TaskRecord {
     pub(crate) progress: Progress,
     pub(crate) rules: Rules,
     /// How often it has died so far.
@@ -63,9 +63,9 @@ pub(crate) struct ColdFields {
     pub(crate) listeners: Vec<Listener>,
 }
 
-const _: () = assert!(size_of::<(u32, Option<Entry>)>() <= 152, "a million of them may wait");
+const _: () = assert!(size_of::<(u32, Option<TaskRecord>)>() <= 152, "a million of them may wait");
 
-impl Entry {
+impl TaskRecord {
     /// What came of it, if it is over.
     pub(crate) fn outcome(&self) -> Option<&Outcome> {
         match &self.progress {
@@ -117,12 +117,12 @@ impl Entry {
 
 /// All tasks that are not done, or done and not yet asked for.
 #[derive(Debug, Default)]
-pub(crate) struct Tasks {
-    slots: Vec<(u32, Option<Entry>)>,
+pub(crate) struct TaskTable {
+    slots: Vec<(u32, Option<TaskRecord>)>,
     free: Vec<u32>,
 }
 
-impl Tasks {
+impl TaskTable {
     /// Adds a queued task.
     #[inline]
     pub(crate) fn insert(&mut self, call: Call, rules: Rules) -> Result<TaskId> {
@@ -132,7 +132,7 @@ impl Tasks {
         };
         let (generation, slot) = &mut self.slots[index as usize];
         // Made where it stays: moving it would cost more than all else here.
-        *slot = Some(Entry {
+        *slot = Some(TaskRecord {
             progress: Progress::Open { call, offer: None },
             rules,
             deaths: 0,
@@ -160,7 +160,7 @@ impl Tasks {
 
     /// The task, unless it has been removed.
     #[inline]
-    pub(crate) fn get(&self, id: TaskId) -> Option<&Entry> {
+    pub(crate) fn get(&self, id: TaskId) -> Option<&TaskRecord> {
         match self.slots.get(id.index as usize) {
             Some((generation, Some(entry))) if *generation == id.generation => Some(entry),
             _ => None,
@@ -184,7 +184,7 @@ impl Tasks {
 
     /// The task, unless it has been removed.
     #[inline]
-    pub(crate) fn get_mut(&mut self, id: TaskId) -> Option<&mut Entry> {
+    pub(crate) fn get_mut(&mut self, id: TaskId) -> Option<&mut TaskRecord> {
         match self.slots.get_mut(id.index as usize) {
             Some((generation, Some(entry))) if *generation == id.generation => Some(entry),
             _ => None,
@@ -193,7 +193,7 @@ impl Tasks {
 
     /// Whether the task is over, or was removed.
     pub(crate) fn is_done(&self, id: TaskId) -> bool {
-        self.get(id).is_none_or(Entry::is_done)
+        self.get(id).is_none_or(TaskRecord::is_done)
     }
 
     /// Forgets a task.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::object::Memory;
+use crate::pool::record::progress_clock::{ProgressClock, Waiting};
 use crate::process::captured_stderr::CapturedStderr;
 use crate::process::fork_server::ChildHandle;
 use crate::region::arena::Span;
@@ -13,7 +14,7 @@ use crate::sys::process;
 use crate::worker::call::{Call, TaskId};
 use crate::worker::host_side::{Drained, HostSide};
 use crate::worker::link::ChildLink;
-use crate::worker::queue_pair::Leave;
+use crate::worker::queue_pair::LeaveReason;
 
 /// The state of the worker in a slot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,7 +24,7 @@ pub(crate) enum WorkerState {
     /// It has a process.
     Running,
     /// It gets no more offers and is about to end, for this reason.
-    Retiring(Cause),
+    Retiring(RetireCause),
     /// The slot has no worker.
     Vacant,
     /// The slot has no worker until there is work.
@@ -32,13 +33,13 @@ pub(crate) enum WorkerState {
 
 /// Why a worker was retired.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Cause {
+pub(crate) enum RetireCause {
     /// This task ran too long.
     TimedOut(TaskId, Duration),
     /// This task was to be killed.
     Killed(TaskId),
     /// It leaves by itself after the result that said so.
-    Leaving(Leave),
+    Leaving(LeaveReason),
     /// There are more workers than there should be; it leaves when it has nothing to do.
     Surplus,
     /// It had nothing to do for long; it leaves.
@@ -53,10 +54,16 @@ pub(crate) enum Cause {
     PoolBroke,
 }
 
-impl Cause {
+impl RetireCause {
     /// Whether the worker leaves by itself, as against being killed.
     pub(crate) fn is_departure(self) -> bool {
-        matches!(self, Cause::Leaving(_) | Cause::Surplus | Cause::Idle | Cause::Stopped)
+        matches!(
+            self,
+            RetireCause::Leaving(_)
+                | RetireCause::Surplus
+                | RetireCause::Idle
+                | RetireCause::Stopped
+        )
     }
 }
 
@@ -89,10 +96,7 @@ pub(crate) struct WorkerSlot {
     pub(crate) stderr: Option<Arc<CapturedStderr>>,
     /// Weight of the workers that died here before they were ready, since the last that was ready.
     pub(crate) start_failures: u32,
-    /// The next sequence number when it was first seen without work, and when that was.
-    pub(crate) idle_since: Option<(u64, Instant)>,
-    /// When its worker, which is to leave, was first seen with nothing left to do.
-    pub(crate) exit_due_since: Option<Instant>,
+    pub(crate) clock: ProgressClock,
 }
 
 impl WorkerSlot {
@@ -114,8 +118,7 @@ impl WorkerSlot {
             config: None,
             stderr: None,
             start_failures: 0,
-            idle_since: None,
-            exit_due_since: None,
+            clock: ProgressClock::default(),
         }
     }
 
@@ -139,24 +142,41 @@ impl WorkerSlot {
         self.has_worker() && !self.is_abandoned
     }
 
-    /// Ends a worker that is to leave, and is there all the same `patience` after it was first seen
-    /// with nothing left to do: it was stopped, perhaps. When to look again, while it is to leave.
-    pub(crate) fn kill_overdue(&mut self, now: Instant, patience: Duration) -> Option<Instant> {
-        let is_leaving = matches!(self.state, WorkerState::Retiring(_)) && !self.is_abandoned;
-        if !is_leaving || self.queues.live() > 0 {
-            self.exit_due_since = None;
-            return is_leaving.then(|| now + patience);
+    /// What its worker waits for at `now`, and since when it was seen waiting for that; `None`
+    /// while it makes progress.
+    pub(crate) fn waiting_since(&mut self, now: Instant) -> Option<(Waiting, Instant)> {
+        let waiting = match self.state {
+            _ if self.is_abandoned => None,
+            WorkerState::Retiring(_) => (self.queues.live() == 0).then_some(Waiting::ToLeave),
+            _ => match self.queues.unstarted() {
+                Some(seq) => Some(Waiting::ToStart { seq, is_ready: self.queues.is_ready() }),
+                // A worker that runs its initializer is not idle.
+                None if self.is_idle() && self.queues.is_ready() => {
+                    Some(Waiting::ForTask { next_seq: self.queues.next_seq() })
+                }
+                None => None,
+            },
+        };
+        self.clock.note(waiting, now)
+    }
+
+    /// Kills a worker that is to leave and has not left within `timeout` after it was first seen
+    /// with nothing left to do: it may be stopped. Returns when to check again.
+    pub(crate) fn kill_overdue(&mut self, now: Instant, timeout: Duration) -> Option<Instant> {
+        if !matches!(self.state, WorkerState::Retiring(_)) || self.is_abandoned {
+            return None;
         }
-        let since = *self.exit_due_since.get_or_insert(now);
-        if now.saturating_duration_since(since) >= patience {
+        if let Some((Waiting::ToLeave, since)) = self.waiting_since(now)
+            && now.saturating_duration_since(since) >= timeout
+        {
             self.kill();
         }
-        Some(now + patience)
+        Some(now + timeout)
     }
 
     /// Releases what its worker had, after the worker has ended.
     pub(crate) fn release(&mut self) {
-        self.exit_due_since = None;
+        self.clock.reset();
         self.killed_at = None;
         self.is_abandoned = false;
         self.abandoned_calls.clear();
@@ -169,7 +189,7 @@ impl WorkerSlot {
 
     /// Whether its worker has left, or is leaving, because it had no work.
     pub(crate) fn is_dormant(&self) -> bool {
-        matches!(self.state, WorkerState::Dormant | WorkerState::Retiring(Cause::Idle))
+        matches!(self.state, WorkerState::Dormant | WorkerState::Retiring(RetireCause::Idle))
     }
 
     /// Keeps the object memories that a call has lent to the worker, as far as the worker has
