@@ -106,6 +106,25 @@ fn shapes_that_do_not_fit_are_named() {
     });
 }
 
+/// The result used to be allocated before the shapes were checked: these need at least 32 TiB.
+#[test]
+fn shapes_that_do_not_fit_are_named_though_there_is_no_memory_for_the_result() {
+    alone(|| {
+        let pool = Pool::builder().workers(1).build().unwrap();
+        let one = SharedArray::from_slice(&[1.0]).unwrap();
+        let repeated = |rows, cols| Matrix::strided(&one, 0, [rows, cols], [0, 0]).unwrap();
+        let stack = SharedArray::<f64>::zeroed([64, 64, 2]).unwrap();
+        let outcomes = [
+            pool.matmul(repeated(1 << 21, 2), repeated(3, 1 << 21)),
+            pool.matvec(repeated(1 << 42, 2), repeated(3, 1)),
+            pool.matmul_batch(&stack, repeated(3, 1 << 30)),
+        ];
+        for outcome in outcomes {
+            assert!(matches!(outcome, Err(Error::ShapeMismatch { .. })), "{outcome:?}");
+        }
+    });
+}
+
 #[test]
 fn two_products_at_once_do_not_wait_for_each_other_for_ever() {
     alone(|| {

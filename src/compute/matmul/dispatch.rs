@@ -3,14 +3,18 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::array::SharedArray;
 use crate::compute::matmul::matrix::{Matrix, MatrixMut, Scalar, SharedMatrix};
 use crate::error::{Error, Result};
 use crate::kernel::matmul::{
-    self, Gemm, SCRATCH_ALIGN_BYTES, Strided, multiply_batch, multiply_gram, scratch_bytes,
+    self, Gemm, SCRATCH_ALIGN_BYTES, Strided, check_operands, multiply_batch, multiply_gram,
+    scratch_bytes,
 };
 use crate::kernel::{PeerDied, SingleThread, Team};
+use crate::pool::record::task::Rules;
 use crate::pool::{CodecError, Invocation, Pool, TeamDescriptor, TeamJob, take_part};
 use crate::region::arena::Contents;
+use crate::shape::Shape;
 use crate::sys::mmap::Access;
 
 /// What is computed of A, B and C.
@@ -24,15 +28,14 @@ pub(super) enum Work {
     Batch(usize, [isize; 3]),
 }
 
-/// One call of a method of the pool.
+/// One call of a method of the pool: a product, but for C.
+#[derive(Clone)]
 pub(super) struct Call<'c, T> {
     pub(super) pool: &'c Pool,
     /// What the call is, for errors and for the report of a death.
     pub(super) name: &'static str,
-    pub(super) work: Work,
-    pub(super) gemm: Gemm<T, Matrix<'c, T>, MatrixMut<'c, T>>,
-    /// How often it may be computed again after a death.
-    pub(super) retries: u32,
+    pub(super) gemm: Gemm<T, Matrix<'c, T>, ()>,
+    pub(super) rules: Rules,
 }
 
 /// The argument of a team's tasks.
@@ -44,48 +47,80 @@ struct Orders<T> {
     scratch: (u64, usize),
 }
 
-impl<T: Scalar> Call<'_, T> {
+impl<'c, T: Scalar> Call<'c, T> {
+    /// `C = A * B`, by the rules of the pool.
+    pub(super) fn new(
+        pool: &'c Pool,
+        name: &'static str,
+        a: Matrix<'c, T>,
+        b: Matrix<'c, T>,
+    ) -> Call<'c, T> {
+        Call { pool, name, gemm: Gemm::new(a, b, ()), rules: pool.rules() }
+    }
+
+    /// An array of this shape for the result. The operands are checked before it is made: a wrong
+    /// shape must not be reported as a lack of memory.
+    pub(super) fn new_result(&self, shape: impl Into<Shape>) -> Result<SharedArray<T>> {
+        check_operands(self.name, self.gemm.a.place.shape(), self.gemm.b.place.shape())?;
+        SharedArray::for_overwrite(shape)
+    }
+
+    /// The result as a new array of this shape. `beta` has no effect, because there was no C.
+    pub(super) fn run(mut self, work: Work, shape: impl Into<Shape>) -> Result<SharedArray<T>> {
+        self.gemm.beta = T::ZERO;
+        let mut c = self.new_result(shape)?;
+        self.run_into(work, MatrixMut::from(&mut c))?;
+        Ok(c)
+    }
+
     /// Checks the shapes and computes the result, by the caller if that is faster.
-    pub(super) fn run(self) -> Result<()> {
-        let places = self.gemm.as_ref().map(|operand| operand.place, |result| result.place);
-        places.check_shapes(self.name)?;
+    pub(super) fn run_into(self, work: Work, c: MatrixMut<'_, T>) -> Result<()> {
+        let Call { pool, name, gemm, rules } = self;
+        let gemm = gemm.map(|operand| operand, |()| c);
+        let places = gemm.as_ref().map(|operand| operand.place, |result| result.place);
+        places.check_shapes(name)?;
         let (m, n, k) = places.sizes();
         let alone_ns = matmul::alone_ns::<T>(m, n, k);
-        let alone_ns = match self.work {
+        let alone_ns = match work {
             Work::Product => alone_ns,
             Work::Gram => alone_ns / 2.0,
             Work::Batch(count, _) => alone_ns * count as f64,
         };
-        if self.pool.has_workers() && alone_ns >= matmul::SHARED_NS {
-            return self.run_shared(m, n, k);
+        if pool.has_workers() && alone_ns >= matmul::SHARED_NS {
+            let job = TeamJob { core: pool.core(), name, members_max: usize::MAX, rules };
+            return run_shared(job, work, &gemm, (m, n, k));
         }
-        let gemm = self.gemm.map(Matrix::local, MatrixMut::local);
+        let gemm = gemm.map(Matrix::local, MatrixMut::local);
         let alone = SingleThread::default();
         // SAFETY: the shapes fit, checked above; every place lies within its elements, checked
         // in `MatrixBase`, which are borrowed, those of C exclusively; a team of one needs no
         // scratch memory.
-        let outcome = unsafe { compute(self.work, &gemm, std::ptr::null_mut(), 1, &alone) };
+        let outcome = unsafe { compute(work, &gemm, std::ptr::null_mut(), 1, &alone) };
         debug_assert!(outcome.is_ok(), "a team of one has no peer that dies");
         Ok(())
     }
+}
 
-    fn run_shared(self, m: usize, n: usize, k: usize) -> Result<()> {
-        let mut rules = self.pool.rules();
-        // With any other beta, a failed attempt has changed part of C.
-        rules.retries = if self.gemm.beta == T::ZERO { self.retries } else { 0 };
-        let core = self.pool.core();
-        let job = TeamJob { core, name: self.name, members_max: usize::MAX, rules };
-        let scratch_len = match self.work {
-            Work::Product => scratch_bytes::<T>(m, n, k, job.members_max()),
-            Work::Gram | Work::Batch(..) => 0,
-        };
-        // Windows begin at a multiple of 2 MiB, so aligning the offset aligns the address.
-        let scratch = core.arena().reserve(scratch_len + SCRATCH_ALIGN_BYTES, Contents::Stale)?;
-        let scratch_at = scratch.offset().next_multiple_of(SCRATCH_ALIGN_BYTES as u64);
-        let gemm = self.gemm.as_ref().try_map(Matrix::shared, MatrixMut::shared)?;
-        let orders = Orders { work: self.work, gemm, scratch: (scratch_at, scratch_len) };
-        job.run(take_share::<T>, &orders)
+/// Computes the result by a team.
+fn run_shared<T: Scalar>(
+    mut job: TeamJob<'_>,
+    work: Work,
+    gemm: &Gemm<T, Matrix<'_, T>, MatrixMut<'_, T>>,
+    (m, n, k): (usize, usize, usize),
+) -> Result<()> {
+    if gemm.beta != T::ZERO {
+        // A failed attempt has changed part of C.
+        job.rules.retries = 0;
     }
+    let scratch_len = match work {
+        Work::Product => scratch_bytes::<T>(m, n, k, job.members_max()),
+        Work::Gram | Work::Batch(..) => 0,
+    };
+    // Windows begin at a multiple of 2 MiB, so aligning the offset aligns the address.
+    let scratch = job.core.arena().reserve(scratch_len + SCRATCH_ALIGN_BYTES, Contents::Stale)?;
+    let scratch_at = scratch.offset().next_multiple_of(SCRATCH_ALIGN_BYTES as u64);
+    let gemm = gemm.as_ref().try_map(Matrix::shared, MatrixMut::shared)?;
+    job.run(take_share::<T>, &Orders { work, gemm, scratch: (scratch_at, scratch_len) })
 }
 
 /// One member's part, in a worker.

@@ -10,9 +10,8 @@ mod product;
 
 use crate::array::SharedArray;
 use crate::error::{Error, Result};
-use crate::kernel::matmul::{self, Gemm};
+use crate::kernel::matmul;
 use crate::pool::Pool;
-use crate::shape::Shape;
 use dispatch::{Call, Work};
 
 pub use matrix::{Matrix, MatrixBase, MatrixMut, Scalar};
@@ -112,10 +111,8 @@ impl Pool {
         x: impl Into<Matrix<'p, T>>,
     ) -> Result<SharedArray<T>> {
         let (a, x) = (a.into().single("matvec")?, x.into().column("matvec")?);
-        let mut y = SharedArray::for_overwrite([a.place.rows])?;
-        let gemm = Gemm::new(a, x, MatrixMut::from(&mut y));
-        self.run_gemm("brigade::Pool::matvec", Work::Product, gemm)?;
-        Ok(y)
+        let shape = [a.place.rows];
+        Call::new(self, "brigade::Pool::matvec", a, x).run(Work::Product, shape)
     }
 
     /// `C = A * A^T`, exactly symmetric, for half the work of [`matmul`](Pool::matmul).
@@ -141,10 +138,8 @@ impl Pool {
     /// ```
     pub fn gram<'p, T: Scalar>(&'p self, a: impl Into<Matrix<'p, T>>) -> Result<SharedArray<T>> {
         let a = a.into().single("gram")?;
-        let mut c = SharedArray::for_overwrite([a.place.rows, a.place.rows])?;
-        let gemm = Gemm::new(a.clone(), a.transposed(), MatrixMut::from(&mut c));
-        self.run_gemm("brigade::Pool::gram", Work::Gram, gemm)?;
-        Ok(c)
+        let shape = [a.place.rows, a.place.rows];
+        Call::new(self, "brigade::Pool::gram", a.clone(), a.transposed()).run(Work::Gram, shape)
     }
 
     /// `C[i] = A[i] * B[i]` for whole stacks of matrices.
@@ -189,33 +184,21 @@ impl Pool {
             return self.matmul(a, b);
         };
         let (m, n, k) = (a.place.rows, b.place.cols, a.place.cols);
-        let mut c = SharedArray::for_overwrite(Shape::from([count, m, n]))?;
-        let (_, c_step) = MatrixMut::from(&mut c).stack("matmul_batch")?;
-        let name = "brigade::Pool::matmul_batch";
+        let c_step = m.wrapping_mul(n).cast_signed();
+        let call = Call::new(self, "brigade::Pool::matmul_batch", a, b);
         if matmul::alone_ns::<T>(m, n, k) < SHARED_OF_BATCH_NS {
-            let work = Work::Batch(count, [a_step, b_step, c_step]);
-            self.run_gemm(name, work, Gemm::new(a, b, MatrixMut::from(&mut c)))?;
-            return Ok(c);
+            return call.run(Work::Batch(count, [a_step, b_step, c_step]), [count, m, n]);
         }
+        let mut c = call.new_result([count, m, n])?;
         for index in 0..count.cast_signed() {
-            let operand = |matrix: &Matrix<'p, T>, step: isize| {
-                let place = matrix.place.moved(index.wrapping_mul(step));
-                matrix.clone().at(place)
-            };
-            let to = MatrixMut::from(&mut c);
-            let place = to.place.moved(index.wrapping_mul(c_step));
-            let gemm = Gemm::new(operand(&a, a_step), operand(&b, b_step), to.at(place));
-            self.run_gemm(name, Work::Product, gemm)?;
+            let steps = [a_step, b_step, c_step].map(|step| index.wrapping_mul(step));
+            let mut one = call.clone();
+            one.gemm.a.place = one.gemm.a.place.moved(steps[0]);
+            one.gemm.b.place = one.gemm.b.place.moved(steps[1]);
+            let mut to = MatrixMut::from(&mut c);
+            to.place = to.place.moved(steps[2]);
+            one.run_into(Work::Product, to)?;
         }
         Ok(c)
-    }
-
-    fn run_gemm<T: Scalar>(
-        &self,
-        name: &'static str,
-        work: Work,
-        gemm: Gemm<T, Matrix<'_, T>, MatrixMut<'_, T>>,
-    ) -> Result<()> {
-        Call { pool: self, name, work, gemm, retries: self.rules().retries }.run()
     }
 }

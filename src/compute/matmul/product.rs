@@ -4,7 +4,7 @@ use crate::array::SharedArray;
 use crate::compute::matmul::dispatch::{Call, Work};
 use crate::compute::matmul::matrix::{Matrix, MatrixMut, Scalar};
 use crate::error::Result;
-use crate::kernel::matmul::{Gemm, Kernel};
+use crate::kernel::matmul::Kernel;
 use crate::pool::Pool;
 
 /// A product `C = alpha * A * B + beta * C` that is to be computed; see [`Pool::product`].
@@ -21,15 +21,12 @@ use crate::pool::Pool;
 /// ```
 #[must_use = "a product is computed by `run` or `run_into`"]
 pub struct Product<'p, T> {
-    pool: &'p Pool,
-    /// Without C, which `run` makes and `run_into` is given.
-    gemm: Gemm<T, Matrix<'p, T>, ()>,
-    retries: u32,
+    call: Call<'p, T>,
 }
 
 impl<'p, T: Scalar> Product<'p, T> {
     pub(super) fn new(pool: &'p Pool, a: Matrix<'p, T>, b: Matrix<'p, T>) -> Product<'p, T> {
-        Product { pool, gemm: Gemm::new(a, b, ()), retries: pool.rules().retries }
+        Product { call: Call::new(pool, "brigade::Pool::matmul", a, b) }
     }
 
     /// The factor of `A * B`. Default: 1.
@@ -43,7 +40,7 @@ impl<'p, T: Scalar> Product<'p, T> {
     /// # Ok::<(), brigade::Error>(())
     /// ```
     pub fn alpha(mut self, alpha: T) -> Self {
-        self.gemm.alpha = alpha;
+        self.call.gemm.alpha = alpha;
         self
     }
 
@@ -60,7 +57,7 @@ impl<'p, T: Scalar> Product<'p, T> {
     /// # Ok::<(), brigade::Error>(())
     /// ```
     pub fn beta(mut self, beta: T) -> Self {
-        self.gemm.beta = beta;
+        self.call.gemm.beta = beta;
         self
     }
 
@@ -80,7 +77,7 @@ impl<'p, T: Scalar> Product<'p, T> {
     /// # Ok::<(), brigade::Error>(())
     /// ```
     pub fn kernel(mut self, kernel: Kernel) -> Self {
-        self.gemm.kernel = kernel;
+        self.call.gemm.kernel = kernel;
         self
     }
 
@@ -96,7 +93,7 @@ impl<'p, T: Scalar> Product<'p, T> {
     /// # Ok::<(), brigade::Error>(())
     /// ```
     pub fn retries(mut self, retries: u32) -> Self {
-        self.retries = retries;
+        self.call.rules.retries = retries;
         self
     }
 
@@ -115,12 +112,10 @@ impl<'p, T: Scalar> Product<'p, T> {
     /// assert_eq!(pool.product(&a, &b).run()?.as_slice(), [4.0, 8.0]);
     /// # Ok::<(), brigade::Error>(())
     /// ```
-    pub fn run(mut self) -> Result<SharedArray<T>> {
-        self.gemm = self.gemm.try_map(|operand| operand.single("matmul"), Ok)?;
-        self.gemm.beta = T::ZERO;
-        let mut c = SharedArray::for_overwrite([self.gemm.a.place.rows, self.gemm.b.place.cols])?;
-        self.run_into(&mut c)?;
-        Ok(c)
+    pub fn run(self) -> Result<SharedArray<T>> {
+        let call = self.single()?;
+        let shape = [call.gemm.a.place.rows, call.gemm.b.place.cols];
+        call.run(Work::Product, shape)
     }
 
     /// The product into an array, or a part of one, that exists.
@@ -145,17 +140,21 @@ impl<'p, T: Scalar> Product<'p, T> {
         T: 'c,
     {
         let c = c.into().single("matmul")?;
-        let gemm = self.gemm.try_map(|operand| operand.single("matmul"), |()| Ok(c))?;
-        let (work, name) = (Work::Product, "brigade::Pool::matmul");
-        Call { pool: self.pool, name, work, gemm, retries: self.retries }.run()
+        self.single()?.run_into(Work::Product, c)
+    }
+
+    /// The call, if both operands are single matrices.
+    fn single(self) -> Result<Call<'p, T>> {
+        let gemm = self.call.gemm.try_map(|operand| operand.single("matmul"), Ok)?;
+        Ok(Call { gemm, ..self.call })
     }
 }
 
 impl<T> std::fmt::Debug for Product<'_, T> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Product")
-            .field("a", &self.gemm.a.shape())
-            .field("b", &self.gemm.b.shape())
+            .field("a", &self.call.gemm.a.shape())
+            .field("b", &self.call.gemm.b.shape())
             .finish_non_exhaustive()
     }
 }

@@ -86,21 +86,9 @@ impl<T, P: Position> Gemm<T, Strided<P>> {
     ///
     /// [`Error::ShapeMismatch`] with the two shapes that do not fit, for the operation named.
     pub fn check_shapes(&self, operation: &'static str) -> Result<()> {
-        let mismatch = |left: [usize; 2], right: [usize; 2], rule| Error::ShapeMismatch {
-            operation,
-            left: Shape::from(left),
-            right: Shape::from(right),
-            rule,
-        };
-        let (a, b, c) = (self.a.shape(), self.b.shape(), self.c.shape());
-        if a[1] != b[0] {
-            return Err(mismatch(a, b, "columns of the left must be rows of the right"));
-        }
-        if [a[0], b[1]] != c {
-            let rule = "the result has the rows of the left and the columns of the right operand";
-            return Err(mismatch([a[0], b[1]], c, rule));
-        }
-        Ok(())
+        let product = check_operands(operation, self.a.shape(), self.b.shape())?;
+        let rule = "the result has the rows of the left and the columns of the right operand";
+        check(product == self.c.shape(), operation, product, self.c.shape(), rule)
     }
 
     /// The same product as `C^T = alpha * B^T * A^T + beta * C^T`.
@@ -126,4 +114,33 @@ impl<T, P: Position> Gemm<T, Strided<P>> {
             self
         }
     }
+}
+
+/// The shape of the product of A and B.
+///
+/// # Errors
+///
+/// [`Error::ShapeMismatch`] if A does not have as many columns as B has rows.
+pub(crate) fn check_operands(
+    operation: &'static str,
+    a: [usize; 2],
+    b: [usize; 2],
+) -> Result<[usize; 2]> {
+    let rule = "columns of the left must be rows of the right";
+    check(a[1] == b[0], operation, a, b, rule)?;
+    Ok([a[0], b[1]])
+}
+
+fn check(
+    fits: bool,
+    operation: &'static str,
+    left: [usize; 2],
+    right: [usize; 2],
+    rule: &'static str,
+) -> Result<()> {
+    if fits {
+        return Ok(());
+    }
+    let (left, right) = (Shape::from(left), Shape::from(right));
+    Err(Error::ShapeMismatch { operation, left, right, rule })
 }

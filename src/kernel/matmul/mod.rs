@@ -65,6 +65,7 @@ mod tests;
 
 pub(crate) use blocking::SHARED_NS;
 pub use gemm::Gemm;
+pub(crate) use gemm::check_operands;
 pub use gemm_batch::multiply_batch;
 pub use gram::{gram, multiply_gram};
 pub use kernel::{Float, KERNEL_VARIABLE, Kernel};
