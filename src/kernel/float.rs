@@ -1,7 +1,7 @@
 //! The processor's floating-point mode: rounding, subnormals, precision, exceptions.
 //!
 //! A thread's mode is state that any code may change and that calls pass on. Compiled arithmetic
-//! assumes the standard one, and the kernels need it: residues as doubles are wrong under another
+//! assumes the standard one, and the kernels need it: residues as `f64` are wrong under another
 //! rounding. So whatever computes, or calls a user's function, sets the standard mode first.
 #![allow(unsafe_code)]
 

@@ -24,7 +24,7 @@ pub(super) const TRANSFORM_TOTAL_MIN: usize = 400;
 /// The same as [`TRANSFORM_MIN`], for squares.
 pub(super) const TRANSFORM_SQUARE_MIN: usize = 120;
 
-/// The same for products and squares where the transform computes with doubles.
+/// The same for products and squares where the transform computes with `f64`.
 pub(super) const TRANSFORM_FMA_MIN: usize = 270;
 
 /// Where the transform has no vectors to compute with, it begins at so many limbs instead of the

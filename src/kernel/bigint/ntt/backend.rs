@@ -1,5 +1,10 @@
 //! The passes compiled for each kind of processor.
 #![allow(unsafe_code)]
+#![expect(
+    clippy::multiple_unsafe_ops_per_block,
+    reason = "each match makes one call; its arms differ in constants alone, and a pointer to the \
+              function instead would keep it from being compiled with its caller's instructions"
+)]
 
 use std::ops::Range;
 use std::sync::OnceLock;
@@ -8,14 +13,13 @@ use std::sync::OnceLock;
 use super::arch::avx2::{self, F64Crt, F64Field};
 #[cfg(target_arch = "x86_64")]
 use super::arch::avx512::U64x8;
-use super::arch::portable::{Portable, Scalar};
-use super::butterflies::Field;
-use super::crt::IntegerCrt;
-use super::dispatch;
-use super::passes;
-use super::plan::{Line, Node, Plan};
+use super::arch::portable::{Portable, SingleLane};
+use super::butterflies::IntegerField;
+use super::crt::{self, IntegerCrt};
+use super::passes::{self, Forward, Inverse, layers};
+use super::plan::{Line, Node, TransformPlan};
 use super::splitting::Digits;
-use super::twiddles::{Form, Table};
+use super::twiddles::{ResidueKind, TwiddleTable};
 
 /// Which instructions the transform uses. The product has the same limbs with each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,7 +27,7 @@ use super::twiddles::{Form, Table};
 pub enum Backend {
     /// 64-bit integer multiplications; any processor.
     Portable,
-    /// AVX2 and FMA: doubles in four lanes.
+    /// AVX2 and FMA: `f64` in four lanes.
     Fma,
     /// AVX-512 F, BW, DQ, VL, IFMA and VBMI2: 52-bit multiplications in eight lanes.
     Ifma,
@@ -111,31 +115,37 @@ const fn has_ifma() -> bool {
 ///
 /// Every function: the processor has what the backend needs, and what the function of the same
 /// name in [`passes`] or [`super::crt`] asks of its memory.
-pub(super) trait Kernel {
-    /// How its tables hold factors.
-    const FORM: Form;
+pub(super) trait TransformKernel {
+    /// The residues that it computes with.
+    const KIND: ResidueKind;
 
     /// See [`passes::first`].
-    unsafe fn first(data: *mut Line, operand: Digits<'_>, plan: Plan, chunk: usize, table: &Table);
-    /// See [`passes::forward`]; `layers` is 1 to 4.
+    unsafe fn first(
+        data: *mut Line,
+        operand: Digits<'_>,
+        plan: TransformPlan,
+        chunk: usize,
+        table: &TwiddleTable,
+    );
+    /// See [`passes::layers`]: `log` forward layers, 1 to 4, the first `phase` after a reduction.
     unsafe fn forward(
         data: *mut Line,
         node: Node,
         nodes: usize,
-        layers: u32,
+        log: u32,
         phase: usize,
-        table: &Table,
+        table: &TwiddleTable,
     );
     /// See [`passes::leaves`].
-    unsafe fn leaves(a: *mut Line, b: *const Line, leaf: Node, leaves: usize, table: &Table);
-    /// See [`passes::inverse`]; `layers` is 1 to 4.
-    unsafe fn inverse(data: *mut Line, node: Node, nodes: usize, layers: u32, table: &Table);
+    unsafe fn leaves(a: *mut Line, b: *const Line, leaf: Node, leaves: usize, table: &TwiddleTable);
+    /// See [`passes::layers`]: `log` inverse layers, 1 to 4.
+    unsafe fn inverse(data: *mut Line, node: Node, nodes: usize, log: u32, table: &TwiddleTable);
     /// See [`passes::last`].
-    unsafe fn last(data: *mut Line, plan: Plan, chunk: usize, table: &Table);
+    unsafe fn last(data: *mut Line, plan: TransformPlan, chunk: usize, table: &TwiddleTable);
     /// See [`super::crt::reconstruct`].
     unsafe fn reconstruct(
         residues: [*const Line; 3],
-        plan: &Plan,
+        plan: &TransformPlan,
         lines: Range<usize>,
         out: *mut u8,
         out_bytes: usize,
@@ -143,29 +153,38 @@ pub(super) trait Kernel {
 }
 
 /// Defines a kernel: the arithmetic of its first pass and of the others, its leaf products and its
-/// joining of residues. The attributes stand before each function, so that it is compiled for an
+/// reconstruction. The attributes stand before each function, so that it is compiled for an
 /// instruction set: a generic function cannot choose its instructions by a parameter.
 macro_rules! kernel {
     (
-        $(#[$documentation:meta])* $kernel:ident, $form:expr, $first:ty, $other:ty, $leaves:path,
+        $(#[$documentation:meta])* $kernel:ident, $kind:expr, $first:ty, $other:ty, $leaves:path,
         $crt:ty, $(#[$attribute:meta])*
     ) => {
         $(#[$documentation])*
         pub(super) struct $kernel;
 
-        impl Kernel for $kernel {
-            const FORM: Form = $form;
+        impl TransformKernel for $kernel {
+            const KIND: ResidueKind = $kind;
 
             $(#[$attribute])*
             unsafe fn first(
                 data: *mut Line,
                 operand: Digits<'_>,
-                plan: Plan,
+                plan: TransformPlan,
                 chunk: usize,
-                table: &Table,
+                table: &TwiddleTable,
             ) {
                 // SAFETY: by this function's contract.
-                unsafe { dispatch::first::<$first>(data, operand, plan, chunk, table) }
+                unsafe {
+                    match plan.odd {
+                        3 => passes::first::<$first, 3, 12>(data, operand, plan, chunk, table),
+                        5 => passes::first::<$first, 5, 10>(data, operand, plan, chunk, table),
+                        7 => passes::first::<$first, 7, 14>(data, operand, plan, chunk, table),
+                        9 => passes::first::<$first, 9, 9>(data, operand, plan, chunk, table),
+                        15 => passes::first::<$first, 15, 15>(data, operand, plan, chunk, table),
+                        _ => passes::first::<$first, 1, 16>(data, operand, plan, chunk, table),
+                    }
+                }
             }
 
             $(#[$attribute])*
@@ -173,12 +192,27 @@ macro_rules! kernel {
                 data: *mut Line,
                 node: Node,
                 nodes: usize,
-                layers: u32,
+                log: u32,
                 phase: usize,
-                table: &Table,
+                table: &TwiddleTable,
             ) {
                 // SAFETY: by this function's contract.
-                unsafe { dispatch::forward::<$other>(data, node, nodes, layers, phase, table) }
+                unsafe {
+                    match (log, phase) {
+                        (1, 0) => layers::<$other, Forward<'_, 0>, 2>(data, node, nodes, table),
+                        (1, 1) => layers::<$other, Forward<'_, 1>, 2>(data, node, nodes, table),
+                        (1, _) => layers::<$other, Forward<'_, 2>, 2>(data, node, nodes, table),
+                        (2, 0) => layers::<$other, Forward<'_, 0>, 4>(data, node, nodes, table),
+                        (2, 1) => layers::<$other, Forward<'_, 1>, 4>(data, node, nodes, table),
+                        (2, _) => layers::<$other, Forward<'_, 2>, 4>(data, node, nodes, table),
+                        (3, 0) => layers::<$other, Forward<'_, 0>, 8>(data, node, nodes, table),
+                        (3, 1) => layers::<$other, Forward<'_, 1>, 8>(data, node, nodes, table),
+                        (3, _) => layers::<$other, Forward<'_, 2>, 8>(data, node, nodes, table),
+                        (_, 0) => layers::<$other, Forward<'_, 0>, 16>(data, node, nodes, table),
+                        (_, 1) => layers::<$other, Forward<'_, 1>, 16>(data, node, nodes, table),
+                        _ => layers::<$other, Forward<'_, 2>, 16>(data, node, nodes, table),
+                    }
+                }
             }
 
             $(#[$attribute])*
@@ -187,7 +221,7 @@ macro_rules! kernel {
                 b: *const Line,
                 leaf: Node,
                 leaves: usize,
-                table: &Table,
+                table: &TwiddleTable,
             ) {
                 // SAFETY: by this function's contract.
                 unsafe { $leaves(a, b, leaf, leaves, table) }
@@ -198,29 +232,56 @@ macro_rules! kernel {
                 data: *mut Line,
                 node: Node,
                 nodes: usize,
-                layers: u32,
-                table: &Table,
+                log: u32,
+                table: &TwiddleTable,
             ) {
                 // SAFETY: by this function's contract.
-                unsafe { dispatch::inverse::<$other>(data, node, nodes, layers, table) }
+                unsafe {
+                    match log {
+                        1 => layers::<$other, Inverse<'_>, 2>(data, node, nodes, table),
+                        2 => layers::<$other, Inverse<'_>, 4>(data, node, nodes, table),
+                        3 => layers::<$other, Inverse<'_>, 8>(data, node, nodes, table),
+                        _ => layers::<$other, Inverse<'_>, 16>(data, node, nodes, table),
+                    }
+                }
             }
 
             $(#[$attribute])*
-            unsafe fn last(data: *mut Line, plan: Plan, chunk: usize, table: &Table) {
+            unsafe fn last(
+                data: *mut Line,
+                plan: TransformPlan,
+                chunk: usize,
+                table: &TwiddleTable,
+            ) {
                 // SAFETY: by this function's contract.
-                unsafe { dispatch::last::<$other>(data, plan, chunk, table) }
+                unsafe {
+                    match plan.odd {
+                        3 => passes::last::<$other, 3, 12>(data, plan, chunk, table),
+                        5 => passes::last::<$other, 5, 10>(data, plan, chunk, table),
+                        7 => passes::last::<$other, 7, 14>(data, plan, chunk, table),
+                        9 => passes::last::<$other, 9, 9>(data, plan, chunk, table),
+                        15 => passes::last::<$other, 15, 15>(data, plan, chunk, table),
+                        _ => passes::last::<$other, 1, 16>(data, plan, chunk, table),
+                    }
+                }
             }
 
             $(#[$attribute])*
             unsafe fn reconstruct(
                 residues: [*const Line; 3],
-                plan: &Plan,
+                plan: &TransformPlan,
                 lines: Range<usize>,
                 out: *mut u8,
                 out_bytes: usize,
             ) -> u64 {
                 // SAFETY: by this function's contract.
-                unsafe { dispatch::reconstruct::<$crt>(residues, plan, lines, out, out_bytes) }
+                unsafe {
+                    match plan.digit_bits {
+                        63 => crt::reconstruct::<$crt, 63>(residues, plan, lines, out, out_bytes),
+                        62 => crt::reconstruct::<$crt, 62>(residues, plan, lines, out, out_bytes),
+                        _ => crt::reconstruct::<$crt, 60>(residues, plan, lines, out, out_bytes),
+                    }
+                }
             }
         }
     };
@@ -228,21 +289,21 @@ macro_rules! kernel {
 
 kernel!(
     /// The kernel of [`Backend::Portable`].
-    PortableKernel, Form::Integers, Field<Portable>, Field<Scalar>, passes::leaves::<Portable>,
-    IntegerCrt<Portable>,
+    PortableKernel, ResidueKind::Integer, IntegerField<Portable>, IntegerField<SingleLane>,
+    passes::leaves::<Portable>, IntegerCrt<Portable>,
 );
 
 #[cfg(target_arch = "x86_64")]
 kernel!(
     /// The kernel of [`Backend::Fma`].
-    FmaKernel, Form::Doubles, F64Field, F64Field, avx2::leaves, F64Crt,
+    FmaKernel, ResidueKind::F64, F64Field, F64Field, avx2::leaves, F64Crt,
     #[target_feature(enable = "avx2,fma")]
 );
 
 #[cfg(target_arch = "x86_64")]
 kernel!(
     /// The kernel of [`Backend::Ifma`].
-    IfmaKernel, Form::Integers, Field<U64x8>, Field<U64x8>, passes::leaves::<U64x8>,
-    IntegerCrt<U64x8>,
+    IfmaKernel, ResidueKind::Integer, IntegerField<U64x8>, IntegerField<U64x8>,
+    passes::leaves::<U64x8>, IntegerCrt<U64x8>,
     #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512ifma,avx512vbmi2,bmi2")]
 );

@@ -1,24 +1,25 @@
-//! Butterfly nets on vectors in registers.
+//! Butterflies on vectors in registers.
 //!
-//! Each value stays inside a proven window.
+//! Each value stays inside a proven interval.
 //!
-//! The nets are generic over the arithmetic ([`Ring`]): integers here, doubles in `arch::avx2`.
+//! The butterflies are generic over the arithmetic ([`ResidueField`]): integers here, `f64` in
+//! `arch::avx2`.
 //!
-//! In a [`Field`] a residue is held as an integer modulo 2^52 in the low 52 bits of a lane; what
-//! lies above is never read. The *true value* of a lane is the integer in `0..2^52` with these
-//! bits, and the windows below say where it lies, in units of `p`; `8 p < 2^52`, so nothing in
-//! `[0, 8)` wraps. `e` stands for at most `2^-8`.
+//! An [`IntegerField`] holds a residue as an integer modulo 2^52 in the low 52 bits of a lane and
+//! never reads the bits above. The *true value* of a lane is the integer in `0..2^52` with these
+//! bits. The intervals below bound it, in units of `p`; `8 p < 2^52`, so nothing in `[0, 8)` wraps.
+//! `e` stands for at most `2^-8`.
 //!
-//! | operation            | needs            | gives                                            |
-//! |----------------------|------------------|--------------------------------------------------|
-//! | [`Ring::mul_add`]    | `x` in `[0, 8)`  | `acc + r`, `r = x w (mod p)`, `r` in `[-1, 1)`   |
-//! | [`Ring::reduce`]     | `x` in `[0, 8)`  | `[3, 4 + e)`                                     |
-//! | forward butterfly    | `a` in `[1, 7)`  | both results one wider than `a` on either side   |
-//! | inverse radix 4      | all in `[3, 5]`  | all in `[3, 5]`                                  |
-//! | odd transform        | all in `[0, 8)`  | all in `[3 - e, 5 + e]`                          |
+//! | operation                 | needs           | gives                                          |
+//! |---------------------------|-----------------|------------------------------------------------|
+//! | [`ResidueField::mul_add`] | `x` in `[0, 8)` | `acc + r`, `r = x w (mod p)`, `r` in `[-1, 1)` |
+//! | [`ResidueField::reduce`]  | `x` in `[0, 8)` | `[3, 4 + e)`                                   |
+//! | forward butterfly         | `a` in `[1, 7)` | both results one wider than `a` on either side |
+//! | inverse radix 4           | all in `[3, 5]` | all in `[3, 5]`                                |
+//! | odd transform             | all in `[0, 8)` | all in `[3 - e, 5 + e]`                        |
 //!
 //! *Shoup's bound*: with `W = floor(w 2^52 / p)` and `q = floor(x W / 2^52)`, `x w / p - q` lies in
-//! `[0, 1 + x / 2^52)`, so `x w - q p` is in `[0, 2p)`, and one more `p` off centres it.
+//! `[0, 1 + x / 2^52)`, so `x w - q p` is in `[0, 2p)`; subtracting one more `p` centres it.
 //! *Reduction*: `q = floor(x / 2^49)`, `x - q p = (x mod 2^49) + q gap < 2^49 + 7 gap`.
 //! *Forward*: after a reduction `[3, 4 + e)`, three layers give `[0, 7 + e)`; so the
 //! multiplicand `a` is reduced in every third layer, counted by `phase`, through all passes.
@@ -41,7 +42,7 @@ pub(super) trait Twiddles {
 
 /// Arithmetic modulo one of the primes, on vectors of residues. A value is proof that the
 /// processor has what its lanes need.
-pub(super) trait Ring: Copy {
+pub(super) trait ResidueField: Copy {
     /// A vector of residues.
     type Lane: Arithmetic;
 
@@ -55,7 +56,7 @@ pub(super) trait Ring: Copy {
     /// A factor from memory.
     #[inline(always)]
     fn spread(&self, factor: &Factor) -> Spread<Self::Lane> {
-        // SAFETY: a reference is readable; the processor was vouched for in `new`.
+        // SAFETY: a reference is readable; the caller of `new` guaranteed the processor.
         let w = unsafe { Self::Lane::splat_from(&raw const factor.w) };
         // SAFETY: as above.
         let quotient = unsafe { Self::Lane::splat_from(&raw const factor.quotient) };
@@ -65,22 +66,22 @@ pub(super) trait Ring: Copy {
     /// All lanes zero.
     fn zero(&self) -> Self::Lane;
 
-    /// What is taken from a sum so that it stays centred; `3p` where residues are positive.
+    /// Subtracted from a sum to keep it centred; `3p` where residues are positive.
     fn three_p(&self) -> Self::Lane;
 
-    /// The centre of the windows; `4p` where residues are positive.
+    /// The centre of the intervals; `4p` where residues are positive.
     fn four_p(&self) -> Self::Lane;
 
     /// A residue of `acc + x w`.
     fn mul_add(&self, acc: Self::Lane, x: Self::Lane, w: Spread<Self::Lane>) -> Self::Lane;
 
-    /// A residue of `x w`, in the window of what butterflies return.
+    /// A residue of `x w`, in the interval of what butterflies return.
     fn mul(&self, x: Self::Lane, w: Spread<Self::Lane>) -> Self::Lane;
 
-    /// A residue of `x`, in the narrowest window.
+    /// A residue of `x`, in the narrowest interval.
     fn reduce(&self, x: Self::Lane) -> Self::Lane;
 
-    /// `(a + x w, a - x w)`; `a` is reduced before if `reduce` says so.
+    /// `(a + x w, a - x w)`; `a` is reduced first if `reduce` is set.
     #[inline(always)]
     fn forward(
         &self,
@@ -94,8 +95,8 @@ pub(super) trait Ring: Copy {
         (a.add(product), a.sub(product))
     }
 
-    /// `(u + v, (v - u) w)`: undoes [`Ring::forward`], up to a factor 2, if `w` is the negated
-    /// inverse of its factor.
+    /// `(u + v, (v - u) w)`: undoes [`ResidueField::forward`], up to a factor 2, if `w` is the
+    /// negated inverse of its factor.
     #[inline(always)]
     fn inverse(
         &self,
@@ -109,7 +110,7 @@ pub(super) trait Ring: Copy {
 
 /// The constants of one prime in registers; proof that the processor has what `L` needs.
 #[derive(Clone, Copy)]
-pub(super) struct Field<L> {
+pub(super) struct IntegerField<L> {
     pub(super) prime: Prime,
     pub(super) p: L,
     minus_p: L,
@@ -120,16 +121,16 @@ pub(super) struct Field<L> {
     eight: L,
 }
 
-impl<L: Integers> Field<L> {
+impl<L: Integers> IntegerField<L> {
     /// All lanes equal to `x`.
     #[inline(always)]
     pub(super) fn splat(&self, x: u64) -> L {
-        // SAFETY: `new` was told that the processor has what `L` needs.
+        // SAFETY: the caller of `new` guaranteed that the processor has what `L` needs.
         unsafe { L::splat(x) }
     }
 }
 
-impl<L: Integers> Ring for Field<L> {
+impl<L: Integers> ResidueField for IntegerField<L> {
     type Lane = L;
 
     #[inline(always)]
@@ -197,7 +198,7 @@ impl<L: Integers> Ring for Field<L> {
     }
 }
 
-impl<L: Lanes> Field<L> {
+impl<L: Lanes> IntegerField<L> {
     /// `x w mod p` in `[0, p)`, for a true `x` in `[0, 2^52)`.
     #[inline(always)]
     pub(super) fn mul_canonical(&self, x: L, w: Spread<L>) -> L {
@@ -208,7 +209,7 @@ impl<L: Lanes> Field<L> {
 
 /// Two layers, from layer `d` at its node `t`, on the elements `at` of `x`.
 #[inline(always)]
-fn forward4<G: Ring>(
+fn forward4<G: ResidueField>(
     field: &G,
     x: &mut [G::Lane],
     at: [usize; 4],
@@ -228,7 +229,7 @@ fn forward4<G: Ring>(
 
 /// All `log2(R)` layers of a forward pass; layer `d` is `phase + d` layers after a reduction.
 #[inline(always)]
-pub(super) fn forward<G: Ring, const R: usize>(
+pub(super) fn forward<G: ResidueField, const R: usize>(
     field: &G,
     x: &mut [G::Lane; R],
     phase: usize,
@@ -263,7 +264,11 @@ pub(super) fn forward<G: Ring, const R: usize>(
 /// [`forward`] where the upper half of `x` is zero: both results of a butterfly of the first layer
 /// are then its `a`. For 16 elements and phase 0.
 #[inline(always)]
-pub(super) fn forward_half<G: Ring>(field: &G, x: &mut [G::Lane], twiddles: &impl Twiddles) {
+pub(super) fn forward_half<G: ResidueField>(
+    field: &G,
+    x: &mut [G::Lane],
+    twiddles: &impl Twiddles,
+) {
     for i in 0..8 {
         x[i] = field.reduce(x[i]);
         x[i + 8] = x[i];
@@ -282,7 +287,7 @@ pub(super) fn forward_half<G: Ring>(field: &G, x: &mut [G::Lane], twiddles: &imp
 
 /// Undoes two layers, down to layer `d` at its node `t`, on the elements `at` of `x`.
 #[inline(always)]
-fn inverse4<G: Ring>(
+fn inverse4<G: ResidueField>(
     field: &G,
     x: &mut [G::Lane],
     at: [usize; 4],
@@ -303,7 +308,7 @@ fn inverse4<G: Ring>(
 
 /// Undoes [`forward`], up to a factor `R`; the factors are the negated inverses of its factors.
 #[inline(always)]
-pub(super) fn inverse<G: Ring, const R: usize>(
+pub(super) fn inverse<G: ResidueField, const R: usize>(
     field: &G,
     x: &mut [G::Lane; R],
     twiddles: &impl Twiddles,
@@ -337,7 +342,7 @@ pub(super) fn inverse<G: Ring, const R: usize>(
 
 /// `y[e] = sum_t x[t] w^(e t)` for `w` of odd order `M`.
 #[inline(always)]
-pub(super) fn odd<G: Ring, const M: usize>(
+pub(super) fn odd<G: ResidueField, const M: usize>(
     field: &G,
     factors: &OddFactors,
     x: [G::Lane; M],
@@ -353,10 +358,10 @@ pub(super) fn odd<G: Ring, const M: usize>(
 /// Of prime order `M <= 7`: with `u = x[t] + x[M-t]`, `v = x[t] - x[M-t]` for `t` in `1..=M/2`,
 /// `y[e]` and `y[M-e]` are `x[0] + sum u cos(e t) +- sum v sin(e t)`.
 ///
-/// Windows, with `T = M / 2 <= 3` terms: `u` in `[3, 5 + e)`, `v` in `[2 - e, 4 + e)`; the two
+/// Intervals, with `T = M / 2 <= 3` terms: `u` in `[3, 5 + e)`, `v` in `[2 - e, 4 + e)`; the two
 /// sums in `[3 - T, 4 + e + T)` and `[3 - T, 3 + T)`.
 #[inline(always)]
-fn odd_prime<G: Ring, const M: usize>(
+fn odd_prime<G: ResidueField, const M: usize>(
     field: &G,
     factors: &OddFactors,
     set: usize,
@@ -392,7 +397,7 @@ fn odd_prime<G: Ring, const M: usize>(
 
 /// Of order `M = A B`, by Cooley and Tukey: `t = B a + b`, `e = e1 + A e2`.
 #[inline(always)]
-fn odd_composite<G: Ring, const A: usize, const B: usize, const M: usize>(
+fn odd_composite<G: ResidueField, const A: usize, const B: usize, const M: usize>(
     field: &G,
     factors: &OddFactors,
     mut x: [G::Lane; M],

@@ -2,13 +2,13 @@
 //!
 //! For each prime: split and transform the columns of both operands (*first*); for each block,
 //! finish both transforms, multiply the leaves, and undo (*middle*: depth first, in cache);
-//! undo the columns (*last*). Then join the residues of the three primes into limbs. The
-//! second operand's memory serves all primes; the results of each prime stay until they are
-//! joined. A barrier lies wherever a member may read what another wrote:
+//! undo the columns (*last*). Then reconstruct the limbs from the residues of the three primes. The
+//! second operand's memory serves all primes; the residues of each prime stay until the
+//! reconstruction. There is a barrier wherever a member may read what another wrote:
 //!
 //! ```text
 //! first 1 | middle 1 | last 1, first 2 | middle 2 | last 2, first 3 | middle 3 | last 3
-//!         | join | carries |
+//!         | reconstruct | carries |
 //! ```
 #![allow(unsafe_code)]
 
@@ -17,12 +17,12 @@ use crate::kernel::team::{COUNTERS, PeerDied, Team};
 
 use crate::kernel::bigint::limbs::add_limb;
 
-use super::backend::{Backend, Kernel, PortableKernel};
+use super::backend::{Backend, PortableKernel, TransformKernel};
 #[cfg(target_arch = "x86_64")]
 use super::backend::{FmaKernel, IfmaKernel};
-use super::plan::{Line, Node, Plan};
+use super::plan::{Line, Node, TransformPlan};
 use super::splitting::Digits;
-use super::twiddles::{Table, table_bytes, tables};
+use super::twiddles::{TwiddleTable, table_bytes, tables};
 
 /// Nodes of at most this logarithm of lines are finished layer by layer: both operands fit well
 /// into the first-level cache.
@@ -35,7 +35,7 @@ const SEGMENTS_MAX: usize = 64;
 const SEGMENT_UNIT: usize = 8;
 
 /// Steps of a product that take their work from a counter of the team, one each: first, middle
-/// and last for each prime, and the joining.
+/// and last for each prime, and the reconstruction.
 const STEPS: usize = 10;
 
 const _: () = assert!(STEPS <= COUNTERS);
@@ -60,8 +60,8 @@ pub(in crate::kernel::bigint) fn table_limbs(a_limbs: usize, b_limbs: usize) -> 
     table_bytes(plan(a_limbs, Some(b_limbs))) / size_of::<u64>()
 }
 
-fn plan(a_limbs: usize, b_limbs: Option<usize>) -> Plan {
-    Plan::new(a_limbs, b_limbs.unwrap_or(a_limbs))
+fn plan(a_limbs: usize, b_limbs: Option<usize>) -> TransformPlan {
+    TransformPlan::new(a_limbs, b_limbs.unwrap_or(a_limbs))
         .unwrap_or_else(|| panic!("{a_limbs} by {b_limbs:?} limbs are too many for one product"))
 }
 
@@ -90,13 +90,13 @@ pub(in crate::kernel::bigint) unsafe fn multiply(
     backend: Backend,
 ) -> Result<(), PeerDied> {
     assert!(backend.is_available(), "this processor lacks {backend:?}");
-    // Residues may be doubles.
+    // Residues may be `f64`.
     let _mode = FloatMode::standard();
     let b_limbs = b.map_or(a.len(), <[u64]>::len);
     let plan = plan(a.len(), b.map(<[u64]>::len));
     let skip = scratch.align_offset(align_of::<Line>());
     let scratch = scratch.wrapping_add(skip).cast();
-    let product = Product { plan, a, b, out, out_limbs: a.len() + b_limbs, scratch };
+    let product = Convolution { plan, a, b, out, out_limbs: a.len() + b_limbs, scratch };
     match backend {
         #[cfg(target_arch = "x86_64")]
         // SAFETY: the backend is available, as asserted; the rest by this function's contract.
@@ -121,14 +121,14 @@ struct Memory {
 }
 
 /// Lines of scratch memory for a plan.
-pub(super) const fn scratch_lines(plan: Plan, square: bool) -> usize {
+pub(super) const fn scratch_lines(plan: TransformPlan, square: bool) -> usize {
     let arrays = if square { 3 } else { 4 };
     arrays * plan.memory_lines() + SEGMENTS_MAX.div_ceil(8)
 }
 
 /// The product of `a` and `b`, or the square of `a`, into `out`, of `out_limbs` limbs.
-pub(super) struct Product<'a> {
-    pub(super) plan: Plan,
+pub(super) struct Convolution<'a> {
+    pub(super) plan: TransformPlan,
     pub(super) a: &'a [u64],
     /// `None` for a square.
     pub(super) b: Option<&'a [u64]>,
@@ -137,7 +137,7 @@ pub(super) struct Product<'a> {
     pub(super) scratch: *mut Line,
 }
 
-impl Product<'_> {
+impl Convolution<'_> {
     fn memory(&self) -> Memory {
         let lines = self.plan.memory_lines();
         let array = |i: usize| self.scratch.wrapping_add(i * lines);
@@ -162,9 +162,9 @@ impl Product<'_> {
     ///   team alone until all its members have returned, and neither overlaps the other or an
     ///   operand.
     /// - All members call with the same memory and the same plan.
-    pub(super) unsafe fn run<K: Kernel>(&self, team: &impl Team) -> Result<(), PeerDied> {
+    pub(super) unsafe fn run<K: TransformKernel>(&self, team: &impl Team) -> Result<(), PeerDied> {
         let memory = self.memory();
-        for table in tables(self.plan, K::FORM) {
+        for table in tables(self.plan, K::KIND) {
             // SAFETY: the chunks that this member takes are its own until the barrier; the last
             // pass over the prime before reads other memory than this prime's first pass writes,
             // except `other`, which its middle, before the barrier, was the last to read.
@@ -178,7 +178,7 @@ impl Product<'_> {
         }
         team.barrier()?;
         // SAFETY: the barrier has made all residues visible, and each segment is one member's.
-        unsafe { self.join::<K>(team, memory) };
+        unsafe { self.reconstruct::<K>(team, memory) };
         team.barrier()?;
         if team.rank() == 0 {
             // SAFETY: the barrier has made all limbs visible, and only one member has rank 0.
@@ -192,8 +192,13 @@ impl Product<'_> {
     ///
     /// # Safety
     ///
-    /// - As for [`Product::run`], and no other step works on this prime or on `other`.
-    unsafe fn first<K: Kernel>(&self, team: &impl Team, memory: Memory, table: &Table) {
+    /// - As for [`Convolution::run`], and no other step works on this prime or on `other`.
+    unsafe fn first<K: TransformKernel>(
+        &self,
+        team: &impl Team,
+        memory: Memory,
+        table: &TwiddleTable,
+    ) {
         let plan = self.plan;
         let a = Digits::new(self.a, plan.digit_bits);
         let b = self.b.map(|b| Digits::new(b, plan.digit_bits));
@@ -211,8 +216,13 @@ impl Product<'_> {
     ///
     /// # Safety
     ///
-    /// - As for [`Product::run`], and the first pass over this prime is done.
-    unsafe fn middle<K: Kernel>(&self, team: &impl Team, memory: Memory, table: &Table) {
+    /// - As for [`Convolution::run`], and the first pass over this prime is done.
+    unsafe fn middle<K: TransformKernel>(
+        &self,
+        team: &impl Team,
+        memory: Memory,
+        table: &TwiddleTable,
+    ) {
         let (a, b) = (memory.residues[table.prime], memory.other);
         let phase = self.plan.middle_phase();
         take(team, 3 * table.prime + 1, self.plan.columns(), |block| {
@@ -225,20 +235,25 @@ impl Product<'_> {
     ///
     /// # Safety
     ///
-    /// - As for [`Product::run`], and the middle of this prime is done.
-    unsafe fn last<K: Kernel>(&self, team: &impl Team, memory: Memory, table: &Table) {
+    /// - As for [`Convolution::run`], and the middle of this prime is done.
+    unsafe fn last<K: TransformKernel>(
+        &self,
+        team: &impl Team,
+        memory: Memory,
+        table: &TwiddleTable,
+    ) {
         take(team, 3 * table.prime + 2, self.plan.chunks(), |chunk| {
             // SAFETY: by this function's contract; only this member has the chunk.
             unsafe { K::last(memory.residues[table.prime], self.plan, chunk, table) };
         });
     }
 
-    /// The joining of this member's segments.
+    /// Reconstructs this member's segments.
     ///
     /// # Safety
     ///
-    /// - As for [`Product::run`], and the last pass over every prime is done.
-    unsafe fn join<K: Kernel>(&self, team: &impl Team, memory: Memory) {
+    /// - As for [`Convolution::run`], and the last pass over every prime is done.
+    unsafe fn reconstruct<K: TransformKernel>(&self, team: &impl Team, memory: Memory) {
         let residues = memory.residues.map(<*mut Line>::cast_const);
         let (segment, count) = self.segments(team.members());
         let bytes = self.out_limbs * size_of::<u64>();
@@ -270,13 +285,13 @@ impl Product<'_> {
     ///
     /// # Safety
     ///
-    /// - As for [`Product::run`], all segments are joined, and only one member calls.
+    /// - As for [`Convolution::run`], all segments are reconstructed, and only one member calls.
     unsafe fn add_carries(&self, members: usize, memory: Memory) {
         let (segment, count) = self.segments(members);
         // SAFETY: `out` is valid for its limbs and, now, this member's alone.
         let out = unsafe { std::slice::from_raw_parts_mut(self.out, self.out_limbs) };
         for i in 1..count {
-            // SAFETY: the carry of each segment was written in `join`.
+            // SAFETY: the carry of each segment was written in `reconstruct`.
             let carry = unsafe { memory.carries.wrapping_add(i - 1).read() };
             let limb = i * segment * self.plan.digit_bits as usize / size_of::<u64>();
             add_limb(&mut out[limb..], carry);
@@ -302,12 +317,12 @@ fn take(team: &impl Team, step: usize, units: usize, mut work: impl FnMut(usize)
 ///
 /// - The processor has what `K` needs.
 /// - The lines of `node` at `a` and at `b` are this thread's to read and write.
-unsafe fn middle<K: Kernel>(
+unsafe fn middle<K: TransformKernel>(
     a: *mut Line,
     b: Option<*mut Line>,
     node: Node,
     phase: usize,
-    table: &Table,
+    table: &TwiddleTable,
 ) {
     if node.log <= TILE_LOG {
         // SAFETY: by this function's contract.
@@ -332,12 +347,12 @@ unsafe fn middle<K: Kernel>(
 /// # Safety
 ///
 /// - As for [`middle`].
-unsafe fn tile<K: Kernel>(
+unsafe fn tile<K: TransformKernel>(
     a: *mut Line,
     b: Option<*mut Line>,
     node: Node,
     phase: usize,
-    table: &Table,
+    table: &TwiddleTable,
 ) {
     let upper = node.log - node.log.min(4).min(node.log.div_ceil(2).max(3));
     let lower = node.log - upper;

@@ -1,18 +1,16 @@
-//! From residues to limbs.
+//! From residues to limbs, by the Chinese remainder theorem (CRT).
 //!
-//! Remainders are joined, digits overlapped, carries rippled, bytes packed.
-//!
-//! Each coefficient `c < p1 p2 p3` of the product is rebuilt in mixed radix (Garner): with
+//! Each coefficient `c < p1 p2 p3` of the product is reconstructed in mixed radix (Garner): with
 //! canonical residues `r1, r2, r3`, `c = r1 + p1 t2 + p1 p2 t3`, `t2 = (r2 - r1) / p1 mod p2`,
 //! `t3 = ((r3 - r1) / p1 - t2) / p2 mod p3`, also canonical. It has 147 bits, in digits of `D`
 //! bits `c = d0 + d1 2^D + d2 2^(2D)`, `d2 < 2^27`. Digit `i` of the number is the sum of `d0[i]`,
 //! `d1[i-1]`, `d2[i-2]` and a carry. `d0 + d1 < 2^(D+1) <= 2^64` carries 0 or 1; without it, and
 //! with `d2` and the carry of the digit below, what is left is at most `2^D - 1 + 2^27 + 1`, with
-//! a carry of 0 or 1 that [`Lanes::ripple`] sends on.
+//! a carry of 0 or 1 that [`Lanes::ripple`] propagates.
 #![allow(unsafe_code)]
 
-use super::butterflies::{Field, Ring};
-use super::plan::{Line, Plan, padded};
+use super::butterflies::{IntegerField, ResidueField};
+use super::plan::{Line, TransformPlan, padded};
 use super::prime_field::{Factor, PRIMES, WORD_BITS, WORD_MASK};
 use super::simd::{Arithmetic, LANES, Lanes};
 
@@ -31,7 +29,7 @@ const P1_P2: [u64; 2] = {
 };
 
 /// What to multiply the transform's results by: `2^52 / lines`, for each prime.
-pub(super) fn scales(plan: Plan) -> [Factor; 3] {
+pub(super) fn scales(plan: TransformPlan) -> [Factor; 3] {
     PRIMES.map(|prime| {
         let odd = plan.odd as u64;
         // 1 / odd is the multiple of p, plus one, that odd divides.
@@ -42,17 +40,18 @@ pub(super) fn scales(plan: Plan) -> [Factor; 3] {
     })
 }
 
-/// Joins residues of one kind into digits. A value is proof that the processor has what it needs.
+/// Reconstruction of coefficients from residues of one kind, as digits. A value is proof that the
+/// processor has what it needs.
 pub(super) trait Crt: Sized {
     /// The vectors of digits.
     type Digits: Lanes;
 
-    /// The crt for a plan.
+    /// The reconstruction for a plan.
     ///
     /// # Safety
     ///
     /// - The processor has what the kind needs.
-    unsafe fn new(plan: &Plan) -> Self;
+    unsafe fn new(plan: &TransformPlan) -> Self;
 
     /// All lanes equal to `x`.
     fn splat(&self, x: u64) -> Self::Digits;
@@ -65,9 +64,9 @@ pub(super) trait Crt: Sized {
     unsafe fn digits<const D: u32>(&self, residues: [*const Line; 3]) -> [Self::Digits; 3];
 }
 
-/// The crt of integers.
+/// Reconstruction from integer residues.
 pub(super) struct IntegerCrt<L> {
-    fields: [Field<L>; 3],
+    fields: [IntegerField<L>; 3],
     scales: [Factor; 3],
 }
 
@@ -75,9 +74,9 @@ impl<L: Lanes> Crt for IntegerCrt<L> {
     type Digits = L;
 
     #[inline(always)]
-    unsafe fn new(plan: &Plan) -> Self {
+    unsafe fn new(plan: &TransformPlan) -> Self {
         // SAFETY: by this function's contract.
-        let fields = [0, 1, 2].map(|i| unsafe { Field::<L>::new(i) });
+        let fields = [0, 1, 2].map(|i| unsafe { IntegerField::<L>::new(i) });
         Self { fields, scales: scales(*plan) }
     }
 
@@ -118,7 +117,7 @@ impl<L: Lanes> Crt for IntegerCrt<L> {
 
 /// `w0 + w1 2^52 + w2 2^104` in digits of `D` bits.
 #[inline(always)]
-fn split<L: Lanes, const D: u32>(field: &Field<L>, w0: L, w1: L, w2: L) -> [L; 3] {
+fn split<L: Lanes, const D: u32>(field: &IntegerField<L>, w0: L, w1: L, w2: L) -> [L; 3] {
     let max = field.splat((1 << D) - 1);
     let d0 = w0.or(w1.shift_left::<WORD_BITS>()).and(max);
     let (d1, d2) = match D {
@@ -144,13 +143,13 @@ fn shift_right_by<L: Lanes, const D: u32>(x: L) -> L {
 ///
 /// # Safety
 ///
-/// - The processor has what the crt needs.
+/// - The processor has what `J` needs.
 /// - The residues of `lines` and of the line below, where the plan has them, are readable.
 /// - Bytes `D * lines` of `out` are this thread's to write, up to its end, `out_bytes`.
 #[inline(always)]
 pub(super) unsafe fn reconstruct<J: Crt, const D: u32>(
     residues: [*const Line; 3],
-    plan: &Plan,
+    plan: &TransformPlan,
     lines: std::ops::Range<usize>,
     out: *mut u8,
     out_bytes: usize,
@@ -207,7 +206,7 @@ pub(super) unsafe fn reconstruct<J: Crt, const D: u32>(
 unsafe fn line_digits<J: Crt, const D: u32>(
     crt: &J,
     residues: [*const Line; 3],
-    plan: &Plan,
+    plan: &TransformPlan,
     line: usize,
 ) -> [J::Digits; 3] {
     if line >= plan.lines() {

@@ -1,25 +1,25 @@
-//! Proof by computation that every value stays inside its window.
+//! Proof by computation that every value stays inside its interval.
 //!
-//! The nets are run on [`Span`]s: linear forms over intervals, so that `2 a - (a + r)` is known to
-//! be `a - r`. Whatever goes into a multiplication must lie in `[0, 2^52)` for all values of the
+//! The butterflies are run on [`Interval`]s: linear forms over intervals, so that `2 a - (a + r)`
+//! is known to be `a - r`. Each multiplicand must lie in `[0, 2^52)` for all values of the
 //! intervals at once. So this holds for all inputs, not only for those of a test.
 #![allow(unsafe_code)]
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 
-use super::butterflies::{self, Field, Ring, Twiddles};
-use super::plan::{ODD_PARTS, Plan};
-use super::prime_field::{PRIMES, WORD_MASK};
+use super::butterflies::{self, IntegerField, ResidueField, Twiddles};
+use super::plan::{ODD_PARTS, TransformPlan};
+use super::prime_field::{Factor, PRIMES, WORD_MASK};
 use super::simd::{Arithmetic, Integers};
 use super::twiddles::{self, tables};
 
-/// What is known of a lane: the place of a [`Form`] in the arena of this thread.
+/// What is known of a lane: the place of a [`LinearForm`] in the arena of this thread.
 #[derive(Clone, Copy)]
-struct Span(usize);
+struct Interval(usize);
 
 #[derive(Clone, Debug, Default)]
-struct Form {
+struct LinearForm {
     constant: i128,
     /// Coefficients of the unknowns, by number.
     terms: BTreeMap<usize, i128>,
@@ -30,20 +30,20 @@ struct Form {
 }
 
 thread_local! {
-    static FORMS: RefCell<Vec<Form>> = const { RefCell::new(Vec::new()) };
+    static FORMS: RefCell<Vec<LinearForm>> = const { RefCell::new(Vec::new()) };
     /// The interval of each unknown, both ends included.
     static UNKNOWNS: RefCell<Vec<(i128, i128)>> = const { RefCell::new(Vec::new()) };
 }
 
-impl Span {
-    fn new(form: Form) -> Self {
+impl Interval {
+    fn new(form: LinearForm) -> Self {
         FORMS.with_borrow_mut(|forms| {
             forms.push(form);
             Self(forms.len() - 1)
         })
     }
 
-    fn form(self) -> Form {
+    fn form(self) -> LinearForm {
         FORMS.with_borrow(|forms| forms[self.0].clone())
     }
 
@@ -53,10 +53,10 @@ impl Span {
             unknowns.push((low, high));
             unknowns.len() - 1
         });
-        Self::new(Form { terms: BTreeMap::from([(number, 1)]), ..Form::default() })
+        Self::new(LinearForm { terms: BTreeMap::from([(number, 1)]), ..LinearForm::default() })
     }
 
-    fn window(self) -> (i128, i128) {
+    fn bounds(self) -> (i128, i128) {
         let form = self.form();
         assert!(form.pending.is_none() && form.quotient.is_none(), "not a value: {form:?}");
         UNKNOWNS.with_borrow(|unknowns| {
@@ -67,9 +67,9 @@ impl Span {
         })
     }
 
-    /// The window of a multiplicand, which must be a true value.
+    /// The bounds of a multiplicand, which must be a true value.
     fn multiplicand(self) -> (i128, i128) {
-        let (low, high) = self.window();
+        let (low, high) = self.bounds();
         assert!(low >= 0 && high <= i128::from(WORD_MASK), "{low}..={high} wraps");
         (low, high)
     }
@@ -91,26 +91,19 @@ impl Span {
     }
 }
 
-impl Arithmetic for Span {
+impl Arithmetic for Interval {
     const WIDTH: usize = 1;
 
     unsafe fn splat(x: u64) -> Self {
-        Self::new(Form { constant: x.into(), ..Form::default() })
-    }
-
-    unsafe fn splat_from(source: *const u64) -> Self {
-        // SAFETY: readable, by this function's contract.
-        let x = unsafe { source.read() };
-        // SAFETY: spans need no processor.
-        unsafe { Self::splat(x) }
+        Self::new(LinearForm { constant: x.into(), ..LinearForm::default() })
     }
 
     unsafe fn load(_: *const u64) -> Self {
-        unimplemented!("nets do not touch memory")
+        unimplemented!("butterflies do not touch memory")
     }
 
     unsafe fn store(self, _: *mut u64) {
-        unimplemented!("nets do not touch memory")
+        unimplemented!("butterflies do not touch memory")
     }
 
     fn add(self, other: Self) -> Self {
@@ -122,14 +115,18 @@ impl Arithmetic for Span {
     }
 }
 
-impl Integers for Span {
+impl Integers for Interval {
     fn add_high(self, x: Self, y: Self) -> Self {
         x.multiplicand();
         // A constant near 2^64 is negative.
         let constant = self.constant();
         let wrap = if constant > i128::from(i64::MAX) { 1 << 64 } else { 0 };
         let constant = constant - wrap;
-        Self::new(Form { constant, quotient: Some((x.0, y.constant())), ..Form::default() })
+        Self::new(LinearForm {
+            constant,
+            quotient: Some((x.0, y.constant())),
+            ..LinearForm::default()
+        })
     }
 
     fn add_product(self, x: Self, y: Self) -> Self {
@@ -157,21 +154,21 @@ impl Integers for Span {
 }
 
 /// Some factors: their values do not matter to the bounds.
-struct AnyFactors<'a>(&'a [super::prime_field::Factor]);
+pub(super) struct AnyFactors<'a>(pub(super) &'a [Factor]);
 
 impl Twiddles for AnyFactors<'_> {
-    fn factor(&self, d: usize, t: usize) -> &super::prime_field::Factor {
+    fn factor(&self, d: usize, t: usize) -> &Factor {
         &self.0[(1 << d) + t]
     }
 }
 
-fn plan(odd: usize) -> Plan {
-    Plan { odd, log: 6, digit_bits: 63 }
+pub(super) fn plan(odd: usize) -> TransformPlan {
+    TransformPlan { odd, log: 6, digit_bits: 63 }
 }
 
 /// Where values may lie that are `phase` layers from a reduction, in units of p and with a slack
 /// of p / 256: `[0, 8)`, `[2, 5 + e]`, `[1, 6 + e]`.
-fn phase_window(phase: usize, p: i128) -> (i128, i128) {
+fn phase_interval(phase: usize, p: i128) -> (i128, i128) {
     match phase % 3 {
         0 => (0, 1 << 52),
         1 => (2 * p, 5 * p + p / 256),
@@ -179,22 +176,22 @@ fn phase_window(phase: usize, p: i128) -> (i128, i128) {
     }
 }
 
-fn assert_inside(x: &[Span], (low, high): (i128, i128), what: &str) {
+fn assert_inside(x: &[Interval], (low, high): (i128, i128), what: &str) {
     for x in x {
-        let (a, b) = x.window();
+        let (a, b) = x.bounds();
         assert!(low <= a && b <= high, "{what}: {a}..={b} leaves {low}..={high}");
     }
 }
 
 /// Runs `check` with the constants of each prime and factors for it.
-fn for_each_prime(check: impl Fn(&Field<Span>, i128, AnyFactors<'_>)) {
+fn for_each_prime(check: impl Fn(&IntegerField<Interval>, i128, AnyFactors<'_>)) {
     for (index, prime) in PRIMES.iter().enumerate() {
-        // SAFETY: spans need no processor.
-        let field = unsafe { Field::<Span>::new(index) };
+        // SAFETY: intervals need no processor.
+        let field = unsafe { IntegerField::<Interval>::new(index) };
         check(
             &field,
             prime.p.into(),
-            AnyFactors(tables(plan(1), twiddles::Form::Integers)[index].row(0)),
+            AnyFactors(tables(plan(1), twiddles::ResidueKind::Integer)[index].row(0)),
         );
     }
 }
@@ -202,40 +199,41 @@ fn for_each_prime(check: impl Fn(&Field<Span>, i128, AnyFactors<'_>)) {
 fn forward_stays_inside<const R: usize>() {
     for_each_prime(|field, p, factors| {
         for phase in 0..3 {
-            let (low, high) = phase_window(phase, p);
-            let mut x = [(); R].map(|()| Span::unknown(low, high.min(8 * p)));
+            let (low, high) = phase_interval(phase, p);
+            let mut x = [(); R].map(|()| Interval::unknown(low, high.min(8 * p)));
             butterflies::forward(field, &mut x, phase, &factors);
             let after = phase + R.ilog2() as usize;
             // From phase 0 on, one layer more is at `[0, 7 + e]`, which phase 0 then reduces.
-            let window = if after.is_multiple_of(3) { (0, 8 * p) } else { phase_window(after, p) };
-            assert_inside(&x, window, "forward");
+            let interval =
+                if after.is_multiple_of(3) { (0, 8 * p) } else { phase_interval(after, p) };
+            assert_inside(&x, interval, "forward");
         }
     });
 }
 
 #[test]
-fn forward_nets_stay_inside_their_windows() {
+fn forward_butterflies_stay_inside_their_intervals() {
     forward_stays_inside::<2>();
     forward_stays_inside::<4>();
     forward_stays_inside::<8>();
     forward_stays_inside::<16>();
     for_each_prime(|field, p, factors| {
-        let mut x = [(); 16].map(|()| Span::unknown(0, 8 * p));
+        let mut x = [(); 16].map(|()| Interval::unknown(0, 8 * p));
         butterflies::forward_half(field, &mut x, &factors);
-        assert_inside(&x, phase_window(1, p), "forward half");
+        assert_inside(&x, phase_interval(1, p), "forward half");
     });
 }
 
 fn inverse_stays_inside<const R: usize>() {
     for_each_prime(|field, p, factors| {
-        let mut x = [(); R].map(|()| Span::unknown(3 * p, 5 * p));
+        let mut x = [(); R].map(|()| Interval::unknown(3 * p, 5 * p));
         butterflies::inverse(field, &mut x, &factors);
         assert_inside(&x, (3 * p, 5 * p), "inverse");
     });
 }
 
 #[test]
-fn inverse_nets_stay_inside_their_window() {
+fn inverse_butterflies_stay_inside_their_interval() {
     inverse_stays_inside::<2>();
     inverse_stays_inside::<4>();
     inverse_stays_inside::<8>();
@@ -245,21 +243,21 @@ fn inverse_nets_stay_inside_their_window() {
 fn odd_stays_inside<const M: usize>() {
     assert!(ODD_PARTS.iter().any(|&(odd, _)| odd == M));
     for (index, prime) in PRIMES.iter().enumerate() {
-        // SAFETY: spans need no processor.
-        let field = unsafe { Field::<Span>::new(index) };
+        // SAFETY: intervals need no processor.
+        let field = unsafe { IntegerField::<Interval>::new(index) };
         let p = i128::from(prime.p);
-        let x = [(); M].map(|()| Span::unknown(0, 8 * p));
+        let x = [(); M].map(|()| Interval::unknown(0, 8 * p));
         let y = butterflies::odd(
             &field,
-            &tables(plan(M), twiddles::Form::Integers)[index].odd_factors,
+            &tables(plan(M), twiddles::ResidueKind::Integer)[index].odd_factors,
             x,
         );
-        assert_inside(&y, phase_window(1, p), "odd");
+        assert_inside(&y, phase_interval(1, p), "odd");
     }
 }
 
 #[test]
-fn odd_nets_stay_inside_their_windows() {
+fn odd_transforms_stay_inside_their_intervals() {
     odd_stays_inside::<3>();
     odd_stays_inside::<5>();
     odd_stays_inside::<7>();
@@ -268,7 +266,7 @@ fn odd_nets_stay_inside_their_windows() {
 }
 
 #[test]
-fn the_digits_of_both_ends_stay_inside_the_first_window() {
+fn the_digits_of_both_ends_stay_inside_the_first_interval() {
     for prime in PRIMES {
         let largest = ((1u64 << 49) - 1) + ((1 << 14) - 1) * prime.gap();
         assert!(largest < 5 * prime.p, "a digit of 63 bits, folded once");

@@ -1,12 +1,13 @@
-//! Proof by computation that doubles stay exact.
+//! Proof by computation that `f64` residues stay exact.
 //!
-//! The nets are run on bounds: whatever is multiplied, added or reduced must be below `2^52` in
-//! magnitude for all values within the bounds at once, which is what `arch::avx2` relies on.
+//! The butterflies are run on bounds: each operand must be below `2^52` in magnitude for all values
+//! within the bounds at once. `arch::avx2` relies on that.
 #![allow(unsafe_code)]
 
-use super::butterflies::{self, Ring, Spread, Twiddles};
-use super::plan::{ODD_PARTS, Plan};
-use super::prime_field::{Factor, PRIMES};
+use super::butterflies::{self, ResidueField, Spread};
+use super::interval_proof::{AnyFactors, plan};
+use super::plan::ODD_PARTS;
+use super::prime_field::PRIMES;
 use super::simd::Arithmetic;
 use super::twiddles::{self, tables};
 
@@ -29,19 +30,12 @@ impl Arithmetic for Bound {
         Self::new(f64::from_bits(bits).abs().ceil() as i128)
     }
 
-    unsafe fn splat_from(source: *const u64) -> Self {
-        // SAFETY: readable, by this function's contract.
-        let bits = unsafe { source.read() };
-        // SAFETY: bounds need no processor.
-        unsafe { Self::splat(bits) }
-    }
-
     unsafe fn load(_: *const u64) -> Self {
-        unimplemented!("nets do not touch memory")
+        unimplemented!("butterflies do not touch memory")
     }
 
     unsafe fn store(self, _: *mut u64) {
-        unimplemented!("nets do not touch memory")
+        unimplemented!("butterflies do not touch memory")
     }
 
     fn add(self, other: Self) -> Self {
@@ -59,7 +53,7 @@ struct BoundField {
     p: i128,
 }
 
-impl Ring for BoundField {
+impl ResidueField for BoundField {
     type Lane = Bound;
 
     unsafe fn new(index: usize) -> Self {
@@ -92,18 +86,6 @@ impl Ring for BoundField {
     }
 }
 
-struct AnyFactors<'a>(&'a [Factor]);
-
-impl Twiddles for AnyFactors<'_> {
-    fn factor(&self, d: usize, t: usize) -> &Factor {
-        &self.0[(1 << d) + t]
-    }
-}
-
-fn plan(odd: usize) -> Plan {
-    Plan { odd, log: 6, digit_bits: 63 }
-}
-
 /// Bounds of values that are `phase` layers from a reduction, in 16ths of p.
 const PHASES: [i128; 3] = [40, 20, 30];
 
@@ -111,7 +93,7 @@ fn for_each_prime(check: impl Fn(BoundField, AnyFactors<'_>)) {
     for index in 0..PRIMES.len() {
         // SAFETY: bounds need no processor.
         let field = unsafe { BoundField::new(index) };
-        check(field, AnyFactors(tables(plan(1), twiddles::Form::Doubles)[index].row(0)));
+        check(field, AnyFactors(tables(plan(1), twiddles::ResidueKind::F64)[index].row(0)));
     }
 }
 
@@ -119,7 +101,7 @@ fn assert_below(x: &[Bound], bound: i128, what: &str) {
     assert!(x.iter().all(|x| x.0 <= bound), "{what}: {x:?} above {bound}");
 }
 
-fn nets_stay_below<const R: usize>() {
+fn butterflies_stay_below<const R: usize>() {
     for_each_prime(|field, factors| {
         for (phase, sixteenths) in PHASES.into_iter().enumerate() {
             let mut x = [Bound::new(sixteenths * field.p / 16); R];
@@ -134,11 +116,11 @@ fn nets_stay_below<const R: usize>() {
 }
 
 #[test]
-fn nets_of_doubles_stay_exact() {
-    nets_stay_below::<2>();
-    nets_stay_below::<4>();
-    nets_stay_below::<8>();
-    nets_stay_below::<16>();
+fn butterflies_of_f64_residues_stay_exact() {
+    butterflies_stay_below::<2>();
+    butterflies_stay_below::<4>();
+    butterflies_stay_below::<8>();
+    butterflies_stay_below::<16>();
     for_each_prime(|field, factors| {
         let mut x = [Bound::new(5 * field.p); 16];
         butterflies::forward_half(&field, &mut x, &factors);
@@ -154,14 +136,14 @@ fn odd_stays_below<const M: usize>() {
     for index in 0..PRIMES.len() {
         // SAFETY: bounds need no processor.
         let field = unsafe { BoundField::new(index) };
-        let tables = tables(plan(M), twiddles::Form::Doubles);
+        let tables = tables(plan(M), twiddles::ResidueKind::F64);
         let y = butterflies::odd(&field, &tables[index].odd_factors, [Bound::new(5 * field.p); M]);
         assert_below(&y, PHASES[1] * field.p / 16, "odd");
     }
 }
 
 #[test]
-fn odd_nets_of_doubles_stay_exact() {
+fn odd_transforms_of_f64_residues_stay_exact() {
     odd_stays_below::<3>();
     odd_stays_below::<5>();
     odd_stays_below::<7>();

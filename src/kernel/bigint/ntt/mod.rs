@@ -4,7 +4,8 @@
 //!
 //! The factors are split into digits of `D = 63`, 62 or 60 bits, which are the coefficients of two
 //! polynomials; their product modulo `x^N - 1`, where `N` is at least its length, is computed
-//! modulo three primes just below 2^49, the coefficients are joined, and `x = 2^D` is put in.
+//! modulo three primes just below 2^49, the coefficients are reconstructed, and `x = 2^D` is
+//! substituted.
 //!
 //! Modulo a prime that has roots of unity of order `N / 8`, `N = 8 m 2^k`, `x^N - 1` splits into
 //! `x^(N/m) - omega^e` for `e < m`, and these by square roots,
@@ -33,7 +34,7 @@
 //! | `crt`            | residues to limbs, by the Chinese remainder theorem      |
 //! | `plan`           | lengths, nodes, padding                                  |
 //! | `twiddles`       | the tables of roots of unity                             |
-//! | `backend`        | passes compiled for each instruction set, by `dispatch`  |
+//! | `backend`        | passes compiled for each instruction set                 |
 //! | `convolution`    | the order of passes, for a team                          |
 //!
 //! # Why it is right
@@ -41,14 +42,14 @@
 //! 1. *Nothing wraps.* A coefficient is a sum of at most `min(digits)` products below `2^(2D)`. It
 //!    is less than `p1 p2 p3` if `min(digits) < p1 p2 p3 / 2^(2D)`, which chooses `D` (`plan`):
 //!    2.0 million limbs for 63 bits, 8.1 million for 62, 117 million for 60.
-//! 2. *Every residue is inside its window.* Residues are lazily reduced integers modulo 2^52; the
+//! 2. *Every residue is inside its interval.* Residues are lazily reduced integers modulo 2^52; the
 //!    bounds are in `butterflies`, and a test (`interval_proof`) runs the butterflies on intervals,
 //!    which proves the bounds for all inputs.
 //! 3. *Leaf products fit.* Eight products below `2^104` in halves of 52 bits add up to less than
 //!    `2^55` in either half; the reduction is in `passes`.
-//! 4. *The joining is exact*: canonical remainders in mixed radix, sums of digits below `2^64`,
-//!    one carry of 0 or 1 at a time (`crt`).
-//! 5. *Members of a team do not meet.* Each unit of work touches lines of its own, and each step
+//! 4. *The reconstruction is exact*: canonical remainders in mixed radix, sums of digits below
+//!    `2^64`, one carry of 0 or 1 at a time (`crt`).
+//! 5. *Members of a team do not race.* Each unit of work touches lines of its own, and each step
 //!    that reads what others wrote comes after a barrier (`convolution`).
 //!
 //! # Sources
@@ -63,7 +64,6 @@ mod backend;
 mod butterflies;
 mod convolution;
 mod crt;
-mod dispatch;
 mod passes;
 mod plan;
 mod prime_field;

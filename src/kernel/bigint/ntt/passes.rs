@@ -1,14 +1,14 @@
 //! Passes over lines in memory.
 //!
-//! Each loads, runs a net in registers, and stores.
+//! Each loads vectors, computes butterflies in registers, and stores them.
 #![allow(unsafe_code)]
 
-use super::butterflies::{self, Field, Ring, Twiddles};
-use super::plan::{Line, Node, PAGE_LINES, Plan, halve, padded};
+use super::butterflies::{self, IntegerField, ResidueField, Twiddles};
+use super::plan::{Line, Node, PAGE_LINES, TransformPlan, halve, padded};
 use super::prime_field::{Factor, PRIMES};
 use super::simd::{Arithmetic, LANES, Lanes};
 use super::splitting::{DigitResidues, Digits};
-use super::twiddles::{Table, mirror};
+use super::twiddles::{TwiddleTable, mirror};
 
 /// The addresses of `R` columns, `stride` lines apart, from line `start` on: of as many lines as
 /// follow without a gap, which is a page, or all of them in a node that fits into one.
@@ -62,18 +62,19 @@ unsafe fn store<L: Arithmetic, const R: usize>(columns: &[*mut Line; R], i: usiz
     }
 }
 
-/// `log2(R)` forward layers on each of `nodes` siblings from `node` on.
+/// `log2(R)` layers on each of `nodes` siblings from `node` on. The inverse layers undo the forward
+/// ones up to a factor `R`; all values into and out of them are in `[3p, 5p]`.
 ///
 /// # Safety
 ///
 /// - The processor has what the lanes need.
 /// - The lines of these nodes, each at its padded place, are this thread's to read and write.
 #[inline(always)]
-pub(super) unsafe fn forward<G: Ring, const R: usize, const PHASE: usize>(
+pub(super) unsafe fn layers<'t, G: ResidueField, D: Direction<'t>, const R: usize>(
     data: *mut Line,
     node: Node,
     nodes: usize,
-    table: &Table,
+    table: &'t TwiddleTable,
 ) {
     // SAFETY: by this function's contract.
     let field = unsafe { G::new(table.prime) };
@@ -81,13 +82,13 @@ pub(super) unsafe fn forward<G: Ring, const R: usize, const PHASE: usize>(
     let stride = (1usize << node.log) / R;
     for n in 0..nodes {
         let node = node.sibling(n);
-        let twiddles = Forward::new::<R>(table, rows, node.index);
+        let direction = D::new::<R>(table, rows, node.index);
         for start in (0..stride).step_by(PAGE_LINES) {
             let columns = columns::<R>(data, node.line + start, stride);
             for i in 0..vectors::<G::Lane>(stride.min(PAGE_LINES)) {
                 // SAFETY: the line is the node's, ours by this function's contract.
                 let mut x = unsafe { load::<G::Lane, R>(&columns, i) };
-                butterflies::forward(&field, &mut x, PHASE, &twiddles);
+                direction.butterflies(&field, &mut x);
                 // SAFETY: as above.
                 unsafe { store(&columns, i, x) };
             }
@@ -105,33 +106,52 @@ fn rows(row: usize, odd: usize) -> [usize; 4] {
     rows
 }
 
-/// The factors of a forward pass: layer `d` of node `index` has `2^d`, one after another.
-struct Forward<'a>([&'a [Factor]; 4]);
+/// The layers of one pass: their factors and their butterflies.
+pub(super) trait Direction<'t>: Twiddles {
+    /// The `log2(R)` layers below node `index`, of which layer `d` uses row `rows[d]`.
+    fn new<const R: usize>(table: &'t TwiddleTable, rows: [usize; 4], index: usize) -> Self;
 
-impl<'a> Forward<'a> {
+    /// The butterflies of these layers, on one vector of each column.
+    fn butterflies<G: ResidueField, const R: usize>(&self, field: &G, x: &mut [G::Lane; R]);
+}
+
+/// Forward layers: layer `d` of node `index` has `2^d` factors, one after another. The first is
+/// `PHASE` layers after a reduction. If `HALF`, the upper half of the elements is zero.
+pub(super) struct Forward<'t, const PHASE: usize, const HALF: bool = false>([&'t [Factor]; 4]);
+
+impl<'t, const PHASE: usize, const HALF: bool> Direction<'t> for Forward<'t, PHASE, HALF> {
     #[inline(always)]
-    fn new<const R: usize>(table: &'a Table, rows: [usize; 4], index: usize) -> Self {
+    fn new<const R: usize>(table: &'t TwiddleTable, rows: [usize; 4], index: usize) -> Self {
         let mut layers: [&[Factor]; 4] = [&[]; 4];
         for d in 0..R.ilog2() as usize {
             layers[d] = &table.row(rows[d])[index << d..][..1 << d];
         }
         Self(layers)
     }
+
+    #[inline(always)]
+    fn butterflies<G: ResidueField, const R: usize>(&self, field: &G, x: &mut [G::Lane; R]) {
+        if HALF {
+            butterflies::forward_half(field, x, self);
+        } else {
+            butterflies::forward(field, x, PHASE, self);
+        }
+    }
 }
 
-impl Twiddles for Forward<'_> {
+impl<const PHASE: usize, const HALF: bool> Twiddles for Forward<'_, PHASE, HALF> {
     #[inline(always)]
     fn factor(&self, d: usize, t: usize) -> &Factor {
         &self.0[d][t]
     }
 }
 
-/// The factors of an inverse pass: layer `d` of node `index` has `2^d`, the last one first.
-struct Inverse<'a>([&'a [Factor]; 4]);
+/// Inverse layers: layer `d` of node `index` has `2^d` factors, the last one first.
+pub(super) struct Inverse<'t>([&'t [Factor]; 4]);
 
-impl<'a> Inverse<'a> {
+impl<'t> Direction<'t> for Inverse<'t> {
     #[inline(always)]
-    fn new<const R: usize>(table: &'a Table, rows: [usize; 4], index: usize) -> Self {
+    fn new<const R: usize>(table: &'t TwiddleTable, rows: [usize; 4], index: usize) -> Self {
         let mut layers: [&[Factor]; 4] = [&[]; 4];
         for d in 0..R.ilog2() as usize {
             layers[d] = if index == 0 {
@@ -143,6 +163,11 @@ impl<'a> Inverse<'a> {
         }
         Self(layers)
     }
+
+    #[inline(always)]
+    fn butterflies<G: ResidueField, const R: usize>(&self, field: &G, x: &mut [G::Lane; R]) {
+        butterflies::inverse(field, x, self);
+    }
 }
 
 impl Twiddles for Inverse<'_> {
@@ -152,43 +177,10 @@ impl Twiddles for Inverse<'_> {
     }
 }
 
-/// Undoes [`forward`], up to a factor `R`. All values in and out are in `[3p, 5p]`.
-///
-/// # Safety
-///
-/// - The processor has what the lanes need.
-/// - The lines of these nodes, each at its padded place, are this thread's to read and write.
-#[inline(always)]
-pub(super) unsafe fn inverse<G: Ring, const R: usize>(
-    data: *mut Line,
-    node: Node,
-    nodes: usize,
-    table: &Table,
-) {
-    // SAFETY: by this function's contract.
-    let field = unsafe { G::new(table.prime) };
-    let rows = rows(node.row, table.odd);
-    let stride = (1usize << node.log) / R;
-    for n in 0..nodes {
-        let node = node.sibling(n);
-        let twiddles = Inverse::new::<R>(table, rows, node.index);
-        for start in (0..stride).step_by(PAGE_LINES) {
-            let columns = columns::<R>(data, node.line + start, stride);
-            for i in 0..vectors::<G::Lane>(stride.min(PAGE_LINES)) {
-                // SAFETY: the line is the node's, ours by this function's contract.
-                let mut x = unsafe { load::<G::Lane, R>(&columns, i) };
-                butterflies::inverse(&field, &mut x, &twiddles);
-                // SAFETY: as above.
-                unsafe { store(&columns, i, x) };
-            }
-        }
-    }
-}
-
 /// Chunk `chunk` of the first pass: splits the operand into digits, transforms the columns
 /// modulo `x^(8 odd) - 1`, and does the plan's first binary layers. `R = M << J`.
 ///
-/// Windows: from `[0, 5)`; an odd transform leaves `[3 - e, 5 + e]`, one layer from a reduction.
+/// Intervals: from `[0, 5)`; an odd transform leaves `[3 - e, 5 + e]`, one layer from a reduction.
 ///
 /// # Safety
 ///
@@ -198,9 +190,9 @@ pub(super) unsafe fn inverse<G: Ring, const R: usize>(
 pub(super) unsafe fn first<G: DigitResidues, const M: usize, const R: usize>(
     data: *mut Line,
     operand: Digits<'_>,
-    plan: Plan,
+    plan: TransformPlan,
     chunk: usize,
-    table: &Table,
+    table: &TwiddleTable,
 ) {
     // SAFETY: by this function's contract.
     let field = unsafe { G::new(table.prime) };
@@ -229,10 +221,10 @@ pub(super) unsafe fn first<G: DigitResidues, const M: usize, const R: usize>(
         }
         for e in 0..M {
             match R / M {
-                16 if live <= 8 => head_forward::<G, M, 16, true>(&field, table, e, &mut x),
-                16 => head_forward::<G, M, 16, false>(&field, table, e, &mut x),
-                4 => head_forward::<G, M, 4, false>(&field, table, e, &mut x),
-                2 => head_forward::<G, M, 2, false>(&field, table, e, &mut x),
+                16 if live <= 8 => head::<G, Forward<'_, 0, true>, M, 16>(&field, table, e, &mut x),
+                16 => head::<G, Forward<'_, 0>, M, 16>(&field, table, e, &mut x),
+                4 => head::<G, Forward<'_, 1>, M, 4>(&field, table, e, &mut x),
+                2 => head::<G, Forward<'_, 1>, M, 2>(&field, table, e, &mut x),
                 _ => {}
             }
         }
@@ -241,12 +233,12 @@ pub(super) unsafe fn first<G: DigitResidues, const M: usize, const R: usize>(
     }
 }
 
-/// The binary layers of the first pass on elements `e N..(e + 1) N`, modulo `y^N - omega^e`; if
-/// `HALF`, the upper half of them is zero.
+/// The binary layers of the first or last pass, on elements `e N..(e + 1) N`, modulo
+/// `y^N - omega^e`.
 #[inline(always)]
-fn head_forward<G: Ring, const M: usize, const N: usize, const HALF: bool>(
+fn head<'t, G: ResidueField, D: Direction<'t>, const M: usize, const N: usize>(
     field: &G,
-    table: &Table,
+    table: &'t TwiddleTable,
     e: usize,
     x: &mut [G::Lane],
 ) {
@@ -254,12 +246,7 @@ fn head_forward<G: Ring, const M: usize, const N: usize, const HALF: bool>(
     for i in 0..N {
         y[i] = x[e * N + i];
     }
-    let twiddles = Forward::new::<N>(table, rows(e, M), 0);
-    if HALF {
-        butterflies::forward_half(field, &mut y, &twiddles);
-    } else {
-        butterflies::forward(field, &mut y, usize::from(M > 1), &twiddles);
-    }
+    D::new::<N>(table, rows(e, M), 0).butterflies(field, &mut y);
     for i in 0..N {
         x[e * N + i] = y[i];
     }
@@ -272,11 +259,11 @@ fn head_forward<G: Ring, const M: usize, const N: usize, const HALF: bool>(
 /// - The processor has what the lanes need.
 /// - Memory for the plan at `data`, of which this chunk's lines are this thread's to write.
 #[inline(always)]
-pub(super) unsafe fn last<G: Ring, const M: usize, const R: usize>(
+pub(super) unsafe fn last<G: ResidueField, const M: usize, const R: usize>(
     data: *mut Line,
-    plan: Plan,
+    plan: TransformPlan,
     chunk: usize,
-    table: &Table,
+    table: &TwiddleTable,
 ) {
     // SAFETY: by this function's contract.
     let field = unsafe { G::new(table.prime) };
@@ -288,9 +275,9 @@ pub(super) unsafe fn last<G: Ring, const M: usize, const R: usize>(
         let mut x = unsafe { load::<G::Lane, R>(&columns, i) };
         for e in 0..M {
             match R / M {
-                16 => head_inverse::<G, M, 16>(&field, table, e, &mut x),
-                4 => head_inverse::<G, M, 4>(&field, table, e, &mut x),
-                2 => head_inverse::<G, M, 2>(&field, table, e, &mut x),
+                16 => head::<G, Inverse<'_>, M, 16>(&field, table, e, &mut x),
+                4 => head::<G, Inverse<'_>, M, 4>(&field, table, e, &mut x),
+                2 => head::<G, Inverse<'_>, M, 2>(&field, table, e, &mut x),
                 _ => {}
             }
         }
@@ -307,25 +294,6 @@ pub(super) unsafe fn last<G: Ring, const M: usize, const R: usize>(
         }
         // SAFETY: as above.
         unsafe { store(&columns, i, x) };
-    }
-}
-
-/// Undoes [`head_forward`], up to a factor `N`.
-#[inline(always)]
-fn head_inverse<G: Ring, const M: usize, const N: usize>(
-    field: &G,
-    table: &Table,
-    e: usize,
-    x: &mut [G::Lane],
-) {
-    let mut y = [field.zero(); N];
-    for i in 0..N {
-        y[i] = x[e * N + i];
-    }
-    let twiddles = Inverse::new::<N>(table, rows(e, M), 0);
-    butterflies::inverse(field, &mut y, &twiddles);
-    for i in 0..N {
-        x[e * N + i] = y[i];
     }
 }
 
@@ -348,10 +316,10 @@ pub(super) unsafe fn leaves<L: Lanes>(
     b: *const Line,
     leaf: Node,
     leaves: usize,
-    table: &Table,
+    table: &TwiddleTable,
 ) {
     // SAFETY: by this function's contract.
-    let field = unsafe { Field::<L>::new(table.prime) };
+    let field = unsafe { IntegerField::<L>::new(table.prime) };
     let row = table.row(leaf.row);
     for n in 0..leaves {
         let place = padded(leaf.line + n);
@@ -372,7 +340,7 @@ pub(super) unsafe fn leaves<L: Lanes>(
 ///
 /// - 64 bytes at `a` are readable and writable.
 #[inline(always)]
-unsafe fn leaf_product<L: Lanes>(field: &Field<L>, a: *mut u64, y: L, ry: L) {
+unsafe fn leaf_product<L: Lanes>(field: &IntegerField<L>, a: *mut u64, y: L, ry: L) {
     let zero = field.splat(0);
     let rows = [
         y,

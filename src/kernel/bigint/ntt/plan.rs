@@ -18,7 +18,7 @@ const LOG_MAX: u32 = ROOT_ORDER.trailing_zeros();
 
 /// The shape of one cyclic product: its length is `8 * odd * 2^log` coefficients.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Plan {
+pub(super) struct TransformPlan {
     /// The odd part m: 1, 3, 5, 7, 9 or 15.
     pub(super) odd: usize,
     /// The logarithm of the rest, in lines.
@@ -45,7 +45,7 @@ const fn digits_max(width: u32) -> usize {
 /// Most limbs in the shorter operand of one product; a longer one has to be split.
 pub(in crate::kernel::bigint) const SHORTER_LIMBS_MAX: usize = digits_max(60) / 64 * 60;
 
-impl Plan {
+impl TransformPlan {
     /// The plan for operands of `a_limbs` and `b_limbs`, both positive, the shorter at most
     /// [`SHORTER_LIMBS_MAX`]; `None` if the product is too long for the roots of unity.
     pub(super) fn new(a_limbs: usize, b_limbs: usize) -> Option<Self> {

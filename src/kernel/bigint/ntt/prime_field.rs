@@ -1,4 +1,4 @@
-//! Scalar arithmetic modulo the three transform primes.
+//! SingleLane arithmetic modulo the three transform primes.
 
 /// Bits that one multiplicand, and each half of a product, may have.
 pub(super) const WORD_BITS: u32 = 52;

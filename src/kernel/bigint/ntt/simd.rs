@@ -1,4 +1,4 @@
-//! Eight lanes of 64 bits, as a processor must offer them.
+//! The vector operations that an instruction set must offer.
 #![allow(unsafe_code)]
 
 /// Lanes in a vector, coefficients in a leaf of the transform.
@@ -6,8 +6,8 @@ pub(super) const LANES: usize = 8;
 
 /// Lanes of 64 bits in registers, for arithmetic without any traffic between them.
 ///
-/// Whoever holds a value has proved that the processor can compute with it, because every value
-/// comes, in the end, from one of the three unsafe constructors.
+/// A value is proof that the processor can compute with it, because every value comes, in the end,
+/// from one of the three unsafe constructors.
 pub(super) trait Arithmetic: Copy {
     /// Lanes: a divisor of [`LANES`].
     const WIDTH: usize;
@@ -33,7 +33,13 @@ pub(super) trait Arithmetic: Copy {
     ///
     /// - The processor has what this type needs.
     /// - `source` is readable and aligned.
-    unsafe fn splat_from(source: *const u64) -> Self;
+    #[inline(always)]
+    unsafe fn splat_from(source: *const u64) -> Self {
+        // SAFETY: readable and aligned, by this function's contract.
+        let bits = unsafe { source.read() };
+        // SAFETY: the processor has what this type needs, by this function's contract.
+        unsafe { Self::splat(bits) }
+    }
 
     /// Writes the lanes to memory, aligned to 8 bytes or less.
     ///

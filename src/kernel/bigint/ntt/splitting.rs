@@ -1,7 +1,7 @@
-//! A number in limbs, read as digits, eight at a time.
+//! Splitting of limbs into digits, and of digits into residues.
 #![allow(unsafe_code)]
 
-use super::butterflies::{Field, Ring};
+use super::butterflies::{IntegerField, ResidueField};
 use super::simd::{LANES, Lanes};
 
 /// `0, step, 2 step, ...`
@@ -25,9 +25,9 @@ pub(super) struct Split<L> {
 
 impl<L: Lanes> Split<L> {
     #[inline(always)]
-    pub(super) fn new(field: &Field<L>, digit_bits: u32) -> Self {
+    pub(super) fn new(field: &IntegerField<L>, digit_bits: u32) -> Self {
         let counts = multiples(64 - digit_bits);
-        // SAFETY: the array is 64 bytes; the processor was vouched for in `Field::new`.
+        // SAFETY: the array is 64 bytes; the caller of `IntegerField::new` guaranteed the processor.
         let counts = unsafe { L::load(counts.as_ptr()) };
         Self { counts, mask: field.splat((1 << digit_bits) - 1) }
     }
@@ -64,11 +64,11 @@ impl<'a> Digits<'a> {
         if line < self.whole {
             let bytes = self.limbs.as_ptr().cast::<u8>().wrapping_add(line * self.line_bytes);
             // SAFETY: `line < whole`, so `line * line_bytes + 64` bytes are within the limbs
-            // (`new`); the processor was vouched for in `Field::new`, before `split`.
+            // (`new`); the caller of `IntegerField::new` guaranteed the processor.
             split.digits(unsafe { L::load(bytes.cast()) })
         } else {
             let limbs = self.last_lines(line * self.line_bytes);
-            // SAFETY: the array is 64 bytes; the processor was vouched for as above.
+            // SAFETY: the array is 64 bytes; the processor as above.
             split.digits(unsafe { L::load(limbs.as_ptr()) })
         }
     }
@@ -106,7 +106,7 @@ impl<'a> Digits<'a> {
 }
 
 /// What the first pass needs: residues of an operand's digits.
-pub(super) trait DigitResidues: Ring {
+pub(super) trait DigitResidues: ResidueField {
     /// How digits are taken from limbs.
     type Split: Copy;
 
@@ -118,7 +118,7 @@ pub(super) trait DigitResidues: Ring {
     fn residues(&self, operand: &Digits<'_>, split: &Self::Split, vector: usize) -> Self::Lane;
 }
 
-impl<L: Lanes> DigitResidues for Field<L> {
+impl<L: Lanes> DigitResidues for IntegerField<L> {
     type Split = Split<L>;
 
     #[inline(always)]
@@ -136,7 +136,7 @@ impl<L: Lanes> DigitResidues for Field<L> {
 /// A residue of a digit `x < 2^63`, in `[0, 5p)`: `x mod 2^49 + floor(x / 2^49) * gap`, where the
 /// second term is below `2^14 * 2^36.7 < 3.3 * 2^49`.
 #[inline(always)]
-fn residue<L: Lanes>(field: &Field<L>, digits: L) -> L {
+fn residue<L: Lanes>(field: &IntegerField<L>, digits: L) -> L {
     let low = digits.and(field.splat((1 << 49) - 1));
     low.add_low(digits.shift_right::<49>(), field.splat(field.prime.gap()))
 }

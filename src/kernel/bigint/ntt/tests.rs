@@ -9,9 +9,9 @@ use super::arch::portable::Portable;
 use super::backend::PortableKernel;
 #[cfg(target_arch = "x86_64")]
 use super::backend::{FmaKernel, IfmaKernel};
-use super::convolution::{Product, scratch_lines};
+use super::convolution::{Convolution, scratch_lines};
 use super::crt::{Crt, IntegerCrt};
-use super::plan::{Line, Plan};
+use super::plan::{Line, TransformPlan};
 use super::prime_field::{PRIMES, WORD_BITS, WORD_MASK};
 use super::simd::{Arithmetic, Lanes};
 use super::*;
@@ -21,12 +21,12 @@ use dashu_int::UBig;
 use plan::ODD_PARTS;
 
 /// The product by a stated plan, if the backend is there.
-fn multiply_by(plan: Plan, backend: Backend, a: &[u64], b: &[u64]) -> Vec<u64> {
+fn multiply_by(plan: TransformPlan, backend: Backend, a: &[u64], b: &[u64]) -> Vec<u64> {
     let mut scratch = vec![Line([u64::MAX; 8]); scratch_lines(plan, false)];
     let out_limbs = a.len() + b.len();
     let mut out = vec![u64::MAX; out_limbs];
     let scratch = scratch.as_mut_ptr();
-    let product = Product { plan, a, b: Some(b), out: out.as_mut_ptr(), out_limbs, scratch };
+    let product = Convolution { plan, a, b: Some(b), out: out.as_mut_ptr(), out_limbs, scratch };
     let team = SingleThread::default();
     let done = match backend {
         #[cfg(target_arch = "x86_64")]
@@ -47,7 +47,7 @@ fn every_shape_of_transform_gives_the_product() {
     for (odd, head) in ODD_PARTS {
         for log in head.max(1)..9 {
             for digit_bits in [60, 62, 63] {
-                let plan = Plan { odd, log, digit_bits };
+                let plan = TransformPlan { odd, log, digit_bits };
                 // As many digits as the length takes, divided evenly and unevenly.
                 let digits = plan.lines() * 8 + 1;
                 for part in [digits / 2, digits / 7 + 1] {
@@ -67,7 +67,7 @@ fn every_shape_of_transform_gives_the_product() {
 
 #[test]
 fn digits_are_narrower_for_longer_operands() {
-    let width = |limbs| Plan::new(limbs, limbs).map(|plan| plan.digit_bits);
+    let width = |limbs| TransformPlan::new(limbs, limbs).map(|plan| plan.digit_bits);
     assert_eq!(width(1000), Some(63));
     assert_eq!(width(2_060_000), Some(63));
     assert_eq!(width(2_100_000), Some(62));
@@ -99,7 +99,8 @@ fn largest(holds: impl Fn(usize) -> bool) -> usize {
 #[test]
 fn no_coefficient_reaches_the_product_of_the_primes() {
     for width in [63u32, 62, 60] {
-        let fits = |limbs| Plan::new(limbs, limbs).is_some_and(|plan| plan.digit_bits >= width);
+        let fits =
+            |limbs| TransformPlan::new(limbs, limbs).is_some_and(|plan| plan.digit_bits >= width);
         let limbs = largest(fits);
         let digits = (limbs * 64).div_ceil(width as usize);
         let digit = (UBig::ONE << width as usize) - UBig::ONE;
@@ -125,16 +126,16 @@ fn a_product_by_a_factor_leaves_less_than_two_moduli() {
     }
 }
 
-/// Joins residues of `coefficients` and compares them with the digits.
+/// Reconstructs `coefficients` from their residues and compares the digits.
 ///
 /// # Safety
 ///
-/// - The processor has what the crt needs.
-unsafe fn assert_joined<J: Crt, const D: u32>(
+/// - The processor has what `J` needs.
+unsafe fn assert_reconstructed<J: Crt, const D: u32>(
     coefficients: &[UBig; 8],
     residues: impl Fn(usize, u64) -> u64,
 ) {
-    let plan = Plan { odd: 1, log: 6, digit_bits: D };
+    let plan = TransformPlan { odd: 1, log: 6, digit_bits: D };
     // SAFETY: by this function's contract.
     let crt = unsafe { J::new(&plan) };
     let lines = [0, 1, 2].map(|i| {
@@ -156,15 +157,15 @@ unsafe fn assert_joined<J: Crt, const D: u32>(
     let [d0, d1, d2] = found;
     for (i, c) in coefficients.iter().enumerate() {
         assert!(d0[i] >> D == 0 && d1[i] >> D == 0 && d2[i] >> 27 == 0, "{c}");
-        let joined = UBig::from(d0[i])
+        let sum = UBig::from(d0[i])
             + (UBig::from(d1[i]) << D as usize)
             + (UBig::from(d2[i]) << (2 * D as usize));
-        assert_eq!(joined, *c);
+        assert_eq!(sum, *c);
     }
 }
 
 #[test]
-fn residues_of_any_coefficient_are_joined_to_it() {
+fn any_coefficient_is_reconstructed_from_its_residues() {
     let [p1, p2, p3] = PRIMES.map(|prime| UBig::from(prime.p));
     let most = modulus() - UBig::ONE;
     let coefficients = [
@@ -181,27 +182,27 @@ fn residues_of_any_coefficient_are_joined_to_it() {
     for far in [0, 3, 5] {
         let lazy = |i: usize, residue| residue + far * PRIMES[i].p;
         // SAFETY: any processor will do.
-        unsafe { assert_joined::<IntegerCrt<Portable>, 63>(&coefficients, lazy) };
+        unsafe { assert_reconstructed::<IntegerCrt<Portable>, 63>(&coefficients, lazy) };
         // SAFETY: as above.
-        unsafe { assert_joined::<IntegerCrt<Portable>, 60>(&coefficients, lazy) };
+        unsafe { assert_reconstructed::<IntegerCrt<Portable>, 60>(&coefficients, lazy) };
         #[cfg(target_arch = "x86_64")]
         if Backend::Ifma.is_available() {
             // SAFETY: the processor was just asked.
-            unsafe { assert_joined::<IntegerCrt<U64x8>, 62>(&coefficients, lazy) };
+            unsafe { assert_reconstructed::<IntegerCrt<U64x8>, 62>(&coefficients, lazy) };
         }
     }
     #[cfg(target_arch = "x86_64")]
     if Backend::Fma.is_available() {
         for sign in [0.0, -1.0, 3.0] {
             let lazy = |i: usize, residue| {
-                // Leaf products of doubles have no factor 2^-52.
+                // Leaf products of `f64` residues have no factor 2^-52.
                 let residue = PRIMES[i].mul(residue, 1 << WORD_BITS);
                 (residue as f64 + sign * PRIMES[i].p as f64).to_bits()
             };
             // SAFETY: the processor was just asked.
-            unsafe { assert_joined::<F64Crt, 62>(&coefficients, lazy) };
+            unsafe { assert_reconstructed::<F64Crt, 62>(&coefficients, lazy) };
             // SAFETY: as above.
-            unsafe { assert_joined::<F64Crt, 63>(&coefficients, lazy) };
+            unsafe { assert_reconstructed::<F64Crt, 63>(&coefficients, lazy) };
         }
     }
 }

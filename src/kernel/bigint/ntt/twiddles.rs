@@ -2,7 +2,7 @@
 
 use std::sync::OnceLock;
 
-use super::plan::{ODD_PARTS, Plan};
+use super::plan::{ODD_PARTS, TransformPlan};
 use super::prime_field::{Factor, PRIMES, Prime};
 
 /// Factors of the discrete Fourier transforms of odd length.
@@ -22,7 +22,7 @@ pub(super) struct OddFactors {
 /// `R[2^l + j] = g * R[j]` for `j < 2^l` and `g` of order `2^(l+2)`. So `R[2i]^2 = R[i]` and
 /// `R[2i+1]^2 = -R[i]`: the square roots that split a node's modulus, for every layer at once.
 #[derive(Debug)]
-pub(super) struct Table {
+pub(super) struct TwiddleTable {
     pub(super) prime: usize,
     pub(super) odd: usize,
     stride: usize,
@@ -32,7 +32,7 @@ pub(super) struct Table {
     pub(super) odd_factors: OddFactors,
 }
 
-impl Table {
+impl TwiddleTable {
     fn new(prime_index: usize, odd: usize, log: u32) -> Self {
         let prime = PRIMES[prime_index];
         let omega = prime.root_of_order(odd as u64);
@@ -130,7 +130,7 @@ fn odd_factors(prime: Prime, odd: usize) -> OddFactors {
 const LOGS: usize = 25;
 
 /// Bytes of the tables for a plan.
-pub(super) const fn table_bytes(plan: Plan) -> usize {
+pub(super) const fn table_bytes(plan: TransformPlan) -> usize {
     3 * plan.odd * stride(plan.log) * size_of::<Factor>()
 }
 
@@ -140,32 +140,32 @@ const fn stride(log: u32) -> usize {
     1 << if half > 4 { half } else { 4 }
 }
 
-/// How factors are held.
+/// How residues, and so factors, are represented.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Form {
+pub(super) enum ResidueKind {
     /// [`Factor`] as it is.
-    Integers,
+    Integer,
     /// As in `arch::avx2`.
     #[cfg(target_arch = "x86_64")]
-    Doubles,
+    F64,
 }
 
 /// Tables of the three primes, by odd part and logarithm.
-type Cache = [[OnceLock<[Table; 3]>; LOGS]; ODD_PARTS.len()];
+type Cache = [[OnceLock<[TwiddleTable; 3]>; LOGS]; ODD_PARTS.len()];
 
 const fn empty() -> Cache {
     [const { [const { OnceLock::new() }; LOGS] }; ODD_PARTS.len()]
 }
 
 /// The tables of the three primes for a plan, made at the first call for its length.
-pub(super) fn tables(plan: Plan, form: Form) -> &'static [Table; 3] {
-    static INTEGERS: Cache = empty();
+pub(super) fn tables(plan: TransformPlan, kind: ResidueKind) -> &'static [TwiddleTable; 3] {
+    static OF_INTEGERS: Cache = empty();
     #[cfg(target_arch = "x86_64")]
-    static DOUBLES: Cache = empty();
-    let cache = match form {
-        Form::Integers => &INTEGERS,
+    static OF_F64: Cache = empty();
+    let cache = match kind {
+        ResidueKind::Integer => &OF_INTEGERS,
         #[cfg(target_arch = "x86_64")]
-        Form::Doubles => &DOUBLES,
+        ResidueKind::F64 => &OF_F64,
     };
     let at = ODD_PARTS.iter().position(|&(odd, _)| odd == plan.odd);
     let row = &cache[at.expect("a plan's odd part is one of the list")];
@@ -176,11 +176,11 @@ pub(super) fn tables(plan: Plan, form: Form) -> &'static [Table; 3] {
     }
     row[log].get_or_init(|| {
         [0, 1, 2].map(|prime| {
-            let table = Table::new(prime, plan.odd, plan.log);
-            match form {
-                Form::Integers => table,
+            let table = TwiddleTable::new(prime, plan.odd, plan.log);
+            match kind {
+                ResidueKind::Integer => table,
                 #[cfg(target_arch = "x86_64")]
-                Form::Doubles => table.map(|factor| PRIMES[prime].f64_factor(factor)),
+                ResidueKind::F64 => table.map(|factor| PRIMES[prime].f64_factor(factor)),
             }
         })
     })

@@ -1,17 +1,17 @@
-//! Residues as doubles, multiplied by fused multiply-add.
+//! Residues as `f64`, multiplied by fused multiply-add.
 //!
 //! For processors with AVX2 and FMA, four lanes in a register. A residue is an integer of either
-//! sign, held as a double.
+//! sign, represented as an `f64`.
 //!
 //! # Why it is exact
 //!
-//! Every value is an integer below `2^52` in magnitude, so it is a double, and so are sums and
-//! differences of such values.
+//! Every value is an integer below `2^52` in magnitude, so an `f64` represents it, as it does sums
+//! and differences of such values.
 //!
 //! *Products.* A factor `w` has `|w| < p / 2`, and beside it `w' = w / p`, rounded: off by at most
 //! `2^-55`, because `|w / p| < 1/2`. For `|x| < 2^52`:
 //!
-//! 1. `h = x w`, rounded, and `l = x w - h`, which is a double, by a fused operation. As
+//! 1. `h = x w`, rounded, and `l = x w - h`, which is an `f64`, by a fused operation. As
 //!    `|h| <= 2^100`, `|l| <= 2^46`.
 //! 2. `q` is `x w'` rounded to an integer: `1.5 * 2^52` is added by a fused operation, and
 //!    subtracted. As `|x w'| < 2^51`, this rounds once, to the nearest integer. So `q` differs from
@@ -22,25 +22,25 @@
 //! *Reduction*: `x - q p`, where `q` is `x / p` rounded as in 2, is at most `p (1/2 + 2^-40)`.
 //!
 //! *Leaves.* Eight products of factors of at most `5/8 p` each have a sum below `2^100`. It is
-//! gathered on top of `1.5 * 2^101`, where doubles are multiples of `2^49`: a fused operation adds
+//! gathered on top of `1.5 * 2^101`, where `f64`s are multiples of `2^49`: a fused operation adds
 //! the product, rounded to such a multiple; the difference from the sum before is the part `h`
 //! that was added; and `l = a b - h`, an integer of at most `2^48`, is added to a second sum,
 //! which stays below `2^51`. So both sums are exact. The first is below `2^51 p`, and is reduced
 //! as above, to at most `3/4 p`, before the second is added.
 //!
-//! The windows of the nets are checked by `magnitude_proof`, which runs them on magnitudes.
+//! `magnitude_proof` checks the bounds of the butterflies by running them on magnitudes.
 #![allow(unsafe_code)]
 
 use std::arch::x86_64::*;
 
 use crate::kernel::bigint::ntt::arch::portable::Portable;
-use crate::kernel::bigint::ntt::butterflies::{Ring, Spread};
+use crate::kernel::bigint::ntt::butterflies::{ResidueField, Spread};
 use crate::kernel::bigint::ntt::crt::{Crt, P1_IN_P2, P1_IN_P3, P2_IN_P3, scales};
-use crate::kernel::bigint::ntt::plan::{Line, Node, Plan, padded};
+use crate::kernel::bigint::ntt::plan::{Line, Node, TransformPlan, padded};
 use crate::kernel::bigint::ntt::prime_field::{Factor, PRIMES, Prime, WORD_BITS};
 use crate::kernel::bigint::ntt::simd::{Arithmetic, LANES};
 use crate::kernel::bigint::ntt::splitting::{DigitResidues, Digits, multiples};
-use crate::kernel::bigint::ntt::twiddles::Table;
+use crate::kernel::bigint::ntt::twiddles::TwiddleTable;
 
 /// Added and subtracted, it rounds what is below `2^51` to an integer.
 const ROUNDER: f64 = 1.5 * (1u64 << 52) as f64;
@@ -58,7 +58,7 @@ const ONE_OVER_WORD: [u64; 3] = [
     PRIMES[2].inverse(1 << WORD_BITS),
 ];
 
-/// Four doubles in a register of 256 bits.
+/// Four `f64` in a register of 256 bits.
 ///
 /// Needs AVX2 and FMA. The unsafe constructors' contract is that the processor has them; so each
 /// intrinsic below may be called, because a `F64x4` is at hand.
@@ -78,14 +78,6 @@ impl Arithmetic for F64x4 {
     unsafe fn load(source: *const u64) -> Self {
         // SAFETY: AVX is there and 32 bytes are readable, by this function's contract.
         Self(unsafe { _mm256_loadu_pd(source.cast()) })
-    }
-
-    #[inline(always)]
-    unsafe fn splat_from(source: *const u64) -> Self {
-        // SAFETY: readable and aligned, by this function's contract.
-        let bits = unsafe { source.read() };
-        // SAFETY: AVX is there, by this function's contract.
-        unsafe { Self::splat(bits) }
     }
 
     #[inline(always)]
@@ -185,7 +177,7 @@ pub(in crate::kernel::bigint::ntt) struct F64Field {
 impl F64Field {
     #[inline(always)]
     fn splat(&self, x: f64) -> F64x4 {
-        // SAFETY: `new` was told that the processor has AVX.
+        // SAFETY: the caller of `new` guaranteed AVX.
         unsafe { F64x4::splat(x.to_bits()) }
     }
 
@@ -201,7 +193,7 @@ impl F64Field {
     }
 }
 
-impl Ring for F64Field {
+impl ResidueField for F64Field {
     type Lane = F64x4;
 
     #[inline(always)]
@@ -240,18 +232,6 @@ impl Ring for F64Field {
         acc.add(self.mul(x, w))
     }
 
-    #[inline(always)]
-    fn forward(&self, a: F64x4, x: F64x4, w: Spread<F64x4>, reduce: bool) -> (F64x4, F64x4) {
-        let a = if reduce { self.reduce(a) } else { a };
-        let product = self.mul(x, w);
-        (a.add(product), a.sub(product))
-    }
-
-    #[inline(always)]
-    fn inverse(&self, u: F64x4, v: F64x4, w: Spread<F64x4>) -> (F64x4, F64x4) {
-        (u.add(v), self.mul(v.sub(u), w))
-    }
-
     /// A residue of `x w`, at most `5/8 p`.
     #[inline(always)]
     fn mul(&self, x: F64x4, (w, quotient): Spread<F64x4>) -> F64x4 {
@@ -287,7 +267,7 @@ impl DigitResidues for F64Field {
     fn split(&self, digit_bits: u32) -> F64Split {
         let left = multiples(64 - digit_bits);
         let right = left.map(|count| 64 - count);
-        // SAFETY: `new` was told that the processor has AVX2.
+        // SAFETY: the caller of `new` guaranteed AVX2.
         let splat = |x: u64| unsafe { _mm256_set1_epi64x(x.cast_signed()) };
         let half = |counts: &[u64; LANES], i: usize| {
             let counts = counts[4 * i..4 * i + 4].as_ptr();
@@ -309,17 +289,17 @@ impl DigitResidues for F64Field {
         let mut rest = [0; LANES];
         let limbs = operand.limbs_of_line(line, &mut rest);
         // SAFETY: 64 bytes are readable from `limbs` on (`limbs_of_line`), and these are the
-        // first or last 32 of them; AVX was vouched for in `new`.
+        // first or last 32 of them; the caller of `new` guaranteed AVX.
         let here = unsafe { _mm256_loadu_si256(limbs.wrapping_add(4 * half).cast()) };
         let below = if half == 0 {
-            // Limb -1 counts for nothing: it is shifted by 64.
-            // SAFETY: AVX2 was vouched for in `new`.
+            // Limb -1 has no effect: it is shifted by 64.
+            // SAFETY: the caller of `new` guaranteed AVX2.
             unsafe { _mm256_permute4x64_epi64::<0b10_01_00_00>(here) }
         } else {
             // SAFETY: limbs 3 to 6 of the eight.
             unsafe { _mm256_loadu_si256(limbs.wrapping_add(3).cast()) }
         };
-        // SAFETY: AVX2 was vouched for in `new`.
+        // SAFETY: the caller of `new` guaranteed AVX2.
         let here = unsafe { _mm256_sllv_epi64(here, split.left[half]) };
         // SAFETY: as above.
         let below = unsafe { _mm256_srlv_epi64(below, split.right[half]) };
@@ -350,7 +330,7 @@ pub(in crate::kernel::bigint::ntt) unsafe fn leaves(
     b: *const Line,
     leaf: Node,
     leaves: usize,
-    table: &Table,
+    table: &TwiddleTable,
 ) {
     // SAFETY: by this function's contract.
     let field = unsafe { F64Field::new(table.prime) };
@@ -395,7 +375,7 @@ unsafe fn leaf_product(field: &F64Field, a: *mut u64, rows: &[u64; 2 * LANES]) {
     let base = field.splat(ROUNDER_WIDE);
     let (mut high, mut low) = ([base; 2], [field.zero; 2]);
     for (i, x) in x.iter().enumerate() {
-        // SAFETY: a reference is readable; AVX was vouched for in `F64Field::new`.
+        // SAFETY: a reference is readable; the caller of `F64Field::new` guaranteed AVX.
         let x = unsafe { F64x4::splat_from(x) };
         for half in 0..2 {
             let row = rows[LANES - i + 4 * half..][..4].as_ptr();
@@ -413,7 +393,7 @@ unsafe fn leaf_product(field: &F64Field, a: *mut u64, rows: &[u64; 2 * LANES]) {
     }
 }
 
-/// Joins residues that are doubles; the digits are integers of any processor.
+/// Reconstruction from `f64` residues; the digits are integers of any processor.
 pub(in crate::kernel::bigint::ntt) struct F64Crt {
     fields: [F64Field; 3],
     scales: [Factor; 3],
@@ -425,7 +405,7 @@ impl Crt for F64Crt {
     type Digits = Portable;
 
     #[inline(always)]
-    unsafe fn new(plan: &Plan) -> Self {
+    unsafe fn new(plan: &TransformPlan) -> Self {
         // SAFETY: by this function's contract.
         let fields = [0, 1, 2].map(|i| unsafe { F64Field::new(i) });
         // Leaf products have no factor 2^-52 here.
@@ -461,7 +441,7 @@ impl Crt for F64Crt {
                 // SAFETY: half of a line, readable by this function's contract.
                 *x = unsafe { F64x4::load(line.cast::<u64>().wrapping_add(half)) };
             }
-            // Whatever is multiplied is below 2 p in magnitude.
+            // Every multiplicand is below 2 p in magnitude.
             let r1 = f1.mul_canonical(x[0], scale1);
             let r2 = f2.mul(x[1], scale2);
             let r3 = f3.mul(x[2], scale3);
@@ -475,7 +455,8 @@ impl Crt for F64Crt {
         let [r1, t2, t3] = mixed;
         let mut digits = [[0; LANES]; 3];
         for i in 0..LANES {
-            [digits[0][i], digits[1][i], digits[2][i]] = join::<D>(r1[i], t2[i], t3[i]);
+            [digits[0][i], digits[1][i], digits[2][i]] =
+                mixed_radix_digits::<D>(r1[i], t2[i], t3[i]);
         }
         // SAFETY: the arrays are 64 bytes; any processor will do.
         digits.map(|digits| unsafe { Portable::load(digits.as_ptr()) })
@@ -485,7 +466,7 @@ impl Crt for F64Crt {
 /// `r1 + p1 t2 + p1 p2 t3` in digits of `D` bits.
 #[inline(always)]
 #[expect(clippy::cast_possible_truncation, reason = "words of a longer number")]
-fn join<const D: u32>(r1: u64, t2: u64, t3: u64) -> [u64; 3] {
+fn mixed_radix_digits<const D: u32>(r1: u64, t2: u64, t3: u64) -> [u64; 3] {
     const P1_P2: u128 = PRIMES[0].p as u128 * PRIMES[1].p as u128;
     let [low, high] = [P1_P2 as u64, (P1_P2 >> 64) as u64].map(u128::from);
     let sum = u128::from(r1) + u128::from(PRIMES[0].p) * u128::from(t2) + low * u128::from(t3);

@@ -29,14 +29,6 @@ impl Arithmetic for U64x8 {
     }
 
     #[inline(always)]
-    unsafe fn splat_from(source: *const u64) -> Self {
-        // SAFETY: readable and aligned, by this function's contract.
-        let x = unsafe { source.read() };
-        // SAFETY: AVX-512 F is there, by this function's contract.
-        unsafe { Self::splat(x) }
-    }
-
-    #[inline(always)]
     unsafe fn store(self, target: *mut u64) {
         // SAFETY: 64 bytes are writable, by this function's contract; AVX-512 F by the type's.
         unsafe { _mm512_storeu_si512(target.cast(), self.0) }

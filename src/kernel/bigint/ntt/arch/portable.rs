@@ -35,12 +35,6 @@ impl Arithmetic for Portable {
     }
 
     #[inline(always)]
-    unsafe fn splat_from(source: *const u64) -> Self {
-        // SAFETY: readable and aligned, by this function's contract.
-        Self([unsafe { source.read() }; LANES])
-    }
-
-    #[inline(always)]
     unsafe fn store(self, target: *mut u64) {
         // SAFETY: 64 bytes are writable, by this function's contract.
         unsafe { target.cast::<[u64; LANES]>().write_unaligned(self.0) }
@@ -141,11 +135,12 @@ impl Lanes for Portable {
     }
 }
 
-/// One lane, for any processor: nets of these fit into registers where nets of vectors do not.
+/// One lane, for any processor: butterflies of these fit into registers where those of vectors do
+/// not.
 #[derive(Clone, Copy)]
-pub(in crate::kernel::bigint::ntt) struct Scalar(u64);
+pub(in crate::kernel::bigint::ntt) struct SingleLane(u64);
 
-impl Arithmetic for Scalar {
+impl Arithmetic for SingleLane {
     const WIDTH: usize = 1;
 
     #[inline(always)]
@@ -157,12 +152,6 @@ impl Arithmetic for Scalar {
     unsafe fn load(source: *const u64) -> Self {
         // SAFETY: one word is readable, by this function's contract.
         Self(unsafe { source.read_unaligned() })
-    }
-
-    #[inline(always)]
-    unsafe fn splat_from(source: *const u64) -> Self {
-        // SAFETY: readable and aligned, by this function's contract.
-        Self(unsafe { source.read() })
     }
 
     #[inline(always)]
@@ -182,7 +171,7 @@ impl Arithmetic for Scalar {
     }
 }
 
-impl Integers for Scalar {
+impl Integers for SingleLane {
     #[inline(always)]
     fn add_product(self, x: Self, y: Self) -> Self {
         Self(self.0.wrapping_add(x.0.wrapping_mul(y.0)))
