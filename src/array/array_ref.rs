@@ -9,6 +9,8 @@ use std::slice;
 use bytemuck::Pod;
 
 use crate::error::{Error, Result};
+use crate::object::source::Source;
+use crate::region::mapping::Mapping;
 use crate::shape::{DIMENSIONS_MAX, Shape};
 use crate::sys::fork::Instance;
 
@@ -57,8 +59,9 @@ impl<T: Pod> ArrayRef<T> {
     /// - `shape` was checked by `checked_size::<T>`, and `start` is aligned for `T`.
     /// - The bytes of so many elements are mapped there for as long as the value lives, in the
     ///   process `made_in`, or also in its children if that is `None`.
-    /// - While a reference to the value, or to an element, lives, nobody writes the elements but
-    ///   by [`as_mut_slice`](ArrayRef::as_mut_slice).
+    /// - While a reference to an element lives, nobody writes the elements but by
+    ///   [`as_mut_slice`](ArrayRef::as_mut_slice). So the owner gives out a reference to the value
+    ///   only where that holds.
     pub(super) unsafe fn new(
         start: *mut u8,
         shape: Shape,
@@ -66,6 +69,17 @@ impl<T: Pod> ArrayRef<T> {
     ) -> ArrayRef<T> {
         let len = shape.len_elements().expect("the shape of an array was checked");
         ArrayRef { start: start.cast(), len, shape, made_in }
+    }
+
+    /// What a worker needs to find the elements, which lie in `mapping`.
+    pub(super) fn source_in(&self, mapping: &Mapping) -> Source {
+        let offset = self.start.addr() - mapping.base().addr();
+        Source::of_mapping(mapping, offset, self.len * size_of::<T>())
+    }
+
+    /// The address of element `index`, which need not exist.
+    pub(super) fn address(&self, index: usize) -> *mut u8 {
+        self.start.wrapping_add(index).cast()
     }
 
     /// The same for another handle on the same elements.

@@ -24,7 +24,6 @@ use crate::sys::mmap::Access;
 /// Pages are read from the file when they are first touched. It is read as an [`ArrayRef`].
 pub struct MappedArray<T> {
     mapping: Mapping,
-    data_offset: usize,
     elements: ArrayRef<T>,
 }
 
@@ -78,13 +77,12 @@ impl<T: Element> MappedArray<T> {
         // writes them is the contract of `map_npy`; for `map_npy_mut` it follows from its
         // contract and the borrow of the handle.
         let elements = unsafe { ArrayRef::new(start, shape, None) };
-        Ok(MappedArray { mapping, data_offset, elements })
+        Ok(MappedArray { mapping, elements })
     }
 
     /// What a worker needs to find the elements.
     pub(crate) fn source(&self) -> Source {
-        let len_bytes = self.len() * size_of::<T>();
-        Source::of_mapping(&self.mapping, self.data_offset, len_bytes)
+        self.elements.source_in(&self.mapping)
     }
 }
 

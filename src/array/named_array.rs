@@ -3,10 +3,9 @@
 #![allow(unsafe_code)]
 
 use std::fmt;
-use std::marker::PhantomData;
 use std::slice;
 
-use crate::array::array_ref::checked_size;
+use crate::array::array_ref::{ArrayRef, checked_size};
 use crate::array::element::{Element, check_header, dtype_of};
 use crate::array::shared_array::SharedArray;
 use crate::error::{Error, Result};
@@ -45,10 +44,8 @@ use crate::shape::Shape;
 /// ```
 pub struct NamedArray<T> {
     region: NamedRegion,
-    shape: Shape,
-    len: usize,
-    data_offset: usize,
-    elements: PhantomData<T>,
+    /// Seen by reference only within the unsafe methods that give out slices.
+    elements: ArrayRef<T>,
 }
 
 /// A named array as an operand of a parallel loop: `LentNamed<&NamedArray<T>>` to read, from
@@ -130,8 +127,8 @@ impl<T: Element> SharedArray<T> {
         let dtype = dtype_of::<T>();
         let (region, header) = NamedRegion::create_or_attach(&name, dtype, &shape, bytes)?;
         let array = NamedArray::new(region, header)?;
-        if array.shape != shape {
-            let (found, expected) = (format!("shape {}", array.shape), format!("shape {shape}"));
+        if *array.shape() != shape {
+            let (found, expected) = (format!("shape {}", array.shape()), format!("shape {shape}"));
             return Err(Error::Layout { place: name.to_string(), found, expected });
         }
         Ok(array)
@@ -184,7 +181,7 @@ impl<T: Element> SharedArray<T> {
         offset_bytes: usize,
     ) -> Result<NamedArray<T>> {
         let (name, shape) = (Name::new(name)?, shape.into());
-        let (len, data_bytes) = checked_size::<T>(&shape)?;
+        let (_, data_bytes) = checked_size::<T>(&shape)?;
         let end = offset_bytes.checked_add(data_bytes).filter(|&end| isize::try_from(end).is_ok());
         let Some(end_bytes) = end else {
             let value = format!("{offset_bytes} bytes before shape {shape}");
@@ -199,19 +196,27 @@ impl<T: Element> SharedArray<T> {
         let (is_native, is_fortran) = (true, false);
         let header = Header { dtype, is_native, is_fortran, shape, data_offset, data_bytes };
         check_header::<T>(&header, name.as_str())?;
-        let region = NamedRegion::attach_raw(name, end_bytes)?;
-        let Header { shape, .. } = header;
-        Ok(NamedArray { region, shape, len, data_offset, elements: PhantomData })
+        Ok(NamedArray::of(NamedRegion::attach_raw(name, end_bytes)?, header))
     }
 }
 
 impl<T: Element> NamedArray<T> {
     fn new(region: NamedRegion, header: Header) -> Result<NamedArray<T>> {
         check_header::<T>(&header, region.name())?;
-        let (len, _) = checked_size::<T>(&header.shape)?;
-        let Header { shape, data_offset, .. } = header;
+        checked_size::<T>(&header.shape)?;
         region.adopt();
-        Ok(NamedArray { region, shape, len, data_offset, elements: PhantomData })
+        Ok(NamedArray::of(region, header))
+    }
+
+    /// The elements that a checked header describes.
+    fn of(region: NamedRegion, header: Header) -> NamedArray<T> {
+        let start = region.mapping().base().wrapping_add(header.data_offset);
+        // SAFETY: the mapping has the elements of the shape there (`Mapping::of_region` or `raw`),
+        // aligned (`check_header`), and lives as long as the array, in forked children too; the
+        // callers have checked the shape. That nobody writes while a slice lives is the contract of
+        // the unsafe methods that give one out; nothing else refers to an element.
+        let elements = unsafe { ArrayRef::new(start, header.shape, None) };
+        NamedArray { region, elements }
     }
 
     /// Whether this handle made the array, as against one that opened it.
@@ -229,26 +234,26 @@ impl<T: Element> NamedArray<T> {
     /// The extents, outermost first.
     #[must_use]
     pub fn shape(&self) -> &Shape {
-        &self.shape
+        self.elements.shape()
     }
 
     /// How many elements there are.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.len
+        self.elements.len()
     }
 
     /// Whether there are no elements.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.len == 0
+        self.elements.is_empty()
     }
 
     /// A copy of the element at `index`, or `None` if it lies outside or has the wrong
     /// dimensions.
     #[must_use]
     pub fn get<const N: usize>(&self, index: [usize; N]) -> Option<T> {
-        let offset = self.shape.offset(&index)?;
+        let offset = self.shape().offset(&index)?;
         let mut element = T::zeroed();
         self.copy_out(offset, slice::from_mut(&mut element));
         Some(element)
@@ -260,8 +265,8 @@ impl<T: Element> NamedArray<T> {
     ///
     /// [`Error::InvalidArgument`] if it lies outside or has the wrong dimensions.
     pub fn set<const N: usize>(&mut self, index: [usize; N], element: T) -> Result<()> {
-        let Some(offset) = self.shape.offset(&index) else {
-            let expected = format!("inside of shape {}", self.shape);
+        let Some(offset) = self.shape().offset(&index) else {
+            let expected = format!("inside of shape {}", self.shape());
             return Err(Error::invalid("the index", format!("{index:?}"), expected));
         };
         self.copy_in(offset, slice::from_ref(&element));
@@ -271,7 +276,7 @@ impl<T: Element> NamedArray<T> {
     /// A copy of all elements, in row-major order.
     #[must_use]
     pub fn copy_to_vec(&self) -> Vec<T> {
-        let mut copy = vec![T::zeroed(); self.len];
+        let mut copy = vec![T::zeroed(); self.len()];
         self.copy_out(0, &mut copy);
         copy
     }
@@ -282,7 +287,7 @@ impl<T: Element> NamedArray<T> {
     ///
     /// [`Error::NoSpace`].
     pub fn copy_to_array(&self) -> Result<SharedArray<T>> {
-        let mut copy = SharedArray::for_overwrite(&self.shape)?;
+        let mut copy = SharedArray::for_overwrite(self.shape())?;
         self.copy_out(0, copy.as_mut_slice());
         Ok(copy)
     }
@@ -293,10 +298,10 @@ impl<T: Element> NamedArray<T> {
     ///
     /// [`Error::ShapeMismatch`] if there is another number of them.
     pub fn copy_from_slice(&mut self, elements: &[T]) -> Result<()> {
-        if elements.len() != self.len {
+        if elements.len() != self.len() {
             return Err(Error::ShapeMismatch {
                 operation: "copy_from_slice",
-                left: self.shape.clone(),
+                left: self.shape().clone(),
                 right: Shape::from(elements.len()),
                 rule: "both must have the same number of elements",
             });
@@ -313,9 +318,7 @@ impl<T: Element> NamedArray<T> {
     /// - For as long, no program truncates its file.
     #[must_use]
     pub unsafe fn as_slice(&self) -> &[T] {
-        // SAFETY: the mapping has `len` elements from `start` on (`Mapping::of_region` or `raw`),
-        // aligned (`check_header`); that nobody writes them is the caller's contract.
-        unsafe { slice::from_raw_parts(self.start().cast(), self.len) }
+        self.elements.as_slice()
     }
 
     /// The elements in row-major order, to be changed.
@@ -327,8 +330,8 @@ impl<T: Element> NamedArray<T> {
     /// - For as long, no program truncates its file.
     #[must_use]
     pub unsafe fn as_mut_slice(&mut self) -> &mut [T] {
-        // SAFETY: as in `as_slice`; exclusion is the caller's contract.
-        unsafe { slice::from_raw_parts_mut(self.start().cast(), self.len) }
+        // SAFETY: the mapping is read-write; exclusion is the caller's contract.
+        unsafe { self.elements.as_mut_slice() }
     }
 
     /// The array as an operand of a parallel loop that reads it. Each worker maps the region by
@@ -372,7 +375,7 @@ impl<T: Element> NamedArray<T> {
 
     /// What a worker needs to find the elements.
     pub(crate) fn source(&self) -> Source {
-        Source::of_mapping(self.region.mapping(), self.data_offset, self.len * size_of::<T>())
+        self.elements.source_in(self.region.mapping())
     }
 
     /// Removes the name. The array stays usable for all that have it.
@@ -393,14 +396,10 @@ impl<T: Element> NamedArray<T> {
         self.region.keep()
     }
 
-    fn start(&self) -> *mut u8 {
-        self.region.mapping().base().wrapping_add(self.data_offset)
-    }
-
     /// Copies `target.len()` elements out, from element `offset` on.
     fn copy_out(&self, offset: usize, target: &mut [T]) {
-        assert!(offset + target.len() <= self.len, "callers stay inside of the array");
-        let start = self.start().wrapping_add(offset * size_of::<T>());
+        assert!(offset + target.len() <= self.len(), "callers stay inside of the array");
+        let start = self.elements.address(offset);
         // SAFETY: the range is inside of the mapping (asserted above; `Mapping::of_region` or `raw`
         // checked that it has all elements), which is read-write and lives as long as `self`.
         unsafe { atomic_copy::copy_out(start, bytemuck::cast_slice_mut(target)) };
@@ -408,8 +407,8 @@ impl<T: Element> NamedArray<T> {
 
     /// Copies elements in, from element `offset` on.
     fn copy_in(&mut self, offset: usize, source: &[T]) {
-        assert!(offset + source.len() <= self.len, "callers stay inside of the array");
-        let start = self.start().wrapping_add(offset * size_of::<T>());
+        assert!(offset + source.len() <= self.len(), "callers stay inside of the array");
+        let start = self.elements.address(offset);
         // SAFETY: as in `copy_out`.
         unsafe { atomic_copy::copy_in(start, bytemuck::cast_slice(source)) };
     }
@@ -417,7 +416,7 @@ impl<T: Element> NamedArray<T> {
 
 impl<T> fmt::Debug for NamedArray<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let element = std::any::type_name::<T>();
-        write!(f, "NamedArray<{element}>{} {:?}", self.shape, self.region.name())
+        self.elements.show("NamedArray", f)?;
+        write!(f, " {:?}", self.region.name())
     }
 }
