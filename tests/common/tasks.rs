@@ -17,6 +17,26 @@ pub(crate) fn endless(path: String) {
     forever();
 }
 
+pub(crate) fn same(n: u32) -> u32 {
+    n
+}
+
+pub(crate) fn panics(n: u32) -> u32 {
+    panic!("no {n}")
+}
+
+/// A task that never returns, under way.
+pub(crate) fn hanging(pool: &Pool) -> Handle<u32> {
+    let never = |_: ()| -> u32 {
+        loop {
+            forever()
+        }
+    };
+    let task = pool.submit(never, ()).unwrap();
+    super::time::wait_for(|| task.is_running());
+    task
+}
+
 pub(crate) fn raise(signal: Signal) {
     signal::kill(Pid::this(), signal).unwrap();
 }

@@ -8,6 +8,7 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use crate::common::Random;
 use crate::common::alone::{Runner, against_host_with, progress, say};
 use crate::common::processes::send;
 use crate::common::time::spend;
@@ -16,18 +17,6 @@ use nix::sys::signal::Signal;
 
 /// Names a file that says, by being there, that nobody is attacked any more.
 const CALM: &str = "BRIGADE_CALM";
-
-/// xorshift64*: enough to choose by.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, bound: usize) -> usize {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        usize::try_from(self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 33).unwrap() % bound
-    }
-}
 
 /// Whether an outcome is right: the value, or an error that an attack explains.
 fn judge(outcome: Result<u64, Error>, expected: u64) -> bool {

@@ -9,16 +9,11 @@ use std::process::Command;
 
 use crate::common::alone::{Runner, against_host, alone, own_processes, say};
 use crate::common::processes::send;
+use crate::common::tasks::forever;
 use crate::common::time::wait_for;
 use crate::common::unique;
 use brigade::{Pool, Process};
 use nix::sys::signal::Signal;
-
-fn forever() {
-    loop {
-        std::thread::park();
-    }
-}
 
 /// A pool of which one worker is busy, and one idle.
 fn busy_pool() -> Pool {
@@ -28,32 +23,33 @@ fn busy_pool() -> Pool {
     pool
 }
 
-fn dies_by(runner: &mut Runner, signal: Signal) {
+/// Kills a host that is ready by this signal.
+fn killed(runner: &mut Runner, signal: Signal) {
     runner.expect("ready");
-    assert_eq!(runner.processes().len(), 4, "{:?}", runner.processes());
     runner.send(signal);
     assert_eq!(runner.end().signal(), Some(signal as i32));
 }
 
 fn waits() {
     let _pool = busy_pool();
+    assert_eq!(own_processes().len(), 4, "the host, its server and its workers");
     say("ready");
     forever();
 }
 
 #[test]
 fn a_host_that_is_killed_leaves_nothing() {
-    against_host(waits, |runner| dies_by(runner, Signal::SIGKILL));
+    against_host(waits, |runner| killed(runner, Signal::SIGKILL));
 }
 
 #[test]
 fn a_host_that_is_terminated_leaves_nothing() {
-    against_host(waits, |runner| dies_by(runner, Signal::SIGTERM));
+    against_host(waits, |runner| killed(runner, Signal::SIGTERM));
 }
 
 #[test]
 fn a_host_that_is_hung_up_on_leaves_nothing() {
-    against_host(waits, |runner| dies_by(runner, Signal::SIGHUP));
+    against_host(waits, |runner| killed(runner, Signal::SIGHUP));
 }
 
 #[test]
@@ -72,12 +68,7 @@ fn a_host_that_is_killed_leaves_none_of_its_one_off_processes() {
         drop(held);
     };
     for signal in [Signal::SIGKILL, Signal::SIGTERM] {
-        let outside = |runner: &mut Runner| {
-            runner.expect("ready");
-            runner.send(signal);
-            assert_eq!(runner.end().signal(), Some(signal as i32));
-        };
-        against_host(host, outside);
+        against_host(host, |runner| killed(runner, signal));
     }
 }
 
@@ -129,32 +120,26 @@ fn a_host_that_panics_with_a_pool_on_its_stack_leaves_nothing() {
 
 #[test]
 fn the_host_and_its_server_killed_together_leave_nothing() {
-    let outside = |runner: &mut Runner| {
+    against_host(waits, |runner| {
         runner.expect("ready");
-        for process in runner.processes() {
-            if process.is_server() {
-                send(process.pid, Signal::SIGKILL);
-            }
-        }
+        let processes = runner.processes();
+        let chosen = processes.iter().filter(|process| process.is_server());
+        chosen.for_each(|process| send(process.pid, Signal::SIGKILL));
         runner.send(Signal::SIGKILL);
         runner.end();
-    };
-    against_host(waits, outside);
+    });
 }
 
 #[test]
 fn a_stopped_worker_does_not_outlive_its_host() {
-    let outside = |runner: &mut Runner| {
+    against_host(waits, |runner| {
         runner.expect("ready");
-        for process in runner.processes() {
-            if process.is_worker() {
-                send(process.pid, Signal::SIGSTOP);
-            }
-        }
+        let processes = runner.processes();
+        let chosen = processes.iter().filter(|process| process.is_worker());
+        chosen.for_each(|process| send(process.pid, Signal::SIGSTOP));
         runner.send(Signal::SIGKILL);
         runner.end();
-    };
-    against_host(waits, outside);
+    });
 }
 
 #[test]
@@ -179,12 +164,7 @@ fn what_tasks_have_forked_does_not_outlive_the_host() {
         say("ready");
         forever();
     };
-    let outside = |runner: &mut Runner| {
-        runner.expect("ready");
-        runner.send(Signal::SIGKILL);
-        runner.end();
-    };
-    against_host(host, outside);
+    against_host(host, |runner| killed(runner, Signal::SIGKILL));
 }
 
 #[test]
@@ -201,12 +181,7 @@ fn nested_pools_end_with_the_host() {
         say("ready");
         forever();
     };
-    let outside = |runner: &mut Runner| {
-        runner.expect("ready");
-        runner.send(Signal::SIGKILL);
-        runner.end();
-    };
-    against_host(host, outside);
+    against_host(host, |runner| killed(runner, Signal::SIGKILL));
 }
 
 #[test]

@@ -4,22 +4,13 @@
 
 use std::time::{Duration, Instant};
 
+use crate::common::Random;
 use crate::common::alone::alone;
 use crate::common::machine::{End, Kind, Op, run};
 use brigade::ReturnWhen;
 
-/// xorshift64*: enough to choose by.
-struct Random(u64);
-
+/// Operations by choice.
 impl Random {
-    fn below(&mut self, bound: u64) -> usize {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        usize::try_from(self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 33).unwrap()
-            % usize::try_from(bound).unwrap()
-    }
-
     fn kind(&mut self) -> Kind {
         match self.below(40) {
             0..20 => Kind::Quick,

@@ -15,6 +15,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use brigade::{Error, Pool, TaskError};
+use common::Random;
 use common::processes::{Process, marked, send};
 use common::time::wait_until;
 use nix::sys::signal::Signal;
@@ -263,16 +264,4 @@ fn a_process_that_is_stopped_before_it_executes_its_program_is_told_to_go_on() {
     println!(
         "test a_process_that_is_stopped_before_it_executes_its_program_is_told_to_go_on ... ok"
     );
-}
-
-/// xorshift64*: enough to choose by.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, bound: usize) -> usize {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        usize::try_from(self.0 % bound as u64).unwrap()
-    }
 }

@@ -6,7 +6,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::common::alone::{alone, progress};
-use crate::common::tasks::{forever, with};
+use crate::common::tasks::{hanging, panics, same, with};
 use crate::common::time::{ThreadId, wait_for};
 use brigade::{Error, Handle, Pool, ReturnWhen, Start, Waited, as_completed, wait};
 use nix::sys::resource::{UsageWho, getrusage};
@@ -16,26 +16,6 @@ const NOW: Option<Duration> = Some(Duration::ZERO);
 
 fn one() -> Pool {
     with(1).grace(Duration::from_millis(50)).build().unwrap()
-}
-
-fn same(n: u32) -> u32 {
-    n
-}
-
-fn panics(n: u32) -> u32 {
-    panic!("no {n}")
-}
-
-/// A task that never returns, under way.
-fn hanging(pool: &Pool) -> Handle<u32> {
-    let never = |_: ()| -> u32 {
-        loop {
-            forever()
-        }
-    };
-    let task = pool.submit(never, ()).unwrap();
-    wait_for(|| task.is_running());
-    task
 }
 
 #[test]

@@ -3,41 +3,18 @@
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, mpsc};
+use std::sync::{Arc, OnceLock, mpsc};
 use std::thread;
 use std::time::Duration;
 
+use crate::common::Log;
 use crate::common::alone::{alone, progress};
-use crate::common::tasks::{forever, with};
+use crate::common::tasks::{forever, hanging, panics, same, with};
 use crate::common::time::{ThreadId, spend_millis, wait_for};
-use brigade::{Error, Handle, Pool, ReturnWhen, TaskError, as_completed, wait};
+use brigade::{Error, Pool, ReturnWhen, TaskError, as_completed, wait};
 
 fn one() -> Pool {
     with(1).grace(Duration::from_millis(50)).build().unwrap()
-}
-
-fn same(n: u32) -> u32 {
-    n
-}
-
-fn panics(n: u32) -> u32 {
-    panic!("no {n}")
-}
-
-/// A task that never returns, under way.
-fn hanging(pool: &Pool) -> Handle<u32> {
-    let task = pool
-        .submit(
-            |_: ()| -> u32 {
-                loop {
-                    forever()
-                }
-            },
-            (),
-        )
-        .unwrap();
-    wait_for(|| task.is_running());
-    task
 }
 
 fn threads_named(name: &str) -> usize {
@@ -243,20 +220,6 @@ fn destructors_of_thread_locals_and_exit_handlers_may_use_pools_and_queues() {
             runner.expect("exit");
         },
     );
-}
-
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
-
-impl std::io::Write for Log {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
 }
 
 #[test]

@@ -1,18 +1,14 @@
 //! Workers that are replaced on purpose, between tasks.
 
 use std::collections::BTreeSet;
-use std::io::Write;
-use std::sync::{Arc, Mutex};
+use std::sync::Mutex;
 use std::time::Duration;
 
+use crate::common::Log;
 use crate::common::alone::{alone, own_processes, progress, workers};
-use crate::common::tasks::{count, counted, forever, tally, with};
+use crate::common::tasks::{count, counted, forever, same, tally, with};
 use crate::common::time::wait_for;
 use brigade::{Error, Shutdown, TaskError};
-
-fn same(n: u32) -> u32 {
-    n
-}
 
 fn pid(_: u32) -> u32 {
     std::process::id()
@@ -101,20 +97,6 @@ fn if_no_replacement_can_be_started_the_queued_tasks_fail_and_say_why() {
         assert!(matches!(pool.submit(same, 1), Err(Error::Broken { .. })));
         std::fs::remove_file(path).unwrap();
     });
-}
-
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
-
-impl Write for Log {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
 }
 
 #[test]

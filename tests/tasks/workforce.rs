@@ -9,33 +9,14 @@ use std::time::{Duration, Instant};
 
 use crate::common::alone::{alone, own_processes, progress, server, workers};
 use crate::common::processes::send;
-use crate::common::tasks::{count, counted, forever, tally, with};
+use crate::common::tasks::{count, counted, forever, hanging, same, tally, with};
 use crate::common::time::{ThreadId, spend_millis, wait_for};
-use brigade::{Error, Handle, Pool, Start};
+use brigade::{Error, Pool, Start};
 use nix::sys::signal::Signal;
-
-fn same(n: u32) -> u32 {
-    n
-}
 
 fn pid_after(millis: u64) -> u32 {
     spend_millis(millis);
     std::process::id()
-}
-
-fn hanging(pool: &Pool) -> Handle<u32> {
-    let task = pool
-        .submit(
-            |_: ()| -> u32 {
-                loop {
-                    forever()
-                }
-            },
-            (),
-        )
-        .unwrap();
-    wait_for(|| task.is_running());
-    task
 }
 
 fn pids() -> BTreeSet<u32> {

@@ -4,6 +4,7 @@
 #![allow(unsafe_code)]
 
 mod process;
+mod scene;
 mod step;
 mod step_sleepers;
 mod stepping;

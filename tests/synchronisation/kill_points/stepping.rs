@@ -80,10 +80,9 @@ impl Stage {
     }
 
     /// Makes the event one that resets itself. Before anybody uses it.
-    pub(crate) fn with_auto_event(self) -> Stage {
+    pub(crate) fn use_auto_event(&self) {
         // SAFETY: in the mapping, and not used yet.
         unsafe { self.at::<EventWord>(EVENT_OFFSET).write(EventWord::new(Reset::Auto)) };
-        self
     }
 
     pub(crate) fn ring(&self, owner: &Owner, capacity_bytes: usize) -> Ring {

@@ -27,7 +27,8 @@ impl<L: Lanes> Split<L> {
     #[inline(always)]
     pub(super) fn new(field: &IntegerField<L>, digit_bits: u32) -> Self {
         let counts = multiples(64 - digit_bits);
-        // SAFETY: the array is 64 bytes; the caller of `IntegerField::new` guaranteed the processor.
+        // SAFETY: the array is 64 bytes; the caller of `IntegerField::new` guaranteed the
+        // processor.
         let counts = unsafe { L::load(counts.as_ptr()) };
         Self { counts, mask: field.splat((1 << digit_bits) - 1) }
     }
