@@ -32,7 +32,7 @@ fn killed(runner: &mut Runner, signal: Signal) {
 
 fn waits() {
     let _pool = busy_pool();
-    assert_eq!(own_processes().len(), 4, "the host, its server and its workers");
+    assert_eq!(own_processes().len(), 3, "a server and two workers");
     say("ready");
     forever();
 }
