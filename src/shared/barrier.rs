@@ -12,16 +12,16 @@ use crate::object::{Kind, Memory, ObjectHandle, Primitive, named_object};
 use crate::sync::Timeout;
 use crate::sync::raw::{PARTIES_MAX, RawBarrier, RawMember};
 
-/// A barrier: nobody goes on before all have come.
+/// A barrier: each party waits until all parties wait.
 ///
-/// Whoever comes [waits](Barrier::wait) until as many wait as the barrier takes; then all go on,
+/// Each party [waits](Barrier::wait) until as many wait as the barrier has parties. Then all go on,
 /// one of them as the leader, and the next round begins.
 ///
-/// If a process is killed while it waits, the barrier breaks: all who wait and all who come get
-/// [`Error::Broken`](crate::Error::Broken), until a [`reset`](Barrier::reset). The same if one's
-/// time is over, or by [`abort`](Barrier::abort). A process that is killed between two rounds is
-/// noticed only if it has [joined](Barrier::join): do that where a task comes more than once, or
-/// the others wait for the dead.
+/// If a process is killed while it waits, the barrier breaks: every wait returns
+/// [`Error::Broken`](crate::Error::Broken), until a [`reset`](Barrier::reset). A timeout and
+/// [`abort`](Barrier::abort) break it as well. The death of a process between two rounds is noticed
+/// only if it has [joined](Barrier::join). Join where a task waits more than once; otherwise the
+/// others wait for a dead process.
 ///
 /// # Examples
 ///
@@ -80,12 +80,13 @@ impl Barrier {
         ObjectHandle::new(&parties).map(Barrier)
     }
 
-    /// Waits until all have come, without a bound. What each wrote before is visible to all after.
-    /// Returns whether this was the last to come, the leader: true for one a round.
+    /// Waits until all parties wait, without a bound. What each party wrote before is visible to
+    /// all after. Returns whether the caller was the last, the leader: true for one party of a
+    /// round.
     ///
     /// # Errors
     ///
-    /// [`Error::Broken`](crate::Error::Broken) if one who waited died or gave up, or by
+    /// [`Error::Broken`](crate::Error::Broken) if a waiter died or timed out, or by
     /// [`abort`](Barrier::abort) or [`reset`](Barrier::reset);
     /// [`Error::Closed`](crate::Error::Closed) in a child that was forked by hand.
     pub fn wait(&self) -> Result<bool> {
@@ -101,14 +102,14 @@ impl Barrier {
         in_time(self.0.get()?.wait(Timeout::after(timeout)), timeout)
     }
 
-    /// Becomes a member, whose death is noticed wherever it happens, until it is dropped. Members
-    /// and others may wait at the same barrier.
+    /// Becomes a member until the result is dropped. The death of a member is noticed wherever it
+    /// happens. Members and others may wait at the same barrier.
     ///
     /// # Errors
     ///
-    /// [`Error::Full`](crate::Error::Full) if there are as many as the barrier takes, those who
-    /// died and those who wait included; [`Error::Closed`](crate::Error::Closed) in a child that
-    /// was forked by hand.
+    /// [`Error::Full`](crate::Error::Full) if there are as many members as parties, dead members
+    /// and waiters included; [`Error::Closed`](crate::Error::Closed) in a child that was forked by
+    /// hand.
     ///
     /// # Examples
     ///
@@ -123,7 +124,7 @@ impl Barrier {
         Ok(Member(Held::new(self.0.get()?.join()?, self.0.memory())))
     }
 
-    /// Breaks the barrier for all who wait and all who come.
+    /// Breaks the barrier: every wait returns [`Error::Broken`](crate::Error::Broken).
     ///
     /// # Errors
     ///
@@ -133,8 +134,8 @@ impl Barrier {
         Ok(())
     }
 
-    /// Makes the barrier new: not broken, and without its dead members. Who waits at this time
-    /// gets [`Error::Broken`](crate::Error::Broken).
+    /// Repairs the barrier: it is not broken any more, and has no dead members. Waits that are
+    /// under way return [`Error::Broken`](crate::Error::Broken).
     ///
     /// # Errors
     ///
@@ -144,19 +145,19 @@ impl Barrier {
         Ok(())
     }
 
-    /// How many it takes.
+    /// How many parties it has.
     #[must_use]
     pub fn parties(&self) -> usize {
         self.0.get().map_or(0, RawBarrier::parties)
     }
 
-    /// How many wait in this round. More may come before the caller has looked.
+    /// How many parties wait in this round. More may wait before the caller uses the answer.
     #[must_use]
     pub fn waiting(&self) -> usize {
         self.0.get().map_or(0, RawBarrier::waiting)
     }
 
-    /// Whether it is broken. It may break before the caller has looked at the answer.
+    /// Whether it is broken. It may break before the caller uses the answer.
     #[must_use]
     pub fn is_broken(&self) -> bool {
         self.0.get().is_ok_and(RawBarrier::is_broken)

@@ -1,4 +1,4 @@
-//! Cells of bytes in an order that one store changes.
+//! Cells of bytes whose order is changed by one store.
 //!
 //! ```text
 //! 0         8           12           64       128         then           then
@@ -8,15 +8,15 @@
 //! ```
 //!
 //! There is one cell more than items. Each order is a permutation of the cells; bit 63 of the
-//! state says which one counts, the low 32 bits how many of its first cells are items. The others
-//! are free.
+//! state selects the current order; the low 32 bits are the number of items, which lie in its first
+//! cells. The other cells are free.
 //!
 //! 1. A change takes the lock.
-//! 2. It writes only free cells, and where the order changes, the order that does not count.
+//! 2. It writes only free cells and, if the order changes, the order that is not current.
 //! 3. One store of the state commits it.
 //!
-//! Whoever dies before step 3 has changed nothing that counts; after it, everything. A sweep frees
-//! the lock, and nobody needs to know.
+//! A process that dies before step 3 has changed nothing; after it, the change is complete. A sweep
+//! frees the lock, and no other process has to repair anything.
 #![allow(unsafe_code)]
 
 use std::ptr::NonNull;
@@ -34,11 +34,11 @@ const ORDER_OFFSET: usize = 128;
 /// The length of what is in a cell comes first.
 const LENGTH_BYTES: usize = 8;
 
-/// Which order counts.
+/// Set if order 1 is current.
 const SECOND: u64 = 1 << 63;
 const LEN: u64 = u32::MAX as u64;
 
-/// How much a list has room for. Written once, by the creator, and frozen.
+/// The limits of a list. Written once, by the creator.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Limits {
     items_max: u32,
@@ -93,8 +93,8 @@ impl Limits {
 /// | `lock`       | lockers       | all     | itself        | a sweep frees it            |
 /// | limits       | creator, once | all     | not published | the list is not published   |
 /// | `state`      | lockers       | all     | `lock`        | it is old, or it is new     |
-/// | orders       | lockers       | lockers | `lock`        | only what does not count is |
-/// | cells        | lockers       | lockers | `lock`        | half written                |
+/// | orders       | lockers       | lockers | `lock`        | only free cells and the     |
+/// | cells        | lockers       | lockers | `lock`        | other order are half written |
 #[derive(Debug, Clone)]
 pub(super) struct Cells {
     body: NonNull<u8>,
@@ -286,7 +286,7 @@ impl Open<'_> {
     fn commit(&mut self, which: usize, len: usize) {
         assert!(len <= self.cells.limits.items_max(), "checked by `check_room`");
         let second = if which == 1 { SECOND } else { 0 };
-        // Release pairs with the Acquire in `open`, for who takes the lock after we died.
+        // Release pairs with the Acquire in `open`, for the next locker if this process dies.
         self.cells.state().store(second | len as u64, Ordering::Release);
         (self.which, self.len) = (which, len);
     }

@@ -17,19 +17,20 @@ use crate::sync::raw::RawCondvar;
 /// Waiters that are notified one by one.
 const WAITERS: u32 = 250;
 
-/// What a wait comes to.
+/// The outcome of a wait.
 type Waited<'a, T, R> = std::result::Result<R, LockError<LockGuard<'a, T>>>;
 
 /// A condition variable: waits for a change of what a [`Lock`](super::Lock) guards.
 ///
-/// [`notify`](Condvar::notify) of n wakes exactly n of those who wait, or all if there are fewer;
-/// it is not kept for who comes later. (Of more than 250 waiters at once, those beyond may wake
-/// at any notification.) Use it with one lock.
+/// [`notify`](Condvar::notify) of n wakes exactly n waiters, or all if there are fewer. A
+/// notification is not kept for later waiters. (Of more than 250 waiters at a time, the others may
+/// wake at any notification.) Use it with one lock.
 ///
-/// If a process is killed, whether it waits, notifies or has just changed the condition, all who
-/// wait wake and test their condition again: so no notification goes with it, and none is missed
-/// that it no longer made. (Whoever changes the condition must have a handle of this, too, or its
-/// death is no news here.) If it held the lock, a waiter gets [`LockError::OwnerDied`].
+/// If a process is killed while it waits, notifies or changes the condition, all waiters wake and
+/// test their condition again. So a waiter does not miss a notification that the dead process
+/// received or did not make. (A process that changes the condition must have a handle of the
+/// condition variable too, or its death is not noticed here.) If it held the lock, a waiter gets
+/// [`LockError::OwnerDied`].
 ///
 /// # Examples
 ///
@@ -96,13 +97,13 @@ impl Condvar {
         ObjectHandle::new(&()).map(Condvar)
     }
 
-    /// How many wait and have not been notified. That may change before the caller has looked.
+    /// How many waiters have not been notified. That may change before the caller uses the answer.
     #[must_use]
     pub fn waiters(&self) -> usize {
         self.0.get().map_or(0, RawCondvar::waiters)
     }
 
-    /// Wakes one who waits.
+    /// Wakes one waiter.
     ///
     /// # Errors
     ///
@@ -113,7 +114,7 @@ impl Condvar {
         self.notify(1).map(drop)
     }
 
-    /// Wakes all who wait.
+    /// Wakes all waiters.
     ///
     /// # Errors
     ///
@@ -122,8 +123,8 @@ impl Condvar {
         self.notify(usize::MAX).map(drop)
     }
 
-    /// Wakes `waiters` of those who wait, or all if there are fewer, and returns how many. Call
-    /// it after the condition was changed under the lock, with or without the lock.
+    /// Wakes `waiters` waiters, or all if there are fewer, and returns how many. Change the
+    /// condition under the lock before the call; the call itself needs no lock.
     ///
     /// # Errors
     ///
@@ -132,7 +133,7 @@ impl Condvar {
         Ok(self.0.get()?.notify(waiters))
     }
 
-    /// Gives the lock up, waits for a notification, and takes the lock again.
+    /// Unlocks, waits for a notification, and locks again.
     ///
     /// It may return without a notification if a process died: test the condition in a loop, or
     /// use [`wait_while`](Condvar::wait_while).

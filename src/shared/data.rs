@@ -1,12 +1,11 @@
 //! Plain data behind a lock's words in a body.
 //!
-//! In memory without a name only handles reach the data, and each of them takes the lock beside
-//! it: so who holds the lock uses the data where it is. What has a name can be opened and written
-//! by any program of this user, and by this one through the name, whoever holds the lock. There
-//! the holder gets a copy of its own, made by relaxed atomics when the lock is taken; if it was
-//! changed, it is written back before the lock is given up. What another writes meanwhile can
-//! spoil the value, which is a `T` whatever its bytes are, but it is never seen through a
-//! reference.
+//! In memory without a name only handles reach the data, and each takes the lock beside it first.
+//! So the holder of the lock uses the data in place. Memory with a name can be opened and written
+//! by any program of this user, and by this one, without the lock. There the holder gets a copy,
+//! made by relaxed atomics when the lock is taken. If the copy was changed, it is written back
+//! before the lock is released. What another program writes meanwhile can corrupt the value, which
+//! is a `T` whatever its bytes are, but is never seen through a reference.
 #![allow(unsafe_code)]
 
 use std::ptr::NonNull;
@@ -20,11 +19,11 @@ use crate::sys::fork::Instance;
 /// Alignment of bodies, which bounds that of data in them.
 const ALIGN_BYTES: usize = 128;
 
-/// Where the data of a body is. What may be done there is said by the lock beside it.
+/// Where the data of a body is. The lock beside it decides who may use it.
 #[derive(Debug)]
 pub(super) struct Data<T> {
     place: NonNull<T>,
-    /// Whether others than handles may write there.
+    /// Whether programs without a handle may write there.
     is_named: bool,
     /// The process that has the memory mapped.
     made_in: Instance,
@@ -38,7 +37,7 @@ impl<T> Clone for Data<T> {
 
 impl<T> Copy for Data<T> {}
 
-// SAFETY: a place in memory that its user keeps; it gives nothing out by itself.
+// SAFETY: a place in memory that its user keeps; it gives no access by itself.
 unsafe impl<T: Send> Send for Data<T> {}
 // SAFETY: as for `Send`.
 unsafe impl<T: Send> Sync for Data<T> {}
@@ -72,18 +71,17 @@ impl<T: Pod> Data<T> {
     ///
     /// # Safety
     ///
-    /// - nobody else knows the memory yet.
+    /// - no other process or thread knows the memory yet.
     pub(super) unsafe fn init(self, value: T) {
         // SAFETY: inside and aligned, by `of`; unknown to others, by the contract.
         unsafe { self.place.write(value) };
     }
 }
 
-/// The data as who holds the lock has it.
+/// Access to the data for the holder of the lock.
 pub(super) struct Lent<'a, T: Pod> {
     data: &'a Data<T>,
-    /// What stands for the data if it has a name. One word, so that who has it in registers keeps
-    /// it there.
+    /// The copy of data with a name. One word, so that a guard stays in registers.
     copy: Option<Box<Copied<'a, T>>>,
 }
 
@@ -101,9 +99,9 @@ impl<'a, T: Pod> Lent<'a, T> {
     /// # Safety
     ///
     /// - `data` is that of `memory`;
-    /// - for as long as this exists, the lock beside the data is held: by nobody else, or, if
-    ///   [`get_mut`](Lent::get_mut) is never called, by nobody who writes;
-    /// - whoever uses the data through handles takes that lock.
+    /// - for as long as the result exists, its user holds the lock beside the data: alone, or, if
+    ///   [`get_mut`](Lent::get_mut) is never called, without a writer;
+    /// - every user of the data through handles takes that lock.
     #[inline]
     pub(super) unsafe fn new(data: &'a Data<T>, memory: &'a Memory) -> Lent<'a, T> {
         let copy = data.is_named.then(|| Copied::of(data, memory));
@@ -117,8 +115,7 @@ impl<'a, T: Pod> Lent<'a, T> {
             Some(copy) => &copy.value,
             // SAFETY: inside and aligned, by `Data::of`, in memory that the handle keeps. It has
             // no name, so only users of the lock know it, and none writes, by `new`. This process
-            // has it mapped, as was asserted above. Any bytes
-            // are a `T`.
+            // has it mapped, as was asserted above. Any bytes are a `T`.
             None => unsafe { self.data.place.as_ref() },
         }
     }
@@ -131,7 +128,7 @@ impl<'a, T: Pod> Lent<'a, T> {
                 copy.is_changed = true;
                 &mut copy.value
             }
-            // SAFETY: as in `get`; and nobody else in this process has this.
+            // SAFETY: as in `get`; and `&mut self` excludes other users in this process.
             None => unsafe { &mut *self.data.place.as_ptr() },
         }
     }
@@ -151,7 +148,7 @@ impl<'a, T: Pod> Copied<'a, T> {
 
 impl<T: Pod> Drop for Copied<'_, T> {
     fn drop(&mut self) {
-        // In a child that was forked meanwhile the value is the child's, and the place is not.
+        // In a child that was forked meanwhile the shared place belongs to the parent.
         if self.is_changed && self.memory.check().is_ok() {
             // SAFETY: as in `of`.
             unsafe {

@@ -12,12 +12,12 @@ use crate::sync::{EventWord, RawEvent, Reset, Timeout};
 
 /// An event: set it, reset it, wait until it is set.
 ///
-/// One made by [`new`](Event::new) stays set until it is [reset](Event::reset), and releases all
-/// who wait; one made by [`auto_reset`](Event::auto_reset) releases one waiter a set.
+/// An event made by [`new`](Event::new) stays set until it is [reset](Event::reset), and releases
+/// all waiters. One made by [`auto_reset`](Event::auto_reset) releases one waiter for each set.
 ///
-/// If a process is killed in [`set`](Event::set), the event is set and all who wait go on, or it
-/// is not set. A waiter of an auto-reset event that is killed has taken the set, or left it; what
-/// it was to do after that is not done by anybody, so let who sets notice deaths, or use a
+/// If a process is killed in [`set`](Event::set), the event is set and all waiters go on, or it is
+/// not set. A killed waiter of an auto-reset event has either consumed the set or not. If it has,
+/// no other waiter does its work: let the setter notice deaths, or use a
 /// [`Semaphore`](super::Semaphore).
 ///
 /// # Examples
@@ -85,7 +85,7 @@ impl Event {
         ObjectHandle::new(&Reset::Manual).map(Event)
     }
 
-    /// Makes an event that releases one waiter a set. It is not set.
+    /// Makes an event that releases one waiter for each set. It is not set.
     ///
     /// # Errors
     ///
@@ -94,7 +94,7 @@ impl Event {
         ObjectHandle::new(&Reset::Auto).map(Event)
     }
 
-    /// Sets the event. What was written before is visible to whoever it releases.
+    /// Sets the event. The waiters that it releases see what was written before.
     ///
     /// # Errors
     ///
@@ -113,7 +113,7 @@ impl Event {
         Ok(self.0.get()?.reset())
     }
 
-    /// Whether the event is set. It may be reset before the caller has looked at the answer.
+    /// Whether the event is set. It may be reset before the caller uses the answer.
     #[must_use]
     pub fn is_set(&self) -> bool {
         self.0.get().is_ok_and(RawEvent::is_set)
@@ -128,7 +128,7 @@ impl Event {
         self.wait_until(Timeout::Never, Duration::MAX)
     }
 
-    /// Whether the event is set; takes the set of one that resets itself. Never waits.
+    /// Whether the event is set. Resets an auto-reset event. Never waits.
     ///
     /// # Errors
     ///

@@ -1,4 +1,4 @@
-//! Guards: inert after a fork, and torn after a death.
+//! Guards: inert after a fork, poisoned after a death.
 #![allow(unsafe_code)]
 
 use std::fmt;
@@ -9,7 +9,7 @@ use crate::error::Error;
 use crate::object::Memory;
 use crate::sync::raw::RawWriteGuard;
 
-/// A guard of `sync`, that does nothing when it is dropped in a child forked meanwhile.
+/// A guard of `sync`. Dropping it in a child that was forked meanwhile does nothing.
 pub(super) struct Held<'a, G> {
     guard: ManuallyDrop<G>,
     memory: &'a Memory,
@@ -25,7 +25,7 @@ impl<'a, G> Held<'a, G> {
         self.memory
     }
 
-    /// The guard itself, to do something else with it than dropping it.
+    /// The inner guard, to end it otherwise than by a drop.
     pub(super) fn into_guard(self) -> (G, &'a Memory) {
         let mut held = ManuallyDrop::new(self);
         // SAFETY: taken once: `held` is neither used nor dropped after this.
@@ -65,7 +65,7 @@ impl<G: fmt::Debug> fmt::Debug for Held<'_, G> {
     }
 }
 
-/// The right to write, which is given up rather than back by whoever panics with it.
+/// Exclusive write access. If the holder panics, the lock is poisoned instead of released.
 pub(super) struct Right<'a> {
     /// None while it is dropped.
     held: Option<Held<'a, RawWriteGuard<'a>>>,
@@ -96,15 +96,15 @@ impl Drop for Right<'_> {
     }
 }
 
-/// A guard that can be left so that the next is told what its holder was told.
+/// A guard that can leave its lock poisoned.
 pub(super) trait Poison {
     fn poison(&mut self);
 }
 
-/// Why a lock was not got, or was got from a dead holder.
+/// Why a lock was not taken, or that its last holder died.
 ///
-/// It becomes an [`Error`] by `?`; a lock that was got from a dead holder is given up then, and
-/// the next who takes it is told the same.
+/// `?` converts it into an [`Error`]. A lock whose last holder died is then released, and the next
+/// holder gets the same error.
 ///
 /// # Examples
 ///
@@ -114,9 +114,9 @@ pub(super) trait Poison {
 /// let balance = Lock::new(10u64)?;
 /// let guard = match balance.lock() {
 ///     Ok(guard) => guard,
-///     Err(LockError::OwnerDied(mut torn)) => {
-///         **torn = 10; // make it whole
-///         torn.into_guard()
+///     Err(LockError::OwnerDied(mut poisoned)) => {
+///         **poisoned = 10; // repair it
+///         poisoned.into_guard()
 ///     }
 ///     Err(LockError::Failed(error)) => return Err(error),
 /// };
@@ -125,15 +125,15 @@ pub(super) trait Poison {
 /// ```
 #[derive(Debug)]
 pub enum LockError<G: Repair> {
-    /// Here is the lock, but its last holder died or panicked in the middle, and what the lock
-    /// guards may be half written.
+    /// The lock was taken, but its last holder died or panicked, and what the lock guards may be
+    /// half written.
     OwnerDied(Poisoned<G>),
-    /// There is no lock: the time was over, say.
+    /// The lock was not taken, for example because of a timeout.
     Failed(Error),
 }
 
 impl<G: Repair> LockError<G> {
-    /// The guard as it is, for who has nothing to repair.
+    /// The guard as it is, if there is nothing to repair.
     ///
     /// # Errors
     ///
@@ -150,7 +150,7 @@ impl<G: Repair> LockError<G> {
     /// ```
     pub fn into_guard(self) -> std::result::Result<G, Error> {
         match self {
-            LockError::OwnerDied(torn) => Ok(torn.into_guard()),
+            LockError::OwnerDied(poisoned) => Ok(poisoned.into_guard()),
             LockError::Failed(error) => Err(error),
         }
     }
@@ -187,11 +187,11 @@ impl<G: Repair> fmt::Display for LockError<G> {
 
 impl<G: Repair + fmt::Debug> std::error::Error for LockError<G> {}
 
-/// A guard over content that may be half written: that of a lock whose holder died.
+/// The guard of a lock whose last holder died: the content may be half written.
 ///
-/// It is the guard, to look and to repair with. [`into_guard`](Poisoned::into_guard) says that the
-/// content is whole; dropping it instead gives the lock up, and the next who takes it is told as
-/// well.
+/// It dereferences to the guard, for reading and repairing. [`into_guard`](Poisoned::into_guard)
+/// declares the content repaired. Dropping it instead releases the lock, and the next holder gets
+/// [`LockError::OwnerDied`] as well.
 pub struct Poisoned<G: Repair>(ManuallyDrop<G>);
 
 /// A guard that a [`Poisoned`] can hold.
@@ -207,12 +207,11 @@ impl<G: Repair> Poisoned<G> {
         Poisoned(ManuallyDrop::new(guard))
     }
 
-    /// The guard, as of a lock whose content is whole: because it was repaired, or because there
-    /// is nothing to repair.
+    /// Declares the content repaired, or in no need of repair, and returns the guard.
     pub fn into_guard(self) -> G {
-        let mut torn = ManuallyDrop::new(self);
-        // SAFETY: taken once: `torn` is neither used nor dropped after this.
-        unsafe { ManuallyDrop::take(&mut torn.0) }
+        let mut poisoned = ManuallyDrop::new(self);
+        // SAFETY: taken once: `poisoned` is neither used nor dropped after this.
+        unsafe { ManuallyDrop::take(&mut poisoned.0) }
     }
 }
 

@@ -14,12 +14,12 @@ use crate::object::{Kind, Memory, ObjectHandle, Primitive, named_object};
 
 /// A bounded list of serde values in shared memory.
 ///
-/// It has room for `items_max` items, each of at most `item_bytes` bytes when encoded (a number at
-/// most ten, a string its length and up to three more): so much memory is set aside, and an item
-/// that does not fit is an error. Its clones are handles of the same list.
+/// It holds up to `items_max` items, each of at most `item_bytes` bytes when encoded (a number
+/// takes at most ten, a string its length and up to three more). The memory for all of them is
+/// reserved. An item that does not fit is an error. Clones are handles of the same list.
 ///
-/// If a process is killed in the middle of a change, at whatever instruction, the change is made
-/// whole or not at all: each is committed by one store. Nobody hangs.
+/// If a process is killed at any instruction of a change, the change is complete or not made: one
+/// store commits it. No other process hangs.
 ///
 /// # Examples
 ///

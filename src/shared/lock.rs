@@ -18,7 +18,7 @@ use crate::object::transfer::type_tag;
 use crate::object::{Kind, Memory, ObjectHandle, Primitive, check_body, named_object};
 use crate::sync::{self, LockWord, RobustLock};
 
-/// What a try to take a lock comes to.
+/// The outcome of an attempt to take a lock.
 type Locked<G> = std::result::Result<G, LockError<G>>;
 
 /// A lock that guards a value of type `T` in shared memory.
@@ -72,7 +72,7 @@ type Locked<G> = std::result::Result<G, LockError<G>>;
 /// # Ok::<(), brigade::Error>(())
 /// ```
 ///
-/// A guard ends with the lock's handle, and who has none cannot unlock:
+/// A guard cannot outlive the handle of its lock:
 ///
 /// ```compile_fail,E0597
 /// use brigade::shared::Lock;
@@ -173,7 +173,7 @@ impl<T: Pod> Lock<T> {
         }
     }
 
-    /// The lock, if there is nothing at all to wait for or to tell.
+    /// The lock, if it is free and its last owner did not die.
     #[inline]
     fn lock_now(&self) -> Option<LockGuard<'_, T>> {
         let is_taken = self.0.is_usable() && self.0.primitive().lock.lock_now();
@@ -184,10 +184,10 @@ impl<T: Pod> Lock<T> {
     #[cold]
     fn lock_slow(&self) -> Locked<LockGuard<'_, T>> {
         let words = self.0.get()?;
-        LockGuard::told(words.lock.lock(), self)
+        LockGuard::checked(words.lock.lock(), self)
     }
 
-    /// Takes the lock if nobody holds it, else is `None`. Never waits.
+    /// Takes the lock if it is free, or returns `None`. Never waits.
     ///
     /// # Errors
     ///
@@ -201,7 +201,7 @@ impl<T: Pod> Lock<T> {
         }
         let words = self.0.get()?;
         match words.lock.try_lock() {
-            Some(guard) => LockGuard::told(guard, self).map(Some),
+            Some(guard) => LockGuard::checked(guard, self).map(Some),
             None => Ok(None),
         }
     }
@@ -214,10 +214,10 @@ impl<T: Pod> Lock<T> {
     /// [`lock`](Lock::lock).
     pub fn lock_timeout(&self, timeout: Duration) -> Locked<LockGuard<'_, T>> {
         let words = self.0.get()?;
-        LockGuard::told(words.lock.lock_timeout(timeout)?, self)
+        LockGuard::checked(words.lock.lock_timeout(timeout)?, self)
     }
 
-    /// Whether anybody holds it. That may change before the caller has looked at the answer.
+    /// Whether a process holds it. That may change before the caller uses the answer.
     #[must_use]
     pub fn is_locked(&self) -> bool {
         self.0.get().is_ok_and(|words| words.lock.is_locked())
@@ -231,14 +231,14 @@ named_object! {
     }
 }
 
-/// What becomes of the lock when its guard is dropped.
+/// What happens to the lock when its guard is dropped.
 #[derive(Debug, Clone, Copy)]
 enum Ending {
-    /// It is given back, but given up in a panic.
+    /// It is unlocked, but poisoned if the thread panics.
     Usual,
-    /// It was taken while the thread panicked, which therefore says nothing: it is given back.
+    /// It is unlocked: it was taken while the thread panicked, so a panic at its end is not new.
     InPanic,
-    /// It is given up.
+    /// It is poisoned.
     Poisoned,
 }
 
@@ -249,7 +249,7 @@ struct Holding<'a, T: Pod> {
 }
 
 impl<'a, T: Pod> Holding<'a, T> {
-    /// The guard inside, which this has stood for, and the lock.
+    /// The guard of the inner lock, and the lock.
     fn into_guard(self) -> (sync::LockGuard<'a>, &'a Lock<T>) {
         let lock = ManuallyDrop::new(self).lock;
         // SAFETY: held since `LockGuard::over` made `self`, which is not dropped.
@@ -260,18 +260,18 @@ impl<'a, T: Pod> Holding<'a, T> {
 impl<T: Pod> Drop for Holding<'_, T> {
     #[inline]
     fn drop(&mut self) {
-        // It does nothing in a child that was forked meanwhile.
+        // In a child that was forked meanwhile it does nothing.
         if !self.lock.0.is_usable() {
             return;
         }
         // SAFETY: held since `LockGuard::over` made `self`, which is not used after this.
         let guard = unsafe { self.lock.0.primitive().lock.kept() };
-        let gives_up = match self.ending {
+        let is_poisoned = match self.ending {
             Ending::Usual => std::thread::panicking(),
             Ending::InPanic => false,
             Ending::Poisoned => true,
         };
-        if gives_up {
+        if is_poisoned {
             guard.poison();
         } else {
             drop(guard);
@@ -279,21 +279,21 @@ impl<T: Pod> Drop for Holding<'_, T> {
     }
 }
 
-/// The lock, held, and the value that it guards. Dropping it unlocks; dropping it in a panic tells
-/// the next that the value may be half written.
+/// A held lock, and access to the value that it guards. Dropping the guard unlocks; dropping it in
+/// a panic poisons the lock.
 ///
-/// A few words that fit into registers: a guard that is moved through memory costs more than lock
-/// and unlock together.
-#[must_use = "the lock is given up at once if the guard is not kept"]
+/// It is a few words that fit into registers: moving a guard through memory would cost more than
+/// lock and unlock together.
+#[must_use = "the lock is released at once if the guard is not kept"]
 pub struct LockGuard<'a, T: Pod> {
-    // Dropped in this order: what was changed is in its place before another gets the lock.
+    // Dropped in this order: changes are written back before the lock is released.
     lent: Lent<'a, T>,
     holding: Holding<'a, T>,
 }
 
 // SAFETY: it is a `&mut T`, and a lock that any thread may unlock.
 unsafe impl<T: Pod + Send> Send for LockGuard<'_, T> {}
-// SAFETY: it gives out `&T` to who shares it.
+// SAFETY: a shared guard gives out `&T` only.
 unsafe impl<T: Pod + Sync> Sync for LockGuard<'_, T> {}
 
 impl<'a, T: Pod> LockGuard<'a, T> {
@@ -313,15 +313,15 @@ impl<'a, T: Pod> LockGuard<'a, T> {
         LockGuard { lent, holding }
     }
 
-    /// The guard, or the news that it is torn. `guard` is one of `lock`.
-    fn told(guard: sync::LockGuard<'a>, lock: &'a Lock<T>) -> Locked<Self> {
+    /// The guard, or [`LockError::OwnerDied`] with it. `guard` is one of `lock`.
+    fn checked(guard: sync::LockGuard<'a>, lock: &'a Lock<T>) -> Locked<Self> {
         let is_poisoned = guard.keep();
         // SAFETY: kept just now.
         let guard = unsafe { LockGuard::over(lock) };
         if is_poisoned { Err(LockError::OwnerDied(Poisoned::new(guard))) } else { Ok(guard) }
     }
 
-    /// Gives the lock to `wait`, which gives it back with something else.
+    /// Passes the guard of the inner lock through `wait`.
     pub(super) fn through<R>(
         self,
         wait: impl FnOnce(sync::LockGuard<'a>) -> (sync::LockGuard<'a>, R),
@@ -334,7 +334,7 @@ impl<'a, T: Pod> LockGuard<'a, T> {
         drop(lent);
         let (guard, lock) = holding.into_guard();
         let (guard, outcome) = wait(guard);
-        (LockGuard::told(guard, lock), Some(outcome))
+        (LockGuard::checked(guard, lock), Some(outcome))
     }
 }
 

@@ -1,48 +1,47 @@
 //! Locks and values between tasks, processes and threads: handles that travel.
 //!
-//! A handle is made in the host, cloned, and given to tasks: as an argument, in an initializer, or
-//! by `with`. Each process that gets it may use it from many threads. What it stands for lives in
-//! shared memory as long as any handle does.
+//! The host makes a handle, clones it, and passes it to tasks: as an argument, in an initializer,
+//! or by `with`. Each process that receives it may use it from many threads. The object lives in
+//! shared memory as long as any handle exists.
 //!
-//! | primitive | is like | if a process dies that holds, waits for or changes it |
+//! | primitive | similar to | if a process dies that holds, waits for or changes it |
 //! |---|---|---|
-//! | [`Lock`] | `Mutex<T>` | free; the next gets [`LockError::OwnerDied`] with the guard |
-//! | [`RwLock`] | `RwLock<T>` | the same for a writer; a reader's share just comes free |
-//! | [`ReentrantLock`] | Python's `RLock` | free, however often it was taken; the next guard says so |
-//! | [`Semaphore`] | counted permits | its permits come free and say so |
-//! | [`Condvar`] | `Condvar` | all who wait wake and test their condition again |
-//! | [`Event`] | Python's `Event` | it is set and all wake, or it is not set |
-//! | [`Barrier`] | `Barrier` | it breaks for all until it is reset |
-//! | [`Once`] | `Once` | the next caller runs the function again, and is told |
+//! | [`Lock`] | `Mutex<T>` | free; the next holder gets [`LockError::OwnerDied`] with the guard |
+//! | [`RwLock`] | `RwLock<T>` | the same for a writer; a reader's share is released |
+//! | [`ReentrantLock`] | Python's `RLock` | free at any depth; the next guard is `recovered` |
+//! | [`Semaphore`] | counted permits | its permits are returned, marked `recovered` |
+//! | [`Condvar`] | `Condvar` | all waiters wake and test their condition again |
+//! | [`Event`] | Python's `Event` | it is set and all waiters wake, or it is not set |
+//! | [`Barrier`] | `Barrier` | it is broken for all processes until it is reset |
+//! | [`Once`] | `Once` | the next caller runs the function again, and gets `true` |
 //! | [`Value`] | an atomic of any `Pod` type | it has its old value or its new one |
-//! | [`SharedList`] | Python's `Manager().list()` | each change is made whole, or not at all |
+//! | [`SharedList`] | Python's `Manager().list()` | each change is complete, or not made |
 //!
-//! Deaths are noticed at any instruction. The host's sweep after a worker's death makes it prompt;
-//! a waiter also looks for itself, every 50 ms. A process that is only stopped is not dead: it
-//! keeps what it has, so bound your waits where that can happen.
+//! A process may die at any instruction. The host sweeps what a worker held as soon as it dies, and
+//! each waiter also checks for deaths every 50 ms. A process that is only stopped is not dead: it
+//! keeps its locks, so use timeouts where that can happen.
 //!
-//! Waits that take a timeout measure it by CLOCK_MONOTONIC; one longer than the clock can say has
-//! no end, and one of zero is an attempt. In a child that somebody forked by hand every handle of
-//! its parent's is inert: operations are [`Error::Closed`](crate::Error::Closed), and dropping
-//! guards changes nothing.
+//! Timeouts are measured by CLOCK_MONOTONIC. A timeout that the clock cannot represent never ends;
+//! a timeout of zero makes one attempt. In a child that was forked by hand all handles of the
+//! parent are inert: operations return [`Error::Closed`](crate::Error::Closed), and dropping guards
+//! changes nothing.
 //!
 //! # Names
 //!
-//! Each primitive can be made under a name in `/dev/shm`, and then be opened, and written over, by
-//! any program of this user. No bytes that one writes there make a safe call do what it must not:
-//! all words are atomics, checked when they are read; values are copied out and in, and any bytes
-//! are a [`Pod`](bytemuck::Pod) value; items of a list are decoded. What was written over is an
-//! error, or a wrong value. (A program that shortens the file ends those that use it by SIGBUS.)
+//! Each primitive can be created under a name in `/dev/shm`. Any program of this user can open it,
+//! and overwrite its memory. No bytes there make a safe call unsound: all words are atomics that
+//! are checked when they are read; values are copied in and out, and any bytes are a valid
+//! [`Pod`](bytemuck::Pod) value; items of a list are decoded. Overwritten memory causes an error or
+//! a wrong value. (If a program shortens the file, processes that use it end by SIGBUS.)
 //!
-//! Such a program can also keep others waiting: by taking a lock or a permit and not giving it
-//! back, or by writing into it that a living process has it. A wait without a bound then has no
-//! end. So in doubt take locks and permits, wait for events and come to barriers with a timeout;
-//! [`Once::call`], a [`Value`] of more than eight bytes, a [`SharedList`], and a [`Condvar`] on
-//! its way back to its lock wait for a lock without a bound.
+//! Such a program can also block others: it can take a lock or a permit and keep it, or write the
+//! token of a live process into it. A wait without a timeout then never ends. Where this matters,
+//! use the functions with a timeout. [`Once::call`], a [`Value`] of more than eight bytes, a
+//! [`SharedList`], and a [`Condvar`] that takes its lock again wait for a lock without a timeout.
 //!
 //! # Examples
 //!
-//! Two tasks count together, in two processes:
+//! Two tasks in two processes add to one total:
 //!
 //! ```
 //! use brigade::Pool;

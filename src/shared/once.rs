@@ -9,10 +9,10 @@ use crate::error::Result;
 use crate::object::{Kind, Memory, ObjectHandle, Primitive, check_body, named_object};
 use crate::sync::raw::{OnceWords, RawOnce};
 
-/// A function that runs once among all processes, whoever comes first.
+/// A function that runs once among all processes: the first caller runs it.
 ///
-/// If the process that runs it is killed or panics in the middle, the next caller, who may be
-/// waiting for it already, runs it again, and is told that somebody had begun.
+/// If the process that runs it is killed or panics in the middle, the next caller runs it again,
+/// even one that waits already. Its function gets `true`: an earlier run has begun.
 ///
 /// # Examples
 ///
@@ -64,7 +64,7 @@ impl fmt::Debug for Once {
 }
 
 impl Once {
-    /// Makes one whose function has not run.
+    /// Makes a `Once` whose function has not run.
     ///
     /// # Errors
     ///
@@ -74,8 +74,9 @@ impl Once {
         ObjectHandle::new(&()).map(Once)
     }
 
-    /// Runs `function` if nobody has; waits for its end if somebody runs it. `function` is told
-    /// whether it was begun before, and not ended. It must not call the same `Once`.
+    /// Runs `function` if it has not run; waits if another caller runs it. The argument of
+    /// `function` is whether an earlier run began and did not end. It must not call the same
+    /// `Once`.
     ///
     /// # Errors
     ///

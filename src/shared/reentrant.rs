@@ -17,9 +17,9 @@ use crate::sync::raw::{RawReentrantGuard, RawReentrantLock, ReentrantWords};
 /// It is free when it was released as often as it was taken. It guards nothing by itself, since
 /// a thread that holds it twice must not get two `&mut`.
 ///
-/// If a process is killed while it holds the lock, however often, it comes free, and the next
-/// guard says [`recovered`](ReentrantGuard::recovered). One that is killed while it waits harms
-/// nobody.
+/// If a process is killed while it holds the lock, the lock is free, whatever its depth, and the
+/// next guard is [`recovered`](ReentrantGuard::recovered). The death of a process that waits has no
+/// effect.
 ///
 /// # Examples
 ///
@@ -32,7 +32,7 @@ use crate::sync::raw::{RawReentrantGuard, RawReentrantLock, ReentrantWords};
 /// assert_eq!(lock.depth(), 2);
 /// drop((outer, inner));
 /// assert!(!lock.is_locked());
-/// assert!(lock.release().is_err(), "nobody holds it");
+/// assert!(lock.release().is_err(), "it is free");
 /// # Ok::<(), brigade::Error>(())
 /// ```
 ///
@@ -86,7 +86,7 @@ impl ReentrantLock {
         ObjectHandle::new(&()).map(ReentrantLock)
     }
 
-    /// Takes the lock, once more if the calling thread has it; else waits for it, without a bound.
+    /// Takes the lock: at once if the calling thread holds it, else it waits without a bound.
     ///
     /// # Errors
     ///
@@ -95,7 +95,7 @@ impl ReentrantLock {
         self.lock_until(Timeout::Never, Duration::MAX)
     }
 
-    /// Takes the lock if nobody else holds it, else is `None`. Never waits.
+    /// Takes the lock if no other thread holds it, or returns `None`. Never waits.
     ///
     /// # Errors
     ///
@@ -121,8 +121,7 @@ impl ReentrantLock {
         Ok(ReentrantGuard(Held::new(guard, self.0.memory())))
     }
 
-    /// Releases the lock once: what a guard does when it is dropped, for who has forgotten the
-    /// guard.
+    /// Releases the lock once, as dropping a guard does: for a guard that was forgotten.
     ///
     /// # Errors
     ///
@@ -132,13 +131,13 @@ impl ReentrantLock {
         self.0.get()?.release()
     }
 
-    /// Whether anybody holds it. That may change before the caller has looked at the answer.
+    /// Whether a thread holds it. That may change before the caller uses the answer.
     #[must_use]
     pub fn is_locked(&self) -> bool {
         self.0.get().is_ok_and(RawReentrantLock::is_locked)
     }
 
-    /// How often the calling thread has taken it and not released it.
+    /// How many times the calling thread holds it.
     #[must_use]
     pub fn depth(&self) -> u32 {
         self.0.get().map_or(0, RawReentrantLock::depth)
@@ -158,7 +157,8 @@ named_object! {
 pub struct ReentrantGuard<'a>(Held<'a, RawReentrantGuard<'a>>);
 
 impl ReentrantGuard<'_> {
-    /// Whether the last holder died, so that what the lock guards may be half written. Said once.
+    /// Whether the last holder died, so that what the lock guards may be half written. True for the
+    /// first guard after the death only.
     #[must_use]
     pub fn recovered(&self) -> bool {
         self.0.recovered()

@@ -16,21 +16,23 @@ use crate::object::{Kind, Memory, ObjectHandle, Primitive, check_body, named_obj
 use crate::sync::Timeout;
 use crate::sync::raw::{RawReadGuard, RawRwLock, RawWriteGuard};
 
-/// What a try to take a lock comes to.
+/// The outcome of an attempt to take a lock.
 type Locked<G> = std::result::Result<G, LockError<G>>;
 
-/// Readers at once of one lock, those beyond wait.
+/// Most readers of one lock at a time. More wait.
 const READERS: u32 = 252;
 
 /// A lock for many readers or one writer of a value of type `T` in shared memory.
 ///
-/// Writers come first: while one waits, no new reader gets in. When it leaves, readers and other
-/// writers have the same chance. It is not reentrant: a thread that reads twice may wait for a
-/// writer that waits for it. At most 252 readers are in at once; others wait.
+/// Writers have priority: while one waits, no new reader takes the lock. When a writer unlocks,
+/// readers and other writers have equal chances. The lock is not reentrant: a thread that reads
+/// twice may wait for a writer that waits for it. At most 252 readers hold it at a time; others
+/// wait.
 ///
 /// If a writer is killed while it holds the lock or waits for readers to leave, or panics with it,
-/// all who come get [`LockError::OwnerDied`] with their guard, until a writer has repaired the
-/// value. If a reader is killed, its share comes free without notice.
+/// the lock is poisoned: each reader and writer gets [`LockError::OwnerDied`] with its guard, until
+/// a writer has repaired the value. If a reader is killed, its share is released, and the lock is
+/// not poisoned.
 ///
 /// The guards of a lock with a name hold copies of the value, as those of a
 /// [`Lock`](super::Lock) with a name do.
@@ -126,7 +128,7 @@ impl<T: Pod> RwLock<T> {
         ObjectHandle::new(&value).map(RwLock)
     }
 
-    /// How many readers there are. That may change before the caller has looked at the answer.
+    /// How many readers there are. That may change before the caller uses the answer.
     #[must_use]
     pub fn readers(&self) -> usize {
         self.0.get().map_or(0, |words| words.lock.readers())
@@ -148,7 +150,7 @@ impl<T: Pod> RwLock<T> {
         self.read_until(Timeout::Never, Duration::MAX)
     }
 
-    /// Takes a share if no writer has the lock or waits for it, else is `None`. Never waits.
+    /// Takes a share if no writer has the lock or waits for it, or returns `None`. Never waits.
     ///
     /// # Errors
     ///
@@ -191,7 +193,7 @@ impl<T: Pod> RwLock<T> {
         if is_poisoned { Err(LockError::OwnerDied(Poisoned::new(guard))) } else { Ok(guard) }
     }
 
-    /// Waits until nobody else has the lock, without a bound. Keeps new readers out meanwhile.
+    /// Waits until no other process has the lock, without a bound. New readers wait meanwhile.
     ///
     /// # Errors
     ///
@@ -201,7 +203,7 @@ impl<T: Pod> RwLock<T> {
         self.write_until(Timeout::Never, Duration::MAX)
     }
 
-    /// Takes the lock if nobody has it, else is `None`. Never waits.
+    /// Takes the lock if it is free, or returns `None`. Never waits.
     ///
     /// # Errors
     ///
@@ -213,7 +215,7 @@ impl<T: Pod> RwLock<T> {
         words.lock.write(Timeout::Now).map(|guard| self.writing(guard, words)).transpose()
     }
 
-    /// Waits for the lock at most for `timeout`. Then readers get in again.
+    /// Waits for the lock at most for `timeout`. After that, readers can take it again.
     ///
     /// # Errors
     ///
@@ -252,21 +254,21 @@ named_object! {
     }
 }
 
-/// A share of the lock, and the value that it guards. Dropping it gives the share back.
-#[must_use = "the lock is given up at once if the guard is not kept"]
+/// A share of the lock, and read access to the value. Dropping it releases the share.
+#[must_use = "the lock is released at once if the guard is not kept"]
 pub struct ReadGuard<'a, T: Pod> {
-    // Dropped in this order: the share lasts as long as the data is lent.
+    // Dropped in this order: the share is held as long as the data is lent.
     lent: Lent<'a, T>,
     _share: Held<'a, RawReadGuard<'a>>,
 }
 
-// SAFETY: it is a `&T`, and a share that any thread may give back.
+// SAFETY: it is a `&T`, and a share that any thread may release.
 unsafe impl<T: Pod + Sync> Send for ReadGuard<'_, T> {}
-// SAFETY: it gives out `&T` to who shares it.
+// SAFETY: a shared guard gives out `&T` only.
 unsafe impl<T: Pod + Sync> Sync for ReadGuard<'_, T> {}
 
 impl<T: Pod> Poison for ReadGuard<'_, T> {
-    /// Nothing: only a writer ends what readers are told.
+    /// Does nothing: only a writer can end the poisoned state.
     fn poison(&mut self) {}
 }
 
@@ -285,18 +287,18 @@ impl<T: Pod + fmt::Debug> fmt::Debug for ReadGuard<'_, T> {
     }
 }
 
-/// The whole lock, and the value that it guards. Dropping it unlocks; dropping it in a panic
-/// tells all who come that the value may be half written.
-#[must_use = "the lock is given up at once if the guard is not kept"]
+/// The exclusive lock, and write access to the value. Dropping it unlocks; dropping it in a panic
+/// poisons the lock.
+#[must_use = "the lock is released at once if the guard is not kept"]
 pub struct WriteGuard<'a, T: Pod> {
-    // Dropped in this order: what was changed is in its place before others get the lock.
+    // Dropped in this order: changes are written back before the lock is released.
     lent: Lent<'a, T>,
     right: Right<'a>,
 }
 
 // SAFETY: it is a `&mut T`, and a lock that any thread may unlock.
 unsafe impl<T: Pod + Send> Send for WriteGuard<'_, T> {}
-// SAFETY: it gives out `&T` to who shares it.
+// SAFETY: a shared guard gives out `&T` only.
 unsafe impl<T: Pod + Sync> Sync for WriteGuard<'_, T> {}
 
 impl<T: Pod> Poison for WriteGuard<'_, T> {

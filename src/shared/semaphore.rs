@@ -49,9 +49,9 @@ impl Primitive for RawSemaphore {
 /// limits how many processes do something at once: there are never more permits than at first, as
 /// with Python's `BoundedSemaphore`.
 ///
-/// If a process is killed while it holds permits, they go back, and [`Permit::recovered`] says so
-/// to the next holder. A permit that was forgotten stays used up until a release. A process that is
-/// killed in `acquire` or `release` has taken or added one whole permit or none.
+/// If a process is killed while it holds permits, they go back, and [`Permit::recovered`] is true
+/// for the next holder. A permit that was forgotten stays used up until a release. A process that
+/// is killed in `acquire` or `release` has taken or added one whole permit or none.
 ///
 /// # Examples
 ///
@@ -230,14 +230,14 @@ named_object! {
 pub struct Permit<'a>(Held<'a, RawPermit<'a>>);
 
 impl Permit<'_> {
-    /// Whether its last holder died while it held it. Said once.
+    /// Whether its last holder died while it held it. True for one holder only.
     #[must_use]
     pub fn recovered(&self) -> bool {
         self.0.recovered()
     }
 
-    /// Uses the permit up: it does not go back, neither now nor if the process dies, until
-    /// somebody releases one.
+    /// Uses the permit up. It does not go back, not even if the process dies, until a process
+    /// [releases](Semaphore::release) one.
     pub fn forget(self) {
         let (permit, memory) = self.0.into_guard();
         match memory.check() {

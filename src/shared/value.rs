@@ -17,13 +17,13 @@ use crate::object::{Kind, Memory, ObjectHandle, Primitive, check_body, named_obj
 use crate::region::atomic_copy;
 use crate::sync::{LockWord, RobustLock};
 
-/// A value in shared memory, read and changed whole.
+/// A value in shared memory that is read and changed as a whole.
 ///
-/// Up to eight bytes it is one atomic word, and no operation waits for another process. Larger
-/// ones have a lock, and two copies, of which one store says which is the value.
+/// A value of up to eight bytes is one atomic word, and no operation waits for another process. A
+/// larger value has a lock and two copies; one store selects the current copy.
 ///
-/// So if a process is killed while it changes the value, at whatever instruction, the value is the
-/// old one or the new one, never a mixture, and nobody hangs.
+/// So if a process is killed at any instruction of a change, the value is the old one or the new
+/// one, never a mixture, and no other process hangs.
 ///
 /// # Examples
 ///
@@ -47,19 +47,19 @@ use crate::sync::{LockWord, RobustLock};
 #[serde(transparent, bound = "T: Pod")]
 pub struct Value<T: Pod>(ObjectHandle<ValueWords<T>>);
 
-/// The words of a value. Up to eight bytes:
+/// The words of a value of up to eight bytes:
 ///
 /// | field | written by | read by | guard       | if the writer dies    |
 /// |-------|------------|---------|-------------|-----------------------|
 /// | word  | all        | all     | it is atomic | it is old, or it is new |
 ///
-/// Larger ones:
+/// The words of a larger value:
 ///
 /// | field     | written by              | read by | guard  | if the writer dies              |
 /// |-----------|-------------------------|---------|--------|---------------------------------|
 /// | `lock`    | all                     | all     | itself | a sweep frees it                |
-/// | `current` | who has changed `other` | lockers | `lock` | it names the old or the new     |
-/// | copies    | lockers: the other one  | lockers | `lock` | the other one is written anew   |
+/// | `current` | lockers, after the copy | lockers | `lock` | it names the old or the new     |
+/// | copies    | lockers: the other one  | lockers | `lock` | the other one is written again  |
 #[derive(Debug)]
 struct ValueWords<T> {
     body: NonNull<u8>,
@@ -136,15 +136,15 @@ impl<T: Pod> ValueWords<T> {
         let other = self.current().load(Ordering::Relaxed) & 1 ^ 1;
         // SAFETY: the copy has as many bytes, inside the body.
         unsafe { atomic_copy::copy_in(self.copy(other), bytemuck::bytes_of(value)) };
-        // Release: if we die after it, and the lock was swept, the next finds the copy whole. It
+        // Release: if this process dies after the store, the next locker sees the whole copy. It
         // pairs with the Acquire of the next locker, through the sweep.
         self.current().store(other, Ordering::Release);
     }
 
-    /// Changes the value to what `new` makes of it, if it makes anything. Returns what it was.
+    /// Replaces the value by `new(value)` if that is `Some`. Returns the old value.
     fn change(&self, mut new: impl FnMut(T) -> Option<T>) -> T {
         if let Some(lock) = &self.lock {
-            // Whether its last holder died: the value is whole all the same.
+            // If the last holder died, the value is complete nevertheless.
             let _guard = lock.lock();
             let old = self.read();
             if let Some(value) = new(old) {
@@ -156,7 +156,7 @@ impl<T: Pod> ValueWords<T> {
         loop {
             let old = from_word(seen);
             let Some(value) = new(old) else { return old };
-            // AcqRel and Acquire: what was written before a change is visible to who sees it.
+            // AcqRel and Acquire: what was written before a change is visible with the change.
             let (success, failure) = (Ordering::AcqRel, Ordering::Acquire);
             match self.word().compare_exchange(seen, to_word(&value), success, failure) {
                 Ok(_) => return old,
@@ -233,7 +233,7 @@ impl<T: Pod> Value<T> {
         ObjectHandle::new(&value).map(Value)
     }
 
-    /// The value. It may be changed before the caller has looked at it.
+    /// The value. Another process may change it before the caller uses the answer.
     ///
     /// # Errors
     ///
@@ -246,7 +246,7 @@ impl<T: Pod> Value<T> {
         Ok(words.change(|_| None))
     }
 
-    /// Changes the value. What was written before is visible to whoever sees it.
+    /// Changes the value. A process that reads it also sees what was written before.
     ///
     /// # Errors
     ///
@@ -262,7 +262,7 @@ impl<T: Pod> Value<T> {
         Ok(())
     }
 
-    /// Changes the value, and returns what it was.
+    /// Replaces the value, and returns the old one.
     ///
     /// # Errors
     ///
@@ -271,10 +271,10 @@ impl<T: Pod> Value<T> {
         Ok(self.0.get()?.change(|_| Some(value)))
     }
 
-    /// Changes the value to what `new` makes of it, and returns what it was.
+    /// Replaces the value by `new(value)`, and returns the old value.
     ///
-    /// `new` may be called several times, for the newest value each time, and must not use the
-    /// same value. If it panics nothing is changed.
+    /// `new` may be called several times, each time with the current value, and must not use the
+    /// same `Value`. If it panics, nothing is changed.
     ///
     /// # Errors
     ///
@@ -293,8 +293,8 @@ impl<T: Pod> Value<T> {
         Ok(self.0.get()?.change(|old| Some(new(old))))
     }
 
-    /// Changes the value to `new` if it is `current`, bit by bit. Returns what it was: in `Ok` if
-    /// it was changed, in `Err` if not.
+    /// Replaces the value by `new` if its bytes equal those of `current`. Returns the old value: in
+    /// `Ok` if it was replaced, in `Err` if not.
     ///
     /// # Errors
     ///
@@ -315,8 +315,8 @@ impl<T: Pod> Value<T> {
         Ok(if is_current(&old) { Ok(old) } else { Err(old) })
     }
 
-    /// Adds to the value, and returns what it was. An overflow is what it is for `+`: a panic in a
-    /// debug build, with nothing changed.
+    /// Adds to the value, and returns the old value. An overflow behaves as that of `+`: it panics
+    /// in a debug build, and nothing is changed.
     ///
     /// # Errors
     ///
