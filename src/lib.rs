@@ -43,7 +43,7 @@
 //!
 //! A [`SharedArray`] has any number of dimensions and one owner. Loops lend it to the workers,
 //! chunk by chunk: to read, or to write. What a loop's function needs beside its chunk is given
-//! by [`with`](ParChunks::with).
+//! by [`with`](ParLoop::with).
 //!
 //! ```
 //! use brigade::{Pool, SharedArray};
@@ -180,11 +180,15 @@ pub use compute::{Matrix, MatrixBase, MatrixMut, Product, Scalar, SharedBigUint}
 pub use error::{Death, Error, Limit, Phase, Result, TaskError};
 pub use exit::ExitReason;
 #[cfg(not(loom))]
+pub use kernel::stencil::Boundary;
+#[cfg(not(loom))]
 pub use object::{Holder, LockState, Participant, RegionInfo, RegionKind, RegionState, regions};
 #[cfg(not(loom))]
 pub use pool::{
-    AsCompleted, Handle, Imap, Operand, Options, ParChunks, ParMap, Pool, PoolBuilder, Restarts,
-    ReturnWhen, Shutdown, Start, Stats, Unfinished, Waited, With, as_completed, is_cancelled, wait,
+    AsCompleted, ByRows, ByTiles, Elements, Fold, FoldArray, Halo, HaloRows, HaloTile, Handle,
+    Imap, Operand, Options, ParLoop, ParMap, Pool, PoolBuilder, Records, Restarts, ReturnWhen,
+    Rows, RowsMut, Scratch, Shutdown, Start, Stats, Subsampled, Tile, TileMut, Unfinished, Unit,
+    Waited, Whole, With, as_completed, is_cancelled, wait,
 };
 pub use region::{
     Dtype, reclaim, set_arena_size, set_available_memory, set_memory_cache, set_memory_limit,

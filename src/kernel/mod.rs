@@ -5,6 +5,7 @@
 pub mod bigint;
 mod float;
 pub mod matmul;
+pub mod stencil;
 mod team;
 
 pub(crate) use float::FloatMode;

@@ -1,11 +1,11 @@
 //! The type of a value that `with` shares.
 
 /// A value that every call of a function gets by reference, as a type argument of
-/// [`Options`](crate::Options), [`ParChunks`](crate::ParChunks) and [`ParMap`](crate::ParMap);
+/// [`Options`](crate::Options), [`ParLoop`](crate::ParLoop) and [`ParMap`](crate::ParMap);
 /// `()` stands there without one.
 ///
 /// It is made by [`Pool::with`](crate::Pool::with) and
-/// [`ParChunks::with`](crate::ParChunks::with).
+/// [`ParLoop::with`](crate::ParLoop::with).
 ///
 /// # Examples
 ///

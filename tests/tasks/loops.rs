@@ -1,5 +1,6 @@
 //! Parallel loops over arrays.
 
+mod rows;
 mod unwinding;
 
 use crate::common::alone::alone;

@@ -24,7 +24,7 @@ const BATCH_MAX: usize = 16;
 ///
 /// | field     | written by         | read by | guard           | if the writer dies        |
 /// |-----------|--------------------|---------|-----------------|---------------------------|
-/// | `stopped` | workers, to 1      | workers | none            | as if it had not stopped  |
+/// | `limit`   | workers, downwards | workers | none            | what it had lowered stays |
 /// | shares    | workers (CAS)      | workers | none: hints     | what it took stays free   |
 /// | words     | host, workers (CAS)| all     | the word itself | claimed by the dead: torn |
 ///
@@ -32,8 +32,9 @@ const BATCH_MAX: usize = 16;
 /// 1..0). Only the claimer stores DONE, so a block that is claimed by a dead worker stays so.
 #[repr(C, align(64))]
 struct Header {
-    stopped: AtomicU32,
-    _stopped: [u32; 15],
+    /// No worker claims a block of this number or a higher one.
+    limit: AtomicU32,
+    _limit: [u32; 15],
 }
 
 /// The blocks of one share: the first in bits 31..0 of a word, the end in bits 63..32. On a cache
@@ -167,7 +168,7 @@ impl HostBlocks {
         let span = arena.reserve(size_bytes(shares, count), Contents::Stale)?;
         let blocks = HostBlocks { span, shares, count, number };
         let view = blocks.view();
-        view.header().stopped.store(0, Ordering::Relaxed);
+        blocks.unlimit();
         for index in 0..count {
             // Relaxed: published with the offer of the loop's tasks.
             view.word(index).store(word(number, 0, FREE), Ordering::Relaxed);
@@ -202,14 +203,16 @@ impl HostBlocks {
         }
     }
 
-    /// How many blocks are free.
+    /// How many of the blocks that are to be done are free.
     pub(super) fn free(&self) -> usize {
-        self.in_state(|value| value & 3 == FREE).count()
+        let needed = self.needed();
+        self.in_state(|value| value & 3 == FREE).take_while(|&index| index < needed).count()
     }
 
-    /// Whether every block is done.
+    /// Whether every block that is to be done is done.
     pub(super) fn are_done(&self) -> bool {
-        self.in_state(|value| value & 3 != DONE).next().is_none()
+        let needed = self.needed();
+        self.in_state(|value| value & 3 != DONE).next().is_none_or(|index| index >= needed)
     }
 
     /// An error if some word is none that a task of this loop writes, of which there were
@@ -238,14 +241,20 @@ impl HostBlocks {
         }
     }
 
-    /// Has all workers take no more blocks.
-    pub(super) fn stop(&self) {
-        self.view().stop();
+    /// Has workers claim no block of the number `limit` or a higher one.
+    pub(super) fn limit(&self, limit: usize) {
+        self.view().limit(limit);
     }
 
-    /// Whether the loop was stopped.
-    pub(super) fn is_stopped(&self) -> bool {
-        self.view().header().stopped.load(Ordering::Acquire) == 1
+    /// Takes all limits back. Call it when no worker has a task of the loop.
+    pub(super) fn unlimit(&self) {
+        // Relaxed: published with the offer of the loop's tasks.
+        self.view().header().limit.store(u32::MAX, Ordering::Relaxed);
+    }
+
+    /// How many blocks from the front are to be done: fewer than there are after a limit.
+    pub(super) fn needed(&self) -> usize {
+        self.view().needed().min(self.count)
     }
 
     /// Blocks that `claimer` had claimed and not done.
@@ -333,17 +342,25 @@ impl Blocks {
         unsafe { &*word }
     }
 
-    /// Has all workers take no more blocks.
-    pub(super) fn stop(&self) {
-        self.header().stopped.store(1, Ordering::Release);
+    /// Has workers claim no block of the number `limit` or a higher one.
+    pub(super) fn limit(&self, limit: usize) {
+        let limit = u32::try_from(limit).unwrap_or(u32::MAX);
+        // Relaxed: it saves work; the results decide, and they are published by commits.
+        self.header().limit.fetch_min(limit, Ordering::Relaxed);
+    }
+
+    /// The number below which blocks are to be claimed.
+    #[inline]
+    pub(super) fn needed(&self) -> usize {
+        // Relaxed: as in `limit`.
+        self.header().limit.load(Ordering::Relaxed) as usize
     }
 
     /// A few blocks to look at: of the share of worker `home`, or, if that is empty, of another.
     /// `None`: there is nothing left to look at.
     #[inline]
     pub(super) fn take(&self, home: usize) -> Option<Range<usize>> {
-        // Relaxed: whoever does not see it takes another block.
-        if self.header().stopped.load(Ordering::Relaxed) == 1 {
+        if self.needed() == 0 {
             return None;
         }
         let home = home % self.shares;
@@ -366,6 +383,8 @@ impl Blocks {
     /// A block of a batch that its worker has not begun.
     fn first_free(&self, mut batch: Range<usize>) -> Option<Range<usize>> {
         let free = word(self.number, 0, FREE);
+        // What is behind the limit stays free, and must not be found for ever.
+        batch.end = batch.end.min(self.needed());
         // From the back, where its worker comes last. Relaxed: `try_claim` looks again.
         let found = batch.rfind(|&index| self.word(index).load(Ordering::Relaxed) == free)?;
         Some(found..found + 1)

@@ -82,7 +82,7 @@ fn who_has_nothing_left_takes_half_of_what_another_has() {
     assert_eq!(claimed, [0, 1, 2, 3, 4, 5, 6, 7, 13, 14, 15, 11, 12, 10, 9]);
     blocks.rewind();
     assert_eq!(view.take(1), Some(8..10));
-    view.stop();
+    view.limit(0);
     assert_eq!(view.take(0), None);
 }
 
@@ -131,4 +131,22 @@ fn a_block_word_that_no_task_of_the_loop_wrote_is_found() {
     }
     view.word(7).store(right, Ordering::Relaxed);
     blocks.check(2).unwrap();
+}
+
+#[test]
+fn no_worker_finds_a_block_behind_the_limit_for_ever() {
+    let arena = Arena::host().unwrap();
+    let blocks = HostBlocks::new(&arena, 64, 2, 1).unwrap();
+    let view = blocks.view();
+    assert_eq!(view.take(1), Some(32..40), "a batch that worker 1 has not begun");
+    blocks.limit(35);
+    let found = std::iter::from_fn(|| view.take(0)).take(1000).flatten();
+    let claimed: Vec<bool> =
+        found.map(|block| block < view.needed() && view.try_claim(block, 1)).collect();
+    assert!(claimed.len() < 1000, "{} blocks", claimed.len());
+    let needed = claimed.iter().filter(|&&is_claimed| is_claimed).count();
+    assert_eq!(needed, 35, "worker 0 takes also what worker 1 has not begun");
+    assert_eq!((blocks.needed(), blocks.free()), (35, 35 - needed));
+    blocks.unlimit();
+    assert_eq!((blocks.needed(), blocks.are_done()), (64, false));
 }

@@ -1,17 +1,37 @@
-//! A loop's task in a worker: function and chunks.
+//! A loop's task in a worker: function, state and chunks.
 #![allow(unsafe_code)]
+
+use std::marker::PhantomData;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::object::source::Source;
-use crate::pool::loops::loop_worker::{LoopTask, LoopWorker};
-use crate::pool::loops::operand::{Operand, Sealed, WorkerOperand};
+use crate::pool::loops::loop_worker::{ClaimedChunks, LoopTask, LoopWorker};
+use crate::pool::loops::operand::{
+    ClaimedChunk, Operand, Sealed, Unit, WireOperand, WorkerOperand,
+};
 use crate::pool::with::With;
 use crate::worker::invocation::{self, CodecError, Invocation};
 
+/// A value that each worker makes for itself, as a type argument of [`ParLoop`](crate::ParLoop)
+/// and [`ParMap`](crate::ParMap); see [`ParLoop::scratch`](crate::ParLoop::scratch).
+///
+/// `V` is `()`, or [`With`] of the value that `make` gets.
+#[derive(Debug)]
+pub struct Scratch<V, M, T> {
+    value: V,
+    make: PhantomData<fn(M) -> T>,
+}
+
+impl<V, M, T> Scratch<V, M, T> {
+    pub(super) fn new(value: V) -> Scratch<V, M, T> {
+        Scratch { value, make: PhantomData }
+    }
+}
+
 impl Sealed for () {}
 impl<W> Sealed for With<W> {}
+impl<V, M, T> Sealed for Scratch<V, M, T> {}
 
 /// What is public for the compiler alone: it stands in bounds of public methods.
 #[expect(unnameable_types, reason = "what cannot be named cannot be implemented elsewhere")]
@@ -19,96 +39,215 @@ mod private {
     use serde::Serialize;
     use serde::de::DeserializeOwned;
 
-    use crate::pool::loops::operand::{Operand, Sealed};
+    use crate::pool::loops::operand::{Operand, Sealed, Unit};
 
-    /// How a loop calls its function: with the chunk, or with the value of `with` and the chunk.
-    pub trait Call<P: Operand, F, R>: Sealed {
-        /// The value, `()` without one.
+    /// What the function of a loop gets beside the item: nothing, a shared value, or scratch.
+    pub trait State: Sealed {
+        /// The value that is sent to the workers.
         type Value: Serialize + DeserializeOwned;
+
+        /// What a task has for its calls.
+        type Local;
 
         fn value(self) -> Self::Value;
 
-        fn call(function: F, value: &Self::Value, item: P::Item<'_>) -> R;
+        /// What a task has for its calls. Called in a worker, at the task's first call.
+        fn local(value: Self::Value) -> Self::Local;
+    }
+
+    /// How a loop calls a function of type `F`.
+    pub trait Call<P: Operand<U>, U: Unit, F, R>: State {
+        fn call(function: F, local: &mut Self::Local, item: P::Item<'_>) -> R;
     }
 }
-pub(super) use private::Call;
+pub(super) use private::{Call, State};
 
-impl<P, F, R> Call<P, F, R> for ()
-where
-    P: Operand,
-    F: for<'a> Fn(P::Item<'a>) -> R,
-{
+impl State for () {
     type Value = ();
+    type Local = ();
 
     fn value(self) {}
 
-    fn call(function: F, (): &(), item: P::Item<'_>) -> R {
+    fn local((): ()) {}
+}
+
+impl<P, U, F, R> Call<P, U, F, R> for ()
+where
+    P: Operand<U>,
+    U: Unit,
+    F: for<'a> Fn(P::Item<'a>) -> R,
+{
+    #[inline]
+    fn call(function: F, (): &mut (), item: P::Item<'_>) -> R {
         function(item)
     }
 }
 
-impl<P, F, R, W> Call<P, F, R> for With<W>
-where
-    P: Operand,
-    F: for<'w, 'a> Fn(&'w W, P::Item<'a>) -> R,
-    W: Serialize + DeserializeOwned,
-{
+impl<W: Serialize + DeserializeOwned> State for With<W> {
     type Value = W;
+    type Local = W;
 
     fn value(self) -> W {
         self.0
     }
 
-    fn call(function: F, value: &W, item: P::Item<'_>) -> R {
+    fn local(value: W) -> W {
+        value
+    }
+}
+
+impl<P, U, F, R, W> Call<P, U, F, R> for With<W>
+where
+    P: Operand<U>,
+    U: Unit,
+    F: for<'w, 'a> Fn(&'w W, P::Item<'a>) -> R,
+    W: Serialize + DeserializeOwned,
+{
+    #[inline]
+    fn call(function: F, value: &mut W, item: P::Item<'_>) -> R {
         function(value, item)
+    }
+}
+
+impl<M, T> State for Scratch<(), M, T>
+where
+    M: Fn() -> T + Copy + Send + 'static,
+{
+    type Value = ();
+    type Local = T;
+
+    fn value(self) {}
+
+    fn local((): ()) -> T {
+        // SAFETY: `ParLoop::scratch` makes this type, for a function that it was given.
+        let make = unsafe { invocation::function_value::<M>() };
+        make()
+    }
+}
+
+impl<M, T, W> State for Scratch<With<W>, M, T>
+where
+    M: Fn(W) -> T + Copy + Send + 'static,
+    W: Serialize + DeserializeOwned,
+{
+    type Value = W;
+    type Local = T;
+
+    fn value(self) -> W {
+        self.value.0
+    }
+
+    fn local(value: W) -> T {
+        // SAFETY: as above.
+        let make = unsafe { invocation::function_value::<M>() };
+        make(value)
+    }
+}
+
+impl<P, U, F, R, V, M, T> Call<P, U, F, R> for Scratch<V, M, T>
+where
+    Self: State<Local = T>,
+    P: Operand<U>,
+    U: Unit,
+    F: for<'s, 'a> Fn(&'s mut T, P::Item<'a>) -> R,
+{
+    #[inline]
+    fn call(function: F, scratch: &mut T, item: P::Item<'_>) -> R {
+        function(scratch, item)
+    }
+}
+
+/// What a task has for its calls, made at the first of them.
+pub(super) enum Local<S: State> {
+    Value(Option<S::Value>),
+    Made(S::Local),
+}
+
+impl<S: State> Local<S> {
+    pub(super) fn new(value: S::Value) -> Local<S> {
+        Local::Value(Some(value))
+    }
+
+    #[inline]
+    pub(super) fn get(&mut self) -> &mut S::Local {
+        if let Local::Value(value) = self {
+            let value = value.take().expect("a call panicked, and another followed");
+            *self = Local::Made(S::local(value));
+        }
+        match self {
+            Local::Made(local) => local,
+            Local::Value(_) => unreachable!("made above"),
+        }
     }
 }
 
 pub(super) type Ran = std::result::Result<(), CodecError>;
 
-/// A loop's task in a worker: where its chunks are, and what to run for each.
-pub(super) struct Body<P: Operand, S: Call<P, F, R>, F, R> {
+/// A loop's task in a worker: where its chunks are, and what its calls get.
+pub(super) struct Body<P, U, S: State, F> {
     worker: LoopWorker,
     operands: Vec<WorkerOperand>,
-    value: S::Value,
-    function: F,
+    value: Option<S::Value>,
+    pub(super) function: F,
+    units: PhantomData<(P, U)>,
 }
 
-impl<P, S, F, R> Body<P, S, F, R>
+impl<P, U, S, F> Body<P, U, S, F>
 where
-    P: Operand,
-    S: Call<P, F, R>,
+    P: Operand<U>,
+    U: Unit,
+    S: State,
     F: Copy + Send + 'static,
 {
     pub(super) fn attach(invocation: &mut Invocation<'_>) -> std::result::Result<Self, CodecError> {
         let (task, (operands, value)) =
-            invocation.argument::<(LoopTask, (Vec<(Source, bool)>, S::Value))>()?;
+            invocation.argument::<(LoopTask, (Vec<WireOperand>, S::Value))>()?;
         let worker = LoopWorker::new(invocation, task)?;
         let (resolver, windows) = (&invocation.cache.resolver, invocation.windows);
-        let map = |(source, is_written): &(Source, bool)| {
-            WorkerOperand::map(resolver, windows, source, *is_written)
+        let map = |operand: &WireOperand| {
+            WorkerOperand::map(resolver, windows, operand)
                 .map_err(|error| CodecError::Argument(error.to_string()))
         };
         let operands = operands.iter().map(map).collect::<std::result::Result<_, _>>()?;
         invocation.begin();
-        // SAFETY: trampolines are named by `ParChunks` and `ParMap` alone, for a function that
-        // they were given.
+        // SAFETY: trampolines are named by `ParLoop` and `ParMap` alone, for a function that they
+        // were given.
         let function = unsafe { invocation::function_value::<F>() };
-        Ok(Body { worker, operands, value, function })
+        Ok(Body { worker, operands, value: Some(value), function, units: PhantomData })
     }
 
-    /// Runs the function for chunks, block by block. `each` gets the number of a block and what
-    /// the function returns for its chunks; if it returns false, no task takes another block.
-    pub(super) fn run(&self, mut each: impl FnMut(usize, &mut dyn Iterator<Item = R>) -> bool) {
-        self.worker.run(|block, chunks| {
-            let mut results = chunks.map(|chunk| {
-                let mut operands = self.operands.iter();
-                // SAFETY: the chunk was claimed by this task alone, and the host's borrows of the
-                // operands last until the loop has ended.
-                let item = unsafe { P::item(&mut operands, chunk.index, &chunk.range) };
-                S::call(self.function, &self.value, item)
-            });
+    /// Calls the function for chunks, block by block. `each` gets the number of a block, and what
+    /// the function returns for its chunks. It returns the number of blocks from the front that
+    /// are still needed; `None`: all.
+    pub(super) fn run<R>(
+        mut self,
+        mut each: impl FnMut(usize, &mut dyn Iterator<Item = R>) -> Option<usize>,
+    ) where
+        S: Call<P, U, F, R>,
+    {
+        let mut local = Local::<S>::new(self.take_value());
+        self.run_blocks(|block, chunks| {
+            let mut results =
+                chunks.map(|chunk| S::call(self.function, local.get(), self.item(chunk)));
             each(block, &mut results)
         });
+    }
+
+    /// The value of `with`, for a task that does not use [`run`](Body::run). Call it once.
+    pub(super) fn take_value(&mut self) -> S::Value {
+        self.value.take().expect("the value is used once")
+    }
+
+    /// Claims blocks and passes them to `each`, as [`run`](Body::run).
+    pub(super) fn run_blocks(&self, each: impl FnMut(usize, ClaimedChunks) -> Option<usize>) {
+        self.worker.run(each);
+    }
+
+    /// The item of a chunk.
+    #[inline]
+    pub(super) fn item(&self, chunk: ClaimedChunk) -> P::Item<'_> {
+        // SAFETY: a `ClaimedChunk` is made once for each chunk, by the task that claimed it, and
+        // used up here; the host's borrows of the operands last until the loop has ended.
+        unsafe { P::item(&mut self.operands.iter(), &chunk) }
     }
 }

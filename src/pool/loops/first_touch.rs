@@ -30,7 +30,7 @@ impl Pool {
     ///
     /// # Errors
     ///
-    /// As [`SharedArray::zeroed`], and what [`for_each`](crate::ParChunks::for_each) fails with.
+    /// As [`SharedArray::zeroed`], and what [`for_each`](crate::ParLoop::for_each) fails with.
     ///
     /// # Examples
     ///
@@ -66,7 +66,7 @@ impl Pool {
     ///
     /// # Errors
     ///
-    /// As [`SharedArray::from_fn`], and what [`for_each`](crate::ParChunks::for_each) fails with.
+    /// As [`SharedArray::from_fn`], and what [`for_each`](crate::ParLoop::for_each) fails with.
     ///
     /// # Examples
     ///
@@ -109,7 +109,8 @@ impl Pool {
         let partition = Partition::new(len_bytes, PART_BYTES)?;
         let (rules, name) = (core.rules(), "brigade::Pool::zeroed");
         // The elements stay what they are, so a death tears nothing.
-        let parallel_loop = ParallelLoop { core, partition, is_written: false, rules, name };
+        let parallel_loop =
+            ParallelLoop { core, partition, is_written: false, may_end_early: true, rules, name };
         parallel_loop.run(populate, &start).map(drop)
     }
 }
@@ -124,7 +125,7 @@ fn populate(invocation: &mut Invocation<'_>) -> std::result::Result<(), CodecErr
         populated = parts.try_for_each(|part| {
             invocation.windows.populate(start + part.range.start as u64, part.range.len())
         });
-        populated.is_ok()
+        populated.is_err().then_some(0)
     });
     populated.map_err(|error| CodecError::Result(error.to_string()))?;
     invocation.finish(&())

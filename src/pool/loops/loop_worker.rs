@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::kernel::FloatMode;
 use crate::pool::loops::blocks::Blocks;
+use crate::pool::loops::operand::ClaimedChunk;
 use crate::pool::loops::partition::Partition;
 use crate::worker::invocation::{CodecError, Invocation};
 
@@ -23,19 +24,11 @@ pub(super) struct LoopTask {
     pub(super) claimer: u32,
 }
 
-/// A chunk that this task has claimed.
-#[derive(Debug)]
-pub(super) struct ClaimedChunk {
-    /// The chunk's number.
-    pub(super) index: usize,
-    /// Its elements.
-    pub(super) range: Range<usize>,
-}
-
 /// The chunks of a block that this task has claimed. Each finds the standard floating-point mode:
 /// which chunks a worker ran before it depends on time.
 pub(super) struct ClaimedChunks {
     partition: Partition,
+    block: usize,
     left: Range<usize>,
 }
 
@@ -46,7 +39,7 @@ impl Iterator for ClaimedChunks {
     fn next(&mut self) -> Option<ClaimedChunk> {
         let index = self.left.next()?;
         FloatMode::reset();
-        Some(ClaimedChunk { index, range: self.partition.chunk(index) })
+        Some(ClaimedChunk { index, block: self.block, range: self.partition.chunk(index) })
     }
 }
 
@@ -72,28 +65,28 @@ impl LoopWorker {
     }
 
     /// Claims one block after the other, and calls `each` with its number and its chunks, until
-    /// no block is left, or `each` returns false: then no worker claims another block.
-    pub(super) fn run(&self, mut each: impl FnMut(usize, ClaimedChunks) -> bool) {
+    /// no block is left. If `each` returns a number, no worker claims a block of that number or a
+    /// higher one from then on.
+    pub(super) fn run(&self, mut each: impl FnMut(usize, ClaimedChunks) -> Option<usize>) {
         /// Stops the loop when a panic passes through: the call fails anyway.
         struct StopOnPanic<'a>(&'a Blocks);
         impl Drop for StopOnPanic<'_> {
             fn drop(&mut self) {
-                self.0.stop();
+                self.0.limit(0);
             }
         }
         let LoopTask { partition, claimer, .. } = self.task;
         let guard = StopOnPanic(&self.blocks);
         while let Some(taken) = self.blocks.take(self.home) {
             for block in taken {
-                if !self.blocks.try_claim(block, claimer) {
+                if block >= self.blocks.needed() || !self.blocks.try_claim(block, claimer) {
                     continue;
                 }
                 let left = partition.block(block);
-                let goes_on = each(block, ClaimedChunks { partition, left });
-                self.blocks.set_done(block, claimer);
-                if !goes_on {
-                    return;
+                if let Some(limit) = each(block, ClaimedChunks { partition, block, left }) {
+                    self.blocks.limit(limit);
                 }
+                self.blocks.set_done(block, claimer);
             }
         }
         std::mem::forget(guard);

@@ -15,26 +15,46 @@
 //!
 //! | file               | what                                                        |
 //! |--------------------|-------------------------------------------------------------|
-//! | `partition.rs`     | elements, chunks and blocks of a loop                       |
+//! | `partition.rs`     | units, chunks and blocks of a loop                          |
 //! | `blocks.rs`        | the block words in shared memory, and who takes which block |
 //! | `loop_worker.rs`   | a worker's part: claim blocks, run their chunks             |
 //! | `parallel_loop.rs` | the host's part: rounds of tasks, deaths, torn ranges       |
-//! | `operand.rs`       | arrays as operands, and their chunks                        |
+//! | `operand.rs`       | arrays as operands, and their chunks of elements            |
+//! | `rows.rs`          | the same by rows: `Rows`, `RowsMut`                         |
+//! | `tiles.rs`         | rectangles of a matrix: `Tile`, `TileMut`                   |
+//! | `halo.rs`          | rows or columns more around a chunk: `Halo`                 |
+//! | `adapters.rs`      | `Whole`, `Subsampled`, `Records`                            |
 //! | `body.rs`          | a worker's task: its function, called for each chunk        |
-//! | `par_chunks.rs`    | the public builder: `zip`, `with`, `for_each`               |
-//! | `par_map.rs`       | results: `reduce`, `collect`                                |
+//! | `par_loop.rs`      | the public builder: `par_rows`, `zip`, `with`, `scratch`    |
+//! | `for_each.rs`      | `for_each`, `try_for_each`, `find_map_first`                |
+//! | `results.rs`       | results by chunk: `reduce`, `collect`                       |
+//! | `fold.rs`          | partial results by group: `fold`                            |
 //! | `first_touch.rs`   | fresh arrays whose memory the workers touch first           |
 
+mod adapters;
 mod blocks;
 mod body;
 mod first_touch;
+mod fold;
+mod for_each;
+mod halo;
 mod loop_worker;
 mod operand;
-mod par_chunks;
-mod par_map;
+mod par_loop;
 mod parallel_loop;
 mod partition;
+mod results;
+mod rows;
+mod tiles;
 
-pub use operand::Operand;
-pub use par_chunks::ParChunks;
-pub use par_map::ParMap;
+#[allow(unused_imports, reason = "until a kernel scatters")]
+pub(crate) use adapters::Scattered;
+pub use adapters::{Records, Subsampled, Whole};
+pub use body::Scratch;
+pub use fold::{Fold, FoldArray};
+pub use halo::{Halo, HaloRows, HaloTile};
+pub use operand::{ByRows, ByTiles, Elements, Operand, Unit};
+pub use par_loop::ParLoop;
+pub use results::ParMap;
+pub use rows::{Rows, RowsMut};
+pub use tiles::{Tile, TileMut};

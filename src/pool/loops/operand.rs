@@ -1,4 +1,8 @@
 //! Arrays as operands of a parallel loop.
+//!
+//! All operands of a loop have the same number of *units*: elements, rows or tiles. A written
+//! operand lends its units of a chunk to the one call that has the chunk. A read operand may lend
+//! more, up to all of it, because nobody writes it while the loop runs.
 #![allow(unsafe_code)]
 
 use std::ops::Range;
@@ -12,24 +16,57 @@ use crate::array::{
 use crate::error::{Error, Result};
 use crate::object::source::{Resolver, Source};
 use crate::region::windows::Windows;
+use crate::shape::Shape;
 use crate::sys::mmap::Access;
 
 /// What is public for the compiler alone: it stands in signatures of public traits.
 #[expect(unnameable_types, reason = "what cannot be named cannot be implemented or made elsewhere")]
 mod private {
+    use std::ops::Range;
+
+    use serde::{Deserialize, Serialize};
+
     use crate::object::source::{Resolved, Source};
     use crate::shape::Shape;
 
     /// Keeps other crates from implementing a trait.
     pub trait Sealed {}
 
+    /// How a loop divides its operands.
+    #[derive(Debug, Clone, Copy)]
+    pub enum Cut {
+        /// In single elements, in row-major order.
+        Elements,
+        /// At each index of the axes up to this one.
+        Rows { axis: usize },
+        /// In tiles of so many rows and columns.
+        Tiles { shape: [usize; 2] },
+    }
+
+    /// Which part of an operand belongs to a chunk.
+    #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+    pub(crate) struct Layout {
+        /// How many rows the operand has: elements, where the loop's units are elements.
+        pub(crate) rows: usize,
+        /// The elements of a row.
+        pub(crate) row_len: usize,
+        /// For how many units of the loop the operand has one.
+        pub(crate) every: usize,
+        /// The rows and columns of a tile; zeros in other loops.
+        pub(crate) tile: [usize; 2],
+    }
+
     /// An operand as the host describes it to workers.
     #[derive(Debug)]
     pub struct HostOperand {
         pub(crate) source: Source,
         pub(crate) shape: Shape,
-        pub(crate) len: usize,
         pub(crate) is_written: bool,
+        /// How many units it has; `None` if each call sees all of it.
+        pub(crate) units: Option<usize>,
+        pub(crate) layout: Layout,
+        /// What an adapter adds for its part in the workers.
+        pub(crate) extra: Vec<u8>,
     }
 
     /// An operand in the address space of a worker.
@@ -37,26 +74,69 @@ mod private {
     pub struct WorkerOperand {
         pub(crate) resolved: Resolved,
         pub(crate) len_bytes: usize,
+        pub(crate) layout: Layout,
+        pub(crate) extra: Vec<u8>,
+    }
+
+    /// A chunk that this task has claimed, and has not called the function for. Neither `Clone`
+    /// nor `Copy`: it is the right to the chunk's units.
+    #[derive(Debug)]
+    pub struct ClaimedChunk {
+        /// The chunk's number.
+        pub(crate) index: usize,
+        /// The number of the block that it is part of.
+        pub(crate) block: usize,
+        /// Its units: elements, rows or tiles.
+        pub(crate) range: Range<usize>,
     }
 
     /// Operands together with the number of each chunk.
     #[derive(Debug)]
     pub struct Enumerated<P>(pub(crate) P);
 }
-pub(super) use private::{Enumerated, HostOperand, Sealed, WorkerOperand};
+pub(super) use private::{
+    ClaimedChunk, Cut, Enumerated, HostOperand, Layout, Sealed, WorkerOperand,
+};
 
-/// An array that a loop takes chunks of, borrowed for the call.
+/// What a loop divides its operands into: [`Elements`], [`ByRows`] or [`ByTiles`].
+pub trait Unit: Sealed + 'static {}
+
+/// The units of [`Pool::par_chunks`](crate::Pool::par_chunks) are elements, in row-major order.
+#[derive(Debug, Clone, Copy)]
+pub enum Elements {}
+
+/// The units of [`Pool::par_rows`](crate::Pool::par_rows) are rows: what one index of the first
+/// axis selects.
+#[derive(Debug, Clone, Copy)]
+pub enum ByRows {}
+
+/// The units of [`Pool::par_tiles`](crate::Pool::par_tiles) are rectangles of a matrix.
+#[derive(Debug, Clone, Copy)]
+pub enum ByTiles {}
+
+impl Sealed for Elements {}
+impl Sealed for ByRows {}
+impl Sealed for ByTiles {}
+impl Unit for Elements {}
+impl Unit for ByRows {}
+impl Unit for ByTiles {}
+
+/// An array that a loop takes parts of, borrowed for the call.
 ///
 /// This crate implements it for `&SharedArray`, `&Frozen`, `&MappedArray` and
 /// [`NamedArray::lend`](crate::NamedArray::lend), which are read, for `&mut SharedArray`,
 /// `&mut MappedArrayMut` and [`NamedArray::lend_mut`](crate::NamedArray::lend_mut), which are
-/// written, and for pairs of operands. Other crates cannot implement it.
+/// written, for pairs of operands, and for [`Whole`](crate::Whole), [`Halo`](crate::Halo),
+/// [`Subsampled`](crate::Subsampled) and [`Records`](crate::Records) of an array that is read.
+/// Other crates cannot implement it.
+///
+/// `U` is what the loop divides its operands into.
 ///
 /// # Examples
 ///
 /// ```
-/// use brigade::{Operand, ParChunks, Pool, SharedArray};
-/// fn loop_over<'p, A: Operand>(pool: &'p Pool, array: A) -> ParChunks<'p, A> {
+/// use brigade::{Operand, ParLoop, Pool, SharedArray};
+/// fn loop_over<'p, A: Operand>(pool: &'p Pool, array: A) -> ParLoop<'p, A> {
 ///     pool.par_chunks(array, 2).retries(1)
 /// }
 /// let pool = Pool::builder().workers(1).build()?;
@@ -65,175 +145,281 @@ pub(super) use private::{Enumerated, HostOperand, Sealed, WorkerOperand};
 /// # Ok::<(), brigade::Error>(())
 /// ```
 #[diagnostic::on_unimplemented(
-    message = "`{Self}` is not an operand of a parallel loop",
+    message = "`{Self}` is not an operand of this parallel loop",
     label = "not `&SharedArray`, `&mut SharedArray`, `&Frozen`, or another operand",
     note = "copy a slice or a `Vec` into shared memory first: `SharedArray::from_slice(&x)?`"
 )]
-pub trait Operand: Sealed {
-    /// What the loop's function gets for each chunk: `&[T]`, `&mut [T]`, or a pair.
+pub trait Operand<U: Unit = Elements>: Sealed {
+    /// What the loop's function gets for each chunk: `&[T]`, `&mut [T]`, [`Rows`](crate::Rows),
+    /// or a pair of such.
     type Item<'a>;
 
     /// Appends the description of each array.
     #[doc(hidden)]
-    fn describe(&self, operands: &mut Vec<HostOperand>) -> Result<()>;
+    fn describe(&self, cut: Cut, operands: &mut Vec<HostOperand>) -> Result<()>;
 
-    /// Chunk number `index`, the elements `range` of each array; takes the arrays from `operands`.
+    /// What belongs to `chunk`; takes the arrays from `operands`.
     ///
     /// # Safety
     ///
-    /// - For `'a`, no other process or thread uses the same range of a written operand, and
-    ///   none writes to that of a read one.
+    /// - For `'a`, no other process or thread uses the chunk's units of a written operand, and
+    ///   none writes to any element of a read one.
     #[doc(hidden)]
     unsafe fn item<'a>(
         operands: &mut slice::Iter<'a, WorkerOperand>,
-        index: usize,
-        range: &Range<usize>,
+        chunk: &ClaimedChunk,
     ) -> Self::Item<'a>;
 }
 
+impl HostOperand {
+    /// Describes an array of `shape` at `source`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidArgument`] for an array without the axis that the loop cuts, or, for tiles,
+    /// one that is no matrix.
+    pub(super) fn new(
+        source: impl Into<Option<Source>>,
+        shape: &Shape,
+        is_written: bool,
+        cut: Cut,
+    ) -> Result<HostOperand> {
+        let source = source.into().ok_or_else(|| {
+            let lent = "an array lent to a task";
+            Error::invalid("a loop's operand", lent, "an array of this process")
+        })?;
+        let dims = shape.dims();
+        // The whole shape was checked when the array was made.
+        let product = |dims: &[usize]| dims.iter().product::<usize>();
+        let (rows, row_len, units, tile) = match cut {
+            Cut::Elements => (product(dims), 1, product(dims), [0, 0]),
+            Cut::Rows { axis } if axis < dims.len() => {
+                let rows = product(&dims[..=axis]);
+                (rows, product(&dims[axis + 1..]), rows, [0, 0])
+            }
+            Cut::Rows { axis } => {
+                let rule = "operands with more axes than the number of the one that is cut";
+                return Err(Error::invalid(
+                    "the axis of a loop",
+                    format!("{axis} of {shape}"),
+                    rule,
+                ));
+            }
+            Cut::Tiles { shape: tile @ [height, width] } => match *dims {
+                [_, _] if height == 0 || width == 0 => {
+                    let found = format!("{height} by {width}");
+                    return Err(Error::invalid("the shape of a tile", found, "at least 1 by 1"));
+                }
+                [rows, columns] => {
+                    (rows, columns, rows.div_ceil(height) * columns.div_ceil(width), tile)
+                }
+                _ => {
+                    let rule = "an array of two dimensions";
+                    return Err(Error::invalid("an operand of a loop over tiles", shape, rule));
+                }
+            },
+        };
+        let layout = Layout { rows, row_len, every: 1, tile };
+        let (shape, units) = (shape.clone(), Some(units));
+        Ok(HostOperand { source, shape, is_written, units, layout, extra: Vec::new() })
+    }
+}
+
+/// What a worker is sent about each operand.
+pub(super) type WireOperand = (Source, bool, Layout, Vec<u8>);
+
 impl WorkerOperand {
-    /// Maps the array that `source` names.
+    /// Maps the array that `operand` names.
     pub(super) fn map(
         resolver: &Resolver,
         windows: &Windows,
-        source: &Source,
-        is_written: bool,
+        (source, is_written, layout, extra): &WireOperand,
     ) -> Result<WorkerOperand> {
-        let access = if is_written { Access::ReadWrite } else { Access::ReadOnly };
+        let access = if *is_written { Access::ReadWrite } else { Access::ReadOnly };
         let resolved = resolver.resolve(windows, source, access)?;
         let len_bytes = usize::try_from(source.len_bytes()).unwrap_or(0);
-        Ok(WorkerOperand { resolved, len_bytes })
+        Ok(WorkerOperand { resolved, len_bytes, layout: *layout, extra: extra.clone() })
     }
 
-    /// Where the next operand has its elements `range`.
+    /// The next of `operands`.
     ///
     /// # Panics
     ///
-    /// If there is none, or if they lie outside, or are not aligned.
-    fn next<T>(operands: &mut slice::Iter<'_, WorkerOperand>, range: &Range<usize>) -> *mut T {
-        let WorkerOperand { resolved, len_bytes } = operands.next().expect("an operand is missing");
+    /// If there is none.
+    pub(super) fn next<'a>(operands: &mut slice::Iter<'a, WorkerOperand>) -> &'a WorkerOperand {
+        operands.next().expect("an operand is missing")
+    }
+
+    /// The operand's rows that belong to the units `units` of the loop.
+    #[inline]
+    pub(super) fn rows(&self, units: &Range<usize>) -> Range<usize> {
+        let Layout { rows, every, .. } = self.layout;
+        if every <= 1 {
+            return units.clone();
+        }
+        units.start / every..units.end.div_ceil(every).min(rows)
+    }
+
+    /// The elements of `rows`.
+    ///
+    /// # Panics
+    ///
+    /// If they are more than a `usize` counts.
+    #[inline]
+    pub(super) fn elements(&self, rows: &Range<usize>) -> Range<usize> {
+        let element =
+            |row: usize| row.checked_mul(self.layout.row_len).expect("a row of the array");
+        element(rows.start)..element(rows.end)
+    }
+
+    /// Where the elements `range` are.
+    ///
+    /// # Panics
+    ///
+    /// If they lie outside, or are not aligned.
+    #[inline]
+    pub(super) fn start<T>(&self, range: &Range<usize>) -> *mut T {
         let end_bytes = range.end.checked_mul(size_of::<T>());
         assert!(
-            range.start <= range.end && end_bytes.is_some_and(|end| end <= *len_bytes),
-            "elements {range:?} of {len_bytes} bytes",
+            range.start <= range.end && end_bytes.is_some_and(|end| end <= self.len_bytes),
+            "elements {range:?} of {} bytes",
+            self.len_bytes,
         );
-        let start = resolved.as_ptr().cast::<T>();
+        let start = self.resolved.as_ptr().cast::<T>();
         assert!(start.is_aligned(), "an operand at {start:p}");
         start.wrapping_add(range.start)
     }
+
+    /// The elements `range`, to be read.
+    ///
+    /// # Safety
+    ///
+    /// - For `'a`, nobody writes to them.
+    #[inline]
+    pub(super) unsafe fn read<T: Pod>(&self, range: &Range<usize>) -> &[T] {
+        let start = self.start::<T>(range);
+        // SAFETY: in bounds and aligned, checked by `start`; every byte of an array is
+        // initialised; nobody writes there for the borrow, by the caller's contract.
+        unsafe { slice::from_raw_parts(start, range.len()) }
+    }
+
+    /// The elements `range`, to be written.
+    ///
+    /// # Safety
+    ///
+    /// - As long as the slice lives, nobody else uses them.
+    #[inline]
+    #[expect(clippy::mut_from_ref, reason = "the memory is not the operand's own")]
+    pub(super) unsafe fn write<T: Pod>(&self, range: &Range<usize>) -> &mut [T] {
+        let start = self.start::<T>(range);
+        // SAFETY: as in `read`; nobody else uses the range, by the caller's contract.
+        unsafe { slice::from_raw_parts_mut(start, range.len()) }
+    }
 }
 
-/// The next operand's elements `range`, to be read.
-///
-/// # Safety
-///
-/// - For `'a`, nobody writes to them.
-unsafe fn read<'a, T: Pod>(
-    operands: &mut slice::Iter<'a, WorkerOperand>,
-    range: &Range<usize>,
-) -> &'a [T] {
-    let start = WorkerOperand::next::<T>(operands, range);
-    // SAFETY: in bounds and aligned, checked by `next`; every byte of an array is initialised;
-    // nobody writes there for `'a`, by the caller's contract.
-    unsafe { slice::from_raw_parts(start, range.len()) }
-}
-
-/// The next operand's elements `range`, to be written.
-///
-/// # Safety
-///
-/// - For `'a`, nobody else uses them.
-unsafe fn write<'a, T: Pod>(
-    operands: &mut slice::Iter<'a, WorkerOperand>,
-    range: &Range<usize>,
-) -> &'a mut [T] {
-    let start = WorkerOperand::next::<T>(operands, range);
-    // SAFETY: as in `read`; nobody else uses the range for `'a`, by the caller's contract.
-    unsafe { slice::from_raw_parts_mut(start, range.len()) }
-}
-
+/// Passes each type of array to the macro `$each`: the bound of its elements, its type, whether a
+/// loop reads or writes it, and how to find the array in it.
 // A macro, not a blanket implementation over a trait of all arrays: for an argument that is no
 // operand, rustc would then name that private trait instead of listing the operands.
-macro_rules! operand {
-    ($bound:ident, $operand:ty, $item:ty, $access:ident, $this:ident => $array:expr) => {
-        impl<T> Sealed for $operand {}
+macro_rules! for_each_array {
+    ($each:ident) => {
+        for_each_array!(read $each);
+        $each!(bytemuck::Pod, &mut crate::array::SharedArray<T>, write, array => array);
+        $each!(crate::array::Element, &mut crate::array::MappedArrayMut<T>, write, array => array);
+        $each!(
+            crate::array::Element, crate::array::LentNamed<&mut crate::array::NamedArray<T>>, write,
+            lent => lent.0
+        );
+    };
+    (read $each:ident) => {
+        $each!(bytemuck::Pod, &crate::array::SharedArray<T>, read, array => array);
+        $each!(bytemuck::Pod, &crate::array::Frozen<T>, read, array => array);
+        $each!(crate::array::Element, &crate::array::MappedArray<T>, read, array => array);
+        $each!(
+            crate::array::Element, crate::array::LentNamed<&crate::array::NamedArray<T>>, read,
+            lent => lent.0
+        );
+    };
+}
+pub(super) use for_each_array;
 
+impl<T> Sealed for &SharedArray<T> {}
+impl<T> Sealed for &mut SharedArray<T> {}
+impl<T> Sealed for &Frozen<T> {}
+impl<T: Element> Sealed for &MappedArray<T> {}
+impl<T: Element> Sealed for &mut MappedArrayMut<T> {}
+impl<T: Element> Sealed for LentNamed<&NamedArray<T>> {}
+impl<T: Element> Sealed for LentNamed<&mut NamedArray<T>> {}
+impl<P, Q> Sealed for (P, Q) {}
+impl<P> Sealed for Enumerated<P> {}
+
+macro_rules! elements_operand {
+    ($bound:path, $operand:ty, read, $this:ident => $array:expr) => {
+        elements_operand!($bound, $operand, false, &'a [T], read, $this => $array);
+    };
+    ($bound:path, $operand:ty, write, $this:ident => $array:expr) => {
+        elements_operand!($bound, $operand, true, &'a mut [T], write, $this => $array);
+    };
+    ($bound:path, $operand:ty, $is_written:literal, $item:ty, $access:ident,
+     $this:ident => $array:expr) => {
         impl<T: $bound> Operand for $operand {
             type Item<'a> = $item;
 
-            fn describe(&self, operands: &mut Vec<HostOperand>) -> Result<()> {
+            fn describe(&self, cut: Cut, operands: &mut Vec<HostOperand>) -> Result<()> {
                 let $this = self;
-                let source = found($array.source())?;
-                let (shape, len) = ($array.shape().clone(), $array.len());
-                let is_written = stringify!($access) == "write";
-                operands.push(HostOperand { source, shape, len, is_written });
+                let (source, shape) = ($array.source(), $array.shape());
+                operands.push(HostOperand::new(source, shape, $is_written, cut)?);
                 Ok(())
             }
 
+            #[inline]
             unsafe fn item<'a>(
                 operands: &mut slice::Iter<'a, WorkerOperand>,
-                _: usize,
-                range: &Range<usize>,
+                chunk: &ClaimedChunk,
             ) -> $item {
                 // SAFETY: the same contract, passed on.
-                unsafe { $access(operands, range) }
+                unsafe { WorkerOperand::next(operands).$access(&chunk.range) }
             }
         }
     };
 }
-operand!(Pod, &SharedArray<T>, &'a [T], read, array => array);
-operand!(Pod, &mut SharedArray<T>, &'a mut [T], write, array => array);
-operand!(Pod, &Frozen<T>, &'a [T], read, array => array);
-operand!(Element, &MappedArray<T>, &'a [T], read, array => array);
-operand!(Element, &mut MappedArrayMut<T>, &'a mut [T], write, array => array);
-operand!(Element, LentNamed<&NamedArray<T>>, &'a [T], read, lent => lent.0);
-operand!(Element, LentNamed<&mut NamedArray<T>>, &'a mut [T], write, lent => lent.0);
+for_each_array!(elements_operand);
 
-/// Where the elements of an array are; an error for one that was lent to a task.
-fn found(source: impl Into<Option<Source>>) -> Result<Source> {
-    source.into().ok_or_else(|| {
-        Error::invalid("a loop's operand", "an array lent to a task", "an array of this process")
-    })
-}
-
-impl<P, Q> Sealed for (P, Q) {}
-impl<P> Sealed for Enumerated<P> {}
-
-impl<P: Operand, Q: Operand> Operand for (P, Q) {
+impl<U: Unit, P: Operand<U>, Q: Operand<U>> Operand<U> for (P, Q) {
     type Item<'a> = (P::Item<'a>, Q::Item<'a>);
 
-    fn describe(&self, operands: &mut Vec<HostOperand>) -> Result<()> {
-        self.0.describe(operands)?;
-        self.1.describe(operands)
+    fn describe(&self, cut: Cut, operands: &mut Vec<HostOperand>) -> Result<()> {
+        self.0.describe(cut, operands)?;
+        self.1.describe(cut, operands)
     }
 
+    #[inline]
     unsafe fn item<'a>(
         operands: &mut slice::Iter<'a, WorkerOperand>,
-        index: usize,
-        range: &Range<usize>,
+        chunk: &ClaimedChunk,
     ) -> Self::Item<'a> {
         // SAFETY: the same contract, passed on.
-        let left = unsafe { P::item(operands, index, range) };
+        let left = unsafe { P::item(operands, chunk) };
         // SAFETY: the same contract, passed on; a written operand is no other operand, because
         // the host borrowed it mutably.
-        let right = unsafe { Q::item(operands, index, range) };
+        let right = unsafe { Q::item(operands, chunk) };
         (left, right)
     }
 }
 
-impl<P: Operand> Operand for Enumerated<P> {
+impl<U: Unit, P: Operand<U>> Operand<U> for Enumerated<P> {
     type Item<'a> = (usize, P::Item<'a>);
 
-    fn describe(&self, operands: &mut Vec<HostOperand>) -> Result<()> {
-        self.0.describe(operands)
+    fn describe(&self, cut: Cut, operands: &mut Vec<HostOperand>) -> Result<()> {
+        self.0.describe(cut, operands)
     }
 
+    #[inline]
     unsafe fn item<'a>(
         operands: &mut slice::Iter<'a, WorkerOperand>,
-        index: usize,
-        range: &Range<usize>,
+        chunk: &ClaimedChunk,
     ) -> Self::Item<'a> {
         // SAFETY: the same contract, passed on.
-        (index, unsafe { P::item(operands, index, range) })
+        (chunk.index, unsafe { P::item(operands, chunk) })
     }
 }

@@ -21,6 +21,8 @@ pub(super) struct ParallelLoop<'a> {
     pub(super) partition: Partition,
     /// An operand is written, so that a death may leave it torn.
     pub(super) is_written: bool,
+    /// A task may find that the last blocks need not be done.
+    pub(super) may_end_early: bool,
     pub(super) rules: Rules,
     /// For people: the type name of the function.
     pub(super) name: &'static str,
@@ -66,7 +68,7 @@ impl ParallelLoop<'_> {
                 progress.blocks.check(claimers)?;
             }
             let left = progress.blocks.free();
-            if progress.blocks.is_stopped() || left == 0 {
+            if left == 0 {
                 break;
             }
             if left == free && progress.repeats_left == repeats {
@@ -82,7 +84,11 @@ impl ParallelLoop<'_> {
         let Progress { blocks, results, failure, .. } = progress;
         match failure {
             Some(error) => Err(error),
-            None if blocks.is_stopped() || blocks.are_done() => Ok(results),
+            None if !self.may_end_early && blocks.needed() < count => Err(Error::Corrupt {
+                what: "the blocks of a loop",
+                found: format!("a limit of {} of {count} blocks", blocks.needed()),
+            }),
+            None if blocks.are_done() => Ok(results),
             // A worker was stopped in a block that it had claimed, and nothing else failed.
             None => Err(Error::Task(TaskError::Cancelled)),
         }
@@ -98,7 +104,7 @@ impl ParallelLoop<'_> {
     ) {
         let first = *claimers + 1;
         let blocks = &progress.blocks;
-        let stop = || blocks.stop();
+        let stop = || blocks.limit(0);
         let mut group = Group::new(self.core, argument, &stop);
         let submitted =
             group.submit_each(self.tasks(blocks.free()), trampoline, self.name, self.rules, |_| {
@@ -144,6 +150,8 @@ impl Progress {
             // What it had done may have been part of its lost result.
             self.blocks.set_free(&self.blocks.torn(claimer));
             self.blocks.set_free(&self.blocks.done_by(claimer));
+            // The result for which it had set a limit is lost too.
+            self.blocks.unlimit();
             return;
         }
         let torn = self.blocks.torn(claimer).into_iter().filter(|_| parallel_loop.is_written);

@@ -1,0 +1,314 @@
+//! Operands that are seen whole, subsampled, or by records.
+//!
+//! Also those in which a loop leaves results: an element a chunk, or a row a block.
+#![allow(unsafe_code)]
+
+use std::ops::Range;
+use std::slice;
+
+use bytemuck::Pod;
+
+use crate::array::SharedArray;
+use crate::error::{Error, Result};
+use crate::pool::loops::operand::{
+    ByRows, ClaimedChunk, Cut, Elements, HostOperand, Operand, Sealed, Unit, WorkerOperand,
+    for_each_array,
+};
+use crate::pool::loops::rows::{self, Rows, RowsMut};
+
+/// An operand that each call of a loop sees whole, read only: a table, weights, the other matrix.
+///
+/// The workers read it where it lies; nothing is copied. It may have any shape.
+///
+/// # Examples
+///
+/// ```
+/// use brigade::{Pool, SharedArray, Whole};
+/// let pool = Pool::builder().workers(2).build()?;
+/// let table = SharedArray::from_slice(&[0u32, 10, 20, 30])?;
+/// let indices = SharedArray::from_slice(&[3u8, 1, 1, 0, 2])?;
+/// let mut found = SharedArray::<u32>::zeroed([5])?;
+/// pool.par_chunks_mut(&mut found, 2).zip(&indices).zip(Whole(&table)).for_each(
+///     |((found, indices), table)| {
+///         found.iter_mut().zip(indices).for_each(|(f, &i)| *f = table[usize::from(i)])
+///     },
+/// )?;
+/// assert_eq!(found.as_slice(), [30, 10, 10, 0, 20]);
+/// # Ok::<(), brigade::Error>(())
+/// ```
+///
+/// An array that is written cannot be seen whole:
+///
+/// ```compile_fail
+/// # use brigade::{Pool, SharedArray, Whole};
+/// # let pool = Pool::builder().workers(1).build()?;
+/// # let x = SharedArray::<u32>::zeroed([5])?;
+/// # let mut y = SharedArray::<u32>::zeroed([5])?;
+/// pool.par_chunks(&x, 2).zip(Whole(&mut y)).for_each(|_| ())?;
+/// # Ok::<(), brigade::Error>(())
+/// ```
+#[derive(Debug, Clone, Copy)]
+pub struct Whole<A>(pub A);
+
+/// An operand of [`Pool::par_rows`](crate::Pool::par_rows) that has one row for each so many rows
+/// of the loop, the last of which may be fewer: the chroma planes of a 4:2:0 video frame, say.
+///
+/// The number of rows of a chunk must be a multiple of the ratio.
+///
+/// # Examples
+///
+/// ```
+/// use brigade::{Pool, SharedArray, Subsampled};
+/// let pool = Pool::builder().workers(2).build()?;
+/// let luma = SharedArray::from_fn([5, 4], |[i, j]| (i + j) as u8)?;
+/// let mut chroma = SharedArray::<u8>::zeroed([3, 2])?;
+/// pool.par_rows(&luma, 2).zip(Subsampled(&mut chroma, 2)).for_each(|(luma, mut chroma)| {
+///     for (i, row) in chroma.iter_mut().enumerate() {
+///         row.copy_from_slice(&[luma[2 * i][0], luma[2 * i][2]]);
+///     }
+/// })?;
+/// assert_eq!(chroma.as_slice(), [0, 2, 2, 4, 4, 6]);
+/// # Ok::<(), brigade::Error>(())
+/// ```
+#[derive(Debug, Clone, Copy)]
+pub struct Subsampled<A>(
+    /// The array.
+    pub A,
+    /// For how many rows of the loop it has one, at least 1.
+    pub usize,
+);
+
+/// Bytes in pieces that end after a delimiter, so that no record is cut; see
+/// [`Pool::par_records`](crate::Pool::par_records).
+#[derive(Debug, Clone, Copy)]
+pub struct Records<A> {
+    pub(super) bytes: A,
+    pub(super) delimiter: u8,
+}
+
+/// Results, one element a chunk.
+#[derive(Debug)]
+pub(super) struct PerChunk<'r, R>(pub(super) &'r mut SharedArray<R>);
+
+/// Partial results, one row a block.
+#[derive(Debug)]
+pub(super) struct PerBlock<'r, T>(pub(super) &'r mut SharedArray<T>);
+
+/// An array of which each call gets the address, to write where its kernel says: for kernels that
+/// scatter. The address is a raw pointer: who writes through it vouches that no two calls write to
+/// the same element, and that nobody reads one that is written.
+#[derive(Debug)]
+#[allow(dead_code, reason = "until a kernel scatters")]
+pub(crate) struct Scattered<'r, T>(pub(crate) &'r mut SharedArray<T>);
+
+impl<A: Sealed> Sealed for Whole<A> {}
+impl<T> Sealed for Scattered<'_, T> {}
+impl<A: Sealed> Sealed for Subsampled<A> {}
+impl<A: Sealed> Sealed for Records<A> {}
+impl<R> Sealed for PerChunk<'_, R> {}
+impl<T> Sealed for PerBlock<'_, T> {}
+
+impl HostOperand {
+    /// Describes an array that is no part of what the loop divides.
+    fn undivided(
+        source: impl Into<Option<crate::object::source::Source>>,
+        shape: &crate::shape::Shape,
+        is_written: bool,
+    ) -> Result<HostOperand> {
+        let operand = HostOperand::new(source, shape, is_written, Cut::Elements)?;
+        Ok(HostOperand { units: None, ..operand })
+    }
+}
+
+macro_rules! adapted_read {
+    ($bound:path, $operand:ty, read, $this:ident => $array:expr) => {
+        impl<T: $bound, U: Unit> Operand<U> for Whole<$operand> {
+            type Item<'a> = &'a [T];
+
+            fn describe(&self, _: Cut, operands: &mut Vec<HostOperand>) -> Result<()> {
+                let $this = &self.0;
+                operands.push(HostOperand::undivided($array.source(), $array.shape(), false)?);
+                Ok(())
+            }
+
+            #[inline]
+            unsafe fn item<'a>(
+                operands: &mut slice::Iter<'a, WorkerOperand>,
+                _: &ClaimedChunk,
+            ) -> &'a [T] {
+                let operand = WorkerOperand::next(operands);
+                // SAFETY: nobody writes to a read operand, by the caller's contract.
+                unsafe { operand.read(&(0..operand.layout.rows)) }
+            }
+        }
+    };
+}
+for_each_array!(read adapted_read);
+
+macro_rules! subsampled {
+    ($bound:path, $operand:ty, read, $this:ident => $array:expr) => {
+        subsampled!($bound, $operand, Rows<'a, T>, read);
+    };
+    ($bound:path, $operand:ty, write, $this:ident => $array:expr) => {
+        subsampled!($bound, $operand, RowsMut<'a, T>, write);
+    };
+    ($bound:path, $operand:ty, $item:ty, $access:ident) => {
+        impl<T: $bound> Operand<ByRows> for Subsampled<$operand> {
+            type Item<'a> = $item;
+
+            fn describe(&self, cut: Cut, operands: &mut Vec<HostOperand>) -> Result<()> {
+                if self.1 == 0 {
+                    let rule = "at least 1 row of the loop for each of the operand";
+                    return Err(Error::invalid("the ratio of `Subsampled`", 0, rule));
+                }
+                let first = operands.len();
+                <$operand as Operand<ByRows>>::describe(&self.0, cut, operands)?;
+                operands[first].layout.every = self.1;
+                Ok(())
+            }
+
+            #[inline]
+            unsafe fn item<'a>(
+                operands: &mut slice::Iter<'a, WorkerOperand>,
+                chunk: &ClaimedChunk,
+            ) -> $item {
+                // SAFETY: the same contract, passed on: chunks begin at multiples of the ratio,
+                // checked by the host, so that no two have the same row.
+                unsafe { rows::$access(WorkerOperand::next(operands), chunk) }
+            }
+        }
+    };
+}
+for_each_array!(subsampled);
+
+impl<A> Operand for Records<A>
+where
+    A: for<'a> Operand<Elements, Item<'a> = &'a [u8]>,
+{
+    type Item<'a> = &'a [u8];
+
+    fn describe(&self, cut: Cut, operands: &mut Vec<HostOperand>) -> Result<()> {
+        let first = operands.len();
+        self.bytes.describe(cut, operands)?;
+        operands[first].extra = vec![self.delimiter];
+        Ok(())
+    }
+
+    #[inline]
+    unsafe fn item<'a>(
+        operands: &mut slice::Iter<'a, WorkerOperand>,
+        chunk: &ClaimedChunk,
+    ) -> &'a [u8] {
+        let operand = WorkerOperand::next(operands);
+        // SAFETY: nobody writes to a read operand, by the caller's contract.
+        let bytes = unsafe { operand.read::<u8>(&(0..operand.layout.rows)) };
+        let delimiter = *operand.extra.first().expect("a delimiter");
+        &bytes[records(bytes, delimiter, &chunk.range)]
+    }
+}
+
+/// The records that begin in `range`: from behind the first delimiter at or after its start, less
+/// one, to behind the first delimiter at or after its end, less one.
+fn records(bytes: &[u8], delimiter: u8, range: &Range<usize>) -> Range<usize> {
+    let is_delimiter = |byte: &u8| *byte == delimiter;
+    let start = match range.start {
+        0 => 0,
+        start => match bytes[start - 1..range.end].iter().position(is_delimiter) {
+            Some(at) => start + at,
+            // A record that began before goes on beyond this piece.
+            None => return range.end..range.end,
+        },
+    };
+    if start >= range.end {
+        return range.end..range.end;
+    }
+    let end = bytes[range.end - 1..].iter().position(is_delimiter);
+    start..end.map_or(bytes.len(), |at| range.end + at)
+}
+
+impl<U: Unit, R: Pod> Operand<U> for PerChunk<'_, R> {
+    type Item<'a> = &'a mut R;
+
+    fn describe(&self, _: Cut, operands: &mut Vec<HostOperand>) -> Result<()> {
+        operands.push(HostOperand::undivided(self.0.source(), self.0.shape(), true)?);
+        Ok(())
+    }
+
+    #[inline]
+    unsafe fn item<'a>(
+        operands: &mut slice::Iter<'a, WorkerOperand>,
+        chunk: &ClaimedChunk,
+    ) -> &'a mut R {
+        let range = chunk.index..chunk.index + 1;
+        // SAFETY: the element belongs to the chunk, which one call has.
+        unsafe { &mut WorkerOperand::next(operands).write::<R>(&range)[0] }
+    }
+}
+
+impl<U: Unit, T: Pod> Operand<U> for PerBlock<'_, T> {
+    type Item<'a> = &'a mut [T];
+
+    fn describe(&self, _: Cut, operands: &mut Vec<HostOperand>) -> Result<()> {
+        let rows = Cut::Rows { axis: 0 };
+        let operand = HostOperand::new(self.0.source(), self.0.shape(), true, rows)?;
+        operands.push(HostOperand { units: None, ..operand });
+        Ok(())
+    }
+
+    #[inline]
+    unsafe fn item<'a>(
+        operands: &mut slice::Iter<'a, WorkerOperand>,
+        chunk: &ClaimedChunk,
+    ) -> &'a mut [T] {
+        let operand = WorkerOperand::next(operands);
+        let elements = operand.elements(&(chunk.block..chunk.block + 1));
+        // SAFETY: the row belongs to the block, whose chunks one task calls one after the other.
+        unsafe { operand.write(&elements) }
+    }
+}
+
+impl<U: Unit, T: Pod> Operand<U> for Scattered<'_, T> {
+    type Item<'a> = *mut [T];
+
+    fn describe(&self, _: Cut, operands: &mut Vec<HostOperand>) -> Result<()> {
+        operands.push(HostOperand::undivided(self.0.source(), self.0.shape(), true)?);
+        Ok(())
+    }
+
+    #[inline]
+    unsafe fn item<'a>(
+        operands: &mut slice::Iter<'a, WorkerOperand>,
+        _: &ClaimedChunk,
+    ) -> *mut [T] {
+        let operand = WorkerOperand::next(operands);
+        let range = 0..operand.layout.rows;
+        std::ptr::slice_from_raw_parts_mut(operand.start(&range), range.len())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn pieces_of_records_are_whole_and_cover_all_bytes(
+            bytes in proptest::collection::vec(0u8..4, 0..200), target in 1usize..60,
+        ) {
+            let mut next = 0;
+            for start in (0..bytes.len()).step_by(target) {
+                let range = start..(start + target).min(bytes.len());
+                let piece = records(&bytes, 0, &range);
+                if piece.is_empty() {
+                    continue;
+                }
+                prop_assert_eq!(piece.start, next);
+                prop_assert!(range.contains(&piece.start), "{:?} of {:?}", piece, range);
+                prop_assert!(piece.end == bytes.len() || bytes[piece.end - 1] == 0);
+                next = piece.end;
+            }
+            prop_assert_eq!(next, bytes.len());
+        }
+    }
+}

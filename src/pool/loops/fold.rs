@@ -1,0 +1,401 @@
+//! Partial results of a loop by group: `fold` and `fold_array`.
+//!
+//! The chunks are divided into at most [`GROUPS_MAX`] groups, whose number depends on the number
+//! of chunks alone. Each group is folded from its first chunk to its last, by one task, and the
+//! partial results of the groups are merged in a fixed tree. So the result has the same bits for
+//! any number of workers. A group is a block of the loop: if its worker dies, it is folded again
+//! from its first chunk.
+#![allow(unsafe_code)]
+
+use std::any::type_name;
+use std::marker::PhantomData;
+
+use bytemuck::Pod;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::array::SharedArray;
+use crate::error::{Error, Result};
+use crate::pool::loops::adapters::{PerBlock, Whole};
+use crate::pool::loops::body::{Body, Ran};
+use crate::pool::loops::loop_worker::ClaimedChunks;
+use crate::pool::loops::operand::{Elements, Operand, Unit};
+use crate::pool::loops::par_loop::{Mode, ParLoop};
+use crate::pool::loops::results::{Runs, combine, in_order};
+use crate::pool::with::With;
+use crate::worker::invocation::{self, Invocation};
+
+/// Groups that chunks are folded in, at most.
+const GROUPS_MAX: usize = 64;
+/// Elements that a call of the merging loop of `fold_array` gets.
+const MERGE_LEN: usize = 4096;
+
+/// A loop that folds its chunks into partial results; see [`ParLoop::fold`].
+#[must_use = "a loop does nothing before `merge`"]
+pub struct Fold<'p, P, S, M, F, A, U = Elements> {
+    chunks: ParLoop<'p, P, S, U>,
+    functions: PhantomData<fn(M, F) -> A>,
+}
+
+/// A loop that folds its chunks into partial arrays; see [`ParLoop::fold_array`].
+#[must_use = "a loop does nothing before `merge`"]
+pub struct FoldArray<'p, P, S, F, T, U = Elements> {
+    chunks: ParLoop<'p, P, S, U>,
+    len: usize,
+    function: PhantomData<fn(F) -> T>,
+}
+
+impl<'p, P: Operand<U>, U: Unit> ParLoop<'p, P, (), U> {
+    /// Folds chunks into partial results: `make` returns an empty one, and `function(&mut partial,
+    /// chunk)` adds a chunk to it. [`Fold::merge`] combines them.
+    ///
+    /// There are at most 64 partial results, for groups of neighbouring chunks; their number
+    /// depends on the number of chunks alone, so the result has the same bits for any number of
+    /// workers. Partial results travel to the host encoded; [`fold_array`](ParLoop::fold_array)
+    /// keeps big ones in shared memory.
+    ///
+    /// `make` and `function` capture nothing, not even a value [of size zero](crate#functions).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::collections::BTreeMap;
+    /// use brigade::{Pool, SharedArray};
+    /// let pool = Pool::builder().workers(2).build()?;
+    /// let text = SharedArray::from_slice(b"to be or not to be")?;
+    /// let counts = pool
+    ///     .par_records(&text, b' ', 4)
+    ///     .fold(BTreeMap::new, |counts: &mut BTreeMap<String, u32>, piece| {
+    ///         for word in str::from_utf8(piece).expect("ASCII").split_whitespace() {
+    ///             *counts.entry(word.to_owned()).or_default() += 1;
+    ///         }
+    ///     })
+    ///     .merge(|mut a, b| {
+    ///         b.into_iter().for_each(|(word, n)| *a.entry(word).or_default() += n);
+    ///         a
+    ///     })?;
+    /// assert_eq!((counts["be"], counts["not"]), (2, 1));
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
+    pub fn fold<M, F, A>(self, make: M, function: F) -> Fold<'p, P, (), M, F, A, U>
+    where
+        M: Fn() -> A + Copy + Send + 'static,
+        F: for<'s, 'a> Fn(&'s mut A, P::Item<'a>) + Copy + Send + 'static,
+        A: Serialize + DeserializeOwned + 'static,
+    {
+        let _ = (make, function);
+        Fold { chunks: self, functions: PhantomData }
+    }
+
+    /// Folds chunks into partial arrays of `len` zeros, which lie in shared memory:
+    /// `function(&mut partial, chunk)` adds a chunk. [`FoldArray::merge`] combines them, element
+    /// by element.
+    ///
+    /// There are at most 64 partial arrays, for groups of neighbouring chunks; their number
+    /// depends on the number of chunks alone, so the result has the same bits for any number of
+    /// workers.
+    ///
+    /// `function` captures nothing, not even a value [of size zero](crate#functions).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use brigade::{Pool, SharedArray};
+    /// let pool = Pool::builder().workers(2).build()?;
+    /// let x = SharedArray::from_fn([10_000], |[i]| (i % 300) as u16)?;
+    /// let bins = pool
+    ///     .par_chunks(&x, 100)
+    ///     .fold_array(65_536, |bins: &mut [u32], x| {
+    ///         x.iter().for_each(|&x| bins[usize::from(x)] += 1)
+    ///     })
+    ///     .merge(|a, b| a + b)?;
+    /// assert_eq!((bins[[0]], bins[[299]], bins[[300]]), (34, 33, 0));
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
+    pub fn fold_array<F, T>(self, len: usize, function: F) -> FoldArray<'p, P, (), F, T, U>
+    where
+        F: for<'s, 'a> Fn(&'s mut [T], P::Item<'a>) + Copy + Send + 'static,
+        T: Pod,
+    {
+        let _ = function;
+        FoldArray { chunks: self, len, function: PhantomData }
+    }
+}
+
+impl<'p, P, W, U> ParLoop<'p, P, With<W>, U>
+where
+    P: Operand<U>,
+    W: Serialize + DeserializeOwned + 'static,
+    U: Unit,
+{
+    /// As [`fold`](ParLoop::fold) without a value: `make(&value)` returns an empty partial result,
+    /// and `function(&value, &mut partial, chunk)` adds a chunk.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use brigade::{Pool, SharedArray};
+    /// let pool = Pool::builder().workers(2).build()?;
+    /// let x = SharedArray::from_fn([100], |[i]| i)?;
+    /// let chunks = pool.par_chunks(&x, 10).with(5);
+    /// let counts = chunks
+    ///     .fold(|n| vec![0; *n], |n, counts: &mut Vec<u32>, x| {
+    ///         x.iter().for_each(|x| counts[x % n] += 1)
+    ///     })
+    ///     .merge(|a, b| a.iter().zip(b).map(|(a, b)| a + b).collect())?;
+    /// assert_eq!(counts, [20; 5]);
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
+    pub fn fold<M, F, A>(self, make: M, function: F) -> Fold<'p, P, With<W>, M, F, A, U>
+    where
+        M: for<'w> Fn(&'w W) -> A + Copy + Send + 'static,
+        F: for<'w, 's, 'a> Fn(&'w W, &'s mut A, P::Item<'a>) + Copy + Send + 'static,
+        A: Serialize + DeserializeOwned + 'static,
+    {
+        let _ = (make, function);
+        Fold { chunks: self, functions: PhantomData }
+    }
+
+    /// As [`fold_array`](ParLoop::fold_array) without a value:
+    /// `function(&value, &mut partial, chunk)` adds a chunk.
+    pub fn fold_array<F, T>(self, len: usize, function: F) -> FoldArray<'p, P, With<W>, F, T, U>
+    where
+        F: for<'w, 's, 'a> Fn(&'w W, &'s mut [T], P::Item<'a>) + Copy + Send + 'static,
+        T: Pod,
+    {
+        let _ = function;
+        FoldArray { chunks: self, len, function: PhantomData }
+    }
+}
+
+/// What is public for the compiler alone: it stands in bounds of public methods.
+#[expect(unnameable_types, reason = "what cannot be named cannot be implemented elsewhere")]
+mod private {
+    use crate::pool::loops::body::State;
+    use crate::pool::loops::operand::{Operand, Unit};
+
+    /// How a loop makes a partial result.
+    pub trait Make<M, A>: State {
+        fn make(make: M, value: &Self::Value) -> A;
+    }
+
+    /// How a loop adds a chunk to a partial result.
+    pub trait Add<P: Operand<U>, U: Unit, F, A: ?Sized>: State {
+        fn add(function: F, value: &Self::Value, partial: &mut A, item: P::Item<'_>);
+    }
+}
+use private::{Add, Make};
+
+impl<M: Fn() -> A, A> Make<M, A> for () {
+    fn make(make: M, (): &()) -> A {
+        make()
+    }
+}
+
+impl<M, A, W> Make<M, A> for With<W>
+where
+    M: for<'w> Fn(&'w W) -> A,
+    W: Serialize + DeserializeOwned,
+{
+    fn make(make: M, value: &W) -> A {
+        make(value)
+    }
+}
+
+impl<P, U, F, A> Add<P, U, F, A> for ()
+where
+    P: Operand<U>,
+    U: Unit,
+    F: for<'s, 'a> Fn(&'s mut A, P::Item<'a>),
+    A: ?Sized,
+{
+    #[inline]
+    fn add(function: F, (): &(), partial: &mut A, item: P::Item<'_>) {
+        function(partial, item);
+    }
+}
+
+impl<P, U, F, A, W> Add<P, U, F, A> for With<W>
+where
+    P: Operand<U>,
+    U: Unit,
+    F: for<'w, 's, 'a> Fn(&'w W, &'s mut A, P::Item<'a>),
+    A: ?Sized,
+    W: Serialize + DeserializeOwned,
+{
+    #[inline]
+    fn add(function: F, value: &W, partial: &mut A, item: P::Item<'_>) {
+        function(value, partial, item);
+    }
+}
+
+impl<P, S, M, F, A, U> Fold<'_, P, S, M, F, A, U>
+where
+    P: Operand<U>,
+    S: Make<M, A> + Add<P, U, F, A>,
+    M: Copy + Send + 'static,
+    F: Copy + Send + 'static,
+    A: Serialize + DeserializeOwned + 'static,
+    U: Unit,
+{
+    /// Merges the partial results by `operation`, which must be associative, in a fixed tree; its
+    /// left argument is of lower chunks. Where there are no chunks, the result is what `make`
+    /// returns.
+    ///
+    /// `operation` captures nothing, not even a value [of size zero](crate#functions).
+    ///
+    /// # Errors
+    ///
+    /// As [`ParLoop::for_each`].
+    pub fn merge<O>(self, operation: O) -> Result<A>
+    where
+        O: Fn(A, A) -> A + Copy + Send + 'static,
+    {
+        let (mode, chunks) = (Mode::grouped(GROUPS_MAX), self.chunks);
+        if chunks.partition(mode)?.chunks() == 0 {
+            let value = chunks.replace_state(()).1.value();
+            // SAFETY: `ParLoop::fold` was given a function of this type.
+            return Ok(S::make(unsafe { invocation::function_value::<M>() }, &value));
+        }
+        let (pool, rules) = (chunks.pool, chunks.rules);
+        let run = fold_groups::<P, U, S, M, F, A>;
+        let (parts, partition) = chunks.run(run, type_name::<F>(), mode)?;
+        let partial = in_order(parts, partition.blocks())?;
+        let merged = combine(pool, rules, partial, operation)?;
+        merged.ok_or(Error::Corrupt { what: "the results of a loop", found: "none".into() })
+    }
+}
+
+fn fold_groups<P, U, S, M, F, A>(invocation: &mut Invocation<'_>) -> Ran
+where
+    P: Operand<U>,
+    U: Unit,
+    S: Make<M, A> + Add<P, U, F, A>,
+    M: Copy + Send + 'static,
+    F: Copy + Send + 'static,
+    A: Serialize,
+{
+    let mut body = Body::<P, U, S, F>::attach(invocation)?;
+    let value = body.take_value();
+    // SAFETY: this trampoline is named by `Fold::merge` alone, for a function that
+    // `ParLoop::fold` was given.
+    let make = unsafe { invocation::function_value::<M>() };
+    let (mut blocks, mut partials) = (Runs::new(), Vec::new());
+    body.run_blocks(|block, chunks| {
+        let mut partial = S::make(make, &value);
+        for chunk in chunks {
+            S::add(body.function, &value, &mut partial, body.item(chunk));
+        }
+        partials.push(partial);
+        blocks.push((block, 1));
+        None
+    });
+    invocation.finish_behind(&blocks, &partials)
+}
+
+impl<P, S, F, T, U> FoldArray<'_, P, S, F, T, U>
+where
+    P: Operand<U>,
+    S: Add<P, U, F, [T]>,
+    F: Copy + Send + 'static,
+    T: Pod,
+    U: Unit,
+{
+    /// Merges the partial arrays by `operation`, element by element, in a fixed tree; its left
+    /// argument is of lower chunks. `operation` must be associative.
+    ///
+    /// `operation` captures nothing, not even a value [of size zero](crate#functions).
+    ///
+    /// # Errors
+    ///
+    /// As [`ParLoop::for_each`], and as [`SharedArray::zeroed`].
+    pub fn merge<O>(self, operation: O) -> Result<SharedArray<T>>
+    where
+        O: Fn(T, T) -> T + Copy + Send + 'static,
+    {
+        let FoldArray { chunks, len, .. } = self;
+        let (mode, pool) = (Mode::grouped(GROUPS_MAX), chunks.pool);
+        let groups = chunks.partition(mode)?.blocks();
+        let mut merged = SharedArray::<T>::zeroed([len])?;
+        if groups == 0 || len == 0 {
+            return Ok(merged);
+        }
+        let mut partials = SharedArray::<T>::for_overwrite([groups, len])?;
+        let run = fold_arrays::<P, U, S, F, T>;
+        chunks.zip(PerBlock(&mut partials)).run(run, type_name::<F>(), mode)?;
+        pool.par_chunks_mut(&mut merged, MERGE_LEN)
+            .zip(Whole(&partials))
+            .enumerate()
+            .with(len)
+            .for_each(move |&len, (index, (merged, partials))| {
+                let first = index * MERGE_LEN;
+                for (offset, merged) in merged.iter_mut().enumerate() {
+                    let column = partials.iter().skip(first + offset).step_by(len).copied();
+                    *merged = merge_tree(column, operation);
+                }
+            })?;
+        Ok(merged)
+    }
+}
+
+fn fold_arrays<P, U, S, F, T>(invocation: &mut Invocation<'_>) -> Ran
+where
+    P: Operand<U>,
+    U: Unit,
+    S: Add<P, U, F, [T]>,
+    F: Copy + Send + 'static,
+    T: Pod,
+{
+    let mut body = Body::<(P, PerBlock<'static, T>), U, S, F>::attach(invocation)?;
+    let value = body.take_value();
+    body.run_blocks(|_, chunks: ClaimedChunks| {
+        for (index, chunk) in chunks.enumerate() {
+            let (item, partial) = body.item(chunk);
+            if index == 0 {
+                // Memory that was used before, or what a worker left that died in this group.
+                partial.fill(T::zeroed());
+            }
+            S::add(body.function, &value, partial, item);
+        }
+        None
+    });
+    invocation.finish(&())
+}
+
+/// Combines neighbours, then neighbours of those, and so on.
+///
+/// # Panics
+///
+/// If there are no values, or more than [`GROUPS_MAX`] rounded up to a power of two.
+fn merge_tree<T: Pod>(values: impl Iterator<Item = T>, operation: impl Fn(T, T) -> T) -> T {
+    let mut level = [T::zeroed(); 2 * GROUPS_MAX];
+    let mut len = 0;
+    for value in values {
+        level[len] = value;
+        len += 1;
+    }
+    assert!(len > 0, "a merge of no values");
+    while len > 1 {
+        for pair in 0..len / 2 {
+            level[pair] = operation(level[2 * pair], level[2 * pair + 1]);
+        }
+        if len % 2 == 1 {
+            level[len / 2] = level[len - 1];
+        }
+        len = len.div_ceil(2);
+    }
+    level[0]
+}
+
+impl<P, S, M, F, A, U> std::fmt::Debug for Fold<'_, P, S, M, F, A, U> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Fold").field("chunks", &self.chunks).finish_non_exhaustive()
+    }
+}
+
+impl<P, S, F, T, U> std::fmt::Debug for FoldArray<'_, P, S, F, T, U> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let FoldArray { chunks, len, .. } = self;
+        f.debug_struct("FoldArray").field("chunks", chunks).field("len", len).finish()
+    }
+}

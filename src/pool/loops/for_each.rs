@@ -1,0 +1,294 @@
+//! A loop's function, called for each chunk: `for_each`, `try_for_each`, `find_map_first`.
+
+use std::any::type_name;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+#[cfg(doc)]
+use crate::error::Error;
+use crate::error::Result;
+use crate::pool::api::handle;
+use crate::pool::loops::body::{Body, Call, Ran, Scratch, State};
+use crate::pool::loops::operand::{Operand, Unit};
+use crate::pool::loops::par_loop::{Mode, ParLoop};
+use crate::pool::record::outcome::Value;
+use crate::pool::with::With;
+use crate::worker::invocation::Invocation;
+
+impl<P: Operand<U>, U: Unit> ParLoop<'_, P, (), U> {
+    /// Runs `function` for every chunk.
+    ///
+    /// `function` captures nothing, not even a value [of size zero](crate#functions).
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Task`] if it panicked or its worker died, [`Error::ShapeMismatch`] from `zip`,
+    /// [`Error::InvalidArgument`] for chunks of no elements, or what `submit` fails with.
+    pub fn for_each<F>(self, function: F) -> Result<()>
+    where
+        F: for<'a> Fn(P::Item<'a>) + Copy + Send + 'static,
+    {
+        let _ = function;
+        self.run(for_each::<P, U, (), F>, type_name::<F>(), Mode::ANY).map(drop)
+    }
+
+    /// Runs `function` for every chunk, until it fails for one: of the chunks behind that
+    /// one, no further are given out.
+    ///
+    /// `function` captures nothing, not even a value [of size zero](crate#functions).
+    ///
+    /// # Errors
+    ///
+    /// The outer error as [`for_each`](ParLoop::for_each); the inner one is the function's, of the
+    /// first chunk in order for which it fails.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use brigade::{Pool, SharedArray};
+    /// let pool = Pool::builder().workers(2).build()?;
+    /// let x = SharedArray::from_slice(&[1, 2, 0, 4, 0, 6])?;
+    /// let checked = pool.par_chunks(&x, 1).enumerate().try_for_each(|(i, x)| {
+    ///     if x[0] == 0 { Err(i) } else { Ok(()) }
+    /// })?;
+    /// assert_eq!(checked, Err(2));
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
+    pub fn try_for_each<F, E>(self, function: F) -> Result<std::result::Result<(), E>>
+    where
+        F: for<'a> Fn(P::Item<'a>) -> std::result::Result<(), E> + Copy + Send + 'static,
+        E: Serialize + DeserializeOwned + 'static,
+    {
+        let _ = function;
+        let run = find_first::<P, U, (), F, std::result::Result<(), E>>;
+        let found = self.run(run, type_name::<F>(), Mode::FIRST)?.0;
+        Ok(lowest(found)?.map_or(Ok(()), Err))
+    }
+
+    /// What `function` returns for the first chunk in order for which that is not
+    /// `None`. Of the chunks behind that one, no further are given out.
+    ///
+    /// `function` captures nothing, not even a value [of size zero](crate#functions).
+    ///
+    /// # Errors
+    ///
+    /// As [`for_each`](ParLoop::for_each).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use brigade::{Pool, SharedArray};
+    /// let pool = Pool::builder().workers(2).build()?;
+    /// let x = SharedArray::from_fn([10_000], |[i]| i * i % 1009)?;
+    /// let found = pool.par_chunks(&x, 100).enumerate().find_map_first(|(chunk, x)| {
+    ///     x.iter().position(|&x| x == 1000).map(|at| 100 * chunk + at)
+    /// })?;
+    /// assert_eq!(found, x.as_slice().iter().position(|&x| x == 1000));
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
+    pub fn find_map_first<F, R>(self, function: F) -> Result<Option<R>>
+    where
+        F: for<'a> Fn(P::Item<'a>) -> Option<R> + Copy + Send + 'static,
+        R: Serialize + DeserializeOwned + 'static,
+    {
+        let _ = function;
+        let run = find_first::<P, U, (), F, Option<R>>;
+        lowest(self.run(run, type_name::<F>(), Mode::FIRST)?.0)
+    }
+}
+
+impl<P, W, U> ParLoop<'_, P, With<W>, U>
+where
+    P: Operand<U>,
+    W: Serialize + DeserializeOwned + 'static,
+    U: Unit,
+{
+    /// Runs `function(&value, chunk)` for every chunk.
+    ///
+    /// `function` captures nothing, not even a value [of size zero](crate#functions).
+    ///
+    /// # Errors
+    ///
+    /// As without it.
+    pub fn for_each<F>(self, function: F) -> Result<()>
+    where
+        F: for<'w, 'a> Fn(&'w W, P::Item<'a>) + Copy + Send + 'static,
+    {
+        let _ = function;
+        self.run(for_each::<P, U, With<W>, F>, type_name::<F>(), Mode::ANY).map(drop)
+    }
+
+    /// Runs `function(&value, chunk)` for every chunk, until it fails for one: of the chunks behind
+    /// that one, no further are given out.
+    ///
+    /// `function` captures nothing, not even a value [of size zero](crate#functions).
+    ///
+    /// # Errors
+    ///
+    /// As without it.
+    pub fn try_for_each<F, E>(self, function: F) -> Result<std::result::Result<(), E>>
+    where
+        F: for<'w, 'a> Fn(&'w W, P::Item<'a>) -> std::result::Result<(), E> + Copy + Send + 'static,
+        E: Serialize + DeserializeOwned + 'static,
+    {
+        let _ = function;
+        let run = find_first::<P, U, With<W>, F, std::result::Result<(), E>>;
+        let found = self.run(run, type_name::<F>(), Mode::FIRST)?.0;
+        Ok(lowest(found)?.map_or(Ok(()), Err))
+    }
+
+    /// What `function(&value, chunk)` returns for the first chunk in order for which that is not
+    /// `None`. Of the chunks behind that one, no further are given out.
+    ///
+    /// `function` captures nothing, not even a value [of size zero](crate#functions).
+    ///
+    /// # Errors
+    ///
+    /// As [`for_each`](ParLoop::for_each).
+    pub fn find_map_first<F, R>(self, function: F) -> Result<Option<R>>
+    where
+        F: for<'w, 'a> Fn(&'w W, P::Item<'a>) -> Option<R> + Copy + Send + 'static,
+        R: Serialize + DeserializeOwned + 'static,
+    {
+        let _ = function;
+        let run = find_first::<P, U, With<W>, F, Option<R>>;
+        lowest(self.run(run, type_name::<F>(), Mode::FIRST)?.0)
+    }
+}
+
+impl<P, V, M, T, U> ParLoop<'_, P, Scratch<V, M, T>, U>
+where
+    P: Operand<U>,
+    Scratch<V, M, T>: State<Local = T>,
+    U: Unit,
+{
+    /// Runs `function(&mut scratch, chunk)` for every chunk.
+    ///
+    /// `function` captures nothing, not even a value [of size zero](crate#functions).
+    ///
+    /// # Errors
+    ///
+    /// As without it.
+    pub fn for_each<F>(self, function: F) -> Result<()>
+    where
+        F: for<'s, 'a> Fn(&'s mut T, P::Item<'a>) + Copy + Send + 'static,
+    {
+        let _ = function;
+        self.run(for_each::<P, U, Scratch<V, M, T>, F>, type_name::<F>(), Mode::ANY).map(drop)
+    }
+
+    /// Runs `function(&mut scratch, chunk)` for every chunk, until it fails for one: of the chunks
+    /// behind that one, no further are given out.
+    ///
+    /// `function` captures nothing, not even a value [of size zero](crate#functions).
+    ///
+    /// # Errors
+    ///
+    /// As without it.
+    pub fn try_for_each<F, E>(self, function: F) -> Result<std::result::Result<(), E>>
+    where
+        F: for<'s, 'a> Fn(&'s mut T, P::Item<'a>) -> std::result::Result<(), E>
+            + Copy
+            + Send
+            + 'static,
+        E: Serialize + DeserializeOwned + 'static,
+    {
+        let _ = function;
+        let run = find_first::<P, U, Scratch<V, M, T>, F, std::result::Result<(), E>>;
+        let found = self.run(run, type_name::<F>(), Mode::FIRST)?.0;
+        Ok(lowest(found)?.map_or(Ok(()), Err))
+    }
+
+    /// What `function(&mut scratch, chunk)` returns for the first chunk in order for which that is
+    /// not `None`. Of the chunks behind that one, no further are given out.
+    ///
+    /// `function` captures nothing, not even a value [of size zero](crate#functions).
+    ///
+    /// # Errors
+    ///
+    /// As [`for_each`](ParLoop::for_each).
+    pub fn find_map_first<F, R>(self, function: F) -> Result<Option<R>>
+    where
+        F: for<'s, 'a> Fn(&'s mut T, P::Item<'a>) -> Option<R> + Copy + Send + 'static,
+        R: Serialize + DeserializeOwned + 'static,
+    {
+        let _ = function;
+        let run = find_first::<P, U, Scratch<V, M, T>, F, Option<R>>;
+        lowest(self.run(run, type_name::<F>(), Mode::FIRST)?.0)
+    }
+}
+
+fn for_each<P, U, S, F>(invocation: &mut Invocation<'_>) -> Ran
+where
+    P: Operand<U>,
+    U: Unit,
+    S: Call<P, U, F, ()>,
+    F: Copy + Send + 'static,
+{
+    Body::<P, U, S, F>::attach(invocation)?.run(|_, results| {
+        results.for_each(drop);
+        None
+    });
+    invocation.finish(&())
+}
+
+/// What a call returns that may end the loop.
+trait Ending {
+    type Found: Serialize;
+
+    fn found(self) -> Option<Self::Found>;
+}
+
+impl<E: Serialize> Ending for std::result::Result<(), E> {
+    type Found = E;
+
+    fn found(self) -> Option<E> {
+        self.err()
+    }
+}
+
+impl<R: Serialize> Ending for Option<R> {
+    type Found = R;
+
+    fn found(self) -> Option<R> {
+        self
+    }
+}
+
+/// What a task has found, with the number of its block, and its own in the block.
+type Found<R> = Option<(u64, u64, R)>;
+
+fn find_first<P, U, S, F, R>(invocation: &mut Invocation<'_>) -> Ran
+where
+    P: Operand<U>,
+    U: Unit,
+    S: Call<P, U, F, R>,
+    F: Copy + Send + 'static,
+    R: Ending,
+{
+    let mut first: Found<R::Found> = None;
+    Body::<P, U, S, F>::attach(invocation)?.run(|block, results| {
+        let mut numbered = (0u64..).zip(results);
+        let (index, value) = numbered.find_map(|(i, result)| Some((i, result.found()?)))?;
+        // A task that takes over blocks of others may come to a lower one later.
+        if first.as_ref().is_none_or(|(before, ..)| (block as u64) < *before) {
+            first = Some((block as u64, index, value));
+        }
+        Some(block)
+    });
+    invocation.finish(&first)
+}
+
+/// The value of the lowest chunk in which any task has found one.
+fn lowest<R: DeserializeOwned>(parts: Vec<Value>) -> Result<Option<R>> {
+    let mut first: Found<R> = None;
+    for part in parts {
+        if let Some(found) = handle::open::<Found<R>>(Ok(part))?
+            && first.as_ref().is_none_or(|(b, i, _)| (found.0, found.1) < (*b, *i))
+        {
+            first = Some(found);
+        }
+    }
+    Ok(first.map(|(_, _, value)| value))
+}

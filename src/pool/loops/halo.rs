@@ -1,0 +1,374 @@
+//! Halos: operands that lend more around a chunk.
+#![allow(unsafe_code)]
+
+use std::cell::OnceCell;
+use std::ops::Range;
+use std::slice;
+
+use bytemuck::Pod;
+
+use crate::error::Result;
+use crate::kernel::stencil::Boundary;
+use crate::pool::loops::operand::{
+    ByRows, ByTiles, ClaimedChunk, Cut, Elements, HostOperand, Operand, Sealed, WorkerOperand,
+    for_each_array,
+};
+use crate::pool::loops::tiles::tile;
+
+/// An operand that is read, of which a call gets so many more rows on both sides of its own: what
+/// a filter reads. In a loop over tiles, also so many more columns.
+///
+/// Nothing is copied: the call sees the array where it lies. The boundary says what stands beyond
+/// the ends of the array.
+///
+/// # Examples
+///
+/// One step of a smoothing filter along the first axis:
+///
+/// ```
+/// use brigade::{Boundary, Halo, Pool, SharedArray};
+/// let pool = Pool::builder().workers(2).build()?;
+/// let a = SharedArray::from_fn([6, 2], |[i, j]| (i * i + j) as f32)?;
+/// let mut b = SharedArray::<f32>::zeroed([6, 2])?;
+/// pool.par_rows_mut(&mut b, 2).zip(Halo(&a, 1, Boundary::Clamp)).for_each(|(mut b, a)| {
+///     for (i, row) in (0..).zip(b.iter_mut()) {
+///         let (above, below) = (a.row(i - 1), a.row(i + 1));
+///         for (j, b) in row.iter_mut().enumerate() {
+///             *b = (above[j] + below[j]) / 2.0;
+///         }
+///     }
+/// })?;
+/// assert_eq!(b.as_slice(), [0.5, 1.5, 2.0, 3.0, 5.0, 6.0, 10.0, 11.0, 17.0, 18.0, 20.5, 21.5]);
+/// # Ok::<(), brigade::Error>(())
+/// ```
+#[derive(Debug, Clone, Copy)]
+pub struct Halo<A, T>(
+    /// The array.
+    pub A,
+    /// How many rows more on each side.
+    pub usize,
+    /// What stands beyond the ends.
+    pub Boundary<T>,
+);
+
+impl<A: Sealed, T> Sealed for Halo<A, T> {}
+
+/// Rows of an array that a call of a loop reads, and those around them; see [`Halo`].
+///
+/// In a loop over elements a row is one element.
+///
+/// # Examples
+///
+/// ```
+/// use brigade::{Boundary, Halo, Pool, SharedArray};
+/// let pool = Pool::builder().workers(2).build()?;
+/// let x = SharedArray::from_slice(&[1, 2, 3, 4, 5])?;
+/// let seen = pool.par_chunks(Halo(&x, 1, Boundary::Constant(9)), 2).map(|x| {
+///     (x.first(), x.len(), x.above(), x.as_slice().to_vec(), [x.row(-1)[0], x.row(1)[0]])
+/// });
+/// let seen = seen.collect()?;
+/// assert_eq!(seen[0], (0, 2, 0, vec![1, 2, 3], [9, 2]));
+/// assert_eq!(seen[1], (2, 2, 1, vec![2, 3, 4, 5], [2, 4]));
+/// assert_eq!(seen[2], (4, 1, 1, vec![4, 5], [4, 9]));
+/// # Ok::<(), brigade::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct HaloRows<'a, T> {
+    /// The whole array.
+    elements: &'a [T],
+    rows: usize,
+    row_len: usize,
+    chunk: Range<usize>,
+    reach: usize,
+    boundary: Boundary<T>,
+    /// A row of the boundary's constant, when it was asked for.
+    constant: OnceCell<Vec<T>>,
+}
+
+impl<'a, T: Pod> HaloRows<'a, T> {
+    /// The index in the array of the first of the chunk's own rows.
+    #[must_use]
+    pub fn first(&self) -> usize {
+        self.chunk.start
+    }
+
+    /// How many rows the chunk has, without those around it.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.chunk.len()
+    }
+
+    /// Whether the chunk has no rows, which no loop gives to a call.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.chunk.is_empty()
+    }
+
+    /// The number of elements of a row.
+    #[must_use]
+    pub fn row_len(&self) -> usize {
+        self.row_len
+    }
+
+    /// How many rows [`as_slice`](HaloRows::as_slice) has before the chunk's first: the reach of
+    /// the halo, or fewer at the beginning of the array.
+    #[must_use]
+    pub fn above(&self) -> usize {
+        self.reach.min(self.chunk.start)
+    }
+
+    /// The chunk's rows and those around them, as far as the array has them, row after row.
+    #[must_use]
+    pub fn as_slice(&self) -> &'a [T] {
+        let end = self.chunk.end.saturating_add(self.reach).min(self.rows);
+        &self.elements[(self.chunk.start - self.above()) * self.row_len..end * self.row_len]
+    }
+
+    /// Row `i`, counted from the chunk's first: -1 is the row before it. Beyond the ends of the
+    /// array, what the boundary says; `None` for [`Boundary::Shrink`].
+    ///
+    /// # Panics
+    ///
+    /// If the row is farther from the chunk than the halo reaches.
+    #[inline]
+    #[must_use]
+    pub fn get(&self, i: isize) -> Option<&[T]> {
+        let reach = isize::try_from(self.reach).unwrap_or(isize::MAX);
+        let len = self.chunk.len().cast_signed();
+        assert!(
+            i >= -reach && i < len.saturating_add(reach),
+            "row {i} of a chunk of {len} rows, with a halo of {reach}",
+        );
+        let row = self.chunk.start.cast_signed().saturating_add(i);
+        match (self.boundary.index(row, self.rows), self.boundary) {
+            (Some(row), _) => Some(&self.elements[row * self.row_len..][..self.row_len]),
+            (None, Boundary::Constant(value)) => {
+                Some(self.constant.get_or_init(|| vec![value; self.row_len]))
+            }
+            (None, _) => None,
+        }
+    }
+
+    /// Row `i`, counted from the chunk's first: -1 is the row before it. Beyond the ends of the
+    /// array, what the boundary says.
+    ///
+    /// # Panics
+    ///
+    /// If the row is farther from the chunk than the halo reaches, or if it lies beyond the ends
+    /// and the boundary is [`Boundary::Shrink`].
+    #[inline]
+    #[must_use]
+    pub fn row(&self, i: isize) -> &[T] {
+        self.get(i).unwrap_or_else(|| panic!("row {i} lies beyond the array, which shrinks there"))
+    }
+}
+
+/// A rectangle of a matrix that a call of a loop reads, and what lies around it; see [`Halo`].
+///
+/// # Examples
+///
+/// ```
+/// use brigade::{Boundary, Halo, Pool, SharedArray};
+/// let pool = Pool::builder().workers(2).build()?;
+/// let a = SharedArray::from_fn([4, 5], |[i, j]| 10 * i + j)?;
+/// let mut b = SharedArray::<usize>::zeroed([4, 5])?;
+/// pool.par_tiles(&mut b, [2, 3]).zip(Halo(&a, 1, Boundary::Wrap)).for_each(|(mut b, a)| {
+///     for (i, row) in (0..).zip(b.iter_mut()) {
+///         for (j, b) in (0..).zip(row) {
+///             *b = a.at(i - 1, j + 1);
+///         }
+///     }
+/// })?;
+/// assert_eq!((b[[0, 0]], b[[3, 4]], b[[2, 2]]), (31, 20, 13));
+/// # Ok::<(), brigade::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct HaloTile<'a, T> {
+    rows: HaloRows<'a, T>,
+    columns: Range<usize>,
+}
+
+impl<T: Pod> HaloTile<'_, T> {
+    /// The rows of the matrix that the tile has, without those around it.
+    #[must_use]
+    pub fn rows(&self) -> Range<usize> {
+        self.rows.chunk.clone()
+    }
+
+    /// The columns of the matrix that the tile has, without those around it.
+    #[must_use]
+    pub fn columns(&self) -> Range<usize> {
+        self.columns.clone()
+    }
+
+    /// How many columns [`row`](HaloTile::row) has before the tile's first: the reach of the halo,
+    /// or fewer at the left edge of the matrix.
+    #[must_use]
+    pub fn left(&self) -> usize {
+        self.rows.reach.min(self.columns.start)
+    }
+
+    /// Row `i`, counted from the tile's first, at the tile's columns and those around them, as far
+    /// as the matrix has them. Above and below the matrix, what the boundary says.
+    ///
+    /// # Panics
+    ///
+    /// As [`HaloRows::row`].
+    #[inline]
+    #[must_use]
+    pub fn row(&self, i: isize) -> &[T] {
+        let end = self.columns.end.saturating_add(self.rows.reach).min(self.rows.row_len);
+        &self.rows.row(i)[self.columns.start - self.left()..end]
+    }
+
+    /// The element in row `i` and column `j`, counted from the tile's first. Beyond the edges of
+    /// the matrix, what the boundary says; `None` for [`Boundary::Shrink`].
+    ///
+    /// # Panics
+    ///
+    /// If the element is farther from the tile than the halo reaches.
+    #[inline]
+    #[must_use]
+    pub fn get(&self, i: isize, j: isize) -> Option<T> {
+        let reach = isize::try_from(self.rows.reach).unwrap_or(isize::MAX);
+        let width = self.columns.len().cast_signed();
+        assert!(
+            j >= -reach && j < width.saturating_add(reach),
+            "column {j} of a tile of {width} columns, with a halo of {reach}",
+        );
+        let row = self.rows.get(i)?;
+        let column = self.columns.start.cast_signed().saturating_add(j);
+        match (self.rows.boundary.index(column, row.len()), self.rows.boundary) {
+            (Some(column), _) => Some(row[column]),
+            (None, Boundary::Constant(value)) => Some(value),
+            (None, _) => None,
+        }
+    }
+
+    /// The element in row `i` and column `j`, counted from the tile's first. Beyond the edges of
+    /// the matrix, what the boundary says.
+    ///
+    /// # Panics
+    ///
+    /// As [`get`](HaloTile::get), and beyond the edges for [`Boundary::Shrink`].
+    #[inline]
+    #[must_use]
+    pub fn at(&self, i: isize, j: isize) -> T {
+        let beyond = || panic!("({i}, {j}) lies beyond the matrix, which shrinks there");
+        self.get(i, j).unwrap_or_else(beyond)
+    }
+}
+
+/// The reach of a halo and its boundary, for the workers.
+fn encode<T: Pod>(reach: usize, boundary: &Boundary<T>) -> Vec<u8> {
+    let kind = match boundary {
+        Boundary::Clamp => 0,
+        Boundary::Reflect => 1,
+        Boundary::Mirror => 2,
+        Boundary::Wrap => 3,
+        Boundary::Constant(_) => 4,
+        Boundary::Shrink => 5,
+    };
+    let mut bytes = reach.to_le_bytes().to_vec();
+    bytes.push(kind);
+    if let Boundary::Constant(value) = boundary {
+        bytes.extend_from_slice(bytemuck::bytes_of(value));
+    }
+    bytes
+}
+
+/// What [`encode`] was given.
+///
+/// # Panics
+///
+/// For other bytes.
+fn decode<T: Pod>(bytes: &[u8]) -> (usize, Boundary<T>) {
+    let (reach, rest) = bytes.split_first_chunk().expect("the reach of a halo");
+    let boundary = match rest {
+        [0] => Boundary::Clamp,
+        [1] => Boundary::Reflect,
+        [2] => Boundary::Mirror,
+        [3] => Boundary::Wrap,
+        [4, value @ ..] => Boundary::Constant(bytemuck::pod_read_unaligned(value)),
+        [5] => Boundary::Shrink,
+        _ => panic!("a boundary of the bytes {rest:?}"),
+    };
+    (usize::from_le_bytes(*reach), boundary)
+}
+
+/// The rows `chunk` of `operand`, and what lies around them.
+///
+/// # Safety
+///
+/// - Nobody writes to the operand while it is borrowed.
+unsafe fn halo<T: Pod>(operand: &WorkerOperand, chunk: Range<usize>) -> HaloRows<'_, T> {
+    let (rows, row_len) = (operand.layout.rows, operand.layout.row_len);
+    // SAFETY: the same contract, passed on.
+    let elements = unsafe { operand.read(&operand.elements(&(0..rows))) };
+    let (reach, boundary) = decode(&operand.extra);
+    HaloRows { elements, rows, row_len, chunk, reach, boundary, constant: OnceCell::new() }
+}
+
+macro_rules! halo_operand {
+    ($bound:path, $operand:ty, read, $this:ident => $array:expr) => {
+        halo_operand!($bound, $operand, Elements, $this => $array);
+        halo_operand!($bound, $operand, ByRows, $this => $array);
+        halo_operand!($bound, $operand, ByTiles, HaloTile<'a, T>, $this => $array,
+            operand, chunk => {
+                let (rows, columns) = tile(operand, chunk);
+                // SAFETY: the same contract, passed on.
+                HaloTile { rows: unsafe { halo(operand, rows) }, columns }
+            }
+        );
+    };
+    ($bound:path, $operand:ty, $unit:ty, $this:ident => $array:expr) => {
+        halo_operand!($bound, $operand, $unit, HaloRows<'a, T>, $this => $array,
+            operand, chunk => {
+                // SAFETY: the same contract, passed on.
+                unsafe { halo(operand, chunk.range.clone()) }
+            }
+        );
+    };
+    ($bound:path, $operand:ty, $unit:ty, $item:ty, $this:ident => $array:expr,
+     $worker:ident, $chunk:ident => $part:expr) => {
+        impl<T: $bound> Operand<$unit> for Halo<$operand, T> {
+            type Item<'a> = $item;
+
+            fn describe(&self, cut: Cut, operands: &mut Vec<HostOperand>) -> Result<()> {
+                let Halo($this, reach, boundary) = self;
+                let operand = HostOperand::new($array.source(), $array.shape(), false, cut)?;
+                operands.push(HostOperand { extra: encode(*reach, boundary), ..operand });
+                Ok(())
+            }
+
+            #[inline]
+            unsafe fn item<'a>(
+                operands: &mut slice::Iter<'a, WorkerOperand>,
+                $chunk: &ClaimedChunk,
+            ) -> $item {
+                let $worker = WorkerOperand::next(operands);
+                $part
+            }
+        }
+    };
+}
+for_each_array!(read halo_operand);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_boundary_reaches_the_workers_as_it_is() {
+        for boundary in [
+            Boundary::Clamp,
+            Boundary::Reflect,
+            Boundary::Mirror,
+            Boundary::Wrap,
+            Boundary::Constant(2.5f32),
+            Boundary::Shrink,
+        ] {
+            assert_eq!(decode::<f32>(&encode(77, &boundary)), (77, boundary));
+        }
+    }
+}

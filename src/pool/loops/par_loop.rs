@@ -1,0 +1,462 @@
+//! The public builder of a loop: `par_rows`, `zip`, `with`, `scratch`.
+
+use std::marker::PhantomData;
+use std::time::Duration;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::error::{Error, Result};
+use crate::pool::Pool;
+use crate::pool::loops::adapters::Records;
+use crate::pool::loops::body::{Scratch, State};
+use crate::pool::loops::operand::{
+    ByRows, Cut, Elements, Enumerated, HostOperand, Operand, Unit, WireOperand,
+};
+use crate::pool::loops::parallel_loop::ParallelLoop;
+use crate::pool::loops::partition::Partition;
+use crate::pool::record::outcome::Value;
+use crate::pool::record::task::{FOREVER, Rules};
+use crate::pool::with::With;
+use crate::worker::invocation::Trampoline;
+
+/// A loop over chunks of one array, or of several in step; see [`Pool::par_chunks`],
+/// [`Pool::par_rows`] and [`Pool::par_records`].
+///
+/// Nothing runs before [`for_each`](ParLoop::for_each), [`try_for_each`](ParLoop::try_for_each),
+/// [`find_map_first`](ParLoop::find_map_first), or what follows [`map`](ParLoop::map) or
+/// [`fold`](ParLoop::fold). The function that they get runs in the workers and must capture
+/// nothing; what it needs beside its chunk is given by [`with`](ParLoop::with), and what it would
+/// allocate anew in each call by [`scratch`](ParLoop::scratch).
+///
+/// Every worker begins with a stretch of its own, an equal share of the chunks, the same one in
+/// the next loop over as many. A worker that is done takes half of what another has left. So
+/// uneven chunks are evened out, and where they are even each worker finds in its caches, and on
+/// its memory node, what it had the last time. Which worker gets which chunk is not promised.
+///
+/// A chunk is given out once: if its worker dies, the call fails with a [`Death`](crate::Death)
+/// that lists the elements (in a loop over rows: the rows) whose contents are unspecified now,
+/// while all other chunks are complete; unless the loop was declared repeatable with
+/// [`retries`](ParLoop::retries).
+///
+/// The type parameters: `P` is the operands, `S` what the function gets beside its chunk, `U` what
+/// the loop divides its operands into.
+#[must_use = "a loop does nothing before `for_each`, `try_for_each`, `reduce` or `collect`"]
+pub struct ParLoop<'p, P, S = (), U = Elements> {
+    pub(super) pool: &'p Pool,
+    operands: P,
+    cut: Cut,
+    chunk_len: usize,
+    pub(super) rules: Rules,
+    state: S,
+    unit: PhantomData<U>,
+}
+
+impl Pool {
+    /// A loop over `array` in chunks of `chunk_len` elements, which the workers read. The last
+    /// chunk may be shorter. `array` is a `&SharedArray`, `&Frozen` or `&MappedArray`; its
+    /// elements are taken in row-major order, whatever its shape.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use brigade::{Pool, SharedArray};
+    /// let pool = Pool::builder().workers(2).build()?;
+    /// let x = SharedArray::from_fn([1000], |[i]| i as f64)?;
+    /// let sum = pool.par_chunks(&x, 64).map(|x| x.iter().sum::<f64>()).reduce(0.0, |a, b| a + b)?;
+    /// assert_eq!(sum, 499_500.0);
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
+    pub fn par_chunks<A: Operand>(&self, array: A, chunk_len: usize) -> ParLoop<'_, A> {
+        self.par_loop(array, Cut::Elements, chunk_len)
+    }
+
+    /// A loop over `array` in chunks of `chunk_len` elements, each of which one worker has for
+    /// itself. `array` is a `&mut SharedArray` or `&mut MappedArrayMut`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use brigade::{Pool, SharedArray};
+    /// let pool = Pool::builder().workers(2).build()?;
+    /// let mut x = SharedArray::<u32>::zeroed([100])?;
+    /// pool.par_chunks_mut(&mut x, 7).enumerate().for_each(|(i, x)| x.fill(i as u32))?;
+    /// assert_eq!((x[[0]], x[[6]], x[[7]], x[[99]]), (0, 0, 1, 14));
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
+    pub fn par_chunks_mut<A: Operand>(&self, array: A, chunk_len: usize) -> ParLoop<'_, A> {
+        self.par_chunks(array, chunk_len)
+    }
+    /// A loop over the rows of `array`, `rows` at a time: a row is what one index of the first axis
+    /// selects. The last chunk may have fewer rows.
+    ///
+    /// The function gets [`Rows`](crate::Rows), or [`RowsMut`](crate::RowsMut) of an array that is
+    /// written. What is zipped must have as many rows, but may have any row length and type: a
+    /// matrix of m by n and a vector of m, an image of h by w by 3 and its grey of h by w.
+    /// [`Subsampled`](crate::Subsampled) lends one row for several, [`Halo`](crate::Halo) more rows
+    /// on both sides, and [`Whole`](crate::Whole) all of an array.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use brigade::{Pool, SharedArray};
+    /// let pool = Pool::builder().workers(2).build()?;
+    /// let a = SharedArray::from_fn([1000, 30], |[i, j]| (i * j) as f64)?;
+    /// let mut sums = SharedArray::<f64>::zeroed([1000])?;
+    /// pool.par_rows(&a, 64).zip(&mut sums).for_each(|(rows, sums)| {
+    ///     for (row, sum) in rows.iter().zip(sums.into_slice()) {
+    ///         *sum = row.iter().sum();
+    ///     }
+    /// })?;
+    /// assert_eq!(sums[[2]], 870.0);
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
+    pub fn par_rows<A: Operand<ByRows>>(
+        &self,
+        array: A,
+        rows: usize,
+    ) -> ParLoop<'_, A, (), ByRows> {
+        self.par_axis(array, 0, rows)
+    }
+
+    /// As [`par_rows`](Pool::par_rows), of an array that is written: each chunk of rows is one
+    /// call's for itself.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use brigade::{Pool, SharedArray};
+    /// let pool = Pool::builder().workers(2).build()?;
+    /// let image = SharedArray::from_fn([40, 30, 3], |[i, j, c]| (i + j + c) as u8)?;
+    /// let mut grey = SharedArray::<u8>::zeroed([40, 30])?;
+    /// pool.par_rows_mut(&mut grey, 8).zip(&image).for_each(|(grey, image)| {
+    ///     for (grey, rgb) in grey.into_slice().iter_mut().zip(image.as_slice().chunks_exact(3)) {
+    ///         *grey = (rgb.iter().map(|&c| u32::from(c)).sum::<u32>() / 3) as u8;
+    ///     }
+    /// })?;
+    /// assert_eq!(grey[[20, 10]], 31);
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
+    pub fn par_rows_mut<A: Operand<ByRows>>(
+        &self,
+        array: A,
+        rows: usize,
+    ) -> ParLoop<'_, A, (), ByRows> {
+        self.par_axis(array, 0, rows)
+    }
+
+    /// As [`par_rows`](Pool::par_rows), with a row for each index of the axes up to `axis`, counted
+    /// from 0: of a video of t by h by w, axis 1 gives all rows of pixels.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use brigade::{Pool, SharedArray};
+    /// let pool = Pool::builder().workers(2).build()?;
+    /// let video = SharedArray::from_fn([4, 5, 6], |[t, y, x]| (100 * t + 10 * y + x) as u16)?;
+    /// let firsts = pool.par_axis(&video, 1, 1).map(|rows| (rows.first(), rows[0][0])).collect()?;
+    /// assert_eq!((firsts.len(), firsts[7]), (20, (7, 120)));
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
+    pub fn par_axis<A: Operand<ByRows>>(
+        &self,
+        array: A,
+        axis: usize,
+        rows: usize,
+    ) -> ParLoop<'_, A, (), ByRows> {
+        self.par_loop(array, Cut::Rows { axis }, rows)
+    }
+
+    /// A loop over the records in `bytes`, each of which ends with `delimiter`; the last one need
+    /// not. The function gets pieces of about `target` bytes that consist of whole records: a
+    /// piece holds the records that begin in its `target` bytes. The workers find the delimiters.
+    ///
+    /// A record may be longer than `target`; then the pieces that follow it are empty.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use brigade::{Pool, SharedArray};
+    /// let pool = Pool::builder().workers(2).build()?;
+    /// let text = SharedArray::from_slice(b"10\n200\n3\n4000\n5")?;
+    /// let sum = pool.par_records(&text, b'\n', 4).map(|piece| {
+    ///     let text = str::from_utf8(piece).expect("ASCII");
+    ///     text.lines().map(|line| line.parse::<u32>().expect("a number")).sum::<u32>()
+    /// });
+    /// assert_eq!(sum.reduce(0, |a, b| a + b)?, 4218);
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
+    pub fn par_records<A>(&self, bytes: A, delimiter: u8, target: usize) -> ParLoop<'_, Records<A>>
+    where
+        A: for<'a> Operand<Elements, Item<'a> = &'a [u8]>,
+    {
+        self.par_loop(Records { bytes, delimiter }, Cut::Elements, target)
+    }
+
+    pub(super) fn par_loop<A: Operand<U>, U: Unit>(
+        &self,
+        operands: A,
+        cut: Cut,
+        chunk_len: usize,
+    ) -> ParLoop<'_, A, (), U> {
+        let rules = self.core.rules();
+        ParLoop { pool: self, operands, cut, chunk_len, rules, state: (), unit: PhantomData }
+    }
+}
+
+impl<'p, P, S, U: Unit> ParLoop<'p, P, S, U> {
+    /// Takes chunks of `other` in step: the function gets a pair. Both must have as many elements,
+    /// or rows, as the loop divides; the loop fails with [`Error::ShapeMismatch`] otherwise.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use brigade::{Pool, SharedArray};
+    /// let pool = Pool::builder().workers(2).build()?;
+    /// let x = SharedArray::from_fn([10], |[i]| i as f32)?;
+    /// let mut y = SharedArray::<f32>::zeroed([10])?;
+    /// pool.par_chunks_mut(&mut y, 4).zip(&x).with(2.5f32).for_each(|alpha, (y, x)| {
+    ///     y.iter_mut().zip(x).for_each(|(y, x)| *y += alpha * x)
+    /// })?;
+    /// assert_eq!(y[[9]], 22.5);
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
+    pub fn zip<A: Operand<U>>(self, other: A) -> ParLoop<'p, (P, A), S, U> {
+        self.map_operands(|operands| (operands, other))
+    }
+
+    /// Gives the function the number of each chunk, from 0, in front of it.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use brigade::{Pool, SharedArray};
+    /// let pool = Pool::builder().workers(2).build()?;
+    /// let x = SharedArray::from_slice(b"abcde")?;
+    /// let pairs = pool.par_chunks(&x, 2).enumerate().map(|(i, x)| (i, x[0])).collect()?;
+    /// assert_eq!(pairs, [(0, b'a'), (1, b'c'), (2, b'e')]);
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
+    pub fn enumerate(self) -> ParLoop<'p, Enumerated<P>, S, U> {
+        self.map_operands(Enumerated)
+    }
+
+    fn map_operands<Q>(self, map: impl FnOnce(P) -> Q) -> ParLoop<'p, Q, S, U> {
+        let ParLoop { pool, operands, cut, chunk_len, rules, state, unit } = self;
+        ParLoop { pool, operands: map(operands), cut, chunk_len, rules, state, unit }
+    }
+
+    /// Declares the loop repeatable: chunks that a dying worker had are computed again, up to
+    /// `retries` deaths. Default: the pool's. The function must then give the same result when
+    /// it is run again over a chunk that it has partly, or fully, processed.
+    pub fn retries(mut self, retries: u32) -> Self {
+        self.rules.retries = retries;
+        self
+    }
+
+    /// Kills a worker that is busy with this loop for longer than `timeout`. Default: the
+    /// pool's.
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.rules.timeout = Some(timeout.min(FOREVER));
+        self
+    }
+
+    /// The loop with another state, and the state that it had.
+    pub(super) fn replace_state<T>(self, new: T) -> (ParLoop<'p, P, T, U>, S) {
+        let ParLoop { pool, operands, cut, chunk_len, rules, state, unit } = self;
+        (ParLoop { pool, operands, cut, chunk_len, rules, state: new, unit }, state)
+    }
+}
+
+impl<P: Operand<U>, S: State, U: Unit> ParLoop<'_, P, S, U> {
+    /// Runs the loop by `trampoline`, in at most about `blocks_max` blocks; returns what its tasks
+    /// returned, and how many chunks there were.
+    pub(super) fn run(
+        self,
+        trampoline: Trampoline,
+        name: &'static str,
+        mode: Mode,
+    ) -> Result<(Vec<Value>, Partition)> {
+        let mut operands = Vec::new();
+        self.operands.describe(self.cut, &mut operands)?;
+        let units = common_units(self.cut, &operands)?;
+        if let Some(ratio) = operands
+            .iter()
+            .map(|operand| operand.layout.every)
+            .find(|&ratio| ratio > 1 && !self.chunk_len.is_multiple_of(ratio))
+        {
+            let found = format!("{} with `Subsampled` by {ratio}", self.chunk_len);
+            let rule = "a multiple of the ratio";
+            return Err(Error::invalid("the number of rows of a chunk", found, rule));
+        }
+        let partition = Partition::new(units, self.chunk_len)?.with_blocks_max(mode.blocks_max);
+        let core = &*self.pool.core;
+        core.check(self.rules)?;
+        let is_written = operands.iter().any(|operand| operand.is_written);
+        let (rules, may_end_early) = (self.rules, mode.may_end_early);
+        let parallel_loop =
+            ParallelLoop { core, partition, is_written, may_end_early, rules, name };
+        let wire = |HostOperand { source, is_written, layout, extra, .. }| {
+            (source, is_written, layout, extra)
+        };
+        let operands: Vec<WireOperand> = operands.into_iter().map(wire).collect();
+        let results = parallel_loop.run(trampoline, &(operands, self.state.value()))?;
+        Ok((results, partition))
+    }
+
+    /// How many chunks and blocks the loop has.
+    pub(super) fn partition(&self, mode: Mode) -> Result<Partition> {
+        let mut operands = Vec::new();
+        self.operands.describe(self.cut, &mut operands)?;
+        let units = common_units(self.cut, &operands)?;
+        Ok(Partition::new(units, self.chunk_len)?.with_blocks_max(mode.blocks_max))
+    }
+}
+
+/// How a loop is run.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Mode {
+    /// As many blocks as there may be.
+    pub(super) blocks_max: usize,
+    /// A call may find that what comes after it need not be done.
+    pub(super) may_end_early: bool,
+}
+
+impl Mode {
+    pub(super) const ANY: Mode = Mode { blocks_max: usize::MAX, may_end_early: false };
+    pub(super) const FIRST: Mode = Mode { blocks_max: usize::MAX, may_end_early: true };
+
+    /// At most about `blocks_max` blocks, of whose chunks the results are kept together.
+    pub(super) const fn grouped(blocks_max: usize) -> Mode {
+        Mode { blocks_max, may_end_early: false }
+    }
+}
+
+/// How many units all of `operands` have that the loop divides.
+///
+/// # Errors
+///
+/// [`Error::ShapeMismatch`] if they have different numbers, [`Error::InvalidArgument`] if it
+/// divides none.
+fn common_units(cut: Cut, operands: &[HostOperand]) -> Result<usize> {
+    let divided = |operand: &&HostOperand| operand.units.is_some();
+    let Some(first) = operands.iter().find(divided) else {
+        let rule = "an array that is divided, beside those that are seen whole";
+        return Err(Error::invalid("the operands of a loop", "only `Whole`", rule));
+    };
+    // The last row of a subsampled array may stand for fewer rows of the others.
+    let units = |operand: &HostOperand| operand.units.unwrap_or(0);
+    let total = operands.iter().filter(|operand| operand.layout.every == 1).find(divided);
+    let total = total.map_or(units(first) * first.layout.every, units);
+    let is_tiled = matches!(cut, Cut::Tiles { .. });
+    let fits = |operand: &HostOperand| {
+        let has_units = total.div_ceil(operand.layout.every) == units(operand);
+        has_units && (!is_tiled || operand.shape == first.shape)
+    };
+    match operands.iter().filter(divided).find(|operand| !fits(operand)) {
+        None => Ok(total),
+        Some(other) => Err(Error::ShapeMismatch {
+            operation: "zip",
+            left: first.shape.clone(),
+            right: other.shape.clone(),
+            rule: match cut {
+                Cut::Elements => "both must have as many elements",
+                Cut::Rows { .. } => "both must have as many rows, or the ratio of `Subsampled`",
+                Cut::Tiles { .. } => "both must have the same shape",
+            },
+        }),
+    }
+}
+
+impl<'p, P: Operand<U>, U: Unit> ParLoop<'p, P, (), U> {
+    /// Gives the function `value` by reference in front of each chunk: what a closure would have
+    /// captured. It is encoded once, before the loop begins. It may hold any handle but an
+    /// [`OwnedChunk`](crate::OwnedChunk), which one task has for itself.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use brigade::{Pool, SharedArray};
+    /// let pool = Pool::builder().workers(2).build()?;
+    /// let mut x = SharedArray::from_slice(&[1, 2, 3])?;
+    /// let chunks = pool.par_chunks_mut(&mut x, 2).with(10);
+    /// chunks.for_each(|n, x| x.iter_mut().for_each(|x| *x *= n))?;
+    /// assert_eq!(x.as_slice(), [10, 20, 30]);
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
+    pub fn with<W>(self, value: W) -> ParLoop<'p, P, With<W>, U>
+    where
+        W: Serialize + DeserializeOwned + 'static,
+    {
+        self.replace_state(With(value)).0
+    }
+
+    /// Gives the function `&mut` of what `make` returns in front of each chunk: buffers that it
+    /// would have to allocate in every call. `make` runs in a worker at its first call of this
+    /// loop, and what it made is dropped there when the loop ends, so the value needs no encoding.
+    /// Which chunks share a value is not promised.
+    ///
+    /// `make` captures nothing, not even a value [of size zero](crate#functions).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use brigade::{Pool, SharedArray};
+    /// let pool = Pool::builder().workers(2).build()?;
+    /// let mut x = SharedArray::from_slice(&[3, 1, 2, 9, 7, 8])?;
+    /// pool.par_chunks_mut(&mut x, 3).scratch(Vec::new).for_each(|sorted: &mut Vec<i32>, x| {
+    ///     sorted.clear();
+    ///     sorted.extend_from_slice(x);
+    ///     sorted.sort_unstable();
+    ///     x.copy_from_slice(sorted);
+    /// })?;
+    /// assert_eq!(x.as_slice(), [1, 2, 3, 7, 8, 9]);
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
+    pub fn scratch<M, T>(self, make: M) -> ParLoop<'p, P, Scratch<(), M, T>, U>
+    where
+        M: Fn() -> T + Copy + Send + 'static,
+    {
+        let _ = make;
+        self.replace_state(Scratch::new(())).0
+    }
+}
+
+impl<'p, P, W, U> ParLoop<'p, P, With<W>, U>
+where
+    P: Operand<U>,
+    W: Serialize + DeserializeOwned + 'static,
+    U: Unit,
+{
+    /// Gives the function `&mut` of what `make` returns for the value of [`with`](ParLoop::with),
+    /// in place of that value. See [`scratch`](ParLoop::scratch) without a value.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use brigade::{Pool, SharedArray};
+    /// let pool = Pool::builder().workers(2).build()?;
+    /// let x = SharedArray::from_fn([100], |[i]| i)?;
+    /// let counts = pool.par_chunks(&x, 10).with(7).scratch(|n| vec![0u32; n]).map(|counts, x| {
+    ///     counts.fill(0);
+    ///     x.iter().for_each(|x| counts[x % 7] += 1);
+    ///     counts[3]
+    /// });
+    /// assert_eq!(counts.reduce(0, |a, b| a + b)?, 14);
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
+    pub fn scratch<M, T>(self, make: M) -> ParLoop<'p, P, Scratch<With<W>, M, T>, U>
+    where
+        M: Fn(W) -> T + Copy + Send + 'static,
+    {
+        let _ = make;
+        let (rest, value) = self.replace_state(());
+        rest.replace_state(Scratch::new(value)).0
+    }
+}
+
+impl<P, S, U> std::fmt::Debug for ParLoop<'_, P, S, U> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ParLoop").field("chunk_len", &self.chunk_len).finish_non_exhaustive()
+    }
+}
