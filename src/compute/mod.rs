@@ -1,5 +1,6 @@
 //! Whole computations: check shapes, choose who works, dispatch, combine.
 
+mod arrays;
 mod bigint;
 mod combination;
 mod decimal;

@@ -1,6 +1,7 @@
 //! Matrices and big numbers by teams of workers.
 #![cfg(not(loom))]
 
+mod arrays;
 mod bigint;
 mod bigint_gmp;
 #[path = "../common/mod.rs"]

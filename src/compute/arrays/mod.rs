@@ -1,0 +1,1 @@
+//! Computations on whole arrays and along their axes.

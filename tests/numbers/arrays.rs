@@ -1,0 +1,1 @@
+//! Computations on arrays, each beside a naive oracle.
