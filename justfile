@@ -12,18 +12,18 @@ fmt:
     cargo fmt --check
 
 clippy:
-    cargo clippy --all-targets --all-features -- -D warnings
+    cargo clippy --workspace --all-targets --all-features -- -D warnings
 
 doc:
     RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --all-features
 
 # Every benchmark, each measurement run once: do they still work?
 bench-check:
-    cargo test --benches
+    cargo test -p brigade-bench --benches
 
 # Every benchmark, measured; takes long and wants an idle machine.
 bench:
-    cargo bench
+    cargo bench -p brigade-bench
 
 test-release:
     cargo test --release

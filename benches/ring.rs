@@ -94,7 +94,6 @@ fn measure(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("ring");
     group.measurement_time(Duration::from_secs(2)).sample_size(10);
     passes(&mut group, "robust", &robust());
-    #[cfg(feature = "raw-sync")]
     {
         let (_, place, _) = memory();
         // SAFETY: aligned and large enough, without another user, and never freed.
