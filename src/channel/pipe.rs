@@ -114,6 +114,15 @@ impl PipeBuilder {
     /// The longest message that must fit, each way, in bytes when encoded, 1 to 2^31. The room is
     /// rounded up ([`Connection::capacity_bytes`]), and costs memory only as it is used. Default:
     /// 64 KiB.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use brigade::Pipe;
+    /// let (here, _there) = Pipe::builder().capacity_bytes(100).duplex()?;
+    /// assert_eq!(here.capacity_bytes(), 120);
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
     pub fn capacity_bytes(mut self, bytes: usize) -> PipeBuilder {
         self.capacity_bytes = bytes;
         self
@@ -125,6 +134,16 @@ impl PipeBuilder {
     ///
     /// [`InvalidArgument`](crate::Error::InvalidArgument) for a capacity outside its range;
     /// [`NoSpace`](crate::Error::NoSpace).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use brigade::Pipe;
+    /// let (here, there) = Pipe::builder().duplex()?;
+    /// here.send(&1)?;
+    /// assert_eq!(there.recv::<i32>()?, 1);
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
     pub fn duplex(self) -> Result<(Connection, Connection)> {
         self.build(DUPLEX)
     }
@@ -135,6 +154,16 @@ impl PipeBuilder {
     ///
     /// [`InvalidArgument`](crate::Error::InvalidArgument) for a capacity outside its range;
     /// [`NoSpace`](crate::Error::NoSpace).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use brigade::Pipe;
+    /// let (receiver, sender) = Pipe::builder().simplex()?;
+    /// sender.send(&1)?;
+    /// assert_eq!(receiver.recv::<i32>()?, 1);
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
     pub fn simplex(self) -> Result<(Connection, Connection)> {
         self.build(SIMPLEX)
     }

@@ -76,6 +76,15 @@ impl Barrier {
     ///
     /// [`Error::InvalidArgument`](crate::Error::InvalidArgument) out of that range;
     /// [`Error::NoSpace`](crate::Error::NoSpace) without memory for it.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use brigade::shared::Barrier;
+    /// assert_eq!(Barrier::new(3)?.parties(), 3);
+    /// assert!(Barrier::new(0).is_err());
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
     pub fn new(parties: u32) -> Result<Barrier> {
         ObjectHandle::new(&parties).map(Barrier)
     }
@@ -89,6 +98,14 @@ impl Barrier {
     /// [`Error::Broken`](crate::Error::Broken) if a waiter died or timed out, or by
     /// [`abort`](Barrier::abort) or [`reset`](Barrier::reset);
     /// [`Error::Closed`](crate::Error::Closed) in a child that was forked by hand.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let barrier = brigade::shared::Barrier::new(1)?;
+    /// assert!(barrier.wait()?, "the only party is the leader");
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
     pub fn wait(&self) -> Result<bool> {
         in_time(self.0.get()?.wait(Timeout::Never), Duration::MAX)
     }
@@ -98,6 +115,18 @@ impl Barrier {
     /// # Errors
     ///
     /// [`Error::TimedOut`](crate::Error::TimedOut), and as for [`wait`](Barrier::wait).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use brigade::{Error, shared::Barrier};
+    /// let barrier = Barrier::new(2)?;
+    /// let alone = barrier.wait_timeout(Duration::from_millis(1));
+    /// assert!(matches!(alone, Err(Error::TimedOut { .. })));
+    /// assert!(barrier.is_broken());
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
     pub fn wait_timeout(&self, timeout: Duration) -> Result<bool> {
         in_time(self.0.get()?.wait(Timeout::after(timeout)), timeout)
     }
@@ -129,6 +158,16 @@ impl Barrier {
     /// # Errors
     ///
     /// [`Error::Closed`](crate::Error::Closed) in a child that was forked by hand.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use brigade::{Error, shared::Barrier};
+    /// let barrier = Barrier::new(2)?;
+    /// barrier.abort()?;
+    /// assert!(matches!(barrier.wait(), Err(Error::Broken { .. })));
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
     pub fn abort(&self) -> Result<()> {
         self.0.get()?.abort();
         Ok(())
@@ -140,6 +179,16 @@ impl Barrier {
     /// # Errors
     ///
     /// As for [`abort`](Barrier::abort).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let barrier = brigade::shared::Barrier::new(1)?;
+    /// barrier.abort()?;
+    /// barrier.reset()?;
+    /// assert!(barrier.wait()?);
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
     pub fn reset(&self) -> Result<()> {
         self.0.get()?.reset();
         Ok(())
@@ -172,6 +221,18 @@ named_object! {
 }
 
 /// A member of a barrier. Dropping it leaves the barrier.
+///
+/// # Examples
+///
+/// ```
+/// use brigade::shared::Barrier;
+/// let barrier = Barrier::new(1)?;
+/// let member = barrier.join()?;
+/// assert!(barrier.join().is_err(), "it takes one member");
+/// drop(member);
+/// assert!(barrier.join().is_ok());
+/// # Ok::<(), brigade::Error>(())
+/// ```
 #[derive(Debug)]
 pub struct Member<'a>(Held<'a, RawMember<'a>>);
 
@@ -181,6 +242,14 @@ impl Member<'_> {
     /// # Errors
     ///
     /// As for [`Barrier::wait`]; and [`Error::Broken`](crate::Error::Broken) if any member died.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let barrier = brigade::shared::Barrier::new(1)?;
+    /// assert!(barrier.join()?.wait()?);
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
     pub fn wait(&mut self) -> Result<bool> {
         self.0.memory().check()?;
         in_time(self.0.wait(Timeout::Never), Duration::MAX)
@@ -191,6 +260,16 @@ impl Member<'_> {
     /// # Errors
     ///
     /// As for [`Barrier::wait_timeout`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// let barrier = brigade::shared::Barrier::new(2)?;
+    /// assert!(barrier.join()?.wait_timeout(Duration::from_millis(1)).is_err());
+    /// assert!(barrier.is_broken());
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
     pub fn wait_timeout(&mut self, timeout: Duration) -> Result<bool> {
         self.0.memory().check()?;
         in_time(self.0.wait(Timeout::after(timeout)), timeout)

@@ -93,6 +93,13 @@ impl Condvar {
     ///
     /// [`Error::NoSpace`]: crate::Error::NoSpace
     /// [`Error::Os`]: crate::Error::Os
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// assert_eq!(brigade::shared::Condvar::new()?.waiters(), 0);
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
     pub fn new() -> Result<Condvar> {
         ObjectHandle::new(&()).map(Condvar)
     }
@@ -110,6 +117,21 @@ impl Condvar {
     /// [`Error::Closed`] in a child that was forked by hand.
     ///
     /// [`Error::Closed`]: crate::Error::Closed
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use brigade::shared::{Condvar, Lock};
+    /// let (number, changed) = (Lock::new(0u8)?, Condvar::new()?);
+    /// std::thread::scope(|scope| {
+    ///     let wait = || *changed.wait_while(number.lock().unwrap(), |n| *n == 0).unwrap();
+    ///     let waiter = scope.spawn(wait);
+    ///     *number.lock().unwrap() = 7;
+    ///     changed.notify_one().unwrap();
+    ///     assert_eq!(waiter.join().unwrap(), 7);
+    /// });
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
     pub fn notify_one(&self) -> Result<()> {
         self.notify(1).map(drop)
     }
@@ -119,6 +141,21 @@ impl Condvar {
     /// # Errors
     ///
     /// As for [`notify_one`](Condvar::notify_one).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use brigade::shared::{Condvar, Lock};
+    /// let (number, changed) = (Lock::new(0u8)?, Condvar::new()?);
+    /// std::thread::scope(|scope| {
+    ///     let wait = || *changed.wait_while(number.lock().unwrap(), |n| *n == 0).unwrap();
+    ///     let waiter = scope.spawn(wait);
+    ///     *number.lock().unwrap() = 7;
+    ///     changed.notify_all().unwrap();
+    ///     assert_eq!(waiter.join().unwrap(), 7);
+    /// });
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
     pub fn notify_all(&self) -> Result<()> {
         self.notify(usize::MAX).map(drop)
     }
@@ -129,6 +166,14 @@ impl Condvar {
     /// # Errors
     ///
     /// As for [`notify_one`](Condvar::notify_one).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let changed = brigade::shared::Condvar::new()?;
+    /// assert_eq!(changed.notify(3)?, 0, "no thread waits");
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
     pub fn notify(&self, waiters: usize) -> Result<usize> {
         Ok(self.0.get()?.notify(waiters))
     }
@@ -142,6 +187,26 @@ impl Condvar {
     ///
     /// [`LockError::OwnerDied`] with the guard, if a holder died or panicked meanwhile;
     /// [`LockError::Failed`] in a child that was forked by hand.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use brigade::shared::{Condvar, Lock};
+    /// let (number, changed) = (Lock::new(0u8)?, Condvar::new()?);
+    /// std::thread::scope(|scope| {
+    ///     scope.spawn(|| {
+    ///         *number.lock().unwrap() = 7;
+    ///         changed.notify_one().unwrap();
+    ///     });
+    ///     let mut guard = number.lock()?;
+    ///     while *guard == 0 {
+    ///         guard = changed.wait(guard)?;
+    ///     }
+    ///     assert_eq!(*guard, 7);
+    ///     Ok::<(), brigade::Error>(())
+    /// })?;
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
     pub fn wait<'a, T: Pod>(&self, guard: LockGuard<'a, T>) -> Waited<'a, T, LockGuard<'a, T>> {
         let condvar = self.0.get()?;
         guard.through(|guard| condvar.wait(guard, Timeout::Never)).0
@@ -153,6 +218,17 @@ impl Condvar {
     /// # Errors
     ///
     /// As for [`wait`](Condvar::wait).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use brigade::shared::{Condvar, Lock};
+    /// let (number, changed) = (Lock::new(0u8)?, Condvar::new()?);
+    /// let (guard, was_notified) = changed.wait_timeout(number.lock()?, Duration::from_millis(1))?;
+    /// assert_eq!((*guard, was_notified), (0, false));
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
     pub fn wait_timeout<'a, T: Pod>(
         &self,
         guard: LockGuard<'a, T>,
@@ -168,6 +244,16 @@ impl Condvar {
     /// # Errors
     ///
     /// As for [`wait`](Condvar::wait).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use brigade::shared::{Condvar, Lock};
+    /// let (number, changed) = (Lock::new(7u8)?, Condvar::new()?);
+    /// // The condition is false already: it does not wait.
+    /// assert_eq!(*changed.wait_while(number.lock()?, |n| *n == 0)?, 7);
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
     pub fn wait_while<'a, T: Pod>(
         &self,
         mut guard: LockGuard<'a, T>,
@@ -185,6 +271,18 @@ impl Condvar {
     /// # Errors
     ///
     /// As for [`wait`](Condvar::wait).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use brigade::shared::{Condvar, Lock};
+    /// let (number, changed) = (Lock::new(0u8)?, Condvar::new()?);
+    /// let timeout = Duration::from_millis(1);
+    /// let (_guard, is_set) = changed.wait_for(number.lock()?, timeout, |n| *n > 0)?;
+    /// assert!(!is_set);
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
     pub fn wait_for<'a, T: Pod>(
         &self,
         mut guard: LockGuard<'a, T>,

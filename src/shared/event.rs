@@ -81,6 +81,14 @@ impl Event {
     ///
     /// [`Error::NoSpace`](crate::Error::NoSpace) without memory for it;
     /// [`Error::Os`](crate::Error::Os).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let event = brigade::shared::Event::new()?;
+    /// assert!(!event.is_set());
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
     pub fn new() -> Result<Event> {
         ObjectHandle::new(&Reset::Manual).map(Event)
     }
@@ -90,6 +98,16 @@ impl Event {
     /// # Errors
     ///
     /// As for [`new`](Event::new).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let event = brigade::shared::Event::auto_reset()?;
+    /// event.set()?;
+    /// assert!(event.try_wait()?);
+    /// assert!(!event.try_wait()?, "the first wait has reset it");
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
     pub fn auto_reset() -> Result<Event> {
         ObjectHandle::new(&Reset::Auto).map(Event)
     }
@@ -99,6 +117,16 @@ impl Event {
     /// # Errors
     ///
     /// [`Error::Closed`](crate::Error::Closed) in a child that was forked by hand.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let event = brigade::shared::Event::new()?;
+    /// event.set()?;
+    /// event.wait()?;
+    /// assert!(event.is_set());
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
     pub fn set(&self) -> Result<()> {
         self.0.get()?.set();
         Ok(())
@@ -109,6 +137,16 @@ impl Event {
     /// # Errors
     ///
     /// As for [`set`](Event::set).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let event = brigade::shared::Event::new()?;
+    /// event.set()?;
+    /// assert!(event.reset()?);
+    /// assert!(!event.reset()?);
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
     pub fn reset(&self) -> Result<bool> {
         Ok(self.0.get()?.reset())
     }
@@ -124,6 +162,18 @@ impl Event {
     /// # Errors
     ///
     /// As for [`set`](Event::set).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let event = brigade::shared::Event::new()?;
+    /// std::thread::scope(|scope| {
+    ///     scope.spawn(|| event.set().unwrap());
+    ///     event.wait()
+    /// })?;
+    /// assert!(event.is_set());
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
     pub fn wait(&self) -> Result<()> {
         self.wait_until(Timeout::Never, Duration::MAX)
     }
@@ -133,6 +183,16 @@ impl Event {
     /// # Errors
     ///
     /// As for [`set`](Event::set).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let event = brigade::shared::Event::new()?;
+    /// assert!(!event.try_wait()?);
+    /// event.set()?;
+    /// assert!(event.try_wait()?);
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
     pub fn try_wait(&self) -> Result<bool> {
         Ok(self.0.get()?.wait(Timeout::Now))
     }
@@ -143,6 +203,17 @@ impl Event {
     ///
     /// [`Error::TimedOut`](crate::Error::TimedOut) if it was not set in that time; and as for
     /// [`set`](Event::set).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use brigade::{Error, shared::Event};
+    /// let event = Event::new()?;
+    /// let late = event.wait_timeout(Duration::from_millis(1));
+    /// assert!(matches!(late, Err(Error::TimedOut { .. })));
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
     pub fn wait_timeout(&self, timeout: Duration) -> Result<()> {
         self.wait_until(Timeout::after(timeout), timeout)
     }

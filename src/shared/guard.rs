@@ -192,6 +192,27 @@ impl<G: Repair + fmt::Debug> std::error::Error for LockError<G> {}
 /// It dereferences to the guard, for reading and repairing. [`into_guard`](Poisoned::into_guard)
 /// declares the content repaired. Dropping it instead releases the lock, and the next holder gets
 /// [`LockError::OwnerDied`] as well.
+///
+/// # Examples
+///
+/// ```
+/// use brigade::shared::{Lock, LockError};
+/// let lock = Lock::new(1u8)?;
+/// let panicked = std::thread::scope(|scope| {
+///     let panics = || {
+///         let _guard = lock.lock().unwrap();
+///         panic!("half-way");
+///     };
+///     scope.spawn(panics).join().is_err()
+/// });
+/// assert!(panicked);
+/// let Err(LockError::OwnerDied(mut poisoned)) = lock.lock() else { unreachable!() };
+/// **poisoned = 2;
+/// // Dropped without a repair: the next holder gets it as well.
+/// drop(poisoned);
+/// assert!(matches!(lock.lock(), Err(LockError::OwnerDied(_))));
+/// # Ok::<(), brigade::Error>(())
+/// ```
 pub struct Poisoned<G: Repair>(ManuallyDrop<G>);
 
 /// A guard that a [`Poisoned`] can hold.
@@ -208,6 +229,26 @@ impl<G: Repair> Poisoned<G> {
     }
 
     /// Declares the content repaired, or in no need of repair, and returns the guard.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use brigade::shared::{Lock, LockError};
+    /// let lock = Lock::new(1u8)?;
+    /// let panicked = std::thread::scope(|scope| {
+    ///     let panics = || {
+    ///         let _guard = lock.lock().unwrap();
+    ///         panic!("half-way");
+    ///     };
+    ///     scope.spawn(panics).join().is_err()
+    /// });
+    /// assert!(panicked);
+    /// let Err(LockError::OwnerDied(mut poisoned)) = lock.lock() else { unreachable!() };
+    /// **poisoned = 2;
+    /// drop(poisoned.into_guard());
+    /// assert_eq!(*lock.lock()?, 2);
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
     pub fn into_guard(self) -> G {
         let mut poisoned = ManuallyDrop::new(self);
         // SAFETY: taken once: `poisoned` is neither used nor dropped after this.

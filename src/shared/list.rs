@@ -97,6 +97,14 @@ impl<T> SharedList<T> {
     ///
     /// [`Error::InvalidArgument`] if either is 0 or above 2^31; [`Error::NoSpace`] without memory
     /// for all of it.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let list = brigade::shared::SharedList::<u8>::new(3, 8)?;
+    /// assert_eq!((list.len(), list.items_max(), list.item_bytes()), (0, 3, 8));
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
     pub fn new(items_max: usize, item_bytes: usize) -> Result<SharedList<T>> {
         ObjectHandle::new(&Limits::new(items_max, item_bytes)?).map(SharedList)
     }
@@ -130,6 +138,16 @@ impl<T> SharedList<T> {
     /// # Errors
     ///
     /// [`Error::Closed`] in a child that was forked by hand.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let list = brigade::shared::SharedList::<u8>::new(3, 8)?;
+    /// list.push(&1)?;
+    /// list.clear()?;
+    /// assert!(list.is_empty());
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
     pub fn clear(&self) -> Result<()> {
         self.0.get()?.cells.open()?.set_len(0);
         Ok(())
@@ -152,6 +170,15 @@ impl<T: Serialize + DeserializeOwned> SharedList<T> {
     /// [`Error::Codec`] if it cannot be encoded, as an array or a handle without a name cannot;
     /// [`Error::Corrupt`] if somebody wrote over the list; [`Error::Closed`] in a child that was
     /// forked by hand.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let list = brigade::shared::SharedList::<u8>::new(3, 8)?;
+    /// list.push(&1)?;
+    /// assert_eq!(list.to_vec()?, [1]);
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
     pub fn push(&self, item: &T) -> Result<()> {
         self.extend(std::iter::once(item))
     }
@@ -161,6 +188,16 @@ impl<T: Serialize + DeserializeOwned> SharedList<T> {
     /// # Errors
     ///
     /// As for [`push`](SharedList::push).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let list = brigade::shared::SharedList::<u8>::new(3, 8)?;
+    /// list.extend(&[1, 2])?;
+    /// assert!(list.extend(&[3, 4]).is_err(), "one of them does not fit");
+    /// assert_eq!(list.to_vec()?, [1, 2]);
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
     pub fn extend<'a>(&self, items: impl IntoIterator<Item = &'a T>) -> Result<()>
     where
         T: 'a,
@@ -184,6 +221,15 @@ impl<T: Serialize + DeserializeOwned> SharedList<T> {
     /// [`Error::Codec`] if the item is no `T`: it is gone then, and others can be taken;
     /// [`Error::Corrupt`] if somebody wrote over the list; [`Error::Closed`] in a child that was
     /// forked by hand.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let list = brigade::shared::SharedList::<u8>::new(3, 8)?;
+    /// list.push(&1)?;
+    /// assert_eq!((list.pop()?, list.pop()?), (Some(1), None));
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
     pub fn pop(&self) -> Result<Option<T>> {
         let mut open = self.0.get()?.cells.open()?;
         let Some(last) = open.len().checked_sub(1) else { return Ok(None) };
@@ -198,6 +244,15 @@ impl<T: Serialize + DeserializeOwned> SharedList<T> {
     /// # Errors
     ///
     /// As for [`pop`](SharedList::pop); nothing is taken out.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let list = brigade::shared::SharedList::<u8>::new(3, 8)?;
+    /// list.push(&1)?;
+    /// assert_eq!((list.get(0)?, list.get(1)?), (Some(1), None));
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
     pub fn get(&self, index: usize) -> Result<Option<T>> {
         let open = self.0.get()?.cells.open()?;
         if index >= open.len() {
@@ -213,6 +268,17 @@ impl<T: Serialize + DeserializeOwned> SharedList<T> {
     /// # Errors
     ///
     /// [`Error::InvalidArgument`] past the end; and as for [`push`](SharedList::push).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let list = brigade::shared::SharedList::<u8>::new(3, 8)?;
+    /// list.push(&1)?;
+    /// list.set(0, &5)?;
+    /// assert_eq!(list.get(0)?, Some(5));
+    /// assert!(list.set(1, &5).is_err());
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
     pub fn set(&self, index: usize, item: &T) -> Result<()> {
         let (cells, bytes) = (&self.0.get()?.cells, self.encode(item)?);
         let mut open = cells.open()?;
@@ -251,6 +317,16 @@ impl<T: Serialize + DeserializeOwned> SharedList<T> {
     /// # Errors
     ///
     /// As for [`set`](SharedList::set).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let list = brigade::shared::SharedList::<u8>::new(3, 8)?;
+    /// list.push(&2)?;
+    /// list.insert(0, &1)?;
+    /// assert_eq!(list.to_vec()?, [1, 2]);
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
     pub fn insert(&self, index: usize, item: &T) -> Result<()> {
         let (cells, bytes) = (&self.0.get()?.cells, self.encode(item)?);
         let mut open = cells.open()?;
@@ -264,6 +340,16 @@ impl<T: Serialize + DeserializeOwned> SharedList<T> {
     /// # Errors
     ///
     /// [`Error::InvalidArgument`] past the end; and as for [`pop`](SharedList::pop).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let list = brigade::shared::SharedList::<u8>::new(3, 8)?;
+    /// list.extend(&[1, 2])?;
+    /// assert_eq!(list.remove(0)?, 1);
+    /// assert_eq!(list.to_vec()?, [2]);
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
     pub fn remove(&self, index: usize) -> Result<T> {
         let mut open = self.0.get()?.cells.open()?;
         open.check_index(index, open.len())?;
@@ -278,6 +364,15 @@ impl<T: Serialize + DeserializeOwned> SharedList<T> {
     /// # Errors
     ///
     /// As for [`get`](SharedList::get).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let list = brigade::shared::SharedList::<u8>::new(3, 8)?;
+    /// list.extend(&[1, 2])?;
+    /// assert_eq!(list.to_vec()?, [1, 2]);
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
     pub fn to_vec(&self) -> Result<Vec<T>> {
         let open = self.0.get()?.cells.open()?;
         let all = (0..open.len()).map(|index| open.read(index)).collect::<Result<Vec<_>>>()?;

@@ -155,6 +155,14 @@ impl<T: Pod> Lock<T> {
     /// # Errors
     ///
     /// [`Error::NoSpace`] without memory for it; [`Error::Os`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let lock = brigade::shared::Lock::new(7)?;
+    /// assert_eq!(*lock.lock()?, 7);
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
     pub fn new(value: T) -> Result<Lock<T>> {
         ObjectHandle::new(&value).map(Lock)
     }
@@ -165,6 +173,15 @@ impl<T: Pod> Lock<T> {
     ///
     /// [`LockError::OwnerDied`] with the guard, if the last holder died or panicked;
     /// [`LockError::Failed`] in a child that was forked by hand.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let lock = brigade::shared::Lock::new(7)?;
+    /// *lock.lock()? += 1;
+    /// assert_eq!(*lock.lock()?, 8);
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
     #[inline]
     pub fn lock(&self) -> Locked<LockGuard<'_, T>> {
         match self.lock_now() {
@@ -192,6 +209,15 @@ impl<T: Pod> Lock<T> {
     /// # Errors
     ///
     /// As for [`lock`](Lock::lock).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let lock = brigade::shared::Lock::new(7)?;
+    /// let guard = lock.try_lock()?;
+    /// assert!(guard.is_some() && lock.try_lock()?.is_none());
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
     #[inline]
     pub fn try_lock(
         &self,
@@ -212,6 +238,16 @@ impl<T: Pod> Lock<T> {
     ///
     /// [`Error::TimedOut`] in [`LockError::Failed`] if it was held all the time; and as for
     /// [`lock`](Lock::lock).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// let lock = brigade::shared::Lock::new(7)?;
+    /// let _guard = lock.lock()?;
+    /// assert!(lock.lock_timeout(Duration::from_millis(1)).is_err());
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
     pub fn lock_timeout(&self, timeout: Duration) -> Locked<LockGuard<'_, T>> {
         let words = self.0.get()?;
         LockGuard::checked(words.lock.lock_timeout(timeout)?, self)
@@ -284,6 +320,18 @@ impl<T: Pod> Drop for Holding<'_, T> {
 ///
 /// It is a few words that fit into registers: moving a guard through memory would cost more than
 /// lock and unlock together.
+///
+/// # Examples
+///
+/// ```
+/// let lock = brigade::shared::Lock::new(7)?;
+/// let mut guard = lock.lock()?;
+/// *guard = 8;
+/// assert!(lock.is_locked());
+/// drop(guard);
+/// assert!(!lock.is_locked());
+/// # Ok::<(), brigade::Error>(())
+/// ```
 #[must_use = "the lock is released at once if the guard is not kept"]
 pub struct LockGuard<'a, T: Pod> {
     // Dropped in this order: changes are written back before the lock is released.

@@ -70,6 +70,13 @@ impl Once {
     ///
     /// [`Error::NoSpace`](crate::Error::NoSpace) without memory for it;
     /// [`Error::Os`](crate::Error::Os).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// assert!(!brigade::shared::Once::new()?.is_done());
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
     pub fn new() -> Result<Once> {
         ObjectHandle::new(&()).map(Once)
     }
@@ -81,6 +88,18 @@ impl Once {
     /// # Errors
     ///
     /// [`Error::Closed`](crate::Error::Closed) in a child that was forked by hand.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let once = brigade::shared::Once::new()?;
+    /// let mut runs = 0;
+    /// for _ in 0..2 {
+    ///     once.call(|_begun_before| runs += 1)?;
+    /// }
+    /// assert_eq!(runs, 1);
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
     pub fn call(&self, function: impl FnOnce(bool)) -> Result<()> {
         self.0.get()?.call(function);
         Ok(())

@@ -82,6 +82,14 @@ impl ReentrantLock {
     ///
     /// [`Error::NoSpace`](crate::Error::NoSpace) without memory for it;
     /// [`Error::Os`](crate::Error::Os).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let lock = brigade::shared::ReentrantLock::new()?;
+    /// assert!(!lock.is_locked());
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
     pub fn new() -> Result<ReentrantLock> {
         ObjectHandle::new(&()).map(ReentrantLock)
     }
@@ -91,6 +99,15 @@ impl ReentrantLock {
     /// # Errors
     ///
     /// [`Error::Closed`](crate::Error::Closed) in a child that was forked by hand.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let lock = brigade::shared::ReentrantLock::new()?;
+    /// let _both = (lock.lock()?, lock.lock()?);
+    /// assert_eq!(lock.depth(), 2);
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
     pub fn lock(&self) -> Result<ReentrantGuard<'_>> {
         self.lock_until(Timeout::Never, Duration::MAX)
     }
@@ -100,6 +117,19 @@ impl ReentrantLock {
     /// # Errors
     ///
     /// As for [`lock`](ReentrantLock::lock).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let lock = brigade::shared::ReentrantLock::new()?;
+    /// let _guard = lock.lock()?;
+    /// assert!(lock.try_lock()?.is_some(), "this thread holds it");
+    /// std::thread::scope(|scope| {
+    ///     let is_refused = || lock.try_lock().unwrap().is_none();
+    ///     assert!(scope.spawn(is_refused).join().unwrap());
+    /// });
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
     pub fn try_lock(&self) -> Result<Option<ReentrantGuard<'_>>> {
         let guard = self.0.get()?.lock(Timeout::Now);
         Ok(guard.map(|guard| ReentrantGuard(Held::new(guard, self.0.memory()))))
@@ -111,6 +141,19 @@ impl ReentrantLock {
     ///
     /// [`Error::TimedOut`](crate::Error::TimedOut) if others held it all the time; and as for
     /// [`lock`](ReentrantLock::lock).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// let lock = brigade::shared::ReentrantLock::new()?;
+    /// let _guard = lock.lock()?;
+    /// std::thread::scope(|scope| {
+    ///     let is_late = || lock.lock_timeout(Duration::from_millis(1)).is_err();
+    ///     assert!(scope.spawn(is_late).join().unwrap());
+    /// });
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
     pub fn lock_timeout(&self, timeout: Duration) -> Result<ReentrantGuard<'_>> {
         self.lock_until(Timeout::after(timeout), timeout)
     }
@@ -127,6 +170,16 @@ impl ReentrantLock {
     ///
     /// [`Error::InvalidArgument`](crate::Error::InvalidArgument) if the calling thread does not
     /// hold it; and as for [`lock`](ReentrantLock::lock).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let lock = brigade::shared::ReentrantLock::new()?;
+    /// std::mem::forget(lock.lock()?);
+    /// lock.release()?;
+    /// assert!(lock.release().is_err(), "it is free");
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
     pub fn release(&self) -> Result<()> {
         self.0.get()?.release()
     }
@@ -152,6 +205,18 @@ named_object! {
 }
 
 /// The lock, taken once. Dropping it releases it once.
+///
+/// # Examples
+///
+/// ```
+/// let lock = brigade::shared::ReentrantLock::new()?;
+/// let outer = lock.lock()?;
+/// drop(lock.lock()?);
+/// assert_eq!(lock.depth(), 1);
+/// drop(outer);
+/// assert!(!lock.is_locked());
+/// # Ok::<(), brigade::Error>(())
+/// ```
 #[must_use = "the lock is released at once if the guard is not kept"]
 #[derive(Debug)]
 pub struct ReentrantGuard<'a>(Held<'a, RawReentrantGuard<'a>>);

@@ -124,6 +124,14 @@ impl<T: Pod> RwLock<T> {
     ///
     /// [`Error::NoSpace`]: crate::Error::NoSpace
     /// [`Error::Os`]: crate::Error::Os
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let lock = brigade::shared::RwLock::new(7)?;
+    /// assert_eq!(*lock.read()?, 7);
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
     pub fn new(value: T) -> Result<RwLock<T>> {
         ObjectHandle::new(&value).map(RwLock)
     }
@@ -146,6 +154,15 @@ impl<T: Pod> RwLock<T> {
     ///
     /// [`LockError::OwnerDied`] with the guard, if the last writer died or panicked and no other
     /// has repaired the value; [`LockError::Failed`] in a child that was forked by hand.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let lock = brigade::shared::RwLock::new(7)?;
+    /// let both = (lock.read()?, lock.read()?);
+    /// assert_eq!((*both.0, *both.1, lock.readers()), (7, 7, 2));
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
     pub fn read(&self) -> Locked<ReadGuard<'_, T>> {
         self.read_until(Timeout::Never, Duration::MAX)
     }
@@ -155,6 +172,17 @@ impl<T: Pod> RwLock<T> {
     /// # Errors
     ///
     /// As for [`read`](RwLock::read).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let lock = brigade::shared::RwLock::new(7)?;
+    /// let writer = lock.write()?;
+    /// assert!(lock.try_read()?.is_none());
+    /// drop(writer);
+    /// assert!(lock.try_read()?.is_some());
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
     pub fn try_read(
         &self,
     ) -> std::result::Result<Option<ReadGuard<'_, T>>, LockError<ReadGuard<'_, T>>> {
@@ -169,6 +197,16 @@ impl<T: Pod> RwLock<T> {
     /// [`Error::TimedOut`] in [`LockError::Failed`]; and as for [`read`](RwLock::read).
     ///
     /// [`Error::TimedOut`]: crate::Error::TimedOut
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// let lock = brigade::shared::RwLock::new(7)?;
+    /// let _writer = lock.write()?;
+    /// assert!(lock.read_timeout(Duration::from_millis(1)).is_err());
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
     pub fn read_timeout(&self, timeout: Duration) -> Locked<ReadGuard<'_, T>> {
         self.read_until(Timeout::after(timeout), timeout)
     }
@@ -199,6 +237,15 @@ impl<T: Pod> RwLock<T> {
     ///
     /// [`LockError::OwnerDied`] with the guard, if the last writer died or panicked;
     /// [`LockError::Failed`] in a child that was forked by hand.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let lock = brigade::shared::RwLock::new(7)?;
+    /// *lock.write()? += 1;
+    /// assert_eq!(*lock.read()?, 8);
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
     pub fn write(&self) -> Locked<WriteGuard<'_, T>> {
         self.write_until(Timeout::Never, Duration::MAX)
     }
@@ -208,6 +255,17 @@ impl<T: Pod> RwLock<T> {
     /// # Errors
     ///
     /// As for [`write`](RwLock::write).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let lock = brigade::shared::RwLock::new(7)?;
+    /// let reader = lock.read()?;
+    /// assert!(lock.try_write()?.is_none());
+    /// drop(reader);
+    /// assert!(lock.try_write()?.is_some());
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
     pub fn try_write(
         &self,
     ) -> std::result::Result<Option<WriteGuard<'_, T>>, LockError<WriteGuard<'_, T>>> {
@@ -222,6 +280,16 @@ impl<T: Pod> RwLock<T> {
     /// [`Error::TimedOut`] in [`LockError::Failed`]; and as for [`write`](RwLock::write).
     ///
     /// [`Error::TimedOut`]: crate::Error::TimedOut
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// let lock = brigade::shared::RwLock::new(7)?;
+    /// let _reader = lock.read()?;
+    /// assert!(lock.write_timeout(Duration::from_millis(1)).is_err());
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
     pub fn write_timeout(&self, timeout: Duration) -> Locked<WriteGuard<'_, T>> {
         self.write_until(Timeout::after(timeout), timeout)
     }
@@ -255,6 +323,17 @@ named_object! {
 }
 
 /// A share of the lock, and read access to the value. Dropping it releases the share.
+///
+/// # Examples
+///
+/// ```
+/// let lock = brigade::shared::RwLock::new(7)?;
+/// let reader = lock.read()?;
+/// assert_eq!((*reader, lock.readers()), (7, 1));
+/// drop(reader);
+/// assert_eq!(lock.readers(), 0);
+/// # Ok::<(), brigade::Error>(())
+/// ```
 #[must_use = "the lock is released at once if the guard is not kept"]
 pub struct ReadGuard<'a, T: Pod> {
     // Dropped in this order: the share is held as long as the data is lent.
@@ -289,6 +368,18 @@ impl<T: Pod + fmt::Debug> fmt::Debug for ReadGuard<'_, T> {
 
 /// The exclusive lock, and write access to the value. Dropping it unlocks; dropping it in a panic
 /// poisons the lock.
+///
+/// # Examples
+///
+/// ```
+/// let lock = brigade::shared::RwLock::new(7)?;
+/// let mut writer = lock.write()?;
+/// *writer = 8;
+/// assert!(lock.has_writer());
+/// drop(writer);
+/// assert_eq!(*lock.read()?, 8);
+/// # Ok::<(), brigade::Error>(())
+/// ```
 #[must_use = "the lock is released at once if the guard is not kept"]
 pub struct WriteGuard<'a, T: Pod> {
     // Dropped in this order: changes are written back before the lock is released.

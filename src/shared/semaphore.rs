@@ -88,6 +88,14 @@ impl Semaphore {
     /// # Errors
     ///
     /// [`Error::InvalidArgument`] for more than 16 383; [`Error::NoSpace`] without memory for it.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let semaphore = brigade::shared::Semaphore::new(1)?;
+    /// assert_eq!(semaphore.available(), 1);
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
     pub fn new(permits: u32) -> Result<Semaphore> {
         let doubled = permits.saturating_mul(2).min(PERMITS_MAX);
         Semaphore::with_max(permits, doubled.max(PERMITS).max(permits))
@@ -143,6 +151,17 @@ impl Semaphore {
     /// # Errors
     ///
     /// [`Error::Closed`] in a child that was forked by hand.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let semaphore = brigade::shared::Semaphore::new(1)?;
+    /// let permit = semaphore.acquire()?;
+    /// assert_eq!(semaphore.available(), 0);
+    /// drop(permit);
+    /// assert_eq!(semaphore.available(), 1);
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
     pub fn acquire(&self) -> Result<Permit<'_>> {
         self.acquire_until(Timeout::Never, Duration::MAX)
     }
@@ -225,6 +244,17 @@ named_object! {
 }
 
 /// A permit, held. Dropping it gives it back.
+///
+/// # Examples
+///
+/// ```
+/// let semaphore = brigade::shared::Semaphore::new(1)?;
+/// let permit = semaphore.acquire()?;
+/// assert!(!permit.recovered());
+/// drop(permit);
+/// assert_eq!(semaphore.available(), 1);
+/// # Ok::<(), brigade::Error>(())
+/// ```
 #[must_use = "the permit is given back at once if it is not kept"]
 #[derive(Debug)]
 pub struct Permit<'a>(Held<'a, RawPermit<'a>>);
@@ -238,6 +268,17 @@ impl Permit<'_> {
 
     /// Uses the permit up. It does not go back, not even if the process dies, until a process
     /// [releases](Semaphore::release) one.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let semaphore = brigade::shared::Semaphore::new(1)?;
+    /// semaphore.acquire()?.forget();
+    /// assert_eq!(semaphore.available(), 0);
+    /// semaphore.release()?;
+    /// assert_eq!(semaphore.available(), 1);
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
     pub fn forget(self) {
         let (permit, memory) = self.0.into_guard();
         match memory.check() {

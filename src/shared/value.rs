@@ -229,6 +229,14 @@ impl<T: Pod> Value<T> {
     ///
     /// [`Error::NoSpace`](crate::Error::NoSpace) without memory for it;
     /// [`Error::Os`](crate::Error::Os).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let value = brigade::shared::Value::new(7)?;
+    /// assert_eq!(value.get()?, 7);
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
     pub fn new(value: T) -> Result<Value<T>> {
         ObjectHandle::new(&value).map(Value)
     }
@@ -251,6 +259,15 @@ impl<T: Pod> Value<T> {
     /// # Errors
     ///
     /// As for [`get`](Value::get).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let value = brigade::shared::Value::new(7)?;
+    /// value.set(8)?;
+    /// assert_eq!(value.get()?, 8);
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
     pub fn set(&self, value: T) -> Result<()> {
         let words = self.0.get()?;
         if ValueWords::<T>::IS_WORD {
@@ -267,6 +284,15 @@ impl<T: Pod> Value<T> {
     /// # Errors
     ///
     /// As for [`get`](Value::get).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let value = brigade::shared::Value::new(7)?;
+    /// assert_eq!(value.swap(8)?, 7);
+    /// assert_eq!(value.get()?, 8);
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
     pub fn swap(&self, value: T) -> Result<T> {
         Ok(self.0.get()?.change(|_| Some(value)))
     }
@@ -321,6 +347,15 @@ impl<T: Pod> Value<T> {
     /// # Errors
     ///
     /// As for [`get`](Value::get).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let value = brigade::shared::Value::new(7)?;
+    /// assert_eq!(value.fetch_add(3)?, 7);
+    /// assert_eq!(value.get()?, 10);
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
     pub fn fetch_add(&self, amount: T) -> Result<T>
     where
         T: Add<Output = T>,
