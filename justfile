@@ -57,7 +57,7 @@ soak seconds="600":
 long *arguments:
     BRIGADE_LONG=1 cargo test {{arguments}}
 
-# Writes the lists of `tests/tidy/`: lines of each module, public interface, files in circles.
+# Writes the lists of `tests/tidy/`: lines of each module, public interface.
 renew:
     BRIGADE_RENEW=1 cargo test --test tidy
 

@@ -2,9 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::assert_none;
 use super::modules::Modules;
 use super::source::Source;
-use super::{assert_none, is_renewed, listed};
 
 /// Which files of its top module each file uses, with the line of one such use.
 type Uses = BTreeMap<usize, BTreeMap<usize, usize>>;
@@ -51,28 +51,12 @@ fn describe(modules: &Modules, uses: &Uses, circle: &BTreeSet<usize>) -> String 
     text
 }
 
-/// A list of files that are still part of a circle, one a line. It only becomes shorter.
-const LIST: &str = "tests/tidy/circles.txt";
-
 #[test]
 fn files_of_a_module_import_in_one_direction() {
     let modules = Modules::read();
     let uses = uses(&modules);
-    let circles = circles(&uses);
-    let file = |at: &usize| modules.all[*at].file.clone();
-    let now: BTreeSet<String> = circles.iter().flatten().map(file).collect();
-    let known = listed(LIST).unwrap_or_else(|| now.clone());
-    let still: String = known.intersection(&now).map(|file| format!("{file}\n")).collect();
-    let is_new = |circle: &&BTreeSet<usize>| circle.iter().any(|at| !known.contains(&file(at)));
-    let mut found: Vec<String> =
-        circles.iter().filter(is_new).map(|circle| describe(&modules, &uses, circle)).collect();
-    if !is_renewed(LIST, &still) {
-        let gone = known.difference(&now);
-        found.extend(gone.map(|file| format!("{file}: in no circle any more, strike it out")));
-    }
-    let rule = "files of a module use each other in one direction; BRIGADE_RENEW=1 cargo test \
-                --test tidy strikes out of tests/tidy/circles.txt what is in no circle any more:";
-    assert_none(found, rule);
+    let found = circles(&uses).iter().map(|circle| describe(&modules, &uses, circle)).collect();
+    assert_none(found, "files of a module use each other in one direction:");
 }
 
 #[test]
