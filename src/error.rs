@@ -420,7 +420,8 @@ pub struct Death {
     /// How far the task had come.
     pub phase: Phase,
     /// For loops that write: ranges of elements of the operands that the task wrote, whose
-    /// contents are unspecified now.
+    /// contents are unspecified now. In loops over rows, ranges of rows; over tiles, of the
+    /// tiles' numbers.
     pub torn: Vec<Range<usize>>,
     /// What the worker's panic hook or overflow handler recorded, if anything.
     pub crash_message: Option<String>,

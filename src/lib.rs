@@ -197,6 +197,11 @@ pub use shape::{DIMENSIONS_MAX, Shape};
 #[cfg(not(loom))]
 pub use spawn::{ActiveProcess, Process, ProcessBuilder, active_processes};
 
+/// The code of the page on loops, as tests.
+#[cfg(doctest)]
+#[doc = include_str!("../docs/loops.md")]
+struct Loops;
+
 /// The README's code, as tests.
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]

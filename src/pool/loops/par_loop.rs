@@ -35,9 +35,9 @@ use crate::worker::invocation::Trampoline;
 /// its memory node, what it had the last time. Which worker gets which chunk is not promised.
 ///
 /// A chunk is given out once: if its worker dies, the call fails with a [`Death`](crate::Death)
-/// that lists the elements (in a loop over rows: the rows) whose contents are unspecified now,
-/// while all other chunks are complete; unless the loop was declared repeatable with
-/// [`retries`](ParLoop::retries).
+/// that lists the elements whose contents are unspecified now (the rows, or the numbers of the
+/// tiles, in loops over those), while all other chunks are complete; unless the loop was declared
+/// repeatable with [`retries`](ParLoop::retries).
 ///
 /// The type parameters: `P` is the operands, `S` what the function gets beside its chunk, `U` what
 /// the loop divides its operands into.
