@@ -1,7 +1,7 @@
 //! The end of what a process writes to its standard error.
 //!
-//! The supervisor reads the pipe as it fills, so nobody waits for room in it for longer than the
-//! supervisor is busy, and keeps the last bytes.
+//! The supervisor reads the pipe as it fills, and keeps the last bytes. So a writer waits for room
+//! in it only as long as the supervisor is busy.
 
 use std::collections::VecDeque;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -154,7 +154,7 @@ mod tests {
         for _ in 0..10_000 {
             std::io::Write::write_all(&mut writer, line.as_bytes()).unwrap();
         }
-        // More than the pipe holds, so somebody reads.
+        // More than the pipe holds, so the supervisor must read.
         let text = loop {
             let text = tail.text();
             if text.len() == KEPT_BYTES / line.len() * line.len() {

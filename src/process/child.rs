@@ -43,10 +43,9 @@ pub(super) fn total_depth() -> u8 {
     depth().max(process::servers_above())
 }
 
-/// A function that a child may be told to run. If it returns, the child exits with code 0.
+/// A function that a child may run. If it returns, the child exits with code 0.
 ///
-/// A static of this type is what makes the function one: a fork server is told where such a static
-/// lies, and runs nothing else, whoever gives the order.
+/// The fork server gets the address of a static of this type, and runs no other function.
 #[derive(Debug)]
 #[repr(C)]
 pub(crate) struct EntryPoint {
@@ -192,8 +191,8 @@ fn set_up(child: &mut Child, name: &str, server_pid: u32) -> std::io::Result<()>
     signal::unblock_all()
 }
 
-/// Ends this process, which could not set itself up. Nobody has given it memory to say why in, or
-/// that could not be reached, so the reason goes to its standard error.
+/// Ends this process, which failed to set itself up. It has no memory for a report, or cannot
+/// reach it, so the reason goes to its standard error.
 pub(crate) fn end_unready(error: &dyn std::fmt::Display) -> ! {
     // Not `eprintln`, which panics where that is closed.
     let _ = writeln!(
@@ -209,9 +208,9 @@ pub(crate) const PERMIT: [u8; 1] = [1];
 
 /// Waits until the host has a pidfd of this process, and ends it if that never comes.
 ///
-/// A child calls it before it writes to memory that it shares with the host. So a child whose start
-/// the host was not told of, because the fork server died meanwhile, has not written and never
-/// will; and the end of every other one is certain, by its pidfd, whatever its task does.
+/// A child calls it before it writes to memory that it shares with the host. If the fork server
+/// died before it reported the child to the host, the child never writes. For every other child
+/// the host has a pidfd, so that its end is certain whatever its task does.
 pub(crate) fn await_permit(socket: &Socket) {
     match socket.receive(&mut [0; PERMIT.len()]) {
         Ok(Received::Message(..)) => {}

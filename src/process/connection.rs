@@ -20,7 +20,7 @@ use crate::sys::socket::{Received, Socket};
 
 /// How long the server may owe a report before it is looked after.
 const REPORT_TIMEOUT: Duration = Duration::from_millis(500);
-/// How often it is told to continue before it is given up, `REPORT_TIMEOUT` apart.
+/// How many times the server is sent SIGCONT, `REPORT_TIMEOUT` apart, before it is given up.
 const CHECKS_MAX: u32 = 40;
 
 #[derive(Clone, Copy)]
@@ -321,7 +321,7 @@ impl Connection {
         Some((end, token))
     }
 
-    /// Has the supervisor call `handler`, unless nobody listens any more.
+    /// Registers `handler` with the supervisor, unless the connection is closed.
     fn listen(&self, supervisor: &Supervisor, handler: Arc<dyn Handler>) -> Result<()> {
         // Held while adding: a handler that is called at once finds its token.
         if let Some(tokens) = lock(&self.tokens).as_mut() {
@@ -391,7 +391,7 @@ impl Connection {
                 Arc::clone(&watched.watcher)
             })
         };
-        // Nobody asks about it any more.
+        // No further report is expected.
         if let (Some((_, token)), Some(supervisor)) = (end, self.supervisor.upgrade()) {
             supervisor.remove(token);
         }
@@ -442,8 +442,8 @@ impl Connection {
         self.end_children();
     }
 
-    /// The server has ended, so its children end too. Their watchers are told of each when it is
-    /// gone, which is not waited for.
+    /// Called when the server has ended, so that its children end too. Calls the watcher of each
+    /// child when it is gone, without waiting for that here.
     fn end_children(&self) {
         self.unregister();
         // One that is stopped, or frozen, reports nothing more should it go on.
@@ -454,7 +454,7 @@ impl Connection {
         {
             match end {
                 Some((end, token)) => end.orphan(watcher, token, Weak::clone(&self.supervisor)),
-                // Nobody has permitted it to begin.
+                // It has no permit to begin.
                 None => {
                     watcher(ChildEvent::Failed(io::Error::from(io::ErrorKind::BrokenPipe)));
                 }

@@ -114,7 +114,7 @@ fn emit_all() {
         let mut queue = queue();
         let lost = std::mem::take(&mut queue.lost);
         let Some(event) = queue.events.pop_front() else {
-            // Under the lock: whoever comes next starts another thread.
+            // Under the lock: the next message starts another thread.
             queue.has_thread = false;
             return;
         };

@@ -32,8 +32,8 @@ impl ChildExitWatch {
         ChildExitWatch { pidfd, on_exit, orphan: Mutex::new(None) }
     }
 
-    /// Ends the child, whose server has ended, and has `watcher` told when it is gone: now, or
-    /// later by the supervisor, because a child that sleeps in the kernel does not end.
+    /// Ends the child of a server that has ended. `watcher` is called when the child is gone: now,
+    /// or later by the supervisor, because a child that sleeps in the kernel does not end at once.
     pub(super) fn orphan(&self, watcher: Arc<Watcher>, token: Token, supervisor: Weak<Supervisor>) {
         // The kernel sends SIGKILL with the server's end; a task may have disabled that.
         let _ = process::pidfd_kill(self.pidfd.as_fd());

@@ -42,8 +42,8 @@ pub(crate) struct SpawnAttributes<'a> {
     pub(crate) dispositions: Dispositions,
 }
 
-/// A running fork server; it ends, and its children with it, when this is dropped. Where nobody
-/// reaps such servers it goes on without children: see `server_reuse`.
+/// A running fork server. When this is dropped, the server ends, and its children with it. Where
+/// ended servers are not reaped, it stays without children: see `server_reuse`.
 pub(crate) struct ForkServer {
     connection: Arc<Connection>,
     /// IdleServer while there is a server to hear from.

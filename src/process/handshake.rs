@@ -166,8 +166,8 @@ pub(super) fn start_server() -> Result<Handshake> {
     Ok(Handshake { socket, token, pidfd })
 }
 
-/// Waits a while for the end of a server that has been told to end, and reaps it if this process
-/// has adopted it; false if it does not end.
+/// Waits up to `EXIT_TIMEOUT` for the end of a server that was asked to end, and reaps it if this
+/// process has adopted it. Returns false if it does not end.
 pub(super) fn wait_for_exit(pidfd: BorrowedFd<'_>) -> bool {
     let deadline = Instant::now() + EXIT_TIMEOUT;
     let interest = [Interest { fd: pidfd, writable: false }];

@@ -33,7 +33,7 @@ pub(crate) struct ProcessAttributes {
     variables: BTreeMap<Vec<u8>, Vec<u8>>,
     umask: Option<u32>,
     limits: Vec<Limit>,
-    /// `None`: somebody has asked for another.
+    /// `None` if the builder sets another.
     pub(crate) priority: Option<Priority>,
     /// The same.
     pub(crate) cpus: Option<Vec<usize>>,
@@ -66,8 +66,8 @@ impl HostSnapshot {
         Ok(HostSnapshot { directory, standard: [stdin, stdout, stderr], attributes })
     }
 
-    /// What the fork server is told of them, for a worker of a pool: one that an interrupt of the
-    /// whole group does not end, because what becomes of the work is the host's decision.
+    /// The attributes that the fork server gets for a worker of a pool. An interrupt of the whole
+    /// process group does not end such a worker, because the host decides what happens to its work.
     pub(crate) fn of_worker(&self) -> SpawnAttributes<'_> {
         let mut attributes = self.attributes();
         let interrupt = signal::Signal::SIGINT as i32;

@@ -22,8 +22,7 @@
 //! The process that spawns the server is the host's child until then, without a signal at its end:
 //! `waitpid(-1, ...)` does not see it, but with `__WALL` or `__WCLONE` it does, and may take it.
 //!
-//! Where nobody reaps the server, it is kept for the next pool instead of ended: see
-//! `server_reuse`.
+//! Where ended servers are not reaped, the server is kept for the next pool: see `server_reuse`.
 //!
 //! Nothing here knows of pools or tasks: a child is started with an entry function, descriptors
 //! and a few words, and its end is reported to whoever asked for it.

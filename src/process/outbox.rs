@@ -45,7 +45,7 @@ impl Outbox {
     ///
     /// # Errors
     ///
-    /// Nobody listens; or there is no room, and no descriptor to spare for keeping `fds`.
+    /// The peer is gone; or there is no room, and no descriptor to spare for keeping `fds`.
     pub(crate) fn post(
         &self,
         socket: &Socket,
@@ -66,7 +66,7 @@ impl Outbox {
         let mut waiting = self.lock();
         while let Some((message, fds)) = waiting.messages.front() {
             let fds: Vec<BorrowedFd<'_>> = fds.iter().map(AsFd::as_fd).collect();
-            // Who does not listen is gone, and its end will be heard of.
+            // On an error the peer is gone, and its end is reported elsewhere.
             if try_send(socket, message, &fds).unwrap_or(true) {
                 waiting.messages.pop_front();
                 waiting.tries = 0;
@@ -103,7 +103,7 @@ mod tests {
     use crate::sys::socket::Received;
 
     // A host that sent an order while its fork server was stopped waited for room, under the mutex
-    // of its pool. The kind: a send that waits for somebody who may be stopped.
+    // of its pool. The kind: a send that waits for a process that may be stopped.
     #[test]
     fn what_a_full_socket_has_no_room_for_waits_in_the_outbox_and_arrives_in_order() {
         let (ours, theirs) = Socket::pair().unwrap();

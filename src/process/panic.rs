@@ -1,4 +1,4 @@
-//! What a panic said, kept for whoever reports it.
+//! The message of a panic, kept for its report.
 
 use std::any::Any;
 use std::cell::{Cell, RefCell};

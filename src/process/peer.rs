@@ -1,8 +1,8 @@
-//! Who is at the other end of a fork server's socket.
+//! Checks of the process at the other end of a fork server's socket.
 //!
-//! A fork server runs functions for whoever sends it orders, with its own rights. It takes them
-//! only from a process of the same user that runs the same executable, and only after a greeting
-//! that names both. Each check fails with a sentence for whoever started the program.
+//! A fork server runs functions on request, with its own rights. It accepts requests only from a
+//! process of the same user that runs the same executable, and only after a handshake that names
+//! both. Each check that fails prints a sentence for the user who started the program.
 
 use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd};

@@ -34,7 +34,7 @@ struct ForkedChild {
 }
 
 thread_local! {
-    /// A value whose destructor the C library is told of when it is first touched.
+    /// A value whose destructor is registered with the C library at its first use.
     static FIRST_DESTRUCTOR: Cell<Option<Box<u8>>> = const { Cell::new(None) };
 }
 
@@ -112,7 +112,7 @@ impl Server {
         stdio_buffers::flush_quickly();
         signal::ignore(&signal::GROUP)?;
         signal::ignore(&[Signal::SIGPIPE])?;
-        // Some library may have ignored it when it was loaded: then nobody could be reaped.
+        // A library may have ignored it when it was loaded: then no child could be reaped.
         signal::default(&[Signal::SIGCHLD])?;
         // The host starts it with all of them blocked.
         signal::unblock_all()?;
@@ -273,8 +273,8 @@ impl Server {
             }
             Request::Signal { id, number } => {
                 let child = self.children.iter().find(|child| child.id == id);
-                // One that has ended is reaped at the next turn. One that has made itself another
-                // user's may be beyond this process too: nobody else is there to ask.
+                // A child that has ended is reaped at the next turn. A child that changed its user
+                // may be out of reach for this process too; there is no other way to signal it.
                 let _ = child.map(|child| process::pidfd_signal(child.pidfd.as_fd(), number));
             }
         }
@@ -284,7 +284,7 @@ impl Server {
     fn spawn(&mut self, id: u64, entry: fn(Child), name: &str, child: Child) {
         let report = match fork(entry, name, child) {
             Ok(pid) => self.admit(id, pid).inspect_err(|_| {
-                // Nobody will hear of it, so it must not be. It is our unreaped child.
+                // The host gets no report of it, so it must not run. It is our unreaped child.
                 self.end_strangers(vec![pid], Instant::now() + KILL_TIMEOUT);
             }),
             Err(error) => Err(error),

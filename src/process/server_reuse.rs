@@ -1,4 +1,4 @@
-//! Keeping a fork server where nobody reaps those that have ended.
+//! Keeping a fork server where ended ones are not reaped.
 //!
 //! A server is adopted by init or by the nearest subreaper. In a container that is often a program
 //! that never waits for children, and each server that ends takes up a process number there for as
@@ -46,7 +46,7 @@ const UNREAPED_FREE: usize = 16;
 /// So many servers are left to be reaped before the next waits for what becomes of the first.
 const UNREAPED_MAX: usize = 256;
 
-/// The time between two looks at whether a server was reaped. The kernel tells only its parent.
+/// The time between two checks of whether a server was reaped. The kernel notifies only its parent.
 const PAUSE: Duration = Duration::from_millis(10);
 
 fn history() -> MutexGuard<'static, ServerHistory> {
@@ -56,7 +56,7 @@ fn history() -> MutexGuard<'static, ServerHistory> {
 }
 
 impl ServerHistory {
-    /// Whether nobody seems to reap the servers of this process.
+    /// Whether the servers of this process seem not to be reaped.
     fn is_full(&mut self) -> bool {
         if self.unreaped.len() < UNREAPED_FREE {
             return false;

@@ -12,7 +12,7 @@ const TIMEOUT: Duration = Duration::from_secs(1);
 /// Writes out what this process has printed.
 #[derive(Debug, Default)]
 pub(crate) struct StdioFlusher {
-    /// From a thread that waits for whoever holds a stream, perhaps for ever.
+    /// From a thread that waits for the lock of a stream, perhaps without end.
     stuck: Option<Receiver<()>>,
 }
 

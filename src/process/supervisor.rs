@@ -34,8 +34,8 @@ pub(crate) trait Handler: Send + Sync {
     /// was about to do for anybody may be half done.
     fn after_panic(&self, _cause: &str) {}
 
-    /// Called before anything else when this process has not run for about so long: somebody has
-    /// stopped it, and perhaps its workers. What is measured by the clock is to leave that out.
+    /// Called before anything else when this process did not run for about this long: it was
+    /// stopped, and perhaps its workers too. Handlers exclude the gap from what they time.
     fn after_gap(&self, _gap: Duration) {}
 }
 
@@ -165,7 +165,7 @@ impl Drop for Supervisor {
 
 fn run(shared: &Shared) {
     IS_SUPERVISOR.set(true);
-    // A failure here leaves the host's handlers to run on this thread too, which harms nobody.
+    // A failure here leaves the host's handlers to run on this thread too, which is harmless.
     let _ = signal::block_all();
     let mut turned = Instant::now();
     loop {
@@ -202,8 +202,8 @@ fn run(shared: &Shared) {
     }
 }
 
-/// How long the supervisor waits at most while somebody has a deadline: to this it knows how long a
-/// gap was.
+/// The longest wait of the supervisor while a deadline is set. It bounds the error of a measured
+/// gap.
 const TURN_MAX: Duration = Duration::from_secs(1);
 /// How much longer than asked for a turn takes only if this process is stopped; a busy machine
 /// delays it less.

@@ -80,8 +80,8 @@ fn kill_if_marked(number: u32, mark: &[u8]) -> Option<OwnedFd> {
         return None;
     }
     let pidfd = pidfd_of(number)?;
-    // Once more: the number may have passed to another process before that was opened. If it does
-    // so now, nobody is killed.
+    // Check again: the number may have passed to another process before the pidfd was opened. If
+    // it passes to one now, the pidfd still names the process that ended.
     (is_marked() && process::pidfd_kill(pidfd.as_fd()).is_ok_and(|sent| sent)).then_some(pidfd)
 }
 
