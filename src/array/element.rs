@@ -41,7 +41,7 @@ pub(crate) fn dtype_of<T: Element>() -> Dtype {
     T::DTYPE
 }
 
-/// Checks that elements are what `T` says.
+/// Checks that elements are of type `T`.
 pub(crate) fn check_dtype<T: Element>(found: Dtype, place: &str) -> Result<()> {
     let wanted = dtype_of::<T>();
     if found == wanted {

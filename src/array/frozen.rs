@@ -20,7 +20,7 @@ use crate::object::transfer::{self, LeasedBytes};
 use crate::region::arena::Span;
 use crate::sys::fork::Instance;
 
-/// An array that nobody writes any more: clones and tasks share it without a copy.
+/// An array that is never written again: clones and tasks share it without a copy.
 ///
 /// It can be an argument of a task, or part of one; in the worker its elements are read where
 /// they are. Serialising it for anything but a task is an error.

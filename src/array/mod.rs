@@ -15,9 +15,9 @@
 //! nobody else touches, its bytes; whether in this process or in another.
 //!
 //! 1. *Spans are disjoint.* The arena gives each byte to at most one live `Span`
-//!    (`region/spans.rs`, checked by a property test), and its memory file has no name: who has
-//!    it is this host and the workers that it gave it to. Others, who could reach it through
-//!    `/proc`, act outside of what any process can defend against.
+//!    (`region/spans.rs`, checked by a property test), and its memory file has no name: only this
+//!    host and its workers have it. Other processes of the same user could reach it through
+//!    `/proc`; no process can defend itself against that.
 //! 2. *A span has one owner.* `SharedArray` is neither `Clone` nor `Serialize`, so its slices
 //!    follow the borrow checker within the host. Workers reach its bytes only through a lease.
 //! 3. *A loop's lease* is part of a borrow of the array that lasts for the whole call: the call
@@ -37,16 +37,16 @@
 //!    frozen one any number of times. A handle counts as live until it is dropped or serialised
 //!    back. A worker with live handles after its task exits, and the host keeps back the result
 //!    and the leases of that task until the worker is reaped, so a handle hidden in a `static` or
-//!    in a thread never sees bytes of a later owner. A handle leaked with `mem::forget` counts as
-//!    live for ever.
+//!    in a thread never sees bytes of a later owner. A handle leaked with `mem::forget` stays live
+//!    until the worker ends.
 //! 7. *What comes back* from a worker is only a slot number. The host looks it up among the
 //!    leases of that task and rebuilds the handle from its own record, never from an offset
 //!    that another process wrote.
 //! 8. *Every bit pattern is a value*: elements are [`Pod`](bytemuck::Pod), so that whatever a
 //!    worker left, half-written or wild, is initialised memory of the type.
 //!
-//! `ArrayRef` gives out the `&[T]` of every type that has safe slices. Whoever makes one, by the
-//! `unsafe` `ArrayRef::new`, vouches for the points above.
+//! `ArrayRef` gives out the `&[T]` of every type that has safe slices. The caller of the
+//! `unsafe` `ArrayRef::new` vouches for the points above.
 //!
 //! Named arrays and mapped files have writers that no borrow checker sees. Named arrays are read
 //! and written by relaxed atomic copies, which may mix old and new elements but are not

@@ -56,8 +56,8 @@ pub struct LentNamed<A>(pub(crate) A);
 impl<T: Element> SharedArray<T> {
     /// Makes an array of zeros under a name in `/dev/shm`, with mode 600.
     ///
-    /// Nobody sees the name before the array is complete. The last program to drop its handle
-    /// removes the name.
+    /// The name appears when the array is complete. The last program to drop its handle removes
+    /// the name.
     ///
     /// # Errors
     ///
@@ -134,8 +134,8 @@ impl<T: Element> SharedArray<T> {
         Ok(array)
     }
 
-    /// As [`create`](SharedArray::create), but the name goes with this handle, whoever else has
-    /// the array open then.
+    /// As [`create`](SharedArray::create), but the name is removed with this handle, also if
+    /// others have the array open then.
     ///
     /// # Errors
     ///
@@ -149,10 +149,10 @@ impl<T: Element> SharedArray<T> {
     /// Opens elements in a file under `/dev/shm` that has no header: the memory of Python's
     /// `SharedMemory`, say.
     ///
-    /// `dtype` is what the other program says its elements are, `shape` how many, and
-    /// `offset_bytes` where the first one is. Dropping the handle leaves the name alone. The other
-    /// program may not have reserved the memory behind the file (Python does not): if `/dev/shm`
-    /// is full by the time an element is first touched, the kernel sends SIGBUS.
+    /// `dtype` is the type of the elements according to the other program, `shape` how many there
+    /// are, and `offset_bytes` where the first one is. Dropping the handle leaves the name alone.
+    /// The other program may not have reserved the memory behind the file (Python does not): if
+    /// `/dev/shm` is full by the time an element is first touched, the kernel sends SIGBUS.
     ///
     /// # Errors
     ///

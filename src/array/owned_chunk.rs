@@ -83,7 +83,7 @@ impl<T: Pod> OwnedChunk<T> {
     /// that was forked by hand.
     #[must_use]
     pub fn is_moved(&self) -> bool {
-        // In a forked child nobody might be left to release the lock.
+        // In a forked child the thread that holds the lock may not exist.
         !self.made_in.is_current()
             || self.owner_cell.lock().unwrap_or_else(PoisonError::into_inner).is_none()
     }

@@ -14,7 +14,7 @@ pub(crate) trait Primitive: Sized {
     /// What has to be known to make one.
     type Init;
 
-    /// Which primitive this is, as the header says.
+    /// Which primitive this is, in the header.
     const KIND: Kind;
 
     /// A number that both creator and opener must know, for example of the type of a value.
@@ -48,7 +48,7 @@ pub(crate) trait Primitive: Sized {
 
 /// A handle of a shared object: the primitive's view of its words, and the memory that they lie in.
 ///
-/// Clones refer to the same object. In a child that somebody forked, a handle is inert:
+/// Clones refer to the same object. In a forked child, a handle is inert:
 /// [`get`](ObjectHandle::get) is an error, and dropping it changes nothing.
 #[derive(Debug, Clone)]
 pub(crate) struct ObjectHandle<P> {
@@ -68,7 +68,7 @@ impl<P: Primitive> ObjectHandle<P> {
         Ok(ObjectHandle { primitive, memory })
     }
 
-    /// Makes an object under a name that nobody has.
+    /// Makes an object under a name that is free.
     ///
     /// # Errors
     ///
@@ -314,8 +314,8 @@ macro_rules! named_object {
                 self.0.memory().unlink()
             }
 
-            /// Lets the name, and the object with what is in it, outlive all handles, until
-            /// somebody unlinks it.
+            /// Lets the name, and the object with its contents, outlive all handles, until it is
+            /// unlinked.
             ///
             /// # Errors
             ///

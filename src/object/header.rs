@@ -91,8 +91,8 @@ impl Header {
         self.number.store(clock::now_ns(), Ordering::Relaxed);
     }
 
-    /// Tells this memory from others that were, or will be, in the same place: they were made at
-    /// another time. 0: not known.
+    /// Distinguishes this memory from others that were, or will be, in the same place: they were
+    /// made at another time. 0: not known.
     pub(super) fn number(&self) -> u64 {
         // Relaxed: written before the magic number.
         self.number.load(Ordering::Relaxed)
@@ -103,7 +103,7 @@ impl Header {
         self.magic.store(MAGIC, Ordering::Release);
     }
 
-    /// What the header says, each word loaded once, if it can be true of `len_bytes` bytes.
+    /// The contents of the header, each word loaded once, if they can be true of `len_bytes` bytes.
     pub(super) fn read(&self, len_bytes: usize) -> Result<(Kind, u64, Geometry)> {
         let layout = |found: String, expected: String| Error::Layout {
             place: "object memory".to_owned(),
@@ -115,7 +115,7 @@ impl Header {
         if magic != MAGIC {
             return Err(layout(format!("magic {magic:#018x}"), format!("{MAGIC:#018x}")));
         }
-        // Relaxed, all that follow: written before the magic number, or by somebody hostile.
+        // Relaxed, all that follow: written before the magic number, or by a hostile process.
         let version = self.version.load(Ordering::Relaxed);
         if version != VERSION {
             return Err(layout(format!("version {version}"), format!("version {VERSION}")));
@@ -148,8 +148,8 @@ impl Header {
 ///
 /// # Safety
 ///
-/// - `place` is aligned to 8 and valid for [`TABLE_OFFSET`] bytes for `'a`; whoever writes them
-///   meanwhile does so by atomics.
+/// - `place` is aligned to 8 and valid for [`TABLE_OFFSET`] bytes for `'a`; all who write them
+///   meanwhile use atomics.
 #[allow(unsafe_code)]
 pub(super) unsafe fn at<'a>(place: NonNull<u8>) -> &'a Header {
     // SAFETY: the caller's promise; all fields are atomics, for which every bit pattern is valid.

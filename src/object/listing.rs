@@ -17,7 +17,7 @@ use crate::sys::{open_files, shm};
 
 /// A file under `/dev/shm`, as it was at the moment it was looked at.
 ///
-/// Looking takes no lock and maps nothing, so it disturbs nobody.
+/// The listing takes no lock and maps nothing, so it disturbs no process.
 ///
 /// # Examples
 ///
@@ -72,19 +72,19 @@ pub enum RegionKind {
     Unreadable,
 }
 
-/// Whether anybody holds a region, and what becomes of its name if nobody does.
+/// Whether any process holds a region, and what happens to its name if none does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum RegionState {
     /// A living process holds it open or has it mapped.
     Live,
-    /// Nobody has it; it stays until it is unlinked, because it was [kept].
+    /// No process has it; it stays until it is unlinked, because it was [kept].
     ///
     /// [kept]: crate::NamedArray::keep
     Kept,
-    /// Nobody has it: it was left by programs that died. [`reclaim`](crate::reclaim) removes it.
+    /// No process has it: programs that died left it. [`reclaim`](crate::reclaim) removes it.
     Dead,
-    /// Nobody has it, and it is not [`reclaim`](crate::reclaim)'s to remove: another user's, or not
+    /// No process has it, and [`reclaim`](crate::reclaim) may not remove it: another user's, or not
     /// made by this crate, as a file that [`to_npy`](crate::ArrayRef::to_npy) wrote, or a copy.
     Foreign,
 }
@@ -92,9 +92,9 @@ pub enum RegionState {
 /// A process that holds a region.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Holder {
-    /// Its number in the pid namespace of whoever looks.
+    /// Its number in the pid namespace of this process.
     pub pid: u32,
-    /// What it calls itself, if it still lives.
+    /// Its name (`comm`), if it still lives.
     pub command: Option<String>,
 }
 
@@ -118,7 +118,7 @@ pub enum LockState {
     },
     /// Its holder died; the next one to ask gets it.
     Orphaned {
-        /// The process, if it can still be told.
+        /// The process, if it is still known.
         pid: Option<u32>,
     },
 }
@@ -143,7 +143,7 @@ pub fn regions() -> Result<Vec<RegionInfo>> {
         fs::read_dir(shm::DIRECTORY).map_err(|e| Error::os("readdir", shm::DIRECTORY, e))?;
     let holders = open_files::holders();
     let names = entries.filter_map(|entry| Some(entry.ok()?.file_name()));
-    // A name that is no text is nobody's whom this crate could serve.
+    // This crate makes no names that are not text.
     let names = names.filter_map(|name| name.into_string().ok());
     let mut regions: Vec<_> =
         names.filter_map(|name| RegionInfo::look(&name, &holders).ok()).collect();
@@ -193,7 +193,7 @@ impl RegionInfo {
         } else if is_region && found.is_kept() {
             RegionState::Kept
         } else if is_region && found.is_reclaimable() {
-            // Nobody that can be seen; but the lock tells of those that cannot.
+            // No visible holder; the lock also shows those that are invisible here.
             if reclaim::is_stale(name) { RegionState::Dead } else { RegionState::Live }
         } else {
             RegionState::Foreign
@@ -275,7 +275,7 @@ impl RegionInfo {
         &self.holders
     }
 
-    /// The processes that use a primitive, the dead that nobody has swept included; none for an
+    /// The processes that use a primitive, including dead ones that were not swept yet; none for an
     /// array, and if the primitive belongs to another user or another pid namespace.
     #[must_use]
     pub fn participants(&self) -> &[Participant] {
@@ -288,7 +288,7 @@ impl RegionInfo {
         &self.locks
     }
 
-    /// Removes the name, whoever has the region. It stays usable for those that do.
+    /// Removes the name, also if processes have the region. It stays usable for them.
     ///
     /// # Errors
     ///
@@ -320,7 +320,7 @@ impl RegionInfo {
     /// # Ok::<(), brigade::Error>(())
     /// ```
     pub fn remove_unheld(&self) -> Result<bool> {
-        // Held until the name is gone, so that nobody begins to use it meanwhile.
+        // Held until the name is gone, so that no process begins to use it meanwhile.
         let locked = shm::lock_unheld(&self.name)?;
         if locked.is_none() {
             return Ok(false);
@@ -337,7 +337,7 @@ fn users(users: Option<&(Vec<Claimant>, Vec<Taken>)>) -> (Vec<Participant>, Vec<
         Taken::By(token) => match claimants.iter().find(|claimant| claimant.token == token) {
             Some(&Claimant { pid, lives: true, .. }) => LockState::Held { pid },
             Some(&Claimant { pid, .. }) => LockState::Orphaned { pid: Some(pid) },
-            // It has been swept since the words were copied, or somebody wrote over it.
+            // It has been swept since the words were copied, or a process wrote over it.
             None => LockState::Orphaned { pid: None },
         },
     };

@@ -22,7 +22,7 @@ use crate::sys::per_process::PerProcess;
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Spec {
     pub(crate) kind: Kind,
-    /// A number of the primitive's own, a type's say, which whoever opens it must know.
+    /// A number that the primitive chooses, for its type for example. `open` must give the same.
     pub(crate) tag: u64,
     /// Runs of futex words that the body registers; a lock is one, a ring three.
     pub(crate) entries: u32,
@@ -187,7 +187,7 @@ impl Memory {
         attached().insert((id, offset), Arc::downgrade(&self.0));
     }
 
-    /// The same in bytes that are there already, zero, and known to nobody else yet.
+    /// The same in bytes that exist already, are zero, and have no other user yet.
     ///
     /// # Errors
     ///

@@ -7,12 +7,12 @@
 //!
 //! Guarantees: the bytes stay while any handle or lease of them does. Every process that uses
 //! them is in the table from its first handle to its last, and is taken out of it, and its locks
-//! are freed, when it dies. In a child that somebody forked a handle is inert: asking it for its
+//! are freed, when it dies. In a forked child a handle is inert: asking it for its
 //! bytes is an error, dropping it changes nothing.
 //!
-//! What it does not do: say what the body means, or protect it from a process that writes over
-//! it. Whoever reads the body loads once, checks against what it knows privately, and only then
-//! uses.
+//! It neither defines what the body means, nor protects it from a process that writes over it. A
+//! reader of the body loads each word once, checks it against private knowledge, and only then
+//! uses it.
 //!
 //! # What happens when
 //!

@@ -3,7 +3,7 @@
 //! The bytes are those of a named region, a `.npy` file of `|u1` whose data is the object memory.
 //! It has its name only when it is complete, and goes with its last handle or with `reclaim`, as
 //! any named region. Programs that share nothing else meet in it; each is in its owner table, and
-//! deaths are noticed by who waits.
+//! a waiting process notices deaths.
 
 use std::time::{Duration, Instant};
 
@@ -20,8 +20,8 @@ use crate::shape::Shape;
 const CONTENDED_TIME: Duration = Duration::from_secs(1);
 
 impl Memory {
-    /// Makes a memory under a name. `make` is as in [`Memory::create`]; nobody sees the name before
-    /// it has returned.
+    /// Makes a memory under a name. `make` is as in [`Memory::create`]; the name appears after it
+    /// has returned.
     ///
     /// # Errors
     ///
@@ -131,7 +131,7 @@ impl Memory {
     }
 }
 
-/// Says by its name which memory it is that is not what was expected.
+/// Adds the name of the memory to an error about its contents.
 fn in_place(error: Error, name: &str) -> Error {
     match error {
         Error::Layout { found, expected, .. } => {

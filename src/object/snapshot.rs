@@ -36,9 +36,9 @@ pub(crate) struct Snapshot {
 }
 
 /// Copies and reads the object memory in a region of `file_bytes`; `None` if there is none. Of
-/// another user's (not `is_own`) only the header is read: it says what it is, not who uses it.
+/// another user's (not `is_own`) only the header is read: the kind, not the users.
 ///
-/// Nothing is mapped, so that nothing can vanish, and nobody notices.
+/// Nothing is mapped, so a file that is truncated meanwhile causes no fault.
 pub(crate) fn read(file: &File, file_bytes: u64, is_own: bool) -> Option<Snapshot> {
     let data_bytes = usize::try_from(file_bytes).ok()?.checked_sub(npy::DATA_OFFSET)?;
     // An array may be large, and is no object memory by its first word.

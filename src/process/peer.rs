@@ -1,4 +1,4 @@
-//! Checks of the process at the other end of a fork server's socket.
+//! Checks of the process at the other end of a socket.
 //!
 //! A fork server runs functions on request, with its own rights. It accepts requests only from a
 //! process of the same user that runs the same executable, and only after a handshake that names

@@ -26,7 +26,7 @@ use crate::sys::{clock, limits, memfd};
 /// Spans above this size are zeroed by two threads and more, in bytes.
 const PARALLEL_ZERO_BYTES: usize = 32 << 20;
 
-/// Free runs that nobody has used for this long give their pages back, if somebody looks.
+/// Free runs that were not used for this long give their pages back at the next check.
 pub(crate) const COLD: Duration = Duration::from_secs(30);
 
 /// How much [`Arena::cool`] gives back at once, in bytes: some ten milliseconds of the kernel.
@@ -114,7 +114,7 @@ impl Arena {
         })
     }
 
-    /// A random number that tells this arena from every other.
+    /// A random number that distinguishes this arena from every other.
     pub(crate) fn id(&self) -> u64 {
         self.id
     }
@@ -279,7 +279,8 @@ impl Arena {
         }
     }
 
-    /// Frees the pages of a run that nobody else has, and the run; whether the kernel did it.
+    /// Frees the pages of a run that has no other user, and the run. Returns whether the kernel
+    /// freed the pages.
     fn punch(&self, run: Run) -> bool {
         let done = memfd::punch_hole(self.fd(), run.offset(), run.len_bytes()).is_ok();
         let mut spans = self.lock();
@@ -382,7 +383,7 @@ impl Span {
         self.arena.window.at(self.offset, self.len_bytes).expect("a span lies inside its arena")
     }
 
-    /// Writes zeros over the first `len_bytes` of the span, which nobody else has seen yet.
+    /// Writes zeros over the first `len_bytes` of the span, which has no other user yet.
     fn zero(&self, len_bytes: usize) {
         if len_bytes < PARALLEL_ZERO_BYTES {
             zero(self.as_ptr(), len_bytes);

@@ -18,7 +18,7 @@ pub(crate) struct Inputs {
     pub(crate) commit_bytes: Option<u64>,
     /// What the program allows the arena to hold in all, if it set a cap.
     pub(crate) cap_bytes: Option<u64>,
-    /// What the program says the machine can give it in all, instead of `available_bytes`.
+    /// What the machine can give in all according to the program, instead of `available_bytes`.
     pub(crate) stated_bytes: Option<u64>,
     /// What the arena has given out or keeps for reuse.
     pub(crate) reserved_bytes: u64,
@@ -54,7 +54,7 @@ impl Inputs {
         (free_bytes.saturating_sub(needed_bytes) / 64).min(AHEAD_BYTES_MAX)
     }
 
-    /// The most that can be granted, in bytes, and which limit says so.
+    /// The most that can be granted, in bytes, and which limit decides it.
     ///
     /// A tenth of what the system has stays untouched; of that the program was promised by
     /// earlier reservations and has not touched yet, nothing is promised twice. A cap is exact.

@@ -1,7 +1,7 @@
 //! The fingerprint that distinguishes a region from its copies.
 //!
 //! A file in `/dev/shm` may look like a region without being one: `to_npy` or NumPy wrote it
-//! there, or it is a copy of a region that somebody wants to keep. So the creator of a region
+//! there, or it is a copy of a region, to be kept. So the creator of a region
 //! writes a fingerprint into the padding of the header: a hash of the region's name, of its inode
 //! and of the machine's boot id. A copy has another inode, a second link has another name, and a
 //! backup that is restored after a restart has another boot id, so none of them matches.

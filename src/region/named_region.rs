@@ -21,11 +21,11 @@ const CONTENDED_TIME: Duration = Duration::from_secs(1);
 /// Who removes the name when a handle is dropped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Release {
-    /// This process, whoever else has the region.
+    /// This process, also if others have the region.
     Creator(Instance),
-    /// This process, if nobody else holds the region.
+    /// This process, if no other holds the region.
     Last(Instance),
-    /// Nobody by dropping this handle.
+    /// No process: dropping this handle leaves the name.
     Never,
 }
 
@@ -57,7 +57,7 @@ impl NamedRegion {
         Ok((region, header))
     }
 
-    /// Makes a region of zeros that nobody else sees before it is [published].
+    /// Makes a region of zeros that is invisible to others before it is [published].
     ///
     /// # Errors
     ///
@@ -168,13 +168,14 @@ impl NamedRegion {
         Ok(NamedRegion { name, mapping, release, is_creator: false })
     }
 
-    /// Takes part in removing the name with the last handle: for who has found in the region what
-    /// it looked for.
+    /// Takes part in removing the name with the last handle. Call it when the region was found to
+    /// hold what was expected.
     pub(crate) fn adopt(&self) {
         self.set_release(Release::Last(Instance::current()));
     }
 
-    /// Lets the name go with this handle, which made the region, whoever else has it then.
+    /// Has the name removed with this handle, which made the region, also if others have it open
+    /// then.
     pub(crate) fn remove_with_creator(&self) {
         self.set_release(Release::Creator(Instance::current()));
     }
@@ -222,7 +223,7 @@ impl NamedRegion {
 
 impl Drop for NamedRegion {
     fn drop(&mut self) {
-        // No lock: in a forked child nobody might be left to release it.
+        // No lock: in a forked child the thread that holds it may not exist.
         match *self.release.get_mut().unwrap_or_else(PoisonError::into_inner) {
             Release::Creator(maker) if maker.is_current() => {
                 reclaim::release_held(self.mapping.open_file(), self.name.as_str());

@@ -29,7 +29,7 @@ const QUOTED_BYTES_MAX: usize = 120;
 /// Longest header text accepted, in bytes. NumPy itself stops at 10 000.
 const TEXT_BYTES_MAX: usize = 64 << 10;
 
-/// What a header says.
+/// The contents of a header.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Header {
     pub(crate) dtype: Dtype,

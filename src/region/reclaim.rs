@@ -62,13 +62,14 @@ fn reclaim_unmapped(name: &str, mappings: &mut Option<Holders>) -> bool {
     stale(name).is_some_and(|(_locked, now)| now == id && remove(name, id))
 }
 
-/// Whether nobody holds the region of this name, and nobody has kept it. With a look at who has it
-/// mapped this is the one rule by which names are removed, or listed as dead.
+/// Whether no process holds the region of this name, and it was not kept. Together with a check of
+/// which processes have it mapped, this is the one rule by which names are removed, or listed as
+/// dead.
 pub(crate) fn is_stale(name: &str) -> bool {
     stale(name).is_some()
 }
 
-/// The region of this name, locked exclusively, if nobody holds it and nobody has kept it.
+/// The region of this name, locked exclusively, if no process holds it and it was not kept.
 fn stale(name: &str) -> Option<(File, FileId)> {
     let name = Name::new(name).ok()?;
     let file = shm::lock_stale(name.as_str())?;
@@ -76,15 +77,15 @@ fn stale(name: &str) -> Option<(File, FileId)> {
     is_region(&file, name.as_str(), id, file_bytes).then_some((file, id))
 }
 
-/// Removes the name of a region that `file` holds open, if nobody else holds it. Whoever comes
-/// last does; the lock of `file` is gone afterwards, so that it must be closed.
+/// Removes the name of a region that `file` holds open, if this is the last holder. The lock of
+/// `file` is gone afterwards, so that it must be closed.
 pub(super) fn release(file: &File, name: &str) {
     if shm::is_last(file, name) {
         release_held(file, name);
     }
 }
 
-/// Removes the name of a region that `file` holds open, whoever else holds it.
+/// Removes the name of a region that `file` holds open, also if other processes hold it.
 pub(super) fn release_held(file: &File, name: &str) {
     let Ok((id, file_bytes)) = file::identity(file, name) else { return };
     if is_region(file, name, id, file_bytes) {

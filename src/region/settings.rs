@@ -39,13 +39,13 @@ pub fn set_memory_limit(bytes: u64) {
     MEMORY_LIMIT_BYTES.store(bytes, Ordering::Relaxed);
 }
 
-/// Says how much memory the machine can give to this process's anonymous arrays, in bytes.
+/// Sets how much memory the machine can give to this process's anonymous arrays, in bytes.
 ///
-/// It stands for what the kernel says is available (`MemAvailable`), which does not count the cache
-/// of some file systems, ZFS among them: with that, requests are refused that would work. The
-/// limits of cgroups and the kernel's commit limit count all the same. Whoever says too much meets
-/// the out-of-memory killer. Without a call, the environment variable `BRIGADE_AVAILABLE_MEMORY`
-/// says it, in bytes. `u64::MAX` takes the word back.
+/// It replaces what the kernel reports as available (`MemAvailable`), which does not count the
+/// cache of some file systems, ZFS among them: with that, requests are refused that would work. The
+/// limits of cgroups and the kernel's commit limit count all the same. If the number is too high,
+/// the out-of-memory killer may end the process. Without a call, the environment variable
+/// `BRIGADE_AVAILABLE_MEMORY` sets it, in bytes. `u64::MAX` removes the setting.
 ///
 /// # Examples
 ///
@@ -59,7 +59,7 @@ pub fn set_available_memory(bytes: u64) {
     AVAILABLE_BYTES.store(bytes, Ordering::Relaxed);
 }
 
-/// What was set, else what the environment says, if it says anything.
+/// What was set, else what the environment sets, if anything.
 fn setting(set: &AtomicU64, variable: &'static str) -> Result<Option<u64>> {
     // Relaxed: a number on its own.
     let set_bytes = set.load(Ordering::Relaxed);
@@ -73,7 +73,7 @@ fn setting(set: &AtomicU64, variable: &'static str) -> Result<Option<u64>> {
     })
 }
 
-/// What [`set_available_memory`] or the environment says, in bytes.
+/// What [`set_available_memory`] or the environment sets, in bytes.
 pub(super) fn available_bytes() -> Result<Option<u64>> {
     setting(&AVAILABLE_BYTES, "BRIGADE_AVAILABLE_MEMORY")
 }
@@ -87,7 +87,7 @@ pub(super) fn store_cache_bytes(bytes: u64) {
 /// Sets the size of the next arena, in bytes of address space; it costs no memory.
 ///
 /// An arena is made with the first array or pool and lives while any of them does. Without a call,
-/// the environment variable `BRIGADE_ARENA_SIZE` says the size; the default is four times the
+/// the environment variable `BRIGADE_ARENA_SIZE` sets the size; the default is four times the
 /// machine's memory. All are cut down to 32 TiB, to the limit on file sizes (`RLIMIT_FSIZE`), to a
 /// quarter of the limit on address space (`RLIMIT_AS`), halved until twice as much address space
 /// is free, which is what a worker needs, and rounded down to 2 MiB. `u64::MAX` restores the
@@ -117,7 +117,7 @@ pub(super) fn cache_bytes() -> Option<u64> {
     Some(CACHE_BYTES.load(Ordering::Relaxed)).filter(|&bytes| bytes != UNSET)
 }
 
-/// The size of the next arena, in bytes, if it was set or the environment says it.
+/// The size of the next arena, in bytes, if it was set by a call or the environment.
 pub(super) fn arena_size_bytes() -> Result<Option<u64>> {
     setting(&ARENA_SIZE_BYTES, "BRIGADE_ARENA_SIZE")
 }

@@ -339,9 +339,9 @@ pub(crate) fn take_chunk<T: Pod>(
     })
 }
 
-/// Leases a host's object memory, once for each time it is met. `hold` makes what the lease keeps
-/// beside it, and is told whether several workers may decode it. In a worker, names the memory on
-/// its way back, without a `hold`.
+/// Leases a host's object memory, once for each time it is serialised. `hold` makes what the lease
+/// keeps beside it; its argument is whether several workers may decode it. In a worker, names the
+/// memory on its way back, without a `hold`.
 pub(crate) fn lend_object(
     memory: &Memory,
     hold: Option<&dyn Fn(bool) -> error::Result<Hold>>,

@@ -150,9 +150,8 @@ impl Lease {
 
     /// The object memory that it lends, if it does.
     ///
-    /// Whoever gave the lease to a process asks [`Memory::has_process`] before it drops it, and
-    /// keeps a handle while that process has one; and calls [`Memory::sweep_process`] when the
-    /// process is reaped.
+    /// The giver of the lease checks [`Memory::has_process`] before it drops it, keeps a handle
+    /// while that process has one, and calls [`Memory::sweep_process`] when the process is reaped.
     pub(crate) fn object(&self) -> Option<&Memory> {
         match &self.right {
             Some(Right::Object { memory, .. }) => Some(memory),

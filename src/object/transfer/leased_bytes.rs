@@ -53,8 +53,8 @@ impl Drop for LeasedBytes {
         if self.task == NO_TASK {
             return;
         }
-        // Release: pairs with the Acquire in `live_handles`, so that whoever sees the count
-        // fall also has all accesses through this handle behind it.
+        // Release: pairs with the Acquire in `live_handles`, so that a thread that sees the count
+        // fall also sees all accesses through this handle as past.
         LIVE_HANDLES.fetch_sub(1, Ordering::Release);
     }
 }

@@ -19,7 +19,7 @@ enum WireObject {
 }
 
 /// Serialises a primitive in `memory`: the body of its `Serialize`. One with a name crosses by it,
-/// wherever there is somebody to open it.
+/// to any process that can open it.
 ///
 /// # Errors
 ///
