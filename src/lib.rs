@@ -125,6 +125,8 @@
 
 // Under loom only the modules that have models are built, so much of what they use is unused.
 #![cfg_attr(loom, allow(dead_code, unused_imports))]
+// So is what is public for what is not built.
+#![cfg_attr(loom, allow(unreachable_pub, unfulfilled_lint_expectations))]
 
 mod atomics;
 mod error;
@@ -176,7 +178,10 @@ pub use channel::{
     wait_any,
 };
 #[cfg(not(loom))]
-pub use compute::{Matrix, MatrixBase, MatrixMut, Product, Scalar, SharedBigUint};
+pub use compute::{
+    FilterFloat, FilterInteger, Matrix, MatrixBase, MatrixMut, Neighbours, Product, Scalar,
+    SharedBigUint,
+};
 pub use error::{Death, Error, Limit, Phase, Result, TaskError};
 pub use exit::ExitReason;
 #[cfg(not(loom))]

@@ -7,6 +7,8 @@ mod float;
 pub mod matmul;
 pub mod stencil;
 mod team;
+pub(crate) mod transpose;
+mod vectorized;
 
 pub(crate) use float::FloatMode;
 pub use team::{COUNTERS, PeerDied, SingleThread, Team};

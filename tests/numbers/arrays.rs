@@ -1,1 +1,4 @@
 //! Computations on arrays, each beside a naive oracle.
+
+mod filter;
+mod transpose;

@@ -1,5 +1,7 @@
 //! What a filter reads beyond the ends of an axis.
 
+use serde::{Deserialize, Serialize};
+
 /// What a filter reads beyond the ends of an axis of `n` elements `a b c d`.
 ///
 /// | variant       | left of `a b c d`, right of it | `scipy.ndimage` mode          |
@@ -13,7 +15,7 @@
 ///
 /// `Shrink` makes the window smaller at the border. A closure over a neighbourhood sees `None`
 /// there; a weighted sum adds zero for each place, and does not rescale the other weights.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 pub enum Boundary<T = f64> {
     /// The nearest element of the axis.
     Clamp,
@@ -79,7 +81,6 @@ impl<T: Copy> Boundary<T> {
     }
 
     /// The value that a weighted sum reads where [`index`](Self::index) is `None`.
-    #[allow(dead_code, reason = "for weighted sums")]
     pub(crate) fn outside(&self) -> T
     where
         T: Default,
