@@ -179,11 +179,12 @@ pub use channel::{
 };
 #[cfg(not(loom))]
 pub use compute::{
-    FilterFloat, FilterInteger, Matrix, MatrixBase, MatrixMut, Neighbours, Product, Scalar,
+    FilterFloat, FilterInteger, Float, Matrix, MatrixBase, MatrixMut, Neighbours, Product, Scalar,
     SharedBigUint,
 };
 pub use error::{Death, Error, Limit, Phase, Result, TaskError};
 pub use exit::ExitReason;
+pub use kernel::number::{Integer, Number};
 #[cfg(not(loom))]
 pub use kernel::stencil::Boundary;
 #[cfg(not(loom))]

@@ -3,8 +3,12 @@
 //! No operating system, and nothing shared.
 
 pub mod bigint;
+pub(crate) mod elementwise;
 mod float;
 pub mod matmul;
+pub(crate) mod number;
+pub(crate) mod random;
+pub(crate) mod reduce;
 pub mod stencil;
 mod team;
 pub(crate) mod transpose;

@@ -1,4 +1,5 @@
 //! One function body, compiled for several instruction sets.
+#![allow(unsafe_code)]
 
 /// Defines a function whose body is compiled for the target's baseline, for AVX2 and for AVX-512.
 /// A call runs the widest version that the processor has. All versions give the same bits: the
@@ -14,6 +15,7 @@ macro_rules! vectorized {
         ) $(-> $ret:ty)? $body:block
     ) => {
         $(#[$meta])*
+        #[allow(unsafe_code, reason = "the calls below, of functions for a set of instructions")]
         $vis fn $name $(<$($generic: $bound),+>)? ($($arg: $type),*) $(-> $ret)? {
             #[inline(always)]
             fn body $(<$($generic: $bound),+>)? ($($arg: $type),*) $(-> $ret)? $body

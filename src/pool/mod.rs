@@ -18,7 +18,6 @@ pub use api::pool::Pool;
 pub use api::shutdown::Shutdown;
 pub use api::stats::Stats;
 pub use items::{Imap, Options};
-#[allow(unused_imports, reason = "until a kernel scatters")]
 pub(crate) use loops::Scattered;
 pub use loops::{
     ByRows, ByTiles, Elements, Fold, FoldArray, Halo, HaloRows, HaloTile, Operand, ParLoop, ParMap,

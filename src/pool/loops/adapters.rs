@@ -98,7 +98,6 @@ pub(super) struct PerBlock<'r, T>(pub(super) &'r mut SharedArray<T>);
 /// scatter. The address is a raw pointer: who writes through it vouches that no two calls write to
 /// the same element, and that nobody reads one that is written.
 #[derive(Debug)]
-#[allow(dead_code, reason = "until a kernel scatters")]
 pub(crate) struct Scattered<'r, T>(pub(crate) &'r mut SharedArray<T>);
 
 impl<A: Sealed> Sealed for Whole<A> {}

@@ -47,7 +47,6 @@ mod results;
 mod rows;
 mod tiles;
 
-#[allow(unused_imports, reason = "until a kernel scatters")]
 pub(crate) use adapters::Scattered;
 pub use adapters::{Records, Subsampled, Whole};
 pub use body::Scratch;

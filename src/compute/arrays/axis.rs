@@ -1,0 +1,382 @@
+//! Reductions along one axis.
+
+use std::ops::Range;
+
+use super::along::{
+    AllAlong, Along, AnyAlong, ArgmaxAlong, ArgminAlong, DeviationAlong, ExactMeanAlong, MaxAlong,
+    MeanAlong, MinAlong, SumAlong, VarianceAlong,
+};
+use super::chunks::CHUNK;
+use super::reduce::merge_tree;
+use crate::array::SharedArray;
+use crate::error::{Error, Result};
+use crate::kernel::FloatMode;
+use crate::kernel::number::Number;
+use crate::kernel::reduce::axis::Axis;
+use crate::pool::{Pool, Whole};
+
+/// Columns of a part of a wide array.
+const COLUMNS: usize = 4096;
+/// Results that do not share a step along the axis, from which on they are divided themselves.
+const MANY: usize = 64;
+/// Parts that the axis is divided in, at most.
+const PARTS_MAX: usize = 64;
+
+/// Reductions along one axis, counted from 0. The result has the shape of the array without it:
+/// of one dimension, it has none and one element.
+///
+/// Each result is what the call of the whole array gives for its elements, in another order of
+/// additions; that depends on the shape alone, so the bits are the same for any number of workers.
+/// All of them only read the array, so with the pool's `retries` they survive a worker's death.
+impl Pool {
+    /// The sum along an axis; see [`sum`](Pool::sum).
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidArgument`] if the array has no such axis; else as [`sum`](Pool::sum).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use brigade::{Pool, SharedArray};
+    /// let pool = Pool::builder().workers(2).build()?;
+    /// let x = SharedArray::from_fn([2, 3], |[i, j]| (10 * i + j) as i32)?;
+    /// assert_eq!(pool.sum_axis(&x, 0)?.as_slice(), [10, 12, 14]);
+    /// assert_eq!(pool.sum_axis(&x, 1)?.as_slice(), [3, 33]);
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
+    pub fn sum_axis<T: Number>(
+        &self,
+        a: &SharedArray<T>,
+        axis: usize,
+    ) -> Result<SharedArray<T::Sum>> {
+        self.along(SumAlong, a, axis, None, 0)
+    }
+
+    /// The mean along an axis; see [`mean`](Pool::mean). Along an axis of length 0 it is NaN.
+    ///
+    /// # Errors
+    ///
+    /// As [`sum_axis`](Pool::sum_axis).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use brigade::{Pool, SharedArray};
+    /// let pool = Pool::builder().workers(2).build()?;
+    /// let x = SharedArray::from_fn([2, 3], |[i, j]| (10 * i + j) as u8)?;
+    /// assert_eq!(pool.mean_axis(&x, 0)?.as_slice(), [5.0, 6.0, 7.0]);
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
+    pub fn mean_axis<T: Number>(
+        &self,
+        a: &SharedArray<T>,
+        axis: usize,
+    ) -> Result<SharedArray<T::Mean>> {
+        self.along(MeanAlong, a, axis, None, 0)
+    }
+
+    /// The variance along an axis; see [`var`](Pool::var).
+    ///
+    /// # Errors
+    ///
+    /// As [`sum_axis`](Pool::sum_axis).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use brigade::{Pool, SharedArray};
+    /// let pool = Pool::builder().workers(2).build()?;
+    /// let x = SharedArray::from_fn([2, 2], |[i, j]| (10 * i + j) as f32)?;
+    /// assert_eq!(pool.var_axis(&x, 0, 1)?.as_slice(), [50.0, 50.0]);
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
+    pub fn var_axis<T: Number>(
+        &self,
+        a: &SharedArray<T>,
+        axis: usize,
+        ddof: usize,
+    ) -> Result<SharedArray<T::Mean>> {
+        let means = self.along(ExactMeanAlong, a, axis, None, 0)?;
+        self.along(VarianceAlong, a, axis, Some(&means), ddof)
+    }
+
+    /// The standard deviation along an axis; see [`std`](Pool::std).
+    ///
+    /// # Errors
+    ///
+    /// As [`sum_axis`](Pool::sum_axis).
+    pub fn std_axis<T: Number>(
+        &self,
+        a: &SharedArray<T>,
+        axis: usize,
+        ddof: usize,
+    ) -> Result<SharedArray<T::Mean>> {
+        let means = self.along(ExactMeanAlong, a, axis, None, 0)?;
+        self.along(DeviationAlong, a, axis, Some(&means), ddof)
+    }
+
+    /// The least element along an axis; see [`min`](Pool::min).
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidArgument`] if the array has no such axis, or it has length 0; else as
+    /// [`sum`](Pool::sum).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use brigade::{Pool, SharedArray};
+    /// let pool = Pool::builder().workers(2).build()?;
+    /// let x = SharedArray::from_fn([2, 3], |[i, j]| (10 * i + j) as i8)?;
+    /// assert_eq!(pool.min_axis(&x, 0)?.as_slice(), [0, 1, 2]);
+    /// assert_eq!(pool.max_axis(&x, 1)?.as_slice(), [2, 12]);
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
+    pub fn min_axis<T: Number>(&self, a: &SharedArray<T>, axis: usize) -> Result<SharedArray<T>> {
+        not_empty(a, axis)?;
+        self.along(MinAlong, a, axis, None, 0)
+    }
+
+    /// The greatest element along an axis; see [`max`](Pool::max).
+    ///
+    /// # Errors
+    ///
+    /// As [`min_axis`](Pool::min_axis).
+    pub fn max_axis<T: Number>(&self, a: &SharedArray<T>, axis: usize) -> Result<SharedArray<T>> {
+        not_empty(a, axis)?;
+        self.along(MaxAlong, a, axis, None, 0)
+    }
+
+    /// The index along the axis of the least element; see [`argmin`](Pool::argmin).
+    ///
+    /// # Errors
+    ///
+    /// As [`min_axis`](Pool::min_axis).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use brigade::{Pool, SharedArray};
+    /// let pool = Pool::builder().workers(2).build()?;
+    /// let mut x = SharedArray::from_slice(&[1.0, f64::NAN, 3.0, 0.0, 5.0, 3.0])?;
+    /// x.reshape([2, 3])?;
+    /// assert_eq!(pool.argmin_axis(&x, 0)?.as_slice(), [1, 0, 0]);
+    /// assert_eq!(pool.argmax_axis(&x, 1)?.as_slice(), [1, 1]);
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
+    pub fn argmin_axis<T: Number>(
+        &self,
+        a: &SharedArray<T>,
+        axis: usize,
+    ) -> Result<SharedArray<u64>> {
+        not_empty(a, axis)?;
+        self.along(ArgminAlong, a, axis, None, 0)
+    }
+
+    /// The index along the axis of the greatest element; see [`argmax`](Pool::argmax).
+    ///
+    /// # Errors
+    ///
+    /// As [`min_axis`](Pool::min_axis).
+    pub fn argmax_axis<T: Number>(
+        &self,
+        a: &SharedArray<T>,
+        axis: usize,
+    ) -> Result<SharedArray<u64>> {
+        not_empty(a, axis)?;
+        self.along(ArgmaxAlong, a, axis, None, 0)
+    }
+
+    /// Whether any element along the axis is not zero: 1 or 0. See [`any`](Pool::any).
+    ///
+    /// # Errors
+    ///
+    /// As [`sum_axis`](Pool::sum_axis).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use brigade::{Pool, SharedArray};
+    /// let pool = Pool::builder().workers(2).build()?;
+    /// let x = SharedArray::from_fn([2, 3], |[i, j]| (i * j) as u32)?;
+    /// assert_eq!(pool.any_axis(&x, 0)?.as_slice(), [0, 1, 1]);
+    /// assert_eq!(pool.all_axis(&x, 1)?.as_slice(), [0, 0]);
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
+    pub fn any_axis<T: Number>(&self, a: &SharedArray<T>, axis: usize) -> Result<SharedArray<u8>> {
+        self.along(AnyAlong, a, axis, None, 0)
+    }
+
+    /// Whether no element along the axis is zero: 1 or 0. See [`all`](Pool::all).
+    ///
+    /// # Errors
+    ///
+    /// As [`sum_axis`](Pool::sum_axis).
+    pub fn all_axis<T: Number>(&self, a: &SharedArray<T>, axis: usize) -> Result<SharedArray<u8>> {
+        self.along(AllAlong, a, axis, None, 0)
+    }
+
+    /// Runs `job` along the axis, with a parameter for each result if it takes them.
+    ///
+    /// Many columns are divided among workers, else many rows of results, else the axis.
+    fn along<T: Number, J: Along<T>>(
+        &self,
+        job: J,
+        a: &SharedArray<T>,
+        axis: usize,
+        params: Option<&SharedArray<f64>>,
+        ddof: usize,
+    ) -> Result<SharedArray<J::Output>> {
+        let n = axis_len(a, axis)?;
+        let mut shape = a.shape().dims().to_vec();
+        shape.remove(axis);
+        let mut out = SharedArray::<J::Output>::for_overwrite(&shape[..])?;
+        if out.is_empty() {
+            return Ok(out);
+        }
+        let outer: usize = shape[..axis].iter().product();
+        let inner: usize = shape[axis..].iter().product();
+        out.reshape([outer, inner])?;
+        let none = SharedArray::zeroed([0])?;
+        let call = Call { a, params: params.unwrap_or(&none), outer, n, inner, ddof };
+        let part = CHUNK.div_ceil(inner).max(n.div_ceil(PARTS_MAX)).next_multiple_of(64);
+        if inner >= 2 * COLUMNS {
+            self.along_columns(job, &call, &mut out)?;
+        } else if outer >= MANY || n <= part {
+            self.along_rows(job, &call, &mut out)?;
+        } else {
+            self.along_parts(job, &call, part, &mut out)?;
+        }
+        out.reshape(&shape[..])?;
+        Ok(out)
+    }
+
+    /// One row of results, and [`COLUMNS`] of its columns, to a call.
+    fn along_columns<T: Number, J: Along<T>>(
+        &self,
+        job: J,
+        call: &Call<'_, T>,
+        out: &mut SharedArray<J::Output>,
+    ) -> Result<()> {
+        self.par_tiles(out, [1, COLUMNS])
+            .zip(Whole(call.a))
+            .zip(Whole(call.params))
+            .with((call.n, call.inner, call.ddof))
+            .for_each(move |&(n, inner, ddof), ((mut tile, a), params)| {
+                let (outer, columns) = (tile.rows().start, tile.columns());
+                let data = &a[outer * n * inner..][..n * inner];
+                let params = some(params, outer * inner + columns.start, columns.len());
+                finished(job, data, Axis { n, inner }, columns, params, ddof, tile.row_mut(0));
+            })
+    }
+
+    /// Whole rows of results to a call.
+    fn along_rows<T: Number, J: Along<T>>(
+        &self,
+        job: J,
+        call: &Call<'_, T>,
+        out: &mut SharedArray<J::Output>,
+    ) -> Result<()> {
+        let rows = CHUNK / (call.n.max(1) * call.inner);
+        self.par_rows_mut(out, rows.max(1))
+            .zip(Whole(call.a))
+            .zip(Whole(call.params))
+            .with((call.n, call.inner, call.ddof))
+            .for_each(move |&(n, inner, ddof), ((rows, a), params)| {
+                let (first, out) = (rows.first(), rows.into_slice());
+                let data = &a[first * n * inner..][..out.len() * n];
+                let params = some(params, first * inner, out.len());
+                finished(job, data, Axis { n, inner }, 0..inner, params, ddof, out);
+            })
+    }
+
+    /// `part` steps of the axis, and a row of results, to a call; the host merges the partial
+    /// rows.
+    fn along_parts<T: Number, J: Along<T>>(
+        &self,
+        job: J,
+        &Call { a, params, outer, n, inner, ddof }: &Call<'_, T>,
+        part: usize,
+        out: &mut SharedArray<J::Output>,
+    ) -> Result<()> {
+        let parts = n.div_ceil(part);
+        let mut partials = SharedArray::<J::Partial>::for_overwrite([outer * parts, inner])?;
+        self.par_rows_mut(&mut partials, 1)
+            .zip(Whole(a))
+            .zip(Whole(params))
+            .with((n, inner, part))
+            .for_each(move |&(n, inner, part), ((rows, a), params)| {
+                let parts = n.div_ceil(part);
+                let (outer, first) = (rows.first() / parts, rows.first() % parts * part);
+                let axis = Axis { n: part.min(n - first), inner };
+                let data = &a[(outer * n + first) * inner..][..axis.n * inner];
+                let params = some(params, outer * inner, inner);
+                let partials = rows.into_slice();
+                job.fold(data, axis, 0..inner, params, partials);
+                partials.iter_mut().for_each(|partial| *partial = J::moved(*partial, first));
+            })?;
+        let _mode = FloatMode::standard();
+        let mut column = Vec::with_capacity(parts);
+        let rows = partials.as_slice().chunks_exact(parts * inner);
+        for (rows, out) in rows.zip(out.as_mut_slice().chunks_exact_mut(inner)) {
+            for (c, out) in out.iter_mut().enumerate() {
+                column.clear();
+                column.extend(rows[c..].iter().step_by(inner));
+                let merged = merge_tree(&column, J::merge).unwrap_or(J::EMPTY);
+                *out = J::finish(merged, n, ddof);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What a reduction along an axis is about: `a` is seen as `[outer, n, inner]`.
+struct Call<'a, T> {
+    a: &'a SharedArray<T>,
+    /// One for each result, or none.
+    params: &'a SharedArray<f64>,
+    outer: usize,
+    n: usize,
+    inner: usize,
+    ddof: usize,
+}
+
+/// Parameters of `len` results from `start` on, if there are parameters.
+fn some(params: &[f64], start: usize, len: usize) -> &[f64] {
+    if params.is_empty() { params } else { &params[start..][..len] }
+}
+
+/// Reduces the whole axis.
+fn finished<T: Number, J: Along<T>>(
+    job: J,
+    data: &[T],
+    axis: Axis,
+    columns: Range<usize>,
+    params: &[f64],
+    ddof: usize,
+    out: &mut [J::Output],
+) {
+    let mut partials = vec![J::EMPTY; out.len()];
+    job.fold(data, axis, columns, params, &mut partials);
+    for (out, partial) in out.iter_mut().zip(partials) {
+        *out = J::finish(partial, axis.n, ddof);
+    }
+}
+
+/// The length of an axis.
+fn axis_len<T>(a: &SharedArray<T>, axis: usize) -> Result<usize> {
+    a.shape().dims().get(axis).copied().ok_or_else(|| {
+        let found = format!("{axis} of {}", a.shape());
+        Error::invalid("the axis of a reduction", found, "less than the number of dimensions")
+    })
+}
+
+/// Refuses an axis without elements.
+fn not_empty<T>(a: &SharedArray<T>, axis: usize) -> Result<()> {
+    if axis_len(a, axis)? == 0 {
+        let found = format!("{axis} of {}", a.shape());
+        return Err(Error::invalid("the axis of a reduction", found, "at least one element long"));
+    }
+    Ok(())
+}

@@ -1,0 +1,88 @@
+//! Histograms, and counts of small integers.
+
+use std::ops::RangeInclusive;
+
+use super::chunks::CHUNK;
+use crate::array::SharedArray;
+use crate::error::{Error, Result};
+use crate::kernel::number::{Integer, Number};
+use crate::kernel::reduce::histogram::{self as kernel, EqualBins};
+use crate::pool::Pool;
+
+/// Counts of elements. The array is only read, so with the pool's `retries` they survive a
+/// worker's death. Up to 64 partial tables of counts lie in shared memory meanwhile.
+impl Pool {
+    /// How many elements lie in each of `bins` bins of one width that divide `range`, and the
+    /// `bins + 1` edges. As NumPy's `histogram`: a bin has its left edge, the last one also its
+    /// right edge; elements out of the range are left out, and NaN too. A range of one point is
+    /// widened by 1/2 on both sides.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidArgument`] if there are no bins or 2^32 - 1 and more, or the range is not
+    /// finite or descends; else as [`ParLoop::for_each`](crate::ParLoop::for_each), and as
+    /// [`SharedArray::zeroed`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use brigade::{Pool, SharedArray};
+    /// let pool = Pool::builder().workers(2).build()?;
+    /// let x = SharedArray::from_slice(&[0.0, 0.5, 1.0, 1.9, 2.0, 7.0, f64::NAN])?;
+    /// let (counts, edges) = pool.histogram(&x, 2, 0.0..=2.0)?;
+    /// assert_eq!((counts.as_slice(), &edges[..]), (&[2, 3][..], &[0.0, 1.0, 2.0][..]));
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
+    pub fn histogram<T: Number>(
+        &self,
+        a: &SharedArray<T>,
+        bins: usize,
+        range: RangeInclusive<f64>,
+    ) -> Result<(SharedArray<u64>, Vec<f64>)> {
+        let equal = EqualBins::new::<T>(*range.start(), *range.end(), bins).ok_or_else(|| {
+            let rule = "at least one bin, fewer than 2^32 - 1, and a finite range that ascends";
+            Error::invalid("the bins of a histogram", format!("{bins} bins in {range:?}"), rule)
+        })?;
+        let edges = equal.edges().to_vec();
+        let counts = self
+            .par_chunks(a, CHUNK)
+            .with(equal)
+            .fold_array(bins, |equal, counts: &mut [u64], a: &[T]| equal.count(a, counts))
+            .merge(|a, b| a + b)?;
+        Ok((counts, edges))
+    }
+
+    /// How often each integer from 0 on occurs: at least `minlength` counts, up to the greatest
+    /// element. As NumPy's `bincount`. In two passes.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidArgument`] if an element is negative, or greater than memory has bytes;
+    /// [`Error::NoSpace`] if there is no room for the counts; else as [`sum`](Pool::sum).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use brigade::{Pool, SharedArray};
+    /// let pool = Pool::builder().workers(2).build()?;
+    /// let x = SharedArray::from_slice(&[3u8, 1, 3])?;
+    /// assert_eq!(pool.bincount(&x, 0)?.as_slice(), [0, 1, 0, 2]);
+    /// assert_eq!(pool.bincount(&x, 6)?.as_slice(), [0, 1, 0, 2, 0, 0]);
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
+    pub fn bincount<T: Integer>(
+        &self,
+        a: &SharedArray<T>,
+        minlength: usize,
+    ) -> Result<SharedArray<u64>> {
+        let extremes = self.extremes(a)?;
+        let len = kernel::bincount_len(extremes, minlength).ok_or_else(|| {
+            let rule = "no negative elements, and none greater than memory has bytes";
+            let found = extremes.map_or(String::new(), |[a, b]| format!("{a:?} to {b:?}"));
+            Error::invalid("the elements of `bincount`", found, rule)
+        })?;
+        self.par_chunks(a, CHUNK)
+            .fold_array(len, |counts: &mut [u64], a: &[T]| kernel::bincount(a, counts))
+            .merge(|a, b| a + b)
+    }
+}
