@@ -9,6 +9,8 @@ pub mod matmul;
 pub(crate) mod number;
 pub(crate) mod random;
 pub(crate) mod reduce;
+#[cfg(not(loom))]
+pub(crate) mod sort;
 pub mod stencil;
 mod team;
 pub(crate) mod transpose;

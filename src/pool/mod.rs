@@ -18,11 +18,11 @@ pub use api::pool::Pool;
 pub use api::shutdown::Shutdown;
 pub use api::stats::Stats;
 pub use items::{Imap, Options};
-pub(crate) use loops::Scattered;
 pub use loops::{
     ByRows, ByTiles, Elements, Fold, FoldArray, Halo, HaloRows, HaloTile, Operand, ParLoop, ParMap,
     Records, Rows, RowsMut, Scratch, Subsampled, Tile, TileMut, Unit, Whole,
 };
+pub(crate) use loops::{Parts, Scattered};
 pub use record::config::Start;
 pub use record::counters::Restarts;
 pub use with::With;

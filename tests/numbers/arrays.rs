@@ -8,6 +8,8 @@ mod histogram;
 mod random;
 mod reduce;
 mod scan;
+mod select;
+mod sort;
 mod transpose;
 
 use brigade::{Pool, SharedArray};

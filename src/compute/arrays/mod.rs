@@ -2,16 +2,22 @@
 
 mod along;
 mod axis;
+mod buckets;
 mod chunks;
 mod elementwise;
 mod filter;
 mod histogram;
+mod order;
 mod random;
 mod reduce;
 mod scan;
+mod select;
+mod sort;
 mod stencil;
 mod transpose;
 
+pub use crate::kernel::sort::search::Side;
 pub use filter::{FilterFloat, FilterInteger};
 pub use random::Float;
+pub use sort::SortKey;
 pub use stencil::Neighbours;

@@ -100,7 +100,17 @@ pub(super) struct PerBlock<'r, T>(pub(super) &'r mut SharedArray<T>);
 #[derive(Debug)]
 pub(crate) struct Scattered<'r, T>(pub(crate) &'r mut SharedArray<T>);
 
+/// An array of which call `i` gets the elements from `bounds[i]` to below `bounds[i + 1]`: a loop
+/// over uneven parts, each of them one element of the loop.
+#[derive(Debug)]
+pub(crate) struct Parts<'b, A> {
+    pub(crate) array: A,
+    /// Ascending, not beyond the array's end; one more than there are parts.
+    pub(crate) bounds: &'b [u64],
+}
+
 impl<A: Sealed> Sealed for Whole<A> {}
+impl<A: Sealed> Sealed for Parts<'_, A> {}
 impl<T> Sealed for Scattered<'_, T> {}
 impl<A: Sealed> Sealed for Subsampled<A> {}
 impl<A: Sealed> Sealed for Records<A> {}
@@ -284,6 +294,48 @@ impl<U: Unit, T: Pod> Operand<U> for Scattered<'_, T> {
         std::ptr::slice_from_raw_parts_mut(operand.start(&range), range.len())
     }
 }
+
+macro_rules! parts {
+    ($operand:ty, $item:ty, $access:ident) => {
+        impl<T: Pod> Operand for Parts<'_, $operand> {
+            type Item<'a> = $item;
+
+            fn describe(&self, cut: Cut, operands: &mut Vec<HostOperand>) -> Result<()> {
+                let first = operands.len();
+                <$operand as Operand>::describe(&self.array, cut, operands)?;
+                let (operand, bounds) = (&mut operands[first], self.bounds);
+                let (true, Some(&last)) = (bounds.is_sorted(), bounds.last()) else {
+                    return Err(Error::invalid("the bounds of parts", "no order", "ascending"));
+                };
+                if last > operand.layout.rows as u64 {
+                    let rule = format!("at most the {} elements", operand.layout.rows);
+                    return Err(Error::invalid("the end of the last part", last, rule));
+                }
+                operand.units = Some(bounds.len() - 1);
+                operand.extra = bytemuck::cast_slice(bounds).to_vec();
+                Ok(())
+            }
+
+            #[inline]
+            unsafe fn item<'a>(
+                operands: &mut slice::Iter<'a, WorkerOperand>,
+                chunk: &ClaimedChunk,
+            ) -> $item {
+                let operand = WorkerOperand::next(operands);
+                let bound = |part: usize| {
+                    let (bounds, _) = operand.extra.as_chunks::<{ size_of::<u64>() }>();
+                    usize::try_from(u64::from_ne_bytes(bounds[part])).expect("within the array")
+                };
+                let elements = bound(chunk.range.start)..bound(chunk.range.end);
+                // SAFETY: the bounds ascend, checked by the host, so that no two chunks have the
+                // same element.
+                unsafe { operand.$access(&elements) }
+            }
+        }
+    };
+}
+parts!(&SharedArray<T>, &'a [T], read);
+parts!(&mut SharedArray<T>, &'a mut [T], write);
 
 #[cfg(test)]
 mod tests {

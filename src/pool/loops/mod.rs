@@ -47,7 +47,7 @@ mod results;
 mod rows;
 mod tiles;
 
-pub(crate) use adapters::Scattered;
+pub(crate) use adapters::{Parts, Scattered};
 pub use adapters::{Records, Subsampled, Whole};
 pub use body::Scratch;
 pub use fold::{Fold, FoldArray};
