@@ -179,8 +179,8 @@ pub use channel::{
 };
 #[cfg(not(loom))]
 pub use compute::{
-    FilterFloat, FilterInteger, Float, Matrix, MatrixBase, MatrixMut, Neighbours, Product, Scalar,
-    SharedBigUint, Side, SortKey,
+    FilterFloat, FilterInteger, Float, Matrix, MatrixBase, MatrixMut, Neighbours, Product,
+    RowIndex, Scalar, SharedBigUint, Side, SortKey,
 };
 pub use error::{Death, Error, Limit, Phase, Result, TaskError};
 pub use exit::ExitReason;

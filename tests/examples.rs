@@ -87,6 +87,8 @@ fn bad_input_is_one_line_and_exit_code_2() {
     refuses("named_region", &["--name", "a/b"], "a/b");
     refuses("processes", &["--count", "0"], "--count");
     refuses("processes", &["--patience-ms", "-1"], "whole number");
+    refuses("heat", &["--size", "2"], "--size");
+    refuses("heat", &["--size", "1000000000"], "space");
     refuses("named_region", &["--attach", "brigade-no-such"], "brigade-no-such");
 }
 
@@ -191,6 +193,7 @@ fn small_examples_run() {
         ("factorial_list", &["--count", "40", "--workers", "2"]),
         ("factorial", &["--n", "3000", "--workers", "2", "--repeat", "2"]),
         ("named_region", &[]),
+        ("heat", &["--size", "20", "--workers", "2"]),
         ("crash_survived", &[]),
         ("processes", &["--count", "2"]),
         ("pipeline", &["--items", "60"]),

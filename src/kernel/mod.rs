@@ -5,6 +5,7 @@
 pub mod bigint;
 pub(crate) mod elementwise;
 mod float;
+pub(crate) mod gather;
 pub mod matmul;
 pub(crate) mod number;
 pub(crate) mod random;

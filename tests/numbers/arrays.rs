@@ -4,6 +4,7 @@ mod axis;
 mod elementwise;
 mod faults;
 mod filter;
+mod gather;
 mod histogram;
 mod random;
 mod reduce;

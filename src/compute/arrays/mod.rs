@@ -6,6 +6,7 @@ mod buckets;
 mod chunks;
 mod elementwise;
 mod filter;
+mod gather;
 mod histogram;
 mod order;
 mod random;
@@ -18,6 +19,7 @@ mod transpose;
 
 pub use crate::kernel::sort::search::Side;
 pub use filter::{FilterFloat, FilterInteger};
+pub use gather::RowIndex;
 pub use random::Float;
 pub use sort::SortKey;
 pub use stencil::Neighbours;
