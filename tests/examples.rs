@@ -77,6 +77,11 @@ fn bad_input_is_one_line_and_exit_code_2() {
     refuses("parallel_sum", &["--size-mib", "1000000000"], "space");
     refuses("parallel_sum", &["--size-mib", "18446744073709551615"], "--size-mib");
     refuses("factorial_list", &["--count", "0"], "--count");
+    refuses("statistics", &["--in", "no-such.npy"], "no-such.npy");
+    refuses("statistics", &["--columns", "0"], "--columns");
+    refuses("statistics", &["--rows", "1000000000000"], "space");
+    refuses("monte_carlo", &["--samples", "0"], "--samples");
+    refuses("monte_carlo", &["--seed", "-1"], "whole number");
     refuses("overhead", &["--host-gib", "18446744073709551615"], "--host-gib");
     refuses("scaling", &["--size-max-mib", "18446744073709551615"], "--size-max-mib");
     refuses("scaling", &["--repeat", "0"], "--repeat");
@@ -184,6 +189,24 @@ fn the_digits_of_a_factorial_are_written_whole_or_not_at_all() {
     assert_eq!(std::fs::read_to_string(&file).unwrap(), "1124000727777607680000\n");
     // Nothing else is left beside it.
     assert_eq!(std::fs::read_dir(&directory.0).unwrap().count(), 1);
+}
+
+#[test]
+fn results_on_arrays_do_not_depend_on_the_number_of_workers() {
+    for (name, arguments, results) in [
+        ("statistics", &["--rows", "3001", "--columns", "7"][..], &["means", "deviations"][..]),
+        ("monte_carlo", &["--samples", "200001", "--seed", "5"], &["inside", "pi"]),
+    ] {
+        let of = |workers: &str| {
+            let more = ["--workers", workers, "--repeat", "1", "--json"];
+            json(name, &[arguments, &more].concat())
+        };
+        let (Some(one), Some(three)) = (of("1"), of("3")) else { continue };
+        for result in results {
+            assert!(!one[result].is_null());
+            assert_eq!(one[result], three[result], "{name}");
+        }
+    }
 }
 
 #[test]

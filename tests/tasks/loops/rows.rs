@@ -15,6 +15,10 @@ fn numbered(shape: [usize; 2]) -> SharedArray<u32> {
     SharedArray::from_fn(shape, |[i, j]| u32::try_from(i * shape[1] + j).unwrap()).unwrap()
 }
 
+fn low_byte(x: u32) -> u8 {
+    x.to_le_bytes()[0]
+}
+
 #[test]
 fn rows_of_several_lengths_and_types_are_taken_in_step() {
     alone(|| {
@@ -32,14 +36,17 @@ fn rows_of_several_lengths_and_types_are_taken_in_step() {
                         let rows = a.iter().zip(sums.into_slice()).zip(ends.iter_mut());
                         for ((row, sum), ends) in rows {
                             *sum = row.iter().map(|&x| u64::from(x)).sum();
-                            ends.copy_from_slice(&[row[0] as u8, row[row.len() - 1] as u8]);
+                            ends.copy_from_slice(&[low_byte(row[0]), low_byte(row[row.len() - 1])]);
                         }
                     })
                     .unwrap();
                 for i in 0..m {
                     let row = &a.as_slice()[i * n..][..n];
                     assert_eq!(sums[[i]], row.iter().map(|&x| u64::from(x)).sum::<u64>());
-                    assert_eq!((ends[[i, 0]], ends[[i, 1]]), (row[0] as u8, row[n - 1] as u8));
+                    assert_eq!(
+                        (ends[[i, 0]], ends[[i, 1]]),
+                        (low_byte(row[0]), low_byte(row[n - 1]))
+                    );
                 }
             }
         }
@@ -319,7 +326,8 @@ fn a_fold_starts_a_group_again_whose_worker_died() {
 #[test]
 fn the_first_match_is_the_lowest_and_ends_the_loop_early() {
     alone(|| {
-        let x = SharedArray::from_fn([100_000], |[i]| (i * 7919 % 100_003) as u32).unwrap();
+        let x = SharedArray::from_fn([100_000], |[i]| u32::try_from(i * 7919 % 100_003).unwrap())
+            .unwrap();
         for workers in [1, 2, 4] {
             let pool = pool(workers);
             for limit in [50_000, 10, 0] {

@@ -1,10 +1,5 @@
 //! The passes compiled for each kind of processor.
 #![allow(unsafe_code)]
-#![expect(
-    clippy::multiple_unsafe_ops_per_block,
-    reason = "each match makes one call; its arms differ in constants alone, and a pointer to the \
-              function instead would keep it from being compiled with its caller's instructions"
-)]
 
 use std::ops::Range;
 use std::sync::OnceLock;
