@@ -90,7 +90,7 @@ impl Pool {
     /// ```
     /// use brigade::{Pool, SharedArray};
     /// let pool = Pool::builder().workers(2).build()?;
-    /// assert_eq!(pool.std(&SharedArray::from_slice(&[1.0, 5.0])?, 0)?, 2.0);
+    /// assert_eq!(pool.std(&SharedArray::from_slice(&[1.0f64, 5.0])?, 0)?, 2.0);
     /// # Ok::<(), brigade::Error>(())
     /// ```
     pub fn std<T: Number>(&self, a: &SharedArray<T>, ddof: usize) -> Result<T::Mean> {
