@@ -204,18 +204,11 @@ impl Pool {
                 let mut positions = starts[index << bits..][..1 << bits].to_vec();
                 let (key, first) = (([seed, 0], bits), (index * SHUFFLE_CHUNK) as u64);
                 let sorted: *mut [T] = sorted;
-                // SAFETY: the row is that of the chunk's counts, by the same key and bits, and
-                // `sorted` has as many elements as all chunks together; the other calls of
-                // this loop have other chunks, and nobody reads `sorted` before it ends.
+                // SAFETY: `sorted` is an operand of the loop; the row is that of the chunk's
+                // counts, by the same key and bits; the other calls of this loop have other
+                // chunks, and nobody reads `sorted` before it ends.
                 unsafe {
-                    shuffle::scatter(
-                        key,
-                        first,
-                        a.len(),
-                        |i| a[i],
-                        &mut positions,
-                        sorted.cast::<T>(),
-                    );
+                    shuffle::scatter(key, first, a.len(), |i| a[i], &mut positions, sorted);
                 }
             })?;
         let mut begins = counts.as_slice()[..buckets].to_vec();
@@ -230,7 +223,8 @@ impl Pool {
             .for_each(|&seed, (bucket, ((bounds, sorted), a))| {
                 let [begin, end] = bounds[0];
                 let a: *mut [T] = a;
-                // SAFETY: buckets lie within the array, since their bounds ascend to its length.
+                assert!(begin <= end && end <= a.len(), "bucket {begin}..{end} of {}", a.len());
+                // SAFETY: within the array, checked above.
                 let start = unsafe { a.cast::<T>().add(begin) };
                 // SAFETY: as above; every byte is initialised; no other call has this bucket, and
                 // nobody else uses the array, which the host borrowed mutably.

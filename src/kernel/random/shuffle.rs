@@ -79,30 +79,28 @@ pub(crate) fn starts(counts: &mut [usize], bits: u32) {
 ///
 /// # Safety
 ///
-/// - `positions` is the row of `starts` for the counts of this very chunk, `key` and `bits`, and
-///   the
-///   counts of all chunks together are of no more elements than `to` has room for.
-/// - Nobody else reads or writes the chunk's positions of `to` meanwhile. (Those of different
-///   chunks
-///   are different.)
+/// - `to` is valid for writes, and aligned.
+/// - Nobody else reads or writes the chunk's positions of `to` meanwhile. Those of different chunks
+///   are different if `positions` is the row of [`starts`] for the counts of this very chunk, `key`
+///   and `bits`.
 ///
 /// # Panics
 ///
-/// If there are not `2^bits` positions.
+/// If there are not `2^bits` positions, or one lies outside `to`.
 pub(crate) unsafe fn scatter<T: Copy>(
     (key, bits): ([u64; 2], u32),
     start: u64,
     len: usize,
     element: impl Fn(usize) -> T,
     positions: &mut [usize],
-    to: *mut T,
+    to: *mut [T],
 ) {
     assert_eq!(positions.len(), 1 << bits, "a position for each bucket");
     each_bucket(key, bits, start, len, |i, bucket| {
         let position = positions[bucket];
-        // SAFETY: a bucket's positions from the chunk's start on, as many as it has elements there,
-        // are within `to`: the caller's first promise.
-        let place = unsafe { to.add(position) };
+        assert!(position < to.len(), "position {position} of {}", to.len());
+        // SAFETY: within `to`, checked above.
+        let place = unsafe { to.cast::<T>().add(position) };
         // SAFETY: within `to`, as above; nobody else uses the place: the caller's second promise.
         unsafe { place.write(element(i)) };
         positions[bucket] = position + 1;
@@ -145,7 +143,7 @@ mod tests {
         let mut begins = counts[..1 << bits].to_vec();
         begins.push(n);
         let mut out = vec![usize::MAX; n];
-        let to = out.as_mut_ptr();
+        let to: *mut [usize] = &raw mut out[..];
         for (&start, positions) in chunks.iter().zip(counts.chunks_mut(1 << bits)) {
             let len = chunk.min(n - start);
             // SAFETY: the positions are those of the chunk's counts, which are of `n` elements in
