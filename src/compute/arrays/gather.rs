@@ -193,7 +193,7 @@ impl Pool {
 /// # Panics
 ///
 /// If the range is not within the array.
-unsafe fn part_of<'a, T: Pod>(array: *mut [T], range: Range<usize>) -> &'a mut [T] {
+pub(super) unsafe fn part_of<'a, T: Pod>(array: *mut [T], range: Range<usize>) -> &'a mut [T] {
     assert!(range.start <= range.end && range.end <= array.len(), "{range:?} of {}", array.len());
     let part = array.cast::<T>().wrapping_add(range.start);
     // SAFETY: within the array, checked above; the rest is the caller's contract.

@@ -6,6 +6,7 @@ use std::ops::RangeInclusive;
 use bytemuck::Pod;
 
 use super::chunks::CHUNK;
+use super::gather::part_of;
 use crate::array::SharedArray;
 use crate::error::{Error, Result};
 use crate::kernel::number::{Integer, Number};
@@ -222,13 +223,9 @@ impl Pool {
             .with(seed)
             .for_each(|&seed, (bucket, ((bounds, sorted), a))| {
                 let [begin, end] = bounds[0];
-                let a: *mut [T] = a;
-                assert!(begin <= end && end <= a.len(), "bucket {begin}..{end} of {}", a.len());
-                // SAFETY: within the array, checked above.
-                let start = unsafe { a.cast::<T>().add(begin) };
-                // SAFETY: as above; every byte is initialised; no other call has this bucket, and
-                // nobody else uses the array, which the host borrowed mutably.
-                let elements = unsafe { std::slice::from_raw_parts_mut(start, end - begin) };
+                // SAFETY: no other call has this bucket, and nobody else uses the array, which the
+                // host borrowed mutably.
+                let elements = unsafe { part_of(a, begin..end) };
                 elements.copy_from_slice(&sorted[begin..end]);
                 shuffle::shuffle_bucket([seed, 0], bucket, elements);
             })
