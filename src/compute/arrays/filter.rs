@@ -111,7 +111,7 @@ impl Pool {
     /// # Errors
     ///
     /// [`Error::InvalidArgument`] for another number of dimensions, or a sigma that is not from 0
-    /// to 65536; [`Error::OutOfMemory`]; [`Error::Task`] if a worker died.
+    /// to 65536; [`Error::NoSpace`]; [`Error::Task`] if a worker died.
     ///
     /// # Examples
     ///
@@ -208,7 +208,7 @@ impl Pool {
     ///
     /// [`Error::InvalidArgument`] for another number of dimensions, or no weights;
     /// [`Error::ShapeMismatch`] if the two have different numbers of dimensions;
-    /// [`Error::OutOfMemory`]; [`Error::Task`] if a worker died.
+    /// [`Error::NoSpace`]; [`Error::Task`] if a worker died.
     ///
     /// # Examples
     ///
@@ -304,7 +304,7 @@ impl Pool {
     /// # Errors
     ///
     /// [`Error::InvalidArgument`] for another number of dimensions than 2, or another axis;
-    /// [`Error::OutOfMemory`]; [`Error::Task`] if a worker died.
+    /// [`Error::NoSpace`]; [`Error::Task`] if a worker died.
     ///
     /// # Examples
     ///
@@ -381,7 +381,7 @@ impl Pool {
     /// # Errors
     ///
     /// [`Error::InvalidArgument`] for another number of dimensions than 2, or a box of no element
-    /// or more than 65536; [`Error::OutOfMemory`]; [`Error::Task`] if a worker died.
+    /// or more than 65536; [`Error::NoSpace`]; [`Error::Task`] if a worker died.
     ///
     /// # Examples
     ///

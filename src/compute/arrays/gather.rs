@@ -40,7 +40,7 @@ impl Pool {
     /// # Errors
     ///
     /// [`Error::InvalidArgument`] for an array of no dimensions, or an index that is out of
-    /// bounds, the first such one; [`Error::OutOfMemory`]; [`Error::Task`] if a worker died.
+    /// bounds, the first such one; [`Error::NoSpace`]; [`Error::Task`] if a worker died.
     ///
     /// # Examples
     ///
@@ -91,7 +91,7 @@ impl Pool {
     /// # Errors
     ///
     /// [`Error::InvalidArgument`] for an array of no dimensions; [`Error::ShapeMismatch`] unless
-    /// the mask has one dimension, with as many bytes as there are rows; [`Error::OutOfMemory`];
+    /// the mask has one dimension, with as many bytes as there are rows; [`Error::NoSpace`];
     /// [`Error::Task`] if a worker died.
     ///
     /// # Examples
@@ -148,7 +148,7 @@ impl Pool {
     ///
     /// # Errors
     ///
-    /// [`Error::ShapeMismatch`] for different shapes; [`Error::OutOfMemory`]; [`Error::Task`] if a
+    /// [`Error::ShapeMismatch`] for different shapes; [`Error::NoSpace`]; [`Error::Task`] if a
     /// worker died.
     ///
     /// # Examples

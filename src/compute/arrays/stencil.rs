@@ -85,7 +85,7 @@ impl Pool {
     /// # Errors
     ///
     /// [`Error::InvalidArgument`] for another number of dimensions than `reach` has, or than 1, 2
-    /// or 3; [`Error::OutOfMemory`]; [`Error::Task`] if the function panicked or a worker died.
+    /// or 3; [`Error::NoSpace`]; [`Error::Task`] if the function panicked or a worker died.
     ///
     /// # Examples
     ///

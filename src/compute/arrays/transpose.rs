@@ -19,7 +19,7 @@ impl Pool {
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidArgument`] for an array that is no matrix; [`Error::OutOfMemory`];
+    /// [`Error::InvalidArgument`] for an array that is no matrix; [`Error::NoSpace`];
     /// [`Error::Task`] if a worker died.
     ///
     /// # Examples
@@ -50,7 +50,7 @@ impl Pool {
     /// # Errors
     ///
     /// [`Error::InvalidArgument`] if `axes` does not have each axis of the array once;
-    /// [`Error::OutOfMemory`]; [`Error::Task`] if a worker died.
+    /// [`Error::NoSpace`]; [`Error::Task`] if a worker died.
     ///
     /// # Examples
     ///
