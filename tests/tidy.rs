@@ -333,9 +333,7 @@ fn no_static_is_a_lock_that_a_forked_child_could_wait_for() {
 fn files_with_unsafe_code_are_listed_and_no_others() {
     let sources = sources(&["src"]);
     let is_unsafe = |source: &Source| tokens(&source.code).iter().any(|t| t.text == "unsafe");
-    // What `vectorized!` makes of a file's functions has unsafe code, which is in its own file.
-    let may = |s: &Source| is_unsafe(s) || s.code.contains("vectorized! {");
-    let needless = sources.iter().filter(|s| s.code.contains("(unsafe_code") && !may(s));
+    let needless = sources.iter().filter(|s| s.code.contains("(unsafe_code") && !is_unsafe(s));
     let needless = needless.map(|source| format!("{}: allows what it does not use", source.path));
     let needing = sources.iter().filter(|source| is_unsafe(source));
     let needing: BTreeSet<String> = needing.map(|source| source.path.clone()).collect();

@@ -4,7 +4,7 @@ use bytemuck::Pod;
 
 use crate::array::SharedArray;
 use crate::error::Result;
-use crate::pool::{Pool, Whole};
+use crate::pool::Pool;
 
 /// Elements of a chunk of a loop over whole arrays. It fixes the tree in which floats are added.
 pub(super) const CHUNK: usize = 1 << 16;
@@ -17,18 +17,9 @@ impl Pool {
         R: Pod,
         F: Fn(usize, &[T]) -> R + Copy + Send + 'static,
     {
-        let mut results = SharedArray::<R>::for_overwrite([a.len().div_ceil(CHUNK)])?;
-        self.par_chunks_mut(&mut results, 1).zip(Whole(a)).enumerate().for_each(
-            move |(index, (result, a))| {
-                result[0] = f(index, chunk(a, index));
-            },
-        )?;
-        Ok(results)
+        self.par_chunks(a, CHUNK)
+            .enumerate()
+            .map(move |(index, chunk)| f(index, chunk))
+            .collect_array()
     }
-}
-
-/// A chunk of a whole array.
-pub(super) fn chunk<T>(a: &[T], index: usize) -> &[T] {
-    let start = index * CHUNK;
-    &a[start..a.len().min(start + CHUNK)]
 }

@@ -1,6 +1,6 @@
 //! Reductions of whole arrays.
 
-use super::chunks::{CHUNK, chunk};
+use super::chunks::CHUNK;
 use crate::array::SharedArray;
 use crate::error::{Error, Result};
 use crate::kernel::FloatMode;
@@ -9,7 +9,7 @@ use crate::kernel::reduce::arg::{Arg, Extreme, merge_arg, partial_arg};
 use crate::kernel::reduce::{
     self as kernel, Deviations, Fold, Max, MeanSum, Min, MinMax, Sum, mean, partial, variance,
 };
-use crate::pool::{Pool, Whole};
+use crate::pool::Pool;
 
 /// Reductions of all elements of an array, whatever its shape.
 ///
@@ -217,11 +217,8 @@ impl Pool {
                 rule: "both must have the same shape",
             });
         }
-        let mut partials = SharedArray::for_overwrite([a.len().div_ceil(CHUNK)])?;
-        let partial = self.par_chunks_mut(&mut partials, 1).zip(Whole(a)).zip(Whole(b));
-        partial.enumerate().for_each(|(i, ((partial, a), b))| {
-            partial[0] = kernel::dot(chunk(a, i), chunk(b, i));
-        })?;
+        let chunks = self.par_chunks(a, CHUNK).zip(b);
+        let partials = chunks.map(|(a, b)| kernel::dot(a, b)).collect_array()?;
         let _mode = FloatMode::standard();
         let total = merge_tree(partials.as_slice(), Addend::plus);
         Ok(T::sum_of(total.unwrap_or(T::Total::ZERO)))
@@ -264,11 +261,8 @@ impl Pool {
     }
 
     fn squared_deviations<T: Number>(&self, a: &SharedArray<T>, mean: f64) -> Result<f64> {
-        let mut partials = SharedArray::<f64>::for_overwrite([a.len().div_ceil(CHUNK)])?;
-        let chunks = self.par_chunks_mut(&mut partials, 1).zip(Whole(a)).enumerate();
-        chunks.with(mean).for_each(|&mean, (i, (result, a))| {
-            result[0] = partial(Deviations, chunk(a, i), mean);
-        })?;
+        let chunks = self.par_chunks(a, CHUNK).with(mean);
+        let partials = chunks.map(|&mean, a| partial(Deviations, a, mean)).collect_array()?;
         let _mode = FloatMode::standard();
         Ok(merge_tree(partials.as_slice(), |a: f64, b| a + b).unwrap_or(0.0))
     }

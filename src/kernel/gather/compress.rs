@@ -3,7 +3,6 @@
 //! In two passes: [`count_true`] of each chunk, whose running sum gives the place of the chunk's
 //! output; then [`compress_rows`] of each chunk.
 
-#![allow(unsafe_code)] // `vectorized!` calls the version that the processor has.
 
 use crate::kernel::vectorized::vectorized;
 

@@ -1,6 +1,5 @@
 //! One of two values, by a mask.
 
-#![allow(unsafe_code)] // `vectorized!` calls the version that the processor has.
 
 use crate::kernel::vectorized::vectorized;
 

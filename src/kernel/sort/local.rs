@@ -7,7 +7,6 @@
 //! split by one digit. Each level takes at least 8 bits, so the time is linear in n for all inputs.
 //!
 //! Values move with the keys; `V = ()` sorts keys alone.
-#![allow(unsafe_code)]
 
 use super::key::{Key, KeyBits};
 use crate::kernel::vectorized::vectorized;

@@ -4,7 +4,6 @@
 //! searching", 2017, section 3), one step at a time for a block of needles: their memory accesses
 //! overlap. A block of ascending needles searches only between the places of its first and last.
 //! Keys are compared by rank: -0.0 equals 0.0, and NaN equals NaN and is greatest, as in NumPy.
-#![allow(unsafe_code)]
 
 use serde::{Deserialize, Serialize};
 

@@ -4,7 +4,6 @@
 //! order (at first all of it), and the host goes on with the subintervals that hold a wanted
 //! place. When few keys are left, the chunks collect them, and the host sorts them. Each pass
 //! takes 12 bits, so a pass or two are enough for most arrays, and six for any.
-#![allow(unsafe_code)]
 
 use serde::{Deserialize, Serialize};
 

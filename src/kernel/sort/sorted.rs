@@ -1,5 +1,4 @@
 //! Whether keys are in order already.
-#![allow(unsafe_code)]
 
 use super::key::Key;
 use crate::kernel::vectorized::vectorized;

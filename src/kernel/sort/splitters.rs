@@ -5,7 +5,6 @@
 //! its own, which is sorted already. A table over equal intervals of ranks gives the first bucket
 //! of an interval, and a binary search without branches finishes: as a rule no step at all, since
 //! splitters are moved to the starts of their intervals where each has an interval of its own.
-#![allow(unsafe_code)]
 
 use super::key::{Key, KeyBits};
 use super::local::{Pairs, Target, sort_pairs};

@@ -3,7 +3,6 @@
 //! Keys are compared by rank, so NaN is greatest, and the lower index comes first among equals.
 //! Each chunk keeps at most a few times k candidates, cut down to k by quickselect (Hoare, 1961)
 //! when they are too many; blocks of keys without a candidate are passed at streaming speed.
-#![allow(unsafe_code)]
 
 use std::cmp::Ordering;
 

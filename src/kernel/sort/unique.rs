@@ -3,7 +3,6 @@
 //! A run is a maximal range of keys of one rank: -0.0 and 0.0 are one value, and all NaN are one,
 //! as in NumPy. A run belongs to the chunk in which it starts. First each chunk counts its runs;
 //! the sums of the counts give each chunk its places in the result.
-#![allow(unsafe_code)]
 
 use super::key::{Key, KeyBits};
 use crate::kernel::vectorized::vectorized;

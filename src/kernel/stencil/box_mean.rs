@@ -9,8 +9,6 @@
 //! would never leave the sum, and bits would depend on the ranges of the workers. A box filter of
 //! floats is a [`separable_2d`](super::separable_2d) with equal weights.
 
-#![allow(unsafe_code)] // `vectorized!` calls the version that the processor has.
-
 use std::ops::Range;
 
 use super::Boundary;

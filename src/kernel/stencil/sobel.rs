@@ -2,8 +2,6 @@
 //!
 //! I. Sobel, G. Feldman, "A 3x3 isotropic gradient operator for image processing", 1968.
 
-#![allow(unsafe_code)] // `vectorized!` calls the version that the processor has.
-
 use std::ops::Range;
 
 use super::rows::{outside_row, rows_around};

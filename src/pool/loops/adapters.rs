@@ -152,7 +152,7 @@ macro_rules! adapted_read {
         }
     };
 }
-for_each_array!(read adapted_read);
+for_each_array!(read adapted_read!());
 
 macro_rules! subsampled {
     ($bound:path, $operand:ty, read, $this:ident => $array:expr) => {
@@ -188,7 +188,7 @@ macro_rules! subsampled {
         }
     };
 }
-for_each_array!(subsampled);
+for_each_array!(subsampled!());
 
 impl<A> Operand for Records<A>
 where

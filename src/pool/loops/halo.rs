@@ -352,7 +352,7 @@ macro_rules! halo_operand {
         }
     };
 }
-for_each_array!(read halo_operand);
+for_each_array!(read halo_operand!());
 
 #[cfg(test)]
 mod tests {

@@ -318,26 +318,31 @@ impl WorkerOperand {
 }
 
 /// Passes each type of array to the macro `$each`: the bound of its elements, its type, whether a
-/// loop reads or writes it, and how to find the array in it.
+/// loop reads or writes it, and how to find the array in it. `$args` go in front.
 // A macro, not a blanket implementation over a trait of all arrays: for an argument that is no
 // operand, rustc would then name that private trait instead of listing the operands.
 macro_rules! for_each_array {
-    ($each:ident) => {
-        for_each_array!(read $each);
-        $each!(bytemuck::Pod, &mut crate::array::SharedArray<T>, write, array => array);
-        $each!(crate::array::Element, &mut crate::array::MappedArrayMut<T>, write, array => array);
+    ($each:ident!($($args:tt)*)) => {
+        for_each_array!(read $each!($($args)*));
+        $each!($($args)* bytemuck::Pod, &mut crate::array::SharedArray<T>, write, array => array);
         $each!(
-            crate::array::Element, crate::array::LentNamed<&mut crate::array::NamedArray<T>>, write,
-            lent => lent.0
+            $($args)* crate::array::Element, &mut crate::array::MappedArrayMut<T>, write,
+            array => array
+        );
+        $each!(
+            $($args)* crate::array::Element,
+            crate::array::LentNamed<&mut crate::array::NamedArray<T>>, write, lent => lent.0
         );
     };
-    (read $each:ident) => {
-        $each!(bytemuck::Pod, &crate::array::SharedArray<T>, read, array => array);
-        $each!(bytemuck::Pod, &crate::array::Frozen<T>, read, array => array);
-        $each!(crate::array::Element, &crate::array::MappedArray<T>, read, array => array);
+    (read $each:ident!($($args:tt)*)) => {
+        $each!($($args)* bytemuck::Pod, &crate::array::SharedArray<T>, read, array => array);
+        $each!($($args)* bytemuck::Pod, &crate::array::Frozen<T>, read, array => array);
         $each!(
-            crate::array::Element, crate::array::LentNamed<&crate::array::NamedArray<T>>, read,
-            lent => lent.0
+            $($args)* crate::array::Element, &crate::array::MappedArray<T>, read, array => array
+        );
+        $each!(
+            $($args)* crate::array::Element,
+            crate::array::LentNamed<&crate::array::NamedArray<T>>, read, lent => lent.0
         );
     };
 }
@@ -353,16 +358,12 @@ impl<T: Element> Sealed for LentNamed<&mut NamedArray<T>> {}
 impl<P, Q> Sealed for (P, Q) {}
 impl<P> Sealed for Enumerated<P> {}
 
-macro_rules! elements_operand {
-    ($bound:path, $operand:ty, read, $this:ident => $array:expr) => {
-        elements_operand!($bound, $operand, false, &'a [T], read, $this => $array);
-    };
-    ($bound:path, $operand:ty, write, $this:ident => $array:expr) => {
-        elements_operand!($bound, $operand, true, &'a mut [T], write, $this => $array);
-    };
-    ($bound:path, $operand:ty, $is_written:literal, $item:ty, $access:ident,
+/// Makes an array an operand of loops over `$unit`: what a call gets of one that is read, and of
+/// one that is written, each with the function that finds it in a worker.
+macro_rules! array_operand {
+    (@ $unit:ty, $is_written:literal, ($item:ty, $find:path); $bound:path, $operand:ty,
      $this:ident => $array:expr) => {
-        impl<T: $bound> Operand for $operand {
+        impl<T: $bound> Operand<$unit> for $operand {
             type Item<'a> = $item;
 
             fn describe(&self, cut: Cut, operands: &mut Vec<HostOperand>) -> Result<()> {
@@ -378,12 +379,43 @@ macro_rules! elements_operand {
                 chunk: &ClaimedChunk,
             ) -> $item {
                 // SAFETY: the same contract, passed on.
-                unsafe { WorkerOperand::next(operands).$access(&chunk.range) }
+                unsafe { $find(WorkerOperand::next(operands), chunk) }
             }
         }
     };
+    ($unit:ty, $read:tt, $write:tt; $bound:path, $operand:ty, read, $($array:tt)*) => {
+        array_operand!(@ $unit, false, $read; $bound, $operand, $($array)*);
+    };
+    ($unit:ty, $read:tt, $write:tt; $bound:path, $operand:ty, write, $($array:tt)*) => {
+        array_operand!(@ $unit, true, $write; $bound, $operand, $($array)*);
+    };
 }
-for_each_array!(elements_operand);
+pub(super) use array_operand;
+
+/// The elements of `chunk`, to be read.
+///
+/// # Safety
+///
+/// - Nobody writes to them while they are borrowed.
+#[inline]
+unsafe fn read<'a, T: Pod>(operand: &'a WorkerOperand, chunk: &ClaimedChunk) -> &'a [T] {
+    // SAFETY: the same contract, passed on.
+    unsafe { operand.read(&chunk.range) }
+}
+
+/// The elements of `chunk`, to be written.
+///
+/// # Safety
+///
+/// - Nobody else uses them while they are borrowed.
+#[inline]
+#[expect(clippy::mut_from_ref, reason = "the memory is not the operand's own")]
+unsafe fn write<'a, T: Pod>(operand: &'a WorkerOperand, chunk: &ClaimedChunk) -> &'a mut [T] {
+    // SAFETY: the same contract, passed on.
+    unsafe { operand.write(&chunk.range) }
+}
+
+for_each_array!(array_operand!(Elements, (&'a [T], read), (&'a mut [T], write);));
 
 impl<U: Unit, P: Operand<U>, Q: Operand<U>> Operand<U> for (P, Q) {
     type Item<'a> = (P::Item<'a>, Q::Item<'a>);

@@ -52,7 +52,6 @@ impl<'p, P: Operand<U>, U: Unit> ParLoop<'p, P, (), U> {
     pub fn map<F, R>(self, function: F) -> ParMap<'p, P, (), F, R, U>
     where
         F: for<'a> Fn(P::Item<'a>) -> R + Copy + Send + 'static,
-        R: Serialize + DeserializeOwned + 'static,
     {
         let _ = function;
         ParMap { chunks: self, function: PhantomData }
@@ -71,7 +70,6 @@ where
     pub fn map<F, R>(self, function: F) -> ParMap<'p, P, With<W>, F, R, U>
     where
         F: for<'w, 'a> Fn(&'w W, P::Item<'a>) -> R + Copy + Send + 'static,
-        R: Serialize + DeserializeOwned + 'static,
     {
         let _ = function;
         ParMap { chunks: self, function: PhantomData }
@@ -91,7 +89,6 @@ where
     pub fn map<F, R>(self, function: F) -> ParMap<'p, P, Scratch<V, M, T>, F, R, U>
     where
         F: for<'s, 'a> Fn(&'s mut T, P::Item<'a>) -> R + Copy + Send + 'static,
-        R: Serialize + DeserializeOwned + 'static,
     {
         let _ = function;
         ParMap { chunks: self, function: PhantomData }

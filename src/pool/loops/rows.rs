@@ -7,7 +7,7 @@ use std::slice;
 
 use crate::error::Result;
 use crate::pool::loops::operand::{
-    ByRows, ClaimedChunk, Cut, HostOperand, Operand, WorkerOperand, for_each_array,
+    ByRows, ClaimedChunk, Cut, HostOperand, Operand, WorkerOperand, array_operand, for_each_array,
 };
 
 /// Rows of an array that a call of a loop reads; see [`Pool::par_rows`](crate::Pool::par_rows).
@@ -212,37 +212,7 @@ impl<'a, T> Iterator for RowIterMut<'a, T> {
 
 impl<T> ExactSizeIterator for RowIterMut<'_, T> {}
 
-macro_rules! rows_operand {
-    ($bound:path, $operand:ty, read, $this:ident => $array:expr) => {
-        rows_operand!($bound, $operand, false, Rows<'a, T>, read, $this => $array);
-    };
-    ($bound:path, $operand:ty, write, $this:ident => $array:expr) => {
-        rows_operand!($bound, $operand, true, RowsMut<'a, T>, write, $this => $array);
-    };
-    ($bound:path, $operand:ty, $is_written:literal, $item:ty, $access:ident,
-     $this:ident => $array:expr) => {
-        impl<T: $bound> Operand<ByRows> for $operand {
-            type Item<'a> = $item;
-
-            fn describe(&self, cut: Cut, operands: &mut Vec<HostOperand>) -> Result<()> {
-                let $this = self;
-                let (source, shape) = ($array.source(), $array.shape());
-                operands.push(HostOperand::new(source, shape, $is_written, cut)?);
-                Ok(())
-            }
-
-            #[inline]
-            unsafe fn item<'a>(
-                operands: &mut slice::Iter<'a, WorkerOperand>,
-                chunk: &ClaimedChunk,
-            ) -> $item {
-                // SAFETY: the same contract, passed on.
-                unsafe { $access(WorkerOperand::next(operands), chunk) }
-            }
-        }
-    };
-}
-for_each_array!(rows_operand);
+for_each_array!(array_operand!(ByRows, (Rows<'a, T>, read), (RowsMut<'a, T>, write);));
 
 /// The rows of `operand` that belong to `chunk`, to be read.
 ///

@@ -10,7 +10,7 @@ use bytemuck::Pod;
 use crate::error::Result;
 use crate::pool::Pool;
 use crate::pool::loops::operand::{
-    ByTiles, ClaimedChunk, Cut, HostOperand, Operand, WorkerOperand, for_each_array,
+    ByTiles, ClaimedChunk, Cut, HostOperand, Operand, WorkerOperand, array_operand, for_each_array,
 };
 use crate::pool::loops::par_loop::ParLoop;
 
@@ -228,34 +228,4 @@ unsafe fn write_tile<'a, T: Pod>(
     TileMut { start, width: operand.layout.row_len, rows, columns, elements: PhantomData }
 }
 
-macro_rules! tiles_operand {
-    ($bound:path, $operand:ty, read, $this:ident => $array:expr) => {
-        tiles_operand!($bound, $operand, false, Tile<'a, T>, read_tile, $this => $array);
-    };
-    ($bound:path, $operand:ty, write, $this:ident => $array:expr) => {
-        tiles_operand!($bound, $operand, true, TileMut<'a, T>, write_tile, $this => $array);
-    };
-    ($bound:path, $operand:ty, $is_written:literal, $item:ty, $access:ident,
-     $this:ident => $array:expr) => {
-        impl<T: $bound> Operand<ByTiles> for $operand {
-            type Item<'a> = $item;
-
-            fn describe(&self, cut: Cut, operands: &mut Vec<HostOperand>) -> Result<()> {
-                let $this = self;
-                let (source, shape) = ($array.source(), $array.shape());
-                operands.push(HostOperand::new(source, shape, $is_written, cut)?);
-                Ok(())
-            }
-
-            #[inline]
-            unsafe fn item<'a>(
-                operands: &mut slice::Iter<'a, WorkerOperand>,
-                chunk: &ClaimedChunk,
-            ) -> $item {
-                // SAFETY: the same contract, passed on: the tile is what the chunk's unit is.
-                unsafe { $access(WorkerOperand::next(operands), chunk) }
-            }
-        }
-    };
-}
-for_each_array!(tiles_operand);
+for_each_array!(array_operand!(ByTiles, (Tile<'a, T>, read_tile), (TileMut<'a, T>, write_tile);));
