@@ -3,7 +3,6 @@
 //! In two passes: [`count_true`] of each chunk, whose running sum gives the place of the chunk's
 //! output; then [`compress_rows`] of each chunk.
 
-
 use crate::kernel::vectorized::vectorized;
 
 /// Elements whose mask is looked at together.

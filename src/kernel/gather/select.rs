@@ -1,6 +1,5 @@
 //! One of two values, by a mask.
 
-
 use crate::kernel::vectorized::vectorized;
 
 vectorized! {
