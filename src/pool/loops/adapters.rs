@@ -1,6 +1,6 @@
 //! Operands that are seen whole, subsampled, or by records.
 //!
-//! Also those in which a loop leaves results: an element a chunk, or a row a block.
+//! Also the operands into which a loop writes its results: an element a chunk, or a row a block.
 #![allow(unsafe_code)]
 
 use std::ops::Range;
@@ -50,9 +50,9 @@ use crate::pool::loops::rows::{self, Rows, RowsMut};
 #[derive(Debug, Clone, Copy)]
 pub struct Whole<A>(pub A);
 
-/// An operand of [`Pool::par_rows`](crate::Pool::par_rows) that has one row for each so many rows
-/// of the loop, the last of which may be fewer: the chroma planes of a 4:2:0 video frame, say.
-///
+/// An operand of [`Pool::par_rows`](crate::Pool::par_rows) that has one row for every `n` rows of
+/// the loop, for example the chroma planes of a 4:2:0 video frame. The last of its rows may stand
+/// for fewer. The number of rows of a chunk must be a multiple of `n`.
 /// The number of rows of a chunk must be a multiple of the ratio.
 ///
 /// # Examples
@@ -74,7 +74,7 @@ pub struct Whole<A>(pub A);
 pub struct Subsampled<A>(
     /// The array.
     pub A,
-    /// For how many rows of the loop it has one, at least 1.
+    /// The ratio `n`, at least 1.
     pub usize,
 );
 
@@ -94,18 +94,18 @@ pub(super) struct PerChunk<'r, R>(pub(super) &'r mut SharedArray<R>);
 #[derive(Debug)]
 pub(super) struct PerBlock<'r, T>(pub(super) &'r mut SharedArray<T>);
 
-/// An array of which each call gets the address, to write where its kernel says: for kernels that
-/// scatter. The address is a raw pointer: who writes through it vouches that no two calls write to
-/// the same element, and that nobody reads one that is written.
+/// An array of which each call gets the address, for kernels that scatter. The address is a raw
+/// pointer: the code that writes through it must ensure that no two calls write to the same
+/// element, and that no element is read while it is written.
 #[derive(Debug)]
 pub(crate) struct Scattered<'r, T>(pub(crate) &'r mut SharedArray<T>);
 
-/// An array of which call `i` gets the elements from `bounds[i]` to below `bounds[i + 1]`: a loop
-/// over uneven parts, each of them one element of the loop.
+/// An array of which call `i` gets the elements `bounds[i]..bounds[i + 1]`: a loop over uneven
+/// parts, each of them one element of the loop.
 #[derive(Debug)]
 pub(crate) struct Parts<'b, A> {
     pub(crate) array: A,
-    /// Ascending, not beyond the array's end; one more than there are parts.
+    /// Ascending, at most the array's length; one more than there are parts.
     pub(crate) bounds: &'b [u64],
 }
 
@@ -118,7 +118,7 @@ impl<R> Sealed for PerChunk<'_, R> {}
 impl<T> Sealed for PerBlock<'_, T> {}
 
 impl HostOperand {
-    /// Describes an array that is no part of what the loop divides.
+    /// Describes an array that the loop does not divide.
     fn undivided(
         source: impl Into<Option<crate::object::source::Source>>,
         shape: &crate::shape::Shape,
@@ -216,15 +216,16 @@ where
     }
 }
 
-/// The records that begin in `range`: from behind the first delimiter at or after its start, less
-/// one, to behind the first delimiter at or after its end, less one.
+/// The records that begin in `range`. With `s` and `e` the start and the end of the range, they
+/// extend from behind the first delimiter at or after `s - 1` to behind the first one at or after
+/// `e - 1`.
 fn records(bytes: &[u8], delimiter: u8, range: &Range<usize>) -> Range<usize> {
     let is_delimiter = |byte: &u8| *byte == delimiter;
     let start = match range.start {
         0 => 0,
         start => match bytes[start - 1..range.end].iter().position(is_delimiter) {
             Some(at) => start + at,
-            // A record that began before goes on beyond this piece.
+            // A record that began earlier extends beyond this piece.
             None => return range.end..range.end,
         },
     };
@@ -305,7 +306,7 @@ macro_rules! parts {
                 <$operand as Operand>::describe(&self.array, cut, operands)?;
                 let (operand, bounds) = (&mut operands[first], self.bounds);
                 let (true, Some(&last)) = (bounds.is_sorted(), bounds.last()) else {
-                    return Err(Error::invalid("the bounds of parts", "no order", "ascending"));
+                    return Err(Error::invalid("the bounds of parts", "not in order", "ascending"));
                 };
                 if last > operand.layout.rows as u64 {
                     let rule = format!("at most the {} elements", operand.layout.rows);

@@ -1,10 +1,10 @@
 //! The blocks of one parallel loop, in shared memory.
 //!
-//! Every worker has a share of its own, the same stretch of the array in every loop of that
-//! shape, and takes its blocks from the front, a few at a time. Who has none left takes the second
-//! half of what another has, makes that its share, and goes on; at the very end it takes what
-//! others have taken and not begun. So a worker finds in its caches, and on its memory node, what
-//! it had the last time, and no block waits for one that takes long.
+//! Every worker has a share of its own, which is the same part of the array in every loop of that
+//! shape. It takes its blocks from the front, a few at a time. A worker with none left takes the
+//! second half of what another has, makes that its share, and goes on. At the very end it takes
+//! blocks that others have taken and not begun. So a worker finds its data in its caches and on its
+//! memory node, and no block waits behind a slow one.
 #![allow(unsafe_code)]
 
 use std::ops::Range;
@@ -15,12 +15,12 @@ use crate::error::{Error, Result};
 use crate::region::arena::{Arena, Contents, Span};
 use crate::region::windows::Windows;
 
-/// Blocks that one loop has at most; longer loops have more chunks in each.
+/// The most blocks that one loop has; in longer loops each block has more chunks.
 pub(super) const BLOCKS_MAX: usize = 65_536;
-/// Blocks that a worker takes together at most.
+/// The most blocks that a worker takes at once.
 const BATCH_MAX: usize = 16;
 
-/// What stands in front of a loop's shares, which stand in front of its block words.
+/// The header of a loop's blocks. The shares follow it, then the block words.
 ///
 /// | field     | written by         | read by | guard           | if the writer dies        |
 /// |-----------|--------------------|---------|-----------------|---------------------------|
@@ -37,13 +37,13 @@ struct Header {
     _limit: [u32; 15],
 }
 
-/// The blocks of one share: the first in bits 31..0 of a word, the end in bits 63..32. On a cache
-/// line of its own: as long as all have enough to do, nobody else looks.
+/// The blocks of one share: the first in bits 31..0 of a word, the end in bits 63..32. Each share
+/// has a cache line of its own: other workers read it only when they run out of blocks.
 #[repr(C, align(64))]
 struct Share {
-    /// Those that nobody has taken.
+    /// The blocks that nobody has taken.
     left: AtomicU64,
-    /// Those that its worker has taken last, of which it may not have begun all.
+    /// The blocks that its worker took last; some of them may not have begun.
     batch: AtomicU64,
     _share: [u64; 6],
 }
@@ -58,7 +58,7 @@ impl Share {
         blocks.start as u64 | (blocks.end as u64) << 32
     }
 
-    /// What a word says, whatever a stray worker has written there: blocks below `count`.
+    /// Decodes a word. A stray worker may have written anything there: the result is below `count`.
     #[inline]
     fn unpack(word: u64, count: usize) -> Range<usize> {
         let index = |word: u64| usize::try_from(word).unwrap_or(count).min(count);
@@ -71,7 +71,7 @@ impl Share {
         self.batch.store(0, Ordering::Relaxed);
     }
 
-    /// Fills a share that has nothing left; false if somebody else did.
+    /// Fills a share that has nothing left; false if another worker did so first.
     fn try_fill(&self, blocks: &Range<usize>, count: usize) -> bool {
         // Relaxed: a hint; the block words decide.
         let seen = self.left.load(Ordering::Relaxed);
@@ -80,12 +80,13 @@ impl Share {
             && self.left.compare_exchange(seen, next, relaxed, relaxed).is_ok()
     }
 
-    /// What its worker has taken last.
+    /// The blocks that its worker took last.
     fn batch(&self, count: usize) -> Range<usize> {
         Share::unpack(self.batch.load(Ordering::Relaxed), count)
     }
 
-    /// Takes what `cut` makes of the blocks that are left; it returns that and what is left then.
+    /// Splits the blocks that are left by `cut` into those to take and the rest, and returns the
+    /// first.
     #[inline]
     fn take(
         &self,
@@ -108,7 +109,7 @@ impl Share {
         }
     }
 
-    /// The first blocks: many while there are many, single ones towards the end.
+    /// Takes the first blocks: several while many are left, single ones towards the end.
     #[inline]
     fn take_first(&self, count: usize) -> Option<Range<usize>> {
         let taken = self.take(count, |Range { start, end }| {
@@ -120,7 +121,7 @@ impl Share {
         Some(taken)
     }
 
-    /// The second half; if there is one block, that.
+    /// Takes the second half; if one block is left, that one.
     fn take_half(&self, count: usize) -> Option<Range<usize>> {
         self.take(count, |Range { start, end }| {
             let middle = start + (end - start) / 2;
@@ -147,7 +148,7 @@ fn share(index: usize, shares: usize, count: usize) -> Range<usize> {
     count * index / shares..count * (index + 1) / shares
 }
 
-/// The blocks as the host has them.
+/// The blocks as the host sees them.
 #[derive(Debug)]
 pub(super) struct HostBlocks {
     span: Span,
@@ -157,7 +158,7 @@ pub(super) struct HostBlocks {
 }
 
 impl HostBlocks {
-    /// `count` free blocks of the loop `number`, in so many shares, at least one.
+    /// `count` free blocks of the loop `number`, in `shares` shares, at least one.
     pub(super) fn new(
         arena: &Arc<Arena>,
         count: usize,
@@ -191,32 +192,32 @@ impl HostBlocks {
         Blocks { start: self.span.as_ptr(), shares, count, number }
     }
 
-    /// In how many shares they are.
+    /// The number of shares.
     pub(super) fn shares(&self) -> usize {
         self.shares
     }
 
-    /// Has the next workers look at all blocks again.
+    /// Resets the shares, so that the next workers look at all blocks again.
     pub(super) fn rewind(&self) {
         for index in 0..self.shares {
             self.view().share(index).fill(&share(index, self.shares, self.count));
         }
     }
 
-    /// How many of the blocks that are to be done are free.
+    /// The number of needed blocks that are free.
     pub(super) fn free(&self) -> usize {
         let needed = self.needed();
         self.in_state(|value| value & 3 == FREE).take_while(|&index| index < needed).count()
     }
 
-    /// Whether every block that is to be done is done.
+    /// Whether every needed block is done.
     pub(super) fn are_done(&self) -> bool {
         let needed = self.needed();
         self.in_state(|value| value & 3 != DONE).next().is_none_or(|index| index >= needed)
     }
 
-    /// An error if some word is none that a task of this loop writes, of which there were
-    /// `claimers`. Call it when no worker has any of them.
+    /// An error if a block word was not written by a task of this loop, which had `claimers` tasks.
+    /// Call it when no worker has a task of the loop.
     ///
     /// # Errors
     ///
@@ -241,29 +242,29 @@ impl HostBlocks {
         }
     }
 
-    /// Has workers claim no block of the number `limit` or a higher one.
+    /// Stops workers from claiming blocks numbered `limit` and higher.
     pub(super) fn limit(&self, limit: usize) {
         self.view().limit(limit);
     }
 
-    /// Takes all limits back. Call it when no worker has a task of the loop.
+    /// Removes the limit. Call it when no worker has a task of the loop.
     pub(super) fn unlimit(&self) {
         // Relaxed: published with the offer of the loop's tasks.
         self.view().header().limit.store(u32::MAX, Ordering::Relaxed);
     }
 
-    /// How many blocks from the front are to be done: fewer than there are after a limit.
+    /// The number of needed blocks: those below the limit.
     pub(super) fn needed(&self) -> usize {
         self.view().needed().min(self.count)
     }
 
-    /// Blocks that `claimer` had claimed and not done.
+    /// The blocks that `claimer` claimed and did not complete.
     pub(super) fn torn(&self, claimer: u32) -> Vec<usize> {
         let claimed = word(self.number, claimer, CLAIMED);
         self.in_state(|value| value == claimed).collect()
     }
 
-    /// Blocks that `claimer` had done.
+    /// The blocks that `claimer` completed.
     pub(super) fn done_by(&self, claimer: u32) -> Vec<usize> {
         let done = word(self.number, claimer, DONE);
         self.in_state(|value| value == done).collect()
@@ -342,22 +343,22 @@ impl Blocks {
         unsafe { &*word }
     }
 
-    /// Has workers claim no block of the number `limit` or a higher one.
+    /// Stops workers from claiming blocks numbered `limit` and higher.
     pub(super) fn limit(&self, limit: usize) {
         let limit = u32::try_from(limit).unwrap_or(u32::MAX);
         // Relaxed: it saves work; the results decide, and they are published by commits.
         self.header().limit.fetch_min(limit, Ordering::Relaxed);
     }
 
-    /// The number below which blocks are to be claimed.
+    /// The limit: blocks below it are to be claimed.
     #[inline]
     pub(super) fn needed(&self) -> usize {
         // Relaxed: as in `limit`.
         self.header().limit.load(Ordering::Relaxed) as usize
     }
 
-    /// A few blocks to look at: of the share of worker `home`, or, if that is empty, of another.
-    /// `None`: there is nothing left to look at.
+    /// A few blocks to look at, from the share of worker `home` or, if that is empty, from another.
+    /// `None` if there is nothing left to look at.
     #[inline]
     pub(super) fn take(&self, home: usize) -> Option<Range<usize>> {
         if self.needed() == 0 {
@@ -373,7 +374,7 @@ impl Blocks {
         let Some(Range { start, end }) = half else {
             return others().find_map(|index| self.first_free(self.share(index).batch(self.count)));
         };
-        // Another worker may have the same share, if there are fewer blocks than workers.
+        // Two workers have the same share if there are fewer blocks than workers.
         if self.share(home).try_fill(&(start + 1..end), self.count) {
             return Some(start..start + 1);
         }
@@ -383,14 +384,14 @@ impl Blocks {
     /// A block of a batch that its worker has not begun.
     fn first_free(&self, mut batch: Range<usize>) -> Option<Range<usize>> {
         let free = word(self.number, 0, FREE);
-        // What is behind the limit stays free, and must not be found for ever.
+        // Blocks beyond the limit stay free. They must not be found again and again.
         batch.end = batch.end.min(self.needed());
-        // From the back, where its worker comes last. Relaxed: `try_claim` looks again.
+        // From the back, which its worker reaches last. Relaxed: `try_claim` checks again.
         let found = batch.rfind(|&index| self.word(index).load(Ordering::Relaxed) == free)?;
         Some(found..found + 1)
     }
 
-    /// Claims a block; false if somebody has it.
+    /// Claims a block; false if it is already claimed.
     #[inline]
     pub(super) fn try_claim(&self, index: usize, claimer: u32) -> bool {
         let (free, claimed) = (word(self.number, 0, FREE), word(self.number, claimer, CLAIMED));
@@ -399,7 +400,7 @@ impl Blocks {
             .is_ok()
     }
 
-    /// Says that a claimed block is complete.
+    /// Marks a claimed block as complete.
     #[inline]
     pub(super) fn set_done(&self, index: usize, claimer: u32) {
         // Release: pairs with the Acquire of `HostBlocks::in_state`.

@@ -1,9 +1,9 @@
-//! Which blocks workers take, and what stray words do.
+//! Which blocks workers take, and what stray words cause.
 
 use super::*;
 use proptest::prelude::*;
 
-/// Takes everything, a worker after the other as `order` says: who took which block.
+/// Takes all blocks, by the workers in the given order; returns which worker took which block.
 fn takers(count: usize, shares: usize, order: &[usize]) -> Vec<Option<usize>> {
     let arena = Arena::host().unwrap();
     let blocks = HostBlocks::new(&arena, count, shares, 1).unwrap();
@@ -50,7 +50,7 @@ proptest! {
         view.share(2).batch.store(left.rotate_left(7), Ordering::Relaxed);
         while let Some(taken) = view.take(home) {
             prop_assert!(!taken.is_empty() && taken.end <= 10);
-            // What a stray word names twice is claimed once.
+            // A block that a stray word names twice is claimed once.
             let claimed = taken.filter(|&block| view.try_claim(block, 1)).count();
             prop_assert!(claimed <= 10);
         }
@@ -70,12 +70,12 @@ fn who_has_nothing_left_takes_half_of_what_another_has() {
     let arena = Arena::host().unwrap();
     let blocks = HostBlocks::new(&arena, 16, 2, 1).unwrap();
     let view = blocks.view();
-    // Worker 1 is busy with its first block for ever.
+    // Worker 1 stays busy with its first block.
     assert_eq!(view.take(1), Some(8..10));
     assert!(view.try_claim(8, 2));
     let claimed = std::iter::from_fn(|| view.take(0)).flatten().filter(|&block| {
         let is_mine = view.try_claim(block, 1);
-        assert!(is_mine, "nobody else takes any");
+        assert!(is_mine, "no other worker takes a block");
         is_mine
     });
     let claimed: Vec<usize> = claimed.collect();
@@ -110,11 +110,11 @@ fn two_workers_with_one_share_lose_nothing() {
         _share: [0; 6],
     };
     assert!(share.try_fill(&(4..6), 7));
-    assert!(!share.try_fill(&(1..2), 7), "somebody was first");
+    assert!(!share.try_fill(&(1..2), 7), "another worker was first");
     assert_eq!(share.take_first(7), Some(4..5));
 }
 
-// A worker that wrote over the words made a loop end as cancelled, or as done.
+// A worker that wrote over the words caused a loop to end as cancelled, or as done.
 #[test]
 fn a_block_word_that_no_task_of_the_loop_wrote_is_found() {
     let arena = Arena::host().unwrap();

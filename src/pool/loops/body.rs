@@ -16,7 +16,7 @@ use crate::worker::invocation::{self, CodecError, Invocation};
 /// A value that each worker makes for itself, as a type argument of [`ParLoop`](crate::ParLoop)
 /// and [`ParMap`](crate::ParMap); see [`ParLoop::scratch`](crate::ParLoop::scratch).
 ///
-/// `V` is `()`, or [`With`] of the value that `make` gets.
+/// `V` is `()`, or [`With`] of the value that is passed to `make`.
 #[derive(Debug)]
 pub struct Scratch<V, M, T> {
     value: V,
@@ -33,7 +33,7 @@ impl Sealed for () {}
 impl<W> Sealed for With<W> {}
 impl<V, M, T> Sealed for Scratch<V, M, T> {}
 
-/// What is public for the compiler alone: it stands in bounds of public methods.
+/// Public only because bounds of public methods name it.
 #[expect(unnameable_types, reason = "what cannot be named cannot be implemented elsewhere")]
 mod private {
     use serde::Serialize;
@@ -41,17 +41,17 @@ mod private {
 
     use crate::pool::loops::operand::{Operand, Sealed, Unit};
 
-    /// What the function of a loop gets beside the item: nothing, a shared value, or scratch.
+    /// What the function of a loop gets besides the item: nothing, a shared value, or scratch.
     pub trait State: Sealed {
         /// The value that is sent to the workers.
         type Value: Serialize + DeserializeOwned;
 
-        /// What a task has for its calls.
+        /// What a task keeps for its calls.
         type Local;
 
         fn value(self) -> Self::Value;
 
-        /// What a task has for its calls. Called in a worker, at the task's first call.
+        /// Makes what a task keeps for its calls. Runs in a worker, at the task's first call.
         fn local(value: Self::Value) -> Self::Local;
     }
 
@@ -157,7 +157,7 @@ where
     }
 }
 
-/// What a task has for its calls, made at the first of them.
+/// What a task keeps for its calls, made at the first of them.
 pub(super) enum Local<S: State> {
     Value(Option<S::Value>),
     Made(S::Local),
@@ -216,9 +216,9 @@ where
         Ok(Body { worker, operands, value: Some(value), function, units: PhantomData })
     }
 
-    /// Calls the function for chunks, block by block. `each` gets the number of a block, and what
-    /// the function returns for its chunks. It returns the number of blocks from the front that
-    /// are still needed; `None`: all.
+    /// Calls the function for chunks, block by block, and passes the number of each block and the
+    /// results of its chunks to `each`. `each` returns how many blocks from the front are still
+    /// needed; `None` means all.
     pub(super) fn run<R>(
         mut self,
         mut each: impl FnMut(usize, &mut dyn Iterator<Item = R>) -> Option<usize>,
@@ -233,12 +233,12 @@ where
         });
     }
 
-    /// The value of `with`, for a task that does not use [`run`](Body::run). Call it once.
+    /// Takes the value of `with`, for a task that does not use [`run`](Body::run). Call it once.
     pub(super) fn take_value(&mut self) -> S::Value {
         self.value.take().expect("the value is used once")
     }
 
-    /// Claims blocks and passes them to `each`, as [`run`](Body::run).
+    /// Claims blocks and passes them to `each`, as [`run`](Body::run) does.
     pub(super) fn run_blocks(&self, each: impl FnMut(usize, ClaimedChunks) -> Option<usize>) {
         self.worker.run(each);
     }

@@ -1,9 +1,9 @@
-//! Fresh arrays whose memory is put behind them by the workers.
+//! New arrays whose memory the workers allocate, by touching it first.
 //!
-//! As a loop does it: every worker begins with the share that it gets in later loops, and the
-//! kernel takes memory from the node of whoever touches it first. So on a machine with several
-//! memory nodes, a worker that is bound to a processor (`pin_workers`) finds its share of an array
-//! on its own node; without that, the kernel may move workers, and does not move memory with them.
+//! Every worker begins with the share that it gets in later loops, and the kernel allocates memory
+//! on the node of the processor that touches it first. So on a machine with several memory nodes, a
+//! worker that is bound to a processor (`pin_workers`) finds its share of an array on its own node.
+//! An unbound worker may be moved by the kernel, and its memory stays where it is.
 
 use bytemuck::Pod;
 
@@ -16,17 +16,17 @@ use crate::pool::{Pool, Start};
 use crate::shape::Shape;
 use crate::worker::invocation::{CodecError, Invocation};
 
-/// Smaller arrays are left to be touched by whoever uses them first, in bytes.
+/// Smaller arrays are left to be touched at their first use, in bytes.
 const WORTH_SHARING_BYTES: usize = 8 << 20;
-/// What a worker puts memory behind at once: a huge page, in bytes.
+/// The memory that a worker populates at once: a huge page, in bytes.
 const PART_BYTES: usize = 2 << 20;
-/// What it computes at once in `from_fn`, in bytes.
+/// The elements that a worker computes at once in `from_fn`, in bytes.
 const CHUNK_BYTES: usize = 256 << 10;
 
 impl Pool {
-    /// An array of zeros, whose memory the workers put behind it in parallel, in huge pages where
-    /// the kernel has them: the work that the first loop over it would have to do otherwise. Each
-    /// does so for the stretch that it begins with in later loops over arrays of that size.
+    /// An array of zeros, whose memory the workers allocate in parallel, in huge pages where the
+    /// kernel has them. Otherwise the first loop over the array would have to do that. Each worker
+    /// allocates the part with which it begins in later loops over arrays of that size.
     ///
     /// # Errors
     ///
@@ -47,7 +47,7 @@ impl Pool {
         Ok(array)
     }
 
-    /// The same without zeroing what is reused: elements are unspecified, but initialised.
+    /// The same, but reused memory is not zeroed: elements are unspecified, but initialised.
     ///
     /// # Errors
     ///
@@ -58,9 +58,9 @@ impl Pool {
         Ok(array)
     }
 
-    /// An array whose element at `[i, j, ..]` is `element([i, j, ..])`, computed by the workers:
-    /// each puts the memory behind, and fills, what it gets in later loops over an array of that
-    /// size. `element` must capture nothing, and is called in no particular order.
+    /// An array whose element at `[i, j, ..]` is `element([i, j, ..])`, computed by the workers.
+    /// Each worker allocates and fills the part that it gets in later loops over an array of that
+    /// size. The order of the calls is unspecified.
     ///
     /// `element` captures nothing, not even a value [of size zero](crate#functions).
     ///
@@ -108,14 +108,14 @@ impl Pool {
         let core = &*self.core;
         let partition = Partition::new(len_bytes, PART_BYTES)?;
         let (rules, name) = (core.rules(), "brigade::Pool::zeroed");
-        // The elements stay what they are, so a death tears nothing.
+        // The elements keep their values, so a death tears nothing.
         let parallel_loop =
             ParallelLoop { core, partition, is_written: false, may_end_early: true, rules, name };
         parallel_loop.run(populate, &start).map(drop)
     }
 }
 
-/// Puts memory behind parts of the arena, in a worker.
+/// Populates parts of the arena, in a worker.
 fn populate(invocation: &mut Invocation<'_>) -> std::result::Result<(), CodecError> {
     let (task, start) = invocation.argument::<(LoopTask, u64)>()?;
     let worker = LoopWorker::new(invocation, task)?;
@@ -131,7 +131,7 @@ fn populate(invocation: &mut Invocation<'_>) -> std::result::Result<(), CodecErr
     invocation.finish(&())
 }
 
-/// The index of the element number `at`, in row-major order, of an array that has so many.
+/// The index of element `at`, in row-major order, of an array of this shape.
 fn unravel<const N: usize>(shape: &[usize], mut at: usize) -> [usize; N] {
     let mut index = [0; N];
     for axis in (0..N).rev() {
@@ -141,7 +141,7 @@ fn unravel<const N: usize>(shape: &[usize], mut at: usize) -> [usize; N] {
     index
 }
 
-/// The index of the next element in row-major order; from the last to the first.
+/// Advances to the index of the next element in row-major order; from the last to the first.
 fn advance(shape: &[usize], index: &mut [usize]) {
     for (index, &extent) in index.iter_mut().zip(shape).rev() {
         *index += 1;

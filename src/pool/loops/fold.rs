@@ -1,10 +1,10 @@
 //! Partial results of a loop by group: `fold` and `fold_array`.
 //!
-//! The chunks are divided into at most [`GROUPS_MAX`] groups, whose number depends on the number
-//! of chunks alone. Each group is folded from its first chunk to its last, by one task, and the
-//! partial results of the groups are merged in a fixed tree. So the result has the same bits for
-//! any number of workers. A group is a block of the loop: if its worker dies, it is folded again
-//! from its first chunk.
+//! The chunks are divided into at most [`GROUPS_MAX`] groups; how many depends on the number of
+//! chunks alone. One task folds each group from its first chunk to its last, and the partial
+//! results of the groups are merged in a fixed tree. So the result has the same bits for any number
+//! of workers. A group is a block of the loop: if its worker dies, it is folded again from its
+//! first chunk.
 #![allow(unsafe_code)]
 
 use std::any::type_name;
@@ -25,9 +25,9 @@ use crate::pool::loops::results::{Runs, combine, in_order};
 use crate::pool::with::With;
 use crate::worker::invocation::{self, Invocation};
 
-/// Groups that chunks are folded in, at most.
+/// The most groups into which chunks are folded.
 const GROUPS_MAX: usize = 64;
-/// Elements that a call of the merging loop of `fold_array` gets.
+/// The elements of a chunk of the merging loop of `fold_array`.
 const MERGE_LEN: usize = 4096;
 
 /// A loop that folds its chunks into partial results; see [`ParLoop::fold`].
@@ -49,10 +49,10 @@ impl<'p, P: Operand<U>, U: Unit> ParLoop<'p, P, (), U> {
     /// Folds chunks into partial results: `make` returns an empty one, and `function(&mut partial,
     /// chunk)` adds a chunk to it. [`Fold::merge`] combines them.
     ///
-    /// There are at most 64 partial results, for groups of neighbouring chunks; their number
+    /// There are at most 64 partial results, one for each group of neighbouring chunks; how many
     /// depends on the number of chunks alone, so the result has the same bits for any number of
-    /// workers. Partial results travel to the host encoded; [`fold_array`](ParLoop::fold_array)
-    /// keeps big ones in shared memory.
+    /// workers. Partial results are encoded and sent to the host;
+    /// [`fold_array`](ParLoop::fold_array) keeps large ones in shared memory.
     ///
     /// `make` and `function` capture nothing, not even a value [of size zero](crate#functions).
     ///
@@ -91,7 +91,7 @@ impl<'p, P: Operand<U>, U: Unit> ParLoop<'p, P, (), U> {
     /// `function(&mut partial, chunk)` adds a chunk. [`FoldArray::merge`] combines them, element
     /// by element.
     ///
-    /// There are at most 64 partial arrays, for groups of neighbouring chunks; their number
+    /// There are at most 64 partial arrays, one for each group of neighbouring chunks; how many
     /// depends on the number of chunks alone, so the result has the same bits for any number of
     /// workers.
     ///
@@ -168,7 +168,7 @@ where
     }
 }
 
-/// What is public for the compiler alone: it stands in bounds of public methods.
+/// Public only because bounds of public methods name it.
 #[expect(unnameable_types, reason = "what cannot be named cannot be implemented elsewhere")]
 mod private {
     use crate::pool::loops::body::State;
@@ -238,9 +238,8 @@ where
     A: Serialize + DeserializeOwned + 'static,
     U: Unit,
 {
-    /// Merges the partial results by `operation`, which must be associative, in a fixed tree; its
-    /// left argument is of lower chunks. Where there are no chunks, the result is what `make`
-    /// returns.
+    /// Merges the partial results by `operation`, which must be associative, in a fixed tree. Its
+    /// left argument comes from lower chunks. Without chunks the result is what `make` returns.
     ///
     /// `operation` captures nothing, not even a value [of size zero](crate#functions).
     ///
@@ -301,8 +300,8 @@ where
     T: Pod,
     U: Unit,
 {
-    /// Merges the partial arrays by `operation`, element by element, in a fixed tree; its left
-    /// argument is of lower chunks. `operation` must be associative.
+    /// Merges the partial arrays by `operation`, element by element, in a fixed tree. Its left
+    /// argument comes from lower chunks. `operation` must be associative.
     ///
     /// `operation` captures nothing, not even a value [of size zero](crate#functions).
     ///
@@ -352,7 +351,7 @@ where
         for (index, chunk) in chunks.enumerate() {
             let (item, partial) = body.item(chunk);
             if index == 0 {
-                // Memory that was used before, or what a worker left that died in this group.
+                // The memory was used before, or holds what a worker that died in this group left.
                 partial.fill(T::zeroed());
             }
             S::add(body.function, &value, partial, item);

@@ -33,15 +33,15 @@ impl<P: Operand<U>, U: Unit> ParLoop<'_, P, (), U> {
         self.run(for_each::<P, U, (), F>, type_name::<F>(), Mode::ANY).map(drop)
     }
 
-    /// Runs `function` for every chunk, until it fails for one: of the chunks behind that
-    /// one, no further are given out.
+    /// Runs `function` for every chunk until it fails for one. Chunks behind that one are no longer
+    /// given out.
     ///
     /// `function` captures nothing, not even a value [of size zero](crate#functions).
     ///
     /// # Errors
     ///
-    /// The outer error as [`for_each`](ParLoop::for_each); the inner one is the function's, of the
-    /// first chunk in order for which it fails.
+    /// The outer error is as for [`for_each`](ParLoop::for_each); the inner one is the function's,
+    /// for the first chunk in order for which it fails.
     ///
     /// # Examples
     ///
@@ -66,8 +66,8 @@ impl<P: Operand<U>, U: Unit> ParLoop<'_, P, (), U> {
         Ok(lowest(found)?.map_or(Ok(()), Err))
     }
 
-    /// What `function` returns for the first chunk in order for which that is not
-    /// `None`. Of the chunks behind that one, no further are given out.
+    /// The first result that is not `None`, in the order of the chunks. Chunks behind that one are
+    /// no longer given out.
     ///
     /// `function` captures nothing, not even a value [of size zero](crate#functions).
     ///
@@ -104,13 +104,13 @@ where
     W: Serialize + DeserializeOwned + 'static,
     U: Unit,
 {
-    /// Runs `function(&value, chunk)` for every chunk.
+    /// Runs `function(&value, chunk)` for every chunk; see [`ParLoop::for_each`].
     ///
     /// `function` captures nothing, not even a value [of size zero](crate#functions).
     ///
     /// # Errors
     ///
-    /// As without it.
+    /// As [`ParLoop::for_each`] without a value.
     pub fn for_each<F>(self, function: F) -> Result<()>
     where
         F: for<'w, 'a> Fn(&'w W, P::Item<'a>) + Copy + Send + 'static,
@@ -119,14 +119,14 @@ where
         self.run(for_each::<P, U, With<W>, F>, type_name::<F>(), Mode::ANY).map(drop)
     }
 
-    /// Runs `function(&value, chunk)` for every chunk, until it fails for one: of the chunks behind
-    /// that one, no further are given out.
+    /// Runs `function(&value, chunk)` for every chunk until it fails for one. Chunks behind that
+    /// one are no longer given out.
     ///
     /// `function` captures nothing, not even a value [of size zero](crate#functions).
     ///
     /// # Errors
     ///
-    /// As without it.
+    /// As [`ParLoop::try_for_each`] without a value.
     pub fn try_for_each<F, E>(self, function: F) -> Result<std::result::Result<(), E>>
     where
         F: for<'w, 'a> Fn(&'w W, P::Item<'a>) -> std::result::Result<(), E> + Copy + Send + 'static,
@@ -138,8 +138,8 @@ where
         Ok(lowest(found)?.map_or(Ok(()), Err))
     }
 
-    /// What `function(&value, chunk)` returns for the first chunk in order for which that is not
-    /// `None`. Of the chunks behind that one, no further are given out.
+    /// The first result of `function(&value, chunk)` that is not `None`, in the order of the
+    /// chunks. Chunks behind that one are no longer given out.
     ///
     /// `function` captures nothing, not even a value [of size zero](crate#functions).
     ///
@@ -163,13 +163,13 @@ where
     Scratch<V, M, T>: State<Local = T>,
     U: Unit,
 {
-    /// Runs `function(&mut scratch, chunk)` for every chunk.
+    /// Runs `function(&mut scratch, chunk)` for every chunk; see [`ParLoop::for_each`].
     ///
     /// `function` captures nothing, not even a value [of size zero](crate#functions).
     ///
     /// # Errors
     ///
-    /// As without it.
+    /// As [`ParLoop::for_each`] without scratch.
     pub fn for_each<F>(self, function: F) -> Result<()>
     where
         F: for<'s, 'a> Fn(&'s mut T, P::Item<'a>) + Copy + Send + 'static,
@@ -178,14 +178,14 @@ where
         self.run(for_each::<P, U, Scratch<V, M, T>, F>, type_name::<F>(), Mode::ANY).map(drop)
     }
 
-    /// Runs `function(&mut scratch, chunk)` for every chunk, until it fails for one: of the chunks
-    /// behind that one, no further are given out.
+    /// Runs `function(&mut scratch, chunk)` for every chunk until it fails for one. Chunks behind
+    /// that one are no longer given out.
     ///
     /// `function` captures nothing, not even a value [of size zero](crate#functions).
     ///
     /// # Errors
     ///
-    /// As without it.
+    /// As [`ParLoop::try_for_each`] without scratch.
     pub fn try_for_each<F, E>(self, function: F) -> Result<std::result::Result<(), E>>
     where
         F: for<'s, 'a> Fn(&'s mut T, P::Item<'a>) -> std::result::Result<(), E>
@@ -200,8 +200,8 @@ where
         Ok(lowest(found)?.map_or(Ok(()), Err))
     }
 
-    /// What `function(&mut scratch, chunk)` returns for the first chunk in order for which that is
-    /// not `None`. Of the chunks behind that one, no further are given out.
+    /// The first result of `function(&mut scratch, chunk)` that is not `None`, in the order of the
+    /// chunks. Chunks behind that one are no longer given out.
     ///
     /// `function` captures nothing, not even a value [of size zero](crate#functions).
     ///
@@ -233,7 +233,7 @@ where
     invocation.finish(&())
 }
 
-/// What a call returns that may end the loop.
+/// A return value that may end the loop.
 trait Ending {
     type Found: Serialize;
 
@@ -256,7 +256,7 @@ impl<R: Serialize> Ending for Option<R> {
     }
 }
 
-/// What a task has found, with the number of its block, and its own in the block.
+/// What a task has found: the number of the block, the number of the chunk in it, and the value.
 type Found<R> = Option<(u64, u64, R)>;
 
 fn find_first<P, U, S, F, R>(invocation: &mut Invocation<'_>) -> Ran
@@ -271,7 +271,7 @@ where
     Body::<P, U, S, F>::attach(invocation)?.run(|block, results| {
         let mut numbered = (0u64..).zip(results);
         let (index, value) = numbered.find_map(|(i, result)| Some((i, result.found()?)))?;
-        // A task that takes over blocks of others may come to a lower one later.
+        // A task that takes over blocks of others may reach a lower one later.
         if first.as_ref().is_none_or(|(before, ..)| (block as u64) < *before) {
             first = Some((block as u64, index, value));
         }

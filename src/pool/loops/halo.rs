@@ -1,4 +1,4 @@
-//! Halos: operands that lend more around a chunk.
+//! Halos: operands that lend more rows around a chunk.
 #![allow(unsafe_code)]
 
 use std::cell::OnceCell;
@@ -15,11 +15,11 @@ use crate::pool::loops::operand::{
 };
 use crate::pool::loops::tiles::tile;
 
-/// An operand that is read, of which a call gets so many more rows on both sides of its own: what
-/// a filter reads. In a loop over tiles, also so many more columns.
+/// An operand that is read, with `n` more rows on both sides of the chunk's own, as a filter needs
+/// them. In a loop over tiles, also `n` more columns on both sides.
 ///
-/// Nothing is copied: the call sees the array where it lies. The boundary says what stands beyond
-/// the ends of the array.
+/// Nothing is copied: the call sees the array in place. The boundary says what stands beyond the
+/// ends of the array.
 ///
 /// # Examples
 ///
@@ -45,7 +45,7 @@ use crate::pool::loops::tiles::tile;
 pub struct Halo<A, T>(
     /// The array.
     pub A,
-    /// How many rows more on each side.
+    /// How many more rows on each side.
     pub usize,
     /// What stands beyond the ends.
     pub Boundary<T>,
@@ -81,7 +81,7 @@ pub struct HaloRows<'a, T> {
     chunk: Range<usize>,
     reach: usize,
     boundary: Boundary<T>,
-    /// A row of the boundary's constant, when it was asked for.
+    /// A row of the boundary's constant, made when it is first needed.
     constant: OnceCell<Vec<T>>,
 }
 
@@ -98,7 +98,7 @@ impl<'a, T: Pod> HaloRows<'a, T> {
         self.chunk.len()
     }
 
-    /// Whether the chunk has no rows, which no loop gives to a call.
+    /// Whether the chunk has no rows; a loop passes no such chunk.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.chunk.is_empty()
@@ -117,7 +117,7 @@ impl<'a, T: Pod> HaloRows<'a, T> {
         self.reach.min(self.chunk.start)
     }
 
-    /// The chunk's rows and those around them, as far as the array has them, row after row.
+    /// The chunk's rows and those around them that the array has, row after row.
     #[must_use]
     pub fn as_slice(&self) -> &'a [T] {
         let end = self.chunk.end.saturating_add(self.reach).min(self.rows);
@@ -125,7 +125,7 @@ impl<'a, T: Pod> HaloRows<'a, T> {
     }
 
     /// Row `i`, counted from the chunk's first: -1 is the row before it. Beyond the ends of the
-    /// array, what the boundary says; `None` for [`Boundary::Shrink`].
+    /// array the boundary gives the row; `None` for [`Boundary::Shrink`].
     ///
     /// # Panics
     ///
@@ -150,7 +150,7 @@ impl<'a, T: Pod> HaloRows<'a, T> {
     }
 
     /// Row `i`, counted from the chunk's first: -1 is the row before it. Beyond the ends of the
-    /// array, what the boundary says.
+    /// array the boundary gives the row.
     ///
     /// # Panics
     ///
@@ -208,8 +208,8 @@ impl<T: Pod> HaloTile<'_, T> {
         self.rows.reach.min(self.columns.start)
     }
 
-    /// Row `i`, counted from the tile's first, at the tile's columns and those around them, as far
-    /// as the matrix has them. Above and below the matrix, what the boundary says.
+    /// Row `i`, counted from the tile's first: the tile's columns and those around them that the
+    /// matrix has. Above and below the matrix the boundary gives the row.
     ///
     /// # Panics
     ///
@@ -222,7 +222,7 @@ impl<T: Pod> HaloTile<'_, T> {
     }
 
     /// The element in row `i` and column `j`, counted from the tile's first. Beyond the edges of
-    /// the matrix, what the boundary says; `None` for [`Boundary::Shrink`].
+    /// the matrix the boundary gives the element; `None` for [`Boundary::Shrink`].
     ///
     /// # Panics
     ///
@@ -246,7 +246,7 @@ impl<T: Pod> HaloTile<'_, T> {
     }
 
     /// The element in row `i` and column `j`, counted from the tile's first. Beyond the edges of
-    /// the matrix, what the boundary says.
+    /// the matrix the boundary gives the element.
     ///
     /// # Panics
     ///
@@ -259,7 +259,7 @@ impl<T: Pod> HaloTile<'_, T> {
     }
 }
 
-/// The reach of a halo and its boundary, for the workers.
+/// Encodes the reach of a halo and its boundary for the workers.
 fn encode<T: Pod>(reach: usize, boundary: &Boundary<T>) -> Vec<u8> {
     let kind = match boundary {
         Boundary::Clamp => 0,
@@ -277,7 +277,7 @@ fn encode<T: Pod>(reach: usize, boundary: &Boundary<T>) -> Vec<u8> {
     bytes
 }
 
-/// What [`encode`] was given.
+/// Decodes what [`encode`] returned.
 ///
 /// # Panics
 ///
@@ -296,7 +296,7 @@ fn decode<T: Pod>(bytes: &[u8]) -> (usize, Boundary<T>) {
     (usize::from_le_bytes(*reach), boundary)
 }
 
-/// The rows `chunk` of `operand`, and what lies around them.
+/// The rows `chunk` of `operand`, with the rows around them.
 ///
 /// # Safety
 ///

@@ -10,22 +10,22 @@ use crate::pool::loops::operand::ClaimedChunk;
 use crate::pool::loops::partition::Partition;
 use crate::worker::invocation::{CodecError, Invocation};
 
-/// What each task of a loop gets, in front of its operands and its shared value.
+/// What each task of a loop gets; its operands and its shared value follow.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub(super) struct LoopTask {
     pub(super) partition: Partition,
     /// Where the blocks are in the arena, in bytes.
     pub(super) blocks_offset: u64,
-    /// The number of the loop that the blocks are of.
+    /// The number of the loop.
     pub(super) number: u64,
-    /// How many shares the blocks are in.
+    /// The number of shares.
     pub(super) shares: usize,
     /// The number of this task in its loop, from 1.
     pub(super) claimer: u32,
 }
 
-/// The chunks of a block that this task has claimed. Each finds the standard floating-point mode:
-/// which chunks a worker ran before it depends on time.
+/// The chunks of a block that this task has claimed. Each starts in the standard floating-point
+/// mode, because which chunks a worker ran before depends on timing.
 pub(super) struct ClaimedChunks {
     partition: Partition,
     block: usize,
@@ -64,11 +64,11 @@ impl LoopWorker {
         Ok(LoopWorker { task, blocks, home: invocation.cache.worker })
     }
 
-    /// Claims one block after the other, and calls `each` with its number and its chunks, until
-    /// no block is left. If `each` returns a number, no worker claims a block of that number or a
-    /// higher one from then on.
+    /// Claims one block after the other until none is left, and calls `each` with its number and
+    /// its chunks. If `each` returns a number, no worker claims a block of that number or higher
+    /// from then on.
     pub(super) fn run(&self, mut each: impl FnMut(usize, ClaimedChunks) -> Option<usize>) {
-        /// Stops the loop when a panic passes through: the call fails anyway.
+        /// Stops the loop when a panic unwinds through this function: the call fails in any case.
         struct StopOnPanic<'a>(&'a Blocks);
         impl Drop for StopOnPanic<'_> {
             fn drop(&mut self) {

@@ -1,11 +1,12 @@
 //! Parallel loops over arrays.
 //!
-//! One task a worker, blocks claimed in shared memory, nothing left when the call ends.
+//! One task for each worker; blocks are claimed in shared memory; nothing is left when the call
+//! ends.
 //!
 //! 1. The host writes the block words and submits one task to each worker, but no more tasks than
 //!    there are blocks.
 //! 2. A task claims blocks until none is left to look at, and commits.
-//! 3. When one task has committed, those that have not started are recalled.
+//! 3. When one task has committed, the host recalls those that have not started.
 //! 4. When no worker has a task, the host reads the block words. A block claimed by a dead worker
 //!    is torn, or free again if the loop may be repeated. If blocks are free, another round of
 //!    tasks follows.

@@ -1,8 +1,8 @@
 //! Arrays as operands of a parallel loop.
 //!
 //! All operands of a loop have the same number of *units*: elements, rows or tiles. A written
-//! operand lends its units of a chunk to the one call that has the chunk. A read operand may lend
-//! more, up to all of it, because nobody writes it while the loop runs.
+//! operand lends the units of a chunk only to the call for that chunk. A read operand may lend
+//! more, up to all of it, because nobody writes to it while the loop runs.
 #![allow(unsafe_code)]
 
 use std::ops::Range;
@@ -19,7 +19,7 @@ use crate::region::windows::Windows;
 use crate::shape::Shape;
 use crate::sys::mmap::Access;
 
-/// What is public for the compiler alone: it stands in signatures of public traits.
+/// Public only because signatures of public traits name it.
 #[expect(unnameable_types, reason = "what cannot be named cannot be implemented or made elsewhere")]
 mod private {
     use std::ops::Range;
@@ -39,18 +39,18 @@ mod private {
         Elements,
         /// At each index of the axes up to this one.
         Rows { axis: usize },
-        /// In tiles of so many rows and columns.
+        /// In tiles of this many rows and columns.
         Tiles { shape: [usize; 2] },
     }
 
     /// Which part of an operand belongs to a chunk.
     #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
     pub(crate) struct Layout {
-        /// How many rows the operand has: elements, where the loop's units are elements.
+        /// The number of rows of the operand: of elements, where the loop's units are elements.
         pub(crate) rows: usize,
-        /// The elements of a row.
+        /// The number of elements of a row.
         pub(crate) row_len: usize,
-        /// For how many units of the loop the operand has one.
+        /// The ratio: how many units of the loop the operand has one row for.
         pub(crate) every: usize,
         /// The rows and columns of a tile; zeros in other loops.
         pub(crate) tile: [usize; 2],
@@ -62,10 +62,10 @@ mod private {
         pub(crate) source: Source,
         pub(crate) shape: Shape,
         pub(crate) is_written: bool,
-        /// How many units it has; `None` if each call sees all of it.
+        /// The number of units; `None` if each call sees the whole operand.
         pub(crate) units: Option<usize>,
         pub(crate) layout: Layout,
-        /// What an adapter adds for its part in the workers.
+        /// What an adapter sends to its part in the workers.
         pub(crate) extra: Vec<u8>,
     }
 
@@ -78,8 +78,8 @@ mod private {
         pub(crate) extra: Vec<u8>,
     }
 
-    /// A chunk that this task has claimed, and has not called the function for. Neither `Clone`
-    /// nor `Copy`: it is the right to the chunk's units.
+    /// A chunk that this task has claimed, and for which it has not called the function yet.
+    /// Neither `Clone` nor `Copy`: it is the right to the chunk's units.
     #[derive(Debug)]
     pub struct ClaimedChunk {
         /// The chunk's number.
@@ -101,16 +101,16 @@ pub(super) use private::{
 /// What a loop divides its operands into: [`Elements`], [`ByRows`] or [`ByTiles`].
 pub trait Unit: Sealed + 'static {}
 
-/// The units of [`Pool::par_chunks`](crate::Pool::par_chunks) are elements, in row-major order.
+/// Units of [`Pool::par_chunks`](crate::Pool::par_chunks): elements, in row-major order.
 #[derive(Debug, Clone, Copy)]
 pub enum Elements {}
 
-/// The units of [`Pool::par_rows`](crate::Pool::par_rows) are rows: what one index of the first
-/// axis selects.
+/// Units of [`Pool::par_rows`](crate::Pool::par_rows): rows, each of them what one index of the
+/// first axis selects.
 #[derive(Debug, Clone, Copy)]
 pub enum ByRows {}
 
-/// The units of [`Pool::par_tiles`](crate::Pool::par_tiles) are rectangles of a matrix.
+/// Units of [`Pool::par_tiles`](crate::Pool::par_tiles): rectangles of a matrix.
 #[derive(Debug, Clone, Copy)]
 pub enum ByTiles {}
 
@@ -158,7 +158,7 @@ pub trait Operand<U: Unit = Elements>: Sealed {
     #[doc(hidden)]
     fn describe(&self, cut: Cut, operands: &mut Vec<HostOperand>) -> Result<()>;
 
-    /// What belongs to `chunk`; takes the arrays from `operands`.
+    /// The part for `chunk`; takes the arrays from `operands`.
     ///
     /// # Safety
     ///
@@ -176,8 +176,8 @@ impl HostOperand {
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidArgument`] for an array without the axis that the loop cuts, or, for tiles,
-    /// one that is no matrix.
+    /// [`Error::InvalidArgument`] for an array without the axis that the loop divides, or, for
+    /// tiles, one that is not a matrix.
     pub(super) fn new(
         source: impl Into<Option<Source>>,
         shape: &Shape,
@@ -189,7 +189,7 @@ impl HostOperand {
             Error::invalid("a loop's operand", lent, "an array of this process")
         })?;
         let dims = shape.dims();
-        // The whole shape was checked when the array was made.
+        // The product of the whole shape was checked when the array was made.
         let product = |dims: &[usize]| dims.iter().product::<usize>();
         let (rows, row_len, units, tile) = match cut {
             Cut::Elements => (product(dims), 1, product(dims), [0, 0]),
@@ -225,7 +225,7 @@ impl HostOperand {
     }
 }
 
-/// What a worker is sent about each operand.
+/// What the host sends to a worker about each operand.
 pub(super) type WireOperand = (Source, bool, Layout, Vec<u8>);
 
 impl WorkerOperand {
@@ -250,7 +250,7 @@ impl WorkerOperand {
         operands.next().expect("an operand is missing")
     }
 
-    /// The operand's rows that belong to the units `units` of the loop.
+    /// The operand's rows for the units `units` of the loop.
     #[inline]
     pub(super) fn rows(&self, units: &Range<usize>) -> Range<usize> {
         let Layout { rows, every, .. } = self.layout;
@@ -264,7 +264,7 @@ impl WorkerOperand {
     ///
     /// # Panics
     ///
-    /// If they are more than a `usize` counts.
+    /// If there are more than a `usize` can count.
     #[inline]
     pub(super) fn elements(&self, rows: &Range<usize>) -> Range<usize> {
         let element =
@@ -272,7 +272,7 @@ impl WorkerOperand {
         element(rows.start)..element(rows.end)
     }
 
-    /// Where the elements `range` are.
+    /// The address of the elements `range`.
     ///
     /// # Panics
     ///
@@ -319,7 +319,7 @@ impl WorkerOperand {
 
 /// Passes each type of array to the macro `$each`: the bound of its elements, its type, whether a
 /// loop reads or writes it, and how to find the array in it. `$args` go in front.
-// A macro, not a blanket implementation over a trait of all arrays: for an argument that is no
+// A macro, not a blanket implementation over a trait of all arrays: for an argument that is not an
 // operand, rustc would then name that private trait instead of listing the operands.
 macro_rules! for_each_array {
     ($each:ident!($($args:tt)*)) => {
@@ -358,8 +358,8 @@ impl<T: Element> Sealed for LentNamed<&mut NamedArray<T>> {}
 impl<P, Q> Sealed for (P, Q) {}
 impl<P> Sealed for Enumerated<P> {}
 
-/// Makes an array an operand of loops over `$unit`: what a call gets of one that is read, and of
-/// one that is written, each with the function that finds it in a worker.
+/// Makes an array an operand of loops over `$unit`. Arguments: what a call gets of a read array and
+/// of a written one, each with the function that finds it in a worker.
 macro_rules! array_operand {
     (@ $unit:ty, $is_written:literal, ($item:ty, $find:path); $bound:path, $operand:ty,
      $this:ident => $array:expr) => {

@@ -24,23 +24,23 @@ use crate::worker::invocation::Trampoline;
 /// [`Pool::par_rows`] and [`Pool::par_records`].
 ///
 /// Nothing runs before [`for_each`](ParLoop::for_each), [`try_for_each`](ParLoop::try_for_each),
-/// [`find_map_first`](ParLoop::find_map_first), or what follows [`map`](ParLoop::map) or
+/// [`find_map_first`](ParLoop::find_map_first), or a method that follows [`map`](ParLoop::map) or
 /// [`fold`](ParLoop::fold). The function that they get runs in the workers and must capture
-/// nothing; what it needs beside its chunk is given by [`with`](ParLoop::with), and what it would
-/// allocate anew in each call by [`scratch`](ParLoop::scratch).
+/// nothing. [`with`](ParLoop::with) passes it further values, and [`scratch`](ParLoop::scratch)
+/// what it would otherwise allocate in each call.
 ///
-/// Every worker begins with a stretch of its own, an equal share of the chunks, the same one in
-/// the next loop over as many. A worker that is done takes half of what another has left. So
-/// uneven chunks are evened out, and where they are even each worker finds in its caches, and on
-/// its memory node, what it had the last time. Which worker gets which chunk is not promised.
+/// Every worker begins with an equal share of the chunks, the same one in the next loop over as
+/// many chunks. A worker that has finished its share takes half of what another has left, so an
+/// uneven load is balanced. With an even load each worker finds in its caches, and on its memory
+/// node, the data of the last loop. Which worker gets which chunk is not promised.
 ///
-/// A chunk is given out once: if its worker dies, the call fails with a [`Death`](crate::Death)
-/// that lists the elements whose contents are unspecified now (the rows, or the numbers of the
-/// tiles, in loops over those), while all other chunks are complete; unless the loop was declared
-/// repeatable with [`retries`](ParLoop::retries).
+/// A chunk is given out once. If its worker dies, the call fails with a [`Death`](crate::Death)
+/// that lists the elements whose contents are now unspecified (the rows, or the numbers of the
+/// tiles, in loops over those); all other chunks are complete. A loop that was declared repeatable
+/// with [`retries`](ParLoop::retries) computes the chunk again instead.
 ///
-/// The type parameters: `P` is the operands, `S` what the function gets beside its chunk, `U` what
-/// the loop divides its operands into.
+/// Type parameters: `P` is the operands, `S` what the function gets besides its chunk, `U` the
+/// units into which the loop divides its operands.
 #[must_use = "a loop does nothing before `for_each`, `try_for_each`, `reduce` or `collect`"]
 pub struct ParLoop<'p, P, S = (), U = Elements> {
     pub(super) pool: &'p Pool,
@@ -71,8 +71,8 @@ impl Pool {
         self.par_loop(array, Cut::Elements, chunk_len)
     }
 
-    /// A loop over `array` in chunks of `chunk_len` elements, each of which one worker has for
-    /// itself. `array` is a `&mut SharedArray` or `&mut MappedArrayMut`.
+    /// A loop over `array` in chunks of `chunk_len` elements; each call may write to its chunk.
+    /// `array` is a `&mut SharedArray` or `&mut MappedArrayMut`.
     ///
     /// # Examples
     ///
@@ -91,10 +91,10 @@ impl Pool {
     /// selects. The last chunk may have fewer rows.
     ///
     /// The function gets [`Rows`](crate::Rows), or [`RowsMut`](crate::RowsMut) of an array that is
-    /// written. What is zipped must have as many rows, but may have any row length and type: a
-    /// matrix of m by n and a vector of m, an image of h by w by 3 and its grey of h by w.
+    /// written. Zipped arrays must have as many rows, but may have any row length and type: a
+    /// matrix of m by n and a vector of m, an image of h by w by 3 and its grey version of h by w.
     /// [`Subsampled`](crate::Subsampled) lends one row for several, [`Halo`](crate::Halo) more rows
-    /// on both sides, and [`Whole`](crate::Whole) all of an array.
+    /// on both sides, and [`Whole`](crate::Whole) the whole array.
     ///
     /// # Examples
     ///
@@ -119,8 +119,8 @@ impl Pool {
         self.par_axis(array, 0, rows)
     }
 
-    /// As [`par_rows`](Pool::par_rows), of an array that is written: each chunk of rows is one
-    /// call's for itself.
+    /// As [`par_rows`](Pool::par_rows), of an array that is written: each call may write to its
+    /// rows.
     ///
     /// # Examples
     ///
@@ -167,8 +167,8 @@ impl Pool {
         self.par_loop(array, Cut::Rows { axis }, rows)
     }
 
-    /// A loop over the records in `bytes`, each of which ends with `delimiter`; the last one need
-    /// not. The function gets pieces of about `target` bytes that consist of whole records: a
+    /// A loop over the records in `bytes`. Each record ends with `delimiter`, except perhaps the
+    /// last. The function gets pieces of about `target` bytes that consist of whole records: a
     /// piece holds the records that begin in its `target` bytes. The workers find the delimiters.
     ///
     /// A record may be longer than `target`; then the pieces that follow it are empty.
@@ -205,8 +205,9 @@ impl Pool {
 }
 
 impl<'p, P, S, U: Unit> ParLoop<'p, P, S, U> {
-    /// Takes chunks of `other` in step: the function gets a pair. Both must have as many elements,
-    /// or rows, as the loop divides; the loop fails with [`Error::ShapeMismatch`] otherwise.
+    /// Takes chunks of `other` in step: the function gets a pair. `other` must have as many
+    /// elements, or rows, as the loop divides; otherwise the loop fails with
+    /// [`Error::ShapeMismatch`].
     ///
     /// # Examples
     ///
@@ -225,7 +226,7 @@ impl<'p, P, S, U: Unit> ParLoop<'p, P, S, U> {
         self.map_operands(|operands| (operands, other))
     }
 
-    /// Gives the function the number of each chunk, from 0, in front of it.
+    /// Passes the number of each chunk, from 0, before the chunk.
     ///
     /// # Examples
     ///
@@ -246,9 +247,9 @@ impl<'p, P, S, U: Unit> ParLoop<'p, P, S, U> {
         ParLoop { pool, operands: map(operands), cut, chunk_len, rules, state, unit }
     }
 
-    /// Declares the loop repeatable: chunks that a dying worker had are computed again, up to
-    /// `retries` deaths. Default: the pool's. The function must then give the same result when
-    /// it is run again over a chunk that it has partly, or fully, processed.
+    /// Declares the loop repeatable: the chunks of a worker that died are computed again, for up to
+    /// `retries` deaths. Default: the pool's. The function must then give the same result when it
+    /// is run again over a chunk that it has partly or fully processed.
     pub fn retries(mut self, retries: u32) -> Self {
         self.rules.retries = retries;
         self
@@ -261,7 +262,7 @@ impl<'p, P, S, U: Unit> ParLoop<'p, P, S, U> {
         self
     }
 
-    /// The loop with another state, and the state that it had.
+    /// Replaces the state of the loop, and returns the loop and the old state.
     pub(super) fn replace_state<T>(self, new: T) -> (ParLoop<'p, P, T, U>, S) {
         let ParLoop { pool, operands, cut, chunk_len, rules, state, unit } = self;
         (ParLoop { pool, operands, cut, chunk_len, rules, state: new, unit }, state)
@@ -269,8 +270,8 @@ impl<'p, P, S, U: Unit> ParLoop<'p, P, S, U> {
 }
 
 impl<P: Operand<U>, S: State, U: Unit> ParLoop<'_, P, S, U> {
-    /// Runs the loop by `trampoline`, in at most about `blocks_max` blocks; returns what its tasks
-    /// returned, and how many chunks there were.
+    /// Runs the loop by `trampoline`, in blocks as `mode` says. Returns the results of its tasks
+    /// and the number of chunks.
     pub(super) fn run(
         self,
         trampoline: Trampoline,
@@ -304,7 +305,7 @@ impl<P: Operand<U>, S: State, U: Unit> ParLoop<'_, P, S, U> {
         Ok((results, partition))
     }
 
-    /// How many chunks and blocks the loop has.
+    /// The chunks and blocks of the loop.
     pub(super) fn partition(&self, mode: Mode) -> Result<Partition> {
         let mut operands = Vec::new();
         self.operands.describe(self.cut, &mut operands)?;
@@ -316,9 +317,9 @@ impl<P: Operand<U>, S: State, U: Unit> ParLoop<'_, P, S, U> {
 /// How a loop is run.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Mode {
-    /// As many blocks as there may be.
+    /// The most blocks that there may be.
     pub(super) blocks_max: usize,
-    /// A call may find that what comes after it need not be done.
+    /// A call may find that later chunks need not be done.
     pub(super) may_end_early: bool,
 }
 
@@ -326,18 +327,18 @@ impl Mode {
     pub(super) const ANY: Mode = Mode { blocks_max: usize::MAX, may_end_early: false };
     pub(super) const FIRST: Mode = Mode { blocks_max: usize::MAX, may_end_early: true };
 
-    /// At most about `blocks_max` blocks, of whose chunks the results are kept together.
+    /// At most about `blocks_max` blocks; the results of a block's chunks are kept together.
     pub(super) const fn grouped(blocks_max: usize) -> Mode {
         Mode { blocks_max, may_end_early: false }
     }
 }
 
-/// How many units all of `operands` have that the loop divides.
+/// The number of units that all of `operands` have.
 ///
 /// # Errors
 ///
-/// [`Error::ShapeMismatch`] if they have different numbers, [`Error::InvalidArgument`] if it
-/// divides none.
+/// [`Error::ShapeMismatch`] if the numbers differ, [`Error::InvalidArgument`] if no operand is
+/// divided.
 fn common_units(cut: Cut, operands: &[HostOperand]) -> Result<usize> {
     let divided = |operand: &&HostOperand| operand.units.is_some();
     let Some(first) = operands.iter().find(divided) else {
@@ -369,9 +370,9 @@ fn common_units(cut: Cut, operands: &[HostOperand]) -> Result<usize> {
 }
 
 impl<'p, P: Operand<U>, U: Unit> ParLoop<'p, P, (), U> {
-    /// Gives the function `value` by reference in front of each chunk: what a closure would have
-    /// captured. It is encoded once, before the loop begins. It may hold any handle but an
-    /// [`OwnedChunk`](crate::OwnedChunk), which one task has for itself.
+    /// Passes `value` by reference before each chunk: what a closure would have captured. It is
+    /// encoded once, before the loop begins. It may hold any handle except an
+    /// [`OwnedChunk`](crate::OwnedChunk), which belongs to one task.
     ///
     /// # Examples
     ///
@@ -391,10 +392,10 @@ impl<'p, P: Operand<U>, U: Unit> ParLoop<'p, P, (), U> {
         self.replace_state(With(value)).0
     }
 
-    /// Gives the function `&mut` of what `make` returns in front of each chunk: buffers that it
-    /// would have to allocate in every call. `make` runs in a worker at its first call of this
-    /// loop, and what it made is dropped there when the loop ends, so the value needs no encoding.
-    /// Which chunks share a value is not promised.
+    /// Passes `&mut` of what `make` returns before each chunk: buffers that the function would
+    /// otherwise allocate in every call. `make` runs in a worker at its first call of this loop,
+    /// and its result is dropped there when the loop ends, so the value needs no encoding. Which
+    /// chunks share a value is not promised.
     ///
     /// `make` captures nothing, not even a value [of size zero](crate#functions).
     ///
@@ -428,8 +429,8 @@ where
     W: Serialize + DeserializeOwned + 'static,
     U: Unit,
 {
-    /// Gives the function `&mut` of what `make` returns for the value of [`with`](ParLoop::with),
-    /// in place of that value. See [`scratch`](ParLoop::scratch) without a value.
+    /// Passes `&mut` of what `make` returns for the value of [`with`](ParLoop::with), instead of
+    /// that value. See [`scratch`](ParLoop::scratch) without a value.
     ///
     /// # Examples
     ///

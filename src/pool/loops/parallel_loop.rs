@@ -15,20 +15,20 @@ use crate::pool::record::outcome::{Outcome, Value};
 use crate::pool::record::task::Rules;
 use crate::worker::invocation::Trampoline;
 
-/// A loop that is to be run.
+/// A loop to run.
 pub(super) struct ParallelLoop<'a> {
     pub(super) core: &'a Core,
     pub(super) partition: Partition,
-    /// An operand is written, so that a death may leave it torn.
+    /// An operand is written, so a death may leave it torn.
     pub(super) is_written: bool,
     /// A task may find that the last blocks need not be done.
     pub(super) may_end_early: bool,
     pub(super) rules: Rules,
-    /// For people: the type name of the function.
+    /// The type name of the function, for error messages.
     pub(super) name: &'static str,
 }
 
-/// How far a loop has come.
+/// The progress of a loop.
 struct Progress {
     blocks: HostBlocks,
     /// Results of the tasks that committed.
@@ -38,12 +38,12 @@ struct Progress {
 }
 
 impl ParallelLoop<'_> {
-    /// Runs the loop to its end, and returns what its tasks returned. Each task gets a
+    /// Runs the loop to its end, and returns the results of its tasks. Each task gets a
     /// [`LoopTask`] and then `argument`.
     ///
     /// # Errors
     ///
-    /// The first failure of a task: a panic, or a death with the torn ranges of all.
+    /// The first failure of a task: a panic, or a death with the torn ranges of all deaths.
     pub(super) fn run<W: Serialize>(
         &self,
         trampoline: Trampoline,
@@ -53,7 +53,7 @@ impl ParallelLoop<'_> {
         if count == 0 {
             return Ok(Vec::new());
         }
-        // In a forked child the arena is not mapped, and the blocks would be a fault.
+        // In a forked child the arena is not mapped, so access to the blocks would fault.
         self.core.check_ours()?;
         let argument = SharedArgument::new(argument)?;
         let (arena, shares) = (&self.core.arena, self.tasks(count));
@@ -72,8 +72,8 @@ impl ParallelLoop<'_> {
                 break;
             }
             if left == free && progress.repeats_left == repeats {
-                // A round without progress, and no repeat to answer for it: every task was
-                // cancelled or died before its first block, and would again.
+                // No progress in this round, and no repeat was used: every task was cancelled or
+                // died before its first block. Another round would end in the same way.
                 return Err(progress.failure.unwrap_or(Error::Task(TaskError::Cancelled)));
             }
             if matches!(&progress.failure, Some(error) if error.death().is_none()) {
@@ -89,12 +89,12 @@ impl ParallelLoop<'_> {
                 found: format!("a limit of {} of {count} blocks", blocks.needed()),
             }),
             None if blocks.are_done() => Ok(results),
-            // A worker was stopped in a block that it had claimed, and nothing else failed.
+            // A worker was stopped in a block that it had claimed, and there was no other failure.
             None => Err(Error::Task(TaskError::Cancelled)),
         }
     }
 
-    /// Submits tasks for the free blocks, waits for them, and notes their results and failures.
+    /// Submits tasks for the free blocks, waits for them, and records their results and failures.
     fn round(
         &self,
         progress: &mut Progress,
@@ -126,7 +126,7 @@ impl ParallelLoop<'_> {
         }
     }
 
-    /// How many tasks to submit for `blocks` blocks: one where tasks run one after the other.
+    /// The number of tasks for `blocks` blocks: one if tasks run one after the other.
     fn tasks(&self, blocks: usize) -> usize {
         match self.core.config.start {
             Start::ForkServer => self.core.workers().min(blocks),
@@ -136,7 +136,7 @@ impl ParallelLoop<'_> {
 }
 
 impl Progress {
-    /// Notes how the task `claimer` ended, and what that means for its blocks.
+    /// Records how the task `claimer` ended, and updates its blocks.
     fn note(&mut self, parallel_loop: &ParallelLoop<'_>, claimer: u32, outcome: Outcome) {
         let error = match outcome.map_err(|error| *error) {
             Ok(value) => return self.results.push(value),
@@ -147,10 +147,10 @@ impl Progress {
             matches!(&error, Error::Task(TaskError::Died(_) | TaskError::TimedOut { .. }));
         if has_died && self.repeats_left > 0 {
             self.repeats_left -= 1;
-            // What it had done may have been part of its lost result.
+            // Blocks that it completed may have been part of its lost result.
             self.blocks.set_free(&self.blocks.torn(claimer));
             self.blocks.set_free(&self.blocks.done_by(claimer));
-            // The result for which it had set a limit is lost too.
+            // The result for which it set a limit is lost too.
             self.blocks.unlimit();
             return;
         }

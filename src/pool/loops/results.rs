@@ -24,7 +24,7 @@ use crate::pool::record::task::Rules;
 use crate::pool::with::With;
 use crate::worker::invocation::{self, Invocation};
 
-/// Blocks that results are grouped in at most.
+/// The most blocks into which results are grouped.
 const RESULT_GROUPS: usize = 1024;
 
 /// A loop whose function returns a value for each chunk; see [`ParLoop::map`].
@@ -35,7 +35,7 @@ pub struct ParMap<'p, P, S, F, R, U = Elements> {
 }
 
 impl<'p, P: Operand<U>, U: Unit> ParLoop<'p, P, (), U> {
-    /// Runs `function` for every chunk and has its results reduced or collected.
+    /// Runs `function` for every chunk. What follows reduces or collects the results.
     ///
     /// `function` captures nothing, not even a value [of size zero](crate#functions).
     ///
@@ -64,7 +64,8 @@ where
     W: Serialize + DeserializeOwned + 'static,
     U: Unit,
 {
-    /// Runs `function(&value, chunk)` for every chunk and has its results reduced or collected.
+    /// Runs `function(&value, chunk)` for every chunk. What follows reduces or collects the
+    /// results.
     ///
     /// `function` captures nothing, not even a value [of size zero](crate#functions).
     pub fn map<F, R>(self, function: F) -> ParMap<'p, P, With<W>, F, R, U>
@@ -82,8 +83,8 @@ where
     Scratch<V, M, T>: State<Local = T>,
     U: Unit,
 {
-    /// Runs `function(&mut scratch, chunk)` for every chunk and has its results reduced or
-    /// collected.
+    /// Runs `function(&mut scratch, chunk)` for every chunk. What follows reduces or collects the
+    /// results.
     ///
     /// `function` captures nothing, not even a value [of size zero](crate#functions).
     pub fn map<F, R>(self, function: F) -> ParMap<'p, P, Scratch<V, M, T>, F, R, U>
@@ -103,8 +104,8 @@ where
     R: Serialize + DeserializeOwned + 'static,
     U: Unit,
 {
-    /// Combines the results of all chunks by `operation`, which must be associative; `identity`
-    /// is the result where there are no chunks.
+    /// Combines the results of all chunks by `operation`, which must be associative. `identity` is
+    /// the result if there are no chunks.
     ///
     /// The tree of combinations depends on the array's length and the chunk length alone, so the
     /// bits of a floating-point sum are the same for any number of workers, on every run.
@@ -167,8 +168,8 @@ where
     R: Pod,
     U: Unit,
 {
-    /// The results of all chunks, in order, as an array of one dimension. The workers write them
-    /// to their places; none is encoded.
+    /// The results of all chunks, in order, as an array of one dimension. The workers write them in
+    /// place; they are not encoded.
     ///
     /// # Errors
     ///
@@ -253,8 +254,8 @@ where
     invocation.finish(&())
 }
 
-/// Combines neighbours, then neighbours of those, and so on: a tree of this shape is the same
-/// whether its leaves are combined at once, or first in aligned groups of a power of two.
+/// Combines neighbours, then neighbours of those, and so on. The tree is the same whether its
+/// leaves are combined at once, or first in aligned groups of a power of two.
 fn tree<R>(mut values: Vec<R>, operation: impl Fn(R, R) -> R) -> Option<R> {
     while values.len() > 1 {
         let mut next = Vec::with_capacity(values.len().div_ceil(2));
@@ -308,11 +309,12 @@ where
     }
 }
 
-/// Blocks, and how many results of each follow. The results are values of their own: what one may
-/// be, any number of them may be.
+/// Blocks, and the number of results that follow for each. The limits on an encoded value hold for
+/// each result by itself, not for all of them together.
 pub(super) type Runs = Vec<(usize, usize)>;
 
-/// Decodes what the tasks of a loop of `count` chunks brought for its blocks, in the blocks' order.
+/// Decodes the results that the tasks of a loop of `count` chunks returned, in the order of the
+/// blocks.
 pub(super) fn in_order<R: DeserializeOwned>(parts: Vec<Value>, mut count: usize) -> Result<Vec<R>> {
     let mut all: Vec<(usize, Vec<R>)> = Vec::new();
     for part in parts {
@@ -322,7 +324,8 @@ pub(super) fn in_order<R: DeserializeOwned>(parts: Vec<Value>, mut count: usize)
     Ok(all.into_iter().flat_map(|(_, values)| values).collect())
 }
 
-/// Appends what a task brought for its blocks; `left` more results are believed, and counted.
+/// Appends the results that a task returned for its blocks. At most `left` results are accepted;
+/// they are subtracted from it.
 fn decode_runs<R: DeserializeOwned>(
     bytes: &[u8],
     left: &mut usize,

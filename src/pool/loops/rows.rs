@@ -33,7 +33,7 @@ pub struct Rows<'a, T> {
     row_len: usize,
 }
 
-/// Rows of an array that one call of a loop has for itself; see
+/// Rows of an array that one call of a loop may write; see
 /// [`Pool::par_rows_mut`](crate::Pool::par_rows_mut).
 ///
 /// Indexing gives a row as a slice, counted from the first of these rows.
@@ -78,13 +78,13 @@ macro_rules! measures {
                 self.first
             }
 
-            /// How many rows these are.
+            /// The number of rows.
             #[must_use]
             pub fn len(&self) -> usize {
                 self.len
             }
 
-            /// Whether there are no rows, which no loop gives to a call.
+            /// Whether there are no rows; a loop passes no such chunk.
             #[must_use]
             pub fn is_empty(&self) -> bool {
                 self.len == 0
@@ -188,7 +188,7 @@ impl<T> IndexMut<usize> for RowsMut<'_, T> {
     }
 }
 
-/// An iterator over rows that are written, which may have no elements.
+/// An iterator over mutable rows, which may have no elements.
 struct RowIterMut<'a, T> {
     elements: &'a mut [T],
     row_len: usize,

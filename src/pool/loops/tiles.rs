@@ -15,14 +15,14 @@ use crate::pool::loops::operand::{
 use crate::pool::loops::par_loop::ParLoop;
 
 impl Pool {
-    /// A loop over rectangles of `matrix`, an array of two dimensions: `shape` is the number of
-    /// rows and columns of each. The last ones of a row or column of tiles may be smaller.
+    /// A loop over rectangles of `matrix`, an array of two dimensions. `shape` is the number of
+    /// rows and columns of each tile; those at the lower and right edges may be smaller.
     ///
-    /// The function gets a [`Tile`], or a [`TileMut`] of a matrix that is written. What is zipped
+    /// The function gets a [`Tile`], or a [`TileMut`] of a matrix that is written. Zipped arrays
     /// must have the same shape, or be [`Whole`](crate::Whole); [`Halo`](crate::Halo) lends more
-    /// rows and columns around the tile. Tiles are for work whose input is reused in both
-    /// directions; where each row is used by itself, [`par_rows`](Pool::par_rows) is simpler and
-    /// gives slices.
+    /// rows and columns around the tile. Tiles are for work that reuses its input in both
+    /// directions. If each row is used by itself, [`par_rows`](Pool::par_rows) is simpler and gives
+    /// slices.
     ///
     /// # Examples
     ///
@@ -89,7 +89,7 @@ impl<'a, T> Tile<'a, T> {
     ///
     /// # Panics
     ///
-    /// If the tile has not so many rows.
+    /// If the tile has fewer rows.
     #[inline]
     #[must_use]
     pub fn row(&self, i: usize) -> &'a [T] {
@@ -103,8 +103,8 @@ impl<'a, T> Tile<'a, T> {
     }
 }
 
-/// A rectangle of a matrix that one call of a loop has for itself; see [`Pool::par_tiles`]. Its
-/// rows are slices; the tile is not one slice, because other tiles lie between its rows.
+/// A rectangle of a matrix that one call of a loop may write; see [`Pool::par_tiles`]. Its rows are
+/// slices; the tile is not one slice, because other tiles lie between its rows.
 ///
 /// # Examples
 ///
@@ -152,7 +152,7 @@ impl<T> TileMut<'_, T> {
     ///
     /// # Panics
     ///
-    /// If the tile has not so many rows.
+    /// If the tile has fewer rows.
     #[inline]
     #[must_use]
     pub fn row(&self, i: usize) -> &[T] {
@@ -166,7 +166,7 @@ impl<T> TileMut<'_, T> {
     ///
     /// # Panics
     ///
-    /// If the tile has not so many rows.
+    /// If the tile has fewer rows.
     #[inline]
     #[must_use]
     pub fn row_mut(&mut self, i: usize) -> &mut [T] {
@@ -186,11 +186,11 @@ impl<T> TileMut<'_, T> {
     }
 }
 
-/// The rows and columns of the tile of `operand` that `chunk` is.
+/// The rows and columns of the tile of `operand` for `chunk`.
 ///
 /// # Panics
 ///
-/// If the layout is none of a loop over tiles.
+/// If the layout is not one of a loop over tiles.
 pub(super) fn tile(operand: &WorkerOperand, chunk: &ClaimedChunk) -> (Range<usize>, Range<usize>) {
     let layout = &operand.layout;
     let [height, width] = layout.tile;
