@@ -1,4 +1,4 @@
-//! The reductions along an axis, in the terms of their kernels.
+//! Reductions along an axis, each expressed by its kernel.
 
 use std::ops::Range;
 
@@ -27,7 +27,7 @@ pub(super) trait Along<T: Number>: Copy + Send + 'static {
         out: &mut [Self::Partial],
     );
 
-    /// A partial result of data that begins at step `first` of the axis.
+    /// The same partial result, for data that begins at step `first` of the axis.
     fn moved(partial: Self::Partial, first: usize) -> Self::Partial {
         let _ = first;
         partial
@@ -87,13 +87,13 @@ along! {
     AllAlong: All, u8, units, |all, _, _| u8::from(all == T::Bits::EVERY);
 }
 
-/// No parameters, `len` of them.
+/// For reductions without parameters: `len` values of type `()`.
 fn units(_: &[f64], len: usize) -> &'static [()] {
-    // Of size zero, so nothing is allocated, and nothing is lost.
+    // The values have size zero, so nothing is allocated or leaked.
     Vec::leak(vec![(); len])
 }
 
-/// The results' own parameters.
+/// For reductions with parameters: the parameters of these results.
 fn own(params: &[f64], _: usize) -> &[f64] {
     params
 }

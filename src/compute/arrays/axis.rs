@@ -15,19 +15,20 @@ use crate::kernel::number::Number;
 use crate::kernel::reduce::axis::Axis;
 use crate::pool::{Pool, Whole};
 
-/// Columns of a part of a wide array.
+/// Columns of a tile, in a loop over the columns of a wide array.
 const COLUMNS: usize = 4096;
-/// Results that do not share a step along the axis, from which on they are divided themselves.
+/// With at least this many rows of results, the loop divides those rows.
 const MANY: usize = 64;
-/// Parts that the axis is divided in, at most.
+/// The most parts into which the axis is divided.
 const PARTS_MAX: usize = 64;
 
-/// Reductions along one axis, counted from 0. The result has the shape of the array without it:
-/// of one dimension, it has none and one element.
+/// Reductions along one axis, counted from 0. The result has the shape of the array without that
+/// axis; the result of an array of one dimension has no axes and one element.
 ///
-/// Each result is what the call of the whole array gives for its elements, in another order of
-/// additions; that depends on the shape alone, so the bits are the same for any number of workers.
-/// All of them only read the array, so with the pool's `retries` they survive a worker's death.
+/// Each result is what the reduction of a whole array gives for its elements, except for the order
+/// of additions. That order depends on the shape alone, so the bits are the same for any number of
+/// workers. These calls only read the array, so with the pool's `retries` they survive a worker's
+/// death.
 impl Pool {
     /// The sum along an axis; see [`sum`](Pool::sum).
     ///
@@ -53,7 +54,7 @@ impl Pool {
         self.along(SumAlong, a, axis, None, 0)
     }
 
-    /// The mean along an axis; see [`mean`](Pool::mean). Along an axis of length 0 it is NaN.
+    /// The mean along an axis; see [`mean`](Pool::mean). The mean along an axis of length 0 is NaN.
     ///
     /// # Errors
     ///
@@ -120,7 +121,7 @@ impl Pool {
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidArgument`] if the array has no such axis, or it has length 0; else as
+    /// [`Error::InvalidArgument`] if the array has no such axis, or the axis has length 0; else as
     /// [`sum`](Pool::sum).
     ///
     /// # Examples
@@ -217,9 +218,10 @@ impl Pool {
         self.along(AllAlong, a, axis, None, 0)
     }
 
-    /// Runs `job` along the axis, with a parameter for each result if it takes them.
+    /// Runs `job` along the axis. `params` has one parameter for each result, if `job` takes any.
     ///
-    /// Many columns are divided among workers, else many rows of results, else the axis.
+    /// If there are many columns, they are divided among the workers; otherwise the rows of results
+    /// if there are many of those; otherwise the axis.
     fn along<T: Number, J: Along<T>>(
         &self,
         job: J,
@@ -252,7 +254,7 @@ impl Pool {
         Ok(out)
     }
 
-    /// One row of results, and [`COLUMNS`] of its columns, to a call.
+    /// Each call computes [`COLUMNS`] columns of one row of results.
     fn along_columns<T: Number, J: Along<T>>(
         &self,
         job: J,
@@ -271,7 +273,7 @@ impl Pool {
             })
     }
 
-    /// Whole rows of results to a call.
+    /// Each call computes whole rows of results.
     fn along_rows<T: Number, J: Along<T>>(
         &self,
         job: J,
@@ -291,8 +293,8 @@ impl Pool {
             })
     }
 
-    /// `part` steps of the axis, and a row of results, to a call; the host merges the partial
-    /// rows.
+    /// Each call reduces `part` steps of the axis for one row of results; the host merges the
+    /// partial rows.
     fn along_parts<T: Number, J: Along<T>>(
         &self,
         job: J,
@@ -331,7 +333,7 @@ impl Pool {
     }
 }
 
-/// What a reduction along an axis is about: `a` is seen as `[outer, n, inner]`.
+/// The arguments of a reduction along an axis: `a` is seen as `[outer, n, inner]`.
 struct Call<'a, T> {
     a: &'a SharedArray<T>,
     /// One for each result, or none.
@@ -342,7 +344,7 @@ struct Call<'a, T> {
     ddof: usize,
 }
 
-/// Parameters of `len` results from `start` on, if there are parameters.
+/// The parameters of `len` results from `start` on, if there are parameters.
 fn some(params: &[f64], start: usize, len: usize) -> &[f64] {
     if params.is_empty() { params } else { &params[start..][..len] }
 }

@@ -1,8 +1,9 @@
-//! Keys divided into buckets, in order, by loops over chunks.
+//! Divides keys into ordered buckets, by loops over chunks.
 //!
-//! The first passes of every sort: a sample gives splitters, the chunks are counted, and each chunk
-//! is scattered to its own places of every bucket. All sizes depend on the number of keys alone. A
-//! pass reads one array and writes another, so it may be repeated after a death.
+//! The first passes of every sort: a sample gives the splitters, each chunk counts its keys per
+//! bucket, and each chunk scatters its keys to its own places in every bucket. All sizes depend on
+//! the number of keys alone. A pass reads one array and writes another, so it may be repeated after
+//! a death.
 #![allow(unsafe_code)]
 
 use std::ptr;
@@ -21,28 +22,29 @@ use crate::pool::{Pool, Scattered, Whole};
 /// How keys are divided into buckets.
 #[derive(Debug)]
 pub(super) struct Buckets {
-    /// What the splitters are made of, in each worker anew: their table is big.
+    /// The keys from which each worker builds the table of splitters, which is too large to send.
     chosen: Vec<u64>,
     /// Keys of a chunk.
     chunk_len: usize,
-    /// Where each chunk begins in each bucket, a row a chunk; a last row has the ends.
+    /// Where each chunk begins in each bucket: one row for each chunk, and a last row with the
+    /// ends.
     places: SharedArray<u64>,
-    /// Where each bucket begins, and the last one ends.
+    /// Where each bucket begins; the last element is where the last bucket ends.
     pub(super) bounds: Vec<u64>,
 }
 
-/// What is to be done with keys.
+/// What remains to be done with the keys.
 #[derive(Debug)]
 pub(super) enum Found {
     /// Nothing: they are in order.
     Sorted,
-    /// They are one bucket.
+    /// They fit into one bucket.
     Few,
-    /// They are divided.
+    /// They are divided into buckets.
     Many(Buckets),
 }
 
-/// Looks at `keys`, and counts those of each bucket.
+/// Examines `keys`, and counts the keys of each bucket.
 pub(super) fn look_at<K: Key>(pool: &Pool, keys: &SharedArray<K>) -> Result<Found> {
     let plan = Plan::new::<K>(keys.len());
     if plan.buckets <= 1 {
@@ -75,7 +77,7 @@ pub(super) fn look_at<K: Key>(pool: &Pool, keys: &SharedArray<K>) -> Result<Foun
     Ok(Found::Many(Buckets { chosen, chunk_len: plan.chunk_len, places, bounds }))
 }
 
-/// Whether all keys are in order; ends early where they are not.
+/// Whether all keys are in order; stops at the first that is not.
 fn are_sorted<K: Key>(pool: &Pool, keys: &SharedArray<K>, plan: &Plan) -> Result<bool> {
     let chunks = pool.par_chunks(keys, plan.chunk_len).zip(Whole(keys)).enumerate();
     let inversion =
@@ -114,7 +116,7 @@ impl Buckets {
             })
     }
 
-    /// Writes the ranks of `keys`, and where each of those was, to their buckets in `to`.
+    /// Writes the ranks of `keys`, and the index of each, to their buckets in `to`.
     pub(super) fn scatter_ranks<K: Key>(
         &self,
         pool: &Pool,
@@ -163,23 +165,23 @@ impl Buckets {
     }
 }
 
-/// A chunk that is scattered.
+/// A chunk to be scattered.
 struct Chunk<'a, K: Key> {
     splitters: &'a Splitters<K::Bits>,
     number: usize,
     keys: &'a [K],
-    /// The places of [`Buckets`].
+    /// See [`Buckets`].
     places: &'a [u64],
 }
 
 impl<K: Key> Chunk<'_, K> {
-    /// Writes the encoded keys and their values to the chunk's places of each bucket.
+    /// Writes the encoded keys and their values to the chunk's places in each bucket.
     ///
     /// # Safety
     ///
-    /// - `to` is valid for writes as far as it says, and aligned.
-    /// - Meanwhile nobody reads `to`, and who else writes there is a call for another chunk of the
-    ///   same keys, with the same places: no two chunks have a place in common.
+    /// - `to` is valid for writes over its length, and aligned.
+    /// - During the call nobody reads `to`, and only calls for other chunks of the same keys, with
+    ///   the same places, write to it: no two chunks have a place in common.
     unsafe fn scatter<E: Copy, V: Copy>(
         self,
         encode: impl Fn(K) -> E + Copy,

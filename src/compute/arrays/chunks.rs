@@ -1,4 +1,4 @@
-//! Whole arrays in chunks, and a result for each.
+//! Loops over whole arrays in chunks, with a result for each chunk.
 
 use bytemuck::Pod;
 
@@ -6,7 +6,7 @@ use crate::array::SharedArray;
 use crate::error::Result;
 use crate::pool::Pool;
 
-/// Elements of a chunk of a loop over whole arrays. It fixes the tree in which floats are added.
+/// Elements of a chunk of a loop over a whole array. It fixes the tree in which floats are added.
 pub(super) const CHUNK: usize = 1 << 16;
 
 impl Pool {

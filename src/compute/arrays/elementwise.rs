@@ -1,4 +1,4 @@
-//! Element by element: conversions, maps, and pairs with broadcasting.
+//! Element by element: conversions, maps, and operations on pairs with broadcasting.
 
 use bytemuck::Pod;
 
@@ -11,10 +11,10 @@ use crate::kernel::number::Number;
 use crate::pool::{Pool, Whole};
 use crate::shape::Shape;
 
-/// Calls that compute each element of an array from those of others.
+/// Calls that compute each element of an array from the elements of others.
 ///
-/// They read the others and write the array, so with the pool's `retries` they survive a worker's
-/// death.
+/// They read the other arrays and write this one, so with the pool's `retries` they survive a
+/// worker's death.
 impl Pool {
     /// A new array of the same shape with elements of another type; see
     /// [`cast_into`](Pool::cast_into).
@@ -104,18 +104,18 @@ impl Pool {
         })
     }
 
-    /// Writes `f(x, y)` to `out` for each pair of elements of `a` and `b`, whose shapes are
+    /// Writes `f(x, y)` to `out` for each pair of elements of `a` and `b`. Their shapes are
     /// broadcast as in NumPy: they are aligned at their last axes, missing axes have length 1, and
-    /// an axis of length 1 is repeated. So `b` may be a row (`[n]`), a column (`[m, 1]`) or a
-    /// single element (`[]`) beside `a` of `[m, n]`.
+    /// an axis of length 1 is repeated. So if `a` has shape `[m, n]`, `b` may be a row (`[n]`), a
+    /// column (`[m, 1]`) or a single element (`[]`).
     ///
     /// `f` runs in the workers and captures nothing, not even a value [of size
     /// zero](crate#functions).
     ///
     /// # Errors
     ///
-    /// [`Error::ShapeMismatch`] if the shapes have no common one, or `out` does not have it; else
-    /// as [`ParLoop::for_each`](crate::ParLoop::for_each).
+    /// [`Error::ShapeMismatch`] if the shapes cannot be broadcast, or `out` does not have the
+    /// resulting shape; else as [`ParLoop::for_each`](crate::ParLoop::for_each).
     ///
     /// # Examples
     ///
@@ -163,7 +163,7 @@ impl Pool {
     }
 }
 
-/// Computes a stretch of the chunk that begins at element `first`.
+/// Computes a part of the chunk that begins at element `first`.
 fn zip_stretch<A: Pod, B: Pod, C>(
     Stretch { out: start, len, starts, strides }: Stretch,
     first: usize,
@@ -187,7 +187,7 @@ fn same_shape(operation: &'static str, left: &Shape, right: &Shape) -> Result<()
     if left == right {
         return Ok(());
     }
-    Err(mismatch(operation, left, right, "the result must have the shape of what is computed"))
+    Err(mismatch(operation, left, right, "the output must have the broadcast shape"))
 }
 
 fn mismatch(operation: &'static str, left: &Shape, right: &Shape, rule: &'static str) -> Error {

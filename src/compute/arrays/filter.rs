@@ -1,7 +1,7 @@
 //! Filters: Gaussian, Sobel, box, correlation.
 //!
-//! One pass each: the input is seen whole, and each call computes a range of output rows, whose
-//! bits do not depend on the range.
+//! Each filter is one pass: every call sees the whole input and computes a range of output rows.
+//! Their bits do not depend on the range.
 
 use std::ops::Range;
 
@@ -35,25 +35,26 @@ impl FilterInteger for i16 {}
 impl FilterInteger for u32 {}
 impl FilterInteger for i32 {}
 
-/// Standard deviations at which a Gaussian is cut off, as SciPy does by default.
+/// The number of standard deviations at which a Gaussian is cut off, as in SciPy.
 const TRUNCATE: f64 = 4.0;
-/// Sigma of a Gaussian, at most: four times as many weights on each side.
+/// The greatest sigma of a Gaussian: it has four times as many weights on each side.
 const SIGMA_MAX: f64 = 65536.0;
-/// Rows of a chunk, at most, unless they have few elements: each chunk reads the rows around it.
+/// The most rows of a chunk, unless they have few elements: each chunk also reads the rows around
+/// it.
 const CHUNK_ROWS: usize = 64;
-/// Chunks that an array is cut into if its rows are few.
+/// The number of chunks of an array with few rows.
 const CHUNKS: usize = 16;
-/// Elements of a chunk, at least.
+/// The fewest elements of a chunk.
 const CHUNK_ELEMENTS: usize = 32 << 10;
 
-/// How many rows a chunk has, by the shape alone; `least`, if there are few of them.
+/// The rows of a chunk, at least `least`, computed from the shape alone.
 fn chunk_rows(rows: usize, row_len: usize, least: usize) -> usize {
     let rows = rows.div_ceil(CHUNKS).clamp(least, CHUNK_ROWS);
     rows.max(CHUNK_ELEMENTS / row_len.max(1))
 }
 
-/// The axis along which a loop goes over the lines of an array, and how many a chunk has; over the
-/// elements, if it has one dimension.
+/// The axis along which a loop divides an array, and the rows of a chunk. An array of one dimension
+/// is divided by elements.
 pub(super) fn lines([p, m, n]: [usize; 3], ndim: usize) -> (usize, usize) {
     match ndim {
         1 => (0, CHUNK_ELEMENTS),
@@ -89,29 +90,29 @@ pub(super) fn check_out(operation: &'static str, left: &Shape, right: &Shape) ->
     Err(Error::ShapeMismatch { operation, left, right, rule: "both must have the same shape" })
 }
 
-/// The indices of these rows in the array.
+/// The indices of `rows` in the array.
 pub(super) fn indices<T>(rows: &RowsMut<'_, T>) -> Range<usize> {
     rows.first()..rows.first() + rows.len()
 }
 
-/// What of a linear filter the workers are sent beside the array: its weights, the shape of the
-/// array, and what it reads beyond the ends.
+/// What a linear filter sends to the workers besides the array: its weights, the shape of the
+/// array, and the boundary.
 type Linear<T> = (Vec<T>, Vec<usize>, Boundary<T>);
 
 impl Pool {
     /// `array` blurred by a Gaussian of standard deviation `sigma`, in elements, along each of its
     /// 1, 2 or 3 axes.
     ///
-    /// The weights are cut off at four standard deviations, as `scipy.ndimage.gaussian_filter`
-    /// does it, and the result is SciPy's but for rounding: everything is added in `T`. A sigma of
-    /// 0 changes nothing but the bits of a NaN. A NaN or an infinity reaches all outputs whose
-    /// window it is in, and no others. [`Boundary::Shrink`] adds nothing beyond the ends. The
-    /// bits are the same for any number of workers.
+    /// The weights are cut off at four standard deviations, as in `scipy.ndimage.gaussian_filter`.
+    /// The result equals SciPy's except for rounding: everything is added in `T`. A sigma of 0
+    /// changes nothing except the bits of a NaN. A NaN or an infinity reaches exactly the outputs
+    /// whose window contains it. [`Boundary::Shrink`] adds nothing beyond the ends. The bits are
+    /// the same for any number of workers.
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidArgument`] for another number of dimensions, or a sigma that is not from 0
-    /// to 65536; [`Error::NoSpace`]; [`Error::Task`] if a worker died.
+    /// [`Error::InvalidArgument`] for another number of dimensions, or a sigma outside 0 to 65536;
+    /// [`Error::NoSpace`]; [`Error::Task`] if a worker died.
     ///
     /// # Examples
     ///
@@ -136,8 +137,8 @@ impl Pool {
         Ok(out)
     }
 
-    /// As [`gaussian`](Pool::gaussian), into an array that there is: a loop over the frames of a
-    /// video allocates none.
+    /// As [`gaussian`](Pool::gaussian), into an existing array. A loop over the frames of a video
+    /// then allocates nothing.
     ///
     /// # Errors
     ///
@@ -196,18 +197,18 @@ impl Pool {
         )
     }
 
-    /// The sum of `weights[k] array[i + k - weights.shape() / 2]` over all `k`, for each `i`: the
-    /// correlation of an array with a small one of as many dimensions, 1, 2 or 3, as
+    /// The correlation of an array with a smaller one of as many dimensions, 1, 2 or 3: for each
+    /// `i`, the sum of `weights[k] array[i + k - weights.shape() / 2]` over all `k`, as in
     /// `scipy.ndimage.correlate`.
     ///
-    /// The terms are added in the order of the weights, in `T`; weights of zero are left out. A
-    /// NaN reaches all outputs whose weight for it is not zero. [`Boundary::Shrink`] adds nothing
+    /// The terms are added in the order of the weights, in `T`; weights of zero are left out. A NaN
+    /// reaches all outputs in which its weight is not zero. [`Boundary::Shrink`] adds nothing
     /// beyond the ends. The bits are the same for any number of workers.
     ///
     /// # Errors
     ///
     /// [`Error::InvalidArgument`] for another number of dimensions, or no weights;
-    /// [`Error::ShapeMismatch`] if the two have different numbers of dimensions;
+    /// [`Error::ShapeMismatch`] if the array and the weights have different numbers of dimensions;
     /// [`Error::NoSpace`]; [`Error::Task`] if a worker died.
     ///
     /// # Examples
@@ -230,7 +231,7 @@ impl Pool {
         self.weighted(array, weights, boundary, ("correlate", false))
     }
 
-    /// As [`correlate`](Pool::correlate) with the weights reversed along each axis, as
+    /// As [`correlate`](Pool::correlate) with the weights reversed along each axis, as in
     /// `scipy.ndimage.convolve`: the sum of `weights[k] array[i + weights.shape() / 2 - k]`.
     ///
     /// # Errors
@@ -285,7 +286,7 @@ impl Pool {
                 let stencil = if *reversed { Stencil::convolve } else { Stencil::correlate };
                 let (stencil, rows) = (stencil(weights, *window), indices(&out));
                 match ndim {
-                    // Its rows are its elements.
+                    // The rows of an array of one dimension are its elements.
                     1 => stencil.columns(out.into_slice(), input, rows, *boundary),
                     _ => stencil.lines(out.into_slice(), input, *shape, rows, *boundary),
                 }
@@ -294,16 +295,16 @@ impl Pool {
         Ok(out)
     }
 
-    /// The derivative of an image along `axis`, 0 or 1, smoothed along the other: weights -1 0 1
-    /// and 1 2 1, as `scipy.ndimage.sobel`.
+    /// The derivative of an image along `axis`, 0 or 1, smoothed along the other, as in
+    /// `scipy.ndimage.sobel`: the weights are -1 0 1 and 1 2 1.
     ///
-    /// (Under [`Boundary::Constant`] of another value than 0 SciPy's border differs for axis 1,
-    /// as it filters along axis 1 first.) A NaN or an infinity reaches the nine outputs around
-    /// it at most. The bits are the same for any number of workers.
+    /// With a [`Boundary::Constant`] other than 0, SciPy's border differs for axis 1, because SciPy
+    /// filters along axis 1 first. A NaN or an infinity reaches at most the nine outputs around it.
+    /// The bits are the same for any number of workers.
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidArgument`] for another number of dimensions than 2, or another axis;
+    /// [`Error::InvalidArgument`] for a number of dimensions other than 2, or another axis;
     /// [`Error::NoSpace`]; [`Error::Task`] if a worker died.
     ///
     /// # Examples
@@ -337,7 +338,7 @@ impl Pool {
         Ok(out)
     }
 
-    /// The length of the gradient of an image: `sqrt(x^2 + y^2)` of [`sobel`](Pool::sobel) along
+    /// The magnitude of the gradient of an image: `sqrt(x^2 + y^2)` of [`sobel`](Pool::sobel) along
     /// both axes, in one pass.
     ///
     /// # Errors
@@ -370,17 +371,17 @@ impl Pool {
         Ok(out)
     }
 
-    /// The mean of the box of `size` rows and columns around each element of an image, its centre
-    /// at `size / 2`, rounded to the nearest, halves up.
+    /// The mean of the box of `size` rows and columns around each element of an image, rounded to
+    /// the nearest integer, halves up. The centre of the box is at `size / 2`.
     ///
-    /// It takes the same time for a box of any size. (`scipy.ndimage.uniform_filter` cuts the
-    /// fraction off after each axis, so that it may be lower.) [`Boundary::Shrink`] adds nothing
+    /// The time does not depend on the size of the box. (`scipy.ndimage.uniform_filter` truncates
+    /// the fraction after each axis, so its result may be lower.) [`Boundary::Shrink`] adds nothing
     /// beyond the ends, and divides by the size of the whole box. The result is the same for any
     /// number of workers.
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidArgument`] for another number of dimensions than 2, or a box of no element
+    /// [`Error::InvalidArgument`] for a number of dimensions other than 2, or a box of no elements
     /// or more than 65536; [`Error::NoSpace`]; [`Error::Task`] if a worker died.
     ///
     /// # Examples
@@ -418,8 +419,8 @@ impl Pool {
     }
 }
 
-/// The weights of a Gaussian for an array of this shape. They are computed here and sent to the
-/// workers, so that all have the same.
+/// The weights of a Gaussian for an array of this shape. The host computes them and sends them to
+/// the workers, so that all use the same.
 ///
 /// # Errors
 ///

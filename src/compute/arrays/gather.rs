@@ -13,25 +13,25 @@ use crate::kernel::gather::{Index, compress_rows, count_true, first_outside, sel
 use crate::pool::{Pool, Scattered, Whole};
 use crate::shape::Shape;
 
-/// Indices of rows: `usize`, `u64`, or `i64`, which counts from the end if negative. Other crates
-/// cannot implement it.
+/// Indices of rows: `usize`, `u64`, or `i64`, of which negative ones count from the end. Other
+/// crates cannot implement it.
 pub trait RowIndex: Pod + Index + Display {}
 
 impl RowIndex for usize {}
 impl RowIndex for u64 {}
 impl RowIndex for i64 {}
 
-/// What a call moves at once, in bytes.
+/// The bytes that a call moves at once.
 const CHUNK_BYTES: usize = 256 << 10;
-/// Indices, or bytes of a mask, that a call looks at.
+/// The indices, or bytes of a mask, that a call examines.
 const CHUNK: usize = 64 << 10;
-/// Rows of a chunk of a mask are a multiple of this.
+/// The rows of a chunk of a mask are a multiple of this.
 const MASK_UNIT: usize = 64;
 
 impl Pool {
-    /// The rows of `array` with these indices, as a new array: along axis 0, as
-    /// `numpy.take(array, indices, axis=0)`. A row is what one index of the first axis selects,
-    /// an element of an array of one dimension.
+    /// The rows of `array` with these indices, as a new array: along axis 0, as in
+    /// `numpy.take(array, indices, axis=0)`. A row is what one index of the first axis selects; in
+    /// an array of one dimension it is an element.
     ///
     /// The result has the shape of `indices`, followed by the shape of a row. An index may occur
     /// any number of times. `indices` are `usize`, `u64`, or `i64`, of which -1 is the last row.
@@ -39,8 +39,8 @@ impl Pool {
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidArgument`] for an array of no dimensions, or an index that is out of
-    /// bounds, the first such one; [`Error::NoSpace`]; [`Error::Task`] if a worker died.
+    /// [`Error::InvalidArgument`] for an array of no dimensions, or for an index that is out of
+    /// bounds (the error names the first); [`Error::NoSpace`]; [`Error::Task`] if a worker died.
     ///
     /// # Examples
     ///
@@ -86,7 +86,7 @@ impl Pool {
     }
 
     /// The rows of `array` whose byte of `mask` is not 0, in order, as a new array: along axis 0,
-    /// as `numpy.compress(mask, array, axis=0)`.
+    /// as in `numpy.compress(mask, array, axis=0)`.
     ///
     /// # Errors
     ///
@@ -120,7 +120,7 @@ impl Pool {
         let counts = self.par_chunks(mask, chunk).map(count_true).collect()?;
         let total = counts.iter().sum::<usize>();
         let mut out = self.for_overwrite([&[total], row].concat())?;
-        // Where the rows of each chunk begin, and how many they are: ranges that do not overlap.
+        // The range of rows that each chunk writes; the ranges do not overlap.
         let starts = counts.iter().scan(0, |sum, &count| {
             let start = *sum;
             *sum += count;
@@ -143,8 +143,8 @@ impl Pool {
         Ok(out)
     }
 
-    /// `x` where the byte of `mask` is not 0, and `y` elsewhere, as `numpy.where(mask, x, y)`.
-    /// All three have the same shape, the result too. Bits are copied as they are.
+    /// `x` where the byte of `mask` is not 0, and `y` elsewhere, as in `numpy.where(mask, x, y)`.
+    /// The mask, both arrays and the result have the same shape. Bits are copied unchanged.
     ///
     /// # Errors
     ///
@@ -184,11 +184,11 @@ impl Pool {
     }
 }
 
-/// The elements `range` of an array at an address.
+/// The elements `range` of the array at this address.
 ///
 /// # Safety
 ///
-/// - The array is mapped, and as long as the slice lives, nobody else uses these elements.
+/// - The array is mapped, and nobody else uses these elements while the slice lives.
 ///
 /// # Panics
 ///

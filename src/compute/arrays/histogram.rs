@@ -9,17 +9,17 @@ use crate::kernel::number::{Integer, Number};
 use crate::kernel::reduce::histogram::{self as kernel, EqualBins};
 use crate::pool::Pool;
 
-/// Counts of elements. The array is only read, so with the pool's `retries` they survive a
-/// worker's death. Up to 64 partial tables of counts lie in shared memory meanwhile.
+/// Counts of elements. The array is only read, so with the pool's `retries` these calls survive a
+/// worker's death. During a call up to 64 partial tables of counts lie in shared memory.
 impl Pool {
-    /// How many elements lie in each of `bins` bins of one width that divide `range`, and the
-    /// `bins + 1` edges. As NumPy's `histogram`: a bin has its left edge, the last one also its
-    /// right edge; elements out of the range are left out, and NaN too. A range of one point is
-    /// widened by 1/2 on both sides.
+    /// The number of elements in each of `bins` bins of equal width that divide `range`, and the
+    /// `bins + 1` edges. As in NumPy's `histogram`, a bin includes its left edge, and the last one
+    /// also its right edge; elements outside the range, and NaN, are left out. A range of one point
+    /// is widened by 1/2 on both sides.
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidArgument`] if there are no bins or 2^32 - 1 and more, or the range is not
+    /// [`Error::InvalidArgument`] if there are no bins or at least 2^32 - 1, or if the range is not
     /// finite or descends; else as [`ParLoop::for_each`](crate::ParLoop::for_each), and as
     /// [`SharedArray::zeroed`].
     ///
@@ -52,13 +52,13 @@ impl Pool {
         Ok((counts, edges))
     }
 
-    /// How often each integer from 0 on occurs: at least `minlength` counts, up to the greatest
-    /// element. As NumPy's `bincount`. In two passes.
+    /// The number of occurrences of each integer from 0 to the greatest element, and at least
+    /// `minlength` counts, as in NumPy's `bincount`. It takes two passes.
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidArgument`] if an element is negative, or greater than memory has bytes;
-    /// [`Error::NoSpace`] if there is no room for the counts; else as [`sum`](Pool::sum).
+    /// [`Error::InvalidArgument`] if an element is negative, or greater than the number of bytes of
+    /// memory; [`Error::NoSpace`] if there is no room for the counts; else as [`sum`](Pool::sum).
     ///
     /// # Examples
     ///
@@ -77,7 +77,7 @@ impl Pool {
     ) -> Result<SharedArray<u64>> {
         let extremes = self.extremes(a)?;
         let len = kernel::bincount_len(extremes, minlength).ok_or_else(|| {
-            let rule = "no negative elements, and none greater than memory has bytes";
+            let rule = "no negative elements, and none greater than the memory's size in bytes";
             let found = extremes.map_or(String::new(), |[a, b]| format!("{a:?} to {b:?}"));
             Error::invalid("the elements of `bincount`", found, rule)
         })?;

@@ -10,21 +10,22 @@ use crate::kernel::sort::key::{Key, KeyBits};
 use crate::kernel::sort::local::{Pairs, Spare, sort_pairs_into};
 use crate::pool::{Parts, Pool};
 
-/// Elements of a chunk where nothing is sorted.
+/// Elements of a chunk in passes that do not sort.
 const CHUNK_LEN: usize = 1 << 16;
 
 impl Pool {
-    /// The indices of `array`'s elements, of one dimension, in the order of the elements. Stable:
-    /// equal elements are in the order of their indices. For the order of floats see [`SortKey`]:
-    /// NaN are equal and last, -0.0 equals 0.0, as in NumPy's `argsort(kind="stable")`.
+    /// The indices of the elements of `array`, which has one dimension, in the order of the
+    /// elements. The sort is stable: equal elements are in the order of their indices. [`SortKey`]
+    /// describes the order of floats: NaN are equal and last, -0.0 equals 0.0, as in NumPy's
+    /// `argsort(kind="stable")`.
     ///
-    /// The indices are the same for any number of workers. Beside them it takes as much memory
-    /// again meanwhile, and that of another array. A worker's death is repaired if the pool has
-    /// [`retries`](crate::PoolBuilder::retries).
+    /// The indices are the same for any number of workers. During the call it takes the memory of a
+    /// second array of indices and of a second `array`. A worker's death is repaired if the pool
+    /// has [`retries`](crate::PoolBuilder::retries).
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidArgument`] for an array that has not one dimension; as
+    /// [`Error::InvalidArgument`] for an array whose number of dimensions is not one; else as
     /// [`for_each`](crate::ParLoop::for_each) and [`SharedArray::zeroed`].
     ///
     /// # Examples
@@ -41,22 +42,22 @@ impl Pool {
         argsort(self, array).map_err(without_torn)
     }
 
-    /// Sorts `keys`, of one dimension, in place, and moves `values` with them. Stable: pairs with
-    /// equal keys stay in their order. For the order of floats see [`SortKey`]: NaN are equal and
-    /// last, -0.0 equals 0.0.
+    /// Sorts `keys`, of one dimension, in place, and moves `values` with them. The sort is stable:
+    /// pairs with equal keys keep their order. [`SortKey`] describes the order of floats: NaN are
+    /// equal and last, -0.0 equals 0.0.
     ///
-    /// It takes the memory of both arrays once more meanwhile. Fewer than 32,768 pairs, or pairs
-    /// that are in order already, take none.
+    /// During the call it takes the memory of both arrays once more. Fewer than 32,768 pairs, or
+    /// pairs that are already in order, take none.
     ///
-    /// A worker's death is repaired if the pool has [`retries`](crate::PoolBuilder::retries). If
-    /// not, the error has the death, and the arrays hold the pairs that they held before, in an
-    /// unspecified order, as after every other error.
+    /// A worker's death is repaired if the pool has [`retries`](crate::PoolBuilder::retries).
+    /// Otherwise the error contains the death. After this and every other error the arrays hold the
+    /// same pairs as before, in an unspecified order.
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidArgument`] for arrays that have not one dimension, [`Error::ShapeMismatch`]
-    /// for such of different lengths; as [`for_each`](crate::ParLoop::for_each) and
-    /// [`SharedArray::zeroed`].
+    /// [`Error::InvalidArgument`] for arrays whose number of dimensions is not one,
+    /// [`Error::ShapeMismatch`] for different lengths; else as
+    /// [`for_each`](crate::ParLoop::for_each) and [`SharedArray::zeroed`].
     ///
     /// # Examples
     ///

@@ -1,4 +1,4 @@
-//! Random numbers and orders.
+//! Random numbers and random orders.
 #![allow(unsafe_code)]
 
 use std::ops::RangeInclusive;
@@ -58,15 +58,14 @@ float! {
     f64: fill_uniform, fill_normal;
 }
 
-/// Random numbers by the counter-based generator Philox 4x64-10 (Salmon et al. 2011): each element
+/// Random numbers by the counter-based generator Philox 4x64-10 (Salmon et al. 2011). Each element
 /// depends on the seed and its index alone, so the numbers are the same for any number of workers.
+/// All of these calls draw the same words from the same seed: use different seeds for numbers that
+/// must be independent.
 ///
-/// The same seed gives the same words in each of these calls: take different seeds for numbers
-/// that are to be independent.
-///
-/// Every pass may be repeated, so with the pool's `retries` they survive a worker's death.
+/// Every pass may be repeated, so with the pool's `retries` these calls survive a worker's death.
 impl Pool {
-    /// Fills the array with numbers that are uniform in [0, 1): those of NumPy's
+    /// Fills the array with numbers that are uniform in [0, 1). They equal those of NumPy's
     /// `Generator(Philox(key=seed)).random(len)`, for `f32` with `dtype=float32`.
     ///
     /// # Errors
@@ -90,8 +89,8 @@ impl Pool {
         })
     }
 
-    /// Fills the array with normal numbers of a mean and a standard deviation, by Box and Muller.
-    /// NumPy's are other numbers.
+    /// Fills the array with normally distributed numbers of a mean and a standard deviation, by the
+    /// method of Box and Muller. NumPy's numbers are different.
     ///
     /// # Errors
     ///
@@ -120,8 +119,8 @@ impl Pool {
         })
     }
 
-    /// Fills the array with integers of `range`, each as likely. NumPy's `integers` gives other
-    /// numbers.
+    /// Fills the array with integers of `range`, all equally likely. NumPy's `integers` gives
+    /// different numbers.
     ///
     /// # Errors
     ///
@@ -157,11 +156,11 @@ impl Pool {
         })
     }
 
-    /// Puts the elements, in row-major order, into a random order; each is as likely. In three
-    /// passes, by way of a second array.
+    /// Shuffles the elements, in row-major order; all orders are equally likely. It takes three
+    /// passes and a second array.
     ///
-    /// If it fails before the last pass the array is as before; in the last pass its elements are
-    /// unspecified.
+    /// If it fails before the last pass, the array is unchanged. If the last pass fails, the
+    /// elements are unspecified.
     ///
     /// # Errors
     ///
@@ -231,8 +230,8 @@ impl Pool {
             })
     }
 
-    /// The numbers from 0 to `len - 1` in a random order; each is as likely. It is
-    /// [`shuffle`](Pool::shuffle) of those numbers.
+    /// The numbers from 0 to `len - 1` in a random order, all orders equally likely: a
+    /// [`shuffle`](Pool::shuffle) of these numbers.
     ///
     /// # Errors
     ///
@@ -258,8 +257,8 @@ impl Pool {
     }
 }
 
-/// Elements of a chunk of a shuffle: many more than there are buckets, since each chunk has a
-/// count for each.
+/// Elements of a chunk of a shuffle: many more than there are buckets, because each chunk has a
+/// count for each bucket.
 const SHUFFLE_CHUNK: usize = 1 << 18;
 
 /// The index of the first element of a chunk.

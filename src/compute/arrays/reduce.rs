@@ -13,16 +13,17 @@ use crate::pool::Pool;
 
 /// Reductions of all elements of an array, whatever its shape.
 ///
-/// Sums of floats are added in `f64`, pairwise, and rounded once. The order of additions depends
-/// on the length alone, so the bits are the same for any number of workers, and on every
-/// processor. All of them only read, so with the pool's `retries` they survive a worker's death.
+/// Floats are added in `f64`, pairwise, and the sum is rounded once. The order of additions depends
+/// on the length alone, so the bits are the same for any number of workers, and on every processor.
+/// These calls only read, so with the pool's `retries` they survive a worker's death.
 impl Pool {
-    /// The sum of all elements, `i64` or `u64` for integers, which wraps. Of no elements it is 0.
+    /// The sum of all elements; for integers an `i64` or `u64`, which wraps. The sum of no elements
+    /// is 0.
     ///
     /// # Errors
     ///
-    /// As [`ParLoop::for_each`](crate::ParLoop::for_each), and as [`SharedArray::zeroed`]: the
-    /// chunks' sums are kept in shared memory.
+    /// As [`ParLoop::for_each`](crate::ParLoop::for_each), and as [`SharedArray::zeroed`], because
+    /// the sums of the chunks are kept in shared memory.
     ///
     /// # Examples
     ///
@@ -37,7 +38,8 @@ impl Pool {
         Ok(T::sum_of(self.folded(a, Sum)?))
     }
 
-    /// The mean of all elements, `f64` or, of an array of `f32`, `f32`. Of no elements it is NaN.
+    /// The mean of all elements: `f32` for an array of `f32`, otherwise `f64`. The mean of no
+    /// elements is NaN.
     ///
     /// Integers of up to 32 bits are added exactly, those of 64 bits as `f64`.
     ///
@@ -57,10 +59,10 @@ impl Pool {
         Ok(T::mean_of(self.mean_as_f64(a)?))
     }
 
-    /// The variance of all elements: the sum of squared deviations from the mean, over the number
-    /// of elements less `ddof`. In two passes.
+    /// The variance of all elements: the sum of the squared deviations from the mean, divided by
+    /// the number of elements minus `ddof`. It takes two passes.
     ///
-    /// Where there are not more than `ddof` elements it is NaN or infinite, as in NumPy.
+    /// If there are no more than `ddof` elements the result is NaN or infinite, as in NumPy.
     ///
     /// # Errors
     ///
@@ -97,7 +99,8 @@ impl Pool {
         Ok(T::mean_of(self.var_as_f64(a, ddof)?.sqrt()))
     }
 
-    /// The least element; NaN if one is. Of zeros of both signs, either.
+    /// The least element, or NaN if an element is NaN. If the least elements are zeros of both
+    /// signs, either may be returned.
     ///
     /// # Errors
     ///
@@ -118,7 +121,8 @@ impl Pool {
         self.folded(a, Min)
     }
 
-    /// The greatest element; NaN if one is. Of zeros of both signs, either.
+    /// The greatest element, or NaN if an element is NaN. If the greatest elements are zeros of
+    /// both signs, either may be returned.
     ///
     /// # Errors
     ///
@@ -128,8 +132,8 @@ impl Pool {
         self.folded(a, Max)
     }
 
-    /// The index of the least element in row-major order: of equal ones the first, or the first
-    /// NaN if there is one.
+    /// The index, in row-major order, of the first NaN if there is one, otherwise of the least
+    /// element. Of several least elements the first counts.
     ///
     /// # Errors
     ///
@@ -149,8 +153,8 @@ impl Pool {
         self.extreme_index(a, Min)
     }
 
-    /// The index of the greatest element in row-major order: of equal ones the first, or the
-    /// first NaN if there is one.
+    /// The index, in row-major order, of the first NaN if there is one, otherwise of the greatest
+    /// element. Of several greatest elements the first counts.
     ///
     /// # Errors
     ///
@@ -160,7 +164,7 @@ impl Pool {
         self.extreme_index(a, Max)
     }
 
-    /// Whether any element is not zero; NaN is not. The loop ends early where one is found.
+    /// Whether any element is not zero (a NaN is not zero). The loop ends early when it finds one.
     ///
     /// # Errors
     ///
@@ -180,7 +184,7 @@ impl Pool {
         Ok(found.find_map_first(|a: &[T]| kernel::any(a).then_some(()))?.is_some())
     }
 
-    /// Whether no element is zero; NaN is not. The loop ends early where one is.
+    /// Whether no element is zero (a NaN is not zero). The loop ends early when it finds a zero.
     ///
     /// # Errors
     ///
@@ -190,10 +194,10 @@ impl Pool {
         Ok(found.find_map_first(|a: &[T]| (!kernel::all(a)).then_some(()))?.is_none())
     }
 
-    /// The sum of the products of elements, `sum(a * b)`, of two arrays of one shape.
+    /// The sum of the products of elements, `sum(a * b)`, of two arrays of the same shape.
     ///
-    /// Integers are multiplied and added in 64 bits, where they wrap (NumPy's wrap in their own
-    /// type); products of 8 and 16 bits never do.
+    /// Integers are multiplied and added in 64 bits and wrap there (NumPy's wrap in their own
+    /// type); products of 8 and 16 bits never wrap.
     ///
     /// # Errors
     ///
@@ -224,8 +228,8 @@ impl Pool {
         Ok(T::sum_of(total.unwrap_or(T::Total::ZERO)))
     }
 
-    /// The Euclidean norm: the root of the sum of squares, in `f64`, rounded once. The squares are
-    /// not scaled: they overflow from 1e154 on.
+    /// The Euclidean norm: the square root of the sum of squares, in `f64`, rounded once. The
+    /// squares are not scaled, so they overflow from 1e154 on.
     ///
     /// # Errors
     ///
@@ -303,7 +307,7 @@ pub(super) fn merge_tree<P: Copy>(values: &[P], merge: impl Fn(P, P) -> P + Copy
     }
 }
 
-/// Refuses an array without elements.
+/// An error for an array without elements.
 fn not_empty<T>(what: &'static str, a: &SharedArray<T>) -> Result<()> {
     if a.is_empty() {
         return Err(Error::invalid(what, a.shape(), "at least one element"));

@@ -10,17 +10,17 @@ use crate::kernel::number::Number;
 use crate::kernel::reduce::{Sum, partial, scan};
 use crate::pool::{Pool, Whole};
 
-/// Scans over all elements in row-major order, with results of the same shape. (NumPy's are of one
-/// dimension: `reshape` makes them so.)
+/// Scans over all elements in row-major order, with results of the same shape. (NumPy's have one
+/// dimension; `reshape` gives that.)
 ///
-/// The bits are the same for any number of workers: chunks are cut by length alone. The array is
-/// only read, so with the pool's `retries` scans survive a worker's death.
+/// The bits are the same for any number of workers, because the chunks depend on the length alone.
+/// The array is only read, so with the pool's `retries` scans survive a worker's death.
 impl Pool {
-    /// The sums of the elements up to each, itself too; `i64` or `u64` for integers, which wrap.
+    /// The inclusive prefix sums; for integers `i64` or `u64`, which wrap.
     ///
-    /// Floats are added in `f64`: within chunks of 65,536 elements one after the other, chunks
-    /// pairwise. So a result may be less than the one before by its last bits, although no
-    /// element is negative.
+    /// Floats are added in `f64`: one after the other within chunks of 65,536 elements, and
+    /// pairwise between chunks. So even if no element is negative, a sum may be less than the one
+    /// before it by its last bits.
     ///
     /// # Errors
     ///
@@ -40,7 +40,8 @@ impl Pool {
         self.prefix_sums(a, scan::cumsum)
     }
 
-    /// The sums of the elements before each: the first is 0. Else as [`cumsum`](Pool::cumsum).
+    /// The exclusive prefix sums: the sum of the elements before each, so the first is 0. Otherwise
+    /// as [`cumsum`](Pool::cumsum).
     ///
     /// # Errors
     ///
@@ -68,8 +69,8 @@ impl Pool {
         Ok(out)
     }
 
-    /// `op` of the elements up to each, itself too: of `[x, y, z]` it is
-    /// `[x, op(x, y), op(op(x, y), z)]`. `op` must be associative, and `op(identity, x)` be `x`.
+    /// The inclusive scan by `op`: of `[x, y, z]` it is `[x, op(x, y), op(op(x, y), z)]`. `op` must
+    /// be associative, and `op(identity, x)` must be `x`.
     ///
     /// `op` runs in the workers and captures nothing, not even a value [of size
     /// zero](crate#functions).

@@ -12,29 +12,31 @@ use crate::kernel::sort::top_k::{Indexed, merge_top_k, top_k_of_chunk};
 use crate::kernel::sort::unique::{count_runs, write_starts, write_unique};
 use crate::pool::{Parts, Pool, Whole};
 
-/// Elements of a chunk where nothing is gathered.
+/// Elements of a chunk in passes that return nothing for each chunk.
 const CHUNK_LEN: usize = 1 << 15;
-/// Most chunks that bring a result each, and fewest elements of such a chunk.
+/// The most chunks that return a result each, and the fewest elements of such a chunk.
 const GATHERED: (usize, usize) = (128, 1 << 14);
-/// The same where a result is 4096 counters for each place that is looked for.
+/// The same where a result is 4096 counters for each place that is sought.
 const COUNTED: (usize, usize) = (32, 1 << 15);
-/// Most places that are selected; for more, a copy is sorted.
+/// The most places found by selection; for more, a copy is sorted.
 const SELECTED_MAX: usize = 16;
-/// Most of the greatest elements that each chunk brings; for more, all are sorted.
+/// The greatest `k` for which each chunk returns its top `k`; for greater ones, all elements are
+/// sorted.
 const TOP_MAX: usize = 1024;
 
 impl Pool {
-    /// The quantiles `q` of the elements of `array`, of any shape, as `numpy.quantile` with its
-    /// method `linear`: at place `(n - 1) q` among the `n` elements in order, where a place between
-    /// two elements is interpolated. Exact: the elements are found by selection.
+    /// The quantiles `q` of the elements of `array`, of any shape, as in `numpy.quantile` with
+    /// method `linear`: the value at place `(n - 1) q` among the `n` elements in order,
+    /// interpolated if the place lies between two elements. The elements are found by selection, so
+    /// the result is exact.
     ///
-    /// All are NaN if an element is NaN. The bits are NumPy's, but for signed integers so far apart
-    /// that their difference overflows there.
+    /// If an element is NaN, all quantiles are NaN. The bits are NumPy's, except for signed
+    /// integers whose difference overflows in NumPy.
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidArgument`] for an array without elements, and for a `q` that is not from 0
-    /// to 1; as [`for_each`](crate::ParLoop::for_each) and [`SharedArray::zeroed`].
+    /// [`Error::InvalidArgument`] for an array without elements, or a `q` outside 0 to 1; else as
+    /// [`for_each`](crate::ParLoop::for_each) and [`SharedArray::zeroed`].
     ///
     /// # Examples
     ///
@@ -61,22 +63,23 @@ impl Pool {
         }
         let wanted = places.iter().flat_map(|place| [place.lower, place.upper]).collect();
         let found = at_places(self, array, wanted).map_err(without_torn)?;
-        // Each place was selected.
+        // Each place was among those selected.
         let key = |place| found[found.partition_point(|&(before, _)| before < place)].1;
         let quantile = |at: &QuantilePlace| at.interpolate(key(at.lower), key(at.upper));
         Ok(places.iter().map(quantile).collect())
     }
 
-    /// Where each of `needles`, of any shape, would be inserted into `sorted`, which has one
-    /// dimension and is in order: with [`Side::Left`] the number of elements that are less, with
-    /// [`Side::Right`] of those that are not greater. The result has the shape of `needles`.
+    /// The places at which `needles`, of any shape, would be inserted into `sorted`, which has one
+    /// dimension and is in order. With [`Side::Left`] it is the number of elements that are less
+    /// than the needle, with [`Side::Right`] of those that are not greater. The result has the
+    /// shape of `needles`.
     ///
-    /// For the order of floats see [`SortKey`]: NaN are equal and greatest. Whether `sorted` is in
-    /// order is not checked; if not, the places are unspecified, and at most its length.
+    /// [`SortKey`] describes the order of floats: NaN are equal and greatest. Whether `sorted` is
+    /// in order is not checked; if it is not, the places are unspecified, and at most its length.
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidArgument`] if `sorted` has not one dimension; as
+    /// [`Error::InvalidArgument`] if the number of dimensions of `sorted` is not one; else as
     /// [`for_each`](crate::ParLoop::for_each) and [`SharedArray::zeroed`].
     ///
     /// # Examples
@@ -109,11 +112,11 @@ impl Pool {
         Ok(places)
     }
 
-    /// The distinct elements of `array`, of any shape, in order, and how many there are of each:
-    /// two arrays of one dimension.
+    /// The distinct elements of `array`, of any shape, in order, and the number of occurrences of
+    /// each: two arrays of one dimension.
     ///
-    /// As in NumPy all NaN count as one, the last, and -0.0 is equal to 0.0; of equal floats the
-    /// first in the order of [`Pool::sort`] is given. It sorts a copy of the array.
+    /// As in NumPy all NaN count as one, which is last, and -0.0 is equal to 0.0. Of equal floats
+    /// the result has the first in the order of [`Pool::sort`]. It sorts a copy of the array.
     ///
     /// # Errors
     ///
@@ -138,10 +141,10 @@ impl Pool {
     }
 
     /// The `k` greatest elements of `array`, of any shape, in descending order, and their indices
-    /// in row-major order: two arrays of one dimension. All elements, if there are no more than
-    /// `k`.
+    /// in row-major order: two arrays of one dimension. If there are at most `k` elements, all of
+    /// them.
     ///
-    /// Among equal elements the lower index comes first. For the order of floats see [`SortKey`]:
+    /// Among equal elements the lower index comes first. [`SortKey`] describes the order of floats:
     /// NaN are equal and greatest.
     ///
     /// # Errors
@@ -170,12 +173,12 @@ impl Pool {
     }
 }
 
-/// The length of a chunk that brings a result.
+/// The length of a chunk that returns a result.
 fn chunk_len(len: usize, (chunks_max, least): (usize, usize)) -> usize {
     len.div_ceil(chunks_max).max(least)
 }
 
-/// A copy of `array` as one dimension, in order.
+/// A sorted copy of `array`, of one dimension.
 fn sorted_copy<T: SortKey>(pool: &Pool, array: &SharedArray<T>) -> Result<SharedArray<T>> {
     let mut sorted = SharedArray::for_overwrite([array.len()])?;
     pool.par_chunks_mut(&mut sorted, CHUNK_LEN)
@@ -185,7 +188,7 @@ fn sorted_copy<T: SortKey>(pool: &Pool, array: &SharedArray<T>) -> Result<Shared
     Ok(sorted)
 }
 
-/// The elements at `wanted` places of their order, by place.
+/// The elements at the `wanted` places in sorted order, with their places.
 fn at_places<T: SortKey>(
     pool: &Pool,
     array: &SharedArray<T>,
@@ -272,12 +275,12 @@ fn unique<T: SortKey>(
     Ok((values, counts))
 }
 
-/// The key before place `first`.
+/// The key before index `first`, if there is one.
 fn before<T: Copy>(keys: &[T], first: usize) -> Option<T> {
     first.checked_sub(1).map(|place| keys[place])
 }
 
-/// The greatest `k`, of which each chunk brings as many.
+/// The greatest `k`; each chunk returns its own greatest `k`.
 fn top_few<T: SortKey>(
     pool: &Pool,
     array: &SharedArray<T>,

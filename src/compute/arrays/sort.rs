@@ -1,4 +1,4 @@
-//! `sort`: the keys of an array in order, in place.
+//! `sort`: sorts the elements of an array in place.
 
 use crate::array::{Element, SharedArray};
 use crate::compute::arrays::buckets::{self, Found};
@@ -9,9 +9,9 @@ use crate::kernel::sort::local::sort_bucket;
 use crate::kernel::sort::quantile::Quantile;
 use crate::pool::{Parts, Pool, Whole};
 
-/// Fewest keys of 1 or 2 bytes that are sorted by counting.
+/// The fewest keys of 1 or 2 bytes that are sorted by counting.
 const COUNTING_MIN: usize = 1 << 15;
-/// Most chunks in which values of 1 byte are counted, and fewest keys of such a chunk.
+/// The most chunks in which keys of 1 byte are counted, and the fewest keys of such a chunk.
 const COUNTING_1: (usize, usize) = (128, 1 << 14);
 /// The same for 2 bytes: the counters of a chunk take half a mebibyte.
 const COUNTING_2: (usize, usize) = (32, 1 << 18);
@@ -19,9 +19,9 @@ const COUNTING_2: (usize, usize) = (32, 1 << 18);
 /// A number that can be sorted: the integers and floats of 1 to 8 bytes.
 ///
 /// Integers have their usual order. Floats have NumPy's: NaN is greatest and equal to NaN, and -0.0
-/// equals 0.0. [`Pool::sort`] makes a difference between equal floats, so that its result has the
-/// same bits whatever the order before: it puts -0.0 before 0.0, and NaN with sign bit 0 before
-/// those with sign bit 1, either in the order of `total_cmp`.
+/// equals 0.0. [`Pool::sort`] also orders equal floats, so that its result has the same bits for
+/// every order of the input: -0.0 comes before 0.0, and NaN with sign bit 0 before those with sign
+/// bit 1, each in the order of `total_cmp`.
 ///
 /// Other crates cannot implement it.
 pub trait SortKey: Element + Quantile {}
@@ -34,20 +34,20 @@ macro_rules! sort_key {
 sort_key!(u8 u16 u32 u64 i8 i16 i32 i64 f32 f64);
 
 impl Pool {
-    /// Sorts `array`, of one dimension, in place. For the order of floats see [`SortKey`]: NaN is
+    /// Sorts `array`, of one dimension, in place. [`SortKey`] describes the order of floats: NaN is
     /// last, as in NumPy.
     ///
-    /// It takes the memory of another such array meanwhile; for elements of 1 or 2 bytes at most 17
-    /// MiB. Fewer than 32,768 elements, or elements that are in order already, take none. The
-    /// result has the same bits for any number of workers.
+    /// During the call it takes the memory of a second such array; for elements of 1 or 2 bytes at
+    /// most 17 MiB. Fewer than 32,768 elements, or elements that are already in order, take none.
+    /// The result has the same bits for any number of workers.
     ///
-    /// A worker's death is repaired if the pool has [`retries`](crate::PoolBuilder::retries). If
-    /// not, the error has the death, and `array` holds the elements that it held before, in an
-    /// unspecified order, as after every other error.
+    /// A worker's death is repaired if the pool has [`retries`](crate::PoolBuilder::retries).
+    /// Otherwise the error contains the death. After this and every other error `array` holds the
+    /// same elements as before, in an unspecified order.
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidArgument`] for an array that has not one dimension; as
+    /// [`Error::InvalidArgument`] for an array whose number of dimensions is not one; else as
     /// [`for_each`](crate::ParLoop::for_each) and [`SharedArray::zeroed`].
     ///
     /// # Examples
@@ -68,7 +68,7 @@ impl Pool {
 
 /// # Errors
 ///
-/// [`Error::InvalidArgument`] for an array that has not one dimension.
+/// [`Error::InvalidArgument`] for an array whose number of dimensions is not one.
 pub(super) fn one_dimension<T>(what: &'static str, array: &SharedArray<T>) -> Result<()> {
     match array.shape().ndim() {
         1 => Ok(()),
@@ -76,7 +76,7 @@ pub(super) fn one_dimension<T>(what: &'static str, array: &SharedArray<T>) -> Re
     }
 }
 
-/// The error of a call in which no array of the caller's is torn.
+/// Removes the torn ranges from an error: they are not in an array of the caller's.
 pub(super) fn without_torn(mut error: Error) -> Error {
     if let Error::Task(TaskError::Died(death)) = &mut error {
         death.torn.clear();

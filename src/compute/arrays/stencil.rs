@@ -11,8 +11,8 @@ use crate::kernel::stencil::{self, Boundary, map_neighbours};
 use crate::pool::{Pool, Whole};
 use crate::shape::Shape;
 
-/// The neighbourhood of an element, as the function of a [`Pool::stencil`] sees it, of an array
-/// of `N` dimensions.
+/// The neighbourhood of an element of an array of `N` dimensions, as the function of
+/// [`Pool::stencil`] sees it.
 #[derive(Debug)]
 pub struct Neighbours<'a, T, const N: usize>(&'a stencil::Neighbours<'a, T>);
 
@@ -40,8 +40,8 @@ impl<T: Copy + Default, const N: usize> Neighbours<'_, T, N> {
         self.0.centre()
     }
 
-    /// The element at `offset` from this one, by what the boundary says beyond the ends; `None`
-    /// there under [`Boundary::Shrink`].
+    /// The element at `offset` from this one. Beyond the ends the boundary gives the element;
+    /// `None` for [`Boundary::Shrink`].
     ///
     /// # Panics
     ///
@@ -52,7 +52,7 @@ impl<T: Copy + Default, const N: usize> Neighbours<'_, T, N> {
         self.0.get(three(offset))
     }
 
-    /// The same, and zero where there is none.
+    /// As [`get`](Neighbours::get), but zero where there is no element.
     ///
     /// # Panics
     ///
@@ -64,27 +64,27 @@ impl<T: Copy + Default, const N: usize> Neighbours<'_, T, N> {
     }
 }
 
-/// An offset in three dimensions.
+/// The offset in three dimensions.
 #[inline]
 fn three<const N: usize>(offset: [isize; N]) -> [isize; 3] {
     std::array::from_fn(|axis| axis.checked_sub(3 - N).map_or(0, |axis| offset[axis]))
 }
 
 impl Pool {
-    /// An array of what `function` returns for the neighbourhood of each element of `array`, which
-    /// has 1, 2 or 3 dimensions: those of `reach`, which says how many places away along each
-    /// axis the function reads.
+    /// An array of the results of `function` for the neighbourhood of each element of `array`,
+    /// which has 1, 2 or 3 dimensions. `reach` says how many places away the function reads along
+    /// each axis.
     ///
-    /// The function sees the element and its [`Neighbours`]; beyond the ends of an axis they are
-    /// what `boundary` says. The result may have another type. An output depends on nothing but
-    /// its neighbourhood, so it is the same for any number of workers.
+    /// The function sees the element and its [`Neighbours`]; beyond the ends of an axis `boundary`
+    /// gives them. The result may have another type. An output depends only on its neighbourhood,
+    /// so it is the same for any number of workers.
     ///
-    /// `function` captures nothing, not even a value [of size zero](crate#functions). A call in
-    /// which it panics, as it does when it reads beyond the reach, fails.
+    /// `function` captures nothing, not even a value [of size zero](crate#functions). The call
+    /// fails if it panics, as it does when it reads beyond the reach.
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidArgument`] for another number of dimensions than `reach` has, or than 1, 2
+    /// [`Error::InvalidArgument`] if the number of dimensions is not that of `reach`, or not 1, 2
     /// or 3; [`Error::NoSpace`]; [`Error::Task`] if the function panicked or a worker died.
     ///
     /// # Examples
@@ -122,8 +122,8 @@ impl Pool {
         Ok(out)
     }
 
-    /// As [`stencil`](Pool::stencil), into an array that there is: two arrays that change places
-    /// from step to step.
+    /// As [`stencil`](Pool::stencil), into an existing array: two arrays can change places from
+    /// step to step.
     ///
     /// # Errors
     ///
@@ -181,12 +181,12 @@ impl Pool {
 
 /// # Errors
 ///
-/// [`Error::InvalidArgument`] for a shape of other than `ndim` dimensions, or than 1, 2 or 3.
+/// [`Error::InvalidArgument`] if the number of dimensions is not `ndim`, or not 1, 2 or 3.
 fn check_dimensions(shape: &Shape, ndim: usize) -> Result<()> {
     three_axes("the array of a stencil", shape)?;
     if shape.ndim() == ndim {
         return Ok(());
     }
-    let rule = format!("an array of as many dimensions as the reach has, {ndim}");
+    let rule = format!("an array of as many dimensions as the reach: {ndim}");
     Err(Error::invalid("the array of a stencil", shape, rule))
 }

@@ -7,9 +7,10 @@ use crate::error::{Error, Result};
 use crate::kernel::transpose::{Permutation, Word};
 use crate::pool::{Pool, Whole};
 
-/// What a call moves at once, in bytes: more than a first-level cache, less than a second-level.
+/// The bytes that a call moves at once: more than a first-level cache, less than a second-level
+/// one.
 const CHUNK_BYTES: usize = 512 << 10;
-/// Sizes of words that elements are moved as, in bytes, and their alignment.
+/// The sizes, and alignments, of the words as which elements are moved, in bytes.
 const WORDS: [usize; 5] = [16, 8, 4, 2, 1];
 
 impl Pool {
@@ -19,7 +20,7 @@ impl Pool {
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidArgument`] for an array that is no matrix; [`Error::NoSpace`];
+    /// [`Error::InvalidArgument`] for an array that is not a matrix; [`Error::NoSpace`];
     /// [`Error::Task`] if a worker died.
     ///
     /// # Examples
@@ -44,12 +45,12 @@ impl Pool {
     /// The elements of `array` with its axes in another order, as a new array: axis `d` of the
     /// result is axis `axes[d]` of `array`, as in `numpy.transpose`.
     ///
-    /// Elements of any size and bits are moved as they are. It is fastest for sizes of 1, 2, 4, 8
-    /// and 16 bytes; others are moved in words of the largest of these that divides theirs.
+    /// Elements of any size are moved bit for bit. Sizes of 1, 2, 4, 8 and 16 bytes are fastest;
+    /// others are moved in words of the largest of these sizes that divides theirs.
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidArgument`] if `axes` does not have each axis of the array once;
+    /// [`Error::InvalidArgument`] if `axes` does not contain each axis of the array once;
     /// [`Error::NoSpace`]; [`Error::Task`] if a worker died.
     ///
     /// # Examples
@@ -106,11 +107,11 @@ fn permute_part<T: Pod>(out: &mut [T], input: &[T], order: (&[usize], &[usize]),
     }
 }
 
-/// The same. An element of several words is one more axis, which stays the last.
+/// The same for words of type `W`. An element of several words is one more axis, which stays last.
 ///
 /// # Panics
 ///
-/// If an array is not aligned to a word: arrays begin at multiples of 64 bytes, and the size of a
+/// If an array is not aligned to a word. Arrays begin at multiples of 64 bytes, and the size of a
 /// word divides that of an element.
 fn permute_words<T: Pod, W: Word>(
     out: &mut [T],

@@ -1,4 +1,4 @@
-//! Filters and stencils, beside sums over places.
+//! Filters and stencils, compared with plain sums.
 #![expect(clippy::cast_possible_truncation, reason = "small numbers")]
 
 use crate::common::alone::alone;
@@ -33,7 +33,7 @@ fn pool(workers: usize) -> Pool {
     Pool::builder().workers(workers).build().unwrap()
 }
 
-/// Small integers: every order of addition gives the same sum of a few.
+/// Small integers: sums of a few of them do not depend on the order of addition.
 fn array(shape: &[usize]) -> SharedArray<f64> {
     let len = shape.iter().product();
     let elements: Vec<f64> = (0..len).map(|i: usize| (i * 7919 % 23) as f64 - 11.0).collect();
@@ -109,7 +109,7 @@ fn correlations_and_convolutions_equal_the_naive_oracle() {
     });
 }
 
-/// Passes along each axis, from the formula.
+/// Passes along each axis, computed from the formula.
 fn naive_gaussian(a: &SharedArray<f64>, sigma: f64, boundary: Boundary<f64>) -> Vec<f64> {
     let radius = (4.0 * sigma + 0.5) as isize;
     let weight = |x: isize| if x == 0 { 1.0 } else { (-0.5 * (x as f64 / sigma).powi(2)).exp() };
@@ -272,7 +272,7 @@ fn a_stencil_whose_worker_died_is_repeated_if_the_pool_allows_it() {
     });
 }
 
-/// The message of an error that is about an argument.
+/// The message of an invalid-argument error.
 fn refused<T: std::fmt::Debug>(result: brigade::Result<T>) -> String {
     match result {
         Err(error @ (Error::InvalidArgument { .. } | Error::ShapeMismatch { .. })) => {

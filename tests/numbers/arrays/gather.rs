@@ -1,4 +1,4 @@
-//! Rows by index, by mask and by condition, beside plain loops.
+//! Rows by index, by mask and by condition, compared with plain loops.
 
 use crate::common::alone::alone;
 use brigade::{Error, Pool, Shape, SharedArray};

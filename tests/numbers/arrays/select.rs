@@ -1,4 +1,4 @@
-//! Selections and searches, beside a sort.
+//! Selections and searches, compared with a sort.
 #![expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "small numbers")]
 
 use crate::arrays::sort::{Key, LENGTHS, assert_same, pool, words};
@@ -24,7 +24,7 @@ fn quantiles_equal_those_of_a_sort() {
             let pool = pool(workers);
             for n in [1, 2, 1001, 100_003] {
                 let random: Vec<i64> = words(n).iter().map(|&w| w.cast_signed() >> 12).collect();
-                // So many are equal that one value is most of them.
+                // So many elements are equal that more than half of the elements have one value.
                 let equal: Vec<i64> = random.iter().map(|x| (x % 3).max(0)).collect();
                 for keys in [random, equal] {
                     let integers = SharedArray::from_slice(&keys).unwrap();

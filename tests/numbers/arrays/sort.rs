@@ -1,4 +1,4 @@
-//! Sorts, beside the standard library's.
+//! Sorts, compared with the standard library's.
 #![expect(clippy::cast_possible_truncation, reason = "any bits will do")]
 
 use std::cmp::Ordering;
@@ -26,7 +26,7 @@ pub(super) fn words(n: usize) -> Vec<u64> {
     (1..=n as u64).map(mix).collect()
 }
 
-/// Words of every shape that is hard for some sort.
+/// Words in orders that are hard for some sorting algorithm.
 fn shapes(n: usize) -> Vec<Vec<u64>> {
     let random = words(n);
     let ascending: Vec<u64> = (0..n as u64).map(|i| i << 20).collect();
@@ -169,7 +169,7 @@ fn keys_of_every_shape_are_sorted() {
             assert_sorts::<f64>(&pool, &words);
             assert_sorts::<u8>(&pool, &words);
         }
-        // More keys of 2 bytes than a chunk has that counts them.
+        // More keys of 2 bytes than one counting chunk has.
         let Expected { keys, sorted, .. } = expected::<u16>(&words(600_001));
         let mut found = SharedArray::from_slice(&keys).unwrap();
         pool.sort(&mut found).unwrap();
@@ -198,7 +198,7 @@ fn arrays_that_do_not_fit_are_refused() {
     });
 }
 
-/// The ids of all workers: asked until each has answered.
+/// The process ids of all workers, asked until each has answered.
 fn worker_pids(pool: &Pool) -> Vec<u32> {
     let mut pids = Vec::new();
     while pids.len() < pool.workers() {

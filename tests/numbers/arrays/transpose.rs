@@ -1,4 +1,4 @@
-//! Permutations of axes, beside a loop over places.
+//! Permutations of axes, compared with a loop over places.
 
 use crate::common::alone::alone;
 use brigade::{Error, Pool, SharedArray};
