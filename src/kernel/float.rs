@@ -1,8 +1,8 @@
 //! The processor's floating-point mode: rounding, subnormals, precision, exceptions.
 //!
-//! A thread's mode is state that any code may change and that calls pass on. Compiled arithmetic
-//! assumes the standard one, and the kernels need it: residues as `f64` are wrong under another
-//! rounding. So whatever computes, or calls a user's function, sets the standard mode first.
+//! A thread's mode is state that any code may change and that calls inherit. Compiled arithmetic
+//! assumes the standard mode, and the kernels need it: residues as `f64` are wrong in another
+//! rounding mode. So code that computes, or calls a user's function, sets the standard mode first.
 #![allow(unsafe_code)]
 
 #[cfg(all(target_arch = "x86_64", not(miri)))]
@@ -16,8 +16,8 @@ use unknown as processor;
 
 use processor::Control;
 
-/// The calling thread computes in the standard mode as long as this lives: rounding to nearest,
-/// subnormal numbers kept, no exception raised. Then its own mode is back.
+/// While this lives, the calling thread computes in the standard mode: rounding to nearest,
+/// subnormal numbers kept, no exception raised. Dropping it restores the thread's own mode.
 #[must_use = "the standard mode ends with the guard"]
 pub(crate) struct FloatMode {
     before: Control,
@@ -32,7 +32,8 @@ impl FloatMode {
         FloatMode { before }
     }
 
-    /// Sets the standard mode for good: between two functions of a user, within a guard's life.
+    /// Sets the standard mode without restoring another: between two user functions, within a
+    /// guard's life.
     #[inline]
     pub(crate) fn reset() {
         if !Control::current().is_standard() {
@@ -54,9 +55,10 @@ impl Drop for FloatMode {
 mod x86_64 {
     use std::arch::asm;
 
-    /// MXCSR: what exceptions there were. The rest is the mode.
+    /// MXCSR: the exceptions that have occurred. The other bits are the mode.
     const MXCSR_FLAGS: u32 = 0x3f;
-    /// The x87 control word: masks of exceptions, precision, rounding. The rest means nothing.
+    /// The x87 control word: masks of exceptions, precision, rounding. The other bits have no
+    /// meaning.
     const X87_MODE: u16 = 0x0f3f;
 
     #[derive(Debug, Clone, Copy)]
@@ -95,12 +97,12 @@ mod x86_64 {
         #[cold]
         pub(super) fn load(self) {
             let Control { mxcsr, x87 } = self;
-            // SAFETY: the value is the standard one, or was read from the register, so that no
-            // reserved bit is set; the instruction reads four bytes of a local.
+            // SAFETY: the value is the standard one, or was read from the register, so no reserved
+            // bit is set; the instruction reads four bytes of a local.
             unsafe { asm!("ldmxcsr [{}]", in(reg) &raw const mxcsr, options(nostack)) };
             // SAFETY: the instructions read two bytes of a local, and change no register but the
-            // control word and the flags. An exception that waits is cleared first: it would be
-            // raised here, in a place that has not caused it.
+            // control word and the flags. A pending exception is cleared first: otherwise it would
+            // be raised here, by code that did not cause it.
             unsafe { asm!("fnclex", "fldcw [{}]", in(reg) &raw const x87, options(nostack)) };
         }
     }
@@ -144,7 +146,7 @@ mod aarch64 {
     }
 }
 
-/// A processor whose mode is left alone.
+/// A processor whose mode is not changed.
 #[cfg(any(not(any(target_arch = "x86_64", target_arch = "aarch64")), miri))]
 mod unknown {
     #[derive(Debug, Clone, Copy)]

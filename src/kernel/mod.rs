@@ -1,4 +1,4 @@
-//! Pure arithmetic on slices, correct against naive oracles.
+//! Pure arithmetic on slices, tested against naive oracles.
 //!
 //! No operating system, and nothing shared.
 

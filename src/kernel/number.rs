@@ -1,4 +1,4 @@
-//! Numeric element types, and what their sums are held in.
+//! Numeric element types, and the types that hold their sums.
 //!
 //! | element   | sum            | held in | mean, variance | held in            |
 //! |-----------|----------------|---------|----------------|--------------------|
@@ -9,23 +9,23 @@
 //! | f32       | f32            | f64     | f32            | f64                |
 //! | f64       | f64            | f64     | f64            | f64                |
 //!
-//! The types of results are NumPy's. An f32 sum is held in f64 and rounded once: NumPy adds in f32.
+//! The result types are NumPy's. An f32 sum is held in f64 and rounded once; NumPy adds in f32.
 //! "Exact" holds as long as the sum fits: up to 2^32 elements of 32 bits.
 
 use std::fmt::Debug;
 
 use bytemuck::Pod;
 
-/// What is public for the compiler alone: it stands in bounds of a public trait.
+/// Public only because bounds of a public trait name it.
 #[expect(unnameable_types, reason = "what cannot be named cannot be implemented elsewhere")]
 mod private {
     use std::fmt::Debug;
 
     use bytemuck::Pod;
 
-    /// A number that sums are built from: the elements of one lane, or a total.
+    /// A partial or total sum: of the elements of one lane, or of all.
     pub trait Addend: Pod + Debug + PartialEq + Send + Sync {
-        /// The type that lanes of this type are added up in.
+        /// The type in which lanes of this type are added.
         type Total: Addend<Total = Self::Total>;
 
         /// Zero: `+0.0` for floats, as in NumPy, where a sum of negative zeros is `+0.0`.
@@ -53,7 +53,7 @@ mod private {
         fn or(self, other: Self) -> Self;
     }
 
-    /// A number that converts to every other element type, as `as` does.
+    /// A number that converts to every other element type, with the rules of `as`.
     pub trait Convert: Copy {
         fn from_number<A: Convert>(x: A) -> Self;
         fn as_u8(self) -> u8;
@@ -87,11 +87,11 @@ pub(crate) use private::{Addend, Mask};
 /// # Ok::<(), brigade::Error>(())
 /// ```
 pub trait Number: Pod + Debug + PartialOrd + Send + Sync + Convert {
-    /// What a sum is given back in: `i64`, `u64`, or the type itself for floats.
+    /// The result type of a sum: `i64`, `u64`, or the type itself for floats.
     type Sum: Number;
-    /// What a mean is given back in: `f32` for `f32`, else `f64`.
+    /// The result type of a mean: `f32` for `f32`, else `f64`.
     type Mean: Number;
-    /// What a sum is held in.
+    /// The type that holds a sum.
     #[doc(hidden)]
     type Total: Addend<Total = Self::Total>;
     /// Holds the sum of 128 elements.
@@ -116,39 +116,39 @@ pub trait Number: Pod + Debug + PartialOrd + Send + Sync + Convert {
     /// No element is greater; infinity for floats.
     #[doc(hidden)]
     const HIGHEST: Self;
-    /// How many lanes-full of elements a sum takes before it widens its lanes.
+    /// The number of elements that each lane of a sum takes before it is widened.
     #[doc(hidden)]
     const SUM_ROWS: usize;
 
-    /// For a sum of elements.
+    /// The element as a lane of a sum.
     #[doc(hidden)]
     fn sum_lane(self) -> Self::SumLane;
-    /// For a sum of products; integers wrap as NumPy's would in 64 bits.
+    /// The product as a lane of a sum; integers wrap as NumPy's would in 64 bits.
     #[doc(hidden)]
     fn product_lane(self, other: Self) -> Self::ProductLane;
-    /// For a mean.
+    /// The element as a lane of a mean.
     #[doc(hidden)]
     fn mean_lane(self) -> Self::MeanLane;
-    /// A total as the result of a sum.
+    /// Converts a total to the result of a sum.
     #[doc(hidden)]
     fn sum_of(total: Self::Total) -> Self::Sum;
-    /// A double as the result of a mean.
+    /// Converts a double to the result of a mean.
     #[doc(hidden)]
     fn mean_of(mean: f64) -> Self::Mean;
     /// The nearest double.
     #[doc(hidden)]
     fn to_f64(self) -> f64;
-    /// Whether it is not a number.
+    /// Whether the element is NaN.
     #[doc(hidden)]
     fn is_nan(self) -> bool;
-    /// The bytes of the element, filled up with zeros.
+    /// The bytes of the element, extended with zeros.
     #[doc(hidden)]
     fn to_bits_u64(self) -> u64;
     /// The inverse of `to_bits_u64`.
     #[doc(hidden)]
     fn from_bits_u64(bits: u64) -> Self;
 
-    /// All ones if the element is true: not zero. NaN is true.
+    /// All ones if the element is true, which means not zero. NaN is true.
     #[doc(hidden)]
     #[inline(always)]
     fn truth(self) -> Self::Bits {

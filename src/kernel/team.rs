@@ -1,15 +1,15 @@
-//! The workers that compute one job, as a kernel sees them.
+//! A team of workers that compute one job, as a kernel sees it.
 //!
-//! A kernel that several processes run at once takes its work from shared counters and meets at
-//! barriers. The caller implements them: [`SingleThread`] is a team of one, tests use threads, and
+//! A kernel that several processes run at once takes its work from shared counters and waits at
+//! barriers. The caller implements both: [`SingleThread`] is a team of one, tests use threads, and
 //! `compute/` uses shared memory.
 
 use std::cell::Cell;
 
-/// Counters that a team has, numbered from 0.
+/// The number of counters of a team, numbered from 0.
 pub const COUNTERS: usize = 16;
 
-/// A member died, so that a barrier can never be complete: give up and return.
+/// A member died, so a barrier can never be complete: return.
 ///
 /// # Examples
 ///
@@ -26,54 +26,56 @@ pub struct PeerDied;
 
 /// A view of the team by one of its members.
 ///
-/// Whoever is in the team when the first barrier completes is in it to the end; before that
-/// barrier [`members`](Team::members) may still grow and [`rank`](Team::rank) is not known, so
-/// work up to there must be taken from counters, never divided into shares.
+/// Every member of the team at its first barrier stays a member to the end. Before that barrier
+/// [`members`](Team::members) may still grow and [`rank`](Team::rank) is not known, so up to there
+/// work must be taken from counters, never divided into shares.
 ///
 /// # Safety
 ///
-/// Kernels write to shared memory on the strength of what the methods return. For all members of
-/// one team together, and for as long as it computes:
+/// Kernels rely on the results of these methods when they write to shared memory. For all members
+/// of one team together, while it computes:
 ///
 /// - After the first barrier, [`members`](Team::members) returns the same number to each member,
 ///   and [`rank`](Team::rank) a different one below that number.
-/// - The ranges that [`take`](Team::take) gives out of one counter are disjoint until that
-///   counter is [`reset`](Team::reset).
-/// - A [`barrier`](Team::barrier) returns `Ok` only after every member has come to it, and what a
-///   member did before it comes happens before what any member does after it returns.
+/// - The ranges that [`take`](Team::take) returns for one counter are disjoint until that counter
+///   is [`reset`](Team::reset).
+/// - A [`barrier`](Team::barrier) returns `Ok` only after every member has reached it, and
+///   everything that a member did before it happens before everything that any member does after
+///   it.
 #[expect(unsafe_code, reason = "kernels rely on what a team promises")]
 pub unsafe trait Team {
-    /// How many members there are, at least 1. Final from the first barrier on.
+    /// The number of members, at least 1. Final from the first barrier on.
     fn members(&self) -> usize;
 
     /// This member's number, from 0 to `members() - 1`. Final from the first barrier on.
     fn rank(&self) -> usize;
 
-    /// Adds `count` to counter `counter` and returns its value before: the first of `count`
-    /// units of work that nobody else gets. Counters start at zero.
+    /// Adds `count` to counter `counter` and returns its previous value: the first of `count` units
+    /// of work that no other member gets. Counters start at zero.
     ///
     /// # Panics
     ///
     /// If `counter >= COUNTERS`.
     fn take(&self, counter: usize, count: usize) -> usize;
 
-    /// Sets a counter to zero. Call it only between two barriers among which no member takes
-    /// from this counter, by one member.
+    /// Sets a counter to zero. One member may call it, between two barriers among which no member
+    /// takes from this counter.
     ///
     /// # Panics
     ///
     /// If `counter >= COUNTERS`.
     fn reset(&self, counter: usize);
 
-    /// Waits until every member is here. All that members wrote before is visible after.
+    /// Waits until every member has reached this barrier. Everything that members wrote before it
+    /// is visible after it.
     ///
     /// # Errors
     ///
-    /// [`PeerDied`] if a member died, now and at every later barrier.
+    /// [`PeerDied`] if a member died, at this and every later barrier.
     fn barrier(&self) -> Result<(), PeerDied>;
 }
 
-/// A team of one, for a kernel that runs alone.
+/// A team of one, for a kernel that runs in one thread.
 ///
 /// # Examples
 ///
@@ -88,7 +90,7 @@ pub struct SingleThread {
 }
 
 #[expect(unsafe_code, reason = "kernels rely on what a team promises")]
-// SAFETY: the one member is number 0 of 1, and its counters are its own, as it is not `Sync`.
+// SAFETY: the only member has rank 0 of 1, and its counters are private, because it is not `Sync`.
 unsafe impl Team for SingleThread {
     fn members(&self) -> usize {
         1

@@ -1,12 +1,12 @@
 //! One function body, compiled for several instruction sets.
 #![allow(unsafe_code)]
 
-/// Defines a function whose body is compiled for the target's baseline, for AVX2 and for AVX-512.
-/// A call runs the widest version that the processor has. All versions give the same bits: the
+/// Defines a function whose body is compiled for the target's baseline, for AVX2 and for AVX-512. A
+/// call runs the widest version that the processor supports. All versions give the same bits: the
 /// compiler neither reassociates nor contracts floating-point operations.
 ///
 /// The body should be a plain loop over slices. Call the function for thousands of elements at a
-/// time: each call looks at the processor's features, which are cached in an atomic word.
+/// time: each call checks the processor's features, which are cached in an atomic word.
 macro_rules! vectorized {
     (
         $(#[$meta:meta])*

@@ -1,30 +1,30 @@
 //! Primorials and binomial coefficients, as products of segments.
 //!
 //! Both are products of prime powers. The exponent of `p` in `C(n, k)` is the number of carries
-//! when `k` and `n - k` are added in base `p` (Kummer), so for `n` not much larger than `k` it is
-//! the product of `p^e` over the primes up to `n`. For larger `n` most of the factors
-//! `n - k + 1, ..., n` have large primes, each once: from these factors all primes up to `k` are
-//! divided out, and `p^e` for the primes up to `k` put in their place.
+//! when `k` and `n - k` are added in base `p` (Kummer). So if `n` is not much larger than `k`, the
+//! coefficient is the product of `p^e` over the primes up to `n`. For larger `n` most of the
+//! factors `n - k + 1, ..., n` have large primes, each once: all primes up to `k` are divided out
+//! of these factors, and replaced by `p^e` for the primes up to `k`.
 
 use std::ops::Range;
 
 use super::product_tree::{product, product_of_all, product_scratch_limbs, push_factor as push};
 use super::sieve::Sieve;
 
-/// Numbers in a segment, at least.
+/// The fewest numbers in a segment.
 const SEGMENT_MIN: u64 = 1 << 16;
 
-/// Most segments.
+/// The most segments.
 const SEGMENTS_MAX: u64 = 1024;
 
-/// The same where each segment meets all primes up to `k`.
+/// The same where each segment tests all primes up to `k`.
 const SEGMENTS_SPARSE_MAX: u64 = 64;
 
-/// How many times `k` the number `n` may be for a sieve up to `n`.
+/// The greatest ratio `n / k` for which the primes up to `n` are sieved.
 const DENSE_RATIO_MAX: u64 = 64;
 
 /// The product of all primes up to `n`, n#, or a binomial coefficient, in segments whose products
-/// are multiplied in any grouping.
+/// can be multiplied in any grouping.
 ///
 /// # Examples
 ///
@@ -38,7 +38,7 @@ const DENSE_RATIO_MAX: u64 = 64;
 #[derive(Debug, Clone)]
 pub struct Combination {
     kind: Kind,
-    /// Numbers that are divided into segments, from 0 on.
+    /// The numbers from 0 up to this one are divided into segments.
     numbers: u64,
     span: u64,
     sieve: Sieve,
@@ -99,7 +99,7 @@ impl Combination {
     }
 
     fn new(kind: Kind, numbers: u64, sieve_max: u64) -> Self {
-        // Each sparse segment meets all primes.
+        // Each sparse segment tests all primes.
         let segments_max = match kind {
             Kind::Sparse { .. } => SEGMENTS_SPARSE_MAX,
             _ => SEGMENTS_MAX,
@@ -108,8 +108,8 @@ impl Combination {
         Self { kind, numbers, span, sieve: Sieve::new(sieve_max) }
     }
 
-    /// Limbs that are enough for n#, by `theta(n) < 1.0163 n` (Rosser and Schoenfeld, 1962);
-    /// `None` if that is more than a `usize` counts.
+    /// Limbs that are enough for n#, by `theta(n) < 1.0163 n` (Rosser and Schoenfeld, 1962); `None`
+    /// if a `usize` cannot hold their number.
     ///
     /// # Examples
     ///
@@ -123,8 +123,8 @@ impl Combination {
         usize::try_from(u128::from(n) * 1467 / 64_000 + 2).ok()
     }
 
-    /// Limbs that are enough for `n` over `k`, by `C(n, k) <= min(2^n, (e n / k)^k)`; `None` if
-    /// that is more than a `usize` counts.
+    /// Limbs that are enough for `n` over `k`, by `C(n, k) <= min(2^n, (e n / k)^k)`; `None` if a
+    /// `usize` cannot hold their number.
     ///
     /// # Examples
     ///
@@ -140,7 +140,7 @@ impl Combination {
             return Some(1);
         }
         let bits = k as f64 * ((n as f64 / k as f64).log2() + std::f64::consts::LOG2_E);
-        // Above the error of the logarithm and of all the rounding.
+        // Exceeds the error of the logarithm and of all rounding.
         let bits = (bits * (1.0 + 1e-9)).min(n as f64 * (1.0 + 1e-9));
         let limbs = bits / 64.0 + 2.0;
         #[expect(
@@ -269,7 +269,7 @@ mod tests {
     use crate::kernel::bigint::{factorial, mul, mul_scratch_limbs, trim};
     use dashu_int::UBig;
 
-    /// The naive oracle: one factor, and one divisor, after another.
+    /// The naive oracle: multiplies and divides by one factor at a time.
     fn binomial_naive(n: u64, k: u64) -> UBig {
         (0..k).fold(UBig::ONE, |c, i| c * (n - i) / (i + 1))
     }

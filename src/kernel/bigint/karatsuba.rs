@@ -1,4 +1,4 @@
-//! Karatsuba's product of operands of one length.
+//! Karatsuba's product of two operands of the same length.
 //!
 //! Three products of half the length.
 
@@ -65,13 +65,13 @@ fn combine(out: &mut [u64], product: &[u64], negative: bool, rest: &mut [u64]) {
     } else {
         sub_assign(middle, product);
     }
-    // The middle has no more limbs than are left: the whole fits into `out`.
+    // The middle has no more limbs than remain, because the whole product fits into `out`.
     let place = &mut out[two_h / 2..];
     let limbs = middle.len().min(place.len());
     add_assign(place, &middle[..limbs]);
 }
 
-/// `out = |x - y|`, where `y` is no longer than `x`; whether the difference is negative.
+/// `out = |x - y|`, where `y` is no longer than `x`; returns whether the difference is negative.
 fn difference(out: &mut [u64], x: &[u64], y: &[u64]) -> bool {
     let mut borrow = false;
     for (i, out) in out.iter_mut().enumerate() {

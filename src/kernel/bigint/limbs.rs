@@ -46,7 +46,7 @@ pub fn sub_limb(number: &mut [u64], limb: u64) -> u64 {
     borrow
 }
 
-/// `number += other`, which is no longer; returns the carry out, 0 or 1.
+/// `number += other`; returns the carry out, 0 or 1.
 ///
 /// # Panics
 ///
@@ -69,7 +69,7 @@ pub fn add_assign(number: &mut [u64], other: &[u64]) -> u64 {
     add_limb(high, u64::from(carry))
 }
 
-/// `number -= other`, which is no longer; returns the borrow, 0 or 1.
+/// `number -= other`; returns the borrow, 0 or 1.
 ///
 /// # Panics
 ///
@@ -153,7 +153,7 @@ pub fn trim(number: &[u64]) -> &[u64] {
     &number[..number.len() - zeros]
 }
 
-/// `number *= 2^bits`; what goes beyond the end is lost.
+/// `number *= 2^bits`; bits shifted beyond the end are lost.
 ///
 /// # Examples
 ///

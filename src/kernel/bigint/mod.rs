@@ -1,8 +1,9 @@
 //! Big natural numbers: limb slices in, limb slices out.
 //!
 //! A number is a slice of 64-bit limbs, the lowest first; zeros at its end are allowed. Functions
-//! write into slices that are handed in, and take their scratch memory from the caller, who learns
-//! how much from `.._scratch_limbs`. What returns a `Vec` is for callers that have one process.
+//! write into slices that the caller passes. The caller also passes scratch memory; the functions
+//! `.._scratch_limbs` return how much is needed. Functions that return a `Vec` compute in one
+//! process.
 //!
 //! # Products
 //!
@@ -13,12 +14,13 @@
 //!
 //! # Factorials and digits
 //!
-//! [`factorial`], [`Combination`] and [`to_decimal`] compute by one thread, with the same code that
-//! a team runs. [`to_decimal_team`] makes digits by a team.
+//! [`factorial`], [`Combination`] and [`to_decimal`] run on one thread, with the same code as a
+//! team. [`to_decimal_team`] computes digits by a team.
 //!
 //! # What it does not do
 //!
-//! No signs, no general division. Running times depend on the values: this is not for secrets.
+//! There are no signs and no general division. Running times depend on the values, so this is not
+//! for secrets.
 //!
 //! # Examples
 //!

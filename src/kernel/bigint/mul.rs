@@ -10,14 +10,14 @@ use super::thresholds::{
 };
 use super::{Backend, karatsuba, ntt, piecewise, schoolbook};
 
-/// Most limbs in the shorter factor of one transform: about 117 million, 7.5 thousand million
-/// bits. Longer products are made by pieces.
+/// The most limbs in the shorter factor of one transform: about 117 million, 7.5 thousand million
+/// bits. Longer products are computed in pieces.
 pub const SHORTER_LIMBS_MAX: usize = ntt::SHORTER_LIMBS_MAX;
 
-/// Most limbs of any number here: 512 GiB.
+/// The most limbs of any number: 512 GiB.
 pub const LIMBS_MAX: usize = 1 << 36;
 
-/// Most limbs of the product of one transform, for the sake of memory.
+/// The most limbs of the product of one transform, to limit memory.
 pub(super) const TRANSFORM_LIMBS_MAX: usize = 2 * SHORTER_LIMBS_MAX;
 
 /// Limbs of scratch memory that [`mul`] needs for factors of these lengths, in either order.
@@ -36,18 +36,19 @@ pub(super) const TRANSFORM_LIMBS_MAX: usize = 2 * SHORTER_LIMBS_MAX;
 #[must_use]
 pub fn mul_scratch_limbs(a_limbs: usize, b_limbs: usize) -> usize {
     let (long, short) = (a_limbs.max(b_limbs), a_limbs.min(b_limbs));
-    // By the backend for which the transform, which needs most, begins first.
+    // For the backend whose transform begins at the smallest size: the transform needs the most
+    // memory.
     match method(Backend::Ifma, long, short) {
         Method::School => 0,
-        // The product of a piece, and what is needed to make it.
+        // The product of a piece, and the scratch memory for it.
         Method::Karatsuba => 2 * short + karatsuba::scratch_limbs(short),
         Method::Transform => ntt::scratch_limbs(long, Some(short)),
         Method::Pieces => piecewise::scratch_limbs(long, short, SHORTER_LIMBS_MAX),
     }
 }
 
-/// Limbs of memory for tables that each process allocates for products of factors of these
-/// lengths, and keeps: about a tenth of the scratch memory. They are made once for a length.
+/// Limbs of the tables that each process allocates, and keeps, for products of factors of these
+/// lengths: about a tenth of the scratch memory. They are computed once for each length.
 ///
 /// # Examples
 ///
@@ -69,7 +70,7 @@ pub fn mul_table_limbs(a_limbs: usize, b_limbs: usize) -> usize {
     }
 }
 
-/// Limbs of scratch memory that [`square`] needs: see there for an example.
+/// Limbs of scratch memory that [`square`] needs; its example shows the use.
 #[must_use]
 pub fn square_scratch_limbs(limbs: usize) -> usize {
     if limbs < TRANSFORM_SQUARE_MIN {
@@ -112,13 +113,13 @@ fn method(backend: Backend, long: usize, short: usize) -> Method {
 ///
 /// # Panics
 ///
-/// If `out` has not as many limbs as `a` and `b` together, `scratch` fewer than
-/// [`mul_scratch_limbs`] says.
+/// If `out` does not have as many limbs as `a` and `b` together, or `scratch` has fewer than
+/// [`mul_scratch_limbs`] returns.
 pub fn mul(out: &mut [u64], a: &[u64], b: &[u64], scratch: &mut [u64]) {
     mul_by(Backend::detect(), out, a, b, scratch);
 }
 
-/// [`mul`] by a stated backend of the transform.
+/// [`mul`] with a given backend of the transform.
 ///
 /// # Panics
 ///
@@ -146,8 +147,8 @@ pub fn mul_by(backend: Backend, out: &mut [u64], a: &[u64], b: &[u64], scratch: 
 ///
 /// # Panics
 ///
-/// If `out` has not twice as many limbs as `a`, `scratch` fewer than [`square_scratch_limbs`]
-/// says.
+/// If `out` does not have twice as many limbs as `a`, or `scratch` has fewer than
+/// [`square_scratch_limbs`] returns.
 ///
 /// # Examples
 ///
@@ -161,7 +162,7 @@ pub fn square(out: &mut [u64], a: &[u64], scratch: &mut [u64]) {
     square_by(Backend::detect(), out, a, scratch);
 }
 
-/// [`square`] by a stated backend of the transform.
+/// [`square`] with a given backend of the transform.
 ///
 /// # Panics
 ///
@@ -185,15 +186,16 @@ pub fn square_by(backend: Backend, out: &mut [u64], a: &[u64], scratch: &mut [u6
     done.expect("a team of one has no peer that dies");
 }
 
-/// `out = a b`, by the members of a team that share the memory: each calls this, with a view of
-/// its own. The limbs are the same for any number of members. A product too small for the
-/// transform is made by one of them.
+/// `out = a b`, by the members of a team that share the memory: each calls this with its own view
+/// of the team. The limbs are the same for any number of members. One member computes a product
+/// that is too small for the transform.
 ///
-/// `a` and `b` have been visible to all members before the call; the product is when it returns.
+/// `a` and `b` must be visible to all members before the call; the product is visible when it
+/// returns.
 ///
 /// # Errors
 ///
-/// [`PeerDied`] if a member died; `out` and `scratch` then hold anything.
+/// [`PeerDied`] if a member died; the contents of `out` and `scratch` are then unspecified.
 ///
 /// # Panics
 ///
@@ -203,9 +205,9 @@ pub fn square_by(backend: Backend, out: &mut [u64], a: &[u64], scratch: &mut [u6
 ///
 /// - `out` is valid for reads and writes of as many limbs as `a` and `b` have together, `scratch`
 ///   for [`mul_scratch_limbs`]; neither overlaps the other, `a` or `b`.
-/// - Both are for the team alone until every member has returned or is dead.
-/// - All members call with the same factors, memory and backend. The team's counters are at zero
-///   (as they are again when all have returned).
+/// - Only the team uses both until every member has returned or is dead.
+/// - All members call with the same factors, memory and backend. The team's counters are at zero;
+///   they are at zero again when all members have returned.
 ///
 /// # Examples
 ///
@@ -262,7 +264,7 @@ pub unsafe fn mul_team(
 ///
 /// # Errors
 ///
-/// [`PeerDied`] if a member died; `out` and `scratch` then hold anything.
+/// [`PeerDied`] if a member died; the contents of `out` and `scratch` are then unspecified.
 ///
 /// # Panics
 ///
@@ -320,8 +322,8 @@ pub unsafe fn square_team(
     team.barrier()
 }
 
-/// `out = a b` by pieces of `a` as long as `b`, each by Karatsuba's method; the last, shorter
-/// piece by the method that suits it.
+/// `out = a b` by pieces of `a` as long as `b`, each by Karatsuba's method, and a shorter last
+/// piece by whatever method suits its size.
 fn mul_in_pieces(out: &mut [u64], a: &[u64], b: &[u64], scratch: &mut [u64]) {
     let n = b.len();
     let (first, rest) = a.split_at(n);

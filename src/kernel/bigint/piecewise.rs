@@ -1,7 +1,7 @@
-//! Products too long for one transform, by pieces.
+//! Products too long for one transform, computed in pieces.
 //!
-//! Each piece of one factor times each of the other, added up. It takes as many transforms as one
-//! long one would, a little shorter each, and less memory.
+//! Each piece of one factor is multiplied by each of the other, and the products are added. It
+//! takes as many transforms as one long product would, each a little shorter, and less memory.
 #![allow(unsafe_code)]
 
 use std::slice;
@@ -11,12 +11,13 @@ use crate::kernel::team::{PeerDied, Team};
 use super::limbs::add_assign;
 use super::ntt::{self, Backend};
 
-/// Limbs of the pieces of a factor of `limbs`: all but the last as long, none above `max`.
+/// The limbs of the pieces of a factor of `limbs`: all but the last are equally long, none above
+/// `max`.
 fn piece_limbs(limbs: usize, max: usize) -> usize {
     limbs.div_ceil(limbs.div_ceil(max).max(1))
 }
 
-/// Limbs of scratch memory: the product of two pieces, and what is needed to make it.
+/// Limbs of scratch memory: the product of two pieces, and the scratch memory for it.
 pub(super) fn scratch_limbs(a_limbs: usize, b_limbs: usize, piece_limbs_max: usize) -> usize {
     let [x, y] = [a_limbs, b_limbs].map(|limbs| piece_limbs(limbs, piece_limbs_max));
     x + y + ntt::scratch_limbs(x, Some(y)).max(ntt::scratch_limbs(x.min(y), None))
@@ -44,7 +45,7 @@ pub(super) unsafe fn multiply(
     let out_limbs = a.len() + other.len();
     let [x_limbs, y_limbs] = [a, other].map(|factor| piece_limbs(factor.len(), piece_limbs_max));
     let work = scratch.wrapping_add(x_limbs + y_limbs);
-    // Ranks are known from here on.
+    // Ranks are known after this barrier.
     team.barrier()?;
     if team.rank() == 0 {
         // SAFETY: valid by this function's contract, and only one member has rank 0.
@@ -63,15 +64,15 @@ pub(super) unsafe fn multiply(
             }
             let product_limbs = x.len() + y.len();
             let y = if b.is_none() && i == j { None } else { Some(y) };
-            // SAFETY: the product and its scratch memory lie in `scratch`; between its barriers
-            // nobody else writes to them.
+            // SAFETY: the product and its scratch memory lie in `scratch`; between the barriers of
+            // the product nothing else writes to them.
             unsafe { ntt::multiply(team, scratch, x, y, work, backend)? };
             if team.rank() > 0 {
-                // The next product is written only after a barrier that rank 0 comes to when it
-                // has read this one.
+                // The next product is written only after a barrier that rank 0 reaches when it has
+                // read this one.
                 continue;
             }
-            // SAFETY: written above, and not before the next product again.
+            // SAFETY: written above, and not written again before the next product.
             let product = unsafe { slice::from_raw_parts(scratch.cast_const(), product_limbs) };
             // SAFETY: valid by this function's contract, and only one member has rank 0.
             let out = unsafe { slice::from_raw_parts_mut(out, out_limbs) };
@@ -102,7 +103,7 @@ mod tests {
                 with_team(members, false, |team| {
                     for &backend in Backend::all() {
                         let factors = (&a[..], Some(&b[..]));
-                        // SAFETY: the vectors outlive the team and are as long as asked for.
+                        // SAFETY: the vectors outlive the team and have the required lengths.
                         unsafe { multiply(team, backend, at.get(), factors, room.get(), max) }
                             .unwrap();
                         let factors = (&a[..], None);

@@ -3,7 +3,7 @@
 use super::limbs::{mul_limb, trim};
 use super::mul::{mul, mul_scratch_limbs, square, square_scratch_limbs};
 
-/// Factors that are multiplied one after another at a leaf of the tree.
+/// The factors that are multiplied one after another at a leaf of the tree.
 const LEAF: usize = 24;
 
 /// Limbs of scratch memory that [`product`] needs for `factors` factors.
@@ -22,18 +22,18 @@ pub fn product_scratch_limbs(factors: usize) -> usize {
         return 0;
     }
     let half = factors.div_ceil(2);
-    // A shorter product may take a longer transform, of a length that costs less: by no more than
+    // A shorter product may take a longer transform, of a length that costs less: longer by at most
     // the largest ratio of the costs of lengths, 5 / 4.
     let mul = mul_scratch_limbs(half, half) / 4 * 5 + 5;
     factors + product_scratch_limbs(half).max(mul)
 }
 
-/// The product of `factors` into `out`; returns its limbs, without zeros at the end. The product of
-/// nothing is 1.
+/// Writes the product of `factors` to `out`; returns its limbs, without zeros at the end. The
+/// product of no factors is 1.
 ///
 /// # Panics
 ///
-/// If `out` has fewer limbs than there are factors, or none, or `scratch` fewer than
+/// If `out` has fewer limbs than there are factors, or none, or `scratch` has fewer than
 /// [`product_scratch_limbs`].
 ///
 /// # Examples

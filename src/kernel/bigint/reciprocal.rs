@@ -1,18 +1,18 @@
-//! Reciprocals by Newton's iteration, the products by a team.
+//! Reciprocals by Newton's iteration, with products by a team.
 
 use crate::kernel::team::{PeerDied, Team};
 
 use super::limbs::{add_assign, low_limb, sub_assign};
 use super::team_arithmetic::{LimbSpan, Scratch, TeamArithmetic};
 
-/// Memory for a reciprocal.
+/// The memory for a reciprocal.
 #[derive(Debug)]
 pub(super) struct Rooms<'r, 'w> {
-    /// Two of [`Rooms::result_limbs`]: the result will be in one of them.
+    /// Two buffers of [`Rooms::result_limbs`]; the result will be in one of them.
     pub(super) results: [LimbSpan<'r>; 2],
-    /// Of [`Rooms::error_limbs`].
+    /// A buffer of [`Rooms::error_limbs`].
     pub(super) error: LimbSpan<'w>,
-    /// Of [`Rooms::change_limbs`].
+    /// A buffer of [`Rooms::change_limbs`].
     pub(super) change: LimbSpan<'w>,
 }
 
@@ -21,12 +21,12 @@ impl Rooms<'_, '_> {
         limbs + 2
     }
 
-    /// `v r`: at most `limbs + 1` by half of that, and two.
+    /// For `v r`: at most `limbs + 1` by half of that, plus two.
     pub(super) const fn error_limbs(limbs: usize) -> usize {
         limbs + 1 + limbs / 2 + 4
     }
 
-    /// `r delta`: both about a half.
+    /// For `r delta`: each has about half the limbs.
     pub(super) const fn change_limbs(limbs: usize) -> usize {
         limbs + 12
     }
@@ -36,9 +36,9 @@ impl Rooms<'_, '_> {
 /// before its highest limb, whose top bit is set. The result has `limbs + 1` limbs; it differs
 /// from the true value by at most 20 units of its lowest limb.
 ///
-/// With `B = 2^64` and `r` right to `c / B^k`, `r + r (1 - v r)` is right to `c^2 / B^(2k)`, plus
-/// what is cut off: `v` and the correction are each cut to one limb more than `k'`, less than
-/// `4 / B^k'` together. For `k' = 2 k - 1` that is below `5 / B^k'` as long as `c^2 < B`; the
+/// With `B = 2^64` and `r` correct to `c / B^k`, `r + r (1 - v r)` is correct to `c^2 / B^(2k)`,
+/// plus the truncation error: `v` and the correction are each cut to one limb more than `k'`, less
+/// than `4 / B^k'` together. For `k' = 2 k - 1` that is below `5 / B^k'` as long as `c^2 < B`; the
 /// first step goes from `k = 1`, `c = 4` to `k' = 2`, `c = 20` (Brent and Zimmermann, "Modern
 /// Computer Arithmetic", 4.2).
 ///
@@ -48,7 +48,7 @@ impl Rooms<'_, '_> {
 ///
 /// # Panics
 ///
-/// If the top bit of `divisor` is not set, or the rooms are too small.
+/// If the top bit of `divisor` is not set, or a buffer is too small.
 pub(super) fn reciprocal<'r, T: Team>(
     arithmetic: &TeamArithmetic<'_, T>,
     divisor: &[u64],
@@ -79,7 +79,8 @@ pub(super) fn reciprocal<'r, T: Team>(
     Ok(r.take(fraction + 1))
 }
 
-/// From `r`, with `r.len() - 1` limbs after the point, to one less than `out` has limbs.
+/// One iteration: from `r`, with `r.len() - 1` limbs after the point, to one less than `out` has
+/// limbs.
 fn step<T: Team>(
     arithmetic: &TeamArithmetic<'_, T>,
     divisor: &[u64],

@@ -1,6 +1,6 @@
-//! Primes of an interval, by a sieve.
+//! The primes of an interval, by a sieve.
 
-/// Numbers in a segment of the sieve: half of them, the odd ones, have a byte each.
+/// The numbers in a segment of the sieve. Half of them, the odd ones, have a byte each.
 const SPAN: u64 = 1 << 16;
 
 /// A sieve for primes up to a limit: the primes up to its square root.

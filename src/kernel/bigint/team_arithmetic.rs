@@ -1,19 +1,19 @@
-//! Numbers in memory that a team shares, and their products.
+//! Numbers in memory shared by a team, and their products.
 //!
 //! Every member of a team runs the same program on the same memory. [`TeamSpan`] is a part of that
 //! memory as one member sees it, and [`TeamArithmetic`] has the steps that members do together.
-//! [`TeamArithmetic::new`] is unsafe and asks that all members take the same steps; everything
+//! [`TeamArithmetic::new`] is unsafe and requires that all members take the same steps; everything
 //! else here is safe, for these reasons:
 //!
-//! 1. A step writes only to spans that it is given by value, and a span is not `Copy`: in the
-//!    program, nobody reads a span while a step has it.
+//! 1. A step writes only to spans that it receives by value, and a span is not `Copy`. So nothing
+//!    else in the program can read a span while a step has it.
 //! 2. Before a step writes to such a span it passes a barrier. When the barrier is complete, every
-//!    member is inside the step, so no member still reads the span. (The first step needs none:
-//!    nobody has read anything.)
-//! 3. During a step no two members write to the same limbs: one member writes alone, or each
-//!    writes to parts whose numbers it took from a counter.
-//! 4. A step ends with a barrier, so that all members see what was written, and nobody writes to
-//!    the span until it is given to another step.
+//!    member is inside the step, so no member still reads the span. (The first step needs none,
+//!    because nothing has been read yet.)
+//! 3. During a step no two members write to the same limbs: one member writes alone, or each writes
+//!    to parts whose numbers it took from a counter.
+//! 4. A step ends with a barrier. So all members see what was written, and nothing writes to the
+//!    span until it is passed to another step.
 #![allow(unsafe_code)]
 
 use std::cell::Cell;
@@ -28,14 +28,14 @@ use super::{
     square_team, trim,
 };
 
-/// Limbs of the longer factor from which on a product is worth the team's barriers.
+/// The limbs of the longer factor from which a product is worth the team's barriers.
 pub(super) const TEAM_LIMBS_MIN: usize = 4000;
 
-/// Counters of the team; the first ten are the products' own.
+/// The team counter for units of work; products use the first ten.
 const UNIT: usize = 10;
 const LIMB: usize = 11;
 
-/// A part of the memory that a team shares, as one of its members sees it.
+/// A part of the memory shared by a team, as one of its members sees it.
 #[derive(Debug)]
 pub(crate) struct TeamSpan<'a, E> {
     start: *mut E,
@@ -43,7 +43,7 @@ pub(crate) struct TeamSpan<'a, E> {
     memory: PhantomData<&'a mut [E]>,
 }
 
-/// Limbs that a team shares.
+/// Limbs shared by a team.
 pub(crate) type LimbSpan<'a> = TeamSpan<'a, u64>;
 
 impl<'a, E> TeamSpan<'a, E> {
@@ -52,23 +52,23 @@ impl<'a, E> TeamSpan<'a, E> {
     /// # Safety
     ///
     /// - They are initialised, and valid for reads and writes for `'a`.
-    /// - For `'a` only this team uses them, by spans that each member made once, and by the steps
-    ///   of one [`TeamArithmetic`] each.
+    /// - For `'a` only this team uses them, through spans that each member made once, and through
+    ///   the steps of one [`TeamArithmetic`] each.
     pub(crate) unsafe fn new(start: *mut E, len: usize) -> Self {
         Self { start, len, memory: PhantomData }
     }
 
-    /// How many elements.
+    /// The number of elements.
     pub(crate) fn len(&self) -> usize {
         self.len
     }
 
-    /// The span again, for a step that needs it no longer than the borrow.
+    /// The span for a step that needs it only for the borrow.
     pub(crate) fn reborrow(&mut self) -> TeamSpan<'_, E> {
         TeamSpan { start: self.start, len: self.len, memory: PhantomData }
     }
 
-    /// Takes the first `len` elements away.
+    /// Splits off the first `len` elements.
     ///
     /// # Panics
     ///
@@ -92,18 +92,18 @@ impl<'a, E> TeamSpan<'a, E> {
 
     /// The elements.
     pub(crate) fn read(&self) -> &[E] {
-        // SAFETY: valid by `new`, or exclusively borrowed; nobody writes to them before a step
-        // has this span by value (see the module).
+        // SAFETY: valid by `new`, or exclusively borrowed; nothing writes to them before a step
+        // receives this span by value (see the module).
         unsafe { slice::from_raw_parts(self.start, self.len) }
     }
 
-    /// The elements, for as long as the span would have been.
+    /// The elements, for the whole lifetime of the span.
     fn into_read(self) -> &'a [E] {
-        // SAFETY: as in `read`; the span is gone.
+        // SAFETY: as in `read`; the span no longer exists.
         unsafe { slice::from_raw_parts(self.start, self.len) }
     }
 
-    /// Elements `start..start + len`, to be changed.
+    /// The elements `start..start + len`, mutable.
     ///
     /// # Panics
     ///
@@ -111,7 +111,7 @@ impl<'a, E> TeamSpan<'a, E> {
     ///
     /// # Safety
     ///
-    /// - For the life of the result no member uses these elements otherwise.
+    /// - During the lifetime of the result no member uses these elements otherwise.
     #[expect(clippy::mut_from_ref, reason = "members change parts of a span that each of them has")]
     unsafe fn part_mut(&self, start: usize, len: usize) -> &mut [E] {
         let fits = start.checked_add(len).is_some_and(|end| end <= self.len);
@@ -130,7 +130,7 @@ impl<'a> LimbSpan<'a> {
 }
 
 impl<'a, E> From<&'a mut [E]> for TeamSpan<'a, E> {
-    /// Memory of this thread alone.
+    /// Memory that only this thread uses.
     fn from(memory: &'a mut [E]) -> Self {
         TeamSpan { start: memory.as_mut_ptr(), len: memory.len(), memory: PhantomData }
     }
@@ -138,8 +138,8 @@ impl<'a, E> From<&'a mut [E]> for TeamSpan<'a, E> {
 
 /// Limbs of scratch memory for products of factors of at most these lengths, in either order.
 ///
-/// A shorter product never takes a longer transform, as the cheapest length for it would have
-/// been the cheapest for the longer one; but it may be made by larger pieces.
+/// A shorter product never takes a longer transform, because the cheapest length for the longer
+/// product would then serve the shorter one. But it may be computed in larger pieces.
 pub(crate) fn scratch_limbs_max(a_limbs: usize, b_limbs: usize) -> usize {
     let piece = SHORTER_LIMBS_MAX;
     if a_limbs + b_limbs > TRANSFORM_LIMBS_MAX {
@@ -149,20 +149,20 @@ pub(crate) fn scratch_limbs_max(a_limbs: usize, b_limbs: usize) -> usize {
     mul_scratch_limbs(a_limbs, b_limbs).max(square_scratch_limbs(short))
 }
 
-/// The memory that a computation takes, in limbs.
+/// The memory that a computation needs, in limbs.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct MemoryNeeds {
     /// Shared by the team.
     pub(crate) workspace: usize,
     /// Shared by the team, for the result.
     pub(crate) result: usize,
-    /// Of each member's own, besides the tables of products.
+    /// Private to each member, besides the tables of products.
     pub(crate) member: usize,
-    /// The longest factors of one product, which decide about the tables.
+    /// The longest factors of one product, which determine the tables.
     pub(crate) factors: [usize; 2],
 }
 
-/// Scratch memory of products. Nobody reads it but the products themselves.
+/// Scratch memory of products. Only the products read it.
 #[derive(Debug)]
 pub(crate) struct Scratch<'a>(LimbSpan<'a>);
 
@@ -172,7 +172,7 @@ pub(crate) struct TeamArithmetic<'t, T> {
     team: &'t T,
     backend: Backend,
     members_max: usize,
-    /// Whether a barrier was passed: ranks are known, and spans may have been read.
+    /// Whether a barrier was passed: then ranks are known, and spans may have been read.
     has_begun: Cell<bool>,
 }
 
@@ -188,25 +188,25 @@ impl<'t, T: Team> TeamArithmetic<'t, T> {
     ///
     /// # Safety
     ///
-    /// - Each member makes one, and nothing else uses the team meanwhile. They take the same steps
-    ///   in the same order, with equal operands, in spans over the same memory.
+    /// - Each member makes one, and nothing else uses the team at the same time. All take the same
+    ///   steps in the same order, with equal operands, in spans over the same memory.
     /// - No member reads a span before the first step.
     /// - The team's counters are at zero.
     pub(crate) unsafe fn new(team: &'t T, backend: Backend, members_max: usize) -> Self {
         Self { team, backend, members_max, has_begun: Cell::new(false) }
     }
 
-    /// How many members there are. Known after the first step.
+    /// The number of members. Known after the first step.
     pub(crate) fn members(&self) -> usize {
         self.team.members()
     }
 
-    /// How many members there are at most; memory is divided for so many.
+    /// The greatest number of members, for which memory is divided.
     pub(crate) fn members_max(&self) -> usize {
         self.members_max
     }
 
-    /// Whether this member is the first of all. Known after the first step.
+    /// Whether this member has rank 0. Known after the first step.
     pub(crate) fn is_first(&self) -> bool {
         self.team.rank() == 0
     }
@@ -221,7 +221,7 @@ impl<'t, T: Team> TeamArithmetic<'t, T> {
         self.team.barrier()
     }
 
-    /// One member runs `work` on `out`; returns what is there then.
+    /// One member runs `work` on `out`; returns the contents of `out` after that.
     ///
     /// # Errors
     ///
@@ -240,8 +240,8 @@ impl<'t, T: Team> TeamArithmetic<'t, T> {
         Ok(out.into_read())
     }
 
-    /// Numbers 0 to `count - 1`, each made by the member that takes it, in `room`; in order.
-    /// `work` is called for different numbers in each member.
+    /// Makes numbers 0 to `count - 1`, each by the member that takes it, in `room`; returns them in
+    /// order. `work` is called for different numbers in each member.
     ///
     /// # Errors
     ///
@@ -249,7 +249,7 @@ impl<'t, T: Team> TeamArithmetic<'t, T> {
     ///
     /// # Panics
     ///
-    /// If `room` has fewer limbs than all numbers and two more for each.
+    /// If `room` has fewer limbs than all numbers together plus two for each.
     pub(crate) fn map<'r>(
         &self,
         count: usize,
@@ -273,8 +273,8 @@ impl<'t, T: Team> TeamArithmetic<'t, T> {
         Ok(table.chunks_exact(2).map(find).collect())
     }
 
-    /// Changes the parts of `out` of `len` elements each, every part by the member that takes it,
-    /// which has its own share of `memory` meanwhile. Not a first step.
+    /// Changes the parts of `out`, of `len` elements each. The member that takes a part changes it,
+    /// and has its own share of `memory` meanwhile. This must not be the first step.
     ///
     /// # Errors
     ///
@@ -301,8 +301,8 @@ impl<'t, T: Team> TeamArithmetic<'t, T> {
         })
     }
 
-    /// Calls `work` for each of `count` units that this member takes, after a barrier unless this
-    /// is the first step, and before another.
+    /// Calls `work` for each of `count` units that this member takes. A barrier precedes it unless
+    /// this is the first step, and another follows.
     fn each(&self, count: usize, mut work: impl FnMut(usize)) -> Result<(), PeerDied> {
         if self.has_begun.get() {
             self.barrier()?;
@@ -329,15 +329,15 @@ impl<'t, T: Team> TeamArithmetic<'t, T> {
     ///
     /// [`PeerDied`] if a member died.
     pub(crate) fn scratch<'r>(&self, span: LimbSpan<'r>) -> Result<Scratch<'r>, PeerDied> {
-        // From here on no member reads it; before the first step, none does.
+        // From here on no member reads it. Before the first step, none has.
         if self.has_begun.get() {
             self.barrier()?;
         }
         Ok(Scratch(span))
     }
 
-    /// `x y`, with all its limbs, at the beginning of `room`, by the whole team or, if it is short,
-    /// by one member.
+    /// `x y`, with all its limbs, at the beginning of `room`: computed by the whole team or, if it
+    /// is short, by one member.
     ///
     /// # Errors
     ///
@@ -345,7 +345,7 @@ impl<'t, T: Team> TeamArithmetic<'t, T> {
     ///
     /// # Panics
     ///
-    /// If the room or the scratch memory is too small.
+    /// If `room` or the scratch memory is too small.
     pub(crate) fn multiply<'r>(
         &self,
         mut room: LimbSpan<'r>,
@@ -356,14 +356,15 @@ impl<'t, T: Team> TeamArithmetic<'t, T> {
         let out = room.take(x.len() + y.len());
         let scratch = scratch.0.reborrow().take(mul_scratch_limbs(x.len(), y.len()));
         if x.len().max(y.len()) < TEAM_LIMBS_MIN {
-            // SAFETY: `once` calls this in one member, and nobody else uses scratch memory then.
+            // SAFETY: `once` calls this in one member, and nothing else uses the scratch memory
+            // then.
             let scratch = || unsafe { scratch.part_mut(0, scratch.len) };
             return self.once(out, |out| mul(out, x, y, scratch()));
         }
         self.has_begun.set(true);
-        // SAFETY: `take` checked both lengths; spans do not overlap; `x` and `y` do not change as
-        // they are borrowed; the team takes the same steps (`new`). `out` is written after a
-        // barrier inside, the scratch memory is read by nobody else.
+        // SAFETY: `take` checked both lengths; spans do not overlap; `x` and `y` do not change
+        // while they are borrowed; all members take the same steps (`new`). `out` is written only
+        // after a barrier, and only products read the scratch memory.
         unsafe { mul_team(self.team, self.backend, out.start, x, y, scratch.start)? };
         Ok(out.into_read())
     }
@@ -376,7 +377,7 @@ impl<'t, T: Team> TeamArithmetic<'t, T> {
     ///
     /// # Panics
     ///
-    /// If the room or the scratch memory is too small.
+    /// If `room` or the scratch memory is too small.
     pub(crate) fn square<'r>(
         &self,
         mut room: LimbSpan<'r>,
@@ -396,8 +397,8 @@ impl<'t, T: Team> TeamArithmetic<'t, T> {
         Ok(trim(out.into_read()))
     }
 
-    /// The product of `numbers` without zero limbs at the end: at the beginning of `to`, or where
-    /// it is if there is one number.
+    /// The product of `numbers` without zero limbs at the end: at the beginning of `to`, or a
+    /// single number in its place.
     ///
     /// # Errors
     ///
@@ -418,7 +419,7 @@ impl<'t, T: Team> TeamArithmetic<'t, T> {
             return Ok(trim(number));
         }
         let (left, right) = numbers.split_at(numbers.len() / 2);
-        // Both halves are made in `other`, with `to` for what is made on the way.
+        // Both halves are computed in `other`; `to` holds intermediate products.
         let left_limbs = left.iter().map(|number| number.len()).sum();
         let (x_room, y_room) = other.split(left_limbs);
         let (x_other, y_other) = to.reborrow().split(left_limbs);

@@ -14,7 +14,7 @@ use super::team_arithmetic::{LimbSpan, MemoryNeeds, TeamArithmetic, scratch_limb
 /// Groups for each member.
 const GROUPS_A_MEMBER: usize = 2;
 
-/// What is multiplied.
+/// The factors.
 #[derive(Debug)]
 pub(crate) enum Factors<'a> {
     Numbers(Vec<&'a [u64]>),
@@ -22,7 +22,7 @@ pub(crate) enum Factors<'a> {
 }
 
 impl Factors<'_> {
-    /// Ranges of neighbours, about equally long, at most `count_max`.
+    /// Ranges of neighbours of about equal length, at most `count_max`.
     fn groups(&self, count_max: usize) -> Vec<Range<usize>> {
         match self {
             Factors::Numbers(numbers) => divide(numbers, count_max),
@@ -50,7 +50,7 @@ fn divide(factors: &[&[u64]], count: usize) -> Vec<Range<usize>> {
     let mut groups: Vec<Range<usize>> = Vec::new();
     let (mut before, mut group) = (0, usize::MAX);
     for (i, factor) in factors.iter().enumerate() {
-        // A factor belongs where its middle is.
+        // A factor belongs to the group in which its middle lies.
         let here = (2 * before + factor.len()) * count / (2 * limbs);
         match groups.last_mut() {
             Some(last) if here == group => last.end = i + 1,
@@ -67,19 +67,19 @@ pub(crate) struct ProductSizes {
     groups_max: usize,
     groups: usize,
     room: usize,
-    /// A member has its group, and the scratch memory of its product.
+    /// Each member has memory for its group and for the scratch memory of its product.
     pub(crate) needs: MemoryNeeds,
 }
 
 impl ProductSizes {
-    /// The sizes for factors of `limbs` limbs together, not all of them zero, by at most `members`
-    /// members.
+    /// The sizes for factors of `limbs` limbs together, at least one of them nonzero, and at most
+    /// `members` members.
     pub(crate) fn new(limbs: usize, members: usize) -> ProductSizes {
         let groups_max = GROUPS_A_MEMBER * members;
         // The product of a group may have one more limb; each group has two words in a table.
         let room = limbs + groups_max;
         let groups = room + 2 * groups_max;
-        // Of all pairs that are so long together, two equal ones take the most.
+        // Of all pairs with this total length, two equal ones take the most.
         let half = room / 2 + 1;
         ProductSizes {
             groups_max,
@@ -95,16 +95,16 @@ impl ProductSizes {
     }
 }
 
-/// The product of `factors`, of `limbs` limbs together, at the beginning of `result`, by the
-/// members of a team. Returns its limbs.
+/// Writes the product of `factors`, of `limbs` limbs together, to the beginning of `result`, by the
+/// members of a team. Returns the number of its limbs.
 ///
 /// # Errors
 ///
-/// [`PeerDied`] if a member died; the memory then holds anything.
+/// [`PeerDied`] if a member died; the contents of the memory are then unspecified.
 ///
 /// # Panics
 ///
-/// If there is no factor, or the memory is less than [`ProductSizes`] say.
+/// If there is no factor, or the memory is less than [`ProductSizes`] requires.
 pub(crate) fn multiply_all_team<T: Team>(
     arithmetic: &TeamArithmetic<'_, T>,
     factors: &Factors<'_>,

@@ -1,4 +1,4 @@
-//! Claims about products, against a naive oracle and another library.
+//! Tests of products, against a naive oracle and another library.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Barrier, RwLock};
@@ -10,7 +10,7 @@ use super::team_arithmetic::{LimbSpan, TeamArithmetic};
 use super::*;
 use crate::kernel::team::{COUNTERS, PeerDied, Team};
 
-/// The naive oracle: rows, one after another.
+/// The naive oracle: row by row.
 fn mul_naive(a: &[u64], b: &[u64]) -> Vec<u64> {
     let mut out = vec![0; a.len() + b.len()];
     for (i, &x) in a.iter().enumerate() {
@@ -37,10 +37,11 @@ fn squared(backend: Backend, a: &[u64]) -> Vec<u64> {
     out
 }
 
-/// Whether `product` is `a b`: by the oracle if that is quick, else modulo three primes near 2^64.
+/// Whether `product` is `a b`: checked by the oracle if that is fast, else modulo three primes near
+/// 2^64.
 ///
-/// (Not by another library alone: dashu-int 0.6.2 is one bit wrong for 4960 limbs of ones times
-/// `awkward(4960, 2)`, which is how this function came about.)
+/// Not by another library alone: dashu-int 0.6.2 is wrong in one bit for 4960 limbs of ones times
+/// `awkward(4960, 2)`.
 pub(super) fn is_product(product: &[u64], a: &[u64], b: &[u64]) -> bool {
     if a.len() * b.len() < 1 << 20 {
         return product == mul_naive(a, b);
@@ -66,7 +67,7 @@ fn noise(limbs: usize, seed: u64) -> Vec<u64> {
     (0..limbs).map(step).collect()
 }
 
-/// Numbers that have broken products before: all ones, one bit, few bits, noise.
+/// Numbers that are hard for products: all ones, one bit, few bits, noise.
 pub(super) fn awkward(limbs: usize, seed: u64) -> Vec<u64> {
     match seed % 5 {
         0 => vec![u64::MAX; limbs],
@@ -212,7 +213,7 @@ pub(super) struct Threads<'a> {
     members: usize,
     counters: &'a [AtomicUsize; COUNTERS],
     barrier: &'a Barrier,
-    /// Locked for reading by whoever is at work; `true` once a member died.
+    /// Locked for reading by members at work; `true` after a member died.
     peer_died: &'a RwLock<bool>,
 }
 
@@ -244,7 +245,7 @@ unsafe impl Team for Threads<'_> {
     }
 }
 
-/// Runs `work` as each of `members` members.
+/// Runs `work` once for each of `members` members.
 pub(super) fn with_team(members: usize, peer_died: bool, work: impl Fn(&Threads<'_>) + Sync) {
     let counters = std::array::from_fn(|_| AtomicUsize::new(0));
     let (barrier, peer_died) = (Barrier::new(members), RwLock::new(peer_died));
@@ -263,8 +264,8 @@ pub(super) fn with_team(members: usize, peer_died: bool, work: impl Fn(&Threads<
     });
 }
 
-/// What a computation leaves in a result of `result` limbs, if a team of threads runs it with a
-/// workspace, from which it returns how many limbs count.
+/// The result, of `result` limbs, that a team of threads computes with a workspace; `work` returns
+/// how many limbs count.
 #[expect(unsafe_code, reason = "the members of a test's team share memory as processes do")]
 pub(super) fn by_team(
     members: usize,
@@ -282,11 +283,11 @@ pub(super) fn by_team(
     let limbs = AtomicUsize::new(0);
     let (at, result_at) = (Shared(workspace.as_mut_ptr()), Shared(result.as_mut_ptr()));
     with_team(members, false, |team| {
-        // SAFETY: the vector outlives the team, which alone uses it, by `work`.
+        // SAFETY: the vector outlives the team, and only the team uses it, by `work`.
         let workspace = unsafe { LimbSpan::new(at.get(), sizes[0]) };
         // SAFETY: as above.
         let result = unsafe { LimbSpan::new(result_at.get(), sizes[1]) };
-        // SAFETY: all members do the same, and counters begin at zero.
+        // SAFETY: all members take the same steps, and counters begin at zero.
         let arithmetic = unsafe { TeamArithmetic::new(team, Backend::detect(), members) };
         limbs.store(work(&arithmetic, result, workspace).unwrap(), Ordering::Relaxed);
     });
@@ -299,7 +300,7 @@ pub(super) fn by_team(
 pub(super) struct Shared<T>(pub(super) *mut T);
 
 #[expect(unsafe_code, reason = "the members of a test's team share memory as processes do")]
-// SAFETY: the tests give it to functions for teams only, which share it as they say.
+// SAFETY: the tests pass it only to functions for teams, which share it as they document.
 unsafe impl<T> Sync for Shared<T> {}
 
 impl<T> Shared<T> {
@@ -323,7 +324,8 @@ fn teams_of_any_size_give_the_same_limbs() {
             let backend = Backend::detect();
             with_team(members, false, |team| {
                 let scratch = scratch_at.get();
-                // SAFETY: the vectors are long enough and outlive the team, which alone uses them.
+                // SAFETY: the vectors are long enough and outlive the team, and only the team uses
+                // them.
                 unsafe { mul_team(team, backend, out_at.get(), &a, &b, scratch) }.unwrap();
                 // SAFETY: as above; the first product no longer needs its scratch.
                 unsafe { square_team(team, backend, square_at.get(), &a, scratch) }.unwrap();
@@ -343,7 +345,7 @@ fn a_team_with_a_dead_member_gives_an_error() {
     let (out, scratch) = (Shared(out.as_mut_ptr()), Shared(scratch.as_mut_ptr()));
     with_team(1, true, |team| {
         let backend = Backend::detect();
-        // SAFETY: the vectors are long enough and outlive the team, which alone uses them.
+        // SAFETY: the vectors are long enough and outlive the team, and only the team uses them.
         let done = unsafe { mul_team(team, backend, out.get(), &a, &a, scratch.get()) };
         assert_eq!(done, Err(PeerDied));
     });

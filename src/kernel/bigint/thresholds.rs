@@ -9,7 +9,7 @@ pub(super) const LENGTH_COSTS: [usize; 6] = [100, 106, 106, 115, 115, 125];
 /// Below: schoolbook; from here: Karatsuba.
 pub(super) const KARATSUBA_MIN: usize = 32;
 
-/// The same for squares.
+/// The same, for squares.
 pub(super) const KARATSUBA_SQUARE_MIN: usize = 48;
 
 /// From here: the transform.
@@ -24,24 +24,23 @@ pub(super) const TRANSFORM_TOTAL_MIN: usize = 400;
 /// The same as [`TRANSFORM_MIN`], for squares.
 pub(super) const TRANSFORM_SQUARE_MIN: usize = 120;
 
-/// The same for products and squares where the transform computes with `f64`.
+/// The same, for products and squares where the transform computes with `f64`.
 pub(super) const TRANSFORM_FMA_MIN: usize = 270;
 
-/// Where the transform has no vectors to compute with, it begins at so many limbs instead of the
-/// sizes above.
+/// Where the transform has no vectors to compute with, it begins at this many limbs instead.
 pub(super) const TRANSFORM_PORTABLE_MIN: usize = 1600;
 
-/// From here: factorials by the steps of a team, also for one thread.
+/// From here: factorials by the steps of a team, even for one thread.
 pub(super) const FACTORIAL_STEPS_MIN: u64 = 8000;
 
-/// Fewest numbers in a segment of primes.
+/// The fewest numbers in a segment of primes.
 pub(super) const FACTORIAL_SEGMENT_MIN: u64 = 1 << 16;
 
-/// Most segments of primes.
+/// The most segments of primes.
 pub(super) const FACTORIAL_SEGMENTS_MAX: u64 = 1024;
 
-/// Limbs from which on decimal digits are made by a tree.
+/// The limbs from which decimal digits are computed by a tree.
 pub(super) const DECIMAL_TREE_MIN: usize = 30;
 
-/// Fewest blocks of 19 digits in a leaf of that tree; it has less than twice as many.
+/// The fewest blocks of 19 digits in a leaf of that tree; a leaf has less than twice as many.
 pub(super) const DECIMAL_BLOCKS_MIN: usize = 16;

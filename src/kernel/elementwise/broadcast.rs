@@ -1,8 +1,8 @@
-//! Broadcasting of two shapes, as stretches of both operands.
+//! Broadcasting of two shapes: runs of elements of both operands.
 //!
 //! NumPy's rules: shapes are aligned at their last axes, missing axes have length 1, and an axis of
-//! length 1 is repeated. Axes along which both operands go on evenly are merged, so that stretches
-//! are long.
+//! length 1 is repeated. Axes along which both operands advance evenly are merged, so that runs are
+//! long.
 
 use std::ops::Range;
 
@@ -12,32 +12,32 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Broadcast {
     shape: Vec<usize>,
-    /// The axes that are left after merging, first the outermost; at least one.
+    /// The axes that remain after merging, the outermost first; at least one.
     axes: Vec<Axis>,
 }
 
-/// An axis: its length, and how far each operand goes with one step. 0: the operand is repeated.
+/// An axis: its length, and how far each operand advances in one step; 0 if it is repeated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 struct Axis {
     len: usize,
     strides: [usize; 2],
 }
 
-/// Elements that follow each other in the result, and in each operand or stay there.
+/// A run of consecutive elements of the result; each operand advances or repeats one element.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Stretch {
     /// The index of the first element of the result.
     pub(crate) out: usize,
-    /// How many elements.
+    /// The number of elements.
     pub(crate) len: usize,
     /// The index of the first element in each operand.
     pub(crate) starts: [usize; 2],
-    /// For each operand 1, or 0 if one element stands for all.
+    /// For each operand 1, or 0 if one element is repeated.
     pub(crate) strides: [usize; 2],
 }
 
 impl Broadcast {
-    /// The plan for two shapes; `None` if an axis has two lengths of which none is 1.
+    /// The plan for two shapes; `None` if an axis has two lengths and neither is 1.
     pub(crate) fn new(a: &[usize], b: &[usize]) -> Option<Broadcast> {
         let dimensions = a.len().max(b.len());
         let aligned = |shape: &[usize], axis: usize| {
@@ -84,8 +84,8 @@ impl Broadcast {
         self.shape.iter().product()
     }
 
-    /// The stretches that make up a range of the result's elements, in order: any range, so that
-    /// workers cut the result where they like.
+    /// The runs that make up a range of the result's elements, in order. Any range is allowed, so
+    /// that workers can divide the result anywhere.
     ///
     /// # Panics
     ///
@@ -130,7 +130,7 @@ mod tests {
 
     use super::*;
 
-    /// The index in an operand of a place of the result.
+    /// The index in an operand of an element of the result.
     fn operand_index(shape: &[usize], place: &[usize]) -> usize {
         let place = &place[place.len() - shape.len()..];
         shape.iter().zip(place).fold(0, |i, (&len, &at)| i * len + if len == 1 { 0 } else { at })

@@ -1,8 +1,8 @@
-//! Conversion of slices between numeric types, as Rust's `as` converts.
+//! Conversion of slices between numeric types, with the rules of Rust's `as`.
 //!
-//! Integers wrap or are sign-extended; floats are truncated towards zero, saturate, and NaN becomes
-//! 0; integers and `f64` are rounded to the nearest float. NumPy's `astype` agrees wherever the
-//! value fits; where it does not, NumPy's result depends on the processor and this one does not.
+//! Integers wrap or are sign-extended. Floats are truncated towards zero and saturate, and NaN
+//! becomes 0. Integers and `f64` are rounded to the nearest float. NumPy's `astype` agrees wherever
+//! the value fits; where it does not, NumPy's result depends on the processor, this one does not.
 
 use crate::kernel::number::Number;
 use crate::kernel::vectorized::vectorized;
@@ -33,7 +33,7 @@ mod tests {
             let mut out = vec![<$to>::default(); $data.len()];
             cast(&$data, &mut out);
             for (&x, y) in $data.iter().zip(out) {
-                // Bytes, so that NaN and the sign of zero count.
+                // Compared as bytes, so that NaN and the sign of zero count.
                 prop_assert_eq!((x as $to).to_le_bytes(), y.to_le_bytes(), "{}", x);
             }
         )*};

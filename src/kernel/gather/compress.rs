@@ -1,17 +1,17 @@
-//! The elements whose mask is true, moved together.
+//! Moves the elements selected by a mask together.
 //!
 //! In two passes: [`count_true`] of each chunk, whose running sum gives the place of the chunk's
 //! output; then [`compress_rows`] of each chunk.
 
 use crate::kernel::vectorized::vectorized;
 
-/// Elements whose mask is looked at together.
+/// Elements whose mask is examined together.
 const BLOCK: usize = 64;
 
-/// Bytes of a mask whose counts fit a byte.
+/// Bytes of a mask whose counts fit into a byte.
 const COUNT_BLOCK: usize = 255 * 32;
 
-/// How many bytes of a mask are not 0: true.
+/// The number of bytes of a mask that are not 0 (true).
 pub(crate) fn count_true(mask: &[u8]) -> usize {
     mask.chunks(COUNT_BLOCK).map(count_block).sum()
 }
@@ -34,8 +34,7 @@ vectorized! {
 ///
 /// # Panics
 ///
-/// If `mask` and `input` differ in length, or `out` does not have as many elements as
-/// [`count_true`].
+/// If `mask` and `input` differ in length, or `out` does not have [`count_true`] elements.
 fn compress<T: Copy>(out: &mut [T], input: &[T], mask: &[u8]) {
     assert_eq!(input.len(), mask.len());
     let (masks, masks_rest) = mask.as_chunks::<BLOCK>();
@@ -49,7 +48,7 @@ fn compress<T: Copy>(out: &mut [T], input: &[T], mask: &[u8]) {
                 BLOCK
             }
             (_, Some(out)) => compress_block(out, block, mask),
-            // Less room than a block: no element may be stored that is not selected.
+            // Less room than a block: only selected elements may be stored.
             (_, None) => compress_end(&mut out[done..], block, mask),
         };
     }
@@ -57,7 +56,7 @@ fn compress<T: Copy>(out: &mut [T], input: &[T], mask: &[u8]) {
     assert_eq!(done, out.len(), "{done} elements are true");
 }
 
-/// Whether one byte is not 0, and whether none is 0.
+/// Whether any byte is not 0, and whether none is 0.
 #[inline]
 fn any_and_all(mask: &[u8; BLOCK]) -> (bool, bool) {
     let any = mask.iter().fold(0, |any, &byte| any | byte);
@@ -65,12 +64,14 @@ fn any_and_all(mask: &[u8; BLOCK]) -> (bool, bool) {
     (any != 0, all)
 }
 
-/// Stores each element, the next one over it if it was not selected: no branch to foretell.
+/// Stores each element; the next one overwrites it if it was not selected. So there is no branch to
+/// predict.
 #[inline]
 fn compress_block<T: Copy>(out: &mut [T; BLOCK], input: &[T; BLOCK], mask: &[u8; BLOCK]) -> usize {
     let mut done = 0;
     for (&x, &byte) in input.iter().zip(mask) {
-        // At most 63 of the elements before the last were selected: the mask cuts nothing off.
+        // At most 63 of the elements before the last were selected, so the mask has no effect on
+        // the value.
         out[done % BLOCK] = x;
         done += usize::from(byte != 0);
     }
@@ -100,7 +101,7 @@ pub(crate) fn compress_rows<T: Copy>(out: &mut [T], input: &[T], row_len: usize,
     }
     let mut done = 0;
     let mut start = 0;
-    // Runs of true rows in one copy.
+    // Runs of selected rows in one copy.
     for run in mask.chunk_by(|&x, &y| (x != 0) == (y != 0)) {
         let len = run.len() * row_len;
         if run[0] != 0 {

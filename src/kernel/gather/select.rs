@@ -3,8 +3,8 @@
 use crate::kernel::vectorized::vectorized;
 
 vectorized! {
-    /// `out[i] = if mask[i] != 0 { x[i] } else { y[i] }`, as `numpy.where`, for the places that all
-    /// have.
+    /// `out[i] = if mask[i] != 0 { x[i] } else { y[i] }`, as in `numpy.where`, up to the length of
+    /// the shortest slice.
     pub(crate) fn select<T: Copy>(out: &mut [T], mask: &[u8], x: &[T], y: &[T]) {
         for (((out, &byte), &x), &y) in out.iter_mut().zip(mask).zip(x).zip(y) {
             *out = if byte != 0 { x } else { y };
@@ -23,7 +23,7 @@ mod tests {
             cells in prop::collection::vec((0..3_u8, any::<u32>(), any::<u32>()), 0..300),
         ) {
             let mask: Vec<u8> = cells.iter().map(|cell| cell.0).collect();
-            // As bits, so that a NaN is told from another.
+            // Compared as bits, so that different NaN count as different.
             let x: Vec<f32> = cells.iter().map(|cell| f32::from_bits(cell.1)).collect();
             let y: Vec<f32> = cells.iter().map(|cell| f32::from_bits(cell.2)).collect();
             let mut out = vec![1.0; cells.len()];

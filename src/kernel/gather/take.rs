@@ -1,4 +1,4 @@
-//! Rows of an array by index.
+//! Rows of an array selected by index.
 //!
 //! In two passes: all indices are checked before anything is written.
 
@@ -6,11 +6,11 @@
 
 use crate::kernel::vectorized::vectorized;
 
-/// An index of a row: `u64`, `usize`, or `i64`, which counts from the end if negative, as in
+/// An index of a row: `u64`, `usize`, or `i64`, of which negative ones count from the end, as in
 /// NumPy.
 #[expect(unnameable_types, reason = "seals `RowIndex`: no other crate can name it")]
 pub trait Index: Copy {
-    /// The place in an axis of `n` elements; `n` or more if it is out of bounds.
+    /// The position in an axis of `n` elements; `n` or more if it is out of bounds.
     fn resolve(self, n: usize) -> usize;
 }
 
@@ -31,7 +31,8 @@ impl Index for u64 {
 impl Index for i64 {
     #[inline]
     fn resolve(self, n: usize) -> usize {
-        // No length is more than `i64::MAX`. A sum that is still negative is a very large place.
+        // No length is more than `i64::MAX`. A sum that is still negative becomes a very large
+        // position.
         let from_end = if self < 0 { n as u64 } else { 0 };
         self.cast_unsigned().wrapping_add(from_end).resolve(n)
     }
@@ -40,10 +41,10 @@ impl Index for i64 {
 /// Indices that are checked at a time.
 const BLOCK: usize = 4096;
 
-/// Rows ahead whose first lines are asked for.
+/// How many rows ahead the first cache line is prefetched.
 const AHEAD: usize = 16;
 
-/// The position of the first index that is no place of an axis of `n`.
+/// The position of the first index that is out of bounds for an axis of `n`.
 pub(crate) fn first_outside<I: Index>(indices: &[I], n: usize) -> Option<usize> {
     indices.chunks(BLOCK).enumerate().find_map(|(b, block)| {
         if all_within(block, n) {
@@ -63,8 +64,8 @@ vectorized! {
 ///
 /// # Panics
 ///
-/// If `input` is no whole number of rows, `out` has another number of rows than there are
-/// indices, or an index is out of bounds.
+/// If `input` is not a whole number of rows, `out` does not have as many rows as there are indices,
+/// or an index is out of bounds.
 pub(crate) fn take_rows<T: Copy, I: Index>(
     out: &mut [T],
     input: &[T],
@@ -91,15 +92,14 @@ pub(crate) fn take_rows<T: Copy, I: Index>(
     }
 }
 
-/// Asks for the cache line of an element.
+/// Prefetches the cache line of an element.
 #[inline(always)]
 fn prefetch<T>(input: &[T], place: usize) {
     #[cfg(target_arch = "x86_64")]
     {
         use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
         let line = input.as_ptr().wrapping_add(place).cast();
-        // SAFETY: SSE is part of x86-64, and a prefetch of any address has no effect that a
-        // program could see.
+        // SAFETY: SSE is part of x86-64, and a prefetch of any address has no visible effect.
         unsafe { _mm_prefetch::<_MM_HINT_T0>(line) };
     }
 }

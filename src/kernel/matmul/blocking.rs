@@ -11,8 +11,8 @@
 
 /// Vectors by columns of the AVX-512 tile: 24 x 8 in f64, 48 x 8 in f32.
 ///
-/// 24 accumulators, 3 vectors of A and a broadcast of B leave 4 of 32 registers; 11 loads feed 24
-/// multiply-adds, so that two load ports are busy half of the time.
+/// 24 accumulators, 3 vectors of A and a broadcast of B leave 4 of 32 registers. 11 loads feed 24
+/// multiply-adds, so two load ports are busy half of the time.
 pub(super) const AVX512_TILE: (usize, usize) = (3, 8);
 
 /// Vectors by columns of the AVX2 tile: 8 x 6 in f64, 16 x 6 in f32.
@@ -90,14 +90,14 @@ pub(super) const PACK_STEPS: usize = 32;
 /// processor's own prefetching. 32x3000x3000: 55 with, 52 without; f32 113, 102.
 pub(super) const PACK_AHEAD: isize = 12;
 
-/// The least columns of a strip of A times its transpose. The part of a strip above the diagonal
-/// is computed and not used. n = 300: 166 operations of the full product a nanosecond, 1000: 168.
+/// The least number of columns in a strip of A times its transpose. The part of a strip above the
+/// diagonal is computed and not used. n = 300: 166 operations of the full product a nanosecond,
+/// 1000: 168.
 pub(super) const GRAM_COLUMNS: usize = 64;
 
-/// A product is shared if it would take one worker longer than this, in nanoseconds. Waking another
-/// worker and collecting its result takes 5 to 70 us, and sharing saves half. With two threads
-/// that spin, so that none has to be woken, f64 n = 64 gains 1.5, n = 100 (18 us) 1.85, n = 200
-/// 1.9.
+/// A product is shared if one worker would take longer than this, in nanoseconds. Waking another
+/// worker and collecting its result takes 5 to 70 us, and sharing saves half. With two threads that
+/// spin, so that none has to be woken, f64 n = 64 gains 1.5, n = 100 (18 us) 1.85, n = 200 1.9.
 pub(crate) const SHARED_NS: f64 = 50_000.0;
 
 /// Nanoseconds for an operation and byte of element: 100 GFLOP/s in f64, 200 in f32.

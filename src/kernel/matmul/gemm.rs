@@ -27,13 +27,13 @@ use crate::shape::Shape;
 pub struct Gemm<T, M = Strided<*mut T>, C = M> {
     /// The instruction set, the same for all members.
     pub kernel: Kernel,
-    /// Factor of the product.
+    /// The factor of the product.
     pub alpha: T,
     /// The left operand, m x k.
     pub a: M,
     /// The right operand, k x n.
     pub b: M,
-    /// Factor of C as it was; zero means that it is not read.
+    /// The factor of the old C; if it is zero, C is not read.
     pub beta: T,
     /// The result, m x n.
     pub c: C,
@@ -96,9 +96,9 @@ impl<T, P: Position> Gemm<T, Strided<P>> {
         Gemm { a: self.b.transposed(), b: self.a.transposed(), c: self.c.transposed(), ..self }
     }
 
-    /// The same product in the micro-kernel's orientation. A single row becomes a column. Else
-    /// rows of C are contiguous, if either its rows or its columns are; else those of A, if
-    /// possible. An element's sum is the same in both orientations.
+    /// The same product in the micro-kernel's orientation. A single row becomes a column. Otherwise
+    /// the rows of C are contiguous, if either its rows or its columns are; otherwise those of A,
+    /// if possible. An element's sum is the same in both orientations.
     pub(super) fn oriented(self) -> Gemm<T, Strided<P>> {
         let by_rows = self.c.col_stride == 1;
         let by_columns = self.c.row_stride == 1;

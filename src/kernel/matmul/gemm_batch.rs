@@ -13,12 +13,12 @@ const PRODUCTS: usize = 8;
 /// One member's part of `count` products: each is computed by one member alone.
 ///
 /// It is for products that are too small to share; [`multiply`] shares a large one. It uses the
-/// team's counter 8, which must be zero at the start, no barrier and no scratch memory. When every
+/// team's counter 8, which must be zero at the start, and no barrier or scratch memory. When every
 /// member has returned, all products are complete.
 ///
 /// # Safety
 ///
-/// `product` gives the same products to all members. For each index below `count`:
+/// `product` returns the same products in all members. For each index below `count`:
 ///
 /// - The shapes fit: see [`Gemm::check_shapes`].
 /// - A, B and C are valid at their strides, for reading and C for writing; no two elements of the
@@ -50,8 +50,8 @@ pub unsafe fn multiply_batch<T: Float, W: Team>(
     team: &W,
 ) {
     for index in shares(team, PRODUCTS, count, 1).flatten() {
-        // SAFETY: the caller's conditions; the counter gives each product to one member,
-        // which computes it alone and needs no scratch memory.
+        // SAFETY: the caller's conditions; the counter gives each product to one member, which
+        // computes it alone without scratch memory.
         let outcome =
             unsafe { multiply(&product(index), std::ptr::null_mut(), 1, &SingleThread::default()) };
         debug_assert!(outcome.is_ok(), "a team of one has no peer that dies");

@@ -23,20 +23,20 @@
 //!
 //! # Several members
 //!
-//! All members walk through the same panels of B in the same order. In each:
+//! All members process the same panels of B in the same order. In each:
 //!
 //! 1. A member packs its home block of A: the first block that it took, which it keeps for all
 //!    panels. Then it takes micropanels of B from a counter. It packs each just before it
-//!    multiplies its home block by it, so that packing overlaps the arithmetic of the one before.
+//!    multiplies its home block by it, so the packing overlaps the arithmetic of the previous one.
 //! 2. After a barrier, the panel is complete.
-//! 3. It multiplies its home block by the micropanels that others packed, then takes further
-//!    blocks of A from a counter.
+//! 3. It multiplies its home block by the micropanels that others packed, then takes further blocks
+//!    of A from a counter.
 //!
 //! No barrier is needed at the end: the next panel goes to the other of two buffers, and step 1
 //! writes only the rows of C of the home block, which no other member reads or writes. A buffer is
-//! packed again two panels later; the barrier in between shows that all members have finished
-//! with it. An element of C is summed in the order of LOOP 4 and of the micro-kernel, whichever
-//! member computes it, so the bits do not depend on the members.
+//! packed again two panels later; the barrier in between proves that all members have finished with
+//! it. An element of C is summed in the order of LOOP 4 and of the micro-kernel, whichever member
+//! computes it, so the bits do not depend on the members.
 #![allow(unsafe_code)]
 
 use std::ops::Range;
@@ -51,23 +51,23 @@ use super::strided::Strided;
 use super::tile::run_tile;
 use crate::kernel::{PeerDied, Team};
 
-/// Counter of home blocks.
+/// The counter of home blocks.
 const HOME: usize = 1;
-/// Counters of blocks of A beyond the homes, in even and odd panels.
+/// The counters of blocks of A beyond the homes, in even and odd panels.
 const BLOCKS: [usize; 2] = [2, 3];
-/// Counters of micropanels of B, in even and odd panels.
+/// The counters of micropanels of B, in even and odd panels.
 const MICROPANELS: [usize; 2] = [4, 5];
 
 /// Block sizes for one product, in elements.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Plan {
-    /// Tiles, MR rows each, that make up m.
+    /// The tiles, of MR rows each, that make up m.
     pub(super) tiles: usize,
-    /// Blocks of A, whose numbers of tiles differ by at most 1; at least 1.
+    /// The blocks of A, whose numbers of tiles differ by at most 1; at least 1.
     pub(super) blocks: usize,
-    /// Columns of a panel of B.
+    /// The columns of a panel of B.
     pub(super) nc: usize,
-    /// Steps of k in both.
+    /// The steps of k in both.
     pub(super) kc: usize,
 }
 
@@ -127,8 +127,8 @@ pub(super) fn scratch_bytes<T>(m: usize, n: usize, k: usize) -> usize {
 /// - `scratch` is null and `members` is 1, or it is the same memory for all members,
 ///   [`scratch_bytes`] long, aligned to [`blocking::ALIGN_BYTES`] and used for nothing else.
 /// - All members pass the same arguments. In the plan, `tiles` of MR rows are as many as m
-///   takes, and `blocks` at least 1; `nc` is a multiple of NR and at most [`blocking::NC`], and two
-///   panels fit the scratch memory.
+///   requires, and `blocks` is at least 1; `nc` is a multiple of NR and at most [`blocking::NC`],
+///   and two panels fit into the scratch memory.
 pub(super) unsafe fn multiply<T: Float, W: Team>(
     gemm: &Gemm<T>,
     plan: &Plan,
@@ -177,7 +177,7 @@ pub(super) unsafe fn multiply<T: Float, W: Team>(
     outcome
 }
 
-/// A panel of B, and the pass over C that it makes.
+/// A panel of B, and the pass over C for it.
 #[derive(Debug)]
 struct Panel<T> {
     columns: Range<usize>,
@@ -186,7 +186,7 @@ struct Panel<T> {
     packed: *mut T,
     /// The factor of C in this pass.
     beta: T,
-    /// Which pair of counters it uses.
+    /// Which of the two pairs of counters it uses.
     parity: usize,
 }
 
@@ -196,7 +196,7 @@ struct Member<'g, T: 'static, W> {
     gemm: &'g Gemm<T>,
     table: &'static Table<T>,
     plan: Plan,
-    /// The address where it packs blocks of A.
+    /// The address to which it packs blocks of A.
     block: *mut T,
     team: &'g W,
     /// Its home block; it has none if this is not below the plan's number of blocks.
@@ -205,11 +205,11 @@ struct Member<'g, T: 'static, W> {
     members: usize,
 }
 
-/// Micropanels that a member packed itself.
+/// The set of micropanels that a member packed itself.
 type Packed = [u64; (blocking::NC / blocking::NR_MIN).div_ceil(64)];
 
 impl<T: Float, W: Team> Member<'_, T, W> {
-    /// Packs one panel together with the others and multiplies by it.
+    /// Packs one panel together with the other members and multiplies by it.
     ///
     /// # Safety
     ///
@@ -218,7 +218,7 @@ impl<T: Float, W: Team> Member<'_, T, W> {
         let count = panel.columns.len().div_ceil(self.table.columns);
         let mut packed: Packed = [0; _];
         if self.home < self.plan.blocks {
-            // SAFETY: the home block exists, and `block` has room for any.
+            // SAFETY: the home block exists, and `block` has room for any block.
             unsafe { self.pack_block(panel, self.home) };
         }
         let mut next = self.team.take(MICROPANELS[panel.parity], 1);
@@ -241,16 +241,17 @@ impl<T: Float, W: Team> Member<'_, T, W> {
         self.team.barrier()?;
         self.members = self.team.members();
         if self.team.rank() == 0 {
-            // No member takes from these two until the next barrier. The first was used before
-            // this barrier and is used again after the next; the second was used before the
-            // previous one.
+            // No member takes from these two until the next barrier. The first was used before this
+            // barrier and is used again after the next; the second was used before the previous
+            // one.
             self.team.reset(MICROPANELS[panel.parity]);
             self.team.reset(BLOCKS[1 - panel.parity]);
         }
         if self.home < self.plan.blocks {
             for jr in (0..count).filter(|jr| packed[jr / 64] >> (jr % 64) & 1 == 0) {
                 let ahead = self.packed_after(panel, jr, count);
-                // SAFETY: the barrier has shown that the panel is packed, the home block is too.
+                // SAFETY: the barrier proves that the panel is packed; the home block is packed
+                // too.
                 unsafe { self.multiply_micropanel(panel, self.home, jr, ahead) };
             }
         }
@@ -371,8 +372,8 @@ enum Ahead<T> {
 }
 
 impl<T> Ahead<T> {
-    /// The part to prefetch during tile `index` of `count`: first address, and the elements to
-    /// step at every fourth of `k` products.
+    /// The part to prefetch during tile `index` of `count`: the first address, and the step in
+    /// elements at every fourth of `k` products.
     fn slice(&self, index: usize, count: usize, k: usize, width: usize) -> (*const T, isize) {
         match *self {
             Ahead::None => (std::ptr::null(), 0),

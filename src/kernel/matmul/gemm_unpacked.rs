@@ -16,9 +16,9 @@ use super::pack_buffer::PackBuffer;
 use super::packing::pack_a;
 use super::tile::run_tile;
 
-/// Whether reading B in place is fast: it is contiguous along k, or lies within so few bytes that
-/// the rows of a micropanel stay in the cache whatever their distance. And whether A is so small,
-/// or C so narrow, that packing does not pay.
+/// Whether reading B in place is fast: it is contiguous along k, or small enough that the rows of a
+/// micropanel stay in the cache at any distance. Also, A must be so small, or C so narrow, that
+/// packing does not pay.
 pub(super) fn reads_well<T: Float>(gemm: &Gemm<T>) -> bool {
     let (m, n, k) = gemm.sizes();
     let deep = depth(k) * size_of::<T>();
@@ -28,8 +28,8 @@ pub(super) fn reads_well<T: Float>(gemm: &Gemm<T>) -> bool {
         && (m.saturating_mul(deep) <= blocking::UNPACKED_A_BYTES || n <= blocking::UNPACKED_COLUMNS)
 }
 
-/// Whether reading A in place is fast, where its rows are contiguous: columns at multiples of a
-/// large power of two map to the same sets of the caches.
+/// Whether reading A in place is fast, if its rows are contiguous: columns at multiples of a large
+/// power of two map to the same sets of the caches.
 fn a_reads_well<T: Float>(gemm: &Gemm<T>, kc: usize) -> bool {
     let step_bytes = gemm.a.col_stride.unsigned_abs().saturating_mul(size_of::<T>());
     let (span, n) = (step_bytes.saturating_mul(kc), gemm.c.cols);
@@ -80,8 +80,8 @@ pub(super) unsafe fn multiply<T: Float>(gemm: &Gemm<T>) {
 ///
 /// # Safety
 ///
-/// - The operands are valid, only the caller writes C, and `packed` has room for A, rows rounded
-///   up to whole vectors.
+/// - The operands are valid, only the caller writes C, and `packed` has room for A, with rows
+///   rounded up to whole vectors.
 unsafe fn packed_pass<T: Float>(gemm: &Gemm<T>, packed: *mut T) {
     let table = T::table(gemm.kernel);
     let (m, _, k) = gemm.sizes();
@@ -117,12 +117,12 @@ fn even(total: usize, most: usize) -> impl Iterator<Item = usize> {
     (0..pieces).map(move |i| (total * (i + 1)) / pieces - (total * i) / pieces)
 }
 
-/// One pass over C. `place` gives, for a tile's first row and its height, the address of these rows
-/// of A and the elements from one column to the next.
+/// One pass over C. For a tile's first row and its height, `place` returns the address of these
+/// rows of A and the number of elements from one column to the next.
 ///
 /// # Safety
 ///
-/// - The operands are valid, only the caller writes C, and `place` gives the rows of A.
+/// - The operands are valid, only the caller writes C, and `place` returns the rows of A.
 unsafe fn pass<T: Float>(gemm: &Gemm<T>, place: impl Fn(usize, usize) -> (*mut T, isize)) {
     let table = T::table(gemm.kernel);
     let (m, n, k) = gemm.sizes();
@@ -139,7 +139,7 @@ unsafe fn pass<T: Float>(gemm: &Gemm<T>, place: impl Fn(usize, usize) -> (*mut T
             let masked = !height.is_multiple_of(table.lanes);
             let functions = if masked { &table.unpacked_masked } else { &table.unpacked };
             let c = gemm.c.part(ir..ir + height, jr..jr + width);
-            // SAFETY: `place` gives the tile's rows of A, by the caller's conditions; its columns
+            // SAFETY: `place` returns the tile's rows of A, by the caller's conditions; its columns
             // of B exist; so does its part of C, which only the caller writes.
             unsafe { run_tile(table, functions, &mut tile, c) };
             ir += height;

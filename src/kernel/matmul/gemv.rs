@@ -1,4 +1,4 @@
-//! Matrix times vector, limited by the memory bandwidth.
+//! Matrix times vector, which the memory bandwidth limits.
 #![allow(unsafe_code)]
 
 use std::borrow::Cow;
@@ -10,7 +10,7 @@ use super::kernel::Float;
 use super::shares::shares;
 use crate::kernel::Team;
 
-/// Counter of row blocks.
+/// The counter of row blocks.
 const ROWS: usize = 1;
 
 /// Rows that are summed at a time: 16 KiB of f64, a third of a 48 KiB first-level cache.
@@ -29,13 +29,14 @@ pub(super) unsafe fn multiply<T: Float, W: Team>(gemm: &Gemm<T>, members: usize,
     let (m, _, k) = gemm.sizes();
     let b = &gemm.b;
     let x = if b.row_stride == 1 || k == 1 {
-        // SAFETY: B is valid and its k rows are contiguous; nothing writes it until `x` is dropped.
+        // SAFETY: B is valid and its k rows are contiguous; nothing writes to it until `x` is
+        // dropped.
         Cow::Borrowed(unsafe { slice::from_raw_parts(b.first.cast_const(), k) })
     } else {
         // SAFETY: p < k, and B is valid.
         (0..k).map(|p| unsafe { b.at(p, 0).read() }).collect()
     };
-    // Long blocks keep the streams of columns long. Several members need several blocks each.
+    // Long blocks give long contiguous columns. Several members need several blocks each.
     let pieces = if members == 1 { 1 } else { 4 * members };
     let block = m.div_ceil(pieces).next_multiple_of(64).min(SUMS);
     for part in shares(team, ROWS, m, block) {

@@ -18,7 +18,7 @@ const MIRRORED: usize = 7;
 
 /// `C = alpha * A * A^T + beta * C`, exactly symmetric, in the calling thread.
 ///
-/// Only the diagonal of C and the elements below it are read, and with beta = 0 none of them.
+/// Only the diagonal of C and the elements below it are read; with beta = 0 none of them.
 ///
 /// # Shapes
 ///
@@ -60,7 +60,7 @@ pub fn gram<T: Float>(alpha: T, a: MatRef<'_, T>, beta: T, mut c: MatMut<'_, T>)
 ///
 /// # Safety
 ///
-/// - As [`multiply`], but for the scratch memory. B is A transposed.
+/// - As [`multiply`], except for the scratch memory. B is A transposed.
 ///
 /// # Examples
 ///
@@ -100,7 +100,7 @@ pub unsafe fn multiply_gram<T: Float, W: Team>(
     team.barrier()?;
     for columns in shares(team, MIRRORED, size, width) {
         for j in columns {
-            // SAFETY: the caller's conditions; the barrier has shown that everything below the
+            // SAFETY: the caller's conditions; the barrier proves that everything below the
             // diagonal is complete, and the counter gives each strip to one member.
             unsafe { mirror_column(&gemm.c, j) };
         }

@@ -11,13 +11,13 @@ use super::arch::Portable;
 use super::arch::{F32x8, F32x16, F64x4, F64x8};
 use super::microkernel_table::Table;
 
-/// The environment variable that forces the choice of [`Kernel::best`].
+/// The environment variable that overrides the choice of [`Kernel::best`].
 pub const KERNEL_VARIABLE: &str = "BRIGADE_KERNEL";
 
-/// An instruction set that the micro-kernels are compiled for and that this machine has.
+/// An instruction set for which the micro-kernels are compiled and that this machine has.
 ///
-/// A value is the proof that the machine has it: no other can be made, and one that comes from
-/// another process is checked when it is deserialized.
+/// The existence of a value proves that the machine has it: no other can be made, and one that
+/// comes from another process is checked when it is deserialized.
 ///
 /// # Examples
 ///
@@ -31,7 +31,7 @@ pub const KERNEL_VARIABLE: &str = "BRIGADE_KERNEL";
 #[serde(try_from = "InstructionSet", into = "InstructionSet")]
 pub struct Kernel(InstructionSet);
 
-/// The instruction sets that the micro-kernels are compiled for.
+/// The instruction sets for which the micro-kernels are compiled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 enum InstructionSet {
     Portable,
@@ -114,7 +114,7 @@ impl fmt::Display for Kernel {
     }
 }
 
-/// A floating-point type that matrices are made of: `f32` or `f64`.
+/// The element type of matrices: `f32` or `f64`.
 ///
 /// # Examples
 ///

@@ -19,7 +19,7 @@ use super::simd::Simd;
 ///
 /// - The processor has the instruction set S.
 /// - For p < k, rows r < (MV - 1) * LANES + rows_last (or MV * LANES without LOAD_MASKED) and
-///   columns j < NR: `a`, `b` and `c` are valid for reading, `c` for writing, at the steps given.
+///   columns j < NR: `a`, `b` and `c` are valid for reading, `c` for writing, at the given steps.
 #[inline(always)]
 pub(super) unsafe fn tile<S: Simd, const MV: usize, const NR: usize, const LOAD_MASKED: bool>(
     t: &Tile<S::Elem>,

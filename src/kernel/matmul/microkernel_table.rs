@@ -10,27 +10,27 @@ use super::simd::Simd;
 /// `C = alpha * A * B + beta * C`, where the tile's rows are contiguous in A and C.
 #[derive(Debug)]
 pub(super) struct Tile<T> {
-    /// Products to add up.
+    /// The number of products to add up.
     pub(super) k: usize,
-    /// First column of the tile's rows of A.
+    /// The first column of the tile's rows of A.
     pub(super) a: *const T,
     /// Elements from one column of A to the next (unpacked operands only).
     pub(super) a_step: isize,
-    /// First row of the tile's columns of B.
+    /// The first row of the tile's columns of B.
     pub(super) b: *const T,
     /// Elements from one row of B to the next (unpacked operands only).
     pub(super) b_step: isize,
     /// Elements from one column of B to the next (unpacked operands only).
     pub(super) b_next: isize,
-    /// Factor of the product.
+    /// The factor of the product.
     pub(super) alpha: T,
-    /// Factor of C; zero means that C is not read.
+    /// The factor of C; if it is zero, C is not read.
     pub(super) beta: T,
     /// The tile of C.
     pub(super) c: *mut T,
     /// Elements from one column of C to the next.
     pub(super) c_next: isize,
-    /// Rows in the last vector, from 1 to the number of lanes.
+    /// The rows in the last vector, from 1 to the number of lanes.
     pub(super) rows_last: usize,
     /// The first address to prefetch for the next tile; it need not be valid.
     pub(super) ahead: *const T,
@@ -39,7 +39,7 @@ pub(super) struct Tile<T> {
 }
 
 impl<T> Tile<T> {
-    /// A tile of this size of k and these factors. The rest is to be set.
+    /// A tile for `k` products and these factors. The other fields must be set.
     pub(super) fn new(k: usize, alpha: T, beta: T) -> Tile<T> {
         let (a, b, c, ahead) = (ptr::null(), ptr::null(), ptr::null_mut(), ptr::null());
         let (a_step, b_step, b_next, c_next, ahead_step) = (0, 0, 0, 0, 0);
@@ -65,17 +65,17 @@ impl<T> Tile<T> {
 /// A micropanel to pack: `to[p * width + r] = from[r * minor + p * major]`.
 #[derive(Debug)]
 pub(super) struct Micropanel<T> {
-    /// First element of the source.
+    /// The first element of the source.
     pub(super) from: *const T,
     /// Elements from one lane of the micropanel to the next, in the source.
     pub(super) minor: isize,
     /// Elements from one step of k to the next, in the source.
     pub(super) major: isize,
-    /// Lanes that the source has, at least 1.
+    /// The lanes of the source, at least 1.
     pub(super) count: usize,
-    /// Lanes of the micropanel, at least `count`; those past `count` become zero.
+    /// The lanes of the micropanel, at least `count`; those past `count` become zero.
     pub(super) width: usize,
-    /// Steps of k.
+    /// The steps of k.
     pub(super) k: usize,
     /// The micropanel: `k * width` elements.
     pub(super) to: *mut T,
@@ -85,9 +85,9 @@ pub(super) struct Micropanel<T> {
 ///
 /// # Safety
 ///
-/// The conditions of each function are those of the body that it names.
+/// Each function has the conditions of the body that it names.
 pub(super) trait MicroKernels: Simd {
-    /// Vectors that make up MR, the height of the tile.
+    /// The vectors in MR, the height of the tile.
     const VECTORS: usize;
     /// NR, the width of the tile.
     const COLUMNS: usize;
@@ -115,10 +115,10 @@ pub(super) trait MicroKernels: Simd {
     );
 }
 
-/// Most vectors that a tile is high.
+/// The greatest height of a tile, in vectors.
 pub(super) const VECTORS_MAX: usize = 3;
 
-/// Most columns that a tile is wide.
+/// The greatest width of a tile, in columns.
 pub(super) const COLUMNS_MAX: usize = 8;
 
 /// Micro-kernels by `[vectors - 1][columns - 1]`.
@@ -131,9 +131,9 @@ type GemvFn<T> = unsafe fn(&mut [T], *const T, isize, &[T]);
 #[derive(Debug)]
 #[expect(unnameable_types, reason = "seals `Float`: no other crate can name it")]
 pub struct Table<T: 'static> {
-    /// Elements of a vector.
+    /// The elements of a vector.
     pub(super) lanes: usize,
-    /// Vectors that make up MR.
+    /// The vectors in MR.
     pub(super) vectors: usize,
     /// NR.
     pub(super) columns: usize,

@@ -35,7 +35,7 @@
 //! | `arch` | vectors of AVX-512, AVX2 and portable code, and micro-kernels compiled for each |
 //! | `microkernel`, `packing`, `gemv_kernel` | the generic micro-kernels, which `arch` compiles |
 //! | `microkernel_table` | the micro-kernels of an instruction set, as function pointers |
-//! | `simd` | what an instruction set has to offer |
+//! | `simd` | the operations that an instruction set must offer |
 //! | `blocking` | block sizes, with reasons and measurements |
 
 mod arch;

@@ -12,7 +12,7 @@ use super::views::{MatMut, MatRef};
 use crate::error::Result;
 use crate::kernel::{FloatMode, PeerDied, SingleThread, Team};
 
-/// The counter of strips, where members share a product but pack nothing together.
+/// The counter of strips, for members that share a product but pack nothing together.
 const STRIPS: usize = 0;
 
 /// The alignment of the scratch memory of [`multiply`], in bytes.
@@ -110,7 +110,7 @@ pub fn scratch_bytes<T: Float>(m: usize, n: usize, k: usize, members: usize) -> 
 }
 
 /// The estimated time of a product in one process, in nanoseconds: from its operations, and from
-/// the bytes that it reads and writes at least.
+/// the bytes that it must read and write.
 pub(crate) fn alone_ns<T: Float>(m: usize, n: usize, k: usize) -> f64 {
     let (m, n, k, size) = (m as f64, n as f64, k as f64, size_of::<T>() as f64);
     let arithmetic_ns = 2.0 * m * n * k * size * blocking::NS_A_FLOP_BYTE;
@@ -168,9 +168,9 @@ impl Algorithm {
 
 /// One member's part of a product that a team computes together.
 ///
-/// When every member has returned `Ok`, C is complete. Members take work from the team's
-/// counters 0 to 5, which must be zero at the start, and meet at its barriers. The bits do not
-/// depend on the number of members.
+/// When every member has returned `Ok`, C is complete. Members take work from the team's counters 0
+/// to 5, which must be zero at the start, and use its barriers. The bits do not depend on the
+/// number of members.
 ///
 /// # Errors
 ///

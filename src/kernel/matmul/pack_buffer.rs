@@ -5,7 +5,7 @@ use std::mem::MaybeUninit;
 
 use super::blocking::ALIGN_BYTES;
 
-/// A page: packed blocks begin at its alignment.
+/// A page, for its alignment.
 #[repr(align(4096))]
 struct Page {
     _bytes: MaybeUninit<[u8; ALIGN_BYTES]>,
@@ -22,13 +22,13 @@ thread_local! {
 }
 
 impl PackBuffer {
-    /// At least `bytes` bytes: the memory that this thread has kept, if that is enough.
+    /// At least `bytes` bytes: the memory that this thread has kept, if it is large enough.
     ///
-    /// Fresh pages cost as much as packing into them, so callers return the buffer by
-    /// [`keep`](PackBuffer::keep).
+    /// New pages cost as much as packing into them, so callers keep the buffer for the next product
+    /// by [`keep`](PackBuffer::keep).
     pub(super) fn of_bytes(bytes: usize) -> PackBuffer {
         let pages = bytes.div_ceil(ALIGN_BYTES);
-        // It fails in a destructor that runs after this thread's values were dropped.
+        // This fails in a destructor that runs after this thread's values were dropped.
         let kept = KEPT.try_with(Cell::take).unwrap_or_default();
         if kept.capacity() >= pages {
             return PackBuffer(kept);

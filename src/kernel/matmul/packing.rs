@@ -12,8 +12,8 @@ use super::strided::Strided;
 ///
 /// # Safety
 ///
-/// - A is valid, `rows` and `steps` lie within it, and `to` has room for them, rows rounded up to
-///   MR.
+/// - A is valid, `rows` and `steps` lie within it, and `to` has room for them, with rows rounded up
+///   to MR.
 pub(super) unsafe fn pack_a<T>(
     table: &Table<T>,
     a: &Strided<*mut T>,
@@ -21,7 +21,7 @@ pub(super) unsafe fn pack_a<T>(
     steps: Range<usize>,
     to: *mut T,
 ) {
-    // Where rows are contiguous, one column is one page: few of them at a time for all rows.
+    // If rows are contiguous, each column is in another page: few columns at a time, for all rows.
     let pages = if a.row_stride == 1 { blocking::PACK_STEPS } else { steps.len() };
     for pc in steps.clone().step_by(pages) {
         for (index, ir) in rows.clone().step_by(table.rows()).enumerate() {
@@ -77,7 +77,7 @@ pub(super) unsafe fn pack<S: Simd>(t: &Micropanel<S::Elem>) {
     }
 }
 
-/// Lanes are contiguous in the source: copies a row at a time.
+/// For lanes that are contiguous in the source: copies a row at a time.
 ///
 /// # Safety
 ///
@@ -107,7 +107,7 @@ unsafe fn pack_rows<S: Simd>(t: &Micropanel<S::Elem>) {
     }
 }
 
-/// Steps of k are contiguous in the source: transposes blocks of 8 lanes.
+/// For steps of k that are contiguous in the source: transposes blocks of 8 lanes.
 ///
 /// # Safety
 ///
@@ -129,7 +129,7 @@ unsafe fn pack_columns<S: Simd>(t: &Micropanel<S::Elem>) {
     unsafe { pack_scattered::<S>(t, lanes..t.count, 0..t.k) };
 }
 
-/// Any strides: an element at a time.
+/// For any strides: copies an element at a time.
 ///
 /// # Safety
 ///

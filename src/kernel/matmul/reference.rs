@@ -6,7 +6,7 @@ use super::views::{MatMut, MatRef};
 use crate::error::Result;
 use crate::kernel::FloatMode;
 
-/// `C = alpha * A * B + beta * C`, one element after the other, summed in the order of k.
+/// `C = alpha * A * B + beta * C`, one element after the other, each summed in the order of k.
 ///
 /// It is the oracle of the tests, and takes hundreds of times longer than [`gemm`](super::gemm).
 ///

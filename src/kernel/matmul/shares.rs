@@ -1,13 +1,14 @@
-//! Parts of a job that members of a team take.
+//! The parts of a job that members of a team take.
 
 use std::iter;
 use std::ops::Range;
 
 use crate::kernel::Team;
 
-/// The parts of `0..len`, `width` long but for the last, that this member takes from `counter`.
+/// The parts of `0..len` that this member takes from `counter`; each is `width` long, except
+/// perhaps the last.
 ///
-/// The members of a team that pass the same numbers get every part once.
+/// Members of a team that pass the same numbers get each part once.
 pub(super) fn shares<W: Team>(
     team: &W,
     counter: usize,

@@ -1,4 +1,4 @@
-//! What a micro-kernel needs of an instruction set.
+//! The operations that a micro-kernel needs from an instruction set.
 #![allow(unsafe_code)]
 
 use std::ops::{Add, Mul};
@@ -24,10 +24,10 @@ pub(super) trait Simd: Copy + 'static {
         + 'static;
     /// A vector of `LANES` elements.
     type Vector: Copy;
-    /// Which lanes take part in a masked load or store.
+    /// The lanes that take part in a masked load or store.
     type Mask: Copy;
 
-    /// Elements a vector.
+    /// The number of elements of a vector.
     const LANES: usize;
 
     /// The mask of the first `count` lanes, all of them from `LANES` on.
@@ -46,9 +46,9 @@ pub(super) trait Simd: Copy + 'static {
     unsafe fn store_masked(to: *mut Self::Elem, mask: Self::Mask, v: Self::Vector);
     /// `a * b`
     unsafe fn mul(a: Self::Vector, b: Self::Vector) -> Self::Vector;
-    /// `a * b + c`, rounded once where the instruction set can.
+    /// `a * b + c`, rounded once if the instruction set can do that.
     unsafe fn fma(a: Self::Vector, b: Self::Vector, c: Self::Vector) -> Self::Vector;
-    /// Asks for the cache line at `at`, which need not be valid.
+    /// Prefetches the cache line at `at`, which need not be valid.
     fn prefetch(at: *const Self::Elem);
 
     /// Transposes 8 rows, `from_step` elements apart, of `LANES` elements each into `LANES` rows

@@ -16,7 +16,7 @@ use crate::error::{Error, Result};
 /// assert_eq!(7usize.moved(-3), 4);
 /// ```
 pub trait Position: Copy + Debug {
-    /// The position `elements` further on. It wraps instead of overflowing.
+    /// The position `elements` later. It wraps instead of overflowing.
     #[must_use]
     fn moved(self, elements: isize) -> Self;
 }
@@ -93,7 +93,7 @@ impl<P: Position> Strided<P> {
         }
     }
 
-    /// The matrix `elements` further on.
+    /// The matrix `elements` later.
     #[must_use]
     pub fn moved(self, elements: isize) -> Strided<P> {
         Strided { first: self.first.moved(elements), ..self }
@@ -128,12 +128,12 @@ impl<P: Position> Strided<P> {
         Strided { first, rows: rows.len(), cols: cols.len(), ..*self }
     }
 
-    /// Checks that no two elements can share a place: the longer stride has to step over
-    /// everything that the shorter one reaches.
+    /// Checks that no two elements can coincide: the longer stride must step over everything that
+    /// the shorter one reaches.
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidArgument`] if two may share one.
+    /// [`Error::InvalidArgument`] if two may coincide.
     pub(crate) fn without_overlap(self) -> Result<Strided<P>> {
         let sides = [(self.row_stride, self.rows), (self.col_stride, self.cols)];
         let mut sides = sides.map(|(stride, count)| (stride.unsigned_abs(), count));
@@ -171,8 +171,8 @@ impl Strided<usize> {
         ))
     }
 
-    /// The indices from the lowest to the highest, empty if there are no elements; `None` if one
-    /// of them is negative or does not fit a `usize`.
+    /// The indices from the lowest to the highest, empty if there are no elements; `None` if one of
+    /// them is negative or does not fit into a `usize`.
     fn reach(&self) -> Option<Range<usize>> {
         if self.rows == 0 || self.cols == 0 {
             return Some(0..0);
@@ -193,7 +193,7 @@ impl Strided<usize> {
     }
 }
 
-/// The indices that a range stands for, of `len`.
+/// The indices that a range selects from `len`.
 fn range_within(
     range: &impl RangeBounds<usize>,
     len: usize,
@@ -246,7 +246,7 @@ mod tests {
                         let count = places.len();
                         places.sort_unstable();
                         places.dedup();
-                        // It may refuse too much, never too little.
+                        // It may reject a valid matrix, but never accepts an invalid one.
                         let is_refused = matrix.without_overlap().is_err();
                         assert!(places.len() == count || is_refused, "{matrix:?}");
                         let is_usual = row_stride > 0 && col_stride > 0;

@@ -1,4 +1,4 @@
-//! Claims about the matrix product, against oracles.
+//! Tests of the matrix product, against oracles.
 #![allow(unsafe_code)]
 
 use std::ptr::null_mut;
@@ -16,7 +16,7 @@ use super::{
 use crate::error::Error;
 use crate::kernel::{COUNTERS, PeerDied, SingleThread, Team};
 
-/// What the tests need of a type beyond `Float`.
+/// What the tests need from a type besides `Float`.
 trait Real: Float {
     const EPSILON: f64;
     fn of(x: f64) -> Self;
@@ -51,7 +51,7 @@ impl Real for f64 {
     }
 }
 
-/// How a matrix lies in its slice.
+/// The layout of a matrix in its slice.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Layout {
     Rows { padding: usize },
@@ -124,8 +124,8 @@ fn exact_dot(pairs: impl Iterator<Item = (f64, f64)>) -> (f64, f64) {
     (high + low, magnitude)
 }
 
-/// Asserts `after = alpha * a * b + beta * before` within the documented bound, and that what
-/// lies between the elements of C is untouched.
+/// Asserts `after = alpha * a * b + beta * before` within the documented bound, and that the memory
+/// between the elements of C is unchanged.
 fn assert_product<T: Real>(
     alpha: T,
     a: &Matrix<T>,
@@ -158,7 +158,7 @@ fn assert_product<T: Real>(
     assert_eq!(bits(&expected), bits(&after.data), "something between the elements changed");
 }
 
-/// The product of three matrices as the internals see it.
+/// The product of three matrices as the internal functions take it.
 fn inner<T: Real>(
     kernel: Kernel,
     alpha: T,
@@ -177,7 +177,7 @@ struct Threads {
     counters: [AtomicUsize; COUNTERS],
     barrier: Barrier,
     members: usize,
-    /// Barriers that can be passed before somebody is missed.
+    /// The number of barriers that can be passed before one reports a dead peer.
     barriers_max: usize,
 }
 
@@ -194,7 +194,7 @@ struct Hand<'c> {
     barriers: AtomicUsize,
 }
 
-// SAFETY: each hand has a rank of its own; counters are atomic; the barrier is the standard one.
+// SAFETY: each hand has its own rank; counters are atomic; the barrier is the standard one.
 unsafe impl Team for Hand<'_> {
     fn members(&self) -> usize {
         self.team.members
@@ -222,15 +222,15 @@ unsafe impl Team for Hand<'_> {
     }
 }
 
-/// Pointers that threads may share for the time of a test.
+/// Pointers that threads may share during a test.
 #[derive(Clone, Copy)]
 struct Shared<T>(T);
-// SAFETY: the tests keep what the pointers point to alive until all threads are joined.
+// SAFETY: the tests keep the pointees alive until all threads are joined.
 unsafe impl<T> Send for Shared<T> {}
 // SAFETY: as above.
 unsafe impl<T> Sync for Shared<T> {}
 
-/// Memory aligned as scratch memory has to be.
+/// Memory with the alignment of scratch memory.
 fn scratch(bytes: usize) -> (Vec<u8>, *mut u8) {
     let mut memory = vec![0xa5u8; bytes + SCRATCH_ALIGN_BYTES];
     let offset = memory.as_ptr().align_offset(SCRATCH_ALIGN_BYTES);
@@ -238,7 +238,7 @@ fn scratch(bytes: usize) -> (Vec<u8>, *mut u8) {
     (memory, start)
 }
 
-/// Runs `work` by every member of a team of threads.
+/// Runs `work` in every member of a team of threads.
 fn with_threads(
     members: usize,
     barriers_max: usize,
@@ -254,7 +254,7 @@ fn with_threads(
     })
 }
 
-/// Runs `work` by every member of a team of threads, with the product and scratch memory.
+/// Runs `work` in every member of a team of threads, with the product and scratch memory.
 fn by_threads<T: Real>(
     gemm: Gemm<T>,
     bytes: usize,
@@ -281,12 +281,12 @@ fn factor() -> impl Strategy<Value = f64> {
     prop_oneof![Just(0.0), Just(1.0), Just(-1.0), Just(2.5)]
 }
 
-/// Sizes around the edges of tiles and vectors, zero and one among them.
+/// Sizes around the edges of tiles and vectors, including zero and one.
 fn size() -> impl Strategy<Value = usize> {
     prop_oneof![0usize..5, 5usize..70, Just(24usize), Just(48usize), Just(49usize)]
 }
 
-/// All that a product depends on.
+/// All parameters of a product.
 #[derive(Debug, Clone)]
 struct Case {
     sizes: (usize, usize, usize),
@@ -317,7 +317,7 @@ impl Case {
         assert_product(alpha, &a, &b, beta, &before, &c);
     }
 
-    /// The packed loops with blocks so small that every loop turns several times.
+    /// The packed loops with blocks so small that every loop has several iterations.
     fn check_small_blocks<T: Real>(&self, kernel: Kernel, members: usize) {
         let (a, b, before) = self.matrices::<T>();
         let (alpha, beta) = (T::of(self.alpha), T::of(self.beta));
@@ -362,15 +362,15 @@ proptest! {
     }
 }
 
-/// Bits of C by `members` threads along `algorithm`.
+/// The bits of C computed by `members` threads with `algorithm`.
 fn bits_by<T: Real>(kernel: Kernel, algorithm: Algorithm, case: &Case, members: usize) -> Vec<u64> {
     let (a, b, mut c) = case.matrices::<T>();
     let gemm = inner(kernel, T::of(case.alpha), &a, &b, T::of(case.beta), &mut c);
     let (m, n, k) = gemm.sizes();
     let bytes = scratch_bytes::<T>(m, n, k, members);
     let outcomes = by_threads(gemm, bytes, (members, usize::MAX), |gemm, scratch, hand| {
-        // SAFETY: the matrices outlive the threads, only this team writes C, and the scratch
-        // memory has the size asked for.
+        // SAFETY: the matrices outlive the threads, only this team writes C, and the scratch memory
+        // has the required size.
         unsafe { run(algorithm, gemm, scratch, members, hand) }
     });
     assert_eq!(outcomes, vec![Ok(()); members]);
@@ -687,7 +687,7 @@ fn each_shape_takes_the_path_made_for_it() {
     assert_eq!(algorithm((256, 256, 256), 1.0, 1), Algorithm::Unpacked);
     assert_eq!(algorithm((400, 400, 400), 1.0, 1), Algorithm::Packed);
     assert_eq!(algorithm((900, 400, 400), 1.0, 1), Algorithm::Packed);
-    // The rows of C are contiguous, so that its rows are the columns of the micro-kernel.
+    // The rows of C are contiguous, so its rows are the columns of the micro-kernel.
     assert_eq!(algorithm((900, 400, 400), 1.0, 2), Algorithm::Strips);
 }
 
@@ -725,8 +725,8 @@ fn the_public_entry_for_crews_shares_a_product() {
         Gemm::new(a.view().as_strided(), b.view().as_strided(), c.view_mut().as_strided());
     let bytes = scratch_bytes::<f64>(333, 301, 128, 2);
     by_threads(product, bytes, (2, usize::MAX), |product, scratch, hand| {
-        // SAFETY: the matrices outlive the threads, only this team writes C, and the scratch
-        // memory has the size asked for.
+        // SAFETY: the matrices outlive the threads, only this team writes C, and the scratch memory
+        // has the required size.
         unsafe { multiply(product, scratch, 2, hand) }
     });
     assert_eq!(c.bits(), alone.bits());

@@ -8,13 +8,13 @@ use super::strided::Strided;
 /// Room for the largest tile of any instruction set: 3 vectors of 64 bytes by 8 columns.
 const TILE_ELEMENTS: usize = VECTORS_MAX * 16 * COLUMNS_MAX;
 
-/// Runs the micro-kernel of the right size for the tile `c`: sets `tile.c`, `tile.c_next` and
+/// Runs the micro-kernel of the right size for the tile `c`. It sets `tile.c`, `tile.c_next` and
 /// `tile.rows_last`. A tile whose rows are not contiguous is computed in a copy.
 ///
 /// # Safety
 ///
-/// - `tile` is valid for the micro-kernel, but for the fields that are set here, and `c` is at most
-///   as large as the instruction set's tile.
+/// - `tile` is valid for the micro-kernel, except for the fields that are set here, and `c` is at
+///   most as large as the instruction set's tile.
 /// - `c` is valid for reading and writing, and until it returns nothing else accesses it.
 pub(super) unsafe fn run_tile<T: Float>(
     table: &Table<T>,

@@ -25,7 +25,7 @@ use crate::error::Result;
 /// ```
 pub type MatRef<'a, T> = MatBase<&'a [T]>;
 
-/// A matrix to write, within a slice; no two of its elements share a place.
+/// A matrix to write, within a slice; no two of its elements coincide.
 ///
 /// # Examples
 ///
@@ -43,7 +43,7 @@ pub type MatRef<'a, T> = MatBase<&'a [T]>;
 /// ```
 pub type MatMut<'a, T> = MatBase<&'a mut [T]>;
 
-/// A matrix within a slice: [`MatRef`] or [`MatMut`], by how the slice is borrowed.
+/// A matrix within a slice: [`MatRef`] or [`MatMut`], depending on the borrow of the slice.
 ///
 /// # Examples
 ///
@@ -87,8 +87,8 @@ impl<T, E: Deref<Target = [T]>> MatBase<E> {
 
     /// A view with these strides, if it lies within `data`.
     fn checked(data: E, rows: usize, cols: usize, strides: [usize; 2]) -> Result<MatBase<E>> {
-        // A stride above isize::MAX becomes negative. It then reaches below index 0, and is
-        // refused unless there is no second row or column that uses it.
+        // A stride above isize::MAX becomes negative. It then reaches below index 0 and is
+        // rejected, unless no second row or column uses it.
         let [row_stride, col_stride] = strides.map(usize::cast_signed);
         let place = Strided { first: 0, rows, cols, row_stride, col_stride }.within(data.len())?;
         Ok(MatBase { data, place })

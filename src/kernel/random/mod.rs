@@ -1,9 +1,9 @@
 //! Random numbers by index.
 //!
-//! Any chunk of an array is generated alone.
+//! Each chunk of an array can be generated separately.
 //!
 //! Every element is a function of the key and its index, so the numbers do not depend on chunks,
-//! workers or processors. See [`Stream`] for the words of each index.
+//! workers or processors. [`Stream`] describes the words of each index.
 
 mod normal;
 mod philox;

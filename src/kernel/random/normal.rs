@@ -1,13 +1,14 @@
-//! Normal numbers by index.
+//! Normally distributed numbers by index.
 //!
 //! Box and Muller, "A note on the generation of random normal deviates", Ann. Math. Stat. 29, 1958:
-//! words `2 j` and `2 j + 1` give elements `2 j` and `2 j + 1`, as radius and angle of a point. A
-//! ziggurat (NumPy's) is quicker in scalar code, but takes a varying number of words, so that no
-//! element could be addressed; an inverse distribution function needs a logarithm and a quotient of
-//! polynomials for every element, this one logarithm, root, sine and cosine for two.
+//! words `2 j` and `2 j + 1` give elements `2 j` and `2 j + 1`, as radius and angle of a point.
+//! NumPy's ziggurat is faster in scalar code, but takes a varying number of words, so that an
+//! element could not be computed from its index. An inverse distribution function needs a logarithm
+//! and a quotient of polynomials for every element; this needs one logarithm, root, sine and cosine
+//! for two.
 //!
-//! The radius has 53 bits: elements reach 8.57, beyond which lies a share of 1e-17. Logarithm, sine
-//! and cosine are series in plain additions and products, within 4 units of the last place; no
+//! The radius has 53 bits: elements reach 8.57, beyond which the probability is 1e-17. Logarithm,
+//! sine and cosine are series of plain additions and products, within 4 units of the last place. No
 //! library is called, so the bits are the same on every processor.
 
 use std::f64::consts::{FRAC_PI_4, LN_2, SQRT_2};
@@ -28,7 +29,7 @@ fn fraction(word: u64) -> f64 {
     f64::from_bits(ONE | word >> 12)
 }
 
-/// `-2 ln x` for a normal `x` of (0, 1).
+/// `-2 ln x` for a normal floating-point number `x` in (0, 1).
 ///
 /// `x = 2^e m` with `m` between the roots of 1/2 and of 2; `ln m = 2 artanh s`, `s = (m-1)/(m+1)`.
 #[inline(always)]
@@ -40,7 +41,7 @@ fn minus_two_ln(x: f64) -> f64 {
     let m = f64::from_bits(bits.wrapping_sub(exponent << FRACTION_BITS).wrapping_add(ONE));
     let s = (m - 1.0) / (m + 1.0);
     let z = s * s;
-    // Terms 1 / (2 k + 1): |s| <= 0.172, so that the first one left out is below 2^-55 of the sum.
+    // Terms 1 / (2 k + 1). |s| <= 0.172, so the first omitted term is below 2^-55 of the sum.
     let mut series = 1.0 / 21.0;
     series = series * z + 1.0 / 19.0;
     series = series * z + 1.0 / 17.0;
@@ -84,10 +85,10 @@ fn cos_sin(x: f64) -> (f64, f64) {
     (1.0 + z * (TERM[2] + z * cos), x + x * z * (TERM[3] + z * sin))
 }
 
-/// Two normal numbers of two words.
+/// Two normally distributed numbers from two words.
 ///
-/// The angle's two high bits are its quadrant, the others the angle about the quadrant's middle
-/// direction; a rotation of the whole circle does not matter.
+/// The angle's two high bits are its quadrant, the others the angle relative to the quadrant's
+/// middle direction. A rotation of the whole circle does not matter.
 #[inline(always)]
 fn pair(radius: u64, angle: u64) -> [f64; 2] {
     // Odd multiples of 2^-53: neither 0 nor 1.

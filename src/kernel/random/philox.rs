@@ -1,16 +1,15 @@
 //! Philox 4x64-10: random words by index.
 //!
 //! Salmon, Moraes, Dror, Shaw, "Parallel random numbers: as easy as 1, 2, 3", SC 2011, section 4.3.
-//! A counter of four words is mixed by ten rounds of two 64-bit products with 128-bit results.
-//!
-//! The products are scalar: a processor has one 64 x 64 -> 128 multiplier a cycle, and AVX2 and
-//! AVX-512 have no such product. Built from 32-bit ones, a vector of four takes longer.
+//! A counter of four words is mixed by ten rounds of two 64-bit products with 128-bit results. The
+//! products are scalar: a processor starts one 64 x 64 -> 128 multiplication a cycle, and AVX2 and
+//! AVX-512 have no such product. Vectors of four products composed of 32-bit ones take longer.
 
 use crate::kernel::vectorized::vectorized;
 
 /// Words of one counter.
 pub(super) const WORDS: usize = 4;
-/// Words that are generated at a time, for the functions that convert them.
+/// Words that are generated at a time for the functions that convert them.
 pub(super) const BATCH: usize = 512;
 
 const MULTIPLIERS: [u64; 2] = [0xd2e7_470e_e14c_6c93, 0xca5a_8263_9512_1157];
@@ -18,22 +17,22 @@ const WEYL: [u64; 2] = [0x9e37_79b9_7f4a_7c15, 0xbb67_ae85_84ca_a73b];
 
 /// A sequence of 2^64 random words.
 ///
-/// Word `i` is word `i % 4` of the counter `[i / 4 + 1, lane, purpose, retry]`. With the three zero
-/// these are the raw words of NumPy's `Philox(key=...)`, which counts before it generates.
+/// Word `i` is word `i % 4` of the counter `[i / 4 + 1, lane, purpose, retry]`. If the last three
+/// are zero these are the raw words of NumPy's `Philox(key=...)`, which counts before it generates.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Stream {
     /// NumPy's key, low word first.
     pub(crate) key: [u64; 2],
-    /// Tells apart sequences of one purpose.
+    /// Distinguishes sequences of one purpose.
     pub(super) lane: u64,
     /// 0: elements of arrays; 1: the buckets of a shuffle; 2: the order within a bucket.
     pub(super) purpose: u64,
-    /// How often the word of an index was refused before.
+    /// How often the word of an index was rejected before.
     pub(super) retry: u64,
 }
 
 impl Stream {
-    /// The sequence that arrays are filled from.
+    /// The sequence from which arrays are filled.
     pub(crate) fn new(key: [u64; 2]) -> Stream {
         Stream { key, lane: 0, purpose: 0, retry: 0 }
     }
@@ -61,7 +60,7 @@ pub(super) fn multiply(a: u64, b: u64) -> (u64, u64) {
     ((product >> 64) as u64, product as u64)
 }
 
-/// Ten rounds; before each but the first the key is bumped by a Weyl sequence.
+/// Ten rounds; before each but the first, the key is advanced by a Weyl sequence.
 #[inline(always)]
 fn philox(mut x: [u64; 4], mut key: [u64; 2]) -> [u64; 4] {
     for _ in 0..10 {

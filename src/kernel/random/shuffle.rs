@@ -1,14 +1,14 @@
 //! Shuffles in two passes.
 //!
-//! Every element goes to a random bucket, then each bucket is shuffled by itself.
+//! Each element goes to a random bucket, then each bucket is shuffled separately.
 //!
 //! Rao, "Generation of random permutation of given number of elements using random sampling
 //! numbers", Sankhya A 23, 1961, and Sandelius, J. R. Stat. Soc. B 24, 1962: if each element draws
-//! a bucket, and each bucket is then shuffled (Fisher and Yates), every order is as likely. Buckets
-//! fit in a cache, and depend on the length alone; elements keep their order on the way to a
-//! bucket. So the result is the same for any number of workers and chunks. A Feistel network would
-//! need no memory, but reaches few of the orders and reads at random; sorting by random keys is
-//! slower.
+//! a bucket, and each bucket is then shuffled (Fisher and Yates), all orders are equally likely.
+//! Buckets fit into a cache, and depend on the length alone; elements keep their order on the way
+//! to a bucket. So the result is the same for any number of workers and chunks. A Feistel network
+//! would need no memory, but reaches few of the orders and reads at random; sorting by random keys
+//! is slower.
 //!
 //! Passes: [`count_buckets`] for each chunk; [`starts`]; [`scatter`] for each chunk, into a second
 //! array; [`shuffle_bucket`] for each bucket.
@@ -17,9 +17,10 @@
 use super::philox::{BATCH, Stream, fill_words};
 use super::uniform::below;
 
-/// Elements of a bucket, about.
+/// The approximate number of elements of a bucket.
 const BUCKET: usize = 1 << 15;
-/// Streams that a scatter writes at the same time are limited by the processor's page table cache.
+/// The greatest number of bits: the processor's TLB limits the streams that a scatter can write at
+/// the same time.
 const BITS_MAX: u32 = 11;
 
 /// The number of buckets of a shuffle of `n` elements is `2^bucket_bits(n)`.
@@ -39,13 +40,13 @@ fn each_bucket(key: [u64; 2], bits: u32, start: u64, len: usize, mut f: impl FnM
         let words = &mut words[..BATCH.min(len - first)];
         fill_words(buckets(key), start + first as u64, words);
         for (i, &word) in words.iter().enumerate() {
-            // In two steps, since 64 is too much for one.
+            // In two steps, because a shift by 64 is not allowed.
             f(first + i, (word >> 1 >> (63 - bits)) as usize);
         }
     }
 }
 
-/// Adds to each bucket's count the elements `start .. start + len` that go there.
+/// Adds to each bucket's count the elements `start .. start + len` that belong to it.
 ///
 /// # Panics
 ///
@@ -61,10 +62,10 @@ pub(crate) fn count_buckets(
     each_bucket(key, bits, start, len, |_, bucket| counts[bucket] += 1);
 }
 
-/// Turns the counts of chunks (a row of buckets for each chunk) into the positions of each chunk's
-/// first element in each bucket: buckets one after the other, chunks in order within a bucket.
+/// Turns the counts of chunks (a row of buckets for each chunk) into the position of each chunk's
+/// first element in each bucket: bucket by bucket, and chunk by chunk within a bucket.
 ///
-/// The first row is then where each bucket begins.
+/// The first row then holds the beginning of each bucket.
 pub(crate) fn starts(counts: &mut [usize], bits: u32) {
     let mut position = 0;
     for bucket in 0..1 << bits {
@@ -80,9 +81,9 @@ pub(crate) fn starts(counts: &mut [usize], bits: u32) {
 /// # Safety
 ///
 /// - `to` is valid for writes, and aligned.
-/// - Nobody else reads or writes the chunk's positions of `to` meanwhile. Those of different chunks
-///   are different if `positions` is the row of [`starts`] for the counts of this very chunk, `key`
-///   and `bits`.
+/// - Nothing else reads or writes the chunk's positions of `to` during the call. Positions of
+///   different chunks differ if `positions` is the row of [`starts`] for the counts of the same
+///   chunk, `key` and `bits`.
 ///
 /// # Panics
 ///
@@ -101,13 +102,13 @@ pub(crate) unsafe fn scatter<T: Copy>(
         assert!(position < to.len(), "position {position} of {}", to.len());
         // SAFETY: within `to`, checked above.
         let place = unsafe { to.cast::<T>().add(position) };
-        // SAFETY: within `to`, as above; nobody else uses the place: the caller's second promise.
+        // SAFETY: within `to`, as above; nothing else uses the place, by this function's contract.
         unsafe { place.write(element(i)) };
         positions[bucket] = position + 1;
     });
 }
 
-/// Shuffles one bucket in place: Fisher and Yates, each order as likely.
+/// Shuffles one bucket in place by Fisher and Yates; all orders are equally likely.
 pub(crate) fn shuffle_bucket<T>(key: [u64; 2], bucket: usize, elements: &mut [T]) {
     let stream = Stream { purpose: 2, lane: bucket as u64, ..Stream::new(key) };
     let mut words = [0; BATCH];
@@ -146,8 +147,8 @@ mod tests {
         let to: *mut [usize] = &raw mut out[..];
         for (&start, positions) in chunks.iter().zip(counts.chunks_mut(1 << bits)) {
             let len = chunk.min(n - start);
-            // SAFETY: the positions are those of the chunk's counts, which are of `n` elements in
-            // all; `out` has room for them and is used by this thread alone.
+            // SAFETY: the positions are those of the chunk's counts, whose sum is `n`; `out` has
+            // room for them and only this thread uses it.
             unsafe {
                 scatter((key, bits), start as u64, len, |i| start + i, positions, to);
             }

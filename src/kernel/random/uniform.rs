@@ -5,8 +5,8 @@ use crate::kernel::number::Number;
 use crate::kernel::vectorized::vectorized;
 
 vectorized! {
-    /// Multiples of 2^-53 in [0, 1): element `start + i` is the high 53 bits of its word, the
-    /// element of NumPy's `Generator(Philox(key)).random()`.
+    /// Multiples of 2^-53 in [0, 1): element `start + i` is the high 53 bits of its word, as in
+    /// NumPy's `Generator(Philox(key)).random()`.
     #[expect(clippy::cast_precision_loss, reason = "53 bits are exact")]
     pub(crate) fn fill_uniform(stream: Stream, start: u64, out: &mut [f64]) {
         let mut words = [0; BATCH];
@@ -50,11 +50,11 @@ vectorized! {
     }
 }
 
-/// The number below `span` of a word, or of later words of the same index if that is refused; any
-/// word for `span` 0, which stands for 2^64.
+/// The number below `span` for a word, or for later words of the same index if that one is
+/// rejected. `span` 0 stands for 2^64: then any word is accepted.
 ///
 /// Lemire, "Fast random integer generation in an interval", ACM TOMACS 29, 2019: the high half of
-/// `word * span`, without bias because the `2^64 mod span` lowest products are refused.
+/// `word * span`, without bias because the `2^64 mod span` lowest products are rejected.
 #[inline(always)]
 pub(super) fn below(stream: Stream, index: u64, word: u64, span: u64) -> u64 {
     if span == 0 {
@@ -64,10 +64,10 @@ pub(super) fn below(stream: Stream, index: u64, word: u64, span: u64) -> u64 {
     if low < span { below_slow(stream, index, high, low, span) } else { high }
 }
 
-/// How many integers there are from `low` to `high`; 0 stands for 2^64.
+/// The number of integers from `low` to `high`; 0 stands for 2^64.
 pub(crate) fn span<T: Number>(low: T, high: T) -> u64 {
     let count = high.to_bits_u64().wrapping_sub(low.to_bits_u64()).wrapping_add(1);
-    // Negative integers are filled up with zeros: the difference counts modulo the type.
+    // Negative integers are extended with zeros: the difference is taken modulo the type's range.
     let last = count.wrapping_sub(1) & T::from_bits_u64(u64::MAX).to_bits_u64();
     last.wrapping_add(1)
 }
@@ -84,13 +84,14 @@ fn below_slow(mut stream: Stream, index: u64, mut high: u64, mut low: u64, span:
 }
 
 vectorized! {
-    /// Integers from `low` to `low + span - 1`, each as likely; `span` 0 stands for 2^64.
+    /// Integers from `low` to `low + span - 1`, all equally likely; `span` 0 stands for 2^64.
     ///
-    /// Element `start + i` takes the word of its index. A refused word (less likely than `span /
-    /// 2^64`) is replaced by the word of the same index with the next `retry`; so no element moves
-    /// another. NumPy's `integers` takes words one after the other and gives other numbers.
+    /// Element `start + i` takes the word of its index. A rejected word (with probability below
+    /// `span / 2^64`) is replaced by the word of the same index with the next `retry`, so no
+    /// element depends on another. NumPy's `integers` takes words one after the other and gives
+    /// other numbers.
     ///
-    /// For integer types; the caller has checked that `low + span - 1` is one of the type.
+    /// For integer types; `low + span - 1` must fit into the type.
     pub(crate) fn fill_range<T: Number>(
         stream: Stream,
         start: u64,
@@ -136,7 +137,7 @@ mod tests {
 
     #[test]
     fn refused_words_are_replaced_and_nothing_is_more_likely() {
-        // A third of all words is refused.
+        // A third of all words is rejected.
         let span = (1 << 62) + (1 << 61);
         let mut out = vec![0u64; 30_000];
         fill_range(Stream::new([5, 6]), 0, 0, span, &mut out);

@@ -6,10 +6,10 @@ use super::fold::{Fold, Max, Min};
 use super::whole::partial;
 use crate::kernel::number::Number;
 
-/// Elements whose extreme is looked up before the position: they stay in the first cache.
+/// Elements whose extreme is found before its position: they stay in the first-level cache.
 const BLOCK: usize = 2048;
 
-/// Where the extreme of a chunk is, and what it is.
+/// The index and the value of the extreme of a chunk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Pod, Zeroable)]
 #[repr(C)]
 pub(crate) struct Arg {
@@ -20,9 +20,9 @@ pub(crate) struct Arg {
 }
 
 impl Arg {
-    /// The index in the partial result of no element.
+    /// The index in the partial result of no elements.
     pub(crate) const NOWHERE: u64 = u64::MAX;
-    /// The partial result of no element.
+    /// The partial result of no elements.
     pub(crate) const EMPTY: Arg = Arg { index: Arg::NOWHERE, bits: 0 };
 
     #[inline(always)]
@@ -31,9 +31,9 @@ impl Arg {
     }
 }
 
-/// [`Min`] or [`Max`], with the order of elements that it looks for.
+/// [`Min`] or [`Max`], with the order of elements by which it selects.
 pub(crate) trait Extreme<T: Number>: Fold<T, Param = (), Lane = T, Partial = T> {
-    /// Whether `a` is found rather than `b`, at whatever index. NaN is found first.
+    /// Whether `a` precedes `b`, regardless of their indices. NaN precedes all others.
     fn beats(a: T, b: T) -> bool;
 }
 
@@ -51,14 +51,14 @@ impl<T: Number> Extreme<T> for Max {
     }
 }
 
-/// The first element that is `value`, or NaN if that is.
+/// Whether the element equals `value`, or both are NaN.
 #[inline(always)]
 pub(super) fn is_same<T: Number>(element: T, value: T) -> bool {
     (element == value) | (element.is_nan() & value.is_nan())
 }
 
-/// The first extreme of a chunk whose first element has the index `base`: the first NaN if there
-/// is one.
+/// The first extreme of a chunk whose first element has the index `base`; the first NaN if there is
+/// one.
 ///
 /// The extreme of each block is found first; only the block that holds it is searched.
 pub(crate) fn partial_arg<T: Number, F: Extreme<T>>(fold: F, chunk: &[T], base: usize) -> Arg {
@@ -78,7 +78,7 @@ pub(crate) fn partial_arg<T: Number, F: Extreme<T>>(fold: F, chunk: &[T], base: 
     Arg::new(base + start + offset, block[offset])
 }
 
-/// The extreme of two chunks, in any order: of equal elements the one with the lower index.
+/// The extreme of two chunks in any order; of equal elements, the one with the lower index.
 #[inline(always)]
 pub(crate) fn merge_arg<T: Number, F: Extreme<T>>(_fold: F, a: Arg, b: Arg) -> Arg {
     if a.index == Arg::NOWHERE || b.index == Arg::NOWHERE {

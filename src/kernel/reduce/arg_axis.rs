@@ -1,6 +1,6 @@
 //! Indices of extremes along one axis of a row-major array.
 //!
-//! As in [`super::arg`] values come first: the extremes of a block of rows are joined row by row,
+//! As in [`super::arg`] values come first: the extremes of a block of rows are found row by row,
 //! and only the block that holds a column's extreme is searched.
 
 use std::ops::Range;
@@ -10,18 +10,18 @@ use super::axis::{Axis, TILE, join_rows};
 use crate::kernel::number::Number;
 use crate::kernel::vectorized::vectorized;
 
-/// Rows of a block: few, since the search goes down a column.
+/// Rows of a block: few, because the search goes down a column.
 const ROWS: usize = 32;
 
-/// The index along the axis of each extreme: `data` is a range of outer indices, `columns` a range
-/// of the inner ones, `out` has an element for each outer index and column, row-major.
+/// Writes the index along the axis of each extreme. `data` is a range of outer indices, `columns` a
+/// range of the inner ones, and `out` has an element for each outer index and column, row-major.
 ///
-/// Of equal elements the first is found; the first NaN if there is one. Where the axis is empty,
-/// [`Arg::EMPTY`].
+/// Of equal elements the first is found; if there is a NaN, the first one. For an empty axis the
+/// result is [`Arg::EMPTY`].
 ///
 /// # Panics
 ///
-/// If lengths do not fit.
+/// If the lengths do not match.
 pub(crate) fn arg_axis<T: Number, F: Extreme<T>>(
     fold: F,
     data: &[T],
@@ -71,7 +71,7 @@ pub(crate) fn arg_axis<T: Number, F: Extreme<T>>(
 }
 
 vectorized! {
-    /// The extremes of the columns from `start` on, at most [`TILE`], of a matrix of at least a
+    /// The extremes of the columns from `start` on, at most [`TILE`], of a matrix of at least one
     /// row.
     fn arg_tile<T: Number, F: Extreme<T>>(
         _fold: F,

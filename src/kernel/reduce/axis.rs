@@ -2,12 +2,12 @@
 //!
 //! The array is seen as `[outer, n, inner]`.
 //!
-//! Where `inner` is 1 each result is the reduction of a contiguous row, in the order of
+//! If `inner` is 1, each result is the reduction of a contiguous row, in the order of
 //! [`super::partial`]. Otherwise whole rows of `inner` elements are joined element by element: the
 //! rows of a block of 64 in groups of four, the groups one after the other, the blocks pairwise.
-//! Few columns are widened first: `k` rows, one after the other, count as one row of `k * inner`.
-//! The order depends on `n` and `inner` alone; so ranges of `outer`, and ranges of columns of at
-//! least [`WIDE`] / 2, may be reduced by any worker.
+//! Few columns are widened first: `k` consecutive rows count as one row of `k * inner`. The order
+//! depends on `n` and `inner` alone, so ranges of `outer`, and ranges of at least [`WIDE`] / 2
+//! columns, may be reduced by any worker.
 
 use std::ops::Range;
 
@@ -16,7 +16,7 @@ use super::whole::reduce;
 use crate::kernel::number::Number;
 use crate::kernel::vectorized::vectorized;
 
-/// The axis that is reduced, and what lies within one step along it.
+/// The axis to reduce, and the elements within one step along it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Axis {
     /// Elements along the axis.
@@ -25,16 +25,17 @@ pub(crate) struct Axis {
     pub(crate) inner: usize,
 }
 
-/// Rows that lanes join before they are widened; at most 128.
+/// Rows that are joined in a lane before it is widened; at most 128.
 pub(super) const BLOCK_ROWS: usize = 64;
-/// Columns that are reduced together: their lanes stay in the second cache, and each row is read in
-/// long stretches.
+/// Columns that are reduced together: their lanes stay in the second-level cache, and each row is
+/// read in long runs.
 pub(super) const TILE: usize = 4096;
-/// Arrays of fewer columns have several rows joined to one, of at most so many elements.
+/// If an array has fewer columns than this, several rows are joined into one of at most this many
+/// elements.
 pub(super) const WIDE: usize = 512;
 
 impl Axis {
-    /// How many rows count as one: a power of two, 1 for wide rows.
+    /// The number of rows that count as one: a power of two, 1 for wide rows.
     pub(super) fn rows_in_one(self) -> usize {
         let mut k = 1;
         while 2 * k * self.inner <= WIDE && 2 * k <= self.n {
@@ -47,22 +48,23 @@ impl Axis {
 /// Buffers of a reduction over rows, kept from one outer index to the next.
 struct Scratch<T: Number, F: Fold<T>> {
     lanes: Vec<F::Lane>,
-    /// Partial results of blocks that wait to be merged, each as wide as a tile.
+    /// Partial results of blocks that are not merged yet, each as wide as a tile.
     waiting: Vec<F::Partial>,
     wide: Vec<F::Partial>,
     params: Vec<F::Param>,
 }
 
 vectorized! {
-    /// Reduces along the axis: `data` is a range of outer indices, `columns` a range of the inner
-    /// ones, `params` and `out` have an element for each outer index and column, row-major.
+    /// Reduces along the axis. `data` is a range of outer indices, `columns` a range of the inner
+    /// ones, and `params` and `out` have an element for each outer index and column, row-major.
     ///
-    /// `columns` is the whole of `0..inner`, or at least `WIDE / 2` of them: fewer are right too,
-    /// but then the order of additions, and the last bits of floats, differ from the whole's.
+    /// `columns` is the whole of `0..inner`, or at least `WIDE / 2` of them. Fewer are correct too,
+    /// but then the order of additions, and the last bits of floats, differ from those of the
+    /// whole.
     ///
     /// # Panics
     ///
-    /// If lengths do not fit.
+    /// If the lengths do not match.
     pub(crate) fn fold_axis<T: Number, F: Fold<T>>(
         _fold: F,
         data: &[T],
@@ -103,7 +105,7 @@ vectorized! {
     }
 }
 
-/// Reduces a matrix of few columns: `k` rows as one.
+/// Reduces a matrix of few columns, with `k` rows joined into one.
 #[inline(always)]
 fn fold_narrow<T: Number, F: Fold<T>>(
     matrix: &[T],
@@ -171,7 +173,7 @@ fn fold_rows<T: Number, F: Fold<T>>(
     }
 }
 
-/// Merges the last two tiles that wait.
+/// Merges the last two pending tiles.
 #[inline(always)]
 fn merge_last<T: Number, F: Fold<T>>(waiting: &mut Vec<F::Partial>, width: usize) {
     let middle = waiting.len() - width;
@@ -180,7 +182,7 @@ fn merge_last<T: Number, F: Fold<T>>(waiting: &mut Vec<F::Partial>, width: usize
     waiting.truncate(middle);
 }
 
-/// Joins the rows of a block, from column `start`, to one row of lanes.
+/// Joins the rows of a block, from column `start`, into one row of lanes.
 #[inline(always)]
 pub(super) fn join_rows<T: Number, F: Fold<T>>(
     block: &[T],

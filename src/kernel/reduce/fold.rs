@@ -9,31 +9,31 @@ use crate::kernel::number::{Addend, Mask, Number};
 /// Up to 128 elements are joined in a lane, which may be narrower than the partial result; then
 /// lanes are widened and merged. `join` and `merge` are associative up to rounding.
 pub(crate) trait Fold<T: Number>: Copy + Send + 'static {
-    /// What the reduction needs beside an element: the mean for squared deviations, else `()`.
+    /// What the reduction needs besides an element: the mean for squared deviations, else `()`.
     type Param: Pod;
-    /// What elements are joined in.
+    /// The type in which elements are joined.
     type Lane: Copy;
     /// A partial result.
     type Partial: Pod;
 
-    /// The lane of no element.
+    /// The lane of no elements.
     const START: Self::Lane;
-    /// The partial result of no element: neutral for `merge`.
+    /// The partial result of no elements, which is neutral for `merge`.
     const EMPTY: Self::Partial;
-    /// How many elements a lane takes in a slice before it is widened; at most 128.
+    /// The number of elements that a lane takes before it is widened; at most 128.
     const ROWS: usize;
 
-    /// One element as a lane.
+    /// Converts an element to a lane.
     fn lift(x: T, param: Self::Param) -> Self::Lane;
-    /// Two lanes as one.
+    /// Joins two lanes.
     fn join(a: Self::Lane, b: Self::Lane) -> Self::Lane;
-    /// A lane as a partial result.
+    /// Converts a lane to a partial result.
     fn widen(lane: Self::Lane) -> Self::Partial;
-    /// Two partial results as one.
+    /// Merges two partial results.
     fn merge(a: Self::Partial, b: Self::Partial) -> Self::Partial;
 }
 
-/// The sum of elements; [`Number::sum_of`] makes the result of the partial one.
+/// The sum of elements; [`Number::sum_of`] converts the partial result to the result.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Sum;
 
@@ -93,16 +93,17 @@ impl<T: Number> Fold<T> for MeanSum {
     }
 }
 
-/// The mean of `count` elements of the given sum; NaN if there are none.
+/// The mean of `count` elements with the given sum; NaN if there are none.
 #[inline(always)]
 #[expect(clippy::cast_precision_loss, reason = "counts are below 2^53")]
 pub(crate) fn mean<S: Addend>(sum: S, count: usize) -> f64 {
     sum.to_f64() / count as f64
 }
 
-/// The sum of `(x - param)^2` in doubles: squared deviations from a mean, second of two passes.
+/// The sum of `(x - param)^2` in doubles: squared deviations from a mean, in the second of two
+/// passes.
 ///
-/// With `param` 0 the sum of squares, whose square root is NumPy's `linalg.norm`.
+/// With `param` 0 it is the sum of squares, whose square root is NumPy's `linalg.norm`.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Deviations;
 
@@ -133,9 +134,9 @@ impl<T: Number> Fold<T> for Deviations {
     }
 }
 
-/// The variance of `count` elements: the sum of squared deviations over `count - ddof`.
+/// The variance of `count` elements: the sum of squared deviations divided by `count - ddof`.
 ///
-/// Where `count <= ddof` it is NaN or infinite, as in NumPy: the divisor is 0.
+/// If `count <= ddof` it is NaN or infinite, as in NumPy: the divisor is 0.
 #[inline(always)]
 #[expect(clippy::cast_precision_loss, reason = "counts are below 2^53")]
 pub(crate) fn variance(deviations: f64, count: usize, ddof: usize) -> f64 {
@@ -154,19 +155,19 @@ fn greater<T: Number>(a: T, b: T) -> T {
     if (a > b) | a.is_nan() { a } else { b }
 }
 
-/// The least element; NaN if one is. Of zeros of both signs, either.
+/// The least element, or NaN if an element is NaN. Of zeros of both signs, either.
 ///
-/// The partial result of no element is [`Number::HIGHEST`]: the caller refuses empty arrays.
+/// The partial result of no elements is [`Number::HIGHEST`]; the caller rejects empty arrays.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Min;
 
-/// The greatest element; NaN if one is. Of zeros of both signs, either.
+/// The greatest element, or NaN if an element is NaN. Of zeros of both signs, either.
 ///
-/// The partial result of no element is [`Number::LOWEST`]: the caller refuses empty arrays.
+/// The partial result of no elements is [`Number::LOWEST`]; the caller rejects empty arrays.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Max;
 
-/// The least and the greatest element, in this order; both NaN if one is.
+/// The least and the greatest element, in this order; both are NaN if an element is.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct MinMax;
 

@@ -1,21 +1,22 @@
 //! Histograms with equal bins, and counts of small integers.
 //!
-//! Counting one bin twice in a row makes the second load wait for the first store. So neighbouring
-//! elements count in four private tables, as long as these fit in the first cache.
+//! If one bin is counted twice in a row, the second load waits for the first store. So neighbouring
+//! elements are counted in four private tables, as long as these fit into the first-level cache.
 
 use serde::{Deserialize, Serialize};
 
 use crate::kernel::number::Number;
 use crate::kernel::vectorized::vectorized;
 
-/// Tables that neighbouring elements are counted in.
+/// The number of tables in which neighbouring elements are counted.
 const TABLES: usize = 4;
-/// Up to so many bins have private tables.
+/// The most bins that have private tables.
 const PRIVATE_BINS_MAX: usize = 2048;
 /// Elements whose bins are computed before they are counted.
 const BATCH: usize = 1024;
 
-/// Adds the bins' counts; for private tables, at its end: `count` takes under 2^32 elements.
+/// Adds the counts of the bins. Private tables are added at the end: `count` takes under 2^32
+/// elements.
 fn count_bins(counts: &mut [u64], count: impl FnOnce(&mut Tables<'_>)) {
     if counts.len() > PRIVATE_BINS_MAX {
         return count(&mut Tables::Direct(counts));
@@ -28,7 +29,7 @@ fn count_bins(counts: &mut [u64], count: impl FnOnce(&mut Tables<'_>)) {
     }
 }
 
-/// Where elements are counted.
+/// The tables in which elements are counted.
 enum Tables<'a> {
     Direct(&'a mut [u64]),
     Private(&'a mut [[u32; TABLES]]),
@@ -53,22 +54,22 @@ impl Tables<'_> {
     }
 }
 
-/// Bins of one width, as in `numpy.histogram(a, bins, range=(first, last))`.
+/// Bins of equal width, as in `numpy.histogram(a, bins, range=(first, last))`.
 ///
-/// `first` and `last` stand for Python floats; edges are in the type of means: `f32` for `f32`.
+/// `first` and `last` correspond to Python floats; edges have the type of means: `f32` for `f32`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct EqualBins {
     first: f64,
     last: f64,
     /// `last - first`, not rounded to the element type.
     width: f64,
-    /// One more than bins; then an edge that nothing reaches.
+    /// The edges, one more than bins; then an edge that no element reaches.
     edges: Vec<f64>,
 }
 
 impl EqualBins {
-    /// Bins for elements of type `T`; `None` where NumPy refuses: no bin, `first > last`, or a
-    /// range that is not finite. A range of one point is widened by 1/2 on both sides.
+    /// Bins for elements of type `T`; `None` where NumPy raises an error: no bin, `first > last`,
+    /// or a range that is not finite. A range of one point is widened by 1/2 on both sides.
     #[expect(clippy::cast_precision_loss, reason = "bins are fewer than 2^32")]
     pub(crate) fn new<T: Number>(first: f64, last: f64, bins: usize) -> Option<EqualBins> {
         let sound = first <= last && first.is_finite() && last.is_finite();
@@ -95,11 +96,11 @@ impl EqualBins {
         &self.edges[..self.edges.len() - 1]
     }
 
-    /// Adds the elements of a chunk to the counts of their bins. Elements out of the range and NaN
-    /// are left out.
+    /// Adds the elements of a chunk to the counts of their bins. Elements outside the range, and
+    /// NaN, are left out.
     ///
-    /// The bin is computed, then corrected by its edges: as in NumPy, so that an element in
-    /// `edges[i] <= x < edges[i + 1]` is in bin `i`; the last bin has its right edge, too.
+    /// As in NumPy the bin is computed, then corrected by its edges: an element in `edges[i] <= x <
+    /// edges[i + 1]` is in bin `i`, and the last bin includes its right edge.
     ///
     /// # Panics
     ///
@@ -107,7 +108,7 @@ impl EqualBins {
     pub(crate) fn count<T: Number>(&self, chunk: &[T], counts: &mut [u64]) {
         assert_eq!(counts.len() + 2, self.edges.len(), "a count for each bin");
         assert!(u32::try_from(chunk.len()).is_ok(), "a chunk has fewer than 2^32 elements");
-        // One more for what is left out.
+        // One more count, for elements that are left out.
         let mut all = vec![0; counts.len() + 1];
         count_bins(&mut all, |tables| {
             let mut guesses = [(0, 0.0); BATCH];
@@ -119,19 +120,19 @@ impl EqualBins {
         counts.iter_mut().zip(all).for_each(|(count, more)| *count += more);
     }
 
-    /// The bin whose edges enclose `x`, at most one from `bin`; for NaN the same bin.
+    /// The bin whose edges enclose `x`, at most one from `bin`; for NaN `bin` itself.
     #[inline(always)]
     fn correct(&self, bin: usize, x: f64) -> usize {
         let bin = bin - usize::from(x < self.edges[bin]);
-        // The last bin has its right edge, and stays: `x` is not more.
+        // The last bin includes its right edge: `x` is not greater.
         let is_last = bin + 3 == self.edges.len();
         bin + usize::from((x >= self.edges[bin + 1]) & !is_last)
     }
 }
 
 vectorized! {
-    /// The bins of a batch, up to rounding, and its elements as doubles: NaN, in the bin after the
-    /// last, for those to be left out.
+    /// The bins of a batch, up to rounding, and its elements as doubles. Elements to be left out
+    /// get the bin after the last, and NaN.
     #[expect(
         clippy::cast_possible_truncation,
         clippy::cast_sign_loss,
@@ -148,7 +149,7 @@ vectorized! {
         for (result, &x) in guesses.iter_mut().zip(batch) {
             let x = x.to_f64();
             let inside = (x >= first) & (x <= last);
-            // A difference of two f32 rounded to f64, then to f32, is the one rounded once.
+            // The f64 difference of two f32, rounded to f32, equals the difference rounded once.
             let offset = T::mean_of(x - first).to_f64();
             let guess = (offset / width * n).min(n - 1.0);
             *result = if inside { (guess as u32, x) } else { (n as u32, f64::NAN) };
@@ -157,7 +158,7 @@ vectorized! {
 }
 
 /// The number of counts of a `bincount` whose elements have the given least and greatest one;
-/// `None` if one is negative. For integers; without elements it is `minlength`.
+/// `None` if one is negative. For integers. Without elements it is `minlength`.
 pub(crate) fn bincount_len<T: Number>(range: Option<[T; 2]>, minlength: usize) -> Option<usize> {
     let Some([least, greatest]) = range else { return Some(minlength) };
     if least < T::ZERO {
@@ -171,12 +172,11 @@ pub(crate) fn bincount_len<T: Number>(range: Option<[T; 2]>, minlength: usize) -
 ///
 /// # Panics
 ///
-/// If an element has no count: the caller has looked up the length by [`bincount_len`]. If the
-/// chunk has 2^32 elements or more.
+/// If an element has no count (see [`bincount_len`]), or the chunk has 2^32 elements or more.
 pub(crate) fn bincount<T: Number>(chunk: &[T], counts: &mut [u64]) {
     assert!(u32::try_from(chunk.len()).is_ok(), "a chunk has fewer than 2^32 elements");
     count_bins(counts, |tables| {
-        // On a target of 32 bits a larger element is not in the table either.
+        // On a 32-bit target an element that does not fit is not in the table either.
         let index = |x: T| usize::try_from(x.to_bits_u64()).unwrap_or(usize::MAX);
         tables.add(chunk, index);
     });

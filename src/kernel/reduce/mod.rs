@@ -1,9 +1,9 @@
 //! Reductions of whole slices and along an axis, prefix sums, histograms.
 //!
-//! A reduction is a [`Fold`]: a type without fields that says how elements become partial results,
-//! and how two partial results become one. [`partial`] reduces a chunk, [`axis`] reduces one axis
-//! of an array. Chunks are cut by length alone and their partial results merged in a fixed tree by
-//! the caller; then the result has the same bits on every processor and for any number of workers.
+//! A reduction is a [`Fold`]: a type without fields that defines how elements become partial
+//! results, and how two partial results become one. [`partial`] reduces a chunk, [`axis`] reduces
+//! one axis of an array. The caller cuts chunks by length alone and merges their partial results in
+//! a fixed tree, so the result has the same bits on every processor and for any number of workers.
 
 pub(crate) mod arg;
 pub(crate) mod arg_axis;

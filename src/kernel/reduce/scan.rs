@@ -1,14 +1,14 @@
-//! Prefix sums and scans in two passes.
+//! Prefix sums and scans, in two passes.
 //!
 //! 1. The total of each chunk: [`super::partial`] with [`super::Sum`], or [`total`].
 //! 2. The totals before each chunk, one after the other: [`carries`], or [`exclusive`].
 //! 3. Each chunk again, from its carry on: [`cumsum`], [`cumsum_exclusive`], or [`inclusive`].
 //!
-//! Integers wrap, so that chunks do not matter. A float's prefix sum is `((c + x0) + x1) + ...`
-//! from the chunk's first element on; `c` is the sum of the totals before, from left to right, each
-//! added pairwise. So the bits depend on the chunk length, not on workers. The carry of a chunk may
-//! differ in its last bits from the last prefix sum before it, but is the more accurate one. For
-//! `f32` all this is in `f64`, and each result is rounded once.
+//! Integers wrap, so chunks do not matter. A float's prefix sum is `((c + x0) + x1) + ...` from the
+//! chunk's first element on; `c` is the sum of the earlier totals, from left to right, each added
+//! pairwise. So the bits depend on the chunk length, not on workers. The carry of a chunk may
+//! differ in its last bits from the last prefix sum before it; the carry is the more accurate one.
+//! For `f32` all this is in `f64`, and each result is rounded once.
 
 use crate::kernel::number::{Addend, Number};
 
@@ -51,7 +51,7 @@ pub(crate) fn cumsum_exclusive<T: Number>(chunk: &[T], carry: T::Total, out: &mu
     }
 }
 
-/// The elements joined from left to right.
+/// Joins the elements from left to right.
 ///
 /// # Panics
 ///

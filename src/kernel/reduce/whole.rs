@@ -1,6 +1,6 @@
 //! Reductions of a slice: lanes, blocks, a tree of blocks.
 //!
-//! The order of additions is fixed by the length: element `i` of a block of `LANES * ROWS` joins
+//! The length determines the order of additions. Element `i` of a block of `LANES * ROWS` joins
 //! lane `i % LANES`; lanes are merged by halving, `k` with `k + LANES / 2` and so on; the partial
 //! results of blocks are merged pairwise, like the carries of a binary counter (Higham, "The
 //! accuracy of floating point summation", SIAM J. Sci. Comput. 14, 1993, section 2: error bound
@@ -16,7 +16,7 @@ pub(super) const LANES: usize = 32;
 
 /// Partial results of a growing number of blocks, merged pairwise.
 ///
-/// Bit `k` of `count` is set where a partial result of `2^k` blocks is waiting.
+/// Bit `k` of `count` is set if there is a pending partial result of `2^k` blocks.
 pub(super) struct Pairwise<A> {
     waiting: [A; usize::BITS as usize],
     depth: usize,
@@ -40,7 +40,7 @@ impl<A: Copy> Pairwise<A> {
         self.count += 1;
     }
 
-    /// What waits, merged from the shortest to the longest.
+    /// Merges the pending results, from the shortest to the longest.
     #[inline(always)]
     pub(super) fn finish(&self, empty: A, merge: impl Fn(A, A) -> A) -> A {
         let waiting = &self.waiting[..self.depth];
@@ -53,7 +53,7 @@ impl<A: Copy> Pairwise<A> {
     }
 }
 
-/// The lanes, widened, merged by halving.
+/// Widens the lanes and merges them by halving.
 #[inline(always)]
 pub(super) fn merge_lanes<L: Copy, A: Copy>(
     lanes: [L; LANES],
@@ -87,7 +87,7 @@ fn block<T: Number, F: Fold<T>>(elements: &[T], param: F::Param) -> F::Partial {
     merge_lanes(lanes, F::widen, F::merge)
 }
 
-/// Below this length elements are merged one after the other.
+/// Shorter slices are merged one element after the other.
 const SHORT: usize = 16;
 
 /// The partial result of a slice; `partial` without the choice of an instruction set.
@@ -121,7 +121,7 @@ vectorized! {
 vectorized! {
     /// `sum(a * b)`; partial results are merged by [`Addend::plus`].
     ///
-    /// NumPy's `dot` of integers wraps in their own type: the low bits of this one.
+    /// NumPy's `dot` of integers wraps in their own type; it equals the low bits of this one.
     ///
     /// # Panics
     ///
@@ -148,7 +148,7 @@ vectorized! {
     }
 }
 
-/// Elements between two looks whether the answer is known.
+/// Elements between two checks whether the answer is known.
 const LOOK: usize = 1 << 13;
 
 /// Whether any element is not zero. Ends at the first block that has one.

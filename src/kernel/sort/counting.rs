@@ -1,7 +1,7 @@
 //! Counting sort: keys of 8 or 16 bits.
 //!
-//! Knuth, TAOCP 3, 5.2, algorithm D: each chunk of the keys is counted, the host adds the counts,
-//! and each chunk of the result is filled with runs of equal values.
+//! Knuth, TAOCP 3, 5.2, algorithm D: the values in each chunk of the keys are counted, the host
+//! adds the counts, and each chunk of the result is filled with runs of equal values.
 
 use super::key::{Key, KeyBits};
 
@@ -15,12 +15,12 @@ pub(crate) const fn values<K: Key>() -> usize {
 ///
 /// # Panics
 ///
-/// If `counts` has not [`values`] elements.
+/// If `counts` does not have [`values`] elements.
 pub(crate) fn count_values<K: Key>(keys: &[K], counts: &mut [u64]) {
     assert_eq!(counts.len(), values::<K>(), "a count for each value");
     let at = |key: K| usize::from(u16::narrow(key.to_bits().wide()));
     let (pairs, rest) = keys.as_chunks::<4>();
-    // Four tables for bytes: a run of equal keys need not wait for one counter.
+    // Four tables for bytes: a run of equal keys does not wait for one counter.
     if size_of::<K>() == 1 {
         let mut tables = [[0_u64; 256]; 4];
         for keys in pairs {
@@ -35,11 +35,11 @@ pub(crate) fn count_values<K: Key>(keys: &[K], counts: &mut [u64]) {
     rest.iter().for_each(|&key| counts[at(key)] += 1);
 }
 
-/// Writes the keys from place `first` on of all keys in order, of which `counts` are known.
+/// Writes a part of all keys in order, from place `first` on, computed from `counts`.
 ///
 /// # Panics
 ///
-/// If `counts` has not [`values`] elements.
+/// If `counts` does not have [`values`] elements.
 pub(crate) fn fill_values<K: Key>(counts: &[u64], first: u64, keys: &mut [K]) {
     assert_eq!(counts.len(), values::<K>(), "a count for each value");
     let mut skip = first;

@@ -1,14 +1,14 @@
-//! Numbers with an order-keeping map to unsigned integers.
+//! Numbers with an order-preserving map to unsigned integers.
 //!
 //! | type     | order                                                                             |
 //! |----------|-----------------------------------------------------------------------------------|
 //! | integers | as usual                                                                          |
 //! | floats   | -inf, negative, -0.0, 0.0, positive, inf, NaN with sign bit 0, NaN with sign bit 1 |
 //!
-//! This is the order of `total_cmp`, but all NaN are last, as in NumPy. [`Key::to_bits`] is
+//! This is the order of `total_cmp`, except that all NaN are last, as in NumPy. [`Key::to_bits`] is
 //! one to one: equal bits are equal values, and a sort moves each NaN with its payload.
-//! [`Key::rank`] is coarser: it makes -0.0 and 0.0 equal, and all NaN equal and greatest, as
-//! NumPy compares them. Stable sorts, searches, `unique` and `top_k` compare ranks.
+//! [`Key::rank`] is coarser: -0.0 and 0.0 have the same rank, and all NaN have the same, greatest
+//! one, as NumPy compares them. Stable sorts, searches, `unique` and `top_k` compare ranks.
 
 use bytemuck::Pod;
 
@@ -24,7 +24,7 @@ pub trait Key: Pod + Send + Sync {
     /// The inverse of [`Key::to_bits`].
     fn from_bits(bits: Self::Bits) -> Self;
 
-    /// The place in NumPy's order; equal for values that NumPy holds equal, and for all NaN.
+    /// The place in NumPy's order; the same for values that NumPy considers equal, and for all NaN.
     fn rank(self) -> Self::Bits;
 
     /// Whether this is NaN.
@@ -124,9 +124,9 @@ macro_rules! float_key {
             #[inline(always)]
             fn to_bits(self) -> $bits {
                 let bits = <$float>::to_bits(self).cast_signed();
-                // All ones for a negative number, whose bits are inverted, else the sign bit.
+                // All ones for a negative number, whose bits are inverted; else the sign bit.
                 let flip = (bits >> (<$bits>::BITS - 1)) | <$signed>::MIN;
-                // Now the NaN with sign bit 1 are below -inf: the difference wraps them to the top.
+                // Now NaN with sign bit 1 are below -inf: the difference wraps them to the top.
                 (bits ^ flip).cast_unsigned().wrapping_sub(!<$float>::NEG_INFINITY.to_bits())
             }
 
@@ -139,7 +139,7 @@ macro_rules! float_key {
 
             #[inline(always)]
             fn rank(self) -> $bits {
-                // The sum turns -0.0 into 0.0 and leaves all other numbers.
+                // The sum turns -0.0 into 0.0 and leaves all other numbers unchanged.
                 let bits = Key::to_bits(self + 0.0);
                 if <$float>::is_nan(self) { <$bits>::MAX } else { bits }
             }

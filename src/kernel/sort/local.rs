@@ -1,26 +1,25 @@
 //! The stable sort of one bucket, in a cache.
 //!
-//! A bucket of n keys is sorted by the 8, 16 or 24 highest bits in which its keys differ, a radix
-//! sort from the least significant digit up (Knuth, TAOCP 3, 5.2.5, algorithm R). Few keys then
-//! have a neighbour with the same high bits: an insertion sort puts those in order, and a run that
-//! is too long for it is sorted again by its lower bits. A bucket too big for the cache is first
-//! split by one digit. Each level takes at least 8 bits, so the time is linear in n for all inputs.
-//!
-//! Values move with the keys; `V = ()` sorts keys alone.
+//! A bucket of n keys is sorted by the 8, 16 or 24 highest bits in which its keys differ, by a
+//! radix sort from the least significant digit up (Knuth, TAOCP 3, 5.2.5, algorithm R). Few keys
+//! then have a neighbour with the same high bits: an insertion sort orders those, and a run that is
+//! too long for it is sorted again by its lower bits. A bucket that is too large for the cache is
+//! first split by one digit. Each level takes at least 8 bits, so the time is linear in n for all
+//! inputs. Values move with the keys; `V = ()` sorts keys alone.
 
 use super::key::{Key, KeyBits};
 use crate::kernel::vectorized::vectorized;
 
-/// Digits of a radix pass.
+/// The values of a digit of a radix pass.
 const DIGITS: usize = 256;
 
-/// Most keys sorted by insertion alone.
+/// The most keys that are sorted by insertion alone.
 const INSERTION_MAX: usize = 24;
 
-/// Places that insertion moves a key at most; a run that needs more is sorted by radix.
+/// The most places that insertion moves a key; a run that needs more is sorted by radix.
 const MOVES_MAX: usize = 16;
 
-/// Bytes of keys above which a range is first split by one digit.
+/// A range with more bytes of keys is first split by one digit.
 const SPLIT_MIN_BYTES: usize = 1 << 19;
 
 /// Keys and their values, side by side.
@@ -51,7 +50,7 @@ impl<'a, K: Key, V: Copy> Pairs<'a, K, V> {
     }
 }
 
-/// Where the sorted pairs shall be.
+/// Where to put the sorted pairs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Target {
     /// In the first argument of [`sort_pairs`].
@@ -95,8 +94,8 @@ pub(crate) fn sort_pairs<K: Key, V: Copy>(
     }
 }
 
-/// Sorts the bits of a bucket into its keys. The bits stay, so that this can be repeated; `spare`
-/// is room that is kept from call to call.
+/// Sorts the bits of a bucket into its keys. The bits do not change, so this can be repeated;
+/// `spare` is a buffer that is kept from call to call.
 ///
 /// # Panics
 ///
@@ -113,7 +112,7 @@ pub(crate) fn sort_bucket<K: Key>(bits: &[K::Bits], keys: &mut [K], spare: &mut 
     }
 }
 
-/// Room for a bucket, kept from call to call.
+/// Buffers for a bucket, kept from call to call.
 #[derive(Debug)]
 pub(crate) struct Spare<K, V> {
     keys: Vec<K>,
@@ -121,14 +120,14 @@ pub(crate) struct Spare<K, V> {
 }
 
 impl<K, V> Spare<K, V> {
-    /// No room yet.
+    /// Empty buffers.
     pub(crate) fn new() -> Self {
         Self { keys: Vec::new(), values: Vec::new() }
     }
 }
 
-/// Sorts the pairs of a bucket into `to` by the ranks of their keys; stable. The pairs stay, so
-/// that this can be repeated.
+/// Sorts the pairs of a bucket into `to` by the ranks of their keys; stable. The pairs do not
+/// change, so this can be repeated.
 ///
 /// # Panics
 ///
@@ -157,7 +156,7 @@ vectorized! {
 
 #[inline(always)]
 fn digit<K: Key>(key: K, low: u64, shift: u32) -> usize {
-    // The mask keeps it below 256.
+    // The mask keeps the digit below 256.
     usize::from(u8::narrow((key.rank().wide() - low) >> shift))
 }
 
@@ -220,7 +219,7 @@ fn radix_sort<K: Key, V: Copy>(
     }
 }
 
-/// Sorts by `PASSES` digits from bit `shift` on; returns where the result is.
+/// Sorts by `PASSES` digits from bit `shift` on; returns which buffer has the result.
 fn radix_passes<K: Key, V: Copy, const PASSES: usize>(
     first: &mut Pairs<'_, K, V>,
     second: &mut Pairs<'_, K, V>,
@@ -240,7 +239,7 @@ fn radix_passes<K: Key, V: Copy, const PASSES: usize>(
     let mut shift = shift;
     for places in &mut places {
         let one = digit(first.keys[0], low, shift);
-        // A digit that all keys share moves none.
+        // A pass over a digit that all keys share would move nothing.
         if places[one] != n {
             exclusive_scan(places);
             match place {

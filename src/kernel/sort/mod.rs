@@ -1,6 +1,6 @@
 //! Sorting, selection and search, as phases over chunks.
 //!
-//! Each phase is a function of slices, and each size a function of lengths alone.
+//! Each phase is a function of slices, and each size depends on lengths alone.
 
 pub(crate) mod counting;
 pub(crate) mod key;

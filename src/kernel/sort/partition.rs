@@ -8,15 +8,14 @@ use super::key::Key;
 use super::splitters::{BLOCK, Splitters};
 use crate::kernel::vectorized::vectorized;
 
-/// Bytes that are gathered for a bucket before they are written: a cache line.
+/// The bytes that are collected for a bucket before they are written: a cache line.
 const LINE_BYTES: usize = 64;
 
-/// Turns counts into places, in one array of a row of `buckets` for each chunk and one row more.
+/// Turns counts into places, in one array with a row of `buckets` for each chunk and one more row.
 ///
-/// On entry row `c` holds the counts of chunk `c`; the last row is ignored. On return row `c`
-/// holds where chunk `c` begins in each bucket; it ends there where row `c + 1` begins, and the
-/// last row holds the ends of the buckets. The range of bucket `b` is then
-/// [`bucket_range`].
+/// On entry row `c` holds the counts of chunk `c`; the last row is ignored. On return row `c` holds
+/// the beginning of chunk `c` in each bucket; it ends where row `c + 1` begins, and the last row
+/// holds the ends of the buckets. [`bucket_range`] returns the range of a bucket.
 ///
 /// # Panics
 ///
@@ -24,7 +23,7 @@ const LINE_BYTES: usize = 64;
 pub(crate) fn places_from_counts(counts: &mut [u64], buckets: usize) {
     assert!(buckets > 0 && !counts.is_empty(), "at least one row");
     assert!(counts.len().is_multiple_of(buckets), "whole rows");
-    // Row by row, so that memory is read in order: within each bucket first.
+    // Row by row, so that memory is read in order; first within each bucket.
     let mut sums = vec![0; buckets];
     for row in counts.chunks_exact_mut(buckets) {
         for (count, sum) in row.iter_mut().zip(&mut sums) {
@@ -55,11 +54,11 @@ fn index(place: u64) -> usize {
     usize::try_from(place).unwrap_or(usize::MAX)
 }
 
-/// The scatter of a chunk found other keys than were counted: they changed in between.
+/// The chunk to scatter does not have the keys that were counted: they have changed since.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct KeysChanged;
 
-/// Keys and values to which chunks are scattered.
+/// The arrays to which keys and values are scattered.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Destination<K, V> {
     /// The first key.
@@ -68,15 +67,15 @@ pub(crate) struct Destination<K, V> {
     pub(crate) values: *mut V,
 }
 
-/// Writes the keys of a chunk, encoded, and their values to their buckets' places, in order.
+/// Writes the encoded keys of a chunk, and their values, to the places of their buckets, in order.
 ///
-/// `values` gives the value of each key; `starts` and `ends` are the rows of the chunk and of the
-/// next in what [`places_from_counts`] made. Only places in `starts[b]..ends[b]` are written,
+/// `values` yields the value of each key; `starts` and `ends` are the rows of the chunk and of the
+/// next in the result of [`places_from_counts`]. Only places in `starts[b]..ends[b]` are written,
 /// whatever the keys are, and all of them if `Ok` is returned.
 ///
 /// # Errors
 ///
-/// [`KeysChanged`] if the chunk has not just as many keys in each bucket as there are places.
+/// [`KeysChanged`] if the number of keys in a bucket differs from the number of its places.
 ///
 /// # Panics
 ///
@@ -126,7 +125,7 @@ vectorized! {
         let mut values = values;
         for keys in keys.chunks(BLOCK) {
             splitters.find(keys, &mut found);
-            // The keys come first, so that no value is lost when they end.
+            // The keys come first, so that no value is consumed after the last key.
             for ((&key, &bucket), value) in keys.iter().zip(&found).zip(&mut values) {
                 lines.push(usize::from(bucket), encode(key), value);
             }
@@ -134,7 +133,7 @@ vectorized! {
     }
 }
 
-/// For each bucket the keys of the last, incomplete line of its places.
+/// For each bucket, the keys of the last, incomplete line of its places.
 struct Lines<K, V> {
     /// Where the chunk begins in each bucket.
     starts: Vec<usize>,
@@ -142,7 +141,7 @@ struct Lines<K, V> {
     next: Vec<usize>,
     /// Where the chunk ends in each bucket.
     ends: Vec<usize>,
-    /// What is added to a place so that multiples of `LEN` are the starts of cache lines.
+    /// Added to a place, this makes the starts of cache lines multiples of `LEN`.
     skew: usize,
     /// For each bucket `LEN` keys; the key of place `p` is at `(p + skew) % LEN`.
     keys: Vec<K>,
@@ -177,10 +176,11 @@ impl<K: Copy, V: Copy> Lines<K, V> {
         let from = to - Self::LEN;
         let line = bucket * Self::LEN..(bucket + 1) * Self::LEN;
         let (keys, values) = (&self.keys[line.clone()], &self.values[line]);
-        // SAFETY: `starts[bucket] <= from < to <= ends[bucket]`, checked above, are places that
-        // `scatter`'s caller grants.
+        // SAFETY: `starts[bucket] <= from < to <= ends[bucket]`, checked above; the caller of
+        // `scatter` guarantees these places.
         let (to_keys, to_values) = unsafe { self.to.at(from) };
-        // SAFETY: as many places from `from` on as `keys` has elements; `keys` is memory of ours.
+        // SAFETY: there are as many places from `from` on as `keys` has elements; `keys` is private
+        // memory.
         unsafe { copy_line(keys.as_ptr(), to_keys, Self::LEN) };
         // SAFETY: as for the keys.
         unsafe { copy_line(values.as_ptr(), to_values, Self::LEN) };
@@ -198,10 +198,11 @@ impl<K: Copy, V: Copy> Lines<K, V> {
         let line = bucket * Self::LEN + (from + self.skew) % Self::LEN;
         let line = line..line + (to - from);
         let (keys, values) = (&self.keys[line.clone()], &self.values[line]);
-        // SAFETY: `starts[bucket] <= from <= to <= ends[bucket]`, checked above, are places that
-        // `scatter`'s caller grants.
+        // SAFETY: `starts[bucket] <= from <= to <= ends[bucket]`, checked above; the caller of
+        // `scatter` guarantees these places.
         let (to_keys, to_values) = unsafe { self.to.at(from) };
-        // SAFETY: as many places from `from` on as `keys` has elements; `keys` is memory of ours.
+        // SAFETY: there are as many places from `from` on as `keys` has elements; `keys` is private
+        // memory.
         unsafe { std::ptr::copy_nonoverlapping(keys.as_ptr(), to_keys, keys.len()) };
         // SAFETY: as for the keys.
         unsafe { std::ptr::copy_nonoverlapping(values.as_ptr(), to_values, values.len()) };
@@ -228,16 +229,16 @@ impl<K, V> Destination<K, V> {
     /// `place` lies within both arrays, or is their end.
     #[inline(always)]
     unsafe fn at(self, place: usize) -> (*mut K, *mut V) {
-        // SAFETY: the caller's promise.
+        // SAFETY: by this function's contract.
         let keys = unsafe { self.keys.add(place) };
-        // SAFETY: the caller's promise.
+        // SAFETY: by this function's contract.
         let values = unsafe { self.values.add(place) };
         (keys, values)
     }
 }
 
-/// Copies a line of `len` elements to `to`, past the caches where there is an instruction for
-/// that: the line is not read first, and other lines stay in the cache.
+/// Copies a line of `len` elements to `to`, by non-temporal stores where the processor has them:
+/// the line is not read first, and other lines stay in the cache.
 ///
 /// # Safety
 ///
@@ -249,14 +250,15 @@ unsafe fn copy_line<K>(from: *const K, to: *mut K, len: usize) {
         use std::arch::x86_64::{__m128i, _mm_loadu_si128, _mm_stream_si128};
         for i in 0..LINE_BYTES / size_of::<__m128i>() {
             let (from, to) = (from.cast::<__m128i>(), to.cast::<__m128i>());
-            // SAFETY: part `i` of the line, which is readable by the caller's promise.
+            // SAFETY: part `i` of the line is readable, by this function's contract.
             let part = unsafe { _mm_loadu_si128(from.wrapping_add(i)) };
-            // SAFETY: part `i` of the line, writable by the caller's promise; aligned, see above.
+            // SAFETY: part `i` of the line is writable, by this function's contract, and aligned
+            // (above).
             unsafe { _mm_stream_si128(to.wrapping_add(i), part) };
         }
         return;
     }
-    // SAFETY: the caller's promise.
+    // SAFETY: by this function's contract.
     unsafe { std::ptr::copy_nonoverlapping(from, to, len) };
 }
 

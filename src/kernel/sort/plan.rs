@@ -1,20 +1,20 @@
-//! The sizes of a sort, by the number of keys alone.
+//! The sizes of a sort, computed from the number of keys alone.
 
 use super::key::Key;
 
-/// Fewest keys that are partitioned; fewer are sorted as one bucket.
+/// The fewest keys that are partitioned; fewer are sorted as one bucket.
 const PARTITION_MIN: usize = 1 << 15;
 
-/// Bytes of keys in a bucket: bucket and spare buffer fit in the second-level cache.
+/// The bytes of keys in a bucket: bucket and spare buffer fit into the second-level cache.
 const BUCKET_BYTES: usize = 1 << 17;
 
-/// Fewest and most buckets, before those of equal keys are added.
+/// The fewest and the most buckets, not counting those of equal keys.
 const BUCKETS: (usize, usize) = (16, 256);
 
-/// Fewest keys of a chunk.
+/// The fewest keys of a chunk.
 const CHUNK_MIN: usize = 1 << 14;
 
-/// Most chunks.
+/// The most chunks.
 const CHUNKS_MAX: usize = 128;
 
 /// Sampled keys for each bucket.
@@ -27,9 +27,9 @@ pub(crate) struct Plan {
     pub(crate) len: usize,
     /// Keys of each chunk but the last.
     pub(crate) chunk_len: usize,
-    /// Buckets wanted; one means that no partition is needed.
+    /// The number of buckets; one means that no partition is needed.
     pub(crate) buckets: usize,
-    /// Keys to be sampled.
+    /// The number of keys in the sample.
     pub(crate) samples: usize,
 }
 
@@ -51,7 +51,7 @@ impl Plan {
     }
 
     /// The places of the sample: one in each of `samples` equal strata, at a fixed pseudorandom
-    /// offset, so that a period in the data is no period of the sample.
+    /// offset, so that a period in the data is not a period of the sample.
     pub(crate) fn sample_places(&self) -> impl Iterator<Item = usize> {
         let stratum = self.len / self.samples.max(1);
         (0..self.samples).map(move |i| i * stratum + mix(i) % stratum)
@@ -63,7 +63,7 @@ fn mix(index: usize) -> usize {
     let mut x = (index as u64).wrapping_add(1).wrapping_mul(0x9E37_79B9_7F4A_7C15);
     x = (x ^ (x >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
     x = (x ^ (x >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-    // Half of the bits fit in any `usize`.
+    // Half of the bits fits into any `usize`.
     usize::try_from((x ^ (x >> 31)) >> 32).unwrap_or(0)
 }
 

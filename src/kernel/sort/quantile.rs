@@ -1,27 +1,27 @@
-//! NumPy's quantiles, method 'linear': where they lie, and the interpolation.
+//! NumPy's quantiles, method `linear`: their places, and the interpolation.
 //!
-//! As `numpy.quantile(a, q)` with an array of f64 for `q` (NumPy 2.4, `_quantile`, `_lerp`): the
-//! result is f64. The place of `q` is `(n - 1) q`, with its rounding; with `a`, `b` the keys
-//! at the whole places beside it and `t` the rest, the result is `a + (b - a) t`, or
-//! `b - (b - a) (1 - t)` for `t >= 0.5`. The difference `b - a` has the type of the keys. Integers
-//! differ from NumPy in one thing: there `b - a` overflows for signed keys far apart, here it does
-//! not. If a key is NaN, all quantiles are NaN (see [`any_nan`](super::select::any_nan)).
+//! As in `numpy.quantile(a, q)` with an array of f64 for `q` (NumPy 2.4, `_quantile`, `_lerp`), the
+//! result is f64. The place of `q` is `(n - 1) q`, with its rounding. With `a`, `b` the keys at the
+//! whole places next to it and `t` the fraction, the result is `a + (b - a) t`, or `b - (b - a) (1
+//! - t)` for `t >= 0.5`. The difference `b - a` has the type of the keys. Only integers can differ
+//! from NumPy: there `b - a` overflows for signed keys far apart, here it does not. If a key is
+//! NaN, all quantiles are NaN (see [`any_nan`](super::select::any_nan)).
 
 use super::key::Key;
 
-/// Where a quantile lies among the keys in order.
+/// The place of a quantile among the keys in order.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct QuantilePlace {
     /// The place of the lower key.
     pub(crate) lower: u64,
-    /// The place of the upper key; the same at the end.
+    /// The place of the upper key; at the end, that of the lower.
     pub(crate) upper: u64,
-    /// The weight of the upper key; as NumPy has it, the number of keys at the end.
+    /// The weight of the upper key; at the end, the number of keys, as in NumPy.
     pub(crate) weight: f64,
 }
 
 impl QuantilePlace {
-    /// The place of quantile `q` among `len` keys; `None` if there are no keys or `q` is not from 0
+    /// The place of quantile `q` among `len` keys; `None` if there are no keys or `q` is outside 0
     /// to 1.
     pub(crate) fn new(len: u64, q: f64) -> Option<Self> {
         let last = len.checked_sub(1)?;
@@ -30,7 +30,7 @@ impl QuantilePlace {
         }
         let place = last as f64 * q;
         if place >= last as f64 {
-            // NumPy takes index -1 here, and the weight from it.
+            // NumPy takes index -1 here, and computes the weight from it.
             return Some(Self { lower: last, upper: last, weight: place + 1.0 });
         }
         #[expect(
@@ -50,7 +50,7 @@ impl QuantilePlace {
     }
 }
 
-/// A key between whose values NumPy interpolates.
+/// A key with NumPy's interpolation between its values.
 #[expect(unnameable_types, reason = "what cannot be named cannot be implemented elsewhere")]
 pub trait Quantile: Key {
     /// The nearest f64.
@@ -164,7 +164,7 @@ mod tests {
     fn the_last_place_is_the_greatest_key() {
         let place = QuantilePlace::new(5, 1.0).unwrap();
         assert_eq!(place, QuantilePlace { lower: 4, upper: 4, weight: 5.0 });
-        // As NumPy: inf - inf is NaN.
+        // As in NumPy, inf - inf is NaN.
         assert!(quantile(&[1.0, f64::INFINITY], 1.0).is_nan());
         assert_eq!(quantile(&[i64::MIN, i64::MAX], 0.5), 0.0);
         assert_eq!(quantile(&[7_u8], 0.3), 7.0);

@@ -1,9 +1,10 @@
-//! Where needles would be inserted into sorted keys.
+//! The places at which needles would be inserted into sorted keys.
 //!
 //! A binary search without branches (Khuong and Morin, "Array layouts for comparison-based
-//! searching", 2017, section 3), one step at a time for a block of needles: their memory accesses
-//! overlap. A block of ascending needles searches only between the places of its first and last.
-//! Keys are compared by rank: -0.0 equals 0.0, and NaN equals NaN and is greatest, as in NumPy.
+//! searching", 2017, section 3). It makes each step for a block of needles, so that their memory
+//! accesses overlap. A block of ascending needles searches only between the places of its first and
+//! last needle. Keys are compared by rank: -0.0 equals 0.0, and NaN equals NaN and is greatest, as
+//! in NumPy.
 
 use serde::{Deserialize, Serialize};
 
@@ -13,7 +14,7 @@ use crate::kernel::vectorized::vectorized;
 /// Needles of a block.
 const BLOCK: usize = 64;
 
-/// Which place among equal keys; see [`Pool::searchsorted`](crate::Pool::searchsorted).
+/// The place among equal keys; see [`Pool::searchsorted`](crate::Pool::searchsorted).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Side {
     /// Before all of them.
@@ -22,7 +23,7 @@ pub enum Side {
     Right,
 }
 
-/// Writes for each needle the number of keys that are less, or not greater for [`Side::Right`].
+/// Writes for each needle the number of keys that are less or, for [`Side::Right`], not greater.
 ///
 /// # Panics
 ///

@@ -1,9 +1,9 @@
 //! Exact selection of order statistics, in passes over chunks.
 //!
 //! A radix selection: in each pass the chunks count digits of the keys in a few intervals of the
-//! order (at first all of it), and the host goes on with the subintervals that hold a wanted
-//! place. When few keys are left, the chunks collect them, and the host sorts them. Each pass
-//! takes 12 bits, so a pass or two are enough for most arrays, and six for any.
+//! order (at first one interval of all keys), and the host continues with the subintervals that
+//! hold a wanted place. When few keys are left, the chunks collect them, and the host sorts them.
+//! Each pass takes 12 bits, so one or two passes are enough for most arrays, and six for any.
 
 use serde::{Deserialize, Serialize};
 
@@ -16,7 +16,7 @@ const DIGIT_BITS: u32 = 12;
 /// Counters of each interval.
 const DIGITS: usize = 1 << DIGIT_BITS;
 
-/// Most keys that are collected, unless there are more intervals than that.
+/// The most keys that are collected, unless there are more intervals.
 const COLLECT_MAX: u64 = 1 << 16;
 
 /// The bits from `low` to `low + 2^width - 1`.
@@ -46,7 +46,7 @@ impl Interval {
 /// The state of a selection, which the host keeps and the workers read.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Selection {
-    /// The places that are wanted, ascending, without repetition.
+    /// The wanted places, ascending, without repetition.
     places: Vec<u64>,
     /// Disjoint and ascending; each holds a wanted place, and each wanted place is in one.
     intervals: Vec<Interval>,
@@ -68,7 +68,7 @@ impl Selection {
         Self { places, intervals }
     }
 
-    /// Whether [`collect`] comes next, not [`count_digits`].
+    /// Whether [`collect`] is the next step, rather than [`count_digits`].
     pub(crate) fn is_narrow(&self) -> bool {
         self.candidates() <= COLLECT_MAX.max(self.intervals.len() as u64)
     }
@@ -84,7 +84,7 @@ impl Selection {
         self.intervals.len() * DIGITS
     }
 
-    /// Goes on with the digits that hold wanted places; `counts` are the sums over all chunks.
+    /// Continues with the digits that hold wanted places; `counts` are the sums over all chunks.
     ///
     /// # Panics
     ///
@@ -114,7 +114,7 @@ impl Selection {
     ///
     /// # Panics
     ///
-    /// If the candidates are not what [`collect`] gives for all keys.
+    /// If the candidates are not those that [`collect`] returns for all keys.
     pub(crate) fn finish<K: Key>(&self, mut candidates: Vec<K::Bits>) -> Vec<(u64, K)> {
         assert_eq!(candidates.len() as u64, self.candidates(), "all candidates");
         candidates.sort_unstable();
@@ -135,7 +135,8 @@ impl Selection {
         found
     }
 
-    /// Calls `each` with the interval's number and the offset in it of each key that is in one.
+    /// Calls `each` for each key that is in an interval, with the interval's number and the key's
+    /// offset.
     #[inline(always)]
     fn for_each_inside<K: Key>(&self, keys: &[K], mut each: impl FnMut(usize, u64, K::Bits)) {
         if let [interval] = &self.intervals[..] {
@@ -201,7 +202,7 @@ vectorized! {
 vectorized! {
     /// Whether a key is NaN.
     pub(crate) fn any_nan<K: Key>(keys: &[K]) -> bool {
-        // Blocks without a branch within.
+        // Blocks, so that there is no branch within.
         keys.chunks(1024).any(|keys| keys.iter().fold(false, |any, key| any | key.is_nan()))
     }
 }

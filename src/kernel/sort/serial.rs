@@ -1,6 +1,6 @@
-//! A test: whole sorts in one thread, by all phases.
+//! Test oracle: whole sorts in one thread, by all phases.
 //!
-//! A partition and a bucket's sort are stable, so no size influences the result.
+//! The partition and the sort of a bucket are stable, so no size influences the result.
 
 #![allow(unsafe_code)]
 
@@ -68,7 +68,7 @@ fn sort_by_key_by_plan<K: Key, V: Pod>(keys: &mut [K], values: &mut [V], plan: P
     }
 }
 
-/// Partitions encoded keys and their values into `to`; the ranges of the buckets.
+/// Partitions encoded keys and their values into `to`; returns the ranges of the buckets.
 fn partition<K: Key, E: Copy, V: Copy>(
     keys: &[K],
     encode: impl Fn(K) -> E + Copy,
@@ -109,7 +109,7 @@ pub(super) mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// A plan of several buckets for any number of keys from 4 on.
+    /// A plan with several buckets, for any number of keys from 4 on.
     fn small_plan(len: usize, buckets: usize) -> Plan {
         let plan = Plan { len, chunk_len: 37, buckets, samples: (2 * buckets).min(len / 2) };
         if plan.samples < 2 { Plan { buckets: 1, ..plan } } else { plan }
@@ -143,7 +143,7 @@ pub(super) mod tests {
         [a, b, c]
     }
 
-    /// Keys of every shape that is hard for some sort; `words` are random.
+    /// Keys in orders that are hard for some sorting algorithm; `words` are random.
     pub(in super::super) fn shapes(words: &[u64]) -> Vec<Vec<u64>> {
         let n = words.len() as u64;
         let sorted: Vec<u64> = (0..n).map(|i| i << 20).collect();
@@ -154,16 +154,16 @@ pub(super) mod tests {
             words.iter().map(|w| w % 5).collect(),
             sorted.iter().rev().copied().collect(),
             (0..n).map(|i| i.min(n - i)).collect(),
-            // One far away, all others close together, in two heaps.
+            // One far away, all others close together in two clusters.
             words
                 .iter()
                 .enumerate()
                 .map(|(i, w)| if i == 3 { u64::MAX } else { w >> 50 })
                 .collect(),
             words.iter().map(|w| ((w & 1) << 63) | ((w >> 8) % 1000)).collect(),
-            // Skewed: as many of each length in bits.
+            // Skewed: equally many of each length in bits.
             words.iter().map(|w| w >> (w % 64)).collect(),
-            // Heavy low bits below equal high bits.
+            // Many low bits below equal high bits.
             words.iter().map(|w| ((w % 3) << 40) | ((w >> 33) % 4096)).collect(),
             sorted,
         ]

@@ -1,9 +1,9 @@
-//! Whether keys are in order already.
+//! Whether keys are already in order.
 
 use super::key::Key;
 use crate::kernel::vectorized::vectorized;
 
-/// Keys that are compared before the answer is looked at.
+/// Keys that are compared before the result is checked.
 const BLOCK: usize = 1024;
 
 vectorized! {

@@ -1,10 +1,10 @@
-//! Splitters of buckets, and the search among them.
+//! Splitters of buckets, and the search for a key's bucket.
 //!
 //! Bucket `b` holds the ranks from `splitters[b - 1]` to below `splitters[b]` (sample sort, Frazer
-//! and McKellar, 1970). A rank that fills two places among the chosen splitters gets a bucket of
-//! its own, which is sorted already. A table over equal intervals of ranks gives the first bucket
-//! of an interval, and a binary search without branches finishes: as a rule no step at all, since
-//! splitters are moved to the starts of their intervals where each has an interval of its own.
+//! and McKellar, 1970). A rank that occurs twice among the chosen splitters gets its own bucket,
+//! which is already sorted. A table over equal intervals of ranks gives the first bucket of an
+//! interval, and a binary search without branches finds the bucket. That usually takes no step,
+//! because splitters are moved to the starts of their intervals if each has its own interval.
 
 use super::key::{Key, KeyBits};
 use super::local::{Pairs, Target, sort_pairs};
@@ -13,14 +13,14 @@ use crate::kernel::vectorized::vectorized;
 /// Keys whose buckets are found at a time.
 pub(super) const BLOCK: usize = 256;
 
-/// Intervals of the table, as powers of two: the second where splitters share one of the first,
-/// as for floats, whose ranks crowd within a few exponents.
+/// The sizes of the table, as powers of two. The second is for splitters that share an interval of
+/// the first, as for floats, whose ranks lie within a few exponents.
 const TABLE_BITS: [u32; 2] = [12, 16];
 
 /// Splitters in ascending order, and the table over them.
 #[derive(Debug, Clone)]
 pub(crate) struct Splitters<B> {
-    /// Followed by `2^steps` times `MAX`.
+    /// The splitters, followed by `2^steps` times `MAX`.
     splitters: Vec<B>,
     /// The number of splitters, which is the last bucket.
     last: u16,
@@ -32,8 +32,8 @@ pub(crate) struct Splitters<B> {
 }
 
 impl<B: KeyBits> Splitters<B> {
-    /// Splitters for about `buckets` buckets of equal size, by the ranks of sampled keys: what
-    /// [`Splitters::new`] takes.
+    /// Chooses splitters for about `buckets` buckets of equal size from the ranks of sampled keys,
+    /// for [`Splitters::new`].
     pub(crate) fn choose(mut sample: Vec<B>, buckets: usize) -> Vec<B> {
         let mut spare = sample.clone();
         let n = sample.len();
@@ -43,8 +43,8 @@ impl<B: KeyBits> Splitters<B> {
         (1..buckets.min(n)).map(|b| sample[b * n / buckets.min(n)]).collect()
     }
 
-    /// Buckets between chosen ranks, which ascend. Fewer than that if many of those are equal, and
-    /// at most twice as many.
+    /// The buckets between chosen ranks, which ascend. There are fewer buckets if many ranks are
+    /// equal, and at most twice as many.
     pub(crate) fn new(chosen: &[B]) -> Self {
         let mut splitters = Vec::with_capacity(2 * chosen.len());
         for run in chosen.chunk_by(|a, b| a == b) {
@@ -103,8 +103,8 @@ impl<B: KeyBits> Splitters<B> {
         usize::from(self.last) + 1
     }
 
-    /// The interval of the table; those below the first splitter are in its first, which needs a
-    /// comparison.
+    /// The interval of the table. Ranks below the first splitter are in its first interval, which
+    /// needs a comparison.
     #[inline(always)]
     fn interval(&self, rank: B) -> usize {
         let offset = rank.wide().saturating_sub(self.low.wide()) >> self.shift;
@@ -119,7 +119,8 @@ impl<B: KeyBits> Splitters<B> {
             *found = self.table[self.interval(key.rank())];
         }
         if self.steps == 0 {
-            // The interval of what is below the first splitter is the first, which counts that.
+            // Ranks below the first splitter are in the first interval, whose entry accounts for
+            // them.
             for (found, key) in found.iter_mut().zip(keys) {
                 *found -= u16::from(key.rank() < self.low);
             }
@@ -128,8 +129,8 @@ impl<B: KeyBits> Splitters<B> {
         }
     }
 
-    /// Searches from the first bucket of each key's interval on, all keys one step at a time:
-    /// their memory accesses do not wait for each other.
+    /// Searches from the first bucket of each key's interval on. It makes each step for all keys,
+    /// so that their memory accesses do not wait for each other.
     #[inline(always)]
     fn search<K: Key<Bits = B>>(&self, keys: &[K], found: &mut [u16; BLOCK]) {
         for step in (0..self.steps).rev() {
@@ -149,7 +150,7 @@ vectorized! {
     ///
     /// # Panics
     ///
-    /// If `counts` has not as many elements as there are buckets.
+    /// If `counts` does not have as many elements as there are buckets.
     pub(crate) fn count<K: Key>(
         splitters: &Splitters<K::Bits>,
         keys: &[K],

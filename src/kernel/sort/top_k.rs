@@ -1,8 +1,8 @@
 //! The greatest k keys with their indices.
 //!
 //! Keys are compared by rank, so NaN is greatest, and the lower index comes first among equals.
-//! Each chunk keeps at most a few times k candidates, cut down to k by quickselect (Hoare, 1961)
-//! when they are too many; blocks of keys without a candidate are passed at streaming speed.
+//! Each chunk keeps at most a few times k candidates and reduces them to k by quickselect (Hoare,
+//! 1961) when there are more; blocks of keys without a candidate are skipped at streaming speed.
 
 use std::cmp::Ordering;
 
@@ -12,7 +12,7 @@ use crate::kernel::vectorized::vectorized;
 /// Keys that are compared with the threshold at once.
 const BLOCK: usize = 256;
 
-/// Candidates beyond k before they are cut down.
+/// The fewest candidates beyond k before they are reduced.
 const SPARE_MIN: usize = 1024;
 
 /// A key and its index.
@@ -28,14 +28,14 @@ fn descending<K: Key>(a: &Indexed<K>, b: &Indexed<K>) -> Ordering {
     b.key.rank().cmp(&a.key.rank()).then(a.index.cmp(&b.index))
 }
 
-/// The greatest `k` keys of a chunk, or all if it has no more, in no order; its first key has
-/// index `first`.
+/// The greatest `k` keys of a chunk, or all if it has no more, unordered; its first key has index
+/// `first`.
 pub(crate) fn top_k_of_chunk<K: Key>(keys: &[K], first: u64, k: usize) -> Vec<Indexed<K>> {
     let mut found = Vec::new();
     if k == 0 {
         return found;
     }
-    // A key of this rank is no candidate: k keys with lower indices are not less.
+    // A key of this rank is not a candidate: k keys with lower indices are not less.
     let mut threshold = None;
     let limit = k.saturating_add(k.max(SPARE_MIN));
     for (block, keys) in keys.chunks(BLOCK).enumerate() {
@@ -54,7 +54,7 @@ pub(crate) fn top_k_of_chunk<K: Key>(keys: &[K], first: u64, k: usize) -> Vec<In
     found
 }
 
-/// The greatest `k` of what chunks gave, in descending order.
+/// The greatest `k` of the chunks' results, in descending order.
 pub(crate) fn merge_top_k<K: Key>(mut found: Vec<Indexed<K>>, k: usize) -> Vec<Indexed<K>> {
     keep(&mut found, k);
     found.sort_unstable_by(descending);

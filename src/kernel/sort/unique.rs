@@ -7,7 +7,7 @@
 use super::key::{Key, KeyBits};
 use crate::kernel::vectorized::vectorized;
 
-/// Keys whose starts are gathered at a time.
+/// Keys whose run starts are collected at a time.
 const BLOCK: usize = 256;
 
 vectorized! {
@@ -24,7 +24,7 @@ vectorized! {
 ///
 /// # Panics
 ///
-/// If `values` has not as many elements as [`count_runs`] says.
+/// If `values` does not have [`count_runs`] elements.
 pub(crate) fn write_unique<K: Key>(keys: &[K], before: Option<K>, values: &mut [K]) {
     let mut rest = values;
     each_block_of_starts(keys, before, |keys, starts| {
@@ -37,11 +37,12 @@ pub(crate) fn write_unique<K: Key>(keys: &[K], before: Option<K>, values: &mut [
     assert!(rest.is_empty(), "as many values as runs");
 }
 
-/// Writes where each run that starts in a chunk begins; `first` is the index of its first key.
+/// Writes the index at which each run of a chunk starts; `first` is the index of the chunk's first
+/// key.
 ///
 /// # Panics
 ///
-/// If `starts` has not as many elements as [`count_runs`] says.
+/// If `starts` does not have [`count_runs`] elements.
 pub(crate) fn write_starts<K: Key>(keys: &[K], before: Option<K>, first: u64, starts: &mut [u64]) {
     let mut rest = starts;
     let mut first = first;
@@ -58,12 +59,12 @@ pub(crate) fn write_starts<K: Key>(keys: &[K], before: Option<K>, first: u64, st
 #[inline(always)]
 fn each_block_of_starts<K: Key>(keys: &[K], before: Option<K>, mut each: impl FnMut(&[K], &[u16])) {
     let Some(&first) = keys.first() else { return };
-    // No rank of the first key's if there is no key before.
+    // A rank other than the first key's, if there is no key before it.
     let mut last = before.map_or(!first.rank().wide(), |before| before.rank().wide());
     for keys in keys.chunks(BLOCK) {
         let (mut starts, mut count) = ([0; BLOCK], 0);
         for (at, key) in (0..).zip(keys) {
-            // Written always, and kept if it is a start: no branch to mispredict.
+            // Always written, and kept if it is a start: there is no branch to mispredict.
             starts[count] = at;
             let rank = key.rank().wide();
             count += usize::from(rank != last);

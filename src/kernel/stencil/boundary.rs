@@ -13,8 +13,8 @@ use serde::{Deserialize, Serialize};
 /// | `Constant(v)` | `v v v v`, `v v v v`           | `constant` (`grid-constant`)  |
 /// | `Shrink`      | nothing, nothing               | none                          |
 ///
-/// `Shrink` makes the window smaller at the border. A closure over a neighbourhood sees `None`
-/// there; a weighted sum adds zero for each place, and does not rescale the other weights.
+/// `Shrink` makes the window smaller at the border. There a closure over a neighbourhood sees
+/// `None`, and a weighted sum adds zero and does not rescale the other weights.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 pub enum Boundary<T = f64> {
     /// The nearest element of the axis.
@@ -24,7 +24,7 @@ pub enum Boundary<T = f64> {
     Reflect,
     /// The axis reversed about its end element, which occurs once.
     Mirror,
-    /// The axis again from its other end.
+    /// The axis continued from its other end.
     Wrap,
     /// This value.
     Constant(T),
@@ -33,8 +33,8 @@ pub enum Boundary<T = f64> {
 }
 
 impl<T: Copy> Boundary<T> {
-    /// The element that stands at place `i` of an axis of `n` elements, for any `i`; `None` if
-    /// there is none: a constant, a smaller window, or an axis without elements.
+    /// The index of the element that stands for place `i` of an axis of `n` elements, for any `i`;
+    /// `None` if there is none: a constant, a smaller window, or an axis without elements.
     #[inline]
     #[must_use]
     pub fn index(&self, i: isize, n: usize) -> Option<usize> {
@@ -48,7 +48,7 @@ impl<T: Copy> Boundary<T> {
         if n == 0 {
             return None;
         }
-        // In 128 bits, as twice the length may be more than an `isize` holds.
+        // In 128 bits, because twice the length may not fit into an `isize`.
         let (i, n) = (i as i128, n as i128);
         let index = match self {
             Self::Clamp => i.clamp(0, n - 1),
@@ -67,7 +67,7 @@ impl<T: Copy> Boundary<T> {
         usize::try_from(index).ok()
     }
 
-    /// The same boundary of axes of another type.
+    /// The same boundary for elements of another type.
     #[must_use]
     pub fn map<U>(self, f: impl FnOnce(T) -> U) -> Boundary<U> {
         match self {
@@ -96,7 +96,7 @@ impl<T: Copy> Boundary<T> {
 mod tests {
     use super::*;
 
-    /// The text of the table: what stands at the places from `from` to `to`.
+    /// The columns of the table: the elements at the places from `from` to `to`.
     fn spelled(boundary: Boundary<char>, axis: &str, from: isize, to: isize) -> String {
         let axis: Vec<char> = axis.chars().collect();
         let at = |i| boundary.index(i, axis.len()).map_or('.', |i| axis[i]);

@@ -4,10 +4,10 @@
 //! addition and one subtraction, and a sum of columns slides along the row. The time does not
 //! depend on the size of the box.
 //!
-//! Integers only: they are exact, so that a result does not depend on where a sum began. In
-//! floating point it would: rounding errors would pile up along an axis, a NaN or an infinity
-//! would never leave the sum, and bits would depend on the ranges of the workers. A box filter of
-//! floats is a [`separable_2d`](super::separable_2d) with equal weights.
+//! Integers only: their sums are exact, so a result does not depend on where a sum began. In
+//! floating point, rounding errors would accumulate along an axis, a NaN or an infinity would never
+//! leave the sum, and bits would depend on the ranges of the workers. A box filter of floats is a
+//! [`separable_2d`](super::separable_2d) with equal weights.
 
 use std::ops::Range;
 
@@ -18,7 +18,7 @@ use crate::kernel::vectorized::vectorized;
 /// Elements of an image for box filters.
 #[expect(unnameable_types, reason = "seals `FilterInteger`: no other crate can name it")]
 pub trait BoxElement: Copy + Default + 'static {
-    /// Type of the sum of a box, which wraps.
+    /// The type of the sum of a box, which wraps.
     type Sum: Copy + Default + 'static;
     /// The sum of this element alone.
     fn widen(self) -> Self::Sum;
@@ -26,7 +26,7 @@ pub trait BoxElement: Copy + Default + 'static {
     fn add(x: Self::Sum, y: Self::Sum) -> Self::Sum;
     /// `x - y`, wrapping.
     fn sub(x: Self::Sum, y: Self::Sum) -> Self::Sum;
-    /// `sum / area`, rounded to the nearest, halves up.
+    /// `sum / area`, rounded to the nearest integer, halves up.
     fn mean(sum: Self::Sum, area: u32) -> Self;
 }
 
@@ -53,8 +53,8 @@ macro_rules! box_element {
                 reason = "a mean of elements is within their range"
             )]
             fn mean(sum: $sum, area: u32) -> $element {
-                // Exact: both are whole numbers below 2^53, as the area is at most AREA_MAX, so
-                // that the quotient rounds to a whole number only if it is one.
+                // Exact: both are integers below 2^53, because the area is at most AREA_MAX. So the
+                // quotient rounds to an integer only if it is one.
                 let area = f64::from(area);
                 ((2.0 * sum as f64 + area) / (2.0 * area)).floor() as $element
             }
@@ -71,12 +71,12 @@ box_element! {
     i32, i64;
 }
 
-/// Elements of a box of which a mean is taken, at most: a sum of 2^16 `u16` fits a `u32`, and
-/// twice a sum of 2^16 `u32`, 2^49, is exact in an `f64`.
+/// The greatest number of elements of a box whose mean is computed: a sum of 2^16 `u16` fits into a
+/// `u32`, and twice a sum of 2^16 `u32`, 2^49, is exact in an `f64`.
 pub(crate) const AREA_MAX: usize = 1 << 16;
 
-/// The rows `rows` of the means of the boxes of `size` rows and columns, rounded to the nearest,
-/// halves up. (`scipy.ndimage.uniform_filter` cuts the fraction off, after each axis.)
+/// The rows `rows` of the means of the boxes of `size` rows and columns, rounded to the nearest
+/// integer, halves up. (`scipy.ndimage.uniform_filter` truncates the fraction after each axis.)
 ///
 /// # Panics
 ///
@@ -102,8 +102,8 @@ pub(crate) fn box_mean_2d<T: BoxElement>(
     });
 }
 
-/// Calls `each` with each output row's place in the range and its sums of columns, those beyond
-/// the ends too.
+/// Calls `each` with each output row's index in the range and the sums of its columns, including
+/// those beyond the ends.
 fn for_each_row<T: BoxElement>(
     input: &[T],
     [m, n]: [usize; 2],

@@ -1,6 +1,6 @@
 //! Filters: an output is a function of its neighbourhood.
 //!
-//! Every function computes a range of the output from the whole input, which it reads only. The
+//! Every function computes a range of the output from the whole input, which it only reads. The
 //! bits of an output element do not depend on the range.
 
 mod boundary;

@@ -32,7 +32,7 @@ pub(super) fn read<T: Copy + Default>(input: &[T], i: isize, boundary: Boundary<
     boundary.index(i, input.len()).map_or(boundary.outside(), |i| input[i])
 }
 
-/// The formulas of the documentation of `Taps`, term by term.
+/// The formulas in the documentation of `Taps`, term by term.
 pub(super) fn naive_1d(input: &[f64], weights: &[f64], boundary: Boundary<f64>) -> Vec<f64> {
     let middle = (weights.len() / 2).cast_signed();
     let at = |i: usize| {
@@ -64,7 +64,7 @@ pub(super) fn along_axis(
     out
 }
 
-/// Equal, also in the signs of zeros; any NaN equals any NaN.
+/// Asserts equality, including the signs of zeros; any NaN equals any NaN.
 pub(super) fn assert_same<T: Real>(left: &[T], right: &[T]) {
     assert_eq!(left.len(), right.len());
     for (i, (x, y)) in left.iter().zip(right).enumerate() {

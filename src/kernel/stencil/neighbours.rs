@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use super::Boundary;
 
-/// The neighbourhood of one place, as a function of [`map_neighbours`] sees it.
+/// The neighbourhood of an element, as the function of [`map_neighbours`] sees it.
 #[derive(Debug)]
 pub(crate) struct Neighbours<'a, T> {
     input: &'a [T],
@@ -14,12 +14,12 @@ pub(crate) struct Neighbours<'a, T> {
     place: [usize; 3],
     /// The element's place in the input.
     index: usize,
-    /// Every neighbour within the reach lies in the array.
+    /// Whether every neighbour within the reach lies in the array.
     interior: bool,
 }
 
 impl<T: Copy + Default> Neighbours<'_, T> {
-    /// Where this is: plane, row and column.
+    /// The place of the element: plane, row and column.
     #[inline]
     pub(crate) fn place(&self) -> [usize; 3] {
         self.place
@@ -50,7 +50,7 @@ impl<T: Copy + Default> Neighbours<'_, T> {
         }
     }
 
-    /// The same, and what a weighted sum reads where there is none: zero.
+    /// As [`get`](Neighbours::get), but zero where there is no element.
     #[inline]
     pub(crate) fn value(&self, offset: [isize; 3]) -> T {
         self.get(offset).unwrap_or_default()
@@ -71,9 +71,9 @@ impl<T: Copy + Default> Neighbours<'_, T> {
     }
 }
 
-/// `out[x] = f(neighbourhood of x)` for the lines `lines` of an array of [p, m, n] elements, whose
-/// leading axes have length 1 if it has fewer; of each line the columns `columns`. `f` reads at
-/// most `reach` places away.
+/// `out[x] = f(neighbourhood of x)` for the lines `lines` of an array of [p, m, n] elements
+/// (leading axes have length 1 if it has fewer), and of each line the columns `columns`. `f` reads
+/// at most `reach` places away.
 ///
 /// # Panics
 ///

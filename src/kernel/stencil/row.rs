@@ -30,7 +30,7 @@ pub(crate) fn correlate_1d<T: Real>(
     border(right, input, inner_end, taps, boundary);
 }
 
-/// Outputs from `start` on, whose window may leave the row: through a buffer.
+/// Computes outputs from `start` on, whose window may extend beyond the row, through a buffer.
 fn border<T: Real>(
     out: &mut [T],
     input: &[T],
@@ -78,7 +78,7 @@ mod tests {
             let range = place(cut.0.min(cut.1))..place(cut.0.max(cut.1));
             let mut out = vec![f64::NAN; range.len()];
             correlate_1d(&mut out, &input, range.clone(), &taps, boundary);
-            // Small integers: every order of addition gives the same.
+            // Small integers: the sum does not depend on the order of addition.
             prop_assert_eq!(&out, &expected[range]);
         }
     }

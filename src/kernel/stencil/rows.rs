@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use super::Boundary;
 
-/// A row for the places where the boundary has a constant or nothing; empty if it has neither.
+/// A row for places where the boundary gives a constant or nothing; empty for other boundaries.
 pub(super) fn outside_row<T: Copy + Default>(n: usize, boundary: Boundary<T>) -> Vec<T> {
     match boundary {
         Boundary::Constant(_) | Boundary::Shrink => vec![boundary.outside(); n],
@@ -12,8 +12,8 @@ pub(super) fn outside_row<T: Copy + Default>(n: usize, boundary: Boundary<T>) ->
     }
 }
 
-/// The rows of an [m, n] array that the outputs `rows` read, which reach `reach[0]` rows up and
-/// `reach[1]` down: row `r` of the output reads those from place `r - rows.start` on.
+/// The rows of an [m, n] array that the outputs `rows` read, `reach[0]` rows up and `reach[1]`
+/// down. Row `r` of the output reads those from index `r - rows.start` on.
 pub(super) fn rows_around<'a, T: Copy + Default>(
     input: &'a [T],
     [m, n]: [usize; 2],

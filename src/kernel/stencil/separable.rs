@@ -1,27 +1,27 @@
-//! Filters that are a product of one filter an axis.
+//! Filters that are a product of one filter for each axis.
 //!
-//! A few output rows at a time: the filter along the first axis reads the input rows of their
-//! windows, a strip of columns at a time, which stays in the first-level cache from one output row
-//! to the next; it writes to scratch, a few rows that stay in the second-level cache, which the
-//! filter along the second axis reads. No array between the two filters is stored, and each input
-//! row is fetched from memory once.
+//! A few output rows are computed at a time. The filter along the first axis reads the input rows
+//! of their windows in strips of columns; a strip stays in the first-level cache from one output
+//! row to the next. It writes to scratch memory, a few rows that stay in the second-level cache,
+//! and the filter along the second axis reads these. No whole intermediate array is stored, and
+//! each input row is fetched from memory once.
 //!
-//! The values equal those of one whole pass after the other, axis 0 first, as
-//! `scipy.ndimage.gaussian_filter` does it, except that everything is added in `T`. SciPy adds in
-//! `f64` and rounds after each axis. `Constant(v)` stands beyond the ends in each of the passes.
+//! The values equal those of two whole passes, axis 0 first, as in `scipy.ndimage.gaussian_filter`,
+//! except that everything is added in `T`; SciPy adds in `f64` and rounds after each axis.
+//! `Constant(v)` applies beyond the ends in each of the passes.
 
 use std::ops::Range;
 
 use super::rows::{outside_row, rows_around};
 use super::{Boundary, Real, Taps};
 
-/// Output rows whose strips are computed together.
+/// The output rows whose strips are computed together.
 const ROWS: usize = 4;
 
-/// Bytes of the strips of input rows that one group of output rows reads.
+/// The bytes of the strips of input rows that one group of output rows reads.
 const STRIPS_BYTES: usize = 24 << 10;
 
-/// Elements to a multiple of which the width of a strip is cut.
+/// The width of a strip is a multiple of this many elements.
 const STRIP_UNIT: usize = 64;
 
 /// The rows `rows` of the [m, n] output: `axes[0]` down the columns, then `axes[1]` along the rows.
@@ -63,13 +63,13 @@ pub(crate) fn separable_2d<T: Real>(
     }
 }
 
-/// Columns of the strips of input rows that one group of output rows reads.
+/// The columns of the strips of input rows that one group of output rows reads.
 fn strip_width<T: Real>(taps: &Taps<T>) -> usize {
     let bytes = (taps.len() + ROWS) * size_of::<T>();
     (STRIPS_BYTES / bytes / STRIP_UNIT).max(1) * STRIP_UNIT
 }
 
-/// Fills the places of `row` around its `n` elements from `before` on, as the boundary says.
+/// Fills the places of `row` around its `n` elements from `before` on, as the boundary requires.
 pub(super) fn pad<T: Copy + Default>(
     row: &mut [T],
     n: usize,
@@ -168,7 +168,7 @@ mod tests {
             let rows = place(cut.0.min(cut.1))..place(cut.0.max(cut.1));
             let mut out = vec![f64::NAN; rows.len() * n];
             separable_2d(&mut out, &input, [m, n], rows.clone(), [&t0, &t1], boundary);
-            // Small integers: every order of addition gives the same.
+            // Small integers: the sum does not depend on the order of addition.
             prop_assert_eq!(&out, &expected[rows.start * n..rows.end * n]);
         }
 

@@ -17,10 +17,10 @@ fn smooth<T: Real>() -> Taps<T> {
     Taps::correlate(&[1.0, 2.0, 1.0].map(T::from_f64))
 }
 
-/// The rows `rows` of the derivative of an [m, n] image along `axis` (0 or 1), as
-/// `scipy.ndimage.sobel`: weights -1 0 1 along the axis, 1 2 1 along the other. (With
-/// `Constant(v)` for another `v` than 0, SciPy's result for axis 1 differs at the border, as it
-/// filters along axis 1 first.)
+/// The rows `rows` of the derivative of an [m, n] image along `axis` (0 or 1), as in
+/// `scipy.ndimage.sobel`: weights -1 0 1 along the axis, 1 2 1 along the other. (With `Constant(v)`
+/// for a `v` other than 0, SciPy's result for axis 1 differs at the border, because it filters
+/// along axis 1 first.)
 ///
 /// # Panics
 ///
@@ -40,7 +40,7 @@ pub(crate) fn sobel_2d<T: Real>(
     separable_2d(out, input, shape, rows, axes, boundary);
 }
 
-/// The rows `rows` of the length of the gradient: `sqrt(x^2 + y^2)` of [`sobel_2d`] along both
+/// The rows `rows` of the magnitude of the gradient: `sqrt(x^2 + y^2)` of [`sobel_2d`] along both
 /// axes, in one pass.
 ///
 /// # Panics

@@ -7,20 +7,20 @@ use super::weighted::sum_rows;
 use super::{Boundary, Real};
 
 /// A list of offsets and weights: `out[x]` is the sum over taps of `weight input[x + offset]`, in
-/// the order of the list, as `scipy.ndimage.correlate` of the same footprint.
+/// the order of the list, as in `scipy.ndimage.correlate` with the same footprint.
 ///
-/// Arrays have three axes [p, m, n]; the leading axes of arrays with fewer have length 1. A line
-/// is a row along the last axis: there are `p m` of them.
+/// Arrays have three axes [p, m, n]; the leading axes of arrays with fewer have length 1. A line is
+/// a row along the last axis; there are `p m` of them.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Stencil<T> {
     offsets: Vec<[isize; 3]>,
     weights: Vec<T>,
-    /// Columns that a tap reads before and after its own.
+    /// The columns that a tap reads before and after its own.
     reach: [usize; 2],
 }
 
 impl<T: Real> Stencil<T> {
-    /// The stencil of these taps.
+    /// The stencil with these taps.
     pub(crate) fn new(taps: &[([isize; 3], T)]) -> Self {
         let (offsets, weights): (Vec<_>, Vec<_>) = taps.iter().copied().unzip();
         let reach = |sign: isize| {
@@ -31,8 +31,8 @@ impl<T: Real> Stencil<T> {
         Self { offsets, weights, reach }
     }
 
-    /// Correlation with a full array of weights of shape `shape`, row-major, its centre at
-    /// `shape / 2`. Weights of zero are left out, as SciPy does it.
+    /// Correlation with a full array of weights of shape `shape`, row-major, with its centre at
+    /// `shape / 2`. Weights of zero are left out, as in SciPy.
     ///
     /// # Panics
     ///
@@ -43,8 +43,8 @@ impl<T: Real> Stencil<T> {
         Self::full(weights.iter().copied(), shape, from_centre)
     }
 
-    /// Convolution, as `scipy.ndimage.convolve`: correlation with the weights reversed in each
-    /// axis, about the same centre.
+    /// Convolution, as in `scipy.ndimage.convolve`: correlation with the weights reversed along
+    /// each axis, with the same centre.
     ///
     /// # Panics
     ///
@@ -97,8 +97,8 @@ impl<T: Real> Stencil<T> {
         }
     }
 
-    /// The elements `columns` of the output of a one-dimensional array; only the last of the
-    /// offsets of a tap counts.
+    /// The elements `columns` of the output of a one-dimensional array; only the last offset of a
+    /// tap is used.
     ///
     /// # Panics
     ///
@@ -135,7 +135,7 @@ impl<T: Real> Stencil<T> {
         }));
     }
 
-    /// The outputs `columns` of one line, from the line of each tap.
+    /// Computes the outputs `columns` of one line, from the input line of each tap.
     fn line(&self, out: &mut [T], rows: &[&[T]], columns: Range<usize>, boundary: Boundary<T>) {
         let Some(n) = rows.first().map(|row| row.len()) else {
             return out.fill(T::default());

@@ -2,21 +2,21 @@
 
 use super::weighted::{Real, sum_rows, sum_rows_folded, sum_shifted, sum_shifted_folded};
 
-/// The weights of a filter along one axis, in the order of the elements that they meet.
+/// The weights of a filter along one axis, in the order of the elements to which they apply.
 ///
 /// `out[i]` is the sum over `k` of `weights[k] x[i + k - before]`. The order of addition is
-/// ascending in `k`; weights that are symmetric about the middle are added from the middle
+/// ascending in `k`. Weights that are symmetric about the middle are added from the middle
 /// outwards, the two neighbours of a weight first (see [`weighted`](super::weighted)).
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Taps<T> {
     weights: Vec<T>,
     before: usize,
-    /// From the middle outwards, if the weights are symmetric.
+    /// The weights from the middle outwards, if they are symmetric.
     folded: Option<Vec<T>>,
 }
 
 impl<T: Real> Taps<T> {
-    /// Correlation, as `scipy.ndimage.correlate1d`: the middle is weight `len / 2`.
+    /// Correlation, as in `scipy.ndimage.correlate1d`: the middle is weight `len / 2`.
     ///
     /// # Panics
     ///
@@ -33,7 +33,7 @@ impl<T: Real> Taps<T> {
         Self { weights, before, folded }
     }
 
-    /// The weights of a Gaussian, as `scipy.ndimage.gaussian_filter1d` of order 0:
+    /// The weights of a Gaussian, as in `scipy.ndimage.gaussian_filter1d` of order 0:
     /// [`gaussian_weights`] rounded to `T`.
     #[cfg(test)]
     pub(crate) fn gaussian(sigma: f64, truncate: f64) -> Self {
@@ -46,17 +46,17 @@ impl<T: Real> Taps<T> {
         self.weights.len()
     }
 
-    /// How many elements before and after its own place an output reads.
+    /// The number of elements before and after its own place that an output reads.
     pub(crate) fn reach(&self) -> [usize; 2] {
         [self.before, self.after()]
     }
 
-    /// How many elements before its own place an output reads.
+    /// The number of elements before its own place that an output reads.
     pub(crate) fn before(&self) -> usize {
         self.before
     }
 
-    /// How many elements after its own place an output reads.
+    /// The number of elements after its own place that an output reads.
     pub(crate) fn after(&self) -> usize {
         self.len() - 1 - self.before
     }
@@ -80,8 +80,8 @@ impl<T: Real> Taps<T> {
 }
 
 /// The weights of a Gaussian: `exp(-i^2 / (2 sigma^2))` for `i` from `-r` to `r`, divided by their
-/// sum, with `r = int(truncate sigma + 0.5)`. SciPy's `truncate` is 4 by default. For a `sigma` of
-/// 0 (or below, or NaN) the filter that changes nothing.
+/// sum, with `r = int(truncate sigma + 0.5)`. SciPy's `truncate` is 4 by default. A `sigma` that is
+/// 0, negative or NaN gives the identity filter.
 pub(crate) fn gaussian_weights(sigma: f64, truncate: f64) -> impl Iterator<Item = f64> {
     let sigma = sigma.max(0.0);
     #[expect(
@@ -92,7 +92,7 @@ pub(crate) fn gaussian_weights(sigma: f64, truncate: f64) -> impl Iterator<Item 
     let radius = (truncate * sigma + 0.5) as usize;
     let weight = move |i: usize| {
         let x = i as f64;
-        // One place has weight 1 whatever sigma is, also 0.
+        // The middle has weight 1 for every sigma, including 0.
         if i == 0 { 1.0 } else { (-0.5 / (sigma * sigma) * (x * x)).exp() }
     };
     let places = move || (0..=2 * radius).map(move |i| i.abs_diff(radius));

@@ -1,7 +1,7 @@
 //! Weighted sums of rows, the inner loop of every linear filter.
 //!
 //! `out[i]` is a sum over taps `k` of `w[k] row_k[i]`, added in a fixed order, without fused
-//! multiply-add: the same bits for every instruction set and wherever a row is cut.
+//! multiply-add. So the bits are the same for every instruction set and wherever a row is cut.
 //!
 //! - plain: `((w0 r0 + w1 r1) + w2 r2) + ...`
 //! - folded, for weights symmetric about a centre `h`:
@@ -10,8 +10,8 @@
 //!
 //! A block of elements is summed over all taps in registers before it is stored.
 
-// `vectorized!` calls the version that the processor has; and rows are read by pointers that were
-// checked once: a check for each tap of each block takes a third of the time.
+// `vectorized!` calls the version for the processor. Rows are read through pointers that were
+// checked once: a check for each tap of each block would take a third of the time.
 #![allow(unsafe_code)]
 
 use std::fmt::Debug;
@@ -26,7 +26,7 @@ pub trait Real:
 {
     /// The nearest value.
     fn from_f64(value: f64) -> Self;
-    /// The square root, correctly rounded.
+    /// The correctly rounded square root.
     fn sqrt(self) -> Self;
 }
 
@@ -55,7 +55,7 @@ impl Real for f64 {
 const BLOCK_F32: usize = 64;
 const BLOCK_F64: usize = 32;
 
-/// Elements of a block in what is left of a row.
+/// Elements of a block in the remainder of a row.
 const BLOCK_SMALL: usize = 8;
 
 vectorized! {
@@ -68,7 +68,7 @@ vectorized! {
         check_rows(rows, weights.len(), at, out.len());
         let row = |k: usize| {
             debug_assert!(k < rows.len());
-            // SAFETY: `plain` asks for as many rows as `check_rows` found.
+            // SAFETY: `plain` uses only the rows that `check_rows` checked.
             unsafe { rows.get_unchecked(k) }.as_ptr().wrapping_add(at)
         };
         // SAFETY: each row has `at + out.len()` elements, by `check_rows`.
@@ -88,7 +88,7 @@ vectorized! {
         check_rows(rows, (2 * weights.len()).saturating_sub(1), at, out.len());
         let row = |k: usize| {
             debug_assert!(k < rows.len());
-            // SAFETY: `folded` asks for as many rows as `check_rows` found.
+            // SAFETY: `folded` uses only the rows that `check_rows` checked.
             unsafe { rows.get_unchecked(k) }.as_ptr().wrapping_add(at)
         };
         // SAFETY: each row has `at + out.len()` elements, by `check_rows`.
@@ -132,7 +132,7 @@ unsafe fn plain<T: Real>(out: &mut [T], row: impl Fn(usize) -> *const T + Copy, 
     };
     let others = (first, others);
     let done = if size_of::<T>() == 4 {
-        // SAFETY: the caller's promise, for this and the following.
+        // SAFETY: by this function's contract; the same for the following.
         unsafe { plain_blocks::<T, BLOCK_F32>(out, 0, row, others) }
     } else {
         // SAFETY: as above.
@@ -144,7 +144,7 @@ unsafe fn plain<T: Real>(out: &mut [T], row: impl Fn(usize) -> *const T + Copy, 
     unsafe { plain_blocks::<T, 1>(out, done, row, others) };
 }
 
-/// Sums whole blocks of `out` from `done` on; gives where they end.
+/// Sums whole blocks of `out` from `done` on; returns where they end.
 ///
 /// # Safety
 ///
@@ -188,7 +188,7 @@ unsafe fn folded<T: Real>(out: &mut [T], row: impl Fn(usize) -> *const T + Copy,
     };
     let weights = (centre, pairs);
     let done = if size_of::<T>() == 4 {
-        // SAFETY: the caller's promise, for this and the following.
+        // SAFETY: by this function's contract; the same for the following.
         unsafe { folded_blocks::<T, BLOCK_F32>(out, 0, row, weights) }
     } else {
         // SAFETY: as above.
@@ -200,7 +200,7 @@ unsafe fn folded<T: Real>(out: &mut [T], row: impl Fn(usize) -> *const T + Copy,
     unsafe { folded_blocks::<T, 1>(out, done, row, weights) };
 }
 
-/// Sums whole blocks of `out` from `done` on; gives where they end.
+/// Sums whole blocks of `out` from `done` on; returns where they end.
 ///
 /// # Safety
 ///
@@ -242,7 +242,7 @@ unsafe fn folded_blocks<T: Real, const B: usize>(
 /// - `at + B` elements can be read from `row` on.
 #[inline(always)]
 unsafe fn chunk<T: Copy, const B: usize>(row: *const T, at: usize) -> [T; B] {
-    // SAFETY: the caller's promise; an array has its element's alignment.
+    // SAFETY: by this function's contract; an array has its element's alignment.
     unsafe { row.wrapping_add(at).cast::<[T; B]>().read() }
 }
 

@@ -1,8 +1,8 @@
 //! Small square blocks, transposed in registers.
 //!
 //! A block of `N` rows of `N` elements, `N = 2^k`, is one sequence of `N^2` elements. Interleaving
-//! its first half with its second rotates the bits of each element's place by one; `k` times
-//! swaps row and column.
+//! its first half with its second rotates the bits of each element's index by one; `k` rotations
+//! swap row and column.
 
 #![allow(unsafe_code)] // SSE2, which every x86-64 processor has.
 

@@ -1,9 +1,8 @@
 //! The transpose of a matrix, by tiles.
 //!
 //! A tile is transposed block by block into a buffer in the first-level cache, from which its rows
-//! are copied to the output. So each cache line of the input is read at one time, each of the
-//! output written at one time, also where the length of a row is a power of two and the rows of a
-//! tile compete for the same places of a cache.
+//! are copied to the output. So each cache line is read or written at one time only, even if the
+//! length of a row is a power of two and the rows of a tile compete for the same cache sets.
 
 use super::Word;
 
@@ -36,7 +35,7 @@ pub(super) fn transpose_strided<T: Word>(
             let height = side.min(m - i);
             let from = &input[i * in_stride + j..];
             if width == side && height == side {
-                // The lengths known to the compiler.
+                // With lengths known to the compiler.
                 transpose_tile(&mut tile, side, from, in_stride, [side, side]);
             } else {
                 transpose_tile(&mut tile, side, from, in_stride, [height, width]);
@@ -48,7 +47,7 @@ pub(super) fn transpose_strided<T: Word>(
     }
 }
 
-/// The same for one tile, by whole blocks and single elements around them.
+/// The same for one tile, in whole blocks and single elements around them.
 #[inline(always)]
 fn transpose_tile<T: Word>(
     out: &mut [T],

@@ -1,9 +1,8 @@
 //! Permutations of the axes of an array.
 //!
-//! As copies of runs and transposes of planes. Axes that stay neighbours are merged, and axes of
-//! length 1 dropped. Then either the last axis of the output is the last of the input, and the
-//! array is copied in runs; or the two last axes span planes, each of which is a transpose with
-//! strides.
+//! Axes that stay neighbours are merged, and axes of length 1 dropped. Then either the last axis of
+//! the output is the last of the input, and the array is copied in runs; or the last two axes span
+//! planes, each of which is a strided transpose.
 
 use std::ops::Range;
 
@@ -15,7 +14,7 @@ const CACHE_LINE_BYTES: usize = 64;
 /// Axes that are not a permutation of `0..dimensions`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct BadAxes {
-    /// Where in the list the first bad axis is, or the length of a list of another length.
+    /// The index of the first bad axis in the list, or the length of a list of another length.
     pub(crate) position: usize,
     /// The number of axes of the array.
     pub(crate) dimensions: usize,
@@ -68,9 +67,9 @@ impl Permutation {
         Ok(Self { axes: merged, len })
     }
 
-    /// About how many elements of the output, of `size` bytes, are best permuted at a time, for
-    /// chunks of about `target` elements: whole tiles of rows, or of the outermost axis that has
-    /// more places than a cache line has elements.
+    /// The approximate number of elements of the output, of `size` bytes each, that are best
+    /// permuted at a time, for chunks of about `target` elements: whole tiles of rows, or of the
+    /// outermost axis that is longer than the number of elements in a cache line.
     pub(crate) fn chunk_len(&self, size: usize, target: usize) -> usize {
         let line = CACHE_LINE_BYTES / size.clamp(1, CACHE_LINE_BYTES);
         let mut place = self.len.max(1);
@@ -91,8 +90,8 @@ impl Permutation {
         self.len
     }
 
-    /// The elements `range` of the output, in row-major order; any cut is right, cuts along its
-    /// first axis are fastest.
+    /// Computes the elements `range` of the output, in row-major order. Any range is correct;
+    /// ranges that begin and end along its first axis are fastest.
     ///
     /// # Panics
     ///
@@ -105,8 +104,8 @@ impl Permutation {
     }
 }
 
-/// The elements `range` of the output of these axes: what is cut off of the first axis at both
-/// ends, and the whole of its other places.
+/// Computes the elements `range` of the output of these axes: partial places of the first axis at
+/// both ends, and its whole places between them.
 fn part<T: Word>(out: &mut [T], input: &[T], axes: &[Axis], range: Range<usize>) {
     let Some((&first, inner)) = axes.split_first() else {
         return out.copy_from_slice(&input[..1]);
@@ -114,7 +113,7 @@ fn part<T: Word>(out: &mut [T], input: &[T], axes: &[Axis], range: Range<usize>)
     let size: usize = inner.iter().map(|axis| axis.len).product();
     let (start, end) = (range.start.div_ceil(size), range.end / size);
     if start > end {
-        // Within one place of the first axis.
+        // The range lies within one place of the first axis.
         let place = end * size;
         return part(
             out,
@@ -140,7 +139,7 @@ fn part<T: Word>(out: &mut [T], input: &[T], axes: &[Axis], range: Range<usize>)
     }
 }
 
-/// All of the output of these axes.
+/// Computes all of the output of these axes.
 fn whole<T: Word>(out: &mut [T], input: &[T], axes: &[Axis]) {
     let Some((last, outer)) = axes.split_last() else {
         return out.copy_from_slice(&input[..1]);
@@ -148,7 +147,7 @@ fn whole<T: Word>(out: &mut [T], input: &[T], axes: &[Axis]) {
     let unit = axes.iter().position(|axis| axis.stride == 1);
     match unit {
         Some(unit) if unit + 1 < axes.len() => {
-            // Planes of the axis `unit`, whose elements are neighbours in the input, and the last.
+            // Planes of the last axis and of `unit`, whose elements are neighbours in the input.
             let step: usize = axes[unit + 1..].iter().map(|axis| axis.len).product();
             let shape = [last.len, axes[unit].len];
             let outer: Vec<(Axis, usize)> = with_steps(axes)
@@ -167,7 +166,8 @@ fn whole<T: Word>(out: &mut [T], input: &[T], axes: &[Axis]) {
                 if last.stride == 1 {
                     out.copy_from_slice(&input[from..from + last.len]);
                 } else {
-                    // Neighbours lie in none of the axes: a cut left one place of theirs.
+                    // Elements are neighbours along no axis: a cut left only one place of that
+                    // axis.
                     let input = input[from..].iter().step_by(last.stride);
                     out.iter_mut().zip(input).for_each(|(out, &x)| *out = x);
                 }
@@ -176,7 +176,7 @@ fn whole<T: Word>(out: &mut [T], input: &[T], axes: &[Axis]) {
     }
 }
 
-/// Each axis, and the elements of the output between neighbours along it.
+/// Each axis, with the number of elements of the output between neighbours along it.
 fn with_steps(axes: &[Axis]) -> impl Iterator<Item = (Axis, usize)> {
     let step = |d: usize| axes[d + 1..].iter().map(|axis| axis.len).product();
     axes.iter().enumerate().map(move |(d, &axis)| (axis, step(d)))

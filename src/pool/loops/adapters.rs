@@ -53,7 +53,6 @@ pub struct Whole<A>(pub A);
 /// An operand of [`Pool::par_rows`](crate::Pool::par_rows) that has one row for every `n` rows of
 /// the loop, for example the chroma planes of a 4:2:0 video frame. The last of its rows may stand
 /// for fewer. The number of rows of a chunk must be a multiple of `n`.
-/// The number of rows of a chunk must be a multiple of the ratio.
 ///
 /// # Examples
 ///

@@ -1,9 +1,10 @@
-//! A member's part of the digits.
+//! A team member's part of the conversion to decimal digits.
 //!
-//! 1. *Powers*: `5^digits` for each level, by squares, the small ones by each member for itself.
-//! 2. *Root*: its fraction, by a reciprocal and a product, all members together.
-//! 3. *Upper levels*: nodes are split one after another, all members together.
-//! 4. *Nodes*: each is taken by one member, which splits it down to the leaves, depth first.
+//! 1. *Powers*: `5^digits` for each level, by squaring; each member computes the small ones for
+//!    itself.
+//! 2. *Root*: its fraction, by a reciprocal and a product of the whole team.
+//! 3. *Upper levels*: nodes are split one after another by the whole team.
+//! 4. *Nodes*: one member takes each node and splits it down to the leaves, depth first.
 
 use std::borrow::Cow;
 
@@ -18,7 +19,7 @@ use crate::kernel::team::{PeerDied, Team};
 use super::power_of_ten::{BLOCK, BLOCK_DIGITS, Power};
 use super::workspace::{Tree, Workspace};
 
-/// Writes the decimal digits of `x`, with zeros before them.
+/// Writes the decimal digits of `x`, padded with leading zeros.
 ///
 /// # Errors
 ///
@@ -69,7 +70,7 @@ pub(super) fn write_digits<'a, T: Team>(
     })
 }
 
-/// The powers of ten of each level below the root's, and that of the root.
+/// The powers of ten for the root and each level below it.
 fn powers<'a, T: Team>(
     arithmetic: &TeamArithmetic<'_, T>,
     tree: Tree,
@@ -99,7 +100,7 @@ fn powers<'a, T: Team>(
     Ok((powers, Root { power, five }))
 }
 
-/// Splits each of the fractions `nodes` into two, all members together; `power` is that of a half.
+/// Splits each of the fractions `nodes` into two, by the whole team; `power` is that of a half.
 fn split_all<'n, T: Team>(
     arithmetic: &TeamArithmetic<'_, T>,
     power: &Power<'_>,
@@ -146,7 +147,7 @@ impl Root<'_> {
         reciprocal(arithmetic, divisor, self.power.fraction_limbs(), rooms, scratch)
     }
 
-    /// The fraction of `x` into `y`, by the inverse and a room for its product with `x`.
+    /// Writes the fraction of `x` to `y`, from the inverse and a buffer for its product with `x`.
     fn fraction<T: Team>(
         &self,
         arithmetic: &TeamArithmetic<'_, T>,
@@ -166,8 +167,8 @@ impl Root<'_> {
     }
 }
 
-/// Writes the digits of `y`, a node above the nodes of all `powers` whose digits it has twice;
-/// `leaf` is the power of a leaf.
+/// Writes the digits of `y`, a node above the nodes of all `powers`, which have half as many
+/// digits; `leaf` is the power of a leaf.
 fn write(
     powers: &[Power<'_>],
     leaf: &Power<'_>,

@@ -1,22 +1,22 @@
-//! Decimal digits by products alone: a tree of fractions.
+//! Decimal digits by multiplication alone: a tree of fractions.
 //!
 //! A number `x` of at most `N` digits is held as the fraction `y = (x + h) / 10^N`, where `h` stays
 //! near 1/2. With `N = 2 M`, `x = u 10^M + v`:
 //!
 //! - `y 10^M = u + (v + h) / 10^M`: the part after the point is the fraction of `v`;
-//! - `y = (u + f) / 10^M` with `f = (v + h) / 10^M` known from there; `y + (1/2 - f) / 10^M` is the
-//!   fraction of `u`.
+//! - `y = (u + f) / 10^M` with `f = (v + h) / 10^M`, which is known from the first step; `y + (1/2
+//!   - f) / 10^M` is the fraction of `u`.
 //!
-//! So a node gives its two halves by one product and an addition, and no remainder is taken.
-//! Fractions have one limb more than `10^N`; cutting one to that length, or taking `1 / 10^M` from
-//! a quotient of 64 bits, moves its `h` by less than `2^-58`. So `h` stays within 1/4 of 1/2
-//! through any number of levels, no digit is ever in doubt, and the numbers at the leaves, whose
-//! digits are shifted out by products with `10^19`, are exact. The root's fraction is one product
-//! with a [`reciprocal`]. (After Bernstein, "Scaled remainder trees"; Brent and Zimmermann, "Modern
+//! So a node gives its two halves by one product and one addition, without a remainder. Fractions
+//! have one limb more than `10^N`. Cutting one to that length, or taking `1 / 10^M` from a quotient
+//! of 64 bits, moves its `h` by less than `2^-58`. So `h` stays within 1/4 of 1/2 through any
+//! number of levels, every digit is certain, and the numbers at the leaves are exact; their digits
+//! are shifted out by products with `10^19`. The root's fraction is one product with a
+//! [`reciprocal`]. (After Bernstein, "Scaled remainder trees"; Brent and Zimmermann, "Modern
 //! Computer Arithmetic", 1.7.)
 //!
-//! The powers of five, the reciprocal and the highest nodes are products of the whole team; when
-//! there are a few nodes for each member, each is taken by one member to the end (`conversion`).
+//! The whole team computes the powers of five, the reciprocal and the highest nodes. When there are
+//! a few nodes for each member, one member takes each node to the end (`conversion`).
 
 #![allow(unsafe_code)]
 
@@ -34,7 +34,7 @@ use super::thresholds::DECIMAL_TREE_MIN;
 use power_of_ten::{BLOCK, BLOCK_DIGITS, write_block};
 use workspace::{Tree, Workspace};
 
-/// The decimal digits of `x`, in one process.
+/// The decimal digits of `x`, computed by one thread.
 ///
 /// # Examples
 ///
@@ -51,7 +51,7 @@ pub fn to_decimal(x: &[u64]) -> String {
     digits.iter().map(|&digit| char::from(digit)).collect()
 }
 
-/// Digits without the zeros before them, except for the last.
+/// Removes leading zeros, but keeps the last digit.
 ///
 /// # Examples
 ///
@@ -65,7 +65,8 @@ pub fn without_zeros(digits: &[u8]) -> &[u8] {
     &digits[zeros.min(digits.len().saturating_sub(1))..]
 }
 
-/// Digits that [`to_decimal_team`] writes for a number of `limbs` limbs, zeros before it included.
+/// The digits that [`to_decimal_team`] writes for a number of `limbs` limbs, including leading
+/// zeros.
 ///
 /// # Examples
 ///
@@ -84,12 +85,12 @@ pub fn decimal_memory_limbs(limbs: usize, members_max: usize) -> usize {
     Workspace::new(limbs, members_max).total_limbs
 }
 
-/// The decimal digits of `x` in ASCII, with zeros before them, by the members of a team that share
-/// the memory: each calls this, with a view of its own.
+/// Writes the decimal digits of `x` in ASCII, padded with leading zeros. The members of a team
+/// share the memory and all call this, each with its own view of the team.
 ///
 /// # Errors
 ///
-/// [`PeerDied`] if a member died; `digits` then holds anything.
+/// [`PeerDied`] if a member died; the contents of `digits` are then unspecified.
 ///
 /// # Panics
 ///
@@ -99,9 +100,9 @@ pub fn decimal_memory_limbs(limbs: usize, members_max: usize) -> usize {
 ///
 /// - `digits` is valid for writes of [`decimal_digits`] bytes, `memory` for reads and writes of
 ///   [`decimal_memory_limbs`] initialised limbs; neither overlaps the other or `x`.
-/// - Both are for the team alone until every member has returned or is dead.
-/// - All members call with the same, and are at most `members_max`. The team's counters are at
-///   zero.
+/// - Only the team uses both until every member has returned or is dead.
+/// - All members call with the same arguments, and there are at most `members_max` of them. The
+///   team's counters are at zero.
 ///
 /// # Examples
 ///
@@ -126,17 +127,17 @@ pub unsafe fn to_decimal_team(
     memory: *mut u64,
     members_max: usize,
 ) -> Result<(), PeerDied> {
-    // SAFETY: all members call with the same, the counters are at zero, and this does nothing
-    // before the first step.
+    // SAFETY: all members pass the same arguments, and the counters are at zero, by this function's
+    // contract; nothing precedes the first step.
     let arithmetic = unsafe { TeamArithmetic::new(team, backend, members_max) };
-    // SAFETY: as long as asked for, and for the team alone, by this function's contract.
+    // SAFETY: the length was required, and only the team uses it, by this function's contract.
     let digits = unsafe { TeamSpan::new(digits, decimal_digits(x.len())) };
     // SAFETY: as above.
     let memory = unsafe { LimbSpan::new(memory, decimal_memory_limbs(x.len(), members_max)) };
     write_decimal(&arithmetic, x, digits, memory)
 }
 
-/// [`to_decimal_team`] in spans that the caller has made.
+/// [`to_decimal_team`] with spans that the caller has made.
 ///
 /// # Errors
 ///
@@ -155,7 +156,7 @@ pub(crate) fn write_decimal<T: Team>(
     conversion::write_digits(arithmetic, &sizes, x, digits, memory)
 }
 
-/// Digits, with zeros before them, by the tree.
+/// Digits, padded with leading zeros, by the tree.
 fn by_tree(x: &[u64]) -> Vec<u8> {
     let mut digits = vec![0; decimal_digits(x.len())];
     let mut memory = vec![0; decimal_memory_limbs(x.len(), 1)];
@@ -166,7 +167,7 @@ fn by_tree(x: &[u64]) -> Vec<u8> {
     digits
 }
 
-/// Digits, with zeros before them, by repeated division by `10^19`.
+/// Digits, padded with leading zeros, by repeated division by `10^19`.
 fn by_division(x: &[u64]) -> Vec<u8> {
     let mut x = x.to_vec();
     let mut blocks = Vec::new();
@@ -253,7 +254,7 @@ mod tests {
                 let (at, room) = (Shared(digits.as_mut_ptr()), Shared(memory.as_mut_ptr()));
                 with_team(members, false, |team| {
                     let backend = Backend::detect();
-                    // SAFETY: the vectors outlive the team, and are as long as asked for.
+                    // SAFETY: the vectors outlive the team and have the required lengths.
                     let done =
                         unsafe { to_decimal_team(team, backend, &x, at.get(), room.get(), 5) };
                     done.unwrap();

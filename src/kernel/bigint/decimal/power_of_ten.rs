@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use crate::kernel::bigint::limbs::{add_assign, low_limb, mul_limb, shift_left, sub_assign, trim};
 
-/// Digits that are made from a limb at once.
+/// The digits that are taken from a limb at once.
 pub(super) const BLOCK_DIGITS: usize = 19;
 
 /// `10^19`.
@@ -14,17 +14,16 @@ pub(super) const BLOCK: u64 = 10_000_000_000_000_000_000;
 #[derive(Debug)]
 pub(super) struct Power<'a> {
     pub(super) digits: usize,
-    /// What a fraction is multiplied by: `5^digits` where `2^digits` is a whole number of limbs,
-    /// by which the point is moved, and `10^digits` where it is not.
+    /// The factor for fractions: `5^digits` if `2^digits` is a whole number of limbs, by which the
+    /// point is moved, otherwise `10^digits`.
     pub(super) factor: Cow<'a, [u64]>,
     /// Limbs by which the point of a product with `factor` is moved.
     point_limbs: usize,
     /// Limbs of `10^digits`.
     limbs: usize,
-    /// `floor(2^127 / t)`, where `t` is the 64 highest bits of `10^digits`...
+    /// `floor(2^127 / t)`, where `t` is the 64 highest bits of `10^digits`.
     quotient: u64,
-    /// ... that is, `10^digits` is `t * 2^k`, and a little more; and this is `k` less all whole
-    /// limbs but the highest two.
+    /// With `10^digits` a little above `t * 2^k`: `k` minus all whole limbs but the highest two.
     shift: u32,
 }
 
@@ -35,7 +34,7 @@ impl<'a> Power<'a> {
         let below = if five.len() > 1 { five[five.len() - 2] } else { 0 };
         let zeros = high.leading_zeros();
         let t = if zeros == 0 { high } else { high << zeros | below >> (64 - zeros) };
-        // Below 2^64, except for t = 2^63, where one less does as well.
+        // Below 2^64, except for t = 2^63, where one less is close enough.
         let quotient = u64::try_from((1u128 << 127) / u128::from(t)).unwrap_or(u64::MAX);
         let bits = 64 * five.len() - zeros as usize + digits;
         let limbs = bits.div_ceil(64);
@@ -65,8 +64,8 @@ impl<'a> Power<'a> {
         [low_limb(units), low_limb(units >> 64)]
     }
 
-    /// The fractions of the upper and the lower half of the digits of `y`, from the product of `y`
-    /// and this power's factor; this is the power of a half.
+    /// Computes the fractions of the upper and the lower half of the digits of `y`, from the
+    /// product of `y` and this power's factor. This is the power of one half.
     pub(super) fn halves(&self, y: &[u64], product: &[u64], upper: &mut [u64], lower: &mut [u64]) {
         let limbs = self.fraction_limbs();
         let point = y.len() - self.point_limbs;
@@ -81,7 +80,7 @@ impl<'a> Power<'a> {
         }
     }
 
-    /// Writes the digits of the leaf `y`, all of them; `y` is used up.
+    /// Writes all digits of the leaf `y`, which is overwritten.
     pub(super) fn leaf(&self, y: &mut [u64], out: &mut [u8]) {
         assert_eq!(out.len(), self.digits, "a byte for each digit");
         let limbs = y.len();

@@ -1,4 +1,4 @@
-//! How digits are divided, and where everything lies.
+//! How the digits are divided, and the layout of the memory.
 //!
 //! Sizes come from `2.321 < log2(5) < 2.322` and `log2(10) < 3.322`.
 
@@ -8,10 +8,10 @@ use crate::kernel::bigint::thresholds::DECIMAL_BLOCKS_MIN;
 
 use super::power_of_ten::BLOCK_DIGITS;
 
-/// Nodes for each member where members part.
+/// The nodes for each member at the level where members work alone.
 const NODES_A_MEMBER: usize = 4;
 
-/// Leaves of some blocks of digits, and levels of nodes above them, each of twice as many digits.
+/// A leaf has some blocks of digits; a node of each level above has twice as many digits.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Tree {
     pub(super) leaf_blocks: usize,
@@ -45,7 +45,7 @@ impl Tree {
         self.digits(level) / 1000 * 3322 / 64 + 1000 * 3322 / 64_000 + 4
     }
 
-    /// Levels below the root that `members` split together, before each takes nodes of its own.
+    /// The levels below the root that the team splits together, before members take nodes alone.
     pub(super) fn levels_together(self, members: usize) -> usize {
         let mut levels = 0;
         while members > 1
@@ -58,8 +58,8 @@ impl Tree {
         levels
     }
 
-    /// Limbs of memory for a member that takes a node of level `level` to the end: the node's
-    /// fraction, below a level both halves, and the product and scratch memory of a split.
+    /// Limbs of memory for a member that takes a node of level `level` to the end: the fraction of
+    /// the node, both halves for each level below, and the product and scratch memory of a split.
     pub(super) fn node_limbs(self, level: usize) -> usize {
         let halves: usize = (0..level).map(|level| 2 * self.fraction_limbs(level)).sum();
         let split = |level: usize| {
@@ -71,7 +71,7 @@ impl Tree {
 }
 
 /// The sizes in limbs of the spans in the workspace, which lie one after another. The second line
-/// is for the time when each member takes nodes of its own.
+/// is the layout once each member takes nodes alone.
 ///
 /// ```text
 /// fives | fractions | fractions | wide | divisor | result | result | change | scratch
@@ -80,7 +80,7 @@ impl Tree {
 #[derive(Debug)]
 pub(super) struct Workspace {
     pub(super) tree: Tree,
-    /// A power of five for each level but the lowest, which each member makes for itself.
+    /// A power of five for each level but the lowest, which each member computes for itself.
     pub(super) fives: Vec<usize>,
     /// The nodes of a level, or of the next.
     pub(super) fractions: usize,
@@ -100,7 +100,7 @@ impl Workspace {
         let line = |limbs: usize| limbs.next_multiple_of(8);
         let fives = (1..=tree.levels).map(|level| line(2 * tree.five_limbs(level - 1)));
         let fives: Vec<usize> = fives.collect();
-        // Each node's limbs are rounded up by a few.
+        // The limbs of each node are rounded up by a few.
         let fractions = line(root + (64 << tree.levels_together(members_max)));
         let wide = line((2 * root + 8).max(Rooms::error_limbs(root)).max(limbs + root + 8));
         let divisor = line(tree.five_limbs(tree.levels));

@@ -1,16 +1,17 @@
-//! A member's part of a factorial.
+//! A team member's part of a factorial.
 //!
 //! 1. *Leaves*: for each segment of the primes and each level, the product of its primes. The
-//!    segments are taken from a counter, so this begins before all members are there.
-//! 2. *Groups*: the leaves of the lowest levels are multiplied in groups of about equal size,
-//!    and the highest levels put together to a number r, the *head*; each by one member alone.
-//! 3. *Steps*: some levels at a time, from the highest of the lowest down, r becomes
-//!    r^(2^k) Q, with Q = P^(2^(k-1)) .. P' the product of k levels. That is done as s (s Q)
-//!    with s = r^(2^(k-1)), all members working on each product: a product of two unlike
-//!    numbers costs three transforms of the length of the result, a square two, and put this
-//!    way there are fewer long ones than in squaring and multiplying level by level.
-//! 4. The last product is written as many limbs on as n! has zero limbs below; the rest of the
-//!    power of two is in the product of the lowest level already.
+//!    segments are taken from a counter, so this begins before all members have joined.
+//! 2. *Groups*: the leaves of the lowest levels are multiplied in groups of about equal size, and
+//!    the highest levels are combined into a number r, the *head*. One member computes each of
+//!    them.
+//! 3. *Steps*: some levels at a time, from the highest of the lowest down, r becomes r^(2^k) Q,
+//!    with Q = P^(2^(k-1)) .. P' the product of k levels. It is computed as s (s Q) with s =
+//!    r^(2^(k-1)), the whole team working on each product. A product of two different numbers costs
+//!    three transforms of the length of the result, a square two. So this takes fewer long
+//!    transforms than squaring and multiplying level by level.
+//! 4. The last product is written behind as many limbs as n! has zero limbs at its low end; the
+//!    rest of the power of two is already in the product of the lowest level.
 
 use std::cmp::Reverse;
 use std::ops::Range;
@@ -23,7 +24,7 @@ use crate::kernel::team::{PeerDied, Team};
 use super::plan::FactorialPlan;
 use super::sizes::{FactorialProgress, FactorialSizes, STEP_LEVELS_MAX, head_level};
 
-/// Fewest limbs in a group of leaves, if a level has more.
+/// The fewest limbs in a group of leaves, if a level has more.
 const GROUP_LIMBS_MIN: usize = 512;
 
 /// Limbs that a member clears at a time.
@@ -40,7 +41,7 @@ struct Group {
 /// The leaves of all segments.
 struct Leaves<'a> {
     plan: &'a FactorialPlan,
-    /// For each segment, what [`FactorialPlan::leaf`] returned.
+    /// For each segment, the result of [`FactorialPlan::leaf`].
     segments: Vec<&'a [u64]>,
 }
 
@@ -110,12 +111,12 @@ pub(super) fn odd_part(n: u64) -> Vec<u64> {
     Leaves { plan, segments }.head(0, &mut Vec::new())
 }
 
-/// Writes the factorial that `sizes` is for, of 6 or more, to the beginning of `result`, by the
-/// members of a team. Returns its limbs.
+/// Writes the factorial of `sizes`, of a number of at least 6, to the beginning of `result`, by the
+/// members of a team. Returns the number of its limbs.
 ///
 /// # Errors
 ///
-/// [`PeerDied`] if a member died; the memory then holds anything.
+/// [`PeerDied`] if a member died; the contents of the memory are then unspecified.
 ///
 /// # Panics
 ///
@@ -164,7 +165,7 @@ pub(crate) fn factorial_team<T: Team>(
     steps(arithmetic, numbers[0], &levels, (result, plan.zero_limbs()), &mut rooms, made)
 }
 
-/// Memory of the steps.
+/// The buffers of the steps.
 struct Rooms<'a> {
     factor: LimbSpan<'a>,
     power: LimbSpan<'a>,
@@ -173,7 +174,7 @@ struct Rooms<'a> {
 }
 
 /// Multiplies the levels, given by their groups, into `head`. The product begins `zeros` limbs
-/// after the beginning of `result`, with zeros before. Returns the limbs of both.
+/// after the beginning of `result`, behind zeros. Returns the number of limbs of both together.
 fn steps<T: Team>(
     arithmetic: &TeamArithmetic<'_, T>,
     head: &[u64],
@@ -183,7 +184,7 @@ fn steps<T: Team>(
     made: impl Fn(usize),
 ) -> Result<usize, PeerDied> {
     let count = levels.len().div_ceil(STEP_LEVELS_MAX);
-    // The last steps, with the longest numbers, have the most levels; each has two or three.
+    // The last steps have the longest numbers and take the most levels; each takes two or three.
     let bound = |step| levels.len() - (count - step) * levels.len() / count;
     let mut r_limbs = None;
     for step in (0..count).rev() {
@@ -218,8 +219,8 @@ fn steps<T: Team>(
     Ok(r_limbs.expect("there is a step"))
 }
 
-/// The factor of a step: `(..(P^2 P')^2 ..)^2 P''` from the highest level down, at the beginning
-/// of the room `factor`. Returns its limbs. There are two levels or more.
+/// The factor of a step: `(..(P^2 P')^2 ..)^2 P''` from the highest level down, at the beginning of
+/// the buffer `factor`. Returns the number of its limbs. There are at least two levels.
 fn factor<T: Team>(
     arithmetic: &TeamArithmetic<'_, T>,
     levels: &[Vec<&[u64]>],

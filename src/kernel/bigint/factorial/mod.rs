@@ -31,7 +31,8 @@ pub(crate) use sizes::{FactorialProgress, FactorialSizes};
 ///
 /// # Panics
 ///
-/// If n! has more limbs than a `usize` counts, or than [`LIMBS_MAX`](super::LIMBS_MAX).
+/// If a `usize` cannot hold the number of limbs of n!, or if n! has more than
+/// [`LIMBS_MAX`](super::LIMBS_MAX).
 ///
 /// # Examples
 ///
@@ -71,19 +72,19 @@ fn by_steps(n: u64) -> Vec<u64> {
     result
 }
 
-/// Largest n for which n! is a row of words.
+/// The largest n for which n! is a product of precomputed words.
 const SMALL_MAX: u64 = 1000;
 
-/// Words that their odd parts fill.
+/// The number of words that their odd parts fill.
 const SMALL_WORDS: usize = 126;
 
 /// Words whose products are the odd parts of factorials.
 const SMALL: SmallWords = SmallWords::new();
 
-/// The odd parts of 1, 2, 3, ... multiplied into as few words as hold them.
+/// The odd parts of 1, 2, 3, ... multiplied into as few words as possible.
 struct SmallWords {
     words: [u64; SMALL_WORDS],
-    /// The last number whose odd part is in each word; beyond the last word, no number at all.
+    /// The last number whose odd part is in each word; the word after the last has none.
     last: [u64; SMALL_WORDS],
 }
 
@@ -107,7 +108,7 @@ impl SmallWords {
     }
 }
 
-/// The odd part of n! for `n <= SMALL_MAX`: whole words, and part of one more.
+/// The odd part of n! for `n <= SMALL_MAX`: whole words, and a part of one more.
 fn odd_part_of_small(n: u64, limbs: usize) -> Vec<u64> {
     let whole = SMALL.last.partition_point(|&last| last <= n);
     let first = if whole == 0 { 1 } else { SMALL.last[whole - 1] + 1 };
@@ -127,7 +128,7 @@ mod tests {
     use crate::kernel::bigint::limbs::mul_limb;
     use crate::kernel::bigint::tests::by_team;
 
-    /// The naive oracle: one factor after another.
+    /// The naive oracle: multiplies by one factor at a time.
     fn factorial_naive(n: u64) -> Vec<u64> {
         let mut out = vec![1];
         for factor in 2..=n {
@@ -177,7 +178,7 @@ mod tests {
         }
     }
 
-    /// Digests of the digits, from Python's own integers.
+    /// Digests of the digits, computed with Python's integers.
     #[test]
     fn factorials_have_the_known_digits() {
         use sha2::{Digest, Sha256};

@@ -4,7 +4,7 @@ use crate::kernel::bigint::product_tree::{product, product_scratch_limbs, push_f
 use crate::kernel::bigint::sieve::{Sieve, factorial_exponent};
 use crate::kernel::bigint::thresholds::{FACTORIAL_SEGMENT_MIN, FACTORIAL_SEGMENTS_MAX};
 
-/// How n! is put together: from levels of primes, in segments.
+/// How n! is composed of levels of primes, in segments.
 #[derive(Debug, Clone)]
 pub(crate) struct FactorialPlan {
     n: u64,
@@ -21,7 +21,7 @@ impl FactorialPlan {
 
     /// Limbs that are enough for n!, from `n! < (n / 2)^n` for n > 5.
     ///
-    /// `None` if that is more than a `usize` counts.
+    /// `None` if a `usize` cannot hold their number.
     pub(crate) fn limbs(n: u64) -> Option<usize> {
         // floor(log2 n) + 1 bounds log2 n; one bit less a factor, as n! < (n / 2)^n.
         let bits = n.checked_mul(u64::from(n.max(4).ilog2()) + 1)?;
@@ -34,7 +34,7 @@ impl FactorialPlan {
         self.n - u64::from(self.n.count_ones())
     }
 
-    /// Limbs of n! that are zero because of it.
+    /// The limbs of n! that are zero because of that.
     pub(super) fn zero_limbs(&self) -> usize {
         usize::try_from(self.twos() / 64).unwrap_or(usize::MAX)
     }
@@ -49,14 +49,14 @@ impl FactorialPlan {
         usize::try_from((self.n + 1).div_ceil(self.span)).unwrap_or(usize::MAX)
     }
 
-    /// The numbers of segment `segment`.
+    /// The range of numbers of segment `segment`.
     fn interval(&self, segment: usize) -> (u64, u64) {
         let from = segment as u64 * self.span;
         (from, (from + self.span).min(self.n + 1))
     }
 
-    /// For each level, the product of the primes of segment `segment` that it has: first the limbs
-    /// of each product, at least one, then the products.
+    /// For each level, the product of its primes in segment `segment`: first the number of limbs of
+    /// each product, at least one, then the products.
     pub(super) fn leaf(&self, segment: usize) -> Vec<u64> {
         let levels = self.levels();
         let mut words: Vec<Vec<u64>> = vec![vec![1]; levels];

@@ -1,10 +1,11 @@
 //! The memory that a team needs for a factorial.
 //!
-//! Sizes come from these bounds. Level i has the odd primes whose exponent in n! has bit i, so
-//! at least 2^i; as the exponent of p is below n / (p - 1), none is above n / 2^i + 1. A product
-//! of different primes up to x is below 4^x, so P_i, the product of level i, has at most
-//! 2 (n / 2^i + 1) bits, and all levels together have 4 n + 2 `levels`. What is put together on
-//! the way divides n!, so two factors of it have the limbs of n! at most, and one more each.
+//! Sizes come from these bounds. Level i has the odd primes whose exponent in n! has bit i, which
+//! is then at least 2^i. The exponent of p is below n / (p - 1), so none of these primes is above n
+//! / 2^i + 1. A product of different primes up to x is below 4^x, so P_i, the product of level i,
+//! has at most 2 (n / 2^i + 1) bits, and all levels together have 4 n + 2 `levels`. Each
+//! intermediate product divides n!, so two factors of it have at most the limbs of n!, and one more
+//! each.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -13,7 +14,7 @@ use crate::kernel::bigint::team_arithmetic::{MemoryNeeds, scratch_limbs_max};
 
 use super::plan::FactorialPlan;
 
-/// Most levels that a step multiplies in at once.
+/// The most levels that a step multiplies in at once.
 pub(super) const STEP_LEVELS_MAX: usize = 3;
 
 /// The sizes in limbs of the spans in the workspace, which lie one after another:
@@ -26,20 +27,20 @@ pub(crate) struct FactorialSizes {
     pub(super) plan: FactorialPlan,
     /// Products of groups of leaves.
     pub(super) groups: usize,
-    /// What a step multiplies in.
+    /// The factor of a step.
     pub(super) factor: usize,
     /// Powers of the product so far.
     pub(super) power: usize,
     /// The other factor of a product.
     pub(super) other: usize,
     groups_expected: usize,
-    /// The rest of the workspace holds the leaves first, then the scratch memory of products. A
-    /// member has a group's leaves and the scratch memory of their products.
+    /// The rest of the workspace holds the leaves first, then the scratch memory of products. Each
+    /// member has memory for the leaves of a group and for the scratch memory of their products.
     pub(crate) needs: MemoryNeeds,
 }
 
-/// The number of the lowest levels, which all members multiply together. One member alone does
-/// those from here on, while the others multiply the leaves of the lower ones.
+/// The lowest levels, which all members multiply together, are those below this one. One member
+/// combines the others, while the rest multiply the leaves of the lower ones.
 pub(super) fn head_level(levels: usize, members: usize) -> usize {
     let level = (7 * members).ilog2() as usize + 1;
     level.min(levels.saturating_sub(1)).max(2)
@@ -53,7 +54,7 @@ impl FactorialSizes {
         let plan = FactorialPlan::new(n);
         let (levels, segments) = (plan.levels(), plan.segments());
         let odd_limbs = limbs - plan.zero_limbs().min(limbs);
-        // Groups of leaves at most, for all levels, and the head.
+        // The most groups of leaves, for all levels, and the head.
         let groups_max = levels + 4 * members + 1;
         let bits = |bits: u64| usize::try_from(bits / 64).unwrap_or(usize::MAX) + 1;
         let levels_limbs = bits(4 * n + 2 * levels as u64);
@@ -87,7 +88,7 @@ impl FactorialSizes {
     }
 }
 
-/// How much of a factorial is done, counted by its members.
+/// The progress of a factorial, counted by its members.
 #[derive(Debug, Default)]
 #[repr(C)]
 pub(crate) struct FactorialProgress {
@@ -98,12 +99,12 @@ pub(crate) struct FactorialProgress {
 }
 
 impl FactorialProgress {
-    /// Shares of the time that segments and groups take of a long factorial.
+    /// The part of the time of a long factorial that segments and groups take.
     const SEGMENTS_SHARE: f64 = 0.25;
     const GROUPS_SHARE: f64 = 0.25;
 
-    /// Limbs of the products of all members in units of the result's: the last two have 3/2,
-    /// those of each step before an eighth of the next.
+    /// Limbs of the products of all members, in units of the result's: the last two have 3/2, those
+    /// of each earlier step an eighth of the next.
     const PRODUCTS: f64 = 1.5 * 8.0 / 7.0;
 
     pub(super) fn add_segment(&self) {
@@ -119,7 +120,7 @@ impl FactorialProgress {
         self.limbs.fetch_add(limbs as u64, Ordering::Relaxed);
     }
 
-    /// About how much of the time has passed, from 0 to 1.
+    /// The approximate part of the time that has passed, from 0 to 1.
     pub(crate) fn fraction(&self, sizes: &FactorialSizes) -> f64 {
         let part =
             |done: &AtomicU64, all: f64| (done.load(Ordering::Relaxed) as f64 / all).min(1.0);

@@ -29,7 +29,7 @@ pub enum Backend {
 }
 
 impl Backend {
-    /// Every backend that this processor has, fastest last.
+    /// Every backend that this processor supports, the fastest last.
     ///
     /// # Examples
     ///
@@ -46,8 +46,9 @@ impl Backend {
         }
     }
 
-    /// The fastest that this processor has, or the one that the environment variable
-    /// `BRIGADE_BIGINT` (`portable`, `fma` or `ifma`) names, if the processor has it. Read once.
+    /// The fastest backend that this processor supports, or the one that the environment variable
+    /// `BRIGADE_BIGINT` (`portable`, `fma` or `ifma`) names, if the processor supports it. The
+    /// variable is read once.
     ///
     /// # Examples
     ///
@@ -108,10 +109,10 @@ const fn has_ifma() -> bool {
 ///
 /// # Safety
 ///
-/// Every function: the processor has what the backend needs, and what the function of the same
-/// name in [`passes`] or [`super::crt`] asks of its memory.
+/// Every function: the processor has what the backend needs, and the memory is as the function of
+/// the same name in [`passes`] or [`super::crt`] requires.
 pub(super) trait TransformKernel {
-    /// The residues that it computes with.
+    /// The kind of residues.
     const KIND: ResidueKind;
 
     /// See [`passes::first`].
@@ -148,8 +149,8 @@ pub(super) trait TransformKernel {
 }
 
 /// Defines a kernel: the arithmetic of its first pass and of the others, its leaf products and its
-/// reconstruction. The attributes stand before each function, so that it is compiled for an
-/// instruction set: a generic function cannot choose its instructions by a parameter.
+/// reconstruction. The attributes stand before each function and make it compile for an instruction
+/// set: a generic function cannot choose its instructions by a parameter.
 macro_rules! kernel {
     (
         $(#[$documentation:meta])* $kernel:ident, $kind:expr, $first:ty, $other:ty, $leaves:path,

@@ -40,8 +40,8 @@ pub(super) trait Twiddles {
     fn factor(&self, d: usize, t: usize) -> &Factor;
 }
 
-/// Arithmetic modulo one of the primes, on vectors of residues. A value is proof that the
-/// processor has what its lanes need.
+/// Arithmetic modulo one of the primes, on vectors of residues. The existence of a value proves
+/// that the processor has what its lanes need.
 pub(super) trait ResidueField: Copy {
     /// A vector of residues.
     type Lane: Arithmetic;
@@ -75,7 +75,7 @@ pub(super) trait ResidueField: Copy {
     /// A residue of `acc + x w`.
     fn mul_add(&self, acc: Self::Lane, x: Self::Lane, w: Spread<Self::Lane>) -> Self::Lane;
 
-    /// A residue of `x w`, in the interval of what butterflies return.
+    /// A residue of `x w`, in the interval that butterflies return.
     fn mul(&self, x: Self::Lane, w: Spread<Self::Lane>) -> Self::Lane;
 
     /// A residue of `x`, in the narrowest interval.
@@ -108,7 +108,8 @@ pub(super) trait ResidueField: Copy {
     }
 }
 
-/// The constants of one prime in registers; proof that the processor has what `L` needs.
+/// The constants of one prime in registers. Its existence proves that the processor has what `L`
+/// needs.
 #[derive(Clone, Copy)]
 pub(super) struct IntegerField<L> {
     pub(super) prime: Prime,

@@ -1,10 +1,11 @@
 //! One product by the transform, run by a team.
 //!
-//! For each prime: split and transform the columns of both operands (*first*); for each block,
-//! finish both transforms, multiply the leaves, and undo (*middle*: depth first, in cache);
-//! undo the columns (*last*). Then reconstruct the limbs from the residues of the three primes. The
-//! second operand's memory serves all primes; the residues of each prime stay until the
-//! reconstruction. There is a barrier wherever a member may read what another wrote:
+//! For each prime, three steps: *first* splits both operands and transforms their columns;
+//! *middle*, for each block, finishes both transforms, multiplies the leaves, and undoes these
+//! transforms (depth first, in cache); *last* undoes the columns. Then the limbs are reconstructed
+//! from the residues of the three primes. The second operand's memory serves all primes; the
+//! residues of each prime stay until the reconstruction. There is a barrier wherever a member may
+//! read what another wrote:
 //!
 //! ```text
 //! first 1 | middle 1 | last 1, first 2 | middle 2 | last 2, first 3 | middle 3 | last 3
@@ -24,18 +25,19 @@ use super::plan::{Line, Node, TransformPlan};
 use super::splitting::Digits;
 use super::twiddles::{TwiddleTable, table_bytes, tables};
 
-/// Nodes of at most this logarithm of lines are finished layer by layer: both operands fit well
+/// Nodes of at most this logarithm of lines are finished layer by layer: both operands then fit
 /// into the first-level cache.
 const TILE_LOG: u32 = 6;
 
-/// Most segments into which the last step is divided, each with a carry of its own.
+/// The most segments into which the last step is divided, each with its own carry.
 const SEGMENTS_MAX: usize = 64;
 
-/// Lines of which a segment is a multiple: whatever the width of digits, it begins on a limb.
+/// A segment is a multiple of this many lines, so that it begins on a limb for every width of
+/// digits.
 const SEGMENT_UNIT: usize = 8;
 
-/// Steps of a product that take their work from a counter of the team, one each: first, middle
-/// and last for each prime, and the reconstruction.
+/// Steps of a product that take their work from a counter of the team, one counter each: first,
+/// middle and last for each prime, and the reconstruction.
 const STEPS: usize = 10;
 
 const _: () = assert!(STEPS <= COUNTERS);
@@ -51,11 +53,11 @@ const LINE_LIMBS: usize = size_of::<Line>() / size_of::<u64>();
 /// If the operands are too long for the transform.
 pub(in crate::kernel::bigint) fn scratch_limbs(a_limbs: usize, b_limbs: Option<usize>) -> usize {
     let plan = plan(a_limbs, b_limbs);
-    // The scratch is aligned to a limb: the first line may begin almost a line later.
+    // The scratch memory is aligned to a limb: the first line may begin almost a line later.
     (scratch_lines(plan, b_limbs.is_none()) + 1) * LINE_LIMBS
 }
 
-/// Limbs of the tables that each process keeps once it has made such a product.
+/// Limbs of the tables that each process keeps after such a product.
 pub(in crate::kernel::bigint) fn table_limbs(a_limbs: usize, b_limbs: usize) -> usize {
     table_bytes(plan(a_limbs, Some(b_limbs))) / size_of::<u64>()
 }
@@ -69,7 +71,7 @@ fn plan(a_limbs: usize, b_limbs: Option<usize>) -> TransformPlan {
 ///
 /// # Errors
 ///
-/// [`PeerDied`] if another member died; `out` then holds anything.
+/// [`PeerDied`] if another member died; the contents of `out` are then unspecified.
 ///
 /// # Panics
 ///
@@ -78,8 +80,8 @@ fn plan(a_limbs: usize, b_limbs: Option<usize>) -> TransformPlan {
 /// # Safety
 ///
 /// - `out` is valid for reads and writes of the limbs of `a` and `b` together, `scratch` of
-///   [`scratch_limbs`]; both are for the team alone until all its members have returned, and
-///   neither overlaps the other or an operand.
+///   [`scratch_limbs`]; only the team uses both until all its members have returned, and neither
+///   overlaps the other or an operand.
 /// - All members call with the same operands, memory and backend.
 pub(in crate::kernel::bigint) unsafe fn multiply(
     team: &impl Team,
@@ -104,7 +106,7 @@ pub(in crate::kernel::bigint) unsafe fn multiply(
         #[cfg(target_arch = "x86_64")]
         // SAFETY: as above.
         Backend::Fma => unsafe { product.run::<FmaKernel>(team) },
-        // SAFETY: any processor will do; the rest by this function's contract.
+        // SAFETY: no processor feature is needed; the rest by this function's contract.
         _ => unsafe { product.run::<PortableKernel>(team) },
     }
 }
@@ -153,21 +155,21 @@ impl Convolution<'_> {
     ///
     /// # Errors
     ///
-    /// [`PeerDied`] if another member died; `out` then holds anything.
+    /// [`PeerDied`] if another member died; the contents of `out` are then unspecified.
     ///
     /// # Safety
     ///
     /// - The processor has what `K` needs.
-    /// - `out` is valid for `out_limbs` limbs, `scratch` for [`scratch_lines`], both are for the
-    ///   team alone until all its members have returned, and neither overlaps the other or an
-    ///   operand.
+    /// - `out` is valid for `out_limbs` limbs, `scratch` for [`scratch_lines`], only the team uses
+    ///   both until all its members have returned, and neither overlaps the other or an operand.
     /// - All members call with the same memory and the same plan.
     pub(super) unsafe fn run<K: TransformKernel>(&self, team: &impl Team) -> Result<(), PeerDied> {
         let memory = self.memory();
         for table in tables(self.plan, K::KIND) {
-            // SAFETY: the chunks that this member takes are its own until the barrier; the last
-            // pass over the prime before reads other memory than this prime's first pass writes,
-            // except `other`, which its middle, before the barrier, was the last to read.
+            // SAFETY: only this member has the chunks that it takes, until the barrier. The last
+            // pass over the previous prime reads other memory than this prime's first pass writes,
+            // except `other`; the previous middle, which ended at a barrier, was the last to read
+            // that.
             unsafe { self.first::<K>(team, memory, table) };
             team.barrier()?;
             // SAFETY: the barrier has made all columns visible, and each block is one member's.
@@ -310,8 +312,8 @@ fn take(team: &impl Team, step: usize, units: usize, mut work: impl FnMut(usize)
     }
 }
 
-/// Forward transforms of `node` at `a` and `b`, product of their leaves, inverse transform at `a`,
-/// depth first. Without `b`, the square.
+/// Forward transforms of `node` at `a` and `b`, the product of their leaves, and the inverse
+/// transform at `a`, depth first. Without `b`, the square.
 ///
 /// # Safety
 ///

@@ -40,8 +40,8 @@ pub(super) fn scales(plan: TransformPlan) -> [Factor; 3] {
     })
 }
 
-/// Reconstruction of coefficients from residues of one kind, as digits. A value is proof that the
-/// processor has what it needs.
+/// Reconstruction of coefficients from residues of one kind, as digits. The existence of a value
+/// proves that the processor has what it needs.
 pub(super) trait Crt: Sized {
     /// The vectors of digits.
     type Digits: Lanes;
@@ -138,8 +138,8 @@ fn shift_right_by<L: Lanes, const D: u32>(x: L) -> L {
     }
 }
 
-/// Lines `lines` of the product as `digit_bits` bytes each, at `digit_bits * line` in `out`, up
-/// to its end, as if the lines below gave no carry; returns the carry out of the last line.
+/// Writes lines `lines` of the product, `digit_bits` bytes each, at `digit_bits * line` in `out`,
+/// up to its end, as if the lines below gave no carry. Returns the carry out of the last line.
 ///
 /// # Safety
 ///
@@ -181,10 +181,10 @@ pub(super) unsafe fn reconstruct<J: Crt, const D: u32>(
         let at = line * D as usize;
         let packed = digits.pack::<D>();
         if at + 64 <= end_byte {
-            // SAFETY: the 64 bytes lie below `end_byte`, ours by this function's contract.
+            // SAFETY: the 64 bytes lie below `end_byte`, exclusive by this function's contract.
             unsafe { packed.store(out.wrapping_add(at).cast()) };
         } else {
-            // SAFETY: bytes from `at` to `end_byte` are ours, by this function's contract.
+            // SAFETY: bytes from `at` to `end_byte` are exclusive, by this function's contract.
             unsafe {
                 store_some(
                     packed,

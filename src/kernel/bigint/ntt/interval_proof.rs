@@ -2,7 +2,7 @@
 //!
 //! The butterflies are run on [`Interval`]s: linear forms over intervals, so that `2 a - (a + r)`
 //! is known to be `a - r`. Each multiplicand must lie in `[0, 2^52)` for all values of the
-//! intervals at once. So this holds for all inputs, not only for those of a test.
+//! intervals at once. So the result holds for all inputs, not only for those of a test.
 #![allow(unsafe_code)]
 
 use std::cell::RefCell;
@@ -14,7 +14,7 @@ use super::prime_field::{Factor, PRIMES, WORD_MASK};
 use super::simd::{Arithmetic, Integers};
 use super::twiddles::{self, tables};
 
-/// What is known of a lane: the place of a [`LinearForm`] in the arena of this thread.
+/// What is known of a lane: the index of a [`LinearForm`] in the arena of this thread.
 #[derive(Clone, Copy)]
 struct Interval(usize);
 
@@ -153,7 +153,7 @@ impl Integers for Interval {
     }
 }
 
-/// Some factors: their values do not matter to the bounds.
+/// Some factors: the bounds do not depend on their values.
 pub(super) struct AnyFactors<'a>(pub(super) &'a [Factor]);
 
 impl Twiddles for AnyFactors<'_> {
@@ -166,7 +166,7 @@ pub(super) fn plan(odd: usize) -> TransformPlan {
     TransformPlan { odd, log: 6, digit_bits: 63 }
 }
 
-/// Where values may lie that are `phase` layers from a reduction, in units of p and with a slack
+/// The interval of values that are `phase` layers from a reduction, in units of p and with a slack
 /// of p / 256: `[0, 8)`, `[2, 5 + e]`, `[1, 6 + e]`.
 fn phase_interval(phase: usize, p: i128) -> (i128, i128) {
     match phase % 3 {
@@ -186,7 +186,7 @@ fn assert_inside(x: &[Interval], (low, high): (i128, i128), what: &str) {
 /// Runs `check` with the constants of each prime and factors for it.
 fn for_each_prime(check: impl Fn(&IntegerField<Interval>, i128, AnyFactors<'_>)) {
     for (index, prime) in PRIMES.iter().enumerate() {
-        // SAFETY: intervals need no processor.
+        // SAFETY: intervals need no processor feature.
         let field = unsafe { IntegerField::<Interval>::new(index) };
         check(
             &field,
@@ -203,7 +203,7 @@ fn forward_stays_inside<const R: usize>() {
             let mut x = [(); R].map(|()| Interval::unknown(low, high.min(8 * p)));
             butterflies::forward(field, &mut x, phase, &factors);
             let after = phase + R.ilog2() as usize;
-            // From phase 0 on, one layer more is at `[0, 7 + e]`, which phase 0 then reduces.
+            // From phase 0, one more layer gives `[0, 7 + e]`, which phase 0 then reduces.
             let interval =
                 if after.is_multiple_of(3) { (0, 8 * p) } else { phase_interval(after, p) };
             assert_inside(&x, interval, "forward");
@@ -243,7 +243,7 @@ fn inverse_butterflies_stay_inside_their_interval() {
 fn odd_stays_inside<const M: usize>() {
     assert!(ODD_PARTS.iter().any(|&(odd, _)| odd == M));
     for (index, prime) in PRIMES.iter().enumerate() {
-        // SAFETY: intervals need no processor.
+        // SAFETY: intervals need no processor feature.
         let field = unsafe { IntegerField::<Interval>::new(index) };
         let p = i128::from(prime.p);
         let x = [(); M].map(|()| Interval::unknown(0, 8 * p));

@@ -47,7 +47,7 @@ impl Arithmetic for Bound {
     }
 }
 
-/// What `arch::avx2` proves of its arithmetic, and nothing else.
+/// The bounds that `arch::avx2` proves of its arithmetic, and nothing else.
 #[derive(Clone, Copy)]
 struct BoundField {
     p: i128,
@@ -91,7 +91,7 @@ const PHASES: [i128; 3] = [40, 20, 30];
 
 fn for_each_prime(check: impl Fn(BoundField, AnyFactors<'_>)) {
     for index in 0..PRIMES.len() {
-        // SAFETY: bounds need no processor.
+        // SAFETY: bounds need no processor feature.
         let field = unsafe { BoundField::new(index) };
         check(field, AnyFactors(tables(plan(1), twiddles::ResidueKind::F64)[index].row(0)));
     }
@@ -134,7 +134,7 @@ fn butterflies_of_f64_residues_stay_exact() {
 fn odd_stays_below<const M: usize>() {
     assert!(ODD_PARTS.iter().any(|&(odd, _)| odd == M));
     for index in 0..PRIMES.len() {
-        // SAFETY: bounds need no processor.
+        // SAFETY: bounds need no processor feature.
         let field = unsafe { BoundField::new(index) };
         let tables = tables(plan(M), twiddles::ResidueKind::F64);
         let y = butterflies::odd(&field, &tables[index].odd_factors, [Bound::new(5 * field.p); M]);

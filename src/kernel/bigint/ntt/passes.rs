@@ -10,8 +10,8 @@ use super::simd::{Arithmetic, LANES, Lanes};
 use super::splitting::{DigitResidues, Digits};
 use super::twiddles::{TwiddleTable, mirror};
 
-/// The addresses of `R` columns, `stride` lines apart, from line `start` on: of as many lines as
-/// follow without a gap, which is a page, or all of them in a node that fits into one.
+/// The addresses of `R` columns, `stride` lines apart, from line `start` on. Each is valid for as
+/// many lines as follow without a gap: a page, or all lines of a node that fits into one.
 #[inline(always)]
 fn columns<const R: usize>(data: *mut Line, start: usize, stride: usize) -> [*mut Line; R] {
     let mut columns = [data.wrapping_add(padded(start)); R];
@@ -27,7 +27,7 @@ fn columns<const R: usize>(data: *mut Line, start: usize, stride: usize) -> [*mu
     columns
 }
 
-/// The vectors that `lines` lines are.
+/// The number of vectors in `lines` lines.
 #[inline(always)]
 const fn vectors<L: Arithmetic>(lines: usize) -> usize {
     lines * (LANES / L::WIDTH)
@@ -63,12 +63,12 @@ unsafe fn store<L: Arithmetic, const R: usize>(columns: &[*mut Line; R], i: usiz
 }
 
 /// `log2(R)` layers on each of `nodes` siblings from `node` on. The inverse layers undo the forward
-/// ones up to a factor `R`; all values into and out of them are in `[3p, 5p]`.
+/// ones up to a factor `R`; all their inputs and outputs are in `[3p, 5p]`.
 ///
 /// # Safety
 ///
 /// - The processor has what the lanes need.
-/// - The lines of these nodes, each at its padded place, are this thread's to read and write.
+/// - Only this thread uses the lines of these nodes, each at its padded place.
 #[inline(always)]
 pub(super) unsafe fn layers<'t, G: ResidueField, D: Direction<'t>, const R: usize>(
     data: *mut Line,
@@ -86,7 +86,7 @@ pub(super) unsafe fn layers<'t, G: ResidueField, D: Direction<'t>, const R: usiz
         for start in (0..stride).step_by(PAGE_LINES) {
             let columns = columns::<R>(data, node.line + start, stride);
             for i in 0..vectors::<G::Lane>(stride.min(PAGE_LINES)) {
-                // SAFETY: the line is the node's, ours by this function's contract.
+                // SAFETY: the line is the node's, exclusive by this function's contract.
                 let mut x = unsafe { load::<G::Lane, R>(&columns, i) };
                 direction.butterflies(&field, &mut x);
                 // SAFETY: as above.
@@ -185,7 +185,7 @@ impl Twiddles for Inverse<'_> {
 /// # Safety
 ///
 /// - The processor has what the lanes need.
-/// - Memory for the plan at `data`, of which this chunk's lines are this thread's to write.
+/// - `data` is valid for the plan's memory, and only this thread writes this chunk's lines.
 #[inline(always)]
 pub(super) unsafe fn first<G: DigitResidues, const M: usize, const R: usize>(
     data: *mut Line,
@@ -228,7 +228,7 @@ pub(super) unsafe fn first<G: DigitResidues, const M: usize, const R: usize>(
                 _ => {}
             }
         }
-        // SAFETY: the line belongs to this chunk, ours by this function's contract.
+        // SAFETY: the line belongs to this chunk, exclusive by this function's contract.
         unsafe { store(&columns, i, x) };
     }
 }
@@ -257,7 +257,7 @@ fn head<'t, G: ResidueField, D: Direction<'t>, const M: usize, const N: usize>(
 /// # Safety
 ///
 /// - The processor has what the lanes need.
-/// - Memory for the plan at `data`, of which this chunk's lines are this thread's to write.
+/// - `data` is valid for the plan's memory, and only this thread writes this chunk's lines.
 #[inline(always)]
 pub(super) unsafe fn last<G: ResidueField, const M: usize, const R: usize>(
     data: *mut Line,
@@ -271,7 +271,7 @@ pub(super) unsafe fn last<G: ResidueField, const M: usize, const R: usize>(
     let start = chunk * PAGE_LINES;
     let columns = columns::<R>(data, start, stride);
     for i in 0..vectors::<G::Lane>(stride.min(PAGE_LINES)) {
-        // SAFETY: the line belongs to this chunk, ours by this function's contract.
+        // SAFETY: the line belongs to this chunk, exclusive by this function's contract.
         let mut x = unsafe { load::<G::Lane, R>(&columns, i) };
         for e in 0..M {
             match R / M {
@@ -304,7 +304,7 @@ pub(super) unsafe fn last<G: ResidueField, const M: usize, const R: usize>(
 /// `a, b < 2^52` the eight high and the eight low halves add up to less than 2^55 each. Let
 /// `H 2^52 + L` be the sum, `L < 2^52`; with `q = L / p mod 2^52` (Montgomery), `q p` has the same
 /// low half, so `H - floor(q p / 2^52)`, in `(-p, 2^55 + 8)`, is the quotient by 2^52 modulo `p`.
-/// `p` is added, what lies above 2^49 is folded by `2^49 = gap`, and `3p` makes it `[3p, 5p]`.
+/// `p` is added, the part above 2^49 is folded by `2^49 = gap`, and adding `3p` gives `[3p, 5p]`.
 ///
 /// # Safety
 ///
@@ -329,7 +329,7 @@ pub(super) unsafe fn leaves<L: Lanes>(
         let y = unsafe { L::load(b.wrapping_add(place).cast()) };
         let ry = field.mul_add(field.p, y, rho);
         let ry = if index.is_multiple_of(2) { ry } else { field.splat(2 * field.prime.p).sub(ry) };
-        // SAFETY: the line is the leaf's, ours by this function's contract.
+        // SAFETY: the line is the leaf's, exclusive by this function's contract.
         unsafe { leaf_product(&field, a.wrapping_add(place).cast(), y, ry) };
     }
 }
@@ -352,7 +352,7 @@ unsafe fn leaf_product<L: Lanes>(field: &IntegerField<L>, a: *mut u64, y: L, ry:
         y.align::<2>(ry),
         y.align::<1>(ry),
     ];
-    // Even and odd rows apart: two chains of additions, each half as long.
+    // Even and odd rows separately: two chains of additions, each half as long.
     let (mut high, mut low) = ([zero; 2], [zero; 2]);
     for i in 0..LANES {
         // SAFETY: lane `i < 8` of the line, readable by this function's contract.

@@ -10,10 +10,10 @@ use super::simd::LANES;
 #[repr(C, align(64))]
 pub(super) struct Line(pub(super) [u64; LANES]);
 
-/// Lines that lie in memory without a gap, when they start at a multiple of this: one page.
+/// Lines that lie in memory without a gap if they start at a multiple of this number: one page.
 pub(super) const PAGE_LINES: usize = 64;
 
-/// Largest logarithm of the power of two in a length.
+/// The largest logarithm of the power of two in a length.
 const LOG_MAX: u32 = ROOT_ORDER.trailing_zeros();
 
 /// The shape of one cyclic product: its length is `8 * odd * 2^log` coefficients.
@@ -27,14 +27,15 @@ pub(super) struct TransformPlan {
     pub(super) digit_bits: u32,
 }
 
-/// The odd parts, each with the binary layers that its first pass does in the same registers.
+/// The odd parts, each with the number of binary layers that its first pass does in the same
+/// registers.
 pub(super) const ODD_PARTS: [(usize, u32); 6] = [(1, 4), (3, 2), (5, 1), (7, 1), (9, 0), (15, 0)];
 
 /// The widths of digits, the best first. Every coefficient of the product is less than
 /// `min(digits) * 2^(2 * width)`, and must be less than the product of the primes.
 const WIDTHS: [u32; 3] = [63, 62, 60];
 
-/// Most digits of `width` bits in the shorter operand: `floor(p1 p2 p3 / 2^(2 width))`.
+/// The most digits of `width` bits in the shorter operand: `floor(p1 p2 p3 / 2^(2 width))`.
 const fn digits_max(width: u32) -> usize {
     // In steps, so that 128 bits suffice; each step rounds down.
     let pair = (PRIMES[0].p as u128 * PRIMES[1].p as u128) >> 50;
@@ -42,7 +43,7 @@ const fn digits_max(width: u32) -> usize {
     all as usize
 }
 
-/// Most limbs in the shorter operand of one product; a longer one has to be split.
+/// The most limbs in the shorter operand of one product; a longer one has to be split.
 pub(in crate::kernel::bigint) const SHORTER_LIMBS_MAX: usize = digits_max(60) / 64 * 60;
 
 impl TransformPlan {
@@ -69,7 +70,7 @@ impl TransformPlan {
         plans.min_by_key(|plan| plan.lines() * plan.cost_per_line())
     }
 
-    /// Relative cost of a line, from the table of measured ones.
+    /// The relative cost of a line, from the table of measurements.
     fn cost_per_line(self) -> usize {
         let at = ODD_PARTS.iter().position(|&(odd, _)| odd == self.odd);
         at.map_or(usize::MAX, |at| LENGTH_COSTS[at])
@@ -162,9 +163,9 @@ pub(super) const fn halve(row: usize, odd: usize) -> usize {
     if row.is_multiple_of(2) { row / 2 } else { (row + odd) / 2 }
 }
 
-/// Where line `line` lies, in lines: one line is skipped after each page, each 64 pages, and so
-/// on, so that the columns of a pass, whose distances are powers of two, fall into different
-/// cache sets.
+/// The place of line `line`, in lines: one line is skipped after each page, each 64 pages, and so
+/// on, so that the columns of a pass, whose distances are powers of two, fall into different cache
+/// sets.
 #[inline(always)]
 pub(super) const fn padded(line: usize) -> usize {
     line + (line >> 6) + (line >> 12) + (line >> 18) + (line >> 24)

@@ -1,6 +1,6 @@
-//! SingleLane arithmetic modulo the three transform primes.
+//! Scalar arithmetic modulo the three transform primes.
 
-/// Bits that one multiplicand, and each half of a product, may have.
+/// The bits of a multiplicand, and of each half of a product.
 pub(super) const WORD_BITS: u32 = 52;
 
 /// The low `WORD_BITS` bits.
@@ -40,7 +40,7 @@ impl Prime {
         Self { p, root, gap_over_p: low((gap << 64) / p as u128) }
     }
 
-    /// `2^49 - p`: what 2^49 is congruent to.
+    /// `2^49 - p`, to which 2^49 is congruent.
     pub(super) const fn gap(self) -> u64 {
         (1 << 49) - self.p
     }
@@ -93,8 +93,8 @@ impl Prime {
 
     /// The factor of `w < p`.
     ///
-    /// `w * 2^52 / p = 8 w + 8 w gap / p`; the second term, from the truncated fraction, is at
-    /// most 2 too small, and the remainder is then small enough to be exact modulo 2^64.
+    /// `w * 2^52 / p = 8 w + 8 w gap / p`. The second term, from the truncated fraction, is at most
+    /// 2 too small; the remainder is then small enough to be exact modulo 2^64.
     pub(super) const fn factor(self, w: u64) -> Factor {
         let mut quotient = 8 * w + low((8 * w as u128 * self.gap_over_p as u128) >> 64);
         let mut rest = (w << WORD_BITS).wrapping_sub(quotient.wrapping_mul(self.p));

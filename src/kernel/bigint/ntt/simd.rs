@@ -4,12 +4,12 @@
 /// Lanes in a vector, coefficients in a leaf of the transform.
 pub(super) const LANES: usize = 8;
 
-/// Lanes of 64 bits in registers, for arithmetic without any traffic between them.
+/// Lanes of 64 bits in registers, for arithmetic without data movement between lanes.
 ///
-/// A value is proof that the processor can compute with it, because every value comes, in the end,
-/// from one of the three unsafe constructors.
+/// The existence of a value proves that the processor can compute with it, because every value
+/// derives from one of the three unsafe constructors.
 pub(super) trait Arithmetic: Copy {
-    /// Lanes: a divisor of [`LANES`].
+    /// The number of lanes, a divisor of [`LANES`].
     const WIDTH: usize;
 
     /// All lanes with the bits `x`.
@@ -57,14 +57,14 @@ pub(super) trait Arithmetic: Copy {
 
 /// Lanes that are integers, with products of 52 bits.
 pub(super) trait Integers: Arithmetic {
-    /// `self + x * y` modulo 2^52; what lies above is undefined.
+    /// `self + x * y` modulo 2^52; the bits above are undefined.
     fn add_product(self, x: Self, y: Self) -> Self;
 
     /// `self + floor(x * y / 2^52)` of the low 52 bits of `x` and `y`, modulo 2^64.
     fn add_high(self, x: Self, y: Self) -> Self;
 }
 
-/// A vector of eight lanes, and what moves bits between them.
+/// A vector of eight lanes, with operations that move bits between them.
 pub(super) trait Lanes: Integers {
     /// Bitwise and.
     fn and(self, other: Self) -> Self;
@@ -87,8 +87,8 @@ pub(super) trait Lanes: Integers {
     /// Lanes `N..N+8` of the sixteen lanes `low`, `self`.
     fn align<const N: i32>(self, low: Self) -> Self;
 
-    /// Lane `i` of a 512-bit number shifted left by lane `i < 64` of `counts`, the bits that leave
-    /// a lane entering the next.
+    /// Lane `i` of a 512-bit number shifted left by lane `i < 64` of `counts`; the bits that leave
+    /// a lane enter the next.
     fn shift_apart(self, counts: Self) -> Self;
 
     /// The number, of `8 D` bits, whose digits are the lanes, each below 2^D.

@@ -15,8 +15,8 @@ pub(super) const fn multiples(step: u32) -> [u64; LANES] {
     lanes
 }
 
-/// How eight digits are taken from as many bytes as a digit has bits: digit `i` is the upper half
-/// of limbs `i` and `i - 1` shifted left by `i (64 - bits)`, and masked.
+/// How eight digits are extracted from as many bytes as a digit has bits: digit `i` is the upper
+/// half of limbs `i` and `i - 1` shifted left by `i (64 - bits)`, and masked.
 #[derive(Clone, Copy)]
 pub(super) struct Split<L> {
     counts: L,
@@ -46,7 +46,7 @@ pub(super) struct Digits<'a> {
     line_bytes: usize,
     /// Lines that can be read by one load of 64 bytes.
     whole: usize,
-    /// Lines that have a digit other than zero.
+    /// Lines that have a nonzero digit.
     lines: usize,
 }
 
@@ -74,7 +74,7 @@ impl<'a> Digits<'a> {
         }
     }
 
-    /// Where to read the eight limbs from the first byte of line `line` on: in the operand, or,
+    /// The address of the eight limbs from the first byte of line `line` on: in the operand or,
     /// near and past its end, in `rest`.
     #[inline(always)]
     pub(super) fn limbs_of_line(&self, line: usize, rest: &mut [u64; LANES]) -> *const u64 {
@@ -85,7 +85,7 @@ impl<'a> Digits<'a> {
         rest.as_ptr()
     }
 
-    /// Lines that have a digit other than zero, and all before them.
+    /// The lines up to the last that has a nonzero digit.
     #[inline(always)]
     pub(super) fn lines(&self) -> usize {
         self.lines
@@ -106,16 +106,16 @@ impl<'a> Digits<'a> {
     }
 }
 
-/// What the first pass needs: residues of an operand's digits.
+/// The residues of an operand's digits, for the first pass.
 pub(super) trait DigitResidues: ResidueField {
-    /// How digits are taken from limbs.
+    /// How digits are extracted from limbs.
     type Split: Copy;
 
-    /// The way for digits of `digit_bits`.
+    /// The extraction of digits of `digit_bits`.
     fn split(&self, digit_bits: u32) -> Self::Split;
 
-    /// Residues of the digits of vector `vector` of the operand, all lanes of them; zeros past
-    /// its end. A line has as many vectors as it has times the lanes.
+    /// The residues of the digits of vector `vector` of the operand; zeros past its end. A line has
+    /// `LANES / WIDTH` vectors.
     fn residues(&self, operand: &Digits<'_>, split: &Self::Split, vector: usize) -> Self::Lane;
 }
 

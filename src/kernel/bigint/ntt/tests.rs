@@ -1,4 +1,4 @@
-//! Claims about the transform, against the naive oracle.
+//! Tests of the transform, against the naive oracle.
 #![allow(unsafe_code)]
 
 #[cfg(target_arch = "x86_64")]
@@ -20,7 +20,7 @@ use crate::kernel::team::SingleThread;
 use dashu_int::UBig;
 use plan::ODD_PARTS;
 
-/// The product by a stated plan, if the backend is there.
+/// The product by a given plan, if the backend is available.
 fn multiply_by(plan: TransformPlan, backend: Backend, a: &[u64], b: &[u64]) -> Vec<u64> {
     let mut scratch = vec![Line([u64::MAX; 8]); scratch_lines(plan, false)];
     let out_limbs = a.len() + b.len();
@@ -30,12 +30,12 @@ fn multiply_by(plan: TransformPlan, backend: Backend, a: &[u64], b: &[u64]) -> V
     let team = SingleThread::default();
     let done = match backend {
         #[cfg(target_arch = "x86_64")]
-        // SAFETY: the vectors are as long as is asked for, and the backend is one of `all`.
+        // SAFETY: the vectors have the required lengths, and the backend is one of `all`.
         Backend::Ifma => unsafe { product.run::<IfmaKernel>(&team) },
         #[cfg(target_arch = "x86_64")]
         // SAFETY: as above.
         Backend::Fma => unsafe { product.run::<FmaKernel>(&team) },
-        // SAFETY: the vectors are as long as is asked for.
+        // SAFETY: the vectors have the required lengths.
         _ => unsafe { product.run::<PortableKernel>(&team) },
     };
     done.unwrap();
@@ -48,7 +48,7 @@ fn every_shape_of_transform_gives_the_product() {
         for log in head.max(1)..9 {
             for digit_bits in [60, 62, 63] {
                 let plan = TransformPlan { odd, log, digit_bits };
-                // As many digits as the length takes, divided evenly and unevenly.
+                // As many digits as the length can take, divided evenly and unevenly.
                 let digits = plan.lines() * 8 + 1;
                 for part in [digits / 2, digits / 7 + 1] {
                     let limbs = |digits: usize| digits * digit_bits as usize / 64;
@@ -82,7 +82,7 @@ fn modulus() -> UBig {
     PRIMES.iter().fold(UBig::ONE, |product, prime| product * prime.p)
 }
 
-/// The largest number for which something holds that holds for all below.
+/// The largest number for which `holds` is true; it must be true for all below.
 fn largest(holds: impl Fn(usize) -> bool) -> usize {
     let (mut low, mut high) = (1, 1 << 40);
     while high - low > 1 {
@@ -141,7 +141,7 @@ unsafe fn assert_reconstructed<J: Crt, const D: u32>(
     let lines = [0, 1, 2].map(|i| {
         let prime = PRIMES[i];
         Line(coefficients.each_ref().map(|c| {
-            // What 2^52 / lines turns into the coefficient again.
+            // The residue that 2^52 / lines turns into the coefficient again.
             let c = c % prime.p;
             let unscaled = prime.mul(prime.inverse((1 << (WORD_BITS - plan.log)) % prime.p), c);
             residues(i, unscaled)
@@ -178,16 +178,16 @@ fn any_coefficient_is_reconstructed_from_its_residues() {
         &p2 * &p3 + UBig::ONE,
         &most - &p1,
     ];
-    // As they are, and as far from canonical as a transform leaves them.
+    // Canonical residues, and residues as far from canonical as a transform leaves them.
     for far in [0, 3, 5] {
         let lazy = |i: usize, residue| residue + far * PRIMES[i].p;
-        // SAFETY: any processor will do.
+        // SAFETY: no processor feature is needed.
         unsafe { assert_reconstructed::<IntegerCrt<Portable>, 63>(&coefficients, lazy) };
         // SAFETY: as above.
         unsafe { assert_reconstructed::<IntegerCrt<Portable>, 60>(&coefficients, lazy) };
         #[cfg(target_arch = "x86_64")]
         if Backend::Ifma.is_available() {
-            // SAFETY: the processor was just asked.
+            // SAFETY: the processor's features were just detected.
             unsafe { assert_reconstructed::<IntegerCrt<U64x8>, 62>(&coefficients, lazy) };
         }
     }
@@ -199,7 +199,7 @@ fn any_coefficient_is_reconstructed_from_its_residues() {
                 let residue = PRIMES[i].mul(residue, 1 << WORD_BITS);
                 (residue as f64 + sign * PRIMES[i].p as f64).to_bits()
             };
-            // SAFETY: the processor was just asked.
+            // SAFETY: the processor's features were just detected.
             unsafe { assert_reconstructed::<F64Crt, 62>(&coefficients, lazy) };
             // SAFETY: as above.
             unsafe { assert_reconstructed::<F64Crt, 63>(&coefficients, lazy) };
@@ -207,7 +207,7 @@ fn any_coefficient_is_reconstructed_from_its_residues() {
     }
 }
 
-/// Ripples a carry through digits, and compares with one digit after another.
+/// Ripples a carry through digits, and compares with a loop over digits.
 ///
 /// # Safety
 ///
@@ -237,11 +237,11 @@ fn a_carry_ripples_through_any_run_of_full_digits() {
         let digit = |i: u32| kinds[(choice / 5u64.pow(i.min(5)) % 5) as usize];
         let digits = [0, 1, 2, 3, 4, 5, 1, 0].map(digit);
         for carry in [0, 1] {
-            // SAFETY: any processor will do.
+            // SAFETY: no processor feature is needed.
             unsafe { assert_ripples::<Portable>(digits, carry) };
             #[cfg(target_arch = "x86_64")]
             if Backend::Ifma.is_available() {
-                // SAFETY: the processor was just asked.
+                // SAFETY: the processor's features were just detected.
                 unsafe { assert_ripples::<U64x8>(digits, carry) };
             }
         }

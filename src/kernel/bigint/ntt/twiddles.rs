@@ -1,4 +1,4 @@
-//! Twiddle factors, made once for a length.
+//! Twiddle factors, computed once for each length.
 
 use std::sync::OnceLock;
 
@@ -126,7 +126,7 @@ fn odd_factors(prime: Prime, odd: usize) -> OddFactors {
     factors
 }
 
-/// Largest logarithm, plus one.
+/// The largest logarithm, plus one.
 const LOGS: usize = 25;
 
 /// Bytes of the tables for a plan.
@@ -140,10 +140,10 @@ const fn stride(log: u32) -> usize {
     1 << if half > 4 { half } else { 4 }
 }
 
-/// How residues, and so factors, are represented.
+/// The representation of residues, and so of factors.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum ResidueKind {
-    /// [`Factor`] as it is.
+    /// [`Factor`] unchanged.
     Integer,
     /// As in `arch::avx2`.
     #[cfg(target_arch = "x86_64")]

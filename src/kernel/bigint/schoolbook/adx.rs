@@ -8,8 +8,8 @@ const ROUND: usize = 4;
 
 /// `out += a b` for `out` as long as `a`, a multiple of four limbs; returns the carry.
 ///
-/// `mulx` leaves the flags alone; `adcx` carries products into one another in CF, `adox` carries
-/// their sums with `out` in OF, so that neither chain waits for the other.
+/// `mulx` does not change the flags. `adcx` carries products into one another in CF, and `adox`
+/// carries their sums with `out` in OF, so neither chain waits for the other.
 ///
 /// # Safety
 ///
@@ -21,8 +21,8 @@ pub(super) unsafe fn add_rounds(out: &mut [u64], a: &[u64], b: u64) -> u64 {
     if a.is_empty() {
         return carry;
     }
-    // SAFETY: the loop reads `a` and reads and writes `out` for `rcx * 4` limbs, the length of
-    // both as asserted, and is not entered for none; the instructions are there, by this
+    // SAFETY: the loop reads `a` and reads and writes `out` for `rcx * 4` limbs, the length of both
+    // as asserted, and is skipped for zero limbs; the processor has the instructions, by this
     // function's contract.
     unsafe {
         asm!(

@@ -24,7 +24,7 @@ impl Rows for Portable {
     }
 }
 
-/// Rows by ADX, where that was detected.
+/// Rows by ADX, if the processor has it.
 #[cfg(target_arch = "x86_64")]
 struct Adx;
 
@@ -61,10 +61,10 @@ pub(super) fn mul(out: &mut [u64], a: &[u64], b: &[u64]) {
     debug_assert_eq!(out.len(), a.len() + b.len());
     #[cfg(target_arch = "x86_64")]
     if has_adx() {
-        // SAFETY: asked just now.
+        // SAFETY: the processor's features were just detected.
         return unsafe { mul_with::<Adx>(out, a, b) };
     }
-    // SAFETY: any processor will do.
+    // SAFETY: no processor feature is needed.
     unsafe { mul_with::<Portable>(out, a, b) };
 }
 
@@ -81,16 +81,16 @@ unsafe fn mul_with<R: Rows>(out: &mut [u64], a: &[u64], b: &[u64]) {
     }
 }
 
-/// `out = a^2`, of `2 a.len()` limbs: the products of different limbs once, doubled, and the
-/// squares.
+/// `out = a^2`, of `2 a.len()` limbs: the products of different limbs are computed once and
+/// doubled, and the squares are added.
 pub(super) fn square(out: &mut [u64], a: &[u64]) {
     debug_assert_eq!(out.len(), 2 * a.len());
     #[cfg(target_arch = "x86_64")]
     if has_adx() {
-        // SAFETY: asked just now.
+        // SAFETY: the processor's features were just detected.
         return unsafe { square_with::<Adx>(out, a) };
     }
-    // SAFETY: any processor will do.
+    // SAFETY: no processor feature is needed.
     unsafe { square_with::<Portable>(out, a) };
 }
 
@@ -133,13 +133,13 @@ mod tests {
             let mut fast = vec![5; a.len() + b.len()];
             let mut portable = fast.clone();
             mul(&mut fast, &a, &b);
-            // SAFETY: any processor will do.
+            // SAFETY: no processor feature is needed.
             unsafe { mul_with::<Portable>(&mut portable, &a, &b) };
             assert_eq!(fast, portable);
             let mut fast = vec![5; 2 * a.len()];
             let mut portable = fast.clone();
             square(&mut fast, &a);
-            // SAFETY: any processor will do.
+            // SAFETY: no processor feature is needed.
             unsafe { mul_with::<Portable>(&mut portable, &a, &a) };
             assert_eq!(fast, portable);
         }

@@ -1,14 +1,14 @@
 //! Macros that write the vector types and their micro-kernels.
 //!
-//! Tried instead: a generic vector type over a trait of intrinsics needs one method for each
-//! intrinsic and type, which is what the macro writes; a trait cannot pass on a target feature,
-//! because `#[target_feature]` takes a literal and a default method has none.
+//! Tried instead: a generic vector type over a trait of intrinsics. It needs one method for each
+//! intrinsic and type, which is what the macro writes. A trait cannot pass on a target feature
+//! either, because `#[target_feature]` takes a literal and a default method has none.
 #![allow(unsafe_code)]
 
 /// A vector type of x86-64, by the intrinsics for its operations.
 ///
-/// The vector type's name, element type, register type, mask type and lanes come first.
-/// `mask`, `load_masked` and whatever follows the braces differ between instruction sets and are
+/// The vector type's name, element type, register type, mask type and number of lanes come first.
+/// `mask`, `load_masked` and the part after the braces differ between instruction sets and are
 /// given as code.
 #[cfg(target_arch = "x86_64")]
 macro_rules! x86_simd {

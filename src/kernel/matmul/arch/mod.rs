@@ -1,4 +1,4 @@
-//! Vectors of each instruction set, and micro-kernels compiled for it.
+//! Vector types of each instruction set, and the micro-kernels compiled for them.
 
 #[macro_use]
 mod macros;

@@ -1,4 +1,4 @@
-//! Accuracy, distribution, tails, and chunks of normal numbers.
+//! Accuracy, distribution, tails, and chunks of normally distributed numbers.
 
 use proptest::prelude::*;
 
@@ -8,7 +8,7 @@ fn near(a: f64, b: f64) -> bool {
     (a - b).abs() <= 4.0 * f64::EPSILON * b.abs()
 }
 
-/// The error function by its series, or by its continued fraction where that is quicker.
+/// The error function by its series, or by its continued fraction where that is faster.
 fn distribution(x: f64) -> f64 {
     let t = x.abs();
     let density = (-t * t / 2.0).exp() / (2.0 * std::f64::consts::PI).sqrt();
@@ -59,7 +59,7 @@ fn moments_and_kolmogorov_smirnov() {
         let error = (moment(k) - mean).abs();
         assert!(error < 5.0 * (variance / n as f64).sqrt(), "moment {k}: {error}");
     }
-    // Neighbours, which share their words, are independent.
+    // Neighbours, which are computed from the same words, are independent.
     let both = data.chunks_exact(2).map(|pair| pair[0] * pair[1]).sum::<f64>();
     assert!(both.abs() < 5.0 * (n as f64 / 2.0).sqrt());
     let squares = data.chunks_exact(2).map(|p| (p[0] * p[0] - 1.0) * (p[1] * p[1] - 1.0));

@@ -1,4 +1,4 @@
-//! Reductions of slices against the definitions.
+//! Reductions of slices, compared with the definitions.
 
 use proptest::prelude::*;
 
@@ -6,7 +6,7 @@ use super::{all, dot, partial};
 use crate::kernel::number::Number;
 use crate::kernel::reduce::{Deviations, Max, MeanSum, Min, MinMax, Sum, mean, variance};
 
-/// Lengths about the sizes of lanes and blocks.
+/// Lengths around the sizes of lanes and blocks.
 fn length() -> impl Strategy<Value = usize> {
     prop_oneof![0usize..70, 500usize..530, 4090usize..4100, 0usize..20_000]
 }
@@ -62,7 +62,7 @@ fn bits_of_a_sum_are_fixed() {
         }
         blocks.push(lanes[0]);
     }
-    /// Blocks in a tree: the left part is the largest power of two below the length.
+    /// A tree of blocks: the left part is the largest power of two below the length.
     fn tree(blocks: &[f64]) -> f64 {
         match blocks.len() {
             1 => blocks[0],
@@ -77,7 +77,7 @@ fn bits_of_a_sum_are_fixed() {
 
 #[test]
 fn a_sum_of_f32_is_rounded_once() {
-    // Added in f32, one after the other, this ends at 2^24.
+    // Added in f32, one after the other, this sum stops at 2^24.
     let data = vec![1.0f32; (1 << 24) + 3];
     assert_eq!(partial(Sum, &data, ()), 16_777_219.0);
     let tenths = vec![0.1f32; 1_000_000];

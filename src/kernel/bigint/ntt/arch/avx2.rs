@@ -5,11 +5,11 @@
 //!
 //! # Why it is exact
 //!
-//! Every value is an integer below `2^52` in magnitude, so an `f64` represents it, as it does sums
-//! and differences of such values.
+//! Every value is an integer below `2^52` in magnitude. An `f64` represents it exactly, and also
+//! the sums and differences of such values.
 //!
-//! *Products.* A factor `w` has `|w| < p / 2`, and beside it `w' = w / p`, rounded: off by at most
-//! `2^-55`, because `|w / p| < 1/2`. For `|x| < 2^52`:
+//! *Products.* A factor `w` has `|w| < p / 2`. It is stored with `w' = w / p`, rounded, whose error
+//! is at most `2^-55`, because `|w / p| < 1/2`. For `|x| < 2^52`:
 //!
 //! 1. `h = x w`, rounded, and `l = x w - h`, which is an `f64`, by a fused operation. As
 //!    `|h| <= 2^100`, `|l| <= 2^46`.
@@ -22,11 +22,11 @@
 //! *Reduction*: `x - q p`, where `q` is `x / p` rounded as in 2, is at most `p (1/2 + 2^-40)`.
 //!
 //! *Leaves.* Eight products of factors of at most `5/8 p` each have a sum below `2^100`. It is
-//! gathered on top of `1.5 * 2^101`, where `f64`s are multiples of `2^49`: a fused operation adds
-//! the product, rounded to such a multiple; the difference from the sum before is the part `h`
-//! that was added; and `l = a b - h`, an integer of at most `2^48`, is added to a second sum,
-//! which stays below `2^51`. So both sums are exact. The first is below `2^51 p`, and is reduced
-//! as above, to at most `3/4 p`, before the second is added.
+//! accumulated on top of `1.5 * 2^101`, where `f64`s are multiples of `2^49`: a fused operation
+//! adds the product, rounded to such a multiple; the difference from the previous sum is the part
+//! `h` that was added; and `l = a b - h`, an integer of at most `2^48`, is added to a second sum,
+//! which stays below `2^51`. So both sums are exact. The first is below `2^51 p`, and is reduced as
+//! above, to at most `3/4 p`, before the second is added.
 //!
 //! `magnitude_proof` checks the bounds of the butterflies by running them on magnitudes.
 #![allow(unsafe_code)]
@@ -42,13 +42,13 @@ use crate::kernel::bigint::ntt::simd::{Arithmetic, LANES};
 use crate::kernel::bigint::ntt::splitting::{DigitResidues, Digits, multiples};
 use crate::kernel::bigint::ntt::twiddles::TwiddleTable;
 
-/// Added and subtracted, it rounds what is below `2^51` to an integer.
+/// Adding and subtracting this rounds a value below `2^51` to an integer.
 const ROUNDER: f64 = 1.5 * (1u64 << 52) as f64;
 
 /// The same for multiples of `2^49`, below `2^100`.
 const ROUNDER_WIDE: f64 = ROUNDER * (1u64 << 49) as f64;
 
-/// Its bits, with a number below `2^52` in the lowest, are those of the sum of both.
+/// `2^52`: its bits with a number below `2^52` in the lowest ones are those of the sum of both.
 const INTEGER_BASE: f64 = (1u64 << 52) as f64;
 
 /// `2^-52` modulo each prime.
@@ -60,8 +60,8 @@ const ONE_OVER_WORD: [u64; 3] = [
 
 /// Four `f64` in a register of 256 bits.
 ///
-/// Needs AVX2 and FMA. The unsafe constructors' contract is that the processor has them; so each
-/// intrinsic below may be called, because a `F64x4` is at hand.
+/// Needs AVX2 and FMA. The contract of the unsafe constructors is that the processor has them, so
+/// the existence of an `F64x4` permits each intrinsic below.
 #[derive(Clone, Copy)]
 pub(in crate::kernel::bigint::ntt) struct F64x4(__m256d);
 
@@ -70,13 +70,13 @@ impl Arithmetic for F64x4 {
 
     #[inline(always)]
     unsafe fn splat(bits: u64) -> Self {
-        // SAFETY: AVX is there, by this function's contract.
+        // SAFETY: AVX is available, by this function's contract.
         Self(unsafe { _mm256_set1_pd(f64::from_bits(bits)) })
     }
 
     #[inline(always)]
     unsafe fn load(source: *const u64) -> Self {
-        // SAFETY: AVX is there and 32 bytes are readable, by this function's contract.
+        // SAFETY: AVX is available and 32 bytes are readable, by this function's contract.
         Self(unsafe { _mm256_loadu_pd(source.cast()) })
     }
 
@@ -88,13 +88,13 @@ impl Arithmetic for F64x4 {
 
     #[inline(always)]
     fn add(self, other: Self) -> Self {
-        // SAFETY: AVX, by the type's contract.
+        // SAFETY: AVX is available, by the type's contract.
         Self(unsafe { _mm256_add_pd(self.0, other.0) })
     }
 
     #[inline(always)]
     fn sub(self, other: Self) -> Self {
-        // SAFETY: AVX, by the type's contract.
+        // SAFETY: AVX is available, by the type's contract.
         Self(unsafe { _mm256_sub_pd(self.0, other.0) })
     }
 }
@@ -103,35 +103,35 @@ impl F64x4 {
     /// `self other`, rounded.
     #[inline(always)]
     fn mul(self, other: Self) -> Self {
-        // SAFETY: AVX, by the type's contract.
+        // SAFETY: AVX is available, by the type's contract.
         Self(unsafe { _mm256_mul_pd(self.0, other.0) })
     }
 
     /// `self other + sum`, rounded once.
     #[inline(always)]
     fn mul_plus(self, other: Self, sum: Self) -> Self {
-        // SAFETY: FMA, by the type's contract.
+        // SAFETY: FMA is available, by the type's contract.
         Self(unsafe { _mm256_fmadd_pd(self.0, other.0, sum.0) })
     }
 
     /// `self other - sum`, rounded once.
     #[inline(always)]
     fn mul_minus(self, other: Self, sum: Self) -> Self {
-        // SAFETY: FMA, by the type's contract.
+        // SAFETY: FMA is available, by the type's contract.
         Self(unsafe { _mm256_fmsub_pd(self.0, other.0, sum.0) })
     }
 
     /// `self - x y`, rounded once.
     #[inline(always)]
     fn minus_product(self, x: Self, y: Self) -> Self {
-        // SAFETY: FMA, by the type's contract.
+        // SAFETY: FMA is available, by the type's contract.
         Self(unsafe { _mm256_fnmadd_pd(x.0, y.0, self.0) })
     }
 
     /// The numbers below `2^52` in the lanes of a vector of integers.
     #[inline(always)]
     fn of_integers(&self, integers: __m256i) -> Self {
-        // SAFETY: AVX, by the type's contract.
+        // SAFETY: AVX is available, by the type's contract.
         let base = unsafe { _mm256_set1_pd(INTEGER_BASE) };
         // SAFETY: as above.
         let integers = unsafe { _mm256_castsi256_pd(integers) };
@@ -139,11 +139,11 @@ impl F64x4 {
         Self(unsafe { _mm256_or_pd(integers, base) }).sub(Self(base))
     }
 
-    /// The lanes, integers in `0..2^52`, as such.
+    /// Writes the lanes, integers in `0..2^52`, as integers.
     #[inline(always)]
     fn to_integers(self, target: &mut [u64]) {
         assert_eq!(target.len(), 4, "a place for each lane");
-        // SAFETY: AVX, by the type's contract.
+        // SAFETY: AVX is available, by the type's contract.
         let base = unsafe { _mm256_set1_pd(INTEGER_BASE) };
         let sum = self.add(Self(base));
         // SAFETY: as above.
@@ -155,7 +155,7 @@ impl F64x4 {
     /// `p` where a lane is negative, else 0.
     #[inline(always)]
     fn where_negative(self, p: Self) -> Self {
-        // SAFETY: AVX, by the type's contract.
+        // SAFETY: AVX is available, by the type's contract.
         let zero = unsafe { _mm256_setzero_pd() };
         // SAFETY: as above.
         let negative = unsafe { _mm256_cmp_pd::<_CMP_LT_OQ>(self.0, zero) };
@@ -216,7 +216,7 @@ impl ResidueField for F64Field {
         self.zero
     }
 
-    /// Residues have either sign: nothing has to be centred.
+    /// Residues may have either sign, so nothing has to be centred.
     #[inline(always)]
     fn three_p(&self) -> F64x4 {
         self.zero
@@ -249,8 +249,8 @@ impl ResidueField for F64Field {
     }
 }
 
-/// How eight digits are taken from as many bytes as a digit has bits: digit `i` is limb `i`
-/// shifted left by `i (64 - bits)`, with the bits of limb `i - 1` that leave it, and masked.
+/// How eight digits are extracted from as many bytes as a digit has bits: digit `i` is limb `i`
+/// shifted left by `i (64 - bits)`, with the bits that leave limb `i - 1`, and masked.
 #[derive(Clone, Copy)]
 pub(in crate::kernel::bigint::ntt) struct F64Split {
     left: [__m256i; 2],
@@ -352,7 +352,7 @@ pub(in crate::kernel::bigint::ntt) unsafe fn leaves(
             // SAFETY: lanes 8 to 15.
             unsafe { y.store(at.wrapping_add(LANES)) };
         }
-        // SAFETY: the line is the leaf's, ours by this function's contract.
+        // SAFETY: the line is the leaf's, exclusive by this function's contract.
         unsafe { leaf_product(&field, a.wrapping_add(place).cast(), &rows) };
     }
 }
@@ -393,7 +393,7 @@ unsafe fn leaf_product(field: &F64Field, a: *mut u64, rows: &[u64; 2 * LANES]) {
     }
 }
 
-/// Reconstruction from `f64` residues; the digits are integers of any processor.
+/// Reconstruction from `f64` residues; the digits are portable integers.
 pub(in crate::kernel::bigint::ntt) struct F64Crt {
     fields: [F64Field; 3],
     scales: [Factor; 3],
@@ -421,7 +421,7 @@ impl Crt for F64Crt {
 
     #[inline(always)]
     fn splat(&self, x: u64) -> Portable {
-        // SAFETY: any processor will do.
+        // SAFETY: no processor feature is needed.
         unsafe { Portable::splat(x) }
     }
 
@@ -458,7 +458,7 @@ impl Crt for F64Crt {
             [digits[0][i], digits[1][i], digits[2][i]] =
                 mixed_radix_digits::<D>(r1[i], t2[i], t3[i]);
         }
-        // SAFETY: the arrays are 64 bytes; any processor will do.
+        // SAFETY: the arrays are 64 bytes; no processor feature is needed.
         digits.map(|digits| unsafe { Portable::load(digits.as_ptr()) })
     }
 }
@@ -482,7 +482,7 @@ fn mixed_radix_digits<const D: u32>(r1: u64, t2: u64, t3: u64) -> [u64; 3] {
 mod tests {
     use super::*;
 
-    /// Values at both ends of what is allowed, and noise.
+    /// Values at both ends of the allowed range, and noise.
     fn values(max: i64, seed: u64) -> Vec<i64> {
         let mut state = seed | 1;
         let mut noise = || {
@@ -495,7 +495,7 @@ mod tests {
     }
 
     fn lanes(x: i64) -> F64x4 {
-        // SAFETY: tests come here only where AVX is.
+        // SAFETY: the tests run only if the processor has AVX.
         unsafe { F64x4::splat((x as f64).to_bits()) }
     }
 
@@ -514,7 +514,7 @@ mod tests {
             return;
         }
         for (i, prime) in PRIMES.iter().enumerate() {
-            // SAFETY: the processor was just asked.
+            // SAFETY: the processor's features were just detected.
             check(unsafe { F64Field::new(i) }, prime.p.into());
         }
     }

@@ -1,4 +1,4 @@
-//! Vectors of one instruction set each.
+//! Vector types, one for each instruction set.
 
 #[cfg(target_arch = "x86_64")]
 pub(super) mod avx2;

@@ -135,8 +135,8 @@ impl Lanes for Portable {
     }
 }
 
-/// One lane, for any processor: butterflies of these fit into registers where those of vectors do
-/// not.
+/// One lane, for any processor. Butterflies of single lanes fit into registers where those of
+/// vectors do not.
 #[derive(Clone, Copy)]
 pub(in crate::kernel::bigint::ntt) struct SingleLane(u64);
 
