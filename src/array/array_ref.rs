@@ -1,4 +1,4 @@
-//! The elements and the shape of an array, to be read.
+//! The elements and the shape of an array, for reading.
 
 #![allow(unsafe_code)]
 
@@ -14,16 +14,16 @@ use crate::region::mapping::Mapping;
 use crate::shape::{DIMENSIONS_MAX, Shape};
 use crate::sys::fork::Instance;
 
-/// The elements of an array and their shape, to be read.
+/// The elements of an array and their shape, for reading.
 ///
 /// [`SharedArray`](crate::SharedArray), [`Frozen`](crate::Frozen),
 /// [`MappedArray`](crate::MappedArray) and [`MappedArrayMut`](crate::MappedArrayMut) dereference to
-/// it. So a function that reads an array takes a `&ArrayRef<T>`, as one that reads a vector takes a
-/// `&[T]`.
+/// it. So a function that reads an array takes a `&ArrayRef<T>`, as a function that reads a vector
+/// takes a `&[T]`.
 ///
 /// # Panics
 ///
-/// A child that the program forks by hand has no arena. There every method that looks at the
+/// A child that the program forks by hand has no arena. There every method that accesses the
 /// elements of a `SharedArray` or `Frozen` panics.
 ///
 /// # Examples
@@ -42,26 +42,26 @@ pub struct ArrayRef<T> {
     start: *mut T,
     len: usize,
     shape: Shape,
-    /// The process that has the elements mapped; `None` if its children have them as well.
+    /// The process that has the elements mapped; `None` if its children also have them mapped.
     made_in: Option<Instance>,
 }
 
-// SAFETY: it gives out `&T`, and to its owner `&mut T`, of elements that its owner keeps mapped for
-// every thread; so it may cross threads where those may.
+// SAFETY: it lends `&T`, and to its owner `&mut T`, of elements that its owner keeps mapped for
+// every thread. So it may cross threads where those may.
 unsafe impl<T: Send + Sync> Send for ArrayRef<T> {}
 
-// SAFETY: as for `Send`; a shared reference gives out `&T` alone.
+// SAFETY: as for `Send`; a shared reference lends only `&T`.
 unsafe impl<T: Sync> Sync for ArrayRef<T> {}
 
 impl<T: Pod> ArrayRef<T> {
     /// # Safety
     ///
     /// - `shape` was checked by `checked_size::<T>`, and `start` is aligned for `T`.
-    /// - The bytes of so many elements are mapped there for as long as the value lives, in the
-    ///   process `made_in`, or also in its children if that is `None`.
-    /// - While a reference to an element lives, nobody writes the elements but by
-    ///   [`as_mut_slice`](ArrayRef::as_mut_slice). So the owner gives out a reference to the value
-    ///   only where that holds.
+    /// - The bytes of that many elements are mapped there while the value lives, in the process
+    ///   `made_in`, or also in its children if that is `None`.
+    /// - While a reference to an element lives, the elements are written only through
+    ///   [`as_mut_slice`](ArrayRef::as_mut_slice). So the owner lends a reference to the value only
+    ///   where that holds.
     pub(super) unsafe fn new(
         start: *mut u8,
         shape: Shape,
@@ -71,7 +71,7 @@ impl<T: Pod> ArrayRef<T> {
         ArrayRef { start: start.cast(), len, shape, made_in }
     }
 
-    /// What a worker needs to find the elements, which lie in `mapping`.
+    /// The source from which a worker finds the elements, which lie in `mapping`.
     pub(super) fn source_in(&self, mapping: &Mapping) -> Source {
         let offset = self.start.addr() - mapping.base().addr();
         Source::of_mapping(mapping, offset, self.len * size_of::<T>())
@@ -82,7 +82,7 @@ impl<T: Pod> ArrayRef<T> {
         self.start.wrapping_add(index).cast()
     }
 
-    /// The same for another handle on the same elements.
+    /// Another value for the same elements.
     ///
     /// # Safety
     ///
@@ -99,21 +99,21 @@ impl<T: Pod> ArrayRef<T> {
         if let Some(made_in) = self.made_in {
             made_in.assert_current();
         }
-        // SAFETY: `len` aligned elements are mapped there, initialised, of a type with no invalid
-        // values, and nobody writes them while `self` is borrowed: the contract of `new`.
+        // SAFETY: `len` aligned elements are mapped there, initialised, of a type without invalid
+        // values, and they are not written while `self` is borrowed: the contract of `new`.
         unsafe { slice::from_raw_parts(self.start, self.len) }
     }
 
-    /// The elements in row-major order, to be changed.
+    /// The elements in row-major order, mutable.
     ///
     /// # Safety
     ///
-    /// - The caller has the only handle on the elements, and they are mapped to be written.
+    /// - The caller has the only handle on the elements, and they are mapped writable.
     pub(super) unsafe fn as_mut_slice(&mut self) -> &mut [T] {
         if let Some(made_in) = self.made_in {
             made_in.assert_current();
         }
-        // SAFETY: as in `as_slice`; nobody else uses the elements, by the caller's contract.
+        // SAFETY: as in `as_slice`; the caller has the only handle, by this function's contract.
         unsafe { slice::from_raw_parts_mut(self.start, self.len) }
     }
 
@@ -165,7 +165,7 @@ impl<T: Pod> ArrayRef<T> {
         })
     }
 
-    /// An error in a child that was forked from the process that has the elements.
+    /// An error in a child that was forked from the process that has the elements mapped.
     pub(super) fn check(&self) -> Result<()> {
         self.made_in.map_or(Ok(()), Instance::check)
     }
@@ -184,7 +184,7 @@ impl<T> ArrayRef<T> {
         &self.shape
     }
 
-    /// How many elements there are.
+    /// The number of elements.
     #[must_use]
     #[inline]
     pub fn len(&self) -> usize {
@@ -236,8 +236,8 @@ impl<T: Pod + PartialEq> PartialEq for ArrayRef<T> {
 ///
 /// # Errors
 ///
-/// [`Error::InvalidArgument`] if there are too many dimensions, or if the extents other than
-/// zero multiply to more bytes than can be addressed.
+/// [`Error::InvalidArgument`] if there are too many dimensions, or if the product of the nonzero
+/// extents is more bytes than can be addressed.
 pub(super) fn checked_size<T>(shape: &Shape) -> Result<(usize, usize)> {
     const {
         // Spans are aligned to a cache line.
@@ -247,7 +247,7 @@ pub(super) fn checked_size<T>(shape: &Shape) -> Result<(usize, usize)> {
         let expected = format!("at most {DIMENSIONS_MAX}");
         return Err(Error::invalid("the number of dimensions", shape.ndim(), expected));
     }
-    // A zero extent hides an overflow of the others, at which views would panic.
+    // A zero extent hides an overflow of the others, and views would panic at that.
     let ones: Vec<usize> = shape.dims().iter().map(|&extent| extent.max(1)).collect();
     let fits = Shape::from(ones).size_bytes(size_of::<T>().max(1)).is_some();
     match (shape.len_elements(), shape.size_bytes(size_of::<T>())) {

@@ -6,15 +6,15 @@ use crate::error::{Error, Result};
 use crate::region::Dtype;
 use crate::region::npy::Header;
 
-/// A type of element with a NumPy dtype: what can be stored in files and named regions.
+/// An element type with a NumPy dtype, which can be stored in files and named regions.
 ///
 /// Implemented for the integers and floats of 1 to 8 bytes, and for `[f32; 2]` and `[f64; 2]`,
-/// complex numbers with the real part first. Arrays in the arena take any [`Pod`] type; names and
-/// files need one of these.
+/// which are complex numbers with the real part first. Arrays in the arena may have elements of any
+/// [`Pod`] type; named regions and files need one of these.
 ///
 /// # Examples
 ///
-/// A type of your own that has the layout of one of them:
+/// A user-defined type with the layout of one of them:
 ///
 /// ```
 /// use brigade::{Dtype, Element};
@@ -29,7 +29,7 @@ use crate::region::npy::Header;
 /// assert_eq!(Metres::DTYPE.to_string(), "<f8");
 /// ```
 pub trait Element: Pod + Send + Sync {
-    /// What NumPy calls it. Its size must be that of the type: another does not compile.
+    /// NumPy's name of the type. Its size must be that of the type; another size does not compile.
     const DTYPE: Dtype;
 }
 
@@ -54,7 +54,7 @@ pub(crate) fn check_dtype<T: Element>(found: Dtype, place: &str) -> Result<()> {
     Err(Error::Layout { place: place.to_owned(), found: format!("dtype {found}"), expected })
 }
 
-/// Checks that elements can be used where they are: dtype, byte order, index order, alignment.
+/// Checks that the elements can be used in place: dtype, byte order, index order, alignment.
 pub(crate) fn check_header<T: Element>(header: &Header, place: &str) -> Result<()> {
     let wrong = |found: String, expected: String| {
         Err(Error::Layout { place: place.to_owned(), found, expected })
@@ -74,7 +74,7 @@ pub(crate) fn check_header<T: Element>(header: &Header, place: &str) -> Result<(
     Ok(())
 }
 
-// A macro, because each implementation differs in two names alone.
+// A macro, because the implementations differ only in two names.
 macro_rules! element {
     ($($element:ty = $dtype:ident),+ $(,)?) => {
         $(impl Element for $element {

@@ -20,10 +20,10 @@ use crate::object::transfer::{self, LeasedBytes};
 use crate::region::arena::Span;
 use crate::sys::fork::Instance;
 
-/// An array that is never written again: clones and tasks share it without a copy.
+/// An array that can no longer be written: clones and tasks share it without a copy.
 ///
-/// It can be an argument of a task, or part of one; in the worker its elements are read where
-/// they are. Serialising it for anything but a task is an error.
+/// It can be an argument of a task, or part of one; the worker reads its elements in place.
+/// Serialising it for anything but a task is an error.
 ///
 /// # Examples
 ///
@@ -72,8 +72,8 @@ impl<T: Pod> SharedArray<T> {
 }
 
 impl<T: Pod> Frozen<T> {
-    /// Makes the array writable again: without a copy if this is the last handle and no task
-    /// has it, else as a copy.
+    /// Makes the array writable again: without a copy if this is the last handle and no task has
+    /// the array, otherwise as a copy.
     ///
     /// # Errors
     ///
@@ -95,7 +95,7 @@ impl<T: Pod> Frozen<T> {
         Ok(copy)
     }
 
-    /// What a worker needs to find the elements; `None` in a worker.
+    /// The source from which a worker finds the elements; `None` in a worker.
     pub(crate) fn source(&self) -> Option<Source> {
         match &self.place {
             Place::Host(span) => Some(Source::of_span(span)),
@@ -127,7 +127,7 @@ impl<T> fmt::Debug for Frozen<T> {
     }
 }
 
-/// Inside the codec of a task only.
+/// Only within the codec of a task.
 impl<T: Pod> Serialize for Frozen<T> {
     fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
         let slot = match &self.place {
@@ -139,7 +139,7 @@ impl<T: Pod> Serialize for Frozen<T> {
     }
 }
 
-/// Inside the codec of a task only.
+/// Only within the codec of a task.
 impl<'de, T: Pod> Deserialize<'de> for Frozen<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
         let wire = WireHandle::deserialize(deserializer)?;
@@ -153,8 +153,8 @@ impl<'de, T: Pod> Deserialize<'de> for Frozen<T> {
                 (Place::Worker(Arc::clone(&leased)), leased.as_ptr())
             }
         };
-        // SAFETY: `take_frozen` checked that so many elements of that size were leased, aligned;
-        // `place` keeps them, and nobody writes them: points 4 and 6 of the argument in
+        // SAFETY: `take_frozen` checked that this many aligned elements of that size were leased;
+        // `place` keeps them, and they are not written: points 4 and 6 of the argument in
         // `array/mod.rs`.
         let elements = unsafe { ArrayRef::new(start, shape, Some(Instance::current())) };
         Ok(Frozen { place, elements })

@@ -1,6 +1,6 @@
 //! The array in a mapped file.
 //!
-//! Others leave the file alone, by contract.
+//! By contract no other program changes the file.
 
 #![allow(unsafe_code)]
 
@@ -19,15 +19,15 @@ use crate::region::mapping::Mapping;
 use crate::region::npy::Header;
 use crate::sys::mmap::Access;
 
-/// A `.npy` file, mapped to be read; from [`SharedArray::map_npy`].
+/// A `.npy` file, mapped for reading; from [`SharedArray::map_npy`].
 ///
-/// Pages are read from the file when they are first touched. It is read as an [`ArrayRef`].
+/// Pages are read from the file at the first access. It dereferences to an [`ArrayRef`].
 pub struct MappedArray<T> {
     mapping: Mapping,
     elements: ArrayRef<T>,
 }
 
-/// A `.npy` file, mapped to be read and written: changes go to the file; from
+/// A `.npy` file, mapped for reading and writing: changes go to the file; from
 /// [`SharedArray::map_npy_mut`].
 pub struct MappedArrayMut<T>(MappedArray<T>);
 
@@ -39,18 +39,18 @@ impl<T: Element> SharedArray<T> {
     ///
     /// # Errors
     ///
-    /// [`Error::NotFound`]; [`Error::Layout`] if it is no `.npy`, truncated, of another dtype,
-    /// not row-major or in the other byte order; [`Error::Os`].
+    /// [`Error::NotFound`]; [`Error::Layout`] if it is not a `.npy` file, truncated, of another
+    /// dtype, not row-major or in the other byte order; [`Error::Os`].
     ///
     /// # Safety
     ///
-    /// - For as long as the array lives, nobody writes to the file.
-    /// - For as long, nobody truncates the file: accesses would end in SIGBUS.
+    /// - While the array lives, nobody writes to the file.
+    /// - While the array lives, nobody truncates the file: accesses would end in SIGBUS.
     pub unsafe fn map_npy(path: impl AsRef<Path>) -> Result<MappedArray<T>> {
         MappedArray::open(path.as_ref(), Access::ReadOnly)
     }
 
-    /// Maps a `.npy` file to be read and written in place.
+    /// Maps a `.npy` file for reading and writing in place.
     ///
     /// # Errors
     ///
@@ -58,8 +58,8 @@ impl<T: Element> SharedArray<T> {
     ///
     /// # Safety
     ///
-    /// - For as long as the array lives, nobody accesses the file but through it.
-    /// - For as long, nobody truncates the file: accesses would end in SIGBUS.
+    /// - While the array lives, the file is accessed only through it.
+    /// - While the array lives, nobody truncates the file: accesses would end in SIGBUS.
     pub unsafe fn map_npy_mut(path: impl AsRef<Path>) -> Result<MappedArrayMut<T>> {
         MappedArray::open(path.as_ref(), Access::ReadWrite).map(MappedArrayMut)
     }
@@ -73,29 +73,29 @@ impl<T: Element> MappedArray<T> {
         let Header { shape, data_offset, .. } = header;
         let start = mapping.base().wrapping_add(data_offset);
         // SAFETY: the mapping has the elements of `shape` there (`Mapping::file`), aligned
-        // (`check_header`), and lives as long as the array, in forked children too. That nobody
-        // writes them is the contract of `map_npy`; for `map_npy_mut` it follows from its
-        // contract and the borrow of the handle.
+        // (`check_header`), and lives as long as the array, in forked children too. That they are
+        // not written is the contract of `map_npy`; for `map_npy_mut` it follows from its contract
+        // and the borrow of the handle.
         let elements = unsafe { ArrayRef::new(start, shape, None) };
         Ok(MappedArray { mapping, elements })
     }
 
-    /// What a worker needs to find the elements.
+    /// The source from which a worker finds the elements.
     pub(crate) fn source(&self) -> Source {
         self.elements.source_in(&self.mapping)
     }
 }
 
 impl<T: Element> MappedArrayMut<T> {
-    /// The elements in row-major order, to be changed in the file.
+    /// The elements in row-major order, mutable in the file.
     #[must_use]
     pub fn as_mut_slice(&mut self) -> &mut [T] {
-        // SAFETY: the mapping is writable (`map_npy_mut`), and this handle, borrowed exclusively,
-        // is by contract the only way to the file.
+        // SAFETY: the mapping is writable (`map_npy_mut`), and by contract this handle, borrowed
+        // exclusively, is the only access to the file.
         unsafe { self.0.elements.as_mut_slice() }
     }
 
-    /// What a worker needs to find the elements.
+    /// The source from which a worker finds the elements.
     pub(crate) fn source(&self) -> Source {
         self.0.source()
     }

@@ -24,12 +24,13 @@ use crate::shape::Shape;
 /// out; a copy may mix old and new elements, but no element of up to 8 bytes is torn. Slices are
 /// `unsafe`.
 ///
-/// The name goes when the last handle on it is dropped, in whatever program, or when
-/// [`unlink`](NamedArray::unlink) is called, unless it was [kept](NamedArray::keep); that of an
-/// array made by [`SharedArray::named`] goes with the creator's handle. The memory goes with the
-/// last program that has it mapped. What a killed program leaves, the next
-/// [`create`](SharedArray::create) of the name takes over and [`reclaim`](crate::reclaim)
-/// removes. A program that truncates the file makes those that access it die of SIGBUS.
+/// The name is removed when the last handle on it is dropped, in any program, or by
+/// [`unlink`](NamedArray::unlink), unless it was [kept](NamedArray::keep). The name of an array
+/// made by [`SharedArray::named`] is removed with the creator's handle. The memory is freed with
+/// the last program that has it mapped. If a program was killed, the next
+/// [`create`](SharedArray::create) of the name takes over what it left, and
+/// [`reclaim`](crate::reclaim) removes it. If a program truncates the file, programs that access it
+/// die of SIGBUS.
 ///
 /// # Examples
 ///
@@ -44,12 +45,13 @@ use crate::shape::Shape;
 /// ```
 pub struct NamedArray<T> {
     region: NamedRegion,
-    /// Seen by reference only within the unsafe methods that give out slices.
+    /// A reference to it exists only within the unsafe methods that return slices.
     elements: ArrayRef<T>,
 }
 
-/// A named array as an operand of a parallel loop: `LentNamed<&NamedArray<T>>` to read, from
-/// [`NamedArray::lend`], `LentNamed<&mut NamedArray<T>>` to write, from [`NamedArray::lend_mut`].
+/// A named array as an operand of a parallel loop: `LentNamed<&NamedArray<T>>` from
+/// [`NamedArray::lend`] to read, `LentNamed<&mut NamedArray<T>>` from [`NamedArray::lend_mut`] to
+/// write.
 #[derive(Debug)]
 pub struct LentNamed<A>(pub(crate) A);
 
@@ -91,22 +93,22 @@ impl<T: Element> SharedArray<T> {
     ///
     /// # Errors
     ///
-    /// [`Error::BadName`]; [`Error::NotFound`]; [`Error::Layout`] if it is another user's, not
-    /// private, no `.npy`, of another dtype, not row-major, or in the other byte order;
-    /// [`Error::Os`] if the system does not let this user open it.
+    /// [`Error::BadName`]; [`Error::NotFound`]; [`Error::Layout`] if it belongs to another user, is
+    /// not private, is not a `.npy` file, has another dtype, is not row-major, or is in the other
+    /// byte order; [`Error::Os`] if this user may not open it.
     pub fn open(name: &str) -> Result<NamedArray<T>> {
         let (region, header) = NamedRegion::attach(Name::new(name)?)?;
         NamedArray::new(region, header)
     }
 
-    /// Opens the array of this name, or makes one of zeros; of many programs that call this at
-    /// once, one [makes](NamedArray::is_creator) it.
+    /// Opens the array of this name, or makes one of zeros. If several programs call this at once,
+    /// one of them [makes](NamedArray::is_creator) it.
     ///
-    /// What a program that died has left is replaced, not opened.
+    /// An array left by a program that died is replaced, not opened.
     ///
     /// # Errors
     ///
-    /// As [`create`](SharedArray::create), [`Error::NameTaken`] excepted, and
+    /// As [`create`](SharedArray::create), except [`Error::NameTaken`], and as
     /// [`open`](SharedArray::open); [`Error::Layout`] also if there is an array of another shape.
     ///
     /// # Examples
@@ -134,8 +136,8 @@ impl<T: Element> SharedArray<T> {
         Ok(array)
     }
 
-    /// As [`create`](SharedArray::create), but the name is removed with this handle, also if
-    /// others have the array open then.
+    /// As [`create`](SharedArray::create), but the name is removed with this handle, even if others
+    /// then have the array open.
     ///
     /// # Errors
     ///
@@ -146,19 +148,20 @@ impl<T: Element> SharedArray<T> {
         Ok(array)
     }
 
-    /// Opens elements in a file under `/dev/shm` that has no header: the memory of Python's
-    /// `SharedMemory`, say.
+    /// Opens elements in a file under `/dev/shm` that has no header, for example the memory of
+    /// Python's `SharedMemory`.
     ///
-    /// `dtype` is the type of the elements according to the other program, `shape` how many there
-    /// are, and `offset_bytes` where the first one is. Dropping the handle leaves the name alone.
-    /// The other program may not have reserved the memory behind the file (Python does not): if
-    /// `/dev/shm` is full by the time an element is first touched, the kernel sends SIGBUS.
+    /// `dtype` is the type of the elements according to the other program, `shape` their extents,
+    /// and `offset_bytes` the position of the first one. Dropping the handle does not remove the
+    /// name. The other program may not have reserved the memory of the file (Python does not): if
+    /// `/dev/shm` is full when an element is first accessed, the kernel sends SIGBUS.
     ///
     /// # Errors
     ///
     /// [`Error::BadName`]; [`Error::NotFound`]; [`Error::InvalidArgument`] if the shape overflows;
-    /// [`Error::Layout`] if it is another user's, not private, too small for the shape, if
-    /// `offset_bytes` is no multiple of the elements' alignment, or `dtype` is not that of `T`.
+    /// [`Error::Layout`] if it belongs to another user, is not private, is too small for the shape,
+    /// if `offset_bytes` is not a multiple of the elements' alignment, or `dtype` is not that of
+    /// `T`.
     ///
     /// # Examples
     ///
@@ -213,13 +216,13 @@ impl<T: Element> NamedArray<T> {
         let start = region.mapping().base().wrapping_add(header.data_offset);
         // SAFETY: the mapping has the elements of the shape there (`Mapping::of_region` or `raw`),
         // aligned (`check_header`), and lives as long as the array, in forked children too; the
-        // callers have checked the shape. That nobody writes while a slice lives is the contract of
-        // the unsafe methods that give one out; nothing else refers to an element.
+        // callers have checked the shape. That nothing writes while a slice lives is the contract
+        // of the unsafe methods that return one; nothing else refers to an element.
         let elements = unsafe { ArrayRef::new(start, header.shape, None) };
         NamedArray { region, elements }
     }
 
-    /// Whether this handle made the array, as against one that opened it.
+    /// Whether this handle made the array, rather than opened it.
     #[must_use]
     pub fn is_creator(&self) -> bool {
         self.region.is_creator()
@@ -237,7 +240,7 @@ impl<T: Element> NamedArray<T> {
         self.elements.shape()
     }
 
-    /// How many elements there are.
+    /// The number of elements.
     #[must_use]
     pub fn len(&self) -> usize {
         self.elements.len()
@@ -249,7 +252,7 @@ impl<T: Element> NamedArray<T> {
         self.elements.is_empty()
     }
 
-    /// A copy of the element at `index`, or `None` if it lies outside or has the wrong
+    /// A copy of the element at `index`, or `None` if it lies outside or has the wrong number of
     /// dimensions.
     #[must_use]
     pub fn get<const N: usize>(&self, index: [usize; N]) -> Option<T> {
@@ -263,10 +266,10 @@ impl<T: Element> NamedArray<T> {
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidArgument`] if it lies outside or has the wrong dimensions.
+    /// [`Error::InvalidArgument`] if it lies outside or has the wrong number of dimensions.
     pub fn set<const N: usize>(&mut self, index: [usize; N], element: T) -> Result<()> {
         let Some(offset) = self.shape().offset(&index) else {
-            let expected = format!("inside of shape {}", self.shape());
+            let expected = format!("within shape {}", self.shape());
             return Err(Error::invalid("the index", format!("{index:?}"), expected));
         };
         self.copy_in(offset, slice::from_ref(&element));
@@ -296,7 +299,7 @@ impl<T: Element> NamedArray<T> {
     ///
     /// # Errors
     ///
-    /// [`Error::ShapeMismatch`] if there is another number of them.
+    /// [`Error::ShapeMismatch`] if the numbers of elements differ.
     pub fn copy_from_slice(&mut self, elements: &[T]) -> Result<()> {
         if elements.len() != self.len() {
             return Err(Error::ShapeMismatch {
@@ -314,33 +317,32 @@ impl<T: Element> NamedArray<T> {
     ///
     /// # Safety
     ///
-    /// - For as long as the slice lives, no program, this one included, writes to the array.
-    /// - For as long, no program truncates its file.
+    /// - While the slice lives, no program, this one included, writes to the array.
+    /// - While the slice lives, no program truncates its file.
     #[must_use]
     pub unsafe fn as_slice(&self) -> &[T] {
         self.elements.as_slice()
     }
 
-    /// The elements in row-major order, to be changed.
+    /// The elements in row-major order, mutable.
     ///
     /// # Safety
     ///
-    /// - For as long as the slice lives, no program, this one included, accesses the array by
-    ///   any other way.
-    /// - For as long, no program truncates its file.
+    /// - While the slice lives, no program, this one included, accesses the array in any other way.
+    /// - While the slice lives, no program truncates its file.
     #[must_use]
     pub unsafe fn as_mut_slice(&mut self) -> &mut [T] {
         // SAFETY: the mapping is read-write; exclusion is the caller's contract.
         unsafe { self.elements.as_mut_slice() }
     }
 
-    /// The array as an operand of a parallel loop that reads it. Each worker maps the region by
-    /// itself, on first use.
+    /// The array as an operand of a parallel loop that reads it. Each worker maps the region on
+    /// first use.
     ///
     /// # Safety
     ///
-    /// - For as long as the operand lives, no program, this one included, writes to the array.
-    /// - For as long, no program truncates its file.
+    /// - While the operand lives, no program, this one included, writes to the array.
+    /// - While the operand lives, no program truncates its file.
     ///
     /// # Examples
     ///
@@ -365,29 +367,29 @@ impl<T: Element> NamedArray<T> {
     ///
     /// # Safety
     ///
-    /// - For as long as the operand lives, no program, this one included, accesses the array by
-    ///   any other way.
-    /// - For as long, no program truncates its file.
+    /// - While the operand lives, no program, this one included, accesses the array in any other
+    ///   way.
+    /// - While the operand lives, no program truncates its file.
     #[must_use]
     pub unsafe fn lend_mut(&mut self) -> LentNamed<&mut NamedArray<T>> {
         LentNamed(self)
     }
 
-    /// What a worker needs to find the elements.
+    /// The source from which a worker finds the elements.
     pub(crate) fn source(&self) -> Source {
         self.elements.source_in(self.region.mapping())
     }
 
-    /// Removes the name. The array stays usable for all that have it.
+    /// Removes the name. Programs that have the array open can go on using it.
     ///
     /// # Errors
     ///
-    /// [`Error::NotFound`] if the name is gone, or means something else by now.
+    /// [`Error::NotFound`] if the name no longer exists, or refers to something else.
     pub fn unlink(&mut self) -> Result<()> {
         self.region.unlink()
     }
 
-    /// Lets the name outlive this handle and its program, until someone unlinks it.
+    /// Keeps the name beyond this handle and its program, until it is unlinked.
     ///
     /// # Errors
     ///
@@ -398,16 +400,16 @@ impl<T: Element> NamedArray<T> {
 
     /// Copies `target.len()` elements out, from element `offset` on.
     fn copy_out(&self, offset: usize, target: &mut [T]) {
-        assert!(offset + target.len() <= self.len(), "callers stay inside of the array");
+        assert!(offset + target.len() <= self.len(), "callers stay within the array");
         let start = self.elements.address(offset);
-        // SAFETY: the range is inside of the mapping (asserted above; `Mapping::of_region` or `raw`
+        // SAFETY: the range is inside the mapping (asserted above; `Mapping::of_region` or `raw`
         // checked that it has all elements), which is read-write and lives as long as `self`.
         unsafe { atomic_copy::copy_out(start, bytemuck::cast_slice_mut(target)) };
     }
 
     /// Copies elements in, from element `offset` on.
     fn copy_in(&mut self, offset: usize, source: &[T]) {
-        assert!(offset + source.len() <= self.len(), "callers stay inside of the array");
+        assert!(offset + source.len() <= self.len(), "callers stay within the array");
         let start = self.elements.address(offset);
         // SAFETY: as in `copy_out`.
         unsafe { atomic_copy::copy_in(start, bytemuck::cast_slice(source)) };

@@ -19,21 +19,21 @@ use crate::sys::file;
 use crate::sys::mmap::HUGE_BYTES;
 use crate::sys::write_file::{self, Destination};
 
-/// Files below this size are read and written by one thread, in bytes.
+/// Smaller files are read and written by one thread, in bytes.
 const PARALLEL_BYTES: usize = 8 << 20;
 
 impl<T: Element> SharedArray<T> {
     /// Reads a `.npy` file, in parallel, into shared memory.
     ///
-    /// Both byte orders and both index orders are read; the array is always row-major and in
-    /// this machine's byte order. A file in Fortran order takes twice the memory for a moment.
+    /// Both byte orders and both index orders are read; the array is always row-major and in this
+    /// machine's byte order. A file in Fortran order temporarily takes twice the memory.
     ///
     /// A pipe, or a descriptor of this process (`/dev/stdin`, `/dev/fd/3`, a shell's `<(..)`), is
-    /// read from where it stands to the end of the array, and no further.
+    /// read from its current position to the end of the array, and no further.
     ///
     /// # Errors
     ///
-    /// [`Error::NotFound`]; [`Error::Layout`] if it is no `.npy`, truncated or of another
+    /// [`Error::NotFound`]; [`Error::Layout`] if it is not a `.npy` file, truncated or of another
     /// dtype; [`Error::NoSpace`] if it is larger than memory; [`Error::Os`].
     ///
     /// # Examples
@@ -79,7 +79,7 @@ impl<T: Element> SharedArray<T> {
         if is_fortran && shape.ndim() > 1 { from_fortran(&array, &shape) } else { Ok(array) }
     }
 
-    /// Reads what can only be read once, from where it stands.
+    /// Reads a stream, which cannot be read twice, from its current position.
     fn from_stream(mut stream: File, shown: &str) -> Result<SharedArray<T>> {
         let header = npy::read_stream(&mut stream, shown)?;
         check_dtype::<T>(header.dtype, shown)?;
@@ -95,30 +95,30 @@ impl<T: Element> SharedArray<T> {
 impl<T: Element> ArrayRef<T> {
     /// Writes the array as a `.npy` file, in parallel.
     ///
-    /// A new file is written beside `path` and then takes its place, so that `path` is the old
-    /// file or the whole new one, never a part, also if this program is killed. It keeps the
-    /// owner, the permissions and the access control lists of the old one. The data is in the
-    /// system's cache by then, not necessarily on the disk; see
+    /// A new file is written next to `path` and then replaces it. So `path` is either the old file
+    /// or the whole new one, never a part, even if this program is killed. The new file keeps the
+    /// owner, the permissions and the access control lists of the old one. When this returns the
+    /// data is in the system's cache, not necessarily on the disk; see
     /// [`to_npy_synced`](ArrayRef::to_npy_synced). A symbolic link stays, and leads to the new
     /// file.
     ///
-    /// Where that cannot be, a regular file is written in place, as a shell's `>` does: one that
-    /// has a second name, is mounted, belongs to another user, or lies in a folder or file system
-    /// where no other file can take its place. Then a failure or a kill in the middle leaves a
-    /// part, which is no whole `.npy`. A pipe, a device, or a descriptor of this process
-    /// (`/dev/stdout`, `/dev/fd/3`) is written to, at the position where it stands.
+    /// Some regular files cannot be replaced: one that has a second name, is mounted, belongs to
+    /// another user, or lies in a folder or file system that does not permit it. Such a file is
+    /// written in place, as a shell's `>` does; then a failure or a kill in the middle leaves an
+    /// incomplete `.npy` file. A pipe, a device, or a descriptor of this process (`/dev/stdout`,
+    /// `/dev/fd/3`) is written to at its current position.
     ///
     /// # Errors
     ///
     /// [`Error::NoSpace`] if the disk has no room; [`Error::NotFound`] if there is no such folder;
-    /// [`Error::Closed`] in a child that was forked by hand; [`Error::Os`], also for a file that
-    /// this user may not write to.
+    /// [`Error::Closed`] in a child that was forked by hand; [`Error::Os`], for example if this
+    /// user may not write to the file.
     pub fn to_npy(&self, path: impl AsRef<Path>) -> Result<()> {
         self.write_npy(path.as_ref(), false)
     }
 
-    /// As [`to_npy`](ArrayRef::to_npy), and returns when the file is on the disk: after a loss
-    /// of power `path` is the old file or the whole new one.
+    /// As [`to_npy`](ArrayRef::to_npy), but returns when the file is on the disk: after a loss of
+    /// power `path` is the old file or the whole new one.
     ///
     /// # Errors
     ///
@@ -144,7 +144,8 @@ impl<T: Element> ArrayRef<T> {
         let header = npy::encode(dtype_of::<T>(), self.shape())?;
         let mut bytes: &[u8] = bytemuck::cast_slice(self.as_slice());
         if bytes.is_empty() && !target.is_stream() {
-            // So that it can be mapped; see `npy::file_bytes`.
+            // A file with no elements gets one byte, so that it can be mapped; see
+            // `npy::file_bytes`.
             bytes = &[0];
         }
         let total_bytes = (header.len() + bytes.len()) as u64;
@@ -175,7 +176,7 @@ impl<T: Element> ArrayRef<T> {
     }
 }
 
-/// Writes a file that is as yet empty, in parallel.
+/// Writes a file that is still empty, in parallel.
 fn write_parts(file: &File, header: &[u8], bytes: &[u8]) -> io::Result<()> {
     file.write_all_at(header, 0)?;
     let write = |start: usize, part: &[u8]| file.write_all_at(part, (header.len() + start) as u64);
@@ -184,7 +185,7 @@ fn write_parts(file: &File, header: &[u8], bytes: &[u8]) -> io::Result<()> {
     share_out(parts, |(index, part)| write(index * part_bytes, part))
 }
 
-/// Turns elements in the other byte order round.
+/// Converts elements from the other byte order.
 fn to_native<T: Element>(bytes: &mut [u8], is_native: bool) {
     if !is_native {
         bytes.chunks_exact_mut(T::DTYPE.unit_bytes()).for_each(<[u8]>::reverse);
@@ -195,14 +196,14 @@ fn read_error(error: io::Error, shown: &str) -> Error {
     match error.kind() {
         ErrorKind::UnexpectedEof => Error::Layout {
             place: shown.to_owned(),
-            found: "an end in the middle of its elements".to_owned(),
-            expected: "a whole .npy file, which nobody shortens meanwhile".to_owned(),
+            found: "the end of the file within its elements".to_owned(),
+            expected: "a complete .npy file that is not truncated during the call".to_owned(),
         },
         _ => Error::os("read", shown, error),
     }
 }
 
-/// Runs `work` on parts of the bytes of `elements`, several at a time: `(offset, part)`.
+/// Runs `work` on parts of the bytes of `elements` in parallel, with `(offset, part)`.
 ///
 /// Parts begin at multiples of a huge page, if `elements` does.
 fn in_parts<T: Pod>(
@@ -215,8 +216,8 @@ fn in_parts<T: Pod>(
     share_out(parts, |(index, part)| work(index * part_bytes, part))
 }
 
-/// Calls `work` with each of the parts, on this thread and on as many more as there is a part for
-/// and the system has room for.
+/// Calls `work` with each of the parts, on this thread and on up to as many further threads as
+/// there are parts, if the system has room for them.
 fn share_out<P: Send, E: Send>(
     parts: impl ExactSizeIterator<Item = P> + Send,
     work: impl Fn(P) -> std::result::Result<(), E> + Sync,
@@ -240,7 +241,7 @@ fn share_out<P: Send, E: Send>(
     })
 }
 
-/// How to cut `len_bytes` for several threads; `None` if one should do it.
+/// The size of the parts of `len_bytes` for several threads; `None` if one thread should do it.
 fn part_bytes(len_bytes: usize) -> Option<usize> {
     if len_bytes < PARALLEL_BYTES {
         return None;
@@ -249,9 +250,9 @@ fn part_bytes(len_bytes: usize) -> Option<usize> {
     (threads > 1).then(|| len_bytes.div_ceil(threads).next_multiple_of(HUGE_BYTES))
 }
 
-/// A row-major copy of elements whose first index runs fastest.
+/// A row-major copy of elements whose first index varies fastest.
 fn from_fortran<T: Pod>(stored: &SharedArray<T>, shape: &Shape) -> Result<SharedArray<T>> {
-    /// Edge of the square blocks of the transposition: two fit the first-level cache.
+    /// The edge of the square blocks of the transposition: two fit into the first-level cache.
     const EDGE: usize = 32;
     let mut array = SharedArray::for_overwrite(shape)?;
     if array.is_empty() {
@@ -261,8 +262,8 @@ fn from_fortran<T: Pod>(stored: &SharedArray<T>, shape: &Shape) -> Result<Shared
     let (rows, columns) = (dims[0], dims[dims.len() - 1]);
     let middle = array.len() / rows / columns;
     let (from, to) = (stored.as_slice(), array.as_mut_slice());
-    // First and last index are swapped block by block, for each value of the ones between,
-    // whose order is reversed.
+    // The first and last index are swapped block by block, for each value of those between, whose
+    // order is reversed.
     for between in 0..middle {
         let reversed = reverse_digits(between, &dims[1..dims.len() - 1]);
         for row_block in (0..rows).step_by(EDGE) {
@@ -279,7 +280,8 @@ fn from_fortran<T: Pod>(stored: &SharedArray<T>, shape: &Shape) -> Result<Shared
     Ok(array)
 }
 
-/// The position with the first index fastest, of the position with the last index fastest.
+/// The position in the order in which the first index varies fastest, for a position in the order
+/// in which the last does.
 fn reverse_digits(mut position: usize, dims: &[usize]) -> usize {
     let mut stride = dims.iter().product::<usize>();
     let mut reversed = 0;

@@ -18,15 +18,15 @@ use crate::error::Error;
 use crate::object::transfer::{self, ChunkOwner, OwnerCell, Parent, Part, Taken};
 use crate::sys::fork::Instance;
 
-/// A chunk of an array that one task at a time owns: it moves into a task, and back with the
-/// task's result.
+/// A chunk of an array that one task at a time owns: it moves into a task, and back with the task's
+/// result.
 ///
-/// Reading takes `&mut self` as writing does: that is what keeps a chunk from being read here
-/// while a task writes it there.
+/// Reading takes `&mut self`, as writing does. This prevents reads here while a task writes the
+/// chunk.
 ///
-/// Passing a chunk to a task moves it, even if the task was given a reference: after that the
-/// handle is empty. If the task fails, or keeps the chunk, the handle has it again, contents
-/// unspecified; without a handle the chunk is lost, and with it the array's wholeness.
+/// Passing a chunk to a task moves it, even if it was passed by reference: after that the handle is
+/// empty. If the task fails, or keeps the chunk, the handle owns it again, with unspecified
+/// contents. If the handle was dropped, the chunk is lost, and the array cannot be reassembled.
 ///
 /// # Examples
 ///
@@ -48,7 +48,7 @@ pub struct OwnedChunk<T> {
 }
 
 impl<T: Pod> OwnedChunk<T> {
-    /// A chunk of `len` elements from `offset` on; no two chunks of a parent may overlap.
+    /// A chunk of `len` elements from `offset` on; chunks of a parent must not overlap.
     pub(crate) fn cut(parent: &Arc<Parent>, offset: usize, len: usize) -> OwnedChunk<T> {
         let (offset_bytes, len_bytes) = (offset * size_of::<T>(), len * size_of::<T>());
         assert!(offset_bytes + len_bytes <= parent.span.len_bytes(), "a chunk is a part");
@@ -67,20 +67,20 @@ impl<T: Pod> OwnedChunk<T> {
         self.offset
     }
 
-    /// How many elements it has.
+    /// The number of elements.
     #[must_use]
     pub fn len(&self) -> usize {
         self.len
     }
 
-    /// Whether it has no elements.
+    /// Whether there are no elements.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len == 0
     }
 
-    /// Whether the chunk was moved into a task, so that this handle is empty. So it is in a child
-    /// that was forked by hand.
+    /// Whether the chunk was moved into a task, so that this handle is empty. In a child that was
+    /// forked by hand the result is true.
     #[must_use]
     pub fn is_moved(&self) -> bool {
         // In a forked child the thread that holds the lock may not exist.
@@ -92,17 +92,17 @@ impl<T: Pod> OwnedChunk<T> {
     ///
     /// # Panics
     ///
-    /// If the chunk was moved into a task, and in a child that was forked by hand.
+    /// If the chunk was moved into a task, or in a child that was forked by hand.
     #[must_use]
     pub fn as_slice(&mut self) -> &[T] {
         self.as_mut_slice()
     }
 
-    /// The elements, to be changed.
+    /// The elements, mutable.
     ///
     /// # Panics
     ///
-    /// If the chunk was moved into a task, and in a child that was forked by hand.
+    /// If the chunk was moved into a task, or in a child that was forked by hand.
     #[must_use]
     pub fn as_mut_slice(&mut self) -> &mut [T] {
         self.made_in.assert_current();
@@ -132,8 +132,9 @@ impl<T: Pod> OwnedChunk<T> {
                 Err(SendError::new(chunks, Error::invalid("the set of chunks", found, expected)))
             }
             Ok(parent) => {
-                // The set is complete, so the last reference but ours goes with its parts. A
-                // handle's place may outlast it: a lease that has just put a part back holds it.
+                // The set is complete, so dropping its parts drops all other references. The place
+                // of a handle may outlive the handle: a lease that has just returned a part still
+                // holds it.
                 for chunk in &chunks {
                     drop(chunk.owner_cell.lock().unwrap_or_else(PoisonError::into_inner).take());
                 }
@@ -145,9 +146,9 @@ impl<T: Pod> OwnedChunk<T> {
 
 /// The parent of a complete set of chunks, or what is wrong with the set.
 ///
-/// Parts exist once and are disjoint, so their sizes add up to the parent's only if none was
-/// lost. Each holds one reference to the parent and nothing else does, so no part is elsewhere if
-/// there are no references but theirs and the one returned.
+/// Parts exist once and are disjoint, so their sizes add up to the parent's only if none was lost.
+/// Each holds one reference to the parent and nothing else does. So no part is elsewhere if there
+/// are no references but theirs and the one returned.
 fn common_parent<T: Pod>(chunks: &[OwnedChunk<T>]) -> std::result::Result<Arc<Parent>, String> {
     let mut parent: Option<Arc<Parent>> = None;
     let mut covered_bytes = 0;
@@ -166,7 +167,7 @@ fn common_parent<T: Pod>(chunks: &[OwnedChunk<T>]) -> std::result::Result<Arc<Pa
         covered_bytes += part.len_bytes;
     }
     let parent = parent.ok_or_else(|| "empty".to_owned())?;
-    // Elements of no size add up to nothing, so the references count as well.
+    // Sizes of zero-sized elements add up to zero, so the references count as well.
     let is_whole = Arc::strong_count(&parent) == chunks.len() + 1;
     if covered_bytes != parent.span.len_bytes() || !is_whole {
         let total_bytes = parent.span.len_bytes();
@@ -182,7 +183,7 @@ impl<T> fmt::Debug for OwnedChunk<T> {
     }
 }
 
-/// Inside the codec of a task only; moves the chunk.
+/// Only within the codec of a task; moves the chunk.
 impl<T: Pod> Serialize for OwnedChunk<T> {
     fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
         let slot = transfer::move_chunk(&self.owner_cell, size_of::<T>())
@@ -191,7 +192,7 @@ impl<T: Pod> Serialize for OwnedChunk<T> {
     }
 }
 
-/// Inside the codec of a task only.
+/// Only within the codec of a task.
 impl<'de, T: Pod> Deserialize<'de> for OwnedChunk<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
         let wire = WireHandle::deserialize(deserializer)?;

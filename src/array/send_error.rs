@@ -1,12 +1,12 @@
-//! A refused value, given back with the reason.
+//! A value that a call did not accept, returned with the reason.
 
 use std::fmt;
 
 use crate::error::Error;
 
-/// A value that a call would have consumed, given back because the call failed.
+/// A value that a call would have consumed, returned because the call failed.
 ///
-/// `?` turns it into the [`Error`] alone, in functions that return that.
+/// `?` converts it into the [`Error`], in functions that return that.
 ///
 /// # Examples
 ///
@@ -18,9 +18,9 @@ use crate::error::Error;
 /// # Ok::<(), brigade::Error>(())
 /// ```
 pub struct SendError<V> {
-    /// What was to be consumed, unchanged.
+    /// The value, unchanged.
     pub value: V,
-    /// Why it was not; boxed, so that the success is not as large as the failure.
+    /// Why it was not accepted; boxed, so that the success is not as large as the failure.
     pub error: Box<Error>,
 }
 

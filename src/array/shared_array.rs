@@ -20,14 +20,14 @@ use crate::sys::fork::Instance;
 
 /// An array of any number of dimensions, row-major, in memory that workers see without a copy.
 ///
-/// It has one owner: it is neither `Clone` nor serialisable. Tasks get at its elements as chunks
-/// borrowed for one parallel call, as a [`Frozen`] array that many may read, or as
-/// [`OwnedChunk`]s that move into a task and back. Elements are of any [`Pod`] type: plain data
-/// without pointers or padding.
+/// It has one owner: it is neither `Clone` nor serialisable. Tasks access its elements as chunks
+/// borrowed for one parallel call, as a [`Frozen`] array that many may read, or as [`OwnedChunk`]s
+/// that move into a task and back. Elements may be of any [`Pod`] type: plain data without pointers
+/// or padding.
 ///
-/// The memory is anonymous; nothing remains of it when the process ends, however it ends. A child
-/// that the program forks by hand has none of it: there an array is inert, and whatever looks at
-/// its elements panics or returns [`Error::Closed`].
+/// The memory is anonymous; nothing remains of it when the process ends, in whatever way. A child
+/// that the program forks by hand does not have it: there an array is inert, and accesses to its
+/// elements panic or return [`Error::Closed`].
 ///
 /// # Examples
 ///
@@ -50,8 +50,8 @@ impl<T: Pod> SharedArray<T> {
     ///
     /// # Errors
     ///
-    /// [`Error::NoSpace`] if there is not that much memory, and [`Error::InvalidArgument`] if
-    /// the shape overflows; both before anything is reserved.
+    /// [`Error::NoSpace`] if there is not enough memory, and [`Error::InvalidArgument`] if the
+    /// shape overflows; both before anything is reserved.
     ///
     /// # Examples
     ///
@@ -91,8 +91,9 @@ impl<T: Pod> SharedArray<T> {
 
     /// An array whose element at `[i, j, ..]` is `element([i, j, ..])`.
     ///
-    /// The function is called once for each element, in row-major order, on this thread, so it
-    /// may keep state (a generator of random numbers, say). A pool fills arrays in parallel.
+    /// The function is called once for each element, in row-major order, on this thread, so it may
+    /// keep state (for example a generator of random numbers).
+    /// [`Pool::from_fn`](crate::Pool::from_fn) fills arrays in parallel.
     ///
     /// # Errors
     ///
@@ -147,7 +148,7 @@ impl<T: Pod> SharedArray<T> {
         Ok(array)
     }
 
-    /// The elements in row-major order, to be changed.
+    /// The elements in row-major order, mutable.
     ///
     /// # Panics
     ///
@@ -191,14 +192,14 @@ impl<T: Pod> SharedArray<T> {
         self.elements.reshape(shape.into())
     }
 
-    /// Cuts the array into chunks of `chunk_len` elements, the last one maybe shorter, that can
-    /// move into tasks and back.
+    /// Cuts the array into chunks of `chunk_len` elements that can move into tasks and back. The
+    /// last chunk may be shorter.
     ///
-    /// [`SharedArray::from_chunks`] puts them together again.
+    /// [`SharedArray::from_chunks`] reassembles the array.
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidArgument`] if `chunk_len` is 0, with the array.
+    /// [`Error::InvalidArgument`] if `chunk_len` is 0; the error contains the array.
     ///
     /// # Examples
     ///
@@ -219,7 +220,7 @@ impl<T: Pod> SharedArray<T> {
             return Err(SendError::new(self, error));
         }
         let (len, shape) = (self.len(), self.shape().clone());
-        // An empty array has one empty chunk, so that it can be put together again.
+        // An empty array has one empty chunk, so that it can be reassembled.
         let count = len.div_ceil(chunk_len).max(1);
         let parent = Arc::new(Parent { span: self.span, shape });
         let chunk = |index: usize| {
@@ -229,12 +230,12 @@ impl<T: Pod> SharedArray<T> {
         Ok((0..count).map(chunk).collect())
     }
 
-    /// Puts the chunks of one array together again, in any order.
+    /// Reassembles an array from its chunks, in any order.
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidArgument`] if they are not all of the chunks of one array, or if a task
-    /// still has one, with the chunks.
+    /// [`Error::InvalidArgument`] if they are not all chunks of one array, or if a task still has
+    /// one. The error contains the chunks.
     pub fn from_chunks(
         chunks: Vec<OwnedChunk<T>>,
     ) -> std::result::Result<SharedArray<T>, SendError<Vec<OwnedChunk<T>>>> {
@@ -242,13 +243,13 @@ impl<T: Pod> SharedArray<T> {
         Ok(SharedArray::of_parts(parent.span, parent.shape))
     }
 
-    /// An array of `shape`, which was checked, over a span that has exactly its size.
+    /// An array of `shape`, which was checked, over a span of exactly its size.
     pub(crate) fn of_parts(span: Span, shape: Shape) -> SharedArray<T> {
         let bytes = shape.size_bytes(size_of::<T>());
         assert_eq!(bytes, Some(span.len_bytes()), "a span fits its array");
         // SAFETY: the span has that many bytes, asserted above; it is aligned to a cache line, more
-        // than any `T` (asserted by `checked_size`), and initialised; `as_ptr` makes sure that
-        // this process has it mapped. The array owns it: the argument in `array/mod.rs`.
+        // than any `T` (asserted by `checked_size`), and initialised; `as_ptr` ensures that this
+        // process has it mapped. The array owns it: the argument in `array/mod.rs`.
         let elements = unsafe { ArrayRef::new(span.as_ptr(), shape, Some(Instance::current())) };
         SharedArray { span, elements }
     }
@@ -268,7 +269,7 @@ impl<T: Pod> SharedArray<T> {
         &self.span
     }
 
-    /// What a worker needs to find the elements.
+    /// The source from which a worker finds the elements.
     pub(crate) fn source(&self) -> Source {
         Source::of_span(&self.span)
     }

@@ -1,4 +1,4 @@
-//! Claims about operands that workers look up by themselves.
+//! Tests of operands that workers look up themselves.
 
 use std::time::Instant;
 
@@ -17,7 +17,7 @@ fn windows() -> Windows {
 
 #[expect(unsafe_code, reason = "reads what was resolved, as a worker does")]
 fn read(resolved: &Resolved, len: usize) -> Vec<f64> {
-    // SAFETY: the tests resolve `len` elements of f64, which nobody writes meanwhile.
+    // SAFETY: the tests resolve `len` elements of f64, which nothing writes meanwhile.
     unsafe { std::slice::from_raw_parts(resolved.as_ptr().cast::<f64>(), len) }.to_vec()
 }
 
@@ -34,7 +34,7 @@ fn an_operand_is_found_in_the_arena_and_in_a_named_region() {
     let source: Source = postcard::from_bytes(&wire).unwrap();
     let found = resolver.resolve(&windows, &source, Access::ReadWrite).unwrap();
     assert_eq!(read(&found, 2), [3.0, 4.0]);
-    // Found before, it is found again although the name is gone.
+    // An array that was found before is found again, although the name is gone.
     named.unlink().unwrap();
     assert!(resolver.resolve(&windows, &source, Access::ReadWrite).is_ok());
     let refused = Resolver::default().resolve(&windows, &source, Access::ReadWrite);
@@ -72,7 +72,7 @@ fn operands_out_of_bounds_or_of_another_arena_are_refused() {
     assert!(matches!(refused, Err(Error::Layout { .. })), "{refused:?}");
 }
 
-// A file that was written anew, larger, in place was found too short for ever.
+// A file that was rewritten in place, larger, was found too short on every later use.
 #[test]
 fn a_file_that_was_written_anew_in_place_is_mapped_anew() {
     let path = std::env::temp_dir().join(format!("brigade-test-anew-{}.npy", std::process::id()));
@@ -84,7 +84,7 @@ fn a_file_that_was_written_anew_in_place_is_mapped_anew() {
         std::fs::write(&path, std::fs::read(&whole).unwrap()).unwrap();
         std::fs::remove_file(whole).unwrap();
         #[expect(unsafe_code, reason = "maps a file of this test's")]
-        // SAFETY: nobody else has the path.
+        // SAFETY: only this test uses the path.
         let mapped = unsafe { SharedArray::<f64>::map_npy(&path) }.unwrap();
         let found = resolver.resolve(&windows, &mapped.source(), Access::ReadOnly).unwrap();
         assert_eq!(read(&found, len), array.as_slice());

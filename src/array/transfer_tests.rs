@@ -1,4 +1,4 @@
-//! Claims about handles on their way between host and worker.
+//! Tests of handles that travel between host and worker.
 
 use std::rc::Rc;
 
@@ -11,7 +11,7 @@ use crate::region::arena::Arena;
 use crate::region::windows::Windows;
 use serde::{Deserialize, Serialize};
 
-/// Serialises the live-handle counts: they are one number for the whole test process.
+/// Serialises tests that count live handles: the count is one number for the whole test process.
 static ONE_AT_A_TIME: std::sync::Mutex<()> = std::sync::Mutex::new(());
 
 fn alone() -> std::sync::MutexGuard<'static, ()> {
@@ -82,7 +82,7 @@ fn a_chunk_goes_to_a_worker_and_back_with_what_it_wrote() {
     let returned: OwnedChunk<u64> = redeem(leases, || postcard::from_bytes(&back)).unwrap();
     chunks.push(returned);
     assert_eq!(SharedArray::from_chunks(chunks).unwrap().as_slice(), [1, 2, 9, 9, 5]);
-    assert!(middle.is_moved(), "the right is in the handle that came back");
+    assert!(middle.is_moved(), "the right is in the returned handle");
 }
 
 #[test]
@@ -92,7 +92,7 @@ fn no_handle_is_serialised_outside_of_a_task() {
     let message = serde_json::to_string(&frozen).unwrap_err().to_string();
     assert!(message.contains("task"), "{message}");
     assert!(serde_json::to_string(&chunk).is_err());
-    assert_eq!(chunk.as_slice(), [1], "a refused chunk stays where it was");
+    assert_eq!(chunk.as_slice(), [1], "a rejected chunk stays in its handle");
     assert!(serde_json::from_str::<Frozen<u8>>("[0,0,[1],0]").is_err());
 }
 
@@ -101,7 +101,8 @@ fn a_chunk_is_moved_once_even_through_shared_handles() {
     let chunk = Rc::new(chunks_of(&[1, 2], 2).remove(0));
     let (_, leases) = pack(&*chunk).unwrap();
     assert!(pack(&*chunk).is_err());
-    // Twice in one message is no better, and a message that fails gives everything back.
+    // The same chunk twice in one message is also an error, and a failed message returns
+    // everything.
     drop(leases);
     assert!(pack(&(&*chunk, &*chunk)).is_err());
     assert!(!chunk.is_moved());
@@ -123,8 +124,8 @@ fn a_chunk_whose_lease_ends_is_back_in_its_handle() {
     assert_eq!(chunk.as_slice(), [1, 2]);
 }
 
-// A lease puts its chunk back, and lets go of the chunk's place a moment later. To put chunks
-// together in that moment was a panic.
+// A lease returns its chunk, and releases the chunk's place a moment later. Reassembling the chunks
+// in that moment panicked.
 #[test]
 fn a_lease_that_has_given_its_chunk_back_keeps_no_chunks_apart() {
     let chunks = chunks_of(&[1, 2, 3], 2);
@@ -150,7 +151,7 @@ fn chunks_are_back_in_their_handles_when_encoding_panics() {
     let attempt = std::panic::AssertUnwindSafe(|| drop(pack(&(&chunk, Bomb))));
     assert!(std::panic::catch_unwind(attempt).is_err());
     assert_eq!(chunk.as_slice(), [7]);
-    assert!(serde_json::to_string(&chunk).is_err(), "the context is gone");
+    assert!(serde_json::to_string(&chunk).is_err(), "there is no context any more");
 }
 
 #[test]
@@ -209,7 +210,8 @@ fn a_handle_of_an_earlier_task_cannot_be_returned() {
     let _current: Frozen<u64> = unpack(&windows, &wires(&leases), &bytes).unwrap();
     assert_eq!(live_handles(), 2);
     assert!(encode_back(|| postcard::to_allocvec(&hidden)).is_err());
-    // Nor can it be lent on to a pool inside the worker, nor can what was made inside return.
+    // It cannot be lent to a pool inside the worker either, and what was made inside cannot be
+    // returned.
     assert!(pack(&hidden).is_err());
     assert!(encode_back(|| postcard::to_allocvec(&frozen)).is_err());
 }
@@ -238,7 +240,7 @@ fn an_empty_array_crosses() {
     assert_eq!((inside.len(), inside.shape().dims()), (0, &[3, 0][..]));
 }
 
-/// A handle of a memory, as primitives are.
+/// A handle of a memory, like those of primitives.
 struct Handle(crate::object::Memory);
 
 impl serde::Serialize for Handle {

@@ -1,4 +1,4 @@
-//! What handles are in a payload.
+//! The encoded form of handles in a payload.
 
 use serde::{Deserialize, Serialize};
 
@@ -6,15 +6,15 @@ use crate::array::array_ref::checked_size;
 use crate::object::transfer::{Refusal, type_tag};
 use crate::shape::{DIMENSIONS_MAX, Shape};
 
-/// What a handle is in a payload.
+/// A handle in a payload.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct WireHandle {
     /// Index into the table of leases.
     pub(super) slot: u32,
-    /// Where a chunk begins in its array, in elements; a hint for display.
+    /// Where a chunk begins in its array, in elements; only for display.
     pub(super) offset: u64,
     pub(super) dims: Vec<u64>,
-    /// A number made from the name of the element type.
+    /// A number computed from the name of the element type.
     pub(super) type_tag: u64,
 }
 
@@ -24,11 +24,11 @@ impl WireHandle {
         WireHandle { slot, offset: offset as u64, dims, type_tag: type_tag::<T>() }
     }
 
-    /// Checks type and shape by themselves: the shape and its number of elements.
+    /// Checks type and shape, without the lease: returns the shape and its number of elements.
     pub(crate) fn check<T>(&self) -> Result<(Shape, usize), Refusal> {
         if self.type_tag != type_tag::<T>() {
             let wanted = std::any::type_name::<T>();
-            return Err(format!("an array of other elements, instead of {wanted}"));
+            return Err(format!("an array of another element type, instead of {wanted}"));
         }
         if self.dims.len() > DIMENSIONS_MAX {
             return Err(format!("an array of {} dimensions", self.dims.len()));

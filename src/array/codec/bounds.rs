@@ -1,24 +1,24 @@
-//! How deep and how large a value may be.
+//! Limits on the depth and the size of a value.
 //!
-//! A value is encoded and decoded by functions that call each other once a level, so that bytes
-//! which say "one level more" a million times would overflow the stack; and an element that takes
-//! no bytes can be announced 2^64 times in ten. Both directions have the same bounds: what can be
-//! encoded can be decoded.
+//! A value is encoded and decoded by functions that call each other once for each level. So bytes
+//! that announce another level a million times would overflow the stack. And ten bytes can announce
+//! 2^64 elements that take no bytes. Encoding and decoding have the same limits: every value that
+//! can be encoded can be decoded.
 
 use crate::object::transfer;
 use crate::sys::thread;
 
-/// Options, newtypes, enums, structs, tuples, sequences and maps that may lie in one another.
+/// The greatest nesting of options, newtypes, enums, structs, tuples, sequences and maps.
 pub(crate) const LEVELS_MAX: u32 = 512;
 
-/// Elements of sequences and maps that take no bytes, for one value. Fewer where many values are
-/// tried.
+/// The most elements without bytes in the sequences and maps of one value. Fewer in tests that try
+/// many values.
 pub(crate) const EMPTY_MAX: usize = 1 << if cfg!(any(test, fuzzing)) { 12 } else { 20 };
 
-/// Levels that no stack is too small for: so far nobody asks how much of it is left.
+/// Up to this level every stack is large enough, and the remaining stack is not measured.
 const LEVELS_FREE: u32 = 16;
 
-/// Where a value has got to within its bounds.
+/// How much of its bounds a value has used.
 #[derive(Default)]
 pub(super) struct Bounds {
     level: u32,
@@ -26,7 +26,7 @@ pub(super) struct Bounds {
 }
 
 impl Bounds {
-    /// One level deeper, until [`leave`](Bounds::leave).
+    /// Enters a level, until [`leave`](Bounds::leave).
     #[inline]
     pub(super) fn enter(&mut self) -> postcard::Result<()> {
         if self.level >= LEVELS_FREE && (self.level >= LEVELS_MAX || thread::is_stack_low()) {
@@ -41,8 +41,8 @@ impl Bounds {
         self.level -= 1;
     }
 
-    /// Whether a sequence may have so many elements in so many bytes, if all that take any take
-    /// one.
+    /// Checks that a sequence may have this many elements in this many bytes. Elements that take
+    /// bytes are assumed to take one.
     #[inline]
     pub(super) fn check(&self, elements: usize, bytes: usize) -> postcard::Result<()> {
         if elements.saturating_sub(bytes) > EMPTY_MAX - self.empty {
@@ -66,7 +66,7 @@ fn too_deep(level: u32) -> postcard::Error {
         format!("it nests more than {LEVELS_MAX} levels deep; send its parts as a flat list")
     } else {
         format!(
-            "more than three quarters of this thread's stack are in use at level {level} of it; \
+            "more than three quarters of this thread's stack are in use at its level {level}; \
              use a thread with a larger stack, or send its parts as a flat list"
         )
     };

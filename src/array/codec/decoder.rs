@@ -8,7 +8,7 @@ use super::bounds::Bounds;
 
 type Result<R> = postcard::Result<R>;
 
-/// Decodes what postcard has encoded; itself what has parts, by postcard all else.
+/// Decodes postcard's encoding: values with parts by itself, all others by postcard.
 pub(super) struct Decoder<'de> {
     rest: &'de [u8],
     bounds: Bounds,
@@ -20,20 +20,20 @@ impl<'de> Decoder<'de> {
         Decoder { rest: bytes, bounds: Bounds::default() }
     }
 
-    /// Decodes one more value, which has bounds of its own.
+    /// Decodes one more value, with its own bounds.
     #[inline]
     pub(super) fn decode<T: Deserialize<'de>>(&mut self) -> Result<T> {
         self.bounds = Bounds::default();
         T::deserialize(self)
     }
 
-    /// What is not decoded yet.
+    /// The bytes that are not decoded yet.
     #[inline]
     pub(super) fn rest(&self) -> &'de [u8] {
         self.rest
     }
 
-    /// Reads something that has no parts.
+    /// Reads a value that has no parts.
     #[inline]
     fn read<R>(
         &mut self,
@@ -53,13 +53,13 @@ impl<'de> Decoder<'de> {
         result
     }
 
-    /// The parts of something of which the type knows the number.
+    /// Reads parts whose number the type determines.
     #[inline]
     fn parts<V: Visitor<'de>>(&mut self, left: usize, visitor: V) -> Result<V::Value> {
         visitor.visit_seq(Parts { decoder: self, left })
     }
 
-    /// The elements of something of which the bytes say the number.
+    /// Reads elements whose number is encoded.
     #[inline]
     fn elements<R>(&mut self, visit: impl FnOnce(Parts<'_, 'de>) -> Result<R>) -> Result<R> {
         let left = self.read(|inner| usize::deserialize(inner))?;
@@ -78,7 +78,7 @@ struct Parts<'a, 'de> {
 }
 
 impl Parts<'_, '_> {
-    /// Never more than there are bytes: memory is reserved for that many.
+    /// At most the number of bytes, because memory is reserved for that many elements.
     #[inline]
     fn hint(&self) -> usize {
         self.left.min(self.decoder.rest.len())

@@ -23,7 +23,7 @@ impl<'a> Encoder<'a> {
         Encoder { inner: Serializer { output: Appended(out) }, bounds: Bounds::default() }
     }
 
-    /// Encodes one more; what it has written stays if it fails.
+    /// Encodes one more value. If that fails, what was written stays in the buffer.
     #[inline]
     pub(crate) fn encode<T: Serialize + ?Sized>(
         &mut self,
@@ -48,7 +48,7 @@ impl<'a> Encoder<'a> {
         Ok(())
     }
 
-    /// What follows lies one level deeper, until the parts end.
+    /// Enters a level for the parts that follow.
     #[inline]
     fn parts(&mut self) -> Result<Parts<'_, 'a>> {
         self.bounds.enter()?;
@@ -57,10 +57,10 @@ impl<'a> Encoder<'a> {
     }
 }
 
-/// An encoded number is at most this long, in bytes.
+/// The greatest length of an encoded number, in bytes.
 const SHORT_BYTES: usize = 10;
 
-/// The end of a buffer, for the codec.
+/// Appends to a buffer, for the codec.
 struct Appended<'a>(&'a mut Vec<u8>);
 
 impl Flavor for Appended<'_> {
@@ -78,7 +78,7 @@ impl Flavor for Appended<'_> {
             self.0.extend_from_slice(bytes);
             return Ok(());
         }
-        // Most of what comes is one encoded number: a call to copy it takes longer than this.
+        // Most writes are one encoded number. This is faster than a call to copy it.
         self.0.extend(bytes.iter().copied());
         Ok(())
     }
@@ -166,7 +166,7 @@ impl<'b, 'a> ser::Serializer for &'b mut Encoder<'a> {
 
     #[inline]
     fn serialize_unit_variant(self, _: &str, index: u32, _: &str) -> Result<()> {
-        // Also a level: it is decoded as one.
+        // An enum is decoded as a level, so it counts as one.
         self.inner.serialize_u32(index)?;
         self.inside(&())
     }
@@ -238,9 +238,9 @@ impl<'b, 'a> ser::Serializer for &'b mut Encoder<'a> {
 /// The parts of a sequence, a map, a struct.
 pub(crate) struct Parts<'b, 'a> {
     encoder: &'b mut Encoder<'a>,
-    /// How many there were, if the type does not know.
+    /// The number of elements so far, if the type does not determine it.
     elements: usize,
-    /// Where they begin.
+    /// Where the parts begin.
     start: usize,
 }
 
@@ -250,12 +250,12 @@ impl Parts<'_, '_> {
         value.serialize(&mut *self.encoder)
     }
 
-    /// A part of which there may be any number.
+    /// Encodes one of any number of elements.
     #[inline]
     fn element<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<()> {
         self.part(value)?;
         self.elements += 1;
-        // Now and then, as there may be no end of them.
+        // Checked regularly, because the elements may be endless.
         if self.elements.is_multiple_of(EMPTY_MAX) {
             let bytes = self.bytes();
             self.encoder.bounds.check(self.elements, bytes)?;
@@ -276,7 +276,7 @@ impl Parts<'_, '_> {
     }
 }
 
-/// The traits of parts, which differ in names alone.
+/// The traits of parts, which differ only in names.
 macro_rules! parts {
     ($($trait:ident $method:ident $part:ident,)*) => {$(
         impl ser::$trait for Parts<'_, '_> {

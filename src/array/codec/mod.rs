@@ -1,7 +1,7 @@
-//! Values as bytes, arrays among them as leases.
+//! Values as bytes; arrays in them are leases.
 //!
-//! The bytes are postcard's. Who reads them need not trust them, and who writes them may have any
-//! value: the depth and the work of both are within [`Bounds`](bounds::Bounds).
+//! The bytes are postcard's. The decoder does not trust them, and the encoder accepts any value:
+//! [`Bounds`](bounds::Bounds) limits the depth and the work of both.
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -21,7 +21,7 @@ pub(crate) use encoder::Encoder;
 ///
 /// # Errors
 ///
-/// Why it cannot be encoded, in words.
+/// The reason why it cannot be encoded, as text.
 pub(crate) fn encode_onto<T: Serialize + ?Sized>(
     out: &mut Vec<u8>,
     value: &T,
@@ -33,7 +33,7 @@ pub(crate) fn encode_onto<T: Serialize + ?Sized>(
 ///
 /// # Errors
 ///
-/// Why they cannot be decoded, in words.
+/// The reason why they cannot be decoded, as text.
 #[inline]
 pub(crate) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, String> {
     match decode_first(bytes)? {
@@ -46,7 +46,7 @@ pub(crate) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, String> {
 ///
 /// # Errors
 ///
-/// Why they cannot be decoded, in words.
+/// The reason why they cannot be decoded, as text.
 #[inline]
 pub(crate) fn decode_first<T: DeserializeOwned>(bytes: &[u8]) -> Result<(T, &[u8]), String> {
     let mut decoder = Decoder::new(bytes);
@@ -60,7 +60,7 @@ pub(crate) fn decode_first<T: DeserializeOwned>(bytes: &[u8]) -> Result<(T, &[u8
 ///
 /// # Errors
 ///
-/// Why they cannot be decoded, in words.
+/// The reason why they cannot be decoded, as text.
 pub(crate) fn decode_all<T: DeserializeOwned>(
     bytes: &[u8],
     count: u64,

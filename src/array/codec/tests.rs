@@ -1,4 +1,4 @@
-//! Values too deep, too many, or as they should be.
+//! Values that exceed a limit, and values that do not.
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;
@@ -29,7 +29,7 @@ struct Wrapped(Option<Box<Wrapped>>);
 #[derive(Serialize, Deserialize)]
 struct Twice(Vec<Twice>, BTreeMap<u8, Twice>);
 
-/// A tree of `nodes` nodes in one another around a leaf.
+/// A chain of `nodes` nested nodes around a leaf.
 fn chain(nodes: u32) -> Tree {
     (0..nodes).fold(Tree::Leaf, |inner, _| Tree::Node(Box::new(inner)))
 }
@@ -62,12 +62,12 @@ fn a_value_of_the_greatest_depth_is_encoded_and_decoded_and_a_deeper_one_neither
 
 #[test]
 fn no_kind_of_level_nests_without_a_bound() {
-    // One byte that each of them reads as one level more, a million times.
+    // A million bytes, each of which is decoded as one more level.
     let ones = vec![1; 1 << 20];
     assert!(refused::<Tree>(&ones).contains("levels"));
     assert!(refused::<Wrapped>(&ones).contains("levels"));
     assert!(refused::<Twice>(&ones).contains("levels"));
-    // A pair is the third variant: its left is another, and so on.
+    // A pair is the third variant: its left part is another pair, and so on.
     assert!(refused::<Tree>(&vec![2; 1 << 20]).contains("levels"));
     // No sequence, and maps of one entry with key 1.
     let maps: Vec<u8> = [0, 1, 1].repeat(1 << 18);
@@ -100,13 +100,13 @@ fn elements_without_bytes_are_counted_in_both_directions() {
     let most = vec![(); EMPTY_MAX];
     let bytes = encoded(&most).unwrap();
     assert_eq!(decode::<Vec<()>>(&bytes).unwrap().len(), most.len());
-    // Endless for who does not count: a vector of units may have any length.
+    // A vector of units may have any length and takes no bytes for them.
     assert!(encoded(&vec![(); usize::MAX]).unwrap_err().contains("no bytes"));
     let endless = [0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01];
     assert!(refused::<Vec<()>>(&endless).contains("no bytes"));
     assert!(refused::<Vec<[u64; 0]>>(&endless).contains("no bytes"));
     assert!(refused::<BTreeMap<(), ()>>(&endless).contains("no bytes"));
-    // The bound holds for all parts together, else it would be one for each ten bytes.
+    // The bound holds for all parts together; otherwise there would be one for each ten bytes.
     let half = encoded(&vec![(); EMPTY_MAX / 2]).unwrap();
     let thrice = [[3].as_slice(), &half, &half, &half].concat();
     assert!(refused::<Vec<Vec<()>>>(&thrice).contains("no bytes"));
