@@ -13,15 +13,15 @@ use crate::pool::{CodecError, Invocation};
 use crate::region::host_arena;
 use crate::sys::mmap::Access;
 
-/// Size of a limb.
+/// The size of a limb.
 pub(super) const LIMB_BYTES: u64 = size_of::<u64>() as u64;
 
-/// A natural number of any size, in memory that workers see without a copy, but for a small one.
+/// A natural number of any size, in memory that workers see without a copy (except small numbers).
 ///
-/// Its limbs are `u64`, the least significant first, without zeros at the end; zero has none.
-/// Pools make such numbers ([`Pool::factorial`](crate::Pool::factorial),
-/// [`Pool::multiply`](crate::Pool::multiply)), and so does
-/// [`from_limbs`](SharedBigUint::from_limbs).
+/// Its limbs are `u64`, the least significant first, without zeros at the end; zero has none. Pools
+/// return such numbers ([`Pool::factorial`](crate::Pool::factorial),
+/// [`Pool::multiply`](crate::Pool::multiply)); [`from_limbs`](SharedBigUint::from_limbs) makes one
+/// from its limbs.
 ///
 /// # Examples
 ///
@@ -37,23 +37,23 @@ pub struct SharedBigUint {
     len: usize,
 }
 
-/// Where limbs are; perhaps there is some memory behind them.
+/// The memory of the limbs; it may be longer than they are.
 enum Memory {
     Shared(SharedArray<u64>),
-    /// A few limbs of this process's own, and a copy for workers, once one is needed: a span of
-    /// shared memory takes longer to get than a small product.
+    /// A few limbs in private memory, and a copy for workers once they need it: allocating a span
+    /// of shared memory takes longer than a small product.
     Own(Vec<u64>, OnceLock<SharedArray<u64>>),
 }
 
-/// Numbers of fewer limbs stay in memory of the caller until workers need them.
+/// Numbers of fewer limbs stay in private memory until workers need them.
 const SHARED_MIN: usize = 4096;
 
 impl SharedBigUint {
-    /// A copy of `limbs`, the least significant first; zeros at the end are left away.
+    /// A copy of `limbs`, the least significant first, without zeros at the end.
     ///
     /// # Errors
     ///
-    /// [`Error::NoSpace`](crate::Error::NoSpace) if there is not that much memory.
+    /// [`Error::NoSpace`](crate::Error::NoSpace) if there is not enough memory.
     ///
     /// # Examples
     ///
@@ -71,13 +71,13 @@ impl SharedBigUint {
         Ok(SharedBigUint { memory, len: limbs.len() })
     }
 
-    /// The number in this memory of the caller's own.
+    /// The number in private memory.
     fn own(limbs: Vec<u64>) -> SharedBigUint {
         let len = trim(&limbs).len();
         SharedBigUint { memory: Memory::Own(limbs, OnceLock::new()), len }
     }
 
-    /// The number that `write` writes into `limbs` limbs that hold anything.
+    /// The number that `write` writes into `limbs` limbs of unspecified contents.
     ///
     /// # Errors
     ///
@@ -93,8 +93,7 @@ impl SharedBigUint {
         Ok(SharedBigUint::of_array(out, limbs))
     }
 
-    /// `number 2^bits`. Of the limbs that are zero for it only their memory is taken: it is not
-    /// written to.
+    /// `number 2^bits`. The memory of low limbs that are zero is allocated and not written to.
     ///
     /// # Errors
     ///
@@ -128,7 +127,7 @@ impl SharedBigUint {
         Ok(SharedBigUint::of_array(out, limbs))
     }
 
-    /// The number in the first `len` elements of `array`, or in fewer if they end in zeros.
+    /// The number in the first `len` elements of `array`, without zeros at the end.
     pub(super) fn of_array(array: SharedArray<u64>, len: usize) -> SharedBigUint {
         let len = trim(&array.as_slice()[..len]).len();
         SharedBigUint { memory: Memory::Shared(array), len }
@@ -152,7 +151,7 @@ impl SharedBigUint {
         &limbs[..self.len]
     }
 
-    /// How many bits it has; zero has none.
+    /// The number of bits; zero has none.
     ///
     /// # Examples
     ///
@@ -181,8 +180,8 @@ impl SharedBigUint {
         self.len == 0
     }
 
-    /// Its decimal digits, made by the caller alone;
-    /// [`Pool::to_decimal`](crate::Pool::to_decimal) does it by workers.
+    /// Its decimal digits, computed by the caller; [`Pool::to_decimal`](crate::Pool::to_decimal)
+    /// uses the workers.
     ///
     /// # Examples
     ///
@@ -197,11 +196,11 @@ impl SharedBigUint {
         to_decimal(self.limbs())
     }
 
-    /// What a worker needs to find the limbs.
+    /// The limbs in shared memory, where workers find them.
     ///
     /// # Errors
     ///
-    /// [`Error::NoSpace`] if they have to be copied and there is no memory.
+    /// [`Error::NoSpace`] if they have to be copied and there is not enough memory.
     pub(super) fn shared(&self) -> Result<SharedLimbs> {
         let array = match &self.memory {
             Memory::Shared(array) => array,
@@ -217,7 +216,7 @@ impl SharedBigUint {
     }
 }
 
-/// Limbs in shared memory, as the members of a team find them.
+/// Limbs in shared memory, for the members of a team.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct SharedLimbs {
     source: Source,
@@ -229,11 +228,11 @@ impl SharedLimbs {
         SharedLimbs { source: array.source(), limbs: array.len() }
     }
 
-    /// The limbs as this worker sees them; to be written only with that `access`.
+    /// The address of the limbs in this worker; they may be written only with that `access`.
     ///
     /// # Errors
     ///
-    /// Limbs that are not in this pool's arena, or more than their array has.
+    /// An error for limbs that are not in this pool's arena, or more limbs than the array has.
     pub(super) fn find(
         &self,
         invocation: &Invocation<'_>,
@@ -246,18 +245,18 @@ impl SharedLimbs {
         }
         let resolver = &invocation.cache.resolver;
         let resolved = resolver.resolve(invocation.windows, &self.source, access);
-        // Numbers lie in the arena, whose windows stay: nothing else keeps them mapped.
+        // Numbers lie in the arena, whose windows stay mapped, so nothing else has to keep them.
         Ok(resolved.map_err(refused)?.as_ptr().cast())
     }
 }
 
-/// A member refuses what it is told.
+/// The error of a member that rejects its descriptor.
 pub(super) fn refused(error: Error) -> CodecError {
     CodecError::Argument(error.to_string())
 }
 
-/// Refuses, for tables of products of such factors in each of `members` workers, and `more` limbs
-/// of their own memory in each, what the system does not have.
+/// Checks that the system has memory for tables of products of these factors in each of `members`
+/// workers, and for `more` further private limbs in each.
 ///
 /// # Errors
 ///
@@ -267,24 +266,24 @@ pub(super) fn grant_members(members: usize, factors: [usize; 2], more: usize) ->
     grant_scratch(members.saturating_mul(tables.saturating_add(more)))
 }
 
-/// Refuses private memory for that many limbs if the system does not have it. A few are not worth
-/// the question, which takes longer than a small product.
+/// Checks that the system has private memory for that many limbs. For a few limbs this is skipped:
+/// the check takes longer than a small product.
 ///
 /// # Errors
 ///
 /// [`Error::NoSpace`].
 pub(super) fn grant_scratch(limbs: usize) -> Result<()> {
-    /// Limbs that are not asked for.
+    /// Up to this number of limbs the check is skipped.
     const FREE: usize = 1 << 20;
     let bytes = limbs as u64 * LIMB_BYTES;
     if limbs < FREE { Ok(()) } else { host_arena::grant_outside(bytes) }
 }
 
-/// Two arrays, of these limbs.
+/// Two arrays, of these numbers of limbs.
 ///
 /// # Errors
 ///
-/// [`Error::NoSpace`] with the size of both, if one of them is refused.
+/// [`Error::NoSpace`] with the size of both, if one of them cannot be allocated.
 pub(super) fn reserve(limbs: [usize; 2]) -> Result<[SharedArray<u64>; 2]> {
     let bytes = limbs.map(|limbs| limbs as u64 * LIMB_BYTES);
     let name_both = |error, had_bytes: u64| match error {

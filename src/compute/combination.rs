@@ -9,21 +9,21 @@ use crate::error::Result;
 use crate::kernel::bigint::Combination;
 use crate::pool::Pool;
 
-/// Below so many numbers to be sieved the caller computes alone.
+/// With fewer numbers to sieve, the caller computes alone.
 const SHARED_NUMBERS_MIN: u64 = 200_000;
 
 impl Pool {
     /// `n` over `k`, the number of ways to choose `k` of `n` things; 0 if `k > n`.
     ///
-    /// Computed by the workers together in shared memory, from the exponents of its primes; a
-    /// small one by the caller.
+    /// The workers compute it together in shared memory, from the exponents of its primes; the
+    /// caller computes a small one.
     ///
     /// # Errors
     ///
-    /// [`Error::TooLarge`] with the size it might have if that is more than 2^36 limbs,
+    /// [`Error::TooLarge`], with a bound of its size, if that is more than 2^36 limbs;
     /// [`Error::NoSpace`] if there is no memory for it or for computing it (about nine times as
-    /// much), both before any work; [`Error::Task`] if a worker dies meanwhile, unless the pool's
-    /// [`retries`](crate::PoolBuilder::retries) allow to begin again.
+    /// much). Both are returned before any work. [`Error::Task`] if a worker dies, unless the
+    /// pool's [`retries`](crate::PoolBuilder::retries) permit another attempt.
     ///
     /// # Examples
     ///
@@ -36,7 +36,7 @@ impl Pool {
     /// ```
     pub fn binomial(&self, n: u64, k: u64) -> Result<SharedBigUint> {
         let limbs = checked_limbs("a binomial coefficient", Combination::binomial_limbs(n, k))?;
-        // What is sieved, at most: up to n, or k factors.
+        // The numbers that are sieved: up to n, or k factors.
         let numbers = n.min(k.min(n.saturating_sub(k)).saturating_mul(64));
         if k > n || self.is_small(numbers, limbs) {
             grant_scratch(8 * limbs)?;
@@ -47,7 +47,7 @@ impl Pool {
 
     /// The product of all primes up to `n`, n#; 1 if there are none.
     ///
-    /// Computed by the workers together in shared memory; a small one by the caller.
+    /// The workers compute it together in shared memory; the caller computes a small one.
     ///
     /// # Errors
     ///

@@ -6,25 +6,24 @@ use crate::error::{Error, Result};
 use crate::kernel::bigint::{decimal_digits, decimal_memory_limbs, to_decimal, without_zeros};
 use crate::pool::Pool;
 
-/// Digits of shorter numbers are made by the caller: it takes no longer than asking.
+/// The caller converts shorter numbers: that takes no longer than waking workers.
 const SHARED_LIMBS_MIN: usize = 3000;
 
 /// Digits in a limb of memory.
 const LIMB_DIGITS: usize = size_of::<u64>();
 
 impl Pool {
-    /// The decimal digits of `number`, made by the workers together in shared memory; those of a
-    /// short number by the caller.
+    /// The decimal digits of `number`, computed by the workers together in shared memory; the
+    /// caller computes those of a short number.
     ///
-    /// The time grows little faster than the length: about that of twenty products of such
-    /// numbers. The memory needed is about 17 times the number's, and is reserved before the work
-    /// begins.
+    /// The time is about that of twenty products of such numbers. The memory needed is about 17
+    /// times the number's, and is reserved before the work begins.
     ///
     /// # Errors
     ///
-    /// [`Error::NoSpace`] with the size it takes if there is not that much memory, before any
-    /// work; [`Error::Task`] if a worker dies meanwhile, unless the pool's
-    /// [`retries`](crate::PoolBuilder::retries) allow to begin again.
+    /// [`Error::NoSpace`], with the size it takes, if there is not enough memory, before any work;
+    /// [`Error::Task`] if a worker dies, unless the pool's [`retries`](crate::PoolBuilder::retries)
+    /// permit another attempt.
     ///
     /// # Examples
     ///

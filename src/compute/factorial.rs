@@ -10,21 +10,21 @@ use crate::kernel::bigint;
 use crate::kernel::bigint::factorial::FactorialPlan;
 use crate::pool::Pool;
 
-/// Factorials below are computed by the caller: it takes no longer than asking.
+/// The caller computes smaller factorials: that takes no longer than waking workers.
 const SHARED_MIN: u64 = 20_000;
 
 impl Pool {
     /// n!, computed by the workers together in shared memory.
     ///
-    /// Below about 20 000 it is computed by the caller. The memory needed besides the result is
-    /// about eight times as much; it is reserved before the work begins, and kept for the next.
+    /// Below about 20 000 the caller computes it. Besides the result it needs about eight times as
+    /// much memory, which is reserved before the work begins, and kept for the next factorial.
     ///
     /// # Errors
     ///
-    /// [`Error::TooLarge`] if n! has more than 2^36 limbs, [`Error::NoSpace`] with the
-    /// size it takes if there is not that much memory, both before any work;
-    /// [`Error::Task`] if a worker dies meanwhile, unless the pool's
-    /// [`retries`](crate::PoolBuilder::retries) allow to begin again.
+    /// [`Error::TooLarge`] if n! has more than 2^36 limbs; [`Error::NoSpace`], with the size it
+    /// takes, if there is not enough memory. Both are returned before any work. [`Error::Task`] if
+    /// a worker dies, unless the pool's [`retries`](crate::PoolBuilder::retries) permit another
+    /// attempt.
     ///
     /// # Examples
     ///
@@ -38,7 +38,7 @@ impl Pool {
         self.factorial_perhaps_watched(n, None)
     }
 
-    /// [`Pool::factorial`] with a progress report: every tenth of a second another thread of this
+    /// [`Pool::factorial`] with progress reports: every tenth of a second another thread of this
     /// process calls `watch` with an estimate of how much of the work is done, from 0 to 1.
     ///
     /// # Errors
@@ -47,7 +47,7 @@ impl Pool {
     ///
     /// # Panics
     ///
-    /// If `watch` does.
+    /// If `watch` panics.
     ///
     /// # Examples
     ///

@@ -8,18 +8,19 @@ use crate::kernel::bigint::product_tree::product_of_all;
 use crate::kernel::bigint::{LIMBS_MAX, mul, mul_scratch_limbs, square, square_scratch_limbs};
 use crate::pool::Pool;
 
-/// Products of fewer limbs are computed by the caller: it takes no longer than asking.
+/// The caller computes products of fewer limbs: that takes no longer than waking workers.
 pub(super) const SHARED_LIMBS_MIN: usize = 10_000;
 
 impl Pool {
-    /// `a b`, computed by the workers together in shared memory; a small product by the caller.
+    /// `a b`, computed by the workers together in shared memory; the caller computes a small
+    /// product.
     ///
     /// # Errors
     ///
     /// [`Error::TooLarge`] if the product has more than [`LIMBS_MAX`] limbs, [`Error::NoSpace`] if
     /// there is no memory for the product or for computing it (about five times as much),
-    /// [`Error::Task`] if a worker dies meanwhile, unless the pool's
-    /// [`retries`](crate::PoolBuilder::retries) allow to begin again.
+    /// [`Error::Task`] if a worker dies, unless the pool's [`retries`](crate::PoolBuilder::retries)
+    /// permit another attempt.
     ///
     /// # Examples
     ///
@@ -37,7 +38,8 @@ impl Pool {
         self.multiplied(a, b)
     }
 
-    /// `a^2`, computed by the workers together in shared memory; a small square by the caller.
+    /// `a^2`, computed by the workers together in shared memory; the caller computes a small
+    /// square.
     ///
     /// It takes about two thirds of the time of a product.
     ///
@@ -58,11 +60,11 @@ impl Pool {
         self.multiplied(a, None)
     }
 
-    /// `a^exponent`, by squares and products; 1 if the exponent is 0.
+    /// `a^exponent`, by squaring and multiplying; 1 if the exponent is 0.
     ///
     /// # Errors
     ///
-    /// As [`Pool::multiply`]; [`Error::TooLarge`] before any work.
+    /// As [`Pool::multiply`]; [`Error::TooLarge`] is returned before any work.
     ///
     /// # Examples
     ///
@@ -98,7 +100,7 @@ impl Pool {
 }
 
 impl SharedBigUint {
-    /// `self other`, computed by the caller alone; [`Pool::multiply`] does it by workers.
+    /// `self other`, computed by the caller; [`Pool::multiply`] uses the workers.
     ///
     /// # Errors
     ///
@@ -121,7 +123,7 @@ impl SharedBigUint {
         multiplied_alone(x, Some(y))
     }
 
-    /// Its square, computed by the caller alone; [`Pool::square`] does it by workers.
+    /// Its square, computed by the caller; [`Pool::square`] uses the workers.
     ///
     /// # Errors
     ///
@@ -143,12 +145,12 @@ impl SharedBigUint {
         multiplied_alone(x, None)
     }
 
-    /// `self^exponent`, computed by the caller alone; 1 if the exponent is 0. [`Pool::pow`] does
-    /// it by workers.
+    /// `self^exponent`, computed by the caller; 1 if the exponent is 0. [`Pool::pow`] uses the
+    /// workers.
     ///
     /// # Errors
     ///
-    /// As [`SharedBigUint::mul`]; [`Error::TooLarge`] before any work.
+    /// As [`SharedBigUint::mul`]; [`Error::TooLarge`] is returned before any work.
     ///
     /// # Examples
     ///
@@ -161,8 +163,8 @@ impl SharedBigUint {
         power(self, exponent, SharedBigUint::square, SharedBigUint::mul)
     }
 
-    /// The product of all `numbers`, computed by the caller alone; 1 if there are none.
-    /// [`Pool::multiply_all`] does it by workers.
+    /// The product of all `numbers`, computed by the caller; 1 if there are none.
+    /// [`Pool::multiply_all`] uses the workers.
     ///
     /// # Errors
     ///
@@ -184,7 +186,7 @@ impl SharedBigUint {
     }
 }
 
-/// The product of `factors`, by this process alone.
+/// The product of `factors`, computed by this process.
 ///
 /// # Errors
 ///
@@ -199,7 +201,7 @@ pub(super) fn product_alone(factors: &[&[u64]]) -> Result<SharedBigUint> {
     SharedBigUint::from_limbs(&product_of_all(factors, &mut Vec::new()))
 }
 
-/// `x y`, or `x^2` if `y` is `None`, by this process alone.
+/// `x y`, or `x^2` if `y` is `None`, computed by this process.
 fn multiplied_alone(x: &[u64], y: Option<&[u64]>) -> Result<SharedBigUint> {
     let limbs = x.len() + y.unwrap_or(x).len();
     let scratch_limbs = match y {
@@ -230,7 +232,7 @@ fn odd_part(number: &[u64], twos: u64) -> Result<SharedBigUint> {
     })
 }
 
-/// The trailing zero bits of a number other than 0.
+/// The number of trailing zero bits of a nonzero number.
 fn twos(number: &[u64]) -> u64 {
     let zeros = number.iter().take_while(|&&limb| limb == 0).count();
     zeros as u64 * 64 + number.get(zeros).map_or(0, |limb| u64::from(limb.trailing_zeros()))
@@ -249,14 +251,14 @@ fn by_shifting(x: &[u64], y: &[u64]) -> Option<Result<SharedBigUint>> {
     }
 }
 
-/// `a^exponent`, by these squares and products of its odd part, and one shift.
+/// `a^exponent`, by squaring and multiplying its odd part, and one shift.
 fn power(
     a: &SharedBigUint,
     exponent: u64,
     square: impl Fn(&SharedBigUint) -> Result<SharedBigUint>,
     multiply: impl Fn(&SharedBigUint, &SharedBigUint) -> Result<SharedBigUint>,
 ) -> Result<SharedBigUint> {
-    // At least this many bits, unless a is 0 or 1.
+    // The result has at least this many bits, unless a is 0 or 1.
     let bits = a.bits().saturating_sub(1).checked_mul(exponent);
     let bits_max = LIMBS_MAX as u64 * 64;
     if bits.is_none_or(|bits| bits > bits_max) {
@@ -270,7 +272,7 @@ fn power(
     let odd = if twos == 0 { None } else { Some(odd_part(a.limbs(), twos)?) };
     let base = odd.as_ref().unwrap_or(a);
     let mut power = SharedBigUint::from_limbs(&[1])?;
-    // Neither 0 nor 1 changes by more than the first factor.
+    // 0 and 1 do not change after the first factor.
     let exponent_bits = if base.bits() <= 1 { exponent.min(1) } else { exponent };
     for bit in (0..u64::BITS - exponent_bits.leading_zeros()).rev() {
         power = square(&power)?;
@@ -282,7 +284,7 @@ fn power(
     if twos == 0 { Ok(power) } else { SharedBigUint::shifted(power.limbs(), twos * exponent) }
 }
 
-/// Refuses what is too long for one product.
+/// Checks that the product is not too long.
 ///
 /// # Errors
 ///

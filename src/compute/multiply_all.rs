@@ -6,12 +6,13 @@ use crate::compute::team_call::{Computation, TeamCall};
 use crate::error::Result;
 use crate::pool::Pool;
 
-/// Products of which the product of all is made, at most; each may have one more limb.
+/// The most groups of factors that members multiply alone; a group's product may have one more
+/// limb.
 const GROUPS_MAX: usize = 128;
 
 impl Pool {
-    /// The product of all `numbers`, computed by the workers together in shared memory; 1 if
-    /// there are none. A small product is computed by the caller.
+    /// The product of all `numbers`, computed by the workers together in shared memory; 1 if there
+    /// are none. The caller computes a small product.
     ///
     /// # Errors
     ///

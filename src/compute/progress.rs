@@ -1,4 +1,4 @@
-//! Progress reports while work goes on.
+//! Progress reports during a computation.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -6,15 +6,15 @@ use std::time::{Duration, Instant};
 
 use crate::sys::thread_parker::Waiter;
 
-/// Time between two reports.
+/// The time between two reports.
 const INTERVAL: Duration = Duration::from_millis(100);
 
-/// Returns what `work` returns. Meanwhile another thread calls `watch` every [`INTERVAL`] with the
-/// value of `measure`, if it has grown.
+/// Returns what `work` returns. While it runs, another thread calls `watch` every [`INTERVAL`] with
+/// the value of `measure`, if it has grown.
 ///
 /// # Panics
 ///
-/// If `work` or `watch` does.
+/// If `work` or `watch` panics.
 pub(super) fn while_watched<R>(
     work: impl FnOnce() -> R,
     measure: impl Fn() -> f64 + Sync,
@@ -25,7 +25,7 @@ pub(super) fn while_watched<R>(
     thread::scope(|scope| {
         let report = || {
             let mut last = -1.0;
-            // Acquire: pairs with the Release below, by which the work is over.
+            // Acquire: pairs with the Release below, which marks the end of the work.
             while !is_done.load(Ordering::Acquire) {
                 let now = measure();
                 if now > last {
@@ -35,14 +35,14 @@ pub(super) fn while_watched<R>(
                 waiter.wait_until(Some(Instant::now() + INTERVAL));
             }
         };
-        // Without reports, if the system refuses another thread.
+        // If the system refuses another thread, there are no reports.
         let Ok(reporter) = thread::Builder::new().spawn_scoped(scope, report) else {
             return work();
         };
         let done = Done { is_done: &is_done, waiter: &waiter };
         let result = work();
         drop(done);
-        // Left to the scope, the panic of a watch would lose its message.
+        // Joined here, because the scope would lose the message of a panic in `watch`.
         if let Err(panic) = reporter.join() {
             std::panic::resume_unwind(panic);
         }
@@ -50,7 +50,7 @@ pub(super) fn while_watched<R>(
     })
 }
 
-/// Ends the reports when dropped, also if the work panics.
+/// Ends the reports when dropped, even if the work panics.
 struct Done<'a> {
     is_done: &'a AtomicBool,
     waiter: &'a Waiter,

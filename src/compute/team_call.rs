@@ -24,7 +24,7 @@ use crate::kernel::bigint::{
 use crate::pool::{CodecError, Invocation, Member, Pool, TeamDescriptor, TeamJob, take_part};
 use crate::sys::mmap::Access;
 
-/// What a team computes from its operands.
+/// The computation that a team performs on its operands.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub(super) enum Computation {
     /// The product of two numbers.
@@ -33,23 +33,23 @@ pub(super) enum Computation {
     Square,
     /// The product of all operands, none of them zero.
     ProductOfAll,
-    /// The product of all primes up to this.
+    /// The product of all primes up to this number.
     Primorial(u64),
-    /// The first number over the second.
+    /// The binomial coefficient: the first number over the second.
     Binomial(u64, u64),
-    /// The factorial of this.
+    /// The factorial of this number.
     Factorial(u64),
-    /// The digits of a number in ASCII, with zeros before them.
+    /// The digits of a number in ASCII, padded with leading zeros.
     Decimal,
 }
 
-/// Limbs at the beginning of a workspace for the count of what is done.
+/// Limbs at the beginning of a workspace for the progress.
 const PROGRESS_LIMBS: usize = 8;
 
 const _: () = assert!(size_of::<FactorialProgress>() <= PROGRESS_LIMBS * size_of::<u64>());
 
 impl Computation {
-    /// The memory for operands of `limbs` limbs and a number of members, but for the progress.
+    /// The memory for operands of `limbs` limbs and a number of members, without the progress.
     ///
     /// # Errors
     ///
@@ -77,7 +77,7 @@ impl Computation {
         }
     }
 
-    /// One member's part; returns the limbs of the result.
+    /// Runs one member's part; returns the number of limbs of the result.
     ///
     /// # Errors
     ///
@@ -130,7 +130,7 @@ impl Computation {
     }
 }
 
-/// Limbs of a number that is not too large.
+/// The number of limbs, if it is not too large.
 ///
 /// # Errors
 ///
@@ -153,7 +153,7 @@ fn factorial_sizes(n: u64, members_max: usize) -> Result<FactorialSizes> {
     Ok(FactorialSizes::new(n, members_max).expect("n! is not too large"))
 }
 
-/// What the members of a team are told.
+/// The descriptor that the members of a team get.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 struct Orders {
     computation: Computation,
@@ -162,26 +162,26 @@ struct Orders {
     result: SharedLimbs,
 }
 
-/// A computation that a pool's workers do together.
+/// A computation that the workers of a pool perform together.
 pub(super) struct TeamCall<'c> {
     pub(super) pool: &'c Pool,
-    /// What the call is, for the report of a death.
+    /// The name of the call, for the report of a death.
     pub(super) name: &'static str,
     pub(super) computation: Computation,
     pub(super) operands: Vec<&'c SharedBigUint>,
 }
 
 impl TeamCall<'_> {
-    /// Runs it; returns the memory of the result, and how many limbs of it are used.
+    /// Runs it; returns the memory of the result, and how many of its limbs are used.
     ///
     /// # Errors
     ///
-    /// [`Error::TooLarge`], [`Error::NoSpace`], [`Error::Task`] if a worker dies meanwhile.
+    /// [`Error::TooLarge`], [`Error::NoSpace`], [`Error::Task`] if a worker dies.
     pub(super) fn run(&self) -> Result<(SharedArray<u64>, usize)> {
         self.run_within(|run, _| run())
     }
 
-    /// [`TeamCall::run`] within `within`, which gets what shows how much is done so far.
+    /// [`TeamCall::run`] called by `within`, which also gets the progress.
     ///
     /// # Errors
     ///
@@ -204,7 +204,7 @@ impl TeamCall<'_> {
         };
         workspace.as_mut_slice()[..PROGRESS_LIMBS].fill(0);
         // SAFETY: the workspace lives as long as this function, and begins with room for the
-        // counts (`PROGRESS_LIMBS`), which nobody uses but as atomics while the job runs.
+        // progress (`PROGRESS_LIMBS`), which is used only as atomics while the job runs.
         let progress =
             unsafe { &*workspace.as_mut_slice().as_mut_ptr().cast::<FactorialProgress>() };
         let sizes = match self.computation {
@@ -220,7 +220,7 @@ impl TeamCall<'_> {
     }
 }
 
-/// One member's part, in a worker.
+/// A member's part, in a worker.
 fn take_share(invocation: &mut Invocation<'_>) -> std::result::Result<(), CodecError> {
     let (team, orders) = invocation.argument::<(TeamDescriptor, Orders)>()?;
     take_part(invocation, team, |invocation, member| {
@@ -233,22 +233,23 @@ fn take_share(invocation: &mut Invocation<'_>) -> std::result::Result<(), CodecE
         let mut numbers = Vec::with_capacity(operands.len());
         for number in operands {
             let start = number.find(invocation, Access::ReadOnly)?.cast_const();
-            // SAFETY: `find` checked the bounds; the host borrows the number until no task of
-            // the job is left, so that nobody writes to it.
+            // SAFETY: `find` checked the bounds; the host borrows the number until no task of the
+            // job is left, so nothing writes to it.
             numbers.push(unsafe { slice::from_raw_parts(start, number.limbs) });
         }
         let start = workspace.find(invocation, Access::ReadWrite)?;
         // SAFETY: `find` checked the bounds, and the limbs begin on a cache line; the host keeps
-        // the array until no task of the job is left, and all use the counts as atomics.
+        // the array until no task of the job is left, and the progress is used only as atomics.
         let progress = unsafe { &*start.cast::<FactorialProgress>() };
-        // SAFETY: as above; the rest is this job's, and no member reads it before the first step.
+        // SAFETY: as above; only this job uses the rest, and no member reads it before the first
+        // step.
         let workspace =
             unsafe { LimbSpan::new(start.wrapping_add(PROGRESS_LIMBS), needs.workspace) };
         let start = result.find(invocation, Access::ReadWrite)?;
         // SAFETY: as above; it is another array of the job.
         let result = unsafe { LimbSpan::new(start, needs.result) };
-        // SAFETY: all members are told the same, the team is this job's, and its counters begin
-        // at zero.
+        // SAFETY: all members get the same descriptor, only this job uses the team, and its
+        // counters begin at zero.
         let arithmetic =
             unsafe { TeamArithmetic::new(member, Backend::detect(), team.members_max) };
         Ok(computation.run(&arithmetic, numbers, result, workspace, progress))

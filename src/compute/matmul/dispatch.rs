@@ -17,38 +17,38 @@ use crate::region::arena::Contents;
 use crate::shape::Shape;
 use crate::sys::mmap::Access;
 
-/// What is computed of A, B and C.
+/// What to compute from A, B and C.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub(super) enum Work {
     /// `C = alpha * A * B + beta * C`, shared by the team.
     Product,
     /// The same where B is A transposed.
     Gram,
-    /// This many products, each by one member; the elements from one A, B and C to the next.
+    /// This many products, each by one member, with the elements from one A, B and C to the next.
     Batch(usize, [isize; 3]),
 }
 
-/// One call of a method of the pool: a product, but for C.
+/// One call of a method of the pool: a product without C.
 #[derive(Clone)]
 pub(super) struct Call<'c, T> {
     pub(super) pool: &'c Pool,
-    /// What the call is, for errors and for the report of a death.
+    /// The name of the call, for errors and for the report of a death.
     pub(super) name: &'static str,
     pub(super) gemm: Gemm<T, Matrix<'c, T>, ()>,
     pub(super) rules: Rules,
 }
 
-/// The argument of a team's tasks.
+/// The argument of the team's tasks.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 struct Orders<T> {
     work: Work,
     gemm: Gemm<T, SharedMatrix>,
-    /// Offset of the scratch memory in the arena, and its size.
+    /// The offset of the scratch memory in the arena, and its size.
     scratch: (u64, usize),
 }
 
 impl<'c, T: Scalar> Call<'c, T> {
-    /// `C = A * B`, by the rules of the pool.
+    /// `C = A * B`, with the rules of the pool.
     pub(super) fn new(
         pool: &'c Pool,
         name: &'static str,
@@ -58,8 +58,8 @@ impl<'c, T: Scalar> Call<'c, T> {
         Call { pool, name, gemm: Gemm::new(a, b, ()), rules: pool.rules() }
     }
 
-    /// An array of this shape for the result. The operands are checked before it is made: a wrong
-    /// shape must not be reported as a lack of memory.
+    /// An array of this shape for the result. The operands are checked first: a wrong shape must
+    /// not be reported as a lack of memory.
     pub(super) fn new_result(&self, shape: impl Into<Shape>) -> Result<SharedArray<T>> {
         check_operands(self.name, self.gemm.a.place.shape(), self.gemm.b.place.shape())?;
         SharedArray::for_overwrite(shape)
@@ -92,9 +92,9 @@ impl<'c, T: Scalar> Call<'c, T> {
         }
         let gemm = gemm.map(Matrix::local, MatrixMut::local);
         let alone = SingleThread::default();
-        // SAFETY: the shapes fit, checked above; every place lies within its elements, checked
-        // in `MatrixBase`, which are borrowed, those of C exclusively; a team of one needs no
-        // scratch memory.
+        // SAFETY: the shapes fit, checked above; every place lies within its elements, checked in
+        // `MatrixBase`, which are borrowed, those of C exclusively; a team of one needs no scratch
+        // memory.
         let outcome = unsafe { compute(work, &gemm, std::ptr::null_mut(), 1, &alone) };
         debug_assert!(outcome.is_ok(), "a team of one has no peer that dies");
         Ok(())
@@ -109,7 +109,7 @@ fn run_shared<T: Scalar>(
     (m, n, k): (usize, usize, usize),
 ) -> Result<()> {
     if gemm.beta != T::ZERO {
-        // A failed attempt has changed part of C.
+        // A failed attempt has changed a part of C.
         job.rules.retries = 0;
     }
     let scratch_len = match work {
@@ -123,7 +123,7 @@ fn run_shared<T: Scalar>(
     job.run(take_share::<T>, &Orders { work, gemm, scratch: (scratch_at, scratch_len) })
 }
 
-/// One member's part, in a worker.
+/// A member's part, in a worker.
 fn take_share<T: Scalar>(invocation: &mut Invocation<'_>) -> std::result::Result<(), CodecError> {
     let (team, orders) = invocation.argument::<(TeamDescriptor, Orders<T>)>()?;
     take_part(invocation, team, |invocation, member| {
@@ -137,22 +137,21 @@ fn take_share<T: Scalar>(invocation: &mut Invocation<'_>) -> std::result::Result
             |operand| find(operand, Access::ReadOnly),
             |result| find(result, Access::ReadWrite),
         );
-        // What was resolved is kept until the end: it keeps the operands mapped.
+        // The resolved operands are kept until the end, because that keeps them mapped.
         let found = found.map_err(refuse)?;
         let gemm = found.as_ref().map(|operand| operand.0, |result| result.0);
         let (offset, len) = orders.scratch;
         let scratch = invocation.windows.write(offset, len).map_err(refuse)?;
         debug_assert!(scratch.addr().is_multiple_of(SCRATCH_ALIGN_BYTES));
-        // SAFETY: the host checked shapes and places and borrows A, B and C, C alone for
-        // writing, until no task of the job is left; the sources are as long as the arrays; the
-        // scratch memory is a span of this job, as long as `scratch_bytes` says for
-        // `members_max`, aligned by `run_shared`; all members get the same argument, and a job's
-        // counters begin at zero.
+        // SAFETY: the host checked shapes and places and borrows A, B and C, C exclusively, until
+        // no task of the job is left; the sources are as long as the arrays; the scratch memory is
+        // a span of this job, as long as `scratch_bytes` returns for `members_max`, aligned by
+        // `run_shared`; all members get the same argument, and a job's counters begin at zero.
         Ok(unsafe { compute(orders.work, &gemm, scratch, team.members_max, member) })
     })
 }
 
-/// One member's part of the work.
+/// A member's part of the work.
 ///
 /// # Safety
 ///

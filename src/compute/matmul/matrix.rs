@@ -11,7 +11,7 @@ use crate::kernel::matmul::{Float, Strided};
 use crate::object::source::Source;
 use crate::shape::Shape;
 
-/// What matrices are made of: `f32` or `f64`.
+/// The element type of matrices: `f32` or `f64`.
 ///
 /// # Examples
 ///
@@ -31,28 +31,28 @@ pub trait Scalar: Float + Element + Serialize + DeserializeOwned {}
 impl Scalar for f32 {}
 impl Scalar for f64 {}
 
-/// What an array is, by its dimensions.
+/// How the dimensions of an array are interpreted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Form {
-    /// One dimension: a single column, where one is asked for.
+    /// One dimension: a single column, if the operation takes one.
     Vector,
     Matrix,
-    /// Three dimensions: matrices one after the other.
+    /// Three dimensions: a stack of matrices.
     Stack {
         count: usize,
-        /// Elements from one matrix to the next.
+        /// The number of elements from one matrix to the next.
         step: isize,
     },
     /// Anything else.
     Other(Shape),
 }
 
-/// A matrix to read: an array of two dimensions, or a part of one, as it is or transposed.
+/// A matrix to read: an array of two dimensions, or a part of one, possibly transposed.
 ///
-/// Made by [`from`](From::from) from `&SharedArray`, `&Frozen` and `&MappedArray`. No element is
-/// copied, neither by what is made of it here nor by a product. An array of three dimensions
-/// stands for a stack of matrices, one of one dimension for a vector, where an operation takes
-/// them.
+/// Made by [`from`](From::from) from `&SharedArray`, `&Frozen` and `&MappedArray`. Elements are
+/// never copied, neither by methods of this type nor by a product. Where an operation accepts it,
+/// an array of three dimensions stands for a stack of matrices, and one of one dimension for a
+/// vector.
 ///
 /// # Examples
 ///
@@ -71,8 +71,8 @@ pub type Matrix<'a, T> = MatrixBase<&'a [T]>;
 
 /// A matrix to write: an array of two dimensions, or a part of one.
 ///
-/// Made by [`from`](From::from) from `&mut SharedArray`, so it is never one of the operands: the
-/// compiler refuses a product into an array that is being read.
+/// Made by [`from`](From::from) from `&mut SharedArray`, so it cannot also be an operand: the
+/// compiler rejects a product into an array that is being read.
 ///
 /// ```compile_fail,E0502
 /// # use brigade::{Pool, SharedArray};
@@ -97,7 +97,7 @@ pub type Matrix<'a, T> = MatrixBase<&'a [T]>;
 /// ```
 pub type MatrixMut<'a, T> = MatrixBase<&'a mut [T]>;
 
-/// An array as a matrix: [`Matrix`] or [`MatrixMut`], by how its elements are borrowed.
+/// An array as a matrix: [`Matrix`] or [`MatrixMut`], depending on how its elements are borrowed.
 ///
 /// # Examples
 ///
@@ -114,14 +114,14 @@ pub type MatrixMut<'a, T> = MatrixBase<&'a mut [T]>;
 #[derive(Debug, Clone)]
 pub struct MatrixBase<E> {
     elements: E,
-    /// Where workers find the elements; `None` if they cannot.
+    /// The source from which workers find the elements; `None` if they cannot.
     source: Option<Source>,
     form: Form,
     /// The matrix among the elements; of a stack, the first one.
     pub(super) place: Strided<usize>,
 }
 
-/// A matrix as the members of a team find it.
+/// A matrix for the members of a team.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct SharedMatrix {
     pub(super) source: Source,
@@ -158,7 +158,7 @@ impl<E> MatrixBase<E> {
         Err(Error::invalid(operation, found, expected))
     }
 
-    /// The matrix, if it is a single one.
+    /// The matrix; an error for a vector or a stack.
     pub(super) fn single(self, operation: &'static str) -> Result<MatrixBase<E>> {
         let expected = match self.form {
             Form::Matrix => return Ok(self),
@@ -178,7 +178,7 @@ impl<E> MatrixBase<E> {
         }
     }
 
-    /// How many matrices there are (`None`: one for all), and the elements from one to the next.
+    /// The number of matrices (`None`: one for all), and the elements from one to the next.
     pub(super) fn stack(&self, operation: &'static str) -> Result<(Option<usize>, isize)> {
         match self.form {
             Form::Matrix => Ok((None, 0)),
@@ -195,13 +195,13 @@ impl<E> MatrixBase<E> {
         Ok(SharedMatrix { source, place: self.place })
     }
 
-    /// The same place in another matrix.
+    /// Another place in the same array.
     pub(super) fn at(self, place: Strided<usize>) -> MatrixBase<E> {
         MatrixBase { place, ..self }
     }
 
-    /// The same matrix with rows and columns exchanged; of a stack, each. A vector stays as it
-    /// is.
+    /// The same matrix with rows and columns exchanged, or each matrix of a stack. A vector does
+    /// not change.
     ///
     /// # Examples
     ///
@@ -221,7 +221,7 @@ impl<E> MatrixBase<E> {
         self
     }
 
-    /// Some of its rows; of a stack, of each matrix.
+    /// The rows in `range`, or those of each matrix of a stack.
     ///
     /// # Errors
     ///
@@ -245,7 +245,7 @@ impl<E> MatrixBase<E> {
         Ok(self.at(place))
     }
 
-    /// Some of its columns; of a stack, of each matrix.
+    /// The columns in `range`, or those of each matrix of a stack.
     ///
     /// # Errors
     ///
@@ -282,8 +282,8 @@ impl<E> MatrixBase<E> {
 }
 
 impl<'a, T> Matrix<'a, T> {
-    /// The elements of an array, whatever its shape, as the matrix whose element (i, j) is number
-    /// `first + i * strides[0] + j * strides[1]` of them.
+    /// The elements of an array of any shape, seen as a matrix whose element (i, j) is element
+    /// `first + i * strides[0] + j * strides[1]` of the array.
     ///
     /// Strides may be zero, to repeat a row or a column, or negative, to go backwards.
     ///
@@ -324,8 +324,8 @@ impl<'a, T> MatrixMut<'a, T> {
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidArgument`] if an element lies outside the array, or if two may share a
-    /// place: the longer stride must step over everything that the shorter one reaches.
+    /// [`Error::InvalidArgument`] if an element lies outside the array, or if two may coincide: the
+    /// longer stride must step over everything that the shorter one reaches.
     ///
     /// # Examples
     ///

@@ -1,8 +1,8 @@
 //! Matrix products by the workers of a pool.
 //!
-//! The methods of [`Pool`] are here. `matrix` makes matrices of arrays, `product` is the builder of
-//! one product, `dispatch` checks the shapes and chooses who computes: the caller, if that is
-//! faster than waking workers, or a team.
+//! The methods of [`Pool`] are here. `matrix` makes matrices of arrays, and `product` is the
+//! builder of one product. `dispatch` checks the shapes and chooses between the caller, if that is
+//! faster than waking workers, and a team.
 
 mod dispatch;
 mod matrix;
@@ -17,8 +17,8 @@ use dispatch::{Call, Work};
 pub use matrix::{Matrix, MatrixBase, MatrixMut, Scalar};
 pub use product::Product;
 
-/// All workers share a product of a batch if it would take one worker longer than this, in
-/// nanoseconds. One worker computes a shorter one.
+/// All workers share a product of a batch if one worker would take longer than this for it, in
+/// nanoseconds. Otherwise one worker computes it.
 const SHARED_OF_BATCH_NS: f64 = 1e6;
 
 impl Pool {
@@ -28,9 +28,9 @@ impl Pool {
     /// copied, whatever its layout.
     ///
     /// With u = `EPSILON` of the type, `|error of C| <= u * (k + 4) * |A| * |B|`, elementwise.
-    /// Infinities and NaN follow IEEE 754; where k = 0, C is zero. The bits are the same for any
+    /// Infinities and NaN follow IEEE 754. If k = 0, C is zero. The bits are the same for any
     /// number of workers, for the caller alone, and on every processor with fused multiply-add;
-    /// portable code on x86-64 rounds each product, so there they differ.
+    /// portable code on x86-64 rounds each product, so its bits differ.
     ///
     /// # Shapes
     ///
@@ -39,7 +39,7 @@ impl Pool {
     /// # Errors
     ///
     /// [`Error::ShapeMismatch`] or [`Error::InvalidArgument`] if the shapes do not fit,
-    /// [`Error::NoSpace`] if there is no memory for the result, [`Error::Task`] if a worker
+    /// [`Error::NoSpace`] if there is not enough memory for the result, [`Error::Task`] if a worker
     /// dies.
     ///
     /// # Examples
@@ -60,7 +60,7 @@ impl Pool {
         self.product(a, b).run()
     }
 
-    /// A product with factors, into an array that exists, or to be repeated after a death.
+    /// A product with factors, into an existing array, or with retries after a death.
     ///
     /// # Examples
     ///
@@ -81,15 +81,15 @@ impl Pool {
         Product::new(self, a.into(), b.into())
     }
 
-    /// `y = A * x`, limited by the memory bandwidth.
+    /// `y = A * x`, which the memory bandwidth limits.
     ///
-    /// The bits are the same for any number of workers; they may differ from those of
-    /// [`matmul`](Pool::matmul), and between A and A transposed in memory, within its bound.
+    /// The bits are the same for any number of workers. They may differ, within the error bound,
+    /// from those of [`matmul`](Pool::matmul), and between A and the same matrix stored transposed.
     ///
     /// # Shapes
     ///
-    /// A is m x k, x has k elements, in one dimension or as a single column; the result has m,
-    /// in one dimension.
+    /// A is m x k. x has k elements, in one dimension or as a single column. The result has m
+    /// elements, in one dimension.
     ///
     /// # Errors
     ///
@@ -144,13 +144,13 @@ impl Pool {
 
     /// `C[i] = A[i] * B[i]` for whole stacks of matrices.
     ///
-    /// Each worker computes small products alone, and all workers together a large one. The bits
+    /// A worker computes each small product alone, and all workers together a large one. The bits
     /// are those of [`matmul`](Pool::matmul).
     ///
     /// # Shapes
     ///
-    /// A is count x m x k, B is count x k x n, the result is count x m x n. Either operand may have
-    /// two dimensions: then it is the same for all.
+    /// A is count x m x k, B is count x k x n, the result is count x m x n. An operand of two
+    /// dimensions is used for all products.
     ///
     /// # Errors
     ///

@@ -1,4 +1,4 @@
-//! What can be asked of one product.
+//! The builder of one product.
 
 use crate::array::SharedArray;
 use crate::compute::matmul::dispatch::{Call, Work};
@@ -7,7 +7,7 @@ use crate::error::Result;
 use crate::kernel::matmul::Kernel;
 use crate::pool::Pool;
 
-/// A product `C = alpha * A * B + beta * C` that is to be computed; see [`Pool::product`].
+/// A product `C = alpha * A * B + beta * C` to compute; see [`Pool::product`].
 ///
 /// # Examples
 ///
@@ -44,7 +44,7 @@ impl<'p, T: Scalar> Product<'p, T> {
         self
     }
 
-    /// The factor of C as it was; 0 overwrites it without reading. Default: 0.
+    /// The factor of the old C; 0 overwrites C without reading it. Default: 0.
     ///
     /// # Examples
     ///
@@ -81,8 +81,8 @@ impl<'p, T: Scalar> Product<'p, T> {
         self
     }
 
-    /// Computes the product again, up to `retries` times, if a worker dies. Default: the pool's.
-    /// It has no effect with `beta` other than 0: a failed attempt has changed part of C.
+    /// Computes the product again, up to `retries` times, if a worker dies. Default: the pool's. It
+    /// has no effect with `beta` other than 0, because a failed attempt has changed a part of C.
     ///
     /// # Examples
     ///
@@ -97,7 +97,7 @@ impl<'p, T: Scalar> Product<'p, T> {
         self
     }
 
-    /// The product as a new array. `beta` has no effect, because there was no C.
+    /// Computes the product as a new array. `beta` has no effect, because there was no C.
     ///
     /// # Errors
     ///
@@ -118,7 +118,7 @@ impl<'p, T: Scalar> Product<'p, T> {
         call.run(Work::Product, shape)
     }
 
-    /// The product into an array, or a part of one, that exists.
+    /// Computes the product into an existing array, or a part of one.
     ///
     /// # Errors
     ///
