@@ -1,6 +1,6 @@
-//! Who runs what, and what happens when a worker dies.
+//! Scheduling of tasks on workers, and recovery when a worker dies.
 //!
-//! `README.md` beside this file has the protocol, step by step, and why it holds.
+//! `README.md` in this folder describes the protocol step by step, and why it is correct.
 
 pub(crate) mod api;
 pub(crate) mod driver;

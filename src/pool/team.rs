@@ -1,14 +1,14 @@
 //! The workers that have claimed one cooperative job.
 //!
 //! 1. The host makes a control block and offers one task to each worker.
-//! 2. A task that starts sets its bit in the roster, unless that is closed: then it returns.
-//! 3. Who comes to the first barrier waits a little for the others, then closes the roster.
-//!    From there on the members are fixed, and every barrier waits for exactly them.
-//! 4. If a member dies, the host, which is told by the fork server, breaks the barrier: all who
-//!    wait, or come later, get [`PeerDied`].
+//! 2. A task that starts sets its bit in the roster. If the roster is closed, it returns.
+//! 3. A member that reaches the first barrier waits briefly for the others, then closes the roster.
+//!    From then on the members are fixed, and every barrier waits for exactly these.
+//! 4. If a member dies, the fork server notifies the host, which breaks the barrier: all members
+//!    that wait there, or reach it later, get [`PeerDied`].
 //!
-//! Nobody ever waits for a task that has not set its bit, so two jobs at once cannot wait for
-//! each other's workers.
+//! No member waits for a task that has not set its bit, so two concurrent jobs cannot wait for each
+//! other's workers.
 #![allow(unsafe_code)]
 
 use std::cell::{Cell, RefCell};
@@ -34,21 +34,21 @@ use crate::worker::call::TaskId;
 use crate::worker::cpu_spread::{CpuSpread, CpuTable};
 use crate::worker::invocation::{CodecError, Invocation, Trampoline};
 
-/// How long the first at the first barrier waits for workers that are still waking up.
+/// How long the first member at the first barrier waits for workers that are still waking up.
 const JOIN_TIMEOUT: Duration = Duration::from_micros(300);
-/// How often a member yields while workers that were asked have not joined: a yield takes 0.3 us
-/// when nobody wants the processor, and a member takes work every 5 to 50 us.
+/// How often a member yields while offered workers have not joined. A yield takes 0.3 us if nothing
+/// else wants the processor, and a member takes work every 5 to 50 us.
 const YIELDS_MAX: u32 = 256;
 /// How long a member yields at a barrier before it sleeps.
 const BARRIER_SPIN: Duration = Duration::from_millis(1);
-/// How long it sleeps at a stretch; a wake-up makes it shorter.
+/// How long it sleeps at a time; a wake-up ends the sleep.
 const BARRIER_SLEEP: Duration = Duration::from_millis(200);
 
-/// A counter on a cache line of its own.
+/// A counter on its own cache line.
 #[repr(C, align(64))]
 struct PaddedCounter(AtomicU64);
 
-/// What the members of a team share beside the job's own data.
+/// The memory that the members of a team share besides the job's own data.
 ///
 /// | field        | written by            | read by | guard              | if the writer dies     |
 /// |--------------|-----------------------|---------|--------------------|------------------------|
@@ -65,22 +65,22 @@ struct TeamControl {
 const _: () =
     assert!(size_of::<TeamControl>() == 192 + size_of::<CpuTable<MEMBERS_MAX>>() + 64 * COUNTERS);
 
-/// What each task of a job is told of its team, before the job's own argument.
+/// What each task of a job gets about its team, before the job's own argument.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub(crate) struct TeamDescriptor {
     control: u64,
     /// The task's bit.
     ordinal: usize,
-    /// How many tasks there are.
+    /// The number of tasks.
     pub(crate) members_max: usize,
 }
 
-/// What became of one task of a job.
+/// The result of one task of a job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 enum MemberResult<V> {
-    /// It did its part to the end, and returned this.
+    /// It completed its part, and returned this.
     Done(V),
-    /// It came when the members were fixed.
+    /// It started after the members were fixed.
     NotJoined,
     /// Another member died.
     PeerDied,
@@ -92,12 +92,12 @@ pub(crate) struct Member {
     ordinal: usize,
     expected: usize,
     spread: RefCell<CpuSpread>,
-    /// How often it may still let others run that have not joined yet.
+    /// How often it may still yield to workers that have not joined yet.
     yields_left: Cell<u32>,
 }
 
 impl Member {
-    /// Joins the team; `None` if its members are fixed.
+    /// Joins the team; `None` if its members are already fixed.
     ///
     /// # Errors
     ///
@@ -129,24 +129,24 @@ impl Member {
     }
 
     fn control(&self) -> &TeamControl {
-        // SAFETY: `join` checked bounds and alignment; the host keeps the span until no task of
-        // the job is left; it is nothing but atomics and padding.
+        // SAFETY: `join` checked bounds and alignment; the host keeps the span until no task of the
+        // job is left; it contains only atomics and padding.
         unsafe { &*self.control }
     }
 
-    /// Closes the roster, after waiting a little for those that are on their way.
+    /// Closes the roster, after waiting briefly for workers that may still join.
     fn close(&self) {
         backoff::spin(JOIN_TIMEOUT, || self.is_complete());
         self.control().words.close();
     }
 
-    /// Whether nobody else can join, or is expected to.
+    /// Whether no other worker can join, or is expected to.
     fn is_complete(&self) -> bool {
         let words = &self.control().words;
         words.is_closed() || words.joined().count_ones() as usize >= self.expected
     }
 
-    /// Waits until every member is here; see [`Team::barrier`].
+    /// Waits until every member has reached the barrier; see [`Team::barrier`].
     fn meet(&self) -> std::result::Result<(), PeerDied> {
         let words = &self.control().words;
         if !words.is_closed() {
@@ -156,8 +156,8 @@ impl Member {
         if words.meet(spin, Some(BARRIER_SLEEP)) { Ok(()) } else { Err(PeerDied) }
     }
 
-    /// Lets a worker run that may have been woken on this very processor: it joins, and goes
-    /// away to another one, instead of waiting for the end of this member's time slice.
+    /// Yields to a worker that may have been woken on this processor. It joins, and moves to
+    /// another processor, instead of waiting for the end of this member's time slice.
     fn yield_to_joiners(&self) {
         let left = self.yields_left.get();
         if left > 0 {
@@ -171,9 +171,9 @@ impl Member {
     }
 }
 
-// SAFETY: `rank` counts the members of lower ordinals in a roster that `meet` has closed, so that
-// it differs among them; `take` is one atomic addition to a shared counter; `meet` returns `Ok`
-// only when as many have arrived as the closed roster has members, by Acquire and Release.
+// SAFETY: `rank` counts the members of lower ordinals in a roster that `meet` has closed, so it is
+// different for each; `take` is one atomic addition to a shared counter; `meet` returns `Ok` only
+// when as many have arrived as the closed roster has members, by Acquire and Release.
 unsafe impl Team for Member {
     fn members(&self) -> usize {
         self.control().words.joined().count_ones() as usize
@@ -186,7 +186,7 @@ unsafe impl Team for Member {
 
     fn take(&self, counter: usize, count: usize) -> usize {
         self.yield_to_joiners();
-        // Relaxed: it gives out numbers; the barriers order the work.
+        // Relaxed: it hands out numbers; the barriers order the work.
         let first = self.control().counters[counter].0.fetch_add(count as u64, Ordering::Relaxed);
         usize::try_from(first).unwrap_or(usize::MAX)
     }
@@ -198,7 +198,7 @@ unsafe impl Team for Member {
 
     fn barrier(&self) -> std::result::Result<(), PeerDied> {
         let met = self.meet();
-        // The kernel may have moved this member, or another to where it is.
+        // The kernel may have moved this member, or moved another to its processor.
         self.spread.borrow_mut().rebalance(&self.control().cpus);
         met
     }
@@ -208,23 +208,23 @@ unsafe impl Team for Member {
 pub(crate) struct TeamJob<'a> {
     pub(crate) core: &'a Core,
     pub(crate) name: &'static str,
-    /// Workers to ask at most.
+    /// The most workers to use.
     pub(crate) members_max: usize,
     pub(crate) rules: Rules,
 }
 
 impl TeamJob<'_> {
-    /// How many tasks there will be.
+    /// The number of tasks.
     pub(crate) fn members_max(&self) -> usize {
         self.members_max.min(self.core.workers()).clamp(1, MEMBERS_MAX)
     }
 
-    /// Runs the job, whose members are told `orders`; again if it is to be repeated after a death.
-    /// Returns what one of the members did.
+    /// Runs the job, whose members get `orders`; again after a death, if the rules permit. Returns
+    /// the result of one of the members.
     ///
     /// # Errors
     ///
-    /// The death of a member, or another failure of a task; what the job wrote is unspecified.
+    /// The death of a member, or another failure of a task; what the job wrote is then unspecified.
     pub(crate) fn run<O, V>(&self, trampoline: Trampoline, orders: &O) -> Result<V>
     where
         O: Serialize,
@@ -271,10 +271,10 @@ impl TeamJob<'_> {
     }
 }
 
-/// What the outcomes of a job's tasks, and whether each had joined, mean for the job.
+/// The outcome of a job, from the outcomes of its tasks and whether each had joined.
 ///
-/// A member's failure fails the job, whatever the others say: they may have met no barrier at
-/// which to hear of it. A task that failed without being a member took nothing with it.
+/// A member's failure fails the job, whatever the others return: perhaps they reached no barrier at
+/// which they would have noticed it. A task that failed without joining had taken no work.
 fn conclude<V: DeserializeOwned>(outcomes: Vec<(bool, Outcome)>) -> Result<V> {
     let (mut value, mut has_dead_member) = (None, false);
     let (mut of_member, mut of_other): (Option<Error>, Option<Error>) = (None, None);
@@ -294,17 +294,17 @@ fn conclude<V: DeserializeOwned>(outcomes: Vec<(bool, Outcome)>) -> Result<V> {
     }
 }
 
-/// The control block as the host has it.
+/// The control block as the host sees it.
 struct HostTeamControl {
     span: Span,
-    /// The members that were seen so far: what once stood in the roster is not taken back.
+    /// The members seen so far: a bit in the roster is never cleared.
     joined: Cell<u64>,
 }
 
 impl HostTeamControl {
     fn control(&self) -> &TeamControl {
         // SAFETY: the span is as large as a control block, aligned to a cache line, lives as long
-        // as `self`, and is nothing but atomics and padding.
+        // as `self`, and contains only atomics and padding.
         unsafe { &*self.span.as_ptr().cast::<TeamControl>() }
     }
 
@@ -314,14 +314,14 @@ impl HostTeamControl {
         joined >> ordinal & 1 == 1
     }
 
-    /// Sends all members home.
+    /// Breaks the barrier: all members return.
     fn break_up(&self) {
         self.control().words.break_up();
     }
 }
 
-/// Runs one member's part in a trampoline: joins, works, reports. Every member returns the same
-/// value, or one that the host may take from any of them.
+/// Runs one member's part in a trampoline: join, work, report. All members return the same value,
+/// or values any of which the host may use.
 pub(crate) fn take_part<V: Serialize>(
     invocation: &mut Invocation<'_>,
     descriptor: TeamDescriptor,

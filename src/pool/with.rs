@@ -1,8 +1,8 @@
 //! The type of a value that `with` shares.
 
 /// A value that every call of a function gets by reference, as a type argument of
-/// [`Options`](crate::Options), [`ParLoop`](crate::ParLoop) and [`ParMap`](crate::ParMap);
-/// `()` stands there without one.
+/// [`Options`](crate::Options), [`ParLoop`](crate::ParLoop) and [`ParMap`](crate::ParMap). Without
+/// a value the type argument is `()`.
 ///
 /// It is made by [`Pool::with`](crate::Pool::with) and
 /// [`ParLoop::with`](crate::ParLoop::with).

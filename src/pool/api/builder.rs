@@ -1,4 +1,4 @@
-//! How a pool is configured.
+//! The settings of a pool.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,7 +19,8 @@ use crate::worker::invocation;
 
 /// Configures a [`Pool`]; made by [`Pool::builder`].
 ///
-/// Nothing is checked before [`build`](PoolBuilder::build), which reports what is wrong.
+/// Nothing is checked before [`build`](PoolBuilder::build), which reports the first setting that is
+/// wrong.
 ///
 /// # Examples
 ///
@@ -60,11 +61,11 @@ impl Pool {
 }
 
 impl PoolBuilder {
-    /// How many workers, 1 to 1024. Default: one for each processor that this process may use,
-    /// by its affinity mask and its cgroup's `cpu.max`.
+    /// The number of workers, 1 to 1024. Default: one for each processor that this process may use,
+    /// according to its affinity mask and its cgroup's `cpu.max`.
     ///
     /// A worker takes two descriptors of this process, or three if its standard error is captured.
-    /// If the soft limit (`ulimit -n`) is too low for that, it is raised as far as needed.
+    /// If the soft limit (`ulimit -n`) is too low, it is raised as far as needed.
     ///
     /// # Examples
     ///
@@ -95,7 +96,7 @@ impl PoolBuilder {
         self
     }
 
-    /// What `ps` and `/proc/PID/comm` show of a worker, with its index behind; 15 bytes in all
+    /// The name of a worker in `ps` and `/proc/PID/comm`, followed by its index; 15 bytes in all
     /// are kept. Default: `brigade`.
     ///
     /// # Examples
@@ -112,8 +113,8 @@ impl PoolBuilder {
         self
     }
 
-    /// How long dropping the pool waits for tasks that run, before it kills their workers.
-    /// Default: 5 s.
+    /// How long dropping the pool waits for running tasks before it kills their workers. Default: 5
+    /// s.
     ///
     /// # Examples
     ///
@@ -136,8 +137,8 @@ impl PoolBuilder {
         self
     }
 
-    /// How long a task may run before its worker is killed, and it ends as
-    /// [`TimedOut`](crate::TaskError::TimedOut); more than zero. Default: for ever.
+    /// How long a task may run, more than zero. After that its worker is killed, and the task ends
+    /// as [`TimedOut`](crate::TaskError::TimedOut). Default: no limit.
     ///
     /// # Examples
     ///
@@ -184,12 +185,13 @@ impl PoolBuilder {
         self
     }
 
-    /// Runs `function(argument)` in every worker before its first task. If it fails or panics,
-    /// the worker ends; three in a row break the pool with its text. Default: none.
+    /// Runs `function(argument)` in every worker before its first task. If it fails or panics, the
+    /// worker ends; three failures in a row break the pool, with the last one as the cause.
+    /// Default: none.
     ///
-    /// The argument may hold any handle but an [`OwnedChunk`](crate::OwnedChunk), and `function`
-    /// may keep those as long as the worker lives. The pool keeps a [`Frozen`](crate::Frozen) array
-    /// among them for as long, so that [`thaw`](crate::Frozen::thaw) copies it.
+    /// The argument may hold any handle except an [`OwnedChunk`](crate::OwnedChunk), and `function`
+    /// may keep its handles while the worker lives. The pool keeps a [`Frozen`](crate::Frozen)
+    /// array among them equally long, so [`thaw`](crate::Frozen::thaw) copies it.
     ///
     /// `function` captures nothing, not even a value [of size zero](crate#functions).
     ///
@@ -243,7 +245,7 @@ impl PoolBuilder {
         self
     }
 
-    /// Replaces a worker after a task that leaves more than this many bytes of its own memory
+    /// Replaces a worker after a task that leaves more than this many bytes of private memory
     /// resident; the task's result is kept. Shared arrays do not count. Default: no limit.
     ///
     /// # Examples
@@ -261,9 +263,9 @@ impl PoolBuilder {
         self
     }
 
-    /// Lets no worker have more than this many bytes of its own writable memory
-    /// (`RLIMIT_DATA`): an allocation beyond fails, which usually aborts the worker. Shared
-    /// arrays do not count. Default: no limit.
+    /// Limits the private writable memory of each worker to this many bytes (`RLIMIT_DATA`): an
+    /// allocation beyond that fails, which usually aborts the worker. Shared arrays do not count.
+    /// Default: no limit.
     ///
     /// # Examples
     ///
@@ -279,9 +281,9 @@ impl PoolBuilder {
         self
     }
 
-    /// Sets an environment variable in every worker, before the initializer. Default: the
-    /// workers have the host's environment as it is in [`build`](PoolBuilder::build), with
-    /// `OMP_NUM_THREADS` and its kin at 1.
+    /// Sets an environment variable in every worker, before the initializer. Default: the workers
+    /// have the host's environment at the time of [`build`](PoolBuilder::build), with
+    /// `OMP_NUM_THREADS` and similar variables set to 1.
     ///
     /// # Examples
     ///
@@ -328,9 +330,9 @@ impl PoolBuilder {
         self
     }
 
-    /// Sends the standard error of each worker through a pipe. Of each the last 8 KiB are kept, for
-    /// the [error](crate::Death::stderr_tail) of a task in which it dies. Nobody waits for long for
-    /// room in the pipe. Default: the workers have this program's standard error.
+    /// Sends the standard error of each worker through a pipe. The last 8 KiB of each are kept for
+    /// the [error](crate::Death::stderr_tail) of a task in which the worker dies. Writers do not
+    /// wait for long for room in the pipe. Default: the workers have this program's standard error.
     ///
     /// # Examples
     ///
@@ -350,16 +352,16 @@ impl PoolBuilder {
         self
     }
 
-    /// Gives the workers this program's standard input. What a task reads, this program does not
-    /// get to read. Default: `/dev/null`.
+    /// Gives the workers this program's standard input. This program does not get the bytes that
+    /// tasks read. Default: `/dev/null`.
     pub fn inherit_stdin(mut self) -> PoolBuilder {
         self.config.settings.inherits_stdin = true;
         self
     }
 
-    /// Lets a worker leave that has had no work for this long, more than zero; it may stay up to
-    /// twice as long. All may leave; they come back, one by one, as tasks find no idle worker.
-    /// Default: workers stay.
+    /// Ends workers that have had no work for this long, more than zero; a worker may stay up to
+    /// twice as long. All may end. New ones are started, one by one, when tasks find no idle
+    /// worker. Default: workers stay.
     ///
     /// # Examples
     ///
@@ -375,10 +377,10 @@ impl PoolBuilder {
         self
     }
 
-    /// How many tasks may wait, at least 1: [`Pool::submit`] blocks while there are this many
-    /// unfinished tasks more than workers. ([`Pool::try_submit`] does not block, and
-    /// [`Pool::submit_timeout`] not for ever.) Tasks of maps, loops and matrix products count, but
-    /// do not wait. Default: no limit.
+    /// How many tasks may wait, at least 1: [`Pool::submit`] blocks while there are this many more
+    /// unfinished tasks than workers. ([`Pool::try_submit`] does not block, and
+    /// [`Pool::submit_timeout`] blocks for a limited time.) Tasks of maps, loops and matrix
+    /// products count, but do not wait. Default: no limit.
     ///
     /// # Examples
     ///
@@ -397,20 +399,20 @@ impl PoolBuilder {
 
     /// Starts the workers.
     ///
-    /// Pools may be nested: a task may build a pool of its own, whose tasks may build pools, four
-    /// in all. Everything that a worker has started ends with it.
+    /// Pools may be nested: a task may build a pool, whose tasks may build pools, up to four
+    /// levels. Everything that a worker has started ends with it.
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidArgument`] for a setting outside its range, or one that
-    /// [`Start::InProcess`] cannot keep; [`Error::TooDeep`] for a fifth pool in a pool;
-    /// [`Error::Spawn`], [`Error::MultiThreaded`], [`Error::NoSpace`] or [`Error::Os`] if the
-    /// workers cannot be started. Whatever was started by then is gone again.
+    /// [`Error::InvalidArgument`] for a setting outside its range, or one that [`Start::InProcess`]
+    /// cannot apply; [`Error::TooDeep`] for a fifth level of pools; [`Error::Spawn`],
+    /// [`Error::MultiThreaded`], [`Error::NoSpace`] or [`Error::Os`] if the workers cannot be
+    /// started. Workers that were already started are ended again.
     pub fn build(self) -> Result<Pool> {
         Ok(Pool::from_core(Core::start(self.checked()?)?))
     }
 
-    /// The settings, checked, with what is taken from this process as it is now.
+    /// Checks the settings, and adds what is taken from this process now.
     fn checked(self) -> Result<Config> {
         let needs_processes = self.needs_processes();
         let PoolBuilder { mut config, workers, pins_workers, initializer_error } = self;
@@ -430,7 +432,7 @@ impl PoolBuilder {
         }
         let has_processes = config.start == Start::ForkServer;
         if let Some(what) = needs_processes.filter(|_| !has_processes) {
-            return Err(Error::invalid(what, "set", "left out where tasks have no processes"));
+            return Err(Error::invalid(what, "set", "left out if tasks have no processes"));
         }
         config.settings.check()?;
         config.spin_short = limits::has_processor_quota();

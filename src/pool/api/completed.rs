@@ -1,4 +1,4 @@
-//! Several handles at once: which are done, and in which order.
+//! Several handles at once: `wait` and `as_completed`.
 
 use std::collections::HashSet;
 use std::fmt;
@@ -18,7 +18,7 @@ use crate::pool::record::outcome::Completion;
 pub enum ReturnWhen {
     /// Any task to be over.
     FirstCompleted,
-    /// Any task to fail, or all to be over. A cancelled one has not failed, nor has one that
+    /// Any task to fail, or all to be over. A cancelled task has not failed, nor has one that
     /// returned a `Result` of its own.
     FirstError,
     /// All tasks to be over.
@@ -26,22 +26,23 @@ pub enum ReturnWhen {
     All,
 }
 
-/// Which tasks are over, by their positions among the handles given to [`wait`], ascending. A
-/// handle that was given twice counts once, at its first position.
+/// Which tasks are over, as ascending positions among the handles given to [`wait`]. A handle that
+/// was given twice counts once, at its first position.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Waited {
-    /// Those that are over: with a value, an error, cancelled, or taken before.
+    /// Tasks that are over: with a value, with an error, cancelled, or with an outcome that was
+    /// taken.
     pub done: Vec<usize>,
-    /// The others.
+    /// The other tasks.
     pub pending: Vec<usize>,
 }
 
-/// The time given to [`wait`] or [`as_completed`] was over first.
+/// The timeout of [`wait`] or [`as_completed`] expired before the tasks were over.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Unfinished {
-    /// What was done by then, and what was not.
+    /// Which tasks were over by then, and which were not.
     pub sets: Waited,
-    /// The time given.
+    /// The timeout.
     pub after: Duration,
 }
 
@@ -60,15 +61,15 @@ impl From<Unfinished> for Error {
     }
 }
 
-/// Waits until the tasks of some handles, of any pools, are over; at most for `timeout`, or for
-/// ever.
+/// Waits until the tasks of some handles, of any pools, are over. `timeout` limits the wait; `None`
+/// means no limit.
 ///
 /// The handles keep their outcomes: [`join`](Handle::join) those that are done. Without handles it
 /// returns at once.
 ///
 /// # Errors
 ///
-/// [`Unfinished`], with the same two sets, if the time is over first.
+/// [`Unfinished`], with the same two sets, if the timeout expires first.
 ///
 /// # Examples
 ///
@@ -114,7 +115,7 @@ pub fn wait<'a, R: 'a>(
     let wait_set = WaitSet::new(tasks.into_iter());
     let mut is_over = pending == 0 || is_any_done && when == ReturnWhen::FirstCompleted;
     loop {
-        // What is over by now is taken all the same, so that the sets are exact.
+        // Tasks that are over by now are still taken, so that the sets are exact.
         let until = if is_over { Some(Instant::now()) } else { deadline };
         let next = if pending == 0 { None } else { wait_set.next(until) };
         let Some((position, ending)) = next else { break };
@@ -137,14 +138,15 @@ pub fn wait<'a, R: 'a>(
     }
 }
 
-/// The outcomes of some tasks, of any pools, in the order in which the tasks end; all within
-/// `timeout` from now, or for ever.
+/// The outcomes of some tasks, of any pools, in the order in which the tasks end. `timeout` limits
+/// the total time from now; `None` means no limit.
 ///
-/// Yields each once, with its position among the handles. What is yielded is forgotten by the
-/// pool, so its memory is free again. Tasks that were over before come first.
+/// Yields each outcome once, with the position of its handle. The pool then forgets the task, so
+/// its memory is free again. Tasks that were already over come first.
 ///
-/// If the time is over first, [`Unfinished`] is yielded once and nothing after it; the handles that
-/// are left can be had from [`AsCompleted::into_pending`]. Dropping the iterator detaches them.
+/// If the timeout expires, [`Unfinished`] is yielded once, and nothing after it;
+/// [`AsCompleted::into_pending`] returns the remaining handles. Dropping the iterator detaches
+/// them.
 ///
 /// # Examples
 ///
@@ -173,7 +175,7 @@ pub fn as_completed<R: DeserializeOwned>(
         Some((position, core, id))
     });
     let wait_set = WaitSet::new(places);
-    // Those that have nothing to wait for come first.
+    // Handles whose tasks are already over come first.
     let mut ready: Vec<usize> = (0..handles.len())
         .filter(|&at| handles[at].as_ref().is_some_and(|handle| handle.place().is_none()))
         .collect();
@@ -197,7 +199,7 @@ pub struct AsCompleted<R> {
 }
 
 impl<R> AsCompleted<R> {
-    /// The handles that have not been yielded, with their positions.
+    /// The handles that were not yielded, with their positions.
     #[must_use]
     pub fn into_pending(self) -> Vec<(usize, Handle<R>)> {
         let handles = self.handles.into_iter().enumerate();

@@ -1,6 +1,6 @@
 //! A handle as a future.
 //!
-//! A task's end wakes its waker through the callback thread: no thread polls for any handle.
+//! The callback thread wakes a handle's waker when the task ends; no thread polls for it.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -17,9 +17,8 @@ use crate::pool::record::listener::Listener;
 
 /// What [`join`](Handle::join) returns; with the feature `async`.
 ///
-/// Dropping the future is dropping the handle: it detaches the task. To give up waiting and keep
-/// the task, poll `&mut handle`. Once it has been ready, polling it again gives
-/// [`Error::Closed`].
+/// Dropping the future drops the handle, which detaches the task. To stop waiting and keep the
+/// task, poll `&mut handle`. After it was ready, polling it again returns [`Error::Closed`].
 ///
 /// # Examples
 ///
@@ -60,8 +59,8 @@ impl<R: DeserializeOwned> Future for Handle<R> {
             return Poll::Ready(this.finish(outcome));
         }
         state.callbacks.get_or_insert(callbacks);
-        // One waker a handle: the latest. An old one is dropped without the mutex, since that is
-        // code of others.
+        // A handle has one waker, the latest. An old one is dropped without the mutex, because
+        // dropping it runs foreign code.
         let old = state.unlisten(id, |listener| matches!(listener, Listener::Wake(_)));
         state.listen(id, Listener::Wake(waker));
         core.watch_start(&mut state);

@@ -1,4 +1,4 @@
-//! A submitted task, as its submitter holds it.
+//! The handle of a submitted task.
 
 use std::marker::PhantomData;
 use std::sync::Arc;
@@ -17,9 +17,9 @@ use crate::process::panic;
 use crate::worker::call::TaskId;
 use crate::worker::invocation;
 
-/// A task that was submitted to a [`Pool`](crate::Pool), and the way to its result.
+/// A task that was submitted to a [`Pool`](crate::Pool), with access to its result.
 ///
-/// Dropping a handle detaches its task: it runs all the same, and its result is thrown away.
+/// Dropping a handle detaches its task: it still runs, and its result is discarded.
 ///
 /// With the feature `async`, a handle is a [`Future`] of what [`join`](Handle::join) returns.
 ///
@@ -56,7 +56,8 @@ impl<R: DeserializeOwned> Handle<R> {
 
     /// Waits for the task and returns what its function returned.
     ///
-    /// The waiting thread does the pool's work meanwhile: it collects results and hands out tasks.
+    /// While it waits, the calling thread does the pool's work: it collects results and hands out
+    /// tasks.
     ///
     /// # Errors
     ///
@@ -77,9 +78,9 @@ impl<R: DeserializeOwned> Handle<R> {
     ///
     /// # Errors
     ///
-    /// [`Error::TimedOut`] if the task is not over by then: it goes on, and the handle can be
-    /// asked again. Otherwise as [`join`](Handle::join); the outcome can be had only once, and
-    /// every later call is [`Error::Closed`].
+    /// [`Error::TimedOut`] if the task is not over by then: it goes on, and the handle can be used
+    /// again. Otherwise as [`join`](Handle::join). The outcome can be taken only once; every later
+    /// call is [`Error::Closed`].
     pub fn join_timeout(&mut self, timeout: Duration) -> Result<R> {
         let id = self.usable()?;
         let deadline = Instant::now().checked_add(timeout);
@@ -92,13 +93,13 @@ impl<R: DeserializeOwned> Handle<R> {
         }
     }
 
-    /// Hands the outcome to `callback` when the task is over, or soon if it is: what
-    /// [`join`](Handle::join) would have returned, once. [`on_finish`](Handle::on_finish) says
-    /// where callbacks run, and what of those that panic; it leaves the handle.
+    /// Passes the outcome to `callback` when the task is over, or soon if it already is: what
+    /// [`join`](Handle::join) would have returned. [`on_finish`](Handle::on_finish), which keeps
+    /// the handle, describes where callbacks run, and what happens if one panics.
     ///
     /// # Errors
     ///
-    /// As [`on_finish`](Handle::on_finish); the task is detached then.
+    /// As [`on_finish`](Handle::on_finish); the task is then detached.
     ///
     /// # Examples
     ///
@@ -134,9 +135,9 @@ impl<R: DeserializeOwned> Handle<R> {
 }
 
 impl<R> Handle<R> {
-    /// The task's id, if its outcome can be had: it was not taken before, and this is the
-    /// process that submitted it. In a child that was forked from that, the pool's lock may be
-    /// held by a thread that the child lacks, and its memory is not mapped.
+    /// The task's id, if its outcome is available: it was not taken before, and this is the process
+    /// that submitted the task. In a child that was forked from that process, a thread that does
+    /// not exist there may hold the pool's lock, and the pool's memory is not mapped.
     fn usable(&self) -> Result<TaskId> {
         if !self.core.is_ours() {
             return Err(Error::Closed { what: "a task of the process that this one forked from" });
@@ -144,10 +145,10 @@ impl<R> Handle<R> {
         self.id.ok_or(Error::Closed { what: "the handle" })
     }
 
-    /// Whether the task is over: its outcome is there, or was taken.
+    /// Whether the task is over: its outcome is available, or was taken.
     ///
-    /// False may be out of date by the time it is returned; true stays true. In a process that
-    /// was forked from the submitter's it is true: there is nothing to wait for.
+    /// False may be out of date when it is returned; true stays true. In a process that was forked
+    /// from the submitter's it is true, because there is nothing to wait for.
     #[must_use]
     pub fn is_finished(&self) -> bool {
         let Ok(id) = self.usable() else { return true };
@@ -156,10 +157,10 @@ impl<R> Handle<R> {
         state.tasks.is_done(id)
     }
 
-    /// Whether a worker has started the task and it is not known to be over.
+    /// Whether a worker has started the task and the task is not known to be over.
     ///
-    /// Either answer may be out of date by the time it is returned. In a process that was forked
-    /// from the submitter's it is false.
+    /// Either answer may be out of date when it is returned. In a process that was forked from the
+    /// submitter's it is false.
     ///
     /// # Examples
     ///
@@ -183,12 +184,12 @@ impl<R> Handle<R> {
         })
     }
 
-    /// Takes the task back if no worker has started it, and asks it to end early if one has: from
-    /// then on [`is_cancelled`](crate::is_cancelled) is true in the task, which may return when it
-    /// likes, with a value as any other. A task that was asked is not retried.
+    /// Recalls the task if no worker has started it; otherwise requests that it end early. From
+    /// then on [`is_cancelled`](crate::is_cancelled) is true in the task, which may return at any
+    /// time, with a value like any other. After this request the task is not retried.
     ///
-    /// Returns whether the task is over as [`TaskError::Cancelled`]: because this call took it
-    /// back, or because an earlier one or a kill did. False if it runs, or has ended otherwise.
+    /// Returns whether the task is over as [`TaskError::Cancelled`]: because this call recalled it,
+    /// or because of an earlier call or a kill. False if it runs, or has ended otherwise.
     ///
     /// # Examples
     ///
@@ -204,12 +205,13 @@ impl<R> Handle<R> {
         self.usable().is_ok_and(|id| self.core.lock().cancel(id))
     }
 
-    /// Ends the task, started or not, without waiting for that: cancels it as
-    /// [`cancel`](Handle::cancel) does, and if it still runs after `grace`, kills its worker,
-    /// which is replaced. Other tasks are not affected.
+    /// Ends the task, started or not, without waiting for its end. It cancels the task as
+    /// [`cancel`](Handle::cancel) does. If the task still runs after `grace`, its worker is killed
+    /// and replaced. Other tasks are not affected.
     ///
     /// A task that returns within the grace has its value; one that is killed ends as
-    /// [`TaskError::Cancelled`]. The earliest of several calls counts; a grace of zero kills now.
+    /// [`TaskError::Cancelled`]. If there are several calls, the earliest deadline counts; a grace
+    /// of zero kills at once.
     ///
     /// # Errors
     ///
@@ -229,7 +231,7 @@ impl<R> Handle<R> {
     /// ```
     pub fn kill(&self, grace: Duration) -> Result<()> {
         if self.core.config.start == Start::InProcess {
-            return Err(Error::invalid("kill", "called", "asked of a pool that has workers"));
+            return Err(Error::invalid("the pool of `kill`", "in-process", "one with worker processes"));
         }
         if self.id.is_none() {
             return Ok(());
@@ -252,18 +254,19 @@ impl<R> Handle<R> {
         Ok(())
     }
 
-    /// Runs `callback` once when the task is over, or soon if it is. The handle stays, so there
-    /// may be several, which run in the order given; [`join`](Handle::join) does not wait in them.
+    /// Runs `callback` once when the task is over, or soon if it already is. The handle stays, so a
+    /// task may have several callbacks, which run in the order in which they were given.
+    /// [`join`](Handle::join) does not wait for them.
     ///
     /// Callbacks run one after the other on one thread of the host, which starts with the first
-    /// and ends with the last pool. One that panics is logged as a `tracing` error, and the next
-    /// ones run. A callback may do anything that other code may, dropping its pool included; those
-    /// that come after wait for it meanwhile.
+    /// callback and ends with the last pool. If one panics, the panic is logged as a `tracing`
+    /// error, and the next ones run. A callback may do anything that other code may, including
+    /// dropping its pool; later callbacks wait until it returns.
     ///
     /// # Errors
     ///
     /// [`Error::Closed`] if the outcome was taken, or in a process that was forked from the
-    /// submitter's; [`Error::Os`] if the thread cannot be started. The callback is dropped then.
+    /// submitter's; [`Error::Os`] if the thread cannot be started. The callback is then dropped.
     ///
     /// # Examples
     ///
@@ -283,7 +286,7 @@ impl<R> Handle<R> {
         self.core.call_at_end(id, callback)
     }
 
-    /// The pool's record of the task, for those who wait for several.
+    /// The pool's record of the task, for a thread that waits for several.
     pub(crate) fn place(&self) -> Option<(&Arc<Core>, TaskId)> {
         self.usable().ok().map(|id| (&self.core, id))
     }
@@ -294,8 +297,8 @@ pub(crate) fn open<R: DeserializeOwned>(outcome: Outcome) -> Result<R> {
     open_with(outcome, invocation::decode)
 }
 
-/// Decodes an outcome by `decode`. A panic in it is an error, for everybody who asks: a callback
-/// must be called, and what was not asked yet must stay so.
+/// Decodes an outcome by `decode`. A panic in it becomes an error, because a callback must be
+/// called, and later tasks must not be affected.
 pub(crate) fn open_with<R>(
     outcome: Outcome,
     decode: impl FnOnce(&[u8]) -> std::result::Result<R, String>,

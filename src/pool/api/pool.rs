@@ -1,4 +1,4 @@
-//! A pool, as its user holds it.
+//! The public handle of a pool.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,17 +30,17 @@ impl Pool {
         &self.core
     }
 
-    /// The rules for tasks that say nothing else.
+    /// The rules for tasks that have no rules of their own.
     pub(crate) fn rules(&self) -> Rules {
         self.core.rules()
     }
 
-    /// Whether tasks run in processes of their own.
+    /// Whether tasks run in worker processes.
     pub(crate) fn has_workers(&self) -> bool {
         self.core.config.start == Start::ForkServer
     }
 
-    /// How many workers the pool has, or has again when there is work.
+    /// The number of workers that the pool has, or will have again when there is work.
     #[must_use]
     pub fn workers(&self) -> usize {
         self.core.workers()
@@ -64,7 +64,7 @@ impl Pool {
     {
         let _room = self.core.reserve()?;
         let handle = self.submit_by(self.core.rules(), function, &argument)?;
-        // Not on the way out: a panic of its `Drop` would leak what is being returned.
+        // Before the handle exists: a panic of the argument's `Drop` would leak the handle.
         drop(argument);
         Ok(handle)
     }
@@ -127,15 +127,14 @@ impl Pool {
         Ok(handle)
     }
 
-    /// As [`submit`](Pool::submit), but never waits for room: a full pool gives the argument back.
+    /// As [`submit`](Pool::submit), but does not wait for room: a full pool returns the argument.
     ///
     /// `function` captures nothing, not even a value [of size zero](crate#functions).
     ///
     /// # Errors
     ///
-    /// [`Error::Full`] if as many tasks wait as
-    /// [`queue_limit`](crate::PoolBuilder::queue_limit) allows; else as [`submit`](Pool::submit).
-    /// Either way the argument comes with it.
+    /// [`Error::Full`] if as many tasks wait as [`queue_limit`](crate::PoolBuilder::queue_limit)
+    /// allows; else as [`submit`](Pool::submit). The argument is returned with the error.
     ///
     /// # Examples
     ///
@@ -171,8 +170,8 @@ impl Pool {
     ///
     /// # Errors
     ///
-    /// [`Error::TimedOut`] if there was no room in time; else as [`submit`](Pool::submit). Either
-    /// way the argument comes with it.
+    /// [`Error::TimedOut`] if there was no room in time; else as [`submit`](Pool::submit). The
+    /// argument is returned with the error.
     ///
     /// # Examples
     ///
@@ -221,18 +220,18 @@ impl Pool {
         }
     }
 
-    /// Changes how many workers there are.
+    /// Changes the number of workers.
     ///
-    /// Workers that are no longer wanted, idle ones first, finish the task that they run and leave;
-    /// what they had not started goes to others. Workers that stay are not touched, and new ones
-    /// are started without waiting for them. No task is lost or run again.
+    /// Surplus workers, idle ones first, finish the task that they run and end; tasks that they had
+    /// not started go to others. Workers that stay are not affected, and the call does not wait for
+    /// new ones. No task is lost or run again.
     ///
     /// # Errors
     ///
     /// [`Error::InvalidArgument`] unless `workers` is 1 to 1024, and in a pool without processes;
     /// [`Error::Closed`] or [`Error::Broken`] if the pool takes no tasks; as
     /// [`PoolBuilder::build`](crate::PoolBuilder::build) if a worker cannot be started: the pool
-    /// keeps those it has then.
+    /// keeps the workers that it then has.
     ///
     /// # Examples
     ///
@@ -250,24 +249,24 @@ impl Pool {
     pub fn resize(&self, workers: usize) -> Result<()> {
         check_worker_count(workers)?;
         if self.core.config.start == Start::InProcess {
-            return Err(Error::invalid("resize", "called", "asked of a pool that has workers"));
+            return Err(Error::invalid("the pool of `resize`", "in-process", "one with worker processes"));
         }
         self.core.check_ours()?;
         self.core.resize(workers)
     }
 
     /// Waits until every worker has run its [initializer](crate::PoolBuilder::initializer) and can
-    /// take tasks, at most for `timeout`.
+    /// take tasks, but no longer than `timeout`.
     ///
-    /// [`build`](crate::PoolBuilder::build) returns when the workers are forked: what their
-    /// initializers do then is not known yet. Tasks may be submitted without waiting for it.
+    /// [`build`](crate::PoolBuilder::build) returns when the workers are forked, before it is known
+    /// how their initializers end. Tasks may be submitted without this call.
     ///
     /// # Errors
     ///
-    /// [`Error::Broken`] if workers end before they are ready, again and again: the cause has what
+    /// [`Error::Broken`] if workers repeatedly end before they are ready; the cause contains what
     /// the initializer returned, or its panic. After `timeout`, [`Error::Spawn`] with the cause if
     /// a worker has failed so far, else [`Error::TimedOut`]. [`Error::Closed`] if the pool has
-    /// ended, and in a process that was forked from the pool's.
+    /// ended, or in a process that was forked from the pool's.
     ///
     /// # Examples
     ///

@@ -1,4 +1,4 @@
-//! How a pool ends.
+//! Shutdown of a pool.
 
 use std::time::{Duration, Instant};
 
@@ -7,43 +7,43 @@ use crate::pool::Pool;
 use crate::pool::driver::stop::LEAVE_TIMEOUT;
 use crate::sys::thread;
 
-/// What [`Pool::shutdown_with`] does about the tasks that are left.
+/// What [`Pool::shutdown_with`] does with the remaining tasks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 #[non_exhaustive]
 pub enum Shutdown {
-    /// Runs them all, and waits for that.
+    /// Runs them all, and waits for them.
     #[default]
     Wait,
-    /// Cancels those that have not started, asks the others to end early
+    /// Cancels those that have not started, requests that the others end early
     /// ([`is_cancelled`](crate::is_cancelled)), and waits for them.
     Cancel,
-    /// Runs them all in the background, and returns at once. The handles stay good. If the program
-    /// ends first, they end with it.
+    /// Runs them all in the background, and returns at once. The handles stay valid. If the program
+    /// ends first, the tasks end with it.
     Background,
 }
 
 impl Pool {
-    /// Runs every task that was submitted, then ends the workers, and returns when all that has
-    /// happened and all callbacks have run.
+    /// Runs every task that was submitted, then ends the workers. It returns when that is done and
+    /// all callbacks have run.
     ///
-    /// The time is not bounded: a task without a timeout that hangs makes this hang, as does a
-    /// callback. (From inside a callback it does not wait for callbacks.)
+    /// The time is not bounded: a task without a timeout that hangs, or a callback that hangs,
+    /// makes this call hang. (Within a callback it does not wait for callbacks.)
     ///
     /// # Errors
     ///
     /// [`Error::Broken`] if the pool broke; [`Error::Closed`] in a process that was forked from the
-    /// pool's, where it does nothing.
+    /// pool's, where it has no effect.
     pub fn shutdown(self) -> Result<()> {
         self.core.check_ours()?;
         self.core.close(false)
     }
 
-    /// Ends the pool, with a choice of what becomes of its tasks.
+    /// Ends the pool in the given way.
     ///
     /// # Errors
     ///
     /// As [`shutdown`](Pool::shutdown). [`Error::Os`] if no thread can be started for
-    /// [`Shutdown::Background`]; the pool ends then as if it were dropped.
+    /// [`Shutdown::Background`]; the pool is then dropped.
     ///
     /// # Examples
     ///
@@ -68,15 +68,16 @@ impl Pool {
         }
     }
 
-    /// Ends the pool now: cancels what has not started, asks what runs to end early, waits for
-    /// that up to the pool's grace, and kills what is left. From then on the pool is closed.
+    /// Ends the pool now: cancels tasks that have not started, requests that running tasks end
+    /// early, waits for them up to the pool's grace, and kills the rest. From then on the pool is
+    /// closed.
     ///
-    /// Tasks that were ended so are [`TaskError::Cancelled`](crate::TaskError::Cancelled). A pool
-    /// that has ended already stays so, without an error.
+    /// Tasks that are ended in this way are [`TaskError::Cancelled`](crate::TaskError::Cancelled).
+    /// A pool that has already ended is not an error.
     ///
     /// # Errors
     ///
-    /// [`Error::Closed`] in a process that was forked from the pool's, where it does nothing.
+    /// [`Error::Closed`] in a process that was forked from the pool's, where it has no effect.
     ///
     /// # Examples
     ///

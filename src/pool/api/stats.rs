@@ -1,4 +1,4 @@
-//! What a pool has done so far.
+//! The statistics of a pool.
 
 use std::time::Duration;
 
@@ -12,9 +12,9 @@ use crate::pool::record::task::TaskRecord;
 pub struct Stats {
     /// Tasks that were submitted so far.
     pub submitted: u64,
-    /// Tasks that no worker has been given.
+    /// Tasks that wait in the host's queue.
     pub queued: usize,
-    /// Tasks that workers have been given and that are not known to be over.
+    /// Tasks that were offered to workers and are not known to be over.
     pub offered: usize,
     /// Those of them that workers have started.
     pub running: usize,
@@ -28,16 +28,16 @@ pub struct Stats {
     pub retried: u64,
     /// Workers that have a process now.
     pub workers: usize,
-    /// Workers that ended and were replaced, for whatever reason.
+    /// Workers that ended and were replaced, for any reason.
     pub restarts: u64,
     /// The same by reason.
     pub restarts_by: Restarts,
-    /// How long workers have run tasks, all together.
+    /// The time for which workers have run tasks, summed over all workers.
     pub busy: Duration,
 }
 
 impl Stats {
-    /// Tasks that are over, in whatever way.
+    /// Tasks that are over, with any outcome.
     #[must_use]
     pub fn done(&self) -> u64 {
         self.succeeded + self.failed + self.cancelled
@@ -45,7 +45,7 @@ impl Stats {
 }
 
 impl Pool {
-    /// What the pool has done so far; nothing, in a process that was forked from the pool's.
+    /// The statistics so far; zeros in a process that was forked from the pool's.
     ///
     /// # Examples
     ///

@@ -48,7 +48,7 @@ where
     call_each(invocation, |item| function.call(item))
 }
 
-/// The trampoline of `map` with a shared value, whose place stands in front of the items.
+/// The trampoline of `map` with a shared value, whose place precedes the items.
 pub(super) fn sharing<F, W, A, R>(invocation: &mut Invocation<'_>) -> Ran
 where
     F: Fn(&W, A) -> R + Copy + Send + 'static,

@@ -14,17 +14,17 @@ use crate::pool::items::tuple_fn::TupleFn;
 use crate::pool::with::With;
 
 impl Pool {
-    /// The results of `function` for every item, in the items' order.
+    /// The results of `function` for every item, in the order of the items.
     ///
-    /// Items travel in batches, whose size follows from how long the function takes. The call
-    /// takes as many items ahead as keep the workers busy, and returns when all are done.
+    /// Items are sent in batches, whose size is adapted to the time that the function takes. The
+    /// call takes only as many items ahead as keep the workers busy, and returns when all are done.
     ///
     /// `function` captures nothing, not even a value [of size zero](crate#functions).
     ///
     /// # Errors
     ///
-    /// The first failure in order, after what was running has ended: all or nothing. A panic of
-    /// the iterator itself passes through to the caller.
+    /// The first failure in the order of the items, after running items have ended; then no results
+    /// are returned. A panic of the iterator itself is passed on to the caller.
     ///
     /// # Examples
     ///
@@ -45,15 +45,15 @@ impl Pool {
         self.options().map(items, function)
     }
 
-    /// The results of `function`, lazily and in order: at most `ahead` items beyond those that
-    /// were delivered are taken from the iterator, which may be endless.
+    /// The results of `function`, lazily and in order. At most `ahead` more items than results are
+    /// taken from the iterator, which may be endless.
     ///
     /// `function` captures nothing, not even a value [of size zero](crate#functions).
     ///
     /// # Errors
     ///
-    /// Each item has its own result; after an error the iterator goes on with the next one. Here,
-    /// [`Error::InvalidArgument`] if `ahead` is 0.
+    /// Each item has its own result; after an error the iterator continues with the next item. This
+    /// call returns [`Error::InvalidArgument`] if `ahead` is 0.
     ///
     /// # Examples
     ///
@@ -98,7 +98,7 @@ impl Pool {
     }
 
     /// As [`map`](Pool::map), for a function of two to six arguments, and items that are tuples of
-    /// as many fields. A closure has to name the types of its arguments.
+    /// as many fields. A closure must name the types of its arguments.
     ///
     /// `function` captures nothing, not even a value [of size zero](crate#functions).
     ///
@@ -150,8 +150,8 @@ impl Options<'_> {
 
     /// The results of `function`, lazily and in order. See [`Pool::imap`].
     ///
-    /// A chunk size above 1 delivers more quickly, but an item that fails takes the others of its
-    /// chunk with it, under one error.
+    /// A chunk size above 1 has a higher throughput, but if an item fails, all items of its chunk
+    /// fail with one error.
     ///
     /// `function` captures nothing, not even a value [of size zero](crate#functions).
     ///
@@ -221,8 +221,8 @@ impl<W: Serialize + DeserializeOwned + 'static> Options<'_, With<W>> {
     ///
     /// As [`Pool::map`]; [`TaskError::Codec`](crate::TaskError::Codec) if the value cannot be
     /// encoded. It may hold a [`Frozen`](crate::Frozen) array, or any handle of
-    /// [`shared`](crate::shared) or of a queue, but no [`OwnedChunk`](crate::OwnedChunk), which one
-    /// task has for itself. With an array in it, the value is decoded for every batch of items.
+    /// [`shared`](crate::shared) or of a queue, but no [`OwnedChunk`](crate::OwnedChunk), which
+    /// belongs to one task. A value that holds an array is decoded for every batch of items.
     pub fn map<I, F, R>(self, items: I, function: F) -> Result<std::vec::IntoIter<R>>
     where
         I: IntoIterator,

@@ -1,8 +1,8 @@
 //! Many items through one function: `map`, `imap`, `imap_unordered`, `starmap`.
 //!
-//! Items travel in batches, each of them a task. A worker decodes the value of `with` once for a
-//! call (`shared_value.rs`); the host takes items from the caller's iterator as far ahead as keeps
-//! the workers busy (`pipeline.rs`).
+//! Items are sent in batches, each of them a task. A worker decodes the value of `with` once for
+//! each call (`shared_value.rs`). The host takes only as many items from the caller's iterator as
+//! keep the workers busy (`pipeline.rs`).
 
 mod batch;
 mod map;

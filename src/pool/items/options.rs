@@ -15,7 +15,7 @@ use crate::pool::record::task::{FOREVER, Rules};
 use crate::pool::with::With;
 use crate::worker::invocation::Trampoline;
 
-/// Rules for the tasks submitted through it, and the value that they share; from
+/// Rules for the tasks that are submitted through it, and the value that they share; from
 /// [`Pool::options`] or [`Pool::with`].
 ///
 /// # Examples
@@ -38,14 +38,14 @@ pub struct Options<'p, S = ()> {
 }
 
 impl Pool {
-    /// Rules for some tasks that differ from the pool's.
+    /// Rules for tasks that differ from the pool's.
     pub fn options(&self) -> Options<'_> {
         Options { pool: self, rules: self.core.rules(), chunk_size: None, value: () }
     }
 
-    /// Gives every call of a function `value` by reference: what a closure would have captured.
-    /// It is encoded once and sent to each worker once, or with every batch of items if it holds
-    /// arrays, whose handles end with a task.
+    /// Passes `value` by reference to every call of a function: what a closure would have captured.
+    /// It is encoded once and sent once to each worker; if it holds arrays, whose handles end with
+    /// a task, it is sent with every batch of items.
     pub fn with<W>(&self, value: W) -> Options<'_, With<W>>
     where
         W: Serialize + DeserializeOwned + 'static,
@@ -55,7 +55,7 @@ impl Pool {
 }
 
 impl<'p, S> Options<'p, S> {
-    /// How many items make a task; at least 1. Default: by how long an item takes.
+    /// The number of items of a task, at least 1. Default: adapted to the time that an item takes.
     pub fn chunk_size(mut self, items: usize) -> Self {
         self.chunk_size = Some(items);
         self
@@ -74,8 +74,8 @@ impl<'p, S> Options<'p, S> {
         self
     }
 
-    /// A pipeline of `items` through `trampoline`, which runs `F`; `ahead` is how many items are
-    /// taken beyond those delivered, if there is a limit.
+    /// A pipeline of `items` through `trampoline`, which runs `F`. `ahead` limits how many more
+    /// items than results are taken.
     pub(super) fn pipeline<F, I: Iterator, R>(
         &self,
         items: I,
@@ -91,10 +91,10 @@ impl<'p, S> Options<'p, S> {
         }
         let core = Arc::clone(&self.pool.core);
         core.check(self.rules)?;
-        // Lazy results are delivered one by one unless asked otherwise.
+        // Lazy results are delivered one by one, unless the chunk size is set.
         let fixed = self.chunk_size.or(ahead.map(|_| 1));
         let (batches_max, batch_items) = match (ahead, fixed) {
-            // Never more items than the look-ahead, so it is rounded down.
+            // Rounded down, so that there are never more items than `ahead`.
             (Some(ahead), Some(items)) => ((ahead / items).max(1), items.min(ahead)),
             (_, fixed) => (BATCHES_PER_WORKER * core.workers(), fixed.unwrap_or(1)),
         };
@@ -105,7 +105,7 @@ impl<'p, S> Options<'p, S> {
 }
 
 impl<'p> Options<'p> {
-    /// Gives every call of a function `value` by reference. See [`Pool::with`].
+    /// Passes `value` by reference to every call of a function. See [`Pool::with`].
     pub fn with<W>(self, value: W) -> Options<'p, With<W>>
     where
         W: Serialize + DeserializeOwned + 'static,
@@ -114,7 +114,7 @@ impl<'p> Options<'p> {
         Options { pool, rules, chunk_size, value: With(value) }
     }
 
-    /// Runs `function(argument)` in a worker, by these rules. See [`Pool::submit`].
+    /// Runs `function(argument)` in a worker, with these rules. See [`Pool::submit`].
     ///
     /// `function` captures nothing, not even a value [of size zero](crate#functions).
     ///
@@ -137,8 +137,8 @@ impl<'p> Options<'p> {
 }
 
 impl<'p, W: Serialize> Options<'p, With<W>> {
-    /// The same options without the value, and the value encoded. It is dropped here: later, a
-    /// panic of its `Drop` would leak what is being returned.
+    /// The same options without the value, and the encoded value. The value is dropped here: later
+    /// a panic of its `Drop` would leak the call's results.
     pub(super) fn share(self) -> Result<(Options<'p>, SharedValue)> {
         let Options { pool, rules, chunk_size, value: With(value) } = self;
         let shared = SharedValue::new(&pool.core, &value)?;

@@ -1,4 +1,4 @@
-//! Items on their way through the workers, in batches.
+//! A pipeline: items go through the workers in batches.
 
 use std::collections::VecDeque;
 use std::marker::PhantomData;
@@ -19,16 +19,17 @@ use crate::sys::huge_pages;
 use crate::worker::call::TaskId;
 use crate::worker::invocation::{self, Batch, Trampoline};
 
-/// How long a batch should keep a worker busy: long beside a dispatch, short beside a second.
+/// How long a batch should keep a worker busy: long compared with a dispatch, short compared with a
+/// second.
 const BATCH_NS: u64 = 250_000;
-/// Items in a batch at most.
+/// The most items of a batch.
 const BATCH_ITEMS_MAX: usize = 1 << 16;
 /// A batch is closed when its encoded items reach this, in bytes.
 const BATCH_BYTES: usize = 256 << 10;
-/// Batches under way at once, for each worker.
+/// The number of batches in flight for each worker.
 pub(super) const BATCHES_PER_WORKER: usize = 4;
 
-/// Which batch comes next.
+/// Which batch is delivered next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum DeliveryOrder {
     /// The one submitted first.
@@ -37,11 +38,11 @@ enum DeliveryOrder {
     AsDone,
 }
 
-/// How many batches there are at once, and how large they are.
+/// The number of batches in flight, and their size.
 pub(super) struct BatchPolicy {
     pub(super) batches_max: usize,
     pub(super) batch_items: usize,
-    /// Size the batches by how long they take.
+    /// Adapt the size of batches to the time that they take.
     pub(super) is_adaptive: bool,
 }
 
@@ -53,17 +54,17 @@ pub(super) struct BatchCall {
     pub(super) value: Option<SharedValue>,
 }
 
-/// Items on their way through the workers, in batches.
+/// Items that go through the workers in batches.
 pub(super) struct Pipeline<I: Iterator, R> {
     core: Arc<Core>,
-    /// `None` once it has ended, or has panicked.
+    /// `None` once it has ended or panicked.
     items: Option<I>,
-    /// Batches under way and how many items each has, oldest first.
+    /// Batches in flight with the number of their items, oldest first.
     batches: VecDeque<(TaskId, usize)>,
     policy: BatchPolicy,
     order: DeliveryOrder,
     call: BatchCall,
-    /// Its end waits for what runs, also if it is left by a panic.
+    /// When it is dropped, it waits for running batches, even during a panic.
     waits: bool,
     results: PhantomData<fn() -> R>,
 }
@@ -124,10 +125,10 @@ where
         Some(handle::open_with(outcome, |bytes| invocation::decode_batch(bytes, items, results)))
     }
 
-    /// Submits batches until enough are under way.
+    /// Submits batches until enough are in flight.
     fn fill(&mut self) -> Result<()> {
         while self.batches.len() < self.policy.batches_max {
-            // Taken out while it runs: an iterator that panics is not asked again.
+            // Taken out while it runs, so that an iterator that panics is not used again.
             let Some(mut items) = self.items.take() else { return Ok(()) };
             let Some(first) = items.next() else { return Ok(()) };
             let BatchCall { trampoline, name, rules, ref value } = self.call;
@@ -155,7 +156,7 @@ where
         Ok(())
     }
 
-    /// Waits for the next batch; its position and what came of it.
+    /// Waits for the next batch; returns its position and its outcome.
     fn wait(&self) -> Option<(usize, Outcome)> {
         let count = if self.order == DeliveryOrder::AsGiven { 1 } else { self.batches.len() };
         let ids: Vec<TaskId> = self.batches.iter().take(count).map(|&(id, _)| id).collect();
@@ -164,20 +165,20 @@ where
         })
     }
 
-    /// Sizes the batches to come by how long this one took.
+    /// Adapts the size of later batches to the time that this one took.
     fn adapt(&mut self, items: usize, elapsed_ns: u64) {
         if !self.policy.is_adaptive || elapsed_ns == 0 {
             return;
         }
         let per_batch = BATCH_NS.saturating_mul(items as u64) / elapsed_ns;
         let wanted = usize::try_from(per_batch).unwrap_or(BATCH_ITEMS_MAX);
-        // Grown by steps: the first item may have been an easy one.
+        // Grown in steps, because the first item may have been a fast one.
         self.policy.batch_items = wanted.clamp(1, BATCH_ITEMS_MAX).min(self.policy.batch_items * 8);
     }
 }
 
 impl<I: Iterator, R> Pipeline<I, R> {
-    /// Cancels what has not started and waits for the rest.
+    /// Cancels batches that have not started and waits for the others.
     fn abandon(&mut self) {
         let ids: Vec<TaskId> = self.batches.iter().map(|&(id, _)| id).collect();
         self.core.wait(None, WaitTarget::Tasks(&ids), |state| {
@@ -194,7 +195,7 @@ impl<I: Iterator, R> Drop for Pipeline<I, R> {
         if self.batches.is_empty() || !self.core.is_ours() {
             return;
         }
-        // It may be left by a panic already.
+        // This may run while a panic unwinds.
         panic::ignore(|| {
             if self.waits {
                 self.abandon();
@@ -209,11 +210,11 @@ impl<I: Iterator, R> Drop for Pipeline<I, R> {
 
 /// Results as they arrive; see [`Pool::imap`](crate::Pool::imap).
 ///
-/// Dropping it cancels what has not started; what runs, runs to its end.
+/// Dropping it cancels items that have not started; running ones run to their end.
 #[must_use = "dropping it cancels what has not started"]
 pub struct Imap<I: Iterator, R> {
     pipeline: Pipeline<I, R>,
-    /// What is left of the batch that is being delivered.
+    /// The rest of the batch that is being delivered.
     ready: std::vec::IntoIter<R>,
 }
 

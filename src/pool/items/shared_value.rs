@@ -1,4 +1,4 @@
-//! The value that `with` gives to calls over items.
+//! The value that `with` passes to calls over items.
 
 use std::sync::Arc;
 
@@ -26,9 +26,9 @@ pub(super) struct SharedPlace {
     pub(super) call: u64,
     offset: u64,
     len: usize,
-    /// How many leases stand in front of it.
+    /// The number of leases that precede it.
     leases: usize,
-    /// It holds arrays: each task decodes it with leases of its own.
+    /// It holds arrays: each task decodes it with its own leases.
     pub(super) is_given: bool,
 }
 
@@ -55,7 +55,7 @@ impl SharedValue {
 }
 
 impl SharedPlace {
-    /// What `decoder` makes of the leases and the encoded value.
+    /// Decodes the value, with its leases, by `decoder`.
     pub(super) fn read<R>(
         &self,
         windows: &Windows,

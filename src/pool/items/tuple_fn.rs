@@ -1,6 +1,6 @@
 //! Functions of several arguments, called with a tuple.
 
-/// What is public for the compiler alone: it stands in the bounds of `starmap`.
+/// Public only because the bounds of `starmap` name it.
 #[expect(unnameable_types, reason = "what cannot be named cannot be implemented elsewhere")]
 mod private {
     /// A function of as many arguments as the tuple `A` has fields.
@@ -9,7 +9,7 @@ mod private {
         note = "`starmap` takes tuples of two to six fields, and a function of as many arguments"
     )]
     pub trait TupleFn<A>: Copy + Send + 'static {
-        /// What it returns.
+        /// The type of the result.
         type Output;
 
         /// Calls it with the fields of `arguments`.
@@ -18,7 +18,7 @@ mod private {
 }
 pub(super) use private::TupleFn;
 
-// A macro, because Rust has no way to be generic over how many arguments a function has.
+// A macro, because Rust cannot be generic over the number of arguments of a function.
 macro_rules! tuple_fn {
     ($($name:ident),+) => {
         impl<F, R, $($name),+> TupleFn<($($name,)+)> for F

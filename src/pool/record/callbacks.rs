@@ -1,7 +1,7 @@
 //! The one thread of a host that runs callbacks.
 //!
-//! It starts with the first callback, and ends when no pool that had one is left and all have
-//! run. Callbacks run one after the other, in the order in which their tasks ended.
+//! It starts with the first callback, and ends when all pools that had one are gone and all
+//! callbacks have run. Callbacks run one after the other, in the order in which their tasks ended.
 
 use std::cell::Cell;
 use std::collections::VecDeque;
@@ -17,15 +17,15 @@ use crate::sys::fork::Instance;
 use crate::sys::per_process::PerProcess;
 use crate::sys::thread;
 
-/// Code of the user that is run once.
+/// User code that is run once.
 pub(crate) struct Callback {
     run: Box<dyn FnOnce() + Send>,
-    /// Called when it has run, for a callback that a pool counts.
+    /// Called after a callback that the pool counts has run.
     done: Option<Box<dyn FnOnce() + Send>>,
 }
 
 impl Callback {
-    /// A callback; `done` is called when it has run, also if it panicked.
+    /// A callback; `done` is called after it has run, even if it panicked.
     pub(crate) fn new(
         run: impl FnOnce() + Send + 'static,
         done: impl FnOnce() + Send + 'static,
@@ -33,13 +33,13 @@ impl Callback {
         Callback { run: Box::new(run), done: Some(Box::new(done)) }
     }
 
-    /// Has a future polled again.
+    /// Wakes a future, so that it is polled again.
     #[cfg(feature = "async")]
     pub(crate) fn wake(waker: std::task::Waker) -> Callback {
         Callback { run: Box::new(|| waker.wake()), done: None }
     }
 
-    /// Whether a pool counts it.
+    /// Whether the pool counts it.
     pub(crate) fn is_counted(&self) -> bool {
         self.done.is_some()
     }
@@ -58,7 +58,7 @@ impl Callback {
     }
 }
 
-/// Keeps the callback thread; it ends with the last of these.
+/// Keeps the callback thread alive; the thread ends with the last of these.
 pub(crate) struct CallbackThread {
     made_in: Instance,
 }
@@ -66,7 +66,7 @@ pub(crate) struct CallbackThread {
 #[derive(Default)]
 struct CallbackQueue {
     inner: Mutex<PendingCallbacks>,
-    /// Told when there is something to run, and when a keeper goes.
+    /// Notified when there is something to run, and when a `CallbackThread` is dropped.
     changed: Condvar,
 }
 
@@ -90,7 +90,7 @@ pub(crate) fn is_callback_thread() -> bool {
 
 impl CallbackQueue {
     fn lock(&self) -> MutexGuard<'_, PendingCallbacks> {
-        // Nothing under this lock panics half-way through a change.
+        // No code under this lock panics in the middle of a change.
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -112,7 +112,7 @@ impl CallbackThread {
         Ok(CallbackThread { made_in: Instance::current() })
     }
 
-    /// Has the thread run a callback, after those that were pushed before.
+    /// Queues a callback behind those that were pushed before.
     pub(crate) fn push(&self, callback: Callback) {
         let queue = QUEUE.get();
         queue.lock().callbacks.push_back(callback);
@@ -122,7 +122,7 @@ impl CallbackThread {
 
 impl Drop for CallbackThread {
     fn drop(&mut self) {
-        // A child that was forked has no such thread.
+        // A forked child has no such thread.
         if self.made_in.is_current() {
             let queue = QUEUE.get();
             queue.lock().users -= 1;
@@ -148,7 +148,7 @@ fn run_all() {
             callback.run();
             inner = queue.lock();
         } else if inner.users == 0 {
-            // Under the lock: whoever comes next starts another thread.
+            // Under the lock, so that the next caller starts another thread.
             inner.has_thread = false;
             return;
         } else {

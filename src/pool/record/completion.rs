@@ -1,4 +1,4 @@
-//! How a task ends: by its result, or by somebody's will.
+//! How a task ends: by its result, or by a request.
 
 use std::sync::Arc;
 
@@ -17,7 +17,7 @@ use crate::pool::record::worker_slot::RetireCause;
 use crate::worker::call::TaskId;
 
 impl State {
-    /// Notes what came of a task and tells who waits for it.
+    /// Records the outcome of a task and notifies its listeners.
     #[inline]
     pub(crate) fn complete(&mut self, id: TaskId, outcome: Outcome) {
         let Some(entry) = self.tasks.get_mut(id) else { return };
@@ -53,7 +53,7 @@ impl State {
         }
     }
 
-    /// Has those who wait for room in the queue look again.
+    /// Wakes the threads that wait for room in the queue.
     pub(crate) fn wake_room(&mut self) {
         for waiter in self.waiting.drain(..) {
             waiter.wake();
@@ -61,8 +61,8 @@ impl State {
         self.wake_sleeping_joiner();
     }
 
-    /// Takes a task back before it starts, and asks it to end early if it has started. Returns
-    /// whether it is over, and cancelled.
+    /// Recalls a task before it starts, or requests that it end early if it has started. Returns
+    /// whether it is over and cancelled.
     pub(crate) fn cancel(&mut self, id: TaskId) -> bool {
         if self.withdraw(id) {
             self.complete(id, Err(cancelled()));
@@ -79,7 +79,7 @@ impl State {
         false
     }
 
-    /// Makes sure that no worker begins a task; false if one has, or it is over.
+    /// Ensures that no worker starts a task; false if one has, or if the task is over.
     fn withdraw(&mut self, id: TaskId) -> bool {
         let Some(entry) = self.tasks.get(id) else { return false };
         match entry.offer() {
@@ -88,8 +88,8 @@ impl State {
         }
     }
 
-    /// Breaks the pool: what waits can never run. What runs goes on to its own end, since its
-    /// worker may still write to what it was lent.
+    /// Breaks the pool: queued tasks can never run. Running tasks run to their end, because their
+    /// workers may still write to what they were lent.
     pub(crate) fn break_for(&mut self, cause: &str) {
         let text = cause.to_owned();
         self.events
@@ -103,14 +103,14 @@ impl State {
         self.queue.clear();
     }
 
-    /// Takes back what has not started, and asks the rest to end early.
+    /// Recalls tasks that have not started, and requests that the others end early.
     pub(crate) fn cancel_all(&mut self) {
         for id in self.tasks.unfinished() {
             self.cancel(id);
         }
     }
 
-    /// Whether a worker has started the task, and it is not known to be over.
+    /// Whether a worker has started the task, and the task is not known to be over.
     pub(crate) fn has_started(&self, id: TaskId) -> bool {
         let offer = self.tasks.get(id).and_then(TaskRecord::offer);
         offer
@@ -126,7 +126,7 @@ impl State {
         self.drain_worker(worker);
         let Some(entry) = self.tasks.get(id) else { return };
         if entry.is_done() {
-            // It was quicker. The worker has lost its offers, so it is of no more use.
+            // The task committed first. The worker has lost its offers, so it is stopped.
             self.workers[worker].queues.stop();
         } else {
             self.workers[worker].kill();
@@ -135,7 +135,7 @@ impl State {
 }
 
 impl State {
-    /// Adds a listener to a task; gives it back if the task is over, or forgotten.
+    /// Adds a listener to a task; returns it if the task is over or removed.
     pub(crate) fn listen(&mut self, id: TaskId, listener: Listener) -> Option<Listener> {
         match self.tasks.get_mut(id) {
             Some(entry) if !entry.is_done() => {
@@ -147,7 +147,7 @@ impl State {
         }
     }
 
-    /// Removes the listeners of a task that `which` chooses.
+    /// Removes the listeners of a task that `which` selects.
     pub(crate) fn unlisten(
         &mut self,
         id: TaskId,
@@ -161,17 +161,17 @@ impl State {
         removed
     }
 
-    /// Forgets that this thread waits for a task.
+    /// Removes this thread from the listeners of a task.
     pub(crate) fn unlisten_thread(&mut self, id: TaskId, thread: &Waiter) {
         self.unlisten(id, |listener| listener.is_thread(thread));
     }
 
-    /// Forgets that `gather` waits for a task.
+    /// Removes `queue` from the listeners of a task.
     pub(crate) fn unlisten_queue(&mut self, id: TaskId, queue: &Arc<CompletionQueue>) {
         self.unlisten(id, |listener| listener.is_queue(queue));
     }
 
-    /// Tells those who listened to a task that it is over.
+    /// Notifies the listeners of a task that it is over.
     pub(crate) fn notify(&mut self, listeners: Vec<Listener>, ending: Completion) {
         self.listeners -= listeners.len();
         for listener in listeners {
@@ -185,10 +185,10 @@ impl State {
         }
     }
 
-    /// Hands a callback to the callback thread.
+    /// Passes a callback to the callback thread.
     pub(crate) fn call(&mut self, callback: Callback) {
         self.callbacks_due += usize::from(callback.is_counted());
-        // There is a thread: whoever added the listener has started it.
+        // The thread exists: adding the listener started it.
         if let Some(callbacks) = &self.callbacks {
             callbacks.push(callback);
         }

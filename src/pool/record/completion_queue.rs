@@ -6,7 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use crate::pool::record::outcome::Completion;
 use crate::sys::thread_parker::Waiter;
 
-/// Where tasks report that they are over, each once.
+/// A queue in which each task reports once that it is over.
 #[derive(Default)]
 pub(crate) struct CompletionQueue {
     inner: Mutex<QueueState>,
@@ -15,13 +15,13 @@ pub(crate) struct CompletionQueue {
 #[derive(Default)]
 struct QueueState {
     ended: VecDeque<(usize, Completion)>,
-    /// The thread that sleeps until there is something.
+    /// The thread that sleeps until the queue has an entry.
     waiter: Option<Waiter>,
 }
 
 impl CompletionQueue {
     fn lock(&self) -> MutexGuard<'_, QueueState> {
-        // Nothing under this lock panics half-way through a change.
+        // No code under this lock panics in the middle of a change.
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -34,7 +34,7 @@ impl CompletionQueue {
         }
     }
 
-    /// Whom to wake from now on.
+    /// Sets the thread to wake from now on.
     pub(crate) fn set_waiter(&self, waiter: Option<Waiter>) {
         self.lock().waiter = waiter;
     }

@@ -21,8 +21,8 @@ pub enum Start {
     #[default]
     ForkServer,
     /// In the calling thread, at once, inside `submit`: for debugging. The initializer runs in
-    /// `build`. Nothing can be killed, timed out, limited or resized, which are errors, and a crash
-    /// is the program's own.
+    /// `build`. Tasks cannot be killed, timed out, limited or resized (these are errors), and a
+    /// crash ends the program.
     InProcess,
 }
 
@@ -35,7 +35,7 @@ pub(crate) struct Config {
     pub(crate) name: String,
     pub(crate) grace: Duration,
     pub(crate) rules: Rules,
-    /// The pool's state has it as long as there are workers.
+    /// Moved to the pool's state, which keeps it while there are workers.
     pub(crate) initializer: Option<Initializer>,
     pub(crate) max_tasks_per_worker: Option<u64>,
     pub(crate) memory_soft_bytes: Option<u64>,
@@ -48,23 +48,23 @@ pub(crate) struct Config {
     pub(crate) spin_short: bool,
     /// A worker without work for this long leaves.
     pub(crate) idle_timeout: Option<Duration>,
-    /// How many tasks may be unfinished beyond one for each worker.
+    /// How many more tasks than workers may be unfinished.
     pub(crate) queue_limit: Option<usize>,
 }
 
-/// What every worker runs first.
+/// The function that every worker runs first.
 #[derive(Debug, Clone)]
 pub(crate) struct Initializer {
     pub(crate) function: Trampoline,
-    /// Its offset, for other processes. Set in `build`.
+    /// The offset of the function, for other processes. Set in `build`.
     pub(crate) word: u64,
     pub(crate) encoded: Vec<u8>,
-    /// What its argument refers to; every worker, and every later one, may keep it.
+    /// What its argument refers to. Every worker, including replacements, may keep it.
     pub(crate) leases: Arc<LeaseList>,
 }
 
 impl Initializer {
-    /// As a worker's configuration has it.
+    /// The initializer in the form of a worker's configuration.
     pub(crate) fn worker_config(&self) -> (u64, usize, Vec<u8>) {
         let mut bytes = call::table(&self.leases);
         bytes.extend_from_slice(&self.encoded);
@@ -94,9 +94,9 @@ impl Default for Config {
 }
 
 impl Config {
-    /// Sees to it that this process may have what `count` more workers take.
+    /// Raises the limit of descriptors if `count` more workers need that.
     pub(crate) fn make_room_for(&self, count: usize) -> Result<()> {
-        // A socket and a pidfd each, and the pipe of its standard error.
+        // Each takes a socket and a pidfd, and a pipe for its standard error.
         let each = 2 + usize::from(self.settings.captures_stderr);
         limits::make_room_for_descriptors("a worker", count * each)
     }

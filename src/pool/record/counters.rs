@@ -1,4 +1,4 @@
-//! What a pool counts under its mutex.
+//! The counters of a pool.
 
 use crate::pool::record::outcome::{Outcome, is_cancelled};
 use crate::pool::record::worker_slot::RetireCause;
@@ -27,23 +27,24 @@ impl Counters {
     }
 }
 
-/// Why workers were replaced, and how often.
+/// How often workers were replaced, by reason.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Restarts {
-    /// They died: in a task, idle, or before they were ready, by themselves or by others.
+    /// They died: in a task, idle, or before they were ready, by their own fault or killed from
+    /// outside.
     pub died: u64,
-    /// Their task had run out of time.
+    /// Their task timed out.
     pub timed_out: u64,
     /// Their task was killed on request.
     pub killed: u64,
     /// They had run [`max_tasks_per_worker`](crate::PoolBuilder::max_tasks_per_worker) tasks.
     pub max_tasks: u64,
-    /// They had outgrown [`memory_soft_bytes`](crate::PoolBuilder::memory_soft_bytes).
+    /// They exceeded [`memory_soft_bytes`](crate::PoolBuilder::memory_soft_bytes).
     pub memory: u64,
-    /// A task had kept an array handle, closed their descriptors, or written over their memory.
+    /// A task kept an array handle, closed their descriptors, or overwrote their memory.
     pub unclean: u64,
-    /// They had been idle, and work came before they were gone.
+    /// They were ended as idle, and new work arrived first.
     pub idle: u64,
 }
 
@@ -66,7 +67,7 @@ impl Restarts {
         } += 1;
     }
 
-    /// All of them.
+    /// The sum of all.
     #[must_use]
     pub fn total(&self) -> u64 {
         let Restarts { died, timed_out, killed, max_tasks, memory, unclean, idle } = self;

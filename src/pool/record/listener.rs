@@ -1,4 +1,4 @@
-//! Who hears of a task's end, and how.
+//! Listeners of a task's end.
 
 use std::sync::Arc;
 #[cfg(feature = "async")]
@@ -13,11 +13,11 @@ use crate::sys::thread_parker::Waiter;
 pub(crate) enum Listener {
     /// A thread that sleeps until then.
     Thread(Waiter),
-    /// A thread that waits for several tasks, of which this one has that number.
+    /// A thread that waits for several tasks, with the number of this one.
     WaitSet(Arc<CompletionQueue>, usize),
     /// A callback.
     Call(Callback),
-    /// Whoever polls the handle as a future.
+    /// The code that polls the handle as a future.
     #[cfg(feature = "async")]
     Wake(Waker),
 }

@@ -1,6 +1,6 @@
-//! What the host knows under the pool's mutex.
+//! The host's record of tasks and workers, guarded by the pool's mutex.
 //!
-//! Nothing here knows the pool itself (`driver/core.rs`).
+//! Nothing here uses the pool itself (`driver/core.rs`).
 
 pub(crate) mod callbacks;
 pub(crate) mod completion;

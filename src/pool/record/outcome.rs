@@ -1,23 +1,23 @@
-//! What came of a task.
+//! The outcome of a task.
 
 use crate::error::{Error, TaskError};
 use crate::object::transfer::LeaseList;
 use crate::worker::call::Encoded;
 
-/// What came of a task.
+/// The outcome of a task.
 pub(crate) type Outcome = std::result::Result<Value, Box<Error>>;
 
 /// An encoded result.
 #[derive(Debug, Default)]
 pub(crate) struct Value {
     pub(crate) bytes: Encoded,
-    /// The leases of the call, for handles that come back.
+    /// The leases of the call, for handles in the result.
     pub(crate) leases: LeaseList,
-    /// How long the worker took for it, in nanoseconds; 0: unknown.
+    /// The time that the worker took, in nanoseconds; 0 if unknown.
     pub(crate) elapsed_ns: u64,
 }
 
-/// How a task has ended, for those who only count.
+/// How a task has ended, without its value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Completion {
     /// With a value, or cancelled.
@@ -36,7 +36,7 @@ impl Completion {
     }
 }
 
-/// Whether that is what came of it.
+/// Whether the task was cancelled.
 pub(crate) fn is_cancelled(outcome: &Outcome) -> bool {
     outcome.as_ref().is_err_and(|error| matches!(**error, Error::Task(TaskError::Cancelled)))
 }

@@ -1,27 +1,27 @@
-//! Since when a worker has made no progress.
+//! How long a worker has made no progress.
 
 use std::time::{Duration, Instant};
 
-/// What a worker that makes no progress waits for. At most one holds at a time.
+/// What a worker that makes no progress waits for. At most one applies at a time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Waiting {
     /// It is ready and has no task. Its next task gets this sequence number.
     ForTask { next_seq: u64 },
-    /// It has not started the oldest task that it has.
+    /// It has not started its oldest task.
     ToStart { seq: u64, is_ready: bool },
-    /// It is to leave and has nothing left to do.
+    /// It has been asked to leave and has nothing left to do.
     ToLeave,
 }
 
-/// When a worker was first seen waiting for what it waits for now.
+/// The time at which a worker was first seen waiting for what it still waits for.
 #[derive(Debug, Default)]
 pub(crate) struct ProgressClock {
     seen: Option<(Waiting, Instant)>,
 }
 
 impl ProgressClock {
-    /// Notes what the worker waits for at `now`, and returns that with the time of the first call
-    /// that noted the same. In between, each call has noted the same.
+    /// Records what the worker waits for at `now`. Returns it with the time of the earliest of the
+    /// consecutive calls that recorded the same.
     pub(crate) fn note(
         &mut self,
         waiting: Option<Waiting>,
@@ -34,12 +34,12 @@ impl ProgressClock {
         self.seen
     }
 
-    /// Forgets what was noted.
+    /// Clears the record.
     pub(crate) fn reset(&mut self) {
         self.seen = None;
     }
 
-    /// Excludes a gap, in which this process was stopped, from the time waited.
+    /// Excludes a gap, in which this process was stopped, from the waiting time.
     pub(crate) fn exclude_gap(&mut self, gap: Duration) {
         if let Some((_, since)) = &mut self.seen {
             *since += gap;

@@ -1,4 +1,4 @@
-//! What the host knows under the pool's mutex.
+//! The state of a pool, guarded by its mutex.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -23,31 +23,31 @@ use crate::worker::pool_control::HostPoolControl;
 use crate::worker::queue_pair::{LeaveReason, ResultMeta, SLOTS};
 use crate::worker::wakeup::Driver;
 
-/// Whether a pool takes tasks.
+/// The life cycle of a pool.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Lifecycle {
-    /// It does.
+    /// It takes tasks.
     Open,
-    /// It does not, but runs what it has.
+    /// It takes no tasks, but runs those it has.
     Draining,
-    /// Nor that any more: its workers are being ended, and no more are started.
+    /// Its workers are being ended, and no more are started.
     Stopping,
     /// It has ended.
     Closed,
-    /// It cannot start workers; this is why.
+    /// It cannot start workers, for this reason.
     Broken(String),
 }
 
 /// What a waiting thread waits for.
 #[derive(Clone, Copy)]
 pub(crate) enum WaitTarget<'a> {
-    /// Any of these tasks to be done.
+    /// Until any of these tasks is done.
     Tasks(&'a [TaskId]),
-    /// Any task that reports there to be done.
+    /// Until any task that reports to this queue is done.
     WaitSet(&'a CompletionQueue),
-    /// All tasks to be done.
+    /// Until all tasks are done.
     All,
-    /// Any task to be done, so that another may be submitted.
+    /// Until any task is done, so that another may be submitted.
     Room,
 }
 
@@ -56,53 +56,54 @@ pub(crate) enum WaitTarget<'a> {
 pub(crate) struct State {
     pub(crate) life: Lifecycle,
     pub(crate) tasks: TaskTable,
-    /// Tasks that no worker has, oldest first; cancelled ones stay until their turn.
+    /// Tasks that no worker has, oldest first; cancelled ones are removed when they reach the
+    /// front.
     pub(crate) queue: VecDeque<TaskId>,
     pub(crate) workers: Vec<WorkerSlot>,
     pub(crate) control: HostPoolControl,
-    /// What each worker runs first. Dropped with the last worker: its leases end then, whoever
-    /// still has the pool.
+    /// The function that each worker runs first. It is dropped with the last worker, which ends its
+    /// leases even if other threads still hold the pool.
     pub(crate) initializer: Option<Initializer>,
     /// Tasks that are not done.
     pub(crate) unfinished: usize,
     /// A joining thread sleeps on the control block's driver word.
     pub(crate) joiner_sleeps: bool,
-    /// Joining threads that sleep while that one does.
+    /// Other joining threads, which sleep meanwhile.
     pub(crate) waiting: Vec<Waiter>,
     /// Threads that sleep until all tasks are done.
     pub(crate) waiting_for_all: usize,
     /// Number of listeners, over all tasks.
     pub(crate) listeners: usize,
-    /// Keeps the callback thread, from the first callback on.
+    /// Keeps the callback thread alive, from the first callback on.
     pub(crate) callbacks: Option<CallbackThread>,
-    /// Callbacks whose tasks are over and that have not run.
+    /// Callbacks that have not run although their tasks are over.
     pub(crate) callbacks_due: usize,
-    /// Running average of how long a task takes, in nanoseconds; 0: unknown.
+    /// A running average of the time that a task takes, in nanoseconds; 0 if unknown.
     pub(crate) average_ns: u64,
-    /// Why some slot is empty, until the next attempt to fill it.
+    /// Why a slot is empty, until the next attempt to fill it.
     pub(crate) retry_cause: Option<String>,
-    /// Some slot is empty because there is no fork server, which is about to be started.
+    /// A slot is empty because there is no fork server; one is about to be started.
     pub(crate) needs_server: bool,
     /// How many workers there should be.
     pub(crate) target: usize,
-    /// Workers that left because there was nothing to do, and come back when there is.
+    /// Workers that ended because there was no work, and are restarted when there is.
     pub(crate) dormant: usize,
     /// Threads that sleep until another task may be submitted.
     pub(crate) waiting_for_room: usize,
     /// Threads that sleep until every worker is ready.
     pub(crate) waiting_for_ready: usize,
-    /// Why a worker could not be started, or ended before it was ready: the last one that did.
+    /// Why the last worker that failed could not be started, or ended before it was ready.
     pub(crate) start_failure: Option<String>,
-    /// Places of the queue that are kept for tasks on their way in.
+    /// Places in the queue that are reserved for tasks being submitted.
     pub(crate) reserved: usize,
-    /// When the supervisor looks next, for whatever reason.
+    /// When the supervisor checks next, for any reason.
     pub(crate) deadline: Option<Instant>,
-    /// Before this no task can be late: looking at all of them takes time.
+    /// No task can time out before this; checking all of them takes time.
     pub(crate) late_at: Option<Instant>,
     pub(crate) counters: Counters,
-    /// Events for `tracing`, emitted when the mutex is given up.
+    /// Events for `tracing`, emitted when the mutex is released.
     pub(crate) events: DeferredEvents,
-    /// Whom `refill` has to wake; kept for its memory.
+    /// The workers that `refill` has to wake; kept to reuse its memory.
     touched: Vec<bool>,
 }
 
@@ -140,7 +141,7 @@ impl State {
         }
     }
 
-    /// Drains results, hands out what waits, and evens out what was handed out.
+    /// Drains results, offers queued tasks, and rebalances offered ones.
     pub(crate) fn drive(&mut self) {
         self.drain();
         self.refill();
@@ -158,8 +159,8 @@ impl State {
 
     /// Takes every committed result of one worker.
     ///
-    /// The result of a task that a handle has outlived is held back with the task's leases until
-    /// the worker is reaped: until then it can reach what it was lent.
+    /// If a handle has outlived its task, the task's result is held back with its leases until the
+    /// worker is reaped: until then the worker can access what it was lent.
     pub(crate) fn drain_worker(&mut self, index: usize) {
         while self.workers[index].held_result.is_none() {
             let Some(drained) = self.next_result(index) else { return };
@@ -172,7 +173,7 @@ impl State {
         }
     }
 
-    /// Takes every committed result of a worker that is reaped, in the order of their commits.
+    /// Takes every committed result of a worker that was reaped, in the order of the commits.
     pub(crate) fn drain_dead(&mut self, index: usize) {
         if let Some(drained) = self.workers[index].held_result.take() {
             self.settle(index, drained);
@@ -197,18 +198,18 @@ impl State {
     fn kill_corrupt(&mut self, index: usize, found: &str) {
         let found = found.to_owned();
         self.events.defer(Level::ERROR, move || {
-            tracing::error!(worker = index, found, "a worker spoilt its queues");
+            tracing::error!(worker = index, found, "a worker corrupted its queues");
         });
         self.retire(index, RetireCause::Corrupt);
         self.workers[index].kill();
     }
 
-    /// Ends the workers that wrote over what they were offered: nobody would ever hear of it.
+    /// Retires the workers that overwrote their offers: their results would never be noticed.
     pub(crate) fn retire_corrupt(&mut self) {
         for index in 0..self.workers.len() {
             let slot = &self.workers[index];
             if slot.is_occupied() && slot.held_result.is_none() && slot.queues.is_corrupt() {
-                self.kill_corrupt(index, "claim words that are none");
+                self.kill_corrupt(index, "invalid claim words");
             }
         }
     }
@@ -236,11 +237,11 @@ impl State {
     fn note_elapsed(&mut self, meta: ResultMeta) {
         let ns = meta.elapsed_ns.max(1);
         self.counters.busy_ns += ns;
-        // A long task says no more about the next ones than a second does.
+        // A longer task is no better prediction of the next ones than one of a second.
         let ns = ns.min(1_000_000_000);
         self.average_ns = match self.average_ns {
             0 => ns,
-            // Weight 1/8: a change of workload shows after some ten tasks.
+            // The weight is 1/8: a change of workload takes effect after about ten tasks.
             average => average - average / 8 + ns / 8,
         };
     }
@@ -256,7 +257,7 @@ impl State {
         Ok(Value { bytes, leases, elapsed_ns })
     }
 
-    /// Has the joining thread that sleeps on the control block look again. Workers ring for what
+    /// Wakes the joining thread that sleeps on the control block. Workers ring for results that
     /// they commit; this is for everything else: a death, a timeout, a cancellation, and a result
     /// that another thread drained before its worker could ring.
     pub(crate) fn wake_sleeping_joiner(&self) {
@@ -265,7 +266,7 @@ impl State {
         }
     }
 
-    /// Offers waiting tasks to workers that have room, and wakes those.
+    /// Offers queued tasks to workers that have room, and wakes those workers.
     pub(crate) fn refill(&mut self) {
         if self.queue.is_empty() {
             return;
@@ -293,7 +294,7 @@ impl State {
         self.touched = offered;
     }
 
-    /// Offers a queued task to the worker at `index`. False: its byte ring has no room.
+    /// Offers a queued task to the worker at `index`. False if its byte ring has no room.
     #[inline]
     pub(crate) fn offer(&mut self, index: usize, id: TaskId) -> bool {
         let Some(TaskRecord { progress: Progress::Open { call, offer }, rules, .. }) =
@@ -311,7 +312,7 @@ impl State {
     }
 
     /// The worker that should get the next task: an idle one that spins, else an idle one that
-    /// sleeps, else the one that has least, as long as that is less than it may have ahead.
+    /// sleeps, else the one with the fewest tasks, if those are fewer than `ahead_max`.
     #[inline]
     pub(crate) fn pick(&self) -> Option<usize> {
         let mut best: Option<(usize, usize)> = None;
@@ -320,8 +321,9 @@ impl State {
                 continue;
             }
             let live = slot.queues.live();
-            // Idle and awake ranks 0, idle and asleep 1, all others behind by what they have; one
-            // that has not passed what was taken back from it does not count as idle.
+            // Idle and awake has rank 0, idle and asleep 1, and all others rank after them by the
+            // number of their tasks. A worker that has not passed its recalled tasks does not count
+            // as idle.
             let rank = match live {
                 0 if slot.queues.in_flight().next().is_some() => 2,
                 0 => usize::from(slot.queues.is_parked()),
@@ -337,8 +339,8 @@ impl State {
         best.filter(|&(_, rank)| rank <= self.ahead_max()).map(|(index, _)| index)
     }
 
-    /// How many tasks a worker may have at once: what keeps it busy for four wake-ups of the
-    /// driver, and at least one to go on with.
+    /// How many tasks a worker may have at once: enough to keep it busy for four wake-ups of the
+    /// driver, and at least one in reserve.
     fn ahead_max(&self) -> usize {
         const FOUR_WAKE_UPS_NS: u64 = 1_200_000;
         const UNKNOWN: u64 = 4;
@@ -347,7 +349,7 @@ impl State {
         count.clamp(2, SLOTS) as usize
     }
 
-    /// Gives idle workers what waits behind others.
+    /// Moves tasks that wait behind others to idle workers.
     fn balance(&mut self) {
         if !self.queue.is_empty() {
             return;
@@ -375,15 +377,15 @@ impl State {
     pub(crate) fn has_unstarted(&mut self) -> bool {
         let now = Instant::now();
         let mut found = false;
-        // Without a short cut: each call starts a clock.
+        // All slots are visited, because each call starts a clock.
         for slot in &mut self.workers {
             found |= matches!(slot.waiting_since(now), Some((Waiting::ToStart { .. }, _)));
         }
         found
     }
 
-    /// Wakes each worker that has not started a task for `timeout`, and takes its tasks back if
-    /// another worker is idle: it may be stopped, or slow to start.
+    /// Wakes each worker that has not started a task for `timeout`. If another worker is idle,
+    /// recalls its tasks: it may be stopped, or slow to start.
     pub(crate) fn recall_unstarted(&mut self, timeout: Duration) {
         let now = Instant::now();
         let has_idle = self.workers.iter().any(WorkerSlot::is_idle);
@@ -393,7 +395,7 @@ impl State {
                     if now.saturating_duration_since(since) >= timeout => {}
                 _ => continue,
             }
-            // It may sleep although the word says that it does not.
+            // It may sleep although its word says that it does not.
             self.workers[index].queues.wake_anyway();
             if has_idle {
                 for id in self.workers[index].queues.recall_latest(usize::MAX) {
@@ -404,7 +406,7 @@ impl State {
     }
 
     /// Puts a task that no worker has back to the front of the queue, unless it is over. In a
-    /// broken pool it is: nobody can run it.
+    /// broken pool the task ends, because nothing can run it.
     pub(crate) fn requeue_first(&mut self, id: TaskId) {
         if let Lifecycle::Broken(cause) = &self.life {
             let error = broken(cause);
@@ -418,10 +420,10 @@ impl State {
         }
     }
 
-    /// No more offers for this worker: takes back what it has not started.
+    /// Ends offers to this worker and recalls the tasks that it has not started.
     pub(crate) fn retire(&mut self, index: usize, cause: RetireCause) {
         if !self.workers[index].takes_offers() {
-            // One that was to leave by itself may still be killed, and why matters then.
+            // A worker that was to leave by itself may still be killed; then the new cause counts.
             match &mut self.workers[index].state {
                 WorkerState::Retiring(old) if old.is_departure() && !cause.is_departure() => {
                     *old = cause;
@@ -431,14 +433,15 @@ impl State {
             return;
         }
         self.workers[index].state = WorkerState::Retiring(cause);
-        // Latest first, and each goes to the front: so the oldest ends up foremost.
+        // Latest first, and each goes to the front, so that the oldest ends up at the front.
         for id in self.workers[index].queues.recall_latest(usize::MAX) {
             self.requeue_first(id);
         }
     }
 
-    /// Prepares for nobody looking at the results: says at which results the workers must ring,
-    /// and which thread. Returns false if there is one already, so that the caller must look again.
+    /// Prepares for a time in which no thread polls for results: sets the results at which the
+    /// workers must ring, and the thread that they wake. Returns false if there is already such a
+    /// result, so that the caller must check again.
     pub(crate) fn arm(&mut self, sleeper: Driver) -> bool {
         for slot in &self.workers {
             slot.queues.set_wake_at(self.wake_at(slot));
@@ -469,8 +472,8 @@ impl State {
         at.min(watched.map_or(u64::MAX, |entry| entry.seq))
     }
 
-    /// Whether nobody would be woken now. (An armed supervisor stays armed: what has been offered
-    /// since then only makes the workers ring earlier than they need to.)
+    /// Whether no thread would be woken now. (An armed supervisor stays armed: later offers only
+    /// make the workers ring earlier than necessary.)
     pub(crate) fn needs_rings(&self) -> bool {
         self.control.driver().get() != Driver::Supervisor
     }

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use crate::pool::record::state::State;
 
-/// Holds the pool's mutex. When it is dropped, the events that were noted meanwhile are emitted,
-/// without the mutex.
+/// Holds the pool's mutex. When it is dropped, the deferred events are emitted, after the mutex is
+/// released.
 pub(crate) struct StateGuard<'a>(Option<MutexGuard<'a, State>>);
 
 impl<'a> StateGuard<'a> {
@@ -15,7 +15,7 @@ impl<'a> StateGuard<'a> {
         StateGuard(Some(guard))
     }
 
-    /// Gives the mutex up until `changed` is told, at most for `timeout`.
+    /// Releases the mutex until `changed` is notified, at most for `timeout`.
     pub(crate) fn wait(mut self, changed: &Condvar, timeout: Option<Duration>) -> StateGuard<'a> {
         let guard = self.0.take().expect(HELD);
         StateGuard::new(match timeout {

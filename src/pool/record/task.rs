@@ -9,55 +9,55 @@ use crate::pool::record::outcome::{Outcome, Value};
 use crate::sys::huge_pages;
 use crate::worker::call::{Call, TaskId};
 
-/// Longer than anything is waited for: a time that clocks can still count.
+/// Longer than any wait, and short enough for every clock.
 pub(crate) const FOREVER: Duration = Duration::from_secs(100 * 365 * 86_400);
 
 /// Rules for one task.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Rules {
-    /// Kill the worker when the task has run for this long.
+    /// How long the task may run before its worker is killed.
     pub(crate) timeout: Option<Duration>,
-    /// How often it may be run again if its worker dies.
+    /// How often the task may be run again if its worker dies.
     pub(crate) retries: u32,
-    /// It works on memory that the caller lends for the time of the call: it is not over before its
-    /// worker has ended, however long that takes.
+    /// The task uses memory that the caller lends for the duration of the call. It is not over
+    /// before its worker has ended, however long that takes.
     pub(crate) borrows: bool,
 }
 
-/// Where a worker has a task: its index, and the sequence number there.
+/// The offer of a task to a worker: the worker's index, and the sequence number there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Offer {
     pub(crate) worker: usize,
     pub(crate) seq: NonZeroU64,
 }
 
-/// How far a task is.
+/// The progress of a task.
 #[derive(Debug)]
 pub(crate) enum Progress {
-    /// It is in the host's queue, or was given to a worker.
+    /// It is in the host's queue, or was offered to a worker.
     Open { call: Call, offer: Option<Offer> },
     /// It is over.
     Done(Outcome),
 }
 
-/// A task as the host knows it. A million of them may wait: what few of them have is boxed.
+/// The host's record of a task. A million tasks may wait, so rare fields are boxed.
 #[derive(Debug)]
 pub(crate) struct TaskRecord {
     pub(crate) progress: Progress,
     pub(crate) rules: Rules,
-    /// How often it has died so far.
+    /// How often it has died.
     pub(crate) deaths: u32,
-    /// The outcome is not wanted: its handle was dropped.
+    /// The handle was dropped, so the outcome is not wanted.
     pub(crate) detached: bool,
-    /// A request to end early was sent after it had started.
+    /// It was asked to end early after it had started.
     pub(crate) is_cancel_requested: bool,
     pub(crate) cold: Option<Box<ColdFields>>,
 }
 
-/// What few tasks have.
+/// Fields that few tasks need.
 #[derive(Debug, Default)]
 pub(crate) struct ColdFields {
-    /// When it is killed, if it is still running by then.
+    /// When it is killed, if it still runs then.
     pub(crate) kill_at: Option<Instant>,
     /// Notified of its end. If there are any, the worker rings when it commits.
     pub(crate) listeners: Vec<Listener>,
@@ -66,7 +66,7 @@ pub(crate) struct ColdFields {
 const _: () = assert!(size_of::<(u32, Option<TaskRecord>)>() <= 152, "a million of them may wait");
 
 impl TaskRecord {
-    /// What came of it, if it is over.
+    /// The outcome, if the task is over.
     pub(crate) fn outcome(&self) -> Option<&Outcome> {
         match &self.progress {
             Progress::Done(outcome) => Some(outcome),
@@ -83,7 +83,7 @@ impl TaskRecord {
         matches!(self.progress, Progress::Open { offer: None, .. })
     }
 
-    /// Which worker has it, if one has.
+    /// The worker that has it, if one has.
     pub(crate) fn offer(&self) -> Option<Offer> {
         match self.progress {
             Progress::Open { offer, .. } => offer,
@@ -115,7 +115,7 @@ impl TaskRecord {
     }
 }
 
-/// All tasks that are not done, or done and not yet asked for.
+/// All tasks that are not done, or whose outcome was not taken yet.
 #[derive(Debug, Default)]
 pub(crate) struct TaskTable {
     slots: Vec<(u32, Option<TaskRecord>)>,
@@ -131,7 +131,7 @@ impl TaskTable {
             None => self.add_slot()?,
         };
         let (generation, slot) = &mut self.slots[index as usize];
-        // Made where it stays: moving it would cost more than all else here.
+        // Constructed in place: moving it would cost more than everything else here.
         *slot = Some(TaskRecord {
             progress: Progress::Open { call, offer: None },
             rules,
@@ -167,8 +167,8 @@ impl TaskTable {
         }
     }
 
-    /// Takes from a task what it was lent, because its worker may still write to that. So the task
-    /// does not run again.
+    /// Takes the call from a task, because its worker may still write to what it was lent. So the
+    /// task does not run again.
     pub(crate) fn take_call(&mut self, id: TaskId) -> Option<Call> {
         let entry = self.get_mut(id)?;
         entry.rules.retries = 0;
@@ -196,7 +196,7 @@ impl TaskTable {
         self.get(id).is_none_or(TaskRecord::is_done)
     }
 
-    /// Forgets a task.
+    /// Removes a task.
     #[inline]
     pub(crate) fn remove(&mut self, id: TaskId) {
         if let Some((generation, slot)) = self.slots.get_mut(id.index as usize)
@@ -209,7 +209,7 @@ impl TaskTable {
         }
     }
 
-    /// Takes the outcome of a task that is over, and forgets the task.
+    /// Takes the outcome of a task that is over, and removes the task.
     #[inline]
     pub(crate) fn take(&mut self, id: TaskId) -> Option<Outcome> {
         let Progress::Done(outcome) = &mut self.get_mut(id)?.progress else { return None };

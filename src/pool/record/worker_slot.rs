@@ -1,6 +1,6 @@
-//! A worker's place in the pool.
+//! A worker's slot in the pool.
 //!
-//! It outlives the workers that take it, one after the other.
+//! It outlives the workers that occupy it, one after the other.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -19,7 +19,7 @@ use crate::worker::queue_pair::LeaveReason;
 /// The state of the worker in a slot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum WorkerState {
-    /// Asked for, not yet forked.
+    /// Requested, not yet forked.
     Starting,
     /// It has a process.
     Running,
@@ -34,15 +34,15 @@ pub(crate) enum WorkerState {
 /// Why a worker was retired.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum RetireCause {
-    /// This task ran too long.
+    /// This task timed out.
     TimedOut(TaskId, Duration),
-    /// This task was to be killed.
+    /// A kill of this task was requested.
     Killed(TaskId),
-    /// It leaves by itself after the result that said so.
+    /// It leaves by itself after the result that announced this.
     Leaving(LeaveReason),
-    /// There are more workers than there should be; it leaves when it has nothing to do.
+    /// There are too many workers; it leaves when it has nothing to do.
     Surplus,
-    /// It had nothing to do for long; it leaves.
+    /// It was idle for too long; it leaves.
     Idle,
     /// The pool has asked it to leave when it has nothing to do.
     Stopped,
@@ -50,12 +50,12 @@ pub(crate) enum RetireCause {
     Corrupt,
     /// The pool is being killed.
     PoolEnds,
-    /// The pool broke, and may not notice the end of its worker otherwise.
+    /// The pool broke, and might not notice the end of this worker otherwise.
     PoolBroke,
 }
 
 impl RetireCause {
-    /// Whether the worker leaves by itself, as against being killed.
+    /// Whether the worker leaves by itself, rather than being killed.
     pub(crate) fn is_departure(self) -> bool {
         matches!(
             self,
@@ -67,40 +67,42 @@ impl RetireCause {
     }
 }
 
-/// A worker's place in the pool; workers come and go, slots stay.
+/// A worker's slot in the pool; workers are replaced, slots stay.
 #[derive(Debug)]
 pub(crate) struct WorkerSlot {
     pub(crate) state: WorkerState,
     pub(crate) queues: HostSide,
-    /// Counts the workers that have had this slot.
+    /// The number of workers that have had this slot.
     pub(crate) incarnation: u64,
     pub(crate) pid: u32,
     pub(crate) child: Option<ChildHandle>,
     pub(crate) link: Option<Arc<ChildLink>>,
-    /// When it was killed first.
+    /// When it was first killed.
     pub(crate) killed_at: Option<Instant>,
     /// It was killed and did not end within the time allowed.
     pub(crate) is_abandoned: bool,
     /// The calls that it had started when it was abandoned: it may still write to what they lend.
     pub(crate) abandoned_calls: Vec<Call>,
-    /// Its last result, which a handle to an array has outlived: delivered when it is reaped.
+    /// Its last result, which a handle of an array has outlived. It is delivered when the worker is
+    /// reaped.
     pub(crate) held_result: Option<Drained>,
-    /// Spans that the worker asked for and has not yet committed a result in; at most as many as
-    /// it has slots for results.
+    /// Spans that the worker requested and has not committed yet in a result; at most as many as it
+    /// has result slots.
     pub(crate) granted: Vec<Span>,
-    /// Control memories that the worker had handles of when it was last looked at.
+    /// Object memories of which the worker had handles at the last check.
     pub(crate) lent: Vec<Memory>,
-    /// Its configuration, for as long as it may read it.
+    /// Its configuration, while it may read it.
     pub(crate) config: Option<Span>,
-    /// The end of what it writes to its standard error, if that is captured.
+    /// The end of its standard error, if that is captured.
     pub(crate) stderr: Option<Arc<CapturedStderr>>,
-    /// Weight of the workers that died here before they were ready, since the last that was ready.
+    /// The weight of the workers that died here before they were ready, since the last one that
+    /// became ready.
     pub(crate) start_failures: u32,
     pub(crate) clock: ProgressClock,
 }
 
 impl WorkerSlot {
-    /// A slot that has had no worker.
+    /// A slot without a worker.
     pub(crate) fn vacant(queues: HostSide) -> WorkerSlot {
         WorkerSlot {
             state: WorkerState::Vacant,
@@ -127,7 +129,7 @@ impl WorkerSlot {
         matches!(self.state, WorkerState::Starting | WorkerState::Running)
     }
 
-    /// Whether it has a process with nothing to do, not even slots to pass.
+    /// Whether its process has nothing to do, not even recalled slots to pass.
     pub(crate) fn is_idle(&self) -> bool {
         self.state == WorkerState::Running && self.queues.in_flight().next().is_none()
     }
@@ -137,13 +139,12 @@ impl WorkerSlot {
         !matches!(self.state, WorkerState::Vacant | WorkerState::Dormant)
     }
 
-    /// The same, unless that was given up.
+    /// The same, unless the process was abandoned.
     pub(crate) fn is_occupied(&self) -> bool {
         self.has_worker() && !self.is_abandoned
     }
 
-    /// What its worker waits for at `now`, and since when it was seen waiting for that; `None`
-    /// while it makes progress.
+    /// What its worker waits for at `now`, and since when; `None` while it makes progress.
     pub(crate) fn waiting_since(&mut self, now: Instant) -> Option<(Waiting, Instant)> {
         let waiting = match self.state {
             _ if self.is_abandoned => None,
@@ -160,8 +161,8 @@ impl WorkerSlot {
         self.clock.note(waiting, now)
     }
 
-    /// Kills a worker that is to leave and has not left within `timeout` after it was first seen
-    /// with nothing left to do: it may be stopped. Returns when to check again.
+    /// Kills a worker that should have left but has not done so within `timeout` after it was first
+    /// seen with nothing left to do: it may be stopped. Returns when to check again.
     pub(crate) fn kill_overdue(&mut self, now: Instant, timeout: Duration) -> Option<Instant> {
         if !matches!(self.state, WorkerState::Retiring(_)) || self.is_abandoned {
             return None;
@@ -187,21 +188,21 @@ impl WorkerSlot {
         self.granted.clear();
     }
 
-    /// Whether its worker has left, or is leaving, because it had no work.
+    /// Whether its worker has left, or is leaving, because there was no work.
     pub(crate) fn is_dormant(&self) -> bool {
         matches!(self.state, WorkerState::Dormant | WorkerState::Retiring(RetireCause::Idle))
     }
 
-    /// Keeps the object memories that a call has lent to the worker, as far as the worker has
-    /// kept handles of them itself.
+    /// Keeps the object memories that a call lent to the worker, if the worker has kept handles of
+    /// them.
     pub(crate) fn keep_lent(&mut self, call: &Call) {
         let pid = self.pid;
         for memory in call.lent() {
             if self.lent.iter().any(|known| known.is_same(memory)) || !memory.has_process(pid) {
                 continue;
             }
-            // Whatever the worker has given up in the meantime goes, with one look at all for as
-            // many new ones.
+            // Removes memories that the worker has released in the meantime. One check of all is
+            // made for as many new ones.
             if self.lent.len() == self.lent.capacity() {
                 self.lent.retain(|known| known.has_process(pid));
                 self.lent.reserve(self.lent.len().max(8));
@@ -210,7 +211,7 @@ impl WorkerSlot {
         }
     }
 
-    /// Frees what the worker, which is dead, held in the object memories that it was lent.
+    /// Frees what the dead worker held in the object memories that it was lent.
     pub(crate) fn sweep<'a>(&'a self, others: impl Iterator<Item = &'a Memory>) {
         let pid = self.pid;
         for memory in self.lent.iter().chain(others) {
@@ -218,11 +219,11 @@ impl WorkerSlot {
         }
     }
 
-    /// Ends its process; whatever it ran dies with it.
+    /// Kills its process.
     pub(crate) fn kill(&mut self) {
         self.killed_at.get_or_insert_with(Instant::now);
         if let Some(child) = &self.child {
-            // It may have ended already, which is as good; or its server has, which ends it.
+            // An error is ignored: the process has ended, or its server has, which ends it.
             let _ = child.signal(process::SIGKILL);
         }
     }
