@@ -26,7 +26,7 @@ use crate::sync::{Owner, OwnerTable, Ring, Timeout, Watch};
 use crate::sys::{identity, shm};
 use crate::worker::queue_pair::{ByteRing, Place, ResultMeta, TaskMeta, load_words};
 
-/// A header of a `.npy` file or region is refused, or describes elements that can be addressed.
+/// A header of a `.npy` file or region is rejected, or describes elements that can be addressed.
 pub fn header(bytes: &[u8]) {
     let Ok(header) = npy::parse(bytes, "fuzz") else { return };
     let size = header.shape.size_bytes(header.dtype.size_bytes());
@@ -34,16 +34,16 @@ pub fn header(bytes: &[u8]) {
     assert!(header.data_offset <= bytes.len(), "{header:?}");
     assert!(header.data_offset.checked_add(header.data_bytes).is_some_and(|end| end < 1 << 63));
     if header.data_bytes > isize::MAX.unsigned_abs() - 2 * npy::DATA_OFFSET {
-        // Our own header is longer, and leaves less room to be addressed.
+        // The header that this crate writes is longer, and leaves less room for elements.
         return;
     }
-    // What is accepted can be written again, and means the same.
+    // An accepted header can be written again, with the same meaning.
     let again = npy::encode(header.dtype, &header.shape).expect("at most 32 dimensions");
     let read = npy::parse(&again, "fuzz").expect("what this crate writes");
     assert_eq!((read.dtype, read.shape), (header.dtype, header.shape));
 }
 
-/// A name is refused, or means a file directly under `/dev/shm`.
+/// A name is rejected, or refers to a file directly under `/dev/shm`.
 pub fn name(bytes: &[u8]) {
     let text = String::from_utf8_lossy(bytes);
     let Ok(name) = Name::new(&text) else { return };
@@ -53,7 +53,7 @@ pub fn name(bytes: &[u8]) {
     assert_eq!(path.file_name().and_then(|file| file.to_str()), Some(name.as_str()));
 }
 
-/// Descriptors of tasks and results, and messages of the fork server, are refused, or a payload of
+/// Descriptors of tasks and results, and messages of the fork server, are rejected, or a payload of
 /// exactly the stated length is read.
 pub fn task(bytes: &[u8]) {
     // The sockets' messages.
@@ -89,7 +89,7 @@ fn read_payload(place: Place, len: usize) {
 /// Offset of the namespace number: the second word of the owner table, which follows the header.
 const NAMESPACE_OFFSET: usize = 64 + 8;
 
-/// An object memory is refused, or its table and directory are read within the bytes.
+/// An object memory is rejected, or its table and directory are read within the bytes.
 pub fn object(bytes: &[u8]) {
     let mut bytes = bytes.to_vec();
     // A corpus cannot know the namespace of the process that replays it: zero stands for it.
@@ -113,19 +113,19 @@ pub fn object(bytes: &[u8]) {
 const RING_OFFSET: usize = 1024;
 const PLACE_BYTES: usize = RING_OFFSET + 640 + 1024;
 const CAPACITY_BYTES: usize = 600;
-/// Calls that one input can cause.
+/// The most calls that one input can cause.
 const STEPS_MAX: usize = 64;
 
 #[repr(C, align(128))]
 struct RingPlace([u8; PLACE_BYTES]);
 
-/// Runs an input as steps on a ring: each pushes, pops, overwrites a word or attaches anew. Every
-/// call returns, and no message is longer than the ring.
+/// Runs an input as steps on a ring: each step pushes, pops, overwrites a word or attaches again.
+/// Every call returns, and no message is longer than the ring.
 pub fn ring(bytes: &[u8]) {
     let leaked: &'static mut RingPlace = Box::leak(Box::new(RingPlace([0; PLACE_BYTES])));
     let place = NonNull::from(leaked).cast::<u8>();
     play_ring(place, bytes);
-    // SAFETY: leaked from a box above; what was made over it has gone with `play_ring`.
+    // SAFETY: leaked from a box above; everything in it was dropped by `play_ring`.
     drop(unsafe { Box::from_raw(place.cast::<RingPlace>().as_ptr()) });
 }
 
@@ -135,7 +135,7 @@ fn play_ring(place: NonNull<u8>, mut bytes: &[u8]) {
     let owner = Owner::claim(&table, Watch::Waiters).expect("the table is empty");
     // SAFETY: within the place.
     let ring_place = unsafe { place.add(RING_OFFSET) };
-    // SAFETY: the rest of the place is the ring's, which is aligned to 128.
+    // SAFETY: only the ring uses the rest of the place, which is aligned to 128.
     let made = unsafe { Ring::create(ring_place, CAPACITY_BYTES, &owner) };
     let mut ring = made.expect("it fits");
     for _ in 0..STEPS_MAX {
@@ -159,9 +159,9 @@ fn play_ring(place: NonNull<u8>, mut bytes: &[u8]) {
                 overwrite_word(ring_place, usize::from(change[0]), value);
             }
             _ => {
-                // SAFETY: as for the creation; the words are atomics to all.
+                // SAFETY: as for the creation; all users access the words as atomics.
                 let again = unsafe { Ring::attach(ring_place, PLACE_BYTES - RING_OFFSET, &owner) };
-                // If it is refused the old handle stays in use.
+                // If it is rejected the old handle stays in use.
                 ring = again.unwrap_or(ring);
             }
         }
@@ -172,7 +172,7 @@ fn overwrite_word(ring: NonNull<u8>, word: usize, value: u64) {
     let word = word % ((PLACE_BYTES - RING_OFFSET) / 8);
     // SAFETY: within the place.
     let word = unsafe { ring.cast::<AtomicU64>().add(word) };
-    // SAFETY: aligned and within the place, and an atomic to all.
+    // SAFETY: aligned and within the place; all users access it as an atomic.
     unsafe { word.as_ref() }.store(value, Ordering::Relaxed);
 }
 
@@ -211,7 +211,7 @@ struct Empty {
 ///
 /// # Panics
 ///
-/// If a decoded value cannot be encoded again, or not as itself.
+/// If a decoded value cannot be encoded again, or decodes to a different value.
 pub fn value(bytes: &[u8]) {
     round_trip::<Tree>(bytes);
     round_trip::<Link>(bytes);
@@ -233,7 +233,7 @@ mod tests {
     use std::fs;
     use std::path::Path;
 
-    /// Mutations of the corpus that each target is given.
+    /// The mutations of the corpus on which each target is run.
     const MUTATIONS: usize = 3000;
 
     /// The inputs of a target, in the order of their names.
@@ -245,7 +245,7 @@ mod tests {
         paths.into_iter().map(|path| fs::read(path).unwrap()).collect()
     }
 
-    /// Numbers that are the same in each run: xorshift.
+    /// Numbers that are the same in each run, by xorshift.
     struct Numbers(u64);
 
     impl Numbers {
@@ -261,7 +261,7 @@ mod tests {
         }
     }
 
-    /// Changes an input in one way: a bit, a word that is often wrong, a cut, a part of another.
+    /// Changes an input in one way: a bit, a critical word, a cut, a part of another input.
     fn mutate(input: &mut Vec<u8>, other: &[u8], numbers: &mut Numbers) {
         const WORDS: [u64; 8] =
             [0, 1, 7, 0x7fff_ffff, 0xffff_ffff, 1 << 40, i64::MAX as u64, u64::MAX];

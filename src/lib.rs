@@ -1,8 +1,8 @@
 //! Shared-memory parallel compute: forked workers on zero-copy slices of big arrays.
 //!
 //! A [`Pool`] runs functions in worker processes. Arrays lie in memory that all of them see, so
-//! nothing is copied; and a worker that crashes, hangs or is killed costs its task, as an error
-//! with a name, and nothing else.
+//! nothing is copied. If a worker crashes, hangs or is killed, only the task that it was running
+//! fails, with an error that names the cause.
 //!
 //! # Tasks
 //!
@@ -21,29 +21,30 @@
 //! # Ok::<(), brigade::Error>(())
 //! ```
 //!
-//! A [`Process`] runs one function in a process of its own, without a pool.
+//! A [`Process`] runs one function in a separate process, without a pool.
 //!
 //! # Functions
 //!
-//! A function crosses to a worker as the place of its code, and nothing goes with it. So it is an
-//! item, or a closure that captures nothing. What it needs is its argument, or is given to every
-//! call by [`with`](Pool::with). A closure that captures a value with a size does not compile.
+//! Only the position of a function's code is sent to a worker. So a function is an item, or a
+//! closure that captures nothing. Further values are passed as its argument, or to every call by
+//! [`with`](Pool::with). A closure that captures a value with a size does not compile.
 //!
-//! One that captures a value *of size zero* does compile, and the value is made anew in the worker.
-//! **If such a value is a proof, the proof may be false there**: a token which says that a static
-//! or a library is initialised, that a lock is held, that this is the main thread. The worker is
-//! another process, and code that relies on the token may reach undefined behaviour. Rust offers no
-//! way to refuse such a closure. Make the token inside the task; or call [`Pool::submit_fn`] and
-//! [`ProcessBuilder::spawn_fn`]: the compiler makes a `fn` pointer of nothing that captures.
+//! A closure that captures a value *of size zero* does compile, and the value is made anew in the
+//! worker. **If such a value is a proof, the proof may be false there**: a token which proves that a
+//! static or a library is initialised, that a lock is held, or that this is the main thread. The
+//! worker is another process, and code that relies on the token may cause undefined behaviour. Rust
+//! has no way to reject such a closure. Make the token inside the task, or call
+//! [`Pool::submit_fn`] and [`ProcessBuilder::spawn_fn`]: a closure that captures anything does not
+//! convert to a `fn` pointer.
 //!
-//! What the compiler says about functions that capture, and about other values that cannot cross,
-//! is explained in `docs/compiler-errors.md`.
+//! `docs/compiler-errors.md` explains the compiler's errors about functions that capture, and about
+//! other values that cannot be sent.
 //!
 //! # Arrays
 //!
 //! A [`SharedArray`] has any number of dimensions and one owner. Loops lend it to the workers,
-//! chunk by chunk: to read, or to write. What a loop's function needs beside its chunk is given
-//! by [`with`](ParLoop::with).
+//! chunk by chunk, for reading or writing. [`with`](ParLoop::with) passes further values to a
+//! loop's function.
 //!
 //! ```
 //! use brigade::{Pool, SharedArray};
@@ -60,7 +61,7 @@
 //! # Ok::<(), brigade::Error>(())
 //! ```
 //!
-//! A [`Frozen`] array is read by any number of tasks, as part of their arguments; an
+//! Any number of tasks can read a [`Frozen`] array, as a part of their arguments. An
 //! [`OwnedChunk`] moves into a task and back. Neither copies an element.
 //!
 //! ```
@@ -85,7 +86,7 @@
 //! # Ok::<(), brigade::Error>(())
 //! ```
 //!
-//! [`SharedArray::named`] shares an array with other programs, NumPy among them, and
+//! [`SharedArray::named`] shares an array with other programs, including NumPy, and
 //! [`SharedArray::from_npy`] reads one from a file.
 //!
 //! # Matrices
@@ -100,10 +101,10 @@
 //! # Ok::<(), brigade::Error>(())
 //! ```
 //!
-//! # When things go wrong
+//! # Errors
 //!
-//! Every fallible call returns an [`Error`], with a variant for each remedy. A task that did not
-//! return a value is a [`TaskError`]; if its worker died, a [`Death`] has the details.
+//! Every fallible call returns an [`Error`], with a variant for each remedy. If a task did not
+//! return a value, the error is a [`TaskError`]; if its worker died, a [`Death`] has the details.
 //!
 //! ```
 //! use brigade::{Error, ExitReason, Pool, TaskError};
@@ -118,14 +119,14 @@
 //! # Ok::<(), brigade::Error>(())
 //! ```
 //!
-//! # Below
+//! # Lower levels
 //!
-//! [`kernel`] has the arithmetic by itself, on slices, for one thread; [`sync`] has locks, events
-//! and rings over any shared memory, for programs that share it themselves.
+//! [`kernel`] has the arithmetic on slices, for one thread or a team. [`sync`] has locks, events and
+//! rings over any shared memory, for programs that set up the memory themselves.
 
-// Under loom only the modules that have models are built, so much of what they use is unused.
+// Under loom only the modules that have models are built, so much of their code is unused.
 #![cfg_attr(loom, allow(dead_code, unused_imports))]
-// So is what is public for what is not built.
+// Items that are public for modules that are not built are unused as well.
 #![cfg_attr(loom, allow(unreachable_pub, unfulfilled_lint_expectations))]
 
 mod atomics;
@@ -158,7 +159,7 @@ pub mod sync;
 mod sys;
 mod worker;
 
-/// Points at which fault tests stop or kill a process; no part of the interface.
+/// Points at which fault tests stop or kill a process; not part of the public interface.
 #[cfg(feature = "failpoints")]
 #[doc(hidden)]
 pub mod failpoint {

@@ -7,7 +7,7 @@ pub const DIMENSIONS_MAX: usize = 32;
 
 /// The extent of an array along each of its dimensions, outermost first, in elements.
 ///
-/// A shape of no dimensions has one element. A shape with a zero anywhere has none.
+/// A shape without dimensions has one element. A shape with a zero extent has none.
 ///
 /// # Examples
 ///
@@ -37,7 +37,7 @@ impl Shape {
         self.0.len()
     }
 
-    /// The product of the extents, or `None` if it does not fit a `usize`.
+    /// The product of the extents, or `None` if it does not fit into a `usize`.
     ///
     /// A zero extent makes the product zero, however large the others are.
     #[must_use]

@@ -1,4 +1,4 @@
-//! The examples: their checks catch mistakes, and so do they.
+//! Tests that the examples run, and detect errors.
 #![cfg(not(loom))]
 
 use std::path::PathBuf;
@@ -17,7 +17,7 @@ use support::random::Random;
 mod common;
 use common::{Directory, skipped};
 
-/// An example as cargo built it beside this test, if it did.
+/// The command of an example, if cargo built it.
 fn command(name: &str) -> Option<Command> {
     let mut path: PathBuf = std::env::current_exe().unwrap();
     path.pop();
@@ -30,12 +30,12 @@ fn command(name: &str) -> Option<Command> {
     Some(Command::new(path))
 }
 
-/// What an example does with these arguments.
+/// Runs an example with these arguments.
 fn example(name: &str, arguments: &[&str]) -> Option<Output> {
     Some(command(name)?.args(arguments).output().unwrap())
 }
 
-/// Fails unless the example refuses these arguments with one line that contains `hint`.
+/// Fails unless the example rejects these arguments with one line that contains `hint`.
 fn refuses(name: &str, arguments: &[&str], hint: &str) {
     let Some(output) = example(name, arguments) else { return };
     let text = String::from_utf8_lossy(&output.stderr);
@@ -45,7 +45,7 @@ fn refuses(name: &str, arguments: &[&str], hint: &str) {
     assert!(text.lines().count() == 1 && told.contains(hint), "{name} {arguments:?}: {text}");
 }
 
-/// The one line of JSON that an example prints.
+/// The single line of JSON that an example prints.
 fn json(name: &str, arguments: &[&str]) -> Option<serde_json::Value> {
     let output = example(name, arguments)?;
     let text = String::from_utf8(output.stdout).unwrap();
@@ -97,7 +97,7 @@ fn bad_input_is_one_line_and_exit_code_2() {
     refuses("named_region", &["--attach", "brigade-no-such"], "brigade-no-such");
 }
 
-// It was a panic, with a backtrace and exit code 101.
+// This panicked, with a backtrace and exit code 101.
 #[test]
 fn an_example_that_nobody_listens_to_says_so_in_one_line() {
     let small = [("matmul", "--size"), ("factorial", "--n"), ("parallel_sum", "--size-mib")];
@@ -159,7 +159,7 @@ fn a_factorial_is_written_and_told_in_json() {
     let bytes = std::fs::read(file).unwrap();
     let number = (1..=30u128).product::<u128>();
     assert_eq!(bytes, number.to_le_bytes());
-    // Of another SHA-256, over the same 16 bytes.
+    // Computed by another implementation of SHA-256, over the same 16 bytes.
     let digest = "6c1eb0b34d7bbe0dc47d0a058f065b0286e70ed90bdfa90537b3023b38e058ab";
     assert_eq!(line["limbs_sha256"], digest);
     assert_eq!((&line["n"], &line["bits"]), (&30.into(), &108.into()));
@@ -187,7 +187,7 @@ fn the_digits_of_a_factorial_are_written_whole_or_not_at_all() {
     std::fs::write(&file, "old").unwrap();
     run(&["--force"]).unwrap();
     assert_eq!(std::fs::read_to_string(&file).unwrap(), "1124000727777607680000\n");
-    // Nothing else is left beside it.
+    // No temporary file is left.
     assert_eq!(std::fs::read_dir(&directory.0).unwrap().count(), 1);
 }
 

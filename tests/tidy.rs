@@ -1,4 +1,4 @@
-//! The habits of this repository, held by a test.
+//! The rules for the sources, checked by a test.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -15,7 +15,7 @@ mod ratchet;
 mod source;
 use source::{Source, Token, closing, files, is_word, root, sources, tokens};
 
-/// Which modules of `src/` stand on which line. A module uses only modules on a lower one.
+/// The line of each module of `src/`. A module uses only modules on a lower line.
 const LAYERS: [&[&str]; 9] = [
     &["atomics", "exit", "shape"],
     &["error"],
@@ -33,7 +33,7 @@ const SYSTEM_CRATES: [&str; 5] = ["libc", "nix", "rustix", "memmap2", "shared_me
 
 /// Files that may let time pass, and why.
 const MAY_PAUSE: [(&str, &str); 4] = [
-    ("tests/common/time.rs", "the pause between two looks, and the length of a task's work"),
+    ("tests/common/time.rs", "the pause between two checks, and the duration of a task's work"),
     ("tests/common/alone.rs", "the watchdog of a test"),
     ("examples/overhead.rs", "measures what an idle pool costs"),
     ("benches/compare/src/stopwatch.rs", "lets the machine settle between two measurements"),
@@ -46,13 +46,13 @@ fn assert_none(found: Vec<String>, rule: &str) {
     assert!(found.is_empty(), "{rule}\n{}\n{} in all", found.join("\n"), found.len());
 }
 
-/// The lines of a list of this test; `None` if it has not been written yet.
+/// The lines of a list of this test; `None` if it does not exist yet.
 fn listed(path: &str) -> Option<BTreeSet<String>> {
     let text = fs::read_to_string(root().join(path)).ok()?;
     Some(text.lines().map(str::to_owned).collect())
 }
 
-/// Writes `text` to a list of this test if `BRIGADE_RENEW` is set; whether it is.
+/// Writes `text` to a list of this test if `BRIGADE_RENEW` is set; returns whether it is set.
 fn is_renewed(path: &str, text: &str) -> bool {
     let is_set = std::env::var_os("BRIGADE_RENEW").is_some();
     if is_set {
@@ -61,12 +61,12 @@ fn is_renewed(path: &str, text: &str) -> bool {
     is_set
 }
 
-/// The line a module stands on; those that may use anything have none.
+/// The line of a module; those that may use anything have none.
 fn layer(module: &str) -> Option<usize> {
     LAYERS.iter().position(|modules| modules.contains(&module))
 }
 
-/// The top module that a file of `src/` belongs to, and how many modules deep it lies.
+/// The top module of a file in `src/`, and its depth in modules.
 fn place(path: &str) -> (&str, usize) {
     let inside = path.strip_prefix("src/").unwrap().strip_suffix(".rs").unwrap();
     let inside = inside.strip_suffix("/mod").unwrap_or(inside);
@@ -281,7 +281,7 @@ fn nobody_sleeps_to_synchronise() {
     assert_none(found, "wait for what is to happen, not for time to pass:");
 }
 
-/// How many places of a file are unsafe, and how many say why they are sound.
+/// The number of unsafe sites in a file, and the number of SAFETY comments.
 fn unsafe_sites(source: &Source) -> (usize, usize) {
     let tokens = tokens(&source.code);
     let sites = tokens
@@ -310,7 +310,7 @@ fn every_unsafe_site_says_why_it_is_sound() {
 #[test]
 fn no_static_is_a_lock_that_a_forked_child_could_wait_for() {
     const WAITS: [&str; 5] = ["Mutex", "RwLock", "Condvar", "OnceLock", "LazyLock"];
-    // Filled in children alone, which have one thread then; and no part of a start.
+    // Children fill these in, which have one thread then; they do not take part in a start.
     const ALLOWED: [&str; 4] =
         ["src/kernel/", "src/worker/child.rs", "src/fuzz_entry.rs", "src/bin/"];
     let mut found = Vec::new();
@@ -346,7 +346,7 @@ fn files_with_unsafe_code_are_listed_and_no_others() {
     assert_none(found, "docs/safety.md lists every file that may:");
 }
 
-/// The pages for people, with their paths.
+/// The documentation pages, with their paths.
 fn pages() -> Vec<(String, String)> {
     let paths = files(&["."], "md").into_iter();
     paths.map(|path| (path.clone(), fs::read_to_string(root().join(path)).unwrap())).collect()

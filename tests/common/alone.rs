@@ -1,9 +1,9 @@
-//! A test in a process of its own, watched.
+//! Runs a test in its own process, with a watchdog.
 //!
-//! [`alone`] starts this test binary again for one test. What the test does happens there; what
-//! it leaves behind is looked for from both sides: descriptors, threads, children and mappings
-//! from inside, processes and names in /dev/shm from outside. Processes are known by a variable
-//! in their environment, so a worker or a server is found wherever its parents have gone.
+//! [`alone`] starts this test binary again for one test, which runs in that process. Leftovers are
+//! searched from both sides: descriptors, threads, children and mappings from inside, processes and
+//! names in /dev/shm from outside. Processes are recognised by a variable in their environment, so
+//! a worker or a server is found even if its parents have ended.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -22,14 +22,14 @@ use nix::sys::signal::Signal;
 use super::processes::{self, Process};
 use super::time::wait_until;
 
-/// Says which test a process belongs to: `NAME:PID of the runner`.
+/// The test to which a process belongs: `NAME:PID of the runner`.
 const MARK: &str = "BRIGADE_TEST";
-/// How long a test may make no progress; machines that run tests may be very busy.
+/// How long a test may make no progress; the machine may be very busy.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// How long processes may take to vanish when a test is over.
+/// How long processes may take to vanish after a test.
 const LINGER: Duration = Duration::from_secs(20);
 
-/// Runs `body` in a process of its own, and fails if it fails or leaves anything behind.
+/// Runs `body` in its own process; fails if it fails or leaves anything behind.
 pub(crate) fn alone<F: FnOnce()>(body: F) {
     let name = test_name::<F>();
     if is_inside(&name) {
@@ -39,8 +39,8 @@ pub(crate) fn alone<F: FnOnce()>(body: F) {
     runner.finish(&name);
 }
 
-/// As [`alone`], one test at a time: for tests that leave names of the dead in /dev/shm, and those
-/// that remove all of them.
+/// As [`alone`], one test at a time: for tests that leave names of dead programs in /dev/shm, and
+/// those that remove all such names.
 pub(crate) fn alone_in_turn<F: FnOnce()>(body: F) {
     static TURN: Mutex<()> = Mutex::new(());
     let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
@@ -56,9 +56,9 @@ pub(crate) fn alone_with<F: FnOnce()>(env: &[(&str, &str)], body: F) {
     Runner::start(&name, env).finish(&name);
 }
 
-/// Runs `host` in a process of its own, and `outside`, in this one, against it. The host usually
-/// dies; `outside`, a closure written in the test, may look at how it ended. Fails if anything
-/// of it is left.
+/// Runs `host` in its own process, and `outside` in this one to act on it. The host usually dies;
+/// `outside`, a closure written in the test, may examine how it ended. Fails if anything of the
+/// host is left.
 pub(crate) fn against_host<F, G>(host: F, outside: G)
 where
     F: FnOnce(),
@@ -84,14 +84,14 @@ where
     runner.expect_gone(&name);
 }
 
-/// Tells the outside, from a host, one word.
+/// Sends one word from a host to the outside.
 pub(crate) fn say(word: &str) {
     let mut out = std::io::stdout().lock();
     writeln!(out, "\n@{word}").unwrap();
     out.flush().unwrap();
 }
 
-/// Processes of this test: from inside, all but this one.
+/// The processes of this test; from inside, all but this one.
 pub(crate) fn own_processes() -> Vec<Process> {
     let mark = format!("{MARK}={}", std::env::var(MARK).unwrap_or_default());
     let own = std::process::id();
@@ -112,7 +112,7 @@ pub(crate) fn workers() -> Vec<Process> {
     found
 }
 
-/// The test that the closure `F` was written in.
+/// The test that contains the closure `F`.
 fn test_name<F>() -> String {
     // "binary::name::{{closure}}", or with modules between.
     let full = std::any::type_name::<F>();
@@ -129,20 +129,20 @@ fn inside(body: impl FnOnce()) {
     let before = everything();
     body();
     let mut after = everything();
-    // Threads that were told to end may be on their way out.
+    // Threads that were asked to end may not have ended yet.
     wait_until(LINGER, || {
         after = everything();
         after == before
     });
-    assert_eq!(after, before, "left behind, or closed but not its own");
+    assert_eq!(after, before, "left behind, or closed although not its own");
 }
 
-/// What this process has that a test could leave behind.
+/// Everything of this process that a test could leave behind.
 fn everything() -> BTreeMap<String, usize> {
     let mut found = BTreeMap::new();
     let mut add = |what: String| *found.entry(what).or_insert(0) += 1;
     for entry in fs::read_dir("/proc/self/fd").unwrap().flatten() {
-        // The directory being listed is open as well, and gone by now.
+        // The directory that is listed is also open, and closed by now.
         if let Ok(target) = fs::read_link(entry.path())
             && !target.to_string_lossy().ends_with("/fd")
         {
@@ -170,12 +170,12 @@ fn everything() -> BTreeMap<String, usize> {
     found
 }
 
-/// The process that a test runs in, seen from outside.
+/// The process in which a test runs, seen from outside.
 pub(crate) struct Runner {
     child: Child,
     mark: String,
-    /// Lines that it prints. Read by a thread, because a process that the host leaves behind
-    /// keeps the pipe open, and must be found instead of waited for.
+    /// The lines that it prints. A thread reads them, because a process that the host leaves behind
+    /// keeps the pipe open; it must be found rather than waited for.
     lines: Receiver<String>,
     names: Vec<OsString>,
     status: Option<ExitStatus>,
@@ -201,7 +201,7 @@ impl Runner {
         let out = BufReader::new(child.stdout.take().unwrap());
         let (line, lines) = mpsc::channel();
         thread::spawn(move || {
-            // Nobody may be listening any more, and a torn character is no line.
+            // The receiver may be gone, and a partial character is not a line.
             out.lines().map_while(Result::ok).try_for_each(|text| line.send(text))
         });
         let mark = format!("{MARK}={value}");
@@ -212,7 +212,7 @@ impl Runner {
         self.child.id()
     }
 
-    /// Waits for the host to [`say`] something; `None` if it has ended.
+    /// Waits for the next word that the host [`say`]s; `None` if the host has ended.
     pub(crate) fn hear(&mut self) -> Option<String> {
         let mut has_ended = false;
         loop {
@@ -225,7 +225,7 @@ impl Runner {
                     }
                 }
                 Err(RecvTimeoutError::Disconnected) => return None,
-                // Once more after the end, for what it had printed by then.
+                // Reads once more after the end, for what was printed before it.
                 Err(RecvTimeoutError::Timeout) if has_ended => return None,
                 Err(RecvTimeoutError::Timeout) => {
                     has_ended = self.child.try_wait().unwrap().is_some();
@@ -234,7 +234,7 @@ impl Runner {
         }
     }
 
-    /// Waits for the host to say `word`.
+    /// Waits until the host says `word`.
     pub(crate) fn expect(&mut self, word: &str) {
         let heard = self.hear();
         assert_eq!(heard.as_deref(), Some(word), "{}", self.heard);
@@ -244,7 +244,7 @@ impl Runner {
         processes::send(self.pid(), signal);
     }
 
-    /// Its processes, the host among them, zombies excepted.
+    /// Its processes, including the host, without zombies.
     pub(crate) fn processes(&self) -> Vec<Process> {
         let mut found = processes::marked(&self.mark);
         found.retain(|process| process.state != 'Z');
@@ -266,7 +266,7 @@ impl Runner {
         let status = self.end();
         self.expect_gone(name);
         assert!(status.success(), "{name} in a process of its own: {status}\n{}", self.heard);
-        // What it had to say about skipping.
+        // Messages about skipped tests.
         print!("{}", self.heard);
     }
 
@@ -301,17 +301,18 @@ fn shm_names() -> Vec<OsString> {
     fs::read_dir("/dev/shm").unwrap().flatten().map(|entry| entry.file_name()).collect()
 }
 
-/// Progress of the test, for the watchdog.
+/// The progress of the test, for the watchdog.
 static PROGRESS: AtomicU64 = AtomicU64::new(0);
 
-/// Tells the watchdog that the test gets on; for tests of many rounds.
+/// Reports progress to the watchdog; for tests with many rounds.
 pub(crate) fn progress() {
     PROGRESS.fetch_add(1, Ordering::Relaxed);
 }
 
-/// Starts the watchdog of this process: ends it, with a report, when it makes no progress.
+/// Starts the watchdog of this process, which ends the process with a report if it makes no
+/// progress.
 fn watch() {
-    // A thread names itself: it must have, before anybody counts threads by name.
+    // A thread sets its own name, and must have done so before threads are counted by name.
     let (named, is_named) = mpsc::channel();
     let watchdog = move || {
         named.send(()).unwrap();
@@ -333,7 +334,7 @@ fn watch() {
     is_named.recv().unwrap();
 }
 
-/// What every process of the test does now.
+/// Prints what every process of the test is doing.
 fn report() {
     eprintln!("watchdog: no progress for {PATIENCE:?}");
     let own = Process::of(std::process::id());

@@ -1,11 +1,11 @@
-//! A control group of a test's own.
+//! A control group for one test.
 
 use std::fs;
 use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// A memory cgroup of at most so many bytes, with this process in it.
+/// A memory cgroup limited to this many bytes, with this process in it.
 pub(crate) struct Cgroup {
     path: PathBuf,
     parent: PathBuf,

@@ -13,7 +13,7 @@ pub(crate) fn set_mode(mode: u32) {
     let _ = mode;
 }
 
-/// What `work` returns in this mode of the calling thread.
+/// Runs `work` in this mode of the calling thread.
 pub(crate) fn under<R>(mode: u32, work: impl FnOnce() -> R) -> R {
     set_mode(mode);
     let result = work();

@@ -15,10 +15,10 @@ use super::time::wait_until;
 /// How long a child may take.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// Runs `child` in a fork of this process, and waits for that; it must return.
+/// Runs `child` in a fork of this process, and waits for it; it must return.
 pub(crate) fn in_a_fork(child: impl FnOnce()) {
-    // SAFETY: the child of a process with several threads calls what may allocate; glibc's
-    // allocator allows that, and what else it calls is what is tested.
+    // SAFETY: the child of a process with several threads calls functions that may allocate, which
+    // glibc's allocator allows; the other calls are what the test is about.
     match unsafe { fork() }.unwrap() {
         ForkResult::Child => {
             let done = catch_unwind(AssertUnwindSafe(child)).is_ok();
@@ -40,7 +40,7 @@ pub(crate) fn in_a_fork(child: impl FnOnce()) {
                 send(child.as_raw().cast_unsigned(), Signal::SIGKILL);
                 waitpid(child, None).unwrap();
             }
-            assert!(ended, "a child that was forked hangs");
+            assert!(ended, "a forked child hangs");
             assert_eq!(status, WaitStatus::Exited(child, 0));
         }
     }

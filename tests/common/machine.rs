@@ -1,11 +1,11 @@
-//! A pool beside a model of it.
+//! A pool compared with a model of it.
 //!
 //! 1. Every handle resolves.
 //! 2. No task runs twice, and one that returns a value ran once.
-//! 3. A value is what the function gives.
-//! 4. Every error has a reason: a death needs a killer, a timeout something that takes long.
+//! 3. A value is what the function returns.
+//! 4. Every error has a reason: a death needs a kill, a timeout something that takes long.
 //! 5. A death names a worker of this pool and the task that died.
-//! 6. Every callback runs once, and a wait's sets are right.
+//! 6. Every callback runs once, and the sets of a wait are right.
 
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -39,7 +39,7 @@ pub(crate) enum Kind {
     Polite,
 }
 
-/// What is done to the pool, or to its processes; an index counts what there is, modulo.
+/// An operation on the pool or its processes; an index is taken modulo the number of candidates.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Op {
     Submit(Kind),
@@ -53,19 +53,19 @@ pub(crate) enum Op {
     Join(usize),
     JoinFor(usize, u8),
     Detach(usize),
-    /// Kills a task after so many milliseconds.
+    /// Kills a task after this many milliseconds.
     KillAfter(usize, u8),
     Resize(u8),
-    /// Hands the handle to a callback.
+    /// Passes the handle to a callback.
     Then(usize),
     /// Adds a callback to a task that keeps its handle.
     OnFinish(usize),
     Wait(ReturnWhen, u8),
-    /// Takes so many handles, and what of them ends in so many milliseconds.
+    /// Takes this many handles, and the outcomes that arrive within this many milliseconds.
     AsCompleted(usize, u8),
 }
 
-/// How it ends.
+/// How the run ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum End {
     Shutdown,
@@ -84,10 +84,10 @@ struct Faults {
     killed_server: bool,
 }
 
-/// The outcome of a task: its number, and what of it can be checked.
+/// The outcome of a task: its number, and data that can be checked.
 type Output = (u32, Vec<u8>);
 
-/// What a callback tells: which task, and the outcome if it got it.
+/// What a callback reports: the task, and its outcome if the callback got it.
 type Told = (u32, Kind, Option<Result<Output, Error>>);
 
 struct Machine {
@@ -95,7 +95,7 @@ struct Machine {
     tally: PathBuf,
     next: u32,
     open: Vec<(u32, Kind, Handle<Output>)>,
-    /// Tasks that somebody asked to end.
+    /// Tasks for which a cancel was requested.
     cancelled: Vec<u32>,
     outcomes: BTreeMap<u32, (Kind, Result<Output, Error>)>,
     faults: Faults,
@@ -126,7 +126,7 @@ fn task((number, kind, tally): (u32, Kind, PathBuf)) -> Output {
     (number, Vec::new())
 }
 
-/// Runs operations on a new pool, ends it, and checks that all that must hold does.
+/// Runs operations on a new pool, ends it, and checks the invariants.
 pub(crate) fn run(workers: usize, is_sleepy: bool, ops: impl IntoIterator<Item = Op>, end: End) {
     let tally = std::env::temp_dir().join(unique("model"));
     std::fs::write(&tally, "").unwrap();
@@ -287,7 +287,7 @@ impl Machine {
         self.open.splice(0..0, back);
     }
 
-    /// Waits for every callback, and takes what they were handed.
+    /// Waits for every callback, and takes what they reported.
     fn hear(&mut self) {
         for _ in 0..self.callbacks {
             let (number, kind, outcome) = self.told.recv().expect("a sender is kept");
@@ -303,7 +303,7 @@ impl Machine {
         let pool = self.pool.as_ref().expect("the pool is there until the end");
         match pool.submit(task, argument) {
             Ok(handle) => self.open.push((self.next, kind, handle)),
-            // Killed again and again before it was ready: by this test.
+            // The test has killed it repeatedly before it was ready.
             Err(Error::Broken { .. }) if self.any_kill() => {}
             Err(error) => panic!("{error}"),
         }
@@ -330,7 +330,7 @@ impl Machine {
 
     fn end(mut self, end: End) {
         let pool = self.pool.take().expect("it is taken once");
-        // What is still stopped would be waited for in vain, for some seconds each time.
+        // Waiting for a stopped process would take some seconds each time.
         for process in workers().into_iter().chain(server()) {
             send(process.pid, Signal::SIGCONT);
         }
@@ -390,7 +390,7 @@ impl Machine {
                 assert!(death.task.contains("machine::task"), "{death:?}");
             }
             Err(Error::Task(TaskError::TimedOut { .. })) => {
-                // A process ends when the kernel finds the time for it.
+                // A process ends only when the kernel gets to it.
                 let ends = matches!(kind, Kind::Aborts | Kind::Exits);
                 let long = matches!(kind, Kind::Endless | Kind::Slow(_) | Kind::Polite)
                     || ends

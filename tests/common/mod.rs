@@ -1,4 +1,4 @@
-//! What the test programs share.
+//! Support code of the test programs.
 
 #![allow(dead_code, reason = "each test binary compiles all of this and uses its part")]
 
@@ -17,20 +17,20 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 
-/// Says, past the test harness's capture, that a test could not be run here.
+/// Reports, past the test harness's capture, that a test could not run here.
 pub(crate) fn skipped(why: &str) {
-    // Nobody may be listening; the test passes all the same.
+    // A closed standard error must not fail the test.
     let _ = writeln!(std::io::stderr(), "skipped: {why}");
 }
 
-/// A name for a region that no other test has.
+/// A name for a region, different for each test.
 pub(crate) fn unique(label: &str) -> String {
     static COUNT: AtomicU32 = AtomicU32::new(0);
     let count = COUNT.fetch_add(1, Ordering::Relaxed);
     format!("brigade-test-{}-{count}-{label}", std::process::id())
 }
 
-/// A directory of its own, removed with everything in it.
+/// A new directory, removed with everything in it.
 pub(crate) struct Directory(pub(crate) PathBuf);
 
 impl Directory {
@@ -47,7 +47,7 @@ impl Drop for Directory {
     }
 }
 
-/// What was written to any of its clones.
+/// Collects what is written to any of its clones.
 #[derive(Clone, Default)]
 pub(crate) struct Log(pub(crate) Arc<Mutex<Vec<u8>>>);
 
@@ -62,7 +62,7 @@ impl Write for Log {
     }
 }
 
-/// xorshift64*: enough to choose by.
+/// xorshift64*, good enough for choices.
 pub(crate) struct Random(pub(crate) u64);
 
 impl Random {

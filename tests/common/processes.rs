@@ -1,4 +1,4 @@
-//! Processes as /proc shows them.
+//! Processes as seen in /proc.
 
 use std::fs;
 
@@ -45,8 +45,8 @@ pub(crate) fn all() -> Vec<Process> {
     pids.filter_map(Process::of).collect()
 }
 
-/// All processes whose environment has this very `NAME=value`, zombies excepted: what a test
-/// has started, directly or not, wherever its parents are now.
+/// All processes whose environment has exactly this `NAME=value`, without zombies: everything that
+/// a test has started, directly or not, even if its parents have ended.
 pub(crate) fn marked(entry: &str) -> Vec<Process> {
     let is_marked = |process: &Process| {
         let environment = fs::read(format!("/proc/{}/environ", process.pid)).unwrap_or_default();
@@ -57,6 +57,6 @@ pub(crate) fn marked(entry: &str) -> Vec<Process> {
 
 /// Sends a signal to a process that this test has started, directly or not.
 pub(crate) fn send(pid: u32, signal: Signal) {
-    // It may have ended by itself.
+    // It may already have ended.
     let _ = signal::kill(Pid::from_raw(pid.cast_signed()), signal);
 }

@@ -1,4 +1,4 @@
-//! Tasks that misbehave, and what their handles must say.
+//! Tasks that misbehave, and the expected outcomes.
 
 use brigade::{Death, Handle, Pool, PoolBuilder};
 use nix::sys::signal::{self, Signal};
@@ -11,7 +11,7 @@ pub(crate) fn forever() {
     }
 }
 
-/// A task that is noted in a file and never returns.
+/// A task that is recorded in a file and never returns.
 pub(crate) fn endless(path: String) {
     count(&path);
     forever();
@@ -25,7 +25,7 @@ pub(crate) fn panics(n: u32) -> u32 {
     panic!("no {n}")
 }
 
-/// A task that never returns, under way.
+/// A task that never returns, and has started.
 pub(crate) fn hanging(pool: &Pool) -> Handle<u32> {
     let never = |_: ()| -> u32 {
         loop {
@@ -50,7 +50,7 @@ pub(crate) fn death<R: DeserializeOwned + std::fmt::Debug>(handle: Handle<R>) ->
     error.death().unwrap_or_else(|| panic!("not a death: {error}")).clone()
 }
 
-/// A file whose bytes count what tasks did, whatever became of them.
+/// A file whose bytes count what tasks did, even if they died.
 pub(crate) fn tally(label: &str) -> String {
     std::env::temp_dir().join(super::unique(label)).to_string_lossy().into_owned()
 }

@@ -1,4 +1,4 @@
-//! The only places where a test lets time pass.
+//! The only functions by which tests let time pass.
 
 use std::fs;
 use std::thread;
@@ -7,14 +7,14 @@ use std::time::{Duration, Instant};
 use nix::unistd::gettid;
 use serde::{Deserialize, Serialize};
 
-/// Waits until `condition` holds, looking again and again; whether it came to hold in time.
+/// Waits until `condition` holds, checking repeatedly; returns whether it held in time.
 pub(crate) fn wait_until(patience: Duration, mut condition: impl FnMut() -> bool) -> bool {
     let start = Instant::now();
     while !condition() {
         if start.elapsed() > patience {
             return false;
         }
-        // Leaves the processor to the processes that are waited for.
+        // Leaves the processor to the processes for which it waits.
         thread::park_timeout(Duration::from_millis(1));
     }
     true
@@ -25,8 +25,8 @@ pub(crate) fn wait_for(condition: impl FnMut() -> bool) {
     wait_until(Duration::MAX, condition);
 }
 
-/// Lets time pass: the length of a task's work, or the moment of a kill in a race. It orders
-/// nothing: a test that calls this must pass whatever the duration is.
+/// Lets time pass: the duration of a task's work, or the moment of a kill in a race. It orders
+/// nothing: a test that calls this must pass for any duration.
 pub(crate) fn spend(duration: Duration) {
     let start = Instant::now();
     while let Some(left) = duration.checked_sub(start.elapsed()).filter(|left| !left.is_zero()) {
@@ -39,7 +39,7 @@ pub(crate) fn spend_millis(millis: u64) {
     spend(Duration::from_millis(millis));
 }
 
-/// A thread, as every process of this machine can find it.
+/// The id of a thread by which other processes find it.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub(crate) struct ThreadId {
     process: u32,
@@ -57,7 +57,7 @@ impl ThreadId {
         ThreadId { process, thread: process.cast_signed() }
     }
 
-    /// Whether the thread sleeps in the kernel until somebody wakes it.
+    /// Whether the thread sleeps in the kernel until it is woken.
     pub(crate) fn is_blocked(self) -> bool {
         let path = format!("/proc/{}/task/{}/stat", self.process, self.thread);
         let stat = fs::read_to_string(path).unwrap_or_default();

@@ -1,9 +1,9 @@
 //! Hosts whose processes are killed at random, from outside.
 //!
-//! Each round starts a host that works without end, kills and stops its fork servers, workers and
-//! one-off processes for a while, then lets it be: everything must work again. At last the host
-//! is killed, at any moment, and what it leaves is counted. `BRIGADE_ATTACK_SECONDS=N` says how
-//! long; `BRIGADE_SEED=N` replays the choices, though not the moments.
+//! Each round starts a host that works without end, and for a while kills and stops its fork
+//! servers, workers and one-off processes. After that everything must work again. At the end the
+//! host is killed at a random moment, and leftovers are counted. `BRIGADE_ATTACK_SECONDS=N` sets
+//! the duration; `BRIGADE_SEED=N` replays the choices, but not their timing.
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -15,7 +15,7 @@ use crate::common::time::spend;
 use brigade::{Error, Pool, Process, TaskError};
 use nix::sys::signal::Signal;
 
-/// Names a file that says, by being there, that nobody is attacked any more.
+/// Names a file whose existence means that the attack is over.
 const CALM: &str = "BRIGADE_CALM";
 
 /// Whether an outcome is right: the value, or an error that an attack explains.
@@ -39,12 +39,12 @@ fn square(n: u64) -> u64 {
     n * n
 }
 
-/// Larger than what a slot or a slate holds.
+/// A result larger than a slot or a result block holds.
 fn squares(n: u64) -> Vec<u64> {
     vec![n * n; 20_000]
 }
 
-/// One round of work; whether all of it succeeded.
+/// One round of work; returns whether all of it succeeded.
 fn work(pool: &Pool, round: u64) -> bool {
     let tasks: Vec<_> = (0..30).map(|n| pool.submit(square, round + n)).collect();
     let large = pool.submit(squares, round);
@@ -78,7 +78,7 @@ fn build() -> Option<Pool> {
     }
 }
 
-/// Works for ever, and says after each round how it went.
+/// Works without end, and reports after each round how it went.
 fn host() {
     let calm = PathBuf::from(std::env::var_os(CALM).unwrap());
     let mut pool = build();
@@ -103,7 +103,7 @@ fn host() {
     }
 }
 
-/// Kills and stops processes of the host until the time is over; how many.
+/// Kills and stops processes of the host until the deadline; returns how many.
 fn attack(runner: &Runner, random: &mut Random, until: Instant) -> u32 {
     let mut stopped = Vec::new();
     let mut kills = 0;
@@ -147,7 +147,7 @@ fn attack_a_host(runner: &mut Runner, calm: &Path, random: &mut Random) {
             break;
         }
     }
-    println!("{kills} attacks, well again after {rounds} rounds");
+    println!("{kills} attacks, recovered after {rounds} rounds");
     if random.below(2) == 0 {
         spend(Duration::from_micros(random.below(30_000) as u64));
     }

@@ -14,8 +14,8 @@ use brigade::failpoint::{self, Action, Point, clear, hits, set, wait_held};
 use brigade::{Error, ExitReason, Handle, Phase, Pool, Process, TaskError};
 use nix::sys::signal::Signal;
 
-/// Steps that a worker comes to for every task, with what its death there must be: `None` if the
-/// task has not started or is committed, so that its value arrives all the same.
+/// The steps that a worker takes for every task, with the phase that its death there must report:
+/// `None` if the task has not started or is committed, so that its value still arrives.
 const OF_A_TASK: [(Point, Option<Phase>); 8] = [
     (Point::WorkerBeforeClaim, None),
     (Point::WorkerAfterClaim, Some(Phase::Decoding)),
@@ -27,7 +27,7 @@ const OF_A_TASK: [(Point, Option<Phase>); 8] = [
     (Point::WorkerBeforePark, None),
 ];
 
-/// The file in which this test's points are.
+/// The file with this test's points.
 struct Points(PathBuf);
 
 impl Points {
@@ -53,7 +53,7 @@ fn alone<F: FnOnce()>(body: F) {
     alone_with(&points.env(), body);
 }
 
-/// Appends a byte to a file: a task's trace, which its death does not take away.
+/// Appends a byte to a file: a trace that survives the task's death.
 fn trace(path: PathBuf) -> Vec<u8> {
     use std::io::Write;
     let mut file = std::fs::OpenOptions::new().create(true).append(true).open(path).unwrap();
@@ -65,8 +65,8 @@ fn traced(path: &PathBuf) -> usize {
     std::fs::read(path).map_or(0, |bytes| bytes.len())
 }
 
-/// Submits two traced tasks to a pool of one worker, one of which meets the point, and checks
-/// what became of both.
+/// Submits two traced tasks to a pool of one worker, one of which reaches the point, and checks the
+/// outcomes of both.
 fn survives(point: Point, action: Action, expected: Option<Phase>) {
     let path = std::env::temp_dir().join(crate::common::unique("trace"));
     let pool = Pool::builder().workers(1).build().unwrap();
@@ -119,7 +119,7 @@ fn a_worker_that_dies_while_it_rings_wakes_its_joiner_all_the_same() {
                 joining.wait_until_blocked();
                 5u8
             };
-            // Again if the machine was so busy that the joiner looked by itself at that moment.
+            // Repeated if the machine was so busy that the joiner polled at that moment.
             while hits(point) == 0 {
                 assert_eq!(
                     pool.submit(slow, ThreadId::current()).unwrap().join().unwrap(),
@@ -205,7 +205,7 @@ fn a_server_that_dies_at_any_step_of_a_spawn_loses_no_process_and_starts_none_tw
     alone(|| {
         for point in [Point::ServerStart, Point::ServerAfterFork, Point::ServerBeforeReport] {
             let mut values = 0;
-            // Fewer in all than may be left to be reaped before one is kept for later.
+            // Fewer in all than the number of unreaped servers at which one is kept.
             for _ in 0..4 {
                 let path = std::env::temp_dir().join(crate::common::unique("trace"));
                 set(point, Action::Kill, 0);
@@ -226,14 +226,14 @@ fn a_server_that_dies_at_any_step_of_a_spawn_loses_no_process_and_starts_none_tw
                 let _ = std::fs::remove_file(path);
                 progress();
             }
-            // A child that has lost its server at birth has hardly ever begun.
+            // A child that lost its server right after the fork has hardly ever started its work.
             assert!(values > 0 || point != Point::ServerAfterFork);
             assert_eq!(Process::spawn(|n: u8| n, 7).unwrap().join().unwrap(), 7);
         }
     });
 }
 
-// Its handshake was waited for under the pool's mutex, by the supervisor.
+// The supervisor waited for its handshake under the pool's mutex.
 #[test]
 fn a_server_that_is_slow_to_start_blocks_nobody_but_who_needs_it() {
     alone(|| {
@@ -277,7 +277,7 @@ fn a_process_that_dies_in_its_set_up_has_died_and_is_not_lost() {
             assert_eq!((death.reason, death.phase), (ExitReason::Signal(signal), Phase::Decoding));
             clear(Point::ChildStart);
         }
-        // One that is held there is told from one that runs by nothing but its name.
+        // Only its name distinguishes a process that is held there from one that runs.
         set(Point::ChildStart, Action::Pause, 0);
         let process = Process::spawn(|n: u8| n, 7).unwrap();
         wait_held(Point::ChildStart);
@@ -288,8 +288,8 @@ fn a_process_that_dies_in_its_set_up_has_died_and_is_not_lost() {
     });
 }
 
-// The end of file on its socket was taken for its end, but a task can close that and live. The
-// kind: a decision about a worker's death that rests on something which it can do alive.
+// The end of file on its socket was taken for its end, but a task can close the socket and live.
+// Class of bug: a decision about a worker's death rests on something that a live worker can do.
 #[test]
 fn a_worker_whose_start_was_never_reported_runs_nothing() {
     alone(|| {
@@ -300,7 +300,7 @@ fn a_worker_whose_start_was_never_reported_runs_nothing() {
         set(Point::ServerAfterFork, Action::Pause, 0);
         send(workers()[0].pid, Signal::SIGKILL);
         wait_held(Point::ServerAfterFork);
-        // The new worker is there, but nobody has said so.
+        // The new worker exists, but its start was not reported.
         let handles: Vec<_> = (0..50).map(|_| pool.submit(trace, path.clone()).unwrap()).collect();
         wait_for(|| workers().iter().any(|worker| worker.state == 'S'));
         assert_eq!(traced(&path), 0);
@@ -315,7 +315,7 @@ fn a_worker_whose_start_was_never_reported_runs_nothing() {
     });
 }
 
-// It has claimed the task, and does not say that it runs.
+// It has claimed the task, and has not reported that it runs.
 #[test]
 fn a_worker_that_is_stuck_between_claim_and_start_times_out() {
     alone(|| {
@@ -407,7 +407,7 @@ fn a_host_that_dies_at_any_step_leaves_nothing() {
             Point::HostWorkerExit,
             Point::HostReplace,
         ] {
-            // Each in a child of this one, whose death this process survives to see.
+            // Each in a child of this process, so that this process can observe its death.
             let status = std::process::Command::new("/proc/self/exe")
                 .args(["--exact", "failpoints::dies_at_a_step", "--nocapture", "--include-ignored"])
                 .env("BRIGADE_STEP", format!("{point:?}"))
@@ -431,7 +431,7 @@ fn a_host_that_dies_at_any_step_leaves_nothing() {
     against_host_with(&points.env(), host, outside);
 }
 
-/// The host of the test above; by itself it does nothing.
+/// The host of the test above; does nothing by itself.
 #[test]
 #[ignore = "part of another test"]
 fn dies_at_a_step() {
@@ -448,7 +448,7 @@ fn dies_at_a_step() {
     wait_for(|| pool.stats().restarts > 9);
 }
 
-/// A panic of the supervisor took its thread with it: every pool of the process waited for ever.
+/// A panic of the supervisor ended its thread, so every pool of the process waited for ever.
 #[test]
 fn a_supervisor_that_panics_breaks_its_pools_with_the_cause_and_goes_on() {
     fn is_broken(error: &Error) -> bool {

@@ -1,4 +1,4 @@
-//! Fork servers that are disturbed, and hosts that fork, meanwhile.
+//! Fork servers that are disturbed while they start, and hosts that fork then.
 //!
 //! `cargo test --features failpoints --test faults failpoints_start::`
 #![allow(unsafe_code)]
@@ -13,7 +13,7 @@ use crate::common::time::wait_for;
 use brigade::failpoint::{self, Action, Point, clear, set, wait_held};
 use brigade::{Error, Pool, Process};
 
-/// The file in which a test's points are, removed in the end.
+/// The file with a test's points, removed at the end.
 struct Points(PathBuf);
 
 impl Drop for Points {
@@ -36,7 +36,7 @@ fn works(pool: &Pool) {
     assert_eq!(pool.submit(|n: u8| n, 7).unwrap().join().unwrap(), 7);
 }
 
-// It waited for a lock that a thread of its parent held.
+// The child waited for a lock that a thread of its parent held.
 #[test]
 fn a_child_that_is_forked_while_the_fork_server_starts_has_one_of_its_own() {
     alone(|| {
@@ -46,7 +46,7 @@ fn a_child_that_is_forked_while_the_fork_server_starts_has_one_of_its_own() {
                 let starts = scope.spawn(pool);
                 wait_held(point);
                 in_a_fork(|| {
-                    // For the parent as well: but this was forked before.
+                    // This clears it for the parent as well, but the parent has already used it.
                     clear(point);
                     works(&pool());
                     assert_eq!(Process::spawn(|n: u8| n, 8).unwrap().join().unwrap(), 8);
@@ -59,7 +59,7 @@ fn a_child_that_is_forked_while_the_fork_server_starts_has_one_of_its_own() {
     });
 }
 
-// The thread that had made it was suspended until somebody sent SIGCONT.
+// The thread that had created it was suspended until it received SIGCONT.
 #[test]
 fn a_fork_server_that_is_stopped_before_it_is_executed_is_told_to_go_on() {
     alone(|| {
@@ -81,13 +81,13 @@ fn a_fork_server_that_is_killed_before_it_is_executed_is_an_error_that_says_so()
             assert!(error.to_string().contains("was killed"), "{error}");
             wait_for(|| own_processes().is_empty());
             assert_eq!(Process::spawn(|n: u8| n, 7).unwrap().join().unwrap(), 7);
-            // The supervisor may be the last to have the server.
+            // The supervisor may hold the last reference to the server.
             wait_for(|| own_processes().is_empty());
         }
     });
 }
 
-// For twenty seconds it is told to go on.
+// It is sent SIGCONT for twenty seconds.
 #[test]
 fn a_fork_server_that_never_comes_to_be_executed_is_given_up() {
     alone(|| {

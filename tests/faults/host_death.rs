@@ -1,7 +1,7 @@
 //! A dead host leaves no process and no name.
 //!
-//! Every test runs its host in a process of its own, kills it from outside and then looks for
-//! what is left: see `crate::common::alone::against_host`.
+//! Every test runs its host in a separate process, kills it from outside and then searches for
+//! leftovers: see `crate::common::alone::against_host`.
 #![allow(unsafe_code)]
 
 use std::os::unix::process::ExitStatusExt;
@@ -15,7 +15,7 @@ use crate::common::unique;
 use brigade::{Pool, Process};
 use nix::sys::signal::Signal;
 
-/// A pool of which one worker is busy, and one idle.
+/// A pool with one busy and one idle worker.
 fn busy_pool() -> Pool {
     let pool = Pool::builder().workers(2).build().unwrap();
     drop(pool.submit(|()| forever(), ()).unwrap());
@@ -23,7 +23,7 @@ fn busy_pool() -> Pool {
     pool
 }
 
-/// Kills a host that is ready by this signal.
+/// Kills a host that is ready with this signal.
 fn killed(runner: &mut Runner, signal: Signal) {
     runner.expect("ready");
     runner.send(signal);
@@ -145,13 +145,13 @@ fn a_stopped_worker_does_not_outlive_its_host() {
 #[test]
 fn what_tasks_have_forked_does_not_outlive_the_host() {
     fn fork() -> bool {
-        // SAFETY: the worker has one thread, so the child may do what it likes.
+        // SAFETY: the worker has one thread, so the child may call anything.
         unsafe { nix::unistd::fork() }.unwrap().is_child()
     }
     let host = || {
         let pool = Pool::builder().workers(1).build().unwrap();
         let forks = |()| {
-            // Three generations that wait: only killing each makes an orphan of the next.
+            // Three generations that wait: killing each orphans the next.
             if fork() {
                 if fork() {
                     fork();

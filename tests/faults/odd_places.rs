@@ -1,4 +1,4 @@
-//! Hosts in odd places: traced, hung up on, without /proc.
+//! Hosts in unusual environments: traced, without a terminal, without /proc.
 #![allow(unsafe_code)]
 
 mod frozen;
@@ -24,7 +24,7 @@ use nix::sys::signal::{SigHandler, Signal, signal};
 use nix::sys::wait::waitpid;
 use nix::unistd::Pid;
 
-/// Starts a thread before `main` if told to, as a library with a constructor may.
+/// Starts a thread before `main` if requested, as a library with a constructor may.
 #[used]
 #[unsafe(link_section = ".init_array")]
 static CONSTRUCTOR: extern "C" fn() = constructor;
@@ -39,7 +39,7 @@ extern "C" fn constructor() {
             forever()
         };
         std::thread::Builder::new().name("early-bird".into()).spawn(body).unwrap();
-        // It has its name from now on.
+        // From now on it has its name.
         has_started.recv().unwrap();
     }
 }
@@ -89,7 +89,7 @@ fn a_debugger_that_attaches_stops_and_lets_go_is_no_death() {
     });
 }
 
-/// This program again, for one test of this file, in another place.
+/// This program, started again for one test of this file in another environment.
 fn again(test: &str) -> Command {
     let mut command = Command::new(std::env::current_exe().unwrap());
     command.args(["--exact", &format!("odd_places::{test}")]);
@@ -98,7 +98,7 @@ fn again(test: &str) -> Command {
     command
 }
 
-/// The same behind `unshare` with these options, after a shell command.
+/// The same under `unshare` with these options, after a shell command.
 fn unshared(options: &[&str], first: &str, test: &str) -> Option<Output> {
     let again = again(test);
     let words: Vec<_> = again.get_args().map(|word| word.to_str().unwrap().to_owned()).collect();
@@ -116,7 +116,7 @@ fn unshared(options: &[&str], first: &str, test: &str) -> Option<Output> {
     }
 }
 
-/// What the test in the other place printed after a `@`.
+/// The words that the test in the other environment printed after a `@`.
 fn said(output: &Output) -> Vec<String> {
     let text = String::from_utf8_lossy(&output.stdout);
     let words: Vec<_> =
@@ -150,7 +150,7 @@ fn has_no_proc() {
     }
 }
 
-// Signals by number would reach whoever has the number by then.
+// A signal to a process id would reach a new process that has been given the same id.
 #[test]
 fn a_stranger_with_the_number_of_a_dead_process_is_never_signalled() {
     alone(|| {
@@ -168,7 +168,7 @@ fn numbers_are_reused() {
     if processes::Process::of(1).is_none_or(|init| init.name != "sh") {
         return;
     }
-    // Who gets the number of `pid`, which is free.
+    // The process that gets the id of `pid`, which is free.
     let stranger = |pid: u32| loop {
         std::fs::write("/proc/sys/kernel/ns_last_pid", (pid - 1).to_string()).unwrap();
         let mut child = Command::new("sleep").arg("1000").spawn().unwrap();
@@ -188,7 +188,7 @@ fn numbers_are_reused() {
     process.kill().unwrap();
     assert!(!process.is_alive());
     drop(process);
-    // Its successor is to have another number.
+    // Its successor is to have another id.
     std::fs::write("/proc/sys/kernel/ns_last_pid", "2000").unwrap();
     processes::send(worker, Signal::SIGKILL);
     wait_for(|| pool.stats().restarts == 1);
@@ -212,10 +212,10 @@ fn terminal() -> (File, PathBuf) {
     // SAFETY: as above.
     assert_eq!(unsafe { libc::unlockpt(master) }, 0);
     let mut name = [0u8; 64];
-    // SAFETY: the buffer is as long as is said.
+    // SAFETY: the buffer is as long as stated.
     assert_eq!(unsafe { libc::ptsname_r(master, name.as_mut_ptr().cast(), name.len()) }, 0);
     let name = std::ffi::CStr::from_bytes_until_nul(&name).unwrap();
-    // SAFETY: nobody else owns the new descriptor.
+    // SAFETY: nothing else owns the new descriptor.
     let master = File::from(unsafe { OwnedFd::from_raw_fd(master) });
     (master, PathBuf::from(name.to_str().unwrap()))
 }
@@ -249,7 +249,7 @@ fn ctrl_c_in_a_terminal_spares_workers_and_hanging_up_ends_everything() {
             }
         };
         hear(&mut master, "@ready");
-        // What a terminal makes SIGINT of.
+        // The character for which a terminal sends SIGINT.
         master.write_all(b"\x03").unwrap();
         hear(&mut master, "@interrupted");
         drop(master);
@@ -288,7 +288,7 @@ fn lives_in_a_terminal() {
     wait_for(|| counted(&path) == 1);
     println!("\n@ready");
     wait_for(|| INTERRUPTS.load(Ordering::Relaxed) == 1);
-    // This program handles the signal, so it decides about a one-off process as well.
+    // This program handles the signal, so it also decides when a one-off process ends.
     process.terminate().unwrap();
     assert_eq!(process.wait().unwrap(), ExitReason::Signal(15));
     count(&path);
@@ -311,8 +311,8 @@ fn main() {
 }
 "#;
 
-/// A program of its own, compiled so that a panic aborts, against the library that this test was
-/// built with.
+/// A separate program, compiled so that a panic aborts, and linked to the library with which this
+/// test was built.
 fn compile_aborting(directory: &std::path::Path) -> Result<PathBuf, String> {
     let source = directory.join("aborting.rs");
     std::fs::write(&source, ABORTING).unwrap();
@@ -323,7 +323,7 @@ fn compile_aborting(directory: &std::path::Path) -> Result<PathBuf, String> {
         .flatten()
         .filter(|entry| is_ours(&entry.file_name().to_string_lossy()))
         .collect();
-    // The one that this test was built with is the newest, or was built in the same breath.
+    // The library of this test is the newest, or was built at the same time.
     found.sort_by_key(|entry| std::cmp::Reverse(entry.metadata().unwrap().modified().unwrap()));
     let mut reason = "no library beside this test".to_owned();
     for library in found.iter().take(3) {
@@ -363,7 +363,7 @@ fn where_a_panic_aborts_it_is_a_death_with_the_message_as_crash_message() {
     });
 }
 
-// Making an array there panicked, and so did reading and writing a file.
+// Making an array there panicked, as did reading and writing a file.
 #[test]
 fn where_there_is_no_room_for_a_thread_arrays_and_files_are_made_by_one() {
     use nix::sys::resource::{Resource, getrlimit, setrlimit};
@@ -371,7 +371,7 @@ fn where_there_is_no_room_for_a_thread_arrays_and_files_are_made_by_one() {
     alone(|| {
         let directory = crate::common::Directory::new();
         let path = directory.0.join("array.npy");
-        // Keeps the arena, and what others leave in it: that is zeroed when it is used again.
+        // Keeps the arena, and what others leave in it; that is zeroed when it is used again.
         let _kept = SharedArray::<u8>::zeroed([1]).unwrap();
         drop(SharedArray::<u8>::from_fn(SHAPE, |_| 1).unwrap());
         let statm = std::fs::read_to_string("/proc/self/statm").unwrap();
@@ -396,7 +396,7 @@ fn works() {
     assert_eq!(pool.submit(sum, array.freeze()).unwrap().join().unwrap(), 6);
 }
 
-// The kind: one source of a limit that cannot be read is no reason to have no memory.
+// Class of bug: one source of a limit that cannot be read is no reason to have no memory.
 #[test]
 fn where_proc_shows_processes_only_pools_work() {
     alone(|| {
@@ -441,14 +441,14 @@ fn has_little_space() {
     if let Ok(used_bytes) = std::env::var(LITTLE) {
         let (bytes, flags) = (used_bytes.parse().unwrap(), libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
         let anywhere = std::ptr::null_mut();
-        // SAFETY: a new mapping, or an error if it is to have no bytes; it is never used.
+        // SAFETY: a new mapping, or an error if it has no bytes; it is never used.
         unsafe { libc::mmap(anywhere, bytes, libc::PROT_NONE, flags, -1, 0) };
         works();
         println!("\n@works");
     }
 }
 
-// The kind: `/proc/self` is the main thread's, and has little when that has ended.
+// Class of bug: `/proc/self` is the main thread's, and has little when that has ended.
 #[test]
 fn a_host_whose_main_thread_has_ended_has_names_locks_and_pools() {
     alone(|| {

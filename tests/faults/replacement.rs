@@ -1,4 +1,4 @@
-//! Workers and servers that end, and the pool that goes on.
+//! Workers and servers that end, in pools that go on.
 #![allow(unsafe_code)]
 
 use std::time::Duration;
@@ -33,7 +33,7 @@ fn all_workers_killed_at_once_fail_what_ran_and_lose_nothing_else() {
     });
 }
 
-// Strikes were counted for the whole pool, whoever had killed the workers.
+// Failures were counted for the whole pool, even if the workers had been killed from outside.
 #[test]
 fn killing_the_workers_of_a_fresh_pool_does_not_break_it() {
     alone(|| {
@@ -47,7 +47,7 @@ fn killing_the_workers_of_a_fresh_pool_does_not_break_it() {
     });
 }
 
-// The killed worker's task went to the next one, and nobody looked at it again.
+// The killed worker's task went to the next one, and its timeout was not checked again.
 #[test]
 fn a_task_that_a_stopped_worker_had_not_begun_has_its_timeout_with_the_next() {
     alone(|| {
@@ -140,8 +140,8 @@ fn workers_that_die_before_they_are_ready_break_the_pool_with_the_cause() {
     });
 }
 
-/// An initializer that fails: that of the first worker when the file has 100 bytes, that of any
-/// other when it has 10; each begins by adding one.
+/// An initializer that fails: in the first worker when the file has 100 bytes, in any other when it
+/// has 10. Each call begins by adding one byte.
 fn fails_on_cue(path: String) -> Result<(), String> {
     count(&path);
     let cue = if counted(&path) == 1 { 100 } else { 10 };
@@ -149,7 +149,7 @@ fn fails_on_cue(path: String) -> Result<(), String> {
     std::process::exit(3)
 }
 
-// They were put back into the queue by the next death, and their outcome was lost.
+// The next death put them back into the queue, and their outcomes were lost.
 #[test]
 fn tasks_that_ended_when_the_pool_broke_stay_ended() {
     alone(|| {
@@ -158,7 +158,8 @@ fn tasks_that_ended_when_the_pool_broke_stay_ended() {
         wait_for(|| counted(&path) == 2);
         let handles: Vec<_> = (0..8u32).map(|n| pool.submit(|n: u32| n, n).unwrap()).collect();
         (0..10).for_each(|_| count(&path));
-        // One seat has died three times; the other's worker still has its share of the tasks.
+        // The worker of one slot has died three times; the other slot's worker still has its share
+        // of the tasks.
         wait_for(|| handles.iter().all(|handle| handle.is_finished()));
         (0..100).for_each(|_| count(&path));
         wait_for(|| pool.stats().workers == 0);
@@ -196,7 +197,7 @@ fn a_task_that_always_kills_its_worker_is_tried_as_often_as_allowed() {
 
 /// Forks; the child runs `child` and never returns.
 fn fork(child: fn()) -> u32 {
-    // SAFETY: the worker has one thread, so the child may do what it likes.
+    // SAFETY: the worker has one thread, so the child may call anything.
     match unsafe { nix::unistd::fork() }.unwrap() {
         nix::unistd::ForkResult::Parent { child } => child.as_raw().cast_unsigned(),
         nix::unistd::ForkResult::Child => {
@@ -211,7 +212,7 @@ fn a_grandchild_outlives_neither_its_worker_nor_delays_the_news() {
     alone(|| {
         let pool = with(1).build().unwrap();
         let leaves_one = |()| {
-            // A child with a child of its own, in a session of its own.
+            // A child with a child in its own session.
             fork(|| {
                 nix::unistd::setsid().unwrap();
                 fork(forever);
@@ -231,10 +232,11 @@ fn a_child_of_a_task_has_no_arena() {
     alone(|| {
         let array = brigade::SharedArray::<u64>::zeroed(1 << 20).unwrap().freeze();
         let pool = with(1).build().unwrap();
-        // How a child ends that reads: by the handle, or where the elements were before the fork.
+        // How a child ends that reads the elements: through the handle, or at their address before
+        // the fork.
         let ends = |(array, by_handle): (brigade::Frozen<u64>, bool)| {
             let before = array.as_slice();
-            // SAFETY: the worker has one thread, so the child may do what it likes.
+            // SAFETY: the worker has one thread, so the child may call anything.
             match unsafe { nix::unistd::fork() }.unwrap() {
                 nix::unistd::ForkResult::Parent { child } => {
                     match nix::sys::wait::waitpid(child, None).unwrap() {
@@ -380,7 +382,7 @@ fn a_task_may_close_every_descriptor_and_join_another_session() {
     });
 }
 
-// It rang the number of its bell, which was a file of the task by then.
+// It wrote to the descriptor number of its doorbell, which by then was a file of the task.
 #[test]
 fn a_worker_whose_descriptors_were_closed_writes_into_no_file_of_its_task() {
     alone(|| {

@@ -1,4 +1,4 @@
-//! The host's signals, handlers and children are its own.
+//! The host's signals, handlers and children are not affected.
 #![allow(unsafe_code)]
 
 use std::collections::BTreeSet;
@@ -30,7 +30,7 @@ fn handle(signal: Signal, handler: SigHandler, flags: SaFlags) {
     unsafe { signal::sigaction(signal, &action) }.unwrap();
 }
 
-/// A pool that works, restarts a worker, and ends.
+/// A pool that runs tasks, restarts a worker, and ends.
 fn live() {
     let pool = Pool::builder().workers(2).build().unwrap();
     let dies = |()| signal::kill(Pid::this(), Signal::SIGKILL).unwrap();
@@ -95,13 +95,13 @@ fn signals_that_the_host_blocks_are_not_blocked_in_workers_and_stay_blocked_in_i
         signal::pthread_sigmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::all()), None).unwrap();
         signal::pthread_sigmask(SigmaskHow::SIG_BLOCK, None, Some(&mut before)).unwrap();
         let pool = Pool::builder().workers(1).build().unwrap();
-        // When it runs tasks it is through its start-up, during which it ignores SIGTERM.
+        // When it runs tasks, its start-up, during which it ignores SIGTERM, is over.
         pool.submit(|()| (), ()).unwrap().join().unwrap();
         let endless = |()| loop {
             thread::park();
         };
         let handle: brigade::Handle<()> = pool.submit(endless, ()).unwrap();
-        // A worker that ends before it has begun the task hands that on.
+        // A worker that ends before it has started the task passes it on.
         wait_for(|| handle.is_running());
         send(workers()[0].pid, Signal::SIGTERM);
         let error = handle.join().unwrap_err();
@@ -128,7 +128,7 @@ fn workers_have_default_dispositions_whatever_the_host_has() {
         let pool = Pool::builder().workers(1).build().unwrap();
         let (blocked, ignored) = pool.submit(masks, ()).unwrap().join().unwrap();
         let expected: u64 = 1 << (libc::SIGPIPE - 1);
-        // glibc ignores the two signals that are its own.
+        // glibc ignores its two internal signals.
         let of_glibc: u64 = 1 << 31 | 1 << 32;
         assert_eq!((blocked, ignored & !of_glibc), (0, expected));
     });
@@ -141,7 +141,7 @@ fn an_interrupt_of_the_whole_group_reaches_the_host_and_no_worker() {
         let pool = Pool::builder().workers(2).build().unwrap();
         let before: BTreeSet<_> = own_processes().iter().map(|process| process.pid).collect();
         for round in 1..=20u64 {
-            // This process leads a group of its own, which server and workers are in.
+            // This process leads a process group, which contains the server and the workers.
             signal::killpg(nix::unistd::getpgrp(), Signal::SIGINT).unwrap();
             wait_for(|| HANDLED.load(Ordering::Relaxed) == round);
             assert_eq!(pool.submit(|n: u8| n, 3).unwrap().join().unwrap(), 3);
@@ -171,7 +171,7 @@ fn a_storm_of_signals_disturbs_nothing() {
     });
 }
 
-// The intermediate process that starts the server ran the handler too, in shared memory.
+// The intermediate process that starts the server also ran the handler, in shared memory.
 #[test]
 fn starting_a_server_runs_no_handler_twice() {
     alone(|| {
@@ -248,8 +248,8 @@ fn give_up_root() {
     setresuid(user, user, user).unwrap();
 }
 
-// Its kills were refused by the kernel, and nobody looked: timeouts never fired, and dropping the
-// pool hung. The kind: a signal whose failure is taken for the end of who was to have it.
+// The kernel refused its kills, and the error was ignored: timeouts never fired, and dropping the
+// pool hung. Class of bug: a signal that could not be sent is taken for the end of its receiver.
 #[test]
 fn a_host_that_gives_up_root_ends_tasks_and_starts_workers_without_root() {
     let host = || {
@@ -297,8 +297,8 @@ fn a_host_that_gives_up_root_ends_tasks_and_starts_workers_without_root() {
     });
 }
 
-// After SIGCONT the task was killed at once: it had been stopped for longer than it may run. The
-// kind: a time by the clock that is taken for a time in which somebody could have run.
+// After SIGCONT the task was killed at once, because it had been stopped for longer than its
+// timeout. Class of bug: elapsed time is taken for time in which a process could have run.
 #[test]
 fn the_time_for_which_the_whole_group_is_stopped_is_no_tasks() {
     let path = tally("continued");

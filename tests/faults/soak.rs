@@ -1,6 +1,6 @@
-//! Operations and faults at random, for as long as one likes.
+//! Random operations and faults, for any length of time.
 //!
-//! `BRIGADE_SEED=N` replays the choices of a run; `BRIGADE_SOAK_SECONDS=N` says how long.
+//! `BRIGADE_SEED=N` replays the choices of a run; `BRIGADE_SOAK_SECONDS=N` sets the duration.
 
 use std::time::{Duration, Instant};
 
@@ -63,7 +63,7 @@ fn a_pool_that_is_maltreated_for_a_long_time_keeps_its_promises() {
         println!("BRIGADE_SEED={seed}");
         let (start, mut rounds) = (Instant::now(), 0u64);
         while start.elapsed() < Duration::from_secs(seconds) {
-            // Every round has a seed of its own, so that a late failure replays at once.
+            // Every round has its own seed, so that a late failure can be replayed at once.
             let round_seed = seed.wrapping_add(rounds).wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
             let mut random = Random(round_seed);
             let (workers, count) = (1 + random.below(4), 20 + random.below(400));

@@ -1,4 +1,4 @@
-//! What a worker's death costs: its own task, nothing else.
+//! A worker's death fails its own task and nothing else.
 #![allow(unsafe_code)]
 
 use std::time::Duration;
@@ -12,8 +12,8 @@ use nix::sys::signal::Signal;
 use serde::ser::Error as _;
 use serde::{Deserialize, Serialize, Serializer};
 
-// The death completed the task under the mutex and unparked the joiner, which slept on the
-// board's word instead.
+// The death completed the task under the mutex and unparked the joiner, which slept on the control
+// block's word instead.
 #[test]
 fn a_joiner_that_sleeps_hears_of_its_tasks_death() {
     alone(|| {
@@ -34,7 +34,7 @@ fn a_worker_killed_while_idle_costs_no_task_and_is_replaced() {
     alone(|| {
         let pool = with(2).build().unwrap();
         let before = pool.submit(|()| std::process::id(), ()).unwrap().join().unwrap();
-        // One may not yet have the name by which it is found.
+        // One of them may not yet have the name by which it is found.
         wait_for(|| workers().len() == 2);
         for worker in workers() {
             send(worker.pid, Signal::SIGKILL);
@@ -132,7 +132,7 @@ fn an_abort_leaves_the_panic_message_as_crash_message() {
     });
 }
 
-// A task that had caught its own panic left its words for a later death to be reported with.
+// A task that had caught its own panic left the panic's message, which a later death then reported.
 #[test]
 fn a_caught_panic_is_no_last_word_of_a_later_death() {
     alone(|| {
@@ -155,7 +155,7 @@ fn a_stack_overflow_is_named_and_a_segmentation_fault_too() {
         let overflow = death(pool.submit(deep, 0).unwrap());
         assert_eq!(overflow.reason, ExitReason::Signal(6));
         assert!(overflow.crash_message.unwrap().contains("stack overflow"));
-        // SAFETY: it is not sound; that is what the task is for, in a process of its own.
+        // SAFETY: it is not sound; the task is to crash, in its own process.
         let wild = |at: usize| unsafe { (at as *const u8).read_volatile() };
         let fault = death(pool.submit(wild, 8).unwrap());
         assert_eq!(fault.reason, ExitReason::Signal(11));
@@ -213,7 +213,7 @@ fn panics_of_any_payload_leave_the_worker_alive() {
     });
 }
 
-/// Dies on the way in or out.
+/// Panics while it is encoded or decoded.
 #[derive(Debug, PartialEq)]
 struct Fragile(u8);
 
@@ -292,7 +292,7 @@ fn the_end_of_a_workers_captured_standard_error_is_in_the_error() {
         };
         let error = pool.submit(complains, 99).unwrap().join().unwrap_err();
         assert!(error.to_string().contains("the disk is 99 % full"), "{error}");
-        // More than the pipe holds: nobody waits for ever.
+        // More than the pipe holds: the task does not wait for ever.
         let floods = |n: u32| {
             (0..20_000).for_each(|_| eprintln!("{}", "x".repeat(99)));
             n
@@ -316,7 +316,7 @@ fn deeper(depth: u64) -> u64 {
     if here[1] == u64::MAX { 0 } else { deeper(depth + 1) + here[0] }
 }
 
-// The handler of faults has a stack of its own on the first thread alone.
+// Only the first thread has an alternate stack for the fault handler.
 #[test]
 fn a_stack_overflow_on_a_thread_that_a_task_started_is_named() {
     alone(|| {
@@ -330,7 +330,7 @@ fn a_stack_overflow_on_a_thread_that_a_task_started_is_named() {
     });
 }
 
-// It said that the worker had accessed memory that is not mapped.
+// The error said that the worker had accessed memory that is not mapped.
 #[test]
 fn a_fault_that_somebody_sent_is_said_to_be_sent() {
     alone(|| {
@@ -347,26 +347,27 @@ fn a_fault_that_somebody_sent_is_said_to_be_sent() {
     });
 }
 
-// It wrote its reason to memory that it had unmapped; niceness is a wish, and ends no worker.
+// It wrote its reason to memory that it had unmapped. A niceness is only a request, and must not
+// end a worker.
 #[test]
 fn a_niceness_that_is_not_allowed_is_an_error_of_the_system_when_the_pool_is_built() {
     if !nix::unistd::geteuid().is_root() {
         return crate::common::skipped("only root may become another user");
     }
     alone(|| {
-        // For this thread alone, and what it starts.
+        // Only for this thread and what it starts.
         // SAFETY: a plain call without pointers.
         let done = unsafe { libc::syscall(libc::SYS_setresuid, 65534, 65534, -1) };
         assert_eq!(done, 0);
         let error = with(1).nice(-5).build().map(drop).unwrap_err();
         assert!(error.to_string().contains("setpriority"), "{error}");
-        // SAFETY: as above; the saved user is root's still.
+        // SAFETY: as above; the saved user is still root.
         let done = unsafe { libc::syscall(libc::SYS_setresuid, 0, 0, -1) };
         assert_eq!(done, 0);
     });
 }
 
-/// Zeroes all that a worker can write of the memory that it shares with its host.
+/// Zeroes all of the memory shared with the host that a worker can write.
 fn zero_all(_: ()) -> u64 {
     use nix::sys::mman::{MmapAdvise, madvise};
     let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
@@ -376,21 +377,22 @@ fn zero_all(_: ()) -> u64 {
         let [start, end] = [start, end].map(|at| usize::from_str_radix(at, 16).unwrap());
         if rest.starts_with("rw-s") {
             let place = std::ptr::NonNull::new(std::ptr::without_provenance_mut(start)).unwrap();
-            // SAFETY: none; that is the point. What is zeroed is words that anybody may write.
+            // SAFETY: none; that is the purpose. The zeroed words are those that any process may
+            // write.
             unsafe { madvise(place, end - start, MmapAdvise::MADV_REMOVE) }.unwrap();
         }
     }
     7
 }
 
-// The kind: a decision about life or time that rests on a word which the worker can still write.
+// Class of bug: a decision about life or time rests on a word that the worker can still write.
 #[test]
 fn a_worker_that_zeroes_what_it_shares_with_the_host_keeps_no_task_from_its_end() {
     alone(|| {
         let add_one = |n: u64| n + 1;
         for (workers, first) in [(1, true), (1, false), (2, true), (2, false)] {
             let pool = with(workers).build().unwrap();
-            // One that is still reading what it is to do could leave no word.
+            // A worker that is still reading its configuration could leave no message.
             pool.wait_ready(Duration::from_secs(20)).unwrap();
             let zero = pool.submit(zero_all, ()).unwrap();
             let mut zero = Some(zero);

@@ -1,10 +1,9 @@
-//! System calls that fail, or are the last one.
+//! System calls that fail, or at which a process is killed.
 //!
-//! This program runs itself under strace, again and again: each time another call is the one at
-//! which the process that makes it is killed, or the one that fails. Whatever happens, the host
-//! ends, by itself or by the kill, and leaves no process behind. `BRIGADE_LONG=1` tries every
-//! call; otherwise a sample is tried, another one in each run of the same seed
-//! (`BRIGADE_SEED`).
+//! This program runs itself under strace repeatedly. Each time another system call is the one at
+//! which the calling process is killed, or the one that fails. In every case the host must end, by
+//! itself or by the kill, and leave no process behind. `BRIGADE_LONG=1` tries every call; otherwise
+//! a sample is tried, which `BRIGADE_SEED` selects.
 
 #[path = "../common/mod.rs"]
 mod common;
@@ -20,13 +19,13 @@ use common::processes::{Process, marked, send};
 use common::time::wait_until;
 use nix::sys::signal::Signal;
 
-/// Says which run a process belongs to, and that it is the host of one.
+/// The run to which a process belongs; marks the host of that run.
 const MARK: &str = "BRIGADE_INJECT";
 /// How long a run may take; strace makes each call some ten times slower.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// How often a call must be made, at most, for each time to be tried.
+/// Only calls that are made at most this often are tried each time.
 const TIMES_MAX: usize = 40;
-/// Runs of each kind when the time is short.
+/// The runs of each kind if time is short.
 const SAMPLE: usize = 40;
 
 pub(crate) fn main() {
@@ -70,7 +69,7 @@ fn host() {
     }
 }
 
-/// The variant of an error that may come of a failed call.
+/// The variant of an error that a failed call may cause.
 fn kind(error: &Error) -> &'static str {
     match error {
         Error::Os { .. } => "Os",
@@ -110,7 +109,7 @@ impl Run {
         Run { child, mark: format!("{MARK}={value}"), what: arguments.join(" ") }
     }
 
-    /// Waits for its end; what the host said last, if it came to that.
+    /// Waits for its end; returns the last word of the host, if there was one.
     fn end(mut self) -> Option<String> {
         let start = Instant::now();
         let ended = wait_until(PATIENCE, || self.child.try_wait().unwrap().is_some());
@@ -139,7 +138,7 @@ impl Run {
     }
 }
 
-/// How often each call is made, by the process that makes it most often.
+/// How often each call is made by the process that makes it most often.
 fn calls_made() -> BTreeMap<String, usize> {
     let path = std::env::temp_dir().join(common::unique("calls"));
     let said = Run::start(&["-o", path.to_str().unwrap()]).end();
@@ -163,7 +162,7 @@ fn calls_made() -> BTreeMap<String, usize> {
     most
 }
 
-/// Each call of `calls`, with the number of the time it is made; all of them, or a sample.
+/// Each of `calls`, with the ordinal of the invocation; all of them, or a sample.
 fn points(calls: &BTreeMap<String, usize>, random: &mut Random) -> Vec<(String, usize)> {
     let each = |(name, &count): (&String, &usize)| {
         let name = name.clone();
@@ -200,7 +199,7 @@ fn whoever_is_killed_at_any_call_leaves_nothing(
 }
 
 fn interrupted_calls_are_made_again(calls: &BTreeMap<String, usize>, random: &mut Random) {
-    // Not futex: a wake-up, which the kernel never interrupts, would be lost.
+    // Without futex: a wake-up, which the kernel never interrupts, would be lost.
     let waits = ["poll", "epoll_wait", "sendmsg", "recvmsg", "wait4", "fallocate"];
     for (name, time) in points(&only(calls, &waits), random) {
         let injection = format!("inject={name}:error=EINTR:when={time}");
@@ -234,7 +233,7 @@ fn calls_that_fail_are_errors_that_say_so(calls: &BTreeMap<String, usize>, rando
 }
 
 /// An answer that could not be sent was lost, and the worker waited for it for ever. Each process
-/// and each thread is without memory at the same one of its messages.
+/// and each thread runs out of memory at the same one of its messages.
 fn a_message_that_the_kernel_has_no_memory_for_is_sent_again() {
     for time in 1..=6 {
         let injection = format!("inject=sendmsg:error=ENOBUFS:when={time}");
@@ -245,9 +244,9 @@ fn a_message_that_the_kernel_has_no_memory_for_is_sent_again() {
 }
 
 /// The fork server duplicates a descriptor before it executes its program, in memory that the host
-/// shares. The thread that had made it waited for somebody's SIGCONT. The server's children
-/// duplicate some as well, and are stopped too: a worker that somebody stops waits for SIGCONT,
-/// which the test sends.
+/// shares. If it was stopped there, the thread that had created it waited for a SIGCONT from
+/// outside. The server's children also duplicate descriptors, and are stopped too: a stopped worker
+/// waits for SIGCONT, which the test sends.
 fn a_process_that_is_stopped_before_it_executes_its_program_is_told_to_go_on() {
     let mut run = Run::start(&["-o", "/dev/null", "-e", "inject=dup2:signal=SIGSTOP:when=1"]);
     wait_until(PATIENCE, || {

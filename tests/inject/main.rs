@@ -1,4 +1,4 @@
-//! System calls that fail, or are the last one.
+//! System calls that fail, or at which a process is killed.
 
 // Under loom most of the crate is not built.
 #[cfg(not(loom))]

@@ -1,4 +1,4 @@
-//! Arrays in anonymous memory, as a user sees them.
+//! Arrays in anonymous memory, through the public interface.
 
 use crate::common::alone::alone;
 use brigade::{Error, SharedArray};
@@ -101,7 +101,7 @@ fn an_incomplete_set_of_chunks_is_given_back() {
         chunks.push(middle);
         chunks.extend(others);
         let mut own = SharedArray::from_chunks(chunks).unwrap_err().value;
-        // Of the two chunks at offset 0, the one with 6 in it is the stranger.
+        // Of the two chunks at offset 0, the one with element 6 is from the other array.
         let stranger = own.iter_mut().position(|chunk| chunk.as_slice()[0] == 6).unwrap();
         let other = vec![own.remove(stranger)];
         assert_eq!(SharedArray::from_chunks(own).unwrap().as_slice(), [1, 2, 3, 4, 5]);

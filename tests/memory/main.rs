@@ -1,4 +1,4 @@
-//! Arrays and names: memory that processes share, and files of it.
+//! Arrays and names: memory that processes share, and its files.
 #![cfg(not(loom))]
 
 mod arrays;

@@ -11,7 +11,7 @@ use crate::common::Directory;
 use brigade::{Error, SharedArray};
 use proptest::prelude::*;
 
-/// A version 1.0 file as NumPy lays it out: header padded to 64 bytes.
+/// A version 1.0 file in NumPy's layout: the header is padded to 64 bytes.
 fn npy(descr: &str, order: &str, shape: &str, data: &[u8]) -> Vec<u8> {
     let mut text = format!("{{'descr': '{descr}', 'fortran_order': {order}, 'shape': {shape}, }}");
     while (10 + text.len() + 1) % 64 != 0 {
@@ -60,14 +60,14 @@ fn fortran_order_is_transposed_while_reading() {
     alone(|| {
         let directory = Directory::new();
         let path = directory.0.join("f.npy");
-        // Stored: columns of [[0, 2, 4], [1, 3, 5]].
+        // Stored by columns: [[0, 2, 4], [1, 3, 5]].
         fs::write(&path, npy("<i4", "True", "(2, 3)", &i32s(0..6))).unwrap();
         let array = SharedArray::<i32>::from_npy(&path).unwrap();
         assert_eq!(
             (array.shape().dims(), array.as_slice()),
             (&[2, 3][..], &[0, 2, 4, 1, 3, 5][..])
         );
-        // SAFETY: nobody else has the path.
+        // SAFETY: nothing else uses the path.
         let mapped = unsafe { SharedArray::<i32>::map_npy(&path) };
         assert!(matches!(mapped, Err(Error::Layout { .. })), "in place it would be wrong");
     });
@@ -84,7 +84,7 @@ fn the_other_byte_order_is_swapped_while_reading() {
         let data: Vec<u8> = [1.5f32, -2.0].iter().flat_map(|x| x.to_be_bytes()).collect();
         fs::write(&path, npy(">c8", "False", "(1,)", &data)).unwrap();
         assert_eq!(SharedArray::<[f32; 2]>::from_npy(&path).unwrap().as_slice(), [[1.5, -2.0]]);
-        // SAFETY: nobody else has the path.
+        // SAFETY: nothing else uses the path.
         let mapped = unsafe { SharedArray::<[f32; 2]>::map_npy(&path) };
         assert!(matches!(mapped, Err(Error::Layout { .. })), "in place it would be wrong");
     });
@@ -132,7 +132,7 @@ fn a_file_that_cannot_be_written_leaves_nothing() {
         fs::create_dir(&taken).unwrap();
         let refused = array.to_npy(&taken).unwrap_err();
         assert!(matches!(refused, Error::Os { call: "open", .. }), "{refused:?}");
-        // What the system said is part of the message: not everybody prints causes.
+        // The system's message is part of the error, because not every program prints causes.
         assert!(refused.to_string().contains("(os error "), "{refused}");
         assert!(matches!(array.to_npy("/"), Err(Error::InvalidArgument { .. })));
         let names: Vec<_> =
@@ -148,12 +148,12 @@ fn a_mapped_file_is_read_and_written_in_place() {
         let path = directory.0.join("m.npy");
         SharedArray::from_slice(&[1i64, 2, 3]).unwrap().to_npy(&path).unwrap();
         {
-            // SAFETY: nobody else has the path.
+            // SAFETY: nothing else uses the path.
             let mut mapped = unsafe { SharedArray::<i64>::map_npy_mut(&path) }.unwrap();
             assert_eq!((mapped.len(), mapped.as_slice()), (3, &[1, 2, 3][..]));
             mapped.as_mut_slice()[1] = 20;
         }
-        // SAFETY: nobody else has the path, and the mutable mapping is gone.
+        // SAFETY: nothing else uses the path, and the mutable mapping is gone.
         let mapped = unsafe { SharedArray::<i64>::map_npy(&path) }.unwrap();
         assert_eq!(mapped.as_slice(), [1, 20, 3]);
         assert_eq!(SharedArray::<i64>::from_npy(&path).unwrap().as_slice(), [1, 20, 3]);
@@ -175,7 +175,7 @@ fn fortran_files_of_any_shape_equal_a_naive_transposition() {
         let data = i32s(0..i32::try_from(len).unwrap());
         fs::write(&path, npy("<i4", "True", &format!("({shown})"), &data)).unwrap();
         let array = SharedArray::<i32>::from_npy(&path).unwrap();
-        // The oracle: walk all indices, the first one fastest.
+        // The oracle: visits all indices, the first one fastest.
         let mut index = vec![0usize; dims.len()];
         for stored in 0..len {
             let offset = shape.offset(&index).unwrap();
@@ -190,7 +190,7 @@ fn fortran_files_of_any_shape_equal_a_naive_transposition() {
     });
 }
 
-// A device was replaced by a file, /dev/null for all programs of the machine.
+// A device was replaced by a file, for example /dev/null for all programs of the machine.
 #[test]
 fn what_is_no_regular_file_is_written_to_and_a_link_stays_a_link() {
     alone(|| {

@@ -1,7 +1,7 @@
-//! Python and NumPy see named arrays and files without any binding.
+//! Python and NumPy use named arrays and files without a binding.
 //!
 //! The interpreter is `$BRIGADE_PYTHON`, or `python3`. Without one, or without NumPy in it, these
-//! tests say that they were skipped.
+//! tests are skipped with a message.
 
 use crate::common::alone::alone;
 use std::io::{BufRead, BufReader, Write};
@@ -10,7 +10,7 @@ use std::process::{Child, ChildStdout, Command, Stdio};
 use crate::common::{Directory, skipped, unique};
 use brigade::{Dtype, Error, SharedArray};
 
-/// The interpreter, if it has what is needed.
+/// The interpreter, if it can run `import`.
 fn python(import: &str) -> Option<String> {
     let python = std::env::var("BRIGADE_PYTHON").unwrap_or_else(|_| "python3".to_owned());
     let probe = Command::new(&python).args(["-c", import]).output();
@@ -29,7 +29,7 @@ fn run(python: &str, script: &str, arguments: &[&str]) -> String {
     String::from_utf8(output.stdout).unwrap().trim().to_owned()
 }
 
-/// A script that runs beside the test, taking turns with it.
+/// A script that runs at the same time as the test; both take turns.
 struct Beside {
     child: Child,
     output: BufReader<ChildStdout>,
@@ -51,7 +51,7 @@ impl Beside {
         line.trim_end().to_owned()
     }
 
-    /// Lets a script that reads a line go on.
+    /// Lets a script that reads a line continue.
     fn go_on(&mut self) {
         self.child.stdin.as_mut().unwrap().write_all(b"\n").unwrap();
     }
@@ -86,7 +86,8 @@ fn pythons_shared_memory_attaches_a_named_array() {
         let name = unique("python");
         let mut array = SharedArray::<i32>::named(&name, [4]).unwrap();
         array.copy_from_slice(&[10, 20, 30, 40]).unwrap();
-        // Before 3.13 Python believes that it owns what it attaches, and removes it when it exits.
+        // Before 3.13 Python assumes that it owns the memory that it attaches, and removes it at
+        // exit.
         let script = "import struct, sys
 from multiprocessing import resource_tracker, shared_memory
 if sys.version_info >= (3, 13):
@@ -169,7 +170,7 @@ m.unlink()";
         beside.go_on();
         assert_eq!(beside.line(), "changed");
         assert_eq!(array.get([1, 0]), Some(30.0));
-        // Python rounds to nothing: one element more is one too many.
+        // Python does not round the size up: one more element is beyond the end.
         let beyond = SharedArray::<f64>::attach_raw(&name, Dtype::F64, [5], 8);
         assert!(matches!(beyond, Err(Error::Layout { .. })), "{beyond:?}");
         assert!(matches!(SharedArray::<f64>::open(&name), Err(Error::Layout { .. })), "no header");
@@ -224,7 +225,8 @@ a[:] = [7, 8, 9]
 print(a.tolist(), flush=True)";
         let mut beside = Beside::start(&python, script, &[&name]);
         assert_eq!(beside.line(), "mapped");
-        // NumPy takes no lock: this was the last handle, and the name goes; the mapping stays.
+        // NumPy takes no lock: this was the last handle, and the name is removed; the mapping
+        // stays.
         drop(array);
         assert!(!std::path::Path::new("/dev/shm").join(&name).exists());
         beside.go_on();
@@ -233,8 +235,8 @@ print(a.tolist(), flush=True)";
     });
 }
 
-// The header is a page, and NumPy before 2.2 maps whole pages from the last one in front of the
-// elements on: of nothing.
+// The header is a page, and NumPy before 2.2 maps whole pages, starting with the last one before
+// the elements; without elements that mapping is empty.
 #[test]
 fn numpy_maps_arrays_without_elements() {
     alone(|| {

@@ -1,4 +1,4 @@
-//! Named regions: who sees a name, and who removes it.
+//! Named regions: when a name is visible, and when it is removed.
 
 #![allow(unsafe_code)]
 
@@ -171,10 +171,10 @@ fn reclaim_leaves_what_is_held_kept_or_foreign() {
     });
 }
 
-/// Which part a child process plays, and the name of its region.
+/// The part that a child process runs, and the name of its region.
 const PART: &str = "BRIGADE_TEST_PART";
 
-/// Runs `a_child_plays_its_part` of this binary in a process of its own, started by `launcher`.
+/// Runs `a_child_plays_its_part` of this binary in a new process, started by `launcher`.
 fn child(launcher: &[&str], part: &str) -> Child {
     let exe = std::env::current_exe().unwrap();
     let mut command = match launcher {
@@ -189,7 +189,7 @@ fn child(launcher: &[&str], part: &str) -> Child {
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap()
 }
 
-/// Waits for a child to print `line` as part of its output; false if it ended without.
+/// Waits until a child prints `line`; false if it ended first.
 fn says(child: &mut Child, line: &str) -> bool {
     let mut output = BufReader::new(child.stdout.take().unwrap());
     let mut heard = String::new();
@@ -202,28 +202,28 @@ fn says(child: &mut Child, line: &str) -> bool {
     false
 }
 
-/// Waits for a child that is to play its part to the end.
+/// Waits until the part of a child succeeds.
 fn succeeds(child: Child) {
     let output = child.wait_with_output().unwrap();
     let text = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success() && text.contains("as it should be"), "{text}");
 }
 
-/// A child forked from the creator drops its handles, which changes nothing.
+/// A child forked from the creator drops its handles, which has no effect.
 fn drop_handles_in_a_fork(name: &str) {
-    // So large that giving it back would punch a hole at its end; only a page is used.
+    // So large that freeing it would punch a hole at its end; only a page is used.
     let available = fs::read_to_string("/proc/meminfo").unwrap();
     let available = available.lines().find_map(|l| l.strip_prefix("MemAvailable:"));
     let kib: usize = available.unwrap().trim().trim_end_matches(" kB").parse().unwrap();
     let mut array = SharedArray::<u8>::for_overwrite([kib * 1024 / 2]).unwrap();
     *array.as_mut_slice().last_mut().unwrap() = 7;
     let named = SharedArray::<u8>::named(name, [4]).unwrap();
-    // SAFETY: the child drops two handles, which locks nothing that another thread of
-    // this process could have held, and ends without running anything else.
+    // SAFETY: the child drops two handles, which locks nothing that another thread of this process
+    // could hold, and ends without running anything else.
     match unsafe { nix::unistd::fork() }.unwrap() {
         nix::unistd::ForkResult::Child => {
             drop((array, named));
-            // SAFETY: ends the process and returns to nobody.
+            // SAFETY: ends the process and does not return.
             unsafe { nix::libc::_exit(0) }
         }
         nix::unistd::ForkResult::Parent { child } => {
@@ -244,7 +244,7 @@ fn a_child_plays_its_part() {
         ("hold", name) => {
             let _array = SharedArray::<u8>::named(name, [4]).unwrap();
             println!("holding");
-            // The parent kills this process here; if it is gone instead, the read ends.
+            // The parent kills this process here; if the parent has ended, so does the read.
             let _ = std::io::stdin().read_line(&mut String::new());
         }
         ("little-disk", name) => {
@@ -270,7 +270,7 @@ fn a_child_plays_its_part() {
         }
         ("locked", _) => {
             use nix::sys::mman::{MlockAllFlags, mlockall};
-            // Small enough that a failure of this test fills no machine.
+            // Small enough that a failure of this test does not exhaust the machine's memory.
             brigade::set_arena_size(512 << 20);
             mlockall(MlockAllFlags::MCL_CURRENT | MlockAllFlags::MCL_FUTURE).unwrap();
             let mut array = SharedArray::<u8>::zeroed([3 << 20]).unwrap();

@@ -1,4 +1,4 @@
-//! Computations on arrays, each beside a naive oracle.
+//! Computations on arrays, compared with naive oracles.
 
 mod axis;
 mod elementwise;
@@ -15,19 +15,19 @@ mod transpose;
 
 use brigade::{Pool, SharedArray};
 
-/// Lengths about the size of a chunk, 65,536 elements.
+/// Lengths around the size of a chunk, 65,536 elements.
 const LENGTHS: [usize; 6] = [0, 1, 7, 65_536, 65_537, 200_003];
 
 fn pool(workers: usize) -> Pool {
     Pool::builder().workers(workers).build().unwrap()
 }
 
-/// Tenths from -50 on, the same as in the constants that NumPy 2.4.6 computed.
+/// Tenths from -50 on, as in the constants that NumPy 2.4.6 computed.
 fn tenths(len: usize) -> SharedArray<f64> {
     SharedArray::from_fn([len], |[i]| (i * 7919 % 1009) as f64 * 0.1 - 50.0).unwrap()
 }
 
-/// Bytes up to 250, in an order that looks like chance.
+/// Bytes up to 250, in a pseudorandom order.
 fn bytes(len: usize) -> SharedArray<u8> {
     SharedArray::from_fn([len], |[i]| u8::try_from(i * 7919 % 251).unwrap()).unwrap()
 }

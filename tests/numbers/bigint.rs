@@ -1,4 +1,4 @@
-//! Big numbers by teams of workers.
+//! Big numbers computed by teams of workers.
 
 mod deaths;
 mod modes;
@@ -13,7 +13,7 @@ fn pool(workers: usize) -> Pool {
     Pool::builder().workers(workers).build().unwrap()
 }
 
-/// Limbs that look like chance, with ones and zeros in long rows here and there.
+/// Pseudorandom limbs with long runs of ones and of zeros.
 fn limbs(count: usize, seed: u64) -> Vec<u64> {
     let mut state = seed.wrapping_mul(2) + 1;
     let mut limb = |i: usize| {
@@ -72,7 +72,7 @@ fn a_watched_factorial_is_the_same_and_its_progress_grows_to_one() {
     });
 }
 
-// It became "a scoped thread panicked".
+// The panic became "a scoped thread panicked".
 #[test]
 fn a_panic_of_a_watch_comes_through_with_its_message_and_the_pool_goes_on() {
     alone(|| {
@@ -213,7 +213,7 @@ fn powers_and_products_of_even_numbers_equal_those_of_another_library() {
     });
 }
 
-/// By squares this would take a minute on a fast machine, and five times the memory that there is.
+/// By squaring this would take a minute on a fast machine, and five times the available memory.
 #[test]
 fn a_power_of_two_is_a_shift_and_touches_no_more_memory_than_its_bits() {
     alone(|| {
@@ -225,7 +225,7 @@ fn a_power_of_two_is_a_shift_and_touches_no_more_memory_than_its_bits() {
         brigade::set_memory_limit(u64::MAX);
         assert_eq!(power.unwrap().bits(), (1 << 32) + 1);
         assert_eq!(squared.unwrap().bits(), (1 << 31) + 1);
-        // Nobody had to be asked.
+        // The caller computed it without the workers.
         assert_eq!(pool.stats().succeeded, 0);
     });
 }
@@ -265,7 +265,7 @@ fn powers_of_ten_and_their_neighbours_have_the_right_digits() {
     });
 }
 
-/// The lengths are floor(log10 n!) + 1; the digests are GMP's.
+/// The lengths are floor(log10 n!) + 1; the digests were computed with GMP.
 #[test]
 fn decimals_of_factorials_have_the_known_lengths_and_digests() {
     alone(|| {
@@ -290,7 +290,7 @@ fn decimals_of_factorials_have_the_known_lengths_and_digests() {
     });
 }
 
-/// Digits are right if they give the number again modulo primes that 10 generates nothing of.
+/// Digits are right if they give the number again modulo primes that are unrelated to 10.
 #[test]
 fn decimals_have_the_residues_of_their_number() {
     alone(|| {
@@ -401,7 +401,7 @@ fn a_factorial_beyond_the_memory_is_refused_with_the_size_that_it_takes() {
         let Err(Error::NoSpace { asked_bytes, free_bytes, .. }) = refused else {
             panic!("{refused:?}");
         };
-        // The result alone has 27 MB.
+        // The result alone takes 27 MB.
         assert!(asked_bytes > 100_000_000 && free_bytes <= 64 << 20, "{asked_bytes} {free_bytes}");
         let number = number(500_000, 1);
         brigade::set_memory_limit(32 << 20);

@@ -1,7 +1,7 @@
-//! Big numbers against GMP, through gmpy2.
+//! Big numbers compared with GMP, through gmpy2.
 //!
 //! The interpreter is `$BRIGADE_PYTHON`, or `python3`. Without one, or without gmpy2 in it, this
-//! says that it was skipped.
+//! test is skipped with a message.
 
 use crate::common::alone::alone;
 use std::process::Command;
@@ -10,7 +10,7 @@ use crate::common::skipped;
 use brigade::{Pool, SharedBigUint};
 use sha2::{Digest, Sha256};
 
-/// What a script with gmpy2 prints, if there is one that can be run.
+/// The output of a script with gmpy2, if that can be run.
 fn gmp(script: &str) -> Option<Vec<String>> {
     let python = std::env::var("BRIGADE_PYTHON").unwrap_or_else(|_| "python3".to_owned());
     let probe = Command::new(&python).args(["-c", "import gmpy2"]).output();
@@ -60,7 +60,7 @@ for a, b in ((100, 100), (300, 7), (20000, 20000), (90000, 1234)):
 tell((ones(50) // 5) ** 777)";
         let Some(expected) = gmp(script) else { return };
         let pool = Pool::builder().workers(3).build().unwrap();
-        // All ones, divided, by long division.
+        // All ones, divided by long division.
         let filled = |limbs: usize, divisor: u64| {
             let mut rest = 0;
             let mut out = vec![0; limbs];

@@ -1,4 +1,4 @@
-//! Matrices and big numbers by teams of workers.
+//! Matrices and big numbers computed by teams of workers.
 #![cfg(not(loom))]
 
 mod arrays;

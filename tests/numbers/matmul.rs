@@ -1,4 +1,4 @@
-//! Matrix products by teams of workers.
+//! Matrix products computed by teams of workers.
 
 use crate::common::alone::alone;
 use crate::common::float::{MODES, set_mode, under};
@@ -106,7 +106,7 @@ fn shapes_that_do_not_fit_are_named() {
     });
 }
 
-/// The result used to be allocated before the shapes were checked: these need at least 32 TiB.
+/// The result was allocated before the shapes were checked: these results need at least 32 TiB.
 #[test]
 fn shapes_that_do_not_fit_are_named_though_there_is_no_memory_for_the_result() {
     alone(|| {
@@ -159,7 +159,7 @@ fn every_kernel_that_is_here_can_be_forced_and_agrees_with_the_oracle() {
     });
 }
 
-/// Numbers in [-1, 1) that are no small integers.
+/// Numbers in [-1, 1) that are not integers.
 fn noise(m: usize, n: usize, seed: u64) -> SharedArray<f32> {
     let mut state = seed;
     SharedArray::from_fn([m, n], |_| {
@@ -173,7 +173,7 @@ fn noise(m: usize, n: usize, seed: u64) -> SharedArray<f32> {
 fn the_error_is_within_the_bound_that_is_promised() {
     alone(|| {
         let pool = Pool::builder().workers(2).build().unwrap();
-        // In f64 products of f32 are exact and sums nearly so.
+        // In f64 products of f32 are exact and sums nearly exact.
         for (m, k, n) in [(300, 700, 200), (64, 5000, 64), (500, 30, 600)] {
             let (a, b) = (noise(m, k, 1), noise(k, n, 2));
             let c = pool.matmul(&a, &b).unwrap();
@@ -222,7 +222,7 @@ fn nan_and_infinity_go_where_the_formula_takes_them() {
             a[[3, 4]] = f64::NAN;
             a[[5, 6]] = f64::INFINITY;
             let b = SharedArray::from_fn([size, size], |_| 1.0).unwrap();
-            // A beta of 0 overwrites what cannot be multiplied away.
+            // A beta of 0 overwrites NaN, which a multiplication by 0 would keep.
             let mut c = SharedArray::from_fn([size, size], |_| f64::NAN).unwrap();
             pool.product(&a, &b).run_into(&mut c).unwrap();
             for (i, row) in c.as_slice().chunks(size).enumerate() {
@@ -233,7 +233,7 @@ fn nan_and_infinity_go_where_the_formula_takes_them() {
                 };
                 assert!(row.iter().all(is_right), "row {i} of {size}");
             }
-            // With any other beta it stays, and an alpha of 0 reads neither A nor B.
+            // With any other beta NaN stays, and an alpha of 0 reads neither A nor B.
             let mut c = SharedArray::from_fn([size, size], |_| f64::NAN).unwrap();
             pool.product(&a, &b).beta(1.0).run_into(&mut c).unwrap();
             assert!(c.as_slice().iter().all(|x| x.is_nan()));

@@ -1,4 +1,4 @@
-//! Who adopts fork servers: their host, or who reaps nobody.
+//! The processes that adopt fork servers: the host, or one that reaps none.
 
 use std::fs;
 use std::process::Command;
@@ -23,7 +23,7 @@ fn a_host_that_adopts_its_fork_server_reaps_it_even_if_it_was_stopped_or_killed(
     alone(|| {
         nix::sys::prctl::set_child_subreaper(true).unwrap();
         assert_eq!(Process::spawn(|n: u8| n, 7).unwrap().join().unwrap(), 7);
-        // The supervisor may be the last to have it.
+        // The supervisor may hold the last reference to it.
         wait_for(has_no_child);
         for signal in [Signal::SIGSTOP, Signal::SIGKILL] {
             let process = Process::spawn(|n: u8| n, 7).unwrap();
@@ -37,7 +37,7 @@ fn a_host_that_adopts_its_fork_server_reaps_it_even_if_it_was_stopped_or_killed(
     });
 }
 
-// The kind: a process that the host adopts is reaped by nobody. Its workers, and what tasks had
+// Class of bug: a process that the host adopts is never reaped. Its workers, and what tasks had
 // started, stayed zombies.
 #[test]
 fn a_host_that_adopts_what_a_killed_fork_server_leaves_reaps_all_of_it() {
@@ -67,7 +67,7 @@ fn a_host_that_adopts_what_a_killed_fork_server_leaves_reaps_all_of_it() {
     });
 }
 
-// It was started, could not be greeted, and was never reaped.
+// It was started, the handshake failed, and it was never reaped.
 #[test]
 fn a_host_without_descriptors_to_spare_for_a_fork_server_leaves_none_and_no_zombie() {
     alone(|| {
@@ -96,7 +96,8 @@ fn a_host_without_descriptors_to_spare_for_a_fork_server_leaves_none_and_no_zomb
     });
 }
 
-// The fork server could reap nobody, and span; after 20 s it was killed for it.
+// The fork server could reap no child and used a whole processor; after 20 s it was killed for
+// that.
 #[test]
 fn a_library_that_ignores_the_ends_of_children_when_it_is_loaded_hides_none() {
     alone_with(&[(IGNORES_CHILDREN, "yes")], || {
@@ -113,12 +114,12 @@ fn a_library_that_ignores_the_ends_of_children_when_it_is_loaded_hides_none() {
 
 const UNREAPED: &str = "BRIGADE_TEST_UNREAPED";
 
-/// So many servers are left unreaped at most before one is kept.
+/// The most servers that are left unreaped before one is kept.
 const UNREAPED_MAX: usize = 256;
 
-// The kind of fault: each pool that ends leaves something in the system that only others can
-// remove. Here it was a zombie, and in the end no process could be started. A server that was kept
-// has what the host had when it was started: the limit of addresses, say.
+// Class of bug: each pool that ends leaves something in the system that only others can remove.
+// Here it was a zombie, until no process could be started. A server that was kept had what the host
+// had when it was started, for example the limit of addresses.
 #[test]
 fn where_nobody_reaps_fork_servers_one_is_kept_and_has_what_a_new_one_would_have() {
     alone(|| {

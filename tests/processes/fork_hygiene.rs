@@ -1,4 +1,4 @@
-//! What processes have of each other across a fork.
+//! What processes share across a fork.
 #![allow(unsafe_code)]
 
 use std::collections::BTreeSet;
@@ -71,7 +71,7 @@ fn workers_do_not_share_their_random_numbers() {
     alone(|| {
         use std::hash::{BuildHasher, Hasher};
         let pool = Pool::builder().workers(4).build().unwrap();
-        // Each is run by a worker of its own.
+        // Each is run by a different worker.
         let met = Barrier::new(4).unwrap();
         let draws = |met: Barrier| {
             met.wait().unwrap();
@@ -106,8 +106,9 @@ fn server_and_workers_have_no_descriptor_of_the_hosts() {
         let other = two();
         other.submit(|()| (), ()).unwrap().join().unwrap();
         one.submit(|()| (), ()).unwrap().join().unwrap();
-        // Its socket, the list of its own children, the host's pidfd and four workers'; what an
-        // order brought is closed after the fork, while the child runs already.
+        // Its socket, the list of its children, and the pidfds of the host and of four workers.
+        // Descriptors that came with an order are closed after the fork, while the child already
+        // runs.
         wait_for(|| own_processes().iter().all(|p| !p.is_server() || open(p.pid).len() == 7));
         for process in own_processes() {
             let mut open = open(process.pid);
@@ -115,7 +116,7 @@ fn server_and_workers_have_no_descriptor_of_the_hosts() {
             assert!(!open.iter().any(|target| target == "/dev/zero"), "{process:?} {open:?}");
             if !process.is_server() {
                 let count = open.iter().filter(|target| *target == "socket").count();
-                // Its socket, the bell, and the directory in which each task begins.
+                // Its socket, the doorbell, and the directory in which each task begins.
                 assert_eq!((open.len(), count), (3, 1), "{open:?}");
             }
         }
@@ -128,7 +129,7 @@ fn a_pool_whose_last_worker_cannot_be_forked_is_an_error_and_the_others_are_gone
     alone(|| {
         let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
         let used = fs::read_dir("/proc/self/fd").unwrap().count() as u64;
-        // The server keeps the limit that it starts with, and has a descriptor for each worker.
+        // The server keeps the limit with which it starts, and has a descriptor for each worker.
         setrlimit(Resource::RLIMIT_NOFILE, used + 20, hard).unwrap();
         let one = Pool::builder().workers(1).build().unwrap();
         setrlimit(Resource::RLIMIT_NOFILE, soft, hard).unwrap();
@@ -157,20 +158,20 @@ fn a_process_that_a_task_starts_has_standard_descriptors_only() {
 fn closed_standard_descriptors_do_not_matter() {
     alone(|| {
         let saved = nix::unistd::dup(std::io::stdin()).unwrap();
-        // SAFETY: the descriptor is put back before anybody uses it.
+        // SAFETY: the descriptor is restored before it is used.
         unsafe { libc::close(0) };
         let pool = two();
         let reads = |()| std::io::read_to_string(std::io::stdin()).unwrap().len();
         assert_eq!(pool.submit(reads, ()).unwrap().join().unwrap(), 0);
         pool.shutdown().unwrap();
-        // A descriptor of ours has had the number, and a thread on its way out may still have it.
+        // A descriptor of this test had this number, and a thread that is ending may still hold it.
         // SAFETY: F_GETFD reads a flag of a descriptor number and takes no pointer.
         crate::common::time::wait_for(|| unsafe { libc::fcntl(0, libc::F_GETFD) } == -1);
         nix::unistd::dup2_stdin(saved).unwrap();
     });
 }
 
-// They looked at memory that the child has not mapped, and killed the host's workers.
+// They accessed memory that the child has not mapped, and killed the host's workers.
 #[test]
 fn pool_and_handles_are_inert_in_a_child_that_the_host_forks() {
     alone(|| {
@@ -190,10 +191,10 @@ fn pool_and_handles_are_inert_in_a_child_that_the_host_forks() {
             assert!(running.is_finished());
             let waited = running.join_timeout(Duration::from_secs(1));
             assert!(matches!(waited, Err(Error::Closed { .. })));
-            // SAFETY: the copy is the child's own, and the parent's is not touched.
+            // SAFETY: the copy belongs to the child, and the parent's value is not used.
             drop(unsafe { std::ptr::read(&raw const running) });
             assert_eq!(pool.stats().workers, 0);
-            // A loop looked at its blocks in the arena.
+            // A loop accessed its blocks in the arena.
             let run = pool.par_chunks(&array, 2).for_each(|_| ());
             assert!(matches!(run, Err(Error::Closed { .. })), "{run:?}");
             assert!(is_refused(|| pool.matmul(&array, &array).map(drop)));
@@ -228,7 +229,7 @@ fn a_child_that_the_host_forks_while_its_threads_work_neither_hangs_nor_harms() 
                 in_a_fork(|| {
                     assert!(!handle.cancel());
                     assert!(handle.kill(Duration::ZERO).is_err());
-                    // SAFETY: the copy is the child's own, and the parent's is not touched.
+                    // SAFETY: the copy belongs to the child, and the parent's value is not used.
                     unsafe {
                         drop(std::ptr::read(&raw const handle));
                     }
@@ -254,7 +255,7 @@ fn a_child_that_the_host_forks_has_pools_of_its_own() {
     });
 }
 
-// It waited for locks that threads of its parent held, the standard library's among them.
+// It waited for locks that threads of its parent held, including locks of the standard library.
 #[test]
 fn a_child_that_is_forked_while_threads_start_pools_has_pools_of_its_own() {
     alone(|| {
@@ -309,7 +310,7 @@ fn a_program_whose_file_is_deleted_still_has_pools() {
     });
 }
 
-/// Whether `body` panics, and what it says is for whoever forked the process by hand.
+/// Whether `body` panics with a message for programs that fork by hand.
 fn is_refused<R>(body: impl FnOnce() -> R) -> bool {
     let refused = catch_unwind(AssertUnwindSafe(body)).map(drop).unwrap_err();
     let text = refused.downcast_ref::<String>().cloned();
@@ -318,10 +319,10 @@ fn is_refused<R>(body: impl FnOnce() -> R) -> bool {
     true
 }
 
-/// As [`in_a_fork`], by the system call alone, so that nothing runs in the child before it.
+/// As [`in_a_fork`], by the system call alone, so that nothing else runs in the child.
 fn in_a_clone(child: impl FnOnce()) {
-    // SAFETY: a fork, without a stack or ids; the child allocates little, and the process that
-    // calls this has one thread that works.
+    // SAFETY: a fork, without a stack or ids; the child allocates little, and only one thread of
+    // the calling process runs.
     match unsafe { libc::syscall(libc::SYS_clone, libc::SIGCHLD, 0, 0, 0, 0) } {
         0 => {
             let done = catch_unwind(AssertUnwindSafe(child)).is_ok();
@@ -336,8 +337,8 @@ fn in_a_clone(child: impl FnOnce()) {
     }
 }
 
-// The kind: memory that a child does not inherit is reached through a handle that it does. It was
-// a fault, or whatever the child had mapped there since.
+// Class of bug: memory that a child does not inherit is accessed through a handle that it does
+// inherit. That faulted, or reached something that the child had mapped there since.
 #[test]
 fn arrays_chunks_and_guards_are_refused_in_a_child_that_the_host_forks() {
     alone(|| {
@@ -362,7 +363,7 @@ fn arrays_chunks_and_guards_are_refused_in_a_child_that_the_host_forks() {
                 (written.len(), frozen.shape().dims(), chunks[1].offset()),
                 (4, &[4][..], 2)
             );
-            // Its own are as good as anywhere.
+            // Its own arrays work as usual.
             assert_eq!(array().as_slice(), [5, 6, 7, 8]);
         };
         in_a_fork(&mut child);
@@ -373,7 +374,7 @@ fn arrays_chunks_and_guards_are_refused_in_a_child_that_the_host_forks() {
     });
 }
 
-// A slice that was borrowed before the fork aliased a vector of the child's.
+// A slice that was borrowed before the fork aliased a vector of the child.
 #[test]
 fn a_child_that_the_host_forks_is_given_nothing_at_the_addresses_of_arrays() {
     alone(|| {
@@ -384,7 +385,7 @@ fn a_child_that_the_host_forks_is_given_nothing_at_the_addresses_of_arrays() {
             let (access, flags) = (libc::PROT_READ, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
             for offset in [0, 1 << 20, 2 << 20] {
                 let wish = start.wrapping_add(offset).cast_mut().cast();
-                // SAFETY: a new mapping, which replaces nothing: the address is a wish.
+                // SAFETY: a new mapping, which replaces nothing: the address is only a hint.
                 let got = unsafe { libc::mmap(wish, 4096, access, flags, -1, 0) };
                 assert_ne!(got, wish);
             }
@@ -392,14 +393,14 @@ fn a_child_that_the_host_forks_is_given_nothing_at_the_addresses_of_arrays() {
         in_a_fork(child);
         in_a_fork(|| in_a_fork(child));
         drop((array, pool));
-        // The addresses are the kernel's again.
+        // The addresses belong to the kernel again.
         let maps = || fs::read_to_string("/proc/self/maps").unwrap();
         wait_for(|| !maps().contains("brigade-arena"));
         in_a_fork(|| assert_eq!(two().submit(|n: u8| n, 9).unwrap().join().unwrap(), 9));
     });
 }
 
-// Its panic was written to the worker's memory, and it went on as the worker.
+// Its panic was written to the worker's memory, and it continued as the worker.
 #[test]
 fn a_child_that_a_task_forks_has_nothing_of_the_worker() {
     alone(|| {
@@ -438,8 +439,8 @@ fn a_child_that_a_task_forks_has_nothing_of_the_worker() {
     });
 }
 
-// The kind: the same number was taken for the same process. The child gave its parent's span
-// away and zeroed it, unmapped what it had not mapped, and removed its parent's name.
+// Class of bug: two processes with the same number are taken for the same process. The child freed
+// and zeroed its parent's span, unmapped what it had not mapped, and removed its parent's name.
 #[test]
 fn a_child_with_the_number_of_its_parent_is_another_process() {
     use nix::sched::{CloneFlags, unshare};
@@ -465,7 +466,7 @@ fn a_child_with_the_number_of_its_parent_is_another_process() {
                 in_a_namespace(&mut || {
                     assert!(is_refused(|| array.as_slice()[0]) && is_refused(|| *guard));
                     assert!(matches!(value.get(), Err(Error::Closed { .. })));
-                    // SAFETY: the copy is the child's own, and the parent's is not touched.
+                    // SAFETY: the copy belongs to the child, and the parent's value is not used.
                     drop(unsafe { std::ptr::read(&raw const array) });
                     // SAFETY: as above.
                     drop(unsafe { std::ptr::read(&raw const named) });

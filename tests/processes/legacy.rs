@@ -1,7 +1,7 @@
-//! What one task leaves to the next.
+//! What one task leaves behind for the next.
 //!
-//! The kind of fault: a worker outlives its tasks, and what a task does to its process outlived the
-//! task: text in a buffer, an alarm, a mask.
+//! Class of bug: a worker outlives its tasks, and so does what a task did to its process: text in a
+//! buffer, an alarm, a mask.
 
 use std::fs;
 use std::io;
@@ -19,7 +19,7 @@ use nix::sys::stat::{Mode, umask};
 use crate::common::alone::alone;
 use crate::common::time::wait_for;
 
-/// Runs `body` with standard output in a file, whose text it is given a way to see.
+/// Runs `body` with standard output in a file; `body` gets a function that returns its text.
 fn with_output_in_a_file(body: impl FnOnce(&dyn Fn() -> String) + std::panic::UnwindSafe) {
     let directory = crate::common::Directory::new();
     let path = directory.0.join("output");
@@ -43,7 +43,7 @@ fn what_a_task_prints_is_written_when_its_result_is_there_also_when_it_panics() 
             };
             pool.submit(panics, ()).unwrap().join().unwrap_err();
             assert_eq!(text(), "12");
-            // SAFETY: a C string without anything to fill in.
+            // SAFETY: a C string without format specifiers.
             let prints_by_c = |()| unsafe { libc::printf(c"3".as_ptr()) };
             assert_eq!(pool.submit(prints_by_c, ()).unwrap().join().unwrap(), 1);
             assert_eq!(text(), "123");
@@ -95,10 +95,10 @@ fn standard_output_that_a_thread_never_unlocks_holds_up_no_task() {
 
 const TIMERS: [i32; 3] = [libc::ITIMER_REAL, libc::ITIMER_VIRTUAL, libc::ITIMER_PROF];
 
-/// Timers that are set, blocked signals, umask, and directory of this process.
+/// The timers, blocked signals, umask and directory of this process.
 fn state() -> (usize, Vec<i32>, u32, PathBuf) {
     let is_set = |&timer: &i32| {
-        // SAFETY: a plain C struct, for which all-zero bytes are a value.
+        // SAFETY: a plain C struct, for which all-zero bytes are valid.
         let mut found: libc::itimerval = unsafe { mem::zeroed() };
         // SAFETY: the pointer is to a live local.
         unsafe { libc::getitimer(timer, &raw mut found) };
@@ -112,7 +112,7 @@ fn state() -> (usize, Vec<i32>, u32, PathBuf) {
 }
 
 fn set(timer: i32) {
-    // SAFETY: a plain C struct, for which all-zero bytes are a value.
+    // SAFETY: a plain C struct, for which all-zero bytes are valid.
     let mut later: libc::itimerval = unsafe { mem::zeroed() };
     later.it_value.tv_sec = 1000;
     // SAFETY: the pointer is to a live local; nothing is written.
@@ -149,7 +149,7 @@ fn alarms_mask_umask_and_directory_are_put_back_to_what_the_initializer_left() {
             pool.submit(panics, ()).unwrap().join().unwrap_err();
             assert_eq!(pool.submit(|()| state(), ()).unwrap().join().unwrap(), expected);
         }
-        // With the next one already waiting, however short this one is.
+        // With the next task already waiting, although this one is short.
         let tasks: Vec<_> = (0..100)
             .map(|_| {
                 let spoils = pool.submit(|()| spoil(), ()).unwrap();
@@ -196,7 +196,7 @@ fn an_alarm_that_the_initializer_has_set_goes_on() {
 fn a_worker_ends_before_the_dead_that_its_tasks_leave_are_too_many() {
     alone(|| {
         let leaves = |()| {
-            // Each ends when its parent has, so that nobody waits for it.
+            // Each ends after its parent, so that it is never waited for.
             let script = "for n in 1 2 3 4 5 6 7 8; do (exec 0<&-; :) & done";
             assert!(Command::new("sh").args(["-c", script]).status().unwrap().success());
             std::process::id()

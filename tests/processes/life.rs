@@ -1,4 +1,4 @@
-//! How one-off processes begin, go on and end.
+//! How one-off processes start, run and end.
 
 use std::fs;
 use std::os::fd::AsFd;
@@ -34,7 +34,7 @@ fn a_process_is_alive_and_active_until_it_ends_and_has_an_exit_reason_from_then_
     });
 }
 
-// Until it had its own dispositions it ignored what the fork server ignores.
+// Before it had its own dispositions, it ignored the signals that the fork server ignores.
 #[test]
 fn terminate_interrupt_and_kill_end_a_process_however_young_with_that_signal() {
     alone(|| {
@@ -81,7 +81,7 @@ fn joining_a_running_process_for_no_time_returns_at_once_and_leaves_it_alive() {
             assert!(process.is_alive());
         }
         process.kill().unwrap();
-        // As long as there is.
+        // With the longest possible timeout.
         assert!(process.join_timeout(Duration::MAX).unwrap_err().death().is_some());
         let again = process.join_timeout(Duration::MAX).unwrap_err();
         assert!(matches!(again, Error::Closed { .. }), "{again}");
@@ -140,7 +140,7 @@ fn a_sentinel_becomes_readable_when_its_process_ends_and_not_before() {
         assert_eq!(ready(&mut fds, PollTimeout::ZERO), [false; 4]);
         processes[1].kill().unwrap();
         assert_eq!(ready(&mut fds, PollTimeout::NONE), [false, true, false, false]);
-        // Whoever has seen that can ask at once.
+        // After that is visible, the exit reason is available at once.
         assert_eq!(processes[1].exit_reason(), Some(ExitReason::Signal(9)));
         assert!(!processes[1].is_alive() && processes[0].is_alive());
         assert_eq!(ready(&mut fds, PollTimeout::ZERO), [false, true, false, false]);
@@ -191,7 +191,7 @@ fn processes_nest_to_the_stated_depth_and_beyond_is_an_error_that_says_so() {
 
 const PROGRAM: &str = "BRIGADE_TEST_PROGRAM";
 
-/// Runs one test of this file in a program that a process starts; what that prints.
+/// Runs one test of this file in a program that a process starts; returns what that prints.
 fn in_a_program(test: &str, path: &str) -> Process<String> {
     let runs = |(test, path): (String, String)| {
         let mut command = std::process::Command::new(std::env::current_exe().unwrap());
@@ -202,8 +202,8 @@ fn in_a_program(test: &str, path: &str) -> Process<String> {
     Process::spawn(runs, (test.to_owned(), path.to_owned())).unwrap()
 }
 
-// The kind of fault: what is known of one's ancestors is kept where only this version of the crate
-// in this program sees it. Such a program counted from 0, and so does another version.
+// Class of bug: the nesting level was known only to this version of the crate in this program. A
+// program that a task started counted from 0, as did another version of the crate.
 #[test]
 fn a_program_that_a_process_starts_goes_on_counting_how_deep_it_is() {
     alone(|| {
@@ -222,7 +222,7 @@ fn nests_as_deep_as_it_may() {
     }
 }
 
-// Its fork server was adopted by the one above, and killed when any other process of that ended.
+// The fork server above adopted its fork server, and killed it when another of its processes ended.
 #[test]
 fn a_program_that_a_process_starts_keeps_its_processes_when_others_end() {
     alone(|| {
@@ -254,13 +254,13 @@ fn has_a_process_that_waits() {
 fn a_child_that_a_process_forked_does_not_outlive_it() {
     alone(|| {
         let forks = |()| {
-            // SAFETY: the process has one thread, so the child may do what it likes.
+            // SAFETY: the process has one thread, so the child may call anything.
             if unsafe { nix::unistd::fork() }.unwrap().is_child() {
                 nix::unistd::setsid().unwrap();
                 forever();
             }
         };
-        // Not because the fork server ends with the last process: there is another.
+        // Another process keeps the fork server alive, so its end cannot be the cause.
         let other = sleeps();
         Process::spawn(forks, ()).unwrap().join().unwrap();
         wait_for(|| own_processes().len() == 2);
@@ -277,7 +277,7 @@ fn a_dropped_process_is_ended_and_a_detached_one_runs_on() {
 
         // One that ignores SIGTERM gets SIGKILL.
         let deaf = |path: String| {
-            // SAFETY: ignoring is no handler.
+            // SAFETY: ignoring a signal installs no handler.
             unsafe { signal::signal(Signal::SIGTERM, SigHandler::SigIgn) }.unwrap();
             count(&path);
             forever();
@@ -328,7 +328,7 @@ fn a_dropped_process_has_five_seconds_to_put_things_in_order() {
 fn a_process_that_has_ended_is_not_alive_whether_or_not_its_stopped_server_has_said_so() {
     alone(|| {
         let process = sleeps();
-        // A young process has its server's name.
+        // A process that has just started has its server's name.
         let server = processes::Process::of(process.pid()).unwrap().parent;
         send(server, Signal::SIGSTOP);
         process.kill().unwrap();
@@ -347,12 +347,12 @@ fn a_process_dies_with_its_fork_server_even_if_its_host_is_stopped() {
     let host = || {
         let process = sleeps();
         say(&process.pid().to_string());
-        // It is stopped, and told to go on.
+        // It is stopped, and continued.
         let _ = process.join();
     };
     against_host(host, |runner| {
         let pid = runner.hear().unwrap().parse().unwrap();
-        // Not before it has asked to die with its server.
+        // Only after it has requested to die with its server.
         wait_for(|| processes::Process::of(pid).unwrap().name.contains("proc"));
         runner.send(Signal::SIGSTOP);
         let server = runner.processes().into_iter().find(processes::Process::is_server);
@@ -371,7 +371,7 @@ fn a_stopped_process_is_alive_until_it_is_killed() {
         wait_for(|| processes::Process::of(process.pid()).unwrap().state == 'T');
         assert!(process.is_alive());
         assert!(matches!(process.wait_timeout(Duration::ZERO), Err(Error::TimedOut { .. })));
-        // SIGTERM does not reach it; the drop does.
+        // SIGTERM does not end it; the drop does.
         process.terminate().unwrap();
         drop(process);
     });

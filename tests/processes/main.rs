@@ -16,7 +16,7 @@ mod surroundings;
 use brigade::{Error, Process, active_processes};
 use common::tasks::forever;
 
-/// Asks for a library that ignores the ends of children from when it is loaded.
+/// Simulates a library that ignores SIGCHLD from the time when it is loaded.
 pub(crate) const IGNORES_CHILDREN: &str = "BRIGADE_TEST_IGNORES_CHILDREN";
 
 #[used]
@@ -25,7 +25,7 @@ static LIBRARY: extern "C" fn() = library;
 
 extern "C" fn library() {
     if std::env::var_os(IGNORES_CHILDREN).is_some() {
-        // SAFETY: ignoring is no handler.
+        // SAFETY: ignoring a signal installs no handler.
         unsafe { libc::signal(libc::SIGCHLD, libc::SIG_IGN) };
     }
 }

@@ -11,12 +11,12 @@ use crate::common::skipped;
 use crate::common::tasks::raise;
 use crate::{death, sleeps};
 
-/// Takes far more memory than the group of the test has.
+/// Takes far more memory than the cgroup of the test has.
 fn eat(_: u32) -> usize {
     (0..100u8).map(|n| vec![n | 1; 8 << 20]).collect::<Vec<_>>().len()
 }
 
-// Of several at once only the first was, and a worker's death counted for a process.
+// Of several at once only the first was reported, and a worker's death counted as a process's.
 #[test]
 fn each_process_killed_for_want_of_memory_is_reported_as_that_and_one_killed_by_hand_is_not() {
     alone(|| {
@@ -39,19 +39,19 @@ fn each_process_killed_for_want_of_memory_is_reported_as_that_and_one_killed_by_
         by_hand();
         killed_by_memory(Process::spawn(eat, 0).unwrap());
         by_hand();
-        // All are dead before the first is asked about.
+        // All are dead before the first result is requested.
         let several: Vec<_> = (0..3).map(|n| Process::spawn(eat, n).unwrap()).collect();
         for process in &several {
             assert_eq!(process.wait().unwrap(), ExitReason::Signal(9));
         }
         several.into_iter().for_each(killed_by_memory);
         by_hand();
-        // A worker's end is no process's.
+        // The end of a worker does not count as a process's.
         let pool = crate::common::tasks::with(1).build().unwrap();
         assert!(crate::common::tasks::death(pool.submit(eat, 0).unwrap()).out_of_memory);
         by_hand();
         pool.shutdown().unwrap();
-        // Of somebody else: it is not taken for what this program has killed.
+        // Of another program: it is not taken for one that this program has killed.
         let greedy = Command::new("tail").arg("/dev/zero").status().unwrap();
         assert_eq!(std::os::unix::process::ExitStatusExt::signal(&greedy), Some(9));
         let killed = sleeps();
@@ -85,7 +85,7 @@ fn a_result_that_there_is_no_memory_for_is_an_error_that_says_so() {
     });
 }
 
-// Else a long-lived process would keep what it has copied long ago.
+// Otherwise a long-lived process would keep an argument that it has copied.
 #[test]
 fn the_memory_of_an_argument_is_free_again_when_the_process_has_copied_it() {
     alone(|| {

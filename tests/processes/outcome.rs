@@ -1,4 +1,4 @@
-//! What one-off processes return, and what their errors say.
+//! What one-off processes return, and what their errors contain.
 
 use std::fs;
 use std::thread;
@@ -48,7 +48,7 @@ fn every_crash_is_named_with_its_crash_message() {
         let overflow = death(Process::spawn(deep, 0).unwrap().join().unwrap_err());
         assert_eq!(overflow.reason, ExitReason::Signal(6));
         assert!(overflow.crash_message.unwrap().contains("stack overflow"));
-        // SAFETY: it is not sound; that is what the process is for.
+        // SAFETY: it is not sound; the process is to crash.
         let wild = |at: usize| unsafe { (at as *const u8).read_volatile() };
         let fault = death(Process::spawn(wild, 8).unwrap().join().unwrap_err());
         assert_eq!(fault.reason, ExitReason::Signal(11));
@@ -67,7 +67,7 @@ fn every_crash_is_named_with_its_crash_message() {
         let died = death(twice.join().unwrap_err());
         assert_eq!(died.reason, ExitReason::Signal(6));
         assert!(died.crash_message.is_some());
-        // A panic that was caught is not what killed it.
+        // A panic that was caught is not the cause of the death.
         let caught = |()| {
             let _ = std::panic::catch_unwind(|| panic!("caught"));
             raise(Signal::SIGKILL);
@@ -168,7 +168,7 @@ fn what_a_process_printed_is_flushed_when_it_ends() {
         let prints = |path: String| {
             let file = fs::File::create(path).unwrap();
             nix::unistd::dup2_stdout(&file).unwrap();
-            // A thread that keeps the stream for ever is not waited for.
+            // A thread that holds the stream for ever does not delay the end.
             print!("without an end of line");
         };
         Process::spawn(prints, path.clone()).unwrap().join().unwrap();
@@ -184,7 +184,7 @@ fn what_a_process_printed_is_flushed_when_it_ends() {
             7
         };
         assert_eq!(Process::spawn(hoards, ()).unwrap().join().unwrap(), 7);
-        // One that does not keep it changes nothing.
+        // A thread that releases it changes nothing.
         let shares = |path: String| {
             let file = fs::File::create(path).unwrap();
             nix::unistd::dup2_stdout(&file).unwrap();
@@ -239,11 +239,11 @@ fn a_process_that_writes_without_end_to_captured_standard_error_neither_blocks_n
         assert_eq!(Process::spawn(|n: u8| n, 3).unwrap().join().unwrap(), 3);
         endless.kill().unwrap();
         assert_eq!(endless.wait().unwrap(), ExitReason::Signal(9));
-        // One that closes it, and one whose child keeps it.
+        // A process that closes it, and one whose child keeps it.
         let closes = |()| {
-            // SAFETY: nobody uses the descriptor afterwards.
+            // SAFETY: the descriptor is not used afterwards.
             unsafe { libc::close(2) };
-            // SAFETY: the process has one thread, so the child may do what it likes.
+            // SAFETY: the process has one thread, so the child may call anything.
             if unsafe { nix::unistd::fork() }.unwrap().is_child() {
                 forever();
             }
@@ -258,7 +258,7 @@ fn a_process_that_closes_what_it_does_not_know_returns_a_large_result_all_the_sa
     alone(|| {
         let closes = |len: usize| {
             for fd in 3..20 {
-                // SAFETY: brigade's own descriptors have higher numbers, and there are no others.
+                // SAFETY: brigade's descriptors have higher numbers, and there are no others.
                 unsafe { libc::close(fd) };
             }
             let _files: Vec<_> = (0..20).map(|_| fs::File::open("/dev/null").unwrap()).collect();

@@ -1,7 +1,7 @@
 //! What tasks see of their host.
 //!
-//! The kind of fault: the fork server is a snapshot of its host at the first pool, and what is of
-//! the moment was taken from that snapshot.
+//! Class of bug: the fork server is a snapshot of its host at the first pool, and the current state
+//! was taken from that snapshot.
 
 use std::fs;
 use std::io::{self, Read, Write};
@@ -21,7 +21,7 @@ use crate::common::alone::{alone, own_processes, server};
 use crate::common::processes::send;
 use crate::common::time::wait_for;
 
-/// What `function` returns in a worker of a new pool, and in a one-off process.
+/// The results of `function` in a worker of a new pool, and in a one-off process.
 fn both<F, R>(function: F) -> [R; 2]
 where
     F: Fn(()) -> R + Copy + Send + 'static,
@@ -32,7 +32,7 @@ where
     [of_pool, Process::spawn(function, ()).unwrap().join().unwrap()]
 }
 
-/// A pool that was built when the host was otherwise, and whose server lives on.
+/// A pool that was built before the host changed, and whose server still runs.
 fn earlier() -> Pool {
     let pool = crate::common::tasks::with(1).build().unwrap();
     pool.submit(|()| (), ()).unwrap().join().unwrap();
@@ -77,7 +77,7 @@ fn a_task_works_in_the_directory_that_its_host_had_when_the_pool_was_built() {
         let now = directory.0.canonicalize().unwrap();
         assert_eq!(both(asks), [now.clone(), now.clone()]);
         assert_eq!(first.submit(asks, ()).unwrap().join().unwrap(), was);
-        // One that replaces another, too; a directory that is gone is a directory.
+        // Also a directory that replaces another, and one that was removed.
         let second = crate::common::tasks::with(1).build().unwrap();
         std::env::set_current_dir(&was).unwrap();
         let dies = |()| crate::common::tasks::raise(Signal::SIGKILL);
@@ -100,7 +100,7 @@ fn a_task_has_the_environment_that_its_host_had_when_the_pool_was_built() {
             names.map(|name| std::env::var_os(name).map(|value| value.into_string().unwrap()))
         };
         let set = |name: &str, value: &str| {
-            // SAFETY: the other threads of this process do not touch the environment.
+            // SAFETY: no other thread of this process uses the environment.
             unsafe { std::env::set_var(name, value) }
         };
         set("BRIGADE_OLD", "1");
@@ -131,7 +131,7 @@ fn a_task_has_processors_niceness_and_policy_of_the_hosts_first_thread() {
     };
     alone(|| {
         let first_thread = {
-            // SAFETY: plain system calls; the first thread has the number of the process.
+            // SAFETY: plain system calls; the first thread has the id of the process.
             let nice = unsafe { libc::getpriority(libc::PRIO_PROCESS, std::process::id()) };
             let cpus = sched_getaffinity(Pid::this()).unwrap();
             let cpus: Vec<_> = (0..64).filter(|&cpu| cpus.is_set(cpu).unwrap()).collect();
@@ -144,9 +144,9 @@ fn a_task_has_processors_niceness_and_policy_of_the_hosts_first_thread() {
             one.set(*first_thread.0.last().unwrap()).unwrap();
             sched_setaffinity(Pid::from_raw(0), &one).unwrap();
             let param = libc::sched_param { sched_priority: 0 };
-            // SAFETY: the pointer is to a live local; this thread alone is meant.
+            // SAFETY: the pointer is to a live local; only this thread is affected.
             unsafe { libc::sched_setscheduler(0, libc::SCHED_BATCH, &raw const param) };
-            // Back to less would take privileges.
+            // Lowering the niceness again would need privileges.
             if nix::unistd::geteuid().is_root() {
                 // SAFETY: a plain system call, for this thread.
                 unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, 5) };
@@ -253,7 +253,7 @@ fn what_a_host_handles_or_ignores_ends_no_task_and_is_default_in_programs_of_tas
         handle(Signal::SIGINT, SigHandler::Handler(nothing));
         handle(Signal::SIGQUIT, SigHandler::Handler(nothing));
         let group = [Signal::SIGTERM, Signal::SIGHUP, Signal::SIGINT, Signal::SIGQUIT];
-        // Waits until it has been sent all four, and goes on.
+        // Waits until it has been sent all four signals, and continues.
         let works = |path: String| {
             crate::common::tasks::count(&path);
             let stop = format!("{path}-stop");
@@ -278,7 +278,7 @@ fn what_a_host_handles_or_ignores_ends_no_task_and_is_default_in_programs_of_tas
         assert_eq!(pool.stats().restarts, 0);
         fs::remove_file(format!("{path}-stop")).unwrap();
         fs::remove_file(path).unwrap();
-        // What is meant for one process alone still ends that.
+        // A signal to one process alone still ends that process.
         let process = crate::sleeps();
         process.terminate().unwrap();
         assert_eq!(process.wait().unwrap(), ExitReason::Signal(15));
@@ -299,7 +299,7 @@ fn what_a_host_leaves_at_its_default_ends_its_tasks() {
 #[test]
 fn what_a_host_was_started_with_as_ignored_stays_ignored() {
     if std::env::var_os("BRIGADE_TEST").is_none() {
-        // Every process of the test is started with these as ignored.
+        // Every process of the test is started with these signals ignored.
         for signal in [Signal::SIGHUP, Signal::SIGUSR2, Signal::SIGTERM] {
             handle(signal, SigHandler::SigIgn);
         }
@@ -338,7 +338,7 @@ fn a_pipe_that_nobody_reads_does_to_a_task_what_it_does_to_its_host() {
 fn what_a_task_leaves_behind_lives_as_long_as_its_worker_and_no_longer() {
     alone(|| {
         let leaves = |()| {
-            // The shell ends, and leaves an orphan.
+            // The shell ends and leaves an orphan.
             let script = "sleep 1000 > /dev/null 2>&1 & echo $!";
             let output = Command::new("sh").args(["-c", script]).output().unwrap();
             String::from_utf8(output.stdout).unwrap().trim().parse::<u32>().unwrap()
@@ -349,7 +349,7 @@ fn what_a_task_leaves_behind_lives_as_long_as_its_worker_and_no_longer() {
         let pool = crate::common::tasks::with(1).build().unwrap();
         let other = crate::common::tasks::with(1).build().unwrap();
         let orphan = pool.submit(leaves, ()).unwrap().join().unwrap();
-        // Others end, in order and not.
+        // Other processes end, normally and not.
         Process::spawn(|()| (), ()).unwrap().join().unwrap();
         let dies = |()| crate::common::tasks::raise(Signal::SIGKILL);
         other.submit(dies, ()).unwrap().join().unwrap_err();
@@ -374,7 +374,7 @@ fn what_tasks_have_started_ends_with_a_fork_server_that_is_killed() {
             let output = Command::new("sh").args(["-c", &script]).output().unwrap();
             assert!(output.status.success());
         };
-        // An orphan, and one with children in a session of its own.
+        // An orphan, and a process with children in its own session.
         for script in [
             "sleep 1000 > /dev/null 2>&1 &",
             "setsid sh -c 'sleep 1000 & wait' \
@@ -383,7 +383,7 @@ fn what_tasks_have_started_ends_with_a_fork_server_that_is_killed() {
             pool.submit(leaves, script.to_owned()).unwrap().join().unwrap();
         }
         let forks = |()| {
-            // SAFETY: the child makes nothing but one system call after another.
+            // SAFETY: the child only makes system calls.
             if unsafe { libc::fork() } == 0 {
                 loop {
                     // SAFETY: a plain system call.
@@ -411,7 +411,8 @@ fn a_task_has_the_descriptors_of_its_own_and_no_others() {
         unsafe { libc::fcntl(file.as_raw_fd(), libc::F_SETFD, 0) };
         let low =
             |()| (3..100).filter(|n| fs::exists(format!("/proc/self/fd/{n}")).unwrap()).count();
-        // The one that lists them is not among them: each name is looked up by itself.
+        // The descriptor of the listing is not among them, because each name is looked up
+        // separately.
         assert_eq!(both(low), [0, 0]);
         assert!(server().is_none() || own_processes().len() < 2);
     });

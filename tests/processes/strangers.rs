@@ -1,7 +1,7 @@
-//! Who may have a fork server, and who may not.
+//! Who may use a fork server.
 //!
-//! The kind of fault: what a process does rests on its environment, which anybody may set, and on
-//! descriptors, which anybody may pass.
+//! Class of bug: a process relies on its environment, which any process may set, and on
+//! descriptors, which any process may pass.
 #![allow(unsafe_code)]
 
 use crate::common::alone::alone;
@@ -31,7 +31,7 @@ fn again(program: &Path, test: &str) -> Command {
     command
 }
 
-/// The same as a fork server with `fd` as its descriptor 3.
+/// The same, started as a fork server with `fd` as its descriptor 3.
 fn server(program: &Path, fd: Option<RawFd>) -> Command {
     let mut command = again(program, "strangers::says_that_main_ran");
     command.env(VARIABLE, "7");
@@ -42,7 +42,7 @@ fn server(program: &Path, fd: Option<RawFd>) -> Command {
             // SAFETY: as above.
             Some(fd) => unsafe { libc::dup2(fd, 3) },
         };
-        // SAFETY: as above. If it was number 3 already it would be closed on exec.
+        // SAFETY: as above. If its number was already 3, it would otherwise be closed on exec.
         unsafe { libc::fcntl(3, libc::F_SETFD, 0) };
         Ok(())
     };
@@ -51,7 +51,7 @@ fn server(program: &Path, fd: Option<RawFd>) -> Command {
     command
 }
 
-/// What tests of this file start; by itself it does nothing.
+/// Run by tests of this file; does nothing by itself.
 #[test]
 #[ignore = "part of another test"]
 fn says_that_main_ran() {
@@ -128,7 +128,7 @@ fn pidfd(pid: u32) -> OwnedFd {
     // SAFETY: a plain call without pointers.
     let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) };
     assert!(fd >= 0, "{}", std::io::Error::last_os_error());
-    // SAFETY: the kernel has just made it.
+    // SAFETY: the kernel has just created it.
     unsafe { OwnedFd::from_raw_fd(RawFd::try_from(fd).unwrap()) }
 }
 
@@ -139,12 +139,12 @@ fn order(program: &Path, messages: &[Vec<u8>], host: u32) -> Output {
     drop(theirs);
     let host = pidfd(host);
     messages.iter().for_each(|message| send(&ours, message, &[host.as_raw_fd()]));
-    // Without this it would wait for more, if it took what came.
+    // Otherwise it would wait for more messages, if it accepted these.
     nix::sys::socket::shutdown(ours.as_raw_fd(), nix::sys::socket::Shutdown::Write).unwrap();
     child.wait_with_output().unwrap()
 }
 
-/// What differs from an entry of the engine's in its mark alone.
+/// Differs from an entry of the engine only in its mark.
 #[repr(C)]
 struct Decoy {
     mark: [usize; 2],
@@ -158,7 +158,7 @@ fn decoy() {
     let _ = DECOY.run;
 }
 
-/// Where something of this program lies in its image.
+/// The offset in the image of something in this program.
 fn offset(address: *const ()) -> u64 {
     let maps = fs::read_to_string("/proc/self/maps").unwrap();
     let own = own().display().to_string();
@@ -167,7 +167,7 @@ fn offset(address: *const ()) -> u64 {
     address.addr() as u64 - base
 }
 
-// It called any offset of the program's code, for whoever asked.
+// It called any offset of the program's code, for any sender.
 #[test]
 fn a_fork_server_takes_orders_from_its_own_host_alone_and_after_a_greeting() {
     alone(|| {
@@ -183,9 +183,9 @@ fn a_fork_server_takes_orders_from_its_own_host_alone_and_after_a_greeting() {
         assert_refused(&output, "meant for another");
         let output = order(&own(), &[b"brigade?".to_vec()], own_pid);
         assert_refused(&output, "no order");
-        // Somebody who has got hold of the socket.
+        // A process that has got hold of the socket.
         let mut other = Command::new("cat");
-        // It ends with this process at the latest, because its input does.
+        // It ends with this process at the latest, because its input ends then.
         let mut other = other.stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
         let output = order(&own(), std::slice::from_ref(&hello), other.id());
         drop(other.stdin.take());
@@ -198,7 +198,7 @@ fn a_fork_server_takes_orders_from_its_own_host_alone_and_after_a_greeting() {
             &order(&copy, std::slice::from_ref(&hello), own_pid),
             "runs another executable",
         );
-        // The host itself may not have everything called either.
+        // Even the host may call registered functions only.
         let [function, decoy] = [decoy as *const (), (&raw const DECOY).cast()].map(offset);
         for entry in [0, 1, 0x1000, 0x1001, function, decoy, u64::MAX, u64::MAX - 23] {
             let output = order(&own(), &[hello.clone(), record(SPAWN, 1, entry)], own_pid);
@@ -207,7 +207,7 @@ fn a_fork_server_takes_orders_from_its_own_host_alone_and_after_a_greeting() {
     });
 }
 
-/// Whether this process may make programs with privileges, and the kernel would heed them.
+/// Whether this process may give programs privileges, and the kernel honours them.
 fn may_give_privileges(directory: &Path) -> bool {
     use nix::sys::statvfs::{FsFlags, statvfs};
     let is_root = nix::unistd::geteuid().is_root();
@@ -219,25 +219,25 @@ fn may_give_privileges(directory: &Path) -> bool {
 fn copy(directory: &Path, name: &str) -> PathBuf {
     fs::set_permissions(directory, fs::Permissions::from_mode(0o755)).unwrap();
     let copy = directory.join(name);
-    // By another process: one that a test beside this forks meanwhile would have a descriptor of
-    // this process for writing to it, and the kernel executes nothing that is being written.
+    // By another process: a child that a concurrent test forks would hold a descriptor of this
+    // process for writing to the copy, and the kernel executes no file that is open for writing.
     assert!(Command::new("cp").arg(own()).arg(&copy).status().unwrap().success());
     fs::set_permissions(&copy, fs::Permissions::from_mode(0o755)).unwrap();
     copy
 }
 
-/// Gives `path` the capability to send signals to anybody, as `setcap cap_kill=ep` does.
+/// Gives `path` the capability to send signals to all processes, as `setcap cap_kill=ep` does.
 fn give_capability(path: &Path) {
     let path = std::ffi::CString::new(path.to_str().unwrap()).unwrap();
     let words = [0x0200_0001u32, 1 << 5, 0, 0, 0];
     let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
     let (name, value) = (c"security.capability".as_ptr(), bytes.as_ptr().cast());
-    // SAFETY: C strings, and a buffer as long as is said.
+    // SAFETY: C strings, and a buffer of the stated length.
     let done = unsafe { libc::setxattr(path.as_ptr(), name, value, bytes.len(), 0) };
     assert_eq!(done, 0, "{}", std::io::Error::last_os_error());
 }
 
-/// What the test below starts; by itself it does nothing.
+/// Started by the test below; does nothing by itself.
 #[test]
 #[ignore = "part of another test"]
 fn says_what_becomes_of_a_pool() {
@@ -258,7 +258,7 @@ fn says_what_becomes_of_a_pool() {
     assert_eq!(inside.submit(|n: u8| n + 1, 1).unwrap().join().unwrap(), 2);
 }
 
-// The privileged server was not caught before `main`, which made another pool, and so on.
+// The privileged server was not intercepted before `main`, which made another pool, and so on.
 #[test]
 fn a_program_with_privileges_of_its_own_runs_its_main_once_and_says_which_they_are() {
     alone(|| {
@@ -269,7 +269,7 @@ fn a_program_with_privileges_of_its_own_runs_its_main_once_and_says_which_they_a
         let programs =
             ["set_uid", "set_gid", "capable", "plain"].map(|name| copy(&directory.0, name));
         let [set_uid, set_gid, capable, _] = &programs;
-        // Root's, and another user's; and the group of whoever made this.
+        // With privileges of root, and of another user; and of the group of the file's creator.
         fs::set_permissions(set_uid, fs::Permissions::from_mode(0o4755)).unwrap();
         chown(set_gid, None, Some(1)).unwrap();
         fs::set_permissions(set_gid, fs::Permissions::from_mode(0o2755)).unwrap();
@@ -285,7 +285,8 @@ fn a_program_with_privileges_of_its_own_runs_its_main_once_and_says_which_they_a
             if expected == "works" {
                 continue;
             }
-            // Nor does it serve, or run, when somebody else starts it as a fork server.
+            // It does not serve, or run `main`, when another user starts it as a fork server
+            // either.
             let (ours, theirs) = pair();
             drop(ours);
             let mut command = server(program, Some(theirs.as_raw_fd()));
@@ -295,7 +296,7 @@ fn a_program_with_privileges_of_its_own_runs_its_main_once_and_says_which_they_a
     });
 }
 
-// A set-uid program that becomes root and executes another hands on what its user gave it.
+// A set-uid program that becomes root and executes another passes on what its user gave it.
 #[test]
 fn a_fork_server_serves_no_other_user() {
     alone(|| {
@@ -304,7 +305,8 @@ fn a_fork_server_serves_no_other_user() {
         }
         let directory = Directory::new();
         let program = copy(&directory.0, "program");
-        // The socket is root's, the program another user's: only the kernel's answer counts.
+        // The socket belongs to root, the program runs as another user: only the kernel's answer
+        // counts.
         let (ours, theirs) = pair();
         let mut command = server(&program, Some(theirs.as_raw_fd()));
         let child = command.uid(NOBODY).gid(NOBODY).current_dir("/").spawn().unwrap();

@@ -1,4 +1,4 @@
-//! What one-off processes have around them, and what they lack.
+//! The environment of one-off processes.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -31,7 +31,7 @@ fn every_process_has_as_few_descriptors_as_the_first_however_many_there_are() {
             .iter()
             .map(|process| {
                 let mut last = 0;
-                // The arena's is closed when it is mapped.
+                // The arena's descriptor is closed when it has been mapped.
                 wait_for(|| {
                     let now = open(process);
                     now == std::mem::replace(&mut last, now) && now == 4
@@ -90,7 +90,7 @@ fn settings_that_cannot_be_are_refused_before_there_is_a_process() {
             let refused = builder.spawn(|()| (), ()).unwrap_err();
             assert!(matches!(refused, Error::InvalidArgument { .. }), "{refused}");
         }
-        // That there is no such processor shows only there.
+        // Only the process finds out that there is no such processor.
         let lost = Process::builder().affinity([1000]).spawn(|()| (), ()).unwrap();
         let text = lost.join().unwrap_err().to_string();
         assert!(text.contains("code 125") && text.contains("sched_setaffinity"), "{text}");
@@ -111,7 +111,7 @@ fn a_killed_fork_server_takes_its_processes_and_the_next_spawn_works() {
             assert!(death(process.join().unwrap_err()).pid > 0);
         }
         assert_eq!(Process::spawn(|n: u8| n, 4).unwrap().join().unwrap(), 4);
-        // At any moment.
+        // Kills at random moments.
         for round in 0..20u32 {
             let others = sleeps();
             let killed = server().map(|server| server.pid);
@@ -135,7 +135,7 @@ fn a_killed_fork_server_takes_its_processes_and_the_next_spawn_works() {
     });
 }
 
-// What was lent to it would be another's while it still wrote there.
+// Otherwise memory that was lent to it could be reused while it still writes there.
 #[test]
 fn a_process_whose_fork_server_was_killed_has_not_ended_before_it_is_gone() {
     alone(|| {
@@ -162,7 +162,7 @@ fn a_process_has_no_signal_blocked_and_default_dispositions_whatever_the_host_ha
         let mut before = SigSet::empty();
         signal::pthread_sigmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::all()), None).unwrap();
         signal::pthread_sigmask(SigmaskHow::SIG_BLOCK, None, Some(&mut before)).unwrap();
-        // SAFETY: ignoring is no handler.
+        // SAFETY: ignoring a signal installs no handler.
         unsafe { signal::signal(Signal::SIGINT, SigHandler::SigIgn) }.unwrap();
         let masks = |()| {
             let status = fs::read_to_string("/proc/self/status").unwrap();
@@ -173,7 +173,7 @@ fn a_process_has_no_signal_blocked_and_default_dispositions_whatever_the_host_ha
             (field("SigBlk"), field("SigIgn"))
         };
         let (blocked, ignored) = Process::spawn(masks, ()).unwrap().join().unwrap();
-        // glibc ignores the two signals that are its own.
+        // glibc ignores its two internal signals.
         let of_glibc: u64 = 1 << 31 | 1 << 32;
         assert_eq!((blocked, ignored & !of_glibc), (0, 1 << (libc::SIGPIPE - 1)));
         let mut after = SigSet::empty();
@@ -187,7 +187,7 @@ fn a_process_that_closes_its_standard_descriptors_exits_with_code_0() {
     alone(|| {
         let closes = |()| {
             for fd in 0..3 {
-                // SAFETY: nobody uses the descriptor afterwards.
+                // SAFETY: the descriptor is not used afterwards.
                 unsafe { libc::close(fd) };
             }
         };
@@ -202,7 +202,7 @@ fn a_host_whose_standard_descriptors_are_closed_has_processes() {
     alone(|| {
         let saved: Vec<_> = (0..3)
             .map(|fd| {
-                // SAFETY: the descriptor is open here, and is put back before anybody uses it.
+                // SAFETY: the descriptor is open here, and is restored before it is used.
                 let file = unsafe { std::os::fd::BorrowedFd::borrow_raw(fd) };
                 nix::fcntl::fcntl(file, nix::fcntl::FcntlArg::F_DUPFD_CLOEXEC(10)).unwrap()
             })
@@ -214,11 +214,11 @@ fn a_host_whose_standard_descriptors_are_closed_has_processes() {
             let reason = process.wait();
             (reason, process.join())
         });
-        // Descriptors of ours have had the numbers; threads on their way out may still have them.
+        // Descriptors of this test had these numbers; threads that are ending may still hold them.
         // SAFETY: F_GETFD reads a flag of a descriptor number and takes no pointer.
         wait_for(|| (0..3).all(|fd| unsafe { libc::fcntl(fd, libc::F_GETFD) } == -1));
         for (fd, saved) in (0..).zip(saved) {
-            // SAFETY: both are numbers of descriptors that nobody else has.
+            // SAFETY: nothing else uses these two descriptor numbers.
             unsafe {
                 libc::dup2(saved, fd);
             }
@@ -264,7 +264,7 @@ fn processes_and_pools_share_a_server_and_neither_ends_the_others() {
         let pool = crate::common::tasks::with(1).build().unwrap();
         let process = sleeps();
         let servers = || own_processes().iter().filter(|p| p.is_server()).count();
-        // A process has its server's name until it has its own.
+        // A process has its server's name until it sets its own.
         wait_for(|| servers() == 1);
         pool.shutdown().unwrap();
         assert!(process.is_alive());
@@ -303,18 +303,18 @@ fn without_descriptors_to_spare_a_spawn_is_an_error_and_leaves_no_process() {
     });
 }
 
-// It took the missing descriptors for the end of its host, and ended all its processes.
+// It took the lack of descriptors for the end of its host, and ended all its processes.
 #[test]
 fn a_fork_server_without_descriptors_to_spare_refuses_and_keeps_what_it_has() {
     use nix::sys::resource::{Resource, getrlimit, setrlimit};
     alone(|| {
         let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
         let used = fs::read_dir("/proc/self/fd").unwrap().count() as u64;
-        // The server keeps the limit that it starts with.
+        // The server keeps the limit with which it starts.
         setrlimit(Resource::RLIMIT_NOFILE, used + 20, hard).unwrap();
         let mut processes = vec![sleeps()];
         setrlimit(Resource::RLIMIT_NOFILE, soft, hard).unwrap();
-        // The former take more descriptors to start than to have, and so are refused earlier.
+        // The first needs more descriptors to start than to run, and so is refused earlier.
         for builder in [Process::builder().capture_stderr(), Process::builder()] {
             let mut refused = None;
             while processes.len() < 40 && refused.is_none() {

@@ -1,4 +1,4 @@
-//! Locks and their kin, queues and pipes between processes.
+//! Locks and similar primitives, queues and pipes between processes.
 #![cfg(not(loom))]
 
 mod channels;

@@ -1,9 +1,9 @@
-//! Runs a process instruction by instruction, and kills it.
+//! Steps a process instruction by instruction, and kills it.
 //!
 //! The process calls [`mark`] before and after the section under test. Its tracer steps it k
-//! instructions into the section and kills it; then the test sweeps, if that is its part, and
-//! checks what is left. [`for_each_kill_point`] does that for many k. Executables of Rust are
-//! linked without lazy binding, so a section contains our code, libc's and the kernel's, but not
+//! instructions into the section and kills it. Then the test sweeps, if it has to, and checks the
+//! remaining state. [`for_each_kill_point`] does that for many k. Rust executables are linked
+//! without lazy binding, so a section contains the crate's code, libc's and the kernel's, but not
 //! the dynamic loader.
 
 use nix::sys::ptrace;
@@ -18,13 +18,14 @@ use crate::common::time::wait_for;
 /// Marks the ends of a section: a process that is not traced ignores this signal.
 const MARK: Signal = Signal::SIGURG;
 
-/// A section with more instructions than this does not end.
+/// A section with more instructions than this is assumed not to end.
 const INSTRUCTIONS_MAX: usize = 1_000_000;
 
-/// How many points of a section are tried, unless all are.
+/// The points of a section that are tried, unless all are.
 const POINTS: usize = 80;
 
-/// How many instructions are stepped for them, about: of very long sections fewer points are tried.
+/// The approximate number of instructions that are stepped for them: very long sections have fewer
+/// points.
 const STEPS: usize = 400_000;
 
 /// Marks the begin or the end of a section, in the traced process.
@@ -62,7 +63,7 @@ impl Tracer {
         Tracer::at_mark(pid)
     }
 
-    /// Traces a child that has asked for it by `PTRACE_TRACEME`, up to its first mark.
+    /// Traces a child that has called `PTRACE_TRACEME`, up to its first mark.
     pub(crate) fn at_mark(pid: Pid) -> Tracer {
         let tracer = Tracer(pid);
         assert_eq!(tracer.wait(), WaitStatus::Stopped(pid, MARK), "before the section");
@@ -73,7 +74,7 @@ impl Tracer {
         waitpid(self.0, Some(WaitPidFlag::__WALL)).unwrap()
     }
 
-    /// Runs one instruction. False if the process has come to its next mark instead.
+    /// Runs one instruction. False if the process has reached its next mark instead.
     fn step(&self) -> bool {
         ptrace::step(self.0, None).unwrap();
         match self.wait() {
@@ -94,11 +95,11 @@ impl Drop for Tracer {
     }
 }
 
-/// Where in its section a victim is killed.
+/// The point of its section at which a victim is killed.
 pub(crate) struct KillPoint {
-    /// After so many instructions.
+    /// After this many instructions.
     instructions: usize,
-    /// How many there were, if the section ended before that.
+    /// The number of instructions, if the section ended before that.
     length: Option<usize>,
 }
 
@@ -118,10 +119,10 @@ impl KillPoint {
     }
 }
 
-/// Calls `scene` for points all over a section: it sets a stage, makes a victim, has it killed at
-/// the point, and checks what is left. First comes the end of the section, then points from the
-/// begin on: every instruction if `BRIGADE_LONG` is set, otherwise [`POINTS`] of them, evenly
-/// spread, because the effort grows with the square of their number.
+/// Calls `scene` for points all over a section. The scene sets up a stage, starts a victim, kills
+/// it at the point, and checks the remaining state. The first point is the end of the section. The
+/// others are counted from its beginning: every instruction if `BRIGADE_LONG` is set, otherwise
+/// [`POINTS`] of them, evenly spread, because the effort grows with the square of their number.
 pub(crate) fn for_each_kill_point(mut scene: impl FnMut(&mut KillPoint)) {
     let mut end = KillPoint::after(INSTRUCTIONS_MAX);
     scene(&mut end);

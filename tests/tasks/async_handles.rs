@@ -24,7 +24,7 @@ impl Wake for Unpark {
     }
 }
 
-/// Runs a future on this thread; sleeps until it is woken.
+/// Runs a future on this thread, which sleeps until it is woken.
 fn block_on<F: Future>(future: F) -> F::Output {
     let unpark = Arc::new(Unpark(thread::current(), AtomicUsize::new(0)));
     let waker = Waker::from(Arc::clone(&unpark));

@@ -37,7 +37,7 @@ fn wait_returns_with_exactly_the_sets_that_were_asked_for() {
         assert_eq!(late.sets, expected);
         assert!(late.to_string().contains("1 of 4 tasks unfinished"), "{late}");
         assert!(matches!(Error::from(late), Error::Unfinished { unfinished: 1, total: 4, .. }));
-        // Without a failure, the first error is the end of all.
+        // Without a failure, it waits for the end of all.
         let none_failed = [&hangs, &done];
         assert!(wait(none_failed, ReturnWhen::FirstError, NOW).is_err());
         assert!(wait([&hangs], ReturnWhen::FirstCompleted, NOW).is_err());
@@ -53,11 +53,12 @@ fn wait_returns_with_exactly_the_sets_that_were_asked_for() {
 fn wait_wakes_when_the_first_task_ends_or_fails() {
     alone(|| {
         for pools in 1..3 {
-            // Of one pool the waiting thread drives, of several the supervisor does.
+            // If all tasks belong to one pool, the waiting thread drives it; otherwise the
+            // supervisor does.
             let pools: Vec<_> = (0..pools).map(|_| with(2).build().unwrap()).collect();
             let hangs = hanging(&pools[0]);
             let last = pools.last().unwrap();
-            // Ends when the waiting thread is asleep, which must be woken then.
+            // Ends when the waiting thread sleeps and has to be woken.
             let slow = |(n, waiting): (u32, ThreadId)| {
                 waiting.wait_until_blocked();
                 assert!(n != 1, "one");
@@ -112,7 +113,7 @@ fn as_completed_yields_each_task_once_as_it_ends() {
             assert!(seen.insert(position), "{position} twice");
         }
         assert_eq!(seen.len(), 3000);
-        // One that ends early overtakes one that was given before it.
+        // A task that ends early is returned before one that was given first.
         let hangs = hanging(&pool);
         let fast = pool.submit(same, 1).unwrap();
         let mut both = as_completed([hangs, fast], None);

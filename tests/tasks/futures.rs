@@ -1,4 +1,4 @@
-//! What happens when tasks end: callbacks, on their thread.
+//! What happens when tasks end: callbacks, and their thread.
 #![allow(unsafe_code)]
 
 use std::collections::BTreeSet;
@@ -39,7 +39,7 @@ fn a_callback_runs_exactly_once_whether_it_came_before_or_after_the_end() {
             assert_eq!(values.iter().collect::<Vec<_>>(), [None, Some(round)]);
         }
         progress();
-        // Nobody joins: the supervisor hears of the end.
+        // Without a join, the supervisor notices the end.
         let (sender, values) = mpsc::channel();
         let slow = |host: ThreadId| -> u32 {
             host.wait_until_blocked();
@@ -123,7 +123,8 @@ fn a_callback_that_panics_is_logged_and_later_ones_still_run() {
     });
 }
 
-/// A waiting thread slept in `std::thread::park`, and took the wake-up of whoever uses that too.
+/// A waiting thread slept in `std::thread::park`, and consumed wake-ups meant for other users of
+/// that.
 #[test]
 fn a_wait_leaves_the_wake_up_of_an_executor_to_it() {
     fn slow((n, waiting): (u32, ThreadId)) -> u32 {
@@ -141,7 +142,7 @@ fn a_wait_leaves_the_wake_up_of_an_executor_to_it() {
         let (pool, other) = (with(2).queue_limit(1).build().unwrap(), one());
         let hangs = hanging(&pool);
         thread::scope(|scope| {
-            // Sleeps on the pool's board, so that the others find that taken.
+            // Sleeps on the control block's word, so that the others find it taken.
             let first = scope.spawn(|| hangs.join());
             parks_after(&|| {
                 assert_eq!(pool.submit(slow, (1, ThreadId::current())).unwrap().join().unwrap(), 1)
@@ -168,7 +169,7 @@ fn a_wait_leaves_the_wake_up_of_an_executor_to_it() {
     });
 }
 
-/// Scratch buffers of a thread were taken for granted in destructors that run after theirs.
+/// Scratch buffers of a thread were assumed to exist in destructors that run after theirs.
 #[test]
 fn destructors_of_thread_locals_and_exit_handlers_may_use_pools_and_queues() {
     static POOL: OnceLock<Pool> = OnceLock::new();
@@ -308,7 +309,7 @@ fn shutdown_waits_for_callbacks() {
     });
 }
 
-// A callback thread that is asleep, a joiner that sleeps, and workers that die.
+// A sleeping callback thread, a sleeping joiner, and workers that die.
 #[test]
 fn waits_and_callbacks_hear_of_deaths() {
     alone(|| {
@@ -333,7 +334,7 @@ fn waits_and_callbacks_hear_of_deaths() {
     });
 }
 
-// Nobody drives who would notice it: the supervisor has to.
+// No thread drives the pool, so the supervisor has to notice it.
 #[test]
 fn a_worker_stopped_while_idle_keeps_no_task_from_a_callback() {
     alone(|| {
@@ -401,7 +402,7 @@ fn handles_of_another_process_are_over_in_a_child() {
 
 /// Forks; 0 in the child.
 fn nix_fork() -> i32 {
-    // SAFETY: the child uses what it has inherited of the pool, which is to be inert, and exits.
+    // SAFETY: the child uses what it has inherited of the pool, which should be inert, and exits.
     match unsafe { nix::unistd::fork() }.unwrap() {
         nix::unistd::ForkResult::Parent { child } => child.as_raw(),
         nix::unistd::ForkResult::Child => 0,

@@ -1,4 +1,4 @@
-//! What a handle does in each state of its task.
+//! The behaviour of a handle in each state of its task.
 
 use std::sync::{Barrier, mpsc};
 use std::thread;
@@ -97,7 +97,7 @@ fn waits<R>(handle: &Handle<R>, begun: &mpsc::Sender<ThreadId>) {
     wait([handle], ReturnWhen::All, None).unwrap();
 }
 
-// The joiner that drives sleeps on another word than the one that was unparked.
+// The joiner that drives sleeps on a different word than the one that was woken.
 #[test]
 fn a_joiner_hears_when_another_thread_cancels_or_kills_its_task() {
     alone(|| {
@@ -106,7 +106,7 @@ fn a_joiner_hears_when_another_thread_cancels_or_kills_its_task() {
             let (running, queued) = running_and_queued(&pool);
             thread::scope(|scope| {
                 let (running, queued) = (&running, &queued);
-                // Two joiners: one sleeps as the driver, one does not.
+                // Two joiners: one sleeps as the driver, the other does not.
                 let (begun, ids) = mpsc::channel();
                 let first = scope.spawn({
                     let begun = begun.clone();
@@ -167,7 +167,7 @@ fn a_killed_task_is_cancelled_and_costs_the_others_nothing() {
     });
 }
 
-// A worker that is not known to have started has no pidfd to be killed by.
+// A worker whose start was not reported has no pidfd by which it could be killed.
 #[test]
 fn a_task_can_be_killed_while_its_worker_is_still_starting() {
     alone(|| {
@@ -176,7 +176,7 @@ fn a_task_can_be_killed_while_its_worker_is_still_starting() {
             let dies = |()| std::process::exit(1);
             let died: Handle<()> = pool.submit(dies, ()).unwrap();
             died.join().unwrap_err();
-            // Its worker has just been asked for.
+            // Its worker has just been requested.
             let endless = pool.submit(|()| forever(), ()).unwrap();
             endless.kill(Duration::ZERO).unwrap();
             assert!(is_cancelled(endless.join()));
@@ -270,7 +270,7 @@ fn a_running_task_that_is_cancelled_sees_it_and_may_return_a_value() {
             assert!(task.is_running() && !task.is_finished());
             assert!(!task.cancel());
             assert!(task.join().is_ok());
-            // The next task of the same worker was not asked.
+            // The next task of the same worker was not asked to end.
             assert!(!pool.submit(|()| brigade::is_cancelled(), ()).unwrap().join().unwrap());
         }
         assert_eq!((pool.stats().cancelled, pool.stats().restarts), (0, 0));
@@ -307,7 +307,7 @@ fn a_kill_with_grace_lets_the_polite_return_and_kills_the_others() {
         running.kill(grace).unwrap();
         polite.kill(Duration::from_secs(3600)).unwrap();
         assert!(polite.join().is_ok());
-        // A longer grace does not take the first one back; the death is not a reason to try again.
+        // A longer grace does not replace the first one, and the death causes no retry.
         running.kill(Duration::MAX).unwrap();
         assert!(is_cancelled(running.join()));
         assert!(start.elapsed() >= grace);
@@ -331,19 +331,20 @@ fn a_queued_task_is_killed_at_once_whatever_the_grace() {
     });
 }
 
-// Nobody took its place: a worker that was told to leave was waited for, however long it took.
+// It was not replaced: the pool waited for a worker that it had asked to leave, however long that
+// took.
 #[test]
 fn a_worker_that_is_stopped_when_it_is_to_leave_is_replaced() {
     alone(|| {
         let pool = Pool::builder().workers(1).build().unwrap();
-        // When the worker has said that it is ready, nobody looks at its results but who joins.
+        // When the worker has reported that it is ready, only joiners poll for its results.
         pool.wait_ready(Duration::from_secs(20)).unwrap();
         pool.submit(|()| (), ()).unwrap().join().unwrap();
         let path = std::env::temp_dir().join(crate::common::unique("quick"));
         let quick = pool.submit(|path| std::fs::write(path, "").unwrap(), path.clone()).unwrap();
         wait_for(|| path.exists());
         std::fs::remove_file(&path).unwrap();
-        // Its result is there when it sleeps, and nobody has looked at it.
+        // Its result is available when it sleeps, and was not collected.
         wait_for(|| workers().iter().any(|worker| worker.state == 'S'));
         let worker = workers().remove(0);
         send(worker.pid, Signal::SIGSTOP);
@@ -353,7 +354,7 @@ fn a_worker_that_is_stopped_when_it_is_to_leave_is_replaced() {
     });
 }
 
-/// A number that can be decoded in workers, and in the host panics.
+/// A number that can be decoded in workers, but panics in the host.
 #[derive(Debug)]
 struct Touchy(u32);
 
@@ -371,7 +372,7 @@ impl<'de> Deserialize<'de> for Touchy {
     }
 }
 
-// The kind: code of the user that decodes a result unwound through whoever was to pass it on, and a
+// Class of bug: user code that decodes a result unwound through the code that passes it on, and a
 // callback was never called.
 #[test]
 fn a_result_whose_decoding_panics_is_a_codec_error_for_everybody_who_asks() {

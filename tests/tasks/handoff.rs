@@ -141,15 +141,15 @@ fn a_handle_is_refused_where_it_cannot_cross() {
     });
 }
 
-/// An array, and a number of it that an initializer keeps.
+/// An array, and a number from it that an initializer keeps.
 static KEPT: OnceLock<(Frozen<u64>, u64)> = OnceLock::new();
 
 fn keep(array: Frozen<u64>, seven: u64) -> Result<(), String> {
     KEPT.set((array, seven)).map_err(|_| "a second initializer".to_owned())
 }
 
-// The kind: whether a value for several workers could hold an array depended on the place that it
-// was given at.
+// Class of bug: whether a value for several workers could hold an array depended on the method by
+// which it was passed.
 #[test]
 fn a_frozen_array_goes_wherever_an_argument_goes() {
     alone(|| {
@@ -157,7 +157,7 @@ fn a_frozen_array_goes_wherever_an_argument_goes() {
         let sum_of = |x: &Frozen<u64>, n: u64| x.as_slice().iter().sum::<u64>() + n;
         let pool = Pool::builder().workers(2);
         let pool = pool.initializer(|(x, n)| keep(x, n), (frozen.clone(), 7)).build().unwrap();
-        // Twice for each worker: what the initializer keeps is no reason to leave.
+        // Twice for each worker: what the initializer keeps does not make the worker leave.
         for n in 0..8 {
             let of_kept = |n: u64| {
                 let (array, seven) = KEPT.get().unwrap();
@@ -170,7 +170,7 @@ fn a_frozen_array_goes_wherever_an_argument_goes() {
         assert!(sums.into_iter().eq(499_500..499_509));
         let sums = pool.with(frozen.clone()).imap(0..9, 3, sum_of).unwrap();
         assert!(sums.map(Result::unwrap).eq(499_500..499_509));
-        // The items may be arrays as well, the same one among them, and all of them come back.
+        // The items may also be arrays, including the same one, and all of them come back.
         let other = SharedArray::from_slice(&[5u64, 6]).unwrap().freeze();
         let items = [frozen.clone(), other.clone(), frozen.clone()];
         let both = |x: &Frozen<u64>, y: Frozen<u64>| (x.clone(), y);
@@ -186,7 +186,7 @@ fn a_frozen_array_goes_wherever_an_argument_goes() {
         let process = Process::spawn(|x: Frozen<u64>| x.as_slice().len(), frozen.clone()).unwrap();
         assert_eq!(process.join().unwrap(), 1000);
         assert_eq!(pool.stats().restarts, 0);
-        // What a handle keeps of a pool that has ended is no worker, so it has no leases.
+        // A handle that outlives its pool keeps no worker, so there are no leases.
         let handle = pool.submit(|n: u8| n, 7).unwrap();
         drop((items, pool));
         let place = frozen.as_slice().as_ptr();
@@ -262,7 +262,7 @@ const ENDS: [End; 8] = [
 ];
 const ELEMENTS: usize = 1 << 15;
 
-/// What can be kept, and used as long as somebody has it.
+/// A handle that can be kept, and used while it exists.
 trait Kept: Any + Send {
     fn work(&mut self);
 }
@@ -279,7 +279,7 @@ impl Kept for Frozen<u64> {
     }
 }
 
-/// Keeps a handle past the end of its task, and has threads that take their time to end.
+/// Keeps a handle beyond the end of its task, and has threads that end late.
 fn hide(mut kept: impl Kept, how: Hide) {
     static HIDDEN: Mutex<Vec<Box<dyn Any + Send>>> = Mutex::new(Vec::new());
     for _ in 0..30 {
@@ -297,7 +297,7 @@ fn hide(mut kept: impl Kept, how: Hide) {
     }
 }
 
-/// Ends as it is told; says in a file that the handle is kept.
+/// Ends in the given way; writes to a file that the handle is kept.
 fn end(how: End, path: &str) -> Result<(), String> {
     count(path);
     match how {
@@ -331,7 +331,7 @@ fn keep_frozen((x, hidden, how, path): (Frozen<u64>, Hide, End, String)) -> Resu
     end(how, &path)
 }
 
-/// Waits for a task that was told to end so; nobody can use what it kept when that is known.
+/// Waits for a task that ends in this way; when that is known, nothing can use what it kept.
 fn await_end(pool: Pool, task: Handle<Result<(), String>>, how: End, path: &str, worker: u32) {
     wait_for(|| counted(path) > 0 || task.is_finished());
     match how {
@@ -341,7 +341,7 @@ fn await_end(pool: Pool, task: Handle<Result<(), String>>, how: End, path: &str,
     }
     let pool = (!matches!(how, End::Drop)).then_some(pool);
     let outcome = task.join();
-    // With a retry the worker is another one, which has no number here.
+    // With a retry the worker is another one, whose process id is not known here.
     let is_gone = matches!(how, End::Retry) || processes::Process::of(worker).is_none();
     assert!(is_gone, "{how:?}: {outcome:?} while worker {worker} is there");
     match (how, outcome) {
@@ -363,7 +363,7 @@ fn pool_for(how: End) -> (Pool, u32) {
     (pool, worker)
 }
 
-// The kind: whatever gives a lease back to the host, a handle of it may be alive in the worker.
+// Class of bug: a lease is returned to the host while a handle of it is alive in the worker.
 #[test]
 fn a_lease_ends_with_its_worker_however_its_task_hid_the_handle_and_ended() {
     alone(|| {

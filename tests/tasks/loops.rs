@@ -59,7 +59,7 @@ fn worker() -> u64 {
 fn the_same_range_goes_to_the_same_worker_in_every_call() {
     alone(|| {
         let pool = pool(3);
-        // Nobody is done with its first chunk before all have one: so nobody needs help.
+        // No worker finishes its first chunk before all have one, so none takes chunks of another.
         let met = brigade::shared::Barrier::new(3).unwrap();
         let mut x = SharedArray::<u64>::zeroed([3000]).unwrap();
         let short = SharedArray::<u8>::zeroed([3]).unwrap();
@@ -90,7 +90,7 @@ fn no_chunk_waits_for_one_that_takes_long() {
             let gate = brigade::shared::Event::new().unwrap();
             let left = brigade::shared::Value::new(99u64).unwrap();
             let calls = pool.par_chunks(&x, 1).enumerate().with((long, gate, left));
-            // It lasts until all others are over, so another worker must have done those.
+            // It lasts until all others are done, so another worker must have run those.
             calls
                 .for_each(|(long, gate, left), (i, _)| {
                     if i == *long {
@@ -159,7 +159,7 @@ fn results_are_collected_in_order() {
     });
 }
 
-// The bound on elements without bytes is one for a value. All results of a worker were one value.
+// The limit on elements without bytes holds for each value; all results of a worker were one value.
 #[test]
 fn a_loop_has_any_number_of_results_that_take_no_bytes() {
     alone(|| {
@@ -176,7 +176,7 @@ fn a_loop_has_any_number_of_results_that_take_no_bytes() {
     });
 }
 
-// The last levels of a reduction went by the pool's rules, not by the loop's.
+// The last levels of a reduction used the pool's rules instead of the loop's.
 #[test]
 fn a_repeatable_reduction_survives_a_death_in_its_last_levels() {
     alone(|| {
@@ -185,7 +185,7 @@ fn a_repeatable_reduction_survives_a_death_in_its_last_levels() {
         let died = std::env::temp_dir().join(format!("brigade-reduction-{}", std::process::id()));
         let mapped = pool.par_chunks(&x, 1).retries(1).with(died.clone());
         let sum = mapped.map(|died, x| (x[0], died.clone())).reduce((0, died.clone()), |a, b| {
-            // A block is one chunk here, so this runs in the last levels alone.
+            // Each block is one chunk here, so this runs only in the last levels.
             if std::fs::File::create_new(&a.1).is_ok() {
                 std::process::abort();
             }
@@ -253,7 +253,7 @@ fn a_repeatable_loop_survives_a_death() {
     alone(|| {
         let pool = pool(2);
         let mut x = SharedArray::<u64>::zeroed([1000]).unwrap();
-        // The first worker that comes to chunk 50 finds it untouched, marks it and dies.
+        // The first worker that reaches chunk 50 finds it untouched, marks it and dies.
         let run = pool.par_chunks_mut(&mut x, 10).enumerate().retries(3).for_each(|(i, x)| {
             if i == 50 && x[0] == 0 {
                 x[0] = 1;
@@ -266,7 +266,7 @@ fn a_repeatable_loop_survives_a_death() {
     });
 }
 
-// The last chunk left made no progress in a round, which was taken for the end: cancelled.
+// Retrying the last chunk made no progress in a round, so the loop ended as cancelled.
 #[test]
 fn a_repeatable_loop_survives_as_many_deaths_of_its_last_chunk_as_allowed() {
     alone(|| {
@@ -297,7 +297,7 @@ fn a_repeatable_loop_survives_as_many_deaths_of_its_last_chunk_as_allowed() {
 #[test]
 fn a_repeatable_loop_survives_a_death_before_anything_is_done() {
     alone(|| {
-        // Such a round was taken for one without progress, and the loop given up as cancelled.
+        // Such a round was taken for one without progress, and the loop ended as cancelled.
         let pool = pool(1);
         let mut x = SharedArray::<u64>::zeroed([10]).unwrap();
         let run = pool.par_chunks_mut(&mut x, 1).enumerate().retries(1).for_each(|(i, x)| {
@@ -312,15 +312,15 @@ fn a_repeatable_loop_survives_a_death_before_anything_is_done() {
     });
 }
 
-/// The mode that a function finds; it leaves another.
+/// Returns the mode that it finds, and leaves another.
 fn found_and_left(other: u32) -> u32 {
     let found = mode();
     set_mode(other);
     found
 }
 
-/// No function of a user begins in a floating-point mode that another has left: which was before
-/// it in its worker depends on time, and results never do.
+/// No user function begins in a floating-point mode that another function has left: which function
+/// ran before it in its worker depends on timing, and results must not.
 #[test]
 fn every_call_of_a_function_begins_in_the_standard_floating_point_mode() {
     alone(|| {

@@ -1,4 +1,4 @@
-//! Pools and their tasks, when nothing is killed that should live.
+//! Pools and their tasks, without unexpected deaths.
 #![cfg(not(loom))]
 
 #[cfg(feature = "async")]

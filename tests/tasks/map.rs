@@ -220,7 +220,7 @@ fn a_panic_of_the_input_of_a_lazy_map_reaches_the_caller_and_the_pool_goes_on() 
                     || std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| results.next()));
                 let first_panic = (0..20).find(|_| next().is_err());
                 assert!(first_panic.is_some());
-                // It is not asked again; what it gave before is delivered.
+                // The iterator is not used again; items that it returned before are delivered.
                 while let Ok(Some(result)) = next() {
                     assert!(result.unwrap() < k);
                 }

@@ -1,4 +1,4 @@
-//! What a pool does for tasks that behave.
+//! What a pool does for tasks that behave well.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, mpsc};
@@ -157,7 +157,7 @@ fn an_initializer_runs_in_process_too_and_its_failure_is_the_builds() {
     });
 }
 
-/// Builds a pool in a task of a pool, and so on; how many there were, and why no more.
+/// Builds a pool in a task of a pool, and so on; returns how many there were, and the final error.
 fn nest(levels: u32) -> (u32, String) {
     match Pool::builder().workers(1).build() {
         Ok(pool) => pool.submit(nest, levels + 1).unwrap().join().unwrap(),
@@ -204,7 +204,7 @@ fn what_the_encoding_cannot_carry_is_an_error_that_says_why() {
     });
 }
 
-/// A list whose end may be far away; it is taken apart without recursion, as long lists have to be.
+/// A list that may be very long; like every long list it is dropped without recursion.
 #[derive(Debug, Default, serde::Serialize, serde::Deserialize)]
 struct List {
     number: u64,
@@ -230,7 +230,7 @@ impl Drop for List {
     }
 }
 
-/// The kind: a value whose depth or number of elements its bytes do not pay for.
+/// Class of bug: a value has more levels or elements than its encoded bytes justify.
 #[test]
 fn a_value_too_deep_or_of_too_many_elements_fails_its_task_alone() {
     alone(|| {
@@ -268,7 +268,7 @@ fn a_long_panic_message_arrives_whole_and_takes_no_memory_for_good() {
         let pool = Pool::builder().workers(1).build().unwrap();
         let pid = pool.submit(|()| std::process::id(), ()).unwrap().join().unwrap();
         let panics = |len: usize| -> () { std::panic::panic_any("x".repeat(len)) };
-        // More often than a worker may have results of this length on their way.
+        // More often than a worker may have results of this length in flight.
         for _ in 0..300 {
             match pool.submit(panics, 100_000).unwrap().join().unwrap_err() {
                 Error::Task(TaskError::Panicked { message, .. }) => {
@@ -307,8 +307,8 @@ impl tracing::Subscriber for Subscriber {
 
 static EVENTS: AtomicUsize = AtomicUsize::new(0);
 
-/// Has `subscriber` called at every event while a pool and a process live through all that there
-/// are events for.
+/// Calls `subscriber` for every event while a pool and a process go through everything that emits
+/// events.
 fn with_subscriber(subscriber: fn()) {
     tracing::subscriber::set_global_default(Subscriber(subscriber)).unwrap();
     let pool = with(1).timeout(Duration::from_millis(300)).build().unwrap();
@@ -334,7 +334,7 @@ fn with_subscriber(subscriber: fn()) {
 
 static SUBSCRIBED: OnceLock<Mutex<Option<Arc<Pool>>>> = OnceLock::new();
 
-/// Events were emitted under the pool's mutex: a subscriber that asked the pool never returned.
+/// Events were emitted under the pool's mutex: a subscriber that called the pool never returned.
 #[test]
 fn a_subscriber_of_events_may_ask_the_pool_that_they_are_about() {
     alone(|| {
@@ -367,7 +367,7 @@ fn a_subscriber_that_blocks_on_a_thread_of_the_engine_delays_no_deadline() {
         let gate = GATE.lock().unwrap();
         with_subscriber(|| {
             let name = std::fs::read_to_string("/proc/thread-self/comm").unwrap();
-            // The callback thread runs other code of the user too.
+            // The callback thread also runs other user code.
             if name.starts_with("brigade-") && name.trim() != "brigade-call" {
                 drop(GATE.lock());
             }
@@ -377,7 +377,7 @@ fn a_subscriber_that_blocks_on_a_thread_of_the_engine_delays_no_deadline() {
     });
 }
 
-// It said "an unknown place".
+// The message said "an unknown place".
 #[test]
 fn a_panic_in_a_pool_without_processes_has_its_place() {
     alone(|| {

@@ -1,4 +1,4 @@
-//! Workers that are replaced on purpose, between tasks.
+//! Workers that are replaced intentionally between tasks.
 
 use std::collections::BTreeSet;
 use std::sync::Mutex;
@@ -74,7 +74,7 @@ fn dropping_the_pool_while_workers_are_recycled_ends_what_is_left_promptly() {
     });
 }
 
-/// An initializer that succeeds the first time only.
+/// An initializer that succeeds only the first time.
 fn works_once(path: String) -> Result<(), String> {
     count(&path);
     if counted(&path) == 1 { Ok(()) } else { Err("no licence is left".into()) }
@@ -120,7 +120,7 @@ fn a_worker_that_outgrows_its_memory_is_recycled_with_one_notice_and_its_result_
         assert_eq!((pool.stats().restarts_by.memory, pool.stats().restarts), (1, 1));
         pool.shutdown().unwrap();
         let text = || String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
-        // The supervisor's events come by another thread.
+        // Another thread emits the supervisor's events.
         wait_for(|| text().contains("memory_soft_bytes"));
         assert_eq!(text().matches("memory_soft_bytes").count(), 1, "{}", text());
     });

@@ -1,4 +1,4 @@
-//! How pools end, and what becomes of what they had.
+//! How pools end, and what happens to their tasks.
 
 use std::sync::Barrier;
 use std::thread;
@@ -203,7 +203,7 @@ fn pools_come_and_go_while_servers_are_killed() {
                 .map(|_| {
                     scope.spawn(|| {
                         for _ in 0..15 {
-                            // A server that dies while a pool is built is an error that says so.
+                            // A server that dies while a pool is built causes an error.
                             let Ok(pool) = Pool::builder().workers(2).build() else { continue };
                             let handles: Vec<_> = (0..20u64)
                                 .filter_map(|n| Some((n, pool.submit(|n: u64| n, n).ok()?)))
@@ -415,7 +415,7 @@ fn a_hundred_submits_at_once_do_not_block_and_a_large_pool_of_them_drains() {
     });
 }
 
-// Such a worker had five seconds, as if it had nothing to do.
+// Such a worker was given five seconds, as if it were idle.
 #[test]
 fn a_worker_that_hangs_in_its_initializer_has_no_more_than_the_grace() {
     alone(|| {
@@ -428,7 +428,7 @@ fn a_worker_that_hangs_in_its_initializer_has_no_more_than_the_grace() {
             let grace = Duration::from_millis(20);
             Pool::builder().workers(2).grace(grace).initializer(hangs, ()).build().unwrap()
         };
-        // No bound on what is tested, but less than what it took.
+        // A long timeout, but shorter than the delay that the bug caused.
         let start = Instant::now();
         drop(pool());
         pool().terminate().unwrap();
@@ -440,7 +440,7 @@ fn a_worker_that_hangs_in_its_initializer_has_no_more_than_the_grace() {
     });
 }
 
-// It waited for ever for the end of that worker, which nobody had told to leave.
+// The pool waited for ever for the end of that worker, which was never asked to leave.
 #[test]
 fn a_pool_that_is_killed_starts_no_worker_in_the_place_of_one_that_was_killed_just_before() {
     alone(|| {

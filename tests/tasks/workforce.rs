@@ -1,4 +1,4 @@
-//! Pools that grow, shrink, fall asleep and are full.
+//! Pools that grow, shrink, become dormant and are full.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -222,7 +222,7 @@ fn submitters_that_wait_for_room_all_get_through_in_the_end() {
                     progress();
                 });
             }
-            // Maps and loops have limits of their own.
+            // Maps and loops have their own limits.
             assert!(pool.map(0..2000u32, same).unwrap().eq(0..2000));
         });
         assert_eq!(pool.stats().failed, 0);
@@ -288,7 +288,7 @@ fn stats_count_what_happened_by_cause() {
     });
 }
 
-/// An initializer that is noted in a file, and returns when there is `go`.
+/// An initializer that is recorded in a file, and returns when the file `go` exists.
 fn waits_for_go((path, go): (String, String)) -> Result<(), String> {
     count(&path);
     while !std::fs::exists(&go).unwrap() {
@@ -334,7 +334,7 @@ fn waiting_for_a_pool_to_be_ready_ends_when_every_initializer_has_run() {
     });
 }
 
-/// Fails the first time, and hangs the next.
+/// Fails the first time, and hangs the second.
 fn fails_once(path: String) -> Result<(), String> {
     count(&path);
     if counted(&path) == 1 {
@@ -368,13 +368,13 @@ fn waiting_for_a_pool_to_be_ready_says_why_a_worker_is_not() {
     });
 }
 
-/// Fails when the host is past the start of the pool.
+/// Fails after the pool was built.
 fn waits_and_fails(go: String) -> Result<(), String> {
     wait_for(|| std::fs::exists(&go).unwrap());
     Err("no money".into())
 }
 
-// The kind of fault: a limit of the system is met half-way, and the error has no number in it.
+// Class of bug: a limit of the system is reached half-way, and the error does not contain a number.
 #[test]
 fn a_limit_of_descriptors_allows_a_worker_for_two_and_is_named_with_the_need_where_it_does_not() {
     use nix::sys::resource::{Resource, getrlimit, setrlimit};
@@ -382,7 +382,7 @@ fn a_limit_of_descriptors_allows_a_worker_for_two_and_is_named_with_the_need_whe
     alone(|| {
         let used = fs::read_dir("/proc/self/fd").unwrap().count();
         let limit = (used + 2 * WORKERS + 40) as u64;
-        // What is enough by the soft limit, and then by the hard one.
+        // First with the soft limit as the bound, then with the hard one.
         for soft in [limit, used as u64 + 40] {
             setrlimit(Resource::RLIMIT_NOFILE, soft, limit).unwrap();
             let pool = Pool::builder().workers(WORKERS).build().unwrap();
@@ -400,7 +400,7 @@ fn a_limit_of_descriptors_allows_a_worker_for_two_and_is_named_with_the_need_whe
     });
 }
 
-// The kind of fault: a process that cannot set itself up has a reason, and nobody hears of it.
+// Class of bug: a process that cannot set itself up has a reason, and does not report it.
 #[test]
 fn a_worker_that_cannot_map_the_arena_says_so() {
     use nix::sys::resource::{Resource, getrlimit, setrlimit};
@@ -409,7 +409,7 @@ fn a_worker_that_cannot_map_the_arena_says_so() {
         let hard = getrlimit(Resource::RLIMIT_AS).unwrap().1;
         let pages = fs::read_to_string("/proc/self/statm").unwrap();
         let pages: u64 = pages.split(' ').next().unwrap().parse().unwrap();
-        // The arena is mapped once here, and there is room for little more. A worker maps it twice.
+        // The arena is mapped once here, and there is little room for more. A worker maps it twice.
         setrlimit(Resource::RLIMIT_AS, pages * 4096 + (1 << 30), hard).unwrap();
         let is_said = |text: &str| text.contains("mmap") && text.contains("bytes");
         let pool = Pool::builder().workers(1).capture_stderr().build();

@@ -1,4 +1,4 @@
-//! Files of a module import in one direction.
+//! Files of a module must import in one direction.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -6,7 +6,7 @@ use super::assert_none;
 use super::modules::Modules;
 use super::source::Source;
 
-/// Which files of its top module each file uses, with the line of one such use.
+/// The files of its top module that each file uses, with the line of one such use.
 type Uses = BTreeMap<usize, BTreeMap<usize, usize>>;
 
 fn uses(modules: &Modules) -> Uses {
@@ -21,7 +21,7 @@ fn uses(modules: &Modules) -> Uses {
     found
 }
 
-/// Groups of files that use each other, directly or not.
+/// Groups of files that use each other, directly or indirectly.
 fn circles(uses: &Uses) -> BTreeSet<BTreeSet<usize>> {
     let reached = |from: usize| {
         let (mut seen, mut left) = (BTreeSet::new(), vec![from]);
@@ -38,7 +38,7 @@ fn circles(uses: &Uses) -> BTreeSet<BTreeSet<usize>> {
         .collect()
 }
 
-/// A circle, file by file: what each uses of the others.
+/// Describes a circle file by file: what each uses of the others.
 fn describe(modules: &Modules, uses: &Uses, circle: &BTreeSet<usize>) -> String {
     let mut text = format!("{} files:", circle.len());
     for &at in circle {

@@ -1,6 +1,6 @@
 //! The public interface, one line an item.
 //!
-//! Read from the sources, so what macros and derives make is not in it.
+//! Read from the sources, so items made by macros and derives are not included.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -17,7 +17,7 @@ type Exports = BTreeMap<(usize, String), String>;
 const KINDS: [&str; 8] = ["fn", "struct", "enum", "trait", "type", "const", "static", "union"];
 const QUALIFIERS: [&str; 4] = ["unsafe", "const", "async", "extern"];
 
-/// A stretch of tokens of a module.
+/// A range of tokens of a module.
 #[derive(Clone, Copy)]
 struct Stretch<'a> {
     module: &'a Module,
@@ -30,7 +30,7 @@ impl<'a> Stretch<'a> {
         if at < self.end { &self.module.tokens[at].0 } else { "" }
     }
 
-    /// Positions that are not inside of any braces or parentheses of this stretch.
+    /// Positions that are not inside braces or parentheses of this range.
     fn top(self) -> Vec<usize> {
         let mut depth = 0usize;
         let mut found = Vec::new();
@@ -78,7 +78,7 @@ impl<'a> Stretch<'a> {
         rest.join(end.unwrap_or(self.end))
     }
 
-    /// The tokens up to `end`, with spaces where people put them.
+    /// The tokens up to `end`, spaced as usual.
     fn join(self, end: usize) -> String {
         let mut text = String::new();
         for at in self.start..end {
@@ -101,7 +101,7 @@ impl<'a> Stretch<'a> {
     }
 }
 
-/// Whether a name and a colon are at `at`: then what is before it is the keyword of a constant.
+/// Whether a name and a colon are at `at`: then the name before it is the keyword of a constant.
 fn is_word_and_colon(stretch: Stretch<'_>, at: usize) -> bool {
     is_word(stretch.text(at)) && stretch.text(at + 1) == ":"
 }
@@ -110,7 +110,7 @@ fn whole(module: &Module) -> Stretch<'_> {
     Stretch { module, start: 0, end: module.tokens.len() }
 }
 
-/// Where `pub` without a restriction stands, among these positions.
+/// The positions of `pub` without a restriction, among these positions.
 fn public(stretch: Stretch<'_>) -> Vec<usize> {
     let is_public = |&at: &usize| stretch.text(at) == "pub" && stretch.text(at + 1) != "(";
     stretch.top().into_iter().filter(is_public).collect()
@@ -138,7 +138,7 @@ fn export(modules: &Modules, at: usize, prefix: &str, found: &mut Exports) {
     }
 }
 
-/// The name of the type that an `impl` at `at` is for; `None` for a trait's.
+/// The type of an inherent `impl` at `at`; `None` for a trait `impl`.
 fn implemented(all: Stretch<'_>, at: usize) -> Option<&str> {
     let mut depth = 0;
     let mut name = None;
@@ -155,7 +155,7 @@ fn implemented(all: Stretch<'_>, at: usize) -> Option<&str> {
     None
 }
 
-/// The lines of one item that is public as `path`.
+/// The lines of one item whose public path is `path`.
 fn describe(
     all: Stretch<'_>,
     kind: &str,

@@ -7,14 +7,14 @@ use super::source::{Source, Token, closing, is_word, sources, tokens};
 /// A path from the root of the crate, one name an element.
 pub(crate) type Path = Vec<String>;
 
-/// A file of `src/` that is part of an ordinary build, tests left out.
+/// A file of `src/` that is part of an ordinary build, without tests.
 pub(crate) struct Module {
     /// The file, from the root of the repository.
     pub(crate) file: String,
     pub(crate) path: Path,
-    /// The code of an ordinary build: no tests, models or entries for fuzzing.
+    /// The code of an ordinary build: without tests, models and fuzz entries.
     pub(crate) tokens: Vec<(String, usize)>,
-    /// What each imported name stands for.
+    /// The path of each imported name.
     imports: BTreeMap<String, Path>,
     /// Modules of which everything is imported.
     globs: Vec<Path>,
@@ -33,7 +33,7 @@ impl Modules {
         Modules::of(sources(&["src"]))
     }
 
-    /// The modules that `src/lib.rs` declares, directly or not.
+    /// The modules that `src/lib.rs` declares, directly or indirectly.
     pub(crate) fn of(sources: Vec<Source>) -> Modules {
         let mut sources: BTreeMap<_, _> =
             sources.into_iter().map(|source| (source.path.clone(), source)).collect();
@@ -76,8 +76,8 @@ impl Modules {
         (imports, globs)
     }
 
-    /// A path as it is written in the module `at`, from the root of the crate; `None` if it leads
-    /// out of the crate.
+    /// A path as written in the module `at`, from the root of the crate; `None` if it leads out of
+    /// the crate.
     fn absolute(&self, at: usize, written: &[String]) -> Option<Path> {
         let module = &self.all[at];
         let mut path = module.path.clone();
@@ -112,7 +112,7 @@ impl Modules {
         self.by_path.get(path).copied()
     }
 
-    /// The module that defines what the module `at` writes as `path`.
+    /// The module that defines what the module `at` refers to as `path`.
     pub(crate) fn definer_of(&self, at: usize, path: &[String]) -> Option<usize> {
         self.definer(&self.absolute(at, path)?)
     }
@@ -189,7 +189,7 @@ impl Module {
         at.map(|at| self.text(at + 1).to_owned()).collect()
     }
 
-    /// Whether there is nothing here but declarations of modules, and imports.
+    /// Whether the file contains only declarations of modules, and imports.
     pub(crate) fn only_declares(&self) -> bool {
         let mut at = 0;
         while at < self.tokens.len() {
@@ -222,14 +222,14 @@ impl Module {
         at
     }
 
-    /// What the `use` at `at` imports, as [`Module::uses`] says it.
+    /// What the `use` at `at` imports, in the form of [`Module::uses`].
     pub(crate) fn use_at(&self, at: usize) -> Vec<(Path, String)> {
         let mut found = Vec::new();
         self.tree(at + 1, Path::new(), &mut found);
         found
     }
 
-    /// What each `use` imports: the path as it is written, and the name that it has here.
+    /// What each `use` imports: the path as written, and its local name.
     fn uses(&self) -> Vec<(Path, String)> {
         let mut found = Vec::new();
         for at in 0..self.tokens.len() {
@@ -282,8 +282,7 @@ impl Module {
         }
     }
 
-    /// Every path to an item that is written here, and its line: what is imported, and what is
-    /// named by a path of two or more names.
+    /// Every path to an item in this file, with its line: imports, and paths of two or more names.
     fn paths(&self) -> Vec<(Path, usize)> {
         let mut found = Vec::new();
         let mut at = 0;
@@ -359,7 +358,7 @@ fn holds(tokens: &[Token<'_>], at: &mut usize) -> bool {
     }
 }
 
-/// Where the item that begins with the attribute at `at` ends.
+/// The end of the item that begins with the attribute at `at`.
 fn end_of_item(tokens: &[Token<'_>], mut at: usize) -> usize {
     let mut depth = 0;
     while tokens[at].text == "#" {
@@ -383,7 +382,7 @@ fn end_of_item(tokens: &[Token<'_>], mut at: usize) -> usize {
                 return closing(tokens, at).map_or(tokens.len(), |end| end + 1);
             }
             "(" | "[" | "{" => depth += 1,
-            // The end of what the item is in: a field without a comma.
+            // The end of the enclosing group: a last field without a comma.
             ")" | "]" | "}" if depth == 0 => return at,
             ")" | "]" | "}" => depth -= 1,
             _ => {}

@@ -1,13 +1,13 @@
-//! How many lines each top module of `src/` may have.
+//! The greatest number of lines of each top module of `src/`.
 
 use std::collections::BTreeMap;
 
 use super::source::sources;
 use super::{assert_none, is_renewed, listed, place};
 
-/// Where the numbers are, from the root of the repository.
+/// The file of the numbers, from the root of the repository.
 const LIST: &str = "tests/tidy/lines.txt";
-/// How many lines a module may have less than its number, before that must be lowered.
+/// How far a module's lines may fall below its number before the number must be lowered.
 const SLACK: usize = 100;
 
 #[test]

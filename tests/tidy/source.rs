@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 /// A source file of this repository.
 pub(crate) struct Source {
-    /// From the root of the repository, with `/`.
+    /// The path from the root of the repository, with `/`.
     pub(crate) path: String,
     pub(crate) text: String,
     /// `text` with every comment and literal blanked, line by line.
@@ -104,7 +104,7 @@ pub(crate) fn tokens(code: &str) -> Vec<Token<'_>> {
     found
 }
 
-/// Where the brace that opens at `open` closes.
+/// The position at which the brace that opens at `open` closes.
 pub(crate) fn closing(tokens: &[Token<'_>], open: usize) -> Option<usize> {
     let mut depth = 0usize;
     for (at, token) in tokens.iter().enumerate().skip(open) {
@@ -120,12 +120,12 @@ pub(crate) fn closing(tokens: &[Token<'_>], open: usize) -> Option<usize> {
     None
 }
 
-/// `text` with comments, strings and characters replaced by spaces; lines stay where they are.
+/// `text` with comments, strings and characters replaced by spaces; line breaks are kept.
 fn blanked(text: &str) -> String {
     let mut code = String::with_capacity(text.len());
     let mut rest = text;
     while !rest.is_empty() {
-        // An identifier that ends in `r` or `b` opens no literal.
+        // An identifier that ends in `r` or `b` does not begin a literal.
         let in_word = code.ends_with(|c: char| c == '_' || c.is_ascii_alphanumeric());
         let len = comment(rest).or_else(|| if in_word { None } else { literal(rest) });
         let len = len.or_else(|| quoted(rest));
@@ -161,14 +161,14 @@ fn literal(rest: &str) -> Option<usize> {
     })
 }
 
-/// The length of a string or character at the start; a lifetime is none.
+/// The length of a string or character at the start; a lifetime is neither.
 fn quoted(rest: &str) -> Option<usize> {
     let quote = rest.chars().next().filter(|c| matches!(c, '"' | '\''))?;
     let mut characters = rest.char_indices().skip(1);
     while let Some((at, c)) = characters.next() {
         match c {
             '\\' => drop(characters.next()),
-            // A character has one of them, or an escape; anything else is a lifetime.
+            // A character is followed by a quote, or is an escape; anything else is a lifetime.
             _ if quote == '\'' && at > 1 && !rest[1..].starts_with('\\') => {
                 return (c == quote && rest[1..at].chars().count() == 1).then_some(at + 1);
             }

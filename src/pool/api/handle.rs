@@ -28,7 +28,7 @@ use crate::worker::invocation;
 /// | the task             | `is_running` | `is_finished` | `cancel` returns        | `join_timeout(0)`      |
 /// |----------------------|--------------|---------------|-------------------------|------------------------|
 /// | waits                | false        | false         | true, and it never runs | [`Error::TimedOut`]    |
-/// | runs                 | true         | false         | false, and it is asked  | [`Error::TimedOut`]    |
+/// | runs                 | true         | false         | false, and requests it  | [`Error::TimedOut`]    |
 /// | returned or failed   | false        | true          | false                   | its value or its error |
 /// | was cancelled, killed| false        | true          | true                    | `Cancelled`            |
 ///
@@ -231,7 +231,7 @@ impl<R> Handle<R> {
     /// ```
     pub fn kill(&self, grace: Duration) -> Result<()> {
         if self.core.config.start == Start::InProcess {
-            return Err(Error::invalid("the pool of `kill`", "in-process", "one with worker processes"));
+            return Err(Error::invalid("the pool", "in-process", "one with worker processes"));
         }
         if self.id.is_none() {
             return Ok(());

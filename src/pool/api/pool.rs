@@ -249,7 +249,7 @@ impl Pool {
     pub fn resize(&self, workers: usize) -> Result<()> {
         check_worker_count(workers)?;
         if self.core.config.start == Start::InProcess {
-            return Err(Error::invalid("the pool of `resize`", "in-process", "one with worker processes"));
+            return Err(Error::invalid("the pool", "in-process", "one with worker processes"));
         }
         self.core.check_ours()?;
         self.core.resize(workers)

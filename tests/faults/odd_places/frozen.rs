@@ -1,7 +1,7 @@
-//! Processes that do not end when they are killed: frozen ones.
+//! Processes that do not end when they are killed, because they are frozen.
 //!
-//! The kind: a wait for a death that has no end. A process in a frozen group of the first version
-//! of control groups keeps a SIGKILL until it is thawed, as one does that sleeps in the kernel.
+//! Class of bug: an endless wait for a death. A process in a frozen cgroup (version 1) keeps a
+//! SIGKILL pending until it is thawed, as a process does that sleeps in the kernel.
 
 use std::fs;
 use std::os::unix::process::CommandExt;
@@ -18,7 +18,7 @@ use crate::common::time::wait_for;
 use crate::common::{skipped, unique};
 use nix::sys::signal::Signal;
 
-/// A frozen group of processes, and a process that thaws it when this one has ended, however.
+/// A frozen cgroup, and a process that thaws it after this one has ended, in any way.
 struct Freezer(PathBuf, Child);
 
 const THAW: &str = "cat; echo THAWED > \"$0/freezer.state\"; until rmdir \"$0\"; do :; done 2>&-";
@@ -52,7 +52,7 @@ impl Drop for Freezer {
     }
 }
 
-/// Runs a test that needs to freeze processes, in a process of its own.
+/// Runs a test that needs to freeze processes, in a separate process.
 fn frozen(body: impl FnOnce(&Freezer)) {
     match Freezer::new() {
         Some(freezer) => body(&freezer),
@@ -64,7 +64,7 @@ fn id(_: ()) -> u32 {
     std::process::id()
 }
 
-/// A pool of one worker, and the number of that.
+/// A pool of one worker, and that worker's process id.
 fn pool() -> (Pool, u32) {
     let pool = with(1).grace(Duration::ZERO).build().unwrap();
     let worker = pool.submit(id, ()).unwrap().join().unwrap();
@@ -133,7 +133,7 @@ fn a_pool_whose_workers_never_die_replaces_some_and_then_breaks_with_the_cause()
                 freezer.freeze(worker);
                 task.kill(Duration::ZERO).unwrap();
                 assert!(task.join().is_err());
-                // Whatever enters a frozen group is frozen; the next one is not in it yet.
+                // A process that enters a frozen group is frozen; the next worker is not in it yet.
                 match pool.submit(id, ()).and_then(Handle::join) {
                     Ok(next) => worker = next,
                     Err(error) => break error,

@@ -1,6 +1,6 @@
 //! Hosts whose `/proc` is that of another pid namespace.
 //!
-//! The kind: a number that `/proc` shows is taken for one of this process's namespace.
+//! Class of bug: a process id in `/proc` is taken for one of this process's namespace.
 
 use std::fs;
 use std::process::Command;
@@ -12,7 +12,7 @@ use crate::common::tasks::with;
 use crate::common::time::wait_for;
 use nix::sys::signal::Signal;
 
-// A child of the host was killed, and reaped before the host could.
+// A child of the host was killed, and reaped by somebody else before the host could reap it.
 #[test]
 fn a_fork_server_that_is_killed_takes_no_stranger_with_it_whose_number_proc_gives_to_another() {
     alone(|| {

@@ -1,11 +1,11 @@
-//! Hosts that set what their arena may have.
+//! Hosts that limit their arena.
 
 use brigade::{Error, Limit, SharedArray};
 
 use super::works;
 use crate::common::alone::{alone, alone_with};
 
-// A worker maps the arena twice, and could not; it left without a word.
+// A worker maps the arena twice. Here it could not, and ended without an error message.
 #[test]
 fn an_arena_of_more_than_workers_can_map_is_cut_down() {
     alone(|| {
@@ -53,7 +53,7 @@ fn what_is_kept_of_freed_memory_is_given_back_on_request() {
     });
 }
 
-// The kind of fault: a limit of the system is read once and relied upon for good.
+// Class of bug: a limit of the system is read once and relied upon for good.
 #[test]
 fn a_host_that_is_moved_to_a_smaller_group_is_refused_what_that_does_not_allow() {
     alone(|| {

@@ -1,4 +1,4 @@
-//! Named arrays: who sees a name, when, and who removes it.
+//! Named arrays: when a name is visible, and when it is removed.
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
@@ -9,10 +9,10 @@ use super::parts::{Part, Removed, is_root, path_of, say, wait};
 use crate::common::alone::alone_in_turn;
 use crate::common::unique;
 
-/// Rounds of the races. Each is a name made, seen and removed.
+/// Rounds of the races. In each, a name is made, seen and removed.
 const ROUNDS: u64 = 10_000;
 
-/// Plays the part that `words` say, if it is one of these.
+/// Runs the part that `words` name, if it is one of these.
 pub(crate) fn part(words: &[&str]) -> bool {
     match *words {
         ["hold", name] => {
@@ -39,7 +39,7 @@ pub(crate) fn part(words: &[&str]) -> bool {
     true
 }
 
-/// Opens the name as often as it can be, until its elements say that it is over.
+/// Opens the name as often as possible, until its elements say that the test is over.
 fn look_until_told(name: &str) {
     say("looking");
     loop {
@@ -57,7 +57,7 @@ fn look_until_told(name: &str) {
     }
 }
 
-/// Makes or opens the name again and again, beside others that do the same.
+/// Makes or opens the name repeatedly, while others do the same.
 fn make_or_open(name: &str, rounds: u64) {
     say("ready");
     wait();
@@ -93,7 +93,7 @@ fn workers_that_an_array_was_lent_to_do_not_keep_its_name() {
         let name = unique("lent");
         let pool = brigade::Pool::builder().workers(2).build().unwrap();
         let mut array = SharedArray::<u32>::create(&name, [1000]).unwrap();
-        // SAFETY: nobody else knows the name.
+        // SAFETY: nothing else uses the name.
         let lent = unsafe { array.lend_mut() };
         pool.par_chunks_mut(lent, 10).for_each(|part| part.fill(3)).unwrap();
         assert_eq!(array.get([999]), Some(3));
@@ -215,7 +215,7 @@ fn the_mode_is_0600_whatever_the_umask() {
     alone_in_turn(|| {
         for mask in [0, 0o022, 0o077, 0o777] {
             let name = unique("umask");
-            // Every other test of this binary that makes a file waits for this one to end.
+            // All other tests of this binary that make files wait until this one has ended.
             let before = nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_retain(mask));
             let array = SharedArray::<u8>::create(&name, [4]);
             nix::sys::stat::umask(before);
@@ -249,7 +249,7 @@ fn another_users_file_is_refused_and_ours_cannot_be_opened_by_them() {
         assert!(raw.to_string().contains("a file of another user"), "{raw}");
         assert!(matches!(SharedArray::<u64>::create(&theirs, [4]), Err(Error::NameTaken { .. })));
         assert!(!brigade::reclaim().unwrap().contains(&theirs));
-        assert_eq!(fs::metadata(path_of(&theirs)).unwrap().uid(), 65534, "it was left alone");
+        assert_eq!(fs::metadata(path_of(&theirs)).unwrap().uid(), 65534, "it was not changed");
     });
 }
 
@@ -264,7 +264,7 @@ fn a_region_that_was_truncated_is_refused() {
             let refused = SharedArray::<u64>::open(&name);
             assert!(matches!(refused, Err(Error::Layout { .. })), "{size}: {refused:?}");
         }
-        // It is no region any more, so that its last holder leaves it.
+        // It is no longer a region, so its last holder does not remove it.
         drop(array);
         fs::remove_file(path_of(&name)).unwrap();
     });
@@ -319,7 +319,7 @@ fn a_raw_array_is_an_operand_of_a_loop() {
         fs::set_permissions(path_of(&name), fs::Permissions::from_mode(0o600)).unwrap();
         let mut array = SharedArray::<u32>::attach_raw(&name, Dtype::U32, [90], 40).unwrap();
         let pool = brigade::Pool::builder().workers(2).build().unwrap();
-        // SAFETY: the file was made above; nobody else knows its name.
+        // SAFETY: the file was made above; nothing else uses its name.
         let lent = unsafe { array.lend_mut() };
         pool.par_chunks_mut(lent, 7)
             .for_each(|part| part.iter_mut().for_each(|n| *n += 1))
@@ -328,7 +328,7 @@ fn a_raw_array_is_an_operand_of_a_loop() {
     });
 }
 
-// Workers kept what they had mapped, up to 64 regions, for as long as they lived.
+// Workers kept up to 64 mapped regions as long as they lived.
 #[test]
 fn workers_let_go_of_regions_whose_names_are_gone() {
     alone_in_turn(|| {
@@ -336,7 +336,7 @@ fn workers_let_go_of_regions_whose_names_are_gone() {
         for round in 0..5 {
             let name = unique(&format!("lent-{round}"));
             let mut array = SharedArray::<u64>::create(&name, [1 << 12]).unwrap();
-            // SAFETY: the name was made above; nobody else knows it.
+            // SAFETY: the name was made above; nothing else uses it.
             pool.par_chunks_mut(unsafe { array.lend_mut() }, 64).for_each(|x| x.fill(1)).unwrap();
         }
         let mapped = || {

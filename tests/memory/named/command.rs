@@ -1,4 +1,4 @@
-//! The command line: answers, refusals, exit codes.
+//! The command line: output, errors, exit codes.
 
 use crate::common::alone::alone_in_turn;
 use std::fs;
@@ -18,14 +18,14 @@ fn brigade(arguments: &[&str]) -> (i32, String, String) {
     (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
 }
 
-/// Runs `brigade`, which must succeed and say nothing else.
+/// Runs `brigade`, which must succeed and print nothing to standard error.
 fn said(arguments: &[&str]) -> String {
     let (code, out, errors) = brigade(arguments);
     assert_eq!((code, errors.as_str()), (0, ""), "{arguments:?}");
     out
 }
 
-/// Runs `brigade`, which must fail with this exit code and one line that has `words` in it.
+/// Runs `brigade`, which must fail with this exit code and one line that contains `words`.
 fn refused(arguments: &[&str], code: i32, words: &[&str]) {
     let (found, out, errors) = brigade(arguments);
     assert_eq!((found, out.as_str(), errors.lines().count()), (code, "", 1), "{errors}");
@@ -47,7 +47,7 @@ fn write_private(name: &str, bytes: &[u8]) -> Removed {
     Removed(name.to_owned())
 }
 
-/// A name that a killed program has left.
+/// A name left by a killed program.
 fn left_behind(label: &str) -> String {
     let name = unique(label);
     let mut holder = Part::start("hold", &[&name]);

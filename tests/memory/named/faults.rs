@@ -1,4 +1,4 @@
-//! Full disks, limits, failing calls, kills in the middle.
+//! Full disks, limits, failing calls, and kills in the middle.
 
 use crate::common::alone::alone_in_turn;
 use std::collections::BTreeSet;
@@ -12,10 +12,10 @@ use proptest::prelude::*;
 use super::parts::{Part, Removed, path_of, say};
 use crate::common::{skipped, unique};
 
-/// Calls that making a named array consists of, each of which is made by nothing before it.
+/// The calls by which a named array is made; nothing before it makes any of them.
 const CALLS: [&str; 6] = ["flock", "fchmod", "fstatfs", "fallocate", "pwrite64", "linkat"];
 
-/// Plays the part that `words` say, if it is one of these.
+/// Runs the part that `words` name, if it is one of these.
 pub(crate) fn part(words: &[&str]) -> bool {
     match *words {
         ["create", name, expected] => {
@@ -67,14 +67,14 @@ pub(crate) fn part(words: &[&str]) -> bool {
     true
 }
 
-/// What this process has open.
+/// The open descriptors of this process.
 fn descriptors() -> BTreeSet<String> {
     let entries = fs::read_dir("/proc/self/fd").unwrap();
     let targets = entries.filter_map(|entry| fs::read_link(entry.unwrap().path()).ok());
     targets.map(|target| target.display().to_string()).filter(|t| !t.contains("/proc/")).collect()
 }
 
-/// In a /dev/shm of 1 MiB: named memory is limited by it, anonymous memory is not.
+/// In a /dev/shm of 1 MiB, which limits named memory, but not anonymous memory.
 fn small_shm(name: &str) {
     let refused = SharedArray::<u8>::create(name, [1 << 30]);
     assert!(matches!(refused, Err(Error::NoSpace { .. })), "{refused:?}");
@@ -88,7 +88,7 @@ fn small_shm(name: &str) {
     for at in 0.. {
         match SharedArray::<u8>::create(&format!("{name}-{at}"), [100 << 10]) {
             Ok(mut array) => {
-                // Reserved is reserved: no write ends in SIGBUS.
+                // The memory is reserved, so no write ends in SIGBUS.
                 array.copy_from_slice(&[7; 100 << 10]).unwrap();
                 held.push(array);
             }
@@ -119,7 +119,7 @@ fn little_address_space(name: &str) {
     assert_eq!(SharedArray::<u8>::create(name, [1 << 20]).unwrap().len(), 1 << 20);
 }
 
-/// More than there is: refused by arithmetic alone.
+/// More than there is: rejected by arithmetic alone.
 fn too_much(name: &str) {
     let meminfo = fs::read_to_string("/proc/meminfo").unwrap();
     let total = meminfo.lines().find_map(|line| line.strip_prefix("MemTotal:")).unwrap();
@@ -132,18 +132,18 @@ fn too_much(name: &str) {
     }
 }
 
-/// A wait with a timeout that nobody ends.
+/// A wait that only its timeout ends.
 fn timed_wait() {
     use brigade::sync::{EventWord, RawEvent, Timeout, Watch};
     let mut memory = SharedArray::<u64>::create(&unique("wait"), [1]).unwrap();
-    // SAFETY: no slice of it is kept: the pointer alone is used.
+    // SAFETY: no slice of it is kept; only the pointer is used.
     let place = std::ptr::NonNull::from(unsafe { memory.as_mut_slice() }).cast::<EventWord>();
     // SAFETY: zero bytes are an event that is not set; the array outlives it.
     let event = unsafe { RawEvent::new(place, Watch::Waiters) };
     assert!(!event.wait(Timeout::after(std::time::Duration::from_millis(120))));
 }
 
-/// Whether there is strace; if not, says why a test is skipped.
+/// Whether there is strace; if not, reports why a test is skipped.
 fn has_strace() -> bool {
     let has = Command::new("strace").arg("-V").output().is_ok_and(|o| o.status.success());
     if !has {
@@ -152,7 +152,7 @@ fn has_strace() -> bool {
     has
 }
 
-/// Plays a part under strace with these arguments.
+/// Runs a part under strace with these arguments.
 fn traced(arguments: &[&str], part: &str, words: &[&str]) -> Part {
     let launcher = [&["strace", "-f", "-qq", "-o", "/dev/null"], arguments, &["--"]].concat();
     Part::start_by(&launcher, part, words)
@@ -233,8 +233,8 @@ fn a_kernel_without_what_arrays_are_made_of_is_done_without_or_named() {
             return;
         }
         for (inject, expected) in [
-            // The first wipes the page that knows the process id, which is done without; the next
-            // two keep the mapping out of core dumps and of forked children; then huge pages and
+            // The first call sets the page by which forks are detected, which is optional. The next
+            // two exclude the mapping from core dumps and forked children. Then come huge pages and
             // populating, which are for speed.
             ("madvise:error=EINVAL", "Os:madvise"),
             ("madvise:error=EINVAL:when=4+", "ok"),
@@ -254,7 +254,7 @@ fn a_creator_killed_at_any_call_leaves_nothing_or_a_whole_region() {
             return;
         }
         for call in CALLS.into_iter().chain(["mmap", "unlink"]) {
-            // Most of the mappings of a process are made before its `main`.
+            // Most mappings of a process are made before its `main`.
             let times = if call == "mmap" { 40 } else { 2 };
             for when in (1..=times).rev() {
                 let name = unique("killed");
@@ -298,7 +298,7 @@ fn a_wait_with_a_timeout_follows_the_clock_that_nobody_sets() {
         Part::start_by(&launcher, "timed-wait", &[]).succeeds();
         let calls = fs::read_to_string(&trace).unwrap();
         fs::remove_file(&trace).unwrap();
-        // FUTEX_WAIT measures its timeout by CLOCK_MONOTONIC, unless it is told otherwise.
+        // FUTEX_WAIT measures its timeout by CLOCK_MONOTONIC by default.
         let waits = calls.lines().filter(|line| line.contains("tv_nsec=")).collect::<Vec<_>>();
         assert!(!waits.is_empty(), "{calls}");
         assert!(waits.iter().all(|line| !line.contains("REALTIME")), "{waits:#?}");

@@ -21,7 +21,8 @@ fn what_a_guard_shows_is_its_holders_alone_whoever_writes_over_the_memory() {
         bytes.fill_body(0xff);
         assert_eq!(*guard, [1; 4]);
         guard[0] = 2;
-        // The word says that nobody has the lock, so another gets it: in memory of its own.
+        // The word says that the lock is free, so another process gets it, with its own copy of the
+        // value.
         bytes.fill_body(0);
         let mut other = lock.try_lock().unwrap().unwrap();
         other[1] = 3;
@@ -54,7 +55,7 @@ fn what_a_named_lock_guards_is_written_back_when_it_is_given_up_and_only_if_it_w
         assert!(bytes.has(&[1, 2]) && !bytes.has(&[0xaa55, 0xbb66]));
         drop(guard);
         assert!(bytes.has(&[0xaa55, 0xbb66]));
-        // Looked at alone it stays as it is, whatever that is by now.
+        // A value that is only read does not change, even if the shared bytes do.
         let guard = lock.lock().unwrap();
         assert_eq!(*guard, [0xaa55, 0xbb66]);
         let (at, body) = bytes.body();
@@ -106,7 +107,7 @@ fn who_waits_for_a_condition_or_gives_up_shows_others_what_it_changed_before() {
         assert_eq!(**torn, [7, 6]);
         torn[1] = 8;
         drop(torn);
-        let Err(LockError::OwnerDied(torn)) = lock.lock() else { panic!("not told again") };
+        let Err(LockError::OwnerDied(torn)) = lock.lock() else { panic!("not reported again") };
         assert_eq!(*torn.into_guard(), [7, 8]);
     });
 }
@@ -117,7 +118,7 @@ fn what_a_forked_child_changes_in_its_copy_of_a_guard_stays_with_it() {
         let name = unique("forked");
         let lock = Lock::create(&name, [1u64; 2]).unwrap();
         let mut guard = lock.lock().unwrap();
-        // SAFETY: the child changes memory of its own, makes no call, and ends by `_exit`.
+        // SAFETY: the child changes its own memory, makes no call, and ends by `_exit`.
         match unsafe { fork() }.unwrap() {
             ForkResult::Child => {
                 *guard = [2; 2];

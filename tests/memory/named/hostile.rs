@@ -1,4 +1,4 @@
-//! A program that writes over what others share by name.
+//! A program that overwrites named objects of others.
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
@@ -22,7 +22,7 @@ pub(crate) const BODY_BYTES: u64 = START + 40;
 /// How long one call may take.
 const SHORT: Duration = Duration::from_millis(2);
 
-/// The bytes behind a name, as a program that respects no lock has them.
+/// The bytes of a name, for a program that respects no lock.
 pub(crate) struct Bytes(pub(crate) File);
 
 impl Bytes {
@@ -40,7 +40,7 @@ impl Bytes {
         self.0.write_all_at(&word.to_le_bytes(), at).unwrap();
     }
 
-    /// Where the body is in the file, and its bytes.
+    /// The position of the body in the file, and its bytes.
     pub(crate) fn body(&self) -> (u64, Vec<u8>) {
         let (offset, bytes) = (self.word(BODY_OFFSET), self.word(BODY_BYTES));
         let mut body = vec![0; usize::try_from(bytes).unwrap()];
@@ -60,7 +60,7 @@ impl Bytes {
     }
 }
 
-/// Plays the part that `words` say, if it is one of these.
+/// Runs the part that `words` name, if it is one of these.
 pub(crate) fn part(words: &[&str]) -> bool {
     match *words {
         ["scribble", prefix] => scribble(prefix),
@@ -77,7 +77,7 @@ pub(crate) fn part(words: &[&str]) -> bool {
     true
 }
 
-/// Writes over every primitive of a prefix until it is killed, or its test is gone.
+/// Overwrites every primitive of a prefix until it is killed, or its test has ended.
 fn scribble(prefix: &str) {
     std::thread::spawn(|| {
         wait();
@@ -92,13 +92,13 @@ fn scribble(prefix: &str) {
         random ^= random << 17;
         random
     };
-    // Where the bodies are, as long as that can be read.
+    // The positions of the bodies, as long as they can be read.
     let bodies: Vec<(u64, u64)> =
         all.iter().map(|bytes| (bytes.word(BODY_OFFSET), bytes.word(BODY_BYTES))).collect();
     say("scribbling");
     loop {
         for (bytes, (body, body_bytes)) in all.iter().zip(&bodies) {
-            // Mostly where words are.
+            // Mostly at words in use.
             let words = match next() % 8 {
                 0 => 0..32,
                 1 => 0..(body + body_bytes) / 8,
@@ -140,7 +140,7 @@ const LABELS: [&str; 13] = [
     "list",
 ];
 
-/// A type that not all bytes are: what is no `Mood` must never be one.
+/// A type with invalid byte values: bytes that are not a `Mood` must never become one.
 #[derive(Debug, Clone, Copy, PartialEq, serde::Serialize, serde::Deserialize)]
 enum Mood {
     Calm,
@@ -203,7 +203,7 @@ impl Everything {
         }
     }
 
-    /// Calls whatever can be called of those that could be opened. How many calls were refused.
+    /// Calls all operations of the primitives that could be opened; returns how many failed.
     fn use_all(&self) -> usize {
         let outcomes = [
             opened(&self.lock).and_then(use_lock),
@@ -241,7 +241,7 @@ impl Everything {
         refused.inspect(|error| assert!(is_told(error), "{error:?}")).count()
     }
 
-    /// Waits for a change of which nobody tells.
+    /// Waits for a change that is never notified.
     fn wait(&self, lock: &Lock<[u64; 4]>) -> Result<()> {
         let Ok(changed) = &self.changed else { return Ok(()) };
         changed.notify(1)?;
@@ -251,7 +251,7 @@ impl Everything {
     }
 }
 
-/// The primitive, if it could be opened; what could not be opened was refused with a reason.
+/// The primitive, if it could be opened; otherwise the error must have a reason.
 fn opened<T>(handle: &Result<T>) -> Result<&T> {
     handle.as_ref().map_err(|error| {
         assert!(is_told(error), "{error:?}");
@@ -259,7 +259,7 @@ fn opened<T>(handle: &Result<T>) -> Result<&T> {
     })
 }
 
-/// Whether an error says what became of shared memory, rather than blame the caller.
+/// Whether an error describes the state of shared memory, rather than a mistake of the caller.
 fn is_told(error: &Error) -> bool {
     matches!(
         error,
@@ -334,10 +334,10 @@ fn use_list(list: &SharedList<(Mood, String)>) -> Result<()> {
 fn primitives_that_another_program_writes_over_answer_every_call() {
     alone_in_turn(|| {
         let prefix = unique("scribbled");
-        // Whatever their bytes say by now, they are still files of ours.
+        // Whatever their bytes are by now, the files belong to this test.
         let _removed = LABELS.map(|label| Removed(format!("{prefix}-{label}")));
         let everything = Everything::create(&prefix);
-        // Nobody else comes to the barrier, and there is no permit too few to be released.
+        // No other process reaches the barrier, and all permits are there, so none can be released.
         assert_eq!(everything.use_all(), 2);
         let mut scribbler = Part::start("scribble", &[&prefix]);
         scribbler.expect("scribbling");

@@ -1,4 +1,4 @@
-//! Locks and their kin between unrelated programs.
+//! Locks and similar primitives between unrelated programs.
 
 use crate::common::alone::alone_in_turn;
 use std::process::Command;
@@ -14,10 +14,10 @@ use brigade::{Error, LockState, RegionInfo, RegionKind, RegionState};
 use super::parts::{Part, path_of, say, wait};
 use crate::common::{skipped, unique};
 
-/// Long enough that a wait which is not over by then is a hang.
+/// Long enough that a wait which has not ended by then is a hang.
 const LONG: Duration = Duration::from_secs(20);
 
-/// Plays the part that `words` say, if it is one of these.
+/// Runs the part that `words` name, if it is one of these.
 pub(crate) fn part(words: &[&str]) -> bool {
     match *words {
         ["count", name, times] => {
@@ -56,7 +56,7 @@ pub(crate) fn part(words: &[&str]) -> bool {
     true
 }
 
-/// Takes what can be held of the primitives under names that begin with `name`.
+/// Acquires everything that can be held of the primitives whose names begin with `name`.
 fn hold_all(name: &str) {
     let semaphore = Semaphore::open(&format!("{name}-semaphore")).unwrap();
     let rwlock = RwLock::<u64>::open(&format!("{name}-rwlock")).unwrap();
@@ -103,11 +103,11 @@ fn a_lock_whose_holder_is_killed_comes_to_the_next_with_the_news() {
         match lock.lock_timeout(LONG) {
             Err(LockError::OwnerDied(torn)) => {
                 let mut value = torn.into_guard();
-                assert_eq!(*value, [1, 1], "the dead had not given back what it changed");
+                assert_eq!(*value, [1, 1], "the dead process did not release what it changed");
                 *value = [2, 2];
             }
             Err(LockError::Failed(error)) => panic!("{error}"),
-            Ok(guard) => panic!("nobody said that the holder died: {guard:?}"),
+            Ok(guard) => panic!("the death of the holder was not reported: {guard:?}"),
         }
         assert_eq!(*lock.lock_timeout(LONG).unwrap(), [2, 2]);
     });
@@ -254,7 +254,7 @@ fn locking_from_another_pid_namespace_says_so() {
     });
 }
 
-// A holder that lives was declared dead: the times at which processes start differ.
+// A live holder was declared dead, because start times differ between time namespaces.
 #[test]
 fn locking_from_another_time_namespace_says_so() {
     alone_in_turn(|| {

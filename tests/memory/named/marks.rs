@@ -1,4 +1,4 @@
-//! What may be removed, and what only looks so.
+//! What may be removed, and what only looks as if it may.
 
 use crate::common::alone::alone_in_turn;
 use std::fs;
@@ -13,7 +13,7 @@ use super::hostile::{BODY_BYTES, BODY_OFFSET, Bytes, START};
 use super::parts::{Part, Removed, is_root, path_of};
 use crate::common::unique;
 
-/// A name that a killed program has left.
+/// A name left by a killed program.
 fn left_behind(label: &str) -> String {
     let name = unique(label);
     let mut holder = Part::start("hold", &[&name]);
@@ -28,7 +28,7 @@ fn would_remove() -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
-/// All that removes names without being told which is asked to remove this one, and does not.
+/// Asks everything that removes names to remove this one; none may do so.
 fn nothing_removes(name: &str, what: &str) {
     let before = fs::read(path_of(name)).unwrap();
     assert!(!would_remove().contains(name), "{what}: gc --dry-run");
@@ -42,8 +42,8 @@ fn nothing_removes(name: &str, what: &str) {
     assert_eq!(fs::read(path_of(name)).unwrap(), before, "{what}");
 }
 
-// Whatever had mode 600, began like a region and was held by nobody counted as left by the dead:
-// a file that `to_npy` wrote under umask 077, or a copy that somebody had made of a region.
+// A file that had mode 600, began like a region and had no holder was taken for one left by a dead
+// program: a file that `to_npy` wrote under umask 077, or a copy of a region.
 #[test]
 fn only_what_bears_the_mark_of_a_region_is_ever_removed() {
     alone_in_turn(|| {
@@ -64,7 +64,7 @@ fn only_what_bears_the_mark_of_a_region_is_ever_removed() {
             fs::set_permissions(path_of(name), fs::Permissions::from_mode(0o600)).unwrap();
             assert_eq!(RegionInfo::of(name).unwrap().state(), RegionState::Foreign, "{name}");
             nothing_removes(name, "a file that looks like a region");
-            // Who opens and closes it is the last to hold it.
+            // A program that opens and closes it is its last holder.
             drop(SharedArray::<u64>::open(name).unwrap());
             assert!(path_of(name).exists(), "{name}");
             let rm =
@@ -109,15 +109,15 @@ fn a_region_that_somebody_wrote_over_is_not_removed_by_its_holders() {
     });
 }
 
-// `ls` called a region live that only another program had mapped, `gc --dry-run` passed it over,
-// and `gc` and `create` removed it.
+// If only another program had a region mapped, `ls` called it live and `gc --dry-run` skipped it,
+// but `gc` and `create` removed it.
 #[test]
 fn what_another_program_has_mapped_is_live_to_all_that_list_and_remove() {
     alone_in_turn(|| {
         let name = left_behind("mapped");
         assert_eq!(RegionInfo::of(&name).unwrap().state(), RegionState::Dead);
         assert!(would_remove().contains(&name));
-        // A handle of raw memory takes no lock, as a program of another language takes none.
+        // A handle of raw memory takes no lock, like a program in another language.
         let mapped = SharedArray::<u8>::attach_raw(&name, Dtype::U8, [4], 4096).unwrap();
         assert_eq!(RegionInfo::of(&name).unwrap().state(), RegionState::Live);
         nothing_removes(&name, "mapped");
@@ -147,7 +147,7 @@ fn a_look_at_another_users_lock_reads_what_it_is_and_not_who_uses_it() {
     });
 }
 
-// A table that somebody wrote could name 262,144 processes, each of which was looked up.
+// An overwritten table could name 262,144 processes, and each of them was looked up.
 #[test]
 fn a_look_at_a_spoilt_table_looks_up_a_bounded_number_of_processes() {
     alone_in_turn(|| {
@@ -162,7 +162,7 @@ fn a_look_at_a_spoilt_table_looks_up_a_bounded_number_of_processes() {
         bytes.set(START + 24, total);
         bytes.set(BODY_OFFSET, body_offset);
         bytes.set(BODY_BYTES, 128);
-        // Owners and directory entries: one word of two halves.
+        // The numbers of owners and directory entries: one word with two halves.
         bytes.set(START + 64 + 16, OWNERS | 1 << 32);
         for owner in 0..OWNERS {
             bytes.set(START + 64 + 32 + 16 * owner, (owner % 4_000_000 + 1) << 32 | (owner + 1));
@@ -175,7 +175,7 @@ fn a_look_at_a_spoilt_table_looks_up_a_bounded_number_of_processes() {
     });
 }
 
-/// Gives the header of a region of bytes another length.
+/// Writes another length into the header of a region of bytes.
 fn rewrite_shape(path: &Path, len: u64) {
     let file = fs::File::options().write(true).open(path).unwrap();
     let text = format!("{{'descr': '|u1', 'fortran_order': False, 'shape': ({len},), }}   ");

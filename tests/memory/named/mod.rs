@@ -1,4 +1,4 @@
-//! Named regions between programs that share nothing but a name.
+//! Named regions between programs that have only a name in common.
 
 #![allow(unsafe_code)]
 

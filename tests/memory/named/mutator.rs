@@ -1,4 +1,4 @@
-//! A process that writes over a ring that another uses.
+//! A process that overwrites a ring while another uses it.
 
 use std::ptr::NonNull;
 use std::time::Duration;
@@ -14,16 +14,16 @@ const CAPACITY_BYTES: usize = 2000;
 const RING_OFFSET: usize = 1024;
 const HEADER_WORDS: usize = 80;
 const WORDS: usize = 512;
-/// Tells the reader that it is over.
+/// Tells the reader that the test is over.
 const OVER: usize = WORDS;
-/// Counts what the reader has done.
+/// The rounds that the reader has completed.
 const ROUND: usize = WORDS + 1;
-/// How often the mutator writes a few words.
+/// The number of bursts in which the mutator writes a few words.
 const BURSTS: u64 = 300;
-/// How long one call may take. A lock that seems to be held is looked at again each 50 ms.
+/// How long one call may take. A lock that seems to be held is checked again every 50 ms.
 const PATIENCE: Duration = Duration::from_millis(20);
 
-/// Plays the part that `words` say, if it is one of these.
+/// Runs the part that `words` name, if it is one of these.
 pub(crate) fn part(words: &[&str]) -> bool {
     let ["mutate", name] = *words else { return false };
     let mut memory = SharedArray::<u64>::open(name).unwrap();
@@ -35,7 +35,7 @@ pub(crate) fn part(words: &[&str]) -> bool {
             flip(&mut memory, &mut numbers);
             std::thread::yield_now();
         }
-        // The reader goes on meanwhile; but it shall see most of what is written.
+        // The reader goes on meanwhile, but it should see most of what is written.
         while memory.get([ROUND]) == round {
             std::thread::yield_now();
         }
@@ -71,13 +71,13 @@ impl Numbers {
     }
 }
 
-/// A table and a ring, written anew over the memory of an array.
+/// A new table and a new ring in the memory of an array.
 fn make(memory: &mut NamedArray<u64>) -> (Owner, Ring) {
     let bytes = WORDS * 8;
-    // SAFETY: no slice of it is kept: the pointer alone is used, by atomics.
+    // SAFETY: no slice of it is kept; only the pointer is used, by atomics.
     let start = NonNull::from(unsafe { memory.as_mut_slice() }).cast::<u8>();
-    // SAFETY: elements begin at a page; the memory outlives what the test makes over it, and
-    // whoever else writes to it does so by atomics.
+    // SAFETY: elements begin at a page; the memory outlives what the test makes in it, and all
+    // other writers use atomics.
     let table = unsafe { OwnerTable::create(start, 8, 16, start, bytes) }.unwrap();
     // The mutator may have filled the table before it is used.
     let owner = loop {

@@ -1,4 +1,4 @@
-//! Child processes of these tests, each with a part to play.
+//! Child processes of these tests, each of which runs a part.
 
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
@@ -9,10 +9,10 @@ use std::process::{Child, ChildStdout, Command, Stdio};
 use super::{arrays, faults, hostile, locks, mutator, queues};
 use crate::common::skipped;
 
-/// Which part a child process plays, and its arguments.
+/// The part that a child process runs, and its arguments.
 const PART: &str = "BRIGADE_TEST_PART";
 
-/// What a child says when its part went well.
+/// What a child prints when its part succeeded.
 const WELL: &str = "as it should be";
 
 /// The file of a name.
@@ -29,7 +29,7 @@ impl Drop for Removed {
     }
 }
 
-/// A process that plays a part; killed if the test ends without it.
+/// A process that runs a part; it is killed if it still runs when the test ends.
 pub(crate) struct Part {
     child: Child,
     output: BufReader<ChildStdout>,
@@ -37,7 +37,7 @@ pub(crate) struct Part {
 }
 
 impl Part {
-    /// Starts the part of this name, with arguments, in a process of its own.
+    /// Starts the part of this name, with arguments, in a new process.
     pub(crate) fn start(part: &str, arguments: &[&str]) -> Part {
         Part::launch(&[], part, arguments, None)
     }
@@ -47,7 +47,7 @@ impl Part {
         Part::launch(&[], part, arguments, Some(uid))
     }
 
-    /// As [`Part::start`], by a program that is given the command to run.
+    /// As [`Part::start`], through a program that gets the command to run.
     pub(crate) fn start_by(launcher: &[&str], part: &str, arguments: &[&str]) -> Part {
         Part::launch(launcher, part, arguments, None)
     }
@@ -77,7 +77,7 @@ impl Part {
         nix::unistd::Pid::from_raw(i32::try_from(self.pid()).unwrap())
     }
 
-    /// Waits for it to say `word`, as [`say`] does; fails if it ends without.
+    /// Waits until it says `word`, as [`say`] does; fails if it ends first.
     pub(crate) fn expect(&mut self, word: &str) {
         let mut line = String::new();
         while self.output.read_line(&mut line).unwrap() > 0 {
@@ -90,7 +90,7 @@ impl Part {
         panic!("{word:?} was not said, but:\n{}", self.heard);
     }
 
-    /// Lets a part that [`waits`](wait) go on.
+    /// Lets a part that [`waits`](wait) continue.
     pub(crate) fn go_on(&mut self) {
         self.child.stdin.as_mut().unwrap().write_all(b"\n").unwrap();
     }
@@ -100,12 +100,12 @@ impl Part {
         self.child.wait().unwrap();
     }
 
-    /// Waits for it to end in whatever way.
+    /// Waits until it ends in any way.
     pub(crate) fn ends(mut self) {
         self.child.wait().unwrap();
     }
 
-    /// Waits for it to play its part to the end.
+    /// Waits until its part succeeds.
     pub(crate) fn succeeds(mut self) {
         self.expect(WELL);
         let status = self.child.wait().unwrap();
@@ -115,7 +115,7 @@ impl Part {
 
 impl Drop for Part {
     fn drop(&mut self) {
-        // After `kill` and `succeeds` it is gone, and both do nothing.
+        // After `kill` and `succeeds` the process is gone, and both calls have no effect.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
@@ -128,14 +128,14 @@ pub(crate) fn say(word: &str) {
     out.flush().unwrap();
 }
 
-/// Waits, in a part, until the test lets it go on; if the test is gone, the part ends.
+/// Waits, in a part, until the test lets it continue; if the test has ended, the part ends.
 pub(crate) fn wait() {
     if std::io::stdin().read_line(&mut String::new()).unwrap() == 0 {
         std::process::exit(1);
     }
 }
 
-/// Whether these tests run as root; if not, says why a test is skipped.
+/// Whether these tests run as root; if not, reports why a test is skipped.
 pub(crate) fn is_root(why: &str) -> bool {
     let is_root = nix::unistd::geteuid().is_root();
     if !is_root {

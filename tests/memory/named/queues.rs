@@ -16,17 +16,17 @@ use super::parts::{Part, path_of, say, wait};
 use crate::common::alone::{alone_in_turn, progress};
 use crate::common::{skipped, unique};
 
-/// A message: who sends it, its number, and as many bytes as the number says.
+/// A message: its sender, its number, and as many bytes as the number says.
 type Message = (u32, u64, Vec<u8>);
 
-/// Long enough that a wait which is not over by then is a hang.
+/// Long enough that a wait which has not ended by then is a hang.
 const LONG: Duration = Duration::from_secs(20);
 
 fn body(number: u64) -> Vec<u8> {
     vec![number.to_le_bytes()[0]; usize::try_from(number % 300).unwrap()]
 }
 
-/// Plays the part that `words` say, if it is one of these.
+/// Runs the part that `words` name, if it is one of these.
 pub(crate) fn part(words: &[&str]) -> bool {
     match *words {
         ["produce", name, sender, count] => {
@@ -72,7 +72,7 @@ pub(crate) fn part(words: &[&str]) -> bool {
     true
 }
 
-/// Writes over the bytes of a queue, header and table included, until it is told to stop.
+/// Overwrites the bytes of a queue, including header and table, until it is told to stop.
 fn mutate(name: &str) {
     let mut bytes = SharedArray::<u8>::open(name).unwrap();
     let mut number = 0x2545_f491_4f6c_dd1d_u64;
@@ -81,7 +81,7 @@ fn mutate(name: &str) {
         number ^= number << 13;
         number ^= number >> 7;
         number ^= number << 17;
-        // Mostly where words are, and not where there is nothing.
+        // Mostly at words in use.
         let end = if number.is_multiple_of(4) { bytes.len() } else { 6000 };
         let at = usize::try_from(number >> 8).unwrap() % end;
         let old = bytes.get([at]).unwrap();
@@ -142,7 +142,7 @@ fn a_producer_that_is_killed_tears_nothing_and_stops_nobody() {
             take(200);
             second.kill();
             progress();
-            // What is left is whole, and the queue is as good as new.
+            // The remaining messages are complete, and the queue works as if it were new.
             while let Ok((sender, number, bytes)) = queue.get_timeout(Duration::from_millis(150)) {
                 assert_eq!(bytes, body(number), "of sender {sender}");
             }
@@ -276,7 +276,7 @@ fn a_named_queue_crosses_into_tasks_and_messages_by_its_name() {
         assert!(task.join().unwrap());
         assert_eq!(queue.get().unwrap(), 5);
         let post = Queue::<Queue<u64>>::create(&letters, 2).unwrap();
-        // Who sends the last handle away takes the name with it.
+        // The last handle is sent away, and the name is removed with it.
         post.put(queue.clone()).unwrap();
         post.get().unwrap().put(6).unwrap();
     });
@@ -305,7 +305,7 @@ fn a_queue_that_another_process_writes_over_answers_every_call() {
                 let _ = Queue::<Message>::open(&name).map(|queue| queue.len());
                 let _ = RegionInfo::of(&name);
             }
-            // Whatever its bytes say by now, it is still a file of ours.
+            // Whatever its bytes are by now, the file belongs to this test.
             queue.unlink().unwrap();
         }
         drop(mutator);
@@ -314,12 +314,12 @@ fn a_queue_that_another_process_writes_over_answers_every_call() {
     });
 }
 
-/// Where the words and the ring of a joinable queue are, from the start of its body.
+/// The positions of the words and the ring of a joinable queue, from the start of its body.
 mod joinable {
     pub(super) const TAKEN: u64 = 16 + 1024;
     const RING: u64 = 3200;
     pub(super) const TAIL: u64 = RING + 256;
-    /// Two words that count what was popped; which of them is valid, a third says.
+    /// Two words that count popped messages; a third says which of them is valid.
     pub(super) const POPPED: [u64; 2] = [RING + 456, RING + 464];
     pub(super) const HEAD: u64 = RING + 512;
 }
@@ -334,7 +334,7 @@ fn is_codec<T>(outcome: &Result<T, Error>) -> bool {
     matches!(outcome, Err(Error::Codec { .. }))
 }
 
-/// The kind: bytes under a name that say "one level more" or "one element more" without an end.
+/// Class of bug: the bytes of a named queue encode endless nesting or endless elements.
 #[test]
 fn bytes_that_nest_or_count_without_a_bound_are_an_error_for_every_consumer() {
     alone_in_turn(|| {
@@ -360,7 +360,7 @@ fn bytes_that_nest_or_count_without_a_bound_are_an_error_for_every_consumer() {
     });
 }
 
-/// The kind: arithmetic on words of shared memory, under a lock, that takes them for sound.
+/// Class of bug: arithmetic under a lock trusts words of shared memory.
 #[test]
 fn counts_and_positions_at_the_end_of_their_range_are_corrupt_or_go_on_and_leave_no_lock_behind() {
     alone_in_turn(|| {
@@ -377,7 +377,7 @@ fn counts_and_positions_at_the_end_of_their_range_are_corrupt_or_go_on_and_leave
         joinable::POPPED.iter().for_each(|&at| bytes.set(body + at, 0));
         assert_eq!(queue.get_timeout(LONG).unwrap(), [1; 40]);
 
-        // Positions only ever grow, and wrap: in the middle of a message here.
+        // Positions only grow, and wrap; here in the middle of a message.
         for at in [joinable::HEAD, joinable::TAIL] {
             bytes.set(body + at, (1u64 << 20).wrapping_neg());
         }

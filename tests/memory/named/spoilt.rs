@@ -1,4 +1,4 @@
-//! Object memory that is not what its name is opened for.
+//! Object memory with invalid contents.
 
 use brigade::shared::{
     Barrier, Condvar, Event, Lock, Once, ReentrantLock, RwLock, Semaphore, SharedList, Value,
@@ -37,7 +37,7 @@ const MAKERS: [Maker; 12] = [
     ),
 ];
 
-/// Words of a memory with bytes before them that cannot be, each set by itself.
+/// Invalid values for words before the body, each set separately.
 fn spoilt(bytes: &Bytes) -> Vec<Vec<(u64, u64)>> {
     let word = |at| bytes.word(at);
     let (body, body_bytes) = (word(BODY_OFFSET), word(BODY_BYTES));
@@ -56,14 +56,14 @@ fn spoilt(bytes: &Bytes) -> Vec<Vec<(u64, u64)>> {
         vec![(TOTAL, u64::MAX)],
         vec![(BODY_OFFSET, 0)],
         vec![(BODY_OFFSET, u64::MAX - 127)],
-        // Consistent, but not aligned; over the table; past the end; or not as long as it is.
+        // Consistent, but not aligned; over the table; past the end; or not of the stated length.
         vec![(BODY_OFFSET, body + 64), (TOTAL, body + body_bytes + 64)],
         vec![(BODY_OFFSET, 128), (TOTAL, 128 + body_bytes)],
         vec![(BODY_OFFSET, body + 128), (TOTAL, body + body_bytes + 128)],
         vec![(BODY_BYTES, 0), (TOTAL, body)],
         vec![(BODY_BYTES, body_bytes - 1), (TOTAL, body + body_bytes - 1)],
         vec![(BODY_BYTES, u64::MAX)],
-        // The table: what it is, and how many owners and entries it has.
+        // The table: its kind, and the numbers of its owners and entries.
         vec![(TABLE, word(TABLE) + 1)],
         vec![(TABLE + 16, owners & !0xffff_ffff)],
         vec![(TABLE + 16, owners | 0xffff_ffff)],
@@ -127,7 +127,7 @@ fn a_type_of_the_same_name_and_another_size_is_refused() {
 fn numbers_of_slots_and_limits_that_cannot_be_are_a_layout_error() {
     alone_in_turn(|| {
         let name = unique("numbers");
-        // Which word of the body, and what it cannot be.
+        // A word of the body, and values that are invalid for it.
         let attempts: [(usize, u64, &[u64]); 6] = [
             (1, 0, &[0, 1]),
             (1, 8, &[0, 1, 1 << 14, u64::MAX]),
@@ -166,7 +166,7 @@ fn a_list_that_was_written_over_is_corrupt_and_no_longer_than_it_can_be() {
         list.extend(&["one".to_owned(), "two".to_owned()]).unwrap();
         let bytes = Bytes::of(&name);
         let body = bytes.body().0;
-        // The state, the order that counts, the length of what is in the first cell.
+        // The state, the valid order, the length of the contents of the first cell.
         let words = [(64, 5), (64, u64::MAX), (128, 5), (128, 1 << 31), (256, 65), (256, u64::MAX)];
         for (at, word) in words {
             let before = bytes.word(body + at);
@@ -191,7 +191,7 @@ fn a_value_whose_index_was_written_over_is_one_of_its_copies() {
         let body = bytes.body().0;
         let both = [[1; 2], [2; 2]];
         for index in [0, 1, 2, 7, u32::MAX] {
-            // The lock is free, the index is behind it.
+            // The lock is free, and the index follows it.
             bytes.set(body, u64::from(index) << 32);
             assert!(both.contains(&value.get().unwrap()), "{index}");
         }

@@ -1,4 +1,4 @@
-//! What `to_npy` writes to, and what becomes of what was there.
+//! The targets of `to_npy`, and what happens to their old contents.
 
 use crate::common::alone::alone;
 use crate::common::time::wait_until;
@@ -17,13 +17,13 @@ use brigade::{Error, SharedArray};
 
 use crate::common::{Directory, skipped};
 
-/// What a child process writes to, and how: `PATH LENGTH`.
+/// The target of a child process: `PATH LENGTH`.
 const TARGET: &str = "BRIGADE_TEST_TARGET";
 
-/// The number of `poll`, where the kernel has that call beside `ppoll`.
+/// The number of the system call `poll`, if the kernel has it besides `ppoll`.
 const POLL: &str = if cfg!(target_arch = "x86_64") { "7" } else { "none" };
 
-/// As many elements as a child may not write to a file.
+/// An array of this length exceeds the file size limit of a child.
 const LIMITED_LEN: usize = 40_000;
 
 fn array(len: usize) -> SharedArray<u64> {
@@ -42,7 +42,7 @@ fn mode(path: &Path) -> u32 {
     fs::metadata(path).unwrap().mode() & 0o7777
 }
 
-/// A file of another program's, with these rights.
+/// A file of another program, with these permissions.
 fn old(path: &Path, mode: u32) -> u64 {
     fs::write(path, "what was there before").unwrap();
     fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
@@ -53,7 +53,7 @@ fn names_in(path: &Path) -> usize {
     fs::read_dir(path).unwrap().count()
 }
 
-/// Has a process of its own write `len` elements to `path`; started by `launcher`, and as `uid`.
+/// Lets another process write `len` elements to `path`; `launcher` starts it as user `uid`.
 fn written_by(launcher: &[&str], uid: u32, path: &Path, len: usize) -> Output {
     let exe = std::env::current_exe().unwrap();
     let words = launcher.iter().map(Into::into).chain([exe.into_os_string()]);
@@ -70,7 +70,7 @@ fn a_child_writes() {
     let (path, len) = target.rsplit_once(' ').unwrap();
     let array = array(len.parse().unwrap());
     if array.len() == LIMITED_LEN {
-        // Only now: the arena is a file, too.
+        // Only now, because the arena is a file too.
         let limit = 64 << 10;
         nix::sys::resource::setrlimit(Resource::RLIMIT_FSIZE, limit, limit).unwrap();
     }
@@ -92,7 +92,7 @@ fn is_root() -> bool {
     is_root
 }
 
-// A file that nobody else may read could be read by all after `to_npy`.
+// After `to_npy`, everybody could read a file that had been private.
 #[test]
 fn a_file_keeps_its_permissions_owner_and_group() {
     alone(|| {
@@ -127,7 +127,7 @@ fn a_file_keeps_its_extended_attributes() {
         let directory = Directory::new();
         let path = directory.0.join("a.npy");
         old(&path, 0o600);
-        // An access control list: the owner and user 65534 may write, nobody else may anything.
+        // An access control list: the owner and user 65534 may write, others have no access.
         let mut list = 2u32.to_le_bytes().to_vec();
         for (tag, rights, id) in [
             (1u16, 6u16, u32::MAX),
@@ -203,8 +203,8 @@ fn a_link_leads_to_the_new_file_whether_it_led_anywhere_or_not() {
     });
 }
 
-// As root, with its output in a file that was removed, `to_npy("/dev/stdout")` made a file of the
-// link /dev/stdout, for all programs of the machine.
+// As root, with its output in a file that was removed, `to_npy("/dev/stdout")` replaced the link
+// /dev/stdout by a file, for all programs of the machine.
 #[test]
 fn a_descriptor_of_this_process_is_written_where_it_stands() {
     alone(|| {
@@ -220,7 +220,7 @@ fn a_descriptor_of_this_process_is_written_where_it_stands() {
                 fs::remove_file(&path).unwrap();
             }
             if is_taken {
-                // What the link of the descriptor reads like is another file.
+                // The text of the descriptor's link is the name of another file.
                 old(&directory.0.join("out (deleted)"), 0o600);
             }
             let link = directory.0.join("link");
@@ -262,7 +262,7 @@ fn a_pipe_and_a_socket_and_a_descriptor_that_never_waits_get_all_bytes() {
         let reading = std::thread::spawn(move || {
             let (mut first, mut second) = (Vec::new(), Vec::new());
             reader.read_to_end(&mut first).unwrap();
-            // It is full, and the writer waits for room.
+            // The pipe is full, and the writer waits for room.
             let polls = [libc::SYS_ppoll.to_string(), POLL.to_owned()];
             let is_waiting = || {
                 let call = fs::read_to_string(&path).unwrap_or_default();
@@ -300,14 +300,14 @@ fn what_another_user_may_write_to_is_written_in_place() {
         let found = fs::metadata(&own).unwrap();
         assert_eq!((found.ino(), found.uid(), mode(&own)), (inode, 65534, 0o600));
         assert_eq!(fs::read(&own).unwrap(), whole(7));
-        // Here another file could take the place, but it would belong to somebody else.
+        // Here another file could take its place, but would belong to another user.
         fs::set_permissions(&directory.0, fs::Permissions::from_mode(0o777)).unwrap();
         let inode = old(&shared, 0o666);
         let output = written_by(&[], 65534, &shared, 7);
         assert!(text(&output).contains("well done"), "a file of another owner: {output:?}");
         let found = fs::metadata(&shared).unwrap();
         assert_eq!((found.ino(), found.uid(), fs::read(&shared).unwrap()), (inode, 0, whole(7)));
-        // What may not be written to is not replaced either.
+        // A file that may not be written to is not replaced either.
         old(&read_only, 0o444);
         chown(&read_only, Some(65534), Some(65534)).unwrap();
         let output = written_by(&[], 65534, &read_only, 7);
@@ -342,7 +342,7 @@ fn a_file_that_is_mounted_is_written_in_place() {
     });
 }
 
-/// Has strace make a system call of the child fail, or kill it there.
+/// Uses strace to make a system call of the child fail, or to kill it there.
 fn injected(inject: &str, path: &Path, len: usize) -> Option<Output> {
     let has = Command::new("strace").arg("-V").output().is_ok_and(|found| found.status.success());
     if !has {

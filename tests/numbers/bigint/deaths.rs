@@ -19,7 +19,7 @@ fn pids(pool: &Pool) -> Vec<Pid> {
     while found.len() < pool.workers() {
         let handles: Vec<_> =
             (0..8).map(|_| pool.submit(|()| std::process::id(), ()).unwrap()).collect();
-        // A worker that was killed just now may have taken one with it.
+        // A worker that was just killed may have failed one of them.
         found.extend(handles.into_iter().filter_map(|handle| handle.join().ok()));
     }
     found.into_iter().map(|pid| Pid::from_raw(pid.cast_signed())).collect()
@@ -32,8 +32,8 @@ fn ticks(pid: Pid) -> Option<u64> {
     Some(fields[11].parse::<u64>().ok()? + fields[12].parse::<u64>().ok()?)
 }
 
-/// Runs `job` again and again and kills a worker once it has worked on that for `work` ticks.
-/// Returns the error of the job that was hit, or `None` if the worker died between two jobs.
+/// Runs `job` repeatedly and kills a worker after it has worked on that for `work` ticks. Returns
+/// the error of the job that was affected, or `None` if the worker died between two jobs.
 fn killed_meanwhile(
     pool: &Pool,
     work: u64,
@@ -66,7 +66,7 @@ fn assert_deaths_are_named(name: &str, job: impl Fn(&Pool) -> Result<(), Error> 
         progress();
         assert!(kills < 500, "{kills} workers died, {hits} of them in the middle");
         let (victim, error) = killed_meanwhile(&pool, 1 + hits, || job(&pool));
-        // On a busy machine a worker may be late for job after job, and be in none of them.
+        // On a busy machine a worker may be late for several jobs, and take part in none of them.
         let Some(error) = error else { continue };
         let death = error.death().unwrap_or_else(|| panic!("{error}"));
         assert_eq!(death.pid, victim.as_raw().cast_unsigned(), "{error}");

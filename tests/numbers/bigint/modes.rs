@@ -6,8 +6,8 @@ use super::{number, pool};
 use crate::common::alone::alone_with;
 use crate::common::float::{MODES, set_mode, under};
 
-/// What computes in doubles needs the standard floating-point mode, and any code of a user may
-/// have set another: a task before, or the host itself.
+/// Computations in doubles need the standard floating-point mode, and user code may have set
+/// another: an earlier task, or the host itself.
 #[test]
 fn products_and_digits_are_the_same_in_every_floating_point_mode() {
     alone_with(&[("BRIGADE_BIGINT", "fma")], || {
@@ -23,7 +23,7 @@ fn products_and_digits_are_the_same_in_every_floating_point_mode() {
         let right = work(&pool);
         let here = Pool::builder().start(Start::InProcess).build().unwrap();
         for mode in MODES {
-            // As many as there are workers, and each waits for the other.
+            // As many tasks as workers, which wait for each other.
             let met = brigade::shared::Barrier::new(2).unwrap();
             let tasks = [(); 2].map(|()| {
                 let spoil = |(mode, met): (u32, brigade::shared::Barrier)| {

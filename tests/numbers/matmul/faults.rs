@@ -10,7 +10,7 @@ use brigade::{Error, Matrix, Pool, SharedArray};
 
 use super::{expected, matrix};
 
-/// The ids of all workers: asked until each has answered.
+/// The process ids of all workers, asked until each has answered.
 fn worker_pids(pool: &Pool) -> Vec<u32> {
     let mut pids = Vec::new();
     while pids.len() < pool.workers() {
@@ -29,8 +29,8 @@ fn kill(pid: u32) {
     nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL).unwrap();
 }
 
-/// Runs `product` while another thread kills a worker as soon as the product has been under way
-/// for `delay`, unless it is over by then. Returns whom it would have killed.
+/// Runs `product` while another thread kills a worker `delay` after the product has started, unless
+/// it has ended by then. Returns which worker that was.
 fn with_a_worker_killed<R>(pool: &Pool, delay: Duration, product: impl FnOnce() -> R) -> (R, u32) {
     let victim = worker_pids(pool)[0];
     let is_over = AtomicBool::new(false);
@@ -77,7 +77,7 @@ fn a_worker_killed_in_a_product_is_named_and_hangs_nobody() {
                     break;
                 }
             }
-            assert!(named > 0, "no kill met a product {m} {k} {n}");
+            assert!(named > 0, "no kill hit a product {m} {k} {n}");
             assert!(pool.matmul(&a, &b).unwrap().as_slice() == expected);
         }
     });
@@ -132,7 +132,7 @@ fn a_repeatable_product_survives_the_death_of_a_worker() {
             let (c, _) = with_a_worker_killed(&pool, delay, product);
             assert_eq!(c.unwrap().as_slice(), expected);
         }
-        assert!(pool.stats().restarts > 0, "no kill met a product");
+        assert!(pool.stats().restarts > 0, "no kill hit a product");
     });
 }
 
@@ -163,7 +163,7 @@ fn a_product_without_all_of_its_workers_is_right() {
         let pool = Pool::builder().workers(3).build().unwrap();
         let (a, b) = (matrix(400, 500, 13), matrix(500, 600, 14));
         let expected = expected(&a, &b);
-        // One worker is busy until the product is made.
+        // One worker is busy until the product is complete.
         let (mut started, says_started) = std::io::pipe().unwrap();
         let (goes_on, go_on) = std::io::pipe().unwrap();
         let path = |fd: RawFd| format!("/proc/{}/fd/{fd}", std::process::id());

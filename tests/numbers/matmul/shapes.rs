@@ -1,4 +1,4 @@
-//! Parts of arrays, vectors, stacks, and what they may not be.
+//! Parts of arrays, vectors, stacks, and invalid ones.
 
 use crate::common::alone::alone;
 use brigade::{Error, Matrix, MatrixMut, Pool, SharedArray};
@@ -6,7 +6,7 @@ use proptest::prelude::*;
 
 use super::{expected, matrix};
 
-/// A copy of the elements that a view of `array` has.
+/// A copy of the elements of a view of `array`.
 fn picked(
     array: &SharedArray<f64>,
     dims: [usize; 2],
@@ -58,7 +58,7 @@ fn any_strides_are_read_and_written_as_they_say() {
         kinds in (0usize..5, 0usize..5, 0usize..4), pads in (0usize..4, 0usize..4, 0usize..4),
         )| {
         let big = matrix(70, 70, 5);
-        // First place and strides of one of several layouts.
+        // The first place and the strides of one of several layouts.
         let layout = |rows: usize, cols: usize, kind: usize, pad: usize| {
             let (wide, high) = ((cols + pad).cast_signed(), (rows + pad).cast_signed());
             let (down, across) = (rows.saturating_sub(1), cols.saturating_sub(1));
@@ -106,11 +106,11 @@ fn frozen_and_mapped_arrays_are_operands_too() {
         let right = expected(&a, &b);
         let path = std::env::temp_dir().join(format!("brigade-matmul-{}.npy", std::process::id()));
         b.to_npy(&path).unwrap();
-        // SAFETY: nobody else knows the file.
+        // SAFETY: nothing else uses the file.
         #[expect(unsafe_code, reason = "a mapped file is an operand by contract")]
         let mapped = unsafe { SharedArray::<f64>::map_npy(&path) }.unwrap();
         let frozen = a.freeze();
-        // Workers open it by name, when they first need it.
+        // Workers open it by name, on first use.
         let product = pool.matmul(&frozen, &mapped);
         std::fs::remove_file(&path).unwrap();
         assert_eq!(product.unwrap().as_slice(), right);
@@ -167,7 +167,7 @@ fn stacks_are_multiplied_matrix_by_matrix() {
             })
             .unwrap()
         };
-        // By the caller; one by each worker; all by all workers; none at all.
+        // By the caller; each by one worker; each by all workers; and none at all.
         for (count, m, k, n) in [(4, 3, 5, 2), (30, 90, 80, 70), (2, 400, 420, 410), (0, 2, 2, 2)] {
             let (a, b) = (stack(count, m, k, 1), stack(count, k, n, 2));
             let c = pool.matmul_batch(&a, &b).unwrap();
@@ -190,14 +190,14 @@ fn stacks_are_multiplied_matrix_by_matrix() {
                 assert_eq!(back, expected(&a, &b), "{index} of {count}, transposed");
             }
         }
-        // Two matrices are a matrix.
+        // A stack of two matrices is not a matrix.
         let (a, b) = (matrix(3, 4, 1), matrix(4, 2, 2));
         let c = pool.matmul_batch(&a, &b).unwrap();
         assert_eq!((c.shape().dims(), c.as_slice()), (&[3, 2][..], &expected(&a, &b)[..]));
     });
 }
 
-/// What an error says, for an operation that must fail.
+/// The error message of an operation that must fail.
 fn refusal<T: std::fmt::Debug>(outcome: Result<T, Error>) -> String {
     let error = outcome.expect_err("it does not fit");
     let fits = matches!(error, Error::ShapeMismatch { .. } | Error::InvalidArgument { .. });

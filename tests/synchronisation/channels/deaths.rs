@@ -1,4 +1,4 @@
-//! What workers that are killed leave of a queue.
+//! The state of a queue after workers were killed.
 
 use std::collections::BTreeMap;
 
@@ -36,7 +36,7 @@ fn what_a_producer_has_put_is_there_when_it_is_gone_and_it_waits_for_no_reader()
     });
 }
 
-// cpython#96062: a worker killed while it waits for the queue takes the queue's lock with it.
+// cpython#96062: a worker killed while it waits for the queue keeps the queue's lock for ever.
 #[test]
 fn a_consumer_that_is_killed_while_it_waits_takes_nothing_with_it() {
     alone(|| {
@@ -70,7 +70,7 @@ fn the_locks_of_a_worker_that_dies_with_them_are_free_for_the_next() {
         };
         for _ in 0..3 {
             assert!(pool.submit(die, queue.clone()).unwrap().join().unwrap_err().death().is_some());
-            // The death was swept before it was told.
+            // The death was swept before it was reported.
             queue.try_put(3).unwrap();
             queue.try_get().unwrap();
         }
@@ -78,7 +78,7 @@ fn the_locks_of_a_worker_that_dies_with_them_are_free_for_the_next() {
     });
 }
 
-// A lock that its holder kept for later tasks, in memory that no task under way was lent.
+// A lock that its holder kept for later tasks, in memory that no running task had been lent.
 #[test]
 fn locks_in_memory_that_a_worker_kept_are_free_when_it_dies_idle() {
     use std::sync::OnceLock;
@@ -120,7 +120,7 @@ fn a_waiter_in_another_worker_goes_on_when_the_holder_of_the_lock_is_killed() {
     });
 }
 
-/// Who made it, its number, and something that takes room.
+/// The sender, the number, and text that takes room.
 type Numbered = (u32, u64, String);
 
 #[test]

@@ -10,7 +10,7 @@ mod travel;
 
 use std::time::Duration;
 
-/// Far more than anything takes, so that a test fails for a hang only.
+/// Far more than anything takes, so that a test fails only for a hang.
 pub(crate) const LONG: Duration = Duration::from_secs(20);
-/// A wait that is to end without success.
+/// A timeout for a wait that should not succeed.
 pub(crate) const SHORT: Duration = Duration::from_millis(20);

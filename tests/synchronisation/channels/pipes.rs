@@ -1,4 +1,4 @@
-//! What a pipe does, and how it ends.
+//! The behaviour of a pipe, and how it ends.
 
 use std::time::{Duration, Instant};
 
@@ -46,7 +46,7 @@ fn the_end_of_file_comes_after_what_the_peer_has_sent() {
         let task =
             pool.submit(|there: Connection| (0..3).for_each(|n| there.send(&n).unwrap()), there);
         assert_eq!((0..3).map(|_| here.recv::<i32>().unwrap()).collect::<Vec<_>>(), [0, 1, 2]);
-        // Without anybody having joined the task.
+        // Without a join of the task.
         assert!(is_closed(&here.recv::<i32>()));
         assert!(is_closed(&here.try_recv::<i32>()));
         assert!(here.poll(Duration::ZERO).unwrap());
@@ -156,7 +156,7 @@ fn an_end_on_its_way_to_a_task_that_never_starts_is_closed_with_the_task() {
         let queued = pool.submit(echo, there).unwrap();
         assert!(
             matches!(here.recv_timeout::<u8>(SHORT), Err(Error::TimedOut { .. })),
-            "on its way"
+            "in flight"
         );
         assert!(queued.cancel());
         drop(queued);

@@ -1,4 +1,4 @@
-//! What a queue does with messages.
+//! The behaviour of a queue.
 
 use std::time::{Duration, Instant};
 
@@ -59,7 +59,7 @@ fn a_producer_that_waits_for_room_goes_on_when_there_is_some() {
     });
 }
 
-/// Who made it, and its number.
+/// The sender, and the number.
 type Numbered = (u8, u64);
 
 #[test]
@@ -310,7 +310,7 @@ fn whichever_of_many_is_ready_ends_a_wait() {
         assert_eq!(wait_any(&[&numbers, &words, &here], None).unwrap(), [2]);
         assert_eq!(here.recv::<u32>().unwrap(), 3);
         here.send(&3u32).unwrap();
-        // The task's end of the pipe goes with the task.
+        // The task's end of the pipe is closed when the task ends.
         assert_eq!(wait_any(&[&numbers, &words, &here], None).unwrap(), [2]);
         assert!(matches!(here.recv::<u32>(), Err(Error::Closed { .. })));
         task.join().unwrap();

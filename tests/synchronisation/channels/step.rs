@@ -1,7 +1,8 @@
-//! Workers killed after their k-th instruction in a channel.
+//! Workers killed after their k-th instruction in a channel operation.
 //!
-//! The server reaps the worker and the host sweeps, as after any death. The instructions of the
-//! ring under a channel are tested in `tests/synchronisation/kill_points`; these are whole calls.
+//! The server reaps the worker and the host sweeps, as after any death. These tests step through
+//! whole calls; `tests/synchronisation/kill_points` tests the instructions of the ring below a
+//! channel.
 
 use brigade::{Connection, Error, JoinableQueue, Pipe, Pool, Queue};
 use serde::Serialize;
@@ -13,7 +14,7 @@ use crate::common::skipped;
 use crate::common::tasks::with;
 use crate::tracer::{Tracer, for_each_kill_point, mark, wait_until_traced};
 
-/// Says who it is, waits until it is traced, and calls `section` between two marks.
+/// Sends its process id, waits until it is traced, and calls `section` between two marks.
 fn sectioned<T>(queue: &Queue<u32>, value: T, section: impl Fn(T)) {
     queue.put(std::process::id()).unwrap();
     wait_until_traced();
@@ -22,8 +23,8 @@ fn sectioned<T>(queue: &Queue<u32>, value: T, section: impl Fn(T)) {
     mark();
 }
 
-/// For points all over the section that `task` runs: makes what `stage` makes, has a worker killed
-/// there, and calls `check` with the stage.
+/// For points all over the section that `task` runs: makes a stage by `stage`, kills a worker at
+/// the point, and calls `check` with the stage.
 fn for_points<S, A, F>(stage: impl Fn(&Pool) -> (S, A), task: F, mut check: impl FnMut(&Pool, S))
 where
     F: Fn((Queue<u32>, A)) + Copy + Send + 'static,

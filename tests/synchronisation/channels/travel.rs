@@ -1,4 +1,4 @@
-//! How handles get into tasks, and stay there.
+//! How handles get into tasks, and are kept there.
 
 use std::sync::OnceLock;
 
@@ -22,7 +22,7 @@ fn put_into_kept(n: u32) -> u32 {
     std::process::id()
 }
 
-// What Python's `initializer=init, initargs=(queue,)` does.
+// As Python's `initializer=init, initargs=(queue,)`.
 #[test]
 fn an_initializer_keeps_a_queue_for_all_tasks_of_its_worker() {
     alone(|| {
@@ -60,7 +60,7 @@ fn a_task_keeps_its_queue_in_a_static_and_later_tasks_of_that_worker_use_it() {
         pool.submit(first, queue.clone()).unwrap().join().unwrap();
         let address = format!("{queue:?}");
         drop(queue);
-        // Nobody in the host has it any more, and others take memory meanwhile.
+        // The host no longer has it, and others allocate memory meanwhile.
         let others: Vec<Queue<u32>> = (0..50).map(|_| Queue::new(10).unwrap()).collect();
         let through = |n: u32| {
             let queue = KEPT.get().unwrap();
@@ -76,7 +76,7 @@ fn a_task_keeps_its_queue_in_a_static_and_later_tasks_of_that_worker_use_it() {
 #[test]
 fn memory_of_queues_that_nobody_has_is_used_again() {
     alone(|| {
-        // Each takes 2 MiB at least; together they would exceed the limit many times over.
+        // Each takes at least 2 MiB; together they would exceed the limit many times over.
         brigade::set_memory_limit(96 << 20);
         let pool = with(1).build().unwrap();
         let kept = Queue::<u32>::new(10).unwrap();

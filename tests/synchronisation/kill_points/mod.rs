@@ -1,4 +1,4 @@
-//! What primitives do when processes are killed, stopped, or hostile.
+//! Primitives whose processes are killed, stopped, or hostile.
 
 #![cfg(not(loom))]
 #![allow(unsafe_code)]

@@ -13,12 +13,12 @@ use super::stepping::{Child, Stage};
 const LONG: Duration = Duration::from_secs(10);
 const SHORT: Duration = Duration::from_millis(20);
 
-/// An owner that looks after the deaths of others itself.
+/// An owner that itself watches for the deaths of others.
 fn unsupervised(stage: &Stage) -> Owner {
     Owner::claim(stage.table(), Watch::Waiters).unwrap()
 }
 
-/// A process that claims an owner of its own, does `body`, and stops for good.
+/// A process that claims its own owner, runs `body`, and stops for good.
 fn stopped_child(stage: &Stage, body: impl FnOnce(&Owner)) -> Child {
     let child = Child::fork(|| {
         let owner = unsupervised(stage);
@@ -105,7 +105,7 @@ fn a_full_ring_whose_consumer_is_dead_or_stopped_times_out() {
         let ring = stage.ring(&owner, 24);
         ring.push([0; 24], Timeout::Never).unwrap();
         let consumer = stopped_child(&stage, |owner| {
-            // Stops with the pop lock held, in the middle of reading.
+            // Stops with the pop lock held, in the middle of a read.
             let ring = Box::leak(Box::new(stage.attach_ring(owner)));
             std::mem::forget(ring.read(Timeout::Never).unwrap());
         });
@@ -123,7 +123,7 @@ fn a_full_ring_whose_consumer_is_dead_or_stopped_times_out() {
     });
 }
 
-/// The negative control for the choice of the lock: raw_sync's has no owner.
+/// The negative control for the choice of the lock: raw_sync's lock has no owner.
 #[cfg(feature = "raw-sync")]
 #[test]
 fn a_ring_over_raw_sync_whose_producer_is_killed_times_out_for_ever() {

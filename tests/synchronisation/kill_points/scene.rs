@@ -6,20 +6,20 @@ use super::stepping::{Child, Stage};
 use crate::tracer::{KillPoint, Tracer, for_each_kill_point, some_kill_point};
 use brigade::sync::Owner;
 
-/// Far more than a wake-up takes, so that a test fails for a hang only.
+/// Far more than a wake-up takes, so that a test fails only for a hang.
 pub(crate) const LONG: Duration = Duration::from_secs(10);
 
 /// How long the negative controls wait for a sleeper that is not woken.
 const SHORT: Duration = Duration::from_millis(15);
 
-/// What follows a death.
+/// What happens after a death.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Sweep {
     Whole,
     WithoutWakeUp,
 }
 
-/// One kill point, with a stage of its own.
+/// One kill point, with its own stage.
 pub(crate) struct Scene<'a> {
     point: &'a mut KillPoint,
     how: Sweep,
@@ -43,15 +43,15 @@ impl Scene<'_> {
         self.point.kill(victim);
     }
 
-    /// A whole sweep after the death; returns how many words it released.
+    /// Runs a full sweep after the death; returns how many words it released.
     pub(crate) fn sweep(&self) -> usize {
         // SAFETY: the tests kill and reap the process that uses this owner first.
         unsafe { self.stage.table().sweep(self.doomed.token()) }
     }
 
-    /// Sweeps after the death and waits for the sleeper. If it does not have what it waits for,
-    /// which `is_due` says, `remedy` gives it that after the sweep. Returns whether it hung though
-    /// it had it.
+    /// Sweeps after the death and waits for the sleeper. If the condition of the sleeper does not
+    /// hold, which `is_due` says, `remedy` makes it hold after the sweep. Returns whether the
+    /// sleeper hung although the condition held.
     pub(crate) fn end(&self, sleeper: Child, is_due: bool, remedy: impl FnOnce()) -> bool {
         let mut hung = false;
         if self.how == Sweep::WithoutWakeUp {
@@ -86,7 +86,7 @@ pub(crate) fn each_death(mut scene: impl FnMut(&mut Scene<'_>, &Stage, &Owner, &
 }
 
 /// Plays a scene twice: at kill points all over the section of its victim, where the sleeper must
-/// never hang; and as its negative control, with a sweep that lacks the wake-up, until it does.
+/// never hang; and as a negative control, with a sweep without the wake-up, until it hangs.
 pub(crate) fn play(scene: impl Fn(&mut Scene<'_>, &Stage, &Owner, &Owner) -> bool) {
     for_each_kill_point(|point| assert!(!play_at(point, Sweep::Whole, &scene)));
     let hung = some_kill_point(|point| play_at(point, Sweep::WithoutWakeUp, &scene));

@@ -1,4 +1,4 @@
-//! Kills in a lock, event, ring or barrier, at any instruction.
+//! Kills at any instruction in a lock, event, ring or barrier.
 
 use std::time::Duration;
 
@@ -164,7 +164,7 @@ fn a_message_is_taken_or_still_there_whenever_its_consumer_is_killed() {
 #[test]
 fn a_batch_is_pushed_whole_or_not_at_all_by_a_producer_that_is_killed() {
     alone(|| {
-        // Every instruction of a single push has its test above.
+        // The tests above step through every instruction of a single push.
         each_death(|scene, stage, doomed, heir| {
             let ring = stage.ring(heir, 100);
             let theirs = stage.attach_ring(doomed);

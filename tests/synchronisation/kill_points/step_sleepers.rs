@@ -1,4 +1,4 @@
-//! Kills in other locks, semaphores, conditions and onces, at any instruction.
+//! Kills at any instruction in other locks, semaphores, conditions and onces.
 
 use std::time::Duration;
 
@@ -207,7 +207,7 @@ fn a_waiter_that_is_killed_takes_no_notification_with_it() {
         play(|scene, stage, doomed, heir| {
             let condvar = stage.condvar(heir);
             let theirs = stage.attach_condvar(doomed);
-            // So that the next call looks at the second slot first, which is the victim's.
+            // So that the next call checks the second slot first, which is the victim's.
             condvar.notify(1);
             let (lock, their_lock) = (stage.lock(heir), stage.lock(doomed));
             let wait = |()| {

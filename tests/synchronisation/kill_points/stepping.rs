@@ -31,8 +31,8 @@ const SUM_OFFSET: usize = 2240;
 const PLACE_OFFSET: usize = 3072;
 const RING_OFFSET: usize = 4096;
 
-/// Shared memory with an owner table, a lock, an event, a ring, and a word that a sleeper sets
-/// when it is through.
+/// Shared memory with an owner table, a lock, an event, a ring, and a word that a sleeper sets when
+/// it has finished.
 pub(crate) struct Stage {
     memory: NonNull<u8>,
     table: OwnerTable,
@@ -64,7 +64,7 @@ impl Stage {
         &self.table
     }
 
-    /// An owner that the test may sweep. Claimed before the fork, so that both sides know it.
+    /// An owner that the test may sweep. It is claimed before the fork, so both processes know it.
     pub(crate) fn owner(&self) -> Owner {
         Owner::claim(&self.table, Watch::Supervisor).unwrap()
     }
@@ -79,7 +79,7 @@ impl Stage {
         unsafe { RawEvent::new(self.at::<EventWord>(EVENT_OFFSET), Watch::Supervisor) }
     }
 
-    /// Makes the event one that resets itself. Before anybody uses it.
+    /// Makes the event an auto-reset one. Call it before the event is used.
     pub(crate) fn use_auto_event(&self) {
         // SAFETY: in the mapping, and not used yet.
         unsafe { self.at::<EventWord>(EVENT_OFFSET).write(EventWord::new(Reset::Auto)) };
@@ -146,13 +146,13 @@ impl Stage {
         unsafe { RawRwLock::attach(self.at(PLACE_OFFSET), room, owner) }.unwrap()
     }
 
-    /// A reentrant lock in a place of its own, not registered.
+    /// A reentrant lock in its own place, not registered.
     pub(crate) fn reentrant(&self, owner: &Owner) -> RawReentrantLock {
         // SAFETY: zero bytes are one, which lives as long as the stage.
         unsafe { RawReentrantLock::new(self.at::<ReentrantWords>(PLACE_OFFSET), owner) }
     }
 
-    /// A `RawOnce` in a place of its own, not registered.
+    /// A `RawOnce` in its own place, not registered.
     pub(crate) fn once(&self, owner: &Owner) -> RawOnce {
         // SAFETY: zero bytes are one, which lives as long as the stage.
         unsafe { RawOnce::new(self.at::<OnceWords>(PLACE_OFFSET), owner) }
@@ -172,7 +172,7 @@ impl Stage {
         unsafe { self.at::<AtomicU64>(SUM_OFFSET).as_ref() }
     }
 
-    /// Empties the ring and frees its locks, whatever is in its words.
+    /// Empties the ring and frees its locks, whatever its words contain.
     pub(crate) fn reset_ring_positions(&self) {
         for offset in [128, 256, 384, 512] {
             // SAFETY: in the mapping, and an atomic to all who use it.
@@ -181,7 +181,7 @@ impl Stage {
         }
     }
 
-    /// Where the ring is, and how much room there is for it.
+    /// The address of the ring, and how much room there is for it.
     pub(crate) fn ring_place(&self) -> (NonNull<u8>, usize) {
         (self.at(RING_OFFSET), PAGE_BYTES - RING_OFFSET)
     }
@@ -195,14 +195,14 @@ impl Stage {
         self.word(LOCK_OFFSET).load(Ordering::Relaxed)
     }
 
-    /// Says that the sleeper is through.
+    /// Marks the sleeper as finished.
     pub(crate) fn done(&self) {
         let done = self.word(DONE_OFFSET);
         done.store(1, Ordering::Release);
         futex::wake(done, futex::Flags::empty(), 1).unwrap();
     }
 
-    /// Whether the sleeper gets through within `bound`.
+    /// Whether the sleeper finishes within `bound`.
     pub(crate) fn is_done_within(&self, bound: Duration) -> bool {
         let (done, end) = (self.word(DONE_OFFSET), Instant::now() + bound);
         while done.load(Ordering::Acquire) == 0 {
@@ -219,7 +219,7 @@ impl Stage {
 
 impl Drop for Stage {
     fn drop(&mut self) {
-        // SAFETY: mapped in `new`, and whatever points into it is gone or never used again.
+        // SAFETY: mapped in `new`, and pointers into it are gone or never used again.
         unsafe { munmap(self.memory.cast(), PAGE_BYTES) }.unwrap();
     }
 }
@@ -230,8 +230,8 @@ pub(crate) struct Child(Pid);
 impl Child {
     /// Forks a process that runs `body` and exits. It ends with this thread, and after 30 s.
     pub(crate) fn fork(body: impl FnOnce()) -> Child {
-        // SAFETY: the child runs test code that takes no lock of the parent's but malloc's, which
-        // glibc keeps usable over a fork.
+        // SAFETY: the child runs test code that takes no lock of the parent's except malloc's,
+        // which glibc keeps usable over a fork.
         match unsafe { fork() }.unwrap() {
             ForkResult::Parent { child } => Child(child),
             ForkResult::Child => {
@@ -258,7 +258,7 @@ impl Child {
         }
     }
 
-    /// Waits for its end, which must be an orderly one.
+    /// Waits for its end, which must be a normal one.
     pub(crate) fn join(self) {
         assert_eq!(waitpid(self.0, None), Ok(WaitStatus::Exited(self.0, 0)));
         std::mem::forget(self);
@@ -290,7 +290,7 @@ impl Drop for Child {
     }
 }
 
-/// A traced process: runs `prepare`, and then the section under test with its outcome.
+/// A traced process: runs `prepare`, and then the section under test with its result.
 pub(crate) fn victim<T>(prepare: impl FnOnce() -> T, section: impl FnOnce(T)) -> Tracer {
     victim_that_marks(|| {
         let prepared = prepare();

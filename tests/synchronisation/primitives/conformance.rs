@@ -1,4 +1,4 @@
-//! What users of other languages' primitives expect.
+//! The behaviour that users of other languages' primitives expect.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
@@ -124,7 +124,7 @@ fn a_notification_of_1_n_or_all_wakes_exactly_that_many_sleepers() {
             is_so(5, 1);
             assert_eq!(changed.notify(3).unwrap(), 3);
             is_so(2, 4);
-            // With the lock held, as Python would have it.
+            // With the lock held, as Python requires.
             let guard = lock.lock().unwrap();
             changed.notify_all().unwrap();
             drop(guard);
@@ -201,7 +201,7 @@ fn an_event_set_before_or_after_the_wait_releases_it_and_a_cleared_one_does_not(
 const PARTIES: u32 = 5;
 const ROUNDS: u32 = 1000;
 
-/// Goes through all rounds, sees nobody a round behind, and counts how often it led.
+/// Goes through all rounds, sees no member a round behind, and counts how often it was the leader.
 fn walk((barrier, arrivals): (Barrier, Value<u32>)) -> u32 {
     let mut leader = 0;
     let mut member = barrier.join().unwrap();

@@ -1,4 +1,4 @@
-//! What is left when a process that uses them is killed.
+//! The state of primitives after a process that uses them was killed.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -35,7 +35,7 @@ fn a_lock_of_a_dead_holder_comes_with_the_news_until_it_is_repaired() {
         let pool = with(1).build().unwrap();
         let lock = Lock::new([0, 0]).unwrap();
         killed(pool.submit(die_with_lock, lock.clone()).unwrap());
-        // Given up, as by `?`: the next is told the same, wherever it is.
+        // Dropped, as by `?`: the next holder gets the same error, in any process.
         let error = Error::from(lock.lock().unwrap_err());
         assert!(matches!(error, Error::Broken { .. }), "{error}");
         let look = |lock: Lock<[u64; 2]>| matches!(lock.lock(), Err(LockError::OwnerDied(_)));
@@ -107,7 +107,7 @@ fn a_read_write_lock_tells_readers_of_a_dead_writer_and_nobody_of_a_dead_reader(
         for _ in 0..2 {
             assert!(matches!(lock.read(), Err(LockError::OwnerDied(torn)) if **torn == 2));
         }
-        // Given up by who could not repair it: all are told as before.
+        // Dropped by a holder that could not repair it: all others get the same error.
         assert!(matches!(lock.write(), Err(LockError::OwnerDied(_))));
         assert!(matches!(lock.read(), Err(LockError::OwnerDied(_))));
         *lock.write().or_else(LockError::into_guard).unwrap() = 3;
@@ -152,7 +152,7 @@ fn a_sleeper_killed_in_a_condition_hangs_nobody_and_takes_no_notification() {
             wait_for(|| changed.waiters() == 2);
             send(workers()[0].pid, Signal::SIGKILL);
             *lock.lock().unwrap() = 1;
-            // Whichever of the two it is that gets this.
+            // Either of the two gets this.
             changed.notify_one().unwrap();
             let dead = tasks.into_iter().filter_map(|task| task.join().err()).count();
             assert_eq!(dead, 1);
@@ -275,7 +275,7 @@ fn a_value_and_a_list_are_whole_whenever_who_changes_them_is_killed() {
             let [a, b, c] = value.get().unwrap();
             assert!(a == b && b == c, "{a} {b} {c}");
             let items = list.to_vec().unwrap();
-            // Between two calls the list may have an old item beside new ones.
+            // Between two calls the list may have an old item next to new ones.
             assert!(items.len() <= 3 && items.windows(2).all(|two| two[0] == two[1]), "{items:?}");
             list.clear().unwrap();
             wait_for(|| workers().len() == 1);

@@ -1,4 +1,4 @@
-//! How handles travel, and what they refuse.
+//! How handles travel, and what they reject.
 #![allow(unsafe_code)]
 
 use std::sync::OnceLock;
@@ -13,9 +13,9 @@ use nix::unistd::{ForkResult, fork};
 use crate::common::alone::alone;
 use crate::common::tasks::with;
 
-/// Of each of three processes, in `values_of_every_size_lose_no_change`.
+/// The changes of each of three processes, in `values_of_every_size_lose_no_change`.
 const TURNS: u16 = 3000;
-/// What a byte is after all of them.
+/// The value of a byte after all of them.
 const TURNED: u8 = (3 * TURNS).to_le_bytes()[0];
 
 static KEPT: OnceLock<Value<u64>> = OnceLock::new();
@@ -177,7 +177,7 @@ fn a_list_does_what_a_vector_does() {
     });
 }
 
-/// A number that can be encoded whatever it is, and decoded if it is even.
+/// A number that can always be encoded, but decoded only if it is even.
 #[derive(Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 struct Even(#[serde(deserialize_with = "even")] u8);
 
@@ -282,7 +282,7 @@ fn guards_are_inert_in_a_child_that_somebody_forks() {
         });
         let Err(LockError::OwnerDied(torn)) = lock.lock() else { panic!("not told") };
         let (permit, mut member) = (semaphore.acquire().unwrap(), barrier.join().unwrap());
-        // SAFETY: the child makes no call but those under test, and ends by `_exit`.
+        // SAFETY: the child makes no call except those under test, and ends by `_exit`.
         match unsafe { fork() }.unwrap() {
             ForkResult::Child => {
                 let is_closed = matches!(member.wait(), Err(Error::Closed { .. }));
@@ -309,7 +309,7 @@ fn a_handle_is_inert_in_a_child_that_somebody_forks() {
         let (event, barrier) = (Event::new().unwrap(), Barrier::new(2).unwrap());
         let changed = Condvar::new().unwrap();
         let guard = lock.lock().unwrap();
-        // SAFETY: the child makes no call but those under test, and ends by `_exit`.
+        // SAFETY: the child makes no call except those under test, and ends by `_exit`.
         match unsafe { fork() }.unwrap() {
             ForkResult::Child => {
                 let closed = [

@@ -14,7 +14,7 @@ use crate::common::tasks::{forever, with};
 use crate::common::time::wait_for;
 use crate::tracer::{Tracer, for_each_kill_point, mark, wait_until_traced};
 
-/// Every primitive of the stage that a victim and its sleeper share.
+/// The primitives of the stage, which a victim and its sleeper share.
 #[derive(Clone, serde::Serialize, serde::Deserialize)]
 struct Stage {
     pid: Value<u32>,
@@ -57,14 +57,14 @@ fn begin(stage: &Stage) {
     mark();
 }
 
-/// What it does after it: nothing ever.
+/// What it does after that: it never returns.
 fn end() {
     mark();
     forever();
 }
 
-/// For points all over the section of `victim`: a sleeper sleeps in `sleep` (or gets through), the
-/// victim is killed there, and the sleeper must get through, or the watchdog ends the test.
+/// For points all over the section of `victim`: a sleeper sleeps in `sleep` (or finishes), the
+/// victim is killed at the point, and the sleeper must finish, or the watchdog ends the test.
 fn play<R: Send>(
     victim: fn(Stage),
     sleep: impl Fn(&Stage) -> R + Sync,

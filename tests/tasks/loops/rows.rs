@@ -10,7 +10,7 @@ fn pool(workers: usize) -> Pool {
     Pool::builder().workers(workers).build().unwrap()
 }
 
-/// A row-major array with a different element everywhere.
+/// A row-major array in which all elements differ.
 fn numbered(shape: [usize; 2]) -> SharedArray<u32> {
     SharedArray::from_fn(shape, |[i, j]| u32::try_from(i * shape[1] + j).unwrap()).unwrap()
 }
@@ -361,7 +361,7 @@ fn a_match_whose_worker_died_is_found_again() {
         let mark = std::env::temp_dir().join(unique("match"));
         let found =
             pool.par_chunks(&x, 1).retries(1).with(mark.clone()).find_map_first(|mark, x| {
-                // The worker that has found 400 dies at a chunk before it, with what it had found.
+                // The worker that has found 400 dies at an earlier chunk, and its result is lost.
                 if x[0] == 400 {
                     std::fs::write(mark, "found").unwrap();
                     return Some(x[0]);

@@ -1,8 +1,8 @@
-//! Calls that unwind, whatever panics, and what they leave.
+//! Calls that unwind because user code panics.
 //!
-//! The kind: code of the user that a call runs in the host (`Serialize`, `Deserialize`, `Drop`, an
-//! iterator, a subscriber of `tracing`, a watch) panics while tasks of the call are out. Each call
-//! is made again and again, and its k-th step of such code panics, for all k, until none does.
+//! Class of bug: user code that a call runs in the host (`Serialize`, `Deserialize`, `Drop`, an
+//! iterator, a subscriber of `tracing`, a watch) panics while tasks of the call are running. Each
+//! call is repeated, and its k-th step of user code panics, for all k, until none does.
 
 use std::io::{self, Write};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -18,11 +18,11 @@ use crate::common::alone::{alone, progress};
 const WORKERS: u32 = 2;
 const LEN: usize = 1 << 12;
 
-/// How many steps of code of the user are left before one panics; 0: none does. A worker has one
-/// of its own, at 0.
+/// How many steps of user code remain before one panics; with 0 none does. Each worker has its own
+/// copy, which is 0.
 static FUSE: AtomicU32 = AtomicU32::new(0);
 
-/// One step of code of the user.
+/// One step of user code.
 fn step() {
     let left = FUSE.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1));
     assert!(left != Ok(1), "a step of the user's");
@@ -60,7 +60,7 @@ fn bombs(count: u32) -> impl Iterator<Item = Bomb> {
     (0..count).inspect(|_| step()).map(Bomb)
 }
 
-/// Where a subscriber of `tracing` writes, by steps.
+/// A writer for a subscriber of `tracing`, whose calls are steps.
 struct Steps;
 
 impl Write for Steps {
@@ -76,7 +76,7 @@ impl Write for Steps {
     }
 }
 
-/// What every chunk and item is given: how many were begun, and how many ended.
+/// The value of every chunk and item: how many calls have begun, and how many have ended.
 type Shared = (Bomb, Value<u64>, Value<u64>);
 
 struct Scene {
@@ -95,7 +95,7 @@ impl Scene {
         (Bomb(7), self.begun.clone(), self.ended.clone())
     }
 
-    /// Makes `call` until none of its steps is left to panic.
+    /// Repeats `call` until none of its steps panics.
     fn sweep(&self, what: &str, call: impl Fn(&Scene) -> Result<(), Error>) {
         for k in 1.. {
             FUSE.store(k, Ordering::SeqCst);
@@ -111,8 +111,8 @@ impl Scene {
         }
     }
 
-    /// The call that was made last is over: no worker is in it, none begins anything of it behind
-    /// what it has, fresh memory stays zero, and the pool works.
+    /// Checks that the last call is over: no worker runs it or starts anything of it, new memory
+    /// stays zero, and the pool works.
     fn look(&self, what: &str) {
         let begun = self.begun.get().unwrap();
         assert_eq!(self.ended.get().unwrap(), begun, "{what}: left while a worker was in it");
@@ -134,7 +134,7 @@ impl Scene {
     }
 }
 
-/// What is done in a chunk, or for an item: long enough to be met in it.
+/// The work for a chunk or an item: long enough to be interrupted.
 fn work((_, begun, ended): &Shared, chunk: &mut [u64]) {
     begun.fetch_add(1).unwrap();
     for _ in 0..40 {
@@ -207,7 +207,7 @@ fn sweep_items(scene: &Scene) {
         pool.starmap(pairs, |a: Bomb, b: Bomb| Bomb(a.0 + b.0))?.for_each(drop);
         Ok(())
     });
-    // Dropped half-way it does not wait for what runs: it borrows nothing.
+    // Dropped half-way it does not wait for running items, because it borrows nothing.
     scene.sweep("imap", |_| {
         let squares = pool.with(Bomb(1)).imap(bombs(5), 3, |_, n| Bomb(n.0 * n.0))?;
         squares.take(4).try_for_each(|square| square.map(drop))
@@ -219,7 +219,7 @@ fn sweep_items(scene: &Scene) {
         let parts = SharedArray::<u64>::zeroed([LEN])?.into_chunks(LEN / 4)?;
         let own = |((bomb, mut part), shared): ((Bomb, OwnedChunk<u64>), Shared)| {
             work(&shared, part.as_mut_slice());
-            // Rust leaks what a closure returns if a `Drop` panics on the way out of it.
+            // Rust leaks the return value of a closure if a `Drop` panics after it was computed.
             drop((bomb, shared));
             (part, Bomb(1))
         };
@@ -229,7 +229,7 @@ fn sweep_items(scene: &Scene) {
         assert!(SharedArray::from_chunks(parts)?.as_slice().iter().all(|&x| x == 40));
         Ok(())
     });
-    // A task whose handle was lost in a panic runs all the same: it borrows nothing.
+    // A task whose handle was lost in a panic still runs, because it borrows nothing.
     scene.sweep("submit", |_| pool.submit(|bomb: Bomb| bomb, Bomb(1))?.join().map(drop));
 }
 
