@@ -1,7 +1,7 @@
 //! What does an array cost, in new and in used memory?
 //!
-//! `zeroed` and `for_overwrite` take memory that the previous iteration gave back. `named` makes
-//! and writes new pages under /dev/shm each time, `vec` new pages of this process.
+//! `zeroed` and `for_overwrite` take memory that the previous iteration freed. `named` makes and
+//! writes new pages under /dev/shm each time, `vec` new pages of this process.
 
 use std::hint::black_box;
 use std::time::Duration;

@@ -1,8 +1,8 @@
-//! What does handing a task to a worker cost?
+//! What does passing a task to a worker cost?
 //!
-//! `round_trip` is submit and join of a task that does nothing; `burst` submits 1000 of them
-//! before it joins the first; `map` gives 10 000 items to one call; `loop` is a whole parallel
-//! loop over one chunk for each worker. Times of `burst` and `map` are for all of them.
+//! `round_trip` is submit and join of an empty task; `burst` submits 1000 of them before it joins
+//! the first; `map` passes 10 000 items to one call; `loop` is a parallel loop with one chunk for
+//! each worker. The times of `burst` and `map` are for all tasks or items.
 
 use std::hint::black_box;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! How fast is a factorial by the workers, beside one process?
+//! How fast is a factorial by the workers, compared with one process?
 //!
 //! `alone` is the same kernel in this process, by one thread.
 

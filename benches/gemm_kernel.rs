@@ -1,7 +1,7 @@
 //! How fast is a matrix product in one thread?
 //!
-//! Throughput is in operations: `elem/s` reads as FLOP/s. Run it on an idle machine by
-//! `taskset -c 1 cargo bench -p brigade-bench --bench gemm_kernel`. The block sizes in
+//! Throughput is in operations: `elem/s` means FLOP/s. Run it on an idle machine by `taskset -c 1
+//! cargo bench -p brigade-bench --bench gemm_kernel`. The block sizes in
 //! `src/kernel/matmul/blocking.rs` come from it.
 
 use std::hint::black_box;

@@ -1,4 +1,4 @@
-//! What does the lock cost, free and fought for?
+//! What does the lock cost, free and contended?
 //!
 //! `free` is lock and unlock by one thread; `fought` is 10 000 of them by each of two threads.
 #![allow(unsafe_code)]

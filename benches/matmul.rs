@@ -1,7 +1,7 @@
 //! How fast is a matrix product by the workers?
 //!
-//! Throughput is in operations: `elem/s` reads as FLOP/s. `alone` is the same kernel in this
-//! process, by one thread. `gemm_kernel` asks about that kernel in detail.
+//! Throughput is in operations: `elem/s` means FLOP/s. `alone` is the same kernel in this process,
+//! by one thread; `gemm_kernel` measures it in detail.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use brigade::kernel::matmul::{MatMut, MatRef, gemm};
 use brigade::{Pool, Scalar, SharedArray};
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 
-/// Sizes m, k, n: square, odd, and one with many terms to an element.
+/// Sizes m, k, n: square, odd, and one with many terms for each element.
 const SIZES: [[usize; 3]; 4] =
     [[256, 256, 256], [1024, 1024, 1024], [777, 511, 333], [64, 4096, 64]];
 

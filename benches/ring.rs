@@ -19,7 +19,7 @@ const CAPACITY_BYTES: usize = 1 << 16;
 const OWNERS: u32 = 2;
 const ENTRIES: u32 = 8;
 
-/// Zeroed memory for a table and a ring behind it, never freed: handles point into it.
+/// Zeroed memory for a table with a ring behind it, never freed, because handles point into it.
 fn memory() -> (NonNull<u8>, NonNull<u8>, usize) {
     let table_bytes = OwnerTable::size_bytes(OWNERS, ENTRIES).next_multiple_of(Ring::ALIGN);
     let bytes = table_bytes + Ring::size_bytes(CAPACITY_BYTES).expect("a size");

@@ -1,4 +1,4 @@
-//! Tasks that crash, hang and panic; the rest goes on.
+//! Tasks that crash, hang and panic, while the others go on.
 
 mod support;
 
@@ -17,7 +17,7 @@ fn main() -> ExitCode {
     run(USAGE, survive)
 }
 
-/// The kinds of trouble a task can be in.
+/// The ways in which a task can fail.
 fn troubled(kind: u32) -> u32 {
     match kind {
         1 => std::process::abort(),
@@ -55,7 +55,7 @@ fn survive(arguments: Arguments) -> Result<(), Stop> {
         }
     }
 
-    // A crash in a loop costs one chunk, and the error names its range.
+    // A crash in a loop fails one chunk, and the error names its range.
     let mut squares = SharedArray::<u64>::zeroed([1000])?;
     let crashed = pool.par_chunks_mut(&mut squares, 100).enumerate().for_each(|(i, squares)| {
         if i == 7 {

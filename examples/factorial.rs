@@ -33,10 +33,10 @@ fn main() -> ExitCode {
     run(USAGE, factorial)
 }
 
-/// Largest n for which one process does the same, for comparison.
+/// The largest n for which one process computes the same, for comparison.
 const ALONE_MAX: u64 = 20_000_000;
 
-/// What `--json` prints.
+/// The line that `--json` prints.
 #[derive(Serialize)]
 struct Line<'a> {
     op: &'a str,
@@ -47,7 +47,7 @@ struct Line<'a> {
     bits: u64,
     decimal_digits: u64,
     limbs_sha256: &'a str,
-    /// How long the digits took, if they were asked for.
+    /// How long the conversion to digits took, if they were requested.
     decimal_s: Option<f64>,
     checked: bool,
 }
@@ -57,7 +57,7 @@ fn factorial(arguments: Arguments) -> Result<(), Stop> {
     let n = arguments.number("n", 0u64)?.unwrap_or(100_000);
     let repeat = arguments.number("repeat", 1)?.unwrap_or(3);
     let (pool, start) = arguments.pool()?;
-    // Before the work: a path that cannot be written to should be known now.
+    // Before the work, so that a path that cannot be written to is reported at once.
     let output = |option| {
         let path = arguments.text(option);
         path.map(|path| Output::create(path, arguments.has("force"))).transpose()
@@ -112,7 +112,7 @@ fn factorial(arguments: Arguments) -> Result<(), Stop> {
     Ok(())
 }
 
-/// The table of times, and the speed-up.
+/// Prints the table of times, and the speed-up.
 fn table(workers: usize, timing: &Timing, one: Option<&Timing>, bits: u64) {
     println!("{}", report::heading("Mbit/s"));
     let rate = |s: f64| format!("{:.1}", bits as f64 / s / 1e6);
@@ -126,7 +126,7 @@ fn table(workers: usize, timing: &Timing, one: Option<&Timing>, bits: u64) {
     }
 }
 
-/// The same by one process, which must agree; `None` if that would take too long.
+/// Computes the same in one process and compares; `None` if that would take too long.
 fn alone(n: u64, repeat: usize, limbs: &[u64]) -> Result<Option<Timing>, Stop> {
     if n > ALONE_MAX {
         return Ok(None);
@@ -138,10 +138,10 @@ fn alone(n: u64, repeat: usize, limbs: &[u64]) -> Result<Option<Timing>, Stop> {
     Ok(Some(timing))
 }
 
-/// Places of the bar for each factorial, and for each of the other steps.
+/// Steps of the bar for each factorial, and for each of the other steps.
 const STEP: u64 = 100;
 
-/// A bar, or lines where there is no terminal and they are asked for.
+/// A bar, or lines if there is no terminal and they are requested.
 struct Progress {
     bar: ProgressBar,
     lines: bool,
@@ -155,7 +155,7 @@ impl Progress {
         Progress { bar, lines }
     }
 
-    /// How much of a factorial is done, which began at this position.
+    /// Shows how much of a factorial is done that began at position `before`.
     fn tell(&self, before: u64, done: f64) {
         #[expect(
             clippy::cast_possible_truncation,
@@ -170,8 +170,8 @@ impl Progress {
     }
 }
 
-/// Makes the digits, compares them with the number, and writes them and a line feed; returns how
-/// long it took to make them.
+/// Computes the digits, compares them with the number, and writes them with a line feed; returns
+/// how long the conversion took.
 fn write_digits(
     pool: &Pool,
     number: &SharedBigUint,
@@ -194,20 +194,20 @@ fn write_digits(
     Ok(seconds)
 }
 
-/// A file that appears whole under its name, or not at all.
+/// A file that appears under its name when it is complete, or not at all.
 struct Output {
     path: PathBuf,
-    /// A name beside it, until it is whole; `None` for what is no regular file.
+    /// The temporary name, until the file is complete; `None` if the target is not a regular file.
     partial: Option<PathBuf>,
     file: File,
     force: bool,
 }
 
 impl Output {
-    /// Begins a file, under another name in the same directory.
+    /// Creates the file under a temporary name in the same directory.
     fn create(path: &str, force: bool) -> Result<Output, Stop> {
         let path = PathBuf::from(path);
-        // A device or a pipe is written to: to put a file in its place would take it from all.
+        // A device or a pipe is written to: a file in its place would remove it for all programs.
         if path.metadata().is_ok_and(|found| !found.is_file() && !found.is_dir()) {
             let opened = File::options().write(true).open(&path);
             let file = opened.map_err(|error| refused(&path, &error))?;
@@ -226,7 +226,7 @@ impl Output {
         Ok(Output { path, partial: Some(partial), file, force })
     }
 
-    /// Writes all of it, and gives it its name.
+    /// Writes all parts, and gives the file its name.
     fn publish(mut self, parts: &[&[u8]]) -> Result<(), Stop> {
         let mut write = || {
             parts.iter().try_for_each(|part| self.file.write_all(part))?;
@@ -235,7 +235,7 @@ impl Output {
             if self.force {
                 fs::rename(partial, &self.path)
             } else {
-                // Unlike a renaming, a link never replaces what has come meanwhile.
+                // A link, unlike a rename, never replaces a file that appeared in the meantime.
                 fs::hard_link(partial, &self.path)
             }
         };
@@ -250,7 +250,7 @@ impl Output {
 impl Drop for Output {
     fn drop(&mut self) {
         if let Some(partial) = &self.partial {
-            // Gone already where it was renamed.
+            // It no longer exists if it was renamed.
             let _ = fs::remove_file(partial);
         }
     }
@@ -264,7 +264,7 @@ fn refused(path: &Path, error: &io::Error) -> Stop {
     Stop::usage(format!("{}: {error}; nothing was written", path.display()))
 }
 
-/// Compares the limbs with what is known of n!.
+/// Compares the limbs with known properties of n!.
 fn check(n: u64, limbs: &[u64], bits: u64) -> Result<(), Stop> {
     let highest = limbs.last().copied().unwrap_or(0);
     let length = limbs.len() as u64 * 64 - u64::from(highest.leading_zeros());

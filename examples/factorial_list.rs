@@ -19,7 +19,7 @@ fn main() -> ExitCode {
     run(USAGE, list)
 }
 
-/// Runs in a worker. Nothing special about it: any function will do.
+/// Runs in a worker, but is an ordinary function.
 fn factorial(n: u32) -> String {
     bigint::to_decimal(&bigint::factorial(n.into()))
 }

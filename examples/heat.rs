@@ -1,4 +1,4 @@
-//! The heat of a plate, by Jacobi steps until it converges.
+//! The temperature of a plate, by Jacobi steps until it converges.
 
 mod support;
 
@@ -18,14 +18,14 @@ heat: the steady heat of a square plate whose border is held, by Jacobi steps
   --start KIND        forkserver or inprocess [forkserver]
   --json              print one line of JSON";
 
-/// How far from the exact heat the result may be; the border has heats from -1 to 1.
+/// The greatest allowed error of the result; the border has temperatures from -1 to 1.
 const ERROR_MAX: f64 = 1e-4;
-/// Steps from one look at the change to the next.
+/// The steps between two checks of the change.
 const STEPS: u32 = 100;
-/// Elements of a chunk of the loop that finds the largest change.
+/// Elements of a chunk of the loop that finds the greatest change.
 const CHUNK: usize = 1 << 16;
 
-/// What `--json` prints.
+/// The line that `--json` prints.
 #[derive(Serialize)]
 struct Line {
     op: &'static str,
@@ -43,7 +43,7 @@ fn main() -> ExitCode {
 fn heat(arguments: Arguments) -> Result<(), Stop> {
     let size = arguments.number("size", 3usize)?.unwrap_or(100);
     let (pool, _) = arguments.pool()?;
-    // x^2 - y^2 is the mean of its four neighbours everywhere, so the plate must come to it.
+    // x^2 - y^2 is the mean of its four neighbours everywhere, so the plate must converge to it.
     let exact = |[i, j]: [usize; 2]| {
         let (x, y) = (i as f64 / (size - 1) as f64, j as f64 / (size - 1) as f64);
         x * x - y * y
@@ -53,8 +53,8 @@ fn heat(arguments: Arguments) -> Result<(), Stop> {
     let mut now = SharedArray::from_fn([size, size], begin)?;
     let mut next = pool.zeroed::<f64>([size, size])?;
 
-    // An error shrinks by the cosine of pi / (size - 1) in a step: so a change this small is that
-    // of an error of less than half of the allowed one.
+    // An error shrinks by the cosine of pi / (size - 1) in each step. So a change this small
+    // implies an error of less than half of the allowed one.
     let rate = 1.0 - (std::f64::consts::PI / (size - 1) as f64).cos();
     let since = Instant::now();
     let mut steps = 0;
@@ -81,7 +81,7 @@ fn heat(arguments: Arguments) -> Result<(), Stop> {
     Ok(())
 }
 
-/// Each element but those of the border becomes the mean of its four neighbours.
+/// Each element except those of the border becomes the mean of its four neighbours.
 fn step(pool: &Pool, now: &SharedArray<f64>, next: &mut SharedArray<f64>) -> brigade::Result<()> {
     pool.stencil_into(now, next, [1, 1], Boundary::Shrink, |x| {
         match (x.get([-1, 0]), x.get([1, 0]), x.get([0, -1]), x.get([0, 1])) {

@@ -20,16 +20,16 @@ monte_carlo: pi, from the share of random points that lie in a circle
   --repeat N          how often to compute [3]
   --json              print one line of JSON";
 
-/// Points that are in memory at once: two numbers of 8 bytes each.
+/// Points that are in memory at a time: two numbers of 8 bytes each.
 const BATCH: usize = 1 << 22;
-/// Numbers that a call gets.
+/// The numbers of a chunk.
 const CHUNK: usize = 1 << 16;
 
 fn main() -> ExitCode {
     run(USAGE, |arguments| monte_carlo(&arguments))
 }
 
-/// What `--json` prints.
+/// The line that `--json` prints.
 #[derive(Serialize)]
 struct Line<'a> {
     op: &'a str,
@@ -51,7 +51,7 @@ fn monte_carlo(arguments: &Arguments) -> Result<(), Stop> {
         let mut inside = 0;
         for batch in 0..samples.div_ceil(BATCH) {
             let points = (samples - batch * BATCH).min(BATCH);
-            // Each batch has a stream of its own.
+            // Each batch has its own stream.
             pool.fill_uniform(&mut numbers, seed.wrapping_mul(1 << 20).wrapping_add(batch as u64))?;
             inside += pool
                 .par_chunks(&numbers, CHUNK)

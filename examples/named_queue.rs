@@ -20,7 +20,7 @@ named_queue: programs that share a queue and a lock by their names
 Without --waiter it is the kitchen, starts two waiters, and takes their orders. In another terminal:
 `brigade ls` shows both names, `brigade inspect NAME` who uses them.";
 
-/// An order: which table, and its number there.
+/// An order: its table, and its number at that table.
 type Order = (u32, u32);
 
 /// A bound on each wait, so that a mistake ends the example.

@@ -1,4 +1,4 @@
-//! Two programs share an array by its name.
+//! Two programs share an array by name.
 
 mod support;
 
@@ -20,7 +20,7 @@ fn main() -> ExitCode {
     })
 }
 
-/// The first process: makes the array, starts the second, and looks.
+/// The first process: makes the array, starts the second, and checks the result.
 fn share(arguments: &Arguments) -> Result<(), Stop> {
     let own = format!("brigade-example-{}", std::process::id());
     let name = arguments.text("name").unwrap_or(&own);
@@ -41,7 +41,7 @@ fn share(arguments: &Arguments) -> Result<(), Stop> {
     Ok(())
 }
 
-/// The second process: knows nothing but the name.
+/// The second process: knows only the name.
 fn double(name: &str) -> Result<(), Stop> {
     let mut matrix = SharedArray::<f64>::open(name)?;
     let doubled: Vec<f64> = matrix.copy_to_vec().iter().map(|x| 2.0 * x).collect();

@@ -1,4 +1,4 @@
-//! What the engine itself costs: dispatch, loops, start-up, memory.
+//! The costs of the engine itself: dispatch, loops, start-up, memory.
 
 mod support;
 
@@ -20,7 +20,7 @@ overhead: measures the engine's own cost, with empty tasks and simple kernels
   --quick             few repetitions, to see that it works; figures mean little
   --json              one line of JSON instead of a table";
 
-/// Elements a worker takes at once in `sum` and `axpy`: 256 KiB.
+/// Elements of a chunk in `sum` and `axpy`: 256 KiB.
 const CHUNK: usize = 1 << 16;
 
 type Figures = BTreeMap<&'static str, f64>;
@@ -73,7 +73,7 @@ fn micros(time: Duration) -> f64 {
     time.as_secs_f64() * 1e6
 }
 
-/// Does nothing for so long: here the time that passes is what is measured.
+/// Sleeps for this long; the passing of time is what is measured here.
 fn wait_for(time: Duration) {
     let start = Instant::now();
     while let Some(left) = time.checked_sub(start.elapsed()).filter(|left| !left.is_zero()) {
@@ -89,7 +89,7 @@ fn quantile(times: &mut [f64], q: f64) -> f64 {
     times[index]
 }
 
-/// Times `work` `count` times, in microseconds each.
+/// Runs `work` `count` times; returns each duration in microseconds.
 fn times(count: usize, mut work: impl FnMut() -> Result<()>) -> Result<Vec<f64>> {
     (0..count)
         .map(|_| {
@@ -99,12 +99,12 @@ fn times(count: usize, mut work: impl FnMut() -> Result<()>) -> Result<Vec<f64>>
         .collect()
 }
 
-/// How often each thing is measured.
+/// The number of repetitions of each measurement.
 #[derive(Debug, Clone, Copy)]
 struct Effort {
-    /// Things that take microseconds.
+    /// For work that takes microseconds.
     many: usize,
-    /// Things that take milliseconds.
+    /// For work that takes milliseconds.
     few: usize,
     /// Tasks and items that are submitted at once.
     tasks: u64,
@@ -116,7 +116,7 @@ impl Effort {
     const QUICK: Effort = Effort { many: 200, few: 2, tasks: 2000, items: 20_000 };
 }
 
-/// Pools, from nothing to their first result.
+/// Pools, from their construction to their first result.
 fn start_up(
     workers: Option<usize>,
     effort: Effort,
@@ -136,7 +136,7 @@ fn start_up(
     Ok(())
 }
 
-/// Calls `work` while this process has so many bytes of private memory, all in use.
+/// Calls `work` while this process has this many bytes of private memory in use.
 fn with_private_memory<R>(bytes: usize, work: impl FnOnce() -> R) -> R {
     let mut private = vec![0u8; bytes];
     for page in private.chunks_mut(4096) {
@@ -157,7 +157,7 @@ fn dispatch(pool: &Pool, effort: Effort, figures: &mut Figures) -> Result<()> {
     Ok(())
 }
 
-/// One task after a rest, when the workers have gone to sleep.
+/// One task after a pause, when the workers sleep.
 fn idle(pool: &Pool, effort: Effort, figures: &mut Figures) -> Result<()> {
     let rests = [
         ("submit_join_idle_p50_us", Duration::from_millis(10), 5 * effort.few),
@@ -176,7 +176,7 @@ fn idle(pool: &Pool, effort: Effort, figures: &mut Figures) -> Result<()> {
     Ok(())
 }
 
-/// A million tasks, then all joined; ten million items of a map.
+/// A million tasks, all joined afterwards; ten million items of a map.
 fn burst(pool: &Pool, effort: Effort, figures: &mut Figures) -> Result<()> {
     let Effort { tasks, items, .. } = effort;
     let mut submits = times(5, || {
@@ -196,7 +196,7 @@ fn burst(pool: &Pool, effort: Effort, figures: &mut Figures) -> Result<()> {
     Ok(())
 }
 
-/// A task that takes 20 us for each of several workers, together.
+/// A task of 20 us on each of several workers at the same time.
 fn fork_join(effort: Effort, figures: &mut Figures) -> Result<()> {
     let spin = |us: u64| {
         let start = Instant::now();
@@ -222,7 +222,7 @@ fn fork_join(effort: Effort, figures: &mut Figures) -> Result<()> {
     Ok(())
 }
 
-/// Loops whose chunks are empty of work.
+/// Loops with empty chunks.
 fn loops(pool: &Pool, effort: Effort, figures: &mut Figures) -> Result<()> {
     const CHUNKS: usize = 1 << 15;
     let mut x = SharedArray::<u8>::zeroed([CHUNKS])?;
@@ -235,14 +235,14 @@ fn loops(pool: &Pool, effort: Effort, figures: &mut Figures) -> Result<()> {
     Ok(())
 }
 
-/// An array of `len` f32 in an arena of its own, touched by all workers: first in memory that the
-/// machine's hypervisor may have yet to find, then in what the kernel got back just before.
+/// An array of `len` f32 in a new arena, touched by all workers: first in memory that a hypervisor
+/// may not have provided yet, then in memory that was just returned to the kernel.
 fn fresh(workers: Option<usize>, len: usize, effort: Effort, figures: &mut Figures) -> Result<()> {
     let builder = Pool::builder();
     let builder = workers.map_or(builder.clone(), |count| builder.workers(count));
     let mut measured = Vec::new();
     for _ in 0..=effort.few / 4 {
-        // The arena goes with the last pool and the last array.
+        // The arena is freed with the last pool and the last array.
         let pool = builder.clone().build()?;
         let start = Instant::now();
         let array = pool.zeroed::<f32>([len])?;
@@ -287,7 +287,7 @@ fn memory(pool: &Pool, len: usize, effort: Effort, figures: &mut Figures) -> Res
     Ok(())
 }
 
-/// A frozen array of 64 MiB to a worker, and its sum back, beside that sum alone.
+/// Passes a frozen array of 64 MiB to a worker that returns its sum; compared with the sum alone.
 fn handoff(pool: &Pool, effort: Effort, figures: &mut Figures) -> Result<()> {
     let array = SharedArray::<f32>::from_fn([16 << 20], |[i]| (i % 7) as f32)?.freeze();
     let timed = |array: Frozen<f32>| {
@@ -303,7 +303,7 @@ fn handoff(pool: &Pool, effort: Effort, figures: &mut Figures) -> Result<()> {
         alone.push(sum_us);
         assert!(sum > 0.0);
     }
-    // The first time the worker meets the pages.
+    // The first access of the worker to the pages.
     figures.insert("array_handoff_first_us", whole.remove(0));
     alone.remove(0);
     figures.insert("array_handoff_us", quantile(&mut whole, 0.5));
@@ -311,7 +311,7 @@ fn handoff(pool: &Pool, effort: Effort, figures: &mut Figures) -> Result<()> {
     Ok(())
 }
 
-/// What the host, the server and the workers use of a processor while nothing is to be done.
+/// The processor time of the host, the server and the workers while there is nothing to do.
 fn rest(pool: &Pool, effort: Effort, figures: &mut Figures) -> Result<()> {
     let me = std::process::id();
     let family = |(): ()| (std::process::id(), std::os::unix::process::parent_id());
@@ -324,7 +324,7 @@ fn rest(pool: &Pool, effort: Effort, figures: &mut Figures) -> Result<()> {
         }
     }
     let rest = Duration::from_millis(100 * effort.few as u64);
-    // Spinning ends first.
+    // Wait until spinning has ended.
     wait_for(Duration::from_millis(100));
     let before: u64 = processes.iter().map(|&pid| busy_ns(pid)).sum();
     let start = Instant::now();
@@ -336,7 +336,7 @@ fn rest(pool: &Pool, effort: Effort, figures: &mut Figures) -> Result<()> {
     Ok(())
 }
 
-/// How long the threads of a process have run, in nanoseconds.
+/// The processor time of all threads of a process, in nanoseconds.
 fn busy_ns(pid: u32) -> u64 {
     let Ok(threads) = std::fs::read_dir(format!("/proc/{pid}/task")) else { return 0 };
     let times = threads.flatten().filter_map(|thread| {
@@ -350,7 +350,7 @@ fn crash((): ()) {
     std::process::abort()
 }
 
-/// From a task that kills its worker to the result of the next one, by the replacement.
+/// From a task that kills its worker to the first result of the replacement.
 fn restart(effort: Effort, figures: &mut Figures) -> Result<()> {
     let single = Pool::builder().workers(1).build()?;
     let mut measured = Vec::new();

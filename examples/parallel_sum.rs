@@ -1,4 +1,4 @@
-//! A large array, filled and added up by workers.
+//! A large array, filled and summed by workers.
 
 mod support;
 
@@ -16,7 +16,7 @@ parallel_sum: fills an array and adds it up, in chunks
   --start KIND        forkserver or inprocess [forkserver]
   --repeat N          how often to add [5]";
 
-/// Elements a worker takes at once: 1 MiB.
+/// Elements of a chunk: 1 MiB.
 const CHUNK: usize = 1 << 17;
 
 fn main() -> ExitCode {
@@ -36,7 +36,7 @@ fn sum(arguments: Arguments) -> Result<(), Stop> {
     let (mut x, making) = Timing::of(1, || pool.for_overwrite::<f64>([len]))?;
     let ((), filling) = Timing::of(1, || {
         pool.par_chunks_mut(&mut x, CHUNK).enumerate().for_each(|(i, x)| {
-            // Small whole numbers, so that every order of adding them gives the same sum.
+            // Small integers, so that the sum does not depend on the order of addition.
             for (j, x) in x.iter_mut().enumerate() {
                 *x = ((i + j) % 1000) as f64;
             }

@@ -1,4 +1,4 @@
-//! Producers and consumers over a queue, one killed on purpose.
+//! Producers and consumers over a queue; one is killed on purpose.
 
 mod support;
 
@@ -40,7 +40,8 @@ fn produce((items, producer, count): (JoinableQueue<Item>, u32, u64)) {
     }
 }
 
-/// Takes items until there are no more. One consumer dies on purpose with an item it has taken.
+/// Takes items until there are no more. One consumer dies on purpose with an item that it has
+/// taken.
 fn consume((items, found, dies_at): (JoinableQueue<Item>, Queue<Found>, Option<u64>)) -> u64 {
     let mut count = 0;
     while let Ok(item) = items.get() {
@@ -56,7 +57,7 @@ fn consume((items, found, dies_at): (JoinableQueue<Item>, Queue<Found>, Option<u
     count
 }
 
-/// How many steps it takes from `n` to 1.
+/// The number of steps from `n` to 1.
 fn collatz(n: u64) -> u32 {
     let next = |n: &u64| match n {
         0 | 1 => None,
@@ -88,7 +89,7 @@ fn pipeline(arguments: Arguments) -> Result<(), Stop> {
         .map(|_| pool.submit(consume, (items.clone(), found.clone(), None)))
         .collect::<Result<Vec<_>, _>>()?;
 
-    // Every item but the one that the dead consumer had taken.
+    // Every item except the one that the dead consumer had taken.
     let mut longest: Option<Found> = None;
     let mut arrived = 0;
     while arrived + 1 < expected {

@@ -1,4 +1,4 @@
-//! One-off processes: started, watched, ended, and asked what became of them.
+//! One-off processes: started, watched and ended, with their exit reasons.
 
 mod support;
 
@@ -18,7 +18,7 @@ fn main() -> ExitCode {
     run(USAGE, show)
 }
 
-/// Runs in a process of its own: it may leak, crash or be killed.
+/// Runs in a separate process: it may leak, crash or be killed.
 fn digits(n: u32) -> String {
     (1..=n).map(|n| char::from_digit(n % 10, 10).unwrap_or('?')).collect()
 }
@@ -38,7 +38,7 @@ fn show(arguments: Arguments) -> Result<(), Stop> {
     let count = arguments.number("count", 1u32)?.unwrap_or(4);
     let patience = arguments.number("patience-ms", 0u64)?.unwrap_or(50);
 
-    // Values come back as from a thread.
+    // Values are returned as from a thread.
     let processes: Vec<_> =
         (1..=count).map(|n| Process::spawn(digits, n)).collect::<Result<_, _>>()?;
     for (n, process) in (1..=count).zip(processes) {
@@ -47,7 +47,7 @@ fn show(arguments: Arguments) -> Result<(), Stop> {
         assert_eq!(digits.len(), n as usize);
     }
 
-    // One that does not end by itself is ended; dropping it would do the same.
+    // A process that does not end by itself is terminated; dropping it would do the same.
     let mut waiting = Process::builder().name("waits").spawn(waits, ())?;
     match waiting.join_timeout(Duration::from_millis(patience)) {
         Err(Error::TimedOut { .. }) => println!("{:?} runs", active_processes()),
@@ -57,7 +57,7 @@ fn show(arguments: Arguments) -> Result<(), Stop> {
     println!("{} {}", waiting.name(), waiting.wait()?);
     assert_eq!(waiting.exit_reason(), Some(ExitReason::Signal(15)));
 
-    // A crash is an error that says what is known, here with what was written to stderr.
+    // The error of a crash says what is known, here including the output on stderr.
     let crashed = Process::builder().capture_stderr().spawn(crashes, "sda".to_owned())?;
     let Err(error) = crashed.join() else {
         return Err(Stop::Failure("it cannot return".to_owned()));

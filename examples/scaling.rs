@@ -17,7 +17,7 @@ scaling: measures costs by number of workers, of tasks, and size of arrays, as C
   --size-max-mib N    arrays up to this size, by factors of four from 4 KiB [8192]
   --repeat N          repetitions, of which the median counts [9]";
 
-/// Elements of an array that a worker takes at once: 256 KiB.
+/// Elements of a chunk: 256 KiB.
 const CHUNK: usize = 1 << 16;
 
 fn main() -> ExitCode {
@@ -56,7 +56,7 @@ fn same(n: u64) -> u64 {
     n
 }
 
-/// The median time of `repeat` runs after one that does not count, in seconds.
+/// The median time of `repeat` runs after a warm-up run, in seconds.
 fn median_s(repeat: usize, mut work: impl FnMut() -> Result<()>) -> Result<f64> {
     work()?;
     let mut times = Vec::with_capacity(repeat);
@@ -69,7 +69,7 @@ fn median_s(repeat: usize, mut work: impl FnMut() -> Result<()>) -> Result<f64> 
     Ok(times[times.len() / 2])
 }
 
-/// Submits so many empty tasks, then joins them all.
+/// Submits this many empty tasks, then joins them all.
 fn burst(pool: &Pool, tasks: u64) -> Result<()> {
     let handles: Vec<Handle<u64>> =
         (0..tasks).map(|n| pool.submit(same, n)).collect::<Result<_>>()?;
@@ -101,12 +101,12 @@ fn by_workers(workers: usize, repeat: usize) -> Result<()> {
     Ok(())
 }
 
-/// A task's time and memory, by how many are under way at once.
+/// The time and memory of a task, by the number of tasks in flight.
 fn by_tasks(pool: &Pool, tasks: u64, repeat: usize) -> Result<()> {
     let repeat = if tasks > 1_000_000 { 1 } else { repeat };
     let task_s = median_s(repeat, || burst(pool, tasks))? / tasks as f64;
     println!("task_ns by tasks,{tasks},{:.1}", task_s * 1e9);
-    // What the queue took stays with the process, for the next tasks.
+    // The memory of the queue stays with the process, for later tasks.
     println!("host_mib by tasks,{tasks},{:.1}", private_mib());
     Ok(())
 }

@@ -18,12 +18,12 @@ fn main() -> ExitCode {
     run(USAGE, share)
 }
 
-/// The smallest and largest count seen by any worker; they must be changed together.
+/// The smallest and largest count seen by any worker; both must be changed together.
 type Seen = [u64; 2];
 
 /// Counts in step with the others; returns in how many rounds it was the leader.
 fn count((counter, seen, barrier, rounds): (Value<u64>, Lock<Seen>, Barrier, u64)) -> u64 {
-    // As a member, so that its death would be noticed between two rounds, too.
+    // As a member, so that its death would be noticed even between two rounds.
     let mut member = barrier.join().expect("there is room for every task");
     let mut led = 0;
     for _ in 0..rounds {
@@ -37,7 +37,7 @@ fn count((counter, seen, barrier, rounds): (Value<u64>, Lock<Seen>, Barrier, u64
     led
 }
 
-/// Is killed with the lock in its hands and the work half done.
+/// Is killed while it holds the lock, with its change half done.
 fn crash(seen: Lock<Seen>) {
     let mut seen = seen.lock().expect("no holder died yet");
     seen[0] = 0;

@@ -25,7 +25,7 @@ fn main() -> ExitCode {
     run(USAGE, |arguments| statistics(&arguments))
 }
 
-/// What `--json` prints.
+/// The line that `--json` prints.
 #[derive(Serialize)]
 struct Line<'a> {
     op: &'a str,

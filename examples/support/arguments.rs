@@ -10,11 +10,11 @@ use brigade::{Error, Pool, Start};
 /// Why an example ends early.
 #[derive(Debug)]
 pub(crate) enum Stop {
-    /// The user asked for something that cannot be: exit code 2.
+    /// The command line is wrong: exit code 2.
     Usage(String),
-    /// Something broke on the way, or a result is wrong: exit code 1.
+    /// Something failed, or a result is wrong: exit code 1.
     Failure(String),
-    /// The user asked how it is used: exit code 0.
+    /// The user asked for help: exit code 0.
     Help,
 }
 
@@ -39,7 +39,7 @@ impl From<Error> for Stop {
     }
 }
 
-/// Runs an example: `main` gets the command line, and its mistakes become one line on stderr.
+/// Runs an example: `main` gets the command line, and its errors become one line on stderr.
 pub(crate) fn run(
     usage: &'static str,
     main: impl FnOnce(Arguments) -> Result<(), Stop>,
@@ -59,7 +59,7 @@ pub(crate) fn run(
     ExitCode::from(code)
 }
 
-/// Has `println!` end the program with one line, and no backtrace, when it cannot print.
+/// Makes `println!` end the program with one line, without a backtrace, if it cannot print.
 fn say_plainly_that_nobody_reads(name: &'static str) {
     let usual = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| match panic.payload().downcast_ref::<String>() {
@@ -78,7 +78,7 @@ pub(crate) struct Arguments {
 }
 
 impl Arguments {
-    /// Takes `--name value`, `--name=value` and `--name` of the options that `usage` lists: a
+    /// Parses `--name value`, `--name=value` and `--name` for the options that `usage` lists: a
     /// word that begins with `--` (perhaps after `[`), followed by a value in capitals, or none.
     pub(crate) fn parse(
         usage: &str,
@@ -150,7 +150,7 @@ impl Arguments {
         })
     }
 
-    /// The pool that `--workers` and `--start` ask for, and the name of its start.
+    /// The pool that `--workers` and `--start` request, and the name of its start.
     pub(crate) fn pool(&self) -> Result<(Pool, &'static str), Stop> {
         let start = self.choice("start", &["forkserver", "inprocess"])?;
         let mut builder = Pool::builder().start(match start {

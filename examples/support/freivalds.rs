@@ -1,7 +1,7 @@
 //! Freivalds' test: is C the product of A and B?
 //!
-//! For a random vector x of signs, C x and A (B x) agree if C = A B, and hardly ever otherwise.
-//! Computing both costs a few passes over the matrices instead of a product.
+//! For a random vector x of signs, C x and A (B x) agree if C = A B, and almost never otherwise.
+//! Computing both takes a few passes over the matrices instead of a product.
 //!
 //! # Tolerance
 //!
@@ -19,24 +19,24 @@
 
 use super::random::Random;
 
-/// Groups of columns, each with a random vector of its own.
+/// Groups of columns, each with its own random vectors.
 const GROUPS: usize = 16;
 /// Vectors for each group.
 const ROUNDS: u64 = 2;
-/// Chance that the test rejects a right product.
+/// The probability that the test rejects a correct product.
 const FALSE_ALARM: f64 = 1e-12;
 
-/// Random vectors that one test uses.
+/// The number of random vectors that one test uses.
 pub(crate) const VECTORS: u64 = GROUPS as u64 * ROUNDS;
 
-/// What the test found.
+/// The result of the test.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum Verdict {
-    /// It is the product, within rounding.
+    /// C is the product, within rounding.
     Holds,
-    /// Not in this row: C x and A (B x) differ by more than rounding explains.
+    /// C is wrong in this row: C x and A (B x) differ by more than rounding explains.
     Fails { row: usize, difference: f64, tolerance: f64 },
-    /// Some element is infinite or no number, so nothing can be said.
+    /// An element is infinite or NaN, so nothing can be concluded.
     NotFinite,
 }
 
@@ -73,7 +73,7 @@ pub(crate) fn test<T: Copy + Into<f64>>(
                 if !tolerance.is_finite() || !abx[group].is_finite() {
                     return Verdict::NotFinite;
                 }
-                // Also if it is no number.
+                // Also true for NaN.
                 if !matches!(difference.partial_cmp(&tolerance), Some(order) if order.is_le()) {
                     return Verdict::Fails { row: i, difference, tolerance };
                 }

@@ -1,9 +1,9 @@
-//! What the workers of the examples compute.
+//! The kernels that the workers of the examples run.
 
-/// Eight vectors of SSE: fewer, and additions wait for each other before memory is the limit.
+/// Eight vectors of SSE. With fewer, additions wait for each other before memory is the limit.
 const LANES: usize = 32;
 
-/// A sum in so many lanes that memory is the limit.
+/// A sum in enough lanes that memory is the limit.
 pub(crate) fn sum(x: &[f32]) -> f64 {
     let (blocks, rest) = x.as_chunks::<LANES>();
     let mut sums = [0.0f32; LANES];

@@ -1,4 +1,4 @@
-//! What the examples share: arguments, timing, checks, output.
+//! Support code of the examples: arguments, timing, checks, output.
 
 #![allow(dead_code, reason = "each example compiles all of this and uses its part")]
 

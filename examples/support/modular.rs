@@ -1,4 +1,4 @@
-//! What is known of n! without computing it.
+//! Properties of n! that are known without computing it.
 
 /// A prime of 61 bits.
 const P: u64 = (1 << 61) - 1;
@@ -11,7 +11,7 @@ fn mul(a: u64, b: u64) -> u64 {
     reduce(low + high)
 }
 
-/// A residue, not always the least, made the least.
+/// Reduces a residue to the least one.
 fn reduce(a: u64) -> u64 {
     let a = (a & P) + (a >> 61);
     if a >= P { a - P } else { a }
@@ -46,16 +46,16 @@ pub(crate) fn factorial_twos(n: u64) -> u64 {
     n - u64::from(n.count_ones())
 }
 
-/// How often 2 divides a natural number other than zero.
+/// How often 2 divides a nonzero natural number.
 pub(crate) fn twos(limbs: &[u64]) -> u64 {
     let zeros = limbs.iter().take_while(|&&limb| limb == 0).count();
     zeros as u64 * 64 + limbs.get(zeros).map_or(0, |limb| u64::from(limb.trailing_zeros()))
 }
 
-/// How many decimal digits a natural number has.
+/// The number of decimal digits of a natural number.
 ///
-/// Exact below 2^128; above, by a logarithm with an error below 10^-6 for anything that fits into
-/// memory, so that only a number that close to a power of ten could be wrong.
+/// Exact below 2^128. Above, by a logarithm with an error below 10^-6 for every number that fits
+/// into memory, so only a number that close to a power of ten could be wrong.
 pub(crate) fn decimal_digits(limbs: &[u64]) -> u64 {
     let [rest @ .., low, high] = limbs else {
         let value = limbs.first().map_or(0, |&limb| limb);

@@ -1,4 +1,4 @@
-//! Random numbers of a known beginning (SplitMix64).
+//! Reproducible random numbers (SplitMix64).
 
 /// A generator; the same seed gives the same numbers.
 #[derive(Debug, Clone)]

@@ -1,4 +1,4 @@
-//! Progress bar and table, for people.
+//! The progress bar and the table of times.
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
@@ -14,9 +14,9 @@ pub(crate) fn json(line: &impl Serialize) -> Result<(), Stop> {
     Ok(())
 }
 
-/// A bar over `steps` on standard error, if people look at it there and want one.
+/// A bar over `steps` on standard error, if that is a terminal and a bar is wanted.
 pub(crate) fn bar(steps: usize, wanted: bool) -> ProgressBar {
-    // Hidden by itself where standard error is no terminal.
+    // The bar hides itself if standard error is not a terminal.
     let target = if wanted { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
     let bar = ProgressBar::with_draw_target(Some(steps as u64), target);
     bar.set_style(ProgressStyle::default_bar());

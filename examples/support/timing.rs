@@ -1,4 +1,4 @@
-//! Repeated runs, their best and their median.
+//! The best and the median of repeated runs.
 
 use std::time::Instant;
 
@@ -9,7 +9,7 @@ pub(crate) struct Timing {
 }
 
 impl Timing {
-    /// Runs `work` `repeat` times, at least once, and keeps what the last run returned.
+    /// Runs `work` `repeat` times, at least once, and keeps the result of the last run.
     pub(crate) fn of<R, E>(
         repeat: usize,
         mut work: impl FnMut() -> Result<R, E>,

@@ -1,6 +1,6 @@
-//! Operands that all contenders share, and checks of results.
+//! Operands that all contenders share, and checks of their results.
 //!
-//! A contender that computes something else is not faster: each product is checked once.
+//! A contender that computes something else is not faster, so each product is checked once.
 
 /// Prime modulus of the residues: 2^61 - 1.
 pub const MODULUS: u64 = (1 << 61) - 1;
@@ -61,7 +61,8 @@ pub fn check_product<T: Real>(a: &[T], b: &[T], c: &[T], [m, k, n]: [usize; 3]) 
     }
 }
 
-/// So many GiB of private memory in small pages, all of them there: what a fork would have to copy.
+/// This many GiB of private memory in small pages, all of them touched: a fork must copy their page
+/// tables.
 #[must_use]
 pub fn private_memory(gib: usize) -> Vec<u8> {
     let mut memory = vec![0u8; gib << 30];

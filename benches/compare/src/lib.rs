@@ -1,4 +1,4 @@
-//! What every contender of a comparison shares.
+//! Code shared by the contenders of a comparison.
 
 pub mod data;
 pub mod protocol;

@@ -1,10 +1,9 @@
 //! The line protocol between a contender and `compare.py`.
 //!
 //! A contender is started as `PROGRAM WORKLOAD name=value ...`. It sets itself up, prints `ready`,
-//! and from then on answers each line `run` on its standard input with one line of JSON: an
-//! object from figure to value, where a figure's name ends in its unit. It leaves at end of file.
-//! Between two lines it may be stopped for as long as others run, so a repetition warms itself
-//! before it measures.
+//! and then answers each line `run` on its standard input with one line of JSON: an object from
+//! figure to value, where a figure's name ends in its unit. It ends at end of file. Between two
+//! lines it may be stopped while others run, so a repetition warms up before it measures.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, Write};
@@ -12,16 +11,16 @@ use std::process::ExitCode;
 use std::str::FromStr;
 use std::time::Duration;
 
-/// What one repetition measured.
+/// The figures of one repetition.
 pub type Figures = Vec<(&'static str, f64)>;
 
-/// Measures once; everything that it needs is set up already.
+/// Runs one measurement; everything that it needs is already set up.
 pub type Repetition = Box<dyn FnMut() -> Figures>;
 
-/// A workload's name, and what sets it up.
+/// The name of a workload, and the function that sets it up.
 pub type Workload = (&'static str, fn(&Arguments) -> Repetition);
 
-/// Exit code for a workload that this program does not have: not an error, a gap in the table.
+/// The exit code for a workload that this program does not have: a gap in the table, not an error.
 const EXIT_NO_SUCH_WORKLOAD: u8 = 3;
 
 /// The `name=value` pairs of the command line.
@@ -42,14 +41,14 @@ impl Arguments {
     ///
     /// # Panics
     ///
-    /// If it was not given, or is no number.
+    /// If it was not given, or is not a number.
     #[must_use]
     pub fn number<N: FromStr>(&self, name: &str) -> N {
         let text = self.text(name);
         text.parse().unwrap_or_else(|_| panic!("{name}={text} is no number"))
     }
 
-    /// The size that `mib` gives, in bytes.
+    /// The size in bytes that the argument `mib` gives.
     #[must_use]
     pub fn size_bytes(&self) -> usize {
         self.number::<usize>("mib") << 20
@@ -88,7 +87,7 @@ pub fn serve(workloads: &[Workload]) -> ExitCode {
 
 fn say(line: &str) {
     let mut out = std::io::stdout().lock();
-    // A driver that has gone away needs no answer; end of file follows.
+    // If the driver has ended, no answer is needed; end of file follows.
     let _ = writeln!(out, "{line}").and_then(|()| out.flush());
 }
 

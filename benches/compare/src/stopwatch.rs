@@ -2,12 +2,12 @@
 
 use std::time::{Duration, Instant};
 
-/// Shortest span that is timed as one sample where only throughput matters.
+/// The shortest time that is measured as one sample if only throughput matters.
 const SAMPLE_MIN: Duration = Duration::from_micros(200);
 
-/// Calls `work` again and again for about `budget`; the median of its seconds a call.
+/// Calls `work` repeatedly for about `budget`; returns the median of its seconds a call.
 ///
-/// The first call only warms caches and wakes workers, unless it alone uses the budget up.
+/// The first call only warms caches and wakes workers, unless it uses up the budget.
 pub fn seconds_a_call(budget: Duration, mut work: impl FnMut()) -> f64 {
     let first = time(&mut work);
     if first >= budget {
@@ -24,9 +24,9 @@ pub fn seconds_a_call(budget: Duration, mut work: impl FnMut()) -> f64 {
     percentile(&mut samples, 50)
 }
 
-/// Calls `work` again and again for about `budget`, each time on what `before` has just made; the
-/// median of its seconds. What both have made is dropped untimed. The first call only warms: it
-/// may get memory that a hypervisor has yet to find, the next one gets that of the first.
+/// Calls `work` repeatedly for about `budget`, each time with a new value of `before`; returns the
+/// median of its seconds. The values are dropped untimed. The first call is a warm-up: it may get
+/// memory that a hypervisor has not provided yet, and the next call gets the memory of the first.
 pub fn seconds_a_new_call<S, R>(
     budget: Duration,
     mut before: impl FnMut() -> S,
@@ -44,8 +44,8 @@ pub fn seconds_a_new_call<S, R>(
     percentile(&mut samples[1..], 50)
 }
 
-/// Calls `work` one at a time for about `budget`, with `before` untimed before each; each call's
-/// microseconds. The first tenth of the budget is thrown away.
+/// Calls `work` repeatedly for about `budget`, with `before` untimed before each call; returns the
+/// microseconds of each call. The first tenth of the budget is discarded.
 pub fn latencies_us(
     budget: Duration,
     mut before: impl FnMut(),
@@ -73,7 +73,7 @@ pub fn percentile(samples: &mut [f64], percent: usize) -> f64 {
     samples[(samples.len() * percent / 100).min(samples.len() - 1)]
 }
 
-/// Leaves the processor alone for `span`.
+/// Leaves the processor idle for `span`.
 pub fn idle(span: Duration) {
     let end = Instant::now() + span;
     while let Some(left) = end.checked_duration_since(Instant::now()) {
@@ -89,7 +89,7 @@ pub fn spin(span: Duration) {
     }
 }
 
-/// How long one call takes.
+/// The duration of one call.
 pub fn time(work: impl FnOnce()) -> Duration {
     let start = Instant::now();
     work();

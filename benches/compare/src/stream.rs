@@ -1,15 +1,15 @@
 //! The simple kernels that every contender runs over big arrays.
 
-/// Elements that a worker or thread takes at a time.
+/// Elements of a chunk.
 pub const CHUNK: usize = 1 << 16;
 
-/// Where new memory is touched, each of these.
+/// The distance between two touched bytes in new memory.
 pub const PAGE_BYTES: usize = 4096;
 
-/// What a worker or thread touches at a time.
+/// The part that a worker or thread touches at a time.
 pub const PART_BYTES: usize = 2 << 20;
 
-/// GiB a second, of bytes that took so many seconds.
+/// GiB a second, for bytes that took this many seconds.
 #[must_use]
 pub fn gib_a_second(bytes: usize, seconds: f64) -> f64 {
     bytes as f64 / (1u64 << 30) as f64 / seconds

@@ -10,7 +10,7 @@ use brigade_compare::stopwatch::seconds_a_call;
 
 use crate::tasks::build;
 
-/// Messages that the queue holds, as its rivals' channels.
+/// The messages that the queue holds, as in its rivals' channels.
 const CAPACITY: usize = 1024;
 /// Messages in a batch.
 const BATCH: usize = 64;
@@ -82,7 +82,7 @@ pub(crate) fn batched(arguments: &Arguments) -> Repetition {
     })
 }
 
-/// How long does a number take to a worker, which waits for it, and back?
+/// How long does a number take to a waiting worker and back?
 pub(crate) fn round_trip(arguments: &Arguments) -> Repetition {
     let (pool, budget) = (build(1), arguments.budget());
     Box::new(move || {

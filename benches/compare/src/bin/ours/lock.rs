@@ -1,4 +1,4 @@
-//! What brigade's lock costs.
+//! The cost of brigade's lock.
 
 use std::hint::black_box;
 

@@ -10,7 +10,7 @@ use brigade_compare::stopwatch::seconds_a_call;
 
 use crate::tasks::build;
 
-/// How fast does a pool multiply two arrays that it shares?
+/// How fast does a pool multiply two shared arrays?
 pub(crate) fn matmul(arguments: &Arguments) -> Repetition {
     match arguments.text("dtype") {
         "f32" => typed::<f32>(arguments),
@@ -70,7 +70,7 @@ pub(crate) fn files(arguments: &Arguments) -> Repetition {
     })
 }
 
-/// A folder that goes when it is dropped.
+/// A folder that is removed when it is dropped.
 struct Folder(PathBuf);
 
 impl Drop for Folder {

@@ -1,4 +1,4 @@
-//! How fast workers stream through shared memory, and get it.
+//! How fast workers stream through shared memory, and allocate it.
 
 use std::hint::black_box;
 
@@ -44,9 +44,9 @@ pub(crate) fn axpy_all(arguments: &Arguments) -> Repetition {
     })
 }
 
-/// How fast does new zeroed memory come, touched by all workers?
+/// How fast is new zeroed memory allocated, touched by all workers?
 ///
-/// The arena ends with its last pool and array, so each time the memory is the system's before.
+/// The arena is freed with its last pool and array, so the memory comes from the system each time.
 pub(crate) fn allocate(arguments: &Arguments) -> Repetition {
     let (workers, budget) = (arguments.number("workers"), arguments.budget());
     let bytes: usize = arguments.size_bytes();
@@ -65,7 +65,7 @@ pub(crate) fn allocate(arguments: &Arguments) -> Repetition {
     })
 }
 
-/// How fast does memory come that was freed before, touched by all workers?
+/// How fast is freed memory allocated again, touched by all workers?
 pub(crate) fn reallocate(arguments: &Arguments) -> Repetition {
     again(arguments, "realloc_gib_s", |pool, bytes| {
         let mut array = pool.for_overwrite([bytes]).expect("there is memory");
@@ -74,7 +74,7 @@ pub(crate) fn reallocate(arguments: &Arguments) -> Repetition {
     })
 }
 
-/// How fast does memory come that was freed before, as zeros?
+/// How fast is freed memory allocated again, as zeros?
 pub(crate) fn rezero(arguments: &Arguments) -> Repetition {
     again(arguments, "rezero_gib_s", |pool, bytes| pool.zeroed([bytes]).expect("there is memory"))
 }
@@ -93,13 +93,14 @@ fn again(
     })
 }
 
-/// A byte on each page, by all workers.
+/// Touches a byte of each page, by all workers.
 fn touch(pool: &Pool, array: &mut SharedArray<u8>) {
     let touch = |part: &mut [u8]| part.chunks_mut(PAGE_BYTES).for_each(|page| page[0] = 1);
     pool.par_chunks_mut(array, PART_BYTES).for_each(touch).expect("it is touched");
 }
 
-/// How long does one worker take to be handed an array and to return its sum, beside that sum?
+/// How long does one worker take to receive an array and return its sum, compared with the sum
+/// alone?
 pub(crate) fn handoff(arguments: &Arguments) -> Repetition {
     let (pool, budget) = (build(arguments.number("workers")), arguments.budget());
     let mut values = SharedArray::<f64>::zeroed([arguments.size_bytes() / 8]).expect("memory");

@@ -1,4 +1,4 @@
-//! What a task costs in brigade.
+//! The cost of a task in brigade.
 
 use std::hint::black_box;
 use std::time::Duration;
@@ -51,7 +51,7 @@ pub(crate) fn submit_idle(arguments: &Arguments) -> Repetition {
     })
 }
 
-/// How many tasks a second that return their number, all submitted and then all joined?
+/// How many tasks a second return their number, if all are submitted and then all joined?
 pub(crate) fn burst(arguments: &Arguments) -> Repetition {
     let (pool, budget) = (build(arguments.number("workers")), arguments.budget());
     let tasks: u64 = arguments.number("tasks");

@@ -16,7 +16,7 @@ type CblasGemm<T> = unsafe extern "C" fn(
     c_int, c_int, c_int, i64, i64, i64, T, *const T, i64, *const T, i64, T, *mut T, i64,
 );
 
-/// How fast does Intel's library multiply? It takes its threads from the environment.
+/// How fast does Intel's library multiply? The environment sets its threads.
 pub(crate) fn mkl(arguments: &Arguments) -> Repetition {
     by_dtype(
         arguments,
@@ -25,7 +25,7 @@ pub(crate) fn mkl(arguments: &Arguments) -> Repetition {
     )
 }
 
-/// How fast does OpenBLAS multiply? It takes its threads from the environment.
+/// How fast does OpenBLAS multiply? The environment sets its threads.
 pub(crate) fn openblas(arguments: &Arguments) -> Repetition {
     by_dtype(
         arguments,

@@ -1,4 +1,4 @@
-//! Channels and locks of the Rust world.
+//! Channels and locks of Rust crates.
 
 use std::hint::{black_box, spin_loop};
 use std::sync::Mutex;
@@ -13,7 +13,7 @@ type Message = [u8; 64];
 /// Slots of the bounded channels.
 const CAPACITY: usize = 1024;
 
-/// How many 64-byte messages a second pass between two threads, any number of which may send?
+/// How many 64-byte messages a second pass between two threads, with any number of senders?
 pub(crate) fn crossbeam_messages(arguments: &Arguments) -> Repetition {
     let count: u32 = arguments.number("messages");
     Box::new(move || {
@@ -24,7 +24,7 @@ pub(crate) fn crossbeam_messages(arguments: &Arguments) -> Repetition {
     })
 }
 
-/// How many 64-byte messages a second pass where 64 of them are sent as one?
+/// How many 64-byte messages a second pass if 64 of them are sent as one?
 pub(crate) fn crossbeam_batches(arguments: &Arguments) -> Repetition {
     const BATCH: u32 = 64;
     let count: u32 = arguments.number::<u32>("messages") / BATCH;
@@ -87,7 +87,8 @@ pub(crate) fn std_lock(arguments: &Arguments) -> Repetition {
     })
 }
 
-/// Receives `count` messages while another thread sends them. A tenth of them more warm both.
+/// Receives `count` messages while another thread sends them. A tenth more are sent first, to warm
+/// up both.
 fn messages_a_second(
     count: u32,
     send: impl FnOnce() -> bool + Send,

@@ -14,7 +14,7 @@ use crate::library::{function, open};
 #[repr(C)]
 struct Number([u64; 2]);
 
-/// What a library calls its functions.
+/// The names of a library's functions.
 struct Names {
     multiply_limbs: &'static str,
     factorial: &'static str,
@@ -126,7 +126,7 @@ fn decimal(arguments: &Arguments, library: &'static Library, names: &Names) -> R
     })
 }
 
-/// What the workloads call, out of one library.
+/// The functions of one library that the workloads call.
 struct Functions {
     factorial: unsafe extern "C" fn(*mut Number, u64),
     remainder: unsafe extern "C" fn(*mut Number, u64) -> u64,
@@ -171,9 +171,9 @@ impl Functions {
     fn digits(&self, number: &mut Number) -> Vec<u8> {
         // SAFETY: every `Number` is made by `factorial`, of the same library.
         let digits = unsafe { (self.size_in_base)(number, 10) };
-        // Room for a sign and the closing zero byte.
+        // Room for a sign and the terminating zero byte.
         let mut text = vec![0u8; digits + 2];
-        // SAFETY: the manuals of both ask for that much room.
+        // SAFETY: the manuals of both require that much room.
         unsafe { (self.to_text)(text.as_mut_ptr().cast(), 10, number) };
         text
     }

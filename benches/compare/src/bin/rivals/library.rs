@@ -1,4 +1,4 @@
-//! A C library out of a Python wheel, by its path.
+//! A C library from a Python wheel, opened by its path.
 
 use brigade_compare::protocol::Arguments;
 use libloading::Library;

@@ -118,7 +118,7 @@ fn gemm_typed<T: Scalar>(arguments: &Arguments) -> Repetition {
     })
 }
 
-/// How fast does matrixmultiply multiply? It takes its threads from the environment.
+/// How fast does matrixmultiply multiply? The environment sets its threads.
 pub(crate) fn matrixmultiply(arguments: &Arguments) -> Repetition {
     by_dtype(arguments, matrixmultiply_typed::<f32>, matrixmultiply_typed::<f64>)
 }

@@ -42,12 +42,12 @@ pub(crate) fn axpy_all(arguments: &Arguments) -> Repetition {
     })
 }
 
-/// How fast does zeroed memory come, touched by all threads?
+/// How fast is zeroed memory allocated, touched by all threads?
 pub(crate) fn allocate(arguments: &Arguments) -> Repetition {
     allocations(arguments, "alloc_gib_s")
 }
 
-/// How fast does memory come that was freed before? The allocator gave it back to the system.
+/// How fast is freed memory allocated again? The allocator returned it to the system.
 pub(crate) fn reallocate(arguments: &Arguments) -> Repetition {
     allocations(arguments, "realloc_gib_s")
 }
@@ -76,7 +76,7 @@ fn allocations(arguments: &Arguments, figure: &'static str) -> Repetition {
     })
 }
 
-/// How long does one thread of the pool take to be handed an array and to return its sum?
+/// How long does one thread of the pool take to receive an array and return its sum?
 pub(crate) fn handoff(arguments: &Arguments) -> Repetition {
     let (pool, budget) = (build(arguments.number("workers")), arguments.budget());
     let values = vec![1.0f64; arguments.size_bytes() / 8];

@@ -1,4 +1,4 @@
-//! How long a message takes there and back through iceoryx2.
+//! The round-trip time of a message through iceoryx2.
 
 use std::hint::{black_box, spin_loop};
 use std::thread;
@@ -9,15 +9,15 @@ use iceoryx2::port::publisher::Publisher;
 use iceoryx2::port::subscriber::Subscriber;
 use iceoryx2::prelude::{Config, FileName, NodeBuilder, Path, SemanticString, ipc};
 
-/// Where iceoryx2 keeps its books, and what its files in `/dev/shm` begin with: it leaves some, and
-/// `compare.py` removes them.
+/// Where iceoryx2 keeps its state, and the prefix of its files in `/dev/shm`. It leaves some of
+/// them, and `compare.py` removes them.
 const ROOT: &[u8] = b"/tmp/brigade-compare-iceoryx2";
 const PREFIX: &[u8] = b"brigade-compare-";
 
-/// A message that tells the other side to leave.
+/// A message after which the other side ends.
 const LEAVE: u64 = u64::MAX;
 
-/// One direction's sending end and the other's receiving end.
+/// The sending end of one direction and the receiving end of the other.
 struct Side {
     publisher: Publisher<ipc::Service, u64, ()>,
     subscriber: Subscriber<ipc::Service, u64, ()>,
@@ -25,7 +25,7 @@ struct Side {
 
 /// How long is a round trip through shared memory, both sides polling?
 ///
-/// The far side is a thread with a node of its own: the path is the one between processes.
+/// The far side is a thread with its own node, so messages take the same path as between processes.
 pub(crate) fn iceoryx2(arguments: &Arguments) -> Repetition {
     let budget = arguments.budget();
     let names =
@@ -34,7 +34,7 @@ pub(crate) fn iceoryx2(arguments: &Arguments) -> Repetition {
         let near = Side::open(&names[0], &names[1]);
         thread::scope(|scope| {
             scope.spawn(|| Side::open(&names[1], &names[0]).echo());
-            // Sent again until an answer comes: the far side may not have subscribed yet.
+            // Sent repeatedly until an answer arrives: the far side may not have subscribed yet.
             while near.subscriber.receive().expect("the service works").is_none() {
                 near.send(0);
             }

@@ -1,4 +1,4 @@
-//! What a task costs in rayon, whose threads share everything.
+//! The cost of a task in rayon, whose threads share all memory.
 
 use std::hint::black_box;
 use std::time::Duration;
@@ -52,12 +52,12 @@ pub(crate) fn submit_idle(arguments: &Arguments) -> Repetition {
     })
 }
 
-/// How many tasks a second that return their number, spawned by a thread of the pool?
+/// How many tasks a second return their number, if a thread of the pool spawns them?
 pub(crate) fn burst(arguments: &Arguments) -> Repetition {
     bursts(arguments, |pool, results| pool.scope(|scope| spawn_all(scope, results)))
 }
 
-/// How many tasks a second that return their number, spawned by a thread outside the pool?
+/// How many tasks a second return their number, if a thread outside the pool spawns them?
 pub(crate) fn burst_outside(arguments: &Arguments) -> Repetition {
     bursts(arguments, |pool, results| pool.in_place_scope(|scope| spawn_all(scope, results)))
 }
@@ -106,7 +106,7 @@ pub(crate) fn map(arguments: &Arguments) -> Repetition {
     })
 }
 
-/// What does a parallel loop cost by itself, by the call and by the empty chunk?
+/// What does a parallel loop cost, by the call and by the empty chunk?
 pub(crate) fn empty_loop(arguments: &Arguments) -> Repetition {
     let (pool, budget) = (build(arguments.number("workers")), arguments.budget());
     let chunks: usize = arguments.number("chunks");

@@ -1,6 +1,7 @@
-//! The machine's own limit: pinned threads over private memory.
+//! The limit of the machine: pinned threads over private memory.
 //!
-//! Each has its share of it; nothing is dispatched or balanced. In small pages, and in huge ones.
+//! Each thread has a fixed share; nothing is dispatched or balanced. In small pages, and in huge
+//! ones.
 
 use std::hint::black_box;
 use std::thread;
@@ -33,17 +34,17 @@ pub(crate) fn axpy_huge(arguments: &Arguments) -> Repetition {
     axpys(arguments, Advice::HugePage)
 }
 
-/// How fast does new memory come in small pages, touched by all threads?
+/// How fast is new memory allocated in small pages, touched by all threads?
 pub(crate) fn allocate_small(arguments: &Arguments) -> Repetition {
     allocations(arguments, Advice::NoHugePage)
 }
 
-/// How fast does new memory come in huge pages, touched by all threads?
+/// How fast is new memory allocated in huge pages, touched by all threads?
 pub(crate) fn allocate_huge(arguments: &Arguments) -> Repetition {
     allocations(arguments, Advice::HugePage)
 }
 
-/// How fast are zeros written over memory in huge pages that is there?
+/// How fast are zeros written over existing memory in huge pages?
 pub(crate) fn rezero_huge(arguments: &Arguments) -> Repetition {
     let (cpus, budget) = (processors(arguments), arguments.budget());
     let bytes = arguments.size_bytes();
@@ -109,7 +110,7 @@ fn allocations(arguments: &Arguments, pages: Advice) -> Repetition {
     })
 }
 
-/// A processor for each thread, of those that this process may use.
+/// A processor for each thread, from those that this process may use.
 fn processors(arguments: &Arguments) -> Vec<usize> {
     let allowed = sched_getaffinity(Pid::from_raw(0)).expect("there is a mask");
     let allowed: Vec<usize> =
@@ -117,10 +118,10 @@ fn processors(arguments: &Arguments) -> Vec<usize> {
     allowed.into_iter().cycle().take(arguments.number("workers")).collect()
 }
 
-/// Private memory, none of it touched yet.
+/// Private memory that has not been touched yet.
 fn map(bytes: usize, pages: Advice) -> MmapMut {
     let memory = MmapMut::map_anon(bytes).expect("there is memory");
-    // A kernel without huge pages has nothing to be told.
+    // A kernel without huge pages rejects the advice.
     let _ = memory.advise(pages);
     memory
 }
@@ -131,7 +132,7 @@ fn shares<T: Pod>(memory: &mut MmapMut, threads: usize) -> Vec<&mut [T]> {
     elements.chunks_mut(elements.len().div_ceil(threads)).collect()
 }
 
-/// Runs `work` on each share, each in a thread on a processor of its own.
+/// Runs `work` on each share, each in a thread on a different processor.
 fn on_each<S: Send, R: Send>(
     cpus: &[usize],
     shares: Vec<S>,
