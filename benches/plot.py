@@ -3,8 +3,8 @@
     cargo run --release --example scaling > scaling.csv
     python3 benches/plot.py scaling.csv docs/performance
 
-One picture for each kind of x. Points are measurements; a line is the model whose formula stands
-beside its name, fitted by least squares of the relative error.
+One picture for each kind of x. Points are measurements; a line is the model whose formula follows
+its name, fitted by least squares of the relative error.
 """
 
 import csv
@@ -23,7 +23,7 @@ TITLES = {
 
 
 def fit(points, terms):
-    """Coefficients of a sum of `terms`, each a function of x, that least misses y relatively."""
+    """Coefficients of the sum of `terms`, functions of x, with the least relative error to y."""
     rows = [([term(x) / y for term in terms], 1.0) for x, y in points]
     size = len(terms)
     normal = [[sum(row[i] * row[j] for row, _ in rows) for j in range(size)] for i in range(size)]
@@ -43,7 +43,7 @@ def fit(points, terms):
 
 
 def model(kind, unit, points):
-    """A formula, and the function that it stands for; None where no model is claimed."""
+    """A formula, and the function that it denotes; None if no model is claimed."""
     if len(points) < 3:
         return None
     one, linear, inverse = (lambda x: 1.0), (lambda x: x), (lambda x: 1.0 / x)
@@ -57,7 +57,7 @@ def model(kind, unit, points):
         found = fit(points, [one, linear])
         text = f"{found[0]:.3g} + {found[1] * 2**20:.0f} B n" if found else ""
         return found and (text, lambda x: found[0] + found[1] * x)
-    # A rate: the time is a call and then so many bytes a second, from memory, not from caches.
+    # A rate: the time is that of a call plus the bytes at a constant rate, from memory, not caches.
     large = [(x, x / y) for x, y in points if x >= 1 << 28] or points[-2:]
     small = min(points)
     call = small[0] / small[1]

@@ -1,7 +1,7 @@
-"""Measures brigade beside its rivals: A B A B, each in a process of its own, medians compared.
+"""Compares brigade with its rivals: A B A B, each in a separate process, by medians.
 
-Whoever is not being measured is stopped by SIGSTOP, for idle threads that spin would rob the
-others. Absolute figures drift; only a ratio taken in one run counts.
+A contender that is not being measured is stopped by SIGSTOP, because its idle threads may spin and
+take processor time from others. Absolute figures drift; only a ratio taken in one run counts.
 """
 
 import argparse
@@ -27,7 +27,7 @@ from suites import FIGURES, SUITES, Case
 
 OURS = "brigade"
 RECORD = HERE.parent / "record"
-# Above this share of processor time taken by others, figures are noise and are not recorded.
+# If other programs use more than this share of processor time, nothing is recorded.
 BUSY_MAX = 0.05
 # A case that needs more of the available memory than this is left out.
 MEMORY_SHARE_MAX = 0.8
@@ -37,7 +37,7 @@ Row = dict[str, object]
 
 
 def measure(case: Case, only: set[str], budget_ms: int, rounds: int) -> Samples:
-    """Every contender's figures, a round at a time; prints who could not take part."""
+    """Every contender's figures, round by round; prints which contenders could not take part."""
     contenders: list[Contender] = []
     samples: Samples = defaultdict(list)
     names = [OURS, *(rival for rival in case.rivals if not only or rival in only)]
@@ -67,7 +67,7 @@ def measure(case: Case, only: set[str], budget_ms: int, rounds: int) -> Samples:
 
 
 def rows_of(suite: str, case: Case, samples: Samples) -> list[Row]:
-    """One row a contender and figure; `ahead` is how many times better ours is."""
+    """One row for each contender and figure; `ahead` is how many times better brigade is."""
     rows: list[Row] = []
     for figure in sorted({figure for taken in samples.values() for r in taken for figure in r}):
         values = {
@@ -149,9 +149,9 @@ def available_gib() -> float:
 
 
 def write_record(rows: list[Row], machine: str, busy: tuple[float, float]) -> None:
-    """One file of figures a day, and one that says what machine they are from.
+    """Writes one file of figures a day, and one that describes the machine.
 
-    A case that is there already is replaced as a whole: a ratio needs all of one rotation.
+    An existing case is replaced as a whole, because a ratio needs all figures of one rotation.
     """
     stem = RECORD / machine / datetime.datetime.now().strftime("%Y-%m-%d")
     stem.parent.mkdir(parents=True, exist_ok=True)
@@ -213,7 +213,7 @@ def machine_name() -> str:
 
 
 def remove_leftovers() -> None:
-    """What iceoryx2 leaves behind: it has no last user."""
+    """Removes files that iceoryx2 leaves behind, because it has no last user."""
     shutil.rmtree("/tmp/brigade-compare-iceoryx2", ignore_errors=True)
     for path in Path("/dev/shm").glob("brigade-compare-*"):
         path.unlink(missing_ok=True)
@@ -246,7 +246,7 @@ def parse() -> argparse.Namespace:
 
 
 def main() -> None:
-    # What was found must be seen even if the run is killed.
+    # Results must be visible even if the run is killed.
     sys.stdout.reconfigure(line_buffering=True)
     options = parse()
     if options.setup:

@@ -17,7 +17,7 @@ VENV = HERE / ".venv"
 PYTHON = VENV / "bin" / "python"
 PACKAGES = ("numpy", "mkl", "scipy-openblas64", "gmpy2", "python-flint", "loky")
 
-# Where a rival that is no crate comes from: its Python package, and its library inside the venv.
+# The source of a rival that is not a crate: its Python package, and its library inside the venv.
 LIBRARIES = {
     "mkl": ("mkl", "lib/libmkl_rt.so*"),
     "numpy-mkl": ("mkl", "lib/libmkl_rt.so*"),
@@ -33,12 +33,12 @@ IN_PYTHON = {
 CRATES = {"rayon-outside": "rayon"}
 NO_CRATE = {"std", "threads", "threads-huge"}
 
-# Libraries that the caller built, by the rival's name: they go before those of the wheels.
+# Libraries that the caller built, by the rival's name: they are preferred to those of the wheels.
 OWN_LIBRARIES: dict[str, str] = {}
 
 # MKL takes all its threads, and they sleep as soon as they are idle; a panic ends with its message.
 FIXED = {"KMP_BLOCKTIME": "1", "MKL_DYNAMIC": "FALSE", "RUST_BACKTRACE": "0"}
-# What the shell may hold and no contender inherits: OPENBLAS_CORETYPE, say, picks a kernel.
+# Variables that no contender inherits from the shell; OPENBLAS_CORETYPE, for one, picks a kernel.
 STEERING = ("OPENBLAS_", "GOTO_", "MKL_", "OMP_", "KMP_", "RAYON_", "MATMUL_", "BRIGADE_")
 
 EXIT_NO_SUCH_WORKLOAD = 3
@@ -52,11 +52,11 @@ class Unavailable(Exception):
 
 
 def set_up() -> None:
-    """Makes the virtual environment that the rivals from PyPI live in."""
+    """Makes the virtual environment of the rivals from PyPI."""
     if not PYTHON.exists():
         subprocess.run([sys.executable, "-m", "venv", VENV], check=True)
     for package in PACKAGES:
-        # One by one: a rival that has no wheel for this machine is a gap, not the end.
+        # One by one: a rival that has no wheel for this machine is a gap, not an error.
         subprocess.run([PYTHON, "-m", "pip", "install", "--quiet", package], check=False)
 
 
@@ -117,7 +117,7 @@ def command_of(name: str, workload: str) -> list[str]:
 
 
 def environment(workers: int) -> dict[str, str]:
-    """Threads for those who read their number here, and what is the same for all."""
+    """The variables for the number of threads, and those that are the same for all."""
     names = ("OMP", "MKL", "OPENBLAS", "RAYON", "MATMUL")
     threads = {f"{name}_NUM_THREADS": str(workers) for name in names}
     inherited = {key: text for key, text in os.environ.items() if not key.startswith(STEERING)}
@@ -127,8 +127,8 @@ def environment(workers: int) -> dict[str, str]:
 class Contender:
     """A process that repeats one workload on request, and is stopped in between.
 
-    It leads a process group, so that what it forked is stopped with it. The group stays in the
-    driver's session: if the driver is killed, the kernel continues and hangs up what is stopped.
+    It leads a process group, so that its children are stopped with it. The group stays in the
+    driver's session: if the driver is killed, the kernel sends SIGHUP and SIGCONT to stopped ones.
     """
 
     def __init__(self, name: str, workload: str, parameters: dict) -> None:

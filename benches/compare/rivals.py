@@ -134,7 +134,7 @@ def map_items(name: str, arguments: dict) -> Repetition:
 
 
 def handoff(name: str, arguments: dict) -> Repetition:
-    """How long does a worker take to be handed an array and to return its sum?"""
+    """How long does a worker take to receive an array and to return its sum?"""
     import numpy
 
     length = arguments["mib"] * 2**20 // 8
@@ -154,7 +154,7 @@ def handoff(name: str, arguments: dict) -> Repetition:
 
 
 def allocate(name: str, arguments: dict) -> Repetition:
-    """How fast does new shared memory come by its name, touched by all workers?"""
+    """How fast is new shared memory allocated by name, touched by all workers?"""
     import numpy  # noqa: F401, the workers' import is not to be measured
 
     del name
@@ -175,8 +175,8 @@ def allocate(name: str, arguments: dict) -> Repetition:
 
 
 def share_tracker() -> None:
-    """Has workers that are forked from now on use this process's tracker of shared memory."""
-    # One of a worker's own would unlink, when the worker ends, what it had only attached to.
+    """Makes workers that are forked from now on use this process's tracker of shared memory."""
+    # A worker's own tracker would unlink, when the worker ends, memory that it only attached.
     multiprocessing.resource_tracker.ensure_running()
 
 
@@ -278,7 +278,7 @@ def matmul_files(name: str, arguments: dict) -> Repetition:
 
 
 def mkl_product(library: str) -> Callable:
-    """NumPy's wheels come with OpenBLAS; this is what MKL in its place would do."""
+    """NumPy's wheels come with OpenBLAS; this measures MKL in its place."""
     import ctypes
 
     import numpy
@@ -303,7 +303,7 @@ def mkl_product(library: str) -> Callable:
 
 
 def median_seconds(arguments: dict, once: Callable[[], float]) -> float:
-    """The median of what `once` has measured for about the budget; the first only warms."""
+    """The median of `once` for about the budget; the first call is a warm-up."""
     begin = time.perf_counter()
     samples: list[float] = []
     while len(samples) < 2 or time.perf_counter() - begin < arguments["budget_ms"] / 1e3:
@@ -312,7 +312,7 @@ def median_seconds(arguments: dict, once: Callable[[], float]) -> float:
 
 
 def seconds_a_call(arguments: dict, run: Callable) -> float:
-    """The median of calls for about the budget; the first counts only if it uses it up."""
+    """The median of calls for about the budget; the first counts only if it uses up the budget."""
     budget = arguments["budget_ms"] / 1e3
     samples: list[float] = []
     begin = time.perf_counter()
@@ -326,7 +326,7 @@ def seconds_a_call(arguments: dict, run: Callable) -> float:
 def latencies_us(
     arguments: dict, run: Callable, before: Callable[[], None] = nothing
 ) -> list[float]:
-    """Microseconds of calls one at a time; the first tenth of the budget is thrown away."""
+    """Microseconds of calls one at a time; the first tenth of the budget is discarded."""
     budget = arguments["budget_ms"] / 1e3
     samples: list[float] = []
     begin = time.perf_counter()

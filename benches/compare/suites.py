@@ -1,4 +1,4 @@
-"""What is compared with whom, and at which sizes."""
+"""The cases of the comparison: workloads, sizes and contenders."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ class Case:
     workload: str
     parameters: dict[str, Any]
     rivals: tuple[str, ...]
-    # What each contender needs for itself, all at the same time.
+    # The memory that each contender needs; all of them have it at the same time.
     memory_gib: float = 0
 
     def title(self) -> str:
@@ -96,7 +96,7 @@ def bigint(quick: bool, workers: int) -> Iterator[Case]:
 
 
 def tasks(quick: bool, workers: int) -> Iterator[Case]:
-    """What it costs to have a task run, a loop run, and a pool started."""
+    """The cost of a task, of a loop, and of the start of a pool."""
 
     def case(workload: str, rivals: tuple[str, ...], gib: float = 0, **parameters: int) -> Case:
         return Case(workload, dict(workers=workers) | parameters, rivals, gib)
@@ -117,7 +117,7 @@ def tasks(quick: bool, workers: int) -> Iterator[Case]:
 
 
 def channels(quick: bool, workers: int) -> Iterator[Case]:
-    """Messages between two parties, and the lock that guards them."""
+    """Messages between two processes, and the lock that guards them."""
     del workers
     count = 20_000 if quick else 2_000_000
     senders = ("crossbeam-channel", "rtrb", "ipc-channel", "multiprocessing")
@@ -128,7 +128,7 @@ def channels(quick: bool, workers: int) -> Iterator[Case]:
 
 
 def memory(quick: bool, workers: int) -> Iterator[Case]:
-    """Streaming through big arrays, getting them, and handing them over."""
+    """Streaming through big arrays, allocating them, and passing them to a worker."""
     size = dict(workers=workers, mib=64 if quick else 1024)
     gib = size["mib"] / 1024
     limits = ("threads", "threads-huge")

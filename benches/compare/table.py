@@ -16,12 +16,12 @@ COLUMNS = {
     ),
     "pinned threads": ("threads", "threads-huge"),
 }  # fmt: skip
-# What all cases share and nobody needs to read.
+# Parameters that are the same in all cases, left out of the table.
 USUAL = {"workers=2", "host_gib=0"}
 
 
 def number(value: float) -> str:
-    """Three digits that count, millions and more by a letter."""
+    """Three significant digits; millions and more with a letter."""
     for size, letter in ((1e9, " G"), (1e6, " M")):
         if value >= size:
             return f"{value / size:.3g}{letter}"
