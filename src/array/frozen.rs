@@ -38,12 +38,12 @@ use crate::sys::fork::Instance;
 /// # Ok::<(), brigade::Error>(())
 /// ```
 pub struct Frozen<T> {
-    place: Place,
+    place: FrozenBacking,
     elements: ArrayRef<T>,
 }
 
 #[derive(Debug, Clone)]
-enum Place {
+enum FrozenBacking {
     /// In the process that made it.
     Host(Arc<Span>),
     /// In a worker, for the length of a task.
@@ -67,7 +67,7 @@ impl<T: Pod> SharedArray<T> {
     #[must_use]
     pub fn freeze(self) -> Frozen<T> {
         let (span, elements) = self.into_parts();
-        Frozen { place: Place::Host(Arc::new(span)), elements }
+        Frozen { place: FrozenBacking::Host(Arc::new(span)), elements }
     }
 }
 
@@ -82,9 +82,9 @@ impl<T: Pod> Frozen<T> {
     pub fn thaw(self) -> Result<SharedArray<T>> {
         let Frozen { place, elements } = self;
         let place = match place {
-            Place::Host(span) => match Arc::try_unwrap(span) {
+            FrozenBacking::Host(span) => match Arc::try_unwrap(span) {
                 Ok(span) => return Ok(SharedArray::of_elements(span, elements)),
-                Err(shared) => Place::Host(shared),
+                Err(shared) => FrozenBacking::Host(shared),
             },
             worker => worker,
         };
@@ -98,8 +98,8 @@ impl<T: Pod> Frozen<T> {
     /// The source from which a worker finds the elements; `None` in a worker.
     pub(crate) fn source(&self) -> Option<Source> {
         match &self.place {
-            Place::Host(span) => Some(Source::of_span(span)),
-            Place::Worker(_) => None,
+            FrozenBacking::Host(span) => Some(Source::of_span(span)),
+            FrozenBacking::Worker(_) => None,
         }
     }
 }
@@ -131,8 +131,8 @@ impl<T> fmt::Debug for Frozen<T> {
 impl<T: Pod> Serialize for Frozen<T> {
     fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
         let slot = match &self.place {
-            Place::Host(span) => transfer::lend_frozen(span, size_of::<T>()),
-            Place::Worker(leased) => transfer::return_frozen(leased),
+            FrozenBacking::Host(span) => transfer::lend_frozen(span, size_of::<T>()),
+            FrozenBacking::Worker(leased) => transfer::return_frozen(leased),
         };
         let slot = slot.map_err(|refusal| S::Error::custom(transfer::noted(refusal)))?;
         WireHandle::new::<T>(slot, 0, self.shape().dims()).serialize(serializer)
@@ -148,9 +148,9 @@ impl<'de, T: Pod> Deserialize<'de> for Frozen<T> {
         let taken = transfer::take_frozen::<T>(wire.slot, len)
             .map_err(|refusal| D::Error::custom(transfer::noted(refusal)))?;
         let (place, start) = match taken {
-            transfer::Taken::Host(span) => (Place::Host(Arc::clone(&span)), span.as_ptr()),
+            transfer::Taken::Host(span) => (FrozenBacking::Host(Arc::clone(&span)), span.as_ptr()),
             transfer::Taken::Worker(leased) => {
-                (Place::Worker(Arc::clone(&leased)), leased.as_ptr())
+                (FrozenBacking::Worker(Arc::clone(&leased)), leased.as_ptr())
             }
         };
         // SAFETY: `take_frozen` checked that this many aligned elements of that size were leased;

@@ -33,12 +33,12 @@ pub(super) const LIMB_BYTES: u64 = size_of::<u64>() as u64;
 /// # Ok::<(), brigade::Error>(())
 /// ```
 pub struct SharedBigUint {
-    memory: Memory,
+    memory: LimbStorage,
     len: usize,
 }
 
 /// The memory of the limbs; it may be longer than they are.
-enum Memory {
+enum LimbStorage {
     Shared(SharedArray<u64>),
     /// A few limbs in private memory, and a copy for workers once they need it: allocating a span
     /// of shared memory takes longer than a small product.
@@ -67,14 +67,14 @@ impl SharedBigUint {
         if limbs.len() < SHARED_MIN {
             return Ok(SharedBigUint::own(limbs.to_vec()));
         }
-        let memory = Memory::Shared(SharedArray::from_slice(limbs)?);
+        let memory = LimbStorage::Shared(SharedArray::from_slice(limbs)?);
         Ok(SharedBigUint { memory, len: limbs.len() })
     }
 
     /// The number in private memory.
     fn own(limbs: Vec<u64>) -> SharedBigUint {
         let len = trim(&limbs).len();
-        SharedBigUint { memory: Memory::Own(limbs, OnceLock::new()), len }
+        SharedBigUint { memory: LimbStorage::Own(limbs, OnceLock::new()), len }
     }
 
     /// The number that `write` writes into `limbs` limbs of unspecified contents.
@@ -130,7 +130,7 @@ impl SharedBigUint {
     /// The number in the first `len` elements of `array`, without zeros at the end.
     pub(super) fn of_array(array: SharedArray<u64>, len: usize) -> SharedBigUint {
         let len = trim(&array.as_slice()[..len]).len();
-        SharedBigUint { memory: Memory::Shared(array), len }
+        SharedBigUint { memory: LimbStorage::Shared(array), len }
     }
 
     /// The limbs, the least significant first, without zeros at the end.
@@ -145,8 +145,8 @@ impl SharedBigUint {
     #[must_use]
     pub fn limbs(&self) -> &[u64] {
         let limbs = match &self.memory {
-            Memory::Shared(array) => array.as_slice(),
-            Memory::Own(limbs, _) => limbs,
+            LimbStorage::Shared(array) => array.as_slice(),
+            LimbStorage::Own(limbs, _) => limbs,
         };
         &limbs[..self.len]
     }
@@ -203,8 +203,8 @@ impl SharedBigUint {
     /// [`Error::NoSpace`] if they have to be copied and there is not enough memory.
     pub(super) fn shared(&self) -> Result<SharedLimbs> {
         let array = match &self.memory {
-            Memory::Shared(array) => array,
-            Memory::Own(limbs, copy) => match copy.get() {
+            LimbStorage::Shared(array) => array,
+            LimbStorage::Own(limbs, copy) => match copy.get() {
                 Some(array) => array,
                 None => {
                     let array = SharedArray::from_slice(limbs)?;

@@ -155,7 +155,7 @@ fn factorial_sizes(n: u64, members_max: usize) -> Result<FactorialSizes> {
 
 /// The descriptor that the members of a team get.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-struct Orders {
+struct ComputationDescriptor {
     computation: Computation,
     operands: Vec<SharedLimbs>,
     workspace: SharedLimbs,
@@ -196,7 +196,7 @@ impl TeamCall<'_> {
         let needs = self.computation.needs(&limbs, job.members_max())?;
         let [mut workspace, result] = reserve([needs.workspace + PROGRESS_LIMBS, needs.result])?;
         grant_members(job.members_max(), needs.factors, needs.member)?;
-        let orders = Orders {
+        let descriptor = ComputationDescriptor {
             computation: self.computation,
             operands: self.operands.iter().map(|number| number.shared()).collect::<Result<_>>()?,
             workspace: SharedLimbs::of_array(&workspace),
@@ -212,7 +212,7 @@ impl TeamCall<'_> {
             _ => None,
         };
         let done = || sizes.as_ref().map_or(0.0, |sizes| progress.fraction(sizes));
-        let limbs = within(&|| job.run(take_share, &orders), &done)?;
+        let limbs = within(&|| job.run(take_share, &descriptor), &done)?;
         if limbs > result.len() {
             return Err(Error::Corrupt { what: "a result", found: format!("{limbs} limbs") });
         }
@@ -222,13 +222,13 @@ impl TeamCall<'_> {
 
 /// A member's part, in a worker.
 fn take_share(invocation: &mut Invocation<'_>) -> std::result::Result<(), CodecError> {
-    let (team, orders) = invocation.argument::<(TeamDescriptor, Orders)>()?;
+    let (team, descriptor) = invocation.argument::<(TeamDescriptor, ComputationDescriptor)>()?;
     take_part(invocation, team, |invocation, member| {
-        let Orders { computation, operands, workspace, result } = &orders;
+        let ComputationDescriptor { computation, operands, workspace, result } = &descriptor;
         let limbs: Vec<usize> = operands.iter().map(|number| number.limbs).collect();
         let needs = computation.needs(&limbs, team.members_max).map_err(refused)?;
         if [workspace.limbs, result.limbs] != [needs.workspace + PROGRESS_LIMBS, needs.result] {
-            return Err(CodecError::Argument(format!("memory of other sizes: {orders:?}")));
+            return Err(CodecError::Argument(format!("memory of other sizes: {descriptor:?}")));
         }
         let mut numbers = Vec::with_capacity(operands.len());
         for number in operands {

@@ -219,18 +219,18 @@ impl TeamJob<'_> {
         self.members_max.min(self.core.workers()).clamp(1, MEMBERS_MAX)
     }
 
-    /// Runs the job, whose members get `orders`; again after a death, if the rules permit. Returns
-    /// the result of one of the members.
+    /// Runs the job, whose members get `argument`; again after a death, if the rules permit.
+    /// Returns the result of one of the members.
     ///
     /// # Errors
     ///
     /// The death of a member, or another failure of a task; what the job wrote is then unspecified.
-    pub(crate) fn run<O, V>(&self, trampoline: Trampoline, orders: &O) -> Result<V>
+    pub(crate) fn run<O, V>(&self, trampoline: Trampoline, argument: &O) -> Result<V>
     where
         O: Serialize,
         V: DeserializeOwned,
     {
-        let argument = SharedArgument::new(orders)?;
+        let argument = SharedArgument::new(argument)?;
         let mut repeats_left = self.rules.retries;
         loop {
             match self.run_once(trampoline, &argument) {

@@ -56,28 +56,28 @@ impl<'de> Decoder<'de> {
     /// Reads parts whose number the type determines.
     #[inline]
     fn parts<V: Visitor<'de>>(&mut self, left: usize, visitor: V) -> Result<V::Value> {
-        visitor.visit_seq(Parts { decoder: self, left })
+        visitor.visit_seq(PartsAccess { decoder: self, left })
     }
 
     /// Reads elements whose number is encoded.
     #[inline]
-    fn elements<R>(&mut self, visit: impl FnOnce(Parts<'_, 'de>) -> Result<R>) -> Result<R> {
+    fn elements<R>(&mut self, visit: impl FnOnce(PartsAccess<'_, 'de>) -> Result<R>) -> Result<R> {
         let left = self.read(|inner| usize::deserialize(inner))?;
         let before = self.rest.len();
         self.bounds.check(left, before)?;
-        let value = self.within(|decoder| visit(Parts { decoder, left }))?;
+        let value = self.within(|decoder| visit(PartsAccess { decoder, left }))?;
         self.bounds.count(left, before - self.rest.len())?;
         Ok(value)
     }
 }
 
 /// The parts of a struct, the elements of a sequence, or the entries of a map.
-struct Parts<'a, 'de> {
+struct PartsAccess<'a, 'de> {
     decoder: &'a mut Decoder<'de>,
     left: usize,
 }
 
-impl Parts<'_, '_> {
+impl PartsAccess<'_, '_> {
     /// At most the number of bytes, because memory is reserved for that many elements.
     #[inline]
     fn hint(&self) -> usize {
@@ -85,7 +85,7 @@ impl Parts<'_, '_> {
     }
 }
 
-impl<'de> de::SeqAccess<'de> for Parts<'_, 'de> {
+impl<'de> de::SeqAccess<'de> for PartsAccess<'_, 'de> {
     type Error = postcard::Error;
 
     #[inline]
@@ -103,7 +103,7 @@ impl<'de> de::SeqAccess<'de> for Parts<'_, 'de> {
     }
 }
 
-impl<'de> de::MapAccess<'de> for Parts<'_, 'de> {
+impl<'de> de::MapAccess<'de> for PartsAccess<'_, 'de> {
     type Error = postcard::Error;
 
     #[inline]

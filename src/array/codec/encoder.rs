@@ -50,10 +50,10 @@ impl<'a> Encoder<'a> {
 
     /// Enters a level for the parts that follow.
     #[inline]
-    fn parts(&mut self) -> Result<Parts<'_, 'a>> {
+    fn parts(&mut self) -> Result<PartsSerializer<'_, 'a>> {
         self.bounds.enter()?;
         let start = self.buffer().len();
-        Ok(Parts { encoder: self, elements: 0, start })
+        Ok(PartsSerializer { encoder: self, elements: 0, start })
     }
 }
 
@@ -101,13 +101,13 @@ macro_rules! by_postcard {
 impl<'b, 'a> ser::Serializer for &'b mut Encoder<'a> {
     type Ok = ();
     type Error = postcard::Error;
-    type SerializeSeq = Parts<'b, 'a>;
-    type SerializeTuple = Parts<'b, 'a>;
-    type SerializeTupleStruct = Parts<'b, 'a>;
-    type SerializeTupleVariant = Parts<'b, 'a>;
-    type SerializeMap = Parts<'b, 'a>;
-    type SerializeStruct = Parts<'b, 'a>;
-    type SerializeStructVariant = Parts<'b, 'a>;
+    type SerializeSeq = PartsSerializer<'b, 'a>;
+    type SerializeTuple = PartsSerializer<'b, 'a>;
+    type SerializeTupleStruct = PartsSerializer<'b, 'a>;
+    type SerializeTupleVariant = PartsSerializer<'b, 'a>;
+    type SerializeMap = PartsSerializer<'b, 'a>;
+    type SerializeStruct = PartsSerializer<'b, 'a>;
+    type SerializeStructVariant = PartsSerializer<'b, 'a>;
 
     by_postcard! {
         serialize_bool: bool,
@@ -184,18 +184,18 @@ impl<'b, 'a> ser::Serializer for &'b mut Encoder<'a> {
     }
 
     #[inline]
-    fn serialize_seq(self, len: Option<usize>) -> Result<Parts<'b, 'a>> {
+    fn serialize_seq(self, len: Option<usize>) -> Result<PartsSerializer<'b, 'a>> {
         self.inner.serialize_seq(len)?;
         self.parts()
     }
 
     #[inline]
-    fn serialize_tuple(self, _: usize) -> Result<Parts<'b, 'a>> {
+    fn serialize_tuple(self, _: usize) -> Result<PartsSerializer<'b, 'a>> {
         self.parts()
     }
 
     #[inline]
-    fn serialize_tuple_struct(self, _: &str, _: usize) -> Result<Parts<'b, 'a>> {
+    fn serialize_tuple_struct(self, _: &str, _: usize) -> Result<PartsSerializer<'b, 'a>> {
         self.parts()
     }
 
@@ -206,19 +206,19 @@ impl<'b, 'a> ser::Serializer for &'b mut Encoder<'a> {
         index: u32,
         _: &str,
         _: usize,
-    ) -> Result<Parts<'b, 'a>> {
+    ) -> Result<PartsSerializer<'b, 'a>> {
         self.inner.serialize_u32(index)?;
         self.parts()
     }
 
     #[inline]
-    fn serialize_map(self, len: Option<usize>) -> Result<Parts<'b, 'a>> {
+    fn serialize_map(self, len: Option<usize>) -> Result<PartsSerializer<'b, 'a>> {
         self.inner.serialize_map(len)?;
         self.parts()
     }
 
     #[inline]
-    fn serialize_struct(self, _: &str, _: usize) -> Result<Parts<'b, 'a>> {
+    fn serialize_struct(self, _: &str, _: usize) -> Result<PartsSerializer<'b, 'a>> {
         self.parts()
     }
 
@@ -229,14 +229,14 @@ impl<'b, 'a> ser::Serializer for &'b mut Encoder<'a> {
         index: u32,
         _: &str,
         _: usize,
-    ) -> Result<Parts<'b, 'a>> {
+    ) -> Result<PartsSerializer<'b, 'a>> {
         self.inner.serialize_u32(index)?;
         self.parts()
     }
 }
 
 /// The parts of a sequence, a map, a struct.
-pub(crate) struct Parts<'b, 'a> {
+pub(crate) struct PartsSerializer<'b, 'a> {
     encoder: &'b mut Encoder<'a>,
     /// The number of elements so far, if the type does not determine it.
     elements: usize,
@@ -244,7 +244,7 @@ pub(crate) struct Parts<'b, 'a> {
     start: usize,
 }
 
-impl Parts<'_, '_> {
+impl PartsSerializer<'_, '_> {
     #[inline]
     fn part<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<()> {
         value.serialize(&mut *self.encoder)
@@ -279,7 +279,7 @@ impl Parts<'_, '_> {
 /// The traits of parts, which differ only in names.
 macro_rules! parts {
     ($($trait:ident $method:ident $part:ident,)*) => {$(
-        impl ser::$trait for Parts<'_, '_> {
+        impl ser::$trait for PartsSerializer<'_, '_> {
             type Ok = ();
             type Error = postcard::Error;
 
@@ -303,7 +303,7 @@ parts! {
     SerializeTupleVariant serialize_field part,
 }
 
-impl ser::SerializeMap for Parts<'_, '_> {
+impl ser::SerializeMap for PartsSerializer<'_, '_> {
     type Ok = ();
     type Error = postcard::Error;
 
@@ -323,7 +323,7 @@ impl ser::SerializeMap for Parts<'_, '_> {
     }
 }
 
-impl ser::SerializeStruct for Parts<'_, '_> {
+impl ser::SerializeStruct for PartsSerializer<'_, '_> {
     type Ok = ();
     type Error = postcard::Error;
 
@@ -338,7 +338,7 @@ impl ser::SerializeStruct for Parts<'_, '_> {
     }
 }
 
-impl ser::SerializeStructVariant for Parts<'_, '_> {
+impl ser::SerializeStructVariant for PartsSerializer<'_, '_> {
     type Ok = ();
     type Error = postcard::Error;
 

@@ -30,7 +30,7 @@ pub(super) enum Work {
 
 /// One call of a method of the pool: a product without C.
 #[derive(Clone)]
-pub(super) struct Call<'c, T> {
+pub(super) struct MatmulCall<'c, T> {
     pub(super) pool: &'c Pool,
     /// The name of the call, for errors and for the report of a death.
     pub(super) name: &'static str,
@@ -40,22 +40,22 @@ pub(super) struct Call<'c, T> {
 
 /// The argument of the team's tasks.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-struct Orders<T> {
+struct MatmulDescriptor<T> {
     work: Work,
     gemm: Gemm<T, SharedMatrix>,
     /// The offset of the scratch memory in the arena, and its size.
     scratch: (u64, usize),
 }
 
-impl<'c, T: Scalar> Call<'c, T> {
+impl<'c, T: Scalar> MatmulCall<'c, T> {
     /// `C = A * B`, with the rules of the pool.
     pub(super) fn new(
         pool: &'c Pool,
         name: &'static str,
         a: Matrix<'c, T>,
         b: Matrix<'c, T>,
-    ) -> Call<'c, T> {
-        Call { pool, name, gemm: Gemm::new(a, b, ()), rules: pool.rules() }
+    ) -> MatmulCall<'c, T> {
+        MatmulCall { pool, name, gemm: Gemm::new(a, b, ()), rules: pool.rules() }
     }
 
     /// An array of this shape for the result. The operands are checked first: a wrong shape must
@@ -75,7 +75,7 @@ impl<'c, T: Scalar> Call<'c, T> {
 
     /// Checks the shapes and computes the result, by the caller if that is faster.
     pub(super) fn run_into(self, work: Work, c: MatrixMut<'_, T>) -> Result<()> {
-        let Call { pool, name, gemm, rules } = self;
+        let MatmulCall { pool, name, gemm, rules } = self;
         let gemm = gemm.map(|operand| operand, |()| c);
         let places = gemm.as_ref().map(|operand| operand.place, |result| result.place);
         places.check_shapes(name)?;
@@ -120,12 +120,12 @@ fn run_shared<T: Scalar>(
     let scratch = job.core.arena().reserve(scratch_len + SCRATCH_ALIGN_BYTES, Contents::Stale)?;
     let scratch_at = scratch.offset().next_multiple_of(SCRATCH_ALIGN_BYTES as u64);
     let gemm = gemm.as_ref().try_map(Matrix::shared, MatrixMut::shared)?;
-    job.run(take_share::<T>, &Orders { work, gemm, scratch: (scratch_at, scratch_len) })
+    job.run(take_share::<T>, &MatmulDescriptor { work, gemm, scratch: (scratch_at, scratch_len) })
 }
 
 /// A member's part, in a worker.
 fn take_share<T: Scalar>(invocation: &mut Invocation<'_>) -> std::result::Result<(), CodecError> {
-    let (team, orders) = invocation.argument::<(TeamDescriptor, Orders<T>)>()?;
+    let (team, descriptor) = invocation.argument::<(TeamDescriptor, MatmulDescriptor<T>)>()?;
     take_part(invocation, team, |invocation, member| {
         let find = |matrix: SharedMatrix, access| -> Result<(Strided<*mut T>, _)> {
             let resolved =
@@ -133,21 +133,21 @@ fn take_share<T: Scalar>(invocation: &mut Invocation<'_>) -> std::result::Result
             Ok((matrix.place.in_array(resolved.as_ptr().cast()), resolved))
         };
         let refuse = |error: Error| CodecError::Argument(error.to_string());
-        let found = orders.gemm.try_map(
+        let found = descriptor.gemm.try_map(
             |operand| find(operand, Access::ReadOnly),
             |result| find(result, Access::ReadWrite),
         );
         // The resolved operands are kept until the end, because that keeps them mapped.
         let found = found.map_err(refuse)?;
         let gemm = found.as_ref().map(|operand| operand.0, |result| result.0);
-        let (offset, len) = orders.scratch;
+        let (offset, len) = descriptor.scratch;
         let scratch = invocation.windows.write(offset, len).map_err(refuse)?;
         debug_assert!(scratch.addr().is_multiple_of(SCRATCH_ALIGN_BYTES));
         // SAFETY: the host checked shapes and places and borrows A, B and C, C exclusively, until
         // no task of the job is left; the sources are as long as the arrays; the scratch memory is
         // a span of this job, as long as `scratch_bytes` returns for `members_max`, aligned by
         // `run_shared`; all members get the same argument, and a job's counters begin at zero.
-        Ok(unsafe { compute(orders.work, &gemm, scratch, team.members_max, member) })
+        Ok(unsafe { compute(descriptor.work, &gemm, scratch, team.members_max, member) })
     })
 }
 

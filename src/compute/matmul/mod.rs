@@ -12,7 +12,7 @@ use crate::array::SharedArray;
 use crate::error::{Error, Result};
 use crate::kernel::matmul;
 use crate::pool::Pool;
-use dispatch::{Call, Work};
+use dispatch::{MatmulCall, Work};
 
 pub use matrix::{Matrix, MatrixBase, MatrixMut, Scalar};
 pub use product::Product;
@@ -112,7 +112,7 @@ impl Pool {
     ) -> Result<SharedArray<T>> {
         let (a, x) = (a.into().single("matvec")?, x.into().column("matvec")?);
         let shape = [a.place.rows];
-        Call::new(self, "brigade::Pool::matvec", a, x).run(Work::Product, shape)
+        MatmulCall::new(self, "brigade::Pool::matvec", a, x).run(Work::Product, shape)
     }
 
     /// `C = A * A^T`, exactly symmetric, for half the work of [`matmul`](Pool::matmul).
@@ -139,7 +139,8 @@ impl Pool {
     pub fn gram<'p, T: Scalar>(&'p self, a: impl Into<Matrix<'p, T>>) -> Result<SharedArray<T>> {
         let a = a.into().single("gram")?;
         let shape = [a.place.rows, a.place.rows];
-        Call::new(self, "brigade::Pool::gram", a.clone(), a.transposed()).run(Work::Gram, shape)
+        MatmulCall::new(self, "brigade::Pool::gram", a.clone(), a.transposed())
+            .run(Work::Gram, shape)
     }
 
     /// `C[i] = A[i] * B[i]` for whole stacks of matrices.
@@ -185,7 +186,7 @@ impl Pool {
         };
         let (m, n, k) = (a.place.rows, b.place.cols, a.place.cols);
         let c_step = m.wrapping_mul(n).cast_signed();
-        let call = Call::new(self, "brigade::Pool::matmul_batch", a, b);
+        let call = MatmulCall::new(self, "brigade::Pool::matmul_batch", a, b);
         if matmul::alone_ns::<T>(m, n, k) < SHARED_OF_BATCH_NS {
             return call.run(Work::Batch(count, [a_step, b_step, c_step]), [count, m, n]);
         }

@@ -1,7 +1,7 @@
 //! The builder of one product.
 
 use crate::array::SharedArray;
-use crate::compute::matmul::dispatch::{Call, Work};
+use crate::compute::matmul::dispatch::{MatmulCall, Work};
 use crate::compute::matmul::matrix::{Matrix, MatrixMut, Scalar};
 use crate::error::Result;
 use crate::kernel::matmul::Kernel;
@@ -21,12 +21,12 @@ use crate::pool::Pool;
 /// ```
 #[must_use = "a product is computed by `run` or `run_into`"]
 pub struct Product<'p, T> {
-    call: Call<'p, T>,
+    call: MatmulCall<'p, T>,
 }
 
 impl<'p, T: Scalar> Product<'p, T> {
     pub(super) fn new(pool: &'p Pool, a: Matrix<'p, T>, b: Matrix<'p, T>) -> Product<'p, T> {
-        Product { call: Call::new(pool, "brigade::Pool::matmul", a, b) }
+        Product { call: MatmulCall::new(pool, "brigade::Pool::matmul", a, b) }
     }
 
     /// The factor of `A * B`. Default: 1.
@@ -144,9 +144,9 @@ impl<'p, T: Scalar> Product<'p, T> {
     }
 
     /// The call, if both operands are single matrices.
-    fn single(self) -> Result<Call<'p, T>> {
+    fn single(self) -> Result<MatmulCall<'p, T>> {
         let gemm = self.call.gemm.try_map(|operand| operand.single("matmul"), Ok)?;
-        Ok(Call { gemm, ..self.call })
+        Ok(MatmulCall { gemm, ..self.call })
     }
 }
 

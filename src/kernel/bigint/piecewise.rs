@@ -98,18 +98,18 @@ mod tests {
                 let mut out = vec![7; n + m];
                 let mut scratch = vec![9; scratch_limbs(n, m, max).max(scratch_limbs(n, n, max))];
                 let mut square = vec![7; 2 * n];
-                let (room, at) = (Shared(scratch.as_mut_ptr()), Shared(out.as_mut_ptr()));
+                let (buffer, at) = (Shared(scratch.as_mut_ptr()), Shared(out.as_mut_ptr()));
                 let square_at = Shared(square.as_mut_ptr());
                 with_team(members, false, |team| {
                     for &backend in Backend::all() {
                         let factors = (&a[..], Some(&b[..]));
                         // SAFETY: the vectors outlive the team and have the required lengths.
-                        unsafe { multiply(team, backend, at.get(), factors, room.get(), max) }
+                        unsafe { multiply(team, backend, at.get(), factors, buffer.get(), max) }
                             .unwrap();
                         let factors = (&a[..], None);
                         // SAFETY: as above.
                         unsafe {
-                            multiply(team, backend, square_at.get(), factors, room.get(), max)
+                            multiply(team, backend, square_at.get(), factors, buffer.get(), max)
                         }
                         .unwrap();
                     }

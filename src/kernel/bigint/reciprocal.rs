@@ -7,16 +7,16 @@ use super::team_arithmetic::{LimbSpan, Scratch, TeamArithmetic};
 
 /// The memory for a reciprocal.
 #[derive(Debug)]
-pub(super) struct Rooms<'r, 'w> {
-    /// Two buffers of [`Rooms::result_limbs`]; the result will be in one of them.
+pub(super) struct ReciprocalBuffers<'r, 'w> {
+    /// Two buffers of [`ReciprocalBuffers::result_limbs`]; the result will be in one of them.
     pub(super) results: [LimbSpan<'r>; 2],
-    /// A buffer of [`Rooms::error_limbs`].
+    /// A buffer of [`ReciprocalBuffers::error_limbs`].
     pub(super) error: LimbSpan<'w>,
-    /// A buffer of [`Rooms::change_limbs`].
+    /// A buffer of [`ReciprocalBuffers::change_limbs`].
     pub(super) change: LimbSpan<'w>,
 }
 
-impl Rooms<'_, '_> {
+impl ReciprocalBuffers<'_, '_> {
     pub(super) const fn result_limbs(limbs: usize) -> usize {
         limbs + 2
     }
@@ -53,7 +53,7 @@ pub(super) fn reciprocal<'r, T: Team>(
     arithmetic: &TeamArithmetic<'_, T>,
     divisor: &[u64],
     limbs: usize,
-    rooms: Rooms<'r, '_>,
+    buffers: ReciprocalBuffers<'r, '_>,
     scratch: &mut Scratch<'_>,
 ) -> Result<LimbSpan<'r>, PeerDied> {
     let top = divisor[divisor.len() - 1];
@@ -65,7 +65,7 @@ pub(super) fn reciprocal<'r, T: Team>(
         k = if k == 2 { 1 } else { (k + 1).div_ceil(2) };
     }
     let first = u128::MAX / u128::from(top);
-    let Rooms { results: [mut r, mut next], mut error, mut change } = rooms;
+    let ReciprocalBuffers { results: [mut r, mut next], mut error, mut change } = buffers;
     arithmetic.once(r.reborrow(), |r| {
         r[..2].copy_from_slice(&[low_limb(first), low_limb(first >> 64)]);
     })?;
@@ -137,20 +137,20 @@ mod tests {
 
     fn by_one_thread(divisor: &[u64], limbs: usize) -> Vec<u64> {
         let sizes = [
-            Rooms::result_limbs(limbs),
-            Rooms::result_limbs(limbs),
-            Rooms::error_limbs(limbs),
-            Rooms::change_limbs(limbs),
+            ReciprocalBuffers::result_limbs(limbs),
+            ReciprocalBuffers::result_limbs(limbs),
+            ReciprocalBuffers::error_limbs(limbs),
+            ReciprocalBuffers::change_limbs(limbs),
             scratch_limbs_max(limbs + 4, limbs + 4),
         ];
         let mut memory = sizes.map(|limbs| vec![u64::MAX; limbs]);
-        let spans = memory.each_mut().map(|room| LimbSpan::from(&mut room[..]));
+        let spans = memory.each_mut().map(|buffer| LimbSpan::from(&mut buffer[..]));
         let [first, second, error, change, scratch] = spans;
         let team = SingleThread::default();
         let arithmetic = TeamArithmetic::single(&team);
-        let rooms = Rooms { results: [first, second], error, change };
+        let buffers = ReciprocalBuffers { results: [first, second], error, change };
         let mut scratch = arithmetic.scratch(scratch).unwrap();
-        let result = reciprocal(&arithmetic, divisor, limbs, rooms, &mut scratch).unwrap();
+        let result = reciprocal(&arithmetic, divisor, limbs, buffers, &mut scratch).unwrap();
         result.read().to_vec()
     }
 

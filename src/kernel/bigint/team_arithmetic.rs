@@ -240,8 +240,8 @@ impl<'t, T: Team> TeamArithmetic<'t, T> {
         Ok(out.into_read())
     }
 
-    /// Makes numbers 0 to `count - 1`, each by the member that takes it, in `room`; returns them in
-    /// order. `work` is called for different numbers in each member.
+    /// Makes numbers 0 to `count - 1`, each by the member that takes it, in `buffer`; returns them
+    /// in order. `work` is called for different numbers in each member.
     ///
     /// # Errors
     ///
@@ -249,14 +249,14 @@ impl<'t, T: Team> TeamArithmetic<'t, T> {
     ///
     /// # Panics
     ///
-    /// If `room` has fewer limbs than all numbers together plus two for each.
+    /// If `buffer` has fewer limbs than all numbers together plus two for each.
     pub(crate) fn map<'r>(
         &self,
         count: usize,
-        room: LimbSpan<'r>,
+        buffer: LimbSpan<'r>,
         mut work: impl FnMut(usize) -> Vec<u64>,
     ) -> Result<Vec<&'r [u64]>, PeerDied> {
-        let (table, numbers) = room.split(2 * count);
+        let (table, numbers) = buffer.split(2 * count);
         self.each(count, |i| {
             let number = work(i);
             let start = self.team.take(LIMB, number.len());
@@ -336,8 +336,8 @@ impl<'t, T: Team> TeamArithmetic<'t, T> {
         Ok(Scratch(span))
     }
 
-    /// `x y`, with all its limbs, at the beginning of `room`: computed by the whole team or, if it
-    /// is short, by one member.
+    /// `x y`, with all its limbs, at the beginning of `buffer`: computed by the whole team or, if
+    /// it is short, by one member.
     ///
     /// # Errors
     ///
@@ -345,15 +345,15 @@ impl<'t, T: Team> TeamArithmetic<'t, T> {
     ///
     /// # Panics
     ///
-    /// If `room` or the scratch memory is too small.
+    /// If `buffer` or the scratch memory is too small.
     pub(crate) fn multiply<'r>(
         &self,
-        mut room: LimbSpan<'r>,
+        mut buffer: LimbSpan<'r>,
         x: &[u64],
         y: &[u64],
         scratch: &mut Scratch<'_>,
     ) -> Result<&'r [u64], PeerDied> {
-        let out = room.take(x.len() + y.len());
+        let out = buffer.take(x.len() + y.len());
         let scratch = scratch.0.reborrow().take(mul_scratch_limbs(x.len(), y.len()));
         if x.len().max(y.len()) < TEAM_LIMBS_MIN {
             // SAFETY: `once` calls this in one member, and nothing else uses the scratch memory
@@ -377,14 +377,14 @@ impl<'t, T: Team> TeamArithmetic<'t, T> {
     ///
     /// # Panics
     ///
-    /// If `room` or the scratch memory is too small.
+    /// If `buffer` or the scratch memory is too small.
     pub(crate) fn square<'r>(
         &self,
-        mut room: LimbSpan<'r>,
+        mut buffer: LimbSpan<'r>,
         x: &[u64],
         scratch: &mut Scratch<'_>,
     ) -> Result<&'r [u64], PeerDied> {
-        let out = room.take(2 * x.len());
+        let out = buffer.take(2 * x.len());
         let scratch = scratch.0.reborrow().take(square_scratch_limbs(x.len()));
         if x.len() < TEAM_LIMBS_MIN {
             // SAFETY: as in `multiply`.

@@ -61,12 +61,12 @@ fn divide(factors: &[&[u64]], count: usize) -> Vec<Range<usize>> {
     groups
 }
 
-/// The sizes in limbs of the spans in the workspace: `groups | room | scratch`.
+/// The sizes in limbs of the spans in the workspace: `groups | buffer | scratch`.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct ProductSizes {
     groups_max: usize,
     groups: usize,
-    room: usize,
+    buffer: usize,
     /// Each member has memory for its group and for the scratch memory of its product.
     pub(crate) needs: MemoryNeeds,
 }
@@ -77,17 +77,17 @@ impl ProductSizes {
     pub(crate) fn new(limbs: usize, members: usize) -> ProductSizes {
         let groups_max = GROUPS_A_MEMBER * members;
         // The product of a group may have one more limb; each group has two words in a table.
-        let room = limbs + groups_max;
-        let groups = room + 2 * groups_max;
+        let buffer = limbs + groups_max;
+        let groups = buffer + 2 * groups_max;
         // Of all pairs with this total length, two equal ones take the most.
-        let half = room / 2 + 1;
+        let half = buffer / 2 + 1;
         ProductSizes {
             groups_max,
             groups,
-            room,
+            buffer,
             needs: MemoryNeeds {
-                workspace: groups + room + scratch_limbs_max(half, half),
-                result: room,
+                workspace: groups + buffer + scratch_limbs_max(half, half),
+                result: buffer,
                 member: 12 * limbs / groups_max,
                 factors: [limbs / 2 + 1; 2],
             },
@@ -113,7 +113,7 @@ pub(crate) fn multiply_all_team<T: Team>(
     mut workspace: LimbSpan<'_>,
 ) -> Result<usize, PeerDied> {
     let sizes = ProductSizes::new(limbs, arithmetic.members_max());
-    let [groups_room, room] = [sizes.groups, sizes.room].map(|limbs| workspace.take(limbs));
+    let [groups_room, buffer] = [sizes.groups, sizes.buffer].map(|limbs| workspace.take(limbs));
     let groups = factors.groups(sizes.groups_max);
     let mut own_scratch = Vec::new();
     let numbers = arithmetic
@@ -123,7 +123,7 @@ pub(crate) fn multiply_all_team<T: Team>(
         [number] => arithmetic
             .once(result.take(number.len()), |out| out.copy_from_slice(number))
             .map(<[u64]>::len),
-        _ => arithmetic.multiply_all(&numbers, result, room, &mut scratch).map(<[u64]>::len),
+        _ => arithmetic.multiply_all(&numbers, result, buffer, &mut scratch).map(<[u64]>::len),
     }
 }
 

@@ -13,12 +13,12 @@ use serde::{Deserialize, Serialize};
 pub(crate) struct Broadcast {
     shape: Vec<usize>,
     /// The axes that remain after merging, the outermost first; at least one.
-    axes: Vec<Axis>,
+    axes: Vec<BroadcastAxis>,
 }
 
 /// An axis: its length, and how far each operand advances in one step; 0 if it is repeated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-struct Axis {
+struct BroadcastAxis {
     len: usize,
     strides: [usize; 2],
 }
@@ -45,7 +45,7 @@ impl Broadcast {
         };
         let mut shape = vec![0; dimensions];
         // Innermost first.
-        let mut axes: Vec<Axis> = Vec::with_capacity(dimensions + 1);
+        let mut axes: Vec<BroadcastAxis> = Vec::with_capacity(dimensions + 1);
         let mut steps = [1, 1];
         for axis in (0..dimensions).rev() {
             let lens = [aligned(a, axis), aligned(b, axis)];
@@ -64,11 +64,11 @@ impl Broadcast {
                 Some(last) if strides == last.strides.map(|stride| stride * last.len) => {
                     last.len *= len;
                 }
-                _ => axes.push(Axis { len, strides }),
+                _ => axes.push(BroadcastAxis { len, strides }),
             }
         }
         if axes.is_empty() {
-            axes.push(Axis { len: 1, strides: [0, 0] });
+            axes.push(BroadcastAxis { len: 1, strides: [0, 0] });
         }
         axes.reverse();
         Some(Broadcast { shape, axes })

@@ -44,7 +44,7 @@ use std::ops::Range;
 use super::blocking::{self, balanced, depth};
 use super::gemm::Gemm;
 use super::kernel::Float;
-use super::microkernel_table::{Micropanel, Table, Tile};
+use super::microkernel_table::{MicroKernelTable, Micropanel, Tile};
 use super::pack_buffer::PackBuffer;
 use super::packing::pack_a;
 use super::strided::Strided;
@@ -60,7 +60,7 @@ const MICROPANELS: [usize; 2] = [4, 5];
 
 /// Block sizes for one product, in elements.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Plan {
+pub(super) struct BlockSizes {
     /// The tiles, of MR rows each, that make up m.
     pub(super) tiles: usize,
     /// The blocks of A, whose numbers of tiles differ by at most 1; at least 1.
@@ -71,9 +71,9 @@ pub(super) struct Plan {
     pub(super) kc: usize,
 }
 
-impl Plan {
+impl BlockSizes {
     /// The sizes for an `m` x `k` by `k` x `n` product by at most `members` members.
-    pub(super) fn new<T: Float>(gemm: &Gemm<T>, members: usize) -> Plan {
+    pub(super) fn new<T: Float>(gemm: &Gemm<T>, members: usize) -> BlockSizes {
         let (m, n, k) = gemm.sizes();
         let table = T::table(gemm.kernel);
         let (rows, columns) = (table.rows(), table.columns);
@@ -81,7 +81,7 @@ impl Plan {
         let tiles = m.div_ceil(rows).max(1);
         // A multiple of the members, for equal shares, if there are enough tiles.
         let blocks = m.div_ceil(most).max(1).next_multiple_of(members).min(tiles);
-        Plan { tiles, blocks, nc: balanced(n, blocking::NC, columns), kc: depth(k) }
+        BlockSizes { tiles, blocks, nc: balanced(n, blocking::NC, columns), kc: depth(k) }
     }
 
     /// The first tile of a block.
@@ -131,35 +131,35 @@ pub(super) fn scratch_bytes<T>(m: usize, n: usize, k: usize) -> usize {
 ///   and two panels fit into the scratch memory.
 pub(super) unsafe fn multiply<T: Float, W: Team>(
     gemm: &Gemm<T>,
-    plan: &Plan,
+    block_sizes: &BlockSizes,
     scratch: *mut u8,
     members: usize,
     team: &W,
 ) -> Result<(), PeerDied> {
-    let plan = *plan;
+    let block_sizes = *block_sizes;
     let table = T::table(gemm.kernel);
-    let block_bytes = plan.block_bytes::<T>(table.rows());
-    let private_panel = if members == 1 { plan.panel_bytes::<T>() } else { 0 };
+    let block_bytes = block_sizes.block_bytes::<T>(table.rows());
+    let private_panel = if members == 1 { block_sizes.panel_bytes::<T>() } else { 0 };
     let mut buffer = PackBuffer::of_bytes(block_bytes + private_panel);
     let block = buffer.start();
     let (panels, panel_step) = if members == 1 {
         (block.wrapping_add(block_bytes), 0)
     } else {
-        (scratch, plan.panel_bytes::<T>())
+        (scratch, block_sizes.panel_bytes::<T>())
     };
     let home = team.take(HOME, 1);
     let block = block.cast::<T>();
-    let mut member = Member { gemm, table, plan, block, team, home, members: 0 };
+    let mut member = PackedGemmMember { gemm, table, block_sizes, block, team, home, members: 0 };
     let mut number = 0;
     let (_, n, k) = gemm.sizes();
     let mut outcome = Ok(());
     // LOOP 5
-    'panels: for jc in (0..n).step_by(plan.nc) {
+    'panels: for jc in (0..n).step_by(block_sizes.nc) {
         // LOOP 4
-        for pc in (0..k).step_by(plan.kc) {
+        for pc in (0..k).step_by(block_sizes.kc) {
             let panel = Panel {
-                columns: jc..n.min(jc + plan.nc),
-                steps: pc..k.min(pc + plan.kc),
+                columns: jc..n.min(jc + block_sizes.nc),
+                steps: pc..k.min(pc + block_sizes.kc),
                 packed: panels.wrapping_add(number % 2 * panel_step).cast::<T>(),
                 beta: if pc == 0 { gemm.beta } else { T::ONE },
                 parity: number % 2,
@@ -192,10 +192,10 @@ struct Panel<T> {
 
 /// One member's part of a product.
 #[derive(Debug)]
-struct Member<'g, T: 'static, W> {
+struct PackedGemmMember<'g, T: 'static, W> {
     gemm: &'g Gemm<T>,
-    table: &'static Table<T>,
-    plan: Plan,
+    table: &'static MicroKernelTable<T>,
+    block_sizes: BlockSizes,
     /// The address to which it packs blocks of A.
     block: *mut T,
     team: &'g W,
@@ -208,7 +208,7 @@ struct Member<'g, T: 'static, W> {
 /// The set of micropanels that a member packed itself.
 type Packed = [u64; (blocking::NC / blocking::NR_MIN).div_ceil(64)];
 
-impl<T: Float, W: Team> Member<'_, T, W> {
+impl<T: Float, W: Team> PackedGemmMember<'_, T, W> {
     /// Packs one panel together with the other members and multiplies by it.
     ///
     /// # Safety
@@ -217,7 +217,7 @@ impl<T: Float, W: Team> Member<'_, T, W> {
     unsafe fn panel(&mut self, panel: &Panel<T>) -> Result<(), PeerDied> {
         let count = panel.columns.len().div_ceil(self.table.columns);
         let mut packed: Packed = [0; _];
-        if self.home < self.plan.blocks {
+        if self.home < self.block_sizes.blocks {
             // SAFETY: the home block exists, and `block` has room for any block.
             unsafe { self.pack_block(panel, self.home) };
         }
@@ -228,11 +228,11 @@ impl<T: Float, W: Team> Member<'_, T, W> {
             packed[jr / 64] |= 1 << (jr % 64);
             // SAFETY: jr < count, and the counter gave it to this member alone.
             unsafe { self.pack_micropanel(panel, jr) };
-            if self.home < self.plan.blocks {
+            if self.home < self.block_sizes.blocks {
                 let ahead = if next < count {
-                    Ahead::Source(self.source(panel, next))
+                    PrefetchSource::Source(self.source(panel, next))
                 } else {
-                    Ahead::None
+                    PrefetchSource::None
                 };
                 // SAFETY: the micropanel is packed, the home block too.
                 unsafe { self.multiply_micropanel(panel, self.home, jr, ahead) };
@@ -247,7 +247,7 @@ impl<T: Float, W: Team> Member<'_, T, W> {
             self.team.reset(MICROPANELS[panel.parity]);
             self.team.reset(BLOCKS[1 - panel.parity]);
         }
-        if self.home < self.plan.blocks {
+        if self.home < self.block_sizes.blocks {
             for jr in (0..count).filter(|jr| packed[jr / 64] >> (jr % 64) & 1 == 0) {
                 let ahead = self.packed_after(panel, jr, count);
                 // SAFETY: the barrier proves that the panel is packed; the home block is packed
@@ -257,7 +257,7 @@ impl<T: Float, W: Team> Member<'_, T, W> {
         }
         loop {
             let block = self.members + self.team.take(BLOCKS[panel.parity], 1);
-            if block >= self.plan.blocks {
+            if block >= self.block_sizes.blocks {
                 return Ok(());
             }
             // LOOP 3
@@ -274,7 +274,8 @@ impl<T: Float, W: Team> Member<'_, T, W> {
 
     fn block_rows(&self, block: usize) -> Range<usize> {
         let (m, rows) = (self.gemm.sizes().0, self.table.rows());
-        self.plan.first_tile(block) * rows..m.min(self.plan.first_tile(block + 1) * rows)
+        self.block_sizes.first_tile(block) * rows
+            ..m.min(self.block_sizes.first_tile(block + 1) * rows)
     }
 
     fn micropanel(&self, panel: &Panel<T>, jr: usize) -> *mut T {
@@ -290,7 +291,7 @@ impl<T: Float, W: Team> Member<'_, T, W> {
     ///
     /// # Safety
     ///
-    /// - `block < self.plan.blocks`, and A is valid.
+    /// - `block < self.block_sizes.blocks`, and A is valid.
     unsafe fn pack_block(&self, panel: &Panel<T>, block: usize) {
         let rows = self.block_rows(block);
         // SAFETY: rows and steps lie within A, and `self.block` has room for the highest block.
@@ -325,8 +326,12 @@ impl<T: Float, W: Team> Member<'_, T, W> {
     }
 
     /// What to prefetch before the block is multiplied by the micropanel after `jr`.
-    fn packed_after(&self, panel: &Panel<T>, jr: usize, count: usize) -> Ahead<T> {
-        if jr + 1 < count { Ahead::Packed(self.micropanel(panel, jr + 1)) } else { Ahead::None }
+    fn packed_after(&self, panel: &Panel<T>, jr: usize, count: usize) -> PrefetchSource<T> {
+        if jr + 1 < count {
+            PrefetchSource::Packed(self.micropanel(panel, jr + 1))
+        } else {
+            PrefetchSource::None
+        }
     }
 
     /// LOOP 1: the packed block by one packed micropanel.
@@ -340,7 +345,7 @@ impl<T: Float, W: Team> Member<'_, T, W> {
         panel: &Panel<T>,
         block: usize,
         jr: usize,
-        ahead: Ahead<T>,
+        ahead: PrefetchSource<T>,
     ) {
         let table = self.table;
         let rows = self.block_rows(block);
@@ -363,7 +368,7 @@ impl<T: Float, W: Team> Member<'_, T, W> {
 
 /// What the next iteration of LOOP 2 will read.
 #[derive(Debug, Clone, Copy)]
-enum Ahead<T> {
+enum PrefetchSource<T> {
     None,
     /// A part of B in place, to be packed as a micropanel.
     Source(Strided<*mut T>),
@@ -371,21 +376,21 @@ enum Ahead<T> {
     Packed(*mut T),
 }
 
-impl<T> Ahead<T> {
+impl<T> PrefetchSource<T> {
     /// The part to prefetch during tile `index` of `count`: the first address, and the step in
     /// elements at every fourth of `k` products.
     fn slice(&self, index: usize, count: usize, k: usize, width: usize) -> (*const T, isize) {
         match *self {
-            Ahead::None => (std::ptr::null(), 0),
-            Ahead::Packed(next) => {
+            PrefetchSource::None => (std::ptr::null(), 0),
+            PrefetchSource::Packed(next) => {
                 let step = (4 * width).div_ceil(count);
                 (next.wrapping_add(index * (k / 4) * step), step as isize)
             }
-            Ahead::Source(b) if b.row_stride == 1 => {
+            PrefetchSource::Source(b) if b.row_stride == 1 => {
                 // One column for each tile. With few tiles, packing fetches the rest itself.
                 (b.at(0, index.min(b.cols - 1)), 4)
             }
-            Ahead::Source(b) => {
+            PrefetchSource::Source(b) => {
                 // A quarter of the rows for each tile: their first elements, then their last.
                 let column = if index < 4 { 0 } else { b.cols - 1 };
                 (b.at(index % 4 * (k / 4), column), b.row_stride)

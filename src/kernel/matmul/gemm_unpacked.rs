@@ -11,7 +11,7 @@
 use super::blocking::{self, balanced, depth};
 use super::gemm::Gemm;
 use super::kernel::Float;
-use super::microkernel_table::{Table, Tile};
+use super::microkernel_table::{MicroKernelTable, Tile};
 use super::pack_buffer::PackBuffer;
 use super::packing::pack_a;
 use super::tile::run_tile;
@@ -100,7 +100,7 @@ unsafe fn packed_pass<T: Float>(gemm: &Gemm<T>, packed: *mut T) {
 }
 
 /// The heights of tiles that make up `m` rows. They differ by at most one vector.
-fn heights<T>(m: usize, table: &Table<T>) -> impl Iterator<Item = usize> + use<T> {
+fn heights<T>(m: usize, table: &MicroKernelTable<T>) -> impl Iterator<Item = usize> + use<T> {
     let lanes = table.lanes;
     let vectors = m.div_ceil(lanes);
     let mut left = m;

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::arch::Portable;
 #[cfg(target_arch = "x86_64")]
 use super::arch::{F32x8, F32x16, F64x4, F64x8};
-use super::microkernel_table::Table;
+use super::microkernel_table::MicroKernelTable;
 
 /// The environment variable that overrides the choice of [`Kernel::best`].
 pub const KERNEL_VARIABLE: &str = "BRIGADE_KERNEL";
@@ -135,20 +135,20 @@ pub trait Float:
 
     /// The functions of `kernel` for this type.
     #[doc(hidden)]
-    fn table(kernel: Kernel) -> &'static Table<Self>;
+    fn table(kernel: Kernel) -> &'static MicroKernelTable<Self>;
 }
 
 impl Float for f32 {
     const ZERO: f32 = 0.0;
     const ONE: f32 = 1.0;
 
-    fn table(kernel: Kernel) -> &'static Table<f32> {
+    fn table(kernel: Kernel) -> &'static MicroKernelTable<f32> {
         match kernel.0 {
             #[cfg(target_arch = "x86_64")]
-            InstructionSet::Avx512 => const { &Table::of::<F32x16>() },
+            InstructionSet::Avx512 => const { &MicroKernelTable::of::<F32x16>() },
             #[cfg(target_arch = "x86_64")]
-            InstructionSet::Avx2 => const { &Table::of::<F32x8>() },
-            _ => const { &Table::of::<Portable<f32, 4>>() },
+            InstructionSet::Avx2 => const { &MicroKernelTable::of::<F32x8>() },
+            _ => const { &MicroKernelTable::of::<Portable<f32, 4>>() },
         }
     }
 }
@@ -157,13 +157,13 @@ impl Float for f64 {
     const ZERO: f64 = 0.0;
     const ONE: f64 = 1.0;
 
-    fn table(kernel: Kernel) -> &'static Table<f64> {
+    fn table(kernel: Kernel) -> &'static MicroKernelTable<f64> {
         match kernel.0 {
             #[cfg(target_arch = "x86_64")]
-            InstructionSet::Avx512 => const { &Table::of::<F64x8>() },
+            InstructionSet::Avx512 => const { &MicroKernelTable::of::<F64x8>() },
             #[cfg(target_arch = "x86_64")]
-            InstructionSet::Avx2 => const { &Table::of::<F64x4>() },
-            _ => const { &Table::of::<Portable<f64, 2>>() },
+            InstructionSet::Avx2 => const { &MicroKernelTable::of::<F64x4>() },
+            _ => const { &MicroKernelTable::of::<Portable<f64, 2>>() },
         }
     }
 }

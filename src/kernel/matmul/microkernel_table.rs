@@ -130,7 +130,7 @@ type GemvFn<T> = unsafe fn(&mut [T], *const T, isize, &[T]);
 /// The functions of one instruction set for one element type.
 #[derive(Debug)]
 #[expect(unnameable_types, reason = "seals `Float`: no other crate can name it")]
-pub struct Table<T: 'static> {
+pub struct MicroKernelTable<T: 'static> {
     /// The elements of a vector.
     pub(super) lanes: usize,
     /// The vectors in MR.
@@ -151,15 +151,15 @@ pub struct Table<T: 'static> {
     pub(super) gemv_dots: GemvFn<T>,
 }
 
-impl<T> Table<T> {
+impl<T> MicroKernelTable<T> {
     /// MR, the rows of a full tile.
     pub(super) fn rows(&self) -> usize {
         self.vectors * self.lanes
     }
 
     /// The functions of S.
-    pub(super) const fn of<S: MicroKernels<Elem = T>>() -> Table<T> {
-        Table {
+    pub(super) const fn of<S: MicroKernels<Elem = T>>() -> MicroKernelTable<T> {
+        MicroKernelTable {
             lanes: S::LANES,
             vectors: S::VECTORS,
             columns: S::COLUMNS,

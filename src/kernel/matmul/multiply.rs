@@ -3,7 +3,7 @@
 
 use super::blocking;
 use super::gemm::Gemm;
-use super::gemm_packed::{self, Plan};
+use super::gemm_packed::{self, BlockSizes};
 use super::gemm_unpacked;
 use super::gemv;
 use super::kernel::{Float, Kernel};
@@ -248,18 +248,19 @@ pub(super) unsafe fn run<T: Float, W: Team>(
         }
         Algorithm::Strips => {
             strips(gemm, members, team, |strip| {
-                let (plan, alone) = (Plan::new(strip, 1), SingleThread::default());
+                let (block_sizes, alone) = (BlockSizes::new(strip, 1), SingleThread::default());
                 // SAFETY: the caller's conditions; the counter gives each strip to one member,
                 // which computes it alone and needs no scratch memory.
-                let outcome =
-                    unsafe { gemm_packed::multiply(strip, &plan, std::ptr::null_mut(), 1, &alone) };
+                let outcome = unsafe {
+                    gemm_packed::multiply(strip, &block_sizes, std::ptr::null_mut(), 1, &alone)
+                };
                 debug_assert!(outcome.is_ok(), "a team of one has no peer that dies");
             });
         }
         Algorithm::Packed => {
-            let plan = Plan::new(gemm, members);
+            let block_sizes = BlockSizes::new(gemm, members);
             // SAFETY: the caller's conditions; the plan fits the scratch memory.
-            unsafe { gemm_packed::multiply(gemm, &plan, scratch, members, team)? };
+            unsafe { gemm_packed::multiply(gemm, &block_sizes, scratch, members, team)? };
         }
     }
     Ok(())

@@ -4,7 +4,7 @@
 use std::ops::Range;
 
 use super::blocking;
-use super::microkernel_table::{Micropanel, Table};
+use super::microkernel_table::{MicroKernelTable, Micropanel};
 use super::simd::Simd;
 use super::strided::Strided;
 
@@ -15,7 +15,7 @@ use super::strided::Strided;
 /// - A is valid, `rows` and `steps` lie within it, and `to` has room for them, with rows rounded up
 ///   to MR.
 pub(super) unsafe fn pack_a<T>(
-    table: &Table<T>,
+    table: &MicroKernelTable<T>,
     a: &Strided<*mut T>,
     rows: Range<usize>,
     steps: Range<usize>,

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use proptest::prelude::*;
 
-use super::gemm_packed::{self, Plan};
+use super::gemm_packed::{self, BlockSizes};
 use super::multiply::{Algorithm, run};
 use super::{
     Float, Gemm, Kernel, MatMut, MatRef, SCRATCH_ALIGN_BYTES, Strided, gemm, gemm_with, multiply,
@@ -188,14 +188,14 @@ impl Threads {
     }
 }
 
-struct Hand<'c> {
+struct ThreadMember<'c> {
     team: &'c Threads,
     rank: usize,
     barriers: AtomicUsize,
 }
 
 // SAFETY: each hand has its own rank; counters are atomic; the barrier is the standard one.
-unsafe impl Team for Hand<'_> {
+unsafe impl Team for ThreadMember<'_> {
     fn members(&self) -> usize {
         self.team.members
     }
@@ -242,13 +242,13 @@ fn scratch(bytes: usize) -> (Vec<u8>, *mut u8) {
 fn with_threads(
     members: usize,
     barriers_max: usize,
-    work: impl Fn(&Hand<'_>) -> Result<(), PeerDied> + Sync,
+    work: impl Fn(&ThreadMember<'_>) -> Result<(), PeerDied> + Sync,
 ) -> Vec<Result<(), PeerDied>> {
     let team = Threads::new(members, barriers_max);
     let (team, work) = (&team, &work);
     std::thread::scope(|scope| {
         let hands: Vec<_> = (0..members)
-            .map(|rank| scope.spawn(move || work(&Hand { team, rank, barriers: 0.into() })))
+            .map(|rank| scope.spawn(move || work(&ThreadMember { team, rank, barriers: 0.into() })))
             .collect();
         hands.into_iter().map(|hand| hand.join().expect("no member panics")).collect()
     })
@@ -259,7 +259,7 @@ fn by_threads<T: Real>(
     gemm: Gemm<T>,
     bytes: usize,
     (members, barriers_max): (usize, usize),
-    work: impl Fn(&Gemm<T>, *mut u8, &Hand<'_>) -> Result<(), PeerDied> + Sync,
+    work: impl Fn(&Gemm<T>, *mut u8, &ThreadMember<'_>) -> Result<(), PeerDied> + Sync,
 ) -> Vec<Result<(), PeerDied>> {
     let (_memory, scratch) = scratch(bytes);
     let shared = Shared((gemm, scratch));
@@ -330,12 +330,12 @@ impl Case {
         let tiles = m.div_ceil(T::table(kernel).rows());
         // One tile each, or two and one.
         let blocks = if k % 2 == 0 { tiles } else { (2 * tiles).div_ceil(3) };
-        let plan = Plan { tiles, blocks, nc: 2 * T::table(kernel).columns, kc: 24 };
+        let block_sizes = BlockSizes { tiles, blocks, nc: 2 * T::table(kernel).columns, kc: 24 };
         let bytes = 2 * SCRATCH_ALIGN_BYTES;
         let outcomes = by_threads(gemm, bytes, (members, usize::MAX), |gemm, scratch, hand| {
             // SAFETY: the matrices outlive the threads, only this team writes C, and a panel
             // takes at most 16 * 24 * 8 bytes of the page that it has.
-            unsafe { gemm_packed::multiply(gemm, &plan, scratch, members, hand) }
+            unsafe { gemm_packed::multiply(gemm, &block_sizes, scratch, members, hand) }
         });
         assert_eq!(outcomes, vec![Ok(()); members]);
         assert_product(alpha, &a, &b, beta, &before, &c);
@@ -744,9 +744,9 @@ fn memory_beyond_the_matrices_is_less_than_a_tenth_of_them() {
             let gemm = Gemm { kernel, ..Gemm::new(a, b, a) };
             // A block of A for each: 0.3 percent of three f32 matrices.
             for members in 1..=4 {
-                let plan = Plan::new(&gemm, members);
-                let panels = if members == 1 { plan.panel_bytes::<T>() } else { 0 };
-                let blocks = members * plan.block_bytes::<T>(T::table(kernel).rows());
+                let block_sizes = BlockSizes::new(&gemm, members);
+                let panels = if members == 1 { block_sizes.panel_bytes::<T>() } else { 0 };
+                let blocks = members * block_sizes.block_bytes::<T>(T::table(kernel).rows());
                 let extra = scratch_bytes::<T>(n, n, n, members) + panels + blocks;
                 assert!(10 * extra <= matrices, "{kernel} {members}: {extra} of {matrices}");
             }
@@ -764,8 +764,8 @@ fn scratch_memory_is_enough_for_every_kernel_and_orientation() {
             for (m, n) in [(m, n), (n, m)] {
                 let view = |rows, cols| Strided::row_major(null_mut::<f64>(), rows, cols);
                 let gemm = Gemm { kernel, ..Gemm::new(view(m, k), view(k, n), view(m, n)) };
-                let plan = Plan::new(&gemm, 2);
-                assert!(2 * plan.panel_bytes::<f64>() <= bytes);
+                let block_sizes = BlockSizes::new(&gemm, 2);
+                assert!(2 * block_sizes.panel_bytes::<f64>() <= bytes);
             }
         }
     }

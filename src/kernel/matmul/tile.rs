@@ -2,7 +2,7 @@
 #![allow(unsafe_code)]
 
 use super::kernel::Float;
-use super::microkernel_table::{COLUMNS_MAX, Table, Tile, Tiles, VECTORS_MAX};
+use super::microkernel_table::{COLUMNS_MAX, MicroKernelTable, Tile, Tiles, VECTORS_MAX};
 use super::strided::Strided;
 
 /// Room for the largest tile of any instruction set: 3 vectors of 64 bytes by 8 columns.
@@ -17,7 +17,7 @@ const TILE_ELEMENTS: usize = VECTORS_MAX * 16 * COLUMNS_MAX;
 ///   most as large as the instruction set's tile.
 /// - `c` is valid for reading and writing, and until it returns nothing else accesses it.
 pub(super) unsafe fn run_tile<T: Float>(
-    table: &Table<T>,
+    table: &MicroKernelTable<T>,
     functions: &Tiles<T>,
     tile: &mut Tile<T>,
     c: Strided<*mut T>,

@@ -46,7 +46,7 @@ impl Axis {
 }
 
 /// Buffers of a reduction over rows, kept from one outer index to the next.
-struct Scratch<T: Number, F: Fold<T>> {
+struct FoldBuffers<T: Number, F: Fold<T>> {
     lanes: Vec<F::Lane>,
     /// Partial results of blocks that are not merged yet, each as wide as a tile.
     waiting: Vec<F::Partial>,
@@ -93,7 +93,7 @@ vectorized! {
         }
         let k = if width == inner { axis.rows_in_one() } else { 1 };
         let (lanes, waiting) = (vec![F::START; TILE.min(k * width)], Vec::new());
-        let mut scratch = Scratch::<T, F> { lanes, waiting, wide: Vec::new(), params: Vec::new() };
+        let mut scratch = FoldBuffers::<T, F> { lanes, waiting, wide: Vec::new(), params: Vec::new() };
         let outers = data.chunks_exact(n * inner).zip(out.chunks_exact_mut(width));
         for ((matrix, out), params) in outers.zip(params.chunks_exact(width)) {
             if k == 1 {
@@ -113,7 +113,7 @@ fn fold_narrow<T: Number, F: Fold<T>>(
     k: usize,
     params: &[F::Param],
     out: &mut [F::Partial],
-    scratch: &mut Scratch<T, F>,
+    scratch: &mut FoldBuffers<T, F>,
 ) {
     let mut wide_params = std::mem::take(&mut scratch.params);
     wide_params.clear();
@@ -151,7 +151,7 @@ fn fold_rows<T: Number, F: Fold<T>>(
     columns: Range<usize>,
     params: &[F::Param],
     out: &mut [F::Partial],
-    scratch: &mut Scratch<T, F>,
+    scratch: &mut FoldBuffers<T, F>,
 ) {
     for ((out, params), tile) in
         out.chunks_mut(TILE).zip(params.chunks(TILE)).zip(columns.step_by(TILE))

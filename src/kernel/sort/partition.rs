@@ -99,13 +99,13 @@ pub(crate) unsafe fn scatter<K: Key, E: Copy, V: Copy>(
     assert!(places.0.len() == buckets && places.1.len() == buckets, "places of each bucket");
     let (Some(&key), mut values) = (keys.first(), values.peekable()) else { return Ok(()) };
     let Some(&value) = values.peek() else { panic!("a value for each key") };
-    let mut lines = Lines {
-        skew: to.keys.addr() / size_of::<E>() % Lines::<E, V>::LEN,
+    let mut lines = WriteCombiner {
+        skew: to.keys.addr() / size_of::<E>() % WriteCombiner::<E, V>::LEN,
         starts: places.0.iter().map(|&place| index(place)).collect(),
         next: places.0.iter().map(|&place| index(place)).collect(),
         ends: places.1.iter().map(|&place| index(place)).collect(),
-        keys: vec![encode(key); buckets * Lines::<E, V>::LEN],
-        values: vec![value; buckets * Lines::<E, V>::LEN],
+        keys: vec![encode(key); buckets * WriteCombiner::<E, V>::LEN],
+        values: vec![value; buckets * WriteCombiner::<E, V>::LEN],
         to,
         overflow: false,
     };
@@ -119,7 +119,7 @@ vectorized! {
         keys: &[K],
         encode: impl Fn(K) -> E,
         values: impl Iterator<Item = V>,
-        lines: &mut Lines<E, V>,
+        lines: &mut WriteCombiner<E, V>,
     ) {
         let mut found = [0; BLOCK];
         let mut values = values;
@@ -134,7 +134,7 @@ vectorized! {
 }
 
 /// For each bucket, the keys of the last, incomplete line of its places.
-struct Lines<K, V> {
+struct WriteCombiner<K, V> {
     /// Where the chunk begins in each bucket.
     starts: Vec<usize>,
     /// The place of the next key of each bucket.
@@ -151,7 +151,7 @@ struct Lines<K, V> {
     overflow: bool,
 }
 
-impl<K: Copy, V: Copy> Lines<K, V> {
+impl<K: Copy, V: Copy> WriteCombiner<K, V> {
     /// Keys in a line.
     const LEN: usize = LINE_BYTES / size_of::<K>();
 

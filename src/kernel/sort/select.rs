@@ -21,7 +21,7 @@ const COLLECT_MAX: u64 = 1 << 16;
 
 /// The bits from `low` to `low + 2^width - 1`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-struct Interval {
+struct KeyInterval {
     low: u64,
     width: u32,
     /// Keys below the interval.
@@ -30,7 +30,7 @@ struct Interval {
     count: u64,
 }
 
-impl Interval {
+impl KeyInterval {
     #[inline(always)]
     fn offset(&self, bits: u64) -> Option<u64> {
         let offset = bits.wrapping_sub(self.low);
@@ -49,7 +49,7 @@ pub(crate) struct Selection {
     /// The wanted places, ascending, without repetition.
     places: Vec<u64>,
     /// Disjoint and ascending; each holds a wanted place, and each wanted place is in one.
-    intervals: Vec<Interval>,
+    intervals: Vec<KeyInterval>,
 }
 
 impl Selection {
@@ -63,7 +63,7 @@ impl Selection {
         places.dedup();
         assert!(places.last().is_none_or(|&last| last < len), "places among {len} keys");
         let width = if size_of::<K>() == 8 { 64 } else { 8 * bytes::<K>() };
-        let whole = Interval { low: 0, width, below: 0, count: len };
+        let whole = KeyInterval { low: 0, width, below: 0, count: len };
         let intervals = if places.is_empty() { Vec::new() } else { vec![whole] };
         Self { places, intervals }
     }
@@ -99,7 +99,7 @@ impl Selection {
             for (digit, &count) in (0_u64..).zip(counts) {
                 if places.peek().is_some_and(|&place| place < below + count) {
                     let low = interval.low + (digit << shift);
-                    narrowed.push(Interval { low, width: shift, below, count });
+                    narrowed.push(KeyInterval { low, width: shift, below, count });
                     while places.next_if(|&place| place < below + count).is_some() {}
                 }
                 below += count;
@@ -175,7 +175,7 @@ vectorized! {
         counts: &mut [u64],
     ) {
         assert_eq!(counts.len(), selection.counters(), "a counter for each digit");
-        let shifts: Vec<u32> = selection.intervals.iter().map(Interval::shift).collect();
+        let shifts: Vec<u32> = selection.intervals.iter().map(KeyInterval::shift).collect();
         selection.for_each_inside(keys, |interval, offset, _| {
             // An offset has at most `shift + DIGIT_BITS` bits.
             let digit = usize::from(u16::narrow(offset >> shifts[interval]));

@@ -22,7 +22,7 @@ pub(crate) struct BadAxes {
 
 /// An axis of the output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Axis {
+struct PermutedAxis {
     len: usize,
     /// Elements of the input between neighbours along it.
     stride: usize,
@@ -32,7 +32,7 @@ struct Axis {
 /// input, as in `numpy.transpose`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Permutation {
-    axes: Vec<Axis>,
+    axes: Vec<PermutedAxis>,
     len: usize,
 }
 
@@ -52,13 +52,14 @@ impl Permutation {
             return Err(BadAxes { position, dimensions });
         }
         let len = shape.iter().product();
-        let mut merged: Vec<Axis> = Vec::with_capacity(dimensions);
+        let mut merged: Vec<PermutedAxis> = Vec::with_capacity(dimensions);
         if len > 0 {
             for &axis in axes.iter().filter(|&&axis| shape[axis] > 1) {
-                let next = Axis { len: shape[axis], stride: shape[axis + 1..].iter().product() };
+                let next =
+                    PermutedAxis { len: shape[axis], stride: shape[axis + 1..].iter().product() };
                 match merged.last_mut() {
                     Some(last) if last.stride == next.len * next.stride => {
-                        *last = Axis { len: last.len * next.len, stride: next.stride };
+                        *last = PermutedAxis { len: last.len * next.len, stride: next.stride };
                     }
                     _ => merged.push(next),
                 }
@@ -106,7 +107,7 @@ impl Permutation {
 
 /// Computes the elements `range` of the output of these axes: partial places of the first axis at
 /// both ends, and its whole places between them.
-fn part<T: Word>(out: &mut [T], input: &[T], axes: &[Axis], range: Range<usize>) {
+fn part<T: Word>(out: &mut [T], input: &[T], axes: &[PermutedAxis], range: Range<usize>) {
     let Some((&first, inner)) = axes.split_first() else {
         return out.copy_from_slice(&input[..1]);
     };
@@ -129,8 +130,10 @@ fn part<T: Word>(out: &mut [T], input: &[T], axes: &[Axis], range: Range<usize>)
         part(head, input, inner, size - head.len()..size);
     }
     if !middle.is_empty() {
-        let axes: Vec<Axis> =
-            [Axis { len: end - start, ..first }].into_iter().chain(inner.iter().copied()).collect();
+        let axes: Vec<PermutedAxis> = [PermutedAxis { len: end - start, ..first }]
+            .into_iter()
+            .chain(inner.iter().copied())
+            .collect();
         whole(middle, &input[start * first.stride..], &axes);
     }
     if !tail.is_empty() {
@@ -140,7 +143,7 @@ fn part<T: Word>(out: &mut [T], input: &[T], axes: &[Axis], range: Range<usize>)
 }
 
 /// Computes all of the output of these axes.
-fn whole<T: Word>(out: &mut [T], input: &[T], axes: &[Axis]) {
+fn whole<T: Word>(out: &mut [T], input: &[T], axes: &[PermutedAxis]) {
     let Some((last, outer)) = axes.split_last() else {
         return out.copy_from_slice(&input[..1]);
     };
@@ -150,7 +153,7 @@ fn whole<T: Word>(out: &mut [T], input: &[T], axes: &[Axis]) {
             // Planes of the last axis and of `unit`, whose elements are neighbours in the input.
             let step: usize = axes[unit + 1..].iter().map(|axis| axis.len).product();
             let shape = [last.len, axes[unit].len];
-            let outer: Vec<(Axis, usize)> = with_steps(axes)
+            let outer: Vec<(PermutedAxis, usize)> = with_steps(axes)
                 .enumerate()
                 .filter(|&(d, _)| d != unit && d + 1 < axes.len())
                 .map(|(_, axis)| axis)
@@ -160,7 +163,7 @@ fn whole<T: Word>(out: &mut [T], input: &[T], axes: &[Axis]) {
             });
         }
         _ => {
-            let outer: Vec<(Axis, usize)> = with_steps(axes).take(outer.len()).collect();
+            let outer: Vec<(PermutedAxis, usize)> = with_steps(axes).take(outer.len()).collect();
             for_each_place(&outer, [0, 0], &mut |[to, from]| {
                 let out = &mut out[to..to + last.len];
                 if last.stride == 1 {
@@ -177,14 +180,14 @@ fn whole<T: Word>(out: &mut [T], input: &[T], axes: &[Axis]) {
 }
 
 /// Each axis, with the number of elements of the output between neighbours along it.
-fn with_steps(axes: &[Axis]) -> impl Iterator<Item = (Axis, usize)> {
+fn with_steps(axes: &[PermutedAxis]) -> impl Iterator<Item = (PermutedAxis, usize)> {
     let step = |d: usize| axes[d + 1..].iter().map(|axis| axis.len).product();
     axes.iter().enumerate().map(move |(d, &axis)| (axis, step(d)))
 }
 
 /// Calls `each` with the places in the output and in the input, in row-major order.
 fn for_each_place(
-    axes: &[(Axis, usize)],
+    axes: &[(PermutedAxis, usize)],
     [to, from]: [usize; 2],
     each: &mut impl FnMut([usize; 2]),
 ) {
@@ -243,8 +246,8 @@ mod tests {
     #[test]
     fn neighbouring_axes_are_merged() {
         let axes = |shape: &[usize], axes: &[usize]| Permutation::new(shape, axes).unwrap().axes;
-        assert_eq!(axes(&[2, 3, 4], &[0, 1, 2]), [Axis { len: 24, stride: 1 }]);
-        let transpose = [Axis { len: 4, stride: 1 }, Axis { len: 6, stride: 4 }];
+        assert_eq!(axes(&[2, 3, 4], &[0, 1, 2]), [PermutedAxis { len: 24, stride: 1 }]);
+        let transpose = [PermutedAxis { len: 4, stride: 1 }, PermutedAxis { len: 6, stride: 4 }];
         assert_eq!(axes(&[2, 1, 3, 4], &[3, 1, 0, 2]), transpose);
         assert_eq!(axes(&[1, 1], &[1, 0]), []);
     }

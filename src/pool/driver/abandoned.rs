@@ -75,7 +75,7 @@ impl Core {
         let incarnation = slot.incarnation;
         let is_watched = child.as_fd().try_clone_to_owned().is_ok_and(|pidfd| {
             let (core, token) = (Arc::clone(&core), OnceLock::new());
-            let end = Arc::new(LateEnd { pidfd, core, index, incarnation, token });
+            let end = Arc::new(AbandonedWatch { pidfd, core, index, incarnation, token });
             let added = self.supervisor.add(Arc::clone(&end) as Arc<dyn Handler>);
             added.is_ok_and(|token| end.token.set(token).is_ok())
         });
@@ -165,7 +165,7 @@ impl State {
 }
 
 /// Watches for the end of an abandoned worker.
-struct LateEnd {
+struct AbandonedWatch {
     pidfd: OwnedFd,
     core: Arc<Core>,
     index: usize,
@@ -173,7 +173,7 @@ struct LateEnd {
     token: OnceLock<Token>,
 }
 
-impl Handler for LateEnd {
+impl Handler for AbandonedWatch {
     fn fd(&self) -> BorrowedFd<'_> {
         self.pidfd.as_fd()
     }

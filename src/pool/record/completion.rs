@@ -12,7 +12,7 @@ use crate::pool::record::listener::Listener;
 use crate::pool::record::outcome::Completion;
 use crate::pool::record::outcome::{Outcome, broken, cancelled, is_cancelled};
 use crate::pool::record::state::{Lifecycle, State};
-use crate::pool::record::task::{Offer, Progress, TaskRecord};
+use crate::pool::record::task::{Offer, TaskRecord, TaskState};
 use crate::pool::record::worker_slot::RetireCause;
 use crate::worker::call::TaskId;
 
@@ -26,7 +26,7 @@ impl State {
         }
         self.counters.note(&outcome);
         let ending = Completion::of(&outcome);
-        entry.progress = Progress::Done(outcome);
+        entry.state = TaskState::Done(outcome);
         let listeners = entry.cold.take().map_or(Vec::new(), |cold| cold.listeners);
         let mut is_awaited = !listeners.is_empty();
         if entry.detached {

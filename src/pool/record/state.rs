@@ -11,7 +11,7 @@ use crate::pool::record::config::Initializer;
 use crate::pool::record::counters::Counters;
 use crate::pool::record::outcome::{Outcome, Value, broken};
 use crate::pool::record::progress_clock::Waiting;
-use crate::pool::record::task::{Offer, Progress, TaskRecord, TaskTable};
+use crate::pool::record::task::{Offer, TaskRecord, TaskState, TaskTable};
 use crate::pool::record::worker_slot::{RetireCause, WorkerSlot, WorkerState};
 use crate::process::diagnostics::DeferredEvents;
 use crate::sys::thread_parker::Waiter;
@@ -297,7 +297,7 @@ impl State {
     /// Offers a queued task to the worker at `index`. False if its byte ring has no room.
     #[inline]
     pub(crate) fn offer(&mut self, index: usize, id: TaskId) -> bool {
-        let Some(TaskRecord { progress: Progress::Open { call, offer }, rules, .. }) =
+        let Some(TaskRecord { state: TaskState::Open { call, offer }, rules, .. }) =
             self.tasks.get_mut(id)
         else {
             return true;
@@ -414,7 +414,7 @@ impl State {
             return;
         }
         let entry = self.tasks.get_mut(id);
-        if let Some(TaskRecord { progress: Progress::Open { offer, .. }, .. }) = entry {
+        if let Some(TaskRecord { state: TaskState::Open { offer, .. }, .. }) = entry {
             *offer = None;
             self.queue.push_front(id);
         }

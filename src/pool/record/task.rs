@@ -33,7 +33,7 @@ pub(crate) struct Offer {
 
 /// The progress of a task.
 #[derive(Debug)]
-pub(crate) enum Progress {
+pub(crate) enum TaskState {
     /// It is in the host's queue, or was offered to a worker.
     Open { call: Call, offer: Option<Offer> },
     /// It is over.
@@ -43,7 +43,7 @@ pub(crate) enum Progress {
 /// The host's record of a task. A million tasks may wait, so rare fields are boxed.
 #[derive(Debug)]
 pub(crate) struct TaskRecord {
-    pub(crate) progress: Progress,
+    pub(crate) state: TaskState,
     pub(crate) rules: Rules,
     /// How often it has died.
     pub(crate) deaths: u32,
@@ -68,9 +68,9 @@ const _: () = assert!(size_of::<(u32, Option<TaskRecord>)>() <= 152, "a million 
 impl TaskRecord {
     /// The outcome, if the task is over.
     pub(crate) fn outcome(&self) -> Option<&Outcome> {
-        match &self.progress {
-            Progress::Done(outcome) => Some(outcome),
-            Progress::Open { .. } => None,
+        match &self.state {
+            TaskState::Done(outcome) => Some(outcome),
+            TaskState::Open { .. } => None,
         }
     }
 
@@ -80,29 +80,29 @@ impl TaskRecord {
 
     /// Whether it waits in the host's queue.
     pub(crate) fn is_queued(&self) -> bool {
-        matches!(self.progress, Progress::Open { offer: None, .. })
+        matches!(self.state, TaskState::Open { offer: None, .. })
     }
 
     /// The worker that has it, if one has.
     pub(crate) fn offer(&self) -> Option<Offer> {
-        match self.progress {
-            Progress::Open { offer, .. } => offer,
-            Progress::Done(_) => None,
+        match self.state {
+            TaskState::Open { offer, .. } => offer,
+            TaskState::Done(_) => None,
         }
     }
 
     /// What to run, until it is over.
     pub(crate) fn call(&self) -> Option<&Call> {
-        match &self.progress {
-            Progress::Open { call, .. } => Some(call),
-            Progress::Done(_) => None,
+        match &self.state {
+            TaskState::Open { call, .. } => Some(call),
+            TaskState::Done(_) => None,
         }
     }
 
     pub(crate) fn call_mut(&mut self) -> Option<&mut Call> {
-        match &mut self.progress {
-            Progress::Open { call, .. } => Some(call),
-            Progress::Done(_) => None,
+        match &mut self.state {
+            TaskState::Open { call, .. } => Some(call),
+            TaskState::Done(_) => None,
         }
     }
 
@@ -133,7 +133,7 @@ impl TaskTable {
         let (generation, slot) = &mut self.slots[index as usize];
         // Constructed in place: moving it would cost more than everything else here.
         *slot = Some(TaskRecord {
-            progress: Progress::Open { call, offer: None },
+            state: TaskState::Open { call, offer: None },
             rules,
             deaths: 0,
             detached: false,
@@ -212,7 +212,7 @@ impl TaskTable {
     /// Takes the outcome of a task that is over, and removes the task.
     #[inline]
     pub(crate) fn take(&mut self, id: TaskId) -> Option<Outcome> {
-        let Progress::Done(outcome) = &mut self.get_mut(id)?.progress else { return None };
+        let TaskState::Done(outcome) = &mut self.get_mut(id)?.state else { return None };
         let outcome = std::mem::replace(outcome, Ok(Value::default()));
         self.remove(id);
         Some(outcome)

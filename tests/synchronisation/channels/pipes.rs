@@ -154,10 +154,7 @@ fn an_end_on_its_way_to_a_task_that_never_starts_is_closed_with_the_task() {
         let blocker = pool.submit(|block: Connection| drop(block.recv_bytes()), block).unwrap();
         let (here, there) = Pipe::duplex().unwrap();
         let queued = pool.submit(echo, there).unwrap();
-        assert!(
-            matches!(here.recv_timeout::<u8>(SHORT), Err(Error::TimedOut { .. })),
-            "in flight"
-        );
+        assert!(matches!(here.recv_timeout::<u8>(SHORT), Err(Error::TimedOut { .. })), "in flight");
         assert!(queued.cancel());
         drop(queued);
         assert!(is_closed(&here.recv::<u8>()));

@@ -10,7 +10,7 @@ use std::borrow::Cow;
 
 use crate::kernel::bigint::limbs::{add_assign, mul_limb, shift_left, trim};
 use crate::kernel::bigint::mul::{mul, mul_scratch_limbs, square, square_scratch_limbs};
-use crate::kernel::bigint::reciprocal::{Rooms, reciprocal};
+use crate::kernel::bigint::reciprocal::{ReciprocalBuffers, reciprocal};
 use crate::kernel::bigint::team_arithmetic::{
     LimbSpan, Scratch, TEAM_LIMBS_MIN, TeamArithmetic, TeamSpan,
 };
@@ -48,8 +48,8 @@ pub(super) fn write_digits<'a, T: Team>(
     let (powers, root) = powers(arithmetic, tree, fives, &mut scratch)?;
     let [y, _] = &mut fractions;
     let y = y.reborrow().take(root.power.fraction_limbs());
-    let rooms = Rooms { results, error: wide.reborrow(), change };
-    let inverse = root.inverse(arithmetic, divisor, rooms, &mut scratch)?;
+    let buffers = ReciprocalBuffers { results, error: wide.reborrow(), change };
+    let inverse = root.inverse(arithmetic, divisor, buffers, &mut scratch)?;
     root.fraction(arithmetic, x, (inverse.read(), wide.reborrow()), y, &mut scratch)?;
     let level = tree.levels - tree.levels_together(arithmetic.members());
     let (mut nodes, mut limbs) = (1, root.power.fraction_limbs());
@@ -74,7 +74,7 @@ pub(super) fn write_digits<'a, T: Team>(
 fn powers<'a, T: Team>(
     arithmetic: &TeamArithmetic<'_, T>,
     tree: Tree,
-    rooms: Vec<LimbSpan<'a>>,
+    buffers: Vec<LimbSpan<'a>>,
     scratch: &mut Scratch<'_>,
 ) -> Result<(Vec<Power<'a>>, Root<'a>), PeerDied> {
     let mut five = vec![1];
@@ -84,14 +84,14 @@ fn powers<'a, T: Team>(
     }
     let mut five: Cow<'a, [u64]> = five.into();
     let mut powers = Vec::new();
-    for (level, room) in rooms.into_iter().enumerate() {
+    for (level, buffer) in buffers.into_iter().enumerate() {
         let next = if five.len() < TEAM_LIMBS_MIN {
             let mut next = vec![0; 2 * five.len()];
             square(&mut next, &five, &mut vec![0; square_scratch_limbs(five.len())]);
             next.truncate(trim(&next).len());
             next.into()
         } else {
-            Cow::Borrowed(arithmetic.square(room, &five, scratch)?)
+            Cow::Borrowed(arithmetic.square(buffer, &five, scratch)?)
         };
         powers.push(Power::new(tree.digits(level), five));
         five = next;
@@ -111,8 +111,8 @@ fn split_all<'n, T: Team>(
 ) -> Result<(), PeerDied> {
     for y in nodes {
         let product = arithmetic.multiply(wide.reborrow(), y, &power.factor, scratch)?;
-        let room = halves.take(2 * power.fraction_limbs());
-        arithmetic.once(room, |halves| {
+        let buffer = halves.take(2 * power.fraction_limbs());
+        arithmetic.once(buffer, |halves| {
             let (upper, lower) = halves.split_at_mut(power.fraction_limbs());
             power.halves(y, product, upper, lower);
         })?;
@@ -137,14 +137,14 @@ impl Root<'_> {
         &self,
         arithmetic: &TeamArithmetic<'_, T>,
         mut divisor: LimbSpan<'_>,
-        rooms: Rooms<'r, '_>,
+        buffers: ReciprocalBuffers<'r, '_>,
         scratch: &mut Scratch<'_>,
     ) -> Result<LimbSpan<'r>, PeerDied> {
         let divisor = arithmetic.once(divisor.take(self.five.len()), |divisor| {
             divisor.copy_from_slice(&self.five);
             shift_left(divisor, u64::from(self.zeros()));
         })?;
-        reciprocal(arithmetic, divisor, self.power.fraction_limbs(), rooms, scratch)
+        reciprocal(arithmetic, divisor, self.power.fraction_limbs(), buffers, scratch)
     }
 
     /// Writes the fraction of `x` to `y`, from the inverse and a buffer for its product with `x`.
@@ -152,11 +152,11 @@ impl Root<'_> {
         &self,
         arithmetic: &TeamArithmetic<'_, T>,
         x: &[u64],
-        (inverse, room): (&[u64], LimbSpan<'_>),
+        (inverse, buffer): (&[u64], LimbSpan<'_>),
         y: LimbSpan<'_>,
         scratch: &mut Scratch<'_>,
     ) -> Result<(), PeerDied> {
-        let product = arithmetic.multiply(room, x, inverse, scratch)?;
+        let product = arithmetic.multiply(buffer, x, inverse, scratch)?;
         // x / 10^digits = product 2^(zeros - digits) B^-(five + limbs), in units of B^-limbs.
         let down = 64 * self.five.len() + self.power.digits - self.zeros() as usize;
         arithmetic.once(y, |y| {

@@ -251,12 +251,12 @@ mod tests {
             for members in [1, 2, 3, 5] {
                 let mut digits = vec![0; decimal_digits(limbs)];
                 let mut memory = vec![u64::MAX; decimal_memory_limbs(limbs, 5)];
-                let (at, room) = (Shared(digits.as_mut_ptr()), Shared(memory.as_mut_ptr()));
+                let (at, buffer) = (Shared(digits.as_mut_ptr()), Shared(memory.as_mut_ptr()));
                 with_team(members, false, |team| {
                     let backend = Backend::detect();
                     // SAFETY: the vectors outlive the team and have the required lengths.
                     let done =
-                        unsafe { to_decimal_team(team, backend, &x, at.get(), room.get(), 5) };
+                        unsafe { to_decimal_team(team, backend, &x, at.get(), buffer.get(), 5) };
                     done.unwrap();
                 });
                 assert!(digits == expected, "{limbs} limbs, {members} members");

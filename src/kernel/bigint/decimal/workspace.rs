@@ -2,7 +2,7 @@
 //!
 //! Sizes come from `2.321 < log2(5) < 2.322` and `log2(10) < 3.322`.
 
-use crate::kernel::bigint::reciprocal::Rooms;
+use crate::kernel::bigint::reciprocal::ReciprocalBuffers;
 use crate::kernel::bigint::team_arithmetic::{TEAM_LIMBS_MIN, scratch_limbs_max};
 use crate::kernel::bigint::thresholds::DECIMAL_BLOCKS_MIN;
 
@@ -102,10 +102,11 @@ impl Workspace {
         let fives: Vec<usize> = fives.collect();
         // The limbs of each node are rounded up by a few.
         let fractions = line(root + (64 << tree.levels_together(members_max)));
-        let wide = line((2 * root + 8).max(Rooms::error_limbs(root)).max(limbs + root + 8));
+        let wide =
+            line((2 * root + 8).max(ReciprocalBuffers::error_limbs(root)).max(limbs + root + 8));
         let divisor = line(tree.five_limbs(tree.levels));
-        let result = line(Rooms::result_limbs(root));
-        let change = line(Rooms::change_limbs(root));
+        let result = line(ReciprocalBuffers::result_limbs(root));
+        let change = line(ReciprocalBuffers::change_limbs(root));
         let scratch = scratch_limbs_max(root + 4, root + 4);
         let together = wide + divisor + 2 * result + change + scratch;
         let apart =

@@ -155,18 +155,18 @@ pub(crate) fn factorial_team<T: Team>(
         let of_level = numbers[1..].iter().zip(&groups).filter(|(_, group)| group.level == level);
         of_level.map(|(&number, _)| number).collect()
     });
-    let mut rooms = Rooms { factor, power, other, scratch: arithmetic.scratch(workspace)? };
+    let mut buffers = StepBuffers { factor, power, other, scratch: arithmetic.scratch(workspace)? };
     let made = |limbs| {
         if arithmetic.is_first() {
             progress.add_limbs(limbs);
         }
     };
     let levels: Vec<Vec<&[u64]>> = levels.collect();
-    steps(arithmetic, numbers[0], &levels, (result, plan.zero_limbs()), &mut rooms, made)
+    steps(arithmetic, numbers[0], &levels, (result, plan.zero_limbs()), &mut buffers, made)
 }
 
 /// The buffers of the steps.
-struct Rooms<'a> {
+struct StepBuffers<'a> {
     factor: LimbSpan<'a>,
     power: LimbSpan<'a>,
     other: LimbSpan<'a>,
@@ -180,7 +180,7 @@ fn steps<T: Team>(
     head: &[u64],
     levels: &[Vec<&[u64]>],
     (mut result, zeros): (LimbSpan<'_>, usize),
-    rooms: &mut Rooms<'_>,
+    buffers: &mut StepBuffers<'_>,
     made: impl Fn(usize),
 ) -> Result<usize, PeerDied> {
     let count = levels.len().div_ceil(STEP_LEVELS_MAX);
@@ -189,8 +189,8 @@ fn steps<T: Team>(
     let mut r_limbs = None;
     for step in (0..count).rev() {
         let levels = &levels[bound(step)..bound(step + 1)];
-        let q_limbs = factor(arithmetic, levels, rooms)?;
-        let Rooms { factor, power, other, scratch } = rooms;
+        let q_limbs = factor(arithmetic, levels, buffers)?;
+        let StepBuffers { factor, power, other, scratch } = buffers;
         let r = r_limbs.map_or(head, |limbs| &result.read()[..limbs]);
         let s = if levels.len() == 3 {
             let r_squared = arithmetic.square(other.reborrow(), r, scratch)?;
@@ -224,9 +224,9 @@ fn steps<T: Team>(
 fn factor<T: Team>(
     arithmetic: &TeamArithmetic<'_, T>,
     levels: &[Vec<&[u64]>],
-    rooms: &mut Rooms<'_>,
+    buffers: &mut StepBuffers<'_>,
 ) -> Result<usize, PeerDied> {
-    let Rooms { factor, power, other, scratch } = rooms;
+    let StepBuffers { factor, power, other, scratch } = buffers;
     let (highest, lower) = levels.split_last().expect("a step has levels");
     let mut limbs = None;
     for groups in lower.iter().rev() {
@@ -242,14 +242,14 @@ fn factor<T: Team>(
     Ok(limbs.expect("a step has several levels"))
 }
 
-/// The product of a level's groups, in `room` if there are several.
+/// The product of a level's groups, in `buffer` if there are several.
 fn level<'r, T: Team>(
     arithmetic: &TeamArithmetic<'_, T>,
     groups: &[&'r [u64]],
-    room: &'r mut LimbSpan<'_>,
+    buffer: &'r mut LimbSpan<'_>,
     scratch: &mut Scratch<'_>,
 ) -> Result<&'r [u64], PeerDied> {
-    let mut rest = room.reborrow();
+    let mut rest = buffer.reborrow();
     let to = rest.take(rest.len() / 2);
     arithmetic.multiply_all(groups, to, rest, scratch)
 }

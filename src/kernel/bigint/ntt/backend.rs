@@ -8,7 +8,7 @@ use std::sync::OnceLock;
 use super::arch::avx2::{self, F64Crt, F64Field};
 #[cfg(target_arch = "x86_64")]
 use super::arch::avx512::U64x8;
-use super::arch::portable::{Portable, SingleLane};
+use super::arch::portable::{PortableLanes, SingleLane};
 use super::butterflies::IntegerField;
 use super::crt::{self, IntegerCrt};
 use super::passes::{self, Forward, Inverse, layers};
@@ -285,8 +285,8 @@ macro_rules! kernel {
 
 kernel!(
     /// The kernel of [`Backend::Portable`].
-    PortableKernel, ResidueKind::Integer, IntegerField<Portable>, IntegerField<SingleLane>,
-    passes::leaves::<Portable>, IntegerCrt<Portable>,
+    PortableKernel, ResidueKind::Integer, IntegerField<PortableLanes>, IntegerField<SingleLane>,
+    passes::leaves::<PortableLanes>, IntegerCrt<PortableLanes>,
 );
 
 #[cfg(target_arch = "x86_64")]

@@ -113,7 +113,7 @@ pub(in crate::kernel::bigint) unsafe fn multiply(
 
 /// Memory of a product, all shared by the team.
 #[derive(Clone, Copy)]
-struct Memory {
+struct ConvolutionMemory {
     /// The first operand modulo each prime, then the product.
     residues: [*mut Line; 3],
     /// The second operand, modulo one prime at a time; `None` for a square.
@@ -140,11 +140,11 @@ pub(super) struct Convolution<'a> {
 }
 
 impl Convolution<'_> {
-    fn memory(&self) -> Memory {
+    fn memory(&self) -> ConvolutionMemory {
         let lines = self.plan.memory_lines();
         let array = |i: usize| self.scratch.wrapping_add(i * lines);
         let arrays = if self.b.is_some() { 4 } else { 3 };
-        Memory {
+        ConvolutionMemory {
             residues: [array(0), array(1), array(2)],
             other: self.b.map(|_| array(3)),
             carries: array(arrays).cast(),
@@ -198,7 +198,7 @@ impl Convolution<'_> {
     unsafe fn first<K: TransformKernel>(
         &self,
         team: &impl Team,
-        memory: Memory,
+        memory: ConvolutionMemory,
         table: &TwiddleTable,
     ) {
         let plan = self.plan;
@@ -222,7 +222,7 @@ impl Convolution<'_> {
     unsafe fn middle<K: TransformKernel>(
         &self,
         team: &impl Team,
-        memory: Memory,
+        memory: ConvolutionMemory,
         table: &TwiddleTable,
     ) {
         let (a, b) = (memory.residues[table.prime], memory.other);
@@ -241,7 +241,7 @@ impl Convolution<'_> {
     unsafe fn last<K: TransformKernel>(
         &self,
         team: &impl Team,
-        memory: Memory,
+        memory: ConvolutionMemory,
         table: &TwiddleTable,
     ) {
         take(team, 3 * table.prime + 2, self.plan.chunks(), |chunk| {
@@ -255,7 +255,7 @@ impl Convolution<'_> {
     /// # Safety
     ///
     /// - As for [`Convolution::run`], and the last pass over every prime is done.
-    unsafe fn reconstruct<K: TransformKernel>(&self, team: &impl Team, memory: Memory) {
+    unsafe fn reconstruct<K: TransformKernel>(&self, team: &impl Team, memory: ConvolutionMemory) {
         let residues = memory.residues.map(<*mut Line>::cast_const);
         let (segment, count) = self.segments(team.members());
         let bytes = self.out_limbs * size_of::<u64>();
@@ -288,7 +288,7 @@ impl Convolution<'_> {
     /// # Safety
     ///
     /// - As for [`Convolution::run`], all segments are reconstructed, and only one member calls.
-    unsafe fn add_carries(&self, members: usize, memory: Memory) {
+    unsafe fn add_carries(&self, members: usize, memory: ConvolutionMemory) {
         let (segment, count) = self.segments(members);
         // SAFETY: `out` is valid for its limbs and, now, this member's alone.
         let out = unsafe { std::slice::from_raw_parts_mut(self.out, self.out_limbs) };

@@ -5,7 +5,7 @@
 use super::arch::avx2::F64Crt;
 #[cfg(target_arch = "x86_64")]
 use super::arch::avx512::U64x8;
-use super::arch::portable::Portable;
+use super::arch::portable::PortableLanes;
 use super::backend::PortableKernel;
 #[cfg(target_arch = "x86_64")]
 use super::backend::{FmaKernel, IfmaKernel};
@@ -182,9 +182,9 @@ fn any_coefficient_is_reconstructed_from_its_residues() {
     for far in [0, 3, 5] {
         let lazy = |i: usize, residue| residue + far * PRIMES[i].p;
         // SAFETY: no processor feature is needed.
-        unsafe { assert_reconstructed::<IntegerCrt<Portable>, 63>(&coefficients, lazy) };
+        unsafe { assert_reconstructed::<IntegerCrt<PortableLanes>, 63>(&coefficients, lazy) };
         // SAFETY: as above.
-        unsafe { assert_reconstructed::<IntegerCrt<Portable>, 60>(&coefficients, lazy) };
+        unsafe { assert_reconstructed::<IntegerCrt<PortableLanes>, 60>(&coefficients, lazy) };
         #[cfg(target_arch = "x86_64")]
         if Backend::Ifma.is_available() {
             // SAFETY: the processor's features were just detected.
@@ -238,7 +238,7 @@ fn a_carry_ripples_through_any_run_of_full_digits() {
         let digits = [0, 1, 2, 3, 4, 5, 1, 0].map(digit);
         for carry in [0, 1] {
             // SAFETY: no processor feature is needed.
-            unsafe { assert_ripples::<Portable>(digits, carry) };
+            unsafe { assert_ripples::<PortableLanes>(digits, carry) };
             #[cfg(target_arch = "x86_64")]
             if Backend::Ifma.is_available() {
                 // SAFETY: the processor's features were just detected.

@@ -15,9 +15,9 @@ trait Rows {
 }
 
 /// Rows for any processor.
-struct Portable;
+struct PortableRows;
 
-impl Rows for Portable {
+impl Rows for PortableRows {
     #[inline(always)]
     unsafe fn add(out: &mut [u64], a: &[u64], b: u64) -> u64 {
         add_row_from(out, a, b, 0)
@@ -26,10 +26,10 @@ impl Rows for Portable {
 
 /// Rows by ADX, if the processor has it.
 #[cfg(target_arch = "x86_64")]
-struct Adx;
+struct AdxRows;
 
 #[cfg(target_arch = "x86_64")]
-impl Rows for Adx {
+impl Rows for AdxRows {
     #[inline(always)]
     unsafe fn add(out: &mut [u64], a: &[u64], b: u64) -> u64 {
         let rounds = a.len() & !3;
@@ -62,10 +62,10 @@ pub(super) fn mul(out: &mut [u64], a: &[u64], b: &[u64]) {
     #[cfg(target_arch = "x86_64")]
     if has_adx() {
         // SAFETY: the processor's features were just detected.
-        return unsafe { mul_with::<Adx>(out, a, b) };
+        return unsafe { mul_with::<AdxRows>(out, a, b) };
     }
     // SAFETY: no processor feature is needed.
-    unsafe { mul_with::<Portable>(out, a, b) };
+    unsafe { mul_with::<PortableRows>(out, a, b) };
 }
 
 /// # Safety
@@ -88,10 +88,10 @@ pub(super) fn square(out: &mut [u64], a: &[u64]) {
     #[cfg(target_arch = "x86_64")]
     if has_adx() {
         // SAFETY: the processor's features were just detected.
-        return unsafe { square_with::<Adx>(out, a) };
+        return unsafe { square_with::<AdxRows>(out, a) };
     }
     // SAFETY: no processor feature is needed.
-    unsafe { square_with::<Portable>(out, a) };
+    unsafe { square_with::<PortableRows>(out, a) };
 }
 
 /// # Safety
@@ -134,13 +134,13 @@ mod tests {
             let mut portable = fast.clone();
             mul(&mut fast, &a, &b);
             // SAFETY: no processor feature is needed.
-            unsafe { mul_with::<Portable>(&mut portable, &a, &b) };
+            unsafe { mul_with::<PortableRows>(&mut portable, &a, &b) };
             assert_eq!(fast, portable);
             let mut fast = vec![5; 2 * a.len()];
             let mut portable = fast.clone();
             square(&mut fast, &a);
             // SAFETY: no processor feature is needed.
-            unsafe { mul_with::<Portable>(&mut portable, &a, &a) };
+            unsafe { mul_with::<PortableRows>(&mut portable, &a, &a) };
             assert_eq!(fast, portable);
         }
     }

@@ -33,7 +33,7 @@
 
 use std::arch::x86_64::*;
 
-use crate::kernel::bigint::ntt::arch::portable::Portable;
+use crate::kernel::bigint::ntt::arch::portable::PortableLanes;
 use crate::kernel::bigint::ntt::butterflies::{ResidueField, Spread};
 use crate::kernel::bigint::ntt::crt::{Crt, P1_IN_P2, P1_IN_P3, P2_IN_P3, scales};
 use crate::kernel::bigint::ntt::plan::{Line, Node, TransformPlan, padded};
@@ -61,11 +61,11 @@ const ONE_OVER_WORD: [u64; 3] = [
 /// Four `f64` in a register of 256 bits.
 ///
 /// Needs AVX2 and FMA. The contract of the unsafe constructors is that the processor has them, so
-/// the existence of an `F64x4` permits each intrinsic below.
+/// the existence of an `F64Lanes` permits each intrinsic below.
 #[derive(Clone, Copy)]
-pub(in crate::kernel::bigint::ntt) struct F64x4(__m256d);
+pub(in crate::kernel::bigint::ntt) struct F64Lanes(__m256d);
 
-impl Arithmetic for F64x4 {
+impl Arithmetic for F64Lanes {
     const WIDTH: usize = 4;
 
     #[inline(always)]
@@ -99,7 +99,7 @@ impl Arithmetic for F64x4 {
     }
 }
 
-impl F64x4 {
+impl F64Lanes {
     /// `self other`, rounded.
     #[inline(always)]
     fn mul(self, other: Self) -> Self {
@@ -168,40 +168,40 @@ impl F64x4 {
 #[derive(Clone, Copy)]
 pub(in crate::kernel::bigint::ntt) struct F64Field {
     prime: Prime,
-    p: F64x4,
-    one_over_p: F64x4,
-    rounder: F64x4,
-    zero: F64x4,
+    p: F64Lanes,
+    one_over_p: F64Lanes,
+    rounder: F64Lanes,
+    zero: F64Lanes,
 }
 
 impl F64Field {
     #[inline(always)]
-    fn splat(&self, x: f64) -> F64x4 {
+    fn splat(&self, x: f64) -> F64Lanes {
         // SAFETY: the caller of `new` guaranteed AVX.
-        unsafe { F64x4::splat(x.to_bits()) }
+        unsafe { F64Lanes::splat(x.to_bits()) }
     }
 
     /// `x w` modulo the prime, in `[0, p)`.
     #[inline(always)]
     pub(in crate::kernel::bigint::ntt) fn mul_canonical(
         &self,
-        x: F64x4,
-        w: Spread<F64x4>,
-    ) -> F64x4 {
+        x: F64Lanes,
+        w: Spread<F64Lanes>,
+    ) -> F64Lanes {
         let product = self.mul(x, w);
         product.add(product.where_negative(self.p))
     }
 }
 
 impl ResidueField for F64Field {
-    type Lane = F64x4;
+    type Lane = F64Lanes;
 
     #[inline(always)]
     unsafe fn new(index: usize) -> Self {
         let prime = PRIMES[index];
         let p = prime.p as f64;
         // SAFETY: the processor has AVX, by this function's contract.
-        let splat = |x: f64| unsafe { F64x4::splat(x.to_bits()) };
+        let splat = |x: f64| unsafe { F64Lanes::splat(x.to_bits()) };
         Self {
             prime,
             p: splat(p),
@@ -212,29 +212,29 @@ impl ResidueField for F64Field {
     }
 
     #[inline(always)]
-    fn zero(&self) -> F64x4 {
+    fn zero(&self) -> F64Lanes {
         self.zero
     }
 
     /// Residues may have either sign, so nothing has to be centred.
     #[inline(always)]
-    fn three_p(&self) -> F64x4 {
+    fn three_p(&self) -> F64Lanes {
         self.zero
     }
 
     #[inline(always)]
-    fn four_p(&self) -> F64x4 {
+    fn four_p(&self) -> F64Lanes {
         self.zero
     }
 
     #[inline(always)]
-    fn mul_add(&self, acc: F64x4, x: F64x4, w: Spread<F64x4>) -> F64x4 {
+    fn mul_add(&self, acc: F64Lanes, x: F64Lanes, w: Spread<F64Lanes>) -> F64Lanes {
         acc.add(self.mul(x, w))
     }
 
     /// A residue of `x w`, at most `5/8 p`.
     #[inline(always)]
-    fn mul(&self, x: F64x4, (w, quotient): Spread<F64x4>) -> F64x4 {
+    fn mul(&self, x: F64Lanes, (w, quotient): Spread<F64Lanes>) -> F64Lanes {
         let h = x.mul(w);
         let l = x.mul_minus(w, h);
         let q = x.mul_plus(quotient, self.rounder).sub(self.rounder);
@@ -243,7 +243,7 @@ impl ResidueField for F64Field {
 
     /// At most `p (1/2 + 2^-40)`.
     #[inline(always)]
-    fn reduce(&self, x: F64x4) -> F64x4 {
+    fn reduce(&self, x: F64Lanes) -> F64Lanes {
         let q = x.mul_plus(self.one_over_p, self.rounder).sub(self.rounder);
         x.minus_product(q, self.p)
     }
@@ -257,7 +257,7 @@ pub(in crate::kernel::bigint::ntt) struct F64Split {
     right: [__m256i; 2],
     mask: __m256i,
     low: __m256i,
-    gap: F64x4,
+    gap: F64Lanes,
 }
 
 impl DigitResidues for F64Field {
@@ -284,7 +284,7 @@ impl DigitResidues for F64Field {
     }
 
     #[inline(always)]
-    fn residues(&self, operand: &Digits<'_>, split: &F64Split, vector: usize) -> F64x4 {
+    fn residues(&self, operand: &Digits<'_>, split: &F64Split, vector: usize) -> F64Lanes {
         let (line, half) = (vector / 2, vector % 2);
         let mut rest = [0; LANES];
         let limbs = operand.limbs_of_line(line, &mut rest);
@@ -343,7 +343,7 @@ pub(in crate::kernel::bigint::ntt) unsafe fn leaves(
         let mut rows = [0u64; 2 * LANES];
         for half in 0..2 {
             // SAFETY: half of the leaf's line, readable by this function's contract.
-            let y = field.reduce(unsafe { F64x4::load(b.wrapping_add(4 * half)) });
+            let y = field.reduce(unsafe { F64Lanes::load(b.wrapping_add(4 * half)) });
             let ry = field.mul(y, rho);
             let ry = if index.is_multiple_of(2) { ry } else { field.zero.sub(ry) };
             let at = rows.as_mut_ptr().wrapping_add(4 * half);
@@ -368,7 +368,7 @@ unsafe fn leaf_product(field: &F64Field, a: *mut u64, rows: &[u64; 2 * LANES]) {
     let mut x = [0u64; LANES];
     for half in 0..2 {
         // SAFETY: half of the line, readable by this function's contract.
-        let reduced = field.reduce(unsafe { F64x4::load(a.wrapping_add(4 * half)) });
+        let reduced = field.reduce(unsafe { F64Lanes::load(a.wrapping_add(4 * half)) });
         // SAFETY: half of the array.
         unsafe { reduced.store(x.as_mut_ptr().wrapping_add(4 * half)) };
     }
@@ -376,11 +376,11 @@ unsafe fn leaf_product(field: &F64Field, a: *mut u64, rows: &[u64; 2 * LANES]) {
     let (mut high, mut low) = ([base; 2], [field.zero; 2]);
     for (i, x) in x.iter().enumerate() {
         // SAFETY: a reference is readable; the caller of `F64Field::new` guaranteed AVX.
-        let x = unsafe { F64x4::splat_from(x) };
+        let x = unsafe { F64Lanes::splat_from(x) };
         for half in 0..2 {
             let row = rows[LANES - i + 4 * half..][..4].as_ptr();
             // SAFETY: the slice has 32 bytes; AVX as above.
-            let row = unsafe { F64x4::load(row) };
+            let row = unsafe { F64Lanes::load(row) };
             let sum = x.mul_plus(row, high[half]);
             low[half] = low[half].add(x.mul_minus(row, sum.sub(high[half])));
             high[half] = sum;
@@ -402,7 +402,7 @@ pub(in crate::kernel::bigint::ntt) struct F64Crt {
 }
 
 impl Crt for F64Crt {
-    type Digits = Portable;
+    type Digits = PortableLanes;
 
     #[inline(always)]
     unsafe fn new(plan: &TransformPlan) -> Self {
@@ -420,13 +420,13 @@ impl Crt for F64Crt {
     }
 
     #[inline(always)]
-    fn splat(&self, x: u64) -> Portable {
+    fn splat(&self, x: u64) -> PortableLanes {
         // SAFETY: no processor feature is needed.
-        unsafe { Portable::splat(x) }
+        unsafe { PortableLanes::splat(x) }
     }
 
     #[inline(always)]
-    unsafe fn digits<const D: u32>(&self, residues: [*const Line; 3]) -> [Portable; 3] {
+    unsafe fn digits<const D: u32>(&self, residues: [*const Line; 3]) -> [PortableLanes; 3] {
         let [f1, f2, f3] = &self.fields;
         let [scale1, scale2, scale3] = &self.scales;
         let (scale1, scale2) = (f1.spread(scale1), f2.spread(scale2));
@@ -439,7 +439,7 @@ impl Crt for F64Crt {
             let mut x = [f1.zero; 3];
             for (x, line) in x.iter_mut().zip(residues) {
                 // SAFETY: half of a line, readable by this function's contract.
-                *x = unsafe { F64x4::load(line.cast::<u64>().wrapping_add(half)) };
+                *x = unsafe { F64Lanes::load(line.cast::<u64>().wrapping_add(half)) };
             }
             // Every multiplicand is below 2 p in magnitude.
             let r1 = f1.mul_canonical(x[0], scale1);
@@ -459,7 +459,7 @@ impl Crt for F64Crt {
                 mixed_radix_digits::<D>(r1[i], t2[i], t3[i]);
         }
         // SAFETY: the arrays are 64 bytes; no processor feature is needed.
-        digits.map(|digits| unsafe { Portable::load(digits.as_ptr()) })
+        digits.map(|digits| unsafe { PortableLanes::load(digits.as_ptr()) })
     }
 }
 
@@ -494,12 +494,12 @@ mod tests {
         values
     }
 
-    fn lanes(x: i64) -> F64x4 {
+    fn lanes(x: i64) -> F64Lanes {
         // SAFETY: the tests run only if the processor has AVX.
-        unsafe { F64x4::splat((x as f64).to_bits()) }
+        unsafe { F64Lanes::splat((x as f64).to_bits()) }
     }
 
-    fn lane(x: F64x4) -> i64 {
+    fn lane(x: F64Lanes) -> i64 {
         let mut out = [0; 4];
         // SAFETY: the array is 32 bytes.
         unsafe { x.store(out.as_mut_ptr()) };

@@ -7,9 +7,9 @@ use crate::kernel::bigint::ntt::simd::{Arithmetic, Integers, LANES, Lanes};
 
 /// Eight lanes in an array, for any processor.
 #[derive(Clone, Copy)]
-pub(in crate::kernel::bigint::ntt) struct Portable([u64; LANES]);
+pub(in crate::kernel::bigint::ntt) struct PortableLanes([u64; LANES]);
 
-impl Portable {
+impl PortableLanes {
     #[inline(always)]
     fn map(self, f: impl Fn(usize, u64) -> u64) -> Self {
         let mut lanes = self.0;
@@ -20,7 +20,7 @@ impl Portable {
     }
 }
 
-impl Arithmetic for Portable {
+impl Arithmetic for PortableLanes {
     const WIDTH: usize = LANES;
 
     #[inline(always)]
@@ -51,7 +51,7 @@ impl Arithmetic for Portable {
     }
 }
 
-impl Integers for Portable {
+impl Integers for PortableLanes {
     #[inline(always)]
     fn add_high(self, x: Self, y: Self) -> Self {
         self.map(|i, sum| sum.wrapping_add(high_half(x.0[i], y.0[i])))
@@ -63,7 +63,7 @@ impl Integers for Portable {
     }
 }
 
-impl Lanes for Portable {
+impl Lanes for PortableLanes {
     #[inline(always)]
     fn and(self, other: Self) -> Self {
         self.map(|i, x| x & other.0[i])
