@@ -4,13 +4,13 @@
 mod attack;
 #[path = "../common/mod.rs"]
 mod common;
+mod environments;
 #[cfg(feature = "failpoints")]
 mod failpoints;
 #[cfg(feature = "failpoints")]
 mod failpoints_start;
 mod host_death;
 mod model;
-mod odd_places;
 mod replacement;
 mod signals;
 mod soak;

@@ -2,16 +2,16 @@
 #![cfg(not(loom))]
 #![allow(unsafe_code)]
 
-mod adopted;
 #[path = "../common/mod.rs"]
 mod common;
-mod legacy;
-mod life;
+mod environment;
+mod inheritance;
+mod leftovers;
+mod lifecycle;
 mod memory;
+mod orphans;
 mod outcome;
-mod sight;
-mod strangers;
-mod surroundings;
+mod server_access;
 
 use brigade::{Error, Process, active_processes};
 use common::tasks::forever;

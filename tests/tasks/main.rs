@@ -1,6 +1,7 @@
 //! Pools and their tasks, without unexpected deaths.
 #![cfg(not(loom))]
 
+mod array_transfer;
 #[cfg(feature = "async")]
 mod async_handles;
 #[path = "../common/mod.rs"]
@@ -8,10 +9,9 @@ mod common;
 mod completed;
 mod futures;
 mod handles;
-mod handoff;
 mod loops;
 mod map;
 mod pool;
 mod recycling;
+mod resize;
 mod shutdown;
-mod workforce;

@@ -4,12 +4,12 @@
 
 mod arrays;
 mod command;
+mod corrupt;
 mod faults;
 mod guards;
 mod hostile;
 mod locks;
-mod marks;
 mod mutator;
 mod parts;
 mod queues;
-mod spoilt;
+mod removal;

@@ -2,11 +2,11 @@
 #![allow(unsafe_code)]
 
 mod deaths;
+mod handle_transfer;
 mod joinable;
 mod pipes;
 mod queues;
 mod step;
-mod travel;
 
 use std::time::Duration;
 

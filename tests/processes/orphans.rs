@@ -124,7 +124,7 @@ const UNREAPED_MAX: usize = 256;
 fn where_nobody_reaps_fork_servers_one_is_kept_and_has_what_a_new_one_would_have() {
     alone(|| {
         nix::sys::prctl::set_child_subreaper(true).unwrap();
-        let test = "adopted::has_many_pools";
+        let test = "orphans::has_many_pools";
         let mut command = Command::new(std::env::current_exe().unwrap());
         command.args(["--exact", test, "--nocapture", "--include-ignored", "--test-threads=1"]);
         let output = command.env(UNREAPED, "1").output().unwrap();

@@ -33,7 +33,7 @@ fn again(program: &Path, test: &str) -> Command {
 
 /// The same, started as a fork server with `fd` as its descriptor 3.
 fn server(program: &Path, fd: Option<RawFd>) -> Command {
-    let mut command = again(program, "strangers::says_that_main_ran");
+    let mut command = again(program, "server_access::says_that_main_ran");
     command.env(VARIABLE, "7");
     let passes = move || {
         match fd {
@@ -93,7 +93,7 @@ fn the_environment_alone_makes_no_fork_server_and_what_is_wrong_is_said() {
             let output = server(&own(), Some(theirs.as_raw_fd())).env(VARIABLE, value).output();
             assert_refused(&output.unwrap(), "the variable is no number");
         }
-        let mut plain = again(&own(), "strangers::says_that_main_ran");
+        let mut plain = again(&own(), "server_access::says_that_main_ran");
         let output = plain.env("BRIGADE_FORK_SERVER", "1").output().unwrap();
         assert!(text(&output.stdout).contains("@main"), "{output:?}");
     });
@@ -276,7 +276,7 @@ fn a_program_with_privileges_of_its_own_runs_its_main_once_and_says_which_they_a
         give_capability(capable);
         let expected = ["set-uid, user 0", "set-gid, group 1", "capabilities", "works"];
         for (program, expected) in programs.iter().zip(expected) {
-            let mut command = again(program, "strangers::says_what_becomes_of_a_pool");
+            let mut command = again(program, "server_access::says_what_becomes_of_a_pool");
             let output = command.uid(NOBODY).gid(NOBODY).current_dir("/").output().unwrap();
             let said = text(&output.stdout);
             assert!(output.status.success(), "{expected}: {output:?}");

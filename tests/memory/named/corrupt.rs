@@ -38,7 +38,7 @@ const MAKERS: [Maker; 12] = [
 ];
 
 /// Invalid values for words before the body, each set separately.
-fn spoilt(bytes: &Bytes) -> Vec<Vec<(u64, u64)>> {
+fn corruptions(bytes: &Bytes) -> Vec<Vec<(u64, u64)>> {
     let word = |at| bytes.word(at);
     let (body, body_bytes) = (word(BODY_OFFSET), word(BODY_BYTES));
     let (kind, owners) = (word(KIND - 4), word(TABLE + 16));
@@ -80,7 +80,7 @@ fn a_memory_of_another_kind_type_version_or_size_is_refused_and_left_as_it_is() 
             let _removed = Removed(name.clone());
             make(&name).unwrap();
             let bytes = Bytes::of(&name);
-            for words in spoilt(&bytes) {
+            for words in corruptions(&bytes) {
                 let before: Vec<_> = words.iter().map(|&(at, _)| (at, bytes.word(at))).collect();
                 words.iter().for_each(|&(at, word)| bytes.set(at, word));
                 let refused = open(&name);

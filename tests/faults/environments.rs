@@ -2,8 +2,8 @@
 #![allow(unsafe_code)]
 
 mod frozen;
-mod numbers;
-mod settings;
+mod limits;
+mod pid_namespace;
 
 use std::fs::File;
 use std::io::{Read, Write};
@@ -92,7 +92,7 @@ fn a_debugger_that_attaches_stops_and_lets_go_is_no_death() {
 /// This program, started again for one test of this file in another environment.
 fn again(test: &str) -> Command {
     let mut command = Command::new(std::env::current_exe().unwrap());
-    command.args(["--exact", &format!("odd_places::{test}")]);
+    command.args(["--exact", &format!("environments::{test}")]);
     command.args(["--nocapture", "--include-ignored", "--test-threads=1"]);
     command.stdin(Stdio::null());
     command

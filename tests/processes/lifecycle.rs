@@ -207,7 +207,7 @@ fn in_a_program(test: &str, path: &str) -> Process<String> {
 #[test]
 fn a_program_that_a_process_starts_goes_on_counting_how_deep_it_is() {
     alone(|| {
-        let said = in_a_program("life::nests_as_deep_as_it_may", "").join().unwrap();
+        let said = in_a_program("lifecycle::nests_as_deep_as_it_may", "").join().unwrap();
         assert!(said.contains("@3 ") && said.contains("4 is the limit"), "{said}");
     });
 }
@@ -227,7 +227,7 @@ fn nests_as_deep_as_it_may() {
 fn a_program_that_a_process_starts_keeps_its_processes_when_others_end() {
     alone(|| {
         let path = tally("program");
-        let program = in_a_program("life::has_a_process_that_waits", &path);
+        let program = in_a_program("lifecycle::has_a_process_that_waits", &path);
         wait_for(|| counted(&path) == 1);
         Process::spawn(|()| (), ()).unwrap().join().unwrap();
         count(&path);
