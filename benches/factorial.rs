@@ -1,4 +1,4 @@
-//! How fast is a factorial by the workers, compared with one process?
+//! Times a factorial by the workers and by one process.
 //!
 //! `alone` is the same kernel in this process, by one thread.
 

@@ -30,10 +30,10 @@
 //! [`with`](Pool::with). A closure that captures a value with a size does not compile.
 //!
 //! A closure that captures a value *of size zero* does compile, and the value is made anew in the
-//! worker. **If such a value is a proof, the proof may be false there**: a token which proves that a
-//! static or a library is initialised, that a lock is held, or that this is the main thread. The
-//! worker is another process, and code that relies on the token may cause undefined behaviour. Rust
-//! has no way to reject such a closure. Make the token inside the task, or call
+//! worker. **If such a value is a proof, the proof may be false there**: a token which proves that
+//! a static or a library is initialised, that a lock is held, or that this is the main thread. The
+//! worker is another process, and code that relies on the token may cause undefined behaviour.
+//! Rust has no way to reject such a closure. Make the token inside the task, or call
 //! [`Pool::submit_fn`] and [`ProcessBuilder::spawn_fn`]: a closure that captures anything does not
 //! convert to a `fn` pointer.
 //!
@@ -121,8 +121,8 @@
 //!
 //! # Lower levels
 //!
-//! [`kernel`] has the arithmetic on slices, for one thread or a team. [`sync`] has locks, events and
-//! rings over any shared memory, for programs that set up the memory themselves.
+//! [`kernel`] has the arithmetic on slices, for one thread or a team. [`sync`] has locks, events
+//! and rings over any shared memory, for programs that set up the memory themselves.
 
 // Under loom only the modules that have models are built, so much of their code is unused.
 #![cfg_attr(loom, allow(dead_code, unused_imports))]

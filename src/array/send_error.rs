@@ -1,4 +1,4 @@
-//! A value that a call did not accept, returned with the reason.
+//! A value that a call did not accept, and the reason.
 
 use std::fmt;
 

@@ -1,4 +1,4 @@
-//! Whole computations: check shapes, choose the caller or a team, dispatch, combine.
+//! Whole computations: check shapes, choose a team, dispatch, combine.
 
 mod arrays;
 mod bigint;

@@ -1,4 +1,4 @@
-//! A team of workers that compute one job, as a kernel sees it.
+//! A team of workers that compute one job.
 //!
 //! A kernel that several processes run at once takes its work from shared counters and waits at
 //! barriers. The caller implements both: [`SingleThread`] is a team of one, tests use threads, and

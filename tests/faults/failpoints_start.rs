@@ -1,4 +1,4 @@
-//! Fork servers that are disturbed while they start, and hosts that fork then.
+//! Fork servers disturbed while they start; hosts that fork meanwhile.
 //!
 //! `cargo test --features failpoints --test faults failpoints_start::`
 #![allow(unsafe_code)]

@@ -1,4 +1,4 @@
-//! Named regions: when a name is visible, and when it is removed.
+//! Named regions: when a name becomes visible and is removed.
 
 #![allow(unsafe_code)]
 

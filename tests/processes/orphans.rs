@@ -1,4 +1,4 @@
-//! The processes that adopt fork servers: the host, or one that reaps none.
+//! Which process adopts a fork server when its parent ends.
 
 use std::fs;
 use std::process::Command;

@@ -1,4 +1,4 @@
-//! Loops over whole arrays in chunks, with a result for each chunk.
+//! Loops over chunks of whole arrays, with a result for each.
 
 use bytemuck::Pod;
 

@@ -1,4 +1,4 @@
-//! Conversion of slices between numeric types, with the rules of Rust's `as`.
+//! Conversion of slices between numeric types, as by `as`.
 //!
 //! Integers wrap or are sign-extended. Floats are truncated towards zero and saturate, and NaN
 //! becomes 0. Integers and `f64` are rounded to the nearest float. NumPy's `astype` agrees wherever

@@ -93,7 +93,8 @@ vectorized! {
         }
         let k = if width == inner { axis.rows_in_one() } else { 1 };
         let (lanes, waiting) = (vec![F::START; TILE.min(k * width)], Vec::new());
-        let mut scratch = FoldBuffers::<T, F> { lanes, waiting, wide: Vec::new(), params: Vec::new() };
+        let mut scratch =
+            FoldBuffers::<T, F> { lanes, waiting, wide: Vec::new(), params: Vec::new() };
         let outers = data.chunks_exact(n * inner).zip(out.chunks_exact_mut(width));
         for ((matrix, out), params) in outers.zip(params.chunks_exact(width)) {
             if k == 1 {

@@ -1,4 +1,4 @@
-//! The sizes of a sort, computed from the number of keys alone.
+//! The sizes of a sort, computed from the number of keys.
 
 use super::key::Key;
 

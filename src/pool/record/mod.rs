@@ -1,4 +1,4 @@
-//! The host's record of tasks and workers, guarded by the pool's mutex.
+//! The host's record of tasks and workers, behind one mutex.
 //!
 //! Nothing here uses the pool itself (`driver/core.rs`).
 

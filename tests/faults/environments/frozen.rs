@@ -1,4 +1,4 @@
-//! Processes that do not end when they are killed, because they are frozen.
+//! Frozen processes, which do not end when they are killed.
 //!
 //! Class of bug: an endless wait for a death. A process in a frozen cgroup (version 1) keeps a
 //! SIGKILL pending until it is thawed, as a process does that sleeps in the kernel.

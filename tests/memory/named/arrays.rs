@@ -1,4 +1,4 @@
-//! Named arrays: when a name is visible, and when it is removed.
+//! Named arrays: when a name becomes visible and is removed.
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};

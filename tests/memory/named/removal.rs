@@ -1,4 +1,4 @@
-//! What may be removed, and what only looks as if it may.
+//! Which regions may be removed, and which must not.
 
 use crate::common::alone::alone_in_turn;
 use std::fs;

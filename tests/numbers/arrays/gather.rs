@@ -1,4 +1,4 @@
-//! Rows by index, by mask and by condition, compared with plain loops.
+//! Rows by index, mask and condition, compared with plain loops.
 
 use crate::common::alone::alone;
 use brigade::{Error, Pool, Shape, SharedArray};

@@ -1,4 +1,4 @@
-//! The state of primitives after a process that uses them was killed.
+//! Primitives after a process that uses them was killed.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;

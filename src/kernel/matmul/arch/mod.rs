@@ -1,4 +1,4 @@
-//! Vector types of each instruction set, and the micro-kernels compiled for them.
+//! Vector types and compiled micro-kernels of each instruction set.
 
 #[macro_use]
 mod macros;

@@ -1,4 +1,4 @@
-//! The cost of a task in rayon, whose threads share all memory.
+//! The cost of a task in rayon, with threads.
 
 use std::hint::black_box;
 use std::time::Duration;
