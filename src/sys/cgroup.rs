@@ -17,11 +17,11 @@ struct Directories {
     cpu: Vec<PathBuf>,
 }
 
-/// The groups are asked for each time, since a process can be moved to others; where they are
-/// mounted only if they have changed.
+/// The groups are read on each call, since a process can be moved to others; the mounts only if the
+/// groups have changed.
 fn directories() -> Arc<Directories> {
     static FOUND: PerProcess<Mutex<(String, Arc<Directories>)>> = PerProcess::new(Mutex::default);
-    // Of the thread: those of a process cannot be read when its main thread has ended.
+    // Of the thread: the entries of a process cannot be read when its main thread has ended.
     let groups = procfs::text("/proc/thread-self/cgroup").unwrap_or_default();
     let mut found = FOUND.get().lock().unwrap_or_else(PoisonError::into_inner);
     if found.0 != groups {
@@ -32,9 +32,9 @@ fn directories() -> Arc<Directories> {
     Arc::clone(&found.1)
 }
 
-/// How many bytes this process's cgroups still allow it, or `None` if they set no limit.
+/// The number of bytes that this process's cgroups still allow it; `None` if they set no limit.
 ///
-/// Page cache that the kernel would drop at need counts as free.
+/// Page cache that the kernel can drop counts as free.
 pub(crate) fn memory_free_bytes() -> Option<u64> {
     let found = directories();
     let unified = found
@@ -48,7 +48,8 @@ pub(crate) fn memory_free_bytes() -> Option<u64> {
     unified.chain(version1).min()
 }
 
-/// How many processors' time this process's cgroups allow it, or `None` if they set no limit.
+/// The number of processors whose time this process's cgroups allow it; `None` if they set no
+/// limit.
 pub(crate) fn cpu_quota() -> Option<f64> {
     let found = directories();
     let unified = found.unified.iter().filter_map(|dir| {
@@ -70,10 +71,10 @@ pub(crate) fn oom_kills() -> Option<u64> {
     oom_kills_of(&directories(), Path::new("/proc/vmstat"))
 }
 
-/// The same in the first of these places that has a count.
+/// The count in the first of these places that has one.
 fn oom_kills_of(found: &Directories, machine: &Path) -> Option<u64> {
     let version1 = found.memory.first().map(|dir| dir.join("memory.oom_control"));
-    // A group that memory is not counted for has no such file: the next above it counts.
+    // A group without the memory controller has no such file; the nearest one above it counts.
     let unified = found.unified.iter().map(|dir| dir.join("memory.events"));
     let files = version1.into_iter().chain(unified).chain([machine.to_path_buf()]);
     files.into_iter().find_map(|path| oom_kills_in(&path))
@@ -91,7 +92,7 @@ fn quota_of(quota_us: &str, period_us: &str) -> Option<f64> {
     (period > 0).then(|| f64::from(quota) / f64::from(period))
 }
 
-/// Version 1 says "no limit" by the largest number of whole pages, version 2 by a word.
+/// In version 1, "no limit" is the largest number of whole pages.
 const UNLIMITED_BYTES: u64 = 1 << 62;
 
 fn free_bytes_in(dir: &Path, limit: &str, usage: &str, reclaimable: &str) -> Option<u64> {
@@ -142,8 +143,8 @@ fn climb(mounts: &str, fs_type: &str, controller: Option<&str>, group: &str) -> 
         }
         let mut left = left.split(' ').skip(3);
         let (Some(root), Some(point)) = (left.next(), left.next()) else { continue };
-        // A container may see a group's path that its mount does not show: then its mount's
-        // root is the group.
+        // In a container the group's path may lie outside the mount. Then the mount's root is the
+        // group.
         let below = Path::new(group).strip_prefix(root).unwrap_or(Path::new(""));
         let point = Path::new(point);
         return point

@@ -1,4 +1,4 @@
-//! The monotonic clock, which all processes of a machine read alike.
+//! The monotonic clock, which is the same for all processes of a machine.
 
 use rustix::time::{ClockId, clock_gettime};
 

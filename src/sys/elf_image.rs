@@ -7,10 +7,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::sys::per_process::Once;
 
-/// An entry of `.init_array`; glibc passes what `main` will get.
+/// An entry of `.init_array`; glibc passes the arguments of `main`.
 pub(crate) type InitFunction = extern "C" fn(c_int, *const *const c_char, *const *const c_char);
 
-/// Where the main executable's code lies in this process.
+/// The addresses of the main executable's code in this process.
 #[derive(Debug, Clone)]
 pub(crate) struct ElfImage {
     /// What addresses in the file are relative to.
@@ -30,7 +30,7 @@ impl ElfImage {
         MAIN.get_or_init(|| {
             let (text, loaded) = (Vec::new(), Vec::new());
             let mut image = ElfImage { base: 0, text, loaded, initialisers: 0..0 };
-            // SAFETY: `visit` has the type asked for and gets the pointer to the local back.
+            // SAFETY: `visit` has the required type and gets back the pointer to the local.
             unsafe { libc::dl_iterate_phdr(Some(visit), (&raw mut image).cast()) };
             image
         })
@@ -82,7 +82,7 @@ extern "C" fn visit(
                 if header.p_flags & libc::PF_X != 0 {
                     image.text.push(range.clone());
                 }
-                // What may not be read holds nothing that is looked for.
+                // Unreadable segments contain nothing that is needed here.
                 if header.p_flags & libc::PF_R != 0 {
                     image.loaded.push(range);
                 }
@@ -106,7 +106,7 @@ extern "C" fn visit(
             _ => {}
         }
     }
-    // Not zero: stop. The first object is the main executable.
+    // Not zero: stop after the first object, which is the main executable.
     1
 }
 
@@ -115,8 +115,8 @@ const DT_NULL: u64 = 0;
 const DT_INIT_ARRAY: u64 = 25;
 const DT_INIT_ARRAYSZ: u64 = 27;
 
-/// Where the `.init_array` of a static executable begins and ends, which has no dynamic section.
-/// Only in static ones: a linker need not define these symbols in a library.
+/// The bounds of the `.init_array` of a static executable, which has no dynamic section. The
+/// symbols are used in static executables only: a linker need not define them in a library.
 #[cfg(target_feature = "crt-static")]
 fn static_initialisers() -> Range<usize> {
     unsafe extern "C" {
@@ -134,12 +134,12 @@ fn static_initialisers() -> Range<usize> {
 /// Runs the entries of the main executable's `.init_array` that come after `entry`, as the C
 /// library would have done.
 ///
-/// By the dynamic section and not by the symbols `__init_array_start` and `__init_array_end`: some
-/// linkers leave those undefined in a library, which then cannot be loaded.
+/// It uses the dynamic section and not the symbols `__init_array_start` and `__init_array_end`:
+/// some linkers leave those undefined in a library, which then cannot be loaded.
 ///
 /// # Safety
 ///
-/// - Called from `entry` itself, while the C library runs the array, with what it was passed.
+/// - Called from `entry` itself, while the C library runs the array, with the arguments of `entry`.
 /// - `entry` does not return to the C library afterwards.
 pub(crate) unsafe fn run_initialisers_after(
     entry: InitFunction,
@@ -154,8 +154,8 @@ pub(crate) unsafe fn run_initialisers_after(
         return;
     }
     let (start, count) = (array.start as *const InitFunction, array.len() / size_of::<usize>());
-    // SAFETY: the linker says that an array of function pointers is there, which are relocated
-    // before the first of them is called.
+    // SAFETY: the dynamic section, or the linker's symbols, describe an array of function pointers
+    // there, which are relocated before the first of them is called.
     let entries = unsafe { std::slice::from_raw_parts(start, count) };
     let Some(own) = entries.iter().position(|&other| std::ptr::fn_addr_eq(other, entry)) else {
         return;

@@ -9,11 +9,11 @@ use crate::sys::process;
 
 const EXE: &str = "/proc/self/exe";
 const SET_USER: u32 = 0o4000;
-/// Without the right to execute, the other bit means something else.
+/// Without the right to execute, the set-gid bit means something else.
 const SET_GROUP: u32 = 0o2010;
 
-/// The privileges that this process has beyond those of its caller, or that it would have if it
-/// executed its own file once more: the kernel says so by `AT_SECURE`. `None`: there are none.
+/// The privileges that this process has beyond those of its caller (`AT_SECURE`), or that it would
+/// have if it executed its own file once more. `None`: there are none.
 pub(crate) fn of_own_file() -> Option<String> {
     let (user, group) = (getuid().as_raw(), getgid().as_raw());
     let file = std::fs::metadata(EXE).ok();
@@ -38,7 +38,7 @@ pub(crate) fn of_own_file() -> Option<String> {
     process::is_privileged_exec().then(|| "it was started set-uid, or with capabilities".to_owned())
 }
 
-/// Whether the kernel looks at privileges of this program's file when that is executed.
+/// Whether the kernel takes privileges from this program's file on an exec.
 fn takes_effect() -> bool {
     let is_ignored = statvfs(EXE).is_ok_and(|found| found.flags().contains(FsFlags::ST_NOSUID));
     !is_ignored && !nix::sys::prctl::get_no_new_privs().unwrap_or(false)

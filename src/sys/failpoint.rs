@@ -17,8 +17,7 @@ use nix::sys::signal::Signal;
 use crate::sys::futex;
 use crate::sys::per_process::Once;
 
-/// The environment variable that names the file of a test; the file has at least
-/// [`FILE_BYTES`].
+/// The environment variable with the path of a test's file, which has at least [`FILE_BYTES`].
 pub const VARIABLE: &str = "BRIGADE_FAILPOINTS";
 
 /// A step of the engine's protocols.
@@ -96,7 +95,7 @@ pub enum Action {
     Abort,
     /// Stop it by SIGSTOP.
     Stop,
-    /// Panic on the thread that comes to it.
+    /// Panic on the thread that reaches it.
     Panic,
 }
 
@@ -111,7 +110,8 @@ pub enum Action {
 #[repr(C, align(64))]
 struct Words {
     action: AtomicU32,
-    /// Passes to let through before the action, which then happens once or, for a pause, to all.
+    /// Passes to let through before the action. The action then happens once, a pause to every
+    /// process.
     passes: AtomicU32,
     hits: AtomicU32,
     held: AtomicU32,
@@ -144,7 +144,7 @@ pub fn set(point: Point, action: Action, passes: u32) {
     words.action.store(action as u32, Ordering::Release);
 }
 
-/// Releases the processes that are held, and lets later ones pass.
+/// Releases the processes that are held there and disables the point.
 pub fn clear(point: Point) {
     let Some(words) = words(point) else { return };
     words.action.store(Action::Pass as u32, Ordering::Release);
@@ -187,7 +187,7 @@ pub(crate) fn hit(point: Point) {
         }
         return;
     }
-    // Once: the successor of a process that ends here passes.
+    // Once: the replacement of a process that ends here passes.
     let once = words.action.compare_exchange(
         action,
         Action::Pass as u32,
@@ -203,6 +203,6 @@ pub(crate) fn hit(point: Point) {
         action if action == Action::Abort as u32 => Signal::SIGABRT,
         _ => Signal::SIGSTOP,
     };
-    // Only one that is not allowed could fail, and these are sent to this very process.
+    // Cannot fail: the signals are valid, and a process may send them to itself.
     let _ = nix::sys::signal::kill(nix::unistd::Pid::this(), signal);
 }

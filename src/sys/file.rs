@@ -11,14 +11,14 @@ use memmap2::{MmapOptions, MmapRaw};
 use crate::error::{Error, Result};
 use crate::sys::mmap::Access;
 
-/// Which file it is, whatever it is called.
+/// The identity of a file, independent of its names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct FileId {
     pub(crate) device: u64,
     pub(crate) inode: u64,
 }
 
-/// Opens a regular file; a symbolic link is followed, anything else is refused.
+/// Opens a regular file. A symbolic link is followed; anything else is refused.
 ///
 /// # Errors
 ///
@@ -96,17 +96,17 @@ impl FileMapping {
     }
 }
 
-/// Makes a file without a name in `directory`, readable and writable for its owner alone.
+/// Makes a file without a name in `directory`, readable and writable only for its owner.
 pub(crate) fn unnamed_in(directory: &Path) -> Result<File> {
     let shown = || directory.display().to_string();
     let file = unnamed_with_mode(directory, 0o600)
         .map_err(|e| Error::os("open with O_TMPFILE", shown(), e))?;
-    // The umask may have taken bits away.
+    // The umask may have cleared bits.
     set_mode(&file, 0o600, &shown())?;
     Ok(file)
 }
 
-/// Makes a file without a name in `directory`, with what the umask leaves of `mode`.
+/// Makes a file without a name in `directory`, with the bits of `mode` that the umask leaves.
 pub(crate) fn unnamed_with_mode(directory: &Path, mode: u32) -> io::Result<File> {
     let flags = libc::O_TMPFILE;
     File::options().read(true).write(true).mode(mode).custom_flags(flags).open(directory)
@@ -121,7 +121,7 @@ pub(crate) fn set_mode(file: &File, mode: u32, shown: &str) -> Result<()> {
 /// Gives a file made by [`unnamed_in`] its name; `Ok(false)` if the name is taken.
 pub(crate) fn link(file: &File, path: &Path) -> Result<bool> {
     use std::os::fd::AsRawFd;
-    // Not of the process: that has none when its main thread has ended.
+    // Not `/proc/self`, which has no descriptors when the main thread has ended.
     let from = format!("/proc/thread-self/fd/{}", file.as_raw_fd());
     let here = rustix::fs::CWD;
     match rustix::fs::linkat(here, from, here, path, rustix::fs::AtFlags::SYMLINK_FOLLOW) {
@@ -131,19 +131,19 @@ pub(crate) fn link(file: &File, path: &Path) -> Result<bool> {
     }
 }
 
-/// What a lock on a file keeps others from.
+/// Which locks of others a lock on a file excludes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum LockMode {
-    /// Others from locking it exclusively.
+    /// Exclusive ones.
     Shared,
-    /// Others from locking it at all.
+    /// All.
     Exclusive,
 }
 
-/// Locks an open file without waiting; false if someone else's lock is in the way.
+/// Locks an open file without waiting; false if a conflicting lock is held.
 ///
-/// The lock goes when the last copy of the descriptor is closed; it is never released by hand,
-/// because that would release it for every copy.
+/// The lock is released when the last copy of the descriptor is closed. It is never released
+/// explicitly, because that would release it for every copy.
 pub(crate) fn try_lock(file: &File, hold: LockMode, shown: &str) -> Result<bool> {
     let operation = match hold {
         LockMode::Shared => rustix::fs::FlockOperation::NonBlockingLockShared,
@@ -162,7 +162,7 @@ pub(crate) fn try_lock(file: &File, hold: LockMode, shown: &str) -> Result<bool>
 /// Bytes that a user of this file system may still write there.
 pub(crate) fn free_bytes(file: &File, shown: &str) -> Result<u64> {
     let stat = rustix::fs::fstatvfs(file.as_fd()).map_err(|e| Error::os("fstatvfs", shown, e))?;
-    // Some file systems that are not on a disk say that they have no blocks at all.
+    // Some file systems that are not on a disk report zero blocks.
     let is_known = stat.f_blocks != 0;
     Ok(if is_known { stat.f_bavail.saturating_mul(stat.f_frsize) } else { u64::MAX })
 }

@@ -20,21 +20,21 @@ use crate::error::{Error, Result};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Instance(u64);
 
-/// What a process has stored about itself; zero in a forked child.
+/// Values that a process has stored about itself; zero in a forked child.
 #[derive(Debug)]
 struct Page {
     instance: AtomicU64,
     pid: AtomicU32,
 }
 
-/// The page that the kernel wipes; null before its first use.
+/// The page that the kernel clears on fork; null before its first use.
 static PAGE: AtomicPtr<Page> = AtomicPtr::new(ptr::null_mut());
 
 /// Used if no page can be mapped. Never written.
 static NO_PAGE: Page = Page { instance: AtomicU64::new(0), pid: AtomicU32::new(0) };
 
-/// The last instance of this process and those that it descends from. Not wiped: a child goes on
-/// counting from there, so its number is larger than that of every ancestor.
+/// The last instance of this process and its ancestors. It is not cleared on fork: a child
+/// continues to count from there, so its number is larger than that of every ancestor.
 static LAST_INSTANCE: AtomicU64 = AtomicU64::new(0);
 
 /// Set in an instance that is a pid, because no page could be mapped.
@@ -63,7 +63,7 @@ impl Instance {
         self == Instance::current()
     }
 
-    /// An error unless it is the calling process.
+    /// Returns an error unless it is the calling process.
     ///
     /// # Errors
     ///
@@ -94,7 +94,7 @@ impl Instance {
     }
 }
 
-/// What a child is refused.
+/// The error for a use in a forked child.
 const FORKED: &str = "memory of the process that this one was forked from";
 
 #[cold]
@@ -102,7 +102,7 @@ fn used_in_child() -> ! {
     panic!("{FORKED} was used; a forked child has none of it: use it in the process that made it")
 }
 
-/// The id of this process; the system is asked once.
+/// The id of this process; one system call for each process.
 #[inline]
 pub(crate) fn pid() -> u32 {
     let page = page();
@@ -136,14 +136,14 @@ fn page() -> &'static Page {
     unsafe { &*published }
 }
 
-/// A page that is zero, and again in whatever is forked from this process; `None` where the
-/// kernel has no such pages.
+/// A page of zeros that is zero again in every child of this process; `None` if the kernel has no
+/// such pages.
 fn wiped_page() -> Option<*mut Page> {
     let flags = MapFlags::MAP_PRIVATE | MapFlags::MAP_ANONYMOUS;
     let (access, len) = (ProtFlags::PROT_READ | ProtFlags::PROT_WRITE, NonZeroUsize::MIN);
     // SAFETY: a new mapping, at an address of the kernel's choice.
     let page = unsafe { nix::sys::mman::mmap_anonymous(None, len, access, flags) }.ok()?;
-    // SAFETY: the page was mapped above and is nobody else's.
+    // SAFETY: the page was mapped above and has no other user.
     let wiped = unsafe { libc::madvise(page.as_ptr(), 1, libc::MADV_WIPEONFORK) };
     (wiped == 0).then_some(page.as_ptr().cast())
 }
@@ -174,15 +174,15 @@ const BEING_FILLED: usize = 1;
 static RANGES: AtomicPtr<Range> = AtomicPtr::new(ptr::null_mut());
 
 impl Reserved {
-    /// Has children keep `len_bytes` from `base` on reserved. The caller owns the addresses for as
+    /// Reserves the `len_bytes` from `base` on in every child. The caller owns the addresses for as
     /// long as this exists.
     pub(crate) fn new(base: usize, len_bytes: usize) -> Reserved {
         /// Two threads may both register the function: it can run twice.
         static IS_REGISTERED: AtomicBool = AtomicBool::new(false);
         // Acquire and Release: a thread that sees `true` knows that the function is registered.
         if !IS_REGISTERED.load(Ordering::Acquire) {
-            // SAFETY: the function makes system calls only and lives as long as this code. A
-            // failure is want of memory, and then children have holes.
+            // SAFETY: the function makes system calls only and lives as long as this code.
+            // Registration fails only for lack of memory; then children have holes.
             unsafe { libc::pthread_atfork(None, None, Some(reserve_in_child)) };
             IS_REGISTERED.store(true, Ordering::Release);
         }
@@ -201,13 +201,13 @@ impl Drop for Reserved {
 }
 
 impl Range {
-    /// Whether the entry was unused, and is now the caller's.
+    /// Takes the entry if it is unused; false if it is not.
     fn take(&self) -> bool {
         let (success, failure) = (Ordering::Acquire, Ordering::Relaxed);
         self.base.compare_exchange(0, BEING_FILLED, success, failure).is_ok()
     }
 
-    /// A new entry, taken.
+    /// Adds an entry that is already taken.
     fn add() -> &'static Range {
         let mut next = RANGES.load(Ordering::Acquire);
         loop {
@@ -245,7 +245,7 @@ extern "C" fn reserve_in_child() {
         }
         let len_bytes = range.len_bytes.load(Ordering::Relaxed);
         let address = ptr::without_provenance_mut(base);
-        // SAFETY: replaces nothing: where something is mapped already, the call fails.
+        // SAFETY: replaces nothing: the call fails if something is mapped there.
         unsafe { libc::mmap(address, len_bytes, libc::PROT_NONE, flags, -1, 0) };
     }
 }

@@ -21,18 +21,18 @@ mod kernel {
 
     /// Sleeps while `word` is `expected`, at most for `timeout` (CLOCK_MONOTONIC).
     ///
-    /// Returns for any reason or none: woken, the word differs, the time is over, a signal came.
-    /// The caller looks at the word and the clock again.
+    /// Returns when it is woken, the word differs, the time is over, or a signal arrives; also
+    /// spuriously. The caller checks the word and the clock again.
     pub(crate) fn wait(word: &AtomicU32, expected: u32, timeout: Option<Duration>) {
         let timeout = timeout.map(|timeout| Timespec {
             tv_sec: i64::try_from(timeout.as_secs()).unwrap_or(i64::MAX),
             tv_nsec: timeout.subsec_nanos().into(),
         });
-        // Flags::empty() is the shared kind of futex. Errors are the reasons to return early.
+        // `Flags::empty()` is a shared futex. Errors are reasons to return early.
         let _ = futex::wait(word, Flags::empty(), expected, timeout.as_ref());
     }
 
-    /// Sleeps for `timeout`, or less. Not `std::thread::park_timeout`: that would take a wake-up
+    /// Sleeps for at most `timeout`. Not `std::thread::park_timeout`, which would consume a wake-up
     /// that is meant for other code of this thread.
     fn rest(timeout: Duration) {
         wait(&AtomicU32::new(0), 0, Some(timeout));
@@ -41,13 +41,13 @@ mod kernel {
     /// Words that one call can sleep on.
     const WORDS_MAX: usize = 128;
 
-    /// How long to sleep where the kernel cannot sleep on several words (before 5.16), or there are
+    /// How long to sleep if the kernel cannot sleep on several words (before 5.16), or there are
     /// too many.
     const BLIND: Duration = Duration::from_millis(1);
 
-    /// Sleeps while each word is what stands beside it, at most for `timeout`.
+    /// Sleeps while each word has the value beside it, at most for `timeout`.
     ///
-    /// Returns for any reason or none, as [`wait`].
+    /// May return early, as [`wait`].
     pub(crate) fn wait_any(words: &[(&AtomicU32, u32)], timeout: Duration) {
         if words.len() <= 1 {
             match words {

@@ -1,13 +1,13 @@
-//! Large vectors of the host, in huge pages.
+//! Vectors of the host in huge pages.
 #![allow(unsafe_code)]
 
 use rustix::mm::Advice;
 
 use crate::sys::mmap::HUGE_BYTES;
 
-/// Makes room for `additional` more elements, as far as there is memory. A large vector gets huge
-/// pages, where the kernel gives them to those who ask: the first touch of 2 MiB is then one page
-/// fault instead of 512, which cost more than a short element's way through the codec.
+/// Reserves room for `additional` more elements, as far as there is memory. A large vector gets
+/// huge pages if the kernel grants them on request: the first touch of 2 MiB is then one page fault
+/// instead of 512, which took longer than the encoding of short elements.
 pub(crate) fn reserve<T>(vec: &mut Vec<T>, additional: usize) {
     if vec.capacity() - vec.len() >= additional || vec.try_reserve(additional).is_err() {
         return;
@@ -17,8 +17,8 @@ pub(crate) fn reserve<T>(vec: &mut Vec<T>, additional: usize) {
     let start = start.next_multiple_of(HUGE_BYTES);
     if start < end {
         let len = end - start;
-        // SAFETY: the range lies in the vector's own memory, and the advice changes no contents.
-        // A refusal leaves small pages, which are as good, only slower.
+        // SAFETY: the range lies in the vector's own memory, and the advice changes no contents. If
+        // it is refused, the pages are small, which is only slower.
         let _ = unsafe { rustix::mm::madvise(start as *mut _, len, Advice::LinuxHugepage) };
     }
 }

@@ -1,4 +1,4 @@
-//! Who a process is, and whether it still lives.
+//! The identity of a process, and whether it still lives.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -24,7 +24,7 @@ pub(crate) struct Identity {
 impl Identity {
     /// The calling process.
     ///
-    /// `/proc` is read once a process, and again in whatever is forked from it.
+    /// `/proc` is read once for each process, also for a forked one.
     pub(crate) fn current() -> Result<Identity> {
         /// `u64::MAX` until it is known.
         static START_TICKS: PerProcess<AtomicU64> = PerProcess::new(|| AtomicU64::new(u64::MAX));
@@ -50,7 +50,7 @@ pub(crate) fn namespaces() -> Result<u64> {
         let namespace = fs::metadata(path).map_err(|source| Error::os("stat", path, source))?;
         Ok::<u64, Error>(namespace.ino() & u64::from(u32::MAX))
     };
-    // Not of the process: that has none when its main thread has ended.
+    // Not `/proc/self`, which has no namespaces when the main thread has ended.
     let pid = inode("/proc/thread-self/ns/pid")?;
     Ok(inode("/proc/thread-self/ns/time").unwrap_or(0) << 32 | pid)
 }
@@ -64,15 +64,15 @@ pub(crate) fn other_namespaces(what: &str, theirs: u64, ours: u64) -> Error {
     Error::PidNamespace { what, theirs: theirs & low, ours: ours & low }
 }
 
-/// A text that differs from one boot of the machine to the next; empty if `/proc` does not have it.
+/// A text that differs from one boot of the machine to the next; empty if `/proc` lacks it.
 pub(crate) fn boot() -> String {
     procfs::text("/proc/sys/kernel/random/boot_id").unwrap_or_default()
 }
 
-/// Whether process `pid` lives, and is the one that started at `start_ticks` if that is known.
+/// Whether process `pid` lives and its start time satisfies `is_start`, if that can be read.
 ///
 /// A process whose main thread has ended lives as long as any of its threads does; a zombie does
-/// not. Where the answer cannot be had, it is yes.
+/// not. If the answer cannot be determined, it is yes.
 pub(crate) fn lives(pid: u32, is_start: impl FnOnce(u64) -> bool) -> bool {
     let Some(number) = i32::try_from(pid).ok().and_then(Pid::from_raw) else { return false };
     match pidfd_open(number, PidfdFlags::empty()) {
@@ -86,8 +86,8 @@ pub(crate) fn lives(pid: u32, is_start: impl FnOnce(u64) -> bool) -> bool {
             }
         }
     }
-    // Read after the descriptor was opened: it names some process of this number, and the start
-    // time says which.
+    // Read after the descriptor was opened, so both refer to the same process; the start time
+    // identifies it.
     start_ticks(&format!("/proc/{pid}/stat")).map_or(true, is_start)
 }
 

@@ -5,21 +5,21 @@ use nix::sys::resource::Resource;
 use crate::error::{Error, Result};
 use crate::sys::{cgroup, procfs, sched};
 
-/// The lines of `/proc/meminfo` that matter here, in bytes.
+/// The lines of `/proc/meminfo` that are used here, in bytes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct MemInfo {
     /// All memory of the machine.
     pub(crate) total_bytes: u64,
-    /// What can be had without swapping.
+    /// Memory that can be allocated without swapping.
     pub(crate) available_bytes: u64,
-    /// What may be promised in all, if the kernel keeps to it.
+    /// The total that may be committed, if the kernel enforces it.
     pub(crate) commit_limit_bytes: u64,
-    /// What has been promised.
+    /// The total that is committed.
     pub(crate) committed_bytes: u64,
 }
 
-/// What `/proc/meminfo` says; where that cannot be read (`subset=pid`), what the kernel is asked,
-/// which does not count what it could free.
+/// The contents of `/proc/meminfo`. If that cannot be read (`subset=pid`), the answer of `sysinfo`,
+/// which does not count memory that the kernel could free.
 pub(crate) fn memory() -> Result<MemInfo> {
     if let Ok(text) = procfs::text("/proc/meminfo") {
         return Ok(parse_meminfo(&text));
@@ -44,29 +44,29 @@ fn parse_meminfo(text: &str) -> MemInfo {
     }
 }
 
-/// Whether the kernel never promises more memory than it has (`vm.overcommit_memory` is 2).
+/// Whether the kernel never commits more memory than it has (`vm.overcommit_memory` is 2).
 pub(crate) fn commits_strictly() -> bool {
     procfs::text("/proc/sys/vm/overcommit_memory").is_ok_and(|text| text.trim() == "2")
 }
 
-/// The largest file this process may make, in bytes; `u64::MAX` if there is no limit.
+/// The largest file that this process may make, in bytes; `u64::MAX` if there is no limit.
 pub(crate) fn file_size_bytes_max() -> u64 {
     soft_limit(Resource::RLIMIT_FSIZE)
 }
 
-/// The most address space this process may have, in bytes; `u64::MAX` if there is no limit.
+/// The largest address space that this process may have, in bytes; `u64::MAX` if there is no limit.
 pub(crate) fn address_space_bytes_max() -> u64 {
     soft_limit(Resource::RLIMIT_AS)
 }
 
-/// Sees to it that this process may have `count` descriptors more for `what`: the soft limit is
-/// raised as far as needed, if the hard one allows.
+/// Makes sure that this process may open `count` more descriptors for `what`: raises the soft limit
+/// as far as needed, if the hard one allows.
 ///
 /// # Errors
 ///
-/// [`Error::Spawn`] with what is needed and what is allowed.
+/// [`Error::Spawn`] with the needed and the allowed number.
 pub(crate) fn make_room_for_descriptors(what: &'static str, count: usize) -> Result<()> {
-    // Without /proc nothing is started anyway; that is for others to say.
+    // Without `/proc` the start fails elsewhere, with a better error.
     let open = std::fs::read_dir("/proc/self/fd").map_or(0, Iterator::count);
     let need = (open + count + SPARE_DESCRIPTORS) as u64;
     let resource = Resource::RLIMIT_NOFILE;
@@ -82,7 +82,7 @@ pub(crate) fn make_room_for_descriptors(what: &'static str, count: usize) -> Res
     Err(Error::Spawn { what, reason })
 }
 
-/// What a pool has whatever its size, and what is open for a moment only.
+/// The descriptors of a pool of any size, and those that are open only briefly.
 const SPARE_DESCRIPTORS: usize = 32;
 
 fn soft_limit(resource: Resource) -> u64 {
@@ -90,12 +90,12 @@ fn soft_limit(resource: Resource) -> u64 {
     nix::sys::resource::getrlimit(resource).map_or(u64::MAX, |(soft, _hard)| soft)
 }
 
-/// How many processors this process's first thread may run on; at least 1.
+/// The number of processors that this process's first thread may run on; at least 1.
 pub(crate) fn affinity_count() -> usize {
     sched::affinity_of_process().map_or(1, |cpus| cpus.len().max(1))
 }
 
-/// Processors that this process can keep busy: its affinity mask, cut down to its cgroup's quota.
+/// Processors that this process can keep busy: its affinity mask, limited by its cgroup's quota.
 pub(crate) fn processors() -> usize {
     let count = affinity_count();
     match cgroup::cpu_quota() {
@@ -106,7 +106,7 @@ pub(crate) fn processors() -> usize {
     }
 }
 
-/// Whether the cgroup limits processor time, so that spinning costs work.
+/// Whether the cgroup limits processor time, so that spinning takes time from work.
 pub(crate) fn has_processor_quota() -> bool {
     cgroup::cpu_quota().is_some()
 }

@@ -12,18 +12,18 @@ use nix::sys::memfd::MFdFlags;
 
 use crate::error::{Error, Limit, Result};
 
-/// How much one `fallocate` call asks for, in bytes: a signal interrupts a call as a whole and
-/// undoes it, so that big calls might never make progress.
+/// The bytes of one `fallocate` call. A signal interrupts a call and undoes all of it, so large
+/// calls might never make progress.
 pub(crate) const FALLOCATE_STEP_BYTES: u64 = 64 << 20;
 
-/// Makes a memory file of `size_bytes`, all of it a hole, that nobody can resize.
+/// Makes a memory file of `size_bytes`, all of it a hole, that cannot be resized.
 ///
 /// The caller has compared `size_bytes` with `RLIMIT_FSIZE`: exceeding it raises `SIGXFSZ`.
 pub(crate) fn create_sealed(label: &str, size_bytes: u64) -> Result<OwnedFd> {
     let fail = |call, source: Errno| Error::os(call, format!("{size_bytes} bytes"), source);
     let name = CString::new(label).expect("labels are literals without NUL");
     let base = MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING;
-    // The flag is newer (6.3) than the floor of this crate; without it some kernels warn.
+    // The flag needs Linux 6.3, newer than this crate requires; without it some kernels warn.
     let no_exec = MFdFlags::from_bits_retain(libc::MFD_NOEXEC_SEAL);
     let fd = match nix::sys::memfd::memfd_create(name.as_c_str(), base | no_exec) {
         Err(Errno::EINVAL) => nix::sys::memfd::memfd_create(name.as_c_str(), base),
@@ -37,7 +37,7 @@ pub(crate) fn create_sealed(label: &str, size_bytes: u64) -> Result<OwnedFd> {
     Ok(fd)
 }
 
-/// Whether the size of this file is fixed for good.
+/// Whether the size of this file can never change.
 pub(crate) fn size_is_sealed(fd: BorrowedFd<'_>) -> bool {
     let both = SealFlag::F_SEAL_SHRINK | SealFlag::F_SEAL_GROW;
     nix::fcntl::fcntl(fd, FcntlArg::F_GET_SEALS)
@@ -53,9 +53,11 @@ pub(crate) fn size_and_use_bytes(fd: BorrowedFd<'_>) -> Result<(u64, u64)> {
     Ok((size, blocks.saturating_mul(512)))
 }
 
-/// Reserves memory or disk for `len_bytes` from `offset` on, in steps, through interruptions.
+/// Reserves memory or disk for `len_bytes` from `offset` on, in steps, and repeats interrupted
+/// ones.
 ///
-/// The range lies inside the file or extends it. What was reserved before a failure stays.
+/// The range lies inside the file or extends it. After a failure, the steps before it stay
+/// reserved.
 pub(crate) fn allocate(fd: BorrowedFd<'_>, offset: u64, len_bytes: u64) -> Result<()> {
     let end = offset.saturating_add(len_bytes);
     let mut at = offset;
@@ -76,7 +78,7 @@ pub(crate) fn allocate(fd: BorrowedFd<'_>, offset: u64, len_bytes: u64) -> Resul
     Ok(())
 }
 
-/// Gives the memory of a range back to the system; the range reads as zeros from then on.
+/// Returns the memory of a range to the system; the range reads as zeros from then on.
 pub(crate) fn punch_hole(fd: BorrowedFd<'_>, offset: u64, len_bytes: u64) -> Result<()> {
     let flags = FallocateFlags::FALLOC_FL_PUNCH_HOLE | FallocateFlags::FALLOC_FL_KEEP_SIZE;
     loop {

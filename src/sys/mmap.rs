@@ -12,13 +12,13 @@ use crate::error::{Error, Result};
 use crate::sys::fork::{Instance, Reserved};
 
 /// Size and alignment of a huge page, in bytes. Windows start on such a boundary, because the
-/// kernel collapses small pages only where file offset and address agree modulo this.
+/// kernel collapses small pages only if file offset and address agree modulo this.
 pub(crate) const HUGE_BYTES: usize = 2 << 20;
 
-/// Size of a small page, in bytes, assumed only where a larger true size does no harm.
+/// Size of a small page, in bytes. Used only where a larger true size does no harm.
 const PAGE_BYTES: usize = 4096;
 
-/// What a window permits.
+/// The permitted accesses to a window.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Access {
     /// A write is a segmentation fault.
@@ -39,11 +39,11 @@ pub(crate) struct Window {
     reserved: Option<Reserved>,
 }
 
-// SAFETY: the window owns an address range, not data; all access to the bytes goes through raw
-// pointers whose users argue for their own exclusion.
+// SAFETY: the window owns an address range, not data; the bytes are accessed only through raw
+// pointers, whose users establish exclusion themselves.
 unsafe impl Send for Window {}
 
-// SAFETY: as for `Send`; no method of a shared window touches the bytes other than by faults.
+// SAFETY: as for `Send`; the only accesses to the bytes by methods are reads that fault pages in.
 unsafe impl Sync for Window {}
 
 impl Window {
@@ -53,8 +53,8 @@ impl Window {
         Window::map_each(fd, len_bytes, [access]).map(|[window]| window)
     }
 
-    /// Maps the same bytes once for each of `accesses`, side by side: a worker starts sooner if
-    /// both of its windows are reserved, and taken out of dumps and forks, at once.
+    /// Maps the same bytes once for each of `accesses`, in adjacent ranges. A worker starts sooner
+    /// if both of its windows are reserved, and excluded from dumps and forks, at once.
     pub(crate) fn map_each<const N: usize>(
         fd: BorrowedFd<'_>,
         len_bytes: usize,
@@ -64,8 +64,8 @@ impl Window {
             let expected = "a positive multiple of 2 MiB";
             return Err(Error::invalid("the size of a window", len_bytes, expected));
         }
-        // From here on the drop of `all` unmaps, whichever step fails. A product that is too large
-        // is refused as a reservation.
+        // From here on dropping `all` unmaps, if any step fails. A product that is too large fails
+        // as a reservation.
         let all = Window::reserve(len_bytes.saturating_mul(N))?;
         let windows: [_; N] = std::array::from_fn(|index| {
             // SAFETY: `index < N`, and the reservation is one of `N * len_bytes`.
@@ -75,7 +75,7 @@ impl Window {
         let flags = libc::MAP_SHARED | libc::MAP_FIXED;
         for window in &windows {
             let address = window.base.as_ptr().cast();
-            // SAFETY: the range replaced is part of the reservation, which nothing else knows.
+            // SAFETY: the range replaced is part of the reservation, which has no other user.
             let mapped = unsafe {
                 libc::mmap(address, len_bytes, libc::PROT_NONE, flags, fd.as_raw_fd(), 0)
             };
@@ -83,7 +83,8 @@ impl Window {
                 return Err(window.failed("mmap"));
             }
         }
-        // While nothing can be touched: locked memory would be populated as soon as it could.
+        // While the range is inaccessible: locked memory would be populated as soon as it is
+        // accessible.
         all.munlock();
         all.advise(libc::MADV_DONTDUMP)?;
         all.advise(libc::MADV_DONTFORK)?;
@@ -98,7 +99,7 @@ impl Window {
         }))
     }
 
-    /// Whether this process has `len_bytes` of address space in one piece.
+    /// Whether this process has `len_bytes` of contiguous free address space.
     pub(crate) fn has_room(len_bytes: usize) -> bool {
         Window::reserve(len_bytes).is_ok()
     }
@@ -139,13 +140,13 @@ impl Window {
         Ok(Window { base, len_bytes, made_in: Instance::current(), reserved: None })
     }
 
-    /// Whether this process mapped it, as against a child, which did not inherit it.
+    /// Whether this process mapped it. A child does not inherit it.
     #[inline]
     pub(crate) fn is_ours(&self) -> bool {
         self.made_in.is_current()
     }
 
-    /// An error in a child of the process that mapped the window.
+    /// Returns an error in a child of the process that mapped the window.
     ///
     /// # Errors
     ///
@@ -181,10 +182,10 @@ impl Window {
         })
     }
 
-    /// Puts memory behind a range of a window, in huge pages if the kernel has them.
+    /// Populates a range of a window, with huge pages if the kernel has them.
     ///
-    /// Contents stay as they are. Both ends are rounded outward to huge pages, so that
-    /// neighbours may work on adjoining ranges at the same time.
+    /// Contents stay unchanged. Both ends are rounded outward to huge pages, so that several
+    /// threads may populate adjoining ranges at the same time.
     ///
     /// # Errors
     ///
@@ -215,15 +216,15 @@ impl Window {
     }
 
     /// Touches each huge page of the range once and collapses all of them; false if the kernel
-    /// would not.
+    /// refuses.
     fn collapse(&self, start: usize, end: usize) -> bool {
-        /// Set once the kernel has shown that it does not know the advice.
+        /// Set once the kernel has rejected the advice as unknown.
         static UNSUPPORTED: AtomicBool = AtomicBool::new(false);
-        // Relaxed: a hint that saves a system call, it guards nothing.
+        // Relaxed: a hint that saves a system call; it guards nothing.
         if UNSUPPORTED.load(Ordering::Relaxed) {
             return false;
         }
-        // The kernel collapses only what has a page at all.
+        // The kernel collapses only ranges that have at least one page.
         self.touch(start, end, HUGE_BYTES);
         match self.advise_range(start, end - start, libc::MADV_COLLAPSE) {
             Ok(()) => true,
@@ -237,8 +238,8 @@ impl Window {
         }
     }
 
-    /// Reads one byte every `step` bytes: a read makes a page in a memory file, and cannot
-    /// disturb what another process writes there.
+    /// Reads one byte every `step` bytes: a read makes a page in a memory file, and does not
+    /// interfere with writes of other processes.
     fn touch(&self, start: usize, end: usize, step: usize) {
         for position in (start..end).step_by(step) {
             let byte = self.base.as_ptr().wrapping_add(position);
@@ -253,7 +254,8 @@ impl Window {
         self.advise_range(0, self.len_bytes, advice)
     }
 
-    /// Gives advice that changes neither contents nor protection; `start + len <= len_bytes`.
+    /// Gives advice that changes neither contents nor protection. Requires `start + len <=
+    /// self.len_bytes`.
     fn advise_range(&self, start: usize, len: usize, advice: i32) -> Result<()> {
         debug_assert!(start + len <= self.len_bytes);
         loop {
@@ -270,7 +272,7 @@ impl Window {
         }
     }
 
-    /// Undoes what `mlockall(MCL_FUTURE)` did to the mapping. Failing means it was not locked.
+    /// Undoes the effect of `mlockall(MCL_FUTURE)` on the mapping. Fails only if it was not locked.
     fn munlock(&self) {
         // SAFETY: the range is this window's own; unlocking changes no contents.
         let _ = unsafe { libc::munlock(self.base.as_ptr().cast(), self.len_bytes) };
@@ -293,7 +295,7 @@ impl Drop for Window {
     }
 }
 
-/// Unmaps a range that the caller owns; an empty one is fine.
+/// Unmaps a range that the caller owns; the range may be empty.
 fn unmap(start: *mut u8, len_bytes: usize) {
     if len_bytes > 0 {
         // SAFETY: private to this file; `reserve` passes parts of a reservation that it does not

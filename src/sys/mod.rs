@@ -1,4 +1,4 @@
-//! Every call to the operating system, behind thin safe faces.
+//! All calls to the operating system, behind thin safe wrappers.
 
 pub(crate) mod cgroup;
 pub(crate) mod clock;

@@ -10,18 +10,18 @@ use std::time::{Duration, Instant};
 use crate::sys::cgroup;
 use crate::sys::per_process::PerProcess;
 
-/// How long a counted kill waits to be matched with a death. It may have hit a process that is not
-/// brigade's.
+/// How long a counted kill waits to be matched with a death. Its victim may be a process that is
+/// not brigade's.
 const KEPT: Duration = Duration::from_secs(10);
 
 /// The kernel's counter, and the kills not yet matched with a death.
 #[derive(Debug, Default)]
 struct KillCount {
-    /// The count at the last look, once there was one.
+    /// The count when it was last read; `None` before the first time.
     seen: Option<u64>,
-    /// Kills that no death was found for.
+    /// Kills that were not matched with a death.
     unclaimed: u64,
-    /// When the latest of them was noticed.
+    /// When the latest of them was seen.
     noticed: Option<Instant>,
 }
 
@@ -50,12 +50,12 @@ impl KillCount {
 static ACCOUNT: PerProcess<Mutex<KillCount>> = PerProcess::new(Mutex::default);
 
 fn account() -> MutexGuard<'static, KillCount> {
-    // Nothing under this lock panics half-way through a change.
+    // No code under this lock panics in the middle of a change.
     ACCOUNT.get().lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Notes what has been counted so far. Called before a process is started, whose end is asked
-/// about later.
+/// Notes the current count. Called before the start of each process whose death may be reported
+/// later.
 pub(crate) fn note() {
     account().look(cgroup::oom_kills(), Instant::now());
 }

@@ -11,8 +11,8 @@ pub(crate) type Holders = HashMap<FileId, BTreeSet<u32>>;
 
 /// The processes that hold each file: by a `flock`, or by a mapping under [`DIRECTORY`].
 ///
-/// A racy look: processes come and go. Those of other users, or of a pid namespace that cannot be
-/// seen from here, may be missing.
+/// The result may be outdated: processes come and go. Those of other users, or of a pid namespace
+/// that is invisible here, may be missing.
 ///
 /// [`DIRECTORY`]: crate::sys::shm::DIRECTORY
 pub(crate) fn holders() -> Holders {
@@ -25,8 +25,8 @@ pub(crate) fn holders() -> Holders {
     found
 }
 
-/// The processes that have each file under [`DIRECTORY`](crate::sys::shm::DIRECTORY) mapped, as
-/// racy a look as [`holders`].
+/// The processes that have each file under [`DIRECTORY`](crate::sys::shm::DIRECTORY) mapped. May be
+/// outdated, as [`holders`].
 pub(crate) fn mappings() -> Holders {
     let mut found = Holders::new();
     // A process in another mount namespace may know the same file by another path.
@@ -44,14 +44,14 @@ pub(crate) fn mappings() -> Holders {
     found
 }
 
-/// What a process calls itself, if it lives and may be asked.
+/// The name (`comm`) of a process, if it lives and its name may be read.
 pub(crate) fn command(pid: u32) -> Option<String> {
     let name = fs::read(format!("/proc/{pid}/comm")).ok()?;
     Some(String::from_utf8_lossy(&name).trim_end().to_owned())
 }
 
-/// A line of `/proc/locks`: `1: FLOCK  ADVISORY  READ 4711 00:1b:42 0 EOF`. One with an arrow
-/// instead is of a process that waits.
+/// Parses a line of `/proc/locks`: `1: FLOCK  ADVISORY  READ 4711 00:1b:42 0 EOF`. A line with an
+/// arrow instead describes a process that waits.
 fn parse_lock(line: &str) -> Option<(FileId, u32)> {
     let mut words = line.split_ascii_whitespace().skip(1);
     if words.next() != Some("FLOCK") {
@@ -63,7 +63,7 @@ fn parse_lock(line: &str) -> Option<(FileId, u32)> {
     Some((FileId { device, inode: place.next()?.parse().ok()? }, pid))
 }
 
-/// A line of `/proc/PID/maps`: `7f00-7f10 rw-s 00000000 00:1b 42    /dev/shm/name`.
+/// Parses a line of `/proc/PID/maps`: `7f00-7f10 rw-s 00000000 00:1b 42    /dev/shm/name`.
 fn parse_mapping(line: &str) -> Option<FileId> {
     let mut words = line.split_ascii_whitespace().skip(3);
     let (place, inode, _path) = (words.next()?, words.next()?, words.next()?);
@@ -71,7 +71,7 @@ fn parse_mapping(line: &str) -> Option<FileId> {
     Some(FileId { device: device(major, minor)?, inode: inode.parse().ok()? })
 }
 
-/// A device's number, from two in hexadecimal.
+/// The number of a device, from its major and minor numbers in hexadecimal.
 fn device(major: &str, minor: &str) -> Option<u64> {
     let number = |text| u32::from_str_radix(text, 16).ok();
     Some(rustix::fs::makedev(number(major)?, number(minor)?))

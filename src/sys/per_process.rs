@@ -1,4 +1,4 @@
-//! Statics that are initialised anew in a forked child, without waiting.
+//! Statics that are initialised anew in a forked child.
 //!
 //! A child that is forked while another thread of its parent holds a lock inherits the locked lock
 //! without that thread, and would wait for ever. The same holds for a `OnceLock` that is being
@@ -11,8 +11,8 @@ use std::sync::atomic::{AtomicPtr, Ordering};
 
 use crate::sys::fork::Instance;
 
-/// A value of each process, made on first use. What a child inherits it neither uses nor drops:
-/// that belongs to its parent.
+/// A value of each process, made on first use. An inherited value is neither used nor dropped: it
+/// belongs to the parent.
 pub(crate) struct PerProcess<T: 'static> {
     slot: AtomicPtr<Slot<T>>,
     make: fn() -> T,
@@ -25,12 +25,12 @@ struct Slot<T> {
 }
 
 impl<T: Send + Sync> PerProcess<T> {
-    /// One that has no value yet; `make` may run more than once in a process.
+    /// Makes one without a value; `make` may run more than once in a process.
     pub(crate) const fn new(make: fn() -> T) -> PerProcess<T> {
         PerProcess { slot: AtomicPtr::new(ptr::null_mut()), make }
     }
 
-    /// This process's value.
+    /// Returns this process's value.
     pub(crate) fn get(&self) -> &'static T {
         let own = Instance::current();
         // Acquire: pairs with the compare-and-swap below.
@@ -61,12 +61,12 @@ impl<T: Send + Sync> PerProcess<T> {
 pub(crate) struct Once<T: 'static>(AtomicPtr<T>);
 
 impl<T: Send + Sync> Once<T> {
-    /// One that has no value yet.
+    /// Makes one without a value.
     pub(crate) const fn new() -> Once<T> {
         Once(AtomicPtr::new(ptr::null_mut()))
     }
 
-    /// The value, which `make` makes if there is none. Waits for no other thread.
+    /// Returns the value, made by `make` if there is none. Never waits for another thread.
     pub(crate) fn get_or_init(&self, make: impl FnOnce() -> T) -> &'static T {
         // Acquire: pairs with the compare-and-swap below.
         let current = self.0.load(Ordering::Acquire);
@@ -122,7 +122,7 @@ mod tests {
     fn a_lock_that_was_held_at_a_fork_is_free_in_the_child_and_a_value_that_was_made_is_made() {
         static LOCK: PerProcess<Mutex<u32>> = PerProcess::new(|| Mutex::new(1));
         static ONCE: Once<u32> = Once::new();
-        // Inside the making of a value, with the lock held: both as a child finds them at worst.
+        // The child inherits the worst case of both: the lock held, and the value being made.
         let mut held = LOCK.get().lock().unwrap();
         *held = 2;
         let value = ONCE.get_or_init(|| {

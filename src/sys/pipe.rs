@@ -1,4 +1,4 @@
-//! Pipes, read without waiting.
+//! Pipes whose read end does not block.
 
 use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd};
@@ -6,7 +6,7 @@ use std::os::fd::{BorrowedFd, OwnedFd};
 use rustix::io::Errno;
 use rustix::pipe::PipeFlags;
 
-/// A pipe: the end to read, which never blocks, and the end to write, which does. Both are closed
+/// Makes a pipe: the read end, which never blocks, and the write end, which does. Both are closed
 /// on exec.
 pub(crate) fn pair() -> io::Result<(OwnedFd, OwnedFd)> {
     let (read, write) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC)?;
@@ -15,18 +15,18 @@ pub(crate) fn pair() -> io::Result<(OwnedFd, OwnedFd)> {
     Ok((read, write))
 }
 
-/// What a read brought.
+/// The result of a read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Read {
-    /// So many bytes.
+    /// This many bytes.
     Bytes(usize),
-    /// Nothing now.
+    /// Nothing now; the pipe is empty.
     Nothing,
     /// End of file: the other end is closed, or the pipe cannot be read.
     End,
 }
 
-/// Reads into `buffer` what is there now.
+/// Reads the available bytes into `buffer`.
 pub(crate) fn try_read(fd: BorrowedFd<'_>, buffer: &mut [u8]) -> Read {
     loop {
         match rustix::io::read(fd, &mut *buffer) {

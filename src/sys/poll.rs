@@ -1,4 +1,4 @@
-//! Waiting for descriptors: poll, epoll and eventfd.
+//! Waits for descriptors: poll, epoll and eventfd.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -11,12 +11,12 @@ use rustix::event::{EventfdFlags, Timespec, epoll};
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Interest<'fd> {
     pub(crate) fd: BorrowedFd<'fd>,
-    /// Wait for room to write as well as for something to read.
+    /// Wait also for room to write.
     pub(crate) writable: bool,
 }
 
 /// Waits until a descriptor is ready, has failed, or was hung up; `None` waits without limit.
-/// Returns which are ready. A signal ends the wait early with none.
+/// Returns for each whether it is ready. A signal ends the wait early with none.
 pub(crate) fn wait_any(
     interests: &[Interest<'_>],
     timeout: Option<Duration>,
@@ -49,12 +49,12 @@ pub(crate) fn is_readable(fd: BorrowedFd<'_>) -> bool {
     matches!(nix::poll::poll(&mut fds, PollTimeout::ZERO), Ok(n) if n > 0)
 }
 
-/// A counter in the kernel that one side adds to and the other waits for.
+/// A counter in the kernel: one side adds to it, the other waits for it.
 #[derive(Debug)]
 pub(crate) struct EventFd(OwnedFd);
 
 impl EventFd {
-    /// A counter at zero, closed on exec, never blocking.
+    /// Makes a counter at zero, closed on exec, that never blocks.
     pub(crate) fn new() -> io::Result<EventFd> {
         let flags = EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK;
         Ok(EventFd(rustix::event::eventfd(0, flags)?))
@@ -65,7 +65,7 @@ impl EventFd {
         EventFd(fd)
     }
 
-    /// Makes it readable. A counter that is already at its limit is readable as it is.
+    /// Makes it readable. A failed write means that the counter is at its limit, thus readable.
     pub(crate) fn ring(&self) {
         let _ = rustix::io::write(&self.0, &1u64.to_ne_bytes());
     }
@@ -82,28 +82,28 @@ impl AsFd for EventFd {
     }
 }
 
-/// Waits for any of a changing set of descriptors, each known by a number.
+/// Waits for any of a changing set of descriptors, each identified by a number.
 #[derive(Debug)]
 pub(crate) struct Epoll(OwnedFd);
 
 impl Epoll {
-    /// An empty set, closed on exec.
+    /// Makes an empty set, closed on exec.
     pub(crate) fn new() -> io::Result<Epoll> {
         Ok(Epoll(epoll::create(epoll::CreateFlags::CLOEXEC)?))
     }
 
-    /// Adds a descriptor: it is reported by `key` while readable or hung up on.
+    /// Adds a descriptor, reported as `key` while it is readable or hung up.
     pub(crate) fn add(&self, fd: BorrowedFd<'_>, key: u64) -> io::Result<()> {
         let data = epoll::EventData::new_u64(key);
         Ok(epoll::add(&self.0, fd, data, epoll::EventFlags::IN)?)
     }
 
-    /// Takes a descriptor out.
+    /// Removes a descriptor.
     pub(crate) fn remove(&self, fd: BorrowedFd<'_>) -> io::Result<()> {
         Ok(epoll::delete(&self.0, fd)?)
     }
 
-    /// Waits; returns the keys that are ready, none after `timeout` or a signal.
+    /// Waits, and returns the keys that are ready: none after `timeout` or a signal.
     pub(crate) fn wait(&self, timeout: Option<Duration>) -> io::Result<Vec<u64>> {
         let timeout = timeout.map(|left| Timespec {
             tv_sec: i64::try_from(left.as_secs()).unwrap_or(i64::MAX),

@@ -15,7 +15,7 @@ pub(crate) use crate::sys::fork::pid;
 use crate::sys::procfs;
 use crate::sys::signal::DirectedSignal;
 
-/// The id of this process's parent; 0 if it lives in another pid namespace.
+/// The id of this process's parent; 0 if the parent is in another pid namespace.
 pub(crate) fn parent_pid() -> u32 {
     nix::unistd::getppid().as_raw().cast_unsigned()
 }
@@ -35,7 +35,7 @@ pub(crate) enum Forked {
 /// - The process has exactly one thread, so that no lock can be held by a thread that the child
 ///   lacks.
 pub(crate) unsafe fn fork() -> io::Result<Forked> {
-    // SAFETY: single-threaded, by this function's contract; so the child may do what it likes.
+    // SAFETY: single-threaded, by this function's contract; so the child may run any code.
     match unsafe { nix::unistd::fork() }? {
         nix::unistd::ForkResult::Child => Ok(Forked::Child),
         nix::unistd::ForkResult::Parent { child } => {
@@ -50,7 +50,8 @@ pub(crate) fn exit_now(code: i32) -> ! {
     unsafe { libc::_exit(code) }
 }
 
-/// A descriptor for the process `pid`, readable once that process has ended. It is closed on exec.
+/// Opens a descriptor for the process `pid`, readable once that process has ended and closed on
+/// exec.
 pub(crate) fn pidfd_open(pid: u32) -> io::Result<OwnedFd> {
     let pid = Pid::from_raw(pid.cast_signed()).ok_or(Errno::ESRCH)?;
     Ok(rustix::process::pidfd_open(pid, PidfdFlags::empty())?)
@@ -58,7 +59,7 @@ pub(crate) fn pidfd_open(pid: u32) -> io::Result<OwnedFd> {
 
 /// Sends a signal by number to the process behind `pidfd`; `Ok(false)` if it has been reaped.
 ///
-/// It has its effect on that process even if that holds what is sent to its whole group.
+/// It takes effect there even if that process holds signals that are sent to its whole group.
 pub(crate) fn pidfd_signal(pidfd: BorrowedFd<'_>, signal: i32) -> io::Result<bool> {
     let info = DirectedSignal::new(signal);
     let pidfd = pidfd.as_raw_fd();
@@ -72,7 +73,7 @@ pub(crate) fn pidfd_signal(pidfd: BorrowedFd<'_>, signal: i32) -> io::Result<boo
     }
 }
 
-/// The number of the signal that no process can block.
+/// SIGKILL, which no process can block.
 pub(crate) const SIGKILL: i32 = libc::SIGKILL;
 
 /// Sends SIGKILL to the process behind `pidfd`; `Ok(false)` if it has been reaped.
@@ -80,12 +81,12 @@ pub(crate) fn pidfd_kill(pidfd: BorrowedFd<'_>) -> io::Result<bool> {
     pidfd_signal(pidfd, libc::SIGKILL)
 }
 
-/// Has the process behind `pidfd` go on if it was stopped; `Ok(false)` if it has been reaped.
+/// Continues the process behind `pidfd` if it was stopped; `Ok(false)` if it has been reaped.
 pub(crate) fn pidfd_continue(pidfd: BorrowedFd<'_>) -> io::Result<bool> {
     pidfd_signal(pidfd, libc::SIGCONT)
 }
 
-/// How a reaped child ended, and what it used.
+/// How a reaped child ended, and its peak memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Reaped {
     pub(crate) pid: u32,
@@ -93,7 +94,7 @@ pub(crate) struct Reaped {
     pub(crate) peak_rss_bytes: u64,
 }
 
-/// Reaps the child `pid` if it has ended. `None`: it lives.
+/// Reaps the child `pid` if it has ended; `None` if it lives.
 pub(crate) fn try_reap(pid: u32) -> io::Result<Option<Reaped>> {
     reap(pid.cast_signed(), libc::WNOHANG)
 }
@@ -122,18 +123,18 @@ fn reap(pid: i32, options: i32) -> io::Result<Option<Reaped>> {
     Ok(Some(Reaped { pid: got.cast_unsigned(), reason, peak_rss_bytes }))
 }
 
-/// The kernel's list of the children of this process's first thread, opened once: looking up the
-/// name takes longer than reading what is mostly an empty file.
+/// The kernel's list of the children of this process's first thread. It is opened once, because
+/// looking up the name takes longer than reading the file, which is mostly empty.
 #[derive(Debug)]
 pub(crate) struct Children(std::fs::File);
 
 impl Children {
-    /// Of the process that calls this.
+    /// Opens the list of the calling process.
     pub(crate) fn open() -> io::Result<Children> {
         std::fs::File::open(format!("/proc/self/task/{}/children", pid())).map(Children)
     }
 
-    /// Their ids.
+    /// The ids of the children.
     pub(crate) fn ids(&self) -> io::Result<Vec<u32>> {
         use std::os::unix::fs::FileExt;
         let (mut text, mut chunk) = (Vec::new(), [0u8; 512]);
@@ -148,7 +149,7 @@ impl Children {
     }
 }
 
-/// How many of them have ended and are not reaped.
+/// The number of children that have ended and are not reaped.
 pub(crate) fn zombies(children: &Children) -> usize {
     let ids = children.ids().unwrap_or_default();
     let has_ended = |pid: &u32| {
@@ -164,12 +165,12 @@ pub(crate) fn kill_child(pid: u32) -> io::Result<()> {
     Ok(())
 }
 
-/// How many threads this process has.
+/// The number of threads of this process.
 pub(crate) fn thread_count() -> io::Result<usize> {
     Ok(std::fs::read_dir("/proc/self/task")?.count())
 }
 
-/// The names of this process's threads, but for the first; fewer if some end meanwhile.
+/// The names of this process's threads except the first; fewer if some end meanwhile.
 pub(crate) fn names_of_other_threads() -> Vec<String> {
     let own = pid().to_string();
     let threads = std::fs::read_dir("/proc/thread-self/..").into_iter().flatten().flatten();
@@ -178,24 +179,24 @@ pub(crate) fn names_of_other_threads() -> Vec<String> {
     others.filter_map(name).map(|name| name.trim().to_owned()).collect()
 }
 
-/// Asks the kernel to send SIGKILL to this process when the thread that made it ends.
+/// Requests SIGKILL for this process when the thread that created it ends.
 pub(crate) fn die_with_parent() -> io::Result<()> {
     Ok(nix::sys::prctl::set_pdeathsig(Signal::SIGKILL)?)
 }
 
-/// Makes this process the one that adopts the orphans among its descendants.
+/// Makes this process adopt the orphans among its descendants.
 pub(crate) fn become_subreaper() -> io::Result<()> {
     Ok(nix::sys::prctl::set_child_subreaper(true)?)
 }
 
-/// Sets the name that `/proc/PID/comm` and `ps` show; at most 15 bytes of it are kept.
+/// Sets the name that `/proc/PID/comm` and `ps` show; the kernel keeps at most 15 bytes of it.
 pub(crate) fn set_name(name: &str) -> io::Result<()> {
     let name: Vec<u8> = name.bytes().filter(|&byte| byte != 0).take(15).collect();
     let name = CString::new(name).unwrap_or_default();
     Ok(nix::sys::prctl::set_name(&name)?)
 }
 
-/// Closes every descriptor from `first` on, but those in `keep` (sorted, all at least `first`).
+/// Closes every descriptor from `first` on, except those in `keep` (sorted, all at least `first`).
 pub(crate) fn close_all_but(first: RawFd, keep: &[RawFd]) -> io::Result<()> {
     let mut from = first;
     for &kept in keep {
@@ -208,8 +209,8 @@ pub(crate) fn close_all_but(first: RawFd, keep: &[RawFd]) -> io::Result<()> {
 }
 
 fn close_range(first: RawFd, last: RawFd) -> io::Result<()> {
-    // SAFETY: callers hold no descriptor in the range, by their own contract: a process that has
-    // just been forked or exec'ed and owns only what it keeps.
+    // SAFETY: callers own no descriptor in the range, by their contract: such a process was just
+    // forked or exec'ed and owns only the descriptors that it keeps.
     let done = unsafe { libc::close_range(first.cast_unsigned(), last.cast_unsigned(), 0) };
     Errno::result(done).map(drop).map_err(io::Error::from)
 }
@@ -228,7 +229,7 @@ pub(crate) fn open_missing_stdio() -> io::Result<()> {
     Ok(())
 }
 
-/// This process's working directory; `None` if it may not enter that any more itself.
+/// This process's working directory; `None` if the process may no longer enter it.
 pub(crate) fn directory() -> io::Result<Option<OwnedFd>> {
     use rustix::fs::{Mode, OFlags, open};
     match open(".", OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty()) {
@@ -238,13 +239,12 @@ pub(crate) fn directory() -> io::Result<Option<OwnedFd>> {
     }
 }
 
-/// Makes a directory this process's working directory.
+/// Sets this process's working directory.
 pub(crate) fn change_directory(fd: BorrowedFd<'_>) -> io::Result<()> {
     Ok(rustix::process::fchdir(fd)?)
 }
 
-/// Another descriptor for what a standard descriptor of this process stands for; `None` if that is
-/// closed.
+/// Duplicates a standard descriptor of this process; `None` if that is closed.
 pub(crate) fn duplicate(standard: impl AsFd) -> io::Result<Option<OwnedFd>> {
     match standard.as_fd().try_clone_to_owned() {
         Ok(fd) => Ok(Some(fd)),
@@ -258,31 +258,30 @@ pub(crate) fn replace_stdin(fd: OwnedFd) -> io::Result<()> {
     Ok(nix::unistd::dup2_stdin(fd)?)
 }
 
-/// Makes `/dev/null` the standard input of this process, or, if there is no `/dev/null`, an empty
-/// pipe without a writer.
+/// Makes `/dev/null` the standard input of this process, or an empty pipe without a writer if there
+/// is no `/dev/null`.
 pub(crate) fn close_stdin() -> io::Result<()> {
     let null = std::fs::File::open("/dev/null").map(OwnedFd::from);
     replace_stdin(null.or_else(|_| Ok::<_, io::Error>(nix::unistd::pipe()?.0))?)
 }
 
-/// The bits that this process takes from the rights of files that it creates; `None` where the
-/// kernel does not say.
+/// The umask of this process; `None` if the kernel does not report it.
 pub(crate) fn umask() -> Option<u32> {
-    // The system call reads it only by changing it, which other threads would see.
+    // The system call can only read it by changing it, which other threads would see.
     let status = procfs::text("/proc/thread-self/status").ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("Umask:"))?;
     u32::from_str_radix(line.trim(), 8).ok()
 }
 
-/// Sets these bits; returns what they were.
+/// Sets the umask; returns the old one.
 pub(crate) fn set_umask(mask: u32) -> u32 {
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(mask)).as_raw_mode()
 }
 
-/// The arguments that this process was started with.
+/// The arguments with which this process was started.
 pub(crate) fn arguments() -> Vec<CString> {
     use std::os::unix::ffi::OsStringExt;
-    // They come from strings that end with a zero byte, and so have none within.
+    // They were C strings, so they contain no zero byte.
     std::env::args_os().filter_map(|arg| CString::new(arg.into_vec()).ok()).collect()
 }
 
@@ -296,8 +295,8 @@ pub(crate) fn replace_stderr(fd: OwnedFd) -> io::Result<()> {
     Ok(nix::unistd::dup2_stderr(fd)?)
 }
 
-/// The same open file under a number that programs do not come to by opening a few, closed on
-/// exec.
+/// Duplicates the descriptor with a high number, which programs rarely reach by opening files;
+/// closed on exec.
 pub(crate) fn with_high_number(fd: &OwnedFd) -> io::Result<OwnedFd> {
     let (soft, _) = nix::sys::resource::getrlimit(Resource::RLIMIT_NOFILE)?;
     let lowest = soft.min(HIGH_NUMBERS_END).saturating_sub(HIGH_NUMBERS).max(3);
@@ -305,14 +304,14 @@ pub(crate) fn with_high_number(fd: &OwnedFd) -> io::Result<OwnedFd> {
     match nix::fcntl::fcntl(fd, nix::fcntl::FcntlArg::F_DUPFD_CLOEXEC(lowest)) {
         // SAFETY: the kernel has just made this descriptor, for this call.
         Ok(number) => Ok(unsafe { OwnedFd::from_raw_fd(number) }),
-        // All numbers up there are taken: any will do.
+        // All high numbers are taken: any number will do.
         Err(_) => fd.try_clone(),
     }
 }
 
-/// Descriptors of a child's own have numbers below this, if the limit allows.
+/// A child's own descriptors have numbers below this, if the limit allows.
 const HIGH_NUMBERS_END: u64 = 1024;
-/// As many numbers are kept for them.
+/// The count of numbers that are kept for them.
 const HIGH_NUMBERS: u64 = 16;
 
 /// Whether the descriptor number `fd` is open.
@@ -321,28 +320,28 @@ pub(crate) fn is_open(fd: RawFd) -> bool {
     unsafe { libc::fcntl(fd, libc::F_GETFD) != -1 }
 }
 
-/// Takes over the descriptor number `fd`, which this process was started with.
+/// Takes over the descriptor number `fd`, with which this process was started.
 ///
 /// # Safety
 ///
 /// - `fd` is open, and nothing else in this process owns it.
 pub(crate) unsafe fn inherited(fd: RawFd) -> OwnedFd {
-    // SAFETY: open and not owned by anyone, by this function's contract.
+    // SAFETY: open, without another owner, by this function's contract.
     unsafe { OwnedFd::from_raw_fd(fd) }
 }
 
 /// Whether this process runs with privileges that its caller lacks (set-uid and the like).
 pub(crate) fn is_privileged_exec() -> bool {
-    // SAFETY: `getauxval` reads a table that the kernel left for this process.
+    // SAFETY: `getauxval` reads a table that the kernel made for this process.
     unsafe { libc::getauxval(libc::AT_SECURE) != 0 }
 }
 
-/// The user whose rights this process has.
+/// The effective user of this process.
 pub(crate) fn effective_user() -> u32 {
     nix::unistd::geteuid().as_raw()
 }
 
-/// The users and groups by whose rights a process acts.
+/// The users and groups that determine the rights of a process.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Credentials {
     users: [u32; 3],
@@ -360,16 +359,16 @@ pub(crate) fn credentials() -> io::Result<Credentials> {
     })
 }
 
-/// The number of a process, in two namespaces.
+/// The pid of a process in two namespaces.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct NamespacePids {
-    /// In the one that `/proc` shows.
+    /// In the namespace of `/proc`.
     pub(crate) in_proc: u32,
     /// In its own.
     pub(crate) own: u32,
 }
 
-/// Which process is behind `pidfd`.
+/// The ids of the process behind `pidfd`.
 pub(crate) fn pid_of(pidfd: BorrowedFd<'_>) -> io::Result<NamespacePids> {
     let text = procfs::text(format!("/proc/self/fdinfo/{}", pidfd.as_raw_fd()))?;
     let field = |name: &str| {
@@ -382,13 +381,13 @@ pub(crate) fn pid_of(pidfd: BorrowedFd<'_>) -> io::Result<NamespacePids> {
     Ok(NamespacePids { in_proc, own })
 }
 
-/// How many fork servers are among this process's ancestors, of any version of this crate; those
+/// The number of fork servers among this process's ancestors, of any version of this crate. Those
 /// that `/proc` does not show are not counted.
 pub(crate) fn servers_above() -> u8 {
     let (mut next, mut count) = (parent_pid(), 0u8);
     for _ in 0..ANCESTORS_MAX {
         let Ok(stat) = procfs::text(format!("/proc/{next}/stat")) else { break };
-        // A name may have parentheses of its own.
+        // The name itself may contain parentheses.
         let Some((name, rest)) = stat.rsplit_once(')') else { break };
         let is_server = name.split_once('(').is_some_and(|(_, name)| name == SERVER);
         count = count.saturating_add(u8::from(is_server));
@@ -399,10 +398,10 @@ pub(crate) fn servers_above() -> u8 {
     count
 }
 
-/// Ancestors that are looked at.
+/// The most ancestors that are examined.
 const ANCESTORS_MAX: usize = 100;
 
-/// Whether the process `pid` of `/proc` is a fork server that is there still, ended or not.
+/// Whether the process `pid` of `/proc` is a fork server that is not reaped.
 pub(crate) fn is_unreaped_server(pid: u32) -> bool {
     procfs::text(format!("/proc/{pid}/stat"))
         .is_ok_and(|text| text.contains(&format!("({SERVER}) ")))
@@ -411,9 +410,9 @@ pub(crate) fn is_unreaped_server(pid: u32) -> bool {
 /// The name of a fork server.
 pub(crate) const SERVER: &str = "brigade-server";
 
-/// Which file the process `pid` of `/proc` runs: its device and inode.
+/// Device and inode of the file that the process `pid` of `/proc` runs.
 ///
-/// Any thread of it will do: one that has ended, the first one perhaps, has none.
+/// Reads them from any thread: one that has ended, perhaps the first, has none.
 pub(crate) fn executable(pid: &str) -> io::Result<(u64, u64)> {
     use std::os::unix::fs::MetadataExt;
     let number = |file: std::fs::Metadata| (file.dev(), file.ino());
@@ -426,10 +425,10 @@ pub(crate) fn executable(pid: &str) -> io::Result<(u64, u64)> {
     files.next().map(number).ok_or(first)
 }
 
-/// Writes a line to standard error, by itself.
+/// Writes a line to standard error in one call.
 pub(crate) fn complain(text: &str) {
     use std::io::Write;
-    // Nobody may be listening.
+    // Standard error may be closed.
     let _ = io::stderr().write_all(format!("{text}\n").as_bytes());
 }
 
@@ -453,15 +452,15 @@ pub(crate) unsafe fn set_env(name: impl AsRef<OsStr>, value: impl AsRef<OsStr>) 
     unsafe { std::env::set_var(name, value) };
 }
 
-/// Reaps the process behind `pidfd` if it happens to be a child of ours (a host that is init or a
-/// subreaper adopts what it starts); otherwise does nothing.
+/// Reaps the process behind `pidfd` if it is a child of this process (a host that is init or a
+/// subreaper adopts the processes that it starts); otherwise does nothing.
 pub(crate) fn reap_if_adopted(pidfd: BorrowedFd<'_>) {
     use rustix::process::{WaitId, WaitIdOptions, waitid};
-    // ECHILD is the usual answer: it was never ours.
+    // ECHILD is the usual answer: not a child of this process.
     let _ = waitid(WaitId::PidFd(pidfd), WaitIdOptions::EXITED | WaitIdOptions::NOHANG);
 }
 
-/// The environment of this process as `NAME=value` strings, without those that `skip` accepts.
+/// The environment of this process as `NAME=value` strings, without the names that `skip` accepts.
 pub(crate) fn environment(skip: impl Fn(&str) -> bool) -> Vec<CString> {
     use std::os::unix::ffi::OsStrExt;
     std::env::vars_os()
@@ -475,12 +474,12 @@ pub(crate) fn environment(skip: impl Fn(&str) -> bool) -> Vec<CString> {
         .collect()
 }
 
-/// The error of a process that has all the descriptors that it may have.
+/// The error of a process that has reached its limit of descriptors.
 pub(crate) fn no_more_descriptors() -> io::Error {
     io::Error::from(Errno::EMFILE)
 }
 
-/// The number of an error of the system; EINVAL for one that has none.
+/// The system's number of an error; EINVAL if it has none.
 pub(crate) fn errno_of(error: &io::Error) -> i32 {
     error.raw_os_error().unwrap_or(Errno::EINVAL as i32)
 }

@@ -1,10 +1,10 @@
-//! The text of a file of `/proc` or `/sys`.
+//! Reads files of `/proc` and `/sys` as text.
 
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
 
-/// The size of the first read, in bytes: more than most of these files have.
+/// The size of the first read, in bytes; most of these files are smaller.
 const USUAL_BYTES: usize = 8 << 10;
 
 /// The text of a file below `/proc` or `/sys`.
@@ -42,15 +42,14 @@ mod tests {
     fn a_text_is_read_whole_however_long() {
         for path in ["/proc/self/limits", "/proc/self/smaps", "/proc/filesystems"] {
             let (ours, theirs) = (text(path).unwrap(), std::fs::read_to_string(path).unwrap());
-            // Numbers change between two reads, lines do not.
+            // Values change between two reads, the number of lines does not.
             assert!(ours.lines().count() >= theirs.lines().count().min(20), "{path}: {ours}");
             assert!(ours.ends_with('\n') && !ours.contains('\0'), "{path}");
         }
         assert!(text("/proc/self/smaps").unwrap().len() > USUAL_BYTES);
     }
 
-    // The kind: what is read of the system is refused for bytes that nobody asked about. A pool
-    // with such a name did without its soft limit of memory.
+    // Without the replacement, a pool in a process with such a name had no soft limit of memory.
     #[test]
     fn a_name_that_is_no_text_hides_nothing_else() {
         let name = "fourteen bytes\u{e9}".to_owned();

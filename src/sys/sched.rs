@@ -15,7 +15,7 @@ pub(crate) fn set_nice(nice: i32) -> Result<()> {
         .map_err(|e| Error::os("setpriority", format!("niceness {nice}"), e))
 }
 
-/// How a process is preferred to others.
+/// The scheduling priority of a process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Priority {
     nice: i32,
@@ -25,11 +25,11 @@ pub(crate) struct Priority {
     level: i32,
 }
 
-/// That of this process's first thread, as far as a child of that would have it.
+/// The priority of this process's first thread, as its child would inherit it.
 pub(crate) fn priority_of_process() -> Option<Priority> {
     let own = nix::unistd::getpid().as_raw();
     let nice = rustix::process::getpriority_process(rustix::process::Pid::from_raw(own)).ok()?;
-    // SAFETY: a plain system call.
+    // SAFETY: passes no pointer.
     let policy = unsafe { libc::sched_getscheduler(own) };
     let mut level = libc::sched_param { sched_priority: 0 };
     // SAFETY: the pointer is to a live local.
@@ -41,7 +41,7 @@ pub(crate) fn priority_of_process() -> Option<Priority> {
     Some(Priority { nice, policy, level: level.sched_priority })
 }
 
-/// Gives the calling process a priority, as far as it has the rights.
+/// Sets the priority of the calling process, as far as it has the rights.
 pub(crate) fn set_priority(priority: Priority) {
     if priority_of_process() == Some(priority) {
         return;
@@ -55,7 +55,7 @@ pub(crate) fn set_priority(priority: Priority) {
 /// A limit of a process: its place in [`LIMITS`], the soft one, the hard one.
 pub(crate) type Limit = (usize, u64, u64);
 
-/// Not that of addresses: a worker maps the arena twice, its host once.
+/// Without `RLIMIT_AS`: a worker maps the arena twice, its host once.
 const LIMITS: [Resource; 15] = [
     Resource::RLIMIT_CORE,
     Resource::RLIMIT_CPU,
@@ -74,7 +74,7 @@ const LIMITS: [Resource; 15] = [
     Resource::RLIMIT_STACK,
 ];
 
-/// The limits of this process.
+/// The resource limits of this process.
 pub(crate) fn limits() -> Vec<Limit> {
     let limit = |(at, &resource): (usize, &Resource)| {
         getrlimit(resource).ok().map(|(soft, hard)| (at, soft, hard))
@@ -82,7 +82,7 @@ pub(crate) fn limits() -> Vec<Limit> {
     LIMITS.iter().enumerate().filter_map(limit).collect()
 }
 
-/// Gives the calling process limits, as far as it has the rights: a hard one is only lowered.
+/// Sets limits of the calling process, as far as it has the rights: a hard one is only lowered.
 pub(crate) fn set_limits(limits: &[Limit]) {
     for &(at, soft, hard) in limits {
         let Some(&resource) = LIMITS.get(at) else { continue };
@@ -93,7 +93,7 @@ pub(crate) fn set_limits(limits: &[Limit]) {
     }
 }
 
-/// Restricts the calling thread, and what it starts, to the processors named.
+/// Restricts the calling thread, and its later children, to these processors.
 pub(crate) fn set_affinity(cpus: &[usize]) -> Result<()> {
     let mut set = CpuSet::new();
     let os = |e: nix::errno::Errno| Error::os("sched_setaffinity", format!("{cpus:?}"), e);
@@ -103,8 +103,8 @@ pub(crate) fn set_affinity(cpus: &[usize]) -> Result<()> {
     nix::sched::sched_setaffinity(nix::unistd::Pid::from_raw(0), &set).map_err(os)
 }
 
-/// Checks whether a process started by this one may have that niceness and those processors, by
-/// setting both on a thread that ends at once.
+/// Checks whether a child of this process may have that niceness and those processors: sets both on
+/// a thread that ends at once.
 ///
 /// # Errors
 ///
@@ -119,10 +119,10 @@ pub(crate) fn try_wishes(nice: Option<i32>, cpus: Option<&[usize]>) -> Result<()
         // On Linux both are attributes of the calling thread.
         let outcome = nice.map_or(Ok(()), set_nice);
         let outcome = outcome.and_then(|()| cpus.map_or(Ok(()), |cpus| set_affinity(&cpus)));
-        // The other end waits below.
+        // Received below.
         let _ = tell.send(outcome);
     });
-    // Without room for a thread there is no answer, and none is needed: a worker does without.
+    // If no thread can be started, nothing is checked.
     let Ok(thread) = thread else { return Ok(()) };
     let outcome = told.recv().unwrap_or(Ok(()));
     thread.join();
@@ -147,21 +147,20 @@ fn affinity_of(thread: nix::unistd::Pid) -> Result<Vec<usize>> {
     Ok((0..CpuSet::count()).filter(|&cpu| set.is_set(cpu).unwrap_or(false)).collect())
 }
 
-/// The processor that runs the calling thread; by the time of the answer it may be another.
+/// The processor that runs the calling thread now; it may change at any time.
 pub(crate) fn processor() -> Option<usize> {
     nix::sched::sched_getcpu().ok()
 }
 
-/// Moves the calling thread to one of the processors that it may run on; it may be moved away at
-/// once, because where it may run stays as it was.
+/// Moves the calling thread to one of the processors that it may run on. Its affinity is unchanged,
+/// so the kernel may move it away at once.
 pub(crate) fn move_to(cpu: usize) -> Result<()> {
     let os = |call, e: nix::errno::Errno| Error::os(call, format!("processor {cpu}"), e);
     let this_thread = nix::unistd::Pid::from_raw(0);
     let allowed =
         nix::sched::sched_getaffinity(this_thread).map_err(|e| os("sched_getaffinity", e))?;
     set_affinity(&[cpu])?;
-    // Nothing to do about a failure: the processors were taken away meanwhile, and then the
-    // kernel has chosen others.
+    // Fails if the processors were taken away meanwhile; then the kernel has chosen others.
     nix::sched::sched_setaffinity(this_thread, &allowed).map_err(|e| os("sched_setaffinity", e))
 }
 
@@ -173,7 +172,7 @@ pub(crate) fn set_data_bytes_max(bytes: u64) -> Result<()> {
     setrlimit(Resource::RLIMIT_DATA, bytes, bytes).map_err(|e| os("setrlimit", e))
 }
 
-/// Private memory of the calling process that is resident now, in bytes; shared memory apart.
+/// Resident private memory of the calling process, in bytes, without shared memory.
 pub(crate) fn resident_private_bytes() -> Result<u64> {
     const STATUS: &str = "/proc/thread-self/status";
     let text = procfs::text(STATUS).map_err(|e| Error::os("read", STATUS, e))?;

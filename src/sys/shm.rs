@@ -1,4 +1,4 @@
-//! Named files under /dev/shm.
+//! Named files under `/dev/shm`.
 
 #![allow(unsafe_code)]
 
@@ -15,13 +15,13 @@ use crate::error::{Error, Limit, Result};
 use crate::sys::file::{self, FileId, LockMode};
 use crate::sys::{limits, memfd};
 
-/// Where named regions live.
+/// The directory of named regions.
 pub(crate) const DIRECTORY: &str = "/dev/shm";
 
-/// Set on a region that shall outlive its creator; on a regular file Linux ignores this bit.
+/// The mode of a region that outlives its creator; on a regular file Linux ignores the sticky bit.
 const KEPT_MODE: u32 = 0o1600;
 
-/// How long someone may hold a region exclusively until it counts as gone.
+/// How long another process may hold a region exclusively until the region counts as removed.
 const EXCLUSIVE_TIME: Duration = Duration::from_secs(1);
 
 /// The path of a region, whose name the caller has checked.
@@ -29,11 +29,11 @@ pub(crate) fn path_of(name: &str) -> PathBuf {
     Path::new(DIRECTORY).join(name)
 }
 
-/// Creates a region without a name. It begins with what `header` returns for the new file, and is
-/// zero beyond that. [`publish`] gives it a name.
+/// Creates a region without a name. It begins with the result of `header` for the new file, and is
+/// zero after that. [`publish`] gives it a name.
 ///
-/// The descriptor holds a shared lock for as long as it, or a copy of it, is open. Until it is
-/// published there is nothing to see and nothing to clean up.
+/// The descriptor holds a shared lock as long as it, or a copy of it, is open. An unpublished
+/// region is invisible and needs no cleanup.
 ///
 /// # Errors
 ///
@@ -47,7 +47,7 @@ pub(crate) fn prepare(
     if !file::try_lock(&file, LockMode::Shared, name)? {
         return Err(Error::os("flock", name, io::Error::from(io::ErrorKind::WouldBlock)));
     }
-    // Past the limit on file sizes there would be a signal instead of an error.
+    // Beyond the limit on file sizes the kernel sends a signal instead of an error.
     let of_system = (file::free_bytes(&file, DIRECTORY)?, Limit::FileSystem);
     let of_process = (limits::file_size_bytes_max(), Limit::FileSize);
     let (free_bytes, limited_by) = if of_process.0 < of_system.0 { of_process } else { of_system };
@@ -70,7 +70,7 @@ pub(crate) fn publish(file: &File, name: &str) -> Result<bool> {
     file::link(file, &path_of(name))
 }
 
-/// Whether something has this name, whatever it is.
+/// Whether anything has this name.
 pub(crate) fn exists(name: &str) -> bool {
     fs::symlink_metadata(path_of(name)).is_ok()
 }
@@ -84,8 +84,8 @@ pub(crate) fn exists(name: &str) -> bool {
 /// [`Error::NotFound`]; [`Error::Layout`] if it is a link, no regular file, or someone else's.
 pub(crate) fn open(name: &str) -> Result<File> {
     let file = checked(name)?;
-    // Who holds it exclusively looks whether anybody else does: it is free again in a moment, or
-    // gone.
+    // A process that holds it exclusively checks whether others hold it. Soon the file is unlocked,
+    // or its name is gone.
     let start = Instant::now();
     while !file::try_lock(&file, LockMode::Shared, name)? {
         if start.elapsed() > EXCLUSIVE_TIME {
@@ -112,7 +112,7 @@ fn checked(name: &str) -> Result<File> {
     Ok(file)
 }
 
-/// Opens a file of this user's without locking it: the others may remove its name.
+/// Opens a file of this user's without locking it, so others may remove its name.
 ///
 /// # Errors
 ///
@@ -149,7 +149,7 @@ fn strange(name: &str, found: &str) -> Error {
     Error::Layout { place, found: found.to_owned(), expected }
 }
 
-/// A regular file under [`DIRECTORY`], looked at.
+/// The state of a regular file under [`DIRECTORY`].
 #[derive(Debug)]
 pub(crate) struct Found {
     pub(crate) id: FileId,
@@ -157,9 +157,9 @@ pub(crate) struct Found {
     /// Permission bits.
     pub(crate) mode: u32,
     pub(crate) size_bytes: u64,
-    /// Memory behind it.
+    /// Its memory.
     pub(crate) used_bytes: u64,
-    /// Open to be read, if this user may.
+    /// Open for reading, if this user may read it.
     pub(crate) file: Option<File>,
 }
 
@@ -205,25 +205,25 @@ pub(crate) fn look(name: &str) -> Result<Found> {
     })
 }
 
-/// The user that this process runs as.
+/// The effective user of this process.
 pub(crate) fn own_uid() -> u32 {
     rustix::process::geteuid().as_raw()
 }
 
-/// Whether `name` still means the file that `id` says.
+/// Whether `name` still refers to the file `id`.
 pub(crate) fn names(name: &str, id: FileId) -> bool {
     fs::symlink_metadata(path_of(name))
         .is_ok_and(|found| FileId { device: found.dev(), inode: found.ino() } == id)
 }
 
-/// Marks a region to be left by [`lock_stale`].
+/// Marks a region so that [`lock_stale`] leaves it.
 pub(crate) fn keep(file: &File, name: &str) -> Result<()> {
     file::set_mode(file, KEPT_MODE, name)
 }
 
 /// Locks a region exclusively if it belongs to this user, no process holds it, and it was not kept.
 ///
-/// `None` for everything else, and in every case of doubt.
+/// `None` otherwise, and whenever this cannot be determined.
 pub(crate) fn lock_stale(name: &str) -> Option<File> {
     let file = open_unfollowed(name, false).ok()?;
     let metadata = file.metadata().ok()?;
@@ -231,12 +231,12 @@ pub(crate) fn lock_stale(name: &str) -> Option<File> {
         return None;
     }
     let locked = file::try_lock(&file, LockMode::Exclusive, name).unwrap_or(false);
-    // It may have been kept while we looked.
+    // It may have been kept meanwhile.
     let unchanged = file.metadata().is_ok_and(|now| now.mode() == metadata.mode());
     (locked && unchanged).then_some(file)
 }
 
-/// A file that no program of this crate holds, now locked exclusively; `None` if one does.
+/// Locks a file exclusively; `None` if another process of this crate holds it.
 ///
 /// # Errors
 ///
@@ -249,7 +249,7 @@ pub(crate) fn lock_unheld(name: &str) -> Result<Option<File>> {
     Ok(file::try_lock(&file, LockMode::Exclusive, name)?.then_some(file))
 }
 
-/// Whether this was the last descriptor that held an unkept region, which is now locked
+/// Whether this was the last descriptor that held an unkept region. Then the region is now locked
 /// exclusively.
 ///
 /// In both cases `file` loses its shared lock, so the caller must be about to close it.
@@ -257,7 +257,7 @@ pub(crate) fn is_last(file: &File, name: &str) -> bool {
     // The conversion releases the shared lock before it requests the exclusive one. So if the last
     // two holders do this at the same time, one of them gets the exclusive lock.
     let is_locked = file::try_lock(file, LockMode::Exclusive, name).unwrap_or(false);
-    // Asked only now: another holder may have kept it, and gone, a moment ago.
+    // Checked after locking: another holder may have kept the region just before it closed it.
     is_locked && file.metadata().is_ok_and(|metadata| metadata.mode() & 0o7777 == 0o600)
 }
 
@@ -273,21 +273,21 @@ pub(crate) fn unlink(name: &str) -> Result<()> {
     })
 }
 
-/// A named region, opened and mapped by the `shared_memory` crate, which does not own it.
+/// A named region, mapped by the `shared_memory` crate, which does not own it.
 pub(crate) struct NamedMapping(Shmem);
 
-// SAFETY: the mapping is an address range that the process owns, valid on every thread; nothing
-// in `Shmem` depends on the thread that made it, and its drop unmaps and closes, no more.
+// SAFETY: the mapping is an address range that the process owns, valid on every thread; nothing in
+// `Shmem` depends on the thread that made it, and its drop only unmaps and closes.
 unsafe impl Send for NamedMapping {}
 
-// SAFETY: as for `Send`; a shared reference gives out the address and the length, both constant.
+// SAFETY: as for `Send`; a shared reference gives only the address and the length, both constant.
 unsafe impl Sync for NamedMapping {}
 
 impl NamedMapping {
-    /// Maps the region that `name` means, read-write.
+    /// Maps the region that `name` refers to, read-write.
     ///
-    /// The caller has opened it with [`open`] or [`create`], so that the checks are done, and
-    /// the directory's sticky bit keeps other users from replacing a file of this one's.
+    /// The caller has opened it with [`open`] or [`prepare`], which check it. The directory's sticky
+    /// bit keeps other users from replacing a file of this one's.
     pub(crate) fn map(name: &str) -> Result<NamedMapping> {
         let fail = |call, number: u32| {
             let source = io::Error::from_raw_os_error(i32::try_from(number).unwrap_or(libc::EIO));

@@ -69,28 +69,28 @@ impl Signals {
 pub(crate) struct Dispositions {
     /// Ignored, here and in the programs that this process executes.
     pub(crate) ignored: Signals,
-    /// Of no effect here; default in the programs that this process executes.
+    /// Without effect here; default in the programs that this process executes.
     pub(crate) held: Signals,
 }
 
-/// What this process ignored when it was started.
+/// The signals that were ignored when this process was started.
 static IGNORED_AT_START: AtomicU64 = AtomicU64::new(0);
 
-/// Takes note of what this process was started with as ignored: called before `main`.
+/// Records the signals that are ignored at the start; called before `main`.
 pub(crate) fn note_ignored_at_start() {
     let mut ignored = Signals::default();
     for number in (1..=64).filter(|&number| handler_of(number) == Some(libc::SIG_IGN)) {
         ignored.add(number);
     }
-    // Nobody could wait for the programs that a task starts.
+    // A process that ignores it could not wait for the programs that a task starts.
     ignored.remove(libc::SIGCHLD);
-    // Relaxed: a number on its own, stored while there is one thread.
+    // Relaxed: an independent number, stored while there is one thread.
     IGNORED_AT_START.store(ignored.0, Ordering::Relaxed);
 }
 
-/// What a child of this process is to do about signals: what this process was started with as
-/// ignored, and still ignores, stays ignored; signals to the whole [`GROUP`] that this process
-/// ignores or handles are held; SIGPIPE is as it is here.
+/// The dispositions for a child of this process. A signal that was ignored when this process was
+/// started, and still is, stays ignored. Signals to the whole [`GROUP`] that this process ignores
+/// or handles are held. SIGPIPE stays as it is here.
 pub(crate) fn dispositions() -> Dispositions {
     // Relaxed: see above.
     let at_start = Signals(IGNORED_AT_START.load(Ordering::Relaxed));
@@ -104,14 +104,14 @@ pub(crate) fn dispositions() -> Dispositions {
             found.held.add(number);
         }
     }
-    // Code that does not expect to be ended by it is not ended by it.
+    // Code that does not expect to be ended by SIGPIPE must not be ended by it in a task.
     if handler_of(libc::SIGPIPE) != Some(libc::SIG_DFL) {
         found.ignored.add(libc::SIGPIPE);
     }
     found
 }
 
-/// The handler of a signal of this process; `None` if there is no such signal.
+/// The handler of a signal in this process; `None` if there is no such signal.
 fn handler_of(number: i32) -> Option<libc::sighandler_t> {
     // SAFETY: a plain C struct, for which all-zero bytes are a value.
     let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
@@ -120,8 +120,8 @@ fn handler_of(number: i32) -> Option<libc::sighandler_t> {
     (done == 0).then_some(action.sa_sigaction)
 }
 
-/// Does about signals what its parent says, in a process that was forked from one that ignores
-/// [`GROUP`] and SIGPIPE; its own children will take `ignored` for what it was started with.
+/// Applies a parent's dispositions in a child that was forked from a process that ignores [`GROUP`]
+/// and SIGPIPE. In the child, `ignored` counts as ignored since its start.
 pub(crate) fn adopt(dispositions: Dispositions) -> io::Result<()> {
     let Dispositions { ignored, held } = dispositions;
     // Relaxed: as above.
@@ -132,9 +132,9 @@ pub(crate) fn adopt(dispositions: Dispositions) -> io::Result<()> {
         }
     }
     for number in ignored.numbers() {
-        // SAFETY: to ignore is no handler, so no code of ours runs.
+        // SAFETY: SIG_IGN is no handler, so no code runs.
         let old = unsafe { libc::signal(number, libc::SIG_IGN) };
-        // The C library keeps some numbers to itself.
+        // The C library reserves some numbers.
         debug_assert!(old != libc::SIG_ERR || number > 31, "signal {number}");
     }
     let flags = SaFlags::SA_SIGINFO | SaFlags::SA_ONSTACK | SaFlags::SA_RESTART;
@@ -147,7 +147,7 @@ pub(crate) fn adopt(dispositions: Dispositions) -> io::Result<()> {
     Ok(())
 }
 
-/// The handler of a signal that has no effect unless it was sent to this process by
+/// The handler of a held signal: without effect, unless it was sent to this process alone, as a
 /// [`DirectedSignal`].
 extern "C" fn hold(number: libc::c_int, info: *mut libc::siginfo_t, _: *mut libc::c_void) {
     // SAFETY: with SA_SIGINFO the kernel passes a valid `siginfo_t`.
@@ -161,10 +161,10 @@ extern "C" fn hold(number: libc::c_int, info: *mut libc::siginfo_t, _: *mut libc
     }
 }
 
-/// The value of a signal that is meant for one process and not for its group.
+/// The value of a signal that is sent to one process and not to its group.
 const ADDRESS: usize = 0x6272_6967;
 
-/// A `siginfo_t` of a queued signal that says that it is meant for the process that gets it.
+/// A `siginfo_t` of a queued signal that is marked as sent to one process.
 #[repr(C)]
 pub(super) struct DirectedSignal {
     number: i32,
@@ -187,25 +187,26 @@ impl DirectedSignal {
     }
 }
 
-/// What a fatal fault was, for [`catch_faults`].
+/// The kind of a fatal fault, for [`catch_faults`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Fault {
-    /// The stack ran out.
+    /// The stack is exhausted.
     StackOverflow,
     /// A forbidden access to this mapped address.
     Protected(usize),
     /// An access to this address, where nothing is mapped.
     Unmapped(usize),
-    /// An access to mapped memory without a page: mostly past the end of a file.
+    /// An access to mapped memory that has no page, usually past the end of a file.
     NothingBehind,
-    /// No fault: this process sent the signal, or an unknown one (0).
+    /// No fault: a process sent the signal; 0 if the process is unknown.
     Sent(u32),
 }
 
-/// What the handler calls. Async-signal-safe: it may touch atomics and raw memory, no more.
+/// The function that the handler calls. It is async-signal-safe: it uses only atomics and raw
+/// memory.
 static ON_FAULT: AtomicPtr<()> = AtomicPtr::new(ptr::null_mut());
-/// A fault this close to the stack pointer, in bytes, is an overflow: the compiler touches each
-/// page of a frame in turn, so the first forbidden one is met near it.
+/// A fault within this many bytes of the stack pointer is an overflow: the compiler touches each
+/// page of a frame in order, so the first forbidden page is near the pointer.
 const OVERFLOW_REACH_BYTES: usize = 1 << 20;
 
 const ALTERNATE_STACK_BYTES: usize = 64 << 10;
@@ -217,16 +218,16 @@ struct AlternateStack(UnsafeCell<[u8; ALTERNATE_STACK_BYTES]>);
 // SAFETY: no reference to the bytes is ever made; only their address is taken.
 unsafe impl Sync for AlternateStack {}
 
-/// Of the one thread that catches faults. A static takes no memory before a fault, and no time
-/// when a process starts: zeroing as much from the heap was a tenth of a worker's start.
+/// For the one thread that catches faults. A static needs no memory before a fault, and no time
+/// when a process starts: zeroing as much on the heap took a tenth of a worker's start.
 static ALTERNATE_STACK: AlternateStack =
     AlternateStack(UnsafeCell::new([0; ALTERNATE_STACK_BYTES]));
 
 /// Calls `on_fault` for a SIGSEGV or SIGBUS of this process before the signal ends it.
 ///
-/// After the call an overflow of the stack ends the process by SIGABRT, as it does in Rust's own
-/// handler; every other fault by its own signal. Runs on an alternate stack, for this thread only:
-/// one thread of a process calls this.
+/// After the call an overflow of the stack ends the process by SIGABRT, as in Rust's own handler;
+/// every other fault ends it by the fault's signal. The alternate stack serves one thread, so only
+/// one thread of a process may call this.
 pub(crate) fn catch_faults(on_fault: fn(Fault)) -> io::Result<()> {
     let description = libc::stack_t {
         ss_sp: ALTERNATE_STACK.0.get().cast(),
@@ -247,15 +248,14 @@ pub(crate) fn catch_faults(on_fault: fn(Fault)) -> io::Result<()> {
     Ok(())
 }
 
-/// What there is to say of a fault, without a pointer to anything but this thread's stack: for
-/// handlers, which may not allocate.
+/// The description of a fault. It needs only the stack, because signal handlers may not allocate.
 pub(crate) struct FaultText {
     bytes: [u8; 80],
     len: usize,
 }
 
 impl FaultText {
-    /// Of `fault`; `is_input` says whether an address is one of a worker's inputs.
+    /// The text for `fault`; `is_input` says whether an address is in a worker's inputs.
     pub(crate) fn new(fault: Fault, is_input: impl FnOnce(usize) -> bool) -> FaultText {
         let mut text = FaultText { bytes: [0; 80], len: 0 };
         match fault {
@@ -313,8 +313,8 @@ extern "C" fn handle_fault(
         && code > 0
         && address.abs_diff(stack_pointer(context)) <= OVERFLOW_REACH_BYTES;
     let fault = if code <= 0 {
-        // SAFETY: `si_pid` is valid for a signal that a process has sent; for one that the kernel
-        // made for another reason, some number.
+        // SAFETY: `si_pid` is valid for a signal that a process has sent; for others it is an
+        // arbitrary number.
         Fault::Sent(unsafe { info.si_pid() }.cast_unsigned())
     } else if overflowed {
         Fault::StackOverflow
@@ -336,10 +336,10 @@ extern "C" fn handle_fault(
         unsafe { libc::signal(libc::SIGABRT, libc::SIG_DFL) };
         std::process::abort();
     }
-    // SAFETY: as above. On return the faulting instruction runs again and meets the default.
+    // SAFETY: as above. On return the faulting instruction runs again, with the default effect.
     unsafe { libc::signal(signal, libc::SIG_DFL) };
     if code <= 0 {
-        // Sent by a process: nothing will run into it again, so send it on.
+        // Sent by a process: no instruction will repeat the fault, so raise it again.
         // SAFETY: a plain libc call, async-signal-safe.
         unsafe { libc::raise(signal) };
     }

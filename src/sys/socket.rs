@@ -19,27 +19,28 @@ pub(crate) const FDS_MAX: usize = 7;
 #[derive(Debug)]
 pub(crate) struct Socket(OwnedFd);
 
-/// How often a message is sent for which the kernel has no memory, and how long after the last try.
+/// How often sending a message is repeated while the kernel has no memory for it, and how long
+/// apart.
 const SHORTAGES_MAX: u32 = 20;
 const SHORTAGE: Duration = Duration::from_millis(10);
 
-/// The process that made a socket's pair.
+/// The process that made a socket pair.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Peer {
     pub(crate) pid: u32,
-    /// Its effective user then.
+    /// Its effective user at that time.
     pub(crate) uid: u32,
 }
 
-/// What a [`Socket::receive`] brought.
+/// The result of a [`Socket::receive`].
 #[derive(Debug)]
 pub(crate) enum Received {
-    /// A message of this many bytes, and the descriptors that came with it: none of them if this
-    /// process has no room for all.
+    /// A message of this many bytes, and its descriptors. They are missing if this process has no
+    /// room for all of them.
     Message(usize, Vec<OwnedFd>),
-    /// Nothing is there now.
+    /// No message is there now.
     Nothing,
-    /// The other end is gone, and all it sent has been read.
+    /// The other end is closed, and everything that it sent has been read.
     Closed,
 }
 
@@ -58,11 +59,11 @@ impl Socket {
         Ok((Socket(a), Socket(b)))
     }
 
-    /// A socket that this process was started with.
+    /// Takes over a socket with which this process was started.
     ///
     /// # Errors
     ///
-    /// If `fd` is not an end of such a pair; the error says what it is.
+    /// If `fd` is not an end of such a pair; the error describes it.
     pub(crate) fn adopt(fd: OwnedFd) -> io::Result<Socket> {
         use nix::sys::socket::{SockaddrLike, SockaddrStorage, getsockname, getsockopt, sockopt};
         let no_socket = |errno| match errno {
@@ -77,23 +78,24 @@ impl Socket {
         Ok(Socket(fd))
     }
 
-    /// Who made the pair that this is an end of.
+    /// The process that made this pair.
     pub(crate) fn peer(&self) -> io::Result<Peer> {
         use nix::sys::socket::{getsockopt, sockopt};
         let found = getsockopt(&self.0, sockopt::PeerCredentials)?;
         Ok(Peer { pid: found.pid().cast_unsigned(), uid: found.uid() })
     }
 
-    /// Sends one message with descriptors. `Ok(false)`: there is no room now.
+    /// Sends one message with descriptors; `Ok(false)` if there is no room now.
     pub(crate) fn try_send(&self, bytes: &[u8], fds: &[BorrowedFd<'_>]) -> io::Result<bool> {
         self.send_with(bytes, fds, MsgFlags::MSG_DONTWAIT)
     }
 
-    /// Sends one message with descriptors, waiting for room, and a while for kernel memory.
+    /// Sends one message with descriptors. Waits for room, and for a limited time for kernel
+    /// memory.
     pub(crate) fn send(&self, bytes: &[u8], fds: &[BorrowedFd<'_>]) -> io::Result<()> {
         for _ in 1..SHORTAGES_MAX {
             match self.send_with(bytes, fds, MsgFlags::empty()) {
-                // A failed wait is a shorter one.
+                // A failed wait is only shorter.
                 Err(error) if is_shortage(&error) => drop(wait_any(&[], Some(SHORTAGE))),
                 other => return other.map(drop),
             }
@@ -126,13 +128,13 @@ impl Socket {
         self.receive_with(buffer, MsgFlags::empty())
     }
 
-    /// Ends the connection: the other end reads what was sent, then end of file.
+    /// Ends the connection: the other end can read what was sent, followed by the end of file.
     pub(crate) fn shut_down(&self) {
-        // The only failure is a peer that is gone already.
+        // Fails only if the peer has closed its end.
         let _ = nix::sys::socket::shutdown(self.0.as_raw_fd(), nix::sys::socket::Shutdown::Both);
     }
 
-    /// By hand: nix gives no access to what came of a message that was cut short.
+    /// Not by nix, which gives no access to the descriptors of a truncated message.
     fn receive_with(&self, buffer: &mut [u8], flags: MsgFlags) -> io::Result<Received> {
         let mut control = [0u64; CONTROL_WORDS];
         let mut slice = libc::iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: buffer.len() };
@@ -149,7 +151,7 @@ impl Socket {
             match Errno::result(got) {
                 Err(Errno::EINTR) => {}
                 Err(Errno::EAGAIN) => return Ok(Received::Nothing),
-                // The peer ended with our messages unread: for us that is an end like any other.
+                // The peer closed with unread messages from here: also an end of the connection.
                 Err(Errno::ECONNRESET) => return Ok(Received::Closed),
                 other => break other?.cast_unsigned(),
             }
@@ -170,8 +172,8 @@ const CONTROL_WORDS: usize = 8;
 const _: () =
     assert!(size_of::<libc::cmsghdr>() + FDS_MAX * size_of::<RawFd>() <= CONTROL_WORDS * 8);
 
-/// The descriptors that came with a message: also of one that was cut short, or they would stay
-/// open with no owner.
+/// The descriptors of a message. Those of a truncated message are taken too, or they would stay
+/// open without an owner.
 fn descriptors(message: &libc::msghdr) -> Vec<OwnedFd> {
     let mut fds = Vec::new();
     // SAFETY: the kernel filled in the control area, which the caller holds.
@@ -179,7 +181,7 @@ fn descriptors(message: &libc::msghdr) -> Vec<OwnedFd> {
     // SAFETY: null, or a header inside the control area.
     while let Some(control) = unsafe { header.as_ref() } {
         if (control.cmsg_level, control.cmsg_type) == (libc::SOL_SOCKET, libc::SCM_RIGHTS) {
-            // SAFETY: arithmetic on a length.
+            // SAFETY: computes a length.
             let header_bytes = unsafe { libc::CMSG_LEN(0) } as usize;
             let count = control.cmsg_len.saturating_sub(header_bytes) / size_of::<RawFd>();
             // SAFETY: the data of a header that is inside the control area.

@@ -2,7 +2,7 @@
 //!
 //! Until it has executed its program, the new process shares the memory of its creator, and the
 //! creating thread is suspended (fact P7 of `docs/assumptions.md`). SIGSTOP cannot be blocked, so
-//! any process of the user may stop it there. Therefore a thread of its own creates it, owns
+//! any process of the user may stop it there. Therefore a separate thread creates it, owns
 //! everything that it uses, and is waited for with a limit. A process that seems to be stopped is
 //! sent SIGCONT, and after many attempts SIGKILL.
 #![allow(unsafe_code)]
@@ -26,12 +26,12 @@ use crate::sys::{process, procfs, thread};
 /// Which process becomes the parent of a spawned one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Parentage {
-    /// Not this process's: the nearest subreaper or init adopts it. An intermediate process that
-    /// shares this one's memory (`CLONE_VM | CLONE_VFORK`, no exit signal) spawns it and ends. No
-    /// page table is copied, whatever the size of this process; no SIGCHLD is sent, and a plain
-    /// `wait` never sees the intermediate.
+    /// Adopted by the nearest subreaper or init. An intermediate process that shares this one's
+    /// memory (`CLONE_VM | CLONE_VFORK`, no exit signal) spawns it and ends. No page table is
+    /// copied, whatever the size of this process; no SIGCHLD is sent, and a plain `wait` never sees
+    /// the intermediate.
     Orphan,
-    /// This process's own.
+    /// A child of this process.
     Child,
 }
 
@@ -40,20 +40,19 @@ const PROMPT: Duration = Duration::from_millis(500);
 /// How many times, `PROMPT` apart, it is sent SIGCONT before it is killed.
 const REMINDERS_MAX: u32 = 40;
 
-/// Room for the C library's `posix_spawn`, and for thread-local storage of the program.
+/// Enough for the C library's `posix_spawn` and the program's thread-local storage.
 const THREAD_STACK_BYTES: usize = 1 << 20;
 const INTERMEDIATE_STACK_BYTES: usize = 64 << 10;
 
-/// Runs the program `path` in a new process, with `fd` as its descriptor 3; returns its id, which
-/// means little by the time that it is returned if the process is not this one's child.
+/// Runs the program `path` in a new process, with `fd` as its descriptor 3, and returns its id. If
+/// the process is not a child, its id may be reused by then.
 ///
-/// It starts with default dispositions and every signal blocked, so that nothing ends it before
-/// it has said what it ignores.
+/// It starts with default dispositions and every signal blocked, so that no signal ends it before
+/// it has reported which ones it ignores.
 ///
 /// # Errors
 ///
-/// One without a number of the system if the new process was killed too early, or stopped for too
-/// long.
+/// Without an OS error number if the new process was killed too early, or stopped for too long.
 pub(crate) fn spawn(
     parentage: Parentage,
     path: CString,
@@ -65,9 +64,9 @@ pub(crate) fn spawn(
     let (tell, told) = mpsc::channel();
     let of_thread = Arc::clone(&maker);
     let thread = thread::start("brigade-start", THREAD_STACK_BYTES, move || {
-        // Relaxed: a number on its own.
+        // Relaxed: an independent number.
         of_thread.store(thread::id(), Ordering::Relaxed);
-        // The receiver is gone if this took too long.
+        // The receiver is dropped if this took too long.
         let _ =
             tell.send(Launch::new(path, args, env).and_then(|launch| launch.run(parentage, &fd)));
     })?;
@@ -90,15 +89,16 @@ pub(crate) fn spawn(
     Err(io::Error::new(io::ErrorKind::TimedOut, "it was stopped before it could begin"))
 }
 
-/// Sends a signal to the children of a thread of this process, and to theirs.
+/// Sends a signal to the children of a thread of this process, and to their children.
 fn signal_descendants(thread: u32, signal: i32) {
     let found = descendants(thread);
     let opened: Vec<_> =
         found.iter().filter_map(|&pid| Some((pid, process::pidfd_open(pid).ok()?))).collect();
-    // What is still among them was so when it was opened, and is no stranger of the same number.
+    // A process that is still listed was listed when its pidfd was opened, so the pid was not
+    // reused.
     let still = descendants(thread);
     for (_, pidfd) in opened.iter().filter(|(pid, _)| still.contains(pid)) {
-        // A failure means that it is gone.
+        // Fails if it has been reaped.
         let _ = process::pidfd_signal(pidfd.as_fd(), signal);
     }
 }
@@ -117,23 +117,23 @@ fn descendants(thread: u32) -> Vec<u32> {
     found
 }
 
-/// All that a new process uses until it has executed its program.
+/// Everything that a new process uses until it has executed its program.
 struct Launch {
     path: CString,
-    /// What `argv` and `envp` point into.
+    /// The strings of `argv` and `envp`.
     _strings: [Vec<CString>; 2],
     argv: Vec<*mut libc::c_char>,
     envp: Vec<*mut libc::c_char>,
     actions: libc::posix_spawn_file_actions_t,
     attributes: libc::posix_spawnattr_t,
-    /// What `posix_spawn` returned; [`UNKNOWN`] before. Perhaps written by an intermediate process,
-    /// which shares this memory, and read after that has ended.
+    /// The result of `posix_spawn`; [`UNKNOWN`] before. An intermediate process, which shares this
+    /// memory, may write it; it is read after that process has ended.
     outcome: i32,
-    /// The same, of the id of the process that was spawned.
+    /// The id of the spawned process; written as `outcome` is.
     pid: libc::pid_t,
 }
 
-/// No number of an error.
+/// Not an error number.
 const UNKNOWN: i32 = -1;
 
 fn check(errno: i32) -> io::Result<()> {
@@ -156,7 +156,7 @@ impl Launch {
         let made = unsafe { libc::posix_spawnattr_init(&raw mut attributes) };
         let (outcome, pid) = (UNKNOWN, 0);
         let _strings = [args, env];
-        // From here on dropping it destroys both; to destroy attributes is to do nothing.
+        // From here on a drop destroys both; destroying attributes has no effect.
         let launch = Launch { path, _strings, argv, envp, actions, attributes, outcome, pid };
         check(made).map(|()| Box::new(launch))
     }
@@ -169,7 +169,7 @@ impl Launch {
             Parentage::Orphan => self.run_intermediate()?,
         }
         if self.outcome == UNKNOWN {
-            // What the intermediate has started, if anything, may still run in this memory.
+            // A process that the intermediate has started may still run in this memory.
             Box::leak(self);
             return Err(io::Error::other("the process that was to start it was killed"));
         }
@@ -177,7 +177,7 @@ impl Launch {
     }
 
     fn prepare(&mut self, fd: RawFd) -> io::Result<()> {
-        // A dup2 onto itself would leave the close-on-exec flag set; glibc clears it then.
+        // dup2 to the same number would keep the close-on-exec flag; glibc clears it in that case.
         // SAFETY: the actions were initialised by `new`.
         check(unsafe { libc::posix_spawn_file_actions_adddup2(&raw mut self.actions, fd, 3) })?;
         // SAFETY: an all-zero set is a valid one, and is filled right below.
@@ -215,21 +215,22 @@ impl Launch {
         let mut stack = vec![0u128; INTERMEDIATE_STACK_BYTES / size_of::<u128>()];
         let top = stack.as_mut_ptr_range().end.cast::<libc::c_void>();
         let argument = ptr::from_mut(self).cast::<libc::c_void>();
-        // It has this thread's mask and the host's handlers: a signal to the whole group, Ctrl-C
-        // say, would run such a handler once more, in memory that it shares.
+        // The intermediate has this thread's mask and the host's handlers. A signal to the whole
+        // group, as Ctrl-C, would run such a handler again, in the shared memory.
         pthread_sigmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::all()), None)?;
         let flags = libc::CLONE_VM | libc::CLONE_VFORK;
         // SAFETY: the stack is 16-byte aligned and large enough for `posix_spawn` (which runs its
-        // own child on a stack of its own); it is freed below only if the intermediate has ended
-        // and so has what it started: CLONE_VFORK suspends this thread until the former.
+        // own child on a separate stack). CLONE_VFORK suspends this thread until the intermediate
+        // ends. The stack is freed below only if the intermediate has ended, and so has the child
+        // that it started.
         let pid = Errno::result(unsafe { libc::clone(intermediate, top, flags, argument) })?;
-        // It has ended; without __WCLONE no wait would find it.
+        // It has ended; a wait without __WCLONE would not find it.
         loop {
             // SAFETY: a null status pointer is allowed.
             let got = unsafe { libc::waitpid(pid, ptr::null_mut(), libc::__WCLONE) };
             match Errno::result(got) {
                 Err(Errno::EINTR) => {}
-                // Or another thread called `wait` for any child, and reaped it.
+                // Another thread may have reaped it by a `wait` for any child.
                 _ => break,
             }
         }
@@ -251,12 +252,12 @@ impl Drop for Launch {
 }
 
 /// The body of an intermediate process. It shares memory and thread-local storage with a thread
-/// that is suspended meanwhile, which `posix_spawn` is made for.
+/// that is suspended meanwhile, as `posix_spawn` expects.
 extern "C" fn intermediate(argument: *mut libc::c_void) -> libc::c_int {
     #[cfg(feature = "failpoints")]
     failpoint::hit(Point::HostIntermediate);
-    // SAFETY: `run_intermediate` passes its own `self`, which it does not touch before the process
-    // that makes this call has ended.
+    // SAFETY: `run_intermediate` passes its own `self`, and does not use it until this process has
+    // ended.
     let launch = unsafe { &mut *argument.cast::<Launch>() };
     launch.spawn();
     0
@@ -278,7 +279,7 @@ mod tests {
         (spawn(parentage, own(path), args, env, theirs.into()), ours)
     }
 
-    /// What a script writes to its descriptor 3, until nobody has that any more.
+    /// The lines that a script writes to its descriptor 3, until every copy of that is closed.
     fn heard(socket: &Socket) -> Vec<String> {
         let mut said = Vec::new();
         let mut buffer = [0; 64];

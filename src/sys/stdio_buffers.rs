@@ -1,4 +1,4 @@
-//! Flushes output that this process has buffered in standard streams.
+//! Flushes the standard streams of this process.
 #![allow(unsafe_code)]
 
 use std::io::{self, Write};
@@ -10,31 +10,30 @@ use crate::sys::per_process::Once;
 unsafe extern "C" {
     /// The C library's standard output.
     static mut stdout: *mut libc::FILE;
-    /// Bytes that a stream of C holds and has not written.
+    /// The number of bytes that a stream of C has buffered.
     fn __fpending(stream: *mut libc::FILE) -> usize;
 }
 
-/// Flushes the buffered output of Rust's and C's standard streams. Waits for a thread that has
-/// locked a stream.
+/// Flushes the standard streams of Rust and C. Waits for a thread that has locked a stream.
 pub(crate) fn flush_all() {
-    // The reader may be gone; there is nothing to do about that.
+    // Fails if the reader is gone, which is ignored.
     let _ = io::stdout().flush();
     // SAFETY: a null pointer means every stream of this process.
     unsafe { libc::fflush(ptr::null_mut()) };
 }
 
-/// Flushes standard output only, and is fast if there is nothing to write. Returns false, without
-/// waiting, unless this process has only ever had one thread.
+/// Flushes only standard output; fast if there is nothing to write. Returns false, without waiting,
+/// if this process has ever had a second thread.
 #[inline]
 pub(crate) fn flush_quickly() -> bool {
     if !has_had_one_thread() {
         return false;
     }
     let _ = io::stdout().flush();
-    // SAFETY: the C library sets it before anything runs, and a program with one thread does not
-    // change it meanwhile.
+    // SAFETY: the C library sets it before any other code runs, and the only thread does not change
+    // it meanwhile.
     let stream = unsafe { stdout };
-    // SAFETY: an open stream: code that closes the C library's own has undefined behaviour itself.
+    // SAFETY: an open stream: closing the C library's own stream is undefined behaviour already.
     if unsafe { __fpending(stream) } > 0 {
         // SAFETY: as above.
         unsafe { libc::fflush(stream) };
@@ -47,7 +46,7 @@ pub(crate) fn flush_quickly() -> bool {
 pub(crate) fn has_had_one_thread() -> bool {
     static FLAG: Once<Option<&'static AtomicU8>> = Once::new();
     let flag = FLAG.get_or_init(|| {
-        // SAFETY: a C string; the name is looked up, nothing is called.
+        // SAFETY: a C string; `dlsym` only looks the name up.
         let found = unsafe { libc::dlsym(libc::RTLD_DEFAULT, c"__libc_single_threaded".as_ptr()) };
         // SAFETY: null, or a static `char` of glibc, which only glibc writes.
         unsafe { found.cast::<AtomicU8>().as_ref() }

@@ -8,15 +8,15 @@ use nix::sys::signal::{SigSet, SigmaskHow, pthread_sigmask};
 
 use crate::sys::{process, stdio_buffers};
 
-/// Working directory, umask, signal mask of the calling thread, and which alarms there are.
+/// Working directory, umask, signal mask of the calling thread, and which timers are set.
 #[derive(Debug)]
 pub(crate) struct TaskState {
-    /// `None`: it cannot be saved.
+    /// `None` if it cannot be saved.
     directory: Option<OwnedFd>,
-    /// `None`: it cannot be saved.
+    /// `None` if it cannot be saved.
     umask: Option<u32>,
     mask: Option<SigSet>,
-    /// Whether no alarm was set.
+    /// Whether `ITIMER_REAL` was not set.
     has_no_alarm: bool,
     /// Timers of processor time that were not set.
     idle_timers: Vec<libc::c_int>,
@@ -40,7 +40,7 @@ impl TaskState {
 
     /// Restores all but the timers of processor time, by four system calls.
     pub(crate) fn restore(&self) {
-        // Alarms first: the mask may let one through that has gone off.
+        // Timers first: a signal of theirs may be pending, and the new mask may deliver it.
         if self.has_no_alarm {
             stop(libc::ITIMER_REAL);
         }
@@ -48,7 +48,7 @@ impl TaskState {
             let _ = pthread_sigmask(SigmaskHow::SIG_SETMASK, self.mask.as_ref(), None);
         }
         self.umask.map(process::set_umask);
-        // It may be closed by now, or forbidden.
+        // Fails if the task closed the descriptor, or the directory may no longer be entered.
         let _ = self.directory.as_ref().map(|fd| process::change_directory(fd.as_fd()));
     }
 
@@ -58,7 +58,7 @@ impl TaskState {
     }
 }
 
-/// Reads the umask: by the fast call, which changes it for a moment, only if there is one thread.
+/// Reads the umask. The fast call changes it for a moment, so it is used only with one thread.
 fn umask() -> Option<u32> {
     if !stdio_buffers::has_had_one_thread() {
         return process::umask();
@@ -69,7 +69,7 @@ fn umask() -> Option<u32> {
 }
 
 fn stop(timer: libc::c_int) {
-    // SAFETY: an `itimerval` of zeros is a value, and one that stops the timer.
+    // SAFETY: an `itimerval` of zeros is valid, and stops the timer.
     let none: libc::itimerval = unsafe { std::mem::zeroed() };
     // SAFETY: the pointer is to a live local; nothing is written.
     unsafe { libc::setitimer(timer, &raw const none, ptr::null_mut()) };
@@ -89,8 +89,8 @@ mod tests {
 
     use super::*;
 
-    // A file that a thread of the initializer made at that moment could be written by anybody. The
-    // kind: what is asked for is changed for a moment, under the eyes of other threads.
+    // The fast call sets the umask to 0 for a moment: a file that another thread created then would
+    // be writable for all users.
     #[test]
     fn to_look_at_the_state_changes_nothing_for_other_threads() {
         let is_done = AtomicBool::new(false);

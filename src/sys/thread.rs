@@ -13,21 +13,21 @@ use std::ptr;
 
 use crate::sys::process;
 
-/// A thread that was started. Dropping this lets it run on by itself.
+/// A started thread. Dropping this detaches it.
 #[derive(Debug)]
 pub(crate) struct Thread(libc::pthread_t);
 
 type Body = Box<dyn FnOnce() + Send>;
 
-/// What the standard library gives a thread.
+/// The standard library's default.
 pub(crate) const STACK_BYTES: usize = 2 << 20;
 
-/// The number by which the system knows the calling thread.
+/// The system's id of the calling thread.
 pub(crate) fn id() -> u32 {
     rustix::thread::gettid().as_raw_pid().cast_unsigned()
 }
 
-/// Runs `body` on a new thread of this name, of which 15 bytes are kept, with a stack of
+/// Runs `body` on a new thread with this name, of which 15 bytes are kept, and a stack of
 /// `stack_bytes`. A panic ends the thread, and is printed as usual.
 pub(crate) fn start(
     name: &'static str,
@@ -35,7 +35,7 @@ pub(crate) fn start(
     body: impl FnOnce() + Send + 'static,
 ) -> io::Result<Thread> {
     let named: Body = Box::new(move || {
-        // A thread of another name works as well.
+        // The name is not essential.
         let _ = process::set_name(name);
         body();
     });
@@ -44,7 +44,7 @@ pub(crate) fn start(
     check(unsafe { libc::pthread_attr_init(attributes.as_mut_ptr()) })?;
     // SAFETY: initialised above.
     let sized = unsafe { libc::pthread_attr_setstacksize(attributes.as_mut_ptr(), stack_bytes) };
-    // A thin pointer to a fat one.
+    // A thin pointer to the fat one.
     let argument = Box::into_raw(Box::new(named));
     let mut thread = 0;
     let started = check(sized).and_then(|()| {
@@ -67,7 +67,8 @@ pub(crate) fn start(
 extern "C" fn run(argument: *mut libc::c_void) -> *mut libc::c_void {
     // SAFETY: `start` made it by `Box::into_raw` from this very type, for this thread alone.
     let body = unsafe { Box::from_raw(argument.cast::<Body>()) };
-    // The hook has said all there is to say, and a payload may throw in turn when it is dropped.
+    // The panic hook has printed the message. The payload is not dropped, because its drop may
+    // panic.
     if let Err(payload) = catch_unwind(AssertUnwindSafe(body)) {
         std::mem::forget(payload);
     }
@@ -75,12 +76,13 @@ extern "C" fn run(argument: *mut libc::c_void) -> *mut libc::c_void {
 }
 
 thread_local! {
-    /// The bounds of the calling thread's stack, once known; equal if the system does not say.
+    /// The bounds of the calling thread's stack, once known; equal if the system does not report
+    /// them.
     static STACK: Cell<Option<(usize, usize)>> = const { Cell::new(None) };
 }
 
-/// Whether the calling thread uses more than three quarters of its stack. False on a stack that is
-/// not the thread's own, as that of a coroutine, and where the system does not say.
+/// Whether the calling thread uses more than three quarters of its stack. False on another stack,
+/// as that of a coroutine, and if the system does not report the bounds.
 pub(crate) fn is_stack_low() -> bool {
     let mark = 0u8;
     let here = ptr::from_ref(std::hint::black_box(&mark)).addr();
@@ -95,7 +97,7 @@ pub(crate) fn is_stack_low() -> bool {
 /// Lowest address and end of the calling thread's stack.
 fn own_stack() -> io::Result<(usize, usize)> {
     let mut attributes = MaybeUninit::<libc::pthread_attr_t>::uninit();
-    // SAFETY: takes nothing, and cannot fail.
+    // SAFETY: has no arguments and cannot fail.
     let own = unsafe { libc::pthread_self() };
     // SAFETY: the calling thread lives, and the pointer is to a live local.
     check(unsafe { libc::pthread_getattr_np(own, attributes.as_mut_ptr()) })?;
@@ -115,22 +117,22 @@ fn check(errno: i32) -> io::Result<()> {
 }
 
 impl Thread {
-    /// Whether the caller runs on it.
+    /// Whether this is the calling thread.
     pub(crate) fn is_current(&self) -> bool {
-        // SAFETY: takes nothing, and cannot fail.
+        // SAFETY: has no arguments and cannot fail.
         let own = unsafe { libc::pthread_self() };
         // SAFETY: both are threads that were neither joined nor detached.
         unsafe { libc::pthread_equal(own, self.0) != 0 }
     }
 
-    /// Waits for its end. Not on the thread itself.
+    /// Waits for its end. Must not be called on the thread itself.
     pub(crate) fn join(self) {
-        // SAFETY: neither joined nor detached so far: both take or drop `self`.
+        // SAFETY: neither joined nor detached so far: `join` and `disown` consume `self`.
         unsafe { libc::pthread_join(self.0, ptr::null_mut()) };
         std::mem::forget(self);
     }
 
-    /// Forgets it, in a child that was forked from the process whose thread it is.
+    /// Forgets it, in a child that was forked from the process of the thread.
     pub(crate) fn disown(self) {
         std::mem::forget(self);
     }
@@ -143,7 +145,7 @@ impl Drop for Thread {
     }
 }
 
-// SAFETY: the handle of a thread is a number that means the same on every thread.
+// SAFETY: a thread's handle is a number that is valid on every thread.
 unsafe impl Send for Thread {}
 // SAFETY: as for `Send`.
 unsafe impl Sync for Thread {}

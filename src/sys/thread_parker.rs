@@ -1,7 +1,7 @@
-//! How a thread waits for another one of this process.
+//! Lets a thread wait for another one of this process.
 //!
-//! A word for each wait: `std::thread::park` shares one token with whatever else the thread runs,
-//! an executor perhaps, whose wake-up it would take.
+//! Each wait has a word of its own. `std::thread::park` has one token for the whole thread, so it
+//! could consume a wake-up that is meant for other code of the thread, such as an executor.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -12,7 +12,7 @@ use crate::sys::futex;
 const ASLEEP: u32 = 0;
 const WOKEN: u32 = 1;
 
-/// One wait of one thread. Clones are the same wait.
+/// One wait of one thread. Clones refer to the same wait.
 #[derive(Debug, Clone)]
 pub(crate) struct Waiter(Arc<AtomicU32>);
 
@@ -21,7 +21,7 @@ impl Waiter {
         Waiter(Arc::new(AtomicU32::new(ASLEEP)))
     }
 
-    /// Sleeps until it is woken, or was already, at most until `deadline`.
+    /// Sleeps until `wake` is called, or until `deadline`. Returns at once if it was called before.
     pub(crate) fn wait_until(&self, deadline: Option<Instant>) {
         // Acquire: pairs with the Release in `wake`.
         while self.0.load(Ordering::Acquire) == ASLEEP {
@@ -38,7 +38,7 @@ impl Waiter {
         futex::wake(&self.0, 1);
     }
 
-    /// Whether both are the same wait.
+    /// Whether both refer to the same wait.
     pub(crate) fn is(&self, other: &Waiter) -> bool {
         Arc::ptr_eq(&self.0, &other.0)
     }

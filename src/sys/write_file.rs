@@ -1,14 +1,14 @@
-//! Writes a whole file, wherever its path leads to.
+//! Writes a whole file to a path.
 //!
-//! - Nothing, or a regular file with one name, whose owner and permissions a new file can get: a
-//!   nameless file in the same directory is written, and then replaces it.
+//! - If there is nothing, or a regular file with one name whose owner and permissions a new file
+//!   can get: a nameless file in the same directory is written, and then replaces it.
 //! - Any other regular file is overwritten in place, as `>` does: one with a second name, a mount
 //!   point, one of another owner, or one in a directory where this user cannot create or rename.
 //! - To a pipe, a device or a socket the bytes are written from first to last.
 //! - To a descriptor of this process (`/dev/stdout`, `/dev/fd/3`) they are written at its position.
 //!
-//! The file that the kernel opens decides, not the spelling of the path: a path is replaced only if
-//! it leads to the same file that was opened.
+//! The file that the kernel opens decides, not the text of the path: a path is replaced only if it
+//! leads to the file that was opened.
 
 #![allow(unsafe_code)]
 
@@ -27,7 +27,7 @@ use crate::sys::file::{self, LockMode};
 use crate::sys::poll::{self, Interest};
 use crate::sys::{limits, memfd, shm};
 
-/// Symbolic links that are followed at most, as the kernel does.
+/// The most symbolic links that are followed; the kernel has the same limit.
 const LINKS_MAX: usize = 40;
 
 /// The largest value, and the longest list of names, of extended attributes, in bytes.
@@ -36,20 +36,20 @@ const ATTRIBUTES_BYTES_MAX: usize = 64 << 10;
 /// How long to wait for another program that holds the region to be replaced exclusively.
 const LOCKED_TIME: Duration = Duration::from_secs(1);
 
-/// The number of `/proc`, as `statfs` has it.
+/// The type of `/proc` in `statfs`.
 const PROC_MAGIC: i64 = 0x9fa0;
 
-/// What a path leads to.
+/// The target of a path.
 enum Resolved {
     /// A descriptor of this process.
     Descriptor(i32),
-    /// Something behind a link of `/proc`, which need not be the file that the link reads like.
+    /// The target of a link of `/proc`, which may differ from the link's text.
     Behind,
-    /// This path, which is no symbolic link.
+    /// This path, which is not a symbolic link.
     Path(PathBuf),
 }
 
-/// Follows symbolic links to where they end, which need not exist.
+/// Follows symbolic links to their end, which need not exist.
 fn resolve(path: &Path) -> io::Result<Resolved> {
     let mut at = path.to_owned();
     for _ in 0..=LINKS_MAX {
@@ -69,8 +69,8 @@ fn resolve(path: &Path) -> io::Result<Resolved> {
     Err(io::Error::from_raw_os_error(libc::ELOOP))
 }
 
-/// A descriptor of this process that `path` leads to, duplicated: it shares the position with the
-/// one that the path names. `None` if it leads elsewhere.
+/// A duplicate of the descriptor of this process that `path` leads to, which shares the position
+/// with the original. `None` if it leads elsewhere.
 ///
 /// # Errors
 ///
@@ -83,8 +83,8 @@ pub(crate) fn descriptor(path: &Path) -> Result<Option<File>> {
 }
 
 fn duplicate(number: i32, path: &Path) -> Result<File> {
-    // SAFETY: the call looks the number up and makes another; whatever the number, no memory and
-    // no other descriptor is touched.
+    // SAFETY: the call duplicates a descriptor; for any number it touches no memory and no other
+    // descriptor.
     let copy = unsafe { libc::fcntl(number, libc::F_DUPFD_CLOEXEC, 3) };
     if copy < 0 {
         return Err(Error::os("fcntl", path.display().to_string(), io::Error::last_os_error()));
@@ -93,7 +93,7 @@ fn duplicate(number: i32, path: &Path) -> Result<File> {
     Ok(unsafe { File::from_raw_fd(copy) })
 }
 
-/// Where to write a whole file.
+/// The place for a whole file.
 #[derive(Debug)]
 pub(crate) struct Destination {
     method: Method,
@@ -102,20 +102,20 @@ pub(crate) struct Destination {
 
 #[derive(Debug)]
 enum Method {
-    /// On, where the descriptor stands.
+    /// Write at the descriptor's position.
     On(File),
-    /// In place.
+    /// Overwrite in place.
     InPlace(File),
-    /// Into the place of what is there, if anything is: a regular file with one name.
+    /// Replace what is there, if anything: a regular file with one name.
     Into { path: PathBuf, old: Option<File> },
 }
 
 impl Destination {
-    /// Looks where the bytes for `path` go. What is there is opened, and not changed yet.
+    /// Determines where the bytes for `path` go. An existing file is opened, and not yet changed.
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidArgument`] for a path without a file's name; [`Error::NotFound`] if there is
+    /// [`Error::InvalidArgument`] for a path without a file name; [`Error::NotFound`] if there is
     /// no such folder; [`Error::Os`] if this user may not write there, or it is a folder.
     pub(crate) fn find(path: &Path) -> Result<Destination> {
         let shown = path.display().to_string();
@@ -134,7 +134,7 @@ impl Destination {
         if let Resolved::Descriptor(number) = place {
             return Ok(Destination { method: Method::On(duplicate(number, path)?), shown });
         }
-        // The kernel follows the links once more, by its own rules: some may not be followed.
+        // The kernel follows the links again, by its own rules, which forbid some of them.
         match (fs::metadata(path), place) {
             (Err(e), Resolved::Path(path)) if e.kind() == ErrorKind::NotFound => {
                 Ok(Destination { method: Method::Into { path, old: None }, shown })
@@ -147,7 +147,8 @@ impl Destination {
         }
     }
 
-    /// A new file that can take the place; `None` if it cannot, so that [`direct`] is the method.
+    /// Makes a new file to replace the old one; `None` if that is not possible and [`direct`] must
+    /// be used.
     ///
     /// # Errors
     ///
@@ -156,7 +157,7 @@ impl Destination {
     /// [`direct`]: Destination::direct
     pub(crate) fn aside(&self, total_bytes: u64) -> Result<Option<TemporaryFile<'_>>> {
         let Method::Into { path, old } = &self.method else { return Ok(None) };
-        // A file that takes over the rights of another begins with none.
+        // A file that takes over another's permissions begins without any.
         let mode = if old.is_some() { 0o600 } else { 0o666 };
         let folder = path.parent().unwrap_or(Path::new("/"));
         let made = match file::unnamed_with_mode(folder, mode) {
@@ -183,8 +184,8 @@ impl Destination {
         Ok(Some(aside))
     }
 
-    /// The place itself, empty if it is a regular file, to be written from the beginning to the
-    /// end.
+    /// Opens the destination itself, emptied if it is a regular file, to be written from beginning
+    /// to end.
     ///
     /// # Errors
     ///
@@ -223,7 +224,7 @@ impl Destination {
         Ok(direct)
     }
 
-    /// Has the name of a file that was placed on the disk before it returns.
+    /// Writes the name of a replaced file to the disk.
     pub(crate) fn sync_name(&self) -> io::Result<()> {
         match &self.method {
             Method::Into { path, .. } => {
@@ -233,7 +234,7 @@ impl Destination {
         }
     }
 
-    /// Whether the bytes go on in a stream, where others may follow them.
+    /// Whether the bytes go to a stream, in which others may follow.
     pub(crate) fn is_stream(&self) -> bool {
         matches!(self.method, Method::On(_))
     }
@@ -243,7 +244,7 @@ impl Destination {
     }
 }
 
-/// Opens what is at `path`, which leads to `place`.
+/// Opens the file at `path`, which leads to `place`.
 fn open(path: &Path, place: Resolved) -> io::Result<Method> {
     let file = File::options().write(true).custom_flags(libc::O_NOCTTY).open(path)?;
     let metadata = file.metadata()?;
@@ -268,21 +269,22 @@ fn open(path: &Path, place: Resolved) -> io::Result<Method> {
     Ok(Method::Into { path, old: Some(file) })
 }
 
-/// A name in `folder` that nothing has.
+/// An unused name in `folder`.
 fn temporary_in(folder: &Path) -> io::Result<PathBuf> {
     let random = memfd::random_u64().map_err(io::Error::other)?;
     Ok(folder.join(format!(".brigade-{random:016x}.tmp")))
 }
 
-/// Whether something has run out, so that another method would not fare better.
+/// Whether some resource has run out, so that another method would fail too.
 fn is_shortage(error: &io::Error) -> bool {
     let shortages = [libc::ENOSPC, libc::EDQUOT, libc::EMFILE, libc::ENFILE, libc::ENOMEM];
     error.raw_os_error().is_some_and(|number| shortages.contains(&number))
 }
 
-/// Refuses more than a file may have, or its file system has room for beside `freed_bytes`.
+/// Returns an error if the file may not have that many bytes, or if its file system, without the
+/// `freed_bytes`, has no room for them.
 fn check_room(file: &File, total_bytes: u64, freed_bytes: u64, shown: &str) -> Result<()> {
-    // Going past the limit on files would not be an error but a signal.
+    // Beyond the limit on file sizes the kernel sends a signal instead of an error.
     let limit_bytes = limits::file_size_bytes_max();
     let room_bytes = file::free_bytes(file, shown)?.saturating_add(freed_bytes);
     let (free_bytes, limited_by) = match limit_bytes < room_bytes {
@@ -297,7 +299,7 @@ fn check_room(file: &File, total_bytes: u64, freed_bytes: u64, shown: &str) -> R
 }
 
 /// Gives `new` the owner, the group, the attributes (access control lists among them) and the
-/// permissions of `old`. Bits that lend privileges go, as they do with any write.
+/// permissions of `old`. Bits that grant privileges are cleared, as by any write.
 fn take_over(new: &File, old: &File) -> io::Result<()> {
     let (is, was) = (new.metadata()?, old.metadata()?);
     if (is.uid(), is.gid()) != (was.uid(), was.gid()) {
@@ -316,7 +318,7 @@ fn take_over(new: &File, old: &File) -> io::Result<()> {
     Ok(rustix::fs::fchmod(new, mode)?)
 }
 
-/// The extended attributes of a file, without those that the kernel drops when it is written.
+/// The extended attributes of a file, without those that the kernel removes when it is written.
 fn attributes(file: &File) -> io::Result<BTreeMap<Vec<u8>, Vec<u8>>> {
     let mut bytes = vec![0; ATTRIBUTES_BYTES_MAX];
     let len = match rustix::fs::flistxattr(file, bytes.as_mut_slice()) {
@@ -333,11 +335,11 @@ fn attributes(file: &File) -> io::Result<BTreeMap<Vec<u8>, Vec<u8>>> {
     names.into_iter().map(value).collect()
 }
 
-/// A new file that is gone unless it takes its place.
+/// A new file that is removed on drop unless it was placed.
 #[derive(Debug)]
 pub(crate) struct TemporaryFile<'a> {
     file: File,
-    /// Its name until then, if it has one.
+    /// Its temporary name, if it has one.
     temporary: Option<PathBuf>,
     path: &'a Path,
     is_new: bool,
@@ -348,7 +350,7 @@ impl TemporaryFile<'_> {
         &self.file
     }
 
-    /// Puts the file into its place; false if that cannot be.
+    /// Moves the file into its place; false if that is not possible.
     pub(crate) fn place(mut self) -> bool {
         if self.temporary.is_none() {
             if self.is_new && file::link(&self.file, self.path).unwrap_or(false) {
@@ -372,30 +374,29 @@ impl TemporaryFile<'_> {
 impl Drop for TemporaryFile<'_> {
     fn drop(&mut self) {
         if let Some(temporary) = &self.temporary {
-            // Nothing to be done about a failure: the error that led here is on its method.
+            // Ignored: the error that led here is already being returned.
             let _ = fs::remove_file(temporary);
         }
     }
 }
 
-/// A file that is written where it is.
+/// A file that is written in place.
 #[derive(Debug)]
 pub(crate) struct DirectWrite<'a> {
     file: File,
-    /// Its path, if there was nothing before.
+    /// Its path, if there was no file before.
     created: Option<&'a Path>,
 }
 
 impl DirectWrite<'_> {
-    /// Writes all of `bytes`, however many calls that takes. If that fails, a file that was not
-    /// there before is removed.
+    /// Writes all of `bytes`. On failure, a file that did not exist before is removed.
     pub(crate) fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.write_all(bytes).inspect_err(|_| self.remove_created())
     }
 
     fn remove_created(&self) {
         if let Some(path) = self.created {
-            // Nothing to be done about a failure: the error that led here is on its method.
+            // Ignored: the error that led here is already being returned.
             let _ = fs::remove_file(path);
         }
     }
@@ -421,10 +422,10 @@ impl DirectWrite<'_> {
     }
 }
 
-/// Has the bytes of a file on the disk before it returns. What has no disk is no error.
+/// Writes the bytes of a file to the disk. A file without a disk is no error.
 pub(crate) fn sync(file: &File) -> io::Result<()> {
     match file.sync_all() {
-        // A pipe, a device, a file system in memory.
+        // A pipe, a device, or a file system in memory.
         Err(e) if matches!(e.raw_os_error(), Some(libc::EINVAL | libc::EROFS | libc::ENOTSUP)) => {
             Ok(())
         }
