@@ -26,16 +26,16 @@ use crate::sys::{clock, limits, memfd};
 /// Spans above this size are zeroed by two threads and more, in bytes.
 const PARALLEL_ZERO_BYTES: usize = 32 << 20;
 
-/// Free runs that were not used for this long give their pages back at the next check.
+/// Free runs that were unused for this long lose their pages at the next check.
 pub(crate) const COLD: Duration = Duration::from_secs(30);
 
-/// How much [`Arena::cool`] gives back at once, in bytes: some ten milliseconds of the kernel.
+/// The most bytes that [`Arena::cool`] frees at once; this takes the kernel about ten milliseconds.
 const COOL_STEP_BYTES: u64 = 256 << 20;
 
-/// The most that an arena may have: a worker maps it twice, in an address space of 47 bits.
+/// The largest arena: a worker maps it twice, in an address space of 47 bits.
 const SIZE_BYTES_MAX: u64 = 1 << 45;
 
-/// What an arena that is to have `wish_bytes` can have, in bytes, and what limits it.
+/// The size in bytes of an arena for which `wish_bytes` are requested, and what limits it.
 fn fitting_size(wish_bytes: u64) -> (u64, Limit) {
     let limits = [
         (SIZE_BYTES_MAX, Limit::Arena),
@@ -48,7 +48,7 @@ fn fitting_size(wish_bytes: u64) -> (u64, Limit) {
             size = limit;
         }
     }
-    // Of an address space, much may be in use, or out of bounds under an emulator.
+    // Much of the address space may be in use, or unavailable under an emulator.
     let has_room = |bytes| usize::try_from(bytes).is_ok_and(Window::has_room);
     while size.0 >= BLOCK_BYTES && !has_room(2 * size.0) {
         size = (size.0 / 2, Limit::AddressSpace);
@@ -56,14 +56,14 @@ fn fitting_size(wish_bytes: u64) -> (u64, Limit) {
     size
 }
 
-/// What a new span must hold.
+/// The required contents of a new span.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Contents {
     /// Zeros.
     Zeroed,
-    /// So many zeros first, and then anything initialised.
+    /// This many zeros, then any initialised bytes.
     ZeroedUpTo(usize),
-    /// Anything initialised: zeros, or what an earlier owner left.
+    /// Any initialised bytes: zeros, or those of an earlier owner.
     Stale,
 }
 
@@ -74,14 +74,14 @@ pub(crate) struct Arena {
     fd: OwnedFd,
     window: Window,
     commits_strictly: bool,
-    /// What the last measurement granted beyond what was asked; changed under the spans' lock.
+    /// Bytes that the last measurement allows beyond its request; changed under the spans' lock.
     granted_ahead_bytes: AtomicU64,
-    /// Free runs keep their pages up to this many bytes in all, if nothing else was set.
+    /// The default for how many bytes of free runs keep their pages.
     cache_bytes_default: u64,
-    /// When a large span was last reserved or given back, on the monotonic clock; a hint of how
-    /// cold the free runs are.
+    /// When a large span was last reserved or freed, on the monotonic clock. It shows how long the
+    /// free runs have been unused.
     last_use_ns: AtomicU64,
-    /// Why it has no more bytes.
+    /// The limit that determined its size.
     size_limit: Limit,
     spans: Mutex<Spans>,
 }
@@ -119,12 +119,12 @@ impl Arena {
         self.id
     }
 
-    /// The memory file, for handing to workers.
+    /// The memory file, to be sent to workers.
     pub(crate) fn fd(&self) -> BorrowedFd<'_> {
         self.fd.as_fd()
     }
 
-    /// The size of the memory file in bytes, all of it address space, little of it memory.
+    /// The size of the memory file in bytes. This is address space; only touched pages are memory.
     pub(crate) fn size_bytes(&self) -> usize {
         self.window.len_bytes()
     }
@@ -134,16 +134,16 @@ impl Arena {
         &self.window
     }
 
-    /// Bytes of spans given out, and of free spans kept for reuse, in whole blocks.
+    /// Bytes of live spans and of free spans that are kept for reuse, in whole blocks.
     pub(crate) fn reserved_bytes(&self) -> u64 {
         self.lock().reserved_bytes()
     }
 
-    /// Reserves `len_bytes`, aligned to a cache line, or to 2 MiB if they are many.
+    /// Reserves `len_bytes`, aligned to a cache line; large spans are aligned to 2 MiB.
     ///
     /// # Errors
     ///
-    /// [`Error::NoSpace`] if there is not that much memory, or no such gap in the arena.
+    /// [`Error::NoSpace`] if there is not enough memory, or no gap of that size in the arena.
     pub(crate) fn reserve(self: &Arc<Self>, len_bytes: usize, contents: Contents) -> Result<Span> {
         let (offset, found) = if len_bytes >= LARGE_BYTES {
             self.note_use();
@@ -171,25 +171,26 @@ impl Arena {
             let (block, found) = self.take_run(len_bytes, 1)?;
             let mut spans = self.lock();
             spans.cut(block, len_bytes, found);
-            // Another thread may take the new slab's last slot first: then around again.
+            // If another thread takes the new slab's last slot first, repeat.
             if let Some(slot) = spans.take_slot(len_bytes) {
                 return Ok(slot);
             }
         }
     }
 
-    /// A run of blocks: one that has its pages already, or a clean one if the budget allows.
+    /// A run of blocks: a dirty one, or a clean one if the budget allows.
     fn take_run(&self, asked_bytes: usize, count: u64) -> Result<(Run, Found)> {
         if let Some(run) = self.lock().take_dirty(count) {
             return Ok((run, Found::Leftovers));
         }
         let run = match self.take_clean(asked_bytes, count) {
-            // What is cached counts as reserved, and may be what stands in the way.
+            // Cached runs count as reserved, so freeing them may make room.
             Err(Error::NoSpace { .. }) if self.trim(0) => self.take_clean(asked_bytes, count)?,
             other => other?,
         };
         if self.commits_strictly {
-            // The kernel fails a fault past its commit limit with SIGBUS: pages now, or never.
+            // Beyond its commit limit the kernel sends SIGBUS on a page fault: allocate the pages
+            // now.
             if let Err(error) = memfd::allocate(self.fd(), run.offset(), run.len_bytes()) {
                 self.punch(run);
                 return Err(match error {
@@ -207,14 +208,15 @@ impl Arena {
 
     fn take_clean(&self, asked_bytes: usize, count: u64) -> Result<Run> {
         let asked_bytes = asked_bytes as u64;
-        // One lock from measuring to taking: two threads must not be promised the same bytes.
+        // The lock is held from the measurement to the taking: the same bytes must not be granted
+        // twice.
         let mut spans = self.lock();
         let (_, touched_bytes) = memfd::size_and_use_bytes(self.fd())?;
         let cap_bytes = settings::memory_limit_bytes();
         let stated_bytes = settings::available_bytes()?;
         let reserved_bytes = spans.reserved_bytes();
         let needed_bytes = count.saturating_mul(BLOCK_BYTES);
-        // Relaxed: under the lock.
+        // Relaxed: changed under the lock only.
         let ahead_bytes = self.granted_ahead_bytes.load(Ordering::Relaxed);
         let measured = if needed_bytes <= ahead_bytes {
             Inputs::unlimited()
@@ -234,20 +236,20 @@ impl Arena {
         })
     }
 
-    /// How much of freed memory is kept, in bytes.
+    /// The most bytes of freed memory that are kept.
     pub(super) fn cache_bytes_max(&self) -> u64 {
         settings::cache_bytes().unwrap_or(self.cache_bytes_default)
     }
 
     fn note_use(&self) {
-        // Relaxed: a number on its own.
+        // Relaxed: an independent number.
         self.last_use_ns.store(clock::now_ns(), Ordering::Relaxed);
     }
 
-    /// Gives back the pages of free runs if no large span was reserved or given back for
-    /// [`COLD`], up to [`COOL_STEP_BYTES`] of them: the caller has other things to do as well.
-    /// What the program said it wants to keep is kept. `now_ns` is the time on the monotonic
-    /// clock; the result is when to call again.
+    /// Frees the pages of free runs if no large span was reserved or freed for [`COLD`], at most
+    /// [`COOL_STEP_BYTES`] of them, because the caller has other work. Memory that the program set
+    /// to be kept stays. `now_ns` is the time on the monotonic clock; the result is when to call
+    /// again.
     pub(crate) fn cool(&self, now_ns: u64) -> Duration {
         // Relaxed: as above.
         let idle = now_ns.saturating_sub(self.last_use_ns.load(Ordering::Relaxed));
@@ -261,7 +263,7 @@ impl Arena {
         if has_more { Duration::ZERO } else { COLD }
     }
 
-    /// Punches out cached runs until at most `keep_bytes` are cached; whether it did any.
+    /// Punches out cached runs until at most `keep_bytes` are cached. Returns whether any was.
     pub(super) fn trim(&self, keep_bytes: u64) -> bool {
         let mut any = false;
         loop {
@@ -304,18 +306,18 @@ impl Arena {
     }
 
     fn lock(&self) -> MutexGuard<'_, Spans> {
-        // A panic inside is an assertion about the map itself; the map is still consistent
-        // enough to go on with, because each operation checks before it changes anything.
+        // A panic under this lock is a failed assertion about the map. The map stays consistent,
+        // because each operation checks before it changes anything.
         self.spans.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether this process made the arena, as against a child that was forked from it.
+    /// Whether this process made the arena; false in a forked child.
     pub(crate) fn is_ours(&self) -> bool {
         self.window.is_ours()
     }
 }
 
-/// The only owner of `len_bytes` bytes of the arena, which go back when it is dropped.
+/// The only owner of `len_bytes` bytes of the arena, which are freed when it is dropped.
 #[derive(Debug)]
 pub(crate) struct Span {
     arena: Arc<Arena>,
@@ -329,7 +331,7 @@ impl Span {
         self.offset
     }
 
-    /// The size asked for, in bytes.
+    /// The requested size in bytes.
     pub(crate) fn len_bytes(&self) -> usize {
         self.len_bytes
     }
@@ -344,7 +346,7 @@ impl Span {
         &self.arena
     }
 
-    /// Puts memory behind the span, in huge pages if it is large; contents stay.
+    /// Populates the span, with huge pages if it is large; contents stay.
     pub(crate) fn populate(&self) -> Result<()> {
         if self.len_bytes < HUGE_BYTES {
             return Ok(());
@@ -389,14 +391,14 @@ impl Span {
             zero(self.as_ptr(), len_bytes);
             return;
         }
-        // Asked only now: the answer takes tens of microseconds.
+        // Determined only here: it takes tens of microseconds.
         let threads = std::thread::available_parallelism().map_or(1, usize::from).min(4);
         let part_bytes = len_bytes.div_ceil(threads).next_multiple_of(HUGE_BYTES);
         std::thread::scope(|scope| {
             for start in (0..len_bytes).step_by(part_bytes) {
                 let len = part_bytes.min(len_bytes - start);
                 let part = move || zero(self.as_ptr().wrapping_add(start), len);
-                // A system that has no room for a thread still has this one.
+                // If no thread can be started, this one zeroes the part.
                 if std::thread::Builder::new().spawn_scoped(scope, part).is_err() {
                     part();
                 }
@@ -407,14 +409,14 @@ impl Span {
 
 /// Zeroes bytes of a span that is not given out yet.
 fn zero(start: *mut u8, len_bytes: usize) {
-    // SAFETY: private to this file; `Span::zero` passes parts, disjoint and inside (`at`
-    // checked it), of a span that it alone has.
+    // SAFETY: private to this file; `Span::zero` passes disjoint parts of a span that has no other
+    // user; `at` checked that they lie inside.
     unsafe { start.write_bytes(0, len_bytes) };
 }
 
 impl Drop for Span {
     fn drop(&mut self) {
-        // A forked child has a copy of this handle, but neither the mapping nor a say.
+        // A forked child has a copy of this handle, but neither the mapping nor the ownership.
         if self.arena.is_ours() {
             self.arena.give(self.offset, self.len_bytes);
         }

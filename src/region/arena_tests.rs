@@ -1,20 +1,20 @@
-//! Claims about the arena and a worker's windows on it.
+//! Tests of the arena and of a worker's windows on it.
 
 use super::*;
 use crate::region::windows::Windows;
 
-/// An arena of its own, so that tests do not see each other's spans.
+/// A separate arena, so that tests do not see each other's spans.
 fn arena() -> Arc<Arena> {
     Arc::new(Arena::new().unwrap())
 }
 
 fn fill(span: &Span, byte: u8) {
-    // SAFETY: the span is live and that long, and each test has its spans for itself.
+    // SAFETY: the span is live and that long, and no other test uses it.
     unsafe { span.as_ptr().write_bytes(byte, span.len_bytes()) };
 }
 
 fn is_all(span: &Span, byte: u8) -> bool {
-    // SAFETY: the span is live and that long, initialised, and nobody writes it meanwhile.
+    // SAFETY: the span is live and that long, initialised, and not written meanwhile.
     let bytes = unsafe { std::slice::from_raw_parts(span.as_ptr(), span.len_bytes()) };
     bytes.iter().all(|&b| b == byte)
 }
@@ -96,7 +96,7 @@ fn free_spans_that_nobody_uses_are_punched_out_step_by_step() {
     let step_bytes = usize::try_from(COOL_STEP_BYTES).unwrap();
     let large = arena.reserve(step_bytes, Contents::Stale).unwrap();
     let (start, cold) = (clock::now_ns(), u64::try_from(COLD.as_nanos()).unwrap());
-    // What is in use stays, however cold.
+    // Live spans stay, however long they are unused.
     assert_eq!(arena.cool(start + cold), COLD);
     drop((span, large));
     let last_use = arena.last_use_ns.load(Ordering::Relaxed);
@@ -114,7 +114,7 @@ fn cached_spans_are_punched_out_before_a_request_is_refused() {
     arena.cache_bytes_default = u64::MAX;
     let arena = Arc::new(arena);
     let most = usize::try_from(limits::memory().unwrap().available_bytes / 10 * 6).unwrap();
-    // Two of them fit only one after the other; none of it is touched.
+    // Both fit only one after the other; no page of them is touched.
     drop(arena.reserve(most, Contents::Stale).unwrap());
     assert!(arena.reserved_bytes() >= most as u64, "the first one is cached");
     drop(arena.reserve(most + HUGE_BYTES, Contents::Stale).unwrap());
@@ -166,7 +166,7 @@ fn an_arena_of_another_size_is_not_attached() {
     let fd = || arena.fd().try_clone_to_owned().unwrap();
     let refused = Windows::attach(fd(), arena.id(), HUGE_BYTES);
     assert!(matches!(refused, Err(Error::Corrupt { .. })));
-    // A file of the right size that someone could still shrink under us.
+    // A file of the right size that could still shrink.
     let unsealed = tempfile_of(HUGE_BYTES as u64);
     assert!(matches!(Windows::attach(unsealed, 1, HUGE_BYTES), Err(Error::Corrupt { .. })));
 }

@@ -1,4 +1,4 @@
-//! Copies by atomics, for memory that other programs write.
+//! Copies by atomics, for memory that other programs may write.
 //!
 //! A plain copy of bytes that change under it is undefined behaviour. A sequence of relaxed atomic
 //! loads or stores is not: it may mix old and new values, but an aligned element of up to 8 bytes
@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicU8, AtomicU64, Ordering::Relaxed};
 
 const WORD_BYTES: usize = size_of::<u64>();
 
-/// Shared bytes as atomics: words, and the bytes before and behind them.
+/// Shared bytes as atomics: whole words, and the bytes before and after them.
 type Parts<'a> = (&'a [AtomicU8], &'a [AtomicU64], &'a [AtomicU8]);
 
 /// # Safety

@@ -1,33 +1,33 @@
-//! Whether there is memory for a request: arithmetic on measured limits.
+//! Checks requests for memory against measured limits.
 //!
-//! Asking the kernel is no way to find out: a memory file takes any size, and the bill comes as
-//! SIGBUS, or as the out-of-memory killer, when the pages are touched. So requests are compared
-//! with what is there before anything is reserved.
+//! The kernel cannot be asked: a memory file takes any size, and a lack of memory shows as SIGBUS,
+//! or as an out-of-memory kill, when the pages are touched. So a request is compared with the
+//! limits before anything is reserved.
 
 use crate::error::{Error, Limit, Result};
 use crate::sys::{cgroup, limits};
 
-/// What a request is compared with, all in bytes.
+/// The limits that a request is compared with, all in bytes.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Inputs {
-    /// Memory that the machine can give without swapping.
+    /// Memory that the machine can provide without swapping.
     pub(crate) available_bytes: u64,
-    /// What the cgroups still allow, if they limit it.
+    /// The rest of the cgroups' limits, if they have any.
     pub(crate) cgroup_bytes: Option<u64>,
-    /// What the kernel may still promise, if it never promises more than it has.
+    /// The rest of the kernel's commit limit, if it enforces one.
     pub(crate) commit_bytes: Option<u64>,
-    /// What the program allows the arena to hold in all, if it set a cap.
+    /// The program's limit for the whole arena, if it set one.
     pub(crate) cap_bytes: Option<u64>,
-    /// What the machine can give in all according to the program, instead of `available_bytes`.
+    /// The program's own figure for the machine's available memory, instead of `available_bytes`.
     pub(crate) stated_bytes: Option<u64>,
-    /// What the arena has given out or keeps for reuse.
+    /// The bytes that the arena has given out or keeps for reuse.
     pub(crate) reserved_bytes: u64,
-    /// How much of that has memory behind it, and is therefore missing from the first three.
+    /// How many of these have pages; the first three do not include them.
     pub(crate) touched_bytes: u64,
 }
 
 impl Inputs {
-    /// Asks the system. `commits_strictly` is [`limits::commits_strictly`], read once.
+    /// Reads them from the system. `commits_strictly` is [`limits::commits_strictly`], read once.
     pub(crate) fn measure(commits_strictly: bool) -> Result<Inputs> {
         let memory = limits::memory()?;
         let commit = memory.commit_limit_bytes.saturating_sub(memory.committed_bytes);
@@ -39,25 +39,25 @@ impl Inputs {
         })
     }
 
-    /// Inputs that refuse nothing but what exceeds the cap.
+    /// Limits that refuse only what exceeds the cap.
     pub(crate) fn unlimited() -> Inputs {
         Inputs { available_bytes: u64::MAX, ..Inputs::default() }
     }
 
-    /// How much may be granted after `needed_bytes` without measuring again: so little beside
-    /// what is free that it cannot be what runs the machine out.
+    /// How many bytes may be granted after `needed_bytes` without another measurement: so few,
+    /// compared with the free memory, that they cannot exhaust it.
     ///
-    /// A measurement reads a file for each limit, a tenth of a millisecond in all; a pool starts
+    /// A measurement reads a file for each limit and takes a tenth of a millisecond; a pool starts
     /// with several small spans.
     pub(crate) fn ahead_bytes(&self, needed_bytes: u64) -> u64 {
         let (free_bytes, _) = self.free();
         (free_bytes.saturating_sub(needed_bytes) / 64).min(AHEAD_BYTES_MAX)
     }
 
-    /// The most that can be granted, in bytes, and which limit decides it.
+    /// The most bytes that can be granted, and the limit that determines it.
     ///
-    /// A tenth of what the system has stays untouched; of that the program was promised by
-    /// earlier reservations and has not touched yet, nothing is promised twice. A cap is exact.
+    /// A tenth of the system's memory is left free. Bytes that earlier reservations have not
+    /// touched yet count as used. A cap is exact.
     pub(crate) fn free(&self) -> (u64, Limit) {
         let promised = self.reserved_bytes.saturating_sub(self.touched_bytes);
         let of_system = |bytes: u64| (bytes - bytes / 10).saturating_sub(promised);
@@ -77,8 +77,8 @@ impl Inputs {
         least
     }
 
-    /// Refuses what does not fit. `asked_bytes` is what the message names, `needed_bytes` what
-    /// it takes, rounded up to whole blocks.
+    /// Returns an error if the request does not fit. `asked_bytes` is for the message;
+    /// `needed_bytes` is the request rounded up to whole blocks.
     pub(crate) fn grant(&self, asked_bytes: u64, needed_bytes: u64) -> Result<()> {
         let (free_bytes, limited_by) = self.free();
         if needed_bytes <= free_bytes {
@@ -88,7 +88,7 @@ impl Inputs {
     }
 }
 
-/// The most that is granted ahead, in bytes.
+/// The most bytes that are granted ahead.
 const AHEAD_BYTES_MAX: u64 = 32 << 20;
 
 #[cfg(test)]

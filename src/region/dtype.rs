@@ -1,8 +1,8 @@
-//! The element types that NumPy and this crate both know.
+//! The element types that both NumPy and this crate have.
 
 use std::fmt;
 
-/// What the elements of an array are, in NumPy's terms.
+/// The type of an array's elements, in NumPy's terms.
 ///
 /// # Examples
 ///
@@ -16,7 +16,7 @@ use std::fmt;
 pub struct Dtype {
     kind: u8,
     size_bytes: u8,
-    /// What is reversed when the byte order is: half a complex number, else all of it.
+    /// The unit of the byte order: half a complex number, else the whole element.
     unit_bytes: u8,
 }
 
@@ -56,12 +56,12 @@ impl Dtype {
         self.size_bytes as usize
     }
 
-    /// The part of an element whose bytes are reversed in the other byte order, in bytes.
+    /// The size in bytes of the part of an element that is reversed in the other byte order.
     pub(crate) const fn unit_bytes(self) -> usize {
         self.unit_bytes as usize
     }
 
-    /// The dtype and whether its bytes are in this machine's order, if `text` is one of them.
+    /// Parses a dtype; the flag tells whether it is in this machine's byte order.
     pub(crate) fn parse(text: &str) -> Option<(Dtype, bool)> {
         let all = [
             Dtype::F32,
@@ -98,7 +98,7 @@ impl Dtype {
         }
     }
 
-    /// What to save in NumPy instead of an array `a` whose dtype is `text`, which is none of these.
+    /// What to save in NumPy instead of an array `a` of dtype `text`, which this crate lacks.
     pub(crate) fn instead_of(text: &str) -> &'static str {
         let code = text.trim_start_matches(['<', '>', '|', '=']);
         match code.split_at_checked(1).map_or(("", ""), |parts| parts) {

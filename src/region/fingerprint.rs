@@ -1,10 +1,10 @@
 //! The fingerprint that distinguishes a region from its copies.
 //!
-//! A file in `/dev/shm` may look like a region without being one: `to_npy` or NumPy wrote it
-//! there, or it is a copy of a region, to be kept. So the creator of a region
-//! writes a fingerprint into the padding of the header: a hash of the region's name, of its inode
-//! and of the machine's boot id. A copy has another inode, a second link has another name, and a
-//! backup that is restored after a restart has another boot id, so none of them matches.
+//! A file in `/dev/shm` may look like a region without being one: `to_npy` or NumPy wrote it there,
+//! or it is a copy of a region that must be kept. So the creator of a region writes a fingerprint
+//! into the padding of the header: a hash of the region's name, of its inode and of the machine's
+//! boot id. A copy has another inode, a second link has another name, and a backup that is restored
+//! after a restart has another boot id, so none of them matches.
 //!
 //! Readers of `.npy` files skip white space there, so each bit is a space (0) or a tab (1).
 
@@ -18,17 +18,17 @@ use crate::sys::identity;
 /// The size of the fingerprint, in bytes of padding.
 const FINGERPRINT_BYTES: usize = 64;
 
-/// Where the fingerprint begins: in front of the line feed that ends the header.
+/// The offset of the fingerprint: before the line feed that ends the header.
 const FINGERPRINT_OFFSET: usize = npy::DATA_OFFSET - 1 - FINGERPRINT_BYTES;
 
-/// Writes the fingerprint of the file `id`, which will have this name, into a header of this crate.
+/// Writes the fingerprint of the file `id` with this name into a header of this crate.
 pub(crate) fn write(header: &mut [u8], name: &str, id: FileId) {
     let place = &mut header[FINGERPRINT_OFFSET..FINGERPRINT_OFFSET + FINGERPRINT_BYTES];
     debug_assert!(place.iter().all(|&byte| byte == b' '), "the header is padded there");
     place.copy_from_slice(&fingerprint(name, id));
 }
 
-/// Whether `file`, which is `id` and has this name, has the fingerprint of both.
+/// Whether `file`, with this id and name, has the matching fingerprint.
 pub(crate) fn matches(file: &File, name: &str, id: FileId) -> bool {
     let mut found = [0; FINGERPRINT_BYTES];
     file.read_exact_at(&mut found, FINGERPRINT_OFFSET as u64).is_ok()
@@ -39,7 +39,7 @@ fn fingerprint(name: &str, id: FileId) -> [u8; FINGERPRINT_BYTES] {
     let numbers = [id.device.to_le_bytes(), id.inode.to_le_bytes()];
     let boot = identity::boot();
     let all = [b"brigade region", numbers.as_flattened(), boot.as_bytes(), b"\n", name.as_bytes()];
-    // FNV-1a: the same for every program, whatever compiler made it.
+    // FNV-1a: the same in every program, whichever compiler built it.
     let step = |hash: u64, &byte: &u8| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3);
     let hash = all.into_iter().flatten().fold(0xcbf2_9ce4_8422_2325, step);
     std::array::from_fn(|bit| if hash >> bit & 1 == 1 { b'\t' } else { b' ' })

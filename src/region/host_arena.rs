@@ -9,18 +9,18 @@ use crate::region::settings;
 use crate::sys::per_process::PerProcess;
 use crate::sys::{limits, memfd};
 
-/// This process's arena, while anyone holds it.
+/// This process's arena, while it is in use.
 static HOST: PerProcess<Mutex<Weak<Arena>>> = PerProcess::new(Mutex::default);
 
-/// Sets the most that this process's arena keeps of freed memory for reuse, in bytes, and gives
-/// back at once what is above it.
+/// Sets the most bytes of freed memory that this process's arena keeps for reuse, and frees at once
+/// what exceeds it.
 ///
-/// Memory that was freed and is used again costs a fiftieth of fresh memory. The default is an
-/// eighth of the machine's memory, at least 256 MiB, for as long as the memory is in use: a program
-/// with a pool that neither allocates nor frees 1 MiB and more at once for half a minute keeps
-/// nothing. What is set here is kept without that limit. In both cases it is given back before a
-/// request is refused, and when the last array, lock and pool is gone. `u64::MAX` restores the
-/// default; 0 keeps nothing.
+/// Reusing freed memory costs a fiftieth of fresh memory. The default is an eighth of the machine's
+/// memory, at least 256 MiB, while the memory is in use: a program with a pool that neither
+/// allocates nor frees 1 MiB or more at once for half a minute keeps nothing. A value that is set
+/// here is kept without that limit. In both cases the memory is freed before a request is refused,
+/// and when the last array, lock and pool is dropped. `u64::MAX` restores the default; 0 keeps
+/// nothing.
 ///
 /// # Examples
 ///
@@ -39,7 +39,7 @@ pub fn set_memory_cache(bytes: u64) {
 }
 
 impl Arena {
-    /// This process's arena: made on first use, shared while anyone holds it.
+    /// This process's arena, made on first use and shared while it is in use.
     pub(crate) fn host() -> Result<Arc<Arena>> {
         let mut host = HOST.get().lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(arena) = host.upgrade() {
@@ -51,9 +51,9 @@ impl Arena {
     }
 }
 
-/// Refuses memory outside the arena that the system does not have, in bytes.
+/// Returns an error if the system does not have `bytes` of memory outside the arena.
 ///
-/// What the arena promised and has not touched counts as taken; its cap does not apply.
+/// Bytes that the arena has reserved and not touched count as used; its cap does not apply.
 ///
 /// # Errors
 ///

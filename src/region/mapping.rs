@@ -1,4 +1,4 @@
-//! Mapped files and named regions: bytes that others may write.
+//! Mapped files and named regions, whose bytes other programs may write.
 
 use std::fs::File;
 use std::os::unix::fs::MetadataExt;
@@ -13,7 +13,7 @@ use crate::sys::file::{self, FileId, FileMapping};
 use crate::sys::mmap::Access;
 use crate::sys::shm::{self, NamedMapping};
 
-/// How to find a mapped thing again, in another process.
+/// The place of a mapped file, for mapping it again in another process.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub(crate) enum Address {
     /// A file, by its absolute path.
@@ -30,7 +30,7 @@ pub(crate) struct Mapping {
     bytes: Bytes,
     address: Address,
     id: FileId,
-    /// Held open for its lock, for `keep`, and so that the inode stays ours.
+    /// Held open for its lock, for `keep`, and so that the inode is not reused.
     file: File,
 }
 
@@ -53,7 +53,7 @@ impl Mapping {
             std::path::absolute(path).map_err(|e| Error::os("getcwd", shown.clone(), e))?;
         let (id, file_bytes) = file::identity(&file, &shown)?;
         let header = npy::read(&file, file_bytes, &shown)?;
-        // Never empty: the header is mapped along.
+        // Never empty: the header is mapped too.
         let len_bytes = header.data_offset + header.data_bytes;
         let bytes = Bytes::File(FileMapping::map(&file, len_bytes, access)?);
         Ok((Mapping { bytes, address: Address::File(absolute), id, file }, header))
@@ -92,7 +92,7 @@ impl Mapping {
         Ok((Mapping { bytes, address, id, file }, header))
     }
 
-    /// Maps a file under `/dev/shm` of `end_bytes` at least, read-write, whatever is in it.
+    /// Maps a file under `/dev/shm` of at least `end_bytes`, read-write, whatever its contents.
     ///
     /// # Errors
     ///
@@ -101,7 +101,7 @@ impl Mapping {
         let file = shm::open_raw(name.as_str())?;
         let shown = shm::path_of(name.as_str()).display().to_string();
         let (id, file_bytes) = file::identity(&file, &shown)?;
-        // Nothing can be mapped of an empty file.
+        // An empty file cannot be mapped.
         if file_bytes < end_bytes.max(1) as u64 {
             let (found, expected) = (format!("{file_bytes} bytes"), at_least(end_bytes.max(1)));
             return Err(Error::Layout { place: shown, found, expected });
@@ -110,23 +110,24 @@ impl Mapping {
         Ok(Mapping { bytes, address: Address::Raw(name.to_string()), id, file })
     }
 
-    /// Maps what another process mapped, if it is still the same file.
+    /// Maps the file that another process mapped, if it is still the same file.
     ///
     /// # Errors
     ///
-    /// As [`Mapping::file`] and [`Mapping::named`]; [`Error::Layout`] if the name means another
-    /// file by now.
+    /// As [`Mapping::file`] and [`Mapping::named`]; [`Error::Layout`] if the name now refers to
+    /// another file.
     pub(crate) fn again(address: &Address, expected: FileId, access: Access) -> Result<Mapping> {
         let (mapping, _) = match address {
             Address::File(path) => Mapping::file(path, access)?,
-            // Not locked: who lends it to this process holds it, and may be the last to do so.
+            // Not locked: the process that lends it to this one holds the lock, and may remove the
+            // name.
             Address::Named(name) => Mapping::of_region(&Name::new(name)?, shm::open_raw(name)?)?,
             Address::Raw(name) => return Mapping::raw(&Name::new(name)?, 0)?.only_if(expected),
         };
         mapping.only_if(expected)
     }
 
-    /// The mapping, if it is of the file expected.
+    /// Returns the mapping if it is of the expected file.
     fn only_if(self, expected: FileId) -> Result<Mapping> {
         let mapping = self;
         if mapping.id == expected {
@@ -145,7 +146,7 @@ impl Mapping {
         }
     }
 
-    /// How many bytes are mapped.
+    /// The number of mapped bytes.
     pub(crate) fn len_bytes(&self) -> usize {
         match &self.bytes {
             Bytes::File(mapping) => mapping.len_bytes(),
@@ -158,7 +159,7 @@ impl Mapping {
         self.file.metadata().is_ok_and(|found| found.nlink() > 0)
     }
 
-    /// Whether the first `end_bytes` are mapped, and the file has them now.
+    /// Whether the first `end_bytes` are mapped, and the file still has them.
     pub(crate) fn reaches(&self, end_bytes: u64) -> bool {
         end_bytes <= self.len_bytes() as u64
             && self.file.metadata().is_ok_and(|found| end_bytes <= found.len())
@@ -177,7 +178,7 @@ impl Mapping {
     }
 }
 
-/// Maps what `name` means, which must still be the file that was checked.
+/// Maps the file with this name, which must still be the file that was checked.
 fn map_checked(name: &Name, id: FileId, end_bytes: usize) -> Result<Bytes> {
     let mapped = NamedMapping::map(name.as_str())?;
     if !shm::names(name.as_str(), id) {

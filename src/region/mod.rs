@@ -1,4 +1,4 @@
-//! Spans of shared memory, and who unlinks what, when.
+//! Spans of shared memory, and which process removes which name.
 //!
 //! | region    | made of                | last handle goes | all its programs die     | machine restarts |
 //! |-----------|------------------------|------------------|--------------------------|------------------|
@@ -8,12 +8,12 @@
 //! | raw       | any file in `/dev/shm` | name stays       | name stays               | gone             |
 //! | file      | any `.npy` file        | file stays       | file stays               | file stays       |
 //!
-//! A name disappears from view; the bytes live on while anyone maps them. Each handle holds a
-//! shared `flock`, and who can take it exclusively when it lets go is the last. An array made by
-//! `named` goes earlier, with its creator. A child forked from a holder removes nothing.
-//! A named region has its name only once it is complete, so a creator that is killed before
-//! leaves nothing. Only a file with the fingerprint of a region (`fingerprint.rs`) is ever removed
-//! without being asked for by its name. The layouts are drawn in `docs/memory-layout.md`.
+//! The bytes of a removed name live on while any process maps them. Each handle holds a shared
+//! `flock`; a handle that can convert it to an exclusive one when it is dropped is the last. An
+//! array made by `named` goes earlier, with its creator. A child forked from a holder removes
+//! nothing. A named region has its name only once it is complete, so a creator that is killed
+//! before that leaves nothing. Without an explicit request, only files with the fingerprint of a
+//! region (`fingerprint.rs`) are removed. The layouts are drawn in `docs/memory-layout.md`.
 
 pub(crate) mod arena;
 pub(crate) mod atomic_copy;

@@ -1,13 +1,13 @@
-//! Names of regions, checked.
+//! Valid names of regions.
 
 use std::fmt;
 
 use crate::error::{Error, Result};
 
-/// Longest name, in bytes.
+/// The longest name, in bytes.
 const NAME_BYTES_MAX: usize = 100;
 
-/// A name that is safe to put behind `/dev/shm/`.
+/// A name that is safe to append to `/dev/shm/`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Name(String);
 

@@ -1,4 +1,4 @@
-//! Named regions: published whole, removed by who releases them last.
+//! Named regions: published complete, removed with the last handle.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -15,15 +15,15 @@ use crate::shape::Shape;
 use crate::sys::fork::Instance;
 use crate::sys::shm;
 
-/// How long two programs may get in each other's way, one making and one removing a name.
+/// How long to retry while one program makes and another removes the same name.
 const CONTENDED_TIME: Duration = Duration::from_secs(1);
 
-/// Who removes the name when a handle is dropped.
+/// Which process removes the name when a handle is dropped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Release {
-    /// This process, also if others have the region.
+    /// This process, also if others use the region.
     Creator(Instance),
-    /// This process, if no other holds the region.
+    /// This process, if no other uses the region.
     Last(Instance),
     /// No process: dropping this handle leaves the name.
     Never,
@@ -39,9 +39,9 @@ pub(crate) struct NamedRegion {
 }
 
 impl NamedRegion {
-    /// Makes a region of zeros and publishes it; the last to drop a handle removes the name.
+    /// Makes a region of zeros and publishes it. The name is removed with the last handle.
     ///
-    /// A name that was left by a program that died is taken over.
+    /// A name that a dead program left is replaced.
     ///
     /// # Errors
     ///
@@ -57,11 +57,11 @@ impl NamedRegion {
         Ok((region, header))
     }
 
-    /// Makes a region of zeros that is invisible to others before it is [published].
+    /// Makes a region of zeros that is invisible to others until it is [published].
     ///
     /// # Errors
     ///
-    /// [`Error::NoSpace`]; [`Error::NameTaken`] if that is known already; [`Error::Os`].
+    /// [`Error::NoSpace`]; [`Error::NameTaken`] if the name is taken already; [`Error::Os`].
     ///
     /// [published]: NamedRegion::publish
     pub(crate) fn prepare(
@@ -75,7 +75,7 @@ impl NamedRegion {
         if shm::exists(name.as_str()) && !reclaim_one(name.as_str()) {
             return Err(Error::NameTaken { name: name.to_string() });
         }
-        // A file system in memory may promise more than the machine has.
+        // A file system in memory may have a larger limit than the machine has memory.
         host_arena::grant_outside(size_bytes)?;
         let file = shm::prepare(name.as_str(), size_bytes, |id| {
             fingerprint::write(&mut header, name.as_str(), id);
@@ -103,7 +103,7 @@ impl NamedRegion {
         Ok(())
     }
 
-    /// Maps a region that exists. Dropping it leaves the name alone, until it is
+    /// Maps an existing region. Dropping the handle leaves the name, until the region is
     /// [adopted](NamedRegion::adopt).
     ///
     /// # Errors
@@ -113,7 +113,7 @@ impl NamedRegion {
         let start = Instant::now();
         loop {
             match Mapping::named(&name) {
-                // Another region has the name by now.
+                // The name refers to another region now.
                 Err(Error::NotFound { .. })
                     if shm::exists(name.as_str()) && start.elapsed() < CONTENDED_TIME => {}
                 Err(error) => return Err(error),
@@ -126,7 +126,7 @@ impl NamedRegion {
         }
     }
 
-    /// Maps a region, or makes it, whichever can be done.
+    /// Maps a region, or makes it if it does not exist.
     ///
     /// # Errors
     ///
@@ -137,7 +137,7 @@ impl NamedRegion {
         shape: &Shape,
         data_bytes: usize,
     ) -> Result<(NamedRegion, Header)> {
-        // What a dead program left is no place to begin with.
+        // A region of a dead program must not be used.
         NamedRegion::reclaim(name);
         let start = Instant::now();
         loop {
@@ -152,12 +152,12 @@ impl NamedRegion {
         }
     }
 
-    /// Removes the name if it was left by programs that died.
+    /// Removes the name if dead programs left it.
     pub(crate) fn reclaim(name: &Name) {
         reclaim_one(name.as_str());
     }
 
-    /// Maps a file under `/dev/shm` that is no region of this crate, up to `end_bytes` at least.
+    /// Maps a file under `/dev/shm` that is not a region of this crate, at least `end_bytes` of it.
     ///
     /// # Errors
     ///
@@ -168,13 +168,13 @@ impl NamedRegion {
         Ok(NamedRegion { name, mapping, release, is_creator: false })
     }
 
-    /// Takes part in removing the name with the last handle. Call it when the region was found to
-    /// hold what was expected.
+    /// Makes the last handle remove the name. Call it after the region was found to have the
+    /// expected contents.
     pub(crate) fn adopt(&self) {
         self.set_release(Release::Last(Instance::current()));
     }
 
-    /// Has the name removed with this handle, which made the region, also if others have it open
+    /// Makes this handle, which created the region, remove the name even if others have it open
     /// then.
     pub(crate) fn remove_with_creator(&self) {
         self.set_release(Release::Creator(Instance::current()));
@@ -196,11 +196,11 @@ impl NamedRegion {
         &self.mapping
     }
 
-    /// Removes the name; the bytes stay while anyone maps them.
+    /// Removes the name; the bytes stay while any process maps them.
     ///
     /// # Errors
     ///
-    /// [`Error::NotFound`] if the name is gone, or means another region by now.
+    /// [`Error::NotFound`] if the name is gone, or refers to another region.
     pub(crate) fn unlink(&self) -> Result<()> {
         self.set_release(Release::Never);
         if shm::names(self.name.as_str(), self.mapping.id()) {
@@ -209,7 +209,7 @@ impl NamedRegion {
         Err(Error::NotFound { name: self.name.to_string(), place: shm::DIRECTORY })
     }
 
-    /// Lets the name outlive this handle, and `reclaim`.
+    /// Keeps the name after this handle is dropped, and from `reclaim`.
     ///
     /// # Errors
     ///
@@ -231,7 +231,7 @@ impl Drop for NamedRegion {
             Release::Last(holder) if holder.is_current() => {
                 reclaim::release(self.mapping.open_file(), self.name.as_str());
             }
-            // A forked child has a copy of this handle, but the name is its parent's.
+            // A forked child has a copy of this handle, but the name belongs to its parent.
             _ => {}
         }
     }

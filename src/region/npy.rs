@@ -7,8 +7,9 @@
 //! +-------------+------+----------+-------------------------------+---------
 //! ```
 //!
-//! Versions 2 and 3 have a length of four bytes instead of two. What is read here was written
-//! by others: every byte is checked, nothing is guessed, and nothing is allocated by its say.
+//! Versions 2 and 3 have a length of four bytes instead of two. Headers may come from other
+//! programs: every byte is checked, nothing is guessed, and no allocation depends on a length in
+//! the header.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -18,15 +19,15 @@ use crate::error::{Error, Result};
 use crate::region::dtype::Dtype;
 use crate::shape::{DIMENSIONS_MAX, Shape};
 
-/// Where the elements begin in what this crate writes: a page, so that they can be mapped.
+/// The offset of the elements in files of this crate: a page, so that they can be mapped.
 pub(crate) const DATA_OFFSET: usize = 4096;
 
 const MAGIC: &[u8; 6] = b"\x93NUMPY";
 
-/// How much of a bad header an error quotes, in bytes.
+/// The most bytes of a bad header that an error quotes.
 const QUOTED_BYTES_MAX: usize = 120;
 
-/// Longest header text accepted, in bytes. NumPy itself stops at 10 000.
+/// The longest header text accepted, in bytes. NumPy itself allows 10 000.
 const TEXT_BYTES_MAX: usize = 64 << 10;
 
 /// The contents of a header.
@@ -35,10 +36,10 @@ pub(crate) struct Header {
     pub(crate) dtype: Dtype,
     /// Whether the bytes of the elements are in this machine's order.
     pub(crate) is_native: bool,
-    /// Whether the first index runs fastest.
+    /// Whether the first index varies fastest.
     pub(crate) is_fortran: bool,
     pub(crate) shape: Shape,
-    /// Where the elements begin, in bytes from the beginning of the file.
+    /// The offset of the elements in the file, in bytes.
     pub(crate) data_offset: usize,
     /// The size of all elements, in bytes; with `data_offset` at most `isize::MAX`.
     pub(crate) data_bytes: usize,
@@ -46,8 +47,8 @@ pub(crate) struct Header {
 
 /// The size of a file with [`DATA_OFFSET`] bytes of header and `data_bytes` of elements.
 ///
-/// At least one byte follows the header: NumPy before 2.2 maps from the last page boundary in front
-/// of the elements on, and cannot map nothing.
+/// At least one byte follows the header: NumPy before 2.2 maps from the last page boundary before
+/// the elements, and cannot map zero bytes.
 pub(crate) fn file_bytes(data_bytes: usize) -> u64 {
     (DATA_OFFSET as u64).saturating_add(data_bytes.max(1) as u64)
 }
@@ -62,7 +63,7 @@ pub(crate) fn encode(dtype: Dtype, shape: &Shape) -> Result<Vec<u8>> {
     for extent in shape.dims() {
         tuple += &format!("{extent}, ");
     }
-    // A tuple of one has a comma, a longer one needs none.
+    // A tuple of one has a trailing comma, a longer one does not need it.
     let tuple = if shape.ndim() == 1 { tuple.trim_end() } else { tuple.trim_end_matches(", ") };
     let text = format!("{{'descr': '{dtype}', 'fortran_order': False, 'shape': ({tuple}), }}");
     let text_bytes = DATA_OFFSET - 10;
@@ -94,7 +95,7 @@ pub(crate) fn read(file: &File, file_bytes: u64, place: &str) -> Result<Header> 
     Ok(header)
 }
 
-/// Reads a header, and nothing that follows it.
+/// Reads a header, and nothing after it.
 ///
 /// # Errors
 ///
@@ -127,7 +128,7 @@ pub(crate) fn read_stream(stream: &mut impl Read, place: &str) -> Result<Header>
     parse_text(&text, text_offset + text_bytes, place)
 }
 
-/// A file, read from an offset on without moving its position.
+/// A file, read from an offset without moving its position.
 struct From<'a> {
     file: &'a File,
     offset: u64,
@@ -141,7 +142,7 @@ impl Read for From<'_> {
     }
 }
 
-/// Reads a header that stands at the beginning of `bytes`, whatever follows.
+/// Reads a header at the beginning of `bytes`; later bytes are ignored.
 ///
 /// # Errors
 ///
@@ -158,7 +159,7 @@ fn layout(place: &str, found: impl Into<String>, expected: impl Into<String>) ->
     Error::Layout { place: place.to_owned(), found: found.into(), expected: expected.into() }
 }
 
-/// Where the header's text begins and how long it is, from the first (up to) 12 bytes.
+/// The offset and length of the header's text, from the first (up to) 12 bytes.
 fn parse_prefix(prefix: &[u8], place: &str) -> Result<(usize, usize)> {
     let wrong = |found: String, expected: &str| layout(place, found, expected);
     if !prefix.starts_with(MAGIC) {
@@ -254,7 +255,7 @@ fn parse_text(text: &[u8], data_offset: usize, place: &str) -> Result<Header> {
     Ok(Header { dtype, is_native, is_fortran, shape, data_offset, data_bytes })
 }
 
-/// A reader of the few Python literals that a header consists of.
+/// A parser for the few Python literals of a header.
 struct Cursor<'a>(&'a str);
 
 impl<'a> Cursor<'a> {
@@ -291,7 +292,7 @@ impl<'a> Cursor<'a> {
         Some(value)
     }
 
-    /// Numbers in parentheses; as many as a header has room for.
+    /// Numbers in parentheses; the header's length limits how many.
     fn tuple(&mut self) -> Option<Vec<usize>> {
         self.expect('(')?;
         let mut dims = Vec::new();

@@ -1,10 +1,10 @@
-//! Claims about reading and writing `.npy` headers.
+//! Tests of reading and writing `.npy` headers.
 
 use proptest::prelude::*;
 
 use super::*;
 
-/// Parses a header as it would stand at the beginning of a file.
+/// Parses a header as if it began a file.
 fn parse(bytes: &[u8]) -> Result<Header> {
     super::parse(bytes, "test")
 }

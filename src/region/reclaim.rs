@@ -1,4 +1,4 @@
-//! What dead programs left behind: names that nobody holds.
+//! Removes the names that dead programs left behind.
 
 use std::fs::{self, File};
 
@@ -12,17 +12,17 @@ use crate::sys::shm;
 
 /// Removes named regions whose programs are gone, and returns their names.
 ///
-/// A program that is killed cannot remove the names of its regions. This removes each region
-/// under `/dev/shm` that belongs to this user, was made by this crate, was not [kept], and that
-/// no living process holds or has mapped. Files that other programs, or
-/// [`to_npy`](crate::ArrayRef::to_npy), wrote there stay, and so does a copy of a region. In
-/// doubt a name stays. It is safe to call at any time, by any number of programs at once.
+/// A program that is killed cannot remove the names of its regions. This function removes each
+/// region under `/dev/shm` that belongs to this user, was made by this crate, was not [kept], and
+/// is neither held nor mapped by a living process. Files that other programs, or
+/// [`to_npy`](crate::ArrayRef::to_npy), wrote there stay, and so does a copy of a region. In case
+/// of doubt a name stays. It is safe to call at any time, from several programs at once.
 ///
 /// [kept]: crate::NamedArray::keep
 ///
 /// # Errors
 ///
-/// [`Error::Os`] if `/dev/shm` cannot be listed. What cannot be examined is left alone.
+/// [`Error::Os`] if `/dev/shm` cannot be listed. Files that cannot be examined are skipped.
 ///
 /// # Examples
 ///
@@ -44,16 +44,15 @@ pub fn reclaim() -> Result<Vec<String>> {
     Ok(removed)
 }
 
-/// Removes one name, if it is stale beyond doubt; whether it did.
+/// Removes one name if it is certainly stale. Returns whether it did.
 pub(super) fn reclaim_one(name: &str) -> bool {
     reclaim_unmapped(name, &mut None)
 }
 
-/// Removes one name, if it is stale and not in `mappings`, which are looked up when they are
-/// needed for the first time.
+/// Removes one name if it is stale and not in `mappings`, which are read when first needed.
 fn reclaim_unmapped(name: &str, mappings: &mut Option<Holders>) -> bool {
     let Some(id) = stale(name).map(|(_, id)| id) else { return false };
-    // Asked without the lock, which would keep others from attaching for as long as it takes.
+    // Read without the lock, which would keep others from attaching meanwhile.
     let mappings = mappings.get_or_insert_with(open_files::mappings);
     if mappings.contains_key(&id) {
         return false;
@@ -63,8 +62,7 @@ fn reclaim_unmapped(name: &str, mappings: &mut Option<Holders>) -> bool {
 }
 
 /// Whether no process holds the region of this name, and it was not kept. Together with a check of
-/// which processes have it mapped, this is the one rule by which names are removed, or listed as
-/// dead.
+/// the mappings, this is the only rule by which names are removed, or listed as dead.
 pub(crate) fn is_stale(name: &str) -> bool {
     stale(name).is_some()
 }
@@ -77,36 +75,36 @@ fn stale(name: &str) -> Option<(File, FileId)> {
     is_region(&file, name.as_str(), id, file_bytes).then_some((file, id))
 }
 
-/// Removes the name of a region that `file` holds open, if this is the last holder. The lock of
-/// `file` is gone afterwards, so that it must be closed.
+/// Removes the name of a region that `file` has open, if this is the last holder. `file` loses its
+/// lock, so the caller must close it.
 pub(super) fn release(file: &File, name: &str) {
     if shm::is_last(file, name) {
         release_held(file, name);
     }
 }
 
-/// Removes the name of a region that `file` holds open, also if other processes hold it.
+/// Removes the name of a region that `file` has open, also if other processes hold it.
 pub(super) fn release_held(file: &File, name: &str) {
     let Ok((id, file_bytes)) = file::identity(file, name) else { return };
     if is_region(file, name, id, file_bytes) {
-        // Gone already is as good, and in doubt a name stays.
+        // A missing name is fine; in case of doubt the name stays.
         remove(name, id);
     }
 }
 
-/// Removes a name if it still means the file that it meant.
+/// Removes a name if it still refers to the file `id`.
 fn remove(name: &str, id: FileId) -> bool {
     shm::names(name, id) && shm::unlink(name).is_ok()
 }
 
-/// Whether `file`, which has this name, is a region of this crate: a whole array with its
-/// fingerprint. Nothing else is ever removed without being asked for by its name.
+/// Whether `file`, with this name, is a region of this crate: a whole array with its fingerprint.
+/// No other file is removed without an explicit request.
 pub(crate) fn is_region(file: &File, name: &str, id: FileId, file_bytes: u64) -> bool {
     npy::read(file, file_bytes, name).is_ok_and(|header| is_made_here(&header, file_bytes))
         && fingerprint::matches(file, name, id)
 }
 
-/// Whether this crate makes regions like this: data from a page on, and nothing behind it.
+/// Whether this crate makes such regions: the data begin at a page, and nothing follows them.
 pub(crate) fn is_made_here(header: &Header, file_bytes: u64) -> bool {
     header.data_offset == npy::DATA_OFFSET && file_bytes == npy::file_bytes(header.data_bytes)
 }

@@ -1,29 +1,29 @@
-//! What a program sets of its arena.
+//! A program's settings for its arena.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::error::{Error, Result};
 
-/// No limit was set.
+/// No value was set.
 const UNSET: u64 = u64::MAX;
 
-/// The cap of [`set_memory_limit`], in bytes.
+/// The value of [`set_memory_limit`], in bytes.
 static MEMORY_LIMIT_BYTES: AtomicU64 = AtomicU64::new(UNSET);
 
-/// What [`set_available_memory`] said, in bytes.
+/// The value of [`set_available_memory`], in bytes.
 static AVAILABLE_BYTES: AtomicU64 = AtomicU64::new(UNSET);
 
-/// What [`store_cache_bytes`] stored.
+/// The value of [`store_cache_bytes`].
 static CACHE_BYTES: AtomicU64 = AtomicU64::new(UNSET);
 
-/// The size asked for by [`set_arena_size`], in bytes.
+/// The value of [`set_arena_size`], in bytes.
 static ARENA_SIZE_BYTES: AtomicU64 = AtomicU64::new(UNSET);
 
-/// Caps what this process's anonymous arrays may occupy together, in bytes.
+/// Limits the total size of this process's anonymous arrays, in bytes.
 ///
-/// The default is no cap: only the machine, the cgroup and the kernel's commit limit count, of
-/// which a tenth is always left alone. Memory is given out in blocks of 2 MiB. A cap below what
-/// is occupied already takes nothing away; it refuses what comes next. `u64::MAX` lifts it.
+/// There is no such limit by default: only the machine, the cgroup and the kernel's commit limit
+/// count, of which a tenth is always left free. Memory is given out in blocks of 2 MiB. A limit
+/// below the current size frees nothing; it refuses further requests. `u64::MAX` removes it.
 ///
 /// # Examples
 ///
@@ -35,16 +35,16 @@ static ARENA_SIZE_BYTES: AtomicU64 = AtomicU64::new(UNSET);
 /// brigade::set_memory_limit(u64::MAX);
 /// ```
 pub fn set_memory_limit(bytes: u64) {
-    // Relaxed: a number on its own, it publishes nothing.
+    // Relaxed: an independent number.
     MEMORY_LIMIT_BYTES.store(bytes, Ordering::Relaxed);
 }
 
 /// Sets how much memory the machine can give to this process's anonymous arrays, in bytes.
 ///
-/// It replaces what the kernel reports as available (`MemAvailable`), which does not count the
-/// cache of some file systems, ZFS among them: with that, requests are refused that would work. The
-/// limits of cgroups and the kernel's commit limit count all the same. If the number is too high,
-/// the out-of-memory killer may end the process. Without a call, the environment variable
+/// It replaces the available memory that the kernel reports (`MemAvailable`). That excludes the
+/// cache of some file systems, such as ZFS, so requests may be refused that would succeed. The
+/// limits of cgroups and the kernel's commit limit still apply. If the number is too high, the
+/// out-of-memory killer may end the process. Without a call, the environment variable
 /// `BRIGADE_AVAILABLE_MEMORY` sets it, in bytes. `u64::MAX` removes the setting.
 ///
 /// # Examples
@@ -55,13 +55,13 @@ pub fn set_memory_limit(bytes: u64) {
 /// brigade::set_available_memory(u64::MAX);
 /// ```
 pub fn set_available_memory(bytes: u64) {
-    // Relaxed: a number on its own, it publishes nothing.
+    // Relaxed: an independent number.
     AVAILABLE_BYTES.store(bytes, Ordering::Relaxed);
 }
 
-/// What was set, else what the environment sets, if anything.
+/// The value set by the program, or else by the environment, if any.
 fn setting(set: &AtomicU64, variable: &'static str) -> Result<Option<u64>> {
-    // Relaxed: a number on its own.
+    // Relaxed: an independent number.
     let set_bytes = set.load(Ordering::Relaxed);
     if set_bytes != UNSET {
         return Ok(Some(set_bytes));
@@ -73,24 +73,24 @@ fn setting(set: &AtomicU64, variable: &'static str) -> Result<Option<u64>> {
     })
 }
 
-/// What [`set_available_memory`] or the environment sets, in bytes.
+/// The value of [`set_available_memory`] or of the environment, in bytes.
 pub(super) fn available_bytes() -> Result<Option<u64>> {
     setting(&AVAILABLE_BYTES, "BRIGADE_AVAILABLE_MEMORY")
 }
 
-/// Stores what [`set_memory_cache`](crate::set_memory_cache) sets, in bytes.
+/// Stores the value of [`set_memory_cache`](crate::set_memory_cache), in bytes.
 pub(super) fn store_cache_bytes(bytes: u64) {
-    // Relaxed: a number on its own, it publishes nothing.
+    // Relaxed: an independent number.
     CACHE_BYTES.store(bytes, Ordering::Relaxed);
 }
 
 /// Sets the size of the next arena, in bytes of address space; it costs no memory.
 ///
-/// An arena is made with the first array or pool and lives while any of them does. Without a call,
+/// An arena is made with the first array or pool and lives as long as any of them. Without a call,
 /// the environment variable `BRIGADE_ARENA_SIZE` sets the size; the default is four times the
-/// machine's memory. All are cut down to 32 TiB, to the limit on file sizes (`RLIMIT_FSIZE`), to a
-/// quarter of the limit on address space (`RLIMIT_AS`), halved until twice as much address space
-/// is free, which is what a worker needs, and rounded down to 2 MiB. `u64::MAX` restores the
+/// machine's memory. The size is limited to 32 TiB, to the limit on file sizes (`RLIMIT_FSIZE`) and
+/// to a quarter of the limit on address space (`RLIMIT_AS`). It is halved until twice as much
+/// address space is free, which a worker needs, and rounded down to 2 MiB. `u64::MAX` restores the
 /// default.
 ///
 /// # Examples
@@ -101,23 +101,23 @@ pub(super) fn store_cache_bytes(bytes: u64) {
 /// brigade::set_arena_size(u64::MAX);
 /// ```
 pub fn set_arena_size(bytes: u64) {
-    // Relaxed: a number on its own, it publishes nothing.
+    // Relaxed: an independent number.
     ARENA_SIZE_BYTES.store(bytes, Ordering::Relaxed);
 }
 
-/// The cap on what the arena occupies, in bytes, if one was set.
+/// The limit on the arena's contents, in bytes, if one was set.
 pub(super) fn memory_limit_bytes() -> Option<u64> {
     // Relaxed: see `set_memory_limit`.
     Some(MEMORY_LIMIT_BYTES.load(Ordering::Relaxed)).filter(|&bytes| bytes != UNSET)
 }
 
-/// How much of freed memory is kept, in bytes, if that was set.
+/// The most bytes of freed memory that are kept, if that was set.
 pub(super) fn cache_bytes() -> Option<u64> {
     // Relaxed: see `store_cache_bytes`.
     Some(CACHE_BYTES.load(Ordering::Relaxed)).filter(|&bytes| bytes != UNSET)
 }
 
-/// The size of the next arena, in bytes, if it was set by a call or the environment.
+/// The size of the next arena, in bytes, if a call or the environment set it.
 pub(super) fn arena_size_bytes() -> Result<Option<u64>> {
     setting(&ARENA_SIZE_BYTES, "BRIGADE_ARENA_SIZE")
 }

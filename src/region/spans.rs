@@ -1,9 +1,10 @@
-//! Which bytes of the arena are whose: size classes and runs.
+//! Allocates the bytes of the arena: size classes and runs of blocks.
 //!
-//! Pure bookkeeping on private memory; it touches no byte of the arena. The arena is cut into
-//! *blocks* of 2 MiB. A large span is a run of blocks. A small span is a slot of a *slab*, one
-//! block cut into slots of one size class. Free runs are of two kinds: *clean* ones are holes,
-//! which read as zeros and cost no memory; *dirty* ones were used and still have their pages.
+//! It keeps its records in private memory and touches no byte of the arena. The arena is divided
+//! into *blocks* of 2 MiB. A large span is a run of blocks. A small span is a slot of a *slab*,
+//! which is one block divided into slots of one size class. A free run is *clean* or *dirty*: a
+//! clean one is a hole, which reads as zeros and costs no memory; a dirty one was used and still
+//! has its pages.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -12,13 +13,13 @@ use crate::sys::mmap::HUGE_BYTES;
 /// Size of a block, in bytes.
 pub(crate) const BLOCK_BYTES: u64 = HUGE_BYTES as u64;
 
-/// Spans of at least this size are runs of blocks of their own, in bytes.
+/// Spans of at least this size, in bytes, have blocks of their own.
 pub(crate) const LARGE_BYTES: usize = 1 << 20;
 
 /// Alignment of every span and granularity of the size classes, in bytes: one cache line.
 pub(crate) const ALIGN_BYTES: usize = 64;
 
-/// A run of blocks: index of the first, and how many.
+/// A run of blocks: the index of the first, and their number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Run {
     pub(crate) first: u64,
@@ -35,16 +36,16 @@ impl Run {
     }
 }
 
-/// What the bytes of a span hold when it is given out.
+/// The contents of a span when it is given out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Found {
     /// Zeros.
     Zeros,
-    /// Whatever its last owner left.
+    /// The bytes of its last owner.
     Leftovers,
 }
 
-/// Free runs of one kind, neighbours merged.
+/// Free runs of one kind; adjoining runs are merged.
 #[derive(Debug, Default)]
 struct Runs {
     by_start: BTreeMap<u64, u64>,
@@ -82,7 +83,7 @@ impl Runs {
         self.blocks -= run.count;
     }
 
-    /// Takes `count` blocks from the smallest run that has them, its front.
+    /// Takes the first `count` blocks of the smallest run that is large enough.
     fn take(&mut self, count: u64) -> Option<Run> {
         let &(have, first) = self.by_count.range((count, 0)..).next()?;
         self.remove(Run { first, count: have });
@@ -90,7 +91,7 @@ impl Runs {
         Some(Run { first, count })
     }
 
-    /// Takes up to `count_max` blocks from the end of the largest run.
+    /// Takes at most `count_max` blocks from the end of the largest run.
     fn take_largest(&mut self, count_max: u64) -> Option<Run> {
         let &(have, first) = self.by_count.last()?;
         let count = have.min(count_max);
@@ -100,17 +101,17 @@ impl Runs {
     }
 }
 
-/// One block cut into slots of one class.
+/// One block divided into slots of one class.
 #[derive(Debug)]
 struct Slab {
     class: usize,
-    /// Slots given back, to be reused first.
+    /// Freed slots, reused first.
     free: Vec<u32>,
-    /// Slots from here on were never given out.
+    /// Slots from this one on were never given out.
     fresh: u32,
     slots: u32,
     live: u32,
-    /// What the block held when it became a slab.
+    /// The contents of the block when it became a slab.
     found: Found,
 }
 
@@ -120,9 +121,10 @@ pub(crate) struct Spans {
     clean: Runs,
     dirty: Runs,
     slabs: HashMap<u64, Slab>,
+    /// Blocks of slabs with free slots, by class.
     /// Blocks of slabs with room, by class.
     roomy: Vec<BTreeSet<u64>>,
-    /// Blocks that are neither clean nor dirty: spans, slabs, and runs being punched out.
+    /// Blocks that are in neither free list: spans, slabs, and runs being punched out.
     used_blocks: u64,
 }
 
@@ -151,7 +153,7 @@ impl Spans {
         largest(&self.clean).max(largest(&self.dirty)) * BLOCK_BYTES
     }
 
-    /// A slot for a small span, if a slab of its class has room.
+    /// Takes a slot for a small span, if a slab of its class has one.
     pub(crate) fn take_slot(&mut self, len_bytes: usize) -> Option<(u64, Found)> {
         let class = class_of(len_bytes);
         let block = *self.roomy[class].first()?;
@@ -170,8 +172,8 @@ impl Spans {
         Some((block * BLOCK_BYTES + u64::from(slot) * class_bytes(class) as u64, found))
     }
 
-    /// Makes a block that [`Spans::take_dirty`] or [`Spans::take_clean`] gave into a slab for
-    /// spans of `len_bytes`.
+    /// Turns a block of [`Spans::take_dirty`] or [`Spans::take_clean`] into a slab for spans of
+    /// `len_bytes`.
     pub(crate) fn cut(&mut self, block: Run, len_bytes: usize, found: Found) {
         debug_assert_eq!(block.count, 1);
         let class = class_of(len_bytes);
@@ -181,14 +183,14 @@ impl Spans {
         self.roomy[class].insert(block.first);
     }
 
-    /// A run that still has its pages.
+    /// Takes a run that still has its pages.
     pub(crate) fn take_dirty(&mut self, count: u64) -> Option<Run> {
         let run = self.dirty.take(count)?;
         self.used_blocks += run.count;
         Some(run)
     }
 
-    /// A run of zeros, whose pages do not exist yet.
+    /// Takes a run of zeros, which has no pages yet.
     pub(crate) fn take_clean(&mut self, count: u64) -> Option<Run> {
         let run = self.clean.take(count)?;
         self.used_blocks += run.count;
@@ -203,19 +205,19 @@ impl Spans {
         Some(run)
     }
 
-    /// Takes a run back as it is, to be reused.
+    /// Frees a run that keeps its pages.
     pub(crate) fn give_dirty(&mut self, run: Run) {
         self.used_blocks -= run.count;
         self.dirty.insert(run);
     }
 
-    /// Takes a run back that has been punched out.
+    /// Frees a run that has been punched out.
     pub(crate) fn give_clean(&mut self, run: Run) {
         self.used_blocks -= run.count;
         self.clean.insert(run);
     }
 
-    /// Takes a small span back.
+    /// Frees a small span.
     pub(crate) fn give_slot(&mut self, offset: u64) {
         let block = offset / BLOCK_BYTES;
         let slab = self.slabs.get_mut(&block).expect("a small span lies in a slab");
@@ -234,7 +236,7 @@ impl Spans {
     }
 }
 
-/// How many blocks `len_bytes` take, or `None` if that overflows.
+/// The number of blocks for `len_bytes`.
 pub(crate) fn blocks_for(len_bytes: usize) -> u64 {
     (len_bytes as u64).div_ceil(BLOCK_BYTES)
 }
@@ -300,7 +302,7 @@ mod tests {
         assert_eq!(spans.reserved_bytes(), 8 * BLOCK_BYTES);
     }
 
-    /// What a test holds: where, how many bytes, and its run if it is large.
+    /// A span of a test: offset, size in bytes, and its run if it is large.
     type Held = (u64, u64, Option<Run>);
 
     fn take(spans: &mut Spans, len: usize) -> Option<Held> {

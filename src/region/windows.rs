@@ -9,18 +9,18 @@ use crate::region::arena::Arena;
 use crate::sys::memfd;
 use crate::sys::mmap::{Access, Window};
 
-/// Two windows on one arena; a clone is a handle on the same windows.
+/// Two windows on one arena. A clone refers to the same windows.
 ///
-/// Inputs are reached through the read-only window, so that a stray write into one is a
-/// segmentation fault of the worker and the data stays intact.
+/// Inputs are read through the read-only window, so a stray write to one is a segmentation fault of
+/// the worker, and the data stay intact.
 #[derive(Debug, Clone)]
 pub(crate) struct Windows(Arc<View>);
 
 #[derive(Debug)]
 enum View {
-    /// Mappings of a worker's own.
+    /// Mappings of a worker.
     Attached { id: u64, read: Window, write: Window },
-    /// The host's window for both, when tasks run inside the host.
+    /// The host's window in both roles, when tasks run inside the host.
     Host(Arc<Arena>),
 }
 
@@ -29,7 +29,7 @@ impl Windows {
     ///
     /// # Errors
     ///
-    /// [`Error::Corrupt`] if the file does not have the size stated, or could be resized.
+    /// [`Error::Corrupt`] if the file does not have `size_bytes`, or can be resized.
     pub(crate) fn attach(memfd: OwnedFd, id: u64, size_bytes: usize) -> Result<Windows> {
         let (actual_bytes, _) = memfd::size_and_use_bytes(memfd.as_fd())?;
         if actual_bytes != size_bytes as u64 || !memfd::size_is_sealed(memfd.as_fd()) {
@@ -62,7 +62,7 @@ impl Windows {
         }
     }
 
-    /// Where to read `len_bytes` from `offset` on.
+    /// The address of the `len_bytes` from `offset` on, to read.
     ///
     /// # Errors
     ///
@@ -76,7 +76,7 @@ impl Windows {
         Ok(inside(window, offset, len_bytes)?.cast_const())
     }
 
-    /// Where to write `len_bytes` from `offset` on.
+    /// The address of the `len_bytes` from `offset` on, to write.
     ///
     /// # Errors
     ///
@@ -86,7 +86,7 @@ impl Windows {
         inside(self.writable(), offset, len_bytes)
     }
 
-    /// Puts memory behind a range, in huge pages if the kernel has them; contents stay.
+    /// Populates a range, with huge pages if the kernel has them; contents stay.
     ///
     /// # Errors
     ///
@@ -95,7 +95,7 @@ impl Windows {
         self.writable().populate(offset, len_bytes)
     }
 
-    /// Copies `len` bytes at `offset` out, through the read-only window.
+    /// Copies out the `len` bytes at `offset`, through the read-only window.
     ///
     /// # Errors
     ///
@@ -122,7 +122,7 @@ impl Windows {
         Ok(())
     }
 
-    /// Addresses of the read-only window, empty where there is none.
+    /// Addresses of the read-only window; empty in the host.
     pub(crate) fn read_only_range(&self) -> std::ops::Range<usize> {
         match &*self.0 {
             View::Attached { read, .. } => {

@@ -286,8 +286,8 @@ unsafe impl Sync for NamedMapping {}
 impl NamedMapping {
     /// Maps the region that `name` refers to, read-write.
     ///
-    /// The caller has opened it with [`open`] or [`prepare`], which check it. The directory's sticky
-    /// bit keeps other users from replacing a file of this one's.
+    /// The caller has opened it with [`open`] or [`prepare`], which check it. The directory's
+    /// sticky bit keeps other users from replacing a file of this one's.
     pub(crate) fn map(name: &str) -> Result<NamedMapping> {
         let fail = |call, number: u32| {
             let source = io::Error::from_raw_os_error(i32::try_from(number).unwrap_or(libc::EIO));

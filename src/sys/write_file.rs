@@ -281,8 +281,8 @@ fn is_shortage(error: &io::Error) -> bool {
     error.raw_os_error().is_some_and(|number| shortages.contains(&number))
 }
 
-/// Returns an error if the file may not have that many bytes, or if its file system, without the
-/// `freed_bytes`, has no room for them.
+/// Returns [`Error::NoSpace`] if the file may not have `total_bytes`, or its file system has no
+/// room for them when `freed_bytes` are freed.
 fn check_room(file: &File, total_bytes: u64, freed_bytes: u64, shown: &str) -> Result<()> {
     // Beyond the limit on file sizes the kernel sends a signal instead of an error.
     let limit_bytes = limits::file_size_bytes_max();
