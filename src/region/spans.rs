@@ -122,7 +122,6 @@ pub(crate) struct Spans {
     dirty: Runs,
     slabs: HashMap<u64, Slab>,
     /// Blocks of slabs with free slots, by class.
-    /// Blocks of slabs with room, by class.
     roomy: Vec<BTreeSet<u64>>,
     /// Blocks that are in neither free list: spans, slabs, and runs being punched out.
     used_blocks: u64,

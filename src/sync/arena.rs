@@ -21,7 +21,7 @@ const PLACE_OFFSET: usize = 2048;
 #[repr(C, align(64))]
 struct Page([u8; BYTES]);
 
-/// Freed when dropped, so it must outlive what is made of it; declare it first.
+/// Freed when dropped, so it must outlive its primitives; declare it first.
 pub(super) struct Arena {
     page: NonNull<Page>,
     table: OwnerTable,
@@ -52,7 +52,7 @@ impl Arena {
         Owner::claim(&self.table, Watch::Waiters).unwrap()
     }
 
-    /// An owner whose process has ended: this one's number, another start time.
+    /// An owner whose process has ended: this process's pid with another start time.
     pub(super) fn dead_owner(&self) -> Owner {
         let mut who = Identity::current().unwrap();
         who.start_ticks += 1;
@@ -60,7 +60,7 @@ impl Arena {
     }
 
     pub(super) fn attach_barrier(&self, owner: &Owner) -> RawBarrier {
-        // SAFETY: the rest of the page is the barrier's, which lives as long as the arena.
+        // SAFETY: the rest of the page is for the barrier and lives as long as the arena.
         unsafe { RawBarrier::attach(self.place(), BYTES - PLACE_OFFSET, owner) }.unwrap()
     }
 
@@ -104,7 +104,7 @@ impl Arena {
 
 impl Drop for Arena {
     fn drop(&mut self) {
-        // SAFETY: leaked from a box in `new`, and used by nobody any more.
+        // SAFETY: leaked from a box in `new`, and no longer used.
         drop(unsafe { Box::from_raw(self.page.as_ptr()) });
     }
 }

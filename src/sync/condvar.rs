@@ -1,12 +1,12 @@
 //! A condition variable for a [`RobustLock`](super::RobustLock).
 //!
-//! [`notify`](RawCondvar::notify) of n wakes exactly n waiters, or all if there are fewer.
-//! A waiter whose time is over either was notified before, and says so, or was not, and takes no
-//! notification from anybody.
+//! [`notify`](RawCondvar::notify) of n wakes exactly n waiters, or all if there are fewer. A waiter
+//! whose time is over returns whether it was notified before. If it was not, it consumes no
+//! notification.
 //!
-//! Only a death wakes more: whoever died may have changed the condition and not yet notified, or
-//! may have been notified and not yet acted. So each sweep wakes all, and each tests its
-//! condition again: wait in a loop.
+//! Only a death wakes more. The dead process may have changed the condition and not notified, or
+//! been notified and not acted on it. So each sweep wakes all waiters, and each tests its condition
+//! again: wait in a loop.
 //!
 //! | slot of a waiter | state                                                |
 //! |------------------|------------------------------------------------------|
@@ -15,14 +15,14 @@
 //! | NOTIFIED and t   | a thread of t was notified, and has not left yet     |
 //! | OWNER_DIED       | free: its waiter died, notified or not               |
 //!
-//! 1. A waiter, with the lock held, reads the table's count of sweeps, takes a slot, and only
-//!    then unlocks.
+//! 1. A waiter, with the lock held, reads the table's count of sweeps, takes a slot, and only then
+//!    unlocks.
 //! 2. A notifier sets NOTIFIED in slots, one after the other, then notifies the event count.
 //! 3. A waiter sleeps until its slot is NOTIFIED or there was a sweep, then frees its slot.
 //!
-//! Whoever changes the condition holds the lock after the waiter gave it up, so it sees the slot.
-//! If there is no slot left, a waiter waits without: until any notification at all, by the count
-//! of them in the row's state.
+//! A process that changes the condition locks after the waiter has unlocked, so it sees the slot.
+//! If no slot is free, a waiter waits without one: until any notification, by their count in the
+//! row's state.
 #![allow(unsafe_code)]
 
 use std::fmt;
@@ -60,15 +60,14 @@ impl fmt::Debug for RawCondvar {
 }
 
 impl RawCondvar {
-    /// The size of a condition variable for so many waiters, in bytes.
+    /// The size of a condition variable for `waiters` waiters, in bytes.
     #[must_use]
     pub const fn size_bytes(waiters: u32) -> usize {
         Row::size_bytes(waiters)
     }
 
-    /// Writes a new condition variable at `place` and registers its words with
-    /// `owner`'s table: two directory
-    /// entries.
+    /// Writes a new condition variable at `place` and registers its words with `owner`'s table: two
+    /// directory entries.
     ///
     /// Up to `waiters` waiters are notified one by one; those beyond may wake at any notification.
     ///
@@ -110,18 +109,17 @@ impl RawCondvar {
         RawCondvar(row)
     }
 
-    /// How many wait and have not been notified. That may change before the caller has looked at
-    /// the answer.
+    /// How many waiters have not been notified. The number may be outdated at once.
     #[must_use]
     pub fn waiters(&self) -> usize {
         let slots = self.0.slots();
         (0..slots.count()).filter(|&index| is_waiting(slots.get(index))).count()
     }
 
-    /// Wakes `waiters` of those who wait, or all if there are fewer, and returns how many. Call
-    /// it after the condition was changed under the lock.
+    /// Wakes `waiters` waiters, or all if there are fewer, and returns how many. Call it after the
+    /// condition was changed under the lock.
     ///
-    /// No waiter is passed over for ever: each call begins its search one place further on.
+    /// Every waiter is found eventually: each call begins its search one slot further on.
     pub fn notify(&self, waiters: usize) -> usize {
         let slots = self.0.slots();
         // AcqRel: Release pairs with the Acquire in `is_over`, for a waiter without a slot.
@@ -141,7 +139,7 @@ impl RawCondvar {
         notified
     }
 
-    /// Waits while `condition` is true, without a bound. It is tested with the lock held.
+    /// Waits without a limit while `condition` is true. It is tested with the lock held.
     pub fn wait_while<'a>(
         &self,
         mut guard: LockGuard<'a>,
@@ -153,10 +151,10 @@ impl RawCondvar {
         guard
     }
 
-    /// Unlocks, waits until `timeout` for a notification, and locks again, without a bound. Also
+    /// Unlocks, waits until `timeout` for a notification, and locks again, without a limit. Also
     /// returns whether it was notified in time.
     ///
-    /// It may return without a notification if a process died, and the new guard may say
+    /// It may return without a notification if a process died, and the new guard may be
     /// [`recovered`](LockGuard::recovered): test the condition in a loop.
     pub fn wait<'a>(&self, guard: LockGuard<'a>, timeout: Timeout) -> (LockGuard<'a>, bool) {
         let waiter = Waiter::enlist(&self.0);
@@ -172,10 +170,10 @@ fn is_waiting(slot: u32) -> bool {
     slot & TOKEN != 0 && slot & (NOTIFIED | OWNER_DIED) == 0
 }
 
-/// One wait, from before the lock is given up.
+/// One wait, which begins before the lock is released.
 struct Waiter<'a> {
     row: &'a Row,
-    /// None if there was none left.
+    /// None if no slot was free.
     slot: Option<usize>,
     sweeps: u32,
     notifications: u64,
@@ -205,7 +203,7 @@ impl Waiter<'_> {
         if slots.change(index, token, 0) {
             return false;
         }
-        // A slot that holds anything else was overwritten, and is left.
+        // A slot with another value was overwritten, and is left.
         slots.change(index, NOTIFIED | token, 0);
         true
     }
@@ -220,13 +218,13 @@ mod tests {
     use crate::sync::arena::Arena;
 
     fn condvar(arena: &Arena, waiters: u32, owner: &Owner) -> RawCondvar {
-        // SAFETY: the place is the arena's, aligned and large enough for a few waiters.
+        // SAFETY: the place is in the arena, aligned and large enough for a few waiters.
         unsafe { RawCondvar::create(arena.place(), waiters, owner) }.unwrap()
     }
 
     #[test]
     fn a_waiter_goes_on_when_its_condition_has_changed() {
-        // One slot for two waiters: one of them may have to do without.
+        // One slot for two waiters: one of them may wait without a slot.
         let arena = Arena::new();
         let (owner, turn) = (arena.owner(), AtomicU32::new(0));
         let changed = condvar(&arena, 1, &owner);
@@ -301,7 +299,7 @@ mod tests {
             while changed.waiters() == 0 {
                 std::thread::yield_now();
             }
-            // Waits again at once, always in a slot that is searched early.
+            // Waits again at once, always in one of the slots that are searched first.
             let eager = scope.spawn(|| {
                 while is_done.load(Ordering::Relaxed) == 0 {
                     drop(changed.wait(lock.lock(), Timeout::after(Duration::from_micros(50))));

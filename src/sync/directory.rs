@@ -6,15 +6,15 @@ use std::ptr::NonNull;
 use crate::atomics::{AtomicU32, AtomicU64, Ordering};
 use crate::error::{Error, Result};
 
-/// What a sweep does with a registered word.
+/// How a sweep treats a registered word.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum WordKind {
-    /// It may hold a token: a dead owner's is replaced by OWNER_DIED, then its sleepers woken.
+    /// It may hold a token. A dead owner's is replaced by OWNER_DIED, then the sleepers are woken.
     Lock,
-    /// It is itself what its sleepers wait for: they are woken to look again.
+    /// The condition of its sleepers is the word itself: they are woken to test it again.
     Wait,
-    /// It is an `EventCount`, whose condition is elsewhere: a notification is made up for. A
-    /// wake-up alone would miss a waiter that has looked and is about to sleep.
+    /// It is an `EventCount`, whose condition is elsewhere: the sweep notifies. A wake-up alone
+    /// would miss a waiter that has tested its condition and is about to sleep.
     Count,
 }
 
@@ -35,7 +35,7 @@ struct Run {
 
 const OFFSET_MAX: u64 = (1 << 48) - 1;
 
-/// Most words that one registration can cover.
+/// The most words of one registration.
 pub(super) const RUN_WORDS_MAX: usize = (1 << 14) - 1;
 
 impl Run {
@@ -48,8 +48,8 @@ impl Run {
         self.offset << 16 | self.words << 2 | kind
     }
 
-    /// The run that an entry names, if it lies within `region_bytes` and is aligned. Entries are
-    /// shared bytes: anything may stand there.
+    /// The run of an entry, if it lies within `region_bytes` and is aligned. Entries are in shared
+    /// memory, so they may have any value.
     fn unpack(entry: u64, region_bytes: usize) -> Option<Run> {
         let kind = match entry & 3 {
             1 => WordKind::Lock,
@@ -64,11 +64,11 @@ impl Run {
     }
 }
 
-/// The directory: entries in shared memory, geometry in ours.
+/// The directory: entries in shared memory, geometry in private memory.
 ///
 /// | field   | written by               | read by  | guard            | if the writer dies        |
 /// |---------|--------------------------|----------|------------------|---------------------------|
-/// | `slots` | who makes or ends a lock | sweepers | one CAS an entry | it is there, or it is not |
+/// | `slots` | maker of a lock | sweepers | one CAS an entry | it is there, or it is not |
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Directory {
     slots: NonNull<[AtomicU64]>,
@@ -95,7 +95,7 @@ impl Directory {
         unsafe { self.slots.as_ref() }
     }
 
-    /// Enters `words` words from `first` on.
+    /// Registers `words` words from `first` on.
     pub(super) fn register(
         &self,
         kind: WordKind,
@@ -104,8 +104,8 @@ impl Directory {
     ) -> Result<()> {
         let entry = self.entry(kind, first, words)?;
         for slot in self.slots() {
-            // Release pairs with the Acquire in `for_each`: who sees the entry sees the words
-            // initialised.
+            // Release pairs with the Acquire in `for_each`: a process that sees the entry sees the
+            // words initialised.
             let taken = slot.compare_exchange(0, entry, Ordering::Release, Ordering::Relaxed);
             if taken.is_ok() {
                 return Ok(());
@@ -119,8 +119,8 @@ impl Directory {
     pub(super) fn unregister(&self, kind: WordKind, first: NonNull<AtomicU32>, words: usize) {
         let Ok(entry) = self.entry(kind, first, words) else { return };
         for slot in self.slots() {
-            // Relaxed: the words' memory is not touched by a sweeper after this, only if it is
-            // still mapped, which the region answers for.
+            // Relaxed: a sweeper touches the words afterwards only while they are mapped, which the
+            // region guarantees.
             let freed = slot.compare_exchange(entry, 0, Ordering::Relaxed, Ordering::Relaxed);
             if freed.is_ok() {
                 return;
@@ -143,9 +143,9 @@ impl Directory {
         Ok(run.pack())
     }
 
-    /// Calls `visit` for every registered word. Entries that name no word of the region are
-    /// passed over, and so is what comes after as many words as the region has: they are there
-    /// more than once then, as no honest process enters them.
+    /// Calls `visit` for every registered word. Skips entries that are not within the region. Stops
+    /// after as many words as the region has: more would be duplicates, which only a corrupt or
+    /// hostile process can enter.
     pub(super) fn for_each(&self, mut visit: impl FnMut(WordKind, &AtomicU32)) {
         let mut left = (self.region_bytes / size_of::<AtomicU32>()) as u64;
         for slot in self.slots() {
@@ -159,8 +159,8 @@ impl Directory {
                 let offset = usize::try_from(offset).expect("checked against region_bytes");
                 // SAFETY: `offset + size_of::<AtomicU32>() <= region_bytes`, checked in `unpack`.
                 let word = unsafe { self.region.add(offset) }.cast::<AtomicU32>();
-                // SAFETY: in the region and aligned, checked in `unpack`; atomic to all who write
-                // it, by the contract of `new`.
+                // SAFETY: in the region and aligned, checked in `unpack`; all writers use atomics,
+                // by the contract of `new`.
                 visit(run.kind, unsafe { word.as_ref() });
             }
         }

@@ -1,19 +1,19 @@
 //! Which processes hold which end of a pipe.
 //!
-//! Each side of a pipe has a row of slots. A process that has handles of an end holds one slot, and
-//! so does a handle on its way to a task: its slot is the host's until the worker that decodes the
-//! handle takes the slot over, by one compare-and-swap. So there is no moment at which the end has
-//! no holder. The slots are in the directory: a death leaves OWNER_DIED in them.
+//! Each side of a pipe has a row of slots. A process that has handles of an end holds one slot. So
+//! does a handle in transit to a task: its slot belongs to the host until the worker that decodes
+//! the handle takes the slot over, by one compare-and-swap. So the end always has a holder. The
+//! slots are in the directory: a death leaves OWNER_DIED in them.
 //!
 //! 1. A process claims a slot and stores a new serial number beside it, under its own lock.
-//! 2. A message that carries the handle names slot, serial number and token.
+//! 2. A message that carries the handle contains slot, serial number and token.
 //! 3. The receiver compares the serial number, and changes the slot from that token to its own.
-//! 4. Releasing a claim compares the serial number, and changes the slot from the own token to 0.
+//! 4. Releasing a claim compares the serial number, and changes the slot from its own token to 0.
 //!
-//! The serial number distinguishes one claim of a process from its next claim of the same slot: a
-//! claim that was taken over finds another number or another token, and releases nothing. The
-//! sender keeps its claim until the receiver has decoded the message, or is dead: between the two
-//! parts of step 3 the slot cannot be released and claimed anew.
+//! The serial number distinguishes a process's claim from its next claim of the same slot. A claim
+//! that was taken over finds another number or another token, so its release has no effect. The
+//! sender keeps its claim until the receiver has decoded the message, or is dead: so between the
+//! two parts of step 3 the slot cannot be released and claimed again.
 #![allow(unsafe_code)]
 
 use std::ptr::NonNull;
@@ -29,10 +29,10 @@ use crate::atomics::{AtomicU32, Mutex, MutexGuard, Ordering};
 use crate::error::{Error, Result};
 use crate::sys::per_process::PerProcess;
 
-/// Processes, and handles on their way, that can hold one end at once.
+/// The most processes, and handles in transit, that can hold one end at once.
 const HOLDERS: usize = if cfg!(loom) { 2 } else { 64 };
 
-/// The words, in front of a pipe's rings; the first index is the side.
+/// The words, placed before a pipe's rings; the first index is the side.
 ///
 /// | field     | written by                | read by | guard            | if the writer dies     |
 /// |-----------|---------------------------|---------|------------------|------------------------|
@@ -52,7 +52,7 @@ const _: () = {
     assert!(size_of::<EndpointWords>().is_multiple_of(Ring::ALIGN));
 };
 
-/// Runs of futex words among them.
+/// The number of directory entries for them.
 pub(crate) const ENDPOINT_ENTRIES: u32 = 2;
 
 /// An end of a pipe: 0 or 1.
@@ -72,7 +72,7 @@ impl Claim {
     }
 }
 
-/// A claim on its way to another process.
+/// A claim in transit to another process.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub(crate) struct ClaimInTransit {
     side: u32,
@@ -97,13 +97,13 @@ pub(crate) struct Serials(Mutex<u32>);
 static SERIALS: PerProcess<Serials> = PerProcess::new(Serials::default);
 
 impl Serials {
-    /// Those of this process.
+    /// The serial numbers of this process.
     pub(crate) fn own() -> &'static Serials {
         SERIALS.get()
     }
 
     fn lock(&self) -> MutexGuard<'_, u32> {
-        // A single number is sound at any time.
+        // A single number is always consistent.
         self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 }
@@ -124,8 +124,8 @@ unsafe impl Sync for Endpoints<'_> {}
 impl Endpoints<'_> {
     /// # Safety
     ///
-    /// - `words` are valid as long as this is used; they are zero at first, and
-    ///   everybody writes them by atomics.
+    /// - `words` are valid as long as this is used; they are zero at first, and are written only by
+    ///   atomics.
     pub(crate) unsafe fn new(words: NonNull<EndpointWords>, serials: &Serials) -> Endpoints<'_> {
         // SAFETY: valid, by the contract.
         let rows = unsafe { &words.as_ref().holders };
@@ -141,7 +141,7 @@ impl Endpoints<'_> {
         unsafe { &self.words.as_ref().serials[side] }.get(index)
     }
 
-    /// Registers the futex words in the directory. Once, by the creator.
+    /// Registers the futex words in the directory. Called once, by the creator.
     pub(crate) fn register(&self, table: &OwnerTable) -> Result<()> {
         self.holders.iter().try_for_each(|row| row.register(table))
     }
@@ -156,18 +156,18 @@ impl Endpoints<'_> {
         Ok(self.number(&mut latest, side, index))
     }
 
-    /// Gives a claim that was just made its serial number.
+    /// Gives a new claim its serial number.
     fn number(&self, latest: &mut u32, side: PipeSide, index: usize) -> Claim {
         *latest = latest.wrapping_add(1).max(1);
         if let Some(serial) = self.serial(side, index) {
             // Relaxed: read by this process under the same lock, or by the receiver of a message
-            // that names it.
+            // that contains the number.
             serial.store(*latest, Ordering::Relaxed);
         }
         Claim { side, index, serial: *latest }
     }
 
-    /// What a message says of a claim. A claim that is `shared` stays with the sender.
+    /// Describes a claim for a message. A claim that is `shared` stays with the sender.
     pub(crate) fn transit(&self, claim: &Claim, owner: &Owner, shared: bool) -> ClaimInTransit {
         let small = |index: usize| u32::try_from(index).unwrap_or(u32::MAX);
         let serial = if shared { 0 } else { claim.serial };
@@ -175,7 +175,7 @@ impl Endpoints<'_> {
         ClaimInTransit { side, index, serial, token: owner.token().bits() }
     }
 
-    /// Takes over a claim that was on its way, or makes another.
+    /// Takes over a claim in transit, or makes another.
     pub(crate) fn receive(
         &self,
         side: PipeSide,
@@ -194,7 +194,7 @@ impl Endpoints<'_> {
         self.claim(side, owner)
     }
 
-    /// Releases a claim, unless it was taken over. Returns whether the side has no holder any more.
+    /// Releases a claim, unless it was taken over. Returns whether the side has no holder left.
     pub(crate) fn release(&self, claim: &Claim, owner: &Owner) -> bool {
         let latest = self.serials.lock();
         let serial = self.serial(claim.side, claim.index);
@@ -210,7 +210,7 @@ impl Endpoints<'_> {
         self.holders[side].is_unheld()
     }
 
-    /// Whether a side has no holder that is alive.
+    /// Whether a side has no living holder.
     #[cfg(not(loom))]
     pub(crate) fn is_dead(&self, side: PipeSide, table: &OwnerTable) -> bool {
         let row = &self.holders[side];

@@ -1,19 +1,19 @@
 //! An event word: set, reset, and wait until it is set.
 //!
-//! A manual-reset event stays set until [`reset`](RawEvent::reset), and a [`set`](RawEvent::set)
-//! releases everybody who was waiting at that time even if a reset follows at once. An auto-reset
-//! event releases one waiter a `set`; two sets before a waiter comes are one.
+//! A manual-reset event stays set until [`reset`](RawEvent::reset). A [`set`](RawEvent::set)
+//! releases all that wait at that time, even if a reset follows at once. An auto-reset event
+//! releases one waiter for each `set`; two sets before a wait count as one.
 //!
 //! | WAITERS (bit 31) | sets (bits 30-2) | AUTO (bit 1) | SET (bit 0) | state |
 //! |---|---|---|---|---|
-//! | 0 | any | frozen | 0 | not set, nobody sleeps |
-//! | 1 | any | frozen | 0 | not set, somebody may sleep |
-//! | 0 | any | frozen | 1 | set; its setter wakes, if it |
+//! | 0 | any | frozen | 0 | not set, no sleeper |
+//! | 1 | any | frozen | 0 | not set, maybe sleepers |
+//! | 0 | any | frozen | 1 | set; its setter wakes if it |
 //! |  |  |  |  | found WAITERS |
 //! | 1 | any | frozen | 1 | never written; taken as set |
 //!
 //! A sleeper sleeps only while the word is the one in which it set WAITERS, and each `set` changes
-//! the word and takes WAITERS out: so either the sleeper sees that and does not sleep, or the
+//! the word and clears WAITERS. So either the sleeper sees the change and does not sleep, or the
 //! setter saw WAITERS and wakes it. An event has no owner. If a setter dies between its store and
 //! its wake-up, the sweep wakes the sleepers, and each finds the event set.
 #![allow(unsafe_code)]
@@ -36,10 +36,10 @@ const ONE_SET: u32 = 4;
 const WAITERS: u32 = 1 << 31;
 const SETS: u32 = !(SET | AUTO | WAITERS);
 
-/// What ends the set state of an event.
+/// What resets an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reset {
-    /// The one waiter that was released by it.
+    /// The release of one waiter.
     Auto,
     /// A call to [`RawEvent::reset`].
     Manual,
@@ -81,7 +81,7 @@ unsafe impl Send for RawEvent {}
 unsafe impl Sync for RawEvent {}
 
 impl RawEvent {
-    /// A handle on the event at `word`.
+    /// Makes a handle of the event at `word`.
     ///
     /// # Safety
     ///
@@ -92,7 +92,7 @@ impl RawEvent {
         RawEvent { word, watch }
     }
 
-    /// Enters the event into a table's directory, so that sweeps wake its sleepers.
+    /// Adds the event to a table's directory, so that sweeps wake its sleepers.
     ///
     /// # Errors
     ///
@@ -102,7 +102,7 @@ impl RawEvent {
         table.directory().register(WordKind::Wait, self.word.cast(), 1)
     }
 
-    /// Takes the event out of the directory, before its memory serves something else.
+    /// Removes the event from the directory, before its memory is used for another purpose.
     pub fn unregister(&self, table: &OwnerTable) {
         table.directory().unregister(WordKind::Wait, self.word.cast(), 1);
     }
@@ -112,7 +112,7 @@ impl RawEvent {
         unsafe { &self.word.as_ref().0 }
     }
 
-    /// Sets the event. What was written before is visible to whoever it releases.
+    /// Sets the event. What was written before is visible to the waiters that it releases.
     pub fn set(&self) {
         let word = self.word();
         let mut seen = word.load(Ordering::Relaxed);
@@ -126,25 +126,25 @@ impl RawEvent {
             }
         }
         if seen & WAITERS != 0 {
-            // All, though an auto-reset event releases one: the one might die on its way.
+            // All, though an auto-reset event releases one: that one might die before it acts.
             futex::wake(word, futex::ALL);
         }
     }
 
     /// Resets the event. Returns whether it was set.
     pub fn reset(&self) -> bool {
-        // Relaxed: nothing is passed on by an event that is not set.
+        // Relaxed: an event that is not set publishes nothing.
         self.word().fetch_and(!SET, Ordering::Relaxed) & SET != 0
     }
 
-    /// Whether the event is set. It may be reset before the caller has looked at the answer.
+    /// Whether the event is set. The answer may be outdated at once.
     #[must_use]
     pub fn is_set(&self) -> bool {
         self.word().load(Ordering::Acquire) & SET != 0
     }
 
-    /// Waits for the event until `timeout`. Returns whether it was set in that time; if it resets
-    /// itself, the set is taken.
+    /// Waits for the event until `timeout`. Returns whether it was set in that time. An auto-reset
+    /// event is reset by that.
     pub fn wait(&self, mut timeout: Timeout) -> bool {
         let word = self.word();
         let mut backoff = Backoff::default();
@@ -159,7 +159,7 @@ impl RawEvent {
             }
             let Some(sleep) = timeout.next_sleep(self.watch) else { return false };
             let waiting = seen | WAITERS;
-            // Relaxed: setting the bit passes nothing on.
+            // Relaxed: setting the bit publishes nothing.
             let (success, failure) = (Ordering::Relaxed, Ordering::Relaxed);
             if seen != waiting && word.compare_exchange(seen, waiting, success, failure).is_err() {
                 continue;
@@ -168,7 +168,8 @@ impl RawEvent {
         }
     }
 
-    /// Takes the event if it is set, or (manual reset) was set since the wait began.
+    /// Succeeds if the event is set, or (manual reset) was set since the wait began; resets an
+    /// auto-reset event.
     fn attempt(&self, sets_at_entry: u32) -> std::result::Result<(), u32> {
         let mut seen = self.word().load(Ordering::Acquire);
         loop {

@@ -1,32 +1,32 @@
-//! A word to sleep on until some condition may hold.
+//! A word for sleeping until a condition may hold.
 //!
-//! The condition is kept elsewhere.
+//! The condition is stored elsewhere.
 //!
 //! | SLEEPERS (bit 31) | notifications (bits 30-0) | state                                      |
 //! |-------------------|---------------------------|--------------------------------------------|
-//! | 0                 | n                         | nobody sleeps                              |
-//! | 1                 | n                         | somebody sleeps, or is about to            |
+//! | 0                 | n                         | no sleeper                                 |
+//! | 1                 | n                         | there are or will be sleepers              |
 //!
-//! 1. The sleeper sets SLEEPERS, then a SeqCst fence, then tests the condition once more, then
-//!    sleeps while the word is what step 1 left.
-//! 2. The notifier makes the condition true, then a SeqCst fence, then reads the word. If SLEEPERS
-//!    is set it takes it out, counts up, and wakes all.
+//! 1. The sleeper sets SLEEPERS, executes a SeqCst fence, tests the condition again, and sleeps
+//!    while the word has its value of step 1.
+//! 2. The notifier makes the condition true, executes a SeqCst fence, and reads the word. If
+//!    SLEEPERS is set, it clears it, increments the count, and wakes all.
 //!
-//! Of the two fences one comes first: either the sleeper's test sees the condition true, or the
-//! notifier's read sees SLEEPERS. The count makes a word from before a notification different
-//! from one after it, so that a late sleeper does not sleep.
+//! One of the two fences comes first: either the sleeper's test sees the condition true, or the
+//! notifier's read sees SLEEPERS. A notification changes the count, so a sleeper that comes late
+//! finds another word and does not sleep.
 //!
-//! A notifier that has just done a read-modify-write of some other shared word, between making the
-//! condition true and step 2, needs no second fence on x86-64: there it is a locked instruction,
-//! behind which no earlier store and before which no later load passes, whatever their addresses.
-//! A ring's sides end their commits so, by unlocking. Elsewhere, and in models, they fence.
+//! Between making the condition true and step 2, a notifier may have done a read-modify-write of
+//! another shared word. Then it needs no fence on x86-64: that is a locked instruction, which no
+//! earlier store and no later load passes, whatever their addresses. The two sides of a ring end
+//! their commits so, by unlocking. Elsewhere, and in models, they execute the fence.
 //!
-//! If a notifier dies after it made the condition true, the sweep makes up for the rest of step 2.
-//! A bare wake-up would not do: a sleeper that has tested the condition and not yet slept would
-//! find the word as it left it. If it dies between its change of the word and its wake-up, the
-//! flag is gone, but then a sleeper that sleeps already is woken by the sweep's second wake-up,
-//! and one that does not sees the word changed. A sleeper that dies leaves a SLEEPERS behind,
-//! which costs one system call.
+//! If a notifier dies after it made the condition true, the sweep does the rest of step 2. A
+//! wake-up alone would not suffice: a sleeper that has tested the condition and not yet slept would
+//! find the word unchanged. If the notifier dies between its change of the word and its wake-up,
+//! the flag is cleared. Then a sleeper that sleeps already is woken by the sweep's second wake-up,
+//! and one that does not sees the word changed. A sleeper that dies leaves SLEEPERS set, which
+//! costs one system call.
 
 use std::ptr::NonNull;
 use std::time::Duration;
@@ -39,14 +39,14 @@ use crate::sys::futex;
 
 const SLEEPERS: u32 = 1 << 31;
 
-/// How far a wait has come when it makes an attempt.
+/// The phase of a wait in which an attempt is made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum WaitPhase {
-    /// It is the first attempt.
+    /// The first attempt.
     First,
     /// The wait spins, and attempts often.
     Spinning,
-    /// It sleeps next: time to check what is wrong. Again after each slice.
+    /// Before a sleep: time to look for the cause of the delay. Repeated after each slice.
     BeforeSleep,
 }
 
@@ -64,7 +64,7 @@ impl EventCount {
         EventCount(AtomicU32::new(0))
     }
 
-    /// Calls `attempt` until it returns something or timeout ends; sleeps between calls until
+    /// Calls `attempt` until it returns something or `timeout` ends; sleeps between the calls until
     /// notified.
     #[inline]
     pub(crate) fn wait_for<T>(
@@ -103,22 +103,22 @@ impl EventCount {
         }
     }
 
-    /// Enters the word into a table's directory, so that sweeps notify its sleepers.
+    /// Adds the word to a table's directory, so that sweeps notify its sleepers.
     pub(super) fn register(&self, directory: &Directory) -> Result<()> {
         directory.register(WordKind::Count, NonNull::from(&self.0), 1)
     }
 
-    /// The word itself, for who sleeps on several.
+    /// The word itself, for sleeping on several.
     #[cfg(not(loom))]
     pub(crate) fn word(&self) -> &AtomicU32 {
         &self.0
     }
 
-    /// First half of step 1. Returns what [`sleep`](EventCount::sleep) needs to know.
+    /// First half of step 1. Returns the argument for [`sleep`](EventCount::sleep).
     pub(crate) fn announce(&self) -> u32 {
         // Relaxed: the fence orders it before the test of the condition.
         let seen = self.0.fetch_or(SLEEPERS, Ordering::Relaxed) | SLEEPERS;
-        // SeqCst: pairs with the fence in `notify`, see the head of this file.
+        // SeqCst: pairs with the fence in `notify`; see the head of this file.
         fence(Ordering::SeqCst);
         seen
     }
@@ -134,8 +134,8 @@ impl EventCount {
         notify(&self.0);
     }
 
-    /// As [`notify`](EventCount::notify), for who has just done a read-modify-write of another
-    /// shared word, after it made the condition true: see the head of this file.
+    /// As [`notify`](EventCount::notify), but the caller has just done a read-modify-write of
+    /// another shared word, after it made the condition true; see the head of this file.
     #[inline]
     pub(super) fn notify_after_swap(&self) {
         fence_after_swap();
@@ -143,7 +143,7 @@ impl EventCount {
     }
 }
 
-/// A SeqCst fence, by whatever the read-modify-write before it lacks of one.
+/// A SeqCst fence, as far as the read-modify-write before it is not one.
 #[inline]
 fn fence_after_swap() {
     #[cfg(all(target_arch = "x86_64", not(loom)))]
@@ -152,15 +152,15 @@ fn fence_after_swap() {
     fence(Ordering::SeqCst);
 }
 
-/// Wakes the sleepers of an event count: of one's own, or in a sweep.
+/// Wakes the sleepers of an event count, directly or in a sweep.
 #[inline]
 pub(super) fn notify(word: &AtomicU32) {
-    // SeqCst: pairs with the fence in `announce`, see the head of this file.
+    // SeqCst: pairs with the fence in `announce`; see the head of this file.
     fence(Ordering::SeqCst);
     wake_sleepers(word);
 }
 
-/// The notifier's second half of step 2, after its fence.
+/// The rest of step 2, after the notifier's fence.
 #[inline]
 fn wake_sleepers(word: &AtomicU32) {
     if word.load(Ordering::Relaxed) & SLEEPERS != 0 {
@@ -173,10 +173,10 @@ fn notify_sleepers(word: &AtomicU32) {
     let mut seen = word.load(Ordering::Relaxed);
     while seen & SLEEPERS != 0 {
         let counted = seen.wrapping_add(1) & !SLEEPERS;
-        // Relaxed: what the condition guards is published by the condition's own store.
+        // Relaxed: the condition's own store publishes the data.
         match word.compare_exchange(seen, counted, Ordering::Relaxed, Ordering::Relaxed) {
             Ok(_) => {
-                // All: one that is woken alone might die before it acts.
+                // All: a single one might die before it acts.
                 futex::wake(word, futex::ALL);
                 return;
             }

@@ -1,34 +1,35 @@
 //! The lock: a 32-bit futex word that holds its owner.
 //!
-//! It excludes processes and threads from each other, costs two compare-and-swaps when nobody
-//! contends, and outlives its owner's death: the next locker gets a guard that says
+//! It excludes processes and threads from each other and costs two compare-and-swaps without
+//! contention. If its owner dies, the next locker gets a guard that is
 //! [`recovered`](LockGuard::recovered). It is not fair, and not reentrant: a thread that locks
-//! twice waits for itself.
+//! twice deadlocks.
 //!
 //! | WAITERS (bit 31) | OWNER_DIED (bit 30) | token (bits 29-0) | state |
 //! |---|---|---|---|
 //! | 0 | 0 | 0 | free |
-//! | 0 | 0 | t | held by t, nobody sleeps |
-//! | 1 | 0 | t | held by t, somebody may sleep |
+//! | 0 | 0 | t | held by t, no sleeper |
+//! | 1 | 0 | t | held by t, maybe sleepers |
 //! | 0 or 1 | 1 | 0 | free, but its last owner died |
-//! | 1 | 0 | 0 | free, somebody may sleep: left by |
+//! | 1 | 0 | 0 | free, maybe sleepers: left by |
 //! |  |  |  | a waiter that gave up |
 //! | 0 or 1 | 1 | t | never written; taken as held by t |
 //!
-//! Steps, and what a death after each leaves:
+//! The steps, and the state that a death leaves after each:
 //!
 //! 1. lock: CAS `0 -> t`. Before it, nothing; after it, the sweep finds `t`.
-//! 2. wait: CAS to set WAITERS, then sleep while the word is that. A spurious WAITERS costs its
-//!    unlocker one system call.
-//! 3. unlock: CAS `t -> 0`. After it, if WAITERS was set, a sleeper must be woken, but the word
-//!    no longer names us. So a sweep wakes the sleepers of every word, whatever it holds.
-//! 4. wake one. The woken may die before it takes the lock: the same unconditional wake.
+//! 2. wait: CAS to set WAITERS, then sleep while the word is unchanged. A needless WAITERS costs
+//!    its unlocker one system call.
+//! 3. unlock: CAS `t -> 0`. If WAITERS was set, a sleeper must be woken now, but the word no longer
+//!    contains the token. So a sweep wakes the sleepers of every word, whatever its value.
+//! 4. wake one sleeper. It may die before it takes the lock: the same unconditional wake-up
+//!    applies.
 //!
-//! The sleeper is safe against losing its wake-up because the kernel compares the word under the
-//! lock of the futex's bucket: either it sees the unlocker's CAS and does not sleep, or the
-//! unlocker's CAS comes later, sees WAITERS, and wakes it. A sleeper that has slept takes the
-//! lock with WAITERS set, since it cannot know that it was the only one; one that gives up
-//! passes a wake-up that it may have consumed on to the next.
+//! A sleeper cannot lose its wake-up, because the kernel compares the word under the lock of the
+//! futex's bucket. Either it sees the unlocker's CAS and does not sleep, or the unlocker's CAS
+//! comes later, sees WAITERS, and wakes it. A sleeper that has slept takes the lock with WAITERS
+//! set, since there may be others. A waiter that gives up passes on a wake-up that it may have
+//! consumed.
 #![allow(unsafe_code)]
 
 use std::fmt;
@@ -57,21 +58,21 @@ unsafe impl Send for RobustLock {}
 unsafe impl Sync for RobustLock {}
 
 impl RobustLock {
-    /// A handle on the lock at `word`, which takes it in the name of `owner`.
+    /// Makes a handle of the lock at `word`, which locks for `owner`.
     ///
     /// # Safety
     ///
     /// - `word` points to an initialised [`LockWord`] that stays valid while the handle, a clone
     ///   or a guard of it exists, and `owner` as well;
-    /// - the word was [registered](RobustLock::register) with the table of `owner`, or
-    ///   nobody who could die uses it.
+    /// - the word was [registered](RobustLock::register) with the table of `owner`, or no process
+    ///   that uses it can die.
     #[must_use]
     pub unsafe fn new(word: NonNull<LockWord>, owner: &Owner) -> RobustLock {
         RobustLock { word, token: owner.token(), owner: owner.clone() }
     }
 
-    /// Enters the lock into the directory of its owner's table. Once, by its creator, before
-    /// anybody locks it.
+    /// Adds the lock to the directory of its owner's table. Called once, by its creator, before the
+    /// first locking.
     ///
     /// # Errors
     ///
@@ -81,14 +82,14 @@ impl RobustLock {
         self.owner.table().directory().register(WordKind::Lock, self.word.cast(), 1)
     }
 
-    /// Takes the lock out of the directory, before its memory serves something else.
+    /// Removes the lock from the directory, before its memory is used for another purpose.
     pub fn unregister(&self) {
         self.owner.table().directory().unregister(WordKind::Lock, self.word.cast(), 1);
     }
 
-    /// Waits for the lock, without a bound.
+    /// Waits for the lock without a limit.
     ///
-    /// If its last owner died while it held it, the guard says so.
+    /// If its last owner died while it held it, the guard is [`recovered`](LockGuard::recovered).
     #[inline]
     pub fn lock(&self) -> LockGuard<'_> {
         loop {
@@ -99,7 +100,7 @@ impl RobustLock {
         }
     }
 
-    /// Takes the lock if nobody holds it. Never waits.
+    /// Takes the lock if it is free. Never waits.
     #[inline]
     pub fn try_lock(&self) -> Option<LockGuard<'_>> {
         self.lock_within(Timeout::Now)
@@ -115,15 +116,15 @@ impl RobustLock {
             .ok_or(Error::TimedOut { what: "the lock", after: timeout })
     }
 
-    /// Takes the lock if it is free and nobody died with it, so that there is nothing to tell; it
-    /// is held then until [`kept`](RobustLock::kept) makes a guard for it.
+    /// Takes the lock if it is free and its last owner did not die. It is held until a guard is
+    /// made for it by [`kept`](RobustLock::kept).
     #[cfg(not(loom))]
     #[inline]
     pub(crate) fn lock_now(&self) -> bool {
         self.lock_free()
     }
 
-    /// A guard for the lock that [`lock_now`](RobustLock::lock_now) has taken or
+    /// Makes a guard for the lock that [`lock_now`](RobustLock::lock_now) has taken or
     /// [`LockGuard::keep`] has kept.
     ///
     /// # Safety
@@ -141,20 +142,20 @@ impl RobustLock {
         Some(LockGuard { lock: self, recovered })
     }
 
-    /// Whom it is taken for.
+    /// The token of its owner.
     #[inline]
     pub(super) fn token(&self) -> Token {
         self.token
     }
 
-    /// What the word holds.
+    /// The value of the word.
     #[inline]
     pub(super) fn peek(&self) -> u32 {
         // Acquire pairs with the Release in `unlock`, `unlock_contended` and `mark_word`.
         self.word().load(Ordering::Acquire)
     }
 
-    /// Whether somebody holds it. That may change before the caller has looked at the answer.
+    /// Whether it is held. The answer may be outdated at once.
     #[must_use]
     pub fn is_locked(&self) -> bool {
         self.peek() & TOKEN != 0
@@ -173,7 +174,7 @@ impl RobustLock {
         self.word().compare_exchange(0, self.token.bits(), success, failure).is_ok()
     }
 
-    /// Some(recovered) once the lock is ours, None when the time is over.
+    /// Returns Some(recovered) once the lock is taken, `None` when the time is over.
     #[cold]
     fn lock_contended(&self, mut timeout: Timeout) -> Option<bool> {
         let word = self.word();
@@ -200,7 +201,7 @@ impl RobustLock {
                 return None;
             };
             let waiting = seen | WAITERS;
-            // Relaxed: setting the bit passes nothing on.
+            // Relaxed: setting the bit publishes nothing.
             let (success, failure) = (Ordering::Relaxed, Ordering::Relaxed);
             if seen != waiting && word.compare_exchange(seen, waiting, success, failure).is_err() {
                 continue;
@@ -213,7 +214,7 @@ impl RobustLock {
         }
     }
 
-    /// Gives up after having slept: a wake-up may have come for us, and others may sleep.
+    /// Gives up after having slept: this waiter may have consumed a wake-up, and others may sleep.
     fn pass_wake_up_on(&self) {
         // Relaxed: as for setting the bit in `lock_contended`.
         if self.word().fetch_or(WAITERS, Ordering::Relaxed) & TOKEN == 0 {
@@ -221,7 +222,7 @@ impl RobustLock {
         }
     }
 
-    /// If the word has not changed during a slice, asks whether its owner lives.
+    /// If the word has not changed during a slice, checks whether its owner lives.
     fn check_owner(&self, waiting: u32) {
         let Some(holder) = Token::from_bits(waiting & TOKEN) else { return };
         if self.word().load(Ordering::Relaxed) != waiting || holder == self.token {
@@ -229,10 +230,10 @@ impl RobustLock {
         }
         let table = self.owner.table();
         if !table.lives(holder) {
-            // SAFETY: it has ended; a token that was in the word all the time and is not in the
-            // table belongs to an owner that is gone, or to nobody.
+            // SAFETY: it has ended. A token that was in the word all the time and is not in the
+            // table belongs to an owner that has left, or to none.
             unsafe { table.sweep(holder) };
-            // The word itself may be missing from the directory if that was overwritten.
+            // The word may be missing from the directory if that was overwritten.
             if mark_word(self.word(), holder) {
                 futex::wake(self.word(), futex::ALL);
             }
@@ -248,12 +249,12 @@ impl RobustLock {
         }
     }
 
-    /// Unlocks, and leaves the word with `left` in it: 0 or OWNER_DIED.
+    /// Unlocks, and leaves `left` in the word: 0 or OWNER_DIED.
     #[cold]
     fn unlock_contended(&self, left: u32) {
         let word = self.word();
         let mut seen = word.load(Ordering::Relaxed);
-        // A word without our token was overwritten: what is there now is not ours to free.
+        // A word without this token was overwritten and must not be freed.
         while seen & TOKEN == self.token.bits() {
             // Release pairs with the Acquire in `lock_free` and `lock_contended`.
             match word.compare_exchange(seen, left, Ordering::Release, Ordering::Relaxed) {
@@ -289,19 +290,19 @@ pub struct LockGuard<'a> {
 }
 
 impl<'a> LockGuard<'a> {
-    /// The lock that it holds, which outlives it.
+    /// The lock of this guard, which outlives it.
     pub(super) fn lock(&self) -> &'a RobustLock {
         self.lock
     }
 
-    /// Whether the last owner died while it held the lock, so that what it guards may be half
-    /// written. Said once: whoever locks next finds an ordinary lock, unless this owner dies too.
+    /// Whether the last owner died while it held the lock, so that the guarded data may be half
+    /// written. It is reported once: the next guard is not recovered, unless this owner dies too.
     #[must_use]
     pub fn recovered(&self) -> bool {
         self.recovered
     }
 
-    /// Leaves the lock held, for [`RobustLock::kept`]; whether it was recovered.
+    /// Leaves the lock held, for [`RobustLock::kept`]. Returns whether it was recovered.
     #[cfg(not(loom))]
     #[inline]
     pub(crate) fn keep(self) -> bool {
@@ -310,8 +311,8 @@ impl<'a> LockGuard<'a> {
         recovered
     }
 
-    /// Unlocks as if the owner had died: the next guard says [`recovered`](LockGuard::recovered).
-    /// For who cannot make whole what the lock guards.
+    /// Unlocks as if the owner had died: the next guard is [`recovered`](LockGuard::recovered). For
+    /// callers that cannot repair the guarded data.
     pub fn poison(self) {
         self.lock.unlock_contended(OWNER_DIED);
         std::mem::forget(self);
@@ -366,7 +367,7 @@ mod tests {
                 scope.spawn(move || {
                     for _ in 0..ROUNDS {
                         let _guard = lock.lock();
-                        // Not a fetch_add: two holders would lose counts.
+                        // Not a fetch_add: with two holders, counts would be lost.
                         count.store(count.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
                     }
                 });

@@ -37,12 +37,12 @@ impl Default for LockWord {
     }
 }
 
-/// The number of one owner in a lock word: 1 to 2^30 - 1, never used twice in a table.
+/// The number of an owner in a lock word: 1 to 2^30 - 1, never given to two processes of a table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Token(NonZeroU32);
 
 impl Token {
-    /// The token of this number, if it can be one: to pass a token through a message.
+    /// Makes a token from its number, as received in a message; `None` if it cannot be one.
     #[must_use]
     pub fn from_bits(bits: u32) -> Option<Token> {
         NonZeroU32::new(bits).filter(|token| token.get() <= TOKEN).map(Token)
@@ -55,13 +55,13 @@ impl Token {
     }
 }
 
-/// Replaces the token `dead` in one word by OWNER_DIED. Returns whether it was there.
+/// Replaces the token `dead` in one word by OWNER_DIED. Returns whether the word had it.
 pub(super) fn mark_word(word: &AtomicU32, dead: Token) -> bool {
     let mut seen = word.load(Ordering::Relaxed);
     while seen & TOKEN == dead.bits() {
         let marked = (seen & WAITERS) | OWNER_DIED;
-        // AcqRel: Release pairs with the Acquire of the next locker. Acquire makes visible to
-        // that locker what the dead owner saw when it took the lock.
+        // AcqRel: Release pairs with the Acquire of the next locker. Acquire makes visible to that
+        // locker what the dead owner saw when it took the lock.
         match word.compare_exchange(seen, marked, Ordering::AcqRel, Ordering::Relaxed) {
             Ok(_) => return true,
             Err(now) => seen = now,

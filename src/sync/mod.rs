@@ -1,30 +1,30 @@
-//! Locks, events and rings over memory handed in.
+//! Locks, events and rings in shared memory.
 //!
 //! Everything here works between processes that share a mapping, between threads, and on the heap
-//! under loom. The parts of a primitive that are shared are atomics in memory that the caller
-//! hands in by an `unsafe` constructor; a handle keeps the geometry in private memory and is safe
-//! to use. What is read from shared memory is loaded once, checked, copied, and only then used.
+//! under loom. The shared parts of a primitive are atomics in memory that the caller passes to an
+//! `unsafe` constructor. A handle keeps the geometry in private memory and is safe to use. Values
+//! in shared memory are loaded once, checked, copied, and only then used.
 //!
 //! | primitive | shared words | writer | if a participant dies |
 //! |---|---|---|---|
 //! | [`OwnerTable`] | owners, directory | claimers, sweepers | its entry stays until swept |
-//! | [`RobustLock`] | token and two flags | lockers | the next guard says `recovered` |
+//! | [`RobustLock`] | token and two flags | lockers | the next guard is `recovered` |
 //! | [`RawEvent`] | set, count, WAITERS | setters, waiters | it is set and all wake, or not set |
-//! | [`Ring`] | head, tail, two locks | both sides | a message is there whole, or it is not |
+//! | [`Ring`] | head, tail, two locks | both sides | a message is whole or absent |
 //! | `RawBarrier` | state, a slot a member | members | it breaks, at the latest in the next phase |
-//! | `RawSemaphore` | a slot a permit | holders | its permits come free, say `recovered` |
+//! | `RawSemaphore` | a slot a permit | holders | its permits come free, `recovered` |
 //! | `RawReentrantLock` | a lock, count, holder | its holder | free, however often it was taken |
-//! | `RawRwLock` | a gate, a slot a reader | both sides | shares come free; a writer is told of |
-//! | `RawOnce` | a lock, the state | first caller | the next runs it again, and is told |
-//! | `RawCondvar` | a slot a waiter, a count | both sides | all who wait wake, to look again |
+//! | `RawRwLock` | a gate, a slot a reader | both sides | shares come free; a writer's death is reported |
+//! | `RawOnce` | a lock, the state | first caller | the next runs it again, informed |
+//! | `RawCondvar` | a slot a waiter, a count | both sides | all waiters wake and test again |
 //! | `Unacked` | a count a consumer | consumers | its messages count as lost |
 //! | `Endpoints` | a slot a holder | holders | its slots come free |
-//! | `RawSyncLock` | a pthread mutex | lockers | every attempt times out, for ever |
+//! | `RawSyncLock` | a pthread mutex | lockers | every later attempt times out |
 //!
 //! # Examples
 //!
-//! A table and a ring, here in memory of this process; between processes the same bytes lie in a
-//! shared mapping, and each process attaches with an owner of its own.
+//! A table and a ring, here in the memory of this process. Between processes the same bytes lie in
+//! a shared mapping, and each process attaches with its own owner.
 //!
 //! ```
 //! use std::ptr::NonNull;
@@ -48,20 +48,20 @@
 //! # How a death is noticed
 //!
 //! 1. A process claims an entry of the owner table ([`Owner::claim`]) and gets a token.
-//! 2. Locks and slots hold the token of their owner: taking one and saying who took it are one
-//!    store, so there is no instant at which a lock is held by nobody known.
-//! 3. Each futex word is in the table's directory from before its first use.
-//! 4. When the process is certainly dead, [`OwnerTable::sweep`] swaps its tokens to OWNER_DIED,
-//!    then wakes the sleepers of every word in the directory: the dead may have been about to.
-//!    For a word whose condition is elsewhere it also changes the word, since a waiter may have
+//! 2. Locks and slots hold the token of their owner: taking one and recording its owner are one
+//!    store, so the holder of a lock is always known.
+//! 3. Each futex word is in the table's directory before its first use.
+//! 4. When the process is certainly dead, [`OwnerTable::sweep`] swaps its tokens to OWNER_DIED.
+//!    Then it wakes the sleepers of every word in the directory, because the dead process may have
+//!    been about to. A word whose condition is elsewhere is also changed, since a waiter may have
 //!    tested the condition and not yet slept.
-//! 5. Only then the entry is free again. A token never is.
+//! 5. Only then the entry is free again. A token is never given to another process.
 //!
 //! Why that suffices: a process changes shared memory by single stores. Before the store that
-//! commits, the others see the old state and a lock or slot with a token, which step 4 frees.
-//! After it, they see the new state, and all that can be missing is a wake-up, which step 4 gives
-//! to all. A sweeper that dies leaves the entry, and whoever sweeps next does it all again; two
-//! sweepers at once do the same things twice, which changes nothing.
+//! commits, the others see the old state and a lock or slot with a token, which step 4 frees. After
+//! it, they see the new state, and only a wake-up can be missing, which step 4 gives to all. A
+//! sweeper that dies leaves the entry, and the next sweep repeats everything. Two concurrent
+//! sweepers do the same things twice, which changes nothing.
 
 #[cfg(all(test, not(loom)))]
 mod arena;
@@ -113,8 +113,8 @@ pub use timeout::{Timeout, Watch};
 #[cfg(not(loom))]
 pub(crate) use unacked::{UNACKED_ENTRIES, Unacked, UnackedWords};
 
-/// What the types of `shared` are made of. Public for the fault tests alone, which step through
-/// their instructions over memory of their own.
+/// The parts of the types of `shared`. Public only for the fault tests, which step through their
+/// instructions over memory of their own.
 #[doc(hidden)]
 pub mod raw {
     pub use super::barrier::{PARTIES_MAX, RawBarrier, RawMember};

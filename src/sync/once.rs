@@ -1,7 +1,7 @@
-//! A function that runs once among all processes, whoever comes first.
+//! A function that one of several processes runs once.
 //!
-//! If the process that runs it dies or panics in the middle, the next caller runs it again, and
-//! is told that somebody tried before: what the function writes may be half written.
+//! If the process that runs it dies or panics during the call, the next caller runs it again and is
+//! informed, because the function's writes may be incomplete.
 #![allow(unsafe_code)]
 
 use std::fmt;
@@ -67,14 +67,14 @@ impl fmt::Debug for RawOnce {
 }
 
 impl RawOnce {
-    /// A handle on the `RawOnce` at `words`.
+    /// Makes a handle of the `RawOnce` at `words`.
     ///
     /// # Safety
     ///
     /// - `words` points to initialised [`OnceWords`] that stay valid while the handle exists, and
     ///   `owner` as well;
-    /// - the words were [registered](RawOnce::register) with the table of `owner`, or nobody who
-    ///   could die uses them.
+    /// - the words were [registered](RawOnce::register) with the table of `owner`, or no process
+    ///   that uses them can die.
     #[must_use]
     pub unsafe fn new(words: NonNull<OnceWords>, owner: &Owner) -> RawOnce {
         // SAFETY: valid, by the contract.
@@ -84,7 +84,7 @@ impl RawOnce {
         RawOnce { words, lock }
     }
 
-    /// Enters the words into the directory of the owner's table. RawOnce, by their creator.
+    /// Adds the words to the directory of the owner's table. Called once, by their creator.
     ///
     /// # Errors
     ///
@@ -98,7 +98,7 @@ impl RawOnce {
         unsafe { &self.words.as_ref().state }
     }
 
-    /// Whether the function has run to its end. What it wrote is visible then.
+    /// Whether the function has ended. Then its writes are visible.
     #[must_use]
     #[inline]
     pub fn is_done(&self) -> bool {
@@ -106,8 +106,8 @@ impl RawOnce {
         self.state().load(Ordering::Acquire) == DONE
     }
 
-    /// Runs `function` if nobody has; waits for it if somebody does. `function` is told whether
-    /// it was begun before, and not ended.
+    /// Runs `function` if it has not run; waits if another caller runs it. `function` gets whether
+    /// an earlier call began and did not end.
     #[inline]
     pub fn call(&self, function: impl FnOnce(bool)) {
         if !self.is_done() {
@@ -118,7 +118,7 @@ impl RawOnce {
     #[cold]
     fn call_first(&self, function: impl FnOnce(bool)) {
         let _guard = self.lock.lock();
-        // Relaxed: written under the lock that we hold.
+        // Relaxed: written under the lock, which is held here.
         let state = self.state().load(Ordering::Relaxed);
         if state == DONE {
             return;
@@ -182,7 +182,7 @@ mod tests {
         let dead = arena.dead_owner();
         let theirs = once(&arena, &dead);
         theirs.register().unwrap();
-        // What a process leaves that dies in the function: the lock and TRIED.
+        // The state that a process leaves when it dies in the function: the lock and TRIED.
         std::mem::forget(theirs.lock.lock());
         theirs.state().store(TRIED, Ordering::Relaxed);
         let mut told = false;

@@ -1,16 +1,16 @@
-//! The adapter between this crate's primitives and raw_sync's.
+//! Adapters between this crate's primitives and raw_sync's.
 //!
-//! Programs that already use raw_sync can protect a ring with its `Mutex`, and use our event
-//! through its traits. What raw_sync 0.1.5 gets wrong, and what is done about it here:
+//! Programs that already use raw_sync can protect a ring with its `Mutex`, and use this crate's
+//! event through its traits. The defects of raw_sync 0.1.5, and how they are handled here:
 //!
-//! - its mutex is not robust: after its holder was killed, every attempt to take it times out,
-//!   for ever. Nothing can be done; so it is not the default, and waits with no bound can hang.
-//! - its timeouts add nanoseconds without a carry, and fail with EINVAL when they pass a second's
-//!   end. Each attempt here is cut at that end, and repeated.
-//! - its timeouts are points of CLOCK_REALTIME, so a step of that clock can lengthen one attempt
-//!   by as much. The bound on the whole wait is ours, by CLOCK_MONOTONIC, between attempts.
-//! - its errors are strings. The number at the end of one is the error code.
-//! - its `Event::new` writes more bytes than its `size_of` says. Ours takes what it says.
+//! - Its mutex is not robust: after its holder was killed, every later attempt to take it times
+//!   out. This cannot be mended, so it is not the default, and waits without a limit can hang.
+//! - Its timeouts add nanoseconds without a carry, and fail with EINVAL when they pass the end of a
+//!   second. Each attempt here ends there at the latest, and is repeated.
+//! - Its timeouts are points of CLOCK_REALTIME, so a step of that clock can lengthen one attempt by
+//!   as much. The limit on the whole wait uses CLOCK_MONOTONIC, between attempts.
+//! - Its errors are strings. The number at the end of one is the error code.
+//! - Its `Event::new` writes more bytes than its `size_of` returns. The event here takes that many.
 #![allow(unsafe_code)]
 
 use std::fmt;
@@ -26,14 +26,14 @@ use super::ring::{self, LockKind, LockSpace, Ring, RingLock};
 use super::timeout::{Timeout, Watch};
 use crate::error::{Error, Result};
 
-/// What raw_sync's functions return.
+/// The result of raw_sync's functions.
 type RawResult<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 
 /// raw_sync's `Mutex` as the lock of a ring.
 pub struct RawSyncLock(Box<dyn LockImpl>);
 
 // SAFETY: always a raw_sync `Mutex`, see `create` and `attach`: a process-shared pthread mutex,
-// which any thread may lock, and a data pointer that nobody uses. Its guards stay on their thread.
+// which any thread may lock, and an unused data pointer. Its guards stay on their thread.
 unsafe impl Send for RawSyncLock {}
 // SAFETY: as for `Send`.
 unsafe impl Sync for RawSyncLock {}
@@ -47,10 +47,10 @@ impl fmt::Debug for RawSyncLock {
 impl RawSyncLock {
     /// # Safety
     ///
-    /// `place` is valid while the lock is used, and nobody else uses it until this returns.
+    /// `place` is valid while the lock is used, and is not used otherwise until this returns.
     unsafe fn create(place: NonNull<LockSpace>) -> Result<RawSyncLock> {
         let no_data = std::ptr::null_mut();
-        // SAFETY: 64 bytes, aligned to 64: what a pthread mutex needs, as asserted below.
+        // SAFETY: 64 bytes, aligned to 64, as a pthread mutex needs (asserted below).
         let made = unsafe { Mutex::new(place.as_ptr().cast(), no_data) };
         made.map(|(lock, _)| RawSyncLock(lock)).map_err(|error| os_error(&*error))
     }
@@ -66,12 +66,12 @@ impl RawSyncLock {
     }
 }
 
-/// The code of `pthread_mutex_timedlock` for a lock that was held all the time.
+/// The code of `pthread_mutex_timedlock` for a lock that was held until the timeout.
 const ETIMEDOUT: i32 = 110;
-/// Its code for a time that it cannot read: raw_sync's missing carry.
+/// Its code for an invalid time: raw_sync's missing carry.
 const EINVAL: i32 = 22;
 
-/// How long one attempt may last: up to the end of the present second of CLOCK_REALTIME, less a
+/// The longest duration of one attempt: to the end of the current second of CLOCK_REALTIME, less a
 /// margin for the time until raw_sync reads that clock.
 fn cut_at_second(wanted: Duration) -> Duration {
     const MARGIN: Duration = Duration::from_millis(1);
@@ -126,7 +126,7 @@ const _: () = assert!(size_of::<LockSpace>() >= 40 && align_of::<LockSpace>() >=
 impl Ring<RawSyncLock> {
     /// Writes a new ring at `place` whose sides are protected by raw_sync's `Mutex`.
     ///
-    /// Its waits for room and for messages look again every 50 ms, since no sweep reaches it.
+    /// Its waits for room and for messages check again every 50 ms, since no sweep reaches it.
     ///
     /// # Errors
     ///
@@ -137,15 +137,15 @@ impl Ring<RawSyncLock> {
     ///
     /// - `place` is aligned to [`Ring::ALIGN`] and valid for [`Ring::size_bytes`]`(capacity_bytes)`
     ///   initialised bytes, for as long as the ring is used;
-    /// - nobody else uses those bytes until this returns, and afterwards only through rings: a
-    ///   pthread mutex that is overwritten is undefined behaviour.
+    /// - no other process uses those bytes until this returns, and afterwards only through rings:
+    ///   writing over a pthread mutex is undefined behaviour.
     pub unsafe fn create_raw_sync(place: NonNull<u8>, capacity_bytes: usize) -> Result<Self> {
         // SAFETY: the caller's promise.
         let parts =
             unsafe { ring::write_header(place, capacity_bytes, u64::MAX, LockKind::RawSync) }?;
         // SAFETY: written above.
         let [push_place, pop_place] = unsafe { parts.0.as_ref() }.lock_spaces();
-        // SAFETY: in the header, used by nobody else yet.
+        // SAFETY: in the header, and not yet used.
         let push_lock = unsafe { RawSyncLock::create(push_place) }?;
         // SAFETY: the same.
         let pop_lock = unsafe { RawSyncLock::create(pop_place) }?;
@@ -167,7 +167,7 @@ impl Ring<RawSyncLock> {
     ///
     /// - `place` is aligned to [`Ring::ALIGN`] and valid for `place_bytes` initialised bytes, for
     ///   as long as the ring is used;
-    /// - whoever else uses those bytes does so through rings.
+    /// - all other users of those bytes use them through rings.
     pub unsafe fn attach_raw_sync(place: NonNull<u8>, place_bytes: usize) -> Result<Self> {
         // SAFETY: the caller's promise.
         let parts = unsafe { ring::check_header(place, place_bytes, LockKind::RawSync) }?;
@@ -187,9 +187,11 @@ fn padding(memory: *mut u8) -> usize {
     memory.addr().next_multiple_of(align_of::<EventWord>()) - memory.addr()
 }
 
-/// Our event through raw_sync's traits: `<RawEvent as EventInit>::new(memory, auto_reset)`.
+/// This crate's event through raw_sync's traits: `<RawEvent as EventInit>::new(memory,
+/// auto_reset)`.
 ///
-/// An event takes 4 bytes, and up to 3 before them for its alignment; `size_of(None)` counts them.
+/// An event needs 4 bytes, and up to 3 before them for its alignment, which `size_of(None)`
+/// includes.
 impl EventInit for RawEvent {
     fn size_of(addr: Option<*mut u8>) -> usize {
         addr.map_or(align_of::<EventWord>() - 1, padding) + size_of::<EventWord>()
@@ -197,19 +199,19 @@ impl EventInit for RawEvent {
 
     unsafe fn new(mem: *mut u8, auto_reset: bool) -> RawResult<(Box<dyn EventImpl>, usize)> {
         let reset = if auto_reset { Reset::Auto } else { Reset::Manual };
-        // SAFETY: the caller has handed in `size_of(Some(mem))` bytes.
+        // SAFETY: the caller has passed `size_of(Some(mem))` bytes.
         let place = unsafe { mem.add(padding(mem)) }.cast::<EventWord>();
-        // SAFETY: aligned by the padding, and the caller's to write.
+        // SAFETY: aligned by the padding, and writable by the trait's contract.
         unsafe { place.write(EventWord::new(reset)) };
         // SAFETY: a word was written there.
         unsafe { <RawEvent as EventInit>::from_existing(mem) }
     }
 
     unsafe fn from_existing(mem: *mut u8) -> RawResult<(Box<dyn EventImpl>, usize)> {
-        // SAFETY: the caller has handed in `size_of(Some(mem))` bytes.
+        // SAFETY: the caller has passed `size_of(Some(mem))` bytes.
         let place = unsafe { mem.add(padding(mem)) }.cast::<EventWord>();
         let word = NonNull::new(place).ok_or("an event cannot be at address 0")?;
-        // SAFETY: the caller says that an event is there; any bits are one.
+        // SAFETY: an event is there, by the trait's contract; any bits are a valid one.
         let event = unsafe { RawEvent::new(word, Watch::Waiters) };
         Ok((Box::new(event), <RawEvent as EventInit>::size_of(Some(mem))))
     }
@@ -242,7 +244,7 @@ impl EventImpl for RawEvent {
 mod tests {
     use super::*;
 
-    /// Memory for a ring, never freed: what a mutex of raw_sync's points to must stay.
+    /// Memory for a ring, never freed: the memory of a raw_sync mutex must stay valid.
     fn ring_memory(capacity_bytes: usize) -> NonNull<u8> {
         let bytes = Ring::size_bytes(capacity_bytes).unwrap();
         let memory = vec![0u8; bytes + Ring::ALIGN].leak().as_mut_ptr();

@@ -1,17 +1,17 @@
-//! A lock that the thread which holds it may take again.
+//! A lock that its holding thread may take again.
 //!
-//! It is free when it was released as often as it was taken. Unlike the other primitives it tells
-//! threads of one process apart: the lock inside does that for processes, a word beside it for
-//! threads.
+//! It is free when it was released as often as it was taken. Unlike the other primitives it
+//! distinguishes threads of one process: the inner lock excludes processes, and a word beside it
+//! holds the thread.
 //!
-//! 1. A thread that takes it anew takes the lock inside, then stores a count of 1, then itself
+//! 1. A thread that takes it first takes the inner lock, then stores a count of 1, then itself
 //!    (token and thread) as the holder.
-//! 2. The holder recognises itself in that word, which only it could have written, since no other
-//!    owner or thread has that number; it takes and releases by changing the count.
-//! 3. Its last release takes its name out, then unlocks the lock inside.
+//! 2. The holder recognises itself in that word, which no other thread could have written, since no
+//!    other owner or thread has that number. It takes and releases again by changing the count.
+//! 3. Its last release clears the holder, then unlocks the inner lock.
 //!
-//! If the holder dies anywhere in these steps, a sweep frees the lock inside; whoever takes that
-//! next begins at step 1, whatever count and name were left.
+//! If the holder dies during these steps, a sweep frees the inner lock. The next locker begins at
+//! step 1, whatever count and holder were left.
 #![allow(unsafe_code)]
 
 use std::fmt;
@@ -30,9 +30,9 @@ use crate::error::{Error, Result};
 ///
 /// | field    | written by           | read by | guard  | if the writer dies                       |
 /// |----------|----------------------|---------|--------|------------------------------------------|
-/// | `lock`   | lockers              | all     | itself | a sweep frees it, the next guard says so |
+/// | `lock`   | lockers              | all     | itself | a sweep frees it; guard is recovered     |
 /// | `count`  | the holder           | holder  | `lock` | the next holder begins with 1            |
-/// | `holder` | the holder: token    | all     | `lock` | its token is never anybody else's        |
+/// | `holder` | the holder: token    | all     | `lock` | no other owner has its token            |
 /// |          | (high) and thread    |         |        |                                          |
 #[repr(C)]
 #[derive(Debug)]
@@ -85,14 +85,14 @@ impl fmt::Debug for RawReentrantLock {
 }
 
 impl RawReentrantLock {
-    /// A handle on the lock at `words`, which takes it in the name of `owner`.
+    /// Makes a handle of the lock at `words`, which locks for `owner`.
     ///
     /// # Safety
     ///
     /// - `words` points to initialised [`ReentrantWords`] that stay valid while the handle, a
     ///   clone or a guard of it exists, and `owner` as well;
-    /// - the words were [registered](RawReentrantLock::register) with the table of `owner`, or
-    ///   nobody who could die uses them.
+    /// - the words were [registered](RawReentrantLock::register) with the table of `owner`, or no
+    ///   process that uses them can die.
     #[must_use]
     pub unsafe fn new(words: NonNull<ReentrantWords>, owner: &Owner) -> RawReentrantLock {
         // SAFETY: valid, by the contract.
@@ -102,7 +102,7 @@ impl RawReentrantLock {
         RawReentrantLock { words, lock }
     }
 
-    /// Enters the lock into the directory of its owner's table. Once, by its creator.
+    /// Adds the lock to the directory of its owner's table. Called once, by its creator.
     ///
     /// # Errors
     ///
@@ -116,7 +116,7 @@ impl RawReentrantLock {
         unsafe { self.words.as_ref() }
     }
 
-    /// The calling thread, as it stands in `holder`.
+    /// The value of `holder` for the calling thread.
     fn me(&self) -> u64 {
         u64::from(self.lock.token().bits()) << 32 | u64::from(thread::number())
     }
@@ -125,35 +125,34 @@ impl RawReentrantLock {
     #[must_use]
     #[inline]
     pub fn is_mine(&self) -> bool {
-        // Relaxed: if it is us, then we wrote it.
+        // Relaxed: if the values are equal, this thread wrote the word.
         self.words().holder.load(Ordering::Relaxed) == self.me()
     }
 
-    /// Whether anybody holds it. That may change before the caller has looked at the answer.
+    /// Whether it is held. The answer may be outdated at once.
     #[must_use]
     pub fn is_locked(&self) -> bool {
         self.lock.is_locked()
     }
 
-    /// How often the calling thread has taken it and not released it.
+    /// How many times the calling thread holds it.
     #[must_use]
     pub fn depth(&self) -> u32 {
         // Relaxed: written by this thread, if it is the holder.
         if self.is_mine() { self.words().count.load(Ordering::Relaxed) } else { 0 }
     }
 
-    /// Takes the lock, once more if the calling thread has it; else waits for it until `timeout`.
+    /// Takes the lock, again if the calling thread has it; else waits for it until `timeout`.
     ///
-    /// A thread that has taken it 2^32 - 1 times at once is counted no further, and never releases
-    /// it.
+    /// A thread that has taken it 2^32 - 1 times is not counted further, and never releases it.
     #[inline]
     pub fn lock(&self, timeout: Timeout) -> Option<RawReentrantGuard<'_>> {
         let words = self.words();
         let mut recovered = false;
-        // Relaxed, all of it: between threads the lock inside orders these words.
+        // Relaxed, all: between threads the inner lock orders these words.
         if self.is_mine() {
             let count = words.count.load(Ordering::Relaxed);
-            // No panic at the end: anybody may have written it there.
+            // Not a panic: another process may have written this value.
             words.count.store(count.saturating_add(1), Ordering::Relaxed);
         } else {
             let guard = self.lock.lock_within(timeout)?;
@@ -166,8 +165,8 @@ impl RawReentrantLock {
         Some(RawReentrantGuard { lock: self, recovered, thread: PhantomData })
     }
 
-    /// Releases the lock once: what a guard does when it is dropped, for who has forgotten the
-    /// guard.
+    /// Releases the lock once, as a guard does when it is dropped. For callers that have forgotten
+    /// the guard.
     ///
     /// # Errors
     ///
@@ -185,7 +184,7 @@ impl RawReentrantLock {
                 words.holder.store(0, Ordering::Relaxed);
                 self.lock.unlock();
             }
-            // Not counted any more: rather never released than too early.
+            // At its end the count is unknown: better never released than too early.
             u32::MAX => {}
             count => words.count.store(count - 1, Ordering::Relaxed),
         }
@@ -193,20 +192,19 @@ impl RawReentrantLock {
     }
 }
 
-/// The lock, taken once. Dropping it releases it once. It stays with its thread.
+/// The lock, taken once. Dropping it releases it once. It stays on its thread.
 #[must_use = "the lock is released at once if the guard is not kept"]
 #[derive(Debug)]
 pub struct RawReentrantGuard<'a> {
     lock: &'a RawReentrantLock,
     recovered: bool,
-    /// The thread's number stands in the lock, so the guard is not `Send`.
+    /// The lock contains the thread's number, so the guard is not `Send`.
     thread: PhantomData<*const ()>,
 }
 
 impl RawReentrantGuard<'_> {
-    /// Whether the last owner died while it held the lock, however often, so that what it guards
-    /// may be half written. Said once, to who takes it next, and not again when it takes it
-    /// again.
+    /// Whether the last owner died while it held the lock, so that the guarded data may be half
+    /// written. It is reported once, to the next holder, and not when that takes the lock again.
     #[must_use]
     pub fn recovered(&self) -> bool {
         self.recovered
@@ -215,7 +213,7 @@ impl RawReentrantGuard<'_> {
 
 impl Drop for RawReentrantGuard<'_> {
     fn drop(&mut self) {
-        // Fails only if it was released by hand, once too often.
+        // Fails only after a release without its guard, once too often.
         let _ = self.lock.release();
     }
 }
@@ -274,7 +272,7 @@ mod tests {
                     for _ in 0..5000 {
                         let _outer = lock.lock(Timeout::Never).unwrap();
                         let _inner = lock.lock(Timeout::Never).unwrap();
-                        // Not a fetch_add: two holders would lose counts.
+                        // Not a fetch_add: with two holders, counts would be lost.
                         count.store(count.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
                     }
                 });

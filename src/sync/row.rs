@@ -1,8 +1,8 @@
-//! Attributed slots under a header: what four primitives are.
+//! Attributed slots and their header: the words of four primitives.
 //!
 //! Semaphore, barrier, read-write lock and condition variable each give slots to participants, so
-//! that a death is attributed, and have an event count on which participants sleep until a slot
-//! or the state has changed. What the slots and the state mean is each primitive's own.
+//! that a death is attributed, and have an event count on which participants sleep until a slot or
+//! the state has changed. Each primitive defines the meaning of its slots and its state.
 #![allow(unsafe_code)]
 
 use std::ptr::NonNull;
@@ -16,11 +16,11 @@ use super::timeout::{Timeout, Watch};
 use crate::atomics::{AtomicU32, AtomicU64, Ordering};
 use crate::error::{Error, Result};
 
-/// Most slots of one row.
+/// The most slots of one row.
 #[expect(clippy::cast_possible_truncation, reason = "a run has less than 2^14 words")]
 pub(super) const SLOTS_MAX: u32 = RUN_WORDS_MAX as u32;
 
-/// What a row serves as, in messages and in its first word.
+/// The primitive that a row belongs to, for messages and for its first word.
 #[derive(Debug)]
 pub(super) struct Kind {
     pub(super) magic: [u8; 8],
@@ -28,7 +28,7 @@ pub(super) struct Kind {
     pub(super) name: &'static str,
     /// "the number of permits", say.
     pub(super) count: &'static str,
-    /// How many slots it has besides those that it is asked for.
+    /// The number of slots in addition to the requested ones.
     pub(super) extra: u32,
 }
 
@@ -39,7 +39,7 @@ pub(super) struct Kind {
 /// | `magic` | creator, last    | attachers    | Release / Acquire | it is not published         |
 /// | `count` | creator, once    | attachers    | `magic`           | the same                    |
 /// | `moved` | see `EventCount` | participants | compare-and-swap  | sweeps notify in its place  |
-/// | `state` | participants     | the same     | compare-and-swap  | as the primitive says       |
+/// | `state` | participants     | the same     | compare-and-swap  | see the primitive          |
 #[repr(C)]
 #[derive(Debug)]
 pub(super) struct RowHeader {
@@ -80,19 +80,19 @@ unsafe impl Send for Row {}
 unsafe impl Sync for Row {}
 
 impl Row {
-    /// The size of a row of so many slots, in bytes.
+    /// The size of a row of `count` slots, in bytes.
     pub(super) const fn size_bytes(count: u32) -> usize {
         size_of::<RowHeader>() + count as usize * size_of::<AtomicU32>()
     }
 
-    /// Writes a new row at `place`, slot `index` being `fill(index)`, and enters its words into
+    /// Writes a new row at `place`, with slot `index` set to `fill(index)`, and adds its words to
     /// the directory of `owner`'s table: two entries.
     ///
     /// # Safety
     ///
     /// - `place` is aligned to 64 and valid for [`Row::size_bytes`] of `wanted` and the
     ///   kind's extra slots, for as long as the row is used;
-    /// - nobody else uses those bytes until this returns, and afterwards only through rows.
+    /// - no other process uses those bytes until this returns, and afterwards only through rows.
     #[cfg(not(loom))]
     pub(super) unsafe fn create(
         kind: &Kind,
@@ -134,7 +134,7 @@ impl Row {
     ///
     /// - `place` is aligned to 64 and valid for `place_bytes` bytes, for as long as the row
     ///   is used;
-    /// - whoever else uses those bytes does so by atomics: through rows, or hostile;
+    /// - all other accesses to those bytes are atomic, also those of a hostile process;
     /// - `owner` belongs to the table that the creator of the row used.
     #[cfg(not(loom))]
     pub(super) unsafe fn attach(
@@ -222,14 +222,15 @@ impl Row {
         self.owner.table()
     }
 
-    /// Wakes who sleeps in [`wait_for`](Row::wait_for). After a slot or the state was changed.
+    /// Wakes the sleepers of [`wait_for`](Row::wait_for). Called after a slot or the state was
+    /// changed.
     #[inline]
     pub(super) fn notify(&self) {
         self.header().moved.notify();
     }
 
-    /// Calls `attempt` until it returns something or timeout ends, and sleeps between calls.
-    /// Without a supervisor, it looks for deaths before each sleep.
+    /// Calls `attempt` until it returns something or `timeout` ends, and sleeps between calls.
+    /// Without a supervisor, it checks for deaths before each sleep.
     #[inline]
     pub(super) fn wait_for<T>(
         &self,

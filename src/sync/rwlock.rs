@@ -1,23 +1,23 @@
 //! A lock for many readers or one writer.
 //!
-//! Writers come first: while one waits, no new reader gets in. When it leaves, readers and other
-//! writers have the same chance. It is not reentrant: a thread that reads twice may wait for a
-//! writer that waits for it.
+//! Writers have priority: while one waits, no new reader gets in. When it leaves, readers and other
+//! writers have the same chance. The lock is not reentrant: a thread that reads twice may deadlock
+//! with a waiting writer.
 //!
-//! If a writer dies, all who come are told, by [`recovered`](RawReadGuard::recovered), until the
-//! next writer has taken the lock: only a writer can repair. If a reader dies, its share comes
-//! free, and nobody needs to know.
+//! If a writer dies, all later guards are [`recovered`](RawReadGuard::recovered) until the next
+//! writer has taken the lock: only a writer can repair the data. If a reader dies, its share comes
+//! free, and this is not reported.
 //!
-//! The first slot of the row is the gate, a [`RobustLock`] of the writers; each of the others is
-//! one reader's.
+//! The first slot of the row is the gate, a [`RobustLock`] for the writers. Each other slot is for
+//! one reader.
 //!
-//! 1. A writer locks the gate, then a SeqCst fence, then waits until no slot has a token.
-//! 2. A reader looks at the gate; if it is open, takes a slot, then a SeqCst fence, then looks
-//!    again. If the gate is locked now, it leaves its slot and notifies.
+//! 1. A writer locks the gate, executes a SeqCst fence, and waits until no slot has a token.
+//! 2. A reader checks the gate. If it is open, it takes a slot, executes a SeqCst fence, and checks
+//!    the gate again. If the gate is locked now, it leaves its slot and notifies.
 //! 3. A reader leaves by freeing its slot, a writer by unlocking the gate; both then notify.
 //!
-//! Of the two fences one comes first: either the reader's second look sees the gate locked, or
-//! the writer sees the reader's slot. A sweep marks gate and slots of the dead and notifies.
+//! One of the two fences comes first: either the reader's second check sees the gate locked, or the
+//! writer sees the reader's slot. A sweep marks the gate and the slots of the dead and notifies.
 #![allow(unsafe_code)]
 
 use std::fmt;
@@ -38,7 +38,7 @@ use crate::error::Result;
 const KIND: Kind =
     Kind { magic: *b"brigrwl1", name: "read-write lock", count: "the number of readers", extra: 1 };
 
-/// The slot that is the gate.
+/// The index of the gate.
 const GATE: usize = 0;
 
 /// A read-write lock as one owner sees it.
@@ -58,15 +58,14 @@ impl fmt::Debug for RawRwLock {
 }
 
 impl RawRwLock {
-    /// The size of a lock for so many readers at once, in bytes.
+    /// The size of a lock for `readers_max` concurrent readers, in bytes.
     #[must_use]
     pub const fn size_bytes(readers_max: u32) -> usize {
         Row::size_bytes(readers_max.saturating_add(KIND.extra))
     }
 
-    /// Writes a new lock for `readers_max` readers at `place` and registers its words
-    /// with `owner`'s table: two directory
-    /// entries.
+    /// Writes a new lock for `readers_max` readers at `place` and registers its words with
+    /// `owner`'s table: two directory entries.
     ///
     /// # Errors
     ///
@@ -101,19 +100,19 @@ impl RawRwLock {
     }
 
     pub(super) fn over(row: Row) -> RawRwLock {
-        // SAFETY: a slot of the row, a word that is a lock's if all use it as one; registered
-        // with the row, and valid as long as the row is used.
+        // SAFETY: a slot of the row, which all users use as a lock's word; registered with the row,
+        // and valid as long as the row is used.
         let gate = unsafe { RobustLock::new(row.slots().word(GATE).cast(), row.owner()) };
         RawRwLock { row, gate }
     }
 
-    /// How many readers there can be at once. More wait.
+    /// The most concurrent readers. Further readers wait.
     #[must_use]
     pub fn readers_max(&self) -> usize {
         self.row.slots().count() - 1
     }
 
-    /// How many readers there are. That may change before the caller has looked at the answer.
+    /// The number of readers. It may be outdated at once.
     #[must_use]
     pub fn readers(&self) -> usize {
         self.reader_slots().filter(|&index| self.row.slots().get(index) & TOKEN != 0).count()
@@ -129,7 +128,7 @@ impl RawRwLock {
         GATE + 1..self.row.slots().count()
     }
 
-    /// Takes a share, waiting until `timeout` while a writer holds the lock or waits for it.
+    /// Takes a share; waits until `timeout` while a writer holds the lock or waits for it.
     pub fn read(&self, timeout: Timeout) -> Option<RawReadGuard<'_>> {
         self.row.wait_for(timeout, |_| self.enter())
     }
@@ -140,10 +139,10 @@ impl RawRwLock {
             return None;
         }
         let (slots, token) = (self.row.slots(), self.row.token());
-        // Threads begin their search at places of their own, so that they share no cache line.
+        // Each thread begins its search at another slot, so that threads share no cache line.
         let first = self.reader_slots().start + thread::number() as usize % self.readers_max();
         let slot = self.claim_slot(first)?;
-        // SeqCst: pairs with the fence in `write`, see the head of this file.
+        // SeqCst: pairs with the fence in `write`; see the head of this file.
         fence(Ordering::SeqCst);
         let gate = self.gate.peek();
         if gate & TOKEN != 0 {
@@ -154,7 +153,7 @@ impl RawRwLock {
         Some(RawReadGuard { lock: self, slot, recovered: gate & OWNER_DIED != 0 })
     }
 
-    /// Claims a reader's slot: the first from `first` on, around.
+    /// Claims the first free slot of a reader from `first` on, with wrap-around.
     fn claim_slot(&self, first: usize) -> Option<usize> {
         let slots = self.row.slots();
         (first..slots.count()).chain(GATE + 1..first).find(|&index| {
@@ -163,22 +162,22 @@ impl RawRwLock {
         })
     }
 
-    /// Takes the whole lock (step 1), waiting until `timeout` while others hold it. New readers are
-    /// kept out meanwhile, and get in again if the time is over.
+    /// Takes the whole lock (step 1); waits until `timeout` while others hold it. Meanwhile new
+    /// readers must wait; they can enter again if the time is over.
     pub fn write(&self, timeout: Timeout) -> Option<RawWriteGuard<'_>> {
-        // Checked first, so that an attempt that must fail does not turn readers away.
+        // Checked first, so that an attempt that must fail does not keep readers out.
         if matches!(timeout, Timeout::Now) && !self.is_drained() {
             return None;
         }
         let gate = self.gate.lock_within(timeout)?;
         let guard = RawWriteGuard { gate, reopened: Reopened(&self.row) };
-        // SeqCst: pairs with the fence in `enter`, see the head of this file.
+        // SeqCst: pairs with the fence in `enter`; see the head of this file.
         fence(Ordering::SeqCst);
         let drained = self.row.wait_for(timeout, |_| self.is_drained().then_some(()));
         match drained {
             Some(()) => Some(guard),
             None if guard.recovered() => {
-                // The next must be told what this one was told, and has not repaired.
+                // The data are not repaired, so the next writer must be informed as this one was.
                 guard.poison();
                 None
             }
@@ -186,13 +185,13 @@ impl RawRwLock {
         }
     }
 
-    /// Whether there is no reader. Acquire, in `get`: what readers did is over.
+    /// Whether there is no reader. Acquire, in `get`: the reads have finished.
     fn is_drained(&self) -> bool {
         self.reader_slots().all(|index| self.row.slots().get(index) & TOKEN == 0)
     }
 }
 
-/// A share of the lock, for reading. Dropping it gives the share back.
+/// A share of the lock, for reading. Dropping it releases the share.
 #[must_use = "the lock is given up at once if the guard is not kept"]
 #[derive(Debug)]
 pub struct RawReadGuard<'a> {
@@ -202,8 +201,8 @@ pub struct RawReadGuard<'a> {
 }
 
 impl RawReadGuard<'_> {
-    /// Whether the last writer died while it held the lock, so that what it guards may be half
-    /// written. Said to every reader until the next writer comes.
+    /// Whether the last writer died while it held the lock, so that the guarded data may be half
+    /// written. It is reported to every reader until the next writer has the lock.
     #[must_use]
     pub fn recovered(&self) -> bool {
         self.recovered
@@ -221,7 +220,7 @@ impl Drop for RawReadGuard<'_> {
 #[must_use = "the lock is given up at once if the guard is not kept"]
 #[derive(Debug)]
 pub struct RawWriteGuard<'a> {
-    // Dropped in this order: first the gate is unlocked, then readers are told.
+    // Dropped in this order: first the gate is unlocked, then readers are notified.
     gate: LockGuard<'a>,
     reopened: Reopened<'a>,
 }
@@ -242,14 +241,15 @@ impl Drop for Reopened<'_> {
 }
 
 impl RawWriteGuard<'_> {
-    /// Whether the last writer died while it held the lock, so that what it guards may be half
-    /// written. Said to the first writer after it.
+    /// Whether the last writer died while it held the lock, so that the guarded data may be half
+    /// written. It is reported to the first writer after it.
     #[must_use]
     pub fn recovered(&self) -> bool {
         self.gate.recovered()
     }
 
-    /// Unlocks as if the owner had died: all who come are told that until another writer does.
+    /// Unlocks as if the owner had died: this is reported to all readers until a writer has the
+    /// lock.
     pub fn poison(self) {
         let RawWriteGuard { gate, reopened } = self;
         gate.poison();
@@ -269,14 +269,14 @@ mod tests {
 
     fn with_lock(readers_max: u32, test: impl FnOnce(&Arena, &RawRwLock)) {
         let arena = Arena::new();
-        // SAFETY: the place is the arena's, aligned and large enough for a few readers.
+        // SAFETY: the place is in the arena, aligned and large enough for a few readers.
         let lock = unsafe { RawRwLock::create(arena.place(), readers_max, &arena.owner()) };
         test(&arena, &lock.unwrap());
     }
 
     fn attach(arena: &Arena, readers_max: u32, owner: &Owner) -> RawRwLock {
         let room = RawRwLock::size_bytes(readers_max);
-        // SAFETY: the place is the arena's, and has that much room.
+        // SAFETY: the place is in the arena, and has that much room.
         unsafe { RawRwLock::attach(arena.place(), room, owner) }.unwrap()
     }
 
@@ -317,7 +317,7 @@ mod tests {
     #[test]
     fn any_thread_finds_every_share_that_is_free() {
         with_lock(4, |_, lock| {
-            // Threads begin their search at places of their own.
+            // Each thread begins its search at another slot.
             for _ in 0..4 {
                 let held =
                     || std::iter::from_fn(|| lock.read(Timeout::Now)).collect::<Vec<_>>().len();

@@ -1,25 +1,25 @@
-//! A semaphore whose permits know who holds them.
+//! A semaphore whose permits record their holder.
 //!
-//! It gives out permits; who finds none waits. A permit goes back when it is dropped, or when its
-//! holder dies, so none is ever lost, and none can be given back twice. (A plain counter, as of
-//! POSIX or Python, can do neither.) Whoever gets a permit that a dead holder left is told: what
-//! it stood for may be half done.
+//! A thread that finds no permit waits. A permit is returned when it is dropped, or when its holder
+//! dies, so no permit is lost, and none is returned twice. (A plain counter, as of POSIX or Python,
+//! can do neither.) If the last holder of a permit died, the next one is informed, because the work
+//! that the permit stood for may be half done.
 //!
-//! A permit may be [forgotten](RawPermit::forget), and is then gone until somebody
-//! [releases](RawSemaphore::release) one: so a semaphore that begins with none counts things that
-//! some make and others use up. There are never more permits than `permits_max`.
+//! A permit may be [forgotten](RawPermit::forget); then it is gone until one is
+//! [released](RawSemaphore::release). So a semaphore that begins without permits counts items that
+//! some processes produce and others consume. There are never more permits than `permits_max`.
 //!
 //! | slot of a permit     | state                                                  |
 //! |----------------------|--------------------------------------------------------|
-//! | 0                    | there, for whoever comes                               |
+//! | 0                    | available                                             |
 //! | t                    | held by t                                              |
-//! | OWNER_DIED           | there, and its last holder died                        |
+//! | OWNER_DIED           | available; its last holder died                        |
 //! | ABSENT               | forgotten, or not yet released                         |
 //! | ABSENT and any other | never written; taken as held                           |
 //!
 //! 1. Each permit is a slot, and taking one is a single store of the owner's token.
-//! 2. Giving it back, forgetting and releasing are a single store too; then, where that made a
-//!    permit available, who sleeps is notified.
+//! 2. Returning, forgetting and releasing a permit are a single store too. If that made a permit
+//!    available, sleepers are notified.
 //! 3. A sweep marks the slots of the dead and notifies, so that a sleeper finds them.
 #![allow(unsafe_code)]
 
@@ -33,13 +33,13 @@ use super::row::{self, Kind, Row};
 use super::timeout::Timeout;
 use crate::error::{Error, Result};
 
-/// Most permits of one semaphore.
+/// The most permits of one semaphore.
 pub const PERMITS_MAX: u32 = row::SLOTS_MAX;
 
 const KIND: Kind =
     Kind { magic: *b"brigsem2", name: "semaphore", count: "the number of permits", extra: 0 };
 
-/// The slot's permit is not there to be taken.
+/// The slot's permit cannot be taken.
 const ABSENT: u32 = 1 << 31;
 
 /// A semaphore as one owner sees it.
@@ -56,15 +56,14 @@ impl fmt::Debug for RawSemaphore {
 }
 
 impl RawSemaphore {
-    /// The size of a semaphore of at most so many permits, in bytes.
+    /// The size of a semaphore of at most `permits_max` permits, in bytes.
     #[must_use]
     pub const fn size_bytes(permits_max: u32) -> usize {
         Row::size_bytes(permits_max)
     }
 
-    /// Writes a new semaphore at `place`, with `permits` of `permits_max` available, and
-    /// registers its words with `owner`'s table: two directory
-    /// entries.
+    /// Writes a new semaphore at `place`, with `permits` of `permits_max` available, and registers
+    /// its words with `owner`'s table: two directory entries.
     ///
     /// # Errors
     ///
@@ -108,7 +107,7 @@ impl RawSemaphore {
         Ok(RawSemaphore(unsafe { Row::attach(&KIND, place, place_bytes, owner) }?))
     }
 
-    /// A semaphore over a row that exists: for models.
+    /// A semaphore over an existing row, for models.
     #[cfg(all(test, loom))]
     pub(super) fn over(row: Row) -> RawSemaphore {
         RawSemaphore(row)
@@ -120,15 +119,14 @@ impl RawSemaphore {
         self.0.slots().count()
     }
 
-    /// How many permits are there to be taken. Others may take or return some before the caller
-    /// has looked at the answer.
+    /// How many permits are available. The number may be outdated at once.
     #[must_use]
     pub fn available(&self) -> usize {
         let slots = self.0.slots();
         (0..slots.count()).filter(|&index| is_available(slots.get(index))).count()
     }
 
-    /// Takes a permit, waiting until `timeout` for one. [`Timeout::Never`] always gives one.
+    /// Takes a permit; waits until `timeout` for one. [`Timeout::Never`] always returns one.
     pub fn acquire(&self, timeout: Timeout) -> Option<RawPermit<'_>> {
         self.0.wait_for(timeout, |_| {
             let (slot, seen) = self.0.slots().claim(self.0.token(), is_available)?;
@@ -136,15 +134,15 @@ impl RawSemaphore {
         })
     }
 
-    /// Adds a permit: one that was forgotten, or was not there from the beginning.
+    /// Adds a permit: one that was forgotten, or was absent from the beginning.
     ///
     /// # Errors
     ///
     /// [`Error::InvalidArgument`] if there would be more than
-    /// [`permits_max`](RawSemaphore::permits_max), those held included.
+    /// [`permits_max`](RawSemaphore::permits_max), including those that are held.
     pub fn release(&self) -> Result<()> {
         let slots = self.0.slots();
-        // Another releaser may take a slot from under us: then look at the next.
+        // If another releaser takes a slot first, look at the next one.
         let released = (0..slots.count())
             .any(|index| slots.get(index) == ABSENT && slots.change(index, ABSENT, 0));
         if !released {
@@ -160,7 +158,7 @@ fn is_available(slot: u32) -> bool {
     matches!(slot, 0 | OWNER_DIED)
 }
 
-/// A permit, held. Dropping it gives it back.
+/// A permit, held. Dropping it returns it.
 #[must_use = "the permit is given back at once if it is not kept"]
 #[derive(Debug)]
 pub struct RawPermit<'a> {
@@ -170,17 +168,17 @@ pub struct RawPermit<'a> {
 }
 
 impl RawPermit<'_> {
-    /// Whether its last holder died while it held it. Said once.
+    /// Whether its last holder died while it held it. Reported once.
     #[must_use]
     pub fn recovered(&self) -> bool {
         self.recovered
     }
 
-    /// Uses the permit up: it does not go back, neither now nor if its holder dies, until somebody
-    /// [releases](RawSemaphore::release) one.
+    /// Consumes the permit: it is not returned, even if its holder dies, until a permit is
+    /// [released](RawSemaphore::release).
     pub fn forget(self) {
         let row = &self.semaphore.0;
-        // A slot without our token was overwritten, and is left.
+        // A slot without this token was overwritten, and is left.
         row.slots().change(self.slot, row.token().bits(), ABSENT);
         std::mem::forget(self);
     }
@@ -204,7 +202,7 @@ mod tests {
 
     fn with_semaphore(permits: u32, test: impl FnOnce(&Arena, &RawSemaphore)) {
         let arena = Arena::new();
-        // SAFETY: the place is the arena's, aligned and large enough for a few permits.
+        // SAFETY: the place is in the arena, aligned and large enough for a few permits.
         let semaphore =
             unsafe { RawSemaphore::create(arena.place(), permits, permits, &arena.owner()) };
         test(&arena, &semaphore.unwrap());
@@ -248,7 +246,7 @@ mod tests {
         with_semaphore(1, |arena, semaphore| {
             let dead = arena.dead_owner();
             let room = RawSemaphore::size_bytes(1);
-            // SAFETY: the place is the arena's, and has that much room.
+            // SAFETY: the place is in the arena, and has that much room.
             let theirs = unsafe { RawSemaphore::attach(arena.place(), room, &dead) }.unwrap();
             std::mem::forget(theirs.acquire(Timeout::Never).unwrap());
             assert!(semaphore.acquire(Timeout::Never).unwrap().recovered());
@@ -268,7 +266,7 @@ mod tests {
             }
             assert_eq!(semaphore.permits_max(), 2);
             for room in [8, RawSemaphore::size_bytes(2) - 1] {
-                // SAFETY: the place is the arena's, and has that much room.
+                // SAFETY: the place is in the arena, and has that much room.
                 let refused = unsafe { RawSemaphore::attach(arena.place(), room, &owner) };
                 assert!(matches!(refused, Err(Error::Layout { .. })));
             }
@@ -295,7 +293,7 @@ mod tests {
     #[test]
     fn a_semaphore_that_begins_empty_counts_what_is_released() {
         let arena = Arena::new();
-        // SAFETY: the place is the arena's, aligned and large enough for three permits.
+        // SAFETY: the place is in the arena, aligned and large enough for three permits.
         let semaphore =
             unsafe { RawSemaphore::create(arena.place(), 0, 3, &arena.owner()) }.unwrap();
         assert!(semaphore.acquire(Timeout::Now).is_none());

@@ -1,4 +1,4 @@
-//! Words in a row, each free or held by an owner.
+//! A row of words, each free or held by an owner.
 #![allow(unsafe_code)]
 
 use std::ptr::NonNull;
@@ -9,10 +9,10 @@ use super::owner::OwnerTable;
 use crate::atomics::{AtomicU32, Ordering};
 use crate::error::Result;
 
-/// Who holds a slot.
+/// The holder of a slot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Holder {
-    /// Nobody.
+    /// None.
     Nobody,
     /// An owner that died, and was swept.
     Dead,
@@ -20,13 +20,13 @@ pub(crate) enum Holder {
     Claimed(Token),
 }
 
-/// The row: words in shared memory, geometry in ours.
+/// The row: words in shared memory, geometry in private memory.
 ///
 /// | field  | written by                        | read by | guard            | if the writer dies |
 /// |--------|-----------------------------------|---------|------------------|--------------------|
 /// | a word | claimer 0 -> token, its owner     | all     | compare-and-swap | a sweep makes it   |
 /// |        | token -> 0, sweeper -> OWNER_DIED |         |                  | OWNER_DIED         |
-/// |        | bit 31 as the primitive says      |         |                  | and leaves bit 31  |
+/// |        | bit 31: see the primitive         |         |                  | and leaves bit 31  |
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Slots(NonNull<[AtomicU32]>);
 
@@ -56,12 +56,12 @@ impl Slots {
         table.directory().unregister(WordKind::Lock, self.0.cast(), self.count());
     }
 
-    /// Claims a slot that is free, and was not left by a dead owner.
+    /// Claims a slot that is free, and not marked as a dead owner's.
     pub(super) fn claim_free(&self, token: Token) -> Option<usize> {
         self.claim(token, |seen| seen == 0).map(|(index, _)| index)
     }
 
-    /// Claims a slot of which `is_free` holds. Returns its index and what it held.
+    /// Claims a slot that satisfies `is_free`. Returns its index and its old value.
     pub(super) fn claim(
         &self,
         token: Token,
@@ -75,21 +75,21 @@ impl Slots {
         })
     }
 
-    /// Changes a slot, if it holds `seen` still.
+    /// Changes a slot, if it still has the value `seen`.
     pub(super) fn change(&self, index: usize, seen: u32, new: u32) -> bool {
-        // Acquire and Release pair with each other and with the Release in `release`: who takes
-        // a slot over sees what was done under it. The sweeper's Release is one as well.
+        // Acquire and Release pair with each other and with the Release in `release`: the next
+        // holder of a slot sees what was done under it. The sweeper's Release is one as well.
         let (success, failure) = (Ordering::AcqRel, Ordering::Relaxed);
         self.words()[index].compare_exchange(seen, new, success, failure).is_ok()
     }
 
-    /// What a slot holds. Acquire: pairs with the Release in `release` and `change`.
+    /// The value of a slot. Acquire: pairs with the Release in `release` and `change`.
     #[inline]
     pub(super) fn get(&self, index: usize) -> u32 {
         self.words()[index].load(Ordering::Acquire)
     }
 
-    /// Where a slot lies.
+    /// The address of a slot.
     pub(super) fn word(&self, index: usize) -> NonNull<AtomicU32> {
         NonNull::from(&self.words()[index])
     }
@@ -99,7 +99,7 @@ impl Slots {
         self.claim(token, |seen| seen & TOKEN == 0).map(|(index, _)| index)
     }
 
-    /// Who holds a slot.
+    /// The holder of a slot.
     pub(crate) fn holder(&self, index: usize) -> Holder {
         let seen = self.get(index);
         match Token::from_bits(seen & TOKEN) {
@@ -109,12 +109,12 @@ impl Slots {
         }
     }
 
-    /// Claims a slot that a dead owner left, if it is this one.
+    /// Claims slot `index`, if a dead owner left it.
     pub(crate) fn claim_dead(&self, index: usize, token: Token) -> bool {
         self.change(index, OWNER_DIED, token.bits())
     }
 
-    /// Gives a slot from one owner to another, in one step; false if `from` did not have it.
+    /// Changes the holder of a slot in one step; false if `from` did not hold it.
     pub(crate) fn pass_on(&self, index: usize, from: Token, to: Token) -> bool {
         index < self.count() && self.change(index, from.bits(), to.bits())
     }
@@ -124,7 +124,7 @@ impl Slots {
         self.words().iter().all(|word| word.load(Ordering::Acquire) & TOKEN == 0)
     }
 
-    /// Gives a slot up. One that does not hold `token` any more was overwritten, and is left.
+    /// Frees a slot. A slot that does not hold `token` was overwritten, and is left.
     #[inline]
     pub(crate) fn release(&self, index: usize, token: Token) {
         // Release pairs with the Acquire in `change` and `get`.
@@ -134,14 +134,14 @@ impl Slots {
 
     /// Whether an owner died while it held a slot.
     pub(super) fn has_dead(&self) -> bool {
-        // Relaxed: of the dead nothing is learned but that they are.
+        // Relaxed: only the fact of a death is used.
         self.words().iter().any(|word| word.load(Ordering::Relaxed) & OWNER_DIED != 0)
     }
 
-    /// Frees the slots that dead owners left.
+    /// Frees the slots of dead owners.
     pub(super) fn bury_dead(&self) {
         for word in self.words() {
-            // Relaxed: who claims the slot next learns nothing from the dead.
+            // Relaxed: the next claimer reads nothing that the dead owner wrote.
             let (success, failure) = (Ordering::Relaxed, Ordering::Relaxed);
             let _ = word.compare_exchange(OWNER_DIED, 0, success, failure);
         }

@@ -3,8 +3,8 @@
 //! 1. A member joins by setting its bit in the roster with a compare-and-swap, unless CLOSED is
 //!    set.
 //! 2. A member at its first barrier sets CLOSED. From then on the members are fixed.
-//! 3. A member arrives by adding one to `arrived`. The last one resets it, and then counts
-//!    `generation` up and wakes the others, which wait for that word to change.
+//! 3. A member arrives by adding one to `arrived`. The last one resets it, increments `generation`,
+//!    and wakes the others, which wait for that word to change.
 //! 4. If a member dies, the host sets BROKEN in the word that all wait for, and wakes them. A
 //!    barrier that was complete before counts; every later one fails.
 //!
@@ -18,11 +18,11 @@ use std::time::Duration;
 use crate::atomics::{AtomicU32, AtomicU64, Ordering};
 use crate::sys::futex;
 
-/// Most members of a team: the bits of the roster, less CLOSED.
+/// The most members of a team: the bits of the roster without CLOSED.
 pub(crate) const MEMBERS_MAX: usize = 63;
-/// Set in the roster once the members are fixed.
+/// Set in the roster when the members are fixed.
 const CLOSED: u64 = 1 << 63;
-/// Set in `generation` once a member has died; the other bits count complete barriers, and wrap.
+/// Set in `generation` when a member has died; the other bits count complete barriers, and wrap.
 const BROKEN: u32 = 1 << 31;
 
 /// The words that the members and the host share; zero at first.
@@ -59,7 +59,7 @@ impl TeamWords {
         }
     }
 
-    /// Member `ordinal`, less than [`MEMBERS_MAX`], joins; false if the members are fixed.
+    /// Adds member `ordinal`, less than [`MEMBERS_MAX`]; false if the members are fixed.
     pub(crate) fn join(&self, ordinal: usize) -> bool {
         let mut roster = self.roster.load(Ordering::Acquire);
         while roster & CLOSED == 0 {
@@ -73,7 +73,7 @@ impl TeamWords {
         false
     }
 
-    /// The members that have joined: bit `n` stands for ordinal `n`.
+    /// The members that have joined: bit `n` is ordinal `n`.
     pub(crate) fn joined(&self) -> u64 {
         self.roster.load(Ordering::Acquire) & !CLOSED
     }
@@ -88,8 +88,8 @@ impl TeamWords {
     }
 
     /// Waits until every member has arrived. The members are fixed. `spin` is called before each
-    /// sleep with the condition that ends the wait, and says whether it has become true; a sleep
-    /// takes at most `sleep_max`. False: the team is broken.
+    /// sleep with the condition that ends the wait, and returns whether it became true; a sleep
+    /// takes at most `sleep_max`. Returns false if the team is broken.
     pub(crate) fn meet(
         &self,
         spin: impl Fn(&dyn Fn() -> bool) -> bool,
@@ -99,7 +99,7 @@ impl TeamWords {
         if generation & BROKEN != 0 {
             return false;
         }
-        // AcqRel: the last to arrive has seen what all others did before.
+        // AcqRel: the last to arrive has seen everything that the others did before.
         let arrived = self.arrived.fetch_add(1, Ordering::AcqRel) + 1;
         if arrived == self.joined().count_ones() {
             self.complete(generation);
@@ -119,7 +119,7 @@ impl TeamWords {
         self.arrived.store(0, Ordering::Relaxed);
         let (mut current, next) = (generation, (generation + 1) & !BROKEN);
         // Release: pairs with the Acquire loads in `meet`. Only the host writes meanwhile, and it
-        // only sets BROKEN, which stays.
+        // only sets BROKEN, which must stay.
         while let Err(other) = self.generation.compare_exchange(
             current,
             next | current & BROKEN,
@@ -131,7 +131,7 @@ impl TeamWords {
         futex::wake(&self.generation, futex::ALL);
     }
 
-    /// Host, after a death: fails every barrier that is not complete.
+    /// Called by the host after a death: fails every barrier that is not complete.
     pub(crate) fn break_up(&self) {
         if self.generation.fetch_or(BROKEN, Ordering::AcqRel) & BROKEN == 0 {
             futex::wake(&self.generation, futex::ALL);
@@ -147,7 +147,7 @@ mod loom_tests {
     use std::sync::Arc;
     use std::sync::atomic::AtomicBool;
 
-    /// Two members, what each has done, and how often each is past a barrier.
+    /// Two members, the work of each, and its number of passed barriers.
     struct Shared {
         words: TeamWords,
         work: [AtomicU32; 2],
@@ -166,7 +166,7 @@ mod loom_tests {
             self.words.meet(|_| false, None)
         }
 
-        /// Joins, works, and meets the others `barriers` times; `None`: too late.
+        /// Joins, works, and meets the others `barriers` times; `None` if it joined too late.
         fn run(&self, ordinal: usize, barriers: u32) -> Option<u64> {
             if !self.words.join(ordinal) {
                 return None;

@@ -1,7 +1,7 @@
 //! A number for each thread of a process.
 //!
-//! Tokens tell processes apart; where threads of one process must be told apart as well, a word
-//! holds both. A number is never used twice in a process.
+//! Tokens distinguish processes. A word that must also distinguish the threads of a process holds
+//! both. A number is never used twice in a process.
 
 use std::cell::Cell;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -18,7 +18,7 @@ loom::thread_local! {
     static NUMBER: Cell<u32> = Cell::new(0);
 }
 
-/// The calling thread's number, from 1 on.
+/// The calling thread's number, at least 1.
 #[inline]
 pub(super) fn number() -> u32 {
     NUMBER.with(|number| {

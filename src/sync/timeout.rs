@@ -1,32 +1,32 @@
-//! How long a wait may last, and how it spends time.
+//! How long a wait may last, and how it waits.
 
 use std::time::{Duration, Instant};
 
-/// Who notices that a process died.
+/// How waits notice that a process died.
 ///
-/// A death is noticed by whoever calls [`OwnerTable::sweep`](super::OwnerTable::sweep). Programs
-/// that share nothing but a name have nobody for that, so their waits look for themselves.
+/// A death is noticed when [`OwnerTable::sweep`](super::OwnerTable::sweep) is called. Programs that
+/// share only a name have no common supervisor to call it, so their waits check for deaths.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum Watch {
-    /// Every waiter: it wakes up each 50 ms to look at the word again and to check that the
-    /// owner it waits for lives, and sweeps if it does not.
+    /// Every waiter wakes up each 50 ms, checks the word and whether the owner that it waits for
+    /// lives, and sweeps if it does not.
     #[default]
     Waiters,
-    /// A supervisor that is told of each death and then sweeps. Waits sleep until woken.
+    /// A supervisor that is notified of each death and sweeps. Waits sleep until woken.
     Supervisor,
 }
 
-/// How long a sleep may last under [`Watch::Waiters`]. Long enough to cost nothing (a wake-up is
-/// some 5 us), short enough that a death does not look like a hang.
+/// The longest sleep under [`Watch::Waiters`]. Long enough to cost nothing (a wake-up takes about 5
+/// us), short enough that a death does not look like a hang.
 const SLICE: Duration = Duration::from_millis(50);
 
-/// Pauses before the first `sched_yield`: between 1 and 2 us, the time in which a peer that spins
-/// as well has answered. A pause is some 40 ns on the processors of the last years.
+/// Pauses before the first `sched_yield`: between 1 and 2 us, the time in which a spinning peer has
+/// answered. A pause takes about 40 ns on recent processors.
 const PAUSES: u32 = if cfg!(loom) { 0 } else { 40 };
 
-/// How long to yield before sleeping. A yielding spinner costs a neighbour on its core nothing,
-/// while a wake-up of a halted core costs 30 to 70 us.
+/// How long to yield before sleeping. A yielding spinner hardly delays others on its core, while
+/// waking a halted core takes 30 to 70 us.
 const YIELD_TIME: Duration = Duration::from_micros(if cfg!(loom) { 0 } else { 100 });
 
 /// When a wait ends without success.
@@ -49,10 +49,10 @@ pub enum Timeout {
     Now,
     /// At this time.
     At(Instant),
-    /// Never: the wait has no bound.
+    /// Never: the wait has no limit.
     Never,
-    /// After so many sleeps. For callers that must check something between sleeps and need no
-    /// clock for it, and for models, in which time does not pass.
+    /// After this many sleeps. For callers that must check something between sleeps and need no
+    /// clock for it, and for models, which have no time.
     #[doc(hidden)]
     Sleeps(u32),
 }
@@ -74,7 +74,8 @@ impl Timeout {
         Instant::now().checked_add(timeout).map_or(Timeout::Never, Timeout::At)
     }
 
-    /// How long the next sleep may last: `None` if the wait is over, `Some(None)` for any time.
+    /// The longest duration of the next sleep: `None` if the wait is over, `Some(None)` for any
+    /// time.
     pub(crate) fn next_sleep(&mut self, watch: Watch) -> Option<Option<Duration>> {
         let slice = match watch {
             Watch::Waiters => Some(SLICE),
@@ -98,7 +99,7 @@ impl Timeout {
     }
 }
 
-/// The part of a wait before the sleep: pause for 1 us, then give the core away.
+/// The part of a wait before the sleep: pause for 1 us, then yield the core.
 #[derive(Debug, Default)]
 pub(crate) struct Backoff {
     pauses: u32,
@@ -106,7 +107,7 @@ pub(crate) struct Backoff {
 }
 
 impl Backoff {
-    /// Passes a moment, or returns false when it is time to sleep.
+    /// Waits a moment, or returns false when it is time to sleep.
     #[inline]
     pub(crate) fn pass(&mut self) -> bool {
         if self.pauses < PAUSES {

@@ -1,4 +1,4 @@
-//! How many messages each process has taken and not acknowledged.
+//! Counts the messages that each process has popped and not acknowledged.
 //!
 //! Each process that takes messages has a word. It holds how many messages the process has not
 //! acknowledged, and the number of the last message that was counted:
@@ -15,10 +15,11 @@
 //! 2. It commits the removal: n messages are popped.
 //!
 //! If it dies between the two, its word counts a message that was not popped. The next consumer,
-//! under the same lock, looks at the word that `last` names and takes such a count back before it
-//! takes a message itself. So a number above the number of popped messages always means that the
-//! last message was not taken. Unfinished are the messages in the ring plus the sum of these words.
-//! The ring is read first: a message that is being taken is then counted twice rather than never.
+//! under the same lock, checks the word of index `last` and undoes such a count before it takes a
+//! message itself. So a number above the number of popped messages always means that the last
+//! message was not taken. The unfinished messages are those in the ring plus the sum of these
+//! words. The ring is read first: a message that is being taken is then counted twice rather than
+//! not at all.
 #![allow(unsafe_code)]
 
 use std::ptr::NonNull;
@@ -31,22 +32,22 @@ use super::timeout::Timeout;
 use crate::atomics::{AtomicU32, AtomicU64, Ordering};
 use crate::error::{Error, Result};
 
-/// Processes that can take messages of one queue at once.
+/// The most processes that can take messages of one queue at once.
 const CONSUMERS: usize = if cfg!(loom) { 2 } else { 256 };
 
 const COUNT_BITS: u32 = 24;
 const COUNT_MASK: u64 = (1 << COUNT_BITS) - 1;
 const NUMBER_MASK: u64 = u64::MAX >> COUNT_BITS;
 
-/// The words, in front of a ring.
+/// The words, placed before a ring.
 ///
 /// | field | written by | read by | guard | if the writer dies |
 /// |---|---|---|---|---|
 /// | `joined` | see `EventCount` | callers of `join` | compare-and-swap | sweeps wake them |
-/// | `last` | consumers | consumers | pop lock | it names the word to repair |
-/// | `lost` | whoever counts losses | callers of `join` | an add | a loss is not reported |
+/// | `last` | consumers | consumers | pop lock | index of the word to repair |
+/// | `lost` | counters of losses | callers of `join` | an add | a loss is not reported |
 /// | `holders` | see `Slots` | all | compare-and-swap | a sweep makes it OWNER_DIED |
-/// | `counts` | holder, consumers, whoever counts losses | all | compare-and-swap | see the file |
+/// | `counts` | holder, consumers, counters of losses | all | compare-and-swap | see the file |
 #[repr(C, align(128))]
 #[derive(Debug)]
 pub(crate) struct UnackedWords {
@@ -63,7 +64,7 @@ const _: () = {
     assert!(size_of::<UnackedWords>().is_multiple_of(Ring::ALIGN));
 };
 
-/// Runs of futex words among them.
+/// The number of directory entries for them.
 pub(crate) const UNACKED_ENTRIES: u32 = 2;
 
 /// The words as one process sees them.
@@ -82,7 +83,7 @@ fn pack(number: u64, count: u64) -> u64 {
     (number & NUMBER_MASK) << COUNT_BITS | count.min(COUNT_MASK)
 }
 
-/// The count of a word when `popped` messages have been popped, without those that were not.
+/// The count of a word when `popped` messages have been popped, without messages that were not.
 fn settled(word: u64, popped: u64) -> u64 {
     let ahead = (word >> COUNT_BITS).wrapping_sub(popped) & NUMBER_MASK;
     let count = word & COUNT_MASK;
@@ -92,8 +93,8 @@ fn settled(word: u64, popped: u64) -> u64 {
 impl Unacked {
     /// # Safety
     ///
-    /// - `words` are valid as long as this is used; they are zero at first, and everybody writes
-    ///   them by atomics.
+    /// - `words` are valid as long as this is used; they are zero at first, and are written only by
+    ///   atomics.
     pub(crate) unsafe fn new(words: NonNull<UnackedWords>) -> Unacked {
         // SAFETY: valid, by the contract.
         let holders = NonNull::from(unsafe { &words.as_ref().holders });
@@ -107,7 +108,7 @@ impl Unacked {
         unsafe { self.words.as_ref() }
     }
 
-    /// Registers the futex words in the directory. Once, by the creator.
+    /// Registers the futex words in the directory. Called once, by the creator.
     pub(crate) fn register(&self, table: &OwnerTable) -> Result<()> {
         self.words().joined.register(table.directory())?;
         self.holders.register(table)
@@ -140,7 +141,7 @@ impl Unacked {
     /// # Errors
     ///
     /// As for [`Ring::read`]; [`Error::Corrupt`] if the counts cannot be those of a queue;
-    /// [`Error::Full`] if the word cannot count one more. The message stays then.
+    /// [`Error::Full`] if the word cannot count one more. Then the message stays.
     pub(crate) fn take(
         &self,
         index: usize,
@@ -156,9 +157,10 @@ impl Unacked {
         Ok(())
     }
 
-    /// How many messages are in `ring`, or taken and not acknowledged.
+    /// The number of messages in `ring`, or taken and not acknowledged.
     pub(crate) fn unfinished(&self, ring: &Ring) -> u64 {
-        // Popped before pushed, and both before the counts: too many rather than too few.
+        // Popped before pushed, and both before the counts: the result may be too high, never too
+        // low.
         let popped = ring.popped();
         let queued = ring.pushed().wrapping_sub(popped);
         let counts = self.words().counts.iter();
@@ -166,14 +168,14 @@ impl Unacked {
         queued.saturating_add(unacked)
     }
 
-    /// Counts one message for `index`, before it is popped. Under the pop lock, when `popped`
-    /// messages have been popped.
+    /// Counts one message for `index`, before it is popped. Requires the pop lock, and that
+    /// `popped` messages have been popped.
     fn record(&self, index: usize, popped: u64) -> Result<()> {
         let Some(number) = popped.checked_add(1) else {
             let found = format!("{popped} messages popped");
             return Err(Error::Corrupt { what: "the joinable queue", found });
         };
-        // Relaxed: written under the lock that the caller holds.
+        // Relaxed: written under the lock, which the caller holds.
         let last = self.words().last.load(Ordering::Relaxed) as usize;
         if let Some(word) = self.words().counts.get(last) {
             change(word, |word| {
@@ -208,9 +210,9 @@ impl Unacked {
         was_taken
     }
 
-    /// How many messages have been lost so far.
+    /// The number of messages that have been lost so far.
     pub(crate) fn lost(&self) -> u64 {
-        // Relaxed: a number for an error message.
+        // Relaxed: an independent number.
         self.words().lost.load(Ordering::Relaxed)
     }
 
@@ -228,7 +230,7 @@ impl Unacked {
         self.count_lost_of_swept(owner, popped);
     }
 
-    /// As [`count_lost_of_dead`](Unacked::count_lost_of_dead), for owners that were swept already.
+    /// As [`count_lost_of_dead`](Unacked::count_lost_of_dead), for owners that were already swept.
     pub(super) fn count_lost_of_swept(&self, owner: &Owner, popped: impl Fn() -> u64) {
         for index in 0..CONSUMERS {
             // Claimed meanwhile, so that no other process begins to count in it.
@@ -246,18 +248,18 @@ impl Unacked {
         let before = change(word, |word| (word & COUNT_MASK != 0).then_some(word & !COUNT_MASK));
         let lost = before.map_or(0, |word| settled(word, popped));
         if lost > 0 {
-            // Relaxed: a number for an error message.
+            // Relaxed: an independent number.
             self.words().lost.fetch_add(lost, Ordering::Relaxed);
         }
     }
 }
 
-/// Replaces a word by what `next` makes of it, if anything; returns what it replaced.
+/// Replaces a word by the result of `next`, if there is one; returns the replaced value.
 fn change(word: &AtomicU64, next: impl Fn(u64) -> Option<u64>) -> Option<u64> {
     let mut seen = word.load(Ordering::Acquire);
     loop {
         let wanted = next(seen)?;
-        // AcqRel: Release pairs with the Acquire in `unfinished`, so that whoever sees a message
+        // AcqRel: Release pairs with the Acquire in `unfinished`: a process that sees a message
         // popped sees it counted.
         match word.compare_exchange(seen, wanted, Ordering::AcqRel, Ordering::Acquire) {
             Ok(_) => return Some(seen),

@@ -1,10 +1,10 @@
-//! A barrier: nobody goes on before all have come.
+//! A barrier: no member continues before all have arrived.
 //!
-//! Members join before they wait, so that the death of one is noticed wherever it happens. A
-//! barrier breaks when a member dies, when one wait times out, or by [`abort`](RawBarrier::abort):
-//! then all who wait, and all who come, get [`Error::Broken`], until [`reset`](RawBarrier::reset).
+//! Members join before they wait, so the death of one is noticed at any time. A barrier breaks when
+//! a member dies, when a wait times out, or by [`abort`](RawBarrier::abort). Then present and later
+//! waiters get [`Error::Broken`], until [`reset`](RawBarrier::reset).
 //!
-//! The state is one 64-bit word, and each change of it one compare-and-swap:
+//! The state is one 64-bit word; each change is one compare-and-swap:
 //!
 //! | resets (63-48) | phase (47-17) | BROKEN (16) | arrived (15-0)                            |
 //! |----------------|---------------|-------------|-------------------------------------------|
@@ -14,12 +14,12 @@
 //! | r + 1          | any           | 0           | 0: reset; who waited before gets an error |
 //!
 //! 1. A member adds itself to `arrived`; the last one instead starts the next phase and notifies.
-//! 2. Who waits does so until phase, resets or BROKEN differ from what it left.
-//! 3. Before it sleeps it looks whether a member has died. A sweep marks the slots of the dead and
-//!    wakes all, so a member asleep will look again. It sets BROKEN and notifies.
+//! 2. A waiter waits until phase, resets or BROKEN differ from the state that it stored.
+//! 3. Before it sleeps, it checks whether a member has died; if so, it sets BROKEN and notifies. A
+//!    sweep marks the slots of the dead and wakes all, so sleeping members check again.
 //!
-//! A member that dies between the store that starts a phase and its notification: the sweep makes
-//! up for that; those who wait find the phase started, and the next phase broken.
+//! A member may die between the store that starts a phase and its notification. Then the sweep
+//! notifies: the waiters find the phase started, and the next phase broken.
 #![allow(unsafe_code)]
 
 #[cfg(all(test, not(loom)))]
@@ -43,7 +43,7 @@ const ONE_RESET: u64 = 1 << 48;
 const PHASES: u64 = ONE_RESET - ONE_PHASE;
 const RESETS: u64 = !(ONE_RESET - 1);
 
-/// Most members of one barrier.
+/// The most members of one barrier.
 pub const PARTIES_MAX: u32 = row::SLOTS_MAX;
 
 const KIND: Kind = Kind {
@@ -53,8 +53,8 @@ const KIND: Kind = Kind {
     extra: 0,
 };
 
-/// A barrier as one owner sees it. [`join`](RawBarrier::join) it to wait, or just
-/// [`wait`](RawBarrier::wait).
+/// A barrier as one owner sees it. [`join`](RawBarrier::join) it and wait, or call
+/// [`wait`](RawBarrier::wait) directly.
 #[derive(Clone)]
 pub struct RawBarrier(Row);
 
@@ -70,7 +70,7 @@ impl fmt::Debug for RawBarrier {
 }
 
 impl RawBarrier {
-    /// The size of a barrier for so many members, in bytes.
+    /// The size of a barrier for `parties` members, in bytes.
     #[must_use]
     pub const fn size_bytes(parties: u32) -> usize {
         Row::size_bytes(parties)
@@ -111,26 +111,26 @@ impl RawBarrier {
         Ok(RawBarrier(unsafe { Row::attach(&KIND, place, place_bytes, owner) }?))
     }
 
-    /// A barrier over a row that exists: for models.
+    /// A barrier over an existing row, for models.
     #[cfg(all(test, loom))]
     pub(in crate::sync) fn over(row: Row) -> RawBarrier {
         RawBarrier(row)
     }
 
-    /// How many members it takes.
+    /// The number of members.
     #[must_use]
     pub fn parties(&self) -> usize {
         self.0.slots().count()
     }
 
-    /// How many members wait in this phase. More may come before the caller has looked.
+    /// How many members wait in this phase. The number may be outdated at once.
     #[must_use]
     pub fn waiting(&self) -> usize {
         let arrived = self.0.state().load(Ordering::Relaxed) & ARRIVED;
         usize::try_from(arrived).map_or(self.parties(), |arrived| arrived.min(self.parties()))
     }
 
-    /// Whether it is broken. It may break before the caller has looked at the answer.
+    /// Whether it is broken. The answer may be outdated at once.
     #[must_use]
     pub fn is_broken(&self) -> bool {
         self.0.state().load(Ordering::Relaxed) & BROKEN != 0 || self.0.slots().has_dead()
@@ -140,7 +140,7 @@ impl RawBarrier {
     ///
     /// # Errors
     ///
-    /// [`Error::Full`] if there are as many as it takes: members that died count until a reset.
+    /// [`Error::Full`] if it has all its members; those that died count until a reset.
     pub fn join(&self) -> Result<RawMember<'_>> {
         match self.0.slots().claim_free(self.0.token()) {
             Some(slot) => Ok(RawMember { barrier: self, slot }),
@@ -151,15 +151,14 @@ impl RawBarrier {
         }
     }
 
-    /// Waits as a member that joins for this one wait: as [`RawMember::wait`]. A death is noticed
-    /// only during the wait, so whoever might die between two waits should
-    /// [`join`](RawBarrier::join).
+    /// Joins for this one wait, and waits as [`RawMember::wait`]. A death is noticed only during
+    /// the wait, so a process that may die between two waits should [`join`](RawBarrier::join).
     ///
     /// # Errors
     ///
     /// As for [`RawMember::wait`].
     pub fn wait(&self, timeout: Timeout) -> Result<Option<bool>> {
-        // Those of the phase before may not have left yet.
+        // Members of the previous phase may not have left yet.
         let join = |_| {
             if self.is_broken() {
                 return Some(Err(self.broken("a member died, or gave up")));
@@ -175,13 +174,13 @@ impl RawBarrier {
         }
     }
 
-    /// Breaks the barrier: all who wait and all who come get [`Error::Broken`].
+    /// Breaks the barrier: present and later waiters get [`Error::Broken`].
     pub fn abort(&self) {
         self.change(|state| state | BROKEN);
     }
 
-    /// Makes the barrier new: not broken, and without its dead members, so that others can join.
-    /// Who waits at this time gets [`Error::Broken`].
+    /// Repairs the barrier and removes its dead members, so that others can join. Present waiters
+    /// get [`Error::Broken`].
     pub fn reset(&self) {
         self.0.slots().bury_dead();
         self.change(|state| (state & (RESETS | PHASES)).wrapping_add(ONE_RESET));
@@ -190,8 +189,8 @@ impl RawBarrier {
     fn change(&self, new: impl Fn(u64) -> u64) {
         let word = self.0.state();
         let mut state = word.load(Ordering::Relaxed);
-        // AcqRel: Release pairs with the Acquire in `pass`; Acquire keeps what arrivals before
-        // it released, since it replaces their store.
+        // AcqRel: Release pairs with the Acquire in `pass`. Acquire preserves what earlier arrivals
+        // released, whose store this one replaces.
         while let Err(now) =
             word.compare_exchange(state, new(state), Ordering::AcqRel, Ordering::Relaxed)
         {
@@ -214,8 +213,8 @@ impl RawBarrier {
             } else {
                 entered + 1
             };
-            // Release and Acquire pair with each other: what any member wrote before it came is
-            // visible to all who go on, through the chain of these swaps.
+            // Release and Acquire pair with each other through the chain of these swaps: all that a
+            // member wrote before it arrived is visible to all that continue.
             match word.compare_exchange(entered, arrived, Ordering::AcqRel, Ordering::Relaxed) {
                 Ok(_) if is_last => {
                     self.0.notify();
@@ -229,7 +228,7 @@ impl RawBarrier {
         let outcome = self.0.wait_for(timeout, attempt);
         if outcome.is_none() {
             self.break_phase(entered);
-            // Unless the last member came at the last moment.
+            // Unless the last member has arrived just now.
             return Ok(self.outcome(entered, WaitPhase::First).and_then(Result::ok));
         }
         outcome.transpose()
@@ -255,7 +254,7 @@ impl RawBarrier {
         None
     }
 
-    /// Breaks the barrier, unless the phase that was entered is over.
+    /// Breaks the barrier, unless the phase that the caller entered is over.
     fn break_phase(&self, entered: u64) {
         self.change(|state| {
             let is_over = (state ^ entered) & (RESETS | PHASES) != 0;
@@ -269,8 +268,8 @@ impl RawBarrier {
     }
 }
 
-/// One of a barrier's members. Dropping it leaves the barrier, whose others then wait for
-/// somebody to join in its place.
+/// A member of a barrier. Dropping it leaves the barrier, and the others then wait until another
+/// member joins in its place.
 #[derive(Debug)]
 pub struct RawMember<'a> {
     barrier: &'a RawBarrier,
@@ -278,9 +277,9 @@ pub struct RawMember<'a> {
 }
 
 impl RawMember<'_> {
-    /// Waits until all members wait. All that they wrote before is visible after. Returns whether
-    /// this was the last to come, which is true for one of them; `None` if `timeout` was over,
-    /// which breaks the barrier for all.
+    /// Waits until all members wait. What they wrote before is visible afterwards. Returns whether
+    /// this member arrived last, which is true for one of them; `None` if `timeout` ended, which
+    /// breaks the barrier for all.
     ///
     /// # Errors
     ///
@@ -295,7 +294,7 @@ impl Drop for RawMember<'_> {
     fn drop(&mut self) {
         let row = &self.barrier.0;
         row.slots().release(self.slot, row.token());
-        // Somebody may wait for room to join.
+        // Others may wait to join.
         row.notify();
     }
 }

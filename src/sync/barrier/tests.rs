@@ -9,7 +9,7 @@ use crate::sync::arena::Arena;
 
 fn with_barrier(parties: u32, test: impl FnOnce(&Arena, &RawBarrier)) {
     let arena = Arena::new();
-    // SAFETY: the place is the arena's, aligned and large enough for a few members.
+    // SAFETY: the place is in the arena, aligned and large enough for a few members.
     let barrier = unsafe { RawBarrier::create(arena.place(), parties, &arena.owner()) };
     test(&arena, &barrier.unwrap());
 }
@@ -130,7 +130,7 @@ fn attaching_to_other_bytes_is_a_layout_error() {
     with_barrier(2, |arena, _| {
         let owner = arena.owner();
         let attach = |room| {
-            // SAFETY: the place is the arena's, and has that much room.
+            // SAFETY: the place is in the arena, and has that much room.
             unsafe { RawBarrier::attach(arena.place(), room, &owner) }
         };
         assert_eq!(attach(32).unwrap().parties(), 2);
@@ -138,7 +138,7 @@ fn attaching_to_other_bytes_is_a_layout_error() {
         assert!(matches!(attach(8), Err(Error::Layout { .. })));
         // SAFETY: within the barrier: the number of its members.
         let parties = unsafe { arena.place().cast::<AtomicU32>().add(2) };
-        // SAFETY: an atomic to all who use it.
+        // SAFETY: all users access it as an atomic.
         unsafe { parties.as_ref() }.store(u32::MAX, Ordering::Relaxed);
         assert!(matches!(attach(64), Err(Error::Layout { .. })));
     });
@@ -149,7 +149,7 @@ fn whoever_waits_without_joining_is_a_member_for_that_long() {
     with_barrier(3, |_, barrier| {
         let (arrivals, leaders) = (AtomicU32::new(0), AtomicU32::new(0));
         std::thread::scope(|scope| {
-            // Twice as many as it takes: any three that meet go on.
+            // Twice as many as the barrier has members: any three that meet continue.
             for _ in 0..6 {
                 scope.spawn(|| {
                     while arrivals.fetch_add(1, Ordering::Relaxed) < 3000 {

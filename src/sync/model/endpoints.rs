@@ -8,7 +8,7 @@ use super::{Shared, check, check_deaths, spawn, spawn_victim};
 use crate::sync::endpoints::{EndpointWords, Endpoints, Serials};
 use crate::sync::owner::Owner;
 
-/// What the processes of a model share, and what each has for itself.
+/// The shared words of a model, and the private state of each process.
 struct PipeWords {
     endpoints: EndpointWords,
     host_serials: Serials,
@@ -16,7 +16,7 @@ struct PipeWords {
 }
 
 impl PipeWords {
-    /// With an owner for the host and one for a worker.
+    /// Makes the words, an owner for the host and one for a worker.
     fn new() -> (Arc<Shared<PipeWords>>, [Owner; 2]) {
         let words = PipeWords {
             endpoints: EndpointWords::new(),
@@ -57,7 +57,7 @@ fn loom_an_end_on_its_way_to_a_worker_has_a_holder_at_every_moment() {
         assert!(!words.host().release(&other, &host), "the end was on its way");
         assert!(!words.host().is_deserted(0), "the end was on its way");
         let (received, worker) = receiving.join().unwrap();
-        // The lease ends after the worker has decoded the message: it has nothing left to release.
+        // The lease ends after the worker has decoded the message: its release has no effect.
         assert!(!words.host().release(&sent, &host), "the worker holds the end");
         assert!(words.worker().release(&received, &worker), "it was the last holder");
     });
@@ -69,7 +69,8 @@ fn loom_a_claim_that_was_released_is_not_taken_over_from_its_successor() {
         let (words, [host, worker]) = PipeWords::new();
         let sent = words.host().claim(0, &host).unwrap();
         let transit = words.host().transit(&sent, &host, false);
-        // The message is late: the host has given up, and holds the same slot for another handle.
+        // The message is late: the host has released it, and holds the same slot for another
+        // handle.
         words.host().release(&sent, &host);
         let successor = words.host().claim(0, &host).unwrap();
         let receiving = spawn(&words, move |words| {

@@ -1,4 +1,4 @@
-//! Models of the event count by itself.
+//! Models of the event count alone.
 
 use std::sync::Arc;
 
@@ -61,7 +61,7 @@ fn loom_a_sweep_wakes_the_sleeper_of_a_notifier_that_dies_at_any_operation() {
         let died = victim.join().unwrap();
         condition.sweep(&doomed);
         if condition.is_true.load(Ordering::Relaxed) == 0 {
-            // It died before it made the condition true: another process does.
+            // The victim died before it made the condition true: another process does.
             condition.commit();
         }
         sleeper.join().unwrap();

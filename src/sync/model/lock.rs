@@ -59,7 +59,7 @@ fn loom_a_waiter_that_gives_up_passes_the_wake_up_on() {
         let impatient = spawn(&shared, move |_| drop(first.lock_within(Timeout::Sleeps(1))));
         let patient = spawn(&shared, move |_| drop(second.lock()));
         drop(guard);
-        // Takes the lock from under a waiter that was woken, and then sees none in the word.
+        // Takes the lock before a waiter that was woken, and then sees no WAITERS in the word.
         drop(holder.lock());
         impatient.join().unwrap();
         patient.join().unwrap();
@@ -90,7 +90,7 @@ fn loom_a_pulse_of_a_manual_event_releases_no_later_than_the_next() {
         let waiter = spawn(&shared, |shared| shared.event().wait(Timeout::Never));
         shared.event().set();
         shared.event().reset();
-        // Whether or not the waiter had come in time, it is not lost now.
+        // Whether or not the waiter came in time, it must be released now.
         shared.event().set();
         waiter.join().unwrap();
     });
@@ -126,7 +126,7 @@ fn loom_a_death_at_any_operation_of_a_setter_loses_no_wake_up() {
         shared.sweep(&doomed);
         let released = !died || shared.event().is_set();
         if !released {
-            // It died before its store, or the waiter has been released by it already.
+            // The victim died before its store, or the waiter has consumed it already.
             shared.event().set();
         }
         waiter.join().unwrap();

@@ -36,7 +36,7 @@ use super::timeout::Watch;
 use crate::atomics::{AtomicU32, AtomicU64, mortal::live_for};
 use crate::sys::identity::Identity;
 
-/// What the processes of a model share: an owner table, and the words of the model.
+/// The memory of a model: an owner table, and the words of its primitives.
 struct Shared<W> {
     header: TableHeader,
     owners: Box<[OwnerEntry]>,
@@ -44,7 +44,7 @@ struct Shared<W> {
     words: W,
 }
 
-// SAFETY: the words of all models are atomics, and cells that loom watches.
+// SAFETY: the words of all models are atomics, and cells that loom checks.
 unsafe impl<W> Sync for Shared<W> {}
 // SAFETY: as for `Sync`.
 unsafe impl<W> Send for Shared<W> {}
@@ -58,7 +58,7 @@ impl<W> Deref for Shared<W> {
 }
 
 impl<W> Shared<W> {
-    /// `words` with a table for so many owners and runs of futex words.
+    /// Adds to `words` a table for this many owners and directory entries.
     fn with_table(owners: u32, entries: u32, words: W) -> Arc<Shared<W>> {
         Arc::new(Shared {
             header: TableHeader::new(owners, entries, 0),
@@ -82,7 +82,7 @@ impl<W> Shared<W> {
     }
 
     fn sweep(&self, dead: &Owner) -> usize {
-        // SAFETY: the models wait for the end of the thread that uses this owner first.
+        // SAFETY: the models first wait for the end of the thread that uses this owner.
         unsafe { self.table().sweep(dead.token()) }
     }
 }
@@ -182,13 +182,13 @@ impl Primitives {
 
     /// Reads the guarded value. Loom fails if a thread is in `critical_section` meanwhile.
     fn look(&self) {
-        // SAFETY: that nobody writes meanwhile is what the model checks.
+        // SAFETY: the model checks that no other thread writes meanwhile.
         self.guarded.with(|guarded| unsafe { guarded.read() });
     }
 
     /// Writes the guarded value. Loom fails if two threads are here at once.
     fn critical_section(&self) {
-        // SAFETY: that nobody else is here is what the model checks.
+        // SAFETY: the model checks that no other thread is here.
         self.guarded.with_mut(|guarded| unsafe { *guarded += 1 });
     }
 }
@@ -204,8 +204,8 @@ fn check_preempted(preemptions: usize, model: impl Fn() + Send + Sync + 'static)
     builder.check(model);
 }
 
-/// Checks `model` for a victim that dies at its operation 0, 1, 2, ... until it always survives.
-/// The model gets the number of the operation, and returns whether the victim died.
+/// Checks `model` for a victim that dies at its operation 0, 1, 2, ... until it survives. The model
+/// gets the number of the operation, and returns whether the victim died.
 fn check_deaths(model: impl Fn(usize) -> bool + Send + Sync + Clone + 'static) {
     for operations in 0.. {
         let someone_died = Arc::new(AtomicBool::new(false));

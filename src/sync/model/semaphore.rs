@@ -48,7 +48,7 @@ fn loom_a_death_at_any_operation_of_a_holder_gives_its_permit_back() {
     check_deaths(|operations| {
         let shared = Shared::new(Reset::Manual);
         let (doomed, heir) = (shared.owner(), shared.owner());
-        // Of two permits one is out of the game.
+        // One of the two permits is never released.
         std::mem::forget(shared.semaphore(&heir).acquire(Timeout::Never).unwrap());
         let theirs = doomed.clone();
         let victim = spawn_victim(&shared, operations, move |shared| {

@@ -1,4 +1,4 @@
-//! Models of the messages that are taken and not acknowledged.
+//! Models of messages that are delivered and not acknowledged.
 #![allow(unsafe_code)]
 
 use std::ptr::NonNull;
@@ -54,8 +54,8 @@ impl JoinableWords {
 fn loom_a_message_is_unfinished_until_it_is_acknowledged() {
     check(|| {
         let (words, [consumer, observer]) = JoinableWords::new();
-        // The observer is the thread that is spawned: so loom first runs the consumer to its end,
-        // and then tries the observer before each of its stores.
+        // The observer is the spawned thread, so loom first runs the consumer to its end, and then
+        // tries the observer before each of the consumer's stores.
         let observing = spawn(&words, move |words| {
             if words.unacked().unfinished(&words.ring(&observer)) == 0 {
                 // SeqCst, as the store below.
@@ -84,7 +84,7 @@ fn loom_a_consumer_that_dies_at_any_operation_has_lost_the_message_or_left_it() 
         });
         let died = victim.join().unwrap();
         words.sweep(&doomed);
-        // The heir takes what is there while a third process counts what was lost.
+        // The heir takes a message while a third process counts the lost ones.
         let (ring, own_name) = (words.ring(&heir), heir.clone());
         let counting = spawn(&words, move |words| {
             words.unacked().count_lost_of_swept(&own_name, || ring.popped());

@@ -1,4 +1,4 @@
-//! One process's claim on an owner table.
+//! A process's claim on an owner table.
 #![allow(unsafe_code)]
 
 use std::any::Any;
@@ -12,11 +12,11 @@ use crate::sync::timeout::Watch;
 use crate::sys::fork::Instance;
 use crate::sys::identity::Identity;
 
-/// One process's claim on a table: what its locks are taken in the name of.
+/// A process's claim on a table. Its locks are taken for this owner.
 ///
-/// Clones are the same owner. When the last one is dropped, locks still held (by forgotten
-/// guards) come free as if the owner had died, and the entry is freed. In a forked child a clone
-/// is inert when dropped, and must not be used: locks would be taken in the parent's name.
+/// Clones are the same owner. When the last one is dropped, locks that are still held (by forgotten
+/// guards) come free as if the owner had died, and the entry is freed. In a forked child, dropping
+/// a clone has no effect. It must not be used there: it would lock for the parent.
 #[derive(Clone)]
 pub struct Owner(Arc<Claim>);
 
@@ -25,20 +25,20 @@ struct Claim {
     token: Token,
     watch: Watch,
     made_in: Instance,
-    /// Where the token goes when it is given up.
+    /// Receives the token when the claim is dropped.
     purse: Option<Purse>,
-    /// Never read: what keeps the table's memory, for as long as the claim must be given up there.
+    /// Never read; keeps the table's memory until the claim is dropped.
     _keep: Option<Keep>,
 }
 
-/// Something that is dropped last.
+/// A value that is dropped last.
 pub(crate) type Keep = Arc<dyn Any + Send + Sync>;
 
-/// The token that this process gave up in one table, to be claimed with again: without it, a
-/// process that comes and goes would use a token up each time.
+/// The token of an earlier claim of this process in one table, to be claimed again. Without it, a
+/// process that leaves and returns would use a new token each time.
 ///
-/// Nobody else can have it meanwhile: the table never gives it out again, no word holds it after
-/// [`OwnerTable::leave`], and whoever sweeps it has seen that this process has ended.
+/// No other process can have it meanwhile: the table never gives it out again, no word holds it
+/// after [`OwnerTable::leave`], and a sweep of it requires that this process has ended.
 pub(crate) type Purse = Arc<Mutex<Option<Token>>>;
 
 impl Owner {
@@ -56,8 +56,8 @@ impl Owner {
         Owner::claim_as(table, watch, Identity::current()?)
     }
 
-    /// The same with the token in `purse`, if there is one; it goes back there. Keeps `keep` until
-    /// no clone, and no lock made with one, is left.
+    /// As `claim`, with the token in `purse`, if any, to which it returns. Holds `keep` until no
+    /// clone, and no lock made with one, is left.
     #[cfg(not(loom))]
     pub(crate) fn claim_keeping(
         table: &OwnerTable,
@@ -94,13 +94,13 @@ impl Owner {
         self.0.token
     }
 
-    /// The table in which it is claimed.
+    /// The table of the claim.
     #[must_use]
     pub fn table(&self) -> &OwnerTable {
         &self.0.table
     }
 
-    /// Who notices the deaths of other owners.
+    /// What notices the deaths of other owners.
     #[must_use]
     pub fn watch(&self) -> Watch {
         self.0.watch
@@ -108,7 +108,7 @@ impl Owner {
 }
 
 fn in_purse(purse: &Purse) -> std::sync::MutexGuard<'_, Option<Token>> {
-    // One word: a panic cannot leave it half made.
+    // A single value is always consistent.
     purse.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -121,8 +121,8 @@ impl fmt::Debug for Owner {
 impl Drop for Claim {
     fn drop(&mut self) {
         if self.made_in.is_current() {
-            // SAFETY: locks and guards of this owner hold a clone or borrow from one, so none is
-            // left but forgotten ones, which are never used again.
+            // SAFETY: locks and guards of this owner hold a clone or borrow from one, so only
+            // forgotten ones are left, which are never used again.
             unsafe { self.table.leave(self.token) };
             if let Some(purse) = &self.purse {
                 *in_purse(purse) = Some(self.token);

@@ -1,4 +1,4 @@
-//! The sweep of all whose process has ended.
+//! Sweeps all owners whose process has ended.
 
 use super::table::{OwnerEntry, OwnerTable};
 use crate::atomics::Ordering;
@@ -6,13 +6,14 @@ use crate::sync::directory::WordKind;
 use crate::sync::lock_word::{TOKEN, Token, mark_word};
 
 impl OwnerTable {
-    /// Sweeps every owner whose process has ended. Returns how many there were.
+    /// Sweeps every owner whose process has ended. Returns their number.
     ///
-    /// Costs some 10 us an owner: for programs without a supervisor, and for reclaiming. It goes
-    /// through the directory once, however many have ended, or somebody has written that they had.
+    /// Takes about 10 us for each owner, so it is for programs without a supervisor, and for
+    /// reclaiming. It reads the directory once, however many owners have ended, or entries were
+    /// forged.
     pub fn sweep_dead(&self) -> usize {
-        // Of these the process has ended: its pidfd is readable, its number is free, or the number
-        // was given to a process of another start time.
+        // The process has ended: its pidfd is readable, its pid is free, or its pid was given to a
+        // process with another start time.
         let ended = |entry: &OwnerEntry| {
             let (pid, token) = entry.claimant()?;
             (!entry.lives(pid, token)).then_some(token)
@@ -23,7 +24,7 @@ impl OwnerTable {
         }
         dead.sort_unstable();
         let is_dead = |token: Token| dead.binary_search(&token).is_ok();
-        // The steps of `sweep`, each for all of them.
+        // The steps of `sweep`, for all of them together.
         self.directory().for_each(|kind, word| {
             let holder = Token::from_bits(word.load(Ordering::Relaxed) & TOKEN);
             if let (WordKind::Lock, Some(holder)) = (kind, holder.filter(|&held| is_dead(held))) {

@@ -1,12 +1,12 @@
-//! The owner table: which process a lock's token stands for.
+//! The owner table: the process of a lock's token.
 //!
 //! Each process claims an entry before its first lock, and gets a token that no other process of
-//! this table ever had or will have; if it leaves and comes back, it may get the same again. A
-//! lock word holds the token of its owner, so that taking a lock and saying who took it are one
-//! store. After a death, [`OwnerTable::sweep`] finds the words that the dead process held.
+//! this table ever has; if it leaves and comes back, it may get the same again. A lock word holds
+//! the token of its owner, so taking a lock and recording its owner are one store. After a death,
+//! [`OwnerTable::sweep`] finds the words that the dead process held.
 //!
-//! What it does not do: tell threads of one process apart (a lock does exclude them from each
-//! other), or follow a `fork` (the child must claim an entry of its own).
+//! It does not distinguish threads of one process (a lock does exclude them from each other), and
+//! does not follow a `fork` (the child must claim an entry of its own).
 
 mod claim;
 mod dead;

@@ -1,17 +1,17 @@
-//! What a table knows of one process.
+//! Finds and sweeps the claims of one process.
 #![allow(unsafe_code)]
 
 use super::table::OwnerTable;
 
 impl OwnerTable {
-    /// Whether process `pid` has claimed an entry that it has not given up.
+    /// Whether process `pid` has a claim.
     pub(crate) fn has_process(&self, pid: u32) -> bool {
         self.owners().iter().any(|entry| entry.claimant().is_some_and(|(owner, _)| owner == pid))
     }
 
-    /// Sweeps what process `pid`, which has ended, had claimed. Returns how many locks it held.
+    /// Sweeps the claims of process `pid`, which has ended. Returns how many locks it held.
     ///
-    /// A process that was given the same number since is left alone: the start times differ.
+    /// A later process with the same pid is not affected: the start times differ.
     pub(crate) fn sweep_process(&self, pid: u32) -> usize {
         let mut marked = 0;
         for entry in self.owners() {

@@ -1,11 +1,11 @@
-//! What a table says, for those who only look.
+//! Describes a table for listings.
 
 use super::table::{OwnerEntry, OwnerTable};
 use crate::atomics::Ordering;
 use crate::sync::directory::WordKind;
 use crate::sync::lock_word::{OWNER_DIED, TOKEN, Token};
 
-/// A process that has claimed an entry of a table.
+/// A process with a claim on a table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Claimant {
     pub(crate) pid: u32,
@@ -18,17 +18,16 @@ pub(crate) struct Claimant {
 pub(crate) enum Taken {
     /// By the owner of this token.
     By(Token),
-    /// Its owner died, and nobody has taken it since.
+    /// Its owner died, and it was not taken since.
     Dead,
 }
 
-/// How many claimants, and how many taken locks, are looked at: more than a table of this crate
-/// has on 512 processors, and few enough to look up if somebody wrote over it.
+/// The most claimants, and taken locks, that are reported: more than a table of this crate has on
+/// 512 processors, and few enough to report even if the table was overwritten.
 const SHOWN_MAX: usize = 2048;
 
 impl OwnerTable {
-    /// Who has claimed an entry, the first [`SHOWN_MAX`] of them. Changes meanwhile are seen or
-    /// not.
+    /// The claimants, the first [`SHOWN_MAX`] of them. Concurrent changes may be missing.
     pub(crate) fn claimants(&self) -> Vec<Claimant> {
         let claimant = |entry: &OwnerEntry| {
             let (pid, token) = entry.claimant()?;
@@ -37,7 +36,7 @@ impl OwnerTable {
         self.owners().iter().filter_map(claimant).take(SHOWN_MAX).collect()
     }
 
-    /// The lock words that are taken, in the order of the directory, the first [`SHOWN_MAX`].
+    /// The taken lock words, in the order of the directory, the first [`SHOWN_MAX`].
     pub(crate) fn taken(&self) -> Vec<Taken> {
         let mut taken = Vec::new();
         self.directory().for_each(|kind, word| {

@@ -25,7 +25,7 @@ use crate::sys::{futex, futex::ALL};
 /// | `last_token`    | each claimer  | claimers  | compare-and-swap  | a token is lost        |
 /// | `sweeps`        | sweepers      | waiters   | see `sweeps`      | the next sweep counts  |
 ///
-/// `owners` times [`OwnerEntry`] follow it, then `entries` times an `AtomicU64`.
+/// This is followed by `owners` times [`OwnerEntry`], then `entries` times an `AtomicU64`.
 #[repr(C)]
 #[derive(Debug)]
 pub(in crate::sync) struct TableHeader {
@@ -59,7 +59,7 @@ const _: () = {
 
 const MAGIC: u64 = u64::from_le_bytes(*b"brigown1");
 
-/// Most owners and directory entries of one table.
+/// The most owners or directory entries of one table.
 const COUNT_MAX: u32 = 1 << 20;
 
 /// Bits of a start time in [`OwnerEntry::start`]: five years of ticks. The token is above them.
@@ -115,7 +115,7 @@ impl OwnerEntry {
     }
 }
 
-/// A view of an owner table: entries in shared memory, geometry in ours.
+/// A view of an owner table: entries in shared memory, geometry in private memory.
 #[derive(Debug, Clone, Copy)]
 pub struct OwnerTable {
     header: NonNull<TableHeader>,
@@ -154,7 +154,7 @@ impl OwnerTable {
     /// - `place` is aligned to [`OwnerTable::ALIGN`] and valid for
     ///   [`OwnerTable::size_bytes`]`(owners, entries)` bytes, for as long as any copy of the
     ///   table, an [`Owner`](crate::sync::Owner) or a lock of it is used;
-    /// - nobody else uses those bytes until this returns, and afterwards only through tables;
+    /// - no other process uses those bytes until this returns, and afterwards only through tables;
     /// - `region` is aligned to 4 and valid for `region_bytes` bytes for as long.
     #[cfg(not(loom))]
     pub unsafe fn create(
@@ -168,15 +168,15 @@ impl OwnerTable {
         let namespaces = identity::namespaces()?;
         let header = place.cast::<TableHeader>();
         let body_bytes = Self::size_bytes(owners, entries) - size_of::<TableHeader>();
-        // SAFETY: within the `size_bytes` bytes at `place` that the caller vouches for.
+        // SAFETY: within the `size_bytes` bytes at `place`, valid by the contract.
         let body = unsafe { header.add(1) }.cast::<u8>();
-        // SAFETY: the same bytes, unused by others until this returns, by the caller's promise.
+        // SAFETY: the same bytes, unused by others until this returns, by the contract.
         unsafe { body.write_bytes(0, body_bytes) };
         let fresh = TableHeader::new(owners, entries, namespaces);
         fresh.magic.store(0, Ordering::Relaxed);
-        // SAFETY: aligned and valid for a header, unused by others, by the caller's promise.
+        // SAFETY: aligned and valid for a header, unused by others, by the contract.
         unsafe { header.write(fresh) };
-        // SAFETY: as the caller promises.
+        // SAFETY: valid, by the contract.
         let table = unsafe { Self::over(place, owners, entries, region, region_bytes) };
         // Release pairs with the Acquire in `attach`.
         table.header().magic.store(MAGIC, Ordering::Release);
@@ -188,15 +188,15 @@ impl OwnerTable {
     /// # Errors
     ///
     /// [`Error::Layout`] if there is no table there, or it does not fit into `place_bytes`;
-    /// [`Error::PidNamespace`] if it belongs to processes that this one cannot see.
+    /// [`Error::PidNamespace`] if it belongs to processes that are invisible to this one.
     ///
     /// # Safety
     ///
     /// - `place` is aligned to [`OwnerTable::ALIGN`] and valid for `place_bytes` bytes, for as
     ///   long as any copy of the table, an [`Owner`](crate::sync::Owner) or a lock of it is used;
-    /// - whoever else uses those bytes does so by atomics: through tables, or hostile;
+    /// - all other accesses to those bytes are atomic, also those of a hostile process;
     /// - `region` is aligned to 4 and valid for `region_bytes` bytes for as long, and is the
-    ///   region that the creator named.
+    /// region that the creator passed.
     #[cfg(not(loom))]
     pub unsafe fn attach(
         place: NonNull<u8>,
@@ -212,7 +212,7 @@ impl OwnerTable {
         if place_bytes < size_of::<TableHeader>() {
             return Err(layout(format!("{place_bytes} bytes"), "a header of 32".to_owned()));
         }
-        // SAFETY: valid for a header, checked above, and atomic to all, by the caller's promise.
+        // SAFETY: valid for a header, checked above, and atomic to all, by the contract.
         let header = unsafe { place.cast::<TableHeader>().as_ref() };
         // Acquire pairs with the Release in `create`.
         let magic = header.magic.load(Ordering::Acquire);
@@ -231,13 +231,13 @@ impl OwnerTable {
         if theirs != ours {
             return Err(identity::other_namespaces("the owner table", theirs, ours));
         }
-        // SAFETY: the size was checked against `place_bytes`; the rest the caller promises.
+        // SAFETY: the size was checked against `place_bytes`; the rest holds by the contract.
         Ok(unsafe { Self::over(place, owners, entries, region, region_bytes) })
     }
 
     /// # Safety
     ///
-    /// As for `create`, but for the initialisation.
+    /// As for `create`, but the table is initialised.
     #[cfg(not(loom))]
     unsafe fn over(
         place: NonNull<u8>,
@@ -268,7 +268,7 @@ impl OwnerTable {
         region: NonNull<u8>,
         region_bytes: usize,
     ) -> OwnerTable {
-        // SAFETY: the caller's promise.
+        // SAFETY: the contract.
         let directory = unsafe { Directory::new(slots, region, region_bytes) };
         OwnerTable { header, owners, directory }
     }
@@ -288,7 +288,7 @@ impl OwnerTable {
         &self.directory
     }
 
-    /// Counts up `last_token`. No two processes get the same token: the counter stops at its end.
+    /// Increments `last_token`, which stops at its end: no two processes get the same token.
     fn next_token(&self) -> Result<Token> {
         let counter = &self.header().last_token;
         let mut last = counter.load(Ordering::Relaxed);
@@ -306,8 +306,8 @@ impl OwnerTable {
         }
     }
 
-    /// Claims an entry for a process: with the token `known`, which it had before and gave up, or
-    /// with a new one.
+    /// Claims an entry for a process: with `known`, a token that it had before and gave up, or with
+    /// a new one.
     pub(in crate::sync) fn claim_for(&self, who: Identity, known: Option<Token>) -> Result<Token> {
         let token = match known {
             Some(token) => token,
@@ -327,7 +327,7 @@ impl OwnerTable {
     fn claim_entry(&self, who: Identity, token: Token) -> bool {
         self.owners().iter().any(|entry| {
             let claim = pack_identity(who.pid, token);
-            // One CAS makes the claim and says whose it is. AcqRel: Acquire pairs with the
+            // One CAS claims the entry and records its owner. AcqRel: Acquire pairs with the
             // Release of `free_entry`; Release with the Acquire in `claimant`.
             let (success, failure) = (Ordering::AcqRel, Ordering::Relaxed);
             if entry.identity.compare_exchange(0, claim, success, failure).is_err() {
@@ -339,8 +339,8 @@ impl OwnerTable {
         })
     }
 
-    /// Whether the owner of `token` lives. One that is not in the table does not: it claimed an
-    /// entry before its first lock, and lost it only after a sweep.
+    /// Whether the owner of `token` lives. An owner that is not in the table does not: it claimed
+    /// an entry before its first lock, and lost it only by a sweep.
     pub(crate) fn lives(&self, token: Token) -> bool {
         self.owners().iter().any(|entry| match entry.claimant() {
             Some((pid, claimed)) if claimed == token => entry.lives(pid, token),
@@ -348,8 +348,8 @@ impl OwnerTable {
         })
     }
 
-    /// Takes the locks of a dead owner away from it and wakes everybody who may wait for it,
-    /// then frees its entry. Returns how many locks it held.
+    /// Takes the locks of a dead owner away from it, wakes all that may wait for it, and frees its
+    /// entry. Returns how many locks it held.
     ///
     /// The three steps are [`mark_dead`](OwnerTable::mark_dead),
     /// [`wake_all`](OwnerTable::wake_all) and the freeing, in this order; a sweeper that dies
@@ -362,21 +362,21 @@ impl OwnerTable {
     ///   or will never use a lock or guard of this table again. A sweep of one that goes on
     ///   would let two owners into one lock.
     pub unsafe fn sweep(&self, dead: Token) -> usize {
-        // SAFETY: the caller's promise.
+        // SAFETY: the contract.
         let marked = unsafe { self.mark_dead(dead) };
         self.wake_all();
         self.free_entry(dead);
         marked
     }
 
-    /// As [`sweep`](OwnerTable::sweep), for an owner that leaves in order: whatever it did is done
-    /// to the end, so nobody is to be woken unless it has left a lock behind.
+    /// As [`sweep`](OwnerTable::sweep), for an owner that leaves in order: it has completed every
+    /// operation, so it wakes others only if it has left a lock behind.
     ///
     /// # Safety
     ///
     /// - As for [`sweep`](OwnerTable::sweep).
     pub(in crate::sync) unsafe fn leave(&self, token: Token) {
-        // SAFETY: the caller's promise.
+        // SAFETY: the contract.
         if unsafe { self.mark_dead(token) } > 0 {
             self.wake_all();
         }
@@ -386,8 +386,8 @@ impl OwnerTable {
     /// First step of a sweep: swaps the dead owner's token to OWNER_DIED in each lock word.
     /// Returns how many there were.
     ///
-    /// This step alone is not a sweep: an owner that died between giving a lock up and waking the
-    /// next in line has left no token, but a sleeper.
+    /// This step alone is not a sweep: an owner that died between unlocking and its wake-up has
+    /// left no token, but a sleeper.
     ///
     /// # Safety
     ///
@@ -402,13 +402,13 @@ impl OwnerTable {
         marked
     }
 
-    /// How many sweeps there were, modulo 2^32: to see that one was. A condition may have been
-    /// changed by the dead, who then could not notify.
+    /// The number of sweeps, modulo 2^32. A waiter that sees it change tests its condition again: a
+    /// dead process may have changed the condition without notifying.
     pub(in crate::sync) fn sweeps(&self) -> u32 {
         self.header().sweeps.load(Ordering::Acquire)
     }
 
-    /// Second step of a sweep: wakes the sleepers of every word, to look again.
+    /// Second step of a sweep: wakes the sleepers of every word.
     pub fn wake_all(&self) {
         // Before the wake-ups, so that the woken see it. Release pairs with the Acquire in
         // `sweeps`.
@@ -421,7 +421,7 @@ impl OwnerTable {
         });
     }
 
-    /// Frees the entry of `token`, if nobody did yet.
+    /// Frees the entry of `token`, if that was not done yet.
     fn free_entry(&self, token: Token) {
         self.free_entries(|claimed| claimed == token);
     }
@@ -430,8 +430,8 @@ impl OwnerTable {
         for entry in self.owners() {
             let identity = entry.identity.load(Ordering::Relaxed);
             if unpack_identity(identity).is_some_and(|(_, claimed)| is_gone(claimed)) {
-                // Release pairs with the Acquire of `claim_entry`. A failure means that another
-                // sweeper was here.
+                // Release pairs with the Acquire of `claim_entry`. It fails if another sweeper has
+                // freed the entry.
                 let (success, failure) = (Ordering::Release, Ordering::Relaxed);
                 let _ = entry.identity.compare_exchange(identity, 0, success, failure);
             }

@@ -69,7 +69,7 @@ impl MessageBatch {
         self.ends.clear();
     }
 
-    /// Adds a message, of the bytes that `append` appends to those that are there.
+    /// Adds a message: the bytes that `append` appends to `self.bytes`.
     #[inline]
     pub(super) fn add(&mut self, append: impl FnOnce(&mut Vec<u8>)) {
         append(&mut self.bytes);

@@ -1,4 +1,4 @@
-//! Whether consumers need not wait, and the end of a ring.
+//! Whether a ring is ready, and how it is closed.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use crate::atomics::Ordering;
 use crate::error::{Error, Result};
 use crate::sync::timeout::Timeout;
 
-/// How long [`Ring::close`] waits for a producer that holds its lock.
+/// How long [`Ring::close`] waits for a producer that holds the push lock.
 const CLOSE_TIME: Duration = Duration::from_secs(1);
 
 impl<L: RingLock> Ring<L> {
@@ -28,7 +28,7 @@ impl<L: RingLock> Ring<L> {
     /// ```
     #[must_use]
     pub fn is_ready(&self) -> bool {
-        // The state first: see `attempt_message`.
+        // The state first; see `attempt_message`.
         let state = self.state();
         state != OPEN || !self.is_empty()
     }
@@ -53,8 +53,8 @@ impl<L: RingLock> Ring<L> {
         self.filled().wait_for(timeout.into(), self.watch, attempt).is_some()
     }
 
-    /// Closes the ring for producers. Messages in it can still be popped; after the last one
-    /// consumers get [`Error::Closed`] too. Every message whose push has returned will be popped.
+    /// Closes the ring for producers. Messages in it can still be popped; after the last one,
+    /// consumers get [`Error::Closed`] too. Every message whose push has returned is kept.
     ///
     /// # Errors
     ///
@@ -75,7 +75,7 @@ impl<L: RingLock> Ring<L> {
     /// # Ok::<(), brigade::Error>(())
     /// ```
     pub fn close(&self) -> Result<()> {
-        // Under the lock, so that no producer is between its look at `closed` and its commit.
+        // Under the lock, so that no producer is between its check of `closed` and its commit.
         let Some(guard) = self.push.lock.acquire(CLOSE_TIME.into())? else {
             return Err(Error::TimedOut { what: "the ring's lock", after: CLOSE_TIME });
         };
@@ -85,7 +85,7 @@ impl<L: RingLock> Ring<L> {
         Ok(())
     }
 
-    /// As [`close`](Ring::close), but does not wait for producers. For when there are none left.
+    /// As [`close`](Ring::close), but does not wait for producers. For when none are left.
     pub(crate) fn close_without_producers(&self) {
         self.set_state(DRAINING);
         self.notify_all();

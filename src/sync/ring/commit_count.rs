@@ -1,8 +1,8 @@
 //! A message count that changes atomically with a position.
 //!
 //! A side of the ring commits by one store, of `tail` or `head`. If the message count were stored
-//! separately, a process that died between the two stores would leave it wrong for ever. So the
-//! new count is written before the commit, in such a way that the commit itself selects it:
+//! separately, a process that died between the two stores would leave it wrong permanently. So the
+//! new count is written before the commit, such that the commit itself selects it:
 //!
 //! | `before` equals the position | the count is |
 //! |---|---|
@@ -14,7 +14,7 @@
 //! 3. `new = old + n`
 //! 4. The position is stored.
 //!
-//! Up to step 3 the count keeps its value, wherever the writer dies; with step 4 it is `new`. All
+//! Up to step 3 the count keeps its value, wherever the writer dies; step 4 makes it `new`. All
 //! four steps run under the side's lock. A reader without the lock loads the words in the opposite
 //! order, and loads them again if the position changed meanwhile.
 
@@ -38,7 +38,7 @@ pub(super) struct CommitCount {
 #[cfg(not(loom))]
 const _: () = assert!(size_of::<CommitCount>() == 24);
 
-/// How often a reader without the lock tries again.
+/// How often a reader without the lock retries.
 const READS_MAX: u32 = if cfg!(loom) { 1 } else { 100 };
 
 impl CommitCount {
@@ -49,7 +49,7 @@ impl CommitCount {
     /// The count at `position`, for a caller that holds the lock.
     #[inline]
     pub(super) fn count(&self, position: u64) -> u64 {
-        // Relaxed: written under the lock that the caller holds.
+        // Relaxed: written under the lock, which the caller holds.
         let word =
             if self.before.load(Ordering::Relaxed) == position { &self.old } else { &self.new };
         word.load(Ordering::Relaxed)
@@ -60,15 +60,15 @@ impl CommitCount {
     #[inline]
     pub(super) fn prepare(&self, position: u64, count: u64) {
         let old = self.count(position);
-        // Release, each: no reader may see, and no death may leave, a later store without an
-        // earlier one. Pairs with the Acquire in `read`.
+        // Release, each: no reader sees, and no death leaves, a later store without the earlier
+        // ones. Pairs with the Acquire in `read`.
         self.old.store(old, Ordering::Release);
         self.before.store(position, Ordering::Release);
         self.new.store(count, Ordering::Release);
     }
 
-    /// The count that belongs to `position`, for a caller without the lock. If the two change all
-    /// the time, the result is a count that was true a moment ago.
+    /// The count at `position`, for a caller without the lock. If both change all the time, the
+    /// result is an earlier count.
     pub(super) fn read(&self, position: &AtomicU64) -> u64 {
         let mut lowest = 0;
         for _ in 0..READS_MAX {

@@ -9,16 +9,16 @@ use crate::atomics::{AtomicU64, Ordering};
 const WORD: usize = 8;
 
 /// The data: words in shared memory, their number in private memory. Positions are read from shared
-/// memory as well, so they may be any number, and all arithmetic on them wraps.
+/// memory too, so they may be any number, and all arithmetic on them wraps.
 ///
 /// | field   | written by          | read by             | guard  | if the writer dies         |
 /// |---------|---------------------|---------------------|--------|----------------------------|
 /// | `words` | holder of push lock | holder of pop lock  | `tail` | what it wrote is not       |
 /// |         |                     |                     |        | committed, and is not read |
 ///
-/// A hostile process may write at any time, so words are copied by relaxed atomics: what is read
-/// then is some bytes, and not undefined behaviour. That costs nothing for small messages, and for
-/// large ones 8 bytes a cycle are faster than another core's cache.
+/// A hostile process may write at any time, so words are copied by relaxed atomics: a read then
+/// yields arbitrary bytes, and not undefined behaviour. This costs nothing for small messages, and
+/// for large ones 8 bytes a cycle are faster than another core's cache.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct RingData {
     words: NonNull<AtomicU64>,
@@ -29,7 +29,7 @@ impl RingData {
     /// # Safety
     ///
     /// - `words` are initialised and stay valid while the data are used;
-    /// - everybody writes them by atomics;
+    /// - all users write them by atomics;
     /// - their number is a power of two.
     pub(super) unsafe fn new(words: NonNull<[AtomicU64]>) -> RingData {
         debug_assert!(words.len().is_power_of_two());
@@ -60,7 +60,7 @@ impl RingData {
         self.word(position).store(word, Ordering::Relaxed);
     }
 
-    /// Copies `bytes` to `position`. The bytes that follow in the last word keep their value.
+    /// Copies `bytes` to `position`. The later bytes of the last word keep their value.
     #[inline]
     pub(super) fn write(&self, mut position: u64, mut bytes: &[u8]) {
         let skip = offset_in_word(position);
@@ -123,8 +123,8 @@ impl RingData {
         unsafe { into.set_len(end) };
     }
 
-    /// The places of the `length` bytes at `position`, at most all: two parts, the second empty
-    /// unless they wrap.
+    /// The addresses of the `length` bytes at `position`: two parts, the second empty unless they
+    /// wrap.
     pub(super) fn parts(&self, position: u64, length: usize) -> [NonNull<[u8]>; 2] {
         let capacity = (self.mask + 1) * WORD as u64;
         #[expect(clippy::cast_possible_truncation, reason = "the data's size is a usize")]
@@ -142,7 +142,7 @@ impl RingData {
 
 #[inline]
 fn offset_in_word(position: u64) -> usize {
-    // The low byte is enough: a word's size divides 256.
+    // The low byte suffices: a word's size divides 256.
     usize::from(position.to_le_bytes()[0]) % WORD
 }
 
@@ -151,7 +151,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// The place of the byte `index` bytes after a position, in 64 bytes of data.
+    /// The index in 64 bytes of data of the byte `index` bytes after a position.
     fn place(position: u64, index: usize) -> usize {
         usize::try_from(position.wrapping_add(index as u64) % 64).unwrap()
     }
@@ -182,7 +182,7 @@ mod tests {
                     .map(|index| oracle[place(aligned, index)]).collect();
                 prop_assert_eq!(&appended[1..], &expected[..]);
                 let parts = data.parts(position, bytes.len());
-                // SAFETY: the words are there, and nobody writes.
+                // SAFETY: the words are valid, and not written meanwhile.
                 let parts = parts.map(|part| unsafe { part.as_ref() }.to_vec());
                 prop_assert_eq!(&parts.concat(), bytes);
             }

@@ -1,4 +1,4 @@
-//! Errors of the ring that carry more than a reason.
+//! Errors of the ring with additional values.
 
 use std::fmt;
 

@@ -30,17 +30,17 @@ pub struct Ring<L: RingLock = RobustLock> {
     pub(super) push: Side<L>,
     /// The consumers of this process. `seen` is a `tail`.
     pub(super) pop: Side<L>,
-    /// How many messages had been popped when a producer last looked. It may be more.
+    /// How many messages were popped according to a producer's last load. The number may be higher.
     pub(super) seen_popped: CacheLine<AtomicU64>,
 }
 
-/// What this process keeps for one side of the ring.
+/// The private state of a process for one side of the ring.
 #[repr(align(128))]
 pub(super) struct Side<L> {
     pub(super) lock: L,
-    /// How its waits spin.
+    /// The pause before the first look of its waits.
     pub(super) hint: SpinHint,
-    /// The other side's position, when it was last loaded under `lock`. It may be further.
+    /// The other side's position, when it was last loaded under `lock`. It may have advanced.
     pub(super) seen: AtomicU64,
 }
 
@@ -75,7 +75,7 @@ impl Ring<RobustLock> {
 
     /// The size of a ring for messages of up to `capacity_bytes` bytes, in bytes.
     ///
-    /// The data is rounded up to a power of two, so a ring may take longer messages, or several.
+    /// The data are rounded up to a power of two, so a ring may hold longer messages, or several.
     ///
     /// # Errors
     ///
@@ -105,7 +105,7 @@ impl Ring<RobustLock> {
     ///
     /// - `place` is aligned to [`Ring::ALIGN`] and valid for [`Ring::size_bytes`]`(capacity_bytes)`
     ///   initialised bytes, for as long as the ring is used;
-    /// - nobody else uses those bytes until this returns, and afterwards only through rings.
+    /// - no other process uses those bytes until this returns, and afterwards only through rings.
     ///
     /// # Examples
     ///
@@ -126,12 +126,12 @@ impl Ring<RobustLock> {
     /// # Ok::<(), brigade::Error>(())
     /// ```
     pub unsafe fn create(place: NonNull<u8>, capacity_bytes: usize, owner: &Owner) -> Result<Self> {
-        // SAFETY: the caller's promise.
+        // SAFETY: the contract.
         unsafe { Ring::create_bounded(place, capacity_bytes, u64::MAX, owner) }
     }
 
-    /// As [`create`](Ring::create). The ring is also full when it holds `messages_max` messages,
-    /// whatever their size.
+    /// As [`create`](Ring::create), but the ring is also full when it holds `messages_max` messages
+    /// of any size.
     ///
     /// # Errors
     ///
@@ -169,7 +169,7 @@ impl Ring<RobustLock> {
         if messages_max == 0 {
             return Err(Error::invalid("the capacity of a ring", "0 messages", "at least 1"));
         }
-        // SAFETY: the caller's promise.
+        // SAFETY: the contract.
         let parts = unsafe { write_header(place, capacity_bytes, messages_max, LockKind::Robust) }?;
         // SAFETY: header and data lie at `place`; the words are registered next.
         let ring = unsafe { Ring::robust(parts, owner) };
@@ -189,7 +189,7 @@ impl Ring<RobustLock> {
     ///
     /// - `place` is aligned to [`Ring::ALIGN`] and valid for `place_bytes` initialised bytes, for
     ///   as long as the ring is used;
-    /// - everybody else uses those bytes as atomics, be it through rings or to do harm;
+    /// - all other accesses to those bytes are atomic, through rings or by a hostile process;
     /// - `owner` belongs to the table that the creator of the ring used.
     ///
     /// # Examples
@@ -213,7 +213,7 @@ impl Ring<RobustLock> {
     /// # Ok::<(), brigade::Error>(())
     /// ```
     pub unsafe fn attach(place: NonNull<u8>, place_bytes: usize, owner: &Owner) -> Result<Self> {
-        // SAFETY: the caller's promise.
+        // SAFETY: the contract.
         let parts = unsafe { check_header(place, place_bytes, LockKind::Robust) }?;
         // SAFETY: checked above: header and data lie within `place_bytes`; `create` registered the
         // words before it published the ring.
@@ -223,7 +223,7 @@ impl Ring<RobustLock> {
     /// # Safety
     ///
     /// - As for `from_parts`;
-    /// - the lock words are registered with the table of `owner` before anybody uses them.
+    /// - the lock words are registered with the table of `owner` before the first locking.
     pub(in crate::sync) unsafe fn robust(parts: RingParts, owner: &Owner) -> Self {
         // SAFETY: valid, by the contract.
         let shared = unsafe { parts.0.as_ref() };
@@ -243,7 +243,7 @@ impl Ring<RobustLock> {
     }
 
     /// Removes the ring's words from the directory of `owner`'s table, before its memory is used
-    /// for something else. Once, when no other process uses the ring any more.
+    /// for another purpose. Called once, when no other process uses the ring.
     ///
     /// # Examples
     ///
@@ -282,8 +282,8 @@ impl<L: RingLock> Ring<L> {
     ///
     /// - `header` points to an initialised header, `data` to initialised words, their number a
     ///   power of two and at least two;
-    /// - both stay valid while the ring is used, and everybody writes them by atomics;
-    /// - `push_lock` and `pop_lock` exclude others as long as nobody writes over their words.
+    /// - both stay valid while the ring is used, and all users write them by atomics;
+    /// - `push_lock` and `pop_lock` exclude others as long as their words are not overwritten.
     pub(in crate::sync) unsafe fn from_parts(
         (header, data): RingParts,
         watch: Watch,
@@ -321,14 +321,14 @@ impl<L: RingLock> Ring<L> {
         (self.data_bytes - WORD_BYTES).min(LENGTH_MAX)
     }
 
-    /// How many messages the ring holds at most, whatever their size; `u64::MAX` if only their
-    /// bytes count.
+    /// The most messages that the ring holds, whatever their size; `u64::MAX` if only their bytes
+    /// are limited.
     #[must_use]
     pub fn messages_max(&self) -> u64 {
         self.messages_max
     }
 
-    /// How many messages there are. It may change before the caller sees the answer.
+    /// The number of messages. It may be outdated at once.
     ///
     /// # Examples
     ///
@@ -342,24 +342,24 @@ impl<L: RingLock> Ring<L> {
     /// ```
     #[must_use]
     pub fn len(&self) -> u64 {
-        // Popped first: messages popped between the two loads only make the answer larger.
+        // Popped first: messages that are popped between the two loads only make the result larger.
         let popped = self.popped();
         let used = self.pushed().wrapping_sub(popped);
         if self.is_empty() { 0 } else { used.clamp(1, self.data_bytes / WORD_BYTES) }
     }
 
-    /// How many messages were ever pushed.
+    /// The number of messages that were ever pushed.
     pub(crate) fn pushed(&self) -> u64 {
         self.header().pushed()
     }
 
-    /// How many messages were ever popped.
+    /// The number of messages that were ever popped.
     pub(crate) fn popped(&self) -> u64 {
         self.header().popped()
     }
 
-    /// Whether a message of 8 bytes would have to wait for room. It may change before the caller
-    /// sees the answer.
+    /// Whether a message of 8 bytes would have to wait for room. The answer may be outdated at
+    /// once.
     ///
     /// # Examples
     ///
@@ -378,28 +378,28 @@ impl<L: RingLock> Ring<L> {
         room < record::record_bytes(8) || self.len() >= self.messages_max
     }
 
-    /// Whether there is no message. It may change before the caller sees the answer.
+    /// Whether there is no message. The answer may be outdated at once.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         let (head, tail) = self.positions();
         head == tail
     }
 
-    /// What consumers sleep on.
+    /// The event count on which consumers sleep.
     #[inline]
     pub(crate) fn filled(&self) -> &EventCount {
         &self.header().common.0.filled
     }
 
-    /// What producers sleep on.
+    /// The event count on which producers sleep.
     #[inline]
     pub(super) fn drained(&self) -> &EventCount {
         &self.header().common.0.drained
     }
 
-    /// `head` and `tail`, as they were a moment ago.
+    /// `head` and `tail`, which may be outdated at once.
     pub(super) fn positions(&self) -> (u64, u64) {
-        // Relaxed, both: nothing is read at them.
+        // Relaxed, both: no data are read at these positions.
         let head = self.header().head.0.load(Ordering::Relaxed);
         (head, self.header().tail.0.load(Ordering::Relaxed))
     }

@@ -10,12 +10,12 @@ use crate::error::{Error, Result};
 use crate::sync::eventcount::EventCount;
 use crate::sync::lock_word::LockWord;
 
-/// A value on a cache line of its own. 128 bytes: the prefetcher fetches lines in pairs.
+/// A value in its own cache line. 128 bytes: the prefetcher fetches lines in pairs.
 #[repr(C, align(128))]
 #[derive(Debug)]
 pub(super) struct CacheLine<T>(pub(super) T);
 
-/// Words of a [`LockSpace`] after our lock's. A model has only our lock.
+/// Words of a [`LockSpace`] after the `LockWord`. A model has only that.
 const SPACE_REST: usize = if cfg!(loom) { 0 } else { 15 };
 
 /// Space for a lock of either kind: 64 bytes, of which a [`RobustLock`](crate::sync::RobustLock)
@@ -27,16 +27,16 @@ pub(in crate::sync) struct LockSpace {
     rest: [AtomicU32; SPACE_REST],
 }
 
-/// What the holder of a side's lock writes.
+/// Words that the holder of a side's lock writes.
 #[repr(C)]
 #[derive(Debug)]
 pub(super) struct SideWords {
     pub(super) lock: LockSpace,
-    /// How many messages were ever committed on this side.
+    /// The number of messages that were ever committed on this side.
     pub(super) count: CommitCount,
 }
 
-/// Words that both sides read often and that are seldom written.
+/// Words that both sides read often and that are rarely written.
 #[repr(C)]
 #[derive(Debug)]
 pub(super) struct ReadMostly {
@@ -88,7 +88,7 @@ const _: () = {
     assert!(std::mem::offset_of!(RingHeader, head) == 512);
 };
 
-/// Bytes of the header, which the data follow.
+/// The size of the header, which the data follow.
 pub(crate) const HEADER_BYTES: usize = size_of::<RingHeader>();
 
 const MAGIC: u64 = u64::from_le_bytes(*b"brigrng2");
@@ -98,10 +98,10 @@ pub(super) const OPEN: u32 = 0;
 pub(super) const DRAINING: u32 = 1;
 pub(super) const CLOSED: u32 = 2;
 
-/// The least size of the data in bytes: one message of up to 8 bytes.
+/// The smallest size of the data in bytes: one message of up to 8 bytes.
 const DATA_BYTES_MIN: u64 = 16;
 
-/// Which lock protects a ring's sides, as its header records it.
+/// The kind of lock that protects a ring's sides, as recorded in its header.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::sync) enum LockKind {
     Robust = 1,
@@ -142,7 +142,7 @@ impl RingHeader {
         [NonNull::from(&self.push.0.lock), NonNull::from(&self.pop.0.lock)]
     }
 
-    /// Lets `check_header` accept the ring.
+    /// Makes `check_header` accept the ring.
     pub(super) fn publish(&self) {
         // Release pairs with the Acquire in `magic`.
         self.common.0.magic.store(MAGIC, Ordering::Release);
@@ -152,18 +152,18 @@ impl RingHeader {
         self.common.0.magic.load(Ordering::Acquire)
     }
 
-    /// How many messages were ever pushed.
+    /// The number of messages that were ever pushed.
     pub(super) fn pushed(&self) -> u64 {
         self.push.0.count.read(&self.tail.0)
     }
 
-    /// How many messages were ever popped.
+    /// The number of messages that were ever popped.
     pub(super) fn popped(&self) -> u64 {
         self.pop.0.count.read(&self.head.0)
     }
 }
 
-/// The size of a ring for messages of up to `capacity_bytes`, header included.
+/// The size of a ring for messages of up to `capacity_bytes`, including the header.
 pub(super) fn size_bytes(capacity_bytes: usize) -> Result<usize> {
     const WHAT: &str = "the capacity of a ring";
     if !(1..=1 << 31).contains(&capacity_bytes) {
@@ -193,7 +193,7 @@ pub(in crate::sync) unsafe fn write_header(
     let header = place.cast::<RingHeader>();
     // SAFETY: aligned and valid for a header, unused by others: contract.
     unsafe { header.write(new) };
-    // SAFETY: the contract: the place has the size that `size_bytes` says.
+    // SAFETY: the contract: the place has the size of `size_bytes`.
     Ok((header, unsafe { data_behind(header, data_bytes) }))
 }
 
@@ -238,30 +238,30 @@ pub(in crate::sync) unsafe fn check_header(
     }
 }
 
-/// The `data_bytes` of data behind a header.
+/// The `data_bytes` of data after a header.
 ///
 /// # Safety
 ///
-/// - Header and data lie in the same place, one behind the other.
+/// - Header and data are adjacent.
 unsafe fn data_behind(header: NonNull<RingHeader>, data_bytes: usize) -> NonNull<[AtomicU64]> {
     // SAFETY: the contract.
     let data = unsafe { header.add(1) }.cast();
     NonNull::slice_from_raw_parts(data, data_bytes / size_of::<u64>())
 }
 
-/// How many messages the ring at `place` holds; `None` if there is no ring.
+/// The number of messages in the ring at `place`; `None` if there is no ring.
 ///
 /// # Safety
 ///
-/// - `place` is aligned to [`Ring::ALIGN`](super::Ring::ALIGN) and valid for [`HEADER_BYTES`],
-///   and everybody else uses these bytes as atomics.
+/// - `place` is aligned to [`Ring::ALIGN`](super::Ring::ALIGN) and valid for [`HEADER_BYTES`], and
+///   all other accesses to these bytes are atomic.
 pub(crate) unsafe fn message_count(place: NonNull<u8>) -> Option<u64> {
-    // SAFETY: the caller's promise; every bit pattern is a header, of atomics.
+    // SAFETY: the contract; every bit pattern is a header, of atomics.
     let header = unsafe { place.cast::<RingHeader>().as_ref() };
     if header.magic() != MAGIC {
         return None;
     }
     let popped = header.popped();
-    // Saturating: anybody may have written over the words.
+    // Saturating: the words may have been overwritten.
     Some(header.pushed().saturating_sub(popped))
 }

@@ -4,11 +4,11 @@ use crate::error::Result;
 use crate::sync::lock::{LockGuard, RobustLock};
 use crate::sync::timeout::Timeout;
 
-/// A lock that can protect a side of a ring. Implemented by this crate's locks only: rings over
+/// A lock that can protect a side of a ring. Implemented only by this crate's locks: rings over
 /// others cannot be made.
 ///
-/// If a lock fails to exclude because its word was overwritten, messages may be lost, but the safe
-/// functions of the ring stay sound: they treat all that they read as hostile.
+/// If a lock fails to exclude because its word was overwritten, messages may be lost. The safe
+/// functions of the ring stay sound, because they check everything that they read.
 pub trait RingLock: Send + Sync {
     /// Holds the lock until it is dropped.
     type Guard<'a>
@@ -16,14 +16,14 @@ pub trait RingLock: Send + Sync {
         Self: 'a;
 
     /// Whether dropping a guard always ends with a read-modify-write of shared memory. On x86-64
-    /// that is the fence that the ring would otherwise need after it.
+    /// that replaces the fence that the ring would otherwise need.
     const UNLOCKS_BY_SWAP: bool = false;
 
     /// Takes the lock; `None` if it was held until the timeout. [`Timeout::Now`] does not wait.
     ///
     /// # Errors
     ///
-    /// Whatever keeps the lock from working.
+    /// An error of the lock itself.
     fn acquire(&self, timeout: Timeout) -> Result<Option<Self::Guard<'_>>>;
 }
 

@@ -11,8 +11,8 @@ use crate::sync::timeout::Timeout;
 
 /// A message in its place in the ring.
 ///
-/// It holds the consumers' lock. Dropping it without [`consume`](Message::consume) leaves the
-/// message in the ring; so does the death of its process.
+/// It holds the consumers' lock. If it is dropped without [`consume`](Message::consume), or its
+/// process dies, the message stays in the ring.
 ///
 /// # Examples
 ///
@@ -64,13 +64,13 @@ impl<L: RingLock> Ring<L> {
 }
 
 impl<L: RingLock> Message<'_, L> {
-    /// Its length, in bytes.
+    /// The message's length, in bytes.
     #[must_use]
     pub fn length(&self) -> usize {
         self.guard.length
     }
 
-    /// Copies the bytes at `offset`, as many as `into` takes.
+    /// Copies `into.len()` bytes from `offset` on.
     ///
     /// # Panics
     ///
@@ -100,7 +100,7 @@ impl<L: RingLock> Message<'_, L> {
     ///
     /// # Safety
     ///
-    /// - Nobody writes the ring's memory but through rings, as long as the slices exist.
+    /// - The ring's memory is written only through rings while the slices exist.
     ///
     /// # Examples
     ///
@@ -119,15 +119,15 @@ impl<L: RingLock> Message<'_, L> {
     pub unsafe fn as_slices(&self) -> (&[u8], &[u8]) {
         let [first, second] = self.guard.ring.data.parts(self.guard.start(), self.length());
         // SAFETY: initialised bytes of the ring's data (`from_parts`), between `head` and `tail`,
-        // where nobody writes before `head` moves, which takes the pop lock. We hold it, it
-        // excludes others (`from_parts`), and nobody writes but through rings, by the caller's
-        // promise.
+        // which are written only after `head` has moved. That takes the pop lock, which this
+        // message holds, and which excludes others (`from_parts`); all writers use rings, by the
+        // contract.
         let first = unsafe { first.as_ref() };
         // SAFETY: as for the first part.
         (first, unsafe { second.as_ref() })
     }
 
-    /// How many messages were popped before this one.
+    /// The number of messages that were popped before this one.
     pub(crate) fn number(&self) -> u64 {
         self.guard.popped()
     }

@@ -1,30 +1,30 @@
 //! A lock-protected ring of messages: many producers, many consumers.
 //!
-//! Messages are byte strings of any length up to the ring's capacity. They come out in the order
-//! in which they went in. Producers exclude each other by one lock and consumers by another, so a
-//! producer waits for consumers only when there is no room, and a consumer for producers only when
-//! there is no message.
+//! Messages are byte strings of any length up to the ring's capacity. They are popped in the order
+//! in which they were pushed. One lock excludes producers from each other, another one consumers.
+//! So a producer waits for consumers only when there is no room, and a consumer for producers only
+//! when there is no message.
 //!
 //! Guarantees: a message is committed by one store. If its producer dies before that store, the
 //! message does not exist; after it, the message is complete. If a consumer dies before it has
 //! stored the new head, the next consumer gets the message; after it, the message is gone. So a
 //! ring needs no repair after a death. Only its locks must be freed, which is what a sweep does.
-//! If a process writes over the shared words, a call returns a message of the length with which it
+//! If a process overwrites the shared words, a call returns a message of the length with which it
 //! was pushed, or [`Error::Corrupt`](crate::Error::Corrupt). It neither crashes nor loops forever.
 //!
-//! Not guaranteed: what a dead consumer did with a message that it had taken. A process that
-//! overwrites shared words can make messages disappear or change their bytes.
+//! Not guaranteed: whether a dead consumer has processed a message that it had popped. A process
+//! that overwrites shared words can make messages disappear or change their bytes.
 //!
 //! # Design
 //!
-//! `head` and `tail` count bytes ever consumed and produced, from 0 up, in multiples of 8. The
+//! `head` and `tail` count the bytes that were ever consumed and produced, in multiples of 8. The
 //! bytes `head..tail` (modulo the size) hold records: a word with the length, then the message,
 //! padded to 8 (see `record.rs`). A record may wrap around the end.
 //!
-//! 1. A producer takes the push lock, loads `tail`, and checks `tail - head` against the room it
-//!    needs. It tries its private copy of `head` first: an old `head` only makes the ring look
+//! 1. A producer takes the push lock, loads `tail`, and compares `tail - head` with the room that
+//!    it needs. It tries its private copy of `head` first: an old `head` only makes the ring look
 //!    fuller.
-//! 2. It writes the record behind `tail`, where no consumer reads.
+//! 2. It writes the record after `tail`, where no consumer reads.
 //! 3. It stores the new `tail` (Release): the commit.
 //! 4. It unlocks, and notifies `filled` if consumers sleep.
 //! 5. A consumer takes the pop lock, loads `head`, then `tail` (Acquire, pairs with 3) unless its
@@ -33,20 +33,19 @@
 //! 6. It copies the message, then stores the new `head` (Release, pairs with 1): the room is free.
 //! 7. It unlocks, and notifies `drained` if producers sleep.
 //!
-//! The first attempt of a push or a pop runs in registers, and gives up without a reason if
-//! anything stands against it (`room_fast`, `message_fast`). The second attempt, out of line,
-//! waits and reports errors. Where unlocking is a read-modify-write, it is also the fence that the
-//! notification needs (see `eventcount.rs`). `spin_hint.rs` decides how long a wait pauses before
-//! it looks.
+//! The first attempt of a push or a pop runs in registers, and gives up without a reason in every
+//! unusual case (`room_fast`, `message_fast`). The second attempt, out of line, waits and reports
+//! errors. Where unlocking is a read-modify-write, it is also the fence that the notification needs
+//! (see `eventcount.rs`). `spin_hint.rs` decides how long a wait pauses before its first attempt.
 //!
-//! A death in steps 1-2 or 5-6 leaves a lock held, and one in 3-4 or 6-7 perhaps a sleeper: the
+//! A death in steps 1-2 or 5-6 leaves a lock held. One in 3-4 or 6-7 may also leave a sleeper. The
 //! sweep frees the lock and wakes the sleeper.
 //!
 //! | file | what |
 //! |---|---|
-//! | `header`, `record`, `commit_count`, `data` | what lies in shared memory |
+//! | `header`, `record`, `commit_count`, `data` | the contents of shared memory |
 //! | `handle`, `close` | [`Ring`]: creation, attaching, geometry, counts; closing |
-//! | `wait` | what both sides do: take the lock, wait, fail |
+//! | `wait` | used by both sides: lock, wait, errors |
 //! | `push`, `reservation` | producers: messages that are copied in, or written in place |
 //! | `pop`, `message` | consumers: messages that are copied out, or read in place |
 #![cfg_attr(loom, allow(dead_code, reason = "models use only a part"))]

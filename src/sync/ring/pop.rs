@@ -20,18 +20,18 @@ pub(super) struct PopGuard<'a, L: RingLock + 'a> {
 }
 
 impl<L: RingLock> PopGuard<'_, L> {
-    /// How many messages were ever popped.
+    /// The number of messages that were ever popped.
     #[inline]
     pub(super) fn popped(&self) -> u64 {
         self.ring.header().pop.0.count.count(self.head)
     }
 
-    /// Frees everything up to `head`, `messages` messages, and releases the lock.
+    /// Frees everything up to `head`, which is `messages` messages, and releases the lock.
     #[inline]
     fn commit(self, head: u64, messages: u64) {
         let header = self.ring.header();
         header.pop.0.count.prepare(self.head, self.popped().wrapping_add(messages));
-        // Release pairs with the Acquire in `Ring::room_at`: we have finished reading.
+        // Release pairs with the Acquire in `Ring::room_at`: the reading is finished.
         header.head.0.store(head, Ordering::Release);
         drop(self.guard);
         self.ring.notify_unlocked(self.ring.drained());
@@ -59,7 +59,7 @@ impl<L: RingLock> PopGuard<'_, L> {
 }
 
 impl<L: RingLock> Ring<L> {
-    /// Takes the oldest message; waits for one until the timeout.
+    /// Pops the oldest message; waits for one until the timeout.
     ///
     /// With [`Timeout::Now`] it does not wait for a message, and at most 10 ms for a lock that
     /// another consumer holds.
@@ -126,8 +126,8 @@ impl<L: RingLock> Ring<L> {
         Ok(())
     }
 
-    /// Takes the oldest messages in one step, at most `messages_max`; waits for the first until
-    /// the timeout. `batch` is cleared first.
+    /// Pops the oldest messages in one step, at most `messages_max`; waits for the first until the
+    /// timeout. `batch` is cleared first.
     ///
     /// # Errors
     ///
@@ -164,7 +164,7 @@ impl<L: RingLock> Ring<L> {
             if batch.len() == messages_max {
                 break;
             }
-            // An error here is left to the next call: the messages up to it are sound.
+            // An error here is left to the next call: the messages before it are valid.
             match self.next_length(head, &mut tail) {
                 Ok(Some(next)) => length = next,
                 Ok(None) | Err(_) => break,
@@ -174,12 +174,12 @@ impl<L: RingLock> Ring<L> {
         Ok(())
     }
 
-    /// The first attempt of a pop: takes the pop lock if there is a message and nothing is wrong.
-    /// Errors are left to the second attempt. As in `room_fast` nothing passes through memory, and
-    /// it takes no lock if there is no message.
+    /// The first attempt of a pop: takes the pop lock if there is a message and no error. Errors
+    /// are left to the second attempt. As in `room_fast`, no value passes through memory, and no
+    /// lock is taken if there is no message.
     #[inline]
     fn message_fast(&self) -> Option<PopGuard<'_, L>> {
-        // The state first: see `attempt_message`.
+        // The state first; see `attempt_message`.
         if self.state() >= CLOSED {
             return None;
         }
@@ -189,7 +189,7 @@ impl<L: RingLock> Ring<L> {
             return None;
         }
         let guard = self.pop.lock.acquire(Timeout::Now).ok()??;
-        // Relaxed: written under the lock that we hold.
+        // Relaxed: written under the lock, which is held here.
         let head = self.header().head.0.load(Ordering::Relaxed);
         let tail = self.tail_beyond(head)?;
         let length =
@@ -214,8 +214,8 @@ impl<L: RingLock> Ring<L> {
         timeout: Timeout,
         look_first: bool,
     ) -> Result<Option<PopGuard<'_, L>>> {
-        // The state before the positions: a producer that pushed before the closing has committed
-        // by the time that we see the ring closed.
+        // The state before the positions: if the ring is seen closed, every producer that pushed
+        // before the closing has committed.
         let state = self.state();
         if state >= CLOSED {
             return Err(closed());
@@ -224,7 +224,7 @@ impl<L: RingLock> Ring<L> {
             return Ok(None);
         }
         let guard = self.lock(&self.pop, timeout)?;
-        // Relaxed: written under the lock that we hold.
+        // Relaxed: written under the lock, which is held here.
         let head = self.header().head.0.load(Ordering::Relaxed);
         let tail = self.check_tail(head)?;
         if head == tail {
@@ -240,12 +240,12 @@ impl<L: RingLock> Ring<L> {
         self.tail_beyond(head).ok_or_else(|| self.corrupt_positions(head, self.positions().1))
     }
 
-    /// A `tail` that shows a message at `head`: the last one that was seen, or else the present
-    /// one, which may equal `head`. `None` if the two cannot be positions of this ring. Under the
-    /// pop lock.
+    /// A `tail` that shows a message at `head`: the last one that was loaded, or else the current
+    /// one, which may equal `head`. `None` if the two cannot be positions of this ring. Requires
+    /// the pop lock.
     #[inline]
     fn tail_beyond(&self, head: u64) -> Option<u64> {
-        // Relaxed: written under the lock that we hold.
+        // Relaxed: written under the lock, which is held here.
         let seen = self.pop.seen.load(Ordering::Relaxed);
         let ahead = seen.wrapping_sub(head);
         if ahead != 0 && ahead <= self.data_bytes && head.is_multiple_of(WORD_BYTES) {
@@ -258,7 +258,7 @@ impl<L: RingLock> Ring<L> {
         Some(tail)
     }
 
-    /// The length of the message at `head`, if there is one. Loads a new `tail` at the old one.
+    /// The length of the message at `head`, if there is one. Reloads `tail` if it equals `head`.
     #[inline]
     fn next_length(&self, head: u64, tail: &mut u64) -> Result<Option<usize>> {
         if head == *tail {
@@ -277,7 +277,7 @@ impl<L: RingLock> Ring<L> {
         self.length_in(word, head, tail).ok_or_else(|| corrupt_record(word, head))
     }
 
-    /// The length in `word`, if it is the first word of a record at `head` that ends by `tail`.
+    /// The length in `word`, if that is the first word of a record at `head` that ends by `tail`.
     #[inline]
     fn length_in(&self, word: u64, head: u64, tail: u64) -> Option<usize> {
         let length = record::unpack(word, head)

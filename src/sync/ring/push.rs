@@ -15,12 +15,12 @@ pub(super) struct PushGuard<'a, L: RingLock + 'a> {
     pub(super) ring: &'a Ring<L>,
     guard: L::Guard<'a>,
     pub(super) tail: u64,
-    /// How many messages were ever pushed.
+    /// The number of messages that were ever pushed.
     pushed: u64,
 }
 
 impl<L: RingLock> PushGuard<'_, L> {
-    /// Makes everything up to `tail` visible, `messages` messages, and releases the lock.
+    /// Publishes everything up to `tail`, which is `messages` messages, and releases the lock.
     #[inline]
     pub(super) fn commit(self, tail: u64, messages: u64) {
         let header = self.ring.header();
@@ -92,13 +92,13 @@ impl<L: RingLock> Ring<L> {
         Ok(())
     }
 
-    /// Appends messages in order, as many as fit at a time in one step; waits for room for the
-    /// rest until the timeout, which is for all of them together.
+    /// Appends messages in order, each time as many as fit, in one step; waits for room for the
+    /// rest. The timeout applies to all of them together.
     ///
     /// # Errors
     ///
     /// As for [`push`](Ring::push), with the number of messages that were pushed. A message that
-    /// can never fit is refused when all before it have been pushed.
+    /// can never fit is refused after all before it have been pushed.
     ///
     /// # Examples
     ///
@@ -160,15 +160,15 @@ impl<L: RingLock> Ring<L> {
     }
 
     /// The first attempt of a push: takes the push lock if there is room for a record of `bytes`
-    /// and nothing is wrong. Errors are left to the second attempt.
+    /// and no error. Errors are left to the second attempt.
     ///
-    /// Nothing here may pass through memory: to load two words as one that were stored as two
-    /// waits for all earlier stores, and so until the other side's processor has released its
-    /// cache lines.
+    /// No value may pass through memory here. A load of two words that were stored separately waits
+    /// for all earlier stores, and thus until the other side's processor has released its cache
+    /// lines.
     #[inline]
     fn room_fast(&self, bytes: u64) -> Option<PushGuard<'_, L>> {
         let guard = self.push.lock.acquire(Timeout::Now).ok()??;
-        // Relaxed: written under the lock that we hold.
+        // Relaxed: written under the lock, which is held here.
         let tail = self.header().tail.0.load(Ordering::Relaxed);
         let pushed = self.header().push.0.count.count(tail);
         let is_free = self.state() == OPEN && self.room_at(tail, bytes)? >= bytes;
@@ -209,23 +209,23 @@ impl<L: RingLock> Ring<L> {
         if self.state() != OPEN {
             return Err(closed());
         }
-        // Relaxed: written under the lock that we hold.
+        // Relaxed: written under the lock, which is held here.
         let tail = self.header().tail.0.load(Ordering::Relaxed);
         let pushed = self.header().push.0.count.count(tail);
         let has_room = self.has_room(tail, bytes)? && self.admits(pushed)?;
         Ok(has_room.then_some(PushGuard { ring: self, guard, tail, pushed }))
     }
 
-    /// As [`admits`](Ring::admits), without a look at the consumers' side.
+    /// As [`admits`](Ring::admits), without loading the consumers' words.
     #[inline]
     fn admits_fast(&self, pushed: u64) -> bool {
-        // Relaxed: a count of a moment ago only makes the ring look fuller.
+        // Relaxed: an old count only makes the ring look fuller.
         self.messages_max() == u64::MAX
             || pushed.wrapping_sub(self.seen_popped.0.load(Ordering::Relaxed)) < self.messages_max()
     }
 
-    /// Whether the limit on messages admits one more after the `pushed` that were ever pushed.
-    /// Under the push lock.
+    /// Whether the limit on messages admits one more after `pushed` messages. Requires the push
+    /// lock.
     #[inline]
     fn admits(&self, pushed: u64) -> Result<bool> {
         if self.admits_fast(pushed) {
@@ -241,7 +241,7 @@ impl<L: RingLock> Ring<L> {
         Ok(held < self.messages_max())
     }
 
-    /// Whether a record of `bytes` fits at `tail`. Under the push lock.
+    /// Whether a record of `bytes` fits at `tail`. Requires the push lock.
     #[inline]
     fn has_room(&self, tail: u64, bytes: u64) -> Result<bool> {
         match self.room_at(tail, bytes) {
@@ -250,11 +250,11 @@ impl<L: RingLock> Ring<L> {
         }
     }
 
-    /// The bytes of room at `tail`. Loads `head` only if the last one that was seen leaves less
-    /// than `bytes`. `None` if the two cannot be positions of this ring. Under the push lock.
+    /// The bytes of room at `tail`. Loads `head` only if its last known value leaves less than
+    /// `bytes`. `None` if the two cannot be positions of this ring. Requires the push lock.
     #[inline]
     fn room_at(&self, tail: u64, bytes: u64) -> Option<u64> {
-        // Relaxed: written under the lock that we hold.
+        // Relaxed: written under the lock, which is held here.
         let seen = tail.wrapping_sub(self.push.seen.load(Ordering::Relaxed));
         if seen <= self.data_bytes && self.data_bytes - seen >= bytes {
             return Some(self.data_bytes - seen);
@@ -266,7 +266,7 @@ impl<L: RingLock> Ring<L> {
         Some(self.data_bytes - used)
     }
 
-    /// Writes a record at `position` and returns the position behind it.
+    /// Writes a record at `position` and returns the position after it.
     #[inline]
     fn write_record(&self, position: u64, message: &[u8]) -> u64 {
         let length = message.len() as u64;

@@ -1,6 +1,6 @@
 //! The word before each message.
 //!
-//! It holds the length of the message, and a check that it lies where it was written.
+//! It holds the length of the message, and a check of length and position.
 
 /// Size of the word, in bytes. Records begin at multiples of it.
 pub(super) const WORD_BYTES: u64 = 8;
@@ -8,7 +8,7 @@ pub(super) const WORD_BYTES: u64 = 8;
 /// The longest message, in bytes: its length takes the lower half of the word.
 pub(super) const LENGTH_MAX: u64 = u32::MAX as u64;
 
-/// The size in the ring of a message of `length` bytes: its word, itself, and the padding.
+/// The size in the ring of a message of `length` bytes: its word, its bytes, and the padding.
 #[inline]
 pub(super) fn record_bytes(length: u64) -> u64 {
     WORD_BYTES + length.next_multiple_of(WORD_BYTES)

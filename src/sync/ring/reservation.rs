@@ -12,8 +12,8 @@ use crate::sync::timeout::Timeout;
 
 /// Room in a ring for one message, to be written in place.
 ///
-/// It holds the producers' lock. Dropping it without [`commit`](Reservation::commit) gives the room
-/// back; so does the death of its process.
+/// It holds the producers' lock. If it is dropped without [`commit`](Reservation::commit), or its
+/// process dies, the room is free again.
 ///
 /// # Examples
 ///
@@ -67,7 +67,7 @@ impl<L: RingLock> Ring<L> {
 }
 
 impl<L: RingLock> Reservation<'_, L> {
-    /// The length that was reserved, in bytes.
+    /// The reserved length, in bytes.
     #[must_use]
     pub fn length(&self) -> usize {
         self.length
@@ -77,8 +77,8 @@ impl<L: RingLock> Reservation<'_, L> {
         self.guard.tail.wrapping_add(WORD_BYTES)
     }
 
-    /// Copies `bytes` into the message at byte `offset`. Bytes that are never written hold what
-    /// older messages left there.
+    /// Copies `bytes` into the message at byte `offset`. Bytes that are never written keep the
+    /// values of older messages.
     ///
     /// # Panics
     ///
@@ -108,7 +108,7 @@ impl<L: RingLock> Reservation<'_, L> {
     ///
     /// # Safety
     ///
-    /// - Nobody writes the ring's memory but through rings, as long as the slices exist.
+    /// - The ring's memory is written only through rings while the slices exist.
     ///
     /// # Examples
     ///
@@ -128,9 +128,9 @@ impl<L: RingLock> Reservation<'_, L> {
     /// ```
     pub unsafe fn as_mut_slices(&mut self) -> (&mut [u8], &mut [u8]) {
         let [mut first, mut second] = self.guard.ring.data.parts(self.start(), self.length);
-        // SAFETY: initialised bytes of the ring's data (`from_parts`), behind `tail`, where only
-        // the holder of the push lock reads or writes. The lock excludes others (`from_parts`), and
-        // nobody writes but through rings, by the caller's promise.
+        // SAFETY: initialised bytes of the ring's data (`from_parts`), after `tail`, where only the
+        // holder of the push lock reads or writes. The lock excludes others (`from_parts`), and all
+        // writers use rings, by the contract.
         let first = unsafe { first.as_mut() };
         // SAFETY: as for the first part, from which it is disjoint: `length` is at most the data's.
         (first, unsafe { second.as_mut() })
@@ -156,11 +156,11 @@ impl<L: RingLock> Reservation<'_, L> {
         self.commit_first(length);
     }
 
-    /// Appends the first `length` bytes of what was reserved as the message.
+    /// Appends the first `length` bytes of the reservation as the message.
     ///
     /// # Panics
     ///
-    /// If `length` exceeds what was reserved.
+    /// If `length` exceeds the reserved length.
     ///
     /// # Examples
     ///

@@ -1,4 +1,4 @@
-//! How long a waiting side pauses before it looks again.
+//! How long a waiting side pauses before its first look.
 //!
 //! A consumer that is faster than its producers can look for each message as soon as it may have
 //! arrived. Each look then takes the cache line of `tail` away from the producer, and the line of
@@ -7,7 +7,7 @@
 //! holds for a producer that waits for room in a full ring. A consumer that waits for the answer
 //! to a request, however, should look at once.
 //!
-//! The last waits tell the two cases apart:
+//! The last waits distinguish the two cases:
 //!
 //! | state | a wait ended | next |
 //! |---|---|---|
@@ -17,17 +17,17 @@
 //! | pausing | otherwise | eager, count 0 |
 //!
 //! An answer takes longer than two looks, and comes alone. The hint only sets the pause before the
-//! first look of a wait. It lives in private memory, and no value of it can lose a message.
+//! first look of a wait. It is in private memory, and no value of it can lose a message.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
 /// Short waits in a row after which more are expected.
 const SHORT_WAITS: u32 = 4;
 
-/// Looks up to which a wait counts as short.
+/// The most looks of a short wait.
 const SHORT_LOOKS: u32 = 2;
 
-/// Pauses before the first look of a side that pauses: a third of a microsecond.
+/// Pauses before the first look in the pausing state: a third of a microsecond.
 const PAUSES: u32 = if cfg!(loom) { 0 } else { 8 };
 
 /// The number of short waits in a row, up to [`SHORT_WAITS`], which means pausing.

@@ -17,7 +17,7 @@ use crate::sync::{MessageBatch, Owner, OwnerTable, Ring, Timeout, Watch};
 
 const TABLE_BYTES: usize = 1024;
 
-/// A ring on the heap, with a table of its own.
+/// A ring on the heap, with its own table.
 struct Fixture {
     place: NonNull<u8>,
     layout: Layout,
@@ -34,7 +34,7 @@ impl Fixture {
         let table = unsafe { OwnerTable::create(place, 4, 16, place, bytes) }.unwrap();
         let owner = Owner::claim(&table, Watch::Waiters).unwrap();
         let fixture = Fixture { place, layout, owner: Some(owner) };
-        // SAFETY: the rest of the allocation is the ring's.
+        // SAFETY: the rest of the allocation is for the ring.
         let ring = unsafe { Ring::create(fixture.ring_place(), capacity_bytes, fixture.owner()) };
         (fixture, ring.unwrap())
     }
@@ -58,7 +58,7 @@ impl Fixture {
 impl Drop for Fixture {
     fn drop(&mut self) {
         self.owner = None;
-        // SAFETY: allocated with this layout; rings made of it are not used any more.
+        // SAFETY: allocated with this layout; rings made of it are no longer used.
         unsafe { dealloc(self.place.as_ptr(), self.layout) };
     }
 }
@@ -88,7 +88,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     )
 }
 
-/// What a ring must do: messages in order, as many as fit.
+/// The expected behaviour: messages in order, as many as fit.
 struct Oracle {
     messages: VecDeque<Vec<u8>>,
     data_bytes: u64,
@@ -131,7 +131,7 @@ fn take_step(ring: &Ring, oracle: &mut Oracle, batch: &mut MessageBatch, step: S
             let Ok(mut reserved) = ring.reserve(message.len() + 3, Timeout::Now) else { return };
             let (first, second) = message.split_at(message.len() / 2);
             reserved.write_at(first.len(), second);
-            // SAFETY: nobody else writes this ring's bytes.
+            // SAFETY: this ring's bytes are not written otherwise.
             let (one, two) = unsafe { reserved.as_mut_slices() };
             for (byte, from) in one.iter_mut().chain(two).zip(first) {
                 *byte = *from;
@@ -159,7 +159,7 @@ fn take_step(ring: &Ring, oracle: &mut Oracle, batch: &mut MessageBatch, step: S
                 let mut copy = vec![0; message.length()];
                 message.read_at(0, &mut copy);
                 assert_eq!(&copy, expected);
-                // SAFETY: nobody else writes this ring's bytes.
+                // SAFETY: this ring's bytes are not written otherwise.
                 let (first, second) = unsafe { message.as_slices() };
                 assert_eq!(&[first, second].concat(), expected);
                 if consume {
@@ -178,7 +178,7 @@ proptest! {
     #[test]
     fn a_ring_is_a_bounded_queue(capacity in 1usize..300, lap in any::<u64>(), steps in steps()) {
         let (_fixture, ring) = Fixture::new(capacity);
-        // Start anywhere, so that positions wrap around 2^64 too.
+        // Start at any position, so that positions wrap around 2^64 too.
         let start = lap & !7;
         let (head, tail) = (&ring.header().head, &ring.header().tail);
         for position in [&head.0, &tail.0, &ring.push.seen, &ring.pop.seen] {
@@ -212,8 +212,8 @@ proptest! {
         }
         let words = fixture.ring_place().cast::<AtomicU64>();
         for (index, value, is_small) in overwrites {
-            // Not the line that both sides read: its words are geometry that was read at the
-            // start, or close the ring.
+            // Not the shared line: its words are geometry that was read at the start, or close the
+            // ring.
             let index = 16 + index % (size_of::<RingHeader>() / 8 + 64 - 16);
             if index == 16 || index == 48 {
                 // The locks: an unknown holder is treated as a dead one, which takes a slice.

@@ -1,4 +1,4 @@
-//! What both sides of the ring do: lock, wait, notify.
+//! Functions of both sides of the ring: lock, wait, notify.
 
 use std::time::{Duration, Instant};
 
@@ -8,8 +8,8 @@ use crate::error::{Error, Result};
 use crate::sync::eventcount::{EventCount, WaitPhase};
 use crate::sync::timeout::Timeout;
 
-/// How long a call with [`Timeout::Now`] waits for a lock, which is held for the length of a copy.
-/// In a model the clock must decide nothing.
+/// How long a call with [`Timeout::Now`] waits for a lock, which is held only during a copy. In a
+/// model no result may depend on the clock.
 const LOCK_TIME: Duration = Duration::from_millis(if cfg!(loom) { 3_600_000 } else { 10 });
 
 impl<L: RingLock> Ring<L> {
@@ -23,8 +23,8 @@ impl<L: RingLock> Ring<L> {
     }
 
     /// Calls `attempt` until it finds something, and sleeps on `notified` between calls; `None` at
-    /// the timeout. The argument of `attempt` says whether to look before taking the lock, so as
-    /// not to disturb its holder. `several` says whether more than was asked for was found.
+    /// the timeout. The argument of `attempt` says whether to look before taking the lock, which
+    /// avoids disturbing its holder. `several` returns whether more than needed was found.
     pub(super) fn wait<T>(
         &self,
         side: &Side<L>,
@@ -39,7 +39,7 @@ impl<L: RingLock> Ring<L> {
                 looks += 1;
                 side.hint.before_look(looks);
             }
-            // A single attempt takes the lock: it must find out what is wrong.
+            // A single attempt takes the lock, to find the cause of a failure.
             let look_first = phase != WaitPhase::First || !matches!(timeout, Timeout::Now);
             attempt(look_first).transpose()
         };
@@ -60,7 +60,7 @@ impl<L: RingLock> Ring<L> {
         }
     }
 
-    /// What is wrong with two positions.
+    /// The error for two impossible positions.
     #[cold]
     pub(super) fn corrupt_positions(&self, head: u64, tail: u64) -> Error {
         let found = format!("head {head} and tail {tail} with {} bytes of data", self.data_bytes);
@@ -76,12 +76,12 @@ fn lock_contended<L: RingLock>(lock: &L, timeout: Timeout) -> Result<L::Guard<'_
     lock.acquire(timeout)?.ok_or_else(timed_out)
 }
 
-/// When a wait began, if its error will need it.
+/// The time when a wait began, if its error will need it.
 pub(super) fn start_of(timeout: Timeout) -> Option<Instant> {
     matches!(timeout, Timeout::At(_)).then(Instant::now)
 }
 
-/// The error of a wait for `what` that ended at its timeout; `at_once` if it did not wait at all.
+/// The error of a wait for `what` that reached its timeout; `at_once` if it did not wait at all.
 #[cold]
 pub(super) fn timed_out(
     timeout: Timeout,

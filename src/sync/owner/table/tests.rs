@@ -41,7 +41,7 @@ fn the_last_clone_of_an_owner_gives_up_what_was_forgotten() {
     let owner = arena.owner();
     std::mem::forget(arena.lock(&owner.clone()).lock());
     assert_eq!(arena.word(), owner.token().bits());
-    // The forgotten guard borrowed a lock that was dropped with its clone of the owner.
+    // The forgotten guard borrowed from a lock that was dropped with its clone of the owner.
     let token = owner.token();
     drop(owner);
     assert_eq!(arena.word(), OWNER_DIED);
@@ -79,7 +79,7 @@ fn attaching_from_another_pid_namespace_is_refused() {
     assert!(matches!(arena.attach(), Err(Error::PidNamespace { .. })));
 }
 
-// Times of start differ between time namespaces, so that every holder there seemed dead.
+// Start times differ between time namespaces, so every holder there seemed dead.
 #[test]
 fn attaching_from_another_time_namespace_is_refused() {
     let arena = Arena::new();
@@ -96,7 +96,7 @@ fn a_sweep_of_garbage_in_the_directory_touches_nothing() {
     assert_eq!(unsafe { arena.table().sweep(owner.token()) }, 0);
 }
 
-/// The kind: work for each of many entries that somebody wrote, where once would do.
+/// An overwritten table with many entries once made a sweep repeat its work for each of them.
 #[test]
 fn several_dead_owners_are_swept_together() {
     let arena = Arena::new();
