@@ -8,13 +8,13 @@ use crate::error::{Error, Result};
 
 /// A kind of shared object: its words in the body of an object memory, as one process sees them.
 ///
-/// A value of the type holds pointers into the body and nothing that it must keep alive: the
-/// [`ObjectHandle`] around it keeps the memory.
+/// A value of the type holds pointers into the body, and keeps nothing alive: the [`ObjectHandle`]
+/// around it keeps the memory.
 pub(crate) trait Primitive: Sized {
-    /// What has to be known to make one.
+    /// The settings of a new one.
     type Init;
 
-    /// Which primitive this is, in the header.
+    /// The primitive's kind, for the header.
     const KIND: Kind;
 
     /// A number that both creator and opener must know, for example of the type of a value.
@@ -22,23 +22,23 @@ pub(crate) trait Primitive: Sized {
         0
     }
 
-    /// How many runs of futex words the primitive registers, and the size of its body in bytes.
+    /// The number of directory entries that the primitive needs, and the size of its body in bytes.
     ///
     /// # Errors
     ///
     /// [`Error::InvalidArgument`] if `init` is out of range.
     fn size(init: &Self::Init) -> Result<(u32, usize)>;
 
-    /// Makes the words in a body of that size. The body is zero, aligned to 128 bytes, and not yet
-    /// known to others. Called again if another program creates the same name first.
+    /// Makes the words in a body of that size. The body is zero, aligned to 128 bytes, and has no
+    /// other user. Called again if another program creates the same name first.
     ///
     /// # Errors
     ///
     /// Those of the primitive.
     fn make(memory: &Memory, init: &Self::Init) -> Result<Self>;
 
-    /// Uses the words that another process made. Everything that is read is checked against the
-    /// size of the body.
+    /// Uses the words that another process made. All values are checked against the size of the
+    /// body.
     ///
     /// # Errors
     ///
@@ -46,7 +46,7 @@ pub(crate) trait Primitive: Sized {
     fn attach(memory: &Memory) -> Result<Self>;
 }
 
-/// A handle of a shared object: the primitive's view of its words, and the memory that they lie in.
+/// A handle of a shared object: the primitive's view of its words, and their memory.
 ///
 /// Clones refer to the same object. In a forked child, a handle is inert:
 /// [`get`](ObjectHandle::get) is an error, and dropping it changes nothing.
@@ -102,12 +102,12 @@ impl<P: Primitive> ObjectHandle<P> {
         Ok(ObjectHandle { primitive, memory })
     }
 
-    /// A handle of an object that lies in `memory`.
+    /// A handle of an object in `memory`.
     pub(crate) fn over(primitive: P, memory: Memory) -> ObjectHandle<P> {
         ObjectHandle { primitive, memory }
     }
 
-    /// The object in a memory of its kind that was opened already.
+    /// A handle of the object in an opened memory of its kind.
     ///
     /// # Errors
     ///
@@ -165,7 +165,7 @@ impl<'de, P: Primitive> Deserialize<'de> for ObjectHandle<P> {
     }
 }
 
-/// An error unless a body has `bytes` bytes: another build may make another body under the name.
+/// Checks that a body has `bytes` bytes: another build may make another body under the name.
 ///
 /// # Errors
 ///
@@ -177,7 +177,7 @@ pub(crate) fn check_body(memory: &Memory, bytes: usize) -> Result<()> {
     }
 }
 
-/// The error for a body that does not hold what it should.
+/// The error for a body with other contents than expected.
 pub(crate) fn body_error(memory: &Memory, found: String, expected_bytes: usize) -> Error {
     let place = memory.name().unwrap_or("a shared object").to_owned();
     let expected = format!("{} of {expected_bytes} bytes", memory.kind().with_article());
@@ -187,15 +187,15 @@ pub(crate) fn body_error(memory: &Memory, found: String, expected_bytes: usize) 
 /// Gives the public type of a shared object its functions for names: `create`, `open`,
 /// `create_or_open`, `name`, `unlink` and `keep`, with documentation and examples.
 ///
-/// The type is a tuple struct whose first field is an [`ObjectHandle`]. After `create` stand the
-/// arguments besides the name, and the [`Primitive::Init`] made of them. The four strings after
-/// `example` are the type's public module, its name, its generic arguments in an expression, and
-/// the arguments of `create`, for the documentation.
+/// The type is a tuple struct whose first field is an [`ObjectHandle`]. The arguments of `create`
+/// after the name follow it, and the [`Primitive::Init`] made of them. The four strings after
+/// `example` are for the documentation: the type's public module, its name, its generic arguments
+/// in an expression, and the arguments of `create`.
 ///
-/// Why a macro: the public types are types of their own, so that documentation and compiler
-/// messages say `Event` and not `ObjectHandle<RawEvent>`. An alias of a generic type would also
-/// make the primitives public, and `create` could not have one argument here and two there. A
-/// public trait would have to be imported by every user.
+/// A macro, because the public types are distinct types: so documentation and compiler messages
+/// name `Event` and not `ObjectHandle<RawEvent>`. An alias of a generic type would also make the
+/// primitives public, and `create` could not have one argument here and two there. A public trait
+/// would have to be imported by every user.
 macro_rules! named_object {
     (
         impl [$($generics:tt)*] $type:ty {

@@ -26,8 +26,8 @@ use crate::sys::clock;
 ///
 /// | field | written by | read by | guard | if the writer dies |
 /// |---|---|---|---|---|
-/// | `magic` | creator, last | who attaches | Release / Acquire | the memory is not published |
-/// | all others | creator, once | who attaches | `magic` | the same |
+/// | `magic` | creator, last | attachers | Release / Acquire | the memory is not published |
+/// | all others | creator, once | attachers | `magic` | the same |
 #[repr(C)]
 #[derive(Debug)]
 pub(super) struct Header {
@@ -49,13 +49,13 @@ const _: () = assert!(TABLE_OFFSET.is_multiple_of(OwnerTable::ALIGN));
 pub(super) const MAGIC: u64 = u64::from_le_bytes(*b"brigctl1");
 const VERSION: u32 = 1;
 
-/// Where the owner table begins.
+/// The offset of the owner table.
 pub(super) const TABLE_OFFSET: usize = size_of::<Header>();
 
-/// Bodies begin at a multiple of this, in bytes, and so does the whole.
+/// The alignment of the body and of the whole, in bytes.
 pub(super) const ALIGN_BYTES: usize = 128;
 
-/// Where the body lies, in bytes from the first.
+/// The offset and size of the body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Geometry {
     pub(super) body_offset: usize,
@@ -64,7 +64,7 @@ pub(super) struct Geometry {
 
 impl Geometry {
     /// The layout of a memory with this many owners and directory entries; `None` if its size
-    /// cannot be a number.
+    /// overflows.
     pub(super) fn new(owners: u32, entries: u32, body_bytes: usize) -> Option<Geometry> {
         let table_bytes = OwnerTable::size_bytes(owners, entries);
         let body_offset = (TABLE_OFFSET + table_bytes).next_multiple_of(ALIGN_BYTES);
@@ -72,14 +72,14 @@ impl Geometry {
         Some(Geometry { body_offset, body_bytes })
     }
 
-    /// All of it, in bytes.
+    /// The size of the whole, in bytes.
     pub(super) fn total_bytes(self) -> usize {
         self.body_offset + self.body_bytes
     }
 }
 
 impl Header {
-    /// Writes all but the magic number, which [`publish`](Header::publish) does.
+    /// Writes everything except the magic number, which [`publish`](Header::publish) writes.
     pub(super) fn write(&self, kind: Kind, tag: u64, geometry: Geometry) {
         // Relaxed: published by the magic number.
         self.version.store(VERSION, Ordering::Relaxed);
@@ -91,8 +91,8 @@ impl Header {
         self.number.store(clock::now_ns(), Ordering::Relaxed);
     }
 
-    /// Distinguishes this memory from others that were, or will be, in the same place: they were
-    /// made at another time. 0: not known.
+    /// Distinguishes this memory from earlier and later ones in the same place, which were made at
+    /// other times. 0 if unknown.
     pub(super) fn number(&self) -> u64 {
         // Relaxed: written before the magic number.
         self.number.load(Ordering::Relaxed)
@@ -103,7 +103,7 @@ impl Header {
         self.magic.store(MAGIC, Ordering::Release);
     }
 
-    /// The contents of the header, each word loaded once, if they can be true of `len_bytes` bytes.
+    /// The contents of the header, each word loaded once, checked against `len_bytes` bytes.
     pub(super) fn read(&self, len_bytes: usize) -> Result<(Kind, u64, Geometry)> {
         let layout = |found: String, expected: String| Error::Layout {
             place: "object memory".to_owned(),
@@ -148,10 +148,10 @@ impl Header {
 ///
 /// # Safety
 ///
-/// - `place` is aligned to 8 and valid for [`TABLE_OFFSET`] bytes for `'a`; all who write them
-///   meanwhile use atomics.
+/// - `place` is aligned to 8 and valid for [`TABLE_OFFSET`] bytes for `'a`; all concurrent writes
+///   are atomic.
 #[allow(unsafe_code)]
 pub(super) unsafe fn at<'a>(place: NonNull<u8>) -> &'a Header {
-    // SAFETY: the caller's promise; all fields are atomics, for which every bit pattern is valid.
+    // SAFETY: the contract; all fields are atomics, for which every bit pattern is valid.
     unsafe { place.cast::<Header>().as_ref() }
 }

@@ -1,8 +1,8 @@
-//! Which primitive an object memory holds.
+//! The primitives that an object memory can hold.
 
-/// What lies in the body of an object memory; its number stands in the header.
+/// The kind of primitive in an object memory; its number is in the header.
 ///
-/// Numbers are never given to another primitive: programs of different versions may meet in a
+/// A number is never reused for another primitive: programs of different versions may use the same
 /// named memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
@@ -49,7 +49,7 @@ impl Kind {
         ALL.into_iter().find(|kind| kind.number() == number)
     }
 
-    /// What people call it.
+    /// Its name for people.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Kind::Queue => "queue",
@@ -70,7 +70,7 @@ impl Kind {
 }
 
 impl Kind {
-    /// What people call one of them.
+    /// Its name for people, with an article.
     pub(crate) fn with_article(self) -> String {
         let name = self.name();
         let article = if name.starts_with(['a', 'e', 'i']) { "an" } else { "a" };

@@ -1,4 +1,4 @@
-//! What lies under `/dev/shm`, and whether anybody holds it.
+//! Lists the files under `/dev/shm`, and the processes that hold them.
 
 use std::collections::{BTreeSet, HashMap};
 use std::fs;
@@ -15,7 +15,7 @@ use crate::sync::report::{Claimant, Taken};
 use crate::sys::file::FileId;
 use crate::sys::{open_files, shm};
 
-/// A file under `/dev/shm`, as it was at the moment it was looked at.
+/// A file under `/dev/shm`, as it was when it was examined.
 ///
 /// The listing takes no lock and maps nothing, so it disturbs no process.
 ///
@@ -46,7 +46,7 @@ pub struct RegionInfo {
     locks: Vec<LockState>,
 }
 
-/// What a file under `/dev/shm` holds.
+/// The contents of a file under `/dev/shm`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum RegionKind {
@@ -59,11 +59,11 @@ pub enum RegionKind {
     },
     /// A queue, a lock or another primitive.
     Primitive {
-        /// What it is called.
+        /// Its name.
         name: &'static str,
-        /// The size of what it is made of, in bytes: for a queue, room for messages and all.
+        /// The size of its body in bytes; for a queue this includes the room for messages.
         body_bytes: usize,
-        /// How many messages are in it, if it is a queue.
+        /// The number of messages in it, if it is a queue.
         messages: Option<u64>,
     },
     /// Anything else: the memory of Python's `SharedMemory`, say.
@@ -103,7 +103,7 @@ pub struct Holder {
 pub struct Participant {
     /// Its number in the pid namespace of the primitive.
     pub pid: u32,
-    /// Whether it lives. What a dead one held comes free when the next one wants it.
+    /// Whether it lives. Locks that a dead process held come free for the next process.
     pub lives: bool,
 }
 
@@ -116,7 +116,7 @@ pub enum LockState {
         /// The process.
         pid: u32,
     },
-    /// Its holder died; the next one to ask gets it.
+    /// Its holder died; the next locker gets it.
     Orphaned {
         /// The process, if it is still known.
         pid: Option<u32>,
@@ -127,7 +127,7 @@ pub enum LockState {
 ///
 /// # Errors
 ///
-/// [`Error::Os`] if `/dev/shm` cannot be listed. What vanishes meanwhile is left out.
+/// [`Error::Os`] if `/dev/shm` cannot be listed. Files that vanish meanwhile are omitted.
 ///
 /// # Examples
 ///
@@ -152,11 +152,11 @@ pub fn regions() -> Result<Vec<RegionInfo>> {
 }
 
 impl RegionInfo {
-    /// Looks at the region of this name.
+    /// Examines the region of this name.
     ///
     /// # Errors
     ///
-    /// [`Error::BadName`]; [`Error::NotFound`]; [`Error::Layout`] for what is no regular file.
+    /// [`Error::BadName`]; [`Error::NotFound`]; [`Error::Layout`] if it is not a regular file.
     pub fn of(name: &str) -> Result<RegionInfo> {
         RegionInfo::look(Name::new(name)?.as_str(), &open_files::holders())
     }
@@ -221,19 +221,19 @@ impl RegionInfo {
         &self.name
     }
 
-    /// The whole path.
+    /// The full path.
     #[must_use]
     pub fn path(&self) -> PathBuf {
         shm::path_of(&self.name)
     }
 
-    /// The number of the user that it belongs to.
+    /// The id of its user.
     #[must_use]
     pub fn uid(&self) -> u32 {
         self.uid
     }
 
-    /// Whether it belongs to the user that this process runs as.
+    /// Whether it belongs to the effective user of this process.
     #[must_use]
     pub fn is_own(&self) -> bool {
         self.uid == shm::own_uid()
@@ -251,19 +251,19 @@ impl RegionInfo {
         self.size_bytes
     }
 
-    /// The memory behind it, in bytes: more than its size by rounding, less if it has holes.
+    /// Its memory in bytes: more than its size by rounding, less if it has holes.
     #[must_use]
     pub fn used_bytes(&self) -> u64 {
         self.used_bytes
     }
 
-    /// What it holds.
+    /// Its contents.
     #[must_use]
     pub fn kind(&self) -> &RegionKind {
         &self.kind
     }
 
-    /// Whether anybody has it.
+    /// Whether any process has it.
     #[must_use]
     pub fn state(&self) -> RegionState {
         self.state
@@ -288,12 +288,12 @@ impl RegionInfo {
         &self.locks
     }
 
-    /// Removes the name, also if processes have the region. It stays usable for them.
+    /// Removes the name, even if processes have the region. They can still use it.
     ///
     /// # Errors
     ///
-    /// [`Error::NotFound`] if the name is gone, or means another file by now; [`Error::Os`] if
-    /// this user may not.
+    /// [`Error::NotFound`] if the name is gone, or refers to another file; [`Error::Os`] if this
+    /// user may not remove it.
     pub fn remove(&self) -> Result<()> {
         if !shm::names(&self.name, self.id) {
             return Err(Error::NotFound { name: self.name.clone(), place: shm::DIRECTORY });
@@ -329,7 +329,7 @@ impl RegionInfo {
     }
 }
 
-/// What people want to know of claims and lock words.
+/// Describes claims and lock words for users.
 fn users(users: Option<&(Vec<Claimant>, Vec<Taken>)>) -> (Vec<Participant>, Vec<LockState>) {
     let Some((claimants, taken)) = users else { return (Vec::new(), Vec::new()) };
     let state = |taken: &Taken| match *taken {
@@ -337,7 +337,7 @@ fn users(users: Option<&(Vec<Claimant>, Vec<Taken>)>) -> (Vec<Participant>, Vec<
         Taken::By(token) => match claimants.iter().find(|claimant| claimant.token == token) {
             Some(&Claimant { pid, lives: true, .. }) => LockState::Held { pid },
             Some(&Claimant { pid, .. }) => LockState::Orphaned { pid: Some(pid) },
-            // It has been swept since the words were copied, or a process wrote over it.
+            // It was swept after the words were copied, or was overwritten.
             None => LockState::Orphaned { pid: None },
         },
     };

@@ -18,24 +18,24 @@ use crate::sys::fork::Instance;
 use crate::sys::limits;
 use crate::sys::per_process::PerProcess;
 
-/// What to make.
+/// The parameters of a new memory.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Spec {
     pub(crate) kind: Kind,
-    /// A number that the primitive chooses, for its type for example. `open` must give the same.
+    /// A number chosen by the primitive, for its type for example. `open` must pass the same.
     pub(crate) tag: u64,
-    /// Runs of futex words that the body registers; a lock is one, a ring three.
+    /// The number of directory entries for the body; a lock has one, a ring three.
     pub(crate) entries: u32,
     /// The size of the body.
     pub(crate) body_bytes: usize,
 }
 
 impl Spec {
-    /// The size of the whole, in bytes.
+    /// The size of the whole memory, in bytes.
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidArgument`] if that is no number.
+    /// [`Error::InvalidArgument`] if that overflows.
     pub(crate) fn size_bytes(&self) -> Result<usize> {
         Ok(self.geometry()?.total_bytes())
     }
@@ -48,17 +48,17 @@ impl Spec {
     }
 }
 
-/// Processes that can use one memory at once: several pools with a worker for each processor.
+/// The most processes that can use one memory at once: several pools with a worker per processor.
 fn owners() -> u32 {
     u32::try_from(limits::processors().saturating_mul(4)).unwrap_or(u32::MAX).clamp(256, 1 << 16)
 }
 
-/// Which bytes a memory is made of.
+/// The bytes of a memory.
 #[derive(Debug)]
 pub(crate) enum Backing {
-    /// A span of this process's own arena, at the first aligned byte of it.
+    /// A span of this process's own arena, from its first aligned byte on.
     Span(Span),
-    /// A span of another process's arena, as a worker sees it.
+    /// A span of another process's arena, in a worker.
     Lent { windows: Windows, offset: u64, len_bytes: usize },
     /// The data of a named region.
     Named(NamedRegion),
@@ -71,8 +71,8 @@ impl Backing {
         Ok(Backing::Span(span))
     }
 
-    /// Where the bytes are in their arena: its number, the offset of the first, and how many. Those
-    /// of a named region have numbers of their own in the place of the first two.
+    /// The bytes in their arena: its number, the offset of the first byte, and their count. For a
+    /// named region, device and inode replace the first two.
     fn address(&self) -> (u64, u64, usize) {
         match self {
             Backing::Span(span) => {
@@ -87,11 +87,11 @@ impl Backing {
         }
     }
 
-    /// The bytes in this process, aligned, readable and writable as long as `self` is there.
+    /// The bytes in this process: aligned, readable and writable while `self` exists.
     fn place(&self) -> Result<(NonNull<u8>, usize)> {
         let (_, offset, len_bytes) = self.address();
         let start = match self {
-            // Windows are aligned to 2 MiB, so that an offset's alignment is the address's.
+            // Windows are aligned to 2 MiB, so offset and address have the same alignment.
             Backing::Span(span) => {
                 let skip = usize::try_from(offset - span.offset()).unwrap_or(0);
                 span.as_ptr().wrapping_add(skip)
@@ -109,15 +109,15 @@ impl Backing {
     }
 }
 
-/// A object memory as one process sees it. Clones are the same handle.
+/// An object memory as one process sees it. Clones are the same handle.
 ///
-/// The bytes stay as long as a handle, or a lock or ring that was made with its owner. Of what has
-/// no owner (an event) the bytes stay only while there is a handle.
+/// The bytes stay while a handle exists, or a lock or ring that was made with its owner. The bytes
+/// of a primitive without an owner (an event) stay only while a handle exists.
 #[derive(Clone)]
 pub(crate) struct Memory(Arc<Inner>);
 
 struct Inner {
-    /// Keeps the backing: giving up the claim writes to the table.
+    /// Keeps the backing: releasing the claim writes to the table.
     owner: Owner,
     start: NonNull<u8>,
     geometry: Geometry,
@@ -127,33 +127,33 @@ struct Inner {
     backing: Arc<Backing>,
 }
 
-// SAFETY: `start` leads into memory that `backing` keeps mapped on every thread, and which is
-// only used through atomics, or under locks, by whoever asks for it.
+// SAFETY: `start` points into memory that `backing` keeps mapped on every thread, and which is used
+// only through atomics, or under locks.
 unsafe impl Send for Inner {}
 // SAFETY: as for `Send`.
 unsafe impl Sync for Inner {}
 
-/// Memories that this process has handles of, by arena and offset: what arrives twice is attached
-/// once, under one owner.
+/// Memories that this process has handles of, by arena and offset. A memory that arrives twice is
+/// attached once, with one owner.
 static ATTACHED: PerProcess<Mutex<Attached>> = PerProcess::new(Mutex::default);
 
 type Attached = BTreeMap<(u64, u64), Weak<Inner>>;
 
-/// The tokens that this process has had in other memories, by arena, offset and number: a worker
-/// that gets the same lock with each task is one owner, not as many as there are tasks.
+/// The tokens that this process has had in other memories, by arena, offset and number. A worker
+/// that gets the same lock with each task is thus one owner, and not one for each task.
 static PURSES: PerProcess<Mutex<Purses>> = PerProcess::new(Mutex::default);
 
 type Purses = BTreeMap<(u64, u64, u64), Purse>;
 
-/// Memories of which tokens are remembered at most.
+/// The most memories whose tokens are remembered.
 const PURSES_MAX: usize = 1024;
 
-/// Where this process keeps its token of the memory of that number in `backing`.
+/// Where this process keeps its token for the memory `number` in `backing`.
 fn purse(backing: &Backing, number: u64) -> Option<Purse> {
     let (id, offset, _) = backing.address();
     let mut purses = PURSES.get().lock().unwrap_or_else(PoisonError::into_inner);
     if purses.len() >= PURSES_MAX {
-        // Those of older memories are forgotten: that costs each a token, once.
+        // Older memories without a user are forgotten; each of them loses one token.
         purses.retain(|_, purse| Arc::strong_count(purse) > 1);
     }
     let is_kept = number != 0 && purses.len() < PURSES_MAX;
@@ -161,13 +161,13 @@ fn purse(backing: &Backing, number: u64) -> Option<Purse> {
 }
 
 fn attached() -> MutexGuard<'static, Attached> {
-    // Every change of the map is one call: a panic cannot leave it half made.
+    // Every change of the map is one call, so a panic cannot interrupt it.
     ATTACHED.get().lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Memory {
     /// Makes a memory in this process's arena. `make` makes the primitive's words in the body,
-    /// which is zero, and enters them into the directory.
+    /// which is zero, and adds them to the directory.
     ///
     /// # Errors
     ///
@@ -181,13 +181,13 @@ impl Memory {
         Ok(made)
     }
 
-    /// Lets this handle be found by who attaches the same bytes in this process.
+    /// Lets later attachments of the same bytes in this process find this handle.
     pub(super) fn enlist(&self) {
         let (id, offset, _) = self.0.backing.address();
         attached().insert((id, offset), Arc::downgrade(&self.0));
     }
 
-    /// The same in bytes that exist already, are zero, and have no other user yet.
+    /// As `create`, in existing bytes that are zero and have no other user.
     ///
     /// # Errors
     ///
@@ -206,12 +206,12 @@ impl Memory {
         // SAFETY: inside: the geometry's total was checked above, and the table comes first.
         let table_place = unsafe { start.add(TABLE_OFFSET) };
         let (owners, entries) = (owners(), spec.entries.max(1));
-        // SAFETY: aligned (header.rs asserts it), within `body_offset` by the geometry, kept by
-        // the backing, which the owner keeps; nobody else knows the bytes yet.
+        // SAFETY: aligned (header.rs asserts it), within `body_offset` by the geometry, kept by the
+        // backing, which the owner keeps; the bytes have no other user yet.
         let table = unsafe {
             OwnerTable::create(table_place, owners, entries, start, geometry.total_bytes())
         }?;
-        // SAFETY: aligned and inside, as above; all zero, and atomics to everybody.
+        // SAFETY: aligned and inside, as above; all zero, and accessed only by atomics.
         let header = unsafe { header::at(start) };
         header.write(spec.kind, spec.tag, geometry);
         let Spec { kind, tag, .. } = *spec;
@@ -233,22 +233,22 @@ impl Memory {
         if len_bytes < TABLE_OFFSET {
             return Err(too_short(len_bytes));
         }
-        // SAFETY: aligned, long enough, kept by the backing, and atomics to everybody.
+        // SAFETY: aligned, long enough, kept by the backing, and accessed only by atomics.
         let header = unsafe { header::at(start) };
         let (found, found_tag, geometry) = header.read(len_bytes)?;
         expect((found, found_tag), (kind, tag))?;
         // SAFETY: `TABLE_OFFSET <= len_bytes`, checked above.
         let table_place = unsafe { start.add(TABLE_OFFSET) };
         let table_bytes = geometry.body_offset - TABLE_OFFSET;
-        // SAFETY: aligned; `read` checked that the table's end lies before the body, and the body's
-        // within the bytes, which the backing keeps; everybody uses them by atomics.
+        // SAFETY: aligned; `read` checked that the table ends before the body, and the body within
+        // the bytes, which the backing keeps; all accesses are atomic.
         let table =
             unsafe { OwnerTable::attach(table_place, table_bytes, start, geometry.total_bytes()) }?;
         Memory::over(&table, start, geometry, (kind, tag, header.number()), backing)
     }
 
-    /// A worker's handle of the memory that it was lent: a new one, or another of the one that it
-    /// has already.
+    /// A worker's handle of a memory that was lent to it: a new one, or a clone of the one that it
+    /// already has.
     ///
     /// # Errors
     ///
@@ -264,7 +264,7 @@ impl Memory {
         Memory::attach_in(backing, kind, tag)
     }
 
-    /// A new handle, or another of the one that this process has of the same bytes.
+    /// A new handle, or a clone of the one that this process has of the same bytes.
     ///
     /// # Errors
     ///
@@ -274,7 +274,7 @@ impl Memory {
         let mut attached = attached();
         let known = attached.get(&(id, offset)).and_then(Weak::upgrade).map(Memory);
         if let Some(memory) = known {
-            // Dropped after the list is free again: the last handle takes itself off it.
+            // Dropped after the list is unlocked: the last handle removes itself from the list.
             drop(attached);
             expect((memory.0.kind, memory.0.tag), (kind, tag))?;
             return Ok(memory);
@@ -284,7 +284,7 @@ impl Memory {
         Ok(memory)
     }
 
-    /// The named region that it lies in, if it does.
+    /// The named region of the memory, if it has one.
     pub(super) fn region(&self) -> Option<&NamedRegion> {
         match &*self.0.backing {
             Backing::Named(region) => Some(region),
@@ -306,8 +306,8 @@ impl Memory {
         Ok(Memory(Arc::new(Inner { owner, start, geometry, kind, tag, made_in, backing })))
     }
 
-    /// An error in a child that was forked from the process that has this handle. To be asked
-    /// before every use of what was made over the body.
+    /// Returns an error in a child that was forked from the process of this handle. Called before
+    /// every use of an object over the body.
     ///
     /// # Errors
     ///
@@ -329,17 +329,17 @@ impl Memory {
         self.0.start
     }
 
-    /// In whose name this process takes locks in this memory.
+    /// The owner for which this process takes locks in this memory.
     pub(crate) fn owner(&self) -> &Owner {
         &self.0.owner
     }
 
-    /// Which primitive it holds.
+    /// The kind of primitive that it holds.
     pub(crate) fn kind(&self) -> Kind {
         self.0.kind
     }
 
-    /// The primitive's own number.
+    /// The number that the primitive chose.
     pub(crate) fn tag(&self) -> u64 {
         self.0.tag
     }
@@ -349,12 +349,12 @@ impl Memory {
         Arc::ptr_eq(&self.0, &other.0)
     }
 
-    /// Where the bytes are: the arena's number, the offset of the first, and how many.
+    /// The position of the bytes: the arena's number, the offset of the first, and their count.
     pub(crate) fn address(&self) -> (u64, u64, usize) {
         self.0.backing.address()
     }
 
-    /// Whether this process made it in its own arena, and so can lend it to workers.
+    /// Whether this process made it in its own arena, and can thus lend it to workers.
     pub(crate) fn is_own(&self) -> bool {
         matches!(&*self.0.backing, Backing::Span(_))
     }
@@ -364,8 +364,8 @@ impl Memory {
         self.check().is_ok() && self.0.owner.table().has_process(pid)
     }
 
-    /// Frees what process `pid`, which has ended, had locked, and wakes who may wait for it.
-    /// Returns how many locks it held.
+    /// Frees the locks of process `pid`, which has ended, and wakes their waiters. Returns how many
+    /// locks it held.
     pub(crate) fn sweep_process(&self, pid: u32) -> usize {
         if self.check().is_err() {
             return 0;
@@ -383,7 +383,7 @@ pub(super) fn too_short(len_bytes: usize) -> Error {
     layout(format!("{len_bytes} bytes"), format!("a header of {TABLE_OFFSET}"))
 }
 
-/// An error unless what was found is of the kind and type expected.
+/// Checks that a memory has the expected kind and type.
 fn expect(found: (Kind, u64), expected: (Kind, u64)) -> Result<()> {
     match (found, expected) {
         _ if found == expected => Ok(()),
@@ -401,13 +401,13 @@ fn layout(found: String, expected: String) -> Error {
 
 impl Drop for Inner {
     fn drop(&mut self) {
-        // In a forked child nothing of this is its business.
+        // In a forked child all of this belongs to the parent.
         if !self.made_in.is_current() {
             return;
         }
         let (id, offset, _) = self.backing.address();
         let mut attached = attached();
-        // Another may have been attached since this one's count fell to zero.
+        // Another handle may have been attached after this one's count fell to zero.
         if attached.get(&(id, offset)).is_some_and(|known| std::ptr::eq(known.as_ptr(), self)) {
             attached.remove(&(id, offset));
         }

@@ -1,9 +1,9 @@
 //! Object memory under a name.
 //!
-//! The bytes are those of a named region, a `.npy` file of `|u1` whose data is the object memory.
-//! It has its name only when it is complete, and goes with its last handle or with `reclaim`, as
-//! any named region. Programs that share nothing else meet in it; each is in its owner table, and
-//! a waiting process notices deaths.
+//! The bytes are the data of a named region, a `.npy` file of `|u1`. It gets its name when it is
+//! complete, and is removed with its last handle or by `reclaim`, as any named region. Programs
+//! that share only the name use it; each is in its owner table, and a waiting process notices
+//! deaths.
 
 use std::time::{Duration, Instant};
 
@@ -16,7 +16,7 @@ use crate::region::named_region::NamedRegion;
 use crate::region::npy;
 use crate::shape::Shape;
 
-/// How long a name may be made and removed by others in turn.
+/// How long to retry while other programs make and remove the name.
 const CONTENDED_TIME: Duration = Duration::from_secs(1);
 
 impl Memory {
@@ -36,19 +36,19 @@ impl Memory {
         let bytes = spec.size_bytes()?;
         let (region, _) = NamedRegion::prepare(name, Dtype::U8, &Shape::from(bytes), bytes)?;
         let made = Memory::create_in(Backing::Named(region), spec, make)?;
-        // Before it can be found by its name: another thread that opened it at this moment would
-        // attach it a second time, as if it were another process.
+        // Before it can be found by its name: another thread that opened it now would attach it
+        // again, as if it were another process.
         made.1.enlist();
         made.1.region().expect("made in one").publish()?;
         Ok(made)
     }
 
-    /// A handle of the memory of this name. `attach` makes the primitive over its body, as it
-    /// would in a worker.
+    /// A handle of the memory of this name. `attach` makes the primitive over its body, as in a
+    /// worker.
     ///
     /// # Errors
     ///
-    /// [`Error::BadName`]; [`Error::NotFound`]; [`Error::Layout`] if it holds something else;
+    /// [`Error::BadName`]; [`Error::NotFound`]; [`Error::Layout`] if it has other contents;
     /// [`Error::PidNamespace`]; [`Error::Full`] if too many processes use it; [`Error::Os`]; those
     /// of `attach`.
     pub(crate) fn open_named<R>(
@@ -74,8 +74,8 @@ impl Memory {
         Ok((attached, memory))
     }
 
-    /// Opens a memory, or makes it, whichever can be done. If others do the same at this moment,
-    /// `make` may be called for nothing.
+    /// Opens a memory, or makes it if it does not exist. If others do the same concurrently, the
+    /// result of `make` may be discarded.
     ///
     /// # Errors
     ///
@@ -86,7 +86,7 @@ impl Memory {
         make: impl Fn(&Memory) -> Result<R>,
         attach: impl Fn(&Memory) -> Result<R>,
     ) -> Result<(R, Memory)> {
-        // What a dead program left is no place to begin with.
+        // A region of a dead program must not be used.
         NamedRegion::reclaim(&Name::new(name)?);
         let start = Instant::now();
         loop {
@@ -106,11 +106,11 @@ impl Memory {
         self.region().map(NamedRegion::name)
     }
 
-    /// Removes the name; the memory stays usable for all that have it.
+    /// Removes the name; processes that have the memory can still use it.
     ///
     /// # Errors
     ///
-    /// [`Error::NotFound`] if it has none, or means something else by now.
+    /// [`Error::NotFound`] if it has none, or the name refers to another file.
     pub(crate) fn unlink(&self) -> Result<()> {
         match self.region() {
             Some(region) => region.unlink(),
@@ -118,7 +118,7 @@ impl Memory {
         }
     }
 
-    /// Lets the name outlive all handles, until someone unlinks it.
+    /// Lets the name outlive all handles, until it is unlinked.
     ///
     /// # Errors
     ///

@@ -1,4 +1,4 @@
-//! A copy of an object memory, to be looked at.
+//! A copy of an object memory, for inspection.
 #![allow(unsafe_code)]
 
 use std::fs::File;
@@ -13,10 +13,10 @@ use crate::region::npy;
 use crate::sync::report::{Claimant, Taken};
 use crate::sync::{self, OwnerTable, RING_HEADER_BYTES};
 
-/// Bytes that are copied at most. Tables and locks lie in front; what is behind is messages.
+/// The most bytes that are copied. Tables and locks come first, then messages.
 const BYTES_MAX: usize = 4 << 20;
 
-/// Lines that a queue may have in front of its ring.
+/// The most lines before a queue's ring.
 const WORDS_LINES_MAX: usize = 64;
 
 #[repr(C, align(128))]
@@ -24,24 +24,24 @@ struct Line([AtomicU64; ALIGN_BYTES / 8]);
 
 const _: () = assert!(size_of::<Line>() == ALIGN_BYTES && ALIGN_BYTES >= TABLE_OFFSET);
 
-/// What an object memory said when it was copied.
+/// The state of an object memory when it was copied.
 #[derive(Debug, Clone)]
 pub(crate) struct Snapshot {
     pub(crate) kind: Kind,
     pub(crate) body_bytes: usize,
-    /// Who uses it, and which locks are taken; `None` if that is for another pid namespace to say.
+    /// Its users and taken locks; `None` if they belong to another pid namespace.
     pub(crate) users: Option<(Vec<Claimant>, Vec<Taken>)>,
-    /// How many messages a queue holds.
+    /// The number of messages in a queue.
     pub(crate) messages: Option<u64>,
 }
 
-/// Copies and reads the object memory in a region of `file_bytes`; `None` if there is none. Of
-/// another user's (not `is_own`) only the header is read: the kind, not the users.
+/// Copies and reads the object memory in a region of `file_bytes`; `None` if there is none. If the
+/// region is another user's (not `is_own`), only the header is read: the kind, not the users.
 ///
 /// Nothing is mapped, so a file that is truncated meanwhile causes no fault.
 pub(crate) fn read(file: &File, file_bytes: u64, is_own: bool) -> Option<Snapshot> {
     let data_bytes = usize::try_from(file_bytes).ok()?.checked_sub(npy::DATA_OFFSET)?;
-    // An array may be large, and is no object memory by its first word.
+    // An array may be large, but its first word shows that it is not an object memory.
     let mut first = [0; size_of_val(&header::MAGIC)];
     file.read_exact_at(&mut first, npy::DATA_OFFSET as u64).ok()?;
     if u64::from_ne_bytes(first) != header::MAGIC {
@@ -52,7 +52,7 @@ pub(crate) fn read(file: &File, file_bytes: u64, is_own: bool) -> Option<Snapsho
     if is_own { of_bytes(&bytes, data_bytes).ok() } else { of_header(&bytes, data_bytes).ok() }
 }
 
-/// Reads the header alone of an object memory of `total_bytes`.
+/// Reads only the header of an object memory of `total_bytes`.
 fn of_header(bytes: &[u8], total_bytes: usize) -> Result<Snapshot> {
     let lines: Vec<Line> = bytes.chunks(ALIGN_BYTES).map(line).collect();
     if lines.is_empty() {
@@ -65,7 +65,7 @@ fn of_header(bytes: &[u8], total_bytes: usize) -> Result<Snapshot> {
     Ok(Snapshot { kind, body_bytes: geometry.body_bytes, users: None, messages: None })
 }
 
-/// Reads an object memory of `total_bytes`, of which `bytes` are the first.
+/// Reads an object memory of `total_bytes`, whose first bytes are `bytes`.
 ///
 /// # Errors
 ///
@@ -99,7 +99,7 @@ pub(crate) fn of_bytes(bytes: &[u8], total_bytes: usize) -> Result<Snapshot> {
     Ok(Snapshot { kind, body_bytes: geometry.body_bytes, users, messages })
 }
 
-/// The ring at the beginning of a body, or behind the words that a queue has in front of it.
+/// The ring at the beginning of a body, or after the words that a queue has before it.
 fn ring_in(body: &[Line]) -> Option<u64> {
     let header_lines = RING_HEADER_BYTES.div_ceil(ALIGN_BYTES);
     body.windows(header_lines).take(WORDS_LINES_MAX).find_map(|lines| {

@@ -1,4 +1,4 @@
-//! What workers are told about an operand.
+//! Describes an operand to workers.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -13,18 +13,18 @@ use crate::region::windows::Windows;
 use crate::sys::file::FileId;
 use crate::sys::mmap::Access;
 
-/// Mappings that a worker keeps for later tasks at most.
+/// The most mappings that a worker keeps for later tasks.
 const CACHED_MAX: usize = 64;
 
-/// How long mappings are kept after the last use: mapping anew costs a fault for each page.
+/// How long mappings are kept after the last use: a new mapping costs a fault for each page.
 pub(crate) const REST_TIME: Duration = Duration::from_secs(1);
 
-/// Where the elements of an operand are, for any process of the pool.
+/// The place of an operand's elements, valid in every process of the pool.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Source {
     /// In the arena.
     Arena { id: u64, offset: u64, len_bytes: u64 },
-    /// In a file or named region, which each worker maps by itself.
+    /// In a file or named region, which each worker maps itself.
     Mapped { address: Address, device: u64, inode: u64, offset: u64, len_bytes: u64 },
 }
 
@@ -34,14 +34,14 @@ impl Source {
         Source::Arena { id, offset, len_bytes: span.len_bytes() as u64 }
     }
 
-    /// How many bytes.
+    /// The size of the operand in bytes.
     pub(crate) fn len_bytes(&self) -> u64 {
         match self {
             Source::Arena { len_bytes, .. } | Source::Mapped { len_bytes, .. } => *len_bytes,
         }
     }
 
-    /// `len_bytes` of a mapping, from `offset` on.
+    /// The `len_bytes` of a mapping from `offset` on.
     pub(crate) fn of_mapping(mapping: &Mapping, offset: usize, len_bytes: usize) -> Source {
         Source::Mapped {
             address: mapping.address().clone(),
@@ -53,16 +53,16 @@ impl Source {
     }
 }
 
-/// An operand's first byte, and what keeps it mapped.
+/// An operand's first byte, and the mapping that holds it.
 #[derive(Debug)]
 pub(crate) struct Resolved {
     start: *mut u8,
-    /// Never read: holding it is its purpose. `None` where the arena's windows stay anyway.
+    /// Never read; it keeps the mapping. `None` in the arena, whose windows stay mapped.
     _mapping: Option<Arc<Mapping>>,
 }
 
 impl Resolved {
-    /// The first byte; to be written only if it was resolved for that.
+    /// The first byte; it may be written only if it was resolved for writing.
     pub(crate) fn as_ptr(&self) -> *mut u8 {
         self.start
     }
@@ -70,8 +70,8 @@ impl Resolved {
 
 /// A worker's mappings of files and named regions, made on first use.
 ///
-/// A mapping that is kept keeps the memory of a region whose name is gone. So those are let go when
-/// another is made or the worker is about to sleep, and all of them [`REST_TIME`] after the last
+/// A kept mapping keeps the memory of a region without a name. So such mappings are dropped when
+/// another is made or the worker is about to sleep, and all mappings [`REST_TIME`] after the last
 /// use.
 #[derive(Debug, Default)]
 pub(crate) struct Resolver {
@@ -81,7 +81,7 @@ pub(crate) struct Resolver {
 #[derive(Debug, Default)]
 pub(crate) struct Cache {
     pub(crate) mappings: HashMap<(FileId, bool), Arc<Mapping>>,
-    /// When one of them was last asked for.
+    /// When one of them was last used.
     pub(crate) last_use: Option<Instant>,
 }
 
@@ -97,7 +97,7 @@ impl Resolver {
     /// # Errors
     ///
     /// [`Error::Corrupt`] if they are not in the arena of `windows`; [`Error::NotFound`],
-    /// [`Error::Layout`] or [`Error::Os`] if the file is not what it was.
+    /// [`Error::Layout`] or [`Error::Os`] if the file has changed.
     pub(crate) fn resolve(
         &self,
         windows: &Windows,
@@ -137,9 +137,9 @@ impl Resolver {
         }
     }
 
-    /// The file `id`, mapped now or before, up to `end_bytes` if it has as many. A mapping keeps
-    /// its inode, so the number means the same file for as long as it is cached; but the file may
-    /// have been written anew since, with another length.
+    /// A mapping of the file `id`, old or new, up to `end_bytes` if the file has as many. A mapping
+    /// keeps its inode, so the number refers to the same file while it is cached. But the file may
+    /// have been rewritten since, with another length.
     fn mapping(
         &self,
         address: &Address,
@@ -162,8 +162,8 @@ impl Resolver {
         Ok(mapping)
     }
 
-    /// Lets go of mappings whose file has no name any more, and of all if none was used for
-    /// [`REST_TIME`]. Returns after what time to do so again.
+    /// Drops mappings whose file has no name any more, and all of them if none was used for
+    /// [`REST_TIME`]. Returns when to call again.
     pub(crate) fn rest(&self) -> Option<Duration> {
         let mut cache = self.cache.lock().unwrap_or_else(PoisonError::into_inner);
         cache.forget_unlinked();

@@ -1,4 +1,4 @@
-//! Claims about object memory in one process.
+//! Tests of object memory in one process.
 #![allow(unsafe_code)]
 
 use std::os::fd::BorrowedFd;
@@ -28,7 +28,7 @@ fn create() -> (RobustLock, Memory) {
     Memory::create(&SPEC, make).unwrap()
 }
 
-/// Windows as a worker has them: their own mappings of the arena, under the same number.
+/// Windows as in a worker: separate mappings of the arena, with the same number.
 fn windows() -> Windows {
     let arena = Arena::host().unwrap();
     let fd: BorrowedFd<'_> = arena.fd();
@@ -89,7 +89,7 @@ fn a_header_that_does_not_add_up_is_refused() {
         (offset, body_bytes, total + 1),
         (offset, len_bytes - offset + 1, len_bytes + 1),
         (offset, usize::MAX - offset + 1, 0),
-        // As long as it should be, but not aligned, or over header or table.
+        // The size is right, but the body is not aligned, or overlaps header or table.
         (offset + 8, body_bytes - 8, total),
         (offset + 64, body_bytes - 64, total),
         (0, total, total),
@@ -108,7 +108,7 @@ fn a_header_that_does_not_add_up_is_refused() {
     open(&memory, Kind::Lock, 7).unwrap();
 }
 
-/// A word of the header or of the table behind it.
+/// A word of the header or of the table after it.
 fn header_word(memory: &Memory, index: usize) -> &AtomicU64 {
     assert!(index < 16, "within header and table");
     // SAFETY: inside, as asserted.
@@ -212,13 +212,13 @@ mod named {
             drop(lock.lock());
         }
         let (lock, memory) = open_lock(&name, 7).unwrap();
-        // A lock that was left locked is no longer held when its token is used again.
+        // A forgotten guard's lock is free when its token is used again.
         std::mem::forget(lock.lock());
         drop((lock, memory));
         let (lock, memory) = open_lock(&name, 7).unwrap();
         assert_eq!(memory.owner().token(), token);
         assert!(lock.lock().recovered());
-        // As if another memory lay in the same place, where the token is somebody else's.
+        // As if another memory were in the same place, in which the token has another owner.
         header_word(&memory, 6).fetch_add(1, Ordering::Relaxed);
         drop((lock, memory));
         let (lock, memory) = open_lock(&name, 7).unwrap();
@@ -288,7 +288,7 @@ mod named {
                 Error::TimeNamespace { theirs: 77, .. } if !pids => {}
                 other => panic!("{other:?}"),
             }
-            // Whose process that is cannot be told; what it is can.
+            // Its process is unknown; its kind is known.
             let info = RegionInfo::of(&name).unwrap();
             assert!(matches!(info.kind(), RegionKind::Primitive { name: "lock", .. }), "{info:?}");
             assert_eq!(info.participants(), []);

@@ -14,7 +14,7 @@
 //! | `RawBarrier` | state, a slot a member | members | it breaks, at the latest in the next phase |
 //! | `RawSemaphore` | a slot a permit | holders | its permits come free, `recovered` |
 //! | `RawReentrantLock` | a lock, count, holder | its holder | free, however often it was taken |
-//! | `RawRwLock` | a gate, a slot a reader | both sides | shares come free; a writer's death is reported |
+//! | `RawRwLock` | a gate, a slot a reader | both sides | free; a writer's death is reported |
 //! | `RawOnce` | a lock, the state | first caller | the next runs it again, informed |
 //! | `RawCondvar` | a slot a waiter, a count | both sides | all waiters wake and test again |
 //! | `Unacked` | a count a consumer | consumers | its messages count as lost |

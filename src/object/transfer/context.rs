@@ -1,4 +1,4 @@
-//! The codec call that a thread is in, and its slots.
+//! The codec call of a thread, and its slots.
 
 use std::cell::RefCell;
 use std::mem::ManuallyDrop;
@@ -17,33 +17,33 @@ use crate::object::{Kind, Memory};
 use crate::region::arena::Span;
 use crate::region::windows::Windows;
 
-/// Why a handle could not cross, in words for the codec's error.
+/// Why a handle could not cross, as text for the codec's error.
 pub(crate) type Refusal = String;
 
 /// The number of the latest [`decode`] of this process.
 static TASK: AtomicU64 = AtomicU64::new(0);
 
 thread_local! {
-    /// Without a destructor: so it is there until the thread's very end, in destructors of other
-    /// values too. Between calls it holds no more than the words of a refusal.
+    /// Without a destructor, so it exists until the thread's end, also in destructors of other
+    /// values. Between calls it holds at most the text of a refusal.
     static LOCAL: RefCell<ManuallyDrop<Local>> =
         const { RefCell::new(ManuallyDrop::new(Local { context: None, refusal: None })) };
 }
 
-/// What a thread knows of the call that it is in.
+/// A thread's state during a call.
 struct Local {
     context: Option<Context>,
-    /// The words of the latest refusal, which codecs drop on their way.
+    /// The text of the latest refusal, which codecs do not keep.
     refusal: Option<Refusal>,
 }
 
-/// Remembers the words of a refusal on its way through a codec.
+/// Stores the text of a refusal, because codecs drop it.
 pub(crate) fn noted(refusal: Refusal) -> Refusal {
     LOCAL.with_borrow_mut(|local| local.refusal = Some(refusal.clone()));
     refusal
 }
 
-/// What a failed encoding or decoding of this thread failed for.
+/// The cause of a failed encoding or decoding on this thread.
 pub(crate) fn explain(error: &postcard::Error) -> String {
     use postcard::Error::{SerdeDeCustom, SerdeSerCustom, WontImplement};
     let refusal = LOCAL.with_borrow_mut(|local| local.refusal.take());
@@ -59,13 +59,13 @@ pub(crate) fn explain(error: &postcard::Error) -> String {
     })
 }
 
-/// Asks the call that this thread is in, if it is in one.
+/// Runs `ask` with the current call of this thread, if there is one.
 #[inline]
 fn in_context<R>(ask: impl FnOnce(&mut Option<Context>) -> R) -> R {
     LOCAL.with_borrow_mut(|local| ask(&mut local.context))
 }
 
-/// Which of the four calls this thread is in. Every task passes through them: two words.
+/// The current call of this thread. Two words, because every task passes through them.
 enum Context {
     Encode(LeaseList),
     /// The same for a value that several workers get.
@@ -104,8 +104,8 @@ pub(crate) fn encode<R, E>(encoder: impl FnOnce() -> Result<R, E>) -> Result<(R,
     encode_within(Context::Encode(LeaseList::default()), encoder)
 }
 
-/// Host: as [`encode`], with the leases in front that a shared value left: their slots are those
-/// that it has. What `encoder` meets follows.
+/// Host: as [`encode`], after the `leases` of a shared value, which keep their slots. Further
+/// leases follow them.
 ///
 /// # Errors
 ///
@@ -143,14 +143,14 @@ fn encode_within<R, E>(
 
 /// Worker: runs `decoder`, whose handles see the leased bytes through `windows`.
 pub(crate) fn decode<R>(windows: &Windows, leases: &[WireLease], decoder: impl FnOnce() -> R) -> R {
-    // Relaxed: a number that only has to be new.
+    // Relaxed: the number must only be new.
     let task = TASK.fetch_add(1, Ordering::Relaxed) + 1;
     within(Context::Decode(Decoding::new(windows, leases, task)), decoder).0
 }
 
-/// Worker: as [`decode`], of what [`encode_shared`] made, for longer than a task. The host keeps
-/// the leases of arrays among it as long as this process lives. The task under way stays what it
-/// is.
+/// Worker: as [`decode`], for a value of [`encode_shared`] that is kept for longer than a task. The
+/// host keeps the leases of its arrays as long as this process lives. The current task stays the
+/// current one.
 pub(crate) fn decode_kept<R>(
     windows: &Windows,
     leases: &[WireLease],
@@ -162,26 +162,26 @@ pub(crate) fn decode_kept<R>(
 /// Worker: runs `encoder`, which may serialise handles of the latest [`decode`].
 #[inline]
 pub(crate) fn encode_back<R>(encoder: impl FnOnce() -> R) -> R {
-    // Relaxed: the number was made by this worker's own `decode`, earlier in its program.
+    // Relaxed: the number was stored by this worker's own `decode`, earlier on this thread.
     within(Context::EncodeBack { task: TASK.load(Ordering::Relaxed) }, encoder).0
 }
 
 /// Host: runs `decoder`, whose handles are those that left `leases`.
 ///
-/// What it does not take is given up as by dropping the leases.
+/// Handles that it does not take are released when the leases are dropped.
 #[inline]
 pub(crate) fn redeem<R>(leases: LeaseList, decoder: impl FnOnce() -> R) -> R {
     within(Context::Redeem(leases), decoder).0
 }
 
-/// Runs `body` with this thread in `context`, and then in the one before, come what may.
+/// Runs `body` with this thread in `context`, and always restores the previous one.
 #[inline]
 fn within<R>(context: Context, body: impl FnOnce() -> R) -> (R, Context) {
-    /// Restores the earlier context when a panic passes through.
+    /// Restores the previous context, also after a panic.
     struct Restore(Option<Context>);
     impl Drop for Restore {
         fn drop(&mut self) {
-            // Dropped after the borrow: a lease takes locks when it goes.
+            // Dropped after the borrow, because dropping a lease takes locks.
             let _ours = in_context(|context| std::mem::replace(context, self.0.take()));
         }
     }
@@ -224,7 +224,7 @@ fn push(leases: &mut LeaseList, right: Right, element_bytes: usize) -> Result<u3
     Ok(slot)
 }
 
-/// Leases a host's frozen span; the same one twice has one slot.
+/// Leases a host's frozen span; a span that is met twice has one slot.
 pub(crate) fn lend_frozen(span: &Arc<Span>, element_bytes: usize) -> Result<u32, Refusal> {
     in_context(|context| match context {
         Some(Context::Encode(leases) | Context::EncodeShared(leases)) => {
@@ -287,13 +287,13 @@ fn return_slot(leased: &LeasedBytes) -> Result<u32, Refusal> {
     })
 }
 
-/// What a slot gives: the host's own record, or a worker's leased bytes.
+/// The value of a slot: the host's own record, or a worker's leased bytes.
 pub(crate) enum Taken<H, W> {
     Host(H),
     Worker(W),
 }
 
-/// Turns a frozen slot into what a handle needs.
+/// Turns a frozen slot into the parts of a handle.
 pub(crate) fn take_frozen<T: Pod>(
     slot: u32,
     len: usize,
@@ -317,7 +317,7 @@ pub(crate) fn take_frozen<T: Pod>(
     })
 }
 
-/// Turns an owned slot into what a handle needs, once.
+/// Turns an owned slot into the parts of a handle, once.
 pub(crate) fn take_chunk<T: Pod>(
     slot: u32,
     len: usize,
@@ -339,9 +339,9 @@ pub(crate) fn take_chunk<T: Pod>(
     })
 }
 
-/// Leases a host's object memory, once for each time it is serialised. `hold` makes what the lease
-/// keeps beside it; its argument is whether several workers may decode it. In a worker, names the
-/// memory on its way back, without a `hold`.
+/// Leases a host's object memory, once for each serialisation. `hold` makes the value that the
+/// lease keeps beside it; its argument is whether several workers may decode it. In a worker,
+/// describes the memory that is returned, without a `hold`.
 pub(crate) fn lend_object(
     memory: &Memory,
     hold: Option<&dyn Fn(bool) -> error::Result<Hold>>,
@@ -365,7 +365,7 @@ pub(crate) fn lend_object(
     })
 }
 
-/// Turns what [`lend_object`] wrote into a handle of the same memory.
+/// Turns the result of [`lend_object`] into a handle of the same memory.
 pub(crate) fn take_object(wire: &LentObject, kind: Kind, tag: u64) -> Result<Memory, Refusal> {
     let LentObject { arena_id, offset, .. } = *wire;
     if (wire.kind, wire.tag) != (kind.number(), tag) {
@@ -405,7 +405,7 @@ fn wrong_kind() -> Refusal {
     "its slot was taken already, or is of another kind".to_owned()
 }
 
-/// Whether `len` elements of `T` are exactly what was leased.
+/// Checks that `len` elements of `T` are exactly the leased bytes.
 fn fits<T>(element_bytes: u32, len_bytes: u64, len: usize) -> Result<(), Refusal> {
     let asked = (len as u64).checked_mul(size_of::<T>() as u64);
     if element_bytes as usize == size_of::<T>() && asked == Some(len_bytes) {
@@ -415,7 +415,7 @@ fn fits<T>(element_bytes: u32, len_bytes: u64, len: usize) -> Result<(), Refusal
     Err(format!("{len} elements of {size} bytes are not the {len_bytes} leased, {have} each"))
 }
 
-/// Worker: checks a lease and makes a handle's bytes of it.
+/// Worker: checks a lease and makes the bytes of a handle from it.
 fn borrow_lease<T: Pod>(
     context: &mut Option<Context>,
     slot: u32,

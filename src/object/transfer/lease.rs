@@ -1,6 +1,6 @@
-//! What a worker is lent.
+//! What the host lends to a worker.
 //!
-//! As the host keeps it, and as the worker sees it.
+//! A lease as the host keeps it, and as the worker sees it.
 
 use std::ops::{Deref, DerefMut};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -20,7 +20,7 @@ pub(crate) struct Parent {
     pub(crate) shape: Shape,
 }
 
-/// The right to one chunk's bytes. It is a value that exists once: not `Clone`, made by `cut`.
+/// The right to one chunk's bytes. It exists once: it is not `Clone`, and is made by `cut`.
 #[derive(Debug)]
 pub(crate) struct Part {
     pub(crate) parent: Arc<Parent>,
@@ -28,7 +28,7 @@ pub(crate) struct Part {
     pub(crate) len_bytes: usize,
 }
 
-/// Where the right to a chunk is when its handle has it.
+/// Where a chunk's right is while its handle has it.
 #[derive(Debug)]
 pub(crate) enum ChunkOwner {
     /// In the process that made it.
@@ -37,17 +37,17 @@ pub(crate) enum ChunkOwner {
     Worker(LeasedBytes),
 }
 
-/// The place that a right leaves when its chunk is serialised, and may be put back to.
+/// The cell from which a right is taken when its chunk is serialised, and to which it may return.
 pub(crate) type OwnerCell = Arc<Mutex<Option<ChunkOwner>>>;
 
-/// What a worker may read or write, kept by the host until the worker cannot any more.
+/// What a worker may read or write; the host keeps it until the worker no longer can.
 #[derive(Debug)]
 pub(crate) struct Lease {
     pub(crate) right: Option<Right>,
     pub(crate) element_bytes: u32,
 }
 
-/// Leases in the order of their slots. One word where there are none, as with most tasks.
+/// Leases in the order of their slots. One word if there are none, as in most tasks.
 #[derive(Debug, Default)]
 #[expect(clippy::box_collection, reason = "a vector would be three words in every task")]
 pub(crate) struct LeaseList(Option<Box<Vec<Lease>>>);
@@ -79,7 +79,7 @@ impl FromIterator<Lease> for LeaseList {
     }
 }
 
-/// What is lent.
+/// The kind of a lease.
 #[derive(Debug)]
 pub(crate) enum Right {
     Frozen(Arc<Span>),
@@ -87,7 +87,7 @@ pub(crate) enum Right {
     Object { memory: Memory, _hold: Option<Hold> },
 }
 
-/// What a lease of object memory keeps beside the memory, and drops with itself.
+/// A value that a lease of object memory keeps beside the memory, and drops with it.
 pub(crate) type Hold = Box<dyn std::fmt::Debug + Send + Sync>;
 
 /// A lease as a worker sees it.
@@ -96,19 +96,19 @@ pub(crate) type Hold = Box<dyn std::fmt::Debug + Send + Sync>;
 /// |-----------------|------------|----------------|--------------------|----------------------|
 /// | `arena_id`      | host       | worker, checks | the task slot's    | worker ends with the |
 /// | `offset`        | host       | worker, checks | publication, after | host                 |
-/// | `len_bytes`     | host       | worker, checks | which nobody       |                      |
-/// | `element_bytes` | host       | worker, checks | writes it          |                      |
+/// | `len_bytes`     | host       | worker, checks | it is not written  |                      |
+/// | `element_bytes` | host       | worker, checks |                    |                      |
 /// | `kind`          | host       | worker, checks |                    |                      |
 ///
 /// The host never reads it back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Pod, Zeroable)]
 #[repr(C)]
 pub(crate) struct WireLease {
-    /// The arena that `offset` counts in.
+    /// The arena of `offset`.
     pub(crate) arena_id: u64,
-    /// The first byte, in bytes from the beginning of the arena.
+    /// The offset of the first byte in the arena, in bytes.
     pub(crate) offset: u64,
-    /// How many bytes.
+    /// The number of bytes.
     pub(crate) len_bytes: u64,
     /// The size of one element, in bytes.
     pub(crate) element_bytes: u32,
@@ -124,7 +124,7 @@ pub(crate) const KIND_OWNED: u32 = 2;
 pub(crate) const KIND_OBJECT: u32 = 3;
 
 impl Lease {
-    /// The lease as a worker is to see it.
+    /// The lease in the form that a worker reads.
     pub(crate) fn wire(&self) -> WireLease {
         let right = self.right.as_ref().expect("a lease has its right until it is redeemed");
         let (span, offset_bytes, len_bytes, kind) = match right {
@@ -148,7 +148,7 @@ impl Lease {
         }
     }
 
-    /// The object memory that it lends, if it does.
+    /// The object memory that it lends, if any.
     ///
     /// The giver of the lease checks [`Memory::has_process`] before it drops it, keeps a handle
     /// while that process has one, and calls [`Memory::sweep_process`] when the process is reaped.
@@ -159,12 +159,12 @@ impl Lease {
         }
     }
 
-    /// Whether it lends elements of an array, which no handle may reach once the lease is over.
+    /// Whether it lends elements of an array, which no handle may reach after the lease has ended.
     pub(crate) fn is_of_array(&self) -> bool {
         self.object().is_none()
     }
 
-    /// Another lease of the same; `None` for a chunk, which one task has for itself.
+    /// Another lease of the same; `None` for a chunk, which only one task may have.
     pub(crate) fn again(&self) -> Option<Lease> {
         let right = match self.right.as_ref()? {
             Right::Frozen(span) => Right::Frozen(Arc::clone(span)),
@@ -184,7 +184,7 @@ impl Drop for Lease {
     }
 }
 
-/// What a handle of object memory is in a payload: where its lease must be found.
+/// A handle of object memory in a payload: where its lease must be found.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub(crate) struct LentObject {
     pub(super) arena_id: u64,
@@ -194,7 +194,7 @@ pub(crate) struct LentObject {
 }
 
 impl LentObject {
-    /// The primitive's own number, as the sender has it.
+    /// The number that the primitive chose, from the sender.
     pub(crate) fn tag(&self) -> u64 {
         self.tag
     }

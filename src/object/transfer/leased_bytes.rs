@@ -1,4 +1,4 @@
-//! A worker's access to bytes that it was lent.
+//! A worker's access to leased bytes.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -7,13 +7,13 @@ use crate::region::windows::Windows;
 /// Handles of tasks in this process that are still alive.
 static LIVE_HANDLES: AtomicUsize = AtomicUsize::new(0);
 
-/// Stands for a task's number where handles are kept for longer than a task.
+/// The task number of handles that are kept for longer than a task.
 pub(super) const NO_TASK: u64 = u64::MAX;
 
 /// A worker's access to leased bytes.
 ///
-/// It lasts for a task, and counts as a live handle of it; one of [`NO_TASK`] lasts as long as the
-/// process likes, and is not counted.
+/// It lasts for a task, and counts as a live handle of it. With [`NO_TASK`] it may last as long as
+/// the process, and is not counted.
 #[derive(Debug)]
 pub(crate) struct LeasedBytes {
     /// Keeps the mapping under `start`.
@@ -24,8 +24,8 @@ pub(crate) struct LeasedBytes {
 }
 
 #[expect(unsafe_code, reason = "a raw pointer is neither Send nor Sync by itself")]
-// SAFETY: the pointer leads into a mapping that `windows` keeps, valid on every thread; what
-// may be done with the bytes is the business of the handle that owns the leased.
+// SAFETY: the pointer points into a mapping that `windows` keeps, valid on every thread; the handle
+// that owns this value defines which accesses are allowed.
 unsafe impl Send for LeasedBytes {}
 
 #[expect(unsafe_code, reason = "a raw pointer is neither Send nor Sync by itself")]
@@ -35,13 +35,13 @@ unsafe impl Sync for LeasedBytes {}
 impl LeasedBytes {
     pub(super) fn new(windows: &Windows, start: *mut u8, slot: u32, task: u64) -> LeasedBytes {
         if task != NO_TASK {
-            // Relaxed: read by the same thread after the task, see `live_handles`.
+            // Relaxed: read by the same thread after the task; see `live_handles`.
             LIVE_HANDLES.fetch_add(1, Ordering::Relaxed);
         }
         LeasedBytes { windows: windows.clone(), start, slot, task }
     }
 
-    /// Where the bytes are. Panics in a child that was forked from the worker.
+    /// The address of the bytes. Panics in a child that was forked from the worker.
     pub(crate) fn as_ptr(&self) -> *mut u8 {
         self.windows.assert_ours();
         self.start
@@ -53,14 +53,14 @@ impl Drop for LeasedBytes {
         if self.task == NO_TASK {
             return;
         }
-        // Release: pairs with the Acquire in `live_handles`, so that a thread that sees the count
-        // fall also sees all accesses through this handle as past.
+        // Release: pairs with the Acquire in `live_handles`, so a thread that sees the lower count
+        // also sees that all accesses through this handle have ended.
         LIVE_HANDLES.fetch_sub(1, Ordering::Release);
     }
 }
 
-/// How many handles of tasks are alive in this process: after a task and its result, none but
-/// those that it hid.
+/// The number of live handles of tasks in this process. After a task and its result, only handles
+/// that the task has hidden are left.
 pub(crate) fn live_handles() -> usize {
     LIVE_HANDLES.load(Ordering::Acquire)
 }

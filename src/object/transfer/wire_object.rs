@@ -9,7 +9,7 @@ use crate::object::transfer::context::{lend_object, noted, take_object};
 use crate::object::transfer::lease::LentObject;
 use crate::object::{Kind, Memory};
 
-/// How a handle of object memory crosses.
+/// The form in which a handle of object memory crosses.
 #[derive(Debug, Serialize, Deserialize)]
 enum WireObject {
     /// Lent, inside the codec of a task.
@@ -18,13 +18,13 @@ enum WireObject {
     Named(String),
 }
 
-/// Serialises a primitive in `memory`: the body of its `Serialize`. One with a name crosses by it,
+/// Serialises a primitive in `memory`, for its `Serialize`. A primitive with a name crosses by it,
 /// to any process that can open it.
 ///
 /// # Errors
 ///
-/// In a forked child; without a name, outside of the codec of a task, and in a worker other than on
-/// the way back.
+/// In a forked child. Without a name: outside of the codec of a task, and in a worker except for a
+/// returned handle.
 pub(crate) fn serialize_object<S: Serializer>(
     memory: &Memory,
     serializer: S,
@@ -39,12 +39,12 @@ pub(crate) fn serialize_object<S: Serializer>(
     }
 }
 
-/// Deserialises the memory of a primitive: what its `Deserialize` begins with.
+/// Deserialises the memory of a primitive, for its `Deserialize`.
 ///
 /// # Errors
 ///
-/// Outside of the codec of a task, and for a memory that was not lent to it; for one with a name,
-/// if it cannot be opened.
+/// Outside of the codec of a task, and for a memory that was not lent to the task; with a name, if
+/// it cannot be opened.
 pub(crate) fn deserialize_object<'de, D: Deserializer<'de>>(
     deserializer: D,
     kind: Kind,
