@@ -8,18 +8,18 @@ use serde::de::DeserializeOwned;
 use crate::array::codec;
 use crate::error::{Error, Result};
 
-/// Bytes of buffer that a thread keeps between messages.
+/// The most bytes of buffer that a thread keeps between messages.
 const KEPT_BYTES: usize = 1 << 20;
 
 thread_local! {
-    /// Where messages are encoded, and where they are copied to before they are decoded.
+    /// The buffer in which messages are encoded, and to which they are copied before decoding.
     static SCRATCH: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
 }
 
-/// Calls `body` with a buffer that this thread keeps, empty.
+/// Calls `body` with an empty buffer, which this thread keeps afterwards.
 pub(super) fn with_scratch<R>(body: impl FnOnce(&mut Vec<u8>) -> R) -> R {
-    // Taken: a value that sends another while it is encoded finds an empty one.
-    // Gone in a destructor that runs after this thread's values: then a buffer is not kept.
+    // Taken out: a value that sends another while it is encoded gets an empty one. In a destructor
+    // after this thread's values are gone, no buffer is kept.
     let mut buffer = SCRATCH.try_with(Cell::take).unwrap_or_default();
     buffer.clear();
     let result = body(&mut buffer);
@@ -29,7 +29,7 @@ pub(super) fn with_scratch<R>(body: impl FnOnce(&mut Vec<u8>) -> R) -> R {
     result
 }
 
-/// Appends the encoded value; what was there before stays if it cannot be encoded.
+/// Appends the encoded value; on an error the buffer is unchanged.
 pub(super) fn encode_onto<T: Serialize + ?Sized>(buffer: &mut Vec<u8>, value: &T) -> Result<()> {
     let start = buffer.len();
     codec::encode_onto(buffer, value).map_err(|reason| {
@@ -38,7 +38,7 @@ pub(super) fn encode_onto<T: Serialize + ?Sized>(buffer: &mut Vec<u8>, value: &T
     })
 }
 
-/// Decodes a message, which must be a `T` and nothing else.
+/// Decodes a message, which must be exactly one `T`.
 pub(super) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T> {
     codec::decode(bytes).map_err(|reason| Error::Codec {
         what: "message",
@@ -47,7 +47,7 @@ pub(super) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T> {
     })
 }
 
-/// An error of the ring, in the words of what stands on it.
+/// Replaces the ring's name in an error by that of its owner.
 pub(super) fn of(owner: &'static str, error: Error) -> Error {
     match error {
         Error::Full { capacity, .. } => Error::Full { what: owner, capacity },

@@ -19,15 +19,15 @@ use crate::sync::{ClaimInTransit, Ring, Timeout};
 
 /// One end of a [`Pipe`](crate::Pipe).
 ///
-/// Messages are serde values, each of any type that the two ends agree on, or bytes. They arrive in
-/// order and whole. Clones are the same end, and so is what a task is given: with several receivers
-/// each message goes to one of them.
+/// Messages are bytes, or serde values of any types that the two ends agree on. They arrive in
+/// order and whole. Clones are the same end, also those in tasks: with several receivers each
+/// message goes to one of them.
 ///
-/// An end is closed when its last handle is dropped, in whatever process, or the last process that
-/// has one is dead. Then the peer receives what was sent before, and after that
-/// [`Error::Closed`], the end of file; sending is [`Error::Closed`] at once. A handle on its way to
-/// a task keeps the end open. A handle that was given to the pool's initializer, or as a shared
-/// value, keeps it open for as long as the pool, or the call, may give it to another worker.
+/// An end is closed when its last handle is dropped, in whatever process, or when no living process
+/// has one. Then the peer receives what was sent before, and after that [`Error::Closed`], the end
+/// of file; sending is [`Error::Closed`] at once. A handle in transit to a task keeps the end open.
+/// A handle that was given to the pool's initializer, or as a shared value, keeps it open while the
+/// pool, or the call, may give it to another worker.
 ///
 /// An end cannot be the result of a task.
 ///
@@ -81,7 +81,7 @@ impl Connection {
         })
     }
 
-    /// Sends a value; waits for room, without a bound.
+    /// Sends a value; waits for room, without a limit.
     ///
     /// # Errors
     ///
@@ -141,7 +141,7 @@ impl Connection {
         self.send_value(value, within(timeout))
     }
 
-    /// Sends bytes as they are; waits for room, without a bound.
+    /// Sends bytes unencoded; waits for room, without a limit.
     ///
     /// # Errors
     ///
@@ -160,13 +160,14 @@ impl Connection {
         self.send_within(bytes, Timeout::Never)
     }
 
-    /// Receives a value; waits for one, without a bound.
+    /// Receives a value; waits for one, without a limit.
     ///
     /// # Errors
     ///
-    /// [`Error::Closed`] at the end of file: the peer is closed or dead, and all that it sent has
-    /// been received; [`Error::Codec`] if the message is no `T`: it is gone, and later ones can be
-    /// received; [`Error::InvalidArgument`] on an end that only sends; [`Error::Corrupt`].
+    /// [`Error::Closed`] at the end of file: the peer is closed or dead, and everything that it
+    /// sent has been received; [`Error::Codec`] if the message is not a `T`: it is removed, and
+    /// later ones can be received; [`Error::InvalidArgument`] on an end that only sends;
+    /// [`Error::Corrupt`].
     ///
     /// # Examples
     ///
@@ -223,7 +224,7 @@ impl Connection {
         self.recv_value(within(timeout))
     }
 
-    /// Receives a message as it is; waits for one, without a bound.
+    /// Receives the bytes of a message; waits for one, without a limit.
     ///
     /// # Errors
     ///
@@ -245,7 +246,7 @@ impl Connection {
     }
 
     /// Receives a message into the first bytes of `buffer`, and returns its length; waits for one,
-    /// without a bound.
+    /// without a limit.
     ///
     /// # Errors
     ///
@@ -283,8 +284,8 @@ impl Connection {
         })
     }
 
-    /// Waits until there is something to receive, the end of file included, at most for `timeout`;
-    /// whether there is. Another receiver may take it first.
+    /// Waits until there is a message or the end of file, at most for `timeout`, and returns
+    /// whether there is. Another receiver may take the message first.
     ///
     /// # Errors
     ///
@@ -306,8 +307,8 @@ impl Connection {
         self.end.poll(timeout)
     }
 
-    /// The longest message that the pipe takes, encoded, in bytes: at least what was asked for, as
-    /// the room is rounded up.
+    /// The longest message that the pipe takes, encoded, in bytes. It may be more than was
+    /// requested, because the room is rounded up.
     ///
     /// # Examples
     ///
@@ -340,7 +341,7 @@ struct WireConnection {
     claim: ClaimInTransit,
 }
 
-/// Inside the codec of a task's argument only.
+/// Succeeds only inside the codec of a task's argument.
 impl Serialize for Connection {
     fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
         let end = &*self.end;
@@ -363,7 +364,7 @@ impl Serialize for Connection {
     }
 }
 
-/// Inside the codec of a task's argument only.
+/// Succeeds only inside the codec of a task's argument.
 impl<'de> Deserialize<'de> for Connection {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
         let WireConnection { object, claim } = WireConnection::deserialize(deserializer)?;

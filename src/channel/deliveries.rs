@@ -1,4 +1,4 @@
-//! What this process has taken and not acknowledged.
+//! The messages that this process has taken and not acknowledged.
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use crate::error::Result;
 use crate::sync::{Owner, Ring, Timeout, Unacked, WaitPhase, Watch};
 
-/// A process's part in the acknowledgment of messages.
+/// The state of one process for acknowledgments.
 #[derive(Debug)]
 pub(super) struct Deliveries {
     unacked: Unacked,
@@ -30,7 +30,7 @@ impl Deliveries {
         let claimed = self.unacked.claim(owner, ring.popped())?;
         let slot = *self.slot.get_or_init(|| claimed);
         if slot != claimed {
-            // Another thread was faster.
+            // Another thread claimed a word first.
             self.unacked.release(claimed, owner, ring.popped());
         }
         Ok(slot)
@@ -48,18 +48,19 @@ impl Deliveries {
         self.unacked.take(slot, ring, buffer, timeout)
     }
 
-    /// Acknowledges a message that this process took, or else any; false if there is none.
+    /// Acknowledges a message that this process took, or else one of another process; false if
+    /// there is none.
     pub(super) fn acknowledge(&self) -> bool {
         self.unacked.acknowledge(self.slot.get().copied())
     }
 
-    /// How many messages are in the ring, or taken and not acknowledged.
+    /// The number of messages in the ring, or taken and not acknowledged.
     pub(super) fn unfinished(&self, ring: &Ring) -> u64 {
         self.unacked.unfinished(ring)
     }
 
     /// Waits until no message is unfinished. Returns how many messages were lost since the last
-    /// time that this was reported in this process, or `None` at the timeout.
+    /// report in this process, or `None` at the timeout.
     pub(super) fn join(&self, ring: &Ring, owner: &Owner, timeout: Timeout) -> Option<u64> {
         let attempt = |phase: WaitPhase| {
             if phase == WaitPhase::BeforeSleep {
@@ -69,11 +70,11 @@ impl Deliveries {
         };
         self.unacked.joined().wait_for(timeout, Watch::Waiters, attempt)?;
         let lost = self.unacked.lost();
-        // Relaxed: a number for an error message.
+        // Relaxed: an independent number.
         Some(lost.wrapping_sub(self.lost_seen.swap(lost, Ordering::Relaxed)))
     }
 
-    /// Releases the word of this process. What it has not acknowledged is lost.
+    /// Releases the word of this process. The messages that it has not acknowledged are lost.
     pub(super) fn release(&self, ring: &Ring, owner: &Owner) {
         if let Some(&slot) = self.slot.get() {
             self.unacked.release(slot, owner, ring.popped());

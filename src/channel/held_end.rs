@@ -11,13 +11,13 @@ use crate::sync::{Claim, EndpointWords, Endpoints, PipeSide, Ring, Serials, Time
 /// The name in errors.
 const NAME: &str = "the connection";
 
-/// How long a wait goes on before it checks whether the peer is alive.
+/// How long a wait lasts before it checks whether the peer is alive.
 const SLICE: Duration = Duration::from_millis(50);
 
-/// The size of the words in front of the rings, in bytes.
+/// The size of the words before the rings, in bytes.
 pub(super) const WORDS_BYTES: usize = size_of::<EndpointWords>();
 
-/// Tags of the two kinds of pipe: their numbers of rings.
+/// Tags of the two kinds of pipe: the number of rings.
 pub(super) const DUPLEX: u64 = 2;
 pub(super) const SIMPLEX: u64 = 1;
 
@@ -31,7 +31,7 @@ pub(super) unsafe fn endpoints(memory: &Memory) -> Endpoints<'static> {
     unsafe { Endpoints::new(memory.body().0.cast(), Serials::own()) }
 }
 
-/// The rings into which side 0 and side 1 send. A simplex pipe has only that of side 1.
+/// The rings into which side 0 and side 1 send. A simplex pipe has only the one of side 1.
 pub(super) fn rings(memory: &Memory) -> Result<[Option<Ring>; 2]> {
     let (body, body_bytes) = memory.body();
     let count = if memory.tag() == DUPLEX { 2 } else { 1 };
@@ -44,15 +44,15 @@ pub(super) fn rings(memory: &Memory) -> Result<[Option<Ring>; 2]> {
     let attach = |index: usize| {
         // SAFETY: `WORDS_BYTES + count * room <= body_bytes`, and `index < count`.
         let place = unsafe { body.add(WORDS_BYTES + index * room) };
-        // SAFETY: aligned, `room` bytes long, kept by the owner that the ring keeps, and used by
-        // everybody through rings; the owner is of the memory's own table.
+        // SAFETY: aligned, `room` bytes long, kept by the owner, which the ring keeps, and used
+        // only through rings; the owner is of the memory's own table.
         unsafe { Ring::attach(place, room, memory.owner()) }.map(Some)
     };
     let first = if count == 2 { attach(1)? } else { None };
     Ok([first, attach(0)?])
 }
 
-/// A claim on an end of a pipe. Dropping it releases the claim; with the last claim on a side, it
+/// A claim on an end of a pipe. Dropping it releases the claim. Dropping the last claim on a side
 /// closes both directions.
 #[derive(Debug)]
 pub(super) struct HeldEnd {
@@ -63,13 +63,13 @@ pub(super) struct HeldEnd {
 }
 
 impl HeldEnd {
-    /// Holds an end of the pipe in `memory`, by what `claim` claims of it.
+    /// Holds an end of the pipe in `memory`, with the claim that `claim` makes.
     pub(super) fn new(
         memory: Memory,
         claim: impl FnOnce(&Endpoints<'static>) -> Result<Claim>,
     ) -> Result<HeldEnd> {
         let rings = rings(&memory)?;
-        // SAFETY: `rings` has found rings behind the words; the memory is kept beside them.
+        // SAFETY: `rings` has found rings after the words; the memory is kept beside them.
         let endpoints = unsafe { endpoints(&memory) };
         let claim = claim(&endpoints)?;
         Ok(HeldEnd { endpoints, claim, rings, memory })
@@ -113,7 +113,7 @@ impl HeldEnd {
         })
     }
 
-    /// Whether the peer has no holder that is alive. If so, the pipe is closed now.
+    /// Whether no living process holds the peer. If so, the pipe is closed now.
     pub(super) fn is_peer_gone(&self) -> bool {
         if self.memory.check().is_err() {
             return false;
@@ -125,8 +125,8 @@ impl HeldEnd {
         is_gone
     }
 
-    /// Calls `attempt` until it has an outcome other than having had to wait. The waits are cut
-    /// into slices, and after each slice it checks whether the peer is alive.
+    /// Calls `attempt` until it returns anything but a timeout. The waits are divided into slices,
+    /// and after each it checks whether the peer is alive.
     pub(super) fn retry<R>(
         &self,
         timeout: Timeout,
@@ -136,7 +136,7 @@ impl HeldEnd {
         loop {
             let step = match timeout {
                 Timeout::At(end) => Timeout::At(end.min(Instant::now() + SLICE)),
-                // A sleep is a slice, and needs no clock.
+                // One sleep is a slice, and needs no clock.
                 Timeout::Never => Timeout::Sleeps(1),
                 timeout => timeout,
             };
@@ -147,7 +147,7 @@ impl HeldEnd {
                 outcome => return outcome.map_err(|error| codec::of(NAME, error)),
             };
             if self.is_peer_gone() {
-                // Nobody can send any more: what the peer has sent is there now.
+                // No process can send any more: everything that the peer has sent is there now.
                 return attempt(Timeout::Now).map_err(|error| codec::of(NAME, error));
             }
             match timeout {
@@ -161,7 +161,7 @@ impl HeldEnd {
         }
     }
 
-    /// Waits until there is something to receive or the peer is gone; whether it is so.
+    /// Waits until there is a message or the peer is gone; returns whether it is so.
     pub(super) fn poll(&self, timeout: Duration) -> Result<bool> {
         let ring = self.incoming()?;
         let start = Instant::now();

@@ -1,4 +1,4 @@
-//! The queue whose messages are acknowledged, and that can be joined.
+//! The queue whose messages are acknowledged, and which can be joined.
 
 use std::fmt;
 use std::ops::Deref;
@@ -21,16 +21,16 @@ const USAGE: Usage = Usage { name: NAME, is_joinable: true };
 /// A [`Queue`] whose consumers acknowledge messages, and that can be joined: [`join`] waits until
 /// all messages are acknowledged.
 ///
-/// A message is unfinished from the `put` that returns until the [`task_done`] for it. In all else
-/// it is a queue: it dereferences to one. Only [`raw`](Queue::raw) is an error.
+/// A message is unfinished from the return of `put` to its [`task_done`]. Otherwise it is a queue,
+/// and dereferences to one; only [`raw`](Queue::raw) is an error.
 ///
 /// # What a death leaves
 ///
 /// If a consumer dies between `get` and [`task_done`], or drops its last handle there, its messages
 /// are lost: no other process will acknowledge them. They do not block [`join`], which reports
-/// their number. A consumer that dies *in* `get` has either taken the message, which is then lost,
-/// or it has not, and the next consumer gets it. One that dies in [`task_done`] has either
-/// acknowledged the message or lost it.
+/// their number. If a consumer dies *in* `get`, it has either taken the message, which is then
+/// lost, or the next consumer gets it. If it dies in [`task_done`], the message is either
+/// acknowledged or lost.
 ///
 /// [`task_done`]: JoinableQueue::task_done
 /// [`join`]: JoinableQueue::join
@@ -96,7 +96,7 @@ impl<T> Primitive for Joinable<T> {
 }
 
 impl<T> JoinableQueue<T> {
-    /// A queue for at most `capacity` messages, of the size that [`Queue::new`] gives it.
+    /// Makes a queue for at most `capacity` messages, with the size of [`Queue::new`].
     ///
     /// # Errors
     ///
@@ -117,7 +117,7 @@ impl<T> JoinableQueue<T> {
         JoinableQueue::with(Queue::builder().capacity(capacity))
     }
 
-    /// A queue of another size.
+    /// Makes a queue of another size.
     ///
     /// # Errors
     ///
@@ -135,13 +135,12 @@ impl<T> JoinableQueue<T> {
         ObjectHandle::new(builder.size()).map(JoinableQueue)
     }
 
-    /// Acknowledges a message: one that this process took, or if it has none, one that another
-    /// took.
+    /// Acknowledges a message: one that this process took, or if it has none, one of another
+    /// process.
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidArgument`] if all messages that were taken are acknowledged: it was called
-    /// too often.
+    /// [`Error::InvalidArgument`] if all messages that were taken are acknowledged already.
     ///
     /// # Examples
     ///
@@ -163,12 +162,12 @@ impl<T> JoinableQueue<T> {
         Err(Error::invalid("task_done", "called once more", expected))
     }
 
-    /// Waits until no message is unfinished, without a bound.
+    /// Waits until no message is unfinished, without a limit.
     ///
     /// # Errors
     ///
-    /// [`Error::Broken`] if messages were lost, see [the type](JoinableQueue#what-a-death-leaves).
-    /// Each loss is reported once in each process, and the queue can be used as before.
+    /// [`Error::Broken`] if messages were lost; see [the type](JoinableQueue#what-a-death-leaves).
+    /// Each loss is reported once in each process. The queue can still be used.
     ///
     /// # Examples
     ///
@@ -223,8 +222,8 @@ impl<T> JoinableQueue<T> {
         }
     }
 
-    /// How many messages are unfinished: in the queue, or taken and not acknowledged. One that is
-    /// being taken may be counted twice.
+    /// The number of unfinished messages: in the queue, or taken and not acknowledged. A message
+    /// that is being taken may be counted twice.
     ///
     /// # Examples
     ///

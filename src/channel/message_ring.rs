@@ -21,25 +21,25 @@ use crate::sync::{
     BatchError, MessageBatch, Ring, Timeout, UNACKED_ENTRIES, Unacked, UnackedWords,
 };
 
-/// Runs of futex words that a ring registers.
+/// The number of directory entries of a ring.
 pub(super) const RING_ENTRIES: u32 = 3;
 
-/// A timeout this long from now. Unlike [`Timeout::after`] it makes a call that would wait fail
-/// with [`Error::TimedOut`] even if `timeout` is zero.
+/// A timeout after this duration. Unlike [`Timeout::after`], a zero `timeout` makes a call that
+/// would wait fail with [`Error::TimedOut`].
 pub(super) fn within(timeout: Duration) -> Timeout {
     Instant::now().checked_add(timeout).map_or(Timeout::Never, Timeout::At)
 }
 
-/// How large a ring is made.
+/// The size of a new ring.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct RingSize {
-    /// Messages at most.
+    /// The most messages.
     pub(super) messages_max: u64,
-    /// Bytes that the longest message may have.
+    /// The size of the longest message, in bytes.
     pub(super) capacity_bytes: usize,
 }
 
-/// How a ring is used.
+/// The use of a ring.
 #[derive(Debug)]
 pub(super) struct Usage {
     /// The name in errors.
@@ -49,21 +49,22 @@ pub(super) struct Usage {
 }
 
 impl Usage {
-    /// Bytes in front of the ring, a multiple of its alignment, and runs of futex words in them.
+    /// The size of the words before the ring, a multiple of its alignment, and their directory
+    /// entries.
     fn words(&self) -> (usize, u32) {
         if self.is_joinable { (size_of::<UnackedWords>(), UNACKED_ENTRIES) } else { (0, 0) }
     }
 
-    /// Runs of futex words in all, and the size of the body in bytes.
+    /// The number of all directory entries, and the size of the body in bytes.
     pub(super) fn size(&self, ring: RingSize) -> Result<(u32, usize)> {
         let (words_bytes, entries) = self.words();
         Ok((RING_ENTRIES + entries, words_bytes + Ring::size_bytes(ring.capacity_bytes)?))
     }
 }
 
-/// A ring, behind the words for acknowledgments if it has them, as one process sees it.
+/// A ring, after the words for acknowledgments if it has them, as one process sees it.
 ///
-/// Its memory stays as long as it does.
+/// It keeps its memory.
 #[derive(Debug)]
 pub(super) struct MessageRing {
     ring: Ring,
@@ -87,8 +88,8 @@ impl MessageRing {
         }
         // SAFETY: the body has `words_bytes` and the ring's size, so this is inside.
         let place = unsafe { memory.body().0.add(words_bytes) };
-        // SAFETY: aligned, as the body and `words_bytes` are; large enough, and zero; nobody else
-        // knows it yet; the owner, which the ring keeps, keeps the bytes.
+        // SAFETY: aligned, as the body and `words_bytes` are; large enough, and zero; without
+        // another user yet; the owner, which the ring keeps, keeps the bytes.
         let ring = unsafe {
             Ring::create_bounded(place, size.capacity_bytes, size.messages_max, memory.owner())
         }?;
@@ -106,17 +107,17 @@ impl MessageRing {
         };
         // SAFETY: `words_bytes <= body_bytes`, checked above.
         let place = unsafe { body.add(words_bytes) };
-        // SAFETY: aligned, `ring_bytes` long, kept by the owner that the ring keeps, and used by
-        // every process through rings; the owner is of the memory's own table.
+        // SAFETY: aligned, `ring_bytes` long, kept by the owner, which the ring keeps, and used
+        // only through rings; the owner is of the memory's own table.
         let ring = unsafe { Ring::attach(place, ring_bytes, memory.owner()) }?;
         Ok(MessageRing::over(ring, memory, usage))
     }
 
-    /// `ring` lies in `memory`, behind the words of `usage`.
+    /// Wraps `ring`, which is in `memory`, after the words of `usage`.
     fn over(ring: Ring, memory: &Memory, usage: &Usage) -> MessageRing {
         let deliveries = usage.is_joinable.then(|| {
             // SAFETY: the body is aligned to 128 bytes and begins with the words: a ring was made
-            // or found behind them. The memory is kept beside them.
+            // or found after them. The memory is kept beside them.
             Deliveries::new(unsafe { Unacked::new(memory.body().0.cast()) })
         });
         MessageRing { ring, deliveries, memory: memory.clone(), name: usage.name }
@@ -126,7 +127,7 @@ impl MessageRing {
         &self.memory
     }
 
-    /// The ring, unless this process was forked from the one that has it.
+    /// The ring; an error in a child that was forked from the process of this handle.
     #[inline]
     pub(super) fn ring(&self) -> Result<&Ring> {
         self.memory.check()?;
@@ -142,7 +143,7 @@ impl MessageRing {
         self.ring()
     }
 
-    /// Acknowledgments, with the ring that they are about.
+    /// The acknowledgments and their ring.
     pub(super) fn deliveries(&self) -> Result<(&Deliveries, &Ring)> {
         let ring = self.ring()?;
         let deliveries = self.deliveries.as_ref();
@@ -168,7 +169,7 @@ impl MessageRing {
         outcome.map_err(|error| SendError::new(value, error))
     }
 
-    /// Puts values, as many as fit at a time in one step. Those that were not put come back.
+    /// Puts values, each time as many as fit in one step. Returns those that were not put.
     pub(super) fn put_many<T: Serialize>(
         &self,
         mut values: Vec<T>,
@@ -184,7 +185,7 @@ impl MessageRing {
         }
     }
 
-    /// How many values were put, and why the next one was not.
+    /// Returns how many values were put, and why the next one was not.
     fn put_all<T: Serialize>(
         &self,
         buffer: &mut Vec<u8>,
@@ -222,14 +223,14 @@ impl MessageRing {
             };
             taken.map_err(|error| self.rename(error))?;
             codec::decode(buffer).inspect_err(|_| {
-                // Nobody can deal with it.
+                // No consumer can process it.
                 self.deliveries.as_ref().map(Deliveries::acknowledge);
             })
         })
     }
 
-    /// Takes up to `values_max` values, and at least one. Messages that cannot be decoded are left
-    /// out, with a warning; if that is all of them, it is an error.
+    /// Takes at least one and up to `values_max` values. Messages that cannot be decoded are
+    /// skipped, with a warning; if none can be decoded, it is an error.
     pub(super) fn get_many<T: DeserializeOwned>(
         &self,
         values_max: usize,
@@ -239,7 +240,7 @@ impl MessageRing {
             return self.get_each(values_max, timeout);
         }
         let ring = self.ring()?;
-        // Gone in a destructor that runs after this thread's values.
+        // Missing in a destructor after this thread's values are gone.
         let mut batch = BATCH.try_with(Cell::take).unwrap_or_else(|_| MessageBatch::new());
         let popped = ring.pop_batch(&mut batch, values_max, timeout);
         let values = popped
@@ -249,7 +250,7 @@ impl MessageRing {
         values
     }
 
-    /// As `get_many`, one message after the other: each is counted by itself.
+    /// As `get_many`, but one message after the other, because each is counted separately.
     fn get_each<T: DeserializeOwned>(&self, values_max: usize, timeout: Timeout) -> Result<Vec<T>> {
         let mut values = Vec::new();
         if values_max > 0 {
@@ -269,7 +270,7 @@ impl MessageRing {
         self.ring()?.close().map_err(|error| self.rename(error))
     }
 
-    /// Closes at once; how many messages were lost.
+    /// Closes at once. Returns how many messages were lost.
     pub(super) fn close_now(&self) -> Result<u64> {
         let ring = self.ring()?;
         ring.close_now();
@@ -289,7 +290,7 @@ impl Drop for MessageRing {
     }
 }
 
-/// The values that could be decoded. An error only if there is one, and no value.
+/// The values that could be decoded. An error only if there is one and no value.
 fn decodable<T>(values: impl Iterator<Item = Result<T>>) -> Result<Vec<T>> {
     let mut decoded = Vec::with_capacity(values.size_hint().0);
     let mut failure = None;
@@ -315,7 +316,7 @@ fn warn_dropped(error: &Error) {
     });
 }
 
-/// Default space for messages, in bytes: for each message, and the least and most in all.
+/// The default room for messages, in bytes: for each message, and the least and most in all.
 const BYTES_PER_MESSAGE: usize = 1024;
 const BYTES_MIN: usize = 64 << 10;
 const BYTES_MAX: usize = 4 << 20;
@@ -345,7 +346,7 @@ impl<T> Clone for Messages<T> {
     }
 }
 
-/// How large a queue is made, where that is set.
+/// The settings for a new queue's size.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct QueueSize {
     pub(super) messages_max: Option<usize>,
@@ -353,7 +354,7 @@ pub(super) struct QueueSize {
 }
 
 impl QueueSize {
-    /// The size for at most so many messages.
+    /// The size for at most `capacity` messages.
     pub(super) fn of(capacity: usize) -> QueueSize {
         QueueSize { messages_max: Some(capacity), capacity_bytes: None }
     }

@@ -3,30 +3,29 @@
 //! | type | is for | ends with |
 //! |---|---|---|
 //! | [`Queue`] | any number of producers and consumers | [`close`](Queue::close) |
-//! | [`JoinableQueue`] | the same, and to wait until all was dealt with | the same |
-//! | [`SimpleQueue`] | the least that a queue can be | the same |
+//! | [`JoinableQueue`] | the same, and to wait until all are processed | the same |
+//! | [`SimpleQueue`] | a queue without settings | the same |
 //! | [`Pipe`] | two [`Connection`]s, each the other's peer | the peer's last handle, or its death |
 //!
-//! Handles are clones of one another, and cross into tasks as part of their argument, as a shared
-//! value, and through the pool's initializer; a worker may keep one in a `static`. Messages are
-//! serde values, or bytes. They are copied into shared memory by the call that sends them: there is
-//! no thread behind a channel, a process that exits never waits for a reader, and what it has sent
-//! is there.
+//! Handles are clones of one another. They cross into tasks in their argument, as a shared value,
+//! and through the pool's initializer; a worker may keep one in a `static`. Messages are serde
+//! values, or bytes. The sending call copies them into shared memory, without a background thread:
+//! a process that exits never waits for a reader, and its messages stay.
 //!
 //! # What a death leaves
 //!
-//! | who dies | what is left |
+//! | death of | what is left |
 //! |---|---|
-//! | a producer, in the middle of a `put` | the message is there whole, or it never was |
+//! | a producer, in the middle of a `put` | the message is whole, or absent |
 //! | a consumer, in the middle of a `get` | the message is taken, or still there |
 //! | a consumer, after a `get` | the message is gone; see [`JoinableQueue::join`] |
-//! | whoever holds a lock | the lock is free as soon as the death is noticed |
-//! | whoever was to wake a sleeper | the sleeper is woken, or wakes within 50 ms |
+//! | the holder of a lock | the lock is free as soon as the death is noticed |
+//! | a process about to wake a sleeper | the sleeper is woken, or wakes within 50 ms |
 //! | the last holder of a pipe's end | the peer reads what is there, and then the end of file |
 //!
-//! A death is noticed by the host as soon as the worker is reaped, and by every waiter in slices
-//! of 50 ms. What it takes to have no repair at all stands in `sync/ring/mod.rs`: a message is
-//! committed by one store, and so is its removal.
+//! The host notices a death when the worker is reaped; every waiter checks for deaths in slices of
+//! 50 ms. `sync/ring/mod.rs` explains why no repair is needed: a message is committed by one store,
+//! and so is its removal.
 
 mod codec;
 mod connection;

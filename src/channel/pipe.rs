@@ -8,7 +8,7 @@ use crate::error::Result;
 use crate::object::{Kind, Memory, Spec};
 use crate::sync::{ENDPOINT_ENTRIES, Ring};
 
-/// The longest message that must fit by default, in bytes.
+/// The default for the longest message that must fit, in bytes.
 const CAPACITY_BYTES: usize = 64 << 10;
 
 /// Makes pairs of [`Connection`]s.
@@ -36,8 +36,8 @@ const CAPACITY_BYTES: usize = 64 << 10;
 pub struct Pipe(());
 
 impl Pipe {
-    /// Two connections that both send and receive, messages of 64 KiB and more:
-    /// [`capacity_bytes`](Connection::capacity_bytes) says how much more.
+    /// Makes two connections that both send and receive messages of at least 64 KiB;
+    /// [`capacity_bytes`](Connection::capacity_bytes) returns the exact limit.
     ///
     /// # Errors
     ///
@@ -57,7 +57,7 @@ impl Pipe {
         Pipe::builder().duplex()
     }
 
-    /// A connection that only receives, and its peer, which only sends.
+    /// Makes a connection that only receives, and its peer, which only sends.
     ///
     /// # Errors
     ///
@@ -79,7 +79,7 @@ impl Pipe {
         Pipe::builder().simplex()
     }
 
-    /// Settings for a pipe.
+    /// Returns settings for a pipe.
     ///
     /// # Examples
     ///
@@ -111,9 +111,9 @@ pub struct PipeBuilder {
 }
 
 impl PipeBuilder {
-    /// The longest message that must fit, each way, in bytes when encoded, 1 to 2^31. The room is
-    /// rounded up ([`Connection::capacity_bytes`]), and costs memory only as it is used. Default:
-    /// 64 KiB.
+    /// Sets the longest message that must fit, each way, in bytes when encoded, 1 to 2^31. The room
+    /// is rounded up ([`Connection::capacity_bytes`]), and occupies memory only as it is used.
+    /// Default: 64 KiB.
     ///
     /// # Examples
     ///
@@ -178,10 +178,10 @@ impl PipeBuilder {
             // SAFETY: the body was made for the words, zero, and outlives this use of them.
             unsafe { endpoints(memory) }.register(memory.owner().table())?;
             for index in 0..count as usize {
-                // SAFETY: the body has room for `count` rings behind the words.
+                // SAFETY: the body has room for `count` rings after the words.
                 let place = unsafe { memory.body().0.add(WORDS_BYTES + index * ring_bytes) };
                 // SAFETY: aligned, as body, words and a ring's size are; large enough, and zero;
-                // nobody else knows it yet. The memory is kept, this handle of the ring is not.
+                // without another user yet. The memory is kept, this handle of the ring is not.
                 unsafe { Ring::create(place, self.capacity_bytes, memory.owner()) }?;
             }
             Ok(())
@@ -196,7 +196,7 @@ impl PipeBuilder {
     }
 }
 
-/// The size of a ring, with its alignment, in bytes.
+/// The size of a ring in bytes, rounded up to its alignment.
 fn ring_bytes(capacity_bytes: usize) -> Result<usize> {
     Ok(Ring::size_bytes(capacity_bytes)?.next_multiple_of(Ring::ALIGN))
 }

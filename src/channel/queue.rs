@@ -16,25 +16,24 @@ use crate::sync::{Ring, Timeout};
 
 /// A bounded queue of values between processes.
 ///
-/// Any number of producers and consumers, in any processes that have a handle: clones in this one,
-/// and those that tasks are given as an argument, as a shared value (`with`) or by the pool's
-/// initializer. Messages of one producer come out in the order in which it put them.
+/// Any number of producers and consumers, in all processes that have a handle: clones in this one,
+/// and handles in tasks, passed as an argument, as a shared value (`with`) or by the pool's
+/// initializer. Messages of one producer arrive in the order of its puts.
 ///
-/// It holds a stated number of messages, in a stated number of bytes, whichever is reached first.
-/// A message that can never fit is [`Error::TooLarge`] at once. The value that a refused `put` was
-/// given comes back in the error.
+/// It is bounded by a number of messages and by a number of bytes, whichever is reached first. A
+/// message that can never fit is [`Error::TooLarge`] at once. If `put` fails, the error contains
+/// the value.
 ///
-/// `put` copies the message into shared memory before it returns: there is no thread behind a
-/// queue. A process may exit, or be killed, at any time; what it has put is there, and nobody else
-/// is kept from going on. In a child that somebody forked a handle is inert: every call is
-/// [`Error::Closed`].
+/// `put` copies the message into shared memory before it returns, without a background thread. A
+/// process may exit, or be killed, at any time: its messages stay, and no other process is blocked.
+/// In a forked child a handle is inert: every call is [`Error::Closed`].
 ///
-/// Arrays travel by name ([`NamedArray`](crate::NamedArray)): a value that holds an array of the
-/// arena, or a handle without a name like this one, is [`Error::Codec`].
+/// Arrays are sent by name ([`NamedArray`](crate::NamedArray)): a value that contains an array of
+/// the arena, or a handle without a name, is [`Error::Codec`].
 ///
-/// The messages of a queue with a name go with its last handle, unless the queue was
-/// [kept](Queue::keep). [`create_or_open`](Queue::create_or_open) leaves the capacity of a queue
-/// that exists as it is. The type of the values is checked.
+/// The messages of a queue with a name are removed with its last handle, unless the queue was
+/// [kept](Queue::keep). [`create_or_open`](Queue::create_or_open) does not change the capacity of
+/// an existing queue. The type of the values is checked.
 ///
 /// # Examples
 ///
@@ -78,12 +77,12 @@ impl<T> Queue<T> {
         Queue(handle)
     }
 
-    /// The verbs of a queue for another object with a ring in `memory`.
+    /// A queue over another object's ring in `memory`.
     pub(super) fn with_ring(ring: MessageRing, memory: &Memory) -> Queue<T> {
         Queue(ObjectHandle::over(Messages::over(ring), memory.clone()))
     }
 
-    /// Appends a value; waits for room, without a bound.
+    /// Appends a value; waits for room, without a limit.
     ///
     /// # Errors
     ///
@@ -154,8 +153,8 @@ impl<T> Queue<T> {
         self.message_ring().put(value, within(timeout))
     }
 
-    /// Appends values, as many as fit at a time in one step; waits for room for the rest, without
-    /// a bound.
+    /// Appends values, each time as many as fit, in one step; waits for room for the rest, without
+    /// a limit.
     ///
     /// # Errors
     ///
@@ -205,13 +204,13 @@ impl<T> Queue<T> {
         self.message_ring().put_many(values.into_iter().collect(), Timeout::Now)
     }
 
-    /// Takes the oldest value; waits for one, without a bound.
+    /// Takes the oldest value; waits for one, without a limit.
     ///
     /// # Errors
     ///
-    /// [`Error::Closed`] if the queue is closed and (unless that was at once) empty;
-    /// [`Error::Codec`] if the message is no `T`: it is gone, and later ones can be taken;
-    /// [`Error::Corrupt`].
+    /// [`Error::Closed`] if the queue is closed and (unless by [`close_now`](Queue::close_now))
+    /// empty; [`Error::Codec`] if the message is not a `T`: it is removed, and later ones can be
+    /// taken; [`Error::Corrupt`].
     ///
     /// # Examples
     ///
@@ -277,11 +276,11 @@ impl<T> Queue<T> {
     }
 
     /// Takes the oldest values in one step, at most `values_max`; waits for the first, without a
-    /// bound. Messages that are no `T` are left out, with a warning.
+    /// limit. Messages that are not a `T` are skipped, with a warning.
     ///
     /// # Errors
     ///
-    /// As for `get`; [`Error::Codec`] if none of them is a `T`.
+    /// As for `get`; [`Error::Codec`] if none of the messages is a `T`.
     ///
     /// # Examples
     ///
@@ -321,7 +320,7 @@ impl<T> Queue<T> {
         self.message_ring().get_many(values_max, Timeout::Now)
     }
 
-    /// How many messages there are. More may have come or gone before the caller has looked.
+    /// The number of messages. It may be outdated at once.
     ///
     /// # Examples
     ///
@@ -337,39 +336,41 @@ impl<T> Queue<T> {
         self.message_ring().len()
     }
 
-    /// Whether there is no message. One may arrive before the caller has looked.
+    /// Whether there is no message. The answer may be outdated at once.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Whether the next `put` would wait. It may not any more once the caller has looked.
+    /// Whether the next `put` would wait. The answer may be outdated at once.
     #[must_use]
     pub fn is_full(&self) -> bool {
         self.message_ring().ring().is_ok_and(Ring::is_full)
     }
 
-    /// How many messages it holds at most; `usize::MAX` if only their bytes count.
+    /// The most messages that it holds; `usize::MAX` if only their bytes are limited.
     #[must_use]
     pub fn capacity(&self) -> usize {
         let messages = self.message_ring().ring().map_or(0, Ring::messages_max);
         usize::try_from(messages).unwrap_or(usize::MAX)
     }
 
-    /// The longest message that it takes, encoded, in bytes: at least what was asked for, as the
-    /// room is rounded up.
+    /// The longest message that it takes, encoded, in bytes. It may be more than was requested,
+    /// because the room is rounded up.
     #[must_use]
     pub fn capacity_bytes(&self) -> usize {
         let bytes = self.message_ring().ring().map_or(0, Ring::capacity_bytes);
         usize::try_from(bytes).unwrap_or(usize::MAX)
     }
 
-    /// Closes the queue for producers. What is in it can still be taken; then consumers get
-    /// [`Error::Closed`] too, those that wait at once. Every `put` that has returned will be taken.
+    /// Closes the queue for producers. Messages in it can still be taken. After the last one,
+    /// consumers get [`Error::Closed`] too, also those that wait. Every message whose `put` has
+    /// returned is kept.
     ///
     /// # Errors
     ///
-    /// [`Error::TimedOut`] if a producer kept its lock for a second: one that is stopped, say.
+    /// [`Error::TimedOut`] if a producer held its lock for a second, for example because it is
+    /// stopped.
     ///
     /// # Examples
     ///
@@ -386,7 +387,7 @@ impl<T> Queue<T> {
         self.message_ring().close()
     }
 
-    /// Closes the queue for all, at once. Returns how many messages in it were lost.
+    /// Closes the queue for all, at once. Returns how many messages were lost.
     ///
     /// # Errors
     ///
@@ -412,9 +413,9 @@ impl<T> Queue<T> {
         self.message_ring().ring().map_or(true, Ring::is_closed)
     }
 
-    /// The ring under the queue, for messages that are bytes: pushed and popped as they are, in
-    /// batches, or written and read in place. A `T` is what postcard makes of it, so bytes that are
-    /// to be taken by [`get`](Queue::get) must be that.
+    /// The ring of the queue, for messages that are bytes: pushed and popped unencoded, in batches,
+    /// or written and read in place. [`get`](Queue::get) decodes a message by postcard, so bytes
+    /// for it must be a `T` in that encoding.
     ///
     /// # Errors
     ///

@@ -1,4 +1,4 @@
-//! How queues are made: settings, and names.
+//! How queues are made: settings and names.
 
 use std::marker::PhantomData;
 
@@ -9,7 +9,7 @@ use crate::error::Error;
 use crate::error::Result;
 use crate::object::ObjectHandle;
 
-/// A [`Queue`] made by [`Queue::simple`]: one that needs no settings.
+/// A [`Queue`] made by [`Queue::simple`], which needs no settings.
 pub type SimpleQueue<T> = Queue<T>;
 
 /// Configures a [`Queue`] or a [`JoinableQueue`](crate::JoinableQueue).
@@ -31,7 +31,7 @@ pub struct QueueBuilder<T> {
 }
 
 impl<T> QueueBuilder<T> {
-    /// How many messages the queue holds at most, at least 1. Default: as many as its bytes hold.
+    /// Sets the most messages that the queue holds, at least 1. Default: as many as its bytes hold.
     ///
     /// # Examples
     ///
@@ -46,11 +46,11 @@ impl<T> QueueBuilder<T> {
         self
     }
 
-    /// The longest message that must fit, in bytes when encoded, 1 to 2^31. The room for all
+    /// Sets the longest message that must fit, in bytes when encoded, 1 to 2^31. The room for all
     /// messages together is the next power of two that holds one such message and the 8 bytes
-    /// before it, and one message may fill it: [`Queue::capacity_bytes`] says how long it may be.
-    /// Room costs memory only as it is used. Default: 1 KiB for each message, but at least 64 KiB
-    /// and at most 4 MiB.
+    /// before it. One message may fill it: [`Queue::capacity_bytes`] returns the longest. Room
+    /// occupies memory only as it is used. Default: 1 KiB for each message, but at least 64 KiB and
+    /// at most 4 MiB.
     ///
     /// # Examples
     ///
@@ -102,7 +102,7 @@ impl<T> QueueBuilder<T> {
         ObjectHandle::create(name, &self.size).map(Queue::over)
     }
 
-    /// Opens the queue of this name, as large as it is, or makes it.
+    /// Opens the queue of this name, with its size, or makes it.
     ///
     /// # Errors
     ///
@@ -127,10 +127,10 @@ impl<T> QueueBuilder<T> {
     }
 }
 
-/// New queues.
+/// Constructors of queues.
 impl<T> Queue<T> {
-    /// A queue for at most `capacity` messages, with room for 1 KiB each, but at least 64 KiB and
-    /// at most 4 MiB; a message may take all of it. The room is rounded up
+    /// Makes a queue for at most `capacity` messages, with room for 1 KiB each, but at least 64 KiB
+    /// and at most 4 MiB. One message may fill it. The room is rounded up
     /// ([`capacity_bytes`](QueueBuilder::capacity_bytes)). See [`builder`](Queue::builder) for
     /// other sizes.
     ///
@@ -150,7 +150,7 @@ impl<T> Queue<T> {
         Queue::builder().capacity(capacity).build()
     }
 
-    /// A queue without settings: bounded by 128 KiB of messages, so that each of 64 KiB fits.
+    /// Makes a queue without settings, bounded by 128 KiB of messages, so that each of 64 KiB fits.
     ///
     /// # Errors
     ///
@@ -172,7 +172,7 @@ impl<T> Queue<T> {
         Queue::builder().build()
     }
 
-    /// Settings for a queue.
+    /// Returns settings for a queue.
     ///
     /// # Examples
     ///

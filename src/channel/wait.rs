@@ -1,4 +1,4 @@
-//! Waiting for several channels at once.
+//! Waits for several channels at once.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ mod sealed {
 
     #[expect(unnameable_types, reason = "what cannot be named cannot be implemented elsewhere")]
     pub trait Sealed {
-        /// The ring that is waited for.
+        /// The ring to wait for.
         fn watched(&self) -> Result<&Ring>;
 
         /// Closes the ring if all processes that could send are dead.
@@ -24,7 +24,8 @@ mod sealed {
 }
 use sealed::Sealed;
 
-/// What [`wait_any`] can wait for: connections that receive, and queues; implemented by this crate.
+/// Channels that [`wait_any`] can wait for: receiving connections, and queues. Implemented only by
+/// this crate.
 pub trait Waitable: Sealed {}
 
 impl<T> Waitable for Queue<T> {}
@@ -53,11 +54,12 @@ impl Sealed for Connection {
     }
 }
 
-/// Waits until any of `many` is ready, at most for `timeout` if there is one. Returns the indices
-/// of all that are ready, in order; none at the timeout, or if `many` is empty.
+/// Waits until any of `many` is ready, or until `timeout` if there is one. Returns the indices of
+/// all that are ready, in order; none at the timeout, or if `many` is empty.
 ///
-/// A channel is ready if there is a message or it is closed: `get` or `recv` then returns at once.
-/// Another consumer may be faster, so use `try_get` or `try_recv` if there are several.
+/// A channel is ready if it has a message or is closed: `get` or `recv` then returns at once.
+/// Another consumer may take the message first, so use `try_get` or `try_recv` if there are
+/// several.
 ///
 /// # Errors
 ///
@@ -111,5 +113,5 @@ pub fn wait_any(many: &[&dyn Waitable], timeout: Option<Duration>) -> Result<Vec
     }
 }
 
-/// The longest sleep, should there be no other bound.
+/// The longest sleep without another limit.
 const SLICE: Duration = Duration::from_millis(50);
