@@ -125,8 +125,8 @@ impl HeldEnd {
         is_gone
     }
 
-    /// Calls `attempt` until it returns anything but a timeout. The waits are divided into slices,
-    /// and after each it checks whether the peer is alive.
+    /// Calls `attempt` until it returns anything but an error for having to wait. The waits are
+    /// divided into slices, and after each it checks whether the peer is alive.
     pub(super) fn retry<R>(
         &self,
         timeout: Timeout,

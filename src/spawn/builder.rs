@@ -52,14 +52,14 @@ impl Default for ProcessBuilder {
 }
 
 impl Process<()> {
-    /// Settings for a process.
+    /// Returns settings for a process.
     pub fn builder() -> ProcessBuilder {
         ProcessBuilder::default()
     }
 }
 
 impl<R> Process<R> {
-    /// Runs `function(argument)` in a process of its own. Returns when the process exists.
+    /// Runs `function(argument)` in a separate process. Returns when the process exists.
     ///
     /// `function` captures nothing, not even a value [of size zero](crate#functions).
     ///
@@ -77,8 +77,8 @@ impl<R> Process<R> {
 }
 
 impl ProcessBuilder {
-    /// What `ps` and `/proc/PID/comm` show of it, of which 15 bytes are kept there. Default:
-    /// `process-N`, counted from 1.
+    /// Sets the name that `ps` and `/proc/PID/comm` show, of which the kernel keeps 15 bytes.
+    /// Default: `process-N`, counted from 1.
     ///
     /// # Examples
     ///
@@ -93,8 +93,8 @@ impl ProcessBuilder {
         self
     }
 
-    /// Sets an environment variable in it. Default: it has this program's environment as it is
-    /// now, with `OMP_NUM_THREADS` and its kin at 1.
+    /// Sets an environment variable of the process. Default: this program's environment at the time
+    /// of the spawn, with `OMP_NUM_THREADS` and similar variables set to 1.
     ///
     /// # Examples
     ///
@@ -110,7 +110,7 @@ impl ProcessBuilder {
         self
     }
 
-    /// Its niceness, -20 to 19. Default: this program's.
+    /// Sets the niceness, -20 to 19. Default: this program's.
     ///
     /// # Examples
     ///
@@ -125,7 +125,8 @@ impl ProcessBuilder {
         self
     }
 
-    /// The processors that it may run on, at least one, by number. Default: this program's.
+    /// Sets the processors that the process may run on, by number, at least one. Default: this
+    /// program's.
     ///
     /// # Examples
     ///
@@ -140,9 +141,9 @@ impl ProcessBuilder {
         self
     }
 
-    /// Lets it have no more than this many bytes of writable memory of its own (`RLIMIT_DATA`): an
-    /// allocation beyond fails, which usually aborts it. Shared arrays do not count. Default: no
-    /// limit.
+    /// Limits the process to this many bytes of private writable memory (`RLIMIT_DATA`). An
+    /// allocation beyond that fails, which usually aborts the process. Shared arrays do not count.
+    /// Default: no limit.
     ///
     /// # Examples
     ///
@@ -158,8 +159,8 @@ impl ProcessBuilder {
         self
     }
 
-    /// How long dropping the [`Process`] waits after SIGTERM before it sends SIGKILL; zero sends
-    /// that at once. Default: 5 s.
+    /// Sets how long dropping the [`Process`] waits after SIGTERM before it sends SIGKILL; with
+    /// zero it sends SIGKILL at once. Default: 5 s.
     ///
     /// # Examples
     ///
@@ -176,9 +177,9 @@ impl ProcessBuilder {
         self
     }
 
-    /// Sends its standard error through a pipe. The last 8 KiB are kept, for
-    /// [`Process::stderr_tail`] and for the error if it dies. The process never waits for long for
-    /// room in the pipe. Default: it has this program's standard error.
+    /// Sends the standard error of the process through a pipe. The last 8 KiB are kept for
+    /// [`Process::stderr_tail`], and for the error if the process dies. The pipe is emptied
+    /// continuously, so the process hardly waits for it. Default: this program's standard error.
     ///
     /// # Examples
     ///
@@ -194,39 +195,37 @@ impl ProcessBuilder {
         self
     }
 
-    /// Gives it this program's standard input. What it reads, this program does not get to read.
-    /// Default: `/dev/null`.
+    /// Gives the process this program's standard input. Input that the process reads is missing in
+    /// this program. Default: `/dev/null`.
     pub fn inherit_stdin(mut self) -> ProcessBuilder {
         self.settings.inherits_stdin = true;
         self
     }
 
-    /// Runs `function(argument)` in a process of its own. Returns when the process exists.
+    /// Runs `function(argument)` in a separate process. Returns when the process exists.
     ///
-    /// The function is an item or a closure that captures nothing: what it needs is its argument.
-    ///
-    /// `function` captures nothing, not even a value [of size zero](crate#functions).
+    /// The function is an item or a closure that captures nothing, not even a value [of size
+    /// zero](crate#functions): pass everything that it needs as its argument.
     ///
     /// # Errors
     ///
     /// [`Error::InvalidArgument`] for a setting outside its range; [`TaskError::Codec`] if the
     /// argument cannot be encoded; [`Error::Spawn`], [`Error::MultiThreaded`], [`Error::NoSpace`]
-    /// or [`Error::Os`] if there can be no process, none of which has begun then.
-    /// [`Error::TooDeep`] in a process of a process of a process of a process.
-    /// [`TaskError::Died`] if the fork server was killed at that moment and the process, which had
-    /// begun, with it.
+    /// or [`Error::Os`] if the process could not be started; its function has not begun then.
+    /// [`Error::TooDeep`] in a process that is nested four deep. [`TaskError::Died`] if the fork
+    /// server was killed during the call, and with it the process, whose function had begun.
     pub fn spawn<F, A, R>(self, function: F, argument: A) -> Result<Process<R>>
     where
         F: Fn(A) -> R + Copy + Send + 'static,
         A: Serialize + DeserializeOwned,
         R: Serialize + DeserializeOwned,
     {
-        // Only its type matters: a function item or a closure that captures nothing.
+        // Only its type is needed: a function item or a closure that captures nothing.
         let _ = function;
         let task = std::any::type_name::<F>();
         let encode = |out: &mut Vec<u8>| invocation::encode_onto(out, &argument);
         let process = self.start(invocation::call::<F, A, R>, task, encode)?;
-        // Not on the way out: a panic of its `Drop` would leak what is being returned.
+        // Dropped here, not on return: if its `Drop` panics, the process would be leaked.
         drop(argument);
         Ok(process)
     }
@@ -297,14 +296,14 @@ impl ProcessBuilder {
         Err(Error::Spawn { what: "the process", reason })
     }
 
-    /// Asks the fork server for the process, and waits until it is known whether it runs.
+    /// Requests the process from the fork server, and waits until it is known whether it runs.
     fn attempt(&self, name: &str, arena: &Arc<Arena>, call: Call) -> Result<Attempt> {
         let supervisor = Supervisor::current()?;
         let server = ForkServer::current()?;
         let snapshot = HostSnapshot::of_host(self.settings.inherits_stdin)?;
         let record = ProcessRecord::new(name, arena, supervisor, Arc::clone(&server), call)?;
         if let Err(error) = record.launch(&self.settings, &snapshot) {
-            // A server that has ended in between takes no requests: another will.
+            // A server that has ended meanwhile takes no requests; the next attempt uses another.
             return match server.is_alive() {
                 true => Err(error),
                 false => Ok(Attempt::HasNotBegun(record.reclaim()?)),
@@ -313,20 +312,20 @@ impl ProcessBuilder {
         let Err(error) = record.wait_started() else { return Ok(Attempt::Runs(record)) };
         record.stop();
         match error.kind() {
-            // The server was killed before it could answer. If it has forked a process all the
-            // same, that gets no permit to begin.
+            // The server was killed before it could answer. If it has forked a process, that gets
+            // no permit to begin.
             io::ErrorKind::BrokenPipe => Ok(Attempt::HasNotBegun(record.reclaim()?)),
             _ => Err(Error::os("fork", format!("the process {}", record.name), error)),
         }
     }
 }
 
-/// What became of a request.
+/// The outcome of a request.
 enum Attempt {
     Runs(Arc<ProcessRecord>),
-    /// There is no process, and there was none that had looked at its argument.
+    /// There is no process that has looked at its argument.
     HasNotBegun(Call),
 }
 
-/// Servers that may be killed over one request.
+/// The most servers that may be killed over one request.
 const ATTEMPTS_MAX: u32 = 3;

@@ -1,11 +1,11 @@
-//! Which one-off processes run.
+//! Lists the running one-off processes.
 
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use crate::spawn::record::ProcessRecord;
 use crate::sys::per_process::PerProcess;
 
-/// A one-off process that runs, as [`active_processes`] lists it.
+/// A running one-off process, as listed by [`active_processes`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ActiveProcess {
@@ -17,15 +17,15 @@ pub struct ActiveProcess {
 
 static ALL: PerProcess<Mutex<Vec<Weak<ProcessRecord>>>> = PerProcess::new(Mutex::default);
 
-/// Enters a process that was started.
+/// Adds a process that was started.
 pub(super) fn enter(record: &Arc<ProcessRecord>) {
     let mut all = ALL.get().lock().unwrap_or_else(PoisonError::into_inner);
     all.retain(|other| other.strong_count() > 0);
     all.push(Arc::downgrade(record));
 }
 
-/// The one-off processes of this program that run, detached ones included, in the order in which
-/// they were spawned. Workers of pools are not among them.
+/// The running one-off processes of this program, including detached ones, in the order in which
+/// they were spawned. Workers of pools are not included.
 ///
 /// # Examples
 ///
@@ -39,7 +39,7 @@ pub(super) fn enter(record: &Arc<ProcessRecord>) {
 /// ```
 #[must_use]
 pub fn active_processes() -> Vec<ActiveProcess> {
-    // A record that is dropped here may be the last to hold the fork server: not under the lock.
+    // Dropping a record may end the fork server, which must not happen under the lock.
     let records: Vec<Arc<ProcessRecord>> = {
         let all = ALL.get().lock().unwrap_or_else(PoisonError::into_inner);
         all.iter().filter_map(Weak::upgrade).collect()

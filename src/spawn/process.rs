@@ -1,4 +1,4 @@
-//! A one-off process, as its user holds it.
+//! The handle of a one-off process.
 
 use std::marker::PhantomData;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -14,28 +14,28 @@ use crate::object::transfer;
 use crate::process::panic;
 use crate::spawn::record::{ProcessRecord, ProcessResult, SIGINT, SIGKILL, SIGTERM};
 
-/// A function that runs in a process of its own, and the way to its result.
+/// A function that runs in a separate process, and the handle for its result.
 ///
-/// The process is forked by the fork server that pools share, not by this program: it has none
-/// of its threads, locks, memory or descriptors, whatever this program has loaded. Arguments and
-/// results are [serde](https://docs.rs/serde) values; [`Frozen`](crate::Frozen) arrays and
-/// [`OwnedChunk`](crate::OwnedChunk)s among them are not copied.
+/// The process is forked by the fork server that pools share, not by this program: it has none of
+/// this program's threads, locks, memory or descriptors. Arguments and results are
+/// [serde](https://docs.rs/serde) values; [`Frozen`](crate::Frozen) arrays and
+/// [`OwnedChunk`](crate::OwnedChunk)s in them are not copied.
 ///
-/// | what | how it is |
+/// | property | value |
 /// |---|---|
 /// | standard input | `/dev/null`, unless [`inherit_stdin`](crate::ProcessBuilder::inherit_stdin) |
 /// | standard output, error | this program's, unless [`capture_stderr`](crate::ProcessBuilder::capture_stderr) |
 /// | arguments, environment, working directory, limits | this program's, as they are when it is spawned |
-/// | signals | none blocked; what this program handles or ignores, Ctrl-C too, ends it only if sent to it alone |
-/// | a panic | is printed as usual; exit code 101 |
-/// | `exit(n)` in the function | exit code n, and no value, whatever n is |
-/// | its end | by `_exit`: what was printed is flushed, nothing else is run |
-/// | what it starts itself | is killed when it ends; processes and pools nest to a depth of four |
-/// | this program's end, by any cause | ends it |
+/// | signals | none blocked; signals that this program handles or ignores, Ctrl-C too, end it only if sent to it alone |
+/// | a panic | printed as usual; exit code 101 |
+/// | `exit(n)` in the function | exit code n, and no value, for every n |
+/// | its end | by `_exit`: printed output is flushed, no other code runs |
+/// | its own children | killed when it ends; processes and pools nest to a depth of four |
+/// | this program's end | ends it, whatever the cause |
 ///
 /// **Dropping** a `Process` ends it: SIGTERM, then SIGKILL after a
-/// [grace](crate::ProcessBuilder::grace) of 5 s; the drop returns when it is gone.
-/// [`detach`](Process::detach) lets it run on.
+/// [grace](crate::ProcessBuilder::grace) of 5 s. The drop returns when the process has ended.
+/// [`detach`](Process::detach) lets it continue.
 ///
 /// # Examples
 ///
@@ -74,10 +74,10 @@ impl<R> Process<R> {
         &self.record.name
     }
 
-    /// Whether it runs.
+    /// Whether the process runs.
     ///
-    /// True may be out of date by the time it is returned; false stays false. In a process that
-    /// was forked from the one that spawned it, it is false.
+    /// True may be outdated at once; false is final. In a process that was forked from the one that
+    /// spawned it, it is false.
     ///
     /// # Examples
     ///
@@ -95,10 +95,10 @@ impl<R> Process<R> {
         self.record.is_alive()
     }
 
-    /// How it ended; `None` while it runs.
+    /// How the process ended; `None` while it runs.
     ///
     /// Code 0 if its function returned, 101 if that panicked, 125 if argument or result could not
-    /// be passed or a setting could not be made; the code given to `exit`; or the signal.
+    /// be passed or a setting could not be applied; the code passed to `exit`; or the signal.
     ///
     /// # Examples
     ///
@@ -114,7 +114,7 @@ impl<R> Process<R> {
         self.record.end()
     }
 
-    /// Waits for its end and says how it ended. Its value is still there to be joined.
+    /// Waits for the process to end, and returns how it ended. Its value can still be joined.
     ///
     /// # Errors
     ///
@@ -124,7 +124,7 @@ impl<R> Process<R> {
         self.record.wait_until(None).ok_or(Error::Closed { what: "the process" })
     }
 
-    /// As [`wait`](Process::wait), but no longer than `timeout`. Zero is a question.
+    /// As [`wait`](Process::wait), at most for `timeout`. Zero does not wait.
     ///
     /// # Errors
     ///
@@ -139,8 +139,8 @@ impl<R> Process<R> {
         self.record.wait_until(deadline).ok_or_else(late)
     }
 
-    /// Sends SIGTERM, which ends it unless its function has arranged otherwise. Nothing happens
-    /// if it has ended.
+    /// Sends SIGTERM, which ends the process unless its function handles the signal. Has no effect
+    /// after its end.
     ///
     /// # Errors
     ///
@@ -149,8 +149,8 @@ impl<R> Process<R> {
         self.record.signal(SIGTERM)
     }
 
-    /// Sends SIGINT, as Ctrl-C does, which ends it unless its function has arranged otherwise.
-    /// Nothing happens if it has ended.
+    /// Sends SIGINT, as Ctrl-C does, which ends the process unless its function handles the signal.
+    /// Has no effect after its end.
     ///
     /// # Errors
     ///
@@ -159,7 +159,7 @@ impl<R> Process<R> {
         self.record.signal(SIGINT)
     }
 
-    /// Sends SIGKILL, which ends it. Nothing happens if it has ended.
+    /// Sends SIGKILL, which ends the process. Has no effect after its end.
     ///
     /// # Errors
     ///
@@ -178,16 +178,17 @@ impl<R> Process<R> {
         self.record.signal(SIGKILL)
     }
 
-    /// Lets it run on without this handle, to its own end or this program's. Its value is lost.
+    /// Lets the process continue without this handle, to its own end or this program's. Its value
+    /// is lost.
     pub fn detach(mut self) {
         self.is_detached = true;
     }
 
-    /// Gives up the handle of a process that has ended, and its value. (Joining does that too.)
+    /// Drops the handle of a process that has ended, and its value. (Joining does the same.)
     ///
     /// # Errors
     ///
-    /// The handle, with [`Error::InvalidArgument`], if the process runs.
+    /// The handle, with [`Error::InvalidArgument`], if the process still runs.
     ///
     /// # Examples
     ///
@@ -209,7 +210,7 @@ impl<R> Process<R> {
         Ok(())
     }
 
-    /// The end of what it has written to its standard error so far, 8 KiB at most, if that is
+    /// The last 8 KiB that the process has written to its standard error so far, if that is
     /// [captured](crate::ProcessBuilder::capture_stderr).
     #[must_use]
     pub fn stderr_tail(&self) -> Option<String> {
@@ -225,7 +226,7 @@ impl<R> Process<R> {
 }
 
 impl<R: DeserializeOwned> Process<R> {
-    /// Waits for its end and returns what its function returned.
+    /// Waits for the process to end, and returns its function's value.
     ///
     /// A value that was returned is delivered, however the process ended after that.
     ///
@@ -240,12 +241,12 @@ impl<R: DeserializeOwned> Process<R> {
         self.take()
     }
 
-    /// As [`join`](Process::join), but waits no longer than `timeout`; zero is a question. The
-    /// value can be had once: every later call is [`Error::Closed`].
+    /// As [`join`](Process::join), at most for `timeout`; zero does not wait. The value can be
+    /// taken once: every later call is [`Error::Closed`].
     ///
     /// # Errors
     ///
-    /// [`Error::TimedOut`] if it has not ended by then; it goes on, and can be asked again.
+    /// [`Error::TimedOut`] if it has not ended by then; it continues, and can be joined later.
     /// Otherwise as `join`.
     ///
     /// # Examples
@@ -273,8 +274,8 @@ impl<R: DeserializeOwned> Process<R> {
     }
 }
 
-/// The process's sentinel: readable once it has ended, and not before. It may be polled with
-/// other descriptors; nothing is to be read from it.
+/// A descriptor that is readable once the process has ended, and not before. It may be polled with
+/// other descriptors, but must not be read from.
 ///
 /// # Examples
 ///

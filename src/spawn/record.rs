@@ -1,4 +1,4 @@
-//! What the host knows of a one-off process.
+//! The host's record of a one-off process.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -29,22 +29,22 @@ use crate::worker::launch::Launch;
 use crate::worker::link::{ChildLink, LinkOwner};
 use crate::worker::settings::Settings;
 
-/// The bytes of a value and the arrays that it may refer to, or why there is none.
+/// The bytes of a value and the leases of its arrays, or why there is none.
 pub(super) type ProcessResult = Result<(Encoded, LeaseList)>;
 
-/// A one-off process, from when it is asked for until its last handle is dropped.
+/// A one-off process, from the request for it until its last handle is dropped.
 pub(super) struct ProcessRecord {
-    /// The process that asked for it; in a child forked from that, this is inert.
+    /// The process that requested it; in a forked child of that, this is inert.
     host: Instance,
     pub(super) name: String,
     /// The type name of its function.
     task: &'static str,
     arena: Arc<Arena>,
     supervisor: Arc<Supervisor>,
-    /// Runs at least as long as the process.
+    /// Kept at least as long as the process runs.
     server: Arc<ForkServer>,
     stderr: OnceLock<Arc<CapturedStderr>>,
-    /// Its id and process, once it is known to run.
+    /// Its id and handle, once it runs.
     started: OnceLock<(u32, ChildHandle)>,
     state: Mutex<ProcessState>,
     changed: Condvar,
@@ -55,26 +55,26 @@ struct ProcessState {
     queues: HostSide,
     /// The call, until the process has ended.
     call: Option<Call>,
-    /// Its configuration, for as long as it may read it.
+    /// Its configuration, while it may read it.
     config: Option<Span>,
-    /// It could not be forked, or nobody knows.
+    /// Why it could not be forked, or why that is unknown.
     failure: Option<io::Error>,
     end: Option<ExitReason>,
     outcome: Option<ProcessResult>,
     /// This program sent it SIGKILL.
     is_killed_by_us: bool,
-    /// Spans that it was given for its result.
+    /// Spans that were granted for its result.
     granted: Vec<Span>,
     link: Option<Arc<ChildLink>>,
 }
 
-/// The name of the only call of a process.
+/// The id of the only call of a process.
 const ONLY: TaskId = TaskId { index: 0, generation: 0 };
 /// The sequence number of the first call in a queue pair.
 const ONLY_SEQ: u64 = 1;
 
 impl ProcessRecord {
-    /// A record of a process that is to run `call`.
+    /// Makes the record of a process that will run `call`.
     ///
     /// # Errors
     ///
@@ -115,7 +115,7 @@ impl ProcessRecord {
         }))
     }
 
-    /// Asks the fork server for the process.
+    /// Requests the process from the fork server.
     ///
     /// # Errors
     ///
@@ -154,7 +154,7 @@ impl ProcessRecord {
         Ok(())
     }
 
-    /// Stops listening to the process, on its socket and on its standard error.
+    /// Stops listening to the process's socket and standard error.
     pub(super) fn stop(&self) {
         self.close_link();
         if let Some(stderr) = self.stderr.get() {
@@ -169,13 +169,13 @@ impl ProcessRecord {
         }
     }
 
-    /// What the fork server says of it; called on the supervisor's thread.
+    /// Handles a report of the fork server; called on the supervisor's thread.
     pub(super) fn on_child_event(&self, event: ChildEvent) {
         let end = match &event {
             ChildEvent::Ended { reason, .. } => Some(*reason),
             _ => None,
         };
-        // Also if this panics: nobody else would wake those that wait.
+        // Also after a panic here: no other code would wake the waiters.
         let _notify = NotifyOnDrop { record: self, end };
         match event {
             ChildEvent::Started { pid, child } => {
@@ -195,7 +195,7 @@ impl ProcessRecord {
         }
     }
 
-    /// It is reaped: from here on it writes nothing.
+    /// Handles the end of the process, which is reaped and no longer writes.
     fn ended(&self, reason: ExitReason, peak_rss_bytes: Option<u64>) {
         let (name, pid) = (self.name.clone(), self.pid());
         diagnostics::event(Level::DEBUG, move || {
@@ -206,7 +206,7 @@ impl ProcessRecord {
         let ProcessState { queues, granted, .. } = &mut *state;
         let running = queues.running();
         let words = queues.crash_message();
-        // What cannot be a result counts as none.
+        // An invalid result counts as none.
         let drained = queues.drain().ok().flatten();
         let committed = drained.and_then(|drained| {
             let status = drained.meta.status;
@@ -221,7 +221,8 @@ impl ProcessRecord {
             },
             None => {
                 let is_killed = reason == ExitReason::Signal(SIGKILL) && !state.is_killed_by_us;
-                // A panic that the function caught, or a fault that it survived, did not end it.
+                // A panic that the function caught, or a fault that it survived, did not end the
+                // process.
                 let words = words.filter(|_| sets_crash_message(reason));
                 let death = Death {
                     process: Some(self.name.clone()),
@@ -243,18 +244,18 @@ impl ProcessRecord {
         state.end = Some(reason);
     }
 
-    /// Takes the call back; it is certain that the process has not begun it.
+    /// Takes the call back. Requires that the process certainly has not begun it.
     ///
     /// # Errors
     ///
-    /// [`Error::Closed`] if that was done before.
+    /// [`Error::Closed`] if it was taken back before.
     pub(super) fn reclaim(&self) -> Result<Call> {
         let mut state = self.lock();
         state.config = None;
         state.call.take().ok_or(Error::Closed { what: "the process" })
     }
 
-    /// Frees the locks that it held in memory that it was lent; it is certain that it has ended.
+    /// Frees the locks that it held in lent memory. Requires that it certainly has ended.
     fn sweep(&self, call: Option<&Call>) {
         let Some(pid) = self.pid() else { return };
         for memory in call.iter().flat_map(|call| call.lent()) {
@@ -262,7 +263,7 @@ impl ProcessRecord {
         }
     }
 
-    /// Whether this process asked for it, as against a child that was forked from that.
+    /// Whether this process requested it; false in a forked child.
     pub(super) fn is_ours(&self) -> bool {
         self.host.is_current()
     }
@@ -275,12 +276,12 @@ impl ProcessRecord {
         Some(self.started.get()?.1.as_fd())
     }
 
-    /// The end of what it wrote to its standard error, if that is captured.
+    /// The end of its standard error, if that is captured.
     pub(super) fn stderr_tail(&self) -> Option<String> {
         self.stderr.get().map(|stderr| stderr.text())
     }
 
-    /// Waits until it runs; the error if it does not come to that.
+    /// Waits until it runs; returns the error if it could not be started.
     pub(super) fn wait_started(&self) -> std::result::Result<(), io::Error> {
         let mut state = self.lock();
         loop {
@@ -301,8 +302,8 @@ impl ProcessRecord {
             && self.pidfd().is_some_and(|pidfd| !is_readable(pidfd))
     }
 
-    /// How it ended, if it has. One that was not reaped yet is waited for a while: that takes no
-    /// longer than the fork server takes to look, unless somebody has stopped that.
+    /// How it ended, if it has. If it is not reaped yet, waits for a short time: the fork server
+    /// reaps it promptly, unless it is stopped.
     pub(super) fn end(&self) -> Option<ExitReason> {
         if !self.is_ours() {
             return None;
@@ -342,12 +343,12 @@ impl ProcessRecord {
         }
     }
 
-    /// What it left, once.
+    /// Returns its outcome, once.
     pub(super) fn take_outcome(&self) -> Option<ProcessResult> {
         self.lock().outcome.take()
     }
 
-    /// Sends it a signal; nothing if it has ended.
+    /// Sends it a signal; has no effect after its end.
     pub(super) fn signal(&self, number: i32) -> Result<()> {
         if !self.is_ours() {
             return Err(Error::Closed { what: "a process of the one that this was forked from" });
@@ -361,15 +362,15 @@ impl ProcessRecord {
             .map_err(|e| Error::os("pidfd_send_signal", format!("{} and {number}", self.name), e))
     }
 
-    /// Ends it: SIGTERM, and SIGKILL after `grace`; returns when it is gone. One that sleeps in the
-    /// kernel, or is frozen, is left behind: what it was lent stays with its record, which the
-    /// connection to its fork server keeps until it is gone.
+    /// Ends it: SIGTERM, and SIGKILL after `grace`; returns when it has ended. A process that
+    /// sleeps in the kernel, or is frozen, is left behind. Memory that was lent to it stays with
+    /// its record, which the connection to its fork server keeps until it has ended.
     pub(super) fn finish(&self, grace: Duration) {
         if !self.is_ours() || self.lock().end.is_some() {
             return;
         }
         if !grace.is_zero() {
-            // A signal can only fail to reach a process that is gone.
+            // A signal fails only if the process has been reaped.
             let _ = self.signal(SIGTERM);
             let deadline = Instant::now().checked_add(grace);
             if self.wait_until(deadline).is_some() {
@@ -381,22 +382,23 @@ impl ProcessRecord {
     }
 
     fn lock(&self) -> MutexGuard<'_, ProcessState> {
-        // Nothing under this lock panics half-way through a change.
+        // No code under this lock panics in the middle of a change.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// How long the end of a process that was killed is waited for.
+/// How long to wait for the end of a killed process.
 const KILL_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Spans that a process may be given.
+/// The most spans that a process may be granted.
 const GRANTS_MAX: usize = 2;
 
 pub(super) const SIGINT: i32 = 2;
 pub(super) const SIGKILL: i32 = 9;
 pub(super) const SIGTERM: i32 = 15;
 
-/// Whether the panic hook or the fault handler speaks last in a process that ends like this.
+/// Whether a process that ended like this has recorded the cause by its panic hook or fault
+/// handler.
 fn sets_crash_message(reason: ExitReason) -> bool {
     const ABORT: i32 = 6;
     const BUS: i32 = 7;
@@ -407,8 +409,8 @@ fn sets_crash_message(reason: ExitReason) -> bool {
     )
 }
 
-/// Wakes those that wait for a process after an event of it. If the handler of that event panics,
-/// which is a fault of this crate, they are given an error.
+/// Wakes the waiters of a process after an event of it. If the handler of that event panics, which
+/// is a fault of this crate, they get an error.
 struct NotifyOnDrop<'a> {
     record: &'a ProcessRecord,
     end: Option<ExitReason>,
@@ -432,7 +434,7 @@ impl Drop for NotifyOnDrop<'_> {
     }
 }
 
-/// What the host does about the messages of a process.
+/// Handles the messages of a process.
 struct LinkToProcess(Weak<ProcessRecord>);
 
 impl LinkOwner for LinkToProcess {
@@ -441,7 +443,7 @@ impl LinkOwner for LinkToProcess {
         let span = record.arena.reserve(usize::try_from(len).ok()?, Contents::Stale).ok()?;
         let offset = span.offset();
         let mut state = record.lock();
-        // It asks once, for its result; one that asks again and again is broken.
+        // A process requests one span, for its result; more requests are an error.
         if state.end.is_some() || state.granted.len() >= GRANTS_MAX {
             return None;
         }
