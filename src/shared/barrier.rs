@@ -14,8 +14,8 @@ use crate::sync::raw::{PARTIES_MAX, RawBarrier, RawMember};
 
 /// A barrier: each party waits until all parties wait.
 ///
-/// Each party [waits](Barrier::wait) until as many wait as the barrier has parties. Then all go on,
-/// one of them as the leader, and the next round begins.
+/// Each party [waits](Barrier::wait) until as many wait as the barrier has parties. Then all
+/// continue, one of them as the leader, and the next round begins.
 ///
 /// If a process is killed while it waits, the barrier breaks: every wait returns
 /// [`Error::Broken`](crate::Error::Broken), until a [`reset`](Barrier::reset). A timeout and
@@ -45,13 +45,13 @@ impl Primitive for RawBarrier {
     const KIND: Kind = Kind::Barrier;
 
     fn size(&parties: &u32) -> Result<(u32, usize)> {
-        // What is too many is refused by `make`, and need not have room.
+        // A number that is too large is refused by `make`, and needs no space.
         Ok((2, RawBarrier::size_bytes(parties.min(PARTIES_MAX))))
     }
 
     fn make(memory: &Memory, &parties: &u32) -> Result<Self> {
-        // SAFETY: aligned, as large as `size` said unless it refuses `parties`, unknown to others;
-        // the owner, which it keeps, keeps the memory.
+        // SAFETY: aligned, as large as `size` returned unless `parties` is refused, without another
+        // user; the owner, which it keeps, keeps the memory.
         unsafe { RawBarrier::create(memory.body().0, parties, memory.owner()) }
     }
 
@@ -70,7 +70,7 @@ impl fmt::Debug for Barrier {
 }
 
 impl Barrier {
-    /// Makes a barrier for so many parties: 1 to 16 383.
+    /// Makes a barrier for `parties` parties: 1 to 16 383.
     ///
     /// # Errors
     ///
@@ -89,9 +89,9 @@ impl Barrier {
         ObjectHandle::new(&parties).map(Barrier)
     }
 
-    /// Waits until all parties wait, without a bound. What each party wrote before is visible to
-    /// all after. Returns whether the caller was the last, the leader: true for one party of a
-    /// round.
+    /// Waits until all parties wait, without a limit. What each party wrote before is visible to
+    /// all afterwards. Returns whether the caller was the last, the leader, which is true for one
+    /// party of a round.
     ///
     /// # Errors
     ///
@@ -131,13 +131,13 @@ impl Barrier {
         in_time(self.0.get()?.wait(Timeout::after(timeout)), timeout)
     }
 
-    /// Becomes a member until the result is dropped. The death of a member is noticed wherever it
-    /// happens. Members and others may wait at the same barrier.
+    /// Becomes a member until the result is dropped. The death of a member is noticed at any time.
+    /// Members and others may wait at the same barrier.
     ///
     /// # Errors
     ///
-    /// [`Error::Full`](crate::Error::Full) if there are as many members as parties, dead members
-    /// and waiters included; [`Error::Closed`](crate::Error::Closed) in a child that was forked by
+    /// [`Error::Full`](crate::Error::Full) if there are as many members as parties, including dead
+    /// members and waiters; [`Error::Closed`](crate::Error::Closed) in a child that was forked by
     /// hand.
     ///
     /// # Examples
@@ -173,8 +173,8 @@ impl Barrier {
         Ok(())
     }
 
-    /// Repairs the barrier: it is not broken any more, and has no dead members. Waits that are
-    /// under way return [`Error::Broken`](crate::Error::Broken).
+    /// Repairs the barrier: it is no longer broken, and has no dead members. Present waits return
+    /// [`Error::Broken`](crate::Error::Broken).
     ///
     /// # Errors
     ///
@@ -194,19 +194,19 @@ impl Barrier {
         Ok(())
     }
 
-    /// How many parties it has.
+    /// The number of parties.
     #[must_use]
     pub fn parties(&self) -> usize {
         self.0.get().map_or(0, RawBarrier::parties)
     }
 
-    /// How many parties wait in this round. More may wait before the caller uses the answer.
+    /// How many parties wait in this round. The number may be outdated at once.
     #[must_use]
     pub fn waiting(&self) -> usize {
         self.0.get().map_or(0, RawBarrier::waiting)
     }
 
-    /// Whether it is broken. It may break before the caller uses the answer.
+    /// Whether it is broken. The answer may be outdated at once.
     #[must_use]
     pub fn is_broken(&self) -> bool {
         self.0.get().is_ok_and(RawBarrier::is_broken)

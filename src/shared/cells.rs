@@ -31,7 +31,7 @@ const MAX_OFFSET: usize = 8;
 const BYTES_OFFSET: usize = 12;
 const STATE_OFFSET: usize = 64;
 const ORDER_OFFSET: usize = 128;
-/// The length of what is in a cell comes first.
+/// The length of the item comes first in a cell.
 const LENGTH_BYTES: usize = 8;
 
 /// Set if order 1 is current.
@@ -110,7 +110,7 @@ unsafe impl Sync for Cells {}
 impl Cells {
     pub(super) fn make(memory: &Memory, limits: Limits) -> Result<Cells> {
         let cells = Cells::over(memory, limits)?;
-        // Relaxed, all of it: published with the memory.
+        // Relaxed, all: published with the memory.
         cells.u32_at(MAX_OFFSET).store(limits.items_max, Ordering::Relaxed);
         cells.u32_at(BYTES_OFFSET).store(limits.item_bytes, Ordering::Relaxed);
         for (cell, number) in (0..limits.cells()).zip(0..) {
@@ -133,7 +133,7 @@ impl Cells {
             unsafe { word.as_ref() }.load(Ordering::Relaxed) as usize
         };
         let (items_max, item_bytes) = (number(MAX_OFFSET), number(BYTES_OFFSET));
-        // Limits that cannot be are no argument of the caller's.
+        // Impossible limits come from the memory, not from the caller's argument.
         let limits = Limits::new(items_max, item_bytes)
             .and_then(|limits| limits.body_bytes().map(|_| limits))
             .map_err(|_| {
@@ -176,14 +176,15 @@ impl Cells {
         unsafe { word.as_ref() }
     }
 
-    /// How many items there are.
+    /// The number of items.
     pub(super) fn len(&self) -> usize {
-        // Relaxed: a number by itself.
+        // Relaxed: an independent number.
         let state = self.state().load(Ordering::Relaxed);
         usize::try_from(state & LEN).map_or(usize::MAX, |len| len.min(self.limits.items_max()))
     }
 
-    /// Takes the lock. Whether its last holder died does not matter: what counts is whole.
+    /// Takes the lock. It does not matter whether its last holder died: the committed order is
+    /// complete.
     pub(super) fn open(&self) -> Result<Open<'_>> {
         let guard = self.lock.lock();
         // Acquire pairs with the Release in `commit`.
@@ -204,7 +205,7 @@ impl Cells {
     }
 }
 
-/// The cells, while nobody else changes them.
+/// The cells, while the lock is held.
 pub(super) struct Open<'a> {
     cells: &'a Cells,
     which: usize,
@@ -232,7 +233,7 @@ impl Open<'_> {
         Err(Error::Full { what: "the list", capacity: format!("{items_max} items") })
     }
 
-    /// The number of the cell at `index` of the order that counts.
+    /// The number of the cell at `index` of the current order.
     fn cell(&self, index: usize) -> Result<u32> {
         // Relaxed: the lock orders it.
         let cell = self.cells.order(self.which, index).load(Ordering::Relaxed);
@@ -242,7 +243,7 @@ impl Open<'_> {
         Err(Error::Corrupt { what: "the list", found: format!("cell {cell} at {index}") })
     }
 
-    /// Where the cell at `index` is.
+    /// The address of the cell at `index`.
     fn place(&self, index: usize) -> Result<*mut u8> {
         let (cell, limits) = (self.cell(index)? as usize, self.cells.limits);
         let offset = limits.cells_offset() + cell * limits.cell_stride();
@@ -250,7 +251,7 @@ impl Open<'_> {
         Ok(unsafe { self.cells.body.add(offset) }.as_ptr())
     }
 
-    /// What is in the cell at `index`.
+    /// The contents of the cell at `index`.
     pub(super) fn read(&self, index: usize) -> Result<Vec<u8>> {
         let place = self.place(index)?;
         let mut length = [0; LENGTH_BYTES];
@@ -267,7 +268,7 @@ impl Open<'_> {
         Ok(bytes)
     }
 
-    /// Fills the cell at `index`, which must be free: not before the end.
+    /// Fills the cell at `index`, which must be free: at or after the end.
     pub(super) fn write(&self, index: usize, bytes: &[u8]) -> Result<()> {
         assert!(index >= self.len && bytes.len() <= self.cells.limits.item_bytes());
         let place = self.place(index)?;
@@ -278,7 +279,7 @@ impl Open<'_> {
         Ok(())
     }
 
-    /// Ends the list at `len`, which commits what was written before that.
+    /// Ends the list at `len`, which commits the cells before it.
     pub(super) fn set_len(&mut self, len: usize) {
         self.commit(self.which, len);
     }
@@ -291,7 +292,8 @@ impl Open<'_> {
         (self.which, self.len) = (which, len);
     }
 
-    /// Writes the other order, as `source` says where each cell comes from, and commits to it.
+    /// Writes the other order, with each cell from the position that `source` returns, and commits
+    /// it.
     fn reorder(&mut self, len: usize, source: impl Fn(usize) -> usize) -> Result<()> {
         let other = 1 - self.which;
         for index in 0..self.cells.limits.cells() {
@@ -314,7 +316,7 @@ impl Open<'_> {
         })
     }
 
-    /// Puts an item before the one at `index`. There is room, checked.
+    /// Inserts an item before the one at `index`. The room was checked.
     pub(super) fn insert(&mut self, index: usize, bytes: &[u8]) -> Result<()> {
         let free = self.len;
         self.write(free, bytes)?;
@@ -325,7 +327,7 @@ impl Open<'_> {
         })
     }
 
-    /// Takes the item at `index` out.
+    /// Removes the item at `index`.
     pub(super) fn remove(&mut self, index: usize) -> Result<()> {
         let last = self.len - 1;
         self.reorder(last, |at| match at {

@@ -104,7 +104,7 @@ impl Condvar {
         ObjectHandle::new(&()).map(Condvar)
     }
 
-    /// How many waiters have not been notified. That may change before the caller uses the answer.
+    /// How many waiters have not been notified. The number may be outdated at once.
     #[must_use]
     pub fn waiters(&self) -> usize {
         self.0.get().map_or(0, RawCondvar::waiters)
@@ -212,8 +212,8 @@ impl Condvar {
         guard.through(|guard| condvar.wait(guard, Timeout::Never)).0
     }
 
-    /// As [`wait`](Condvar::wait), at most for `timeout`; then waits for the lock, without a
-    /// bound. Also returns whether it was notified (or a process died) in time.
+    /// As [`wait`](Condvar::wait), at most for `timeout`; then waits for the lock, without a limit.
+    /// Also returns whether it was notified (or a process died) in time.
     ///
     /// # Errors
     ///
@@ -265,8 +265,8 @@ impl Condvar {
         Ok(guard)
     }
 
-    /// Waits until `predicate` is true, at most for `timeout`. Returns what it was at the end,
-    /// when it was tested with the lock held: false only after `timeout`.
+    /// Waits until `predicate` is true, at most for `timeout`. Returns its last result, from a test
+    /// with the lock held: false only after `timeout`.
     ///
     /// # Errors
     ///
@@ -289,7 +289,7 @@ impl Condvar {
         timeout: Duration,
         mut predicate: impl FnMut(&mut T) -> bool,
     ) -> Waited<'a, T, (LockGuard<'a, T>, bool)> {
-        // None: longer than the clock can say.
+        // None if the clock cannot represent the end.
         let end = Instant::now().checked_add(timeout);
         while !predicate(&mut guard) {
             let left = end.map_or(timeout, |end| end.saturating_duration_since(Instant::now()));

@@ -1,11 +1,11 @@
 //! Plain data behind a lock's words in a body.
 //!
 //! In memory without a name only handles reach the data, and each takes the lock beside it first.
-//! So the holder of the lock uses the data in place. Memory with a name can be opened and written
-//! by any program of this user, and by this one, without the lock. There the holder gets a copy,
-//! made by relaxed atomics when the lock is taken. If the copy was changed, it is written back
-//! before the lock is released. What another program writes meanwhile can corrupt the value, which
-//! is a `T` whatever its bytes are, but is never seen through a reference.
+//! So the holder of the lock uses the data in place. Any program of this user can open memory with
+//! a name, and write it without the lock; so can this program. There the holder gets a copy, made
+//! by relaxed atomics when the lock is taken. If the copy was changed, it is written back before
+//! the lock is released. Concurrent writes of other programs can corrupt the value, which is a `T`
+//! whatever its bytes are, but are never seen through a reference.
 #![allow(unsafe_code)]
 
 use std::ptr::NonNull;
@@ -16,10 +16,10 @@ use crate::object::Memory;
 use crate::region::atomic_copy;
 use crate::sys::fork::Instance;
 
-/// Alignment of bodies, which bounds that of data in them.
+/// The alignment of bodies, which limits the alignment of data in them.
 const ALIGN_BYTES: usize = 128;
 
-/// Where the data of a body is. The lock beside it decides who may use it.
+/// The place of a body's data. The lock beside it controls access.
 #[derive(Debug)]
 pub(super) struct Data<T> {
     place: NonNull<T>,
@@ -43,14 +43,14 @@ unsafe impl<T: Send> Send for Data<T> {}
 unsafe impl<T: Send> Sync for Data<T> {}
 
 impl<T: Pod> Data<T> {
-    /// Where the data begins after `words_bytes` bytes of words, on a cache line of its own.
+    /// The offset of the data after `words_bytes` bytes of words, on a separate cache line.
     pub(super) const fn offset(words_bytes: usize) -> usize {
         const { assert!(align_of::<T>() <= ALIGN_BYTES, "its alignment is more than 128 bytes") };
         let align = if align_of::<T>() > 64 { align_of::<T>() } else { 64 };
         words_bytes.next_multiple_of(align)
     }
 
-    /// The size of a body that has the data after `words_bytes` bytes of words.
+    /// The size of a body with the data after `words_bytes` bytes of words.
     pub(super) const fn end(words_bytes: usize) -> usize {
         Self::offset(words_bytes).saturating_add(size_of::<T>())
     }
@@ -71,9 +71,9 @@ impl<T: Pod> Data<T> {
     ///
     /// # Safety
     ///
-    /// - no other process or thread knows the memory yet.
+    /// - the memory has no other user yet.
     pub(super) unsafe fn init(self, value: T) {
-        // SAFETY: inside and aligned, by `of`; unknown to others, by the contract.
+        // SAFETY: inside and aligned, by `of`; without another user, by the contract.
         unsafe { self.place.write(value) };
     }
 }
@@ -99,7 +99,7 @@ impl<'a, T: Pod> Lent<'a, T> {
     /// # Safety
     ///
     /// - `data` is that of `memory`;
-    /// - for as long as the result exists, its user holds the lock beside the data: alone, or, if
+    /// - while the result exists, its user holds the lock beside the data: alone, or, if
     ///   [`get_mut`](Lent::get_mut) is never called, without a writer;
     /// - every user of the data through handles takes that lock.
     #[inline]
@@ -113,9 +113,9 @@ impl<'a, T: Pod> Lent<'a, T> {
         self.data.made_in.assert_current();
         match &self.copy {
             Some(copy) => &copy.value,
-            // SAFETY: inside and aligned, by `Data::of`, in memory that the handle keeps. It has
-            // no name, so only users of the lock know it, and none writes, by `new`. This process
-            // has it mapped, as was asserted above. Any bytes are a `T`.
+            // SAFETY: inside and aligned, by `Data::of`, in memory that the handle keeps. It has no
+            // name, so only users of the lock reach it, and none writes, by `new`. This process has
+            // it mapped, as asserted above. Any bytes are a `T`.
             None => unsafe { self.data.place.as_ref() },
         }
     }

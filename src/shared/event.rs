@@ -15,9 +15,9 @@ use crate::sync::{EventWord, RawEvent, Reset, Timeout};
 /// An event made by [`new`](Event::new) stays set until it is [reset](Event::reset), and releases
 /// all waiters. One made by [`auto_reset`](Event::auto_reset) releases one waiter for each set.
 ///
-/// If a process is killed in [`set`](Event::set), the event is set and all waiters go on, or it is
-/// not set. A killed waiter of an auto-reset event has either consumed the set or not. If it has,
-/// no other waiter does its work: let the setter notice deaths, or use a
+/// If a process is killed in [`set`](Event::set), the event is set and all waiters continue, or it
+/// is not set. A killed waiter of an auto-reset event has either consumed the set or not. If it
+/// has, its work stays undone: let the setter notice deaths, or use a
 /// [`Semaphore`](super::Semaphore).
 ///
 /// # Examples
@@ -52,7 +52,7 @@ impl Primitive for RawEvent {
 
     fn make(memory: &Memory, &reset: &Reset) -> Result<Self> {
         let word = memory.body().0.cast::<EventWord>();
-        // SAFETY: aligned, as large as `size` said, and unknown to others.
+        // SAFETY: aligned, as large as `size` returned, and without another user.
         unsafe { word.write(EventWord::new(reset)) };
         let event = Self::attach(memory)?;
         event.register(memory.owner().table())?;
@@ -151,13 +151,13 @@ impl Event {
         Ok(self.0.get()?.reset())
     }
 
-    /// Whether the event is set. It may be reset before the caller uses the answer.
+    /// Whether the event is set. The answer may be outdated at once.
     #[must_use]
     pub fn is_set(&self) -> bool {
         self.0.get().is_ok_and(RawEvent::is_set)
     }
 
-    /// Waits until the event is set, without a bound.
+    /// Waits until the event is set, without a limit.
     ///
     /// # Errors
     ///

@@ -25,7 +25,7 @@ impl<'a, G> Held<'a, G> {
         self.memory
     }
 
-    /// The inner guard, to end it otherwise than by a drop.
+    /// Takes out the inner guard, for ending it other than by a drop.
     pub(super) fn into_guard(self) -> (G, &'a Memory) {
         let mut held = ManuallyDrop::new(self);
         // SAFETY: taken once: `held` is neither used nor dropped after this.
@@ -67,7 +67,7 @@ impl<G: fmt::Debug> fmt::Debug for Held<'_, G> {
 
 /// Exclusive write access. If the holder panics, the lock is poisoned instead of released.
 pub(super) struct Right<'a> {
-    /// None while it is dropped.
+    /// None while it is being dropped.
     held: Option<Held<'a, RawWriteGuard<'a>>>,
     is_poisoned: bool,
     was_panicking: bool,
@@ -125,15 +125,15 @@ pub(super) trait Poison {
 /// ```
 #[derive(Debug)]
 pub enum LockError<G: Repair> {
-    /// The lock was taken, but its last holder died or panicked, and what the lock guards may be
-    /// half written.
+    /// The lock was taken, but its last holder died or panicked, and the guarded data may be half
+    /// written.
     OwnerDied(Poisoned<G>),
     /// The lock was not taken, for example because of a timeout.
     Failed(Error),
 }
 
 impl<G: Repair> LockError<G> {
-    /// The guard as it is, if there is nothing to repair.
+    /// Returns the guard without a repair.
     ///
     /// # Errors
     ///
@@ -228,7 +228,7 @@ impl<G: Repair> Poisoned<G> {
         Poisoned(ManuallyDrop::new(guard))
     }
 
-    /// Declares the content repaired, or in no need of repair, and returns the guard.
+    /// Declares that the content is repaired or intact, and returns the guard.
     ///
     /// # Examples
     ///

@@ -109,31 +109,31 @@ impl<T> SharedList<T> {
         ObjectHandle::new(&Limits::new(items_max, item_bytes)?).map(SharedList)
     }
 
-    /// How many items there are. There may be more or fewer before the caller has looked.
+    /// The number of items. It may be outdated at once.
     #[must_use]
     pub fn len(&self) -> usize {
         self.0.get().map_or(0, |words| words.cells.len())
     }
 
-    /// Whether there is no item. There may be some before the caller has looked.
+    /// Whether there is no item. The answer may be outdated at once.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// How many items there is room for.
+    /// The most items that the list holds.
     #[must_use]
     pub fn items_max(&self) -> usize {
         self.0.get().map_or(0, |words| words.cells.limits().items_max())
     }
 
-    /// How many bytes an item may have when encoded.
+    /// The most bytes of an encoded item.
     #[must_use]
     pub fn item_bytes(&self) -> usize {
         self.0.get().map_or(0, |words| words.cells.limits().item_bytes())
     }
 
-    /// Takes all items out.
+    /// Removes all items.
     ///
     /// # Errors
     ///
@@ -162,14 +162,13 @@ named_object! {
 }
 
 impl<T: Serialize + DeserializeOwned> SharedList<T> {
-    /// Puts an item at the end.
+    /// Appends an item.
     ///
     /// # Errors
     ///
-    /// [`Error::Full`] without room; [`Error::TooLarge`] if the item has more bytes than fit;
-    /// [`Error::Codec`] if it cannot be encoded, as an array or a handle without a name cannot;
-    /// [`Error::Corrupt`] if somebody wrote over the list; [`Error::Closed`] in a child that was
-    /// forked by hand.
+    /// [`Error::Full`] without room; [`Error::TooLarge`] if the item is too long; [`Error::Codec`]
+    /// if it cannot be encoded, such as an array or a handle without a name; [`Error::Corrupt`] if
+    /// the list was overwritten; [`Error::Closed`] in a child that was forked by hand.
     ///
     /// # Examples
     ///
@@ -183,7 +182,7 @@ impl<T: Serialize + DeserializeOwned> SharedList<T> {
         self.extend(std::iter::once(item))
     }
 
-    /// Puts items at the end: all of them, or if they do not fit, none.
+    /// Appends items: all of them, or none if they do not fit.
     ///
     /// # Errors
     ///
@@ -214,13 +213,13 @@ impl<T: Serialize + DeserializeOwned> SharedList<T> {
         Ok(())
     }
 
-    /// Takes the last item out, or `None` if there is none.
+    /// Removes the last item and returns it; `None` if there is none.
     ///
     /// # Errors
     ///
-    /// [`Error::Codec`] if the item is no `T`: it is gone then, and others can be taken;
-    /// [`Error::Corrupt`] if somebody wrote over the list; [`Error::Closed`] in a child that was
-    /// forked by hand.
+    /// [`Error::Codec`] if the item is not a `T`: it is removed, and others can be taken;
+    /// [`Error::Corrupt`] if the list was overwritten; [`Error::Closed`] in a child that was forked
+    /// by hand.
     ///
     /// # Examples
     ///
@@ -243,7 +242,7 @@ impl<T: Serialize + DeserializeOwned> SharedList<T> {
     ///
     /// # Errors
     ///
-    /// As for [`pop`](SharedList::pop); nothing is taken out.
+    /// As for [`pop`](SharedList::pop); nothing is removed.
     ///
     /// # Examples
     ///
@@ -286,13 +285,13 @@ impl<T: Serialize + DeserializeOwned> SharedList<T> {
         open.replace(index, &bytes)
     }
 
-    /// Replaces the item at `index` by what `new` makes of it, while nobody else changes the list.
-    /// `new` must not use the same list.
+    /// Replaces the item at `index` by the result of `new`, atomically with respect to other
+    /// changes of the list. `new` must not use the same list.
     ///
     /// # Errors
     ///
-    /// As for [`set`](SharedList::set); [`Error::Codec`] also if the item there is no `T`. Nothing
-    /// is changed then.
+    /// As for [`set`](SharedList::set); [`Error::Codec`] also if the old item is not a `T`. On an
+    /// error nothing is changed.
     ///
     /// # Examples
     ///
@@ -312,7 +311,7 @@ impl<T: Serialize + DeserializeOwned> SharedList<T> {
         open.replace(index, &bytes)
     }
 
-    /// Puts an item before the one at `index`, or at the end.
+    /// Inserts an item before the one at `index`, or at the end.
     ///
     /// # Errors
     ///
@@ -335,7 +334,7 @@ impl<T: Serialize + DeserializeOwned> SharedList<T> {
         open.insert(index, &bytes)
     }
 
-    /// Takes the item at `index` out; those after it move up.
+    /// Removes the item at `index` and returns it; later items move up.
     ///
     /// # Errors
     ///
@@ -359,7 +358,7 @@ impl<T: Serialize + DeserializeOwned> SharedList<T> {
         decode(&bytes)
     }
 
-    /// All items, as they are at one time.
+    /// All items, as of one moment.
     ///
     /// # Errors
     ///

@@ -24,18 +24,18 @@ type Locked<G> = std::result::Result<G, LockError<G>>;
 /// A lock that guards a value of type `T` in shared memory.
 ///
 /// It excludes threads, tasks and processes from each other. It is not fair, and not reentrant: a
-/// thread that locks twice waits for itself. Its clones are handles of the same lock.
+/// thread that locks twice deadlocks. Its clones are handles of the same lock.
 ///
-/// If a process is killed while it holds the lock, at whatever instruction, or panics, the next
-/// locker gets [`LockError::OwnerDied`] with the guard. It repairs the value, or leaves the lock
-/// poisoned for the next locker. The death of a process that waits has no effect.
+/// If a process is killed, at any instruction, or panics while it holds the lock, the next locker
+/// gets [`LockError::OwnerDied`] with the guard. It repairs the value, or leaves the lock poisoned
+/// for the next locker. The death of a waiting process has no effect.
 ///
 /// A lock with a name can be opened by any program that knows the name and the type, and such a
 /// program can write to the memory without taking the lock. So the guard of a lock with a name
 /// holds a copy of the value, made when the lock is taken. If the copy was borrowed mutably, it is
 /// written back when the guard is dropped or waits for a condition. A holder that is killed before
 /// that has changed nothing, and changes of a guard that is [forgotten](std::mem::forget) are lost.
-/// See [the module](super#names) for what a hostile program can do.
+/// See [the module](super#names) for the effects that a hostile program can have.
 ///
 /// # Examples
 ///
@@ -167,7 +167,7 @@ impl<T: Pod> Lock<T> {
         ObjectHandle::new(&value).map(Lock)
     }
 
-    /// Waits for the lock, without a bound.
+    /// Waits for the lock, without a limit.
     ///
     /// # Errors
     ///
@@ -190,7 +190,7 @@ impl<T: Pod> Lock<T> {
         }
     }
 
-    /// The lock, if it is free and its last owner did not die.
+    /// Takes the lock if it is free and its last owner did not die.
     #[inline]
     fn lock_now(&self) -> Option<LockGuard<'_, T>> {
         let is_taken = self.0.is_usable() && self.0.primitive().lock.lock_now();
@@ -236,7 +236,7 @@ impl<T: Pod> Lock<T> {
     ///
     /// # Errors
     ///
-    /// [`Error::TimedOut`] in [`LockError::Failed`] if it was held all the time; and as for
+    /// [`Error::TimedOut`] in [`LockError::Failed`] if it was held until then; and as for
     /// [`lock`](Lock::lock).
     ///
     /// # Examples
@@ -253,7 +253,7 @@ impl<T: Pod> Lock<T> {
         LockGuard::checked(words.lock.lock_timeout(timeout)?, self)
     }
 
-    /// Whether a process holds it. That may change before the caller uses the answer.
+    /// Whether a process holds it. The answer may be outdated at once.
     #[must_use]
     pub fn is_locked(&self) -> bool {
         self.0.get().is_ok_and(|words| words.lock.is_locked())
@@ -272,7 +272,7 @@ named_object! {
 enum Ending {
     /// It is unlocked, but poisoned if the thread panics.
     Usual,
-    /// It is unlocked: it was taken while the thread panicked, so a panic at its end is not new.
+    /// It is unlocked: it was taken while the thread panicked, so that is not a new panic.
     InPanic,
     /// It is poisoned.
     Poisoned,

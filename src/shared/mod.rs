@@ -17,7 +17,7 @@
 //! | [`Value`] | an atomic of any `Pod` type | it has its old value or its new one |
 //! | [`SharedList`] | Python's `Manager().list()` | each change is complete, or not made |
 //!
-//! A process may die at any instruction. The host sweeps what a worker held as soon as it dies, and
+//! A process may die at any instruction. The host sweeps a worker's locks as soon as it dies, and
 //! each waiter also checks for deaths every 50 ms. A process that is only stopped is not dead: it
 //! keeps its locks, so use timeouts where that can happen.
 //!
@@ -32,7 +32,7 @@
 //! and overwrite its memory. No bytes there make a safe call unsound: all words are atomics that
 //! are checked when they are read; values are copied in and out, and any bytes are a valid
 //! [`Pod`](bytemuck::Pod) value; items of a list are decoded. Overwritten memory causes an error or
-//! a wrong value. (If a program shortens the file, processes that use it end by SIGBUS.)
+//! a wrong value. (If a program truncates the file, processes that use it end by SIGBUS.)
 //!
 //! Such a program can also block others: it can take a lock or a permit and keep it, or write the
 //! token of a live process into it. A wait without a timeout then never ends. Where this matters,

@@ -11,8 +11,8 @@ use crate::sync::raw::{OnceWords, RawOnce};
 
 /// A function that runs once among all processes: the first caller runs it.
 ///
-/// If the process that runs it is killed or panics in the middle, the next caller runs it again,
-/// even one that waits already. Its function gets `true`: an earlier run has begun.
+/// If the process that runs it is killed or panics during the call, the next caller runs it again,
+/// even one that already waits. Its function gets `true`: an earlier run has begun.
 ///
 /// # Examples
 ///
@@ -105,7 +105,7 @@ impl Once {
         Ok(())
     }
 
-    /// Whether the function has run to its end. What it wrote is visible then.
+    /// Whether the function has ended. Then its writes are visible.
     #[must_use]
     pub fn is_done(&self) -> bool {
         self.0.get().is_ok_and(RawOnce::is_done)

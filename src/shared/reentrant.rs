@@ -1,4 +1,4 @@
-//! A lock that its holder may take again, between processes.
+//! A reentrant lock between processes.
 #![allow(unsafe_code)]
 
 use std::fmt;
@@ -12,14 +12,13 @@ use crate::object::{Kind, Memory, ObjectHandle, Primitive, check_body, named_obj
 use crate::sync::Timeout;
 use crate::sync::raw::{RawReentrantGuard, RawReentrantLock, ReentrantWords};
 
-/// A lock that the thread which holds it may take again.
+/// A lock that its holding thread may take again.
 ///
-/// It is free when it was released as often as it was taken. It guards nothing by itself, since
-/// a thread that holds it twice must not get two `&mut`.
+/// It is free when it was released as often as it was taken. It guards no value, since a thread
+/// that holds it twice must not get two `&mut`.
 ///
-/// If a process is killed while it holds the lock, the lock is free, whatever its depth, and the
-/// next guard is [`recovered`](ReentrantGuard::recovered). The death of a process that waits has no
-/// effect.
+/// If a process is killed while it holds the lock, the lock comes free at any depth, and the next
+/// guard is [`recovered`](ReentrantGuard::recovered). The death of a waiting process has no effect.
 ///
 /// # Examples
 ///
@@ -36,7 +35,7 @@ use crate::sync::raw::{RawReentrantGuard, RawReentrantLock, ReentrantWords};
 /// # Ok::<(), brigade::Error>(())
 /// ```
 ///
-/// Its guards stay with their thread:
+/// Its guards stay on their thread:
 ///
 /// ```compile_fail,E0277
 /// let lock = brigade::shared::ReentrantLock::new().unwrap();
@@ -94,7 +93,7 @@ impl ReentrantLock {
         ObjectHandle::new(&()).map(ReentrantLock)
     }
 
-    /// Takes the lock: at once if the calling thread holds it, else it waits without a bound.
+    /// Takes the lock: at once if the calling thread holds it, else it waits without a limit.
     ///
     /// # Errors
     ///
@@ -139,7 +138,7 @@ impl ReentrantLock {
     ///
     /// # Errors
     ///
-    /// [`Error::TimedOut`](crate::Error::TimedOut) if others held it all the time; and as for
+    /// [`Error::TimedOut`](crate::Error::TimedOut) if others held it until then; and as for
     /// [`lock`](ReentrantLock::lock).
     ///
     /// # Examples
@@ -164,7 +163,7 @@ impl ReentrantLock {
         Ok(ReentrantGuard(Held::new(guard, self.0.memory())))
     }
 
-    /// Releases the lock once, as dropping a guard does: for a guard that was forgotten.
+    /// Releases the lock once, as dropping a guard does; for a guard that was forgotten.
     ///
     /// # Errors
     ///
@@ -184,7 +183,7 @@ impl ReentrantLock {
         self.0.get()?.release()
     }
 
-    /// Whether a thread holds it. That may change before the caller uses the answer.
+    /// Whether a thread holds it. The answer may be outdated at once.
     #[must_use]
     pub fn is_locked(&self) -> bool {
         self.0.get().is_ok_and(RawReentrantLock::is_locked)
@@ -222,8 +221,8 @@ named_object! {
 pub struct ReentrantGuard<'a>(Held<'a, RawReentrantGuard<'a>>);
 
 impl ReentrantGuard<'_> {
-    /// Whether the last holder died, so that what the lock guards may be half written. True for the
-    /// first guard after the death only.
+    /// Whether the last holder died, so that the guarded data may be half written. True only for
+    /// the first guard after the death.
     #[must_use]
     pub fn recovered(&self) -> bool {
         self.0.recovered()

@@ -19,23 +19,22 @@ use crate::sync::raw::{RawReadGuard, RawRwLock, RawWriteGuard};
 /// The outcome of an attempt to take a lock.
 type Locked<G> = std::result::Result<G, LockError<G>>;
 
-/// Most readers of one lock at a time. More wait.
+/// The most concurrent readers of one lock. More wait.
 const READERS: u32 = 252;
 
 /// A lock for many readers or one writer of a value of type `T` in shared memory.
 ///
 /// Writers have priority: while one waits, no new reader takes the lock. When a writer unlocks,
 /// readers and other writers have equal chances. The lock is not reentrant: a thread that reads
-/// twice may wait for a writer that waits for it. At most 252 readers hold it at a time; others
-/// wait.
+/// twice may deadlock with a waiting writer. At most 252 readers hold it at a time; others wait.
 ///
 /// If a writer is killed while it holds the lock or waits for readers to leave, or panics with it,
 /// the lock is poisoned: each reader and writer gets [`LockError::OwnerDied`] with its guard, until
 /// a writer has repaired the value. If a reader is killed, its share is released, and the lock is
 /// not poisoned.
 ///
-/// The guards of a lock with a name hold copies of the value, as those of a
-/// [`Lock`](super::Lock) with a name do.
+/// The guards of a lock with a name hold copies of the value, as do those of a
+/// [`Lock`](super::Lock) with a name.
 ///
 /// # Examples
 ///
@@ -77,7 +76,7 @@ impl<T: Pod> Primitive for RwLockWords<T> {
 
     fn make(memory: &Memory, value: &T) -> Result<RwLockWords<T>> {
         check_body(memory, Data::<T>::end(WORDS_BYTES))?;
-        // SAFETY: aligned, inside, checked above, unknown to others; the owner, which the lock
+        // SAFETY: aligned, inside, checked above, without another user; the owner, which the lock
         // keeps, keeps the memory.
         let lock = unsafe { RawRwLock::create(memory.body().0, READERS, memory.owner()) }?;
         // SAFETY: checked above.
@@ -136,7 +135,7 @@ impl<T: Pod> RwLock<T> {
         ObjectHandle::new(&value).map(RwLock)
     }
 
-    /// How many readers there are. That may change before the caller uses the answer.
+    /// The number of readers. It may be outdated at once.
     #[must_use]
     pub fn readers(&self) -> usize {
         self.0.get().map_or(0, |words| words.lock.readers())
@@ -148,7 +147,7 @@ impl<T: Pod> RwLock<T> {
         self.0.get().is_ok_and(|words| words.lock.has_writer())
     }
 
-    /// Waits until no writer has the lock or waits for it, without a bound.
+    /// Waits until no writer has the lock or waits for it, without a limit.
     ///
     /// # Errors
     ///
@@ -231,7 +230,7 @@ impl<T: Pod> RwLock<T> {
         if is_poisoned { Err(LockError::OwnerDied(Poisoned::new(guard))) } else { Ok(guard) }
     }
 
-    /// Waits until no other process has the lock, without a bound. New readers wait meanwhile.
+    /// Waits until no other process has the lock, without a limit. New readers wait meanwhile.
     ///
     /// # Errors
     ///

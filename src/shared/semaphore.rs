@@ -12,11 +12,11 @@ use crate::object::{Kind, Memory, ObjectHandle, Primitive, named_object};
 use crate::sync::Timeout;
 use crate::sync::raw::{PERMITS_MAX, RawPermit, RawSemaphore};
 
-/// How many permits a [`Semaphore`] can have at least.
+/// The least maximum of permits of a [`Semaphore`].
 const PERMITS: u32 = 1024;
 
 impl Primitive for RawSemaphore {
-    /// How many permits are available at first, and how many there can be.
+    /// The initial and the largest number of permits.
     type Init = (u32, u32);
     const KIND: Kind = Kind::Semaphore;
 
@@ -27,8 +27,8 @@ impl Primitive for RawSemaphore {
 
     fn make(memory: &Memory, &(permits, permits_max): &(u32, u32)) -> Result<Self> {
         let (body, owner) = (memory.body().0, memory.owner());
-        // SAFETY: aligned, as large as `size` said, unless it refuses `permits_max`; unknown to
-        // others; the owner, which the semaphore keeps, keeps the memory.
+        // SAFETY: aligned, as large as `size` returned unless `permits_max` is refused; without
+        // another user; the owner, which the semaphore keeps, keeps the memory.
         unsafe { RawSemaphore::create(body, permits, permits_max, owner) }
     }
 
@@ -40,18 +40,18 @@ impl Primitive for RawSemaphore {
     }
 }
 
-/// A semaphore: a number of permits, which processes take and give back.
+/// A semaphore: a number of permits, which processes take and return.
 ///
-/// [`acquire`](Semaphore::acquire) takes a permit, or waits for one. The permit goes back when it
-/// is dropped. A permit that is [forgotten](Permit::forget) is used up, and
+/// [`acquire`](Semaphore::acquire) takes a permit, or waits for one. The permit is returned when it
+/// is dropped. A permit that is [forgotten](Permit::forget) is consumed, and
 /// [`release`](Semaphore::release) adds one. So a semaphore from [`new`](Semaphore::new) can count
-/// things that some processes make and others use up, and one from [`bounded`](Semaphore::bounded)
+/// items that some processes produce and others consume. One from [`bounded`](Semaphore::bounded)
 /// limits how many processes do something at once: there are never more permits than at first, as
 /// with Python's `BoundedSemaphore`.
 ///
-/// If a process is killed while it holds permits, they go back, and [`Permit::recovered`] is true
-/// for the next holder. A permit that was forgotten stays used up until a release. A process that
-/// is killed in `acquire` or `release` has taken or added one whole permit or none.
+/// If a process is killed while it holds permits, they are returned, and [`Permit::recovered`] is
+/// true for the next holder. A permit that was forgotten stays consumed until a release. A process
+/// that is killed in `acquire` or `release` has taken or added one whole permit or none.
 ///
 /// # Examples
 ///
@@ -146,7 +146,7 @@ impl Semaphore {
         ObjectHandle::new(&(permits, permits_max)).map(Semaphore)
     }
 
-    /// Takes a permit, waiting for one without a bound.
+    /// Takes a permit; waits for one without a limit.
     ///
     /// # Errors
     ///
@@ -185,7 +185,7 @@ impl Semaphore {
         Ok(permit.map(|permit| Permit(Held::new(permit, self.0.memory()))))
     }
 
-    /// Takes a permit, waiting for one at most for `timeout`.
+    /// Takes a permit; waits for one at most for `timeout`.
     ///
     /// # Errors
     ///
@@ -214,8 +214,8 @@ impl Semaphore {
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidArgument`] if there would be more than there can be, those held included;
-    /// and as for [`acquire`](Semaphore::acquire).
+    /// [`Error::InvalidArgument`] if there would be more than the maximum, including held ones; and
+    /// as for [`acquire`](Semaphore::acquire).
     ///
     /// # Examples
     ///
@@ -229,7 +229,7 @@ impl Semaphore {
         self.0.get()?.release()
     }
 
-    /// How many permits are available. The number may change before the caller uses the answer.
+    /// The number of available permits. It may be outdated at once.
     #[must_use]
     pub fn available(&self) -> usize {
         self.0.get().map_or(0, RawSemaphore::available)
@@ -243,7 +243,7 @@ named_object! {
     }
 }
 
-/// A permit, held. Dropping it gives it back.
+/// A permit, held. Dropping it returns it.
 ///
 /// # Examples
 ///
@@ -266,8 +266,8 @@ impl Permit<'_> {
         self.0.recovered()
     }
 
-    /// Uses the permit up. It does not go back, not even if the process dies, until a process
-    /// [releases](Semaphore::release) one.
+    /// Consumes the permit. It is not returned, even if the process dies, until a permit is
+    /// [released](Semaphore::release).
     ///
     /// # Examples
     ///

@@ -58,7 +58,7 @@ pub struct Value<T: Pod>(ObjectHandle<ValueWords<T>>);
 /// | field     | written by              | read by | guard  | if the writer dies              |
 /// |-----------|-------------------------|---------|--------|---------------------------------|
 /// | `lock`    | all                     | all     | itself | a sweep frees it                |
-/// | `current` | lockers, after the copy | lockers | `lock` | it names the old or the new     |
+/// | `current` | lockers, after the copy | lockers | `lock` | it is the old or the new       |
 /// | copies    | lockers: the other one  | lockers | `lock` | the other one is written again  |
 #[derive(Debug)]
 struct ValueWords<T> {
@@ -80,7 +80,7 @@ impl<T> Clone for ValueWords<T> {
 }
 
 const WORD_BYTES: usize = size_of::<u64>();
-/// Which copy is the value: 0 or 1.
+/// The index of the current copy: 0 or 1.
 const CURRENT_OFFSET: usize = 4;
 const COPIES_OFFSET: usize = 64;
 
@@ -114,7 +114,7 @@ impl<T: Pod> ValueWords<T> {
     }
 
     fn copy(&self, index: u32) -> *mut u8 {
-        // The low bit alone: the word may hold anything.
+        // Only the low bit, since the word may have any value.
         let offset = COPIES_OFFSET + Self::STRIDE * usize::from(index & 1 == 1);
         // SAFETY: inside, checked in `over`.
         unsafe { self.body.add(offset) }.as_ptr()
@@ -141,7 +141,7 @@ impl<T: Pod> ValueWords<T> {
         self.current().store(other, Ordering::Release);
     }
 
-    /// Replaces the value by `new(value)` if that is `Some`. Returns the old value.
+    /// Replaces the value by the result of `new` if that is `Some`. Returns the old value.
     fn change(&self, mut new: impl FnMut(T) -> Option<T>) -> T {
         if let Some(lock) = &self.lock {
             // If the last holder died, the value is complete nevertheless.
@@ -196,7 +196,7 @@ impl<T: Pod> Primitive for ValueWords<T> {
                 lock.register()?;
                 words.write(value);
             }
-            // Relaxed: nobody else knows the word yet.
+            // Relaxed: the word has no other user yet.
             None => words.word().store(to_word(value), Ordering::Relaxed),
         }
         Ok(words)
@@ -241,7 +241,7 @@ impl<T: Pod> Value<T> {
         ObjectHandle::new(&value).map(Value)
     }
 
-    /// The value. Another process may change it before the caller uses the answer.
+    /// Returns the value. It may be outdated at once.
     ///
     /// # Errors
     ///
@@ -254,7 +254,7 @@ impl<T: Pod> Value<T> {
         Ok(words.change(|_| None))
     }
 
-    /// Changes the value. A process that reads it also sees what was written before.
+    /// Sets the value. A process that reads it also sees what was written before.
     ///
     /// # Errors
     ///
