@@ -1,7 +1,7 @@
-//! The end of what a process writes to its standard error.
+//! Captures the end of a process's standard error.
 //!
 //! The supervisor reads the pipe as it fills, and keeps the last bytes. So a writer waits for room
-//! in it only as long as the supervisor is busy.
+//! in it only while the supervisor is busy.
 
 use std::collections::VecDeque;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -11,14 +11,14 @@ use crate::error::{Error, Result};
 use crate::process::supervisor::{Handler, Supervisor, Token};
 use crate::sys::pipe::{self, Read};
 
-/// Bytes that are kept of each process.
+/// The number of bytes kept of each process.
 const KEPT_BYTES: usize = 8 << 10;
-/// Bytes of one read.
+/// The most bytes of one read.
 const READ_BYTES: usize = 16 << 10;
-/// Reads in a row: what writes without end must not keep the supervisor from other work.
+/// The most consecutive reads: endless output must not keep the supervisor from other work.
 const READS_MAX: usize = 8;
 
-/// A pipe from a process's standard error, and what is kept of it.
+/// The pipe of a process's standard error, and the bytes kept from it.
 pub(crate) struct CapturedStderr {
     pipe: OwnedFd,
     buffer: Mutex<Buffer>,
@@ -27,17 +27,17 @@ pub(crate) struct CapturedStderr {
 #[derive(Default)]
 struct Buffer {
     bytes: VecDeque<u8>,
-    /// Something was there before the bytes that are kept.
+    /// Earlier bytes were discarded.
     is_cut: bool,
     watched: Option<(Weak<Supervisor>, Token)>,
 }
 
 impl CapturedStderr {
-    /// A tail that `supervisor` keeps up to date, and the end of its pipe for the process.
+    /// Starts a capture that `supervisor` reads, and returns the pipe's end for the process.
     ///
     /// # Errors
     ///
-    /// [`Error::Os`] without a descriptor for it.
+    /// [`Error::Os`] if no descriptor is available.
     pub(crate) fn start(supervisor: &Arc<Supervisor>) -> Result<(Arc<CapturedStderr>, OwnedFd)> {
         let (read, write) = pipe::pair().map_err(|e| Error::os("pipe2", "standard error", e))?;
         let tail = Arc::new(CapturedStderr { pipe: read, buffer: Mutex::default() });
@@ -46,8 +46,8 @@ impl CapturedStderr {
         Ok((tail, write))
     }
 
-    /// The last of what was written: some kibibytes at most, from the beginning of a line on if
-    /// there was more. Text that is not UTF-8 is shown as well as can be.
+    /// The last bytes that were written, at most some kibibytes. If more was written, the text
+    /// begins at the start of a line. Bytes that are not UTF-8 are replaced.
     pub(crate) fn text(&self) -> String {
         self.read_some();
         let buffer = self.lock();
@@ -56,13 +56,13 @@ impl CapturedStderr {
         String::from_utf8_lossy(&bytes[line.map_or(0, |end| end + 1)..]).into_owned()
     }
 
-    /// Stops, and returns the text.
+    /// Stops the capture, and returns the text.
     pub(crate) fn finish(&self) -> String {
         self.stop();
         self.text()
     }
 
-    /// Reads what is there, and then no more.
+    /// Reads the available bytes, and then stops reading.
     pub(crate) fn stop(&self) {
         self.read_some();
         let watched = self.lock().watched.take();
@@ -73,7 +73,7 @@ impl CapturedStderr {
         }
     }
 
-    /// Reads some of what is there; false if there will be no more.
+    /// Reads some of the available bytes; false if no more will come.
     fn read_some(&self) -> bool {
         let mut buffer = [0u8; READ_BYTES];
         for _ in 0..READS_MAX {
@@ -87,7 +87,7 @@ impl CapturedStderr {
     }
 
     fn lock(&self) -> MutexGuard<'_, Buffer> {
-        // Nothing under this lock panics half-way through a change.
+        // No code under this lock panics in the middle of a change.
         self.buffer.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

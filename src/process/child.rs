@@ -15,7 +15,7 @@ use crate::sys::process;
 use crate::sys::signal;
 use crate::sys::socket::{Received, Socket};
 
-/// What a child has from the host: the argument of its entry function.
+/// What a child gets from the host: the argument of its entry function.
 #[derive(Debug)]
 pub(crate) struct Child {
     /// The descriptors that the host sent for it, in its order.
@@ -27,18 +27,18 @@ pub(crate) struct Child {
 
 static DEPTH: AtomicU8 = AtomicU8::new(0);
 
-/// How many processes stand between this one and the program that was started as usual: 0 in
-/// that program, 1 in a worker of its pools, 2 in a worker of a pool in that.
+/// The nesting depth of this process: 0 in a program that was started as usual, 1 in a worker of
+/// its pools, 2 in a worker of a pool in that.
 pub(crate) fn depth() -> u8 {
-    // Relaxed: set before anything else happens in a child.
+    // Relaxed: set before any other code runs in a child.
     DEPTH.load(Ordering::Relaxed)
 }
 
-/// A process this deep starts no others.
+/// At this depth no further processes are started.
 pub(crate) const DEPTH_MAX: u8 = 4;
 
-/// The same, with what is not of this program or this version of the crate: a task may start a
-/// program that has pools, and a program may have two versions of this crate.
+/// The same, including processes of other programs and of other versions of the crate: a task may
+/// start a program that has pools, and a program may contain two versions of this crate.
 pub(super) fn total_depth() -> u8 {
     depth().max(process::servers_above())
 }
@@ -74,7 +74,7 @@ impl EntryPoint {
         EntryPoint { mark: MARK, run }
     }
 
-    /// Where this lies, as a word for another process of this executable.
+    /// The address of this value, as a word for another process of this executable.
     ///
     /// # Errors
     ///
@@ -91,7 +91,7 @@ impl EntryPoint {
         }
     }
 
-    /// The function of the entry that lies at the place that a host sent as `word`.
+    /// Finds the function of the entry whose address a host sent as `word`.
     ///
     /// # Errors
     ///
@@ -102,8 +102,8 @@ impl EntryPoint {
         let address = usize::try_from(word).map(|offset| image.base.wrapping_add(offset));
         match address.ok().and_then(|address| image.words::<WORDS>(address)) {
             Some([first, second, run]) if [first, second] == MARK && image.contains(run) => {
-                // SAFETY: only `EntryPoint::new` writes the mark, in front of a function of this
-                // type; the loader has relocated it, since it lies in the program's code.
+                // SAFETY: only `EntryPoint::new` writes the mark, before a function of this type;
+                // the loader has relocated it, since it lies in the program's code.
                 Ok(unsafe { std::mem::transmute::<*const (), fn(Child)>(run as *const ()) })
             }
             _ => {
@@ -116,8 +116,8 @@ impl EntryPoint {
 /// Words of an [`EntryPoint`].
 const WORDS: usize = size_of::<EntryPoint>() / size_of::<usize>();
 
-/// What is to be said of a child that ended in the middle of its work like this, and left no word
-/// itself: the handler of faults always leaves one, unless it has no stack to run on.
+/// The crash message for a child that ended during its work without recording one. The fault
+/// handler always records one, unless it has no stack to run on.
 pub(crate) fn default_crash_message(reason: ExitReason) -> Option<String> {
     const SEGV: i32 = 11;
     let text = "no word, as after a stack overflow on a thread that it had started";
@@ -127,7 +127,7 @@ pub(crate) fn default_crash_message(reason: ExitReason) -> Option<String> {
 /// Exit code of a child that could not set itself up.
 pub(crate) const EXIT_SETUP: i32 = 125;
 
-/// What is to be said of a child that ended like this before it could leave words.
+/// The message for a child that ended before it was ready.
 pub(crate) fn unready_message(reason: ExitReason) -> &'static str {
     match reason {
         ExitReason::Code(EXIT_SETUP) => "the reason is on its standard error",
@@ -137,8 +137,8 @@ pub(crate) fn unready_message(reason: ExitReason) -> &'static str {
 
 /// Makes a freshly forked process a proper child and runs `entry` in it.
 ///
-/// Order matters: the parent-death signal first, then the check whether the parent died before
-/// it was set; signals are unblocked last, when their dispositions are right.
+/// The order matters: first the parent-death signal, then the check whether the parent died before
+/// it was set. Signals are unblocked last, after their dispositions are set.
 pub(super) fn run(entry: fn(Child), mut child: Child, name: &str, server_pid: u32) -> ! {
     if let Err(error) = set_up(&mut child, name, server_pid) {
         end_unready(&error);
@@ -175,14 +175,15 @@ fn set_up(child: &mut Child, name: &str, server_pid: u32) -> std::io::Result<()>
     {
         process::change_directory(directory.as_fd())?;
     }
-    // What a task leaves behind is adopted here, so that it ends when this process does, and when
-    // no other does.
+    // Processes that a task leaves behind are adopted here, so they end with this process, and not
+    // with another.
     process::become_subreaper()?;
     let mut keep: Vec<i32> = child.fds.iter().map(AsRawFd::as_raw_fd).collect();
     keep.sort_unstable();
     process::close_all_but(3, &keep)?;
-    // Code that closes what is not its own closes numbers from 3 up, and opens files that get
-    // the lowest: what of ours it closed must not be mistaken for one of them.
+    // Faulty code that closes foreign descriptors closes numbers from 3 up, and files that it opens
+    // get the lowest numbers. A descriptor of the crate that it closed must not be confused with
+    // one of these.
     for fd in &mut child.fds {
         *fd = process::with_high_number(fd)?;
     }
@@ -191,10 +192,10 @@ fn set_up(child: &mut Child, name: &str, server_pid: u32) -> std::io::Result<()>
     signal::unblock_all()
 }
 
-/// Ends this process, which failed to set itself up. It has no memory for a report, or cannot
-/// reach it, so the reason goes to its standard error.
+/// Ends this process, which could not set itself up. It may lack memory for a report, or cannot
+/// reach its report's memory, so the reason goes to its standard error.
 pub(crate) fn end_unready(error: &dyn std::fmt::Display) -> ! {
-    // Not `eprintln`, which panics where that is closed.
+    // Not `eprintln`, which panics if standard error is closed.
     let _ = writeln!(
         std::io::stderr(),
         "brigade: process {} could not set itself up: {error}",
@@ -203,10 +204,10 @@ pub(crate) fn end_unready(error: &dyn std::fmt::Display) -> ! {
     process::exit_now(EXIT_SETUP)
 }
 
-/// What the host sends a child that it has a pidfd of.
+/// The message that the host sends to a child after it has received the child's pidfd.
 pub(crate) const PERMIT: [u8; 1] = [1];
 
-/// Waits until the host has a pidfd of this process, and ends it if that never comes.
+/// Waits until the host has a pidfd of this process; ends it if the permit never comes.
 ///
 /// A child calls it before it writes to memory that it shares with the host. If the fork server
 /// died before it reported the child to the host, the child never writes. For every other child
@@ -218,8 +219,9 @@ pub(crate) fn await_permit(socket: &Socket) {
     }
 }
 
-/// Ends this process if it is not `made_in`, but was forked from that by the function that it runs,
-/// and has returned from it: it has no memory to go on with, and its parent answers for the task.
+/// Ends this process if it is not `made_in`, but a child that the running function forked and that
+/// has returned from it. Such a child has no valid memory to continue with, and its parent reports
+/// the task.
 pub(crate) fn end_if_forked(made_in: Instance) {
     if made_in.is_current() {
         return;

@@ -7,8 +7,9 @@ use std::sync::Arc;
 use crate::exit::ExitReason;
 use crate::sys::process;
 
-/// What happens to a child, in this order: `Started` or `Failed`; after `Started` perhaps `Killed`,
-/// and once `Ended`.
+/// The events of a child, in this order: `Started` or `Failed`; after `Started` possibly `Killed`,
+/// and then `Ended`, once.
+///
 /// After `Failed` there is no child, or, if the error is `BrokenPipe`, one that never gets a permit
 /// to begin (`child::await_permit`).
 #[derive(Debug)]
@@ -23,15 +24,15 @@ pub(crate) enum ChildEvent {
     Ended { reason: ExitReason, peak_rss_bytes: Option<u64> },
 }
 
-/// Hears of a child; called on the supervisor's thread.
+/// Receives the events of a child; called on the supervisor's thread.
 pub(crate) type Watcher = Box<dyn Fn(ChildEvent) + Send + Sync>;
 
-/// Asks the fork server to send a signal, by number, to one of its children.
+/// Requests from the fork server that it sends a signal, by number, to one of its children.
 pub(super) type SignalByServer = Box<dyn Fn(i32) -> io::Result<()> + Send + Sync>;
 
 /// A child that was started, by its pidfd.
 pub(crate) struct ChildHandle {
-    /// Shared with what watches it: a process may have few descriptors.
+    /// Shared with the exit watch, because a process may have few descriptors.
     pidfd: Arc<OwnedFd>,
     signal_by_server: SignalByServer,
 }
@@ -43,8 +44,8 @@ impl ChildHandle {
 
     /// Sends it a signal by number; `Ok(false)` if it has been reaped.
     ///
-    /// A host that has given up the rights that it had when it started the fork server may not
-    /// signal the children any more. The fork server still may, and is asked to.
+    /// A host that gave up the rights that it had when it started the fork server may not signal
+    /// the children any more. The fork server still may, so the signal is requested from it.
     pub(crate) fn signal(&self, number: i32) -> io::Result<bool> {
         match process::pidfd_signal(self.pidfd.as_fd(), number) {
             Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {

@@ -1,4 +1,4 @@
-//! The connection to a fork server, and who listens to it.
+//! The connection to a fork server, and the watchers of its children.
 
 use std::collections::HashMap;
 use std::io;
@@ -18,47 +18,47 @@ use crate::sys::poll::is_readable;
 use crate::sys::process;
 use crate::sys::socket::{Received, Socket};
 
-/// How long the server may owe a report before it is looked after.
+/// How long a report of the server may be overdue before the server is checked.
 const REPORT_TIMEOUT: Duration = Duration::from_millis(500);
-/// How many times the server is sent SIGCONT, `REPORT_TIMEOUT` apart, before it is given up.
+/// How many times the server is sent SIGCONT, `REPORT_TIMEOUT` apart, before it is declared dead.
 const CHECKS_MAX: u32 = 40;
 
 #[derive(Clone, Copy)]
 struct OverdueReport {
     count: u32,
-    /// When the next is due.
+    /// When the next check is due.
     next: Instant,
 }
 
 struct WatchedChild {
     watcher: Arc<Watcher>,
     has_started: bool,
-    /// It runs, but its pidfd did not arrive: it is to be killed.
+    /// It runs, but its pidfd did not arrive, so it must be killed.
     is_unwanted: bool,
-    /// A descriptor for it and its registration, from when it has started.
+    /// Watches for its end, with the registration; set when it has started.
     end: Option<(Arc<ChildExitWatch>, Token)>,
 }
 
-/// This process's end of a fork server's socket, and what is known of the children behind it.
+/// This process's end of a fork server's socket, and its records of the server's children.
 pub(super) struct Connection {
     socket: Socket,
-    /// What the server's answer must repeat.
+    /// The token that the server's answer must repeat.
     token: u64,
     /// See [`Handshake::pidfd`].
     early_pidfd: OwnedFd,
-    /// The server's, from when it has answered.
+    /// The server's pidfd, set when it has answered.
     pidfd: OnceLock<OwnedFd>,
     answer: Answer,
     /// `None` once the server is gone.
     children: Mutex<Option<HashMap<u64, WatchedChild>>>,
     own: Weak<Connection>,
     supervisor: Weak<Supervisor>,
-    /// What is registered with the supervisor: this, and the server's end.
-    /// `None` once there is nothing more to listen for.
+    /// The registrations with the supervisor: this, and the server's end. `None` once there is
+    /// nothing left to listen to.
     tokens: Mutex<Option<Vec<Token>>>,
-    /// How the server was reminded of what it owes; `None` while it is not known to owe.
+    /// The checks of an overdue report; `None` if none is overdue.
     overdue: Mutex<Option<OverdueReport>>,
-    /// Orders that the socket had no room for.
+    /// Requests that the socket had no room for.
     outbox: Outbox,
 }
 
@@ -87,7 +87,7 @@ impl Handler for Connection {
         }
     }
 
-    /// The server owes a report: if it still does, it is stopped, or worse.
+    /// Called when a report is overdue: if it still is, the server is stopped, or worse.
     fn deadline(&self) {
         self.readable();
         let is_unsent = self.outbox.send(&self.socket) != SendState::Done;
@@ -116,12 +116,12 @@ impl Handler for Connection {
         }
         *overdue = Some(OverdueReport { count: count + 1, next: now + REPORT_TIMEOUT });
         drop(overdue);
-        // Polls are counted, not time: after the host itself was stopped (SIGSTOP), a server must
-        // not be given up.
+        // Count polls, not elapsed time: after the host itself was stopped (SIGSTOP), the server
+        // must not be declared dead.
         if count < CHECKS_MAX {
             let _ = process::pidfd_continue(self.pidfd());
         } else {
-            // It ends now, or at end of file, should it ever wake up.
+            // It ends now, or at end of file if it continues after a stop.
             let _ = self.pidfd.get().map(|pidfd| process::pidfd_kill(pidfd.as_fd()));
             return self.server_gone();
         }
@@ -130,7 +130,7 @@ impl Handler for Connection {
 }
 
 impl Connection {
-    /// Starts a server and listens to it.
+    /// Starts a server and listens to its socket.
     ///
     /// # Errors
     ///
@@ -161,12 +161,12 @@ impl Connection {
         lock(&self.children).is_some()
     }
 
-    /// Whether the server has said that it can fork, and still can.
+    /// Whether the server has answered that it can fork, and still can.
     pub(super) fn is_ready(&self) -> bool {
         self.answer.is_ready() && self.is_open()
     }
 
-    /// Sends an order for the child `id`, without waiting; what becomes of it, `watcher` hears.
+    /// Sends a request for the child `id`, without waiting. `watcher` receives the child's events.
     ///
     /// # Errors
     ///
@@ -189,21 +189,21 @@ impl Connection {
             if children.as_mut().is_some_and(|children| children.remove(&id).is_some()) {
                 return Err(spawn_error(format!("the fork server does not listen: {error}")));
             }
-            // Its end was noticed first, and the watcher hears of that.
+            // Its end was noticed first, and reported to the watcher.
             return Ok(());
         }
         self.expect_report();
         Ok(())
     }
 
-    /// Has the server send a signal to the child `id`, if that has not ended.
+    /// Requests that the server sends a signal to the child `id`, if that has not ended.
     fn signal(&self, id: u64, number: i32) -> io::Result<()> {
         self.post(&Request::Signal { id, number }.message(), &[])?;
         self.expect_report();
         Ok(())
     }
 
-    /// Sends a record, now or when there is room for it.
+    /// Sends a message, now or when there is room for it.
     fn post(&self, message: &Message, fds: &[BorrowedFd<'_>]) -> io::Result<()> {
         if self.outbox.post(&self.socket, bytemuck::bytes_of(message), fds)? != SendState::Done {
             self.schedule_check();
@@ -211,15 +211,15 @@ impl Connection {
         Ok(())
     }
 
-    /// Ends the server, and its children with it.
+    /// Ends the server, and thereby its children.
     pub(super) fn close(&self) {
         self.unregister();
-        // A server that was killed has not ended what its children have started.
+        // A server that was killed has not ended the processes that its children have started.
         let was_killed = is_readable(self.pidfd());
-        // It ends at end of file, and a stopped one when it is continued. One that hangs is killed.
+        // The server ends at end of file; a stopped one when it continues. A hanging one is killed.
         self.socket.shut_down();
         let _ = process::pidfd_continue(self.pidfd());
-        // This also reaps it if this process has adopted it.
+        // This also reaps the server if this process has adopted it.
         let has_ended = handshake::wait_for_exit(self.pidfd());
         if !has_ended && let Some(pidfd) = self.pidfd.get() {
             let _ = process::pidfd_kill(pidfd.as_fd());
@@ -231,7 +231,7 @@ impl Connection {
         self.end_children();
     }
 
-    /// Ends the children of a server that has ended, and what they have started.
+    /// Ends the children of a server that has ended, and the processes that they have started.
     fn sweep(&self) {
         let mut above: Vec<_> =
             self.pidfd().try_clone_to_owned().map(Arc::new).into_iter().collect();
@@ -244,12 +244,12 @@ impl Connection {
         sweep::sweep(self.token, above);
     }
 
-    /// The server's pidfd, or the next best.
+    /// The server's own pidfd, or else the one that was opened by number.
     pub(super) fn pidfd(&self) -> BorrowedFd<'_> {
         self.pidfd.get().unwrap_or(&self.early_pidfd).as_fd()
     }
 
-    /// Waits for the server's answer to being greeted, which the supervisor reads.
+    /// Waits for the server's answer to the greeting, which the supervisor reads.
     ///
     /// # Errors
     ///
@@ -258,12 +258,12 @@ impl Connection {
         self.answer.wait()
     }
 
-    /// The server may fork; from now on its end is watched by its own pidfd.
+    /// The server may fork. From now on its own pidfd is watched for its end.
     fn ready(&self, pidfd: OwnedFd) {
         let end = pidfd.try_clone().ok();
         let _ = self.pidfd.set(pidfd);
         if let Some((end, supervisor)) = end.zip(self.supervisor.upgrade()) {
-            // If it cannot be watched there is the end of file still.
+            // If it cannot be watched, the end of file still reports its end.
             let on_exit = self.call_back(|connection| {
                 // The reports that it sent before it ended come first.
                 connection.readable();
@@ -274,7 +274,7 @@ impl Connection {
         self.answer.set(Ok(()));
     }
 
-    /// From now on the server owes a report.
+    /// From now on a report of the server is expected.
     fn expect_report(&self) {
         let mut overdue = lock(&self.overdue);
         if overdue.is_none() {
@@ -302,7 +302,7 @@ impl Connection {
         })
     }
 
-    /// A child has ended, which the server is to report.
+    /// A child has ended; the server's report of that is expected.
     fn child_ended(&self, id: u64) {
         let token = lock(&self.children)
             .as_ref()
@@ -313,7 +313,7 @@ impl Connection {
         }
     }
 
-    /// Has the supervisor watch for the end of a child.
+    /// Registers a watch for the end of a child.
     fn watch(&self, id: u64, pidfd: &Arc<OwnedFd>) -> Option<(Arc<ChildExitWatch>, Token)> {
         let on_exit = self.call_back(move |connection| connection.child_ended(id));
         let end = Arc::new(ChildExitWatch::new(Arc::clone(pidfd), on_exit));
@@ -323,7 +323,7 @@ impl Connection {
 
     /// Registers `handler` with the supervisor, unless the connection is closed.
     fn listen(&self, supervisor: &Supervisor, handler: Arc<dyn Handler>) -> Result<()> {
-        // Held while adding: a handler that is called at once finds its token.
+        // Held while adding, so that a handler that is called at once finds its token.
         if let Some(tokens) = lock(&self.tokens).as_mut() {
             tokens.push(supervisor.add(handler)?);
         }
@@ -371,7 +371,7 @@ impl Connection {
         }
     }
 
-    /// The server does not serve.
+    /// The server refuses to serve.
     fn refused(&self, error: Error) {
         self.answer.set(Err(error));
         self.socket.shut_down();
@@ -406,19 +406,20 @@ impl Connection {
         }
     }
 
-    /// This process has no descriptor to spare, so the kernel dropped the pidfd of a child, or it
-    /// cannot be watched: the server ends it, and its end is a failure to start.
+    /// This process has no free descriptor, so the kernel dropped the pidfd of a child, or the
+    /// pidfd cannot be watched. The server is told to kill the child, whose end counts as a failure
+    /// to start.
     fn reject(&self, id: u64) {
         if let Some(children) = lock(&self.children).as_mut()
             && let Some(watched) = children.get_mut(&id)
         {
             watched.is_unwanted = true;
         }
-        // If that fails the server has ended, and the child with it.
+        // A failure means that the server has ended, and the child with it.
         let _ = self.signal(id, process::SIGKILL);
     }
 
-    /// Nothing more happens to a child after this.
+    /// Delivers the last event of a child.
     fn finished(&self, id: u64, event: ChildEvent) {
         let Some(watched) = lock(&self.children).as_mut().and_then(|all| all.remove(&id)) else {
             return;
@@ -433,7 +434,8 @@ impl Connection {
         });
     }
 
-    /// The server has ended unasked, so its children end too, and what they have started.
+    /// The server has ended on its own, so its children end too, and the processes they have
+    /// started.
     fn server_gone(&self) {
         let has_children = lock(&self.children).as_ref().is_some_and(|all| !all.is_empty());
         if has_children {
@@ -442,11 +444,11 @@ impl Connection {
         self.end_children();
     }
 
-    /// Called when the server has ended, so that its children end too. Calls the watcher of each
-    /// child when it is gone, without waiting for that here.
+    /// Called when the server has ended, and thus its children end too. Calls the watcher of each
+    /// child when that has ended, without waiting for that here.
     fn end_children(&self) {
         self.unregister();
-        // One that is stopped, or frozen, reports nothing more should it go on.
+        // A server that was stopped or frozen cannot send further reports when it continues.
         self.socket.shut_down();
         let children = lock(&self.children).take();
         self.answer.set(Err(spawn_error("it ended before it answered")));
@@ -464,6 +466,6 @@ impl Connection {
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // Nothing under these locks panics half-way through a change.
+    // No code under these locks panics in the middle of a change.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

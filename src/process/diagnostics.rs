@@ -1,9 +1,8 @@
-//! Events for `tracing`, emitted where a subscriber can do no harm.
+//! Events for `tracing`, emitted where subscribers cannot cause deadlocks.
 //!
-//! A subscriber is code of the user. It may ask a pool, block, or panic. So an event is noted
-//! where it happens, which may be under a lock, and emitted later: by the thread that noted it,
-//! without the lock, or, for the supervisor, by a thread of its own. A panic of a subscriber
-//! ends there.
+//! A subscriber is user code. It may call a pool, block, or panic. So an event is recorded where it
+//! happens, possibly under a lock, and emitted later without the lock: by the thread that recorded
+//! it, or, for the supervisor, by a separate thread. A panic of a subscriber is caught there.
 
 use std::cell::Cell;
 use std::collections::VecDeque;
@@ -20,15 +19,15 @@ use crate::sys::thread;
 /// Emits one event.
 type Emit = Box<dyn FnOnce() + Send>;
 
-/// Events that were noted and not yet emitted.
+/// Events that were recorded and not yet emitted.
 #[derive(Default)]
 pub(crate) struct DeferredEvents(Vec<Emit>);
 
 impl DeferredEvents {
-    /// Notes an event of this level. Runs no code of a subscriber.
+    /// Records an event of this level. Runs no code of a subscriber.
     #[inline]
     pub(crate) fn defer(&mut self, level: Level, emit: impl FnOnce() + Send + 'static) {
-        // An atomic of `tracing`: its macros may ask the subscriber.
+        // An atomic of `tracing`; its macros may call the subscriber.
         if level <= LevelFilter::current() {
             self.0.push(Box::new(emit));
         }
@@ -62,8 +61,8 @@ thread_local! {
     static IS_EMITTING: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Events that a subscriber causes on its own thread are left out: it would hear of those that it
-/// causes in turn, without an end.
+/// Events that a subscriber causes on its own thread are dropped: emitting them would cause further
+/// ones, without end.
 fn emit(event: Emit) {
     if IS_EMITTING.replace(true) {
         return;
@@ -75,26 +74,26 @@ fn emit(event: Emit) {
     IS_EMITTING.set(false);
 }
 
-/// What the supervisor has noted, for the thread that emits it.
+/// The supervisor's events, for the thread that emits them.
 #[derive(Default)]
 struct EventQueue {
     events: VecDeque<Emit>,
-    /// Left out, because the subscriber is too slow.
+    /// Dropped events, because the subscriber is too slow.
     lost: u64,
     has_thread: bool,
 }
 
-/// Events that may wait for a slow subscriber.
+/// The most events that may wait for a slow subscriber.
 const QUEUE_MAX: usize = 4096;
 
 static QUEUE: PerProcess<Mutex<EventQueue>> = PerProcess::new(Mutex::default);
 
 fn queue() -> MutexGuard<'static, EventQueue> {
-    // Nothing under this lock panics half-way through a change.
+    // No code under this lock panics in the middle of a change.
     QUEUE.get().lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Has a thread of its own emit events; it ends when there are none.
+/// Emits events on a separate thread, which ends when there are none left.
 fn hand_over(events: Vec<Emit>) {
     let mut queue = queue();
     for event in events {

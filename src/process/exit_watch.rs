@@ -1,4 +1,4 @@
-//! Watching for the ends of a fork server and its children.
+//! Watches for the ends of a fork server and its children.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
@@ -12,7 +12,7 @@ use crate::sys::process;
 /// Called on the supervisor's thread when the watched process has ended.
 pub(super) type OnExit = Box<dyn Fn() + Send + Sync>;
 
-/// The end of a child, seen without the server: which may be stopped, and then does not report.
+/// The end of a child, noticed without the server, which may be stopped and thus unable to report.
 pub(super) struct ChildExitWatch {
     pub(super) pidfd: Arc<OwnedFd>,
     /// Called at the end of a child whose server has not ended.
@@ -20,7 +20,7 @@ pub(super) struct ChildExitWatch {
     orphan: Mutex<Option<Orphan>>,
 }
 
-/// Who hears of the end of a child whose server has ended.
+/// The watcher of a child whose server has ended.
 struct Orphan {
     watcher: Arc<Watcher>,
     token: Token,
@@ -32,10 +32,11 @@ impl ChildExitWatch {
         ChildExitWatch { pidfd, on_exit, orphan: Mutex::new(None) }
     }
 
-    /// Ends the child of a server that has ended. `watcher` is called when the child is gone: now,
-    /// or later by the supervisor, because a child that sleeps in the kernel does not end at once.
+    /// Ends the child of a server that has ended. `watcher` is called when the child has ended:
+    /// now, or later by the supervisor, because a child that sleeps in the kernel does not end at
+    /// once.
     pub(super) fn orphan(&self, watcher: Arc<Watcher>, token: Token, supervisor: Weak<Supervisor>) {
-        // The kernel sends SIGKILL with the server's end; a task may have disabled that.
+        // The kernel sends SIGKILL when the server ends, but a task may have disabled that.
         let _ = process::pidfd_kill(self.pidfd.as_fd());
         watcher(ChildEvent::Killed);
         *self.lock() = Some(Orphan { watcher, token, supervisor });
@@ -44,13 +45,13 @@ impl ChildExitWatch {
         }
     }
 
-    /// Says once that the child has ended, if it is an orphan; else false.
+    /// Reports the end of an orphan, once; false if the child is not an orphan.
     fn report_orphan(&self) -> bool {
         let Some(orphan) = self.lock().take() else { return false };
         if let Some(supervisor) = orphan.supervisor.upgrade() {
             supervisor.remove(orphan.token);
         }
-        // This process may adopt what is left of a server.
+        // This process may have adopted the orphan.
         process::reap_if_adopted(self.pidfd.as_fd());
         let reason = ExitReason::Unknown;
         (orphan.watcher)(ChildEvent::Ended { reason, peak_rss_bytes: None });
@@ -58,12 +59,12 @@ impl ChildExitWatch {
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Option<Orphan>> {
-        // Nothing under this lock panics.
+        // No code under this lock panics.
         self.orphan.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// The end of the server, seen by its pidfd: a process that the host forked at the wrong moment
+/// The end of the server, noticed by its pidfd: a process that the host forked at the wrong moment
 /// may keep the other end of the socket open.
 pub(super) struct ServerExitWatch {
     pub(super) pidfd: OwnedFd,

@@ -17,51 +17,51 @@ use crate::sys::signal::Dispositions;
 
 pub(crate) use crate::process::child_handle::{ChildEvent, ChildHandle, Watcher};
 
-/// What a new child gets.
+/// A request for a new child.
 pub(crate) struct SpawnRequest<'a> {
     pub(crate) entry: &'static EntryPoint,
     pub(crate) words: [u64; CHILD_WORDS - 1],
     pub(crate) fds: &'a [BorrowedFd<'a>],
-    /// What `ps` shows, at most 15 bytes.
+    /// The name that `ps` shows, at most 15 bytes.
     pub(crate) name: &'a str,
     pub(crate) attributes: SpawnAttributes<'a>,
 }
 
-/// What not every child is to have.
+/// Attributes that not every child has.
 #[derive(Debug, Default, Clone, Copy)]
 pub(crate) struct SpawnAttributes<'a> {
-    /// What becomes its standard error, if not the server's.
+    /// Its standard error, if not the server's.
     pub(crate) stderr: Option<BorrowedFd<'a>>,
-    /// What becomes its standard output, if not the server's.
+    /// Its standard output, if not the server's.
     pub(crate) stdout: Option<BorrowedFd<'a>>,
-    /// What becomes its standard input, if not `/dev/null`.
+    /// Its standard input, if not `/dev/null`.
     pub(crate) stdin: Option<BorrowedFd<'a>>,
-    /// What becomes its working directory, if not the server's.
+    /// Its working directory, if not the server's.
     pub(crate) directory: Option<BorrowedFd<'a>>,
-    /// What it does about signals.
+    /// Its dispositions of signals.
     pub(crate) dispositions: Dispositions,
 }
 
-/// A running fork server. When this is dropped, the server ends, and its children with it. Where
-/// ended servers are not reaped, it stays without children: see `server_reuse`.
+/// A running fork server. Dropping this ends the server, and thereby its children. If ended servers
+/// are not reaped, it is kept without children: see `server_reuse`.
 pub(crate) struct ForkServer {
     connection: Arc<Connection>,
-    /// IdleServer while there is a server to hear from.
+    /// Kept while the server may send messages.
     supervisor: Arc<Supervisor>,
     start: server_reuse::StartContext,
-    /// The process that started it: a child forked from that has no say.
+    /// The process that started it; a forked child of that has no control over it.
     made_in: Instance,
     /// Credentials of its children.
     credentials: Credentials,
 }
 
 impl ForkServer {
-    /// The fork server of this process. Starts one if none is running with the users and groups
-    /// that this process has now, so that a process which dropped privileges cannot start children
-    /// that still have them.
+    /// The fork server of this process. Starts one if none is running with the current users and
+    /// groups of this process: so a process that dropped privileges cannot start children that
+    /// still have them.
     ///
-    /// It has answered by then, which takes milliseconds, or twenty seconds if it hangs. Never
-    /// called by the supervisor, which reads the answer.
+    /// The server has answered when this returns, which takes milliseconds, or twenty seconds if it
+    /// hangs. Never called by the supervisor, which reads the answer.
     ///
     /// # Errors
     ///
@@ -73,7 +73,8 @@ impl ForkServer {
         Ok(server)
     }
 
-    /// The same, without waiting for its answer. If that is a refusal, so will be each request.
+    /// As [`current`](ForkServer::current), without waiting for the answer. If that is a refusal,
+    /// later requests fail.
     ///
     /// # Errors
     ///
@@ -117,7 +118,7 @@ impl ForkServer {
         self.connection.is_open()
     }
 
-    /// Asks for a child. What becomes of it, `watcher` hears.
+    /// Requests a child. `watcher` receives its events.
     ///
     /// # Errors
     ///
@@ -125,7 +126,7 @@ impl ForkServer {
     pub(crate) fn spawn(&self, request: &SpawnRequest<'_>, watcher: Watcher) -> Result<()> {
         static LAST_ID: AtomicU64 = AtomicU64::new(0);
         let entry = request.entry.to_word()?;
-        // Only distinctness matters.
+        // Relaxed: the ids must only be distinct.
         let id = LAST_ID.fetch_add(1, Ordering::Relaxed) + 1;
         let mut name = [0u8; 16];
         for (to, from) in name[..15].iter_mut().zip(request.name.bytes()) {

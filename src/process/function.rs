@@ -6,14 +6,14 @@
 use crate::error::{Error, Result};
 use crate::sys::elf_image::ElfImage;
 
-/// The place of a function in the main executable.
+/// The offset of a function in the main executable.
 ///
-/// Processes that execute the same file agree on it, wherever their loader has put the image.
+/// It is the same in all processes that execute the same file, wherever the loader has mapped it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct FunctionOffset(u64);
 
 impl FunctionOffset {
-    /// Of no function.
+    /// The offset of no function.
     pub(crate) const NONE: FunctionOffset = FunctionOffset(u64::MAX);
 
     /// The offset of the function at `address`.
@@ -58,14 +58,14 @@ impl FunctionOffset {
 /// A value of a function type that has no data: the name of a function, or a closure that
 /// captures nothing.
 ///
-/// A closure may also capture values of size zero, and then they are made anew, in another process.
-/// Where such a value proves something (that a static is initialised, say), the proof may be false
-/// there. Rust has no way to ask a closure's type what it captures, so it is documented as a limit,
-/// in `docs/safety.md`.
+/// A closure may also capture values of size zero, and then these are created anew in another
+/// process. If such a value proves something (that a static is initialised, say), the proof may be
+/// false there. Rust cannot query what a closure's type captures, so this limit is documented in
+/// `docs/safety.md`.
 ///
 /// # Safety
 ///
-/// - The host was given a value of this type for the call, so that the type is inhabited.
+/// - The host got a value of this type for the call, so the type is inhabited.
 pub(crate) unsafe fn function_value<F: Copy + Send + 'static>() -> F {
     const {
         assert!(

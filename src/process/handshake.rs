@@ -1,4 +1,4 @@
-//! Starting a fork server, and the first words with it.
+//! Starts a fork server, and exchanges the first messages with it.
 
 use std::ffi::CString;
 use std::io;
@@ -19,7 +19,7 @@ use crate::sys::socket::Socket;
 use crate::sys::spawn::{Parentage, spawn};
 use crate::sys::{exec_privileges, process};
 
-/// Variables that make numeric libraries start threads; such a library reads them when loaded.
+/// Variables that make numeric libraries start threads; the libraries read them when loaded.
 const THREADS_OF_LIBRARIES: [&str; 6] = [
     "OMP_NUM_THREADS",
     "OPENBLAS_NUM_THREADS",
@@ -32,14 +32,15 @@ const THREADS_OF_LIBRARIES: [&str; 6] = [
 /// A server that was started and greeted, and has not answered yet.
 pub(super) struct Handshake {
     pub(super) socket: Socket,
-    /// What its answer must repeat.
+    /// The token that its answer must repeat.
     pub(super) token: u64,
-    /// Its own pidfd comes with its answer. This one is by its number: of another process, if the
-    /// server has ended and was reaped by then. Not to be used for what would harm that.
+    /// A pidfd opened by the server's number; its own pidfd comes with its answer. If the server
+    /// has ended and was reaped, this refers to another process, so it must not be used for
+    /// signals.
     pub(super) pidfd: OwnedFd,
 }
 
-/// A server's answer to being greeted, which the supervisor reads and others wait for.
+/// A server's answer to the greeting: the supervisor reads it, other threads wait for it.
 #[derive(Default)]
 pub(super) struct Answer {
     state: Mutex<AnswerState>,
@@ -48,12 +49,12 @@ pub(super) struct Answer {
 
 #[derive(Default)]
 enum AnswerState {
-    /// It has not answered.
+    /// No answer yet.
     #[default]
     Awaited,
     /// It can fork.
     Ready,
-    /// It cannot, for this reason.
+    /// It cannot fork, for this reason.
     Refused(Error),
     /// The same; the reason was returned before.
     Reported,
@@ -61,7 +62,7 @@ enum AnswerState {
 
 impl Answer {
     fn lock(&self) -> MutexGuard<'_, AnswerState> {
-        // Nothing under this lock panics half-way through a change.
+        // No code under this lock panics in the middle of a change.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -128,18 +129,18 @@ pub(super) fn start_server() -> Result<Handshake> {
     }
     let os = |call| move |error: io::Error| Error::os(call, "the fork server", error);
     let (socket, theirs) = Socket::pair().map_err(os("socketpair"))?;
-    // Only there to tell this exec from any other that inherits the variable.
+    // It distinguishes this exec from any other that inherits the variable.
     let token = rand_token();
     let env = server_environment(token);
-    // What a task asks for as the program's arguments.
+    // For tasks that read the program's arguments.
     let mut args = process::arguments();
     if args.is_empty() {
         args.push(c"brigade-server".to_owned());
     }
-    // A fork server above this process kills whatever it adopts when any worker ends.
+    // A fork server above this process kills the processes that it adopts when any worker ends.
     let parentage = if child::total_depth() > 0 { Parentage::Child } else { Parentage::Orphan };
     let exe = c"/proc/self/exe".to_owned();
-    // First, because there is no descriptor to spare perhaps: later there is a process to end.
+    // Opened first, because there may be no free descriptor: later there is a process to end.
     let own = process::pidfd_open(process::pid()).map_err(os("pidfd_open"))?;
     let pid = spawn(parentage, exe, args, env, theirs.into()).map_err(|error| {
         match error.raw_os_error() {
@@ -166,7 +167,7 @@ pub(super) fn start_server() -> Result<Handshake> {
     Ok(Handshake { socket, token, pidfd })
 }
 
-/// Waits up to `EXIT_TIMEOUT` for the end of a server that was asked to end, and reaps it if this
+/// Waits up to `EXIT_TIMEOUT` for the end of a server that was told to end, and reaps it if this
 /// process has adopted it. Returns false if it does not end.
 pub(super) fn wait_for_exit(pidfd: BorrowedFd<'_>) -> bool {
     let deadline = Instant::now() + EXIT_TIMEOUT;
@@ -189,7 +190,7 @@ const EXIT_TIMEOUT: Duration = Duration::from_secs(1);
 /// No such process.
 const ESRCH: i32 = 3;
 
-/// Whether a fork server has a value of its own for this variable.
+/// Whether the fork server sets this variable itself.
 pub(super) fn is_own_variable(name: &str) -> bool {
     name == peer::VARIABLE || name == sweep::MARK || THREADS_OF_LIBRARIES.contains(&name)
 }
@@ -200,12 +201,12 @@ fn server_environment(token: u64) -> Vec<CString> {
         .iter()
         .map(|name| format!("{name}=1"))
         .chain([format!("{}={token}", peer::VARIABLE), format!("{}={token}", sweep::MARK)]);
-    // None of these strings has a zero byte.
+    // None of these strings contains a zero byte.
     env.extend(added.filter_map(|entry| CString::new(entry).ok()));
     env
 }
 
-/// A number that no other exec of this program will guess by accident.
+/// A number that no other exec of this program uses by accident.
 fn rand_token() -> u64 {
     use std::hash::{BuildHasher, Hasher};
     std::hash::RandomState::new().build_hasher().finish()

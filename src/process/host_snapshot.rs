@@ -1,6 +1,6 @@
-//! What a child takes from its host as it is then.
+//! The state that a child takes over from its host.
 //!
-//! The fork server has all of this too, but as it was when the server started.
+//! The fork server has the same attributes, but as they were when it started.
 #![allow(unsafe_code)]
 
 use std::collections::BTreeMap;
@@ -17,17 +17,17 @@ use crate::process::handshake;
 use crate::sys::sched::{self, Limit, Priority};
 use crate::sys::{process, signal};
 
-/// What a child takes from its host.
+/// The state that a child takes over from its host.
 #[derive(Debug)]
 pub(crate) struct HostSnapshot {
-    /// `None` if the host may not enter it itself: the server is in it then.
+    /// `None` if the host itself may not enter it; then the server's is used.
     directory: Option<OwnedFd>,
-    /// Standard input, output and error; `None` where the server's own will do.
+    /// Standard input, output and error; `None` where the server's can be used.
     standard: [Option<OwnedFd>; 3],
     pub(crate) attributes: ProcessAttributes,
 }
 
-/// The part of them that a child gives itself.
+/// The attributes that a child sets for itself.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(crate) struct ProcessAttributes {
     variables: BTreeMap<Vec<u8>, Vec<u8>>,
@@ -35,17 +35,17 @@ pub(crate) struct ProcessAttributes {
     limits: Vec<Limit>,
     /// `None` if the builder sets another.
     pub(crate) priority: Option<Priority>,
-    /// The same.
+    /// `None` if the builder sets others.
     pub(crate) cpus: Option<Vec<usize>>,
 }
 
 impl HostSnapshot {
-    /// Those of this process now. Priority and processors are its first thread's, because a thread
-    /// that starts workers may have its own for reasons of its own.
+    /// The attributes of this process now. Priority and processors are those of its first thread,
+    /// because the thread that starts workers may have others for its own purposes.
     ///
     /// # Errors
     ///
-    /// [`Error::Os`] without a descriptor to spare, or if the working directory cannot be opened.
+    /// [`Error::Os`] if no descriptor is free, or the working directory cannot be opened.
     pub(crate) fn of_host(inherits_stdin: bool) -> Result<HostSnapshot> {
         let directory =
             process::directory().map_err(|e| Error::os("open", "the working directory", e))?;
@@ -67,7 +67,7 @@ impl HostSnapshot {
     }
 
     /// The attributes that the fork server gets for a worker of a pool. An interrupt of the whole
-    /// process group does not end such a worker, because the host decides what happens to its work.
+    /// process group does not end such a worker, because the host decides about its work.
     pub(crate) fn of_worker(&self) -> SpawnAttributes<'_> {
         let mut attributes = self.attributes();
         let interrupt = signal::Signal::SIGINT as i32;
@@ -77,7 +77,7 @@ impl HostSnapshot {
         attributes
     }
 
-    /// The same, for a one-off process: one that SIGTERM ends if its host sends that to it alone.
+    /// The same, for a one-off process: SIGTERM ends it if its host sends that to it alone.
     pub(crate) fn of_process(&self) -> SpawnAttributes<'_> {
         let mut attributes = self.attributes();
         let terminate = signal::Signal::SIGTERM as i32;
@@ -101,14 +101,14 @@ impl HostSnapshot {
     }
 }
 
-/// The environment of this process, without what the fork server has of its own, and without
-/// names that cannot be set.
+/// The environment of this process, without the fork server's own variables, and without names that
+/// cannot be set.
 fn variables() -> BTreeMap<Vec<u8>, Vec<u8>> {
     let mut found = BTreeMap::new();
     for (name, value) in std::env::vars_os() {
         let is_own = name.to_str().is_some_and(handshake::is_own_variable);
         if !is_own && !name.as_bytes().contains(&b'=') {
-            // Of several with one name, the first is the one that `getenv` finds.
+            // Of several variables with one name, `getenv` finds the first.
             found.entry(name.into_vec()).or_insert_with(|| value.into_vec());
         }
     }
@@ -116,7 +116,7 @@ fn variables() -> BTreeMap<Vec<u8>, Vec<u8>> {
 }
 
 impl ProcessAttributes {
-    /// Gives them to this process. What it lacks the rights for stays as the server has it.
+    /// Applies the attributes to this process. Those that it may not set stay as in the server.
     ///
     /// # Safety
     ///

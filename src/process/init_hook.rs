@@ -1,8 +1,8 @@
 //! Catches the fork server before `main`.
 //!
-//! The fork server is the host's own executable, started anew. An entry of `.init_array` runs in
-//! every process of that executable before `main`; it does nothing unless an environment variable
-//! says that this process is a fork server. Then it is one, or ends with an error: see `peer`.
+//! The fork server is the host's own executable, started again. An entry of `.init_array` runs in
+//! every process of that executable before `main`. It does nothing unless an environment variable
+//! marks this process as a fork server. Then it becomes one, or ends with an error: see `peer`.
 #![allow(unsafe_code)]
 
 use std::ffi::{c_char, c_int};
@@ -22,9 +22,9 @@ static RAN: AtomicBool = AtomicBool::new(false);
 static HOOK: elf_image::InitFunction = hook;
 
 /// Whether the hook runs in processes of this executable: it ran in this one, and is part of the
-/// main executable rather than of a library that something else has loaded.
+/// main executable, not of a library that other code has loaded.
 pub(super) fn is_in_place() -> bool {
-    // Naming the entry keeps the linker from dropping it.
+    // Using the entry keeps the linker from dropping it.
     let entry = HOOK as *const () as usize;
     RAN.load(Ordering::Relaxed) && ElfImage::main().contains(entry)
 }
@@ -34,19 +34,20 @@ extern "C" fn hook(argc: c_int, argv: *const *const c_char, envp: *const *const 
     signal::note_ignored_at_start();
     let Some(token) = std::env::var_os(VARIABLE) else { return };
     if !ElfImage::main().contains(HOOK as *const () as usize) {
-        // A library's copy leaves it to the executable's own.
+        // A library's copy leaves the work to the executable's own.
         return;
     }
-    // From here on this process never gets to `main`: that would make another pool, perhaps, and
-    // so another process like this one, without end.
+    // From here on this process never reaches `main`, which might make another pool, and thus
+    // another process like this one, without end.
     // SAFETY: before `main` there is one thread, unless a library's constructor has started more;
-    // then the server refuses to serve, and nothing of ours reads the environment until it ends.
+    // then the server refuses to serve, and no code of this crate reads the environment until it
+    // ends.
     unsafe { process::remove_env(VARIABLE) };
     if !process::is_open(SOCKET_FD) {
         refuse("it is not open");
     }
-    // SAFETY: open, as was just seen, and nothing of ours has opened it. A constructor that
-    // has loses it: this process is a fork server from now on, or ends at once.
+    // SAFETY: open, as checked above, and not opened by this crate. A constructor that owns it
+    // loses it: this process is a fork server from now on, or ends at once.
     let socket = unsafe { process::inherited(SOCKET_FD) };
     let admitted = peer::socket(socket).and_then(|(socket, peer)| {
         let token = token.to_str().and_then(|text| text.parse::<u64>().ok());

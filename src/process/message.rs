@@ -1,4 +1,4 @@
-//! What host and fork server say to each other.
+//! The messages between host and fork server.
 
 use bytemuck::{Pod, Zeroable};
 
@@ -6,7 +6,7 @@ use crate::error::{Error, Result};
 use crate::exit::ExitReason;
 use crate::sys::signal::{Dispositions, Signals};
 
-/// Words that the host may hand to a child beside its descriptors.
+/// The number of words that the host can pass to a child beside its descriptors.
 pub(crate) const CHILD_WORDS: usize = 6;
 
 /// How a child is to be set up.
@@ -20,11 +20,11 @@ pub(crate) struct ChildSetup {
     pub(crate) has_stdin: bool,
     /// The last of those that are left becomes its working directory.
     pub(crate) has_directory: bool,
-    /// What it does about signals.
+    /// Its dispositions of signals.
     pub(crate) dispositions: Dispositions,
-    /// How many processes of the engine's users are above it: 1 for a host's own child.
+    /// Its nesting depth: 1 for a host's own child.
     pub(crate) depth: u8,
-    /// How many descriptors it was sent.
+    /// The number of descriptors that it was sent.
     pub(crate) fds: u8,
 }
 
@@ -35,7 +35,7 @@ impl ChildSetup {
         flags | u64::from(self.depth) << 8 | u64::from(self.fds) << 16
     }
 
-    /// Reads a word; bits that mean nothing are ignored.
+    /// Reads a word; unused bits are ignored.
     fn from_words(word: u64, [ignored, held]: [u64; 2]) -> ChildSetup {
         let [flags, depth, fds, ..] = word.to_le_bytes();
         ChildSetup {
@@ -50,10 +50,10 @@ impl ChildSetup {
     }
 }
 
-/// First word of every record, so that a stray writer is noticed.
+/// The first word of every message; it reveals a foreign writer.
 const MAGIC: u64 = u64::from_le_bytes(*b"brigade1");
 
-/// A message, in words. Private to the two programs on one socket, which run the same image.
+/// A message, in words. Private to the two processes on one socket, which run the same image.
 #[derive(Debug, Clone, Copy, Pod, Zeroable)]
 #[repr(C)]
 pub(crate) struct Message {
@@ -61,7 +61,7 @@ pub(crate) struct Message {
     kind: u64,
     id: u64,
     setup: u64,
-    /// Signals that are ignored, and that are held.
+    /// Signals that are ignored, and signals that are held.
     signals: [u64; 2],
     words: [u64; CHILD_WORDS],
     name: [u8; 16],
@@ -72,22 +72,22 @@ pub(crate) const MESSAGE_BYTES: usize = size_of::<Message>();
 /// A request of the host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Request {
-    /// First of all; carries the host's pidfd. The token proves that both mean each other.
+    /// The first request; carries the host's pidfd. The token ties server and host to each other.
     Hello { token: u64 },
     /// Fork a child; carries the child's descriptors.
     Spawn { id: u64, entry: u64, words: [u64; CHILD_WORDS - 1], name: [u8; 16], setup: ChildSetup },
-    /// Send a signal to the child of this id: the host may not, or has no pidfd.
+    /// Send a signal to the child of this id, because the host may not, or has no pidfd.
     Signal { id: u64, number: i32 },
 }
 
 /// A report of the fork server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Report {
-    /// It may fork; carries its own pidfd.
+    /// It can fork; carries its own pidfd.
     Ready { token: u64 },
-    /// It may not: it has this many threads, of which the others have these names.
+    /// It cannot: it has this many threads, and the others have these names.
     MultiThreaded { threads: u64, names: ThreadNames },
-    /// It may not: its executable gave it privileges that the host may lack.
+    /// It cannot: its executable gave it privileges that the host may lack.
     Privileged,
     /// The child runs; carries its pidfd.
     Started { id: u64, pid: u32 },
@@ -97,19 +97,19 @@ pub(crate) enum Report {
     Ended { id: u64, pid: u32, reason: ExitReason, peak_rss_bytes: u64 },
 }
 
-/// Names of threads, as many as there is room for.
+/// Names of threads, as many as fit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct ThreadNames([u64; 4]);
 
 impl ThreadNames {
-    /// The first of these.
+    /// Stores the first of these names.
     pub(crate) fn new(names: &[String]) -> ThreadNames {
         let mut bytes = names.join("\n").into_bytes();
         bytes.resize(size_of::<ThreadNames>(), 0);
         ThreadNames(bytemuck::pod_read_unaligned(&bytes))
     }
 
-    /// They; the last may be cut short.
+    /// The names; the last one may be truncated.
     pub(crate) fn list(&self) -> Vec<String> {
         let bytes: &[u8] = bytemuck::bytes_of(&self.0);
         let len = bytes.iter().position(|&byte| byte == 0).unwrap_or(bytes.len());
@@ -122,7 +122,7 @@ impl Message {
         Message { magic: MAGIC, kind, id, setup: 0, signals: [0; 2], words, name }
     }
 
-    /// Reads a record from the bytes of a message.
+    /// Reads a message from received bytes.
     fn parse(bytes: &[u8]) -> Result<Message> {
         let message: Message =
             bytemuck::try_pod_read_unaligned(bytes).map_err(|_| corrupt(bytes))?;

@@ -5,7 +5,7 @@
 //!                                                             --(fork)--> worker
 //! ```
 //!
-//! What a process has from the one that started it:
+//! What a process inherits:
 //!
 //! | | fork server | worker |
 //! |---|---|---|
@@ -15,17 +15,17 @@
 //! | descriptors | 0, 1, 2, and its socket | 0, 1, 2, and what the host sent for it |
 //! | signal mask | empty | empty |
 //! | dispositions | default; ignores INT, TERM, HUP, QUIT, PIPE | see `host_snapshot.rs` |
-//! | environment | the host's, with `OMP_NUM_THREADS` and its kin at 1 | the host's when it was asked for |
+//! | environment | the host's, with `OMP_NUM_THREADS` and others at 1 | the host's at the request |
 //! | ends with | the host (pidfd, or end of file on the socket) | the server (`PR_SET_PDEATHSIG`) |
-//! | is reaped by | init (by the host, if that adopted it) | the server |
+//! | is reaped by | init (or the host, if that adopted it) | the server |
 //!
-//! The process that spawns the server is the host's child until then, without a signal at its end:
-//! `waitpid(-1, ...)` does not see it, but with `__WALL` or `__WCLONE` it does, and may take it.
+//! Until then, the process that spawns the server is the host's child, without a signal at its end.
+//! `waitpid(-1, ...)` does not see it; a wait with `__WALL` or `__WCLONE` does, and may reap it.
 //!
-//! Where ended servers are not reaped, the server is kept for the next pool: see `server_reuse`.
+//! If ended servers are not reaped, the server is kept for the next pool: see `server_reuse`.
 //!
-//! Nothing here knows of pools or tasks: a child is started with an entry function, descriptors
-//! and a few words, and its end is reported to whoever asked for it.
+//! This module does not know pools or tasks: a child is started with an entry function, descriptors
+//! and a few words, and its end is reported to the code that requested it.
 
 pub(crate) mod captured_stderr;
 pub(crate) mod child;

@@ -1,4 +1,4 @@
-//! Messages kept until there is room for them in a socket.
+//! Keeps messages until a socket has room for them.
 
 use std::collections::VecDeque;
 use std::io;
@@ -8,31 +8,31 @@ use std::time::Duration;
 
 use crate::sys::socket::{self, Socket};
 
-/// Messages that were not sent yet, oldest first.
+/// Unsent messages, oldest first.
 #[derive(Debug, Default)]
 pub(crate) struct Outbox(Mutex<PendingMessages>);
 
 #[derive(Debug, Default)]
 struct PendingMessages {
     messages: VecDeque<(Vec<u8>, Vec<OwnedFd>)>,
-    /// How often the first of them could not be sent.
+    /// How often sending the first of them has failed.
     tries: u32,
 }
 
-/// What became of the messages.
+/// The result of sending the messages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum SendState {
-    /// None waits; those to a process that is gone are dropped.
+    /// None is left; those to a process that has ended are dropped.
     Done,
     /// Try again after [`RETRY_AFTER`].
     Pending,
-    /// There has been no room for them for five seconds.
+    /// There has been no room for five seconds.
     Stalled,
 }
 
-/// When to try again.
+/// When to retry.
 pub(crate) const RETRY_AFTER: Duration = Duration::from_millis(10);
-/// How often a message is tried.
+/// How often sending a message is attempted.
 const TRIES_MAX: u32 = 500;
 
 impl Outbox {
@@ -41,11 +41,11 @@ impl Outbox {
         self.lock().messages.push_back((message.to_vec(), Vec::new()));
     }
 
-    /// Sends a message behind those that wait, or adds it to them; never waits.
+    /// Sends a message after the pending ones, or adds it to them; never waits.
     ///
     /// # Errors
     ///
-    /// The peer is gone; or there is no room, and no descriptor to spare for keeping `fds`.
+    /// The peer is gone; or there is no room, and no free descriptor for keeping `fds`.
     pub(crate) fn post(
         &self,
         socket: &Socket,
@@ -61,12 +61,12 @@ impl Outbox {
         Ok(SendState::Pending)
     }
 
-    /// Sends what there is room for, without waiting.
+    /// Sends as many messages as there is room for, without waiting.
     pub(crate) fn send(&self, socket: &Socket) -> SendState {
         let mut waiting = self.lock();
         while let Some((message, fds)) = waiting.messages.front() {
             let fds: Vec<BorrowedFd<'_>> = fds.iter().map(AsFd::as_fd).collect();
-            // On an error the peer is gone, and its end is reported elsewhere.
+            // An error means that the peer is gone, and its end is reported elsewhere.
             if try_send(socket, message, &fds).unwrap_or(true) {
                 waiting.messages.pop_front();
                 waiting.tries = 0;
@@ -78,13 +78,13 @@ impl Outbox {
         SendState::Done
     }
 
-    /// Whether nothing waits.
+    /// Whether no message is pending.
     pub(crate) fn is_empty(&self) -> bool {
         self.lock().messages.is_empty()
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, PendingMessages> {
-        // Nothing under this lock panics half-way through a change.
+        // No code under this lock panics in the middle of a change.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -102,8 +102,8 @@ mod tests {
     use super::*;
     use crate::sys::socket::Received;
 
-    // A host that sent an order while its fork server was stopped waited for room, under the mutex
-    // of its pool. The kind: a send that waits for a process that may be stopped.
+    // A host that sent a request while its fork server was stopped once waited for room, under the
+    // mutex of its pool.
     #[test]
     fn what_a_full_socket_has_no_room_for_waits_in_the_outbox_and_arrives_in_order() {
         let (ours, theirs) = Socket::pair().unwrap();

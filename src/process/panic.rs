@@ -1,4 +1,4 @@
-//! The message of a panic, kept for its report.
+//! Records the message of a panic for its report.
 
 use std::any::Any;
 use std::cell::{Cell, RefCell};
@@ -11,9 +11,9 @@ thread_local! {
     static IS_RECORDING: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Has panics of threads that are in [`recording`] noted before the program's own hook hears of
-/// them: in the program itself, whose hooks are its own otherwise. A program that sets a hook later
-/// loses this one, which is made up for at the next call after that was noticed.
+/// Installs a hook that records panics of threads that are in [`recording`], and then calls the
+/// program's own hook. A hook that the program sets later replaces this one; that is noticed, and
+/// this one is installed again at the next call.
 fn watch() {
     // A hook cannot be set during a panic.
     if thread::panicking() || IS_WATCHED.swap(true, Ordering::Relaxed) {
@@ -30,7 +30,7 @@ fn watch() {
 
 static IS_WATCHED: AtomicBool = AtomicBool::new(false);
 
-/// Runs `task`, which catches its panics, with those noted for [`take_message`].
+/// Runs `task`, which catches its panics, and records them for [`take_message`].
 pub(crate) fn recording<T>(task: impl FnOnce() -> T) -> T {
     watch();
     let was = IS_RECORDING.replace(true);
@@ -39,28 +39,29 @@ pub(crate) fn recording<T>(task: impl FnOnce() -> T) -> T {
     value
 }
 
-/// Whether `RUST_BACKTRACE` asks for more than message and place, which the usual hook prints.
+/// Whether `RUST_BACKTRACE` requests a backtrace, which the usual hook prints.
 pub(crate) fn wants_backtrace() -> bool {
     std::env::var_os("RUST_BACKTRACE").is_some_and(|value| value != "0")
 }
 
-/// Notes a panic of this thread, from its hook, for [`take_message`]. Returns message and location.
+/// Records a panic of this thread, from its hook, for [`take_message`]. Returns message and
+/// location.
 pub(crate) fn record(info: &PanicHookInfo<'_>) -> (String, String) {
     let message = message_of(info.payload());
     let location = info.location().map_or_else(|| "an unknown place".into(), ToString::to_string);
-    // A panic in a destructor that runs after this thread's values are gone is not noted.
+    // In a destructor after this thread's values are gone, a panic is not recorded.
     let _ = LAST.try_with(|last| last.replace(Some((message.clone(), location.clone()))));
     (message, location)
 }
 
-/// Message and location of a panic that was caught with this payload, which is dropped.
+/// Message and location of a caught panic with this payload, which is dropped.
 pub(crate) fn take_message(payload: Box<dyn Any + Send>) -> (String, String) {
     let noted = LAST.try_with(RefCell::take).unwrap_or_default();
     if noted.is_none() && IS_RECORDING.get() {
         IS_WATCHED.store(false, Ordering::Relaxed);
     }
     let said = noted.unwrap_or_else(|| (message_of(&*payload), "an unknown place".to_owned()));
-    // Its own drop may throw in turn, and that is given up on.
+    // Its drop may panic in turn; that payload is not dropped.
     if let Err(again) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
         std::mem::forget(again);
     }
@@ -68,12 +69,12 @@ pub(crate) fn take_message(payload: Box<dyn Any + Send>) -> (String, String) {
     said
 }
 
-/// What `body`, which is code of the user that decodes or encodes a value, returns; a panic in it
-/// is an error.
+/// Runs `body`, user code that encodes or decodes a value, and returns its result; a panic becomes
+/// an error.
 ///
 /// # Errors
 ///
-/// Those of `body`, and what the panic said.
+/// Those of `body`, and the message of its panic.
 pub(crate) fn to_error<R>(body: impl FnOnce() -> Result<R, String>) -> Result<R, String> {
     let ended = catch_unwind(AssertUnwindSafe(body));
     ended.unwrap_or_else(|payload| {
@@ -81,8 +82,8 @@ pub(crate) fn to_error<R>(body: impl FnOnce() -> Result<R, String>) -> Result<R,
     })
 }
 
-/// Runs `body`, code of the user or with such in it, where a panic would be blamed on something
-/// else.
+/// Runs `body`, which contains user code, and catches its panic, which would be attributed to other
+/// code.
 pub(crate) fn ignore(body: impl FnOnce()) {
     if let Err(payload) = catch_unwind(AssertUnwindSafe(body)) {
         take_message(payload);

@@ -1,8 +1,8 @@
-//! Checks of the process at the other end of a socket.
+//! Checks the process at the other end of a fork server's socket.
 //!
 //! A fork server runs functions on request, with its own rights. It accepts requests only from a
-//! process of the same user that runs the same executable, and only after a handshake that names
-//! both. Each check that fails prints a sentence for the user who started the program.
+//! process of the same user that runs the same executable, and only after a handshake. Each failed
+//! check prints a sentence for the user who started the program.
 
 use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd};
@@ -12,22 +12,22 @@ use crate::process::message::Report;
 use crate::sys::process;
 use crate::sys::socket::{Peer, Socket};
 
-/// Name of the variable that makes a process a fork server; its value is the token. Each version
-/// of this crate that is part of one program has a hook, and a variable, of its own.
+/// The variable that makes a process a fork server; its value is the token. Each version of this
+/// crate in a program has its own hook and its own variable.
 pub(super) const VARIABLE: &str = concat!("BRIGADE_FORK_SERVER_", env!("CARGO_PKG_VERSION"));
 
-/// The descriptor on which a fork server finds its socket.
+/// The descriptor of a fork server's socket.
 pub(super) const SOCKET_FD: i32 = 3;
 
 /// Checks that `fd` is one end of a socket that a process of this user made for a fork server.
 ///
 /// # Errors
 ///
-/// What it is instead.
+/// A description of what it is instead.
 pub(super) fn socket(fd: OwnedFd) -> Result<(Socket, Peer), String> {
     let socket = Socket::adopt(fd).map_err(|error| format!("it is {error}"))?;
     if process::is_privileged_exec() {
-        // Only the host can say why to its user.
+        // Only the host can report the reason to its user.
         let _ = socket.try_send(bytemuck::bytes_of(&Report::Privileged.message()), &[]);
         return Err("this program has privileges that its caller lacks (set-uid, set-gid, file \
                     capabilities), and serves nobody then"
@@ -41,15 +41,15 @@ pub(super) fn socket(fd: OwnedFd) -> Result<(Socket, Peer), String> {
     Ok((socket, peer))
 }
 
-/// Checks that `host`, which came with a greeting, is the process that made the socket, and runs
+/// Checks that `host`, which came with the greeting, is the process that made the socket, and runs
 /// this process's executable.
 ///
-/// Where the kernel does not let this process look at the other's executable, because that has
-/// changed its user or asked not to be looked at, the same user must do.
+/// If the kernel does not let this process inspect the other's executable, because that has changed
+/// its user or forbids inspection, being the same user must suffice.
 ///
 /// # Errors
 ///
-/// What does not fit.
+/// A description of the mismatch.
 pub(super) fn host(host: BorrowedFd<'_>, peer: Peer) -> Result<(), String> {
     let found = process::pid_of(host).map_err(|error| format!("its host is unknown: {error}"))?;
     if found.own != peer.pid {
@@ -64,7 +64,7 @@ pub(super) fn host(host: BorrowedFd<'_>, peer: Peer) -> Result<(), String> {
     }
 }
 
-/// Ends a process that was started as a fork server, but may not be one.
+/// Ends a process that was started as a fork server, but may not become one.
 pub(super) fn refuse(found: &str) -> ! {
     process::complain(&format!(
         "brigade: this program was started with {VARIABLE} in its environment, which makes it the \

@@ -1,7 +1,7 @@
 //! The fork server: forks children, reaps them, reports.
 //!
-//! One thread, one loop. It waits for its socket, its children's pidfds and the host's pidfd;
-//! it ends, and its children with it, when the host has ended or closed the socket.
+//! It has one thread and one loop. It waits for its socket, its children's pidfds and the host's
+//! pidfd. It ends, and thereby its children, when the host has ended or closed the socket.
 
 use std::cell::Cell;
 use std::collections::VecDeque;
@@ -19,10 +19,10 @@ use crate::sys::signal::{self, Signal};
 use crate::sys::socket::{self, Peer, Received, Socket};
 use crate::sys::stdio_buffers;
 
-/// Rounds of killing what was adopted: a task that forks faster than it is killed wins.
+/// The most rounds of killing adopted processes; a task that forks faster than that is not ended.
 const GENERATIONS_MAX: usize = 1000;
-/// How long the ends of those that were killed are waited for at once. One that sleeps in the
-/// kernel, or is frozen, is looked after again each time something ends, or after `CHECK_INTERVAL`.
+/// How long to wait at once for killed processes to end. A process that sleeps in the kernel, or is
+/// frozen, is checked again whenever another process ends, or after `CHECK_INTERVAL`.
 const KILL_TIMEOUT: Duration = Duration::from_millis(500);
 const CHECK_INTERVAL: Duration = Duration::from_secs(1);
 
@@ -38,8 +38,8 @@ thread_local! {
     static FIRST_DESTRUCTOR: Cell<Option<Box<u8>>> = const { Cell::new(None) };
 }
 
-/// How long to leave a kernel in peace that has no memory for a message now, or too many
-/// descriptors under way.
+/// How long to wait when the kernel has no memory for a message, or too many descriptors are in
+/// transit.
 const SHORTAGE: Duration = Duration::from_millis(10);
 
 /// Why the server stops.
@@ -48,21 +48,21 @@ enum StopReason {
     HostGone,
     /// A call failed that must not.
     Failed,
-    /// Who gives the orders is not its host, for this reason.
+    /// The process that sends the requests is not the host, for this reason.
     Rejected(String),
 }
 
 struct Server {
     socket: Socket,
-    /// Who made the socket, by the kernel's word.
+    /// The process that made the socket, according to the kernel.
     peer: Peer,
-    /// The host's pidfd; `None` until it has greeted, and nothing is done for it before.
+    /// The host's pidfd; `None` until it has sent a greeting, before which no request is accepted.
     host: Option<OwnedFd>,
     token: u64,
     children: Vec<ForkedChild>,
-    /// Others that were killed and have not ended.
+    /// Other processes that were killed and have not ended.
     dying: Vec<u32>,
-    /// Those, and what this process has adopted; `None` without /proc.
+    /// The kernel's list of these, and of adopted processes; `None` without `/proc`.
     list: Option<Children>,
     /// Reports that the socket had no room for.
     unsent: VecDeque<(Report, Option<OwnedFd>)>,
@@ -101,26 +101,26 @@ impl Server {
         #[cfg(feature = "failpoints")]
         failpoint::hit(Point::ServerStart);
         process::open_missing_stdio()?;
-        // Tasks must not eat what the host is to read.
+        // Tasks must not consume the host's input.
         process::close_stdin()?;
         let own = std::os::fd::AsRawFd::as_raw_fd(&self.socket.as_fd());
         process::close_all_but(3, &[own])?;
         self.list = Children::open().ok();
-        // The first of each has the loader look a symbol up in every library, which takes as long
-        // as a dozen page faults: once here, instead of in every child.
+        // The first use of each makes the loader search every library for a symbol, which takes as
+        // long as a dozen page faults: once here, instead of in every child.
         FIRST_DESTRUCTOR.set(None);
         stdio_buffers::flush_quickly();
         signal::ignore(&signal::GROUP)?;
         signal::ignore(&[Signal::SIGPIPE])?;
-        // A library may have ignored it when it was loaded: then no child could be reaped.
+        // A library may have ignored it when it was loaded; then no child could be reaped.
         signal::default(&[Signal::SIGCHLD])?;
-        // The host starts it with all of them blocked.
+        // The host starts this process with all signals blocked.
         signal::unblock_all()?;
         process::become_subreaper()?;
         process::set_name(process::SERVER)
     }
 
-    /// Waits for something to do, and does it.
+    /// Waits for events, and handles them.
     fn turn(&mut self) -> Result<(), StopReason> {
         let ready = {
             let mut interests: Vec<Interest<'_>> = Vec::with_capacity(self.children.len() + 2);
@@ -148,7 +148,7 @@ impl Server {
         if ready[0] { self.receive() } else { Ok(()) }
     }
 
-    /// Reaps the children whose pidfds are readable, and what they left behind.
+    /// Reaps the children whose pidfds are readable, and the processes that they left.
     fn reap(&mut self, ended: &[bool]) {
         for index in (0..ended.len()).rev() {
             if !ended[index] {
@@ -180,10 +180,10 @@ impl Server {
         }
     }
 
-    /// Kills and reaps these; those that have not ended by `deadline` are left to later turns.
+    /// Kills and reaps these; processes that have not ended by `deadline` are left to later turns.
     fn end_strangers(&mut self, strangers: Vec<u32>, deadline: Instant) {
         for &pid in &strangers {
-            // It is our unreaped child, so the number cannot have passed to another process.
+            // It is an unreaped child of this process, so its number was not reused.
             let _ = process::kill_child(pid);
         }
         for pid in strangers {
@@ -211,7 +211,7 @@ impl Server {
                 Ok(true) => drop(self.unsent.pop_front()),
                 Ok(false) => return Ok(()),
                 Err(error) if socket::is_shortage(&error) => {
-                    // The next turn tries again: at once would only make it worse.
+                    // The next turn retries; an immediate retry would only make the shortage worse.
                     let host: Vec<Interest<'_>> = self
                         .host
                         .iter()
@@ -273,8 +273,8 @@ impl Server {
             }
             Request::Signal { id, number } => {
                 let child = self.children.iter().find(|child| child.id == id);
-                // A child that has ended is reaped at the next turn. A child that changed its user
-                // may be out of reach for this process too; there is no other way to signal it.
+                // A child that has ended is reaped at the next turn. If a child changed its user,
+                // this process may lack the right to signal it; no other way exists.
                 let _ = child.map(|child| process::pidfd_signal(child.pidfd.as_fd(), number));
             }
         }
@@ -284,7 +284,7 @@ impl Server {
     fn spawn(&mut self, id: u64, entry: fn(Child), name: &str, child: Child) {
         let report = match fork(entry, name, child) {
             Ok(pid) => self.admit(id, pid).inspect_err(|_| {
-                // The host gets no report of it, so it must not run. It is our unreaped child.
+                // The host gets no report of this unreaped child, so it must not run.
                 self.end_strangers(vec![pid], Instant::now() + KILL_TIMEOUT);
             }),
             Err(error) => Err(error),
@@ -294,7 +294,7 @@ impl Server {
         }));
     }
 
-    /// Takes note of a child that was forked; the report of its start.
+    /// Registers a child that was forked, and returns the report of its start.
     fn admit(&mut self, id: u64, pid: u32) -> std::io::Result<(Report, Option<OwnedFd>)> {
         #[cfg(feature = "failpoints")]
         failpoint::hit(Point::ServerAfterFork);
@@ -307,7 +307,7 @@ impl Server {
     /// Kills and reaps all children.
     fn end_children(&mut self) {
         for child in &self.children {
-            // All at once; without /proc, nothing below finds them. The kernel would, later.
+            // All at once; without `/proc`, they are not found below. The kernel ends them later.
             let _ = process::pidfd_kill(child.pidfd.as_fd());
         }
         self.children.clear();
@@ -319,15 +319,15 @@ impl Server {
 #[allow(unsafe_code)]
 fn fork(entry: fn(Child), name: &str, child: Child) -> std::io::Result<u32> {
     if child.fds.len() != usize::from(child.setup.fds) {
-        // The kernel dropped them, for want of room in this process.
+        // The kernel dropped the descriptors, because this process has no room for them.
         return Err(process::no_more_descriptors());
     }
     let server_pid = process::pid();
-    // The child is born with all signals blocked, and unblocks them when it has its own
-    // dispositions: until then it ignores what the server ignores, and a SIGTERM would be lost.
+    // The child begins with all signals blocked, and unblocks them when its own dispositions are
+    // set. Until then it ignores the server's signals, and a SIGTERM would be lost.
     signal::block_all()?;
-    // SAFETY: `answer` refused to serve unless this process had exactly one thread, and it
-    // has started none since.
+    // SAFETY: `answer` refused to serve unless this process had exactly one thread, and it has
+    // started none since.
     let forked = unsafe { process::fork() };
     if let Ok(Forked::Child) = forked {
         child::run(entry, child, name, server_pid)

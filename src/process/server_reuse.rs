@@ -1,10 +1,10 @@
-//! Keeping a fork server where ended ones are not reaped.
+//! Keeps a fork server if ended servers are not reaped.
 //!
 //! A server is adopted by init or by the nearest subreaper. In a container that is often a program
-//! that never waits for children, and each server that ends takes up a process number there for as
-//! long as the container runs. Where many servers of this process have ended, and the first of them
-//! was not reaped for [`REAP_TIMEOUT`], the server of the last pool goes on, idle, until the next
-//! pool takes it over or the host ends.
+//! that never waits for children, so each ended server occupies a process number there as long as
+//! the container runs. If many servers of this process have ended, and the first of them was not
+//! reaped within [`REAP_TIMEOUT`], the server of the last pool is kept, idle, until the next pool
+//! uses it or the host ends.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -22,17 +22,17 @@ pub(super) struct IdleServer {
     pub(super) start: StartContext,
 }
 
-/// How a server was started.
+/// The state in which a server was started.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct StartContext {
-    /// What it has from the host, as a number; `None` if there is no reason to keep it.
+    /// A hash of what it inherited from the host; `None` if it need not be kept.
     inherited: Option<u64>,
 }
 
 #[derive(Default)]
 struct ServerHistory {
-    /// The numbers of servers that have ended and had not been reaped when that was last looked
-    /// at, and when they ended, in that order.
+    /// The numbers of ended servers that were not reaped at the last check, and when they ended, in
+    /// that order.
     unreaped: Vec<(u32, Instant)>,
     kept: Option<IdleServer>,
 }
@@ -40,10 +40,11 @@ struct ServerHistory {
 /// How long a process may take to reap the servers that it has adopted.
 const REAP_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// So many servers may be unreaped for however long.
+/// The number of servers that may stay unreaped for any time.
 const UNREAPED_FREE: usize = 16;
 
-/// So many servers are left to be reaped before the next waits for what becomes of the first.
+/// The number of unreaped servers beyond which the next one waits until the first is found reaped
+/// or not.
 const UNREAPED_MAX: usize = 256;
 
 /// The time between two checks of whether a server was reaped. The kernel notifies only its parent.
@@ -51,7 +52,7 @@ const PAUSE: Duration = Duration::from_millis(10);
 
 fn history() -> MutexGuard<'static, ServerHistory> {
     static PAST: PerProcess<Mutex<ServerHistory>> = PerProcess::new(Mutex::default);
-    // Nothing under this lock panics half-way through a change.
+    // No code under this lock panics in the middle of a change.
     PAST.get().lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -66,10 +67,10 @@ impl ServerHistory {
         first.is_some_and(|(_, ended)| ended.elapsed() >= REAP_TIMEOUT)
     }
 
-    /// The same, and where so many are unreaped that the answer is due, waits for it.
+    /// The same, but if too many are unreaped, waits until it is known.
     fn is_found_full(&mut self) -> bool {
         while !self.is_full() {
-            // The supervisor has others to serve.
+            // The supervisor must not wait.
             if self.unreaped.len() < UNREAPED_MAX || is_supervisor() {
                 return false;
             }
@@ -80,13 +81,13 @@ impl ServerHistory {
 }
 
 impl StartContext {
-    /// Of a server that the calling thread starts now.
+    /// The state of a server that the calling thread starts now.
     pub(super) fn now() -> StartContext {
         StartContext { inherited: history().is_found_full().then(exec_attributes::digest) }
     }
 }
 
-/// The server that was kept, if one that is started now would have nothing else from the host.
+/// The kept server, if one that is started now would inherit the same from the host.
 pub(super) fn take() -> Option<IdleServer> {
     let kept = history().kept.take()?;
     if kept.start.inherited == Some(exec_attributes::digest()) && kept.connection.is_ready() {
@@ -96,7 +97,7 @@ pub(super) fn take() -> Option<IdleServer> {
     None
 }
 
-/// Keeps a server that has no pool any more, or ends it.
+/// Keeps a server without a pool, or ends it.
 pub(super) fn keep_or_end(server: IdleServer) {
     let mut history = history();
     let may_keep = history.kept.is_none() && server.start.inherited.is_some();
@@ -110,7 +111,7 @@ pub(super) fn keep_or_end(server: IdleServer) {
 
 fn end(connection: &Connection) {
     connection.close();
-    // One that was reaped has no number.
+    // A reaped server has no number.
     if let Ok(found) = process::pid_of(connection.pidfd()) {
         history().unreaped.push((found.in_proc, Instant::now()));
     }

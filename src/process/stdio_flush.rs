@@ -1,4 +1,4 @@
-//! Writing out what was printed, without waiting for ever.
+//! Flushes printed text, with a limit on the wait.
 
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, TryRecvError};
 use std::thread;
@@ -6,19 +6,19 @@ use std::time::Duration;
 
 use crate::sys::stdio_buffers;
 
-/// How long printed text may take to be written when other threads print too.
+/// How long a flush may take when other threads print too.
 const TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Writes out what this process has printed.
+/// Flushes the text that this process has printed.
 #[derive(Debug, Default)]
 pub(crate) struct StdioFlusher {
-    /// From a thread that waits for the lock of a stream, perhaps without end.
+    /// The signal from a thread that waits for the lock of a stream, perhaps without end.
     stuck: Option<Receiver<()>>,
 }
 
 impl StdioFlusher {
-    /// Writes it out; gives up after a second if another thread holds a stream, and until that has
-    /// let go of it.
+    /// Flushes it. Gives up after a second if another thread holds a stream, and then does nothing
+    /// until that has released the stream.
     pub(crate) fn flush(&mut self) {
         if stdio_buffers::flush_quickly() {
             return;
@@ -32,7 +32,7 @@ impl StdioFlusher {
             stdio_buffers::flush_all();
             done.send(())
         });
-        // Without a thread the channel is closed, and nothing is waited for.
+        // If no thread could be started, the channel is closed and there is no wait.
         drop(flushing);
         let outcome = is_done.recv_timeout(TIMEOUT);
         self.stuck = (outcome == Err(RecvTimeoutError::Timeout)).then_some(is_done);

@@ -1,8 +1,7 @@
 //! The supervisor: one thread that waits for descriptors and deadlines.
 //!
-//! It lives while anyone holds the [`Supervisor`]; with the last holder it ends. All signals are
-//! blocked on it, so that the host's handlers run on the host's threads. Layers above register
-//! [`Handler`]s; no code of the user runs here.
+//! It lives while a [`Supervisor`] handle exists. All signals are blocked on it, so the host's
+//! handlers run on the host's threads. Higher layers register [`Handler`]s; no user code runs here.
 
 use std::cell::Cell;
 use std::collections::HashMap;
@@ -19,23 +18,23 @@ use crate::sys::poll::{Epoll, EventFd};
 use crate::sys::signal;
 use crate::sys::thread::{self, Thread};
 
-/// Something that the supervisor waits for.
+/// A descriptor that the supervisor waits for, and its callbacks.
 pub(crate) trait Handler: Send + Sync {
     /// The descriptor to wait for.
     fn fd(&self) -> BorrowedFd<'_>;
 
-    /// Called when the descriptor is readable or hung up on: read what is there, or remove it.
+    /// Called when the descriptor is readable or hung up: read from it, or remove it.
     fn readable(&self);
 
     /// Called once when the deadline set with [`Supervisor::set_deadline`] has passed.
     fn deadline(&self);
 
-    /// Called when a handler, this one or another, has panicked, which is a fault of ours: what it
-    /// was about to do for anybody may be half done.
+    /// Called when any handler has panicked, which is a fault of this crate. That handler may have
+    /// left its work half done.
     fn after_panic(&self, _cause: &str) {}
 
-    /// Called before anything else when this process did not run for about this long: it was
-    /// stopped, and perhaps its workers too. Handlers exclude the gap from what they time.
+    /// Called before everything else after this process did not run for about this long: it was
+    /// stopped, and perhaps its workers too. Handlers exclude the gap from their timings.
     fn after_gap(&self, _gap: Duration) {}
 }
 
@@ -43,7 +42,7 @@ thread_local! {
     static IS_SUPERVISOR: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Whether this is the supervisor's thread, on which no code of the user may run.
+/// Whether this is the supervisor's thread, on which no user code may run.
 pub(crate) fn is_supervisor() -> bool {
     IS_SUPERVISOR.get()
 }
@@ -52,7 +51,7 @@ pub(crate) fn is_supervisor() -> bool {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct Token(u64);
 
-/// Key of the eventfd that wakes the loop itself; tokens start above it.
+/// The key of the eventfd that wakes the loop; tokens start above it.
 const WAKE_KEY: u64 = 0;
 
 #[derive(Default)]
@@ -71,7 +70,7 @@ struct Shared {
 
 impl Shared {
     fn registry(&self) -> MutexGuard<'_, Registry> {
-        // Nothing under this lock panics half-way through a change.
+        // No code under this lock panics in the middle of a change.
         self.registry.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -80,7 +79,7 @@ impl Shared {
 pub(crate) struct Supervisor {
     shared: Arc<Shared>,
     thread: Option<Thread>,
-    /// The process whose thread it is: a forked child has none.
+    /// The process of the thread; a forked child has no such thread.
     made_in: Instance,
 }
 
@@ -110,7 +109,7 @@ impl Supervisor {
         Ok(Supervisor { shared, thread: Some(thread), made_in: Instance::current() })
     }
 
-    /// Has `handler` called from now on.
+    /// Registers `handler`.
     pub(crate) fn add(&self, handler: Arc<dyn Handler>) -> Result<Token> {
         let mut registry = self.shared.registry();
         registry.last_key += 1;
@@ -123,17 +122,17 @@ impl Supervisor {
         Ok(Token(key))
     }
 
-    /// Stops calling a handler; a call that is under way goes on. Harmless if it was removed.
+    /// Removes a handler; a running call continues. Has no effect if it was removed before.
     pub(crate) fn remove(&self, token: Token) {
         let mut registry = self.shared.registry();
         registry.deadlines.remove(&token.0);
         if let Some(handler) = registry.handlers.remove(&token.0) {
-            // A descriptor that cannot be removed was never added; both are fine here.
+            // Fails only if the descriptor was never added, which is fine.
             let _ = self.shared.epoll.remove(handler.fd());
         }
     }
 
-    /// Has the handler's `deadline` called once at `at`, instead of any earlier request.
+    /// Requests one call of the handler's `deadline` at `at`, and replaces any earlier request.
     pub(crate) fn set_deadline(&self, token: Token, at: Instant) {
         let mut registry = self.shared.registry();
         let earliest = registry.deadlines.values().min().copied();
@@ -147,7 +146,7 @@ impl Supervisor {
 impl Drop for Supervisor {
     fn drop(&mut self) {
         if !self.made_in.is_current() {
-            // Forked from its process: there is no thread here to stop or to wait for.
+            // In a forked child there is no thread to stop or to wait for.
             if let Some(thread) = self.thread.take() {
                 thread.disown();
             }
@@ -156,7 +155,7 @@ impl Drop for Supervisor {
         self.shared.registry().stopping = true;
         self.shared.wake.ring();
         let Some(thread) = self.thread.take() else { return };
-        // The last holder may be a handler, on the thread itself; that then ends on its own.
+        // A handler may hold the last handle, on the thread itself, which then ends on its own.
         if !thread.is_current() {
             thread.join();
         }
@@ -165,7 +164,7 @@ impl Drop for Supervisor {
 
 fn run(shared: &Shared) {
     IS_SUPERVISOR.set(true);
-    // A failure here leaves the host's handlers to run on this thread too, which is harmless.
+    // After a failure the host's handlers may run on this thread too, which is harmless.
     let _ = signal::block_all();
     let mut turned = Instant::now();
     loop {
@@ -177,7 +176,7 @@ fn run(shared: &Shared) {
             registry.deadlines.values().min().copied()
         };
         let timeout = next.map(|at| at.saturating_duration_since(Instant::now()).min(TURN_MAX));
-        // A failed wait (out of memory) is tried again; the next one may work.
+        // A failed wait (out of memory) is repeated.
         let ready = shared.epoll.wait(timeout).unwrap_or_default();
         let now = Instant::now();
         let passed = now.saturating_duration_since(turned);
@@ -202,14 +201,14 @@ fn run(shared: &Shared) {
     }
 }
 
-/// The longest wait of the supervisor while a deadline is set. It bounds the error of a measured
+/// The longest wait of the supervisor while a deadline is set. It limits the error of a measured
 /// gap.
 const TURN_MAX: Duration = Duration::from_secs(1);
-/// How much longer than asked for a turn takes only if this process is stopped; a busy machine
+/// A turn that exceeds its timeout by this much means that the process was stopped; a busy machine
 /// delays it less.
 const GAP_MIN: Duration = Duration::from_millis(500);
 
-/// Calls a handler. If it panics, everybody hears of that, and the others are served as before.
+/// Calls a handler. If it panics, all handlers are notified, and the supervisor continues.
 fn call(shared: &Shared, handler: impl FnOnce()) {
     let Err(payload) = catch_unwind(AssertUnwindSafe(handler)) else { return };
     let (message, _) = panic::take_message(payload);

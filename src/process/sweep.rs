@@ -1,7 +1,7 @@
-//! Ending what is left below a fork server that was killed.
+//! Ends the processes that are left below a killed fork server.
 //!
-//! The kernel ends the server's children with it, but not what their tasks have started: that
-//! passes to init. All of it has the server's mark in its environment, by which it is found.
+//! The kernel ends the server's children with it, but not the processes that their tasks have
+//! started: init adopts those. All of them have the server's mark in their environment.
 
 use std::fs;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -12,28 +12,28 @@ use std::time::{Duration, Instant};
 use crate::sys::poll::{Interest, wait_any};
 use crate::sys::{process, procfs, thread};
 
-/// The variable that a fork server, and all below it, has in its environment: a number of that
-/// server's own.
+/// The variable that a fork server, and all processes below it, have in their environment: a number
+/// of that server.
 pub(super) const MARK: &str = "BRIGADE_STARTED_BY";
 
-/// What starts processes faster than this many rounds end them wins.
+/// The most rounds; processes that start others faster than that are not ended.
 const ROUNDS_MAX: usize = 100;
-/// How long the caller waits. A process that changes its memory at the moment, and is stuck in the
-/// kernel, may keep its environment from being read for ever.
+/// How long the caller waits. The environment of a process that is stuck in the kernel while it
+/// changes its memory may never be readable.
 const TIMEOUT: Duration = Duration::from_secs(1);
-/// How long processes that were killed may take to end before the next round.
+/// How long killed processes may take to end before the next round.
 const EXIT_TIMEOUT: Duration = Duration::from_millis(500);
 const STACK_BYTES: usize = 256 << 10;
 
-/// Ends all processes below the server with this number, after the processes of `above` have ended,
-/// which are about to: this process may adopt what those leave, and then reaps it.
+/// Ends all processes below the server with this number, after the processes of `above`, which are
+/// ending, have ended: this process may adopt their children, and then reaps them.
 pub(super) fn sweep(token: u64, above: Vec<Arc<OwnedFd>>) {
     let (tell, told) = mpsc::channel::<()>();
     let sweeps = move || {
         await_ends(above.iter().map(|pidfd| pidfd.as_fd()));
         let mark = format!("{MARK}={token}").into_bytes();
-        // A process that begins another program has no environment for a moment: none are left
-        // when none are found twice.
+        // While a process executes another program it has no environment for a moment. So none are
+        // left only after none were found twice.
         let mut clean = 0;
         for _ in 0..ROUNDS_MAX {
             match end_marked(&mark) {
@@ -51,18 +51,18 @@ pub(super) fn sweep(token: u64, above: Vec<Arc<OwnedFd>>) {
     }
 }
 
-/// Kills each process that has `mark` in its environment; how many it has found.
+/// Kills each process that has `mark` in its environment. Returns how many it has found.
 fn end_marked(mark: &[u8]) -> usize {
     let names = fs::read_dir("/proc").into_iter().flatten().flatten();
     let numbers = names.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
     let killed: Vec<OwnedFd> = numbers.filter_map(|number| kill_if_marked(number, mark)).collect();
     await_ends(killed.iter().map(AsFd::as_fd));
-    // Only now: one that ends before its parent is adopted with the end of that.
+    // Only now: a process that ended before its parent is adopted when the parent ends.
     killed.iter().for_each(|pidfd| process::reap_if_adopted(pidfd.as_fd()));
     killed.len()
 }
 
-/// Waits for [`EXIT_TIMEOUT`] at most.
+/// Waits for at most [`EXIT_TIMEOUT`].
 fn await_ends<'a>(pidfds: impl Iterator<Item = BorrowedFd<'a>>) {
     let deadline = Instant::now() + EXIT_TIMEOUT;
     for fd in pidfds {
@@ -80,13 +80,13 @@ fn kill_if_marked(number: u32, mark: &[u8]) -> Option<OwnedFd> {
         return None;
     }
     let pidfd = pidfd_of(number)?;
-    // Check again: the number may have passed to another process before the pidfd was opened. If
-    // it passes to one now, the pidfd still names the process that ended.
+    // Check again: the number may have been reused before the pidfd was opened. If it is reused
+    // now, the pidfd still refers to the ended process.
     (is_marked() && process::pidfd_kill(pidfd.as_fd()).is_ok_and(|sent| sent)).then_some(pidfd)
 }
 
-/// A descriptor for the process that `/proc` shows under this number. `/proc` may be that of
-/// another pid namespace, where the number is another process's.
+/// A descriptor for the process that `/proc` shows under this number. `/proc` may belong to another
+/// pid namespace, where the number is another process's.
 fn pidfd_of(number: u32) -> Option<OwnedFd> {
     let open = |own: u32| {
         let pidfd = process::pidfd_open(own).ok()?;
