@@ -1,7 +1,8 @@
-//! Spinning politely before sleeping.
+//! Spins for a limited time before sleeping.
 //!
-//! A pausing spinner takes half of a core from whoever shares it, a yielding one nothing: so a
-//! waiter pauses for about a microsecond, then yields for its budget, and then sleeps.
+//! A spinner that pauses takes half of a core from the other hyperthread; one that yields takes
+//! nothing. So a waiter pauses for about a microsecond, then yields for its budget, and then
+//! sleeps.
 
 use std::hint;
 use std::thread;
@@ -9,7 +10,7 @@ use std::time::{Duration, Instant};
 
 /// Pauses before the first yield: about one microsecond.
 const PAUSES: u32 = 32;
-/// Yields between two looks at the clock.
+/// Yields between two reads of the clock.
 const YIELDS: u32 = 8;
 
 /// Spins until `done`, at most for about `budget`. Returns whether it is done.

@@ -1,4 +1,4 @@
-//! A call: what to run, and its encoded argument.
+//! A call: a function, and its encoded argument.
 
 use std::sync::Arc;
 
@@ -28,12 +28,12 @@ impl TaskId {
 /// Encoded bytes that the host keeps: an argument or a result.
 #[derive(Debug)]
 pub(crate) enum Encoded {
-    /// Few enough for the task's record. Kept as words, as in slots: loading words that were just
+    /// Few enough for the task's record. Kept as words, as in slots: a load of words that were just
     /// stored as bytes would be slow.
     Inline { len: u8, words: [u64; RESULT_INLINE_WORDS] },
     /// Few enough for a slot or the byte ring.
     Heap(Box<[u8]>),
-    /// More; stored in the arena.
+    /// More bytes; stored in the arena.
     Span(Span),
 }
 
@@ -45,7 +45,7 @@ impl Default for Encoded {
 }
 
 impl Encoded {
-    /// Bytes that fit a byte ring.
+    /// Bytes that fit into a byte ring.
     #[inline]
     pub(crate) fn small(bytes: &[u8]) -> Encoded {
         match u8::try_from(bytes.len()) {
@@ -64,7 +64,7 @@ impl Encoded {
         }
     }
 
-    /// A table of leases and an argument, stored where their number of bytes belongs.
+    /// A table of leases and an argument, stored according to their size.
     #[inline]
     pub(crate) fn payload(
         leases: &[Lease],
@@ -82,7 +82,7 @@ impl Encoded {
         Encoded::new(&bytes, arena)
     }
 
-    /// Stores `bytes` where their number belongs.
+    /// Stores `bytes` according to their size.
     #[inline]
     fn new(bytes: &[u8], arena: &Arc<Arena>) -> Result<Encoded> {
         if bytes.len() <= RING_PAYLOAD_BYTES_MAX {
@@ -109,7 +109,7 @@ impl Encoded {
         Encoded::Inline { len: u8::try_from(len).unwrap_or(u8::MAX), words }
     }
 
-    /// How many bytes.
+    /// The number of bytes.
     pub(crate) fn len(&self) -> usize {
         match self {
             Encoded::Inline { len, .. } => usize::from(*len),
@@ -128,7 +128,7 @@ impl Encoded {
     }
 }
 
-/// What to run.
+/// A function to run, and its argument.
 #[derive(Debug)]
 pub(crate) struct Call {
     pub(crate) function: FunctionOffset,
@@ -136,24 +136,24 @@ pub(crate) struct Call {
     pub(crate) name: &'static str,
     /// The leases in their wire form, and the argument.
     pub(crate) payload: Encoded,
-    /// Arrays that travel by handle.
+    /// The leases of the handles in the argument.
     pub(crate) leases: LeaseList,
     /// Other values that the argument refers to.
     pub(crate) shared_input: Option<Arc<SharedInput>>,
 }
 
-/// An encoded value that several tasks refer to, and what it refers to.
+/// An encoded value that several tasks share, and the leases of its handles.
 #[derive(Debug)]
 pub(crate) struct SharedInput {
-    /// Never read. Keeps the value, if that is in the arena.
+    /// Never read; keeps the value, if that is in the arena.
     pub(crate) _span: Option<Span>,
     pub(crate) leases: LeaseList,
-    /// The table of each task begins with the leases, because each decodes the value itself.
+    /// The table of each task begins with these leases, because each task decodes the value itself.
     pub(crate) is_given: bool,
 }
 
 impl SharedInput {
-    /// The leases that the table of each task begins with.
+    /// The leases at the beginning of each task's table.
     pub(crate) fn given(&self) -> LeaseList {
         let given = self.leases.iter().filter(|_| self.is_given);
         given.filter_map(Lease::again).collect()
@@ -168,13 +168,13 @@ impl Call {
     }
 }
 
-/// The table of leases in front of a payload.
+/// The table of leases before a payload.
 pub(crate) fn table(leases: &[Lease]) -> Vec<u8> {
     let rows: Vec<WireLease> = leases.iter().map(Lease::wire).collect();
     bytemuck::cast_slice(&rows).to_vec()
 }
 
-/// The leases in a table, and the bytes behind it; `None` if the table is incomplete.
+/// The leases in a table, and the bytes after it; `None` if the table is incomplete.
 pub(crate) fn split_table(bytes: &[u8], leases: usize) -> Option<(Vec<WireLease>, &[u8])> {
     let table_bytes = leases.checked_mul(size_of::<WireLease>())?;
     let (table, rest) = bytes.split_at_checked(table_bytes)?;

@@ -29,30 +29,30 @@ use crate::worker::queue_pair::{LeaveReason, Place, QueuePair, Stage, Status};
 use crate::worker::settings::Settings;
 use crate::worker::worker_side::{Claimed, Next, ResultBody, WorkerSide};
 
-/// What a worker is started with.
+/// The start parameters of a worker.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(crate) struct WorkerConfig {
     /// Its index in the pool.
     pub(crate) index: usize,
     /// The offset of its queue pair in the arena.
     pub(crate) queues: u64,
-    /// The offset of the pool's control block; `None` for a one-off process, which leaves after one
+    /// The offset of the pool's control block; `None` for a one-off process, which exits after one
     /// call.
     pub(crate) control: Option<u64>,
     /// The initializer: its trampoline, the number of leases of its argument, and both encoded.
     pub(crate) initializer: Option<(u64, usize, Vec<u8>)>,
-    /// Leave after this many tasks.
+    /// Exit after this many tasks.
     pub(crate) tasks_max: Option<u64>,
-    /// Leave after a task if more than this is resident, in bytes, without shared memory.
+    /// Exit after a task if more than this is resident, in bytes, without shared memory.
     pub(crate) memory_soft_bytes: Option<u64>,
     pub(crate) settings: Settings,
-    /// What it inherits from the host as the host is when it requests the worker.
+    /// The attributes of the host at the time of the request.
     pub(crate) inherited: ProcessAttributes,
-    /// Spin for short only, because spinning uses up a processor quota.
+    /// Spin only briefly, because spinning uses up a processor quota.
     pub(crate) spin_short: bool,
 }
 
-/// The worker that this process is.
+/// The identity of this process as a worker.
 struct WorkerIdentity {
     /// A child that a task forks is not a worker, and has no queue pair.
     made_in: Instance,
@@ -65,22 +65,23 @@ struct WorkerIdentity {
 
 static IDENTITY: OnceLock<WorkerIdentity> = OnceLock::new();
 
-/// The worker that this process is; `None` in a child that a task forked.
+/// The identity of this worker; `None` in a child that a task forked.
 fn identity() -> Option<&'static WorkerIdentity> {
     IDENTITY.get().filter(|identity| identity.made_in.is_current())
 }
 
-/// The words of a request for a worker: the place of its configuration, and the arena.
+/// The words of a request for a worker: the span of its configuration, and the arena.
 pub(crate) fn words(config: (u64, usize), arena: (u64, usize)) -> [u64; 5] {
     [config.0, config.1 as u64, arena.0, arena.1 as u64, 0]
 }
 
-/// Whether somebody has asked the running task to end early: by
+/// Whether the running task was requested to end early: by
 /// [`Handle::cancel`](crate::Handle::cancel), by [`Handle::kill`](crate::Handle::kill) with a
-/// grace, or by ending its pool. False outside of tasks, and where tasks have no processes.
+/// grace, or by the end of its pool. False outside of tasks, and in tasks that run without
+/// processes.
 ///
-/// A long task polls it and returns early, with whatever value it likes; nothing forces it to. It
-/// costs a few loads, so an inner loop may ask. Threads that the task has started may ask too.
+/// A long task may poll it and return early, with any value; it is not forced to. A call costs a
+/// few loads, so inner loops can poll too, and so can threads that the task has started.
 ///
 /// # Examples
 ///
@@ -100,7 +101,7 @@ pub(crate) fn words(config: (u64, usize), arena: (u64, usize)) -> [u64; 5] {
 pub fn is_cancelled() -> bool {
     identity().is_some_and(|identity| {
         let header = &identity.queues.header;
-        // Relaxed: neither word carries anything. `phase` is this process's own.
+        // Relaxed: neither word publishes data. `phase` is written by this process.
         let cancel_seq = header.cancel_seq.load(Ordering::Relaxed);
         cancel_seq != 0 && header.phase.load(Ordering::Relaxed) >> 2 == cancel_seq
     })
@@ -181,8 +182,8 @@ impl Worker {
         unsafe { config.inherited.apply() };
         // SAFETY: as above.
         unsafe { config.settings.apply_env() };
-        // A pool's `build` has tried niceness and processors. What has become unavailable since
-        // does not end its workers.
+        // A pool's `build` has tried niceness and processors. Its workers continue if these have
+        // become unavailable since.
         config.settings.apply(is_one_off)?;
         let (cache, spread) = (WorkerCache::new(config.index), CpuSpread::new(config.index));
         let initializer = config.initializer.take();
@@ -233,7 +234,7 @@ impl Worker {
         process::exit_now(EXIT_SETUP);
     }
 
-    /// Runs tasks until this worker has to leave. Returns how the last one ended.
+    /// Runs tasks until this worker has to exit. Returns how the last one ended.
     fn run(&mut self) -> Status {
         let longest = match self.config {
             WorkerConfig { spin_short: true, .. } => SPIN_MIN,
@@ -273,7 +274,7 @@ impl Worker {
         }
     }
 
-    /// Runs and commits one task. Returns how it ended, and whether this worker has to leave.
+    /// Runs and commits one task. Returns how it ended, and whether this worker has to exit.
     fn work(&mut self, task: &Claimed, payload: &mut Vec<u8>, out: &mut Vec<u8>) -> (Status, bool) {
         out.clear();
         let mut status = match self.run_claimed(task, payload, out) {
@@ -323,7 +324,7 @@ impl Worker {
         if let Place::Span(offset) = meta.place {
             *payload = self.windows.copy_out(offset, meta.len)?;
             if self.is_one_off() {
-                // Tells the host to free the argument, since this process may run for long.
+                // The host can free the argument now; this process may run for long.
                 let copied = SpanMessage { len: 0, offset: 0 };
                 let _ = self.socket.send(bytemuck::bytes_of(&copied), &[]);
             }
@@ -366,11 +367,11 @@ impl Worker {
         Ok(status)
     }
 
-    /// Why this worker leaves after the task that just ran, if it does.
+    /// Why this worker exits after the task that just ran, if it does.
     fn should_leave(&mut self) -> Option<LeaveReason> {
         let WorkerConfig { tasks_max, memory_soft_bytes, .. } = self.config;
         // A handle that outlived its task gives this process access to an array that others may
-        // write now. Only the end of the process takes that away.
+        // write now. Only the end of the process removes that access.
         if transfer::live_handles() > 0 || self.cleanup.has_too_many_zombies() {
             return Some(LeaveReason::Unclean);
         }
@@ -412,8 +413,8 @@ const KEPT_BUFFER_BYTES: usize = 1 << 20;
 /// How long a worker yields before it sleeps: the most, and the least.
 const SPIN_MAX: Duration = Duration::from_millis(1);
 const SPIN_MIN: Duration = Duration::from_micros(50);
-/// The most for the first worker of a pool, if tasks come at such intervals. A halted processor
-/// takes 50 us to wake, and a yielding worker gives way to any thread that has work.
+/// The most for the first worker of a pool, if tasks come at such intervals. Waking a halted
+/// processor takes 50 us, and a yielding worker gives way to any thread with work.
 const SPIN_HOT: Duration = Duration::from_millis(20);
 
 /// How long to yield after a wait that lasted `waited`: twice that if the task came within
@@ -447,7 +448,7 @@ fn install_panic_hook() {
     }));
 }
 
-/// Records which fault ends this process. Async-signal-safe: only writes to the queue pair.
+/// Records the fault that ends this process. Async-signal-safe: it only writes to the queue pair.
 fn on_fault(fault: Fault) {
     let Some(identity) = identity() else { return };
     let text = FaultText::new(fault, |address| identity.read_only.contains(&address));

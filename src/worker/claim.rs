@@ -16,7 +16,7 @@ const OFFERED: u64 = 1;
 const CLAIMED: u64 = 2;
 const RECALLED: u64 = 3;
 
-/// What a claim word says about one sequence number.
+/// The state of a claim word for one sequence number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Claim {
     /// It may be claimed or recalled.
@@ -36,7 +36,7 @@ pub(crate) fn offer(word: &AtomicU64, seq: u64) {
     word.store(seq << 2 | OFFERED, Ordering::Release);
 }
 
-/// What the word says about `seq`.
+/// The state of the word for `seq`.
 pub(crate) fn read(word: &AtomicU64, seq: u64) -> Claim {
     let value = word.load(Ordering::Acquire);
     match value.wrapping_sub(seq << 2) {

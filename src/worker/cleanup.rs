@@ -1,4 +1,4 @@
-//! Cleaning up after a task.
+//! Cleans up after a task.
 //!
 //! Text that the task printed is flushed before its result is committed, so that the text is
 //! visible when the result is. Process state that the task changed (alarms, signal mask, umask,

@@ -1,39 +1,39 @@
 //! Spreads workers over the processors.
 //!
-//! The kernel wakes a worker where its waker runs, and does not move a thread that has just run: of
-//! sixteen workers on two processors, twelve or more may share one for as long as they have little
-//! to do, and its load balancer takes tens of milliseconds to see two busy ones. So each worker
-//! notes where it runs in a table, and moves if another processor has at least two workers fewer.
-//! It binds itself to nothing: from then on the kernel may move it as before.
+//! The kernel wakes a worker on its waker's processor, and does not move a thread that has just
+//! run. Of sixteen workers on two processors, twelve or more may share one while they have little
+//! work, and the kernel's load balancer needs tens of milliseconds to separate two busy ones. So
+//! each worker records its processor in a table, and moves if another processor has at least two
+//! workers fewer. It does not bind itself: afterwards the kernel may move it as before.
 //!
-//! A pool has one table for all its workers, which they use while they are idle. A team has one for
-//! its members, which they use at barriers.
+//! A pool has one table for all its workers, which use it while they are idle. A team has one for
+//! its members, which use it at barriers.
 
 use std::sync::atomic::{AtomicU16, AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::sys::sched;
 
-/// Most workers that a pool may have.
+/// The most workers of a pool.
 pub(crate) const WORKERS_MAX: usize = 1024;
 
-/// How long a worker stays where it has moved to: whatever has the kernel move it back, the two
-/// must not go on like that.
+/// How long a worker stays after a move. If the kernel moves it back for some reason, the two must
+/// not alternate quickly.
 const STAY: Duration = Duration::from_millis(10);
 
-/// Where at most `N` workers were when each last looked.
+/// The processors of at most `N` workers when each last checked.
 ///
 /// | field | written by           | read by | guard | if the writer dies               |
 /// |-------|----------------------|---------|-------|----------------------------------|
-/// | `end` | workers, by maximum  | workers | none  | nothing to be done               |
-/// | `at`  | each worker, its own | workers | none  | it counts until it is replaced   |
+/// | `end` | workers, by maximum  | workers | none  | it only grows                    |
+/// | `at`  | each worker: its own | workers | none  | it counts until it is replaced   |
 ///
-/// It is a hint: nothing but speed depends on it.
+/// It is a hint that only affects speed.
 #[repr(C, align(64))]
 pub(crate) struct CpuTable<const N: usize> {
-    /// One more than the highest index of a worker so far.
+    /// The highest index of a worker so far, plus one.
     end: AtomicU32,
-    /// One more than the number of a processor; 0: nowhere yet.
+    /// The number of a processor plus one; 0 if not recorded yet.
     at: [AtomicU16; N],
 }
 
@@ -41,14 +41,14 @@ const _: () = assert!(size_of::<CpuTable<WORKERS_MAX>>().is_multiple_of(64));
 
 impl<const N: usize> CpuTable<N> {
     fn all(&self) -> &[AtomicU16] {
-        // Relaxed, as everywhere here: no other memory is meant.
+        // Relaxed, as everywhere here: the words publish no data.
         let end = usize::try_from(self.end.load(Ordering::Relaxed)).unwrap_or(N);
         &self.at[..end.min(N)]
     }
 
     fn note(&self, worker: usize, at: u16) {
         let word = &self.at[worker];
-        // Storing only what changes keeps the line shared.
+        // Storing only changed values keeps the cache line shared.
         if word.load(Ordering::Relaxed) != at {
             word.store(at, Ordering::Relaxed);
             let end = u32::try_from(worker + 1).unwrap_or(u32::MAX);
@@ -61,28 +61,29 @@ impl<const N: usize> CpuTable<N> {
     }
 }
 
-/// One more than the number of a processor; `None` for one beyond all bounds.
+/// The number of a processor plus one; `None` if it does not fit.
 fn place(cpu: usize) -> Option<u16> {
     u16::try_from(cpu + 1).ok()
 }
 
-/// What one worker knows of the processors that it may use.
+/// The state of one worker.
 #[derive(Debug)]
 pub(crate) struct CpuSpread {
     worker: usize,
-    /// The processors that it may use, as far as it knows; none: it has not asked.
+    /// The processors that it may use, as last read; empty before that.
     allowed: Vec<usize>,
-    /// It has moved, and stays until then.
+    /// It has moved, and stays until this time.
     stays_until: Option<Instant>,
 }
 
 impl CpuSpread {
-    /// Of the worker with this index, nowhere yet.
+    /// The state of the worker with this index, before its first check.
     pub(crate) fn new(worker: usize) -> CpuSpread {
         CpuSpread { worker, allowed: Vec::new(), stays_until: None }
     }
 
-    /// Notes where the calling thread runs, and moves it if that is crowded.
+    /// Records the processor of the calling thread, and moves the thread if that processor is
+    /// crowded.
     pub(crate) fn rebalance<const N: usize>(&mut self, cpus: &CpuTable<N>) {
         if self.allowed.len() == 1 || self.worker >= N {
             return;
@@ -95,16 +96,16 @@ impl CpuSpread {
         }
     }
 
-    /// Counts no more: the worker leaves.
+    /// Removes the entry of a worker that exits.
     pub(crate) fn leave<const N: usize>(&self, cpus: &CpuTable<N>) {
         if self.worker < N {
             cpus.note(self.worker, 0);
         }
     }
 
-    /// A processor that has at least two workers less than `crowd`, and the least of all.
+    /// The processor with the fewest workers, if it has at least two fewer than `crowd`.
     fn emptiest<const N: usize>(&self, cpus: &CpuTable<N>, crowd: usize) -> Option<usize> {
-        // Each begins at another: several may look at the same time.
+        // Each worker begins with another processor, because several may search at the same time.
         let (before, after) = self.allowed.split_at(self.worker % self.allowed.len().max(1));
         let counts =
             after.iter().chain(before).filter_map(|&cpu| Some((cpus.count(place(cpu)?), cpu)));
@@ -117,10 +118,10 @@ impl CpuSpread {
         if self.stays_until.is_some_and(|until| Instant::now() < until) {
             return;
         }
-        // What it may use has perhaps changed, and that is to be kept.
+        // The allowed processors may have changed, and moving must not change them.
         self.allowed = sched::affinity().unwrap_or_default();
         let Some(to) = self.emptiest(cpus, crowd) else { return };
-        // First, so that of many on one processor not all go to the same.
+        // Recorded before the move, so that several workers do not choose the same processor.
         cpus.note(self.worker, place(to).unwrap_or(here));
         if sched::move_to(to).is_err() {
             cpus.note(self.worker, here);
@@ -175,14 +176,14 @@ mod tests {
         let allowed = sched::affinity().unwrap();
         let [first, second, ..] = allowed[..] else { return };
         sched::move_to(first).unwrap();
-        // The kernel may move this thread at any time: crowd both but the free one.
+        // The kernel may move this thread at any time: crowd all but one processor.
         let others = [Some(first), Some(first), Some(first)];
         let table = table(&[&[None][..], &others].concat());
         let mut spread = CpuSpread::new(0);
         spread.rebalance(&table);
         assert_ne!(table.at[0].load(Ordering::Relaxed), 0);
         if table.at[0].load(Ordering::Relaxed) == place(second).unwrap() {
-            // Unless the kernel had moved this thread there in between.
+            // Unless the kernel has moved this thread there meanwhile.
             let stays_until = spread.stays_until;
             spread.rebalance(&table);
             assert_eq!(spread.stays_until, stays_until);

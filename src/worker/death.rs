@@ -9,12 +9,12 @@ use crate::worker::host_side::Drained;
 use crate::worker::invocation;
 use crate::worker::queue_pair::{Place, Stage, Status};
 
-/// The bytes of a drained result. A span must be one that the host has granted to the worker, and
-/// has the length that was granted.
+/// The bytes of a drained result. A span must be one that the host has granted to the worker; its
+/// length is the granted one.
 ///
 /// # Errors
 ///
-/// [`Error::Corrupt`] if the worker names a span that it was not granted.
+/// [`Error::Corrupt`] for a span that was not granted.
 pub(crate) fn payload(drained: Drained, granted: &mut Vec<Span>) -> Result<Encoded> {
     let Place::Span(offset) = drained.meta.place else { return Ok(drained.bytes) };
     let Some(at) = granted.iter().position(|span| span.offset() == offset) else {
@@ -47,7 +47,7 @@ pub(crate) fn value(status: Status, payload: Encoded) -> std::result::Result<Enc
     Err(Box::new(Error::Task(error)))
 }
 
-/// How far the call `seq` had come, as its worker reported last.
+/// The phase of call `seq`, as its worker reported last.
 pub(crate) fn phase_of(seq: u64, running: Option<(u64, Stage, u64)>) -> Phase {
     match running {
         Some((found, Stage::Publishing, _)) if found == seq => Phase::Publishing,
@@ -56,7 +56,7 @@ pub(crate) fn phase_of(seq: u64, running: Option<(u64, Stage, u64)>) -> Phase {
     }
 }
 
-/// The report of a worker that ended for `reason`. The caller fills in the call.
+/// The report of a worker that ended for `reason`. The caller adds the fields of the call.
 pub(crate) fn report(pid: u32, reason: ExitReason, crash_message: Option<String>) -> Death {
     Death {
         pid,

@@ -1,4 +1,4 @@
-//! The host's end of a queue pair: offering, recalling, draining.
+//! The host's end of a queue pair: offers, recalls, drains.
 #![allow(unsafe_code)]
 
 use std::cell::Cell;
@@ -24,12 +24,11 @@ use crate::worker::queue_pair::{
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct InFlight {
     pub(crate) seq: u64,
-    /// `None` if it was recalled: the worker has not passed its slot yet.
+    /// `None` if it was recalled: the worker has not skipped its slot yet.
     pub(crate) task: Option<TaskId>,
     /// End of its payload in the task ring.
     bytes_end: u64,
-    /// The earliest time at which it can have started: CLOCK_MONOTONIC, in nanoseconds; 0 if it is
-    /// not needed.
+    /// The earliest possible start time: CLOCK_MONOTONIC, in nanoseconds; 0 if it is not needed.
     offered_ns: u64,
 }
 
@@ -42,7 +41,7 @@ pub(crate) struct Drained {
     pub(crate) bytes: Encoded,
 }
 
-/// A commit to poll for. It keeps the memory of the queue pair, even if the worker is replaced.
+/// A commit to poll for. It keeps the queue pair's memory, even if the worker is replaced.
 #[derive(Debug)]
 pub(crate) struct PendingCommit {
     queues: Arc<Span>,
@@ -52,7 +51,7 @@ pub(crate) struct PendingCommit {
 impl PendingCommit {
     /// Whether the task is committed.
     pub(crate) fn is_committed(&self) -> bool {
-        // Relaxed: `drain` looks again.
+        // Relaxed: `drain` checks again.
         queue_pair_in(&self.queues).result(self.seq).seq.load(Ordering::Relaxed) == self.seq
     }
 }
@@ -60,36 +59,36 @@ impl PendingCommit {
 /// The queue pair in a span that [`HostSide::new`] reserved.
 fn queue_pair_in(span: &Span) -> &QueuePair {
     // SAFETY: the span is as large as a queue pair, aligned to more than a cache line (spans of
-    // this size are), lives as long as the reference to it, and a queue pair is nothing but atomics
+    // this size are), and lives as long as the reference to it. A queue pair consists of atomics
     // and padding, for which any bytes are values and any process may write at any time.
     unsafe { &*span.as_ptr().cast::<QueuePair>() }
 }
 
-/// A queue pair, and the host's private record of what it gave to the worker.
+/// A queue pair, and the host's private record of the tasks in it.
 ///
 /// The worker can write to all of the queue pair at any time. So the host keeps here what it has
-/// once seen there, and accepts a reported start time only between the offer and the moment at
-/// which it first saw the claim.
+/// read there once, and accepts a reported start time only between the offer and the time when it
+/// first saw the claim.
 #[derive(Debug)]
 pub(crate) struct HostSide {
     span: Arc<Span>,
     next_seq: u64,
     in_flight: VecDeque<InFlight>,
-    /// The next free position of the task ring, and the end of what the worker has read.
+    /// The next free position of the task ring, and the end of the bytes that the worker has read.
     bytes_head: u64,
     bytes_tail: u64,
     /// The number of tasks in `in_flight` that were not recalled.
     live: usize,
     /// The first process id that the worker reported, when it was ready; 0 before.
     pid: Cell<u32>,
-    /// The worker has committed a result, so it is ready, whatever its words say.
+    /// The worker has committed a result, so it is ready, whatever its words contain.
     has_answered: bool,
     /// The latest task that was seen claimed, and when that was first seen.
     begun: Cell<Option<(u64, u64)>>,
 }
 
 impl HostSide {
-    /// A queue pair for a worker that is to be started.
+    /// Makes a queue pair for a worker that will be started.
     pub(crate) fn new(arena: &Arc<Arena>) -> Result<HostSide> {
         let contents = Contents::ZeroedUpTo(QueuePair::ZEROED_BYTES);
         Ok(HostSide {
@@ -105,7 +104,7 @@ impl HostSide {
         })
     }
 
-    /// Where the queue pair lies in the arena.
+    /// The offset of the queue pair in the arena.
     pub(crate) fn offset(&self) -> u64 {
         self.span.offset()
     }
@@ -114,7 +113,7 @@ impl HostSide {
         queue_pair_in(&self.span)
     }
 
-    /// Tasks that the worker has and that are not known to be over.
+    /// The number of the worker's tasks that are not known to have ended.
     pub(crate) fn live(&self) -> usize {
         self.live
     }
@@ -128,8 +127,8 @@ impl HostSide {
         self.in_flight.iter()
     }
 
-    /// Offers a task; `None` if there is no room for its payload now. `offered_ns` is the time, or
-    /// 0 if the time that it runs is not needed.
+    /// Offers a task; `None` if there is no room for its payload now. `offered_ns` is the current
+    /// time, or 0 if the task is not timed.
     #[inline]
     pub(crate) fn offer(&mut self, id: TaskId, call: &Call, offered_ns: u64) -> Option<NonZeroU64> {
         debug_assert!(self.has_slot());
@@ -175,7 +174,7 @@ impl HostSide {
         NonZeroU64::new(seq)
     }
 
-    /// The sequence number that the next offer gets.
+    /// The sequence number of the next offer.
     pub(crate) fn next_seq(&self) -> u64 {
         self.next_seq
     }
@@ -191,18 +190,18 @@ impl HostSide {
         self.in_flight.iter().find(|entry| entry.task.is_some())
     }
 
-    /// The sequence number in the middle of what is in flight.
+    /// The sequence number in the middle of the tasks in flight.
     pub(crate) fn half_way(&self) -> Option<u64> {
         self.in_flight.get(self.in_flight.len() / 2).map(|entry| entry.seq)
     }
 
-    /// Wakes the worker if it sleeps. Call it after offering, and after making room.
+    /// Wakes the worker if it sleeps. Call it after an offer, and after making room.
     #[inline]
     pub(crate) fn wake(&self) {
         self.queues().header.parked.wake();
     }
 
-    /// Wakes the worker even if its word says that it is awake. The word may be wrong.
+    /// Wakes the worker even if its word says that it is awake, which may be wrong.
     pub(crate) fn wake_anyway(&self) {
         self.queues().header.parked.wake_anyway();
     }
@@ -232,7 +231,7 @@ impl HostSide {
             }
             let InFlight { seq, task: Some(id), .. } = self.in_flight[index] else { continue };
             if !claim::try_recall(&self.queues().task(seq).claim, seq) {
-                // Everything before it has started too.
+                // All earlier ones have started too.
                 break;
             }
             self.in_flight[index].task = None;
@@ -242,12 +241,13 @@ impl HostSide {
         recalled
     }
 
-    /// Whether the result of `seq`, which is in flight, or a later one waits to be drained.
+    /// Whether the result of `seq`, which is in flight, or a later one is committed and not
+    /// drained.
     pub(crate) fn has_result_from(&self, seq: u64) -> bool {
-        // Workers commit in order, so the first one is enough.
+        // Workers commit in order, so checking the first one suffices.
         let Some(front) = self.in_flight.front() else { return false };
         let first = seq.max(front.seq);
-        // Relaxed: `drain` looks again.
+        // Relaxed: `drain` checks again.
         first < self.next_seq && self.queues().result(first).seq.load(Ordering::Relaxed) == first
     }
 
@@ -258,7 +258,7 @@ impl HostSide {
     }
 
     /// Whether the queue pair has a state that the protocol cannot reach: a claim word that is not
-    /// of the offer, its claim or its recall; or a claimed task behind one that is not committed.
+    /// of the offer, its claim or its recall; or a claimed task after one that is not committed.
     /// The remaining tasks of such a worker would never end.
     pub(crate) fn is_corrupt(&self) -> bool {
         let Some(front) = self.in_flight.front() else { return false };
@@ -279,7 +279,7 @@ impl HostSide {
     ///
     /// # Errors
     ///
-    /// [`Error::Corrupt`] if the record cannot be what a worker wrote.
+    /// [`Error::Corrupt`] if a worker cannot have written this record.
     #[inline]
     pub(crate) fn drain(&mut self) -> Result<Option<Drained>> {
         let Some(&InFlight { seq, task, bytes_end, .. }) = self.in_flight.front() else {
@@ -329,17 +329,17 @@ impl HostSide {
         }
     }
 
-    /// Requests a ring at the commit of task `seq`, or a later one; `u64::MAX` for none.
+    /// Requests a wake-up at the commit of task `seq`, or a later one; `u64::MAX` for none.
     pub(crate) fn set_wake_at(&self, seq: u64) {
         // Relaxed: the fence of `State::arm` orders it.
         self.queues().header.wake_at.store(seq, Ordering::Relaxed);
     }
 
-    /// Asks task `seq`, which has started, to end early. Does nothing after a call for a later
-    /// task: then `seq` has ended.
+    /// Requests that task `seq`, which has started, ends early. Has no effect after a request for a
+    /// later task, because then `seq` has ended.
     pub(crate) fn request_cancel(&self, seq: u64) {
         let cancel_seq = &self.queues().header.cancel_seq;
-        // Relaxed: only the host writes it, under its mutex, and it carries nothing.
+        // Relaxed: only the host writes it, under its mutex, and it publishes no data.
         if cancel_seq.load(Ordering::Relaxed) < seq {
             cancel_seq.store(seq, Ordering::Relaxed);
         }
@@ -350,13 +350,13 @@ impl HostSide {
         claim::read(&self.queues().task(seq).claim, seq) == Claim::Claimed
     }
 
-    /// Asks the worker to leave when nothing is offered.
+    /// Tells the worker to exit when nothing is offered.
     pub(crate) fn stop(&self) {
         self.queues().header.stop.store(1, Ordering::Release);
         self.wake();
     }
 
-    /// Asks the worker to stay after all, if it has not left yet.
+    /// Withdraws that, if the worker has not exited yet.
     pub(crate) fn cancel_stop(&self) {
         self.queues().header.stop.store(0, Ordering::Release);
     }
@@ -374,7 +374,7 @@ impl HostSide {
         self.pid.get()
     }
 
-    /// Excludes a gap, in which this process was stopped, from the times that are measured here.
+    /// Excludes a gap, in which this process was stopped, from the times measured here.
     pub(crate) fn exclude_gap(&mut self, gap: Duration) {
         let Some((seq, _, started_ns)) = self.running() else { return };
         let later = |ns: u64| ns.saturating_add(u64::try_from(gap.as_nanos()).unwrap_or(u64::MAX));
@@ -386,8 +386,8 @@ impl HostSide {
 
     /// The task that runs now: its sequence number, its stage, and its start time.
     ///
-    /// The sequence number follows from the host's record. Stage and start time are reported by the
-    /// worker, and limited to what is possible.
+    /// The sequence number follows from the host's record. Stage and start time are the worker's
+    /// report, limited to possible values.
     pub(crate) fn running(&self) -> Option<(u64, Stage, u64)> {
         let &InFlight { seq, offered_ns, .. } = self.next_live()?;
         if !self.has_started(seq) {
@@ -416,7 +416,7 @@ impl HostSide {
         Some((seq, stage, started_ns.max(offered_ns).min(seen_ns)))
     }
 
-    /// The oldest task of the worker, if it has not started that.
+    /// The oldest task of the worker, if it has not started.
     pub(crate) fn unstarted(&self) -> Option<u64> {
         let next = self.next_live()?.seq;
         (!self.has_started(next)).then_some(next)
@@ -432,7 +432,7 @@ impl HostSide {
         Some(String::from_utf8_lossy(&bytes).into_owned())
     }
 
-    /// Removes the tasks that `is_over` chooses from an abandoned worker.
+    /// Removes the tasks that satisfy `is_over` from an abandoned worker.
     pub(crate) fn take_abandoned(
         &mut self,
         is_over: impl Fn(TaskId) -> bool,

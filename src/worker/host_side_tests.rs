@@ -1,10 +1,10 @@
-//! Tests of `HostSide` against memory that a worker overwrites.
+//! Tests of `HostSide` over memory that a worker overwrites.
 
 use super::*;
 use crate::object::transfer::LeaseList;
 use crate::process::function::FunctionOffset;
 
-/// A queue pair with so many offers, made at the time `offered_ns`.
+/// A queue pair with `count` offers, made at the time `offered_ns`.
 fn offered(count: u32, offered_ns: u64) -> HostSide {
     let mut queues = HostSide::new(&Arena::host().unwrap()).unwrap();
     for index in 0..count {
@@ -97,7 +97,7 @@ fn a_commit_that_was_written_over_is_found_when_the_next_task_begins() {
     assert!(queues.is_corrupt());
 }
 
-// A thread that spun on a worker's commit word read on when the queue pair was another's memory.
+// A thread that polled a worker's commit word once read on when the memory had another owner.
 #[test]
 fn a_lane_is_nobody_elses_as_long_as_somebody_spins_on_it() {
     let queues = offered(1, 0);

@@ -1,4 +1,4 @@
-//! One run of a call: decode, run, encode, catch panics.
+//! One run of a call: decodes, runs, encodes, catches panics.
 #![allow(unsafe_code)]
 
 use std::any::Any;
@@ -25,31 +25,32 @@ pub(crate) use crate::process::function::function_value;
 pub(crate) struct Invocation<'a> {
     /// The encoded argument.
     pub(crate) payload: &'a [u8],
-    /// The arrays that it refers to.
+    /// The leases of its handles.
     pub(crate) leases: Leases<'a>,
     pub(crate) windows: &'a Windows,
-    /// Where the encoded result goes.
+    /// Receives the encoded result.
     pub(crate) out: &'a mut Vec<u8>,
-    /// What the worker keeps between tasks.
+    /// The worker's values that are kept between tasks.
     pub(crate) cache: &'a mut WorkerCache,
-    /// Called with each stage of the task.
+    /// Called at each stage of the task.
     pub(crate) progress: &'a dyn Fn(Stage),
 }
 
-/// The arrays that a task's argument refers to by slot.
+/// The leases of a task's argument, by slot.
 pub(crate) enum Leases<'a> {
     /// In a worker: the wire form in the host's table.
     Wire(&'a [WireLease]),
-    /// In the host: the rights, which the argument takes and the result gives back.
+    /// In the host: the rights, which the argument takes and the result returns.
     Host(&'a mut LeaseList),
 }
 
-/// What a worker keeps between tasks.
+/// Values that a worker keeps between tasks.
 #[derive(Default)]
 pub(crate) struct WorkerCache {
     /// The worker's index in its pool.
     pub(crate) worker: usize,
-    /// The initializer runs: the worker may keep its argument for its whole life.
+    /// The initializer is running: the worker may keep the initializer's argument for its whole
+    /// life.
     pub(crate) is_starting: bool,
     /// The shared value of the latest call.
     shared: Option<(u64, Box<dyn Any>)>,
@@ -63,12 +64,12 @@ impl WorkerCache {
         WorkerCache { worker, ..WorkerCache::default() }
     }
 
-    /// The value that all tasks of `call` share, decoded on first use and then kept until this
-    /// worker works for another call.
+    /// The value that all tasks of `call` share, decoded on first use and kept until this worker
+    /// runs a task of another call.
     ///
     /// # Errors
     ///
-    /// Whatever `decode` returns.
+    /// Those of `decode`.
     pub(crate) fn shared<W: 'static>(
         &mut self,
         call: u64,
@@ -86,7 +87,7 @@ impl WorkerCache {
         }
     }
 
-    /// Frees what is not worth keeping while the worker sleeps. Returns when to do so again.
+    /// Frees what need not be kept while the worker sleeps. Returns when to call again.
     pub(crate) fn release_idle(&mut self) -> Option<Duration> {
         self.drop_shared();
         self.resolver.rest()
@@ -109,7 +110,7 @@ pub(crate) enum CodecError {
     Result(String),
 }
 
-/// The code that a task runs in the worker: one instance for each function and its types.
+/// The code of a task in the worker: one instance for each function and its types.
 pub(crate) type Trampoline = fn(&mut Invocation<'_>) -> std::result::Result<(), CodecError>;
 
 impl Invocation<'_> {
@@ -125,7 +126,7 @@ impl Invocation<'_> {
         self.decoded(Batch::decode)
     }
 
-    /// The same, with a value that is encoded in `shared` and uses leases of this task.
+    /// As `arguments`, with a value that is encoded in `shared` and uses leases of this task.
     pub(crate) fn arguments_beside<W: DeserializeOwned, A: DeserializeOwned>(
         &mut self,
         shared: &[u8],
@@ -150,7 +151,7 @@ impl Invocation<'_> {
         .map_err(CodecError::Argument)
     }
 
-    /// Decodes and skips a value without handles in front of the arguments.
+    /// Decodes a value without handles before the arguments, and skips it.
     pub(crate) fn leading<A: DeserializeOwned>(&mut self) -> std::result::Result<A, CodecError> {
         let (value, rest) = decode_first(self.payload).map_err(CodecError::Argument)?;
         self.payload = rest;
@@ -173,7 +174,7 @@ impl Invocation<'_> {
         self.finish_behind(&(), values)
     }
 
-    /// The same behind another value.
+    /// As `finish_all`, after another value.
     pub(crate) fn finish_behind<H: Serialize, R: Serialize>(
         &mut self,
         head: &H,
@@ -206,13 +207,13 @@ impl Invocation<'_> {
     }
 }
 
-/// Items for a user's function. The floating-point mode is reset before each: which items run
-/// before it in the same task depends on timing.
+/// Items for a user's function. The floating-point mode is reset before each item, because which
+/// items run before it in the same task depends on timing.
 pub(crate) fn each<A>(items: Vec<A>) -> impl Iterator<Item = A> {
     items.into_iter().inspect(|_| FloatMode::reset())
 }
 
-/// Writes values into a payload, with their count in front.
+/// Writes values into a payload, preceded by their count.
 pub(crate) struct Batch<'a> {
     encoder: Encoder<'a>,
     /// The position of the count.
@@ -221,7 +222,7 @@ pub(crate) struct Batch<'a> {
 }
 
 impl<'a> Batch<'a> {
-    /// A batch at the end of `out`, complete with [`finish`](Batch::finish).
+    /// A batch at the end of `out`; [`finish`](Batch::finish) completes it.
     pub(crate) fn new(out: &'a mut Vec<u8>) -> Batch<'a> {
         let start = out.len();
         out.extend_from_slice(&[0; 8]);
@@ -235,7 +236,7 @@ impl<'a> Batch<'a> {
         Ok(())
     }
 
-    /// Bytes so far.
+    /// The number of bytes so far.
     pub(crate) fn len(&mut self) -> usize {
         self.encoder.buffer().len() - self.start
     }
@@ -253,7 +254,7 @@ impl<'a> Batch<'a> {
         decode_all(bytes, count, &mut items).map(|()| items)
     }
 
-    /// The count of a batch, and what follows it.
+    /// The count of a batch, and the bytes after it.
     fn split(bytes: &[u8]) -> std::result::Result<(u64, &[u8]), String> {
         let (count, rest) =
             bytes.split_first_chunk().ok_or_else(|| "a batch without its count".to_owned())?;
@@ -281,7 +282,7 @@ pub(crate) fn decode_batch<T: DeserializeOwned>(
     values: &mut Vec<T>,
 ) -> std::result::Result<(), String> {
     let (found, bytes) = Batch::split(bytes)?;
-    // Values may take no bytes at all, so that a wrong count would not end by itself.
+    // Values may take no bytes, so a wrong count would not be noticed.
     if found != count as u64 {
         return Err(format!("{found} results for {count} items"));
     }
@@ -303,7 +304,7 @@ where
     invocation.finish(&value)
 }
 
-/// The trampoline of `submit_fn`: the function pointer travels in front of the argument.
+/// The trampoline of `submit_fn`: the function pointer precedes the argument.
 pub(crate) fn call_pointer<A, R>(
     invocation: &mut Invocation<'_>,
 ) -> std::result::Result<(), CodecError>

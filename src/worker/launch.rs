@@ -1,4 +1,4 @@
-//! Starting a worker.
+//! Starts a worker.
 
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
@@ -13,12 +13,12 @@ use crate::worker::child::{self, WorkerConfig};
 use crate::worker::invocation;
 use crate::worker::link::{ChildLink, LinkOwner};
 
-/// What a worker is started with.
+/// A request for a worker.
 pub(crate) struct Launch<'a> {
     pub(crate) arena: &'a Arc<Arena>,
     pub(crate) supervisor: &'a Arc<Supervisor>,
     pub(crate) server: &'a ForkServer,
-    /// What `ps` shows, at most 15 bytes.
+    /// The name that `ps` shows, at most 15 bytes.
     pub(crate) name: &'a str,
     pub(crate) config: &'a WorkerConfig,
     pub(crate) attributes: SpawnAttributes<'a>,
@@ -26,22 +26,22 @@ pub(crate) struct Launch<'a> {
     pub(crate) doorbell: Option<BorrowedFd<'a>>,
 }
 
-/// What the host keeps of a worker that was asked for.
+/// The host's resources for a requested worker.
 pub(crate) struct Launched {
-    /// The encoded configuration, for as long as the worker may read it.
+    /// The encoded configuration, kept while the worker may read it.
     pub(crate) config: Span,
     pub(crate) link: Arc<ChildLink>,
-    /// What it writes to its standard error, if that is captured.
+    /// Its standard error, if that is captured.
     pub(crate) stderr: Option<Arc<CapturedStderr>>,
 }
 
 impl Launch<'_> {
-    /// Asks the fork server for the worker. `watcher` is called with what becomes of it.
+    /// Requests the worker from the fork server. `watcher` receives its events.
     ///
     /// # Errors
     ///
-    /// [`Error::Spawn`] if the server is gone, [`Error::NoSpace`] or [`Error::Os`] without memory
-    /// or descriptors. The watcher is not called then.
+    /// [`Error::Spawn`] if the server is gone; [`Error::NoSpace`] or [`Error::Os`] without memory
+    /// or descriptors. Then the watcher is not called.
     pub(crate) fn start(self, owner: Box<dyn LinkOwner>, watcher: Watcher) -> Result<Launched> {
         let Launch { arena, supervisor, server, name, config, attributes, doorbell } = self;
         let mut bytes = Vec::new();

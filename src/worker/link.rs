@@ -1,6 +1,6 @@
 //! The host's end of the socket to a child.
 //!
-//! The child asks for memory for large results; the host sends the permit to begin, and the
+//! The child requests memory for large results. The host sends the permit to begin, and the
 //! answers. Neither side waits for room in the socket.
 
 use std::os::fd::{AsFd, BorrowedFd};
@@ -13,30 +13,31 @@ use crate::process::outbox::{Outbox, RETRY_AFTER, SendState};
 use crate::process::supervisor::{Handler, Supervisor, Token};
 use crate::sys::socket::{Received, Socket};
 
-/// A message of a child and the answer of its host.
+/// A message of a child, or the host's answer.
 ///
-/// `len` is the number of bytes asked for, and in the answer the number granted, or 0. A message
-/// with 0 says that the child has copied its argument; it has no answer.
+/// `len` is the number of bytes requested, and in the answer the number granted, or 0. A message
+/// with 0 means that the child has copied its argument; it has no answer.
 #[derive(Debug, Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
 #[repr(C)]
 pub(crate) struct SpanMessage {
     pub(crate) len: u64,
-    /// Where the span was granted, as an offset in the arena.
+    /// The offset of the granted span in the arena.
     pub(crate) offset: u64,
 }
 
-/// What the host does about the messages of a child. Called on the supervisor's thread.
+/// Handles the messages of a child. Called on the supervisor's thread.
 pub(crate) trait LinkOwner: Send + Sync {
-    /// Reserves a span for a result; its offset, or `None` without memory.
+    /// Reserves a span for a result. Returns its offset, or `None` without memory.
     fn grant(&self, len: u64) -> Option<u64>;
 
     /// The child has copied its argument.
     fn argument_copied(&self) {}
 
-    /// Nothing more will arrive: the child ends, has closed its end, or has sent nonsense.
+    /// No more messages will arrive: the child ends, has closed its end, or has sent an invalid
+    /// message.
     fn closed(&self);
 
-    /// The child has not received its answers for seconds: it cannot go on.
+    /// The child has not received its answers for seconds, so it cannot continue.
     fn stalled(&self);
 }
 
@@ -69,7 +70,7 @@ impl ChildLink {
         Ok(link)
     }
 
-    /// Lets the child begin. Call it without any lock that the owner takes.
+    /// Sends the permit to begin. Call it without any lock that the owner takes.
     pub(crate) fn permit(&self) {
         self.outbox.add(&PERMIT);
         self.send();
@@ -82,7 +83,7 @@ impl ChildLink {
         }
     }
 
-    /// Sends what waits. If there is no room it is tried again later.
+    /// Sends the pending messages. If there is no room, retries later.
     fn send(&self) {
         match (self.outbox.send(&self.socket), self.supervisor.upgrade(), self.token.get()) {
             (SendState::Done, ..) => {}

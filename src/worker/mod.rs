@@ -1,11 +1,11 @@
-//! One way to run a function in another process.
+//! Runs functions in other processes.
 //!
-//! A worker is a child of the fork server with a queue pair of its own in the arena
-//! (`queue_pair.rs`). The host offers calls and drains results (`host_side.rs`); the child claims
-//! calls, runs them and commits their results (`worker_side.rs`, `child.rs`, `invocation.rs`). The
-//! layers above decide which worker gets which call, and what becomes of a call whose worker dies.
+//! A worker is a child of the fork server with its own queue pair in the arena (`queue_pair.rs`).
+//! The host offers calls and drains results (`host_side.rs`). The child claims calls, runs them and
+//! commits their results (`worker_side.rs`, `child.rs`, `invocation.rs`). Higher layers decide
+//! which worker gets which call, and handle the calls of a dead worker.
 //!
-//! `src/pool/README.md` has the protocol, step by step, and why it holds.
+//! `src/pool/README.md` describes the protocol step by step, and argues why it is correct.
 
 #[cfg(not(loom))]
 pub(crate) mod backoff;

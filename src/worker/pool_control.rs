@@ -10,7 +10,7 @@ use crate::region::arena::{Arena, Contents, Span};
 use crate::worker::cpu_spread::{CpuTable, WORKERS_MAX};
 use crate::worker::wakeup::DriverWord;
 
-/// What all workers of a pool share with the host.
+/// The words that all workers of a pool share with the host.
 ///
 /// | field         | written by        | read by | guard                  | if the writer dies     |
 /// |---------------|-------------------|---------|------------------------|------------------------|
@@ -22,10 +22,10 @@ use crate::worker::wakeup::DriverWord;
 pub(crate) struct PoolControl {
     pub(crate) driver: DriverWord,
     _driver: [u32; 15],
-    /// 1: a worker that runs out of offers should ring, because others have some to spare.
+    /// 1: a worker without offers should ring, because others have more than they need.
     pub(crate) has_surplus: AtomicU32,
     _has_surplus: [u32; 15],
-    /// Which processor each worker runs on.
+    /// The processor of each worker.
     pub(crate) cpus: CpuTable<WORKERS_MAX>,
 }
 
@@ -49,12 +49,12 @@ impl HostPoolControl {
     }
 
     fn control(&self) -> &PoolControl {
-        // SAFETY: the span is as large as a control block, aligned to a cache line, lives as long
-        // as `self`, and a control block is nothing but atomics and padding.
+        // SAFETY: the span is as large as a control block, aligned to a cache line, and lives as
+        // long as `self`; a control block consists of atomics and padding.
         unsafe { &*self.span.as_ptr().cast::<PoolControl>() }
     }
 
-    /// The word that says which thread the workers have to wake.
+    /// The word that names the thread that workers have to wake.
     pub(crate) fn driver(&self) -> &DriverWord {
         &self.control().driver
     }
@@ -62,8 +62,8 @@ impl HostPoolControl {
     pub(crate) fn set_has_surplus(&self, has_surplus: bool) {
         let word = &self.control().has_surplus;
         let value = u32::from(has_surplus);
-        // Relaxed: a worker that parks looks at it after a fence, and `HostSide::wake` has the
-        // other one. Storing only what changes keeps the line shared.
+        // Relaxed: a worker that parks loads it after a fence, and `HostSide::wake` has the other
+        // one. Storing only changed values keeps the cache line shared.
         if word.load(Ordering::Relaxed) != value {
             word.store(value, Ordering::Relaxed);
         }

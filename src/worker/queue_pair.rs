@@ -1,8 +1,8 @@
 //! A worker's queue pair: slots and rings in shared memory.
 //!
 //! Every worker has its own queue pair and writes to no other. A dying or faulty worker can corrupt
-//! only its own, and its replacement gets a new one. All words are atomics: no `&T` to plain data
-//! is ever made of it.
+//! only its own, and its replacement gets a new one. All words are atomics: there is never a `&T`
+//! to plain data in it.
 
 use std::mem::offset_of;
 
@@ -19,7 +19,7 @@ pub(crate) const TASK_INLINE_BYTES: usize = TASK_INLINE_WORDS * 8;
 pub(crate) const RESULT_INLINE_BYTES: usize = RESULT_INLINE_WORDS * 8;
 /// Larger payloads are in spans of the arena.
 pub(crate) const RING_PAYLOAD_BYTES_MAX: usize = 64 << 10;
-/// Capacity of each byte ring: a payload of the largest size fits behind any other.
+/// The capacity of each byte ring: a payload of the largest size fits after any other.
 pub(crate) const RING_BYTES: usize = 2 * RING_PAYLOAD_BYTES_MAX;
 /// The longest crash message, in bytes.
 pub(crate) const CRASH_MESSAGE_BYTES: usize = 1016;
@@ -27,7 +27,7 @@ pub(crate) const CRASH_MESSAGE_BYTES: usize = 1016;
 const TASK_INLINE_WORDS: usize = 12;
 pub(crate) const RESULT_INLINE_WORDS: usize = 5;
 
-/// The words that a worker and its host share beside slots and rings.
+/// The words that a worker and its host share, in addition to slots and rings.
 ///
 /// | field               | written by        | read by | guard                       | if the writer dies    |
 /// |---------------------|-------------------|---------|-----------------------------|-----------------------|
@@ -38,7 +38,7 @@ pub(crate) const RESULT_INLINE_WORDS: usize = 5;
 /// | `parked`            | worker; host to 0 | both    | Dekker with the claim word  | replaced by a new one |
 /// | `ready`             | worker, once      | host    | Release / Acquire; kept by  | 0: died in start-up   |
 /// |                     |                   |         | the host once seen          |                       |
-/// | `phase`             | worker            | host    | none: a stage, no result    | says where it died    |
+/// | `phase`             | worker            | host    | none: a stage, no result    | shows where it died   |
 /// | `started_ns`        | worker            | host    | `phase`; limited to between | replaced by a new one |
 /// |                     |                   |         | offer and claim first seen  |                       |
 /// | `waiting`           | worker            | host    | Dekker with `bytes_read`    | replaced by a new one |
@@ -46,24 +46,24 @@ pub(crate) const RESULT_INLINE_WORDS: usize = 5;
 /// | `crash_message`     | worker            | host    | `crash_message_len`         | as above              |
 #[repr(C, align(64))]
 pub(crate) struct Header {
-    /// Ring the driver when the result of this sequence number, or a later one, is committed.
+    /// Ring the driver when the result of this task, or a later one, is committed.
     pub(crate) wake_at: AtomicU64,
-    /// Position in the result ring up to which the host has copied everything out.
+    /// The position in the result ring up to which the host has copied the bytes.
     pub(crate) bytes_read: AtomicU64,
-    /// The sequence number of the latest task that was asked to end early; 0 for none.
+    /// The sequence number of the latest task that was requested to end early; 0 for none.
     pub(crate) cancel_seq: AtomicU64,
-    /// 1: leave when nothing is offered.
+    /// 1: exit when nothing is offered.
     pub(crate) stop: AtomicU32,
     _host: [u32; 9],
     pub(crate) parked: ParkWord,
     _parked: [u32; 15],
-    /// The worker's process id, once start-up is over, initializer included; 0 before.
+    /// The worker's process id, once it is ready (initializer included); 0 before.
     pub(crate) ready: AtomicU32,
     /// 1: the worker waits for room in the result ring.
     pub(crate) waiting: AtomicU32,
-    /// Sequence number and [`Stage`] of the task that runs: `seq << 2 | stage`.
+    /// Sequence number and [`Stage`] of the running task: `seq << 2 | stage`.
     pub(crate) phase: AtomicU64,
-    /// When it started: CLOCK_MONOTONIC, in nanoseconds.
+    /// The start time of that task: CLOCK_MONOTONIC, in nanoseconds.
     pub(crate) started_ns: AtomicU64,
     _worker: [u64; 5],
     /// The length of `crash_message`, in bytes; 0 for none.
@@ -72,7 +72,7 @@ pub(crate) struct Header {
     pub(crate) crash_message: [AtomicU64; CRASH_MESSAGE_BYTES / 8],
 }
 
-/// How far a worker has come with the task that `phase` names.
+/// The stage of the task in `phase`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Stage {
     Decoding = 0,
@@ -86,7 +86,7 @@ pub(crate) enum Stage {
 /// |------------|----------------------|---------|------------|------------------------------|
 /// | `claim`    | host; both by CAS    | both    | `claim.rs` | OFFERED: goes to another     |
 /// |            |                      |         |            | worker; CLAIMED: task died   |
-/// | the others | host, before `claim` | worker  | `claim`    | host's record is the truth   |
+/// | the others | host, before `claim` | worker  | `claim`    | the host's record counts     |
 #[repr(C, align(128))]
 pub(crate) struct TaskSlot {
     pub(crate) claim: AtomicU64,
@@ -94,7 +94,7 @@ pub(crate) struct TaskSlot {
     pub(crate) function: AtomicU64,
     /// Packed [`TaskMeta`].
     pub(crate) meta: AtomicU64,
-    /// Where the payload is: position in the task ring, or offset in the arena.
+    /// The place of the payload: position in the task ring, or offset in the arena.
     pub(crate) place: AtomicU64,
     pub(crate) inline: [AtomicU64; TASK_INLINE_WORDS],
 }
@@ -111,13 +111,13 @@ pub(crate) struct ResultSlot {
     pub(crate) seq: AtomicU64,
     /// Packed [`ResultMeta`].
     pub(crate) meta: AtomicU64,
-    /// Where the payload is: position in the result ring, or offset in the arena.
+    /// The place of the payload: position in the result ring, or offset in the arena.
     pub(crate) place: AtomicU64,
     pub(crate) inline: [AtomicU64; RESULT_INLINE_WORDS],
 }
 
-/// A queue pair, as it is in the arena. A new one is zero up to [`QueuePair::ZEROED_BYTES`]. The
-/// rings are not zeroed: nothing of them is read before it was written, and zeroing takes long.
+/// A queue pair in the arena. A new one is zero up to [`QueuePair::ZEROED_BYTES`]. The rings are
+/// not zeroed: they are read only where they were written, and zeroing takes long.
 #[repr(C)]
 pub(crate) struct QueuePair {
     pub(crate) header: Header,
@@ -142,7 +142,7 @@ const _: () = {
     assert!(RING_BYTES.is_power_of_two());
 };
 
-/// Where a payload lies.
+/// The place of a payload.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Place {
     /// In the slot.
@@ -172,15 +172,15 @@ impl Place {
     }
 }
 
-/// The most handles of one task: what its slot can count.
+/// The most handles of one task: the largest number that its slot can store.
 pub(crate) const HANDLES_MAX: usize = (1 << 20) - 1;
 
-/// What a task slot says about its payload.
+/// A task slot's description of its payload.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct TaskMeta {
-    /// Payload bytes, the lease table in front included.
+    /// The size of the payload in bytes, including the lease table.
     pub(crate) len: usize,
-    /// Leases in that table.
+    /// The number of leases in that table.
     pub(crate) leases: usize,
     pub(crate) place: Place,
 }
@@ -208,35 +208,35 @@ pub(crate) enum Status {
     Value,
     /// The payload is a message and a location.
     Panicked,
-    /// The payload says why the argument could not be decoded.
+    /// The payload is the error of decoding the argument.
     ArgumentCodec,
-    /// The payload says why the result could not be encoded.
+    /// The payload is the error of encoding the result.
     ResultCodec,
     /// The task was recalled; the worker has skipped it.
     Skipped,
 }
 
-/// Why a worker leaves by itself.
+/// Why a worker exits on its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum LeaveReason {
-    /// It has run as many tasks as it may.
+    /// It has run its maximum of tasks.
     Tasks,
-    /// It has more memory resident than it may.
+    /// It has more resident memory than its limit.
     Memory,
-    /// A handle to an array has outlived its task, or its descriptors are gone.
+    /// A handle to an array has outlived its task, or its descriptors are closed.
     Unclean,
 }
 
-/// What a result slot says.
+/// The contents of a result slot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct ResultMeta {
     pub(crate) status: Status,
-    /// The worker exits now, by itself, and will not look at its other offers.
+    /// The worker exits now on its own, and ignores its other offers.
     pub(crate) leaving: Option<LeaveReason>,
-    /// How long the function ran, in nanoseconds, to 19 significant bits; at most 13 days.
+    /// The run time of the function in nanoseconds, to 19 significant bits; at most 13 days.
     pub(crate) elapsed_ns: u64,
-    /// Payload bytes. For a span only the low 32 bits: the host knows the length of the span that
-    /// it granted.
+    /// The size of the payload in bytes. For a span only the low 32 bits: the host knows the length
+    /// of the span that it granted.
     pub(crate) len: usize,
     pub(crate) place: Place,
 }
@@ -244,7 +244,7 @@ pub(crate) struct ResultMeta {
 /// Significant bits of a time in a result slot.
 const ELAPSED_BITS: u32 = 19;
 
-/// A time as 19 bits and how far they are shifted, in 5 bits.
+/// Packs a time as 19 bits and a shift of 5 bits.
 fn pack_elapsed(ns: u64) -> u64 {
     let ns = ns.min((1 << (ELAPSED_BITS + 31)) - 1);
     let shift = (u64::BITS - ns.leading_zeros()).saturating_sub(ELAPSED_BITS);
@@ -257,7 +257,7 @@ fn unpack_elapsed(packed: u64) -> u64 {
 
 impl ResultMeta {
     /// `(meta, place)` words. Bits 0..32 length, 32..56 elapsed, 56..60 status, 60..62 place,
-    /// 62..64 why it leaves.
+    /// 62..64 reason for leaving.
     pub(crate) fn pack(self) -> (u64, u64) {
         let (kind, value) = self.place.pack();
         let status = match self.status {
@@ -305,28 +305,28 @@ impl ResultMeta {
 /// |---------|--------------------------------|------------|---------------------|--------------------|
 /// | `words` | the one writer of the direction| the reader | claim or commit word| never committed    |
 ///
-/// A payload never wraps: one that would not fit before the end starts at the next multiple of
-/// [`RING_BYTES`]. Writer and reader know positions from slots, so the ring has no head or tail.
+/// A payload never wraps: if it does not fit before the end, it starts at the next multiple of
+/// [`RING_BYTES`]. Slots contain the positions, so the ring has no head or tail.
 #[repr(C, align(64))]
 pub(crate) struct ByteRing {
     words: [AtomicU64; RING_BYTES / 8],
 }
 
 impl ByteRing {
-    /// One of zeros.
+    /// A ring of zeros.
     #[cfg(any(test, fuzzing))]
     pub(crate) fn zeroed() -> Box<ByteRing> {
         Box::new(ByteRing { words: [const { AtomicU64::new(0) }; RING_BYTES / 8] })
     }
 
-    /// Where a payload of `len` bytes goes if the next free position is `head` and everything
+    /// The place of a payload of `len` bytes if the next free position is `head` and everything
     /// before `tail` is read: its position and the next head, or `None` if there is no room.
     pub(crate) fn place(head: u64, tail: u64, len: usize) -> Option<(u64, u64)> {
         let ring = RING_BYTES as u64;
         let len = (len as u64).next_multiple_of(8);
         let start = if head % ring + len > ring { head.next_multiple_of(ring) } else { head };
         let end = start + len;
-        // The other side writes `tail`: one that is ahead of us leaves no room.
+        // The other side writes `tail`: an invalid one beyond `head` leaves no room.
         (len <= ring && end.wrapping_sub(tail) <= ring).then_some((start, end))
     }
 
@@ -352,7 +352,7 @@ impl ByteRing {
     }
 }
 
-/// Stores `bytes` into as many words as they need.
+/// Stores `bytes` in as many words as needed.
 #[inline]
 pub(crate) fn store_words(words: &[AtomicU64], bytes: &[u8]) {
     let (chunks, rest) = bytes.as_chunks::<8>();
@@ -366,26 +366,26 @@ pub(crate) fn store_words(words: &[AtomicU64], bytes: &[u8]) {
     }
 }
 
-/// Fewer than 8 bytes as a word, padded with zeros. Loaded byte by byte: most payloads are short,
-/// and were just stored by the byte, so that a wider load would stall.
+/// Fewer than 8 bytes as a word, padded with zeros. Loaded byte by byte: most payloads are short
+/// and were just stored bytewise, so a wider load would stall.
 #[inline]
 pub(crate) fn last_word(bytes: &[u8]) -> u64 {
     u64::from_le(bytes.iter().rev().fold(0, |word, &byte| word << 8 | u64::from(byte)))
 }
 
-/// Appends the first `len` bytes of `words` to `out`; `words` must hold that many.
+/// Appends the first `len` bytes of `words` to `out`; `words` must have that many.
 pub(crate) fn load_words(words: &[AtomicU64], len: usize, out: &mut Vec<u8>) {
     out.reserve(len.next_multiple_of(8));
     let start = out.len();
     for word in &words[..len.div_ceil(8)] {
-        // Relaxed: made visible by the claim or commit word that was read before.
+        // Relaxed: made visible by the claim or commit word that was loaded before.
         out.extend_from_slice(&word.load(Ordering::Relaxed).to_ne_bytes());
     }
     out.truncate(start + len);
 }
 
 impl QueuePair {
-    /// The bytes that must be zero in a new queue pair: header and slots.
+    /// The number of bytes that must be zero in a new queue pair: header and slots.
     pub(crate) const ZEROED_BYTES: usize = offset_of!(QueuePair, task_bytes);
 
     pub(crate) fn task(&self, seq: u64) -> &TaskSlot {

@@ -1,4 +1,4 @@
-//! What words say, and whether it survives the way through them.
+//! Tests that packed words keep their values.
 
 use super::*;
 use proptest::prelude::*;

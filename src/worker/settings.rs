@@ -8,14 +8,14 @@ use crate::error::{Error, Result};
 use crate::process::host_snapshot::ProcessAttributes;
 use crate::sys::{process, sched};
 
-/// What a caller has set. The child receives it as it is, and applies its part.
+/// The settings of a caller. The child receives them unchanged, and applies its part.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(crate) struct Settings {
     pub(crate) env: BTreeMap<String, String>,
     pub(crate) nice: Option<i32>,
     /// Processors to run on, by number.
     pub(crate) affinity: Option<Vec<usize>>,
-    /// Limit of its data memory, in bytes.
+    /// The limit on its data memory, in bytes.
     pub(crate) memory_hard_bytes: Option<u64>,
     pub(crate) captures_stderr: bool,
     pub(crate) inherits_stdin: bool,
@@ -26,7 +26,7 @@ impl Settings {
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidArgument`] for the first that is not.
+    /// [`Error::InvalidArgument`] for the first setting that is not.
     pub(crate) fn check(&self) -> Result<()> {
         if let Some(nice) = self.nice.filter(|nice| !(-20..=19).contains(nice)) {
             return Err(Error::invalid("the niceness", nice, "-20 to 19"));
@@ -51,8 +51,8 @@ impl Settings {
         attributes
     }
 
-    /// Applies niceness, processors and memory limit to this process. With `is_strict`, niceness
-    /// and processors that cannot be had are errors; otherwise they are left as they are.
+    /// Applies niceness, processors and memory limit to this process. With `is_strict`, unavailable
+    /// niceness and processors are errors; otherwise they stay unchanged.
     ///
     /// # Errors
     ///

@@ -8,10 +8,10 @@
 //! |---------|---------------------|---------------------|-----------------------|-----------------------|
 //! | worker  | `ParkWord` = 1      | claim word          | claim word (an offer) | `ParkWord`            |
 //! | worker  | `ParkWord` = 1      | room in its ring    | room (a drain)        | `ParkWord`            |
-//! | driver  | `DriverWord` = whom | result words        | result (a commit)     | `DriverWord`          |
+//! | driver  | `DriverWord` = kind | result words        | result (a commit)     | `DriverWord`          |
 //!
-//! A worker that dies between the swap of the driver word and its wake-up has woken nobody. The
-//! supervisor learns of the death and calls [`DriverWord::wake_joiner_anyway`].
+//! A worker that dies between the swap of the driver word and its wake-up has woken no thread. The
+//! supervisor notices the death and calls [`DriverWord::wake_joiner_anyway`].
 
 use std::time::Duration;
 
@@ -22,10 +22,10 @@ use crate::sys::futex;
 
 /// The word on which a worker sleeps.
 ///
-/// | value | meaning                          | written by                  | if the writer dies |
-/// |-------|----------------------------------|-----------------------------|--------------------|
-/// | 0     | the worker is awake, or is woken | worker; host when it wakes  | it is made anew    |
-/// | 1     | it sleeps, or is about to        | worker                      | it is made anew    |
+/// | value | meaning                          | written by                  | if the writer dies    |
+/// |-------|----------------------------------|-----------------------------|-----------------------|
+/// | 0     | the worker is awake, or is woken | worker; host when it wakes  | a new one replaces it |
+/// | 1     | it sleeps, or is about to        | worker                      | a new one replaces it |
 #[repr(transparent)]
 #[derive(Debug)]
 pub(crate) struct ParkWord(AtomicU32);
@@ -61,20 +61,20 @@ impl ParkWord {
         }
     }
 
-    /// Host: wakes the worker if it sleeps. The caller has stored what makes the worker ready.
+    /// Host: wakes the worker if it sleeps. The caller has made the worker's condition true before.
     #[inline]
     pub(crate) fn wake(&self) {
-        // SeqCst: pairs with the fence in `park`. Either the worker sees that it is ready, or this
-        // load sees that it has parked.
+        // SeqCst: pairs with the fence in `park`. Either the worker sees its condition true, or
+        // this load sees that it has parked.
         fence(Ordering::SeqCst);
         if self.is_parked() && self.0.swap(0, Ordering::Relaxed) == 1 {
             futex::wake(&self.0, 1);
         }
     }
 
-    /// Host: wakes the worker even if the word says that it does not sleep. The word may be wrong.
+    /// Host: wakes the worker even if the word says that it is awake, which may be wrong.
     pub(crate) fn wake_anyway(&self) {
-        // Relaxed: the worker checks what it is offered when it wakes.
+        // Relaxed: the worker checks its condition when it wakes.
         self.0.store(0, Ordering::Relaxed);
         futex::wake(&self.0, 1);
     }
@@ -86,11 +86,11 @@ impl ParkWord {
     }
 }
 
-/// Which thread drives the pool while nobody looks at the results.
+/// The thread that must be woken to drive the pool.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u32)]
 pub(crate) enum Driver {
-    /// A thread looks at the results; no worker needs to wake one.
+    /// A thread reads the results; no wake-up is needed.
     Awake = 0,
     /// A joining thread sleeps on the word.
     Joiner = 1,
@@ -99,7 +99,7 @@ pub(crate) enum Driver {
 }
 
 impl Driver {
-    /// Any other value was not written by the protocol; it is read as no sleeper.
+    /// The protocol writes no other value; another one is read as no sleeper.
     fn from_word(word: u32) -> Driver {
         match word {
             1 => Driver::Joiner,
@@ -109,11 +109,11 @@ impl Driver {
     }
 }
 
-/// The word that says which [`Driver`] the workers have to wake.
+/// The word that names the [`Driver`] that workers have to wake.
 ///
 /// | written by          | read by | guard                  | if the writer dies                     |
 /// |---------------------|---------|------------------------|----------------------------------------|
-/// | host, under mutex   | all     | Dekker with the commit | everything ends with the host          |
+/// | host, under mutex   | all     | Dekker with the commit | all end with the host                  |
 /// | workers, to `Awake` | all     | swap                   | the supervisor wakes the joiner anyway |
 #[repr(transparent)]
 #[derive(Debug)]
@@ -135,9 +135,9 @@ impl DriverWord {
         self.0.store(driver as u32, Ordering::Relaxed);
     }
 
-    /// Host: asks the workers to wake `driver` at their next awaited commit. The caller has stored
-    /// which commits are awaited. Returns false, and resets the word, if `has_result` finds one
-    /// already: then nobody may wake the driver.
+    /// Host: requests that workers wake `driver` at their next awaited commit. The caller has
+    /// stored which commits are awaited. If `has_result` finds one already, resets the word and
+    /// returns false: then no worker wakes the driver.
     pub(crate) fn arm(&self, driver: Driver, has_result: impl FnOnce() -> bool) -> bool {
         self.set(driver);
         // SeqCst: pairs with the fence in `take_after_commit`.
@@ -158,7 +158,7 @@ impl DriverWord {
         if is_awaited() { self.take() } else { Driver::Awake }
     }
 
-    /// Worker: the driver to wake, which no other worker gets.
+    /// Worker: takes the driver to wake; no other worker gets it.
     pub(crate) fn take(&self) -> Driver {
         // Relaxed: the word carries no data; the fences order everything else.
         if self.get() == Driver::Awake {
@@ -183,7 +183,7 @@ impl DriverWord {
     }
 
     /// Host: wakes the joining thread even if the word says that none sleeps: a worker that died
-    /// between its swap and its wake-up has changed the word and woken nobody.
+    /// between its swap and its wake-up has changed the word and woken no thread.
     pub(crate) fn wake_joiner_anyway(&self) {
         self.set(Driver::Awake);
         futex::wake(&self.0, 1);
@@ -240,8 +240,8 @@ mod loom_tests {
         loom::model(|| parked_worker_gets_an_offer(wake_without_fence));
     }
 
-    /// What a driver and a worker share: the host's mutex, the driver word, the awaited commit, the
-    /// result, and whether the supervisor has learnt of the worker's death.
+    /// The words of a driver and a worker: the host's mutex, the driver word, the awaited commit,
+    /// the result, and whether the supervisor has noticed the worker's death.
     struct Shared {
         mutex: Mutex<()>,
         driver: DriverWord,
@@ -261,7 +261,7 @@ mod loom_tests {
             is_set(&self.result) || is_set(&self.death)
         }
 
-        /// The driver's side, as `Core::sleep` has it.
+        /// The driver's side, as in `Core::sleep`.
         fn join(&self) {
             loop {
                 let state = self.mutex.lock().unwrap();
@@ -278,7 +278,7 @@ mod loom_tests {
             }
         }
 
-        /// The worker's side, as `WorkerSide::commit` has it.
+        /// The worker's side, as in `WorkerSide::commit`.
         fn commit(&self, take: fn(&Shared) -> Driver) {
             set(&self.result);
             if take(self) == Driver::Joiner {
@@ -322,7 +322,7 @@ mod loom_tests {
     }
 
     /// Kills a worker before each operation of its commit. The supervisor, here the main thread,
-    /// learns of the death and calls `wake`.
+    /// notices the death and calls `wake`.
     fn deaths_in_a_commit(wake: fn(&DriverWord)) {
         let mut operations = 0;
         let has_died = Arc::new(AtomicBool::new(true));

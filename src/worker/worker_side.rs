@@ -1,4 +1,4 @@
-//! The worker's end of a queue pair: claiming, committing, sleeping.
+//! The worker's end of a queue pair: claims, commits, sleeps.
 #![allow(unsafe_code)]
 
 use std::sync::atomic::Ordering;
@@ -27,10 +27,10 @@ pub(crate) struct Claimed {
     pub(crate) meta: TaskMeta,
 }
 
-/// What [`WorkerSide::next`] found.
+/// The result of [`WorkerSide::next`].
 #[derive(Debug)]
 pub(crate) enum Next {
-    /// A task to run; its payload, unless it lies in a span, is in the buffer.
+    /// A task to run. Its payload is in the buffer, unless it is in a span.
     Task(Claimed),
     /// Nothing is offered.
     Nothing,
@@ -41,7 +41,7 @@ pub(crate) enum Next {
 pub(crate) enum ResultBody<'a> {
     /// At most [`RING_PAYLOAD_BYTES_MAX`] bytes, to be copied into slot or ring.
     Bytes(&'a [u8]),
-    /// Bytes that were written to the arena already.
+    /// Bytes that were written to the arena before.
     Span { at: u64, len: usize },
 }
 
@@ -51,13 +51,13 @@ pub(crate) struct WorkerSide {
     queues: *const QueuePair,
     /// Wakes the pool's driver; `None` in a one-off process, which has no driver.
     waker: Option<Waker>,
-    /// The sequence number to look for next.
+    /// The sequence number of the next task.
     seq: u64,
-    /// Next free position of the result ring.
+    /// The next free position of the result ring.
     bytes_head: u64,
-    /// When the last task ended, which is when the next one begins if it follows at once.
+    /// The end time of the last task, which is the start time of the next if that follows at once.
     last_ns: u64,
-    /// How long the claimed task ran; 0 until it has ended.
+    /// The run time of the claimed task; 0 until it has ended.
     elapsed_ns: u64,
 }
 
@@ -71,7 +71,7 @@ struct Waker {
 impl Waker {
     fn control(&self) -> &PoolControl {
         // SAFETY: `WorkerSide::attach` checked bounds; the window stays mapped until the process
-        // ends; the host aligned the span; it is nothing but atomics and padding.
+        // ends; the host aligned the span; it consists of atomics and padding.
         unsafe { &*self.control }
     }
 
@@ -85,11 +85,11 @@ impl Waker {
 }
 
 impl WorkerSide {
-    /// Attaches the queue pair and, in a worker of a pool, the control block at their offsets.
+    /// Attaches the queue pair and, in a worker of a pool, the control block at these offsets.
     ///
     /// # Errors
     ///
-    /// [`Error::Corrupt`](crate::Error::Corrupt) if an offset is not inside the arena.
+    /// [`Error::Corrupt`](crate::Error::Corrupt) if an offset is outside the arena.
     pub(crate) fn attach(
         windows: &Windows,
         queues: u64,
@@ -110,12 +110,13 @@ impl WorkerSide {
     }
 
     pub(crate) fn queues(&self) -> &'static QueuePair {
-        // SAFETY: `attach` checked bounds; the window stays mapped until the process ends; the
-        // host aligned the span; a queue pair is nothing but atomics and padding.
+        // SAFETY: `attach` checked bounds; the window stays mapped until the process ends; the host
+        // aligned the span; a queue pair consists of atomics and padding.
         unsafe { &*self.queues }
     }
 
-    /// Reports that the worker is ready, and wakes the supervisor: a thread may wait for that.
+    /// Reports that the worker is ready, and wakes the supervisor, because a thread may wait for
+    /// that.
     pub(crate) fn set_ready(&self) {
         // A plain call: caching the process id for one use would cost two page faults.
         self.queues().header.ready.store(std::process::id(), Ordering::Release);
@@ -124,7 +125,7 @@ impl WorkerSide {
         }
     }
 
-    /// Claims the next task that is offered, and copies its payload.
+    /// Claims the next offered task, and copies its payload.
     pub(crate) fn next(&mut self, payload: &mut Vec<u8>) -> Result<Next> {
         loop {
             let seq = self.seq;
@@ -177,12 +178,12 @@ impl WorkerSide {
         }
     }
 
-    /// Whether `bytes` can be committed without a span.
+    /// Whether `len` bytes can be committed without a span.
     pub(crate) fn fits_ring(len: usize) -> bool {
         len <= RING_PAYLOAD_BYTES_MAX
     }
 
-    /// Ends the measurement of the claimed task. Returns how long it ran, in nanoseconds.
+    /// Stops timing the claimed task. Returns its run time in nanoseconds.
     pub(crate) fn stop_clock(&mut self) -> u64 {
         let now = clock::now_ns();
         self.elapsed_ns = now.saturating_sub(self.last_ns);
@@ -190,12 +191,12 @@ impl WorkerSide {
         self.elapsed_ns
     }
 
-    /// The next task does not begin when this one ended: clean-up took time.
+    /// The next task does not begin at this one's end, because clean-up took time.
     pub(crate) fn restart_clock(&mut self) {
         self.last_ns = 0;
     }
 
-    /// Publishes the result of the claimed (or skipped) task and goes to the next one.
+    /// Publishes the result of the claimed (or skipped) task and advances to the next one.
     pub(crate) fn commit(
         &mut self,
         status: Status,
@@ -250,7 +251,7 @@ impl WorkerSide {
                 self.bytes_head = end;
                 return at;
             }
-            // Full of results that were not drained: wakes the driver.
+            // Full of undrained results: wakes the driver.
             header.waiting.store(1, Ordering::Relaxed);
             let has_room = || header.bytes_read.load(Ordering::Acquire) != read;
             header.parked.park(has_room, || self.ring(), Some(ROOM_RETRY));
@@ -258,20 +259,20 @@ impl WorkerSide {
         }
     }
 
-    /// Whether something is offered, or the worker should leave.
+    /// Whether a task is offered, or the worker should exit.
     fn has_work_or_stop(&self) -> bool {
         claim::read(&self.queues().task(self.seq).claim, self.seq) != Claim::Other
             || self.should_stop()
     }
 
-    /// Whether the host asked this worker to leave when nothing is offered.
+    /// Whether the host told this worker to exit when nothing is offered.
     pub(crate) fn should_stop(&self) -> bool {
         self.queues().header.stop.load(Ordering::Acquire) == 1
     }
 
-    /// Waits until something is offered, or the worker should leave. It pauses, moves to a less
-    /// crowded processor, yields for `budget`, and then sleeps. `before_sleep` is called before it
-    /// sleeps, and again after the time that it returns.
+    /// Waits until a task is offered, or the worker should exit. It pauses, moves to a less crowded
+    /// processor, yields for `budget`, and then sleeps. `before_sleep` is called before it sleeps,
+    /// and again after the time that it returns.
     pub(crate) fn wait(
         &mut self,
         budget: Duration,
@@ -290,14 +291,14 @@ impl WorkerSide {
         }
     }
 
-    /// Removes this worker from the table of processors, before it ends.
+    /// Removes this worker from the table of processors, before it exits.
     pub(crate) fn leave_cpu_table(&self, spread: &CpuSpread) {
         if let Some(waker) = &self.waker {
             spread.leave(&waker.control().cpus);
         }
     }
 
-    /// Sleeps until something is offered, or the worker should leave: true; or for `timeout`.
+    /// Sleeps until a task is offered or the worker should exit (true), or for `timeout` (false).
     fn park(&self, timeout: Option<Duration>) -> bool {
         let before_sleep = || {
             #[cfg(feature = "failpoints")]
@@ -315,7 +316,7 @@ impl WorkerSide {
     /// Clears the crash message of a task that the worker survived.
     pub(crate) fn clear_crash_message(&self) {
         let len = &self.queues().header.crash_message_len;
-        // Relaxed: only this process writes it. Loading first keeps the line shared.
+        // Relaxed: only this process writes it. Loading first keeps the cache line shared.
         if len.load(Ordering::Relaxed) != 0 {
             len.store(0, Ordering::Release);
         }
@@ -329,5 +330,5 @@ impl WorkerSide {
     }
 }
 
-/// How long to wait for room before ringing again. A host that was stopped may miss a ring.
+/// How long to wait for room before ringing again, because a stopped host may miss a ring.
 const ROOM_RETRY: Duration = Duration::from_millis(100);
