@@ -1,4 +1,4 @@
-//! Atomics and mutexes, of the standard library or of loom.
+//! Atomics and mutexes: the standard library's, or loom's.
 
 #[cfg(loom)]
 pub(crate) use loom::sync::{Mutex, MutexGuard};
@@ -13,9 +13,9 @@ pub(crate) use std::sync::{Mutex, MutexGuard};
 
 /// Loom's atomics, with one addition: a thread can be made to die at its n-th operation.
 ///
-/// A killed process stops between two instructions and leaves shared memory as it is. A model
-/// thread does the same: at the fatal operation it unwinds, and everything it does to shared
-/// words while unwinding (its guards' drops, say) has no effect.
+/// A killed process stops between two instructions and leaves shared memory unchanged. A model
+/// thread does the same: at the fatal operation it unwinds, and all its later operations on shared
+/// words, as those of dropped guards, have no effect.
 #[cfg(loom)]
 pub(crate) mod mortal {
     use std::cell::Cell;
@@ -33,11 +33,11 @@ pub(crate) mod mortal {
         Over,
     }
 
-    /// What is thrown to stop a dying thread.
+    /// The panic payload that stops a dying thread.
     struct Died;
 
-    /// Counts one operation on shared memory. False means that the caller is dead already, and
-    /// the operation must have no effect.
+    /// Counts one operation on shared memory. False means that the caller is dead, and the
+    /// operation must have no effect.
     pub(crate) fn step() -> bool {
         match LIFE.with(Cell::get) {
             Life::Immortal => true,
@@ -53,8 +53,8 @@ pub(crate) mod mortal {
         }
     }
 
-    /// Runs `section` and kills it before its operation number `operations` (from 0). Returns its
-    /// value if it ended first.
+    /// Runs `section` and kills it before its operation number `operations` (from 0). Returns the
+    /// value of `section` if that ended first.
     pub(crate) fn live_for<T>(operations: usize, section: impl FnOnce() -> T) -> Option<T> {
         LIFE.with(|life| life.set(Life::OperationsLeft(operations)));
         let outcome = catch_unwind(AssertUnwindSafe(section));
@@ -72,7 +72,7 @@ pub(crate) mod mortal {
         }
     }
 
-    // A macro because loom's two types share no trait; a generic over a home-made trait was
+    // A macro because loom's two types share no trait; a generic function over a private trait was
     // twice as long.
     macro_rules! mortal_atomic {
         ($name:ident, $value:ty) => {
@@ -87,7 +87,8 @@ pub(crate) mod mortal {
                 pub(crate) fn load(&self, order: Ordering) -> $value {
                     if step() { self.0.load(order) } else { 0 }
                 }
-                /// A relaxed load that is no operation of the thread's own: the kernel's, say.
+                /// A relaxed load that is not an operation of the thread, but of the kernel, for
+                /// example.
                 pub(crate) fn peek(&self) -> $value {
                     self.0.load(Ordering::Relaxed)
                 }

@@ -14,8 +14,8 @@ pub type Result<T> = std::result::Result<T, Error>;
 
 /// Why a call failed.
 ///
-/// Each variant stands for a remedy: match on it to decide what to do next. The message has the
-/// values and, where there is one, the next step.
+/// Each variant stands for a remedy: match on it to decide what to do next. The message contains
+/// the values and, if there is one, the next step.
 ///
 /// # Examples
 ///
@@ -27,13 +27,13 @@ pub type Result<T> = std::result::Result<T, Error>;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// There is less memory than asked for. Ask for less, free arrays, or raise the limit named.
+    /// There is less memory than requested. Request less, free arrays, or raise the limit.
     #[error(
         "no space for {asked_bytes} bytes: {free_bytes} bytes are free, limited by {limited_by}; \
          free arrays or raise that limit"
     )]
     NoSpace {
-        /// The memory asked for, in bytes.
+        /// The requested memory, in bytes.
         asked_bytes: u64,
         /// The most that could have been granted, in bytes.
         free_bytes: u64,
@@ -45,13 +45,13 @@ pub enum Error {
         "the name {name:?} is taken; choose another, open it, or reclaim it if no process uses it"
     )]
     NameTaken {
-        /// The name asked for.
+        /// The requested name.
         name: String,
     },
     /// Nothing has this name.
     #[error("found nothing named {name:?} in {place}; check the name, or create it first")]
     NotFound {
-        /// The name or path asked for.
+        /// The requested name or path.
         name: String,
         /// The directory or table that was searched.
         place: &'static str,
@@ -62,7 +62,7 @@ pub enum Error {
          use 1 to 100 of A-Z a-z 0-9 _ . - without a leading dot"
     )]
     BadName {
-        /// The name given.
+        /// The name.
         name: String,
         /// What is wrong with it.
         reason: &'static str,
@@ -70,33 +70,33 @@ pub enum Error {
     /// An argument lies outside its range.
     #[error("{what} is {value}, but must be {expected}")]
     InvalidArgument {
-        /// Which argument.
+        /// The argument.
         what: &'static str,
-        /// The value given.
+        /// Its value.
         value: String,
-        /// The values that are accepted.
+        /// The accepted values.
         expected: Cow<'static, str>,
     },
     /// Bytes do not have the expected layout: dtype, shape, order or header.
     #[error("{place}: found {found}, but expected {expected}")]
     Layout {
-        /// The file, region or value read.
+        /// The file, region or value.
         place: String,
-        /// What the bytes are.
+        /// The layout that was found.
         found: String,
-        /// What they must be.
+        /// The expected layout.
         expected: String,
     },
     /// Two shapes do not fit each other.
     #[error("{operation}: shapes {left} and {right} do not fit: {rule}")]
     ShapeMismatch {
-        /// The operation asked for.
+        /// The operation.
         operation: &'static str,
         /// Shape of the left operand.
         left: Shape,
         /// Shape of the right operand.
         right: Shape,
-        /// The rule that they break.
+        /// The rule that they violate.
         rule: &'static str,
     },
     /// The fork server found threads that a library started before `main`.
@@ -106,13 +106,13 @@ pub enum Error {
          background_thread:false), load the library later, or use Start::InProcess"
     )]
     MultiThreaded {
-        /// How many threads it found.
+        /// The number of threads.
         threads: usize,
         /// Names of the other threads, or of the first of them; `exe` for a thread without one.
         names: Vec<String>,
     },
     /// The program has privileges that its caller lacks, or gets them when it is executed again
-    /// (set-user-ID, file capabilities). Its caller could control a fork server, so there is none.
+    /// (set-user-ID, file capabilities). Its caller could control a fork server, so it starts none.
     #[error(
         "a program with more privileges than its caller has no worker processes ({privileges}): \
          remove them from its file and start it as the user it needs, or use Start::InProcess"
@@ -127,17 +127,17 @@ pub enum Error {
          start it in a process with fewer levels above it"
     )]
     TooDeep {
-        /// How many nested processes of this crate there are, down to this one.
+        /// The nesting depth of this process.
         depth: u32,
-        /// The most that there can be.
+        /// The largest allowed depth.
         limit: u32,
     },
     /// A process of this crate could not be started.
     #[error("could not start {what}: {reason}")]
     Spawn {
-        /// Which process.
+        /// The process.
         what: &'static str,
-        /// Why not.
+        /// The reason.
         reason: String,
     },
     /// The pool or channel was shut down.
@@ -175,7 +175,7 @@ pub enum Error {
     Corrupt {
         /// Which structure.
         what: &'static str,
-        /// The values that are impossible.
+        /// The impossible values.
         found: String,
     },
     /// It cannot continue: a barrier whose member died, a pool whose workers do not start.
@@ -192,11 +192,11 @@ pub enum Error {
          share the namespace"
     )]
     PidNamespace {
-        /// What was to be opened.
+        /// The object to open.
         what: String,
         /// The inode of its namespace.
         theirs: u64,
-        /// The inode of ours.
+        /// The inode of this process's namespace.
         ours: u64,
     },
     /// The other process is in another time namespace, so this one could not detect its death:
@@ -206,17 +206,17 @@ pub enum Error {
          share the namespace"
     )]
     TimeNamespace {
-        /// What was to be opened.
+        /// The object to open.
         what: String,
         /// The inode of its namespace; 0 if its kernel has none.
         theirs: u64,
-        /// The inode of ours; 0 if the kernel has none.
+        /// The inode of this process's namespace; 0 if the kernel has none.
         ours: u64,
     },
     /// A wait reached its time limit.
     #[error("timed out after {after:?} waiting for {what}; wait longer, or cancel what delays it")]
     TimedOut {
-        /// What was waited for.
+        /// The awaited event or resource.
         what: &'static str,
         /// The time limit.
         after: Duration,
@@ -226,9 +226,9 @@ pub enum Error {
         "{unfinished} of {total} tasks unfinished after {after:?}; wait again, cancel or kill them"
     )]
     Unfinished {
-        /// How many had not ended.
+        /// The number of tasks that had not ended.
         unfinished: usize,
-        /// How many were waited for.
+        /// The number of awaited tasks.
         total: usize,
         /// The time limit.
         after: Duration,

@@ -57,7 +57,7 @@ impl fmt::Display for ExitReason {
     }
 }
 
-/// Numbers of the signals that end a process, as on every architecture Linux has but MIPS,
+/// Numbers of the signals that end a process, valid on every architecture of Linux except MIPS,
 /// Alpha, SPARC and PA-RISC.
 const SIGNAL_NAMES: [(i32, &str); 22] = [
     (1, "SIGHUP"),

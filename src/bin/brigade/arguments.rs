@@ -28,8 +28,8 @@ pub(crate) struct Request {
     pub(crate) output: Output,
 }
 
-/// Parses the arguments: a command, its names and its options, in any order. After `--` all
-/// arguments are names.
+/// Parses the arguments: a command, its names and its options, in any order. All arguments after
+/// `--` are names.
 pub(crate) fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Request, Stop> {
     let (mut options, mut names) = (Vec::new(), Vec::new());
     let mut only_names = false;

@@ -1,4 +1,4 @@
-//! `brigade`: named regions, from the command line.
+//! The command line of named regions.
 #![cfg(not(loom))]
 
 mod arguments;

@@ -7,7 +7,7 @@ use brigade::{LockState, Participant, RegionInfo, RegionKind, RegionState};
 
 use crate::json::Json;
 
-/// Most processes that a row of the table names.
+/// The most processes that a row of the table names.
 const HOLDERS_SHOWN_MAX: usize = 3;
 
 /// Prints a table with a row for each region.
@@ -124,7 +124,7 @@ fn alive(lives: bool) -> &'static str {
     if lives { "alive" } else { "dead" }
 }
 
-/// The processes that hold a region, as many as a line has room for.
+/// The processes that hold a region, as many as fit into a row.
 pub(crate) fn holders(region: &RegionInfo) -> String {
     let all = region.holders();
     let shown = all.iter().take(HOLDERS_SHOWN_MAX);
