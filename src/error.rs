@@ -398,7 +398,7 @@ pub enum TaskError {
     },
 }
 
-/// What is known of a worker, or a one-off process, that died while it ran a task.
+/// A report of the death of a worker, or of a one-off process, that ran a task.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct Death {

@@ -120,7 +120,7 @@ const WORDS: usize = size_of::<EntryPoint>() / size_of::<usize>();
 /// handler always records one, unless it has no stack to run on.
 pub(crate) fn default_crash_message(reason: ExitReason) -> Option<String> {
     const SEGV: i32 = 11;
-    let text = "no word, as after a stack overflow on a thread that it had started";
+    let text = "none, possibly a stack overflow on a thread that it had started";
     (reason == ExitReason::Signal(SEGV)).then(|| text.to_owned())
 }
 
@@ -131,7 +131,7 @@ pub(crate) const EXIT_SETUP: i32 = 125;
 pub(crate) fn unready_message(reason: ExitReason) -> &'static str {
     match reason {
         ExitReason::Code(EXIT_SETUP) => "the reason is on its standard error",
-        _ => "it left no word",
+        _ => "it left no message",
     }
 }
 

@@ -187,7 +187,7 @@ impl Connection {
         if let Err(error) = self.post(message, fds) {
             let mut children = lock(&self.children);
             if children.as_mut().is_some_and(|children| children.remove(&id).is_some()) {
-                return Err(spawn_error(format!("the fork server does not listen: {error}")));
+                return Err(spawn_error(format!("the fork server does not receive: {error}")));
             }
             // Its end was noticed first, and reported to the watcher.
             return Ok(());
@@ -367,7 +367,7 @@ impl Connection {
                 let privileges = "its file gave them to the fork server".to_owned();
                 self.refused(Error::Privileged { privileges });
             }
-            Report::Ready { .. } => self.refused(spawn_error("it answered somebody else")),
+            Report::Ready { .. } => self.refused(spawn_error("its answer has another token")),
         }
     }
 

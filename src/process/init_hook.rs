@@ -51,7 +51,7 @@ extern "C" fn hook(argc: c_int, argv: *const *const c_char, envp: *const *const 
     let socket = unsafe { process::inherited(SOCKET_FD) };
     let admitted = peer::socket(socket).and_then(|(socket, peer)| {
         let token = token.to_str().and_then(|text| text.parse::<u64>().ok());
-        Ok((socket, peer, token.ok_or("the variable is no number")?))
+        Ok((socket, peer, token.ok_or("the variable is not a number")?))
     });
     match admitted {
         Ok((socket, peer, token)) => {

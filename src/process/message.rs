@@ -9,7 +9,7 @@ use crate::sys::signal::{Dispositions, Signals};
 /// The number of words that the host can pass to a child beside its descriptors.
 pub(crate) const CHILD_WORDS: usize = 6;
 
-/// How a child is to be set up.
+/// The set-up of a child.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct ChildSetup {
     /// The last of its descriptors becomes its standard error.

@@ -96,6 +96,6 @@ fn message_of(payload: &(dyn Any + Send)) -> String {
     } else if let Some(text) = payload.downcast_ref::<String>() {
         text.clone()
     } else {
-        "(a payload that is no text)".to_owned()
+        "(a payload that is not text)".to_owned()
     }
 }

@@ -231,7 +231,7 @@ impl Server {
         match self.socket.try_receive(&mut buffer) {
             Ok(Received::Message(len, fds)) => {
                 let request = Request::parse(&buffer[..len]).map_err(|error| {
-                    StopReason::Rejected(format!("what came there is no order: {error}"))
+                    StopReason::Rejected(format!("a message is not a request: {error}"))
                 })?;
                 self.answer(request, fds)
             }
@@ -259,10 +259,10 @@ impl Server {
                 self.unsent.push_back((report, Some(pidfd)));
             }
             Request::Hello { .. } => {
-                return Err(StopReason::Rejected("its greeting is meant for another".to_owned()));
+                return Err(StopReason::Rejected("its greeting has another token".to_owned()));
             }
             Request::Spawn { .. } | Request::Signal { .. } if self.host.is_none() => {
-                return Err(StopReason::Rejected("an order came before the greeting".to_owned()));
+                return Err(StopReason::Rejected("a request came before the greeting".to_owned()));
             }
             Request::Spawn { id, entry, words, name, setup } => {
                 let len = name.iter().position(|&byte| byte == 0).unwrap_or(name.len());

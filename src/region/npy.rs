@@ -82,7 +82,7 @@ pub(crate) fn encode(dtype: Dtype, shape: &Shape) -> Result<Vec<u8>> {
 ///
 /// # Errors
 ///
-/// [`Error::Layout`] for anything but a whole array of a dtype that this crate knows.
+/// [`Error::Layout`] for anything but a whole array of a dtype of this crate.
 pub(crate) fn read(file: &File, file_bytes: u64, place: &str) -> Result<Header> {
     let wrong = |found: String, expected: &str| layout(place, found, expected);
     let header = read_stream(&mut From { file, offset: 0 }, place)?;
@@ -196,12 +196,12 @@ fn parse_text(text: &[u8], data_offset: usize, place: &str) -> Result<Header> {
     let quoted = String::from_utf8_lossy(quoted);
     let garbled =
         |what: &str| layout(place, format!("a header with {what}: {quoted:?}"), "a .npy header");
-    let text = std::str::from_utf8(text).map_err(|_| garbled("bytes that are no text"))?;
+    let text = std::str::from_utf8(text).map_err(|_| garbled("bytes that are not text"))?;
     let mut cursor = Cursor(text);
     let (mut dtype, mut is_fortran, mut shape) = (None, None, None);
     cursor.expect('{').ok_or_else(|| garbled("no dictionary"))?;
     while !cursor.accept('}') {
-        let key = cursor.quoted().ok_or_else(|| garbled("a key that is no string"))?;
+        let key = cursor.quoted().ok_or_else(|| garbled("a key that is not a string"))?;
         cursor.expect(':').ok_or_else(|| garbled("a key without a value"))?;
         let is_new = match key {
             "descr" => {
@@ -223,7 +223,7 @@ fn parse_text(text: &[u8], data_offset: usize, place: &str) -> Result<Header> {
                 is_fortran.replace(value).is_none()
             }
             "shape" => {
-                let value = cursor.tuple().ok_or_else(|| garbled("a shape that is none"))?;
+                let value = cursor.tuple().ok_or_else(|| garbled("a shape that is not a tuple"))?;
                 if value.len() > DIMENSIONS_MAX {
                     let found = format!("a shape of {} dimensions", value.len());
                     let expected = format!("at most {DIMENSIONS_MAX} (in NumPy, reshape it)");

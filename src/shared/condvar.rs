@@ -20,7 +20,7 @@ const WAITERS: u32 = 250;
 /// The outcome of a wait.
 type Waited<'a, T, R> = std::result::Result<R, LockError<LockGuard<'a, T>>>;
 
-/// A condition variable: waits for a change of what a [`Lock`](super::Lock) guards.
+/// A condition variable: waits for a change of the value that a [`Lock`](super::Lock) guards.
 ///
 /// [`notify`](Condvar::notify) of n wakes exactly n waiters, or all if there are fewer. A
 /// notification is not kept for later waiters. (Of more than 250 waiters at a time, the others may
@@ -65,8 +65,8 @@ impl Primitive for RawCondvar {
     }
 
     fn make(memory: &Memory, (): &()) -> Result<Self> {
-        // SAFETY: aligned, as large as `size` said, unknown to others; the owner, which it keeps,
-        // keeps the memory.
+        // SAFETY: aligned, as large as `size` returned, without another user; the owner, which it
+        // keeps, keeps the memory.
         unsafe { RawCondvar::create(memory.body().0, WAITERS, memory.owner()) }
     }
 

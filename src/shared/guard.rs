@@ -166,7 +166,7 @@ impl<G: Repair> From<LockError<G>> for Error {
     fn from(error: LockError<G>) -> Error {
         match error {
             LockError::OwnerDied(_) => Error::Broken {
-                what: "what the lock guards",
+                what: "the guarded value",
                 cause: "its last holder died or panicked; match on OwnerDied to repair it".into(),
             },
             LockError::Failed(error) => error,

@@ -220,7 +220,7 @@ impl<R> Process<R> {
     fn check_ours(&self) -> Result<()> {
         match self.record.is_ours() {
             true => Ok(()),
-            false => Err(Error::Closed { what: "a process of the one that this was forked from" }),
+            false => Err(Error::Closed { what: "a process that the parent of this one spawned" }),
         }
     }
 }

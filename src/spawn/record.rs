@@ -351,7 +351,7 @@ impl ProcessRecord {
     /// Sends it a signal; has no effect after its end.
     pub(super) fn signal(&self, number: i32) -> Result<()> {
         if !self.is_ours() {
-            return Err(Error::Closed { what: "a process of the one that this was forked from" });
+            return Err(Error::Closed { what: "a process that the parent of this one spawned" });
         }
         let Some((_, child)) = self.started.get() else { return Ok(()) };
         let mut state = self.lock();
@@ -421,7 +421,7 @@ impl Drop for NotifyOnDrop<'_> {
         // Locked, so that a thread between its test and its wait is not missed.
         let mut state = self.record.lock();
         if thread::panicking() {
-            const FAULT: &str = "the supervisor panicked over it, which is a bug of brigade";
+            const FAULT: &str = "the supervisor panicked, which is a bug of brigade";
             state.failure.get_or_insert_with(|| io::Error::other(FAULT));
             if self.end.is_some() {
                 let error = Error::Broken { what: "the process", cause: FAULT.to_owned() };

@@ -18,7 +18,7 @@ use crate::error::Result;
 /// | field | written by | read by | guard | if the writer dies |
 /// |---|---|---|---|---|
 /// | `lock` | callers until it is done | callers | see the lock | a sweep frees it |
-/// | `state` | who runs the function: TRIED | callers | `lock` | the next caller is told |
+/// | `state` | the running caller: TRIED | callers | `lock` | the next caller is informed |
 /// |  | before, DONE after |  | Release / Acquire |  |
 #[repr(C)]
 #[derive(Debug)]

@@ -22,14 +22,14 @@ pub(crate) struct FileId {
 ///
 /// # Errors
 ///
-/// [`Error::NotFound`], [`Error::Layout`] for what is no regular file, [`Error::Os`].
+/// [`Error::NotFound`], [`Error::Layout`] if it is not a regular file, [`Error::Os`].
 pub(crate) fn open(path: &Path, access: Access) -> Result<File> {
     // A FIFO would block until someone opens its other end.
     let file = open_with(path, access, libc::O_NONBLOCK)?;
     let shown = path.display().to_string();
     let metadata = file.metadata().map_err(|e| Error::os("fstat", shown.clone(), e))?;
     if !metadata.is_file() {
-        let found = "no regular file".to_owned();
+        let found = "not a regular file".to_owned();
         let expected = "a .npy file (of a pipe, read a copy with from_npy)".to_owned();
         return Err(Error::Layout { place: shown, found, expected });
     }

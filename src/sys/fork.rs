@@ -46,7 +46,7 @@ impl Instance {
     pub(crate) fn current() -> Instance {
         // Acquire: pairs with the compare-and-swap in `page`.
         let page = PAGE.load(Ordering::Acquire);
-        // SAFETY: null, or a page that `page` published, which stays mapped for ever.
+        // SAFETY: null, or a page that `page` published, which is never unmapped.
         if let Some(page) = unsafe { page.as_ref() } {
             // Relaxed: the number publishes nothing.
             let number = page.instance.load(Ordering::Relaxed);
@@ -122,7 +122,7 @@ pub(crate) fn pid() -> u32 {
 fn page() -> &'static Page {
     // Acquire: pairs with the compare-and-swap below.
     let current = PAGE.load(Ordering::Acquire);
-    // SAFETY: null, or a page that the swap below published, which stays mapped for ever.
+    // SAFETY: null, or a page that the swap below published, which is never unmapped.
     if let Some(page) = unsafe { current.as_ref() } {
         return page;
     }
@@ -179,7 +179,7 @@ impl Reserved {
     pub(crate) fn new(base: usize, len_bytes: usize) -> Reserved {
         /// Two threads may both register the function: it can run twice.
         static IS_REGISTERED: AtomicBool = AtomicBool::new(false);
-        // Acquire and Release: a thread that sees `true` knows that the function is registered.
+        // Acquire and Release: if a thread sees `true`, the function is registered.
         if !IS_REGISTERED.load(Ordering::Acquire) {
             // SAFETY: the function makes system calls only and lives as long as this code.
             // Registration fails only for lack of memory; then children have holes.

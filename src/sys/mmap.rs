@@ -117,7 +117,7 @@ impl Window {
         }
     }
 
-    /// Reserves aligned addresses without memory behind them.
+    /// Reserves aligned addresses without memory.
     fn reserve(len_bytes: usize) -> Result<Window> {
         let fail = || {
             let what = format!("{len_bytes} bytes of address space");

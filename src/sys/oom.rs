@@ -76,7 +76,7 @@ mod tests {
         let mut account = KillCount::default();
         account.look(Some(5), now);
         assert!(!account.claim(Some(5), now), "what was before is none of ours");
-        // Two at once, and a process that is started before their deaths are heard of.
+        // Two at once, and a process that is started before their deaths are reported.
         account.look(Some(7), now);
         account.look(Some(7), now + KEPT);
         assert!(account.claim(Some(7), now + KEPT));

@@ -29,7 +29,7 @@ pub(crate) fn holders() -> Holders {
 /// outdated, as [`holders`].
 pub(crate) fn mappings() -> Holders {
     let mut found = Holders::new();
-    // A process in another mount namespace may know the same file by another path.
+    // A process in another mount namespace may have another path for the same file.
     let Ok(shared) = fs::metadata(crate::sys::shm::DIRECTORY) else { return found };
     for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
         let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse().ok()) else {

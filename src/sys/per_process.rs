@@ -1,7 +1,7 @@
 //! Statics that are initialised anew in a forked child.
 //!
 //! A child that is forked while another thread of its parent holds a lock inherits the locked lock
-//! without that thread, and would wait for ever. The same holds for a `OnceLock` that is being
+//! without that thread, and would wait forever. The same holds for a `OnceLock` that is being
 //! initialised. So a lock in a static lies in a [`PerProcess`], which a child initialises anew.
 //! [`Once`] needs no lock: several threads may make the value, and one is kept.
 #![allow(unsafe_code)]

@@ -46,7 +46,7 @@ pub(crate) unsafe fn fork() -> io::Result<Forked> {
 
 /// Ends this process at once: no destructors, no `atexit`, no flushing of buffers.
 pub(crate) fn exit_now(code: i32) -> ! {
-    // SAFETY: `_exit` touches no memory of ours and does not return.
+    // SAFETY: `_exit` accesses no memory and does not return.
     unsafe { libc::_exit(code) }
 }
 
@@ -57,7 +57,7 @@ pub(crate) fn pidfd_open(pid: u32) -> io::Result<OwnedFd> {
     Ok(rustix::process::pidfd_open(pid, PidfdFlags::empty())?)
 }
 
-/// Sends a signal by number to the process behind `pidfd`; `Ok(false)` if it has been reaped.
+/// Sends a signal by number to the process of `pidfd`; `Ok(false)` if it has been reaped.
 ///
 /// It takes effect there even if that process holds signals that are sent to its whole group.
 pub(crate) fn pidfd_signal(pidfd: BorrowedFd<'_>, signal: i32) -> io::Result<bool> {
@@ -76,12 +76,12 @@ pub(crate) fn pidfd_signal(pidfd: BorrowedFd<'_>, signal: i32) -> io::Result<boo
 /// SIGKILL, which no process can block.
 pub(crate) const SIGKILL: i32 = libc::SIGKILL;
 
-/// Sends SIGKILL to the process behind `pidfd`; `Ok(false)` if it has been reaped.
+/// Sends SIGKILL to the process of `pidfd`; `Ok(false)` if it has been reaped.
 pub(crate) fn pidfd_kill(pidfd: BorrowedFd<'_>) -> io::Result<bool> {
     pidfd_signal(pidfd, libc::SIGKILL)
 }
 
-/// Continues the process behind `pidfd` if it was stopped; `Ok(false)` if it has been reaped.
+/// Continues the process of `pidfd` if it was stopped; `Ok(false)` if it has been reaped.
 pub(crate) fn pidfd_continue(pidfd: BorrowedFd<'_>) -> io::Result<bool> {
     pidfd_signal(pidfd, libc::SIGCONT)
 }
@@ -368,14 +368,14 @@ pub(crate) struct NamespacePids {
     pub(crate) own: u32,
 }
 
-/// The ids of the process behind `pidfd`.
+/// The ids of the process of `pidfd`.
 pub(crate) fn pid_of(pidfd: BorrowedFd<'_>) -> io::Result<NamespacePids> {
     let text = procfs::text(format!("/proc/self/fdinfo/{}", pidfd.as_raw_fd()))?;
     let field = |name: &str| {
         let line = text.lines().find_map(|line| line.strip_prefix(name))?;
         Some(line.split_ascii_whitespace().filter_map(|word| word.parse().ok()))
     };
-    let no_process = || io::Error::other("the descriptor is none of a process");
+    let no_process = || io::Error::other("the descriptor is not a pidfd");
     let in_proc = field("Pid:").and_then(|mut all| all.next()).ok_or_else(no_process)?;
     let own = field("NSpid:").and_then(Iterator::last).unwrap_or(in_proc);
     Ok(NamespacePids { in_proc, own })
@@ -452,7 +452,7 @@ pub(crate) unsafe fn set_env(name: impl AsRef<OsStr>, value: impl AsRef<OsStr>) 
     unsafe { std::env::set_var(name, value) };
 }
 
-/// Reaps the process behind `pidfd` if it is a child of this process (a host that is init or a
+/// Reaps the process of `pidfd` if it is a child of this process (a host that is init or a
 /// subreaper adopts the processes that it starts); otherwise does nothing.
 pub(crate) fn reap_if_adopted(pidfd: BorrowedFd<'_>) {
     use rustix::process::{WaitId, WaitIdOptions, waitid};

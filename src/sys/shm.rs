@@ -135,7 +135,7 @@ fn open_unfollowed(name: &str, write: bool) -> io::Result<File> {
 
 fn why_not_ours(metadata: &fs::Metadata) -> Option<&'static str> {
     if !metadata.is_file() {
-        return Some("no regular file");
+        return Some("not a regular file");
     }
     if metadata.uid() != own_uid() {
         return Some("a file of another user");
@@ -179,7 +179,7 @@ impl Found {
 ///
 /// # Errors
 ///
-/// [`Error::NotFound`]; [`Error::Layout`] for what is no regular file; [`Error::Os`].
+/// [`Error::NotFound`]; [`Error::Layout`] if it is not a regular file; [`Error::Os`].
 pub(crate) fn look(name: &str) -> Result<Found> {
     let path = path_of(name);
     let file = open_unfollowed(name, false).ok();
@@ -192,7 +192,7 @@ pub(crate) fn look(name: &str) -> Result<Found> {
         _ => Error::os("stat", path.display().to_string(), e),
     })?;
     if !metadata.is_file() {
-        let (place, found) = (path.display().to_string(), "no regular file".to_owned());
+        let (place, found) = (path.display().to_string(), "not a regular file".to_owned());
         return Err(Error::Layout { place, found, expected: "a region".to_owned() });
     }
     Ok(Found {

@@ -32,7 +32,7 @@ pub(crate) fn default(signals: &[Signal]) -> io::Result<()> {
 fn set(signals: &[Signal], handler: SigHandler) -> io::Result<()> {
     let action = SigAction::new(handler, SaFlags::empty(), SigSet::empty());
     for &signal in signals {
-        // SAFETY: ignoring and default are no handlers, so no code of ours runs.
+        // SAFETY: ignoring and default are no handlers, so no code runs.
         unsafe { nix::sys::signal::sigaction(signal, &action) }?;
     }
     Ok(())
@@ -141,7 +141,7 @@ pub(crate) fn adopt(dispositions: Dispositions) -> io::Result<()> {
     let action = SigAction::new(SigHandler::SigAction(hold), flags, SigSet::empty());
     for number in held.numbers() {
         let signal = Signal::try_from(number)?;
-        // SAFETY: `hold` does only what is async-signal-safe.
+        // SAFETY: `hold` is async-signal-safe.
         unsafe { nix::sys::signal::sigaction(signal, &action) }?;
     }
     Ok(())
@@ -154,7 +154,7 @@ extern "C" fn hold(number: libc::c_int, info: *mut libc::siginfo_t, _: *mut libc
     let info = unsafe { &*info };
     // SAFETY: `si_value` is valid for a signal that was queued.
     if info.si_code == libc::SI_QUEUE && unsafe { info.si_value() }.sival_ptr as usize == ADDRESS {
-        // SAFETY: a plain libc call, async-signal-safe.
+        // SAFETY: takes no pointer; async-signal-safe.
         unsafe { libc::signal(number, libc::SIG_DFL) };
         // SAFETY: as above. It is delivered when this handler returns.
         unsafe { libc::raise(number) };
@@ -242,7 +242,7 @@ pub(crate) fn catch_faults(on_fault: fn(Fault)) -> io::Result<()> {
     let flags = SaFlags::SA_SIGINFO | SaFlags::SA_ONSTACK;
     let action = SigAction::new(SigHandler::SigAction(handle_fault), flags, SigSet::empty());
     for signal in [Signal::SIGSEGV, Signal::SIGBUS] {
-        // SAFETY: `handle_fault` does only what is async-signal-safe.
+        // SAFETY: `handle_fault` is async-signal-safe.
         unsafe { nix::sys::signal::sigaction(signal, &action) }?;
     }
     Ok(())
@@ -255,7 +255,7 @@ pub(crate) struct FaultText {
 }
 
 impl FaultText {
-    /// The text for `fault`; `is_input` says whether an address is in a worker's inputs.
+    /// The text for `fault`; `is_input` returns whether an address is in a worker's inputs.
     pub(crate) fn new(fault: Fault, is_input: impl FnOnce(usize) -> bool) -> FaultText {
         let mut text = FaultText { bytes: [0; 80], len: 0 };
         match fault {
@@ -332,7 +332,7 @@ extern "C" fn handle_fault(
         on_fault(fault);
     }
     if overflowed {
-        // SAFETY: a plain libc call, async-signal-safe.
+        // SAFETY: takes no pointer; async-signal-safe.
         unsafe { libc::signal(libc::SIGABRT, libc::SIG_DFL) };
         std::process::abort();
     }
@@ -340,7 +340,7 @@ extern "C" fn handle_fault(
     unsafe { libc::signal(signal, libc::SIG_DFL) };
     if code <= 0 {
         // Sent by a process: no instruction will repeat the fault, so raise it again.
-        // SAFETY: a plain libc call, async-signal-safe.
+        // SAFETY: takes no pointer; async-signal-safe.
         unsafe { libc::raise(signal) };
     }
 }

@@ -67,7 +67,7 @@ impl Socket {
     pub(crate) fn adopt(fd: OwnedFd) -> io::Result<Socket> {
         use nix::sys::socket::{SockaddrLike, SockaddrStorage, getsockname, getsockopt, sockopt};
         let no_socket = |errno| match errno {
-            Errno::ENOTSOCK => io::Error::other("no socket"),
+            Errno::ENOTSOCK => io::Error::other("not a socket"),
             other => other.into(),
         };
         let kind = getsockopt(&fd, sockopt::SockType).map_err(no_socket)?;
@@ -188,9 +188,9 @@ fn descriptors(message: &libc::msghdr) -> Vec<OwnedFd> {
             let data = unsafe { libc::CMSG_DATA(header) }.cast::<RawFd>();
             for index in 0..count {
                 let at = data.wrapping_add(index);
-                // SAFETY: one of `count` numbers that the kernel wrote behind the header.
+                // SAFETY: one of `count` numbers that the kernel wrote after the header.
                 let raw = unsafe { at.read_unaligned() };
-                // SAFETY: the kernel has just made this descriptor for us, with the message.
+                // SAFETY: the kernel has just made this descriptor, with the message.
                 fds.push(unsafe { OwnedFd::from_raw_fd(raw) });
             }
         }

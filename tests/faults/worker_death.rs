@@ -193,7 +193,7 @@ fn panics_of_any_payload_leave_the_worker_alive() {
         }
         let pool = with(1).build().unwrap();
         let pid = pool.submit(|()| std::process::id(), ()).unwrap().join().unwrap();
-        let expected = ["text 1", "literal", "no text", "no text"];
+        let expected = ["text 1", "literal", "not text", "not text"];
         for (index, expected) in expected.into_iter().enumerate() {
             let handle = match index {
                 0 => pool.submit(|()| -> () { panic!("text {}", 1) }, ()),

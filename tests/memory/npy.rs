@@ -269,7 +269,7 @@ fn a_refused_file_says_what_it_is_and_what_to_save_instead() {
             ("<M8[ns]", "(3,)", &["<M8[ns]", "a.view('i8')"]),
             ("<U5", "(3,)", &["<U5", "a.view('u4')"]),
             ("|O", "(3,)", &["|O", "a.astype('f8')"]),
-            ("<i4", "[3]", &["a shape that is none", "'shape': [3]"]),
+            ("<i4", "[3]", &["a shape that is not a tuple", "'shape': [3]"]),
             ("<i4", &format!("({dims})"), &["33 dimensions", "at most 32"]),
         ] {
             fs::write(&path, npy(descr, "False", shape, &i32s(0..3))).unwrap();

@@ -81,7 +81,7 @@ fn the_environment_alone_makes_no_fork_server_and_what_is_wrong_is_said() {
     alone(|| {
         assert_refused(&server(&own(), None).output().unwrap(), "not open");
         let file = fs::File::open("/dev/null").unwrap();
-        assert_refused(&server(&own(), Some(file.as_raw_fd())).output().unwrap(), "no socket");
+        assert_refused(&server(&own(), Some(file.as_raw_fd())).output().unwrap(), "not a socket");
         // The other end of these is closed: a server that took it for its host's would end.
         let (stream, other) = std::os::unix::net::UnixStream::pair().unwrap();
         drop(other);
@@ -91,7 +91,7 @@ fn the_environment_alone_makes_no_fork_server_and_what_is_wrong_is_said() {
         drop(ours);
         for value in ["", "x", "-1"] {
             let output = server(&own(), Some(theirs.as_raw_fd())).env(VARIABLE, value).output();
-            assert_refused(&output.unwrap(), "the variable is no number");
+            assert_refused(&output.unwrap(), "the variable is not a number");
         }
         let mut plain = again(&own(), "server_access::says_that_main_ran");
         let output = plain.env("BRIGADE_FORK_SERVER", "1").output().unwrap();
@@ -175,14 +175,14 @@ fn a_fork_server_takes_orders_from_its_own_host_alone_and_after_a_greeting() {
         let hello = record(HELLO, 7, 0);
         for kind in [SPAWN, KILL] {
             let output = order(&own(), &[record(kind, 1, 0x1000)], own_pid);
-            assert_refused(&output, "an order came before the greeting");
+            assert_refused(&output, "a request came before the greeting");
         }
         let output = order(&own(), &[record(HELLO, 8, 0)], own_pid);
-        assert_refused(&output, "meant for another");
+        assert_refused(&output, "another token");
         let output = order(&own(), &[hello.clone(), hello.clone()], own_pid);
-        assert_refused(&output, "meant for another");
+        assert_refused(&output, "another token");
         let output = order(&own(), &[b"brigade?".to_vec()], own_pid);
-        assert_refused(&output, "no order");
+        assert_refused(&output, "not a request");
         // A process that has got hold of the socket.
         let mut other = Command::new("cat");
         // It ends with this process at the latest, because its input ends then.

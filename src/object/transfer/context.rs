@@ -48,12 +48,12 @@ pub(crate) fn explain(error: &postcard::Error) -> String {
     use postcard::Error::{SerdeDeCustom, SerdeSerCustom, WontImplement};
     let refusal = LOCAL.with_borrow_mut(|local| local.refusal.take());
     refusal.unwrap_or_else(|| match error {
-        WontImplement => "its type asks the data what comes next, as `untagged`, `flatten` and \
-                          `serde_json::Value` do, and the encoding does not say; use a type that \
-                          knows, or send text"
+        WontImplement => "its type needs a self-describing encoding, as `untagged`, `flatten` and \
+                          `serde_json::Value` do, and this one is not; use another type, or send \
+                          text"
             .to_owned(),
         SerdeSerCustom | SerdeDeCustom => {
-            "its own code refused, in words that the encoding does not keep".to_owned()
+            "its own code refused; the encoding does not keep the error's text".to_owned()
         }
         other => other.to_string(),
     })
@@ -196,8 +196,8 @@ fn within<R>(context: Context, body: impl FnOnce() -> R) -> (R, Context) {
 }
 
 fn outside() -> Refusal {
-    "arrays, chunks and shared handles travel in the argument or the result of a task and nowhere \
-     else; copy the elements out, or send a name"
+    "arrays, chunks and shared handles can only be sent in the argument or the result of a task; \
+     copy the elements out, or send a name"
         .to_owned()
 }
 
@@ -208,7 +208,7 @@ fn for_one_task() -> Refusal {
 }
 
 fn made_inside() -> Refusal {
-    "what was made in shared memory inside a task cannot be its result; return its contents"
+    "an object that a task made in shared memory cannot be its result; return its contents"
         .to_owned()
 }
 
@@ -242,7 +242,7 @@ pub(crate) fn lend_frozen(span: &Arc<Span>, element_bytes: usize) -> Result<u32,
     })
 }
 
-/// The slot of a worker's frozen array, on its way back.
+/// The slot of a frozen array that a worker returns.
 pub(crate) fn return_frozen(leased: &LeasedBytes) -> Result<u32, Refusal> {
     return_slot(leased)
 }

@@ -9,7 +9,7 @@
 //! | resets (63-48) | phase (47-17) | BROKEN (16) | arrived (15-0)                            |
 //! |----------------|---------------|-------------|-------------------------------------------|
 //! | r              | p             | 0           | a < parties: so many members wait         |
-//! | r              | p + 1         | 0           | 0: the last came, all of phase p go on    |
+//! | r              | p + 1         | 0           | 0: the last arrived, phase p continues     |
 //! | r              | p             | 1           | any: all get an error                     |
 //! | r + 1          | any           | 0           | 0: reset; who waited before gets an error |
 //!

@@ -184,11 +184,11 @@ fn what_is_not_there_or_no_name_is_one_line_with_the_next_step() {
         }
         let directory = path_of(&name);
         fs::create_dir(&directory).unwrap();
-        refused(&["inspect", &name], 1, &["no regular file"]);
-        refused(&["rm", "--force", &name], 1, &["no regular file"]);
+        refused(&["inspect", &name], 1, &["not a regular file"]);
+        refused(&["rm", "--force", &name], 1, &["not a regular file"]);
         fs::remove_dir(&directory).unwrap();
         std::os::unix::fs::symlink("/etc/passwd", &directory).unwrap();
-        refused(&["inspect", &name], 1, &["no regular file"]);
+        refused(&["inspect", &name], 1, &["not a regular file"]);
         fs::remove_file(&directory).unwrap();
     });
 }
