@@ -4,7 +4,7 @@ use bytemuck::Pod;
 
 use crate::error::{Error, Result};
 use crate::region::Dtype;
-use crate::region::npy::Header;
+use crate::region::npy::NpyHeader;
 
 /// An element type with a NumPy dtype, which can be stored in files and named regions.
 ///
@@ -55,7 +55,7 @@ pub(crate) fn check_dtype<T: Element>(found: Dtype, place: &str) -> Result<()> {
 }
 
 /// Checks that the elements can be used in place: dtype, byte order, index order, alignment.
-pub(crate) fn check_header<T: Element>(header: &Header, place: &str) -> Result<()> {
+pub(crate) fn check_header<T: Element>(header: &NpyHeader, place: &str) -> Result<()> {
     let wrong = |found: String, expected: String| {
         Err(Error::Layout { place: place.to_owned(), found, expected })
     };

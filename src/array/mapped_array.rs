@@ -16,7 +16,7 @@ use crate::error::Error;
 use crate::error::Result;
 use crate::object::source::Source;
 use crate::region::mapping::Mapping;
-use crate::region::npy::Header;
+use crate::region::npy::NpyHeader;
 use crate::sys::mmap::Access;
 
 /// A `.npy` file, mapped for reading; from [`SharedArray::map_npy`].
@@ -70,7 +70,7 @@ impl<T: Element> MappedArray<T> {
         let (mapping, header) = Mapping::file(path, access)?;
         check_header::<T>(&header, &path.display().to_string())?;
         checked_size::<T>(&header.shape)?;
-        let Header { shape, data_offset, .. } = header;
+        let NpyHeader { shape, data_offset, .. } = header;
         let start = mapping.base().wrapping_add(data_offset);
         // SAFETY: the mapping has the elements of `shape` there (`Mapping::file`), aligned
         // (`check_header`), and lives as long as the array, in forked children too. That they are

@@ -14,7 +14,7 @@ use crate::region::Dtype;
 use crate::region::atomic_copy;
 use crate::region::name::Name;
 use crate::region::named_region::NamedRegion;
-use crate::region::npy::Header;
+use crate::region::npy::NpyHeader;
 use crate::shape::Shape;
 
 /// An array under a name in `/dev/shm`, shared with any program of this user.
@@ -197,22 +197,22 @@ impl<T: Element> SharedArray<T> {
         }
         let data_offset = offset_bytes;
         let (is_native, is_fortran) = (true, false);
-        let header = Header { dtype, is_native, is_fortran, shape, data_offset, data_bytes };
+        let header = NpyHeader { dtype, is_native, is_fortran, shape, data_offset, data_bytes };
         check_header::<T>(&header, name.as_str())?;
         Ok(NamedArray::of(NamedRegion::attach_raw(name, end_bytes)?, header))
     }
 }
 
 impl<T: Element> NamedArray<T> {
-    fn new(region: NamedRegion, header: Header) -> Result<NamedArray<T>> {
+    fn new(region: NamedRegion, header: NpyHeader) -> Result<NamedArray<T>> {
         check_header::<T>(&header, region.name())?;
         checked_size::<T>(&header.shape)?;
-        region.adopt();
+        region.remove_with_last();
         Ok(NamedArray::of(region, header))
     }
 
     /// The elements that a checked header describes.
-    fn of(region: NamedRegion, header: Header) -> NamedArray<T> {
+    fn of(region: NamedRegion, header: NpyHeader) -> NamedArray<T> {
         let start = region.mapping().base().wrapping_add(header.data_offset);
         // SAFETY: the mapping has the elements of the shape there (`Mapping::of_region` or `raw`),
         // aligned (`check_header`), and lives as long as the array, in forked children too; the

@@ -13,7 +13,7 @@ use crate::array::array_ref::ArrayRef;
 use crate::array::element::{Element, check_dtype, dtype_of};
 use crate::array::shared_array::SharedArray;
 use crate::error::{Error, Limit, Result};
-use crate::region::npy::{self, Header};
+use crate::region::npy::{self, NpyHeader};
 use crate::shape::Shape;
 use crate::sys::file;
 use crate::sys::mmap::HUGE_BYTES;
@@ -64,7 +64,7 @@ impl<T: Element> SharedArray<T> {
         let (_, file_bytes) = file::identity(&file, &shown)?;
         let header = npy::read(&file, file_bytes, &shown)?;
         check_dtype::<T>(header.dtype, &shown)?;
-        let Header { is_native, is_fortran, shape, data_offset, .. } = header;
+        let NpyHeader { is_native, is_fortran, shape, data_offset, .. } = header;
         let mut array = SharedArray::<T>::for_overwrite(&shape)?;
         let fail = |e| read_error(e, &shown);
         let (arena, offset) = (array.span().arena().clone(), array.span().offset());
@@ -83,7 +83,7 @@ impl<T: Element> SharedArray<T> {
     fn from_stream(mut stream: File, shown: &str) -> Result<SharedArray<T>> {
         let header = npy::read_stream(&mut stream, shown)?;
         check_dtype::<T>(header.dtype, shown)?;
-        let Header { is_native, is_fortran, shape, .. } = header;
+        let NpyHeader { is_native, is_fortran, shape, .. } = header;
         let mut array = SharedArray::<T>::for_overwrite(&shape)?;
         let bytes: &mut [u8] = bytemuck::cast_slice_mut(array.as_mut_slice());
         stream.read_exact(bytes).map_err(|e| read_error(e, shown))?;
@@ -160,10 +160,10 @@ impl<T: Element> ArrayRef<T> {
             true => write_file::sync(file).map_err(|e| fail("fsync", e)),
             false => Ok(()),
         };
-        if let Some(aside) = target.aside(total_bytes)? {
-            write_parts(aside.file(), &header, bytes).map_err(|e| fail("pwrite", e))?;
-            sync(aside.file())?;
-            if aside.place() {
+        if let Some(temporary) = target.temporary_file(total_bytes)? {
+            write_parts(temporary.file(), &header, bytes).map_err(|e| fail("pwrite", e))?;
+            sync(temporary.file())?;
+            if temporary.persist() {
                 let name_synced = if is_synced { target.sync_name() } else { Ok(()) };
                 return name_synced.map_err(|e| fail("fsync", e));
             }

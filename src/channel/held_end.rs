@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use crate::channel::codec;
 use crate::error::{Error, Result};
 use crate::object::Memory;
-use crate::sync::{Claim, EndpointWords, Endpoints, PipeSide, Ring, Serials, Timeout};
+use crate::sync::{EndpointClaim, EndpointWords, Endpoints, PipeSide, Ring, Serials, Timeout};
 
 /// The name in errors.
 const NAME: &str = "the connection";
@@ -57,7 +57,7 @@ pub(super) fn rings(memory: &Memory) -> Result<[Option<Ring>; 2]> {
 #[derive(Debug)]
 pub(super) struct HeldEnd {
     endpoints: Endpoints<'static>,
-    claim: Claim,
+    claim: EndpointClaim,
     rings: [Option<Ring>; 2],
     memory: Memory,
 }
@@ -66,7 +66,7 @@ impl HeldEnd {
     /// Holds an end of the pipe in `memory`, with the claim that `claim` makes.
     pub(super) fn new(
         memory: Memory,
-        claim: impl FnOnce(&Endpoints<'static>) -> Result<Claim>,
+        claim: impl FnOnce(&Endpoints<'static>) -> Result<EndpointClaim>,
     ) -> Result<HeldEnd> {
         let rings = rings(&memory)?;
         // SAFETY: `rings` has found rings after the words; the memory is kept beside them.
@@ -83,7 +83,7 @@ impl HeldEnd {
         &self.endpoints
     }
 
-    pub(super) fn claim(&self) -> &Claim {
+    pub(super) fn claim(&self) -> &EndpointClaim {
         &self.claim
     }
 
@@ -118,7 +118,8 @@ impl HeldEnd {
         if self.memory.check().is_err() {
             return false;
         }
-        let is_gone = self.endpoints.is_dead(1 - self.side(), self.memory.owner().table());
+        let is_gone =
+            self.endpoints.has_no_living_holder(1 - self.side(), self.memory.owner().table());
         if is_gone {
             self.rings().for_each(Ring::close_without_producers);
         }

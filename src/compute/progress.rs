@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::sys::thread_parker::Waiter;
+use crate::sys::thread_parker::ThreadParker;
 
 /// The time between two reports.
 const INTERVAL: Duration = Duration::from_millis(100);
@@ -21,7 +21,7 @@ pub(super) fn while_watched<R>(
     watch: &mut (dyn FnMut(f64) + Send),
 ) -> R {
     let is_done = AtomicBool::new(false);
-    let waiter = Waiter::new();
+    let waiter = ThreadParker::new();
     thread::scope(|scope| {
         let report = || {
             let mut last = -1.0;
@@ -53,7 +53,7 @@ pub(super) fn while_watched<R>(
 /// Ends the reports when dropped, even if the work panics.
 struct Done<'a> {
     is_done: &'a AtomicBool,
-    waiter: &'a Waiter,
+    waiter: &'a ThreadParker,
 }
 
 impl Drop for Done<'_> {

@@ -30,7 +30,7 @@ use crate::sys::clock;
 /// | all others | creator, once | attachers | `magic` | the same |
 #[repr(C)]
 #[derive(Debug)]
-pub(super) struct Header {
+pub(super) struct ObjectHeader {
     magic: AtomicU64,
     version: AtomicU32,
     kind: AtomicU32,
@@ -42,15 +42,15 @@ pub(super) struct Header {
     reserved: AtomicU64,
 }
 
-const _: () = assert!(size_of::<Header>() == 64);
-const _: () = assert!(std::mem::offset_of!(Header, body_offset) == 32);
+const _: () = assert!(size_of::<ObjectHeader>() == 64);
+const _: () = assert!(std::mem::offset_of!(ObjectHeader, body_offset) == 32);
 const _: () = assert!(TABLE_OFFSET.is_multiple_of(OwnerTable::ALIGN));
 
 pub(super) const MAGIC: u64 = u64::from_le_bytes(*b"brigctl1");
 const VERSION: u32 = 1;
 
 /// The offset of the owner table.
-pub(super) const TABLE_OFFSET: usize = size_of::<Header>();
+pub(super) const TABLE_OFFSET: usize = size_of::<ObjectHeader>();
 
 /// The alignment of the body and of the whole, in bytes.
 pub(super) const ALIGN_BYTES: usize = 128;
@@ -78,8 +78,8 @@ impl Geometry {
     }
 }
 
-impl Header {
-    /// Writes everything except the magic number, which [`publish`](Header::publish) writes.
+impl ObjectHeader {
+    /// Writes everything except the magic number, which [`publish`](ObjectHeader::publish) writes.
     pub(super) fn write(&self, kind: Kind, tag: u64, geometry: Geometry) {
         // Relaxed: published by the magic number.
         self.version.store(VERSION, Ordering::Relaxed);
@@ -151,7 +151,7 @@ impl Header {
 /// - `place` is aligned to 8 and valid for [`TABLE_OFFSET`] bytes for `'a`; all concurrent writes
 ///   are atomic.
 #[allow(unsafe_code)]
-pub(super) unsafe fn at<'a>(place: NonNull<u8>) -> &'a Header {
+pub(super) unsafe fn at<'a>(place: NonNull<u8>) -> &'a ObjectHeader {
     // SAFETY: the contract; all fields are atomics, for which every bit pattern is valid.
-    unsafe { place.cast::<Header>().as_ref() }
+    unsafe { place.cast::<ObjectHeader>().as_ref() }
 }

@@ -11,9 +11,9 @@ use crate::region::name::Name;
 use crate::region::npy;
 use crate::region::reclaim;
 use crate::shape::Shape;
-use crate::sync::report::{Claimant, Taken};
+use crate::sync::report::{Claimant, TakenLock};
 use crate::sys::file::FileId;
-use crate::sys::{open_files, shm};
+use crate::sys::{open_files, process, shm};
 
 /// A file under `/dev/shm`, as it was when it was examined.
 ///
@@ -162,7 +162,7 @@ impl RegionInfo {
     }
 
     fn look(name: &str, holders: &HashMap<FileId, BTreeSet<u32>>) -> Result<RegionInfo> {
-        let found = shm::look(name)?;
+        let found = shm::inspect(name)?;
         let pids = holders.get(&found.id).into_iter().flatten();
         let holder = |&pid| Holder { pid, command: open_files::command(pid) };
         let holders: Vec<Holder> = pids.map(holder).collect();
@@ -171,7 +171,7 @@ impl RegionInfo {
         let is_made_here =
             matches!(&header, Some(Ok(header)) if reclaim::is_made_here(header, found.size_bytes));
         let snapshot = found.file.as_ref().filter(|_| is_made_here);
-        let is_own = found.uid == shm::own_uid();
+        let is_own = found.uid == process::effective_user();
         let snapshot = snapshot.and_then(|file| snapshot::read(file, found.size_bytes, is_own));
         let (participants, locks) = users(snapshot.as_ref().and_then(|all| all.users.as_ref()));
         let kind = match (snapshot, header) {
@@ -198,7 +198,7 @@ impl RegionInfo {
         } else {
             RegionState::Foreign
         };
-        let shm::Found { id, uid, mode, size_bytes, used_bytes, .. } = found;
+        let shm::FileStatus { id, uid, mode, size_bytes, used_bytes, .. } = found;
         let name = name.to_owned();
         Ok(RegionInfo {
             name,
@@ -236,7 +236,7 @@ impl RegionInfo {
     /// Whether it belongs to the effective user of this process.
     #[must_use]
     pub fn is_own(&self) -> bool {
-        self.uid == shm::own_uid()
+        self.uid == process::effective_user()
     }
 
     /// Its permission bits.
@@ -295,7 +295,7 @@ impl RegionInfo {
     /// [`Error::NotFound`] if the name is gone, or refers to another file; [`Error::Os`] if this
     /// user may not remove it.
     pub fn remove(&self) -> Result<()> {
-        if !shm::names(&self.name, self.id) {
+        if !shm::refers_to(&self.name, self.id) {
             return Err(Error::NotFound { name: self.name.clone(), place: shm::DIRECTORY });
         }
         shm::unlink(&self.name)
@@ -330,11 +330,11 @@ impl RegionInfo {
 }
 
 /// Describes claims and lock words for users.
-fn users(users: Option<&(Vec<Claimant>, Vec<Taken>)>) -> (Vec<Participant>, Vec<LockState>) {
+fn users(users: Option<&(Vec<Claimant>, Vec<TakenLock>)>) -> (Vec<Participant>, Vec<LockState>) {
     let Some((claimants, taken)) = users else { return (Vec::new(), Vec::new()) };
-    let state = |taken: &Taken| match *taken {
-        Taken::Dead => LockState::Orphaned { pid: None },
-        Taken::By(token) => match claimants.iter().find(|claimant| claimant.token == token) {
+    let state = |taken: &TakenLock| match *taken {
+        TakenLock::Dead => LockState::Orphaned { pid: None },
+        TakenLock::By(token) => match claimants.iter().find(|claimant| claimant.token == token) {
             Some(&Claimant { pid, lives: true, .. }) => LockState::Held { pid },
             Some(&Claimant { pid, .. }) => LockState::Orphaned { pid: Some(pid) },
             // It was swept after the words were copied, or was overwritten.

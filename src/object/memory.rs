@@ -13,7 +13,7 @@ use crate::region::arena::{Arena, Contents, Span};
 use crate::region::named_region::NamedRegion;
 use crate::region::npy;
 use crate::region::windows::Windows;
-use crate::sync::{Owner, OwnerTable, Purse, Watch};
+use crate::sync::{Owner, OwnerTable, ReusableToken, Watch};
 use crate::sys::fork::Instance;
 use crate::sys::limits;
 use crate::sys::per_process::PerProcess;
@@ -141,23 +141,23 @@ type Attached = BTreeMap<(u64, u64), Weak<Inner>>;
 
 /// The tokens that this process has had in other memories, by arena, offset and number. A worker
 /// that gets the same lock with each task is thus one owner, and not one for each task.
-static PURSES: PerProcess<Mutex<Purses>> = PerProcess::new(Mutex::default);
+static TOKENS: PerProcess<Mutex<ReusableTokens>> = PerProcess::new(Mutex::default);
 
-type Purses = BTreeMap<(u64, u64, u64), Purse>;
+type ReusableTokens = BTreeMap<(u64, u64, u64), ReusableToken>;
 
 /// The most memories whose tokens are remembered.
-const PURSES_MAX: usize = 1024;
+const TOKENS_MAX: usize = 1024;
 
 /// Where this process keeps its token for the memory `number` in `backing`.
-fn purse(backing: &Backing, number: u64) -> Option<Purse> {
+fn reusable_token(backing: &Backing, number: u64) -> Option<ReusableToken> {
     let (id, offset, _) = backing.address();
-    let mut purses = PURSES.get().lock().unwrap_or_else(PoisonError::into_inner);
-    if purses.len() >= PURSES_MAX {
+    let mut tokens = TOKENS.get().lock().unwrap_or_else(PoisonError::into_inner);
+    if tokens.len() >= TOKENS_MAX {
         // Older memories without a user are forgotten; each of them loses one token.
-        purses.retain(|_, purse| Arc::strong_count(purse) > 1);
+        tokens.retain(|_, reusable_token| Arc::strong_count(reusable_token) > 1);
     }
-    let is_kept = number != 0 && purses.len() < PURSES_MAX;
-    is_kept.then(|| Arc::clone(purses.entry((id, offset, number)).or_default()))
+    let is_kept = number != 0 && tokens.len() < TOKENS_MAX;
+    is_kept.then(|| Arc::clone(tokens.entry((id, offset, number)).or_default()))
 }
 
 fn attached() -> MutexGuard<'static, Attached> {
@@ -300,8 +300,8 @@ impl Memory {
         backing: Backing,
     ) -> Result<Memory> {
         let backing = Arc::new(backing);
-        let (purse, keep) = (purse(&backing, number), Arc::clone(&backing) as _);
-        let owner = Owner::claim_keeping(table, Watch::Waiters, purse, keep)?;
+        let (reusable_token, keep) = (reusable_token(&backing, number), Arc::clone(&backing) as _);
+        let owner = Owner::claim_with_token(table, Watch::Waiters, reusable_token, keep)?;
         let made_in = Instance::current();
         Ok(Memory(Arc::new(Inner { owner, start, geometry, kind, tag, made_in, backing })))
     }

@@ -70,7 +70,7 @@ impl Memory {
         let memory = Memory::attach_in(Backing::Named(region), kind, tag);
         let memory = memory.map_err(|error| in_place(error, &place))?;
         let attached = attach(&memory).map_err(|error| in_place(error, &place))?;
-        memory.region().expect("opened in one").adopt();
+        memory.region().expect("opened in one").remove_with_last();
         Ok((attached, memory))
     }
 

@@ -10,7 +10,7 @@ use crate::atomics::AtomicU64;
 use crate::error::{Error, Result};
 use crate::object::Kind;
 use crate::region::npy;
-use crate::sync::report::{Claimant, Taken};
+use crate::sync::report::{Claimant, TakenLock};
 use crate::sync::{self, OwnerTable, RING_HEADER_BYTES};
 
 /// The most bytes that are copied. Tables and locks come first, then messages.
@@ -30,7 +30,7 @@ pub(crate) struct Snapshot {
     pub(crate) kind: Kind,
     pub(crate) body_bytes: usize,
     /// Its users and taken locks; `None` if they belong to another pid namespace.
-    pub(crate) users: Option<(Vec<Claimant>, Vec<Taken>)>,
+    pub(crate) users: Option<(Vec<Claimant>, Vec<TakenLock>)>,
     /// The number of messages in a queue.
     pub(crate) messages: Option<u64>,
 }

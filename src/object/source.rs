@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 use crate::region::arena::Span;
-use crate::region::mapping::{Address, Mapping};
+use crate::region::mapping::{FileLocation, Mapping};
 use crate::region::windows::Windows;
 use crate::sys::file::FileId;
 use crate::sys::mmap::Access;
@@ -25,7 +25,7 @@ pub(crate) enum Source {
     /// In the arena.
     Arena { id: u64, offset: u64, len_bytes: u64 },
     /// In a file or named region, which each worker maps itself.
-    Mapped { address: Address, device: u64, inode: u64, offset: u64, len_bytes: u64 },
+    Mapped { address: FileLocation, device: u64, inode: u64, offset: u64, len_bytes: u64 },
 }
 
 impl Source {
@@ -142,7 +142,7 @@ impl Resolver {
     /// have been rewritten since, with another length.
     fn mapping(
         &self,
-        address: &Address,
+        address: &FileLocation,
         id: FileId,
         access: Access,
         end_bytes: u64,

@@ -79,7 +79,7 @@ fn another_kind_or_type_is_refused_and_so_are_other_bytes() {
 }
 
 #[test]
-fn a_header_that_does_not_add_up_is_refused() {
+fn an_inconsistent_header_is_refused() {
     let (_lock, memory) = create();
     let (body, body_bytes) = memory.body();
     let offset = body.addr().get() - memory.start().addr().get();
@@ -118,7 +118,7 @@ fn header_word(memory: &Memory, index: usize) -> &AtomicU64 {
 }
 
 #[test]
-fn what_arrives_twice_is_attached_once() {
+fn a_memory_that_arrives_twice_is_attached_once() {
     let (_lock, memory) = create();
     let (_, offset, len_bytes) = memory.address();
     let windows = Windows::of_host(&Arena::host().unwrap());
@@ -141,7 +141,7 @@ fn a_process_is_in_the_table_from_its_first_handle_to_its_last() {
 }
 
 #[test]
-fn the_span_goes_back_when_the_last_handle_goes() {
+fn the_span_is_freed_with_the_last_handle() {
     let (lock, memory) = create();
     let (_, offset, _) = memory.address();
     let copy = memory.clone();
@@ -199,7 +199,7 @@ mod named {
     }
 
     #[test]
-    fn who_comes_back_has_its_token_again_and_in_a_new_memory_of_the_name_a_new_one() {
+    fn a_process_that_returns_has_its_token_again_and_a_new_one_in_a_new_memory_of_the_name() {
         let name = unique("back");
         let (lock, memory) = Memory::create_named(&name, &SPEC, make).unwrap();
         memory.keep().unwrap();
@@ -228,7 +228,7 @@ mod named {
     }
 
     #[test]
-    fn a_name_that_holds_something_else_is_refused_by_name() {
+    fn a_name_with_other_contents_is_an_error_that_has_the_name() {
         let name = unique("else");
         let (lock, memory) = Memory::create_named(&name, &SPEC, make).unwrap();
         let queue = Memory::open_named(&name, Kind::Queue, 7, |_| Ok(())).unwrap_err();
@@ -247,7 +247,7 @@ mod named {
     }
 
     #[test]
-    fn whoever_comes_first_makes_it_and_the_others_open_it() {
+    fn one_process_makes_the_object_and_the_others_open_it() {
         let name = unique("either");
         let either = || {
             let attach = |memory: &Memory| Ok((lock_in(memory), false));
@@ -297,7 +297,7 @@ mod named {
     }
 
     #[test]
-    fn who_uses_a_named_lock_and_who_holds_it_can_be_seen_from_outside() {
+    fn users_and_holder_of_a_named_lock_are_visible_from_outside() {
         let name = unique("seen");
         let (lock, memory) = Memory::create_named(&name, &SPEC, make).unwrap();
         let own = std::process::id();
@@ -315,7 +315,7 @@ mod named {
     }
 
     #[test]
-    fn what_was_looked_at_is_removed_only_while_it_has_the_name() {
+    fn an_examined_region_is_removed_only_while_it_has_the_name() {
         let name = unique("looked-at");
         let (_lock, memory) = Memory::create_named(&name, &SPEC, make).unwrap();
         let info = RegionInfo::of(&name).unwrap();
@@ -328,7 +328,7 @@ mod named {
     }
 
     #[test]
-    fn a_file_that_nobody_here_made_is_foreign_and_not_dead() {
+    fn a_file_that_this_crate_did_not_make_is_foreign_and_not_dead() {
         let name = unique("foreign");
         let path = format!("/dev/shm/{name}");
         let file = fs::File::options().write(true).create_new(true).mode(0o600).open(&path);

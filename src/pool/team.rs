@@ -153,7 +153,7 @@ impl Member {
             self.close();
         }
         let spin = |is_over: &dyn Fn() -> bool| backoff::spin(BARRIER_SPIN, is_over);
-        if words.meet(spin, Some(BARRIER_SLEEP)) { Ok(()) } else { Err(PeerDied) }
+        if words.wait(spin, Some(BARRIER_SLEEP)) { Ok(()) } else { Err(PeerDied) }
     }
 
     /// Yields to a worker that may have been woken on this processor. It joins, and moves to
@@ -248,7 +248,7 @@ impl TeamJob<'_> {
         let span = self.core.arena.reserve(size_of::<TeamControl>(), Contents::Zeroed)?;
         let control = HostTeamControl { span, joined: Cell::new(0) };
         let members_max = self.members_max();
-        let on_unwind = || control.break_up();
+        let on_unwind = || control.abort();
         let mut group = Group::new(self.core, argument, &on_unwind);
         group.submit_each(members_max, trampoline, self.name, self.rules, |ordinal| {
             TeamDescriptor { control: control.span.offset(), ordinal, members_max }
@@ -261,7 +261,7 @@ impl TeamJob<'_> {
                 has_joined && outcome.is_some_and(|outcome| outcome.is_err())
             };
             if ids.iter().enumerate().any(has_failed) {
-                control.break_up();
+                control.abort();
             }
         });
         let outcomes = outcomes.into_iter().enumerate();
@@ -315,8 +315,8 @@ impl HostTeamControl {
     }
 
     /// Breaks the barrier: all members return.
-    fn break_up(&self) {
-        self.control().words.break_up();
+    fn abort(&self) {
+        self.control().words.abort();
     }
 }
 

@@ -8,7 +8,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use crate::error::{Error, Result};
-use crate::process::supervisor::{Handler, Supervisor, Token};
+use crate::process::supervisor::{Handler, HandlerId, Supervisor};
 use crate::sys::pipe::{self, Read};
 
 /// The number of bytes kept of each process.
@@ -29,7 +29,7 @@ struct Buffer {
     bytes: VecDeque<u8>,
     /// Earlier bytes were discarded.
     is_cut: bool,
-    watched: Option<(Weak<Supervisor>, Token)>,
+    watched: Option<(Weak<Supervisor>, HandlerId)>,
 }
 
 impl CapturedStderr {
@@ -79,7 +79,7 @@ impl CapturedStderr {
         for _ in 0..READS_MAX {
             match pipe::try_read(self.pipe.as_fd(), &mut buffer) {
                 Read::Bytes(count) => self.lock().keep(&buffer[..count]),
-                Read::Nothing => return true,
+                Read::WouldBlock => return true,
                 Read::End => return false,
             }
         }

@@ -187,7 +187,7 @@ fn set_up(child: &mut Child, name: &str, server_pid: u32) -> std::io::Result<()>
     for fd in &mut child.fds {
         *fd = process::with_high_number(fd)?;
     }
-    signal::adopt(child.setup.dispositions)?;
+    signal::apply(child.setup.dispositions)?;
     process::set_name(name)?;
     signal::unblock_all()
 }
@@ -215,7 +215,7 @@ pub(crate) const PERMIT: [u8; 1] = [1];
 pub(crate) fn await_permit(socket: &Socket) {
     match socket.receive(&mut [0; PERMIT.len()]) {
         Ok(Received::Message(..)) => {}
-        Ok(Received::Nothing | Received::Closed) | Err(_) => process::exit_now(EXIT_SETUP),
+        Ok(Received::WouldBlock | Received::Closed) | Err(_) => process::exit_now(EXIT_SETUP),
     }
 }
 

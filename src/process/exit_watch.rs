@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use crate::exit::ExitReason;
 use crate::process::child_handle::{ChildEvent, Watcher};
-use crate::process::supervisor::{Handler, Supervisor, Token};
+use crate::process::supervisor::{Handler, HandlerId, Supervisor};
 use crate::sys::poll::is_readable;
 use crate::sys::process;
 
@@ -23,7 +23,7 @@ pub(super) struct ChildExitWatch {
 /// The watcher of a child whose server has ended.
 struct Orphan {
     watcher: Arc<Watcher>,
-    token: Token,
+    token: HandlerId,
     supervisor: Weak<Supervisor>,
 }
 
@@ -35,7 +35,12 @@ impl ChildExitWatch {
     /// Ends the child of a server that has ended. `watcher` is called when the child has ended:
     /// now, or later by the supervisor, because a child that sleeps in the kernel does not end at
     /// once.
-    pub(super) fn orphan(&self, watcher: Arc<Watcher>, token: Token, supervisor: Weak<Supervisor>) {
+    pub(super) fn orphan(
+        &self,
+        watcher: Arc<Watcher>,
+        token: HandlerId,
+        supervisor: Weak<Supervisor>,
+    ) {
         // The kernel sends SIGKILL when the server ends, but a task may have disabled that.
         let _ = process::pidfd_kill(self.pidfd.as_fd());
         watcher(ChildEvent::Killed);

@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use crate::error::{Error, Result};
 use crate::process::child::{self, EntryPoint};
-use crate::process::connection::Connection;
 use crate::process::message::{CHILD_WORDS, ChildSetup, Request};
+use crate::process::server_connection::ServerConnection;
 use crate::process::server_reuse::{self, IdleServer};
 use crate::process::supervisor::Supervisor;
 use crate::sys::fork::Instance;
@@ -45,7 +45,7 @@ pub(crate) struct SpawnAttributes<'a> {
 /// A running fork server. Dropping this ends the server, and thereby its children. If ended servers
 /// are not reaped, it is kept without children: see `server_reuse`.
 pub(crate) struct ForkServer {
-    connection: Arc<Connection>,
+    connection: Arc<ServerConnection>,
     /// Kept while the server may send messages.
     supervisor: Arc<Supervisor>,
     start: server_reuse::StartContext,
@@ -105,7 +105,7 @@ impl ForkServer {
         }
         let start = server_reuse::StartContext::now();
         let supervisor = Supervisor::current()?;
-        let connection = Connection::open(&supervisor)?;
+        let connection = ServerConnection::open(&supervisor)?;
         Ok(ForkServer { connection, supervisor, start, made_in, credentials })
     }
 

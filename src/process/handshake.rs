@@ -15,8 +15,8 @@ use crate::process::sweep;
 #[cfg(feature = "failpoints")]
 use crate::sys::failpoint::{self, Point};
 use crate::sys::poll::{Interest, wait_any};
+use crate::sys::posix_spawn::{Parentage, spawn};
 use crate::sys::socket::Socket;
-use crate::sys::spawn::{Parentage, spawn};
 use crate::sys::{exec_privileges, process};
 
 /// Variables that make numeric libraries start threads; the libraries read them when loaded.

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Error, Result};
 use crate::process::fork_server::SpawnAttributes;
 use crate::process::handshake;
-use crate::sys::sched::{self, Limit, Priority};
+use crate::sys::sched::{self, Priority, ResourceLimit};
 use crate::sys::{process, signal};
 
 /// The state that a child takes over from its host.
@@ -32,7 +32,7 @@ pub(crate) struct HostSnapshot {
 pub(crate) struct ProcessAttributes {
     variables: BTreeMap<Vec<u8>, Vec<u8>>,
     umask: Option<u32>,
-    limits: Vec<Limit>,
+    limits: Vec<ResourceLimit>,
     /// `None` if the builder sets another.
     pub(crate) priority: Option<Priority>,
     /// `None` if the builder sets others.

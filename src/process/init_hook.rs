@@ -31,7 +31,7 @@ pub(super) fn is_in_place() -> bool {
 
 extern "C" fn hook(argc: c_int, argv: *const *const c_char, envp: *const *const c_char) {
     RAN.store(true, Ordering::Relaxed);
-    signal::note_ignored_at_start();
+    signal::record_ignored_at_start();
     let Some(token) = std::env::var_os(VARIABLE) else { return };
     if !ElfImage::main().contains(HOOK as *const () as usize) {
         // A library's copy leaves the work to the executable's own.

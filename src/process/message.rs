@@ -56,7 +56,7 @@ const MAGIC: u64 = u64::from_le_bytes(*b"brigade1");
 /// A message, in words. Private to the two processes on one socket, which run the same image.
 #[derive(Debug, Clone, Copy, Pod, Zeroable)]
 #[repr(C)]
-pub(crate) struct Message {
+pub(crate) struct WireMessage {
     magic: u64,
     kind: u64,
     id: u64,
@@ -67,7 +67,7 @@ pub(crate) struct Message {
     name: [u8; 16],
 }
 
-pub(crate) const MESSAGE_BYTES: usize = size_of::<Message>();
+pub(crate) const MESSAGE_BYTES: usize = size_of::<WireMessage>();
 
 /// A request of the host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -117,14 +117,14 @@ impl ThreadNames {
     }
 }
 
-impl Message {
-    fn new(kind: u64, id: u64, words: [u64; CHILD_WORDS], name: [u8; 16]) -> Message {
-        Message { magic: MAGIC, kind, id, setup: 0, signals: [0; 2], words, name }
+impl WireMessage {
+    fn new(kind: u64, id: u64, words: [u64; CHILD_WORDS], name: [u8; 16]) -> WireMessage {
+        WireMessage { magic: MAGIC, kind, id, setup: 0, signals: [0; 2], words, name }
     }
 
     /// Reads a message from received bytes.
-    fn parse(bytes: &[u8]) -> Result<Message> {
-        let message: Message =
+    fn parse(bytes: &[u8]) -> Result<WireMessage> {
+        let message: WireMessage =
             bytemuck::try_pod_read_unaligned(bytes).map_err(|_| corrupt(bytes))?;
         if message.magic == MAGIC { Ok(message) } else { Err(corrupt(bytes)) }
     }
@@ -140,26 +140,26 @@ fn corrupt(bytes: &[u8]) -> Error {
 
 impl Request {
     /// The message as it is sent.
-    pub(crate) fn message(self) -> Message {
+    pub(crate) fn message(self) -> WireMessage {
         match self {
-            Request::Hello { token } => Message::new(1, token, [0; CHILD_WORDS], [0; 16]),
+            Request::Hello { token } => WireMessage::new(1, token, [0; CHILD_WORDS], [0; 16]),
             Request::Spawn { id, entry, words, name, setup } => {
                 let mut all = [entry; CHILD_WORDS];
                 all[1..].copy_from_slice(&words);
                 let Dispositions { ignored, held } = setup.dispositions;
                 let (setup, signals) = (setup.to_word(), [ignored.0, held.0]);
-                Message { setup, signals, ..Message::new(2, id, all, name) }
+                WireMessage { setup, signals, ..WireMessage::new(2, id, all, name) }
             }
             Request::Signal { id, number } => {
                 let word = u64::from(number.cast_unsigned());
-                Message::new(3, id, [word; CHILD_WORDS], [0; 16])
+                WireMessage::new(3, id, [word; CHILD_WORDS], [0; 16])
             }
         }
     }
 
     /// Reads a received message.
     pub(crate) fn parse(bytes: &[u8]) -> Result<Request> {
-        let message = Message::parse(bytes)?;
+        let message = WireMessage::parse(bytes)?;
         match message.kind {
             1 => Ok(Request::Hello { token: message.id }),
             2 => {
@@ -180,7 +180,7 @@ impl Request {
 
 impl Report {
     /// The message as it is sent.
-    pub(crate) fn message(self) -> Message {
+    pub(crate) fn message(self) -> WireMessage {
         let (kind, id, words) = match self {
             Report::Ready { token } => (1, token, [0; 4]),
             Report::MultiThreaded { threads, names } => (2, threads, names.0),
@@ -198,12 +198,12 @@ impl Report {
         };
         let mut all = [0; CHILD_WORDS];
         all[..4].copy_from_slice(&words);
-        Message::new(kind, id, all, [0; 16])
+        WireMessage::new(kind, id, all, [0; 16])
     }
 
     /// Reads a received message.
     pub(crate) fn parse(bytes: &[u8]) -> Result<Report> {
-        let message = Message::parse(bytes)?;
+        let message = WireMessage::parse(bytes)?;
         let [first, how, value, peak_rss_bytes, ..] = message.words;
         let first_four = [first, how, value, peak_rss_bytes];
         let id = message.id;

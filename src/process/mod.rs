@@ -30,7 +30,6 @@
 pub(crate) mod captured_stderr;
 pub(crate) mod child;
 mod child_handle;
-mod connection;
 pub(crate) mod diagnostics;
 mod exit_watch;
 pub(crate) mod fork_server;
@@ -42,6 +41,7 @@ pub(crate) mod message;
 pub(crate) mod outbox;
 pub(crate) mod panic;
 mod peer;
+mod server_connection;
 mod server_main;
 mod server_reuse;
 pub(crate) mod stdio_flush;

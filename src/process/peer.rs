@@ -1,4 +1,4 @@
-//! Checks the process at the other end of a fork server's socket.
+//! Checks the process at the other end of a server's socket.
 //!
 //! A fork server runs functions on request, with its own rights. It accepts requests only from a
 //! process of the same user that runs the same executable, and only after a handshake. Each failed
@@ -66,7 +66,7 @@ pub(super) fn host(host: BorrowedFd<'_>, peer: Peer) -> Result<(), String> {
 
 /// Ends a process that was started as a fork server, but may not become one.
 pub(super) fn refuse(found: &str) -> ! {
-    process::complain(&format!(
+    process::print_error(&format!(
         "brigade: this program was started with {VARIABLE} in its environment, which makes it the \
          fork server of a program that waits at descriptor {SOCKET_FD}; but {found}. \
          Unset the variable to run the program itself."

@@ -235,7 +235,7 @@ impl Server {
                 })?;
                 self.answer(request, fds)
             }
-            Ok(Received::Nothing) => Ok(()),
+            Ok(Received::WouldBlock) => Ok(()),
             Ok(Received::Closed) | Err(_) => Err(StopReason::HostGone),
         }
     }

@@ -9,7 +9,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::process::connection::Connection;
+use crate::process::server_connection::ServerConnection;
 use crate::process::supervisor::{Supervisor, is_supervisor};
 use crate::sys::per_process::PerProcess;
 use crate::sys::poll::wait_any;
@@ -17,7 +17,7 @@ use crate::sys::{exec_attributes, process};
 
 /// A server without a pool.
 pub(super) struct IdleServer {
-    pub(super) connection: Arc<Connection>,
+    pub(super) connection: Arc<ServerConnection>,
     pub(super) supervisor: Arc<Supervisor>,
     pub(super) start: StartContext,
 }
@@ -109,7 +109,7 @@ pub(super) fn keep_or_end(server: IdleServer) {
     end(&server.connection);
 }
 
-fn end(connection: &Connection) {
+fn end(connection: &ServerConnection) {
     connection.close();
     // A reaped server has no number.
     if let Ok(found) = process::pid_of(connection.pidfd()) {

@@ -49,7 +49,7 @@ pub(crate) fn is_supervisor() -> bool {
 
 /// A registered handler, for [`Supervisor::remove`] and [`Supervisor::set_deadline`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) struct Token(u64);
+pub(crate) struct HandlerId(u64);
 
 /// The key of the eventfd that wakes the loop; tokens start above it.
 const WAKE_KEY: u64 = 0;
@@ -62,13 +62,13 @@ struct Registry {
     stopping: bool,
 }
 
-struct Shared {
+struct EventLoop {
     epoll: Epoll,
     wake: EventFd,
     registry: Mutex<Registry>,
 }
 
-impl Shared {
+impl EventLoop {
     fn registry(&self) -> MutexGuard<'_, Registry> {
         // No code under this lock panics in the middle of a change.
         self.registry.lock().unwrap_or_else(PoisonError::into_inner)
@@ -77,7 +77,7 @@ impl Shared {
 
 /// The supervisor of this process.
 pub(crate) struct Supervisor {
-    shared: Arc<Shared>,
+    event_loop: Arc<EventLoop>,
     thread: Option<Thread>,
     /// The process of the thread; a forked child has no such thread.
     made_in: Instance,
@@ -102,43 +102,43 @@ impl Supervisor {
         epoll
             .add(wake.as_fd(), WAKE_KEY)
             .map_err(|e| Error::os("epoll_ctl", "the supervisor", e))?;
-        let shared = Arc::new(Shared { epoll, wake, registry: Mutex::default() });
-        let for_thread = Arc::clone(&shared);
+        let event_loop = Arc::new(EventLoop { epoll, wake, registry: Mutex::default() });
+        let for_thread = Arc::clone(&event_loop);
         let thread = thread::start("brigade-watch", thread::STACK_BYTES, move || run(&for_thread))
             .map_err(|e| Error::os("clone", "the supervisor's thread", e))?;
-        Ok(Supervisor { shared, thread: Some(thread), made_in: Instance::current() })
+        Ok(Supervisor { event_loop, thread: Some(thread), made_in: Instance::current() })
     }
 
     /// Registers `handler`.
-    pub(crate) fn add(&self, handler: Arc<dyn Handler>) -> Result<Token> {
-        let mut registry = self.shared.registry();
+    pub(crate) fn add(&self, handler: Arc<dyn Handler>) -> Result<HandlerId> {
+        let mut registry = self.event_loop.registry();
         registry.last_key += 1;
         let key = registry.last_key;
-        self.shared
+        self.event_loop
             .epoll
             .add(handler.fd(), key)
             .map_err(|e| Error::os("epoll_ctl", "a descriptor to watch", e))?;
         registry.handlers.insert(key, handler);
-        Ok(Token(key))
+        Ok(HandlerId(key))
     }
 
     /// Removes a handler; a running call continues. Has no effect if it was removed before.
-    pub(crate) fn remove(&self, token: Token) {
-        let mut registry = self.shared.registry();
+    pub(crate) fn remove(&self, token: HandlerId) {
+        let mut registry = self.event_loop.registry();
         registry.deadlines.remove(&token.0);
         if let Some(handler) = registry.handlers.remove(&token.0) {
             // Fails only if the descriptor was never added, which is fine.
-            let _ = self.shared.epoll.remove(handler.fd());
+            let _ = self.event_loop.epoll.remove(handler.fd());
         }
     }
 
     /// Requests one call of the handler's `deadline` at `at`, and replaces any earlier request.
-    pub(crate) fn set_deadline(&self, token: Token, at: Instant) {
-        let mut registry = self.shared.registry();
+    pub(crate) fn set_deadline(&self, token: HandlerId, at: Instant) {
+        let mut registry = self.event_loop.registry();
         let earliest = registry.deadlines.values().min().copied();
         registry.deadlines.insert(token.0, at);
         if earliest.is_none_or(|earliest| at < earliest) {
-            self.shared.wake.ring();
+            self.event_loop.wake.ring();
         }
     }
 }
@@ -152,8 +152,8 @@ impl Drop for Supervisor {
             }
             return;
         }
-        self.shared.registry().stopping = true;
-        self.shared.wake.ring();
+        self.event_loop.registry().stopping = true;
+        self.event_loop.wake.ring();
         let Some(thread) = self.thread.take() else { return };
         // A handler may hold the last handle, on the thread itself, which then ends on its own.
         if !thread.is_current() {
@@ -162,14 +162,14 @@ impl Drop for Supervisor {
     }
 }
 
-fn run(shared: &Shared) {
+fn run(event_loop: &EventLoop) {
     IS_SUPERVISOR.set(true);
     // After a failure the host's handlers may run on this thread too, which is harmless.
     let _ = signal::block_all();
     let mut turned = Instant::now();
     loop {
         let next = {
-            let registry = shared.registry();
+            let registry = event_loop.registry();
             if registry.stopping {
                 return;
             }
@@ -177,27 +177,28 @@ fn run(shared: &Shared) {
         };
         let timeout = next.map(|at| at.saturating_duration_since(Instant::now()).min(TURN_MAX));
         // A failed wait (out of memory) is repeated.
-        let ready = shared.epoll.wait(timeout).unwrap_or_default();
+        let ready = event_loop.epoll.wait(timeout).unwrap_or_default();
         let now = Instant::now();
         let passed = now.saturating_duration_since(turned);
         turned = now;
         if timeout.is_some_and(|timeout| passed > timeout + GAP_MIN) {
-            let all: Vec<Arc<dyn Handler>> = shared.registry().handlers.values().cloned().collect();
+            let all: Vec<Arc<dyn Handler>> =
+                event_loop.registry().handlers.values().cloned().collect();
             for handler in all {
-                call(shared, || handler.after_gap(passed));
+                call(event_loop, || handler.after_gap(passed));
             }
         }
         for key in ready {
             if key == WAKE_KEY {
-                shared.wake.clear();
+                event_loop.wake.clear();
                 continue;
             }
-            let handler = shared.registry().handlers.get(&key).cloned();
+            let handler = event_loop.registry().handlers.get(&key).cloned();
             if let Some(handler) = handler {
-                call(shared, || handler.readable());
+                call(event_loop, || handler.readable());
             }
         }
-        call_due(shared);
+        call_due(event_loop);
     }
 }
 
@@ -209,11 +210,11 @@ const TURN_MAX: Duration = Duration::from_secs(1);
 const GAP_MIN: Duration = Duration::from_millis(500);
 
 /// Calls a handler. If it panics, all handlers are notified, and the supervisor continues.
-fn call(shared: &Shared, handler: impl FnOnce()) {
+fn call(event_loop: &EventLoop, handler: impl FnOnce()) {
     let Err(payload) = catch_unwind(AssertUnwindSafe(handler)) else { return };
     let (message, _) = panic::take_message(payload);
     let cause = format!("the supervisor panicked, which is a bug of brigade: {message}");
-    let all: Vec<Arc<dyn Handler>> = shared.registry().handlers.values().cloned().collect();
+    let all: Vec<Arc<dyn Handler>> = event_loop.registry().handlers.values().cloned().collect();
     for handler in all {
         if let Err(again) = catch_unwind(AssertUnwindSafe(|| handler.after_panic(&cause))) {
             panic::take_message(again);
@@ -221,10 +222,10 @@ fn call(shared: &Shared, handler: impl FnOnce()) {
     }
 }
 
-fn call_due(shared: &Shared) {
+fn call_due(event_loop: &EventLoop) {
     let now = Instant::now();
     let due: Vec<Arc<dyn Handler>> = {
-        let mut registry = shared.registry();
+        let mut registry = event_loop.registry();
         let keys: Vec<u64> =
             registry.deadlines.iter().filter(|(_, at)| **at <= now).map(|(key, _)| *key).collect();
         keys.iter()
@@ -235,14 +236,14 @@ fn call_due(shared: &Shared) {
             .collect()
     };
     for handler in due {
-        call(shared, || handler.deadline());
+        call(event_loop, || handler.deadline());
     }
 }
 
 impl std::fmt::Debug for Supervisor {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Supervisor")
-            .field("handlers", &self.shared.registry().handlers.len())
+            .field("handlers", &self.event_loop.registry().handlers.len())
             .finish_non_exhaustive()
     }
 }

@@ -17,20 +17,20 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crate::error::{Error, Limit, Result};
-use crate::region::budget::Inputs;
+use crate::region::budget::MemoryLimits;
 use crate::region::settings;
-use crate::region::spans::{BLOCK_BYTES, Found, LARGE_BYTES, Run, Spans, blocks_for};
+use crate::region::spans::{BLOCK_BYTES, LARGE_BYTES, PageState, Run, Spans, blocks_for};
 use crate::sys::mmap::{Access, HUGE_BYTES, Window};
-use crate::sys::{clock, limits, memfd};
+use crate::sys::{clock, limits, memfd, random};
 
 /// Spans above this size are zeroed by two threads and more, in bytes.
 const PARALLEL_ZERO_BYTES: usize = 32 << 20;
 
 /// Free runs that were unused for this long lose their pages at the next check.
-pub(crate) const COLD: Duration = Duration::from_secs(30);
+pub(crate) const DECAY_TIME: Duration = Duration::from_secs(30);
 
-/// The most bytes that [`Arena::cool`] frees at once; this takes the kernel about ten milliseconds.
-const COOL_STEP_BYTES: u64 = 256 << 20;
+/// The most bytes that [`Arena::decay`] frees at once, which takes about ten milliseconds.
+const DECAY_STEP_BYTES: u64 = 256 << 20;
 
 /// The largest arena: a worker maps it twice, in an address space of 47 bits.
 const SIZE_BYTES_MAX: u64 = 1 << 45;
@@ -102,7 +102,7 @@ impl Arena {
         let window_bytes = usize::try_from(size_bytes)
             .map_err(|_| Error::invalid("the size of the arena", size_bytes, "a usize"))?;
         Ok(Arena {
-            id: memfd::random_u64()?,
+            id: random::random_u64()?,
             window: Window::map(fd.as_fd(), window_bytes, Access::ReadWrite)?,
             fd,
             commits_strictly: limits::commits_strictly(),
@@ -153,7 +153,7 @@ impl Arena {
             self.take_small(len_bytes)?
         };
         let span = Span { arena: Arc::clone(self), offset, len_bytes };
-        if found == Found::Leftovers {
+        if found == PageState::Dirty {
             match contents {
                 Contents::Zeroed => span.zero(len_bytes),
                 Contents::ZeroedUpTo(end) => span.zero(end.min(len_bytes)),
@@ -163,14 +163,14 @@ impl Arena {
         Ok(span)
     }
 
-    fn take_small(&self, len_bytes: usize) -> Result<(u64, Found)> {
+    fn take_small(&self, len_bytes: usize) -> Result<(u64, PageState)> {
         loop {
             if let Some(slot) = self.lock().take_slot(len_bytes) {
                 return Ok(slot);
             }
             let (block, found) = self.take_run(len_bytes, 1)?;
             let mut spans = self.lock();
-            spans.cut(block, len_bytes, found);
+            spans.make_slab(block, len_bytes, found);
             // If another thread takes the new slab's last slot first, repeat.
             if let Some(slot) = spans.take_slot(len_bytes) {
                 return Ok(slot);
@@ -179,9 +179,9 @@ impl Arena {
     }
 
     /// A run of blocks: a dirty one, or a clean one if the budget allows.
-    fn take_run(&self, asked_bytes: usize, count: u64) -> Result<(Run, Found)> {
+    fn take_run(&self, asked_bytes: usize, count: u64) -> Result<(Run, PageState)> {
         if let Some(run) = self.lock().take_dirty(count) {
-            return Ok((run, Found::Leftovers));
+            return Ok((run, PageState::Dirty));
         }
         let run = match self.take_clean(asked_bytes, count) {
             // Cached runs count as reserved, so freeing them may make room.
@@ -203,7 +203,7 @@ impl Arena {
                 });
             }
         }
-        Ok((run, Found::Zeros))
+        Ok((run, PageState::Clean))
     }
 
     fn take_clean(&self, asked_bytes: usize, count: u64) -> Result<Run> {
@@ -219,11 +219,12 @@ impl Arena {
         // Relaxed: changed under the lock only.
         let ahead_bytes = self.granted_ahead_bytes.load(Ordering::Relaxed);
         let measured = if needed_bytes <= ahead_bytes {
-            Inputs::unlimited()
+            MemoryLimits::unlimited()
         } else {
-            Inputs::measure(self.commits_strictly)?
+            MemoryLimits::measure(self.commits_strictly)?
         };
-        let inputs = Inputs { cap_bytes, stated_bytes, reserved_bytes, touched_bytes, ..measured };
+        let inputs =
+            MemoryLimits { cap_bytes, stated_bytes, reserved_bytes, touched_bytes, ..measured };
         inputs.grant(asked_bytes, needed_bytes)?;
         let ahead_bytes = ahead_bytes
             .checked_sub(needed_bytes)
@@ -246,21 +247,23 @@ impl Arena {
         self.last_use_ns.store(clock::now_ns(), Ordering::Relaxed);
     }
 
-    /// Frees the pages of free runs if no large span was reserved or freed for [`COLD`], at most
-    /// [`COOL_STEP_BYTES`] of them, because the caller has other work. Memory that the program set
-    /// to be kept stays. `now_ns` is the time on the monotonic clock; the result is when to call
-    /// again.
-    pub(crate) fn cool(&self, now_ns: u64) -> Duration {
+    /// Frees the pages of free runs if no large span was reserved or freed for [`DECAY_TIME`], at
+    /// most [`DECAY_STEP_BYTES`] of them, because the caller has other work. Memory that the
+    /// program set to be kept stays. `now_ns` is the time on the monotonic clock; the result is
+    /// when to call again.
+    pub(crate) fn decay(&self, now_ns: u64) -> Duration {
         // Relaxed: as above.
         let idle = now_ns.saturating_sub(self.last_use_ns.load(Ordering::Relaxed));
-        if let Some(left) = COLD.checked_sub(Duration::from_nanos(idle)).filter(|l| !l.is_zero()) {
+        if let Some(left) =
+            DECAY_TIME.checked_sub(Duration::from_nanos(idle)).filter(|l| !l.is_zero())
+        {
             return left;
         }
         let keep_bytes = settings::cache_bytes().unwrap_or(0);
         let cached_bytes = self.lock().cached_bytes();
-        let step_bytes = cached_bytes.saturating_sub(COOL_STEP_BYTES).max(keep_bytes);
+        let step_bytes = cached_bytes.saturating_sub(DECAY_STEP_BYTES).max(keep_bytes);
         let has_more = self.trim(step_bytes) && step_bytes > keep_bytes;
-        if has_more { Duration::ZERO } else { COLD }
+        if has_more { Duration::ZERO } else { DECAY_TIME }
     }
 
     /// Punches out cached runs until at most `keep_bytes` are cached. Returns whether any was.
@@ -287,21 +290,21 @@ impl Arena {
         let done = memfd::punch_hole(self.fd(), run.offset(), run.len_bytes()).is_ok();
         let mut spans = self.lock();
         if done {
-            spans.give_clean(run);
+            spans.free_clean(run);
         } else {
-            spans.give_dirty(run);
+            spans.free_dirty(run);
         }
         done
     }
 
-    fn give(&self, offset: u64, len_bytes: usize) {
+    fn free(&self, offset: u64, len_bytes: usize) {
         if len_bytes < LARGE_BYTES {
-            self.lock().give_slot(offset);
+            self.lock().free_slot(offset);
             return;
         }
         let run = Run { first: offset / BLOCK_BYTES, count: blocks_for(len_bytes) };
         self.note_use();
-        self.lock().give_dirty(run);
+        self.lock().free_dirty(run);
         self.trim(self.cache_bytes_max());
     }
 
@@ -418,7 +421,7 @@ impl Drop for Span {
     fn drop(&mut self) {
         // A forked child has a copy of this handle, but neither the mapping nor the ownership.
         if self.arena.is_ours() {
-            self.arena.give(self.offset, self.len_bytes);
+            self.arena.free(self.offset, self.len_bytes);
         }
     }
 }

@@ -47,7 +47,7 @@ fn zeroed_is_zero_again_when_memory_is_reused() {
 }
 
 #[test]
-fn as_much_of_reused_memory_is_zero_as_was_asked_for() {
+fn as_much_of_reused_memory_is_zero_as_was_requested() {
     let arena = arena();
     for (len, end) in [(100usize, 64), (5000, 0), (LARGE_BYTES, 4097), (100, 1000)] {
         let first = arena.reserve(len, Contents::Zeroed).unwrap();
@@ -86,25 +86,25 @@ fn free_spans_are_punched_out_above_the_limit() {
 }
 
 #[test]
-fn free_spans_that_nobody_uses_are_punched_out_step_by_step() {
+fn unused_free_spans_are_punched_out_step_by_step() {
     let mut arena = Arena::new().unwrap();
     arena.cache_bytes_default = u64::MAX;
     let arena = Arc::new(arena);
     let used_bytes = || memfd::size_and_use_bytes(arena.fd()).unwrap().1;
     let span = arena.reserve(8 << 20, Contents::Zeroed).unwrap();
     fill(&span, 1);
-    let step_bytes = usize::try_from(COOL_STEP_BYTES).unwrap();
+    let step_bytes = usize::try_from(DECAY_STEP_BYTES).unwrap();
     let large = arena.reserve(step_bytes, Contents::Stale).unwrap();
-    let (start, cold) = (clock::now_ns(), u64::try_from(COLD.as_nanos()).unwrap());
+    let (start, decay_time) = (clock::now_ns(), u64::try_from(DECAY_TIME.as_nanos()).unwrap());
     // Live spans stay, however long they are unused.
-    assert_eq!(arena.cool(start + cold), COLD);
+    assert_eq!(arena.decay(start + decay_time), DECAY_TIME);
     drop((span, large));
     let last_use = arena.last_use_ns.load(Ordering::Relaxed);
-    assert_eq!(arena.cool(last_use + cold / 3), COLD - COLD / 3);
-    assert_eq!((arena.reserved_bytes(), used_bytes()), (COOL_STEP_BYTES + (8 << 20), 8 << 20));
-    assert_eq!(arena.cool(last_use + cold), Duration::ZERO);
+    assert_eq!(arena.decay(last_use + decay_time / 3), DECAY_TIME - DECAY_TIME / 3);
+    assert_eq!((arena.reserved_bytes(), used_bytes()), (DECAY_STEP_BYTES + (8 << 20), 8 << 20));
+    assert_eq!(arena.decay(last_use + decay_time), Duration::ZERO);
     assert_eq!(arena.reserved_bytes(), 8 << 20);
-    assert_eq!(arena.cool(last_use + cold), COLD);
+    assert_eq!(arena.decay(last_use + decay_time), DECAY_TIME);
     assert_eq!((arena.reserved_bytes(), used_bytes()), (0, 0));
 }
 
@@ -131,7 +131,7 @@ fn absurd_sizes_are_refused_and_change_nothing() {
 }
 
 #[test]
-fn what_is_reserved_but_untouched_is_not_promised_twice() {
+fn reserved_but_untouched_memory_is_not_granted_twice() {
     let arena = arena();
     let available = limits::memory().unwrap().available_bytes;
     let most = usize::try_from(available / 10 * 6).unwrap();
@@ -211,7 +211,7 @@ fn many_threads_reserve_and_free_without_overlap() {
 }
 
 #[test]
-fn where_the_kernel_commits_strictly_pages_are_there_at_once() {
+fn with_strict_commits_pages_are_allocated_at_once() {
     let mut arena = Arena::new().unwrap();
     arena.commits_strictly = true;
     let arena = Arc::new(arena);

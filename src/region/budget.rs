@@ -9,7 +9,7 @@ use crate::sys::{cgroup, limits};
 
 /// The limits that a request is compared with, all in bytes.
 #[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Inputs {
+pub(crate) struct MemoryLimits {
     /// Memory that the machine can provide without swapping.
     pub(crate) available_bytes: u64,
     /// The rest of the cgroups' limits, if they have any.
@@ -26,22 +26,22 @@ pub(crate) struct Inputs {
     pub(crate) touched_bytes: u64,
 }
 
-impl Inputs {
+impl MemoryLimits {
     /// Reads them from the system. `commits_strictly` is [`limits::commits_strictly`], read once.
-    pub(crate) fn measure(commits_strictly: bool) -> Result<Inputs> {
+    pub(crate) fn measure(commits_strictly: bool) -> Result<MemoryLimits> {
         let memory = limits::memory()?;
         let commit = memory.commit_limit_bytes.saturating_sub(memory.committed_bytes);
-        Ok(Inputs {
+        Ok(MemoryLimits {
             available_bytes: memory.available_bytes,
             cgroup_bytes: cgroup::memory_free_bytes(),
             commit_bytes: commits_strictly.then_some(commit),
-            ..Inputs::default()
+            ..MemoryLimits::default()
         })
     }
 
     /// Limits that refuse only what exceeds the cap.
-    pub(crate) fn unlimited() -> Inputs {
-        Inputs { available_bytes: u64::MAX, ..Inputs::default() }
+    pub(crate) fn unlimited() -> MemoryLimits {
+        MemoryLimits { available_bytes: u64::MAX, ..MemoryLimits::default() }
     }
 
     /// How many bytes may be granted after `needed_bytes` without another measurement: so few,
@@ -99,12 +99,12 @@ mod tests {
 
     const GIB: u64 = 1 << 30;
 
-    fn machine(available_bytes: u64) -> Inputs {
-        Inputs { available_bytes, ..Inputs::default() }
+    fn machine(available_bytes: u64) -> MemoryLimits {
+        MemoryLimits { available_bytes, ..MemoryLimits::default() }
     }
 
     #[test]
-    fn a_tenth_of_the_machine_is_left_alone() {
+    fn a_tenth_of_the_machine_is_left_free() {
         let inputs = machine(10 * GIB);
         assert!(inputs.grant(9 * GIB, 9 * GIB).is_ok());
         assert!(inputs.grant(9 * GIB + 1, 9 * GIB + 1).is_err());
@@ -124,22 +124,26 @@ mod tests {
     }
 
     #[test]
-    fn what_is_promised_but_untouched_is_not_promised_again() {
-        let inputs = Inputs { reserved_bytes: 5 * GIB, touched_bytes: GIB, ..machine(10 * GIB) };
+    fn reserved_but_untouched_memory_is_not_granted_again() {
+        let inputs =
+            MemoryLimits { reserved_bytes: 5 * GIB, touched_bytes: GIB, ..machine(10 * GIB) };
         assert_eq!(inputs.free(), (5 * GIB, Limit::Machine));
     }
 
     #[test]
     fn the_smallest_limit_is_the_one_named() {
-        let all = Inputs {
+        let all = MemoryLimits {
             cgroup_bytes: Some(8 * GIB),
             commit_bytes: Some(7 * GIB),
             cap_bytes: Some(GIB),
             ..machine(10 * GIB)
         };
         assert_eq!(all.free(), (GIB, Limit::Caller));
-        assert_eq!(Inputs { cap_bytes: None, ..all }.free().1, Limit::Commit);
-        assert_eq!(Inputs { cap_bytes: None, commit_bytes: None, ..all }.free().1, Limit::Cgroup);
+        assert_eq!(MemoryLimits { cap_bytes: None, ..all }.free().1, Limit::Commit);
+        assert_eq!(
+            MemoryLimits { cap_bytes: None, commit_bytes: None, ..all }.free().1,
+            Limit::Cgroup
+        );
     }
 
     #[test]
@@ -147,26 +151,26 @@ mod tests {
         assert_eq!(machine(100 * GIB).ahead_bytes(GIB), AHEAD_BYTES_MAX);
         assert_eq!(machine(640 << 20).ahead_bytes(0), (576 << 20) / 64);
         assert_eq!(machine(GIB).ahead_bytes(2 * GIB), 0);
-        let capped = Inputs { cap_bytes: Some(64), ..Inputs::unlimited() };
+        let capped = MemoryLimits { cap_bytes: Some(64), ..MemoryLimits::unlimited() };
         assert!(capped.grant(64, 64).is_ok() && capped.grant(65, 65).is_err());
     }
 
     // MemAvailable does not count the cache of some file systems.
     #[test]
-    fn what_the_program_says_stands_for_what_the_machine_says_and_for_nothing_else() {
-        let inputs = Inputs { stated_bytes: Some(10 * GIB), ..machine(GIB) };
+    fn the_available_memory_that_a_program_sets_replaces_the_machines_and_no_other_limit() {
+        let inputs = MemoryLimits { stated_bytes: Some(10 * GIB), ..machine(GIB) };
         assert_eq!(inputs.free(), (10 * GIB, Limit::Machine));
-        let used = Inputs { reserved_bytes: 4 * GIB, ..inputs };
+        let used = MemoryLimits { reserved_bytes: 4 * GIB, ..inputs };
         assert_eq!(used.free(), (6 * GIB, Limit::Machine));
-        let grouped = Inputs { cgroup_bytes: Some(5 * GIB), ..inputs };
+        let grouped = MemoryLimits { cgroup_bytes: Some(5 * GIB), ..inputs };
         assert_eq!(grouped.free().1, Limit::Cgroup);
     }
 
     #[test]
-    fn a_cap_is_exact_and_counts_all_that_is_reserved() {
-        let inputs = Inputs { cap_bytes: Some(GIB), ..machine(100 * GIB) };
+    fn a_cap_is_exact_and_counts_all_reservations() {
+        let inputs = MemoryLimits { cap_bytes: Some(GIB), ..machine(100 * GIB) };
         assert!(inputs.grant(GIB, GIB).is_ok());
-        let used = Inputs { reserved_bytes: GIB / 2, touched_bytes: GIB / 2, ..inputs };
+        let used = MemoryLimits { reserved_bytes: GIB / 2, touched_bytes: GIB / 2, ..inputs };
         assert_eq!(used.free(), (GIB / 2, Limit::Caller));
     }
 
@@ -177,7 +181,7 @@ mod tests {
             commit in any::<Option<u64>>(), cap in any::<Option<u64>>(),
             reserved in any::<u64>(), touched in any::<u64>(), asked in any::<u64>(),
         ) {
-            let inputs = Inputs {
+            let inputs = MemoryLimits {
                 available_bytes: available, cgroup_bytes: cgroup, commit_bytes: commit,
                 cap_bytes: cap, stated_bytes: None, reserved_bytes: reserved,
                 touched_bytes: touched,

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use crate::error::Result;
 use crate::region::arena::Arena;
-use crate::region::budget::Inputs;
+use crate::region::budget::MemoryLimits;
 use crate::region::settings;
 use crate::sys::per_process::PerProcess;
 use crate::sys::{limits, memfd};
@@ -61,11 +61,12 @@ impl Arena {
 pub(crate) fn grant_outside(bytes: u64) -> Result<()> {
     let host = HOST.get().lock().unwrap_or_else(PoisonError::into_inner).upgrade();
     let stated_bytes = settings::available_bytes()?;
-    let measured = Inputs { stated_bytes, ..Inputs::measure(limits::commits_strictly())? };
+    let measured =
+        MemoryLimits { stated_bytes, ..MemoryLimits::measure(limits::commits_strictly())? };
     let Some(arena) = host else {
         return measured.grant(bytes, bytes);
     };
     let (_, touched_bytes) = memfd::size_and_use_bytes(arena.fd())?;
     let reserved_bytes = arena.reserved_bytes();
-    Inputs { reserved_bytes, touched_bytes, ..measured }.grant(bytes, bytes)
+    MemoryLimits { reserved_bytes, touched_bytes, ..measured }.grant(bytes, bytes)
 }

@@ -8,14 +8,14 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 use crate::region::name::Name;
-use crate::region::npy::{self, Header};
+use crate::region::npy::{self, NpyHeader};
 use crate::sys::file::{self, FileId, FileMapping};
 use crate::sys::mmap::Access;
 use crate::sys::shm::{self, NamedMapping};
 
 /// The place of a mapped file, for mapping it again in another process.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub(crate) enum Address {
+pub(crate) enum FileLocation {
     /// A file, by its absolute path.
     File(PathBuf),
     /// A named region, by its name.
@@ -28,7 +28,7 @@ pub(crate) enum Address {
 #[derive(Debug)]
 pub(crate) struct Mapping {
     bytes: Bytes,
-    address: Address,
+    address: FileLocation,
     id: FileId,
     /// Held open for its lock, for `keep`, and so that the inode is not reused.
     file: File,
@@ -46,7 +46,7 @@ impl Mapping {
     /// # Errors
     ///
     /// [`Error::NotFound`], [`Error::Layout`], [`Error::Os`].
-    pub(crate) fn file(path: &Path, access: Access) -> Result<(Mapping, Header)> {
+    pub(crate) fn file(path: &Path, access: Access) -> Result<(Mapping, NpyHeader)> {
         let shown = path.display().to_string();
         let file = file::open(path, access)?;
         let absolute =
@@ -56,7 +56,7 @@ impl Mapping {
         // Never empty: the header is mapped too.
         let len_bytes = header.data_offset + header.data_bytes;
         let bytes = Bytes::File(FileMapping::map(&file, len_bytes, access)?);
-        Ok((Mapping { bytes, address: Address::File(absolute), id, file }, header))
+        Ok((Mapping { bytes, address: FileLocation::File(absolute), id, file }, header))
     }
 
     /// Maps a named region, read-write.
@@ -64,7 +64,7 @@ impl Mapping {
     /// # Errors
     ///
     /// [`Error::NotFound`], [`Error::Layout`], [`Error::Os`].
-    pub(crate) fn named(name: &Name) -> Result<(Mapping, Header)> {
+    pub(crate) fn named(name: &Name) -> Result<(Mapping, NpyHeader)> {
         let file = shm::open(name.as_str())?;
         Mapping::of_region(name, file)
     }
@@ -74,21 +74,21 @@ impl Mapping {
     /// # Errors
     ///
     /// [`Error::Os`].
-    pub(crate) fn unpublished(name: &Name, file: File) -> Result<(Mapping, Header)> {
+    pub(crate) fn unpublished(name: &Name, file: File) -> Result<(Mapping, NpyHeader)> {
         let (id, file_bytes) = file::identity(&file, name.as_str())?;
         let header = npy::read(&file, file_bytes, name.as_str())?;
         let len_bytes = header.data_offset + header.data_bytes;
         let bytes = Bytes::File(FileMapping::map(&file, len_bytes, Access::ReadWrite)?);
-        Ok((Mapping { bytes, address: Address::Named(name.to_string()), id, file }, header))
+        Ok((Mapping { bytes, address: FileLocation::Named(name.to_string()), id, file }, header))
     }
 
     /// Maps the region that `file` has open.
-    fn of_region(name: &Name, file: File) -> Result<(Mapping, Header)> {
+    fn of_region(name: &Name, file: File) -> Result<(Mapping, NpyHeader)> {
         let shown = shm::path_of(name.as_str()).display().to_string();
         let (id, file_bytes) = file::identity(&file, &shown)?;
         let header = npy::read(&file, file_bytes, &shown)?;
         let bytes = map_checked(name, id, header.data_offset + header.data_bytes)?;
-        let address = Address::Named(name.to_string());
+        let address = FileLocation::Named(name.to_string());
         Ok((Mapping { bytes, address, id, file }, header))
     }
 
@@ -107,7 +107,7 @@ impl Mapping {
             return Err(Error::Layout { place: shown, found, expected });
         }
         let bytes = map_checked(name, id, end_bytes)?;
-        Ok(Mapping { bytes, address: Address::Raw(name.to_string()), id, file })
+        Ok(Mapping { bytes, address: FileLocation::Raw(name.to_string()), id, file })
     }
 
     /// Maps the file that another process mapped, if it is still the same file.
@@ -116,13 +116,21 @@ impl Mapping {
     ///
     /// As [`Mapping::file`] and [`Mapping::named`]; [`Error::Layout`] if the name now refers to
     /// another file.
-    pub(crate) fn again(address: &Address, expected: FileId, access: Access) -> Result<Mapping> {
+    pub(crate) fn again(
+        address: &FileLocation,
+        expected: FileId,
+        access: Access,
+    ) -> Result<Mapping> {
         let (mapping, _) = match address {
-            Address::File(path) => Mapping::file(path, access)?,
+            FileLocation::File(path) => Mapping::file(path, access)?,
             // Not locked: the process that lends it to this one holds the lock, and may remove the
             // name.
-            Address::Named(name) => Mapping::of_region(&Name::new(name)?, shm::open_raw(name)?)?,
-            Address::Raw(name) => return Mapping::raw(&Name::new(name)?, 0)?.only_if(expected),
+            FileLocation::Named(name) => {
+                Mapping::of_region(&Name::new(name)?, shm::open_raw(name)?)?
+            }
+            FileLocation::Raw(name) => {
+                return Mapping::raw(&Name::new(name)?, 0)?.only_if(expected);
+            }
         };
         mapping.only_if(expected)
     }
@@ -165,7 +173,7 @@ impl Mapping {
             && self.file.metadata().is_ok_and(|found| end_bytes <= found.len())
     }
 
-    pub(crate) fn address(&self) -> &Address {
+    pub(crate) fn address(&self) -> &FileLocation {
         &self.address
     }
 
@@ -181,7 +189,7 @@ impl Mapping {
 /// Maps the file with this name, which must still be the file that was checked.
 fn map_checked(name: &Name, id: FileId, end_bytes: usize) -> Result<Bytes> {
     let mapped = NamedMapping::map(name.as_str())?;
-    if !shm::names(name.as_str(), id) {
+    if !shm::refers_to(name.as_str(), id) {
         return Err(Error::NotFound { name: name.to_string(), place: shm::DIRECTORY });
     }
     if mapped.len_bytes() < end_bytes {

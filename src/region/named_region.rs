@@ -9,7 +9,7 @@ use crate::region::fingerprint;
 use crate::region::host_arena;
 use crate::region::mapping::Mapping;
 use crate::region::name::Name;
-use crate::region::npy::{self, Header};
+use crate::region::npy::{self, NpyHeader};
 use crate::region::reclaim::{self, reclaim_one};
 use crate::shape::Shape;
 use crate::sys::fork::Instance;
@@ -20,11 +20,11 @@ const CONTENDED_TIME: Duration = Duration::from_secs(1);
 
 /// Which process removes the name when a handle is dropped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Release {
+enum NameRemoval {
     /// This process, also if others use the region.
-    Creator(Instance),
+    WithCreator(Instance),
     /// This process, if no other uses the region.
-    Last(Instance),
+    WithLast(Instance),
     /// No process: dropping this handle leaves the name.
     Never,
 }
@@ -34,7 +34,7 @@ enum Release {
 pub(crate) struct NamedRegion {
     name: Name,
     mapping: Mapping,
-    release: Mutex<Release>,
+    removal: Mutex<NameRemoval>,
     is_creator: bool,
 }
 
@@ -51,7 +51,7 @@ impl NamedRegion {
         dtype: Dtype,
         shape: &Shape,
         data_bytes: usize,
-    ) -> Result<(NamedRegion, Header)> {
+    ) -> Result<(NamedRegion, NpyHeader)> {
         let (region, header) = NamedRegion::prepare(name, dtype, shape, data_bytes)?;
         region.publish()?;
         Ok((region, header))
@@ -69,7 +69,7 @@ impl NamedRegion {
         dtype: Dtype,
         shape: &Shape,
         data_bytes: usize,
-    ) -> Result<(NamedRegion, Header)> {
+    ) -> Result<(NamedRegion, NpyHeader)> {
         let mut header = npy::encode(dtype, shape)?;
         let size_bytes = npy::file_bytes(data_bytes);
         if shm::exists(name.as_str()) && !reclaim_one(name.as_str()) {
@@ -82,8 +82,8 @@ impl NamedRegion {
             header
         })?;
         let (mapping, header) = Mapping::unpublished(&name, file)?;
-        let release = Mutex::new(Release::Last(Instance::current()));
-        Ok((NamedRegion { name, mapping, release, is_creator: true }, header))
+        let removal = Mutex::new(NameRemoval::WithLast(Instance::current()));
+        Ok((NamedRegion { name, mapping, removal, is_creator: true }, header))
     }
 
     /// Gives a prepared region its name.
@@ -103,13 +103,13 @@ impl NamedRegion {
         Ok(())
     }
 
-    /// Maps an existing region. Dropping the handle leaves the name, until the region is
-    /// [adopted](NamedRegion::adopt).
+    /// Maps an existing region. Dropping the handle leaves the name, unless
+    /// [`remove_with_last`](NamedRegion::remove_with_last) was called.
     ///
     /// # Errors
     ///
     /// [`Error::NotFound`], [`Error::Layout`], [`Error::Os`].
-    pub(crate) fn attach(name: Name) -> Result<(NamedRegion, Header)> {
+    pub(crate) fn attach(name: Name) -> Result<(NamedRegion, NpyHeader)> {
         let start = Instant::now();
         loop {
             match Mapping::named(&name) {
@@ -118,8 +118,8 @@ impl NamedRegion {
                     if shm::exists(name.as_str()) && start.elapsed() < CONTENDED_TIME => {}
                 Err(error) => return Err(error),
                 Ok((mapping, header)) => {
-                    let release = Mutex::new(Release::Never);
-                    let region = NamedRegion { name, mapping, release, is_creator: false };
+                    let removal = Mutex::new(NameRemoval::Never);
+                    let region = NamedRegion { name, mapping, removal, is_creator: false };
                     return Ok((region, header));
                 }
             }
@@ -136,7 +136,7 @@ impl NamedRegion {
         dtype: Dtype,
         shape: &Shape,
         data_bytes: usize,
-    ) -> Result<(NamedRegion, Header)> {
+    ) -> Result<(NamedRegion, NpyHeader)> {
         // A region of a dead program must not be used.
         NamedRegion::reclaim(name);
         let start = Instant::now();
@@ -164,24 +164,24 @@ impl NamedRegion {
     /// [`Error::NotFound`], [`Error::Layout`], [`Error::Os`].
     pub(crate) fn attach_raw(name: Name, end_bytes: usize) -> Result<NamedRegion> {
         let mapping = Mapping::raw(&name, end_bytes)?;
-        let release = Mutex::new(Release::Never);
-        Ok(NamedRegion { name, mapping, release, is_creator: false })
+        let removal = Mutex::new(NameRemoval::Never);
+        Ok(NamedRegion { name, mapping, removal, is_creator: false })
     }
 
     /// Makes the last handle remove the name. Call it after the region was found to have the
     /// expected contents.
-    pub(crate) fn adopt(&self) {
-        self.set_release(Release::Last(Instance::current()));
+    pub(crate) fn remove_with_last(&self) {
+        self.set_removal(NameRemoval::WithLast(Instance::current()));
     }
 
     /// Makes this handle, which created the region, remove the name even if others have it open
     /// then.
     pub(crate) fn remove_with_creator(&self) {
-        self.set_release(Release::Creator(Instance::current()));
+        self.set_removal(NameRemoval::WithCreator(Instance::current()));
     }
 
-    fn set_release(&self, release: Release) {
-        *self.release.lock().unwrap_or_else(PoisonError::into_inner) = release;
+    fn set_removal(&self, removal: NameRemoval) {
+        *self.removal.lock().unwrap_or_else(PoisonError::into_inner) = removal;
     }
 
     pub(crate) fn name(&self) -> &str {
@@ -202,8 +202,8 @@ impl NamedRegion {
     ///
     /// [`Error::NotFound`] if the name is gone, or refers to another region.
     pub(crate) fn unlink(&self) -> Result<()> {
-        self.set_release(Release::Never);
-        if shm::names(self.name.as_str(), self.mapping.id()) {
+        self.set_removal(NameRemoval::Never);
+        if shm::refers_to(self.name.as_str(), self.mapping.id()) {
             return shm::unlink(self.name.as_str());
         }
         Err(Error::NotFound { name: self.name.to_string(), place: shm::DIRECTORY })
@@ -216,7 +216,7 @@ impl NamedRegion {
     /// [`Error::Os`].
     pub(crate) fn keep(&self) -> Result<()> {
         shm::keep(self.mapping.open_file(), self.name.as_str())?;
-        self.set_release(Release::Never);
+        self.set_removal(NameRemoval::Never);
         Ok(())
     }
 }
@@ -224,11 +224,11 @@ impl NamedRegion {
 impl Drop for NamedRegion {
     fn drop(&mut self) {
         // No lock: in a forked child the thread that holds it may not exist.
-        match *self.release.get_mut().unwrap_or_else(PoisonError::into_inner) {
-            Release::Creator(maker) if maker.is_current() => {
+        match *self.removal.get_mut().unwrap_or_else(PoisonError::into_inner) {
+            NameRemoval::WithCreator(maker) if maker.is_current() => {
                 reclaim::release_held(self.mapping.open_file(), self.name.as_str());
             }
-            Release::Last(holder) if holder.is_current() => {
+            NameRemoval::WithLast(holder) if holder.is_current() => {
                 reclaim::release(self.mapping.open_file(), self.name.as_str());
             }
             // A forked child has a copy of this handle, but the name belongs to its parent.

@@ -32,7 +32,7 @@ const TEXT_BYTES_MAX: usize = 64 << 10;
 
 /// The contents of a header.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Header {
+pub(crate) struct NpyHeader {
     pub(crate) dtype: Dtype,
     /// Whether the bytes of the elements are in this machine's order.
     pub(crate) is_native: bool,
@@ -83,12 +83,12 @@ pub(crate) fn encode(dtype: Dtype, shape: &Shape) -> Result<Vec<u8>> {
 /// # Errors
 ///
 /// [`Error::Layout`] for anything but a whole array of a dtype of this crate.
-pub(crate) fn read(file: &File, file_bytes: u64, place: &str) -> Result<Header> {
+pub(crate) fn read(file: &File, file_bytes: u64, place: &str) -> Result<NpyHeader> {
     let wrong = |found: String, expected: &str| layout(place, found, expected);
-    let header = read_stream(&mut From { file, offset: 0 }, place)?;
+    let header = read_stream(&mut FileReader { file, offset: 0 }, place)?;
     let needed = header.data_offset as u64 + header.data_bytes as u64;
     if file_bytes < needed {
-        let Header { dtype, shape, .. } = &header;
+        let NpyHeader { dtype, shape, .. } = &header;
         let found = format!("{file_bytes} bytes (the file is truncated)");
         return Err(wrong(found, &format!("{needed} bytes for {dtype} of shape {shape}")));
     }
@@ -100,7 +100,7 @@ pub(crate) fn read(file: &File, file_bytes: u64, place: &str) -> Result<Header> 
 /// # Errors
 ///
 /// [`Error::Layout`], [`Error::Os`].
-pub(crate) fn read_stream(stream: &mut impl Read, place: &str) -> Result<Header> {
+pub(crate) fn read_stream(stream: &mut impl Read, place: &str) -> Result<NpyHeader> {
     let mut fill = |bytes: &mut [u8]| {
         let mut done = 0;
         while done < bytes.len() {
@@ -129,12 +129,12 @@ pub(crate) fn read_stream(stream: &mut impl Read, place: &str) -> Result<Header>
 }
 
 /// A file, read from an offset without moving its position.
-struct From<'a> {
+struct FileReader<'a> {
     file: &'a File,
     offset: u64,
 }
 
-impl Read for From<'_> {
+impl Read for FileReader<'_> {
     fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
         let got = self.file.read_at(bytes, self.offset)?;
         self.offset += got as u64;
@@ -148,7 +148,7 @@ impl Read for From<'_> {
 ///
 /// [`Error::Layout`].
 #[cfg(any(test, fuzzing))]
-pub(crate) fn parse(bytes: &[u8], place: &str) -> Result<Header> {
+pub(crate) fn parse(bytes: &[u8], place: &str) -> Result<NpyHeader> {
     let (offset, length) = parse_prefix(&bytes[..bytes.len().min(12)], place)?;
     let text = bytes.get(offset..offset + length);
     let text = text.ok_or_else(|| layout(place, "too few bytes", "a whole header"))?;
@@ -191,7 +191,7 @@ fn parse_prefix(prefix: &[u8], place: &str) -> Result<(usize, usize)> {
 }
 
 /// Reads the dictionary: exactly the three keys, each once, in any order.
-fn parse_text(text: &[u8], data_offset: usize, place: &str) -> Result<Header> {
+fn parse_text(text: &[u8], data_offset: usize, place: &str) -> Result<NpyHeader> {
     let quoted = text[..text.len().min(QUOTED_BYTES_MAX)].trim_ascii_end();
     let quoted = String::from_utf8_lossy(quoted);
     let garbled =
@@ -252,7 +252,7 @@ fn parse_text(text: &[u8], data_offset: usize, place: &str) -> Result<Header> {
         .size_bytes(dtype.size_bytes())
         .filter(|&bytes| bytes < isize::MAX.unsigned_abs() - data_offset)
         .ok_or_else(|| layout(place, format!("shape {shape}"), "a shape that can be addressed"))?;
-    Ok(Header { dtype, is_native, is_fortran, shape, data_offset, data_bytes })
+    Ok(NpyHeader { dtype, is_native, is_fortran, shape, data_offset, data_bytes })
 }
 
 /// A parser for the few Python literals of a header.

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use super::*;
 
 /// Parses a header as if it began a file.
-fn parse(bytes: &[u8]) -> Result<Header> {
+fn parse(bytes: &[u8]) -> Result<NpyHeader> {
     super::parse(bytes, "test")
 }
 
@@ -30,7 +30,7 @@ fn a_header_is_a_page_and_reads_back() {
 }
 
 #[test]
-fn what_numpy_writes_is_read() {
+fn headers_of_numpy_are_read() {
     let text = "{'descr': '>i2', 'fortran_order': True, 'shape': (3, 4), }          \n";
     let header = parse(&with_text(text)).unwrap();
     assert_eq!((header.dtype, header.data_bytes), (Dtype::I16, 24));

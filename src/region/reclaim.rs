@@ -5,7 +5,7 @@ use std::fs::{self, File};
 use crate::error::{Error, Result};
 use crate::region::fingerprint;
 use crate::region::name::Name;
-use crate::region::npy::{self, Header};
+use crate::region::npy::{self, NpyHeader};
 use crate::sys::file::{self, FileId};
 use crate::sys::open_files::{self, Holders};
 use crate::sys::shm;
@@ -94,7 +94,7 @@ pub(super) fn release_held(file: &File, name: &str) {
 
 /// Removes a name if it still refers to the file `id`.
 fn remove(name: &str, id: FileId) -> bool {
-    shm::names(name, id) && shm::unlink(name).is_ok()
+    shm::refers_to(name, id) && shm::unlink(name).is_ok()
 }
 
 /// Whether `file`, with this name, is a region of this crate: a whole array with its fingerprint.
@@ -105,6 +105,6 @@ pub(crate) fn is_region(file: &File, name: &str, id: FileId, file_bytes: u64) ->
 }
 
 /// Whether this crate makes such regions: the data begin at a page, and nothing follows them.
-pub(crate) fn is_made_here(header: &Header, file_bytes: u64) -> bool {
+pub(crate) fn is_made_here(header: &NpyHeader, file_bytes: u64) -> bool {
     header.data_offset == npy::DATA_OFFSET && file_bytes == npy::file_bytes(header.data_bytes)
 }

@@ -1,4 +1,4 @@
-//! Allocates the bytes of the arena: size classes and runs of blocks.
+//! Allocates the arena's bytes: size classes and runs of blocks.
 //!
 //! It keeps its records in private memory and touches no byte of the arena. The arena is divided
 //! into *blocks* of 2 MiB. A large span is a run of blocks. A small span is a slot of a *slab*,
@@ -38,11 +38,11 @@ impl Run {
 
 /// The contents of a span when it is given out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Found {
+pub(crate) enum PageState {
     /// Zeros.
-    Zeros,
+    Clean,
     /// The bytes of its last owner.
-    Leftovers,
+    Dirty,
 }
 
 /// Free runs of one kind; adjoining runs are merged.
@@ -112,7 +112,7 @@ struct Slab {
     slots: u32,
     live: u32,
     /// The contents of the block when it became a slab.
-    found: Found,
+    state: PageState,
 }
 
 /// The map of the arena.
@@ -122,7 +122,7 @@ pub(crate) struct Spans {
     dirty: Runs,
     slabs: HashMap<u64, Slab>,
     /// Blocks of slabs with free slots, by class.
-    roomy: Vec<BTreeSet<u64>>,
+    partial: Vec<BTreeSet<u64>>,
     /// Blocks that are in neither free list: spans, slabs, and runs being punched out.
     used_blocks: u64,
 }
@@ -132,8 +132,8 @@ impl Spans {
     pub(crate) fn new(blocks: u64) -> Spans {
         let mut clean = Runs::default();
         clean.insert(Run { first: 0, count: blocks });
-        let roomy = vec![BTreeSet::new(); class_of(LARGE_BYTES) + 1];
-        Spans { clean, dirty: Runs::default(), slabs: HashMap::new(), roomy, used_blocks: 0 }
+        let partial = vec![BTreeSet::new(); class_of(LARGE_BYTES) + 1];
+        Spans { clean, dirty: Runs::default(), slabs: HashMap::new(), partial, used_blocks: 0 }
     }
 
     /// Bytes that are given out or kept for reuse.
@@ -153,33 +153,33 @@ impl Spans {
     }
 
     /// Takes a slot for a small span, if a slab of its class has one.
-    pub(crate) fn take_slot(&mut self, len_bytes: usize) -> Option<(u64, Found)> {
+    pub(crate) fn take_slot(&mut self, len_bytes: usize) -> Option<(u64, PageState)> {
         let class = class_of(len_bytes);
-        let block = *self.roomy[class].first()?;
-        let slab = self.slabs.get_mut(&block).expect("a roomy block is a slab");
-        let (slot, found) = match slab.free.pop() {
-            Some(slot) => (slot, Found::Leftovers),
+        let block = *self.partial[class].first()?;
+        let slab = self.slabs.get_mut(&block).expect("a partial block is a slab");
+        let (slot, state) = match slab.free.pop() {
+            Some(slot) => (slot, PageState::Dirty),
             None => {
                 slab.fresh += 1;
-                (slab.fresh - 1, slab.found)
+                (slab.fresh - 1, slab.state)
             }
         };
         slab.live += 1;
         if slab.live == slab.slots {
-            self.roomy[class].remove(&block);
+            self.partial[class].remove(&block);
         }
-        Some((block * BLOCK_BYTES + u64::from(slot) * class_bytes(class) as u64, found))
+        Some((block * BLOCK_BYTES + u64::from(slot) * class_bytes(class) as u64, state))
     }
 
     /// Turns a block of [`Spans::take_dirty`] or [`Spans::take_clean`] into a slab for spans of
     /// `len_bytes`.
-    pub(crate) fn cut(&mut self, block: Run, len_bytes: usize, found: Found) {
+    pub(crate) fn make_slab(&mut self, block: Run, len_bytes: usize, state: PageState) {
         debug_assert_eq!(block.count, 1);
         let class = class_of(len_bytes);
         let slots = u32::try_from(HUGE_BYTES / class_bytes(class)).expect("at most 2^15 slots");
-        let slab = Slab { class, free: Vec::new(), fresh: 0, slots, live: 0, found };
+        let slab = Slab { class, free: Vec::new(), fresh: 0, slots, live: 0, state };
         self.slabs.insert(block.first, slab);
-        self.roomy[class].insert(block.first);
+        self.partial[class].insert(block.first);
     }
 
     /// Takes a run that still has its pages.
@@ -197,7 +197,7 @@ impl Spans {
     }
 
     /// A cached run of at most `count_max` blocks, to be punched out and given to
-    /// [`Spans::give_clean`].
+    /// [`Spans::free_clean`].
     pub(crate) fn take_largest_dirty(&mut self, count_max: u64) -> Option<Run> {
         let run = self.dirty.take_largest(count_max)?;
         self.used_blocks += run.count;
@@ -205,19 +205,19 @@ impl Spans {
     }
 
     /// Frees a run that keeps its pages.
-    pub(crate) fn give_dirty(&mut self, run: Run) {
+    pub(crate) fn free_dirty(&mut self, run: Run) {
         self.used_blocks -= run.count;
         self.dirty.insert(run);
     }
 
     /// Frees a run that has been punched out.
-    pub(crate) fn give_clean(&mut self, run: Run) {
+    pub(crate) fn free_clean(&mut self, run: Run) {
         self.used_blocks -= run.count;
         self.clean.insert(run);
     }
 
     /// Frees a small span.
-    pub(crate) fn give_slot(&mut self, offset: u64) {
+    pub(crate) fn free_slot(&mut self, offset: u64) {
         let block = offset / BLOCK_BYTES;
         let slab = self.slabs.get_mut(&block).expect("a small span lies in a slab");
         let within = usize::try_from(offset % BLOCK_BYTES).expect("a block fits a usize");
@@ -226,12 +226,12 @@ impl Spans {
         slab.live -= 1;
         let class = slab.class;
         if slab.live > 0 {
-            self.roomy[class].insert(block);
+            self.partial[class].insert(block);
             return;
         }
-        self.roomy[class].remove(&block);
+        self.partial[class].remove(&block);
         self.slabs.remove(&block);
-        self.give_dirty(Run { first: block, count: 1 });
+        self.free_dirty(Run { first: block, count: 1 });
     }
 }
 
@@ -295,7 +295,7 @@ mod tests {
     fn the_largest_cached_run_is_trimmed_from_its_end() {
         let mut spans = Spans::new(10);
         let run = spans.take_clean(8).unwrap();
-        spans.give_dirty(run);
+        spans.free_dirty(run);
         assert_eq!(spans.take_largest_dirty(3), Some(Run { first: 5, count: 3 }));
         assert_eq!(spans.cached_bytes(), 5 * BLOCK_BYTES);
         assert_eq!(spans.reserved_bytes(), 8 * BLOCK_BYTES);
@@ -312,7 +312,7 @@ mod tests {
         }
         let slot = spans.take_slot(len).or_else(|| {
             let block = spans.take_dirty(1).or_else(|| spans.take_clean(1))?;
-            spans.cut(block, len, Found::Leftovers);
+            spans.make_slab(block, len, PageState::Dirty);
             spans.take_slot(len)
         });
         slot.map(|(offset, _)| (offset, len as u64, None))
@@ -331,9 +331,9 @@ mod tests {
                 if give && !held.is_empty() {
                     let (offset, _, run) = held.swap_remove(pick % held.len());
                     match run {
-                        Some(run) if pick % 3 == 0 => spans.give_clean(run),
-                        Some(run) => spans.give_dirty(run),
-                        None => spans.give_slot(offset),
+                        Some(run) if pick % 3 == 0 => spans.free_clean(run),
+                        Some(run) => spans.free_dirty(run),
+                        None => spans.free_slot(offset),
                     }
                 } else if let Some((offset, len, run)) = take(&mut spans, len) {
                     prop_assert_eq!(offset % ALIGN_BYTES as u64, 0);
@@ -346,12 +346,12 @@ mod tests {
             }
             for (offset, _, run) in held {
                 match run {
-                    Some(run) => spans.give_clean(run),
-                    None => spans.give_slot(offset),
+                    Some(run) => spans.free_clean(run),
+                    None => spans.free_slot(offset),
                 }
             }
             prop_assert_eq!(spans.used_blocks, 0);
-            prop_assert!(spans.slabs.is_empty() && spans.roomy.iter().all(BTreeSet::is_empty));
+            prop_assert!(spans.slabs.is_empty() && spans.partial.iter().all(BTreeSet::is_empty));
             prop_assert_eq!(spans.clean.blocks + spans.dirty.blocks, 40);
         }
     }

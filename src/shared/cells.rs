@@ -40,19 +40,19 @@ const LEN: u64 = u32::MAX as u64;
 
 /// The limits of a list. Written once, by the creator.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Limits {
+pub(super) struct ListLimits {
     items_max: u32,
     item_bytes: u32,
 }
 
-impl Limits {
-    pub(super) fn new(items_max: usize, item_bytes: usize) -> Result<Limits> {
+impl ListLimits {
+    pub(super) fn new(items_max: usize, item_bytes: usize) -> Result<ListLimits> {
         let within = |what, value: usize| {
             let number = u32::try_from(value).ok().filter(|&n| (1..=1 << 31).contains(&n));
             number.ok_or_else(|| Error::invalid(what, value, "1 to 2^31"))
         };
         let items_max = within("the number of items", items_max)?;
-        Ok(Limits { items_max, item_bytes: within("the bytes of an item", item_bytes)? })
+        Ok(ListLimits { items_max, item_bytes: within("the bytes of an item", item_bytes)? })
     }
 
     pub(super) fn items_max(self) -> usize {
@@ -98,7 +98,7 @@ impl Limits {
 #[derive(Debug, Clone)]
 pub(super) struct Cells {
     body: NonNull<u8>,
-    limits: Limits,
+    limits: ListLimits,
     lock: RobustLock,
 }
 
@@ -108,7 +108,7 @@ unsafe impl Send for Cells {}
 unsafe impl Sync for Cells {}
 
 impl Cells {
-    pub(super) fn make(memory: &Memory, limits: Limits) -> Result<Cells> {
+    pub(super) fn make(memory: &Memory, limits: ListLimits) -> Result<Cells> {
         let cells = Cells::over(memory, limits)?;
         // Relaxed, all: published with the memory.
         cells.u32_at(MAX_OFFSET).store(limits.items_max, Ordering::Relaxed);
@@ -134,7 +134,7 @@ impl Cells {
         };
         let (items_max, item_bytes) = (number(MAX_OFFSET), number(BYTES_OFFSET));
         // Impossible limits come from the memory, not from the caller's argument.
-        let limits = Limits::new(items_max, item_bytes)
+        let limits = ListLimits::new(items_max, item_bytes)
             .and_then(|limits| limits.body_bytes().map(|_| limits))
             .map_err(|_| {
                 let found = format!("{items_max} items of {item_bytes} bytes");
@@ -143,7 +143,7 @@ impl Cells {
         Cells::over(memory, limits)
     }
 
-    fn over(memory: &Memory, limits: Limits) -> Result<Cells> {
+    fn over(memory: &Memory, limits: ListLimits) -> Result<Cells> {
         check_body(memory, limits.body_bytes()?)?;
         let (body, _) = memory.body();
         // SAFETY: aligned, inside, checked above, and zero or a lock word since it was made; the
@@ -152,7 +152,7 @@ impl Cells {
         Ok(Cells { body, limits, lock })
     }
 
-    pub(super) fn limits(&self) -> Limits {
+    pub(super) fn limits(&self) -> ListLimits {
         self.limits
     }
 
@@ -185,13 +185,13 @@ impl Cells {
 
     /// Takes the lock. It does not matter whether its last holder died: the committed order is
     /// complete.
-    pub(super) fn open(&self) -> Result<Open<'_>> {
+    pub(super) fn open(&self) -> Result<LockedCells<'_>> {
         let guard = self.lock.lock();
         // Acquire pairs with the Release in `commit`.
         let state = self.state().load(Ordering::Acquire);
         let (items_max, items) = (self.limits.items_max(), state & LEN);
         match usize::try_from(items) {
-            Ok(len) if len <= items_max => Ok(Open {
+            Ok(len) if len <= items_max => Ok(LockedCells {
                 cells: self,
                 which: usize::from(state & SECOND != 0),
                 len,
@@ -206,14 +206,14 @@ impl Cells {
 }
 
 /// The cells, while the lock is held.
-pub(super) struct Open<'a> {
+pub(super) struct LockedCells<'a> {
     cells: &'a Cells,
     which: usize,
     len: usize,
-    _guard: sync::LockGuard<'a>,
+    _guard: sync::RobustLockGuard<'a>,
 }
 
-impl Open<'_> {
+impl LockedCells<'_> {
     pub(super) fn len(&self) -> usize {
         self.len
     }

@@ -18,7 +18,7 @@ use crate::sync::raw::RawCondvar;
 const WAITERS: u32 = 250;
 
 /// The outcome of a wait.
-type Waited<'a, T, R> = std::result::Result<R, LockError<LockGuard<'a, T>>>;
+type WaitResult<'a, T, R> = std::result::Result<R, LockError<LockGuard<'a, T>>>;
 
 /// A condition variable: waits for a change of the value that a [`Lock`](super::Lock) guards.
 ///
@@ -207,7 +207,7 @@ impl Condvar {
     /// })?;
     /// # Ok::<(), brigade::Error>(())
     /// ```
-    pub fn wait<'a, T: Pod>(&self, guard: LockGuard<'a, T>) -> Waited<'a, T, LockGuard<'a, T>> {
+    pub fn wait<'a, T: Pod>(&self, guard: LockGuard<'a, T>) -> WaitResult<'a, T, LockGuard<'a, T>> {
         let condvar = self.0.get()?;
         guard.through(|guard| condvar.wait(guard, Timeout::Never)).0
     }
@@ -233,7 +233,7 @@ impl Condvar {
         &self,
         guard: LockGuard<'a, T>,
         timeout: Duration,
-    ) -> Waited<'a, T, (LockGuard<'a, T>, bool)> {
+    ) -> WaitResult<'a, T, (LockGuard<'a, T>, bool)> {
         let condvar = self.0.get()?;
         let (guard, in_time) = guard.through(|guard| condvar.wait(guard, Timeout::after(timeout)));
         Ok((guard?, in_time.unwrap_or(false)))
@@ -258,7 +258,7 @@ impl Condvar {
         &self,
         mut guard: LockGuard<'a, T>,
         mut condition: impl FnMut(&mut T) -> bool,
-    ) -> Waited<'a, T, LockGuard<'a, T>> {
+    ) -> WaitResult<'a, T, LockGuard<'a, T>> {
         while condition(&mut guard) {
             guard = self.wait(guard)?;
         }
@@ -288,7 +288,7 @@ impl Condvar {
         mut guard: LockGuard<'a, T>,
         timeout: Duration,
         mut predicate: impl FnMut(&mut T) -> bool,
-    ) -> Waited<'a, T, (LockGuard<'a, T>, bool)> {
+    ) -> WaitResult<'a, T, (LockGuard<'a, T>, bool)> {
         // None if the clock cannot represent the end.
         let end = Instant::now().checked_add(timeout);
         while !predicate(&mut guard) {

@@ -79,7 +79,7 @@ impl<T: Pod> Data<T> {
 }
 
 /// Access to the data for the holder of the lock.
-pub(super) struct Lent<'a, T: Pod> {
+pub(super) struct DataAccess<'a, T: Pod> {
     data: &'a Data<T>,
     /// The copy of data with a name. One word, so that a guard stays in registers.
     copy: Option<Box<Copied<'a, T>>>,
@@ -93,19 +93,19 @@ struct Copied<'a, T: Pod> {
     is_changed: bool,
 }
 
-impl<'a, T: Pod> Lent<'a, T> {
+impl<'a, T: Pod> DataAccess<'a, T> {
     /// Lends the data of `memory`.
     ///
     /// # Safety
     ///
     /// - `data` is that of `memory`;
     /// - while the result exists, its user holds the lock beside the data: alone, or, if
-    ///   [`get_mut`](Lent::get_mut) is never called, without a writer;
+    ///   [`get_mut`](DataAccess::get_mut) is never called, without a writer;
     /// - every user of the data through handles takes that lock.
     #[inline]
-    pub(super) unsafe fn new(data: &'a Data<T>, memory: &'a Memory) -> Lent<'a, T> {
+    pub(super) unsafe fn new(data: &'a Data<T>, memory: &'a Memory) -> DataAccess<'a, T> {
         let copy = data.is_named.then(|| Copied::of(data, memory));
-        Lent { data, copy }
+        DataAccess { data, copy }
     }
 
     #[inline]

@@ -66,18 +66,18 @@ impl<G: fmt::Debug> fmt::Debug for Held<'_, G> {
 }
 
 /// Exclusive write access. If the holder panics, the lock is poisoned instead of released.
-pub(super) struct Right<'a> {
+pub(super) struct WriteAccess<'a> {
     /// None while it is being dropped.
     held: Option<Held<'a, RawWriteGuard<'a>>>,
     is_poisoned: bool,
     was_panicking: bool,
 }
 
-impl<'a> Right<'a> {
+impl<'a> WriteAccess<'a> {
     #[inline]
-    pub(super) fn new(guard: RawWriteGuard<'a>, memory: &'a Memory) -> Right<'a> {
+    pub(super) fn new(guard: RawWriteGuard<'a>, memory: &'a Memory) -> WriteAccess<'a> {
         let was_panicking = std::thread::panicking();
-        Right { held: Some(Held::new(guard, memory)), is_poisoned: false, was_panicking }
+        WriteAccess { held: Some(Held::new(guard, memory)), is_poisoned: false, was_panicking }
     }
 
     pub(super) fn poison(&mut self) {
@@ -85,7 +85,7 @@ impl<'a> Right<'a> {
     }
 }
 
-impl Drop for Right<'_> {
+impl Drop for WriteAccess<'_> {
     #[inline]
     fn drop(&mut self) {
         let is_poisoned = self.is_poisoned || (std::thread::panicking() && !self.was_panicking);
@@ -100,6 +100,9 @@ impl Drop for Right<'_> {
 pub(super) trait Poison {
     fn poison(&mut self);
 }
+
+/// The outcome of an attempt to take a lock.
+pub(super) type LockResult<G> = std::result::Result<G, LockError<G>>;
 
 /// Why a lock was not taken, or that its last holder died.
 ///

@@ -6,7 +6,7 @@ use std::marker::PhantomData;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use super::cells::{Cells, Limits};
+use super::cells::{Cells, ListLimits};
 use crate::array::codec;
 use crate::error::{Error, Result};
 use crate::object::transfer::type_tag;
@@ -57,18 +57,18 @@ impl<T> Clone for ListWords<T> {
 }
 
 impl<T> Primitive for ListWords<T> {
-    type Init = Limits;
+    type Init = ListLimits;
     const KIND: Kind = Kind::SharedList;
 
     fn tag() -> u64 {
         type_tag::<T>()
     }
 
-    fn size(limits: &Limits) -> Result<(u32, usize)> {
+    fn size(limits: &ListLimits) -> Result<(u32, usize)> {
         Ok((1, limits.body_bytes()?))
     }
 
-    fn make(memory: &Memory, &limits: &Limits) -> Result<ListWords<T>> {
+    fn make(memory: &Memory, &limits: &ListLimits) -> Result<ListWords<T>> {
         Ok(ListWords { cells: Cells::make(memory, limits)?, item: PhantomData })
     }
 
@@ -106,7 +106,7 @@ impl<T> SharedList<T> {
     /// # Ok::<(), brigade::Error>(())
     /// ```
     pub fn new(items_max: usize, item_bytes: usize) -> Result<SharedList<T>> {
-        ObjectHandle::new(&Limits::new(items_max, item_bytes)?).map(SharedList)
+        ObjectHandle::new(&ListLimits::new(items_max, item_bytes)?).map(SharedList)
     }
 
     /// The number of items. It may be outdated at once.
@@ -156,7 +156,7 @@ impl<T> SharedList<T> {
 
 named_object! {
     impl [T] SharedList<T> {
-        create(items_max: usize, item_bytes: usize) = Limits::new(items_max, item_bytes)?;
+        create(items_max: usize, item_bytes: usize) = ListLimits::new(items_max, item_bytes)?;
         example "brigade::shared" "SharedList" "::<String>" ", 10, 30";
     }
 }

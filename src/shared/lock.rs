@@ -9,17 +9,14 @@ use std::time::Duration;
 use bytemuck::Pod;
 use serde::{Deserialize, Serialize};
 
-use super::data::{Data, Lent};
-use super::guard::{LockError, Poison, Poisoned};
+use super::data::{Data, DataAccess};
+use super::guard::{LockError, LockResult, Poison, Poisoned};
 #[cfg(doc)]
 use crate::error::Error;
 use crate::error::Result;
 use crate::object::transfer::type_tag;
 use crate::object::{Kind, Memory, ObjectHandle, Primitive, check_body, named_object};
 use crate::sync::{self, LockWord, RobustLock};
-
-/// The outcome of an attempt to take a lock.
-type Locked<G> = std::result::Result<G, LockError<G>>;
 
 /// A lock that guards a value of type `T` in shared memory.
 ///
@@ -183,7 +180,7 @@ impl<T: Pod> Lock<T> {
     /// # Ok::<(), brigade::Error>(())
     /// ```
     #[inline]
-    pub fn lock(&self) -> Locked<LockGuard<'_, T>> {
+    pub fn lock(&self) -> LockResult<LockGuard<'_, T>> {
         match self.lock_now() {
             Some(guard) => Ok(guard),
             None => self.lock_slow(),
@@ -199,7 +196,7 @@ impl<T: Pod> Lock<T> {
     }
 
     #[cold]
-    fn lock_slow(&self) -> Locked<LockGuard<'_, T>> {
+    fn lock_slow(&self) -> LockResult<LockGuard<'_, T>> {
         let words = self.0.get()?;
         LockGuard::checked(words.lock.lock(), self)
     }
@@ -248,7 +245,7 @@ impl<T: Pod> Lock<T> {
     /// assert!(lock.lock_timeout(Duration::from_millis(1)).is_err());
     /// # Ok::<(), brigade::Error>(())
     /// ```
-    pub fn lock_timeout(&self, timeout: Duration) -> Locked<LockGuard<'_, T>> {
+    pub fn lock_timeout(&self, timeout: Duration) -> LockResult<LockGuard<'_, T>> {
         let words = self.0.get()?;
         LockGuard::checked(words.lock.lock_timeout(timeout)?, self)
     }
@@ -269,7 +266,7 @@ named_object! {
 
 /// What happens to the lock when its guard is dropped.
 #[derive(Debug, Clone, Copy)]
-enum Ending {
+enum DropAction {
     /// It is unlocked, but poisoned if the thread panics.
     Usual,
     /// It is unlocked: it was taken while the thread panicked, so that is not a new panic.
@@ -281,12 +278,12 @@ enum Ending {
 /// A lock that is held until this is dropped.
 struct Holding<'a, T: Pod> {
     lock: &'a Lock<T>,
-    ending: Ending,
+    drop_action: DropAction,
 }
 
 impl<'a, T: Pod> Holding<'a, T> {
     /// The guard of the inner lock, and the lock.
-    fn into_guard(self) -> (sync::LockGuard<'a>, &'a Lock<T>) {
+    fn into_guard(self) -> (sync::RobustLockGuard<'a>, &'a Lock<T>) {
         let lock = ManuallyDrop::new(self).lock;
         // SAFETY: held since `LockGuard::over` made `self`, which is not dropped.
         (unsafe { lock.0.primitive().lock.kept() }, lock)
@@ -302,10 +299,10 @@ impl<T: Pod> Drop for Holding<'_, T> {
         }
         // SAFETY: held since `LockGuard::over` made `self`, which is not used after this.
         let guard = unsafe { self.lock.0.primitive().lock.kept() };
-        let is_poisoned = match self.ending {
-            Ending::Usual => std::thread::panicking(),
-            Ending::InPanic => false,
-            Ending::Poisoned => true,
+        let is_poisoned = match self.drop_action {
+            DropAction::Usual => std::thread::panicking(),
+            DropAction::InPanic => false,
+            DropAction::Poisoned => true,
         };
         if is_poisoned {
             guard.poison();
@@ -335,7 +332,7 @@ impl<T: Pod> Drop for Holding<'_, T> {
 #[must_use = "the lock is released at once if the guard is not kept"]
 pub struct LockGuard<'a, T: Pod> {
     // Dropped in this order: changes are written back before the lock is released.
-    lent: Lent<'a, T>,
+    access: DataAccess<'a, T>,
     holding: Holding<'a, T>,
 }
 
@@ -350,19 +347,20 @@ impl<'a, T: Pod> LockGuard<'a, T> {
     /// # Safety
     ///
     /// - `lock` was taken by [`RobustLock::lock_now`], or its guard was
-    ///   [kept](sync::LockGuard::keep), and no guard was made for it since.
+    ///   [kept](sync::RobustLockGuard::keep), and no guard was made for it since.
     #[inline]
     unsafe fn over(lock: &'a Lock<T>) -> LockGuard<'a, T> {
-        let ending = if std::thread::panicking() { Ending::InPanic } else { Ending::Usual };
-        let holding = Holding { lock, ending };
+        let drop_action =
+            if std::thread::panicking() { DropAction::InPanic } else { DropAction::Usual };
+        let holding = Holding { lock, drop_action };
         // SAFETY: the data is that of the lock beside it, in the lock's memory; `holding`, which
         // is dropped after it, holds that lock, and every handle's user of the data takes it.
-        let lent = unsafe { Lent::new(&lock.0.primitive().data, lock.0.memory()) };
-        LockGuard { lent, holding }
+        let access = unsafe { DataAccess::new(&lock.0.primitive().data, lock.0.memory()) };
+        LockGuard { access, holding }
     }
 
     /// The guard, or [`LockError::OwnerDied`] with it. `guard` is one of `lock`.
-    fn checked(guard: sync::LockGuard<'a>, lock: &'a Lock<T>) -> Locked<Self> {
+    fn checked(guard: sync::RobustLockGuard<'a>, lock: &'a Lock<T>) -> LockResult<Self> {
         let is_poisoned = guard.keep();
         // SAFETY: kept just now.
         let guard = unsafe { LockGuard::over(lock) };
@@ -372,14 +370,14 @@ impl<'a, T: Pod> LockGuard<'a, T> {
     /// Passes the guard of the inner lock through `wait`.
     pub(super) fn through<R>(
         self,
-        wait: impl FnOnce(sync::LockGuard<'a>) -> (sync::LockGuard<'a>, R),
-    ) -> (Locked<LockGuard<'a, T>>, Option<R>) {
+        wait: impl FnOnce(sync::RobustLockGuard<'a>) -> (sync::RobustLockGuard<'a>, R),
+    ) -> (LockResult<LockGuard<'a, T>>, Option<R>) {
         if let Err(error) = self.holding.lock.0.get() {
             return (Err(error.into()), None);
         }
-        let LockGuard { lent, holding } = self;
+        let LockGuard { access, holding } = self;
         // Written back, if it was a copy.
-        drop(lent);
+        drop(access);
         let (guard, lock) = holding.into_guard();
         let (guard, outcome) = wait(guard);
         (LockGuard::checked(guard, lock), Some(outcome))
@@ -388,7 +386,7 @@ impl<'a, T: Pod> LockGuard<'a, T> {
 
 impl<T: Pod> Poison for LockGuard<'_, T> {
     fn poison(&mut self) {
-        self.holding.ending = Ending::Poisoned;
+        self.holding.drop_action = DropAction::Poisoned;
     }
 }
 
@@ -397,14 +395,14 @@ impl<T: Pod> Deref for LockGuard<'_, T> {
 
     #[inline]
     fn deref(&self) -> &T {
-        self.lent.get()
+        self.access.get()
     }
 }
 
 impl<T: Pod> DerefMut for LockGuard<'_, T> {
     #[inline]
     fn deref_mut(&mut self) -> &mut T {
-        self.lent.get_mut()
+        self.access.get_mut()
     }
 }
 

@@ -8,16 +8,13 @@ use std::time::Duration;
 use bytemuck::Pod;
 use serde::{Deserialize, Serialize};
 
-use super::data::{Data, Lent};
-use super::guard::{Held, LockError, Poison, Poisoned, Right};
+use super::data::{Data, DataAccess};
+use super::guard::{Held, LockError, LockResult, Poison, Poisoned, WriteAccess};
 use crate::error::{Error, Result};
 use crate::object::transfer::type_tag;
 use crate::object::{Kind, Memory, ObjectHandle, Primitive, check_body, named_object};
 use crate::sync::Timeout;
 use crate::sync::raw::{RawReadGuard, RawRwLock, RawWriteGuard};
-
-/// The outcome of an attempt to take a lock.
-type Locked<G> = std::result::Result<G, LockError<G>>;
 
 /// The most concurrent readers of one lock. More wait.
 const READERS: u32 = 252;
@@ -162,7 +159,7 @@ impl<T: Pod> RwLock<T> {
     /// assert_eq!((*both.0, *both.1, lock.readers()), (7, 7, 2));
     /// # Ok::<(), brigade::Error>(())
     /// ```
-    pub fn read(&self) -> Locked<ReadGuard<'_, T>> {
+    pub fn read(&self) -> LockResult<ReadGuard<'_, T>> {
         self.read_until(Timeout::Never, Duration::MAX)
     }
 
@@ -206,11 +203,11 @@ impl<T: Pod> RwLock<T> {
     /// assert!(lock.read_timeout(Duration::from_millis(1)).is_err());
     /// # Ok::<(), brigade::Error>(())
     /// ```
-    pub fn read_timeout(&self, timeout: Duration) -> Locked<ReadGuard<'_, T>> {
+    pub fn read_timeout(&self, timeout: Duration) -> LockResult<ReadGuard<'_, T>> {
         self.read_until(Timeout::after(timeout), timeout)
     }
 
-    fn read_until(&self, timeout: Timeout, after: Duration) -> Locked<ReadGuard<'_, T>> {
+    fn read_until(&self, timeout: Timeout, after: Duration) -> LockResult<ReadGuard<'_, T>> {
         let words = self.0.get()?;
         let guard = words.lock.read(timeout);
         self.reading(guard.ok_or(Error::TimedOut { what: "the lock for reading", after })?, words)
@@ -220,13 +217,13 @@ impl<T: Pod> RwLock<T> {
         &'a self,
         guard: RawReadGuard<'a>,
         words: &'a RwLockWords<T>,
-    ) -> Locked<ReadGuard<'a, T>> {
+    ) -> LockResult<ReadGuard<'a, T>> {
         let is_poisoned = guard.recovered();
         let memory = self.0.memory();
         // SAFETY: the data is that of the lock beside it, in this memory; the share, which is
         // dropped after it, keeps writers out, and every handle's user of the data takes the lock.
-        let lent = unsafe { Lent::new(&words.data, memory) };
-        let guard = ReadGuard { lent, _share: Held::new(guard, memory) };
+        let access = unsafe { DataAccess::new(&words.data, memory) };
+        let guard = ReadGuard { access, _share: Held::new(guard, memory) };
         if is_poisoned { Err(LockError::OwnerDied(Poisoned::new(guard))) } else { Ok(guard) }
     }
 
@@ -245,7 +242,7 @@ impl<T: Pod> RwLock<T> {
     /// assert_eq!(*lock.read()?, 8);
     /// # Ok::<(), brigade::Error>(())
     /// ```
-    pub fn write(&self) -> Locked<WriteGuard<'_, T>> {
+    pub fn write(&self) -> LockResult<WriteGuard<'_, T>> {
         self.write_until(Timeout::Never, Duration::MAX)
     }
 
@@ -289,11 +286,11 @@ impl<T: Pod> RwLock<T> {
     /// assert!(lock.write_timeout(Duration::from_millis(1)).is_err());
     /// # Ok::<(), brigade::Error>(())
     /// ```
-    pub fn write_timeout(&self, timeout: Duration) -> Locked<WriteGuard<'_, T>> {
+    pub fn write_timeout(&self, timeout: Duration) -> LockResult<WriteGuard<'_, T>> {
         self.write_until(Timeout::after(timeout), timeout)
     }
 
-    fn write_until(&self, timeout: Timeout, after: Duration) -> Locked<WriteGuard<'_, T>> {
+    fn write_until(&self, timeout: Timeout, after: Duration) -> LockResult<WriteGuard<'_, T>> {
         let words = self.0.get()?;
         let guard = words.lock.write(timeout);
         self.writing(guard.ok_or(Error::TimedOut { what: "the lock for writing", after })?, words)
@@ -303,13 +300,13 @@ impl<T: Pod> RwLock<T> {
         &'a self,
         guard: RawWriteGuard<'a>,
         words: &'a RwLockWords<T>,
-    ) -> Locked<WriteGuard<'a, T>> {
+    ) -> LockResult<WriteGuard<'a, T>> {
         let is_poisoned = guard.recovered();
-        let right = Right::new(guard, self.0.memory());
-        // SAFETY: the data is that of the lock beside it, in this memory; `right`, which is
+        let write_access = WriteAccess::new(guard, self.0.memory());
+        // SAFETY: the data is that of the lock beside it, in this memory; `write_access`, which is
         // dropped after it, holds that lock, and every handle's user of the data takes it.
-        let lent = unsafe { Lent::new(&words.data, self.0.memory()) };
-        let guard = WriteGuard { lent, right };
+        let access = unsafe { DataAccess::new(&words.data, self.0.memory()) };
+        let guard = WriteGuard { access, write_access };
         if is_poisoned { Err(LockError::OwnerDied(Poisoned::new(guard))) } else { Ok(guard) }
     }
 }
@@ -336,7 +333,7 @@ named_object! {
 #[must_use = "the lock is released at once if the guard is not kept"]
 pub struct ReadGuard<'a, T: Pod> {
     // Dropped in this order: the share is held as long as the data is lent.
-    lent: Lent<'a, T>,
+    access: DataAccess<'a, T>,
     _share: Held<'a, RawReadGuard<'a>>,
 }
 
@@ -355,7 +352,7 @@ impl<T: Pod> Deref for ReadGuard<'_, T> {
 
     #[inline]
     fn deref(&self) -> &T {
-        self.lent.get()
+        self.access.get()
     }
 }
 
@@ -382,8 +379,8 @@ impl<T: Pod + fmt::Debug> fmt::Debug for ReadGuard<'_, T> {
 #[must_use = "the lock is released at once if the guard is not kept"]
 pub struct WriteGuard<'a, T: Pod> {
     // Dropped in this order: changes are written back before the lock is released.
-    lent: Lent<'a, T>,
-    right: Right<'a>,
+    access: DataAccess<'a, T>,
+    write_access: WriteAccess<'a>,
 }
 
 // SAFETY: it is a `&mut T`, and a lock that any thread may unlock.
@@ -393,7 +390,7 @@ unsafe impl<T: Pod + Sync> Sync for WriteGuard<'_, T> {}
 
 impl<T: Pod> Poison for WriteGuard<'_, T> {
     fn poison(&mut self) {
-        self.right.poison();
+        self.write_access.poison();
     }
 }
 
@@ -402,14 +399,14 @@ impl<T: Pod> Deref for WriteGuard<'_, T> {
 
     #[inline]
     fn deref(&self) -> &T {
-        self.lent.get()
+        self.access.get()
     }
 }
 
 impl<T: Pod> DerefMut for WriteGuard<'_, T> {
     #[inline]
     fn deref_mut(&mut self) -> &mut T {
-        self.lent.get_mut()
+        self.access.get_mut()
     }
 }
 

@@ -282,7 +282,7 @@ impl ProcessBuilder {
         let arena = Arena::host()?;
         let payload = Encoded::payload(&leases, &argument, &arena)?;
         let mut call = Call { function, name: task, payload, leases, shared_input: None };
-        oom::note();
+        oom::update();
         for _ in 0..ATTEMPTS_MAX {
             match self.attempt(&name, &arena, call)? {
                 Attempt::Runs(record) => {

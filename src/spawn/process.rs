@@ -26,7 +26,7 @@ use crate::spawn::record::{ProcessRecord, ProcessResult, SIGINT, SIGKILL, SIGTER
 /// | standard input | `/dev/null`, unless [`inherit_stdin`](crate::ProcessBuilder::inherit_stdin) |
 /// | standard output, error | this program's, unless [`capture_stderr`](crate::ProcessBuilder::capture_stderr) |
 /// | arguments, environment, working directory, limits | this program's, as they are when it is spawned |
-/// | signals | none blocked; signals that this program handles or ignores, Ctrl-C too, end it only if sent to it alone |
+/// | signals | none blocked; those that this program handles or ignores, Ctrl-C too, end it only if sent to it alone |
 /// | a panic | printed as usual; exit code 101 |
 /// | `exit(n)` in the function | exit code n, and no value, for every n |
 /// | its end | by `_exit`: printed output is flushed, no other code runs |

@@ -226,7 +226,7 @@ impl ProcessRecord {
                 let words = words.filter(|_| sets_crash_message(reason));
                 let death = Death {
                     process: Some(self.name.clone()),
-                    out_of_memory: is_killed && oom::claim(),
+                    out_of_memory: is_killed && oom::attribute(),
                     peak_rss_bytes,
                     task: self.task,
                     phase: running.map_or(Phase::Decoding, |_| phase_of(ONLY_SEQ, running)),

@@ -22,24 +22,24 @@
 //!
 //! A process that changes the condition locks after the waiter has unlocked, so it sees the slot.
 //! If no slot is free, a waiter waits without one: until any notification, by their count in the
-//! row's state.
+//! slot table's state.
 #![allow(unsafe_code)]
 
 use std::fmt;
 #[cfg(not(loom))]
 use std::ptr::NonNull;
 
-use super::lock::LockGuard;
+use super::lock::RobustLockGuard;
 use super::lock_word::{OWNER_DIED, TOKEN};
 use super::owner::Owner;
-use super::row::{Kind, Row};
+use super::slot_table::{SlotTable, SlotTableKind};
 use super::timeout::Timeout;
 use crate::atomics::Ordering;
 #[cfg(doc)]
 use crate::error::Error;
 use crate::error::Result;
 
-const KIND: Kind = Kind {
+const KIND: SlotTableKind = SlotTableKind {
     magic: *b"brigcnd1",
     name: "condition variable",
     count: "the number of waiters",
@@ -51,7 +51,7 @@ const NOTIFIED: u32 = 1 << 31;
 
 /// A condition variable as one owner sees it.
 #[derive(Clone)]
-pub struct RawCondvar(Row);
+pub struct RawCondvar(SlotTable);
 
 impl fmt::Debug for RawCondvar {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -63,7 +63,7 @@ impl RawCondvar {
     /// The size of a condition variable for `waiters` waiters, in bytes.
     #[must_use]
     pub const fn size_bytes(waiters: u32) -> usize {
-        Row::size_bytes(waiters)
+        SlotTable::size_bytes(waiters)
     }
 
     /// Writes a new condition variable at `place` and registers its words with `owner`'s table: two
@@ -77,11 +77,11 @@ impl RawCondvar {
     ///
     /// # Safety
     ///
-    /// As [`Row::create`].
+    /// As [`SlotTable::create`].
     #[cfg(not(loom))]
     pub unsafe fn create(place: NonNull<u8>, waiters: u32, owner: &Owner) -> Result<RawCondvar> {
         // SAFETY: the contract, which is the same.
-        Ok(RawCondvar(unsafe { Row::create(&KIND, place, waiters, owner, |_| 0) }?))
+        Ok(RawCondvar(unsafe { SlotTable::create(&KIND, place, waiters, owner, |_| 0) }?))
     }
 
     /// Uses the condition variable that another process created at `place`.
@@ -92,7 +92,7 @@ impl RawCondvar {
     ///
     /// # Safety
     ///
-    /// As [`Row::attach`].
+    /// As [`SlotTable::attach`].
     #[cfg(not(loom))]
     pub unsafe fn attach(
         place: NonNull<u8>,
@@ -100,13 +100,13 @@ impl RawCondvar {
         owner: &Owner,
     ) -> Result<RawCondvar> {
         // SAFETY: the contract, which is the same.
-        Ok(RawCondvar(unsafe { Row::attach(&KIND, place, place_bytes, owner) }?))
+        Ok(RawCondvar(unsafe { SlotTable::attach(&KIND, place, place_bytes, owner) }?))
     }
 
-    /// A condition variable over a row that exists: for models.
+    /// A condition variable over a slot table that exists: for models.
     #[cfg(all(test, loom))]
-    pub(super) fn over(row: Row) -> RawCondvar {
-        RawCondvar(row)
+    pub(super) fn over(slot_table: SlotTable) -> RawCondvar {
+        RawCondvar(slot_table)
     }
 
     /// How many waiters have not been notified. The number may be outdated at once.
@@ -142,9 +142,9 @@ impl RawCondvar {
     /// Waits without a limit while `condition` is true. It is tested with the lock held.
     pub fn wait_while<'a>(
         &self,
-        mut guard: LockGuard<'a>,
-        mut condition: impl FnMut(&LockGuard<'a>) -> bool,
-    ) -> LockGuard<'a> {
+        mut guard: RobustLockGuard<'a>,
+        mut condition: impl FnMut(&RobustLockGuard<'a>) -> bool,
+    ) -> RobustLockGuard<'a> {
         while condition(&guard) {
             guard = self.wait(guard, Timeout::Never).0;
         }
@@ -155,8 +155,12 @@ impl RawCondvar {
     /// returns whether it was notified in time.
     ///
     /// It may return without a notification if a process died, and the new guard may be
-    /// [`recovered`](LockGuard::recovered): test the condition in a loop.
-    pub fn wait<'a>(&self, guard: LockGuard<'a>, timeout: Timeout) -> (LockGuard<'a>, bool) {
+    /// [`recovered`](RobustLockGuard::recovered): test the condition in a loop.
+    pub fn wait<'a>(
+        &self,
+        guard: RobustLockGuard<'a>,
+        timeout: Timeout,
+    ) -> (RobustLockGuard<'a>, bool) {
         let waiter = Waiter::enlist(&self.0);
         let lock = guard.lock();
         drop(guard);
@@ -172,7 +176,7 @@ fn is_waiting(slot: u32) -> bool {
 
 /// One wait, which begins before the lock is released.
 struct Waiter<'a> {
-    row: &'a Row,
+    slot_table: &'a SlotTable,
     /// None if no slot was free.
     slot: Option<usize>,
     sweeps: u32,
@@ -180,26 +184,26 @@ struct Waiter<'a> {
 }
 
 impl Waiter<'_> {
-    fn enlist(row: &Row) -> Waiter<'_> {
-        let sweeps = row.table().sweeps();
-        let notifications = row.state().load(Ordering::Relaxed);
-        let slot = row.slots().claim(row.token(), |seen| seen & TOKEN == 0);
-        Waiter { row, slot: slot.map(|(index, _)| index), sweeps, notifications }
+    fn enlist(slot_table: &SlotTable) -> Waiter<'_> {
+        let sweeps = slot_table.table().sweeps();
+        let notifications = slot_table.state().load(Ordering::Relaxed);
+        let slot = slot_table.slots().claim(slot_table.token(), |seen| seen & TOKEN == 0);
+        Waiter { slot_table, slot: slot.map(|(index, _)| index), sweeps, notifications }
     }
 
     fn is_over(&self) -> bool {
         let is_notified = match self.slot {
-            Some(index) => self.row.slots().get(index) != self.row.token().bits(),
+            Some(index) => self.slot_table.slots().get(index) != self.slot_table.token().bits(),
             // Acquire pairs with the Release in `notify`.
-            None => self.row.state().load(Ordering::Acquire) != self.notifications,
+            None => self.slot_table.state().load(Ordering::Acquire) != self.notifications,
         };
-        is_notified || self.row.table().sweeps() != self.sweeps
+        is_notified || self.slot_table.table().sweeps() != self.sweeps
     }
 
     /// Frees the slot. Returns whether it was notified.
     fn leave(self) -> bool {
         let Some(index) = self.slot else { return false };
-        let (slots, token) = (self.row.slots(), self.row.token().bits());
+        let (slots, token) = (self.slot_table.slots(), self.slot_table.token().bits());
         if slots.change(index, token, 0) {
             return false;
         }
@@ -215,26 +219,27 @@ mod tests {
 
     use super::*;
     use crate::atomics::AtomicU32;
-    use crate::sync::arena::Arena;
+    use crate::sync::test_memory::TestMemory;
 
-    fn condvar(arena: &Arena, waiters: u32, owner: &Owner) -> RawCondvar {
-        // SAFETY: the place is in the arena, aligned and large enough for a few waiters.
-        unsafe { RawCondvar::create(arena.place(), waiters, owner) }.unwrap()
+    fn condvar(memory: &TestMemory, waiters: u32, owner: &Owner) -> RawCondvar {
+        // SAFETY: the place is in the memory, aligned and large enough for a few waiters.
+        unsafe { RawCondvar::create(memory.place(), waiters, owner) }.unwrap()
     }
 
     #[test]
-    fn a_waiter_goes_on_when_its_condition_has_changed() {
+    fn a_waiter_continues_when_its_condition_has_changed() {
         // One slot for two waiters: one of them may wait without a slot.
-        let arena = Arena::new();
-        let (owner, turn) = (arena.owner(), AtomicU32::new(0));
-        let changed = condvar(&arena, 1, &owner);
+        let memory = TestMemory::new();
+        let (owner, turn) = (memory.owner(), AtomicU32::new(0));
+        let changed = condvar(&memory, 1, &owner);
         std::thread::scope(|scope| {
             for me in 0..3 {
-                let (lock, changed, turn) = (arena.lock(&owner), &changed, &turn);
+                let (lock, changed, turn) = (memory.lock(&owner), &changed, &turn);
                 scope.spawn(move || {
                     for _ in 0..500 {
                         let guard = lock.lock();
-                        let is_theirs = |_: &LockGuard| turn.load(Ordering::Relaxed) % 3 != me;
+                        let is_theirs =
+                            |_: &RobustLockGuard| turn.load(Ordering::Relaxed) % 3 != me;
                         let guard = changed.wait_while(guard, is_theirs);
                         turn.fetch_add(1, Ordering::Relaxed);
                         drop(guard);
@@ -248,13 +253,13 @@ mod tests {
 
     #[test]
     fn a_notification_of_n_wakes_n_and_leaves_the_others_asleep() {
-        let arena = Arena::new();
-        let (owner, woken) = (arena.owner(), AtomicU32::new(0));
-        let changed = condvar(&arena, 8, &owner);
+        let memory = TestMemory::new();
+        let (owner, woken) = (memory.owner(), AtomicU32::new(0));
+        let changed = condvar(&memory, 8, &owner);
         assert_eq!(changed.notify(3), 0, "a notification is not kept");
         std::thread::scope(|scope| {
             for _ in 0..6 {
-                let (lock, changed, woken) = (arena.lock(&owner), &changed, &woken);
+                let (lock, changed, woken) = (memory.lock(&owner), &changed, &woken);
                 scope.spawn(move || {
                     let _guard = changed.wait(lock.lock(), Timeout::Never);
                     woken.fetch_add(1, Ordering::Relaxed);
@@ -277,9 +282,9 @@ mod tests {
 
     #[test]
     fn a_wait_that_times_out_leaves_no_waiter_and_takes_no_notification() {
-        let arena = Arena::new();
-        let owner = arena.owner();
-        let (lock, changed) = (arena.lock(&owner), condvar(&arena, 2, &owner));
+        let memory = TestMemory::new();
+        let owner = memory.owner();
+        let (lock, changed) = (memory.lock(&owner), condvar(&memory, 2, &owner));
         for timeout in [Duration::ZERO, Duration::from_millis(1)] {
             let (_guard, was_notified) = changed.wait(lock.lock(), Timeout::after(timeout));
             assert!(!was_notified);
@@ -289,10 +294,10 @@ mod tests {
     }
 
     #[test]
-    fn no_waiter_is_passed_over_for_ever() {
-        let arena = Arena::new();
-        let owner = arena.owner();
-        let (lock, changed) = (arena.lock(&owner), condvar(&arena, 4, &owner));
+    fn every_waiter_is_notified_eventually() {
+        let memory = TestMemory::new();
+        let owner = memory.owner();
+        let (lock, changed) = (memory.lock(&owner), condvar(&memory, 4, &owner));
         let is_done = AtomicU32::new(0);
         std::thread::scope(|scope| {
             let patient = scope.spawn(|| drop(changed.wait(lock.lock(), Timeout::Never)));
@@ -314,10 +319,10 @@ mod tests {
     }
 
     #[test]
-    fn a_sweep_wakes_all_who_wait() {
-        let arena = Arena::new();
-        let (owner, dead) = (arena.owner(), arena.owner());
-        let (lock, changed) = (arena.lock(&owner), condvar(&arena, 1, &owner));
+    fn a_sweep_wakes_all_waiters() {
+        let memory = TestMemory::new();
+        let (owner, dead) = (memory.owner(), memory.owner());
+        let (lock, changed) = (memory.lock(&owner), condvar(&memory, 1, &owner));
         std::thread::scope(|scope| {
             let waiters =
                 [0, 1].map(|_| scope.spawn(|| drop(changed.wait(lock.lock(), Timeout::Never))));
@@ -326,7 +331,7 @@ mod tests {
             }
             while waiters.iter().any(|waiter| !waiter.is_finished()) {
                 // SAFETY: this owner never holds a lock.
-                unsafe { arena.table().sweep(dead.token()) };
+                unsafe { memory.table().sweep(dead.token()) };
             }
         });
     }

@@ -27,7 +27,7 @@ pub(super) enum WordKind {
 /// +--------------------------------+---------------+----+
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Run {
+struct WordRun {
     kind: WordKind,
     words: u64,
     offset: u64,
@@ -38,7 +38,7 @@ const OFFSET_MAX: u64 = (1 << 48) - 1;
 /// The most words of one registration.
 pub(super) const RUN_WORDS_MAX: usize = (1 << 14) - 1;
 
-impl Run {
+impl WordRun {
     fn pack(self) -> u64 {
         let kind = match self.kind {
             WordKind::Lock => 1,
@@ -50,14 +50,14 @@ impl Run {
 
     /// The run of an entry, if it lies within `region_bytes` and is aligned. Entries are in shared
     /// memory, so they may have any value.
-    fn unpack(entry: u64, region_bytes: usize) -> Option<Run> {
+    fn unpack(entry: u64, region_bytes: usize) -> Option<WordRun> {
         let kind = match entry & 3 {
             1 => WordKind::Lock,
             2 => WordKind::Wait,
             3 => WordKind::Count,
             _ => return None,
         };
-        let run = Run { kind, words: entry >> 2 & RUN_WORDS_MAX as u64, offset: entry >> 16 };
+        let run = WordRun { kind, words: entry >> 2 & RUN_WORDS_MAX as u64, offset: entry >> 16 };
         let end = run.offset + run.words * size_of::<AtomicU32>() as u64;
         let is_aligned = run.offset.is_multiple_of(align_of::<AtomicU32>() as u64);
         (is_aligned && end <= region_bytes as u64).then_some(run)
@@ -131,10 +131,10 @@ impl Directory {
     fn entry(&self, kind: WordKind, first: NonNull<AtomicU32>, words: usize) -> Result<u64> {
         let offset = first.addr().get().wrapping_sub(self.region.addr().get()) as u64;
         let words_valid = (1..=RUN_WORDS_MAX).contains(&words);
-        let run = Run { kind, words: words as u64, offset };
+        let run = WordRun { kind, words: words as u64, offset };
         if !words_valid
             || offset > OFFSET_MAX
-            || Run::unpack(run.pack(), self.region_bytes).is_none()
+            || WordRun::unpack(run.pack(), self.region_bytes).is_none()
         {
             let value = format!("{words} words at offset {offset}");
             let expected = format!("aligned, within the {} bytes of the region", self.region_bytes);
@@ -149,7 +149,7 @@ impl Directory {
     pub(super) fn for_each(&self, mut visit: impl FnMut(WordKind, &AtomicU32)) {
         let mut left = (self.region_bytes / size_of::<AtomicU32>()) as u64;
         for slot in self.slots() {
-            let Some(run) = Run::unpack(slot.load(Ordering::Acquire), self.region_bytes) else {
+            let Some(run) = WordRun::unpack(slot.load(Ordering::Acquire), self.region_bytes) else {
                 continue;
             };
             let Some(rest) = left.checked_sub(run.words) else { return };
@@ -175,7 +175,7 @@ mod tests {
     #[test]
     fn no_directory_makes_a_sweep_longer_than_the_region_has_words() {
         let region: Vec<AtomicU32> = (0..64).map(|_| AtomicU32::new(0)).collect();
-        let all = Run { kind: WordKind::Wait, words: 40, offset: 0 };
+        let all = WordRun { kind: WordKind::Wait, words: 40, offset: 0 };
         let slots: Vec<AtomicU64> = (0..1000).map(|_| AtomicU64::new(all.pack())).collect();
         let (words, place) = (NonNull::from(slots.as_slice()), NonNull::from(region.as_slice()));
         // SAFETY: both outlive the directory, and are atomics.
@@ -188,7 +188,7 @@ mod tests {
     proptest! {
         #[test]
         fn no_entry_names_a_word_outside_the_region(entry: u64, region_bytes in 0usize..1 << 50) {
-            if let Some(run) = Run::unpack(entry, region_bytes) {
+            if let Some(run) = WordRun::unpack(entry, region_bytes) {
                 prop_assert!(run.offset + run.words * 4 <= region_bytes as u64);
                 prop_assert_eq!(run.offset % 4, 0);
             }
@@ -196,8 +196,8 @@ mod tests {
 
         #[test]
         fn a_run_survives_packing(words in 0u64..1 << 14, offset in 0u64..1 << 40) {
-            let run = Run { kind: WordKind::Wait, words, offset: offset * 4 };
-            prop_assert_eq!(Run::unpack(run.pack(), 1 << 60), Some(run));
+            let run = WordRun { kind: WordKind::Wait, words, offset: offset * 4 };
+            prop_assert_eq!(WordRun::unpack(run.pack(), 1 << 60), Some(run));
         }
     }
 }

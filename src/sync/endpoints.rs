@@ -60,13 +60,13 @@ pub(crate) type PipeSide = usize;
 
 /// A slot that this process holds.
 #[derive(Debug)]
-pub(crate) struct Claim {
+pub(crate) struct EndpointClaim {
     side: PipeSide,
     index: usize,
     serial: u32,
 }
 
-impl Claim {
+impl EndpointClaim {
     pub(crate) fn side(&self) -> PipeSide {
         self.side
     }
@@ -147,7 +147,7 @@ impl Endpoints<'_> {
     }
 
     /// Claims a slot of a side.
-    pub(crate) fn claim(&self, side: PipeSide, owner: &Owner) -> Result<Claim> {
+    pub(crate) fn claim(&self, side: PipeSide, owner: &Owner) -> Result<EndpointClaim> {
         let mut latest = self.serials.lock();
         let Some(index) = self.holders[side].claim_any(owner.token()) else {
             let capacity = format!("{HOLDERS} processes");
@@ -157,18 +157,23 @@ impl Endpoints<'_> {
     }
 
     /// Gives a new claim its serial number.
-    fn number(&self, latest: &mut u32, side: PipeSide, index: usize) -> Claim {
+    fn number(&self, latest: &mut u32, side: PipeSide, index: usize) -> EndpointClaim {
         *latest = latest.wrapping_add(1).max(1);
         if let Some(serial) = self.serial(side, index) {
             // Relaxed: read by this process under the same lock, or by the receiver of a message
             // that contains the number.
             serial.store(*latest, Ordering::Relaxed);
         }
-        Claim { side, index, serial: *latest }
+        EndpointClaim { side, index, serial: *latest }
     }
 
     /// Describes a claim for a message. A claim that is `shared` stays with the sender.
-    pub(crate) fn transit(&self, claim: &Claim, owner: &Owner, shared: bool) -> ClaimInTransit {
+    pub(crate) fn transit(
+        &self,
+        claim: &EndpointClaim,
+        owner: &Owner,
+        shared: bool,
+    ) -> ClaimInTransit {
         let small = |index: usize| u32::try_from(index).unwrap_or(u32::MAX);
         let serial = if shared { 0 } else { claim.serial };
         let (side, index) = (small(claim.side), small(claim.index));
@@ -181,7 +186,7 @@ impl Endpoints<'_> {
         side: PipeSide,
         transit: ClaimInTransit,
         owner: &Owner,
-    ) -> Result<Claim> {
+    ) -> Result<EndpointClaim> {
         let mut latest = self.serials.lock();
         let index = usize::try_from(transit.index).unwrap_or(usize::MAX);
         let serial = self.serial(side, index).map(|serial| serial.load(Ordering::Relaxed));
@@ -195,24 +200,24 @@ impl Endpoints<'_> {
     }
 
     /// Releases a claim, unless it was taken over. Returns whether the side has no holder left.
-    pub(crate) fn release(&self, claim: &Claim, owner: &Owner) -> bool {
+    pub(crate) fn release(&self, claim: &EndpointClaim, owner: &Owner) -> bool {
         let latest = self.serials.lock();
         let serial = self.serial(claim.side, claim.index);
         if serial.is_some_and(|serial| serial.load(Ordering::Relaxed) == claim.serial) {
             self.holders[claim.side].release(claim.index, owner.token());
         }
         drop(latest);
-        self.is_deserted(claim.side)
+        self.has_no_holder(claim.side)
     }
 
     /// Whether a side has no holder. A holder that died counts until the next sweep.
-    pub(crate) fn is_deserted(&self, side: PipeSide) -> bool {
+    pub(crate) fn has_no_holder(&self, side: PipeSide) -> bool {
         self.holders[side].is_unheld()
     }
 
     /// Whether a side has no living holder.
     #[cfg(not(loom))]
-    pub(crate) fn is_dead(&self, side: PipeSide, table: &OwnerTable) -> bool {
+    pub(crate) fn has_no_living_holder(&self, side: PipeSide, table: &OwnerTable) -> bool {
         let row = &self.holders[side];
         let is_alive = |index| match row.holder(index) {
             Holder::Claimed(token) => table.lives(token),
@@ -221,10 +226,10 @@ impl Endpoints<'_> {
         if (0..HOLDERS).any(is_alive) {
             return false;
         }
-        if !self.is_deserted(side) {
+        if !self.has_no_holder(side) {
             table.sweep_dead();
         }
-        self.is_deserted(side)
+        self.has_no_holder(side)
     }
 }
 

@@ -244,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pulse_releases_who_was_waiting() {
+    fn a_pulse_releases_the_present_waiters() {
         with_event(Reset::Manual, |event| {
             std::thread::scope(|scope| {
                 let waiter = scope.spawn(|| event.wait(Timeout::Never));

@@ -2,8 +2,8 @@
 //!
 //! It excludes processes and threads from each other and costs two compare-and-swaps without
 //! contention. If its owner dies, the next locker gets a guard that is
-//! [`recovered`](LockGuard::recovered). It is not fair, and not reentrant: a thread that locks
-//! twice deadlocks.
+//! [`recovered`](RobustLockGuard::recovered). It is not fair, and not reentrant: a thread that
+//! locks twice deadlocks.
 //!
 //! | WAITERS (bit 31) | OWNER_DIED (bit 30) | token (bits 29-0) | state |
 //! |---|---|---|---|
@@ -89,9 +89,10 @@ impl RobustLock {
 
     /// Waits for the lock without a limit.
     ///
-    /// If its last owner died while it held it, the guard is [`recovered`](LockGuard::recovered).
+    /// If its last owner died while it held it, the guard is
+    /// [`recovered`](RobustLockGuard::recovered).
     #[inline]
-    pub fn lock(&self) -> LockGuard<'_> {
+    pub fn lock(&self) -> RobustLockGuard<'_> {
         loop {
             // `Timeout::Never` ends with the lock; the loop satisfies the compiler.
             if let Some(guard) = self.lock_within(Timeout::Never) {
@@ -102,7 +103,7 @@ impl RobustLock {
 
     /// Takes the lock if it is free. Never waits.
     #[inline]
-    pub fn try_lock(&self) -> Option<LockGuard<'_>> {
+    pub fn try_lock(&self) -> Option<RobustLockGuard<'_>> {
         self.lock_within(Timeout::Now)
     }
 
@@ -111,7 +112,7 @@ impl RobustLock {
     /// # Errors
     ///
     /// [`Error::TimedOut`] if it was held all the time.
-    pub fn lock_timeout(&self, timeout: Duration) -> Result<LockGuard<'_>> {
+    pub fn lock_timeout(&self, timeout: Duration) -> Result<RobustLockGuard<'_>> {
         self.lock_within(Timeout::after(timeout))
             .ok_or(Error::TimedOut { what: "the lock", after: timeout })
     }
@@ -125,21 +126,21 @@ impl RobustLock {
     }
 
     /// Makes a guard for the lock that [`lock_now`](RobustLock::lock_now) has taken or
-    /// [`LockGuard::keep`] has kept.
+    /// [`RobustLockGuard::keep`] has kept.
     ///
     /// # Safety
     ///
     /// - It was taken or kept, and no other guard was made for it since.
     #[cfg(not(loom))]
     #[inline]
-    pub(crate) unsafe fn kept(&self) -> LockGuard<'_> {
-        LockGuard { lock: self, recovered: false }
+    pub(crate) unsafe fn kept(&self) -> RobustLockGuard<'_> {
+        RobustLockGuard { lock: self, recovered: false }
     }
 
     #[inline]
-    pub(super) fn lock_within(&self, timeout: Timeout) -> Option<LockGuard<'_>> {
+    pub(super) fn lock_within(&self, timeout: Timeout) -> Option<RobustLockGuard<'_>> {
         let recovered = if self.lock_free() { false } else { self.lock_contended(timeout)? };
-        Some(LockGuard { lock: self, recovered })
+        Some(RobustLockGuard { lock: self, recovered })
     }
 
     /// The token of its owner.
@@ -284,12 +285,12 @@ impl fmt::Debug for RobustLock {
 /// The lock, held. Dropping it unlocks.
 #[must_use = "the lock is given up at once if the guard is not kept"]
 #[derive(Debug)]
-pub struct LockGuard<'a> {
+pub struct RobustLockGuard<'a> {
     lock: &'a RobustLock,
     recovered: bool,
 }
 
-impl<'a> LockGuard<'a> {
+impl<'a> RobustLockGuard<'a> {
     /// The lock of this guard, which outlives it.
     pub(super) fn lock(&self) -> &'a RobustLock {
         self.lock
@@ -311,15 +312,15 @@ impl<'a> LockGuard<'a> {
         recovered
     }
 
-    /// Unlocks as if the owner had died: the next guard is [`recovered`](LockGuard::recovered). For
-    /// callers that cannot repair the guarded data.
+    /// Unlocks as if the owner had died: the next guard is
+    /// [`recovered`](RobustLockGuard::recovered). For callers that cannot repair the guarded data.
     pub fn poison(self) {
         self.lock.unlock_contended(OWNER_DIED);
         std::mem::forget(self);
     }
 }
 
-impl Drop for LockGuard<'_> {
+impl Drop for RobustLockGuard<'_> {
     #[inline]
     fn drop(&mut self) {
         self.lock.unlock();
@@ -329,27 +330,27 @@ impl Drop for LockGuard<'_> {
 #[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
-    use crate::sync::arena::Arena;
+    use crate::sync::test_memory::TestMemory;
 
     #[test]
-    fn a_free_lock_is_taken_and_given_up() {
-        let arena = Arena::new();
-        let lock = arena.lock(&arena.owner());
+    fn a_free_lock_is_taken_and_released() {
+        let memory = TestMemory::new();
+        let lock = memory.lock(&memory.owner());
         assert!(!lock.lock().recovered());
         assert!(lock.try_lock().is_some());
-        assert_eq!(arena.word(), 0);
+        assert_eq!(memory.word(), 0);
     }
 
     #[test]
     fn a_held_lock_is_refused_and_times_out() {
-        let arena = Arena::new();
-        let (holder, other) = (arena.lock(&arena.owner()), arena.lock(&arena.owner()));
+        let memory = TestMemory::new();
+        let (holder, other) = (memory.lock(&memory.owner()), memory.lock(&memory.owner()));
         let guard = holder.lock();
         assert!(other.try_lock().is_none());
         let refused = other.lock_timeout(Duration::from_millis(1));
         assert!(matches!(refused, Err(Error::TimedOut { what: "the lock", .. })));
         drop(guard);
-        assert_eq!(arena.word(), 0, "the WAITERS of the waiter that gave up is gone");
+        assert_eq!(memory.word(), 0, "the WAITERS of the waiter that gave up is gone");
         assert!(!other.try_lock().unwrap().recovered());
         assert!(other.lock_timeout(Duration::MAX).is_ok());
     }
@@ -357,12 +358,12 @@ mod tests {
     #[test]
     fn threads_exclude_each_other() {
         const ROUNDS: u64 = 20_000;
-        let arena = Arena::new();
-        let owner = arena.owner();
+        let memory = TestMemory::new();
+        let owner = memory.owner();
         let count = AtomicU32::new(0);
         std::thread::scope(|scope| {
             for _ in 0..4 {
-                let lock = arena.lock(&owner);
+                let lock = memory.lock(&owner);
                 let count = &count;
                 scope.spawn(move || {
                     for _ in 0..ROUNDS {
@@ -378,39 +379,39 @@ mod tests {
 
     #[test]
     fn a_lock_whose_owner_is_gone_without_a_sweep_is_recovered_by_its_waiter() {
-        let arena = Arena::new();
-        let dead = arena.dead_owner();
-        std::mem::forget(arena.lock(&dead).lock());
-        let guard = arena.lock(&arena.owner()).lock_timeout(Duration::from_secs(60)).map(drop);
+        let memory = TestMemory::new();
+        let dead = memory.dead_owner();
+        std::mem::forget(memory.lock(&dead).lock());
+        let guard = memory.lock(&memory.owner()).lock_timeout(Duration::from_secs(60)).map(drop);
         assert!(guard.is_ok(), "the waiter swept after its first slice");
     }
 
     #[test]
-    fn a_token_that_nobody_has_is_treated_as_a_dead_owner() {
-        let arena = Arena::new();
-        arena.overwrite(12345);
-        let lock = arena.lock(&arena.owner());
+    fn an_unknown_token_is_treated_as_a_dead_owner() {
+        let memory = TestMemory::new();
+        memory.overwrite(12345);
+        let lock = memory.lock(&memory.owner());
         assert!(lock.lock_timeout(Duration::from_secs(60)).unwrap().recovered());
     }
 
     #[test]
     fn unlocking_an_overwritten_word_leaves_it_alone() {
-        let arena = Arena::new();
-        let lock = arena.lock(&arena.owner());
+        let memory = TestMemory::new();
+        let lock = memory.lock(&memory.owner());
         let guard = lock.lock();
-        arena.overwrite(12345);
+        memory.overwrite(12345);
         drop(guard);
-        assert_eq!(arena.word(), 12345);
+        assert_eq!(memory.word(), 12345);
     }
 
     #[test]
-    fn a_lock_that_is_given_up_says_recovered_to_the_next_and_wakes_it() {
-        let arena = Arena::new();
-        let (one, other) = (arena.lock(&arena.owner()), arena.lock(&arena.owner()));
+    fn a_poisoned_lock_wakes_the_next_locker_and_is_recovered() {
+        let memory = TestMemory::new();
+        let (one, other) = (memory.lock(&memory.owner()), memory.lock(&memory.owner()));
         std::thread::scope(|scope| {
             let guard = one.lock();
             let next = scope.spawn(|| other.lock().recovered());
-            while arena.word() & WAITERS == 0 {
+            while memory.word() & WAITERS == 0 {
                 std::thread::yield_now();
             }
             assert!(one.is_locked());
@@ -422,13 +423,13 @@ mod tests {
     }
 
     #[test]
-    fn recovery_is_said_once() {
-        let arena = Arena::new();
-        let (dead, owner) = (arena.owner(), arena.owner());
-        std::mem::forget(arena.lock(&dead).lock());
+    fn recovery_is_reported_once() {
+        let memory = TestMemory::new();
+        let (dead, owner) = (memory.owner(), memory.owner());
+        std::mem::forget(memory.lock(&dead).lock());
         // SAFETY: the forgotten guard is never used again.
-        assert_eq!(unsafe { arena.table().sweep(dead.token()) }, 1);
-        let lock = arena.lock(&owner);
+        assert_eq!(unsafe { memory.table().sweep(dead.token()) }, 1);
+        let lock = memory.lock(&owner);
         assert!(lock.try_lock().unwrap().recovered());
         assert!(!lock.try_lock().unwrap().recovered());
     }

@@ -63,8 +63,6 @@
 //! sweeper that dies leaves the entry, and the next sweep repeats everything. Two concurrent
 //! sweepers do the same things twice, which changes nothing.
 
-#[cfg(all(test, not(loom)))]
-mod arena;
 mod barrier;
 mod condvar;
 mod directory;
@@ -81,27 +79,29 @@ mod owner;
 mod raw_sync;
 mod reentrant;
 mod ring;
-mod row;
 mod rwlock;
 mod semaphore;
+mod slot_table;
 mod slots;
 pub(crate) mod team;
+#[cfg(all(test, not(loom)))]
+mod test_memory;
 mod thread;
 mod timeout;
 mod unacked;
 
 #[cfg(not(loom))]
 pub(crate) use endpoints::{
-    Claim, ClaimInTransit, ENDPOINT_ENTRIES, EndpointWords, Endpoints, PipeSide, Serials,
+    ClaimInTransit, ENDPOINT_ENTRIES, EndpointClaim, EndpointWords, Endpoints, PipeSide, Serials,
 };
 pub use event::{EventWord, RawEvent, Reset};
 #[cfg(not(loom))]
 pub(crate) use eventcount::WaitPhase;
-pub use lock::{LockGuard, RobustLock};
+pub use lock::{RobustLock, RobustLockGuard};
 pub use lock_word::{LockWord, Token};
 pub use owner::{Owner, OwnerTable};
 #[cfg(not(loom))]
-pub(crate) use owner::{Purse, report};
+pub(crate) use owner::{ReusableToken, report};
 #[cfg(all(feature = "raw-sync", not(loom)))]
 pub use raw_sync::RawSyncLock;
 pub use ring::{BatchError, Message, MessageBatch, PushError, Reservation, Ring, RingLock};

@@ -134,20 +134,20 @@ impl RawOnce {
 #[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
-    use crate::sync::arena::Arena;
+    use crate::sync::test_memory::TestMemory;
 
-    fn once(arena: &Arena, owner: &Owner) -> RawOnce {
-        // SAFETY: zero bytes are a `RawOnce`, and the place lives as long as the arena.
-        unsafe { RawOnce::new(arena.place().cast(), owner) }
+    fn once(memory: &TestMemory, owner: &Owner) -> RawOnce {
+        // SAFETY: zero bytes are a `RawOnce`, and the place lives as long as the memory.
+        unsafe { RawOnce::new(memory.place().cast(), owner) }
     }
 
     #[test]
     fn a_function_runs_once_and_all_wait_for_its_end() {
-        let arena = Arena::new();
-        let owner = arena.owner();
+        let memory = TestMemory::new();
+        let owner = memory.owner();
         let (runs, value) = (AtomicU32::new(0), AtomicU32::new(0));
         std::thread::scope(|scope| {
-            let once = once(&arena, &owner);
+            let once = once(&memory, &owner);
             for _ in 0..4 {
                 let (once, runs, value) = (once.clone(), &runs, &value);
                 scope.spawn(move || {
@@ -165,9 +165,9 @@ mod tests {
     }
 
     #[test]
-    fn a_function_that_panics_is_run_again_by_the_next_who_is_told() {
-        let arena = Arena::new();
-        let once = once(&arena, &arena.owner());
+    fn a_function_that_panics_is_run_again_by_the_next_caller_which_is_informed() {
+        let memory = TestMemory::new();
+        let once = once(&memory, &memory.owner());
         let attempt = std::panic::AssertUnwindSafe(|| once.call(|_| panic!("half-way")));
         assert!(std::panic::catch_unwind(attempt).is_err());
         assert!(!once.is_done());
@@ -177,16 +177,16 @@ mod tests {
     }
 
     #[test]
-    fn a_function_whose_process_dies_is_run_again_by_the_next_who_is_told() {
-        let arena = Arena::new();
-        let dead = arena.dead_owner();
-        let theirs = once(&arena, &dead);
+    fn a_function_whose_process_dies_is_run_again_by_the_next_caller_which_is_informed() {
+        let memory = TestMemory::new();
+        let dead = memory.dead_owner();
+        let theirs = once(&memory, &dead);
         theirs.register().unwrap();
         // The state that a process leaves when it dies in the function: the lock and TRIED.
         std::mem::forget(theirs.lock.lock());
         theirs.state().store(TRIED, Ordering::Relaxed);
         let mut told = false;
-        once(&arena, &arena.owner()).call(|begun_before| told = begun_before);
+        once(&memory, &memory.owner()).call(|begun_before| told = begun_before);
         assert!(told);
     }
 }

@@ -270,7 +270,7 @@ mod tests {
     }
 
     #[test]
-    fn a_raw_sync_lock_that_stays_held_times_out_after_the_time_asked_for() {
+    fn a_raw_sync_lock_that_stays_held_times_out_after_the_requested_time() {
         let place = ring_memory(64);
         // SAFETY: aligned, large enough and never freed.
         let ring = unsafe { Ring::create_raw_sync(place, 64) }.unwrap();
@@ -303,7 +303,7 @@ mod tests {
     }
 
     #[test]
-    fn our_event_works_through_raw_syncs_traits_and_takes_the_bytes_it_says() {
+    fn an_event_works_through_raw_syncs_traits_and_writes_as_many_bytes_as_it_returns() {
         for (offset, auto_reset) in [(0, false), (1, true), (2, false), (3, true)] {
             let mut memory = [0xa5u8; 32];
             // SAFETY: within the array.

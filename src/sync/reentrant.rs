@@ -221,17 +221,17 @@ impl Drop for RawReentrantGuard<'_> {
 #[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
-    use crate::sync::arena::Arena;
+    use crate::sync::test_memory::TestMemory;
 
-    fn lock(arena: &Arena, owner: &Owner) -> RawReentrantLock {
-        // SAFETY: zero bytes are a free lock, and the place lives as long as the arena.
-        unsafe { RawReentrantLock::new(arena.place().cast(), owner) }
+    fn lock(memory: &TestMemory, owner: &Owner) -> RawReentrantLock {
+        // SAFETY: zero bytes are a free lock, and the place lives as long as the memory.
+        unsafe { RawReentrantLock::new(memory.place().cast(), owner) }
     }
 
     #[test]
     fn a_lock_taken_n_times_is_free_after_n_releases() {
-        let arena = Arena::new();
-        let (mine, theirs) = (lock(&arena, &arena.owner()), lock(&arena, &arena.owner()));
+        let memory = TestMemory::new();
+        let (mine, theirs) = (lock(&memory, &memory.owner()), lock(&memory, &memory.owner()));
         let guards = [
             mine.lock(Timeout::Never).unwrap(),
             mine.lock(Timeout::Now).unwrap(),
@@ -247,8 +247,8 @@ mod tests {
 
     #[test]
     fn a_count_at_its_end_stays_there_and_so_does_the_lock() {
-        let arena = Arena::new();
-        let (mine, theirs) = (lock(&arena, &arena.owner()), lock(&arena, &arena.owner()));
+        let memory = TestMemory::new();
+        let (mine, theirs) = (lock(&memory, &memory.owner()), lock(&memory, &memory.owner()));
         let outer = mine.lock(Timeout::Never).unwrap();
         mine.words().count.store(u32::MAX, Ordering::Relaxed);
         drop(mine.lock(Timeout::Never).unwrap());
@@ -262,12 +262,12 @@ mod tests {
 
     #[test]
     fn threads_of_one_process_exclude_each_other() {
-        let arena = Arena::new();
-        let owner = arena.owner();
+        let memory = TestMemory::new();
+        let owner = memory.owner();
         let count = AtomicU32::new(0);
         std::thread::scope(|scope| {
             for _ in 0..4 {
-                let (lock, count) = (lock(&arena, &owner), &count);
+                let (lock, count) = (lock(&memory, &owner), &count);
                 scope.spawn(move || {
                     for _ in 0..5000 {
                         let _outer = lock.lock(Timeout::Never).unwrap();
@@ -282,10 +282,10 @@ mod tests {
     }
 
     #[test]
-    fn who_does_not_hold_it_cannot_release_it() {
-        let arena = Arena::new();
-        let owner = arena.owner();
-        let lock = lock(&arena, &owner);
+    fn a_thread_that_does_not_hold_the_lock_cannot_release_it() {
+        let memory = TestMemory::new();
+        let owner = memory.owner();
+        let lock = lock(&memory, &owner);
         let text = lock.release().unwrap_err().to_string();
         assert_eq!(text, "the lock to release is free, but must be held by the calling thread");
         std::mem::forget(lock.lock(Timeout::Never).unwrap());
@@ -299,16 +299,16 @@ mod tests {
     }
 
     #[test]
-    fn a_lock_whose_holder_died_with_it_taken_twice_is_recovered_whole() {
-        let arena = Arena::new();
-        let dead = arena.dead_owner();
-        let theirs = lock(&arena, &dead);
+    fn a_lock_whose_holder_died_with_it_taken_twice_is_free_and_recovered() {
+        let memory = TestMemory::new();
+        let dead = memory.dead_owner();
+        let theirs = lock(&memory, &dead);
         theirs.register().unwrap();
         std::mem::forget((
             theirs.lock(Timeout::Never).unwrap(),
             theirs.lock(Timeout::Never).unwrap(),
         ));
-        let mine = lock(&arena, &arena.owner());
+        let mine = lock(&memory, &memory.owner());
         let guard = mine.lock(Timeout::Never).unwrap();
         assert!(guard.recovered() && mine.depth() == 1);
         assert!(!mine.lock(Timeout::Never).unwrap().recovered());

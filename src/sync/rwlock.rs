@@ -8,8 +8,7 @@
 //! writer has taken the lock: only a writer can repair the data. If a reader dies, its share comes
 //! free, and this is not reported.
 //!
-//! The first slot of the row is the gate, a [`RobustLock`] for the writers. Each other slot is for
-//! one reader.
+//! The first slot is the gate, a [`RobustLock`] for the writers. Each other slot is for one reader.
 //!
 //! 1. A writer locks the gate, executes a SeqCst fence, and waits until no slot has a token.
 //! 2. A reader checks the gate. If it is open, it takes a slot, executes a SeqCst fence, and checks
@@ -24,10 +23,10 @@ use std::fmt;
 #[cfg(not(loom))]
 use std::ptr::NonNull;
 
-use super::lock::{LockGuard, RobustLock};
+use super::lock::{RobustLock, RobustLockGuard};
 use super::lock_word::{OWNER_DIED, TOKEN};
 use super::owner::Owner;
-use super::row::{Kind, Row};
+use super::slot_table::{SlotTable, SlotTableKind};
 use super::thread;
 use super::timeout::Timeout;
 use crate::atomics::{Ordering, fence};
@@ -35,8 +34,12 @@ use crate::atomics::{Ordering, fence};
 use crate::error::Error;
 use crate::error::Result;
 
-const KIND: Kind =
-    Kind { magic: *b"brigrwl1", name: "read-write lock", count: "the number of readers", extra: 1 };
+const KIND: SlotTableKind = SlotTableKind {
+    magic: *b"brigrwl1",
+    name: "read-write lock",
+    count: "the number of readers",
+    extra: 1,
+};
 
 /// The index of the gate.
 const GATE: usize = 0;
@@ -44,7 +47,7 @@ const GATE: usize = 0;
 /// A read-write lock as one owner sees it.
 #[derive(Clone)]
 pub struct RawRwLock {
-    row: Row,
+    slot_table: SlotTable,
     gate: RobustLock,
 }
 
@@ -61,7 +64,7 @@ impl RawRwLock {
     /// The size of a lock for `readers_max` concurrent readers, in bytes.
     #[must_use]
     pub const fn size_bytes(readers_max: u32) -> usize {
-        Row::size_bytes(readers_max.saturating_add(KIND.extra))
+        SlotTable::size_bytes(readers_max.saturating_add(KIND.extra))
     }
 
     /// Writes a new lock for `readers_max` readers at `place` and registers its words with
@@ -73,11 +76,11 @@ impl RawRwLock {
     ///
     /// # Safety
     ///
-    /// As [`Row::create`].
+    /// As [`SlotTable::create`].
     #[cfg(not(loom))]
     pub unsafe fn create(place: NonNull<u8>, readers_max: u32, owner: &Owner) -> Result<RawRwLock> {
         // SAFETY: the contract, which is the same.
-        Ok(RawRwLock::over(unsafe { Row::create(&KIND, place, readers_max, owner, |_| 0) }?))
+        Ok(RawRwLock::over(unsafe { SlotTable::create(&KIND, place, readers_max, owner, |_| 0) }?))
     }
 
     /// Uses the lock that another process created at `place`.
@@ -88,7 +91,7 @@ impl RawRwLock {
     ///
     /// # Safety
     ///
-    /// As [`Row::attach`].
+    /// As [`SlotTable::attach`].
     #[cfg(not(loom))]
     pub unsafe fn attach(
         place: NonNull<u8>,
@@ -96,26 +99,27 @@ impl RawRwLock {
         owner: &Owner,
     ) -> Result<RawRwLock> {
         // SAFETY: the contract, which is the same.
-        Ok(RawRwLock::over(unsafe { Row::attach(&KIND, place, place_bytes, owner) }?))
+        Ok(RawRwLock::over(unsafe { SlotTable::attach(&KIND, place, place_bytes, owner) }?))
     }
 
-    pub(super) fn over(row: Row) -> RawRwLock {
-        // SAFETY: a slot of the row, which all users use as a lock's word; registered with the row,
-        // and valid as long as the row is used.
-        let gate = unsafe { RobustLock::new(row.slots().word(GATE).cast(), row.owner()) };
-        RawRwLock { row, gate }
+    pub(super) fn over(slot_table: SlotTable) -> RawRwLock {
+        // SAFETY: a slot of the table, which all users use as a lock's word; registered with the
+        // slot table, and valid as long as that is used.
+        let gate =
+            unsafe { RobustLock::new(slot_table.slots().word(GATE).cast(), slot_table.owner()) };
+        RawRwLock { slot_table, gate }
     }
 
     /// The most concurrent readers. Further readers wait.
     #[must_use]
     pub fn readers_max(&self) -> usize {
-        self.row.slots().count() - 1
+        self.slot_table.slots().count() - 1
     }
 
     /// The number of readers. It may be outdated at once.
     #[must_use]
     pub fn readers(&self) -> usize {
-        self.reader_slots().filter(|&index| self.row.slots().get(index) & TOKEN != 0).count()
+        self.reader_slots().filter(|&index| self.slot_table.slots().get(index) & TOKEN != 0).count()
     }
 
     /// Whether a writer holds the lock, or waits for readers to leave.
@@ -125,12 +129,12 @@ impl RawRwLock {
     }
 
     fn reader_slots(&self) -> std::ops::Range<usize> {
-        GATE + 1..self.row.slots().count()
+        GATE + 1..self.slot_table.slots().count()
     }
 
     /// Takes a share; waits until `timeout` while a writer holds the lock or waits for it.
     pub fn read(&self, timeout: Timeout) -> Option<RawReadGuard<'_>> {
-        self.row.wait_for(timeout, |_| self.enter())
+        self.slot_table.wait_for(timeout, |_| self.enter())
     }
 
     /// Step 2.
@@ -138,7 +142,7 @@ impl RawRwLock {
         if self.gate.is_locked() {
             return None;
         }
-        let (slots, token) = (self.row.slots(), self.row.token());
+        let (slots, token) = (self.slot_table.slots(), self.slot_table.token());
         // Each thread begins its search at another slot, so that threads share no cache line.
         let first = self.reader_slots().start + thread::number() as usize % self.readers_max();
         let slot = self.claim_slot(first)?;
@@ -147,7 +151,7 @@ impl RawRwLock {
         let gate = self.gate.peek();
         if gate & TOKEN != 0 {
             slots.release(slot, token);
-            self.row.notify();
+            self.slot_table.notify();
             return None;
         }
         Some(RawReadGuard { lock: self, slot, recovered: gate & OWNER_DIED != 0 })
@@ -155,10 +159,10 @@ impl RawRwLock {
 
     /// Claims the first free slot of a reader from `first` on, with wrap-around.
     fn claim_slot(&self, first: usize) -> Option<usize> {
-        let slots = self.row.slots();
+        let slots = self.slot_table.slots();
         (first..slots.count()).chain(GATE + 1..first).find(|&index| {
             let seen = slots.get(index);
-            seen & TOKEN == 0 && slots.change(index, seen, self.row.token().bits())
+            seen & TOKEN == 0 && slots.change(index, seen, self.slot_table.token().bits())
         })
     }
 
@@ -170,10 +174,10 @@ impl RawRwLock {
             return None;
         }
         let gate = self.gate.lock_within(timeout)?;
-        let guard = RawWriteGuard { gate, reopened: Reopened(&self.row) };
+        let guard = RawWriteGuard { gate, reopened: Reopened(&self.slot_table) };
         // SeqCst: pairs with the fence in `enter`; see the head of this file.
         fence(Ordering::SeqCst);
-        let drained = self.row.wait_for(timeout, |_| self.is_drained().then_some(()));
+        let drained = self.slot_table.wait_for(timeout, |_| self.is_drained().then_some(()));
         match drained {
             Some(()) => Some(guard),
             None if guard.recovered() => {
@@ -187,7 +191,7 @@ impl RawRwLock {
 
     /// Whether there is no reader. Acquire, in `get`: the reads have finished.
     fn is_drained(&self) -> bool {
-        self.reader_slots().all(|index| self.row.slots().get(index) & TOKEN == 0)
+        self.reader_slots().all(|index| self.slot_table.slots().get(index) & TOKEN == 0)
     }
 }
 
@@ -211,8 +215,8 @@ impl RawReadGuard<'_> {
 
 impl Drop for RawReadGuard<'_> {
     fn drop(&mut self) {
-        self.lock.row.slots().release(self.slot, self.lock.row.token());
-        self.lock.row.notify();
+        self.lock.slot_table.slots().release(self.slot, self.lock.slot_table.token());
+        self.lock.slot_table.notify();
     }
 }
 
@@ -221,12 +225,12 @@ impl Drop for RawReadGuard<'_> {
 #[derive(Debug)]
 pub struct RawWriteGuard<'a> {
     // Dropped in this order: first the gate is unlocked, then readers are notified.
-    gate: LockGuard<'a>,
+    gate: RobustLockGuard<'a>,
     reopened: Reopened<'a>,
 }
 
 /// Notifies when it is dropped.
-struct Reopened<'a>(&'a Row);
+struct Reopened<'a>(&'a SlotTable);
 
 impl fmt::Debug for Reopened<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -261,23 +265,23 @@ impl RawWriteGuard<'_> {
 mod tests {
     use std::time::Duration;
 
-    use super::super::row;
+    use super::super::slot_table;
     use super::*;
     use crate::atomics::AtomicU32;
     use crate::error::Error;
-    use crate::sync::arena::Arena;
+    use crate::sync::test_memory::TestMemory;
 
-    fn with_lock(readers_max: u32, test: impl FnOnce(&Arena, &RawRwLock)) {
-        let arena = Arena::new();
-        // SAFETY: the place is in the arena, aligned and large enough for a few readers.
-        let lock = unsafe { RawRwLock::create(arena.place(), readers_max, &arena.owner()) };
-        test(&arena, &lock.unwrap());
+    fn with_lock(readers_max: u32, test: impl FnOnce(&TestMemory, &RawRwLock)) {
+        let memory = TestMemory::new();
+        // SAFETY: the place is in the memory, aligned and large enough for a few readers.
+        let lock = unsafe { RawRwLock::create(memory.place(), readers_max, &memory.owner()) };
+        test(&memory, &lock.unwrap());
     }
 
-    fn attach(arena: &Arena, readers_max: u32, owner: &Owner) -> RawRwLock {
+    fn attach(memory: &TestMemory, readers_max: u32, owner: &Owner) -> RawRwLock {
         let room = RawRwLock::size_bytes(readers_max);
-        // SAFETY: the place is in the arena, and has that much room.
-        unsafe { RawRwLock::attach(arena.place(), room, owner) }.unwrap()
+        // SAFETY: the place is in the memory, and has that much room.
+        unsafe { RawRwLock::attach(memory.place(), room, owner) }.unwrap()
     }
 
     #[test]
@@ -370,20 +374,20 @@ mod tests {
     }
 
     #[test]
-    fn the_share_of_a_dead_reader_comes_free_and_nobody_is_told() {
-        with_lock(2, |arena, lock| {
-            let dead = arena.dead_owner();
-            let theirs = attach(arena, 2, &dead);
+    fn the_share_of_a_dead_reader_comes_free_without_a_report() {
+        with_lock(2, |memory, lock| {
+            let dead = memory.dead_owner();
+            let theirs = attach(memory, 2, &dead);
             std::mem::forget(theirs.read(Timeout::Never).unwrap());
             assert!(!lock.write(Timeout::Never).unwrap().recovered());
         });
     }
 
     #[test]
-    fn after_a_dead_writer_all_readers_are_told_and_one_writer() {
-        with_lock(2, |arena, lock| {
-            let dead = arena.dead_owner();
-            let theirs = attach(arena, 2, &dead);
+    fn a_dead_writer_is_reported_to_all_readers_and_one_writer() {
+        with_lock(2, |memory, lock| {
+            let dead = memory.dead_owner();
+            let theirs = attach(memory, 2, &dead);
             std::mem::forget(theirs.write(Timeout::Never).unwrap());
             assert!(
                 lock.read(Timeout::Never).unwrap().recovered()
@@ -400,7 +404,7 @@ mod tests {
     }
 
     #[test]
-    fn a_writer_that_was_told_and_gave_up_waiting_leaves_word() {
+    fn a_writer_that_got_the_report_and_timed_out_leaves_it_to_the_next() {
         with_lock(2, |_, lock| {
             lock.write(Timeout::Never).unwrap().poison();
             let reader = lock.read(Timeout::Never).unwrap();
@@ -414,10 +418,10 @@ mod tests {
 
     #[test]
     fn numbers_of_readers_out_of_range_are_refused() {
-        let arena = Arena::new();
-        for readers in [0, row::SLOTS_MAX, u32::MAX] {
+        let memory = TestMemory::new();
+        for readers in [0, slot_table::SLOTS_MAX, u32::MAX] {
             // SAFETY: refused before anything is written.
-            let refused = unsafe { RawRwLock::create(arena.place(), readers, &arena.owner()) };
+            let refused = unsafe { RawRwLock::create(memory.place(), readers, &memory.owner()) };
             assert!(matches!(refused, Err(Error::InvalidArgument { .. })));
         }
     }

@@ -29,22 +29,26 @@ use std::ptr::NonNull;
 
 use super::lock_word::OWNER_DIED;
 use super::owner::Owner;
-use super::row::{self, Kind, Row};
+use super::slot_table::{self, SlotTable, SlotTableKind};
 use super::timeout::Timeout;
 use crate::error::{Error, Result};
 
 /// The most permits of one semaphore.
-pub const PERMITS_MAX: u32 = row::SLOTS_MAX;
+pub const PERMITS_MAX: u32 = slot_table::SLOTS_MAX;
 
-const KIND: Kind =
-    Kind { magic: *b"brigsem2", name: "semaphore", count: "the number of permits", extra: 0 };
+const KIND: SlotTableKind = SlotTableKind {
+    magic: *b"brigsem2",
+    name: "semaphore",
+    count: "the number of permits",
+    extra: 0,
+};
 
 /// The slot's permit cannot be taken.
 const ABSENT: u32 = 1 << 31;
 
 /// A semaphore as one owner sees it.
 #[derive(Clone)]
-pub struct RawSemaphore(Row);
+pub struct RawSemaphore(SlotTable);
 
 impl fmt::Debug for RawSemaphore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -59,7 +63,7 @@ impl RawSemaphore {
     /// The size of a semaphore of at most `permits_max` permits, in bytes.
     #[must_use]
     pub const fn size_bytes(permits_max: u32) -> usize {
-        Row::size_bytes(permits_max)
+        SlotTable::size_bytes(permits_max)
     }
 
     /// Writes a new semaphore at `place`, with `permits` of `permits_max` available, and registers
@@ -71,7 +75,7 @@ impl RawSemaphore {
     ///
     /// # Safety
     ///
-    /// As [`Row::create`].
+    /// As [`SlotTable::create`].
     #[cfg(not(loom))]
     pub unsafe fn create(
         place: NonNull<u8>,
@@ -85,7 +89,7 @@ impl RawSemaphore {
         }
         let fill = |index| if index < permits as usize { 0 } else { ABSENT };
         // SAFETY: the contract, which is the same.
-        Ok(RawSemaphore(unsafe { Row::create(&KIND, place, permits_max, owner, fill) }?))
+        Ok(RawSemaphore(unsafe { SlotTable::create(&KIND, place, permits_max, owner, fill) }?))
     }
 
     /// Uses the semaphore that another process created at `place`.
@@ -96,7 +100,7 @@ impl RawSemaphore {
     ///
     /// # Safety
     ///
-    /// As [`Row::attach`].
+    /// As [`SlotTable::attach`].
     #[cfg(not(loom))]
     pub unsafe fn attach(
         place: NonNull<u8>,
@@ -104,13 +108,13 @@ impl RawSemaphore {
         owner: &Owner,
     ) -> Result<RawSemaphore> {
         // SAFETY: the contract, which is the same.
-        Ok(RawSemaphore(unsafe { Row::attach(&KIND, place, place_bytes, owner) }?))
+        Ok(RawSemaphore(unsafe { SlotTable::attach(&KIND, place, place_bytes, owner) }?))
     }
 
-    /// A semaphore over an existing row, for models.
+    /// A semaphore over an existing slot table, for models.
     #[cfg(all(test, loom))]
-    pub(super) fn over(row: Row) -> RawSemaphore {
-        RawSemaphore(row)
+    pub(super) fn over(slot_table: SlotTable) -> RawSemaphore {
+        RawSemaphore(slot_table)
     }
 
     /// The most permits that there can be.
@@ -177,18 +181,18 @@ impl RawPermit<'_> {
     /// Consumes the permit: it is not returned, even if its holder dies, until a permit is
     /// [released](RawSemaphore::release).
     pub fn forget(self) {
-        let row = &self.semaphore.0;
+        let slot_table = &self.semaphore.0;
         // A slot without this token was overwritten, and is left.
-        row.slots().change(self.slot, row.token().bits(), ABSENT);
+        slot_table.slots().change(self.slot, slot_table.token().bits(), ABSENT);
         std::mem::forget(self);
     }
 }
 
 impl Drop for RawPermit<'_> {
     fn drop(&mut self) {
-        let row = &self.semaphore.0;
-        row.slots().release(self.slot, row.token());
-        row.notify();
+        let slot_table = &self.semaphore.0;
+        slot_table.slots().release(self.slot, slot_table.token());
+        slot_table.notify();
     }
 }
 
@@ -198,18 +202,18 @@ mod tests {
 
     use super::*;
     use crate::atomics::{AtomicU32, Ordering};
-    use crate::sync::arena::Arena;
+    use crate::sync::test_memory::TestMemory;
 
-    fn with_semaphore(permits: u32, test: impl FnOnce(&Arena, &RawSemaphore)) {
-        let arena = Arena::new();
-        // SAFETY: the place is in the arena, aligned and large enough for a few permits.
+    fn with_semaphore(permits: u32, test: impl FnOnce(&TestMemory, &RawSemaphore)) {
+        let memory = TestMemory::new();
+        // SAFETY: the place is in the memory, aligned and large enough for a few permits.
         let semaphore =
-            unsafe { RawSemaphore::create(arena.place(), permits, permits, &arena.owner()) };
-        test(&arena, &semaphore.unwrap());
+            unsafe { RawSemaphore::create(memory.place(), permits, permits, &memory.owner()) };
+        test(&memory, &semaphore.unwrap());
     }
 
     #[test]
-    fn there_are_as_many_permits_as_asked_for() {
+    fn there_are_as_many_permits_as_requested() {
         with_semaphore(3, |_, semaphore| {
             let held: Vec<RawPermit> =
                 std::iter::from_fn(|| semaphore.acquire(Timeout::Now)).collect();
@@ -242,12 +246,12 @@ mod tests {
     }
 
     #[test]
-    fn a_permit_of_a_dead_holder_is_found_by_who_waits_and_says_so_once() {
-        with_semaphore(1, |arena, semaphore| {
-            let dead = arena.dead_owner();
+    fn a_waiter_gets_the_permit_of_a_dead_holder_which_is_reported_once() {
+        with_semaphore(1, |memory, semaphore| {
+            let dead = memory.dead_owner();
             let room = RawSemaphore::size_bytes(1);
-            // SAFETY: the place is in the arena, and has that much room.
-            let theirs = unsafe { RawSemaphore::attach(arena.place(), room, &dead) }.unwrap();
+            // SAFETY: the place is in the memory, and has that much room.
+            let theirs = unsafe { RawSemaphore::attach(memory.place(), room, &dead) }.unwrap();
             std::mem::forget(theirs.acquire(Timeout::Never).unwrap());
             assert!(semaphore.acquire(Timeout::Never).unwrap().recovered());
             assert!(!semaphore.acquire(Timeout::Never).unwrap().recovered());
@@ -256,18 +260,18 @@ mod tests {
 
     #[test]
     fn numbers_of_permits_out_of_range_and_other_bytes_are_refused() {
-        with_semaphore(2, |arena, semaphore| {
-            let owner = arena.owner();
+        with_semaphore(2, |memory, semaphore| {
+            let owner = memory.owner();
             for permits in [0, PERMITS_MAX + 1] {
                 // SAFETY: refused before anything is written.
                 let refused =
-                    unsafe { RawSemaphore::create(arena.place(), permits, permits, &owner) };
+                    unsafe { RawSemaphore::create(memory.place(), permits, permits, &owner) };
                 assert!(matches!(refused, Err(Error::InvalidArgument { .. })));
             }
             assert_eq!(semaphore.permits_max(), 2);
             for room in [8, RawSemaphore::size_bytes(2) - 1] {
-                // SAFETY: the place is in the arena, and has that much room.
-                let refused = unsafe { RawSemaphore::attach(arena.place(), room, &owner) };
+                // SAFETY: the place is in the memory, and has that much room.
+                let refused = unsafe { RawSemaphore::attach(memory.place(), room, &owner) };
                 assert!(matches!(refused, Err(Error::Layout { .. })));
             }
         });
@@ -292,10 +296,10 @@ mod tests {
 
     #[test]
     fn a_semaphore_that_begins_empty_counts_what_is_released() {
-        let arena = Arena::new();
-        // SAFETY: the place is in the arena, aligned and large enough for three permits.
+        let memory = TestMemory::new();
+        // SAFETY: the place is in the memory, aligned and large enough for three permits.
         let semaphore =
-            unsafe { RawSemaphore::create(arena.place(), 0, 3, &arena.owner()) }.unwrap();
+            unsafe { RawSemaphore::create(memory.place(), 0, 3, &memory.owner()) }.unwrap();
         assert!(semaphore.acquire(Timeout::Now).is_none());
         std::thread::scope(|scope| {
             scope.spawn(|| {
@@ -312,9 +316,9 @@ mod tests {
 
     #[test]
     fn more_permits_than_the_most_are_refused() {
-        let arena = Arena::new();
+        let memory = TestMemory::new();
         // SAFETY: refused before anything is written.
-        let refused = unsafe { RawSemaphore::create(arena.place(), 3, 2, &arena.owner()) };
+        let refused = unsafe { RawSemaphore::create(memory.place(), 3, 2, &memory.owner()) };
         assert!(matches!(refused, Err(Error::InvalidArgument { .. })));
     }
 }

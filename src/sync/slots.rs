@@ -139,7 +139,7 @@ impl Slots {
     }
 
     /// Frees the slots of dead owners.
-    pub(super) fn bury_dead(&self) {
+    pub(super) fn free_dead(&self) {
         for word in self.words() {
             // Relaxed: the next claimer reads nothing that the dead owner wrote.
             let (success, failure) = (Ordering::Relaxed, Ordering::Relaxed);

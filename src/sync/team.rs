@@ -90,7 +90,7 @@ impl TeamWords {
     /// Waits until every member has arrived. The members are fixed. `spin` is called before each
     /// sleep with the condition that ends the wait, and returns whether it became true; a sleep
     /// takes at most `sleep_max`. Returns false if the team is broken.
-    pub(crate) fn meet(
+    pub(crate) fn wait(
         &self,
         spin: impl Fn(&dyn Fn() -> bool) -> bool,
         sleep_max: Option<Duration>,
@@ -118,7 +118,7 @@ impl TeamWords {
         // Relaxed: published by the generation.
         self.arrived.store(0, Ordering::Relaxed);
         let (mut current, next) = (generation, (generation + 1) & !BROKEN);
-        // Release: pairs with the Acquire loads in `meet`. Only the host writes meanwhile, and it
+        // Release: pairs with the Acquire loads in `wait`. Only the host writes meanwhile, and it
         // only sets BROKEN, which must stay.
         while let Err(other) = self.generation.compare_exchange(
             current,
@@ -132,7 +132,7 @@ impl TeamWords {
     }
 
     /// Called by the host after a death: fails every barrier that is not complete.
-    pub(crate) fn break_up(&self) {
+    pub(crate) fn abort(&self) {
         if self.generation.fetch_or(BROKEN, Ordering::AcqRel) & BROKEN == 0 {
             futex::wake(&self.generation, futex::ALL);
         }
@@ -148,22 +148,22 @@ mod loom_tests {
     use std::sync::atomic::AtomicBool;
 
     /// Two members, the work of each, and its number of passed barriers.
-    struct Shared {
+    struct TeamModel {
         words: TeamWords,
         work: [AtomicU32; 2],
     }
 
-    impl Shared {
-        fn new() -> Arc<Shared> {
+    impl TeamModel {
+        fn new() -> Arc<TeamModel> {
             let work = std::array::from_fn(|_| AtomicU32::new(0));
-            Arc::new(Shared { words: TeamWords::new(), work })
+            Arc::new(TeamModel { words: TeamWords::new(), work })
         }
 
-        fn meet(&self) -> bool {
+        fn wait(&self) -> bool {
             if !self.words.is_closed() {
                 self.words.close();
             }
-            self.words.meet(|_| false, None)
+            self.words.wait(|_| false, None)
         }
 
         /// Joins, works, and meets the others `barriers` times; `None` if it joined too late.
@@ -173,7 +173,7 @@ mod loom_tests {
             }
             for round in 1..=barriers {
                 self.work[ordinal].store(round, Ordering::Relaxed);
-                if !self.meet() {
+                if !self.wait() {
                     break;
                 }
                 for (other, work) in self.work.iter().enumerate() {
@@ -186,7 +186,7 @@ mod loom_tests {
     }
 
     fn members_meet(barriers: u32) {
-        let shared = Shared::new();
+        let shared = TeamModel::new();
         let other = {
             let shared = Arc::clone(&shared);
             thread::spawn(move || shared.run(1, barriers))
@@ -212,8 +212,8 @@ mod loom_tests {
         model.check(|| members_meet(2));
     }
 
-    /// Kills a member before each of its operations; the host then calls `break_up`.
-    fn deaths_of_a_member(break_up: fn(&TeamWords)) {
+    /// Kills a member before each of its operations; the host then calls `abort`.
+    fn deaths_of_a_member(abort: fn(&TeamWords)) {
         let mut operations = 0;
         let has_died = Arc::new(AtomicBool::new(true));
         while has_died.swap(false, Ordering::Relaxed) {
@@ -221,14 +221,14 @@ mod loom_tests {
             let mut model = loom::model::Builder::new();
             model.preemption_bound = Some(3);
             model.check(move || {
-                let shared = Shared::new();
+                let shared = TeamModel::new();
                 let [survivor, victim] = [Arc::clone(&shared), Arc::clone(&shared)];
                 let survivor = thread::spawn(move || survivor.run(0, 2));
                 let run = move || victim.run(1, 2);
                 let victim = thread::spawn(move || live_for(operations, run).is_none());
                 if victim.join().unwrap() {
                     has_died.store(true, Ordering::Relaxed);
-                    break_up(&shared.words);
+                    abort(&shared.words);
                 }
                 survivor.join().unwrap();
             });
@@ -239,7 +239,7 @@ mod loom_tests {
 
     #[test]
     fn loom_a_member_that_dies_leaves_no_other_waiting() {
-        deaths_of_a_member(TeamWords::break_up);
+        deaths_of_a_member(TeamWords::abort);
     }
 
     // The negative control: a wake-up that does not change the word misses a member that has

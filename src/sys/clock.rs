@@ -1,4 +1,4 @@
-//! The monotonic clock, which is the same for all processes of a machine.
+//! The monotonic clock, the same for all processes of a machine.
 
 use rustix::time::{ClockId, clock_gettime};
 

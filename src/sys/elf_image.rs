@@ -5,7 +5,7 @@ use std::ffi::{c_char, c_int};
 use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use crate::sys::per_process::Once;
+use crate::sys::per_process::OnceBox;
 
 /// An entry of `.init_array`; glibc passes the arguments of `main`.
 pub(crate) type InitFunction = extern "C" fn(c_int, *const *const c_char, *const *const c_char);
@@ -26,7 +26,7 @@ pub(crate) struct ElfImage {
 impl ElfImage {
     /// The main executable of this process.
     pub(crate) fn main() -> &'static ElfImage {
-        static MAIN: Once<ElfImage> = Once::new();
+        static MAIN: OnceBox<ElfImage> = OnceBox::new();
         MAIN.get_or_init(|| {
             let (text, loaded) = (Vec::new(), Vec::new());
             let mut image = ElfImage { base: 0, text, loaded, initialisers: 0..0 };

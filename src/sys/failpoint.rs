@@ -15,7 +15,7 @@ use memmap2::MmapRaw;
 use nix::sys::signal::Signal;
 
 use crate::sys::futex;
-use crate::sys::per_process::Once;
+use crate::sys::per_process::OnceBox;
 
 /// The environment variable with the path of a test's file, which has at least [`FILE_BYTES`].
 pub const VARIABLE: &str = "BRIGADE_FAILPOINTS";
@@ -108,7 +108,7 @@ pub enum Action {
 /// | `hits`   | passer           | test      | none  | the hit was counted                 |
 /// | `held`   | held process     | test      | none  | a killed one stays counted as held  |
 #[repr(C, align(64))]
-struct Words {
+struct PointWords {
     action: AtomicU32,
     /// Passes to let through before the action. The action then happens once, a pause to every
     /// process.
@@ -117,21 +117,21 @@ struct Words {
     held: AtomicU32,
 }
 
-const _: () = assert!(size_of::<Words>() == 64);
+const _: () = assert!(size_of::<PointWords>() == 64);
 
 /// Bytes that the file of a test must have.
-pub const FILE_BYTES: usize = POINTS.len() * size_of::<Words>();
+pub const FILE_BYTES: usize = POINTS.len() * size_of::<PointWords>();
 
-fn words(point: Point) -> Option<&'static Words> {
-    static MAPPING: Once<Option<MmapRaw>> = Once::new();
+fn words(point: Point) -> Option<&'static PointWords> {
+    static MAPPING: OnceBox<Option<MmapRaw>> = OnceBox::new();
     let mapping = MAPPING.get_or_init(|| {
         let path = std::env::var_os(VARIABLE)?;
         let file = OpenOptions::new().read(true).write(true).open(path).ok()?;
         MmapRaw::map_raw(&file).ok().filter(|mapping| mapping.len() >= FILE_BYTES)
     });
-    let first = mapping.as_ref()?.as_mut_ptr().cast::<Words>();
+    let first = mapping.as_ref()?.as_mut_ptr().cast::<PointWords>();
     // SAFETY: the mapping is page-aligned, holds all points, as checked above, and is never
-    // unmapped; `Words` is nothing but atomics and padding.
+    // unmapped; `PointWords` is nothing but atomics and padding.
     Some(unsafe { &*first.wrapping_add(point as usize) })
 }
 

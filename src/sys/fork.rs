@@ -22,16 +22,16 @@ pub(crate) struct Instance(u64);
 
 /// Values that a process has stored about itself; zero in a forked child.
 #[derive(Debug)]
-struct Page {
+struct InstancePage {
     instance: AtomicU64,
     pid: AtomicU32,
 }
 
 /// The page that the kernel clears on fork; null before its first use.
-static PAGE: AtomicPtr<Page> = AtomicPtr::new(ptr::null_mut());
+static PAGE: AtomicPtr<InstancePage> = AtomicPtr::new(ptr::null_mut());
 
 /// Used if no page can be mapped. Never written.
-static NO_PAGE: Page = Page { instance: AtomicU64::new(0), pid: AtomicU32::new(0) };
+static NO_PAGE: InstancePage = InstancePage { instance: AtomicU64::new(0), pid: AtomicU32::new(0) };
 
 /// The last instance of this process and its ancestors. It is not cleared on fork: a child
 /// continues to count from there, so its number is larger than that of every ancestor.
@@ -119,7 +119,7 @@ pub(crate) fn pid() -> u32 {
     }
 }
 
-fn page() -> &'static Page {
+fn page() -> &'static InstancePage {
     // Acquire: pairs with the compare-and-swap below.
     let current = PAGE.load(Ordering::Acquire);
     // SAFETY: null, or a page that the swap below published, which is never unmapped.
@@ -138,7 +138,7 @@ fn page() -> &'static Page {
 
 /// A page of zeros that is zero again in every child of this process; `None` if the kernel has no
 /// such pages.
-fn wiped_page() -> Option<*mut Page> {
+fn wiped_page() -> Option<*mut InstancePage> {
     let flags = MapFlags::MAP_PRIVATE | MapFlags::MAP_ANONYMOUS;
     let (access, len) = (ProtFlags::PROT_READ | ProtFlags::PROT_WRITE, NonZeroUsize::MIN);
     // SAFETY: a new mapping, at an address of the kernel's choice.
@@ -155,23 +155,23 @@ fn wiped_page() -> Option<*mut Page> {
 /// value exists, `fork` reserves inaccessible pages there before it returns in the child. A child
 /// made by a raw `clone` call has the hole; only [`Instance`] protects it.
 #[derive(Debug)]
-pub(crate) struct Reserved(&'static Range);
+pub(crate) struct Reserved(&'static ReservedRange);
 
 /// An entry of the list of ranges, which only grows; an unused entry has the base 0.
 #[derive(Debug)]
-struct Range {
+struct ReservedRange {
     base: AtomicUsize,
     len_bytes: AtomicUsize,
-    next: *const Range,
+    next: *const ReservedRange,
 }
 
 // SAFETY: `next` is set before the entry is published, and leads to one that is never freed.
-unsafe impl Sync for Range {}
+unsafe impl Sync for ReservedRange {}
 
 /// The base of an entry that a thread has taken and not filled yet.
 const BEING_FILLED: usize = 1;
 
-static RANGES: AtomicPtr<Range> = AtomicPtr::new(ptr::null_mut());
+static RANGES: AtomicPtr<ReservedRange> = AtomicPtr::new(ptr::null_mut());
 
 impl Reserved {
     /// Reserves the `len_bytes` from `base` on in every child. The caller owns the addresses for as
@@ -186,7 +186,7 @@ impl Reserved {
             unsafe { libc::pthread_atfork(None, None, Some(reserve_in_child)) };
             IS_REGISTERED.store(true, Ordering::Release);
         }
-        let range = ranges().find(|range| range.take()).unwrap_or_else(Range::add);
+        let range = ranges().find(|range| range.take()).unwrap_or_else(ReservedRange::add);
         range.len_bytes.store(len_bytes, Ordering::Relaxed);
         // Release: pairs with the Acquire in `reserve_in_child`.
         range.base.store(base, Ordering::Release);
@@ -200,7 +200,7 @@ impl Drop for Reserved {
     }
 }
 
-impl Range {
+impl ReservedRange {
     /// Takes the entry if it is unused; false if it is not.
     fn take(&self) -> bool {
         let (success, failure) = (Ordering::Acquire, Ordering::Relaxed);
@@ -208,11 +208,11 @@ impl Range {
     }
 
     /// Adds an entry that is already taken.
-    fn add() -> &'static Range {
+    fn add() -> &'static ReservedRange {
         let mut next = RANGES.load(Ordering::Acquire);
         loop {
             let (base, len_bytes) = (AtomicUsize::new(BEING_FILLED), AtomicUsize::new(0));
-            let range = Box::into_raw(Box::new(Range { base, len_bytes, next }));
+            let range = Box::into_raw(Box::new(ReservedRange { base, len_bytes, next }));
             match RANGES.compare_exchange(next, range, Ordering::AcqRel, Ordering::Acquire) {
                 // SAFETY: published, and never freed.
                 Ok(_) => return unsafe { &*range },
@@ -226,7 +226,7 @@ impl Range {
     }
 }
 
-fn ranges() -> impl Iterator<Item = &'static Range> {
+fn ranges() -> impl Iterator<Item = &'static ReservedRange> {
     // Acquire: pairs with the compare-and-swap in `add`.
     // SAFETY: null, or an entry that `add` published, which is never freed.
     let first = unsafe { RANGES.load(Ordering::Acquire).as_ref() };

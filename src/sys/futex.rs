@@ -34,7 +34,7 @@ mod kernel {
 
     /// Sleeps for at most `timeout`. Not `std::thread::park_timeout`, which would consume a wake-up
     /// that is meant for other code of this thread.
-    fn rest(timeout: Duration) {
+    fn sleep(timeout: Duration) {
         wait(&AtomicU32::new(0), 0, Some(timeout));
     }
 
@@ -43,7 +43,7 @@ mod kernel {
 
     /// How long to sleep if the kernel cannot sleep on several words (before 5.16), or there are
     /// too many.
-    const BLIND: Duration = Duration::from_millis(1);
+    const POLL_INTERVAL: Duration = Duration::from_millis(1);
 
     /// Sleeps while each word has the value beside it, at most for `timeout`.
     ///
@@ -52,7 +52,7 @@ mod kernel {
         if words.len() <= 1 {
             match words {
                 [(word, expected)] => wait(word, *expected, Some(timeout)),
-                _ => rest(timeout),
+                _ => sleep(timeout),
             }
             return;
         }
@@ -67,7 +67,7 @@ mod kernel {
                 wait
             })
             .collect();
-        let timeout = if words.len() > WORDS_MAX { timeout.min(BLIND) } else { timeout };
+        let timeout = if words.len() > WORDS_MAX { timeout.min(POLL_INTERVAL) } else { timeout };
         let end = Duration::from_nanos(clock::now_ns()) + timeout;
         let end = Timespec {
             tv_sec: i64::try_from(end.as_secs()).unwrap_or(i64::MAX),
@@ -76,7 +76,7 @@ mod kernel {
         let flags = futex::WaitvFlags::empty();
         let outcome = futex::waitv(&waiters, flags, Some(&end), ClockId::Monotonic);
         if matches!(outcome, Err(Errno::NOSYS | Errno::INVAL)) {
-            rest(timeout.min(BLIND));
+            sleep(timeout.min(POLL_INTERVAL));
         }
     }
 

@@ -28,7 +28,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_was_in_a_vector_stays_there_however_large_it_becomes() {
+    fn the_contents_of_a_vector_stay_however_large_it_becomes() {
         let mut vec: Vec<u64> = Vec::new();
         for n in 0..1 << 20 {
             if vec.len() == vec.capacity() {
@@ -40,7 +40,7 @@ mod tests {
     }
 
     #[test]
-    fn more_than_there_is_stays_unreserved() {
+    fn a_reservation_of_too_much_has_no_effect() {
         let mut vec = vec![1u64];
         reserve(&mut vec, usize::MAX / 8);
         assert_eq!(vec, [1]);

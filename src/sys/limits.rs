@@ -65,7 +65,7 @@ pub(crate) fn address_space_bytes_max() -> u64 {
 /// # Errors
 ///
 /// [`Error::Spawn`] with the needed and the allowed number.
-pub(crate) fn make_room_for_descriptors(what: &'static str, count: usize) -> Result<()> {
+pub(crate) fn reserve_descriptors(what: &'static str, count: usize) -> Result<()> {
     // Without `/proc` the start fails elsewhere, with a better error.
     let open = std::fs::read_dir("/proc/self/fd").map_or(0, Iterator::count);
     let need = (open + count + SPARE_DESCRIPTORS) as u64;

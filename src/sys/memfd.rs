@@ -1,9 +1,6 @@
-//! Anonymous memory files, their seals, and random numbers.
-
-#![allow(unsafe_code)]
+//! Anonymous memory files and their seals.
 
 use std::ffi::CString;
-use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
@@ -101,21 +98,4 @@ fn fallocate(
     let offset = i64::try_from(offset).map_err(|_| Errno::EFBIG)?;
     let len = i64::try_from(len_bytes).map_err(|_| Errno::EFBIG)?;
     nix::fcntl::fallocate(fd, flags, offset, len)
-}
-
-/// A random number from the kernel.
-pub(crate) fn random_u64() -> Result<u64> {
-    let mut bytes = [0u8; 8];
-    loop {
-        // SAFETY: `bytes` is a live local array of the length passed, and the call writes no
-        // further than that.
-        let got = unsafe { libc::getrandom(bytes.as_mut_ptr().cast(), bytes.len(), 0) };
-        if got == 8 {
-            return Ok(u64::from_ne_bytes(bytes));
-        }
-        let cause = io::Error::last_os_error();
-        if got < 0 && cause.kind() != io::ErrorKind::Interrupted {
-            return Err(Error::os("getrandom", "8 bytes", cause));
-        }
-    }
 }

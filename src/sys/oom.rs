@@ -12,7 +12,7 @@ use crate::sys::per_process::PerProcess;
 
 /// How long a counted kill waits to be matched with a death. Its victim may be a process that is
 /// not brigade's.
-const KEPT: Duration = Duration::from_secs(10);
+const ATTRIBUTION_TIME: Duration = Duration::from_secs(10);
 
 /// The kernel's counter, and the kills not yet matched with a death.
 #[derive(Debug, Default)]
@@ -20,50 +20,50 @@ struct KillCount {
     /// The count when it was last read; `None` before the first time.
     seen: Option<u64>,
     /// Kills that were not matched with a death.
-    unclaimed: u64,
+    unattributed: u64,
     /// When the latest of them was seen.
     noticed: Option<Instant>,
 }
 
 impl KillCount {
-    fn look(&mut self, count: Option<u64>, now: Instant) {
-        if self.noticed.is_some_and(|noticed| now.duration_since(noticed) > KEPT) {
-            (self.unclaimed, self.noticed) = (0, None);
+    fn update(&mut self, count: Option<u64>, now: Instant) {
+        if self.noticed.is_some_and(|noticed| now.duration_since(noticed) > ATTRIBUTION_TIME) {
+            (self.unattributed, self.noticed) = (0, None);
         }
         let Some(count) = count else { return };
         let more = self.seen.map_or(0, |seen| count.saturating_sub(seen));
         self.seen = Some(count);
         if more > 0 {
-            self.unclaimed += more;
+            self.unattributed += more;
             self.noticed = Some(now);
         }
     }
 
-    fn claim(&mut self, count: Option<u64>, now: Instant) -> bool {
-        self.look(count, now);
-        let is_one = self.unclaimed > 0;
-        self.unclaimed = self.unclaimed.saturating_sub(1);
+    fn attribute(&mut self, count: Option<u64>, now: Instant) -> bool {
+        self.update(count, now);
+        let is_one = self.unattributed > 0;
+        self.unattributed = self.unattributed.saturating_sub(1);
         is_one
     }
 }
 
-static ACCOUNT: PerProcess<Mutex<KillCount>> = PerProcess::new(Mutex::default);
+static KILLS: PerProcess<Mutex<KillCount>> = PerProcess::new(Mutex::default);
 
-fn account() -> MutexGuard<'static, KillCount> {
+fn kill_count() -> MutexGuard<'static, KillCount> {
     // No code under this lock panics in the middle of a change.
-    ACCOUNT.get().lock().unwrap_or_else(PoisonError::into_inner)
+    KILLS.get().lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Notes the current count. Called before the start of each process whose death may be reported
 /// later.
-pub(crate) fn note() {
-    account().look(cgroup::oom_kills(), Instant::now());
+pub(crate) fn update() {
+    kill_count().update(cgroup::oom_kills(), Instant::now());
 }
 
 /// Whether a death by SIGKILL that was just reported, and that brigade did not cause, was an
 /// out-of-memory kill. Each kill is matched with one death.
-pub(crate) fn claim() -> bool {
-    account().claim(cgroup::oom_kills(), Instant::now())
+pub(crate) fn attribute() -> bool {
+    kill_count().attribute(cgroup::oom_kills(), Instant::now())
 }
 
 #[cfg(test)]
@@ -71,41 +71,41 @@ mod tests {
     use super::*;
 
     #[test]
-    fn as_many_deaths_as_kills_were_for_want_of_memory_however_late_they_are_heard_of() {
+    fn each_counted_kill_is_attributed_to_one_death_however_late_it_is_reported() {
         let now = Instant::now();
-        let mut account = KillCount::default();
-        account.look(Some(5), now);
-        assert!(!account.claim(Some(5), now), "what was before is none of ours");
+        let mut kills = KillCount::default();
+        kills.update(Some(5), now);
+        assert!(!kills.attribute(Some(5), now), "what was before is none of ours");
         // Two at once, and a process that is started before their deaths are reported.
-        account.look(Some(7), now);
-        account.look(Some(7), now + KEPT);
-        assert!(account.claim(Some(7), now + KEPT));
-        assert!(account.claim(Some(7), now + KEPT));
-        assert!(!account.claim(Some(7), now + KEPT));
-        assert!(account.claim(Some(8), now + KEPT));
-        assert!(!account.claim(Some(8), now + KEPT));
+        kills.update(Some(7), now);
+        kills.update(Some(7), now + ATTRIBUTION_TIME);
+        assert!(kills.attribute(Some(7), now + ATTRIBUTION_TIME));
+        assert!(kills.attribute(Some(7), now + ATTRIBUTION_TIME));
+        assert!(!kills.attribute(Some(7), now + ATTRIBUTION_TIME));
+        assert!(kills.attribute(Some(8), now + ATTRIBUTION_TIME));
+        assert!(!kills.attribute(Some(8), now + ATTRIBUTION_TIME));
     }
 
     #[test]
-    fn a_kill_of_a_stranger_is_forgotten() {
+    fn a_kill_of_another_program_is_forgotten() {
         let now = Instant::now();
-        let mut account = KillCount::default();
-        account.look(Some(0), now);
-        account.look(Some(3), now);
-        let later = now + KEPT + Duration::from_nanos(1);
-        assert!(!account.claim(Some(3), later));
-        assert!(account.claim(Some(4), later));
-        assert!(!account.claim(Some(4), later));
+        let mut kills = KillCount::default();
+        kills.update(Some(0), now);
+        kills.update(Some(3), now);
+        let later = now + ATTRIBUTION_TIME + Duration::from_nanos(1);
+        assert!(!kills.attribute(Some(3), later));
+        assert!(kills.attribute(Some(4), later));
+        assert!(!kills.attribute(Some(4), later));
     }
 
     #[test]
-    fn without_a_count_nothing_is_claimed_and_one_that_falls_is_a_new_beginning() {
+    fn without_a_count_nothing_is_attributed_and_a_lower_count_is_a_new_start() {
         let now = Instant::now();
-        let mut account = KillCount::default();
-        assert!(!account.claim(None, now));
-        assert!(!account.claim(Some(9), now), "the first count is where it begins");
-        assert!(!account.claim(None, now));
-        assert!(!account.claim(Some(2), now), "another group's");
-        assert!(account.claim(Some(3), now));
+        let mut kills = KillCount::default();
+        assert!(!kills.attribute(None, now));
+        assert!(!kills.attribute(Some(9), now), "the first count is where it begins");
+        assert!(!kills.attribute(None, now));
+        assert!(!kills.attribute(Some(2), now), "another group's");
+        assert!(kills.attribute(Some(3), now));
     }
 }

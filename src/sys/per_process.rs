@@ -3,7 +3,7 @@
 //! A child that is forked while another thread of its parent holds a lock inherits the locked lock
 //! without that thread, and would wait forever. The same holds for a `OnceLock` that is being
 //! initialised. So a lock in a static lies in a [`PerProcess`], which a child initialises anew.
-//! [`Once`] needs no lock: several threads may make the value, and one is kept.
+//! [`OnceBox`] needs no lock: several threads may make the value, and one is kept.
 #![allow(unsafe_code)]
 
 use std::ptr;
@@ -58,12 +58,12 @@ impl<T: Send + Sync> PerProcess<T> {
 }
 
 /// A value that does not depend on which thread makes it. Several threads may make it on first use.
-pub(crate) struct Once<T: 'static>(AtomicPtr<T>);
+pub(crate) struct OnceBox<T: 'static>(AtomicPtr<T>);
 
-impl<T: Send + Sync> Once<T> {
+impl<T: Send + Sync> OnceBox<T> {
     /// Makes one without a value.
-    pub(crate) const fn new() -> Once<T> {
-        Once(AtomicPtr::new(ptr::null_mut()))
+    pub(crate) const fn new() -> OnceBox<T> {
+        OnceBox(AtomicPtr::new(ptr::null_mut()))
     }
 
     /// Returns the value, made by `make` if there is none. Never waits for another thread.
@@ -104,7 +104,7 @@ mod tests {
     fn all_threads_of_a_process_have_the_same_value() {
         static MADE: AtomicUsize = AtomicUsize::new(0);
         static VALUE: PerProcess<usize> = PerProcess::new(|| MADE.fetch_add(1, Ordering::Relaxed));
-        static ONCE: Once<usize> = Once::new();
+        static ONCE: OnceBox<usize> = OnceBox::new();
         let start = Barrier::new(4);
         let seen: Vec<_> = thread::scope(|scope| {
             let look = |n: usize| {
@@ -119,9 +119,9 @@ mod tests {
     }
 
     #[test]
-    fn a_lock_that_was_held_at_a_fork_is_free_in_the_child_and_a_value_that_was_made_is_made() {
+    fn a_lock_held_at_a_fork_is_free_in_the_child_and_a_made_value_stays() {
         static LOCK: PerProcess<Mutex<u32>> = PerProcess::new(|| Mutex::new(1));
-        static ONCE: Once<u32> = Once::new();
+        static ONCE: OnceBox<u32> = OnceBox::new();
         // The child inherits the worst case of both: the lock held, and the value being made.
         let mut held = LOCK.get().lock().unwrap();
         *held = 2;

@@ -21,7 +21,7 @@ pub(crate) enum Read {
     /// This many bytes.
     Bytes(usize),
     /// Nothing now; the pipe is empty.
-    Nothing,
+    WouldBlock,
     /// End of file: the other end is closed, or the pipe cannot be read.
     End,
 }
@@ -33,7 +33,7 @@ pub(crate) fn try_read(fd: BorrowedFd<'_>, buffer: &mut [u8]) -> Read {
             Ok(0) => return Read::End,
             Ok(count) => return Read::Bytes(count),
             Err(Errno::INTR) => {}
-            Err(Errno::AGAIN) => return Read::Nothing,
+            Err(Errno::AGAIN) => return Read::WouldBlock,
             Err(_) => return Read::End,
         }
     }
@@ -45,10 +45,10 @@ mod tests {
     use std::os::fd::AsFd;
 
     #[test]
-    fn a_pipe_gives_what_was_written_and_then_its_end() {
+    fn a_pipe_yields_the_written_bytes_and_then_its_end() {
         let (read, write) = pair().unwrap();
         let mut buffer = [0; 8];
-        assert_eq!(try_read(read.as_fd(), &mut buffer), Read::Nothing);
+        assert_eq!(try_read(read.as_fd(), &mut buffer), Read::WouldBlock);
         rustix::io::write(&write, b"abc").unwrap();
         assert_eq!(try_read(read.as_fd(), &mut buffer), Read::Bytes(3));
         assert_eq!(&buffer[..3], b"abc");

@@ -426,7 +426,7 @@ pub(crate) fn executable(pid: &str) -> io::Result<(u64, u64)> {
 }
 
 /// Writes a line to standard error in one call.
-pub(crate) fn complain(text: &str) {
+pub(crate) fn print_error(text: &str) {
     use std::io::Write;
     // Standard error may be closed.
     let _ = io::stderr().write_all(format!("{text}\n").as_bytes());

@@ -51,7 +51,7 @@ mod tests {
 
     // Without the replacement, a pool in a process with such a name had no soft limit of memory.
     #[test]
-    fn a_name_that_is_no_text_hides_nothing_else() {
+    fn a_name_that_is_not_utf_8_does_not_hide_the_rest() {
         let name = "fourteen bytes\u{e9}".to_owned();
         let read = || text("/proc/thread-self/status").unwrap();
         let status = std::thread::Builder::new().name(name).spawn(read).unwrap().join().unwrap();
@@ -61,7 +61,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_there_is_an_error() {
+    fn a_missing_file_is_an_error() {
         assert_eq!(text("/proc/self/nothing").unwrap_err().kind(), io::ErrorKind::NotFound);
     }
 }

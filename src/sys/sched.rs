@@ -53,7 +53,7 @@ pub(crate) fn set_priority(priority: Priority) {
 }
 
 /// A limit of a process: its place in [`LIMITS`], the soft one, the hard one.
-pub(crate) type Limit = (usize, u64, u64);
+pub(crate) type ResourceLimit = (usize, u64, u64);
 
 /// Without `RLIMIT_AS`: a worker maps the arena twice, its host once.
 const LIMITS: [Resource; 15] = [
@@ -75,7 +75,7 @@ const LIMITS: [Resource; 15] = [
 ];
 
 /// The resource limits of this process.
-pub(crate) fn limits() -> Vec<Limit> {
+pub(crate) fn limits() -> Vec<ResourceLimit> {
     let limit = |(at, &resource): (usize, &Resource)| {
         getrlimit(resource).ok().map(|(soft, hard)| (at, soft, hard))
     };
@@ -83,7 +83,7 @@ pub(crate) fn limits() -> Vec<Limit> {
 }
 
 /// Sets limits of the calling process, as far as it has the rights: a hard one is only lowered.
-pub(crate) fn set_limits(limits: &[Limit]) {
+pub(crate) fn set_limits(limits: &[ResourceLimit]) {
     for &(at, soft, hard) in limits {
         let Some(&resource) = LIMITS.get(at) else { continue };
         let Ok((own_soft, own_hard)) = getrlimit(resource) else { continue };
@@ -109,7 +109,7 @@ pub(crate) fn set_affinity(cpus: &[usize]) -> Result<()> {
 /// # Errors
 ///
 /// The system's error for the first one that it refuses.
-pub(crate) fn try_wishes(nice: Option<i32>, cpus: Option<&[usize]>) -> Result<()> {
+pub(crate) fn probe_scheduling(nice: Option<i32>, cpus: Option<&[usize]>) -> Result<()> {
     if nice.is_none() && cpus.is_none() {
         return Ok(());
     }

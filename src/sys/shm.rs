@@ -13,7 +13,7 @@ use shared_memory::{Shmem, ShmemConf, ShmemError};
 
 use crate::error::{Error, Limit, Result};
 use crate::sys::file::{self, FileId, LockMode};
-use crate::sys::{limits, memfd};
+use crate::sys::{limits, memfd, process};
 
 /// The directory of named regions.
 pub(crate) const DIRECTORY: &str = "/dev/shm";
@@ -106,7 +106,7 @@ fn checked(name: &str) -> Result<File> {
         _ => Error::os("open", path_of(name).display().to_string(), e),
     })?;
     let metadata = file.metadata().map_err(|e| Error::os("fstat", name, e))?;
-    if let Some(what) = why_not_ours(&metadata) {
+    if let Some(what) = why_inaccessible(&metadata) {
         return Err(strange(name, what));
     }
     Ok(file)
@@ -133,11 +133,11 @@ fn open_unfollowed(name: &str, write: bool) -> io::Result<File> {
         .open(path_of(name))
 }
 
-fn why_not_ours(metadata: &fs::Metadata) -> Option<&'static str> {
+fn why_inaccessible(metadata: &fs::Metadata) -> Option<&'static str> {
     if !metadata.is_file() {
         return Some("not a regular file");
     }
-    if metadata.uid() != own_uid() {
+    if metadata.uid() != process::effective_user() {
         return Some("a file of another user");
     }
     (metadata.mode() & 0o077 != 0).then_some("a file that other users may open")
@@ -151,7 +151,7 @@ fn strange(name: &str, found: &str) -> Error {
 
 /// The state of a regular file under [`DIRECTORY`].
 #[derive(Debug)]
-pub(crate) struct Found {
+pub(crate) struct FileStatus {
     pub(crate) id: FileId,
     pub(crate) uid: u32,
     /// Permission bits.
@@ -163,10 +163,10 @@ pub(crate) struct Found {
     pub(crate) file: Option<File>,
 }
 
-impl Found {
+impl FileStatus {
     /// Whether [`lock_stale`] would lock it if no process held it.
     pub(crate) fn is_reclaimable(&self) -> bool {
-        self.uid == own_uid() && self.mode == 0o600
+        self.uid == process::effective_user() && self.mode == 0o600
     }
 
     /// Whether it was marked by [`keep`].
@@ -180,7 +180,7 @@ impl Found {
 /// # Errors
 ///
 /// [`Error::NotFound`]; [`Error::Layout`] if it is not a regular file; [`Error::Os`].
-pub(crate) fn look(name: &str) -> Result<Found> {
+pub(crate) fn inspect(name: &str) -> Result<FileStatus> {
     let path = path_of(name);
     let file = open_unfollowed(name, false).ok();
     let metadata = match &file {
@@ -195,7 +195,7 @@ pub(crate) fn look(name: &str) -> Result<Found> {
         let (place, found) = (path.display().to_string(), "not a regular file".to_owned());
         return Err(Error::Layout { place, found, expected: "a region".to_owned() });
     }
-    Ok(Found {
+    Ok(FileStatus {
         id: FileId { device: metadata.dev(), inode: metadata.ino() },
         uid: metadata.uid(),
         mode: metadata.mode() & 0o7777,
@@ -205,13 +205,8 @@ pub(crate) fn look(name: &str) -> Result<Found> {
     })
 }
 
-/// The effective user of this process.
-pub(crate) fn own_uid() -> u32 {
-    rustix::process::geteuid().as_raw()
-}
-
 /// Whether `name` still refers to the file `id`.
-pub(crate) fn names(name: &str, id: FileId) -> bool {
+pub(crate) fn refers_to(name: &str, id: FileId) -> bool {
     fs::symlink_metadata(path_of(name))
         .is_ok_and(|found| FileId { device: found.dev(), inode: found.ino() } == id)
 }
@@ -227,7 +222,7 @@ pub(crate) fn keep(file: &File, name: &str) -> Result<()> {
 pub(crate) fn lock_stale(name: &str) -> Option<File> {
     let file = open_unfollowed(name, false).ok()?;
     let metadata = file.metadata().ok()?;
-    if why_not_ours(&metadata).is_some() || metadata.mode() & 0o7777 != 0o600 {
+    if why_inaccessible(&metadata).is_some() || metadata.mode() & 0o7777 != 0o600 {
         return None;
     }
     let locked = file::try_lock(&file, LockMode::Exclusive, name).unwrap_or(false);

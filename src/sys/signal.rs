@@ -77,7 +77,7 @@ pub(crate) struct Dispositions {
 static IGNORED_AT_START: AtomicU64 = AtomicU64::new(0);
 
 /// Records the signals that are ignored at the start; called before `main`.
-pub(crate) fn note_ignored_at_start() {
+pub(crate) fn record_ignored_at_start() {
     let mut ignored = Signals::default();
     for number in (1..=64).filter(|&number| handler_of(number) == Some(libc::SIG_IGN)) {
         ignored.add(number);
@@ -122,7 +122,7 @@ fn handler_of(number: i32) -> Option<libc::sighandler_t> {
 
 /// Applies a parent's dispositions in a child that was forked from a process that ignores [`GROUP`]
 /// and SIGPIPE. In the child, `ignored` counts as ignored since its start.
-pub(crate) fn adopt(dispositions: Dispositions) -> io::Result<()> {
+pub(crate) fn apply(dispositions: Dispositions) -> io::Result<()> {
     let Dispositions { ignored, held } = dispositions;
     // Relaxed: as above.
     IGNORED_AT_START.store(ignored.0, Ordering::Relaxed);
@@ -152,8 +152,9 @@ pub(crate) fn adopt(dispositions: Dispositions) -> io::Result<()> {
 extern "C" fn hold(number: libc::c_int, info: *mut libc::siginfo_t, _: *mut libc::c_void) {
     // SAFETY: with SA_SIGINFO the kernel passes a valid `siginfo_t`.
     let info = unsafe { &*info };
+    let is_queued = info.si_code == libc::SI_QUEUE;
     // SAFETY: `si_value` is valid for a signal that was queued.
-    if info.si_code == libc::SI_QUEUE && unsafe { info.si_value() }.sival_ptr as usize == ADDRESS {
+    if is_queued && unsafe { info.si_value() }.sival_ptr as usize == DIRECTED_MARK {
         // SAFETY: takes no pointer; async-signal-safe.
         unsafe { libc::signal(number, libc::SIG_DFL) };
         // SAFETY: as above. It is delivered when this handler returns.
@@ -162,7 +163,7 @@ extern "C" fn hold(number: libc::c_int, info: *mut libc::siginfo_t, _: *mut libc
 }
 
 /// The value of a signal that is sent to one process and not to its group.
-const ADDRESS: usize = 0x6272_6967;
+const DIRECTED_MARK: usize = 0x6272_6967;
 
 /// A `siginfo_t` of a queued signal that is marked as sent to one process.
 #[repr(C)]
@@ -182,7 +183,7 @@ const _: () = assert!(size_of::<DirectedSignal>() == size_of::<libc::siginfo_t>(
 impl DirectedSignal {
     pub(super) fn new(number: i32) -> DirectedSignal {
         let (sender, uid) = (nix::unistd::getpid().as_raw(), nix::unistd::getuid().as_raw());
-        let (code, value) = (libc::SI_QUEUE, ADDRESS);
+        let (code, value) = (libc::SI_QUEUE, DIRECTED_MARK);
         DirectedSignal { number, errno: 0, code, padding: 0, sender, uid, value, rest: [0; 12] }
     }
 }
@@ -197,7 +198,7 @@ pub(crate) enum Fault {
     /// An access to this address, where nothing is mapped.
     Unmapped(usize),
     /// An access to mapped memory that has no page, usually past the end of a file.
-    NothingBehind,
+    NoPage,
     /// No fault: a process sent the signal; 0 if the process is unknown.
     Sent(u32),
 }
@@ -267,9 +268,7 @@ impl FaultText {
             }
             Fault::Protected(_) => text.push(b"accessed protected memory"),
             Fault::Unmapped(_) => text.push(b"accessed memory that is not mapped"),
-            Fault::NothingBehind => {
-                text.push(b"accessed memory that nothing is behind (a short file?)")
-            }
+            Fault::NoPage => text.push(b"accessed memory that nothing is behind (a short file?)"),
             Fault::Sent(pid) => {
                 text.push(b"made no fault: the signal was sent by process ");
                 text.push_number(pid);
@@ -321,7 +320,7 @@ extern "C" fn handle_fault(
     } else if code == SEGV_ACCERR && signal == libc::SIGSEGV {
         Fault::Protected(address)
     } else if signal == libc::SIGBUS {
-        Fault::NothingBehind
+        Fault::NoPage
     } else {
         Fault::Unmapped(address)
     };

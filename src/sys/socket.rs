@@ -39,7 +39,7 @@ pub(crate) enum Received {
     /// room for all of them.
     Message(usize, Vec<OwnedFd>),
     /// No message is there now.
-    Nothing,
+    WouldBlock,
     /// The other end is closed, and everything that it sent has been read.
     Closed,
 }
@@ -150,7 +150,7 @@ impl Socket {
             let got = unsafe { libc::recvmsg(self.0.as_raw_fd(), &raw mut message, flags) };
             match Errno::result(got) {
                 Err(Errno::EINTR) => {}
-                Err(Errno::EAGAIN) => return Ok(Received::Nothing),
+                Err(Errno::EAGAIN) => return Ok(Received::WouldBlock),
                 // The peer closed with unread messages from here: also an end of the connection.
                 Err(Errno::ECONNRESET) => return Ok(Received::Closed),
                 other => break other?.cast_unsigned(),

@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use std::ptr;
 use std::sync::atomic::{AtomicU8, Ordering};
 
-use crate::sys::per_process::Once;
+use crate::sys::per_process::OnceBox;
 
 unsafe extern "C" {
     /// The C library's standard output.
@@ -44,7 +44,7 @@ pub(crate) fn flush_quickly() -> bool {
 /// Whether this process has never had a second thread. A thread that has ended may have left a
 /// stream locked.
 pub(crate) fn has_had_one_thread() -> bool {
-    static FLAG: Once<Option<&'static AtomicU8>> = Once::new();
+    static FLAG: OnceBox<Option<&'static AtomicU8>> = OnceBox::new();
     let flag = FLAG.get_or_init(|| {
         // SAFETY: a C string; `dlsym` only looks the name up.
         let found = unsafe { libc::dlsym(libc::RTLD_DEFAULT, c"__libc_single_threaded".as_ptr()) };

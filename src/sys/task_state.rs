@@ -92,7 +92,7 @@ mod tests {
     // The fast call sets the umask to 0 for a moment: a file that another thread created then would
     // be writable for all users.
     #[test]
-    fn to_look_at_the_state_changes_nothing_for_other_threads() {
+    fn reading_the_state_changes_nothing_for_other_threads() {
         let is_done = AtomicBool::new(false);
         let changes = std::thread::scope(|scope| {
             let looks = scope.spawn(|| {

@@ -181,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stack_that_cannot_be_is_an_error_and_drops_the_body() {
+    fn an_impossible_stack_size_is_an_error_and_drops_the_body() {
         let (said, hears) = mpsc::channel::<()>();
         assert!(start("sys-test", 1, move || drop(said)).is_err());
         assert!(hears.recv().is_err());

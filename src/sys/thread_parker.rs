@@ -14,11 +14,11 @@ const WOKEN: u32 = 1;
 
 /// One wait of one thread. Clones refer to the same wait.
 #[derive(Debug, Clone)]
-pub(crate) struct Waiter(Arc<AtomicU32>);
+pub(crate) struct ThreadParker(Arc<AtomicU32>);
 
-impl Waiter {
-    pub(crate) fn new() -> Waiter {
-        Waiter(Arc::new(AtomicU32::new(ASLEEP)))
+impl ThreadParker {
+    pub(crate) fn new() -> ThreadParker {
+        ThreadParker(Arc::new(AtomicU32::new(ASLEEP)))
     }
 
     /// Sleeps until `wake` is called, or until `deadline`. Returns at once if it was called before.
@@ -39,7 +39,7 @@ impl Waiter {
     }
 
     /// Whether both refer to the same wait.
-    pub(crate) fn is(&self, other: &Waiter) -> bool {
+    pub(crate) fn is_same(&self, other: &ThreadParker) -> bool {
         Arc::ptr_eq(&self.0, &other.0)
     }
 }
@@ -50,9 +50,9 @@ mod tests {
 
     #[test]
     fn a_wake_up_before_the_wait_is_not_lost() {
-        let waiter = Waiter::new();
+        let waiter = ThreadParker::new();
         waiter.clone().wake();
         waiter.wait_until(None);
-        assert!(waiter.is(&waiter.clone()) && !waiter.is(&Waiter::new()));
+        assert!(waiter.is_same(&waiter.clone()) && !waiter.is_same(&ThreadParker::new()));
     }
 }

@@ -25,7 +25,7 @@ use rustix::fs::XattrFlags;
 use crate::error::{Error, Limit, Result};
 use crate::sys::file::{self, LockMode};
 use crate::sys::poll::{self, Interest};
-use crate::sys::{limits, memfd, shm};
+use crate::sys::{limits, random, shm};
 
 /// The most symbolic links that are followed; the kernel has the same limit.
 const LINKS_MAX: usize = 40;
@@ -40,29 +40,29 @@ const LOCKED_TIME: Duration = Duration::from_secs(1);
 const PROC_MAGIC: i64 = 0x9fa0;
 
 /// The target of a path.
-enum Resolved {
+enum PathTarget {
     /// A descriptor of this process.
     Descriptor(i32),
     /// The target of a link of `/proc`, which may differ from the link's text.
-    Behind,
+    ProcLink,
     /// This path, which is not a symbolic link.
     Path(PathBuf),
 }
 
 /// Follows symbolic links to their end, which need not exist.
-fn resolve(path: &Path) -> io::Result<Resolved> {
+fn resolve(path: &Path) -> io::Result<PathTarget> {
     let mut at = path.to_owned();
     for _ in 0..=LINKS_MAX {
-        let Some(name) = at.file_name() else { return Ok(Resolved::Path(at)) };
+        let Some(name) = at.file_name() else { return Ok(PathTarget::Path(at)) };
         let folder = at.parent().filter(|folder| !folder.as_os_str().is_empty());
         let folder = fs::canonicalize(folder.unwrap_or(Path::new(".")))?;
         let full = folder.join(name);
-        let Ok(target) = fs::read_link(&full) else { return Ok(Resolved::Path(full)) };
+        let Ok(target) = fs::read_link(&full) else { return Ok(PathTarget::Path(full)) };
         if rustix::fs::statfs(&folder).is_ok_and(|found| found.f_type == PROC_MAGIC) {
             let is_own = fs::canonicalize("/proc/self").is_ok_and(|own| folder.starts_with(own));
             let number = name.to_str().and_then(|name| name.parse().ok());
             let number = number.filter(|_| is_own && folder.ends_with("fd"));
-            return Ok(number.map_or(Resolved::Behind, Resolved::Descriptor));
+            return Ok(number.map_or(PathTarget::ProcLink, PathTarget::Descriptor));
         }
         at = folder.join(target);
     }
@@ -77,7 +77,7 @@ fn resolve(path: &Path) -> io::Result<Resolved> {
 /// [`Error::Os`] if there is no such descriptor.
 pub(crate) fn descriptor(path: &Path) -> Result<Option<File>> {
     match resolve(path) {
-        Ok(Resolved::Descriptor(number)) => duplicate(number, path).map(Some),
+        Ok(PathTarget::Descriptor(number)) => duplicate(number, path).map(Some),
         _ => Ok(None),
     }
 }
@@ -103,11 +103,11 @@ pub(crate) struct Destination {
 #[derive(Debug)]
 enum Method {
     /// Write at the descriptor's position.
-    On(File),
+    Descriptor(File),
     /// Overwrite in place.
     InPlace(File),
     /// Replace what is there, if anything: a regular file with one name.
-    Into { path: PathBuf, old: Option<File> },
+    Replace { path: PathBuf, old: Option<File> },
 }
 
 impl Destination {
@@ -131,13 +131,13 @@ impl Destination {
             _ => Error::os(call, shown.clone(), e),
         };
         let place = resolve(path).map_err(|e| fail("realpath", e))?;
-        if let Resolved::Descriptor(number) = place {
-            return Ok(Destination { method: Method::On(duplicate(number, path)?), shown });
+        if let PathTarget::Descriptor(number) = place {
+            return Ok(Destination { method: Method::Descriptor(duplicate(number, path)?), shown });
         }
         // The kernel follows the links again, by its own rules, which forbid some of them.
         match (fs::metadata(path), place) {
-            (Err(e), Resolved::Path(path)) if e.kind() == ErrorKind::NotFound => {
-                Ok(Destination { method: Method::Into { path, old: None }, shown })
+            (Err(e), PathTarget::Path(path)) if e.kind() == ErrorKind::NotFound => {
+                Ok(Destination { method: Method::Replace { path, old: None }, shown })
             }
             (Err(e), _) => Err(fail("stat", e)),
             (Ok(_), place) => {
@@ -155,8 +155,8 @@ impl Destination {
     /// [`Error::NoSpace`] if `total_bytes` are not free; [`Error::Os`].
     ///
     /// [`direct`]: Destination::direct
-    pub(crate) fn aside(&self, total_bytes: u64) -> Result<Option<TemporaryFile<'_>>> {
-        let Method::Into { path, old } = &self.method else { return Ok(None) };
+    pub(crate) fn temporary_file(&self, total_bytes: u64) -> Result<Option<TemporaryFile<'_>>> {
+        let Method::Replace { path, old } = &self.method else { return Ok(None) };
         // A file that takes over another's permissions begins without any.
         let mode = if old.is_some() { 0o600 } else { 0o666 };
         let folder = path.parent().unwrap_or(Path::new("/"));
@@ -174,14 +174,14 @@ impl Destination {
             Err(e) if is_shortage(&e) => return Err(Error::os("open", self.shown.clone(), e)),
             Err(_) => return Ok(None),
         };
-        let aside = TemporaryFile { file, temporary, path, is_new: old.is_none() };
+        let temporary_file = TemporaryFile { file, temporary, path, is_new: old.is_none() };
         if let Some(old) = old
-            && take_over(&aside.file, old).is_err()
+            && copy_attributes(&temporary_file.file, old).is_err()
         {
             return Ok(None);
         }
-        check_room(&aside.file, total_bytes, 0, &self.shown)?;
-        Ok(Some(aside))
+        check_room(&temporary_file.file, total_bytes, 0, &self.shown)?;
+        Ok(Some(temporary_file))
     }
 
     /// Opens the destination itself, emptied if it is a regular file, to be written from beginning
@@ -193,7 +193,7 @@ impl Destination {
     pub(crate) fn direct(&self, total_bytes: u64) -> Result<DirectWrite<'_>> {
         let fail = |call, e| Error::os(call, self.shown.clone(), e);
         let (file, created) = match &self.method {
-            Method::On(file) => {
+            Method::Descriptor(file) => {
                 let mut file = file.try_clone().map_err(|e| fail("dup", e))?;
                 if file.metadata().is_ok_and(|found| found.is_file()) {
                     let appends = rustix::fs::fcntl_getfl(&file)
@@ -204,14 +204,14 @@ impl Destination {
                 }
                 (file, None)
             }
-            Method::InPlace(file) | Method::Into { old: Some(file), .. } => {
+            Method::InPlace(file) | Method::Replace { old: Some(file), .. } => {
                 let metadata = file.metadata().map_err(|e| fail("fstat", e))?;
                 let used_bytes = metadata.blocks().saturating_mul(512);
                 check_room(file, total_bytes, used_bytes, &self.shown)?;
                 file.set_len(0).map_err(|e| fail("ftruncate", e))?;
                 (file.try_clone().map_err(|e| fail("dup", e))?, None)
             }
-            Method::Into { path, old: None } => {
+            Method::Replace { path, old: None } => {
                 let made = File::options().write(true).create_new(true).open(path);
                 (made.map_err(|e| fail("open", e))?, Some(path.as_path()))
             }
@@ -227,16 +227,16 @@ impl Destination {
     /// Writes the name of a replaced file to the disk.
     pub(crate) fn sync_name(&self) -> io::Result<()> {
         match &self.method {
-            Method::Into { path, .. } => {
+            Method::Replace { path, .. } => {
                 sync(&File::open(path.parent().unwrap_or(Path::new("/")))?)
             }
-            Method::On(_) | Method::InPlace(_) => Ok(()),
+            Method::Descriptor(_) | Method::InPlace(_) => Ok(()),
         }
     }
 
     /// Whether the bytes go to a stream, in which others may follow.
     pub(crate) fn is_stream(&self) -> bool {
-        matches!(self.method, Method::On(_))
+        matches!(self.method, Method::Descriptor(_))
     }
 
     pub(crate) fn shown(&self) -> &str {
@@ -245,13 +245,13 @@ impl Destination {
 }
 
 /// Opens the file at `path`, which leads to `place`.
-fn open(path: &Path, place: Resolved) -> io::Result<Method> {
+fn open(path: &Path, place: PathTarget) -> io::Result<Method> {
     let file = File::options().write(true).custom_flags(libc::O_NOCTTY).open(path)?;
     let metadata = file.metadata()?;
     if !metadata.is_file() {
-        return Ok(Method::On(file));
+        return Ok(Method::Descriptor(file));
     }
-    let Resolved::Path(path) = place else { return Ok(Method::InPlace(file)) };
+    let PathTarget::Path(path) = place else { return Ok(Method::InPlace(file)) };
     let is_same = fs::symlink_metadata(&path)
         .is_ok_and(|found| (found.dev(), found.ino()) == (metadata.dev(), metadata.ino()));
     if !is_same || metadata.nlink() != 1 {
@@ -266,12 +266,12 @@ fn open(path: &Path, place: Resolved) -> io::Result<Method> {
             std::thread::yield_now();
         }
     }
-    Ok(Method::Into { path, old: Some(file) })
+    Ok(Method::Replace { path, old: Some(file) })
 }
 
 /// An unused name in `folder`.
 fn temporary_in(folder: &Path) -> io::Result<PathBuf> {
-    let random = memfd::random_u64().map_err(io::Error::other)?;
+    let random = random::random_u64().map_err(io::Error::other)?;
     Ok(folder.join(format!(".brigade-{random:016x}.tmp")))
 }
 
@@ -300,7 +300,7 @@ fn check_room(file: &File, total_bytes: u64, freed_bytes: u64, shown: &str) -> R
 
 /// Gives `new` the owner, the group, the attributes (access control lists among them) and the
 /// permissions of `old`. Bits that grant privileges are cleared, as by any write.
-fn take_over(new: &File, old: &File) -> io::Result<()> {
+fn copy_attributes(new: &File, old: &File) -> io::Result<()> {
     let (is, was) = (new.metadata()?, old.metadata()?);
     if (is.uid(), is.gid()) != (was.uid(), was.gid()) {
         std::os::unix::fs::fchown(new, Some(was.uid()), Some(was.gid()))?;
@@ -335,7 +335,7 @@ fn attributes(file: &File) -> io::Result<BTreeMap<Vec<u8>, Vec<u8>>> {
     names.into_iter().map(value).collect()
 }
 
-/// A new file that is removed on drop unless it was placed.
+/// A new file that is removed on drop unless it was persisted.
 #[derive(Debug)]
 pub(crate) struct TemporaryFile<'a> {
     file: File,
@@ -351,7 +351,7 @@ impl TemporaryFile<'_> {
     }
 
     /// Moves the file into its place; false if that is not possible.
-    pub(crate) fn place(mut self) -> bool {
+    pub(crate) fn persist(mut self) -> bool {
         if self.temporary.is_none() {
             if self.is_new && file::link(&self.file, self.path).unwrap_or(false) {
                 return true;
@@ -363,11 +363,12 @@ impl TemporaryFile<'_> {
             }
             self.temporary = Some(temporary);
         }
-        let is_placed = self.temporary.as_ref().is_some_and(|t| fs::rename(t, self.path).is_ok());
-        if is_placed {
+        let is_persisted =
+            self.temporary.as_ref().is_some_and(|t| fs::rename(t, self.path).is_ok());
+        if is_persisted {
             self.temporary = None;
         }
-        is_placed
+        is_persisted
     }
 }
 

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Phase, Result};
 use crate::object::transfer::{self, WireLease};
 use crate::process::child::{self, Child, EXIT_SETUP, EntryPoint};
 use crate::process::host_snapshot::ProcessAttributes;
@@ -25,7 +25,7 @@ use crate::worker::cleanup::TaskCleanup;
 use crate::worker::cpu_spread::CpuSpread;
 use crate::worker::invocation::{self, Invocation, Leases, WorkerCache};
 use crate::worker::link::SpanMessage;
-use crate::worker::queue_pair::{LeaveReason, Place, QueuePair, Stage, Status};
+use crate::worker::queue_pair::{LeaveReason, Place, QueuePair, Status};
 use crate::worker::settings::Settings;
 use crate::worker::worker_side::{Claimed, Next, ResultBody, WorkerSide};
 
@@ -351,9 +351,9 @@ impl Worker {
         let trampoline = invocation::trampoline(function)?;
         let queues = &self.queues;
         let made_in = Instance::current();
-        let progress = |stage: Stage| {
+        let progress = |phase: Phase| {
             child::end_if_forked(made_in);
-            queues.set_stage(stage);
+            queues.set_phase(phase);
         };
         let (windows, cache) = (&self.windows, &mut self.cache);
         let leases = Leases::Wire(leases);
@@ -398,10 +398,10 @@ impl Worker {
                 Ok(answer.offset)
             }
             Ok(Received::Message(..)) => Err(format!("no memory for a result of {len} bytes")),
-            Ok(Received::Nothing | Received::Closed) | Err(_) if self.is_one_off() => {
+            Ok(Received::WouldBlock | Received::Closed) | Err(_) if self.is_one_off() => {
                 Err("its function has closed the socket to the host".into())
             }
-            Ok(Received::Nothing | Received::Closed) | Err(_) => process::exit_now(EXIT_SETUP),
+            Ok(Received::WouldBlock | Received::Closed) | Err(_) => process::exit_now(EXIT_SETUP),
         }
     }
 }

@@ -18,7 +18,7 @@ const RECALLED: u64 = 3;
 
 /// The state of a claim word for one sequence number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Claim {
+pub(crate) enum ClaimState {
     /// It may be claimed or recalled.
     Offered,
     /// A worker has started it.
@@ -37,13 +37,13 @@ pub(crate) fn offer(word: &AtomicU64, seq: u64) {
 }
 
 /// The state of the word for `seq`.
-pub(crate) fn read(word: &AtomicU64, seq: u64) -> Claim {
+pub(crate) fn read(word: &AtomicU64, seq: u64) -> ClaimState {
     let value = word.load(Ordering::Acquire);
     match value.wrapping_sub(seq << 2) {
-        OFFERED => Claim::Offered,
-        CLAIMED => Claim::Claimed,
-        RECALLED => Claim::Recalled,
-        _ => Claim::Other,
+        OFFERED => ClaimState::Offered,
+        CLAIMED => ClaimState::Claimed,
+        RECALLED => ClaimState::Recalled,
+        _ => ClaimState::Other,
     }
 }
 
@@ -69,18 +69,18 @@ mod tests {
     #[test]
     fn a_task_is_claimed_or_recalled_but_never_both() {
         let word = AtomicU64::new(0);
-        assert_eq!(read(&word, 1), Claim::Other);
+        assert_eq!(read(&word, 1), ClaimState::Other);
         offer(&word, 1);
-        assert_eq!(read(&word, 1), Claim::Offered);
+        assert_eq!(read(&word, 1), ClaimState::Offered);
         assert!(try_claim(&word, 1));
         assert!(!try_recall(&word, 1));
-        assert_eq!(read(&word, 1), Claim::Claimed);
+        assert_eq!(read(&word, 1), ClaimState::Claimed);
         offer(&word, 2);
         assert!(!try_claim(&word, 1), "the offer of another round is not ours");
         assert!(try_recall(&word, 2));
         assert!(!try_claim(&word, 2));
-        assert_eq!(read(&word, 2), Claim::Recalled);
-        assert_eq!(read(&word, 1), Claim::Other);
+        assert_eq!(read(&word, 2), ClaimState::Recalled);
+        assert_eq!(read(&word, 1), ClaimState::Other);
     }
 }
 

@@ -158,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_moves_for_one_worker_more_or_less() {
+    fn no_worker_moves_for_a_difference_of_one() {
         let even = table(&[Some(0), Some(0), Some(1)]);
         assert_eq!(spread(0, &[0, 1]).emptiest(&even, 2), None);
         let many = table(&[Some(0); 7]);
@@ -172,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn who_meets_others_moves_once_and_keeps_its_mask() {
+    fn a_worker_on_a_crowded_processor_moves_once_and_keeps_its_mask() {
         let allowed = sched::affinity().unwrap();
         let [first, second, ..] = allowed[..] else { return };
         sched::move_to(first).unwrap();

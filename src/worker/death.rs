@@ -7,7 +7,7 @@ use crate::region::arena::Span;
 use crate::worker::call::Encoded;
 use crate::worker::host_side::Drained;
 use crate::worker::invocation;
-use crate::worker::queue_pair::{Place, Stage, Status};
+use crate::worker::queue_pair::{Place, Status};
 
 /// The bytes of a drained result. A span must be one that the host has granted to the worker; its
 /// length is the granted one.
@@ -48,10 +48,9 @@ pub(crate) fn value(status: Status, payload: Encoded) -> std::result::Result<Enc
 }
 
 /// The phase of call `seq`, as its worker reported last.
-pub(crate) fn phase_of(seq: u64, running: Option<(u64, Stage, u64)>) -> Phase {
+pub(crate) fn phase_of(seq: u64, running: Option<(u64, Phase, u64)>) -> Phase {
     match running {
-        Some((found, Stage::Publishing, _)) if found == seq => Phase::Publishing,
-        Some((found, Stage::Running, _)) if found == seq => Phase::Running,
+        Some((found, phase, _)) if found == seq => phase,
         _ => Phase::Decoding,
     }
 }

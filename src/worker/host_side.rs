@@ -8,15 +8,15 @@ use std::sync::Arc;
 use std::sync::atomic::{Ordering, fence};
 use std::time::Duration;
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Phase, Result};
 use crate::region::arena::{Arena, Contents, Span};
 use crate::sys::clock;
 #[cfg(feature = "failpoints")]
 use crate::sys::failpoint::{self, Point};
 use crate::worker::call::{Call, Encoded, TaskId};
-use crate::worker::claim::{self, Claim};
+use crate::worker::claim::{self, ClaimState};
 use crate::worker::queue_pair::{
-    ByteRing, CRASH_MESSAGE_BYTES, Place, QueuePair, ResultMeta, SLOTS, Stage, TASK_INLINE_BYTES,
+    ByteRing, CRASH_MESSAGE_BYTES, Place, QueuePair, ResultMeta, SLOTS, TASK_INLINE_BYTES,
     TaskMeta, load_words, store_words,
 };
 
@@ -267,8 +267,8 @@ impl HostSide {
         let is_passed = second.is_some_and(|second| self.has_started(second.seq));
         let claim = claim::read(&self.queues().task(front.seq).claim, front.seq);
         let is_right = match front.task {
-            Some(_) => matches!(claim, Claim::Offered | Claim::Claimed),
-            None => claim == Claim::Recalled,
+            Some(_) => matches!(claim, ClaimState::Offered | ClaimState::Claimed),
+            None => claim == ClaimState::Recalled,
         };
         // Acquire: orders this after the claim of the second.
         let is_committed = self.queues().result(front.seq).seq.load(Ordering::Acquire) == front.seq;
@@ -347,7 +347,7 @@ impl HostSide {
 
     /// Whether the worker has claimed `seq`, which is in flight.
     pub(crate) fn has_started(&self, seq: u64) -> bool {
-        claim::read(&self.queues().task(seq).claim, seq) == Claim::Claimed
+        claim::read(&self.queues().task(seq).claim, seq) == ClaimState::Claimed
     }
 
     /// Tells the worker to exit when nothing is offered.
@@ -384,11 +384,11 @@ impl HostSide {
         self.begun.set(self.begun.get().map(|(seq, seen_ns)| (seq, later(seen_ns))));
     }
 
-    /// The task that runs now: its sequence number, its stage, and its start time.
+    /// The task that runs now: its sequence number, its phase, and its start time.
     ///
-    /// The sequence number follows from the host's record. Stage and start time are the worker's
+    /// The sequence number follows from the host's record. Phase and start time are the worker's
     /// report, limited to possible values.
-    pub(crate) fn running(&self) -> Option<(u64, Stage, u64)> {
+    pub(crate) fn running(&self) -> Option<(u64, Phase, u64)> {
         let &InFlight { seq, offered_ns, .. } = self.next_live()?;
         if !self.has_started(seq) {
             return None;
@@ -404,16 +404,16 @@ impl HostSide {
         let header = &self.queues().header;
         let phase = header.phase.load(Ordering::Acquire);
         if phase >> 2 != seq {
-            return Some((seq, Stage::Decoding, seen_ns));
+            return Some((seq, Phase::Decoding, seen_ns));
         }
-        let stage = match phase & 3 {
-            0 => Stage::Decoding,
-            1 => Stage::Running,
-            _ => Stage::Publishing,
+        let phase = match phase & 3 {
+            0 => Phase::Decoding,
+            1 => Phase::Running,
+            _ => Phase::Publishing,
         };
         // Relaxed: written before `phase`.
         let started_ns = header.started_ns.load(Ordering::Relaxed);
-        Some((seq, stage, started_ns.max(offered_ns).min(seen_ns)))
+        Some((seq, phase, started_ns.max(offered_ns).min(seen_ns)))
     }
 
     /// The oldest task of the worker, if it has not started.

@@ -25,7 +25,7 @@ const CLAIMED: u64 = 2;
 const RECALLED: u64 = 3;
 
 #[test]
-fn readiness_once_seen_stays_and_so_does_the_number_that_was_named_with_it() {
+fn readiness_and_process_id_stay_once_they_were_read() {
     let queues = offered(0, 0);
     assert!(!queues.is_ready());
     for word in [7, 0, 9] {
@@ -36,14 +36,14 @@ fn readiness_once_seen_stays_and_so_does_the_number_that_was_named_with_it() {
 }
 
 #[test]
-fn who_has_begun_a_task_is_ready_whatever_its_word_says() {
+fn a_worker_that_has_begun_a_task_is_ready_whatever_its_word() {
     let queues = offered(1, 0);
     write(&queues.queues().task(1).claim, 1 << 2 | CLAIMED);
     assert!(queues.running().is_some() && queues.is_ready());
 }
 
 #[test]
-fn a_start_counts_between_the_offer_and_the_first_look_whatever_the_worker_says() {
+fn a_start_time_is_limited_to_between_the_offer_and_the_first_look() {
     let offered_ns = clock::now_ns();
     let queues = offered(2, offered_ns);
     assert_eq!(queues.running(), None);
@@ -99,7 +99,7 @@ fn a_commit_that_was_written_over_is_found_when_the_next_task_begins() {
 
 // A thread that polled a worker's commit word once read on when the memory had another owner.
 #[test]
-fn a_lane_is_nobody_elses_as_long_as_somebody_spins_on_it() {
+fn a_queue_pair_is_not_reused_while_a_thread_polls_it() {
     let queues = offered(1, 0);
     let (next, offset) = (queues.pending_commit().unwrap(), queues.offset());
     drop(queues);

@@ -9,14 +9,14 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::array::codec::{Encoder, decode_all};
-use crate::error::Result;
+use crate::error::{Phase, Result};
 use crate::kernel::FloatMode;
 use crate::object::source::Resolver;
 use crate::object::transfer::{self, LeaseList, WireLease};
 use crate::process::function::FunctionOffset;
 use crate::process::panic;
 use crate::region::windows::Windows;
-use crate::worker::queue_pair::{Stage, Status};
+use crate::worker::queue_pair::Status;
 
 pub(crate) use crate::array::codec::{decode, decode_first, encode_onto};
 pub(crate) use crate::process::function::function_value;
@@ -32,8 +32,8 @@ pub(crate) struct Invocation<'a> {
     pub(crate) out: &'a mut Vec<u8>,
     /// The worker's values that are kept between tasks.
     pub(crate) cache: &'a mut WorkerCache,
-    /// Called at each stage of the task.
-    pub(crate) progress: &'a dyn Fn(Stage),
+    /// Called at each phase of the task.
+    pub(crate) progress: &'a dyn Fn(Phase),
 }
 
 /// The leases of a task's argument, by slot.
@@ -190,7 +190,7 @@ impl Invocation<'_> {
         &mut self,
         encode: impl FnOnce(&mut Vec<u8>) -> std::result::Result<(), String>,
     ) -> std::result::Result<(), CodecError> {
-        (self.progress)(Stage::Publishing);
+        (self.progress)(Phase::Publishing);
         let out = &mut *self.out;
         match &mut self.leases {
             Leases::Wire(_) => transfer::encode_back(|| encode(out)),
@@ -203,7 +203,7 @@ impl Invocation<'_> {
 
     /// Reports that the user's function begins.
     pub(crate) fn begin(&self) {
-        (self.progress)(Stage::Running);
+        (self.progress)(Phase::Running);
     }
 }
 

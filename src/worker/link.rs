@@ -10,7 +10,7 @@ use std::time::Instant;
 use crate::error::Result;
 use crate::process::child::PERMIT;
 use crate::process::outbox::{Outbox, RETRY_AFTER, SendState};
-use crate::process::supervisor::{Handler, Supervisor, Token};
+use crate::process::supervisor::{Handler, HandlerId, Supervisor};
 use crate::sys::socket::{Received, Socket};
 
 /// A message of a child, or the host's answer.
@@ -46,7 +46,7 @@ pub(crate) struct ChildLink {
     socket: Socket,
     outbox: Outbox,
     supervisor: Weak<Supervisor>,
-    token: OnceLock<Token>,
+    token: OnceLock<HandlerId>,
     owner: Box<dyn LinkOwner>,
 }
 
@@ -103,7 +103,7 @@ impl Handler for ChildLink {
     fn readable(&self) {
         let mut message = SpanMessage { len: 0, offset: 0 };
         match self.socket.try_receive(bytemuck::bytes_of_mut(&mut message)) {
-            Ok(Received::Nothing) => {}
+            Ok(Received::WouldBlock) => {}
             Ok(Received::Message(bytes, _)) if bytes == size_of::<SpanMessage>() => {
                 let len = message.len;
                 if len == 0 {

@@ -6,7 +6,7 @@
 
 use std::mem::offset_of;
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Phase, Result};
 use crate::worker::wakeup::ParkWord;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
@@ -38,14 +38,14 @@ pub(crate) const RESULT_INLINE_WORDS: usize = 5;
 /// | `parked`            | worker; host to 0 | both    | Dekker with the claim word  | replaced by a new one |
 /// | `ready`             | worker, once      | host    | Release / Acquire; kept by  | 0: died in start-up   |
 /// |                     |                   |         | the host once seen          |                       |
-/// | `phase`             | worker            | host    | none: a stage, no result    | shows where it died   |
+/// | `phase`             | worker            | host    | none: a phase, no result    | shows where it died   |
 /// | `started_ns`        | worker            | host    | `phase`; limited to between | replaced by a new one |
 /// |                     |                   |         | offer and claim first seen  |                       |
 /// | `waiting`           | worker            | host    | Dekker with `bytes_read`    | replaced by a new one |
 /// | `crash_message_len` | worker            | host    | read after its death        | 0: no message         |
 /// | `crash_message`     | worker            | host    | `crash_message_len`         | as above              |
 #[repr(C, align(64))]
-pub(crate) struct Header {
+pub(crate) struct QueuePairHeader {
     /// Ring the driver when the result of this task, or a later one, is committed.
     pub(crate) wake_at: AtomicU64,
     /// The position in the result ring up to which the host has copied the bytes.
@@ -61,7 +61,7 @@ pub(crate) struct Header {
     pub(crate) ready: AtomicU32,
     /// 1: the worker waits for room in the result ring.
     pub(crate) waiting: AtomicU32,
-    /// Sequence number and [`Stage`] of the running task: `seq << 2 | stage`.
+    /// Sequence number and [`Phase`] of the running task: `seq << 2 | phase`.
     pub(crate) phase: AtomicU64,
     /// The start time of that task: CLOCK_MONOTONIC, in nanoseconds.
     pub(crate) started_ns: AtomicU64,
@@ -70,14 +70,6 @@ pub(crate) struct Header {
     pub(crate) crash_message_len: AtomicU64,
     /// The latest message of the panic hook or the fault handler.
     pub(crate) crash_message: [AtomicU64; CRASH_MESSAGE_BYTES / 8],
-}
-
-/// The stage of the task in `phase`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Stage {
-    Decoding = 0,
-    Running = 1,
-    Publishing = 2,
 }
 
 /// One task, offered to one worker.
@@ -120,7 +112,7 @@ pub(crate) struct ResultSlot {
 /// not zeroed: they are read only where they were written, and zeroing takes long.
 #[repr(C)]
 pub(crate) struct QueuePair {
-    pub(crate) header: Header,
+    pub(crate) header: QueuePairHeader,
     pub(crate) tasks: [TaskSlot; SLOTS_LEN],
     pub(crate) results: [ResultSlot; SLOTS_LEN],
     pub(crate) task_bytes: ByteRing,
@@ -131,15 +123,16 @@ const _: () = {
     assert!(SLOTS.is_power_of_two());
     assert!(size_of::<TaskSlot>() == 128);
     assert!(size_of::<ResultSlot>() == 64);
-    assert!(offset_of!(Header, cancel_seq) == 16);
-    assert!(offset_of!(Header, parked) == 64);
-    assert!(offset_of!(Header, ready) == 128);
-    assert!(offset_of!(Header, crash_message_len) == 192);
-    assert!(size_of::<Header>() == 192 + 1024);
+    assert!(offset_of!(QueuePairHeader, cancel_seq) == 16);
+    assert!(offset_of!(QueuePairHeader, parked) == 64);
+    assert!(offset_of!(QueuePairHeader, ready) == 128);
+    assert!(offset_of!(QueuePairHeader, crash_message_len) == 192);
+    assert!(size_of::<QueuePairHeader>() == 192 + 1024);
     assert!(offset_of!(QueuePair, tasks) % 128 == 0);
     assert!(offset_of!(QueuePair, results) < QueuePair::ZEROED_BYTES);
     assert!(offset_of!(QueuePair, result_bytes) > QueuePair::ZEROED_BYTES);
     assert!(RING_BYTES.is_power_of_two());
+    assert!(Phase::Publishing as u64 == 2);
 };
 
 /// The place of a payload.

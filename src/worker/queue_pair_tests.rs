@@ -13,7 +13,7 @@ fn places() -> impl Strategy<Value = Place> {
 
 proptest! {
     #[test]
-    fn packed_words_say_what_was_packed(
+    fn packed_words_keep_their_values(
         place in places(), len in 0usize..1 << 32, leases in 0usize..1 << 20,
         elapsed_ns: u64, leave in 0usize..4, status in 0usize..5,
     ) {

@@ -242,7 +242,7 @@ mod loom_tests {
 
     /// The words of a driver and a worker: the host's mutex, the driver word, the awaited commit,
     /// the result, and whether the supervisor has noticed the worker's death.
-    struct Shared {
+    struct WakeupModel {
         mutex: Mutex<()>,
         driver: DriverWord,
         wake_at: AtomicU32,
@@ -250,11 +250,11 @@ mod loom_tests {
         death: AtomicU32,
     }
 
-    impl Shared {
-        fn new() -> Arc<Shared> {
+    impl WakeupModel {
+        fn new() -> Arc<WakeupModel> {
             let [wake_at, result, death] = std::array::from_fn(|_| flag());
             let (mutex, driver) = (Mutex::new(()), DriverWord::new());
-            Arc::new(Shared { mutex, driver, wake_at, result, death })
+            Arc::new(WakeupModel { mutex, driver, wake_at, result, death })
         }
 
         fn is_over(&self) -> bool {
@@ -279,7 +279,7 @@ mod loom_tests {
         }
 
         /// The worker's side, as in `WorkerSide::commit`.
-        fn commit(&self, take: fn(&Shared) -> Driver) {
+        fn commit(&self, take: fn(&WakeupModel) -> Driver) {
             set(&self.result);
             if take(self) == Driver::Joiner {
                 self.driver.wake_taken_joiner();
@@ -299,8 +299,8 @@ mod loom_tests {
         }
     }
 
-    fn sleeping_driver_hears_of_a_commit(take: fn(&Shared) -> Driver) {
-        let shared = Shared::new();
+    fn a_commit_wakes_a_sleeping_driver(take: fn(&WakeupModel) -> Driver) {
+        let shared = WakeupModel::new();
         let driver = {
             let shared = Arc::clone(&shared);
             thread::spawn(move || shared.join())
@@ -311,14 +311,14 @@ mod loom_tests {
 
     #[test]
     fn loom_a_driver_that_sleeps_misses_no_commit() {
-        loom::model(|| sleeping_driver_hears_of_a_commit(Shared::take));
+        loom::model(|| a_commit_wakes_a_sleeping_driver(WakeupModel::take));
     }
 
     // The negative control: without the fence the worker can miss that the driver has armed.
     #[test]
     #[should_panic(expected = "deadlock")]
     fn loom_without_its_fence_a_worker_misses_a_sleeping_driver() {
-        loom::model(|| sleeping_driver_hears_of_a_commit(Shared::take_without_fence));
+        loom::model(|| a_commit_wakes_a_sleeping_driver(WakeupModel::take_without_fence));
     }
 
     /// Kills a worker before each operation of its commit. The supervisor, here the main thread,
@@ -329,10 +329,10 @@ mod loom_tests {
         while has_died.swap(false, Ordering::Relaxed) {
             let has_died = Arc::clone(&has_died);
             loom::model(move || {
-                let shared = Shared::new();
+                let shared = WakeupModel::new();
                 let [driver, worker] = [Arc::clone(&shared), Arc::clone(&shared)];
                 let driver = thread::spawn(move || driver.join());
-                let commit = move || worker.commit(Shared::take);
+                let commit = move || worker.commit(WakeupModel::take);
                 let worker = thread::spawn(move || live_for(operations, commit).is_none());
                 if worker.join().unwrap() {
                     has_died.store(true, Ordering::Relaxed);

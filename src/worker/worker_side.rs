@@ -4,19 +4,19 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Phase, Result};
 use crate::region::windows::Windows;
 use crate::sys::clock;
 #[cfg(feature = "failpoints")]
 use crate::sys::failpoint::{self, Point};
 use crate::sys::poll::EventFd;
 use crate::worker::backoff;
-use crate::worker::claim::{self, Claim};
+use crate::worker::claim::{self, ClaimState};
 use crate::worker::cpu_spread::CpuSpread;
 use crate::worker::pool_control::PoolControl;
 use crate::worker::queue_pair::{
     ByteRing, CRASH_MESSAGE_BYTES, LeaveReason, Place, QueuePair, RESULT_INLINE_BYTES,
-    RING_PAYLOAD_BYTES_MAX, ResultMeta, Stage, Status, TaskMeta, load_words, store_words,
+    RING_PAYLOAD_BYTES_MAX, ResultMeta, Status, TaskMeta, load_words, store_words,
 };
 use crate::worker::wakeup::Driver;
 
@@ -131,17 +131,17 @@ impl WorkerSide {
             let seq = self.seq;
             let slot = self.queues().task(seq);
             #[cfg(feature = "failpoints")]
-            if claim::read(&slot.claim, seq) == Claim::Offered {
+            if claim::read(&slot.claim, seq) == ClaimState::Offered {
                 failpoint::hit(Point::WorkerBeforeClaim);
             }
             match claim::read(&slot.claim, seq) {
-                Claim::Offered if claim::try_claim(&slot.claim, seq) => {}
-                Claim::Offered => continue,
-                Claim::Recalled => {
+                ClaimState::Offered if claim::try_claim(&slot.claim, seq) => {}
+                ClaimState::Offered => continue,
+                ClaimState::Recalled => {
                     self.commit(Status::Skipped, None, ResultBody::Bytes(&[]));
                     continue;
                 }
-                Claim::Claimed | Claim::Other => return Ok(Next::Nothing),
+                ClaimState::Claimed | ClaimState::Other => return Ok(Next::Nothing),
             }
             #[cfg(feature = "failpoints")]
             failpoint::hit(Point::WorkerAfterClaim);
@@ -149,7 +149,7 @@ impl WorkerSide {
             self.last_ns = now;
             // Relaxed: published by the phase word.
             self.queues().header.started_ns.store(now, Ordering::Relaxed);
-            self.set_stage(Stage::Decoding);
+            self.set_phase(Phase::Decoding);
             // Relaxed: made visible by the claim.
             let function = slot.function.load(Ordering::Relaxed);
             let (meta, place) =
@@ -167,14 +167,14 @@ impl WorkerSide {
         }
     }
 
-    /// Reports the stage of the task.
-    pub(crate) fn set_stage(&self, stage: Stage) {
-        self.queues().header.phase.store(self.seq << 2 | stage as u64, Ordering::Release);
+    /// Reports the phase of the task.
+    pub(crate) fn set_phase(&self, phase: Phase) {
+        self.queues().header.phase.store(self.seq << 2 | phase as u64, Ordering::Release);
         #[cfg(feature = "failpoints")]
-        match stage {
-            Stage::Decoding => {}
-            Stage::Running => failpoint::hit(Point::WorkerBeforeRun),
-            Stage::Publishing => failpoint::hit(Point::WorkerAfterRun),
+        match phase {
+            Phase::Decoding => {}
+            Phase::Running => failpoint::hit(Point::WorkerBeforeRun),
+            Phase::Publishing => failpoint::hit(Point::WorkerAfterRun),
         }
     }
 
@@ -261,7 +261,7 @@ impl WorkerSide {
 
     /// Whether a task is offered, or the worker should exit.
     fn has_work_or_stop(&self) -> bool {
-        claim::read(&self.queues().task(self.seq).claim, self.seq) != Claim::Other
+        claim::read(&self.queues().task(self.seq).claim, self.seq) != ClaimState::Other
             || self.should_stop()
     }
 

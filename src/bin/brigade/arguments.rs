@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 
-use crate::Stop;
+use crate::CommandError;
 
 /// The command, with its arguments.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,7 +30,7 @@ pub(crate) struct Request {
 
 /// Parses the arguments: a command, its names and its options, in any order. All arguments after
 /// `--` are names.
-pub(crate) fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Request, Stop> {
+pub(crate) fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Request, CommandError> {
     let (mut options, mut names) = (Vec::new(), Vec::new());
     let mut only_names = false;
     for word in words {
@@ -64,7 +64,8 @@ pub(crate) fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Request
         return usage("no command: use ls, inspect, rm or gc".to_owned());
     };
     let mut name = || {
-        let missing = || Stop::Usage(format!("{word} needs a name; `brigade ls` lists them"));
+        let missing =
+            || CommandError::Usage(format!("{word} needs a name; `brigade ls` lists them"));
         names.next().ok_or_else(missing)
     };
     let command = match word.as_str() {
@@ -84,15 +85,15 @@ pub(crate) fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Request
     Ok(Request { command, output })
 }
 
-fn usage(text: String) -> Result<Request, Stop> {
-    Err(Stop::Usage(format!("{text}; see brigade --help")))
+fn usage(text: String) -> Result<Request, CommandError> {
+    Err(CommandError::Usage(format!("{text}; see brigade --help")))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn of(line: &str) -> Result<Request, Stop> {
+    fn of(line: &str) -> Result<Request, CommandError> {
         parse(line.split_whitespace().map(OsString::from))
     }
 
@@ -124,7 +125,7 @@ mod tests {
             "--",
             "ls --json=1",
         ] {
-            assert!(matches!(of(line), Err(Stop::Usage(_))), "{line}");
+            assert!(matches!(of(line), Err(CommandError::Usage(_))), "{line}");
         }
     }
 }

@@ -32,7 +32,7 @@ exit code: 0 success, 1 failure, 2 invalid command line";
 
 /// Why a command ends early.
 #[derive(Debug)]
-pub(crate) enum Stop {
+pub(crate) enum CommandError {
     /// The command line is invalid: exit code 2.
     Usage(String),
     /// The command failed: exit code 1.
@@ -41,21 +41,21 @@ pub(crate) enum Stop {
     Unread,
 }
 
-impl From<Error> for Stop {
-    fn from(error: Error) -> Stop {
+impl From<Error> for CommandError {
+    fn from(error: Error) -> CommandError {
         let text = error.to_string();
         match error {
-            Error::BadName { .. } => Stop::Usage(text),
-            _ => Stop::Failure(text),
+            Error::BadName { .. } => CommandError::Usage(text),
+            _ => CommandError::Failure(text),
         }
     }
 }
 
-impl From<io::Error> for Stop {
-    fn from(error: io::Error) -> Stop {
+impl From<io::Error> for CommandError {
+    fn from(error: io::Error) -> CommandError {
         match error.kind() {
-            io::ErrorKind::BrokenPipe => Stop::Unread,
-            _ => Stop::Failure(format!("cannot write to standard output: {error}")),
+            io::ErrorKind::BrokenPipe => CommandError::Unread,
+            _ => CommandError::Failure(format!("cannot write to standard output: {error}")),
         }
     }
 }
@@ -66,9 +66,9 @@ fn main() -> ExitCode {
         .and_then(|request| run(&request, &mut out))
         .and_then(|()| Ok(out.flush()?));
     let (text, code) = match done {
-        Ok(()) | Err(Stop::Unread) => return ExitCode::SUCCESS,
-        Err(Stop::Failure(text)) => (text, 1),
-        Err(Stop::Usage(text)) => (text, 2),
+        Ok(()) | Err(CommandError::Unread) => return ExitCode::SUCCESS,
+        Err(CommandError::Failure(text)) => (text, 1),
+        Err(CommandError::Usage(text)) => (text, 2),
     };
     // Standard error may be closed; the exit code is the same.
     let text: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
@@ -76,7 +76,7 @@ fn main() -> ExitCode {
     ExitCode::from(code)
 }
 
-fn run(request: &Request, out: &mut impl Write) -> Result<(), Stop> {
+fn run(request: &Request, out: &mut impl Write) -> Result<(), CommandError> {
     match &request.command {
         Command::Help => writeln!(out, "{USAGE}")?,
         Command::Version => writeln!(out, "brigade {}", env!("CARGO_PKG_VERSION"))?,
@@ -115,9 +115,9 @@ fn run(request: &Request, out: &mut impl Write) -> Result<(), Stop> {
 }
 
 /// Removes one name, if no process uses it or `force` is set.
-fn remove(name: &str, force: bool) -> Result<(), Stop> {
+fn remove(name: &str, force: bool) -> Result<(), CommandError> {
     let region = RegionInfo::of(name)?;
-    let refused = |why: String| Err(Stop::Failure(format!("{name} {why}")));
+    let refused = |why: String| Err(CommandError::Failure(format!("{name} {why}")));
     if force {
         return Ok(region.remove()?);
     }

@@ -437,7 +437,7 @@ impl PoolBuilder {
         config.settings.check()?;
         config.spin_short = limits::has_processor_quota();
         config.pin = pins_workers.then(sched::affinity_of_process).transpose()?;
-        sched::try_wishes(config.settings.nice, config.pin.as_deref())?;
+        sched::probe_scheduling(config.settings.nice, config.pin.as_deref())?;
         if let Some(reason) = initializer_error {
             let (what, action) = ("initializer's argument", "encoded");
             return Err(Error::Codec { what, action, reason });

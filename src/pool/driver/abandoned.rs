@@ -20,7 +20,7 @@ use crate::pool::record::outcome::broken;
 use crate::pool::record::state::{Lifecycle, State};
 use crate::pool::record::worker_slot::{RetireCause, WorkerSlot, WorkerState};
 use crate::process::fork_server::ChildEvent;
-use crate::process::supervisor::{Handler, Token};
+use crate::process::supervisor::{Handler, HandlerId};
 use crate::worker::call::TaskId;
 use crate::worker::death::{phase_of, report};
 use crate::worker::queue_pair::LeaveReason;
@@ -170,7 +170,7 @@ struct AbandonedWatch {
     core: Arc<Core>,
     index: usize,
     incarnation: u64,
-    token: OnceLock<Token>,
+    token: OnceLock<HandlerId>,
 }
 
 impl Handler for AbandonedWatch {

@@ -10,7 +10,7 @@ use crate::pool::record::state::{Lifecycle, State};
 use crate::pool::record::state_guard::StateGuard;
 use crate::pool::record::task::Rules;
 use crate::process::fork_server::ForkServer;
-use crate::process::supervisor::{Supervisor, Token};
+use crate::process::supervisor::{HandlerId, Supervisor};
 use crate::region::arena::Arena;
 use crate::sys::fork::Instance;
 use crate::sys::poll::EventFd;
@@ -30,7 +30,7 @@ pub(crate) struct Core {
     pub(crate) supervisor: Arc<Supervisor>,
     pub(crate) server: Mutex<Option<Arc<ForkServer>>>,
     pub(crate) doorbell: Arc<EventFd>,
-    pub(crate) doorbell_token: Token,
+    pub(crate) doorbell_handler: HandlerId,
     pub(crate) state: Mutex<State>,
     /// Notified when a worker starts or ends.
     pub(crate) changed: Condvar,

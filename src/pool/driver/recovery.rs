@@ -117,7 +117,7 @@ impl Core {
         state.events.defer(Level::DEBUG, move || {
             tracing::debug!(worker = index, pid, %reason, ?cause, "worker ended");
         });
-        let out_of_memory = is_killed_by_others(reason, cause) && oom::claim();
+        let out_of_memory = is_killed_by_others(reason, cause) && oom::attribute();
         for id in untouched.into_iter().rev() {
             state.requeue_first(id);
         }

@@ -15,7 +15,7 @@ use crate::pool::record::worker_slot::{WorkerSlot, WorkerState};
 use crate::process::fork_server::ForkServer;
 use crate::process::host_snapshot::HostSnapshot;
 use crate::process::supervisor::Supervisor;
-use crate::region::arena::{Arena, COLD};
+use crate::region::arena::{Arena, DECAY_TIME};
 use crate::sys::fork::Instance;
 use crate::sys::poll::EventFd;
 use crate::worker::child::WorkerConfig;
@@ -43,7 +43,7 @@ impl Core {
         let doorbell = EventFd::new().map_err(|e| Error::os("eventfd", "a pool's doorbell", e))?;
         let doorbell = Arc::new(doorbell);
         let handler = Arc::new(PoolHandler::new(Arc::clone(&doorbell)));
-        let doorbell_token = supervisor.add(Arc::clone(&handler) as _)?;
+        let doorbell_handler = supervisor.add(Arc::clone(&handler) as _)?;
         let core = Arc::new_cyclic(|own: &Weak<Core>| {
             handler.set_core(own.clone());
             Core {
@@ -54,7 +54,7 @@ impl Core {
                 supervisor,
                 server: Mutex::new(server),
                 doorbell,
-                doorbell_token,
+                doorbell_handler,
                 state: Mutex::new(state),
                 changed: Condvar::new(),
                 own: own.clone(),
@@ -62,7 +62,7 @@ impl Core {
                 driver_turns: AtomicU64::new(0),
             }
         });
-        core.schedule_check(&mut core.lock(), Instant::now() + COLD);
+        core.schedule_check(&mut core.lock(), Instant::now() + DECAY_TIME);
         match core.start_workers() {
             Ok(()) => Ok(core),
             Err(error) => {

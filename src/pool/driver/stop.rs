@@ -116,7 +116,7 @@ impl Core {
         drop(state);
         drop((callbacks, initializer));
         links.iter().for_each(|link| link.close());
-        self.supervisor.remove(self.doorbell_token);
+        self.supervisor.remove(self.doorbell_handler);
         // The server of the last pool ends here.
         let server = self.server.lock().unwrap_or_else(PoisonError::into_inner).take();
         drop(server);

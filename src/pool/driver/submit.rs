@@ -165,7 +165,7 @@ impl Core {
     pub(crate) fn schedule_check(&self, state: &mut State, at: Instant) {
         if state.deadline.is_none_or(|deadline| at < deadline) {
             state.deadline = Some(at);
-            self.supervisor.set_deadline(self.doorbell_token, at);
+            self.supervisor.set_deadline(self.doorbell_handler, at);
         }
     }
 }

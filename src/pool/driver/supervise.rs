@@ -62,7 +62,7 @@ impl Handler for PoolHandler {
         if let Some(core) = self.core() {
             // A server is started outside the mutex, so that other threads can go on.
             let server = core.start_needed_server();
-            let cool = Instant::now() + core.arena.cool(clock::now_ns());
+            let decay = Instant::now() + core.arena.decay(clock::now_ns());
             let mut state = core.lock();
             state.deadline = None;
             state.drain();
@@ -77,7 +77,7 @@ impl Handler for PoolHandler {
             let leaving = kill_overdue(&mut state);
             let dying = core.abandon_unkillable(&mut state);
             let soon = late.into_iter().chain(idle).chain(unstarted).chain(leaving).chain(dying);
-            core.schedule_check(&mut state, soon.fold(cool, Instant::min));
+            core.schedule_check(&mut state, soon.fold(decay, Instant::min));
             core.restart_dormant(&mut state);
             // Tasks that the killed workers had not started can go to others now.
             state.drive();

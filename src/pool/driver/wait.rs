@@ -11,7 +11,7 @@ use crate::pool::record::outcome::{Outcome, cancelled};
 use crate::pool::record::state::{State, WaitTarget};
 use crate::pool::record::state_guard::StateGuard;
 use crate::pool::record::worker_slot::{WorkerSlot, WorkerState};
-use crate::sys::thread_parker::Waiter;
+use crate::sys::thread_parker::ThreadParker;
 use crate::worker::backoff;
 use crate::worker::call::TaskId;
 use crate::worker::host_side::PendingCommit;
@@ -105,7 +105,7 @@ impl Core {
         deadline: Option<Instant>,
     ) {
         let left = || deadline.map(|at| at.saturating_duration_since(Instant::now()));
-        let me = Waiter::new();
+        let me = ThreadParker::new();
         self.start_watching(&mut state, watch, &me);
         state.retire_corrupt();
         self.watch_exits(&mut state);
@@ -118,7 +118,7 @@ impl Core {
             drop(state);
             me.wait_until(deadline);
             let mut state = self.lock();
-            state.waiting.retain(|waiter| !waiter.is(&me));
+            state.waiting.retain(|waiter| !waiter.is_same(&me));
             self.stop_watching(&mut state, watch, &me);
             return;
         }
@@ -170,7 +170,7 @@ impl Core {
         (state.unfinished > 0).then(|| Instant::now() + next_check(state))
     }
 
-    fn start_watching(&self, state: &mut State, watch: WaitTarget<'_>, me: &Waiter) {
+    fn start_watching(&self, state: &mut State, watch: WaitTarget<'_>, me: &ThreadParker) {
         match watch {
             WaitTarget::All => state.waiting_for_all += 1,
             WaitTarget::Room => state.waiting_for_room += 1,
@@ -183,7 +183,7 @@ impl Core {
         }
     }
 
-    fn stop_watching(&self, state: &mut State, watch: WaitTarget<'_>, me: &Waiter) {
+    fn stop_watching(&self, state: &mut State, watch: WaitTarget<'_>, me: &ThreadParker) {
         match watch {
             WaitTarget::All => state.waiting_for_all -= 1,
             WaitTarget::Room => state.waiting_for_room -= 1,

@@ -8,7 +8,7 @@ use crate::pool::record::completion_queue::CompletionQueue;
 use crate::pool::record::listener::Listener;
 use crate::pool::record::outcome::Completion;
 use crate::pool::record::state::WaitTarget;
-use crate::sys::thread_parker::Waiter;
+use crate::sys::thread_parker::ThreadParker;
 use crate::worker::call::TaskId;
 
 /// Tasks of one pool, with their numbers.
@@ -65,7 +65,7 @@ impl WaitSet {
             return core.wait(deadline, watch, |_| self.queue.next());
         }
         let ended = loop {
-            let waiter = Waiter::new();
+            let waiter = ThreadParker::new();
             self.queue.set_waiter(Some(waiter.clone()));
             let ended = self.queue.next();
             if ended.is_some() || deadline.is_some_and(|at| Instant::now() >= at) {

@@ -4,11 +4,11 @@
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::error::Phase;
 use crate::object::transfer;
 use crate::pool::items::shared_value::SharedPlace;
 use crate::pool::items::tuple_fn::TupleFn;
 use crate::worker::invocation::{self, CodecError, Invocation};
-use crate::worker::queue_pair::Stage;
 
 type Ran = std::result::Result<(), CodecError>;
 
@@ -73,7 +73,7 @@ where
             })?;
             decoded.map_err(CodecError::Argument)
         })?;
-        (invocation.progress)(Stage::Running);
+        (invocation.progress)(Phase::Running);
         invocation::each(items).map(|item| function(value, item)).collect()
     };
     invocation.finish_all(&results)

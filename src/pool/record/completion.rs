@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tracing::Level;
 
-use crate::sys::thread_parker::Waiter;
+use crate::sys::thread_parker::ThreadParker;
 
 use crate::pool::record::callbacks::Callback;
 use crate::pool::record::completion_queue::CompletionQueue;
@@ -162,7 +162,7 @@ impl State {
     }
 
     /// Removes this thread from the listeners of a task.
-    pub(crate) fn unlisten_thread(&mut self, id: TaskId, thread: &Waiter) {
+    pub(crate) fn unlisten_thread(&mut self, id: TaskId, thread: &ThreadParker) {
         self.unlisten(id, |listener| listener.is_thread(thread));
     }
 

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::pool::record::outcome::Completion;
-use crate::sys::thread_parker::Waiter;
+use crate::sys::thread_parker::ThreadParker;
 
 /// A queue in which each task reports once that it is over.
 #[derive(Default)]
@@ -16,7 +16,7 @@ pub(crate) struct CompletionQueue {
 struct QueueState {
     ended: VecDeque<(usize, Completion)>,
     /// The thread that sleeps until the queue has an entry.
-    waiter: Option<Waiter>,
+    waiter: Option<ThreadParker>,
 }
 
 impl CompletionQueue {
@@ -35,7 +35,7 @@ impl CompletionQueue {
     }
 
     /// Sets the thread to wake from now on.
-    pub(crate) fn set_waiter(&self, waiter: Option<Waiter>) {
+    pub(crate) fn set_waiter(&self, waiter: Option<ThreadParker>) {
         self.lock().waiter = waiter;
     }
 

@@ -98,7 +98,7 @@ impl Config {
     pub(crate) fn make_room_for(&self, count: usize) -> Result<()> {
         // Each takes a socket and a pidfd, and a pipe for its standard error.
         let each = 2 + usize::from(self.settings.captures_stderr);
-        limits::make_room_for_descriptors("a worker", count * each)
+        limits::reserve_descriptors("a worker", count * each)
     }
 }
 

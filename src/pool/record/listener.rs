@@ -6,13 +6,13 @@ use std::task::Waker;
 
 use crate::pool::record::callbacks::Callback;
 use crate::pool::record::completion_queue::CompletionQueue;
-use crate::sys::thread_parker::Waiter;
+use crate::sys::thread_parker::ThreadParker;
 
 /// A listener is notified once, when a task is over. Notifying runs no user code: the callback
 /// thread does that.
 pub(crate) enum Listener {
     /// A thread that sleeps until then.
-    Thread(Waiter),
+    Thread(ThreadParker),
     /// A thread that waits for several tasks, with the number of this one.
     WaitSet(Arc<CompletionQueue>, usize),
     /// A callback.
@@ -23,8 +23,8 @@ pub(crate) enum Listener {
 }
 
 impl Listener {
-    pub(crate) fn is_thread(&self, waiter: &Waiter) -> bool {
-        matches!(self, Listener::Thread(own) if own.is(waiter))
+    pub(crate) fn is_thread(&self, waiter: &ThreadParker) -> bool {
+        matches!(self, Listener::Thread(own) if own.is_same(waiter))
     }
 
     pub(crate) fn is_queue(&self, queue: &Arc<CompletionQueue>) -> bool {

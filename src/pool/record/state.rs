@@ -14,7 +14,7 @@ use crate::pool::record::progress_clock::Waiting;
 use crate::pool::record::task::{Offer, TaskRecord, TaskState, TaskTable};
 use crate::pool::record::worker_slot::{RetireCause, WorkerSlot, WorkerState};
 use crate::process::diagnostics::DeferredEvents;
-use crate::sys::thread_parker::Waiter;
+use crate::sys::thread_parker::ThreadParker;
 use crate::sys::{clock, oom};
 use crate::worker::call::TaskId;
 use crate::worker::death;
@@ -69,7 +69,7 @@ pub(crate) struct State {
     /// A joining thread sleeps on the control block's driver word.
     pub(crate) joiner_sleeps: bool,
     /// Other joining threads, which sleep meanwhile.
-    pub(crate) waiting: Vec<Waiter>,
+    pub(crate) waiting: Vec<ThreadParker>,
     /// Threads that sleep until all tasks are done.
     pub(crate) waiting_for_all: usize,
     /// Number of listeners, over all tasks.
@@ -109,7 +109,7 @@ pub(crate) struct State {
 
 impl State {
     pub(crate) fn new(control: HostPoolControl) -> State {
-        oom::note();
+        oom::update();
         State {
             life: Lifecycle::Open,
             tasks: TaskTable::default(),

@@ -33,7 +33,7 @@ use crate::atomics::Ordering;
 use crate::error::{Error, Result};
 use crate::sync::eventcount::WaitPhase;
 use crate::sync::owner::Owner;
-use crate::sync::row::{self, Kind, Row};
+use crate::sync::slot_table::{self, SlotTable, SlotTableKind};
 use crate::sync::timeout::Timeout;
 
 const ARRIVED: u64 = (1 << 16) - 1;
@@ -44,9 +44,9 @@ const PHASES: u64 = ONE_RESET - ONE_PHASE;
 const RESETS: u64 = !(ONE_RESET - 1);
 
 /// The most members of one barrier.
-pub const PARTIES_MAX: u32 = row::SLOTS_MAX;
+pub const PARTIES_MAX: u32 = slot_table::SLOTS_MAX;
 
-const KIND: Kind = Kind {
+const KIND: SlotTableKind = SlotTableKind {
     magic: *b"brigbar2",
     name: "barrier",
     count: "the number of a barrier's members",
@@ -56,7 +56,7 @@ const KIND: Kind = Kind {
 /// A barrier as one owner sees it. [`join`](RawBarrier::join) it and wait, or call
 /// [`wait`](RawBarrier::wait) directly.
 #[derive(Clone)]
-pub struct RawBarrier(Row);
+pub struct RawBarrier(SlotTable);
 
 impl fmt::Debug for RawBarrier {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -73,7 +73,7 @@ impl RawBarrier {
     /// The size of a barrier for `parties` members, in bytes.
     #[must_use]
     pub const fn size_bytes(parties: u32) -> usize {
-        Row::size_bytes(parties)
+        SlotTable::size_bytes(parties)
     }
 
     /// Writes a new barrier at `place` and registers its words with `owner`'s table: two directory
@@ -85,11 +85,11 @@ impl RawBarrier {
     ///
     /// # Safety
     ///
-    /// As [`Row::create`].
+    /// As [`SlotTable::create`].
     #[cfg(not(loom))]
     pub unsafe fn create(place: NonNull<u8>, parties: u32, owner: &Owner) -> Result<RawBarrier> {
         // SAFETY: the contract, which is the same.
-        Ok(RawBarrier(unsafe { Row::create(&KIND, place, parties, owner, |_| 0) }?))
+        Ok(RawBarrier(unsafe { SlotTable::create(&KIND, place, parties, owner, |_| 0) }?))
     }
 
     /// Uses the barrier that another process created at `place`.
@@ -100,7 +100,7 @@ impl RawBarrier {
     ///
     /// # Safety
     ///
-    /// As [`Row::attach`].
+    /// As [`SlotTable::attach`].
     #[cfg(not(loom))]
     pub unsafe fn attach(
         place: NonNull<u8>,
@@ -108,13 +108,13 @@ impl RawBarrier {
         owner: &Owner,
     ) -> Result<RawBarrier> {
         // SAFETY: the contract, which is the same.
-        Ok(RawBarrier(unsafe { Row::attach(&KIND, place, place_bytes, owner) }?))
+        Ok(RawBarrier(unsafe { SlotTable::attach(&KIND, place, place_bytes, owner) }?))
     }
 
-    /// A barrier over an existing row, for models.
+    /// A barrier over an existing slot table, for models.
     #[cfg(all(test, loom))]
-    pub(in crate::sync) fn over(row: Row) -> RawBarrier {
-        RawBarrier(row)
+    pub(in crate::sync) fn over(slot_table: SlotTable) -> RawBarrier {
+        RawBarrier(slot_table)
     }
 
     /// The number of members.
@@ -182,7 +182,7 @@ impl RawBarrier {
     /// Repairs the barrier and removes its dead members, so that others can join. Present waiters
     /// get [`Error::Broken`].
     pub fn reset(&self) {
-        self.0.slots().bury_dead();
+        self.0.slots().free_dead();
         self.change(|state| (state & (RESETS | PHASES)).wrapping_add(ONE_RESET));
     }
 
@@ -292,9 +292,9 @@ impl RawMember<'_> {
 
 impl Drop for RawMember<'_> {
     fn drop(&mut self) {
-        let row = &self.barrier.0;
-        row.slots().release(self.slot, row.token());
+        let slot_table = &self.barrier.0;
+        slot_table.slots().release(self.slot, slot_table.token());
         // Others may wait to join.
-        row.notify();
+        slot_table.notify();
     }
 }

@@ -5,17 +5,17 @@ use std::time::Duration;
 
 use super::*;
 use crate::atomics::AtomicU32;
-use crate::sync::arena::Arena;
+use crate::sync::test_memory::TestMemory;
 
-fn with_barrier(parties: u32, test: impl FnOnce(&Arena, &RawBarrier)) {
-    let arena = Arena::new();
-    // SAFETY: the place is in the arena, aligned and large enough for a few members.
-    let barrier = unsafe { RawBarrier::create(arena.place(), parties, &arena.owner()) };
-    test(&arena, &barrier.unwrap());
+fn with_barrier(parties: u32, test: impl FnOnce(&TestMemory, &RawBarrier)) {
+    let memory = TestMemory::new();
+    // SAFETY: the place is in the memory, aligned and large enough for a few members.
+    let barrier = unsafe { RawBarrier::create(memory.place(), parties, &memory.owner()) };
+    test(&memory, &barrier.unwrap());
 }
 
 #[test]
-fn nobody_goes_on_before_all_have_come() {
+fn no_member_continues_before_all_have_arrived() {
     with_barrier(3, |_, barrier| {
         let arrivals = AtomicU32::new(0);
         let leaders = AtomicU32::new(0);
@@ -38,7 +38,7 @@ fn nobody_goes_on_before_all_have_come() {
 }
 
 #[test]
-fn a_barrier_of_one_holds_nobody_up() {
+fn a_barrier_of_one_never_waits() {
     with_barrier(1, |_, barrier| {
         assert!(barrier.join().unwrap().wait(Timeout::Never).unwrap().unwrap())
     });
@@ -71,7 +71,7 @@ fn a_member_that_gives_up_breaks_the_barrier_until_it_is_reset() {
 }
 
 #[test]
-fn aborting_and_resetting_release_who_waits_with_an_error() {
+fn aborting_and_resetting_release_waiters_with_an_error() {
     for reset in [false, true] {
         with_barrier(2, |_, barrier| {
             std::thread::scope(|scope| {
@@ -93,9 +93,9 @@ fn aborting_and_resetting_release_who_waits_with_an_error() {
 
 #[test]
 fn a_dead_member_breaks_the_barrier_and_a_reset_makes_room_for_another() {
-    with_barrier(2, |arena, barrier| {
-        let dead = arena.dead_owner();
-        let theirs = arena.attach_barrier(&dead);
+    with_barrier(2, |memory, barrier| {
+        let dead = memory.dead_owner();
+        let theirs = memory.attach_barrier(&dead);
         std::mem::forget(theirs.join().unwrap());
         let mut member = barrier.join().unwrap();
         assert!(
@@ -127,17 +127,17 @@ fn a_phase_counter_that_wraps_is_a_phase_counter() {
 
 #[test]
 fn attaching_to_other_bytes_is_a_layout_error() {
-    with_barrier(2, |arena, _| {
-        let owner = arena.owner();
+    with_barrier(2, |memory, _| {
+        let owner = memory.owner();
         let attach = |room| {
-            // SAFETY: the place is in the arena, and has that much room.
-            unsafe { RawBarrier::attach(arena.place(), room, &owner) }
+            // SAFETY: the place is in the memory, and has that much room.
+            unsafe { RawBarrier::attach(memory.place(), room, &owner) }
         };
         assert_eq!(attach(32).unwrap().parties(), 2);
         assert!(matches!(attach(31), Err(Error::Layout { .. })));
         assert!(matches!(attach(8), Err(Error::Layout { .. })));
         // SAFETY: within the barrier: the number of its members.
-        let parties = unsafe { arena.place().cast::<AtomicU32>().add(2) };
+        let parties = unsafe { memory.place().cast::<AtomicU32>().add(2) };
         // SAFETY: all users access it as an atomic.
         unsafe { parties.as_ref() }.store(u32::MAX, Ordering::Relaxed);
         assert!(matches!(attach(64), Err(Error::Layout { .. })));
@@ -145,7 +145,7 @@ fn attaching_to_other_bytes_is_a_layout_error() {
 }
 
 #[test]
-fn whoever_waits_without_joining_is_a_member_for_that_long() {
+fn a_waiter_that_has_not_joined_is_a_member_during_its_wait() {
     with_barrier(3, |_, barrier| {
         let (arrivals, leaders) = (AtomicU32::new(0), AtomicU32::new(0));
         std::thread::scope(|scope| {

@@ -1,6 +1,6 @@
 //! Models of the barrier.
 
-use super::{Shared, check, check_deaths, spawn};
+use super::{ModelMemory, check, check_deaths, spawn};
 use crate::atomics::{Ordering, mortal::live_for};
 use crate::sync::event::Reset;
 use crate::sync::timeout::Timeout;
@@ -8,7 +8,7 @@ use crate::sync::timeout::Timeout;
 #[test]
 fn loom_a_barrier_shows_what_its_members_wrote_before() {
     check(|| {
-        let shared = Shared::new(Reset::Manual);
+        let shared = ModelMemory::new(Reset::Manual);
         let owner = shared.owner();
         let barrier = shared.barrier(&owner);
         let other = spawn(&shared, move |shared| {
@@ -24,7 +24,7 @@ fn loom_a_barrier_shows_what_its_members_wrote_before() {
 #[test]
 fn loom_a_death_at_any_operation_of_a_wait_breaks_the_barrier_or_comes_after_it() {
     check_deaths(|operations| {
-        let shared = Shared::new(Reset::Manual);
+        let shared = ModelMemory::new(Reset::Manual);
         let (doomed, heir) = (shared.owner(), shared.owner());
         let (theirs, barrier) = (shared.barrier(&doomed), shared.barrier(&heir));
         let victim = spawn(&shared, move |_| {

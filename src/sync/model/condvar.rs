@@ -1,6 +1,6 @@
 //! Models of the condition variable.
 
-use super::{Shared, check_deaths, check_preempted, spawn, spawn_victim};
+use super::{ModelMemory, check_deaths, check_preempted, spawn, spawn_victim};
 use crate::atomics::Ordering;
 use crate::sync::event::Reset;
 use crate::sync::timeout::Timeout;
@@ -8,7 +8,7 @@ use crate::sync::timeout::Timeout;
 #[test]
 fn loom_a_waiter_sees_the_condition_changed() {
     check_preempted(2, || {
-        let shared = Shared::new(Reset::Manual);
+        let shared = ModelMemory::new(Reset::Manual);
         let owner = shared.owner();
         let theirs = owner.clone();
         let waiter = spawn(&shared, move |shared| {
@@ -27,9 +27,9 @@ fn loom_a_waiter_sees_the_condition_changed() {
 }
 
 #[test]
-fn loom_one_notification_wakes_one_and_none_goes_with_a_waiter_that_gives_up() {
+fn loom_one_notification_wakes_one_waiter_and_a_timeout_consumes_none() {
     check_preempted(2, || {
-        let shared = Shared::new(Reset::Manual);
+        let shared = ModelMemory::new(Reset::Manual);
         let owner = shared.owner();
         let theirs = owner.clone();
         let impatient = spawn(&shared, move |shared| {
@@ -48,7 +48,7 @@ fn loom_one_notification_wakes_one_and_none_goes_with_a_waiter_that_gives_up() {
 #[test]
 fn loom_a_death_at_any_operation_of_a_notifier_leaves_no_waiter_asleep() {
     check_deaths(|operations| {
-        let shared = Shared::new(Reset::Manual);
+        let shared = ModelMemory::new(Reset::Manual);
         let (doomed, heir) = (shared.owner(), shared.owner());
         let mine = heir.clone();
         let waiter = spawn(&shared, move |shared| {

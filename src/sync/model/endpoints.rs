@@ -4,7 +4,7 @@
 use std::ptr::NonNull;
 use std::sync::Arc;
 
-use super::{Shared, check, check_deaths, spawn, spawn_victim};
+use super::{ModelMemory, check, check_deaths, spawn, spawn_victim};
 use crate::sync::endpoints::{EndpointWords, Endpoints, Serials};
 use crate::sync::owner::Owner;
 
@@ -17,13 +17,13 @@ struct PipeWords {
 
 impl PipeWords {
     /// Makes the words, an owner for the host and one for a worker.
-    fn new() -> (Arc<Shared<PipeWords>>, [Owner; 2]) {
+    fn new() -> (Arc<ModelMemory<PipeWords>>, [Owner; 2]) {
         let words = PipeWords {
             endpoints: EndpointWords::new(),
             host_serials: Serials::default(),
             worker_serials: Serials::default(),
         };
-        let shared = Shared::with_table(2, 2, words);
+        let shared = ModelMemory::with_table(2, 2, words);
         shared.host().register(&shared.table()).unwrap();
         let owners = [shared.owner(), shared.owner()];
         (shared, owners)
@@ -43,7 +43,7 @@ impl PipeWords {
 }
 
 #[test]
-fn loom_an_end_on_its_way_to_a_worker_has_a_holder_at_every_moment() {
+fn loom_an_end_in_transit_to_a_worker_always_has_a_holder() {
     check(|| {
         let (words, [host, worker]) = PipeWords::new();
         let sent = words.host().claim(0, &host).unwrap();
@@ -55,7 +55,7 @@ fn loom_an_end_on_its_way_to_a_worker_has_a_holder_at_every_moment() {
         // The host makes and drops another handle meanwhile.
         let other = words.host().claim(0, &host).unwrap();
         assert!(!words.host().release(&other, &host), "the end was on its way");
-        assert!(!words.host().is_deserted(0), "the end was on its way");
+        assert!(!words.host().has_no_holder(0), "the end was on its way");
         let (received, worker) = receiving.join().unwrap();
         // The lease ends after the worker has decoded the message: its release has no effect.
         assert!(!words.host().release(&sent, &host), "the worker holds the end");
@@ -77,7 +77,7 @@ fn loom_a_claim_that_was_released_is_not_taken_over_from_its_successor() {
             let claim = words.worker().receive(0, transit, &worker).unwrap();
             words.worker().release(&claim, &worker)
         });
-        assert!(!words.host().is_deserted(0), "the host holds the end");
+        assert!(!words.host().has_no_holder(0), "the host holds the end");
         assert!(!receiving.join().unwrap(), "the host holds the end");
         assert!(words.host().release(&successor, &host), "it was the last holder");
     });

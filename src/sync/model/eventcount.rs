@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use loom::thread::JoinHandle;
 
-use super::{Shared, check, check_deaths, spawn, spawn_victim};
+use super::{ModelMemory, check, check_deaths, spawn, spawn_victim};
 use crate::atomics::{AtomicU32, Ordering};
 use crate::sync::eventcount::EventCount;
 use crate::sync::timeout::{Timeout, Watch};
@@ -16,9 +16,9 @@ struct Condition {
 }
 
 impl Condition {
-    fn new() -> Arc<Shared<Condition>> {
+    fn new() -> Arc<ModelMemory<Condition>> {
         let words = Condition { count: EventCount::new(), is_true: AtomicU32::new(0) };
-        let shared = Shared::with_table(1, 1, words);
+        let shared = ModelMemory::with_table(1, 1, words);
         shared.count.register(shared.table().directory()).unwrap();
         shared
     }
@@ -32,7 +32,7 @@ impl Condition {
 }
 
 /// A thread that sleeps until the condition is true. If nothing wakes it, loom finds a deadlock.
-fn sleeper(condition: &Arc<Shared<Condition>>) -> JoinHandle<()> {
+fn sleeper(condition: &Arc<ModelMemory<Condition>>) -> JoinHandle<()> {
     spawn(condition, |condition| {
         let test = |_| (condition.is_true.load(Ordering::Relaxed) == 1).then_some(());
         condition.count.wait_for(Timeout::Never, Watch::Supervisor, test).unwrap();

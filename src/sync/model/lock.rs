@@ -1,14 +1,14 @@
 //! Models of the lock, the event, and sweeps of their owners.
 
-use super::{Shared, check, check_deaths, check_preempted, spawn, spawn_victim};
+use super::{ModelMemory, check, check_deaths, check_preempted, spawn, spawn_victim};
 use crate::atomics::Ordering;
 use crate::sync::event::Reset;
 use crate::sync::timeout::Timeout;
 
 #[test]
-fn loom_a_lock_excludes_and_wakes_whoever_waits() {
+fn loom_a_lock_excludes_and_wakes_its_waiters() {
     check(|| {
-        let shared = Shared::new(Reset::Manual);
+        let shared = ModelMemory::new(Reset::Manual);
         let threads = [0, 1].map(|_| {
             let owner = shared.owner();
             spawn(&shared, move |shared| {
@@ -26,7 +26,7 @@ fn loom_a_lock_excludes_and_wakes_whoever_waits() {
 #[test]
 fn loom_a_death_at_any_operation_of_a_lock_frees_it_and_is_reported_once() {
     check_deaths(|operations| {
-        let shared = Shared::new(Reset::Manual);
+        let shared = ModelMemory::new(Reset::Manual);
         let (doomed, heir) = (shared.owner(), shared.owner());
         let (theirs, lock) = (shared.lock(&doomed), shared.lock(&heir));
         let victim = spawn_victim(&shared, operations, move |shared| {
@@ -49,9 +49,9 @@ fn loom_a_death_at_any_operation_of_a_lock_frees_it_and_is_reported_once() {
 }
 
 #[test]
-fn loom_a_waiter_that_gives_up_passes_the_wake_up_on() {
+fn loom_a_waiter_that_times_out_passes_the_wake_up_on() {
     check_preempted(2, || {
-        let shared = Shared::new(Reset::Manual);
+        let shared = ModelMemory::new(Reset::Manual);
         let owners = [shared.owner(), shared.owner(), shared.owner()];
         let holder = shared.lock(&owners[2]);
         let guard = holder.lock();
@@ -70,7 +70,7 @@ fn loom_a_waiter_that_gives_up_passes_the_wake_up_on() {
 fn loom_an_event_releases_its_waiter_and_shows_what_was_written_before() {
     for reset in [Reset::Auto, Reset::Manual] {
         check(move || {
-            let shared = Shared::new(reset);
+            let shared = ModelMemory::new(reset);
             let waiter = spawn(&shared, |shared| {
                 shared.event().wait(Timeout::Never);
                 assert_eq!(shared.value.load(Ordering::Relaxed), 7);
@@ -86,7 +86,7 @@ fn loom_an_event_releases_its_waiter_and_shows_what_was_written_before() {
 #[test]
 fn loom_a_pulse_of_a_manual_event_releases_no_later_than_the_next() {
     check(|| {
-        let shared = Shared::new(Reset::Manual);
+        let shared = ModelMemory::new(Reset::Manual);
         let waiter = spawn(&shared, |shared| shared.event().wait(Timeout::Never));
         shared.event().set();
         shared.event().reset();
@@ -99,7 +99,7 @@ fn loom_a_pulse_of_a_manual_event_releases_no_later_than_the_next() {
 #[test]
 fn loom_an_auto_event_goes_from_waiter_to_waiter() {
     check(|| {
-        let shared = Shared::new(Reset::Auto);
+        let shared = ModelMemory::new(Reset::Auto);
         let waiters = [0, 1].map(|_| {
             spawn(&shared, |shared| {
                 shared.event().wait(Timeout::Never);
@@ -118,7 +118,7 @@ fn loom_an_auto_event_goes_from_waiter_to_waiter() {
 #[test]
 fn loom_a_death_at_any_operation_of_a_setter_loses_no_wake_up() {
     check_deaths(|operations| {
-        let shared = Shared::new(Reset::Auto);
+        let shared = ModelMemory::new(Reset::Auto);
         let doomed = shared.owner();
         let victim = spawn_victim(&shared, operations, |shared| shared.event().set());
         let waiter = spawn(&shared, |shared| shared.event().wait(Timeout::Never));

@@ -29,15 +29,15 @@ use super::once::{OnceWords, RawOnce};
 use super::owner::{Owner, OwnerEntry, OwnerTable, TableHeader};
 use super::reentrant::{RawReentrantLock, ReentrantWords};
 use super::ring::{LockKind, Ring, RingHeader};
-use super::row::{Row, RowHeader};
 use super::rwlock::RawRwLock;
 use super::semaphore::RawSemaphore;
+use super::slot_table::{SlotTable, SlotTableHeader};
 use super::timeout::Watch;
 use crate::atomics::{AtomicU32, AtomicU64, mortal::live_for};
 use crate::sys::identity::Identity;
 
 /// The memory of a model: an owner table, and the words of its primitives.
-struct Shared<W> {
+struct ModelMemory<W> {
     header: TableHeader,
     owners: Box<[OwnerEntry]>,
     slots: Box<[AtomicU64]>,
@@ -45,11 +45,11 @@ struct Shared<W> {
 }
 
 // SAFETY: the words of all models are atomics, and cells that loom checks.
-unsafe impl<W> Sync for Shared<W> {}
+unsafe impl<W> Sync for ModelMemory<W> {}
 // SAFETY: as for `Sync`.
-unsafe impl<W> Send for Shared<W> {}
+unsafe impl<W> Send for ModelMemory<W> {}
 
-impl<W> Deref for Shared<W> {
+impl<W> Deref for ModelMemory<W> {
     type Target = W;
 
     fn deref(&self) -> &W {
@@ -57,10 +57,10 @@ impl<W> Deref for Shared<W> {
     }
 }
 
-impl<W> Shared<W> {
+impl<W> ModelMemory<W> {
     /// Adds to `words` a table for this many owners and directory entries.
-    fn with_table(owners: u32, entries: u32, words: W) -> Arc<Shared<W>> {
-        Arc::new(Shared {
+    fn with_table(owners: u32, entries: u32, words: W) -> Arc<ModelMemory<W>> {
+        Arc::new(ModelMemory {
             header: TableHeader::new(owners, entries, 0),
             owners: (0..owners).map(|_| OwnerEntry::free()).collect(),
             slots: (0..entries).map(|_| AtomicU64::new(0)).collect(),
@@ -95,8 +95,8 @@ struct Primitives {
     guarded: UnsafeCell<u32>,
     ring: RingHeader,
     data: [AtomicU64; DATA_WORDS],
-    row: RowHeader,
-    row_slots: [AtomicU32; 2],
+    slot_table: SlotTableHeader,
+    table_slots: [AtomicU32; 2],
     reentrant: ReentrantWords,
     once: OnceWords,
 }
@@ -104,8 +104,8 @@ struct Primitives {
 /// Space for one message of up to eight bytes.
 const DATA_WORDS: usize = 2;
 
-impl Shared<Primitives> {
-    fn new(reset: Reset) -> Arc<Shared<Primitives>> {
+impl ModelMemory<Primitives> {
+    fn new(reset: Reset) -> Arc<ModelMemory<Primitives>> {
         let words = Primitives {
             lock: LockWord::new(),
             event: EventWord::new(reset),
@@ -113,17 +113,17 @@ impl Shared<Primitives> {
             guarded: UnsafeCell::new(0),
             ring: RingHeader::new(8 * DATA_WORDS as u64, LockKind::Robust),
             data: std::array::from_fn(|_| AtomicU64::new(0)),
-            row: RowHeader::new(2),
-            row_slots: std::array::from_fn(|_| AtomicU32::new(0)),
+            slot_table: SlotTableHeader::new(2),
+            table_slots: std::array::from_fn(|_| AtomicU32::new(0)),
             reentrant: ReentrantWords::new(),
             once: OnceWords::new(),
         };
-        let shared = Shared::with_table(4, 12, words);
+        let shared = ModelMemory::with_table(4, 12, words);
         let owner = shared.owner();
         shared.lock(&owner).register().unwrap();
         shared.event().register(owner.table()).unwrap();
         shared.ring(&owner).register(&owner).unwrap();
-        shared.row(&owner).register().unwrap();
+        shared.slot_table(&owner).register().unwrap();
         shared.reentrant(&owner).register().unwrap();
         shared.once(&owner).register().unwrap();
         shared
@@ -147,27 +147,27 @@ impl Primitives {
         unsafe { Ring::robust(parts, owner) }
     }
 
-    /// The row of a barrier, a semaphore, a condition variable or a read-write lock.
-    fn row(&self, owner: &Owner) -> Row {
-        let slots = NonNull::from(&self.row_slots[..]);
+    /// The slot table of a barrier, a semaphore, a condition variable or a read-write lock.
+    fn slot_table(&self, owner: &Owner) -> SlotTable {
+        let slots = NonNull::from(&self.table_slots[..]);
         // SAFETY: the model keeps header and slots until its end.
-        unsafe { Row::from_parts(NonNull::from(&self.row), slots, owner) }
+        unsafe { SlotTable::from_parts(NonNull::from(&self.slot_table), slots, owner) }
     }
 
     fn barrier(&self, owner: &Owner) -> RawBarrier {
-        RawBarrier::over(self.row(owner))
+        RawBarrier::over(self.slot_table(owner))
     }
 
     fn semaphore(&self, owner: &Owner) -> RawSemaphore {
-        RawSemaphore::over(self.row(owner))
+        RawSemaphore::over(self.slot_table(owner))
     }
 
     fn condvar(&self, owner: &Owner) -> RawCondvar {
-        RawCondvar::over(self.row(owner))
+        RawCondvar::over(self.slot_table(owner))
     }
 
     fn rwlock(&self, owner: &Owner) -> RawRwLock {
-        RawRwLock::over(self.row(owner))
+        RawRwLock::over(self.slot_table(owner))
     }
 
     fn reentrant(&self, owner: &Owner) -> RawReentrantLock {
@@ -222,8 +222,8 @@ fn check_deaths(model: impl Fn(usize) -> bool + Send + Sync + Clone + 'static) {
 
 /// A thread of the model.
 fn spawn<W: 'static, T: 'static>(
-    shared: &Arc<Shared<W>>,
-    body: impl FnOnce(&Shared<W>) -> T + 'static,
+    shared: &Arc<ModelMemory<W>>,
+    body: impl FnOnce(&ModelMemory<W>) -> T + 'static,
 ) -> JoinHandle<T> {
     let shared = Arc::clone(shared);
     thread::spawn(move || body(&shared))
@@ -232,9 +232,9 @@ fn spawn<W: 'static, T: 'static>(
 /// A thread that dies at operation number `operations` of `section`, if it gets so far. Returns
 /// whether it died.
 fn spawn_victim<W: 'static>(
-    shared: &Arc<Shared<W>>,
+    shared: &Arc<ModelMemory<W>>,
     operations: usize,
-    section: impl FnOnce(&Shared<W>) + 'static,
+    section: impl FnOnce(&ModelMemory<W>) + 'static,
 ) -> JoinHandle<bool> {
     spawn(shared, move |shared| live_for(operations, || section(shared)).is_none())
 }

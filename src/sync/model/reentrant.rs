@@ -1,6 +1,6 @@
 //! Models of the reentrant lock and of `Once`.
 
-use super::{Primitives, Shared, check, check_deaths, spawn, spawn_victim};
+use super::{ModelMemory, Primitives, check, check_deaths, spawn, spawn_victim};
 use crate::atomics::Ordering;
 use crate::sync::event::Reset;
 use crate::sync::owner::Owner;
@@ -17,7 +17,7 @@ fn twice(shared: &Primitives, owner: &Owner) -> bool {
 #[test]
 fn loom_threads_of_one_owner_exclude_each_other_at_any_depth() {
     check(|| {
-        let shared = Shared::new(Reset::Manual);
+        let shared = ModelMemory::new(Reset::Manual);
         let owner = shared.owner();
         let theirs = owner.clone();
         let other = spawn(&shared, move |shared| twice(shared, &theirs));
@@ -30,7 +30,7 @@ fn loom_threads_of_one_owner_exclude_each_other_at_any_depth() {
 #[test]
 fn loom_a_death_at_any_operation_of_a_reentrant_lock_frees_it_and_is_reported_once() {
     check_deaths(|operations| {
-        let shared = Shared::new(Reset::Manual);
+        let shared = ModelMemory::new(Reset::Manual);
         let (doomed, heir) = (shared.owner(), shared.owner());
         let theirs = doomed.clone();
         let victim = spawn_victim(&shared, operations, move |shared| {
@@ -49,7 +49,7 @@ fn loom_a_death_at_any_operation_of_a_reentrant_lock_frees_it_and_is_reported_on
 #[test]
 fn loom_a_death_at_any_operation_of_a_function_that_runs_once_has_it_run_again() {
     check_deaths(|operations| {
-        let shared = Shared::new(Reset::Manual);
+        let shared = ModelMemory::new(Reset::Manual);
         let (doomed, heir) = (shared.owner(), shared.owner());
         let theirs = doomed.clone();
         let victim = spawn_victim(&shared, operations, move |shared| {

@@ -1,13 +1,13 @@
 //! Models of the ring.
 
-use super::{Shared, check, check_deaths, spawn, spawn_victim};
+use super::{ModelMemory, check, check_deaths, spawn, spawn_victim};
 use crate::sync::event::Reset;
 use crate::sync::timeout::Timeout;
 
 #[test]
 fn loom_a_ring_hands_messages_over_in_order_and_wakes_both_sides() {
     check(|| {
-        let shared = Shared::new(Reset::Manual);
+        let shared = ModelMemory::new(Reset::Manual);
         let (producer, consumer) = (shared.owner(), shared.owner());
         let ring = shared.ring(&producer);
         let producing = spawn(&shared, move |_| {
@@ -25,7 +25,7 @@ fn loom_a_ring_hands_messages_over_in_order_and_wakes_both_sides() {
 #[test]
 fn loom_two_producers_lose_no_message() {
     check(|| {
-        let shared = Shared::new(Reset::Manual);
+        let shared = ModelMemory::new(Reset::Manual);
         let owner = shared.owner();
         let producers = [1u8, 2].map(|number| {
             let ring = shared.ring(&owner);
@@ -44,7 +44,7 @@ fn loom_two_producers_lose_no_message() {
 #[test]
 fn loom_a_message_pushed_before_the_closing_is_taken() {
     check(|| {
-        let shared = Shared::new(Reset::Manual);
+        let shared = ModelMemory::new(Reset::Manual);
         let owner = shared.owner();
         let (pushing, closing) = (shared.ring(&owner), shared.ring(&owner));
         let producer = spawn(&shared, move |_| pushing.push([1; 4], Timeout::Now).is_ok());
@@ -58,7 +58,7 @@ fn loom_a_message_pushed_before_the_closing_is_taken() {
 #[test]
 fn loom_a_death_at_any_operation_of_a_push_leaves_a_message_or_none() {
     check_deaths(|operations| {
-        let shared = Shared::new(Reset::Manual);
+        let shared = ModelMemory::new(Reset::Manual);
         let (doomed, heir) = (shared.owner(), shared.owner());
         let (theirs, ring) = (shared.ring(&doomed), shared.ring(&heir));
         let victim = spawn_victim(&shared, operations, move |_| {
@@ -83,7 +83,7 @@ fn loom_a_death_at_any_operation_of_a_push_leaves_a_message_or_none() {
 #[test]
 fn loom_a_death_at_any_operation_of_a_pop_takes_one_message_or_none() {
     check_deaths(|operations| {
-        let shared = Shared::new(Reset::Manual);
+        let shared = ModelMemory::new(Reset::Manual);
         let (doomed, heir) = (shared.owner(), shared.owner());
         shared.ring(&heir).push([1; 8], Timeout::Never).unwrap();
         let (theirs, ring) = (shared.ring(&doomed), shared.ring(&heir));

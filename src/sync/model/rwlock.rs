@@ -1,6 +1,6 @@
 //! Models of the read-write lock.
 
-use super::{Primitives, Shared, check_deaths, check_preempted, spawn, spawn_victim};
+use super::{ModelMemory, Primitives, check_deaths, check_preempted, spawn, spawn_victim};
 use crate::sync::event::Reset;
 use crate::sync::owner::Owner;
 use crate::sync::timeout::Timeout;
@@ -23,7 +23,7 @@ fn read(shared: &Primitives, owner: &Owner) -> bool {
 #[test]
 fn loom_a_writer_excludes_readers_and_both_get_in() {
     check_preempted(2, || {
-        let shared = Shared::new(Reset::Manual);
+        let shared = ModelMemory::new(Reset::Manual);
         let owner = shared.owner();
         let (theirs, others) = (owner.clone(), owner.clone());
         let reader = spawn(&shared, move |shared| read(shared, &theirs));
@@ -34,9 +34,9 @@ fn loom_a_writer_excludes_readers_and_both_get_in() {
 }
 
 #[test]
-fn loom_a_writer_that_gives_up_lets_readers_in_again() {
+fn loom_a_writer_that_times_out_lets_readers_in_again() {
     check_preempted(2, || {
-        let shared = Shared::new(Reset::Manual);
+        let shared = ModelMemory::new(Reset::Manual);
         let owner = shared.owner();
         let lock = shared.rwlock(&owner);
         let (theirs, others) = (owner.clone(), owner.clone());
@@ -52,9 +52,9 @@ fn loom_a_writer_that_gives_up_lets_readers_in_again() {
 }
 
 #[test]
-fn loom_a_death_at_any_operation_of_a_writer_lets_readers_in_and_tells_them() {
+fn loom_a_death_at_any_operation_of_a_writer_lets_readers_in_and_is_reported() {
     check_deaths(|operations| {
-        let shared = Shared::new(Reset::Manual);
+        let shared = ModelMemory::new(Reset::Manual);
         let (doomed, heir) = (shared.owner(), shared.owner());
         let theirs = doomed.clone();
         let victim = spawn_victim(&shared, operations, move |shared| {
@@ -76,7 +76,7 @@ fn loom_a_death_at_any_operation_of_a_writer_lets_readers_in_and_tells_them() {
 #[test]
 fn loom_a_death_at_any_operation_of_a_reader_lets_the_writer_in() {
     check_deaths(|operations| {
-        let shared = Shared::new(Reset::Manual);
+        let shared = ModelMemory::new(Reset::Manual);
         let (doomed, heir) = (shared.owner(), shared.owner());
         let theirs = doomed.clone();
         let victim = spawn_victim(&shared, operations, move |shared| {

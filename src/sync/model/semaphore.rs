@@ -1,14 +1,14 @@
 //! Models of the semaphore.
 
-use super::{Shared, check, check_deaths, spawn, spawn_victim};
+use super::{ModelMemory, check, check_deaths, spawn, spawn_victim};
 use crate::sync::event::Reset;
 use crate::sync::lock_word::OWNER_DIED;
 use crate::sync::timeout::Timeout;
 
 #[test]
-fn loom_two_permits_go_round_three_holders() {
+fn loom_two_permits_serve_three_holders() {
     check(|| {
-        let shared = Shared::new(Reset::Manual);
+        let shared = ModelMemory::new(Reset::Manual);
         let owner = shared.owner();
         let theirs = owner.clone();
         let other = spawn(&shared, move |shared| {
@@ -26,9 +26,9 @@ fn loom_two_permits_go_round_three_holders() {
 }
 
 #[test]
-fn loom_a_released_permit_reaches_who_waits() {
+fn loom_a_released_permit_reaches_a_waiter() {
     check(|| {
-        let shared = Shared::new(Reset::Manual);
+        let shared = ModelMemory::new(Reset::Manual);
         let owner = shared.owner();
         let semaphore = shared.semaphore(&owner);
         semaphore.acquire(Timeout::Never).unwrap().forget();
@@ -46,7 +46,7 @@ fn loom_a_released_permit_reaches_who_waits() {
 #[test]
 fn loom_a_death_at_any_operation_of_a_holder_gives_its_permit_back() {
     check_deaths(|operations| {
-        let shared = Shared::new(Reset::Manual);
+        let shared = ModelMemory::new(Reset::Manual);
         let (doomed, heir) = (shared.owner(), shared.owner());
         // One of the two permits is never released.
         std::mem::forget(shared.semaphore(&heir).acquire(Timeout::Never).unwrap());
@@ -62,7 +62,7 @@ fn loom_a_death_at_any_operation_of_a_holder_gives_its_permit_back() {
         let held = shared.sweep(&doomed);
         let told = waiter.join().unwrap();
         assert!(held == 1 || !told);
-        let left = shared.row_slots[1].peek() == OWNER_DIED;
+        let left = shared.table_slots[1].peek() == OWNER_DIED;
         assert_eq!(usize::from(told) + usize::from(left), held);
         assert_eq!(shared.semaphore(&heir).available(), 1);
         died

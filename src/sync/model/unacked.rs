@@ -4,7 +4,7 @@
 use std::ptr::NonNull;
 use std::sync::Arc;
 
-use super::{Shared, check, check_deaths, spawn, spawn_victim};
+use super::{ModelMemory, check, check_deaths, spawn, spawn_victim};
 use crate::atomics::{AtomicU32, AtomicU64, Ordering};
 use crate::sync::owner::Owner;
 use crate::sync::ring::{LockKind, Ring, RingHeader};
@@ -22,14 +22,14 @@ struct JoinableWords {
 
 impl JoinableWords {
     /// With one message in the ring, and two owners.
-    fn new() -> (Arc<Shared<JoinableWords>>, [Owner; 2]) {
+    fn new() -> (Arc<ModelMemory<JoinableWords>>, [Owner; 2]) {
         let words = JoinableWords {
             ring: RingHeader::new(16, LockKind::Robust),
             data: std::array::from_fn(|_| AtomicU64::new(0)),
             unacked: UnackedWords::new(),
             is_done: AtomicU32::new(0),
         };
-        let shared = Shared::with_table(2, 5, words);
+        let shared = ModelMemory::with_table(2, 5, words);
         let owners = [shared.owner(), shared.owner()];
         let ring = shared.ring(&owners[0]);
         ring.register(&owners[0]).unwrap();

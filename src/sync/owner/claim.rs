@@ -18,28 +18,28 @@ use crate::sys::identity::Identity;
 /// guards) come free as if the owner had died, and the entry is freed. In a forked child, dropping
 /// a clone has no effect. It must not be used there: it would lock for the parent.
 #[derive(Clone)]
-pub struct Owner(Arc<Claim>);
+pub struct Owner(Arc<OwnerInner>);
 
-struct Claim {
+struct OwnerInner {
     table: OwnerTable,
     token: Token,
     watch: Watch,
     made_in: Instance,
     /// Receives the token when the claim is dropped.
-    purse: Option<Purse>,
+    reusable_token: Option<ReusableToken>,
     /// Never read; keeps the table's memory until the claim is dropped.
-    _keep: Option<Keep>,
+    _keep_alive: Option<KeepAlive>,
 }
 
 /// A value that is dropped last.
-pub(crate) type Keep = Arc<dyn Any + Send + Sync>;
+pub(crate) type KeepAlive = Arc<dyn Any + Send + Sync>;
 
 /// The token of an earlier claim of this process in one table, to be claimed again. Without it, a
 /// process that leaves and returns would use a new token each time.
 ///
 /// No other process can have it meanwhile: the table never gives it out again, no word holds it
 /// after [`OwnerTable::leave`], and a sweep of it requires that this process has ended.
-pub(crate) type Purse = Arc<Mutex<Option<Token>>>;
+pub(crate) type ReusableToken = Arc<Mutex<Option<Token>>>;
 
 impl Owner {
     /// Claims an entry for the calling process.
@@ -56,16 +56,16 @@ impl Owner {
         Owner::claim_as(table, watch, Identity::current()?)
     }
 
-    /// As `claim`, with the token in `purse`, if any, to which it returns. Holds `keep` until no
-    /// clone, and no lock made with one, is left.
+    /// As `claim`, with the token in `reusable_token`, if any, to which it returns. Holds
+    /// `keep_alive` until no clone, and no lock made with one, is left.
     #[cfg(not(loom))]
-    pub(crate) fn claim_keeping(
+    pub(crate) fn claim_with_token(
         table: &OwnerTable,
         watch: Watch,
-        purse: Option<Purse>,
-        keep: Keep,
+        reusable_token: Option<ReusableToken>,
+        keep_alive: KeepAlive,
     ) -> Result<Owner> {
-        Owner::claim_with(table, watch, Identity::current()?, purse, Some(keep))
+        Owner::claim_with(table, watch, Identity::current()?, reusable_token, Some(keep_alive))
     }
 
     pub(in crate::sync) fn claim_as(
@@ -80,12 +80,20 @@ impl Owner {
         table: &OwnerTable,
         watch: Watch,
         who: Identity,
-        purse: Option<Purse>,
-        keep: Option<Keep>,
+        reusable_token: Option<ReusableToken>,
+        keep_alive: Option<KeepAlive>,
     ) -> Result<Owner> {
-        let known = purse.as_ref().and_then(|purse| in_purse(purse).take());
+        let known =
+            reusable_token.as_ref().and_then(|reusable_token| lock_token(reusable_token).take());
         let (token, made_in) = (table.claim_for(who, known)?, Instance::current());
-        Ok(Owner(Arc::new(Claim { table: *table, token, watch, made_in, purse, _keep: keep })))
+        Ok(Owner(Arc::new(OwnerInner {
+            table: *table,
+            token,
+            watch,
+            made_in,
+            reusable_token,
+            _keep_alive: keep_alive,
+        })))
     }
 
     /// The token that stands for this owner in lock words.
@@ -107,9 +115,9 @@ impl Owner {
     }
 }
 
-fn in_purse(purse: &Purse) -> std::sync::MutexGuard<'_, Option<Token>> {
+fn lock_token(reusable_token: &ReusableToken) -> std::sync::MutexGuard<'_, Option<Token>> {
     // A single value is always consistent.
-    purse.lock().unwrap_or_else(PoisonError::into_inner)
+    reusable_token.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl fmt::Debug for Owner {
@@ -118,14 +126,14 @@ impl fmt::Debug for Owner {
     }
 }
 
-impl Drop for Claim {
+impl Drop for OwnerInner {
     fn drop(&mut self) {
         if self.made_in.is_current() {
             // SAFETY: locks and guards of this owner hold a clone or borrow from one, so only
             // forgotten ones are left, which are never used again.
             unsafe { self.table.leave(self.token) };
-            if let Some(purse) = &self.purse {
-                *in_purse(purse) = Some(self.token);
+            if let Some(reusable_token) = &self.reusable_token {
+                *lock_token(reusable_token) = Some(self.token);
             }
         }
     }

@@ -18,7 +18,7 @@ mod table;
 
 pub use claim::Owner;
 #[cfg(not(loom))]
-pub(crate) use claim::Purse;
+pub(crate) use claim::ReusableToken;
 pub use table::OwnerTable;
 #[cfg(all(test, loom))]
 pub(in crate::sync) use table::{OwnerEntry, TableHeader};

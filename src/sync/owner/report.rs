@@ -15,7 +15,7 @@ pub(crate) struct Claimant {
 
 /// A futex word of a lock that is not free.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Taken {
+pub(crate) enum TakenLock {
     /// By the owner of this token.
     By(Token),
     /// Its owner died, and it was not taken since.
@@ -37,15 +37,15 @@ impl OwnerTable {
     }
 
     /// The taken lock words, in the order of the directory, the first [`SHOWN_MAX`].
-    pub(crate) fn taken(&self) -> Vec<Taken> {
+    pub(crate) fn taken(&self) -> Vec<TakenLock> {
         let mut taken = Vec::new();
         self.directory().for_each(|kind, word| {
             let word = word.load(Ordering::Relaxed);
             match Token::from_bits(word & TOKEN) {
                 _ if taken.len() == SHOWN_MAX => {}
-                Some(token) if kind == WordKind::Lock => taken.push(Taken::By(token)),
+                Some(token) if kind == WordKind::Lock => taken.push(TakenLock::By(token)),
                 None if kind == WordKind::Lock && word & OWNER_DIED != 0 => {
-                    taken.push(Taken::Dead);
+                    taken.push(TakenLock::Dead);
                 }
                 _ => {}
             }

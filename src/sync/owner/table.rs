@@ -195,8 +195,8 @@ impl OwnerTable {
     /// - `place` is aligned to [`OwnerTable::ALIGN`] and valid for `place_bytes` bytes, for as
     ///   long as any copy of the table, an [`Owner`](crate::sync::Owner) or a lock of it is used;
     /// - all other accesses to those bytes are atomic, also those of a hostile process;
-    /// - `region` is aligned to 4 and valid for `region_bytes` bytes for as long, and is the
-    /// region that the creator passed.
+    /// - `region` is aligned to 4 and valid for `region_bytes` bytes for as long, and is the region
+    ///   that the creator passed.
     #[cfg(not(loom))]
     pub unsafe fn attach(
         place: NonNull<u8>,

@@ -1,7 +1,7 @@
 //! The lock of a side of the ring.
 
 use crate::error::Result;
-use crate::sync::lock::{LockGuard, RobustLock};
+use crate::sync::lock::{RobustLock, RobustLockGuard};
 use crate::sync::timeout::Timeout;
 
 /// A lock that can protect a side of a ring. Implemented only by this crate's locks: rings over
@@ -28,12 +28,12 @@ pub trait RingLock: Send + Sync {
 }
 
 impl RingLock for RobustLock {
-    type Guard<'a> = LockGuard<'a>;
+    type Guard<'a> = RobustLockGuard<'a>;
 
     const UNLOCKS_BY_SWAP: bool = true;
 
     #[inline]
-    fn acquire(&self, timeout: Timeout) -> Result<Option<LockGuard<'_>>> {
+    fn acquire(&self, timeout: Timeout) -> Result<Option<RobustLockGuard<'_>>> {
         Ok(self.lock_within(timeout))
     }
 }

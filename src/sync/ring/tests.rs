@@ -320,7 +320,7 @@ fn messages_of_every_producer_come_out_once_and_in_its_order() {
 }
 
 #[test]
-fn a_drained_ring_gives_out_what_it_has_and_then_says_closed() {
+fn a_ring_that_was_closed_gives_out_its_messages_and_then_is_closed() {
     let (_fixture, ring) = Fixture::new(100);
     ring.push(b"last", Timeout::Never).unwrap();
     ring.close().unwrap();
@@ -331,7 +331,7 @@ fn a_drained_ring_gives_out_what_it_has_and_then_says_closed() {
 }
 
 #[test]
-fn a_ring_closed_at_once_gives_out_nothing() {
+fn a_ring_that_was_closed_at_once_gives_out_no_message() {
     let (_fixture, ring) = Fixture::new(100);
     ring.push(b"lost", Timeout::Never).unwrap();
     ring.close_now();
@@ -340,7 +340,7 @@ fn a_ring_closed_at_once_gives_out_nothing() {
 }
 
 #[test]
-fn closing_wakes_who_waits_on_either_side() {
+fn closing_wakes_the_waiters_of_both_sides() {
     for now in [false, true] {
         let (_one, full) = Fixture::new(8);
         let (_two, empty) = Fixture::new(8);

@@ -1,4 +1,4 @@
-//! The connection to a fork server, and the watchers of its children.
+//! The connection to a fork server, and its children's watchers.
 
 use std::collections::HashMap;
 use std::io;
@@ -10,9 +10,9 @@ use crate::error::{Error, Result};
 use crate::process::child_handle::{ChildEvent, ChildHandle, Watcher};
 use crate::process::exit_watch::{ChildExitWatch, OnExit, ServerExitWatch};
 use crate::process::handshake::{self, Answer, Handshake, spawn_error};
-use crate::process::message::{MESSAGE_BYTES, Message, Report, Request};
+use crate::process::message::{MESSAGE_BYTES, Report, Request, WireMessage};
 use crate::process::outbox::{Outbox, RETRY_AFTER, SendState};
-use crate::process::supervisor::{Handler, Supervisor, Token};
+use crate::process::supervisor::{Handler, HandlerId, Supervisor};
 use crate::process::sweep;
 use crate::sys::poll::is_readable;
 use crate::sys::process;
@@ -36,11 +36,11 @@ struct WatchedChild {
     /// It runs, but its pidfd did not arrive, so it must be killed.
     is_unwanted: bool,
     /// Watches for its end, with the registration; set when it has started.
-    end: Option<(Arc<ChildExitWatch>, Token)>,
+    end: Option<(Arc<ChildExitWatch>, HandlerId)>,
 }
 
 /// This process's end of a fork server's socket, and its records of the server's children.
-pub(super) struct Connection {
+pub(super) struct ServerConnection {
     socket: Socket,
     /// The token that the server's answer must repeat.
     token: u64,
@@ -51,18 +51,18 @@ pub(super) struct Connection {
     answer: Answer,
     /// `None` once the server is gone.
     children: Mutex<Option<HashMap<u64, WatchedChild>>>,
-    own: Weak<Connection>,
+    own: Weak<ServerConnection>,
     supervisor: Weak<Supervisor>,
     /// The registrations with the supervisor: this, and the server's end. `None` once there is
     /// nothing left to listen to.
-    tokens: Mutex<Option<Vec<Token>>>,
+    handler_ids: Mutex<Option<Vec<HandlerId>>>,
     /// The checks of an overdue report; `None` if none is overdue.
     overdue: Mutex<Option<OverdueReport>>,
     /// Requests that the socket had no room for.
     outbox: Outbox,
 }
 
-impl Handler for Connection {
+impl Handler for ServerConnection {
     fn fd(&self) -> BorrowedFd<'_> {
         self.socket.as_fd()
     }
@@ -74,7 +74,7 @@ impl Handler for Connection {
                 Ok(Received::Message(len, fds)) => {
                     Report::parse(&buffer[..len]).ok().map(|report| (report, fds))
                 }
-                Ok(Received::Nothing) => return,
+                Ok(Received::WouldBlock) => return,
                 Ok(Received::Closed) | Err(_) => None,
             };
             match report {
@@ -129,15 +129,15 @@ impl Handler for Connection {
     }
 }
 
-impl Connection {
+impl ServerConnection {
     /// Starts a server and listens to its socket.
     ///
     /// # Errors
     ///
     /// [`Error::Spawn`] or [`Error::Os`].
-    pub(super) fn open(supervisor: &Arc<Supervisor>) -> Result<Arc<Connection>> {
+    pub(super) fn open(supervisor: &Arc<Supervisor>) -> Result<Arc<ServerConnection>> {
         let Handshake { socket, token, pidfd } = handshake::start_server()?;
-        let connection = Arc::new_cyclic(|own: &Weak<Connection>| Connection {
+        let connection = Arc::new_cyclic(|own: &Weak<ServerConnection>| ServerConnection {
             own: own.clone(),
             socket,
             token,
@@ -146,7 +146,7 @@ impl Connection {
             answer: Answer::default(),
             children: Mutex::new(Some(HashMap::new())),
             supervisor: Arc::downgrade(supervisor),
-            tokens: Mutex::new(Some(Vec::new())),
+            handler_ids: Mutex::new(Some(Vec::new())),
             overdue: Mutex::new(None),
             outbox: Outbox::default(),
         });
@@ -174,7 +174,7 @@ impl Connection {
     pub(super) fn spawn(
         &self,
         id: u64,
-        message: &Message,
+        message: &WireMessage,
         fds: &[BorrowedFd<'_>],
         watcher: Watcher,
     ) -> Result<()> {
@@ -204,7 +204,7 @@ impl Connection {
     }
 
     /// Sends a message, now or when there is room for it.
-    fn post(&self, message: &Message, fds: &[BorrowedFd<'_>]) -> io::Result<()> {
+    fn post(&self, message: &WireMessage, fds: &[BorrowedFd<'_>]) -> io::Result<()> {
         if self.outbox.post(&self.socket, bytemuck::bytes_of(message), fds)? != SendState::Done {
             self.schedule_check();
         }
@@ -285,7 +285,8 @@ impl Connection {
     }
 
     fn schedule_check(&self) {
-        let token = lock(&self.tokens).as_ref().and_then(|tokens| tokens.first().copied());
+        let token =
+            lock(&self.handler_ids).as_ref().and_then(|handler_ids| handler_ids.first().copied());
         if let (Some(supervisor), Some(token)) = (self.supervisor.upgrade(), token) {
             let after = if self.outbox.is_empty() { REPORT_TIMEOUT } else { RETRY_AFTER };
             supervisor.set_deadline(token, Instant::now() + after);
@@ -293,7 +294,7 @@ impl Connection {
     }
 
     /// A callback that holds the connection weakly.
-    fn call_back(&self, run: impl Fn(&Connection) + Send + Sync + 'static) -> OnExit {
+    fn call_back(&self, run: impl Fn(&ServerConnection) + Send + Sync + 'static) -> OnExit {
         let own = self.own.clone();
         Box::new(move || {
             if let Some(connection) = own.upgrade() {
@@ -314,7 +315,7 @@ impl Connection {
     }
 
     /// Registers a watch for the end of a child.
-    fn watch(&self, id: u64, pidfd: &Arc<OwnedFd>) -> Option<(Arc<ChildExitWatch>, Token)> {
+    fn watch(&self, id: u64, pidfd: &Arc<OwnedFd>) -> Option<(Arc<ChildExitWatch>, HandlerId)> {
         let on_exit = self.call_back(move |connection| connection.child_ended(id));
         let end = Arc::new(ChildExitWatch::new(Arc::clone(pidfd), on_exit));
         let token = self.supervisor.upgrade()?.add(Arc::clone(&end) as Arc<dyn Handler>).ok()?;
@@ -324,17 +325,17 @@ impl Connection {
     /// Registers `handler` with the supervisor, unless the connection is closed.
     fn listen(&self, supervisor: &Supervisor, handler: Arc<dyn Handler>) -> Result<()> {
         // Held while adding, so that a handler that is called at once finds its token.
-        if let Some(tokens) = lock(&self.tokens).as_mut() {
-            tokens.push(supervisor.add(handler)?);
+        if let Some(handler_ids) = lock(&self.handler_ids).as_mut() {
+            handler_ids.push(supervisor.add(handler)?);
         }
         Ok(())
     }
 
     /// Stops listening to the server.
     fn unregister(&self) {
-        let tokens = lock(&self.tokens).take();
+        let handler_ids = lock(&self.handler_ids).take();
         if let Some(supervisor) = self.supervisor.upgrade() {
-            tokens.into_iter().flatten().for_each(|token| supervisor.remove(token));
+            handler_ids.into_iter().flatten().for_each(|token| supervisor.remove(token));
         }
     }
 

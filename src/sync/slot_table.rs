@@ -16,13 +16,13 @@ use super::timeout::{Timeout, Watch};
 use crate::atomics::{AtomicU32, AtomicU64, Ordering};
 use crate::error::{Error, Result};
 
-/// The most slots of one row.
+/// The most slots of one slot table.
 #[expect(clippy::cast_possible_truncation, reason = "a run has less than 2^14 words")]
 pub(super) const SLOTS_MAX: u32 = RUN_WORDS_MAX as u32;
 
-/// The primitive that a row belongs to, for messages and for its first word.
+/// The primitive that a slot table belongs to, for messages and for its first word.
 #[derive(Debug)]
-pub(super) struct Kind {
+pub(super) struct SlotTableKind {
     pub(super) magic: [u8; 8],
     /// "semaphore", say.
     pub(super) name: &'static str,
@@ -32,83 +32,84 @@ pub(super) struct Kind {
     pub(super) extra: u32,
 }
 
-/// Start of a row in shared memory; `count` slots of four bytes follow.
+/// Start of a slot table in shared memory; `count` slots of four bytes follow.
 ///
 /// | field   | written by       | read by      | guard             | if the writer dies          |
 /// |---------|------------------|--------------|-------------------|-----------------------------|
 /// | `magic` | creator, last    | attachers    | Release / Acquire | it is not published         |
 /// | `count` | creator, once    | attachers    | `magic`           | the same                    |
-/// | `moved` | see `EventCount` | participants | compare-and-swap  | sweeps notify in its place  |
+/// | `changed` | see `EventCount` | participants | compare-and-swap  | sweeps notify in its place  |
 /// | `state` | participants     | the same     | compare-and-swap  | see the primitive          |
 #[repr(C)]
 #[derive(Debug)]
-pub(super) struct RowHeader {
+pub(super) struct SlotTableHeader {
     magic: AtomicU64,
     count: AtomicU32,
-    moved: EventCount,
+    changed: EventCount,
     state: AtomicU64,
 }
 
 #[cfg(not(loom))]
 const _: () = {
-    assert!(size_of::<RowHeader>() == 24);
-    assert!(std::mem::offset_of!(RowHeader, state) == 16);
+    assert!(size_of::<SlotTableHeader>() == 24);
+    assert!(std::mem::offset_of!(SlotTableHeader, state) == 16);
 };
 
-impl RowHeader {
-    pub(super) fn new(count: u32) -> RowHeader {
-        RowHeader {
+impl SlotTableHeader {
+    pub(super) fn new(count: u32) -> SlotTableHeader {
+        SlotTableHeader {
             magic: AtomicU64::new(0),
             count: AtomicU32::new(count),
-            moved: EventCount::new(),
+            changed: EventCount::new(),
             state: AtomicU64::new(0),
         }
     }
 }
 
-/// A row as one owner sees it: geometry in private memory.
+/// A slot table as one owner sees it: geometry in private memory.
 #[derive(Clone)]
-pub(super) struct Row {
-    header: NonNull<RowHeader>,
+pub(super) struct SlotTable {
+    header: NonNull<SlotTableHeader>,
     slots: Slots,
     owner: Owner,
 }
 
-// SAFETY: header and slots are atomics, valid wherever the row goes by `from_parts`.
-unsafe impl Send for Row {}
+// SAFETY: header and slots are atomics, valid wherever the slot table goes by `from_parts`.
+unsafe impl Send for SlotTable {}
 // SAFETY: as for `Send`.
-unsafe impl Sync for Row {}
+unsafe impl Sync for SlotTable {}
 
-impl Row {
-    /// The size of a row of `count` slots, in bytes.
+impl SlotTable {
+    /// The size of a slot table of `count` slots, in bytes.
     pub(super) const fn size_bytes(count: u32) -> usize {
-        size_of::<RowHeader>() + count as usize * size_of::<AtomicU32>()
+        size_of::<SlotTableHeader>() + count as usize * size_of::<AtomicU32>()
     }
 
-    /// Writes a new row at `place`, with slot `index` set to `fill(index)`, and adds its words to
-    /// the directory of `owner`'s table: two entries.
+    /// Writes a new slot table at `place`, with slot `index` set to `fill(index)`, and adds its
+    /// words to the directory of `owner`'s table: two entries.
     ///
     /// # Safety
     ///
-    /// - `place` is aligned to 64 and valid for [`Row::size_bytes`] of `wanted` and the
-    ///   kind's extra slots, for as long as the row is used;
-    /// - no other process uses those bytes until this returns, and afterwards only through rows.
+    /// - `place` is aligned to 64 and valid for [`SlotTable::size_bytes`] of `wanted` and the
+    ///   kind's extra slots, for as long as the slot table is used;
+    /// - no other process uses those bytes until this returns, and afterwards only through slot
+    ///   tables.
     #[cfg(not(loom))]
     pub(super) unsafe fn create(
-        kind: &Kind,
+        kind: &SlotTableKind,
         place: NonNull<u8>,
         wanted: u32,
         owner: &Owner,
         fill: impl Fn(usize) -> u32,
-    ) -> Result<Row> {
+    ) -> Result<SlotTable> {
         let most = SLOTS_MAX - kind.extra;
         if !(1..=most).contains(&wanted) {
             return Err(Error::invalid(kind.count, wanted, format!("1 to {most}")));
         }
         let count = wanted + kind.extra;
-        let header = place.cast::<RowHeader>();
+        let header = place.cast::<SlotTableHeader>();
         // SAFETY: aligned and valid for a header, unused by others: contract.
-        unsafe { header.write(RowHeader::new(count)) };
+        unsafe { header.write(SlotTableHeader::new(count)) };
         let slots = slots_of(header, count as usize);
         for index in 0..count as usize {
             // SAFETY: within `size_bytes`: contract.
@@ -117,14 +118,14 @@ impl Row {
             unsafe { slot.write(AtomicU32::new(fill(index))) };
         }
         // SAFETY: both were written above.
-        let row = unsafe { Row::from_parts(header, slots, owner) };
-        row.register()?;
+        let slot_table = unsafe { SlotTable::from_parts(header, slots, owner) };
+        slot_table.register()?;
         // Release pairs with the Acquire in `attach`.
-        row.header().magic.store(u64::from_le_bytes(kind.magic), Ordering::Release);
-        Ok(row)
+        slot_table.header().magic.store(u64::from_le_bytes(kind.magic), Ordering::Release);
+        Ok(slot_table)
     }
 
-    /// Uses the row that another process created at `place`.
+    /// Uses the slot table that another process created at `place`.
     ///
     /// # Errors
     ///
@@ -132,26 +133,26 @@ impl Row {
     ///
     /// # Safety
     ///
-    /// - `place` is aligned to 64 and valid for `place_bytes` bytes, for as long as the row
+    /// - `place` is aligned to 64 and valid for `place_bytes` bytes, for as long as the slot table
     ///   is used;
     /// - all other accesses to those bytes are atomic, also those of a hostile process;
-    /// - `owner` belongs to the table that the creator of the row used.
+    /// - `owner` belongs to the table that the creator of the slot table used.
     #[cfg(not(loom))]
     pub(super) unsafe fn attach(
-        kind: &Kind,
+        kind: &SlotTableKind,
         place: NonNull<u8>,
         place_bytes: usize,
         owner: &Owner,
-    ) -> Result<Row> {
+    ) -> Result<SlotTable> {
         let layout = |found: String| Error::Layout {
             place: kind.name.to_owned(),
             found,
             expected: format!("a {} within {place_bytes} bytes", kind.name),
         };
-        if place_bytes < size_of::<RowHeader>() {
+        if place_bytes < size_of::<SlotTableHeader>() {
             return Err(layout("less than a header".to_owned()));
         }
-        let header = place.cast::<RowHeader>();
+        let header = place.cast::<SlotTableHeader>();
         // SAFETY: aligned by the contract, valid as checked above, all atomics.
         let shared = unsafe { header.as_ref() };
         // Acquire pairs with the Release in `create`.
@@ -160,40 +161,41 @@ impl Row {
         let count = shared.count.load(Ordering::Relaxed);
         if magic != u64::from_le_bytes(kind.magic)
             || !(1 + kind.extra..=SLOTS_MAX).contains(&count)
-            || Row::size_bytes(count) > place_bytes
+            || SlotTable::size_bytes(count) > place_bytes
         {
             return Err(layout(format!("magic {magic:#018x} and {count} slots")));
         }
         // SAFETY: checked: header and slots lie within `place_bytes`.
-        Ok(unsafe { Row::from_parts(header, slots_of(header, count as usize), owner) })
+        Ok(unsafe { SlotTable::from_parts(header, slots_of(header, count as usize), owner) })
     }
 
     /// # Safety
     ///
-    /// Header and slots are initialised, stay valid while the row is used, and are atomics to all.
+    /// Header and slots are initialised, stay valid while the table is used, and are atomics to
+    /// all.
     pub(super) unsafe fn from_parts(
-        header: NonNull<RowHeader>,
+        header: NonNull<SlotTableHeader>,
         slots: NonNull<[AtomicU32]>,
         owner: &Owner,
-    ) -> Row {
+    ) -> SlotTable {
         // SAFETY: the contract.
         let slots = unsafe { Slots::new(slots) };
-        Row { header, slots, owner: owner.clone() }
+        SlotTable { header, slots, owner: owner.clone() }
     }
 
     pub(super) fn register(&self) -> Result<()> {
         let table = self.owner.table();
         self.slots.register(table)?;
-        let counted = table.directory().register(WordKind::Count, self.moved_word(), 1);
+        let counted = table.directory().register(WordKind::Count, self.changed_word(), 1);
         counted.inspect_err(|_| self.slots.unregister(table))
     }
 
-    fn moved_word(&self) -> NonNull<AtomicU32> {
-        NonNull::from(&self.header().moved).cast()
+    fn changed_word(&self) -> NonNull<AtomicU32> {
+        NonNull::from(&self.header().changed).cast()
     }
 
     #[inline]
-    fn header(&self) -> &RowHeader {
+    fn header(&self) -> &SlotTableHeader {
         // SAFETY: valid and all atomics while `self` exists: contract of `from_parts`.
         unsafe { self.header.as_ref() }
     }
@@ -222,11 +224,11 @@ impl Row {
         self.owner.table()
     }
 
-    /// Wakes the sleepers of [`wait_for`](Row::wait_for). Called after a slot or the state was
-    /// changed.
+    /// Wakes the sleepers of [`wait_for`](SlotTable::wait_for). Called after a slot or the state
+    /// was changed.
     #[inline]
     pub(super) fn notify(&self) {
-        self.header().moved.notify();
+        self.header().changed.notify();
     }
 
     /// Calls `attempt` until it returns something or `timeout` ends, and sleeps between calls.
@@ -238,7 +240,7 @@ impl Row {
         mut attempt: impl FnMut(WaitPhase) -> Option<T>,
     ) -> Option<T> {
         let watch = self.owner.watch();
-        self.header().moved.wait_for(timeout, watch, |phase| {
+        self.header().changed.wait_for(timeout, watch, |phase| {
             if phase == WaitPhase::BeforeSleep && watch == Watch::Waiters {
                 self.owner.table().sweep_dead();
             }
@@ -248,7 +250,7 @@ impl Row {
 }
 
 #[cfg(not(loom))]
-fn slots_of(header: NonNull<RowHeader>, count: usize) -> NonNull<[AtomicU32]> {
+fn slots_of(header: NonNull<SlotTableHeader>, count: usize) -> NonNull<[AtomicU32]> {
     // SAFETY: the slots follow the header in one span, by the contracts of the callers.
     let first = unsafe { header.add(1) }.cast();
     NonNull::slice_from_raw_parts(first, count)

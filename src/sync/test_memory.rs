@@ -22,20 +22,20 @@ const PLACE_OFFSET: usize = 2048;
 struct Page([u8; BYTES]);
 
 /// Freed when dropped, so it must outlive its primitives; declare it first.
-pub(super) struct Arena {
+pub(super) struct TestMemory {
     page: NonNull<Page>,
     table: OwnerTable,
 }
 
-impl Arena {
-    pub(super) fn new() -> Arena {
+impl TestMemory {
+    pub(super) fn new() -> TestMemory {
         let page = NonNull::from(Box::leak(Box::new(Page([0; BYTES]))));
         let bytes = page.cast::<u8>();
-        // SAFETY: the page is aligned, large enough, and lives as long as the arena.
+        // SAFETY: the page is aligned, large enough, and lives as long as the memory.
         let table = unsafe { OwnerTable::create(bytes, OWNERS, ENTRIES, bytes, BYTES) };
-        let arena = Arena { page, table: table.unwrap() };
-        arena.lock(&arena.owner()).register().unwrap();
-        arena
+        let memory = TestMemory { page, table: table.unwrap() };
+        memory.lock(&memory.owner()).register().unwrap();
+        memory
     }
 
     pub(super) fn table(&self) -> OwnerTable {
@@ -44,7 +44,7 @@ impl Arena {
 
     pub(super) fn attach(&self) -> Result<OwnerTable> {
         let bytes = self.page.cast::<u8>();
-        // SAFETY: the page is aligned and lives as long as the arena.
+        // SAFETY: the page is aligned and lives as long as the memory.
         unsafe { OwnerTable::attach(bytes, LOCK_OFFSET, bytes, BYTES) }
     }
 
@@ -60,7 +60,7 @@ impl Arena {
     }
 
     pub(super) fn attach_barrier(&self, owner: &Owner) -> RawBarrier {
-        // SAFETY: the rest of the page is for the barrier and lives as long as the arena.
+        // SAFETY: the rest of the page is for the barrier and lives as long as the memory.
         unsafe { RawBarrier::attach(self.place(), BYTES - PLACE_OFFSET, owner) }.unwrap()
     }
 
@@ -76,7 +76,7 @@ impl Arena {
     }
 
     pub(super) fn lock(&self, owner: &Owner) -> RobustLock {
-        // SAFETY: zero bytes are a free lock; the page lives as long as the arena.
+        // SAFETY: zero bytes are a free lock; the page lives as long as the memory.
         unsafe { RobustLock::new(self.lock_word(), owner) }
     }
 
@@ -102,7 +102,7 @@ impl Arena {
     }
 }
 
-impl Drop for Arena {
+impl Drop for TestMemory {
     fn drop(&mut self) {
         // SAFETY: leaked from a box in `new`, and no longer used.
         drop(unsafe { Box::from_raw(self.page.as_ptr()) });

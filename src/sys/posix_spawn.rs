@@ -67,8 +67,9 @@ pub(crate) fn spawn(
         // Relaxed: an independent number.
         of_thread.store(thread::id(), Ordering::Relaxed);
         // The receiver is dropped if this took too long.
-        let _ =
-            tell.send(Launch::new(path, args, env).and_then(|launch| launch.run(parentage, &fd)));
+        let _ = tell.send(
+            SpawnArguments::new(path, args, env).and_then(|launch| launch.run(parentage, &fd)),
+        );
     })?;
     // Count attempts, not elapsed time: after this process itself was stopped (SIGSTOP), the new
     // process must not be taken for stopped.
@@ -118,7 +119,7 @@ fn descendants(thread: u32) -> Vec<u32> {
 }
 
 /// Everything that a new process uses until it has executed its program.
-struct Launch {
+struct SpawnArguments {
     path: CString,
     /// The strings of `argv` and `envp`.
     _strings: [Vec<CString>; 2],
@@ -140,8 +141,12 @@ fn check(errno: i32) -> io::Result<()> {
     if errno == 0 { Ok(()) } else { Err(io::Error::from_raw_os_error(errno)) }
 }
 
-impl Launch {
-    fn new(path: CString, args: Vec<CString>, env: Vec<CString>) -> io::Result<Box<Launch>> {
+impl SpawnArguments {
+    fn new(
+        path: CString,
+        args: Vec<CString>,
+        env: Vec<CString>,
+    ) -> io::Result<Box<SpawnArguments>> {
         let pointers = |strings: &[CString]| -> Vec<*mut libc::c_char> {
             strings.iter().map(|s| s.as_ptr().cast_mut()).chain([ptr::null_mut()]).collect()
         };
@@ -157,7 +162,8 @@ impl Launch {
         let (outcome, pid) = (UNKNOWN, 0);
         let _strings = [args, env];
         // From here on a drop destroys both; destroying attributes has no effect.
-        let launch = Launch { path, _strings, argv, envp, actions, attributes, outcome, pid };
+        let launch =
+            SpawnArguments { path, _strings, argv, envp, actions, attributes, outcome, pid };
         check(made).map(|()| Box::new(launch))
     }
 
@@ -242,7 +248,7 @@ impl Launch {
     }
 }
 
-impl Drop for Launch {
+impl Drop for SpawnArguments {
     fn drop(&mut self) {
         // SAFETY: initialised by `new`, not used after.
         unsafe { libc::posix_spawnattr_destroy(&raw mut self.attributes) };
@@ -258,7 +264,7 @@ extern "C" fn intermediate(argument: *mut libc::c_void) -> libc::c_int {
     failpoint::hit(Point::HostIntermediate);
     // SAFETY: `run_intermediate` passes its own `self`, and does not use it until this process has
     // ended.
-    let launch = unsafe { &mut *argument.cast::<Launch>() };
+    let launch = unsafe { &mut *argument.cast::<SpawnArguments>() };
     launch.spawn();
     0
 }
@@ -289,14 +295,14 @@ mod tests {
                 Received::Message(len, _) => {
                     said.push(String::from_utf8_lossy(&buffer[..len]).trim().to_owned());
                 }
-                Received::Nothing => {}
+                Received::WouldBlock => {}
                 Received::Closed => return said,
             }
         }
     }
 
     #[test]
-    fn a_program_has_its_environment_and_its_descriptor_and_the_kinship_asked_for() {
+    fn a_program_has_its_environment_its_descriptor_and_its_parent() {
         for parentage in [Parentage::Child, Parentage::Orphan] {
             let (pid, socket) = shell(parentage, "echo $WORD >&3; echo $PPID >&3", "/bin/sh");
             let pid = pid.unwrap();
@@ -313,7 +319,7 @@ mod tests {
     }
 
     #[test]
-    fn a_program_that_is_not_there_is_an_error_of_the_system() {
+    fn a_missing_program_is_an_error_of_the_system() {
         for parentage in [Parentage::Child, Parentage::Orphan] {
             let (refused, socket) = shell(parentage, "", "/nowhere/at/all");
             assert_eq!(refused.unwrap_err().raw_os_error(), Some(libc::ENOENT));
