@@ -180,7 +180,7 @@ pub use channel::{
 };
 #[cfg(not(loom))]
 pub use compute::{
-    FilterFloat, FilterInteger, Float, Matrix, MatrixBase, MatrixMut, Neighbours, Product,
+    FilterFloat, FilterInteger, Matrix, MatrixBase, MatrixMut, Neighbours, Product, RandomFloat,
     RowIndex, Scalar, SharedBigUint, Side, SortKey,
 };
 pub use error::{Death, Error, Limit, Phase, Result, TaskError};

@@ -20,6 +20,6 @@ mod transpose;
 pub use crate::kernel::sort::search::Side;
 pub use filter::{FilterFloat, FilterInteger};
 pub use gather::RowIndex;
-pub use random::Float;
+pub use random::RandomFloat;
 pub use sort::SortKey;
 pub use stencil::Neighbours;

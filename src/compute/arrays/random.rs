@@ -18,8 +18,8 @@ use crate::pool::{Pool, Scattered, Whole};
 /// # Examples
 ///
 /// ```
-/// use brigade::{Float, Pool, SharedArray};
-/// fn noise<T: Float>(pool: &Pool, len: usize) -> brigade::Result<SharedArray<T>> {
+/// use brigade::{Pool, RandomFloat, SharedArray};
+/// fn noise<T: RandomFloat>(pool: &Pool, len: usize) -> brigade::Result<SharedArray<T>> {
 ///     let mut x = SharedArray::for_overwrite([len])?;
 ///     pool.fill_normal(&mut x, 1, 0.0, 1.0)?;
 ///     Ok(x)
@@ -28,7 +28,7 @@ use crate::pool::{Pool, Scattered, Whole};
 /// assert_eq!(noise::<f32>(&pool, 5)?.len(), 5);
 /// # Ok::<(), brigade::Error>(())
 /// ```
-pub trait Float: Number {
+pub trait RandomFloat: Number {
     #[doc(hidden)]
     fn fill_uniform(key: [u64; 2], start: u64, out: &mut [Self]);
     #[doc(hidden)]
@@ -37,7 +37,7 @@ pub trait Float: Number {
 
 macro_rules! float {
     ($($type:ty: $uniform:ident, $normal:ident;)*) => {$(
-        impl Float for $type {
+        impl RandomFloat for $type {
             fn fill_uniform(key: [u64; 2], start: u64, out: &mut [$type]) {
                 kernel::$uniform(Stream::new(key), start, out);
             }
@@ -82,7 +82,7 @@ impl Pool {
     /// assert!((pool.mean(&x)? - 0.5).abs() < 0.01);
     /// # Ok::<(), brigade::Error>(())
     /// ```
-    pub fn fill_uniform<T: Float>(&self, a: &mut SharedArray<T>, seed: u64) -> Result<()> {
+    pub fn fill_uniform<T: RandomFloat>(&self, a: &mut SharedArray<T>, seed: u64) -> Result<()> {
         let chunks = self.par_chunks_mut(a, CHUNK).enumerate().with(seed);
         chunks.for_each(|&seed, (index, a)| {
             T::fill_uniform([seed, 0], start(index), a);
@@ -106,7 +106,7 @@ impl Pool {
     /// assert!((pool.mean(&x)? - 5.0).abs() < 0.05 && (pool.std(&x, 0)? - 2.0).abs() < 0.05);
     /// # Ok::<(), brigade::Error>(())
     /// ```
-    pub fn fill_normal<T: Float>(
+    pub fn fill_normal<T: RandomFloat>(
         &self,
         a: &mut SharedArray<T>,
         seed: u64,
