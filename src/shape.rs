@@ -40,6 +40,14 @@ impl Shape {
     /// The product of the extents, or `None` if it does not fit into a `usize`.
     ///
     /// A zero extent makes the product zero, however large the others are.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use brigade::Shape;
+    /// assert_eq!(Shape::from([2, 3]).len_elements(), Some(6));
+    /// assert_eq!(Shape::from([usize::MAX, 2]).len_elements(), None);
+    /// ```
     #[must_use]
     pub fn len_elements(&self) -> Option<usize> {
         if self.0.contains(&0) {
@@ -49,6 +57,14 @@ impl Shape {
     }
 
     /// The size in bytes for elements of `element_bytes`, or `None` if it exceeds `isize::MAX`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use brigade::Shape;
+    /// assert_eq!(Shape::from([2, 3]).size_bytes(8), Some(48));
+    /// assert_eq!(Shape::from([usize::MAX]).size_bytes(8), None);
+    /// ```
     #[must_use]
     pub fn size_bytes(&self, element_bytes: usize) -> Option<usize> {
         let bytes = self.len_elements()?.checked_mul(element_bytes)?;
@@ -57,6 +73,14 @@ impl Shape {
 
     /// The row-major position of `index`, or `None` if it has the wrong number of dimensions
     /// or lies outside.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use brigade::Shape;
+    /// let shape = Shape::from([2, 3]);
+    /// assert_eq!((shape.offset(&[1, 2]), shape.offset(&[2, 0])), (Some(5), None));
+    /// ```
     #[must_use]
     pub fn offset(&self, index: &[usize]) -> Option<usize> {
         if index.len() != self.0.len() {
@@ -74,6 +98,13 @@ impl Shape {
     }
 
     /// Row-major strides in elements, outermost first.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use brigade::Shape;
+    /// assert_eq!(Shape::from([2, 3, 4]).strides(), [12, 4, 1]);
+    /// ```
     #[must_use]
     pub fn strides(&self) -> Vec<usize> {
         let mut strides = vec![1usize; self.0.len()];

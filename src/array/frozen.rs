@@ -79,6 +79,18 @@ impl<T: Pod> Frozen<T> {
     ///
     /// [`crate::Error::NoSpace`] if a copy is needed and there is no memory for it;
     /// [`crate::Error::Closed`] in a child that was forked by hand.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use brigade::SharedArray;
+    /// let frozen = SharedArray::from_slice(&[1, 2, 3])?.freeze();
+    /// let other = frozen.clone();
+    /// let mut copy = frozen.thaw()?;
+    /// copy.as_mut_slice()[0] = 9;
+    /// assert_eq!((copy.as_slice(), other.as_slice()), (&[9, 2, 3][..], &[1, 2, 3][..]));
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
     pub fn thaw(self) -> Result<SharedArray<T>> {
         let Frozen { place, elements } = self;
         let place = match place {

@@ -46,6 +46,19 @@ impl<T: Element> SharedArray<T> {
     ///
     /// - While the array lives, nobody writes to the file.
     /// - While the array lives, nobody truncates the file: accesses would end in SIGBUS.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use brigade::SharedArray;
+    /// let path = std::env::temp_dir().join(format!("doc-map-{}.npy", std::process::id()));
+    /// SharedArray::from_slice(&[1u32, 2, 3])?.to_npy(&path)?;
+    /// // SAFETY: nobody else knows the file, and nothing writes to it here.
+    /// let mapped = unsafe { SharedArray::<u32>::map_npy(&path)? };
+    /// assert_eq!(mapped.as_slice(), [1, 2, 3]);
+    /// # std::fs::remove_file(path).unwrap();
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
     pub unsafe fn map_npy(path: impl AsRef<Path>) -> Result<MappedArray<T>> {
         MappedArray::open(path.as_ref(), Access::ReadOnly)
     }
@@ -60,6 +73,21 @@ impl<T: Element> SharedArray<T> {
     ///
     /// - While the array lives, the file is accessed only through it.
     /// - While the array lives, nobody truncates the file: accesses would end in SIGBUS.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use brigade::SharedArray;
+    /// let path = std::env::temp_dir().join(format!("doc-map-mut-{}.npy", std::process::id()));
+    /// SharedArray::from_slice(&[1u32, 2, 3])?.to_npy(&path)?;
+    /// // SAFETY: nobody else knows the file.
+    /// let mut mapped = unsafe { SharedArray::<u32>::map_npy_mut(&path)? };
+    /// mapped.as_mut_slice()[0] = 9;
+    /// drop(mapped);
+    /// assert_eq!(SharedArray::<u32>::from_npy(&path)?.as_slice(), [9, 2, 3]);
+    /// # std::fs::remove_file(path).unwrap();
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
     pub unsafe fn map_npy_mut(path: impl AsRef<Path>) -> Result<MappedArrayMut<T>> {
         MappedArray::open(path.as_ref(), Access::ReadWrite).map(MappedArrayMut)
     }

@@ -96,6 +96,18 @@ impl<T: Element> SharedArray<T> {
     /// [`Error::BadName`]; [`Error::NotFound`]; [`Error::Layout`] if it belongs to another user, is
     /// not private, is not a `.npy` file, has another dtype, is not row-major, or is in the other
     /// byte order; [`Error::Os`] if this user may not open it.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use brigade::{Error, SharedArray};
+    /// let name = format!("doc-open-{}", std::process::id());
+    /// assert!(matches!(SharedArray::<u16>::open(&name), Err(Error::NotFound { .. })));
+    /// let array = SharedArray::<u16>::create(&name, [3])?;
+    /// assert_eq!(SharedArray::<u16>::open(&name)?.shape().dims(), [3]);
+    /// assert!(matches!(SharedArray::<f64>::open(&name), Err(Error::Layout { .. })));
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
     pub fn open(name: &str) -> Result<NamedArray<T>> {
         let (region, header) = NamedRegion::attach(Name::new(name)?)?;
         NamedArray::new(region, header)
@@ -267,6 +279,18 @@ impl<T: Element> NamedArray<T> {
     /// # Errors
     ///
     /// [`Error::InvalidArgument`] if it lies outside or has the wrong number of dimensions.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use brigade::{Error, SharedArray};
+    /// let name = format!("doc-set-{}", std::process::id());
+    /// let mut array = SharedArray::<u16>::named(&name, [2, 3])?;
+    /// array.set([1, 2], 7)?;
+    /// assert_eq!(array.get([1, 2]), Some(7));
+    /// assert!(matches!(array.set([2, 0], 7), Err(Error::InvalidArgument { .. })));
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
     pub fn set<const N: usize>(&mut self, index: [usize; N], element: T) -> Result<()> {
         let Some(offset) = self.shape().offset(&index) else {
             let expected = format!("within shape {}", self.shape());
@@ -300,6 +324,18 @@ impl<T: Element> NamedArray<T> {
     /// # Errors
     ///
     /// [`Error::ShapeMismatch`] if the numbers of elements differ.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use brigade::{Error, SharedArray};
+    /// let name = format!("doc-fill-{}", std::process::id());
+    /// let mut named = SharedArray::<u16>::named(&name, [3])?;
+    /// named.copy_from_slice(&[1, 2, 3])?;
+    /// assert_eq!(named.copy_to_vec(), [1, 2, 3]);
+    /// assert!(matches!(named.copy_from_slice(&[1]), Err(Error::ShapeMismatch { .. })));
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
     pub fn copy_from_slice(&mut self, elements: &[T]) -> Result<()> {
         if elements.len() != self.len() {
             return Err(Error::ShapeMismatch {
@@ -330,6 +366,18 @@ impl<T: Element> NamedArray<T> {
     ///
     /// - While the slice lives, no program, this one included, accesses the array in any other way.
     /// - While the slice lives, no program truncates its file.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use brigade::SharedArray;
+    /// let name = format!("doc-slice-mut-{}", std::process::id());
+    /// let mut named = SharedArray::<u16>::named(&name, [3])?;
+    /// // SAFETY: the name was made above; nobody else knows it.
+    /// unsafe { named.as_mut_slice() }.fill(7);
+    /// assert_eq!(named.copy_to_vec(), [7, 7, 7]);
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
     #[must_use]
     pub unsafe fn as_mut_slice(&mut self) -> &mut [T] {
         // SAFETY: the mapping is read-write; exclusion is the caller's contract.
@@ -385,6 +433,18 @@ impl<T: Element> NamedArray<T> {
     /// # Errors
     ///
     /// [`Error::NotFound`] if the name no longer exists, or refers to something else.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use brigade::{Error, SharedArray};
+    /// let name = format!("doc-unlink-{}", std::process::id());
+    /// let mut array = SharedArray::<u16>::create(&name, [3])?;
+    /// array.unlink()?;
+    /// assert!(matches!(SharedArray::<u16>::open(&name), Err(Error::NotFound { .. })));
+    /// array.set([0], 7)?;
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
     pub fn unlink(&mut self) -> Result<()> {
         self.region.unlink()
     }
@@ -394,6 +454,19 @@ impl<T: Element> NamedArray<T> {
     /// # Errors
     ///
     /// [`Error::Os`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use brigade::SharedArray;
+    /// let name = format!("doc-keep-{}", std::process::id());
+    /// let mut array = SharedArray::<u16>::create(&name, [3])?;
+    /// array.keep()?;
+    /// drop(array);
+    /// let mut opened = SharedArray::<u16>::open(&name)?;
+    /// opened.unlink()?;
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
     pub fn keep(&mut self) -> Result<()> {
         self.region.keep()
     }

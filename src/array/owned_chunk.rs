@@ -81,6 +81,21 @@ impl<T: Pod> OwnedChunk<T> {
 
     /// Whether the chunk was moved into a task, so that this handle is empty. In a child that was
     /// forked by hand the result is true.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use brigade::{OwnedChunk, Pool, SharedArray};
+    /// let pool = Pool::builder().workers(1).build()?;
+    /// let mut chunks = SharedArray::from_slice(&[1, 2, 3])?.into_chunks(2)?;
+    /// assert_eq!((chunks[1].offset(), chunks[1].len(), chunks[1].is_moved()), (2, 1, false));
+    /// let task = pool.submit(|mut chunk: OwnedChunk<i32>| {
+    ///     chunk.as_mut_slice().fill(7);
+    ///     chunk
+    /// }, chunks.pop().unwrap())?;
+    /// assert_eq!(task.join()?.as_slice(), [7]);
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
     #[must_use]
     pub fn is_moved(&self) -> bool {
         // In a forked child the thread that holds the lock may not exist.

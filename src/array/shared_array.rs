@@ -153,6 +153,15 @@ impl<T: Pod> SharedArray<T> {
     /// # Panics
     ///
     /// In a child that was forked by hand: arrays are inert there.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let mut a = brigade::SharedArray::<u32>::zeroed([2, 2])?;
+    /// a.as_mut_slice()[3] = 7;
+    /// assert_eq!(a[[1, 1]], 7);
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
     #[must_use]
     #[inline]
     pub fn as_mut_slice(&mut self) -> &mut [T] {
@@ -188,6 +197,16 @@ impl<T: Pod> SharedArray<T> {
     /// # Errors
     ///
     /// [`Error::ShapeMismatch`] if it has another number of elements; the array is unchanged.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let mut a = brigade::SharedArray::from_slice(&[1, 2, 3, 4, 5, 6])?;
+    /// a.reshape([2, 3])?;
+    /// assert_eq!(a[[1, 0]], 4);
+    /// assert!(a.reshape([4]).is_err());
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
     pub fn reshape(&mut self, shape: impl Into<Shape>) -> Result<()> {
         self.elements.reshape(shape.into())
     }
@@ -236,6 +255,19 @@ impl<T: Pod> SharedArray<T> {
     ///
     /// [`Error::InvalidArgument`] if they are not all chunks of one array, or if a task still has
     /// one. The error contains the chunks.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use brigade::SharedArray;
+    /// let mut chunks = SharedArray::from_slice(&[1, 2, 3])?.into_chunks(1)?;
+    /// let last = chunks.pop();
+    /// let incomplete = SharedArray::from_chunks(chunks).unwrap_err();
+    /// let mut chunks = incomplete.value;
+    /// chunks.extend(last);
+    /// assert_eq!(SharedArray::from_chunks(chunks)?.as_slice(), [1, 2, 3]);
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
     pub fn from_chunks(
         chunks: Vec<OwnedChunk<T>>,
     ) -> std::result::Result<SharedArray<T>, SendError<Vec<OwnedChunk<T>>>> {

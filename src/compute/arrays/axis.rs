@@ -107,6 +107,16 @@ impl Pool {
     /// # Errors
     ///
     /// As [`sum_axis`](Pool::sum_axis).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use brigade::{Pool, SharedArray};
+    /// let pool = Pool::builder().workers(2).build()?;
+    /// let x = SharedArray::from_fn([2, 2], |[i, j]| (10 * i + j) as f64)?;
+    /// assert_eq!(pool.std_axis(&x, 0, 0)?.as_slice(), [5.0, 5.0]);
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
     pub fn std_axis<T: Number>(
         &self,
         a: &SharedArray<T>,
@@ -144,6 +154,16 @@ impl Pool {
     /// # Errors
     ///
     /// As [`min_axis`](Pool::min_axis).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use brigade::{Pool, SharedArray};
+    /// let pool = Pool::builder().workers(2).build()?;
+    /// let x = SharedArray::from_fn([2, 3], |[i, j]| (10 * i + j) as u8)?;
+    /// assert_eq!(pool.max_axis(&x, 0)?.as_slice(), [10, 11, 12]);
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
     pub fn max_axis<T: Number>(&self, a: &SharedArray<T>, axis: usize) -> Result<SharedArray<T>> {
         not_empty(a, axis)?;
         self.along(MaxAlong, a, axis, None, 0)
@@ -180,6 +200,16 @@ impl Pool {
     /// # Errors
     ///
     /// As [`min_axis`](Pool::min_axis).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use brigade::{Pool, SharedArray};
+    /// let pool = Pool::builder().workers(2).build()?;
+    /// let x = SharedArray::from_fn([2, 3], |[i, j]| (10 * i + j) as u8)?;
+    /// assert_eq!(pool.argmax_axis(&x, 1)?.as_slice(), [2, 2]);
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
     pub fn argmax_axis<T: Number>(
         &self,
         a: &SharedArray<T>,
@@ -214,6 +244,16 @@ impl Pool {
     /// # Errors
     ///
     /// As [`sum_axis`](Pool::sum_axis).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use brigade::{Pool, SharedArray};
+    /// let pool = Pool::builder().workers(2).build()?;
+    /// let x = SharedArray::from_fn([2, 3], |[i, j]| (i + j) as u8)?;
+    /// assert_eq!(pool.all_axis(&x, 0)?.as_slice(), [0, 1, 1]);
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
     pub fn all_axis<T: Number>(&self, a: &SharedArray<T>, axis: usize) -> Result<SharedArray<u8>> {
         self.along(AllAlong, a, axis, None, 0)
     }

@@ -19,6 +19,19 @@ use crate::shape::Shape;
 
 /// Elements of the arrays of [`Pool::gaussian`](crate::Pool::gaussian) and other linear filters:
 /// `f32` and `f64`. Other crates cannot implement it.
+///
+/// # Examples
+///
+/// ```
+/// use brigade::{Boundary, FilterFloat, Pool, SharedArray};
+/// fn blurred<T: FilterFloat>(pool: &Pool, a: &SharedArray<T>) -> brigade::Result<SharedArray<T>> {
+///     pool.gaussian(a, 1.0, Boundary::Reflect)
+/// }
+/// let pool = Pool::builder().workers(2).build()?;
+/// let image = SharedArray::from_fn([8, 8], |_| 1.0f32)?;
+/// assert!((blurred(&pool, &image)?[[4, 4]] - 1.0).abs() < 1e-6);
+/// # Ok::<(), brigade::Error>(())
+/// ```
 pub trait FilterFloat: Element + Real + Serialize + DeserializeOwned {}
 
 impl FilterFloat for f32 {}
@@ -26,6 +39,19 @@ impl FilterFloat for f64 {}
 
 /// Elements of the images of [`Pool::uniform_filter`](crate::Pool::uniform_filter): the integers
 /// of 1, 2 and 4 bytes. Other crates cannot implement it.
+///
+/// # Examples
+///
+/// ```
+/// use brigade::{Boundary, FilterInteger, Pool, SharedArray};
+/// fn mean<T: FilterInteger>(pool: &Pool, a: &SharedArray<T>) -> brigade::Result<SharedArray<T>> {
+///     pool.uniform_filter(a, [3, 3], Boundary::Reflect)
+/// }
+/// let pool = Pool::builder().workers(2).build()?;
+/// let image = SharedArray::from_fn([8, 8], |_| 7u8)?;
+/// assert_eq!(mean(&pool, &image)?[[4, 4]], 7);
+/// # Ok::<(), brigade::Error>(())
+/// ```
 pub trait FilterInteger: Element + BoxElement + Serialize + DeserializeOwned {}
 
 impl FilterInteger for u8 {}

@@ -15,6 +15,17 @@ use crate::shape::Shape;
 
 /// Indices of rows: `usize`, `u64`, or `i64`, of which negative ones count from the end. Other
 /// crates cannot implement it.
+///
+/// # Examples
+///
+/// ```
+/// use brigade::{Pool, SharedArray};
+/// let pool = Pool::builder().workers(2).build()?;
+/// let x = SharedArray::from_slice(&[10, 20, 30])?;
+/// let last_and_first = SharedArray::from_slice(&[-1i64, 0])?;
+/// assert_eq!(pool.take(&x, &last_and_first)?.as_slice(), [30, 10]);
+/// # Ok::<(), brigade::Error>(())
+/// ```
 pub trait RowIndex: Pod + Index + Display {}
 
 impl RowIndex for usize {}

@@ -127,6 +127,16 @@ impl Pool {
     /// # Errors
     ///
     /// As [`min`](Pool::min).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use brigade::{Pool, SharedArray};
+    /// let pool = Pool::builder().workers(2).build()?;
+    /// let x = SharedArray::from_slice(&[3, 1, 7])?;
+    /// assert_eq!(pool.max(&x)?, 7);
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
     pub fn max<T: Number>(&self, a: &SharedArray<T>) -> Result<T> {
         not_empty("the array of `max`", a)?;
         self.folded(a, Max)
@@ -159,6 +169,16 @@ impl Pool {
     /// # Errors
     ///
     /// As [`min`](Pool::min).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use brigade::{Pool, SharedArray};
+    /// let pool = Pool::builder().workers(2).build()?;
+    /// let x = SharedArray::from_slice(&[3, 7, 1, 7])?;
+    /// assert_eq!(pool.argmax(&x)?, 1);
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
     pub fn argmax<T: Number>(&self, a: &SharedArray<T>) -> Result<usize> {
         not_empty("the array of `argmax`", a)?;
         self.extreme_index(a, Max)
@@ -189,6 +209,16 @@ impl Pool {
     /// # Errors
     ///
     /// As [`any`](Pool::any).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use brigade::{Pool, SharedArray};
+    /// let pool = Pool::builder().workers(2).build()?;
+    /// let x = SharedArray::from_slice(&[1u8, 0])?;
+    /// assert!(!pool.all(&x)?);
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
     pub fn all<T: Number>(&self, a: &SharedArray<T>) -> Result<bool> {
         let found = self.par_chunks(a, CHUNK);
         Ok(found.find_map_first(|a: &[T]| (!kernel::all(a)).then_some(()))?.is_none())

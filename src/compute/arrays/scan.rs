@@ -46,6 +46,16 @@ impl Pool {
     /// # Errors
     ///
     /// As [`cumsum`](Pool::cumsum).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use brigade::{Pool, SharedArray};
+    /// let pool = Pool::builder().workers(2).build()?;
+    /// let x = SharedArray::from_slice(&[1u8, 2, 3])?;
+    /// assert_eq!(pool.cumsum_exclusive(&x)?.as_slice(), [0, 1, 3]);
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
     pub fn cumsum_exclusive<T: Number>(&self, a: &SharedArray<T>) -> Result<SharedArray<T::Sum>> {
         self.prefix_sums(a, scan::cumsum_exclusive)
     }

@@ -24,6 +24,18 @@ const COUNTING_2: (usize, usize) = (32, 1 << 18);
 /// bit 1, each in the order of `total_cmp`.
 ///
 /// Other crates cannot implement it.
+///
+/// # Examples
+///
+/// ```
+/// use brigade::{Pool, SharedArray, SortKey};
+/// fn median<T: SortKey>(pool: &Pool, x: &SharedArray<T>) -> brigade::Result<f64> {
+///     Ok(pool.quantiles(x, &[0.5])?[0])
+/// }
+/// let pool = Pool::builder().workers(2).build()?;
+/// assert_eq!(median(&pool, &SharedArray::from_slice(&[5u8, 1, 3])?)?, 3.0);
+/// # Ok::<(), brigade::Error>(())
+/// ```
 pub trait SortKey: Element + Quantile {}
 
 macro_rules! sort_key {

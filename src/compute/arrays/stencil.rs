@@ -13,6 +13,20 @@ use crate::shape::Shape;
 
 /// The neighbourhood of an element of an array of `N` dimensions, as the function of
 /// [`Pool::stencil`] sees it.
+///
+/// # Examples
+///
+/// ```
+/// use brigade::{Boundary, Pool, SharedArray};
+/// let pool = Pool::builder().workers(2).build()?;
+/// let x = SharedArray::from_slice(&[1, 2, 4])?;
+/// let sums = pool.stencil(&x, [1], Boundary::Shrink, |x| {
+///     assert!(x.index()[0] < 3);
+///     x.value([-1]) + x.centre() + x.get([1]).unwrap_or(100)
+/// })?;
+/// assert_eq!(sums.as_slice(), [3, 7, 106]);
+/// # Ok::<(), brigade::Error>(())
+/// ```
 #[derive(Debug)]
 pub struct Neighbours<'a, T, const N: usize>(&'a stencil::Neighbours<'a, T>);
 

@@ -50,11 +50,29 @@ impl Pool {
     /// # Errors
     ///
     /// As [`PoolBuilder::build`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use brigade::Pool;
+    /// let pool = Pool::new()?;
+    /// assert!(pool.workers() >= 1);
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
     pub fn new() -> Result<Pool> {
         Pool::builder().build()
     }
 
     /// Settings for a pool.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use brigade::Pool;
+    /// let pool = Pool::builder().workers(2).name("doc").build()?;
+    /// assert_eq!(pool.workers(), 2);
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
     pub fn builder() -> PoolBuilder {
         PoolBuilder::default()
     }
@@ -408,6 +426,13 @@ impl PoolBuilder {
     /// cannot apply; [`Error::TooDeep`] for a fifth level of pools; [`Error::Spawn`],
     /// [`Error::MultiThreaded`], [`Error::NoSpace`] or [`Error::Os`] if the workers cannot be
     /// started. Workers that were already started are ended again.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use brigade::{Error, Pool};
+    /// assert!(matches!(Pool::builder().workers(0).build(), Err(Error::InvalidArgument { .. })));
+    /// ```
     pub fn build(self) -> Result<Pool> {
         Ok(Pool::from_core(Core::start(self.checked()?)?))
     }

@@ -13,6 +13,16 @@ use crate::pool::driver::wait_set::WaitSet;
 use crate::pool::record::outcome::Completion;
 
 /// What [`wait`] waits for.
+///
+/// # Examples
+///
+/// ```
+/// use brigade::{Pool, ReturnWhen, wait};
+/// let pool = Pool::builder().workers(1).build()?;
+/// let tasks = [pool.submit(|n: u8| n, 1)?, pool.submit(|n: u8| n, 2)?];
+/// assert!(!wait(&tasks, ReturnWhen::FirstCompleted, None)?.done.is_empty());
+/// # Ok::<(), brigade::Error>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 #[non_exhaustive]
 pub enum ReturnWhen {
@@ -28,6 +38,17 @@ pub enum ReturnWhen {
 
 /// Which tasks are over, as ascending positions among the handles given to [`wait`]. A handle that
 /// was given twice counts once, at its first position.
+///
+/// # Examples
+///
+/// ```
+/// use brigade::{Pool, ReturnWhen, wait};
+/// let pool = Pool::builder().workers(1).build()?;
+/// let tasks = [pool.submit(|n: u8| n, 1)?, pool.submit(|n: u8| n, 2)?];
+/// let waited = wait(&tasks, ReturnWhen::All, None)?;
+/// assert_eq!((waited.done, waited.pending), (vec![0, 1], vec![]));
+/// # Ok::<(), brigade::Error>(())
+/// ```
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Waited {
     /// Tasks that are over: with a value, with an error, cancelled, or with an outcome that was
@@ -38,6 +59,19 @@ pub struct Waited {
 }
 
 /// The timeout of [`wait`] or [`as_completed`] expired before the tasks were over.
+///
+/// # Examples
+///
+/// ```
+/// use std::time::Duration;
+/// use brigade::{Pool, ReturnWhen, wait};
+/// let pool = Pool::builder().workers(1).build()?;
+/// let endless = [pool.submit(|()| while !brigade::is_cancelled() {}, ())?];
+/// let unfinished = wait(&endless, ReturnWhen::All, Some(Duration::from_millis(5))).unwrap_err();
+/// assert_eq!(unfinished.sets.pending, [0]);
+/// pool.terminate()?;
+/// # Ok::<(), brigade::Error>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Unfinished {
     /// Which tasks were over by then, and which were not.
@@ -185,6 +219,21 @@ pub fn as_completed<R: DeserializeOwned>(
 }
 
 /// Outcomes in the order in which tasks end; from [`as_completed`].
+///
+/// # Examples
+///
+/// ```
+/// use brigade::{Pool, as_completed};
+/// let pool = Pool::builder().workers(2).build()?;
+/// let tasks = (1..=3u64).map(|n| pool.submit(|n: u64| n * n, n)).collect::<Result<Vec<_>, _>>()?;
+/// let mut sum = 0;
+/// for ended in as_completed(tasks, None) {
+///     let (_, result) = ended?;
+///     sum += result?;
+/// }
+/// assert_eq!(sum, 14);
+/// # Ok::<(), brigade::Error>(())
+/// ```
 #[must_use = "dropping it detaches the tasks"]
 pub struct AsCompleted<R> {
     /// By position; `None` once yielded.

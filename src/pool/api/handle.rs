@@ -63,6 +63,17 @@ impl<R: DeserializeOwned> Handle<R> {
     ///
     /// [`Error::Task`] if the function panicked, its worker died, or the task was cancelled,
     /// killed or timed out; [`Error::Broken`] or [`Error::Closed`] if the pool ended first.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use brigade::{Error, Pool};
+    /// let pool = Pool::builder().workers(1).build()?;
+    /// assert_eq!(pool.submit(|n: u64| n * n, 12)?.join()?, 144);
+    /// let failed = pool.submit(|n: u64| 12 / n, 0)?.join();
+    /// assert!(matches!(failed, Err(Error::Task(_))));
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
     pub fn join(mut self) -> Result<R> {
         let id = self.usable()?;
         match self.core.wait(None, WaitTarget::Tasks(&[id]), |state| Core::take(state, id)) {
@@ -81,6 +92,20 @@ impl<R: DeserializeOwned> Handle<R> {
     /// [`Error::TimedOut`] if the task is not over by then: it goes on, and the handle can be used
     /// again. Otherwise as [`join`](Handle::join). The outcome can be taken only once; every later
     /// call is [`Error::Closed`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use brigade::{Error, Pool};
+    /// let pool = Pool::builder().workers(1).build()?;
+    /// let mut task = pool.submit(|()| while !brigade::is_cancelled() {}, ())?;
+    /// let result = task.join_timeout(Duration::from_millis(5));
+    /// assert!(matches!(result, Err(Error::TimedOut { .. })));
+    /// task.cancel();
+    /// task.join()?;
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
     pub fn join_timeout(&mut self, timeout: Duration) -> Result<R> {
         let id = self.usable()?;
         let deadline = Instant::now().checked_add(timeout);
@@ -149,6 +174,19 @@ impl<R> Handle<R> {
     ///
     /// False may be out of date when it is returned; true stays true. In a process that was forked
     /// from the submitter's it is true, because there is nothing to wait for.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use brigade::Pool;
+    /// let pool = Pool::builder().workers(1).build()?;
+    /// let task = pool.submit(|n: u64| n * n, 12)?;
+    /// while !task.is_finished() {
+    ///     std::thread::yield_now();
+    /// }
+    /// assert_eq!(task.join()?, 144);
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
     #[must_use]
     pub fn is_finished(&self) -> bool {
         let Ok(id) = self.usable() else { return true };

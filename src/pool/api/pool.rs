@@ -56,6 +56,16 @@ impl Pool {
     /// [`Closed`](crate::Error::Closed) or [`Broken`](crate::Error::Broken) if the pool takes no
     /// tasks, [`TaskError::Codec`](crate::TaskError::Codec) if the argument cannot be encoded,
     /// [`NoSpace`](crate::Error::NoSpace) if it is large and there is no memory for it.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use brigade::Pool;
+    /// let pool = Pool::builder().workers(1).build()?;
+    /// let task = pool.submit(|(a, b): (u64, u64)| a + b, (1, 2))?;
+    /// assert_eq!(task.join()?, 3);
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
     pub fn submit<F, A, R>(&self, function: F, argument: A) -> Result<Handle<R>>
     where
         F: Fn(A) -> R + Copy + Send + 'static,

@@ -8,6 +8,17 @@ use crate::pool::driver::stop::LEAVE_TIMEOUT;
 use crate::sys::thread;
 
 /// What [`Pool::shutdown_with`] does with the remaining tasks.
+///
+/// # Examples
+///
+/// ```
+/// use brigade::{Pool, Shutdown};
+/// let pool = Pool::builder().workers(1).build()?;
+/// let task = pool.submit(|n: u8| n, 1)?;
+/// pool.shutdown_with(Shutdown::Background)?;
+/// assert_eq!(task.join()?, 1);
+/// # Ok::<(), brigade::Error>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 #[non_exhaustive]
 pub enum Shutdown {
@@ -33,6 +44,18 @@ impl Pool {
     ///
     /// [`Error::Broken`] if the pool broke; [`Error::Closed`] in a process that was forked from the
     /// pool's, where it has no effect.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use brigade::Pool;
+    /// let pool = Pool::builder().workers(1).build()?;
+    /// let task = pool.submit(|n: u8| n, 1)?;
+    /// pool.shutdown()?;
+    /// assert!(task.is_finished());
+    /// assert_eq!(task.join()?, 1);
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
     pub fn shutdown(self) -> Result<()> {
         self.core.check_ours()?;
         self.core.close(false)
@@ -101,6 +124,17 @@ impl Pool {
     /// # Errors
     ///
     /// As [`terminate`](Pool::terminate).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use brigade::Pool;
+    /// let pool = Pool::builder().workers(1).build()?;
+    /// let endless = pool.submit(|()| loop { std::thread::park() }, ())?;
+    /// pool.kill()?;
+    /// assert!(endless.join().map(|()| ()).is_err());
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
     pub fn kill(&self) -> Result<()> {
         self.core.check_ours()?;
         self.core.end(Duration::ZERO, Duration::ZERO);

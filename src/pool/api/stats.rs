@@ -7,6 +7,17 @@ use crate::pool::record::counters::Restarts;
 use crate::pool::record::task::TaskRecord;
 
 /// A snapshot of what a pool has done and is doing; see [`Pool::stats`].
+///
+/// # Examples
+///
+/// ```
+/// use brigade::Pool;
+/// let pool = Pool::builder().workers(1).build()?;
+/// pool.submit(|n: u8| n, 1)?.join()?;
+/// let stats = pool.stats();
+/// assert_eq!((stats.submitted, stats.succeeded, stats.failed, stats.queued), (1, 1, 0, 0));
+/// # Ok::<(), brigade::Error>(())
+/// ```
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Stats {
@@ -38,6 +49,17 @@ pub struct Stats {
 
 impl Stats {
     /// Tasks that are over, with any outcome.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use brigade::Pool;
+    /// let pool = Pool::builder().workers(1).build()?;
+    /// pool.submit(|n: u8| n, 1)?.join()?;
+    /// pool.submit(|()| panic!("fails"), ())?.join().map(|()| ()).unwrap_err();
+    /// assert_eq!(pool.stats().done(), 2);
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
     #[must_use]
     pub fn done(&self) -> u64 {
         self.succeeded + self.failed + self.cancelled

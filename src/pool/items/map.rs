@@ -82,6 +82,18 @@ impl Pool {
     /// # Errors
     ///
     /// As [`imap`](Pool::imap).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use brigade::Pool;
+    /// let pool = Pool::builder().workers(2).build()?;
+    /// let squares = pool.imap_unordered(1..=4u64, 8, |n| n * n)?;
+    /// let mut squares = squares.collect::<Result<Vec<_>, _>>()?;
+    /// squares.sort();
+    /// assert_eq!(squares, [1, 4, 9, 16]);
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
     pub fn imap_unordered<I, F, R>(
         &self,
         items: I,
@@ -136,6 +148,16 @@ impl Options<'_> {
     /// # Errors
     ///
     /// As [`Pool::map`], and [`Error::InvalidArgument`] for a chunk size of 0.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use brigade::Pool;
+    /// let pool = Pool::builder().workers(2).build()?;
+    /// let squares = pool.options().chunk_size(2).map(1..=4u64, |n| n * n)?;
+    /// assert_eq!(squares.collect::<Vec<_>>(), [1, 4, 9, 16]);
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
     pub fn map<I, F, R>(&self, items: I, function: F) -> Result<std::vec::IntoIter<R>>
     where
         I: IntoIterator,
@@ -158,6 +180,16 @@ impl Options<'_> {
     /// # Errors
     ///
     /// As [`Pool::imap`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use brigade::Pool;
+    /// let pool = Pool::builder().workers(2).build()?;
+    /// let mut squares = pool.options().chunk_size(2).imap(1u64.., 8, |n| n * n)?;
+    /// assert_eq!(squares.nth(3).transpose()?, Some(16));
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
     pub fn imap<I, F, R>(&self, items: I, ahead: usize, function: F) -> Result<Imap<I::IntoIter, R>>
     where
         I: IntoIterator,
@@ -177,6 +209,16 @@ impl Options<'_> {
     /// # Errors
     ///
     /// As [`imap`](Options::imap).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use brigade::Pool;
+    /// let pool = Pool::builder().workers(2).build()?;
+    /// let squares = pool.options().chunk_size(2).imap_unordered(1..=4u64, 8, |n| n * n)?;
+    /// assert_eq!(squares.sum::<Result<u64, _>>()?, 30);
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
     pub fn imap_unordered<I, F, R>(
         &self,
         items: I,
@@ -199,6 +241,16 @@ impl Options<'_> {
     /// # Errors
     ///
     /// As [`map`](Options::map).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use brigade::Pool;
+    /// let pool = Pool::builder().workers(2).build()?;
+    /// let powers = pool.options().chunk_size(2).starmap([(2, 5), (3, 2)], u64::pow)?;
+    /// assert_eq!(powers.collect::<Vec<_>>(), [32, 9]);
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
     pub fn starmap<I, F>(&self, items: I, function: F) -> Result<std::vec::IntoIter<F::Output>>
     where
         I: IntoIterator,
@@ -223,6 +275,17 @@ impl<W: Serialize + DeserializeOwned + 'static> Options<'_, With<W>> {
     /// encoded. It may hold a [`Frozen`](crate::Frozen) array, or any handle of
     /// [`shared`](crate::shared) or of a queue, but no [`OwnedChunk`](crate::OwnedChunk), which
     /// belongs to one task. A value that holds an array is decoded for every batch of items.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use brigade::Pool;
+    /// let pool = Pool::builder().workers(2).build()?;
+    /// let table = vec![10, 20, 30];
+    /// let found = pool.with(table).map([2, 0], |table, i: usize| table[i])?;
+    /// assert_eq!(found.collect::<Vec<i32>>(), [30, 10]);
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
     pub fn map<I, F, R>(self, items: I, function: F) -> Result<std::vec::IntoIter<R>>
     where
         I: IntoIterator,
@@ -267,6 +330,16 @@ impl<W: Serialize + DeserializeOwned + 'static> Options<'_, With<W>> {
     /// # Errors
     ///
     /// As [`imap`](Options::imap).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use brigade::Pool;
+    /// let pool = Pool::builder().workers(2).build()?;
+    /// let multiples = pool.with(3u64).imap_unordered(1..=4, 8, |&a, n: u64| a * n)?;
+    /// assert_eq!(multiples.sum::<Result<u64, _>>()?, 30);
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
     pub fn imap_unordered<I, F, R>(
         self,
         items: I,

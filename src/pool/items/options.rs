@@ -39,6 +39,17 @@ pub struct Options<'p, S = ()> {
 
 impl Pool {
     /// Rules for tasks that differ from the pool's.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use brigade::Pool;
+    /// let pool = Pool::builder().workers(1).build()?;
+    /// let options = pool.options().timeout(Duration::from_secs(10)).retries(1);
+    /// assert_eq!(options.submit(|n: u64| n + 1, 1)?.join()?, 2);
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
     pub fn options(&self) -> Options<'_> {
         Options { pool: self, rules: self.core.rules(), chunk_size: None, value: () }
     }
@@ -46,6 +57,16 @@ impl Pool {
     /// Passes `value` by reference to every call of a function: what a closure would have captured.
     /// It is encoded once and sent once to each worker; if it holds arrays, whose handles end with
     /// a task, it is sent with every batch of items.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use brigade::Pool;
+    /// let pool = Pool::builder().workers(2).build()?;
+    /// let multiples: Vec<u64> = pool.with(3).map(1..=4, |&a, n| a * n)?.collect();
+    /// assert_eq!(multiples, [3, 6, 9, 12]);
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
     pub fn with<W>(&self, value: W) -> Options<'_, With<W>>
     where
         W: Serialize + DeserializeOwned + 'static,
@@ -56,12 +77,34 @@ impl Pool {
 
 impl<'p, S> Options<'p, S> {
     /// The number of items of a task, at least 1. Default: adapted to the time that an item takes.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use brigade::Pool;
+    /// let pool = Pool::builder().workers(2).build()?;
+    /// let squares = pool.options().chunk_size(50).map(0..100u64, |n| n * n)?;
+    /// assert_eq!(squares.sum::<u64>(), 328_350);
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
     pub fn chunk_size(mut self, items: usize) -> Self {
         self.chunk_size = Some(items);
         self
     }
 
     /// How long a task may run before its worker is killed. Default: the pool's.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use brigade::{Error, Pool, TaskError};
+    /// let pool = Pool::builder().workers(1).build()?;
+    /// let hasty = pool.options().timeout(Duration::from_millis(10));
+    /// let endless = hasty.submit(|()| while std::hint::black_box(true) {}, ())?;
+    /// assert!(matches!(endless.join(), Err(Error::Task(TaskError::TimedOut { .. }))));
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.rules.timeout = Some(timeout.min(FOREVER));
         self
@@ -69,6 +112,16 @@ impl<'p, S> Options<'p, S> {
 
     /// Declares the tasks idempotent: run again, up to `retries` times, if the worker dies.
     /// Default: the pool's.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use brigade::Pool;
+    /// let pool = Pool::builder().workers(1).build()?;
+    /// let repeatable = pool.options().retries(2);
+    /// assert_eq!(repeatable.submit(|n: u64| n * n, 12)?.join()?, 144);
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
     pub fn retries(mut self, retries: u32) -> Self {
         self.rules.retries = retries;
         self
@@ -106,6 +159,16 @@ impl<'p, S> Options<'p, S> {
 
 impl<'p> Options<'p> {
     /// Passes `value` by reference to every call of a function. See [`Pool::with`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use brigade::Pool;
+    /// let pool = Pool::builder().workers(2).build()?;
+    /// let sums = pool.options().chunk_size(2).with(10).map(0..4u32, |&a, n| a + n)?;
+    /// assert_eq!(sums.collect::<Vec<_>>(), [10, 11, 12, 13]);
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
     pub fn with<W>(self, value: W) -> Options<'p, With<W>>
     where
         W: Serialize + DeserializeOwned + 'static,
@@ -121,6 +184,16 @@ impl<'p> Options<'p> {
     /// # Errors
     ///
     /// As [`Pool::submit`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use brigade::Pool;
+    /// let pool = Pool::builder().workers(1).build()?;
+    /// let task = pool.options().retries(1).submit(|text: String| text.len(), "four".to_owned())?;
+    /// assert_eq!(task.join()?, 4);
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
     pub fn submit<F, A, R>(&self, function: F, argument: A) -> Result<Handle<R>>
     where
         F: Fn(A) -> R + Copy + Send + 'static,

@@ -211,6 +211,18 @@ impl<I: Iterator, R> Drop for Pipeline<I, R> {
 /// Results as they arrive; see [`Pool::imap`](crate::Pool::imap).
 ///
 /// Dropping it cancels items that have not started; running ones run to their end.
+///
+/// # Examples
+///
+/// ```
+/// use brigade::Pool;
+/// let pool = Pool::builder().workers(2).build()?;
+/// let mut halves = pool.imap([8u8, 4], 2, |n| n / 2)?;
+/// assert_eq!(halves.next().transpose()?, Some(4));
+/// assert_eq!(halves.next().transpose()?, Some(2));
+/// assert!(halves.next().is_none());
+/// # Ok::<(), brigade::Error>(())
+/// ```
 #[must_use = "dropping it cancels what has not started"]
 pub struct Imap<I: Iterator, R> {
     pipeline: Pipeline<I, R>,

@@ -79,6 +79,17 @@ pub struct Subsampled<A>(
 
 /// Bytes in pieces that end after a delimiter, so that no record is cut; see
 /// [`Pool::par_records`](crate::Pool::par_records).
+///
+/// # Examples
+///
+/// ```
+/// use brigade::{Pool, SharedArray};
+/// let pool = Pool::builder().workers(2).build()?;
+/// let lines = SharedArray::from_slice(b"1\n20\n300\n")?;
+/// let lengths = pool.par_records(&lines, b'\n', 1).map(|lines| lines.len());
+/// assert_eq!(lengths.reduce(0, |a, b| a + b)?, 9);
+/// # Ok::<(), brigade::Error>(())
+/// ```
 #[derive(Debug, Clone, Copy)]
 pub struct Records<A> {
     pub(super) bytes: A,

@@ -52,6 +52,18 @@ impl Pool {
     /// # Errors
     ///
     /// As [`Pool::zeroed`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use brigade::{Pool, SharedArray};
+    /// let pool = Pool::builder().workers(2).build()?;
+    /// let x = SharedArray::from_slice(&[1, 2, 3])?;
+    /// let mut double = pool.for_overwrite::<i32>(x.shape())?;
+    /// pool.map_into(&x, &mut double, |x| 2 * x)?;
+    /// assert_eq!(double.as_slice(), [2, 4, 6]);
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
     pub fn for_overwrite<T: Pod>(&self, shape: impl Into<Shape>) -> Result<SharedArray<T>> {
         let array = SharedArray::for_overwrite(shape)?;
         self.touch(&array)?;

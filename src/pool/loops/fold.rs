@@ -31,6 +31,17 @@ const GROUPS_MAX: usize = 64;
 const MERGE_LEN: usize = 4096;
 
 /// A loop that folds its chunks into partial results; see [`ParLoop::fold`].
+///
+/// # Examples
+///
+/// ```
+/// use brigade::{Pool, SharedArray};
+/// let pool = Pool::builder().workers(2).build()?;
+/// let x = SharedArray::from_slice(&[3, 1, 2])?;
+/// let least = pool.par_chunks(&x, 1).fold(|| i32::MAX, |least, x| *least = x[0].min(*least));
+/// assert_eq!(least.merge(i32::min)?, 1);
+/// # Ok::<(), brigade::Error>(())
+/// ```
 #[must_use = "a loop does nothing before `merge`"]
 pub struct Fold<'p, P, S, M, F, A, U = Elements> {
     chunks: ParLoop<'p, P, S, U>,
@@ -38,6 +49,19 @@ pub struct Fold<'p, P, S, M, F, A, U = Elements> {
 }
 
 /// A loop that folds its chunks into partial arrays; see [`ParLoop::fold_array`].
+///
+/// # Examples
+///
+/// ```
+/// use brigade::{Pool, SharedArray};
+/// let pool = Pool::builder().workers(2).build()?;
+/// let x = SharedArray::from_slice(&[2u8, 0, 2])?;
+/// let counts = pool.par_chunks(&x, 1).fold_array(3, |counts: &mut [u64], x| {
+///     counts[usize::from(x[0])] += 1;
+/// });
+/// assert_eq!(counts.merge(|a, b| a + b)?.as_slice(), [1, 0, 2]);
+/// # Ok::<(), brigade::Error>(())
+/// ```
 #[must_use = "a loop does nothing before `merge`"]
 pub struct FoldArray<'p, P, S, F, T, U = Elements> {
     chunks: ParLoop<'p, P, S, U>,
@@ -158,6 +182,19 @@ where
 
     /// As [`fold_array`](ParLoop::fold_array) without a value:
     /// `function(&value, &mut partial, chunk)` adds a chunk.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use brigade::{Pool, SharedArray};
+    /// let pool = Pool::builder().workers(2).build()?;
+    /// let x = SharedArray::from_slice(&[0u32, 1, 2, 3, 4])?;
+    /// let counts = pool.par_chunks(&x, 2).with(2).fold_array(2, |&n, counts: &mut [u64], x| {
+    ///     x.iter().for_each(|x| counts[(x % n) as usize] += 1);
+    /// });
+    /// assert_eq!(counts.merge(|a, b| a + b)?.as_slice(), [3, 2]);
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
     pub fn fold_array<F, T>(self, len: usize, function: F) -> FoldArray<'p, P, With<W>, F, T, U>
     where
         F: for<'w, 's, 'a> Fn(&'w W, &'s mut [T], P::Item<'a>) + Copy + Send + 'static,
@@ -246,6 +283,19 @@ where
     /// # Errors
     ///
     /// As [`ParLoop::for_each`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use brigade::{Pool, SharedArray};
+    /// let pool = Pool::builder().workers(2).build()?;
+    /// let words = SharedArray::from_slice(b"abacus")?;
+    /// let letters = pool.par_chunks(&words, 2).fold(String::new, |letters, x| {
+    ///     letters.extend(x.iter().map(|&byte| char::from(byte)));
+    /// });
+    /// assert_eq!(letters.merge(|a, b| a + &b)?, "abacus");
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
     pub fn merge<O>(self, operation: O) -> Result<A>
     where
         O: Fn(A, A) -> A + Copy + Send + 'static,
@@ -308,6 +358,19 @@ where
     /// # Errors
     ///
     /// As [`ParLoop::for_each`], and as [`SharedArray::zeroed`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use brigade::{Pool, SharedArray};
+    /// let pool = Pool::builder().workers(2).build()?;
+    /// let x = SharedArray::from_slice(&[2u8, 0, 2, 1])?;
+    /// let counts = pool.par_chunks(&x, 2).fold_array(3, |counts: &mut [u32], x| {
+    ///     x.iter().for_each(|&x| counts[usize::from(x)] += 1);
+    /// });
+    /// assert_eq!(counts.merge(|a, b| a + b)?.as_slice(), [1, 1, 2]);
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
     pub fn merge<O>(self, operation: O) -> Result<SharedArray<T>>
     where
         O: Fn(T, T) -> T + Copy + Send + 'static,

@@ -25,6 +25,17 @@ impl<P: Operand<U>, U: Unit> ParLoop<'_, P, (), U> {
     ///
     /// [`Error::Task`] if it panicked or its worker died, [`Error::ShapeMismatch`] from `zip`,
     /// [`Error::InvalidArgument`] for chunks of no elements, or what `submit` fails with.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use brigade::{Pool, SharedArray};
+    /// let pool = Pool::builder().workers(2).build()?;
+    /// let mut x = SharedArray::from_slice(&[1, 2, 3, 4, 5])?;
+    /// pool.par_chunks_mut(&mut x, 2).for_each(|x| x.reverse())?;
+    /// assert_eq!(x.as_slice(), [2, 1, 4, 3, 5]);
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
     pub fn for_each<F>(self, function: F) -> Result<()>
     where
         F: for<'a> Fn(P::Item<'a>) + Copy + Send + 'static,
@@ -111,6 +122,17 @@ where
     /// # Errors
     ///
     /// As [`ParLoop::for_each`] without a value.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use brigade::{Pool, SharedArray};
+    /// let pool = Pool::builder().workers(2).build()?;
+    /// let mut x = SharedArray::<f64>::zeroed([5])?;
+    /// pool.par_chunks_mut(&mut x, 2).with(0.5).for_each(|&value, x| x.fill(value))?;
+    /// assert_eq!(x.as_slice(), [0.5; 5]);
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
     pub fn for_each<F>(self, function: F) -> Result<()>
     where
         F: for<'w, 'a> Fn(&'w W, P::Item<'a>) + Copy + Send + 'static,
@@ -127,6 +149,19 @@ where
     /// # Errors
     ///
     /// As [`ParLoop::try_for_each`] without a value.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use brigade::{Pool, SharedArray};
+    /// let pool = Pool::builder().workers(2).build()?;
+    /// let x = SharedArray::from_slice(&[1, 7, 9])?;
+    /// let checked = pool.par_chunks(&x, 1).with(5).try_for_each(|&limit, x| {
+    ///     if x[0] > limit { Err(x[0]) } else { Ok(()) }
+    /// })?;
+    /// assert_eq!(checked, Err(7));
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
     pub fn try_for_each<F, E>(self, function: F) -> Result<std::result::Result<(), E>>
     where
         F: for<'w, 'a> Fn(&'w W, P::Item<'a>) -> std::result::Result<(), E> + Copy + Send + 'static,
@@ -146,6 +181,19 @@ where
     /// # Errors
     ///
     /// As [`for_each`](ParLoop::for_each).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use brigade::{Pool, SharedArray};
+    /// let pool = Pool::builder().workers(2).build()?;
+    /// let x = SharedArray::from_slice(&[1, 7, 9])?;
+    /// let found = pool.par_chunks(&x, 1).with(5).find_map_first(|&limit, x| {
+    ///     (x[0] > limit).then_some(x[0])
+    /// })?;
+    /// assert_eq!(found, Some(7));
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
     pub fn find_map_first<F, R>(self, function: F) -> Result<Option<R>>
     where
         F: for<'w, 'a> Fn(&'w W, P::Item<'a>) -> Option<R> + Copy + Send + 'static,
@@ -170,6 +218,21 @@ where
     /// # Errors
     ///
     /// As [`ParLoop::for_each`] without scratch.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use brigade::{Pool, SharedArray};
+    /// let pool = Pool::builder().workers(2).build()?;
+    /// let mut x = SharedArray::from_slice(&[3, 1, 2])?;
+    /// pool.par_chunks_mut(&mut x, 3).scratch(Vec::new).for_each(|copy, x| {
+    ///     copy.clear();
+    ///     copy.extend_from_slice(x);
+    ///     x.iter_mut().zip(copy.iter().rev()).for_each(|(x, &copy)| *x = copy);
+    /// })?;
+    /// assert_eq!(x.as_slice(), [2, 1, 3]);
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
     pub fn for_each<F>(self, function: F) -> Result<()>
     where
         F: for<'s, 'a> Fn(&'s mut T, P::Item<'a>) + Copy + Send + 'static,
@@ -186,6 +249,22 @@ where
     /// # Errors
     ///
     /// As [`ParLoop::try_for_each`] without scratch.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use brigade::{Pool, SharedArray};
+    /// let pool = Pool::builder().workers(2).build()?;
+    /// let x = SharedArray::from_slice(&[3, 1, 3, 2, 4, 1])?;
+    /// let checked = pool.par_chunks(&x, 3).scratch(Vec::new).try_for_each(|sorted, x| {
+    ///     sorted.clear();
+    ///     sorted.extend_from_slice(x);
+    ///     sorted.sort();
+    ///     if sorted.windows(2).any(|pair| pair[0] == pair[1]) { Err(sorted[1]) } else { Ok(()) }
+    /// })?;
+    /// assert_eq!(checked, Err(3));
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
     pub fn try_for_each<F, E>(self, function: F) -> Result<std::result::Result<(), E>>
     where
         F: for<'s, 'a> Fn(&'s mut T, P::Item<'a>) -> std::result::Result<(), E>
@@ -208,6 +287,21 @@ where
     /// # Errors
     ///
     /// As [`for_each`](ParLoop::for_each).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use brigade::{Pool, SharedArray};
+    /// let pool = Pool::builder().workers(2).build()?;
+    /// let x = SharedArray::from_slice(b"one two ")?;
+    /// let found = pool.par_chunks(&x, 4).scratch(String::new).find_map_first(|word, x| {
+    ///     word.clear();
+    ///     word.extend(x.iter().map(|&byte| char::from(byte.to_ascii_uppercase())));
+    ///     (word == "TWO ").then(|| word.clone())
+    /// })?;
+    /// assert_eq!(found.as_deref(), Some("TWO "));
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
     pub fn find_map_first<F, R>(self, function: F) -> Result<Option<R>>
     where
         F: for<'s, 'a> Fn(&'s mut T, P::Item<'a>) -> Option<R> + Copy + Send + 'static,

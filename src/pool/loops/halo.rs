@@ -130,6 +130,19 @@ impl<'a, T: Pod> HaloRows<'a, T> {
     /// # Panics
     ///
     /// If the row is farther from the chunk than the halo reaches.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use brigade::{Boundary, Halo, Pool, SharedArray};
+    /// let pool = Pool::builder().workers(1).build()?;
+    /// let x = SharedArray::from_slice(&[1, 2, 3])?;
+    /// let seen = pool.par_chunks(Halo(&x, 1, Boundary::Shrink), 3).map(|x| {
+    ///     (x.get(-1).is_none(), x.get(0).map(|row| row[0]))
+    /// });
+    /// assert_eq!(seen.collect()?, [(true, Some(1))]);
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
     #[inline]
     #[must_use]
     pub fn get(&self, i: isize) -> Option<&[T]> {
@@ -156,6 +169,18 @@ impl<'a, T: Pod> HaloRows<'a, T> {
     ///
     /// If the row is farther from the chunk than the halo reaches, or if it lies beyond the ends
     /// and the boundary is [`Boundary::Shrink`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use brigade::{Boundary, Halo, Pool, SharedArray};
+    /// let pool = Pool::builder().workers(1).build()?;
+    /// let x = SharedArray::from_slice(&[1, 2, 3])?;
+    /// let chunks = pool.par_chunks(Halo(&x, 1, Boundary::Wrap), 3);
+    /// let seen = chunks.map(|x| (x.row(-1)[0], x.row(3)[0])).collect()?;
+    /// assert_eq!(seen, [(3, 1)]);
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
     #[inline]
     #[must_use]
     pub fn row(&self, i: isize) -> &[T] {
@@ -214,6 +239,19 @@ impl<T: Pod> HaloTile<'_, T> {
     /// # Panics
     ///
     /// As [`HaloRows::row`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use brigade::{Boundary, Halo, Pool, SharedArray};
+    /// let pool = Pool::builder().workers(1).build()?;
+    /// let a = SharedArray::from_fn([2, 4], |[i, j]| 10 * i + j)?;
+    /// let seen = pool.par_tiles(Halo(&a, 1, Boundary::Clamp), [2, 2]).map(|a| {
+    ///     (a.left(), a.row(-1).to_vec())
+    /// });
+    /// assert_eq!(seen.collect()?, [(0, vec![0, 1, 2]), (1, vec![1, 2, 3])]);
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
     #[inline]
     #[must_use]
     pub fn row(&self, i: isize) -> &[T] {
@@ -227,6 +265,19 @@ impl<T: Pod> HaloTile<'_, T> {
     /// # Panics
     ///
     /// If the element is farther from the tile than the halo reaches.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use brigade::{Boundary, Halo, Pool, SharedArray};
+    /// let pool = Pool::builder().workers(1).build()?;
+    /// let a = SharedArray::from_fn([2, 2], |[i, j]| 10 * i + j)?;
+    /// let seen = pool.par_tiles(Halo(&a, 1, Boundary::Shrink), [2, 2]).map(|a| {
+    ///     (a.get(1, 0), a.get(1, 2))
+    /// });
+    /// assert_eq!(seen.collect()?, [(Some(10), None)]);
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
     #[inline]
     #[must_use]
     pub fn get(&self, i: isize, j: isize) -> Option<T> {
@@ -251,6 +302,19 @@ impl<T: Pod> HaloTile<'_, T> {
     /// # Panics
     ///
     /// As [`get`](HaloTile::get), and beyond the edges for [`Boundary::Shrink`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use brigade::{Boundary, Halo, Pool, SharedArray};
+    /// let pool = Pool::builder().workers(1).build()?;
+    /// let a = SharedArray::from_fn([2, 2], |[i, j]| 10 * i + j)?;
+    /// let seen = pool.par_tiles(Halo(&a, 1, Boundary::Constant(7)), [2, 2]).map(|a| {
+    ///     (a.at(1, 1), a.at(1, 2))
+    /// });
+    /// assert_eq!(seen.collect()?, [(11, 7)]);
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
     #[inline]
     #[must_use]
     pub fn at(&self, i: isize, j: isize) -> T {

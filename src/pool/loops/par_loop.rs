@@ -250,6 +250,17 @@ impl<'p, P, S, U: Unit> ParLoop<'p, P, S, U> {
     /// Declares the loop repeatable: the chunks of a worker that died are computed again, for up to
     /// `retries` deaths. Default: the pool's. The function must then give the same result when it
     /// is run again over a chunk that it has partly or fully processed.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use brigade::{Pool, SharedArray};
+    /// let pool = Pool::builder().workers(2).build()?;
+    /// let mut x = SharedArray::<u8>::zeroed([10])?;
+    /// pool.par_chunks_mut(&mut x, 4).retries(2).for_each(|x| x.fill(7))?;
+    /// assert_eq!(x.as_slice(), [7; 10]);
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
     pub fn retries(mut self, retries: u32) -> Self {
         self.rules.retries = retries;
         self
@@ -257,6 +268,19 @@ impl<'p, P, S, U: Unit> ParLoop<'p, P, S, U> {
 
     /// Kills a worker that is busy with this loop for longer than `timeout`. Default: the
     /// pool's.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use brigade::{Error, Pool, SharedArray, TaskError};
+    /// let pool = Pool::builder().workers(1).build()?;
+    /// let x = SharedArray::from_slice(&[1u8])?;
+    /// let endless = pool.par_chunks(&x, 1).timeout(Duration::from_millis(10));
+    /// let error = endless.for_each(|_| loop { std::thread::park() }).unwrap_err();
+    /// assert!(matches!(error, Error::Task(TaskError::TimedOut { .. })), "{error:?}");
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.rules.timeout = Some(timeout.min(FOREVER));
         self

@@ -28,6 +28,17 @@ use crate::worker::invocation::{self, Invocation};
 const RESULT_GROUPS: usize = 1024;
 
 /// A loop whose function returns a value for each chunk; see [`ParLoop::map`].
+///
+/// # Examples
+///
+/// ```
+/// use brigade::{Pool, SharedArray};
+/// let pool = Pool::builder().workers(2).build()?;
+/// let x = SharedArray::from_slice(&[3, 1, 2])?;
+/// let sums = pool.par_chunks(&x, 2).map(|x| x.iter().sum::<i32>());
+/// assert_eq!(sums.reduce(0, i32::max)?, 4);
+/// # Ok::<(), brigade::Error>(())
+/// ```
 #[must_use = "a loop does nothing before `reduce` or `collect`"]
 pub struct ParMap<'p, P, S, F, R, U = Elements> {
     chunks: ParLoop<'p, P, S, U>,
@@ -68,6 +79,17 @@ where
     /// results.
     ///
     /// `function` captures nothing, not even a value [of size zero](crate#functions).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use brigade::{Pool, SharedArray};
+    /// let pool = Pool::builder().workers(2).build()?;
+    /// let x = SharedArray::from_slice(&[1, 2, 3])?;
+    /// let scaled = pool.par_chunks(&x, 2).with(10).map(|&a, x| a * x.iter().sum::<i32>());
+    /// assert_eq!(scaled.collect()?, [30, 30]);
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
     pub fn map<F, R>(self, function: F) -> ParMap<'p, P, With<W>, F, R, U>
     where
         F: for<'w, 'a> Fn(&'w W, P::Item<'a>) -> R + Copy + Send + 'static,
@@ -87,6 +109,22 @@ where
     /// results.
     ///
     /// `function` captures nothing, not even a value [of size zero](crate#functions).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use brigade::{Pool, SharedArray};
+    /// let pool = Pool::builder().workers(2).build()?;
+    /// let x = SharedArray::from_slice(&[3, 1, 2, 9, 7, 8])?;
+    /// let medians = pool.par_chunks(&x, 3).scratch(Vec::new).map(|sorted, x| {
+    ///     sorted.clear();
+    ///     sorted.extend_from_slice(x);
+    ///     sorted.sort();
+    ///     sorted[1]
+    /// });
+    /// assert_eq!(medians.collect()?, [2, 8]);
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
     pub fn map<F, R>(self, function: F) -> ParMap<'p, P, Scratch<V, M, T>, F, R, U>
     where
         F: for<'s, 'a> Fn(&'s mut T, P::Item<'a>) -> R + Copy + Send + 'static,
