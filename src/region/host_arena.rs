@@ -59,14 +59,25 @@ impl Arena {
 ///
 /// [`Error::NoSpace`].
 pub(crate) fn grant_outside(bytes: u64) -> Result<()> {
+    outside()?.grant(bytes, bytes)
+}
+
+/// The most that [`grant_outside`] grants now, in bytes.
+///
+/// # Errors
+///
+/// [`Error::Os`] if the system does not say what is free.
+pub(crate) fn free_outside_bytes() -> Result<u64> {
+    Ok(outside()?.free().0)
+}
+
+fn outside() -> Result<MemoryLimits> {
     let host = HOST.get().lock().unwrap_or_else(PoisonError::into_inner).upgrade();
     let stated_bytes = settings::available_bytes()?;
     let measured =
         MemoryLimits { stated_bytes, ..MemoryLimits::measure(limits::commits_strictly())? };
-    let Some(arena) = host else {
-        return measured.grant(bytes, bytes);
-    };
+    let Some(arena) = host else { return Ok(measured) };
     let (_, touched_bytes) = memfd::size_and_use_bytes(arena.fd())?;
     let reserved_bytes = arena.reserved_bytes();
-    MemoryLimits { reserved_bytes, touched_bytes, ..measured }.grant(bytes, bytes)
+    Ok(MemoryLimits { reserved_bytes, touched_bytes, ..measured })
 }

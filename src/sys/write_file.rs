@@ -155,7 +155,7 @@ impl Destination {
     /// [`Error::NoSpace`] if `total_bytes` are not free; [`Error::Os`].
     ///
     /// [`direct`]: Destination::direct
-    pub(crate) fn temporary_file(&self, total_bytes: u64) -> Result<Option<TemporaryFile<'_>>> {
+    pub(crate) fn temporary_file(&self, total_bytes: u64) -> Result<Option<TemporaryFile>> {
         let Method::Replace { path, old } = &self.method else { return Ok(None) };
         // A file that takes over another's permissions begins without any.
         let mode = if old.is_some() { 0o600 } else { 0o666 };
@@ -174,7 +174,8 @@ impl Destination {
             Err(e) if is_shortage(&e) => return Err(Error::os("open", self.shown.clone(), e)),
             Err(_) => return Ok(None),
         };
-        let temporary_file = TemporaryFile { file, temporary, path, is_new: old.is_none() };
+        let temporary_file =
+            TemporaryFile { file, temporary, path: path.clone(), is_new: old.is_none() };
         if let Some(old) = old
             && copy_attributes(&temporary_file.file, old).is_err()
         {
@@ -337,15 +338,15 @@ fn attributes(file: &File) -> io::Result<BTreeMap<Vec<u8>, Vec<u8>>> {
 
 /// A new file that is removed on drop unless it was persisted.
 #[derive(Debug)]
-pub(crate) struct TemporaryFile<'a> {
+pub(crate) struct TemporaryFile {
     file: File,
     /// Its temporary name, if it has one.
     temporary: Option<PathBuf>,
-    path: &'a Path,
+    path: PathBuf,
     is_new: bool,
 }
 
-impl TemporaryFile<'_> {
+impl TemporaryFile {
     pub(crate) fn file(&self) -> &File {
         &self.file
     }
@@ -353,7 +354,7 @@ impl TemporaryFile<'_> {
     /// Moves the file into its place; false if that is not possible.
     pub(crate) fn persist(mut self) -> bool {
         if self.temporary.is_none() {
-            if self.is_new && file::link(&self.file, self.path).unwrap_or(false) {
+            if self.is_new && file::link(&self.file, &self.path).unwrap_or(false) {
                 return true;
             }
             let folder = self.path.parent().unwrap_or(Path::new("/"));
@@ -364,7 +365,7 @@ impl TemporaryFile<'_> {
             self.temporary = Some(temporary);
         }
         let is_persisted =
-            self.temporary.as_ref().is_some_and(|t| fs::rename(t, self.path).is_ok());
+            self.temporary.as_ref().is_some_and(|t| fs::rename(t, &self.path).is_ok());
         if is_persisted {
             self.temporary = None;
         }
@@ -372,7 +373,7 @@ impl TemporaryFile<'_> {
     }
 }
 
-impl Drop for TemporaryFile<'_> {
+impl Drop for TemporaryFile {
     fn drop(&mut self) {
         if let Some(temporary) = &self.temporary {
             // Ignored: the error that led here is already being returned.
