@@ -101,6 +101,11 @@
 //! # Ok::<(), brigade::Error>(())
 //! ```
 //!
+//! # Files
+//!
+//! A [`batch`] runs a function over many keys, such as paths, and writes a journal: after a kill it
+//! is run again, and does the rest.
+//!
 //! # Errors
 //!
 //! Every fallible call returns an [`Error`], with a variant for each remedy. If a task did not
@@ -136,6 +141,8 @@ mod shape;
 
 #[cfg(not(loom))]
 mod array;
+#[cfg(not(loom))]
+pub mod batch;
 #[cfg(not(loom))]
 mod channel;
 #[cfg(not(loom))]
@@ -208,6 +215,11 @@ pub use spawn::{ActiveProcess, Process, ProcessBuilder, active_processes};
 #[cfg(doctest)]
 #[doc = include_str!("../docs/loops.md")]
 struct Loops;
+
+/// The code of the page on batches, as tests.
+#[cfg(doctest)]
+#[doc = include_str!("../docs/batches.md")]
+struct Batches;
 
 /// The README's code, as tests.
 #[cfg(doctest)]

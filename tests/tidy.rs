@@ -25,7 +25,7 @@ const LAYERS: [&[&str]; 9] = [
     &["array"],
     &["worker"],
     &["channel", "pool", "shared", "spawn"],
-    &["compute", "fuzz_entry"],
+    &["batch", "compute", "fuzz_entry"],
 ];
 
 /// Crates that only `src/sys/` names.

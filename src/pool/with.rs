@@ -20,4 +20,4 @@
 /// # Ok::<(), brigade::Error>(())
 /// ```
 #[derive(Debug, Clone, Copy)]
-pub struct With<W>(pub(super) W);
+pub struct With<W>(pub(crate) W);

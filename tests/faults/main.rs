@@ -2,6 +2,7 @@
 #![cfg(not(loom))]
 
 mod attack;
+mod batch;
 #[path = "../common/mod.rs"]
 mod common;
 mod environments;

@@ -154,7 +154,7 @@ fn results_are_collected_in_order() {
         let firsts = pool.par_chunks(&x, 10).map(|x| x[0]).collect().unwrap();
         assert!(firsts.iter().copied().eq((0..500).map(|i| i * 10)));
         let empty = SharedArray::<u64>::zeroed([0]).unwrap();
-        assert_eq!(pool.par_chunks(&empty, 10).map(|x| x[0]).collect().unwrap(), []);
+        assert_eq!(pool.par_chunks(&empty, 10).map(|x| x[0]).collect().unwrap(), [0u64; 0]);
         assert_eq!(pool.par_chunks(&empty, 10).map(|x| x[0]).reduce(7, |a, b| a + b).unwrap(), 7);
     });
 }

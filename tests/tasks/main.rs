@@ -4,6 +4,7 @@
 mod array_transfer;
 #[cfg(feature = "async")]
 mod async_handles;
+mod batch;
 #[path = "../common/mod.rs"]
 mod common;
 mod completed;

@@ -1,0 +1,76 @@
+//! A request to end a batch early.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use crate::error::Result;
+use crate::sys::interrupt::InterruptHandler;
+
+/// A request to end batches early: what runs is finished and written to the journal, and nothing
+/// else is started.
+///
+/// # Examples
+///
+/// ```
+/// use brigade::Pool;
+/// use brigade::batch::{Batch, Interrupt, Key};
+/// let pool = Pool::builder().workers(1).build()?;
+/// let interrupt = Interrupt::new();
+/// interrupt.request();
+/// let summary = Batch::new(&pool)
+///     .interrupt(&interrupt)
+///     .run(["a", "b"], |key: &Key| Ok::<u64, String>(key.as_bytes().len() as u64))?;
+/// assert_eq!((summary.done, summary.exit_code()), (0, 130));
+/// # Ok::<(), brigade::Error>(())
+/// ```
+#[derive(Debug, Default)]
+pub struct Interrupt {
+    is_requested: AtomicBool,
+    handler: Option<InterruptHandler>,
+}
+
+impl Interrupt {
+    /// One that only [`request`](Interrupt::request) sets.
+    #[must_use]
+    pub const fn new() -> Interrupt {
+        Interrupt { is_requested: AtomicBool::new(false), handler: None }
+    }
+
+    /// One that the first SIGINT of this process (Ctrl-C) sets; the second SIGINT ends the process
+    /// at once. Make it before the pool: the programs that tasks start then end by a SIGINT.
+    ///
+    /// This installs a handler of SIGINT, which dropping the value replaces by what was there
+    /// before. In a process that ignores SIGINT nothing changes.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidArgument`](crate::Error::InvalidArgument) if there is such a value already;
+    /// [`Error::Os`](crate::Error::Os).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use brigade::batch::Interrupt;
+    /// let interrupt = Interrupt::on_sigint()?;
+    /// assert!(!interrupt.is_requested());
+    /// assert!(Interrupt::on_sigint().is_err());
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
+    pub fn on_sigint() -> Result<Interrupt> {
+        let handler = Some(InterruptHandler::install()?);
+        Ok(Interrupt { handler, ..Interrupt::new() })
+    }
+
+    /// Sets it, from any thread. Batches notice within a tenth of a second.
+    pub fn request(&self) {
+        // Relaxed: a flag on its own.
+        self.is_requested.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether it is set.
+    #[must_use]
+    pub fn is_requested(&self) -> bool {
+        // Relaxed: as above.
+        self.is_requested.load(Ordering::Relaxed)
+            || self.handler.as_ref().is_some_and(InterruptHandler::is_noted)
+    }
+}

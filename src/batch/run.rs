@@ -1,0 +1,302 @@
+//! A run of a batch: submits keys, journals outcomes.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use crate::batch::admission::Admission;
+use crate::batch::interrupt::Interrupt;
+use crate::batch::journal::Journal;
+use crate::batch::key::Key;
+use crate::batch::ledger::{Attempt, Decision, Ledger};
+use crate::batch::progress::{OnProgress, Progress};
+use crate::batch::report::{KeyOutcome, KeyReport, shortened};
+use crate::batch::summary::Summary;
+use crate::batch::task::Returned;
+use crate::error::{Death, Error, Result, TaskError};
+use crate::pool::{Handle, Pool, ReturnWhen, wait};
+
+/// The longest wait between two looks at the interrupt, and the time between two progress reports.
+const TICK: Duration = Duration::from_millis(100);
+/// How much work a worker should have ahead: several times what it takes to wake a thread.
+const AHEAD_NS: u64 = 300_000;
+/// Tasks that a worker has ahead at least, the one that it runs included, and at most.
+const AHEAD_MIN: u64 = 2;
+const AHEAD_MAX: u64 = 64;
+
+/// What decides how a batch runs, besides its keys and its function.
+pub(super) struct Parts<'b> {
+    pub(super) pool: &'b Pool,
+    /// The name of the function, for reports of deaths.
+    pub(super) function: &'static str,
+    pub(super) journal: Option<Journal>,
+    pub(super) ledger: Ledger,
+    pub(super) admission: Admission,
+    pub(super) retries_failed: bool,
+    pub(super) interrupt: Option<&'b Interrupt>,
+    pub(super) on_progress: Option<OnProgress<'b>>,
+}
+
+/// A task that was submitted.
+struct Flight {
+    attempt: Attempt,
+    handle: Handle<Returned>,
+    /// It may have seen a request to end early. If it failed, that need not be the key's fault.
+    is_asked: bool,
+}
+
+/// A run under way.
+pub(super) struct Run<'b, I, S> {
+    parts: Parts<'b>,
+    keys: I,
+    /// Submits a key.
+    submit: S,
+    flights: Vec<Flight>,
+    /// Keys whose worker has died once.
+    again: VecDeque<Attempt>,
+    /// Keys that run when nothing else does, at the end.
+    alone: VecDeque<Attempt>,
+    /// The usual duration of a task.
+    usual_ns: u64,
+    /// Nothing more is started.
+    is_stopping: bool,
+    start: Instant,
+    /// When progress was last reported.
+    reported_at: Option<Instant>,
+    progress: Progress,
+    summary: Summary,
+}
+
+impl<'b, I, S> Run<'b, I, S>
+where
+    I: Iterator<Item = Key>,
+    S: FnMut(Key) -> Result<Handle<Returned>>,
+{
+    pub(super) fn new(parts: Parts<'b>, keys: I, submit: S) -> Run<'b, I, S> {
+        let (least, most) = keys.size_hint();
+        Run {
+            parts,
+            keys,
+            submit,
+            flights: Vec::new(),
+            again: VecDeque::new(),
+            alone: VecDeque::new(),
+            usual_ns: AHEAD_NS,
+            is_stopping: false,
+            start: Instant::now(),
+            reported_at: None,
+            progress: Progress { total: most.filter(|&most| most == least), ..Progress::default() },
+            summary: Summary::default(),
+        }
+    }
+
+    /// Runs all keys.
+    ///
+    /// # Errors
+    ///
+    /// The first error that is not one of a key: what runs has ended by then, and the journal has
+    /// all that could be written.
+    pub(super) fn finish(mut self) -> Result<Summary> {
+        let mut ended = Ok(());
+        loop {
+            if self.parts.interrupt.is_some_and(Interrupt::is_requested) && !self.is_stopping {
+                self.summary.is_interrupted = true;
+                self.stop();
+            }
+            let step = self.fill().and_then(|()| {
+                self.collect()?;
+                self.commit()
+            });
+            self.report(false);
+            if let Err(error) = step {
+                self.stop();
+                ended = ended.and(Err(error));
+            }
+            if self.flights.is_empty() && (self.is_stopping || self.is_exhausted()) {
+                break;
+            }
+        }
+        // There may be room on the disk by now.
+        let written = self.commit();
+        self.report(true);
+        ended.and(written)?;
+        self.summary.elapsed = self.start.elapsed();
+        Ok(self.summary)
+    }
+
+    /// Submits as many keys as may be under way.
+    fn fill(&mut self) -> Result<()> {
+        while !self.is_stopping && !self.flights.first().is_some_and(|f| f.attempt.is_alone) {
+            let running = self.flights.len();
+            let ahead = (AHEAD_NS / self.usual_ns.max(1)).clamp(AHEAD_MIN, AHEAD_MAX);
+            let wanted =
+                usize::try_from(ahead).unwrap_or(1).saturating_mul(self.parts.pool.workers());
+            let allowed = self.parts.admission.limit(running, Instant::now())?;
+            if running >= wanted.min(allowed) {
+                break;
+            }
+            let Some(attempt) = self.next_attempt() else { break };
+            let handle = (self.submit)(attempt.key.clone())?;
+            self.flights.push(Flight { attempt, handle, is_asked: false });
+        }
+        Ok(())
+    }
+
+    fn next_attempt(&mut self) -> Option<Attempt> {
+        if let Some(attempt) = self.again.pop_front() {
+            return Some(attempt);
+        }
+        for key in self.keys.by_ref() {
+            match self.parts.ledger.decide(key, self.parts.retries_failed) {
+                Decision::Repeated => self.summary.repeated += 1,
+                Decision::Done => self.summary.skipped += 1,
+                Decision::Failed(report) => self.summary.failed.push(report),
+                Decision::Run(attempt) if attempt.is_alone => self.alone.push_back(attempt),
+                Decision::Run(attempt) => return Some(attempt),
+            }
+        }
+        // A task that is under way may still turn out to have to run again.
+        if self.flights.is_empty() { self.alone.pop_front() } else { None }
+    }
+
+    /// Whether no key is left.
+    fn is_exhausted(&mut self) -> bool {
+        match self.next_attempt() {
+            Some(attempt) if attempt.is_alone => self.alone.push_front(attempt),
+            Some(attempt) => self.again.push_front(attempt),
+            None => return true,
+        }
+        false
+    }
+
+    /// Waits until a task has ended, a tick at most, and takes the outcomes of all that have.
+    fn collect(&mut self) -> Result<()> {
+        let handles = self.flights.iter().map(|flight| &flight.handle);
+        let Ok(waited) = wait(handles, ReturnWhen::FirstCompleted, Some(TICK)) else {
+            return Ok(());
+        };
+        // From the last, so that the positions stay right.
+        let mut ended: Vec<Flight> =
+            waited.done.into_iter().rev().map(|at| self.flights.swap_remove(at)).collect();
+        ended.reverse();
+        let mut result = Ok(());
+        for flight in ended {
+            // After an error too: an outcome that is known is to be written.
+            result = result.and(self.take(flight));
+        }
+        result
+    }
+
+    /// Takes the outcome of a task.
+    fn take(&mut self, flight: Flight) -> Result<()> {
+        let Flight { attempt, handle, is_asked } = flight;
+        let mut report = KeyReport {
+            key: attempt.key,
+            outcome: KeyOutcome::Failed,
+            attempt: attempt.number,
+            duration: None,
+            bytes: 0,
+            error: None,
+            death: None,
+        };
+        match handle.join() {
+            Ok(Returned { result, elapsed_ns, memory_bytes }) => {
+                self.usual_ns = self.usual_ns - self.usual_ns / 8 + elapsed_ns / 8;
+                memory_bytes.into_iter().for_each(|bytes| self.parts.admission.note(bytes));
+                report.duration = Some(Duration::from_nanos(elapsed_ns));
+                match result {
+                    Ok(bytes) => (report.outcome, report.bytes) = (KeyOutcome::Done, bytes),
+                    Err(_) if is_asked => return Ok(()),
+                    Err(text) => report.error = Some(shortened(text)),
+                }
+            }
+            Err(Error::Task(TaskError::Cancelled)) if self.is_stopping => return Ok(()),
+            // Not by this run: the pool was ended, which is not the key's fault.
+            Err(Error::Task(TaskError::Cancelled)) => {
+                return Err(Error::Closed { what: "the pool" });
+            }
+            Err(error @ (Error::Closed { .. } | Error::Broken { .. })) => return Err(error),
+            Err(Error::Task(TaskError::Died(mut death))) => {
+                death.task = self.parts.function;
+                let is_out_of_memory = is_for_want_of_memory(&death);
+                death.peak_rss_bytes.into_iter().for_each(|bytes| self.parts.admission.note(bytes));
+                report.outcome = self.parts.ledger.death_of(&report.key, is_out_of_memory);
+                report.error = Some(shortened(death.to_string()));
+                report.death = Some(death);
+            }
+            Err(error) => {
+                if matches!(error, Error::Task(TaskError::TimedOut { .. })) {
+                    report.outcome = KeyOutcome::TimedOut;
+                }
+                report.error = Some(shortened(error.to_string()));
+            }
+        }
+        self.record(report);
+        Ok(())
+    }
+
+    /// Takes note of how an attempt ended.
+    fn record(&mut self, report: KeyReport) {
+        self.parts.ledger.note(&report);
+        if let Some(journal) = &mut self.parts.journal {
+            journal.push(&report);
+        }
+        let number = report.attempt.saturating_add(1);
+        match report.outcome {
+            KeyOutcome::Done => {
+                self.summary.done += 1;
+                self.summary.bytes = self.summary.bytes.saturating_add(report.bytes);
+            }
+            KeyOutcome::Died => {
+                self.again.push_back(Attempt { key: report.key, number, is_alone: false });
+            }
+            KeyOutcome::OutOfMemory => {
+                self.alone.push_back(Attempt { key: report.key, number, is_alone: true });
+            }
+            KeyOutcome::Failed | KeyOutcome::TimedOut | KeyOutcome::Quarantined => {
+                self.progress.failed_now += 1;
+                self.summary.failed.push(report);
+            }
+        }
+    }
+
+    fn commit(&mut self) -> Result<()> {
+        self.parts.journal.as_mut().map_or(Ok(()), Journal::commit)
+    }
+
+    /// Takes back what has not started, and starts nothing more.
+    fn stop(&mut self) {
+        self.is_stopping = true;
+        for flight in &mut self.flights {
+            let handle = &flight.handle;
+            if !handle.is_finished() && !handle.is_running() {
+                // One that starts at this moment is asked to end early.
+                flight.is_asked = !handle.cancel();
+            }
+        }
+    }
+
+    /// Reports progress, unless that was done a moment ago.
+    fn report(&mut self, is_over: bool) {
+        let Some(on_progress) = &mut self.parts.on_progress else { return };
+        let now = Instant::now();
+        if !is_over && self.reported_at.is_some_and(|at| now.duration_since(at) < TICK) {
+            return;
+        }
+        self.reported_at = Some(now);
+        let Summary { done, skipped, repeated, ref failed, .. } = self.summary;
+        self.progress.done = done;
+        self.progress.skipped = skipped + repeated;
+        self.progress.failed = failed.len();
+        self.progress.running = self.flights.len();
+        self.progress.elapsed = now.duration_since(self.start);
+        self.progress.is_over = is_over;
+        on_progress(&self.progress);
+    }
+}
+
+/// Whether a worker died because it got no memory: the kernel says so, or the allocator did.
+fn is_for_want_of_memory(death: &Death) -> bool {
+    let said = [&death.crash_message, &death.stderr_tail].into_iter().flatten();
+    let mut said = said.map(|text| text.contains("memory allocation of "));
+    death.out_of_memory || said.any(|is_refusal| is_refusal)
+}
