@@ -70,6 +70,9 @@ fn bad_input_is_one_line_and_exit_code_2() {
     refuses("matmul", &["--a", "no-such.npy"], "--b");
     refuses("matmul", &["--size", "1000000000"], "space");
     refuses("matmul", &["--size", "18446744073709551615"], "shape");
+    refuses("batch", &["--in", "/nonexistent"], "/nonexistent");
+    refuses("batch", &["--files", "0"], "--files");
+    refuses("batch", &["--files", "1", "--journal", "/dev/null"], "/dev/null");
     refuses("factorial", &["--n", "-1"], "whole number");
     refuses("factorial", &["--n", "1000000000000000000"], "limit");
     refuses("factorial", &["--n", "18446744073709551616"], "smaller whole number");
@@ -210,9 +213,40 @@ fn results_on_arrays_do_not_depend_on_the_number_of_workers() {
 }
 
 #[test]
+fn a_batch_goes_on_from_its_journal_and_ends_by_what_has_failed() {
+    let directory = Directory::new();
+    let path = |name: &str| directory.0.join(name).to_str().unwrap().to_owned();
+    let (input, output, journal) = (path("in"), path("out"), path("journal"));
+    std::fs::create_dir(&input).unwrap();
+    for name in ["a", "b\nc", "d"] {
+        std::fs::write(directory.0.join("in").join(name), name).unwrap();
+    }
+    // What a new file cannot replace.
+    std::fs::create_dir_all(directory.0.join("out/a.sha256")).unwrap();
+    let arguments = ["--in", &input, "--out", &output, "--journal", &journal, "--json"];
+    let arguments = [&arguments[..], &["--workers", "2", "--memory-mib", "1"]].concat();
+    let run = |more: &[&str], code| {
+        let output = example("batch", &[&arguments[..], more].concat())?;
+        assert_eq!(output.status.code(), Some(code), "{output:?}");
+        let line: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        Some(["done", "skipped", "failed"].map(|name| line[name].as_u64().unwrap()))
+    };
+    let Some(first) = run(&[], 1) else { return };
+    assert_eq!(first, [2, 0, 1]);
+    assert_eq!(run(&[], 1).unwrap(), [0, 2, 1]);
+    std::fs::remove_dir(directory.0.join("out/a.sha256")).unwrap();
+    assert_eq!(run(&["--retry-failed"], 0).unwrap(), [1, 2, 0]);
+    // Of another SHA-256.
+    let digest = "ca978112ca1bbdcafac231b39a23dc4da786eff8147c4e72b9807785afee48bb\n";
+    assert_eq!(std::fs::read_to_string(directory.0.join("out/a.sha256")).unwrap(), digest);
+    refuses("batch", &["--journal", &path("in/a")], "another file");
+}
+
+#[test]
 fn small_examples_run() {
     for (name, arguments) in [
         ("parallel_sum", &["--size-mib", "3", "--workers", "2", "--repeat", "1"][..]),
+        ("batch", &["--files", "9", "--start", "inprocess"]),
         ("factorial_list", &["--count", "40", "--workers", "2"]),
         ("factorial", &["--n", "3000", "--workers", "2", "--repeat", "2"]),
         ("named_region", &[]),
