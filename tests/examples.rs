@@ -102,7 +102,7 @@ fn bad_input_is_one_line_and_exit_code_2() {
 
 // This panicked, with a backtrace and exit code 101.
 #[test]
-fn an_example_that_nobody_listens_to_says_so_in_one_line() {
+fn an_example_with_a_closed_output_says_so_in_one_line() {
     let small = [("matmul", "--size"), ("factorial", "--n"), ("parallel_sum", "--size-mib")];
     for (name, size) in small {
         let Some(mut command) = command(name) else { return };
@@ -136,7 +136,7 @@ fn files_that_do_not_fit_are_refused() {
 }
 
 #[test]
-fn a_product_of_files_is_written_and_told_in_json() {
+fn a_product_of_files_is_written_and_reported_in_json() {
     let directory = Directory::new();
     let path = |name: &str| directory.0.join(name).to_str().unwrap().to_owned();
     let (a, b, c) = (path("a.npy"), path("b.npy"), path("c.npy"));
@@ -153,7 +153,7 @@ fn a_product_of_files_is_written_and_told_in_json() {
 }
 
 #[test]
-fn a_factorial_is_written_and_told_in_json() {
+fn a_factorial_is_written_and_reported_in_json() {
     let directory = Directory::new();
     let file = directory.0.join("limbs");
     let arguments = ["--n", "30", "--workers", "2", "--json", "--limbs-out"];
@@ -324,7 +324,7 @@ proptest! {
 }
 
 #[test]
-fn empty_products_hold_and_numbers_that_are_none_are_told() {
+fn empty_products_hold_and_nan_and_infinity_are_reported() {
     for dims in [[0, 0, 0], [3, 0, 2], [0, 4, 2], [3, 4, 0]] {
         let [a, b, c] = product(dims, 1);
         assert_eq!(freivalds::test(dims, &a, &b, &c, UNIT), Verdict::Holds, "{dims:?}");

@@ -93,7 +93,7 @@ fn a_file_that_was_written_anew_in_place_is_mapped_anew() {
 }
 
 #[test]
-fn mappings_are_let_go_when_their_names_are_gone_or_nobody_uses_them() {
+fn mappings_are_unmapped_when_their_names_are_gone_or_they_are_unused() {
     let (windows, resolver) = (windows(), Resolver::default());
     let kept = |resolver: &Resolver| resolver.cache.lock().unwrap().mappings.len();
     let name = |label| format!("brigade-test-rest-{label}-{}", std::process::id());

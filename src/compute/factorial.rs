@@ -53,9 +53,9 @@ impl Pool {
     ///
     /// ```
     /// let pool = brigade::Pool::builder().workers(2).build()?;
-    /// let mut told = 0.0;
-    /// let number = pool.factorial_watched(30_000, |done| told = done)?;
-    /// assert_eq!((number.bits(), told), (402_909, 1.0));
+    /// let mut last = 0.0;
+    /// let number = pool.factorial_watched(30_000, |done| last = done)?;
+    /// assert_eq!((number.bits(), last), (402_909, 1.0));
     /// # Ok::<(), brigade::Error>(())
     /// ```
     pub fn factorial_watched(

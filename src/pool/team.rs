@@ -381,7 +381,7 @@ mod tests {
     }
 
     #[test]
-    fn a_job_that_nobody_did_has_failed() {
+    fn a_job_that_no_worker_did_has_failed() {
         assert!(
             conclude::<u8>(vec![(false, failed()), (false, took(MemberResult::NotJoined))])
                 .is_err()

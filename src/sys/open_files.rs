@@ -102,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn a_process_knows_its_own_name() {
+    fn a_process_can_read_its_own_name() {
         assert!(command(std::process::id()).is_some_and(|name| !name.is_empty()));
         assert_eq!(command(0), None);
     }

@@ -45,7 +45,7 @@ extern "C" fn constructor() {
 }
 
 #[test]
-fn threads_that_a_library_starts_when_it_is_loaded_are_told() {
+fn threads_that_a_library_starts_when_it_is_loaded_are_reported() {
     alone_with(&[(EARLY, "1")], || {
         let pool = Pool::builder().workers(1).build().map(drop).unwrap_err();
         assert!(matches!(pool, Error::MultiThreaded { threads: 2, .. }), "{pool}");
@@ -152,7 +152,7 @@ fn has_no_proc() {
 
 // A signal to a process id would reach a new process that has been given the same id.
 #[test]
-fn a_stranger_with_the_number_of_a_dead_process_is_never_signalled() {
+fn a_process_with_the_number_of_a_dead_one_is_never_signalled() {
     alone(|| {
         let options = ["-p", "-f", "--mount-proc"];
         let first = "test -w /proc/sys/kernel/ns_last_pid";

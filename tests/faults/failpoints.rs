@@ -235,7 +235,7 @@ fn a_server_that_dies_at_any_step_of_a_spawn_loses_no_process_and_starts_none_tw
 
 // The supervisor waited for its handshake under the pool's mutex.
 #[test]
-fn a_server_that_is_slow_to_start_blocks_nobody_but_who_needs_it() {
+fn a_server_that_is_slow_to_start_blocks_only_its_users() {
     alone(|| {
         let pool = Pool::builder().workers(1).build().unwrap();
         pool.submit(|()| (), ()).unwrap().join().unwrap();
@@ -255,7 +255,7 @@ fn a_server_that_is_slow_to_start_blocks_nobody_but_who_needs_it() {
 }
 
 #[test]
-fn a_server_that_is_stopped_while_it_starts_is_told_to_go_on() {
+fn a_server_that_is_stopped_while_it_starts_is_continued() {
     alone(|| {
         set(Point::ServerStart, Action::Stop, 0);
         let pool = Pool::builder().workers(1).build().unwrap();

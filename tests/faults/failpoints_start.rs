@@ -61,7 +61,7 @@ fn a_child_that_is_forked_while_the_fork_server_starts_has_one_of_its_own() {
 
 // The thread that had created it was suspended until it received SIGCONT.
 #[test]
-fn a_fork_server_that_is_stopped_before_it_is_executed_is_told_to_go_on() {
+fn a_fork_server_that_is_stopped_before_it_is_executed_is_continued() {
     alone(|| {
         set(Point::HostIntermediate, Action::Stop, 0);
         works(&pool());

@@ -208,7 +208,7 @@ fn fork(child: fn()) -> u32 {
 }
 
 #[test]
-fn a_grandchild_outlives_neither_its_worker_nor_delays_the_news() {
+fn a_grandchild_neither_outlives_its_worker_nor_delays_the_report() {
     alone(|| {
         let pool = with(1).build().unwrap();
         let leaves_one = |()| {
@@ -282,7 +282,7 @@ fn a_killed_fork_server_takes_its_workers_and_a_new_one_starts() {
 }
 
 #[test]
-fn a_stopped_fork_server_is_told_to_go_on() {
+fn a_stopped_fork_server_is_continued() {
     alone(|| {
         let pool = with(1).build().unwrap();
         pool.submit(|()| (), ()).unwrap().join().unwrap();
@@ -433,7 +433,7 @@ fn the_death_of_one_worker_spares_the_nested_pool_of_another() {
 }
 
 #[test]
-fn a_worker_killed_for_want_of_memory_is_reported_as_that() {
+fn a_worker_killed_for_lack_of_memory_is_reported_as_that() {
     alone(|| {
         let group = match crate::common::cgroup::Cgroup::enter(200 << 20) {
             Ok(group) => group,

@@ -59,7 +59,7 @@ fn a_host_whose_children_leave_no_zombies_has_pools() {
 }
 
 #[test]
-fn the_hosts_sigchld_handler_never_hears_of_workers() {
+fn the_hosts_sigchld_handler_is_never_called_for_workers() {
     alone(|| {
         handle(Signal::SIGCHLD, SigHandler::Handler(note), SaFlags::SA_RESTART);
         live();

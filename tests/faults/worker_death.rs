@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize, Serializer};
 // The death completed the task under the mutex and unparked the joiner, which slept on the control
 // block's word instead.
 #[test]
-fn a_joiner_that_sleeps_hears_of_its_tasks_death() {
+fn a_sleeping_joiner_wakes_at_its_tasks_death() {
     alone(|| {
         let pool = with(1).build().unwrap();
         let dies = |joining: ThreadId| {
@@ -332,7 +332,7 @@ fn a_stack_overflow_on_a_thread_that_a_task_started_is_named() {
 
 // The error said that the worker had accessed memory that is not mapped.
 #[test]
-fn a_fault_that_somebody_sent_is_said_to_be_sent() {
+fn a_fault_signal_that_a_process_sent_is_reported_as_sent() {
     alone(|| {
         let pool = with(1).build().unwrap();
         for signal in [Signal::SIGSEGV, Signal::SIGBUS] {

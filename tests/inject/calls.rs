@@ -47,7 +47,7 @@ pub(crate) fn main() {
     interrupted_calls_are_made_again(&calls, &mut random);
     calls_that_fail_are_errors_that_say_so(&calls, &mut random);
     a_message_that_the_kernel_has_no_memory_for_is_sent_again();
-    a_process_that_is_stopped_before_it_executes_its_program_is_told_to_go_on();
+    a_process_that_is_stopped_before_it_executes_its_program_is_continued();
     println!("test result: ok");
 }
 
@@ -247,7 +247,7 @@ fn a_message_that_the_kernel_has_no_memory_for_is_sent_again() {
 /// shares. If it was stopped there, the thread that had created it waited for a SIGCONT from
 /// outside. The server's children also duplicate descriptors, and are stopped too: a stopped worker
 /// waits for SIGCONT, which the test sends.
-fn a_process_that_is_stopped_before_it_executes_its_program_is_told_to_go_on() {
+fn a_process_that_is_stopped_before_it_executes_its_program_is_continued() {
     let mut run = Run::start(&["-o", "/dev/null", "-e", "inject=dup2:signal=SIGSTOP:when=1"]);
     wait_until(PATIENCE, || {
         let all = marked(&run.mark);
@@ -260,7 +260,5 @@ fn a_process_that_is_stopped_before_it_executes_its_program_is_told_to_go_on() {
         run.child.try_wait().unwrap().is_some()
     });
     assert_eq!(run.end().as_deref(), Some("ok"));
-    println!(
-        "test a_process_that_is_stopped_before_it_executes_its_program_is_told_to_go_on ... ok"
-    );
+    println!("test a_process_that_is_stopped_before_it_executes_its_program_is_continued ... ok");
 }

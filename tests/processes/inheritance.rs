@@ -324,7 +324,7 @@ fn what_a_host_was_started_with_as_ignored_stays_ignored() {
 }
 
 #[test]
-fn a_pipe_that_nobody_reads_does_to_a_task_what_it_does_to_its_host() {
+fn a_pipe_without_a_reader_does_to_a_task_what_it_does_to_its_host() {
     alone(|| {
         let ignores = |()| field("SigIgn") & bit(Signal::SIGPIPE) != 0;
         assert_eq!(both(ignores), [true, true]);

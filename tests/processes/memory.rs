@@ -18,7 +18,7 @@ fn eat(_: u32) -> usize {
 
 // Of several at once only the first was reported, and a worker's death counted as a process's.
 #[test]
-fn each_process_killed_for_want_of_memory_is_reported_as_that_and_one_killed_by_hand_is_not() {
+fn each_process_killed_for_lack_of_memory_is_reported_as_that_and_one_killed_by_hand_is_not() {
     alone(|| {
         let group = match Cgroup::enter(200 << 20) {
             Ok(group) => group,

@@ -121,7 +121,7 @@ const UNREAPED_MAX: usize = 256;
 // Here it was a zombie, until no process could be started. A server that was kept had what the host
 // had when it was started, for example the limit of addresses.
 #[test]
-fn where_nobody_reaps_fork_servers_one_is_kept_and_has_what_a_new_one_would_have() {
+fn where_fork_servers_are_not_reaped_one_is_kept_and_has_what_a_new_one_would_have() {
     alone(|| {
         nix::sys::prctl::set_child_subreaper(true).unwrap();
         let test = "orphans::has_many_pools";

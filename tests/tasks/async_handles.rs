@@ -144,7 +144,7 @@ impl Wake for Panicking {
 }
 
 #[test]
-fn a_waker_that_panics_holds_up_nobody_else() {
+fn a_waker_that_panics_delays_no_other() {
     alone(|| {
         let pool = with(1).build().unwrap();
         let (sender, values) = mpsc::channel();

@@ -54,7 +54,7 @@ fn a_callback_runs_exactly_once_whether_it_came_before_or_after_the_end() {
 }
 
 #[test]
-fn callbacks_hear_of_every_kind_of_end() {
+fn callbacks_report_every_kind_of_end() {
     alone(|| {
         let pool = one();
         let (sender, ends) = mpsc::channel();
@@ -311,7 +311,7 @@ fn shutdown_waits_for_callbacks() {
 
 // A sleeping callback thread, a sleeping joiner, and workers that die.
 #[test]
-fn waits_and_callbacks_hear_of_deaths() {
+fn waits_and_callbacks_report_deaths() {
     alone(|| {
         let pool = with(2).build().unwrap();
         for _ in 0..10 {

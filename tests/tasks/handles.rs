@@ -78,7 +78,7 @@ fn a_wait_of_no_time_says_whether_the_task_is_over() {
 }
 
 #[test]
-fn a_wait_lasts_as_long_as_it_was_told() {
+fn a_wait_lasts_as_long_as_its_timeout() {
     alone(|| {
         let pool = one();
         let (mut running, _queued) = running_and_queued(&pool);
@@ -99,7 +99,7 @@ fn waits<R>(handle: &Handle<R>, begun: &mpsc::Sender<ThreadId>) {
 
 // The joiner that drives sleeps on a different word than the one that was woken.
 #[test]
-fn a_joiner_hears_when_another_thread_cancels_or_kills_its_task() {
+fn a_join_ends_when_another_thread_cancels_or_kills_its_task() {
     alone(|| {
         for _ in 0..10 {
             let pool = one();
@@ -124,7 +124,7 @@ fn a_joiner_hears_when_another_thread_cancels_or_kills_its_task() {
 }
 
 #[test]
-fn joiners_that_sleep_hear_of_every_end_that_others_bring_about() {
+fn sleeping_joiners_wake_at_every_end_that_others_cause() {
     alone(|| {
         let pool = Pool::builder().workers(2).build().unwrap();
         for round in 0..20u32 {
@@ -375,7 +375,7 @@ impl<'de> Deserialize<'de> for Touchy {
 // Class of bug: user code that decodes a result unwound through the code that passes it on, and a
 // callback was never called.
 #[test]
-fn a_result_whose_decoding_panics_is_a_codec_error_for_everybody_who_asks() {
+fn a_result_whose_decoding_panics_is_a_codec_error_for_every_caller() {
     alone(|| {
         let pool = Pool::builder().workers(2).build().unwrap();
         let check = |result: Result<Touchy, Error>| match result {

@@ -143,7 +143,7 @@ fn tasks_one_after_the_other_use_one_worker() {
 }
 
 #[test]
-fn what_the_initializer_has_set_every_task_sees() {
+fn every_task_sees_what_the_initializer_has_set() {
     static STATE: Mutex<String> = Mutex::new(String::new());
     alone(|| {
         let sets = |text: String| {

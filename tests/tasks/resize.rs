@@ -24,7 +24,7 @@ fn pids() -> BTreeSet<u32> {
 }
 
 #[test]
-fn a_pool_resized_from_four_to_one_and_back_loses_no_task_and_keeps_who_stays() {
+fn a_pool_resized_from_four_to_one_and_back_loses_no_task_and_keeps_a_worker() {
     alone(|| {
         for _ in 0..5 {
             let pool = with(4).build().unwrap();
@@ -230,7 +230,7 @@ fn submitters_that_wait_for_room_all_get_through_in_the_end() {
 }
 
 #[test]
-fn who_waits_for_room_hears_that_the_pool_has_ended() {
+fn a_wait_for_room_ends_with_the_pool() {
     alone(|| {
         let pool = with(1).queue_limit(1).grace(Duration::ZERO).build().unwrap();
         let _hangs = hanging(&pool);

@@ -19,13 +19,13 @@ const QUALIFIERS: [&str; 4] = ["unsafe", "const", "async", "extern"];
 
 /// A range of tokens of a module.
 #[derive(Clone, Copy)]
-struct Stretch<'a> {
+struct TokenRange<'a> {
     module: &'a Module,
     start: usize,
     end: usize,
 }
 
-impl<'a> Stretch<'a> {
+impl<'a> TokenRange<'a> {
     fn text(&self, at: usize) -> &'a str {
         if at < self.end { &self.module.tokens[at].0 } else { "" }
     }
@@ -50,14 +50,14 @@ impl<'a> Stretch<'a> {
     }
 
     /// What is between the first braces from `at` on.
-    fn braces(self, at: usize) -> Option<Stretch<'a>> {
-        let mut inside = Stretch { start: at, ..self };
+    fn braces(self, at: usize) -> Option<TokenRange<'a>> {
+        let mut inside = TokenRange { start: at, ..self };
         inside.start = *inside.top().iter().find(|&&at| matches!(self.text(at), "{" | ";"))?;
         if self.text(inside.start) == ";" {
             return None;
         }
         let end = *inside.top().iter().find(|&&at| self.text(at) == "}")?;
-        Some(Stretch { start: inside.start + 1, end, ..self })
+        Some(TokenRange { start: inside.start + 1, end, ..self })
     }
 
     /// The kind, the name and the position of the name of the item whose visibility ends before
@@ -72,7 +72,7 @@ impl<'a> Stretch<'a> {
 
     /// The text from `at` to the body, or to one of `ends`.
     fn signature(self, at: usize, ends: &[&str]) -> String {
-        let rest = Stretch { start: at, ..self };
+        let rest = TokenRange { start: at, ..self };
         let top = rest.top();
         let end = top.iter().copied().find(|&at| ends.contains(&self.text(at)));
         rest.join(end.unwrap_or(self.end))
@@ -102,18 +102,18 @@ impl<'a> Stretch<'a> {
 }
 
 /// Whether a name and a colon are at `at`: then the name before it is the keyword of a constant.
-fn is_word_and_colon(stretch: Stretch<'_>, at: usize) -> bool {
-    is_word(stretch.text(at)) && stretch.text(at + 1) == ":"
+fn is_word_and_colon(range: TokenRange<'_>, at: usize) -> bool {
+    is_word(range.text(at)) && range.text(at + 1) == ":"
 }
 
-fn whole(module: &Module) -> Stretch<'_> {
-    Stretch { module, start: 0, end: module.tokens.len() }
+fn whole(module: &Module) -> TokenRange<'_> {
+    TokenRange { module, start: 0, end: module.tokens.len() }
 }
 
 /// The positions of `pub` without a restriction, among these positions.
-fn public(stretch: Stretch<'_>) -> Vec<usize> {
-    let is_public = |&at: &usize| stretch.text(at) == "pub" && stretch.text(at + 1) != "(";
-    stretch.top().into_iter().filter(is_public).collect()
+fn public(range: TokenRange<'_>) -> Vec<usize> {
+    let is_public = |&at: &usize| range.text(at) == "pub" && range.text(at + 1) != "(";
+    range.top().into_iter().filter(is_public).collect()
 }
 
 fn export(modules: &Modules, at: usize, prefix: &str, found: &mut Exports) {
@@ -139,7 +139,7 @@ fn export(modules: &Modules, at: usize, prefix: &str, found: &mut Exports) {
 }
 
 /// The type of an inherent `impl` at `at`; `None` for a trait `impl`.
-fn implemented(all: Stretch<'_>, at: usize) -> Option<&str> {
+fn implemented(all: TokenRange<'_>, at: usize) -> Option<&str> {
     let mut depth = 0;
     let mut name = None;
     for at in at + 1..all.end {
@@ -157,7 +157,7 @@ fn implemented(all: Stretch<'_>, at: usize) -> Option<&str> {
 
 /// The lines of one item whose public path is `path`.
 fn describe(
-    all: Stretch<'_>,
+    all: TokenRange<'_>,
     kind: &str,
     name_at: usize,
     path: &str,

@@ -14,7 +14,7 @@ use nix::sys::signal::Signal;
 
 // A child of the host was killed, and reaped by somebody else before the host could reap it.
 #[test]
-fn a_fork_server_that_is_killed_takes_no_stranger_with_it_whose_number_proc_gives_to_another() {
+fn a_killed_fork_server_takes_no_process_with_it_whose_number_proc_gives_to_another() {
     alone(|| {
         let first = "test -w /proc/sys/kernel/ns_last_pid";
         let test = "numbers::proc_shows_others";

@@ -140,7 +140,7 @@ fn a_killed_creators_name_is_free_to_create() {
 }
 
 #[test]
-fn who_opens_while_another_creates_sees_all_or_nothing() {
+fn a_program_that_opens_during_a_creation_sees_all_or_nothing() {
     alone_in_turn(|| {
         let name = unique("race");
         let mut looker = Part::start("look", &[&name]);
@@ -330,7 +330,7 @@ fn a_raw_array_is_an_operand_of_a_loop() {
 
 // Workers kept up to 64 mapped regions as long as they lived.
 #[test]
-fn workers_let_go_of_regions_whose_names_are_gone() {
+fn workers_unmap_regions_whose_names_are_gone() {
     alone_in_turn(|| {
         let pool = brigade::Pool::builder().workers(2).build().unwrap();
         for round in 0..5 {

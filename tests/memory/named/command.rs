@@ -57,7 +57,7 @@ fn left_behind(label: &str) -> String {
 }
 
 #[test]
-fn ls_says_what_is_there_whose_how_large_and_who_holds_it() {
+fn ls_shows_kind_owner_size_and_holders() {
     alone_in_turn(|| {
         let name = unique("ls");
         let _array = SharedArray::<f32>::create(&name, [2, 3]).unwrap();

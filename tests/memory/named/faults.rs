@@ -287,7 +287,7 @@ fn too_much_is_refused_before_the_kernel_is_asked() {
 }
 
 #[test]
-fn a_wait_with_a_timeout_follows_the_clock_that_nobody_sets() {
+fn a_wait_with_a_timeout_follows_the_clock_that_cannot_be_set() {
     alone_in_turn(|| {
         if !has_strace() {
             return;

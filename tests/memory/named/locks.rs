@@ -83,7 +83,7 @@ fn programs_that_share_a_name_exclude_each_other() {
 }
 
 #[test]
-fn a_lock_whose_holder_is_killed_comes_to_the_next_with_the_news() {
+fn a_lock_whose_holder_is_killed_reports_it_to_the_next() {
     alone_in_turn(|| {
         let name = unique("holder");
         let lock = Lock::create(&name, [1u64, 1]).unwrap();

@@ -114,7 +114,7 @@ fn programs_that_share_a_name_share_a_queue() {
 }
 
 #[test]
-fn a_producer_that_is_killed_tears_nothing_and_stops_nobody() {
+fn a_killed_producer_tears_no_message_and_stops_no_other() {
     alone_in_turn(|| {
         let name = unique("killed");
         let queue = Queue::<Message>::create(&name, 16).unwrap();

@@ -76,7 +76,7 @@ fn only_what_bears_the_mark_of_a_region_is_ever_removed() {
 }
 
 #[test]
-fn a_region_that_was_renamed_or_linked_by_somebody_stays() {
+fn a_region_that_was_renamed_or_linked_stays() {
     alone_in_turn(|| {
         let (renamed, linked) = (left_behind("renamed"), left_behind("linked"));
         let [moved, second] = ["moved", "second"].map(unique);
@@ -91,7 +91,7 @@ fn a_region_that_was_renamed_or_linked_by_somebody_stays() {
 }
 
 #[test]
-fn a_region_that_somebody_wrote_over_is_not_removed_by_its_holders() {
+fn a_region_that_was_overwritten_is_not_removed_by_its_holders() {
     alone_in_turn(|| {
         for is_creators in [false, true] {
             let (name, copy) = (unique("over"), unique("over-copy"));
@@ -130,7 +130,7 @@ fn what_another_program_has_mapped_is_live_to_all_that_list_and_remove() {
 }
 
 #[test]
-fn a_look_at_another_users_lock_reads_what_it_is_and_not_who_uses_it() {
+fn an_inspection_of_another_users_lock_shows_its_kind_and_not_its_users() {
     alone_in_turn(|| {
         if !is_root("be two users") {
             return;
@@ -149,7 +149,7 @@ fn a_look_at_another_users_lock_reads_what_it_is_and_not_who_uses_it() {
 
 // An overwritten table could name 262,144 processes, and each of them was looked up.
 #[test]
-fn a_look_at_a_spoilt_table_looks_up_a_bounded_number_of_processes() {
+fn an_inspection_of_a_corrupt_table_looks_up_a_bounded_number_of_processes() {
     alone_in_turn(|| {
         const OWNERS: u64 = 200_000;
         let name = unique("crowded");

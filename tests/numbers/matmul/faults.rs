@@ -56,7 +56,7 @@ fn with_a_worker_killed<R>(pool: &Pool, delay: Duration, product: impl FnOnce() 
 }
 
 #[test]
-fn a_worker_killed_in_a_product_is_named_and_hangs_nobody() {
+fn a_worker_killed_in_a_product_is_named_and_hangs_no_other() {
     alone(|| {
         let pool = Pool::builder().workers(3).build().unwrap();
         // Packed panels and barriers; strips of a wide product, without a barrier.

@@ -124,7 +124,7 @@ fn a_waiter_in_another_worker_goes_on_when_the_holder_of_the_lock_is_killed() {
 type Numbered = (u32, u64, String);
 
 #[test]
-fn no_message_is_doubled_or_spoilt_however_workers_are_killed() {
+fn no_message_is_duplicated_or_damaged_however_workers_are_killed() {
     const KILLS: usize = 25;
     alone(|| {
         let pool = with(4).retries(1000).build().unwrap();

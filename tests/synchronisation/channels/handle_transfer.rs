@@ -74,7 +74,7 @@ fn a_task_keeps_its_queue_in_a_static_and_later_tasks_of_that_worker_use_it() {
 }
 
 #[test]
-fn memory_of_queues_that_nobody_has_is_used_again() {
+fn memory_of_queues_without_a_user_is_used_again() {
     alone(|| {
         // Each takes at least 2 MiB; together they would exceed the limit many times over.
         brigade::set_memory_limit(96 << 20);

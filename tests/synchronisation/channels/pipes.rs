@@ -73,7 +73,7 @@ fn a_receiver_sees_the_end_of_file_when_its_peer_is_killed() {
 }
 
 #[test]
-fn a_sender_that_waits_for_room_hears_of_the_death_of_its_peer() {
+fn a_sender_that_waits_for_room_reports_the_death_of_its_peer() {
     alone(|| {
         let pool = with(1).build().unwrap();
         let (here, there) = Pipe::builder().capacity_bytes(100).duplex().unwrap();

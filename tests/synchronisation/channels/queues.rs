@@ -171,7 +171,7 @@ fn a_queue_that_is_closed_gives_out_what_it_has_and_then_says_so() {
 }
 
 #[test]
-fn a_queue_that_is_closed_at_once_loses_what_it_has_and_releases_who_waits() {
+fn a_queue_that_is_closed_at_once_loses_its_messages_and_releases_its_waiters() {
     alone(|| {
         let pool = with(2).build().unwrap();
         let (full, empty) = (Queue::<u32>::new(2).unwrap(), Queue::<u32>::new(2).unwrap());

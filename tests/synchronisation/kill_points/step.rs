@@ -282,7 +282,7 @@ fn a_barrier_breaks_or_completes_whenever_a_member_is_killed() {
 }
 
 #[test]
-fn a_member_asleep_is_told_by_the_sweep_that_another_was_killed() {
+fn a_sleeping_member_is_woken_by_the_sweep_when_another_was_killed() {
     alone(|| {
         play(|scene, stage, doomed, heir| {
             let (barrier, theirs) = (stage.barrier(heir, 2), stage.attach_barrier(doomed));

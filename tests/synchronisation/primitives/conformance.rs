@@ -230,7 +230,7 @@ fn a_barrier_of_5_goes_1000_rounds_in_lock_step_with_one_leader_each() {
 }
 
 #[test]
-fn abort_reset_and_timeout_break_a_barrier_for_all_who_wait_until_it_is_reset() {
+fn abort_reset_and_timeout_break_a_barrier_for_all_waiters_until_it_is_reset() {
     alone(|| {
         let pool = with(2).build().unwrap();
         let barrier = Barrier::new(4).unwrap();

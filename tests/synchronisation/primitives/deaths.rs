@@ -30,7 +30,7 @@ fn die_with_lock(lock: Lock<[u64; 2]>) {
 }
 
 #[test]
-fn a_lock_of_a_dead_holder_comes_with_the_news_until_it_is_repaired() {
+fn a_lock_of_a_dead_holder_reports_it_until_it_is_repaired() {
     alone(|| {
         let pool = with(1).build().unwrap();
         let lock = Lock::new([0, 0]).unwrap();
@@ -49,7 +49,7 @@ fn a_lock_of_a_dead_holder_comes_with_the_news_until_it_is_repaired() {
 }
 
 #[test]
-fn a_lock_whose_holder_panics_comes_with_the_news() {
+fn a_lock_whose_holder_panics_reports_it() {
     alone(|| {
         let pool = with(1).build().unwrap();
         let lock = Lock::new([0, 0]).unwrap();
@@ -88,7 +88,7 @@ fn a_waiter_gets_the_lock_of_a_holder_that_is_killed_while_it_waits() {
 }
 
 #[test]
-fn a_read_write_lock_tells_readers_of_a_dead_writer_and_nobody_of_a_dead_reader() {
+fn a_read_write_lock_reports_a_dead_writer_and_no_dead_reader() {
     alone(|| {
         let pool = with(1).build().unwrap();
         let lock = RwLock::new(0u64).unwrap();
@@ -141,7 +141,7 @@ fn wait_for_ever((lock, changed): (Lock<u32>, Condvar)) {
 }
 
 #[test]
-fn a_sleeper_killed_in_a_condition_hangs_nobody_and_takes_no_notification() {
+fn a_sleeper_killed_in_a_condition_hangs_no_other_and_takes_no_notification() {
     alone(|| {
         let pool = with(2).build().unwrap();
         let (lock, changed) = (Lock::new(0).unwrap(), Condvar::new().unwrap());
@@ -163,7 +163,7 @@ fn a_sleeper_killed_in_a_condition_hangs_nobody_and_takes_no_notification() {
 }
 
 #[test]
-fn a_change_whose_author_is_killed_before_it_notifies_is_seen() {
+fn a_change_whose_writer_is_killed_before_it_notifies_is_seen() {
     alone(|| {
         let pool = with(1).build().unwrap();
         let (lock, changed) = (Lock::new(0).unwrap(), Condvar::new().unwrap());
@@ -221,7 +221,7 @@ fn a_sleeper_killed_in_a_barrier_and_a_member_killed_before_it_break_it_for_all(
 }
 
 #[test]
-fn a_function_whose_process_dies_in_it_is_run_by_who_waits_for_it() {
+fn a_function_whose_process_dies_in_it_is_run_by_a_waiter() {
     alone(|| {
         let pool = with(1).build().unwrap();
         let (once, begun) = (Once::new().unwrap(), Event::new().unwrap());
@@ -259,7 +259,7 @@ fn change_for_ever((value, list, begun): (Value<[u64; 3]>, SharedList<u64>, Even
 }
 
 #[test]
-fn a_value_and_a_list_are_whole_whenever_who_changes_them_is_killed() {
+fn a_value_and_a_list_are_whole_whenever_their_writer_is_killed() {
     alone(|| {
         let pool = with(1).build().unwrap();
         let value = Value::new([0; 3]).unwrap();

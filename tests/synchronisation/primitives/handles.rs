@@ -256,7 +256,7 @@ impl Drop for Late<'_> {
 }
 
 #[test]
-fn a_guard_that_is_taken_in_a_panic_and_dropped_in_it_leaves_no_news() {
+fn a_guard_that_is_taken_in_a_panic_and_dropped_in_it_reports_nothing() {
     alone(|| {
         let lock = Lock::new(0).unwrap();
         let panics = || {
@@ -269,7 +269,7 @@ fn a_guard_that_is_taken_in_a_panic_and_dropped_in_it_leaves_no_news() {
 }
 
 #[test]
-fn guards_are_inert_in_a_child_that_somebody_forks() {
+fn guards_are_inert_in_a_child_forked_by_hand() {
     alone(|| {
         let (lock, semaphore) = (Lock::new(0).unwrap(), Semaphore::bounded(1).unwrap());
         let barrier = Barrier::new(2).unwrap();
@@ -303,7 +303,7 @@ fn guards_are_inert_in_a_child_that_somebody_forks() {
 }
 
 #[test]
-fn a_handle_is_inert_in_a_child_that_somebody_forks() {
+fn a_handle_is_inert_in_a_child_forked_by_hand() {
     alone(|| {
         let (lock, value) = (Lock::new(0).unwrap(), Value::new(0).unwrap());
         let (event, barrier) = (Event::new().unwrap(), Barrier::new(2).unwrap());

@@ -206,7 +206,7 @@ fn a_barrier_breaks_or_passes_whenever_a_member_is_killed() {
 }
 
 #[test]
-fn a_value_and_a_list_are_whole_and_free_whenever_who_changes_them_is_killed() {
+fn a_value_and_a_list_are_whole_and_free_whenever_their_writer_is_killed() {
     alone(|| {
         let victim = |stage: Stage| {
             stage.list.extend(&[1, 2]).unwrap();

@@ -250,7 +250,7 @@ fn no_call_over_items_leaves_a_trace_whatever_unwinds() {
 }
 
 #[test]
-fn no_job_of_a_team_is_left_by_a_panic_of_who_is_told_or_of_a_subscriber() {
+fn no_job_of_a_team_is_left_by_a_panic_of_a_callback_or_a_subscriber() {
     alone(|| {
         let scene = Scene::new(Start::ForkServer);
         let number = SharedBigUint::from_limbs(&vec![3; 6_000]).unwrap();
