@@ -17,7 +17,7 @@ use nix::sys::signal::Signal;
 fn a_killed_fork_server_takes_no_process_with_it_whose_number_proc_gives_to_another() {
     alone(|| {
         let first = "test -w /proc/sys/kernel/ns_last_pid";
-        let test = "numbers::proc_shows_others";
+        let test = "pid_namespace::proc_shows_others";
         let Some(output) = unshared(&["-p", "-f"], first, test) else { return };
         assert_eq!(said(&output), ["the stranger lives"], "{output:?}");
     });
