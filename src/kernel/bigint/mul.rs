@@ -115,6 +115,15 @@ fn method(backend: Backend, long: usize, short: usize) -> Method {
 ///
 /// If `out` does not have as many limbs as `a` and `b` together, or `scratch` has fewer than
 /// [`mul_scratch_limbs`] returns.
+///
+/// # Examples
+///
+/// ```
+/// use brigade::kernel::bigint::{mul, mul_scratch_limbs};
+/// let (mut out, mut scratch) = ([0; 3], vec![0; mul_scratch_limbs(2, 1)]);
+/// mul(&mut out, &[u64::MAX, 1], &[3], &mut scratch);
+/// assert_eq!(out, [u64::MAX - 2, 5, 0]);
+/// ```
 pub fn mul(out: &mut [u64], a: &[u64], b: &[u64], scratch: &mut [u64]) {
     mul_by(Backend::detect(), out, a, b, scratch);
 }

@@ -85,6 +85,17 @@ impl<T, P: Position> Gemm<T, Strided<P>> {
     /// # Errors
     ///
     /// [`Error::ShapeMismatch`] with the two shapes that do not fit, for the operation named.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use brigade::kernel::matmul::{Gemm, Strided};
+    /// let matrix = |rows, cols| Strided::row_major(0usize, rows, cols);
+    /// let fits = Gemm::<f64, _>::new(matrix(2, 3), matrix(3, 4), matrix(2, 4));
+    /// assert!(fits.check_shapes("product").is_ok());
+    /// let wrong = Gemm::<f64, _>::new(matrix(2, 3), matrix(2, 4), matrix(2, 4));
+    /// assert!(wrong.check_shapes("product").is_err());
+    /// ```
     pub fn check_shapes(&self, operation: &'static str) -> Result<()> {
         let product = check_operands(operation, self.a.shape(), self.b.shape())?;
         let rule = "the result has the rows of the left and the columns of the right operand";

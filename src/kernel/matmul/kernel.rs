@@ -84,12 +84,28 @@ impl From<Kernel> for InstructionSet {
 
 impl Kernel {
     /// The instruction sets of this machine, the fastest first.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use brigade::kernel::matmul::Kernel;
+    /// // Every machine has the portable kernel.
+    /// assert_eq!(Kernel::all().last(), Kernel::named("portable"));
+    /// ```
     pub fn all() -> impl Iterator<Item = Kernel> {
         InstructionSet::ALL.into_iter().filter_map(|set| Kernel::try_from(set).ok())
     }
 
     /// The instruction set with this name (`avx512`, `avx2` or `portable`), if this machine has
     /// it.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use brigade::kernel::matmul::Kernel;
+    /// assert!(Kernel::named("portable").is_some());
+    /// assert!(Kernel::named("unknown").is_none());
+    /// ```
     #[must_use]
     pub fn named(name: &str) -> Option<Kernel> {
         Kernel::all().find(|kernel| kernel.0.name() == name)
@@ -97,6 +113,13 @@ impl Kernel {
 
     /// The fastest instruction set of this machine, or the one that the environment variable
     /// `BRIGADE_KERNEL` names, if the machine has it. The first call decides.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use brigade::kernel::matmul::Kernel;
+    /// assert!(Kernel::all().any(|kernel| kernel == Kernel::best()));
+    /// ```
     #[must_use]
     pub fn best() -> Kernel {
         static BEST: OnceLock<Kernel> = OnceLock::new();

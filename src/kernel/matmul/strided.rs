@@ -69,6 +69,14 @@ pub struct Strided<P> {
 
 impl<P: Position> Strided<P> {
     /// A matrix whose rows follow each other.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use brigade::kernel::matmul::Strided;
+    /// let matrix = Strided::row_major(100, 2, 3);
+    /// assert_eq!((matrix.row_stride, matrix.col_stride, matrix.at(1, 2)), (3, 1, 105));
+    /// ```
     #[must_use]
     pub fn row_major(first: P, rows: usize, cols: usize) -> Strided<P> {
         // The extents of an array that has elements fit an isize.
@@ -112,6 +120,15 @@ impl<P: Position> Strided<P> {
     /// # Errors
     ///
     /// [`Error::InvalidArgument`] if a range is decreasing or ends outside the matrix.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use brigade::kernel::matmul::Strided;
+    /// let block = Strided::row_major(0, 4, 5).block(1..3, 2..)?;
+    /// assert_eq!((block.first, block.shape()), (7, [2, 3]));
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
     pub fn block(
         &self,
         rows: impl RangeBounds<usize>,

@@ -71,6 +71,15 @@ impl<T, E: Deref<Target = [T]>> MatBase<E> {
     ///
     /// [`Error::InvalidArgument`](crate::Error::InvalidArgument) if the slice has fewer than
     /// `rows * cols` elements.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use brigade::kernel::matmul::MatRef;
+    /// let a = MatRef::row_major(&[1.0, 2.0, 3.0, 4.0, 5.0, 6.0], 2, 3)?;
+    /// assert_eq!(a.get(1, 0), Some(4.0));
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
     pub fn row_major(data: E, rows: usize, cols: usize) -> Result<MatBase<E>> {
         MatBase::checked(data, rows, cols, [cols, 1])
     }
@@ -81,6 +90,15 @@ impl<T, E: Deref<Target = [T]>> MatBase<E> {
     ///
     /// [`Error::InvalidArgument`](crate::Error::InvalidArgument) if the slice has fewer than
     /// `rows * cols` elements.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use brigade::kernel::matmul::MatRef;
+    /// let a = MatRef::col_major(&[1.0, 2.0, 3.0, 4.0, 5.0, 6.0], 2, 3)?;
+    /// assert_eq!(a.get(1, 0), Some(2.0));
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
     pub fn col_major(data: E, rows: usize, cols: usize) -> Result<MatBase<E>> {
         MatBase::checked(data, rows, cols, [1, rows])
     }
@@ -103,6 +121,15 @@ impl<E> MatBase<E> {
     }
 
     /// Rows and columns exchanged; nothing is copied.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use brigade::kernel::matmul::MatRef;
+    /// let a = MatRef::row_major(&[1.0, 2.0, 3.0], 1, 3)?.transposed();
+    /// assert_eq!((a.shape(), a.get(2, 0)), ([3, 1], Some(3.0)));
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
     #[must_use]
     pub fn transposed(self) -> MatBase<E> {
         MatBase { place: self.place.transposed(), ..self }
@@ -114,6 +141,16 @@ impl<E> MatBase<E> {
     ///
     /// [`Error::InvalidArgument`](crate::Error::InvalidArgument) if it reaches outside the
     /// matrix.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use brigade::kernel::matmul::MatRef;
+    /// let a = MatRef::row_major(&[1.0, 2.0, 3.0, 4.0, 5.0, 6.0], 2, 3)?;
+    /// assert_eq!(a.block(1.., 1..3)?.get(0, 1), Some(6.0));
+    /// assert!(a.block(..3, ..).is_err());
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
     pub fn block(
         self,
         rows: impl RangeBounds<usize>,
@@ -123,6 +160,15 @@ impl<E> MatBase<E> {
     }
 
     /// The rows in reverse order; nothing is copied.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use brigade::kernel::matmul::MatRef;
+    /// let a = MatRef::row_major(&[1.0, 2.0, 3.0], 3, 1)?.rows_reversed();
+    /// assert_eq!((a.get(0, 0), a.get(2, 0)), (Some(3.0), Some(1.0)));
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
     #[must_use]
     pub fn rows_reversed(self) -> MatBase<E> {
         let first = self.place.at(self.place.rows.saturating_sub(1), 0);
@@ -143,6 +189,17 @@ impl<'a, T: Float> MatRef<'a, T> {
     ///
     /// [`Error::InvalidArgument`](crate::Error::InvalidArgument) if an element lies outside the
     /// slice.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use brigade::kernel::matmul::MatRef;
+    /// let data = [1.0, 2.0, 3.0, 4.0];
+    /// // Windows of three elements, each one element later.
+    /// let windows = MatRef::new(&data, 2, 3, 1, 1)?;
+    /// assert_eq!((windows.get(0, 2), windows.get(1, 0)), (Some(3.0), Some(2.0)));
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
     pub fn new(
         data: &'a [T],
         rows: usize,
@@ -160,6 +217,16 @@ impl<'a, T: Float> MatRef<'a, T> {
     }
 
     /// The matrix by address, without the borrow.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use brigade::kernel::matmul::MatRef;
+    /// let data = [1.0, 2.0, 3.0, 4.0];
+    /// let a = MatRef::row_major(&data, 2, 2)?.as_strided();
+    /// assert_eq!(a.at(1, 0).cast_const(), &raw const data[2]);
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
     #[must_use]
     pub fn as_strided(&self) -> Strided<*mut T> {
         self.place.in_array(self.data.as_ptr().cast_mut())
@@ -174,6 +241,17 @@ impl<'a, T: Float> MatMut<'a, T> {
     /// [`Error::InvalidArgument`](crate::Error::InvalidArgument) if an element lies outside the
     /// slice, or if two may coincide: the longer stride must step over everything that the
     /// shorter one reaches.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use brigade::kernel::matmul::MatMut;
+    /// let mut data = [0.0; 6];
+    /// *MatMut::new(&mut data, 2, 2, 3, 1)?.get_mut(1, 1).expect("it exists") = 7.0;
+    /// assert_eq!(data[4], 7.0);
+    /// assert!(MatMut::new(&mut data, 2, 2, 1, 1).is_err());
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
     pub fn new(
         data: &'a mut [T],
         rows: usize,

@@ -15,6 +15,18 @@ use crate::kernel::vectorized::vectorized;
 const BLOCK: usize = 64;
 
 /// The place among equal keys; see [`Pool::searchsorted`](crate::Pool::searchsorted).
+///
+/// # Examples
+///
+/// ```
+/// use brigade::{Pool, SharedArray, Side};
+/// let pool = Pool::builder().workers(1).build()?;
+/// let sorted = SharedArray::from_slice(&[1, 5, 5, 9])?;
+/// let needles = SharedArray::from_slice(&[5])?;
+/// assert_eq!(pool.searchsorted(&sorted, &needles, Side::Left)?.as_slice(), [1]);
+/// assert_eq!(pool.searchsorted(&sorted, &needles, Side::Right)?.as_slice(), [3]);
+/// # Ok::<(), brigade::Error>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Side {
     /// Before all of them.

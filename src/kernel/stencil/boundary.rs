@@ -15,6 +15,19 @@ use serde::{Deserialize, Serialize};
 ///
 /// `Shrink` makes the window smaller at the border. There a closure over a neighbourhood sees
 /// `None`, and a weighted sum adds zero and does not rescale the other weights.
+///
+/// # Examples
+///
+/// ```
+/// use brigade::Boundary;
+/// // Two places before an axis of four elements, and one after it.
+/// let places = |boundary: Boundary| [-2, -1, 4].map(|i| boundary.index(i, 4));
+/// assert_eq!(places(Boundary::Clamp), [Some(0), Some(0), Some(3)]);
+/// assert_eq!(places(Boundary::Reflect), [Some(1), Some(0), Some(3)]);
+/// assert_eq!(places(Boundary::Mirror), [Some(2), Some(1), Some(2)]);
+/// assert_eq!(places(Boundary::Wrap), [Some(2), Some(3), Some(0)]);
+/// assert_eq!(places(Boundary::Constant(0.5)), [None; 3]);
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 pub enum Boundary<T = f64> {
     /// The nearest element of the axis.
@@ -35,6 +48,14 @@ pub enum Boundary<T = f64> {
 impl<T: Copy> Boundary<T> {
     /// The index of the element that stands for place `i` of an axis of `n` elements, for any `i`;
     /// `None` if there is none: a constant, a smaller window, or an axis without elements.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use brigade::Boundary;
+    /// assert_eq!(Boundary::<f64>::Wrap.index(-1, 4), Some(3));
+    /// assert_eq!(Boundary::<f64>::Shrink.index(-1, 4), None);
+    /// ```
     #[inline]
     #[must_use]
     pub fn index(&self, i: isize, n: usize) -> Option<usize> {
@@ -68,6 +89,13 @@ impl<T: Copy> Boundary<T> {
     }
 
     /// The same boundary for elements of another type.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use brigade::Boundary;
+    /// assert_eq!(Boundary::Constant(7u8).map(f64::from), Boundary::Constant(7.0));
+    /// ```
     #[must_use]
     pub fn map<U>(self, f: impl FnOnce(T) -> U) -> Boundary<U> {
         match self {
