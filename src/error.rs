@@ -321,6 +321,15 @@ impl Error {
 }
 
 /// The limit that a request for memory exceeded.
+///
+/// # Examples
+///
+/// ```
+/// use brigade::{Error, Limit, SharedArray, set_memory_limit};
+/// set_memory_limit(16 << 20);
+/// let error = SharedArray::<u8>::zeroed([32 << 20]).unwrap_err();
+/// assert!(matches!(error, Error::NoSpace { limited_by: Limit::Caller, .. }));
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Limit {
@@ -361,6 +370,15 @@ impl fmt::Display for Limit {
 }
 
 /// Why a task returned no value.
+///
+/// # Examples
+///
+/// ```
+/// use brigade::{Error, Process, TaskError};
+/// let error = Process::spawn(|()| -> () { panic!("no") }, ())?.join().unwrap_err();
+/// assert!(matches!(error, Error::Task(TaskError::Panicked { message, .. }) if message == "no"));
+/// # Ok::<(), brigade::Error>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum TaskError {

@@ -10,6 +10,16 @@ use crate::error::Result;
 use crate::object::ObjectHandle;
 
 /// A [`Queue`] made by [`Queue::simple`], which needs no settings.
+///
+/// # Examples
+///
+/// ```
+/// use brigade::SimpleQueue;
+/// let queue: SimpleQueue<u32> = SimpleQueue::simple()?;
+/// queue.put(7)?;
+/// assert_eq!(queue.get()?, 7);
+/// # Ok::<(), brigade::Error>(())
+/// ```
 pub type SimpleQueue<T> = Queue<T>;
 
 /// Configures a [`Queue`] or a [`JoinableQueue`](crate::JoinableQueue).

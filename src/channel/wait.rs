@@ -26,6 +26,18 @@ use sealed::Sealed;
 
 /// Channels that [`wait_any`] can wait for: receiving connections, and queues. Implemented only by
 /// this crate.
+///
+/// # Examples
+///
+/// ```
+/// use brigade::{Pipe, Queue, Waitable, wait_any};
+/// let queue = Queue::<u32>::new(8)?;
+/// let (receiver, sender) = Pipe::simplex()?;
+/// sender.send(&1u8)?;
+/// let channels: [&dyn Waitable; 2] = [&queue, &receiver];
+/// assert_eq!(wait_any(&channels, None)?, [1]);
+/// # Ok::<(), brigade::Error>(())
+/// ```
 pub trait Waitable: Sealed {}
 
 impl<T> Waitable for Queue<T> {}

@@ -47,6 +47,18 @@ pub struct RegionInfo {
 }
 
 /// The contents of a file under `/dev/shm`.
+///
+/// # Examples
+///
+/// ```
+/// use brigade::{Queue, RegionInfo, RegionKind};
+/// let name = format!("doc-kind-{}", std::process::id());
+/// let queue = Queue::<u32>::create(&name, 8)?;
+/// queue.put(7)?;
+/// let info = RegionInfo::of(&name)?;
+/// assert!(matches!(info.kind(), RegionKind::Primitive { name: "queue", messages: Some(1), .. }));
+/// # Ok::<(), brigade::Error>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum RegionKind {
@@ -73,6 +85,20 @@ pub enum RegionKind {
 }
 
 /// Whether any process holds a region, and what happens to its name if none does.
+///
+/// # Examples
+///
+/// ```
+/// use brigade::{RegionInfo, RegionState, SharedArray};
+/// let name = format!("doc-state-{}", std::process::id());
+/// let mut array = SharedArray::<f32>::create(&name, [8])?;
+/// assert_eq!(RegionInfo::of(&name)?.state(), RegionState::Live);
+/// array.keep()?;
+/// drop(array);
+/// assert_eq!(RegionInfo::of(&name)?.state(), RegionState::Kept);
+/// RegionInfo::of(&name)?.remove()?;
+/// # Ok::<(), brigade::Error>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum RegionState {
@@ -90,6 +116,17 @@ pub enum RegionState {
 }
 
 /// A process that holds a region.
+///
+/// # Examples
+///
+/// ```
+/// use brigade::{RegionInfo, SharedArray};
+/// let name = format!("doc-holder-{}", std::process::id());
+/// let array = SharedArray::<f32>::create(&name, [8])?;
+/// let info = RegionInfo::of(&name)?;
+/// assert!(info.holders().iter().any(|holder| holder.pid == std::process::id()));
+/// # Ok::<(), brigade::Error>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Holder {
     /// Its number in the pid namespace of this process.
@@ -99,6 +136,18 @@ pub struct Holder {
 }
 
 /// A process that has a handle of a primitive, or had one when it died.
+///
+/// # Examples
+///
+/// ```
+/// use brigade::RegionInfo;
+/// use brigade::shared::Lock;
+/// let name = format!("doc-participant-{}", std::process::id());
+/// let lock = Lock::create(&name, 0u32)?;
+/// let info = RegionInfo::of(&name)?;
+/// assert!(info.participants().iter().all(|participant| participant.lives));
+/// # Ok::<(), brigade::Error>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Participant {
     /// Its number in the pid namespace of the primitive.
@@ -108,6 +157,20 @@ pub struct Participant {
 }
 
 /// A lock of a primitive that is not free: its own, or one of a queue's two sides.
+///
+/// # Examples
+///
+/// ```
+/// use brigade::{LockState, RegionInfo};
+/// use brigade::shared::Lock;
+/// let name = format!("doc-lock-state-{}", std::process::id());
+/// let lock = Lock::create(&name, 0u32)?;
+/// assert!(RegionInfo::of(&name)?.locks().is_empty());
+/// let guard = lock.lock().map_err(brigade::Error::from)?;
+/// assert!(matches!(RegionInfo::of(&name)?.locks(), [LockState::Held { .. }]));
+/// # drop(guard);
+/// # Ok::<(), brigade::Error>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum LockState {
@@ -157,6 +220,17 @@ impl RegionInfo {
     /// # Errors
     ///
     /// [`Error::BadName`]; [`Error::NotFound`]; [`Error::Layout`] if it is not a regular file.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use brigade::{RegionInfo, SharedArray};
+    /// let name = format!("doc-of-{}", std::process::id());
+    /// assert!(RegionInfo::of(&name).is_err());
+    /// let array = SharedArray::<f32>::create(&name, [8])?;
+    /// assert_eq!(RegionInfo::of(&name)?.name(), name);
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
     pub fn of(name: &str) -> Result<RegionInfo> {
         RegionInfo::look(Name::new(name)?.as_str(), &open_files::holders())
     }
@@ -294,6 +368,17 @@ impl RegionInfo {
     ///
     /// [`Error::NotFound`] if the name is gone, or refers to another file; [`Error::Os`] if this
     /// user may not remove it.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use brigade::{RegionInfo, SharedArray};
+    /// let name = format!("doc-remove-{}", std::process::id());
+    /// let array = SharedArray::<f32>::create(&name, [8])?;
+    /// RegionInfo::of(&name)?.remove()?;
+    /// assert!(RegionInfo::of(&name).is_err());
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
     pub fn remove(&self) -> Result<()> {
         if !shm::refers_to(&self.name, self.id) {
             return Err(Error::NotFound { name: self.name.clone(), place: shm::DIRECTORY });

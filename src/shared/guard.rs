@@ -221,6 +221,22 @@ pub struct Poisoned<G: Repair>(ManuallyDrop<G>);
 /// A guard that a [`Poisoned`] can hold.
 ///
 /// This trait is sealed: only the guards of this module implement it.
+///
+/// # Examples
+///
+/// ```
+/// use brigade::shared::{LockError, Repair};
+///
+/// /// Accepts the value of a lock as it is.
+/// fn accept<G: Repair>(error: LockError<G>) -> brigade::Result<G> {
+///     error.into_guard()
+/// }
+///
+/// let lock = brigade::shared::Lock::new(7u32)?;
+/// let guard = lock.lock().or_else(accept)?;
+/// assert_eq!(*guard, 7);
+/// # Ok::<(), brigade::Error>(())
+/// ```
 #[expect(private_bounds, reason = "seals the trait")]
 pub trait Repair: Poison {}
 

@@ -246,6 +246,15 @@ impl<T: Pod> Value<T> {
     /// # Errors
     ///
     /// [`Error::Closed`](crate::Error::Closed) in a child that was forked by hand.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use brigade::shared::Value;
+    /// let value = Value::new(7u32)?;
+    /// assert_eq!(value.get()?, 7);
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
     pub fn get(&self) -> Result<T> {
         let words = self.0.get()?;
         if ValueWords::<T>::IS_WORD {

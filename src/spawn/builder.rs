@@ -53,6 +53,15 @@ impl Default for ProcessBuilder {
 
 impl Process<()> {
     /// Returns settings for a process.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use brigade::Process;
+    /// let process = Process::builder().name("adds").spawn(|n: u32| n + 1, 1)?;
+    /// assert_eq!(process.join()?, 2);
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
     pub fn builder() -> ProcessBuilder {
         ProcessBuilder::default()
     }
@@ -66,6 +75,15 @@ impl<R> Process<R> {
     /// # Errors
     ///
     /// As [`ProcessBuilder::spawn`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use brigade::Process;
+    /// let process = Process::spawn(|n: u32| n + 1, 1)?;
+    /// assert_eq!(process.join()?, 2);
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
     pub fn spawn<F, A>(function: F, argument: A) -> Result<Process<R>>
     where
         F: Fn(A) -> R + Copy + Send + 'static,
@@ -197,6 +215,21 @@ impl ProcessBuilder {
 
     /// Gives the process this program's standard input. Input that the process reads is missing in
     /// this program. Default: `/dev/null`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::fs::read_link;
+    /// use std::path::PathBuf;
+    /// use brigade::Process;
+    ///
+    /// let stdin = |()| read_link("/proc/self/fd/0").unwrap_or_default();
+    /// let process = Process::builder().inherit_stdin().spawn(stdin, ())?;
+    /// assert_eq!(process.join()?, stdin(()));
+    /// let process = Process::spawn(stdin, ())?;
+    /// assert_eq!(process.join()?, PathBuf::from("/dev/null"));
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
     pub fn inherit_stdin(mut self) -> ProcessBuilder {
         self.settings.inherits_stdin = true;
         self
@@ -214,6 +247,15 @@ impl ProcessBuilder {
     /// or [`Error::Os`] if the process could not be started; its function has not begun then.
     /// [`Error::TooDeep`] in a process that is nested four deep. [`TaskError::Died`] if the fork
     /// server was killed during the call, and with it the process, whose function had begun.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use brigade::Process;
+    /// let process = Process::builder().nice(10).spawn(|n: u32| n + 1, 1)?;
+    /// assert_eq!(process.join()?, 2);
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
     pub fn spawn<F, A, R>(self, function: F, argument: A) -> Result<Process<R>>
     where
         F: Fn(A) -> R + Copy + Send + 'static,

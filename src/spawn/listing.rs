@@ -6,6 +6,16 @@ use crate::spawn::record::ProcessRecord;
 use crate::sys::per_process::PerProcess;
 
 /// A running one-off process, as listed by [`active_processes`].
+///
+/// # Examples
+///
+/// ```
+/// use brigade::{Process, active_processes};
+/// let process = Process::builder().name("naps").spawn(|()| std::thread::park(), ())?;
+/// let active = active_processes();
+/// assert!(active.iter().any(|active| active.pid == process.pid() && active.name == "naps"));
+/// # Ok::<(), brigade::Error>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ActiveProcess {

@@ -119,6 +119,16 @@ impl<R> Process<R> {
     /// # Errors
     ///
     /// [`Error::Closed`] in a process that was forked from the one that spawned it.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use brigade::{ExitReason, Process};
+    /// let process = Process::spawn(|n: u32| n + 1, 1)?;
+    /// assert_eq!(process.wait()?, ExitReason::Code(0));
+    /// assert_eq!(process.join()?, 2);
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
     pub fn wait(&self) -> Result<ExitReason> {
         self.check_ours()?;
         self.record.wait_until(None).ok_or(Error::Closed { what: "the process" })
@@ -129,6 +139,18 @@ impl<R> Process<R> {
     /// # Errors
     ///
     /// [`Error::TimedOut`] if it has not ended by then; [`Error::Closed`] as `wait`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use brigade::Process;
+    /// let process = Process::spawn(|()| std::thread::park(), ())?;
+    /// assert!(process.wait_timeout(Duration::ZERO).is_err(), "it still runs");
+    /// process.kill()?;
+    /// process.wait_timeout(Duration::from_secs(60))?;
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
     pub fn wait_timeout(&self, timeout: Duration) -> Result<ExitReason> {
         self.check_ours()?;
         let late = || Error::TimedOut { what: "the process", after: timeout };
@@ -145,6 +167,16 @@ impl<R> Process<R> {
     /// # Errors
     ///
     /// [`Error::Closed`] in a process that was forked from the one that spawned it.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use brigade::{ExitReason, Process};
+    /// let process = Process::spawn(|()| std::thread::park(), ())?;
+    /// process.terminate()?;
+    /// assert_eq!(process.wait()?, ExitReason::Signal(15));
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
     pub fn terminate(&self) -> Result<()> {
         self.record.signal(SIGTERM)
     }
@@ -155,6 +187,16 @@ impl<R> Process<R> {
     /// # Errors
     ///
     /// As [`terminate`](Process::terminate).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use brigade::{ExitReason, Process};
+    /// let process = Process::spawn(|()| std::thread::park(), ())?;
+    /// process.interrupt()?;
+    /// assert_eq!(process.wait()?, ExitReason::Signal(2));
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
     pub fn interrupt(&self) -> Result<()> {
         self.record.signal(SIGINT)
     }
@@ -180,6 +222,17 @@ impl<R> Process<R> {
 
     /// Lets the process continue without this handle, to its own end or this program's. Its value
     /// is lost.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use brigade::{Process, Queue};
+    /// let queue = Queue::<u32>::new(1)?;
+    /// let process = Process::spawn(|queue: Queue<u32>| queue.put(7).is_ok(), queue.clone())?;
+    /// process.detach();
+    /// assert_eq!(queue.get()?, 7);
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
     pub fn detach(mut self) {
         self.is_detached = true;
     }
@@ -212,6 +265,16 @@ impl<R> Process<R> {
 
     /// The last 8 KiB that the process has written to its standard error so far, if that is
     /// [captured](crate::ProcessBuilder::capture_stderr).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use brigade::Process;
+    /// let process = Process::builder().capture_stderr().spawn(|()| eprint!("done"), ())?;
+    /// process.wait()?;
+    /// assert_eq!(process.stderr_tail().as_deref(), Some("done"));
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
     #[must_use]
     pub fn stderr_tail(&self) -> Option<String> {
         self.record.stderr_tail()
@@ -236,6 +299,16 @@ impl<R: DeserializeOwned> Process<R> {
     /// exited or was killed before its function returned; [`TaskError::Codec`] if argument or
     /// result could not be passed. [`Error::Closed`] if the value was taken before, and in a
     /// process that was forked from the one that spawned it.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use brigade::Process;
+    /// let words = vec!["a".to_owned(), "b".to_owned()];
+    /// let process = Process::spawn(|words: Vec<String>| words.concat(), words)?;
+    /// assert_eq!(process.join()?, "ab");
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
     pub fn join(self) -> Result<R> {
         self.wait()?;
         self.take()

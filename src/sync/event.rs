@@ -37,6 +37,20 @@ const WAITERS: u32 = 1 << 31;
 const SETS: u32 = !(SET | AUTO | WAITERS);
 
 /// What resets an event.
+///
+/// # Examples
+///
+/// ```
+/// use brigade::shared::Event;
+/// use brigade::sync::Reset;
+///
+/// let name = format!("doc-reset-{}", std::process::id());
+/// let event = Event::create(&name, Reset::Auto)?;
+/// event.set()?;
+/// assert!(event.try_wait()?);
+/// assert!(!event.try_wait()?, "the first wait has reset it");
+/// # Ok::<(), brigade::Error>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reset {
     /// The release of one waiter.
@@ -50,6 +64,18 @@ pub enum Reset {
 /// | field | written by | read by | guard | if the writer dies |
 /// |---|---|---|---|---|
 /// | word | setters, resetters, waiters | the same | compare-and-swap | sweeps wake sleepers |
+///
+/// # Examples
+///
+/// ```
+/// use std::ptr::NonNull;
+/// use brigade::sync::{EventWord, RawEvent, Reset, Watch};
+///
+/// let mut word = EventWord::new(Reset::Manual);
+/// // SAFETY: the word outlives the handle.
+/// let event = unsafe { RawEvent::new(NonNull::from(&mut word), Watch::Waiters) };
+/// assert!(!event.is_set());
+/// ```
 #[repr(transparent)]
 #[derive(Debug)]
 pub struct EventWord(AtomicU32);
@@ -69,6 +95,20 @@ impl EventWord {
 }
 
 /// An event as one process sees it.
+///
+/// # Examples
+///
+/// ```
+/// use std::ptr::NonNull;
+/// use brigade::sync::{EventWord, RawEvent, Reset, Timeout, Watch};
+///
+/// let mut word = EventWord::new(Reset::Auto);
+/// // SAFETY: the word outlives the handle.
+/// let event = unsafe { RawEvent::new(NonNull::from(&mut word), Watch::Waiters) };
+/// event.set();
+/// assert!(event.wait(Timeout::Never));
+/// assert!(!event.is_set());
+/// ```
 #[derive(Clone)]
 pub struct RawEvent {
     word: NonNull<EventWord>,
@@ -87,6 +127,19 @@ impl RawEvent {
     ///
     /// - `word` points to an initialised [`EventWord`] that stays valid while the handle or a
     ///   clone of it exists.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::ptr::NonNull;
+    /// use brigade::sync::{EventWord, RawEvent, Reset, Watch};
+    ///
+    /// let mut word = EventWord::new(Reset::Manual);
+    /// // SAFETY: the word outlives the handle.
+    /// let event = unsafe { RawEvent::new(NonNull::from(&mut word), Watch::Waiters) };
+    /// event.set();
+    /// assert!(event.is_set());
+    /// ```
     #[must_use]
     pub unsafe fn new(word: NonNull<EventWord>, watch: Watch) -> RawEvent {
         RawEvent { word, watch }
@@ -98,11 +151,48 @@ impl RawEvent {
     ///
     /// [`Error::Full`] if the directory is; [`Error::InvalidArgument`] if the word is not in the
     /// table's region.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use std::ptr::NonNull;
+    /// # use brigade::sync::{Owner, OwnerTable, RawEvent, Watch};
+    /// # #[repr(align(128))] struct Region([u8; 4096]);
+    /// # let place = NonNull::from(Box::leak(Box::new(Region([0; 4096])))).cast::<u8>();
+    /// # // SAFETY: aligned, large enough, never freed, and used for nothing else.
+    /// # let table = unsafe { OwnerTable::create(place, 8, 8, place, 4096) }?;
+    /// # let owner = Owner::claim(&table, Watch::Waiters)?;
+    /// // SAFETY: zeros after the table, within its region, are a manual-reset event.
+    /// let event = unsafe { RawEvent::new(place.add(1024).cast(), Watch::Waiters) };
+    /// event.register(&table)?;
+    /// assert!(!event.is_set());
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
     pub fn register(&self, table: &OwnerTable) -> Result<()> {
         table.directory().register(WordKind::Wait, self.word.cast(), 1)
     }
 
     /// Removes the event from the directory, before its memory is used for another purpose.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use std::ptr::NonNull;
+    /// # use brigade::sync::{Owner, OwnerTable, RawEvent, Watch};
+    /// # #[repr(align(128))] struct Region([u8; 4096]);
+    /// # let place = NonNull::from(Box::leak(Box::new(Region([0; 4096])))).cast::<u8>();
+    /// # // SAFETY: aligned, large enough, never freed, and used for nothing else.
+    /// # let table = unsafe { OwnerTable::create(place, 8, 8, place, 4096) }?;
+    /// # let owner = Owner::claim(&table, Watch::Waiters)?;
+    /// for _ in 0..10 {
+    ///     // The directory has eight entries.
+    ///     // SAFETY: zeros after the table, within its region, are a manual-reset event.
+    ///     let event = unsafe { RawEvent::new(place.add(1024).cast(), Watch::Waiters) };
+    ///     event.register(&table)?;
+    ///     event.unregister(&table);
+    /// }
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
     pub fn unregister(&self, table: &OwnerTable) {
         table.directory().unregister(WordKind::Wait, self.word.cast(), 1);
     }
@@ -113,6 +203,18 @@ impl RawEvent {
     }
 
     /// Sets the event. What was written before is visible to the waiters that it releases.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use std::ptr::NonNull;
+    /// # use brigade::sync::{EventWord, RawEvent, Reset, Watch};
+    /// # let mut word = EventWord::new(Reset::Manual);
+    /// # // SAFETY: the word outlives the handle.
+    /// # let event = unsafe { RawEvent::new(NonNull::from(&mut word), Watch::Waiters) };
+    /// event.set();
+    /// assert!(event.is_set());
+    /// ```
     pub fn set(&self) {
         let word = self.word();
         let mut seen = word.load(Ordering::Relaxed);
@@ -132,6 +234,19 @@ impl RawEvent {
     }
 
     /// Resets the event. Returns whether it was set.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use std::ptr::NonNull;
+    /// # use brigade::sync::{EventWord, RawEvent, Reset, Watch};
+    /// # let mut word = EventWord::new(Reset::Manual);
+    /// # // SAFETY: the word outlives the handle.
+    /// # let event = unsafe { RawEvent::new(NonNull::from(&mut word), Watch::Waiters) };
+    /// event.set();
+    /// assert!(event.reset());
+    /// assert!(!event.reset());
+    /// ```
     pub fn reset(&self) -> bool {
         // Relaxed: an event that is not set publishes nothing.
         self.word().fetch_and(!SET, Ordering::Relaxed) & SET != 0
@@ -145,6 +260,19 @@ impl RawEvent {
 
     /// Waits for the event until `timeout`. Returns whether it was set in that time. An auto-reset
     /// event is reset by that.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use std::ptr::NonNull;
+    /// # use brigade::sync::{EventWord, RawEvent, Reset, Timeout, Watch};
+    /// # let mut word = EventWord::new(Reset::Auto);
+    /// # // SAFETY: the word outlives the handle.
+    /// # let event = unsafe { RawEvent::new(NonNull::from(&mut word), Watch::Waiters) };
+    /// assert!(!event.wait(Timeout::Now));
+    /// event.set();
+    /// assert!(event.wait(Timeout::Never));
+    /// ```
     pub fn wait(&self, mut timeout: Timeout) -> bool {
         let word = self.word();
         let mut backoff = Backoff::default();

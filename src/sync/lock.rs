@@ -45,6 +45,24 @@ use crate::error::{Error, Result};
 use crate::sys::futex;
 
 /// A lock as one owner sees it.
+///
+/// # Examples
+///
+/// ```
+/// # use std::ptr::NonNull;
+/// # use brigade::sync::{Owner, OwnerTable, RobustLock, Watch};
+/// # #[repr(align(128))] struct Region([u8; 4096]);
+/// # let place = NonNull::from(Box::leak(Box::new(Region([0; 4096])))).cast::<u8>();
+/// # // SAFETY: aligned, large enough, never freed, and used for nothing else.
+/// # let table = unsafe { OwnerTable::create(place, 8, 8, place, 4096) }?;
+/// # let owner = Owner::claim(&table, Watch::Waiters)?;
+/// // SAFETY: zeros after the table, within its region, are a free lock.
+/// let lock = unsafe { RobustLock::new(place.add(1024).cast(), &owner) };
+/// lock.register()?;
+/// let guard = lock.lock();
+/// assert!(lock.try_lock().is_none());
+/// # Ok::<(), brigade::Error>(())
+/// ```
 #[derive(Clone)]
 pub struct RobustLock {
     word: NonNull<LockWord>,
@@ -66,6 +84,23 @@ impl RobustLock {
     ///   or a guard of it exists, and `owner` as well;
     /// - the word was [registered](RobustLock::register) with the table of `owner`, or no process
     ///   that uses it can die.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use std::ptr::NonNull;
+    /// # use brigade::sync::{Owner, OwnerTable, RobustLock, Watch};
+    /// # #[repr(align(128))] struct Region([u8; 4096]);
+    /// # let place = NonNull::from(Box::leak(Box::new(Region([0; 4096])))).cast::<u8>();
+    /// # // SAFETY: aligned, large enough, never freed, and used for nothing else.
+    /// # let table = unsafe { OwnerTable::create(place, 8, 8, place, 4096) }?;
+    /// # let owner = Owner::claim(&table, Watch::Waiters)?;
+    /// // SAFETY: zeros after the table, within its region, are a free lock; registered next.
+    /// let lock = unsafe { RobustLock::new(place.add(1024).cast(), &owner) };
+    /// lock.register()?;
+    /// assert!(!lock.is_locked());
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
     #[must_use]
     pub unsafe fn new(word: NonNull<LockWord>, owner: &Owner) -> RobustLock {
         RobustLock { word, token: owner.token(), owner: owner.clone() }
@@ -78,11 +113,49 @@ impl RobustLock {
     ///
     /// [`Error::Full`] if the directory is; [`Error::InvalidArgument`] if the word is not in the
     /// table's region.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use std::ptr::NonNull;
+    /// # use brigade::sync::{LockWord, Owner, OwnerTable, RobustLock, Watch};
+    /// # #[repr(align(128))] struct Region([u8; 4096]);
+    /// # let place = NonNull::from(Box::leak(Box::new(Region([0; 4096])))).cast::<u8>();
+    /// # // SAFETY: aligned, large enough, never freed, and used for nothing else.
+    /// # let table = unsafe { OwnerTable::create(place, 8, 8, place, 4096) }?;
+    /// # let owner = Owner::claim(&table, Watch::Waiters)?;
+    /// let mut outside = LockWord::new();
+    /// // SAFETY: only this process uses the word, which outlives the lock.
+    /// let lock = unsafe { RobustLock::new(NonNull::from(&mut outside), &owner) };
+    /// assert!(lock.register().is_err(), "the word is not in the table's region");
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
     pub fn register(&self) -> Result<()> {
         self.owner.table().directory().register(WordKind::Lock, self.word.cast(), 1)
     }
 
     /// Removes the lock from the directory, before its memory is used for another purpose.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use std::ptr::NonNull;
+    /// # use brigade::sync::{Owner, OwnerTable, RobustLock, Watch};
+    /// # #[repr(align(128))] struct Region([u8; 4096]);
+    /// # let place = NonNull::from(Box::leak(Box::new(Region([0; 4096])))).cast::<u8>();
+    /// # // SAFETY: aligned, large enough, never freed, and used for nothing else.
+    /// # let table = unsafe { OwnerTable::create(place, 8, 8, place, 4096) }?;
+    /// # let owner = Owner::claim(&table, Watch::Waiters)?;
+    /// for _ in 0..10 {
+    ///     // The directory has eight entries.
+    ///     // SAFETY: zeros after the table, within its region, are a free lock.
+    ///     let lock = unsafe { RobustLock::new(place.add(1024).cast(), &owner) };
+    ///     lock.register()?;
+    ///     drop(lock.lock());
+    ///     lock.unregister();
+    /// }
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
     pub fn unregister(&self) {
         self.owner.table().directory().unregister(WordKind::Lock, self.word.cast(), 1);
     }
@@ -91,6 +164,25 @@ impl RobustLock {
     ///
     /// If its last owner died while it held it, the guard is
     /// [`recovered`](RobustLockGuard::recovered).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use std::ptr::NonNull;
+    /// # use brigade::sync::{Owner, OwnerTable, RobustLock, Watch};
+    /// # #[repr(align(128))] struct Region([u8; 4096]);
+    /// # let place = NonNull::from(Box::leak(Box::new(Region([0; 4096])))).cast::<u8>();
+    /// # // SAFETY: aligned, large enough, never freed, and used for nothing else.
+    /// # let table = unsafe { OwnerTable::create(place, 8, 8, place, 4096) }?;
+    /// # let owner = Owner::claim(&table, Watch::Waiters)?;
+    /// # // SAFETY: zeros after the table, within its region, are a free lock.
+    /// # let lock = unsafe { RobustLock::new(place.add(1024).cast(), &owner) };
+    /// # lock.register()?;
+    /// let guard = lock.lock();
+    /// assert!(!guard.recovered());
+    /// assert!(lock.is_locked());
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
     #[inline]
     pub fn lock(&self) -> RobustLockGuard<'_> {
         loop {
@@ -102,6 +194,25 @@ impl RobustLock {
     }
 
     /// Takes the lock if it is free. Never waits.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use std::ptr::NonNull;
+    /// # use brigade::sync::{Owner, OwnerTable, RobustLock, Watch};
+    /// # #[repr(align(128))] struct Region([u8; 4096]);
+    /// # let place = NonNull::from(Box::leak(Box::new(Region([0; 4096])))).cast::<u8>();
+    /// # // SAFETY: aligned, large enough, never freed, and used for nothing else.
+    /// # let table = unsafe { OwnerTable::create(place, 8, 8, place, 4096) }?;
+    /// # let owner = Owner::claim(&table, Watch::Waiters)?;
+    /// # // SAFETY: zeros after the table, within its region, are a free lock.
+    /// # let lock = unsafe { RobustLock::new(place.add(1024).cast(), &owner) };
+    /// # lock.register()?;
+    /// let guard = lock.try_lock();
+    /// assert!(guard.is_some());
+    /// assert!(lock.try_lock().is_none());
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
     #[inline]
     pub fn try_lock(&self) -> Option<RobustLockGuard<'_>> {
         self.lock_within(Timeout::Now)
@@ -112,6 +223,25 @@ impl RobustLock {
     /// # Errors
     ///
     /// [`Error::TimedOut`] if it was held all the time.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use std::ptr::NonNull;
+    /// # use brigade::sync::{Owner, OwnerTable, RobustLock, Watch};
+    /// # #[repr(align(128))] struct Region([u8; 4096]);
+    /// # let place = NonNull::from(Box::leak(Box::new(Region([0; 4096])))).cast::<u8>();
+    /// # // SAFETY: aligned, large enough, never freed, and used for nothing else.
+    /// # let table = unsafe { OwnerTable::create(place, 8, 8, place, 4096) }?;
+    /// # let owner = Owner::claim(&table, Watch::Waiters)?;
+    /// # // SAFETY: zeros after the table, within its region, are a free lock.
+    /// # let lock = unsafe { RobustLock::new(place.add(1024).cast(), &owner) };
+    /// # lock.register()?;
+    /// let guard = lock.lock_timeout(Duration::from_millis(1))?;
+    /// assert!(lock.lock_timeout(Duration::from_millis(1)).is_err());
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
     pub fn lock_timeout(&self, timeout: Duration) -> Result<RobustLockGuard<'_>> {
         self.lock_within(Timeout::after(timeout))
             .ok_or(Error::TimedOut { what: "the lock", after: timeout })
@@ -283,6 +413,25 @@ impl fmt::Debug for RobustLock {
 }
 
 /// The lock, held. Dropping it unlocks.
+///
+/// # Examples
+///
+/// ```
+/// # use std::ptr::NonNull;
+/// # use brigade::sync::{Owner, OwnerTable, RobustLock, Watch};
+/// # #[repr(align(128))] struct Region([u8; 4096]);
+/// # let place = NonNull::from(Box::leak(Box::new(Region([0; 4096])))).cast::<u8>();
+/// # // SAFETY: aligned, large enough, never freed, and used for nothing else.
+/// # let table = unsafe { OwnerTable::create(place, 8, 8, place, 4096) }?;
+/// # let owner = Owner::claim(&table, Watch::Waiters)?;
+/// # // SAFETY: zeros after the table, within its region, are a free lock.
+/// # let lock = unsafe { RobustLock::new(place.add(1024).cast(), &owner) };
+/// # lock.register()?;
+/// let guard = lock.lock();
+/// drop(guard);
+/// assert!(!lock.is_locked());
+/// # Ok::<(), brigade::Error>(())
+/// ```
 #[must_use = "the lock is given up at once if the guard is not kept"]
 #[derive(Debug)]
 pub struct RobustLockGuard<'a> {
@@ -314,6 +463,25 @@ impl<'a> RobustLockGuard<'a> {
 
     /// Unlocks as if the owner had died: the next guard is
     /// [`recovered`](RobustLockGuard::recovered). For callers that cannot repair the guarded data.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use std::ptr::NonNull;
+    /// # use brigade::sync::{Owner, OwnerTable, RobustLock, Watch};
+    /// # #[repr(align(128))] struct Region([u8; 4096]);
+    /// # let place = NonNull::from(Box::leak(Box::new(Region([0; 4096])))).cast::<u8>();
+    /// # // SAFETY: aligned, large enough, never freed, and used for nothing else.
+    /// # let table = unsafe { OwnerTable::create(place, 8, 8, place, 4096) }?;
+    /// # let owner = Owner::claim(&table, Watch::Waiters)?;
+    /// # // SAFETY: zeros after the table, within its region, are a free lock.
+    /// # let lock = unsafe { RobustLock::new(place.add(1024).cast(), &owner) };
+    /// # lock.register()?;
+    /// lock.lock().poison();
+    /// assert!(lock.lock().recovered());
+    /// assert!(!lock.lock().recovered());
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
     pub fn poison(self) {
         self.lock.unlock_contended(OWNER_DIED);
         std::mem::forget(self);
@@ -328,109 +496,5 @@ impl Drop for RobustLockGuard<'_> {
 }
 
 #[cfg(all(test, not(loom)))]
-mod tests {
-    use super::*;
-    use crate::sync::test_memory::TestMemory;
-
-    #[test]
-    fn a_free_lock_is_taken_and_released() {
-        let memory = TestMemory::new();
-        let lock = memory.lock(&memory.owner());
-        assert!(!lock.lock().recovered());
-        assert!(lock.try_lock().is_some());
-        assert_eq!(memory.word(), 0);
-    }
-
-    #[test]
-    fn a_held_lock_is_refused_and_times_out() {
-        let memory = TestMemory::new();
-        let (holder, other) = (memory.lock(&memory.owner()), memory.lock(&memory.owner()));
-        let guard = holder.lock();
-        assert!(other.try_lock().is_none());
-        let refused = other.lock_timeout(Duration::from_millis(1));
-        assert!(matches!(refused, Err(Error::TimedOut { what: "the lock", .. })));
-        drop(guard);
-        assert_eq!(memory.word(), 0, "the WAITERS of the waiter that gave up is gone");
-        assert!(!other.try_lock().unwrap().recovered());
-        assert!(other.lock_timeout(Duration::MAX).is_ok());
-    }
-
-    #[test]
-    fn threads_exclude_each_other() {
-        const ROUNDS: u64 = 20_000;
-        let memory = TestMemory::new();
-        let owner = memory.owner();
-        let count = AtomicU32::new(0);
-        std::thread::scope(|scope| {
-            for _ in 0..4 {
-                let lock = memory.lock(&owner);
-                let count = &count;
-                scope.spawn(move || {
-                    for _ in 0..ROUNDS {
-                        let _guard = lock.lock();
-                        // Not a fetch_add: with two holders, counts would be lost.
-                        count.store(count.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
-                    }
-                });
-            }
-        });
-        assert_eq!(u64::from(count.load(Ordering::Relaxed)), 4 * ROUNDS);
-    }
-
-    #[test]
-    fn a_lock_whose_owner_is_gone_without_a_sweep_is_recovered_by_its_waiter() {
-        let memory = TestMemory::new();
-        let dead = memory.dead_owner();
-        std::mem::forget(memory.lock(&dead).lock());
-        let guard = memory.lock(&memory.owner()).lock_timeout(Duration::from_secs(60)).map(drop);
-        assert!(guard.is_ok(), "the waiter swept after its first slice");
-    }
-
-    #[test]
-    fn an_unknown_token_is_treated_as_a_dead_owner() {
-        let memory = TestMemory::new();
-        memory.overwrite(12345);
-        let lock = memory.lock(&memory.owner());
-        assert!(lock.lock_timeout(Duration::from_secs(60)).unwrap().recovered());
-    }
-
-    #[test]
-    fn unlocking_an_overwritten_word_leaves_it_alone() {
-        let memory = TestMemory::new();
-        let lock = memory.lock(&memory.owner());
-        let guard = lock.lock();
-        memory.overwrite(12345);
-        drop(guard);
-        assert_eq!(memory.word(), 12345);
-    }
-
-    #[test]
-    fn a_poisoned_lock_wakes_the_next_locker_and_is_recovered() {
-        let memory = TestMemory::new();
-        let (one, other) = (memory.lock(&memory.owner()), memory.lock(&memory.owner()));
-        std::thread::scope(|scope| {
-            let guard = one.lock();
-            let next = scope.spawn(|| other.lock().recovered());
-            while memory.word() & WAITERS == 0 {
-                std::thread::yield_now();
-            }
-            assert!(one.is_locked());
-            guard.poison();
-            assert!(next.join().unwrap());
-        });
-        assert!(!one.is_locked());
-        assert!(!one.lock().recovered());
-    }
-
-    #[test]
-    fn recovery_is_reported_once() {
-        let memory = TestMemory::new();
-        let (dead, owner) = (memory.owner(), memory.owner());
-        std::mem::forget(memory.lock(&dead).lock());
-        // SAFETY: the forgotten guard is never used again.
-        assert_eq!(unsafe { memory.table().sweep(dead.token()) }, 1);
-        let lock = memory.lock(&owner);
-        assert!(lock.try_lock().unwrap().recovered());
-        assert!(!lock.try_lock().unwrap().recovered());
-    }
-}
+#[path = "lock_tests.rs"]
+mod tests;

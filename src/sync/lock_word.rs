@@ -16,6 +16,27 @@ pub(super) const TOKEN: u32 = OWNER_DIED - 1;
 /// | field | written by | read by | guard | if the writer dies |
 /// |---|---|---|---|---|
 /// | word | lockers, waiters, sweepers | the same | compare-and-swap | see `lock.rs` |
+///
+/// # Examples
+///
+/// ```
+/// # use std::ptr::NonNull;
+/// # use brigade::sync::{LockWord, Owner, OwnerTable, RobustLock, Watch};
+/// # #[repr(align(128))] struct Region([u8; 4096]);
+/// # let place = NonNull::from(Box::leak(Box::new(Region([0; 4096])))).cast::<u8>();
+/// # // SAFETY: aligned, large enough, never freed, and used for nothing else.
+/// # let table = unsafe { OwnerTable::create(place, 8, 8, place, 4096) }?;
+/// # let owner = Owner::claim(&table, Watch::Waiters)?;
+/// // SAFETY: after the table, within its region.
+/// let word = unsafe { place.add(1024) }.cast::<LockWord>();
+/// // SAFETY: aligned, and used for nothing else.
+/// unsafe { word.write(LockWord::new()) };
+/// // SAFETY: initialised above; registered next.
+/// let lock = unsafe { RobustLock::new(word, &owner) };
+/// lock.register()?;
+/// assert!(!lock.is_locked());
+/// # Ok::<(), brigade::Error>(())
+/// ```
 #[repr(transparent)]
 #[derive(Debug)]
 pub struct LockWord(pub(super) AtomicU32);
@@ -38,11 +59,34 @@ impl Default for LockWord {
 }
 
 /// The number of an owner in a lock word: 1 to 2^30 - 1, never given to two processes of a table.
+///
+/// # Examples
+///
+/// ```
+/// # use std::ptr::NonNull;
+/// # use brigade::sync::{Owner, OwnerTable, Watch};
+/// # #[repr(align(128))] struct Region([u8; 4096]);
+/// # let place = NonNull::from(Box::leak(Box::new(Region([0; 4096])))).cast::<u8>();
+/// # // SAFETY: aligned, large enough, never freed, and used for nothing else.
+/// # let table = unsafe { OwnerTable::create(place, 8, 8, place, 4096) }?;
+/// # let owner = Owner::claim(&table, Watch::Waiters)?;
+/// let other = Owner::claim(&table, Watch::Waiters)?;
+/// assert_ne!(owner.token(), other.token());
+/// # Ok::<(), brigade::Error>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Token(NonZeroU32);
 
 impl Token {
     /// Makes a token from its number, as received in a message; `None` if it cannot be one.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use brigade::sync::Token;
+    /// assert_eq!(Token::from_bits(7).map(Token::bits), Some(7));
+    /// assert_eq!(Token::from_bits(0), None);
+    /// ```
     #[must_use]
     pub fn from_bits(bits: u32) -> Option<Token> {
         NonZeroU32::new(bits).filter(|token| token.get() <= TOKEN).map(Token)

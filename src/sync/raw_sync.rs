@@ -30,6 +30,22 @@ use crate::error::{Error, Result};
 type RawResult<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 
 /// raw_sync's `Mutex` as the lock of a ring.
+///
+/// # Examples
+///
+/// ```
+/// use std::ptr::NonNull;
+/// use brigade::sync::{RawSyncLock, Ring, Timeout};
+///
+/// #[repr(C, align(128))]
+/// struct Region([u8; 4096]);
+/// let place = NonNull::from(Box::leak(Box::new(Region([0; 4096])))).cast::<u8>();
+/// // SAFETY: aligned, large enough, never freed, and used for nothing else.
+/// let ring: Ring<RawSyncLock> = unsafe { Ring::create_raw_sync(place, 100) }?;
+/// ring.push("hello", Timeout::Never)?;
+/// assert_eq!(ring.pop(Timeout::Never)?, b"hello");
+/// # Ok::<(), brigade::Error>(())
+/// ```
 pub struct RawSyncLock(Box<dyn LockImpl>);
 
 // SAFETY: always a raw_sync `Mutex`, see `create` and `attach`: a process-shared pthread mutex,
@@ -139,6 +155,20 @@ impl Ring<RawSyncLock> {
     ///   initialised bytes, for as long as the ring is used;
     /// - no other process uses those bytes until this returns, and afterwards only through rings:
     ///   writing over a pthread mutex is undefined behaviour.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use std::ptr::NonNull;
+    /// # use brigade::sync::{Ring, Timeout};
+    /// # #[repr(align(128))] struct Region([u8; 4096]);
+    /// # let place = NonNull::from(Box::leak(Box::new(Region([0; 4096])))).cast::<u8>();
+    /// // SAFETY: aligned, large enough, never freed, and used for nothing else.
+    /// let ring = unsafe { Ring::create_raw_sync(place, 100) }?;
+    /// ring.push("hello", Timeout::Never)?;
+    /// assert_eq!(ring.len(), 1);
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
     pub unsafe fn create_raw_sync(place: NonNull<u8>, capacity_bytes: usize) -> Result<Self> {
         // SAFETY: the caller's promise.
         let parts =
@@ -168,6 +198,22 @@ impl Ring<RawSyncLock> {
     /// - `place` is aligned to [`Ring::ALIGN`] and valid for `place_bytes` initialised bytes, for
     ///   as long as the ring is used;
     /// - all other users of those bytes use them through rings.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use std::ptr::NonNull;
+    /// # use brigade::sync::{Ring, Timeout};
+    /// # #[repr(align(128))] struct Region([u8; 4096]);
+    /// # let place = NonNull::from(Box::leak(Box::new(Region([0; 4096])))).cast::<u8>();
+    /// # // SAFETY: aligned, large enough, never freed, and used for nothing else.
+    /// # let ring = unsafe { Ring::create_raw_sync(place, 100) }?;
+    /// // SAFETY: aligned, never freed, and used by rings only.
+    /// let attached = unsafe { Ring::attach_raw_sync(place, 4096) }?;
+    /// ring.push("hello", Timeout::Never)?;
+    /// assert_eq!(attached.pop(Timeout::Never)?, b"hello");
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
     pub unsafe fn attach_raw_sync(place: NonNull<u8>, place_bytes: usize) -> Result<Self> {
         // SAFETY: the caller's promise.
         let parts = unsafe { ring::check_header(place, place_bytes, LockKind::RawSync) }?;

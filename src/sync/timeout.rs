@@ -6,6 +6,20 @@ use std::time::{Duration, Instant};
 ///
 /// A death is noticed when [`OwnerTable::sweep`](super::OwnerTable::sweep) is called. Programs that
 /// share only a name have no common supervisor to call it, so their waits check for deaths.
+///
+/// # Examples
+///
+/// ```
+/// # use std::ptr::NonNull;
+/// # use brigade::sync::{Owner, OwnerTable, Watch};
+/// # #[repr(align(128))] struct Region([u8; 4096]);
+/// # let place = NonNull::from(Box::leak(Box::new(Region([0; 4096])))).cast::<u8>();
+/// # // SAFETY: aligned, large enough, never freed, and used for nothing else.
+/// # let table = unsafe { OwnerTable::create(place, 8, 8, place, 4096) }?;
+/// # let owner = Owner::claim(&table, Watch::Waiters)?;
+/// assert_eq!(owner.watch(), Watch::Waiters);
+/// # Ok::<(), brigade::Error>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum Watch {
@@ -66,6 +80,15 @@ impl From<Duration> for Timeout {
 impl Timeout {
     /// A timeout this long from now. Zero is [`Now`](Timeout::Now); a time that the clock cannot
     /// represent is [`Never`](Timeout::Never).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use brigade::sync::Timeout;
+    /// assert!(matches!(Timeout::after(Duration::ZERO), Timeout::Now));
+    /// assert!(matches!(Timeout::after(Duration::MAX), Timeout::Never));
+    /// ```
     #[must_use]
     pub fn after(timeout: Duration) -> Timeout {
         if timeout.is_zero() {

@@ -77,7 +77,7 @@ enum Context {
     Redeem(LeaseList),
 }
 
-/// What a worker may make handles of.
+/// The windows and leases of which a worker may make handles.
 struct Decoding {
     windows: Windows,
     leases: Vec<WireLease>,

@@ -139,11 +139,7 @@ impl PoolBuilder {
     /// ```
     /// use std::time::Duration;
     /// use brigade::Pool;
-    /// fn hang(_: ()) {
-    ///     loop {
-    ///         std::thread::park();
-    ///     }
-    /// }
+    /// let hang = |()| -> () { loop { std::thread::park() } };
     /// let pool = Pool::builder().workers(1).grace(Duration::ZERO).build()?;
     /// let task = pool.submit(hang, ())?;
     /// drop(pool);
@@ -163,11 +159,7 @@ impl PoolBuilder {
     /// ```
     /// use std::time::Duration;
     /// use brigade::{Error, Pool, TaskError};
-    /// fn hang(_: ()) {
-    ///     loop {
-    ///         std::thread::park();
-    ///     }
-    /// }
+    /// let hang = |()| -> () { loop { std::thread::park() } };
     /// let pool = Pool::builder().workers(1).timeout(Duration::from_millis(5)).build()?;
     /// let outcome = pool.submit(hang, ())?.join();
     /// assert!(matches!(outcome, Err(Error::Task(TaskError::TimedOut { .. }))));
@@ -372,6 +364,16 @@ impl PoolBuilder {
 
     /// Gives the workers this program's standard input. This program does not get the bytes that
     /// tasks read. Default: `/dev/null`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use brigade::Pool;
+    /// let stdin = |()| std::fs::read_link("/proc/self/fd/0").unwrap_or_default();
+    /// let pool = Pool::builder().workers(1).inherit_stdin().build()?;
+    /// assert_eq!(pool.submit(stdin, ())?.join()?, stdin(()));
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
     pub fn inherit_stdin(mut self) -> PoolBuilder {
         self.config.settings.inherits_stdin = true;
         self

@@ -17,6 +17,21 @@ use crate::sys::identity::Identity;
 /// Clones are the same owner. When the last one is dropped, locks that are still held (by forgotten
 /// guards) come free as if the owner had died, and the entry is freed. In a forked child, dropping
 /// a clone has no effect. It must not be used there: it would lock for the parent.
+///
+/// # Examples
+///
+/// ```
+/// # use std::ptr::NonNull;
+/// # use brigade::sync::{Owner, OwnerTable, Watch};
+/// # #[repr(align(128))] struct Region([u8; 4096]);
+/// # let place = NonNull::from(Box::leak(Box::new(Region([0; 4096])))).cast::<u8>();
+/// # // SAFETY: aligned, large enough, never freed, and used for nothing else.
+/// # let table = unsafe { OwnerTable::create(place, 8, 8, place, 4096) }?;
+/// # let owner = Owner::claim(&table, Watch::Waiters)?;
+/// let clone = owner.clone();
+/// assert_eq!(clone.token(), owner.token());
+/// # Ok::<(), brigade::Error>(())
+/// ```
 #[derive(Clone)]
 pub struct Owner(Arc<OwnerInner>);
 
@@ -52,6 +67,21 @@ impl Owner {
     /// [`Error::Full`]: crate::Error::Full
     /// [`Error::Broken`]: crate::Error::Broken
     /// [`Error::Os`]: crate::Error::Os
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use std::ptr::NonNull;
+    /// # use brigade::sync::{Owner, OwnerTable, Watch};
+    /// # #[repr(align(128))] struct Region([u8; 4096]);
+    /// # let place = NonNull::from(Box::leak(Box::new(Region([0; 4096])))).cast::<u8>();
+    /// # // SAFETY: aligned, large enough, never freed, and used for nothing else.
+    /// # let table = unsafe { OwnerTable::create(place, 8, 8, place, 4096) }?;
+    /// let owners: Vec<_> = (0..8).map(|_| Owner::claim(&table, Watch::Waiters)).collect();
+    /// assert!(owners.iter().all(Result::is_ok));
+    /// assert!(Owner::claim(&table, Watch::Waiters).is_err(), "the table has eight entries");
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
     pub fn claim(table: &OwnerTable, watch: Watch) -> Result<Owner> {
         Owner::claim_as(table, watch, Identity::current()?)
     }

@@ -9,11 +9,11 @@
 //! does not follow a `fork` (the child must claim an entry of its own).
 
 mod claim;
-mod dead;
 #[cfg(not(loom))]
 mod process;
 #[cfg(not(loom))]
 pub(crate) mod report;
+mod sweep;
 mod table;
 
 pub use claim::Owner;

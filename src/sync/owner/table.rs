@@ -8,11 +8,9 @@ use std::ptr::NonNull;
 
 use crate::atomics::{AtomicU32, AtomicU64, Ordering};
 use crate::error::{Error, Result};
-use crate::sync::directory::{Directory, WordKind};
-use crate::sync::eventcount;
-use crate::sync::lock_word::{TOKEN, Token, mark_word};
+use crate::sync::directory::Directory;
+use crate::sync::lock_word::{TOKEN, Token};
 use crate::sys::identity::{self, Identity};
-use crate::sys::{futex, futex::ALL};
 
 /// Start of an owner table in shared memory.
 ///
@@ -34,7 +32,7 @@ pub(in crate::sync) struct TableHeader {
     owners: AtomicU32,
     entries: AtomicU32,
     last_token: AtomicU32,
-    sweeps: AtomicU32,
+    pub(super) sweeps: AtomicU32,
 }
 
 /// One owner.
@@ -116,6 +114,22 @@ impl OwnerEntry {
 }
 
 /// A view of an owner table: entries in shared memory, geometry in private memory.
+///
+/// # Examples
+///
+/// ```
+/// use std::ptr::NonNull;
+/// use brigade::sync::{Owner, OwnerTable, Watch};
+///
+/// #[repr(C, align(64))]
+/// struct Region([u8; 4096]);
+/// let place = NonNull::from(Box::leak(Box::new(Region([0; 4096])))).cast::<u8>();
+/// // SAFETY: aligned, large enough, never freed, and used for nothing else.
+/// let table = unsafe { OwnerTable::create(place, 8, 8, place, 4096) }?;
+/// let owner = Owner::claim(&table, Watch::Waiters)?;
+/// assert_eq!(table.sweep_dead(), 0, "the owner lives");
+/// # Ok::<(), brigade::Error>(())
+/// ```
 #[derive(Debug, Clone, Copy)]
 pub struct OwnerTable {
     header: NonNull<TableHeader>,
@@ -135,6 +149,14 @@ impl OwnerTable {
     /// The size of a table for this many owners and directory entries, in bytes.
     ///
     /// A lock or an event takes one entry, a ring three.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use brigade::sync::OwnerTable;
+    /// assert!(OwnerTable::size_bytes(8, 8) <= 1024);
+    /// assert!(OwnerTable::size_bytes(8, 9) > OwnerTable::size_bytes(8, 8));
+    /// ```
     #[must_use]
     pub const fn size_bytes(owners: u32, entries: u32) -> usize {
         size_of::<TableHeader>()
@@ -156,6 +178,22 @@ impl OwnerTable {
     ///   table, an [`Owner`](crate::sync::Owner) or a lock of it is used;
     /// - no other process uses those bytes until this returns, and afterwards only through tables;
     /// - `region` is aligned to 4 and valid for `region_bytes` bytes for as long.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::ptr::NonNull;
+    /// use brigade::sync::OwnerTable;
+    ///
+    /// #[repr(C, align(64))]
+    /// struct Region([u8; 4096]);
+    /// let place = NonNull::from(Box::leak(Box::new(Region([0; 4096])))).cast::<u8>();
+    /// // SAFETY: aligned, large enough, never freed, and used for nothing else.
+    /// let table = unsafe { OwnerTable::create(place, 8, 8, place, 4096) }?;
+    /// // SAFETY: as above.
+    /// assert!(unsafe { OwnerTable::create(place, 0, 8, place, 4096) }.is_err());
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
     #[cfg(not(loom))]
     pub unsafe fn create(
         place: NonNull<u8>,
@@ -197,6 +235,23 @@ impl OwnerTable {
     /// - all other accesses to those bytes are atomic, also those of a hostile process;
     /// - `region` is aligned to 4 and valid for `region_bytes` bytes for as long, and is the region
     ///   that the creator passed.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use std::ptr::NonNull;
+    /// # use brigade::sync::{Owner, OwnerTable, Watch};
+    /// # #[repr(align(128))] struct Region([u8; 4096]);
+    /// # let place = NonNull::from(Box::leak(Box::new(Region([0; 4096])))).cast::<u8>();
+    /// # // SAFETY: aligned, large enough, never freed, and used for nothing else.
+    /// # let table = unsafe { OwnerTable::create(place, 8, 8, place, 4096) }?;
+    /// # let owner = Owner::claim(&table, Watch::Waiters)?;
+    /// // SAFETY: aligned, never freed, and used by tables only; the region that was created.
+    /// let attached = unsafe { OwnerTable::attach(place, 4096, place, 4096) }?;
+    /// let other = Owner::claim(&attached, Watch::Waiters)?;
+    /// assert_ne!(owner.token(), other.token());
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
     #[cfg(not(loom))]
     pub unsafe fn attach(
         place: NonNull<u8>,
@@ -348,81 +403,8 @@ impl OwnerTable {
         })
     }
 
-    /// Takes the locks of a dead owner away from it, wakes all that may wait for it, and frees its
-    /// entry. Returns how many locks it held.
-    ///
-    /// The three steps are [`mark_dead`](OwnerTable::mark_dead),
-    /// [`wake_all`](OwnerTable::wake_all) and the freeing, in this order; a sweeper that dies
-    /// between them leaves the entry, and the next sweep of the token repeats them all. Several
-    /// sweeps of one token may run at once.
-    ///
-    /// # Safety
-    ///
-    /// - The process that claimed `dead` has ended (its pidfd is readable, or it was waited for),
-    ///   or will never use a lock or guard of this table again. A sweep of one that goes on
-    ///   would let two owners into one lock.
-    pub unsafe fn sweep(&self, dead: Token) -> usize {
-        // SAFETY: the contract.
-        let marked = unsafe { self.mark_dead(dead) };
-        self.wake_all();
-        self.free_entry(dead);
-        marked
-    }
-
-    /// As [`sweep`](OwnerTable::sweep), for an owner that leaves in order: it has completed every
-    /// operation, so it wakes others only if it has left a lock behind.
-    ///
-    /// # Safety
-    ///
-    /// - As for [`sweep`](OwnerTable::sweep).
-    pub(in crate::sync) unsafe fn leave(&self, token: Token) {
-        // SAFETY: the contract.
-        if unsafe { self.mark_dead(token) } > 0 {
-            self.wake_all();
-        }
-        self.free_entry(token);
-    }
-
-    /// First step of a sweep: swaps the dead owner's token to OWNER_DIED in each lock word.
-    /// Returns how many there were.
-    ///
-    /// This step alone is not a sweep: an owner that died between unlocking and its wake-up has
-    /// left no token, but a sleeper.
-    ///
-    /// # Safety
-    ///
-    /// - As for [`sweep`](OwnerTable::sweep).
-    pub unsafe fn mark_dead(&self, dead: Token) -> usize {
-        let mut marked = 0;
-        self.directory.for_each(|kind, word| {
-            if kind == WordKind::Lock && mark_word(word, dead) {
-                marked += 1;
-            }
-        });
-        marked
-    }
-
-    /// The number of sweeps, modulo 2^32. A waiter that sees it change tests its condition again: a
-    /// dead process may have changed the condition without notifying.
-    pub(in crate::sync) fn sweeps(&self) -> u32 {
-        self.header().sweeps.load(Ordering::Acquire)
-    }
-
-    /// Second step of a sweep: wakes the sleepers of every word.
-    pub fn wake_all(&self) {
-        // Before the wake-ups, so that the woken see it. Release pairs with the Acquire in
-        // `sweeps`.
-        self.header().sweeps.fetch_add(1, Ordering::Release);
-        self.directory.for_each(|kind, word| {
-            if kind == WordKind::Count {
-                eventcount::notify(word);
-            }
-            futex::wake(word, ALL);
-        });
-    }
-
     /// Frees the entry of `token`, if that was not done yet.
-    fn free_entry(&self, token: Token) {
+    pub(super) fn free_entry(&self, token: Token) {
         self.free_entries(|claimed| claimed == token);
     }
 

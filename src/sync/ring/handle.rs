@@ -20,6 +20,20 @@ use crate::sync::timeout::Watch;
 /// A ring as one process sees it: header and data in shared memory, geometry in private memory.
 ///
 /// Threads may share it. Its lock is a [`RobustLock`] unless stated otherwise.
+///
+/// # Examples
+///
+/// ```
+/// use brigade::sync::Timeout;
+///
+/// // A queue contains a ring; `Ring::create` makes one in any shared memory.
+/// let queue = brigade::Queue::<()>::new(8)?;
+/// let ring = queue.raw()?;
+/// ring.push("first", Timeout::Never)?;
+/// ring.push("second", Timeout::Never)?;
+/// assert_eq!(ring.pop(Timeout::Never)?, b"first");
+/// # Ok::<(), brigade::Error>(())
+/// ```
 pub struct Ring<L: RingLock = RobustLock> {
     header: NonNull<RingHeader>,
     pub(super) data: RingData,

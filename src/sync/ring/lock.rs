@@ -9,6 +9,24 @@ use crate::sync::timeout::Timeout;
 ///
 /// If a lock fails to exclude because its word was overwritten, messages may be lost. The safe
 /// functions of the ring stay sound, because they check everything that they read.
+///
+/// # Examples
+///
+/// ```
+/// use brigade::sync::{Ring, RingLock, Timeout};
+///
+/// /// The number of messages that `ring` yields without waiting.
+/// fn drain<L: RingLock>(ring: &Ring<L>) -> usize {
+///     std::iter::from_fn(|| ring.pop(Timeout::Now).ok()).count()
+/// }
+///
+/// let queue = brigade::Queue::<()>::new(8)?;
+/// let ring = queue.raw()?;
+/// ring.push("a", Timeout::Never)?;
+/// ring.push("b", Timeout::Never)?;
+/// assert_eq!(drain(ring), 2);
+/// # Ok::<(), brigade::Error>(())
+/// ```
 pub trait RingLock: Send + Sync {
     /// Holds the lock until it is dropped.
     type Guard<'a>
