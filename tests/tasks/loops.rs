@@ -1,5 +1,6 @@
 //! Parallel loops over arrays.
 
+mod fold;
 mod rows;
 mod unwinding;
 

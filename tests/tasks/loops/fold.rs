@@ -1,0 +1,86 @@
+//! Partial results of loops: `fold` and `fold_array`.
+
+use std::collections::BTreeMap;
+
+use super::pool;
+use crate::common::alone::alone;
+use crate::common::unique;
+use brigade::SharedArray;
+
+/// The numbers from 0.
+fn numbers(len: usize) -> SharedArray<u32> {
+    SharedArray::from_fn([len], |[i]| u32::try_from(i).unwrap()).unwrap()
+}
+
+#[test]
+fn a_fold_has_the_same_bits_for_any_number_of_workers() {
+    alone(|| {
+        let x = SharedArray::from_fn([100_003], |[i]| 1.0 / (i as f32 + 1.0)).unwrap();
+        let mut all = Vec::new();
+        for workers in [1, 2, 5] {
+            let pool = pool(workers);
+            let sum = pool
+                .par_chunks(&x, 100)
+                .fold(|| 0f32, |sum, x| x.iter().for_each(|x| *sum += x))
+                .merge(|a, b| a + b)
+                .unwrap();
+            let bins = pool
+                .par_chunks(&x, 100)
+                .with(7usize)
+                .fold_array(7, |n, bins: &mut [f32], x| {
+                    x.iter().enumerate().for_each(|(i, x)| bins[i % n] += x)
+                })
+                .merge(|a, b| a + b)
+                .unwrap();
+            all.push((
+                sum.to_bits(),
+                bins.as_slice().iter().map(|x| x.to_bits()).collect::<Vec<_>>(),
+            ));
+        }
+        assert!(all.iter().all(|bits| *bits == all[0]), "{all:?}");
+    });
+}
+
+#[test]
+fn a_fold_starts_a_group_again_whose_worker_died() {
+    alone(|| {
+        let pool = pool(2);
+        let x = numbers(10_000);
+        let mark = std::env::temp_dir().join(unique("fold"));
+        let dies_once = |mark: &std::path::PathBuf, x: &[u32]| {
+            if x[0] == 5_050 && std::fs::File::create_new(mark).is_ok() {
+                std::process::abort();
+            }
+        };
+        let bins = pool.par_chunks(&x, 10).retries(1).with(mark.clone()).fold_array(
+            100,
+            move |mark, bins: &mut [u64], x| {
+                x.iter().for_each(|&x| bins[(x % 100) as usize] += u64::from(x));
+                dies_once(mark, x);
+            },
+        );
+        let bins = bins.merge(|a, b| a + b).unwrap();
+        std::fs::remove_file(&mark).unwrap();
+        for (i, &bin) in (0u64..).zip(bins.as_slice()) {
+            assert_eq!(bin, 100 * i + 100 * 4950, "bin {i}");
+        }
+        let counts = pool.par_chunks(&x, 10).retries(1).with(mark.clone()).fold(
+            |_| BTreeMap::new(),
+            move |mark, counts: &mut BTreeMap<u32, u32>, x| {
+                x.iter().for_each(|x| *counts.entry(x % 3).or_default() += 1);
+                dies_once(mark, x);
+            },
+        );
+        let counts = counts.merge(|mut a, b| {
+            b.into_iter().for_each(|(key, n)| *a.entry(key).or_default() += n);
+            a
+        });
+        std::fs::remove_file(&mark).unwrap();
+        assert_eq!(counts.unwrap(), BTreeMap::from([(0, 3334), (1, 3333), (2, 3333)]));
+        let empty = SharedArray::<u32>::zeroed([0]).unwrap();
+        let none = pool.par_chunks(&empty, 3).with(5).fold(|n| *n, |_, _, _| ()).merge(|a, _| a);
+        assert_eq!(none.unwrap(), 5);
+        let none = pool.par_chunks(&empty, 3).fold_array(4, |_: &mut [u8], _| ()).merge(|a, _| a);
+        assert_eq!(none.unwrap().as_slice(), [0; 4]);
+    });
+}
