@@ -351,7 +351,7 @@ impl Mode {
     pub(super) const ANY: Mode = Mode { blocks_max: usize::MAX, may_end_early: false };
     pub(super) const FIRST: Mode = Mode { blocks_max: usize::MAX, may_end_early: true };
 
-    /// At most about `blocks_max` blocks; the results of a block's chunks are kept together.
+    /// At most `blocks_max` blocks; the results of a block's chunks are kept together.
     pub(super) const fn grouped(blocks_max: usize) -> Mode {
         Mode { blocks_max, may_end_early: false }
     }

@@ -29,9 +29,9 @@ impl Partition {
         Ok(Partition { len, chunk_len, block_chunks })
     }
 
-    /// The same chunks in at most about `blocks_max` blocks.
+    /// The same chunks in at most `blocks_max` blocks.
     pub(super) fn with_blocks_max(self, blocks_max: usize) -> Partition {
-        let chunks = (self.chunks() / blocks_max).next_power_of_two();
+        let chunks = self.chunks().div_ceil(blocks_max).next_power_of_two();
         Partition { block_chunks: self.block_chunks.max(chunks), ..self }
     }
 
@@ -76,6 +76,7 @@ mod tests {
             len in 0usize..5000, chunk_len in 1usize..300, blocks_max in 1usize..900,
         ) {
             let partition = Partition::new(len, chunk_len).unwrap().with_blocks_max(blocks_max);
+            prop_assert!(partition.blocks() <= blocks_max, "{:?}", partition);
             let mut next = 0;
             for block in 0..partition.blocks() {
                 prop_assert_eq!(partition.elements(block).start, next);

@@ -84,3 +84,25 @@ fn a_fold_starts_a_group_again_whose_worker_died() {
         assert_eq!(none.unwrap().as_slice(), [0; 4]);
     });
 }
+
+// There were up to 127, because the number of chunks of a group was rounded down.
+#[test]
+fn there_are_at_most_64_partial_results() {
+    alone(|| {
+        let pool = pool(2);
+        for chunks in [1, 63, 64, 65, 100, 127, 128, 129, 1000] {
+            let x = numbers(chunks);
+            let groups = pool
+                .par_chunks(&x, 1)
+                .fold(|| vec![0], |groups: &mut Vec<usize>, x| groups[0] += x.len())
+                .merge(|a, b| [a, b].concat())
+                .unwrap();
+            assert!(groups.len() <= 64 && groups.iter().sum::<usize>() == chunks, "{groups:?}");
+            let arrays = pool
+                .par_chunks(&x, 1)
+                .fold_array(1, |partial: &mut [usize], _| partial[0] = 1)
+                .merge(|a, b| a + b);
+            assert_eq!(arrays.unwrap().as_slice(), [groups.len()]);
+        }
+    });
+}
