@@ -9,6 +9,7 @@
 
 use std::any::type_name;
 use std::marker::PhantomData;
+use std::sync::Arc;
 
 use bytemuck::Pod;
 use serde::Serialize;
@@ -16,12 +17,15 @@ use serde::de::DeserializeOwned;
 
 use crate::array::SharedArray;
 use crate::error::{Error, Result};
+use crate::pool::Pool;
+use crate::pool::api::handle::Handle;
 use crate::pool::loops::adapters::{PerBlock, Whole};
 use crate::pool::loops::body::{Body, Ran};
 use crate::pool::loops::loop_worker::ClaimedChunks;
 use crate::pool::loops::operand::{Elements, Operand, Unit};
 use crate::pool::loops::par_loop::{Mode, ParLoop};
 use crate::pool::loops::results::{Runs, combine, in_order};
+use crate::pool::record::task::Rules;
 use crate::pool::with::With;
 use crate::worker::invocation::{self, Invocation};
 
@@ -276,7 +280,8 @@ where
     U: Unit,
 {
     /// Merges the partial results by `operation`, which must be associative, in a fixed tree. Its
-    /// left argument comes from lower chunks. Without chunks the result is what `make` returns.
+    /// left argument comes from lower chunks. Without chunks the result is what `make` returns,
+    /// which is called in a worker too.
     ///
     /// `operation` captures nothing, not even a value [of size zero](crate#functions).
     ///
@@ -301,18 +306,45 @@ where
         O: Fn(A, A) -> A + Copy + Send + 'static,
     {
         let (mode, chunks) = (Mode::grouped(GROUPS_MAX), self.chunks);
+        let (pool, rules) = (chunks.pool, chunks.rules);
         if chunks.partition(mode)?.chunks() == 0 {
             let value = chunks.replace_state(()).1.value();
-            // SAFETY: `ParLoop::fold` was given a function of this type.
-            return Ok(S::make(unsafe { invocation::function_value::<M>() }, &value));
+            return empty::<S, M, A>(pool, rules, &value);
         }
-        let (pool, rules) = (chunks.pool, chunks.rules);
         let run = fold_groups::<P, U, S, M, F, A>;
         let (parts, partition) = chunks.run(run, type_name::<F>(), mode)?;
         let partial = in_order(parts, partition.blocks())?;
         let merged = combine(pool, rules, partial, operation)?;
         merged.ok_or(Error::Corrupt { what: "the results of a loop", found: "none".into() })
     }
+}
+
+/// The partial result of no chunks, which a worker makes as all others.
+fn empty<S, M, A>(pool: &Pool, rules: Rules, value: &S::Value) -> Result<A>
+where
+    S: Make<M, A>,
+    M: Copy + Send + 'static,
+    A: Serialize + DeserializeOwned,
+{
+    pool.core.check(rules)?;
+    let encode = |out: &mut Vec<u8>| invocation::encode_onto(out, value);
+    let id = pool.core.submit(make_in_worker::<S, M, A>, type_name::<M>(), rules, encode)?;
+    Handle::new(Arc::clone(&pool.core), id).join()
+}
+
+fn make_in_worker<S, M, A>(invocation: &mut Invocation<'_>) -> Ran
+where
+    S: Make<M, A>,
+    M: Copy + Send + 'static,
+    A: Serialize,
+{
+    let value = invocation.argument::<S::Value>()?;
+    invocation.begin();
+    // SAFETY: this trampoline is named by `empty` alone, which `Fold::merge` calls for a function
+    // that `ParLoop::fold` was given.
+    let make = unsafe { invocation::function_value::<M>() };
+    let made = S::make(make, &value);
+    invocation.finish(&made)
 }
 
 fn fold_groups<P, U, S, M, F, A>(invocation: &mut Invocation<'_>) -> Ran

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::pool;
 use crate::common::alone::alone;
 use crate::common::unique;
-use brigade::SharedArray;
+use brigade::{Error, SharedArray, TaskError};
 
 /// The numbers from 0.
 fn numbers(len: usize) -> SharedArray<u32> {
@@ -104,5 +104,24 @@ fn there_are_at_most_64_partial_results() {
                 .merge(|a, b| a + b);
             assert_eq!(arrays.unwrap().as_slice(), [groups.len()]);
         }
+    });
+}
+
+// The user's function ran in the host, and its panic unwound there.
+#[test]
+fn the_partial_result_of_no_chunks_is_made_in_a_worker() {
+    alone(|| {
+        let pool = pool(1);
+        let empty = numbers(0);
+        let made = pool.par_chunks(&empty, 1).fold(std::process::id, |_, _| ()).merge(|a, _| a);
+        assert_ne!(made.unwrap(), std::process::id());
+        let made = pool.par_chunks(&empty, 1).with(7).fold(|n| n + 1, |_, _, _| ());
+        assert_eq!(made.merge(|a, _| a).unwrap(), 8);
+        let panics = pool.par_chunks(&empty, 1).fold(|| -> u8 { panic!("nothing") }, |_, _| ());
+        match panics.merge(|a, _| a).unwrap_err() {
+            Error::Task(TaskError::Panicked { message, .. }) => assert_eq!(message, "nothing"),
+            other => panic!("{other}"),
+        }
+        assert_eq!(pool.stats().restarts, 0);
     });
 }
