@@ -422,10 +422,11 @@ where
             .enumerate()
             .with(len)
             .for_each(move |&len, (index, (merged, partials))| {
-                let first = index * MERGE_LEN;
+                let (first, mut level) = (index * MERGE_LEN, Vec::with_capacity(GROUPS_MAX));
                 for (offset, merged) in merged.iter_mut().enumerate() {
-                    let column = partials.iter().skip(first + offset).step_by(len).copied();
-                    *merged = merge_tree(column, operation);
+                    level.clear();
+                    level.extend(partials.iter().skip(first + offset).step_by(len));
+                    *merged = merge_tree(&mut level, operation);
                 }
             })?;
         Ok(merged)
@@ -456,19 +457,13 @@ where
     invocation.finish(&())
 }
 
-/// Combines neighbours, then neighbours of those, and so on.
+/// Combines neighbours, then neighbours of those, and so on, in the place of `level`.
 ///
 /// # Panics
 ///
-/// If there are no values, or more than [`GROUPS_MAX`] rounded up to a power of two.
-fn merge_tree<T: Pod>(values: impl Iterator<Item = T>, operation: impl Fn(T, T) -> T) -> T {
-    let mut level = [T::zeroed(); 2 * GROUPS_MAX];
-    let mut len = 0;
-    for value in values {
-        level[len] = value;
-        len += 1;
-    }
-    assert!(len > 0, "a merge of no values");
+/// If there are no values.
+fn merge_tree<T: Copy>(level: &mut [T], operation: impl Fn(T, T) -> T) -> T {
+    let mut len = level.len();
     while len > 1 {
         for pair in 0..len / 2 {
             level[pair] = operation(level[2 * pair], level[2 * pair + 1]);

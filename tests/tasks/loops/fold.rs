@@ -125,3 +125,20 @@ fn the_partial_result_of_no_chunks_is_made_in_a_worker() {
         assert_eq!(pool.stats().restarts, 0);
     });
 }
+
+// The merge kept 128 values on the stack.
+#[test]
+fn an_element_of_a_partial_array_may_be_large() {
+    alone(|| {
+        type Large = [[u64; 128]; 128];
+        let (pool, x) = (pool(1), numbers(128));
+        let sums = pool.par_chunks(&x, 1).fold_array(1, |partial: &mut [Large], x| {
+            partial[0][1][2] += u64::from(x[0]);
+        });
+        let sums = sums.merge(|mut a, b| {
+            a[1][2] += b[1][2];
+            a
+        });
+        assert_eq!(sums.unwrap().as_slice()[0][1][2], 127 * 64);
+    });
+}
