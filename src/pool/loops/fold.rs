@@ -281,7 +281,7 @@ where
 {
     /// Merges the partial results by `operation`, which must be associative, in a fixed tree. Its
     /// left argument comes from lower chunks. Without chunks the result is what `make` returns,
-    /// which is called in a worker too.
+    /// which is called in a worker too. The loop's `retries` and `timeout` apply to the merging.
     ///
     /// `operation` captures nothing, not even a value [of size zero](crate#functions).
     ///
@@ -383,7 +383,8 @@ where
     U: Unit,
 {
     /// Merges the partial arrays by `operation`, element by element, in a fixed tree. Its left
-    /// argument comes from lower chunks. `operation` must be associative.
+    /// argument comes from lower chunks. `operation` must be associative. The loop's `retries` and
+    /// `timeout` apply to the merging.
     ///
     /// `operation` captures nothing, not even a value [of size zero](crate#functions).
     ///
@@ -408,7 +409,7 @@ where
         O: Fn(T, T) -> T + Copy + Send + 'static,
     {
         let FoldArray { chunks, len, .. } = self;
-        let (mode, pool) = (Mode::grouped(GROUPS_MAX), chunks.pool);
+        let (mode, pool, rules) = (Mode::grouped(GROUPS_MAX), chunks.pool, chunks.rules);
         let groups = chunks.partition(mode)?.blocks();
         let mut merged = SharedArray::<T>::zeroed([len])?;
         if groups == 0 || len == 0 {
@@ -417,18 +418,17 @@ where
         let mut partials = SharedArray::<T>::for_overwrite([groups, len])?;
         let run = fold_arrays::<P, U, S, F, T>;
         chunks.zip(PerBlock(&mut partials)).run(run, type_name::<F>(), mode)?;
-        pool.par_chunks_mut(&mut merged, MERGE_LEN)
-            .zip(Whole(&partials))
-            .enumerate()
-            .with(len)
-            .for_each(move |&len, (index, (merged, partials))| {
-                let (first, mut level) = (index * MERGE_LEN, Vec::with_capacity(GROUPS_MAX));
-                for (offset, merged) in merged.iter_mut().enumerate() {
-                    level.clear();
-                    level.extend(partials.iter().skip(first + offset).step_by(len));
-                    *merged = merge_tree(&mut level, operation);
-                }
-            })?;
+        let merging = pool.par_chunks_mut(&mut merged, MERGE_LEN).zip(Whole(&partials));
+        let mut merging = merging.enumerate().with(len);
+        merging.rules = rules;
+        merging.for_each(move |&len, (index, (merged, partials))| {
+            let (first, mut level) = (index * MERGE_LEN, Vec::with_capacity(GROUPS_MAX));
+            for (offset, merged) in merged.iter_mut().enumerate() {
+                level.clear();
+                level.extend(partials.iter().skip(first + offset).step_by(len));
+                *merged = merge_tree(&mut level, operation);
+            }
+        })?;
         Ok(merged)
     }
 }

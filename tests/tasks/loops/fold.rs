@@ -1,6 +1,7 @@
 //! Partial results of loops: `fold` and `fold_array`.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use super::pool;
 use crate::common::alone::alone;
@@ -140,5 +141,36 @@ fn an_element_of_a_partial_array_may_be_large() {
             a
         });
         assert_eq!(sums.unwrap().as_slice()[0][1][2], 127 * 64);
+    });
+}
+
+/// A file that tells whether a worker of this host has died.
+fn mark(host: u32) -> PathBuf {
+    std::env::temp_dir().join(format!("brigade-merge-{host}"))
+}
+
+// The merging loop used the pool's rules.
+#[test]
+fn a_merge_of_partial_arrays_survives_as_many_deaths_as_the_loop_allows() {
+    alone(|| {
+        let pool = pool(2);
+        let x = numbers(1000);
+        for retries in [1, 0] {
+            let chunks = pool.par_chunks(&x, 10).retries(retries).with(std::process::id());
+            let sums = chunks.fold_array(1, |&host, partial: &mut [[u32; 2]], x| {
+                partial[0] = [partial[0][0] + x.iter().sum::<u32>(), host];
+            });
+            let sums = sums.merge(|a, b| {
+                if std::fs::File::create_new(mark(a[1])).is_ok() {
+                    std::process::abort();
+                }
+                [a[0] + b[0], a[1]]
+            });
+            std::fs::remove_file(mark(std::process::id())).expect("a worker has died");
+            match sums {
+                Ok(sums) => assert_eq!((sums[[0]][0], retries), (499_500, 1)),
+                Err(error) => assert!(error.death().is_some() && retries == 0, "{error}"),
+            }
+        }
     });
 }
