@@ -6,6 +6,7 @@ use std::marker::PhantomData;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::kernel::FloatMode;
 use crate::pool::loops::loop_worker::{ClaimedChunks, LoopTask, LoopWorker};
 use crate::pool::loops::operand::{
     ClaimedChunk, Operand, Sealed, Unit, WireOperand, WorkerOperand,
@@ -173,6 +174,8 @@ impl<S: State> Local<S> {
         if let Local::Value(value) = self {
             let value = value.take().expect("a call panicked, and another followed");
             *self = Local::Made(S::local(value));
+            // The function that makes it may have left another mode for the first call.
+            FloatMode::reset();
         }
         match self {
             Local::Made(local) => local,

@@ -17,6 +17,7 @@ use serde::de::DeserializeOwned;
 
 use crate::array::SharedArray;
 use crate::error::{Error, Result};
+use crate::kernel::FloatMode;
 use crate::pool::Pool;
 use crate::pool::api::handle::Handle;
 use crate::pool::loops::adapters::{PerBlock, Whole};
@@ -363,6 +364,7 @@ where
     let make = unsafe { invocation::function_value::<M>() };
     let (mut blocks, mut partials) = (Runs::new(), Vec::new());
     body.run_blocks(|block, chunks| {
+        FloatMode::reset();
         let mut partial = S::make(make, &value);
         for chunk in chunks {
             S::add(body.function, &value, &mut partial, body.item(chunk));
@@ -466,6 +468,7 @@ fn merge_tree<T: Copy>(level: &mut [T], operation: impl Fn(T, T) -> T) -> T {
     let mut len = level.len();
     while len > 1 {
         for pair in 0..len / 2 {
+            FloatMode::reset();
             level[pair] = operation(level[2 * pair], level[2 * pair + 1]);
         }
         if len % 2 == 1 {

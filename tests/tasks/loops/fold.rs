@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use super::pool;
+use super::{found_and_left, pool};
 use crate::common::alone::alone;
+use crate::common::float::{MODES, set_mode};
 use crate::common::unique;
-use brigade::{Error, SharedArray, TaskError};
+use brigade::{Error, Pool, SharedArray, Start, TaskError};
 
 /// The numbers from 0.
 fn numbers(len: usize) -> SharedArray<u32> {
@@ -171,6 +172,41 @@ fn a_merge_of_partial_arrays_survives_as_many_deaths_as_the_loop_allows() {
                 Ok(sums) => assert_eq!((sums[[0]][0], retries), (499_500, 1)),
                 Err(error) => assert!(error.death().is_some() && retries == 0, "{error}"),
             }
+        }
+    });
+}
+
+#[test]
+fn every_function_of_a_fold_begins_in_the_standard_floating_point_mode() {
+    alone(|| {
+        let here = Pool::builder().start(Start::InProcess).build().unwrap();
+        let x = numbers(100);
+        for (pool, other) in [&pool(1), &here].into_iter().flat_map(|pool| MODES.map(|m| (pool, m)))
+        {
+            let chunks = || pool.par_chunks(&x, 1).with(other);
+            let found = chunks().fold(
+                |&other| (vec![found_and_left(other)], other),
+                |&other, found: &mut (Vec<u32>, u32), _| found.0.push(found_and_left(other)),
+            );
+            let found = found.merge(|(mut a, other), (b, _)| {
+                a.push(found_and_left(other));
+                ([a, b].concat(), other)
+            });
+            let (found, _) = found.unwrap();
+            assert!(found.iter().all(|&mode| mode == 0), "after {other:#x}: {found:x?}");
+            let wrong = chunks().fold_array(1, |&other, partial: &mut [[u32; 2]], _| {
+                let is_wrong = u32::from(found_and_left(other) != 0);
+                partial[0] = [partial[0][0] + is_wrong, other];
+            });
+            let wrong = wrong
+                .merge(|[a, other], [b, _]| [a + b + u32::from(found_and_left(other) != 0), other]);
+            assert_eq!(wrong.unwrap()[[0]][0], 0, "calls for an array, after {other:#x}");
+            let made = chunks().scratch(|other| {
+                set_mode(other);
+                other
+            });
+            let found = made.map(|&mut other, _| found_and_left(other)).collect().unwrap();
+            assert!(found.iter().all(|&mode| mode == 0), "scratch, after {other:#x}: {found:x?}");
         }
     });
 }
