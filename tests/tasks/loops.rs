@@ -381,6 +381,17 @@ fn torn_ranges_are_of_operands_that_are_written() {
         let sum =
             pool.par_chunks(&x, 100).enumerate().map(move |(i, _)| dies(i)).reduce(0, |a, b| a + b);
         assert_eq!(sum.unwrap_err().death().unwrap().torn, []);
+        // Nobody gets the results of a call that fails.
+        let results = pool.par_chunks(&x, 100).enumerate().map(move |(i, _)| dies(i));
+        assert_eq!(results.collect_array().unwrap_err().death().unwrap().torn, []);
+        let bins = pool.par_chunks(&x, 100).enumerate();
+        let bins = bins.fold_array(1, move |bins: &mut [i32], (i, _)| bins[0] += dies(i));
+        assert_eq!(bins.merge(|a, b| a + b).unwrap_err().death().unwrap().torn, []);
+        let filled = pool.from_fn([100_000], move |[i]| dies(i)).unwrap_err();
+        assert_eq!(filled.death().unwrap().torn, []);
+        let written = pool.par_chunks_mut(&mut y, 100).enumerate().map(move |(i, _)| dies(i));
+        let error = written.collect_array().unwrap_err();
+        assert_eq!(error.death().unwrap().torn, std::slice::from_ref(&(500..600)), "{error}");
         let pairs = pool.par_chunks(&x, 100).zip(&mut y).enumerate();
         let error = pairs.for_each(move |(i, _)| assert_eq!(dies(i), 0)).unwrap_err();
         assert_eq!(error.death().unwrap().torn, std::slice::from_ref(&(500..600)), "{error}");

@@ -96,11 +96,16 @@ pub struct Records<A> {
     pub(super) delimiter: u8,
 }
 
-/// Results, one element a chunk.
+/// An array that the call makes and drops if the loop fails, so that a death leaves nothing of it
+/// torn.
+#[derive(Debug)]
+pub(super) struct NewArray<A>(pub(super) A);
+
+/// Results, one element a chunk; a new array of the call.
 #[derive(Debug)]
 pub(super) struct PerChunk<'r, R>(pub(super) &'r mut SharedArray<R>);
 
-/// Partial results, one row a block.
+/// Partial results, one row a block; a new array of the call.
 #[derive(Debug)]
 pub(super) struct PerBlock<'r, T>(pub(super) &'r mut SharedArray<T>);
 
@@ -124,6 +129,7 @@ impl<A: Sealed> Sealed for Parts<'_, A> {}
 impl<T> Sealed for Scattered<'_, T> {}
 impl<A: Sealed> Sealed for Subsampled<A> {}
 impl<A: Sealed> Sealed for Records<A> {}
+impl<A: Sealed> Sealed for NewArray<A> {}
 impl<R> Sealed for PerChunk<'_, R> {}
 impl<T> Sealed for PerBlock<'_, T> {}
 
@@ -246,11 +252,32 @@ fn records(bytes: &[u8], delimiter: u8, range: &Range<usize>) -> Range<usize> {
     start..end.map_or(bytes.len(), |at| range.end + at)
 }
 
+impl<U: Unit, A: Operand<U>> Operand<U> for NewArray<A> {
+    type Item<'a> = A::Item<'a>;
+
+    fn describe(&self, cut: Cut, operands: &mut Vec<HostOperand>) -> Result<()> {
+        let first = operands.len();
+        self.0.describe(cut, operands)?;
+        operands[first].is_new = true;
+        Ok(())
+    }
+
+    #[inline]
+    unsafe fn item<'a>(
+        operands: &mut slice::Iter<'a, WorkerOperand>,
+        chunk: &ClaimedChunk,
+    ) -> A::Item<'a> {
+        // SAFETY: the same contract, passed on.
+        unsafe { A::item(operands, chunk) }
+    }
+}
+
 impl<U: Unit, R: Pod> Operand<U> for PerChunk<'_, R> {
     type Item<'a> = &'a mut R;
 
     fn describe(&self, _: Cut, operands: &mut Vec<HostOperand>) -> Result<()> {
-        operands.push(HostOperand::undivided(self.0.source(), self.0.shape(), true)?);
+        let operand = HostOperand::undivided(self.0.source(), self.0.shape(), true)?;
+        operands.push(HostOperand { is_new: true, ..operand });
         Ok(())
     }
 
@@ -271,7 +298,7 @@ impl<U: Unit, T: Pod> Operand<U> for PerBlock<'_, T> {
     fn describe(&self, _: Cut, operands: &mut Vec<HostOperand>) -> Result<()> {
         let rows = Cut::Rows { axis: 0 };
         let operand = HostOperand::new(self.0.source(), self.0.shape(), true, rows)?;
-        operands.push(HostOperand { units: None, ..operand });
+        operands.push(HostOperand { units: None, is_new: true, ..operand });
         Ok(())
     }
 

@@ -20,7 +20,7 @@ use crate::error::{Error, Result};
 use crate::kernel::FloatMode;
 use crate::pool::Pool;
 use crate::pool::api::handle::Handle;
-use crate::pool::loops::adapters::{PerBlock, Whole};
+use crate::pool::loops::adapters::{NewArray, PerBlock, Whole};
 use crate::pool::loops::body::{Body, Ran};
 use crate::pool::loops::loop_worker::ClaimedChunks;
 use crate::pool::loops::operand::{Elements, Operand, Unit};
@@ -420,7 +420,7 @@ where
         let mut partials = SharedArray::<T>::for_overwrite([groups, len])?;
         let run = fold_arrays::<P, U, S, F, T>;
         chunks.zip(PerBlock(&mut partials)).run(run, type_name::<F>(), mode)?;
-        let merging = pool.par_chunks_mut(&mut merged, MERGE_LEN).zip(Whole(&partials));
+        let merging = pool.par_chunks_mut(NewArray(&mut merged), MERGE_LEN).zip(Whole(&partials));
         let mut merging = merging.enumerate().with(len);
         merging.rules = rules;
         merging.for_each(move |&len, (index, (merged, partials))| {

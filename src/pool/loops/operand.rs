@@ -62,6 +62,8 @@ mod private {
         pub(crate) source: Source,
         pub(crate) shape: Shape,
         pub(crate) is_written: bool,
+        /// The call made it, and drops it if the loop fails: a death leaves nothing of it torn.
+        pub(crate) is_new: bool,
         /// The number of units; `None` if each call sees the whole operand.
         pub(crate) units: Option<usize>,
         pub(crate) layout: Layout,
@@ -221,7 +223,8 @@ impl HostOperand {
         };
         let layout = Layout { rows, row_len, every: 1, tile };
         let (shape, units) = (shape.clone(), Some(units));
-        Ok(HostOperand { source, shape, is_written, units, layout, extra: Vec::new() })
+        let (is_new, extra) = (false, Vec::new());
+        Ok(HostOperand { source, shape, is_written, is_new, units, layout, extra })
     }
 }
 

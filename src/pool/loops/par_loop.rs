@@ -317,7 +317,7 @@ impl<P: Operand<U>, S: State, U: Unit> ParLoop<'_, P, S, U> {
         let partition = Partition::new(units, self.chunk_len)?.with_blocks_max(mode.blocks_max);
         let core = &*self.pool.core;
         core.check(self.rules)?;
-        let is_written = operands.iter().any(|operand| operand.is_written);
+        let is_written = operands.iter().any(|operand| operand.is_written && !operand.is_new);
         let (rules, may_end_early) = (self.rules, mode.may_end_early);
         let parallel_loop =
             ParallelLoop { core, partition, is_written, may_end_early, rules, name };
