@@ -21,6 +21,7 @@
 //! | `loop_worker.rs`   | a worker's part: claim blocks, run their chunks             |
 //! | `parallel_loop.rs` | the host's part: rounds of tasks, deaths, torn ranges       |
 //! | `operand.rs`       | arrays as operands, and their chunks of elements            |
+//! | `units.rs`         | the number of units of a loop; operands that do not fit     |
 //! | `rows.rs`          | the same by rows: `Rows`, `RowsMut`                         |
 //! | `tiles.rs`         | rectangles of a matrix: `Tile`, `TileMut`                   |
 //! | `halo.rs`          | rows or columns more around a chunk: `Halo`                 |
@@ -47,6 +48,7 @@ mod partition;
 mod results;
 mod rows;
 mod tiles;
+mod units;
 
 pub(crate) use adapters::{Parts, Scattered};
 pub use adapters::{Records, Subsampled, Whole};

@@ -15,6 +15,7 @@ use crate::pool::loops::operand::{
 };
 use crate::pool::loops::parallel_loop::ParallelLoop;
 use crate::pool::loops::partition::Partition;
+use crate::pool::loops::units::common_units;
 use crate::pool::record::outcome::Value;
 use crate::pool::record::task::{FOREVER, Rules};
 use crate::pool::with::With;
@@ -87,6 +88,7 @@ impl Pool {
     pub fn par_chunks_mut<A: Operand>(&self, array: A, chunk_len: usize) -> ParLoop<'_, A> {
         self.par_chunks(array, chunk_len)
     }
+
     /// A loop over the rows of `array`, `rows` at a time: a row is what one index of the first axis
     /// selects. The last chunk may have fewer rows.
     ///
@@ -207,7 +209,8 @@ impl Pool {
 impl<'p, P, S, U: Unit> ParLoop<'p, P, S, U> {
     /// Takes chunks of `other` in step: the function gets a pair. `other` must have as many
     /// elements, or rows, as the loop divides; otherwise the loop fails with
-    /// [`Error::ShapeMismatch`].
+    /// [`Error::ShapeMismatch`], or [`Error::InvalidArgument`] if `other` is
+    /// [`Subsampled`](crate::Subsampled).
     ///
     /// # Examples
     ///
@@ -354,42 +357,6 @@ impl Mode {
     /// At most `blocks_max` blocks; the results of a block's chunks are kept together.
     pub(super) const fn grouped(blocks_max: usize) -> Mode {
         Mode { blocks_max, may_end_early: false }
-    }
-}
-
-/// The number of units that all of `operands` have.
-///
-/// # Errors
-///
-/// [`Error::ShapeMismatch`] if the numbers differ, [`Error::InvalidArgument`] if no operand is
-/// divided.
-fn common_units(cut: Cut, operands: &[HostOperand]) -> Result<usize> {
-    let divided = |operand: &&HostOperand| operand.units.is_some();
-    let Some(first) = operands.iter().find(divided) else {
-        let rule = "an array that is divided, beside those that are seen whole";
-        return Err(Error::invalid("the operands of a loop", "only `Whole`", rule));
-    };
-    // The last row of a subsampled array may stand for fewer rows of the others.
-    let units = |operand: &HostOperand| operand.units.unwrap_or(0);
-    let total = operands.iter().filter(|operand| operand.layout.every == 1).find(divided);
-    let total = total.map_or(units(first) * first.layout.every, units);
-    let is_tiled = matches!(cut, Cut::Tiles { .. });
-    let fits = |operand: &HostOperand| {
-        let has_units = total.div_ceil(operand.layout.every) == units(operand);
-        has_units && (!is_tiled || operand.shape == first.shape)
-    };
-    match operands.iter().filter(divided).find(|operand| !fits(operand)) {
-        None => Ok(total),
-        Some(other) => Err(Error::ShapeMismatch {
-            operation: "zip",
-            left: first.shape.clone(),
-            right: other.shape.clone(),
-            rule: match cut {
-                Cut::Elements => "both must have as many elements",
-                Cut::Rows { .. } => "both must have as many rows, or the ratio of `Subsampled`",
-                Cut::Tiles { .. } => "both must have the same shape",
-            },
-        }),
     }
 }
 

@@ -87,9 +87,19 @@ fn shapes_that_do_not_fit_are_named() {
         let sub = |every, rows| {
             pool.par_rows(&a, rows).zip(Subsampled(&b, every)).for_each(|_| ()).unwrap_err()
         };
-        assert!(matches!(sub(2, 2), Error::ShapeMismatch { .. }));
+        // The ratio was not named, and neither was the array that has other rows than the loop.
+        let does_not_fit = "is [5, 4] with `Subsampled` by 2, but must be of 3 rows, one for \
+                            each 2 of the 6 of [6, 4]";
+        assert!(sub(2, 2).to_string().ends_with(does_not_fit), "{}", sub(2, 2));
+        let first = pool.par_rows(Subsampled(&b, 2), 2).zip(&a).for_each(|_| ()).unwrap_err();
+        assert!(first.to_string().ends_with(does_not_fit), "{first}");
         assert!(sub(0, 2).to_string().contains("ratio"), "{}", sub(0, 2));
         let half = numbered([3, 1]);
+        let three = pool.par_rows(Subsampled(&half, 2), 2).zip(&a).zip(&b);
+        let text = three.for_each(|_| ()).unwrap_err().to_string();
+        assert!(text.contains("shapes [6, 4] and [5, 4] do not fit"), "{text}");
+        let huge = pool.par_rows(Subsampled(&half, usize::MAX), usize::MAX).for_each(|_| ());
+        assert!(matches!(huge.unwrap_err(), Error::InvalidArgument { .. }));
         let odd = pool.par_rows(&a, 3).zip(Subsampled(&half, 2)).for_each(|_| ()).unwrap_err();
         assert!(odd.to_string().contains("multiple of the ratio"), "{odd}");
         let scalar = SharedArray::<u8>::zeroed([0usize; 0]).unwrap();
