@@ -2,6 +2,7 @@
 #![allow(unsafe_code)]
 
 use std::cell::OnceCell;
+use std::fmt;
 use std::ops::Range;
 use std::slice;
 
@@ -20,6 +21,11 @@ use crate::pool::loops::tiles::tile;
 ///
 /// Nothing is copied: the call sees the array in place. The boundary says what stands beyond the
 /// ends of the array.
+///
+/// The rows around a chunk are its neighbours in row-major order. In a loop of
+/// [`Pool::par_axis`](crate::Pool::par_axis) along axis 1 or higher they may therefore belong to
+/// another index of the axes before: row -1 of the first chunk of a plane is the last row of the
+/// plane before it. The boundary applies only beyond the first and the last row of the whole array.
 ///
 /// # Examples
 ///
@@ -72,7 +78,6 @@ impl<A: Sealed, T> Sealed for Halo<A, T> {}
 /// assert_eq!(seen[2], (4, 1, 1, vec![4, 5], [4, 9]));
 /// # Ok::<(), brigade::Error>(())
 /// ```
-#[derive(Debug)]
 pub struct HaloRows<'a, T> {
     /// The whole array.
     elements: &'a [T],
@@ -120,8 +125,8 @@ impl<'a, T: Pod> HaloRows<'a, T> {
     /// The chunk's rows and those around them that the array has, row after row.
     #[must_use]
     pub fn as_slice(&self) -> &'a [T] {
-        let end = self.chunk.end.saturating_add(self.reach).min(self.rows);
-        &self.elements[(self.chunk.start - self.above()) * self.row_len..end * self.row_len]
+        let rows = extended(&self.chunk, self.reach, self.rows);
+        &self.elements[rows.start * self.row_len..rows.end * self.row_len]
     }
 
     /// Row `i`, counted from the chunk's first: -1 is the row before it. Beyond the ends of the
@@ -207,7 +212,6 @@ impl<'a, T: Pod> HaloRows<'a, T> {
 /// assert_eq!((b[[0, 0]], b[[3, 4]], b[[2, 2]]), (31, 20, 13));
 /// # Ok::<(), brigade::Error>(())
 /// ```
-#[derive(Debug)]
 pub struct HaloTile<'a, T> {
     rows: HaloRows<'a, T>,
     columns: Range<usize>,
@@ -255,8 +259,7 @@ impl<T: Pod> HaloTile<'_, T> {
     #[inline]
     #[must_use]
     pub fn row(&self, i: isize) -> &[T] {
-        let end = self.columns.end.saturating_add(self.rows.reach).min(self.rows.row_len);
-        &self.rows.row(i)[self.columns.start - self.left()..end]
+        &self.rows.row(i)[extended(&self.columns, self.rows.reach, self.rows.row_len)]
     }
 
     /// The element in row `i` and column `j`, counted from the tile's first. Beyond the edges of
@@ -321,6 +324,30 @@ impl<T: Pod> HaloTile<'_, T> {
         let beyond = || panic!("({i}, {j}) lies beyond the matrix, which shrinks there");
         self.get(i, j).unwrap_or_else(beyond)
     }
+}
+
+/// Lists the chunk's rows and those around them, as [`HaloRows::as_slice`] has them.
+impl<T: fmt::Debug> fmt::Debug for HaloRows<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let row = |row: usize| &self.elements[row * self.row_len..][..self.row_len];
+        let rows = extended(&self.chunk, self.reach, self.rows);
+        f.debug_list().entries(rows.map(row)).finish()
+    }
+}
+
+/// Lists the rows of the tile and of what lies around it in the matrix.
+impl<T: fmt::Debug> fmt::Debug for HaloTile<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let HaloRows { elements, rows, row_len, ref chunk, reach, .. } = self.rows;
+        let columns = extended(&self.columns, reach, row_len);
+        let row = |row: usize| &elements[row * row_len..][columns.clone()];
+        f.debug_list().entries(extended(chunk, reach, rows).map(row)).finish()
+    }
+}
+
+/// `range` with up to `reach` more on both sides, within `len`.
+fn extended(range: &Range<usize>, reach: usize, len: usize) -> Range<usize> {
+    range.start.saturating_sub(reach)..range.end.saturating_add(reach).min(len)
 }
 
 /// Encodes the reach of a halo and its boundary for the workers.

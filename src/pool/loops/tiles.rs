@@ -1,6 +1,7 @@
 //! Tiles: loops over rectangles of a matrix.
 #![allow(unsafe_code)]
 
+use std::fmt;
 use std::marker::PhantomData;
 use std::ops::Range;
 use std::slice;
@@ -63,7 +64,7 @@ impl Pool {
 /// assert_eq!(corners.collect()?, [(0, 2), (4, 2), (20, 2), (24, 2)]);
 /// # Ok::<(), brigade::Error>(())
 /// ```
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Tile<'a, T> {
     /// The whole matrix.
     elements: &'a [T],
@@ -119,7 +120,6 @@ impl<'a, T> Tile<'a, T> {
 /// assert_eq!(a.as_slice()[..12], [0, 0, 0, 0, 1, 1, 10, 0, 0, 0, 11, 1]);
 /// # Ok::<(), brigade::Error>(())
 /// ```
-#[derive(Debug)]
 pub struct TileMut<'a, T> {
     /// The tile's first element.
     start: *mut T,
@@ -183,6 +183,18 @@ impl<T> TileMut<'_, T> {
             // row of the tile is no longer than one of the matrix.
             unsafe { slice::from_raw_parts_mut(start.wrapping_add(i * width), len) }
         })
+    }
+}
+
+impl<T: fmt::Debug> fmt::Debug for Tile<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.iter()).finish()
+    }
+}
+
+impl<T: fmt::Debug> fmt::Debug for TileMut<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries((0..self.rows.len()).map(|i| self.row(i))).finish()
     }
 }
 

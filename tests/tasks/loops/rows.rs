@@ -235,6 +235,23 @@ fn tiles_cover_a_matrix_once() {
 }
 
 #[test]
+fn tiles_and_halos_are_formatted_as_the_rows_that_a_call_sees() {
+    alone(|| {
+        let pool = pool(1);
+        let (a, mut b) = (numbered([4, 3]), numbered([4, 3]));
+        let halo = || Halo(&a, 1, Boundary::Wrap);
+        let rows = pool.par_rows(halo(), 2).map(|rows| format!("{rows:?}")).collect().unwrap();
+        assert_eq!(rows[1], "[[3, 4, 5], [6, 7, 8], [9, 10, 11]]");
+        let tiles = pool.par_tiles(&a, [2, 2]).zip(halo()).zip(&mut b);
+        let tiles = tiles.map(|((tile, halo), own)| {
+            [format!("{tile:?}"), format!("{own:?}"), format!("{halo:?}")]
+        });
+        let tiles = tiles.collect().unwrap();
+        assert_eq!(tiles[3], ["[[8], [11]]", "[[8], [11]]", "[[4, 5], [7, 8], [10, 11]]"]);
+    });
+}
+
+#[test]
 fn scratch_is_made_once_a_task_and_given_again() {
     alone(|| {
         let pool = pool(2);
