@@ -1,7 +1,10 @@
 //! Loops over rows, tiles and records, and their operands.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use crate::common::alone::alone;
 use crate::common::unique;
+use brigade::shared::Event;
 use brigade::{Boundary, Error, Halo, Pool, SharedArray, Subsampled, Whole};
 
 fn pool(workers: usize) -> Pool {
@@ -305,26 +308,32 @@ fn the_first_match_is_the_lowest_and_ends_the_loop_early() {
     });
 }
 
+// The worker that finds a match dies before it has returned it.
 #[test]
 fn a_match_whose_worker_died_is_found_again() {
+    static HAS_FOUND: AtomicBool = AtomicBool::new(false);
     alone(|| {
         let pool = pool(2);
         let x = numbered([1000, 1]);
         let mark = std::env::temp_dir().join(unique("match"));
-        let found =
-            pool.par_chunks(&x, 1).retries(1).with(mark.clone()).find_map_first(|mark, x| {
-                // The worker that has found 400 dies at an earlier chunk, and its result is lost.
-                if x[0] == 400 {
-                    std::fs::write(mark, "found").unwrap();
-                    return Some(x[0]);
-                }
-                if x[0] < 400 && std::fs::remove_file(mark).is_ok() {
-                    std::process::abort();
-                }
-                None
-            });
-        let _ = std::fs::remove_file(&mark);
+        let chunks = pool.par_chunks(&x, 1).retries(1).with((mark.clone(), Event::new().unwrap()));
+        let found = chunks.find_map_first(|(mark, has_died), x| {
+            // Each worker has a static of its own, and the mark is made once: exactly one dies.
+            if HAS_FOUND.load(Ordering::Relaxed) && std::fs::File::create_new(mark).is_ok() {
+                has_died.set().unwrap();
+                std::process::abort();
+            }
+            match x[0] {
+                // Its worker leaves the other chunks below 400 to the one that finds the match.
+                0 => has_died.wait().unwrap(),
+                400 => HAS_FOUND.store(true, Ordering::Relaxed),
+                _ => {}
+            }
+            (x[0] == 400).then_some(400)
+        });
+        std::fs::remove_file(&mark).expect("a worker has died");
         assert_eq!(found.unwrap(), Some(400));
+        assert_eq!(pool.stats().restarts, 1);
     });
 }
 
