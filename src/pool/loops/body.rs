@@ -213,8 +213,8 @@ where
         };
         let operands = operands.iter().map(map).collect::<std::result::Result<_, _>>()?;
         invocation.begin();
-        // SAFETY: trampolines are named by `ParLoop` and `ParMap` alone, for a function that they
-        // were given.
+        // SAFETY: trampolines are named by the methods of `ParLoop`, `ParMap`, `Fold` and
+        // `FoldArray` alone, for a function that the loop was given.
         let function = unsafe { invocation::function_value::<F>() };
         Ok(Body { worker, operands, value: Some(value), function, units: PhantomData })
     }

@@ -435,8 +435,9 @@ impl<U: Unit, P: Operand<U>, Q: Operand<U>> Operand<U> for (P, Q) {
     ) -> Self::Item<'a> {
         // SAFETY: the same contract, passed on.
         let left = unsafe { P::item(operands, chunk) };
-        // SAFETY: the same contract, passed on; a written operand is no other operand, because
-        // the host borrowed it mutably.
+        // SAFETY: the same contract, passed on. A written operand overlaps no other operand: the
+        // host borrowed it mutably, and for arrays that another handle may refer to, the contract
+        // of `NamedArray::lend_mut`, or that of mapping a file to be written, excludes it.
         let right = unsafe { Q::item(operands, chunk) };
         (left, right)
     }
