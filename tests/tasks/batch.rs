@@ -12,7 +12,7 @@ use std::time::Duration;
 use crate::common::Directory;
 use crate::common::alone::alone;
 use crate::common::tasks::{count, counted, forever, with};
-use crate::common::time::spend_millis;
+use crate::common::time::{spend_millis, wait_for};
 use brigade::batch::{Batch, Interrupt, Key, KeyOutcome, OutputFile};
 use brigade::shared::Lock;
 use brigade::{Error, ExitReason, Phase};
@@ -151,6 +151,28 @@ fn a_key_that_is_given_twice_runs_once() {
         let pool = with(2).build().unwrap();
         let summary = Batch::new(&pool).run(["a", "b", "a", "a"], length).unwrap();
         assert_eq!((summary.done, summary.repeated, summary.bytes), (2, 2, 2));
+    });
+}
+
+#[test]
+fn keys_are_not_taken_from_the_iterator_before_workers_get_free() {
+    alone(|| {
+        let directory = Directory::new();
+        let go = directory.0.join("go");
+        let pool = with(2).build().unwrap();
+        let taken = Cell::new(0);
+        let keys = (0..5000).map(|n| n.to_string()).inspect(|_| taken.set(taken.get() + 1));
+        let waits = |go: &PathBuf, _: &Key| {
+            wait_for(|| go.exists());
+            Ok::<u64, String>(1)
+        };
+        let batch = Batch::new(&pool).on_progress(|progress| {
+            if progress.done == 0 {
+                assert_eq!((progress.running, taken.get()), (4, 4));
+                fs::write(&go, "").unwrap();
+            }
+        });
+        assert_eq!(batch.with(go.clone()).run(keys, waits).unwrap().done, 5000);
     });
 }
 
@@ -335,6 +357,15 @@ fn a_pool_that_ends_ends_the_batch_with_an_error() {
         let other = with(2).build().unwrap();
         let rest = Batch::new(&other).journal(&journal).run(keys(), slow).unwrap();
         assert_eq!((rest.skipped, rest.done + rest.skipped), (done.len(), 100));
+        // With nothing left to submit, too.
+        let killed = with(2).build().unwrap();
+        let hung = |_: &Key| {
+            forever();
+            Ok::<u64, String>(1)
+        };
+        let batch = Batch::new(&killed).on_progress(|_| killed.kill().unwrap());
+        let error = batch.run(["a", "b"], hung).unwrap_err();
+        assert!(matches!(error, Error::Closed { .. }), "{error}");
         let none = Batch::new(&pool).run(Vec::<String>::new(), length).unwrap();
         assert_eq!((none.done, none.exit_code()), (0, 0));
     });
