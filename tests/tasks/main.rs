@@ -13,6 +13,7 @@ mod handles;
 mod loops;
 mod map;
 mod pool;
+mod progress;
 mod recycling;
 mod resize;
 mod shutdown;

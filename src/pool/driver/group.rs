@@ -10,12 +10,14 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::time::Instant;
 
 use serde::Serialize;
 
 use crate::error::{Error, Result, TaskError};
 use crate::object::transfer;
 use crate::pool::driver::core::Core;
+use crate::pool::driver::progress::ProgressReporter;
 use crate::pool::record::outcome::Outcome;
 use crate::pool::record::state::{State, WaitTarget};
 use crate::pool::record::task::{Rules, TaskRecord};
@@ -117,7 +119,33 @@ impl<'a> Group<'a> {
 
     /// Waits until no worker has any of the tasks, and returns their outcomes, in order. `look` is
     /// called under the mutex whenever something may have changed.
-    pub(crate) fn settle(mut self, mut look: impl FnMut(&State, &[TaskId])) -> Vec<Outcome> {
+    pub(crate) fn settle(mut self, look: impl FnMut(&State, &[TaskId])) -> Vec<Outcome> {
+        let outcomes = self.wait_until(None, look).unwrap_or_default();
+        self.is_settled = true;
+        outcomes
+    }
+
+    /// As [`settle`](Group::settle); reports what `done` returns meanwhile.
+    pub(crate) fn settle_reporting(
+        mut self,
+        reporter: &mut ProgressReporter,
+        done: impl Fn() -> usize,
+    ) -> Vec<Outcome> {
+        loop {
+            if let Some(outcomes) = self.wait_until(Some(reporter.due()), |_, _| {}) {
+                self.is_settled = true;
+                return outcomes;
+            }
+            reporter.report(done());
+        }
+    }
+
+    /// The outcomes, when no worker has any of the tasks; `None` after `deadline`.
+    fn wait_until(
+        &self,
+        deadline: Option<Instant>,
+        mut look: impl FnMut(&State, &[TaskId]),
+    ) -> Option<Vec<Outcome>> {
         let ids = &self.ids;
         let poll = |state: &mut State| {
             look(state, ids);
@@ -132,9 +160,7 @@ impl<'a> Group<'a> {
             }
             Some(ids.iter().filter_map(|&id| Core::take(state, id)).collect())
         };
-        let outcomes = self.core.wait(None, WaitTarget::Tasks(ids), poll).unwrap_or_default();
-        self.is_settled = true;
-        outcomes
+        self.core.wait(deadline, WaitTarget::Tasks(ids), poll)
     }
 
     /// Cancels the tasks that have not started, and waits until no worker has any of the others.

@@ -9,6 +9,7 @@ use serde::de::DeserializeOwned;
 use crate::error::{Error, Result};
 use crate::pool::Pool;
 use crate::pool::api::handle::Handle;
+use crate::pool::driver::progress::{Progress, ProgressFn};
 use crate::pool::items::pipeline::{BATCHES_PER_WORKER, BatchCall, BatchPolicy, Pipeline};
 use crate::pool::items::shared_value::SharedValue;
 use crate::pool::record::task::{FOREVER, Rules};
@@ -34,6 +35,7 @@ pub struct Options<'p, S = ()> {
     pool: &'p Pool,
     rules: Rules,
     chunk_size: Option<usize>,
+    progress: Option<ProgressFn>,
     value: S,
 }
 
@@ -51,7 +53,8 @@ impl Pool {
     /// # Ok::<(), brigade::Error>(())
     /// ```
     pub fn options(&self) -> Options<'_> {
-        Options { pool: self, rules: self.core.rules(), chunk_size: None, value: () }
+        let rules = self.core.rules();
+        Options { pool: self, rules, chunk_size: None, progress: None, value: () }
     }
 
     /// Passes `value` by reference to every call of a function: what a closure would have captured.
@@ -127,8 +130,31 @@ impl<'p, S> Options<'p, S> {
         self
     }
 
-    /// A pipeline of `items` through `trampoline`, which runs `F`. `ahead` limits how many more
-    /// items than results are taken.
+    /// Calls `function` with the [`Progress`] of a map, in items, at most ten times a second and
+    /// once at its end. Default: none. Tasks of [`submit`](Options::submit) report nothing. See
+    /// [`ParLoop::progress`](crate::ParLoop::progress) for the thread, and for a panic.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::sync::mpsc;
+    /// use brigade::Pool;
+    /// let pool = Pool::builder().workers(2).build()?;
+    /// let (sender, reports) = mpsc::channel();
+    /// let options = pool.options().progress(move |progress| drop(sender.send(progress)));
+    /// assert_eq!(options.map(0..100u64, |n| n * n)?.max(), Some(9801));
+    /// drop(options);
+    /// let last = reports.iter().last().expect("the map has ended");
+    /// assert_eq!((last.done, last.total), (100, Some(100)));
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
+    pub fn progress(mut self, function: impl FnMut(Progress) + Send + 'static) -> Self {
+        self.progress = Some(ProgressFn::new(function));
+        self
+    }
+
+    /// A pipeline of `items` through `trampoline`, which runs `F`; `ahead` is how many items are
+    /// taken beyond those delivered, if there is a limit.
     pub(super) fn pipeline<F, I: Iterator, R>(
         &self,
         items: I,
@@ -153,7 +179,8 @@ impl<'p, S> Options<'p, S> {
         };
         let policy = BatchPolicy { batches_max, batch_items, is_adaptive: fixed.is_none() };
         let (name, rules) = (std::any::type_name::<F>(), self.rules);
-        Ok(Pipeline::new(core, items, policy, BatchCall { trampoline, name, rules, value }))
+        let call = BatchCall { trampoline, name, rules, value };
+        Pipeline::new(core, items, policy, call, self.progress.as_ref())
     }
 }
 
@@ -173,8 +200,8 @@ impl<'p> Options<'p> {
     where
         W: Serialize + DeserializeOwned + 'static,
     {
-        let Options { pool, rules, chunk_size, .. } = self;
-        Options { pool, rules, chunk_size, value: With(value) }
+        let Options { pool, rules, chunk_size, progress, .. } = self;
+        Options { pool, rules, chunk_size, progress, value: With(value) }
     }
 
     /// Runs `function(argument)` in a worker, with these rules. See [`Pool::submit`].
@@ -213,9 +240,9 @@ impl<'p, W: Serialize> Options<'p, With<W>> {
     /// The same options without the value, and the encoded value. The value is dropped here: later
     /// a panic of its `Drop` would leak the call's results.
     pub(super) fn share(self) -> Result<(Options<'p>, SharedValue)> {
-        let Options { pool, rules, chunk_size, value: With(value) } = self;
+        let Options { pool, rules, chunk_size, progress, value: With(value) } = self;
         let shared = SharedValue::new(&pool.core, &value)?;
         drop(value);
-        Ok((Options { pool, rules, chunk_size, value: () }, shared))
+        Ok((Options { pool, rules, chunk_size, progress, value: () }, shared))
     }
 }

@@ -10,6 +10,7 @@ use serde::de::DeserializeOwned;
 use crate::error::Result;
 use crate::pool::api::handle;
 use crate::pool::driver::core::Core;
+use crate::pool::driver::progress::{ProgressFn, ProgressReporter};
 use crate::pool::items::shared_value::SharedValue;
 use crate::pool::record::outcome::Outcome;
 use crate::pool::record::state::WaitTarget;
@@ -66,6 +67,9 @@ pub(super) struct Pipeline<I: Iterator, R> {
     call: BatchCall,
     /// When it is dropped, it waits for running batches, even during a panic.
     waits: bool,
+    /// Items whose batches have ended.
+    done: usize,
+    reporter: Option<ProgressReporter>,
     results: PhantomData<fn() -> R>,
 }
 
@@ -75,8 +79,15 @@ impl<I: Iterator, R> Pipeline<I, R> {
         items: I,
         policy: BatchPolicy,
         call: BatchCall,
-    ) -> Pipeline<I, R> {
-        Pipeline {
+        progress: Option<&ProgressFn>,
+    ) -> Result<Pipeline<I, R>> {
+        let reporter = match (progress, items.size_hint()) {
+            (None, _) => None,
+            (Some(function), (least, most)) => {
+                Some(ProgressReporter::new(function, most.filter(|&most| most == least))?)
+            }
+        };
+        Ok(Pipeline {
             core,
             items: Some(items),
             batches: VecDeque::new(),
@@ -84,8 +95,10 @@ impl<I: Iterator, R> Pipeline<I, R> {
             order: DeliveryOrder::AsGiven,
             call,
             waits: false,
+            done: 0,
+            reporter,
             results: PhantomData,
-        }
+        })
     }
 }
 
@@ -118,8 +131,12 @@ where
         if self.batches.is_empty() {
             return None;
         }
-        let (at, outcome) = self.wait()?;
+        let (at, outcome) = self.wait();
         let (_, items) = self.batches.remove(at)?;
+        self.done += items;
+        if let Some(reporter) = &mut self.reporter {
+            reporter.report(self.done);
+        }
         let elapsed_ns = outcome.as_ref().map_or(0, |value| value.elapsed_ns);
         self.adapt(items, elapsed_ns);
         Some(handle::open_with(outcome, |bytes| invocation::decode_batch(bytes, items, results)))
@@ -156,13 +173,22 @@ where
         Ok(())
     }
 
-    /// Waits for the next batch; returns its position and its outcome.
-    fn wait(&self) -> Option<(usize, Outcome)> {
+    /// Waits for the next batch; its position and what came of it. Reports meanwhile.
+    fn wait(&mut self) -> (usize, Outcome) {
         let count = if self.order == DeliveryOrder::AsGiven { 1 } else { self.batches.len() };
         let ids: Vec<TaskId> = self.batches.iter().take(count).map(|&(id, _)| id).collect();
-        self.core.wait(None, WaitTarget::Tasks(&ids), |state| {
-            (0..).zip(&ids).find_map(|(at, &id)| Some((at, Core::take(state, id)?)))
-        })
+        loop {
+            let due = self.reporter.as_ref().map(ProgressReporter::due);
+            let ended = self.core.wait(due, WaitTarget::Tasks(&ids), |state| {
+                (0..).zip(&ids).find_map(|(at, &id)| Some((at, Core::take(state, id)?)))
+            });
+            if let Some(ended) = ended {
+                return ended;
+            }
+            if let Some(reporter) = &mut self.reporter {
+                reporter.report(self.done);
+            }
+        }
     }
 
     /// Adapts the size of later batches to the time that this one took.
@@ -192,6 +218,9 @@ impl<I: Iterator, R> Pipeline<I, R> {
 
 impl<I: Iterator, R> Drop for Pipeline<I, R> {
     fn drop(&mut self) {
+        if let Some(reporter) = self.reporter.take() {
+            reporter.finish(self.done);
+        }
         if self.batches.is_empty() || !self.core.is_ours() {
             return;
         }

@@ -121,9 +121,16 @@ impl Pool {
         let core = &*self.core;
         let partition = Partition::new(len_bytes, PART_BYTES)?;
         let (rules, name) = (core.rules(), "brigade::Pool::zeroed");
-        // The elements keep their values, so a death tears nothing.
-        let parallel_loop =
-            ParallelLoop { core, partition, is_written: false, may_end_early: true, rules, name };
+        // The elements stay what they are, so a death tears nothing.
+        let parallel_loop = ParallelLoop {
+            core,
+            partition,
+            is_written: false,
+            may_end_early: true,
+            rules,
+            progress: None,
+            name,
+        };
         parallel_loop.run(populate, &start).map(drop)
     }
 }

@@ -8,6 +8,7 @@ use serde::de::DeserializeOwned;
 
 use crate::error::{Error, Result};
 use crate::pool::Pool;
+use crate::pool::driver::progress::{Progress, ProgressFn};
 use crate::pool::loops::adapters::Records;
 use crate::pool::loops::body::{Scratch, State};
 use crate::pool::loops::operand::{
@@ -49,6 +50,7 @@ pub struct ParLoop<'p, P, S = (), U = Elements> {
     cut: Cut,
     chunk_len: usize,
     pub(super) rules: Rules,
+    progress: Option<ProgressFn>,
     state: S,
     unit: PhantomData<U>,
 }
@@ -202,7 +204,8 @@ impl Pool {
         chunk_len: usize,
     ) -> ParLoop<'_, A, (), U> {
         let rules = self.core.rules();
-        ParLoop { pool: self, operands, cut, chunk_len, rules, state: (), unit: PhantomData }
+        let (progress, state, unit) = (None, (), PhantomData);
+        ParLoop { pool: self, operands, cut, chunk_len, rules, progress, state, unit }
     }
 }
 
@@ -246,8 +249,9 @@ impl<'p, P, S, U: Unit> ParLoop<'p, P, S, U> {
     }
 
     fn map_operands<Q>(self, map: impl FnOnce(P) -> Q) -> ParLoop<'p, Q, S, U> {
-        let ParLoop { pool, operands, cut, chunk_len, rules, state, unit } = self;
-        ParLoop { pool, operands: map(operands), cut, chunk_len, rules, state, unit }
+        let ParLoop { pool, operands, cut, chunk_len, rules, progress, state, unit } = self;
+        let operands = map(operands);
+        ParLoop { pool, operands, cut, chunk_len, rules, progress, state, unit }
     }
 
     /// Declares the loop repeatable: the chunks of a worker that died are computed again, for up to
@@ -289,10 +293,36 @@ impl<'p, P, S, U: Unit> ParLoop<'p, P, S, U> {
         self
     }
 
-    /// Replaces the state of the loop, and returns the loop and the old state.
+    /// Calls `function` with the [`Progress`] of the loop, at most ten times a second, and once
+    /// when the loop has ended, in the thread that runs all callbacks, as those of
+    /// [`Handle::on_finish`](crate::Handle::on_finish). That last call may come after the loop has
+    /// returned. If the function panics, that is logged, and the loop goes on.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::sync::mpsc;
+    /// use brigade::{Pool, SharedArray};
+    /// let pool = Pool::builder().workers(2).build()?;
+    /// let x = SharedArray::from_fn([1000], |[i]| i as u64)?;
+    /// let (sender, reports) = mpsc::channel();
+    /// let chunks = pool.par_chunks(&x, 100).progress(move |progress| {
+    ///     let _ = sender.send(progress);
+    /// });
+    /// assert_eq!(chunks.map(|x| x.iter().sum()).reduce(0, |a: u64, b| a + b)?, 499_500);
+    /// let last = reports.iter().last().expect("the loop has ended");
+    /// assert_eq!((last.done, last.total), (1000, Some(1000)));
+    /// # Ok::<(), brigade::Error>(())
+    /// ```
+    pub fn progress(mut self, function: impl FnMut(Progress) + Send + 'static) -> Self {
+        self.progress = Some(ProgressFn::new(function));
+        self
+    }
+
+    /// The loop with another state, and the state that it had.
     pub(super) fn replace_state<T>(self, new: T) -> (ParLoop<'p, P, T, U>, S) {
-        let ParLoop { pool, operands, cut, chunk_len, rules, state, unit } = self;
-        (ParLoop { pool, operands, cut, chunk_len, rules, state: new, unit }, state)
+        let ParLoop { pool, operands, cut, chunk_len, rules, progress, state, unit } = self;
+        (ParLoop { pool, operands, cut, chunk_len, rules, progress, state: new, unit }, state)
     }
 }
 
@@ -322,8 +352,9 @@ impl<P: Operand<U>, S: State, U: Unit> ParLoop<'_, P, S, U> {
         core.check(self.rules)?;
         let is_written = operands.iter().any(|operand| operand.is_written && !operand.is_new);
         let (rules, may_end_early) = (self.rules, mode.may_end_early);
+        let progress = self.progress;
         let parallel_loop =
-            ParallelLoop { core, partition, is_written, may_end_early, rules, name };
+            ParallelLoop { core, partition, is_written, may_end_early, rules, progress, name };
         let wire = |HostOperand { source, is_written, layout, extra, .. }| {
             (source, is_written, layout, extra)
         };

@@ -7,6 +7,7 @@ use serde::Serialize;
 use crate::error::{Death, Error, Result, TaskError};
 use crate::pool::driver::core::Core;
 use crate::pool::driver::group::{Group, SharedArgument};
+use crate::pool::driver::progress::{ProgressFn, ProgressReporter};
 use crate::pool::loops::blocks::HostBlocks;
 use crate::pool::loops::loop_worker::LoopTask;
 use crate::pool::loops::partition::Partition;
@@ -24,12 +25,13 @@ pub(super) struct ParallelLoop<'a> {
     /// A task may find that the last blocks need not be done.
     pub(super) may_end_early: bool,
     pub(super) rules: Rules,
-    /// The type name of the function, for error messages.
+    pub(super) progress: Option<ProgressFn>,
+    /// For people: the type name of the function.
     pub(super) name: &'static str,
 }
 
-/// The progress of a loop.
-struct Progress {
+/// What a loop has done.
+struct Rounds {
     blocks: HostBlocks,
     /// Results of the tasks that committed.
     results: Vec<Value>,
@@ -59,29 +61,36 @@ impl ParallelLoop<'_> {
         let (arena, shares) = (&self.core.arena, self.tasks(count));
         let blocks = HostBlocks::new(arena, count, shares, self.core.next_call())?;
         let repeats_left = self.rules.retries;
-        let mut progress = Progress { blocks, results: Vec::new(), repeats_left, failure: None };
+        let mut rounds = Rounds { blocks, results: Vec::new(), repeats_left, failure: None };
+        let mut reporter = match &self.progress {
+            Some(function) => Some(ProgressReporter::new(function, Some(self.partition.len()))?),
+            None => None,
+        };
         let mut claimers = 0;
         loop {
-            let (free, repeats) = (progress.blocks.free(), progress.repeats_left);
-            self.round(&mut progress, &mut claimers, trampoline, &argument);
-            if progress.failure.is_none() {
-                progress.blocks.check(claimers)?;
+            let (free, repeats) = (rounds.blocks.free(), rounds.repeats_left);
+            self.round(&mut rounds, &mut claimers, (trampoline, &argument), &mut reporter);
+            if rounds.failure.is_none() {
+                rounds.blocks.check(claimers)?;
             }
-            let left = progress.blocks.free();
+            let left = rounds.blocks.free();
             if left == 0 {
                 break;
             }
-            if left == free && progress.repeats_left == repeats {
-                // No progress in this round, and no repeat was used: every task was cancelled or
-                // died before its first block. Another round would end in the same way.
-                return Err(progress.failure.unwrap_or(Error::Task(TaskError::Cancelled)));
+            if left == free && rounds.repeats_left == repeats {
+                // A round without progress, and no repeat to answer for it: every task was
+                // cancelled or died before its first block, and would again.
+                return Err(rounds.failure.unwrap_or(Error::Task(TaskError::Cancelled)));
             }
-            if matches!(&progress.failure, Some(error) if error.death().is_none()) {
+            if matches!(&rounds.failure, Some(error) if error.death().is_none()) {
                 break;
             }
-            progress.blocks.rewind();
+            rounds.blocks.rewind();
         }
-        let Progress { blocks, results, failure, .. } = progress;
+        let Rounds { blocks, results, failure, .. } = rounds;
+        if let Some(reporter) = reporter {
+            reporter.finish(self.done(&blocks));
+        }
         match failure {
             Some(error) => Err(error),
             None if !self.may_end_early && blocks.needed() < count => Err(Error::Corrupt {
@@ -97,13 +106,13 @@ impl ParallelLoop<'_> {
     /// Submits tasks for the free blocks, waits for them, and records their results and failures.
     fn round(
         &self,
-        progress: &mut Progress,
+        rounds: &mut Rounds,
         claimers: &mut u32,
-        trampoline: Trampoline,
-        argument: &SharedArgument,
+        (trampoline, argument): (Trampoline, &SharedArgument),
+        reporter: &mut Option<ProgressReporter>,
     ) {
         let first = *claimers + 1;
-        let blocks = &progress.blocks;
+        let blocks = &rounds.blocks;
         let stop = || blocks.limit(0);
         let mut group = Group::new(self.core, argument, &stop);
         let submitted =
@@ -117,16 +126,24 @@ impl ParallelLoop<'_> {
                     claimer: *claimers,
                 }
             });
-        let outcomes = group.settle(|_, _| {});
+        let outcomes = match reporter {
+            None => group.settle(|_, _| {}),
+            Some(reporter) => group.settle_reporting(reporter, || self.done(blocks)),
+        };
         if let Err(error) = submitted {
-            progress.failure = Some(error);
+            rounds.failure = Some(error);
         }
         for (claimer, outcome) in (first..).zip(outcomes) {
-            progress.note(self, claimer, outcome);
+            rounds.note(self, claimer, outcome);
         }
     }
 
-    /// The number of tasks for `blocks` blocks: one if tasks run one after the other.
+    /// How many units of the loop are in blocks that are done.
+    fn done(&self, blocks: &HostBlocks) -> usize {
+        blocks.done().map(|block| self.partition.elements(block).len()).sum()
+    }
+
+    /// How many tasks to submit for `blocks` blocks: one where tasks run one after the other.
     fn tasks(&self, blocks: usize) -> usize {
         match self.core.config.start {
             Start::ForkServer => self.core.workers().min(blocks),
@@ -135,8 +152,8 @@ impl ParallelLoop<'_> {
     }
 }
 
-impl Progress {
-    /// Records how the task `claimer` ended, and updates its blocks.
+impl Rounds {
+    /// Notes how the task `claimer` ended, and what that means for its blocks.
     fn note(&mut self, parallel_loop: &ParallelLoop<'_>, claimer: u32, outcome: Outcome) {
         let error = match outcome.map_err(|error| *error) {
             Ok(value) => return self.results.push(value),

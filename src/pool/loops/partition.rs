@@ -35,6 +35,10 @@ impl Partition {
         Partition { block_chunks: self.block_chunks.max(chunks), ..self }
     }
 
+    pub(super) fn len(self) -> usize {
+        self.len
+    }
+
     #[inline]
     pub(super) fn chunks(self) -> usize {
         self.len.div_ceil(self.chunk_len)

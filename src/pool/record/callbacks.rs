@@ -33,10 +33,15 @@ impl Callback {
         Callback { run: Box::new(run), done: Some(Box::new(done)) }
     }
 
-    /// Wakes a future, so that it is polled again.
+    /// A callback that no pool waits for.
+    pub(crate) fn uncounted(run: impl FnOnce() + Send + 'static) -> Callback {
+        Callback { run: Box::new(run), done: None }
+    }
+
+    /// Polls a future again.
     #[cfg(feature = "async")]
     pub(crate) fn wake(waker: std::task::Waker) -> Callback {
-        Callback { run: Box::new(|| waker.wake()), done: None }
+        Callback::uncounted(|| waker.wake())
     }
 
     /// Whether the pool counts it.
