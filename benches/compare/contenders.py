@@ -15,7 +15,10 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 VENV = HERE / ".venv"
 PYTHON = VENV / "bin" / "python"
-PACKAGES = ("numpy", "mkl", "scipy-openblas64", "gmpy2", "python-flint", "loky")
+PACKAGES = (
+    "numpy", "mkl", "scipy-openblas64", "gmpy2", "python-flint", "loky", "bottleneck", "numexpr",
+    "fast-histogram", "scipy", "opencv-python-headless", "scikit-image", "dask", "polars",
+)  # fmt: skip
 
 # The source of a rival that is not a crate: its Python package, and its library inside the venv.
 LIBRARIES = {
@@ -27,7 +30,13 @@ LIBRARIES = {
 }
 IN_PYTHON = {
     "executor-fork", "executor-forkserver", "executor-spawn", "pool-fork", "multiprocessing",
-    "loky", "shared-memory", "cpython", "numpy", "numpy-mkl",
+    "loky", "shared-memory", "cpython", "numpy", "numpy-mkl", "bottleneck", "numexpr",
+    "fast-histogram", "scipy", "opencv", "apply-parallel", "polars",
+}  # fmt: skip
+# Rivals whose package has another name.
+WHEELS = {
+    "opencv": "opencv-python-headless", "apply-parallel": "scikit-image",
+    "bottleneck": "Bottleneck",
 }  # fmt: skip
 # Rivals that are one crate used in two ways, or none at all.
 CRATES = {"rayon-outside": "rayon"}
@@ -75,7 +84,7 @@ def version(name: str) -> str:
     if name in NO_CRATE:
         command = ["rustc", "--version"]
         return subprocess.run(command, capture_output=True, text=True).stdout.strip()
-    package = LIBRARIES.get(name, (CRATES.get(name, name), None))[0]
+    package = LIBRARIES.get(name, (CRATES.get(name, WHEELS.get(name, name)), None))[0]
     found = wheels().get(package) or crates().get(package)
     return f"{package} {found}" if found else f"Python {platform.python_version()}"
 
@@ -117,9 +126,10 @@ def command_of(name: str, workload: str) -> list[str]:
 
 
 def environment(workers: int) -> dict[str, str]:
-    """The variables for the number of threads, and those that are the same for all."""
-    names = ("OMP", "MKL", "OPENBLAS", "RAYON", "MATMUL")
+    """Threads for those who read their number here, and what is the same for all."""
+    names = ("OMP", "MKL", "OPENBLAS", "RAYON", "MATMUL", "NUMEXPR")
     threads = {f"{name}_NUM_THREADS": str(workers) for name in names}
+    threads["POLARS_MAX_THREADS"] = str(workers)
     inherited = {key: text for key, text in os.environ.items() if not key.startswith(STEERING)}
     return inherited | threads | FIXED
 

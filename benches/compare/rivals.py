@@ -20,6 +20,8 @@ from concurrent.futures import Executor, ProcessPoolExecutor
 from multiprocessing.shared_memory import SharedMemory
 from pathlib import Path
 
+import array_rivals
+
 EXIT_NO_SUCH_WORKLOAD = 3
 EXIT_NOT_INSTALLED = 4
 
@@ -302,6 +304,38 @@ def mkl_product(library: str) -> Callable:
     return product
 
 
+def array_sum(name: str, arguments: dict) -> Repetition:
+    """How fast does NumPy sum a big array?"""
+    import numpy
+
+    del name
+    a = numpy.ones(arguments["mib"] * 2**20 // 8)
+    return lambda: {"sum_gbps": a.nbytes / seconds_a_call(arguments, a.sum) / 1e9}
+
+
+def array_call(calls: Callable) -> Callable:
+    """A workload whose calls are in a table of array_rivals.py."""
+
+    def workload(name: str, arguments: dict) -> Repetition:
+        call = calls(name, arguments)
+        return lambda: {"call_ms": seconds_a_call(arguments, call) * 1e3}
+
+    return workload
+
+
+def sort(name: str, arguments: dict) -> Repetition:
+    """How long does a sort of random keys take, or a search among them?"""
+    operand, call = array_rivals.sort(name, arguments)
+
+    def once() -> float:
+        given = operand()
+        begin = time.perf_counter()
+        call(given)
+        return time.perf_counter() - begin
+
+    return lambda: {"call_ms": median_seconds(arguments, once) * 1e3}
+
+
 def median_seconds(arguments: dict, once: Callable[[], float]) -> float:
     """The median of `once` for about the budget; the first call is a warm-up."""
     begin = time.perf_counter()
@@ -352,6 +386,12 @@ WORKLOADS = {
     "round-trip": round_trip,
     "factorial": factorial,
     "matmul-files": matmul_files,
+    "array-sum": array_sum,
+    "reduce": array_call(array_rivals.reduce),
+    "elements": array_call(array_rivals.elements),
+    "random": array_call(array_rivals.random),
+    "filter": array_call(array_rivals.filters),
+    "sort": sort,
 }
 
 
@@ -366,6 +406,9 @@ def main() -> None:
         if name == "loky":
             import loky  # noqa: F401, now and not while the clock runs
         repetition = WORKLOADS[workload](name, arguments)
+    except array_rivals.Absent as call:
+        print(f"no call {call} here", file=sys.stderr)
+        sys.exit(EXIT_NO_SUCH_WORKLOAD)
     except ModuleNotFoundError as error:
         print(error.name, file=sys.stderr)
         sys.exit(EXIT_NOT_INSTALLED)

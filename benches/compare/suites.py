@@ -45,6 +45,7 @@ FIGURES = {
     "messages_per_s": True,
     "round_trip_us": False,
     "lock_unlock_ns": False,
+    "call_ms": False,
 }
 
 EXECUTORS = ("executor-fork", "executor-forkserver", "executor-spawn")
@@ -142,10 +143,66 @@ def memory(quick: bool, workers: int) -> Iterator[Case]:
     yield Case("handoff", handoff, rivals, 4 * handoff["mib"] / 1024)
 
 
+REDUCTIONS = {
+    "mean": (), "var": (), "min": ("bottleneck",), "argmax": ("bottleneck",), "dot": (),
+    "norm": (), "sum_axis0": ("bottleneck",), "sum_axis1": ("bottleneck",),
+    "var_axis0": ("bottleneck",), "max_axis1": ("bottleneck",), "argmax_axis0": ("bottleneck",),
+}  # fmt: skip
+ELEMENTS = {
+    "cast": (), "map": ("numexpr",), "zip_rows": ("numexpr",), "histogram": ("fast-histogram",),
+    "bincount": (), "quantiles": (), "cumsum": (), "transpose": (), "take": (), "compress": (),
+    "where": ("numexpr",),
+}  # fmt: skip
+FILTERS = {
+    "gaussian": ("scipy", "opencv", "apply-parallel"), "sobel": ("scipy", "opencv"),
+    "correlate": ("scipy", "opencv"), "stencil": ("numpy",),
+}  # fmt: skip
+
+
+def arrays(quick: bool, workers: int) -> Iterator[Case]:
+    """Calls on whole arrays, or along an axis."""
+    mib = 64 if quick else 1024
+    threads = ("threads", "threads-huge", "numpy")
+    yield Case("array-sum", dict(workers=workers, mib=mib), threads, mib / 1024)
+    n = 2**20 if quick else 2**25
+
+    def case(workload: str, call: str, rivals: tuple[str, ...]) -> Case:
+        parameters = dict(call=call, elements=n, workers=workers)
+        return Case(workload, parameters, rivals, 4 * n * 8 / 2**30)
+
+    for call, rivals in REDUCTIONS.items():
+        yield case("reduce", call, ("numpy", *rivals))
+    for call, rivals in ELEMENTS.items():
+        yield case("elements", call, ("numpy", *rivals))
+    for call in ("uniform", "normal", "integers", "shuffle", "permutation"):
+        yield case("random", call, ("numpy",))
+    for call, rivals in FILTERS.items():
+        yield Case("filter", dict(call=call, workers=workers), rivals, 0.5)
+
+
+def sort(quick: bool, workers: int) -> Iterator[Case]:
+    """Sorts of random keys, and searches."""
+
+    def case(call: str, dtype: str, exponent: int, rivals: tuple[str, ...]) -> Case:
+        n = 10**exponent
+        parameters = dict(call=call, dtype=dtype, elements=n, workers=workers)
+        return Case("sort", parameters, rivals, 4 * n * 8 / 2**30)
+
+    for exponent in [6] if quick else [6, 7, 8]:
+        for dtype in ("u32", "u64", "i32", "i64", "f32", "f64"):
+            yield case("sort", dtype, exponent, ("rayon", "numpy", "polars"))
+    for exponent in [6] if quick else [6, 7]:
+        for call in ("argsort", "unique", "top_k", "searchsorted"):
+            for dtype in ("i64", "f64"):
+                yield case(call, dtype, exponent, ("numpy", "polars"))
+
+
 SUITES = {
     "matmul": matmul,
     "bigint": bigint,
     "tasks": tasks,
     "channels": channels,
     "memory": memory,
+    "arrays": arrays,
+    "sort": sort,
 }

@@ -109,7 +109,7 @@ fn times(a: u64, b: u64) -> u64 {
 }
 
 /// The words of the SplitMix64 generator.
-fn words(seed: u64) -> impl Iterator<Item = u64> {
+pub fn words(seed: u64) -> impl Iterator<Item = u64> {
     (1u64..).map(move |step| {
         let mut word = seed.wrapping_add(step).wrapping_mul(0x9e37_79b9_7f4a_7c15);
         word = (word ^ (word >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);

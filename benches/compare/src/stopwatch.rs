@@ -30,14 +30,14 @@ pub fn seconds_a_call(budget: Duration, mut work: impl FnMut()) -> f64 {
 pub fn seconds_a_new_call<S, R>(
     budget: Duration,
     mut before: impl FnMut() -> S,
-    mut work: impl FnMut(&S) -> R,
+    mut work: impl FnMut(&mut S) -> R,
 ) -> f64 {
     let start = Instant::now();
     let mut samples = Vec::new();
     while samples.len() < 2 || start.elapsed() < budget {
-        let given = before();
+        let mut given = before();
         let begin = Instant::now();
-        let made = work(&given);
+        let made = work(&mut given);
         samples.push(begin.elapsed().as_secs_f64());
         drop((made, given));
     }

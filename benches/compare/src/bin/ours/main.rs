@@ -2,6 +2,7 @@
 //!
 //! A workload is one function, listed here under the name that its rivals use.
 
+mod arrays;
 mod bigint;
 mod channels;
 mod lock;
@@ -32,6 +33,12 @@ const WORKLOADS: &[Workload] = &[
     ("realloc", memory::reallocate),
     ("rezero", memory::rezero),
     ("handoff", memory::handoff),
+    ("array-sum", arrays::sum),
+    ("reduce", arrays::reduce),
+    ("elements", arrays::map),
+    ("random", arrays::random),
+    ("filter", arrays::filter),
+    ("sort", arrays::sort),
     ("lock", lock::lock),
     ("messages", channels::messages),
     ("messages-batched", channels::batched),

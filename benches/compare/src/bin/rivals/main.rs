@@ -8,6 +8,7 @@ mod library;
 mod matmul;
 mod memory;
 mod round_trip;
+mod sort;
 mod tasks;
 mod threads;
 
@@ -30,6 +31,9 @@ const WORKLOADS: &[Workload] = &[
     ("rayon/realloc", memory::reallocate),
     ("rayon/rezero", memory::rezero),
     ("rayon/handoff", memory::handoff),
+    ("rayon/sort", sort::sort),
+    ("threads/array-sum", threads::sum_small),
+    ("threads-huge/array-sum", threads::sum_huge),
     ("threads/sum", threads::sum_small),
     ("threads/axpy", threads::axpy_small),
     ("threads/alloc", threads::allocate_small),
