@@ -100,11 +100,20 @@ pub(super) fn reduce<T: Number, F: Fold<T>>(chunk: &[T], param: F::Param) -> F::
     if chunk.len() <= LANES * F::ROWS {
         return block::<T, F>(chunk, param);
     }
-    let mut blocks = Pairwise::new(F::EMPTY);
-    for elements in chunk.chunks(LANES * F::ROWS) {
-        blocks.push(block::<T, F>(elements, param), F::merge);
+    // The two sides of the tree's top, in turn: a processor fetches two streams faster than one.
+    let size = LANES * F::ROWS;
+    let left = chunk.len().div_ceil(size).next_power_of_two() / 2 * size;
+    let (left, right) = chunk.split_at(left);
+    let (mut left_blocks, mut right_blocks) = (Pairwise::new(F::EMPTY), Pairwise::new(F::EMPTY));
+    let mut right = right.chunks(size);
+    for elements in left.chunks(size) {
+        left_blocks.push(block::<T, F>(elements, param), F::merge);
+        if let Some(elements) = right.next() {
+            right_blocks.push(block::<T, F>(elements, param), F::merge);
+        }
     }
-    blocks.finish(F::EMPTY, F::merge)
+    let left = left_blocks.finish(F::EMPTY, F::merge);
+    F::merge(left, right_blocks.finish(F::EMPTY, F::merge))
 }
 
 vectorized! {

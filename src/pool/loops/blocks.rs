@@ -206,14 +206,12 @@ impl HostBlocks {
 
     /// The number of needed blocks that are free.
     pub(super) fn free(&self) -> usize {
-        let needed = self.needed();
-        self.in_state(|value| value & 3 == FREE).take_while(|&index| index < needed).count()
+        self.in_state(self.needed(), |value| value & 3 == FREE).count()
     }
 
     /// Whether every needed block is done.
     pub(super) fn are_done(&self) -> bool {
-        let needed = self.needed();
-        self.in_state(|value| value & 3 != DONE).next().is_none_or(|index| index >= needed)
+        self.in_state(self.needed(), |value| value & 3 != DONE).next().is_none()
     }
 
     /// An error if a block word was not written by a task of this loop, which had `claimers` tasks.
@@ -232,7 +230,7 @@ impl HostBlocks {
             };
             !is_right || value >> 24 != self.number
         };
-        match self.in_state(is_wrong).next() {
+        match self.in_state(self.count, is_wrong).next() {
             None => Ok(()),
             Some(index) => {
                 let value = self.view().word(index).load(Ordering::Relaxed);
@@ -261,13 +259,18 @@ impl HostBlocks {
     /// The blocks that `claimer` claimed and did not complete.
     pub(super) fn torn(&self, claimer: u32) -> Vec<usize> {
         let claimed = word(self.number, claimer, CLAIMED);
-        self.in_state(|value| value == claimed).collect()
+        self.in_state(self.count, |value| value == claimed).collect()
     }
 
     /// The blocks that `claimer` completed.
     pub(super) fn done_by(&self, claimer: u32) -> Vec<usize> {
         let done = word(self.number, claimer, DONE);
-        self.in_state(|value| value == done).collect()
+        self.in_state(self.count, |value| value == done).collect()
+    }
+
+    /// The blocks that are done.
+    pub(super) fn done(&self) -> impl Iterator<Item = usize> {
+        self.in_state(self.count, |value| value & 3 == DONE)
     }
 
     /// Makes blocks free again whose claimer is known to be dead.
@@ -277,10 +280,11 @@ impl HostBlocks {
         }
     }
 
-    fn in_state(&self, test: impl Fn(u64) -> bool) -> impl Iterator<Item = usize> {
+    /// The blocks below `count` whose word passes `test`.
+    fn in_state(&self, count: usize, test: impl Fn(u64) -> bool) -> impl Iterator<Item = usize> {
         let view = self.view();
         // Acquire: pairs with the Release of `Blocks::set_done`.
-        (0..self.count).filter(move |&index| test(view.word(index).load(Ordering::Acquire)))
+        (0..count).filter(move |&index| test(view.word(index).load(Ordering::Acquire)))
     }
 }
 
